@@ -1,0 +1,70 @@
+# `make run` starts Clarion and its sandbox, `make test` runs every check.  Both set up what they
+# need; the only things to have beforehand are Python 3.11 or newer, git and make.
+
+SHELL := /bin/sh
+VENV := .venv
+PY := $(VENV)/bin/python
+
+# The first Python that is new enough; `make PYTHON=/path/to/python3 …` chooses another.
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3.14 python3; do \
+	$$p -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 \
+	&& { echo $$p; break; }; done)
+
+PIP := $(PY) -m pip install --quiet --disable-pip-version-check
+
+.PHONY: run test lint types imports pytest browser bench openapi clean
+
+run: $(VENV)/runtime
+	@exec $(PY) -m app.cli.up
+
+test: lint types imports pytest
+
+lint: $(VENV)/dev
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+
+types: $(VENV)/dev
+	$(VENV)/bin/mypy
+
+imports: $(VENV)/dev
+	$(VENV)/bin/lint-imports --no-cache
+
+pytest: $(VENV)/dev browser
+	$(PY) -m pytest
+
+# A Chromium for the browser tests: installed from the distribution when we are root, else those
+# tests say that they are skipped.
+browser:
+	@command -v chromium >/dev/null 2>&1 || command -v google-chrome >/dev/null 2>&1 \
+	|| if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+		echo "installing chromium for the browser tests"; \
+		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+			apt-get install -y -qq --no-install-recommends chromium; } >/dev/null 2>&1 \
+		|| echo "chromium could not be installed: the browser tests will be skipped"; \
+	fi
+
+bench: $(VENV)/dev
+	@for file in bench/bench_*.py; do $(PY) -m bench.$$(basename $$file .py) || exit 1; done
+
+# The committed copy of the API document; a test compares it with the routes.
+openapi: $(VENV)/runtime
+	@APP_ENV=test API_KEYS=k SECRET_KEY=s SINCH_SERVICE_PLAN_ID=p SINCH_API_TOKEN=t \
+	SINCH_NUMBER=+12015550199 SINCH_REGION_URL=http://127.0.0.1:9 LOG_LEVEL=error ENV_FILE= \
+	$(VENV)/bin/flask --app wsgi openapi write docs/openapi.json
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(PY):
+	@test -n "$(PYTHON)" || { echo "Clarion needs Python 3.11 or newer, with venv" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/runtime: requirements.txt constraints.txt | $(PY)
+	@echo "installing packages into $(VENV)"
+	@$(PIP) --requirement requirements.txt
+	@touch $@
+
+$(VENV)/dev: requirements-dev.txt requirements.txt constraints.txt | $(PY)
+	@echo "installing packages for development into $(VENV)"
+	@$(PIP) --requirement requirements-dev.txt
+	@touch $@ $(VENV)/runtime
