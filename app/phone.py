@@ -1,0 +1,126 @@
+"""Phone numbers in E.164: `+`, a first digit 1 to 9, and 2 to 15 digits in all (ITU-T E.164).
+
+The rule of entry is the pattern alone, which is fast and never wrong about a new country's
+numbers.  `inspect_number` asks libphonenumber what the number really is.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import phonenumbers
+from phonenumbers import timezone
+
+_NUMBER = re.compile(r"\+[1-9][0-9]{1,14}")
+# One pass over all numbers at once: possessive, so that a million of them need no backtracking.
+_NUMBERS = re.compile(r"(?:\+[1-9][0-9]{1,14}+\n)*+")
+_SENDER = re.compile(
+    r"\+[1-9][0-9]{1,14}"  # a number
+    r"|[0-9]{3,8}"  # a short code
+    r"|(?=[^A-Za-z]*[A-Za-z])[A-Za-z0-9](?:[A-Za-z0-9 &._+-]{0,9}[A-Za-z0-9.])?"  # alphanumeric
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SortedEntries:
+    """What a client's list of recipients holds: usable numbers, and the rest as it came."""
+
+    numbers: list[str]
+    invalid: list[object]
+
+
+@dataclass(frozen=True, slots=True)
+class NumberFacts:
+    """What libphonenumber knows of a number.
+
+    `country` is ISO 3166-1 alpha-2, or None where the number belongs to no single country;
+    `zones` are IANA names, empty when unknown, several when the country has several.
+    """
+
+    valid: bool
+    country: str | None
+    zones: tuple[str, ...]
+
+
+def normalise_number(entry: object) -> str | None:
+    """The number in E.164, blanks around it removed; None when it is not one.
+
+    >>> normalise_number(" +46701234567 ")
+    '+46701234567'
+    >>> normalise_number("0701234567") is None
+    True
+    """
+    if not isinstance(entry, str):
+        return None
+    number = entry.strip()
+    return number if _NUMBER.fullmatch(number) else None
+
+
+def sort_entries(entries: list[object]) -> SortedEntries:
+    """Split entries into normalised numbers and invalid entries, both in the order given.
+
+    >>> sort_entries(["+46701234567", "46701234567", 7])
+    SortedEntries(numbers=['+46701234567'], invalid=['46701234567', 7])
+    """
+    numbers = _all_if_clean(entries)
+    if numbers is not None:
+        return SortedEntries(numbers, [])
+    normalised = [(normalise_number(entry), entry) for entry in entries]
+    return SortedEntries(
+        [number for number, _ in normalised if number is not None],
+        [entry for number, entry in normalised if number is None],
+    )
+
+
+def _all_if_clean(entries: list[object]) -> list[str] | None:
+    """The entries themselves when every one is E.164 as it stands, else None."""
+    try:
+        lines = "\n".join(entries)  # type: ignore[arg-type]  # a TypeError is the answer
+    except TypeError:
+        return None
+    # An entry with a line break inside would pass for two numbers: count the breaks.
+    if lines.count("\n") != len(entries) - 1 or not _NUMBERS.fullmatch(lines + "\n"):
+        return None
+    return entries  # type: ignore[return-value]  # join() has just proven that all are strings
+
+
+def remove_duplicates(numbers: Iterable[str]) -> list[str]:
+    """Each number once, in the order of its first appearance."""
+    return list(dict.fromkeys(numbers))
+
+
+def mask_number(number: str) -> str:
+    """A number for human eyes in a log: country and end recognisable, the person not.
+
+    >>> mask_number("+46701234567")
+    '+46•••••••67'
+    >>> mask_number("+4670")
+    '•••••'
+    """
+    if len(number) < 9:
+        return "•" * len(number)
+    return number[:3] + "•" * (len(number) - 5) + number[-2:]
+
+
+def inspect_number(number: str) -> NumberFacts:
+    """What libphonenumber says of an E.164 number: valid or not, country, time zones.
+
+    >>> inspect_number("+46701234567")
+    NumberFacts(valid=True, country='SE', zones=('Europe/Stockholm',))
+    """
+    try:
+        parsed = phonenumbers.parse(number, None)
+    except phonenumbers.NumberParseException:
+        return NumberFacts(valid=False, country=None, zones=())
+    region = phonenumbers.region_code_for_number(parsed)
+    zones = timezone.time_zones_for_number(parsed)
+    return NumberFacts(
+        valid=phonenumbers.is_valid_number(parsed),
+        country=region if region and region.isalpha() else None,
+        zones=tuple(zone for zone in zones if zone != timezone.UNKNOWN_TIMEZONE),
+    )
+
+
+def is_sender(value: str) -> bool:
+    """True for what can stand as the sender: E.164, 3 to 8 digits, or a name of 1 to 11."""
+    return bool(_SENDER.fullmatch(value))
