@@ -1,0 +1,306 @@
+"""Sinch's SMS REST API, one method per call.
+
+Reference: https://developers.sinch.com/docs/sms/api-reference/
+"""
+
+import email.utils
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+from urllib.parse import quote, urlencode
+
+import requests
+from loguru import logger
+from urllib3.exceptions import HTTPError
+from urllib3.util import Timeout
+
+from app.sinch import schemas
+from app.sinch.errors import (
+    SinchAnswerUnusable,
+    SinchBusy,
+    SinchMisconfigured,
+    SinchNotSent,
+    SinchOutcomeUnknown,
+    SinchRejected,
+    SinchUnreachable,
+)
+from app.sinch.session import (
+    GET_RETRY,
+    POST_RETRY,
+    Answer,
+    exchange,
+    make_headers,
+    make_session,
+    wire,
+)
+
+T = TypeVar("T")
+
+PAGE_SIZE = 100
+MAX_PAGES = 1_000
+MAX_RETRY_AFTER_S = 900.0
+
+_REJECTED = frozenset((400, 413, 415, 422))
+_MISCONFIGURED = frozenset((401, 402, 403, 404, 405))
+
+
+class SinchClient:
+    """One service plan at Sinch.  Safe to share between threads.
+
+    Every method may raise SinchBusy, SinchRejected or SinchMisconfigured; those that change
+    something also SinchUnreachable or SinchOutcomeUnknown, those that ask SinchAnswerUnusable.
+    """
+
+    def __init__(
+        self,
+        *,
+        url: str,
+        service_plan_id: str,
+        api_token: str,
+        connect_timeout_s: float = 3.0,
+        read_timeout_s: float = 20.0,
+        pool_size: int = 32,
+        ca_file: Path | None = None,
+    ) -> None:
+        """`ca_file` holds the certificates to trust instead of certifi's."""
+        self._base = f"{url.rstrip('/')}/xms/v1/{service_plan_id}"
+        self._connect_timeout_s = connect_timeout_s
+        self._read_timeout_s = read_timeout_s
+        self._headers = make_headers(api_token)
+        self._acting = make_session(POST_RETRY, pool_size=pool_size, ca_file=ca_file)
+        self._asking = make_session(GET_RETRY, pool_size=pool_size, ca_file=ca_file)
+
+    def close(self) -> None:
+        """Close idle connections."""
+        self._acting.close()
+        self._asking.close()
+
+    def send_batch(
+        self, batch: schemas.OutgoingBatch, *, within_s: float | None = None
+    ) -> schemas.SentBatch:
+        """Hand a batch to Sinch, in one POST whose answer is waited for `within_s`.
+
+        SinchNotSent proves that nobody gets it; SinchOutcomeUnknown says that some may.
+        """
+        facts = {
+            "client_reference": batch.client_reference,
+            "recipients": len(batch.recipients),
+        }
+        answer = self._act(
+            "POST", "/batches", schemas.write_batch(batch), facts=facts, within_s=within_s
+        )
+        return schemas.read_sent_batch(answer.body if answer.whole else b"")
+
+    def fetch_batch(self, batch_id: str) -> schemas.Batch:
+        """One batch.  A 404 right after creation may pass (SinchMisconfigured with status 404)."""
+        return self._ask("/batches/{id}", schemas.read_batch, id=batch_id)
+
+    def list_batches(
+        self, *, client_reference: str, created_after: datetime, within_s: float = 10.0
+    ) -> list[schemas.Batch]:
+        """The batches that bear exactly this reference, at most 14 days old, every page read.
+
+        Raises SinchAnswerUnusable unless each page was clean: [] is then Sinch's word.
+        """
+        items = self._read_pages(
+            "/batches",
+            {
+                "client_reference": client_reference,
+                "start_date": schemas.format_time(created_after),
+            },
+            of="batches",
+            within_s=within_s,
+        )
+        found = [_read_cleanly(schemas.read_batch, item) for item in items]
+        return [batch for batch in found if batch.client_reference == client_reference]
+
+    def cancel_batch(self, batch_id: str) -> schemas.Batch:
+        """Stop what of a batch has not been handed on; the batch as it then stands."""
+        answer = self._act("DELETE", "/batches/{id}", None, facts={"id": batch_id})
+        try:
+            return schemas.read_batch(answer.body)
+        except schemas.UnreadableAnswer as e:
+            raise SinchOutcomeUnknown("cancelled, but the answer is unreadable") from e
+
+    def dry_run_batch(self, batch: schemas.OutgoingBatch) -> schemas.DryRun:
+        """What the batch would cost; nothing is sent."""
+        answer = self._act("POST", "/batches/dry_run", schemas.write_batch(batch), facts={})
+        return _read_cleanly(schemas.read_dry_run, answer.body)
+
+    def fetch_report_summary(self, batch_id: str) -> schemas.BatchReport:
+        """Counts by status and code."""
+        path = "/batches/{id}/delivery_report"
+        return self._ask(path, schemas.read_report, {"type": "summary"}, id=batch_id)
+
+    def fetch_full_report(self, batch_id: str) -> schemas.BatchReport:
+        """Counts by status and code, each with its recipients."""
+        path = "/batches/{id}/delivery_report"
+        return self._ask(path, schemas.read_report, {"type": "full"}, id=batch_id)
+
+    def list_inbounds(
+        self, *, received_after: datetime, within_s: float = 30.0
+    ) -> list[schemas.Inbound]:
+        """The texts received since then, newest first."""
+        items = self._read_pages(
+            "/inbounds",
+            {"start_date": schemas.format_time(received_after)},
+            of="inbounds",
+            within_s=within_s,
+        )
+        return [_read_cleanly(schemas.read_inbound, item) for item in items]
+
+    def check(self, *, within_s: float = 3.0) -> None:
+        """Return when Sinch answers for this plan and token, else raise."""
+        query = {"page_size": "1", "start_date": schemas.format_time(_now() - timedelta(hours=1))}
+        self._ask("/batches", lambda body: schemas.read_page(body, of="batches"), query, within_s)
+
+    def _read_pages(
+        self, path: str, query: Mapping[str, str], *, of: str, within_s: float
+    ) -> Iterator[Mapping[str, Any]]:
+        """Every item of a list: until a page is empty or all that were counted are seen."""
+        deadline = time.monotonic() + within_s
+        seen = 0
+        for number in range(MAX_PAGES):
+            page = self._ask(
+                path,
+                lambda body: schemas.read_page(body, of=of),
+                {**query, "page": str(number), "page_size": str(PAGE_SIZE)},
+                max(0.1, deadline - time.monotonic()),
+            )
+            yield from page.items
+            seen += len(page.items)
+            if not page.items or seen >= page.total:
+                return
+            if time.monotonic() > deadline:
+                break
+        raise SinchAnswerUnusable("the list did not end in time")
+
+    def _act(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        *,
+        facts: Mapping[str, Any],
+        within_s: float | None = None,
+    ) -> Answer:
+        """A call that changes something: its 2xx answer."""
+        within_s = self._read_timeout_s if within_s is None else within_s
+        request = self._prepare(method, _fill(path, facts), body)
+        timeout = Timeout(
+            connect=min(self._connect_timeout_s, within_s / 3),  # tried three times
+            read=min(self._read_timeout_s, within_s),
+        )
+        started = time.monotonic()
+        try:
+            answer = exchange(self._acting, request, timeout=timeout, within_s=within_s)
+        except Exception as e:  # whatever went wrong, only the wire says what it means
+            _log_call(method, path, started, facts, outcome="unknown" if wire.touched else "unsent")
+            if wire.touched:
+                raise SinchOutcomeUnknown("no usable answer came") from e
+            raise SinchUnreachable("no connection to Sinch") from e
+        _log_call(method, path, started, facts, status=answer.status)
+        if not 200 <= answer.status < 300:
+            _raise_refusal(answer)
+        return answer
+
+    def _ask(
+        self,
+        path: str,
+        read: Callable[[bytes], T],
+        query: Mapping[str, str] | None = None,
+        within_s: float = 10.0,
+        **facts: str,
+    ) -> T:
+        """A question: what `read` makes of a whole 200 answer.  Asked twice at most."""
+        url = _fill(path, facts) + (f"?{urlencode(query)}" if query else "")
+        request = self._prepare("GET", url, None)
+        timeout = Timeout(connect=min(self._connect_timeout_s, within_s / 2), total=within_s / 2)
+        started = time.monotonic()
+        try:
+            answer = exchange(self._asking, request, timeout=timeout, within_s=within_s)
+        except (requests.RequestException, HTTPError, OSError) as e:
+            _log_call("GET", path, started, facts, outcome="no answer")
+            raise SinchAnswerUnusable("no answer from Sinch") from e
+        _log_call("GET", path, started, facts, status=answer.status)
+        if answer.status != 200:
+            _raise_refused_question(answer)
+        if not answer.whole:
+            raise SinchAnswerUnusable("the answer was cut")
+        return _read_cleanly(read, answer.body)
+
+    def _prepare(self, method: str, path: str, body: bytes | None) -> requests.PreparedRequest:
+        request = requests.PreparedRequest()
+        request.method = method
+        request.url = self._base + path
+        request.headers = self._headers.copy()
+        request.body = body
+        if body is not None:
+            request.headers["Content-Type"] = "application/json"
+            request.headers["Content-Length"] = str(len(body))
+        return request
+
+
+def _raise_refusal(answer: Answer) -> NoReturn:
+    """The error that a status other than 2xx means for a call that changes something."""
+    status, problem = answer.status, schemas.read_problem(answer.body)
+    if status == 429:
+        raise SinchBusy(
+            problem.code,
+            problem.text,
+            retry_after_s=_parse_retry_after(answer.headers.get("Retry-After")),
+        )
+    if status in _REJECTED:
+        raise SinchRejected(status, problem.code, problem.text)
+    if status in _MISCONFIGURED or 300 <= status < 400:
+        raise SinchMisconfigured(status, problem.code, problem.text)
+    raise SinchOutcomeUnknown(f"HTTP {status}")
+
+
+def _raise_refused_question(answer: Answer) -> NoReturn:
+    """The same for a question, where an unclear answer only means that nothing was learnt."""
+    try:
+        _raise_refusal(answer)
+    except SinchNotSent:
+        raise
+    except SinchOutcomeUnknown as e:
+        raise SinchAnswerUnusable(f"HTTP {answer.status}") from e
+
+
+def _read_cleanly(read: Callable[[Any], T], source: Any) -> T:
+    try:
+        return read(source)
+    except schemas.UnreadableAnswer as e:
+        raise SinchAnswerUnusable("the answer is not what the reference documents") from e
+
+
+def _parse_retry_after(value: str | None) -> float | None:
+    """Seconds to wait from delta-seconds or an HTTP date, 0 to 900; None when unreadable."""
+    if value is None:
+        return None
+    if value.strip().isascii() and value.strip().isdigit():
+        return min(float(value.strip()[:9]), MAX_RETRY_AFTER_S)
+    try:
+        moment = email.utils.parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return min(max((aware - _now()).total_seconds(), 0.0), MAX_RETRY_AFTER_S)
+
+
+def _fill(path: str, facts: Mapping[str, Any]) -> str:
+    return path.format_map({name: quote(str(value), safe="") for name, value in facts.items()})
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _log_call(
+    method: str, path: str, started: float, facts: Mapping[str, Any], **outcome: Any
+) -> None:
+    duration_ms = round((time.monotonic() - started) * 1000, 1)
+    bound = logger.bind(call=f"{method} {path}", duration_ms=duration_ms, **facts, **outcome)
+    bound.info("sinch called")

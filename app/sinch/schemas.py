@@ -1,0 +1,314 @@
+"""Our words to Sinch's spelling and back.
+
+Field reference: https://developers.sinch.com/docs/sms/api-reference/sms/tag/Batches/
+What comes back is read with tolerance: unknown fields are ignored, numbers may bear `+` or not,
+codes and counts may be strings, times may lack a fraction.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+_CODE = re.compile(r"[A-Za-z0-9_.-]{1,100}")
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+class ReportMode(StrEnum):
+    """Which delivery reports Sinch sends to the callback URL."""
+
+    NONE = "none"
+    SUMMARY = "summary"
+    FULL = "full"
+    PER_RECIPIENT = "per_recipient"
+    PER_RECIPIENT_FINAL = "per_recipient_final"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutgoingBatch:
+    """One call to Sinch: 1 to 1,000 recipients in E.164, and what they get.
+
+    `client_reference` is opaque, unique and at most 64 characters; times are aware;
+    `parameters` maps a name to `{recipient or "default": value}`.
+    """
+
+    recipients: Sequence[str]
+    text: str
+    sender: str
+    client_reference: str
+    parameters: Mapping[str, Mapping[str, str]] | None = None
+    send_at: datetime | None = None
+    expire_at: datetime | None = None
+    delivery_report: ReportMode | None = None
+    flash: bool = False
+    max_parts: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SentBatch:
+    """Sinch took the batch; `id` is None when its answer did not say under which id."""
+
+    id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A batch as Sinch keeps it; recipients in E.164."""
+
+    id: str
+    client_reference: str | None
+    recipients: tuple[str, ...]
+    canceled: bool
+    created_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class DryRun:
+    """What a batch would cost: recipients, and parts over all of them."""
+
+    recipients: int
+    parts: int
+
+
+@dataclass(frozen=True, slots=True)
+class StatusCount:
+    """How many messages of a batch ended alike; recipients only in a full report."""
+
+    status: str
+    code: int | None
+    count: int
+    recipients: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchReport:
+    """What became of a batch."""
+
+    batch_id: str
+    total: int
+    statuses: tuple[StatusCount, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """A text from a phone to us; `body` is the text, or base64 or a media object as JSON."""
+
+    id: str
+    kind: str
+    sender: str
+    recipient: str
+    body: str
+    received_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a list: its items as they came, and how many there are over all pages."""
+
+    items: list[Mapping[str, Any]]
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Sinch's `{"code", "text"}`; both None when the answer had another shape."""
+
+    code: str | None
+    text: str | None
+
+
+class UnreadableAnswer(ValueError):
+    """The body is not what the reference documents."""
+
+
+def write_batch(batch: OutgoingBatch) -> bytes:
+    """The body of POST /batches; what is None or at Sinch's default is left out."""
+    fields: dict[str, Any] = {
+        "to": list(batch.recipients),
+        "from": batch.sender,
+        "body": batch.text,
+        "type": "mt_text",
+        "client_reference": batch.client_reference,
+        "parameters": batch.parameters or None,
+        "send_at": format_time(batch.send_at) if batch.send_at else None,
+        "expire_at": format_time(batch.expire_at) if batch.expire_at else None,
+        "delivery_report": batch.delivery_report,
+        "flash_message": batch.flash or None,
+        "max_number_of_message_parts": batch.max_parts,
+    }
+    present = {name: value for name, value in fields.items() if value is not None}
+    return json.dumps(present, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def read_sent_batch(body: bytes) -> SentBatch:
+    """The id of the batch just taken, None when the body does not hold a usable one."""
+    try:
+        batch_id = _read_object(body).get("id")
+    except UnreadableAnswer:
+        return SentBatch(id=None)
+    usable = isinstance(batch_id, str) and _ID.fullmatch(batch_id)
+    return SentBatch(id=str(batch_id) if usable else None)
+
+
+def read_batch(source: bytes | Mapping[str, Any]) -> Batch:
+    """A batch.  Raises UnreadableAnswer without an id or a list of recipients."""
+    fields = _read_object(source) if isinstance(source, bytes) else source
+    recipients = fields.get("to")
+    if not isinstance(recipients, list):
+        raise UnreadableAnswer("a batch without recipients")
+    reference = fields.get("client_reference")
+    return Batch(
+        id=_read_id(fields, "id"),
+        client_reference=reference if isinstance(reference, str) else None,
+        recipients=tuple(read_recipient(entry) for entry in recipients),
+        canceled=fields.get("canceled") is True,
+        created_at=read_time(fields.get("created_at")),
+    )
+
+
+def read_dry_run(body: bytes) -> DryRun:
+    """The counts of a dry run."""
+    fields = _read_object(body)
+    return DryRun(
+        recipients=_read_count(fields, "number_of_recipients"),
+        parts=_read_count(fields, "number_of_messages"),
+    )
+
+
+def read_report(body: bytes) -> BatchReport:
+    """A summary or full report of one batch."""
+    fields = _read_object(body)
+    statuses = fields.get("statuses", [])
+    if not isinstance(statuses, list) or not all(isinstance(each, dict) for each in statuses):
+        raise UnreadableAnswer("a report without statuses")
+    return BatchReport(
+        batch_id=_read_id(fields, "batch_id"),
+        total=_read_count(fields, "total_message_count"),
+        statuses=tuple(_read_status_count(each) for each in statuses),
+    )
+
+
+def _read_status_count(fields: Mapping[str, Any]) -> StatusCount:
+    status = fields.get("status")
+    if not isinstance(status, str):
+        raise UnreadableAnswer("a count without status")
+    recipients = fields.get("recipients") or []
+    return StatusCount(
+        status=status,
+        code=_read_int(fields.get("code")),
+        count=_read_count(fields, "count"),
+        recipients=tuple(read_recipient(entry) for entry in recipients),
+    )
+
+
+def read_inbound(fields: Mapping[str, Any]) -> Inbound:
+    """An inbound of any kind."""
+    body = fields.get("body")
+    return Inbound(
+        id=_read_id(fields, "id"),
+        kind=str(fields.get("type", "")),
+        sender=read_address(fields.get("from")),
+        recipient=read_address(fields.get("to")),
+        body=body if isinstance(body, str) else json.dumps(body),
+        received_at=read_time(fields.get("received_at")),
+    )
+
+
+def read_page(body: bytes, *, of: str) -> Page:
+    """One page of the list named `of`."""
+    fields = _read_object(body)
+    items = fields.get(of)
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise UnreadableAnswer(f"a page without {of}")
+    return Page(items=items, total=_read_count(fields, "count"))
+
+
+def read_problem(body: bytes) -> Problem:
+    """What Sinch says is wrong, from a body of any shape, cut to 500 characters."""
+    try:
+        fields = _read_object(body)
+    except UnreadableAnswer:
+        return Problem(None, None)
+    code, text = fields.get("code"), fields.get("text")
+    if not isinstance(code, str) or not _CODE.fullmatch(code) or not isinstance(text, str):
+        return Problem(None, None)
+    return Problem(code, text[:500])
+
+
+def read_recipient(value: Any) -> str:
+    """A recipient as Sinch writes it in E.164; a group's id as it is.
+
+    >>> read_recipient("46700000001"), read_recipient("+46700000001")
+    ('+46700000001', '+46700000001')
+    """
+    if not isinstance(value, str):
+        raise UnreadableAnswer("a recipient that is not text")
+    digits = value.removeprefix("+").removeprefix("00")
+    return f"+{digits}" if digits.isdigit() else value
+
+
+def read_address(value: Any) -> str:
+    """A sender or inbound number in E.164; a short code of at most 8 digits or a name as it is.
+
+    >>> read_address("46700000001"), read_address("71234"), read_address("Acme")
+    ('+46700000001', '71234', 'Acme')
+    """
+    recipient = read_recipient(value)
+    return recipient if len(recipient) > 9 else str(value)
+
+
+def read_time(value: Any) -> datetime | None:
+    """An ISO 8601 time as aware UTC; one without offset is UTC; None when unreadable."""
+    if not isinstance(value, str):
+        return None
+    try:
+        parsed = datetime.fromisoformat(value)
+        return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def format_time(moment: datetime) -> str:
+    """An aware time as Sinch writes it.
+
+    >>> format_time(datetime(2026, 3, 1, 12, tzinfo=UTC))
+    '2026-03-01T12:00:00.000Z'
+    """
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _read_object(body: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError) as e:
+        raise UnreadableAnswer("not JSON") from e
+    if not isinstance(value, dict):
+        raise UnreadableAnswer("not a JSON object")
+    return value
+
+
+def _read_id(fields: Mapping[str, Any], name: str) -> str:
+    value = fields.get(name)
+    if not isinstance(value, str) or not value:
+        raise UnreadableAnswer(f"no {name}")
+    return value
+
+
+def _read_count(fields: Mapping[str, Any], name: str) -> int:
+    value = _read_int(fields.get(name))
+    if value is None or value < 0:
+        raise UnreadableAnswer(f"no {name}")
+    return value
+
+
+def _read_int(value: Any) -> int | None:
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return value
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value):
+        return int(value)
+    return None

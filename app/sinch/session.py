@@ -1,0 +1,162 @@
+"""HTTP to Sinch: what may be repeated and what must not, and when the first byte has left.
+
+A POST is repeated only while no connection was made; a GET once more, whatever went wrong.
+urllib3 would otherwise repeat a POST after a TLS error (`Retry(3)`) or on any failure
+(`allowed_methods=None`), and requests would replace the bearer token by a `.netrc` entry
+(`trust_env`).
+"""
+
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.structures import CaseInsensitiveDict
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import HTTPError
+from urllib3.response import BaseHTTPResponse
+from urllib3.util import Retry
+
+# A page of 100 batches of 1,000 numbers each is about 1.6 MB.
+MAX_ANSWER_BYTES = 8_000_000
+# Below what load balancers usually allow, so that we close an idle connection before they do:
+# a request written into one that is closing is lost without proof.
+MAX_IDLE_S = 10.0
+
+POST_RETRY = Retry(
+    total=None,
+    connect=2,
+    read=0,
+    status=0,
+    redirect=0,
+    other=0,
+    respect_retry_after_header=False,
+)
+GET_RETRY = Retry(
+    total=1,
+    redirect=0,
+    allowed_methods=frozenset(("GET",)),
+    status_forcelist=frozenset((500, 502, 503, 504)),
+    raise_on_status=False,
+    respect_retry_after_header=False,
+)
+
+
+class Wire(threading.local):
+    """This thread's request: whether a byte of it was written to a connection."""
+
+    touched = False
+
+
+wire = Wire()
+
+
+class _WatchedConnection(HTTPConnection):
+    """Notes the first byte written, and does not let itself be reused after MAX_IDLE_S."""
+
+    _used_at = 0.0
+
+    def send(self, data: Any) -> None:
+        if self.sock is None and self.auto_open:
+            self.connect()
+        wire.touched = True
+        self._used_at = time.monotonic()
+        super().send(data)
+
+    @property
+    def is_connected(self) -> bool:
+        fresh = not self._used_at or time.monotonic() - self._used_at < MAX_IDLE_S
+        return fresh and super().is_connected
+
+
+class _WatchedTlsConnection(_WatchedConnection, HTTPSConnection):
+    pass
+
+
+class _WatchedPool(HTTPConnectionPool):
+    ConnectionCls = _WatchedConnection
+
+
+class _WatchedTlsPool(HTTPSConnectionPool):
+    ConnectionCls = _WatchedTlsConnection
+
+
+class _WatchedAdapter(HTTPAdapter):
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {
+            "http": _WatchedPool,
+            "https": _WatchedTlsPool,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back.  `whole` is False when the body was cut, too long or too slow."""
+
+    status: int
+    headers: CaseInsensitiveDict[str]
+    body: bytes
+    whole: bool
+
+
+def make_headers(token: str) -> CaseInsensitiveDict[str]:
+    """What every request bears; an uncompressed answer cannot grow beyond what was read."""
+    return CaseInsensitiveDict(
+        {
+            "Authorization": f"Bearer {token}",
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+            "User-Agent": "clarion",
+        }
+    )
+
+
+def make_session(retry: Retry, *, pool_size: int, ca_file: Path | None) -> requests.Session:
+    """A session that repeats only as `retry` says, and takes nothing from the environment."""
+    session = requests.Session()
+    session.verify = str(ca_file) if ca_file else True
+    session.trust_env = False
+    adapter = _WatchedAdapter(max_retries=retry, pool_maxsize=pool_size)
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+    return session
+
+
+def exchange(
+    session: requests.Session, request: requests.PreparedRequest, *, timeout: Any, within_s: float
+) -> Answer:
+    """Send a prepared request once and read the answer.
+
+    Raises requests.RequestException when no status line came; `wire.touched` then says whether
+    anything was written.  Once a status came, it is returned, however the body ends.
+    """
+    wire.touched = False
+    deadline = time.monotonic() + within_s
+    # The adapter itself: Session.send would read a redirect's body to its end, however long.
+    response = session.get_adapter(str(request.url)).send(
+        request, stream=True, timeout=timeout, verify=session.verify
+    )
+    body, whole = _read_body(response.raw, deadline)
+    if not whole:
+        response.close()
+    return Answer(response.status_code, response.headers, body, whole)
+
+
+def _read_body(raw: BaseHTTPResponse, deadline: float) -> tuple[bytes, bool]:
+    """The body as far as it came, and whether that is all of it."""
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        while chunk := raw.read1(65_536):
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > MAX_ANSWER_BYTES or time.monotonic() > deadline:
+                return b"".join(chunks)[:MAX_ANSWER_BYTES], False
+    except (HTTPError, OSError):
+        return b"".join(chunks), False
+    return b"".join(chunks), True

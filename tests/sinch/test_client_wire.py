@@ -1,0 +1,252 @@
+"""What the session does on a real socket: what is repeated, what is not, what is proven."""
+
+import socket
+import ssl
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from app.sinch import session
+from app.sinch.client import SinchClient
+from app.sinch.errors import (
+    SinchAnswerUnusable,
+    SinchMisconfigured,
+    SinchOutcomeUnknown,
+    SinchUnreachable,
+)
+from app.sinch.schemas import OutgoingBatch
+from tests.wire import RawServer, respond, send_raw, unused_port
+
+BATCH = OutgoingBatch(recipients=["+46700000001"], text="x", sender="Acme", client_reference="cl-1")
+TAKEN = respond("201 Created", b'{"id":"01JX0000000000000000000001"}')
+CERTIFICATE = Path(__file__).parent.parent / "payloads/loopback.pem"
+
+
+@pytest.fixture
+def connect():
+    """A function that makes a client of some address."""
+    made = []
+
+    def make(url, **more):
+        options = {"connect_timeout_s": 0.3, "read_timeout_s": 0.5} | more
+        made.append(SinchClient(url=url, service_plan_id="plan", api_token="t", **options))
+        return made[-1]
+
+    yield make
+    for client in made:
+        client.close()
+
+
+def test_a_connection_is_kept_and_used_again(connect):
+    with RawServer(TAKEN).running() as server:
+        sinch = connect(server.url)
+        for _ in range(5):
+            assert sinch.send_batch(BATCH).id == "01JX0000000000000000000001"
+
+    assert (len(server.requests), server.connections) == (5, 1)
+
+
+def test_a_connection_idle_for_long_is_not_trusted_again(connect, monkeypatch):
+    with RawServer(TAKEN).running() as server:
+        sinch = connect(server.url)
+        sinch.send_batch(BATCH)
+        monkeypatch.setattr(session, "MAX_IDLE_S", 0.0)
+        sinch.send_batch(BATCH)
+
+    assert server.connections == 2
+
+
+def test_nobody_listening_is_proven_unsent(connect):
+    with pytest.raises(SinchUnreachable):
+        connect(f"http://127.0.0.1:{unused_port()}").send_batch(BATCH)
+
+
+def test_a_name_that_does_not_resolve_is_proven_unsent(connect):
+    with pytest.raises(SinchUnreachable):
+        connect("http://no-such-host.invalid").send_batch(BATCH)
+
+
+def test_a_connection_that_never_opens_is_proven_unsent(connect):
+    # A full backlog leaves further connections half open.
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        address = listener.getsockname()
+        fillers = [socket.socket() for _ in range(4)]
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex(address)
+        started = time.monotonic()
+        with pytest.raises(SinchUnreachable):
+            connect(f"http://127.0.0.1:{address[1]}").send_batch(BATCH)
+        took_s = time.monotonic() - started
+        for filler in fillers:
+            filler.close()
+
+    assert took_s < 2.0
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(send_raw(b""), id="closed without a word"),
+        pytest.param(send_raw(b"HTTP/1.1 20"), id="cut in the status line"),
+        pytest.param(send_raw(b"SSH-2.0-OpenSSH\r\n"), id="not HTTP"),
+        pytest.param(send_raw(b"\x15\x03\x01\x00\x02\x02\x46"), id="a TLS alert"),
+        pytest.param(
+            send_raw(b"HTTP/1.1 201 Created\r\n" + b"X: y\r\n" * 200 + b"\r\n"), id="200 headers"
+        ),
+        pytest.param(lambda connection: time.sleep(1.0), id="silence"),
+    ],
+)
+def test_a_request_that_left_without_an_answer_is_unknown_and_not_repeated(connect, answer):
+    with RawServer(answer).running() as server:
+        with pytest.raises(SinchOutcomeUnknown):
+            connect(server.url).send_batch(BATCH)
+        time.sleep(0.1)
+
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("status", ["301 Moved", "302 Found", "303 See", "307 Temp", "308 Perm"])
+def test_a_redirect_is_not_followed(connect, status):
+    target = RawServer(TAKEN)
+    with target.running():
+        redirect = respond(status, headers=f"Location: {target.url}/xms/v1/plan/batches\r\n")
+        with RawServer(redirect).running() as server:
+            with pytest.raises(SinchMisconfigured):
+                connect(server.url).send_batch(BATCH)
+
+    assert (len(server.requests), len(target.requests)) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    "status", ["408 Late", "409 Conflict", "418 Teapot", "500 Oops", "502 Bad", "503 No", "504 Late"]
+)
+def test_a_status_that_proves_nothing_is_unknown_and_not_repeated(connect, status):
+    retry = respond(status, headers="Retry-After: 0\r\n")
+    with RawServer(retry).running() as server:
+        with pytest.raises(SinchOutcomeUnknown):
+            connect(server.url).send_batch(BATCH)
+
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b'HTTP/1.1 201 Created\r\nContent-Length: 99\r\n\r\n{"id":"01JX', id="half"),
+        pytest.param(b"HTTP/1.1 201 Created\r\nContent-Le", id="cut in the head"),
+        pytest.param(
+            b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", id="bad chunk"
+        ),
+        pytest.param(
+            b'HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{"id"', id="half chunk"
+        ),
+    ],
+)
+def test_a_201_with_half_a_body_is_taken_but_without_id(connect, body):
+    with RawServer(send_raw(body)).running() as server:
+        assert connect(server.url).send_batch(BATCH).id is None
+
+        assert len(server.requests) == 1
+
+
+def test_an_endless_body_is_cut_off(connect):
+    def flood(connection):
+        connection.sendall(b"HTTP/1.1 201 Created\r\n\r\n")
+        while True:
+            connection.sendall(b" " * 65_536)
+
+    with RawServer(flood).running() as server:
+        assert connect(server.url).send_batch(BATCH).id is None
+
+
+def test_a_dripping_body_is_cut_off_in_time(connect):
+    def drip(connection):
+        connection.sendall(b"HTTP/1.1 201 Created\r\nContent-Length: 1000\r\n\r\n")
+        while True:
+            connection.sendall(b" ")
+            time.sleep(0.05)
+
+    started = time.monotonic()
+    with RawServer(drip).running() as server:
+        assert connect(server.url).send_batch(BATCH, within_s=0.5).id is None
+
+    assert time.monotonic() - started < 2.0
+
+
+def test_a_question_is_asked_twice_at_most(connect):
+    with RawServer(respond("503 No")).running() as server:
+        with pytest.raises(SinchAnswerUnusable):
+            connect(server.url).list_batches(
+                client_reference="cl-1", created_after=datetime.now(UTC)
+            )
+
+        assert len(server.requests) == 2
+
+
+def test_a_question_survives_one_cut(connect):
+    page = b'{"count":0,"batches":[]}'
+    answers = iter([send_raw(b""), respond("200 OK", page)])
+    with RawServer(lambda connection: next(answers)(connection)).running() as server:
+        found = connect(server.url).list_batches(
+            client_reference="cl-1", created_after=datetime.now(UTC)
+        )
+
+    assert (found, len(server.requests)) == ([], 2)
+
+
+def test_a_question_ends_in_time_when_nobody_answers(connect):
+    started = time.monotonic()
+    with RawServer(lambda connection: time.sleep(5)).running() as server:
+        with pytest.raises(SinchAnswerUnusable):
+            connect(server.url).list_batches(
+                client_reference="cl-1", created_after=datetime.now(UTC), within_s=0.6
+            )
+
+    assert time.monotonic() - started < 1.5
+
+
+@pytest.fixture
+def tls():
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTIFICATE)
+    return context
+
+
+def test_over_tls_with_a_known_certificate_it_is_sent(connect, tls):
+    with RawServer(TAKEN, tls=tls).running() as server:
+        assert connect(server.url, ca_file=CERTIFICATE).send_batch(BATCH).id
+
+
+def test_a_certificate_nobody_vouches_for_is_proven_unsent(connect, tls):
+    with RawServer(TAKEN, tls=tls).running() as server:
+        with pytest.raises(SinchUnreachable):
+            connect(server.url).send_batch(BATCH)
+
+        assert server.requests == []
+
+
+def test_a_tls_error_after_writing_is_unknown_and_not_repeated(connect, tls):
+    def break_tls(connection):
+        raw = socket.socket(fileno=socket.dup(connection.fileno()))
+        raw.sendall(b"\x17\x03\x03\x00\x20" + b"x" * 32)
+        raw.close()
+        time.sleep(0.2)
+
+    with RawServer(break_tls, tls=tls).running() as server:
+        with pytest.raises(SinchOutcomeUnknown):
+            connect(server.url, ca_file=CERTIFICATE).send_batch(BATCH)
+        time.sleep(0.1)
+
+        assert len(server.requests) == 1
+
+
+def test_plain_http_where_tls_is_expected_is_proven_unsent(connect):
+    with RawServer(TAKEN).running() as server:
+        url = server.url.replace("http:", "https:")
+        with pytest.raises(SinchUnreachable):
+            connect(url).send_batch(BATCH)
