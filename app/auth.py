@@ -1,0 +1,81 @@
+"""Who calls: the API key in `X-API-Key`, and what it may do.
+
+Keys are compared as SHA-256 digests, all of them, in constant time: neither the key that matches
+nor the length of a wrong one shows in the time taken.
+"""
+
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from hashlib import sha256
+from typing import ParamSpec, TypeVar
+
+from flask import Flask, g, request
+
+from app.config import KeyHash
+from app.errors import KeyMissing, KeyRefused
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+SCOPE_MARK = "required_scope"
+PUBLIC = "public"
+
+SEND = "broadcasts:send"
+ALL_SCOPES = frozenset((SEND,))
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who calls our API.  A key of API_KEYS may do everything."""
+
+    name: str
+    scopes: frozenset[str] = ALL_SCOPES
+
+
+def identify_clients(app: Flask, keys: tuple[KeyHash, ...]) -> None:
+    """Set `g.client` before every request: the Client, or None without a valid key."""
+
+    def identify() -> None:
+        presented = request.headers.get("X-API-Key")
+        g.client = _find_client(presented, keys) if presented else None
+
+    app.before_request(identify)
+
+
+def _find_client(presented: str, keys: tuple[KeyHash, ...]) -> Client | None:
+    # WSGI hands header bytes over as Latin-1; backslashreplace keeps odd input from raising.
+    digest = sha256(presented.encode("latin-1", "backslashreplace")).digest()
+    matches = [key.client for key in keys if hmac.compare_digest(key.digest, digest)]
+    return Client(matches[0]) if matches else None
+
+
+def require_api_key(scope: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Let only clients with `scope` in.
+
+    Raises KeyMissing without a key, KeyRefused with an unknown one or one without the scope.
+    """
+
+    def decorate(view: Callable[P, R]) -> Callable[P, R]:
+        @wraps(view)
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+            if not request.headers.get("X-API-Key"):
+                raise KeyMissing("API key required")
+            client: Client | None = g.client
+            if client is None:
+                raise KeyRefused("Invalid API key")
+            if scope not in client.scopes:
+                raise KeyRefused(f"This API key lacks the scope {scope}")
+            return view(*args, **kwargs)
+
+        setattr(guarded, SCOPE_MARK, scope)
+        return guarded
+
+    return decorate
+
+
+def public(view: Callable[P, R]) -> Callable[P, R]:
+    """Declare that a route needs no key; a route that declares nothing fails a test."""
+    setattr(view, SCOPE_MARK, PUBLIC)
+    return view

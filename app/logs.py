@@ -1,0 +1,160 @@
+"""Where log lines go and what never gets into one.
+
+One line per border crossed: a fixed sentence plus bound facts.  A terminal gets readable lines,
+everything else JSON, one object a line, on standard error.
+
+What passes through here has every run of 7 to 15 digits masked.  An exception is told by its
+types and places alone: neither its message nor a variable's value is written, since either may
+hold a number, a text or a key.
+"""
+
+import json
+import logging
+import re
+import sys
+import time
+import traceback
+import uuid
+from collections.abc import Iterator
+from contextvars import ContextVar
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from flask import Flask, Response, g, request
+from loguru import logger
+
+from app.phone import mask_number
+
+if TYPE_CHECKING:
+    from loguru import Message, Record
+
+request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+# Not part of a longer word, so that identifiers stay whole.
+_DIGITS = re.compile(r"(?<![0-9A-Za-z_-])\+?[0-9]{7,15}(?![0-9A-Za-z_-])")
+
+# Libraries whose debug lines may hold URLs, headers or bodies.
+_CHATTY = ("urllib3", "requests", "werkzeug", "flask_limiter", "limits", "hypothesis", "asyncio")
+
+
+def configure_logging(level: str) -> None:
+    """Send loguru and the standard library's loggers to standard error, from `level` up."""
+    logger.remove()
+    logger.configure(patcher=_complete)
+    if sys.stderr.isatty():
+        logger.add(_write_readable, level=level, diagnose=False, backtrace=False)
+    else:
+        logger.add(_write_json, level=level, diagnose=False, backtrace=False)
+    logging.basicConfig(handlers=[InterceptHandler()], level=logging.DEBUG, force=True)
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(logging.INFO)
+    logging.captureWarnings(True)
+
+
+def log_requests(app: Flask) -> None:
+    """Give every request an id, its caller's X-Request-ID if usable, and one line when answered.
+
+    The line names the route's pattern, never the path, which may hold anything.
+    """
+
+    def begin() -> None:
+        given = request.headers.get("X-Request-ID", "")
+        g.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        g.started = time.perf_counter()
+        request_id.set(g.request_id)
+
+    def end(response: Response) -> Response:
+        response.headers["X-Request-ID"] = g.request_id
+        client = g.get("client")
+        bound = logger.bind(
+            method=request.method if request.url_rule else "-",
+            route=request.url_rule.rule if request.url_rule else "-",
+            status=response.status_code,
+            client=client.name if client else "-",
+            address=request.remote_addr or "-",
+            duration_ms=round((time.perf_counter() - g.started) * 1000, 1),
+        )
+        bound.info("request answered")
+        return response
+
+    app.before_request(begin)
+    app.after_request(end)
+
+
+class InterceptHandler(logging.Handler):
+    """Hands what the standard library logs over to loguru."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level: str | int = record.levelname
+        if level not in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"):
+            level = record.levelno
+        bound = logger.bind(logger=record.name).opt(exception=record.exc_info, depth=6)
+        bound.log(level, "{}", record.getMessage())
+
+
+def mask_numbers(text: str) -> str:
+    """The text with everything that could be a phone number masked.
+
+    >>> mask_numbers("to 46701234567 in 01JX0000000000000000000001")
+    'to 467••••••67 in 01JX0000000000000000000001'
+    """
+    return _DIGITS.sub(lambda match: mask_number(match[0]), text)
+
+
+def _complete(record: "Record") -> None:
+    """Add the request id, and mask in the record itself so that no sink sees more."""
+    bound = request_id.get()
+    if bound is not None:
+        record["extra"].setdefault("request_id", bound)
+    record["message"] = mask_numbers(record["message"])
+    for name, value in record["extra"].items():
+        if isinstance(value, str):
+            record["extra"][name] = mask_numbers(value)
+        elif not isinstance(value, (int, float, bool, type(None))):
+            record["extra"][name] = mask_numbers(repr(value))
+
+
+def _write_json(message: "Message") -> None:
+    record = message.record
+    line: dict[str, Any] = {
+        "time": record["time"].astimezone().isoformat(timespec="milliseconds"),
+        "level": record["level"].name.lower(),
+        "message": record["message"],
+        **record["extra"],
+    }
+    if record["exception"] is not None:
+        line["exception"] = "\n".join(_describe_exception(record["exception"].value))
+    sys.stderr.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def _write_readable(message: "Message") -> None:
+    record = message.record
+    facts = " ".join(f"{name}={value}" for name, value in record["extra"].items())
+    sys.stderr.write(
+        f"{record['time']:HH:mm:ss.SSS} {record['level'].name:<8} {record['message']}"
+        f"{'  ' + facts if facts else ''}\n"
+    )
+    if record["exception"] is not None:
+        for line in _describe_exception(record["exception"].value):
+            sys.stderr.write(f"    {line}\n")
+
+
+def _describe_exception(error: BaseException | None) -> Iterator[str]:
+    """Type and places of an exception and of what led to it; never its message.
+
+    An operating system error also gives its number and standard sentence.
+    """
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        name = f"{type(error).__module__}.{type(error).__qualname__}"
+        yield f"{name} [{error.strerror}]" if isinstance(error, OSError) else name
+        yield from _describe_places(error.__traceback__)
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def _describe_places(trace: TracebackType | None) -> Iterator[str]:
+    for frame in traceback.extract_tb(trace):
+        yield f"  at {frame.filename}:{frame.lineno} in {frame.name}"

@@ -1,0 +1,130 @@
+"""Routes that document themselves: flask-smorest with our JSON parser and our errors.
+
+The document is served at /openapi.json; the page that shows it is `app.web`'s.
+"""
+
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from typing import Any, NoReturn, TypeVar
+
+import flask_smorest
+from flask import Flask, Request
+from marshmallow import Schema, ValidationError
+from webargs.flaskparser import FlaskParser
+
+from app.errors import BadInput, ErrorSchema, UnsupportedBody
+from app.json_body import MalformedJson, parse_json_object
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+API_KEY_SCHEME = "ApiKey"
+
+_DESCRIPTION = (
+    "Clarion sends one text to one, a thousand or a million people over the Sinch SMS API, "
+    "never twice, and can say for every one of them what happened."
+)
+
+_ERROR_DESCRIPTIONS = {
+    HTTPStatus.BAD_REQUEST: "The request breaks a rule; nothing was sent.",
+    HTTPStatus.UNAUTHORIZED: "No API key.",
+    HTTPStatus.FORBIDDEN: "An unknown API key, or one without the scope.",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is larger than MAX_BODY_BYTES.",
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body is not application/json in UTF-8.",
+    HTTPStatus.TOO_MANY_REQUESTS: "Over the rate limit; Retry-After says when to come back.",
+}
+
+
+class JsonParser(FlaskParser):
+    """Reads bodies with the strict parser and answers what is wrong with them as our 400."""
+
+    DEFAULT_VALIDATION_STATUS = HTTPStatus.BAD_REQUEST
+
+    def load_json(self, req: Request, schema: Schema) -> Any:
+        """The body as an object.  Raises UnsupportedBody or BadInput."""
+        _refuse_other_types(req)
+        try:
+            return parse_json_object(req.get_data(cache=False))
+        except MalformedJson as e:
+            raise BadInput(_as_sentence(str(e))) from e
+
+    def handle_error(
+        self, error: ValidationError, req: Request, schema: Schema, **_: Any
+    ) -> NoReturn:
+        """Raise BadInput that names each field at fault and the reasons."""
+        raise refuse_fields(error) from error
+
+
+def refuse_fields(error: ValidationError) -> BadInput:
+    """The BadInput that tells marshmallow's messages, keyed by field."""
+    # webargs wraps what it finds in the body in a level of its own.
+    told: dict[str, Any] = error.messages_dict
+    messages = told["json"] if isinstance(told.get("json"), dict) else told
+    reasons = (f"{name}: {_first_reason(each).rstrip('.')}" for name, each in messages.items())
+    sentence = "; ".join(reasons)
+    return BadInput(_as_sentence(sentence), fields=messages)
+
+
+def _first_reason(reasons: Any) -> str:
+    while isinstance(reasons, Mapping):
+        reasons = next(iter(reasons.values()))
+    return str(reasons[0]) if isinstance(reasons, list) else str(reasons)
+
+
+def _as_sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] if text.startswith("the ") else text
+
+
+def _refuse_other_types(req: Request) -> None:
+    if req.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+        raise UnsupportedBody("Send the body uncompressed, without Content-Encoding")
+    charset = req.mimetype_params.get("charset", "utf-8").lower()
+    if req.mimetype != "application/json" or charset not in ("utf-8", "utf8"):
+        raise UnsupportedBody("Send the body as Content-Type: application/json in UTF-8")
+
+
+class Blueprint(flask_smorest.Blueprint):
+    """A blueprint whose JSON bodies are read strictly."""
+
+    ARGUMENTS_PARSER = JsonParser()
+
+    def documented_errors(self, *statuses: HTTPStatus) -> Callable[[F], F]:
+        """Document the errors that any route of ours may answer."""
+        return self.described_errors({each: _ERROR_DESCRIPTIONS[each] for each in statuses})
+
+    def described_errors(
+        self, descriptions: Mapping[HTTPStatus, str], schema: type[Schema] = ErrorSchema
+    ) -> Callable[[F], F]:
+        """Document errors of one route's own, in words of its own."""
+
+        def decorate(view: F) -> F:
+            for status, description in descriptions.items():
+                view = self.alt_response(status, schema=schema, description=description)(view)
+            return view
+
+        return decorate
+
+
+class Api(flask_smorest.Api):
+    """The OpenAPI document of the service; error answers stay with `app.errors`."""
+
+    DEFAULT_ERROR_RESPONSE_NAME = None
+    ERROR_SCHEMA = ErrorSchema
+
+    def _register_error_handlers(self) -> None:
+        """None of its own."""
+
+
+def make_api(app: Flask) -> Api:
+    """The Api that documents the blueprints registered with it."""
+    app.config.update(
+        API_TITLE="Clarion",
+        API_VERSION="1",
+        OPENAPI_VERSION="3.0.3",
+        OPENAPI_URL_PREFIX="/",
+        OPENAPI_JSON_PATH="openapi.json",
+    )
+    api = Api(app, spec_kwargs={"info": {"description": _DESCRIPTION}})
+    api.spec.components.security_scheme(
+        API_KEY_SCHEME, {"type": "apiKey", "in": "header", "name": "X-API-Key"}
+    )
+    return api

@@ -1,0 +1,1 @@
+"""Pages for people.  So far one: /docs, the API tried out in a browser."""

@@ -1,0 +1,40 @@
+"""GET /docs: Swagger UI over /openapi.json, every asset from this server."""
+
+from pathlib import Path
+
+import flask_swagger_ui
+from flask import Blueprint, Response, make_response, render_template, send_from_directory
+
+from app.auth import public
+
+_SWAGGER_UI = Path(flask_swagger_ui.__file__).parent / "dist"
+_ASSETS_KEPT_S = 86_400
+
+# Swagger UI sets style attributes and shows inline SVG; it needs no inline script.
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
+)
+
+blueprint = Blueprint(
+    "web", __name__, template_folder="templates", static_folder="static", static_url_path="/static"
+)
+
+
+@blueprint.get("/docs")
+@public
+def show_docs() -> Response:
+    """The API's pages for people who try it out."""
+    response = make_response(render_template("docs.html"))
+    response.headers["Content-Security-Policy"] = _POLICY
+    return response
+
+
+@blueprint.get("/docs/assets/<path:name>")
+@public
+def send_docs_asset(name: str) -> Response:
+    """A file of Swagger UI as its package ships it."""
+    response = send_from_directory(_SWAGGER_UI, name, max_age=_ASSETS_KEPT_S)
+    response.headers["Cache-Control"] = f"public, max-age={_ASSETS_KEPT_S}"
+    return response

@@ -1,0 +1,36 @@
+"""gunicorn: threads, since a broadcast mostly waits for Sinch; settings come from app.config.
+
+An unusable configuration stops the master here with exit code 78: a worker that exits would only
+be started again.
+"""
+
+import os
+
+from app.config import load_config_or_exit
+from app.logs import configure_logging
+
+_config = load_config_or_exit()
+configure_logging(_config.log_level)
+
+# Development serves this machine only.
+bind = f"{'0.0.0.0' if _config.production else '127.0.0.1'}:{_config.port}"
+workers = _config.web_concurrency
+worker_class = "gthread"
+threads = _config.web_threads
+timeout = 60
+# A broadcast answers within 25 s (SEND_BUDGET_S and the look-ups), and Heroku kills after 30 s.
+graceful_timeout = 25
+keepalive = 75
+control_socket_disable = True
+worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None
+accesslog = None  # app.logs writes one line a request
+logconfig_dict = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {"loguru": {"class": "app.logs.InterceptHandler"}},
+    "root": {"handlers": ["loguru"], "level": "INFO"},
+    "loggers": {
+        "gunicorn.error": {"handlers": [], "level": "INFO", "propagate": True},
+        "gunicorn.access": {"handlers": [], "level": "INFO", "propagate": False},
+    },
+}

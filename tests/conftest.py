@@ -1,0 +1,78 @@
+"""A service, its client and its Sinch, for any test; and no network but loopback."""
+
+import ipaddress
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from app import create_app
+from app.config import read_config
+from app.sandbox.server import SandboxServer
+from tests.factories import AUTH, settings
+from tests.sandbox_control import SandboxControl
+
+_connect = socket.socket.connect
+
+
+def _connect_to_loopback_only(self: socket.socket, address: Any) -> None:
+    host = address[0] if isinstance(address, tuple) else None
+    if host not in (None, "localhost") and not ipaddress.ip_address(host).is_loopback:
+        raise AssertionError(f"a test reached for the network: {host}")
+    _connect(self, address)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_network() -> Iterator[None]:
+    socket.socket.connect = _connect_to_loopback_only  # type: ignore[method-assign]
+    yield
+    socket.socket.connect = _connect  # type: ignore[method-assign]
+
+
+@pytest.fixture(scope="session")
+def sandbox_server() -> Iterator[SandboxServer]:
+    with SandboxServer() as server:
+        yield server
+
+
+@pytest.fixture
+def sandbox(sandbox_server: SandboxServer) -> Iterator[SandboxControl]:
+    """A fresh Sinch twin on a real socket."""
+    control = SandboxControl(sandbox_server.url)
+    control.reset()
+    yield control
+    control.reset()
+
+
+@pytest.fixture
+def make_service(sandbox_server: SandboxServer) -> Iterator[Callable[..., Flask]]:
+    """A function that makes a service over the sandbox, with settings of the test's own."""
+    made: list[Flask] = []
+
+    def make(**overrides: str) -> Flask:
+        environ = settings(**{"SINCH_REGION_URL": sandbox_server.url} | overrides)
+        made.append(create_app(read_config(environ)))
+        return made[-1]
+
+    yield make
+    for service in made:
+        service.extensions["sinch"].close()
+
+
+@pytest.fixture
+def service(make_service: Callable[..., Flask]) -> Flask:
+    return make_service()
+
+
+@pytest.fixture
+def client(service: Flask, sandbox: SandboxControl) -> FlaskClient:
+    """A client of a service whose Sinch is the sandbox."""
+    return service.test_client()
+
+
+@pytest.fixture
+def auth() -> dict[str, str]:
+    return dict(AUTH)

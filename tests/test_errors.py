@@ -1,0 +1,132 @@
+"""Every error leaves as JSON in one shape."""
+
+import json
+
+import pytest
+from flask import abort
+
+from tests.factories import broadcast_to
+
+
+def _post(client, auth, body, content_type="application/json", **more):
+    headers = {**auth, **more}
+    return client.post("/api/broadcast", headers=headers, data=body, content_type=content_type)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "sentence"),
+    [
+        ("GET", "/", 404, "Route not found"),
+        ("GET", "/api/nothing", 404, "Route not found"),
+        ("POST", "/api/broadcast/", 404, "Route not found"),
+        ("GET", "/api/broadcast", 405, "Method not allowed"),
+        ("DELETE", "/health", 405, "Method not allowed"),
+        ("GET", "/docs/assets/nothing.js", 404, "Route not found"),
+        ("GET", "/docs/assets/../../../etc/passwd", 404, "Route not found"),
+    ],
+)
+def test_a_wrong_url_or_method_is_told_in_json(client, method, path, status, sentence):
+    answer = client.open(path, method=method)
+
+    assert answer.status_code == status
+    assert answer.get_json() == {
+        "error": sentence,
+        "request_id": answer.headers["X-Request-ID"],
+    }
+
+
+def test_a_wrong_method_says_which_are_right(client):
+    assert set(client.get("/api/broadcast").headers["Allow"].split(", ")) == {"OPTIONS", "POST"}
+
+
+@pytest.mark.parametrize(
+    "content_type", ["text/plain", "application/x-www-form-urlencoded", "", "application/jsonx"]
+)
+def test_a_body_of_another_type_is_415(client, auth, content_type):
+    answer = _post(client, auth, json.dumps(broadcast_to("+46701234567")), content_type)
+
+    assert answer.status_code == 415
+    assert "application/json" in answer.get_json()["error"]
+
+
+@pytest.mark.parametrize(
+    "content_type", ["application/json; charset=latin-1", "application/json; charset=utf-16"]
+)
+def test_a_body_in_another_charset_is_415(client, auth, content_type):
+    assert _post(client, auth, "{}", content_type).status_code == 415
+
+
+def test_a_compressed_body_is_415(client, auth):
+    answer = _post(client, auth, b"\x1f\x8b", **{"Content-Encoding": "gzip"})
+
+    assert answer.status_code == 415
+    assert "uncompressed" in answer.get_json()["error"]
+
+
+def test_utf8_may_be_said(client, auth, sandbox):
+    body = json.dumps(broadcast_to("+46701234567"))
+
+    assert _post(client, auth, body, "application/json; charset=UTF-8").status_code == 202
+
+
+def test_a_body_over_the_limit_is_413(make_service, sandbox, auth):
+    client = make_service(MAX_BODY_BYTES="1000").test_client()
+
+    answer = _post(client, auth, json.dumps(broadcast_to("+46701234567", message="x" * 1000)))
+
+    assert answer.status_code == 413
+    assert answer.get_json()["error"] == "Request body too large"
+
+
+def test_an_unexpected_error_is_a_500_that_tells_nothing(make_service, sandbox):
+    service = make_service()
+
+    @service.get("/broken")
+    def _broken() -> str:
+        raise RuntimeError("secret detail +46701234567")
+
+    answer = service.test_client().get("/broken")
+
+    assert answer.status_code == 500
+    assert answer.get_json() == {
+        "error": "Internal server error",
+        "request_id": answer.headers["X-Request-ID"],
+    }
+
+
+def test_any_other_http_error_has_the_shape_too(make_service, sandbox):
+    service = make_service()
+    service.add_url_rule("/gone", view_func=lambda: abort(410))
+
+    answer = service.test_client().get("/gone")
+
+    assert answer.status_code == 410
+    assert answer.get_json()["error"] == "Gone"
+
+
+def test_a_sentence_is_cut_when_it_is_long(client, auth):
+    body = broadcast_to("+46701234567", **{f"unknown_field_{n}": 1 for n in range(200)})
+
+    answer = client.post("/api/broadcast", headers=auth, json=body)
+
+    assert answer.status_code == 400
+    assert len(answer.get_json()["error"]) <= 501
+
+
+@pytest.mark.parametrize("path", ["/health", "/nothing", "/docs", "/openapi.json"])
+def test_every_answer_bears_the_security_headers(client, path):
+    headers = client.get(path).headers
+
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["X-Frame-Options"] == "DENY"
+    assert headers["Referrer-Policy"] == "no-referrer"
+    assert "default-src 'none'" in headers["Content-Security-Policy"]
+    assert "Strict-Transport-Security" not in headers
+
+
+def test_a_request_id_is_taken_over_when_it_is_harmless(client):
+    given = client.get("/health", headers={"X-Request-ID": "order-17.a_b"})
+    forged = client.get("/health", headers={"X-Request-ID": 'x" {injected} ' + "y" * 100})
+
+    assert given.headers["X-Request-ID"] == "order-17.a_b"
+    assert len(forged.headers["X-Request-ID"]) == 32

