@@ -1,0 +1,270 @@
+"""What a client may ask for and what it is answered, as JSON."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
+
+from app.errors import BadInput, ErrorSchema
+from app.phone import normalise_number, remove_duplicates, sort_entries
+from app.sinch.schemas import ReportMode
+from app.sms.fields import (
+    MessageText,
+    Moment,
+    RecipientList,
+    StrictBoolean,
+    check_parameter_name,
+    check_sender,
+    check_value,
+)
+from app.sms.planning import (
+    DEFAULT,
+    MAX_TEXT_CHARACTERS,
+    Broadcast,
+    PlaceholderError,
+    check_placeholders,
+    measure_messages,
+)
+
+# Sinch keeps a batch at most 3 days: https://developers.sinch.com/docs/sms/api-reference/
+MAX_LIFE = timedelta(days=3)
+MAX_PARTS = 255
+MAX_INVALID_SHOWN = 100
+MAX_ENTRY_SHOWN = 64
+
+EXAMPLE_RECIPIENTS = ["+15551234567", "+46701234567"]
+
+
+class BroadcastSchema(Schema):
+    """One text to an audience.  `load` gives a Broadcast.
+
+    Raises BadInput with `invalid_numbers` when entries are not phone numbers, and marshmallow's
+    ValidationError for every other fault.
+    """
+
+    recipients = RecipientList(
+        required=True,
+        metadata={
+            "description": "Phone numbers in E.164: `+`, first digit 1-9, 2 to 15 digits.",
+            "example": EXAMPLE_RECIPIENTS,
+        },
+    )
+    message = MessageText(
+        required=True,
+        validate=validate.Length(1, MAX_TEXT_CHARACTERS),
+        metadata={
+            "description": "The text, 1 to 2000 characters; `${name}` is filled from parameters.",
+            "example": "Pickup moved to 08:30",
+            "pattern": r"\S",
+        },
+    )
+    sender = fields.String(
+        validate=check_sender,
+        metadata={
+            "description": "A number, a short code or a name of at most 11; "
+            "SINCH_NUMBER when left out.",
+            "maxLength": 16,
+            "example": "Acme",
+        },
+    )
+    send_at = Moment(
+        metadata={"description": "Send then instead of now; ISO 8601 with offset, in the future."}
+    )
+    expire_at = Moment(
+        metadata={
+            "description": "Give up then; after the start and at most 3 days after it. "
+            "ISO 8601 with offset."
+        }
+    )
+    parameters = fields.Dict(
+        keys=fields.String(validate=check_parameter_name),
+        values=fields.Dict(
+            keys=fields.String(),
+            values=fields.String(validate=check_value),
+        ),
+        metadata={
+            "description": "For each `${name}`: values by recipient, and `default` for the rest.",
+            "example": {"name": {"+15551234567": "Ann", "default": "friend"}},
+        },
+    )
+    delivery_report = fields.Enum(
+        ReportMode, by_value=True, metadata={"description": "Sinch's delivery report mode."}
+    )
+    reference = MessageText(
+        validate=validate.Length(1, 64),
+        metadata={"description": "Your own reference, given back in the answer."},
+    )
+    flash = StrictBoolean(metadata={"description": "Show at once and do not store (class 0)."})
+    max_parts = fields.Integer(
+        strict=True,
+        validate=validate.Range(1, MAX_PARTS),
+        metadata={"description": "Refuse when the text takes more parts than this."},
+    )
+    skip_invalid = StrictBoolean(
+        metadata={"description": "Leave invalid numbers out and list them, instead of refusing."}
+    )
+
+    @validates_schema
+    def check_times(self, data: Mapping[str, Any], **_: Any) -> None:
+        """Refuse a start in the past and an end outside of the 3 days after the start."""
+        now = datetime.now(UTC)
+        send_at, expire_at = data.get("send_at"), data.get("expire_at")
+        if send_at is not None and send_at <= now:
+            raise ValidationError("Not in the future.", "send_at")
+        start = send_at or now
+        if expire_at is not None and expire_at <= start:
+            raise ValidationError("Not after the start.", "expire_at")
+        if expire_at is not None and expire_at - start > MAX_LIFE:
+            raise ValidationError("More than 3 days after the start.", "expire_at")
+
+    @post_load
+    def make_broadcast(self, data: dict[str, Any], **_: Any) -> Broadcast:
+        """The Broadcast asked for."""
+        entries = sort_entries(data["recipients"])
+        if entries.invalid and not (data.get("skip_invalid") and entries.numbers):
+            raise _refuse_numbers(entries.invalid)
+        recipients = remove_duplicates(entries.numbers)
+        parameters = _normalise_parameters(data.get("parameters", {}), recipients, entries.invalid)
+        try:
+            check_placeholders(data["message"], parameters, recipients)
+        except PlaceholderError as e:
+            raise ValidationError(f"{e}.", "message") from e
+        size = measure_messages(data["message"], parameters, recipients)
+        if size.parts > data.get("max_parts", MAX_PARTS):
+            raise ValidationError(f"The text takes {size.parts} parts.", "max_parts")
+        return Broadcast(
+            recipients=recipients,
+            text=data["message"],
+            size=size,
+            parameters=parameters,
+            duplicates_removed=len(entries.numbers) - len(recipients),
+            invalid=entries.invalid,
+            **{name: data[name] for name in _PLAIN_FIELDS if name in data},
+        )
+
+
+_PLAIN_FIELDS = (
+    "sender",
+    "send_at",
+    "expire_at",
+    "delivery_report",
+    "reference",
+    "flash",
+    "max_parts",
+)
+
+
+def _normalise_parameters(
+    parameters: dict[str, dict[str, str]], recipients: list[str], invalid: list[object]
+) -> dict[str, dict[str, str]]:
+    """Parameters with their keys in E.164.  Raises ValidationError for a key that is nobody."""
+    if not parameters:
+        return {}
+    known, skipped = set(recipients), {entry for entry in invalid if isinstance(entry, str)}
+    normalised: dict[str, dict[str, str]] = {}
+    for name, values in parameters.items():
+        normalised[name] = {}
+        for key, value in values.items():
+            number = DEFAULT if key == DEFAULT else normalise_number(key)
+            if number is not None and (number in known or number == DEFAULT):
+                normalised[name][number] = value
+            elif key not in skipped:
+                raise ValidationError(
+                    {name: [f"{key[:MAX_ENTRY_SHOWN]} is neither a recipient nor 'default'."]},
+                    "parameters",
+                )
+    return normalised
+
+
+def show_invalid(invalid: Sequence[object]) -> dict[str, Any]:
+    """The facts on invalid entries: the first 100, cut to 64 characters, and how many."""
+    shown = [
+        entry[:MAX_ENTRY_SHOWN] if isinstance(entry, str) else _show_oddity(entry)
+        for entry in invalid[:MAX_INVALID_SHOWN]
+    ]
+    return {"invalid_numbers": shown, "invalid_count": len(invalid)}
+
+
+def _show_oddity(entry: object) -> object:
+    """A scalar as it came; of anything larger, its beginning."""
+    plain = entry is None or isinstance(entry, (bool, float))
+    small = isinstance(entry, int) and abs(entry) < 10**18
+    return entry if plain or small else str(entry)[:MAX_ENTRY_SHOWN]
+
+
+def _refuse_numbers(invalid: list[object]) -> BadInput:
+    facts = show_invalid(invalid)
+    many = "1 entry is" if len(invalid) == 1 else f"{len(invalid)} entries are"
+    return BadInput(
+        f"recipients: {many} not a phone number in E.164 (a '+' and 2 to 15 digits)",
+        fields={"recipients": ["Holds entries that are not phone numbers in E.164."]},
+        **facts,
+    )
+
+
+class BroadcastAcceptedSchema(Schema):
+    """The answer when Sinch took every batch."""
+
+    message = fields.String(
+        required=True, metadata={"example": "SMS batch submitted successfully to Sinch."}
+    )
+    batch_id = fields.String(
+        required=True, metadata={"description": "Sinch's id of the first batch."}
+    )
+    batch_ids = fields.List(fields.String(), required=True)
+    recipients = fields.Integer(
+        required=True, metadata={"description": "Each counted once, invalid ones left out."}
+    )
+    parts_per_message = fields.Integer(
+        required=True, metadata={"description": "Of the longest message once filled."}
+    )
+    encoding = fields.String(
+        required=True, validate=validate.OneOf(["GSM-7", "UCS-2"]), metadata={"example": "GSM-7"}
+    )
+    duplicates_removed = fields.Integer(required=True)
+    reference = fields.String()
+    invalid_numbers = fields.List(
+        fields.Raw(), metadata={"description": "With skip_invalid: the first 100 left out."}
+    )
+    invalid_count = fields.Integer()
+
+
+class BatchOutcomeSchema(Schema):
+    """What became of one batch."""
+
+    status = fields.String(
+        required=True,
+        metadata={
+            "description": "accepted; rejected, misconfigured, busy, unreachable or not_tried "
+            "(nobody gets it); unknown (it may have been sent)."
+        },
+    )
+    client_reference = fields.String(
+        required=True, metadata={"description": "Under which Sinch's list would show it."}
+    )
+    batch_id = fields.String(required=True, allow_none=True)
+    recipients = fields.Integer(required=True)
+    numbers = fields.List(
+        fields.String(), metadata={"description": "Who, unless the batch was accepted."}
+    )
+
+
+class BroadcastFailedSchema(ErrorSchema):
+    """The error when Sinch did not take every batch: what became of each."""
+
+    batches = fields.List(fields.Nested(BatchOutcomeSchema), required=True)
+    batch_ids = fields.List(
+        fields.String(), required=True, metadata={"description": "Of the batches accepted."}
+    )
+    recipients = fields.Integer(required=True)
+    recipients_accepted = fields.Integer(required=True)
+    client_references = fields.List(
+        fields.String(), metadata={"description": "Of the batches whose outcome is unknown."}
+    )
+    details = fields.Dict(
+        metadata={"description": "Sinch's status, code and text, where they may be shown."}
+    )
+    reference = fields.String()
+    invalid_numbers = fields.List(fields.Raw())
+    invalid_count = fields.Integer()
