@@ -1,0 +1,23 @@
+"""`flask sandbox`: the stand-in for Sinch on this machine."""
+
+from pathlib import Path
+
+import click
+from flask import current_app
+
+from app.sandbox.server import serve
+
+
+@click.command("sandbox")
+@click.option("--port", default=8089, show_default=True, help="Port on 127.0.0.1.")
+@click.option(
+    "--ledger",
+    "ledger_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File to write each accepted batch to, before it is answered.",
+)
+def run_sandbox(port: int, ledger_path: Path | None) -> None:
+    """Serve Sinch's API on loopback; no SMS is sent."""
+    if current_app.config["PRODUCTION"]:
+        raise click.ClickException("the sandbox is not for production: set APP_ENV=development")
+    serve(port=port, ledger_path=ledger_path)

@@ -1,0 +1,156 @@
+"""`make run`: a configuration if there is none, the sandbox, the server, and a curl to paste."""
+
+import contextlib
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from types import FrameType
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+
+from app.config import SINCH_HOSTS, Config, load_config_or_exit
+
+ROOT = Path(__file__).parent.parent.parent
+EXAMPLE = '{"recipients": ["+15551234567", "+15557654321"], "message": "Pickup moved to 08:30"}'
+READY_WITHIN_S = 60.0
+STOP_WITHIN_S = 28.0
+
+
+class Stopped(Exception):
+    """Somebody asked us to stop."""
+
+
+def run() -> int:
+    """Start everything, wait until it is ready, say how to use it, stop on Ctrl-C."""
+    if write_env_file(ROOT / ".env", example=ROOT / ".env.example"):
+        print("Wrote .env with a new API key and secret.", flush=True)
+    config = load_config_or_exit()
+    commands = [[sys.executable, "-m", "gunicorn", "wsgi:app"]]
+    sandbox_port = find_sandbox_port(config)
+    if sandbox_port:
+        sandbox = [sys.executable, "-m", "flask", "--app", "wsgi", "sandbox"]
+        commands.insert(0, [*sandbox, "--port", str(sandbox_port)])
+    for port, setting in ((config.port, "PORT"), (sandbox_port, "SINCH_REGION_URL")):
+        if port and is_taken(port):
+            sys.stderr.write(f"clarion: port {port} is taken: set another {setting}\n")
+            return 1
+    return supervise(commands, config)
+
+
+def write_env_file(path: Path, *, example: Path) -> bool:
+    """Copy the example with a generated API key and secret; False when `path` exists."""
+    lines = example.read_text().splitlines()
+    filled = {
+        "API_KEYS=": f"API_KEYS=local:{secrets.token_urlsafe(32)}",
+        "SECRET_KEY=": f"SECRET_KEY={secrets.token_urlsafe(48)}",
+    }
+    try:
+        # Only its owner may read it, from the first moment on.
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return False
+    with os.fdopen(descriptor, "w") as file:
+        file.write("\n".join(filled.get(line, line) for line in lines) + "\n")
+    return True
+
+
+def find_sandbox_port(config: Config) -> int | None:
+    """The port the settings expect a sandbox on; None when they name Sinch itself."""
+    parts = urlsplit(config.sinch.url)
+    return None if parts.hostname in SINCH_HOSTS else parts.port or 80
+
+
+def is_taken(port: int) -> bool:
+    """Whether somebody listens on the port of this machine."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def supervise(commands: list[list[str]], config: Config) -> int:
+    """Run the commands until one ends or we are told to stop, then stop them all, last first."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _raise_stopped)
+    children: list[subprocess.Popen[bytes]] = []
+    try:
+        for command in commands:
+            # A session of its own: Ctrl-C reaches us alone, and we stop them in order.
+            children.append(subprocess.Popen(command, cwd=ROOT, start_new_session=True))
+        wait_until_ready(children, config)
+        print(make_welcome(config), flush=True)
+        while all(child.poll() is None for child in children):
+            time.sleep(0.2)
+    except Stopped:
+        return 0
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        stop(children)
+    return next((child.returncode for child in children if child.returncode > 0), 1)
+
+
+def wait_until_ready(children: list[subprocess.Popen[bytes]], config: Config) -> None:
+    """Return when /ready says so, when a child has ended, or after a minute."""
+    deadline = time.monotonic() + READY_WITHIN_S
+    while time.monotonic() < deadline and all(child.poll() is None for child in children):
+        with (
+            contextlib.suppress(urllib.error.URLError, OSError),
+            urllib.request.urlopen(f"http://127.0.0.1:{config.port}/ready", timeout=5),
+        ):
+            return
+        time.sleep(0.2)
+
+
+def stop(children: list[subprocess.Popen[bytes]]) -> None:
+    """End each child gracefully, the server before the sandbox it may still be talking to."""
+    for child in reversed(children):
+        if child.poll() is None:
+            child.terminate()
+        try:
+            child.wait(STOP_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+def make_welcome(config: Config) -> str:
+    """What to do now, ready to paste."""
+    base = f"http://127.0.0.1:{config.port}"
+    real = find_sandbox_port(config) is None
+    return "\n".join(
+        [
+            "",
+            f"Clarion is ready on {base}, its API page at {base}/docs.",
+            "It sends real SMS over Sinch." if real else "No SMS is sent: Sinch is the sandbox.",
+            "Send a broadcast:",
+            "",
+            f"curl -X POST {base}/api/broadcast \\",
+            f"  -H 'X-API-Key: {read_first_key()}' \\",
+            "  -H 'Content-Type: application/json' \\",
+            f"  -d '{EXAMPLE}'",
+            "",
+            "Ctrl-C stops everything.",
+        ]
+    )
+
+
+def read_first_key() -> str:
+    """The first API key as its client sends it; our Config holds only its hash."""
+    from_file = dotenv_values(ROOT / ".env", interpolate=False).get("API_KEYS")
+    entry = (os.environ.get("API_KEYS") or from_file or "").split(",")[0].strip()
+    return entry.partition(":")[2] or entry
+
+
+def _raise_stopped(number: int, frame: FrameType | None) -> None:
+    raise Stopped
+
+
+if __name__ == "__main__":
+    sys.exit(run())
