@@ -11,6 +11,7 @@ import flask_smorest
 from flask import Flask, Request
 from marshmallow import Schema, ValidationError
 from webargs.flaskparser import FlaskParser
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from app.errors import BadInput, ErrorSchema, UnsupportedBody
 from app.json_body import MalformedJson, parse_json_object
@@ -25,7 +26,6 @@ _DESCRIPTION = (
 )
 
 _ERROR_DESCRIPTIONS = {
-    HTTPStatus.BAD_REQUEST: "The request breaks a rule; nothing was sent.",
     HTTPStatus.UNAUTHORIZED: "No API key.",
     HTTPStatus.FORBIDDEN: "An unknown API key, or one without the scope.",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is larger than MAX_BODY_BYTES.",
@@ -43,7 +43,7 @@ class JsonParser(FlaskParser):
         """The body as an object.  Raises UnsupportedBody or BadInput."""
         _refuse_other_types(req)
         try:
-            return parse_json_object(req.get_data(cache=False))
+            return parse_json_object(_read_body(req))
         except MalformedJson as e:
             raise BadInput(_as_sentence(str(e))) from e
 
@@ -72,6 +72,15 @@ def _first_reason(reasons: Any) -> str:
 
 def _as_sentence(text: str) -> str:
     return text[:1].upper() + text[1:] if text.startswith("the ") else text
+
+
+def _read_body(req: Request) -> bytes:
+    """The body.  Raises RequestEntityTooLarge, by its length or once that many bytes came."""
+    raw = req.get_data(cache=False)
+    # Without a Content-Length werkzeug stops reading at the limit and says nothing.
+    if req.content_length is None and len(raw) == req.max_content_length:
+        raise RequestEntityTooLarge
+    return raw
 
 
 def _refuse_other_types(req: Request) -> None:

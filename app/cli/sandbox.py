@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 from flask import current_app
+from flask.cli import with_appcontext
 
 from app.sandbox.server import serve
 
@@ -16,6 +17,7 @@ from app.sandbox.server import serve
     type=click.Path(dir_okay=False, path_type=Path),
     help="File to write each accepted batch to, before it is answered.",
 )
+@with_appcontext
 def run_sandbox(port: int, ledger_path: Path | None) -> None:
     """Serve Sinch's API on loopback; no SMS is sent."""
     if current_app.config["PRODUCTION"]:

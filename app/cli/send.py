@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 from flask import current_app
+from flask.cli import with_appcontext
 from marshmallow import ValidationError
 
 from app.cli.recipients import choose_recipients, read_entries
@@ -45,6 +46,7 @@ Report = Callable[[BatchOutcome], None]
     type=click.Path(dir_okay=False, path_type=Path),
     help="New CSV file that gets a row for each recipient: number, status, batch.",
 )
+@with_appcontext
 def send(
     numbers: tuple[str, ...],
     csv_path: Path | None,
@@ -149,8 +151,8 @@ def _summarise(broadcast: Broadcast, outcomes: list[BatchOutcome]) -> None:
         if outcome.status is not BatchStatus.ACCEPTED:
             click.echo(_describe(outcome), err=True)
     ends = ", ".join(f"{count} {status.value}" for status, count in counts.items())
-    size = broadcast.size
-    click.echo(f"{ends} ({size.encoding.value}, {size.parts} parts each)")
+    parts = "1 part" if broadcast.size.parts == 1 else f"{broadcast.size.parts} parts"
+    click.echo(f"{ends} ({broadcast.size.encoding.value}, {parts} each)")
     for outcome in outcomes:
         if outcome.batch_id and outcome.status is BatchStatus.ACCEPTED:
             click.echo(f"batch {outcome.batch_id}")

@@ -10,7 +10,12 @@ from app.openapi import API_KEY_SCHEME, Blueprint
 from app.rate_limit import rate_limited
 from app.sms.answers import make_answer
 from app.sms.planning import Broadcast
-from app.sms.schemas import BroadcastAcceptedSchema, BroadcastFailedSchema, BroadcastSchema
+from app.sms.schemas import (
+    BroadcastAcceptedSchema,
+    BroadcastFailedSchema,
+    BroadcastRefusedSchema,
+    BroadcastSchema,
+)
 from app.sms.sending import Sender
 
 blueprint = Blueprint(
@@ -20,12 +25,15 @@ blueprint = Blueprint(
 
 @blueprint.route("/broadcast", methods=["POST"])
 @blueprint.documented_errors(
-    HTTPStatus.BAD_REQUEST,
     HTTPStatus.UNAUTHORIZED,
     HTTPStatus.FORBIDDEN,
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     HTTPStatus.TOO_MANY_REQUESTS,
+)
+@blueprint.described_errors(
+    {HTTPStatus.BAD_REQUEST: "The request breaks a rule; nothing was sent."},
+    BroadcastRefusedSchema,
 )
 @blueprint.described_errors(
     {

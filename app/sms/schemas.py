@@ -230,6 +230,15 @@ class BroadcastAcceptedSchema(Schema):
     invalid_count = fields.Integer()
 
 
+class BroadcastRefusedSchema(ErrorSchema):
+    """The error when the request breaks a rule: nothing was sent."""
+
+    invalid_numbers = fields.List(
+        fields.Raw(), metadata={"description": "The first 100 entries that are not numbers."}
+    )
+    invalid_count = fields.Integer(metadata={"description": "How many there are."})
+
+
 class BatchOutcomeSchema(Schema):
     """What became of one batch."""
 

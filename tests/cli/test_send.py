@@ -1,0 +1,174 @@
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.factories import many_numbers, settings
+
+ROOT = Path(__file__).parent.parent.parent
+ANN, BOB = "+46701234567", "+46707654321"
+
+
+@pytest.fixture
+def run(service, sandbox):
+    def run(*arguments):
+        return service.test_cli_runner().invoke(args=["send", *arguments])
+
+    return run
+
+
+@pytest.fixture
+def file(tmp_path):
+    def write(content, name="people.csv"):
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return str(path)
+
+    return write
+
+
+def test_a_text_goes_to_the_numbers_given(run, sandbox):
+    ended = run("--to", ANN, "--to", BOB, "--message", "Hello")
+
+    assert ended.exit_code == 0, ended.output
+    assert "2 accepted (GSM-7, 1 part each)" in ended.output
+    assert f"batch {sandbox.batches()[0]['id']}" in ended.output
+    assert sandbox.recipients() == [ANN, BOB]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        f"{ANN}\n{BOB}\n",
+        f"phone\n{ANN}\n{BOB}\n",
+        f"Name;Mobile;City\nAnn;{ANN};Lund\nBob;{BOB};Ystad\n",
+        f"Ann,{ANN}\nBob,{BOB}\n",
+        f'"Phone Number","Name"\r\n"{ANN}","Ann, B"\r\n\r\n"{BOB}","Bob"\r\n{ANN},again\r\n',
+        f"\ufefftel\tname\n{ANN}\tÅsa\n{BOB}\tBob",
+        f"to Anna,{ANN}\nto Bob,{BOB}\n",
+    ],
+)
+def test_a_csv_file_as_people_have_it_is_understood(run, sandbox, file, content):
+    ended = run("--csv", file(content), "--message", "Hello")
+
+    assert ended.exit_code == 0, ended.output
+    assert sandbox.recipients() == [ANN, BOB]
+
+
+def test_the_column_may_be_named(run, sandbox, file):
+    path = file(f"phone,office\n{ANN},{BOB}\n")
+
+    assert run("--csv", path, "--column", "Office", "--message", "Hello").exit_code == 0
+    assert sandbox.recipients() == [BOB]
+
+
+def test_more_than_one_request_would_take_go_out_in_one_run(run, sandbox, file):
+    numbers = many_numbers(10_500)
+
+    ended = run("--csv", file("\n".join([*numbers, *numbers[:700]])), "--message", "Hello")
+
+    assert ended.exit_code == 0, ended.output
+    assert sandbox.recipients() == numbers
+    assert "10500 accepted" in ended.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ([], "nobody to send to"),
+        (["--to", "0701234567"], "--to: '0701234567' is not a phone number"),
+        (["--to", ANN, "--message", " "], "message: "),
+        (["--to", ANN, "--message", "Hi ${name}"], "${name}"),
+        (["--to", ANN, "--sender", "much too long a name"], "sender: "),
+        (["--csv", "{file}"], "line 3: 'nobody' is not a phone number"),
+        (["--csv", "{file}", "--column", "mail"], "no column 'mail'"),
+        (["--csv", "{binary}"], "not a CSV file in UTF-8"),
+        (["--to", ANN, "--report", "{file}"], "File exists"),
+    ],
+)
+def test_wrong_input_is_named_and_nothing_is_sent(run, sandbox, file, arguments, reason):
+    places = {"file": file(f"phone\n{ANN}\nnobody\n"), "binary": file(b"\xff\xfe\x00", "b.csv")}
+    given = [each.format(**places) if each.startswith("{") else each for each in arguments]
+    message = [] if "--message" in given else ["--message", "Hello"]
+
+    ended = run(*given, *message)
+
+    assert ended.exit_code == 2
+    assert reason in ended.output
+    assert sandbox.posts() == 0
+
+
+def test_invalid_rows_are_left_out_on_request(run, sandbox, file):
+    path = file(f"phone\n{ANN}\nnobody\n{BOB}\n")
+
+    ended = run("--csv", path, "--message", "Hello", "--skip-invalid")
+
+    assert ended.exit_code == 0
+    assert "line 3: 'nobody'" in ended.output
+    assert sandbox.recipients() == [ANN, BOB]
+
+
+def test_the_report_says_of_everybody_what_became_of_them(run, sandbox, file, tmp_path):
+    numbers = many_numbers(2500)
+    sandbox.order_fault(on="POST /batches", when="before", do="cut", skip=1)
+    report = tmp_path / "report.csv"
+
+    ended = run("--csv", file("\n".join(numbers)), "--message", "Hello", "--report", str(report))
+
+    assert ended.exit_code == 1
+    assert "1000 accepted, 1000 unknown, 500 not_tried" in ended.output
+    assert "may have been sent" in ended.output
+    rows = list(csv.DictReader(report.read_text().splitlines()))
+    assert [row["number"] for row in rows] == numbers
+    assert [row["status"] for row in rows] == (
+        ["accepted"] * 1000 + ["unknown"] * 1000 + ["not_tried"] * 500
+    )
+    assert rows[0]["batch_id"] == sandbox.batches()[0]["id"]
+
+
+def test_a_refusal_is_told_with_sinchs_words(run, sandbox):
+    sandbox.order_fault(
+        on="POST /batches", when="before", do="answer", status=403, code="blocked_account", text="t"
+    )
+
+    ended = run("--to", ANN, "--message", "Hello")
+
+    assert ended.exit_code == 1
+    assert "1 misconfigured: Sinch says HTTP 403 blocked_account, t" in ended.output
+
+
+def test_ctrl_c_stops_behind_the_batch_in_hand_and_the_report_is_whole(
+    sandbox_server, sandbox, file, tmp_path
+):
+    numbers = many_numbers(5000)
+    sandbox.order_fault(on="POST /batches", when="after", do="drip", delay_s=0.4, times=None)
+    report = tmp_path / "report.csv"
+    environ = settings(SINCH_REGION_URL=sandbox_server.url, SINCH_READ_TIMEOUT_S="10")
+    command = [sys.executable, "-m", "flask", "--app", "wsgi", "send", "--message", "Hello"]
+    process = subprocess.Popen(
+        [*command, "--csv", file("\n".join(numbers)), "--report", str(report)],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "ENV_FILE": "", **environ},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    while sandbox.posts() < 2:
+        time.sleep(0.02)
+        assert process.poll() is None
+
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+
+    assert process.returncode == 1
+    rows = list(csv.DictReader(report.read_text().splitlines()))
+    accepted = [row["number"] for row in rows if row["status"] == "accepted"]
+    assert [row["number"] for row in rows] == numbers
+    assert accepted == sandbox.recipients()
+    assert 2000 <= len(accepted) < 5000
+    assert f"{len(accepted)} accepted, {5000 - len(accepted)} not_tried" in output

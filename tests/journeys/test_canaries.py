@@ -1,0 +1,73 @@
+"""No phone number, text, key or token in any output, at the most talkative level."""
+
+import json
+import random
+import re
+
+import requests
+
+from tests.factories import AUTH, broadcast_to
+from tests.processes import running
+
+CANARIES = 10_000
+SEED = 20261123
+TOKEN = "canary-token-4f9a1c7e2b8d"
+
+
+def _requests():
+    """Bodies and headers that carry every canary once, through good ways and bad ones."""
+    draw = random.Random(SEED)
+    numbers = [f"+46{n:09d}" for n in draw.sample(range(10**8, 10**9), CANARIES)]
+    texts = [f"canarytext{draw.getrandbits(64):016x}" for _ in range(200)]
+    keys = [f"canarykey{draw.getrandbits(64):016x}" for _ in range(100)]
+    bodies = []
+    for start in range(0, CANARIES, 500):
+        chunk = numbers[start : start + 500]
+        text = texts.pop()
+        bodies += [
+            broadcast_to(*chunk, message=text),
+            broadcast_to(*chunk, "bad " + chunk[0][1:], message=text),
+            broadcast_to(*chunk, message="${n}", parameters={"n": {"default": texts.pop()}}),
+            broadcast_to(*chunk, message="${n}", parameters={"n": {chunk[0]: texts.pop()}}),
+            broadcast_to(*chunk, message=text, reference=texts.pop(), sender=chunk[0]),
+            {"recipients": chunk, "message": text, chunk[1]: texts.pop()},
+        ]
+    return numbers, keys, bodies
+
+
+def test_ten_thousand_canaries_go_through_and_none_comes_out(sandbox_server, sandbox, tmp_path):
+    numbers, keys, bodies = _requests()
+    canaries = {*numbers, *keys, *(number[1:] for number in numbers), TOKEN, AUTH["X-API-Key"]}
+    canaries |= set(re.findall(r"canarytext[0-9a-f]+", json.dumps(bodies)))
+    sandbox.set(token=TOKEN)
+    for fault in (
+        {"do": "cut"},
+        {"do": "answer", "status": 400, "text": numbers[0]},
+        {"do": "answer", "status": 401, "text": numbers[1]},
+        {"do": "answer", "status": 500},
+        {"do": "answer", "status": 429, "headers": {"Retry-After": numbers[2]}},
+        {"do": "half_body"},
+    ):
+        sandbox.order_fault(on="POST /batches", skip=3, **fault)
+    settings = {
+        "SINCH_REGION_URL": sandbox_server.url,
+        "SINCH_API_TOKEN": TOKEN,
+        "LOG_LEVEL": "debug",
+    }
+
+    codes = set()
+    with running(tmp_path / "output", **settings) as service:
+        codes |= {service.post(body).status_code for body in bodies}
+        for key, number in zip(keys, numbers, strict=False):
+            codes.add(service.post(bodies[0], headers={"X-API-Key": key}).status_code)
+            path = f"{service.url}/{number}?key={key}"
+            codes.add(requests.get(path, headers={"X-Request-ID": number}, timeout=5).status_code)
+        codes.add(service.post(None, data=json.dumps(bodies[0])[:-9], headers=AUTH).status_code)
+        service.stop()
+
+    output = service.output.read_text()
+    words = set(re.findall(r"[A-Za-z0-9_-]+", output)) | set(re.findall(r"\+?[0-9]+", output))
+    assert codes >= {202, 400, 403, 404, 415, 502}
+    assert output.count('"request answered"') >= len(bodies) + 200
+    assert words & canaries == set()
+    assert not [canary for canary in canaries - set(numbers) if canary in output]

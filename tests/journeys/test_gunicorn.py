@@ -1,0 +1,175 @@
+"""The service under gunicorn, as the Procfile starts it."""
+
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+
+import pytest
+import requests
+
+from tests.factories import AUTH, broadcast_to, many_numbers
+from tests.processes import running
+
+ANN = "+46701234567"
+
+
+@pytest.fixture
+def service(sandbox_server, sandbox, tmp_path):
+    with running(tmp_path / "output", SINCH_REGION_URL=sandbox_server.url) as service:
+        yield service
+
+
+def test_a_broadcast_goes_out(service, sandbox):
+    answer = service.post(broadcast_to(ANN))
+
+    assert answer.status_code == 202
+    assert answer.json()["batch_id"] == sandbox.batches()[0]["id"]
+    assert sandbox.recipients() == [ANN]
+
+
+def test_flask_run_works_too(sandbox_server, sandbox, tmp_path):
+    command = [sys.executable, "-m", "flask", "--app", "wsgi", "run", "--port", "{port}"]
+    url = sandbox_server.url
+
+    with running(tmp_path / "output", command=command, SINCH_REGION_URL=url) as service:
+        assert service.post(broadcast_to(ANN)).status_code == 202
+
+
+def test_a_body_over_the_limit_is_refused_while_it_is_being_sent(service, sandbox):
+    answer = service.post(None, data=b"x" * 30_000_000, headers=AUTH | _json())
+
+    assert answer.status_code == 413
+    assert answer.json()["error"] == "Request body too large"
+
+
+def test_a_body_over_the_limit_without_a_length_is_refused(service):
+    answer = service.post(
+        None, data=(b"x" * 1_000_000 for _ in range(30)), headers=AUTH | _json()
+    )
+
+    assert answer.status_code == 413
+
+
+def _json():
+    return {"Content-Type": "application/json"}
+
+
+def test_everything_sent_in_one_body_of_ten_thousand(service, sandbox):
+    numbers = many_numbers(10_000)
+
+    assert service.post(broadcast_to(*numbers)).status_code == 202
+    assert sandbox.recipients() == numbers
+
+
+def test_on_sigterm_the_broadcast_in_hand_is_finished_and_answered(service, sandbox):
+    sandbox.order_fault(on="POST /batches", when="after", do="drip", delay_s=0.4)
+    answers = []
+    sending = threading.Thread(target=lambda: answers.append(service.post(broadcast_to(ANN))))
+    sending.start()
+    while not sandbox.requests():
+        time.sleep(0.01)
+
+    code = service.stop(signal.SIGTERM, within_s=25)
+    sending.join(10)
+
+    assert code == 0
+    assert [answer.status_code for answer in answers] == [202]
+    assert sandbox.recipients() == [ANN]
+
+
+def test_an_idle_service_stops_at_once(service):
+    started = time.monotonic()
+
+    assert service.stop() == 0
+    assert time.monotonic() - started < 5
+
+
+def test_as_many_workers_and_threads_as_asked_for(sandbox_server, sandbox, tmp_path):
+    settings = {"SINCH_REGION_URL": sandbox_server.url, "WEB_CONCURRENCY": "3", "WEB_THREADS": "2"}
+    with running(tmp_path / "output", **settings) as service:
+        deadline = time.monotonic() + 10
+        while len(_children(service.process.pid)) < 3 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        children = _children(service.process.pid)
+
+    assert len(children) == 3
+
+
+def _children(pid):
+    with open(f"/proc/{pid}/task/{pid}/children") as file:
+        return file.read().split()
+
+
+def test_development_listens_on_this_machine_only(service):
+    with pytest.raises(OSError):  # noqa: PT011  # refused or unreachable, as the machine has it
+        socket.create_connection((_outer_address(), int(service.url.rpartition(":")[2])), 1)
+
+
+def _outer_address():
+    # An address of this machine that is loopback by network, yet not the one that is bound.
+    return "127.0.0.2"
+
+
+def test_no_control_socket_is_opened(service):
+    inodes = {
+        os.readlink(f"/proc/{service.process.pid}/fd/{fd}")
+        for fd in os.listdir(f"/proc/{service.process.pid}/fd")
+    }
+    with open("/proc/net/unix") as file:
+        named = [line.split()[6:] for line in file if f"socket:[{line.split()[6]}]" in inodes]
+
+    assert not [each for each in named if len(each) > 1]
+
+
+def test_hundred_broadcasts_in_parallel_are_each_sent_once(service, sandbox):
+    codes = []
+    numbers = many_numbers(100)
+
+    def send(number):
+        codes.append(service.post(broadcast_to(number)).status_code)
+
+    threads = [threading.Thread(target=send, args=(number,)) for number in numbers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert codes == [202] * 100
+    assert sorted(sandbox.recipients()) == numbers
+
+
+def test_a_killed_worker_has_sent_nothing_twice(service, sandbox):
+    sandbox.order_fault(on="POST /batches", when="after", do="drip", delay_s=0.5)
+    failed = []
+
+    def send():
+        try:
+            service.post(broadcast_to(ANN))
+        except requests.ConnectionError as e:
+            failed.append(e)
+
+    sending = threading.Thread(target=send)
+    sending.start()
+    while not sandbox.requests():
+        time.sleep(0.01)
+    for pid in _children(service.process.pid):
+        os.kill(int(pid), signal.SIGKILL)
+    sending.join(10)
+    time.sleep(1)
+
+    assert len(failed) == 1
+    assert sandbox.recipients() == [ANN]
+    assert service.post(broadcast_to("+46707654321")).status_code == 202
+
+
+def test_every_line_of_output_is_json(service):
+    service.post(broadcast_to(ANN))
+    service.post("nonsense")
+    service.stop()
+
+    lines = service.output.read_text().splitlines()
+    assert lines
+    assert [line for line in lines if not line.startswith('{"time": ')] == []

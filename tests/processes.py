@@ -1,0 +1,78 @@
+"""Clarion as a stranger runs it: real processes on loopback."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from tests.factories import AUTH, settings
+from tests.wire import unused_port
+
+ROOT = Path(__file__).parent.parent
+GUNICORN = [sys.executable, "-m", "gunicorn", "wsgi:app"]
+
+
+def clean_environ(environ: dict[str, str]) -> dict[str, str]:
+    """These settings and no others, whatever the developer's own environment holds."""
+    return {"PATH": os.environ["PATH"], "ENV_FILE": "", "FLASK_SKIP_DOTENV": "1", **environ}
+
+
+@dataclass
+class Service:
+    """A running process, its address, and the file its output goes to."""
+
+    process: subprocess.Popen[bytes]
+    url: str
+    output: Path
+
+    def post(self, body: Any, **more: Any) -> requests.Response:
+        return requests.post(
+            f"{self.url}/api/broadcast", **{"headers": AUTH, "json": body, "timeout": 30} | more
+        )
+
+    def stop(self, number: int = signal.SIGTERM, *, within_s: float = 30.0) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(within_s)
+
+
+@contextlib.contextmanager
+def running(output: Path, *, command: list[str] = GUNICORN, **overrides: str) -> Iterator[Service]:
+    """A service under its own process, ready to answer; its group is killed afterwards."""
+    port = unused_port()
+    environ = settings(**{"PORT": str(port)} | overrides)
+    with output.open("wb") as file:
+        process = subprocess.Popen(
+            [each.format(port=port) for each in command],
+            cwd=ROOT,
+            env=clean_environ(environ),
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+        )
+    service = Service(process, f"http://127.0.0.1:{port}", output)
+    try:
+        wait_until_healthy(service)
+        yield service
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(10)
+
+
+def wait_until_healthy(service: Service, *, within_s: float = 30.0) -> None:
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        assert service.process.poll() is None, service.output.read_text()
+        with contextlib.suppress(requests.ConnectionError):
+            if requests.get(f"{service.url}/health", timeout=5).ok:
+                return
+        time.sleep(0.05)
+    raise AssertionError(f"not healthy in {within_s} s: {service.output.read_text()}")
