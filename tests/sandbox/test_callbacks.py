@@ -1,0 +1,240 @@
+"""Callbacks: which, when, signed how, and repeated how often."""
+
+import base64
+import hashlib
+import hmac
+from collections import Counter
+
+import pytest
+
+from app.sandbox.callbacks import RETRIES, retry_at, sign
+from app.sandbox.settings import Settings
+from tests.sandbox.conftest import wait_until
+
+
+def statuses(webhook):
+    return [event["status"] for event in webhook.events]
+
+
+def test_the_signature_is_the_documented_one():
+    body = (
+        b'{"type":"recipient_delivery_report_sms","batch_id":"01JX0000000000000000000001",'
+        b'"recipient":"46700000001","code":0,"status":"Delivered","at":"2026-03-01T12:00:05.250Z",'
+        b'"operator_status_at":"2026-03-01T12:00:00Z","client_reference":"ref-1"}'
+    )
+
+    signature = sign(body, secret="unit-test-secret", nonce="01JX00000000000000000NONCE",
+                     timestamp="1772366405", algorithm="HmacSHA256")  # fmt: skip
+
+    assert signature == "FyTNLvafvWHeUmBKiTA/2ef0aPrScaru9loaiF6dgW0="
+
+
+@pytest.mark.parametrize(("ladder", "over_after_s"), [("offsets", 81_920), ("delays", 163_835)])
+def test_fifteen_retries_double_up_to_22_hours_and_45_minutes(ladder, over_after_s):
+    settings, at, tries = Settings(retry_ladder=ladder), 0.0, 1
+    while due := retry_at(tries, first_failed_at=0.0, failed_at=at, settings=settings):
+        at, tries = due, tries + 1
+
+    assert (tries - 1, at) == (RETRIES, over_after_s)
+
+
+@pytest.mark.parametrize("mode", ["summary", "full"])
+def test_a_summary_comes_once_when_every_message_is_final(sinch, control, webhook, mode):
+    control.set(deliver_after_s=30)
+    batch = sinch.send("12015550100", "12015550106", delivery_report=mode,
+                       callback_url=webhook.url, client_reference="r")  # fmt: skip
+
+    control.advance(20)
+    assert webhook.events == []
+    control.advance(20)
+    wait_until(lambda: webhook.events)
+    control.advance(3600)
+    (event,) = webhook.events
+    assert event["type"] == "delivery_report_sms"
+    assert (event["batch_id"], event["client_reference"]) == (batch["id"], "r")
+    assert event["total_message_count"] == 2
+    listed = [group.get("recipients") for group in event["statuses"]]
+    assert listed == ([["12015550100"], ["12015550106"]] if mode == "full" else [None, None])
+
+
+def test_no_summary_comes_while_one_message_is_never_final(sinch, control, webhook):
+    sinch.send("12015550100", "12015550107", delivery_report="summary", callback_url=webhook.url)
+
+    control.advance(4 * 24 * 3600)
+
+    assert control.callbacks() == []
+
+
+def test_per_recipient_tells_every_change_of_everybody(sinch, webhook):
+    sinch.send("12015550100", "12015550106", delivery_report="per_recipient",
+               callback_url=webhook.url)  # fmt: skip
+
+    wait_until(lambda: len(webhook.events) == 3)
+
+    assert [(e["recipient"], e["status"]) for e in webhook.events] == [
+        ("12015550100", "Dispatched"), ("12015550106", "Aborted"), ("12015550100", "Delivered"),
+    ]  # fmt: skip
+
+
+def test_per_recipient_final_tells_only_the_ends(sinch, control, webhook):
+    numbers = [f"467{n:08d}" for n in range(200)]
+    sinch.send(*numbers, delivery_report="per_recipient_final", callback_url=webhook.url)
+
+    wait_until(lambda: len(webhook.events) == 200)
+
+    assert [e["recipient"] for e in webhook.events] == numbers
+    assert set(statuses(webhook)) == {"Delivered"}
+
+
+def test_a_throttled_batch_reports_as_its_messages_leave(sinch, control, webhook):
+    control.set(messages_per_second=1, callback_url=webhook.url)
+    batch = sinch.send("46700000001", "46700000002", delivery_report="per_recipient_final")
+
+    control.advance(1.2)
+    wait_until(lambda: len(webhook.events) == 1)
+    sinch.ask("DELETE", f"/batches/{batch['id']}").raise_for_status()
+    wait_until(lambda: len(webhook.events) == 2)
+    assert statuses(webhook) == ["Delivered", "Cancelled"]
+
+
+def test_a_batch_asking_for_no_report_gets_none(sinch, control, webhook):
+    sinch.send(callback_url=webhook.url)
+    control.advance(60)
+
+    assert control.callbacks() == []
+
+
+def test_the_urls_of_the_plan_are_used_when_the_batch_names_none(sinch, control, webhook):
+    control.set(callback_url=webhook.url)
+    sinch.send(delivery_report="per_recipient_final")
+    control.text_from("+46700000001", "STOP")
+
+    wait_until(lambda: len(webhook.events) == 2)
+    assert {event["type"] for event in webhook.events} == {
+        "recipient_delivery_report_sms", "mo_text",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("status", [500, 503, 429])
+def test_a_5xx_or_429_is_tried_again_up_the_ladder(sinch, control, webhook, status):
+    webhook.answers = [status, status]
+    control.set(retry_base_s=100)
+    sinch.send(delivery_report="per_recipient_final", callback_url=webhook.url)
+
+    for tries, wait_s in ((1, 100.1), (2, 200.1), (3, 0)):
+        wait_until(lambda tries=tries: len(control.callbacks()) == tries)
+        control.advance(wait_s)
+    assert [t["status"] for t in control.callbacks()] == [status, status, 200]
+    assert [t["attempt"] for t in control.callbacks()] == [1, 2, 3]
+    assert len({body for _, body, _ in webhook.received}) == 1
+
+
+@pytest.mark.parametrize("ladder", ["delays", "offsets"])
+def test_the_ladder_ends_after_fifteen_retries(sinch, control, ladder):
+    control.set(retry_base_s=0.00001, retry_ladder=ladder)
+
+    sinch.send(delivery_report="per_recipient_final", callback_url="http://127.0.0.1:1/closed")
+    wait_until(lambda: len(control.callbacks()) == RETRIES + 1)
+
+    control.advance(7 * 24 * 3600)
+    assert len(control.callbacks()) == RETRIES + 1
+    assert {t["status"] for t in control.callbacks()} == {None}
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 410])
+def test_any_other_4xx_drops_the_callback_for_good(sinch, control, webhook, status):
+    webhook.answers = [status]
+    control.set(retry_base_s=0.001)
+    sinch.send(delivery_report="per_recipient_final", callback_url=webhook.url)
+
+    wait_until(control.callbacks)
+    control.advance(3600)
+    assert [t["status"] for t in control.callbacks()] == [status]
+
+
+@pytest.mark.parametrize(("rule", "tries"), [("drop", 1), ("retry", 2)])
+def test_what_a_redirect_means_is_switchable(sinch, control, webhook, rule, tries):
+    webhook.answers = [302]
+    control.set(callback_on_3xx=rule, retry_base_s=0.001)
+
+    sinch.send(delivery_report="per_recipient_final", callback_url=webhook.url)
+
+    wait_until(lambda: len(control.callbacks()) == tries)
+    control.advance(3600)
+    assert len(webhook.events) == tries
+
+
+def test_no_answer_can_be_made_to_drop_the_callback(sinch, control):
+    control.set(callback_on_no_answer="drop", retry_base_s=0.001)
+    sinch.send(delivery_report="per_recipient_final", callback_url="http://127.0.0.1:1/closed")
+
+    wait_until(control.callbacks)
+    control.advance(3600)
+    assert len(control.callbacks()) == 1
+
+
+@pytest.mark.parametrize("algorithm", ["HmacSHA256", "HmacSHA384", "HmacSHA512"])
+def test_callbacks_are_signed_over_the_raw_body_when_there_is_a_secret(control, webhook, algorithm):
+    control.set(inbound_url=webhook.url, hmac_secret="s3cret", hmac_algorithm=algorithm)
+
+    control.text_from("46700000001", "héllo ✓")
+
+    wait_until(lambda: webhook.received)
+    headers, body, _ = webhook.received[0]
+    prefix = "x-sinch-webhook-signature"
+    message = b".".join([body, headers[f"{prefix}-nonce"].encode(),
+                         headers[f"{prefix}-timestamp"].encode()])  # fmt: skip
+    name = algorithm.removeprefix("Hmac").lower()
+    expected = hmac.new(b"s3cret", message, getattr(hashlib, name)).digest()
+    assert base64.b64decode(headers[prefix]) == expected
+    assert headers[f"{prefix}-algorithm"] == algorithm
+
+
+def test_nothing_is_signed_without_a_secret(control, webhook):
+    control.set(inbound_url=webhook.url)
+    control.text_from("46700000001", "hi")
+
+    wait_until(lambda: webhook.received)
+    assert not [name for name in webhook.received[0][0] if name.startswith("x-sinch")]
+
+
+@pytest.mark.parametrize(("rule", "nonces"), [("fresh", 2), ("repeated", 1)])
+def test_a_retry_is_signed_afresh_or_not_as_switched(control, webhook, rule, nonces):
+    webhook.answers = [503]
+    control.set(inbound_url=webhook.url, hmac_secret="s", retry_signature=rule, retry_base_s=0.01)
+
+    control.text_from("46700000001", "hi")
+
+    wait_until(lambda: len(webhook.received) == 2)
+    seen = {headers["x-sinch-webhook-signature-nonce"] for headers, _, _ in webhook.received}
+    assert len(seen) == nonces
+
+
+def test_every_callback_can_come_twice(sinch, control, webhook):
+    control.set(callback_copies=2)
+    sinch.send("46700000001", "46700000002", delivery_report="per_recipient_final",
+               callback_url=webhook.url)  # fmt: skip
+
+    wait_until(lambda: len(webhook.events) == 4)
+    assert set(Counter(e["recipient"] for e in webhook.events).values()) == {2}
+
+
+def test_the_end_can_be_told_before_what_led_to_it(sinch, control, webhook):
+    control.set(callbacks_out_of_order=True)
+    sinch.send(delivery_report="per_recipient", callback_url=webhook.url)
+
+    wait_until(lambda: len(webhook.events) == 2)
+    assert statuses(webhook) == ["Delivered", "Dispatched"]
+    assert webhook.events[0]["at"] > webhook.events[1]["at"]
+
+
+def test_a_summary_is_not_repeated_when_the_batch_is_cancelled_too_late(sinch, control, webhook):
+    control.set(cancel_conflict="never")
+    batch = sinch.send(delivery_report="summary", callback_url=webhook.url)
+    wait_until(lambda: webhook.events)
+
+    sinch.ask("DELETE", f"/batches/{batch['id']}").raise_for_status()
+
+    sinch.send(delivery_report="summary", callback_url=webhook.url, client_reference="next")
+    wait_until(lambda: webhook.events[-1].get("client_reference") == "next")
+    assert len(webhook.events) == 2
