@@ -5,7 +5,6 @@ numbers.  `inspect_number` asks libphonenumber what the number really is.
 """
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import phonenumbers
@@ -62,14 +61,17 @@ def sort_entries(entries: list[object]) -> SortedEntries:
     >>> sort_entries(["+46701234567", "46701234567", 7])
     SortedEntries(numbers=['+46701234567'], invalid=['46701234567', 7])
     """
-    numbers = _all_if_clean(entries)
-    if numbers is not None:
-        return SortedEntries(numbers, [])
-    normalised = [(normalise_number(entry), entry) for entry in entries]
-    return SortedEntries(
-        [number for number, _ in normalised if number is not None],
-        [entry for number, entry in normalised if number is None],
-    )
+    clean = _all_if_clean(entries)
+    if clean is not None:
+        return SortedEntries(clean, [])
+    numbers, invalid = [], []
+    for entry in entries:
+        number = normalise_number(entry)
+        if number is None:
+            invalid.append(entry)
+        else:
+            numbers.append(number)
+    return SortedEntries(numbers, invalid)
 
 
 def _all_if_clean(entries: list[object]) -> list[str] | None:
@@ -84,8 +86,10 @@ def _all_if_clean(entries: list[object]) -> list[str] | None:
     return entries  # type: ignore[return-value]  # join() has just proven that all are strings
 
 
-def remove_duplicates(numbers: Iterable[str]) -> list[str]:
-    """Each number once, in the order of its first appearance."""
+def remove_duplicates(numbers: list[str]) -> list[str]:
+    """Each number once, in the order of its first appearance; the list itself when none repeats."""
+    if len(set(numbers)) == len(numbers):
+        return numbers  # the usual case, at half the cost of building the list anew
     return list(dict.fromkeys(numbers))
 
 

@@ -16,7 +16,8 @@ def test_without_a_key_nothing_is_sent(client, sandbox):
 
 
 @pytest.mark.parametrize(
-    "key", ["wrong", KEY[:-1], KEY + "x", KEY.upper(), "ключ".encode().decode("latin-1"), "x" * 5000]
+    "key",
+    ["wrong", KEY[:-1], KEY + "x", KEY.upper(), "ключ".encode().decode("latin-1"), "x" * 5000],
 )
 def test_with_a_wrong_key_nothing_is_sent(client, sandbox, key):
     answer = _send(client, **{"X-API-Key": key})

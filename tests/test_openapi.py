@@ -28,6 +28,7 @@ ROOT = Path(__file__).parent.parent
 UNDOCUMENTED = {"/docs", "/docs/assets/<path:name>", "/openapi.json", "/static/<path:filename>"}
 DOCUMENTED_5XX = {502, 503, 504}
 
+
 def test_every_route_is_in_the_document(service):
     documented = set(service.test_client().get("/openapi.json").get_json()["paths"])
 
@@ -95,6 +96,7 @@ CHECKS = [
     negative_data_rejection,
     unsupported_method,
 ]
+
 
 @pytest.mark.parametrize("mode", list(GenerationMode))
 def test_no_answer_is_outside_of_the_document(make_service, sandbox, mode):

@@ -113,7 +113,9 @@ def test_a_country_of_several_zones_gives_them_all():
     assert len(inspect_number("+18005550199").zones) > 1
 
 
-@pytest.mark.parametrize("sender", ["+12015550199", "71234", "123", "Acme", "A", "Café"[:3], "B&B 24.7"])
+@pytest.mark.parametrize(
+    "sender", ["+12015550199", "71234", "123", "Acme", "A", "Café"[:3], "B&B 24.7"]
+)
 def test_these_can_be_the_sender(sender):
     assert is_sender(sender)
 

@@ -53,9 +53,7 @@ def test_guessing_keys_is_limited_by_address_and_does_not_cost_the_client(client
 
 
 def test_a_forged_address_header_is_not_believed_without_a_proxy(client):
-    codes = [
-        _send(client, {"X-Forwarded-For": f"198.51.100.{n}"}).status_code for n in range(4)
-    ]
+    codes = [_send(client, {"X-Forwarded-For": f"198.51.100.{n}"}).status_code for n in range(4)]
 
     assert codes == [401, 401, 401, 429]
 

@@ -66,7 +66,11 @@ def _read_request(connection: socket.socket) -> bytes:
         received += chunk
     head, _, body = received.partition(b"\r\n\r\n")
     length = next(
-        (int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if b"content-length" in line),
+        (
+            int(line.split(b":")[1])
+            for line in head.lower().split(b"\r\n")
+            if b"content-length" in line
+        ),
         0,
     )
     while len(body) < length:

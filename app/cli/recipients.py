@@ -70,4 +70,4 @@ def choose_recipients(entries: list[tuple[str, str]], *, skip_invalid: bool) -> 
     if invalid and (not skip_invalid or len(invalid) == len(entries)):
         raise click.UsageError(f"{len(invalid)} of {len(entries)} are not phone numbers")
     numbers = [normalise_number(entry) for _, entry in entries]
-    return remove_duplicates(number for number in numbers if number is not None)
+    return remove_duplicates([number for number in numbers if number is not None])

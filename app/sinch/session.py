@@ -139,7 +139,7 @@ def exchange(
     deadline = time.monotonic() + within_s
     # The adapter itself: Session.send would read a redirect's body to its end, however long.
     response = session.get_adapter(str(request.url)).send(
-        request, stream=True, timeout=timeout, verify=session.verify
+        request, stream=True, timeout=timeout, verify=session.verify or True
     )
     body, whole = _read_body(response.raw, deadline)
     if not whole:

@@ -48,8 +48,8 @@ blueprint = Blueprint(
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
 @rate_limited
 @require_api_key(SEND)
-@blueprint.arguments(BroadcastSchema)
-@blueprint.response(HTTPStatus.ACCEPTED, BroadcastAcceptedSchema)
+@blueprint.arguments(BroadcastSchema())  # an instance: made once, not at every request
+@blueprint.response(HTTPStatus.ACCEPTED, BroadcastAcceptedSchema())
 def create_broadcast(broadcast: Broadcast) -> dict[str, Any]:
     """Send one text to up to 10,000 recipients."""
     sender: Sender = current_app.extensions["sender"]

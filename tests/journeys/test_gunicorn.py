@@ -46,9 +46,7 @@ def test_a_body_over_the_limit_is_refused_while_it_is_being_sent(service, sandbo
 
 
 def test_a_body_over_the_limit_without_a_length_is_refused(service):
-    answer = service.post(
-        None, data=(b"x" * 1_000_000 for _ in range(30)), headers=AUTH | _json()
-    )
+    answer = service.post(None, data=(b"x" * 1_000_000 for _ in range(30)), headers=AUTH | _json())
 
     assert answer.status_code == 413
 

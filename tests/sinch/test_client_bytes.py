@@ -42,10 +42,13 @@ def test_a_plain_batch_leaves_with_nothing_more_than_it_needs(sinch):
 
     assert sent.id == BATCH_ID
     request = responses.calls[0].request
-    assert request.body == (
-        '{"to":["+46700000001","+46700000002"],"from":"+46700000900","body":"Snö ❄",'
-        '"type":"mt_text","client_reference":"cl-1"}'
-    ).encode()
+    assert (
+        request.body
+        == (
+            '{"to":["+46700000001","+46700000002"],"from":"+46700000900","body":"Snö ❄",'
+            '"type":"mt_text","client_reference":"cl-1"}'
+        ).encode()
+    )
     assert dict(request.headers) == {
         "Authorization": "Bearer token-1",
         "Accept": "application/json",

@@ -115,15 +115,15 @@ def test_a_redirect_is_not_followed(connect, status):
     target = RawServer(TAKEN)
     with target.running():
         redirect = respond(status, headers=f"Location: {target.url}/xms/v1/plan/batches\r\n")
-        with RawServer(redirect).running() as server:
-            with pytest.raises(SinchMisconfigured):
-                connect(server.url).send_batch(BATCH)
+        with RawServer(redirect).running() as server, pytest.raises(SinchMisconfigured):
+            connect(server.url).send_batch(BATCH)
 
     assert (len(server.requests), len(target.requests)) == (1, 0)
 
 
 @pytest.mark.parametrize(
-    "status", ["408 Late", "409 Conflict", "418 Teapot", "500 Oops", "502 Bad", "503 No", "504 Late"]
+    "status",
+    ["408 Late", "409 Conflict", "418 Teapot", "500 Oops", "502 Bad", "503 No", "504 Late"],
 )
 def test_a_status_that_proves_nothing_is_unknown_and_not_repeated(connect, status):
     retry = respond(status, headers="Retry-After: 0\r\n")
@@ -201,11 +201,13 @@ def test_a_question_survives_one_cut(connect):
 
 def test_a_question_ends_in_time_when_nobody_answers(connect):
     started = time.monotonic()
-    with RawServer(lambda connection: time.sleep(5)).running() as server:
-        with pytest.raises(SinchAnswerUnusable):
-            connect(server.url).list_batches(
-                client_reference="cl-1", created_after=datetime.now(UTC), within_s=0.6
-            )
+    with (
+        RawServer(lambda connection: time.sleep(5)).running() as server,
+        pytest.raises(SinchAnswerUnusable),
+    ):
+        connect(server.url).list_batches(
+            client_reference="cl-1", created_after=datetime.now(UTC), within_s=0.6
+        )
 
     assert time.monotonic() - started < 1.5
 

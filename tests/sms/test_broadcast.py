@@ -325,7 +325,9 @@ def test_each_batch_bears_only_the_values_of_its_own_recipients(send, at_sinch):
         ("Hi ${seventeen-letters}", None, "'${'"),
     ],
 )
-def test_a_placeholder_without_a_value_for_somebody_is_named(send, sandbox, text, parameters, named):
+def test_a_placeholder_without_a_value_for_somebody_is_named(
+    send, sandbox, text, parameters, named
+):
     more = {} if parameters is None else {"parameters": parameters}
 
     answer = send(ANN, BOB, message=text, **more)

@@ -1,0 +1,95 @@
+"""A broadcast through gunicorn and on to a Sinch without latency, against the least it can cost.
+
+The limits, each measured in the same run: (a) the same gunicorn serving a bare Flask view that
+parses the body and answers JSON; (b) a bare `requests` loop that posts the same bytes to the same
+stand-in.  A broadcast does both, so their sum is its floor.
+"""
+
+import json
+import time
+
+import requests
+
+from app.sinch.schemas import OutgoingBatch, write_batch
+from bench.measure import (
+    free_port,
+    make_request,
+    serving,
+    show_ratio,
+    show_time,
+    time_in_turn,
+    time_requests,
+)
+
+KEY = "bench-key"
+TEXT = "Pickup moved to 08:30"
+ROUNDS = 7
+
+
+def main() -> None:
+    """Measure one recipient and a thousand."""
+    sinch, clarion, bare = free_port(), free_port(), free_port()
+    settings = {
+        "APP_ENV": "test",
+        "API_KEYS": f"bench:{KEY}",
+        "SECRET_KEY": "bench",
+        "SINCH_SERVICE_PLAN_ID": "plan",
+        "SINCH_API_TOKEN": "token",
+        "SINCH_NUMBER": "+12015550199",
+        "SINCH_REGION_URL": f"http://127.0.0.1:{sinch}",
+        "RATE_LIMIT": "100000000 per minute",
+        "PORT": str(clarion),
+    }
+    bare_command = ["-m", "gunicorn", "--config", "python:bench.bare_gunicorn"]
+    with (
+        serving(["-m", "bench.stand_in", str(sinch)], sinch),
+        serving(["-m", "gunicorn", "wsgi:app"], clarion, **settings),
+        serving([*bare_command, "-b", f"127.0.0.1:{bare}", "bench.bare_flask:app"], bare),
+    ):
+        for recipients, count in ((1, 400), (1000, 60)):
+            measure(recipients, count=count, ports=(sinch, clarion, bare))
+
+
+def measure(recipients: int, *, count: int, ports: tuple[int, int, int]) -> None:
+    """Time `count` broadcasts a round to so many recipients, and print the ratios."""
+    sinch, clarion, bare = ports
+    numbers = [f"+4670{n:07d}" for n in range(recipients)]
+    body = json.dumps({"recipients": numbers, "message": TEXT}).encode()
+    request = make_request("/api/broadcast", body, X_API_Key=KEY)
+    batch = write_batch(
+        OutgoingBatch(
+            recipients=numbers, text=TEXT, sender="+12015550199", client_reference="cl-" + "0" * 24
+        )
+    )
+    taken = time_in_turn(
+        {
+            "clarion": lambda: time_requests(clarion, request, count=count, status=b"202"),
+            "flask": lambda: time_requests(bare, request, count=count, status=b"202"),
+            "requests": lambda: time_posts(sinch, batch, count=count),
+        },
+        rounds=ROUNDS,
+    )
+    floor = [a + b for a, b in zip(taken["flask"], taken["requests"], strict=True)]
+    print(f"POST /api/broadcast, {recipients} recipient(s), one after another:")
+    show_time("Clarion, key to batch id", taken["clarion"], each_of=count)
+    show_time("(a) gunicorn and bare Flask", taken["flask"], each_of=count)
+    show_time("(b) bare requests loop, same bytes", taken["requests"], each_of=count)
+    show_ratio("Clarion / (a)", taken["clarion"], taken["flask"], goal=None)
+    show_ratio("Clarion / (b)", taken["clarion"], taken["requests"], goal=None)
+    show_ratio("Clarion / ((a) + (b))", taken["clarion"], floor, goal=None)
+
+
+def time_posts(port: int, body: bytes, *, count: int) -> float:
+    """Seconds that `count` posts take with one requests session."""
+    url = f"http://127.0.0.1:{port}/xms/v1/plan/batches"
+    headers = {"Authorization": "Bearer token", "Content-Type": "application/json"}
+    with requests.Session() as session:
+        session.trust_env = False
+        started = time.perf_counter()
+        for _ in range(count):
+            session.post(url, data=body, headers=headers, timeout=10).json()
+        return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    main()

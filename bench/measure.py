@@ -1,0 +1,102 @@
+"""Two sides timed in turn, and servers to time."""
+
+import contextlib
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+Round = Callable[[], float]
+
+
+def time_in_turn(sides: Mapping[str, Round], *, rounds: int) -> dict[str, list[float]]:
+    """The seconds of each side's rounds, the sides taking turns after one warm-up each."""
+    for run in sides.values():
+        run()
+    taken: dict[str, list[float]] = {name: [] for name in sides}
+    for _ in range(rounds):
+        for name, run in sides.items():
+            taken[name].append(run())
+    return taken
+
+
+def show_time(name: str, seconds: list[float], *, each_of: int) -> None:
+    """Print a side's median, per piece of work."""
+    print(f"  {name:<44} {statistics.median(seconds) / each_of * 1e3:9.3f} ms")
+
+
+def show_ratio(name: str, ours: list[float], limit: list[float], *, goal: float | None) -> None:
+    """Print ours / limit, round by round: median, lowest, highest, and the goal if there is one."""
+    ratios = sorted(a / b for a, b in zip(ours, limit, strict=True))
+    told = f"{statistics.median(ratios):6.2f}  ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+    print(f"  {name:<44} {told}" + (f"  goal: at most {goal}" if goal else ""))
+
+
+@contextlib.contextmanager
+def serving(command: list[str], port: int, **environ: str) -> Iterator[None]:
+    """A server process that listens on `port`, its output thrown away."""
+    process = subprocess.Popen(
+        [sys.executable, *command],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "ENV_FILE": "", **environ},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        _wait_for(port, process)
+        yield
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and process.poll() is None:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.05)
+    raise RuntimeError("the server to measure did not start")
+
+
+def free_port() -> int:
+    """A port nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def make_request(path: str, body: bytes, **headers: str) -> bytes:
+    """The bytes of a POST."""
+    lines = [f"POST {path} HTTP/1.1", "Host: 127.0.0.1", "Content-Type: application/json"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    lines.append(f"Content-Length: {len(body)}")
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+def time_requests(port: int, request: bytes, *, count: int, status: bytes) -> float:
+    """Seconds that `count` requests take, one after another on one connection."""
+    with socket.create_connection(("127.0.0.1", port), 30) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        started = time.perf_counter()
+        for _ in range(count):
+            connection.sendall(request)
+            answer = _read_answer(connection)
+            if not answer.startswith(b"HTTP/1.1 " + status):
+                raise RuntimeError(f"not {status!r}: {answer[:300]!r}")
+        return time.perf_counter() - started
+
+
+def _read_answer(connection: socket.socket) -> bytes:
+    received = b""
+    while b"\r\n\r\n" not in received:
+        received += connection.recv(65_536)
+    head, _, body = received.partition(b"\r\n\r\n")
+    length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0])
+    while len(body) < length:
+        body += connection.recv(65_536)
+    return received

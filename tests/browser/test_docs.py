@@ -1,0 +1,60 @@
+"""GET /docs in a real browser: it shows the API, from this server alone."""
+
+import shutil
+import threading
+
+import pytest
+from playwright.sync_api import sync_playwright
+from werkzeug.serving import make_server
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
+]
+
+
+@pytest.fixture
+def url(service, sandbox):
+    server = make_server("127.0.0.1", 0, service, threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def page():
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser.new_page()
+        browser.close()
+
+
+def test_the_api_is_shown_and_can_be_tried(page, url, sandbox, auth):
+    requested, complaints = [], []
+    page.on("request", lambda request: requested.append(request.url))
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+
+    page.goto(f"{url}/docs")
+    page.get_by_role("button", name="Authorize").click()
+    page.get_by_label("Value:").fill(auth["X-API-Key"])
+    page.get_by_role("button", name="Apply credentials").click()
+    page.get_by_role("button", name="Close").click()
+    page.locator("#operations-sms-post_api_broadcast").click()
+    page.get_by_role("button", name="Try it out").click()
+    page.locator("textarea.body-param__text").fill(
+        '{"recipients": ["+46701234567"], "message": "from the page"}'
+    )
+    page.get_by_role("button", name="Execute").click()
+    page.locator(".live-responses-table .response-col_status", has_text="202").wait_for()
+
+    assert sandbox.recipients() == ["+46701234567"]
+    assert page.title() == "Clarion API"
+    assert [each for each in requested if not each.startswith((url, "data:"))] == []
+    assert complaints == []

@@ -1,0 +1,154 @@
+"""`make run`'s program: from nothing to a curl that works, and down again."""
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from app.cli.up import write_env_file
+from tests.processes import ROOT
+from tests.wire import unused_port
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A copy of the sources in a folder of its own, without an .env."""
+    folder = tmp_path / "clarion"
+    folder.mkdir()
+    for name in ("app", "wsgi.py", "gunicorn.conf.py", ".env.example"):
+        source = ROOT / name
+        copy = shutil.copytree if source.is_dir() else shutil.copy
+        copy(source, folder / name)
+    return folder
+
+
+@pytest.fixture
+def start(checkout, tmp_path):
+    """A function that starts `python -m app.cli.up` there, killed at the end."""
+    started = []
+    output = tmp_path / "output"
+
+    def start(**environ):
+        with output.open("ab") as file:
+            started.append(
+                subprocess.Popen(
+                    [sys.executable, "-m", "app.cli.up"],
+                    cwd=checkout,
+                    env={"PATH": os.environ["PATH"], **environ},
+                    stdout=file,
+                    stderr=file,
+                )
+            )
+        return started[-1], output
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.terminate()
+            process.wait(40)
+
+
+def _wait_for(output: Path, pattern: str, process) -> re.Match[str]:
+    deadline = time.monotonic() + 40
+    while time.monotonic() < deadline:
+        found = re.search(pattern, output.read_text(), re.S)
+        if found:
+            return found
+        assert process.poll() is None, output.read_text()
+        time.sleep(0.05)
+    raise AssertionError(output.read_text())
+
+
+def _ports():
+    return {
+        "PORT": str(unused_port()),
+        "SINCH_REGION_URL": f"http://127.0.0.1:{unused_port()}",
+    }
+
+
+def test_the_curl_it_prints_works_and_ctrl_c_stops_everything(checkout, start):
+    process, output = start(**_ports())
+    curl = _wait_for(output, r"curl -X POST.*?'\n", process)[0].replace("\\\n", "")
+
+    sent = subprocess.run(
+        [*shlex.split(curl), "-s", "-w", " %{http_code}"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    process.send_signal(signal.SIGINT)
+    code = process.wait(40)
+
+    assert sent.stdout.endswith(" 202")
+    assert "SMS batch submitted successfully to Sinch." in sent.stdout
+    assert code == 0
+    assert _processes_in(checkout) == []
+    assert "Traceback" not in output.read_text()
+
+
+def _processes_in(folder):
+    """What still runs with that folder as its working directory."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if os.readlink(f"/proc/{pid}/cwd") == str(folder):
+                found.append(Path(f"/proc/{pid}/cmdline").read_bytes())
+        except OSError:
+            continue
+    return found
+
+
+def test_a_second_start_keeps_the_keys(checkout, start):
+    ports = _ports()
+    process, output = start(**ports)
+    _wait_for(output, "Ctrl-C stops everything", process)
+    first = (checkout / ".env").read_text()
+    process.send_signal(signal.SIGTERM)
+    process.wait(40)
+
+    again, output = start(**ports)
+    _wait_for(output, "Ctrl-C stops everything.*Ctrl-C stops everything", again)
+
+    assert (checkout / ".env").read_text() == first
+
+
+def test_a_taken_port_is_named(start, checkout):
+    ports = _ports()
+    first, output = start(**ports)
+    _wait_for(output, "Ctrl-C stops everything", first)
+
+    second, _ = start(**ports)
+
+    assert second.wait(20) == 1
+    assert f"port {ports['PORT']} is taken: set another PORT" in output.read_text()
+
+
+def test_when_the_sandbox_dies_the_server_is_stopped_too(start, checkout):
+    process, output = start(**_ports())
+    _wait_for(output, "Ctrl-C stops everything", process)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+
+    os.kill(int(children[0]), signal.SIGKILL)
+
+    assert process.wait(40) != 0
+    assert _processes_in(checkout) == []
+
+
+def test_the_settings_it_writes_are_secret_and_strong(tmp_path):
+    path = tmp_path / ".env"
+
+    assert write_env_file(path, example=ROOT / ".env.example")
+    assert not write_env_file(path, example=ROOT / ".env.example")
+
+    assert path.stat().st_mode & 0o777 == 0o600
+    written = dict(re.findall(r"^([A-Z_]+)=(.*)$", path.read_text(), re.M))
+    assert re.fullmatch(r"local:[\w-]{43}", written["API_KEYS"])
+    assert re.fullmatch(r"[\w-]{64}", written["SECRET_KEY"])
