@@ -26,8 +26,9 @@ def time_in_turn(sides: Mapping[str, Round], *, rounds: int) -> dict[str, list[f
 
 
 def show_time(name: str, seconds: list[float], *, each_of: int) -> None:
-    """Print a side's median, per piece of work."""
-    print(f"  {name:<44} {statistics.median(seconds) / each_of * 1e3:9.3f} ms")
+    """Print a side's median: milliseconds per piece of work, and pieces per second."""
+    each_s = statistics.median(seconds) / each_of
+    print(f"  {name:<44} {each_s * 1e3:9.3f} ms {1 / each_s:9.1f}/s")
 
 
 def show_ratio(name: str, ours: list[float], limit: list[float], *, goal: float | None) -> None:

@@ -5,7 +5,9 @@ import json
 import pytest
 from flask import abort
 
-from tests.factories import broadcast_to
+from app import create_app
+from app.config import read_config
+from tests.factories import broadcast_to, production
 
 
 def _post(client, auth, body, content_type="application/json", **more):
@@ -130,3 +132,11 @@ def test_a_request_id_is_taken_over_when_it_is_harmless(client):
 
     assert given.headers["X-Request-ID"] == "order-17.a_b"
     assert len(forged.headers["X-Request-ID"]) == 32
+
+
+def test_in_production_browsers_are_told_to_stay_on_https():
+    service = create_app(read_config(production()))
+
+    headers = service.test_client().get("/health").headers
+
+    assert headers["Strict-Transport-Security"].startswith("max-age=31536000")

@@ -24,8 +24,8 @@ def make_answer(
 ) -> dict[str, Any]:
     """The 202 for a broadcast that Sinch took whole; everything else is raised.
 
-    Raises OutcomeUnknown when some texts may have been sent, SendFailed when Sinch refused or
-    only a part went out, SendLater when nothing went out and the same may be sent again.
+    Raises OutcomeUnknown when some texts may have been sent, SendFailed when Sinch refused, took
+    only a part or has it twice, SendLater when nothing went out and the same may be sent again.
     """
     statuses = {outcome.status for outcome in outcomes}
     if statuses == {BatchStatus.ACCEPTED}:
@@ -33,6 +33,8 @@ def make_answer(
     facts = _describe_outcomes(broadcast, outcomes, production=production)
     if BatchStatus.UNKNOWN in statuses:
         raise _make_unknown(outcomes, facts)
+    if BatchStatus.DUPLICATED in statuses:
+        raise _make_duplicated(outcomes, facts)
     if BatchStatus.ACCEPTED in statuses:
         raise _make_partial(outcomes, facts)
     if statuses <= set(_UNSENT_LATER):
@@ -103,6 +105,15 @@ def _make_unknown(outcomes: Sequence[BatchOutcome], facts: dict[str, Any]) -> Ou
         "have been sent. Do not send them again blindly; first look at Sinch for the batch with "
         f"client_reference {', '.join(references)}.",
         client_references=references,
+        **facts,
+    )
+
+
+def _make_duplicated(outcomes: Sequence[BatchOutcome], facts: dict[str, Any]) -> SendFailed:
+    twice = [each for each in outcomes if each.status is BatchStatus.DUPLICATED]
+    return SendFailed(
+        f"Sinch has a batch of {_count_recipients(twice)} recipients more than once: they may get "
+        "the text twice. The surplus was cancelled as far as possible; do not send it again.",
         **facts,
     )
 

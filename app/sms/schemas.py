@@ -246,7 +246,7 @@ class BatchOutcomeSchema(Schema):
         required=True,
         metadata={
             "description": "accepted; rejected, misconfigured, busy, unreachable or not_tried "
-            "(nobody gets it); unknown (it may have been sent)."
+            "(nobody gets it); unknown (it may have been sent); duplicated (Sinch has it twice)."
         },
     )
     client_reference = fields.String(

@@ -4,14 +4,16 @@ POST ─┬─ 2xx with an id ────────────────�
       ├─ never connected, 429 ── wait, again, in budget ─ UNREACHABLE, BUSY
       ├─ 400, 413, 415, 422 ──────────────────────────── REJECTED
       ├─ 401 to 405, 3xx ─────────────────────────────── MISCONFIGURED
-      └─ anything else, or 2xx without an id ── ask the list ─┬─ found ── ACCEPTED
-                                                              └─ not ──── UNKNOWN
+      └─ anything else, or 2xx without an id ── ask the list ─┬─ one ───── ACCEPTED
+                                                              ├─ several ─ DUPLICATED
+                                                              └─ none ──── UNKNOWN
 """
 
 import random
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -49,6 +51,7 @@ class BatchStatus(StrEnum):
     UNREACHABLE = "unreachable"  # no connection was made; nobody gets it
     NOT_TRIED = "not_tried"  # not begun, after another batch or for lack of time
     UNKNOWN = "unknown"  # it may have been sent
+    DUPLICATED = "duplicated"  # Sinch has it more than once; somebody may get it twice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,12 +176,32 @@ class Sender:
             self.sleep(wait_s)
             found = self._list(batch, deadline)
             if found:
-                return _witness(batch, found)
+                return self._witness(batch, found)
         bound = logger.bind(
             client_reference=batch.client_reference, recipients=len(batch.recipients)
         )
         bound.error("batch outcome unknown: it may have been sent")
         return _conclude(batch, BatchStatus.UNKNOWN)
+
+    def _witness(self, batch: OutgoingBatch, found: Sequence[Batch]) -> BatchOutcome:
+        """What the list proves: taken, unless it shows other recipients than were sent."""
+        bound = logger.bind(client_reference=batch.client_reference, found=len(found))
+        if any(set(each.recipients) != set(batch.recipients) for each in found):
+            bound.error("sinch has this batch with other recipients")
+            return _conclude(batch, BatchStatus.UNKNOWN, batch_id=found[-1].id)
+        oldest, surplus = found[-1], found[:-1]  # the list is newest first
+        if surplus:
+            bound.error("sinch has this batch more than once")
+            self._cancel(surplus)
+            return _conclude(batch, BatchStatus.DUPLICATED, batch_id=oldest.id)
+        bound.info("batch found at sinch")
+        return _conclude(batch, BatchStatus.ACCEPTED, batch_id=oldest.id)
+
+    def _cancel(self, surplus: Sequence[Batch]) -> None:
+        """Cancel what can still be cancelled; what is already on its way cannot."""
+        for each in surplus:
+            with suppress(SinchError):
+                self.sinch.cancel_batch(each.id)
 
     def _list(self, batch: OutgoingBatch, deadline: float) -> list[Batch]:
         left_s = deadline - self.clock()
@@ -197,18 +220,6 @@ class Sender:
 def make_reference() -> str:
     """A new client_reference: opaque, unique, 27 characters, without personal data."""
     return f"cl-{secrets.token_hex(12)}"
-
-
-def _witness(batch: OutgoingBatch, found: Sequence[Batch]) -> BatchOutcome:
-    """What the list proves: accepted, unless it shows other recipients than were sent."""
-    bound = logger.bind(client_reference=batch.client_reference, found=len(found))
-    if len(found) > 1:
-        bound.error("sinch has this batch more than once")
-    if set(found[0].recipients) != set(batch.recipients):
-        bound.error("sinch has this batch with other recipients")
-        return _conclude(batch, BatchStatus.UNKNOWN, batch_id=found[0].id)
-    bound.info("batch found at sinch")
-    return _conclude(batch, BatchStatus.ACCEPTED, batch_id=found[0].id)
 
 
 def _conclude(

@@ -1,0 +1,88 @@
+"""What the list of batches proves when Sinch did not confirm a POST."""
+
+import json
+
+import pytest
+
+from tests.factories import broadcast_to
+from tests.wire import RawServer, respond, send_raw
+
+ANN, BOB = "+46701234567", "+46707654321"
+IDS = ["01JX0000000000000000000002", "01JX0000000000000000000001"]
+
+
+class LossySinch:
+    """Takes every POST without an answer, and lists of it what a test says."""
+
+    def __init__(self, *listed, answer_delete="200 OK"):
+        self.listed, self.answer_delete = listed, answer_delete
+        self.server = RawServer(self._answer)
+
+    def _answer(self, connection):
+        request = self.server.requests[-1]
+        if request.startswith(b"POST"):
+            self.reference = json.loads(request.partition(b"\r\n\r\n")[2])["client_reference"]
+            send_raw(b"")(connection)
+        elif request.startswith(b"DELETE"):
+            body = json.dumps({"id": IDS[0], "to": [], "canceled": True}).encode()
+            respond(self.answer_delete, body)(connection)
+        else:
+            batches = [
+                {"id": batch_id, "to": to, "client_reference": self.reference}
+                for batch_id, to in self.listed
+            ]
+            respond("200 OK", json.dumps({"count": len(batches), "batches": batches}).encode())(
+                connection
+            )
+
+    def calls(self, method):
+        return [each for each in self.server.requests if each.startswith(method)]
+
+
+@pytest.fixture
+def send(make_service, auth):
+    def send(sinch, *recipients):
+        with sinch.server.running():
+            client = make_service(SINCH_REGION_URL=sinch.server.url).test_client()
+            return client.post("/api/broadcast", headers=auth, json=broadcast_to(*recipients))
+
+    return send
+
+
+def test_one_batch_with_our_recipients_in_any_spelling_is_ours(send):
+    sinch = LossySinch((IDS[0], ["46707654321", "+46701234567"]))
+
+    answer = send(sinch, ANN, BOB)
+
+    assert answer.status_code == 202
+    assert answer.get_json()["batch_ids"] == IDS[:1]
+    assert len(sinch.calls(b"POST")) == 1
+
+
+@pytest.mark.parametrize("to", [["46701234567"], ["46701234567", "46707654321", "46700000001"], []])
+def test_a_batch_with_other_recipients_proves_nothing(send, to):
+    sinch = LossySinch((IDS[0], to))
+
+    answer = send(sinch, ANN, BOB)
+
+    assert answer.status_code == 504
+    (batch,) = answer.get_json()["batches"]
+    assert (batch["status"], batch["batch_id"]) == ("unknown", IDS[0])
+    assert len(sinch.calls(b"POST")) == 1
+
+
+@pytest.mark.parametrize("answer_delete", ["200 OK", "409 Conflict", "500 Oops"])
+def test_two_batches_are_told_as_a_duplicate_and_the_later_one_is_cancelled(send, answer_delete):
+    both = [(batch_id, ["46701234567"]) for batch_id in IDS]
+    sinch = LossySinch(*both, answer_delete=answer_delete)
+
+    answer = send(sinch, ANN)
+
+    assert answer.status_code == 502
+    assert "more than once" in answer.get_json()["error"]
+    assert "do not send it again" in answer.get_json()["error"]
+    (batch,) = answer.get_json()["batches"]
+    assert (batch["status"], batch["batch_id"]) == ("duplicated", IDS[1])
+    (cancel,) = sinch.calls(b"DELETE")
+    assert f"/batches/{IDS[0]} ".encode() in cancel
+    assert len(sinch.calls(b"POST")) == 1
