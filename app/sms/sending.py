@@ -139,17 +139,22 @@ class Sender:
             outcome = self._post(batch, deadline)
             if outcome.status not in (BatchStatus.BUSY, BatchStatus.UNREACHABLE):
                 break
-            wait_s = self._choose_wait(outcome, attempt)
-            if self.clock() + wait_s + MIN_POST_S > deadline:
+            left_s = deadline - self.clock() - MIN_POST_S
+            wait_s = self._choose_wait(outcome, attempt, left_s)
+            if wait_s > left_s:
                 break
             self.sleep(wait_s)
         return outcome
 
-    def _choose_wait(self, outcome: BatchOutcome, attempt: int) -> float:
-        """Sinch's wish, else full jitter under a doubling ceiling; never a busy loop."""
+    def _choose_wait(self, outcome: BatchOutcome, attempt: int, left_s: float) -> float:
+        """Sinch's wish, else full jitter under a doubling ceiling; never a busy loop.
+
+        A wait of our own fits into what is left, as long as that is worth a try.
+        """
         if outcome.status is BatchStatus.BUSY and outcome.retry_after_s is not None:
             return max(outcome.retry_after_s, MIN_WAIT_S)
-        return self.jitter(MIN_WAIT_S, min(MAX_WAIT_S, 0.5 * 2**attempt))
+        ceiling_s = min(MAX_WAIT_S, 0.5 * 2**attempt, left_s)
+        return self.jitter(MIN_WAIT_S, max(MIN_WAIT_S, ceiling_s))
 
     def _post(self, batch: OutgoingBatch, deadline: float) -> BatchOutcome:
         try:

@@ -202,10 +202,11 @@ def test_too_busy_without_end_is_no_busy_loop(send, sandbox):
     assert sandbox.recipients() == []
 
 
-def test_never_connected_is_tried_again_until_it_is(send, sandbox):
+def test_never_connected_is_tried_again_until_it_is(make_service, sandbox, auth):
+    client = make_service(SEND_BUDGET_S="8").test_client()
     sandbox.refuse(for_s=0.7)
 
-    answer = send()
+    answer = client.post("/api/broadcast", headers=auth, json=broadcast_to(NUMBER))
 
     assert answer.status_code == 202
     assert sandbox.posts() == 1
