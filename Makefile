@@ -12,7 +12,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3.14 python3; 
 
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test lint types imports pytest browser bench openapi clean
+.PHONY: run test lint types imports pytest browser fuzz bench openapi clean
 
 run: $(VENV)/runtime
 	@exec $(PY) -m app.cli.up
@@ -42,6 +42,13 @@ browser:
 			apt-get install -y -qq --no-install-recommends chromium; } >/dev/null 2>&1 \
 		|| echo "chromium could not be installed: the browser tests will be skipped"; \
 	fi
+
+# The randomised tests alone, on other examples than always, SIZE times as many.
+SIZE ?= 10
+fuzz: $(VENV)/dev
+	FUZZ=$(SIZE) $(PY) -m pytest --timeout 0 --hypothesis-show-statistics \
+	tests/test_json_body.py tests/test_phone.py tests/test_text.py tests/test_logs.py \
+	tests/test_openapi.py tests/sms/test_broadcast.py
 
 bench: $(VENV)/dev
 	@for file in bench/bench_*.py; do $(PY) -m bench.$$(basename $$file .py) || exit 1; done

@@ -1,6 +1,7 @@
 """A service, its client and its Sinch, for any test; and no network but loopback."""
 
 import ipaddress
+import os
 import socket
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from hypothesis import settings as hypothesis_settings
 
 from app import create_app
 from app.config import read_config
@@ -15,6 +17,9 @@ from app.sandbox.server import SandboxServer
 from tests.factories import AUTH, settings
 from tests.sandbox_control import SandboxControl
 
+# The same examples at every run; `make fuzz SIZE=20` draws others, twenty times as many, and
+# Hypothesis prints the seed of what fails.
+FUZZ = int(os.environ.get("FUZZ", "0"))
 _connect = socket.socket.connect
 
 
@@ -23,6 +28,17 @@ def _connect_to_loopback_only(self: socket.socket, address: Any) -> None:
     if host not in (None, "localhost") and not ipaddress.ip_address(host).is_loopback:
         raise AssertionError(f"a test reached for the network: {host}")
     _connect(self, address)
+
+
+def examples(count: int) -> int:
+    """How many examples a property is tried on: more by hand than in the test command."""
+    return count * max(FUZZ, 1)
+
+
+hypothesis_settings.register_profile(
+    "clarion", max_examples=examples(100), derandomize=not FUZZ, deadline=None
+)
+hypothesis_settings.load_profile("clarion")
 
 
 @pytest.fixture(autouse=True, scope="session")

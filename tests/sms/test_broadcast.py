@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from tests.conftest import examples
 from tests.factories import AUTH, broadcast_to, many_numbers
 
 ANN, BOB = "+46701234567", "+46707654321"
@@ -372,7 +373,7 @@ def test_more_parts_than_allowed_are_refused_before_anything_is_sent(send, sandb
 
 
 @hypothesis_settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     recipients=st.lists(
