@@ -35,8 +35,15 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 # Not part of a longer word, so that identifiers stay whole.
 _DIGITS = re.compile(r"(?<![0-9A-Za-z_-])\+?[0-9]{7,15}(?![0-9A-Za-z_-])")
 
-# Libraries whose debug lines may hold URLs, headers or bodies.
-_CHATTY = ("urllib3", "requests", "werkzeug", "flask_limiter", "limits", "hypothesis", "asyncio")
+# Libraries whose lines below this level may hold URLs, headers or bodies.
+_QUIET = {
+    "urllib3": logging.ERROR,  # its retries and unreadable headers; app.sinch has its own line
+    "requests": logging.INFO,
+    "werkzeug": logging.INFO,
+    "flask_limiter": logging.INFO,
+    "limits": logging.INFO,
+    "asyncio": logging.INFO,
+}
 
 
 def configure_logging(level: str) -> None:
@@ -48,8 +55,8 @@ def configure_logging(level: str) -> None:
     else:
         logger.add(_write_json, level=level, diagnose=False, backtrace=False)
     logging.basicConfig(handlers=[InterceptHandler()], level=logging.DEBUG, force=True)
-    for name in _CHATTY:
-        logging.getLogger(name).setLevel(logging.INFO)
+    for name, lowest in _QUIET.items():
+        logging.getLogger(name).setLevel(lowest)
     logging.captureWarnings(True)
 
 

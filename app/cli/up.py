@@ -1,6 +1,5 @@
 """`make run`: a configuration if there is none, the sandbox, the server, and a curl to paste."""
 
-import contextlib
 import os
 import secrets
 import signal
@@ -8,8 +7,8 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from urllib.parse import urlsplit
@@ -83,8 +82,11 @@ def supervise(commands: list[list[str]], config: Config) -> int:
         for command in commands:
             # A session of its own: Ctrl-C reaches us alone, and we stop them in order.
             children.append(subprocess.Popen(command, cwd=ROOT, start_new_session=True))
-        wait_until_ready(children, config)
-        print(make_welcome(config), flush=True)
+            wait_until(lambda: is_taken(find_sandbox_port(config) or config.port), children)
+        if wait_until(lambda: is_ready(config), children):
+            print(make_welcome(config), flush=True)
+        else:
+            sys.stderr.write("clarion: not ready: see above, and GET /ready\n")
         while all(child.poll() is None for child in children):
             time.sleep(0.2)
     except Stopped:
@@ -96,16 +98,23 @@ def supervise(commands: list[list[str]], config: Config) -> int:
     return next((child.returncode for child in children if child.returncode > 0), 1)
 
 
-def wait_until_ready(children: list[subprocess.Popen[bytes]], config: Config) -> None:
-    """Return when /ready says so, when a child has ended, or after a minute."""
+def wait_until(come: Callable[[], bool], children: list[subprocess.Popen[bytes]]) -> bool:
+    """Whether it came within a minute, and before a child ended."""
     deadline = time.monotonic() + READY_WITHIN_S
     while time.monotonic() < deadline and all(child.poll() is None for child in children):
-        with (
-            contextlib.suppress(urllib.error.URLError, OSError),
-            urllib.request.urlopen(f"http://127.0.0.1:{config.port}/ready", timeout=5),
-        ):
-            return
+        if come():
+            return True
         time.sleep(0.2)
+    return False
+
+
+def is_ready(config: Config) -> bool:
+    """Whether /ready says so."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{config.port}/ready", timeout=5):
+            return True
+    except OSError:  # URLError is one
+        return False
 
 
 def stop(children: list[subprocess.Popen[bytes]]) -> None:

@@ -10,7 +10,7 @@ import time
 import pytest
 import requests
 
-from tests.factories import AUTH, broadcast_to, many_numbers
+from tests.factories import AUTH, broadcast_to, many_numbers, production
 from tests.processes import running
 
 ANN = "+46701234567"
@@ -171,3 +171,14 @@ def test_every_line_of_output_is_json(service):
     lines = service.output.read_text().splitlines()
     assert lines
     assert [line for line in lines if not line.startswith('{"time": ')] == []
+
+
+def test_in_production_it_starts_and_serves_every_address(tmp_path):
+    with running(tmp_path / "output", **production() | {"APP_ENV": ""}) as service:
+        port = service.url.rpartition(":")[2]
+        answer = requests.get(f"http://127.0.0.2:{port}/health", timeout=5)
+        shown = requests.get(f"{service.url}/docs", timeout=5)
+
+    assert answer.json()["status"] == "ok"
+    assert "Strict-Transport-Security" in answer.headers
+    assert shown.ok
