@@ -22,6 +22,7 @@ from app.web.routes import blueprint as web_blueprint
 def create_app(config: Config) -> Flask:
     """The whole service, wired from its settings; reads no environment and calls nobody."""
     flask_app = Flask(__name__, static_folder=None)
+    flask_app.url_map.merge_slashes = False  # a doubled slash is a wrong URL, not a redirect
     flask_app.config.update(
         SECRET_KEY=config.secret_key,
         MAX_CONTENT_LENGTH=config.max_body_bytes,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
@@ -24,14 +25,17 @@ SINCH_HOSTS = frozenset(f"{region}.sms.api.sinch.com" for region in ("us", "eu",
 # Value of SINCH_SERVICE_PLAN_ID and SINCH_API_TOKEN for the sandbox, refused in production.
 SANDBOX_CREDENTIAL = "sandbox"
 
+# One more second goes to the last question: 25 in all, where routers give up at 30.
+_MAX_PATIENCE_S = 24.0
+_MIN_BUDGET_S = 2.0
+
 EXIT_CONFIG = 78  # EX_CONFIG of sysexits.h
 
 _MIN_SECRET_CHARACTERS = 32
-_MIN_DISTINCT_CHARACTERS = 8
+_MIN_DISTINCT_CHARACTERS = 12
 _SAMPLE_MARKS = ("change-me", "change_me", "changeme", "example", "sample", "your-", "your_")
+_GUESSABLE_MARKS = ("password", "12345678", "abcdefgh", "qwerty")
 _CLIENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-_TRUE = frozenset(("1", "true", "yes", "on", "y", "t"))
-_FALSE = frozenset(("", "0", "false", "no", "off", "n", "f"))
 
 
 class ConfigError(Exception):
@@ -104,7 +108,10 @@ def load_config() -> Config:
     env_file = os.environ.get("ENV_FILE", str(Path(__file__).parent.parent / ".env"))
     from_file = dotenv_values(env_file, interpolate=False) if env_file else {}
     present = {name: value for name, value in from_file.items() if value is not None}
-    return read_config({**present, **os.environ})
+    config = read_config({**present, **os.environ})
+    if config.production and "--debugger" in sys.argv:
+        raise ConfigError("leave out --debugger: debug is not for production")
+    return config
 
 
 def load_config_or_exit() -> Config:
@@ -133,12 +140,25 @@ def read_config(environ: Mapping[str, str]) -> Config:
         secret_key=_read_secret(environ, "SECRET_KEY", env),
         sinch=_read_sinch(environ, env),
         rate_limit=_read_rate_limit(environ),
-        redis_url=environ.get("REDIS_URL", "").strip() or None,
+        redis_url=_read_redis_url(environ),
         trusted_proxies=_read_int(environ, "TRUSTED_PROXIES", 0, lowest=0, highest=10),
         max_body_bytes=_read_int(environ, "MAX_BODY_BYTES", 20_000_000, lowest=1_000),
-        send_budget_s=_read_seconds(environ, "SEND_BUDGET_S", 20.0),
-        lookup_waits_s=_read_waits(environ, "LOOKUP_WAITS_S", (0.3, 0.7, 1.0, 1.5)),
+        **_read_patience(environ),
     )
+
+
+def _read_patience(environ: Mapping[str, str]) -> dict[str, Any]:
+    """SEND_BUDGET_S and LOOKUP_WAITS_S, which together bound the time to an answer."""
+    budget_s = _read_seconds(environ, "SEND_BUDGET_S", 20.0)
+    waits_s = _read_waits(environ, "LOOKUP_WAITS_S", (0.3, 0.7, 1.0, 1.5))
+    if budget_s < _MIN_BUDGET_S:
+        raise ConfigError(f"SEND_BUDGET_S must be at least {_MIN_BUDGET_S:g} seconds")
+    if budget_s + sum(waits_s) > _MAX_PATIENCE_S:
+        raise ConfigError(
+            f"SEND_BUDGET_S and LOOKUP_WAITS_S must be {_MAX_PATIENCE_S:g} seconds together at "
+            "most, or a router gives up before we answer"
+        )
+    return {"send_budget_s": budget_s, "lookup_waits_s": waits_s}
 
 
 def _read_env(environ: Mapping[str, str]) -> AppEnv:
@@ -150,10 +170,12 @@ def _read_env(environ: Mapping[str, str]) -> AppEnv:
 
 
 def _refuse_debug(environ: Mapping[str, str], env: AppEnv) -> None:
-    # Flask reads any FLASK_DEBUG but 0, false and no as "on": so do we.
-    debug = environ.get("FLASK_DEBUG", "").strip().lower() not in _FALSE
-    if debug and env is AppEnv.PRODUCTION:
-        raise ConfigError("unset FLASK_DEBUG: debug is not for production")
+    # Flask takes any FLASK_DEBUG but these three, blanks included, for "on": so do we.
+    debug = environ.get("FLASK_DEBUG", "").lower() not in ("", "0", "false", "no")
+    debugger = environ.get("FLASK_RUN_DEBUGGER", "") != ""
+    if (debug or debugger) and env is AppEnv.PRODUCTION:
+        name = "FLASK_DEBUG" if debug else "FLASK_RUN_DEBUGGER"
+        raise ConfigError(f"unset {name}: debug is not for production")
 
 
 def _read_log_level(environ: Mapping[str, str]) -> str:
@@ -178,7 +200,7 @@ def _read_api_keys(environ: Mapping[str, str], env: AppEnv) -> tuple[KeyHash, ..
 
 
 def _read_api_key(entry: str, env: AppEnv) -> KeyHash:
-    name, colon, key = entry.partition(":")
+    name, colon, key = (part.strip() for part in entry.partition(":"))
     if not colon:
         name, key = "", entry
     _refuse_weak("a key in API_KEYS", key, env)
@@ -206,7 +228,8 @@ def _refuse_weak(what: str, secret: str, env: AppEnv) -> None:
         raise ConfigError(f"{what} is shorter than {_MIN_SECRET_CHARACTERS} characters")
     if any(mark in secret.lower() for mark in _SAMPLE_MARKS):
         raise ConfigError(f"{what} is a sample: generate one of your own")
-    if len(set(secret)) < _MIN_DISTINCT_CHARACTERS:
+    guessable = any(mark in secret.lower() for mark in _GUESSABLE_MARKS)
+    if guessable or len(set(secret)) < _MIN_DISTINCT_CHARACTERS:
         raise ConfigError(f"{what} is not random: generate one")
 
 
@@ -217,8 +240,8 @@ def _read_sinch(environ: Mapping[str, str], env: AppEnv) -> SinchSettings:
     url = _require(environ, "SINCH_REGION_URL")
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,128}", plan_id):
         raise ConfigError("SINCH_SERVICE_PLAN_ID must be letters, digits, '_' or '-'")
-    if not token.isascii() or not token.isprintable() or " " in token:
-        raise ConfigError("SINCH_API_TOKEN must be printable ASCII without blanks")
+    if not token.isascii() or not token.isprintable() or any(each in token for each in " \"'"):
+        raise ConfigError("SINCH_API_TOKEN must be printable ASCII without blanks or quotes")
     if env is AppEnv.PRODUCTION:
         _refuse_sample_sinch(plan_id, token)
     return SinchSettings(
@@ -233,7 +256,7 @@ def _read_sinch(environ: Mapping[str, str], env: AppEnv) -> SinchSettings:
 
 def _refuse_sample_sinch(plan_id: str, token: str) -> None:
     for name, value in (("SINCH_SERVICE_PLAN_ID", plan_id), ("SINCH_API_TOKEN", token)):
-        if value.lower().startswith(SANDBOX_CREDENTIAL):
+        if SANDBOX_CREDENTIAL in value.lower():
             raise ConfigError(f"{name} is the sandbox's, which is not for production")
         if any(mark in value.lower() for mark in _SAMPLE_MARKS):
             raise ConfigError(f"{name} is a sample: set your own from Sinch's dashboard")
@@ -285,9 +308,26 @@ def _is_loopback(host: str) -> bool:
 def _read_rate_limit(environ: Mapping[str, str]) -> str:
     value = environ.get("RATE_LIMIT", "").strip() or "100 per 15 minutes"
     try:
-        parse_many(value)
+        limits = parse_many(value)
     except ValueError as e:
         raise ConfigError("RATE_LIMIT must read like '100 per 15 minutes'") from e
+    if any(limit.amount < 1 for limit in limits):
+        raise ConfigError("RATE_LIMIT must allow at least 1 call")
+    return value
+
+
+def _read_redis_url(environ: Mapping[str, str]) -> str | None:
+    """REDIS_URL, which may hold a password: an error does not quote it."""
+    value = environ.get("REDIS_URL", "").strip()
+    if not value:
+        return None
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in ("redis", "rediss") and parts.hostname and (parts.port or 1)
+    except ValueError:
+        usable = None
+    if not usable:
+        raise ConfigError("REDIS_URL must read like redis://host:6379/0, or rediss:// over TLS")
     return value
 
 

@@ -10,7 +10,9 @@ from typing import Any, NoReturn
 
 MAX_DEPTH = 16
 
-_SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}|\\u[dD][c-fC-F][0-9a-fA-F]{2}")
+_SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+_MAX_NAME_SHOWN = 40
 
 
 class MalformedJson(ValueError):
@@ -30,8 +32,13 @@ def parse_json_object(raw: bytes) -> dict[str, Any]:
     if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH:
         _refuse_depth(value)
     if _SURROGATE_ESCAPE.search(raw):
-        _refuse_lone_surrogates(value, path="")
+        _refuse_lone_surrogates(value)
     return value
+
+
+def is_unicode(text: str) -> bool:
+    """False for a text with half a character, a lone surrogate, which UTF-8 cannot hold."""
+    return _LONE_SURROGATE.search(text) is None
 
 
 def _decode(raw: bytes) -> str:
@@ -64,7 +71,7 @@ def _collect_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     seen: set[str] = set()
     for key, _ in pairs:
         if key in seen:
-            raise MalformedJson(f"the key {_shorten(key)} is given twice")
+            raise MalformedJson(f"the key {json.dumps(_shorten(key))} is given twice")
         seen.add(key)
     return collected
 
@@ -108,27 +115,36 @@ def _refuse_depth(value: Any) -> None:
     raise MalformedJson(f"the body is nested deeper than {MAX_DEPTH} levels")
 
 
-def _refuse_lone_surrogates(value: Any, *, path: str) -> None:
+def _refuse_lone_surrogates(value: Any) -> None:
+    place = _find_lone_surrogate(value)
+    if place is not None:
+        raise MalformedJson(f"{_name_place(place)} holds half a character (a lone surrogate)")
+
+
+def _find_lone_surrogate(value: Any) -> list[str | int] | None:
+    """Keys and indexes that lead to the first text with one; the path is built only when found."""
     if isinstance(value, str):
-        if not _is_unicode(value):
-            raise MalformedJson(f"{path} holds half a character (a lone surrogate)")
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            _refuse_lone_surrogates(item, path=f"{path}[{index}]")
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            _refuse_lone_surrogates(key, path=f"a key of {path or 'the body'}")
-            _refuse_lone_surrogates(item, path=f"{path}.{key}" if path else key)
+        return None if is_unicode(value) else []
+    pairs = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, item in pairs:
+        if isinstance(key, str) and not is_unicode(key):
+            return ["(a key)"]
+        if isinstance(item, (str, list, dict)):
+            place = _find_lone_surrogate(item)
+            if place is not None:
+                return [key, *place]
+    return None
 
 
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
+def _name_place(place: list[str | int]) -> str:
+    """A place as people write it.
+
+    >>> _name_place(["a", 1, "b"])
+    'a[1].b'
+    """
+    steps = (f"[{step}]" if isinstance(step, int) else f".{_shorten(step)}" for step in place)
+    return "".join(steps).removeprefix(".")
 
 
 def _shorten(key: str) -> str:
-    printable = json.dumps(key)  # ASCII only: a key may hold anything
-    return printable if len(printable) <= 40 else printable[:39] + '…"'
+    return key if len(key) <= _MAX_NAME_SHOWN else key[: _MAX_NAME_SHOWN - 1] + "…"

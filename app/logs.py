@@ -39,7 +39,7 @@ _DIGITS = re.compile(r"(?<![0-9A-Za-z_-])\+?[0-9]{7,15}(?![0-9A-Za-z_-])")
 _QUIET = {
     "urllib3": logging.ERROR,  # its retries and unreadable headers; app.sinch has its own line
     "requests": logging.INFO,
-    "werkzeug": logging.INFO,
+    "werkzeug": logging.CRITICAL,  # paths, queries and malformed lines; we have our own line
     "flask_limiter": logging.INFO,
     "limits": logging.INFO,
     "asyncio": logging.INFO,
@@ -86,8 +86,12 @@ def log_requests(app: Flask) -> None:
         bound.info("request answered")
         return response
 
+    def forget(_: BaseException | None) -> None:
+        request_id.set(None)
+
     app.before_request(begin)
     app.after_request(end)
+    app.teardown_request(forget)
 
 
 class InterceptHandler(logging.Handler):
@@ -98,7 +102,21 @@ class InterceptHandler(logging.Handler):
         if level not in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"):
             level = record.levelno
         bound = logger.bind(logger=record.name).opt(exception=record.exc_info, depth=6)
-        bound.log(level, "{}", record.getMessage())
+        bound.log(level, "{}", _tell(record))
+
+
+# What gunicorn says of a request it could not read, or that broke, goes on with the request's own
+# bytes: a line of a body, a header with the key in it, a URL.
+_GUNICORN_QUOTES = {
+    "Invalid request from": "unreadable HTTP request",
+    "Error handling request": "request failed in the server",
+}
+
+
+def _tell(record: logging.LogRecord) -> str:
+    message = record.getMessage()
+    told = (ours for theirs, ours in _GUNICORN_QUOTES.items() if message.startswith(theirs))
+    return next(told, message)
 
 
 def mask_numbers(text: str) -> str:

@@ -5,13 +5,14 @@ The document is served at /openapi.json; the page that shows it is `app.web`'s.
 
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
+from itertools import islice
 from typing import Any, NoReturn, TypeVar
 
 import flask_smorest
 from flask import Flask, Request
 from marshmallow import Schema, ValidationError
 from webargs.flaskparser import FlaskParser
-from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from app.errors import BadInput, ErrorSchema, UnsupportedBody
 from app.json_body import MalformedJson, parse_json_object
@@ -19,6 +20,10 @@ from app.json_body import MalformedJson, parse_json_object
 F = TypeVar("F", bound=Callable[..., Any])
 
 API_KEY_SCHEME = "ApiKey"
+
+_MAX_FIELDS = 1_000
+_MAX_FIELDS_SHOWN = 100
+_MAX_NAME_SHOWN = 64
 
 _DESCRIPTION = (
     "Clarion sends one text to one, a thousand or a million people over the Sinch SMS API, "
@@ -43,9 +48,12 @@ class JsonParser(FlaskParser):
         """The body as an object.  Raises UnsupportedBody or BadInput."""
         _refuse_other_types(req)
         try:
-            return parse_json_object(_read_body(req))
+            body = parse_json_object(_read_body(req))
         except MalformedJson as e:
             raise BadInput(_as_sentence(str(e))) from e
+        if len(body) > _MAX_FIELDS:
+            raise BadInput(f"The body has {len(body)} fields: no request has so many")
+        return body
 
     def handle_error(
         self, error: ValidationError, req: Request, schema: Schema, **_: Any
@@ -59,9 +67,15 @@ def refuse_fields(error: ValidationError) -> BadInput:
     # webargs wraps what it finds in the body in a level of its own.
     told: dict[str, Any] = error.messages_dict
     messages = told["json"] if isinstance(told.get("json"), dict) else told
+    shown = islice(messages.items(), _MAX_FIELDS_SHOWN)
+    messages = {_shorten(str(name)): reasons for name, reasons in shown}
     reasons = (f"{name}: {_first_reason(each).rstrip('.')}" for name, each in messages.items())
     sentence = "; ".join(reasons)
     return BadInput(_as_sentence(sentence), fields=messages)
+
+
+def _shorten(name: str) -> str:
+    return name if len(name) <= _MAX_NAME_SHOWN else name[: _MAX_NAME_SHOWN - 1] + "…"
 
 
 def _first_reason(reasons: Any) -> str:
@@ -76,7 +90,12 @@ def _as_sentence(text: str) -> str:
 
 def _read_body(req: Request) -> bytes:
     """The body.  Raises RequestEntityTooLarge, by its length or once that many bytes came."""
-    raw = req.get_data(cache=False)
+    try:
+        raw = req.get_data(cache=False)
+    except HTTPException:
+        raise
+    except Exception as e:  # the WSGI server's own, for chunks that are none
+        raise BadInput("The body could not be read") from e
     # Without a Content-Length werkzeug stops reading at the limit and says nothing.
     if req.content_length is None and len(raw) == req.max_content_length:
         raise RequestEntityTooLarge

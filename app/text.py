@@ -16,9 +16,8 @@ _BASIC = (
 _EXTENSION = "\f^{}\\[~]|€"
 
 _GSM7_ONLY = re.compile(f"[{re.escape(_BASIC + _EXTENSION)}]*")
-_EXTENSION_CHARACTER = re.compile(f"[{re.escape(_EXTENSION)}]")
 _ESCAPE = "\x1b"
-_ESCAPED = rf"{_ESCAPE}\g<0>"
+_ESCAPED = str.maketrans({character: _ESCAPE + character for character in _EXTENSION})
 
 
 class Encoding(StrEnum):
@@ -50,7 +49,7 @@ def measure_text(text: str) -> TextSize:
 
 
 def _count_gsm7_parts(text: str) -> int:
-    septets = _EXTENSION_CHARACTER.sub(_ESCAPED, text)
+    septets = text.translate(_ESCAPED)
     if len(septets) <= 160:
         return 1
     parts, start = 0, 0

@@ -71,6 +71,21 @@ def test_neither_keys_nor_secrets_show_in_a_printed_configuration():
         ({"SINCH_REGION_URL": "https://127.0.0.1"}, "must be https"),
         ({"FLASK_DEBUG": "1"}, "FLASK_DEBUG"),
         ({"FLASK_DEBUG": "anything"}, "FLASK_DEBUG"),
+        ({"FLASK_DEBUG": "off"}, "FLASK_DEBUG"),
+        ({"FLASK_DEBUG": " 0"}, "FLASK_DEBUG"),
+        ({"FLASK_RUN_DEBUGGER": "1"}, "FLASK_RUN_DEBUGGER"),
+        ({"API_KEYS": "shop:password" + STRONG_KEY}, "not random"),
+        ({"API_KEYS": "1234567890" * 4}, "not random"),
+        ({"API_KEYS": "abcdefghijk" * 4}, "not random"),
+        ({"SINCH_API_TOKEN": '"9d2f6b1c8e7a4d53a0f1b2c3d4e5f607"'}, "quotes"),
+        ({"SINCH_SERVICE_PLAN_ID": "my-sandbox"}, "sandbox's"),
+        ({"RATE_LIMIT": "0 per minute"}, "at least 1"),
+        ({"REDIS_URL": "http://user:s3cret@host"}, "REDIS_URL must"),
+        ({"REDIS_URL": "redis//user:s3cret@host"}, "REDIS_URL must"),
+        ({"REDIS_URL": "redis://user:s3cret@host:port"}, "REDIS_URL must"),
+        ({"SEND_BUDGET_S": "0.5"}, "SEND_BUDGET_S must be at least 2"),
+        ({"SEND_BUDGET_S": "99999"}, "24 seconds together"),
+        ({"LOOKUP_WAITS_S": "9,9,9"}, "24 seconds together"),
         ({"APP_ENV": "staging"}, "APP_ENV"),
         ({"PORT": "http"}, "PORT must be a whole number"),
         ({"PORT": "0"}, "PORT must be"),
@@ -90,6 +105,18 @@ def test_production_refuses_with_one_line_that_names_the_setting(overrides, reas
 
     assert reason in str(refused.value)
     assert "\n" not in str(refused.value)
+    assert "s3cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("value", ["", "0", "false", "No"])
+def test_debug_that_is_off_is_no_obstacle(value):
+    assert read_config(production(FLASK_DEBUG=value)).production
+
+
+def test_blanks_around_a_key_are_not_a_part_of_it():
+    spaced = read_config(production(API_KEYS=f" shop : {STRONG_KEY} ,"))
+
+    assert spaced.api_keys == read_config(production()).api_keys
 
 
 def test_an_empty_environment_is_production_and_refused():
@@ -196,6 +223,15 @@ def test_flask_run_with_debug_is_refused_in_production():
 
     assert ended.returncode == 78
     assert "FLASK_DEBUG" in ended.stderr
+
+
+def test_flask_run_with_a_debugger_is_refused_in_production():
+    command = [sys.executable, "-m", "flask", "--app", "wsgi", "run", "--debugger", "--port", "0"]
+
+    ended = _start(command, production())
+
+    assert ended.returncode == 78
+    assert "--debugger" in ended.stderr
 
 
 def test_the_sandbox_is_refused_in_production():

@@ -91,7 +91,8 @@ class SinchClient:
         answer = self._act(
             "POST", "/batches", schemas.write_batch(batch), facts=facts, within_s=within_s
         )
-        return schemas.read_sent_batch(answer.body if answer.whole else b"")
+        body = answer.body if answer.whole else b""
+        return schemas.read_sent_batch(body, client_reference=batch.client_reference)
 
     def fetch_batch(self, batch_id: str) -> schemas.Batch:
         """One batch.  A 404 right after creation may pass (SinchMisconfigured with status 404)."""
@@ -116,9 +117,10 @@ class SinchClient:
         found = [_read_cleanly(schemas.read_batch, item) for item in items]
         return [batch for batch in found if batch.client_reference == client_reference]
 
-    def cancel_batch(self, batch_id: str) -> schemas.Batch:
+    def cancel_batch(self, batch_id: str, *, within_s: float | None = None) -> schemas.Batch:
         """Stop what of a batch has not been handed on; the batch as it then stands."""
-        answer = self._act("DELETE", "/batches/{id}", None, facts={"id": batch_id})
+        path, facts = "/batches/{id}", {"id": batch_id}
+        answer = self._act("DELETE", path, None, facts=facts, within_s=within_s)
         try:
             return schemas.read_batch(answer.body)
         except schemas.UnreadableAnswer as e:
@@ -188,6 +190,8 @@ class SinchClient:
     ) -> Answer:
         """A call that changes something: its 2xx answer."""
         within_s = self._read_timeout_s if within_s is None else within_s
+        if within_s <= 0:
+            raise SinchUnreachable("no time left to begin")
         request = self._prepare(method, _fill(path, facts), body)
         timeout = Timeout(
             connect=min(self._connect_timeout_s, within_s / 3),  # tried three times
@@ -284,10 +288,11 @@ def _parse_retry_after(value: str | None) -> float | None:
         return min(float(value.strip()[:9]), MAX_RETRY_AFTER_S)
     try:
         moment = email.utils.parsedate_to_datetime(value)
-    except ValueError:
+        aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        left_s = aware.timestamp() - _now().timestamp()
+    except (ValueError, OverflowError, TypeError):
         return None
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return min(max((aware - _now()).total_seconds(), 0.0), MAX_RETRY_AFTER_S)
+    return min(max(left_s, 0.0), MAX_RETRY_AFTER_S)
 
 
 def _fill(path: str, facts: Mapping[str, Any]) -> str:

@@ -143,13 +143,18 @@ def write_batch(batch: OutgoingBatch) -> bytes:
     return json.dumps(present, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def read_sent_batch(body: bytes) -> SentBatch:
-    """The id of the batch just taken, None when the body does not hold a usable one."""
+def read_sent_batch(body: bytes, *, client_reference: str) -> SentBatch:
+    """The id of the batch just taken.
+
+    None when the body does not hold a usable one, or speaks of a batch with another reference.
+    """
     try:
-        batch_id = _read_object(body).get("id")
+        fields = _read_object(body)
     except UnreadableAnswer:
         return SentBatch(id=None)
-    usable = isinstance(batch_id, str) and _ID.fullmatch(batch_id)
+    batch_id = fields.get("id")
+    ours = fields.get("client_reference", client_reference) == client_reference
+    usable = ours and isinstance(batch_id, str) and _ID.fullmatch(batch_id)
     return SentBatch(id=str(batch_id) if usable else None)
 
 

@@ -6,6 +6,7 @@ urllib3 would otherwise repeat a POST after a TLS error (`Retry(3)`) or on any f
 (`trust_env`).
 """
 
+import socket
 import threading
 import time
 from dataclasses import dataclass
@@ -17,9 +18,11 @@ from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, NewConnectionError
 from urllib3.response import BaseHTTPResponse
 from urllib3.util import Retry
+
+from app.sinch.watchdog import Watchdog, resolve
 
 # A page of 100 batches of 1,000 numbers each is about 1.6 MB.
 MAX_ANSWER_BYTES = 8_000_000
@@ -47,22 +50,57 @@ GET_RETRY = Retry(
 
 
 class Wire(threading.local):
-    """This thread's request: whether a byte of it was written to a connection."""
+    """This thread's exchange: whether a byte was written, and when it must be over (monotonic)."""
 
     touched = False
+    deadline = 0.0
 
 
 wire = Wire()
+_watchdog = Watchdog()
 
 
 class _WatchedConnection(HTTPConnection):
-    """Notes the first byte written, and does not let itself be reused after MAX_IDLE_S."""
+    """Notes the first byte written, keeps the deadline, is not reused after MAX_IDLE_S."""
 
     _used_at = 0.0
+
+    def _new_conn(self) -> socket.socket:
+        """As urllib3's, with one timeout for resolving and all addresses together."""
+        sock = self._connect_in_turn()
+        _watchdog.watch(sock, wire.deadline)  # over the TLS handshake, too
+        return sock
+
+    def _connect_in_turn(self) -> socket.socket:
+        connect_timeout = self.timeout if isinstance(self.timeout, (int, float)) else MAX_IDLE_S
+        until = min(time.monotonic() + connect_timeout, wire.deadline)
+        try:
+            addresses = resolve(self._dns_host, self.port, within_s=until - time.monotonic())
+        except OSError as e:
+            raise NewConnectionError(self, "the name does not resolve") from e
+        error: Exception | None = None
+        for left, (family, kind, protocol, _, address) in zip(
+            range(len(addresses), 0, -1), addresses, strict=True
+        ):
+            sock = socket.socket(family, kind, protocol)
+            try:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                sock.settimeout(max((until - time.monotonic()) / left, 0.001))
+                sock.connect(address)
+                sock.settimeout(connect_timeout)
+                return sock
+            except OSError as e:
+                sock.close()
+                error = e
+        raise NewConnectionError(self, "no address takes the connection") from error
 
     def send(self, data: Any) -> None:
         if self.sock is None and self.auto_open:
             self.connect()
+        if time.monotonic() >= wire.deadline:
+            raise TimeoutError("too late to send")
+        if self.sock is not None:
+            _watchdog.watch(self.sock, wire.deadline)
         wire.touched = True
         self._used_at = time.monotonic()
         super().send(data)
@@ -130,24 +168,36 @@ def make_session(retry: Retry, *, pool_size: int, ca_file: Path | None) -> reque
 def exchange(
     session: requests.Session, request: requests.PreparedRequest, *, timeout: Any, within_s: float
 ) -> Answer:
-    """Send a prepared request once and read the answer.
+    """Send a prepared request and read the answer, all of it `within_s`.
 
     Raises requests.RequestException when no status line came; `wire.touched` then says whether
     anything was written.  Once a status came, it is returned, however the body ends.
     """
     wire.touched = False
-    deadline = time.monotonic() + within_s
+    wire.deadline = time.monotonic() + within_s
+    try:
+        return _exchange(session, request, timeout)
+    finally:
+        _watchdog.release()
+
+
+def _exchange(session: requests.Session, request: requests.PreparedRequest, timeout: Any) -> Answer:
     # The adapter itself: Session.send would read a redirect's body to its end, however long.
     response = session.get_adapter(str(request.url)).send(
         request, stream=True, timeout=timeout, verify=session.verify or True
     )
-    body, whole = _read_body(response.raw, deadline)
+    if response.status_code < 200:
+        # An interim answer, which http.client takes for the last: the real one may still come
+        # and must not be read as the answer to somebody else's request.
+        response.raw.close()
+        return Answer(response.status_code, response.headers, b"", whole=False)
+    body, whole = _read_body(response.raw)
     if not whole:
         response.close()
     return Answer(response.status_code, response.headers, body, whole)
 
 
-def _read_body(raw: BaseHTTPResponse, deadline: float) -> tuple[bytes, bool]:
+def _read_body(raw: BaseHTTPResponse) -> tuple[bytes, bool]:
     """The body as far as it came, and whether that is all of it."""
     chunks: list[bytes] = []
     size = 0
@@ -155,7 +205,7 @@ def _read_body(raw: BaseHTTPResponse, deadline: float) -> tuple[bytes, bool]:
         while chunk := raw.read1(65_536):
             chunks.append(chunk)
             size += len(chunk)
-            if size > MAX_ANSWER_BYTES or time.monotonic() > deadline:
+            if size > MAX_ANSWER_BYTES:
                 return b"".join(chunks)[:MAX_ANSWER_BYTES], False
     except (HTTPError, OSError):
         return b"".join(chunks), False

@@ -16,6 +16,7 @@ REFUSED = "Failed to send SMS batch."
 DEFAULT_RETRY_AFTER_S = 30
 
 _SAFE = "Nothing was sent; it is safe to send the same request again."
+_SENT = (BatchStatus.ACCEPTED, BatchStatus.DUPLICATED)
 _UNSENT_LATER = (BatchStatus.BUSY, BatchStatus.UNREACHABLE, BatchStatus.NOT_TRIED)
 
 
@@ -63,7 +64,7 @@ def _describe_extras(broadcast: Broadcast) -> dict[str, Any]:
 def _describe_outcomes(
     broadcast: Broadcast, outcomes: Sequence[BatchOutcome], *, production: bool
 ) -> dict[str, Any]:
-    accepted = [each for each in outcomes if each.status is BatchStatus.ACCEPTED]
+    accepted = [each for each in outcomes if each.status in _SENT]
     facts: dict[str, Any] = {
         "batch_ids": [outcome.batch_id for outcome in accepted],
         "recipients": len(broadcast.recipients),
@@ -84,7 +85,7 @@ def _describe_outcome(outcome: BatchOutcome) -> dict[str, Any]:
         "batch_id": outcome.batch_id,
         "recipients": len(outcome.recipients),
     }
-    if outcome.status is not BatchStatus.ACCEPTED:
+    if outcome.status not in _SENT:
         described["numbers"] = list(outcome.recipients)
     return described
 
@@ -113,7 +114,8 @@ def _make_duplicated(outcomes: Sequence[BatchOutcome], facts: dict[str, Any]) ->
     twice = [each for each in outcomes if each.status is BatchStatus.DUPLICATED]
     return SendFailed(
         f"Sinch has a batch of {_count_recipients(twice)} recipients more than once: they may get "
-        "the text twice. The surplus was cancelled as far as possible; do not send it again.",
+        "the text twice. The surplus was cancelled as far as possible; do not send it again. "
+        "Of the other batches, those that were not sent list their numbers.",
         **facts,
     )
 

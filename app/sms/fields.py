@@ -5,10 +5,13 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, validate
 
+from app.json_body import is_unicode
 from app.phone import is_sender
 from app.sms.planning import MAX_RECIPIENTS, PARAMETER_NAME
 
 MAX_VALUE_CHARACTERS = 160
+MAX_PARAMETERS = 100
+MAX_SHOWN = 64
 
 
 class RecipientList(fields.List[Any]):
@@ -53,14 +56,60 @@ class Moment(fields.AwareDateTime):
             raise ValidationError("Not a time in the years 1 to 9999.") from e
 
 
+class ParameterTable(fields.Dict):
+    """`{name: {recipient or "default": value}}`; refused at the first fault of each name.
+
+    Looked at here rather than by nested fields, which took 10 microseconds a value.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        value = fields.String(validate=validate.Length(max=MAX_VALUE_CHARACTERS))
+        values = fields.Dict(keys=fields.String(), values=value)
+        name = fields.String(metadata={"pattern": "^[A-Za-z0-9._-]{1,16}$"})
+        super().__init__(keys=name, values=values, **kwargs)
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> dict[str, dict[str, str]]:
+        if not isinstance(value, dict):
+            raise ValidationError("Not an object of names.")
+        if len(value) > MAX_PARAMETERS:
+            raise ValidationError(f"More than {MAX_PARAMETERS} names.")
+        faults = {name: _find_fault(name, values) for name, values in value.items()}
+        faulty = {_shorten(name): [fault] for name, fault in faults.items() if fault}
+        if faulty:
+            raise ValidationError(faulty)
+        return value
+
+
+def _find_fault(name: str, values: Any) -> str | None:
+    if not PARAMETER_NAME.fullmatch(name):
+        return "Not 1 to 16 letters, digits, '.', '-' or '_'."
+    if not isinstance(values, dict):
+        return "Not an object of values by recipient."
+    if len(values) > MAX_RECIPIENTS + 1:
+        return "More values than recipients."
+    for recipient, value in values.items():
+        if not isinstance(value, str):
+            return f"The value of {_shorten(recipient)} is not text."
+        if len(value) > MAX_VALUE_CHARACTERS:
+            return (
+                f"The value of {_shorten(recipient)} is longer than "
+                f"{MAX_VALUE_CHARACTERS} characters."
+            )
+        if "\0" in value or not is_unicode(value):
+            return f"The value of {_shorten(recipient)} holds a NUL or half a character."
+    return None
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"
+
+
 def refuse_untransportable(text: str) -> None:
     """Raise ValidationError for what cannot travel: NUL and halves of characters."""
     if "\0" in text:
         raise ValidationError("Holds a NUL character.")
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as e:
-        raise ValidationError("Holds half a character (a lone surrogate).") from e
+    if not is_unicode(text):
+        raise ValidationError("Holds half a character (a lone surrogate).")
 
 
 def check_sender(value: str) -> None:
@@ -70,16 +119,3 @@ def check_sender(value: str) -> None:
             "Not a number like +12015550100, a short code of 3 to 8 digits, "
             "or a name of at most 11 letters and digits."
         )
-
-
-def check_value(value: str) -> None:
-    """Raise ValidationError for what cannot fill a placeholder."""
-    refuse_untransportable(value)
-    if len(value) > MAX_VALUE_CHARACTERS:
-        raise ValidationError(f"Longer than {MAX_VALUE_CHARACTERS} characters.")
-
-
-def check_parameter_name(name: str) -> None:
-    """Raise ValidationError for what cannot stand between `${` and `}`."""
-    if not PARAMETER_NAME.fullmatch(name):
-        raise ValidationError("Not 1 to 16 letters, digits, '.', '-' or '_'.")

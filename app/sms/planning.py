@@ -1,7 +1,7 @@
 """A broadcast before anything leaves: its batches, its personal texts, its size.  Pure."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -23,7 +23,7 @@ Parameters = Mapping[str, Mapping[str, str]]
 
 
 class PlaceholderError(ValueError):
-    """A placeholder that would not be filled for somebody; the message names it."""
+    """A text that could not be filled for somebody; the message says for whom."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,12 +88,28 @@ def check_placeholders(text: str, parameters: Parameters, recipients: Sequence[s
             raise PlaceholderError(f"${{{name}}} has no value for {missing} and no default")
 
 
+def select_used(text: str, parameters: Parameters) -> Parameters:
+    """The parameters that the text has a placeholder for; Sinch has no use for the others."""
+    return {
+        name: parameters[name]
+        for name in dict.fromkeys(_PLACEHOLDER.findall(text))
+        if name in parameters
+    }
+
+
 def measure_messages(text: str, parameters: Parameters, recipients: Sequence[str]) -> TextSize:
     """The size of the largest message once placeholders are filled.
 
-    UCS-2 when any message is; the parts of the one with most.
+    UCS-2 when any message is; the parts of the one with most.  Raises PlaceholderError when a
+    filled message is empty or longer than 2,000 characters.
     """
-    sizes = {measure_text(each) for each in _distinct_texts(text, parameters, recipients)}
+    names = _PLACEHOLDER.findall(text)
+    if not names:
+        return measure_text(text)
+    sizes = {
+        measure_text(_fill(text, dict(zip(parameters, filling, strict=True)), recipient))
+        for filling, recipient in _find_fillings(parameters, recipients).items()
+    }
     any_ucs2 = any(size.encoding is Encoding.UCS_2 for size in sizes)
     return TextSize(
         encoding=Encoding.UCS_2 if any_ucs2 else Encoding.GSM_7,
@@ -101,15 +117,25 @@ def measure_messages(text: str, parameters: Parameters, recipients: Sequence[str
     )
 
 
-def _distinct_texts(text: str, parameters: Parameters, recipients: Sequence[str]) -> Iterator[str]:
-    used = {name: parameters[name] for name in _PLACEHOLDER.findall(text)}
-    if not used:
-        yield text
-        return
-    fillings = {
-        tuple(values.get(recipient, values.get(DEFAULT, "")) for values in used.values())
+def _find_fillings(parameters: Parameters, recipients: Sequence[str]) -> dict[tuple[str, ...], str]:
+    """Each distinct row of values, in the order of the parameters, and somebody who gets it."""
+    return {
+        tuple(values.get(recipient, values.get(DEFAULT, "")) for values in parameters.values()): (
+            recipient
+        )
         for recipient in recipients
     }
-    for filling in fillings:
-        filled = dict(zip(used, filling, strict=True))
-        yield _PLACEHOLDER.sub(lambda match, filled=filled: filled[match[1]], text)  # type: ignore[misc]
+
+
+def _fill(text: str, values: Mapping[str, str], recipient: str) -> str:
+    """The text somebody gets; its length is checked before it is built."""
+    names = _PLACEHOLDER.findall(text)
+    fixed = len(text) - sum(len(name) + len("${}") for name in names)
+    if fixed + sum(len(values[name]) for name in names) > MAX_TEXT_CHARACTERS:
+        raise PlaceholderError(
+            f"filled in for {recipient} it is longer than {MAX_TEXT_CHARACTERS} characters"
+        )
+    filled = _PLACEHOLDER.sub(lambda match: values[match[1]], text)
+    if not filled.strip():
+        raise PlaceholderError(f"filled in for {recipient} it is empty")
+    return filled

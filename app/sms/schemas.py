@@ -12,11 +12,10 @@ from app.sinch.schemas import ReportMode
 from app.sms.fields import (
     MessageText,
     Moment,
+    ParameterTable,
     RecipientList,
     StrictBoolean,
-    check_parameter_name,
     check_sender,
-    check_value,
 )
 from app.sms.planning import (
     DEFAULT,
@@ -25,6 +24,7 @@ from app.sms.planning import (
     PlaceholderError,
     check_placeholders,
     measure_messages,
+    select_used,
 )
 
 # Sinch keeps a batch at most 3 days: https://developers.sinch.com/docs/sms/api-reference/
@@ -77,12 +77,7 @@ class BroadcastSchema(Schema):
             "ISO 8601 with offset."
         }
     )
-    parameters = fields.Dict(
-        keys=fields.String(validate=check_parameter_name),
-        values=fields.Dict(
-            keys=fields.String(),
-            values=fields.String(validate=check_value),
-        ),
+    parameters = ParameterTable(
         metadata={
             "description": "For each `${name}`: values by recipient, and `default` for the rest.",
             "example": {"name": {"+15551234567": "Ann", "default": "friend"}},
@@ -125,12 +120,13 @@ class BroadcastSchema(Schema):
         if entries.invalid and not (data.get("skip_invalid") and entries.numbers):
             raise _refuse_numbers(entries.invalid)
         recipients = remove_duplicates(entries.numbers)
-        parameters = _normalise_parameters(data.get("parameters", {}), recipients, entries.invalid)
+        given = _normalise_parameters(data.get("parameters", {}), recipients, entries.invalid)
         try:
-            check_placeholders(data["message"], parameters, recipients)
+            check_placeholders(data["message"], given, recipients)
+            parameters = select_used(data["message"], given)
+            size = measure_messages(data["message"], parameters, recipients)
         except PlaceholderError as e:
             raise ValidationError(f"{e}.", "message") from e
-        size = measure_messages(data["message"], parameters, recipients)
         if size.parts > data.get("max_parts", MAX_PARTS):
             raise ValidationError(f"The text takes {size.parts} parts.", "max_parts")
         return Broadcast(
@@ -161,19 +157,30 @@ def _normalise_parameters(
     """Parameters with their keys in E.164.  Raises ValidationError for a key that is nobody."""
     if not parameters:
         return {}
-    known, skipped = set(recipients), {entry for entry in invalid if isinstance(entry, str)}
-    normalised: dict[str, dict[str, str]] = {}
-    for name, values in parameters.items():
-        normalised[name] = {}
-        for key, value in values.items():
-            number = DEFAULT if key == DEFAULT else normalise_number(key)
-            if number is not None and (number in known or number == DEFAULT):
-                normalised[name][number] = value
-            elif key not in skipped:
-                raise ValidationError(
-                    {name: [f"{key[:MAX_ENTRY_SHOWN]} is neither a recipient nor 'default'."]},
-                    "parameters",
-                )
+    known = {*recipients, DEFAULT}
+    skipped = {entry for entry in invalid if isinstance(entry, str)}
+    return {
+        name: _normalise_values(name, values, known=known, skipped=skipped)
+        for name, values in parameters.items()
+    }
+
+
+def _normalise_values(
+    name: str, values: dict[str, str], *, known: set[str], skipped: set[str]
+) -> dict[str, str]:
+    normalised: dict[str, str] = {}
+    for key, value in values.items():
+        number = DEFAULT if key == DEFAULT else normalise_number(key)
+        if number in normalised:
+            reason = "has two values"
+        elif number in known:
+            normalised[number] = value
+            continue
+        elif key in skipped:
+            continue
+        else:
+            reason = "is neither a recipient nor 'default'"
+        raise ValidationError({name: [f"{key[:MAX_ENTRY_SHOWN]} {reason}."]}, "parameters")
     return normalised
 
 

@@ -35,6 +35,8 @@ from app.sms.planning import Broadcast, cut_batches, select_parameters
 
 # With less time left than this a POST is not begun: its answer could not be waited for.
 MIN_POST_S = 1.0
+# Nor is a question with less than this.
+MIN_QUESTION_S = 0.1
 # A clock of ours that runs ahead must not hide a batch from the list.
 LOOKUP_MARGIN = timedelta(hours=1)
 MIN_WAIT_S = 0.2
@@ -129,9 +131,18 @@ class Sender:
             if stopped or stop() or deadline - self.clock() < MIN_POST_S:
                 yield _conclude(batch, BatchStatus.NOT_TRIED)
                 continue
-            outcome = self._submit(batch, deadline)
+            outcome = self._submit_safely(batch, deadline)
             stopped = outcome.stops_broadcast
             yield outcome
+
+    def _submit_safely(self, batch: OutgoingBatch, deadline: float) -> BatchOutcome:
+        """The outcome whatever happens: an error of ours must not hide the batches before."""
+        try:
+            return self._submit(batch, deadline)
+        except Exception:
+            bound = logger.bind(client_reference=batch.client_reference)
+            bound.exception("unexpected error while sending: the batch may have been sent")
+            return _conclude(batch, BatchStatus.UNKNOWN)
 
     def _submit(self, batch: OutgoingBatch, deadline: float) -> BatchOutcome:
         """Try until Sinch decides, or until waiting once more would pass the deadline."""
@@ -181,36 +192,41 @@ class Sender:
             self.sleep(wait_s)
             found = self._list(batch, deadline)
             if found:
-                return self._witness(batch, found)
+                return self._witness(batch, found, deadline)
         bound = logger.bind(
             client_reference=batch.client_reference, recipients=len(batch.recipients)
         )
         bound.error("batch outcome unknown: it may have been sent")
         return _conclude(batch, BatchStatus.UNKNOWN)
 
-    def _witness(self, batch: OutgoingBatch, found: Sequence[Batch]) -> BatchOutcome:
-        """What the list proves: taken, unless it shows other recipients than were sent."""
+    def _witness(
+        self, batch: OutgoingBatch, found: Sequence[Batch], deadline: float
+    ) -> BatchOutcome:
+        """What the list proves: taken, unless it shows something else than was sent."""
         bound = logger.bind(client_reference=batch.client_reference, found=len(found))
-        if any(set(each.recipients) != set(batch.recipients) for each in found):
-            bound.error("sinch has this batch with other recipients")
+        if any(each.canceled or set(each.recipients) != set(batch.recipients) for each in found):
+            bound.error("sinch has this batch otherwise than it was sent")
             return _conclude(batch, BatchStatus.UNKNOWN, batch_id=found[-1].id)
         oldest, surplus = found[-1], found[:-1]  # the list is newest first
         if surplus:
             bound.error("sinch has this batch more than once")
-            self._cancel(surplus)
+            self._cancel(surplus, deadline)
             return _conclude(batch, BatchStatus.DUPLICATED, batch_id=oldest.id)
         bound.info("batch found at sinch")
         return _conclude(batch, BatchStatus.ACCEPTED, batch_id=oldest.id)
 
-    def _cancel(self, surplus: Sequence[Batch]) -> None:
+    def _cancel(self, surplus: Sequence[Batch], deadline: float) -> None:
         """Cancel what can still be cancelled; what is already on its way cannot."""
         for each in surplus:
+            left_s = deadline - self.clock()
+            if left_s < MIN_QUESTION_S:
+                return
             with suppress(SinchError):
-                self.sinch.cancel_batch(each.id)
+                self.sinch.cancel_batch(each.id, within_s=left_s)
 
     def _list(self, batch: OutgoingBatch, deadline: float) -> list[Batch]:
         left_s = deadline - self.clock()
-        if left_s < 0.1:
+        if left_s < MIN_QUESTION_S:
             return []
         try:
             return self.sinch.list_batches(

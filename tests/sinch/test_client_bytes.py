@@ -118,6 +118,7 @@ def test_the_environment_adds_and_replaces_nothing(sinch, tmp_path, monkeypatch)
         '{"id": ""}',
         '{"id": "no id, a sentence"}',
         '{"id": null}',
+        '{"id": "01JX0000000000000000000009", "client_reference": "somebody-else-s"}',
         "[]",
         "<html>ok</html>",
         '{"id": "01JX',
@@ -169,6 +170,10 @@ def test_an_error_body_of_any_shape_is_survived(sinch, body, code, text):
         ("soon", None),
         ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0),
         ("Fri, 31 Dec 9999 23:59:59 GMT", 900.0),
+        ("Mon, 01 Jan 2024 00:00:00 +999999999999999999", None),
+        ("Mon, 01 Jan 99999999999 00:00:00 GMT", None),
+        ("Mon, 01 Jan 0001 00:00:00 +2359", 0.0),
+        ("Mon, 01 Jan 2024 99999999999:00:00 GMT", None),
     ],
 )
 @responses.activate

@@ -1,5 +1,6 @@
 """What the session does on a real socket: what is repeated, what is not, what is proven."""
 
+import contextlib
 import socket
 import ssl
 import time
@@ -14,6 +15,7 @@ from app.sinch.errors import (
     SinchAnswerUnusable,
     SinchMisconfigured,
     SinchOutcomeUnknown,
+    SinchRejected,
     SinchUnreachable,
 )
 from app.sinch.schemas import OutgoingBatch
@@ -176,6 +178,82 @@ def test_a_dripping_body_is_cut_off_in_time(connect):
         assert connect(server.url).send_batch(BATCH, within_s=0.5).id is None
 
     assert time.monotonic() - started < 2.0
+
+
+def _drip(data, *, every_s):
+    """These bytes one by one; the connection stays open behind them."""
+
+    def answer(connection):
+        for byte in data:
+            connection.sendall(bytes([byte]))
+            time.sleep(every_s)
+        time.sleep(5)
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(_drip(b"HTTP/1.1 201 Created\r\nX: " + b"y" * 500, every_s=0.1), id="head"),
+        pytest.param(
+            _drip(b"HTTP/1.1 201 Created\r\nContent-Length: 99\r\n\r\n{", every_s=0.01), id="body"
+        ),
+        pytest.param(
+            _drip(b"HTTP/1.1 100 Continue\r\n\r\n" * 100, every_s=0.05), id="interim answers"
+        ),
+    ],
+)
+@pytest.mark.parametrize("secured", [False, True], ids=["plain", "tls"])
+def test_an_exchange_ends_in_time_however_the_answer_drips(connect, tls, answer, secured):
+    with RawServer(answer, tls=tls if secured else None).running() as server:
+        sinch = connect(server.url, ca_file=CERTIFICATE, read_timeout_s=5.0)
+        started = time.monotonic()
+        with contextlib.suppress(SinchOutcomeUnknown):
+            assert sinch.send_batch(BATCH, within_s=0.7).id is None
+        took_s = time.monotonic() - started
+
+        assert 0.6 < took_s < 1.2
+        assert len(server.requests) == 1
+
+
+def test_a_tls_handshake_that_drips_is_proven_unsent_in_time(connect):
+    def hang(connection):
+        time.sleep(5)
+
+    with RawServer(hang).running() as server:
+        started = time.monotonic()
+        with pytest.raises(SinchUnreachable):
+            connect(server.url.replace("http:", "https:")).send_batch(BATCH, within_s=0.7)
+
+    assert time.monotonic() - started < 1.5
+
+
+def test_a_deadline_passed_is_not_sent_after(connect):
+    with RawServer(TAKEN).running() as server:
+        with pytest.raises(SinchUnreachable):
+            connect(server.url).send_batch(BATCH, within_s=-1.0)
+
+        assert server.requests == []
+
+
+def test_an_interim_answer_does_not_become_the_answer_to_the_next_request(connect):
+    def early_hints(connection):
+        if len(server.requests) == 1:
+            connection.sendall(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+            time.sleep(0.2)
+            with contextlib.suppress(OSError):
+                TAKEN(connection)
+        else:
+            respond("400 Bad Request")(connection)
+
+    with RawServer(early_hints).running() as server:
+        sinch = connect(server.url)
+        with pytest.raises(SinchOutcomeUnknown):
+            sinch.send_batch(BATCH)
+        time.sleep(0.4)
+        with pytest.raises(SinchRejected):
+            sinch.send_batch(BATCH)
 
 
 def test_a_question_is_asked_twice_at_most(connect):

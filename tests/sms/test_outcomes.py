@@ -202,6 +202,21 @@ def test_too_busy_without_end_is_no_busy_loop(send, sandbox):
     assert sandbox.recipients() == []
 
 
+@pytest.mark.parametrize("on", ["POST /batches", "*"])
+def test_the_answer_comes_in_time_however_slow_sinch_is(make_service, sandbox, auth, on):
+    budget_s, lookups_s = 2.0, 0.3 + 1.0
+    client = make_service(
+        SINCH_READ_TIMEOUT_S="20", SEND_BUDGET_S=str(budget_s), LOOKUP_WAITS_S="0.1,0.2"
+    ).test_client()
+    sandbox.order_fault(on=on, when="before", do="hang", delay_s=20, times=None)
+
+    started = time.monotonic()
+    answer = client.post("/api/broadcast", headers=auth, json=broadcast_to(NUMBER))
+
+    assert answer.status_code == 504
+    assert time.monotonic() - started < budget_s + lookups_s + 0.3
+
+
 def test_never_connected_is_tried_again_until_it_is(make_service, sandbox, auth):
     client = make_service(SEND_BUDGET_S="8").test_client()
     sandbox.refuse(for_s=0.7)

@@ -1,6 +1,7 @@
 """What the list of batches proves when Sinch did not confirm a POST."""
 
 import json
+import time
 
 import pytest
 
@@ -14,8 +15,9 @@ IDS = ["01JX0000000000000000000002", "01JX0000000000000000000001"]
 class LossySinch:
     """Takes every POST without an answer, and lists of it what a test says."""
 
-    def __init__(self, *listed, answer_delete="200 OK"):
-        self.listed, self.answer_delete = listed, answer_delete
+    def __init__(self, *listed, answer_delete="200 OK", canceled=False, delay_s=0.0):
+        self.listed, self.answer_delete, self.canceled = listed, answer_delete, canceled
+        self.delay_s = delay_s
         self.server = RawServer(self._answer)
 
     def _answer(self, connection):
@@ -24,11 +26,17 @@ class LossySinch:
             self.reference = json.loads(request.partition(b"\r\n\r\n")[2])["client_reference"]
             send_raw(b"")(connection)
         elif request.startswith(b"DELETE"):
+            time.sleep(self.delay_s)
             body = json.dumps({"id": IDS[0], "to": [], "canceled": True}).encode()
             respond(self.answer_delete, body)(connection)
         else:
             batches = [
-                {"id": batch_id, "to": to, "client_reference": self.reference}
+                {
+                    "id": batch_id,
+                    "to": to,
+                    "client_reference": self.reference,
+                    "canceled": self.canceled,
+                }
                 for batch_id, to in self.listed
             ]
             respond("200 OK", json.dumps({"count": len(batches), "batches": batches}).encode())(
@@ -83,6 +91,24 @@ def test_two_batches_are_told_as_a_duplicate_and_the_later_one_is_cancelled(send
     assert "do not send it again" in answer.get_json()["error"]
     (batch,) = answer.get_json()["batches"]
     assert (batch["status"], batch["batch_id"]) == ("duplicated", IDS[1])
+    assert "numbers" not in batch
+    assert answer.get_json()["recipients_accepted"] == 1
     (cancel,) = sinch.calls(b"DELETE")
     assert f"/batches/{IDS[0]} ".encode() in cancel
     assert len(sinch.calls(b"POST")) == 1
+
+
+def test_a_batch_that_was_cancelled_is_no_proof_that_it_goes_out(send):
+    sinch = LossySinch((IDS[0], ["46701234567"]), canceled=True)
+
+    assert send(sinch, ANN).status_code == 504
+
+
+def test_cancelling_a_surplus_does_not_keep_the_client_waiting(send):
+    both = [(batch_id, ["46701234567"]) for batch_id in [*IDS, *IDS, *IDS]]
+    sinch = LossySinch(*both, delay_s=30)
+
+    started = time.monotonic()
+    assert send(sinch, ANN).status_code == 502
+
+    assert time.monotonic() - started < 3
