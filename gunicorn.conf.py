@@ -5,6 +5,9 @@ be started again.
 """
 
 import os
+import socket
+import struct
+from typing import Any
 
 from app.config import load_config_or_exit
 from app.logs import configure_logging
@@ -23,6 +26,7 @@ graceful_timeout = 25
 keepalive = 75
 control_socket_disable = True
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None
+forwarder_headers = ""  # nobody in front of us sets SCRIPT_NAME or PATH_INFO
 accesslog = None  # app.logs writes one line a request
 logconfig_dict = {
     "version": 1,
@@ -34,3 +38,15 @@ logconfig_dict = {
         "gunicorn.access": {"handlers": [], "level": "INFO", "propagate": False},
     },
 }
+
+
+def when_ready(server: Any) -> None:
+    """Have the kernel end a silent client's turn; accepted sockets inherit it (Linux).
+
+    Each holds a thread meanwhile.  A client that sends a byte now and then holds it longer, so
+    production wants a proxy in front that collects whole requests, as routers and nginx do.
+    """
+    silence = struct.pack("ll", _config.client_timeout_s, 0)
+    for listener in server.LISTENERS:
+        listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, silence)
+        listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, silence)

@@ -81,6 +81,7 @@ class Config:
     port: int
     web_concurrency: int
     web_threads: int
+    client_timeout_s: int
     log_level: str
     api_keys: tuple[KeyHash, ...]
     secret_key: str
@@ -135,6 +136,7 @@ def read_config(environ: Mapping[str, str]) -> Config:
         port=_read_int(environ, "PORT", 3000, lowest=1, highest=65535),
         web_concurrency=_read_int(environ, "WEB_CONCURRENCY", 1, lowest=1, highest=64),
         web_threads=_read_int(environ, "WEB_THREADS", 32, lowest=1, highest=512),
+        client_timeout_s=_read_int(environ, "CLIENT_TIMEOUT_S", 15, lowest=1, highest=300),
         log_level=_read_log_level(environ),
         api_keys=_read_api_keys(environ, env),
         secret_key=_read_secret(environ, "SECRET_KEY", env),

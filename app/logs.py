@@ -108,6 +108,7 @@ class InterceptHandler(logging.Handler):
 # What gunicorn says of a request it could not read, or that broke, goes on with the request's own
 # bytes: a line of a body, a header with the key in it, a URL.
 _GUNICORN_QUOTES = {
+    "Socket error processing request": "client fell silent or went away",
     "Invalid request from": "unreadable HTTP request",
     "Error handling request": "request failed in the server",
 }

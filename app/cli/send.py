@@ -5,10 +5,10 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, TextIO
 
 import click
 from flask import current_app
@@ -25,7 +25,34 @@ from app.sms.sending import BatchOutcome, BatchStatus, Sender
 
 EXIT_NOT_ALL_SENT = 1
 
-Report = Callable[[BatchOutcome], None]
+# Ctrl-C, a service manager, a lost connection: the batch in hand is finished first.
+_INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Report:
+    """A row for each recipient of a batch, on disk before the next batch is begun.
+
+    `broken` is True once a row could not be written; without a file nothing is.
+    """
+
+    def __init__(self, file: TextIO | None) -> None:
+        self._file = file
+        self.broken = False
+        self._write([("number", "status", "batch_id", "client_reference")])
+
+    def add(self, outcome: BatchOutcome) -> None:
+        """Write the rows of one batch."""
+        ending = (outcome.status.value, outcome.batch_id or "", outcome.client_reference)
+        self._write([(number, *ending) for number in outcome.recipients])
+
+    def _write(self, rows: list[tuple[str, ...]]) -> None:
+        if self._file is None:
+            return
+        try:
+            csv.writer(self._file).writerows(rows)
+            self._file.flush()
+        except OSError:
+            self.broken = True
 
 
 @click.command("send")
@@ -44,7 +71,8 @@ Report = Callable[[BatchOutcome], None]
     "--report",
     "report_path",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="New CSV file that gets a row for each recipient: number, status, batch.",
+    help="New CSV file with a row for each recipient: number, status, batch.  After a kill -9, "
+    "who is missing from it may have been sent to.",
 )
 @with_appcontext
 def send(
@@ -99,48 +127,47 @@ def _submit(broadcasts: list[Broadcast], report_path: Path | None) -> list[Batch
         _interrupts() as interrupted,
         click.progressbar(length=total, label=f"Sending to {total}") as bar,
     ):
-        for outcome in sender.submit_patiently(batches, stop=interrupted):
+        for outcome in sender.submit_patiently(
+            batches, stop=lambda: report.broken or interrupted()
+        ):
             outcomes.append(outcome)
-            report(outcome)
+            report.add(outcome)
             bar.update(len(outcome.recipients))
+    if report.broken:
+        click.echo(f"--report: {report_path} is incomplete: it could not be written", err=True)
     return outcomes
 
 
 @contextmanager
 def _interrupts() -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C was pressed, which inside here stops nothing by itself."""
+    """Whether we were told to stop, which inside here stops nothing by itself."""
     pressed: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
         pressed.append(number)
 
-    before = signal.signal(signal.SIGINT, note)
+    before = {number: signal.signal(number, note) for number in _INTERRUPTS}
     try:
         yield lambda: bool(pressed)
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
 def _open_report(path: Path | None) -> Iterator[Report]:
-    """Something that writes a row for each recipient of a batch, on disk before the next one."""
     if path is None:
-        yield lambda outcome: None
+        yield Report(None)
         return
     try:
         file = path.open("x", newline="")
     except OSError as e:
         raise click.UsageError(f"--report: {path}: {e.strerror}") from e
-    with file:
-        rows = csv.writer(file)
-        rows.writerow(("number", "status", "batch_id", "client_reference"))
-
-        def write(outcome: BatchOutcome) -> None:
-            ending = (outcome.status.value, outcome.batch_id or "", outcome.client_reference)
-            rows.writerows((number, *ending) for number in outcome.recipients)
-            file.flush()
-
-        yield write
+    try:
+        yield Report(file)
+    finally:
+        with suppress(OSError):  # a full disk was told of already
+            file.close()
 
 
 def _summarise(broadcast: Broadcast, outcomes: list[BatchOutcome]) -> None:
@@ -163,7 +190,9 @@ def _summarise(broadcast: Broadcast, outcomes: list[BatchOutcome]) -> None:
 def _describe(outcome: BatchOutcome) -> str:
     line = f"{len(outcome.recipients)} {outcome.status.value}"
     if outcome.refusal is not None:
-        line += f": Sinch says {outcome.refusal}, {outcome.refusal.text or 'no reason given'}"
+        text = outcome.refusal.text or "no reason given"
+        printable = "".join(each if each.isprintable() else "?" for each in text)
+        line += f": Sinch says {outcome.refusal}, {printable}"
     if outcome.status is BatchStatus.UNKNOWN:
         line += (
             ": they may have been sent; look at Sinch for client_reference "

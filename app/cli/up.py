@@ -18,6 +18,7 @@ from dotenv import dotenv_values
 from app.config import SINCH_HOSTS, Config, load_config_or_exit
 
 ROOT = Path(__file__).parent.parent.parent
+ENV_FILE = ROOT / ".env"
 EXAMPLE = '{"recipients": ["+15551234567", "+15557654321"], "message": "Pickup moved to 08:30"}'
 READY_WITHIN_S = 60.0
 STOP_WITHIN_S = 28.0
@@ -29,7 +30,7 @@ class Stopped(Exception):
 
 def run() -> int:
     """Start everything, wait until it is ready, say how to use it, stop on Ctrl-C."""
-    if write_env_file(ROOT / ".env", example=ROOT / ".env.example"):
+    if "ENV_FILE" not in os.environ and write_env_file(ENV_FILE, example=ROOT / ".env.example"):
         print("Wrote .env with a new API key and secret.", flush=True)
     config = load_config_or_exit()
     commands = [[sys.executable, "-m", "gunicorn", "wsgi:app"]]
@@ -152,9 +153,11 @@ def make_welcome(config: Config) -> str:
 
 def read_first_key() -> str:
     """The first API key as its client sends it; our Config holds only its hash."""
-    from_file = dotenv_values(ROOT / ".env", interpolate=False).get("API_KEYS")
-    entry = (os.environ.get("API_KEYS") or from_file or "").split(",")[0].strip()
-    return entry.partition(":")[2] or entry
+    path = os.environ.get("ENV_FILE", str(ENV_FILE))
+    from_file = dotenv_values(path, interpolate=False).get("API_KEYS") if path else None
+    entries = (os.environ.get("API_KEYS") or from_file or "").split(",")
+    name, colon, key = next(entry for entry in entries if entry.strip()).partition(":")
+    return (key if colon else name).strip()
 
 
 def _raise_stopped(number: int, frame: FrameType | None) -> None:

@@ -1,14 +1,17 @@
 import csv
 import os
+import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from tests.factories import many_numbers, settings
+from tests.processes import clean_environ
 
 ROOT = Path(__file__).parent.parent.parent
 ANN, BOB = "+46701234567", "+46707654321"
@@ -65,6 +68,90 @@ def test_the_column_may_be_named(run, sandbox, file):
 
     assert run("--csv", path, "--column", "Office", "--message", "Hello").exit_code == 0
     assert sandbox.recipients() == [BOB]
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (f"070-1234567 (mobile)\n{ANN}\n", "line 1: '070-1234567 (mobile)'"),
+        (f"46701234567 cell,Ann\n{ANN},Ann\n", "line 1: '46701234567 cell'"),
+        (f"phone,fax\n{ANN},1\n\n,2\n", "line 4: ''"),
+    ],
+)
+def test_no_row_is_dropped_as_a_heading(run, sandbox, file, content, line):
+    ended = run("--csv", file(content), "--message", "Hello")
+
+    assert ended.exit_code == 2
+    assert line in ended.output
+    assert sandbox.posts() == 0
+
+
+@pytest.mark.parametrize(
+    ("heading", "column"),
+    [
+        ("Hotel,Phone", "Phone"),
+        ("Auto,Mobile number", "Mobile number"),
+        ("Photo,phone_number", "phone_number"),
+        ("Total,Tel.", "Tel."),
+    ],
+)
+def test_the_column_is_found_by_whole_words_and_told(run, sandbox, file, heading, column):
+    ended = run("--csv", file(f"{heading}\nx,{ANN}\n"), "--message", "Hello")
+
+    assert ended.exit_code == 0, ended.output
+    assert f"numbers from column {column!r}" in ended.output
+    assert sandbox.recipients() == [ANN]
+
+
+def test_of_two_columns_of_numbers_none_is_guessed(run, sandbox, file):
+    path = file(f"from_number,to_number\n{ANN},{BOB}\n")
+
+    assert "--column from_number | to_number" in run("--csv", path, "--message", "Hello").output
+    assert run("--csv", path, "--column", "to_number", "--message", "Hello").exit_code == 0
+    assert sandbox.recipients() == [BOB]
+
+
+def test_a_csv_may_come_through_a_pipe(run, sandbox, tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=(f"phone\n{ANN}\n",))
+    writer.start()
+
+    ended = run("--csv", str(pipe), "--message", "Hello")
+    writer.join()
+
+    assert ended.exit_code == 0, ended.output
+    assert sandbox.recipients() == [ANN]
+
+
+def test_duplicates_are_told(run, sandbox):
+    ended = run("--to", ANN, "--to", ANN, "--message", "Hello")
+
+    assert "1 duplicates removed" in ended.output
+    assert sandbox.recipients() == [ANN]
+
+
+def test_a_report_that_cannot_be_written_stops_the_sending_and_is_told(
+    sandbox_server, sandbox, file, tmp_path
+):
+    report = tmp_path / "report.csv"
+    command = [sys.executable, "-m", "flask", "--app", "wsgi", "send", "--message", "Hello"]
+
+    ended = subprocess.run(
+        [*command, "--csv", file("\n".join(many_numbers(3000))), "--report", str(report)],
+        cwd=ROOT,
+        env=clean_environ(settings(SINCH_REGION_URL=sandbox_server.url)),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert ended.returncode == 1
+    assert "report.csv is incomplete" in ended.stderr
+    assert "1000 accepted, 2000 not_tried" in ended.stdout
+    assert sandbox.posts() == 1
 
 
 def test_more_than_one_request_would_take_go_out_in_one_run(run, sandbox, file):
@@ -142,8 +229,9 @@ def test_a_refusal_is_told_with_sinchs_words(run, sandbox):
     assert "1 misconfigured: Sinch says HTTP 403 blocked_account, t" in ended.output
 
 
-def test_ctrl_c_stops_behind_the_batch_in_hand_and_the_report_is_whole(
-    sandbox_server, sandbox, file, tmp_path
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_told_to_stop_it_finishes_the_batch_in_hand_and_the_report_is_whole(
+    sandbox_server, sandbox, file, tmp_path, number
 ):
     numbers = many_numbers(5000)
     sandbox.order_fault(on="POST /batches", when="after", do="drip", delay_s=0.4, times=None)
@@ -153,7 +241,7 @@ def test_ctrl_c_stops_behind_the_batch_in_hand_and_the_report_is_whole(
     process = subprocess.Popen(
         [*command, "--csv", file("\n".join(numbers)), "--report", str(report)],
         cwd=ROOT,
-        env={"PATH": os.environ["PATH"], "ENV_FILE": "", **environ},
+        env=clean_environ(environ),
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -162,7 +250,7 @@ def test_ctrl_c_stops_behind_the_batch_in_hand_and_the_report_is_whole(
         time.sleep(0.02)
         assert process.poll() is None
 
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     output, _ = process.communicate(timeout=60)
 
     assert process.returncode == 1

@@ -3,11 +3,14 @@
 import json
 import random
 import re
+import socket
+import sys
 
+import pytest
 import requests
 
 from tests.factories import AUTH, broadcast_to
-from tests.processes import running
+from tests.processes import GUNICORN, running
 
 CANARIES = 10_000
 SEED = 20261123
@@ -33,6 +36,61 @@ def _requests():
             {"recipients": chunk, "message": text, chunk[1]: texts.pop()},
         ]
     return numbers, keys, bodies
+
+
+def _send_raw(url, data):
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), 5) as connection:
+        connection.sendall(data)
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(65_536):
+            pass
+
+
+def _malformed():
+    """HTTP that is none, with canaries in every place that a server might quote."""
+    body = b'{"recipients":["+46700000017"],"message":"canarytext17"}'
+    head = b"POST /api/broadcast HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    key = f"X-API-Key: {AUTH['X-API-Key']}\r\n".encode()
+    return [
+        b"GET / HTTP/1.1\r\nHost: x\r\nX-API-Key canarykey17\r\n\r\n",
+        b"GET /x?to=n46700000017canarykey17\r\n\r\n",
+        b"canarytext17\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nBad Header canarykey17: 1\r\n\r\n",
+        b"GET /canarykey17?46700000017 HTTP/9.9\r\nHost: x\r\n\r\n",
+        head + b"Content-Length: 10\r\n\r\n" + body,
+        head + key + b"Content-Length: 10\r\n\r\n" + body,
+        head + key + b"Content-Length: 9999\r\n\r\n" + body,
+        head + key + b"Content-Length: canarytext17\r\n\r\n" + body,
+        head + key + b"Transfer-Encoding: chunked\r\n\r\ncanarytext17\r\n" + body,
+        head + key + b"Transfer-Encoding: chunked\r\n\r\n-5\r\n" + body,
+        b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"canarytext17" * 2000 + b"\r\n\r\n",
+        b"GET /" + b"canarytext17" * 2000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nExpect: canarytext17\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nSCRIPT_NAME: /canarytext17\r\n\r\n",
+    ]
+
+
+FLASK_RUN = [sys.executable, "-m", "flask", "--app", "wsgi", "run", "--port", "{port}"]
+
+
+@pytest.mark.parametrize("command", [GUNICORN, FLASK_RUN], ids=["gunicorn", "flask run"])
+def test_what_is_not_even_http_is_not_quoted(sandbox_server, sandbox, tmp_path, command):
+    url = sandbox_server.url
+
+    with running(tmp_path / "output", command=command, SINCH_REGION_URL=url) as service:
+        for data in _malformed():
+            _send_raw(service.url, data)
+        path = f"{service.url}/api/broadcast?api_key=canarykey17&to=tel46700000017"
+        requests.get(path, timeout=5)
+        healthy = requests.get(f"{service.url}/health", timeout=5).ok
+        service.stop()
+
+    output = service.output.read_text()
+    assert healthy
+    for canary in ("canarykey17", "canarytext17", "46700000017", AUTH["X-API-Key"]):
+        assert canary not in output
+    assert "uncaught exception" not in output
 
 
 def test_ten_thousand_canaries_go_through_and_none_comes_out(sandbox_server, sandbox, tmp_path):

@@ -1,5 +1,6 @@
 """The service under gunicorn, as the Procfile starts it."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -53,6 +54,35 @@ def test_a_body_over_the_limit_without_a_length_is_refused(service):
 
 def _json():
     return {"Content-Type": "application/json"}
+
+
+@pytest.mark.parametrize("chunk", [b"zz\r\n", b"-5\r\n", b"5\r\n{}", b"2;a\0\r\n{}\r\n0\r\n\r\n"])
+def test_a_body_in_broken_chunks_is_a_bad_request(service, chunk):
+    key = f"X-API-Key: {AUTH['X-API-Key']}\r\n".encode()
+    head = b"POST /api/broadcast HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    with socket.create_connection(("127.0.0.1", int(service.url.rpartition(":")[2])), 5) as raw:
+        raw.sendall(head + key + b"Transfer-Encoding: chunked\r\n\r\n" + chunk)
+        raw.shutdown(socket.SHUT_WR)
+        answer = raw.recv(65_536)
+
+    assert answer.startswith(b"HTTP/1.1 400 ")
+
+
+def test_clients_that_fall_silent_do_not_hold_the_threads_for_long(sandbox_server, tmp_path):
+    settings = {"WEB_THREADS": "4", "CLIENT_TIMEOUT_S": "1"}
+    with (
+        running(tmp_path / "output", SINCH_REGION_URL=sandbox_server.url, **settings) as service,
+        contextlib.ExitStack() as stack,
+    ):
+        port = int(service.url.rpartition(":")[2])
+        silent = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), 20)) for _ in range(6)
+        ]
+        for connection in silent:
+            connection.sendall(b"POST /api/broadcast HTTP/1.1\r\nHost: x\r\n")
+
+        assert requests.get(f"{service.url}/health", timeout=15).ok
+        assert [connection.recv(1000) for connection in silent] == [b""] * 6
 
 
 def test_everything_sent_in_one_body_of_ten_thousand(service, sandbox):
