@@ -1,5 +1,6 @@
 import pytest
 
+from app.auth import require_api_key
 from tests.factories import KEY, broadcast_to
 
 
@@ -51,3 +52,14 @@ def test_a_key_in_the_url_is_no_key(client):
     answer = client.post(f"/api/broadcast?api_key={KEY}", json=broadcast_to("+46701234567"))
 
     assert answer.status_code == 401
+
+
+def test_a_key_without_the_scope_of_a_route_does_not_open_it(make_service, sandbox):
+    service = make_service()
+    guarded = require_api_key("nobody:has-this")(lambda: "opened")
+    service.add_url_rule("/guarded", endpoint="guarded", view_func=guarded)
+
+    answer = service.test_client().get("/guarded", headers={"X-API-Key": KEY})
+
+    assert answer.status_code == 403
+    assert answer.get_json()["error"] == "This API key lacks the scope nobody:has-this"

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from dotenv import dotenv_values
 
 from app.config import ConfigError, read_config
 from tests.factories import STRONG_KEY, production, settings
@@ -91,6 +92,11 @@ def test_neither_keys_nor_secrets_show_in_a_printed_configuration():
         ({"PORT": "0"}, "PORT must be"),
         ({"PORT": "65536"}, "PORT must be"),
         ({"LOG_LEVEL": "loud"}, "LOG_LEVEL"),
+        ({"API_KEYS": "Change-Me-" + STRONG_KEY}, "sample"),
+        ({"SINCH_API_TOKEN": "Sandbox-2"}, "sandbox's"),
+        ({"SINCH_REGION_URL": "https://eu.sms.api.sinch.com?x=1"}, "scheme and host only"),
+        ({"SINCH_REGION_URL": "https://eu.sms.api.sinch.com#x"}, "scheme and host only"),
+        ({"MAX_BODY_BYTES": "999"}, "MAX_BODY_BYTES"),
         ({"RATE_LIMIT": "often"}, "RATE_LIMIT"),
         ({"SEND_BUDGET_S": "-1"}, "SEND_BUDGET_S"),
         ({"SEND_BUDGET_S": "nan"}, "SEND_BUDGET_S"),
@@ -253,3 +259,42 @@ def test_settings_are_read_from_an_env_file_and_the_environment_wins(tmp_path):
     )
 
     assert ended.stdout == "4001 ERROR Acme\n"
+
+
+def test_the_defaults_are_those_that_the_example_tells():
+    example = dotenv_values(ROOT / ".env.example", interpolate=False)
+    needed = {"APP_ENV": "development", "API_KEYS": "k", "SECRET_KEY": "s"}
+    sinch = {name: example[name] for name in example if name.startswith("SINCH_")}
+    required = needed | {name: sinch[name] for name in sinch if not name.endswith("_S")}
+
+    assert read_config(required) == read_config({**example, **needed})
+
+
+@pytest.mark.parametrize("region", ["us", "eu", "au", "br", "ca"])
+def test_every_region_of_sinch_may_be_used(region):
+    url = f"https://{region}.sms.api.sinch.com"
+
+    assert read_config(production(SINCH_REGION_URL=url)).sinch.url == url
+
+
+@pytest.mark.parametrize("sender", ["123", "71234", "12345678", "Acme"])
+def test_a_short_code_or_a_name_stays_as_it_is(sender):
+    assert read_config(production(SINCH_NUMBER=sender)).sinch.sender == sender
+
+
+@pytest.mark.parametrize(
+    ("given", "used"), [("warn", "WARNING"), ("Fatal", "CRITICAL"), ("debug", "DEBUG")]
+)
+def test_a_log_level_may_bear_its_other_name(given, used):
+    assert read_config(production(LOG_LEVEL=given)).log_level == used
+
+
+def test_a_dollar_in_an_env_file_is_only_a_dollar(tmp_path):
+    file = tmp_path / "settings.env"
+    environ = production(SINCH_API_TOKEN="9d2f6b1c${PORT}8e7a4d53", PORT="4001")
+    file.write_text("\n".join(f"{name}={value}" for name, value in environ.items()))
+    show = "import app.config as c; print(c.load_config().sinch.api_token)"
+
+    ended = _start([sys.executable, "-c", show], {"ENV_FILE": str(file)})
+
+    assert ended.stdout == "9d2f6b1c${PORT}8e7a4d53\n"

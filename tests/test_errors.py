@@ -1,9 +1,11 @@
 """Every error leaves as JSON in one shape."""
 
+import io
 import json
 
 import pytest
 from flask import abort
+from werkzeug.exceptions import ServiceUnavailable
 
 from app import create_app
 from app.config import read_config
@@ -140,3 +142,90 @@ def test_in_production_browsers_are_told_to_stay_on_https():
     headers = service.test_client().get("/health").headers
 
     assert headers["Strict-Transport-Security"].startswith("max-age=31536000")
+
+
+def test_an_unexpected_error_is_told_in_the_log_by_its_type(make_service, sandbox, capsys):
+    service = make_service()
+
+    @service.get("/broken")
+    def _broken() -> str:
+        raise RuntimeError("secret detail")
+
+    request_id = service.test_client().get("/broken").get_json()["request_id"]
+
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    (error,) = [line for line in lines if line["level"] == "error"]
+    assert (error["message"], error["request_id"]) == ("uncaught exception", request_id)
+    assert "builtins.RuntimeError" in error["exception"]
+    assert "secret" not in json.dumps(lines)
+
+
+def test_a_redirect_stays_a_redirect(make_service, sandbox):
+    service = make_service()
+    service.add_url_rule("/folder/", view_func=lambda: "here")
+
+    answer = service.test_client().get("/folder")
+
+    assert answer.status_code == 308
+    assert answer.headers["Location"].endswith("/folder/")
+
+
+def test_an_http_error_keeps_its_wait(make_service, sandbox):
+    service = make_service()
+
+    @service.get("/later")
+    def _later() -> str:
+        raise ServiceUnavailable(retry_after=7)
+
+    assert service.test_client().get("/later").headers["Retry-After"] == "7"
+
+
+@pytest.mark.parametrize(("length", "status"), [(999, 400), (5000, 413)])
+def test_a_body_without_a_length_is_held_to_the_limit_too(
+    make_service, sandbox, auth, length, status
+):
+    client = make_service(MAX_BODY_BYTES="1000").test_client()
+
+    answer = client.post(
+        "/api/broadcast",
+        headers=auth | {"Transfer-Encoding": "chunked"},
+        content_type="application/json",
+        input_stream=io.BytesIO(b"x" * length),
+        environ_base={"wsgi.input_terminated": True},
+    )
+
+    assert answer.status_code == status
+
+
+def test_the_sentence_names_the_reason_however_deep_it_lies(client, auth):
+    body = broadcast_to("+46701234567", parameters={"name": {"+46701234567": 7}})
+
+    told = client.post("/api/broadcast", headers=auth, json=body).get_json()
+
+    assert told["error"] == "parameters: The value of +46701234567 is not text"
+
+
+def test_a_sentence_begins_with_a_capital(client, auth):
+    assert _post(client, auth, "[]").get_json()["error"].startswith("The body must be")
+
+
+@pytest.mark.parametrize("path", ["/health", "/nothing", "/openapi.json"])
+def test_an_answer_for_machines_is_kept_and_embedded_nowhere(client, path):
+    headers = client.get(path).headers
+
+    assert headers["Cache-Control"] == "no-store"
+    assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+    assert headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
+
+
+def test_a_page_keeps_the_headers_of_its_own(client):
+    with client.get("/docs") as page, client.get("/docs/assets/swagger-ui.css") as asset:
+        assert "script-src" in page.headers["Content-Security-Policy"]
+        assert asset.headers["Cache-Control"].startswith("public")
+
+
+def test_a_long_request_id_is_not_taken_over(client):
+    for length, kept in ((64, True), (65, False)):
+        given = "a" * length
+        answer = client.get("/health", headers={"X-Request-ID": given})
+        assert (answer.headers["X-Request-ID"] == given) is kept

@@ -1,6 +1,9 @@
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
+
+from app.health import Readiness
 
 
 def test_alive_says_so_with_the_time(client):
@@ -46,4 +49,36 @@ def test_whoever_asks_sinch_is_asked_once(client, sandbox):
     for _ in range(20):
         assert client.get("/ready").status_code == 200
 
+    assert len(sandbox.requests()) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "verdict", "kept_s"), [(None, "ok", 10.0), (503, "unreachable", 1.0)]
+)
+def test_a_verdict_is_kept_ten_seconds_and_a_bad_one_for_one(
+    service, sandbox, status, verdict, kept_s
+):
+    if status:
+        fault = {"do": "answer", "status": status}
+        sandbox.order_fault(on="GET /batches", when="before", times=None, **fault)
+    now = [100.0]
+    readiness = Readiness(service.extensions["sinch"], clock=lambda: now[0])
+
+    asked = []
+    for later_s in (0, kept_s - 0.1, kept_s):
+        now[0] = 100.0 + later_s
+        assert readiness.check_sinch() == verdict
+        asked.append(len(sandbox.requests()))
+
+    assert asked[0] == asked[1] < asked[2]
+
+
+def test_many_who_ask_at_once_ask_sinch_once(service, sandbox):
+    sandbox.order_fault(on="GET /batches", when="after", do="drip", delay_s=0.2)
+    readiness = Readiness(service.extensions["sinch"])
+
+    with ThreadPoolExecutor(8) as pool:
+        verdicts = list(pool.map(lambda _: readiness.check_sinch(), range(8)))
+
+    assert verdicts == ["ok"] * 8
     assert len(sandbox.requests()) == 1

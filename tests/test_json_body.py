@@ -72,6 +72,10 @@ def test_anything_that_looks_like_json_is_an_object_or_malformed(text):
         (b'{"a": NaN}', "NaN is not JSON"),
         (b'{"a": -Infinity}', "-Infinity is not JSON"),
         (b'{"a": 1e999}', "too large"),
+        (b'{"a": -1e999}', "too large"),
+        (b'{"a": ' + b"9" * 401 + b"}", "too large"),
+        (b'{"a": "\\uDA00"}', "a holds half a character"),
+        (b'{"' + b"k" * 999 + b'": 1, "' + b"k" * 999 + b'": 1}', '\\u2026" is given twice'),
         (b'{"a": ' + b"9" * 5000 + b"}", "too large"),
         (b'{"a": 1, "a": 2}', 'the key "a" is given twice'),
         (b'{"o": {"k": 1, "k": 1}}', 'the key "k" is given twice'),
@@ -118,3 +122,7 @@ def test_looking_for_half_characters_takes_no_longer_for_long_keys():
 
     # It took 26 s when a path was built for each item, and 0.05 s since.
     assert time.perf_counter() - started < 5
+
+
+def test_a_number_of_four_hundred_digits_is_still_a_number():
+    assert parse_json_object(b'{"a": ' + b"9" * 400 + b"}")

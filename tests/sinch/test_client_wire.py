@@ -4,6 +4,7 @@ import contextlib
 import socket
 import ssl
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from app.sinch import session
 from app.sinch.client import SinchClient
 from app.sinch.errors import (
     SinchAnswerUnusable,
+    SinchError,
     SinchMisconfigured,
     SinchOutcomeUnknown,
     SinchRejected,
@@ -330,3 +332,203 @@ def test_plain_http_where_tls_is_expected_is_proven_unsent(connect):
         url = server.url.replace("http:", "https:")
         with pytest.raises(SinchUnreachable):
             connect(url).send_batch(BATCH)
+
+
+@pytest.fixture
+def deaf_url():
+    """Where a connection never opens: a full backlog leaves further ones half open."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        fillers = [socket.socket() for _ in range(4)]
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        for filler in fillers:
+            filler.close()
+
+
+def test_three_tries_to_connect_fit_into_the_time_given(connect, deaf_url):
+    started = time.monotonic()
+    with pytest.raises(SinchUnreachable):
+        connect(deaf_url, connect_timeout_s=3.0).send_batch(BATCH, within_s=0.6)
+
+    assert time.monotonic() - started < 2.0
+
+
+@pytest.mark.parametrize(("read_timeout_s", "within_s"), [(0.3, 5.0), (5.0, 0.3)])
+def test_silence_is_waited_for_no_longer_than_the_shorter_limit(connect, read_timeout_s, within_s):
+    started = time.monotonic()
+    with RawServer(lambda connection: time.sleep(3)).running() as server:
+        sinch = connect(server.url, read_timeout_s=read_timeout_s)
+        with pytest.raises(SinchOutcomeUnknown):
+            sinch.send_batch(BATCH, within_s=within_s)
+
+    assert time.monotonic() - started < 2.0
+
+
+def test_a_list_without_end_is_unusable_in_time(connect):
+    page = b'{"count":1000000,"batches":[{"id":"x","to":[],"client_reference":"cl-1"}]}'
+
+    def answer_slowly(connection):
+        time.sleep(0.02)
+        respond("200 OK", page)(connection)
+
+    started = time.monotonic()
+    with RawServer(answer_slowly).running() as server, pytest.raises(SinchAnswerUnusable):
+        connect(server.url).list_batches(
+            client_reference="cl-1", created_after=datetime.now(UTC), within_s=0.4
+        )
+
+    assert time.monotonic() - started < 1.5
+
+
+def test_all_pages_of_a_list_share_one_time(connect):
+    page = b'{"count":2,"batches":[{"id":"x","to":[],"client_reference":"cl-1"}]}'
+    delays_s = iter([0.45, 5.0, 5.0])
+
+    def answer_late(connection):
+        time.sleep(next(delays_s))
+        respond("200 OK", page)(connection)
+
+    started = time.monotonic()
+    with RawServer(answer_late).running() as server, pytest.raises(SinchAnswerUnusable):
+        connect(server.url).list_batches(
+            client_reference="cl-1", created_after=datetime.now(UTC), within_s=1.0
+        )
+
+    assert time.monotonic() - started < 1.3
+
+
+def test_a_connection_that_sinch_closed_while_idle_is_not_written_to(connect):
+    def take_and_close(connection):
+        TAKEN(connection)
+        connection.shutdown(socket.SHUT_RDWR)
+
+    with RawServer(take_and_close).running() as server:
+        sinch = connect(server.url)
+        sinch.send_batch(BATCH)
+        time.sleep(0.1)
+
+        assert sinch.send_batch(BATCH).id == "01JX0000000000000000000001"
+        assert (len(server.requests), server.connections) == (2, 2)
+
+
+def test_as_many_connections_are_kept_as_the_pool_is_large(connect):
+    def take_slowly(connection):
+        time.sleep(0.2)
+        TAKEN(connection)
+
+    with RawServer(take_slowly).running() as server:
+        sinch = connect(server.url, pool_size=4)
+        for _ in range(2):
+            with ThreadPoolExecutor(4) as pool:
+                list(pool.map(sinch.send_batch, [BATCH] * 4))
+
+    assert (len(server.requests), server.connections) == (8, 4)
+
+
+def test_what_left_in_one_thread_is_not_taken_for_unsent_because_of_another(connect):
+    with RawServer(lambda connection: time.sleep(1.0)).running() as server:
+        sinch, nowhere = connect(server.url), connect(f"http://127.0.0.1:{unused_port()}")
+        with ThreadPoolExecutor(1) as pool:
+            hanging = pool.submit(sinch.send_batch, BATCH)
+            while not server.requests:
+                time.sleep(0.01)
+            with pytest.raises(SinchUnreachable):
+                nowhere.send_batch(BATCH)
+
+            assert isinstance(hanging.exception(), SinchOutcomeUnknown)
+
+
+def test_a_cancellation_without_an_answer_is_not_repeated(connect):
+    with RawServer(send_raw(b"")).running() as server:
+        with pytest.raises(SinchOutcomeUnknown):
+            connect(server.url).cancel_batch("01JX0000000000000000000001")
+        time.sleep(0.1)
+
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("status", ["429 Busy", "503 No"])
+def test_a_question_does_not_wait_as_long_as_sinch_wishes(connect, status):
+    started = time.monotonic()
+    busy = respond(status, headers="Retry-After: 5\r\n")
+    with RawServer(busy).running() as server, pytest.raises(SinchError):
+        connect(server.url).list_batches(client_reference="cl-1", created_after=datetime.now(UTC))
+
+    assert time.monotonic() - started < 2.0
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [
+        pytest.param(b'Content-Length: 99\r\n\r\n{"count":0,"batches":[]}', id="too short"),
+        pytest.param(
+            b'Transfer-Encoding: chunked\r\n\r\n18\r\n{"count":0,"batches":[]}\r\n',
+            id="no last chunk",
+        ),
+    ],
+)
+def test_a_list_that_was_cut_is_unusable_even_when_it_reads_as_whole(connect, cut):
+    with (
+        RawServer(send_raw(b"HTTP/1.1 200 OK\r\n" + cut)).running() as server,
+        pytest.raises(SinchAnswerUnusable),
+    ):
+        connect(server.url).list_batches(client_reference="cl-1", created_after=datetime.now(UTC))
+
+
+def test_a_question_keeps_to_its_own_time_and_not_to_that_of_a_post(connect):
+    started = time.monotonic()
+    with (
+        RawServer(lambda connection: time.sleep(5)).running() as server,
+        pytest.raises(SinchAnswerUnusable),
+    ):
+        connect(server.url, read_timeout_s=5.0).list_batches(
+            client_reference="cl-1", created_after=datetime.now(UTC), within_s=0.6
+        )
+
+    assert time.monotonic() - started < 1.5
+
+
+def test_an_endless_body_is_cut_off_by_its_size_long_before_its_time(connect):
+    def flood(connection):
+        connection.sendall(b"HTTP/1.1 201 Created\r\n\r\n")
+        while True:
+            connection.sendall(b" " * 1_000_000)
+            time.sleep(0.02)
+
+    started = time.monotonic()
+    with RawServer(flood).running() as server:
+        assert connect(server.url, read_timeout_s=5.0).send_batch(BATCH, within_s=3.0).id is None
+
+    assert time.monotonic() - started < 2.0
+
+
+def test_a_list_that_drips_on_after_its_last_brace_is_unusable(connect):
+    def drip(connection):
+        page = b'{"count":0,"batches":[]}'
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n" + page)
+        while True:
+            connection.sendall(b" ")
+            time.sleep(0.05)
+
+    with RawServer(drip).running() as server, pytest.raises(SinchAnswerUnusable):
+        connect(server.url).list_batches(
+            client_reference="cl-1", created_after=datetime.now(UTC), within_s=0.6
+        )
+
+
+def test_a_201_that_was_cut_is_not_believed_even_when_it_reads_as_whole(connect):
+    cut = b'HTTP/1.1 201 Created\r\nContent-Length: 99\r\n\r\n{"id":"01JX0000000000000000000001"}'
+    with RawServer(send_raw(cut)).running() as server:
+        assert connect(server.url).send_batch(BATCH).id is None
+
+
+def test_a_connection_is_tried_three_times(connect, deaf_url):
+    started = time.monotonic()
+    with pytest.raises(SinchUnreachable):
+        connect(deaf_url, connect_timeout_s=0.3).send_batch(BATCH, within_s=3.0)
+
+    assert 0.8 < time.monotonic() - started < 2.0

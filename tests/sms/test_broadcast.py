@@ -398,3 +398,123 @@ def test_whatever_is_asked_everybody_is_sent_to_once_or_nobody_is(
         assert len(sent) == answer.get_json()["recipients"] > 0
     else:
         assert sent == []
+
+
+def test_a_broken_placeholder_at_the_very_start_is_named_too(send, sandbox):
+    answer = send(ANN, message="${ at the start")
+
+    assert answer.status_code == 400
+    assert "'${'" in answer.get_json()["fields"]["message"][0]
+    assert sandbox.posts() == 0
+
+
+def test_one_bad_number_is_told_in_the_singular(send):
+    assert send("nobody").get_json()["error"].startswith("recipients: 1 entry is not")
+
+
+def test_bad_entries_of_any_kind_are_shown_but_never_at_length(send):
+    entries = [None, True, 1.5, 17, "x" * 100, 10**30, ["y" * 100], {"z": 1}]
+
+    shown = send(*entries).get_json()["invalid_numbers"]
+
+    assert shown[:4] == [None, True, 1.5, 17]
+    assert shown[4:] == ["x" * 64, str(10**30), str(entries[6])[:64], "{'z': 1}"]
+
+
+def test_a_value_for_nobody_is_named_but_not_at_length(send):
+    answer = send(ANN, message="${name}", parameters={"name": {"x" * 1000: "?"}})
+
+    (reason,) = answer.get_json()["fields"]["parameters"]["name"]
+    assert reason == "x" * 64 + " is neither a recipient nor 'default'."
+
+
+def test_the_end_reaches_sinch_as_it_was_asked_for(send, at_sinch):
+    asked = datetime.now(UTC) + timedelta(hours=5)
+
+    assert send(ANN, expire_at=asked.isoformat()).status_code == 202
+
+    told = datetime.fromisoformat(at_sinch()[0]["expire_at"])
+    assert abs(told - asked) < timedelta(milliseconds=2)
+
+
+@pytest.mark.parametrize(
+    ("message", "more"),
+    [
+        ("x", {"reference": "r" * 64}),
+        ("x", {"max_parts": 255}),
+        ("x", {"max_parts": 1}),
+        ("${n}", {"parameters": {"n": {"default": "v" * 160}}}),
+        ("${sixteen-letters_}", {"parameters": {"sixteen-letters_": {"default": "v"}}}),
+    ],
+)
+def test_what_is_just_within_its_limit_is_taken(send, message, more):
+    assert send(ANN, message=message, **more).status_code == 202
+
+
+def test_a_text_that_grows_beyond_what_sinch_takes_is_refused(send, sandbox):
+    values = {"n": {"default": "v" * 160}}
+
+    assert send(ANN, message="${n}" * 12 + "x" * 80, parameters=values).status_code == 202
+    answer = send(ANN, message="${n}" * 12 + "x" * 81, parameters=values)
+
+    assert answer.status_code == 400
+    (reason,) = answer.get_json()["fields"]["message"]
+    assert reason == f"filled in for {ANN} it is longer than 2000 characters."
+    assert sandbox.posts() == 1
+
+
+@pytest.mark.parametrize("text", ["${n}", " ${n} ${n} "])
+def test_a_text_that_is_empty_for_somebody_is_refused(send, sandbox, text):
+    answer = send(ANN, BOB, message=text, parameters={"n": {ANN: "Ann", BOB: " "}})
+
+    assert answer.status_code == 400
+    assert answer.get_json()["fields"]["message"] == [f"filled in for {BOB} it is empty."]
+    assert sandbox.posts() == 0
+
+
+def test_values_that_the_text_does_not_use_stay_here(send, at_sinch):
+    answer = send(ANN, message="Hi ${a}", parameters={"a": {ANN: "A"}, "b": {ANN: "secret"}})
+
+    assert answer.status_code == 202
+    assert at_sinch()[0]["parameters"] == {"a": {ANN: "A"}}
+
+
+def test_two_values_for_one_person_are_refused(send, sandbox):
+    answer = send(ANN, message="${n}", parameters={"n": {ANN: "one", f" {ANN}": "two"}})
+
+    assert answer.status_code == 400
+    assert "has two values" in answer.get_json()["fields"]["parameters"]["n"][0]
+    assert sandbox.posts() == 0
+
+
+def test_more_names_or_values_than_can_be_meant_are_refused(send, sandbox):
+    names = send(ANN, parameters={f"n{n}": {} for n in range(101)})
+    values = send(ANN, parameters={"n": {str(n): "x" for n in range(10_002)}})
+
+    assert names.get_json()["fields"] == {"parameters": ["More than 100 names."]}
+    assert values.get_json()["fields"] == {"parameters": {"n": ["More values than recipients."]}}
+
+
+def test_of_a_thousand_unknown_fields_a_hundred_are_named(client, auth):
+    told = client.post(
+        "/api/broadcast", headers=auth, json=broadcast_to(ANN, **{f"f{n}": 1 for n in range(900)})
+    ).get_json()
+    more = client.post("/api/broadcast", headers=auth, json={f"f{n}": 1 for n in range(1001)})
+
+    assert len(told["fields"]) == 100
+    assert more.get_json()["error"] == "The body has 1001 fields: no request has so many"
+
+
+def test_parts_are_counted_with_ones_own_value_and_not_with_the_default(send):
+    values = {ANN: "я" * 100, "default": "short"}
+
+    told = send(ANN, BOB, message="Hi ${name}", parameters={"name": values}).get_json()
+
+    assert (told["encoding"], told["parts_per_message"]) == ("UCS-2", 2)
+
+
+def test_a_value_finds_its_recipient_through_blanks(send, at_sinch):
+    answer = send(f"{ANN} ", message="${n}", parameters={"n": {f" {ANN}": "Ann"}})
+
+    assert answer.status_code == 202
+    assert at_sinch()[0]["parameters"] == {"n": {ANN: "Ann"}}

@@ -2,11 +2,13 @@
 many POSTs reached Sinch.  More than one only where the first is proven not to have been taken.
 """
 
+import json
 import threading
 import time
 
 import pytest
 
+from app.logs import configure_logging
 from tests.factories import broadcast_to, many_numbers
 
 NUMBER = "+46701234567"
@@ -318,3 +320,98 @@ def test_ten_broadcasts_at_once_are_ten_batches(service, sandbox, auth):
 
     assert codes == [202] * 10
     assert sorted(sandbox.recipients()) == many_numbers(10)
+
+
+def test_silence_is_waited_for_no_longer_than_the_budget(make_service, sandbox, auth):
+    client = make_service(SINCH_READ_TIMEOUT_S="20", SEND_BUDGET_S="2").test_client()
+    _fault(sandbox, "before", do="hang", delay_s=5)
+
+    started = time.monotonic()
+    answer = client.post("/api/broadcast", headers=auth, json=broadcast_to(NUMBER))
+
+    assert answer.status_code == 504
+    assert time.monotonic() - started < 3.0
+
+
+def test_a_list_that_hangs_does_not_hold_the_answer_back(send, sandbox):
+    _fault(sandbox, "before", do="cut")
+    sandbox.order_fault(on="GET /batches", when="before", do="hang", delay_s=4, times=None)
+
+    started = time.monotonic()
+    answer = send()
+
+    assert answer.status_code == 504
+    assert time.monotonic() - started < 3.0
+
+
+def test_of_several_batches_none_goes_out_when_the_first_is_too_busy(send, sandbox):
+    _fault(sandbox, "before", do="answer", status=429, headers={"Retry-After": "77"}, times=None)
+
+    answer = send(*many_numbers(2000))
+
+    assert answer.status_code == 503
+    assert answer.headers["Retry-After"] == "77"
+    assert [batch["status"] for batch in answer.get_json()["batches"]] == ["busy", "not_tried"]
+    assert answer.get_json()["details"]["status"] == 429
+    assert sandbox.posts() == 1
+
+
+def test_of_several_batches_none_goes_out_with_a_wrong_configuration(send, sandbox):
+    _fault(sandbox, "before", do="answer", status=401)
+
+    answer = send(*many_numbers(2000))
+
+    assert answer.status_code == 502
+    assert "configuration" in answer.get_json()["error"]
+    assert "Retry-After" not in answer.headers
+
+
+def test_a_refused_batch_before_a_busy_one_is_not_safe_to_send_again(send, sandbox):
+    _fault(sandbox, "before", do="answer", status=400)
+    _fault(sandbox, "before", do="answer", status=429, headers={"Retry-After": "77"}, times=None)
+
+    answer = send(*many_numbers(2000))
+
+    told = answer.get_json()
+    assert answer.status_code == 502
+    assert [batch["status"] for batch in told["batches"]] == ["rejected", "busy"]
+    assert "safe to send" not in told["error"]
+    assert "Retry-After" not in answer.headers
+
+
+def test_nobody_is_told_to_come_back_at_once(send, sandbox):
+    _fault(sandbox, "before", do="answer", status=429, headers={"Retry-After": "0"}, times=None)
+
+    assert int(send().headers["Retry-After"]) >= 1
+
+
+@pytest.mark.parametrize("status", [300, 304])
+def test_any_3xx_is_a_refusal(send, sandbox, status):
+    _fault(sandbox, "before", do="answer", status=status)
+
+    assert send().status_code == 502
+    assert sandbox.posts() == 1
+
+
+def test_what_the_log_says_of_a_call_without_an_answer(send, sandbox, capsys):
+    configure_logging("INFO")
+    _fault(sandbox, "before", do="cut")
+
+    reference = send().get_json()["client_references"][0]
+
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    told = [(line["message"], line["level"], line.get("outcome")) for line in lines]
+    assert ("sinch called", "info", "unknown") in told
+    assert ("batch outcome unknown: it may have been sent", "error", None) in told
+    assert {line["client_reference"] for line in lines if line["level"] == "error"} == {reference}
+
+
+def test_a_wrong_configuration_is_an_error_in_the_log(send, sandbox, capsys):
+    configure_logging("INFO")
+    _fault(sandbox, "before", do="answer", status=401, code="unauthorized")
+
+    send()
+
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    (error,) = [line for line in lines if line["level"] == "error"]
+    assert (error["message"], error["status"]) == ("sinch refuses our configuration", 401)

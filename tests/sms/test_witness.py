@@ -112,3 +112,15 @@ def test_cancelling_a_surplus_does_not_keep_the_client_waiting(send):
     assert send(sinch, ANN).status_code == 502
 
     assert time.monotonic() - started < 3
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_two_batches_of_which_one_is_not_ours_prove_nothing_and_none_is_cancelled(send, order):
+    ours, others = ["46701234567"], ["46707654321"]
+    sinch = LossySinch(*zip(IDS, [ours, others][::order], strict=True))
+
+    answer = send(sinch, ANN)
+
+    assert answer.status_code == 504
+    assert answer.get_json()["batches"][0]["status"] == "unknown"
+    assert sinch.calls(b"DELETE") == []
