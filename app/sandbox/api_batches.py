@@ -10,6 +10,7 @@ from app.sandbox.batch import Batch
 from app.sandbox.clock import format_time
 from app.sandbox.errors import bad_constraint
 from app.sandbox.fields import Json, numbers_of
+from app.sandbox.numbers import digits_of
 from app.sandbox.outcomes import FINAL
 from app.sandbox.queries import (
     codes_in,
@@ -36,7 +37,7 @@ def list_batches() -> Response:
     plan, query = the_plan(), request.args
     start, end = window_in(query, plan.clock.now())
     found = plan.listed(reference=query.get("client_reference"), start=start, end=end)
-    if senders := {s.lstrip("+") for s in list_in(query, "from")}:
+    if senders := {digits_of(sender) or sender for sender in list_in(query, "from")}:
         found = [b for b in found if b.order.fields.get("from") in senders]
     shown, page = page_of(found, query)
     return jsonify(page | {"batches": [batch_json(batch) for batch in shown]})
@@ -86,6 +87,8 @@ def give_feedback(batch_id: str) -> tuple[str, int]:
         raise bad_constraint("recipients is required")
     if not batch.order.fields.get("feedback_enabled"):
         raise bad_constraint("feedback_enabled is not set on this batch")
+    if not named and not all(entry.isdigit() for entry in batch.order.to):
+        raise bad_constraint("recipients must be named on a batch to groups")
     batch.feedback.update(named or batch.recipients)
     return "", HTTPStatus.ACCEPTED
 
@@ -123,8 +126,8 @@ def list_recipient_reports() -> Response:
         for batch in batches
         for place in range(len(batch.recipients))
         if (change := batch.status(place, now)).status in FINAL
-        and start <= change.at
-        and (end is None or change.at < end)
+        and start <= (printed_at := round(change.at, 3))
+        and (end is None or printed_at < end)
         and reports.is_wanted(change, statuses, codes)
     ]
     found.sort(key=lambda entry: entry[0], reverse=True)
@@ -165,9 +168,8 @@ def _dry_line(batch: Batch, number: str) -> Json:
     if batch.order.type == "mt_binary":
         text, parts, unicode = batch.order.fields["body"], 1, False
     else:
-        template = batch.order.fields["body"]
         filled = batch.text_for(number)
-        text, unicode, parts = batch.measured(str(template) if filled is None else filled)
+        text, unicode, parts = batch.measured(batch.template if filled is None else filled)
     names = (
         ("text", "unicode") if settings.dry_run_encodings == "text_unicode" else ("GSM", "UNICODE")
     )

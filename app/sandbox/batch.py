@@ -126,13 +126,19 @@ class Batch:
         if sender is not None:
             return sender
         originators = self.settings.default_originators
-        fitting = [prefix for prefix in originators if number.startswith(prefix)]
+        fitting = [prefix for prefix in originators if number.startswith(prefix.lstrip("+"))]
         return originators[max(fitting, key=len)] if fitting else None
+
+    @property
+    def template(self) -> str:
+        """The text before any values are filled in."""
+        body = self.order.fields["body"]
+        text: str = body.get("message", "") if isinstance(body, dict) else body
+        return text
 
     def text_for(self, number: str) -> str | None:
         """The text with this recipient's values filled in; None when one is missing."""
-        body = self.order.fields["body"]
-        template: str = body.get("message", "") if isinstance(body, dict) else body
+        template = self.template
         if "${" not in template:
             return template
         parameters = self.order.fields.get("parameters", {})
@@ -142,8 +148,10 @@ class Batch:
             return None
 
     def measured(self, text: str) -> Measured:
-        cut = first_part(text) if self.order.fields.get("truncate_concat") else text
-        return measure(cut, auto_encoding=self.settings.auto_encoding)
+        whole = measure(text, auto_encoding=self.settings.auto_encoding)
+        if whole.parts == 1 or not self.order.fields.get("truncate_concat"):
+            return whole
+        return measure(first_part(whole.text), auto_encoding=False)
 
     @property
     def parts_limit(self) -> int | None:

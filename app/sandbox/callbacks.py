@@ -7,12 +7,14 @@ import hmac
 import json
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import requests
+from urllib3.exceptions import HTTPError
 
 from app.sandbox.clock import Clock, format_time
 from app.sandbox.ids import new_id
@@ -23,6 +25,7 @@ RETRIES = 15
 _SENDERS = 4
 _LOG_LENGTH = 200_000
 _SLOWEST_PACE_S = 1.0
+_LONGEST_STOP_S = 2.0
 _HASHES: dict[str, Callable[[], Any]] = {
     "HmacSHA256": hashlib.sha256,
     "HmacSHA384": hashlib.sha384,
@@ -60,6 +63,7 @@ class _Letter:
     about: str
     body: bytes
     lane: int
+    era: int
     attempt: int = 1
     first_failed_at: float | None = None
     signature: dict[str, str] | None = None
@@ -74,6 +78,8 @@ class Postman:
             queue.SimpleQueue() for _ in range(_SENDERS)
         ]
         self._stopping = threading.Event()
+        self._noting = threading.Lock()
+        self._era = 0
         self._tries: deque[dict[str, Any]] = deque(maxlen=_LOG_LENGTH)
         self._senders = [
             threading.Thread(target=self._deliver, args=(lane,), name=f"sandbox-{n}", daemon=True)
@@ -85,29 +91,36 @@ class Postman:
             sender.start()
 
     def stop(self) -> None:
+        """End the senders; one that still waits for a webhook is left to the process's end."""
         self._stopping.set()
         for lane in self._lanes:
             lane.put(None)
+        until = time.monotonic() + _LONGEST_STOP_S
         for sender in self._senders:
-            sender.join(timeout=self._settings().callback_timeout_s + 1)
+            sender.join(timeout=max(0.0, until - time.monotonic()))
 
     def post(self, url: str, event: dict[str, Any], *, about: str) -> None:
         body = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
         lane = hash(about) % _SENDERS
         for _ in range(self._settings().callback_copies):
-            self._lanes[lane].put(_Letter(url, event["type"], about, body, lane))
+            self._lanes[lane].put(_Letter(url, event["type"], about, body, lane, self._era))
 
     def tries(self) -> list[dict[str, Any]]:
         """Every try so far, oldest first."""
         return list(self._tries)
 
     def forget(self) -> None:
-        """Drop what has not been posted, and the memory of what has."""
+        """Drop what has not been posted, and the memory of what has.
+
+        What is being posted at this moment is neither noted nor repeated.
+        """
+        with self._noting:
+            self._era += 1
+            self._tries.clear()
         for lane in self._lanes:
             with contextlib.suppress(queue.Empty):
                 while True:
                     lane.get_nowait()
-        self._tries.clear()
 
     def _deliver(self, lane: "queue.SimpleQueue[_Letter | None]") -> None:
         pace_s = 0.0
@@ -118,6 +131,8 @@ class Postman:
                 pace_s = _next_pace(pace_s, status)
 
     def _try(self, session: requests.Session, letter: _Letter) -> int | None:
+        if letter.era != self._era:
+            return None
         settings = self._settings()
         status = _post(
             session,
@@ -126,9 +141,11 @@ class Postman:
             headers=self._headers(letter, settings),
             timeout_s=settings.callback_timeout_s,
         )
-        self._note(letter, status)
-        if _is_retried(status, settings):
-            self._put_off(letter, settings)
+        with self._noting:
+            if letter.era == self._era:
+                self._note(letter, status)
+                if _is_retried(status, settings):
+                    self._put_off(letter, settings)
         return status
 
     def _headers(self, letter: _Letter, settings: Settings) -> dict[str, str]:
@@ -180,7 +197,8 @@ def _post(
             url, data=body, headers=headers, timeout=timeout_s, allow_redirects=False
         ) as answer:
             return answer.status_code
-    except requests.RequestException:
+    except (requests.RequestException, HTTPError, ValueError):
+        # The latter two come through for a host that cannot be one, such as a..b.
         return None
 
 

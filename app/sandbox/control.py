@@ -9,6 +9,7 @@ from app.sandbox import ledger
 from app.sandbox.access import the_plan
 from app.sandbox.errors import Refused
 from app.sandbox.faults import BadFault, Faults, read_fault
+from app.sandbox.fields import read_object
 from app.sandbox.numbers import digits_of
 from app.sandbox.settings import BadSetting
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 blueprint = Blueprint("control", __name__, url_prefix="/control")
 
 Json = dict[str, Any]
+
+_LONGEST_S = 3650 * 24 * 3600
 
 
 def the_server() -> "SandboxServer":
@@ -30,10 +33,11 @@ def the_faults() -> Faults:
 
 
 def read_control() -> Json:
-    body = request.get_json(force=True, silent=True)
-    if not isinstance(body, dict):
-        raise _bad("the body must be a JSON object")
-    return body
+    """The JSON object sent, called JSON or not; infinite numbers and half characters are none."""
+    try:
+        return read_object(request.get_data())
+    except Refused as e:
+        raise _bad(e.text) from e
 
 
 @blueprint.get("/health")
@@ -143,8 +147,10 @@ def reset() -> tuple[str, int]:
 
 def _seconds(body: Json, name: str) -> float:
     value = body.get(name)
-    if not isinstance(value, int | float) or isinstance(value, bool) or value < 0:
-        raise _bad(f"{name}: must be seconds, 0 or more")
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise _bad(f"{name}: must be seconds")
+    if not 0 <= value <= _LONGEST_S:
+        raise _bad(f"{name}: must be from 0 to {_LONGEST_S} seconds, ten years")
     return float(value)
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 import random
+import re
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -16,6 +17,7 @@ SHAPES = (
     "sinch", "framework", "nested", "description", "problem", "html", "empty", "no_id",
     "not_json", "huge",
 )  # fmt: skip
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+: [^\x00\r\n]*")
 
 
 class BadFault(ValueError):
@@ -139,8 +141,7 @@ def _is_delay(value: Any) -> bool:
 
 def _is_headers(value: object) -> bool:
     return isinstance(value, dict) and all(
-        isinstance(v, str | int) and "\n" not in str(v) and "\r" not in str(v)
-        for v in value.values()
+        isinstance(v, str | int) and _HEADER.fullmatch(f"{name}: {v}") for name, v in value.items()
     )
 
 

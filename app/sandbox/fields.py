@@ -144,7 +144,7 @@ def base64_of(source: Mapping[str, Any], name: str) -> bytes | None:
 def hex_of(source: Mapping[str, Any], name: str) -> bytes | None:
     value = text_of(source, name, longest=2048)
     try:
-        return None if value is None else bytes.fromhex(value)
+        return None if value is None else binascii.unhexlify(value)
     except ValueError as e:
         raise bad_format(f"{name} is not hexadecimal") from e
 

@@ -52,11 +52,17 @@ class Groups:
 
     def members(self, group_id: str) -> list[str]:
         """Its numbers and those of its child groups; none when it was deleted."""
-        group = self._groups.get(group_id)
-        if group is None:
-            return []
-        children = [n for c in group.child_groups for n in self.members(c) if c != group_id]
-        return list(dict.fromkeys([*group.members, *children]))
+        found: dict[str, None] = {}
+        # Groups may be one another's children: each is walked once.
+        seen, waiting = {group_id}, [group_id]
+        while waiting:
+            group = self._groups.get(waiting.pop(0))
+            if group is None:
+                continue
+            found |= group.members
+            waiting += [child for child in group.child_groups if child not in seen]
+            seen.update(group.child_groups)
+        return list(found)
 
     def create(self, raw: Json, now: float) -> Group:
         group = Group(new_id(now), now, now)

@@ -52,7 +52,7 @@ class Inbounds:
             "to": _number_of(raw, "to", own_number),
             "received_at": format_time(now),
             **_BODIES[kind](raw),
-            **{name: raw[name] for name in _OPTIONAL if isinstance(raw.get(name), str)},
+            **_optional(raw),
         })  # fmt: skip
         self._held[inbound.json["id"]] = inbound
         return inbound
@@ -64,6 +64,12 @@ def _number_of(raw: Json, name: str, default: str | None) -> str:
     if digits is None:
         raise bad_format(f"{name} is not a phone number: {value}")
     return digits
+
+
+def _optional(raw: Json) -> Json:
+    fields.time_of(raw, "sent_at")
+    read = {name: fields.text_of(raw, name, longest=2048) for name in _OPTIONAL}
+    return {name: value for name, value in read.items() if value is not None}
 
 
 def _text_body(raw: Json) -> Json:
@@ -85,6 +91,8 @@ def _media_body(raw: Json) -> Json:
     if not isinstance(body, dict):
         raise bad_constraint("body must be an object with subject, message and media")
     media = fields.list_of(body, "media", least=0, most=100) or []
+    if not all(isinstance(item, dict) for item in media):
+        raise bad_format("body.media must be an array of objects")
     usual = {"content_type": "image/png", "status": "Uploaded", "code": 0}
     return {"body": {**body, "media": [usual | item for item in media]}}
 

@@ -28,7 +28,7 @@ class Ledger:
                 "event": event,
                 "at": format_time(at),
                 **describe(batch),
-                "to": [f"+{number}" for number in batch.order.to],
+                "to": [_shown(entry) for entry in batch.order.to],
             }
         )
         with self._lock:
@@ -39,6 +39,11 @@ class Ledger:
     def close(self) -> None:
         if self._file is not None:
             self._file.close()
+
+
+def _shown(entry: str) -> str:
+    """A number in E.164; a group's id as it is."""
+    return f"+{entry}" if entry.isdigit() else entry
 
 
 def describe(batch: Batch) -> dict[str, Any]:
@@ -53,7 +58,7 @@ def describe(batch: Batch) -> dict[str, Any]:
 
 def copies_in_order(batches: Iterable[Batch]) -> list[str]:
     """One entry for every copy accepted, in the order of acceptance."""
-    return [f"+{number}" for batch in batches for number in batch.order.to]
+    return [_shown(entry) for batch in batches for entry in batch.order.to]
 
 
 def copies_of(number: str, batches: Iterable[Batch]) -> dict[str, Any]:
@@ -67,7 +72,7 @@ def batches_by_recipient(batches: Iterable[Batch]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for batch in batches:
         for number in batch.order.to:
-            found.setdefault(f"+{number}", []).append(batch.id)
+            found.setdefault(_shown(number), []).append(batch.id)
     return found
 
 
@@ -79,5 +84,5 @@ def summarise(batches: Iterable[Batch]) -> dict[str, Any]:
         "canceled": sum(batch.cancelled_at is not None for batch in batches),
         "messages": copies.total(),
         "recipients": len(copies),
-        "accepted_more_than_once": {f"+{number}": n for number, n in copies.items() if n > 1},
+        "accepted_more_than_once": {_shown(number): n for number, n in copies.items() if n > 1},
     }

@@ -37,7 +37,8 @@ def measure(text: str, *, auto_encoding: bool) -> Measured:
     """
     measured = _measure_as_is(text)
     if auto_encoding and measured.unicode and measured.parts > 1:
-        return _measure_as_is(text.translate(_LOOK_ALIKES))
+        plainer = _measure_as_is(text.translate(_LOOK_ALIKES))
+        return plainer if plainer.parts < measured.parts else measured
     return measured
 
 

@@ -1,6 +1,7 @@
 """The service plan: every batch it has accepted, its queue, and what may still be altered."""
 
 import threading
+from bisect import insort
 from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
@@ -41,6 +42,7 @@ class Plan:
         self.groups = Groups()
         self.inbounds = Inbounds()
         self.batches: dict[str, Batch] = {}
+        self._by_age: list[Batch] = []
         self._by_reference: dict[str, list[Batch]] = {}
         self._waiting: dict[str, Batch] = {}
         self._queue_free_at = 0.0
@@ -62,7 +64,7 @@ class Plan:
             self.scheduler.clear()
             self.feeds.forget()
             self.postman.forget()
-            for held in (self.batches, self._by_reference, self._waiting):
+            for held in (self.batches, self._by_age, self._by_reference, self._waiting):
                 held.clear()
             self.groups.clear()
             self.inbounds.clear()
@@ -89,6 +91,8 @@ class Plan:
         self.ledger.write("accepted", batch, batch.created_at)
         with self.lock:
             self.batches[batch.id] = batch
+            # By age: two requests at once may get here in either order.
+            insort(self._by_age, batch, key=lambda b: b.created_at)
             self._file_away(batch)
             self._wait(batch)
         return batch
@@ -128,19 +132,21 @@ class Plan:
         batch = self.find(batch_id)
         added = read_entries(raw, "to_add", most=100) or []
         removed = set(read_entries(raw, "to_remove", most=100) or [])
-        to = [n for n in [*batch.order.to, *added] if n not in removed]
-        if not 1 <= len(to) <= MAX_RECIPIENTS:
-            raise bad_constraint(f"to must have 1 to {MAX_RECIPIENTS} entries")
         changes = {name: value for name, value in raw.items() if value is not None}
-        return self._alter(batch, _as_request(batch.order) | changes | {"to": to})
+        with self.lock:
+            to = [n for n in [*batch.order.to, *added] if n not in removed]
+            if not 1 <= len(to) <= MAX_RECIPIENTS:
+                raise bad_constraint(f"to must have 1 to {MAX_RECIPIENTS} entries")
+            return self._alter(batch, _as_request(batch.order) | changes | {"to": to})
 
     def replace(self, batch_id: str, raw: Json) -> Batch:
         return self._alter(self.find(batch_id), raw)
 
     def cancel(self, batch_id: str) -> Batch:
         """Stop what has not left.  Refused with 409 as the ``cancel_conflict`` switch says."""
-        batch, now = self.find(batch_id), self.clock.now()
+        batch = self.find(batch_id)
         with self.lock:
+            now = self.clock.now()
             conflict = self.settings.cancel_conflict
             if batch.cancelled_at is not None and conflict in ("already_cancelled", "both"):
                 raise _conflict("the batch is already cancelled")
@@ -164,11 +170,11 @@ class Plan:
         return inbound.json
 
     def _alter(self, batch: Batch, raw: Json) -> Batch:
-        order = self.read_order(raw)
         with self.lock:
             now = self.clock.now()
             if batch.cancelled_at is not None or batch.dispatched(now):
                 raise forbidden("batch_already_dispatched", "the batch can no longer be altered")
+            order = self.read_order(raw)
             batch.order, batch.settings = order, self.settings
             batch.ordered_at = batch.modified_at = now
             batch.queued_at = None
@@ -202,10 +208,10 @@ class Plan:
         if batch.reference is not None:
             held = self._by_reference.setdefault(batch.reference, [])
             if batch not in held:
-                held.append(batch)
+                insort(held, batch, key=lambda b: b.created_at)
 
     def _since(self, start: float, reference: str | None) -> Iterator[Batch]:
-        held = self.batches.values() if reference is None else self._by_reference.get(reference, [])
+        held = self._by_age if reference is None else self._by_reference.get(reference, [])
         for batch in reversed(held):
             if batch.created_at < start:
                 return

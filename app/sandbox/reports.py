@@ -97,7 +97,7 @@ def _reference(batch: Batch) -> Json:
 
 def _sender(batch: Batch, number: str) -> Json:
     sender = None if "from" in batch.order.fields else batch.sender_for(number)
-    return {} if sender is None else {"applied_originator": sender}
+    return {} if sender is None else {"applied_originator": digits_of(sender) or sender}
 
 
 def _text(batch: Batch, number: str) -> Json:

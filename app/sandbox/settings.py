@@ -9,6 +9,11 @@ _KINDS: dict[type, str] = {
 }  # fmt: skip
 
 
+_TEN_YEARS_S = 3650 * 24 * 3600
+_LEAST = {"callback_copies": 1, "default_max_parts": 1, "callback_timeout_s": 0.001}
+_MOST = {"callback_copies": 100, "callback_timeout_s": 3600}
+
+
 class BadSetting(ValueError):
     """The name is unknown or the value does not fit; nothing was changed."""
 
@@ -116,8 +121,11 @@ def _check_plain(name: str, value: Any, kind: type) -> None:
 
 
 def _check_range(name: str, value: float) -> None:
-    least = 1 if name == "callback_copies" or name.startswith("max_") else 0
+    least = 1 if name.startswith("max_") else _LEAST.get(name, 0)
     _require(value >= least, name, f"at least {least}")
+    # Room for sums of times, and for what operating systems take as a wait.
+    most = _MOST.get(name, _TEN_YEARS_S)
+    _require(value <= most, name, f"at most {most}")
     if name.endswith("_probability"):
         _require(value <= 1, name, "at most 1")
     if name == "messages_per_second":

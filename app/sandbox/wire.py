@@ -95,7 +95,11 @@ class Handler(WSGIRequestHandler):
         if self.headers.get("Expect", "").lower() == "100-continue":
             self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         environ = self.make_environ()
-        body = _read_body(environ)
+        try:
+            body = _read_body(environ)
+        except (ValueError, OSError):
+            self._refuse_framing()
+            return
         arrival = self._note(environ, body)
         fault = self.server.faults.strike(arrival.operation) if arrival else None
         if arrival is None or fault is None:
@@ -103,6 +107,12 @@ class Handler(WSGIRequestHandler):
         else:
             real = self._ask(environ, body) if fault.when == "after" else None
             self._fail(fault, real, arrival)
+
+    def _refuse_framing(self) -> None:
+        """Where this request ends is not known, so no other can follow on this connection."""
+        self.close_connection = True
+        body = b'{"code":"bad_request","text":"the length of the body cannot be made out"}'
+        self._write(Answer(HTTPStatus.BAD_REQUEST, [("Content-Type", "application/json")], body))
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Nothing: the arrivals are the log."""
@@ -144,7 +154,7 @@ class Handler(WSGIRequestHandler):
         self.connection.sendall(self._head(answer) + self._shown_body(answer))
 
     def _shown_body(self, answer: Answer) -> bytes:
-        return b"" if self.command == "HEAD" else answer.body
+        return b"" if self.command == "HEAD" or answer.status in (204, 304) else answer.body
 
     def _head(self, answer: Answer) -> bytes:
         if self.server.stopping.is_set():
@@ -202,6 +212,7 @@ class Handler(WSGIRequestHandler):
         os.close(self.connection.detach())
 
 
+_MAX_BODY_BYTES = 100 * 1024 * 1024
 _KNOWN = {status.value for status in HTTPStatus}
 
 
@@ -211,6 +222,8 @@ def _read_body(environ: "WSGIEnvironment") -> bytes:
     if environ.get("wsgi.input_terminated"):
         chunked: bytes = stream.read()
         return chunked
-    length = environ.get("CONTENT_LENGTH", "0")
-    whole: bytes = stream.read(int(length)) if length.isdigit() else b""
+    length = environ.get("CONTENT_LENGTH") or "0"
+    if not (length.isascii() and length.isdigit()) or int(length[:20]) > _MAX_BODY_BYTES:
+        raise ValueError(f"Content-Length {length[:20]}")
+    whole: bytes = stream.read(int(length))
     return whole

@@ -115,7 +115,9 @@ class SinchClient:
             within_s=within_s,
         )
         found = [_read_cleanly(schemas.read_batch, item) for item in items]
-        return [batch for batch in found if batch.client_reference == client_reference]
+        # By id: a page that moved on while it was read shows a batch again, not a second one.
+        by_id = {batch.id: batch for batch in found if batch.client_reference == client_reference}
+        return list(by_id.values())
 
     def cancel_batch(self, batch_id: str, *, within_s: float | None = None) -> schemas.Batch:
         """Stop what of a batch has not been handed on; the batch as it then stands."""

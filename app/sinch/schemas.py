@@ -201,6 +201,8 @@ def _read_status_count(fields: Mapping[str, Any]) -> StatusCount:
     if not isinstance(status, str):
         raise UnreadableAnswer("a count without status")
     recipients = fields.get("recipients") or []
+    if not isinstance(recipients, list):
+        raise UnreadableAnswer("a count whose recipients are no list")
     return StatusCount(
         status=status,
         code=_read_int(fields.get("code")),

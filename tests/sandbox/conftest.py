@@ -53,10 +53,12 @@ class Sinch:
 
 
 class Webhook:
-    """Notes every callback; answers with the next of ``answers``, else 200."""
+    """Notes every callback; answers with the next of ``answers``, else 200, while ``open``."""
 
     def __init__(self) -> None:
         self.answers: list[int] = []
+        self.open = threading.Event()
+        self.open.set()
         self.received: list[tuple[dict[str, str], bytes, Json]] = []
         webhook = self
 
@@ -75,6 +77,7 @@ class Webhook:
         body = handler.rfile.read(int(handler.headers["Content-Length"]))
         headers = {name.lower(): value for name, value in handler.headers.items()}
         self.received.append((headers, body, json.loads(body)))
+        self.open.wait(timeout=30)
         handler.send_response(self.answers.pop(0) if self.answers else 200)
         handler.send_header("Content-Length", "0")
         handler.end_headers()
@@ -84,6 +87,7 @@ class Webhook:
         return [event for _, _, event in self.received]
 
     def stop(self) -> None:
+        self.open.set()
         self.server.shutdown()
         self.thread.join()
         self.server.server_close()

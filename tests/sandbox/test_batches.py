@@ -1,5 +1,7 @@
 """Listing, reading, altering and cancelling batches; dry run and feedback."""
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,6 +13,15 @@ DAY_S = 24 * 3600
 
 def in_an_hour():
     return (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+
+
+@pytest.fixture
+def busy_interpreter():
+    """Threads change places as often as they can, so that a race is met."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
 
 
 def ids(listed):
@@ -224,3 +235,107 @@ def test_feedback_is_taken_with_202_and_no_body(sinch):
     assert refusal(sinch.ask("POST", path, json={})) == CONSTRAINT
     plain = f"/batches/{sinch.send()['id']}/delivery_feedback"
     assert sinch.ask("POST", plain, json={"recipients": []}).status_code == 400
+
+
+def test_the_time_printed_on_a_batch_finds_it_and_ends_before_it(sinch):
+    for number in range(20):
+        batch = sinch.send(client_reference=f"r{number}")
+
+        since = sinch.get("/batches", client_reference=f"r{number}", start_date=batch["created_at"])
+        until = sinch.get("/batches", client_reference=f"r{number}", end_date=batch["created_at"])
+
+        assert (ids(since), ids(until)) == ([batch["id"]], [])
+
+
+def test_an_older_batch_renamed_does_not_hide_a_newer_one_of_that_reference(sinch, control):
+    older = sinch.send(client_reference="a", send_at=in_an_hour())["id"]
+    control.advance(1)
+    newer = sinch.send(client_reference="b")
+    sinch.ask("POST", f"/batches/{older}", json={"client_reference": "b"})
+
+    listed = sinch.get("/batches", client_reference="b")
+    since = sinch.get("/batches", client_reference="b", start_date=newer["created_at"])
+
+    assert ids(listed) == [newer["id"], older]
+    assert ids(since) == [newer["id"]]
+
+
+def test_batches_sent_at_once_are_listed_by_age(sinch, busy_interpreter):
+    with ThreadPoolExecutor(32) as clients:
+        list(clients.map(lambda _: sinch.post_batch(client_reference="r"), range(100)))
+
+    listed = sinch.get("/batches", client_reference="r", page_size=100)["batches"]
+
+    ages = [batch["created_at"] for batch in listed]
+    assert len(ages) == 100
+    assert ages == sorted(ages, reverse=True)
+
+
+def test_updates_made_at_once_all_count(sinch, control, busy_interpreter):
+    batch = sinch.send(send_at=in_an_hour())
+
+    def add(number):
+        changes = {"to_add": [str(46700001000 + number)]}
+        return sinch.ask("POST", f"/batches/{batch['id']}", json=changes).status_code
+
+    with ThreadPoolExecutor(16) as clients:
+        assert set(clients.map(add, range(150))) == {200}
+
+    assert len(sinch.get(f"/batches/{batch['id']}")["to"]) == 151
+
+
+def test_a_batch_dispatched_and_expired_is_said_to_be_dispatched(sinch, control):
+    batch = sinch.send(expire_at=in_an_hour())
+    control.advance(2 * 3600)
+
+    answer = sinch.ask("POST", f"/batches/{batch['id']}", json={"body": "late"})
+
+    assert (answer.status_code, answer.json()["code"]) == (403, "batch_already_dispatched")
+
+
+def test_feedback_on_a_batch_to_a_group_names_its_recipients(sinch):
+    group = sinch.ask("POST", "/groups", json={"members": ["46700000001"]}).json()["id"]
+    batch = sinch.send(group, feedback_enabled=True)
+    path = f"/batches/{batch['id']}/delivery_feedback"
+
+    everybody = sinch.ask("POST", path, json={"recipients": []})
+    somebody = sinch.ask("POST", path, json={"recipients": ["46700000001"]})
+
+    assert (everybody.status_code, somebody.status_code) == (400, 202)
+
+
+def test_a_list_is_filtered_by_a_sender_in_any_accepted_form(sinch):
+    batch = sinch.send(**{"from": "+46 700 000 900"})
+
+    for written in ("46700000900", "+46700000900", "0046700000900"):
+        assert ids(sinch.get("/batches", **{"from": written})) == [batch["id"]]
+
+
+def _dry_line(sinch, **fields):
+    sent = {"to": ["46700000001"], "from": "46700000900"} | fields
+    answer = sinch.ask("POST", "/batches/dry_run?per_recipient=true", json=sent)
+    line = answer.json()["per_recipient"][0]
+    return line["body"], line["number_of_parts"], line["encoding"]
+
+
+def test_auto_encoding_comes_before_cutting_to_one_part(sinch, control):
+    control.set(auto_encoding=True)
+
+    fits = _dry_line(sinch, body="\u2019" + "a" * 99, truncate_concat=True)
+    cut = _dry_line(sinch, body="\u2019" + "a" * 199, truncate_concat=True)
+
+    assert fits == ("'" + "a" * 99, 1, "text")
+    assert cut == ("'" + "a" * 159, 1, "text")
+
+
+def test_auto_encoding_leaves_a_text_alone_that_would_take_no_fewer_parts(sinch, control):
+    control.set(auto_encoding=True)
+    text = "\u4e2d" + "\u2026" * 71
+
+    assert _dry_line(sinch, body=text) == (text, 2, "unicode")
+
+
+def test_a_dry_run_of_a_media_message_shows_its_text(sinch):
+    body = {"url": "https://example.com/a.png", "message": "Hi ${name}"}
+
+    assert _dry_line(sinch, type="mt_media", body=body)[0] == "Hi ${name}"

@@ -3,13 +3,15 @@
 import base64
 import hashlib
 import hmac
+import time
 from collections import Counter
 
 import pytest
 
 from app.sandbox.callbacks import RETRIES, retry_at, sign
+from app.sandbox.server import SandboxServer
 from app.sandbox.settings import Settings
-from tests.sandbox.conftest import wait_until
+from tests.sandbox.conftest import Sinch, wait_until
 
 
 def statuses(webhook):
@@ -238,3 +240,55 @@ def test_a_summary_is_not_repeated_when_the_batch_is_cancelled_too_late(sinch, c
     sinch.send(delivery_report="summary", callback_url=webhook.url, client_reference="next")
     wait_until(lambda: webhook.events[-1].get("client_reference") == "next")
     assert len(webhook.events) == 2
+
+
+def test_a_host_that_cannot_be_one_does_not_silence_the_others(sinch, control, webhook):
+    for host in ("a..b", "x" * 70 + ".test", "\u00e4..b") * 8:
+        sinch.send(delivery_report="summary", callback_url=f"http://{host}/")
+    wait_until(lambda: len(control.callbacks()) == 24)
+
+    for _ in range(8):
+        sinch.send(delivery_report="summary", callback_url=webhook.url)
+
+    wait_until(lambda: len(webhook.events) == 8)
+
+
+def test_groups_that_hold_each_other_are_sent_to_once_and_stop_nothing(sinch, control, webhook):
+    one = sinch.ask("POST", "/groups", json={"members": ["46700000001"]}).json()["id"]
+    two = sinch.ask("POST", "/groups", json={"members": ["46700000002"], "child_groups": [one]})
+    sinch.ask("PUT", f"/groups/{one}",
+              json={"members": ["46700000001"], "child_groups": [two.json()["id"]]})  # fmt: skip
+
+    sinch.send(one, delivery_report="full", callback_url=webhook.url)
+
+    wait_until(lambda: webhook.events)
+    assert webhook.events[0]["statuses"][0]["recipients"] == ["46700000001", "46700000002"]
+
+
+def test_a_callback_on_its_way_does_not_outlive_a_reset(sinch, control, webhook):
+    control.set(retry_base_s=0.02)
+    webhook.answers = [500]
+    webhook.open.clear()
+    sinch.send(delivery_report="summary", callback_url=webhook.url)
+    wait_until(lambda: webhook.received)
+
+    control.reset()
+    webhook.open.set()
+    sinch.send(delivery_report="summary", callback_url=webhook.url)
+
+    wait_until(control.callbacks)
+    wait_until(lambda: len(webhook.events) == 2)
+    assert [(tried["attempt"], tried["status"]) for tried in control.callbacks()] == [(1, 200)]
+
+
+def test_stopping_does_not_wait_for_a_hanging_webhook(webhook):
+    with SandboxServer() as server:
+        webhook.open.clear()
+        sinch = Sinch(server.url)
+        sinch.send(delivery_report="summary", callback_url=webhook.url)
+        sinch.session.close()
+        wait_until(lambda: webhook.received)
+        began = time.monotonic()
+
+    assert time.monotonic() - began < 4
+    webhook.open.set()

@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
+from tests.sandbox.conftest import wait_until
+
 SEND = json.dumps({"to": ["46700000001"], "from": "46700000900", "body": "hi"}).encode()
 
 
@@ -213,3 +215,22 @@ def test_the_connection_lives_on_after_an_answered_fault(sinch, control):
     sinch.send()
 
     assert pool.num_connections == before
+
+
+def test_a_204_has_no_body_to_spoil_the_next_answer(sinch, sandbox_server, control):
+    control.order_fault(on="GET /batches", status=204)
+    where = sandbox_server.url.removeprefix("http://").split(":")
+    request = (b"GET /xms/v1/sandbox/batches HTTP/1.1\r\nHost: x\r\n"
+               b"Authorization: Bearer sandbox\r\n\r\n")  # fmt: skip
+
+    with socket.create_connection((where[0], int(where[1])), timeout=5) as connection:
+        connection.sendall(request)
+        wait_until(lambda: control.requests()[0]["status"])
+        time.sleep(0.05)
+        first = connection.recv(65536)
+        connection.sendall(request)
+        second = connection.recv(65536)
+
+    assert first.startswith(b"HTTP/1.1 204 ")
+    assert first.endswith(b"\r\n\r\n")
+    assert second.startswith(b"HTTP/1.1 200 OK")

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import requests
 
 from tests.sandbox.test_send import CONSTRAINT, FORMAT, refusal
 
@@ -129,3 +130,22 @@ def test_binary_and_media_inbounds_have_their_own_forms(control):
     assert (binary["type"], binary["udh"]) == ("mo_binary", "060504158a0000")
     assert media["body"]["media"] == [{"url": "https://h/i.png", "content_type": "image/png",
                                        "status": "Uploaded", "code": 0}]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", [
+    {"type": "mo_media", "body": {"media": ["x"]}}, {"body": "x", "sent_at": "noon"},
+    {"body": "x", "sent_at": 5}, {"body": "x", "client_reference": 5},
+])  # fmt: skip
+def test_an_inbound_that_cannot_be_one_is_400(control, text):
+    answer = requests.post(f"{control.url}/control/inbounds",
+                           json={"from": "46700000001"} | text, timeout=5)  # fmt: skip
+
+    assert answer.status_code == 400
+
+
+def test_the_ledger_shows_a_group_by_its_id(sinch, control):
+    group = create(sinch, members=["46700000001"])["id"]
+
+    sinch.send(group, "46700000002")
+
+    assert control.recipients() == [group, "+46700000002"]

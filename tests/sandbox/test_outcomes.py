@@ -212,3 +212,25 @@ def test_reports_on_media_messages_say_mms(sinch):
 
     report = sinch.get(f"/batches/{batch}/delivery_report")
     assert report["type"] == "delivery_report_mms"
+
+
+def test_a_default_originator_may_be_written_with_a_plus(sinch, control):
+    control.set(default_originators={"+46": "+46700000900"})
+    batch = sinch.send("46700000001", **{"from": None})
+    control.advance(60)
+
+    report = sinch.get(f"/batches/{batch['id']}/delivery_report/46700000001")
+
+    assert (report["status"], report["applied_originator"]) == ("Delivered", "46700000900")
+
+
+def test_the_time_printed_on_a_report_finds_it(sinch, control):
+    control.set(dispatch_after_s=0.0507)
+    sinch.send()
+    control.advance(60)
+    (report,) = sinch.get("/delivery_reports")["delivery_reports"]
+
+    since = sinch.get("/delivery_reports", start_date=report["at"])
+    until = sinch.get("/delivery_reports", end_date=report["at"])
+
+    assert (since["count"], until["count"]) == (1, 0)

@@ -103,6 +103,7 @@ def test_one_bad_number_refuses_the_whole_batch_and_is_named(sinch, control):
         ({"type": "mt_binary", "body": "AQID"}, CONSTRAINT),
         ({"type": "mt_binary", "body": "A!", "udh": "00"}, FORMAT),
         ({"type": "mt_binary", "body": "AQID", "udh": "xyz"}, FORMAT),
+        ({"type": "mt_binary", "body": "AQID", "udh": "05 00"}, FORMAT),
         ({"type": "mt_media", "body": {"message": "m"}}, CONSTRAINT),
         ({"type": "mt_media", "body": "m"}, CONSTRAINT),
     ],

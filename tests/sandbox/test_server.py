@@ -156,6 +156,8 @@ def test_the_ledger_file_has_the_batch_before_the_answer_leaves(tmp_path):
     ("retry_base_s", "5"), ("lost_answer_probability", 1.1), ("messages_per_second", 0),
     ("outcome_probabilities", {"Delivered": 1}), ("outcome_probabilities", {"Failed": "1"}),
     ("default_originators", {"46": 1}), ("token", None), ("seed", 1.5), ("callback_url", ""),
+    ("callback_timeout_s", 0), ("callback_timeout_s", 1e9), ("retry_base_s", 10**400),
+    ("callback_copies", 10**9), ("default_max_parts", 0),
 ])  # fmt: skip
 def test_a_bad_setting_is_refused_named_and_changes_nothing(control, name, value):
     before = requests.get(f"{control.url}/control/settings", timeout=5).json()
@@ -216,3 +218,34 @@ def test_a_sandbox_on_its_own_ends_cleanly_when_told(tmp_path, number):
 
     assert (process.returncode, complaints) == (0, "")
     assert len((tmp_path / "l").read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize("length", [b"Content-Length: \xb2", b"Content-Length: -2",
+                                    b"Content-Length: 99999999999999",
+                                    b"Transfer-Encoding: chunked"])  # fmt: skip
+def test_a_body_of_unclear_length_is_400_and_ends_the_connection(sandbox_server, length):
+    where = sandbox_server.url.removeprefix("http://").split(":")
+
+    with socket.create_connection((where[0], int(where[1])), timeout=5) as connection:
+        connection.sendall(b"POST /xms/v1/sandbox/batches HTTP/1.1\r\n" + length
+                           + b"\r\n\r\nzz\r\n")  # fmt: skip
+        answer = connection.makefile("rb").read()
+
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"Connection: close" in answer
+
+
+@pytest.mark.parametrize(("path", "body"), [
+    ("settings", b'{"retry_base_s": Infinity}'), ("settings", b'{"retry_base_s": 1e999}'),
+    ("settings", b'{"token": "\\ud800"}'), ("settings", b"[" * 100_000),
+    ("clock", b'{"advance_s": 1e999}'), ("clock", b'{"advance_s": 1e12}'),
+    ("refuse", b'{"for_s": 1e12}'), ("inbounds", b'{"from": "46700000001", "body": "\\ud800"}'),
+    ("faults", b'{"text": "\\ud800"}'), ("faults", b'{"headers": {"a\\r\\nb": "c"}}'),
+])  # fmt: skip
+def test_what_no_clock_or_line_could_carry_is_400_on_control_urls(sinch, control, path, body):
+    method = "PATCH" if path == "settings" else "POST"
+
+    answer = requests.request(method, f"{control.url}/control/{path}", data=body, timeout=5)
+
+    assert answer.status_code == 400
+    assert sinch.post_batch().status_code == 201

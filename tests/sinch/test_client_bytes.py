@@ -548,3 +548,21 @@ def test_a_short_code_of_eight_digits_stays_one(sinch):
     (text,) = sinch.list_inbounds(received_after=NOON)
 
     assert text.recipient == "12345678"
+
+
+@responses.activate
+def test_a_batch_shown_on_two_pages_is_one_batch(sinch):
+    for _ in range(2):
+        responses.get(f"{BASE}/batches", json={"page": 0, "count": 2, "batches": [_item(1)]})
+
+    assert len(sinch.list_batches(client_reference="cl-1", created_after=NOON)) == 1
+
+
+@responses.activate
+def test_a_report_whose_recipients_are_no_list_is_unusable(sinch):
+    line = {"status": "Delivered", "code": 0, "count": 1, "recipients": 1}
+    report = {"batch_id": BATCH_ID, "total_message_count": 1, "statuses": [line]}
+    responses.get(f"{BASE}/batches/{BATCH_ID}/delivery_report", json=report)
+
+    with pytest.raises(SinchAnswerUnusable):
+        sinch.fetch_full_report(BATCH_ID)
