@@ -1,0 +1,97 @@
+"""How single settings are read and refused; every error names the setting."""
+
+import re
+from collections.abc import Mapping
+from enum import StrEnum
+
+_MIN_SECRET_CHARACTERS = 32
+_MIN_DISTINCT_CHARACTERS = 12
+_SAMPLE_MARKS = (
+    "change-me",
+    "change_me",
+    "changeme",
+    "replace",
+    "example",
+    "sample",
+    "secret",
+    "api-key",
+    "api_key",
+    "apikey",
+    "your-",
+    "your_",
+)
+_GUESSABLE_MARKS = ("password", "12345678", "abcdefgh", "qwerty")
+
+
+class ConfigError(Exception):
+    """A setting is missing or unsafe: the process must not start."""
+
+
+class AppEnv(StrEnum):
+    """Where the process runs; unset means production."""
+
+    PRODUCTION = "production"
+    DEVELOPMENT = "development"
+    TEST = "test"
+
+
+def require(environ: Mapping[str, str], name: str) -> str:
+    """A setting that must be there, blanks around it removed."""
+    value = environ.get(name, "").strip()
+    if not value:
+        raise ConfigError(f"set {name} (see .env.example)")
+    return value
+
+
+def read_int(
+    environ: Mapping[str, str], name: str, default: int, *, lowest: int, highest: int = 10**12
+) -> int:
+    """A whole number within bounds."""
+    value = environ.get(name, "").strip()
+    if not value:
+        return default
+    if not re.fullmatch(r"[0-9]{1,12}", value) or not lowest <= int(value) <= highest:
+        raise ConfigError(f"{name} must be a whole number from {lowest} to {highest}")
+    return int(value)
+
+
+def read_seconds(environ: Mapping[str, str], name: str, default: float) -> float:
+    """Seconds above 0, with at most three decimals."""
+    value = environ.get(name, "").strip()
+    return _parse_seconds(name, value) if value else default
+
+
+def read_waits(
+    environ: Mapping[str, str], name: str, default: tuple[float, ...]
+) -> tuple[float, ...]:
+    """Several seconds, comma-separated."""
+    value = environ.get(name, "").strip()
+    if not value:
+        return default
+    return tuple(_parse_seconds(name, part.strip()) for part in value.split(","))
+
+
+def _parse_seconds(name: str, value: str) -> float:
+    if not re.fullmatch(r"[0-9]{1,5}(\.[0-9]{1,3})?", value) or float(value) <= 0:
+        raise ConfigError(f"{name} must be seconds above 0, like 20 or 0.5")
+    return float(value)
+
+
+def is_sample(value: str) -> bool:
+    """True for what stands in examples, to be replaced by a value of one's own."""
+    return any(mark in value.lower() for mark in _SAMPLE_MARKS)
+
+
+def refuse_weak(what: str, secret: str, env: AppEnv) -> None:
+    """Raise ConfigError for a secret that nobody drew at random; the length only in production."""
+    if not secret.isascii() or not secret.isprintable() or not secret:
+        raise ConfigError(f"{what} must be printable ASCII and not empty")
+    if env is not AppEnv.PRODUCTION:
+        return
+    if len(secret) < _MIN_SECRET_CHARACTERS:
+        raise ConfigError(f"{what} is shorter than {_MIN_SECRET_CHARACTERS} characters")
+    if is_sample(secret):
+        raise ConfigError(f"{what} is a sample: generate one of your own")
+    guessable = any(mark in secret.lower() for mark in _GUESSABLE_MARKS)
+    if guessable or len(set(secret)) < _MIN_DISTINCT_CHARACTERS:
+        raise ConfigError(f"{what} is not random: generate one")
