@@ -126,3 +126,13 @@ def test_looking_for_half_characters_takes_no_longer_for_long_keys():
 
 def test_a_number_of_four_hundred_digits_is_still_a_number():
     assert parse_json_object(b'{"a": ' + b"9" * 400 + b"}")
+
+
+def test_a_long_key_given_twice_is_named_by_its_beginning():
+    pair = b'"' + b"k" * 999 + b'": 1'
+
+    with pytest.raises(MalformedJson) as refused:
+        parse_json_object(b"{" + pair + b", " + pair + b"}")
+
+    assert "kkk" in str(refused.value)
+    assert len(str(refused.value)) < 80

@@ -65,7 +65,7 @@ class SinchClient:
         ca_file: Path | None = None,
     ) -> None:
         """`ca_file` holds the certificates to trust instead of certifi's."""
-        self._base = f"{url.rstrip('/')}/xms/v1/{service_plan_id}"
+        self._base = f"{url}/xms/v1/{service_plan_id}"
         self._connect_timeout_s = connect_timeout_s
         self._read_timeout_s = read_timeout_s
         self._headers = make_headers(api_token)

@@ -337,3 +337,9 @@ def test_a_killed_run_has_reported_every_batch_that_was_taken(
     rows = list(csv.DictReader(report.read_text().splitlines()))
     assert [row["number"] for row in rows] == numbers[:1000]
     assert {row["status"] for row in rows} == {"accepted"}
+
+
+def test_a_long_entry_is_shown_by_its_beginning(run):
+    ended = run("--to", "x" * 1000, "--message", "Hello")
+
+    assert f"'{'x' * 64}' is not a phone number" in ended.output

@@ -141,15 +141,14 @@ def _outer_address():
     return "127.0.0.2"
 
 
-def test_no_control_socket_is_opened(service):
-    inodes = {
-        os.readlink(f"/proc/{service.process.pid}/fd/{fd}")
-        for fd in os.listdir(f"/proc/{service.process.pid}/fd")
-    }
-    with open("/proc/net/unix") as file:
-        named = [line.split()[6:] for line in file if f"socket:[{line.split()[6]}]" in inodes]
+def test_no_control_socket_is_opened(sandbox_server, sandbox, tmp_path):
+    settings = {"SINCH_REGION_URL": sandbox_server.url, "HOME": str(tmp_path)}
+    with running(tmp_path / "output", **settings) as service:
+        service.post(broadcast_to(ANN))
+        sockets = [path for path in tmp_path.rglob("*") if path.is_socket()]
 
-    assert not [each for each in named if len(each) > 1]
+    assert sockets == []
+    assert "ontrol socket" not in service.output.read_text()
 
 
 def test_hundred_broadcasts_in_parallel_are_each_sent_once(service, sandbox):

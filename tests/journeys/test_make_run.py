@@ -7,13 +7,17 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
+import requests
 
-from app.cli.up import write_env_file
+from app.cli.up import read_first_key, write_env_file
+from tests.factories import broadcast_to
 from tests.processes import ROOT
+from tests.sandbox_control import SandboxControl
 from tests.wire import unused_port
 
 
@@ -44,6 +48,7 @@ def start(checkout, tmp_path):
                     env={"PATH": os.environ["PATH"], **environ},
                     stdout=file,
                     stderr=file,
+                    start_new_session=True,
                 )
             )
         return started[-1], output
@@ -152,3 +157,34 @@ def test_the_settings_it_writes_are_secret_and_strong(tmp_path):
     written = dict(re.findall(r"^([A-Z_]+)=(.*)$", path.read_text(), re.M))
     assert re.fullmatch(r"local:[\w-]{43}", written["API_KEYS"])
     assert re.fullmatch(r"[\w-]{64}", written["SECRET_KEY"])
+
+
+def test_ctrl_c_in_a_terminal_lets_the_broadcast_in_hand_be_answered(start):
+    ports = _ports()
+    process, output = start(**ports)
+    key = _wait_for(output, r"X-API-Key: ([\w-]+)", process)[1]
+    sandbox = SandboxControl(ports["SINCH_REGION_URL"])
+    sandbox.order_fault(on="POST /batches", when="after", do="drip", delay_s=0.5)
+    answers = []
+
+    def send():
+        url = f"http://127.0.0.1:{ports['PORT']}/api/broadcast"
+        body = broadcast_to("+46701234567")
+        answers.append(requests.post(url, json=body, headers={"X-API-Key": key}, timeout=20))
+
+    sending = threading.Thread(target=send)
+    sending.start()
+    while not sandbox.posts():
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)  # a terminal's Ctrl-C goes to the whole group
+    code = process.wait(40)
+    sending.join(10)
+
+    assert code == 0
+    assert [answer.status_code for answer in answers] == [202]
+
+
+def test_the_key_shown_is_the_one_in_the_environment(monkeypatch):
+    monkeypatch.setenv("API_KEYS", "shop:first-key, other:second-key")
+
+    assert read_first_key() == "first-key"

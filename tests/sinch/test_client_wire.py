@@ -16,6 +16,7 @@ from app.sinch.errors import (
     SinchAnswerUnusable,
     SinchError,
     SinchMisconfigured,
+    SinchNotSent,
     SinchOutcomeUnknown,
     SinchRejected,
     SinchUnreachable,
@@ -532,3 +533,8 @@ def test_a_connection_is_tried_three_times(connect, deaf_url):
         connect(deaf_url, connect_timeout_s=0.3).send_batch(BATCH, within_s=3.0)
 
     assert 0.8 < time.monotonic() - started < 2.0
+
+
+def test_unreachable_is_one_of_the_proofs_that_nothing_was_sent(connect):
+    with pytest.raises(SinchNotSent):
+        connect(f"http://127.0.0.1:{unused_port()}").send_batch(BATCH)

@@ -211,3 +211,12 @@ def test_a_slow_list_is_not_asked_beyond_its_time(make_sender, clock):
 
     assert _statuses(outcomes) == ["unknown"]
     assert _count("GET") == 1
+
+
+@responses.activate
+def test_the_last_wait_is_shortened_to_what_is_left(make_sender, clock):
+    _answer(clock, _busy())
+
+    make_sender(5).submit_within_budget(_batches(ANN))
+
+    assert clock.slept == [1.0, 2.0, 1.0]
