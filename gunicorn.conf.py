@@ -5,15 +5,21 @@ be started again.
 """
 
 import os
+import signal
 import socket
 import struct
 from typing import Any
 
 from app.config import load_config_or_exit
 from app.logs import configure_logging
+from app.sms.context import make_context
+from app.worker.start import refuse_wrong_database
 
 _config = load_config_or_exit()
 configure_logging(_config.log_level)
+_ctx = make_context(_config)
+refuse_wrong_database(_ctx)
+_ctx.db.close()  # what the master opened is nothing for its workers
 
 # Development serves this machine only.
 bind = f"{'0.0.0.0' if _config.production else '127.0.0.1'}:{_config.port}"
@@ -50,3 +56,24 @@ def when_ready(server: Any) -> None:
     for listener in server.LISTENERS:
         listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, silence)
         listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, silence)
+
+
+def post_worker_init(worker: Any) -> None:
+    """On SIGTERM claim nothing more, at once and not only when the last request has ended."""
+    background = worker.wsgi.extensions.get("background")
+    if background is None:
+        return
+    finish = signal.getsignal(signal.SIGTERM)
+
+    def stop(number: int, frame: Any) -> None:
+        background.stop_claiming()
+        finish(number, frame)
+
+    signal.signal(signal.SIGTERM, stop)
+
+
+def worker_exit(server: Any, worker: Any) -> None:
+    """Let the POST in hand end."""
+    background = getattr(worker.wsgi, "extensions", {}).get("background")
+    if background is not None:
+        background.stop()

@@ -2,5 +2,9 @@
 
 from app import create_app
 from app.config import load_config_or_exit
+from app.worker.start import is_serving, start_background
 
-app = create_app(load_config_or_exit())
+_config = load_config_or_exit()
+app = create_app(_config)
+if is_serving():
+    start_background(app, _config)

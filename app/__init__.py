@@ -7,15 +7,16 @@ from app.auth import identify_clients
 from app.cli import register_commands
 from app.config import Config
 from app.errors import register_error_handlers
+from app.failpoints import failpoints
 from app.health import Readiness
 from app.health import blueprint as health_blueprint
 from app.logs import configure_logging, log_requests
 from app.openapi import make_api
 from app.rate_limit import make_limiter
 from app.security import secure_responses
-from app.sinch.client import SinchClient
+from app.sms.attention_routes import blueprint as attention_blueprint
+from app.sms.context import make_context
 from app.sms.routes import blueprint as sms_blueprint
-from app.sms.sending import Sender
 from app.web.routes import blueprint as web_blueprint
 
 
@@ -36,22 +37,12 @@ def create_app(config: Config) -> Flask:
             flask_app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops
         )
 
-    sinch = SinchClient(
-        url=config.sinch.url,
-        service_plan_id=config.sinch.service_plan_id,
-        api_token=config.sinch.api_token,
-        connect_timeout_s=config.sinch.connect_timeout_s,
-        read_timeout_s=config.sinch.read_timeout_s,
-        pool_size=config.web_threads,
-    )
-    flask_app.extensions["sinch"] = sinch
-    flask_app.extensions["readiness"] = Readiness(sinch)
-    flask_app.extensions["sender"] = Sender(
-        sinch=sinch,
-        default_sender=config.sinch.sender,
-        budget_s=config.send_budget_s,
-        lookup_waits_s=config.lookup_waits_s,
-    )
+    ctx = make_context(config)
+    if config.failpoint:
+        failpoints.arm(*config.failpoint)
+    flask_app.extensions["clarion"] = ctx
+    flask_app.extensions["readiness"] = Readiness(ctx.sinch)
+    flask_app.extensions["nudge"] = lambda: None  # until a background is started
 
     # Hooks run in the order given, those after a request in the reverse: the log line comes last.
     log_requests(flask_app)
@@ -61,6 +52,7 @@ def create_app(config: Config) -> Flask:
 
     api = make_api(flask_app)
     api.register_blueprint(sms_blueprint)
+    api.register_blueprint(attention_blueprint)
     api.register_blueprint(health_blueprint)
     flask_app.register_blueprint(web_blueprint)
     register_error_handlers(flask_app)

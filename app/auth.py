@@ -23,7 +23,12 @@ SCOPE_MARK = "required_scope"
 PUBLIC = "public"
 
 SEND = "broadcasts:send"
-ALL_SCOPES = frozenset((SEND,))
+READ = "broadcasts:read"
+CONTROL = "broadcasts:control"
+# Who was sent what: personal data.
+READ_NUMBERS = "messages:read"
+OPERATE = "batches:operate"
+ALL_SCOPES = frozenset((SEND, READ, CONTROL, READ_NUMBERS, OPERATE))
 
 
 @dataclass(frozen=True, slots=True)

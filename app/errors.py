@@ -6,10 +6,14 @@ ClarionError
 ├── BadInput             400  the request breaks a rule; `fields` or another fact says which
 ├── KeyMissing           401
 ├── KeyRefused           403  unknown key, or one without the scope
+├── NotFound             404  no such broadcast or batch
+├── Conflict             409  not as things stand
+│   ├── RequestRunning        the first request with this Idempotency-Key is at work
+│   └── BroadcastRepeated     the same text has just gone to mostly the same people
 ├── UnsupportedBody      415
-├── SendFailed           502  Sinch refused, or only a part went out
-├── SendLater            503  proven that nothing went out; `Retry-After` says when to come back
-└── OutcomeUnknown       504  the texts may have gone out
+├── KeyMisused           422  an Idempotency-Key came with another request
+├── SendFailed           502  Sinch refused
+└── Unavailable          503  the database cannot be used now: nothing was done
 """
 
 from collections.abc import Mapping
@@ -19,9 +23,20 @@ from typing import Any, ClassVar
 from flask import Flask, Response, g, jsonify
 from loguru import logger
 from marshmallow import Schema, fields
+from sqlalchemy.exc import (
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    SQLAlchemyError,
+    TimeoutError,
+)
 from werkzeug.exceptions import HTTPException
 
+from app.db.schema import WrongDatabase
+
 _MAX_SENTENCE = 500
+_DATABASE_RETRY_S = 5
+_AWAY = (OperationalError, InterfaceError, InternalError, TimeoutError)
 
 _SENTENCES = {
     HTTPStatus.NOT_FOUND: "Route not found",
@@ -69,21 +84,41 @@ class UnsupportedBody(ClarionError):
 
 
 class SendFailed(ClarionError):
-    """Sinch refused, or a part of the broadcast went out and another did not."""
+    """Sinch refused: nobody gets a text of this broadcast now."""
 
     status = HTTPStatus.BAD_GATEWAY
 
 
-class SendLater(ClarionError):
-    """Nothing went out, and it is safe to send the same again."""
+class NotFound(ClarionError):
+    """There is no such broadcast or batch."""
+
+    status = HTTPStatus.NOT_FOUND
+
+
+class Conflict(ClarionError):
+    """Not as things stand: nothing was done."""
+
+    status = HTTPStatus.CONFLICT
+
+
+class RequestRunning(Conflict):
+    """The first request with this Idempotency-Key is still at work."""
+
+
+class BroadcastRepeated(Conflict):
+    """The same text has just gone to mostly the same people: nothing was sent."""
+
+
+class KeyMisused(ClarionError):
+    """An Idempotency-Key came with another request before: nothing was done."""
+
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+
+
+class Unavailable(ClarionError):
+    """The database cannot be used now: nothing was done, the same may be sent again."""
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
-
-
-class OutcomeUnknown(ClarionError):
-    """The texts may have gone out: sending again may send twice."""
-
-    status = HTTPStatus.GATEWAY_TIMEOUT
 
 
 class ErrorSchema(Schema):
@@ -105,6 +140,8 @@ def register_error_handlers(app: Flask) -> None:
     """Let every error of `app` leave as JSON in the one shape."""
     app.register_error_handler(ClarionError, _answer_clarion_error)
     app.register_error_handler(HTTPException, _answer_http_exception)
+    app.register_error_handler(SQLAlchemyError, _answer_database_error)
+    app.register_error_handler(WrongDatabase, _answer_wrong_database)
     app.register_error_handler(Exception, _answer_unexpected)
 
 
@@ -120,6 +157,26 @@ def _answer_http_exception(error: HTTPException) -> Response | HTTPException:
     kept = ("Allow", "Retry-After")
     headers = {name: value for name, value in error.get_headers() if name in kept}
     return _answer(status, _SENTENCES.get(status, status.phrase), {}, headers)
+
+
+def _answer_wrong_database(error: WrongDatabase) -> Response:
+    logger.bind(reason=str(error)).critical("nothing is sent from this database")
+    sentence = "This service's database is not its own; tell its operator. Nothing was sent."
+    return _answer_clarion_error(Unavailable(sentence, retry_after_s=60))
+
+
+def _answer_database_error(error: SQLAlchemyError) -> Response:
+    """The database is away, full or locked: retried by the client; anything else is our fault."""
+    if not isinstance(error, _AWAY):
+        return _answer_unexpected(error)
+    logger.opt(exception=error).error("the database cannot be used")
+    return _answer_clarion_error(
+        Unavailable(
+            "The database cannot be used now; nothing was lost. Send the same request again, "
+            "with an Idempotency-Key if it may have been carried out.",
+            retry_after_s=_DATABASE_RETRY_S,
+        )
+    )
 
 
 def _answer_unexpected(error: Exception) -> Response:

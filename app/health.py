@@ -10,11 +10,15 @@ from typing import Any
 
 from flask import current_app
 from marshmallow import Schema, fields, validate
+from sqlalchemy.exc import SQLAlchemyError
 
 from app.auth import public
+from app.db.schema import WrongDatabase
 from app.openapi import Blueprint
 from app.sinch.client import SinchClient
 from app.sinch.errors import SinchError, SinchMisconfigured
+from app.sms.context import Context
+from app.sms.pulse import take_pulse
 
 # Whoever asks, and however often, Sinch is asked at most this often.
 READINESS_KEPT_S = 10.0
@@ -67,6 +71,21 @@ class ReadySchema(Schema):
     sinch = fields.String(
         required=True, validate=validate.OneOf(["ok", "unreachable", "misconfigured"])
     )
+    database = fields.String(
+        required=True, validate=validate.OneOf(["ok", "unreachable", "not ours"])
+    )
+    background = fields.String(required=True, validate=validate.OneOf(["ok", "stale", "unknown"]))
+    sending = fields.String(
+        required=True,
+        validate=validate.OneOf(["ok", "stopped", "restoring", "unknown"]),
+        metadata={"description": "stopped: Sinch refuses our configuration."},
+    )
+    books = fields.String(required=True, validate=validate.OneOf(["ok", "broken", "unknown"]))
+    attention = fields.Integer(
+        required=True,
+        allow_none=True,
+        metadata={"description": "How many batches wait for an operator's decision."},
+    )
 
 
 @blueprint.route("/health", methods=["GET"])
@@ -84,9 +103,30 @@ def show_health() -> dict[str, Any]:
 )
 @blueprint.response(HTTPStatus.OK, ReadySchema)
 def show_readiness() -> tuple[dict[str, Any], HTTPStatus]:
-    """Ready: Sinch takes our calls."""
+    """Ready: the database is ours, Sinch takes our calls, somebody works in the background."""
     readiness: Readiness = current_app.extensions["readiness"]
-    verdict = readiness.check_sinch()
-    if verdict == "ok":
-        return {"status": "ready", "sinch": verdict}, HTTPStatus.OK
-    return {"status": "not ready", "sinch": verdict}, HTTPStatus.SERVICE_UNAVAILABLE
+    facts = {"sinch": readiness.check_sinch(), **check_database(current_app.extensions["clarion"])}
+    wanted = {"sinch": "ok", "database": "ok", "background": "ok", "sending": "ok", "books": "ok"}
+    if all(facts[name] == value for name, value in wanted.items()):
+        return {"status": "ready", **facts}, HTTPStatus.OK
+    return {"status": "not ready", **facts}, HTTPStatus.SERVICE_UNAVAILABLE
+
+
+def check_database(ctx: Context) -> dict[str, Any]:
+    """What the database tells of itself and of the work behind the requests."""
+    unknown = {"background": "unknown", "sending": "unknown", "books": "unknown", "attention": None}
+    try:
+        ctx.require_own_database()
+        pulse = take_pulse(ctx)
+    except WrongDatabase:
+        return {"database": "not ours", **unknown}
+    except (SQLAlchemyError, OSError):
+        return {"database": "unreachable", **unknown}
+    sending = "restoring" if pulse.restoring else "stopped" if pulse.circuit_open else "ok"
+    return {
+        "database": "ok",
+        "background": "ok" if pulse.background_alive else "stale",
+        "sending": sending,
+        "books": "ok" if pulse.books_balance else "broken",
+        "attention": pulse.attention,
+    }

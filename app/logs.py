@@ -43,6 +43,11 @@ _QUIET = {
     "flask_limiter": logging.INFO,
     "limits": logging.INFO,
     "asyncio": logging.INFO,
+    "alembic": logging.WARNING,
+    "sqlalchemy": logging.WARNING,  # statements with their values
+    "celery": logging.INFO,
+    "kombu": logging.WARNING,
+    "amqp": logging.INFO,
 }
 
 

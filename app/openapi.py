@@ -4,12 +4,13 @@ The document is served at /openapi.json; the page that shows it is `app.web`'s.
 """
 
 from collections.abc import Callable, Mapping
+from hashlib import sha256
 from http import HTTPStatus
 from itertools import islice
 from typing import Any, NoReturn, TypeVar
 
 import flask_smorest
-from flask import Flask, Request
+from flask import Flask, Request, g
 from marshmallow import Schema, ValidationError
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
@@ -31,12 +32,26 @@ _DESCRIPTION = (
 )
 
 _ERROR_DESCRIPTIONS = {
+    HTTPStatus.BAD_REQUEST: "The request breaks a rule; `fields` names it.",
     HTTPStatus.UNAUTHORIZED: "No API key.",
     HTTPStatus.FORBIDDEN: "An unknown API key, or one without the scope.",
+    HTTPStatus.NOT_FOUND: "There is none with this id.",
+    HTTPStatus.CONFLICT: "Not as things stand; the sentence says why.",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is larger than MAX_BODY_BYTES.",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body is not application/json in UTF-8.",
+    HTTPStatus.UNPROCESSABLE_ENTITY: "This Idempotency-Key came with another request before.",
+    HTTPStatus.SERVICE_UNAVAILABLE: "The database cannot be used now; Retry-After says when to "
+    "send the same again.",
     HTTPStatus.TOO_MANY_REQUESTS: "Over the rate limit; Retry-After says when to come back.",
 }
+
+_GUARDED = (
+    HTTPStatus.BAD_REQUEST,
+    HTTPStatus.UNAUTHORIZED,
+    HTTPStatus.FORBIDDEN,
+    HTTPStatus.TOO_MANY_REQUESTS,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+)
 
 
 class JsonParser(FlaskParser):
@@ -48,7 +63,9 @@ class JsonParser(FlaskParser):
         """The body as an object.  Raises UnsupportedBody or BadInput."""
         _refuse_other_types(req)
         try:
-            body = parse_json_object(_read_body(req))
+            raw = _read_body(req)
+            g.body_hash = hash_body(req, raw)
+            body = parse_json_object(raw)
         except MalformedJson as e:
             raise BadInput(_as_sentence(str(e))) from e
         if len(body) > _MAX_FIELDS:
@@ -66,12 +83,18 @@ def refuse_fields(error: ValidationError) -> BadInput:
     """The BadInput that tells marshmallow's messages, keyed by field."""
     # webargs wraps what it finds in the body in a level of its own.
     told: dict[str, Any] = error.messages_dict
-    messages = told["json"] if isinstance(told.get("json"), dict) else told
+    wrapped = next((told[place] for place in ("json", "query") if place in told), None)
+    messages = wrapped if isinstance(wrapped, dict) else told
     shown = islice(messages.items(), _MAX_FIELDS_SHOWN)
     messages = {_shorten(str(name)): reasons for name, reasons in shown}
     reasons = (f"{name}: {_first_reason(each).rstrip('.')}" for name, each in messages.items())
     sentence = "; ".join(reasons)
     return BadInput(_as_sentence(sentence), fields=messages)
+
+
+def hash_body(req: Request, raw: bytes) -> bytes:
+    """What tells one request of a client from another: path and body."""
+    return sha256(req.path.encode() + b"\0" + raw).digest()
 
 
 def _shorten(name: str) -> str:
@@ -118,6 +141,10 @@ class Blueprint(flask_smorest.Blueprint):
     def documented_errors(self, *statuses: HTTPStatus) -> Callable[[F], F]:
         """Document the errors that any route of ours may answer."""
         return self.described_errors({each: _ERROR_DESCRIPTIONS[each] for each in statuses})
+
+    def guarded_errors(self, *more: HTTPStatus) -> Callable[[F], F]:
+        """Document the errors of every route with a key, and more."""
+        return self.documented_errors(*_GUARDED, *more)
 
     def described_errors(
         self, descriptions: Mapping[HTTPStatus, str], schema: type[Schema] = ErrorSchema

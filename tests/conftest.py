@@ -2,8 +2,10 @@
 
 import ipaddress
 import os
+import shutil
 import socket
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +16,9 @@ from hypothesis import settings as hypothesis_settings
 from app import create_app
 from app.config import read_config
 from app.sandbox.server import SandboxServer
+from app.sms.context import Context
+from app.sms.invariants import find_violations
+from tests.databases import migrate
 from tests.factories import AUTH, settings
 from tests.sandbox_control import SandboxControl
 
@@ -63,19 +68,50 @@ def sandbox(sandbox_server: SandboxServer) -> Iterator[SandboxControl]:
     control.reset()
 
 
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite database, to be copied."""
+    path = tmp_path_factory.mktemp("migrated") / "clarion.db"
+    migrate(f"sqlite:///{path}")
+    return path
+
+
 @pytest.fixture
-def make_service(sandbox_server: SandboxServer) -> Iterator[Callable[..., Flask]]:
-    """A function that makes a service over the sandbox, with settings of the test's own."""
+def database_url(migrated_file: Path, tmp_path: Path) -> str:
+    """A fresh database of this test's own, the same for all its services."""
+    path = tmp_path / "clarion.db"
+    shutil.copy(migrated_file, path)
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture
+def make_service(
+    sandbox_server: SandboxServer, database_url: str
+) -> Iterator[Callable[..., Flask]]:
+    """A function that makes a service over the sandbox, with settings of the test's own.
+
+    Nothing works in its background.  Afterwards its books must balance.
+    """
     made: list[Flask] = []
 
     def make(**overrides: str) -> Flask:
-        environ = settings(**{"SINCH_REGION_URL": sandbox_server.url} | overrides)
-        made.append(create_app(read_config(environ)))
+        ours = {"SINCH_REGION_URL": sandbox_server.url, "DATABASE_URL": database_url}
+        made.append(create_app(read_config(settings(**ours | overrides))))
         return made[-1]
 
     yield make
-    for service in made:
-        service.extensions["sinch"].close()
+    violations = [each for service in made for each in _close(service)]
+    assert violations == []
+
+
+def _close(service: Flask) -> list[str]:
+    """End a service; what does not hold in its database."""
+    ctx: Context = service.extensions["clarion"]
+    try:
+        return find_violations(ctx) if ctx.db.verified else []
+    finally:
+        ctx.sinch.close()
+        ctx.db.close()
 
 
 @pytest.fixture

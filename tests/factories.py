@@ -5,6 +5,8 @@ from typing import Any
 KEY = "test-key-8c1f5b7e2a9d4c63b0e7f1a2"
 AUTH = {"X-API-Key": KEY}
 
+INSTANCE = "tests"
+
 # Strong enough for production; made for these tests alone.
 STRONG_KEY = "q7Zt3vXw9LrB2mNc5KdF8hJs4GpY6uAe"
 STRONG_SECRET = "Hn4Rk8Wb2Tq6Vz9Mx3Lc7Pf5Yj1Sd0Ga"
@@ -26,6 +28,7 @@ def settings(**overrides: str) -> dict[str, str]:
         "LOOKUP_WAITS_S": "0.01,0.05,0.1",
         "RATE_LIMIT": "100000 per minute",
         "LOG_LEVEL": "debug",
+        "INSTANCE_ID": INSTANCE,
     }
     return {name: value for name, value in (base | overrides).items() if value}
 

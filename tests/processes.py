@@ -13,6 +13,7 @@ from typing import Any
 
 import requests
 
+from tests.databases import migrate
 from tests.factories import AUTH, settings
 from tests.wire import unused_port
 
@@ -45,8 +46,14 @@ class Service:
 
 @contextlib.contextmanager
 def running(output: Path, *, command: list[str] = GUNICORN, **overrides: str) -> Iterator[Service]:
-    """A service under its own process, ready to answer; its group is killed afterwards."""
+    """A service under its own process, ready to answer; its group is killed afterwards.
+
+    Its database is a new one beside its output unless DATABASE_URL names another.
+    """
     port = unused_port()
+    if "DATABASE_URL" not in overrides:
+        overrides["DATABASE_URL"] = f"sqlite:///{output.parent / 'clarion.db'}"
+        migrate(overrides["DATABASE_URL"])
     environ = settings(**{"PORT": str(port)} | overrides)
     with output.open("wb") as file:
         process = subprocess.Popen(

@@ -2,11 +2,14 @@
 
 from flask import Flask
 
+from app.cli.batches import batches, circuit
+from app.cli.broadcasts import broadcasts
+from app.cli.db import db
 from app.cli.sandbox import run_sandbox
 from app.cli.send import send
 
 
 def register_commands(app: Flask) -> None:
     """Add our commands to `flask`."""
-    app.cli.add_command(send)
-    app.cli.add_command(run_sandbox)
+    for command in (send, run_sandbox, db, broadcasts, batches, circuit):
+        app.cli.add_command(command)

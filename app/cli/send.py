@@ -1,11 +1,14 @@
-"""`flask send`: a broadcast from the command line, through the same functions as the API."""
+"""`flask send`: a broadcast from the command line, through the same functions as the API.
+
+It is stored first and then worked off here, with a bar; what this process does not finish, the
+service does, or `flask send` left alone: nothing is sent twice by it.
+"""
 
 import csv
 import signal
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any, TextIO
@@ -19,40 +22,21 @@ from app.cli.recipients import choose_recipients, read_entries
 from app.errors import ClarionError
 from app.logs import configure_logging
 from app.openapi import refuse_fields
-from app.sms.planning import MAX_RECIPIENTS, Broadcast
+from app.sms.accepting import accept_broadcast
+from app.sms.answers import describe_refusal
+from app.sms.books import COUNTED_AS
+from app.sms.context import Context
+from app.sms.planning import Order
+from app.sms.reading import BroadcastView, list_batch_ids, list_messages, view_by_id
 from app.sms.schemas import BroadcastSchema
-from app.sms.sending import BatchOutcome, BatchStatus, Sender
+from app.sms.working import work_off
 
+CLIENT = "cli"
 EXIT_NOT_ALL_SENT = 1
+_PAGE = 1_000
 
 # Ctrl-C, a service manager, a lost connection: the batch in hand is finished first.
 _INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-class Report:
-    """A row for each recipient of a batch, on disk before the next batch is begun.
-
-    `broken` is True once a row could not be written; without a file nothing is.
-    """
-
-    def __init__(self, file: TextIO | None) -> None:
-        self._file = file
-        self.broken = False
-        self._write([("number", "status", "batch_id", "client_reference")])
-
-    def add(self, outcome: BatchOutcome) -> None:
-        """Write the rows of one batch."""
-        ending = (outcome.status.value, outcome.batch_id or "", outcome.client_reference)
-        self._write([(number, *ending) for number in outcome.recipients])
-
-    def _write(self, rows: list[tuple[str, ...]]) -> None:
-        if self._file is None:
-            return
-        try:
-            csv.writer(self._file).writerows(rows)
-            self._file.flush()
-        except OSError:
-            self.broken = True
 
 
 @click.command("send")
@@ -67,12 +51,12 @@ class Report:
 @click.option("--message", required=True, help="The text, 1 to 2000 characters.")
 @click.option("--sender", help="SINCH_NUMBER when left out.")
 @click.option("--skip-invalid", is_flag=True, help="Leave invalid numbers out, and list them.")
+@click.option("--allow-repeat", is_flag=True, help="Send the same text to the same people again.")
 @click.option(
     "--report",
     "report_path",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="New CSV file with a row for each recipient: number, status, batch.  After a kill -9, "
-    "who is missing from it may have been sent to.",
+    help="New CSV file with a row for each recipient: number, status, batch.",
 )
 @with_appcontext
 def send(
@@ -82,6 +66,7 @@ def send(
     message: str,
     sender: str | None,
     skip_invalid: bool,
+    allow_repeat: bool,
     report_path: Path | None,
 ) -> None:
     """Send one text to --to numbers, or to everyone in a CSV file.
@@ -91,51 +76,44 @@ def send(
     entries = [*(("--to", number) for number in numbers), *read_entries(csv_path, column)]
     recipients = choose_recipients(entries, skip_invalid=skip_invalid)
     options = {"sender": sender} if sender else {}
-    broadcasts = [
-        _make_broadcast({"recipients": chunk, "message": message, **options})
-        for chunk in _cut(recipients)
-    ]
-    outcomes = _submit(broadcasts, report_path)
-    _summarise(broadcasts[0], outcomes)
+    request = {"recipients": recipients, "message": message, "allow_repeat": allow_repeat}
+    order = _make_order(request | options)
+    ctx: Context = current_app.extensions["clarion"]
+    with _open_report(report_path) as report:
+        view = _send(ctx, order)
+        _write_report(ctx, view, report)
+    _summarise(ctx, view)
 
 
-def _cut(recipients: list[str]) -> Iterator[list[str]]:
-    for start in range(0, len(recipients), MAX_RECIPIENTS):
-        yield recipients[start : start + MAX_RECIPIENTS]
-
-
-def _make_broadcast(request: dict[str, Any]) -> Broadcast:
+def _make_order(request: dict[str, Any]) -> Order:
     try:
-        broadcast: Broadcast = BroadcastSchema().load(request)
+        order: Order = BroadcastSchema().load(request)
     except ValidationError as e:
         raise click.UsageError(refuse_fields(e).sentence) from e
     except ClarionError as e:
         raise click.UsageError(e.sentence) from e
-    return broadcast
+    return order
 
 
-def _submit(broadcasts: list[Broadcast], report_path: Path | None) -> list[BatchOutcome]:
-    """Hand every batch to Sinch, with a progress bar; Ctrl-C stops behind the batch in hand."""
+def _send(ctx: Context, order: Order) -> BroadcastView:
+    """Store the broadcast and work it off; Ctrl-C leaves the rest to the service."""
+    try:
+        accepted = accept_broadcast(ctx, order, client=CLIENT)
+    except ClarionError as e:
+        raise click.ClickException(e.sentence) from e
+    click.echo(f"broadcast {accepted.public_id}")
     if sys.stderr.isatty():
-        configure_logging("WARNING")  # lines between would tear the bar
-    sender: Sender = current_app.extensions["sender"]
-    batches = [batch for each in broadcasts for batch in sender.make_batches(each)]
-    total = sum(len(batch.recipients) for batch in batches)
-    outcomes: list[BatchOutcome] = []
+        configure_logging("ERROR")  # lines between would tear the bar
+    total = len(order.recipients)
     with (
-        _open_report(report_path) as report,
         _interrupts() as interrupted,
         click.progressbar(length=total, label=f"Sending to {total}") as bar,
     ):
-        for outcome in sender.submit_patiently(
-            batches, stop=lambda: report.broken or interrupted()
-        ):
-            outcomes.append(outcome)
-            report.add(outcome)
-            bar.update(len(outcome.recipients))
-    if report.broken:
-        click.echo(f"--report: {report_path} is incomplete: it could not be written", err=True)
-    return outcomes
+        for handled in work_off(ctx, accepted, stop=interrupted):
+            bar.update(handled)
+    if interrupted():
+        click.echo(f"interrupted: flask broadcasts watch {accepted.public_id}", err=True)
+    return view_by_id(ctx, accepted.id)
 
 
 @contextmanager
@@ -155,47 +133,57 @@ def _interrupts() -> Iterator[Callable[[], bool]]:
 
 
 @contextmanager
-def _open_report(path: Path | None) -> Iterator[Report]:
+def _open_report(path: Path | None) -> Iterator[TextIO | None]:
     if path is None:
-        yield Report(None)
+        yield None
         return
     try:
         file = path.open("x", newline="")
     except OSError as e:
         raise click.UsageError(f"--report: {path}: {e.strerror}") from e
     try:
-        yield Report(file)
-    finally:
-        with suppress(OSError):  # a full disk was told of already
-            file.close()
+        with file:
+            yield file
+    except OSError as e:
+        raise click.ClickException(f"--report: {path}: {e.strerror}: it is incomplete") from e
 
 
-def _summarise(broadcast: Broadcast, outcomes: list[BatchOutcome]) -> None:
+def _write_report(ctx: Context, view: BroadcastView, file: TextIO | None) -> None:
+    """A row for each recipient."""
+    if file is None:
+        return
+    rows = csv.writer(file)
+    rows.writerow(("number", "status", "batch_id", "client_reference"))
+    cursor: str | None = None
+    while True:
+        page = list_messages(ctx, view.row.public_id, cursor=cursor, limit=_PAGE)
+        rows.writerows(
+            (each.recipient, COUNTED_AS[each.state], each.batch_id, each.client_reference)
+            for each in page.rows
+        )
+        cursor = page.cursor
+        if cursor is None:
+            return
+
+
+def _summarise(ctx: Context, view: BroadcastView) -> None:
     """Say what became of everybody; exit with 1 unless Sinch took everything."""
-    counts: Counter[BatchStatus] = Counter()
-    for outcome in outcomes:
-        counts[outcome.status] += len(outcome.recipients)
-        if outcome.status is not BatchStatus.ACCEPTED:
-            click.echo(_describe(outcome), err=True)
-    ends = ", ".join(f"{count} {status.value}" for status, count in counts.items())
-    parts = "1 part" if broadcast.size.parts == 1 else f"{broadcast.size.parts} parts"
-    click.echo(f"{ends} ({broadcast.size.encoding.value}, {parts} each)")
-    for outcome in outcomes:
-        if outcome.batch_id and outcome.status is BatchStatus.ACCEPTED:
-            click.echo(f"batch {outcome.batch_id}")
-    if set(counts) != {BatchStatus.ACCEPTED}:
+    row = view.row
+    ends = ", ".join(f"{count} {word}" for word, count in view.counts.items() if count)
+    parts = "1 part" if row.parts == 1 else f"{row.parts} parts"
+    click.echo(f"{ends} ({row.encoding}, {parts} each)")
+    if row.refusal:
+        click.echo(_describe(describe_refusal(row.refusal, production=False)), err=True)
+    if view.counts["uncertain"]:
+        sentence = "some may have been sent: Sinch is asked, do not send them again"
+        click.echo(f"{view.counts['uncertain']} uncertain: {sentence}", err=True)
+    for batch_id in list_batch_ids(ctx, row.id):
+        click.echo(f"batch {batch_id}")
+    if view.counts["accepted"] != row.recipients:
         sys.exit(EXIT_NOT_ALL_SENT)
 
 
-def _describe(outcome: BatchOutcome) -> str:
-    line = f"{len(outcome.recipients)} {outcome.status.value}"
-    if outcome.refusal is not None:
-        text = outcome.refusal.text or "no reason given"
-        printable = "".join(each if each.isprintable() else "?" for each in text)
-        line += f": Sinch says {outcome.refusal}, {printable}"
-    if outcome.status is BatchStatus.UNKNOWN:
-        line += (
-            ": they may have been sent; look at Sinch for client_reference "
-            f"{outcome.client_reference} before sending again"
-        )
-    return line
+def _describe(refusal: dict[str, Any]) -> str:
+    text = str(refusal.get("text") or "no reason given")
+    printable = "".join(each if each.isprintable() else "?" for each in text)
+    return f"Sinch says HTTP {refusal.get('status')} {refusal.get('code', '')}, {printable}"

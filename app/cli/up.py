@@ -1,4 +1,4 @@
-"""`make run`: a configuration if there is none, the sandbox, the server, and a curl to paste."""
+"""`make run`: settings if there are none, the tables, the sandbox, the server, a curl to paste."""
 
 import os
 import secrets
@@ -20,6 +20,7 @@ from app.config import SINCH_HOSTS, Config, load_config_or_exit
 ROOT = Path(__file__).parent.parent.parent
 ENV_FILE = ROOT / ".env"
 EXAMPLE = '{"recipients": ["+15551234567", "+15557654321"], "message": "Pickup moved to 08:30"}'
+FLASK = [sys.executable, "-m", "flask", "--app", "wsgi"]
 READY_WITHIN_S = 60.0
 STOP_WITHIN_S = 28.0
 
@@ -36,12 +37,14 @@ def run() -> int:
     commands = [[sys.executable, "-m", "gunicorn", "wsgi:app"]]
     sandbox_port = find_sandbox_port(config)
     if sandbox_port:
-        sandbox = [sys.executable, "-m", "flask", "--app", "wsgi", "sandbox"]
-        commands.insert(0, [*sandbox, "--port", str(sandbox_port)])
+        commands.insert(0, [*FLASK, "sandbox", "--port", str(sandbox_port)])
     for port, setting in ((config.port, "PORT"), (sandbox_port, "SINCH_REGION_URL")):
         if port and is_taken(port):
             sys.stderr.write(f"clarion: port {port} is taken: set another {setting}\n")
             return 1
+    migrated = subprocess.run([*FLASK, "db", "upgrade"], cwd=ROOT, check=False)
+    if migrated.returncode:
+        return migrated.returncode
     return supervise(commands, config)
 
 

@@ -9,20 +9,26 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from limits import parse_many
 
 from app.config.keys import KeyHash, read_api_keys
+from app.config.sending import SendingRules, read_sending_rules
 from app.config.sinch import SINCH_HOSTS, SinchSettings, read_sinch
+from app.config.storage import (
+    Background,
+    read_background,
+    read_broker_url,
+    read_database_url,
+    read_failpoint,
+    read_instance_id,
+    read_redis_url,
+)
 from app.config.values import (
     AppEnv,
     ConfigError,
     read_int,
-    read_seconds,
-    read_waits,
     refuse_weak,
     require,
 )
@@ -31,18 +37,16 @@ __all__ = [
     "EXIT_CONFIG",
     "SINCH_HOSTS",
     "AppEnv",
+    "Background",
     "Config",
     "ConfigError",
     "KeyHash",
+    "SendingRules",
     "SinchSettings",
     "load_config",
     "load_config_or_exit",
     "read_config",
 ]
-
-# One more second goes to the last question: 25 in all, where routers give up at 30.
-_MAX_PATIENCE_S = 24.0
-_MIN_BUDGET_S = 2.0
 
 EXIT_CONFIG = 78  # EX_CONFIG of sysexits.h
 
@@ -64,8 +68,13 @@ class Config:
     redis_url: str | None
     trusted_proxies: int
     max_body_bytes: int
-    send_budget_s: float
-    lookup_waits_s: tuple[float, ...]
+    database_url: str
+    instance_id: str
+    background: Background
+    sender_threads: int
+    broker_url: str | None
+    failpoint: tuple[str, int] | None
+    rules: SendingRules
 
     def __repr__(self) -> str:
         return f"Config(env={self.env.value!r}, port={self.port})"
@@ -116,25 +125,17 @@ def read_config(environ: Mapping[str, str]) -> Config:
         secret_key=_read_secret(environ, "SECRET_KEY", env),
         sinch=read_sinch(environ, env),
         rate_limit=_read_rate_limit(environ),
-        redis_url=_read_redis_url(environ),
+        redis_url=read_redis_url(environ),
         trusted_proxies=read_int(environ, "TRUSTED_PROXIES", 0, lowest=0, highest=10),
-        max_body_bytes=read_int(environ, "MAX_BODY_BYTES", 20_000_000, lowest=1_000),
-        **_read_patience(environ),
+        max_body_bytes=read_int(environ, "MAX_BODY_BYTES", 40_000_000, lowest=1_000),
+        database_url=read_database_url(environ),
+        instance_id=read_instance_id(environ),
+        background=read_background(environ),
+        sender_threads=read_int(environ, "SENDER_THREADS", 4, lowest=1, highest=64),
+        broker_url=read_broker_url(environ),
+        failpoint=read_failpoint(environ, env),
+        rules=read_sending_rules(environ),
     )
-
-
-def _read_patience(environ: Mapping[str, str]) -> dict[str, Any]:
-    """SEND_BUDGET_S and LOOKUP_WAITS_S, which together bound the time to an answer."""
-    budget_s = read_seconds(environ, "SEND_BUDGET_S", 20.0)
-    waits_s = read_waits(environ, "LOOKUP_WAITS_S", (0.3, 0.7, 1.0, 1.5))
-    if budget_s < _MIN_BUDGET_S:
-        raise ConfigError(f"SEND_BUDGET_S must be at least {_MIN_BUDGET_S:g} seconds")
-    if budget_s + sum(waits_s) > _MAX_PATIENCE_S:
-        raise ConfigError(
-            f"SEND_BUDGET_S and LOOKUP_WAITS_S must be {_MAX_PATIENCE_S:g} seconds together at "
-            "most, or a router gives up before we answer"
-        )
-    return {"send_budget_s": budget_s, "lookup_waits_s": waits_s}
 
 
 def _read_env(environ: Mapping[str, str]) -> AppEnv:
@@ -176,19 +177,4 @@ def _read_rate_limit(environ: Mapping[str, str]) -> str:
         raise ConfigError("RATE_LIMIT must read like '100 per 15 minutes'") from e
     if any(limit.amount < 1 for limit in limits):
         raise ConfigError("RATE_LIMIT must allow at least 1 call")
-    return value
-
-
-def _read_redis_url(environ: Mapping[str, str]) -> str | None:
-    """REDIS_URL, which may hold a password: an error does not quote it."""
-    value = environ.get("REDIS_URL", "").strip()
-    if not value:
-        return None
-    try:
-        parts = urlsplit(value)
-        usable = parts.scheme in ("redis", "rediss") and parts.hostname and (parts.port or 1)
-    except ValueError:
-        usable = None
-    if not usable:
-        raise ConfigError("REDIS_URL must read like redis://host:6379/0, or rediss:// over TLS")
     return value

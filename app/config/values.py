@@ -55,6 +55,20 @@ def read_int(
     return int(value)
 
 
+def read_number(
+    environ: Mapping[str, str], name: str, *, lowest: float, highest: float
+) -> float | None:
+    """A number within bounds, with at most three decimals; None when unset."""
+    value = environ.get(name, "").strip()
+    if not value:
+        return None
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,3})?", value) or not (
+        lowest <= float(value) <= highest
+    ):
+        raise ConfigError(f"{name} must be a number from {lowest:g} to {highest:g}")
+    return float(value)
+
+
 def read_seconds(environ: Mapping[str, str], name: str, default: float) -> float:
     """Seconds above 0, with at most three decimals."""
     value = environ.get(name, "").strip()
@@ -72,7 +86,7 @@ def read_waits(
 
 
 def _parse_seconds(name: str, value: str) -> float:
-    if not re.fullmatch(r"[0-9]{1,5}(\.[0-9]{1,3})?", value) or float(value) <= 0:
+    if not re.fullmatch(r"[0-9]{1,7}(\.[0-9]{1,3})?", value) or float(value) <= 0:
         raise ConfigError(f"{name} must be seconds above 0, like 20 or 0.5")
     return float(value)
 

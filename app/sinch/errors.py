@@ -4,7 +4,7 @@
     ├── SinchNotSent              proven: nobody gets a text from this call
     │   ├── SinchUnreachable      no byte of the request left; try again
     │   ├── SinchBusy             429; try again later
-    │   ├── SinchRejected         400, 413, 415, 422: this payload never will be taken
+    │   ├── SinchRejected         400, 413, 415, 422, some 403: this payload never will be taken
     │   └── SinchMisconfigured    401, 402, 403, 404, 405, 3xx: no payload will, as things stand
     ├── SinchOutcomeUnknown       the request left, no usable answer came
     └── SinchAnswerUnusable       a question (GET) got no clean answer: nothing is known by it

@@ -47,6 +47,15 @@ class OutgoingBatch:
     max_parts: int | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedBatch:
+    """A batch whose request body is written already; `recipients` says how many it is to."""
+
+    client_reference: str
+    recipients: int
+    body: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class SentBatch:
     """Sinch took the batch; `id` is None when its answer did not say under which id."""
@@ -141,6 +150,15 @@ def write_batch(batch: OutgoingBatch) -> bytes:
     }
     present = {name: value for name, value in fields.items() if value is not None}
     return json.dumps(present, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def prepare_batch(batch: OutgoingBatch) -> PreparedBatch:
+    """The same batch with its body written."""
+    return PreparedBatch(
+        client_reference=batch.client_reference,
+        recipients=len(batch.recipients),
+        body=write_batch(batch),
+    )
 
 
 def read_sent_batch(body: bytes, *, client_reference: str) -> SentBatch:

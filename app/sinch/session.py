@@ -9,6 +9,7 @@ urllib3 would otherwise repeat a POST after a TLS error (`Retry(3)`) or on any f
 import socket
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,10 +51,15 @@ GET_RETRY = Retry(
 
 
 class Wire(threading.local):
-    """This thread's exchange: whether a byte was written, and when it must be over (monotonic)."""
+    """This thread's exchange, times monotonic.
+
+    Whether a byte was written, when it must be over, and until when it may begin.
+    """
 
     touched = False
     deadline = 0.0
+    begin_by = 0.0
+    on_written: Callable[[], None] | None = None
 
 
 wire = Wire()
@@ -97,13 +103,19 @@ class _WatchedConnection(HTTPConnection):
     def send(self, data: Any) -> None:
         if self.sock is None and self.auto_open:
             self.connect()
-        if time.monotonic() >= wire.deadline:
+        latest = wire.deadline if wire.touched else min(wire.deadline, wire.begin_by)
+        if time.monotonic() >= latest:
             raise TimeoutError("too late to send")
         if self.sock is not None:
             _watchdog.watch(self.sock, wire.deadline)
         wire.touched = True
         self._used_at = time.monotonic()
         super().send(data)
+
+    def getresponse(self) -> Any:
+        if wire.on_written is not None:
+            wire.on_written()
+        return super().getresponse()
 
     @property
     def is_connected(self) -> bool:
@@ -166,15 +178,23 @@ def make_session(retry: Retry, *, pool_size: int, ca_file: Path | None) -> reque
 
 
 def exchange(
-    session: requests.Session, request: requests.PreparedRequest, *, timeout: Any, within_s: float
+    session: requests.Session,
+    request: requests.PreparedRequest,
+    *,
+    timeout: Any,
+    within_s: float,
+    begin_within_s: float | None = None,
+    on_written: Callable[[], None] | None = None,
 ) -> Answer:
     """Send a prepared request and read the answer, all of it `within_s`.
 
-    Raises requests.RequestException when no status line came; `wire.touched` then says whether
-    anything was written.  Once a status came, it is returned, however the body ends.
+    Its first byte leaves `begin_within_s`, or none does; `on_written` is called once all of it
+    has.  Raises requests.RequestException when no status line came; `wire.touched` then says
+    whether anything was written.  Once a status came, it is returned, however the body ends.
     """
-    wire.touched = False
+    wire.touched, wire.on_written = False, on_written
     wire.deadline = time.monotonic() + within_s
+    wire.begin_by = wire.deadline if begin_within_s is None else time.monotonic() + begin_within_s
     try:
         return _exchange(session, request, timeout)
     finally:

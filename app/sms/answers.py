@@ -1,155 +1,157 @@
-"""What a client is told of its broadcast: one answer for all batches, nothing hidden."""
+"""What a client is told of its broadcast: what is stored of it, and what became of it so far."""
 
-import math
-from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Any
 
-from app.errors import ClarionError, OutcomeUnknown, SendFailed, SendLater
-from app.sinch.errors import SinchMisconfigured, SinchRefusal
-from app.sms.planning import Broadcast
+from app.errors import SendFailed
+from app.sms.accepting import accept_broadcast
+from app.sms.context import Context
+from app.sms.idempotency import Key, KeyTaken, Replay, find_replay, keep_answer
+from app.sms.inline import submit_inline
+from app.sms.planning import Order
+from app.sms.reading import BroadcastView, list_batch_ids, view_by_id
 from app.sms.schemas import show_invalid
-from app.sms.sending import BatchOutcome, BatchStatus
+from app.sms.states import BroadcastStatus
 
 SUBMITTED = "SMS batch submitted successfully to Sinch."
 REFUSED = "Failed to send SMS batch."
-# When Sinch cannot be reached and does not say when to come back.
-DEFAULT_RETRY_AFTER_S = 30
 
-_SAFE = "Nothing was sent; it is safe to send the same request again."
-_SENT = (BatchStatus.ACCEPTED, BatchStatus.DUPLICATED)
-_UNSENT_LATER = (BatchStatus.BUSY, BatchStatus.UNREACHABLE, BatchStatus.NOT_TRIED)
+_SENTENCES = {
+    "scheduled": "Broadcast accepted; it is sent at its time.",
+    "queued": "Broadcast accepted; it is sent in the background.",
+    "sending": "Broadcast accepted; the rest of it is sent in the background.",
+    "unknown": "Broadcast accepted; Sinch has not confirmed it yet. Do not send it again: it may "
+    "have been sent, and is not sent twice.",
+    "complete_with_attention": "Broadcast accepted; an operator has to look at a part of it.",
+}
+_OTHERWISE = "Broadcast accepted."
 
 
-def make_answer(
-    broadcast: Broadcast, outcomes: Sequence[BatchOutcome], *, production: bool
-) -> dict[str, Any]:
-    """The 202 for a broadcast that Sinch took whole; everything else is raised.
+def create_broadcast(
+    ctx: Context, order: Order, *, client: str, key: Key | None, production: bool
+) -> tuple[dict[str, Any], HTTPStatus, bool]:
+    """Accept an order and submit what can be within the request.
 
-    Raises OutcomeUnknown when some texts may have been sent, SendFailed when Sinch refused, took
-    only a part or has it twice, SendLater when nothing went out and the same may be sent again.
+    The answer, its status, and whether there is work left for the background.  Raises SendFailed
+    when Sinch refused all of it, and what `find_replay` and `accept_broadcast` raise.
     """
-    statuses = {outcome.status for outcome in outcomes}
-    if statuses == {BatchStatus.ACCEPTED}:
-        return _describe_acceptance(broadcast, outcomes)
-    facts = _describe_outcomes(broadcast, outcomes, production=production)
-    if BatchStatus.UNKNOWN in statuses:
-        raise _make_unknown(outcomes, facts)
-    if BatchStatus.DUPLICATED in statuses:
-        raise _make_duplicated(outcomes, facts)
-    if BatchStatus.ACCEPTED in statuses:
-        raise _make_partial(outcomes, facts)
-    if statuses <= set(_UNSENT_LATER):
-        raise _make_later(outcomes, facts)
-    raise _make_refused(outcomes, facts)
+    replay = find_replay(ctx, key, client=client) if key else None
+    if key and replay:
+        return *_answer_again(ctx, key, replay, client=client, production=production), False
+
+    def describe(public_id: str) -> dict[str, Any]:
+        status = "scheduled" if order.send_at else "queued"
+        return describe_order(order, public_id, status)
+
+    try:
+        accepted = accept_broadcast(ctx, order, client=client, key=key, describe=describe)
+    except KeyTaken:
+        return create_broadcast(ctx, order, client=client, key=key, production=production)
+    if accepted.first is None:
+        return describe(accepted.public_id), HTTPStatus.ACCEPTED, True
+    submit_inline(ctx, accepted.id, accepted.first)
+    view = view_by_id(ctx, accepted.id)
+    answer = describe_view(ctx, view, order, production=production)
+    status = choose_http_status(view)
+    if key:
+        keep_answer(ctx, key, client=client, status=status, answer=answer)
+    return _give(answer, status), status, view.row.finished_at is None
 
 
-def _describe_acceptance(broadcast: Broadcast, outcomes: Sequence[BatchOutcome]) -> dict[str, Any]:
-    answer: dict[str, Any] = {
-        "message": SUBMITTED,
-        "batch_id": outcomes[0].batch_id,
-        "batch_ids": [outcome.batch_id for outcome in outcomes],
-        "recipients": len(broadcast.recipients),
-        "parts_per_message": broadcast.size.parts,
-        "encoding": broadcast.size.encoding.value,
-        "duplicates_removed": broadcast.duplicates_removed,
+def _answer_again(
+    ctx: Context, key: Key, replay: Replay, *, client: str, production: bool
+) -> tuple[dict[str, Any], HTTPStatus]:
+    """The stored answer; one made now where the first request ended without giving any."""
+    if replay.answer is not None and replay.status is not None:
+        status = HTTPStatus(replay.status)
+        return _give(replay.answer, status), status
+    view = view_by_id(ctx, replay.broadcast_id)
+    answer = describe_view(ctx, view, None, production=production)
+    status = choose_http_status(view)
+    keep_answer(ctx, key, client=client, status=status, answer=answer)
+    return _give(answer, status), status
+
+
+def _give(answer: dict[str, Any], status: HTTPStatus) -> dict[str, Any]:
+    """The answer, or raised as the error it is."""
+    if status < HTTPStatus.BAD_REQUEST:
+        return answer
+    facts = {name: value for name, value in answer.items() if name != "error"}
+    raise SendFailed(answer["error"], **facts)
+
+
+def choose_http_status(view: BroadcastView) -> HTTPStatus:
+    """202, or 502 when Sinch refused and nothing of it was taken."""
+    taken = view.counts["accepted"] or view.counts["uncertain"]
+    refused = view.row.status is BroadcastStatus.REFUSED or view.counts["held"]
+    return HTTPStatus.BAD_GATEWAY if refused and not taken else HTTPStatus.ACCEPTED
+
+
+def describe_order(order: Order, public_id: str, status: str) -> dict[str, Any]:
+    """The answer for a broadcast of which nothing has been submitted."""
+    return {
+        "message": _SENTENCES[status],
+        "broadcast_id": public_id,
+        "status": status,
+        "url": make_url(public_id),
+        "batch_id": None,
+        "batch_ids": [],
+        "recipients": len(order.recipients),
+        "parts_per_message": order.size.parts,
+        "encoding": order.size.encoding.value,
+        "duplicates_removed": order.duplicates_removed,
+        **({"reference": order.reference} if order.reference else {}),
+        **(show_invalid(order.invalid) if order.invalid else {}),
     }
-    return answer | _describe_extras(broadcast)
 
 
-def _describe_extras(broadcast: Broadcast) -> dict[str, Any]:
-    extras = show_invalid(broadcast.invalid) if broadcast.invalid else {}
-    return extras | ({"reference": broadcast.reference} if broadcast.reference else {})
-
-
-def _describe_outcomes(
-    broadcast: Broadcast, outcomes: Sequence[BatchOutcome], *, production: bool
+def describe_view(
+    ctx: Context, view: BroadcastView, order: Order | None, *, production: bool
 ) -> dict[str, Any]:
-    accepted = [each for each in outcomes if each.status in _SENT]
+    """The answer for a broadcast as it stands; `order` has its invalid entries, not stored."""
+    row = view.row
+    batch_ids = list_batch_ids(ctx, row.id)
     facts: dict[str, Any] = {
-        "batch_ids": [outcome.batch_id for outcome in accepted],
-        "recipients": len(broadcast.recipients),
-        "recipients_accepted": _count_recipients(accepted),
-        "batches": [_describe_outcome(outcome) for outcome in outcomes],
+        "broadcast_id": row.public_id,
+        "status": "held" if view.counts["held"] else view.status,
+        "url": make_url(row.public_id),
+        "batch_id": batch_ids[0] if batch_ids else None,
+        "batch_ids": batch_ids,
+        "recipients": row.recipients,
+        "parts_per_message": row.parts,
+        "encoding": row.encoding,
+        "duplicates_removed": row.duplicates,
     }
-    refusal = next((each.refusal for each in outcomes if each.refusal is not None), None)
-    details = _describe_refusal(refusal, production=production) if refusal else {}
-    if details:
-        facts["details"] = details
-    return facts | _describe_extras(broadcast)
+    if row.reference:
+        facts["reference"] = row.reference
+    if row.invalid:
+        facts |= show_invalid(order.invalid) if order else {"invalid_count": row.invalid}
+    if choose_http_status(view) is HTTPStatus.BAD_GATEWAY:
+        details = describe_refusal(row.refusal, production=production)
+        error = {"error": _explain_refusal(view)}
+        return error | facts | ({"details": details} if details else {})
+    everything = view.counts["accepted"] == row.recipients
+    sentence = SUBMITTED if everything else _SENTENCES.get(view.status, _OTHERWISE)
+    return {"message": sentence} | facts
 
 
-def _describe_outcome(outcome: BatchOutcome) -> dict[str, Any]:
-    described: dict[str, Any] = {
-        "status": outcome.status.value,
-        "client_reference": outcome.client_reference,
-        "batch_id": outcome.batch_id,
-        "recipients": len(outcome.recipients),
-    }
-    if outcome.status not in _SENT:
-        described["numbers"] = list(outcome.recipients)
-    return described
-
-
-def _describe_refusal(refusal: SinchRefusal, *, production: bool) -> dict[str, Any]:
+def describe_refusal(refusal: dict[str, Any] | None, *, production: bool) -> dict[str, Any]:
     """Sinch's own words; in production not those on our account and configuration."""
-    if production and isinstance(refusal, SinchMisconfigured):
-        return {}
-    told = {"status": refusal.status, "code": refusal.code, "text": refusal.text}
-    return {name: value for name, value in told.items() if value is not None}
+    told = dict(refusal or {})
+    everything = told.pop("everything", False)
+    return {} if production and everything else told
 
 
-def _make_unknown(outcomes: Sequence[BatchOutcome], facts: dict[str, Any]) -> OutcomeUnknown:
-    unknown = [each for each in outcomes if each.status is BatchStatus.UNKNOWN]
-    references = [outcome.client_reference for outcome in unknown]
-    return OutcomeUnknown(
-        f"Sinch did not confirm the texts for {_count_recipients(unknown)} recipients: they may "
-        "have been sent. Do not send them again blindly; first look at Sinch for the batch with "
-        f"client_reference {', '.join(references)}.",
-        client_references=references,
-        **facts,
+def _explain_refusal(view: BroadcastView) -> str:
+    if not view.counts["held"]:
+        return REFUSED
+    return (
+        f"{REFUSED} Sinch refuses this service's configuration; tell its operator. Nothing was "
+        "sent, but the broadcast is kept and goes out once that is mended: do not send it again, "
+        "or cancel it first."
     )
 
 
-def _make_duplicated(outcomes: Sequence[BatchOutcome], facts: dict[str, Any]) -> SendFailed:
-    twice = [each for each in outcomes if each.status is BatchStatus.DUPLICATED]
-    return SendFailed(
-        f"Sinch has a batch of {_count_recipients(twice)} recipients more than once: they may get "
-        "the text twice. The surplus was cancelled as far as possible; do not send it again. "
-        "Of the other batches, those that were not sent list their numbers.",
-        **facts,
-    )
-
-
-def _make_partial(outcomes: Sequence[BatchOutcome], facts: dict[str, Any]) -> SendFailed:
-    unsent = [each for each in outcomes if each.status is not BatchStatus.ACCEPTED]
-    return SendFailed(
-        f"Only a part was sent: {facts['recipients_accepted']} recipients accepted, "
-        f"{_count_recipients(unsent)} not sent. Do not send the whole again; batches lists the "
-        "numbers that were not sent.",
-        **facts,
-    )
-
-
-def _make_later(outcomes: Sequence[BatchOutcome], facts: dict[str, Any]) -> ClarionError:
-    waits = [outcome.retry_after_s for outcome in outcomes if outcome.retry_after_s is not None]
-    busy = any(outcome.status is BatchStatus.BUSY for outcome in outcomes)
-    cause = "Sinch is too busy." if busy else "Sinch cannot be reached."
-    return SendLater(
-        f"{cause} {_SAFE}",
-        retry_after_s=max(1, math.ceil(max(waits, default=DEFAULT_RETRY_AFTER_S))),
-        **facts,
-    )
-
-
-def _make_refused(outcomes: Sequence[BatchOutcome], facts: dict[str, Any]) -> SendFailed:
-    if any(outcome.status is BatchStatus.MISCONFIGURED for outcome in outcomes):
-        return SendFailed(
-            f"{REFUSED} Sinch refuses this service's configuration; tell its operator. "
-            "Nothing was sent.",
-            **facts,
-        )
-    return SendFailed(REFUSED, **facts)
-
-
-def _count_recipients(outcomes: Sequence[BatchOutcome]) -> int:
-    return sum(len(outcome.recipients) for outcome in outcomes)
+def make_url(public_id: str) -> str:
+    """Where a broadcast can be looked at."""
+    return f"/api/broadcasts/{public_id}"

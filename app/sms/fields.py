@@ -15,7 +15,7 @@ MAX_SHOWN = 64
 
 
 class RecipientList(fields.List[Any]):
-    """A list of 1 to 10,000 entries, looked at all at once later instead of one by one."""
+    """A list of 1 to 1,000,000 entries, looked at all at once later instead of one by one."""
 
     def __init__(self, **kwargs: Any) -> None:
         number = fields.String(metadata={"pattern": r"^\+[1-9][0-9]{1,14}$"})

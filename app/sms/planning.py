@@ -1,16 +1,20 @@
 """A broadcast before anything leaves: its batches, its personal texts, its size.  Pure."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from hashlib import sha256
 
 from app.sinch.schemas import ReportMode
+from app.sms.states import Category
 from app.text import Encoding, TextSize, measure_text
 
 # Sinch takes 1 to 1,000 recipients in one batch.
 MAX_BATCH_RECIPIENTS = 1_000
-MAX_RECIPIENTS = 10_000
+MAX_RECIPIENTS = 1_000_000
+# Up to so many are handed to Sinch within their request.
+MAX_INLINE_RECIPIENTS = 1_000
 MAX_TEXT_CHARACTERS = 2_000
 
 DEFAULT = "default"
@@ -27,8 +31,8 @@ class PlaceholderError(ValueError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Broadcast:
-    """What a client asked for, checked: recipients in E.164, each once.
+class Order:
+    """What a client asks for, checked: recipients in E.164, each once.
 
     `parameters` maps a placeholder's name to `{recipient or "default": value}`; `invalid` are
     the entries left out because the client allowed it.
@@ -45,20 +49,59 @@ class Broadcast:
     reference: str | None = None
     flash: bool = False
     max_parts: int | None = None
+    category: Category = Category.TRANSACTIONAL
+    priority: int | None = None
+    allow_repeat: bool = False
     duplicates_removed: int = 0
     invalid: Sequence[object] = ()
 
 
-def cut_batches(recipients: Sequence[str]) -> list[Sequence[str]]:
-    """Recipients in groups of at most 1,000, order kept.
+def cut_chunks(recipients: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    """Recipients in groups of at most `size`, order kept.
 
-    >>> [len(batch) for batch in cut_batches(["+4670"] * 2001)]
+    >>> [len(chunk) for chunk in cut_chunks(["+4670"] * 2001, 1000)]
     [1000, 1000, 1]
     """
-    return [
-        recipients[start : start + MAX_BATCH_RECIPIENTS]
-        for start in range(0, len(recipients), MAX_BATCH_RECIPIENTS)
-    ]
+    for start in range(0, len(recipients), size):
+        yield recipients[start : start + size]
+
+
+def choose_chunk_size(*, parts: int, messages_per_second: float | None, ahead_s: float) -> int:
+    """How many recipients a batch may have: Sinch's limit, and no more than a few seconds' worth.
+
+    >>> choose_chunk_size(parts=1, messages_per_second=None, ahead_s=2)
+    1000
+    >>> choose_chunk_size(parts=3, messages_per_second=30, ahead_s=2)
+    20
+    """
+    if messages_per_second is None:
+        return MAX_BATCH_RECIPIENTS
+    return max(1, min(MAX_BATCH_RECIPIENTS, int(messages_per_second * ahead_s / parts)))
+
+
+def choose_priority(category: Category, recipients: int) -> int:
+    """1 to 9: a few transactional texts overtake many, and those overtake marketing.
+
+    >>> [choose_priority(Category(c), n) for c, n in
+    ...  (("transactional", 1), ("transactional", 5000), ("marketing", 1))]
+    [7, 5, 3]
+    """
+    if category is Category.MARKETING:
+        return 3
+    return 7 if recipients <= MAX_INLINE_RECIPIENTS else 5
+
+
+def make_reference(broadcast: str, chunk: int, start: int, level: int) -> str:
+    """A batch's client_reference: opaque, without personal data, the same whenever it is made.
+
+    A database restored from a backup cuts the same batches again, and Sinch's list then still
+    knows them by these references.
+
+    >>> make_reference("06eadcew01ykq3f2yhftk7dbp0", 0, 0, 0)
+    'cl-PLACE'
+    """
+    place = f"{broadcast}/{chunk}/{start}/{level}".encode()
+    return f"cl-{sha256(place).hexdigest()[:24]}"
 
 
 def select_parameters(parameters: Parameters, recipients: Sequence[str]) -> Parameters:

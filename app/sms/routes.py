@@ -1,26 +1,49 @@
-"""POST /api/broadcast."""
+"""Broadcasts over HTTP: create one, look at them, pause, resume and cancel."""
 
 from http import HTTPStatus
 from typing import Any
 
-from flask import current_app
+from flask import current_app, g, request
 
-from app.auth import SEND, require_api_key
+from app.auth import CONTROL, READ, READ_NUMBERS, SEND, require_api_key
 from app.openapi import API_KEY_SCHEME, Blueprint
 from app.rate_limit import rate_limited
-from app.sms.answers import make_answer
-from app.sms.planning import Broadcast
-from app.sms.schemas import (
+from app.sms import control, reading
+from app.sms.answer_schemas import (
     BroadcastAcceptedSchema,
     BroadcastFailedSchema,
+    BroadcastPageSchema,
     BroadcastRefusedSchema,
-    BroadcastSchema,
+    BroadcastRepeatedSchema,
+    BroadcastViewSchema,
+    MessagePageSchema,
 )
-from app.sms.sending import Sender
+from app.sms.answers import create_broadcast as answer_broadcast
+from app.sms.context import Context
+from app.sms.idempotency import read_key
+from app.sms.planning import Order
+from app.sms.query_schemas import BroadcastQuerySchema, MessageQuerySchema
+from app.sms.schemas import BroadcastSchema
+from app.sms.showing import show_messages, show_page, show_view
 
 blueprint = Blueprint(
     "sms", __name__, url_prefix="/api", description="Broadcasts: one text to many people."
 )
+
+_KEY_DOC = {
+    "in": "header",
+    "name": "Idempotency-Key",
+    "required": False,
+    "schema": {"type": "string", "maxLength": 255},
+    "description": "The same request with the same key again gets the same answer and sends "
+    "nothing; kept for 30 days.",
+}
+
+
+def the_context() -> Context:
+    """What the state machine stands on in this service."""
+    ctx: Context = current_app.extensions["clarion"]
+    return ctx
 
 
 @blueprint.route("/broadcast", methods=["POST"])
@@ -29,7 +52,9 @@ blueprint = Blueprint(
     HTTPStatus.FORBIDDEN,
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    HTTPStatus.UNPROCESSABLE_ENTITY,
     HTTPStatus.TOO_MANY_REQUESTS,
+    HTTPStatus.SERVICE_UNAVAILABLE,
 )
 @blueprint.described_errors(
     {HTTPStatus.BAD_REQUEST: "The request breaks a rule; nothing was sent."},
@@ -37,22 +62,110 @@ blueprint = Blueprint(
 )
 @blueprint.described_errors(
     {
-        HTTPStatus.BAD_GATEWAY: "Sinch refused, or only a part was sent; `batches` says which.",
-        HTTPStatus.SERVICE_UNAVAILABLE: "Sinch is busy or out of reach: nothing was sent; "
-        "Retry-After says when to send the same again.",
-        HTTPStatus.GATEWAY_TIMEOUT: "The texts may have been sent: look at Sinch before "
-        "sending them again.",
+        HTTPStatus.CONFLICT: "The same text has just gone to mostly the same people, or the first "
+        "request with this Idempotency-Key is still running.",
     },
+    BroadcastRepeatedSchema,
+)
+@blueprint.described_errors(
+    {HTTPStatus.BAD_GATEWAY: "Sinch refused; `status` says whether it is kept for later."},
     BroadcastFailedSchema,
 )
-@blueprint.doc(security=[{API_KEY_SCHEME: []}])
 @rate_limited
 @require_api_key(SEND)
-@blueprint.arguments(BroadcastSchema())  # an instance: made once, not at every request
-@blueprint.response(HTTPStatus.ACCEPTED, BroadcastAcceptedSchema())
-def create_broadcast(broadcast: Broadcast) -> dict[str, Any]:
-    """Send one text to up to 10,000 recipients."""
-    sender: Sender = current_app.extensions["sender"]
-    outcomes = sender.submit_within_budget(sender.make_batches(broadcast))
-    production: bool = current_app.config["PRODUCTION"]
-    return make_answer(broadcast, outcomes, production=production)
+# An instance: webargs would make one of a class for every request.
+@blueprint.arguments(BroadcastSchema())
+@blueprint.response(HTTPStatus.ACCEPTED, BroadcastAcceptedSchema)
+@blueprint.doc(security=[{API_KEY_SCHEME: []}], parameters=[_KEY_DOC])
+def create_broadcast(order: Order) -> tuple[dict[str, Any], HTTPStatus]:
+    """Send one text to one, a thousand or a million people."""
+    answer, status, more = answer_broadcast(
+        the_context(),
+        order,
+        client=g.client.name,
+        key=read_key(request.headers.get("Idempotency-Key"), g.get("body_hash", b"")),
+        production=current_app.config["PRODUCTION"],
+    )
+    if more:
+        current_app.extensions["nudge"]()
+    return answer, status
+
+
+@blueprint.route("/broadcasts", methods=["GET"])
+@blueprint.guarded_errors()
+@rate_limited
+@require_api_key(READ)
+@blueprint.arguments(BroadcastQuerySchema(), location="query")
+@blueprint.response(HTTPStatus.OK, BroadcastPageSchema)
+@blueprint.doc(security=[{API_KEY_SCHEME: []}])
+def list_broadcasts(query: dict[str, Any]) -> dict[str, Any]:
+    """Broadcasts, newest first."""
+    page = reading.list_broadcasts(the_context(), **query)
+    return show_page(page, production=current_app.config["PRODUCTION"])
+
+
+@blueprint.route("/broadcasts/<broadcast_id>", methods=["GET"])
+@blueprint.guarded_errors(HTTPStatus.NOT_FOUND)
+@rate_limited
+@require_api_key(READ)
+@blueprint.response(HTTPStatus.OK, BroadcastViewSchema)
+@blueprint.doc(security=[{API_KEY_SCHEME: []}])
+def show_broadcast(broadcast_id: str) -> dict[str, Any]:
+    """One broadcast, with counts that add up."""
+    return _show(broadcast_id)
+
+
+@blueprint.route("/broadcasts/<broadcast_id>/messages", methods=["GET"])
+@blueprint.guarded_errors(HTTPStatus.NOT_FOUND)
+@rate_limited
+@require_api_key(READ_NUMBERS)
+@blueprint.arguments(MessageQuerySchema(), location="query")
+@blueprint.response(HTTPStatus.OK, MessagePageSchema)
+@blueprint.doc(security=[{API_KEY_SCHEME: []}])
+def list_messages(query: dict[str, Any], broadcast_id: str) -> dict[str, Any]:
+    """A broadcast's recipients and where each stands."""
+    return show_messages(reading.list_messages(the_context(), broadcast_id, **query))
+
+
+@blueprint.route("/broadcasts/<broadcast_id>/pause", methods=["POST"])
+@blueprint.guarded_errors(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT)
+@rate_limited
+@require_api_key(CONTROL)
+@blueprint.response(HTTPStatus.OK, BroadcastViewSchema)
+@blueprint.doc(security=[{API_KEY_SCHEME: []}])
+def pause_broadcast(broadcast_id: str) -> dict[str, Any]:
+    """Hand nothing more of it to Sinch until it is resumed."""
+    control.pause_broadcast(the_context(), broadcast_id, actor=g.client.name)
+    return _show(broadcast_id)
+
+
+@blueprint.route("/broadcasts/<broadcast_id>/resume", methods=["POST"])
+@blueprint.guarded_errors(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT)
+@rate_limited
+@require_api_key(CONTROL)
+@blueprint.response(HTTPStatus.OK, BroadcastViewSchema)
+@blueprint.doc(security=[{API_KEY_SCHEME: []}])
+def resume_broadcast(broadcast_id: str) -> dict[str, Any]:
+    """Let one that is paused, stopped or late go on."""
+    control.resume_broadcast(the_context(), broadcast_id, actor=g.client.name)
+    current_app.extensions["nudge"]()
+    return _show(broadcast_id)
+
+
+@blueprint.route("/broadcasts/<broadcast_id>/cancel", methods=["POST"])
+@blueprint.guarded_errors(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT)
+@rate_limited
+@require_api_key(CONTROL)
+@blueprint.response(HTTPStatus.OK, BroadcastViewSchema)
+@blueprint.doc(security=[{API_KEY_SCHEME: []}])
+def cancel_broadcast(broadcast_id: str) -> dict[str, Any]:
+    """Send nothing more of it, and have Sinch stop what it has not handed on."""
+    control.cancel_broadcast(the_context(), broadcast_id, actor=g.client.name)
+    control.carry_out_wishes(the_context(), most=20)
+    current_app.extensions["nudge"]()
+    return _show(broadcast_id)
+
+
+def _show(broadcast_id: str) -> dict[str, Any]:
+    view = reading.view_broadcast(the_context(), broadcast_id)
+    return show_view(view, production=current_app.config["PRODUCTION"])

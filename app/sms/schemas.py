@@ -6,7 +6,7 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
 
-from app.errors import BadInput, ErrorSchema
+from app.errors import BadInput
 from app.phone import normalise_number, remove_duplicates, sort_entries
 from app.sinch.schemas import ReportMode
 from app.sms.fields import (
@@ -20,12 +20,13 @@ from app.sms.fields import (
 from app.sms.planning import (
     DEFAULT,
     MAX_TEXT_CHARACTERS,
-    Broadcast,
+    Order,
     PlaceholderError,
     check_placeholders,
     measure_messages,
     select_used,
 )
+from app.sms.states import Category
 
 # Sinch keeps a batch at most 3 days: https://developers.sinch.com/docs/sms/api-reference/
 MAX_LIFE = timedelta(days=3)
@@ -37,7 +38,7 @@ EXAMPLE_RECIPIENTS = ["+15551234567", "+46701234567"]
 
 
 class BroadcastSchema(Schema):
-    """One text to an audience.  `load` gives a Broadcast.
+    """One text to an audience.  `load` gives an Order.
 
     Raises BadInput with `invalid_numbers` when entries are not phone numbers, and marshmallow's
     ValidationError for every other fault.
@@ -99,6 +100,24 @@ class BroadcastSchema(Schema):
     skip_invalid = StrictBoolean(
         metadata={"description": "Leave invalid numbers out and list them, instead of refusing."}
     )
+    category = fields.Enum(
+        Category,
+        by_value=True,
+        metadata={"description": "What it is for; transactional when left out."},
+    )
+    priority = fields.Integer(
+        strict=True,
+        validate=validate.Range(1, 9),
+        metadata={
+            "description": "1 to 9, higher first. When left out: 7 for a transactional broadcast "
+            "of up to 1,000 recipients, 5 for a larger one, 3 for marketing."
+        },
+    )
+    allow_repeat = StrictBoolean(
+        metadata={
+            "description": "Send although the same text has just gone to mostly the same people."
+        }
+    )
 
     @validates_schema
     def check_times(self, data: Mapping[str, Any], **_: Any) -> None:
@@ -114,8 +133,8 @@ class BroadcastSchema(Schema):
             raise ValidationError("More than 3 days after the start.", "expire_at")
 
     @post_load
-    def make_broadcast(self, data: dict[str, Any], **_: Any) -> Broadcast:
-        """The Broadcast asked for."""
+    def make_order(self, data: dict[str, Any], **_: Any) -> Order:
+        """The order given."""
         entries = sort_entries(data["recipients"])
         if entries.invalid and not (data.get("skip_invalid") and entries.numbers):
             raise _refuse_numbers(entries.invalid)
@@ -129,7 +148,7 @@ class BroadcastSchema(Schema):
             raise ValidationError(f"{e}.", "message") from e
         if size.parts > data.get("max_parts", MAX_PARTS):
             raise ValidationError(f"The text takes {size.parts} parts.", "max_parts")
-        return Broadcast(
+        return Order(
             recipients=recipients,
             text=data["message"],
             size=size,
@@ -148,6 +167,9 @@ _PLAIN_FIELDS = (
     "reference",
     "flash",
     "max_parts",
+    "category",
+    "priority",
+    "allow_repeat",
 )
 
 
@@ -208,79 +230,3 @@ def _refuse_numbers(invalid: list[object]) -> BadInput:
         fields={"recipients": ["Holds entries that are not phone numbers in E.164."]},
         **facts,
     )
-
-
-class BroadcastAcceptedSchema(Schema):
-    """The answer when Sinch took every batch."""
-
-    message = fields.String(
-        required=True, metadata={"example": "SMS batch submitted successfully to Sinch."}
-    )
-    batch_id = fields.String(
-        required=True, metadata={"description": "Sinch's id of the first batch."}
-    )
-    batch_ids = fields.List(fields.String(), required=True)
-    recipients = fields.Integer(
-        required=True, metadata={"description": "Each counted once, invalid ones left out."}
-    )
-    parts_per_message = fields.Integer(
-        required=True, metadata={"description": "Of the longest message once filled."}
-    )
-    encoding = fields.String(
-        required=True, validate=validate.OneOf(["GSM-7", "UCS-2"]), metadata={"example": "GSM-7"}
-    )
-    duplicates_removed = fields.Integer(required=True)
-    reference = fields.String()
-    invalid_numbers = fields.List(
-        fields.Raw(), metadata={"description": "With skip_invalid: the first 100 left out."}
-    )
-    invalid_count = fields.Integer()
-
-
-class BroadcastRefusedSchema(ErrorSchema):
-    """The error when the request breaks a rule: nothing was sent."""
-
-    invalid_numbers = fields.List(
-        fields.Raw(), metadata={"description": "The first 100 entries that are not numbers."}
-    )
-    invalid_count = fields.Integer(metadata={"description": "How many there are."})
-
-
-class BatchOutcomeSchema(Schema):
-    """What became of one batch."""
-
-    status = fields.String(
-        required=True,
-        metadata={
-            "description": "accepted; rejected, misconfigured, busy, unreachable or not_tried "
-            "(nobody gets it); unknown (it may have been sent); duplicated (Sinch has it twice)."
-        },
-    )
-    client_reference = fields.String(
-        required=True, metadata={"description": "Under which Sinch's list would show it."}
-    )
-    batch_id = fields.String(required=True, allow_none=True)
-    recipients = fields.Integer(required=True)
-    numbers = fields.List(
-        fields.String(), metadata={"description": "Who, unless the batch was accepted."}
-    )
-
-
-class BroadcastFailedSchema(ErrorSchema):
-    """The error when Sinch did not take every batch: what became of each."""
-
-    batches = fields.List(fields.Nested(BatchOutcomeSchema), required=True)
-    batch_ids = fields.List(
-        fields.String(), required=True, metadata={"description": "Of the batches accepted."}
-    )
-    recipients = fields.Integer(required=True)
-    recipients_accepted = fields.Integer(required=True)
-    client_references = fields.List(
-        fields.String(), metadata={"description": "Of the batches whose outcome is unknown."}
-    )
-    details = fields.Dict(
-        metadata={"description": "Sinch's status, code and text, where they may be shown."}
-    )
-    reference = fields.String()
-    invalid_numbers = fields.List(fields.Raw())
-    invalid_count = fields.Integer()

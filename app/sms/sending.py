@@ -1,261 +1,347 @@
-"""Handing batches to Sinch: each at most once, and an honest word on each.
+"""One POST of a claimed batch, and what its answer makes of the batch.
 
-POST ─┬─ 2xx with an id ─────────────────────────────── ACCEPTED
-      ├─ never connected, 429 ── wait, again, in budget ─ UNREACHABLE, BUSY
-      ├─ 400, 413, 415, 422 ──────────────────────────── REJECTED
-      ├─ 401 to 405, 3xx ─────────────────────────────── MISCONFIGURED
-      └─ anything else, or 2xx without an id ── ask the list ─┬─ one ───── ACCEPTED
-                                                              ├─ several ─ DUPLICATED
-                                                              └─ none ──── UNKNOWN
+POST ─┬─ 2xx ───────────────────────────── ACCEPTED (without an id: the list is asked for it)
+      ├─ no byte left, 429 ─────────────── PENDING, and everybody waits
+      ├─ this payload refused ──────────── REJECTED, or halved until the bad number stands alone
+      ├─ everything refused ────────────── HELD, and nothing more is sent
+      └─ anything else ─────────────────── UNKNOWN, for `recovery` to find out
+
+Every move is a compare-and-swap on state and attempt: whoever comes late changes nothing.
 """
 
-import random
-import secrets
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from enum import StrEnum
+from datetime import timedelta
+from typing import Any
 
 from loguru import logger
+from sqlalchemy import Connection, Row, Update, select, update
+from sqlalchemy.exc import DBAPIError
 
-from app.sinch.client import SinchClient
+from app.failpoints import failpoints
 from app.sinch.errors import (
     SinchBusy,
-    SinchError,
     SinchMisconfigured,
     SinchOutcomeUnknown,
     SinchRefusal,
     SinchRejected,
     SinchUnreachable,
 )
-from app.sinch.schemas import Batch, OutgoingBatch
-from app.sms.planning import Broadcast, cut_batches, select_parameters
+from app.sinch.schemas import PreparedBatch
+from app.sms.claiming import Claim
+from app.sms.context import Context
+from app.sms.gates import (
+    close_busy,
+    close_circuit,
+    half_open_circuit,
+    open_busy,
+    open_circuit,
+    read_gates,
+)
+from app.sms.models import Attempt, Batch, Broadcast
+from app.sms.settling import has_open_batches, settle_broadcast, settle_in
+from app.sms.splitting import can_be_split, split_batch
+from app.sms.states import UNSENT, BatchState, BroadcastStatus, Outcome, Wish
 
-# With less time left than this a POST is not begun: its answer could not be waited for.
-MIN_POST_S = 1.0
-# Nor is a question with less than this.
-MIN_QUESTION_S = 0.1
-# A clock of ours that runs ahead must not hide a batch from the list.
-LOOKUP_MARGIN = timedelta(hours=1)
-MIN_WAIT_S = 0.2
-MAX_WAIT_S = 8.0
-
-
-class BatchStatus(StrEnum):
-    """What became of one batch at the time of the answer."""
-
-    ACCEPTED = "accepted"  # Sinch has it
-    REJECTED = "rejected"  # Sinch refuses this payload; nobody gets it
-    MISCONFIGURED = "misconfigured"  # Sinch refuses whatever we send; nobody gets it
-    BUSY = "busy"  # Sinch has too much to do; nobody gets it
-    UNREACHABLE = "unreachable"  # no connection was made; nobody gets it
-    NOT_TRIED = "not_tried"  # not begun, after another batch or for lack of time
-    UNKNOWN = "unknown"  # it may have been sent
-    DUPLICATED = "duplicated"  # Sinch has it more than once; somebody may get it twice
+_S = BatchState
+# From which the answer to our own attempt still counts.
+_AWAITING = (_S.SENDING, _S.UNKNOWN, _S.NEEDS_ATTENTION, _S.PENDING)
+_FIRST_RETRY_S = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BatchOutcome:
-    """One batch and what became of it.
+class Verdict:
+    """What one POST came to.
 
-    `refusal` is Sinch's answer for REJECTED, MISCONFIGURED and BUSY; `retry_after_s` how long to
-    wait before the same may be tried again, for BUSY and UNREACHABLE.
+    `sinch_id` may be None for ACCEPTED; `refusal` is Sinch's answer where it refused; `wish_s` how
+    long it wants us to wait; `everybody_waits` unless only this batch was late.
     """
 
-    status: BatchStatus
-    client_reference: str
-    recipients: Sequence[str]
-    batch_id: str | None = None
+    outcome: Outcome
+    sinch_id: str | None = None
     refusal: SinchRefusal | None = None
-    retry_after_s: float | None = None
-
-    @property
-    def stops_broadcast(self) -> bool:
-        """True when the batches behind this one had better not be begun."""
-        return self.status not in (BatchStatus.ACCEPTED, BatchStatus.REJECTED)
+    wish_s: float | None = None
+    everybody_waits: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sender:
-    """Hands batches to Sinch.  Times in seconds; clock, sleep and jitter are given for tests."""
-
-    sinch: SinchClient
-    default_sender: str
-    budget_s: float
-    lookup_waits_s: Sequence[float]
-    clock: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], None] = time.sleep
-    jitter: Callable[[float, float], float] = random.uniform
-
-    def make_batches(self, broadcast: Broadcast) -> list[OutgoingBatch]:
-        """The calls to Sinch that a broadcast takes, each under a reference of its own."""
-        return [
-            OutgoingBatch(
-                recipients=recipients,
-                text=broadcast.text,
-                sender=broadcast.sender or self.default_sender,
-                client_reference=make_reference(),
-                parameters=select_parameters(broadcast.parameters, recipients),
-                send_at=broadcast.send_at,
-                expire_at=broadcast.expire_at,
-                delivery_report=broadcast.delivery_report,
-                flash=broadcast.flash,
-                max_parts=broadcast.max_parts,
-            )
-            for recipients in cut_batches(broadcast.recipients)
-        ]
-
-    def submit_within_budget(self, batches: Sequence[OutgoingBatch]) -> list[BatchOutcome]:
-        """What became of each batch, all of them begun within one budget."""
-        deadline = self.clock() + self.budget_s
-        return list(self._submit_each(batches, lambda: deadline, stop=lambda: False))
-
-    def submit_patiently(
-        self, batches: Sequence[OutgoingBatch], *, stop: Callable[[], bool]
-    ) -> Iterator[BatchOutcome]:
-        """What became of each batch, as it happens, with a budget for each; none after `stop`."""
-        return self._submit_each(batches, lambda: self.clock() + self.budget_s, stop=stop)
-
-    def _submit_each(
-        self,
-        batches: Sequence[OutgoingBatch],
-        next_deadline: Callable[[], float],
-        *,
-        stop: Callable[[], bool],
-    ) -> Iterator[BatchOutcome]:
-        stopped = False
-        for batch in batches:
-            deadline = next_deadline()
-            if stopped or stop() or deadline - self.clock() < MIN_POST_S:
-                yield _conclude(batch, BatchStatus.NOT_TRIED)
-                continue
-            outcome = self._submit_safely(batch, deadline)
-            stopped = outcome.stops_broadcast
-            yield outcome
-
-    def _submit_safely(self, batch: OutgoingBatch, deadline: float) -> BatchOutcome:
-        """The outcome whatever happens: an error of ours must not hide the batches before."""
-        try:
-            return self._submit(batch, deadline)
-        except Exception:
-            bound = logger.bind(client_reference=batch.client_reference)
-            bound.exception("unexpected error while sending: the batch may have been sent")
-            return _conclude(batch, BatchStatus.UNKNOWN)
-
-    def _submit(self, batch: OutgoingBatch, deadline: float) -> BatchOutcome:
-        """Try until Sinch decides, or until waiting once more would pass the deadline."""
-        for attempt in range(1, 1_000):
-            outcome = self._post(batch, deadline)
-            if outcome.status not in (BatchStatus.BUSY, BatchStatus.UNREACHABLE):
-                break
-            left_s = deadline - self.clock() - MIN_POST_S
-            wait_s = self._choose_wait(outcome, attempt, left_s)
-            if wait_s > left_s:
-                break
-            self.sleep(wait_s)
-        return outcome
-
-    def _choose_wait(self, outcome: BatchOutcome, attempt: int, left_s: float) -> float:
-        """Sinch's wish, else full jitter under a doubling ceiling; never a busy loop.
-
-        A wait of our own fits into what is left, as long as that is worth a try.
-        """
-        if outcome.status is BatchStatus.BUSY and outcome.retry_after_s is not None:
-            return max(outcome.retry_after_s, MIN_WAIT_S)
-        ceiling_s = min(MAX_WAIT_S, 0.5 * 2**attempt, left_s)
-        return self.jitter(MIN_WAIT_S, max(MIN_WAIT_S, ceiling_s))
-
-    def _post(self, batch: OutgoingBatch, deadline: float) -> BatchOutcome:
-        try:
-            sent = self.sinch.send_batch(batch, within_s=deadline - self.clock())
-        except SinchUnreachable:
-            return _conclude(batch, BatchStatus.UNREACHABLE)
-        except SinchBusy as e:
-            return _conclude(batch, BatchStatus.BUSY, refusal=e, retry_after_s=e.retry_after_s)
-        except SinchRejected as e:
-            return _conclude(batch, BatchStatus.REJECTED, refusal=e)
-        except SinchMisconfigured as e:
-            logger.bind(status=e.status, code=e.code).error("sinch refuses our configuration")
-            return _conclude(batch, BatchStatus.MISCONFIGURED, refusal=e)
-        except SinchOutcomeUnknown:
-            return self._look_up(batch)
-        if sent.id is None:
-            return self._look_up(batch)
-        return _conclude(batch, BatchStatus.ACCEPTED, batch_id=sent.id)
-
-    def _look_up(self, batch: OutgoingBatch) -> BatchOutcome:
-        """Ask Sinch's list a few times whether it has the batch; never send it again."""
-        deadline = self.clock() + sum(self.lookup_waits_s) + 1.0
-        for wait_s in self.lookup_waits_s:
-            self.sleep(wait_s)
-            found = self._list(batch, deadline)
-            if found:
-                return self._witness(batch, found, deadline)
-        bound = logger.bind(
-            client_reference=batch.client_reference, recipients=len(batch.recipients)
-        )
-        bound.error("batch outcome unknown: it may have been sent")
-        return _conclude(batch, BatchStatus.UNKNOWN)
-
-    def _witness(
-        self, batch: OutgoingBatch, found: Sequence[Batch], deadline: float
-    ) -> BatchOutcome:
-        """What the list proves: taken, unless it shows something else than was sent."""
-        bound = logger.bind(client_reference=batch.client_reference, found=len(found))
-        if any(each.canceled or set(each.recipients) != set(batch.recipients) for each in found):
-            bound.error("sinch has this batch otherwise than it was sent")
-            return _conclude(batch, BatchStatus.UNKNOWN, batch_id=found[-1].id)
-        oldest, surplus = found[-1], found[:-1]  # the list is newest first
-        if surplus:
-            bound.error("sinch has this batch more than once")
-            self._cancel(surplus, deadline)
-            return _conclude(batch, BatchStatus.DUPLICATED, batch_id=oldest.id)
-        bound.info("batch found at sinch")
-        return _conclude(batch, BatchStatus.ACCEPTED, batch_id=oldest.id)
-
-    def _cancel(self, surplus: Sequence[Batch], deadline: float) -> None:
-        """Cancel what can still be cancelled; what is already on its way cannot."""
-        for each in surplus:
-            left_s = deadline - self.clock()
-            if left_s < MIN_QUESTION_S:
-                return
-            with suppress(SinchError):
-                self.sinch.cancel_batch(each.id, within_s=left_s)
-
-    def _list(self, batch: OutgoingBatch, deadline: float) -> list[Batch]:
-        left_s = deadline - self.clock()
-        if left_s < MIN_QUESTION_S:
-            return []
-        try:
-            return self.sinch.list_batches(
-                client_reference=batch.client_reference,
-                created_after=datetime.now(UTC) - LOOKUP_MARGIN,
-                within_s=left_s,
-            )
-        except SinchError:
-            return []  # a question without an answer says nothing; it is logged where it was asked
+def submit_batch(ctx: Context, claim: Claim, *, within_s: float | None = None) -> Verdict:
+    """Post a claimed batch and record what became of it."""
+    verdict = post_batch(ctx, claim, within_s=within_s)
+    failpoints.reach("C5")
+    record_patiently(ctx, claim, verdict)
+    failpoints.reach("C6")
+    return verdict
 
 
-def make_reference() -> str:
-    """A new client_reference: opaque, unique, 27 characters, without personal data."""
-    return f"cl-{secrets.token_hex(12)}"
+def post_batch(ctx: Context, claim: Claim, *, within_s: float | None = None) -> Verdict:
+    """The one POST; its answer is waited for `within_s`, by default as long as Sinch may take.
 
-
-def _conclude(
-    batch: OutgoingBatch,
-    status: BatchStatus,
-    *,
-    batch_id: str | None = None,
-    refusal: SinchRefusal | None = None,
-    retry_after_s: float | None = None,
-) -> BatchOutcome:
-    return BatchOutcome(
-        status=status,
-        client_reference=batch.client_reference,
-        recipients=batch.recipients,
-        batch_id=batch_id,
-        refusal=refusal,
-        retry_after_s=retry_after_s,
+    Who claimed too long ago, a process that was frozen, does not begin: its lease may be over.
+    """
+    prepared = PreparedBatch(
+        client_reference=claim.reference, recipients=claim.size, body=claim.body
     )
+    begin_within_s = claim.claimed_at + ctx.rules.first_byte_within_s - ctx.clock.monotonic()
+    if begin_within_s <= 0:
+        return Verdict(outcome=Outcome.NOT_SENT, everybody_waits=False)
+    try:
+        sent = ctx.sinch.send_prepared(prepared, within_s=within_s, begin_within_s=begin_within_s)
+    except SinchBusy as e:
+        return Verdict(outcome=Outcome.NOT_SENT, refusal=e, wish_s=e.retry_after_s)
+    except SinchUnreachable:
+        return Verdict(outcome=Outcome.NOT_SENT)
+    except SinchRejected as e:
+        return Verdict(outcome=Outcome.REJECTED, refusal=e)
+    except SinchMisconfigured as e:
+        return Verdict(outcome=Outcome.HELD, refusal=e)
+    except SinchOutcomeUnknown:
+        return Verdict(outcome=Outcome.UNKNOWN)
+    except Exception:
+        bound = logger.bind(client_reference=claim.reference)
+        bound.exception("unexpected error while sending: the batch may have been sent")
+        return Verdict(outcome=Outcome.UNKNOWN)
+    return Verdict(outcome=Outcome.ACCEPTED, sinch_id=sent.id)
+
+
+def record_patiently(ctx: Context, claim: Claim, verdict: Verdict) -> None:
+    """Record a verdict, however long the database refuses, up to `commit_retry_s`.
+
+    Beyond that the batch stays claimed until its lease is over, and is then UNKNOWN.
+    """
+    deadline = ctx.clock.monotonic() + ctx.rules.commit_retry_s
+    wait_s = _FIRST_RETRY_S
+    while True:
+        try:
+            return record_verdict(ctx, claim, verdict)
+        except DBAPIError:
+            bound = logger.bind(client_reference=claim.reference, outcome=verdict.outcome.value)
+            if ctx.clock.monotonic() + wait_s > deadline:
+                bound.error("the database does not take a verdict: the batch becomes unknown")
+                return None
+            bound.warning("the database does not take a verdict: trying again")
+            ctx.clock.sleep(wait_s)
+            wait_s = min(2 * wait_s, 2.0)
+
+
+def record_verdict(ctx: Context, claim: Claim, verdict: Verdict) -> None:
+    """Move the batch as the verdict says, once, and note it in the ledger."""
+    with ctx.db.write() as tx:
+        status = _hold_status(tx, claim.broadcast_id)
+        _end_attempt(tx, ctx, claim, verdict)
+        _RECORDERS[verdict.outcome](tx, ctx, claim, verdict, status)
+        if status is BroadcastStatus.CANCELLED:
+            withdraw(tx, claim.broadcast_id)
+        ended = not has_open_batches(tx, claim.broadcast_id)
+        if ended and ctx.db.is_sqlite:
+            settle_in(tx, ctx, claim.broadcast_id)
+        failpoints.reach("C9")
+    if ended and not ctx.db.is_sqlite:
+        # In a transaction of its own: two that both hold the broadcast could not both change it.
+        settle_broadcast(ctx, claim.broadcast_id)
+
+
+def _hold_status(tx: Connection, broadcast_id: int) -> BroadcastStatus:
+    """The broadcast's status, which nobody changes before this transaction ends."""
+    query = select(Broadcast.status).where(Broadcast.id == broadcast_id)
+    return tx.execute(query.with_for_update(read=True)).scalar_one()
+
+
+def _end_attempt(tx: Connection, ctx: Context, claim: Claim, verdict: Verdict) -> None:
+    tx.execute(
+        update(Attempt)
+        .where(Attempt.batch_id == claim.batch_id, Attempt.number == claim.attempt)
+        .values(
+            ended_at=ctx.now(),
+            outcome=verdict.outcome,
+            http_status=verdict.refusal.status if verdict.refusal else None,
+        )
+    )
+
+
+def _swap(claim: Claim, *states: BatchState) -> Update:
+    """The start of a compare-and-swap on the batch as it was claimed."""
+    return update(Batch).where(
+        Batch.id == claim.batch_id, Batch.attempt == claim.attempt, Batch.state.in_(states)
+    )
+
+
+def _record_accepted(
+    tx: Connection, ctx: Context, claim: Claim, verdict: Verdict, status: BroadcastStatus
+) -> None:
+    first_ask = ctx.later(ctx.rules.ask_after_s[0]) if verdict.sinch_id is None else None
+    swapped = tx.execute(
+        _swap(claim, *_AWAITING).values(
+            state=_S.ACCEPTED,
+            sinch_id=verdict.sinch_id,
+            lease_until=None,
+            not_before=None,
+            unknown_at=None,
+            attention=None,
+            next_ask_at=first_ask,
+            wish=Wish.WANTED if status is BroadcastStatus.CANCELLED else None,
+        )
+    )
+    if swapped.rowcount != 1:
+        _tell_late_acceptance(tx, claim, verdict)
+    if claim.after_busy:
+        open_busy(tx)
+    if claim.on_trial:
+        release_held(tx)
+
+
+def _tell_late_acceptance(tx: Connection, claim: Claim, verdict: Verdict) -> None:
+    """An attempt was taken that nobody waited for any more: found meanwhile, or sent again."""
+    row = tx.execute(select(Batch.__table__).where(Batch.id == claim.batch_id)).one()
+    known = row.state is _S.ACCEPTED and verdict.sinch_id in (None, row.sinch_id)
+    if row.state is _S.ACCEPTED and row.sinch_id is None and verdict.sinch_id:
+        ids = update(Batch).where(Batch.id == row.id, Batch.sinch_id.is_(None))
+        tx.execute(ids.values(sinch_id=verdict.sinch_id, next_ask_at=None))
+        known = True
+    if not known:
+        bound = logger.bind(client_reference=claim.reference, state=row.state.value)
+        bound.error("sinch took an attempt that was no longer waited for")
+
+
+def _record_not_sent(
+    tx: Connection, ctx: Context, claim: Claim, verdict: Verdict, status: BroadcastStatus
+) -> None:
+    values: dict[str, Any] = {"state": _S.PENDING, "lease_until": None}
+    swapped = tx.execute(_swap(claim, _S.SENDING).values(values))
+    if swapped.rowcount != 1:
+        return
+    now = ctx.now()
+    if verdict.everybody_waits:
+        until_at = close_busy(tx, ctx.rules, now=now, wish_s=verdict.wish_s, draw=ctx.draw)
+        wait_s = round((until_at - now).total_seconds(), 1)
+        logger.bind(wait_s=wait_s).warning("sinch is busy or out of reach: sending waits")
+    _end_trial(tx, ctx, claim)
+
+
+def _record_held(
+    tx: Connection, ctx: Context, claim: Claim, verdict: Verdict, status: BroadcastStatus
+) -> None:
+    swapped = tx.execute(_swap(claim, _S.SENDING).values(state=_S.HELD, lease_until=None))
+    _keep_refusal(tx, claim, verdict)
+    if swapped.rowcount != 1:
+        return
+    now, refusal = ctx.now(), describe_refusal(verdict)
+    gates = read_gates(tx, ctx.rules, now)
+    # Batches that were under way when it opened do not make the next probe later.
+    if gates.circuit is None or claim.on_trial:
+        open_circuit(tx, gates, ctx.rules, now=now, refusal=refusal)
+        bound = logger.bind(status=refusal.get("status"), code=refusal.get("code"))
+        bound.error("sinch refuses our configuration: all sending stops")
+
+
+def _record_rejected(
+    tx: Connection, ctx: Context, claim: Claim, verdict: Verdict, status: BroadcastStatus
+) -> None:
+    _keep_refusal(tx, claim, verdict)
+    batch = tx.execute(select(Batch.__table__).where(Batch.id == claim.batch_id)).one()
+    halves = can_be_split(batch, verdict.refusal)
+    ending = {"state": _S.SPLIT if halves else _S.REJECTED, "lease_until": None}
+    swapped = tx.execute(_swap(claim, _S.SENDING).values(ending))
+    if swapped.rowcount == 1 and halves:
+        split_batch(tx, batch)
+    if swapped.rowcount == 1:
+        bound = logger.bind(client_reference=claim.reference, recipients=claim.size)
+        bound.bind(halved=halves).warning("sinch refuses a batch")
+    if claim.after_busy:
+        open_busy(tx)
+    if claim.on_trial:
+        release_held(tx)
+
+
+def _record_unknown(
+    tx: Connection, ctx: Context, claim: Claim, verdict: Verdict, status: BroadcastStatus
+) -> None:
+    swapped = tx.execute(
+        _swap(claim, _S.SENDING).values(
+            state=_S.UNKNOWN,
+            lease_until=None,
+            unknown_at=ctx.now(),
+            next_ask_at=ctx.later(ctx.rules.ask_after_s[0]),
+        )
+    )
+    if swapped.rowcount == 1:
+        bound = logger.bind(client_reference=claim.reference, recipients=claim.size)
+        bound.warning("batch outcome unknown: sinch will be asked")
+    _end_trial(tx, ctx, claim)
+
+
+_RECORDERS = {
+    Outcome.ACCEPTED: _record_accepted,
+    Outcome.NOT_SENT: _record_not_sent,
+    Outcome.HELD: _record_held,
+    Outcome.REJECTED: _record_rejected,
+    Outcome.UNKNOWN: _record_unknown,
+}
+
+
+def describe_refusal(verdict: Verdict) -> dict[str, Any]:
+    """Sinch's words as they are kept: status, and code and text where it gave any."""
+    refusal = verdict.refusal
+    if refusal is None:
+        return {}
+    told = {"status": refusal.status, "code": refusal.code, "text": refusal.text}
+    return {name: value for name, value in told.items() if value is not None}
+
+
+def _keep_refusal(tx: Connection, claim: Claim, verdict: Verdict) -> None:
+    refusal = describe_refusal(verdict)
+    held = isinstance(verdict.refusal, SinchMisconfigured)
+    values = {"refusal": {**refusal, "everything": held}}
+    tx.execute(update(Broadcast).where(Broadcast.id == claim.broadcast_id).values(values))
+
+
+def _end_trial(tx: Connection, ctx: Context, claim: Claim) -> None:
+    """A trial that neither went through nor was refused: another may try."""
+    if claim.on_trial:
+        half_open_circuit(tx, read_gates(tx, ctx.rules, ctx.now()))
+
+
+def release_held(tx: Connection) -> None:
+    """Sinch takes our calls again: close the circuit, and let go what was held."""
+    close_circuit(tx)
+    held = update(Batch).where(Batch.state == _S.HELD)
+    tx.execute(held.values(state=_S.PENDING, not_before=None))
+    logger.info("sinch takes our calls again: sending goes on")
+
+
+def withdraw(tx: Connection, broadcast_id: int) -> int:
+    """Cancel what of a broadcast has not been handed to Sinch; how many batches."""
+    unsent = update(Batch).where(Batch.broadcast_id == broadcast_id, Batch.state.in_(UNSENT))
+    return tx.execute(unsent.values(state=_S.CANCELLED, not_before=None)).rowcount
+
+
+def expire_leases(ctx: Context) -> int:
+    """Batches whose worker did not come back become UNKNOWN; how many."""
+    now = ctx.now()
+    overdue = [Batch.state == _S.SENDING, Batch.lease_until <= now]
+    with ctx.db.read() as tx:
+        if tx.execute(select(Batch.id).where(*overdue).limit(1)).first() is None:
+            return 0
+    with ctx.db.write() as tx:
+        rows: list[Row[Any]] = list(
+            tx.execute(
+                update(Batch)
+                .where(*overdue)
+                .values(
+                    state=_S.UNKNOWN,
+                    lease_until=None,
+                    unknown_at=now,
+                    next_ask_at=now + timedelta(seconds=ctx.rules.ask_after_s[0]),
+                )
+                .returning(Batch.id, Batch.attempt, Batch.client_reference)
+            )
+        )
+        for row in rows:
+            attempt = update(Attempt).where(
+                Attempt.batch_id == row.id,
+                Attempt.number == row.attempt,
+                Attempt.outcome.is_(None),
+            )
+            tx.execute(attempt.values(outcome=Outcome.UNKNOWN))
+    for row in rows:
+        bound = logger.bind(client_reference=row.client_reference)
+        bound.warning("a worker did not come back: its batch may have been sent")
+    return len(rows)

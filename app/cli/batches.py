@@ -1,0 +1,69 @@
+"""`flask batches`: what an operator has to look at.  `flask circuit`: when all is refused."""
+
+import click
+from flask.cli import AppGroup
+
+from app.cli.broadcasts import refuse
+from app.cli.db import name_operator, the_context
+from app.errors import ClarionError
+from app.sms.attention import Decision, find_attention, resolve_batch
+from app.sms.circuit import close_circuit_by_hand
+from app.sms.gates import read_gates
+
+batches = AppGroup("batches", help="Batches of which nobody knows whether they were sent.")
+circuit = AppGroup("circuit", help="The circuit that opens when Sinch refuses everything.")
+
+
+@batches.command("attention")
+def attention() -> None:
+    """The batches that wait for a decision, a line each."""
+    rows = find_attention(the_context())
+    for row in rows:
+        click.echo(
+            f"{row.client_reference}  {row.attention.value:<10} {row.size:>5} recipients  since "
+            f"{row.unknown_at:%Y-%m-%d %H:%M} UTC  broadcast {row.public_id}"
+        )
+    click.echo(f"{len(rows)} batches need a decision." if rows else "Nothing needs a decision.")
+
+
+@batches.command("resolve")
+@click.argument("reference")
+@click.option(
+    "--as",
+    "decision",
+    required=True,
+    type=click.Choice([each.value for each in Decision]),
+    help="mark_sent: it went out. resend: post it again, accepting that its recipients may get "
+    "the text twice. give_up: leave it.",
+)
+@click.option("--note", required=True, help="Why; kept in the audit log.")
+def resolve(reference: str, decision: str, note: str) -> None:
+    """Decide about a batch; REFERENCE is what `attention` shows."""
+    ctx = the_context()
+    try:
+        state = resolve_batch(ctx, reference, Decision(decision), actor=name_operator(), note=note)
+    except ClarionError as e:
+        raise refuse(e) from e
+    click.echo(f"{reference}: {state.value}")
+
+
+@circuit.command("show")
+def show_circuit() -> None:
+    """Whether sending is stopped, since when and why."""
+    ctx = the_context()
+    with ctx.db.read() as tx:
+        gates = read_gates(tx, ctx.rules, ctx.now())
+    if gates.circuit is None:
+        click.echo("closed: Sinch takes our calls")
+        return
+    facts = gates.circuit
+    click.echo(
+        f"open since {facts.get('since')}: HTTP {facts.get('status')} {facts.get('code', '')}"
+    )
+
+
+@circuit.command("close")
+def close_circuit() -> None:
+    """Tell that what Sinch refused is mended: sending goes on at once."""
+    closed = close_circuit_by_hand(the_context(), actor=name_operator())
+    click.echo("closed" if closed else "was closed already")

@@ -1,0 +1,66 @@
+"""`flask db`: the database's tables, and whose it is."""
+
+import getpass
+
+import click
+from alembic.util import CommandError
+from flask import current_app
+from flask.cli import AppGroup
+
+from app.db.schema import adopt_database, check_schema, upgrade_database
+from app.sms.context import Context
+from app.sms.restoring import mark_restored
+
+db = AppGroup("db", help="The database: migrate it, check it, tell that it was restored.")
+
+
+def the_context() -> Context:
+    """What the state machine stands on."""
+    ctx: Context = current_app.extensions["clarion"]
+    return ctx
+
+
+def name_operator() -> str:
+    """Who gives a command, for the audit log."""
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (KeyError, OSError):
+        return "cli"
+
+
+@db.command("upgrade")
+def upgrade() -> None:
+    """Bring the tables up to date; safe to repeat, and to run while the service runs."""
+    ctx = the_context()
+    upgrade_database(ctx.db, instance_id=ctx.instance_id)
+    click.echo("The database is up to date.")
+
+
+@db.command("check")
+def check() -> None:
+    """Exit with 1 when the tables are not as the program wants them."""
+    try:
+        check_schema(the_context().db)
+    except CommandError as e:
+        raise click.ClickException(str(e)) from e
+    click.echo("The tables are as the program wants them.")
+
+
+@db.command("adopt")
+@click.confirmation_option(prompt="Is the instance this database belonged to gone for good?")
+def adopt() -> None:
+    """Make a database ours that belonged to another instance."""
+    ctx = the_context()
+    adopt_database(ctx.db, instance_id=ctx.instance_id)
+    click.echo("The database belongs to this instance now.")
+
+
+@db.command("restored")
+def restored() -> None:
+    """Tell that the database came back from a backup, before anything is started on it.
+
+    What was not finished then may have been sent since: nothing is sent until Sinch has been asked
+    about every such batch, and what Sinch does not show waits for `flask batches attention`.
+    """
+    in_doubt = mark_restored(the_context(), actor=name_operator())
+    click.echo(f"Restore mode: {in_doubt} batches are in doubt, Sinch is asked about each.")

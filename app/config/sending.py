@@ -1,0 +1,92 @@
+"""How fast, how long and how often: the rules the state machine sends by."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from app.config.values import ConfigError, read_int, read_number, read_seconds, read_waits
+
+# One more second goes to the last question: 25 in all, where routers give up at 30.
+_MAX_PATIENCE_S = 24.0
+_MIN_BUDGET_S = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendingRules:
+    """Times in seconds unless they say otherwise; the failure model gives the defaults."""
+
+    # Within a request
+    budget_s: float = 20.0
+    lookup_waits_s: tuple[float, ...] = (0.3, 0.7, 1.0, 1.5)
+    # Claims
+    lease_s: float = 120.0
+    first_byte_within_s: float = 10.0
+    sweep_every_s: float = 15.0
+    # What is not known
+    ask_after_s: tuple[float, ...] = (5, 15, 30, 60, 120, 300, 600, 900)
+    ask_later_every_s: float = 3600.0
+    absent_after_s: float = 900.0
+    absent_lists: int = 5
+    absent_recent_s: float = 300.0
+    unreadable_after_s: float = 1800.0
+    # What holds all sending back
+    retry_wait_max_s: float = 60.0
+    probe_every_s: float = 30.0
+    messages_per_second: float | None = None
+    pace_ahead_s: float = 2.0
+    # A broadcast's life
+    expire_after_s: float = 86_400.0
+    max_start_delay_s: float = 3600.0
+    repeat_window_s: float = 86_400.0
+    repeat_share: float = 0.5
+    idempotency_kept_s: float = 30 * 86_400.0
+    # What may be kept waiting
+    commit_retry_s: float = 20.0
+
+    @property
+    def lease(self) -> timedelta:
+        return timedelta(seconds=self.lease_s)
+
+
+def read_sending_rules(environ: Mapping[str, str]) -> SendingRules:
+    """The rules, with the failure model's values where nothing is set."""
+    default = SendingRules()
+    rules = SendingRules(
+        budget_s=read_seconds(environ, "SEND_BUDGET_S", default.budget_s),
+        lookup_waits_s=read_waits(environ, "LOOKUP_WAITS_S", default.lookup_waits_s),
+        lease_s=read_seconds(environ, "LEASE_S", default.lease_s),
+        first_byte_within_s=read_seconds(
+            environ, "FIRST_BYTE_WITHIN_S", default.first_byte_within_s
+        ),
+        sweep_every_s=read_seconds(environ, "SWEEP_EVERY_S", default.sweep_every_s),
+        ask_after_s=read_waits(environ, "ASK_AFTER_S", default.ask_after_s),
+        ask_later_every_s=read_seconds(environ, "ASK_LATER_EVERY_S", default.ask_later_every_s),
+        absent_after_s=read_seconds(environ, "ABSENT_AFTER_S", default.absent_after_s),
+        absent_recent_s=read_seconds(environ, "ABSENT_RECENT_S", default.absent_recent_s),
+        unreadable_after_s=read_seconds(environ, "UNREADABLE_AFTER_S", default.unreadable_after_s),
+        retry_wait_max_s=read_seconds(environ, "RETRY_WAIT_MAX_S", default.retry_wait_max_s),
+        probe_every_s=read_seconds(environ, "PROBE_EVERY_S", default.probe_every_s),
+        messages_per_second=read_number(
+            environ, "SINCH_MESSAGES_PER_SECOND", lowest=0.1, highest=100_000
+        ),
+        expire_after_s=read_seconds(environ, "EXPIRE_AFTER_S", default.expire_after_s),
+        max_start_delay_s=read_seconds(environ, "MAX_START_DELAY_S", default.max_start_delay_s),
+        repeat_window_s=read_seconds(environ, "REPEAT_WINDOW_S", default.repeat_window_s),
+        repeat_share=read_int(environ, "REPEAT_PERCENT", 50, lowest=1, highest=100) / 100,
+    )
+    _refuse_unsafe(rules)
+    return rules
+
+
+def _refuse_unsafe(rules: SendingRules) -> None:
+    if rules.budget_s < _MIN_BUDGET_S:
+        raise ConfigError(f"SEND_BUDGET_S must be at least {_MIN_BUDGET_S:g} seconds")
+    if rules.budget_s + sum(rules.lookup_waits_s) > _MAX_PATIENCE_S:
+        raise ConfigError(
+            f"SEND_BUDGET_S and LOOKUP_WAITS_S must be {_MAX_PATIENCE_S:g} seconds together at "
+            "most, or a router gives up before we answer"
+        )
+    if list(rules.ask_after_s) != sorted(rules.ask_after_s):
+        raise ConfigError("ASK_AFTER_S must grow from one question to the next")
+    if rules.expire_after_s > 3 * 86_400:
+        raise ConfigError("EXPIRE_AFTER_S must be 3 days at most, as long as Sinch keeps a batch")

@@ -1,0 +1,99 @@
+"""Where things are kept and who works them off: database, broker, background."""
+
+import re
+from collections.abc import Mapping
+from enum import StrEnum
+from hashlib import sha256
+from urllib.parse import urlsplit
+
+from app.config.values import AppEnv, ConfigError
+
+DEFAULT_DATABASE_URL = "sqlite:///clarion.db"
+_BROKERS = ("redis", "rediss", "amqp", "amqps", "sqs")
+
+
+class Background(StrEnum):
+    """What works off broadcasts behind the requests."""
+
+    THREADS = "threads"  # of the web process
+    CELERY = "celery"  # workers and beat
+
+
+def read_database_url(environ: Mapping[str, str]) -> str:
+    """DATABASE_URL as SQLAlchemy wants it.  It may hold a password: an error does not quote it."""
+    value = environ.get("DATABASE_URL", "").strip() or DEFAULT_DATABASE_URL
+    if re.fullmatch(r"sqlite:///[^?]+", value) and ":memory:" not in value:
+        return value
+    postgres = re.fullmatch(r"postgres(?:ql)?(?:\+psycopg)?://(.+)", value)
+    if not postgres:
+        raise ConfigError(
+            "DATABASE_URL must read like postgresql://user:password@host/name or sqlite:///file"
+        )
+    return f"postgresql+psycopg://{postgres[1]}"
+
+
+def read_redis_url(environ: Mapping[str, str]) -> str | None:
+    """REDIS_URL, which may hold a password: an error does not quote it."""
+    value = environ.get("REDIS_URL", "").strip()
+    if not value:
+        return None
+    if not _is_server(value, ("redis", "rediss")):
+        raise ConfigError("REDIS_URL must read like redis://host:6379/0, or rediss:// over TLS")
+    return value
+
+
+def read_broker_url(environ: Mapping[str, str]) -> str | None:
+    """CELERY_BROKER_URL, else REDIS_URL."""
+    value = environ.get("CELERY_BROKER_URL", "").strip()
+    if not value:
+        return read_redis_url(environ)
+    if value.startswith("sqs://") or _is_server(value, _BROKERS):
+        return value
+    raise ConfigError(
+        "CELERY_BROKER_URL must be a redis://, rediss://, amqp://, amqps:// or sqs://"
+    )
+
+
+def read_background(environ: Mapping[str, str]) -> Background:
+    """BACKGROUND; Celery where it has a broker, else threads."""
+    value = environ.get("BACKGROUND", "").strip().lower()
+    broker = read_broker_url(environ)
+    if not value:
+        return Background.CELERY if broker else Background.THREADS
+    if value not in list(Background):
+        raise ConfigError("set BACKGROUND to threads or celery")
+    if value == Background.CELERY and not broker:
+        raise ConfigError("BACKGROUND=celery needs a broker: set REDIS_URL or CELERY_BROKER_URL")
+    return Background(value)
+
+
+def read_instance_id(environ: Mapping[str, str]) -> str:
+    """INSTANCE_ID; unset, one that follows from the Sinch plan and SECRET_KEY."""
+    value = environ.get("INSTANCE_ID", "").strip()
+    if value and not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", value):
+        raise ConfigError("INSTANCE_ID must be 1 to 64 letters, digits, '.', '_' or '-'")
+    if value:
+        return value
+    plan, secret = environ.get("SINCH_SERVICE_PLAN_ID", ""), environ.get("SECRET_KEY", "")
+    digest = sha256("\n".join((plan.strip(), secret.strip())).encode()).hexdigest()
+    return f"derived-{digest[:16]}"
+
+
+def read_failpoint(environ: Mapping[str, str], env: AppEnv) -> tuple[str, int] | None:
+    """FAILPOINT `name:count`, in the test environment only."""
+    value = environ.get("FAILPOINT", "").strip()
+    if not value:
+        return None
+    named = re.fullmatch(r"([A-Za-z0-9_]+):([1-9][0-9]{0,5})", value)
+    if env is not AppEnv.TEST or not named:
+        raise ConfigError("FAILPOINT is name:count, and for APP_ENV=test alone")
+    return named[1], int(named[2])
+
+
+def _is_server(value: str, schemes: tuple[str, ...]) -> bool:
+    try:
+        parts = urlsplit(value)
+        _ = parts.port  # raises for one that is none
+        return bool(parts.scheme in schemes and parts.hostname)
+    except ValueError:
+        return False

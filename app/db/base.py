@@ -1,0 +1,35 @@
+"""What all tables have in common, and the facts on the database itself."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON, MetaData, String, Text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from app.db.types import UtcTime
+
+
+class Base(DeclarativeBase):
+    """All tables of the service."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {  # noqa: RUF012 (SQLAlchemy's own convention)
+        datetime: UtcTime(),
+        dict[str, Any]: JSON(none_as_null=True),
+    }
+
+
+class Fact(Base):
+    """One fact on the database itself, such as whose it is."""
+
+    __tablename__ = "facts"
+
+    name: Mapped[str] = mapped_column(String(32), primary_key=True)
+    value: Mapped[str] = mapped_column(Text)

@@ -1,0 +1,98 @@
+"""One database: how it is opened, and the only two ways to use it."""
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import make_url
+
+# A writer waits this long for the others before it gives up.
+BUSY_TIMEOUT_S = 20
+_CONNECT_TIMEOUT_S = 5
+# Pages kept in memory by each connection: -N is KiB.
+_CACHE = "-16384"
+
+_PRAGMAS = {
+    "journal_mode": "wal",
+    "synchronous": "2",  # FULL: a commit is on the disk when it returns
+    "foreign_keys": "1",
+    "busy_timeout": str(BUSY_TIMEOUT_S * 1000),
+    "cache_size": _CACHE,
+}
+
+
+class WrongPragma(RuntimeError):
+    """SQLite does not keep a setting that durability depends on."""
+
+
+class Database:
+    """A database of either kind.  Safe to share between threads, not over a fork."""
+
+    def __init__(self, url: str, *, pool_size: int = 40) -> None:
+        self.engine = _make_engine(url, pool_size)
+        self.is_sqlite = self.engine.dialect.name == "sqlite"
+        # Set once it has been seen to be migrated and ours.
+        self.verified = False
+        self._writing = self.engine.execution_options(writes=True)
+        # SQLite has one writer: threads of one process queue here instead of polling the file.
+        self._turn = threading.Lock() if self.is_sqlite else contextlib.nullcontext()
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction: committed at the end of the block, rolled back when it raises."""
+        with self._turn, self._writing.begin() as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection that sees one state of the database and changes nothing."""
+        with self.engine.connect() as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Close idle connections."""
+        self.engine.dispose()
+
+
+def insert_new(tx: Connection, table: type[Any], **values: Any) -> bool:
+    """Insert a row unless its key is there already; whether it was new."""
+    build = sqlite.insert if tx.dialect.name == "sqlite" else postgresql.insert
+    return tx.execute(build(table).values(**values).on_conflict_do_nothing()).rowcount == 1
+
+
+def _make_engine(url: str, pool_size: int) -> Engine:
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        engine = create_engine(
+            parsed,
+            connect_args={"isolation_level": None, "timeout": BUSY_TIMEOUT_S},
+            pool_size=pool_size,
+            max_overflow=100,
+        )
+        event.listen(engine, "connect", _set_pragmas)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    return create_engine(
+        parsed,
+        connect_args={"connect_timeout": _CONNECT_TIMEOUT_S, "application_name": "clarion"},
+        pool_size=pool_size,
+        max_overflow=100,
+        pool_pre_ping=True,
+    )
+
+
+def _set_pragmas(connection: Any, _: Any) -> None:
+    for name, value in _PRAGMAS.items():
+        connection.execute(f"PRAGMA {name} = {value}")
+        (kept,) = connection.execute(f"PRAGMA {name}").fetchone()
+        if str(kept) != value:
+            raise WrongPragma(f"PRAGMA {name} is {kept}, not {value}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    """Writers take the lock at once: an upgrade from reading fails as "locked" without waiting."""
+    writes = connection.get_execution_options().get("writes")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

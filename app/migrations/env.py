@@ -1,0 +1,24 @@
+"""Alembic's entry: migrates the database of the connection it is given."""
+
+from alembic import context
+
+from app.db.base import Base
+from app.sms import models
+
+assert models.Broadcast.metadata is Base.metadata  # all tables are known
+
+
+def migrate() -> None:
+    """Run the migrations asked for, each in a transaction of its own."""
+    connection = context.config.attributes["connection"]
+    context.configure(
+        connection=connection,
+        target_metadata=Base.metadata,
+        compare_type=True,
+        render_as_batch=connection.dialect.name == "sqlite",
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+migrate()

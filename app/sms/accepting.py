@@ -1,0 +1,172 @@
+"""A client's order becomes a broadcast: stored before anybody is told that it was accepted.
+
+In one transaction the order, its audience as asked for, and the client's Idempotency-Key; for an
+audience that is sent to within the request also its batches and the first claim, so that one
+commit comes before the POST and one after it.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Any
+
+from sqlalchemy import Connection, insert
+
+from app.failpoints import failpoints
+from app.ids import make_id
+from app.sms.claiming import Claim, Idle, claim_in
+from app.sms.context import Context
+from app.sms.cutting import plan_chunks
+from app.sms.idempotency import Key, keep_key
+from app.sms.models import Broadcast, Chunk
+from app.sms.planning import (
+    DEFAULT,
+    MAX_INLINE_RECIPIENTS,
+    Order,
+    choose_chunk_size,
+    choose_priority,
+    cut_chunks,
+)
+from app.sms.repeats import Suspect, find_repeat, refuse_repeat
+from app.sms.states import BroadcastStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A broadcast that is stored; `first` is what may be submitted at once, None in background."""
+
+    id: int
+    public_id: str
+    first: Claim | Idle | None
+
+
+def accept_broadcast(
+    ctx: Context,
+    order: Order,
+    *,
+    client: str,
+    key: Key | None = None,
+    describe: Callable[[str], dict[str, Any]] | None = None,
+) -> Accepted:
+    """Store an order; once this returns it is durable.
+
+    `describe` makes the answer of a broadcast that goes on in the background, from its id; it is
+    stored with the key.  Raises KeyTaken when another request came first with the same key,
+    BroadcastRepeated when the same text has just gone to mostly the same people.
+    """
+    ctx.require_own_database()
+    text_hash = hash_text(order)
+    suspect = Suspect.of(order, client=client, text_hash=text_hash) if key is None else None
+    cleared = find_repeat(ctx, suspect) if suspect else frozenset()
+    inline = len(order.recipients) <= MAX_INLINE_RECIPIENTS and order.send_at is None
+    with ctx.db.write() as tx:
+        now = ctx.now()
+        if suspect:
+            refuse_repeat(tx, ctx, suspect, cleared)
+        public_id = make_id(now)
+        broadcast_id = _insert_broadcast(tx, ctx, order, client, public_id, text_hash, now)
+        if key is not None:
+            answer = None if inline or describe is None else describe(public_id)
+            keep_key(tx, ctx, key, client=client, broadcast_id=broadcast_id, answer=answer)
+        first: Claim | Idle | None = None
+        if inline:
+            plan_chunks(tx, ctx, broadcast_id)
+            first = claim_in(tx, ctx, of=broadcast_id)
+        failpoints.reach("C0")
+    failpoints.reach("C1")
+    if isinstance(first, Claim):
+        failpoints.reach("C3")
+    return Accepted(broadcast_id, public_id, first)
+
+
+def hash_text(order: Order) -> bytes:
+    """What makes two broadcasts say the same: text, sender, and every value filled in."""
+    values = json.dumps(order.parameters, sort_keys=True) if order.parameters else ""
+    return sha256("\0".join((order.text, order.sender or "", values)).encode()).digest()
+
+
+def _insert_broadcast(
+    tx: Connection,
+    ctx: Context,
+    order: Order,
+    client: str,
+    public_id: str,
+    text_hash: bytes,
+    now: datetime,
+) -> int:
+    rules = ctx.rules
+    size = choose_chunk_size(
+        parts=order.size.parts,
+        messages_per_second=rules.messages_per_second,
+        ahead_s=rules.pace_ahead_s,
+    )
+    chunks = -(-len(order.recipients) // size)
+    start = order.send_at or now
+    default_end = start + timedelta(seconds=rules.expire_after_s)
+    created = tx.execute(
+        insert(Broadcast)
+        .values(
+            public_id=public_id,
+            client=client,
+            created_at=now,
+            text=order.text,
+            text_hash=text_hash,
+            sender=order.sender or ctx.default_sender,
+            category=order.category,
+            priority=order.priority or choose_priority(order.category, len(order.recipients)),
+            reference=order.reference,
+            options=_collect_options(order),
+            encoding=order.size.encoding.value,
+            parts=order.size.parts,
+            send_at=order.send_at,
+            expires_at=order.expire_at or default_end,
+            status=BroadcastStatus.SCHEDULED if order.send_at else BroadcastStatus.QUEUED,
+            recipients=len(order.recipients),
+            invalid=len(order.invalid),
+            duplicates=order.duplicates_removed,
+            planned=0,
+            chunks=chunks,
+        )
+        .returning(Broadcast.id)
+    )
+    broadcast_id = created.scalar_one()
+    tx.execute(insert(Chunk), list(_make_chunks(broadcast_id, order, size)))
+    return broadcast_id
+
+
+def _collect_options(order: Order) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "delivery_report": order.delivery_report.value if order.delivery_report else None,
+        "flash": order.flash or None,
+        "max_parts": order.max_parts,
+        "defaults": {
+            name: values[DEFAULT] for name, values in order.parameters.items() if DEFAULT in values
+        }
+        or None,
+    }
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _make_chunks(broadcast_id: int, order: Order, size: int) -> Iterator[dict[str, Any]]:
+    for number, recipients in enumerate(cut_chunks(order.recipients, size)):
+        yield {
+            "broadcast_id": broadcast_id,
+            "number": number,
+            "size": len(recipients),
+            "recipients": "\n".join(recipients),
+            "parameters": _select_own(order.parameters, recipients),
+        }
+
+
+def _select_own(
+    parameters: Mapping[str, Mapping[str, str]], recipients: Sequence[str]
+) -> dict[str, dict[str, str]] | None:
+    """The values that belong to these recipients alone, by name; None without any."""
+    if not parameters:
+        return None
+    return {
+        name: {number: values[number] for number in recipients if number in values}
+        for name, values in parameters.items()
+    }

@@ -1,0 +1,181 @@
+"""The JSON of answers about broadcasts, for the API document."""
+
+from marshmallow import Schema, fields, validate
+
+from app.errors import ErrorSchema
+from app.sms.books import WORDS
+from app.sms.states import Attention, BatchState, BroadcastStatus, Category
+
+_STATUSES = [*(each.value for each in BroadcastStatus), "unknown", "held"]
+
+
+def _describe(text: str) -> dict[str, str]:
+    return {"description": text}
+
+
+class BroadcastAcceptedSchema(Schema):
+    """The broadcast is stored; what of it Sinch has taken already."""
+
+    message = fields.String(
+        required=True, metadata={"example": "SMS batch submitted successfully to Sinch."}
+    )
+    broadcast_id = fields.String(required=True)
+    status = fields.String(required=True, validate=validate.OneOf(_STATUSES))
+    url = fields.String(required=True, metadata=_describe("Where it can be looked at."))
+    batch_id = fields.String(
+        required=True,
+        allow_none=True,
+        metadata=_describe("Sinch's id of the first batch; null until Sinch has taken one."),
+    )
+    batch_ids = fields.List(fields.String(), required=True)
+    recipients = fields.Integer(
+        required=True, metadata=_describe("Each counted once, invalid ones left out.")
+    )
+    parts_per_message = fields.Integer(
+        required=True, metadata=_describe("Of the longest message once filled.")
+    )
+    encoding = fields.String(
+        required=True, validate=validate.OneOf(["GSM-7", "UCS-2"]), metadata={"example": "GSM-7"}
+    )
+    duplicates_removed = fields.Integer(required=True)
+    reference = fields.String()
+    invalid_numbers = fields.List(
+        fields.Raw(), metadata=_describe("With skip_invalid: the first 100 left out.")
+    )
+    invalid_count = fields.Integer()
+
+
+class BroadcastRefusedSchema(ErrorSchema):
+    """The error when the request breaks a rule: nothing was sent."""
+
+    invalid_numbers = fields.List(
+        fields.Raw(), metadata=_describe("The first 100 entries that are not numbers.")
+    )
+    invalid_count = fields.Integer(metadata=_describe("How many there are."))
+
+
+class BroadcastRepeatedSchema(ErrorSchema):
+    """The error when the same was asked for before."""
+
+    broadcast_id = fields.String(metadata=_describe("The broadcast that this one repeats."))
+    repeated = fields.Integer(metadata=_describe("How many of its recipients had it."))
+
+
+class BroadcastFailedSchema(ErrorSchema):
+    """The error when Sinch refused the broadcast: nobody gets a text of it now."""
+
+    broadcast_id = fields.String(required=True)
+    status = fields.String(required=True, validate=validate.OneOf(_STATUSES))
+    url = fields.String(required=True)
+    batch_id = fields.String(required=True, allow_none=True)
+    batch_ids = fields.List(fields.String(), required=True)
+    recipients = fields.Integer(required=True)
+    parts_per_message = fields.Integer(required=True)
+    encoding = fields.String(required=True)
+    duplicates_removed = fields.Integer(required=True)
+    details = fields.Dict(
+        metadata=_describe("Sinch's status, code and text, where they may be shown.")
+    )
+    reference = fields.String()
+    invalid_numbers = fields.List(fields.Raw())
+    invalid_count = fields.Integer()
+
+
+CountsSchema = Schema.from_dict(
+    {word: fields.Integer(required=True) for word in WORDS}, name="CountsSchema"
+)
+
+
+class BroadcastViewSchema(Schema):
+    """A broadcast and where its recipients stand; the counts add up to all asked for."""
+
+    broadcast_id = fields.String(required=True)
+    status = fields.String(required=True, validate=validate.OneOf(_STATUSES))
+    url = fields.String(required=True)
+    client = fields.String(required=True)
+    reference = fields.String(allow_none=True)
+    category = fields.Enum(Category, by_value=True, required=True)
+    priority = fields.Integer(required=True)
+    sender = fields.String(required=True)
+    encoding = fields.String(required=True)
+    parts_per_message = fields.Integer(required=True)
+    created_at = fields.DateTime(required=True, format="iso")
+    send_at = fields.DateTime(required=True, allow_none=True, format="iso")
+    expires_at = fields.DateTime(required=True, format="iso")
+    first_submitted_at = fields.DateTime(required=True, allow_none=True, format="iso")
+    last_submitted_at = fields.DateTime(required=True, allow_none=True, format="iso")
+    finished_at = fields.DateTime(required=True, allow_none=True, format="iso")
+    recipients = fields.Integer(
+        required=True, metadata=_describe("Asked for, each once, invalid ones too.")
+    )
+    duplicates_removed = fields.Integer(required=True)
+    counts = fields.Nested(CountsSchema, required=True)
+    batches = fields.Dict(
+        keys=fields.String(validate=validate.OneOf([each.value for each in BatchState])),
+        values=fields.Integer(),
+        required=True,
+        metadata=_describe("How many batches stand in each state."),
+    )
+    stopped_at_sinch = fields.Integer(
+        required=True,
+        metadata=_describe(
+            "Accepted recipients of batches that Sinch was made to stop; what it had handed on "
+            "before still arrives."
+        ),
+    )
+    refusal = fields.Dict(
+        required=True,
+        allow_none=True,
+        metadata=_describe("Sinch's last refusal, where it may be shown."),
+    )
+
+
+class BroadcastPageSchema(Schema):
+    """Broadcasts, newest first."""
+
+    broadcasts = fields.List(fields.Nested(BroadcastViewSchema), required=True)
+    cursor = fields.String(
+        required=True, allow_none=True, metadata=_describe("For the next page; null at the end.")
+    )
+
+
+class MessageSchema(Schema):
+    """One recipient's copy."""
+
+    recipient = fields.String(required=True)
+    status = fields.String(required=True, validate=validate.OneOf(WORDS))
+    batch_id = fields.String(required=True, allow_none=True)
+    client_reference = fields.String(required=True, allow_none=True)
+
+
+class MessagePageSchema(Schema):
+    """A broadcast's messages, in the order they are sent."""
+
+    messages = fields.List(fields.Nested(MessageSchema), required=True)
+    cursor = fields.String(required=True, allow_none=True)
+
+
+class AttentionSchema(Schema):
+    """A batch whose outcome nobody knows."""
+
+    client_reference = fields.String(required=True)
+    broadcast_id = fields.String(required=True)
+    client = fields.String(required=True)
+    recipients = fields.Integer(required=True)
+    reason = fields.Enum(Attention, by_value=True, required=True)
+    unknown_since = fields.DateTime(required=True, format="iso")
+    asked = fields.Integer(required=True, metadata=_describe("How often Sinch's list was read."))
+    absent = fields.Integer(required=True, metadata=_describe("How often it did not show it."))
+
+
+class AttentionPageSchema(Schema):
+    """All batches that wait for a decision, the oldest first."""
+
+    batches = fields.List(fields.Nested(AttentionSchema), required=True)
+
+
+class BatchStateSchema(Schema):
+    """Where a batch stands after a decision."""
+
+    client_reference = fields.String(required=True)
+    state = fields.Enum(BatchState, by_value=True, required=True)

@@ -1,0 +1,93 @@
+"""Batches that need an operator, over HTTP."""
+
+from http import HTTPStatus
+from typing import Any
+
+from flask import current_app, g
+from marshmallow import Schema, fields, validate
+
+from app.auth import OPERATE, require_api_key
+from app.openapi import API_KEY_SCHEME, Blueprint
+from app.rate_limit import rate_limited
+from app.sms.answer_schemas import AttentionPageSchema, BatchStateSchema
+from app.sms.attention import Decision, find_attention, resolve_batch
+from app.sms.context import Context
+from app.sms.fields import MessageText
+
+blueprint = Blueprint(
+    "batches",
+    __name__,
+    url_prefix="/api/batches",
+    description="Batches of which nobody knows whether they were sent.",
+)
+
+
+class DecisionSchema(Schema):
+    """An operator's decision about a batch."""
+
+    decision = fields.Enum(
+        Decision,
+        by_value=True,
+        required=True,
+        metadata={
+            "description": "mark_sent: it went out. resend: post it again, accepting that its "
+            "recipients may get the text twice. give_up: leave it."
+        },
+    )
+    note = MessageText(
+        required=True,
+        validate=validate.Length(1, 500),
+        metadata={"description": "Why; kept in the audit log. No personal data."},
+    )
+
+
+@blueprint.route("/attention", methods=["GET"])
+@blueprint.guarded_errors()
+@rate_limited
+@require_api_key(OPERATE)
+@blueprint.response(HTTPStatus.OK, AttentionPageSchema)
+@blueprint.doc(security=[{API_KEY_SCHEME: []}])
+def list_attention() -> dict[str, Any]:
+    """The batches that wait for a decision."""
+    ctx: Context = current_app.extensions["clarion"]
+    return {"batches": [show_attention(row) for row in find_attention(ctx)]}
+
+
+@blueprint.route("/<client_reference>/resolve", methods=["POST"])
+@blueprint.guarded_errors(
+    HTTPStatus.NOT_FOUND,
+    HTTPStatus.CONFLICT,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+)
+@rate_limited
+@require_api_key(OPERATE)
+@blueprint.arguments(DecisionSchema())
+@blueprint.response(HTTPStatus.OK, BatchStateSchema)
+@blueprint.doc(security=[{API_KEY_SCHEME: []}])
+def resolve(decision: dict[str, Any], client_reference: str) -> dict[str, Any]:
+    """Decide about a batch; audited."""
+    ctx: Context = current_app.extensions["clarion"]
+    state = resolve_batch(
+        ctx,
+        client_reference,
+        decision["decision"],
+        actor=g.client.name,
+        note=decision["note"],
+    )
+    current_app.extensions["nudge"]()
+    return {"client_reference": client_reference, "state": state}
+
+
+def show_attention(row: Any) -> dict[str, Any]:
+    """A batch that needs a decision, without whom it was to."""
+    return {
+        "client_reference": row.client_reference,
+        "broadcast_id": row.public_id,
+        "client": row.client,
+        "recipients": row.size,
+        "reason": row.attention,
+        "unknown_since": row.unknown_at,
+        "asked": row.asked,
+        "absent": row.absent,
+    }

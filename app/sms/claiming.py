@@ -1,0 +1,235 @@
+"""PENDING to SENDING: one batch, by the rules of the moment, before its first byte leaves.
+
+In one transaction everything that may hold it back is read again (gates, pause and cancel,
+expiry), its payload is frozen, and the attempt is written to the ledger.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, or_, select, update
+
+from app.failpoints import failpoints
+from app.sinch.schemas import OutgoingBatch, ReportMode, write_batch
+from app.sms.context import Context
+from app.sms.gates import Gates, half_open_circuit, read_gates, take_pace
+from app.sms.models import Attempt, Batch, Broadcast, Chunk
+from app.sms.settling import expire_pending, settle_broadcast
+from app.sms.states import ACTIVE, BatchState, BroadcastStatus
+
+# A batch that Sinch would have to give up at once is not worth handing over.
+_MIN_LIFE = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A batch that is ours to post, once, and its frozen payload.
+
+    `claimed_at` is monotonic; `size` counts recipients; `on_trial` when an open circuit let it
+    through; `after_busy` when Sinch's last word was to wait.
+    """
+
+    batch_id: int
+    broadcast_id: int
+    attempt: int
+    reference: str
+    body: bytes
+    size: int
+    claimed_at: float
+    on_trial: bool
+    after_busy: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """Nothing to claim; `until` says when that may change by itself, None when it does not."""
+
+    until: datetime | None = None
+
+
+def claim_batch(ctx: Context, *, of: int | None = None) -> Claim | Idle:
+    """The most urgent batch that may go now, or the next one of the broadcast `of`."""
+    expired: list[int] = []
+    with ctx.db.write() as tx:
+        found = claim_in(tx, ctx, of=of, expired=expired)
+    for broadcast_id in expired:
+        settle_broadcast(ctx, broadcast_id)
+    failpoints.reach("C3")
+    return found
+
+
+def claim_in(
+    tx: Connection, ctx: Context, *, of: int | None = None, expired: list[int] | None = None
+) -> Claim | Idle:
+    """The same within a transaction; ids of broadcasts found expired are added to `expired`."""
+    now = ctx.now()
+    gates = read_gates(tx, ctx.rules, now, lock=True)
+    obstacle = gates.find_obstacle(now)
+    if obstacle is not None:
+        return Idle(obstacle)
+    while True:
+        broadcast = _find_broadcast(tx, now, of)
+        if broadcast is None:
+            return Idle(_find_next_start(tx, of))
+        if broadcast.expires_at - now >= _MIN_LIFE:
+            return _claim_of(tx, ctx, broadcast, gates, now)
+        expire_pending(tx, broadcast.id)
+        if expired is not None:
+            expired.append(broadcast.id)
+
+
+def _find_broadcast(tx: Connection, now: datetime, of: int | None) -> Row[Any] | None:
+    """The broadcast to serve: highest priority first, then the oldest."""
+    waiting = (
+        select(Batch.id)
+        .where(Batch.broadcast_id == Broadcast.id, Batch.state == BatchState.PENDING)
+        .where(or_(Batch.not_before.is_(None), Batch.not_before <= now))
+    )
+    query = (
+        select(Broadcast.__table__)
+        .where(Broadcast.finished_at.is_(None), Broadcast.status.in_(ACTIVE))
+        .where(waiting.exists())
+        .order_by(Broadcast.priority.desc(), Broadcast.id)
+        .limit(1)
+    )
+    if of is not None:
+        query = query.where(Broadcast.id == of)
+    return tx.execute(query).first()
+
+
+def _find_next_start(tx: Connection, of: int | None) -> datetime | None:
+    """When the first batch that waits for its time may go."""
+    query = (
+        select(Batch.not_before)
+        .join(Broadcast, Broadcast.id == Batch.broadcast_id)
+        .where(Broadcast.finished_at.is_(None), Broadcast.status.in_(ACTIVE))
+        .where(Batch.state == BatchState.PENDING, Batch.not_before.is_not(None))
+        .order_by(Batch.not_before)
+        .limit(1)
+    )
+    if of is not None:
+        query = query.where(Broadcast.id == of)
+    return tx.execute(query).scalar()
+
+
+def _claim_of(
+    tx: Connection, ctx: Context, broadcast: Row[Any], gates: Gates, now: datetime
+) -> Claim | Idle:
+    if not _hold_broadcast(tx, broadcast):
+        return Idle(now)
+    batch = _pick_batch(tx, broadcast.id, now)
+    if batch is None:
+        return Idle(now)  # others were quicker
+    free_at = take_pace(tx, gates, ctx.rules, parts=batch.size * broadcast.parts, now=now)
+    if free_at is not None:
+        return Idle(free_at)
+    body = write_batch(_make_outgoing(tx, ctx, broadcast, batch))
+    attempt = batch.attempt + 1
+    taken = tx.execute(
+        update(Batch)
+        .where(Batch.id == batch.id, Batch.state == BatchState.PENDING)
+        .where(Batch.attempt == batch.attempt)
+        .values(
+            state=BatchState.SENDING,
+            attempt=attempt,
+            not_before=None,
+            lease_until=now + ctx.rules.lease,
+        )
+    )
+    if taken.rowcount != 1:
+        return Idle(now)
+    tx.execute(
+        insert(Attempt).values(
+            batch_id=batch.id,
+            number=attempt,
+            started_at=now,
+            payload_hash=sha256(body).digest(),
+            worker=ctx.worker,
+        )
+    )
+    if gates.circuit:
+        half_open_circuit(tx, gates, trial=batch.id)
+    return Claim(
+        batch_id=batch.id,
+        broadcast_id=broadcast.id,
+        attempt=attempt,
+        reference=batch.client_reference,
+        body=body,
+        size=batch.size,
+        claimed_at=ctx.clock.monotonic(),
+        on_trial=gates.circuit is not None,
+        after_busy=gates.busy_count > 0,
+    )
+
+
+def _hold_broadcast(tx: Connection, broadcast: Row[Any]) -> bool:
+    """Keep pause and cancel waiting until this claim is committed; False when they were quicker."""
+    if broadcast.status is BroadcastStatus.QUEUED:
+        tx.execute(
+            update(Broadcast)
+            .where(Broadcast.id == broadcast.id, Broadcast.status == BroadcastStatus.QUEUED)
+            .values(status=BroadcastStatus.SENDING)
+        )
+    if tx.dialect.name == "sqlite":
+        return True
+    status = select(Broadcast.status).where(Broadcast.id == broadcast.id)
+    return tx.execute(status.with_for_update(read=True)).scalar() in ACTIVE
+
+
+def _pick_batch(tx: Connection, broadcast_id: int, now: datetime) -> Row[Any] | None:
+    query = (
+        select(Batch.__table__)
+        .where(Batch.broadcast_id == broadcast_id, Batch.state == BatchState.PENDING)
+        .where(or_(Batch.not_before.is_(None), Batch.not_before <= now))
+        .order_by(Batch.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    return tx.execute(query).first()
+
+
+def _make_outgoing(
+    tx: Connection, ctx: Context, broadcast: Row[Any], batch: Row[Any]
+) -> OutgoingBatch:
+    recipients, own = read_slice(tx, batch)
+    options = broadcast.options
+    report = options.get("delivery_report")
+    return OutgoingBatch(
+        recipients=recipients,
+        text=broadcast.text,
+        sender=broadcast.sender,
+        client_reference=batch.client_reference,
+        parameters=_merge(options.get("defaults") or {}, own, recipients),
+        expire_at=broadcast.expires_at,
+        delivery_report=ReportMode(report) if report else None,
+        flash=bool(options.get("flash")),
+        max_parts=options.get("max_parts"),
+    )
+
+
+def read_slice(tx: Connection, batch: Row[Any]) -> tuple[list[str], Mapping[str, Any]]:
+    """A batch's recipients, and the values of their own that its chunk holds."""
+    chunk = tx.execute(
+        select(Chunk.recipients, Chunk.parameters).where(
+            Chunk.broadcast_id == batch.broadcast_id, Chunk.number == batch.chunk
+        )
+    ).one()
+    recipients = chunk.recipients.split("\n")[batch.start : batch.start + batch.size]
+    return recipients, chunk.parameters or {}
+
+
+def _merge(
+    defaults: Mapping[str, str], own: Mapping[str, Mapping[str, str]], recipients: Sequence[str]
+) -> Mapping[str, Mapping[str, str]]:
+    """Sinch's parameters: by name, the values of these recipients and the default."""
+    wanted = set(recipients)
+    merged: dict[str, dict[str, str]] = {
+        name: {number: value for number, value in values.items() if number in wanted}
+        for name, values in own.items()
+    }
+    for name, value in defaults.items():
+        merged.setdefault(name, {})["default"] = value
+    return merged

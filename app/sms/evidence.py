@@ -1,0 +1,84 @@
+"""What Sinch's list proves about a batch whose outcome is not known.  Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+from app.config import SendingRules
+from app.sinch.schemas import Batch as SinchBatch
+
+# Sinch's list reaches back 14 days; a question is asked as long as it can be answered.
+ASK_UNTIL = timedelta(days=13)
+# A clock of ours that runs ahead must not hide a batch from the list.
+LIST_MARGIN = timedelta(hours=1)
+_EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Finding(StrEnum):
+    """What one clean list says."""
+
+    ABSENT = "absent"  # nothing bears our reference
+    TAKEN = "taken"  # one batch, with the recipients we sent
+    SEVERAL = "several"  # more than one such batch
+    MISMATCH = "mismatch"  # also one that was cancelled, or has other recipients
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A finding; `sinch_id` is the batch that counts, `surplus` those that should not be."""
+
+    finding: Finding
+    sinch_id: str | None = None
+    surplus: tuple[str, ...] = ()
+
+
+def weigh_list(found: Sequence[SinchBatch], recipients: Sequence[str]) -> Evidence:
+    """What the batches under our reference prove, given whom the batch was sent to."""
+    if not found:
+        return Evidence(Finding.ABSENT)
+    # Newest first is how the list is documented; the times decide where it gives them.
+    oldest = min(reversed(found), key=lambda each: each.created_at or _EARLIEST)
+    if any(each.canceled or set(each.recipients) != set(recipients) for each in found):
+        return Evidence(Finding.MISMATCH, oldest.id)
+    if len(found) == 1:
+        return Evidence(Finding.TAKEN, oldest.id)
+    surplus = tuple(each.id for each in found if each.id != oldest.id)
+    return Evidence(Finding.SEVERAL, oldest.id, surplus)
+
+
+def choose_next_ask(rules: SendingRules, *, unknown_at: datetime, now: datetime) -> datetime | None:
+    """When to ask again about a batch unknown since then; None when the list reaches no further.
+
+    At set times first, then often enough for two answers in the last minutes, and hourly once an
+    operator was called.
+    """
+    age = now - unknown_at
+    if age >= ASK_UNTIL:
+        return None
+    for offset_s in rules.ask_after_s:
+        if timedelta(seconds=offset_s) > age:
+            return unknown_at + timedelta(seconds=offset_s)
+    if age < timedelta(seconds=rules.unreadable_after_s):
+        return now + timedelta(seconds=rules.absent_recent_s / 2)
+    return now + timedelta(seconds=rules.ask_later_every_s)
+
+
+def is_proven_absent(
+    rules: SendingRules,
+    *,
+    lists: int,
+    unknown_at: datetime,
+    absent_before_at: datetime | None,
+    now: datetime,
+) -> bool:
+    """Whether the clean lists so far, this one included, are enough to call an operator.
+
+    At least five, over at least 15 minutes, the last two of them within 5.
+    """
+    return (
+        lists >= rules.absent_lists
+        and now - unknown_at >= timedelta(seconds=rules.absent_after_s)
+        and absent_before_at is not None
+        and now - absent_before_at <= timedelta(seconds=rules.absent_recent_s)
+    )

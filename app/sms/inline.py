@@ -1,0 +1,79 @@
+"""Submitting a small broadcast within its request, for as long as the client may be kept waiting.
+
+What is not done by then goes on in the background; nothing here is needed for it to be sent.
+"""
+
+from datetime import datetime
+
+from sqlalchemy import select
+
+from app.sms.claiming import Claim, Idle, claim_batch
+from app.sms.context import Context
+from app.sms.models import Batch
+from app.sms.recovery import ask_batch
+from app.sms.sending import submit_batch
+from app.sms.states import BatchState, Outcome
+
+# With less time left than this a POST is not begun: its answer could not be waited for.
+MIN_POST_S = 1.0
+# Nor is a question with less than this.
+_MIN_QUESTION_S = 0.1
+# How long to let another worker have its turn before looking again.
+_POLL_S = 0.05
+
+
+def submit_inline(ctx: Context, broadcast_id: int, first: Claim | Idle) -> None:
+    """Submit the batches of a broadcast within the budget; the first is claimed already."""
+    deadline = ctx.clock.monotonic() + ctx.rules.budget_s
+    found = first
+    while True:
+        left_s = deadline - ctx.clock.monotonic()
+        if isinstance(found, Claim):
+            _submit(ctx, found, left_s)
+        elif not _wait(ctx, broadcast_id, found.until, left_s):
+            return
+        if deadline - ctx.clock.monotonic() < MIN_POST_S:
+            return
+        found = claim_batch(ctx, of=broadcast_id)
+
+
+def _submit(ctx: Context, claim: Claim, left_s: float) -> None:
+    verdict = submit_batch(ctx, claim, within_s=left_s)
+    unclear = verdict.outcome is Outcome.UNKNOWN
+    if unclear or (verdict.outcome is Outcome.ACCEPTED and verdict.sinch_id is None):
+        look_up(ctx, claim.batch_id)
+
+
+def look_up(ctx: Context, batch_id: int) -> None:
+    """Ask Sinch's list a few times: a lost answer is usually found within a second."""
+    waits_s = ctx.rules.lookup_waits_s
+    deadline = ctx.clock.monotonic() + sum(waits_s) + 1.0
+    for wait_s in waits_s:
+        ctx.clock.sleep(wait_s)
+        left_s = deadline - ctx.clock.monotonic()
+        if left_s < _MIN_QUESTION_S:
+            return
+        if ask_batch(ctx, batch_id, within_s=left_s) is not BatchState.UNKNOWN:
+            return
+
+
+def _wait(ctx: Context, broadcast_id: int, until: datetime | None, left_s: float) -> bool:
+    """Wait for what holds the next batch back; False when that takes too long, or none is left."""
+    if not is_under_way(ctx, broadcast_id):
+        return False
+    now = ctx.now()
+    wait_s = (until - now).total_seconds() if until else 0.0
+    if wait_s > left_s - MIN_POST_S:
+        return False
+    ctx.clock.sleep(max(wait_s, _POLL_S))
+    return True
+
+
+def is_under_way(ctx: Context, broadcast_id: int) -> bool:
+    """Whether a batch of it is still to be sent, or being sent by somebody else."""
+    query = select(Batch.id).where(
+        Batch.broadcast_id == broadcast_id,
+        Batch.state.in_((BatchState.PENDING, BatchState.SENDING)),
+    )
+    with ctx.db.read() as tx:
+        return tx.execute(query.limit(1)).first() is not None

@@ -1,0 +1,64 @@
+"""A database that came back from a backup: what it holds as unsent may long have been sent.
+
+Everything not ended becomes UNKNOWN and is looked for at Sinch, under references that a batch has
+always had, before anything is claimed again.  What Sinch does not show then needs an operator.
+"""
+
+from loguru import logger
+from sqlalchemy import or_, select, update
+
+from app.sms.context import Context
+from app.sms.control import write_audit
+from app.sms.cutting import find_unplanned, plan_broadcast
+from app.sms.gates import begin_restore, end_restore, read_gates
+from app.sms.models import Batch
+from app.sms.states import BatchState
+
+_S = BatchState
+_IN_DOUBT = (_S.PENDING, _S.SENDING, _S.HELD)
+
+
+def mark_restored(ctx: Context, *, actor: str) -> int:
+    """Enter restore mode; how many batches are in doubt.
+
+    Audiences that were not cut yet are cut now: their batches may have been sent, too.
+    """
+    now = ctx.now()
+    with ctx.db.write() as tx:
+        begin_restore(tx, now=now)
+        doubtful = update(Batch).where(Batch.state.in_(_IN_DOUBT))
+        tx.execute(
+            doubtful.values(
+                state=_S.UNKNOWN,
+                unknown_at=now,
+                next_ask_at=now,
+                lease_until=None,
+                not_before=None,
+            )
+        )
+        again = update(Batch).where(Batch.state.in_((_S.UNKNOWN, _S.NEEDS_ATTENTION)))
+        tx.execute(again.values(next_ask_at=now))
+        write_audit(tx, now=now, actor=actor, action="restored", subject="database")
+    for broadcast_id in find_unplanned(ctx):
+        while plan_broadcast(ctx, broadcast_id):
+            pass
+    with ctx.db.read() as tx:
+        in_doubt = select(Batch.id).where(Batch.state == _S.UNKNOWN)
+        return len(tx.execute(in_doubt).all())
+
+
+def end_restore_when_done(ctx: Context) -> bool:
+    """Leave restore mode once every batch in doubt has been asked about since; whether it did."""
+    now = ctx.now()
+    with ctx.db.read() as tx:
+        if not read_gates(tx, ctx.rules, now).restoring:
+            return False
+        unasked = select(Batch.id).where(
+            Batch.state == _S.UNKNOWN, or_(Batch.asked == 0, Batch.next_ask_at <= now)
+        )
+        if tx.execute(unasked.limit(1)).first() is not None:
+            return False
+    with ctx.db.write() as tx:
+        end_restore(tx)
+    logger.warning("restore mode ends: every batch in doubt was looked for at sinch")
+    return True

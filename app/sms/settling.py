@@ -1,0 +1,82 @@
+"""When nothing of a broadcast is left to do, and what it then is."""
+
+from collections import Counter
+from collections.abc import Mapping
+
+from sqlalchemy import Connection, func, select, update
+
+from app.sms.context import Context
+from app.sms.models import Batch, Broadcast
+from app.sms.states import OPEN, UNSENT, BatchState, BroadcastStatus
+
+_S = BatchState
+_ATTENTION = (_S.NEEDS_ATTENTION, _S.DUPLICATE)
+_PERHAPS_SENT = (_S.ACCEPTED, _S.DUPLICATE, _S.CLOSED_UNSENT, _S.NEEDS_ATTENTION)
+
+
+def count_states(tx: Connection, broadcast_id: int) -> dict[BatchState, tuple[int, int]]:
+    """Batches and recipients in each state; halves stand for the whole that was split."""
+    rows = tx.execute(
+        select(Batch.state, func.count(), func.sum(Batch.size))
+        .where(Batch.broadcast_id == broadcast_id, Batch.state != _S.SPLIT)
+        .group_by(Batch.state)
+    )
+    return {state: (batches, int(recipients)) for state, batches, recipients in rows}
+
+
+def has_open_batches(tx: Connection, broadcast_id: int) -> bool:
+    """Whether a batch is still to be sent, on its way or not known."""
+    query = select(Batch.id).where(Batch.broadcast_id == broadcast_id, Batch.state.in_(OPEN))
+    return tx.execute(query.limit(1)).first() is not None
+
+
+def settle_broadcast(ctx: Context, broadcast_id: int) -> BroadcastStatus | None:
+    """Give a broadcast its final word once every batch has ended; None while one has not."""
+    with ctx.db.write() as tx:
+        return settle_in(tx, ctx, broadcast_id)
+
+
+def settle_in(tx: Connection, ctx: Context, broadcast_id: int) -> BroadcastStatus | None:
+    """The same within a transaction."""
+    held = select(Broadcast.__table__).where(Broadcast.id == broadcast_id).with_for_update()
+    broadcast = tx.execute(held).one()
+    unplanned = broadcast.planned < broadcast.chunks
+    cancelled = broadcast.status is BroadcastStatus.CANCELLED
+    if (unplanned and not cancelled) or has_open_batches(tx, broadcast_id):
+        return None
+    states = Counter({state: n for state, (n, _) in count_states(tx, broadcast_id).items()})
+    status = BroadcastStatus.CANCELLED if cancelled else choose_final_status(states)
+    tx.execute(
+        update(Broadcast)
+        .where(Broadcast.id == broadcast_id)
+        .values(status=status, finished_at=broadcast.finished_at or ctx.now())
+    )
+    return status
+
+
+def choose_final_status(states: Mapping[BatchState, int]) -> BroadcastStatus:
+    """What a broadcast is once its batches have ended like this.
+
+    >>> choose_final_status({BatchState.ACCEPTED: 2, BatchState.REJECTED: 1})
+    <BroadcastStatus.COMPLETE: 'complete'>
+    >>> choose_final_status({BatchState.REJECTED: 1})
+    <BroadcastStatus.REFUSED: 'refused'>
+    """
+    if any(states.get(state) for state in _ATTENTION):
+        return BroadcastStatus.COMPLETE_WITH_ATTENTION
+    if any(states.get(state) for state in _PERHAPS_SENT):
+        return BroadcastStatus.COMPLETE
+    if states.get(_S.REJECTED):
+        return BroadcastStatus.REFUSED
+    if states.get(_S.EXPIRED):
+        return BroadcastStatus.EXPIRED
+    return BroadcastStatus.CANCELLED
+
+
+def expire_pending(tx: Connection, broadcast_id: int) -> None:
+    """What has not been handed to Sinch by its end is not sent any more."""
+    tx.execute(
+        update(Batch)
+        .where(Batch.broadcast_id == broadcast_id, Batch.state.in_(UNSENT))
+        .values(state=_S.EXPIRED, not_before=None)
+    )

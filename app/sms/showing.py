@@ -1,0 +1,56 @@
+"""Broadcasts and messages as the API shows them."""
+
+from typing import Any
+
+from app.sms.answers import describe_refusal, make_url
+from app.sms.books import COUNTED_AS
+from app.sms.reading import BroadcastView, Page
+
+
+def show_view(view: BroadcastView, *, production: bool) -> dict[str, Any]:
+    """One broadcast; neither its text nor a number."""
+    row = view.row
+    return {
+        "broadcast_id": row.public_id,
+        "status": view.status,
+        "url": make_url(row.public_id),
+        "client": row.client,
+        "reference": row.reference,
+        "category": row.category,
+        "priority": row.priority,
+        "sender": row.sender,
+        "encoding": row.encoding,
+        "parts_per_message": row.parts,
+        "created_at": row.created_at,
+        "send_at": row.send_at,
+        "expires_at": row.expires_at,
+        "first_submitted_at": view.first_submitted_at,
+        "last_submitted_at": view.last_submitted_at,
+        "finished_at": row.finished_at,
+        "recipients": row.recipients + row.invalid,
+        "duplicates_removed": row.duplicates,
+        "counts": view.counts,
+        "batches": view.batches,
+        "stopped_at_sinch": view.stopped_at_sinch,
+        "refusal": describe_refusal(row.refusal, production=production) or None,
+    }
+
+
+def show_page(page: Page, *, production: bool) -> dict[str, Any]:
+    """A page of broadcasts."""
+    shown = [show_view(view, production=production) for view in page.rows]
+    return {"broadcasts": shown, "cursor": page.cursor}
+
+
+def show_messages(page: Page) -> dict[str, Any]:
+    """A page of messages."""
+    shown = [
+        {
+            "recipient": each.recipient,
+            "status": COUNTED_AS[each.state],
+            "batch_id": each.batch_id,
+            "client_reference": each.client_reference,
+        }
+        for each in page.rows
+    ]
+    return {"messages": shown, "cursor": page.cursor}

@@ -1,0 +1,62 @@
+"""Halving a batch that Sinch refuses for a number in it, until that number stands alone."""
+
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
+
+from app.sinch.errors import SinchRefusal
+from app.sms.models import Batch, Broadcast, Chunk, Message
+from app.sms.planning import make_reference
+from app.sms.states import BatchState
+
+# 2 ** 10 is more than a batch can hold.
+MAX_LEVEL = 10
+
+# What Sinch says of one entry of `to`; other refusals would meet each half alike.
+_OF_A_NUMBER = frozenset(("syntax_invalid_parameter_format", "illegal_number_type"))
+_TOO_LARGE = 413
+
+
+def can_be_split(batch: Row[Any], refusal: SinchRefusal | None) -> bool:
+    """Whether a half of this batch may be taken although the whole was not."""
+    if refusal is None or batch.size < 2 or batch.level >= MAX_LEVEL:
+        return False
+    return refusal.code in _OF_A_NUMBER or refusal.status == _TOO_LARGE
+
+
+def split_batch(tx: Connection, batch: Row[Any]) -> None:
+    """Put two halves, each with a reference of its own, in the place of a batch."""
+    broadcast = select(Broadcast.public_id).where(Broadcast.id == batch.broadcast_id)
+    public_id = tx.execute(broadcast).scalar_one()
+    half = batch.size // 2
+    for start, size in ((batch.start, half), (batch.start + half, batch.size - half)):
+        level = batch.level + 1
+        created = tx.execute(
+            insert(Batch)
+            .values(
+                broadcast_id=batch.broadcast_id,
+                chunk=batch.chunk,
+                start=start,
+                size=size,
+                level=level,
+                client_reference=make_reference(public_id, batch.chunk, start, level),
+                state=BatchState.PENDING,
+            )
+            .returning(Batch.id)
+        )
+        _rehome(tx, batch, created.scalar_one(), start, size)
+
+
+def _rehome(tx: Connection, batch: Row[Any], new_id: int, start: int, size: int) -> None:
+    """Let the messages of a slice belong to its new batch."""
+    query = select(Chunk.recipients).where(
+        Chunk.broadcast_id == batch.broadcast_id, Chunk.number == batch.chunk
+    )
+    recipients = tx.execute(query).scalar_one().split("\n")[start : start + size]
+    statement = (
+        update(Message)
+        .where(Message.broadcast_id == batch.broadcast_id)
+        .where(Message.recipient == bindparam("whom"))
+        .values(batch_id=new_id)
+    )
+    tx.execute(statement, [{"whom": recipient} for recipient in recipients])

@@ -1,0 +1,122 @@
+"""The words for where a broadcast and a batch stand, and the moves that are allowed.
+
+The table of moves is the failure model's: what is proven not sent may go back to PENDING, what is
+not known never does by itself, and what has ended stays as it ended.
+"""
+
+from enum import StrEnum
+
+
+class BatchState(StrEnum):
+    """Where one call to Sinch stands."""
+
+    PENDING = "pending"  # not sent; waits to be claimed
+    SENDING = "sending"  # claimed: from here on it may be at Sinch
+    ACCEPTED = "accepted"  # Sinch has it
+    REJECTED = "rejected"  # Sinch refuses this payload; nobody gets it
+    SPLIT = "split"  # refused as a whole; its halves go on in its place
+    HELD = "held"  # Sinch refuses whatever we send; not sent, waits for the circuit to close
+    UNKNOWN = "unknown"  # it may have been sent: Sinch is asked, it is not sent again
+    NEEDS_ATTENTION = "needs_attention"  # still unknown: an operator decides
+    DUPLICATE = "duplicate"  # Sinch has it more than once
+    EXPIRED = "expired"  # too late to send; nobody gets it
+    CANCELLED = "cancelled"  # cancelled before it was claimed; nobody gets it
+    CLOSED_UNSENT = "closed_unsent"  # an operator gave it up; it may have been sent
+
+
+# On which a broadcast is not complete.
+OPEN = (BatchState.PENDING, BatchState.SENDING, BatchState.HELD, BatchState.UNKNOWN)
+# Proven that nobody got a text from it and that nothing of it is on its way.
+UNSENT = (BatchState.PENDING, BatchState.HELD)
+
+_S = BatchState
+
+MOVES: dict[BatchState, frozenset[BatchState]] = {
+    # ACCEPTED: the late answer to an attempt that an operator has just allowed to repeat.
+    # UNKNOWN: restored from a backup, after which it may long have been sent.
+    _S.PENDING: frozenset((_S.SENDING, _S.EXPIRED, _S.CANCELLED, _S.ACCEPTED, _S.UNKNOWN)),
+    _S.SENDING: frozenset((_S.PENDING, _S.ACCEPTED, _S.REJECTED, _S.SPLIT, _S.HELD, _S.UNKNOWN)),
+    _S.HELD: frozenset((_S.PENDING, _S.EXPIRED, _S.CANCELLED, _S.UNKNOWN)),
+    _S.UNKNOWN: frozenset((_S.ACCEPTED, _S.DUPLICATE, _S.NEEDS_ATTENTION)),
+    _S.NEEDS_ATTENTION: frozenset(
+        (_S.ACCEPTED, _S.DUPLICATE, _S.PENDING, _S.CLOSED_UNSENT, _S.UNKNOWN)
+    ),
+    **{
+        state: frozenset()
+        for state in (
+            _S.ACCEPTED,
+            _S.REJECTED,
+            _S.SPLIT,
+            _S.DUPLICATE,
+            _S.EXPIRED,
+            _S.CANCELLED,
+            _S.CLOSED_UNSENT,
+        )
+    },
+}
+
+
+class BroadcastStatus(StrEnum):
+    """Where a broadcast stands."""
+
+    SCHEDULED = "scheduled"  # waits for its send_at
+    LATE = "late"  # its start was missed by more than the bound: resume or cancel it
+    QUEUED = "queued"  # nothing of it was handed to Sinch yet
+    SENDING = "sending"  # at least one batch was
+    PAUSED = "paused"  # nothing more is claimed until it is resumed
+    STOPPED = "stopped"  # Sinch has a batch twice: nothing more is claimed until it is resumed
+    COMPLETE = "complete"  # every batch has ended
+    COMPLETE_WITH_ATTENTION = "complete_with_attention"  # ended, but for what an operator decides
+    REFUSED = "refused"  # Sinch refused all of it; nobody gets it
+    EXPIRED = "expired"  # it was too late to send any of it
+    CANCELLED = "cancelled"  # what was not claimed before is not sent
+
+
+# Claimed from.
+ACTIVE = (BroadcastStatus.QUEUED, BroadcastStatus.SENDING)
+# Nothing of it is left to do.
+FINAL = (
+    BroadcastStatus.COMPLETE,
+    BroadcastStatus.COMPLETE_WITH_ATTENTION,
+    BroadcastStatus.REFUSED,
+    BroadcastStatus.EXPIRED,
+    BroadcastStatus.CANCELLED,
+)
+
+
+class Outcome(StrEnum):
+    """What became of one POST to Sinch, in the ledger of attempts."""
+
+    ACCEPTED = "accepted"  # 2xx
+    NOT_SENT = "not_sent"  # proven: no byte left, or 429
+    REJECTED = "rejected"  # this payload is refused
+    HELD = "held"  # everything is refused
+    UNKNOWN = "unknown"  # it left, and no usable answer came
+
+
+# After these, the same batch may be posted again.
+PROVEN_UNSENT = (Outcome.NOT_SENT, Outcome.HELD)
+
+
+class Attention(StrEnum):
+    """Why an operator has to look at a batch."""
+
+    ABSENT = "absent"  # Sinch's list does not show it
+    UNREADABLE = "unreadable"  # Sinch's list could not be read
+    MISMATCH = "mismatch"  # the list shows something else than was sent
+
+
+class Wish(StrEnum):
+    """What became of our wish that Sinch stop a batch it has accepted."""
+
+    WANTED = "wanted"  # to be asked for
+    CANCELLED = "cancelled"  # Sinch stopped what had not been handed on
+    TOO_LATE = "too_late"  # all of it had been handed on
+    UNCLEAR = "unclear"  # no clean answer before the batch expired
+
+
+class Category(StrEnum):
+    """What a broadcast is for."""
+
+    TRANSACTIONAL = "transactional"
+    MARKETING = "marketing"

@@ -1,0 +1,85 @@
+"""What is to be done now and then, whoever does it: threads of the web process, or Celery.
+
+`sweep` finds whatever no nudge found; `work` plans and submits until nothing is left.  Both may
+run in any number of places at once.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from loguru import logger
+
+from app.sms.circuit import probe_circuit
+from app.sms.claiming import Claim, claim_batch
+from app.sms.context import Context
+from app.sms.control import (
+    carry_out_wishes,
+    expire_overdue_broadcasts,
+    settle_stragglers,
+    start_due_broadcasts,
+)
+from app.sms.cutting import find_unplanned, plan_broadcast
+from app.sms.idempotency import forget_old_keys
+from app.sms.invariants import find_violations
+from app.sms.pulse import note_books, note_sweep
+from app.sms.recovery import ask_due_batches
+from app.sms.restoring import end_restore_when_done
+from app.sms.sending import expire_leases, submit_batch
+
+_SWEEP: tuple[Callable[[Context], object], ...] = (
+    expire_leases,
+    start_due_broadcasts,
+    expire_overdue_broadcasts,
+    probe_circuit,
+    ask_due_batches,
+    end_restore_when_done,
+    carry_out_wishes,
+    settle_stragglers,
+    note_sweep,
+)
+
+
+def sweep(ctx: Context) -> None:
+    """Do everything whose time has come, but for planning and submitting.
+
+    What goes wrong with one part does not keep the others back; it is tried again next time.
+    """
+    ctx.require_own_database()
+    for part in _SWEEP:
+        try:
+            part(ctx)
+        except Exception:
+            logger.bind(part=part.__name__).exception("a part of the sweep failed")
+
+
+def keep_house(ctx: Context) -> None:
+    """What is done each minute: forget old keys, check the invariants."""
+    ctx.require_own_database()
+    forget_old_keys(ctx)
+    violations = find_violations(ctx, thorough=False)
+    for violation in violations:
+        logger.bind(violation=violation).error("the books do not balance")
+    note_books(ctx, violations)
+
+
+def plan_next(ctx: Context) -> bool:
+    """Plan a piece of the most urgent broadcast that waits for it; whether there was one."""
+    ctx.require_own_database()
+    waiting = find_unplanned(ctx)
+    if not waiting:
+        return False
+    plan_broadcast(ctx, waiting[0])
+    return True
+
+
+def submit_next(ctx: Context) -> bool | datetime:
+    """Submit the most urgent batch: True when there was one.
+
+    False when there is none; a time when the next may go then.
+    """
+    ctx.require_own_database()
+    found = claim_batch(ctx)
+    if isinstance(found, Claim):
+        submit_batch(ctx, found)
+        return True
+    return found.until or False

@@ -1,0 +1,72 @@
+"""The Celery application as it is set up for broker, workers and beat.
+
+The broker carries names of tasks and nothing else.  Work that dies with its worker is given back
+by its lease in the database, not by the broker; still, what the broker holds is acknowledged late.
+"""
+
+from typing import Any
+
+from celery import Celery
+
+from app.config import Config, ConfigError
+from app.sms import tasks
+
+_HOUSEKEEPING_S = 60.0
+# Within the 25 seconds that a process has to end in.
+_SOFT_SHUTDOWN_S = 22.0
+_VISIBILITY_S = 300
+_SOCKET_TIMEOUT_S = 2.0
+
+
+def make_celery(config: Config) -> Celery:
+    """The Celery application that the settings describe; connects to nothing yet."""
+    if config.broker_url is None:
+        raise ConfigError("set REDIS_URL or CELERY_BROKER_URL for Celery")
+    app = Celery("clarion", broker=config.broker_url, set_as_current=True)
+    app.conf.update(
+        task_ignore_result=True,
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        worker_prefetch_multiplier=1,
+        worker_soft_shutdown_timeout=_SOFT_SHUTDOWN_S,
+        worker_enable_soft_shutdown_on_idle=False,
+        worker_concurrency=config.sender_threads,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        worker_hijack_root_logger=False,
+        broker_connection_retry_on_startup=True,
+        broker_transport_options=_choose_transport(config.broker_url),
+        task_default_queue="clarion",
+        accept_content=["json"],
+        timezone="UTC",
+        beat_schedule=_make_timetable(config),
+    )
+    return app
+
+
+def _make_timetable(config: Config) -> dict[str, Any]:
+    return {
+        "sweep": {
+            "task": "clarion.sweep",
+            "schedule": config.rules.sweep_every_s,
+            "args": [config.sender_threads],
+            "options": {"expires": tasks.NUDGE_EXPIRES_S},
+        },
+        "keep house": {
+            "task": "clarion.keep_house",
+            "schedule": _HOUSEKEEPING_S,
+            "options": {"expires": tasks.NUDGE_EXPIRES_S},
+        },
+    }
+
+
+def _choose_transport(broker_url: str) -> dict[str, Any]:
+    if broker_url.startswith(("redis", "rediss")):
+        return {
+            "visibility_timeout": _VISIBILITY_S,
+            # Looked for each 10 seconds, not each 100.
+            "unacked_restore_throttle": 1,
+            "socket_timeout": _SOCKET_TIMEOUT_S,
+            "socket_connect_timeout": _SOCKET_TIMEOUT_S,
+            "queue_order_strategy": "priority",
+        }
+    return {"visibility_timeout": _VISIBILITY_S} if broker_url.startswith("sqs") else {}

@@ -1,0 +1,107 @@
+"""Background threads of a web process: one sweeps, one plans, a few submit.
+
+Safe in several processes at once.  On `stop` nothing more is claimed, and the POST in hand is
+finished.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime
+
+from loguru import logger
+
+from app.db.schema import WrongDatabase
+from app.sms.context import Context
+from app.sms.timetable import keep_house, plan_next, submit_next, sweep
+
+_HOUSEKEEPING_S = 60.0
+# After an error; the database may be away.
+_BREATH_S = 2.0
+
+
+class BackgroundThreads:
+    """The threads of one process."""
+
+    def __init__(self, ctx: Context, *, senders: int) -> None:
+        self._ctx = ctx
+        self._stopping = threading.Event()
+        self._to_plan = threading.Event()
+        self._to_send = [threading.Event() for _ in range(senders)]
+        self._threads = [
+            threading.Thread(target=self._sweep, name="sweeper", daemon=True),
+            threading.Thread(target=self._plan, name="planner", daemon=True),
+            *(
+                threading.Thread(target=self._send, args=(event,), name="sender", daemon=True)
+                for event in self._to_send
+            ),
+        ]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def nudge(self) -> None:
+        """There may be something to do."""
+        self._to_plan.set()
+        self._wake_senders()
+
+    def stop_claiming(self) -> None:
+        """Begin nothing more; returns at once."""
+        self._stopping.set()
+        self.nudge()
+
+    def stop(self, *, within_s: float = 22.0) -> bool:
+        """Begin nothing more, and wait for what is in hand; whether all of it ended in time."""
+        self.stop_claiming()
+        deadline = time.monotonic() + within_s
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(max(0.0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def _wake_senders(self) -> None:
+        for event in self._to_send:
+            event.set()
+
+    def _sweep(self) -> None:
+        next_housekeeping = time.monotonic() + _HOUSEKEEPING_S
+        while not self._stopping.is_set():
+            self._do(lambda: sweep(self._ctx))
+            if time.monotonic() >= next_housekeeping:
+                self._do(lambda: keep_house(self._ctx))
+                next_housekeeping = time.monotonic() + _HOUSEKEEPING_S
+            self.nudge()
+            self._stopping.wait(self._ctx.rules.sweep_every_s)
+
+    def _plan(self) -> None:
+        while not self._stopping.is_set():
+            self._to_plan.wait()
+            self._to_plan.clear()
+            while not self._stopping.is_set() and self._do(lambda: plan_next(self._ctx)):
+                self._wake_senders()
+
+    def _send(self, event: threading.Event) -> None:
+        while not self._stopping.is_set():
+            event.clear()
+            found = self._do(lambda: submit_next(self._ctx))
+            if found is True:
+                continue
+            event.wait(self._choose_wait(found))
+
+    def _choose_wait(self, found: object) -> float | None:
+        """Until the next may go, or somebody nudges; a sweep does, at the latest."""
+        if not isinstance(found, datetime):
+            return None
+        return max((found - self._ctx.now()).total_seconds(), 0.02)
+
+    def _do(self, work: Callable[[], object]) -> object:
+        """What `work` gives; False after an error, which is logged and waited out."""
+        try:
+            return work()
+        except WrongDatabase as e:
+            logger.bind(reason=str(e)).critical("nothing is sent from this database")
+        except Exception as e:
+            logger.opt(exception=e).error("background work failed: trying again")
+        self._stopping.wait(_BREATH_S)
+        return False
