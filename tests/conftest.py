@@ -20,6 +20,7 @@ from app.sms.context import Context
 from app.sms.invariants import find_violations
 from tests.databases import migrate
 from tests.factories import AUTH, settings
+from tests.postgres import Postgres, running_postgres
 from tests.sandbox_control import SandboxControl
 
 # The same examples at every run; `make fuzz SIZE=20` draws others, twenty times as many, and
@@ -128,3 +129,15 @@ def client(service: Flask, sandbox: SandboxControl) -> FlaskClient:
 @pytest.fixture
 def auth() -> dict[str, str]:
     return dict(AUTH)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A real PostgreSQL; a test that needs one is skipped where there is none, but not on CI."""
+    try:
+        with running_postgres() as server:
+            yield server
+    except RuntimeError as e:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(e))
