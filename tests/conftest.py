@@ -141,3 +141,13 @@ def postgres() -> Iterator[Postgres]:
         if os.environ.get("CI"):
             raise
         pytest.skip(str(e))
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def either_database(request: pytest.FixtureRequest) -> str:
+    """The URL of a fresh database of either kind; the test runs on both."""
+    if request.param == "sqlite":
+        url: str = request.getfixturevalue("database_url")
+        return url
+    server: Postgres = request.getfixturevalue("postgres")
+    return server.create_database()
