@@ -39,7 +39,7 @@ def show_ratio(name: str, ours: list[float], limit: list[float], *, goal: float 
 
 
 @contextlib.contextmanager
-def serving(command: list[str], port: int, **environ: str) -> Iterator[None]:
+def serving(command: list[str], port: int, **environ: str) -> Iterator["subprocess.Popen[bytes]"]:
     """A server process that listens on `port`, its output thrown away."""
     process = subprocess.Popen(
         [sys.executable, *command],
@@ -50,7 +50,7 @@ def serving(command: list[str], port: int, **environ: str) -> Iterator[None]:
     )
     try:
         _wait_for(port, process)
-        yield
+        yield process
     finally:
         process.terminate()
         process.wait(30)

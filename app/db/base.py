@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, MetaData, String, Text
+from sqlalchemy import JSON, MetaData, String, Table, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from app.db.types import UtcTime
@@ -24,6 +24,13 @@ class Base(DeclarativeBase):
         datetime: UtcTime(),
         dict[str, Any]: JSON(none_as_null=True),
     }
+
+
+def table_of(model: type[Base]) -> Table:
+    """The table of a model: statements on it run without the object mapper's share."""
+    table = model.__table__
+    assert isinstance(table, Table)
+    return table
 
 
 class Fact(Base):

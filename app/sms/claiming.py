@@ -10,8 +10,9 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, insert, or_, select, update
 
+from app.db.base import table_of
 from app.failpoints import failpoints
 from app.sinch.schemas import OutgoingBatch, ReportMode, write_batch
 from app.sms.context import Context
@@ -19,6 +20,52 @@ from app.sms.gates import Gates, half_open_circuit, read_gates, take_pace
 from app.sms.models import Attempt, Batch, Broadcast, Chunk
 from app.sms.settling import expire_pending, settle_broadcast
 from app.sms.states import ACTIVE, BatchState, BroadcastStatus
+
+_BROADCASTS, _BATCHES, _CHUNKS = table_of(Broadcast), table_of(Batch), table_of(Chunk)
+
+# Made once: to make a statement costs several times what it takes to run one.
+_IS_DUE = or_(_BATCHES.c.not_before.is_(None), _BATCHES.c.not_before <= bindparam("now"))
+_IS_PENDING = _BATCHES.c.state == BatchState.PENDING
+_HAS_PENDING = (
+    select(_BATCHES.c.id)
+    .where(_BATCHES.c.broadcast_id == _BROADCASTS.c.id, _IS_PENDING, _IS_DUE)
+    .exists()
+)
+_NEXT_BROADCAST = (
+    select(_BROADCASTS)
+    .where(_BROADCASTS.c.finished_at.is_(None), _BROADCASTS.c.status.in_(ACTIVE), _HAS_PENDING)
+    .order_by(_BROADCASTS.c.priority.desc(), _BROADCASTS.c.id)
+    .limit(1)
+)
+_THIS_BROADCAST = _NEXT_BROADCAST.where(_BROADCASTS.c.id == bindparam("of"))
+# Keeps pause and cancel waiting until the transaction ends; claims and verdicts do not wait.
+HOLD_STATUS = (
+    select(_BROADCASTS.c.status)
+    .where(_BROADCASTS.c.id == bindparam("this"))
+    .with_for_update(read=True)
+)
+_NEXT_BATCH = (
+    select(_BATCHES)
+    .where(_BATCHES.c.broadcast_id == bindparam("of"), _IS_PENDING, _IS_DUE)
+    .order_by(_BATCHES.c.id)
+    .limit(1)
+    .with_for_update(skip_locked=True)
+)
+_TAKE = (
+    update(_BATCHES)
+    .where(_BATCHES.c.id == bindparam("this"), _IS_PENDING)
+    .where(_BATCHES.c.attempt == bindparam("last_attempt"))
+    .values(
+        state=BatchState.SENDING,
+        attempt=bindparam("new_attempt"),
+        lease_until=bindparam("new_lease"),
+        not_before=None,
+    )
+)
+_NOTE_ATTEMPT = insert(table_of(Attempt))
+_CHUNK = select(_CHUNKS.c.recipients, _CHUNKS.c.parameters).where(
+    _CHUNKS.c.broadcast_id == bindparam("of"), _CHUNKS.c.number == bindparam("this")
+)
 
 # A batch that Sinch would have to give up at once is not worth handing over.
 _MIN_LIFE = timedelta(seconds=1)
@@ -83,21 +130,9 @@ def claim_in(
 
 def _find_broadcast(tx: Connection, now: datetime, of: int | None) -> Row[Any] | None:
     """The broadcast to serve: highest priority first, then the oldest."""
-    waiting = (
-        select(Batch.id)
-        .where(Batch.broadcast_id == Broadcast.id, Batch.state == BatchState.PENDING)
-        .where(or_(Batch.not_before.is_(None), Batch.not_before <= now))
-    )
-    query = (
-        select(Broadcast.__table__)
-        .where(Broadcast.finished_at.is_(None), Broadcast.status.in_(ACTIVE))
-        .where(waiting.exists())
-        .order_by(Broadcast.priority.desc(), Broadcast.id)
-        .limit(1)
-    )
-    if of is not None:
-        query = query.where(Broadcast.id == of)
-    return tx.execute(query).first()
+    if of is None:
+        return tx.execute(_NEXT_BROADCAST, {"now": now}).first()
+    return tx.execute(_THIS_BROADCAST, {"now": now, "of": of}).first()
 
 
 def _find_next_start(tx: Connection, of: int | None) -> datetime | None:
@@ -120,7 +155,7 @@ def _claim_of(
 ) -> Claim | Idle:
     if not _hold_broadcast(tx, broadcast):
         return Idle(now)
-    batch = _pick_batch(tx, broadcast.id, now)
+    batch = tx.execute(_NEXT_BATCH, {"of": broadcast.id, "now": now}).first()
     if batch is None:
         return Idle(now)  # others were quicker
     free_at = take_pace(tx, gates, ctx.rules, parts=batch.size * broadcast.parts, now=now)
@@ -128,27 +163,20 @@ def _claim_of(
         return Idle(free_at)
     body = write_batch(_make_outgoing(tx, ctx, broadcast, batch))
     attempt = batch.attempt + 1
-    taken = tx.execute(
-        update(Batch)
-        .where(Batch.id == batch.id, Batch.state == BatchState.PENDING)
-        .where(Batch.attempt == batch.attempt)
-        .values(
-            state=BatchState.SENDING,
-            attempt=attempt,
-            not_before=None,
-            lease_until=now + ctx.rules.lease,
-        )
-    )
+    place = {"this": batch.id, "last_attempt": batch.attempt}
+    taken = tx.execute(_TAKE, {**place, "new_attempt": attempt, "new_lease": now + ctx.rules.lease})
     if taken.rowcount != 1:
         return Idle(now)
     tx.execute(
-        insert(Attempt).values(
-            batch_id=batch.id,
-            number=attempt,
-            started_at=now,
-            payload_hash=sha256(body).digest(),
-            worker=ctx.worker,
-        )
+        _NOTE_ATTEMPT,
+        {
+            "batch_id": batch.id,
+            "number": attempt,
+            "started_at": now,
+            "payload_hash": sha256(body).digest(),
+            "worker": ctx.worker,
+            "overridden": False,
+        },
     )
     if gates.circuit:
         half_open_circuit(tx, gates, trial=batch.id)
@@ -175,20 +203,7 @@ def _hold_broadcast(tx: Connection, broadcast: Row[Any]) -> bool:
         )
     if tx.dialect.name == "sqlite":
         return True
-    status = select(Broadcast.status).where(Broadcast.id == broadcast.id)
-    return tx.execute(status.with_for_update(read=True)).scalar() in ACTIVE
-
-
-def _pick_batch(tx: Connection, broadcast_id: int, now: datetime) -> Row[Any] | None:
-    query = (
-        select(Batch.__table__)
-        .where(Batch.broadcast_id == broadcast_id, Batch.state == BatchState.PENDING)
-        .where(or_(Batch.not_before.is_(None), Batch.not_before <= now))
-        .order_by(Batch.id)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-    )
-    return tx.execute(query).first()
+    return tx.execute(HOLD_STATUS, {"this": broadcast.id}).scalar() in ACTIVE
 
 
 def _make_outgoing(
@@ -212,11 +227,7 @@ def _make_outgoing(
 
 def read_slice(tx: Connection, batch: Row[Any]) -> tuple[list[str], Mapping[str, Any]]:
     """A batch's recipients, and the values of their own that its chunk holds."""
-    chunk = tx.execute(
-        select(Chunk.recipients, Chunk.parameters).where(
-            Chunk.broadcast_id == batch.broadcast_id, Chunk.number == batch.chunk
-        )
-    ).one()
+    chunk = tx.execute(_CHUNK, {"of": batch.broadcast_id, "this": batch.chunk}).one()
     recipients = chunk.recipients.split("\n")[batch.start : batch.start + batch.size]
     return recipients, chunk.parameters or {}
 

@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, select, update
 
 from app.config import SendingRules
+from app.db.base import table_of
 from app.sms.models import Gate
 
 BUSY, CIRCUIT, PACE, RESTORE = "busy", "circuit", "pace", "restore"
@@ -26,6 +27,8 @@ MAX_BUSY_S = 900.0
 _MIN_BACKOFF_S = 1.0
 # A time further ahead than anything of ours is a clock that was set back.
 _SLACK_S = 60.0
+
+_ALL = select(table_of(Gate))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,7 @@ def read_gates(tx: Connection, rules: SendingRules, now: datetime, *, lock: bool
     With `lock`, and a pace to keep, claims follow one another (PostgreSQL; SQLite has one writer
     anyway).
     """
-    rows = {row.name: row for row in tx.execute(select(Gate.__table__))}
+    rows = {row.name: row for row in tx.execute(_ALL)}
     if lock and rules.messages_per_second and tx.dialect.name != "sqlite":
         locked = select(Gate.__table__).where(Gate.name == PACE).with_for_update()
         rows[PACE] = tx.execute(locked).one()

@@ -14,9 +14,10 @@ from datetime import timedelta
 from typing import Any
 
 from loguru import logger
-from sqlalchemy import Connection, Row, Update, select, update
+from sqlalchemy import Connection, Row, Update, bindparam, select, update
 from sqlalchemy.exc import DBAPIError
 
+from app.db.base import table_of
 from app.failpoints import failpoints
 from app.sinch.errors import (
     SinchBusy,
@@ -27,7 +28,7 @@ from app.sinch.errors import (
     SinchUnreachable,
 )
 from app.sinch.schemas import PreparedBatch
-from app.sms.claiming import Claim
+from app.sms.claiming import HOLD_STATUS, Claim
 from app.sms.context import Context
 from app.sms.gates import (
     close_busy,
@@ -46,6 +47,31 @@ _S = BatchState
 # From which the answer to our own attempt still counts.
 _AWAITING = (_S.SENDING, _S.UNKNOWN, _S.NEEDS_ATTENTION, _S.PENDING)
 _FIRST_RETRY_S = 0.1
+
+_BATCHES, _ATTEMPTS = table_of(Batch), table_of(Attempt)
+
+# Made once: to make a statement costs several times what it takes to run one.
+_END_ATTEMPT = (
+    update(_ATTEMPTS)
+    .where(_ATTEMPTS.c.batch_id == bindparam("this"))
+    .where(_ATTEMPTS.c.number == bindparam("attempt"))
+    .values(ended_at=bindparam("now"), outcome=bindparam("became"), http_status=bindparam("told"))
+)
+_ACCEPT = (
+    update(_BATCHES)
+    .where(_BATCHES.c.id == bindparam("this"), _BATCHES.c.state.in_(_AWAITING))
+    .where(_BATCHES.c.attempt == bindparam("as_claimed"))
+    .values(
+        state=_S.ACCEPTED,
+        sinch_id=bindparam("id_at_sinch"),
+        lease_until=None,
+        not_before=None,
+        unknown_at=None,
+        attention=None,
+        next_ask_at=bindparam("first_ask"),
+        wish=bindparam("wanted"),
+    )
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +151,7 @@ def record_patiently(ctx: Context, claim: Claim, verdict: Verdict) -> None:
 def record_verdict(ctx: Context, claim: Claim, verdict: Verdict) -> None:
     """Move the batch as the verdict says, once, and note it in the ledger."""
     with ctx.db.write() as tx:
-        status = _hold_status(tx, claim.broadcast_id)
+        status = tx.execute(HOLD_STATUS, {"this": claim.broadcast_id}).scalar_one()
         _end_attempt(tx, ctx, claim, verdict)
         _RECORDERS[verdict.outcome](tx, ctx, claim, verdict, status)
         if status is BroadcastStatus.CANCELLED:
@@ -139,21 +165,16 @@ def record_verdict(ctx: Context, claim: Claim, verdict: Verdict) -> None:
         settle_broadcast(ctx, claim.broadcast_id)
 
 
-def _hold_status(tx: Connection, broadcast_id: int) -> BroadcastStatus:
-    """The broadcast's status, which nobody changes before this transaction ends."""
-    query = select(Broadcast.status).where(Broadcast.id == broadcast_id)
-    return tx.execute(query.with_for_update(read=True)).scalar_one()
-
-
 def _end_attempt(tx: Connection, ctx: Context, claim: Claim, verdict: Verdict) -> None:
     tx.execute(
-        update(Attempt)
-        .where(Attempt.batch_id == claim.batch_id, Attempt.number == claim.attempt)
-        .values(
-            ended_at=ctx.now(),
-            outcome=verdict.outcome,
-            http_status=verdict.refusal.status if verdict.refusal else None,
-        )
+        _END_ATTEMPT,
+        {
+            "this": claim.batch_id,
+            "attempt": claim.attempt,
+            "now": ctx.now(),
+            "became": verdict.outcome,
+            "told": verdict.refusal.status if verdict.refusal else None,
+        },
     )
 
 
@@ -169,16 +190,14 @@ def _record_accepted(
 ) -> None:
     first_ask = ctx.later(ctx.rules.ask_after_s[0]) if verdict.sinch_id is None else None
     swapped = tx.execute(
-        _swap(claim, *_AWAITING).values(
-            state=_S.ACCEPTED,
-            sinch_id=verdict.sinch_id,
-            lease_until=None,
-            not_before=None,
-            unknown_at=None,
-            attention=None,
-            next_ask_at=first_ask,
-            wish=Wish.WANTED if status is BroadcastStatus.CANCELLED else None,
-        )
+        _ACCEPT,
+        {
+            "this": claim.batch_id,
+            "as_claimed": claim.attempt,
+            "id_at_sinch": verdict.sinch_id,
+            "first_ask": first_ask,
+            "wanted": Wish.WANTED if status is BroadcastStatus.CANCELLED else None,
+        },
     )
     if swapped.rowcount != 1:
         _tell_late_acceptance(tx, claim, verdict)
