@@ -1,5 +1,6 @@
 """POST /api/broadcast: what may be asked, what is answered, and what then reaches Sinch."""
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from tests.background import look_at, work_off, work_until
 from tests.conftest import examples
 from tests.factories import AUTH, broadcast_to, many_numbers
 
@@ -47,8 +49,13 @@ def test_the_answer_tells_the_batch_and_what_it_costs(send, sandbox):
 
     assert answer.status_code == 202
     batch_id = sandbox.batches()[0]["id"]
+    broadcast_id = answer.get_json()["broadcast_id"]
+    assert re.fullmatch("[0-9a-hjkmnp-tv-z]{26}", broadcast_id)
     assert answer.get_json() == {
         "message": "SMS batch submitted successfully to Sinch.",
+        "broadcast_id": broadcast_id,
+        "status": "complete",
+        "url": f"/api/broadcasts/{broadcast_id}",
         "batch_id": batch_id,
         "batch_ids": [batch_id],
         "recipients": 2,
@@ -59,31 +66,61 @@ def test_the_answer_tells_the_batch_and_what_it_costs(send, sandbox):
     assert sandbox.recipients() == [ANN, BOB]
 
 
-def test_ten_thousand_go_out_in_ten_batches_in_their_order(send, sandbox):
+def test_a_larger_audience_is_accepted_at_once_and_sent_to_in_the_background(
+    send, service, sandbox
+):
     numbers = many_numbers(10_000)
 
     answer = send(*numbers)
 
     assert answer.status_code == 202
-    assert len(set(answer.get_json()["batch_ids"])) == 10
-    assert answer.get_json()["batch_id"] == answer.get_json()["batch_ids"][0]
+    told = answer.get_json()
+    assert told.pop("broadcast_id") == told["url"].rpartition("/")[2]
+    assert told == {
+        "message": "Broadcast accepted; it is sent in the background.",
+        "status": "queued",
+        "url": told["url"],
+        "batch_id": None,
+        "batch_ids": [],
+        "recipients": 10_000,
+        "parts_per_message": 1,
+        "encoding": "GSM-7",
+        "duplicates_removed": 0,
+    }
+    assert sandbox.posts() == 0
+
+    work_off(service)
+
+    assert look_at(service, answer)["status"] == "complete"
+    assert look_at(service, answer)["counts"]["accepted"] == 10_000
     assert [batch["recipients"] for batch in sandbox.batches()] == [1000] * 10
     assert len({batch["client_reference"] for batch in sandbox.batches()}) == 10
     assert sandbox.recipients() == numbers
 
 
-@pytest.mark.parametrize(("count", "batches"), [(1000, 1), (1001, 2)])
-def test_a_batch_holds_a_thousand_at_most(send, sandbox, count, batches):
-    assert len(send(*many_numbers(count)).get_json()["batch_ids"]) == batches
+@pytest.mark.parametrize(("count", "batches"), [(1000, [1000]), (1001, [1000, 1])])
+def test_a_batch_holds_a_thousand_at_most(send, service, sandbox, count, batches):
+    within = len(send(*many_numbers(count)).get_json()["batch_ids"])
+    work_off(service)
+
+    assert [batch["recipients"] for batch in sandbox.batches()] == batches
+    assert within == (1 if count == 1000 else 0)
 
 
-@pytest.mark.parametrize("count", [0, 10_001])
-def test_one_to_ten_thousand_recipients_are_taken(send, sandbox, count):
+@pytest.mark.parametrize("count", [0, 1_000_001])
+def test_one_to_a_million_recipients_are_taken(send, sandbox, count):
     answer = send(*many_numbers(count))
 
     assert answer.status_code == 400
-    assert "recipients" in answer.get_json()["fields"]
+    assert list(answer.get_json()["fields"]) == ["recipients"]
     assert sandbox.posts() == 0
+
+
+def test_a_million_recipients_are_taken(send, service, sandbox):
+    answer = send(*many_numbers(1_000_000))
+
+    assert (answer.status_code, answer.get_json()["status"]) == (202, "queued")
+    assert look_at(service, answer)["counts"]["pending"] == 1_000_000
 
 
 def test_duplicates_are_found_after_blanks_are_removed(send, sandbox):
@@ -169,14 +206,7 @@ def test_the_sender_is_ours_or_the_one_asked_for(send, at_sinch):
 
 
 def test_every_option_reaches_sinch(send, at_sinch):
-    answer = send(
-        ANN,
-        send_at=_in(hours=2),
-        expire_at=_in(hours=4),
-        flash=True,
-        max_parts=3,
-        reference="order 17",
-    )
+    answer = send(ANN, expire_at=_in(hours=4), flash=True, max_parts=3, reference="order 17")
 
     assert answer.status_code == 202
     assert answer.get_json()["reference"] == "order 17"
@@ -185,13 +215,34 @@ def test_every_option_reaches_sinch(send, at_sinch):
     assert batch["max_number_of_message_parts"] == 3
     assert batch["client_reference"] != "order 17"
     assert len(batch["client_reference"]) <= 64
-    assert batch["send_at"] < batch["expire_at"]
+
+
+def test_a_start_is_kept_by_ourselves_and_sinch_is_handed_it_at_its_time(
+    send, service, sandbox, at_sinch
+):
+    start = datetime.now(UTC) + timedelta(seconds=1.5)
+
+    answer = send(ANN, send_at=start.isoformat(), expire_at=_in(hours=4))
+    work_off(service)
+
+    assert answer.status_code == 202
+    assert (answer.get_json()["status"], answer.get_json()["batch_id"]) == ("scheduled", None)
+    assert answer.get_json()["message"] == "Broadcast accepted; it is sent at its time."
+    assert sandbox.posts() == 0
+
+    work_until(service, sandbox.posts)
+
+    assert datetime.now(UTC) >= start
+    assert look_at(service, answer)["status"] == "complete"
+    (batch,) = at_sinch()
+    assert "send_at" not in batch
 
 
 def test_a_report_mode_without_a_callback_url_is_sinchs_refusal(send):
     answer = send(ANN, delivery_report="full")
 
     assert answer.status_code == 502
+    assert answer.get_json()["status"] == "refused"
     assert answer.get_json()["details"]["code"] == "missing_callback_url"
 
 
@@ -228,6 +279,13 @@ def test_with_a_callback_url_at_sinch_the_report_mode_is_taken(send, sandbox, at
         ("max_parts", "3"),
         ("max_parts", 1.5),
         ("max_parts", True),
+        ("category", "spam"),
+        ("category", ""),
+        ("priority", 0),
+        ("priority", 10),
+        ("priority", "7"),
+        ("priority", True),
+        ("allow_repeat", "yes"),
         ("skip_invalid", "no"),
         ("parameters", []),
         ("parameters", {"name": "Ann"}),
@@ -302,11 +360,12 @@ def test_each_gets_its_own_text(send, sandbox, at_sinch):
     }
 
 
-def test_each_batch_bears_only_the_values_of_its_own_recipients(send, at_sinch):
+def test_each_batch_bears_only_the_values_of_its_own_recipients(send, service, at_sinch):
     numbers = many_numbers(1500)
     values = {number: f"v{n}" for n, number in enumerate(numbers)}
 
     assert send(*numbers, message="${v}", parameters={"v": values}).status_code == 202
+    work_off(service)
 
     first, second = at_sinch()
     assert first["parameters"]["v"] == {n: values[n] for n in numbers[:1000]}
@@ -437,6 +496,15 @@ def test_the_end_reaches_sinch_as_it_was_asked_for(send, at_sinch):
     assert abs(told - asked) < timedelta(milliseconds=2)
 
 
+def test_without_an_end_of_its_own_sinch_gives_it_up_after_a_day(send, at_sinch):
+    now = datetime.now(UTC)
+
+    assert send(ANN).status_code == 202
+
+    told = datetime.fromisoformat(at_sinch()[0]["expire_at"])
+    assert timedelta() <= told - now - timedelta(days=1) < timedelta(seconds=5)
+
+
 @pytest.mark.parametrize(
     ("message", "more"),
     [
@@ -489,7 +557,7 @@ def test_two_values_for_one_person_are_refused(send, sandbox):
 
 def test_more_names_or_values_than_can_be_meant_are_refused(send, sandbox):
     names = send(ANN, parameters={f"n{n}": {} for n in range(101)})
-    values = send(ANN, parameters={"n": {str(n): "x" for n in range(10_002)}})
+    values = send(ANN, parameters={"n": {str(n): "x" for n in range(1_000_002)}})
 
     assert names.get_json()["fields"] == {"parameters": ["More than 100 names."]}
     assert values.get_json()["fields"] == {"parameters": {"n": ["More values than recipients."]}}
