@@ -78,6 +78,7 @@ def accept_broadcast(
     failpoints.reach("C1")
     if isinstance(first, Claim):
         failpoints.reach("C3")
+        failpoints.reach("C8")
     return Accepted(broadcast_id, public_id, first)
 
 

@@ -10,9 +10,10 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, insert, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, func, insert, or_, select, update
 
 from app.db.base import table_of
+from app.db.types import UtcTime
 from app.failpoints import failpoints
 from app.sinch.schemas import OutgoingBatch, ReportMode, write_batch
 from app.sms.context import Context
@@ -38,6 +39,17 @@ _NEXT_BROADCAST = (
     .limit(1)
 )
 _THIS_BROADCAST = _NEXT_BROADCAST.where(_BROADCASTS.c.id == bindparam("of"))
+_BEGIN = (
+    update(_BROADCASTS)
+    .where(_BROADCASTS.c.id == bindparam("this"))
+    .where(_BROADCASTS.c.status == BroadcastStatus.QUEUED)
+    .values(
+        status=BroadcastStatus.SENDING,
+        first_submitted_at=func.coalesce(
+            _BROADCASTS.c.first_submitted_at, bindparam("now", type_=UtcTime())
+        ),
+    )
+)
 # Keeps pause and cancel waiting until the transaction ends; claims and verdicts do not wait.
 HOLD_STATUS = (
     select(_BROADCASTS.c.status)
@@ -104,7 +116,9 @@ def claim_batch(ctx: Context, *, of: int | None = None) -> Claim | Idle:
         found = claim_in(tx, ctx, of=of, expired=expired)
     for broadcast_id in expired:
         settle_broadcast(ctx, broadcast_id)
-    failpoints.reach("C3")
+    if isinstance(found, Claim):
+        failpoints.reach("C3")
+        failpoints.reach("C8")
     return found
 
 
@@ -153,7 +167,7 @@ def _find_next_start(tx: Connection, of: int | None) -> datetime | None:
 def _claim_of(
     tx: Connection, ctx: Context, broadcast: Row[Any], gates: Gates, now: datetime
 ) -> Claim | Idle:
-    if not _hold_broadcast(tx, broadcast):
+    if not _hold_broadcast(tx, broadcast, now):
         return Idle(now)
     batch = tx.execute(_NEXT_BATCH, {"of": broadcast.id, "now": now}).first()
     if batch is None:
@@ -193,14 +207,10 @@ def _claim_of(
     )
 
 
-def _hold_broadcast(tx: Connection, broadcast: Row[Any]) -> bool:
+def _hold_broadcast(tx: Connection, broadcast: Row[Any], now: datetime) -> bool:
     """Keep pause and cancel waiting until this claim is committed; False when they were quicker."""
     if broadcast.status is BroadcastStatus.QUEUED:
-        tx.execute(
-            update(Broadcast)
-            .where(Broadcast.id == broadcast.id, Broadcast.status == BroadcastStatus.QUEUED)
-            .values(status=BroadcastStatus.SENDING)
-        )
+        tx.execute(_BEGIN, {"this": broadcast.id, "now": now})
     if tx.dialect.name == "sqlite":
         return True
     return tx.execute(HOLD_STATUS, {"this": broadcast.id}).scalar() in ACTIVE
