@@ -103,7 +103,6 @@ class BroadcastViewSchema(Schema):
     send_at = fields.DateTime(required=True, allow_none=True, format="iso")
     expires_at = fields.DateTime(required=True, format="iso")
     first_submitted_at = fields.DateTime(required=True, allow_none=True, format="iso")
-    last_submitted_at = fields.DateTime(required=True, allow_none=True, format="iso")
     finished_at = fields.DateTime(required=True, allow_none=True, format="iso")
     recipients = fields.Integer(
         required=True, metadata=_describe("Asked for, each once, invalid ones too.")

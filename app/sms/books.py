@@ -1,5 +1,6 @@
 """The books of a broadcast: where each of its recipients stands, adding up to all of them."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Connection, Row
@@ -40,17 +41,16 @@ WORDS = (
 
 def count_recipients(tx: Connection, broadcast: Row[Any]) -> dict[str, int]:
     """How many recipients stand where; together as many as were asked for, invalid ones too."""
+    return add_up(broadcast, count_states(tx, broadcast.id))
+
+
+def add_up(broadcast: Row[Any], states: Mapping[BatchState, tuple[int, int]]) -> dict[str, int]:
+    """The same from batches and recipients by state."""
     counts = dict.fromkeys(WORDS, 0)
     counts["invalid"] = broadcast.invalid
-    planned = 0
-    for state, (_, recipients) in count_states(tx, broadcast.id).items():
+    for state, (_, recipients) in states.items():
         counts[COUNTED_AS[state]] += recipients
-        planned += recipients
+    planned = sum(recipients for _, recipients in states.values())
     cancelled = broadcast.status is BroadcastStatus.CANCELLED
     counts["cancelled" if cancelled else "pending"] += broadcast.recipients - planned
     return counts
-
-
-def count_batches(tx: Connection, broadcast_id: int) -> dict[str, int]:
-    """How many batches stand in each state that any stands in."""
-    return {state.value: n for state, (n, _) in count_states(tx, broadcast_id).items()}

@@ -67,6 +67,8 @@ class Broadcast(Base):
     chunks: Mapped[int]
     # Sinch's last refusal: status, code, text.
     refusal: Mapped[dict[str, Any] | None]
+    # When its first batch was claimed, and when its last one ended.
+    first_submitted_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
 
     __table_args__ = (

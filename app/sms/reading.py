@@ -7,9 +7,10 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, select
 
 from app.errors import BadInput, NotFound
-from app.sms.books import count_batches, count_recipients
+from app.sms.books import add_up
 from app.sms.context import Context
-from app.sms.models import Attempt, Batch, Broadcast, Chunk
+from app.sms.models import Batch, Broadcast, Chunk
+from app.sms.settling import count_states
 from app.sms.states import BatchState, BroadcastStatus, Wish
 
 
@@ -23,8 +24,6 @@ class BroadcastView:
     row: Row[Any]
     counts: dict[str, int]
     batches: dict[str, int]
-    first_submitted_at: Any
-    last_submitted_at: Any
     stopped_at_sinch: int
 
     @property
@@ -63,22 +62,21 @@ def view_by_id(ctx: Context, broadcast_id: int) -> BroadcastView:
 
 
 def _view(tx: Connection, row: Row[Any]) -> BroadcastView:
-    times = tx.execute(
-        select(func.min(Attempt.started_at), func.max(Attempt.ended_at))
-        .join(Batch, Batch.id == Attempt.batch_id)
-        .where(Batch.broadcast_id == row.id)
-    ).one()
-    stopped = select(func.coalesce(func.sum(Batch.size), 0)).where(
-        Batch.broadcast_id == row.id, Batch.wish == Wish.CANCELLED
-    )
+    states = count_states(tx, row.id)
+    cancelled = row.status is BroadcastStatus.CANCELLED
     return BroadcastView(
         row=row,
-        counts=count_recipients(tx, row),
-        batches=count_batches(tx, row.id),
-        first_submitted_at=times[0],
-        last_submitted_at=times[1],
-        stopped_at_sinch=int(tx.execute(stopped).scalar_one()),
+        counts=add_up(row, states),
+        batches={state.value: batches for state, (batches, _) in states.items()},
+        stopped_at_sinch=_count_stopped(tx, row.id) if cancelled else 0,
     )
+
+
+def _count_stopped(tx: Connection, broadcast_id: int) -> int:
+    stopped = select(func.coalesce(func.sum(Batch.size), 0)).where(
+        Batch.broadcast_id == broadcast_id, Batch.wish == Wish.CANCELLED
+    )
+    return int(tx.execute(stopped).scalar_one())
 
 
 def list_broadcasts(
