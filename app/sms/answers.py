@@ -130,9 +130,16 @@ def describe_view(
         details = describe_refusal(row.refusal, production=production)
         error = {"error": _explain_refusal(view)}
         return error | facts | ({"details": details} if details else {})
-    everything = view.counts["accepted"] == row.recipients
-    sentence = SUBMITTED if everything else _SENTENCES.get(view.status, _OTHERWISE)
-    return {"message": sentence} | facts
+    return {"message": _choose_sentence(view)} | facts
+
+
+def _choose_sentence(view: BroadcastView) -> str:
+    if view.counts["accepted"] == view.row.recipients:
+        return SUBMITTED
+    # Tried, but all of it was put off.
+    nothing_went = view.counts["pending"] == view.row.recipients
+    status = "queued" if nothing_went and view.status == "sending" else view.status
+    return _SENTENCES.get(status, _OTHERWISE)
 
 
 def describe_refusal(refusal: dict[str, Any] | None, *, production: bool) -> dict[str, Any]:
