@@ -43,6 +43,7 @@ _S = BatchState
 # About which Sinch may be asked.
 _ASKABLE = (_S.UNKNOWN, _S.NEEDS_ATTENTION, _S.ACCEPTED)
 _QUESTION_S = 10.0
+_MIN_CANCEL_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +79,14 @@ def ask_batch(ctx: Context, batch_id: int, *, within_s: float = _QUESTION_S) -> 
         case = _read_case(tx, ctx, batch_id)
     if case is None:
         return None
+    deadline = ctx.clock.monotonic() + within_s
     evidence = _ask(ctx, case, within_s)
     failpoints.reach("C7")
     sighted = _needs_control(ctx, case, evidence) and _control_is_found(ctx, batch_id, within_s)
     with ctx.db.write() as tx:
         state = _apply(tx, ctx, case, evidence, control_found=sighted)
     if evidence and evidence.surplus and state is _S.DUPLICATE:
-        _cancel_surplus(ctx, evidence.surplus)
+        _cancel_surplus(ctx, evidence.surplus, left_s=deadline - ctx.clock.monotonic())
     return state
 
 
@@ -244,8 +246,12 @@ def _tell(row: Row[Any], values: dict[str, Any]) -> None:
         bound.bind(reason=values["attention"].value).error("a batch needs attention")
 
 
-def _cancel_surplus(ctx: Context, surplus: Sequence[str]) -> None:
-    """Cancel what can still be cancelled; what is already on its way cannot."""
+def _cancel_surplus(ctx: Context, surplus: Sequence[str], *, left_s: float) -> None:
+    """Cancel what can still be cancelled; what is already on its way cannot.
+
+    A client may be waiting: the question's time is shared, and no answer changes anything.
+    """
+    each_s = max(left_s, _MIN_CANCEL_S) / len(surplus)
     for sinch_id in surplus:
         with suppress(SinchError):
-            ctx.sinch.cancel_batch(sinch_id, within_s=_QUESTION_S)
+            ctx.sinch.cancel_batch(sinch_id, within_s=each_s)
