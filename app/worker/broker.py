@@ -7,12 +7,13 @@ by its lease in the database, not by the broker; still, what the broker holds is
 from typing import Any
 
 from celery import Celery
+from kombu import Queue
 
 from app.config import Config, ConfigError
 from app.sms import tasks
 
 _HOUSEKEEPING_S = 60.0
-# Within the 25 seconds that a process has to end in.
+# For SIGQUIT; on SIGTERM a worker ends as soon as the POSTs in hand have.
 _SOFT_SHUTDOWN_S = 22.0
 _VISIBILITY_S = 300
 _SOCKET_TIMEOUT_S = 2.0
@@ -33,11 +34,19 @@ def make_celery(config: Config) -> Celery:
         worker_concurrency=config.sender_threads,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         worker_hijack_root_logger=False,
+        # Commands to workers need a broadcast, which SQS has none of.
+        worker_enable_remote_control=not config.broker_url.startswith("sqs"),
         broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_connection_timeout=_SOCKET_TIMEOUT_S,
         broker_transport_options=_choose_transport(config.broker_url),
-        task_default_queue="clarion",
+        # Those of the clock first.
+        task_queues=[Queue(tasks.CLOCK_QUEUE), Queue(tasks.WORK_QUEUE)],
+        task_default_queue=tasks.WORK_QUEUE,
         accept_content=["json"],
         timezone="UTC",
+        # In memory: a file would have to be kept somewhere, and to be trusted.
+        beat_scheduler="celery.beat:Scheduler",
         beat_schedule=_make_timetable(config),
     )
     return app
@@ -45,23 +54,16 @@ def make_celery(config: Config) -> Celery:
 
 def _make_timetable(config: Config) -> dict[str, Any]:
     return {
-        "sweep": {
-            "task": "clarion.sweep",
-            "schedule": config.rules.sweep_every_s,
-            "args": [config.sender_threads],
-            "options": {"expires": tasks.NUDGE_EXPIRES_S},
-        },
-        "keep house": {
-            "task": "clarion.keep_house",
-            "schedule": _HOUSEKEEPING_S,
-            "options": {"expires": tasks.NUDGE_EXPIRES_S},
-        },
+        "sweep": {"task": tasks.run_sweep.name, "schedule": config.rules.sweep_every_s},
+        "keep house": {"task": tasks.run_housekeeping.name, "schedule": _HOUSEKEEPING_S},
     }
 
 
 def _choose_transport(broker_url: str) -> dict[str, Any]:
+    # Who publishes tries again by itself, or leaves it to the next sweep.
+    once = {"max_retries": 0, "interval_start": 0, "interval_step": 0}
     if broker_url.startswith(("redis", "rediss")):
-        return {
+        return once | {
             "visibility_timeout": _VISIBILITY_S,
             # Looked for each 10 seconds, not each 100.
             "unacked_restore_throttle": 1,
@@ -69,4 +71,6 @@ def _choose_transport(broker_url: str) -> dict[str, Any]:
             "socket_connect_timeout": _SOCKET_TIMEOUT_S,
             "queue_order_strategy": "priority",
         }
-    return {"visibility_timeout": _VISIBILITY_S} if broker_url.startswith("sqs") else {}
+    if broker_url.startswith("sqs"):
+        return once | {"visibility_timeout": _VISIBILITY_S}
+    return once

@@ -1,9 +1,18 @@
-"""What Celery is started with: `celery --app app.worker.queue worker`, and `beat`."""
+"""What Celery is started with: `celery --app app.worker.queue worker`, and `beat`.
 
+On SIGTERM a worker claims nothing more, lets the POSTs in hand end, and exits with 0.  Celery's
+own way for that, REMAP_SIGTERM=SIGQUIT, sleeps through its whole timeout and exits with 1.
+"""
+
+import mmap
+import os
+import signal
 import sys
+import threading
 from typing import Any
 
-from celery.signals import setup_logging, worker_process_init
+from celery.signals import setup_logging, worker_init, worker_process_init, worker_shutting_down
+from loguru import logger
 
 from app.config import EXIT_CONFIG, ConfigError, load_config_or_exit
 from app.failpoints import failpoints
@@ -11,6 +20,11 @@ from app.logs import configure_logging
 from app.sms import tasks
 from app.sms.context import make_context
 from app.worker.broker import make_celery
+from app.worker.start import refuse_wrong_database
+
+_MOST_S = 23.0
+# One byte that all processes of a worker see: not 0 once it is to end.
+_stopping = mmap.mmap(-1, 1)
 
 
 @setup_logging.connect
@@ -18,11 +32,33 @@ def _use_our_logs(**_: Any) -> None:
     configure_logging(_config.log_level)
 
 
+# Of pools without processes, the first is the only one.
+@worker_init.connect
 @worker_process_init.connect
 def _open_context(**_: Any) -> None:
     if _config.failpoint:
         failpoints.arm(*_config.failpoint)
-    tasks.use_context(make_context(_config))
+    tasks.use_context(make_context(_config), is_stopping=lambda: _stopping[0] != 0)
+
+
+@worker_process_init.connect
+def _leave_sigterm_to_the_parent(**_: Any) -> None:
+    """Some send it to every process of a group (Heroku); the parent knows what is in hand."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+@worker_shutting_down.connect
+def _stop_claiming(**_: Any) -> None:
+    _stopping[0] = 1
+    # What then is still in hand ends with us, and its lease tells.
+    last = threading.Timer(_MOST_S, _end)
+    last.daemon = True
+    last.start()
+
+
+def _end() -> None:
+    logger.error("not everything in hand ended in time")
+    os._exit(1)
 
 
 _config = load_config_or_exit()
@@ -31,3 +67,7 @@ try:
 except ConfigError as e:
     sys.stderr.write(f"clarion: {e}\n")
     raise SystemExit(EXIT_CONFIG) from e
+configure_logging(_config.log_level)
+_ctx = make_context(_config)
+refuse_wrong_database(_ctx)
+_ctx.db.close()  # what is opened here is nothing for the processes of a pool

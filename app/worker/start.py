@@ -11,8 +11,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.config import EXIT_CONFIG, Background, Config
 from app.db.schema import WrongDatabase
 from app.sms.context import Context
-from app.sms.tasks import nudge_workers
 from app.worker.broker import make_celery
+from app.worker.nudger import Nudger
 from app.worker.threads import BackgroundThreads
 
 
@@ -25,7 +25,9 @@ def start_background(app: Flask, config: Config) -> None:
     refuse_wrong_database(ctx)
     if config.background is Background.CELERY:
         make_celery(config)
-        app.extensions["nudge"] = lambda: nudge_workers(config.sender_threads)
+        nudger = Nudger()
+        app.extensions["nudge"] = nudger.nudge
+        nudger.start()
         return
     threads = BackgroundThreads(ctx, senders=config.sender_threads)
     app.extensions["background"] = threads
