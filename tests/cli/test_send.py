@@ -6,14 +6,14 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
+from tests.background import work_off, work_until
 from tests.factories import many_numbers, settings
-from tests.processes import clean_environ
+from tests.processes import ROOT, clean_environ
 
-ROOT = Path(__file__).parent.parent.parent
+SEND = [sys.executable, "-m", "flask", "--app", "wsgi", "send", "--message", "Hello"]
 ANN, BOB = "+46701234567", "+46707654321"
 
 
@@ -131,16 +131,19 @@ def test_duplicates_are_told(run, sandbox):
     assert sandbox.recipients() == [ANN]
 
 
-def test_a_report_that_cannot_be_written_stops_the_sending_and_is_told(
-    sandbox_server, sandbox, file, tmp_path
+def test_a_report_that_cannot_be_written_is_told_and_nobody_is_left_out(
+    sandbox_server, sandbox, postgres, file, tmp_path
 ):
     report = tmp_path / "report.csv"
-    command = [sys.executable, "-m", "flask", "--app", "wsgi", "send", "--message", "Hello"]
+    # The limit holds for every file of the process: the database is another's.
+    database = postgres.create_database()
+    environ = settings(SINCH_REGION_URL=sandbox_server.url, DATABASE_URL=database)
+    numbers = many_numbers(3000)
 
     ended = subprocess.run(
-        [*command, "--csv", file("\n".join(many_numbers(3000))), "--report", str(report)],
+        [*SEND, "--csv", file("\n".join(numbers)), "--report", str(report)],
         cwd=ROOT,
-        env=clean_environ(settings(SINCH_REGION_URL=sandbox_server.url)),
+        env=clean_environ(environ),
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000)),
         capture_output=True,
         text=True,
@@ -149,12 +152,21 @@ def test_a_report_that_cannot_be_written_stops_the_sending_and_is_told(
     )
 
     assert ended.returncode == 1
-    assert "report.csv is incomplete" in ended.stderr
-    assert "1000 accepted, 2000 not_tried" in ended.stdout
-    assert sandbox.posts() == 1
+    assert "report.csv" in ended.stderr
+    assert "it is incomplete" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert sandbox.recipients() == numbers
 
 
-def test_more_than_one_request_would_take_go_out_in_one_run(run, sandbox, file):
+def test_a_report_that_cannot_be_made_stops_the_sending(run, sandbox, tmp_path):
+    ended = run("--to", ANN, "--message", "Hello", "--report", str(tmp_path / "no" / "report.csv"))
+
+    assert ended.exit_code == 2
+    assert "--report" in ended.output
+    assert sandbox.posts() == 0
+
+
+def test_many_more_than_one_batch_holds_go_out_in_one_run(run, sandbox, file):
     numbers = many_numbers(10_500)
 
     ended = run("--csv", file("\n".join([*numbers, *numbers[:700]])), "--message", "Hello")
@@ -201,21 +213,27 @@ def test_invalid_rows_are_left_out_on_request(run, sandbox, file):
 
 
 def test_the_report_says_of_everybody_what_became_of_them(run, sandbox, file, tmp_path):
-    numbers = many_numbers(2500)
-    sandbox.order_fault(on="POST /batches", when="before", do="cut", skip=1)
+    numbers = many_numbers(3500)
+    fault = {"on": "POST /batches", "when": "before"}
+    sandbox.order_fault(**fault, do="cut", skip=1)
+    sandbox.order_fault(
+        **fault, do="answer", status=400, code="syntax_constraint_violation", skip=1
+    )
     report = tmp_path / "report.csv"
 
     ended = run("--csv", file("\n".join(numbers)), "--message", "Hello", "--report", str(report))
 
     assert ended.exit_code == 1
-    assert "1000 accepted, 1000 unknown, 500 not_tried" in ended.output
-    assert "may have been sent" in ended.output
+    assert "1500 accepted, 1000 rejected, 1000 uncertain" in ended.output
+    assert "1000 uncertain: some may have been sent" in ended.output
+    assert "do not send them again" in ended.output
     rows = list(csv.DictReader(report.read_text().splitlines()))
     assert [row["number"] for row in rows] == numbers
     assert [row["status"] for row in rows] == (
-        ["accepted"] * 1000 + ["unknown"] * 1000 + ["not_tried"] * 500
+        ["accepted"] * 1000 + ["uncertain"] * 1000 + ["rejected"] * 1000 + ["accepted"] * 500
     )
     assert rows[0]["batch_id"] == sandbox.batches()[0]["id"]
+    assert rows[0]["client_reference"] == sandbox.batches()[0]["client_reference"]
 
 
 def test_a_refusal_is_told_with_sinchs_words(run, sandbox):
@@ -226,24 +244,26 @@ def test_a_refusal_is_told_with_sinchs_words(run, sandbox):
     ended = run("--to", ANN, "--message", "Hello")
 
     assert ended.exit_code == 1
-    assert "1 misconfigured: Sinch says HTTP 403 blocked_account, t" in ended.output
+    assert "1 held" in ended.output
+    assert "Sinch says HTTP 403 blocked_account, t" in ended.output
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_told_to_stop_it_finishes_the_batch_in_hand_and_the_report_is_whole(
-    sandbox_server, sandbox, file, tmp_path, number
+def test_told_to_stop_it_finishes_the_batch_in_hand_and_leaves_the_rest_to_the_service(
+    make_service, sandbox_server, sandbox, database_url, file, tmp_path, number
 ):
     numbers = many_numbers(5000)
-    sandbox.order_fault(on="POST /batches", when="after", do="drip", delay_s=0.4, times=None)
+    sandbox.order_fault(on="POST /batches", when="after", do="hang", delay_s=0.4, times=None)
     report = tmp_path / "report.csv"
-    environ = settings(SINCH_REGION_URL=sandbox_server.url, SINCH_READ_TIMEOUT_S="10")
-    command = [sys.executable, "-m", "flask", "--app", "wsgi", "send", "--message", "Hello"]
+    environ = settings(
+        SINCH_REGION_URL=sandbox_server.url, SINCH_READ_TIMEOUT_S="10", DATABASE_URL=database_url
+    )
     process = subprocess.Popen(
-        [*command, "--csv", file("\n".join(numbers)), "--report", str(report)],
+        [*SEND, "--csv", file("\n".join(numbers)), "--report", str(report)],
         cwd=ROOT,
         env=clean_environ(environ),
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         text=True,
     )
     while sandbox.posts() < 2:
@@ -251,7 +271,7 @@ def test_told_to_stop_it_finishes_the_batch_in_hand_and_the_report_is_whole(
         assert process.poll() is None
 
     process.send_signal(number)
-    output, _ = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=60)
 
     assert process.returncode == 1
     rows = list(csv.DictReader(report.read_text().splitlines()))
@@ -259,7 +279,14 @@ def test_told_to_stop_it_finishes_the_batch_in_hand_and_the_report_is_whole(
     assert [row["number"] for row in rows] == numbers
     assert accepted == sandbox.recipients()
     assert 2000 <= len(accepted) < 5000
-    assert f"{len(accepted)} accepted, {5000 - len(accepted)} not_tried" in output
+    assert f"{5000 - len(accepted)} pending, {len(accepted)} accepted" in output
+    broadcast = output.split()[1]
+    assert f"interrupted: flask broadcasts watch {broadcast}" in errors
+
+    sandbox.clear_faults()
+    work_off(make_service())
+
+    assert sandbox.recipients() == numbers
 
 
 def test_half_a_character_from_the_shell_is_refused_with_its_reason(run, sandbox):
@@ -293,13 +320,22 @@ def test_when_nobody_valid_is_left_nothing_is_sent(run, sandbox):
     assert "1 of 1 are not phone numbers" in ended.output
 
 
-def test_an_unknown_outcome_names_the_reference_to_look_for(run, sandbox):
+def test_an_unknown_outcome_names_the_reference_to_look_for(run, sandbox, tmp_path):
     sandbox.order_fault(on="POST /batches", when="after", do="cut")
     sandbox.order_fault(on="GET /batches", when="before", do="answer", status=500, times=None)
+    report = tmp_path / "report.csv"
 
-    ended = run("--to", ANN, "--message", "Hello")
+    ended = run("--to", ANN, "--message", "Hello", "--report", str(report))
 
-    assert sandbox.batches()[0]["client_reference"] in ended.output
+    assert ended.exit_code == 1
+    assert "1 uncertain" in ended.output
+    (row,) = csv.DictReader(report.read_text().splitlines())
+    assert row == {
+        "number": ANN,
+        "status": "uncertain",
+        "batch_id": "",
+        "client_reference": sandbox.batches()[0]["client_reference"],
+    }
 
 
 def test_ctrl_c_means_again_what_it_meant_before(run):
@@ -310,18 +346,20 @@ def test_ctrl_c_means_again_what_it_meant_before(run):
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_a_killed_run_has_reported_every_batch_that_was_taken(
-    sandbox_server, sandbox, file, tmp_path
+def test_what_a_killed_run_had_not_sent_the_service_sends_and_nothing_twice(
+    make_service, sandbox_server, sandbox, database_url, file, tmp_path
 ):
-    sandbox.order_fault(
-        on="POST /batches", when="after", do="drip", delay_s=1.0, times=None, skip=1
-    )
+    sandbox.order_fault(on="POST /batches", when="after", do="hang", delay_s=1.0, skip=1)
     report = tmp_path / "report.csv"
-    environ = settings(SINCH_REGION_URL=sandbox_server.url, SINCH_READ_TIMEOUT_S="10")
-    command = [sys.executable, "-m", "flask", "--app", "wsgi", "send", "--message", "Hello"]
-    numbers = many_numbers(2000)
+    environ = settings(
+        SINCH_REGION_URL=sandbox_server.url,
+        SINCH_READ_TIMEOUT_S="10",
+        DATABASE_URL=database_url,
+        LEASE_S="1",
+    )
+    numbers = many_numbers(3000)
     process = subprocess.Popen(
-        [*command, "--csv", file("\n".join(numbers)), "--report", str(report)],
+        [*SEND, "--csv", file("\n".join(numbers)), "--report", str(report)],
         cwd=ROOT,
         env=clean_environ(environ),
         stdout=subprocess.DEVNULL,
@@ -333,10 +371,29 @@ def test_a_killed_run_has_reported_every_batch_that_was_taken(
 
     process.kill()
     process.wait(10)
+    sandbox.clear_faults()
+    service = make_service(ASK_AFTER_S="0.1,0.2,0.3")
+    listed = service.test_cli_runner()
+    work_until(
+        service,
+        lambda: " complete " in listed.invoke(args=["broadcasts", "list"]).output,
+    )
 
-    rows = list(csv.DictReader(report.read_text().splitlines()))
-    assert [row["number"] for row in rows] == numbers[:1000]
-    assert {row["status"] for row in rows} == {"accepted"}
+    assert sorted(sandbox.recipients()) == numbers
+    assert sandbox.posts() == 3
+
+
+def test_the_same_again_is_refused_unless_it_is_wanted(run, sandbox, file):
+    path = file("\n".join(many_numbers(10)))
+    run("--csv", path, "--message", "Hello")
+
+    again = run("--csv", path, "--message", "Hello")
+    wanted = run("--csv", path, "--message", "Hello", "--allow-repeat")
+
+    assert again.exit_code == 1
+    assert "The same text went to 10 of these 10 recipients" in again.output
+    assert wanted.exit_code == 0
+    assert sandbox.posts() == 2
 
 
 def test_a_long_entry_is_shown_by_its_beginning(run):
