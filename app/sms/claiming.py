@@ -56,11 +56,11 @@ HOLD_STATUS = (
     .where(_BROADCASTS.c.id == bindparam("this"))
     .with_for_update(read=True)
 )
-_NEXT_BATCH = (
+_NEXT_BATCHES = (
     select(_BATCHES)
     .where(_BATCHES.c.broadcast_id == bindparam("of"), _IS_PENDING, _IS_DUE)
     .order_by(_BATCHES.c.id)
-    .limit(1)
+    .limit(bindparam("most"))
     .with_for_update(skip_locked=True)
 )
 _TAKE = (
@@ -111,21 +111,33 @@ class Idle:
 
 def claim_batch(ctx: Context, *, of: int | None = None) -> Claim | Idle:
     """The most urgent batch that may go now, or the next one of the broadcast `of`."""
+    found = claim_burst(ctx, of=of, most=1)
+    return found if isinstance(found, Idle) else found[0]
+
+
+def claim_burst(ctx: Context, *, most: int, of: int | None = None) -> list[Claim] | Idle:
+    """Up to `most` batches of one broadcast at once, which share what a claim costs."""
     expired: list[int] = []
     with ctx.db.write() as tx:
-        found = claim_in(tx, ctx, of=of, expired=expired)
+        found = _claim(tx, ctx, of=of, expired=expired, most=most)
     for broadcast_id in expired:
         settle_broadcast(ctx, broadcast_id)
-    if isinstance(found, Claim):
+    if not isinstance(found, Idle):
         failpoints.reach("C3")
         failpoints.reach("C8")
     return found
 
 
-def claim_in(
-    tx: Connection, ctx: Context, *, of: int | None = None, expired: list[int] | None = None
-) -> Claim | Idle:
-    """The same within a transaction; ids of broadcasts found expired are added to `expired`."""
+def claim_in(tx: Connection, ctx: Context, *, of: int) -> Claim | Idle:
+    """The next batch of a broadcast, claimed within a transaction that is open already."""
+    found = _claim(tx, ctx, of=of, expired=[], most=1)
+    return found if isinstance(found, Idle) else found[0]
+
+
+def _claim(
+    tx: Connection, ctx: Context, *, of: int | None, expired: list[int], most: int
+) -> list[Claim] | Idle:
+    """Ids of broadcasts found expired are added to `expired`."""
     now = ctx.now()
     gates = read_gates(tx, ctx.rules, now, lock=True)
     obstacle = gates.find_obstacle(now)
@@ -136,10 +148,11 @@ def claim_in(
         if broadcast is None:
             return Idle(_find_next_start(tx, of))
         if broadcast.expires_at - now >= _MIN_LIFE:
-            return _claim_of(tx, ctx, broadcast, gates, now)
+            # One at a time where each has to be weighed against the pace, or is on trial.
+            alone = ctx.rules.messages_per_second is not None or gates.circuit is not None
+            return _claim_of(tx, ctx, broadcast, gates, now, most=1 if alone else most)
         expire_pending(tx, broadcast.id)
-        if expired is not None:
-            expired.append(broadcast.id)
+        expired.append(broadcast.id)
 
 
 def _find_broadcast(tx: Connection, now: datetime, of: int | None) -> Row[Any] | None:
@@ -165,22 +178,39 @@ def _find_next_start(tx: Connection, of: int | None) -> datetime | None:
 
 
 def _claim_of(
-    tx: Connection, ctx: Context, broadcast: Row[Any], gates: Gates, now: datetime
-) -> Claim | Idle:
+    tx: Connection, ctx: Context, broadcast: Row[Any], gates: Gates, now: datetime, *, most: int
+) -> list[Claim] | Idle:
     if not _hold_broadcast(tx, broadcast, now):
         return Idle(now)
-    batch = tx.execute(_NEXT_BATCH, {"of": broadcast.id, "now": now}).first()
-    if batch is None:
+    batches = tx.execute(_NEXT_BATCHES, {"of": broadcast.id, "now": now, "most": most}).all()
+    if not batches:
         return Idle(now)  # others were quicker
-    free_at = take_pace(tx, gates, ctx.rules, parts=batch.size * broadcast.parts, now=now)
+    parts = sum(batch.size for batch in batches) * broadcast.parts
+    free_at = take_pace(tx, gates, ctx.rules, parts=parts, now=now)
     if free_at is not None:
         return Idle(free_at)
+    claims = [_take(tx, ctx, broadcast, batch, gates, now) for batch in batches]
+    taken = [claim for claim in claims if claim is not None]
+    if taken and gates.circuit:
+        half_open_circuit(tx, gates, trial=taken[0].batch_id)
+    return taken or Idle(now)
+
+
+def _take(
+    tx: Connection,
+    ctx: Context,
+    broadcast: Row[Any],
+    batch: Row[Any],
+    gates: Gates,
+    now: datetime,
+) -> Claim | None:
+    """Freeze a batch's payload and make it ours; None when somebody else was quicker."""
     body = write_batch(_make_outgoing(tx, ctx, broadcast, batch))
     attempt = batch.attempt + 1
     place = {"this": batch.id, "last_attempt": batch.attempt}
     taken = tx.execute(_TAKE, {**place, "new_attempt": attempt, "new_lease": now + ctx.rules.lease})
     if taken.rowcount != 1:
-        return Idle(now)
+        return None
     tx.execute(
         _NOTE_ATTEMPT,
         {
@@ -192,8 +222,6 @@ def _claim_of(
             "overridden": False,
         },
     )
-    if gates.circuit:
-        half_open_circuit(tx, gates, trial=batch.id)
     return Claim(
         batch_id=batch.id,
         broadcast_id=broadcast.id,

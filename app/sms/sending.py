@@ -9,6 +9,7 @@ POST ─┬─ 2xx ────────────────────�
 Every move is a compare-and-swap on state and attempt: whoever comes late changes nothing.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -47,6 +48,8 @@ _S = BatchState
 # From which the answer to our own attempt still counts.
 _AWAITING = (_S.SENDING, _S.UNKNOWN, _S.NEEDS_ATTENTION, _S.PENDING)
 _FIRST_RETRY_S = 0.1
+# How long an answer may wait for others to be recorded with it.
+MAX_UNRECORDED_S = 0.05
 
 _BATCHES, _ATTEMPTS = table_of(Batch), table_of(Attempt)
 
@@ -89,13 +92,39 @@ class Verdict:
     everybody_waits: bool = True
 
 
+Judged = tuple[Claim, Verdict]
+_LET_GO = Verdict(outcome=Outcome.NOT_SENT, everybody_waits=False)
+
+
 def submit_batch(ctx: Context, claim: Claim, *, within_s: float | None = None) -> Verdict:
     """Post a claimed batch and record what became of it."""
     verdict = post_batch(ctx, claim, within_s=within_s)
     failpoints.reach("C5")
-    record_patiently(ctx, claim, verdict)
+    record_patiently(ctx, [(claim, verdict)])
     failpoints.reach("C6")
     return verdict
+
+
+def submit_burst(ctx: Context, claims: Sequence[Claim]) -> None:
+    """Post batches claimed together, one after another, recording what is known at short intervals.
+
+    Those behind one that was not taken are let go: for them nothing has left.
+    """
+    known: list[Judged] = []
+    since = ctx.clock.monotonic()
+    for place, claim in enumerate(claims):
+        verdict = post_batch(ctx, claim)
+        failpoints.reach("C5")
+        known.append((claim, verdict))
+        if verdict.outcome in (Outcome.NOT_SENT, Outcome.HELD):
+            known += [(behind, _LET_GO) for behind in claims[place + 1 :]]
+            break
+        if ctx.clock.monotonic() - since >= MAX_UNRECORDED_S:
+            record_patiently(ctx, known)
+            known, since = [], ctx.clock.monotonic()
+    if known:
+        record_patiently(ctx, known)
+    failpoints.reach("C6")
 
 
 def post_batch(ctx: Context, claim: Claim, *, within_s: float | None = None) -> Verdict:
@@ -108,7 +137,7 @@ def post_batch(ctx: Context, claim: Claim, *, within_s: float | None = None) -> 
     )
     begin_within_s = claim.claimed_at + ctx.rules.first_byte_within_s - ctx.clock.monotonic()
     if begin_within_s <= 0:
-        return Verdict(outcome=Outcome.NOT_SENT, everybody_waits=False)
+        return _LET_GO
     try:
         sent = ctx.sinch.send_prepared(prepared, within_s=within_s, begin_within_s=begin_within_s)
     except SinchBusy as e:
@@ -128,18 +157,18 @@ def post_batch(ctx: Context, claim: Claim, *, within_s: float | None = None) -> 
     return Verdict(outcome=Outcome.ACCEPTED, sinch_id=sent.id)
 
 
-def record_patiently(ctx: Context, claim: Claim, verdict: Verdict) -> None:
-    """Record a verdict, however long the database refuses, up to `commit_retry_s`.
+def record_patiently(ctx: Context, judged: Sequence[Judged]) -> None:
+    """Record verdicts, however long the database refuses, up to `commit_retry_s`.
 
-    Beyond that the batch stays claimed until its lease is over, and is then UNKNOWN.
+    Beyond that the batches stay claimed until their lease is over, and are then UNKNOWN.
     """
     deadline = ctx.clock.monotonic() + ctx.rules.commit_retry_s
     wait_s = _FIRST_RETRY_S
     while True:
         try:
-            return record_verdict(ctx, claim, verdict)
+            return record_verdicts(ctx, judged)
         except DBAPIError:
-            bound = logger.bind(client_reference=claim.reference, outcome=verdict.outcome.value)
+            bound = logger.bind(client_references=[claim.reference for claim, _ in judged])
             if ctx.clock.monotonic() + wait_s > deadline:
                 bound.error("the database does not take a verdict: the batch becomes unknown")
                 return None
@@ -150,19 +179,26 @@ def record_patiently(ctx: Context, claim: Claim, verdict: Verdict) -> None:
 
 def record_verdict(ctx: Context, claim: Claim, verdict: Verdict) -> None:
     """Move the batch as the verdict says, once, and note it in the ledger."""
+    record_verdicts(ctx, [(claim, verdict)])
+
+
+def record_verdicts(ctx: Context, judged: Sequence[Judged]) -> None:
+    """The same for batches of one broadcast, all of them or none."""
+    broadcast_id = judged[0][0].broadcast_id
     with ctx.db.write() as tx:
-        status = tx.execute(HOLD_STATUS, {"this": claim.broadcast_id}).scalar_one()
-        _end_attempt(tx, ctx, claim, verdict)
-        _RECORDERS[verdict.outcome](tx, ctx, claim, verdict, status)
+        status = tx.execute(HOLD_STATUS, {"this": broadcast_id}).scalar_one()
+        for claim, verdict in judged:
+            _end_attempt(tx, ctx, claim, verdict)
+            _RECORDERS[verdict.outcome](tx, ctx, claim, verdict, status)
         if status is BroadcastStatus.CANCELLED:
-            withdraw(tx, claim.broadcast_id)
-        ended = not has_open_batches(tx, claim.broadcast_id)
+            withdraw(tx, broadcast_id)
+        ended = not has_open_batches(tx, broadcast_id)
         if ended and ctx.db.is_sqlite:
-            settle_in(tx, ctx, claim.broadcast_id)
+            settle_in(tx, ctx, broadcast_id)
         failpoints.reach("C9")
     if ended and not ctx.db.is_sqlite:
         # In a transaction of its own: two that both hold the broadcast could not both change it.
-        settle_broadcast(ctx, claim.broadcast_id)
+        settle_broadcast(ctx, broadcast_id)
 
 
 def _end_attempt(tx: Connection, ctx: Context, claim: Claim, verdict: Verdict) -> None:

@@ -15,7 +15,7 @@ from loguru import logger
 
 from app.db.schema import WrongDatabase
 from app.sms.context import Context
-from app.sms.timetable import keep_house, plan_next, submit_next, sweep
+from app.sms.timetable import Burst, keep_house, plan_next, submit_next, sweep
 
 # One for each, so that the clock's does not stand in line behind a long broadcast.
 CLOCK_QUEUE, WORK_QUEUE = "clarion-clock", "clarion-work"
@@ -27,6 +27,7 @@ WORK_S = 3.0
 _LOOK_EVERY_S = 0.2
 
 _contexts: list[Context] = []
+_burst = Burst()
 _is_stopping: list[Callable[[], bool]] = [lambda: False]
 
 
@@ -109,7 +110,7 @@ def _work_once(ctx: Context) -> bool:
     """Plan or submit once, or wait a little for what may go soon; False when there is nothing."""
     if plan_next(ctx):
         return True
-    found = submit_next(ctx)
+    found = submit_next(ctx, _burst)
     if not isinstance(found, datetime):
         return found
     wait_s = (found - ctx.now()).total_seconds()

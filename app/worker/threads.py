@@ -13,7 +13,7 @@ from loguru import logger
 
 from app.db.schema import WrongDatabase
 from app.sms.context import Context
-from app.sms.timetable import keep_house, plan_next, submit_next, sweep
+from app.sms.timetable import Burst, keep_house, plan_next, submit_next, sweep
 
 _HOUSEKEEPING_S = 60.0
 # After an error; the database may be away.
@@ -82,9 +82,10 @@ class BackgroundThreads:
                 self._wake_senders()
 
     def _send(self, event: threading.Event) -> None:
+        burst = Burst()
         while not self._stopping.is_set():
             event.clear()
-            found = self._do(lambda: submit_next(self._ctx))
+            found = self._do(lambda: submit_next(self._ctx, burst))
             if found is True:
                 continue
             event.wait(self._choose_wait(found))
