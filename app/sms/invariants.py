@@ -55,6 +55,18 @@ def _check_totals(tx: Connection, ctx: Context, since: datetime | None) -> Itera
             yield f"broadcast {broadcast.public_id}: {counts} is not {asked}"
 
 
+def _check_audience(tx: Connection, ctx: Context, since: datetime | None) -> Iterator[str]:
+    """The pieces of an audience hold all of it."""
+    kept = (
+        select(func.coalesce(func.sum(Chunk.size), 0))
+        .where(Chunk.broadcast_id == Broadcast.id)
+        .scalar_subquery()
+    )
+    query = select(Broadcast.public_id, Broadcast.recipients, kept)
+    for name, asked, found in tx.execute(query.where(Broadcast.recipients != kept, _recent(since))):
+        yield f"broadcast {name}: {found} of its {asked} recipients are kept"
+
+
 def _check_plans(tx: Connection, ctx: Context, since: datetime | None) -> Iterator[str]:
     """A chunk is cut exactly once: halves stand for the whole."""
     planned = (
@@ -125,6 +137,7 @@ def _check_finals(tx: Connection, ctx: Context, since: datetime | None) -> Itera
 
 _CHECKS: tuple[Callable[[Connection, Context, datetime | None], Iterator[str]], ...] = (
     _check_totals,
+    _check_audience,
     _check_plans,
     _check_attempts,
     _check_leases,

@@ -43,7 +43,7 @@ def take_pulse(ctx: Context) -> Pulse:
     """How things stand; raises the database's error when it cannot be asked."""
     now = ctx.now()
     with ctx.db.read() as tx:
-        facts = dict(tx.execute(select(Fact.name, Fact.value)).tuples().all())
+        facts = {row.name: row.value for row in tx.execute(select(Fact.name, Fact.value))}
         gates = read_gates(tx, ctx.rules, now)
         waiting = select(func.count()).where(Batch.state == BatchState.NEEDS_ATTENTION)
         attention = tx.execute(waiting).scalar_one()
