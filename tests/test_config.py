@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from dotenv import dotenv_values
 
-from app.config import ConfigError, read_config
+from app.config import ConfigError, SendingRules, read_config
 from tests.factories import STRONG_KEY, production, settings
 
 ROOT = Path(__file__).parent.parent
@@ -103,6 +103,43 @@ def test_neither_keys_nor_secrets_show_in_a_printed_configuration():
         ({"SINCH_READ_TIMEOUT_S": "0"}, "SINCH_READ_TIMEOUT_S"),
         ({"LOOKUP_WAITS_S": "1,x"}, "LOOKUP_WAITS_S"),
         ({"TRUSTED_PROXIES": "all"}, "TRUSTED_PROXIES"),
+        ({"DATABASE_URL": "mysql://user:s3cret@host/name"}, "DATABASE_URL must"),
+        ({"DATABASE_URL": "user:s3cret@host/name"}, "DATABASE_URL must"),
+        ({"DATABASE_URL": "postgresql://"}, "DATABASE_URL must"),
+        ({"DATABASE_URL": "sqlite://"}, "DATABASE_URL must"),
+        ({"DATABASE_URL": "sqlite:///"}, "DATABASE_URL must"),
+        ({"DATABASE_URL": "sqlite:///:memory:"}, "DATABASE_URL must"),
+        ({"DATABASE_URL": "sqlite:///file:x?mode=memory"}, "DATABASE_URL must"),
+        ({"CELERY_BROKER_URL": "http://user:s3cret@host"}, "CELERY_BROKER_URL must"),
+        ({"CELERY_BROKER_URL": "amqp//user:s3cret@host"}, "CELERY_BROKER_URL must"),
+        ({"CELERY_BROKER_URL": "redis://user:s3cret@host:port"}, "CELERY_BROKER_URL must"),
+        ({"CELERY_BROKER_URL": "db+sqlite:///s3cret.db"}, "CELERY_BROKER_URL must"),
+        ({"BACKGROUND": "cron"}, "BACKGROUND to threads or celery"),
+        ({"BACKGROUND": "celery"}, "needs a broker"),
+        ({"INSTANCE_ID": "two words"}, "INSTANCE_ID must"),
+        ({"INSTANCE_ID": "x" * 65}, "INSTANCE_ID must"),
+        ({"FAILPOINT": "C3:1"}, "APP_ENV=test alone"),
+        ({"SENDER_THREADS": "0"}, "SENDER_THREADS"),
+        ({"SINCH_MESSAGES_PER_SECOND": "0"}, "SINCH_MESSAGES_PER_SECOND must be a number"),
+        ({"SINCH_MESSAGES_PER_SECOND": "-30"}, "SINCH_MESSAGES_PER_SECOND must be a number"),
+        ({"SINCH_MESSAGES_PER_SECOND": "inf"}, "SINCH_MESSAGES_PER_SECOND must be a number"),
+        ({"SINCH_MESSAGES_PER_SECOND": "1e3"}, "SINCH_MESSAGES_PER_SECOND must be a number"),
+        ({"REPEAT_PERCENT": "0"}, "REPEAT_PERCENT must be a whole number from 1 to 100"),
+        ({"REPEAT_PERCENT": "101"}, "REPEAT_PERCENT must be a whole number from 1 to 100"),
+        ({"REPEAT_WINDOW_S": "0"}, "REPEAT_WINDOW_S"),
+        ({"ASK_AFTER_S": "5,3"}, "ASK_AFTER_S must grow"),
+        ({"ASK_AFTER_S": "5,,9"}, "ASK_AFTER_S must be seconds"),
+        ({"ASK_LATER_EVERY_S": "0"}, "ASK_LATER_EVERY_S"),
+        ({"EXPIRE_AFTER_S": "259201"}, "3 days at most"),
+        ({"MAX_START_DELAY_S": "soon"}, "MAX_START_DELAY_S"),
+        ({"LEASE_S": "0"}, "LEASE_S"),
+        ({"FIRST_BYTE_WITHIN_S": "x"}, "FIRST_BYTE_WITHIN_S"),
+        ({"SWEEP_EVERY_S": "0"}, "SWEEP_EVERY_S"),
+        ({"ABSENT_AFTER_S": "0"}, "ABSENT_AFTER_S"),
+        ({"ABSENT_RECENT_S": "0"}, "ABSENT_RECENT_S"),
+        ({"UNREADABLE_AFTER_S": "0"}, "UNREADABLE_AFTER_S"),
+        ({"RETRY_WAIT_MAX_S": "0"}, "RETRY_WAIT_MAX_S"),
+        ({"PROBE_EVERY_S": "0"}, "PROBE_EVERY_S"),
     ],
 )
 def test_production_refuses_with_one_line_that_names_the_setting(overrides, reason):
@@ -159,6 +196,73 @@ def test_a_sinch_number_may_lack_its_plus():
     assert read_config(production(SINCH_NUMBER="46700000900")).sinch.sender == "+46700000900"
 
 
+@pytest.mark.parametrize(
+    "scheme", ["postgres", "postgresql", "postgresql+psycopg"], ids=["heroku", "libpq", "ours"]
+)
+def test_a_postgresql_url_may_be_written_as_people_copy_it(scheme):
+    config = read_config(production(DATABASE_URL=f"{scheme}://user:pass@host:5432/name?sslmode=x"))
+
+    assert config.database_url == "postgresql+psycopg://user:pass@host:5432/name?sslmode=x"
+
+
+def test_what_works_in_the_background_follows_from_the_broker_unless_it_is_named():
+    redis = {"REDIS_URL": "redis://host:6379/0"}
+
+    assert read_config(production()).background == "threads"
+    assert read_config(production(**redis)).background == "celery"
+    assert read_config(production(**redis)).broker_url == redis["REDIS_URL"]
+    assert read_config(production(CELERY_BROKER_URL="sqs://")).background == "celery"
+    assert read_config(production(BACKGROUND="Threads", **redis)).background == "threads"
+
+
+def test_a_broker_of_its_own_wins_over_redis_but_does_not_count_the_limits():
+    config = read_config(
+        production(REDIS_URL="redis://host:6379/0", CELERY_BROKER_URL="amqp://host//")
+    )
+
+    assert (config.broker_url, config.redis_url) == ("amqp://host//", "redis://host:6379/0")
+
+
+def test_an_instance_without_a_name_is_known_by_its_plan_and_secret():
+    names = {
+        read_config(production(INSTANCE_ID="", **other)).instance_id
+        for other in (
+            {},
+            {"SINCH_SERVICE_PLAN_ID": "4f1b7c2d9e8a4f60b5d1c2e3f4a5b6c7"},
+            {"SECRET_KEY": STRONG_KEY},
+        )
+    }
+
+    assert len(names) == 3
+    assert read_config(production(INSTANCE_ID="")).instance_id in names
+    assert read_config(production(INSTANCE_ID="clarion-eu")).instance_id == "clarion-eu"
+
+
+@pytest.mark.parametrize("value", ["C3", "C3:0", "C3:-1", ":1", "C 3:1", "C3:1:2"])
+def test_a_failpoint_is_a_name_and_a_count(value):
+    with pytest.raises(ConfigError, match="name:count"):
+        read_config(settings(FAILPOINT=value))
+
+
+def test_a_failpoint_is_for_tests_alone():
+    assert read_config(settings(FAILPOINT="C3:2")).failpoint == ("C3", 2)
+    with pytest.raises(ConfigError, match="APP_ENV=test alone"):
+        read_config(settings(APP_ENV="development", FAILPOINT="C3:2"))
+
+
+def test_what_is_unset_is_as_the_failure_model_says():
+    rules = read_config(production(SEND_BUDGET_S="", LOOKUP_WAITS_S="")).rules
+
+    assert rules == SendingRules()
+    assert (rules.lease_s, rules.first_byte_within_s, rules.budget_s) == (120, 10, 20)
+    assert rules.ask_after_s == (5, 15, 30, 60, 120, 300, 600, 900)
+    assert (rules.absent_lists, rules.absent_after_s, rules.absent_recent_s) == (5, 900, 300)
+    assert (rules.unreadable_after_s, rules.ask_later_every_s) == (1800, 3600)
+    assert (rules.expire_after_s, rules.repeat_window_s, rules.repeat_share) == (86400, 86400, 0.5)
+    assert (rules.idempotency_kept_s, rules.commit_retry_s) == (30 * 86400, 20)
+    assert rules.messages_per_second is None
+
+
 def test_keys_without_a_name_get_one_that_does_not_depend_on_their_order():
     one, two = STRONG_KEY, STRONG_KEY[::-1]
 
@@ -211,8 +315,9 @@ def _start(command: list[str], environ: dict[str, str]) -> subprocess.CompletedP
         [sys.executable, "-m", "flask", "--app", "wsgi", "run", "--port", "0"],
         [sys.executable, "-m", "flask", "--app", "wsgi", "sandbox"],
         [sys.executable, "-c", "import wsgi"],
+        [sys.executable, "-m", "celery", "--app", "app.worker.queue", "worker"],
     ],
-    ids=["gunicorn", "flask run", "flask sandbox", "wsgi"],
+    ids=["gunicorn", "flask run", "flask sandbox", "wsgi", "celery"],
 )
 def test_an_unsafe_start_ends_with_one_clear_line_and_code_78(command):
     ended = _start(command, production(API_KEYS="short"))
