@@ -60,7 +60,9 @@ class Database:
 def insert_new(tx: Connection, table: type[Any], **values: Any) -> bool:
     """Insert a row unless its key is there already; whether it was new."""
     build = sqlite.insert if tx.dialect.name == "sqlite" else postgresql.insert
-    return tx.execute(build(table).values(**values).on_conflict_do_nothing()).rowcount == 1
+    statement = build(table).values(**values).on_conflict_do_nothing()
+    # Without the option SQLAlchemy forgets how many rows an INSERT made: psycopg's is then -1.
+    return tx.execute(statement.execution_options(preserve_rowcount=True)).rowcount == 1
 
 
 def _make_engine(url: str, pool_size: int) -> Engine:
@@ -71,6 +73,7 @@ def _make_engine(url: str, pool_size: int) -> Engine:
             connect_args={"isolation_level": None, "timeout": BUSY_TIMEOUT_S},
             pool_size=pool_size,
             max_overflow=100,
+            hide_parameters=True,
         )
         event.listen(engine, "connect", _set_pragmas)
         event.listen(engine, "begin", _begin_sqlite)
@@ -81,6 +84,7 @@ def _make_engine(url: str, pool_size: int) -> Engine:
         pool_size=pool_size,
         max_overflow=100,
         pool_pre_ping=True,
+        hide_parameters=True,  # an error's message would hold numbers and texts
     )
 
 
