@@ -50,7 +50,7 @@ def running(output: Path, *, command: list[str] = GUNICORN, **overrides: str) ->
 
     Its database is a new one beside its output unless DATABASE_URL names another.
     """
-    port = unused_port()
+    port = int(overrides.get("PORT", 0)) or unused_port()
     if "DATABASE_URL" not in overrides:
         overrides["DATABASE_URL"] = f"sqlite:///{output.parent / 'clarion.db'}"
         migrate(overrides["DATABASE_URL"])

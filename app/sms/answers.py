@@ -10,7 +10,7 @@ from app.sms.idempotency import Key, KeyTaken, Replay, find_replay, keep_answer
 from app.sms.inline import submit_inline
 from app.sms.planning import Order
 from app.sms.reading import BroadcastView, list_batch_ids, view_by_id
-from app.sms.schemas import show_invalid
+from app.sms.schemas import check_times, show_invalid
 from app.sms.states import BroadcastStatus
 
 SUBMITTED = "SMS batch submitted successfully to Sinch."
@@ -33,11 +33,12 @@ def create_broadcast(
     """Accept an order and submit what can be within the request.
 
     The answer, its status, and whether there is work left for the background.  Raises SendFailed
-    when Sinch refused all of it, and what `find_replay` and `accept_broadcast` raise.
+    when Sinch refused all of it, and what find_replay, check_times and accept_broadcast raise.
     """
     replay = find_replay(ctx, key, client=client) if key else None
     if key and replay:
         return *_answer_again(ctx, key, replay, client=client, production=production), False
+    check_times(order, ctx.now())
 
     def describe(public_id: str) -> dict[str, Any]:
         status = "scheduled" if order.send_at else "queued"

@@ -1,10 +1,10 @@
 """What a client may ask for and what it is answered, as JSON."""
 
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
+from marshmallow import Schema, ValidationError, fields, post_load, validate
 
 from app.errors import BadInput
 from app.phone import normalise_number, remove_duplicates, sort_entries
@@ -119,19 +119,6 @@ class BroadcastSchema(Schema):
         }
     )
 
-    @validates_schema
-    def check_times(self, data: Mapping[str, Any], **_: Any) -> None:
-        """Refuse a start in the past and an end outside of the 3 days after the start."""
-        now = datetime.now(UTC)
-        send_at, expire_at = data.get("send_at"), data.get("expire_at")
-        if send_at is not None and send_at <= now:
-            raise ValidationError("Not in the future.", "send_at")
-        start = send_at or now
-        if expire_at is not None and expire_at <= start:
-            raise ValidationError("Not after the start.", "expire_at")
-        if expire_at is not None and expire_at - start > MAX_LIFE:
-            raise ValidationError("More than 3 days after the start.", "expire_at")
-
     @post_load
     def make_order(self, data: dict[str, Any], **_: Any) -> Order:
         """The order given."""
@@ -157,6 +144,26 @@ class BroadcastSchema(Schema):
             invalid=entries.invalid,
             **{name: data[name] for name in _PLAIN_FIELDS if name in data},
         )
+
+
+def check_times(order: Order, now: datetime) -> None:
+    """Raise BadInput for a start in the past, or an end outside of the 3 days after the start.
+
+    Apart from the schema: a request that is repeated, to get its answer, may name a time that has
+    passed since.
+    """
+    send_at, expire_at = order.send_at, order.expire_at
+    if send_at is not None and send_at <= now:
+        raise _refuse_time("send_at", "Not in the future")
+    start = send_at or now
+    if expire_at is not None and expire_at <= start:
+        raise _refuse_time("expire_at", "Not after the start")
+    if expire_at is not None and expire_at - start > MAX_LIFE:
+        raise _refuse_time("expire_at", "More than 3 days after the start")
+
+
+def _refuse_time(field: str, reason: str) -> BadInput:
+    return BadInput(f"{field}: {reason}", fields={field: [f"{reason}."]})
 
 
 _PLAIN_FIELDS = (
