@@ -2,15 +2,20 @@
 
 The limits, each measured in the same run: (a) the same gunicorn serving a bare Flask view that
 parses the body and answers JSON; (b) a bare `requests` loop that posts the same bytes to the same
-stand-in.  A broadcast does both, so their sum is its floor.
+stand-in.  A broadcast does both, and (c) commits twice, once before the POST and once after it,
+so their sum is its floor.
 """
 
 import json
+import sqlite3
+import tempfile
 import time
+from pathlib import Path
 
 import requests
 
 from app.sinch.schemas import OutgoingBatch, write_batch
+from bench.clarion import KEY, running_clarion
 from bench.measure import (
     free_port,
     make_request,
@@ -21,29 +26,17 @@ from bench.measure import (
     time_requests,
 )
 
-KEY = "bench-key"
 TEXT = "Pickup moved to 08:30"
 ROUNDS = 7
 
 
 def main() -> None:
     """Measure one recipient and a thousand."""
-    sinch, clarion, bare = free_port(), free_port(), free_port()
-    settings = {
-        "APP_ENV": "test",
-        "API_KEYS": f"bench:{KEY}",
-        "SECRET_KEY": "bench",
-        "SINCH_SERVICE_PLAN_ID": "plan",
-        "SINCH_API_TOKEN": "token",
-        "SINCH_NUMBER": "+12015550199",
-        "SINCH_REGION_URL": f"http://127.0.0.1:{sinch}",
-        "RATE_LIMIT": "100000000 per minute",
-        "PORT": str(clarion),
-    }
+    sinch, bare = free_port(), free_port()
     bare_command = ["-m", "gunicorn", "--config", "python:bench.bare_gunicorn"]
     with (
         serving(["-m", "bench.stand_in", str(sinch)], sinch),
-        serving(["-m", "gunicorn", "wsgi:app"], clarion, **settings),
+        running_clarion(sinch) as (clarion, _),
         serving([*bare_command, "-b", f"127.0.0.1:{bare}", "bench.bare_flask:app"], bare),
     ):
         for recipients, count in ((1, 400), (1000, 60)):
@@ -66,17 +59,22 @@ def measure(recipients: int, *, count: int, ports: tuple[int, int, int]) -> None
             "clarion": lambda: time_requests(clarion, request, count=count, status=b"202"),
             "flask": lambda: time_requests(bare, request, count=count, status=b"202"),
             "requests": lambda: time_posts(sinch, batch, count=count),
+            "commits": lambda: time_commits(2 * count),
         },
         rounds=ROUNDS,
     )
-    floor = [a + b for a, b in zip(taken["flask"], taken["requests"], strict=True)]
+    floor = [
+        sum(parts)
+        for parts in zip(taken["flask"], taken["requests"], taken["commits"], strict=True)
+    ]
     print(f"POST /api/broadcast, {recipients} recipient(s), one after another:")
     show_time("Clarion, key to batch id", taken["clarion"], each_of=count)
     show_time("(a) gunicorn and bare Flask", taken["flask"], each_of=count)
     show_time("(b) bare requests loop, same bytes", taken["requests"], each_of=count)
+    show_time("(c) two bare sqlite3 commits", taken["commits"], each_of=count)
     show_ratio("Clarion / (a)", taken["clarion"], taken["flask"], goal=None)
     show_ratio("Clarion / (b)", taken["clarion"], taken["requests"], goal=None)
-    show_ratio("Clarion / ((a) + (b))", taken["clarion"], floor, goal=None)
+    show_ratio("Clarion / ((a) + (b) + (c))", taken["clarion"], floor, goal=None)
 
 
 def time_posts(port: int, body: bytes, *, count: int) -> float:
@@ -89,6 +87,23 @@ def time_posts(port: int, body: bytes, *, count: int) -> float:
         for _ in range(count):
             session.post(url, data=body, headers=headers, timeout=10).json()
         return time.perf_counter() - started
+
+
+def time_commits(count: int) -> float:
+    """Seconds that so many commits of one row take, as durable as ours."""
+    with tempfile.TemporaryDirectory(dir=".") as folder:
+        connection = sqlite3.connect(Path(folder) / "raw.db", isolation_level=None)
+        connection.execute("PRAGMA journal_mode = wal")
+        connection.execute("PRAGMA synchronous = full")
+        connection.execute("CREATE TABLE rows (id INTEGER PRIMARY KEY)")
+        started = time.perf_counter()
+        for _ in range(count):
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("INSERT INTO rows DEFAULT VALUES")
+            connection.execute("COMMIT")
+        taken = time.perf_counter() - started
+        connection.close()
+        return taken
 
 
 if __name__ == "__main__":

@@ -21,14 +21,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from app.db.engine import Database
-from app.db.schema import upgrade_database
 from app.phone import remove_duplicates, sort_entries
 from app.sinch.schemas import OutgoingBatch, write_batch
+from bench.clarion import KEY, running_clarion
 from bench.measure import free_port, serving, show_ratio, show_time
 
-KEY = "bench-key"
-INSTANCE = "bench"
 TEXT = "Pickup moved to 08:30"
 MILLION, FEW = 1_000_000, 10_000
 BATCH = 1_000
@@ -50,7 +47,7 @@ def main() -> None:
         for number in range(rounds):
             for name, seconds in measure_limit(sinch).items():
                 taken.setdefault(name, []).append(seconds)
-            with service(sinch) as (port, pid):
+            with running_clarion(sinch) as (port, pid):
                 few = send_and_wait(port, FEW, text=f"{TEXT} {number}")
                 many = send_and_wait(port, MILLION, text=f"{TEXT} {number}")
                 memory.append(read_peak_mb(pid))
@@ -158,40 +155,6 @@ def post_bodies(port: int, bodies: list[bytes]) -> None:
         connection.request("POST", "/xms/v1/plan/batches", body, headers)
         connection.getresponse().read()
     connection.close()
-
-
-@contextlib.contextmanager
-def service(sinch: int) -> Iterator[tuple[int, int]]:
-    """A fresh service: its port, and the process id of its worker."""
-    port = free_port()
-    with tempfile.TemporaryDirectory(dir=".") as folder:
-        url = f"sqlite:///{Path(folder).resolve() / 'clarion.db'}"
-        db = Database(url)
-        upgrade_database(db, instance_id=INSTANCE)
-        db.close()
-        settings = {
-            "APP_ENV": "test",
-            "API_KEYS": f"bench:{KEY}",
-            "SECRET_KEY": "bench",
-            "SINCH_SERVICE_PLAN_ID": "plan",
-            "SINCH_API_TOKEN": "token",
-            "SINCH_NUMBER": "+12015550199",
-            "SINCH_REGION_URL": f"http://127.0.0.1:{sinch}",
-            "RATE_LIMIT": "100000000 per minute",
-            "DATABASE_URL": url,
-            "INSTANCE_ID": INSTANCE,
-            "PORT": str(port),
-        }
-        with serving(["-m", "gunicorn", "wsgi:app"], port, **settings) as master:
-            yield port, find_worker(master.pid)
-
-
-def find_worker(master: int) -> int:
-    """The one worker of a gunicorn master, once it is there."""
-    children = Path(f"/proc/{master}/task/{master}/children")
-    while not children.read_text().split():
-        time.sleep(0.05)
-    return int(children.read_text().split()[0])
 
 
 def send_and_wait(port: int, count: int, *, text: str) -> tuple[float, float]:

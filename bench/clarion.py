@@ -1,0 +1,48 @@
+"""The service to measure: a fresh database, a Sinch without latency, no rate limit in the way."""
+
+import contextlib
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from app.db.engine import Database
+from app.db.schema import upgrade_database
+from bench.measure import free_port, serving
+
+KEY = "bench-key"
+INSTANCE = "bench"
+
+
+@contextlib.contextmanager
+def running_clarion(sinch: int) -> Iterator[tuple[int, int]]:
+    """A fresh service over the Sinch on that port: its port, and the process id of its worker."""
+    port = free_port()
+    with tempfile.TemporaryDirectory(dir=".") as folder:
+        url = f"sqlite:///{Path(folder).resolve() / 'clarion.db'}"
+        db = Database(url)
+        upgrade_database(db, instance_id=INSTANCE)
+        db.close()
+        settings = {
+            "APP_ENV": "test",
+            "API_KEYS": f"bench:{KEY}",
+            "SECRET_KEY": "bench",
+            "SINCH_SERVICE_PLAN_ID": "plan",
+            "SINCH_API_TOKEN": "token",
+            "SINCH_NUMBER": "+12015550199",
+            "SINCH_REGION_URL": f"http://127.0.0.1:{sinch}",
+            "RATE_LIMIT": "100000000 per minute",
+            "DATABASE_URL": url,
+            "INSTANCE_ID": INSTANCE,
+            "PORT": str(port),
+        }
+        with serving(["-m", "gunicorn", "wsgi:app"], port, **settings) as master:
+            yield port, _find_worker(master.pid)
+
+
+def _find_worker(master: int) -> int:
+    """The one worker of a gunicorn master, once it is there."""
+    children = Path(f"/proc/{master}/task/{master}/children")
+    while not children.read_text().split():
+        time.sleep(0.05)
+    return int(children.read_text().split()[0])
