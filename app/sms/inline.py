@@ -18,8 +18,11 @@ from app.sms.states import BatchState, Outcome
 MIN_POST_S = 1.0
 # Nor is a question with less than this.
 _MIN_QUESTION_S = 0.1
+# A wait longer than this is left to the background: each request holds a thread meanwhile, and
+# while Sinch is busy there may be many.
+_MAX_WAIT_S = 5.0
 # How long to let another worker have its turn before looking again.
-_POLL_S = 0.05
+_POLL_S = 0.1
 
 
 def submit_inline(ctx: Context, broadcast_id: int, first: Claim | Idle) -> None:
@@ -53,8 +56,18 @@ def look_up(ctx: Context, batch_id: int) -> None:
         left_s = deadline - ctx.clock.monotonic()
         if left_s < _MIN_QUESTION_S:
             return
-        if ask_batch(ctx, batch_id, within_s=left_s) is not BatchState.UNKNOWN:
+        ask_batch(ctx, batch_id, within_s=left_s)
+        if _is_clear(ctx, batch_id):
             return
+
+
+def _is_clear(ctx: Context, batch_id: int) -> bool:
+    """Whether there is nothing more to learn about a batch by asking soon."""
+    query = select(Batch.state, Batch.sinch_id).where(Batch.id == batch_id)
+    with ctx.db.read() as tx:
+        state, sinch_id = tx.execute(query).one()
+    nameless = state is BatchState.ACCEPTED and sinch_id is None
+    return state is not BatchState.UNKNOWN and not nameless
 
 
 def _wait(ctx: Context, broadcast_id: int, until: datetime | None, left_s: float) -> bool:
@@ -63,7 +76,7 @@ def _wait(ctx: Context, broadcast_id: int, until: datetime | None, left_s: float
         return False
     now = ctx.now()
     wait_s = (until - now).total_seconds() if until else 0.0
-    if wait_s > left_s - MIN_POST_S:
+    if wait_s > min(left_s - MIN_POST_S, _MAX_WAIT_S):
         return False
     ctx.clock.sleep(max(wait_s, _POLL_S))
     return True
