@@ -1,0 +1,103 @@
+"""A real SQLite file, emptied between seeds, whose transactions fail as a database may fail."""
+
+import atexit
+import contextlib
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import OperationalError
+
+from app.db.engine import Database
+from tests.databases import migrate
+from tests.simulation.world import World
+
+_MEMORY = Path("/dev/shm")
+_GATES = "UPDATE gates SET until_at = NULL, tries = 0, facts = NULL"
+# A table before those it refers to.
+_TABLES = (
+    "attempts",
+    "messages",
+    "batches",
+    "chunks",
+    "idempotency_keys",
+    "broadcasts",
+    "audit",
+)
+
+
+class Trouble(OperationalError):
+    """The database's own error, made by the simulation."""
+
+    def __init__(self, when: str) -> None:
+        super().__init__(f"({when})", None, sqlite3.OperationalError(when))
+
+
+class SimulatedDatabase(Database):
+    """The database of one process of seeds; each seed enters its own world."""
+
+    def __init__(self) -> None:
+        base = str(_MEMORY) if _MEMORY.is_dir() else None
+        self._folder = Path(tempfile.mkdtemp(prefix="clarion-simulation-", dir=base))
+        atexit.register(self.close)
+        path = self._folder / "clarion.db"
+        migrate(f"sqlite:///{path}")
+        super().__init__(f"sqlite:///{path}", pool_size=2)
+        self.verified = True
+        self.raw = sqlite3.connect(path, isolation_level=None)
+        self.raw.execute("PRAGMA foreign_keys = 0")
+        self.commits = 0
+        self._world: World
+        self._observe: Callable[[], None]
+
+    def enter(self, world: World, observe: Callable[[], None]) -> None:
+        """Begin a seed with no rows; `observe` is called behind every commit."""
+        self._world, self._observe = world, observe
+        self.raw.execute("BEGIN IMMEDIATE")
+        for table in _TABLES:
+            self.raw.execute(f"DELETE FROM {table}")
+        self.raw.execute(_GATES)
+        self.raw.execute("COMMIT")
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[Connection]:
+        world = self._world
+        world.cross()
+        quiet = world.current is None
+        if not quiet and world.faults.strike(world.random, "db_begin"):
+            raise Trouble("cannot begin")
+        with super().write() as tx:
+            yield tx
+            if not quiet and world.faults.strike(world.random, "db_rollback"):
+                raise Trouble("cannot commit")
+        self.commits += 1
+        self._observe()
+        if not quiet and world.faults.strike(world.random, "db_lost"):
+            raise Trouble("committed, but nobody is told")
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[Connection]:
+        world = self._world
+        world.cross()
+        if world.current is not None and world.faults.strike(world.random, "db_read"):
+            raise Trouble("cannot read")
+        with super().read() as tx:
+            yield tx
+
+    def copy(self) -> sqlite3.Connection:
+        """A backup."""
+        kept = sqlite3.connect(":memory:")
+        self.raw.backup(kept)
+        return kept
+
+    def put_back(self, kept: sqlite3.Connection) -> None:
+        """Restore from a backup."""
+        kept.backup(self.raw)
+
+    def close(self) -> None:
+        self.raw.close()
+        super().close()
+        shutil.rmtree(self._folder, ignore_errors=True)

@@ -1,0 +1,135 @@
+"""Who acts on a broadcast: its client, who asks again when no answer came, and the operators."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from hashlib import sha256
+from typing import Any
+
+from sqlalchemy.exc import DBAPIError
+
+from app.errors import BadInput, ClarionError, Conflict, RequestRunning, SendFailed
+from app.sms.accepting import accept_broadcast
+from app.sms.answers import create_broadcast
+from app.sms.attention import Decision
+from app.sms.context import Context
+from app.sms.idempotency import Key
+from app.sms.planning import Order
+from app.sms.states import Category
+from app.sms.working import work_off
+from app.text import measure_text
+from tests.simulation.world import SimulatedClock, World
+
+_TRIES = 4
+
+
+@dataclass(slots=True)
+class Wanted:
+    """What a client wants, and what it was told."""
+
+    name: str
+    recipients: list[str]
+    key: Key | None
+    by_hand: bool
+    # Made with the first request; the same in those that follow.
+    order: Order | None = None
+    tries: int = 0
+    told: str | None = None
+    # A backup from before was put back.
+    forgotten: bool = False
+    # Whom an operator counted as sent.
+    marked: set[str] = field(default_factory=set)
+
+
+def make_orders(world: World, bad: set[str]) -> list[Wanted]:
+    """What the clients of a run want; numbers that Sinch refuses are added to `bad`."""
+    random = world.random
+    orders = []
+    for n in range(1, random.choice((1, 2, 3, 4)) + 1):
+        size = random.choice((1, 1, 2, 3, 5, 9, 14))
+        recipients = [f"+46700{n:02d}{i:03d}" for i in range(size)]
+        if "bad_numbers" in world.faults.odds:
+            bad.update(each for each in recipients if random.random() < 0.2)
+        name = f"order{n}"
+        key = Key(name, sha256(name.encode()).digest()) if random.random() < 0.6 else None
+        orders.append(Wanted(name, recipients, key, key is None and random.random() < 0.3))
+    return orders
+
+
+def _make_order(world: World, name: str, recipients: list[str]) -> Order:
+    random = world.random
+    text = f"{name}: the bus leaves at 08:30"
+    now = SimulatedClock(world).now()
+    later = random.random() < 0.3
+    start = now + timedelta(seconds=random.uniform(1, 900))
+    brief = timedelta(seconds=random.choice((20, 120, 1200)))
+    return Order(
+        recipients=recipients,
+        text=text,
+        size=measure_text(text),
+        send_at=start if later else None,
+        expire_at=(start if later else now) + brief if random.random() < 0.15 else None,
+        reference=name,
+        category=random.choice(list(Category)),
+        priority=random.choice((None, None, 1, 9)),
+    )
+
+
+def ask(world: World, ctx: Context, wanted: Wanted, answered: Callable[..., None]) -> None:
+    """A client's request; without an answer it comes again, if it has a key."""
+    wanted.tries += 1
+    wanted.order = wanted.order or _make_order(world, wanted.name, wanted.recipients)
+    try:
+        if wanted.by_hand:
+            accepted = accept_broadcast(ctx, wanted.order, client="client")
+            answered(wanted, {"broadcast_id": accepted.public_id})
+            for _ in work_off(ctx, accepted, stop=lambda: False):
+                pass
+            return
+        answer, _, _ = create_broadcast(
+            ctx, wanted.order, client="client", key=wanted.key, production=True
+        )
+    except SendFailed as e:
+        answered(wanted, dict(e.facts))
+    except BadInput as e:
+        world.note(f"{wanted.name}: 400 {e}")
+    except RequestRunning:
+        world.note(f"{wanted.name}: still running")
+        raise
+    except DBAPIError as e:
+        world.note(f"{wanted.name}: 503 {e.orig}")
+        raise
+    else:
+        answered(wanted, answer)
+
+
+def may_ask_again(wanted: Wanted) -> bool:
+    """Whether a client whose request was not answered tries once more."""
+    return wanted.key is not None and not wanted.forgotten and wanted.tries < _TRIES
+
+
+def act(world: World, what: Callable[[], object]) -> None:
+    """Somebody's deed, which may not be possible as things stand."""
+    try:
+        what()
+    except Conflict as e:
+        world.note(f"refused: {e}")
+    except (ClarionError, DBAPIError) as e:
+        world.note(f"failed: {type(e).__name__}")
+
+
+def decide(world: World, copies: list[int], *, careless: bool) -> Decision:
+    """What an operator makes of a batch, having looked whom Sinch has; or without looking."""
+    random = world.random
+    if careless and random.random() < 0.5:
+        return Decision.RESEND
+    if all(copies):
+        return random.choice((Decision.MARK_SENT, Decision.MARK_SENT, Decision.GIVE_UP))
+    if any(copies):
+        return Decision.GIVE_UP
+    return random.choice((Decision.RESEND, Decision.RESEND, Decision.GIVE_UP))
+
+
+def tell_facts(row: Any) -> str:
+    """A row for the trace."""
+    return " ".join(str(each) for each in row)

@@ -1,0 +1,445 @@
+"""One seed from its first step to its last check."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy.exc import DBAPIError
+
+from app.config import SendingRules
+from app.errors import RequestRunning
+from app.failpoints import failpoints
+from app.sms.attention import Decision, resolve_batch
+from app.sms.circuit import close_circuit_by_hand, probe_circuit
+from app.sms.context import Context
+from app.sms.control import (
+    cancel_broadcast,
+    carry_out_wishes,
+    expire_overdue_broadcasts,
+    pause_broadcast,
+    resume_broadcast,
+    settle_stragglers,
+    start_due_broadcasts,
+)
+from app.sms.recovery import ask_due_batches
+from app.sms.restoring import end_restore_when_done, mark_restored
+from app.sms.sending import expire_leases
+from app.sms.timetable import plan_next, submit_next
+from app.sms.timetable import sweep as whole_sweep
+from tests.simulation.database import SimulatedDatabase
+from tests.simulation.oracle import Oracle
+from tests.simulation.people import Wanted, act, ask, decide, make_orders, may_ask_again
+from tests.simulation.sinch import SimulatedSinch
+from tests.simulation.world import Crash, SimulatedClock, World
+
+PROCESSES = 2
+_SENDERS = 2
+_MOST_STEPS = 20_000
+# Once nothing goes wrong any more, so long may it take until all has ended.
+_CALM_S = 4 * 3600.0
+_FAILPOINTS = ("C0", "C1", "C3", "C4", "C5", "C6", "C7", "C9")
+
+_GLANCE = """
+SELECT
+ (SELECT 1 FROM batches b JOIN broadcasts r ON r.id = b.broadcast_id
+   WHERE b.state = 'pending' AND r.status IN ('queued', 'sending')) AS pending,
+ (SELECT 1 FROM broadcasts
+   WHERE finished_at IS NULL AND planned < chunks AND status <> 'cancelled') AS unplanned,
+ (SELECT min(lease_until) FROM batches WHERE state = 'sending') AS lease_until,
+ (SELECT min(next_ask_at) FROM batches WHERE next_ask_at IS NOT NULL) AS next_ask_at,
+ (SELECT min(send_at) FROM broadcasts WHERE status = 'scheduled') AS send_at,
+ (SELECT min(expires_at) FROM broadcasts r WHERE finished_at IS NULL AND planned = chunks
+   AND EXISTS (SELECT 1 FROM batches b WHERE b.broadcast_id = r.id
+     AND b.state IN ('pending', 'held'))) AS expires_at,
+ (SELECT facts IS NOT NULL FROM gates WHERE name = 'circuit') AS circuit,
+ (SELECT facts IS NOT NULL FROM gates WHERE name = 'restore') AS restoring,
+ (SELECT 1 FROM batches WHERE wish = 'wanted' AND sinch_id IS NOT NULL) AS wishes,
+ (SELECT 1 FROM broadcasts r WHERE finished_at IS NULL
+   AND (planned = chunks OR status = 'cancelled')
+   AND NOT EXISTS (SELECT 1 FROM batches b WHERE b.broadcast_id = r.id
+     AND b.state IN ('pending', 'sending', 'held', 'unknown'))) AS stragglers,
+ (SELECT count(*) FROM batches WHERE state = 'needs_attention') AS attention,
+ (SELECT count(*) FROM batches WHERE state IN ('held', 'sending', 'pending')) AS waiting,
+ (SELECT count(*) FROM broadcasts WHERE finished_at IS NULL) AS unfinished
+"""
+_PARTS: dict[str, Callable[[Context], object]] = {
+    "lease_until": expire_leases,
+    "send_at": start_due_broadcasts,
+    "expires_at": expire_overdue_broadcasts,
+    "circuit": probe_circuit,
+    "next_ask_at": ask_due_batches,
+    "restoring": end_restore_when_done,
+    "wishes": carry_out_wishes,
+    "stragglers": settle_stragglers,
+}
+_TIMED = ("lease_until", "send_at", "expires_at", "next_ask_at")
+
+
+class Simulation:
+    """One run.  `failures` are sentences, none when all is well."""
+
+    def __init__(
+        self,
+        seed: int,
+        db: SimulatedDatabase,
+        *,
+        make_sinch: Callable[[World], SimulatedSinch] = SimulatedSinch,
+    ) -> None:
+        self.world = world = World(seed)
+        self.db = db
+        self.sinch = make_sinch(world)
+        self.oracle = Oracle(world, db, self.sinch)
+        db.enter(world, self.oracle.observe)
+        self._rules = self._draw_rules()
+        self._contexts = [self._make_context(n) for n in range(PROCESSES)]
+        self._wants = make_orders(world, self.sinch.bad)
+        self._blocked_until = 0.0
+        self._sweeping = False
+        self._swept_at = -100.0
+        self._glanced_at = -1
+        self._seen: dict[str, Any] = {}
+        self._calm = False
+
+    @property
+    def failures(self) -> list[str]:
+        return self.world.failures
+
+    def _draw_rules(self) -> SendingRules:
+        """Few recipients a batch, with a pace that hardly waits, or one that does."""
+        random = self.world.random
+        size = random.choice((1, 2, 3, 5))
+        rate = random.choice((None, 1000.0, 1000.0, 0.5))
+        return SendingRules(
+            messages_per_second=rate,
+            pace_ahead_s=size / rate if rate else 2.0,
+            budget_s=random.choice((2.0, 20.0)),
+            commit_retry_s=random.choice((1.0, 20.0)),
+        )
+
+    def _make_context(self, process: int) -> Context:
+        return Context(
+            db=self.db,
+            sinch=self.sinch,
+            rules=self._rules,
+            default_sender="+12015550199",
+            worker=f"p{process}",
+            instance_id="tests",
+            clock=SimulatedClock(self.world),
+            draw=self.world.random.uniform,
+        )
+
+    # The run
+
+    def run(self) -> list[str]:
+        """Trouble first, then calm until all has ended; what was wrong."""
+        world = self.world
+        try:
+            self._plan_trouble()
+            horizon = world.random.choice((300.0, 1200.0, 3600.0))
+            self._go_on_until(lambda: world.time >= horizon)
+            if not world.failures:
+                self._calm_down()
+                self._go_on_until(self._is_done)
+            if not world.failures:
+                self.oracle.judge_end(self._contexts[0], self._wants)
+        finally:
+            failpoints.arm(None)
+            world.crash()
+        return world.failures
+
+    def _plan_trouble(self) -> None:
+        world, random = self.world, self.world.random
+        for wanted in self._wants:
+            world.later(random.uniform(0, 200), self._make_asker(wanted))
+            if wanted.key and random.random() < 0.2:
+                world.later(random.uniform(0, 200), self._make_asker(wanted))
+        if "people" in world.faults.odds:
+            for _ in range(random.choice((1, 2, 5))):
+                world.later(random.uniform(0, 900), self._meddle)
+        if "restore" in world.faults.odds:
+            at = random.uniform(1, 250)
+            world.later(at, lambda: self._back_up(random.choice((1.0, 30.0, 300.0, 900.0))))
+        for _ in range(6):
+            world.later(random.uniform(0, 3600), self._attend)
+
+    def _calm_down(self) -> None:
+        """Nothing goes wrong any more, and what waits for people gets them."""
+        world = self.world
+        world.note("CALM")
+        self._calm = True
+        world.faults.stop()
+        failpoints.arm(None)
+        self.sinch.mend()
+        self._began_calm_at = world.time
+
+    def _is_done(self) -> bool:
+        world = self.world
+        if world.time - self._began_calm_at > _CALM_S:
+            return True
+        seen = self._glance()
+        return not (
+            seen["unfinished"] or seen["wishes"] or world.tasks or world.next_event_at() is not None
+        )
+
+    def _go_on_until(self, is_over: Callable[[], bool]) -> None:
+        world, random = self.world, self.world.random
+        for _ in range(_MOST_STEPS):
+            if world.failures or is_over():
+                return
+            world.time += random.uniform(0.0, 0.02)
+            world.fire_events()
+            self._make_trouble()
+            if self._calm:
+                self._serve()
+            ready = [task for task in world.tasks if task.ready_at <= world.time]
+            begun = self._find_work()
+            pick = random.randrange(len(ready) + len(begun)) if ready or begun else None
+            if pick is None:
+                self._skip()
+            elif pick < len(ready):
+                world.go_on(ready[pick])
+            else:
+                begun[pick - len(ready)]()
+        world.fail(f"no end after {_MOST_STEPS} steps")
+
+    def _skip(self) -> None:
+        """Nothing can go on: let time pass until something can."""
+        world = self.world
+        times = [task.ready_at for task in world.tasks]
+        event_at = world.next_event_at()
+        if event_at is not None:
+            times.append(event_at)
+        if self._glance()["pending"]:
+            times.append(self._blocked_until)
+        sweep_at = self._find_sweep()
+        if sweep_at is not None and not self._sweeping:
+            times.append(sweep_at)
+        world.time = max(world.time, min(times, default=world.time + 60.0))
+
+    def _make_trouble(self) -> None:
+        world, random, faults = self.world, self.world.random, self.world.faults
+        if faults.strike(random, "crash"):
+            world.crash(random.randrange(PROCESSES))
+        if faults.strike(random, "failpoint"):
+            failpoints.arm(random.choice(_FAILPOINTS), random.choice((1, 1, 2)), _crash)
+        if faults.strike(random, "jump"):
+            world.skew = random.uniform(-1, 1) * random.choice((2.0, 60.0, 2400.0))
+            world.note(f"our clock is off by {world.skew:.0f} s")
+        if random.random() < 0.01:
+            self.oracle.look(self._contexts[0], thorough=random.random() < 0.3, timely=False)
+
+    # What there is to do
+
+    def _glance(self) -> dict[str, Any]:
+        if self._glanced_at != self.db.commits:
+            cursor = self.db.raw.execute(_GLANCE)
+            names = [column[0] for column in cursor.description]
+            self._seen = dict(zip(names, cursor.fetchone(), strict=True))
+            self._glanced_at = self.db.commits
+        return self._seen
+
+    def _find_work(self) -> list[Callable[[], object]]:
+        world, seen = self.world, self._glance()
+        found: list[Callable[[], object]] = []
+        sending = sum(".send." in task.name for task in world.tasks)
+        if seen["pending"] and world.time >= self._blocked_until and sending < _SENDERS:
+            found.append(lambda: self._begin("send", self._send))
+        planning = sum(".plan." in task.name for task in world.tasks)
+        if seen["unplanned"] and planning < 2:
+            found.append(lambda: self._begin("plan", plan_next))
+        sweep_at = self._find_sweep()
+        if sweep_at is not None and sweep_at <= world.time and not self._sweeping:
+            self._sweeping = True
+            late_s = world.random.uniform(0, 15)
+            world.later(late_s, self._sweep)
+            if world.random.random() < 0.2:
+                world.later(late_s + 0.01, self._sweep)
+        return found
+
+    def _find_sweep(self) -> float | None:
+        """When the next sweep has something to do; the others are left out."""
+        seen = self._glance()
+        times = [self._true_time(seen[name]) for name in _TIMED if seen[name]]
+        if self._find_untimed():
+            times.append(self._swept_at + 15.0)
+        return min(times, default=None)
+
+    def _find_untimed(self) -> list[str]:
+        seen = self._glance()
+        names = ["restoring", "wishes", "stragglers"]
+        if seen["waiting"] and seen["circuit"]:
+            names.append("circuit")
+        return [name for name in names if seen[name]]
+
+    def _true_time(self, text: str) -> float:
+        at = datetime.fromisoformat(text).replace(tzinfo=UTC)
+        return (at - self.world.tell_time(0)).total_seconds() - self.world.skew
+
+    def _begin(
+        self,
+        name: str,
+        work: Callable[[Context], object],
+        *,
+        over: Callable[[], None] | None = None,
+    ) -> None:
+        process = self.world.random.randrange(PROCESSES)
+        ctx = self._contexts[process]
+
+        def carry_out() -> None:
+            try:
+                work(ctx)
+            except DBAPIError as e:
+                self.world.note(f"database: {e.orig}")
+            except Exception as e:
+                self.world.fail(f"{name}: unforeseen {type(e).__name__}: {e}")
+            if over:
+                over()
+
+        self.world.start(name, process, carry_out, crashed=over)
+
+    def _send(self, ctx: Context) -> None:
+        found = submit_next(ctx)
+        now = ctx.now()
+        if isinstance(found, datetime):
+            self._blocked_until = self.world.time + min((found - now).total_seconds(), 60.0)
+        elif found is False:
+            self._blocked_until = self.world.time + 15.0
+
+    def _sweep(self) -> None:
+        """The parts that have something to do, one after the other, or all there are."""
+        seen = self._glance()
+        due = [n for n in _TIMED if seen[n] and self._true_time(seen[n]) <= self.world.time]
+        names = [name for name in _PARTS if name in (*due, *self._find_untimed())]
+
+        def work(ctx: Context) -> None:
+            if self.world.random.random() < 0.05:
+                whole_sweep(ctx)
+                return
+            for name in names:
+                try:
+                    _PARTS[name](ctx)
+                except DBAPIError as e:
+                    self.world.note(f"{name}: {e.orig}")
+
+        def over() -> None:
+            self._sweeping = False
+            self._swept_at = self.world.time
+
+        self._begin("sweep", work, over=over)
+
+    # People
+
+    def _make_asker(self, wanted: Wanted) -> Callable[[], None]:
+        return lambda: self._ask(wanted)
+
+    def _ask(self, wanted: Wanted) -> None:
+        world = self.world
+        process = world.random.randrange(PROCESSES)
+
+        def again() -> None:
+            if may_ask_again(wanted):
+                world.later(world.random.uniform(0.1, 40), self._make_asker(wanted))
+
+        def work() -> None:
+            try:
+                ask(world, self._contexts[process], wanted, self.oracle.judge_answer)
+            except (DBAPIError, RequestRunning):
+                again()
+            except Exception as e:
+                world.fail(f"{wanted.name}: unforeseen {type(e).__name__}: {e}")
+
+        world.start(f"ask-{wanted.name}", process, work, crashed=again)
+
+    def _meddle(self) -> None:
+        random = self.world.random
+        rows = self.db.raw.execute("SELECT public_id FROM broadcasts").fetchall()
+        if not rows:
+            return
+        public_id = random.choice(rows)[0]
+        deed = random.choice((pause_broadcast, resume_broadcast, cancel_broadcast))
+        self._do(deed.__name__, lambda ctx: deed(ctx, public_id, actor="somebody"))
+        if random.random() < 0.1:
+            self._do("close", lambda ctx: close_circuit_by_hand(ctx, actor="operator"))
+
+    def _do(self, name: str, deed: Callable[[Context], object]) -> None:
+        self._begin(name, lambda ctx: act(self.world, lambda: deed(ctx)))
+
+    def _attend(self) -> None:
+        """An operator decides about a batch that waits for a decision."""
+        query = "SELECT id, client_reference FROM batches WHERE state = 'needs_attention'"
+        rows = self.db.raw.execute(query).fetchall()
+        if not rows:
+            return
+        batch_id, reference = self.world.random.choice(rows)
+        messages = "SELECT recipient FROM messages WHERE batch_id = ?"
+        numbers = [row[0] for row in self.db.raw.execute(messages, (batch_id,))]
+        copies = [self.sinch.copies[each] for each in numbers]
+        decision = decide(self.world, copies, careless="careless" in self.world.faults.odds)
+        if decision is Decision.MARK_SENT:
+            for wanted in self._wants:
+                wanted.marked.update(set(numbers) & set(wanted.recipients))
+        self._do(
+            f"resolve-{decision.value}",
+            lambda ctx: resolve_batch(ctx, reference, decision, actor="operator", note="looked"),
+        )
+
+    def _serve(self) -> None:
+        """In calm times people do at once what is theirs to do."""
+        if self.world.tasks:
+            return
+        if self._glance()["attention"]:
+            self._attend()
+        query = (
+            "SELECT public_id FROM broadcasts WHERE status IN ('paused', 'stopped', 'late') "
+            "AND finished_at IS NULL ORDER BY id"
+        )
+        for (public_id,) in self.db.raw.execute(query).fetchall():
+            self._resume(public_id)
+
+    def _resume(self, public_id: str) -> None:
+        self._do("resume", lambda ctx: resume_broadcast(ctx, public_id, actor="operator"))
+
+    def _back_up(self, after_s: float) -> None:
+        kept = self.db.copy()
+        self.world.note("BACKUP")
+        self.world.later(after_s, lambda: self._put_back(kept))
+
+    def _put_back(self, kept: Any) -> None:
+        """Stop everything, put the backup back, and tell so before anything is started on it."""
+        world = self.world
+        if self._calm:
+            return
+        world.crash()
+        world.note("RESTORE")
+        self.db.put_back(kept)
+        kept.close()
+        self.db.commits += 1
+        self.oracle.forget()
+        names = {row[0] for row in self.db.raw.execute("SELECT reference FROM broadcasts")}
+        for wanted in self._wants:
+            if wanted.tries and wanted.name not in names:
+                wanted.forgotten = True
+        self._mark_restored()
+
+    def _mark_restored(self) -> None:
+        """The command of that name, until it has gone through; nobody else works meanwhile."""
+        world = self.world
+        self.oracle.restoring = True
+        done: list[bool] = []
+
+        def work() -> None:
+            try:
+                mark_restored(self._contexts[0], actor="operator")
+                done.append(True)
+            except DBAPIError as e:
+                world.note(f"restored: {e.orig}")
+
+        while not done and not world.failures:
+            task = world.start("restored", 0, work)
+            while not task.thread.dead:
+                world.time = max(world.time, task.ready_at)
+                world.go_on(task)
+
+
+def _crash() -> None:
+    raise Crash
