@@ -1,15 +1,15 @@
 """The circuit after Sinch refused everything: probed, tried with one batch, closed."""
 
 from loguru import logger
-from sqlalchemy import select, update
+from sqlalchemy import Connection, select, update
 
 from app.sinch.errors import SinchError
 from app.sms.context import Context
 from app.sms.control import write_audit
-from app.sms.gates import half_open_circuit, postpone_probe, read_gates
-from app.sms.models import Batch
+from app.sms.gates import CIRCUIT, half_open_circuit, postpone_probe, read_gates
+from app.sms.models import Batch, Broadcast
 from app.sms.sending import release_held
-from app.sms.states import BatchState
+from app.sms.states import ACTIVE, BatchState
 
 
 def probe_circuit(ctx: Context) -> bool:
@@ -23,21 +23,19 @@ def probe_circuit(ctx: Context) -> bool:
     if gates.circuit is None:
         return False
     if gates.circuit.get("half_open"):
-        return _free_lost_trial(ctx)
+        return _keep_trying(ctx)
     if gates.probe_at is not None and now < gates.probe_at:
         return False
     green = _ask(ctx)
     with ctx.db.write() as tx:
-        gates = read_gates(tx, ctx.rules, now)
+        gates = read_gates(tx, ctx.rules, now, lock=CIRCUIT)
         if gates.circuit is None or gates.circuit.get("half_open"):
             return False
         if not green:
             postpone_probe(tx, ctx.rules, now=now)
             return False
         half_open_circuit(tx, gates)
-        oldest = select(Batch.id).where(Batch.state == BatchState.HELD).order_by(Batch.id).limit(1)
-        released = update(Batch).where(Batch.id.in_(oldest.scalar_subquery()))
-        tx.execute(released.values(state=BatchState.PENDING, not_before=None))
+        _release_one(tx)
     logger.info("sinch answers again: one batch tries")
     return True
 
@@ -61,14 +59,29 @@ def _ask(ctx: Context) -> bool:
     return True
 
 
-def _free_lost_trial(ctx: Context) -> bool:
-    """When the batch on trial is no longer under way, nobody will say what came of it."""
+def _keep_trying(ctx: Context) -> bool:
+    """See that some batch can try: the one that did may be lost, paused or cancelled meanwhile."""
     with ctx.db.write() as tx:
-        gates = read_gates(tx, ctx.rules, ctx.now())
-        if gates.circuit is None or gates.trial is None:
+        gates = read_gates(tx, ctx.rules, ctx.now(), lock=CIRCUIT)
+        if gates.circuit is None:
             return False
-        state = tx.execute(select(Batch.state).where(Batch.id == gates.trial)).scalar()
-        if state is BatchState.SENDING:
-            return False
-        half_open_circuit(tx, gates)
-        return True
+        if gates.trial is not None:
+            state = tx.execute(select(Batch.state).where(Batch.id == gates.trial)).scalar()
+            if state is BatchState.SENDING:
+                return False
+            # Nobody will say any more what came of it.
+            half_open_circuit(tx, gates)
+        return _release_one(tx)
+
+
+def _release_one(tx: Connection) -> bool:
+    """Let go the oldest batch held, unless another waits that can try; whether it did."""
+    active = select(Broadcast.id).where(
+        Broadcast.finished_at.is_(None), Broadcast.status.in_(ACTIVE)
+    )
+    of_active = select(Batch.id).where(Batch.broadcast_id.in_(active)).order_by(Batch.id).limit(1)
+    if tx.execute(of_active.where(Batch.state == BatchState.PENDING)).first() is not None:
+        return False
+    oldest = of_active.where(Batch.state == BatchState.HELD).scalar_subquery()
+    released = update(Batch).where(Batch.id == oldest, Batch.state == BatchState.HELD)
+    return tx.execute(released.values(state=BatchState.PENDING, not_before=None)).rowcount == 1

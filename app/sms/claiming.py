@@ -17,7 +17,7 @@ from app.db.types import UtcTime
 from app.failpoints import failpoints
 from app.sinch.schemas import OutgoingBatch, ReportMode, write_batch
 from app.sms.context import Context
-from app.sms.gates import Gates, half_open_circuit, read_gates, take_pace
+from app.sms.gates import CIRCUIT, PACE, Gates, half_open_circuit, read_gates, take_pace
 from app.sms.models import Attempt, Batch, Broadcast, Chunk
 from app.sms.settling import expire_pending, settle_broadcast
 from app.sms.states import ACTIVE, BatchState, BroadcastStatus
@@ -139,7 +139,7 @@ def _claim(
 ) -> list[Claim] | Idle:
     """Ids of broadcasts found expired are added to `expired`."""
     now = ctx.now()
-    gates = read_gates(tx, ctx.rules, now, lock=True)
+    gates = read_gates(tx, ctx.rules, now, lock=PACE)
     obstacle = gates.find_obstacle(now)
     if obstacle is not None:
         return Idle(obstacle)
@@ -185,6 +185,12 @@ def _claim_of(
     batches = tx.execute(_NEXT_BATCHES, {"of": broadcast.id, "now": now, "most": most}).all()
     if not batches:
         return Idle(now)  # others were quicker
+    if gates.circuit:
+        # Of several that would try, one does.
+        gates = read_gates(tx, ctx.rules, now, lock=CIRCUIT)
+        obstacle = gates.find_obstacle(now)
+        if obstacle is not None:
+            return Idle(obstacle)
     parts = sum(batch.size for batch in batches) * broadcast.parts
     free_at = take_pace(tx, gates, ctx.rules, parts=parts, now=now)
     if free_at is not None:

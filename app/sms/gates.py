@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, Row, or_, select, update
 
 from app.config import SendingRules
 from app.db.base import table_of
@@ -28,7 +28,8 @@ _MIN_BACKOFF_S = 1.0
 # A time further ahead than anything of ours is a clock that was set back.
 _SLACK_S = 60.0
 
-_ALL = select(table_of(Gate))
+_GATES = table_of(Gate)
+_ALL = select(_GATES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class Gates:
     circuit_count: int
     probe_at: datetime | None
     free_at: datetime | None
-    restoring: bool
+    restoring_since: datetime | None
 
     def find_obstacle(self, now: datetime) -> datetime | None:
         """Until when nothing may be claimed; None when something may."""
@@ -54,6 +55,11 @@ class Gates:
         if self.busy_until and now < self.busy_until:
             return self.busy_until
         return None
+
+    @property
+    def restoring(self) -> bool:
+        """Whether what was in flight when the database was saved is still looked for."""
+        return self.restoring_since is not None
 
     @property
     def may_try(self) -> bool:
@@ -66,28 +72,44 @@ class Gates:
         return self.circuit.get("trial") if self.circuit else None
 
 
-def read_gates(tx: Connection, rules: SendingRules, now: datetime, *, lock: bool = False) -> Gates:
-    """The gates as they stand.
+def read_gates(
+    tx: Connection, rules: SendingRules, now: datetime, *, lock: str | None = None
+) -> Gates:
+    """The gates as they stand; the one named `lock` stays so until the transaction ends.
 
-    With `lock`, and a pace to keep, claims follow one another (PostgreSQL; SQLite has one writer
-    anyway).
+    PostgreSQL's; SQLite has one writer anyway.  PACE is only locked where there is a pace to keep,
+    so that claims follow one another.
     """
     rows = {row.name: row for row in tx.execute(_ALL)}
-    if lock and rules.messages_per_second and tx.dialect.name != "sqlite":
-        locked = select(Gate.__table__).where(Gate.name == PACE).with_for_update()
-        rows[PACE] = tx.execute(locked).one()
-    busy, circuit = rows[BUSY], rows[CIRCUIT]
-    latest_busy = now + timedelta(seconds=MAX_BUSY_S + _SLACK_S)
-    believed = busy.until_at and busy.until_at <= latest_busy
+    if lock and (lock != PACE or rules.messages_per_second) and tx.dialect.name != "sqlite":
+        rows[lock] = _hold(tx, lock)
+    circuit, pace, restore = rows[CIRCUIT], rows[PACE], rows[RESTORE].facts
     return Gates(
-        busy_until=busy.until_at if believed else None,
-        busy_count=busy.tries,
+        busy_until=_believe(rows[BUSY].until_at, now),
+        busy_count=rows[BUSY].tries,
         circuit=circuit.facts,
         circuit_count=circuit.tries,
-        probe_at=circuit.until_at,
-        free_at=rows[PACE].until_at,
-        restoring=rows[RESTORE].facts is not None,
+        probe_at=_believe(circuit.until_at, now),
+        free_at=pace.until_at if _is_of_this_clock(pace.facts, now) else None,
+        restoring_since=datetime.fromisoformat(restore["since"]) if restore else None,
     )
+
+
+def _hold(tx: Connection, name: str) -> Row[Any]:
+    return tx.execute(select(_GATES).where(_GATES.c.name == name).with_for_update()).one()
+
+
+def _believe(until_at: datetime | None, now: datetime) -> datetime | None:
+    """A time that a gate may be closed until; one further ahead is a clock that was set back."""
+    latest = now + timedelta(seconds=MAX_BUSY_S + _SLACK_S)
+    return until_at if until_at and until_at <= latest else None
+
+
+def _is_of_this_clock(facts: dict[str, Any] | None, now: datetime) -> bool:
+    """Whether the pace was last booked before now; else the clock was set back."""
+    if facts is None:
+        return False
+    return datetime.fromisoformat(facts["booked_at"]) <= now + timedelta(seconds=_SLACK_S)
 
 
 def take_pace(
@@ -102,13 +124,10 @@ def take_pace(
         return None
     ahead = timedelta(seconds=rules.pace_ahead_s)
     cost = timedelta(seconds=parts / rules.messages_per_second)
-    # More than an allowance and a batch of a thousand can owe is a clock that was set back.
-    most = ahead + timedelta(seconds=max(1000 * parts / rules.messages_per_second, _SLACK_S))
-    free_at = gates.free_at if gates.free_at and gates.free_at <= now + most else now
-    free_at = max(free_at, now)
+    free_at = max(gates.free_at or now, now)
     if free_at - now > ahead:
         return free_at - ahead
-    _set(tx, PACE, until_at=free_at + cost)
+    _set(tx, PACE, until_at=free_at + cost, facts={"booked_at": now.isoformat()})
     return None
 
 
@@ -120,22 +139,29 @@ def close_busy(
     wish_s: float | None,
     draw: Callable[[float, float], float],
 ) -> datetime:
-    """Let everybody wait: as long as Sinch wishes, else full jitter under a doubling ceiling."""
-    row = tx.execute(select(Gate.tries).where(Gate.name == BUSY)).one()
-    count = min(row.tries + 1, 16)
+    """Let everybody wait: as long as Sinch wishes, else full jitter under a doubling ceiling.
+
+    Those in flight when it closed say what is known: only a longer wish changes it.
+    """
+    row = _hold(tx, BUSY)
+    closed_until = _believe(row.until_at, now) or now
+    if wish_s is None and closed_until > now:
+        return closed_until
+    count = min(row.tries + (closed_until <= now), 16)
     if wish_s is not None:
         wait_s = min(max(wish_s, _MIN_BACKOFF_S), MAX_BUSY_S)
     else:
         ceiling_s = min(rules.retry_wait_max_s, _MIN_BACKOFF_S * 2**count)
         wait_s = draw(min(_MIN_BACKOFF_S, ceiling_s), ceiling_s)
-    until_at = now + timedelta(seconds=wait_s)
+    until_at = max(closed_until, now + timedelta(seconds=wait_s))
     _set(tx, BUSY, until_at=until_at, tries=count)
     return until_at
 
 
-def open_busy(tx: Connection) -> None:
-    """Sinch took a batch: the waits begin anew."""
-    _set(tx, BUSY, until_at=None, tries=0)
+def open_busy(tx: Connection, now: datetime) -> None:
+    """Sinch took a batch: the waits begin anew, unless it closed again behind that batch."""
+    over = update(Gate).where(Gate.name == BUSY, or_(Gate.until_at.is_(None), Gate.until_at <= now))
+    tx.execute(over.values(until_at=None, tries=0))
 
 
 def open_circuit(

@@ -32,6 +32,7 @@ from app.sinch.schemas import PreparedBatch
 from app.sms.claiming import HOLD_STATUS, Claim
 from app.sms.context import Context
 from app.sms.gates import (
+    CIRCUIT,
     close_busy,
     close_circuit,
     half_open_circuit,
@@ -51,7 +52,7 @@ _FIRST_RETRY_S = 0.1
 # How long an answer may wait for others to be recorded with it.
 MAX_UNRECORDED_S = 0.05
 
-_BATCHES, _ATTEMPTS = table_of(Batch), table_of(Attempt)
+_BROADCASTS, _BATCHES, _ATTEMPTS = table_of(Broadcast), table_of(Batch), table_of(Attempt)
 
 # Made once: to make a statement costs several times what it takes to run one.
 _END_ATTEMPT = (
@@ -60,6 +61,11 @@ _END_ATTEMPT = (
     .where(_ATTEMPTS.c.number == bindparam("attempt"))
     .values(ended_at=bindparam("now"), outcome=bindparam("became"), http_status=bindparam("told"))
 )
+# For verdicts that change the broadcast: two that shared it could not both do so.
+_OWN_STATUS = (
+    select(_BROADCASTS.c.status).where(_BROADCASTS.c.id == bindparam("this")).with_for_update()
+)
+_CHANGE_BROADCAST = (Outcome.REJECTED, Outcome.HELD)
 _ACCEPT = (
     update(_BATCHES)
     .where(_BATCHES.c.id == bindparam("this"), _BATCHES.c.state.in_(_AWAITING))
@@ -186,10 +192,13 @@ def record_verdicts(ctx: Context, judged: Sequence[Judged]) -> None:
     """The same for batches of one broadcast, all of them or none."""
     broadcast_id = judged[0][0].broadcast_id
     with ctx.db.write() as tx:
-        status = tx.execute(HOLD_STATUS, {"this": broadcast_id}).scalar_one()
+        changes = any(verdict.outcome in _CHANGE_BROADCAST for _, verdict in judged)
+        hold = _OWN_STATUS if changes else HOLD_STATUS
+        status = tx.execute(hold, {"this": broadcast_id}).scalar_one()
         for claim, verdict in judged:
-            _end_attempt(tx, ctx, claim, verdict)
+            # The batch first, as `expire_leases` does.
             _RECORDERS[verdict.outcome](tx, ctx, claim, verdict, status)
+            _end_attempt(tx, ctx, claim, verdict)
         if status is BroadcastStatus.CANCELLED:
             withdraw(tx, broadcast_id)
         ended = not has_open_batches(tx, broadcast_id)
@@ -238,7 +247,7 @@ def _record_accepted(
     if swapped.rowcount != 1:
         _tell_late_acceptance(tx, claim, verdict)
     if claim.after_busy:
-        open_busy(tx)
+        open_busy(tx, ctx.now())
     if claim.on_trial:
         release_held(tx)
 
@@ -279,7 +288,8 @@ def _record_held(
     if swapped.rowcount != 1:
         return
     now, refusal = ctx.now(), describe_refusal(verdict)
-    gates = read_gates(tx, ctx.rules, now)
+    # Nobody closes it before this batch is seen to be held, or it is opened again.
+    gates = read_gates(tx, ctx.rules, now, lock=CIRCUIT)
     # Batches that were under way when it opened do not make the next probe later.
     if gates.circuit is None or claim.on_trial:
         open_circuit(tx, gates, ctx.rules, now=now, refusal=refusal)
@@ -301,7 +311,7 @@ def _record_rejected(
         bound = logger.bind(client_reference=claim.reference, recipients=claim.size)
         bound.bind(halved=halves).warning("sinch refuses a batch")
     if claim.after_busy:
-        open_busy(tx)
+        open_busy(tx, ctx.now())
     if claim.on_trial:
         release_held(tx)
 
@@ -350,8 +360,11 @@ def _keep_refusal(tx: Connection, claim: Claim, verdict: Verdict) -> None:
 
 def _end_trial(tx: Connection, ctx: Context, claim: Claim) -> None:
     """A trial that neither went through nor was refused: another may try."""
-    if claim.on_trial:
-        half_open_circuit(tx, read_gates(tx, ctx.rules, ctx.now()))
+    if not claim.on_trial:
+        return
+    gates = read_gates(tx, ctx.rules, ctx.now(), lock=CIRCUIT)
+    if gates.trial == claim.batch_id:
+        half_open_circuit(tx, gates)
 
 
 def release_held(tx: Connection) -> None:

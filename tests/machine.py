@@ -1,0 +1,206 @@
+"""The state machine in a test's hand: one step at a time, under a clock of the test's own."""
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import Row, insert, select, update
+
+from app.sms.accepting import accept_broadcast
+from app.sms.claiming import Claim, Idle, claim_batch
+from app.sms.context import Context
+from app.sms.control import start_due_broadcasts
+from app.sms.cutting import plan_broadcast
+from app.sms.gates import Gates, read_gates
+from app.sms.invariants import find_violations
+from app.sms.models import Attempt, AuditEntry, Batch, Broadcast, Gate, Message
+from app.sms.planning import Order
+from app.sms.reading import view_by_id
+from app.sms.sending import Verdict, submit_batch
+from app.sms.states import BatchState, Category
+from app.text import measure_text
+from tests.clocks import ManualClock
+
+TEXT = "Pickup moved to 08:30"
+
+
+@dataclass
+class Machine:
+    """A context, its clock, and what an outsider may read of the database."""
+
+    ctx: Context
+    clock: ManualClock
+
+    @classmethod
+    def over(cls, ctx: Context, **rules: Any) -> "Machine":
+        """The machine of a service, under a clock that stands still; the longest waits drawn."""
+        clock = ManualClock()
+        own = replace(
+            ctx, clock=clock, rules=replace(ctx.rules, **rules), draw=lambda low, high: high
+        )
+        return cls(own, clock)
+
+    def with_rules(self, **rules: Any) -> "Machine":
+        """The same with other rules."""
+        return replace(self, ctx=replace(self.ctx, rules=replace(self.ctx.rules, **rules)))
+
+    def worker(self, name: str) -> "Machine":
+        """The same under another worker's name."""
+        return replace(self, ctx=replace(self.ctx, worker=name))
+
+    def store(
+        self,
+        recipients: Sequence[str],
+        *,
+        size: int | None = None,
+        plan: bool = True,
+        text: str = TEXT,
+        priority: int | None = None,
+        expire_s: float | None = None,
+        category: Category = Category.TRANSACTIONAL,
+    ) -> int:
+        """The id of a broadcast that is ready to be claimed from, in batches of `size`."""
+        measured = measure_text(text)
+        cut = self if size is None else self.with_rules(messages_per_second=None)
+        if size is not None:
+            rate = (size + 0.5) * measured.parts / cut.ctx.rules.pace_ahead_s
+            cut = self.with_rules(messages_per_second=rate)
+        now = self.ctx.now()
+        order = Order(
+            recipients=list(recipients),
+            text=text,
+            size=measured,
+            send_at=now,
+            expire_at=self.ctx.later(expire_s) if expire_s is not None else None,
+            priority=priority,
+            category=category,
+            allow_repeat=True,
+        )
+        accepted = accept_broadcast(cut.ctx, order, client="tests")
+        start_due_broadcasts(self.ctx)
+        while plan and plan_broadcast(self.ctx, accepted.id):
+            pass
+        return accepted.id
+
+    def claim(self, *, of: int | None = None) -> Claim:
+        """The next claim; there must be one."""
+        found = claim_batch(self.ctx, of=of)
+        assert isinstance(found, Claim), found
+        return found
+
+    def idle(self) -> Idle:
+        """Why nothing is claimed; nothing must be."""
+        found = claim_batch(self.ctx)
+        assert isinstance(found, Idle), found
+        return found
+
+    def submit(self) -> Verdict:
+        """The next batch, claimed, posted and recorded."""
+        return submit_batch(self.ctx, self.claim())
+
+    def submit_all(self) -> list[Verdict]:
+        """The same until nothing may be claimed."""
+        verdicts = []
+        while isinstance(found := claim_batch(self.ctx), Claim):
+            verdicts.append(submit_batch(self.ctx, found))
+        return verdicts
+
+    def batches(self, broadcast_id: int | None = None) -> list[Row[Any]]:
+        query = select(Batch.__table__).order_by(Batch.id)
+        if broadcast_id is not None:
+            query = query.where(Batch.broadcast_id == broadcast_id)
+        with self.ctx.db.read() as tx:
+            return list(tx.execute(query))
+
+    def batch(self, batch_id: int | None = None) -> Row[Any]:
+        """One batch; the only one there is without an id."""
+        found = [each for each in self.batches() if batch_id in (None, each.id)]
+        assert len(found) == 1
+        return found[0]
+
+    def states(self, broadcast_id: int | None = None) -> list[BatchState]:
+        return [each.state for each in self.batches(broadcast_id)]
+
+    def attempts(self, batch_id: int | None = None) -> list[Row[Any]]:
+        """The ledger."""
+        query = select(Attempt.__table__).order_by(Attempt.batch_id, Attempt.number)
+        if batch_id is not None:
+            query = query.where(Attempt.batch_id == batch_id)
+        with self.ctx.db.read() as tx:
+            return list(tx.execute(query))
+
+    def broadcast(self, broadcast_id: int) -> Row[Any]:
+        with self.ctx.db.read() as tx:
+            query = select(Broadcast.__table__).where(Broadcast.id == broadcast_id)
+            return tx.execute(query).one()
+
+    def counts(self, broadcast_id: int) -> dict[str, int]:
+        """Its recipients by where they stand, without the places where nobody does."""
+        counts = view_by_id(self.ctx, broadcast_id).counts
+        return {word: count for word, count in counts.items() if count}
+
+    def homes(self, broadcast_id: int) -> dict[str, int]:
+        """The batch that each recipient's message belongs to."""
+        query = select(Message.recipient, Message.batch_id).where(
+            Message.broadcast_id == broadcast_id
+        )
+        with self.ctx.db.read() as tx:
+            return dict(tx.execute(query).tuples().all())
+
+    def gates(self) -> Gates:
+        with self.ctx.db.read() as tx:
+            return read_gates(tx, self.ctx.rules, self.ctx.now())
+
+    def gate(self, name: str) -> Row[Any]:
+        """A gate as it is kept."""
+        with self.ctx.db.read() as tx:
+            return tx.execute(select(Gate.__table__).where(Gate.name == name)).one()
+
+    def audit(self) -> list[Row[Any]]:
+        with self.ctx.db.read() as tx:
+            return list(tx.execute(select(AuditEntry.__table__).order_by(AuditEntry.id)))
+
+    def corrupt(self, table: type[Any], *where: Any, **values: Any) -> None:
+        """Change rows behind the machine's back."""
+        with self.ctx.db.write() as tx:
+            tx.execute(update(table).where(*where).values(**values))
+
+    def add(self, table: type[Any], **values: Any) -> None:
+        """Add a row behind the machine's back."""
+        with self.ctx.db.write() as tx:
+            tx.execute(insert(table).values(**values))
+
+    def violations(self) -> list[str]:
+        return find_violations(self.ctx)
+
+
+class Together:
+    """Functions that begin at the same moment, each in a thread of its own."""
+
+    def __init__(self, *functions: Callable[[], object]) -> None:
+        self.results: list[object] = [None] * len(functions)
+        self.errors: list[BaseException] = []
+        barrier = threading.Barrier(len(functions))
+        self._threads = [
+            threading.Thread(target=self._run, args=(barrier, number, function), daemon=True)
+            for number, function in enumerate(functions)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _run(self, barrier: threading.Barrier, number: int, function: Callable[[], object]) -> None:
+        try:
+            barrier.wait(30)
+            self.results[number] = function()
+        except BaseException as e:
+            self.errors.append(e)
+
+    def join(self) -> list[object]:
+        """What each gave; the first error is raised."""
+        for thread in self._threads:
+            thread.join(60)
+            assert not thread.is_alive()
+        if self.errors:
+            raise self.errors[0]
+        return self.results
