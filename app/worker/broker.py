@@ -14,7 +14,7 @@ from app.sms import tasks
 
 _HOUSEKEEPING_S = 60.0
 # For SIGQUIT; on SIGTERM a worker ends as soon as the POSTs in hand have.
-_SOFT_SHUTDOWN_S = 22.0
+_SOFT_SHUTDOWN_S = 21.0
 _VISIBILITY_S = 300
 _SOCKET_TIMEOUT_S = 2.0
 
