@@ -1,6 +1,4 @@
-import os
 import re
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -9,6 +7,7 @@ import pytest
 from dotenv import dotenv_values
 
 from app.config import ConfigError, SendingRules, read_config
+from tests.commands import FLASK, run_command
 from tests.factories import STRONG_KEY, production, settings
 
 ROOT = Path(__file__).parent.parent
@@ -301,26 +300,19 @@ def test_every_setting_is_in_the_example_and_the_example_has_no_other():
     }
 
 
-def _start(command: list[str], environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    clean = {"PATH": os.environ["PATH"], "ENV_FILE": "", "FLASK_SKIP_DOTENV": "1", **environ}
-    return subprocess.run(
-        command, cwd=ROOT, env=clean, capture_output=True, text=True, timeout=60, check=False
-    )
-
-
 @pytest.mark.parametrize(
     "command",
     [
         [sys.executable, "-m", "gunicorn", "wsgi:app"],
-        [sys.executable, "-m", "flask", "--app", "wsgi", "run", "--port", "0"],
-        [sys.executable, "-m", "flask", "--app", "wsgi", "sandbox"],
+        [*FLASK, "run", "--port", "0"],
+        [*FLASK, "sandbox"],
         [sys.executable, "-c", "import wsgi"],
         [sys.executable, "-m", "celery", "--app", "app.worker.queue", "worker"],
     ],
     ids=["gunicorn", "flask run", "flask sandbox", "wsgi", "celery"],
 )
 def test_an_unsafe_start_ends_with_one_clear_line_and_code_78(command):
-    ended = _start(command, production(API_KEYS="short"))
+    ended = run_command(command, production(API_KEYS="short"))
 
     assert ended.returncode == 78
     assert ended.stderr == "clarion: a key in API_KEYS is shorter than 32 characters\n"
@@ -328,25 +320,25 @@ def test_an_unsafe_start_ends_with_one_clear_line_and_code_78(command):
 
 
 def test_flask_run_with_debug_is_refused_in_production():
-    command = [sys.executable, "-m", "flask", "--app", "wsgi", "run", "--debug", "--port", "0"]
+    command = [*FLASK, "run", "--debug", "--port", "0"]
 
-    ended = _start(command, production())
+    ended = run_command(command, production())
 
     assert ended.returncode == 78
     assert "FLASK_DEBUG" in ended.stderr
 
 
 def test_flask_run_with_a_debugger_is_refused_in_production():
-    command = [sys.executable, "-m", "flask", "--app", "wsgi", "run", "--debugger", "--port", "0"]
+    command = [*FLASK, "run", "--debugger", "--port", "0"]
 
-    ended = _start(command, production())
+    ended = run_command(command, production())
 
     assert ended.returncode == 78
     assert "--debugger" in ended.stderr
 
 
 def test_the_sandbox_is_refused_in_production():
-    ended = _start([sys.executable, "-m", "flask", "--app", "wsgi", "sandbox"], production())
+    ended = run_command([*FLASK, "sandbox"], production())
 
     assert ended.returncode == 1
     assert "not for production" in ended.stderr
@@ -358,7 +350,7 @@ def test_settings_are_read_from_an_env_file_and_the_environment_wins(tmp_path):
     file.write_text("\n".join([*lines, "SINCH_NUMBER=${PORT}"]))
     show = "import app.config as c; k=c.load_config(); print(k.port, k.log_level, k.sinch.sender)"
 
-    ended = _start(
+    ended = run_command(
         [sys.executable, "-c", show],
         {"ENV_FILE": str(file), "LOG_LEVEL": "error", "SINCH_NUMBER": "Acme"},
     )
@@ -400,6 +392,6 @@ def test_a_dollar_in_an_env_file_is_only_a_dollar(tmp_path):
     file.write_text("\n".join(f"{name}={value}" for name, value in environ.items()))
     show = "import app.config as c; print(c.load_config().sinch.api_token)"
 
-    ended = _start([sys.executable, "-c", show], {"ENV_FILE": str(file)})
+    ended = run_command([sys.executable, "-c", show], {"ENV_FILE": str(file)})
 
     assert ended.stdout == "9d2f6b1c${PORT}8e7a4d53\n"
