@@ -47,7 +47,12 @@ def create_app(config: Config) -> Flask:
     # Hooks run in the order given, those after a request in the reverse: the log line comes last.
     log_requests(flask_app)
     identify_clients(flask_app, config.api_keys)
-    make_limiter(flask_app, limit=config.rate_limit, redis_url=config.redis_url)
+    make_limiter(
+        flask_app,
+        limit=config.rate_limit,
+        read_limit=config.read_rate_limit,
+        redis_url=config.redis_url,
+    )
     secure_responses(flask_app, production=config.production)
 
     api = make_api(flask_app)

@@ -27,18 +27,24 @@ def rate_limited(view: Callable[P, R]) -> Callable[P, R]:
     return view
 
 
-def make_limiter(app: Flask, *, limit: str, redis_url: str | None) -> Limiter:
-    """Enforce `limit` on the routes marked @rate_limited, one count for all of them.
+def make_limiter(app: Flask, *, limit: str, read_limit: str, redis_url: str | None) -> Limiter:
+    """Enforce the limits on the routes marked @rate_limited.
 
-    The state is told in RateLimit headers.  Callers are identified by `g.client`, so the hook
+    One count for all that only look, with `read_limit`, and one for all others.  The state is told in RateLimit headers.  Callers are identified by `g.client`, so the hook
     that sets it must be registered before.
     """
+
+    def choose_limit() -> str:
+        return read_limit if _only_looks() else limit
+
     fallback: dict[str, Any] = (
-        {"storage_options": _REDIS_OPTIONS, "in_memory_fallback": [limit]} if redis_url else {}
+        {"storage_options": _REDIS_OPTIONS, "in_memory_fallback": [choose_limit]}
+        if redis_url
+        else {}
     )
     limiter = Limiter(
         _identify_caller,
-        application_limits=[limit],
+        application_limits=[choose_limit],
         storage_uri=redis_url or "memory://",
         strategy=_STRATEGY,
         key_prefix="clarion",
@@ -59,7 +65,12 @@ def _is_unlimited() -> bool:
 
 def _identify_caller() -> str:
     client = g.get("client")
-    return f"client:{client.name}" if client else f"address:{request.remote_addr or 'none'}"
+    caller = f"client:{client.name}" if client else f"address:{request.remote_addr or 'none'}"
+    return f"{caller}:looking" if _only_looks() else caller
+
+
+def _only_looks() -> bool:
+    return request.method in ("GET", "HEAD")
 
 
 def _make_header_writer(limiter: Limiter) -> Callable[[Response], Response]:

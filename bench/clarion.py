@@ -32,6 +32,7 @@ def running_clarion(sinch: int) -> Iterator[tuple[int, int]]:
             "SINCH_NUMBER": "+12015550199",
             "SINCH_REGION_URL": f"http://127.0.0.1:{sinch}",
             "RATE_LIMIT": "100000000 per minute",
+            "READ_RATE_LIMIT": "100000000 per minute",
             "DATABASE_URL": url,
             "INSTANCE_ID": INSTANCE,
             "PORT": str(port),

@@ -27,6 +27,7 @@ def settings(**overrides: str) -> dict[str, str]:
         "SEND_BUDGET_S": "3",
         "LOOKUP_WAITS_S": "0.01,0.05,0.1",
         "RATE_LIMIT": "100000 per minute",
+        "READ_RATE_LIMIT": "100000 per minute",
         "LOG_LEVEL": "debug",
         "INSTANCE_ID": INSTANCE,
     }

@@ -155,3 +155,17 @@ def test_with_a_redis_that_never_answers_the_service_does_not_hang(make_service,
 
     assert codes == [401, 401, 429]
     assert time.monotonic() - started < 10
+
+
+def test_looking_is_counted_apart_and_keeps_nobody_from_sending(make_service, sandbox):
+    client = make_service(
+        API_KEYS="one:key-one", RATE_LIMIT="2 per hour", READ_RATE_LIMIT="3 per hour"
+    ).test_client()
+
+    looks = [client.get("/api/broadcasts", headers=ONE) for _ in range(4)]
+    sends = [_send(client, ONE) for _ in range(3)]
+
+    assert [answer.status_code for answer in looks] == [200, 200, 200, 429]
+    assert [answer.status_code for answer in sends] == [202, 202, 429]
+    assert looks[0].headers["RateLimit-Policy"] == "3;w=3600"
+    assert sends[0].headers["RateLimit-Policy"] == "2;w=3600"

@@ -65,6 +65,7 @@ class Config:
     secret_key: str
     sinch: SinchSettings
     rate_limit: str
+    read_rate_limit: str
     redis_url: str | None
     trusted_proxies: int
     max_body_bytes: int
@@ -124,7 +125,8 @@ def read_config(environ: Mapping[str, str]) -> Config:
         api_keys=read_api_keys(environ, env),
         secret_key=_read_secret(environ, "SECRET_KEY", env),
         sinch=read_sinch(environ, env),
-        rate_limit=_read_rate_limit(environ),
+        rate_limit=_read_rate_limit(environ, "RATE_LIMIT", "100 per 15 minutes"),
+        read_rate_limit=_read_rate_limit(environ, "READ_RATE_LIMIT", "1000 per 15 minutes"),
         redis_url=read_redis_url(environ),
         trusted_proxies=read_int(environ, "TRUSTED_PROXIES", 0, lowest=0, highest=10),
         max_body_bytes=read_int(environ, "MAX_BODY_BYTES", 40_000_000, lowest=1_000),
@@ -169,12 +171,12 @@ def _read_secret(environ: Mapping[str, str], name: str, env: AppEnv) -> str:
     return secret
 
 
-def _read_rate_limit(environ: Mapping[str, str]) -> str:
-    value = environ.get("RATE_LIMIT", "").strip() or "100 per 15 minutes"
+def _read_rate_limit(environ: Mapping[str, str], name: str, default: str) -> str:
+    value = environ.get(name, "").strip() or default
     try:
         limits = parse_many(value)
     except ValueError as e:
-        raise ConfigError("RATE_LIMIT must read like '100 per 15 minutes'") from e
+        raise ConfigError(f"{name} must read like '100 per 15 minutes'") from e
     if any(limit.amount < 1 for limit in limits):
-        raise ConfigError("RATE_LIMIT must allow at least 1 call")
+        raise ConfigError(f"{name} must allow at least 1 call")
     return value
