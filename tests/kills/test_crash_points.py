@@ -1,0 +1,281 @@
+"""The process dies at each crash point of the failure model, and what then must hold, holds."""
+
+import os
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import requests
+from sqlalchemy import create_engine, text
+
+from tests.factories import AUTH, broadcast_to, many_numbers
+from tests.kills.judging import is_settled
+from tests.kills.mortal import mortal, wait_until
+
+ANN, BOB = "+46701234567", "+46707654321"
+SOON_S = 20.0
+KEY = {"Idempotency-Key": "the same"}
+
+
+@pytest.fixture
+def service(sinch, database_url, tmp_path):
+    yield from _service(sinch, database_url, tmp_path)
+
+
+@pytest.fixture
+def either_service(sinch, either_database, tmp_path):
+    yield from _service(sinch, either_database, tmp_path)
+
+
+def _service(sinch, url, tmp_path):
+    with mortal(tmp_path, SINCH_REGION_URL=sinch.url, DATABASE_URL=url, LEASE_S="0.8") as service:
+        yield service
+        service.kill()
+        assert service.violations() == []
+
+
+def send(service, *numbers, **headers):
+    return service.service.post(broadcast_to(*numbers), headers=AUTH | headers)
+
+
+def send_and_die(service, body, **headers):
+    """A client whose connection ends without an answer: its worker is dead, another starts."""
+    with pytest.raises(requests.ConnectionError):
+        service.service.post(body, headers=AUTH | headers)
+
+
+def last_counts(service):
+    """Where the recipients of the newest broadcast stand."""
+    return service.books()[0]["counts"]
+
+
+def wait_for(service, word):
+    wait_until(
+        lambda: is_settled(service) and last_counts(service)[word],
+        within_s=SOON_S,
+        why=f"the last broadcast is {word}",
+    )
+
+
+def test_c0_before_the_commit_the_same_key_again_is_a_first_run(either_service, sinch):
+    service = either_service.start(FAILPOINT="C0:2")
+    send(service, BOB)
+
+    send_and_die(service, broadcast_to(ANN), **KEY)
+    stored = len(service.books())
+    again = send(service, ANN, **KEY)
+
+    assert stored == 1
+    assert again.json()["status"] == "complete"
+    assert sinch.copies() == {BOB: 1, ANN: 1}
+    assert len(service.books()) == 2
+
+
+def test_c1_behind_the_commit_the_stored_answer_comes_again(either_service, sinch):
+    service = either_service.start(FAILPOINT="C1:1")
+    numbers = many_numbers(1500)
+
+    send_and_die(service, broadcast_to(*numbers), **KEY)
+    again = send(service, *numbers, **KEY)
+    wait_for(service, "accepted")
+
+    assert again.status_code == 202
+    assert [book["broadcast_id"] for book in service.books()] == [again.json()["broadcast_id"]]
+    assert send(service, *numbers, **KEY).json() == again.json()
+    assert sinch.copies() == dict.fromkeys(numbers, 1)
+
+
+def test_c1_the_stored_answer_comes_although_its_start_has_passed_since(service, sinch):
+    service.start(FAILPOINT="C1:1")
+    start = datetime.now(UTC) + timedelta(seconds=1)
+    body = broadcast_to(ANN, send_at=start.isoformat())
+
+    send_and_die(service, body, **KEY)
+    wait_for(service, "accepted")
+    again = service.service.post(body, headers=AUTH | KEY)
+
+    assert again.status_code == 202
+    assert again.json()["broadcast_id"] == service.books()[0]["broadcast_id"]
+    assert sinch.copies() == {ANN: 1}
+
+
+def test_c1_within_the_request_its_key_is_running_and_the_text_unknown_but_not_sent_again(
+    service, sinch
+):
+    service.start(FAILPOINT="C1:2")
+    send(service, BOB)
+
+    send_and_die(service, broadcast_to(ANN), **KEY)
+    again = send(service, ANN, **KEY)
+    wait_for(service, "uncertain")
+
+    assert again.status_code == 409
+    assert again.headers["Retry-After"] == "2"
+    assert sinch.copies() == {BOB: 1}
+
+
+def test_c2_what_nobody_was_nudged_about_is_found_by_another_process(service, sinch):
+    numbers = many_numbers(2500)
+    service.start(FAILPOINT="C1:1", WEB_CONCURRENCY="2")
+
+    send_and_die(service, broadcast_to(*numbers))
+    wait_for(service, "accepted")
+
+    assert sinch.copies() == dict.fromkeys(numbers, 1)
+
+
+def test_c3_claimed_but_not_begun_it_is_an_operator_who_sends_it_again(either_service, sinch):
+    service = either_service.start(FAILPOINT="C3:2")
+    send(service, BOB)
+
+    send_and_die(service, broadcast_to(ANN))
+    wait_for(service, "uncertain")
+    (reference,) = service.attention()
+    before = sinch.copies()
+    service.resolve(reference, "resend")
+    wait_for(service, "accepted")
+
+    assert before == {BOB: 1}
+    assert sinch.copies() == {BOB: 1, ANN: 1}
+    assert sinch.references()[reference] == 1
+
+
+def test_c4_with_its_bytes_on_the_wire_it_is_found_at_sinch(service, sinch):
+    service.start(FAILPOINT="C4:1")
+
+    send_and_die(service, broadcast_to(ANN))
+    wait_for(service, "accepted")
+
+    assert sinch.copies() == {ANN: 1}
+
+
+def test_c5_with_the_answer_read_but_not_noted_it_is_found_at_sinch(either_service, sinch):
+    service = either_service.start(FAILPOINT="C5:1")
+
+    send_and_die(service, broadcast_to(ANN))
+    wait_for(service, "accepted")
+
+    assert sinch.copies() == {ANN: 1}
+
+
+def test_c6_noted_but_not_answered_it_stays_accepted(service, sinch):
+    service.start(FAILPOINT="C6:1")
+
+    send_and_die(service, broadcast_to(ANN))
+    wait_for(service, "accepted")
+
+    assert sinch.control.posts() == 1
+    assert sinch.copies() == {ANN: 1}
+
+
+def test_c7_dying_in_the_middle_of_finding_out_only_takes_longer(service, sinch):
+    sinch.control.order_fault(on="POST /batches", when="after", do="cut")
+    service.start(FAILPOINT="C7:1")
+
+    send_and_die(service, broadcast_to(ANN))
+    service.kill()
+    service.start()
+    wait_for(service, "accepted")
+
+    assert sinch.copies() == {ANN: 1}
+
+
+def test_c8_frozen_past_its_lease_a_worker_does_not_begin(either_service, sinch):
+    watcher = either_service.start()
+    send(watcher, BOB)
+    with watcher.twin(FAILPOINT="C8:1") as frozen, ThreadPoolExecutor() as threads:
+        waiting = threads.submit(send, frozen, ANN)
+        wait_for(watcher, "uncertain")
+
+        for pid in frozen.workers():
+            os.kill(pid, signal.SIGCONT)
+        answer = waiting.result(SOON_S)
+
+    assert answer.json()["batch_id"] is None
+    assert sinch.copies() == {BOB: 1}
+    assert last_counts(watcher)["uncertain"] == 1
+
+
+def test_c9_a_process_that_dies_in_the_last_commit_finds_its_batch_at_sinch(either_service, sinch):
+    service = either_service.start(FAILPOINT="C9:1")
+
+    send_and_die(service, broadcast_to(ANN))
+    wait_for(service, "accepted")
+
+    assert sinch.copies() == {ANN: 1}
+
+
+def test_c9_what_the_database_does_not_take_is_kept_in_mind_until_it_does(either_service, sinch):
+    service = either_service.start(LEASE_S="60")
+    with ThreadPoolExecutor() as threads:
+        refuse_acceptance(service.database_url)
+        waiting = threads.submit(send, service, ANN)
+        wait_until(sinch.copies, within_s=SOON_S, why="it is at Sinch")
+        time.sleep(0.5)
+        meanwhile = service.books()[0]["batches"]
+
+        allow_acceptance(service.database_url)
+        answer = waiting.result(SOON_S)
+
+    assert meanwhile == {"sending": 1}
+    assert answer.json()["status"] == "complete"
+    assert sinch.copies() == {ANN: 1}
+    assert [each["operation"] for each in sinch.control.requests()] == ["POST /batches"]
+
+
+def test_c12_on_sigterm_the_posts_in_hand_are_finished_and_nothing_else_is_begun(
+    either_service, sinch
+):
+    slow = {"SINCH_READ_TIMEOUT_S": "10", "LEASE_S": "60"}
+    # Whole answers, but each half a second late.
+    late = {"do": "drip", "byte_delay_s": 0, "delay_s": 0.5}
+    sinch.control.order_fault(on="POST /batches", times=None, **late)
+    service = either_service.start(**slow)
+    numbers = many_numbers(20_000)
+    send(service, *numbers)
+    wait_until(lambda: sinch.control.posts() > 2, within_s=SOON_S, why="it is under way")
+
+    started = time.monotonic()
+    code = service.stop()
+    took_s = time.monotonic() - started
+    states = service.states()
+    sent = len(sinch.references())
+
+    assert code == 0
+    assert took_s < 25
+    assert states == {"accepted": sent, "pending": 20 - sent}
+    assert sent < 20
+
+    sinch.control.clear_faults()
+    service.start()
+    wait_for(service, "accepted")
+
+    assert sinch.copies() == dict.fromkeys(numbers, 1)
+
+
+REFUSE = {
+    "sqlite": "CREATE TRIGGER refuse BEFORE UPDATE ON batches WHEN NEW.state = 'accepted' "
+    "BEGIN SELECT RAISE(ABORT, 'no'); END",
+    "postgresql": "ALTER TABLE batches ADD CONSTRAINT refuse CHECK (state <> 'accepted')",
+}
+ALLOW = {
+    "sqlite": "DROP TRIGGER refuse",
+    "postgresql": "ALTER TABLE batches DROP CONSTRAINT refuse",
+}
+
+
+def refuse_acceptance(url):
+    execute(url, REFUSE)
+
+
+def allow_acceptance(url):
+    execute(url, ALLOW)
+
+
+def execute(url, statements):
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text(statements[engine.dialect.name]))
+    engine.dispose()
