@@ -3,7 +3,7 @@
 from http import HTTPStatus
 from typing import Any
 
-from app.errors import SendFailed
+from app.errors import RequestRunning, SendFailed
 from app.sms.accepting import accept_broadcast
 from app.sms.context import Context
 from app.sms.idempotency import Key, KeyTaken, Replay, find_replay, keep_answer
@@ -35,9 +35,9 @@ def create_broadcast(
     The answer, its status, and whether there is work left for the background.  Raises SendFailed
     when Sinch refused all of it, and what find_replay, check_times and accept_broadcast raise.
     """
-    replay = find_replay(ctx, key, client=client) if key else None
-    if key and replay:
-        return *_answer_again(ctx, key, replay, client=client, production=production), False
+    ctx.require_own_database()
+    if key and (known := _find_answer(ctx, key, client=client, production=production)):
+        return *known, False
     check_times(order, ctx.now())
 
     def describe(public_id: str) -> dict[str, Any]:
@@ -46,8 +46,10 @@ def create_broadcast(
 
     try:
         accepted = accept_broadcast(ctx, order, client=client, key=key, describe=describe)
-    except KeyTaken:
-        return create_broadcast(ctx, order, client=client, key=key, production=production)
+    except KeyTaken as e:
+        if key and (known := _find_answer(ctx, key, client=client, production=production)):
+            return *known, False
+        raise RequestRunning("This Idempotency-Key has just expired.", retry_after_s=1) from e
     if accepted.first is None:
         return describe(accepted.public_id), HTTPStatus.ACCEPTED, True
     submit_inline(ctx, accepted.id, accepted.first)
@@ -57,6 +59,16 @@ def create_broadcast(
     if key:
         keep_answer(ctx, key, client=client, status=status, answer=answer)
     return _give(answer, status), status, view.row.finished_at is None
+
+
+def _find_answer(
+    ctx: Context, key: Key, *, client: str, production: bool
+) -> tuple[dict[str, Any], HTTPStatus] | None:
+    """What the first request with this key is answered; None when this one is the first."""
+    replay = find_replay(ctx, key, client=client)
+    if replay is None:
+        return None
+    return _answer_again(ctx, key, replay, client=client, production=production)
 
 
 def _answer_again(

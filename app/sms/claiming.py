@@ -19,7 +19,7 @@ from app.sinch.schemas import OutgoingBatch, ReportMode, write_batch
 from app.sms.context import Context
 from app.sms.gates import CIRCUIT, PACE, Gates, half_open_circuit, read_gates, take_pace
 from app.sms.models import Attempt, Batch, Broadcast, Chunk
-from app.sms.settling import expire_pending, settle_broadcast
+from app.sms.settling import expire_pending, settle_broadcast, settle_in
 from app.sms.states import ACTIVE, BatchState, BroadcastStatus
 
 _BROADCASTS, _BATCHES, _CHUNKS = table_of(Broadcast), table_of(Batch), table_of(Chunk)
@@ -130,7 +130,10 @@ def claim_burst(ctx: Context, *, most: int, of: int | None = None) -> list[Claim
 
 def claim_in(tx: Connection, ctx: Context, *, of: int) -> Claim | Idle:
     """The next batch of a broadcast, claimed within a transaction that is open already."""
-    found = _claim(tx, ctx, of=of, expired=[], most=1)
+    expired: list[int] = []
+    found = _claim(tx, ctx, of=of, expired=expired, most=1)
+    for broadcast_id in expired:
+        settle_in(tx, ctx, broadcast_id)
     return found if isinstance(found, Idle) else found[0]
 
 

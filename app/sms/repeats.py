@@ -15,7 +15,7 @@ from app.errors import BroadcastRepeated
 from app.sms.context import Context
 from app.sms.models import Batch, Broadcast, Chunk
 from app.sms.planning import Order
-from app.sms.states import BatchState, BroadcastStatus, Category
+from app.sms.states import FINAL, BatchState, Category
 
 # Fewer may be told the same again: "your taxi is here".
 EXEMPT_BELOW = 10
@@ -25,7 +25,6 @@ _MAX_CANDIDATES = 1_000
 
 _S = BatchState
 _GONE = (_S.REJECTED, _S.EXPIRED, _S.CANCELLED, _S.SPLIT)
-_ENDED_EARLY = (BroadcastStatus.CANCELLED, BroadcastStatus.EXPIRED, BroadcastStatus.REFUSED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +94,7 @@ def _find_candidates(tx: Connection, ctx: Context, suspect: Suspect) -> list[Row
 def _read_audience(tx: Connection, broadcast: Row[Any]) -> Iterator[list[str]]:
     """Who got this broadcast, may have got it or will get it, in pieces."""
     chunks = select(Chunk.number, Chunk.recipients).where(Chunk.broadcast_id == broadcast.id)
-    if broadcast.status not in _ENDED_EARLY:
+    if broadcast.status not in FINAL:
         yield from (recipients.split("\n") for _, recipients in tx.execute(chunks))
         return
     sent = select(Batch.chunk, Batch.start, Batch.size).where(
