@@ -43,6 +43,10 @@ _S = BatchState
 # About which Sinch may be asked.
 _ASKABLE = (_S.UNKNOWN, _S.NEEDS_ATTENTION, _S.ACCEPTED)
 _QUESTION_S = 10.0
+# A sweep has other things to do: what it has not asked by then, the next one does.
+_PASS_S = 10.0
+# So long after the last question that counted an operator is called without one.
+_OVERDUE_S = 60.0
 _MIN_CANCEL_S = 0.5
 
 
@@ -56,7 +60,7 @@ class _Case:
 
 
 def ask_due_batches(ctx: Context, *, most: int = 50) -> int:
-    """Ask about every batch whose time for it has come; how many."""
+    """Ask about the batches whose time for it has come, for a few seconds; how many were due."""
     with ctx.db.read() as tx:
         due = (
             select(Batch.id)
@@ -65,9 +69,25 @@ def ask_due_batches(ctx: Context, *, most: int = 50) -> int:
             .limit(most)
         )
         ids = tx.execute(due).scalars().all()
+    deadline = ctx.clock.monotonic() + _PASS_S
     for batch_id in ids:
         ask_batch(ctx, batch_id)
+        if ctx.clock.monotonic() >= deadline:
+            break
     return len(ids)
+
+
+def call_for_overdue(ctx: Context, *, most: int = 1_000) -> int:
+    """Call an operator for batches that there was no time to ask about any more; how many."""
+    since = ctx.later(-ctx.rules.unreadable_after_s - _OVERDUE_S)
+    overdue = select(Batch.id).where(Batch.state == _S.UNKNOWN, Batch.unknown_at <= since)
+    with ctx.db.read() as tx:
+        ids = tx.execute(overdue.limit(most)).scalars().all()
+        cases = [case for each in ids if (case := _read_case(tx, ctx, each))]
+    for case in cases:
+        with ctx.db.write() as tx:
+            _apply(tx, ctx, case, None, control_found=False)
+    return len(cases)
 
 
 def ask_batch(ctx: Context, batch_id: int, *, within_s: float = _QUESTION_S) -> BatchState | None:
@@ -172,10 +192,14 @@ def _apply(
     ).one()
     if (row.state, row.attempt) != (case.batch.state, case.batch.attempt):
         return BatchState(row.state)
+    if row.asked != case.batch.asked and not (evidence and evidence.sinch_id):
+        return BatchState(row.state)  # who asks at the same time has asked once
     if row.state is _S.ACCEPTED:
-        return _learn_id(tx, ctx, row, evidence)
+        # Somebody else who asked may have learnt it meanwhile: then there is nothing more to ask.
+        return _S.ACCEPTED if row.sinch_id else _learn_id(tx, ctx, row, evidence)
     values = _judge(ctx, row, evidence, control_found=control_found)
-    if values["state"] is _S.ACCEPTED and status is BroadcastStatus.CANCELLED:
+    found = values["state"] in (_S.ACCEPTED, _S.DUPLICATE)
+    if found and status is BroadcastStatus.CANCELLED:
         values["wish"] = Wish.WANTED
     tx.execute(update(Batch).where(Batch.id == row.id).values(values))
     _tell(row, values)

@@ -22,7 +22,7 @@ from app.sms.cutting import find_unplanned, plan_broadcast
 from app.sms.idempotency import forget_old_keys
 from app.sms.invariants import find_violations
 from app.sms.pulse import note_books, note_sweep
-from app.sms.recovery import ask_due_batches
+from app.sms.recovery import ask_due_batches, call_for_overdue
 from app.sms.restoring import end_restore_when_done
 from app.sms.sending import expire_leases, submit_burst
 
@@ -32,6 +32,7 @@ _SWEEP: tuple[Callable[[Context], object], ...] = (
     expire_overdue_broadcasts,
     probe_circuit,
     ask_due_batches,
+    call_for_overdue,
     end_restore_when_done,
     carry_out_wishes,
     settle_stragglers,
