@@ -12,6 +12,9 @@ from sqlalchemy.engine import make_url
 # A writer waits this long for the others before it gives up.
 BUSY_TIMEOUT_S = 20
 _CONNECT_TIMEOUT_S = 5
+# A process that is frozen within a transaction must not hold its locks for ever.  Nothing of ours
+# lets so much time pass between two statements.
+_IDLE_IN_TRANSACTION_S = 30
 # Pages kept in memory by each connection: -N is KiB.
 _CACHE = "-16384"
 
@@ -78,7 +81,7 @@ def _make_engine(url: str, pool_size: int) -> Engine:
         event.listen(engine, "connect", _set_pragmas)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
-    return create_engine(
+    engine = create_engine(
         parsed,
         connect_args={"connect_timeout": _CONNECT_TIMEOUT_S, "application_name": "clarion"},
         pool_size=pool_size,
@@ -86,6 +89,13 @@ def _make_engine(url: str, pool_size: int) -> Engine:
         pool_pre_ping=True,
         hide_parameters=True,  # an error's message would hold numbers and texts
     )
+    event.listen(engine, "connect", _bound_idle_transactions)
+    return engine
+
+
+def _bound_idle_transactions(connection: Any, _: Any) -> None:
+    connection.execute(f"SET idle_in_transaction_session_timeout = '{_IDLE_IN_TRANSACTION_S}s'")
+    connection.commit()
 
 
 def _set_pragmas(connection: Any, _: Any) -> None:
