@@ -19,6 +19,7 @@ from flask.cli import with_appcontext
 from marshmallow import ValidationError
 
 from app.cli.recipients import choose_recipients, read_entries
+from app.db.schema import WrongDatabase
 from app.errors import ClarionError
 from app.logs import configure_logging
 from app.openapi import refuse_fields
@@ -101,6 +102,8 @@ def _send(ctx: Context, order: Order) -> BroadcastView:
         accepted = accept_broadcast(ctx, order, client=CLIENT)
     except ClarionError as e:
         raise click.ClickException(e.sentence) from e
+    except WrongDatabase as e:
+        raise click.ClickException(str(e)) from e
     click.echo(f"broadcast {accepted.public_id}")
     if sys.stderr.isatty():
         configure_logging("ERROR")  # lines between would tear the bar

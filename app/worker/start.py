@@ -9,6 +9,7 @@ from loguru import logger
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.config import EXIT_CONFIG, Background, Config
+from app.db.engine import WrongPragma
 from app.db.schema import WrongDatabase
 from app.sms.context import Context
 from app.worker.broker import make_celery
@@ -46,7 +47,7 @@ def refuse_wrong_database(ctx: Context) -> None:
     """End the process when the database is not ours; one that is away may come back."""
     try:
         ctx.require_own_database()
-    except WrongDatabase as e:
+    except (WrongDatabase, WrongPragma) as e:
         sys.stderr.write(f"clarion: {e}\n")
         raise SystemExit(EXIT_CONFIG) from e
     except SQLAlchemyError as e:
