@@ -1,0 +1,95 @@
+"""A broker that is away, silent, or has forgotten everything: time is lost, never a text."""
+
+import contextlib
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.factories import broadcast_to, many_numbers
+from tests.kills.mortal import wait_until
+from tests.queue.crew import slow_down
+
+
+@pytest.mark.parametrize("trouble", ["dead", "frozen"])
+def test_no_request_waits_for_a_broker_and_a_sweep_finds_what_no_nudge_told(
+    make_crew, database_url, sinch, broker, trouble
+):
+    crew = make_crew(database_url, SWEEP_EVERY_S="1").start_web()
+    crew.start_worker()
+    crew.start_beat()
+    crew.post(broadcast_to("+46709999999"))
+    accepted = []
+
+    with troubled(broker, trouble):
+        for n in range(3):
+            started = time.monotonic()
+            numbers = many_numbers(2_000, start=2_000 * n)
+            accepted.append(crew.post(broadcast_to(*numbers, message=f"number {n}")))
+            # Most of it is the storing of two thousand numbers on a busy machine.
+            assert time.monotonic() - started < 1.5
+
+    assert [each.status_code for each in accepted] == [202] * 3
+    crew.wait_until_complete(*accepted, within_s=60)
+    assert set(sinch.copies().values()) == {1}
+
+
+def test_no_request_waits_for_a_broker_that_takes_no_connection(make_crew, database_url, sinch):
+    with full_listener() as port:
+        crew = make_crew(database_url, CELERY_BROKER_URL=f"redis://127.0.0.1:{port}/0").start_web()
+        started = time.monotonic()
+        answers = [
+            crew.post(broadcast_to(*many_numbers(1001), message=f"number {n}")) for n in range(5)
+        ]
+
+        assert [answer.status_code for answer in answers] == [202] * 5
+        assert time.monotonic() - started < 2.5
+
+
+def test_a_broker_that_forgets_and_dies_in_the_middle_costs_no_text(
+    make_crew, either_database, sinch, broker
+):
+    crew = make_crew(either_database).start_web()
+    crew.start_worker()
+    crew.start_beat()
+    slow_down(sinch, 0.1)
+    numbers = many_numbers(40_000)
+    accepted = crew.post(broadcast_to(*numbers))
+    wait_until(lambda: len(sinch.copies()) > 2_000, within_s=20, why="it has begun")
+
+    broker.forget_everything()
+    time.sleep(0.5)
+    broker.forget_everything()
+    broker.kill()
+    time.sleep(1)
+    broker.start()
+
+    crew.wait_until_complete(accepted, within_s=60)
+    assert sinch.copies() == dict.fromkeys(numbers, 1)
+
+
+@contextlib.contextmanager
+def troubled(broker, trouble) -> Iterator[None]:
+    if trouble == "frozen":
+        with broker.frozen():
+            yield
+        return
+    broker.kill()
+    yield
+    broker.start()
+
+
+@contextlib.contextmanager
+def full_listener() -> Iterator[int]:
+    """A port whose line of waiting connections is full: the kernel lets nobody in."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                waiting.connect(listener.getsockname())
+        yield listener.getsockname()[1]

@@ -1,0 +1,51 @@
+"""Workers that are asked to end, as at every deploy."""
+
+import signal
+import time
+
+import pytest
+
+from tests.factories import broadcast_to, many_numbers
+from tests.kills.mortal import wait_until
+from tests.queue.crew import UNHURRIED, slow_down
+
+
+@pytest.mark.parametrize("group", [False, True], ids=["parent", "whole group"])
+def test_on_sigterm_the_posts_in_hand_are_finished_and_no_other_is_begun(
+    make_crew, database_url, sinch, group
+):
+    crew = make_crew(database_url, **UNHURRIED).start_web()
+    worker = crew.start_worker()
+    slow_down(sinch, 2)
+    accepted = crew.post(broadcast_to(*many_numbers(10_000)))
+    wait_until(lambda: sinch.control.posts() == 2, within_s=20, why="two posts are in hand")
+    started = time.monotonic()
+
+    code = worker.stop(signal.SIGTERM, group=group)
+
+    assert code == 0
+    assert time.monotonic() - started < 25
+    assert sinch.control.posts() == 2
+    counts = crew.show(accepted)["counts"]
+    assert (counts["accepted"], counts["pending"], counts["uncertain"]) == (2000, 8000, 0)
+
+
+def test_a_rolling_restart_under_load_loses_no_time_and_no_text(make_crew, postgres, sinch):
+    crew = make_crew(postgres.create_database(), **UNHURRIED).start_web()
+    crew.start_beat()
+    old = [crew.start_worker(), crew.start_worker()]
+    slow_down(sinch, 0.1)
+    numbers = many_numbers(60_000)
+    accepted = crew.post(broadcast_to(*numbers[:30_000]))
+    wait_until(lambda: sinch.copies(), within_s=20, why="it has begun")
+
+    codes = []
+    for worker in old:
+        crew.start_worker()
+        codes.append(worker.stop())
+    more = crew.post(broadcast_to(*numbers[30_000:], message="And another"))
+
+    crew.wait_until_complete(accepted, more)
+    assert codes == [0, 0]
+    assert sinch.copies() == dict.fromkeys(numbers, 1)
+    assert "unknown" not in crew.output()

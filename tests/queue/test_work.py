@@ -1,0 +1,118 @@
+"""Broadcasts worked off by Celery's workers and beat."""
+
+import os
+import re
+import time
+
+from tests.factories import KEY, broadcast_to, many_numbers
+from tests.kills.mortal import wait_until
+from tests.processes import ROOT
+from tests.queue.crew import CLOCK, UNHURRIED, WORK, slow_down
+
+CANARY = "the fox jumps at noon"
+
+
+def test_a_broadcast_goes_out_and_leaves_no_trace(make_crew, either_database, sinch, broker):
+    crew = make_crew(either_database, LOG_LEVEL="debug").start_web()
+    crew.start_worker()
+    crew.start_beat()
+    numbers = many_numbers(20_000)
+
+    accepted = crew.post(broadcast_to(*numbers, message=CANARY))
+
+    assert accepted.status_code == 202
+    crew.wait_until_complete(accepted)
+    assert sinch.copies() == dict.fromkeys(numbers, 1)
+    wait_until(lambda: crew.get("/ready")["background"] == "ok", within_s=20, why="beat beats")
+    seen = crew.output() + crew.web.output.read_text()
+    assert CANARY not in seen
+    assert KEY not in seen
+    assert re.findall(r"4670\d{7}", seen) == []
+    assert not list(ROOT.glob("celerybeat*"))
+
+
+def test_one_nudge_sets_every_process_to_work(make_crew, postgres, sinch, broker):
+    crew = make_crew(postgres.create_database(), **UNHURRIED, SENDER_THREADS="3").start_web()
+    workers = [crew.start_worker(), crew.start_worker()]
+    slow_down(sinch, 0.4)
+
+    accepted = crew.post(broadcast_to(*many_numbers(30_000)))
+
+    wait_until(
+        lambda: crew.show(accepted)["batches"].get("sending") == 6,
+        within_s=15,
+        why="six processes submit at a time",
+    )
+    own = [connections_of(pid) for worker in workers for pid in worker.children()]
+    assert all(own)
+    assert sum(len(each) for each in own) == len(set().union(*own))
+    sinch.control.clear_faults()
+    crew.wait_until_complete(accepted)
+
+
+def test_a_broadcast_that_keeps_a_pace_is_not_left_to_the_sweeps(
+    make_crew, database_url, sinch, broker
+):
+    crew = make_crew(database_url, SINCH_MESSAGES_PER_SECOND="1000", SWEEP_EVERY_S="15")
+    crew.start_web()
+    crew.start_worker()
+    started = time.monotonic()
+
+    accepted = crew.post(broadcast_to(*many_numbers(6_000)))
+
+    crew.wait_until_complete(accepted)
+    assert 3 < time.monotonic() - started < 12
+
+
+def test_a_task_that_comes_often_and_many_at_a_time_changes_nothing(
+    make_crew, postgres, sinch, broker
+):
+    crew = make_crew(postgres.create_database(), SENDER_THREADS="4").start_web()
+    numbers = many_numbers(30_000)
+    accepted = crew.post(broadcast_to(*numbers))
+    wait_until(lambda: broker.waiting(WORK), within_s=10, why="the nudge has come")
+    broker.put(WORK, *broker.waiting(WORK)[:1] * 300)
+
+    crew.start_worker()
+    crew.start_worker()
+
+    crew.wait_until_complete(accepted)
+    assert sinch.copies() == dict.fromkeys(numbers, 1)
+
+
+def test_without_workers_the_queues_do_not_grow(make_crew, database_url, sinch, broker):
+    crew = make_crew(database_url, SWEEP_EVERY_S="0.05").start_web()
+    crew.start_beat()
+    wait_until(lambda: len(broker.waiting(CLOCK)) >= 4, within_s=20, why="beat has begun")
+
+    answers = [
+        crew.post(broadcast_to(*many_numbers(1001, start=1001 * n), message=f"number {n}"))
+        for n in range(20)
+    ]
+    time.sleep(1)
+
+    assert [answer.status_code for answer in answers] == [202] * 20
+    assert len(broker.waiting(CLOCK)) <= 6
+    assert 1 <= len(broker.waiting(WORK)) <= 6
+
+
+def test_a_stranger_in_the_queue_is_dropped(make_crew, database_url, sinch, broker):
+    crew = make_crew(database_url).start_web()
+    broker.put(WORK, b'{"body": "KzQ2NzAxMjM0NTY3", "headers": {}, "content-type": "text/plain"}')
+    crew.start_worker()
+
+    accepted = crew.post(broadcast_to(*many_numbers(2_000)))
+
+    crew.wait_until_complete(accepted)
+
+
+def connections_of(pid):
+    """A process's connections, to whatever server."""
+    links = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+    return {link for link in links if link.startswith("socket:")} & established_sockets()
+
+
+def established_sockets():
+    with open("/proc/net/tcp") as table:
+        rows = [line.split() for line in table.readlines()[1:]]
+    return {f"socket:[{row[9]}]" for row in rows if row[3] == "01"}
