@@ -72,8 +72,9 @@ def _make_batches(
 ) -> Iterator[dict[str, Any]]:
     now = ctx.now()
     # Of a database from a backup these may have been cut and sent before.
-    restoring = read_gates(tx, ctx.rules, now).restoring
-    doubt = {"unknown_at": now, "next_ask_at": now} if restoring else {}
+    since = read_gates(tx, ctx.rules, now).restoring_since
+    in_doubt = since is not None and broadcast.created_at <= since
+    doubt = {"unknown_at": now, "next_ask_at": now} if in_doubt else {}
     for chunk in chunks:
         yield {
             "broadcast_id": broadcast.id,
@@ -81,7 +82,7 @@ def _make_batches(
             "start": 0,
             "size": chunk.size,
             "client_reference": make_reference(broadcast.public_id, chunk.number, 0, 0),
-            "state": BatchState.UNKNOWN if restoring else BatchState.PENDING,
+            "state": BatchState.UNKNOWN if in_doubt else BatchState.PENDING,
             **doubt,
         }
 

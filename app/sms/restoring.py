@@ -5,7 +5,7 @@ always had, before anything is claimed again.  What Sinch does not show then nee
 """
 
 from loguru import logger
-from sqlalchemy import or_, select, update
+from sqlalchemy import select, update
 
 from app.sms.context import Context
 from app.sms.control import write_audit
@@ -16,6 +16,7 @@ from app.sms.states import BatchState
 
 _S = BatchState
 _IN_DOUBT = (_S.PENDING, _S.SENDING, _S.HELD)
+_NOT_ABSENT = {"absent": 0, "absent_at": None, "absent_before_at": None}
 
 
 def mark_restored(ctx: Context, *, actor: str) -> int:
@@ -28,16 +29,11 @@ def mark_restored(ctx: Context, *, actor: str) -> int:
         begin_restore(tx, now=now)
         doubtful = update(Batch).where(Batch.state.in_(_IN_DOUBT))
         tx.execute(
-            doubtful.values(
-                state=_S.UNKNOWN,
-                unknown_at=now,
-                next_ask_at=now,
-                lease_until=None,
-                not_before=None,
-            )
+            doubtful.values(state=_S.UNKNOWN, unknown_at=now, lease_until=None, not_before=None)
         )
+        # What a list said before the backup counts no more: it may have been sent since.
         again = update(Batch).where(Batch.state.in_((_S.UNKNOWN, _S.NEEDS_ATTENTION)))
-        tx.execute(again.values(next_ask_at=now))
+        tx.execute(again.values(next_ask_at=now, asked=0, **_NOT_ABSENT))
         write_audit(tx, now=now, actor=actor, action="restored", subject="database")
     for broadcast_id in find_unplanned(ctx):
         while plan_broadcast(ctx, broadcast_id):
@@ -48,16 +44,21 @@ def mark_restored(ctx: Context, *, actor: str) -> int:
 
 
 def end_restore_when_done(ctx: Context) -> bool:
-    """Leave restore mode once every batch in doubt has been asked about since; whether it did."""
-    now = ctx.now()
+    """Leave restore mode once a clean list answered for every batch in doubt; whether it did.
+
+    One that no list answers for ends with an operator's call, and then waits for that alone.
+    """
     with ctx.db.read() as tx:
-        if not read_gates(tx, ctx.rules, now).restoring:
+        if not read_gates(tx, ctx.rules, ctx.now()).restoring:
             return False
-        unasked = select(Batch.id).where(
-            Batch.state == _S.UNKNOWN, or_(Batch.asked == 0, Batch.next_ask_at <= now)
-        )
-        if tx.execute(unasked.limit(1)).first() is not None:
-            return False
+        # A clean list that shows it moves a batch on, one that does not is counted.
+        unanswered = select(Batch.id).where(Batch.state == _S.UNKNOWN, Batch.absent == 0)
+        unasked = select(Batch.id).where(Batch.state == _S.NEEDS_ATTENTION, Batch.asked == 0)
+        for query in (unanswered, unasked):
+            if tx.execute(query.limit(1)).first() is not None:
+                return False
+    if find_unplanned(ctx):
+        return False
     with ctx.db.write() as tx:
         end_restore(tx)
     logger.warning("restore mode ends: every batch in doubt was looked for at sinch")
