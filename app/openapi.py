@@ -15,6 +15,7 @@ from flask import Flask, Request, g
 from marshmallow import Schema, ValidationError
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.routing import Map, UnicodeConverter
 
 from app.errors import BadInput, ErrorSchema, UnsupportedBody
 from app.json_body import MalformedJson, parse_json_object
@@ -37,7 +38,6 @@ _ERROR_DESCRIPTIONS = {
     HTTPStatus.UNAUTHORIZED: "No API key.",
     HTTPStatus.FORBIDDEN: "An unknown API key, or one without the scope.",
     HTTPStatus.NOT_FOUND: "There is none with this id.",
-    HTTPStatus.CONFLICT: "Not as things stand; the sentence says why.",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is larger than MAX_BODY_BYTES.",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body is not application/json in UTF-8.",
     HTTPStatus.UNPROCESSABLE_ENTITY: "This Idempotency-Key came with another request before.",
@@ -47,7 +47,6 @@ _ERROR_DESCRIPTIONS = {
 }
 
 _GUARDED = (
-    HTTPStatus.BAD_REQUEST,
     HTTPStatus.UNAUTHORIZED,
     HTTPStatus.FORBIDDEN,
     HTTPStatus.TOO_MANY_REQUESTS,
@@ -162,6 +161,14 @@ class Blueprint(flask_smorest.Blueprint):
         return decorate
 
 
+class _Segment(UnicodeConverter):
+    """A piece of a path that any database can be asked for: PostgreSQL takes no NUL."""
+
+    def __init__(self, map: Map, *args: Any, **kwargs: Any) -> None:
+        super().__init__(map, *args, **kwargs)
+        self.regex = self.regex.replace("[^/]", "[^/\0]")
+
+
 class Api(flask_smorest.Api):
     """The OpenAPI document of the service; error answers stay with `app.errors`."""
 
@@ -181,6 +188,7 @@ def make_api(app: Flask) -> Api:
         OPENAPI_URL_PREFIX="/",
         OPENAPI_JSON_PATH="openapi.json",
     )
+    app.url_map.converters["default"] = _Segment
     api = Api(app, spec_kwargs={"info": {"description": _DESCRIPTION}})
     api.spec.components.security_scheme(
         API_KEY_SCHEME, {"type": "apiKey", "in": "header", "name": "X-API-Key"}

@@ -39,6 +39,33 @@ def test_a_wrong_url_or_method_is_told_in_json(client, method, path, status, sen
     }
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/api/broadcasts/a%00b", 404),
+        ("GET", "/api/broadcasts/a%00b/messages", 404),
+        ("POST", "/api/broadcasts/a%00b/cancel", 404),
+        ("POST", "/api/batches/a%00b/resolve", 404),
+        ("GET", "/api/broadcasts/%ed%a0%80", 404),
+        ("GET", "/api/broadcasts?client=a%00b", 400),
+        ("GET", "/api/broadcasts?reference=a%00b", 400),
+        ("GET", "/api/broadcasts?cursor=a%00b", 400),
+        ("GET", "/api/broadcasts?cursor=-1", 400),
+        ("GET", "/api/broadcasts?cursor=9999999999999999999", 400),
+        ("GET", "/api/broadcasts?limit=99999999999999999999", 400),
+    ],
+)
+def test_what_a_database_cannot_be_asked_for_is_not_there(
+    make_service, either_database, auth, method, path, status
+):
+    client = make_service(DATABASE_URL=either_database).test_client()
+
+    answer = client.open(path, method=method, headers=auth, json={} if method == "POST" else None)
+
+    assert answer.status_code == status
+    assert answer.get_json()["error"]
+
+
 def test_a_wrong_method_says_which_are_right(client):
     assert set(client.get("/api/broadcast").headers["Allow"].split(", ")) == {"OPTIONS", "POST"}
 

@@ -61,6 +61,18 @@ class BroadcastRepeatedSchema(ErrorSchema):
     repeated = fields.Integer(metadata=_describe("How many of its recipients had it."))
 
 
+class BroadcastConflictSchema(ErrorSchema):
+    """The error when a broadcast does not stand where this may be done to it."""
+
+    status = fields.String(required=True, validate=validate.OneOf(_STATUSES))
+
+
+class BatchConflictSchema(ErrorSchema):
+    """The error when a batch needs no decision, or its broadcast is cancelled."""
+
+    state = fields.Enum(BatchState, by_value=True)
+
+
 class BroadcastFailedSchema(ErrorSchema):
     """The error when Sinch refused the broadcast: nobody gets a text of it now."""
 

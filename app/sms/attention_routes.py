@@ -9,7 +9,7 @@ from marshmallow import Schema, fields, validate
 from app.auth import OPERATE, require_api_key
 from app.openapi import API_KEY_SCHEME, Blueprint
 from app.rate_limit import rate_limited
-from app.sms.answer_schemas import AttentionPageSchema, BatchStateSchema
+from app.sms.answer_schemas import AttentionPageSchema, BatchConflictSchema, BatchStateSchema
 from app.sms.attention import Decision, find_attention, resolve_batch
 from app.sms.context import Context
 from app.sms.fields import MessageText
@@ -55,10 +55,14 @@ def list_attention() -> dict[str, Any]:
 
 @blueprint.route("/<client_reference>/resolve", methods=["POST"])
 @blueprint.guarded_errors(
+    HTTPStatus.BAD_REQUEST,
     HTTPStatus.NOT_FOUND,
-    HTTPStatus.CONFLICT,
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+)
+@blueprint.described_errors(
+    {HTTPStatus.CONFLICT: "It needs no decision, or its broadcast is cancelled."},
+    BatchConflictSchema,
 )
 @rate_limited
 @require_api_key(OPERATE)

@@ -2,21 +2,22 @@
 
 from marshmallow import Schema, fields, validate
 
+from app.sms.fields import MessageText
 from app.sms.states import BroadcastStatus
 
 
 class BroadcastQuerySchema(Schema):
     """Which broadcasts to list."""
 
-    cursor = fields.String(validate=validate.Length(1, 64))
+    cursor = MessageText(validate=validate.Length(1, 64))
     limit = fields.Integer(validate=validate.Range(1, 200), load_default=50)
     status = fields.Enum(BroadcastStatus, by_value=True)
-    client = fields.String(validate=validate.Length(1, 64))
-    reference = fields.String(validate=validate.Length(1, 64))
+    client = MessageText(validate=validate.Length(1, 64))
+    reference = MessageText(validate=validate.Length(1, 64))
 
 
 class MessageQuerySchema(Schema):
     """Which messages to list."""
 
-    cursor = fields.String(validate=validate.Length(1, 64))
+    cursor = MessageText(validate=validate.Length(1, 64))
     limit = fields.Integer(validate=validate.Range(1, 1000), load_default=100)

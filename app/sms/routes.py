@@ -11,6 +11,7 @@ from app.rate_limit import rate_limited
 from app.sms import control, reading
 from app.sms.answer_schemas import (
     BroadcastAcceptedSchema,
+    BroadcastConflictSchema,
     BroadcastFailedSchema,
     BroadcastPageSchema,
     BroadcastRefusedSchema,
@@ -38,6 +39,8 @@ _KEY_DOC = {
     "description": "The same request with the same key again gets the same answer and sends "
     "nothing; kept for 30 days.",
 }
+
+_CONFLICT = {HTTPStatus.CONFLICT: "It does not stand where this may be done; `status` says where."}
 
 
 def the_context() -> Context:
@@ -92,7 +95,7 @@ def create_broadcast(order: Order) -> tuple[dict[str, Any], HTTPStatus]:
 
 
 @blueprint.route("/broadcasts", methods=["GET"])
-@blueprint.guarded_errors()
+@blueprint.guarded_errors(HTTPStatus.BAD_REQUEST)
 @rate_limited
 @require_api_key(READ)
 @blueprint.arguments(BroadcastQuerySchema(), location="query")
@@ -116,7 +119,7 @@ def show_broadcast(broadcast_id: str) -> dict[str, Any]:
 
 
 @blueprint.route("/broadcasts/<broadcast_id>/messages", methods=["GET"])
-@blueprint.guarded_errors(HTTPStatus.NOT_FOUND)
+@blueprint.guarded_errors(HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND)
 @rate_limited
 @require_api_key(READ_NUMBERS)
 @blueprint.arguments(MessageQuerySchema(), location="query")
@@ -128,7 +131,8 @@ def list_messages(query: dict[str, Any], broadcast_id: str) -> dict[str, Any]:
 
 
 @blueprint.route("/broadcasts/<broadcast_id>/pause", methods=["POST"])
-@blueprint.guarded_errors(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT)
+@blueprint.guarded_errors(HTTPStatus.NOT_FOUND)
+@blueprint.described_errors(_CONFLICT, BroadcastConflictSchema)
 @rate_limited
 @require_api_key(CONTROL)
 @blueprint.response(HTTPStatus.OK, BroadcastViewSchema)
@@ -140,7 +144,8 @@ def pause_broadcast(broadcast_id: str) -> dict[str, Any]:
 
 
 @blueprint.route("/broadcasts/<broadcast_id>/resume", methods=["POST"])
-@blueprint.guarded_errors(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT)
+@blueprint.guarded_errors(HTTPStatus.NOT_FOUND)
+@blueprint.described_errors(_CONFLICT, BroadcastConflictSchema)
 @rate_limited
 @require_api_key(CONTROL)
 @blueprint.response(HTTPStatus.OK, BroadcastViewSchema)
@@ -153,7 +158,8 @@ def resume_broadcast(broadcast_id: str) -> dict[str, Any]:
 
 
 @blueprint.route("/broadcasts/<broadcast_id>/cancel", methods=["POST"])
-@blueprint.guarded_errors(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT)
+@blueprint.guarded_errors(HTTPStatus.NOT_FOUND)
+@blueprint.described_errors(_CONFLICT, BroadcastConflictSchema)
 @rate_limited
 @require_api_key(CONTROL)
 @blueprint.response(HTTPStatus.OK, BroadcastViewSchema)
