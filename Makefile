@@ -12,7 +12,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3.14 python3; 
 
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test lint types imports pytest browser fuzz bench openapi clean
+.PHONY: run test lint types imports pytest browser fuzz kills bench openapi clean
 
 run: $(VENV)/runtime
 	@exec $(PY) -m app.cli.up
@@ -49,6 +49,11 @@ fuzz: $(VENV)/dev
 	FUZZ=$(SIZE) $(PY) -m pytest --timeout 0 --hypothesis-show-statistics \
 	tests/test_json_body.py tests/test_phone.py tests/test_text.py tests/test_logs.py \
 	tests/test_openapi.py tests/sms/test_broadcast.py
+
+# kill -9 at random, SIZE times as long as in the test command: thousands of batches, other dice
+# each time; KILLS_SEED=n throws those of an earlier run.
+kills: $(VENV)/dev
+	KILLS=$(SIZE) $(PY) -m pytest --timeout 0 -s tests/kills/test_random_kills.py
 
 bench: $(VENV)/dev
 	@for file in bench/bench_*.py; do $(PY) -m bench.$$(basename $$file .py) || exit 1; done

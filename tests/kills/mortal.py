@@ -86,6 +86,11 @@ class Mortal:
         self._life.close()
         return code
 
+    def output(self) -> str:
+        """What all its lives have logged."""
+        port = self._settings["PORT"]
+        return "".join(path.read_text() for path in self._folder.glob(f"output-{port}-*"))
+
     def workers(self) -> list[int]:
         master = self.service.process.pid
         with open(f"/proc/{master}/task/{master}/children") as file:
@@ -197,8 +202,8 @@ class Order:
         return self.too_late or self.broadcast_id is not None
 
 
-# Accepted, too late by now, still running, refused by Sinch.
-_ANSWERS = {202, 400, 409, 502}
+# Accepted, too late by now, still running, refused by Sinch, no database.
+_ANSWERS = {202, 400, 409, 502, 503}
 
 
 @dataclass
@@ -261,7 +266,7 @@ class Clients:
             self.cut += 1
             return False
         self.codes[answer.status_code] += 1
-        if answer.status_code in (202, 502):
+        if answer.status_code in (202, 502):  # a 502 is kept, too
             order.broadcast_id = answer.json()["broadcast_id"]
         if answer.status_code == 400:
             order.too_late = list(answer.json()["fields"]) == ["send_at"]

@@ -10,12 +10,14 @@ import pytest
 import requests
 from sqlalchemy import create_engine, text
 
+from app.db.engine import Database
 from tests.factories import AUTH, broadcast_to, many_numbers
 from tests.kills.judging import is_settled
 from tests.kills.mortal import mortal, wait_until
 
 ANN, BOB = "+46701234567", "+46707654321"
-SOON_S = 20.0
+# Beyond the half minute for which a frozen process may hold a lock.
+SOON_S = 45.0
 KEY = {"Idempotency-Key": "the same"}
 
 
@@ -151,8 +153,8 @@ def test_c4_with_its_bytes_on_the_wire_it_is_found_at_sinch(service, sinch):
     assert sinch.copies() == {ANN: 1}
 
 
-def test_c5_with_the_answer_read_but_not_noted_it_is_found_at_sinch(either_service, sinch):
-    service = either_service.start(FAILPOINT="C5:1")
+def test_c5_with_the_answer_read_but_not_noted_it_is_found_at_sinch(service, sinch):
+    service.start(FAILPOINT="C5:1")
 
     send_and_die(service, broadcast_to(ANN))
     wait_for(service, "accepted")
@@ -198,8 +200,8 @@ def test_c8_frozen_past_its_lease_a_worker_does_not_begin(either_service, sinch)
     assert last_counts(watcher)["uncertain"] == 1
 
 
-def test_c9_a_process_that_dies_in_the_last_commit_finds_its_batch_at_sinch(either_service, sinch):
-    service = either_service.start(FAILPOINT="C9:1")
+def test_c9_a_process_that_dies_in_the_last_commit_finds_its_batch_at_sinch(service, sinch):
+    service.start(FAILPOINT="C9:1")
 
     send_and_die(service, broadcast_to(ANN))
     wait_for(service, "accepted")
@@ -225,14 +227,12 @@ def test_c9_what_the_database_does_not_take_is_kept_in_mind_until_it_does(either
     assert [each["operation"] for each in sinch.control.requests()] == ["POST /batches"]
 
 
-def test_c12_on_sigterm_the_posts_in_hand_are_finished_and_nothing_else_is_begun(
-    either_service, sinch
-):
+def test_c12_on_sigterm_the_posts_in_hand_are_finished_and_nothing_else_is_begun(service, sinch):
     slow = {"SINCH_READ_TIMEOUT_S": "10", "LEASE_S": "60"}
     # Whole answers, but each half a second late.
     late = {"do": "drip", "byte_delay_s": 0, "delay_s": 0.5}
     sinch.control.order_fault(on="POST /batches", times=None, **late)
-    service = either_service.start(**slow)
+    service.start(**slow)
     numbers = many_numbers(20_000)
     send(service, *numbers)
     wait_until(lambda: sinch.control.posts() > 2, within_s=SOON_S, why="it is under way")
@@ -279,3 +279,12 @@ def execute(url, statements):
     with engine.begin() as connection:
         connection.execute(text(statements[engine.dialect.name]))
     engine.dispose()
+
+
+def test_a_frozen_process_holds_its_locks_for_a_bounded_time(postgres):
+    db = Database(postgres.create_database())
+    with db.read() as tx:
+        bound = tx.execute(text("SHOW idle_in_transaction_session_timeout")).scalar()
+    db.close()
+
+    assert bound == "30s"
