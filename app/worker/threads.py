@@ -83,8 +83,11 @@ class BackgroundThreads:
 
     def _send(self, event: threading.Event) -> None:
         burst = Burst()
-        while not self._stopping.is_set():
+        while True:
             event.clear()
+            # Looked at behind that: who stops us says so first and wakes us then.
+            if self._stopping.is_set():
+                return
             found = self._do(lambda: submit_next(self._ctx, burst))
             if found is True:
                 continue
