@@ -5,6 +5,7 @@ import random
 import re
 import socket
 import sys
+import time
 
 import pytest
 import requests
@@ -71,6 +72,23 @@ def _malformed():
     ]
 
 
+def _read_everything(service):
+    """Every broadcast and every message, once nothing is left to be done."""
+    deadline = time.monotonic() + 60
+    while True:
+        url = f"{service.url}/api/broadcasts?limit=200"
+        answer = requests.get(url, headers=AUTH, timeout=10)
+        if all(each["finished_at"] for each in answer.json()["broadcasts"]):
+            break
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    pages = [answer.text]
+    for each in answer.json()["broadcasts"]:
+        url = f"{service.url}{each['url']}/messages?limit=1000"
+        pages.append(requests.get(url, headers=AUTH, timeout=10).text)
+    return "\n".join(pages)
+
+
 FLASK_RUN = [sys.executable, "-m", "flask", "--app", "wsgi", "run", "--port", "{port}"]
 
 
@@ -111,6 +129,12 @@ def test_ten_thousand_canaries_go_through_and_none_comes_out(sandbox_server, san
         "SINCH_REGION_URL": sandbox_server.url,
         "SINCH_API_TOKEN": TOKEN,
         "LOG_LEVEL": "debug",
+        # A refusal of everything holds back what comes later for a moment only.
+        "PROBE_EVERY_S": "0.2",
+        "SWEEP_EVERY_S": "0.1",
+        "ASK_AFTER_S": "0.1,0.2,0.3,1,2",
+        "UNREADABLE_AFTER_S": "2",
+        "RETRY_WAIT_MAX_S": "1",
     }
 
     codes = set()
@@ -121,11 +145,13 @@ def test_ten_thousand_canaries_go_through_and_none_comes_out(sandbox_server, san
             path = f"{service.url}/{number}?key={key}"
             codes.add(requests.get(path, headers={"X-Request-ID": number}, timeout=5).status_code)
         codes.add(service.post(None, data=json.dumps(bodies[0])[:-9], headers=AUTH).status_code)
+        shown = _read_everything(service)
         service.stop()
 
     output = service.output.read_text()
     words = set(re.findall(r"[A-Za-z0-9_-]+", output)) | set(re.findall(r"\+?[0-9]+", output))
     assert codes >= {202, 400, 403, 404, 415, 502}
+    assert set(numbers) <= set(re.findall(r"\+[0-9]+", shown))
     assert output.count('"request answered"') >= len(bodies) + 200
     assert words & canaries == set()
     assert not [canary for canary in canaries - set(numbers) if canary in output]
