@@ -1,7 +1,10 @@
 """The process dies at each crash point of the failure model, and what then must hold, holds."""
 
+import contextlib
 import os
 import signal
+import socket
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -19,6 +22,8 @@ ANN, BOB = "+46701234567", "+46707654321"
 # Beyond the half minute for which a frozen process may hold a lock.
 SOON_S = 45.0
 KEY = {"Idempotency-Key": "the same"}
+# Time enough for a connection that comes about late.
+SLOW = {"SEND_BUDGET_S": "20", "SINCH_READ_TIMEOUT_S": "20"}
 
 
 @pytest.fixture
@@ -191,13 +196,35 @@ def test_c8_frozen_past_its_lease_a_worker_does_not_begin(either_service, sinch)
         waiting = threads.submit(send, frozen, ANN)
         wait_for(watcher, "uncertain")
 
-        for pid in frozen.workers():
-            os.kill(pid, signal.SIGCONT)
+        signal_all(frozen.workers(), signal.SIGCONT)
         answer = waiting.result(SOON_S)
 
     assert answer.json()["batch_id"] is None
     assert sinch.copies() == {BOB: 1}
     assert last_counts(watcher)["uncertain"] == 1
+
+
+def test_c8_frozen_while_it_connects_a_worker_does_not_begin_either(service, sinch):
+    service.start()
+    send(service, BOB)
+    with (
+        full_house() as house,
+        service.twin(SINCH_REGION_URL=house.url, SINCH_CONNECT_TIMEOUT_S="6", **SLOW) as frozen,
+        ThreadPoolExecutor() as threads,
+    ):
+        waiting = threads.submit(send, frozen, ANN)
+        wait_until(lambda: service.states()["sending"], within_s=SOON_S, why="it is claimed")
+        signal_all(frozen.workers(), signal.SIGSTOP)
+        wait_for(service, "uncertain")
+
+        house.open()
+        signal_all(frozen.workers(), signal.SIGCONT)
+        answer = waiting.result(SOON_S)
+
+    assert answer.json()["batch_id"] is None
+    assert house.visitors > 0
+    assert house.received == b""
+    assert last_counts(service)["uncertain"] == 1
 
 
 def test_c9_a_process_that_dies_in_the_last_commit_finds_its_batch_at_sinch(service, sinch):
@@ -253,6 +280,62 @@ def test_c12_on_sigterm_the_posts_in_hand_are_finished_and_nothing_else_is_begun
     wait_for(service, "accepted")
 
     assert sinch.copies() == dict.fromkeys(numbers, 1)
+
+
+def signal_all(pids, number):
+    for pid in pids:
+        os.kill(pid, number)
+
+
+class FullHouse:
+    """A listener whose queue is full: whoever connects is kept waiting until it opens."""
+
+    def __init__(self):
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=0)
+        self._inside = []
+        self.received = b""
+        self.visitors = 0
+        address = self._listener.getsockname()
+        self.url = f"http://127.0.0.1:{address[1]}"
+        while self._enter(address):
+            pass
+        self._fillers = len(self._inside)
+
+    def _enter(self, address):
+        guest = socket.socket()
+        guest.settimeout(0.2)
+        try:
+            guest.connect(address)
+        except TimeoutError:
+            guest.close()
+            return False
+        self._inside.append(guest)
+        return True
+
+    def open(self):
+        """Let everybody in, and note what they say."""
+        threading.Thread(target=self._welcome, daemon=True).start()
+
+    def _welcome(self):
+        with contextlib.suppress(OSError):
+            while True:
+                guest, _ = self._listener.accept()
+                self._inside.append(guest)
+                self._fillers -= 1
+                if self._fillers >= 0:
+                    continue
+                self.visitors += 1
+                guest.settimeout(5)
+                self.received += guest.recv(1000)
+
+    def close(self):
+        self._listener.shutdown(socket.SHUT_RDWR)
+        for each in (self._listener, *self._inside):
+            each.close()
+
+
+def full_house():
+    return contextlib.closing(FullHouse())
 
 
 REFUSE = {
