@@ -146,7 +146,7 @@ class Machine:
             Message.broadcast_id == broadcast_id
         )
         with self.ctx.db.read() as tx:
-            return dict(row._tuple() for row in tx.execute(query))
+            return {row.recipient: row.batch_id for row in tx.execute(query)}
 
     def gates(self) -> Gates:
         with self.ctx.db.read() as tx:

@@ -222,7 +222,7 @@ def test_a_broadcast_with_halves_balances(machine):
 
 
 def test_each_minute_what_is_wrong_is_logged(machine, capfd):
-    configure_logging("info")
+    configure_logging("INFO")
     machine.corrupt(Broadcast, recipients=5)
 
     keep_house(machine.ctx)
