@@ -11,6 +11,7 @@ import sys
 import threading
 from typing import Any
 
+import billiard.pool
 from celery.signals import setup_logging, worker_init, worker_process_init, worker_shutting_down
 from loguru import logger
 
@@ -23,6 +24,9 @@ from app.worker.broker import make_celery
 from app.worker.start import refuse_wrong_database
 
 _MOST_S = 24.5
+# Tenths of a second that a process waits, before it ends, for its parent to read a result.  The
+# parent reads none of a task that it gave out in its last moment: unbounded, that took 30 seconds.
+billiard.pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = 10
 # One byte that all processes of a worker see: not 0 once it is to end.
 _stopping = mmap.mmap(-1, 1)
 
