@@ -116,9 +116,9 @@ class SinchClient:
         body = answer.body if answer.whole else b""
         return schemas.read_sent_batch(body, client_reference=batch.client_reference)
 
-    def fetch_batch(self, batch_id: str) -> schemas.Batch:
+    def fetch_batch(self, batch_id: str, *, within_s: float = 10.0) -> schemas.Batch:
         """One batch.  A 404 right after creation may pass (SinchMisconfigured with status 404)."""
-        return self._ask("/batches/{id}", schemas.read_batch, id=batch_id)
+        return self._ask("/batches/{id}", schemas.read_batch, within_s=within_s, id=batch_id)
 
     def list_batches(
         self, *, client_reference: str, created_after: datetime, within_s: float = 10.0

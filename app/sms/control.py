@@ -72,7 +72,7 @@ def cancel_broadcast(ctx: Context, public_id: str, *, actor: str) -> None:
         settle_in(tx, ctx, broadcast.id)
 
 
-def carry_out_wishes(ctx: Context, *, most: int = 100) -> int:
+def carry_out_wishes(ctx: Context, *, most: int = 100, within_s: float = _PASS_S) -> int:
     """Ask Sinch to stop batches of cancelled broadcasts; about how many."""
     query = (
         select(Batch.id, Batch.sinch_id, Broadcast.expires_at)
@@ -83,11 +83,11 @@ def carry_out_wishes(ctx: Context, *, most: int = 100) -> int:
     )
     with ctx.db.read() as tx:
         wanted = tx.execute(query).all()
-    deadline = ctx.clock.monotonic() + _PASS_S
+    deadline = ctx.clock.monotonic() + within_s
     for batch in wanted:
         if ctx.clock.monotonic() >= deadline:
             break
-        wish = _cancel_at_sinch(ctx, batch.sinch_id)
+        wish = _cancel_at_sinch(ctx, batch.sinch_id, within_s=min(within_s, _CANCEL_S))
         if wish is Wish.UNCLEAR and ctx.now() < batch.expires_at:
             continue  # asked again by the next sweep
         with ctx.db.write() as tx:
@@ -96,13 +96,14 @@ def carry_out_wishes(ctx: Context, *, most: int = 100) -> int:
     return len(wanted)
 
 
-def _cancel_at_sinch(ctx: Context, sinch_id: str) -> Wish:
+def _cancel_at_sinch(ctx: Context, sinch_id: str, *, within_s: float) -> Wish:
     """What a 2xx says, else what the batch then shows: a 409 may mean too late or done before."""
     with suppress(SinchError):
-        if ctx.sinch.cancel_batch(sinch_id, within_s=_CANCEL_S).canceled:
+        if ctx.sinch.cancel_batch(sinch_id, within_s=within_s).canceled:
             return Wish.CANCELLED
     with suppress(SinchError):
-        return Wish.CANCELLED if ctx.sinch.fetch_batch(sinch_id).canceled else Wish.TOO_LATE
+        batch = ctx.sinch.fetch_batch(sinch_id, within_s=within_s)
+        return Wish.CANCELLED if batch.canceled else Wish.TOO_LATE
     return Wish.UNCLEAR
 
 

@@ -1,7 +1,7 @@
 """What a client may ask for and what it is answered, as JSON."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, post_load, validate
@@ -30,6 +30,8 @@ from app.sms.states import Category
 
 # Sinch keeps a batch at most 3 days: https://developers.sinch.com/docs/sms/api-reference/
 MAX_LIFE = timedelta(days=3)
+# Beyond it there is no time left for an end.
+_LATEST = datetime.max.replace(tzinfo=UTC) - 2 * MAX_LIFE
 MAX_PARTS = 255
 MAX_INVALID_SHOWN = 100
 MAX_ENTRY_SHOWN = 64
@@ -156,6 +158,8 @@ def check_times(order: Order, now: datetime) -> None:
     if send_at is not None and send_at <= now:
         raise _refuse_time("send_at", "Not in the future")
     start = send_at or now
+    if start > _LATEST:
+        raise _refuse_time("send_at", "Too far in the future")
     if expire_at is not None and expire_at <= start:
         raise _refuse_time("expire_at", "Not after the start")
     if expire_at is not None and expire_at - start > MAX_LIFE:

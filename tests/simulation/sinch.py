@@ -147,7 +147,7 @@ class SimulatedSinch(SinchClient):
         world.cross()
         return found
 
-    def fetch_batch(self, batch_id: str) -> Batch:
+    def fetch_batch(self, batch_id: str, *, within_s: float = 10.0) -> Batch:
         self._open_question()
         return self._show(self._find(batch_id))
 
