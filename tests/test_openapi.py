@@ -168,7 +168,7 @@ def _try_out(operation, mode, ids):
     places = st.one_of(st.none(), st.sampled_from(ids[name])) if there else st.none()
 
     @hypothesis_settings(
-        max_examples=examples(150 if operation.body else 40),
+        max_examples=examples(150 if operation.body else 25),
         suppress_health_check=list(HealthCheck),
     )
     @given(case=operation.as_strategy(generation_mode=mode), place=places)

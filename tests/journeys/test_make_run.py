@@ -15,7 +15,7 @@ import pytest
 import requests
 
 from app.cli.up import read_first_key, write_env_file
-from tests.factories import broadcast_to
+from tests.factories import broadcast_to, many_numbers
 from tests.processes import ROOT
 from tests.sandbox_control import SandboxControl
 from tests.wire import unused_port
@@ -111,18 +111,24 @@ def _processes_in(folder):
     return found
 
 
-def test_a_second_start_keeps_the_keys(checkout, start):
+def test_a_second_start_keeps_the_keys_and_the_broadcasts(checkout, start):
     ports = _ports()
     process, output = start(**ports)
+    key = _wait_for(output, r"X-API-Key: ([\w-]+)", process)[1]
     _wait_for(output, "Ctrl-C stops everything", process)
     first = (checkout / ".env").read_text()
+    api, headers = f"http://127.0.0.1:{ports['PORT']}", {"X-API-Key": key}
+    body = broadcast_to(*many_numbers(1001), send_at="2099-01-01T00:00:00Z")
+    sent = requests.post(f"{api}/api/broadcast", json=body, headers=headers, timeout=20).json()
     process.send_signal(signal.SIGTERM)
     process.wait(40)
 
     again, output = start(**ports)
     _wait_for(output, "Ctrl-C stops everything.*Ctrl-C stops everything", again)
 
+    shown = requests.get(api + sent["url"], headers=headers, timeout=20).json()
     assert (checkout / ".env").read_text() == first
+    assert (shown["status"], shown["counts"]["pending"]) == ("scheduled", 1001)
 
 
 def test_a_taken_port_is_named(start, checkout):
