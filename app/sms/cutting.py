@@ -12,12 +12,9 @@ from sqlalchemy import Connection, Row, delete, insert, select, text, update
 from app.sms.context import Context
 from app.sms.gates import read_gates
 from app.sms.models import Batch, Broadcast, Chunk
-from app.sms.planning import cut_chunks, make_reference
+from app.sms.planning import CHUNKS_AT_ONCE, cut_chunks, make_reference
 from app.sms.settling import settle_in
 from app.sms.states import FINAL, BatchState
-
-# About 20 ms of one transaction each.
-CHUNKS_AT_ONCE = 20
 
 _COPY = {
     # json_each and unnest take the lines apart inside the database.

@@ -10,8 +10,12 @@ from app.errors import BadInput, NotFound
 from app.sms.books import add_up
 from app.sms.context import Context
 from app.sms.models import Batch, Broadcast, Chunk
+from app.sms.planning import CHUNKS_AT_ONCE
 from app.sms.settling import count_states
 from app.sms.states import BatchState, BroadcastStatus, Wish
+
+# Ends the cursor into an audience as the client gave it, which is not in order yet.
+_UNORDERED = "u"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +126,16 @@ def list_messages(
 
     The cursor is a place in the audience, never a number: it stands in URLs.
     """
-    chunk, offset = _read_place(cursor)
+    chunk, offset, mark = _read_place(cursor)
     with ctx.db.read() as tx:
         query = select(Broadcast.__table__).where(Broadcast.public_id == public_id)
         broadcast = tx.execute(query).first()
         if broadcast is None:
             raise NotFound("There is no such broadcast.")
+        # Its places will be others once it is put in order.
+        unordered = broadcast.chunks > CHUNKS_AT_ONCE and broadcast.planned == 0
+        if mark and not unordered:
+            raise _refuse_cursor("the recipients were put in order since, begin again")
         found: list[MessageView] = []
         while len(found) < limit and chunk < broadcast.chunks:
             views = _view_chunk(tx, broadcast, chunk)
@@ -136,7 +144,8 @@ def list_messages(
             offset += len(taken)
             if offset >= len(views):
                 chunk, offset = chunk + 1, 0
-    return Page(found, f"{chunk}-{offset}" if chunk < broadcast.chunks else None)
+    here = f"{chunk}-{offset}{_UNORDERED if unordered else ''}"
+    return Page(found, here if chunk < broadcast.chunks else None)
 
 
 def _view_chunk(tx: Connection, broadcast: Row[Any], chunk: int) -> list[MessageView]:
@@ -172,16 +181,20 @@ def list_batch_ids(ctx: Context, broadcast_id: int, *, most: int = 1_000) -> lis
         return [str(each) for each in tx.execute(query).scalars()]
 
 
-def _read_place(cursor: str | None) -> tuple[int, int]:
+def _read_place(cursor: str | None) -> tuple[int, int, bool]:
     if cursor is None:
-        return 0, 0
-    place = re.fullmatch(r"([0-9]{1,7})-([0-9]{1,4})", cursor)
+        return 0, 0, False
+    place = re.fullmatch(rf"([0-9]{{1,7}})-([0-9]{{1,4}})({_UNORDERED})?", cursor)
     if not place:
-        raise BadInput("cursor: not one that we gave", fields={"cursor": ["Unknown."]})
-    return int(place[1]), int(place[2])
+        raise _refuse_cursor("not one that we gave")
+    return int(place[1]), int(place[2]), place[3] is not None
 
 
 def _read_cursor(cursor: str) -> int:
     if not cursor.isascii() or not cursor.isdigit() or len(cursor) > 18:
-        raise BadInput("cursor: not one that we gave", fields={"cursor": ["Unknown."]})
+        raise _refuse_cursor("not one that we gave")
     return int(cursor)
+
+
+def _refuse_cursor(reason: str) -> BadInput:
+    return BadInput(f"cursor: {reason}", fields={"cursor": [f"{reason.capitalize()}."]})
