@@ -8,6 +8,9 @@ import pytest
 
 from tests.kills.ledger import LedgeredSandbox, running_sandbox
 
+# So that a failure there shows what was compared.
+pytest.register_assert_rewrite("tests.kills.judging", "tests.kills.mortal")
+
 
 @pytest.fixture(scope="session")
 def sandbox_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LedgeredSandbox]:

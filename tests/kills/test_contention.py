@@ -17,7 +17,7 @@ PATIENT = {
     "WEB_THREADS": "8",
     "SINCH_CONNECT_TIMEOUT_S": "3",
     "SINCH_READ_TIMEOUT_S": "10",
-    "SEND_BUDGET_S": "20",
+    "SEND_BUDGET_S": "3",
     "FIRST_BYTE_WITHIN_S": "10",
     "LEASE_S": "60",
 }
