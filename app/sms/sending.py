@@ -9,7 +9,7 @@ POST ─┬─ 2xx ────────────────────�
 Every move is a compare-and-swap on state and attempt: whoever comes late changes nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -111,10 +111,13 @@ def submit_batch(ctx: Context, claim: Claim, *, within_s: float | None = None) -
     return verdict
 
 
-def submit_burst(ctx: Context, claims: Sequence[Claim]) -> None:
+def submit_burst(
+    ctx: Context, claims: Sequence[Claim], *, stop: Callable[[], bool] = lambda: False
+) -> None:
     """Post batches claimed together, one after another, recording what is known at short intervals.
 
-    Those behind one that was not taken are let go: for them nothing has left.
+    Those behind one that was not taken, or once `stop` says so, are let go: for them nothing has
+    left.
     """
     known: list[Judged] = []
     since = ctx.clock.monotonic()
@@ -122,7 +125,7 @@ def submit_burst(ctx: Context, claims: Sequence[Claim]) -> None:
         verdict = post_batch(ctx, claim)
         failpoints.reach("C5")
         known.append((claim, verdict))
-        if verdict.outcome in (Outcome.NOT_SENT, Outcome.HELD):
+        if verdict.outcome in (Outcome.NOT_SENT, Outcome.HELD) or stop():
             known += [(behind, _LET_GO) for behind in claims[place + 1 :]]
             break
         if ctx.clock.monotonic() - since >= MAX_UNRECORDED_S:

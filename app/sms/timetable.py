@@ -96,8 +96,10 @@ class Burst:
         self._post_s = each_s if each_s > self._post_s else (self._post_s + each_s) / 2
 
 
-def submit_next(ctx: Context, burst: Burst | None = None) -> bool | datetime:
-    """Submit the most urgent batch, or a burst of them: True when there was one.
+def submit_next(
+    ctx: Context, burst: Burst | None = None, *, stop: Callable[[], bool] = lambda: False
+) -> bool | datetime:
+    """Submit the most urgent batch, or a burst of them until `stop`: True when there was one.
 
     False when there is none; a time when the next may go then.
     """
@@ -106,7 +108,7 @@ def submit_next(ctx: Context, burst: Burst | None = None) -> bool | datetime:
     if isinstance(found, Idle):
         return found.until or False
     started = ctx.clock.monotonic()
-    submit_burst(ctx, found)
+    submit_burst(ctx, found, stop=stop)
     if burst:
         burst.learn(ctx.clock.monotonic() - started, len(found))
     return True

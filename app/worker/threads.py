@@ -88,7 +88,7 @@ class BackgroundThreads:
             # Looked at behind that: who stops us says so first and wakes us then.
             if self._stopping.is_set():
                 return
-            found = self._do(lambda: submit_next(self._ctx, burst))
+            found = self._do(lambda: submit_next(self._ctx, burst, stop=self._stopping.is_set))
             if found is True:
                 continue
             event.wait(self._choose_wait(found))

@@ -64,6 +64,14 @@ def test_a_wish_is_at_least_a_second_and_at_most_fifteen_minutes(
     assert _wait_s(machine) == wait_s
 
 
+def test_whoever_hands_on_the_wish_the_gate_has_a_bound_of_its_own(machine):
+    machine.store([ANN])
+
+    record_verdict(machine.ctx, machine.claim(), _wished(86_400))
+
+    assert _wait_s(machine) == 900
+
+
 def test_without_a_wish_the_ceiling_doubles_up_to_a_minute(machine):
     machine.store([ANN])
     waits = []

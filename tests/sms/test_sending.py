@@ -9,11 +9,18 @@ import pytest
 from sqlalchemy import update
 
 from app.sms.attention import Decision, resolve_batch
-from app.sms.claiming import Claim, claim_batch
+from app.sms.claiming import Claim, claim_batch, claim_burst
 from app.sms.control import cancel_broadcast
 from app.sms.models import Batch, Broadcast
 from app.sms.recovery import ask_batch
-from app.sms.sending import Verdict, expire_leases, post_batch, record_verdict, submit_batch
+from app.sms.sending import (
+    Verdict,
+    expire_leases,
+    post_batch,
+    record_verdict,
+    submit_batch,
+    submit_burst,
+)
 from app.sms.states import Attention, BatchState, BroadcastStatus, Outcome, Wish
 from tests.factories import many_numbers
 from tests.machine import Together
@@ -551,6 +558,42 @@ def test_two_refusals_at_once_of_one_broadcast_do_not_wait_for_each_other(make_m
     together.join()
 
     assert machine.states() == [_S.HELD] * 4
+
+
+def test_of_a_burst_nothing_more_is_begun_once_the_process_shall_end(machine, sandbox):
+    machine.store(many_numbers(5), size=1)
+    claims = claim_burst(machine.ctx, most=5)
+
+    submit_burst(machine.ctx, claims, stop=lambda: sandbox.posts() == 2)
+
+    assert sandbox.posts() == 2
+    assert machine.states() == [_S.ACCEPTED] * 2 + [_S.PENDING] * 3
+    assert [each.outcome for each in machine.attempts()][2:] == [Outcome.NOT_SENT] * 3
+    assert machine.gates().find_obstacle(machine.ctx.now()) is None
+
+
+@pytest.mark.parametrize("fault", [{"status": 429}, {"status": 401}], ids=["429", "401"])
+def test_of_a_burst_nothing_more_is_begun_behind_a_refusal_of_everything(machine, sandbox, fault):
+    machine.store(many_numbers(5), size=1)
+    _order(sandbox, skip=1, **fault)
+
+    submit_burst(machine.ctx, claim_burst(machine.ctx, most=5))
+
+    assert sandbox.posts() == 2
+    assert machine.states()[0] is _S.ACCEPTED
+    assert machine.states()[2:] == [_S.PENDING] * 3
+
+
+def test_of_a_burst_each_batch_ends_as_its_own_answer_says(either_machine, sandbox):
+    machine = either_machine
+    broadcast = machine.store(many_numbers(5), size=1)
+    _order(sandbox, skip=1, when="after", do="cut")
+    _order(sandbox, skip=2, status=400, code="syntax_constraint_violation")
+
+    submit_burst(machine.ctx, claim_burst(machine.ctx, most=5))
+
+    assert machine.counts(broadcast) == {"accepted": 3, "uncertain": 1, "rejected": 1}
+    assert sandbox.posts() == 5
 
 
 def test_the_broadcasts_of_others_are_not_touched(machine, sandbox):
