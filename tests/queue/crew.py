@@ -126,15 +126,19 @@ class Crew:
 
     def start_worker(self, **overrides: str) -> Hand:
         """A worker that takes tasks."""
-        name = f"worker-{len(self.hands)}"
-        hand = self._start("worker", ["--hostname", f"{name}@%h"], name, overrides)
+        hand = self.call_worker(**overrides)
         wait_until(
             lambda: " ready." in hand.output.read_text() or hand.process.poll() is not None,
             within_s=30,
-            why=f"{name} is ready",
+            why="a worker is ready",
         )
         assert hand.process.poll() is None, hand.output.read_text()
         return hand
+
+    def call_worker(self, **overrides: str) -> Hand:
+        """A worker that will take tasks in a moment."""
+        name = f"worker-{len(self.hands)}"
+        return self._start("worker", ["--hostname", f"{name}@%h"], name, overrides)
 
     def start_beat(self, **overrides: str) -> Hand:
         return self._start("beat", [], f"beat-{len(self.hands)}", overrides)
