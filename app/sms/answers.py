@@ -23,7 +23,9 @@ _SENTENCES = {
     "unknown": "Broadcast accepted; Sinch has not confirmed it yet. Do not send it again: it may "
     "have been sent, and is not sent twice.",
     "complete_with_attention": "Broadcast accepted; an operator has to look at a part of it.",
+    "expired": "Broadcast accepted, but it was too late to send it to anybody.",
 }
+_PARTLY_REFUSED = "Broadcast accepted, but Sinch refused a part of its recipients."
 _OTHERWISE = "Broadcast accepted."
 
 
@@ -35,7 +37,6 @@ def create_broadcast(
     The answer, its status, and whether there is work left for the background.  Raises SendFailed
     when Sinch refused all of it, and what find_replay, check_times and accept_broadcast raise.
     """
-    ctx.require_own_database()
     if key and (known := _find_answer(ctx, key, client=client, production=production)):
         return *known, False
     check_times(order, ctx.now())

@@ -50,6 +50,7 @@ class DecisionSchema(Schema):
 def list_attention() -> dict[str, Any]:
     """The batches that wait for a decision."""
     ctx: Context = current_app.extensions["clarion"]
+    ctx.require_own_database()
     return {"batches": [show_attention(row) for row in find_attention(ctx)]}
 
 
@@ -72,6 +73,7 @@ def list_attention() -> dict[str, Any]:
 def resolve(decision: dict[str, Any], client_reference: str) -> dict[str, Any]:
     """Decide about a batch; audited."""
     ctx: Context = current_app.extensions["clarion"]
+    ctx.require_own_database()
     state = resolve_batch(
         ctx,
         client_reference,

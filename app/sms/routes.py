@@ -47,8 +47,12 @@ _CONFLICT = {HTTPStatus.CONFLICT: "It does not stand where this may be done; `st
 
 
 def the_context() -> Context:
-    """What the state machine stands on in this service."""
+    """What the state machine stands on in this service.
+
+    Raises WrongDatabase: whoever cancels in a copy of a database must not do so at Sinch.
+    """
     ctx: Context = current_app.extensions["clarion"]
+    ctx.require_own_database()
     return ctx
 
 
