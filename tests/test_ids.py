@@ -1,0 +1,30 @@
+"""Ids of broadcasts: they stand in URLs, sort by time, and tell nobody how many there are."""
+
+from datetime import UTC, datetime, timedelta
+
+from app.ids import make_id
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+def test_ids_sort_by_the_time_of_their_making():
+    times = [NOW + timedelta(milliseconds=each) for each in (0, 1, 2, 1000, 10**9, 10**12)]
+
+    ids = [make_id(each) for each in times]
+
+    assert sorted(ids) == ids
+
+
+def test_no_two_ids_of_one_moment_are_alike():
+    assert len({make_id(NOW) for _ in range(100_000)}) == 100_000
+
+
+def test_an_id_is_a_uuid_of_version_7():
+    made = make_id(NOW)
+
+    assert len(made) == 26
+    number = sum(ALPHABET.index(each) << 5 * place for place, each in enumerate(reversed(made)))
+    bits = number >> 2  # 26 characters hold 130 bits
+    assert bits >> 80 == int(NOW.timestamp() * 1000)
+    assert (bits >> 76 & 0xF, bits >> 62 & 0b11) == (7, 0b10)
