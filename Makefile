@@ -12,7 +12,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3.14 python3; 
 
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test lint types imports pytest browser fuzz kills kills-celery bench openapi clean
+.PHONY: run test lint types imports pytest browser fuzz simulate kills kills-celery bench openapi clean
 
 run: $(VENV)/runtime
 	@exec $(PY) -m app.cli.up
@@ -58,6 +58,14 @@ kills: $(VENV)/dev
 # The same with Celery's workers, on a Valkey and a PostgreSQL of their own.
 kills-celery: $(VENV)/dev
 	KILLS=$(SIZE) $(PY) -m pytest --timeout 0 -s tests/queue/test_kills.py
+
+# The simulation of the state machine alone: SEEDS runs from FIRST on, or one with its trace, as in
+# `make simulate SEED=123`.
+SEEDS ?= 10000
+FIRST ?= 1
+SEED ?=
+simulate: $(VENV)/dev
+	@SEED=$(SEED) $(PY) -m tests.simulation $(FIRST) $(SEEDS)
 
 bench: $(VENV)/dev
 	@for file in bench/bench_*.py; do $(PY) -m bench.$$(basename $$file .py) || exit 1; done

@@ -41,9 +41,15 @@ from app.sms.gates import (
     read_gates,
 )
 from app.sms.models import Attempt, Batch, Broadcast
-from app.sms.settling import has_open_batches, settle_broadcast, settle_in
+from app.sms.settling import (
+    end_unsent,
+    has_open_batches,
+    settle_broadcast,
+    settle_in,
+    was_resent,
+)
 from app.sms.splitting import can_be_split, split_batch
-from app.sms.states import UNSENT, BatchState, BroadcastStatus, Outcome, Wish
+from app.sms.states import BatchState, BroadcastStatus, Outcome, Wish
 
 _S = BatchState
 # From which the answer to our own attempt still counts.
@@ -306,7 +312,9 @@ def _record_rejected(
     _keep_refusal(tx, claim, verdict)
     batch = tx.execute(select(Batch.__table__).where(Batch.id == claim.batch_id)).one()
     halves = can_be_split(batch, verdict.refusal)
-    ending = {"state": _S.SPLIT if halves else _S.REJECTED, "lease_until": None}
+    # An operator's repetition is refused; what was sent before may have been taken.
+    end = _S.CLOSED_UNSENT if was_resent(tx, claim.reference) else _S.REJECTED
+    ending = {"state": _S.SPLIT if halves else end, "lease_until": None}
     swapped = tx.execute(_swap(claim, _S.SENDING).values(ending))
     if swapped.rowcount == 1 and halves:
         split_batch(tx, batch)
@@ -380,8 +388,7 @@ def release_held(tx: Connection) -> None:
 
 def withdraw(tx: Connection, broadcast_id: int) -> int:
     """Cancel what of a broadcast has not been handed to Sinch; how many batches."""
-    unsent = update(Batch).where(Batch.broadcast_id == broadcast_id, Batch.state.in_(UNSENT))
-    return tx.execute(unsent.values(state=_S.CANCELLED, not_before=None)).rowcount
+    return end_unsent(tx, broadcast_id, _S.CANCELLED)
 
 
 def expire_leases(ctx: Context) -> int:

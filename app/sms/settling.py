@@ -7,8 +7,8 @@ from sqlalchemy import Connection, bindparam, func, select, update
 
 from app.db.base import table_of
 from app.sms.context import Context
-from app.sms.models import Batch, Broadcast
-from app.sms.states import OPEN, UNSENT, BatchState, BroadcastStatus
+from app.sms.models import AuditEntry, Batch, Broadcast
+from app.sms.states import OPEN, RESEND, UNSENT, BatchState, BroadcastStatus
 
 _S = BatchState
 _ATTENTION = (_S.NEEDS_ATTENTION, _S.DUPLICATE)
@@ -20,6 +20,8 @@ _OPEN_BATCH = (
     .where(_BATCHES.c.broadcast_id == bindparam("of"), _BATCHES.c.state.in_(OPEN))
     .limit(1)
 )
+# The audit has it also where a backup does not have the attempt.
+_RESENT = select(AuditEntry.id).where(AuditEntry.action == RESEND)
 _PERHAPS_SENT = (_S.ACCEPTED, _S.DUPLICATE, _S.CLOSED_UNSENT, _S.NEEDS_ATTENTION)
 
 
@@ -83,8 +85,20 @@ def choose_final_status(states: Mapping[BatchState, int]) -> BroadcastStatus:
 
 def expire_pending(tx: Connection, broadcast_id: int) -> None:
     """What has not been handed to Sinch by its end is not sent any more."""
-    tx.execute(
-        update(Batch)
-        .where(Batch.broadcast_id == broadcast_id, Batch.state.in_(UNSENT))
-        .values(state=_S.EXPIRED, not_before=None)
-    )
+    end_unsent(tx, broadcast_id, _S.EXPIRED)
+
+
+def end_unsent(tx: Connection, broadcast_id: int, ending: BatchState) -> int:
+    """End what of a broadcast has not been handed to Sinch; how many batches.
+
+    One that an operator had sent again may have gone out before: of that nobody knows.
+    """
+    unsent = update(Batch).where(Batch.broadcast_id == broadcast_id, Batch.state.in_(UNSENT))
+    uncertain = unsent.where(_RESENT.where(AuditEntry.subject == Batch.client_reference).exists())
+    closed = tx.execute(uncertain.values(state=_S.CLOSED_UNSENT, not_before=None)).rowcount
+    return closed + tx.execute(unsent.values(state=ending, not_before=None)).rowcount
+
+
+def was_resent(tx: Connection, reference: str) -> bool:
+    """Whether an operator had a batch sent again, which may have been sent before."""
+    return tx.execute(_RESENT.where(AuditEntry.subject == reference)).first() is not None

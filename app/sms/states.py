@@ -21,7 +21,7 @@ class BatchState(StrEnum):
     DUPLICATE = "duplicate"  # Sinch has it more than once
     EXPIRED = "expired"  # too late to send; nobody gets it
     CANCELLED = "cancelled"  # cancelled before it was claimed; nobody gets it
-    CLOSED_UNSENT = "closed_unsent"  # an operator gave it up; it may have been sent
+    CLOSED_UNSENT = "closed_unsent"  # given up; it may have been sent
 
 
 # On which a broadcast is not complete.
@@ -29,14 +29,30 @@ OPEN = (BatchState.PENDING, BatchState.SENDING, BatchState.HELD, BatchState.UNKN
 # Proven that nobody got a text from it and that nothing of it is on its way.
 UNSENT = (BatchState.PENDING, BatchState.HELD)
 
+# An operator's decision, in the audit, after which a batch may be at Sinch although it is unsent.
+RESEND = "resend"
+
 _S = BatchState
 
 MOVES: dict[BatchState, frozenset[BatchState]] = {
     # ACCEPTED: the late answer to an attempt that an operator has just allowed to repeat.
     # UNKNOWN: restored from a backup, after which it may long have been sent.
-    _S.PENDING: frozenset((_S.SENDING, _S.EXPIRED, _S.CANCELLED, _S.ACCEPTED, _S.UNKNOWN)),
-    _S.SENDING: frozenset((_S.PENDING, _S.ACCEPTED, _S.REJECTED, _S.SPLIT, _S.HELD, _S.UNKNOWN)),
-    _S.HELD: frozenset((_S.PENDING, _S.EXPIRED, _S.CANCELLED, _S.UNKNOWN)),
+    # CLOSED_UNSENT: in place of an end at which nobody gets it, after an operator had it repeated.
+    _S.PENDING: frozenset(
+        (_S.SENDING, _S.EXPIRED, _S.CANCELLED, _S.ACCEPTED, _S.UNKNOWN, _S.CLOSED_UNSENT)
+    ),
+    _S.SENDING: frozenset(
+        (
+            _S.PENDING,
+            _S.ACCEPTED,
+            _S.REJECTED,
+            _S.SPLIT,
+            _S.HELD,
+            _S.UNKNOWN,
+            _S.CLOSED_UNSENT,
+        )
+    ),
+    _S.HELD: frozenset((_S.PENDING, _S.EXPIRED, _S.CANCELLED, _S.UNKNOWN, _S.CLOSED_UNSENT)),
     _S.UNKNOWN: frozenset((_S.ACCEPTED, _S.DUPLICATE, _S.NEEDS_ATTENTION)),
     _S.NEEDS_ATTENTION: frozenset(
         (_S.ACCEPTED, _S.DUPLICATE, _S.PENDING, _S.CLOSED_UNSENT, _S.UNKNOWN)

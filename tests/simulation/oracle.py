@@ -18,7 +18,7 @@ _NOBODY = (_S.REJECTED, _S.EXPIRED, _S.CANCELLED)
 _EITHER = (_S.NEEDS_ATTENTION, _S.CLOSED_UNSENT)
 
 _BATCHES = (
-    "SELECT b.id, b.state, b.attempt, b.broadcast_id, b.chunk, b.start, b.level, r.expires_at "
+    "SELECT b.id, b.state, b.attempt, b.broadcast_id, b.chunk, b.start, b.level, b.client_reference "
     "FROM batches b JOIN broadcasts r ON r.id = b.broadcast_id"
 )
 
@@ -47,6 +47,7 @@ class Oracle:
                 continue
             self._known[row[0]] = after
             name = "batch " + ".".join(map(str, row[3:7]))
+            self._world.names[row[7]] = name
             was = f"{before[0].value}/{before[1]}" if before else "new"
             self._world.note(f"{name}: {was} -> {after[0].value}/{after[1]}")
             if before:

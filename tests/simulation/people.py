@@ -56,11 +56,11 @@ def make_orders(world: World, bad: set[str]) -> list[Wanted]:
     return orders
 
 
-def _make_order(world: World, name: str, recipients: list[str]) -> Order:
+def _make_order(world: World, name: str, recipients: list[str], *, by_hand: bool) -> Order:
     random = world.random
     text = f"{name}: the bus leaves at 08:30"
     now = SimulatedClock(world).now()
-    later = random.random() < 0.3
+    later = not by_hand and random.random() < 0.3
     start = now + timedelta(seconds=random.uniform(1, 900))
     brief = timedelta(seconds=random.choice((20, 120, 1200)))
     return Order(
@@ -78,7 +78,8 @@ def _make_order(world: World, name: str, recipients: list[str]) -> Order:
 def ask(world: World, ctx: Context, wanted: Wanted, answered: Callable[..., None]) -> None:
     """A client's request; without an answer it comes again, if it has a key."""
     wanted.tries += 1
-    wanted.order = wanted.order or _make_order(world, wanted.name, wanted.recipients)
+    if wanted.order is None:
+        wanted.order = _make_order(world, wanted.name, wanted.recipients, by_hand=wanted.by_hand)
     try:
         if wanted.by_hand:
             accepted = accept_broadcast(ctx, wanted.order, client="client")
@@ -128,8 +129,3 @@ def decide(world: World, copies: list[int], *, careless: bool) -> Decision:
     if any(copies):
         return Decision.GIVE_UP
     return random.choice((Decision.RESEND, Decision.RESEND, Decision.GIVE_UP))
-
-
-def tell_facts(row: Any) -> str:
-    """A row for the trace."""
-    return " ".join(str(each) for each in row)

@@ -1,6 +1,7 @@
 """One seed from its first step to its last check."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,17 +25,17 @@ from app.sms.control import (
 from app.sms.recovery import ask_due_batches
 from app.sms.restoring import end_restore_when_done, mark_restored
 from app.sms.sending import expire_leases
-from app.sms.timetable import plan_next, submit_next
+from app.sms.timetable import Burst, plan_next, submit_next
 from app.sms.timetable import sweep as whole_sweep
 from tests.simulation.database import SimulatedDatabase
 from tests.simulation.oracle import Oracle
 from tests.simulation.people import Wanted, act, ask, decide, make_orders, may_ask_again
 from tests.simulation.sinch import SimulatedSinch
-from tests.simulation.world import Crash, SimulatedClock, World
+from tests.simulation.world import NONE, Crash, SimulatedClock, World
 
 PROCESSES = 2
 _SENDERS = 2
-_MOST_STEPS = 20_000
+_MOST_STEPS = 5_000
 # Once nothing goes wrong any more, so long may it take until all has ended.
 _CALM_S = 4 * 3600.0
 _FAILPOINTS = ("C0", "C1", "C3", "C4", "C5", "C6", "C7", "C9")
@@ -62,7 +63,7 @@ SELECT
  (SELECT count(*) FROM batches WHERE state IN ('held', 'sending', 'pending')) AS waiting,
  (SELECT count(*) FROM broadcasts WHERE finished_at IS NULL) AS unfinished
 """
-_PARTS: dict[str, Callable[[Context], object]] = {
+PARTS: dict[str, Callable[[Context], object]] = {
     "lease_until": expire_leases,
     "send_at": start_due_broadcasts,
     "expires_at": expire_overdue_broadcasts,
@@ -75,6 +76,18 @@ _PARTS: dict[str, Callable[[Context], object]] = {
 _TIMED = ("lease_until", "send_at", "expires_at", "next_ask_at")
 
 
+class _Burst(Burst):
+    """As many batches at once as the seed says, whatever the time they took."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self._size = size
+
+    @property
+    def size(self) -> int:
+        return self._size
+
+
 class Simulation:
     """One run.  `failures` are sentences, none when all is well."""
 
@@ -84,14 +97,20 @@ class Simulation:
         db: SimulatedDatabase,
         *,
         make_sinch: Callable[[World], SimulatedSinch] = SimulatedSinch,
+        trouble: Mapping[str, float] = NONE,
     ) -> None:
-        self.world = world = World(seed)
+        self.world = world = World(seed, trouble)
         self.db = db
         self.sinch = make_sinch(world)
         self.oracle = Oracle(world, db, self.sinch)
         db.enter(world, self.oracle.observe)
-        self._rules = self._draw_rules()
-        self._contexts = [self._make_context(n) for n in range(PROCESSES)]
+        sent_by = self._draw_rules()
+        # A broadcast may have been cut under other settings than it is sent by.
+        unpaced = replace(sent_by, messages_per_second=None)
+        rules = [sent_by, world.random.choice((sent_by, unpaced))]
+        self._accepting = [self._make_context(n, rules[0]) for n in range(PROCESSES)]
+        self._contexts = [self._make_context(n, rules[1]) for n in range(PROCESSES)]
+        self._bursts = [_Burst(world.random.choice((1, 1, 2, 4))) for _ in range(PROCESSES)]
         self._wants = make_orders(world, self.sinch.bad)
         self._blocked_until = 0.0
         self._sweeping = False
@@ -116,11 +135,11 @@ class Simulation:
             commit_retry_s=random.choice((1.0, 20.0)),
         )
 
-    def _make_context(self, process: int) -> Context:
+    def _make_context(self, process: int, rules: SendingRules) -> Context:
         return Context(
             db=self.db,
             sinch=self.sinch,
-            rules=self._rules,
+            rules=rules,
             default_sender="+12015550199",
             worker=f"p{process}",
             instance_id="tests",
@@ -209,7 +228,7 @@ class Simulation:
         event_at = world.next_event_at()
         if event_at is not None:
             times.append(event_at)
-        if self._glance()["pending"]:
+        if self._glance()["pending"] and self._count("send") < _SENDERS:
             times.append(self._blocked_until)
         sweep_at = self._find_sweep()
         if sweep_at is not None and not self._sweeping:
@@ -225,7 +244,7 @@ class Simulation:
         if faults.strike(random, "jump"):
             world.skew = random.uniform(-1, 1) * random.choice((2.0, 60.0, 2400.0))
             world.note(f"our clock is off by {world.skew:.0f} s")
-        if random.random() < 0.01:
+        if random.random() < 0.004:
             self.oracle.look(self._contexts[0], thorough=random.random() < 0.3, timely=False)
 
     # What there is to do
@@ -241,11 +260,10 @@ class Simulation:
     def _find_work(self) -> list[Callable[[], object]]:
         world, seen = self.world, self._glance()
         found: list[Callable[[], object]] = []
-        sending = sum(".send." in task.name for task in world.tasks)
-        if seen["pending"] and world.time >= self._blocked_until and sending < _SENDERS:
+        free = seen["pending"] and self._count("send") < _SENDERS
+        if free and world.time >= self._blocked_until:
             found.append(lambda: self._begin("send", self._send))
-        planning = sum(".plan." in task.name for task in world.tasks)
-        if seen["unplanned"] and planning < 2:
+        if seen["unplanned"] and self._count("plan") < 2:
             found.append(lambda: self._begin("plan", plan_next))
         sweep_at = self._find_sweep()
         if sweep_at is not None and sweep_at <= world.time and not self._sweeping:
@@ -255,6 +273,9 @@ class Simulation:
             if world.random.random() < 0.2:
                 world.later(late_s + 0.01, self._sweep)
         return found
+
+    def _count(self, name: str) -> int:
+        return sum(f".{name}." in task.name for task in self.world.tasks)
 
     def _find_sweep(self) -> float | None:
         """When the next sweep has something to do; the others are left out."""
@@ -298,7 +319,7 @@ class Simulation:
         self.world.start(name, process, carry_out, crashed=over)
 
     def _send(self, ctx: Context) -> None:
-        found = submit_next(ctx)
+        found = submit_next(ctx, self._bursts[self._contexts.index(ctx)])
         now = ctx.now()
         if isinstance(found, datetime):
             self._blocked_until = self.world.time + min((found - now).total_seconds(), 60.0)
@@ -309,7 +330,7 @@ class Simulation:
         """The parts that have something to do, one after the other, or all there are."""
         seen = self._glance()
         due = [n for n in _TIMED if seen[n] and self._true_time(seen[n]) <= self.world.time]
-        names = [name for name in _PARTS if name in (*due, *self._find_untimed())]
+        names = [name for name in PARTS if name in (*due, *self._find_untimed())]
 
         def work(ctx: Context) -> None:
             if self.world.random.random() < 0.05:
@@ -317,7 +338,7 @@ class Simulation:
                 return
             for name in names:
                 try:
-                    _PARTS[name](ctx)
+                    PARTS[name](ctx)
                 except DBAPIError as e:
                     self.world.note(f"{name}: {e.orig}")
 
@@ -334,6 +355,8 @@ class Simulation:
 
     def _ask(self, wanted: Wanted) -> None:
         world = self.world
+        if wanted.forgotten:
+            return  # a key goes with its broadcast: whoever asks again, asks anew
         process = world.random.randrange(PROCESSES)
 
         def again() -> None:
@@ -342,7 +365,7 @@ class Simulation:
 
         def work() -> None:
             try:
-                ask(world, self._contexts[process], wanted, self.oracle.judge_answer)
+                ask(world, self._accepting[process], wanted, self.oracle.judge_answer)
             except (DBAPIError, RequestRunning):
                 again()
             except Exception as e:

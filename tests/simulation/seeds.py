@@ -5,58 +5,90 @@ import os
 import sys
 import time
 import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from loguru import logger
 
 from tests.simulation.database import SimulatedDatabase
 from tests.simulation.running import Simulation
+from tests.simulation.sinch import SimulatedSinch
+from tests.simulation.world import NONE, World
+
+_PART = 100
+# Of those that fail so many are shown.
+_SHOWN = 3
 
 
-def run_seed(seed: int, db: SimulatedDatabase) -> Simulation:
+def run_seed(
+    seed: int,
+    db: SimulatedDatabase,
+    *,
+    make_sinch: Callable[[World], SimulatedSinch] = SimulatedSinch,
+    trouble: Mapping[str, float] = NONE,
+) -> Simulation:
     """One run, with what it raised as a failure."""
-    simulation = Simulation(seed, db)
+    simulation = Simulation(seed, db, make_sinch=make_sinch, trouble=trouble)
+    logger.disable("app")
     try:
         simulation.run()
     except Exception:
         simulation.world.fail(traceback.format_exc())
+    finally:
+        logger.enable("app")
     return simulation
 
 
-def run_range(seeds: range) -> list[str]:
-    """What was wrong with which seed, each with the end of its trace."""
-    logger.disable("app")
+def find_failures(
+    seeds: Iterable[int],
+    *,
+    make_sinch: Callable[[World], SimulatedSinch] = SimulatedSinch,
+    trouble: Mapping[str, float] = NONE,
+) -> Iterator[Simulation]:
+    """The runs that went wrong."""
     db = SimulatedDatabase()
-    found = []
-    for seed in seeds:
-        simulation = run_seed(seed, db)
-        if simulation.failures:
-            told = "\n".join(simulation.failures[:5])
-            found.append(f"SEED={seed}\n{told}\n{simulation.world.tell(last=60)}\n")
-    db.close()
-    return found
+    try:
+        for seed in seeds:
+            simulation = run_seed(seed, db, make_sinch=make_sinch, trouble=trouble)
+            if simulation.failures:
+                yield simulation
+    finally:
+        db.close()
 
 
-def main() -> int:
+def describe(simulation: Simulation, *, last: int) -> str:
+    """What went wrong, how to see it again, and what came before."""
+    world = simulation.world
+    said = "\n".join(simulation.failures[:5]) or "all is well"
+    return f"{world.tell(last=last)}\n{world.faults_were}\nSEED={world.seed}\n{said}"
+
+
+def main(arguments: list[str]) -> int:
+    """FIRST COUNT, or SEED in the environment."""
     one = os.environ.get("SEED")
     if one:
-        logger.disable("app")
         simulation = run_seed(int(one), SimulatedDatabase())
-        print(simulation.world.tell(last=5000))
-        print(simulation.world.faults_were)
-        print("\n".join(simulation.failures) or "all is well")
-        return len(simulation.failures) > 0
-    first, count = int(sys.argv[1]), int(sys.argv[2])
-    began, cpu = time.monotonic(), time.process_time()
-    workers = max(1, min(int(os.environ.get("JOBS", "2")), count))
-    step = min(250, -(-count // workers))
-    parts = [range(s, min(s + step, first + count)) for s in range(first, first + count, step)]
-    bad = 0
-    with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        for found in pool.imap(run_range, parts):
-            bad += len(found)
-            for text in found[:3]:
-                print(text, flush=True)
-    took = time.monotonic() - began
-    print(f"{count} seeds, {bad} failed, {took:.0f} s, {1000 * took / count:.0f} ms each")
-    return bad > 0
+        print(describe(simulation, last=5000))
+        return int(bool(simulation.failures))
+    return _run_many(int(arguments[0]), int(arguments[1]))
 
+
+def _run_many(first: int, count: int) -> int:
+    began = time.monotonic()
+    end = first + count
+    parts = [range(start, min(start + _PART, end)) for start in range(first, end, _PART)]
+    jobs = min(int(os.environ.get("JOBS", "2")), len(parts))
+    failed = 0
+    # Not forked: threads of a library would be copied as they stand.
+    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
+        for found in pool.imap(_describe_failures, parts):
+            for told in found[: max(0, _SHOWN - failed)]:
+                print(told, end="\n\n", flush=True)
+            failed += len(found)
+    took_s = time.monotonic() - began
+    print(f"{count} seeds, {failed} failed, {took_s:.0f} s")
+    return int(failed > 0)
+
+
+def _describe_failures(seeds: range) -> list[str]:
+    sys.setswitchinterval(1.0)
+    return [describe(simulation, last=80) for simulation in find_failures(seeds)]

@@ -213,9 +213,7 @@ class SimulatedSinch(SinchClient):
         world, random = self.world, self.world.random
         seen_after_s = random.uniform(0, self._lag_s)
         number = f"S{len(self.taken) + 1}"
-        taken = Taken(
-            number, reference, tuple(recipients), world.time, world.time + seen_after_s
-        )
+        taken = Taken(number, reference, tuple(recipients), world.time, world.time + seen_after_s)
         self.taken.append(taken)
         world.note(f"TAKEN {number} {reference} {recipients[0]} +{len(recipients) - 1}")
         for each in recipients:

@@ -5,16 +5,19 @@ Between two borders a task runs alone, so a run follows from its seed.
 """
 
 import heapq
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from random import Random
-from typing import Any
+from types import MappingProxyType
 
 from greenlet import getcurrent, greenlet
 
 from app.clock import Clock
 from tests.simulation.faults import Faults, draw_faults
 
+NONE: Mapping[str, float] = MappingProxyType({})
+_REFERENCE = re.compile(r"cl-[0-9a-f]{24}")
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
@@ -36,13 +39,15 @@ class Task:
 class World:
     """One seed's time, chance, tasks and trace.
 
-    `time` is the true one, in seconds; our own clock is off by `skew`.
+    `time` is the true one, in seconds; our own clock is off by `skew`.  `trouble` is had whatever
+    the seed says.
     """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, trouble: Mapping[str, float] = NONE) -> None:
         self.seed = seed
         self.random = Random(seed)
         self.faults: Faults = draw_faults(self.random)
+        self.faults.odds.update(trouble)
         self.faults_were = dict(self.faults.odds)
         self.time = 0.0
         self.skew = 0.0
@@ -50,6 +55,8 @@ class World:
         self.current: Task | None = None
         self.failures: list[str] = []
         self.trace: list[tuple[float, str, str]] = []
+        # What a client_reference, another in each run, stands for.
+        self.names: dict[str, str] = {}
         self._main = getcurrent()
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
@@ -68,7 +75,7 @@ class World:
     def tell(self, *, last: int = 400) -> str:
         """The trace as text."""
         lines = [f"{at:10.2f} {who:<18} {what}" for at, who, what in self.trace[-last:]]
-        return "\n".join(lines)
+        return _REFERENCE.sub(lambda m: self.names.get(m[0], "?"), "\n".join(lines))
 
     # Tasks
 
@@ -175,8 +182,3 @@ class SimulatedClock(Clock):
 
     def sleep(self, seconds: float) -> None:
         self._world.wait(seconds)
-
-
-def choose(random: Random, options: dict[Any, float]) -> Any:
-    """One of the options, by weight."""
-    return random.choices(list(options), weights=list(options.values()))[0]

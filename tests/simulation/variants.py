@@ -1,0 +1,122 @@
+"""The state machine with a mistake built in, to see that the simulation finds it.
+
+Only here functions of ours are replaced: what is tried is the simulation, not the service.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import update
+
+from app.sinch.errors import SinchNotSent, SinchOutcomeUnknown
+from app.sinch.schemas import PreparedBatch, SentBatch
+from app.sms import recovery, sending
+from app.sms.models import Batch
+from app.sms.states import BatchState, Outcome
+from tests.simulation import running
+from tests.simulation.sinch import SimulatedSinch
+
+
+class RetryingSinch(SimulatedSinch):
+    """The naive loop: post, and on any error post again."""
+
+    def send_prepared(
+        self,
+        batch: PreparedBatch,
+        *,
+        within_s: float | None = None,
+        begin_within_s: float | None = None,
+    ) -> SentBatch:
+        for _ in range(3):
+            try:
+                return super().send_prepared(batch, within_s=within_s)
+            except SinchNotSent:
+                raise
+            except Exception:
+                self.world.wait(1.0)
+        raise SinchOutcomeUnknown("given up")
+
+
+class LateSinch(SimulatedSinch):
+    """A first byte leaves however long ago the batch was claimed."""
+
+    def send_prepared(
+        self,
+        batch: PreparedBatch,
+        *,
+        within_s: float | None = None,
+        begin_within_s: float | None = None,
+    ) -> SentBatch:
+        return super().send_prepared(batch, within_s=within_s)
+
+
+@contextmanager
+def unknown_is_sent_again() -> Iterator[None]:
+    """What is not known goes back to PENDING."""
+
+    def record(tx: Any, ctx: Any, claim: Any, verdict: Any, status: Any) -> None:
+        swap = sending._swap(claim, BatchState.SENDING)
+        tx.execute(swap.values(state=BatchState.PENDING, lease_until=None))
+
+    recorders = sending._RECORDERS | {Outcome.UNKNOWN: record}
+    with _replaced(sending, "_RECORDERS", recorders):
+        yield
+
+
+@contextmanager
+def lost_worker_is_sent_again() -> Iterator[None]:
+    """A claim whose lease is over goes back to PENDING."""
+
+    def forget(ctx: Any) -> int:
+        lost = update(Batch).where(
+            Batch.state == BatchState.SENDING, Batch.lease_until <= ctx.now()
+        )
+        with ctx.db.write() as tx:
+            return tx.execute(lost.values(state=BatchState.PENDING, lease_until=None)).rowcount
+
+    with _replaced(running, "PARTS", running.PARTS | {"lease_until": forget}):
+        yield
+
+
+@contextmanager
+def any_attempt_is_recorded() -> Iterator[None]:
+    """A verdict counts for whichever attempt is under way."""
+
+    def swap(claim: Any, *states: BatchState) -> Any:
+        return update(Batch).where(Batch.id == claim.batch_id, Batch.state.in_(states))
+
+    with _replaced(sending, "_swap", swap):
+        yield
+
+
+@contextmanager
+def absent_is_sent_again() -> Iterator[None]:
+    """What Sinch's list does not show is sent again by itself."""
+    judge = recovery._judge
+
+    def resend(ctx: Any, row: Any, evidence: Any, **more: Any) -> Any:
+        values = judge(ctx, row, evidence, **more)
+        if values["state"] is BatchState.NEEDS_ATTENTION:
+            values |= {"state": BatchState.PENDING, "next_ask_at": None, "attention": None}
+        return values
+
+    with _replaced(recovery, "_judge", resend):
+        yield
+
+
+@contextmanager
+def a_restore_goes_unnoticed() -> Iterator[None]:
+    """A backup is put back, and nobody says so."""
+    with _replaced(running, "mark_restored", lambda ctx, actor: 0):
+        yield
+
+
+@contextmanager
+def _replaced(module: Any, name: str, new: Any) -> Iterator[None]:
+    old = getattr(module, name)
+    setattr(module, name, new)
+    try:
+        yield
+    finally:
+        setattr(module, name, old)
