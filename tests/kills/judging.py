@@ -15,20 +15,28 @@ def is_settled(service: Mortal) -> bool:
 
 
 def check_books(service: Mortal, clients: Clients, copies: Counter[str]) -> None:
-    """Everybody whom a client was told of is counted, and nobody has more than one copy.
+    """Everybody of whom a client was told is counted, and nobody has more than one copy.
 
-    Who is counted as accepted has one, and nobody else has any.
+    Who is counted as accepted has one, and nobody else has any; of an order whose client got no
+    answer either everything is true or nothing.
     """
-    books = {book["broadcast_id"]: book for book in service.books()}
-    orders = clients.accepted
-    assert sorted(books) == sorted(str(order.broadcast_id) for order in orders)
     assert {number: n for number, n in copies.items() if n > 1} == {}
+    shown = service.books()
+    books = {book["reference"]: book for book in shown}
+    assert len(books) == len(shown)
     wrong = []
-    for order in orders:
-        counts = books[str(order.broadcast_id)]["counts"]
+    for order in clients.orders:
+        book = books.pop(order.key, None)
         taken = sum(copies[number] for number in order.numbers)
-        told = counts["accepted"] + counts["rejected"] + counts["uncertain"]
-        if taken != counts["accepted"] or told != len(order.numbers):
-            wrong.append((order.broadcast_id, len(order.numbers), taken, counts))
+        if book is None:
+            fits = taken == 0 and order.broadcast_id is None
+        else:
+            counts = book["counts"]
+            told = counts["accepted"] + counts["rejected"] + counts["uncertain"]
+            fits = taken == counts["accepted"] and told == len(order.numbers)
+            fits = fits and order.broadcast_id in (None, book["broadcast_id"])
+        if not fits:
+            wrong.append((order.key, order.broadcast_id, len(order.numbers), taken, book))
     assert wrong == []
-    assert set(copies) <= {number for order in orders for number in order.numbers}
+    assert books == {}
+    assert set(copies) <= {number for order in clients.orders for number in order.numbers}

@@ -182,7 +182,7 @@ def wait_until(come: Callable[[], object], *, within_s: float, why: str) -> None
 
 @dataclass
 class Order:
-    """What a client wants sent, under which key, and what it was told of it.
+    """What a client wants sent, under which key and reference, and what it was told of it.
 
     `too_late` when nothing was stored before the time that it names.
     """
@@ -245,10 +245,10 @@ class Clients:
         while not self._stopping.is_set():
             with self._lock:
                 number = len(self.orders)
-                order = Order(self.make_order(number), f"order-{number}")
+                key = f"order-{number}"
+                order = Order(self.make_order(number) | {"reference": key}, key)
                 self.orders.append(order)
-            # Once more soon: an answer may be waiting.  Else at the end, when the first request
-            # is given up for dead.
+            # Once more soon: an answer may be waiting.
             if not self._try(order):
                 time.sleep(0.2)
                 self._try(order)
@@ -271,8 +271,3 @@ class Clients:
         if answer.status_code == 400:
             order.too_late = list(answer.json()["fields"]) == ["send_at"]
         return order.answered
-
-    @property
-    def accepted(self) -> list[Order]:
-        """The orders that we said yes to."""
-        return [order for order in self.orders if order.broadcast_id]
