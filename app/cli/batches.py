@@ -4,9 +4,10 @@ import click
 from flask.cli import AppGroup
 
 from app.cli.broadcasts import refuse
-from app.cli.db import name_operator, the_context
+from app.cli.db import name_operator, our_context
 from app.errors import ClarionError
-from app.sms.attention import Decision, find_attention, resolve_batch
+from app.json_body import is_unicode
+from app.sms.attention import MAX_NOTE_CHARACTERS, Decision, find_attention, resolve_batch
 from app.sms.circuit import close_circuit_by_hand
 from app.sms.gates import read_gates
 
@@ -14,10 +15,17 @@ batches = AppGroup("batches", help="Batches of which nobody knows whether they w
 circuit = AppGroup("circuit", help="The circuit that opens when Sinch refuses everything.")
 
 
+def _read_note(_: click.Context, __: click.Parameter, value: str) -> str:
+    note = value.strip()
+    if not 1 <= len(note) <= MAX_NOTE_CHARACTERS or not is_unicode(note):
+        raise click.BadParameter(f"give 1 to {MAX_NOTE_CHARACTERS} characters")
+    return note
+
+
 @batches.command("attention")
 def attention() -> None:
     """The batches that wait for a decision, a line each."""
-    rows = find_attention(the_context())
+    rows = find_attention(our_context())
     for row in rows:
         click.echo(
             f"{row.client_reference}  {row.attention.value:<10} {row.size:>5} recipients  since "
@@ -36,10 +44,10 @@ def attention() -> None:
     help="mark_sent: it went out. resend: post it again, accepting that its recipients may get "
     "the text twice. give_up: leave it.",
 )
-@click.option("--note", required=True, help="Why; kept in the audit log.")
+@click.option("--note", required=True, callback=_read_note, help="Why; kept in the audit log.")
 def resolve(reference: str, decision: str, note: str) -> None:
     """Decide about a batch; REFERENCE is what `attention` shows."""
-    ctx = the_context()
+    ctx = our_context()
     try:
         state = resolve_batch(ctx, reference, Decision(decision), actor=name_operator(), note=note)
     except ClarionError as e:
@@ -50,7 +58,7 @@ def resolve(reference: str, decision: str, note: str) -> None:
 @circuit.command("show")
 def show_circuit() -> None:
     """Whether sending is stopped, since when and why."""
-    ctx = the_context()
+    ctx = our_context()
     with ctx.db.read() as tx:
         gates = read_gates(tx, ctx.rules, ctx.now())
     if gates.circuit is None:
@@ -65,5 +73,5 @@ def show_circuit() -> None:
 @circuit.command("close")
 def close_circuit() -> None:
     """Tell that what Sinch refused is mended: sending goes on at once."""
-    closed = close_circuit_by_hand(the_context(), actor=name_operator())
+    closed = close_circuit_by_hand(our_context(), actor=name_operator())
     click.echo("closed" if closed else "was closed already")

@@ -10,7 +10,7 @@ import click
 from flask import current_app
 from flask.cli import AppGroup
 
-from app.cli.db import name_operator, the_context
+from app.cli.db import name_operator, our_context
 from app.errors import ClarionError
 from app.logs import configure_logging
 from app.sms import control
@@ -35,7 +35,7 @@ def refuse(error: ClarionError) -> click.ClickException:
 def list_them(status: str | None, limit: int) -> None:
     """The newest broadcasts, a line each."""
     wanted = BroadcastStatus(status) if status else None
-    page = list_broadcasts(the_context(), limit=limit, status=wanted)
+    page = list_broadcasts(our_context(), limit=limit, status=wanted)
     for view in page.rows:
         row = view.row
         done = row.recipients - view.counts["pending"]
@@ -49,7 +49,7 @@ def list_them(status: str | None, limit: int) -> None:
 @click.argument("broadcast_id")
 def show(broadcast_id: str) -> None:
     """One broadcast with its counts, as JSON."""
-    shown = show_view(_view(the_context(), broadcast_id), production=False)
+    shown = show_view(_view(our_context(), broadcast_id), production=False)
     click.echo(json.dumps(shown, indent=2, default=str))
 
 
@@ -57,7 +57,7 @@ def show(broadcast_id: str) -> None:
 @click.argument("broadcast_id")
 def watch(broadcast_id: str) -> None:
     """Follow one broadcast with a progress bar until it has ended."""
-    follow(the_context(), broadcast_id)
+    follow(our_context(), broadcast_id)
 
 
 @broadcasts.command("pause")
@@ -79,7 +79,7 @@ def resume(broadcast_id: str) -> None:
 def cancel(broadcast_id: str) -> None:
     """Send nothing more of it, and have Sinch stop what it can."""
     _act(control.cancel_broadcast, broadcast_id)
-    control.carry_out_wishes(the_context())
+    control.carry_out_wishes(our_context())
 
 
 def follow(ctx: Context, broadcast_id: str) -> BroadcastView:
@@ -113,7 +113,7 @@ def _view(ctx: Context, broadcast_id: str) -> BroadcastView:
 
 
 def _act(change: Callable[..., Any], broadcast_id: str) -> None:
-    ctx = the_context()
+    ctx = our_context()
     try:
         change(ctx, broadcast_id, actor=name_operator())
     except ClarionError as e:

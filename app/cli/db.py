@@ -7,7 +7,7 @@ from alembic.util import CommandError
 from flask import current_app
 from flask.cli import AppGroup
 
-from app.db.schema import adopt_database, check_schema, upgrade_database
+from app.db.schema import WrongDatabase, adopt_database, check_schema, upgrade_database
 from app.sms.context import Context
 from app.sms.restoring import mark_restored
 
@@ -17,6 +17,16 @@ db = AppGroup("db", help="The database: migrate it, check it, tell that it was r
 def the_context() -> Context:
     """What the state machine stands on."""
     ctx: Context = current_app.extensions["clarion"]
+    return ctx
+
+
+def our_context() -> Context:
+    """The same; ends with one line unless the database is migrated and ours."""
+    ctx = the_context()
+    try:
+        ctx.require_own_database()
+    except WrongDatabase as e:
+        raise click.ClickException(str(e)) from e
     return ctx
 
 
@@ -62,5 +72,5 @@ def restored() -> None:
     What was not finished then may have been sent since: nothing is sent until Sinch has been asked
     about every such batch, and what Sinch does not show waits for `flask batches attention`.
     """
-    in_doubt = mark_restored(the_context(), actor=name_operator())
+    in_doubt = mark_restored(our_context(), actor=name_operator())
     click.echo(f"Restore mode: {in_doubt} batches are in doubt, Sinch is asked about each.")

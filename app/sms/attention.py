@@ -13,6 +13,8 @@ from app.sms.models import Attempt, Batch, Broadcast
 from app.sms.settling import settle_in
 from app.sms.states import FINAL, BatchState, BroadcastStatus
 
+MAX_NOTE_CHARACTERS = 500
+
 _S = BatchState
 
 

@@ -10,7 +10,7 @@ from app.auth import OPERATE, require_api_key
 from app.openapi import API_KEY_SCHEME, Blueprint
 from app.rate_limit import rate_limited
 from app.sms.answer_schemas import AttentionPageSchema, BatchConflictSchema, BatchStateSchema
-from app.sms.attention import Decision, find_attention, resolve_batch
+from app.sms.attention import MAX_NOTE_CHARACTERS, Decision, find_attention, resolve_batch
 from app.sms.context import Context
 from app.sms.fields import MessageText
 
@@ -36,7 +36,7 @@ class DecisionSchema(Schema):
     )
     note = MessageText(
         required=True,
-        validate=validate.Length(1, 500),
+        validate=validate.Length(1, MAX_NOTE_CHARACTERS),
         metadata={"description": "Why; kept in the audit log. No personal data."},
     )
 
