@@ -150,6 +150,8 @@ def describe_view(
 def _choose_sentence(view: BroadcastView) -> str:
     if view.counts["accepted"] == view.row.recipients:
         return SUBMITTED
+    if view.counts["rejected"] and view.row.finished_at is not None:
+        return _PARTLY_REFUSED
     # Tried, but all of it was put off.
     nothing_went = view.counts["pending"] == view.row.recipients
     status = "queued" if nothing_went and view.status == "sending" else view.status
