@@ -505,7 +505,7 @@ def test_what_is_refused_while_a_trial_closes_the_circuit_is_not_left_behind(
     """Either the trial sees it held and lets it go, or it opens the circuit again."""
     machine = make_machine(postgres.create_database())
     machine.store(many_numbers(60), size=1)
-    for _ in range(10):
+    for _ in range(6):
         late = machine.claim()
         record_verdict(machine.ctx, machine.claim(), _REFUSED)
         machine.clock.advance(900)

@@ -359,8 +359,7 @@ ANSWERS = [
 
 
 @pytest.mark.parametrize("fault", ANSWERS)
-def test_the_same_verdict_twice_changes_nothing(either_machine, sandbox, fault):
-    machine = either_machine
+def test_the_same_verdict_twice_changes_nothing(machine, sandbox, fault):
     machine.store([ANN])
     if fault:
         _order(sandbox, **fault)

@@ -39,12 +39,12 @@ class Picky:
 
 
 @pytest.fixture
-def picky_machine(make_machine, either_database):
+def picky_machine(make_machine, database_url):
     """A function that submits a broadcast to a picky Sinch: the machine and the broadcast's id."""
 
     def submit(sinch, numbers, **more):
         with sinch.server.running():
-            machine = make_machine(either_database, sinch.server.url)
+            machine = make_machine(database_url, sinch.server.url)
             broadcast = machine.store(numbers, **more)
             machine.submit_all()
         return machine, broadcast
@@ -82,7 +82,23 @@ def test_every_message_belongs_to_the_batch_that_stands_in_the_end(picky_machine
     assert _S.SPLIT in machine.states()
 
 
-def test_each_half_has_a_reference_of_its_own_that_would_be_made_again(picky_machine, make_machine):
+def test_on_postgresql_it_ends_alike(make_machine, postgres):
+    numbers = many_numbers(1000)
+    bad = [numbers[1], numbers[2], numbers[998]]
+    sinch = Picky(*bad)
+    with sinch.server.running():
+        machine = make_machine(postgres.create_database(), sinch.server.url)
+        broadcast = machine.store(numbers)
+        machine.submit_all()
+
+    homes = machine.homes(broadcast)
+    states = {each.id: each.state for each in machine.batches()}
+    assert sorted(sinch.recipients()) == sorted(set(numbers) - set(bad))
+    assert [number for number in numbers if states[homes[number]] is _S.REJECTED] == bad
+    assert machine.counts(broadcast) == {"accepted": 997, "rejected": 3}
+
+
+def test_each_half_has_a_reference_of_its_own_that_would_be_made_again(picky_machine):
     numbers = many_numbers(16)
     sinch = Picky(numbers[0])
 
