@@ -44,6 +44,16 @@ HASTE = {
     "PROBE_EVERY_S": "0.2",
 }
 
+# As patient with Sinch as the model, so that a busy machine makes nothing uncertain.
+PATIENT = {
+    "WEB_THREADS": "8",
+    "SINCH_CONNECT_TIMEOUT_S": "3",
+    "SINCH_READ_TIMEOUT_S": "10",
+    "SEND_BUDGET_S": "3",
+    "FIRST_BYTE_WITHIN_S": "10",
+    "LEASE_S": "60",
+}
+
 
 class Mortal:
     """A service under gunicorn, always on the same port and database."""

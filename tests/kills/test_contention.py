@@ -8,19 +8,10 @@ import pytest
 
 from tests.factories import AUTH, broadcast_to, many_numbers
 from tests.kills.judging import check_books, is_settled
-from tests.kills.mortal import Clients, mortal, wait_until
+from tests.kills.mortal import PATIENT, Clients, mortal, wait_until
 
 ANN = "+46701234567"
 SOON_S = 60.0
-# As patient with Sinch as the model, so that a busy machine makes nothing uncertain.
-PATIENT = {
-    "WEB_THREADS": "8",
-    "SINCH_CONNECT_TIMEOUT_S": "3",
-    "SINCH_READ_TIMEOUT_S": "10",
-    "SEND_BUDGET_S": "3",
-    "FIRST_BYTE_WITHIN_S": "10",
-    "LEASE_S": "60",
-}
 
 
 @pytest.fixture

@@ -8,8 +8,7 @@ import pytest
 
 from tests.factories import broadcast_to, many_numbers
 from tests.kills.judging import check_books, is_settled
-from tests.kills.mortal import Clients, mortal, wait_until
-from tests.kills.test_contention import PATIENT
+from tests.kills.mortal import PATIENT, Clients, mortal, wait_until
 
 SOON_S = 60.0
 MANY = 20_000
