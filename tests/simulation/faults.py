@@ -50,6 +50,8 @@ RUN_KINDS = {
     "people": 0.5,  # pause, resume, cancel
     "careless": 0.3,  # an operator who resends without looking
 }
+# Beyond the first byte's time, beyond a lease, beyond an operator's call.
+_FREEZES_S = (8.0, 15.0, 60.0, 150.0, 400.0, 2000.0)
 _CALM = 0.06
 _EACH = 0.3
 
@@ -72,7 +74,7 @@ class Faults:
     def draw_delay(self, random: Random) -> float:
         """How long a task is held up at a border."""
         if self.strike(random, "freeze"):
-            return random.choice((8.0, 15.0, 60.0, 150.0, 400.0)) * random.uniform(0.7, 1.3)
+            return random.choice(_FREEZES_S) * random.uniform(0.7, 1.3)
         if self.strike(random, "slow"):
             return random.uniform(0.0, 4.0)
         return random.uniform(0.0, 0.05)

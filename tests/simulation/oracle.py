@@ -18,8 +18,8 @@ _NOBODY = (_S.REJECTED, _S.EXPIRED, _S.CANCELLED)
 _EITHER = (_S.NEEDS_ATTENTION, _S.CLOSED_UNSENT)
 
 _BATCHES = (
-    "SELECT b.id, b.state, b.attempt, b.broadcast_id, b.chunk, b.start, b.level, b.client_reference "
-    "FROM batches b JOIN broadcasts r ON r.id = b.broadcast_id"
+    "SELECT id, state, attempt, broadcast_id, chunk, start, level, client_reference "
+    "FROM batches ORDER BY id"
 )
 
 

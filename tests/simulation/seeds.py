@@ -67,9 +67,14 @@ def main(arguments: list[str]) -> int:
     one = os.environ.get("SEED")
     if one:
         simulation = run_seed(int(one), SimulatedDatabase())
-        print(describe(simulation, last=5000))
+        _say(describe(simulation, last=5000))
         return int(bool(simulation.failures))
     return _run_many(int(arguments[0]), int(arguments[1]))
+
+
+def _say(what: str) -> None:
+    sys.stdout.write(f"{what}\n\n")
+    sys.stdout.flush()
 
 
 def _run_many(first: int, count: int) -> int:
@@ -82,13 +87,12 @@ def _run_many(first: int, count: int) -> int:
     with multiprocessing.get_context("spawn").Pool(jobs) as pool:
         for found in pool.imap(_describe_failures, parts):
             for told in found[: max(0, _SHOWN - failed)]:
-                print(told, end="\n\n", flush=True)
+                _say(told)
             failed += len(found)
     took_s = time.monotonic() - began
-    print(f"{count} seeds, {failed} failed, {took_s:.0f} s")
+    _say(f"{count} seeds, {failed} failed, {took_s:.0f} s")
     return int(failed > 0)
 
 
 def _describe_failures(seeds: range) -> list[str]:
-    sys.setswitchinterval(1.0)
     return [describe(simulation, last=80) for simulation in find_failures(seeds)]
