@@ -184,8 +184,8 @@ def test_broadcasts_can_be_asked_for_by_status_client_and_reference(either_servi
         ({"reference": "\0"}, "reference"),
     ],
 )
-def test_a_wrong_question_about_broadcasts_names_the_field(either_service, query, field):
-    answer = Caller(either_service).get("/api/broadcasts", **query)
+def test_a_wrong_question_about_broadcasts_names_the_field(caller, query, field):
+    answer = caller.get("/api/broadcasts", **query)
 
     assert answer.status_code == 400
     assert [*answer.get_json()["fields"]] == [field]
