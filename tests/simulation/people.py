@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from hashlib import sha256
 
-from sqlalchemy.exc import DBAPIError
-
 from app.errors import BadInput, ClarionError, Conflict, RequestRunning, SendFailed
 from app.sms.accepting import accept_broadcast
 from app.sms.answers import create_broadcast
@@ -17,6 +15,7 @@ from app.sms.planning import Order
 from app.sms.states import Category
 from app.sms.working import work_off
 from app.text import measure_text
+from tests.simulation.database import Trouble
 from tests.simulation.world import SimulatedClock, World
 
 _TRIES = 4
@@ -96,7 +95,7 @@ def ask(world: World, ctx: Context, wanted: Wanted, answered: Callable[..., None
     except RequestRunning:
         world.note(f"{wanted.name}: still running")
         raise
-    except DBAPIError as e:
+    except Trouble as e:
         world.note(f"{wanted.name}: 503 {e.orig}")
         raise
     else:
@@ -114,7 +113,7 @@ def act(world: World, what: Callable[[], object]) -> None:
         what()
     except Conflict as e:
         world.note(f"refused: {e}")
-    except (ClarionError, DBAPIError) as e:
+    except (ClarionError, Trouble) as e:
         world.note(f"failed: {type(e).__name__}")
 
 

@@ -5,8 +5,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy.exc import DBAPIError
-
 from app.config import SendingRules
 from app.errors import RequestRunning
 from app.failpoints import failpoints
@@ -27,7 +25,7 @@ from app.sms.restoring import end_restore_when_done, mark_restored
 from app.sms.sending import expire_leases
 from app.sms.timetable import Burst, plan_next, submit_next
 from app.sms.timetable import sweep as whole_sweep
-from tests.simulation.database import SimulatedDatabase
+from tests.simulation.database import SimulatedDatabase, Trouble
 from tests.simulation.oracle import Oracle
 from tests.simulation.people import Wanted, act, ask, decide, make_orders, may_ask_again
 from tests.simulation.sinch import SimulatedSinch
@@ -309,7 +307,7 @@ class Simulation:
         def carry_out() -> None:
             try:
                 work(ctx)
-            except DBAPIError as e:
+            except Trouble as e:
                 self.world.note(f"database: {e.orig}")
             except Exception as e:
                 self.world.fail(f"{name}: unforeseen {type(e).__name__}: {e}")
@@ -339,7 +337,7 @@ class Simulation:
             for name in names:
                 try:
                     PARTS[name](ctx)
-                except DBAPIError as e:
+                except Trouble as e:
                     self.world.note(f"{name}: {e.orig}")
 
         def over() -> None:
@@ -366,7 +364,7 @@ class Simulation:
         def work() -> None:
             try:
                 ask(world, self._accepting[process], wanted, self.oracle.judge_answer)
-            except (DBAPIError, RequestRunning):
+            except (Trouble, RequestRunning):
                 again()
             except Exception as e:
                 world.fail(f"{wanted.name}: unforeseen {type(e).__name__}: {e}")
@@ -454,7 +452,7 @@ class Simulation:
             try:
                 mark_restored(self._contexts[0], actor="operator")
                 done.append(True)
-            except DBAPIError as e:
+            except Trouble as e:
                 world.note(f"restored: {e.orig}")
 
         while not done and not world.failures:

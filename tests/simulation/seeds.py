@@ -5,7 +5,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 
 from loguru import logger
 
@@ -43,7 +43,7 @@ def find_failures(
     *,
     make_sinch: Callable[[World], SimulatedSinch] = SimulatedSinch,
     trouble: Mapping[str, float] = NONE,
-) -> Iterator[Simulation]:
+) -> Generator[Simulation, None, None]:
     """The runs that went wrong."""
     db = SimulatedDatabase()
     try:

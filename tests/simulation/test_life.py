@@ -313,7 +313,7 @@ def test_a_broadcast_lives_as_its_model_says() -> None:
         run_state_machine_as_test(
             Life,
             settings=settings(
-                max_examples=examples(15),
+                max_examples=examples(25),
                 stateful_step_count=25,
                 suppress_health_check=list(HealthCheck),
             ),

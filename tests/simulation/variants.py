@@ -80,11 +80,11 @@ def lost_worker_is_sent_again() -> Iterator[None]:
 
 
 @contextmanager
-def any_attempt_is_recorded() -> Iterator[None]:
-    """A verdict counts for whichever attempt is under way."""
+def late_verdicts_count() -> Iterator[None]:
+    """A verdict moves the batch whatever became of it meanwhile, and whichever attempt it is of."""
 
     def swap(claim: Any, *states: BatchState) -> Any:
-        return update(Batch).where(Batch.id == claim.batch_id, Batch.state.in_(states))
+        return update(Batch).where(Batch.id == claim.batch_id)
 
     with _replaced(sending, "_swap", swap):
         yield
