@@ -25,7 +25,12 @@ from tests.processes import ROOT, Service, clean_environ, running
 from tests.wire import unused_port
 
 CLOCK, WORK = "clarion-clock", "clarion-work"
-IN_CELERY = HASTE | {"BACKGROUND": "celery", "SENDER_THREADS": "2", "LOG_LEVEL": "info"}
+IN_CELERY = HASTE | {
+    "BACKGROUND": "celery",
+    "SENDER_THREADS": "2",
+    "LOG_LEVEL": "info",
+    "SWEEP_EVERY_S": "0.5",
+}
 
 # For what shall not become unknown because a machine is slow.
 UNHURRIED = {"LEASE_S": "60", "FIRST_BYTE_WITHIN_S": "10", "SINCH_READ_TIMEOUT_S": "20"}

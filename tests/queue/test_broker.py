@@ -48,9 +48,9 @@ def test_no_request_waits_for_a_broker_that_takes_no_connection(make_crew, datab
 
 
 def test_a_broker_that_forgets_and_dies_in_the_middle_costs_no_text(
-    make_crew, either_database, sinch, broker
+    make_crew, postgres, sinch, broker
 ):
-    crew = make_crew(either_database).start_web()
+    crew = make_crew(postgres.create_database()).start_web()
     crew.start_worker()
     crew.start_beat()
     slow_down(sinch, 0.1)

@@ -35,15 +35,15 @@ def test_a_rolling_restart_under_load_loses_no_time_and_no_text(make_crew, postg
     crew.start_beat()
     old = [crew.start_worker(), crew.start_worker()]
     slow_down(sinch, 0.1)
-    numbers = many_numbers(60_000)
-    accepted = crew.post(broadcast_to(*numbers[:30_000]))
+    numbers = many_numbers(40_000)
+    accepted = crew.post(broadcast_to(*numbers[:20_000]))
     wait_until(lambda: sinch.copies(), within_s=20, why="it has begun")
 
     codes = []
     for worker in old:
         crew.start_worker()
         codes.append(worker.stop())
-    more = crew.post(broadcast_to(*numbers[30_000:], message="And another"))
+    more = crew.post(broadcast_to(*numbers[20_000:], message="And another"))
 
     crew.wait_until_complete(accepted, more)
     assert codes == [0, 0]
