@@ -12,7 +12,7 @@ from typing import Any, NoReturn, TypeVar
 
 import flask_smorest
 from flask import Flask, Request, g
-from marshmallow import Schema, ValidationError
+from marshmallow import RAISE, Schema, ValidationError
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from werkzeug.routing import Map, UnicodeConverter
@@ -58,6 +58,8 @@ class JsonParser(FlaskParser):
     """Reads bodies with the strict parser and answers what is wrong with them as our 400."""
 
     DEFAULT_VALIDATION_STATUS = HTTPStatus.BAD_REQUEST
+    # A question with a slip in it would be answered as if nothing had been asked.
+    DEFAULT_UNKNOWN_BY_LOCATION = FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION | {"query": RAISE}
 
     def load_json(self, req: Request, schema: Schema) -> Any:
         """The body as an object.  Raises UnsupportedBody or BadInput."""

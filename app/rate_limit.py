@@ -30,8 +30,9 @@ def rate_limited(view: Callable[P, R]) -> Callable[P, R]:
 def make_limiter(app: Flask, *, limit: str, read_limit: str, redis_url: str | None) -> Limiter:
     """Enforce the limits on the routes marked @rate_limited.
 
-    One count for all that only look, with `read_limit`, and one for all others.  The state is told in RateLimit headers.  Callers are identified by `g.client`, so the hook
-    that sets it must be registered before.
+    One count for all that only look, with `read_limit`, and one for all others.  The state is told
+    in RateLimit headers.  Callers are identified by `g.client`, so the hook that sets it must be
+    registered before.
     """
 
     def choose_limit() -> str:

@@ -39,6 +39,12 @@ class Database:
         self.is_sqlite = self.engine.dialect.name == "sqlite"
         # Set once it has been seen to be migrated and ours.
         self.verified = False
+        # PostgreSQL's default would let two statements of one look see different states.
+        self._reading = (
+            self.engine
+            if self.is_sqlite
+            else self.engine.execution_options(isolation_level="REPEATABLE READ")
+        )
         self._writing = self.engine.execution_options(writes=True)
         # SQLite has one writer: threads of one process queue here instead of polling the file.
         self._turn = threading.Lock() if self.is_sqlite else contextlib.nullcontext()
@@ -52,7 +58,7 @@ class Database:
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
         """A connection that sees one state of the database and changes nothing."""
-        with self.engine.connect() as connection:
+        with self._reading.connect() as connection:
             yield connection
 
     def close(self) -> None:

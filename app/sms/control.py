@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from loguru import logger
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, func, insert, select, update
 
 from app.errors import Conflict, NotFound
 from app.sinch.errors import SinchError
@@ -78,7 +78,8 @@ def carry_out_wishes(ctx: Context, *, most: int = 100, within_s: float = _PASS_S
         select(Batch.id, Batch.sinch_id, Broadcast.expires_at)
         .join(Broadcast, Broadcast.id == Batch.broadcast_id)
         .where(Batch.wish == Wish.WANTED, Batch.sinch_id.is_not(None))
-        .order_by(Batch.id)
+        # Those that Sinch does not answer for must not always come first.
+        .order_by(func.random())
         .limit(most)
     )
     with ctx.db.read() as tx:
@@ -94,6 +95,29 @@ def carry_out_wishes(ctx: Context, *, most: int = 100, within_s: float = _PASS_S
             granted = update(Batch).where(Batch.id == batch.id, Batch.wish == Wish.WANTED)
             tx.execute(granted.values(wish=wish))
     return len(wanted)
+
+
+def cancel_left_surplus(ctx: Context, *, most: int = 20) -> int:
+    """Cancel what Sinch has twice and could not be stopped when it was found; how many batches."""
+    query = (
+        select(Batch.id, Batch.surplus, Broadcast.expires_at)
+        .join(Broadcast, Broadcast.id == Batch.broadcast_id)
+        .where(Batch.state == BatchState.DUPLICATE, Batch.surplus.is_not(None))
+        .order_by(func.random())
+        .limit(most)
+    )
+    with ctx.db.read() as tx:
+        doubled = tx.execute(query).all()
+    deadline = ctx.clock.monotonic() + _PASS_S
+    for batch in doubled:
+        if ctx.clock.monotonic() >= deadline:
+            break
+        wishes = {each: _cancel_at_sinch(ctx, each, within_s=_CANCEL_S) for each in batch.surplus}
+        unclear = [each for each, wish in wishes.items() if wish is Wish.UNCLEAR]
+        left = unclear if ctx.now() < batch.expires_at else []
+        with ctx.db.write() as tx:
+            tx.execute(update(Batch).where(Batch.id == batch.id).values(surplus=left or None))
+    return len(doubled)
 
 
 def _cancel_at_sinch(ctx: Context, sinch_id: str, *, within_s: float) -> Wish:

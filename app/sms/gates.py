@@ -26,7 +26,7 @@ NAMES = (BUSY, CIRCUIT, PACE, RESTORE)
 MAX_BUSY_S = 900.0
 _MIN_BACKOFF_S = 1.0
 # A time further ahead than anything of ours is a clock that was set back.
-_SLACK_S = 60.0
+CLOCK_SLACK_S = 60.0
 
 _GATES = table_of(Gate)
 _ALL = select(_GATES)
@@ -51,7 +51,7 @@ class Gates:
     def find_obstacle(self, now: datetime) -> datetime | None:
         """Until when nothing may be claimed; None when something may."""
         if self.restoring or (self.circuit and not self.may_try):
-            return now + timedelta(seconds=_SLACK_S)
+            return now + timedelta(seconds=CLOCK_SLACK_S)
         if self.busy_until and now < self.busy_until:
             return self.busy_until
         return None
@@ -101,7 +101,7 @@ def _hold(tx: Connection, name: str) -> Row[Any]:
 
 def _believe(until_at: datetime | None, now: datetime) -> datetime | None:
     """A time that a gate may be closed until; one further ahead is a clock that was set back."""
-    latest = now + timedelta(seconds=MAX_BUSY_S + _SLACK_S)
+    latest = now + timedelta(seconds=MAX_BUSY_S + CLOCK_SLACK_S)
     return until_at if until_at and until_at <= latest else None
 
 
@@ -109,7 +109,7 @@ def _is_of_this_clock(facts: dict[str, Any] | None, now: datetime) -> bool:
     """Whether the pace was last booked before now; else the clock was set back."""
     if facts is None:
         return False
-    return datetime.fromisoformat(facts["booked_at"]) <= now + timedelta(seconds=_SLACK_S)
+    return datetime.fromisoformat(facts["booked_at"]) <= now + timedelta(seconds=CLOCK_SLACK_S)
 
 
 def take_pace(

@@ -25,7 +25,7 @@ _LEASE_SLACK = timedelta(seconds=60)
 # Beyond what `unreadable_after_s` allows.
 _UNKNOWN_SLACK = timedelta(minutes=5)
 _SHOWN = 5
-_JUST = timedelta(hours=1)
+_JUST = timedelta(minutes=5)
 
 
 def find_violations(ctx: Context, *, thorough: bool = True) -> list[str]:

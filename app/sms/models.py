@@ -123,6 +123,8 @@ class Batch(Base):
     absent_before_at: Mapped[datetime | None]
     absent_at: Mapped[datetime | None]
     attention: Mapped[Attention | None] = mapped_column(EnumText(Attention))
+    # Sinch's ids of the same batch again, which are still to be cancelled.
+    surplus: Mapped[list[str] | None]
     # Whether an accepted batch shall be cancelled at Sinch, and what came of it.
     wish: Mapped[Wish | None] = mapped_column(EnumText(Wish))
 

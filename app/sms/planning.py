@@ -93,6 +93,16 @@ def choose_priority(category: Category, recipients: int) -> int:
     return 7 if recipients <= MAX_INLINE_RECIPIENTS else 5
 
 
+def halve(start: int, size: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """The two halves of a slice, each as its start and size.
+
+    >>> halve(10, 5)
+    ((10, 2), (12, 3))
+    """
+    half = size // 2
+    return (start, half), (start + half, size - half)
+
+
 def make_reference(broadcast: str, chunk: int, start: int, level: int) -> str:
     """A batch's client_reference: opaque, without personal data, the same whenever it is made.
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from loguru import logger
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import ColumnElement, Connection, Row, or_, select, update
 
 from app.failpoints import failpoints
 from app.sinch.errors import SinchError
@@ -28,7 +28,9 @@ from app.sms.evidence import (
     is_proven_absent,
     weigh_list,
 )
+from app.sms.gates import CLOCK_SLACK_S
 from app.sms.models import Attempt, Batch, Broadcast
+from app.sms.planning import halve, make_reference
 from app.sms.settling import has_open_batches, settle_in
 from app.sms.states import (
     FINAL,
@@ -64,7 +66,7 @@ def ask_due_batches(ctx: Context, *, most: int = 50) -> int:
     with ctx.db.read() as tx:
         due = (
             select(Batch.id)
-            .where(Batch.next_ask_at.is_not(None), Batch.next_ask_at <= ctx.now())
+            .where(Batch.next_ask_at.is_not(None), _is_due(ctx))
             .order_by(Batch.next_ask_at)
             .limit(most)
         )
@@ -75,6 +77,12 @@ def ask_due_batches(ctx: Context, *, most: int = 50) -> int:
         if ctx.clock.monotonic() >= deadline:
             break
     return len(ids)
+
+
+def _is_due(ctx: Context) -> ColumnElement[bool]:
+    """Its time has come, or lies further ahead than any of ours: then the clock was set back."""
+    latest = ctx.later(ctx.rules.ask_later_every_s + CLOCK_SLACK_S)
+    return or_(Batch.next_ask_at <= ctx.now(), Batch.next_ask_at > latest)
 
 
 def call_for_overdue(ctx: Context, *, most: int = 1_000) -> int:
@@ -102,11 +110,15 @@ def ask_batch(ctx: Context, batch_id: int, *, within_s: float = _QUESTION_S) -> 
     deadline = ctx.clock.monotonic() + within_s
     evidence = _ask(ctx, case, within_s)
     failpoints.reach("C7")
-    sighted = _needs_control(ctx, case, evidence) and _control_is_found(ctx, batch_id, within_s)
+    sighted = False
+    if _needs_control(ctx, case, evidence):
+        evidence = _ask_for_halves(ctx, case, within_s)
+        sighted = evidence is not None and _control_is_found(ctx, batch_id, within_s)
     with ctx.db.write() as tx:
         state = _apply(tx, ctx, case, evidence, control_found=sighted)
     if evidence and evidence.surplus and state is _S.DUPLICATE:
-        _cancel_surplus(ctx, evidence.surplus, left_s=deadline - ctx.clock.monotonic())
+        left_s = deadline - ctx.clock.monotonic()
+        _cancel_surplus(ctx, batch_id, evidence.surplus, left_s=left_s)
     return state
 
 
@@ -129,6 +141,22 @@ def _ask(ctx: Context, case: _Case, within_s: float) -> Evidence | None:
     """What a clean list proves; None when it was not clean, which says nothing."""
     found = _list(ctx, case.batch.client_reference, case.since, within_s)
     return None if found is None else weigh_list(found, case.recipients)
+
+
+def _ask_for_halves(ctx: Context, case: _Case, within_s: float) -> Evidence | None:
+    """Whether its halves are at Sinch, of which a database from a backup may know nothing."""
+    batch = case.batch
+    with ctx.db.read() as tx:
+        query = select(Broadcast.public_id).where(Broadcast.id == batch.broadcast_id)
+        public_id = tx.execute(query).scalar_one()
+    for start, _ in halve(batch.start, batch.size):
+        reference = make_reference(public_id, batch.chunk, start, batch.level + 1)
+        found = _list(ctx, reference, case.since, within_s)
+        if found is None:
+            return None
+        if found:
+            return Evidence(Finding.MISMATCH, found[0].id)
+    return Evidence(Finding.ABSENT)
 
 
 def _list(
@@ -225,6 +253,7 @@ def _judge(
     if evidence and finding in (Finding.TAKEN, Finding.SEVERAL):
         several = finding is Finding.SEVERAL
         values["state"] = _S.DUPLICATE if several else _S.ACCEPTED
+        values["surplus"] = list(evidence.surplus) or None
         return values | {"sinch_id": evidence.sinch_id, "next_ask_at": None, "attention": None}
     if finding is Finding.MISMATCH:
         return values | {"state": _S.NEEDS_ATTENTION, "attention": Attention.MISMATCH}
@@ -270,12 +299,17 @@ def _tell(row: Row[Any], values: dict[str, Any]) -> None:
         bound.bind(reason=values["attention"].value).error("a batch needs attention")
 
 
-def _cancel_surplus(ctx: Context, surplus: Sequence[str], *, left_s: float) -> None:
+def _cancel_surplus(ctx: Context, batch_id: int, surplus: Sequence[str], *, left_s: float) -> None:
     """Cancel what can still be cancelled; what is already on its way cannot.
 
-    A client may be waiting: the question's time is shared, and no answer changes anything.
+    A client may be waiting: the question's time is shared.  What Sinch does not answer, a sweep
+    asks for again.
     """
     each_s = max(left_s, _MIN_CANCEL_S) / len(surplus)
+    left = list(surplus)
     for sinch_id in surplus:
         with suppress(SinchError):
             ctx.sinch.cancel_batch(sinch_id, within_s=each_s)
+            left.remove(sinch_id)
+    with ctx.db.write() as tx:
+        tx.execute(update(Batch).where(Batch.id == batch_id).values(surplus=left or None))

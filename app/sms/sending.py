@@ -15,7 +15,7 @@ from datetime import timedelta
 from typing import Any
 
 from loguru import logger
-from sqlalchemy import Connection, Row, Update, bindparam, select, update
+from sqlalchemy import Connection, Row, Update, bindparam, or_, select, update
 from sqlalchemy.exc import DBAPIError
 
 from app.db.base import table_of
@@ -33,6 +33,7 @@ from app.sms.claiming import HOLD_STATUS, Claim
 from app.sms.context import Context
 from app.sms.gates import (
     CIRCUIT,
+    CLOCK_SLACK_S,
     close_busy,
     close_circuit,
     half_open_circuit,
@@ -311,7 +312,7 @@ def _record_rejected(
 ) -> None:
     _keep_refusal(tx, claim, verdict)
     batch = tx.execute(select(Batch.__table__).where(Batch.id == claim.batch_id)).one()
-    halves = can_be_split(batch, verdict.refusal)
+    halves = can_be_split(tx, batch, verdict.refusal)
     # An operator's repetition is refused; what was sent before may have been taken.
     end = _S.CLOSED_UNSENT if was_resent(tx, claim.reference) else _S.REJECTED
     ending = {"state": _S.SPLIT if halves else end, "lease_until": None}
@@ -394,7 +395,10 @@ def withdraw(tx: Connection, broadcast_id: int) -> int:
 def expire_leases(ctx: Context) -> int:
     """Batches whose worker did not come back become UNKNOWN; how many."""
     now = ctx.now()
-    overdue = [Batch.state == _S.SENDING, Batch.lease_until <= now]
+    # One that lies further ahead than a lease lasts is of a clock that was set back.
+    latest = now + ctx.rules.lease + timedelta(seconds=CLOCK_SLACK_S)
+    is_over = or_(Batch.lease_until <= now, Batch.lease_until > latest)
+    overdue = [Batch.state == _S.SENDING, is_over]
     with ctx.db.read() as tx:
         if tx.execute(select(Batch.id).where(*overdue).limit(1)).first() is None:
             return 0

@@ -13,6 +13,7 @@ from app.sms.circuit import probe_circuit
 from app.sms.claiming import Idle, claim_burst
 from app.sms.context import Context
 from app.sms.control import (
+    cancel_left_surplus,
     carry_out_wishes,
     expire_overdue_broadcasts,
     settle_stragglers,
@@ -35,6 +36,7 @@ _SWEEP: tuple[Callable[[Context], object], ...] = (
     call_for_overdue,
     end_restore_when_done,
     carry_out_wishes,
+    cancel_left_surplus,
     settle_stragglers,
     note_sweep,
 )
@@ -80,7 +82,7 @@ class Burst:
     time, so that pause and priority act at once and a crash leaves little in doubt.
     """
 
-    MAX_SIZE = 16
+    MAX_SIZE = 8
     _SECONDS = 0.1
 
     def __init__(self) -> None:

@@ -182,6 +182,7 @@ def test_broadcasts_can_be_asked_for_by_status_client_and_reference(either_servi
         ({"client": "c" * 65}, "client"),
         ({"client": "a\0b"}, "client"),
         ({"reference": "\0"}, "reference"),
+        ({"staus": "complete"}, "staus"),
     ],
 )
 def test_a_wrong_question_about_broadcasts_names_the_field(caller, query, field):

@@ -282,6 +282,31 @@ def test_a_batch_that_sinch_has_twice_stops_its_broadcast_and_the_surplus_is_can
     assert machine.broadcast(broadcast).status is BroadcastStatus.COMPLETE_WITH_ATTENTION
 
 
+def test_a_surplus_that_could_not_be_cancelled_is_tried_again(machine, sandbox):
+    sandbox.set(dispatch_after_s=60, deliver_after_s=120)
+    batch_id, _ = _lose(machine, sandbox, taken=True)
+    _take(machine, batch_id)
+    sandbox.order_fault(on="DELETE /batches/{id}", when="before", do="cut")
+
+    _wait_for(machine, batch_id)
+    kept = machine.batch(batch_id).surplus
+    sweep(machine.ctx)
+
+    first, surplus = sandbox.batches()
+    assert kept == [surplus["id"]]
+    assert (first["canceled"], surplus["canceled"]) == (False, True)
+    assert machine.batch(batch_id).surplus is None
+
+
+def test_a_question_put_off_by_a_clock_set_back_is_asked_all_the_same(machine, sandbox):
+    batch_id, _ = _lose(machine, sandbox, taken=True)
+    machine.clock.set_back(12 * 3600)
+
+    ask_due_batches(machine.ctx)
+
+    assert machine.batch(batch_id).state is _S.ACCEPTED
+
+
 def test_a_duplicate_of_a_cancelled_broadcast_is_to_be_stopped_altogether(machine, sandbox):
     batch_id, broadcast = _lose(machine, sandbox, taken=True)
     _take(machine, batch_id)

@@ -251,3 +251,23 @@ def test_a_second_time_is_like_the_first(machine, sandbox):
 
     assert _restore(machine) == _restore(machine) == 1
     _sweep_until_done(machine)
+
+
+def test_what_was_halved_and_sent_after_the_backup_is_seen_and_not_taken_for_absent(
+    machine, sandbox, backup
+):
+    machine.store([ANN, BOB], size=2)
+    backup.save(machine)
+    bad_number = {"status": 400, "code": "syntax_invalid_parameter_format"}
+    sandbox.order_fault(on="POST /batches", when="before", do="answer", **bad_number)
+    machine.submit_all()
+    backup.bring_back(machine)
+
+    _restore(machine)
+    for _ in range(90):
+        sweep(machine.ctx)
+        machine.clock.advance(15)
+
+    batch = machine.batch()
+    assert (batch.state, batch.attention) == (_S.NEEDS_ATTENTION, Attention.MISMATCH)
+    assert sandbox.recipients() == [ANN, BOB]

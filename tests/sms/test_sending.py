@@ -330,6 +330,15 @@ def test_a_clock_set_back_gives_no_more_time_for_the_first_byte(machine, sandbox
     assert sandbox.posts() == 0
 
 
+def test_a_lease_of_a_clock_that_was_set_back_since_is_over(machine, sandbox):
+    machine.store([ANN])
+    machine.claim()
+    machine.clock.set_back(600)
+
+    assert expire_leases(machine.ctx) == 1
+    assert machine.batch().state is _S.UNKNOWN
+
+
 def test_a_lease_that_is_over_leaves_the_batch_unknown(either_machine, sandbox):
     machine = either_machine
     broadcast = machine.store([ANN])

@@ -137,6 +137,16 @@ def test_when_all_are_bad_everybody_is_rejected_by_name(picky_machine):
     assert sinch.posts == 15
 
 
+def test_when_every_piece_is_refused_the_halving_ends_early(picky_machine):
+    numbers = many_numbers(1000)
+    sinch = Picky(*numbers)
+
+    machine, broadcast = picky_machine(sinch, numbers)
+
+    assert machine.counts(broadcast) == {"rejected": 1000}
+    assert sinch.posts == 127  # not 1,999
+
+
 def test_too_large_a_payload_is_halved_too(make_machine, database_url):
     sinch = Picky(*many_numbers(1), status="413 Payload Too Large", body=b"<html>")
     with sinch.server.running():

@@ -108,6 +108,7 @@ def upgrade() -> None:
         sa.Column("absent_before_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("absent_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("attention", sa.String(length=24), nullable=True),
+        sa.Column("surplus", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("wish", sa.String(length=24), nullable=True),
         sa.ForeignKeyConstraint(
             ["broadcast_id"], ["broadcasts.id"], name=op.f("fk_batches_broadcast_id")
