@@ -110,7 +110,7 @@ def _work_once(ctx: Context) -> bool:
     """Plan or submit once, or wait a little for what may go soon; False when there is nothing."""
     if plan_next(ctx):
         return True
-    found = submit_next(ctx, _burst)
+    found = submit_next(ctx, _burst, stop=_is_stopping[0])
     if not isinstance(found, datetime):
         return found
     wait_s = (found - ctx.now()).total_seconds()

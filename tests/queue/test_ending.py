@@ -30,6 +30,26 @@ def test_on_sigterm_the_posts_in_hand_are_finished_and_no_other_is_begun(
     assert (counts["accepted"], counts["pending"], counts["uncertain"]) == (2000, 8000, 0)
 
 
+def test_a_burst_claimed_while_sinch_was_quick_is_not_sent_to_its_end(
+    make_crew, database_url, sinch
+):
+    crew = make_crew(database_url, **UNHURRIED | {"SENDER_THREADS": "1"}).start_web()
+    worker = crew.start_worker()
+    crew.wait_until_complete(crew.post(broadcast_to(*many_numbers(40_000))))
+    quick = sinch.control.posts()
+    slow_down(sinch, 2)
+    accepted = crew.post(broadcast_to(*many_numbers(20_000), message="And slowly"))
+    wait_until(lambda: sinch.control.posts() > quick, within_s=20, why="a post is in hand")
+
+    code = worker.stop()
+
+    assert code == 0
+    assert sinch.control.posts() <= quick + 2
+    counts = crew.show(accepted)["counts"]
+    assert counts["uncertain"] == 0
+    assert counts["accepted"] + counts["pending"] == 20_000
+
+
 def test_a_rolling_restart_under_load_loses_no_time_and_no_text(make_crew, postgres, sinch):
     crew = make_crew(postgres.create_database(), **UNHURRIED).start_web()
     crew.start_beat()
