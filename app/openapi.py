@@ -4,7 +4,6 @@ The document is served at /openapi.json; the page that shows it is `app.web`'s.
 """
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from hashlib import sha256
 from http import HTTPStatus
 from itertools import islice
@@ -116,9 +115,7 @@ def _as_sentence(text: str) -> str:
 def _read_body(req: Request) -> bytes:
     """The body.  Raises RequestEntityTooLarge, by its length or once that many bytes came."""
     try:
-        # In one piece where its length is known: in small ones a large body is copied many times.
-        length = req.content_length
-        raw = b"".join(iter(partial(req.stream.read, length), b"")) if length else req.get_data()
+        raw = req.get_data(cache=False)
     except HTTPException:
         raise
     except Exception as e:  # the WSGI server's own, for chunks that are none

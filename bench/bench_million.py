@@ -48,7 +48,7 @@ def main() -> None:
             for name, seconds in measure_limit(sinch).items():
                 taken.setdefault(name, []).append(seconds)
             with running_clarion(sinch) as (port, pid):
-                few = send_and_wait(port, FEW, text=f"{TEXT} {number}")
+                few = send_and_wait(port, FEW, text=f"{TEXT} few {number}")
                 many = send_and_wait(port, MILLION, text=f"{TEXT} {number}")
                 memory.append(read_peak_mb(pid))
             taken.setdefault("accepted", []).append(many[0])

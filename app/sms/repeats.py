@@ -67,12 +67,12 @@ def _compare(
     if not fresh:
         return cleared
     asked = set(suspect.recipients)
-    left, compared = set(asked), 0
+    repeated, compared = set[str](), 0
     for candidate in candidates:
-        left.difference_update(*_read_audience(tx, candidate))
-        repeated = len(asked) - len(left)
-        if repeated >= ctx.rules.repeat_share * len(asked):
-            raise _refuse(candidate, repeated, len(asked))
+        for numbers in _read_audience(tx, candidate):
+            repeated.update(asked.intersection(numbers))
+        if len(repeated) >= ctx.rules.repeat_share * len(asked):
+            raise _refuse(candidate, len(repeated), len(asked))
         compared += candidate.recipients
         if compared > _MAX_COMPARED:
             break
