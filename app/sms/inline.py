@@ -5,14 +5,14 @@ What is not done by then goes on in the background; nothing here is needed for i
 
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import and_, or_, select
 
 from app.sms.claiming import Claim, Idle, claim_batch
 from app.sms.context import Context
-from app.sms.models import Batch
+from app.sms.models import Batch, Broadcast
 from app.sms.recovery import ask_batch
 from app.sms.sending import submit_batch
-from app.sms.states import BatchState, Outcome
+from app.sms.states import ACTIVE, BatchState, Outcome
 
 # With less time left than this a POST is not begun: its answer could not be waited for.
 MIN_POST_S = 1.0
@@ -83,10 +83,16 @@ def _wait(ctx: Context, broadcast_id: int, until: datetime | None, left_s: float
 
 
 def is_under_way(ctx: Context, broadcast_id: int) -> bool:
-    """Whether a batch of it is still to be sent, or being sent by somebody else."""
-    query = select(Batch.id).where(
-        Batch.broadcast_id == broadcast_id,
-        Batch.state.in_((BatchState.PENDING, BatchState.SENDING)),
+    """Whether a batch of it may still be sent as things stand, or is being sent by somebody else.
+
+    What is paused is not waited for: that may take days.
+    """
+    may_go = and_(Batch.state == BatchState.PENDING, Broadcast.status.in_(ACTIVE))
+    query = (
+        select(Batch.id)
+        .join(Broadcast, Broadcast.id == Batch.broadcast_id)
+        .where(Batch.broadcast_id == broadcast_id)
+        .where(or_(Batch.state == BatchState.SENDING, may_go))
     )
     with ctx.db.read() as tx:
         return tx.execute(query.limit(1)).first() is not None
