@@ -29,8 +29,12 @@ types: $(VENV)/dev
 imports: $(VENV)/dev
 	$(VENV)/bin/lint-imports --no-cache
 
+# These fill the machine with processes of their own; the others run two at a time.
+CROWDED := tests/kills tests/queue tests/simulation
+
 pytest: $(VENV)/dev browser
-	$(PY) -m pytest
+	$(PY) -m pytest -n 2 --dist loadfile $(foreach folder,$(CROWDED),--ignore=$(folder))
+	$(PY) -m pytest $(CROWDED)
 
 # A Chromium for the browser tests: installed from the distribution when we are root, else those
 # tests say that they are skipped.

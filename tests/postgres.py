@@ -24,6 +24,8 @@ _OPTIONS = {
     "max_connections": "300",
     "shared_buffers": "64MB",
     "log_min_messages": "warning",
+    # After a crash one sync for all: file by file, hundreds of databases take half a minute.
+    "recovery_init_sync_method": "syncfs",
 }
 
 

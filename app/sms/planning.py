@@ -110,7 +110,7 @@ def make_reference(broadcast: str, chunk: int, start: int, level: int) -> str:
     knows them by these references.
 
     >>> make_reference("06eadcew01ykq3f2yhftk7dbp0", 0, 0, 0)
-    'cl-PLACE'
+    'cl-9123ff358e303f205c144d3e'
     """
     place = f"{broadcast}/{chunk}/{start}/{level}".encode()
     return f"cl-{sha256(place).hexdigest()[:24]}"

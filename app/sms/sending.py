@@ -211,13 +211,23 @@ def record_verdicts(ctx: Context, judged: Sequence[Judged]) -> None:
             _end_attempt(tx, ctx, claim, verdict)
         if status is BroadcastStatus.CANCELLED:
             withdraw(tx, broadcast_id)
-        ended = not has_open_batches(tx, broadcast_id)
-        if ended and ctx.db.is_sqlite:
+        if ctx.db.is_sqlite and not has_open_batches(tx, broadcast_id):
             settle_in(tx, ctx, broadcast_id)
         failpoints.reach("C9")
-    if ended and not ctx.db.is_sqlite:
-        # In a transaction of its own: two that both hold the broadcast could not both change it.
-        settle_broadcast(ctx, broadcast_id)
+    if not ctx.db.is_sqlite:
+        _settle_if_last(ctx, broadcast_id)
+
+
+def _settle_if_last(ctx: Context, broadcast_id: int) -> None:
+    """Settle a broadcast when nothing of it is open any more, all that is committed considered.
+
+    Looked at behind the commit: of two that end at once neither sees the other's end before.  And
+    in a transaction of its own: two that both hold the broadcast could not both change it.
+    """
+    with ctx.db.read() as tx:
+        if has_open_batches(tx, broadcast_id):
+            return
+    settle_broadcast(ctx, broadcast_id)
 
 
 def _end_attempt(tx: Connection, ctx: Context, claim: Claim, verdict: Verdict) -> None:

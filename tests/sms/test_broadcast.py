@@ -266,7 +266,7 @@ def test_with_a_callback_url_at_sinch_the_report_mode_is_taken(send, sandbox, at
         ("send_at", "0001-01-01T00:00:00+14:00"),
         ("send_at", "9999-12-31T23:59:59-14:00"),
         ("expire_at", "2020-01-01T00:00:00Z"),
-        ("expire_at", _in(days=4)),
+        pytest.param("expire_at", _in(days=4), id="expire_at-too late"),
         ("delivery_report", "sometimes"),
         ("reference", "x" * 65),
         ("reference", ""),

@@ -3,6 +3,7 @@
 import json
 import socket
 import time
+from functools import partial
 from hashlib import sha256
 
 import pytest
@@ -612,3 +613,24 @@ def test_the_broadcasts_of_others_are_not_touched(machine, sandbox):
     assert machine.states(first) == [_S.PENDING]
     assert machine.states(second) == [_S.ACCEPTED]
     assert isinstance(claim_batch(machine.ctx, of=first), Claim)
+
+
+def test_of_two_batches_that_end_at_once_one_settles_their_broadcast(
+    make_machine, postgres, sandbox
+):
+    machine = make_machine(postgres.create_database())
+
+    for number in range(20):
+        broadcast = machine.store(many_numbers(2, start=2 * number), size=1)
+        claims = [machine.claim(of=broadcast) for _ in range(2)]
+        verdicts = [
+            Verdict(outcome=Outcome.ACCEPTED, sinch_id=f"id-{each.batch_id}") for each in claims
+        ]
+        Together(
+            *(
+                partial(record_verdict, machine.ctx, claim, verdict)
+                for claim, verdict in zip(claims, verdicts, strict=True)
+            )
+        ).join()
+
+        assert machine.broadcast(broadcast).status is BroadcastStatus.COMPLETE
