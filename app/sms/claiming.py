@@ -79,6 +79,16 @@ _CHUNK = select(_CHUNKS.c.recipients, _CHUNKS.c.parameters).where(
     _CHUNKS.c.broadcast_id == bindparam("of"), _CHUNKS.c.number == bindparam("this")
 )
 
+_NEXT_START = (
+    select(_BATCHES.c.not_before)
+    .join(_BROADCASTS, _BROADCASTS.c.id == _BATCHES.c.broadcast_id)
+    .where(_BROADCASTS.c.finished_at.is_(None), _BROADCASTS.c.status.in_(ACTIVE))
+    .where(_IS_PENDING, _BATCHES.c.not_before.is_not(None))
+    .order_by(_BATCHES.c.not_before)
+    .limit(1)
+)
+_NEXT_START_OF = _NEXT_START.where(_BROADCASTS.c.id == bindparam("of"))
+
 # A batch that Sinch would have to give up at once is not worth handing over.
 _MIN_LIFE = timedelta(seconds=1)
 
@@ -167,17 +177,9 @@ def _find_broadcast(tx: Connection, now: datetime, of: int | None) -> Row[Any] |
 
 def _find_next_start(tx: Connection, of: int | None) -> datetime | None:
     """When the first batch that waits for its time may go."""
-    query = (
-        select(Batch.not_before)
-        .join(Broadcast, Broadcast.id == Batch.broadcast_id)
-        .where(Broadcast.finished_at.is_(None), Broadcast.status.in_(ACTIVE))
-        .where(Batch.state == BatchState.PENDING, Batch.not_before.is_not(None))
-        .order_by(Batch.not_before)
-        .limit(1)
-    )
-    if of is not None:
-        query = query.where(Broadcast.id == of)
-    return tx.execute(query).scalar()
+    if of is None:
+        return tx.execute(_NEXT_START).scalar()
+    return tx.execute(_NEXT_START_OF, {"of": of}).scalar()
 
 
 def _claim_of(

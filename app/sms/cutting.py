@@ -7,13 +7,14 @@ through Python one by one nor keep other writers waiting.
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, select, text, update
+from sqlalchemy import Connection, Row, bindparam, delete, insert, select, text, update
 
+from app.db.base import table_of
 from app.sms.context import Context
 from app.sms.gates import read_gates
 from app.sms.models import Batch, Broadcast, Chunk
 from app.sms.planning import CHUNKS_AT_ONCE, cut_chunks, make_reference
-from app.sms.settling import settle_in
+from app.sms.settling import hold_broadcast, settle_in
 from app.sms.states import FINAL, BatchState
 
 _COPY = {
@@ -33,6 +34,20 @@ _COPY = {
         "WHERE b.broadcast_id = :broadcast AND b.chunk >= :first AND b.chunk < :end"
     ),
 }
+_BROADCASTS, _CHUNKS = table_of(Broadcast), table_of(Chunk)
+# Made once: to make a statement costs several times what it takes to run one.
+_SIZES = (
+    select(_CHUNKS.c.number, _CHUNKS.c.size)
+    .where(_CHUNKS.c.broadcast_id == bindparam("broadcast"))
+    .where(_CHUNKS.c.number >= bindparam("first"), _CHUNKS.c.number < bindparam("end"))
+    .order_by(_CHUNKS.c.number)
+)
+_ADD_BATCHES = insert(table_of(Batch))
+_NOTE_PLANNED = (
+    update(_BROADCASTS)
+    .where(_BROADCASTS.c.id == bindparam("this"))
+    .values(planned=bindparam("so_many"))
+)
 
 
 def plan_broadcast(ctx: Context, broadcast_id: int) -> bool:
@@ -46,21 +61,17 @@ def plan_broadcast(ctx: Context, broadcast_id: int) -> bool:
 
 def plan_chunks(tx: Connection, ctx: Context, broadcast_id: int, *, most: int = 1_000) -> bool:
     """The same within a transaction, for at most so many chunks."""
-    held = select(Broadcast.__table__).where(Broadcast.id == broadcast_id).with_for_update()
-    broadcast = tx.execute(held).one()
+    broadcast = hold_broadcast(tx, broadcast_id)
     if broadcast.status in FINAL or broadcast.planned >= broadcast.chunks:
         return False
     if broadcast.planned == 0 and broadcast.chunks > CHUNKS_AT_ONCE:
         _sort_audience(tx, broadcast)
     first, end = broadcast.planned, min(broadcast.planned + most, broadcast.chunks)
-    sizes = select(Chunk.number, Chunk.size).where(
-        Chunk.broadcast_id == broadcast_id, Chunk.number >= first, Chunk.number < end
-    )
-    chunks = tx.execute(sizes.order_by(Chunk.number)).all()
-    tx.execute(insert(Batch), list(_make_batches(tx, ctx, broadcast, chunks)))
     places = {"broadcast": broadcast_id, "first": first, "end": end}
+    chunks = tx.execute(_SIZES, places).all()
+    tx.execute(_ADD_BATCHES, list(_make_batches(tx, ctx, broadcast, chunks)))
     tx.execute(_COPY[tx.dialect.name], places)
-    tx.execute(update(Broadcast).where(Broadcast.id == broadcast_id).values(planned=end))
+    tx.execute(_NOTE_PLANNED, {"this": broadcast_id, "so_many": end})
     return bool(end < broadcast.chunks)
 
 

@@ -5,8 +5,9 @@ What is not done by then goes on in the background; nothing here is needed for i
 
 from datetime import datetime
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import and_, bindparam, or_, select
 
+from app.db.base import table_of
 from app.sms.claiming import Claim, Idle, claim_batch
 from app.sms.context import Context
 from app.sms.models import Batch, Broadcast
@@ -24,6 +25,21 @@ _MAX_WAIT_S = 5.0
 # How long to let another worker have its turn before looking again.
 _POLL_S = 0.1
 
+_BROADCASTS, _BATCHES = table_of(Broadcast), table_of(Batch)
+# Made once: to make a statement costs several times what it takes to run one.
+_UNDER_WAY = (
+    select(_BATCHES.c.id)
+    .join(_BROADCASTS, _BROADCASTS.c.id == _BATCHES.c.broadcast_id)
+    .where(_BATCHES.c.broadcast_id == bindparam("of"))
+    .where(
+        or_(
+            _BATCHES.c.state == BatchState.SENDING,
+            and_(_BATCHES.c.state == BatchState.PENDING, _BROADCASTS.c.status.in_(ACTIVE)),
+        )
+    )
+    .limit(1)
+)
+
 
 def submit_inline(ctx: Context, broadcast_id: int, first: Claim | Idle) -> None:
     """Submit the batches of a broadcast within the budget; the first is claimed already."""
@@ -33,6 +49,8 @@ def submit_inline(ctx: Context, broadcast_id: int, first: Claim | Idle) -> None:
         left_s = deadline - ctx.clock.monotonic()
         if isinstance(found, Claim):
             _submit(ctx, found, left_s)
+            if not is_under_way(ctx, broadcast_id):
+                return
         elif not _wait(ctx, broadcast_id, found.until, left_s):
             return
         if deadline - ctx.clock.monotonic() < MIN_POST_S:
@@ -87,12 +105,5 @@ def is_under_way(ctx: Context, broadcast_id: int) -> bool:
 
     What is paused is not waited for: that may take days.
     """
-    may_go = and_(Batch.state == BatchState.PENDING, Broadcast.status.in_(ACTIVE))
-    query = (
-        select(Batch.id)
-        .join(Broadcast, Broadcast.id == Batch.broadcast_id)
-        .where(Batch.broadcast_id == broadcast_id)
-        .where(or_(Batch.state == BatchState.SENDING, may_go))
-    )
     with ctx.db.read() as tx:
-        return tx.execute(query.limit(1)).first() is not None
+        return tx.execute(_UNDER_WAY, {"of": broadcast_id}).first() is not None

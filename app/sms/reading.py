@@ -4,8 +4,9 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, bindparam, func, select
 
+from app.db.base import table_of
 from app.errors import BadInput, NotFound
 from app.sms.books import add_up
 from app.sms.context import Context
@@ -16,6 +17,18 @@ from app.sms.states import BatchState, BroadcastStatus, Wish
 
 # Ends the cursor into an audience as the client gave it, which is not in order yet.
 _UNORDERED = "u"
+
+_BROADCASTS, _BATCHES = table_of(Broadcast), table_of(Batch)
+# Made once: to make a statement costs several times what it takes to run one.
+_BY_ID = select(_BROADCASTS).where(_BROADCASTS.c.id == bindparam("this"))
+_BATCH_IDS = (
+    select(_BATCHES.c.sinch_id)
+    .where(_BATCHES.c.broadcast_id == bindparam("of"))
+    .where(_BATCHES.c.state.in_((BatchState.ACCEPTED, BatchState.DUPLICATE)))
+    .where(_BATCHES.c.sinch_id.is_not(None))
+    .order_by(_BATCHES.c.id)
+    .limit(bindparam("most"))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +74,7 @@ def view_broadcast(ctx: Context, public_id: str) -> BroadcastView:
 def view_by_id(ctx: Context, broadcast_id: int) -> BroadcastView:
     """One broadcast by its row's id."""
     with ctx.db.read() as tx:
-        query = select(Broadcast.__table__).where(Broadcast.id == broadcast_id)
-        return _view(tx, tx.execute(query).one())
+        return _view(tx, tx.execute(_BY_ID, {"this": broadcast_id}).one())
 
 
 def _view(tx: Connection, row: Row[Any]) -> BroadcastView:
@@ -169,16 +181,9 @@ def _view_chunk(tx: Connection, broadcast: Row[Any], chunk: int) -> list[Message
 
 def list_batch_ids(ctx: Context, broadcast_id: int, *, most: int = 1_000) -> list[str]:
     """Sinch's ids of the batches it has taken, in the order they were cut."""
-    query = (
-        select(Batch.sinch_id)
-        .where(Batch.broadcast_id == broadcast_id)
-        .where(Batch.state.in_((BatchState.ACCEPTED, BatchState.DUPLICATE)))
-        .where(Batch.sinch_id.is_not(None))
-        .order_by(Batch.id)
-        .limit(most)
-    )
     with ctx.db.read() as tx:
-        return [str(each) for each in tx.execute(query).scalars()]
+        rows = tx.execute(_BATCH_IDS, {"of": broadcast_id, "most": most})
+        return [str(each) for each in rows.scalars()]
 
 
 def _read_place(cursor: str | None) -> tuple[int, int, bool]:

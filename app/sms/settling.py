@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import Connection, Row, bindparam, func, select, update
 
 from app.db.base import table_of
 from app.sms.context import Context
@@ -12,7 +13,7 @@ from app.sms.states import OPEN, RESEND, UNSENT, BatchState, BroadcastStatus
 
 _S = BatchState
 _ATTENTION = (_S.NEEDS_ATTENTION, _S.DUPLICATE)
-_BATCHES = table_of(Batch)
+_BATCHES, _BROADCASTS, _AUDIT = table_of(Batch), table_of(Broadcast), table_of(AuditEntry)
 
 # Made once: to make a statement costs several times what it takes to run one.
 _OPEN_BATCH = (
@@ -20,18 +21,25 @@ _OPEN_BATCH = (
     .where(_BATCHES.c.broadcast_id == bindparam("of"), _BATCHES.c.state.in_(OPEN))
     .limit(1)
 )
+_COUNT_STATES = (
+    select(_BATCHES.c.state, func.count(), func.sum(_BATCHES.c.size))
+    .where(_BATCHES.c.broadcast_id == bindparam("of"), _BATCHES.c.state != _S.SPLIT)
+    .group_by(_BATCHES.c.state)
+)
+_HOLD = select(_BROADCASTS).where(_BROADCASTS.c.id == bindparam("this")).with_for_update()
+_FINISH = (
+    update(_BROADCASTS)
+    .where(_BROADCASTS.c.id == bindparam("this"))
+    .values(status=bindparam("ended_as"), finished_at=bindparam("at"))
+)
 # The audit has it also where a backup does not have the attempt.
-_RESENT = select(AuditEntry.id).where(AuditEntry.action == RESEND)
+_RESENT = select(_AUDIT.c.id).where(_AUDIT.c.action == RESEND)
 _PERHAPS_SENT = (_S.ACCEPTED, _S.DUPLICATE, _S.CLOSED_UNSENT, _S.NEEDS_ATTENTION)
 
 
 def count_states(tx: Connection, broadcast_id: int) -> dict[BatchState, tuple[int, int]]:
     """Batches and recipients in each state; halves stand for the whole that was split."""
-    rows = tx.execute(
-        select(Batch.state, func.count(), func.sum(Batch.size))
-        .where(Batch.broadcast_id == broadcast_id, Batch.state != _S.SPLIT)
-        .group_by(Batch.state)
-    )
+    rows = tx.execute(_COUNT_STATES, {"of": broadcast_id})
     return {state: (batches, int(recipients)) for state, batches, recipients in rows}
 
 
@@ -48,20 +56,21 @@ def settle_broadcast(ctx: Context, broadcast_id: int) -> BroadcastStatus | None:
 
 def settle_in(tx: Connection, ctx: Context, broadcast_id: int) -> BroadcastStatus | None:
     """The same within a transaction."""
-    held = select(Broadcast.__table__).where(Broadcast.id == broadcast_id).with_for_update()
-    broadcast = tx.execute(held).one()
+    broadcast = hold_broadcast(tx, broadcast_id)
     unplanned = broadcast.planned < broadcast.chunks
     cancelled = broadcast.status is BroadcastStatus.CANCELLED
     if (unplanned and not cancelled) or has_open_batches(tx, broadcast_id):
         return None
     states = Counter({state: n for state, (n, _) in count_states(tx, broadcast_id).items()})
     status = BroadcastStatus.CANCELLED if cancelled else choose_final_status(states)
-    tx.execute(
-        update(Broadcast)
-        .where(Broadcast.id == broadcast_id)
-        .values(status=status, finished_at=broadcast.finished_at or ctx.now())
-    )
+    ended_at = broadcast.finished_at or ctx.now()
+    tx.execute(_FINISH, {"this": broadcast_id, "ended_as": status, "at": ended_at})
     return status
+
+
+def hold_broadcast(tx: Connection, broadcast_id: int) -> Row[Any]:
+    """A broadcast's row, which nobody else changes until the transaction ends."""
+    return tx.execute(_HOLD, {"this": broadcast_id}).one()
 
 
 def choose_final_status(states: Mapping[BatchState, int]) -> BroadcastStatus:
@@ -94,11 +103,11 @@ def end_unsent(tx: Connection, broadcast_id: int, ending: BatchState) -> int:
     One that an operator had sent again may have gone out before: of that nobody knows.
     """
     unsent = update(Batch).where(Batch.broadcast_id == broadcast_id, Batch.state.in_(UNSENT))
-    uncertain = unsent.where(_RESENT.where(AuditEntry.subject == Batch.client_reference).exists())
+    uncertain = unsent.where(_RESENT.where(_AUDIT.c.subject == Batch.client_reference).exists())
     closed = tx.execute(uncertain.values(state=_S.CLOSED_UNSENT, not_before=None)).rowcount
     return closed + tx.execute(unsent.values(state=ending, not_before=None)).rowcount
 
 
 def was_resent(tx: Connection, reference: str) -> bool:
     """Whether an operator had a batch sent again, which may have been sent before."""
-    return tx.execute(_RESENT.where(AuditEntry.subject == reference)).first() is not None
+    return tx.execute(_RESENT.where(_AUDIT.c.subject == reference)).first() is not None
