@@ -17,8 +17,9 @@ from app.sms.invariants import find_violations
 from app.sms.models import Attempt, AuditEntry, Batch, Broadcast, Gate, Message
 from app.sms.planning import Order
 from app.sms.reading import view_by_id
-from app.sms.sending import Verdict, submit_batch
+from app.sms.sending import submit_batch
 from app.sms.states import BatchState, Category
+from app.sms.verdicts import Verdict
 from app.text import measure_text
 from tests.clocks import ManualClock
 

@@ -8,8 +8,8 @@ from app.sms.context import Context
 from app.sms.control import write_audit
 from app.sms.gates import CIRCUIT, half_open_circuit, postpone_probe, read_gates
 from app.sms.models import Batch, Broadcast
-from app.sms.sending import release_held
 from app.sms.states import ACTIVE, BatchState
+from app.sms.verdicts import release_held
 
 
 def probe_circuit(ctx: Context) -> bool:

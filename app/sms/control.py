@@ -12,9 +12,9 @@ from app.errors import Conflict, NotFound
 from app.sinch.errors import SinchError
 from app.sms.context import Context
 from app.sms.models import AuditEntry, Batch, Broadcast
-from app.sms.sending import withdraw
 from app.sms.settling import expire_pending, settle_broadcast, settle_in
 from app.sms.states import ACTIVE, FINAL, OPEN, UNSENT, BatchState, BroadcastStatus, Wish
+from app.sms.verdicts import withdraw
 
 _B = BroadcastStatus
 _CANCEL_S = 10.0

@@ -19,9 +19,10 @@ from app.sms.control import (
 )
 from app.sms.models import Batch, Broadcast
 from app.sms.recovery import ask_batch
-from app.sms.sending import Verdict, record_verdict, submit_batch
+from app.sms.sending import submit_batch
 from app.sms.states import Attention, BatchState, BroadcastStatus, Category, Outcome
 from app.sms.timetable import plan_next, sweep
+from app.sms.verdicts import Verdict, record_verdict
 from tests.factories import many_numbers
 from tests.machine import Together
 

@@ -11,9 +11,10 @@ from app.sms.circuit import close_circuit_by_hand, probe_circuit
 from app.sms.claiming import Claim, claim_batch
 from app.sms.control import pause_broadcast, resume_broadcast
 from app.sms.gates import close_busy
-from app.sms.sending import Verdict, expire_leases, record_verdict
+from app.sms.sending import expire_leases
 from app.sms.states import BatchState, Category, Outcome
 from app.sms.timetable import submit_next
+from app.sms.verdicts import Verdict, record_verdict
 from tests.factories import many_numbers
 from tests.machine import Together
 

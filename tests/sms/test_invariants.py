@@ -11,9 +11,9 @@ from app.logs import configure_logging
 from app.sms.context import make_context
 from app.sms.invariants import find_violations
 from app.sms.models import Attempt, Batch, Broadcast, Chunk, Message
-from app.sms.sending import Verdict, record_verdict
 from app.sms.states import Attention, BatchState, BroadcastStatus, Outcome
 from app.sms.timetable import keep_house
+from app.sms.verdicts import Verdict, record_verdict
 from tests.factories import many_numbers, settings
 from tests.machine import Machine
 

@@ -14,15 +14,9 @@ from app.sms.claiming import Claim, claim_batch, claim_burst
 from app.sms.control import cancel_broadcast
 from app.sms.models import Batch, Broadcast
 from app.sms.recovery import ask_batch
-from app.sms.sending import (
-    Verdict,
-    expire_leases,
-    post_batch,
-    record_verdict,
-    submit_batch,
-    submit_burst,
-)
+from app.sms.sending import expire_leases, post_batch, submit_batch, submit_burst
 from app.sms.states import Attention, BatchState, BroadcastStatus, Outcome, Wish
+from app.sms.verdicts import Verdict, record_verdict
 from tests.factories import many_numbers
 from tests.machine import Together
 from tests.wire import RawServer, respond, send_raw, unused_port

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from app.sms.models import Batch
-from app.sms.sending import Verdict, record_verdict
 from app.sms.states import BatchState, BroadcastStatus, Outcome
+from app.sms.verdicts import Verdict, record_verdict
 from tests.factories import many_numbers
 from tests.wire import RawServer, respond
 
