@@ -63,7 +63,7 @@ def accept_broadcast(
     BroadcastRepeated when the same text has just gone to mostly the same people.
     """
     ctx.require_own_database()
-    text_hash = hash_text(order)
+    text_hash = hash_text(order, default_sender=ctx.default_sender)
     suspect = Suspect.of(order, client=client, text_hash=text_hash) if key is None else None
     cleared = find_repeat(ctx, suspect) if suspect else frozenset()
     inline = len(order.recipients) <= MAX_INLINE_RECIPIENTS and order.send_at is None
@@ -88,10 +88,10 @@ def accept_broadcast(
     return Accepted(broadcast_id, public_id, first)
 
 
-def hash_text(order: Order) -> bytes:
+def hash_text(order: Order, *, default_sender: str) -> bytes:
     """What makes two broadcasts say the same: text, sender, and every value filled in."""
     values = json.dumps(order.parameters, sort_keys=True) if order.parameters else ""
-    return sha256("\0".join((order.text, order.sender or "", values)).encode()).digest()
+    return sha256("\0".join((order.text, order.sender or default_sender, values)).encode()).digest()
 
 
 def _insert_broadcast(

@@ -9,9 +9,10 @@ import pytest
 from app.sms.timetable import plan_next, submit_next, sweep
 from tests.background import work_off
 from tests.callers import OTHER_KEY, PATIENT, TWO_CLIENTS, Caller, id_of
-from tests.factories import many_numbers
+from tests.factories import many_numbers, settings
 from tests.shifting import shift_clock
 
+DEFAULT = settings()["SINCH_NUMBER"]
 HOUR_S = 3600.0
 TWENTY = many_numbers(20)
 NEW = many_numbers(100, start=5000)
@@ -95,6 +96,15 @@ def test_another_text_or_sender_is_no_repetition(caller, sandbox, difference):
     caller.send(*TWENTY)
 
     assert caller.send(*TWENTY, **difference).status_code == 202
+
+
+@pytest.mark.parametrize("names", [(None, DEFAULT), (DEFAULT, None)])
+def test_the_default_sender_is_the_same_named_or_left_out(caller, sandbox, names):
+    first, again = ({"sender": name} if name else {} for name in names)
+    caller.send(*TWENTY, **first)
+
+    assert caller.send(*TWENTY, **again).status_code == 409
+    assert sandbox.recipients() == TWENTY
 
 
 def test_other_values_are_another_text_and_the_same_values_are_not(caller, sandbox):
