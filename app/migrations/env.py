@@ -3,9 +3,9 @@
 from alembic import context
 
 from app.db.base import Base
-from app.sms import models
+from app.sms import models, report_models
 
-assert models.Broadcast.metadata is Base.metadata  # all tables are known
+assert models.Broadcast.metadata is report_models.Event.metadata is Base.metadata  # all are known
 
 
 def migrate() -> None:

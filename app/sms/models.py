@@ -33,6 +33,7 @@ from app.sms.states import (
     Outcome,
     Wish,
 )
+from app.sms.statuses import MessageStatus
 
 
 class Broadcast(Base):
@@ -70,8 +71,14 @@ class Broadcast(Base):
     # When its first batch was claimed, and when its last one ended.
     first_submitted_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+    # When the end of its last message was known.
+    settled_at: Mapped[datetime | None]
+    # The broadcast whose unreached recipients this one is sent to again.
+    resend_of: Mapped[int | None] = mapped_column(BigId)
 
     __table_args__ = (
+        # A broadcast's unreached recipients are sent to again once.
+        Index("uq_broadcasts_resend_of", "resend_of", unique=True),
         Index("ix_broadcasts_same_text", "client", "text_hash", "created_at"),
         # Few are open at a time, many are kept.
         Index(
@@ -127,10 +134,32 @@ class Batch(Base):
     surplus: Mapped[list[str] | None]
     # Whether an accepted batch shall be cancelled at Sinch, and what came of it.
     wish: Mapped[Wish | None] = mapped_column(EnumText(Wish))
+    # When Sinch was known to have it.
+    accepted_at: Mapped[datetime | None]
+    # How many of its messages have ended, and when to ask for a report unless all have.
+    ended: Mapped[int] = mapped_column(default=0)
+    next_report_at: Mapped[datetime | None]
+    reports_asked: Mapped[int] = mapped_column(default=0)
+    # Whether it counts otherwise in the analytics than `counted` says, which is what it adds.
+    changed: Mapped[bool] = mapped_column(default=False)
+    counted: Mapped[dict[str, Any] | None]
 
     __table_args__ = (
         UniqueConstraint("broadcast_id", "chunk", "start", "level"),
-        Index("ix_batches_of_broadcast", "broadcast_id", "state", "id", "size"),
+        Index("ix_batches_of_broadcast", "broadcast_id", "state", "id", "size", "accepted_at"),
+        Index("ix_batches_sinch_id", "sinch_id"),
+        Index(
+            "ix_batches_unreported",
+            "next_report_at",
+            sqlite_where=sql("next_report_at IS NOT NULL"),
+            postgresql_where=sql("next_report_at IS NOT NULL"),
+        ),
+        Index(
+            "ix_batches_changed",
+            "id",
+            sqlite_where=sql("changed = 1"),
+            postgresql_where=sql("changed = true"),
+        ),
         Index(
             "ix_batches_leased",
             "lease_until",
@@ -187,9 +216,10 @@ class Attempt(Base):
 
 
 class Message(Base):
-    """One recipient's copy; stands where its batch stands.
+    """One recipient's copy; stands where its batch stands until Sinch reports on it.
 
-    Without foreign keys, whose check costs as much as the row: it is written with its batch.
+    `status_at` is Sinch's time, where it gave one; `noted_at` ours.  Without foreign keys, whose
+    check costs as much as the row: it is written with its batch.
     """
 
     __tablename__ = "messages"
@@ -197,8 +227,15 @@ class Message(Base):
     broadcast_id: Mapped[int] = mapped_column(BigId, primary_key=True)
     recipient: Mapped[str] = mapped_column(String(16), primary_key=True)
     batch_id: Mapped[int] = mapped_column(BigId)
+    status: Mapped[MessageStatus | None] = mapped_column(EnumText(MessageStatus))
+    code: Mapped[int | None]
+    status_at: Mapped[datetime | None]
+    noted_at: Mapped[datetime | None]
 
-    __table_args__ = ({"sqlite_with_rowid": False},)
+    __table_args__ = (
+        Index("ix_messages_recipient", "recipient", "broadcast_id"),
+        {"sqlite_with_rowid": False},
+    )
 
 
 class Gate(Base):
