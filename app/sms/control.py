@@ -1,12 +1,12 @@
 """Pause, resume, cancel and start: what people and the clock do to a broadcast."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
 from loguru import logger
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, update
 
 from app.errors import Conflict, NotFound
 from app.sinch.errors import SinchError
@@ -74,50 +74,59 @@ def cancel_broadcast(ctx: Context, public_id: str, *, actor: str) -> None:
 
 def carry_out_wishes(ctx: Context, *, most: int = 100, within_s: float = _PASS_S) -> int:
     """Ask Sinch to stop batches of cancelled broadcasts; about how many."""
+
+    def stop(batch: Row[Any]) -> dict[str, Any]:
+        wish = _cancel_at_sinch(ctx, batch.sinch_id, within_s=min(within_s, _CANCEL_S))
+        unclear = wish is Wish.UNCLEAR and ctx.now() < batch.expires_at
+        return {} if unclear else {"wish": wish}
+
+    wanted = [Batch.wish == Wish.WANTED, Batch.sinch_id.is_not(None)]
+    return _stop_batches(ctx, wanted, stop, most=most, within_s=within_s)
+
+
+def cancel_left_surplus(ctx: Context, *, most: int = 20) -> int:
+    """Cancel what Sinch has twice and could not be stopped when it was found; how many batches."""
+
+    def stop(batch: Row[Any]) -> dict[str, Any]:
+        wishes = {each: _cancel_at_sinch(ctx, each, within_s=_CANCEL_S) for each in batch.surplus}
+        unclear = [each for each, wish in wishes.items() if wish is Wish.UNCLEAR]
+        left = unclear if ctx.now() < batch.expires_at else []
+        return {"surplus": left or None}
+
+    doubled = [Batch.state == BatchState.DUPLICATE, Batch.surplus.is_not(None)]
+    return _stop_batches(ctx, doubled, stop, most=most, within_s=_PASS_S)
+
+
+def _stop_batches(
+    ctx: Context,
+    which: Sequence[ColumnElement[bool]],
+    stop: Callable[[Row[Any]], dict[str, Any]],
+    *,
+    most: int,
+    within_s: float,
+) -> int:
+    """Have Sinch stop what it can of these batches while there is time; how many there are.
+
+    `stop` gives the new values of a batch; none, and the next sweep asks for it again.
+    """
     query = (
-        select(Batch.id, Batch.sinch_id, Broadcast.expires_at)
+        select(Batch.id, Batch.sinch_id, Batch.surplus, Broadcast.expires_at)
         .join(Broadcast, Broadcast.id == Batch.broadcast_id)
-        .where(Batch.wish == Wish.WANTED, Batch.sinch_id.is_not(None))
+        .where(*which)
         # Those that Sinch does not answer for must not always come first.
         .order_by(func.random())
         .limit(most)
     )
     with ctx.db.read() as tx:
-        wanted = tx.execute(query).all()
+        batches: list[Row[Any]] = list(tx.execute(query))
     deadline = ctx.clock.monotonic() + within_s
-    for batch in wanted:
+    for batch in batches:
         if ctx.clock.monotonic() >= deadline:
             break
-        wish = _cancel_at_sinch(ctx, batch.sinch_id, within_s=min(within_s, _CANCEL_S))
-        if wish is Wish.UNCLEAR and ctx.now() < batch.expires_at:
-            continue  # asked again by the next sweep
-        with ctx.db.write() as tx:
-            granted = update(Batch).where(Batch.id == batch.id, Batch.wish == Wish.WANTED)
-            tx.execute(granted.values(wish=wish))
-    return len(wanted)
-
-
-def cancel_left_surplus(ctx: Context, *, most: int = 20) -> int:
-    """Cancel what Sinch has twice and could not be stopped when it was found; how many batches."""
-    query = (
-        select(Batch.id, Batch.surplus, Broadcast.expires_at)
-        .join(Broadcast, Broadcast.id == Batch.broadcast_id)
-        .where(Batch.state == BatchState.DUPLICATE, Batch.surplus.is_not(None))
-        .order_by(func.random())
-        .limit(most)
-    )
-    with ctx.db.read() as tx:
-        doubled = tx.execute(query).all()
-    deadline = ctx.clock.monotonic() + _PASS_S
-    for batch in doubled:
-        if ctx.clock.monotonic() >= deadline:
-            break
-        wishes = {each: _cancel_at_sinch(ctx, each, within_s=_CANCEL_S) for each in batch.surplus}
-        unclear = [each for each, wish in wishes.items() if wish is Wish.UNCLEAR]
-        left = unclear if ctx.now() < batch.expires_at else []
-        with ctx.db.write() as tx:
-            tx.execute(update(Batch).where(Batch.id == batch.id).values(surplus=left or None))
-    return len(doubled)
+        if values := stop(batch):
+            with ctx.db.write() as tx:
+                tx.execute(update(Batch).where(Batch.id == batch.id, *which).values(values))
+    return len(batches)
 
 
 def _cancel_at_sinch(ctx: Context, sinch_id: str, *, within_s: float) -> Wish:
