@@ -49,9 +49,7 @@ class DecisionSchema(Schema):
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def list_attention() -> dict[str, Any]:
     """The batches that wait for a decision."""
-    ctx: Context = current_app.extensions["clarion"]
-    ctx.require_own_database()
-    return {"batches": [show_attention(row) for row in find_attention(ctx)]}
+    return {"batches": [show_attention(row) for row in find_attention(_our_context())]}
 
 
 @blueprint.route("/<client_reference>/resolve", methods=["POST"])
@@ -72,10 +70,8 @@ def list_attention() -> dict[str, Any]:
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def resolve(decision: dict[str, Any], client_reference: str) -> dict[str, Any]:
     """Decide about a batch; audited."""
-    ctx: Context = current_app.extensions["clarion"]
-    ctx.require_own_database()
     state = resolve_batch(
-        ctx,
+        _our_context(),
         client_reference,
         decision["decision"],
         actor=g.client.name,
@@ -83,6 +79,13 @@ def resolve(decision: dict[str, Any], client_reference: str) -> dict[str, Any]:
     )
     current_app.extensions["nudge"]()
     return {"client_reference": client_reference, "state": state}
+
+
+def _our_context() -> Context:
+    """What the state machine stands on.  Raises WrongDatabase in a copy of a database."""
+    ctx: Context = current_app.extensions["clarion"]
+    ctx.require_own_database()
+    return ctx
 
 
 def show_attention(row: Any) -> dict[str, Any]:

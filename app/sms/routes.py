@@ -1,5 +1,7 @@
 """Broadcasts over HTTP: create one, look at them, pause, resume and cancel."""
 
+from collections.abc import Callable
+from functools import wraps
 from http import HTTPStatus
 from typing import Any
 
@@ -30,6 +32,8 @@ from app.sms.showing import show_messages, show_page, show_view
 blueprint = Blueprint(
     "sms", __name__, url_prefix="/api", description="Broadcasts: one text to many people."
 )
+
+_Change = Callable[[Context, str], None]
 
 # For asking Sinch within a request; what is left is asked for by the next sweep.
 _CANCEL_WITHIN_S = 3.0
@@ -137,46 +141,46 @@ def list_messages(query: dict[str, Any], broadcast_id: str) -> dict[str, Any]:
     return show_messages(reading.list_messages(the_context(), broadcast_id, **query))
 
 
-@blueprint.route("/broadcasts/<broadcast_id>/pause", methods=["POST"])
-@blueprint.guarded_errors(HTTPStatus.NOT_FOUND)
-@blueprint.described_errors(_CONFLICT, BroadcastConflictSchema)
-@rate_limited
-@require_api_key(CONTROL)
-@blueprint.response(HTTPStatus.OK, BroadcastViewSchema)
-@blueprint.doc(security=[{API_KEY_SCHEME: []}])
-def pause_broadcast(broadcast_id: str) -> dict[str, Any]:
+def _changes_broadcast(what: str) -> Callable[[_Change], Any]:
+    """The route that does this to a broadcast, and then shows where it stands."""
+
+    def decorate(change: _Change) -> Any:
+        @blueprint.route(f"/broadcasts/<broadcast_id>/{what}", methods=["POST"])
+        @blueprint.guarded_errors(HTTPStatus.NOT_FOUND)
+        @blueprint.described_errors(_CONFLICT, BroadcastConflictSchema)
+        @rate_limited
+        @require_api_key(CONTROL)
+        @blueprint.response(HTTPStatus.OK, BroadcastViewSchema)
+        @blueprint.doc(security=[{API_KEY_SCHEME: []}])
+        @wraps(change)
+        def view(broadcast_id: str) -> dict[str, Any]:
+            change(the_context(), broadcast_id)
+            return _show(broadcast_id)
+
+        return view
+
+    return decorate
+
+
+@_changes_broadcast("pause")
+def pause_broadcast(ctx: Context, broadcast_id: str) -> None:
     """Hand nothing more of it to Sinch until it is resumed."""
-    control.pause_broadcast(the_context(), broadcast_id, actor=g.client.name)
-    return _show(broadcast_id)
+    control.pause_broadcast(ctx, broadcast_id, actor=g.client.name)
 
 
-@blueprint.route("/broadcasts/<broadcast_id>/resume", methods=["POST"])
-@blueprint.guarded_errors(HTTPStatus.NOT_FOUND)
-@blueprint.described_errors(_CONFLICT, BroadcastConflictSchema)
-@rate_limited
-@require_api_key(CONTROL)
-@blueprint.response(HTTPStatus.OK, BroadcastViewSchema)
-@blueprint.doc(security=[{API_KEY_SCHEME: []}])
-def resume_broadcast(broadcast_id: str) -> dict[str, Any]:
+@_changes_broadcast("resume")
+def resume_broadcast(ctx: Context, broadcast_id: str) -> None:
     """Let one that is paused, stopped or late go on."""
-    control.resume_broadcast(the_context(), broadcast_id, actor=g.client.name)
+    control.resume_broadcast(ctx, broadcast_id, actor=g.client.name)
     current_app.extensions["nudge"]()
-    return _show(broadcast_id)
 
 
-@blueprint.route("/broadcasts/<broadcast_id>/cancel", methods=["POST"])
-@blueprint.guarded_errors(HTTPStatus.NOT_FOUND)
-@blueprint.described_errors(_CONFLICT, BroadcastConflictSchema)
-@rate_limited
-@require_api_key(CONTROL)
-@blueprint.response(HTTPStatus.OK, BroadcastViewSchema)
-@blueprint.doc(security=[{API_KEY_SCHEME: []}])
-def cancel_broadcast(broadcast_id: str) -> dict[str, Any]:
+@_changes_broadcast("cancel")
+def cancel_broadcast(ctx: Context, broadcast_id: str) -> None:
     """Send nothing more of it, and have Sinch stop what it has not handed on."""
-    control.cancel_broadcast(the_context(), broadcast_id, actor=g.client.name)
-    control.carry_out_wishes(the_context(), most=20, within_s=_CANCEL_WITHIN_S)
+    control.cancel_broadcast(ctx, broadcast_id, actor=g.client.name)
+    control.carry_out_wishes(ctx, most=20, within_s=_CANCEL_WITHIN_S)
     current_app.extensions["nudge"]()
-    return _show(broadcast_id)
 
 
 def _show(broadcast_id: str) -> dict[str, Any]:
