@@ -26,6 +26,12 @@ def clean_environ(environ: dict[str, str]) -> dict[str, str]:
     return {"PATH": os.environ["PATH"], "ENV_FILE": "", "FLASK_SKIP_DOTENV": "1", **environ}
 
 
+def children_of(pid: int) -> list[int]:
+    """The processes that a process has started and that still run."""
+    with open(f"/proc/{pid}/task/{pid}/children") as file:
+        return [int(each) for each in file.read().split()]
+
+
 @dataclass
 class Service:
     """A running process, its address, and the file its output goes to."""
@@ -38,6 +44,10 @@ class Service:
         return requests.post(
             f"{self.url}/api/broadcast", **{"headers": AUTH, "json": body, "timeout": 30} | more
         )
+
+    def workers(self) -> list[int]:
+        """The processes that answer, under their master."""
+        return children_of(self.process.pid)
 
     def stop(self, number: int = signal.SIGTERM, *, within_s: float = 30.0) -> int:
         self.process.send_signal(number)

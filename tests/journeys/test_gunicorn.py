@@ -162,16 +162,11 @@ def test_as_many_workers_and_threads_as_asked_for(sandbox_server, sandbox, tmp_p
     settings = {"SINCH_REGION_URL": sandbox_server.url, "WEB_CONCURRENCY": "3", "WEB_THREADS": "2"}
     with running(tmp_path / "output", **settings) as service:
         deadline = time.monotonic() + 10
-        while len(_children(service.process.pid)) < 3 and time.monotonic() < deadline:
+        while len(service.workers()) < 3 and time.monotonic() < deadline:
             time.sleep(0.05)
-        children = _children(service.process.pid)
+        workers = service.workers()
 
-    assert len(children) == 3
-
-
-def _children(pid):
-    with open(f"/proc/{pid}/task/{pid}/children") as file:
-        return file.read().split()
+    assert len(workers) == 3
 
 
 def test_development_listens_on_this_machine_only(service):
@@ -229,8 +224,8 @@ def test_a_killed_worker_has_sent_nothing_twice_and_the_next_one_finds_out(
         sending.start()
         while not sandbox.posts():
             time.sleep(0.01)
-        for pid in _children(service.process.pid):
-            os.kill(int(pid), signal.SIGKILL)
+        for pid in service.workers():
+            os.kill(pid, signal.SIGKILL)
         sending.join(10)
         wait_until_healthy(service)
         (found,) = requests.get(f"{service.url}/api/broadcasts", headers=AUTH, timeout=10).json()[

@@ -102,9 +102,7 @@ class Mortal:
         return "".join(path.read_text() for path in self._folder.glob(f"output-{port}-*"))
 
     def workers(self) -> list[int]:
-        master = self.service.process.pid
-        with open(f"/proc/{master}/task/{master}/children") as file:
-            return [int(each) for each in file.read().split()]
+        return self.service.workers()
 
     def kill_workers(self, choose: Callable[[list[int]], list[int]] = list) -> None:
         """End workers, all unless `choose` says which; the master starts others."""
