@@ -6,13 +6,26 @@ from typing import Any
 
 from flask import Flask
 
+from app.sms.context import Context
 from app.sms.timetable import plan_next, submit_next, sweep
 from tests.factories import AUTH
 
 
+def context_of(service: Flask) -> Context:
+    """What the state machine of a service stands on."""
+    ctx: Context = service.extensions["clarion"]
+    return ctx
+
+
+def plan_all(service: Flask) -> None:
+    """Cut every audience that waits for it."""
+    while plan_next(context_of(service)):
+        pass
+
+
 def work_off(service: Flask) -> None:
     """Plan and submit all that may go now."""
-    ctx = service.extensions["clarion"]
+    ctx = context_of(service)
     while plan_next(ctx) or submit_next(ctx) is True:
         pass
 
@@ -21,7 +34,7 @@ def work_until(service: Flask, done: Callable[[], object], *, within_s: float = 
     """Sweep, plan and submit, again and again, until something is so."""
     deadline = time.monotonic() + within_s
     while True:
-        sweep(service.extensions["clarion"])
+        sweep(context_of(service))
         work_off(service)
         if done():
             return

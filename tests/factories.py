@@ -1,5 +1,6 @@
 """Requests and settings as tests need them; every argument says what the test is about."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 KEY = "test-key-8c1f5b7e2a9d4c63b0e7f1a2"
@@ -52,6 +53,11 @@ def production(**overrides: str) -> dict[str, str]:
 def broadcast_to(*recipients: Any, message: str = "Pickup moved to 08:30", **more: Any) -> Any:
     """The body of POST /api/broadcast."""
     return {"recipients": list(recipients), "message": message, **more}
+
+
+def in_hours(hours: float) -> str:
+    """The time so many hours from now, as a client writes it."""
+    return (datetime.now(UTC) + timedelta(hours=hours)).isoformat()
 
 
 def many_numbers(count: int, *, start: int = 0) -> list[str]:

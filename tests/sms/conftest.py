@@ -1,4 +1,4 @@
-"""The state machine over the sandbox, in a test's hand."""
+"""A service and its caller, or the state machine alone in a test's hand; Sinch is the sandbox."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,8 +6,23 @@ from typing import Any
 import pytest
 from flask import Flask
 
+from tests.callers import PATIENT, Caller
 from tests.machine import Machine
 from tests.sandbox_control import SandboxControl
+
+
+@pytest.fixture
+def either_service(
+    make_service: Callable[..., Flask], either_database: str, sandbox: SandboxControl
+) -> Flask:
+    """A service on either database, patient with its Sinch; the test runs on both."""
+    return make_service(DATABASE_URL=either_database, **PATIENT)
+
+
+@pytest.fixture
+def caller(service: Flask) -> Caller:
+    """A client of the test's own service."""
+    return Caller(service)
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Pause, resume and cancel: in every status, against workers at work, and at Sinch."""
 
 import threading
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import select
@@ -10,9 +10,9 @@ from app.sms.claiming import Claim, claim_batch
 from app.sms.models import AuditEntry
 from app.sms.sending import submit_batch
 from app.sms.timetable import plan_next, submit_next, sweep
-from tests.background import work_off
+from tests.background import context_of, plan_all, work_off
 from tests.callers import PATIENT, Caller, id_of
-from tests.factories import many_numbers
+from tests.factories import in_hours, many_numbers
 from tests.shifting import shift_clock
 
 ANN = "+46701234567"
@@ -20,18 +20,8 @@ HOUR_S = 3600.0
 
 
 @pytest.fixture
-def either_service(make_service, either_database, sandbox):
-    return make_service(DATABASE_URL=either_database, **PATIENT)
-
-
-@pytest.fixture
 def service(make_service, sandbox):
     return make_service(**PATIENT)
-
-
-@pytest.fixture
-def caller(service):
-    return Caller(service)
 
 
 @pytest.fixture(autouse=True)
@@ -40,28 +30,15 @@ def _slow_carrier(sandbox):
     sandbox.set(dispatch_after_s=600, deliver_after_s=1200)
 
 
-def _ctx(service):
-    return service.extensions["clarion"]
-
-
-def _plan(service):
-    while plan_next(_ctx(service)):
-        pass
-
-
 def _claim(service):
-    claim = claim_batch(_ctx(service))
+    claim = claim_batch(context_of(service))
     assert isinstance(claim, Claim)
     return claim
 
 
-def _in(hours):
-    return (datetime.now(UTC) + timedelta(hours=hours)).isoformat()
-
-
 def _audit(service, subject):
     query = select(AuditEntry.__table__).where(AuditEntry.subject == subject)
-    with _ctx(service).db.read() as tx:
+    with context_of(service).db.read() as tx:
         return [
             (row.actor, row.action, row.facts["from"], row.facts["to"])
             for row in tx.execute(query.order_by(AuditEntry.id))
@@ -76,16 +53,16 @@ def _counts(caller, broadcast):
 def _begin(status, service, caller, sandbox):
     """A broadcast that has come to this status."""
     if status in ("scheduled", "late"):
-        made = caller.send(*many_numbers(5), send_at=_in(hours=1))
+        made = caller.send(*many_numbers(5), send_at=in_hours(hours=1))
         if status == "late":
             shift_clock(service, 3 * HOUR_S)
-            sweep(_ctx(service))
+            sweep(context_of(service))
         return made
     if status == "expired":
-        made = caller.send(*many_numbers(1001), expire_at=_in(hours=1))
-        _plan(service)
+        made = caller.send(*many_numbers(1001), expire_at=in_hours(hours=1))
+        plan_all(service)
         shift_clock(service, 2 * HOUR_S)
-        sweep(_ctx(service))
+        sweep(context_of(service))
         return made
     if status == "refused":
         sandbox.order_fault(on="POST /batches", status=400, code="syntax_constraint_violation")
@@ -94,8 +71,8 @@ def _begin(status, service, caller, sandbox):
         return caller.send(ANN)
     made = caller.send(*many_numbers(2500))
     if status == "sending":
-        _plan(service)
-        submit_next(_ctx(service))
+        plan_all(service)
+        submit_next(context_of(service))
     if status == "paused":
         caller.act("pause", made)
     if status == "cancelled":
@@ -182,8 +159,8 @@ def test_nothing_is_claimed_while_paused_and_the_rest_goes_out_when_resumed(
 ):
     caller, numbers = Caller(either_service), many_numbers(2500)
     made = caller.send(*numbers)
-    _plan(either_service)
-    submit_next(_ctx(either_service))
+    plan_all(either_service)
+    submit_next(context_of(either_service))
     caller.act("pause", made)
 
     work_off(either_service)
@@ -199,11 +176,11 @@ def test_nothing_is_claimed_while_paused_and_the_rest_goes_out_when_resumed(
 def test_a_pause_does_not_undo_the_batch_in_hand(either_service, sandbox):
     caller = Caller(either_service)
     made = caller.send(*many_numbers(1500))
-    _plan(either_service)
+    plan_all(either_service)
     claim = _claim(either_service)
 
     caller.act("pause", made)
-    submit_batch(_ctx(either_service), claim)
+    submit_batch(context_of(either_service), claim)
 
     assert _counts(caller, made) == {"accepted": 1000, "pending": 500}
     assert caller.show(made)["status"] == "paused"
@@ -212,12 +189,12 @@ def test_a_pause_does_not_undo_the_batch_in_hand(either_service, sandbox):
 def test_a_paused_one_whose_last_batch_was_in_hand_completes(either_service, sandbox):
     caller = Caller(either_service)
     made = caller.send(*many_numbers(1001))
-    _plan(either_service)
-    submit_next(_ctx(either_service))
+    plan_all(either_service)
+    submit_next(context_of(either_service))
     claim = _claim(either_service)
 
     caller.act("pause", made)
-    submit_batch(_ctx(either_service), claim)
+    submit_batch(context_of(either_service), claim)
 
     assert caller.show(made)["status"] == "complete"
 
@@ -226,16 +203,16 @@ def test_after_a_cancel_was_answered_nothing_more_is_claimed(either_service, san
     """Three workers are at it while it is cancelled, from another connection."""
     caller = Caller(either_service)
     made = caller.send(*many_numbers(12_000))
-    _plan(either_service)
+    plan_all(either_service)
     answered, late, stop = threading.Event(), [], threading.Event()
 
     def work():
         while not stop.is_set():
             cancelled_before = answered.is_set()
-            found = claim_batch(_ctx(either_service))
+            found = claim_batch(context_of(either_service))
             if isinstance(found, Claim):
                 late.extend([found] if cancelled_before else [])
-                submit_batch(_ctx(either_service), found)
+                submit_batch(context_of(either_service), found)
 
     workers = [threading.Thread(target=work, daemon=True) for _ in range(3)]
     for worker in workers:
@@ -252,7 +229,7 @@ def test_after_a_cancel_was_answered_nothing_more_is_claimed(either_service, san
 
     assert answer.status_code == 200
     assert late == []
-    sweep(_ctx(either_service))
+    sweep(context_of(either_service))
     counts = _counts(caller, made)
     assert counts["accepted"] == len(sandbox.recipients())
     assert counts["accepted"] + counts.get("cancelled", 0) == 12_000
@@ -262,12 +239,12 @@ def test_after_a_cancel_was_answered_nothing_more_is_claimed(either_service, san
 def test_a_batch_in_hand_that_did_not_go_is_cancelled_with_the_rest(either_service, sandbox):
     caller = Caller(either_service)
     made = caller.send(*many_numbers(1500))
-    _plan(either_service)
+    plan_all(either_service)
     claim = _claim(either_service)
     sandbox.order_fault(on="POST /batches", status=429)
 
     caller.act("cancel", made)
-    submit_batch(_ctx(either_service), claim)
+    submit_batch(context_of(either_service), claim)
     work_off(either_service)
 
     assert _counts(caller, made) == {"cancelled": 1500}
@@ -277,12 +254,12 @@ def test_a_batch_in_hand_that_did_not_go_is_cancelled_with_the_rest(either_servi
 def test_a_batch_in_hand_that_did_go_is_cancelled_at_sinch(either_service, sandbox):
     caller = Caller(either_service)
     made = caller.send(*many_numbers(1500))
-    _plan(either_service)
+    plan_all(either_service)
     claim = _claim(either_service)
 
     caller.act("cancel", made)
-    submit_batch(_ctx(either_service), claim)
-    sweep(_ctx(either_service))
+    submit_batch(context_of(either_service), claim)
+    sweep(context_of(either_service))
 
     assert _counts(caller, made) == {"accepted": 1000, "cancelled": 500}
     assert [batch["canceled"] for batch in sandbox.batches()] == [True]
@@ -292,14 +269,14 @@ def test_a_batch_in_hand_that_did_go_is_cancelled_at_sinch(either_service, sandb
 def test_a_batch_found_later_at_sinch_is_cancelled_there(either_service, sandbox):
     caller = Caller(either_service)
     made = caller.send(*many_numbers(1500))
-    _plan(either_service)
+    plan_all(either_service)
     sandbox.order_fault(on="POST /batches", when="after", do="cut")
-    submit_next(_ctx(either_service))
+    submit_next(context_of(either_service))
     caller.act("cancel", made)
     assert _counts(caller, made) == {"uncertain": 1000, "cancelled": 500}
 
     shift_clock(either_service, 60)
-    sweep(_ctx(either_service))
+    sweep(context_of(either_service))
 
     assert _counts(caller, made) == {"accepted": 1000, "cancelled": 500}
     assert [batch["canceled"] for batch in sandbox.batches()] == [True]
@@ -308,8 +285,8 @@ def test_a_batch_found_later_at_sinch_is_cancelled_there(either_service, sandbox
 def test_the_audience_that_was_not_cut_yet_is_cancelled_and_counted(either_service, sandbox):
     caller = Caller(either_service)
     made = caller.send(*many_numbers(21_500), "nobody", skip_invalid=True)
-    plan_next(_ctx(either_service))
-    submit_next(_ctx(either_service))
+    plan_next(context_of(either_service))
+    submit_next(context_of(either_service))
 
     caller.act("cancel", made)
     work_off(either_service)
@@ -337,7 +314,7 @@ def test_what_sinch_says_of_a_cancel_is_read_again(service, caller, sandbox, fau
     assert answer.status_code == 200
     assert answer.get_json()["stopped_at_sinch"] == stopped
     assert answer.get_json()["counts"]["accepted"] == 1
-    sweep(_ctx(service))
+    sweep(context_of(service))
     asked = [each for each in sandbox.requests() if each["operation"].startswith("DELETE")]
     assert len(asked) == 1
 
@@ -348,21 +325,21 @@ def test_sinch_is_asked_again_until_it_answers(service, caller, sandbox):
     assert caller.act("cancel", made).get_json()["stopped_at_sinch"] == 0
 
     sandbox.clear_faults()
-    sweep(_ctx(service))
+    sweep(context_of(service))
 
     assert caller.show(made)["stopped_at_sinch"] == 1
     assert [batch["canceled"] for batch in sandbox.batches()] == [True]
 
 
 def test_sinch_is_not_asked_for_ever(service, caller, sandbox):
-    made = caller.send(ANN, expire_at=_in(hours=1))
+    made = caller.send(ANN, expire_at=in_hours(hours=1))
     sandbox.order_fault(on="*", status=500, times=None)
     caller.act("cancel", made)
 
     shift_clock(service, 2 * HOUR_S)
-    sweep(_ctx(service))
+    sweep(context_of(service))
     before = len(sandbox.requests())
-    sweep(_ctx(service))
+    sweep(context_of(service))
 
     assert len(sandbox.requests()) == before
 
@@ -389,7 +366,7 @@ def test_more_batches_than_one_look_takes_are_all_cancelled_at_sinch(make_servic
 
     for each in made:
         caller.act("cancel", each)
-    sweep(_ctx(service))
+    sweep(context_of(service))
 
     assert [batch["canceled"] for batch in sandbox.batches()] == [True] * 3
 
@@ -397,7 +374,7 @@ def test_more_batches_than_one_look_takes_are_all_cancelled_at_sinch(make_servic
 def test_a_completed_one_that_sinch_must_have_sent_by_now_is_not_cancelled(
     service, caller, sandbox
 ):
-    made = caller.send(ANN, expire_at=_in(hours=1))
+    made = caller.send(ANN, expire_at=in_hours(hours=1))
 
     shift_clock(service, 2 * HOUR_S)
     answer = caller.act("cancel", made)

@@ -31,11 +31,6 @@ def service(make_service, sandbox):
 
 
 @pytest.fixture
-def caller(service):
-    return Caller(service)
-
-
-@pytest.fixture
 def crash_at():
     """Let a request end without a word where a crash point is."""
 

@@ -2,14 +2,13 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app.sms.timetable import plan_next, submit_next, sweep
-from tests.background import work_off
+from app.sms.timetable import submit_next, sweep
+from tests.background import context_of, plan_all, work_off
 from tests.callers import OTHER_KEY, PATIENT, TWO_CLIENTS, Caller, id_of
-from tests.factories import many_numbers, settings
+from tests.factories import in_hours, many_numbers, settings
 from tests.shifting import shift_clock
 
 DEFAULT = settings()["SINCH_NUMBER"]
@@ -19,22 +18,8 @@ NEW = many_numbers(100, start=5000)
 
 
 @pytest.fixture
-def either_service(make_service, either_database, sandbox):
-    return make_service(DATABASE_URL=either_database, **PATIENT)
-
-
-@pytest.fixture
 def service(make_service, sandbox):
     return make_service(API_KEYS=TWO_CLIENTS, **PATIENT)
-
-
-@pytest.fixture
-def caller(service):
-    return Caller(service)
-
-
-def _in(hours):
-    return (datetime.now(UTC) + timedelta(hours=hours)).isoformat()
 
 
 def test_the_same_again_is_refused_names_the_first_and_sends_nothing(either_service, sandbox):
@@ -171,13 +156,13 @@ def test_few_that_were_told_before_count_against_many(caller, sandbox):
 
 
 def test_one_that_waits_for_its_time_counts(caller, sandbox):
-    caller.send(*TWENTY, send_at=_in(hours=5))
+    caller.send(*TWENTY, send_at=in_hours(hours=5))
 
     assert caller.send(*TWENTY).status_code == 409
 
 
 def test_one_that_was_cancelled_in_time_does_not_count(caller, sandbox):
-    caller.act("cancel", caller.send(*TWENTY, send_at=_in(hours=5)))
+    caller.act("cancel", caller.send(*TWENTY, send_at=in_hours(hours=5)))
 
     assert caller.send(*TWENTY).status_code == 202
 
@@ -211,10 +196,10 @@ def test_one_that_may_have_been_sent_counts(caller, sandbox):
 
 
 def test_one_that_expired_does_not_count(service, caller, sandbox):
-    first = caller.send(*TWENTY, send_at=_in(hours=1), expire_at=_in(hours=2))
+    first = caller.send(*TWENTY, send_at=in_hours(hours=1), expire_at=in_hours(hours=2))
     work_off(service)
     shift_clock(service, 3 * HOUR_S)
-    sweep(service.extensions["clarion"])
+    sweep(context_of(service))
 
     assert caller.show(first)["status"] == "expired"
     assert caller.send(*TWENTY).status_code == 202
@@ -226,13 +211,13 @@ def test_of_one_that_ended_half_way_only_who_got_it_counts(
 ):
     service = make_service(DATABASE_URL=either_database, **PATIENT)
     caller, numbers = Caller(service), many_numbers(1500)
-    first = caller.send(*numbers, expire_at=_in(hours=1))
+    first = caller.send(*numbers, expire_at=in_hours(hours=1))
     _submit_one(service)
     if end == "cancelled":
         caller.act("cancel", first)
     else:
         shift_clock(service, 2 * HOUR_S)
-        sweep(service.extensions["clarion"])
+        sweep(context_of(service))
     assert caller.show(first)["status"] == end
 
     assert caller.send(*numbers[500:1500]).status_code == 409
@@ -256,7 +241,5 @@ def test_of_several_at_once_one_goes_out(either_service, sandbox):
 
 def _submit_one(service):
     """Plan all of it, and hand over the first batch."""
-    ctx = service.extensions["clarion"]
-    while plan_next(ctx):
-        pass
-    assert submit_next(ctx) is True
+    plan_all(service)
+    assert submit_next(context_of(service)) is True

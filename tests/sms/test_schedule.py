@@ -8,11 +8,11 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from app.sms.control import start_due_broadcasts
-from app.sms.timetable import plan_next, sweep
-from tests.background import work_off
+from app.sms.timetable import sweep
+from tests.background import context_of, plan_all, work_off
 from tests.callers import PATIENT, Caller
 from tests.clocks import ManualClock
-from tests.factories import many_numbers
+from tests.factories import in_hours, many_numbers
 from tests.shifting import shift_clock
 
 ANN, BOB = "+46701234567", "+46707654321"
@@ -20,26 +20,8 @@ HOUR_S = 3600.0
 
 
 @pytest.fixture
-def either_service(make_service, either_database, sandbox):
-    return make_service(DATABASE_URL=either_database, **PATIENT)
-
-
-@pytest.fixture
 def service(make_service, sandbox):
     return make_service(**PATIENT)
-
-
-@pytest.fixture
-def caller(service):
-    return Caller(service)
-
-
-def _ctx(service):
-    return service.extensions["clarion"]
-
-
-def _in(hours):
-    return (datetime.now(UTC) + timedelta(hours=hours)).isoformat()
 
 
 def _steps(left):
@@ -49,13 +31,13 @@ def _steps(left):
 
 
 def _tick(service):
-    sweep(_ctx(service))
+    sweep(context_of(service))
     work_off(service)
 
 
 def test_it_waits_for_its_time_and_then_goes_out_once(either_service, sandbox):
     caller = Caller(either_service)
-    made = caller.send(ANN, BOB, send_at=_in(hours=1))
+    made = caller.send(ANN, BOB, send_at=in_hours(hours=1))
     shift_clock(either_service, 0.98 * HOUR_S)
     _tick(either_service)
     before = sandbox.posts(), caller.show(made)["status"]
@@ -89,7 +71,7 @@ def test_the_end_of_time_is_refused_not_an_error_of_ours(caller, sandbox, moment
 
 def test_several_processes_start_it_once(make_service, either_database, sandbox):
     services = [make_service(DATABASE_URL=either_database, **PATIENT) for _ in range(4)]
-    made = Caller(services[0]).send(*many_numbers(1500), send_at=_in(hours=1))
+    made = Caller(services[0]).send(*many_numbers(1500), send_at=in_hours(hours=1))
     for service in services:
         shift_clock(service, 1.01 * HOUR_S)
     start = threading.Barrier(4)
@@ -112,12 +94,11 @@ def test_several_processes_start_it_once(make_service, either_database, sandbox)
 @pytest.mark.parametrize("started", [False, True])
 def test_until_it_is_claimed_it_can_be_called_back(either_service, sandbox, started):
     caller = Caller(either_service)
-    made = caller.send(ANN, send_at=_in(hours=1))
+    made = caller.send(ANN, send_at=in_hours(hours=1))
     shift_clock(either_service, 1.01 * HOUR_S)
-    while plan_next(_ctx(either_service)):
-        pass
+    plan_all(either_service)
     if started:
-        start_due_broadcasts(_ctx(either_service))
+        start_due_broadcasts(context_of(either_service))
 
     caller.act("cancel", made)
     _tick(either_service)
@@ -128,7 +109,7 @@ def test_until_it_is_claimed_it_can_be_called_back(either_service, sandbox, star
 
 def test_paused_over_its_time_it_waits_for_its_resumption(either_service, sandbox):
     caller = Caller(either_service)
-    made = caller.send(ANN, send_at=_in(hours=1))
+    made = caller.send(ANN, send_at=in_hours(hours=1))
     caller.act("pause", made)
     shift_clock(either_service, 1.5 * HOUR_S)
     _tick(either_service)
@@ -142,7 +123,7 @@ def test_paused_over_its_time_it_waits_for_its_resumption(either_service, sandbo
 
 
 def test_resumed_before_its_time_it_still_waits_for_it(caller, service, sandbox):
-    made = caller.send(ANN, send_at=_in(hours=1))
+    made = caller.send(ANN, send_at=in_hours(hours=1))
     caller.act("pause", made)
 
     caller.act("resume", made)
@@ -155,7 +136,7 @@ def test_resumed_before_its_time_it_still_waits_for_it(caller, service, sandbox)
 @pytest.mark.parametrize(("late_s", "status"), [(290, "complete"), (310, "late")])
 def test_how_late_it_may_start_is_a_setting(make_service, sandbox, late_s, status):
     service = make_service(MAX_START_DELAY_S="300", **PATIENT)
-    made = Caller(service).send(ANN, send_at=_in(hours=1))
+    made = Caller(service).send(ANN, send_at=in_hours(hours=1))
 
     shift_clock(service, HOUR_S + late_s)
     _tick(service)
@@ -166,7 +147,7 @@ def test_how_late_it_may_start_is_a_setting(make_service, sandbox, late_s, statu
 
 def test_too_late_it_asks_and_goes_out_when_told(either_service, sandbox, capsys):
     caller = Caller(either_service)
-    made = caller.send(ANN, send_at=_in(hours=1))
+    made = caller.send(ANN, send_at=in_hours(hours=1))
     shift_clock(either_service, 3 * HOUR_S)
     _tick(either_service)
     asked = caller.show(made)["status"], sandbox.posts()
@@ -181,7 +162,7 @@ def test_too_late_it_asks_and_goes_out_when_told(either_service, sandbox, capsys
 
 def test_too_late_it_asks_and_may_be_cancelled(either_service, sandbox):
     caller = Caller(either_service)
-    made = caller.send(ANN, send_at=_in(hours=1))
+    made = caller.send(ANN, send_at=in_hours(hours=1))
     shift_clock(either_service, 3 * HOUR_S)
     _tick(either_service)
 
@@ -193,7 +174,7 @@ def test_too_late_it_asks_and_may_be_cancelled(either_service, sandbox):
 
 
 def test_too_late_and_never_answered_it_expires(service, caller, sandbox):
-    made = caller.send(ANN, send_at=_in(hours=1), expire_at=_in(hours=3))
+    made = caller.send(ANN, send_at=in_hours(hours=1), expire_at=in_hours(hours=3))
     shift_clock(service, 2.5 * HOUR_S)
     _tick(service)
     shift_clock(service, 3.5 * HOUR_S)
@@ -217,7 +198,7 @@ def test_in_the_nights_when_the_clocks_change_it_goes_out_once_at_its_moment(
 ):
     stockholm = ZoneInfo("Europe/Stockholm")
     clock = ManualClock()
-    service.extensions["clarion"] = replace(_ctx(service), clock=clock)
+    service.extensions["clarion"] = replace(context_of(service), clock=clock)
     due = datetime.fromisoformat(local)
     before = datetime.fromisoformat(f"{night}T22:00:00").replace(tzinfo=stockholm)
     clock.advance((before.astimezone(UTC) - clock.now()).total_seconds())
@@ -227,7 +208,7 @@ def test_in_the_nights_when_the_clocks_change_it_goes_out_once_at_its_moment(
 
     for step_s in _steps(due - clock.now()):
         clock.advance(step_s)
-        sweep(_ctx(service))
+        sweep(context_of(service))
         if started is None and Caller(service).show(made)["status"] != "scheduled":
             started = clock.now()
 
@@ -238,7 +219,7 @@ def test_in_the_nights_when_the_clocks_change_it_goes_out_once_at_its_moment(
 
 def test_a_clock_set_back_and_forth_again_sends_it_once(either_service, sandbox):
     caller = Caller(either_service)
-    made = caller.send(ANN, send_at=_in(hours=1))
+    made = caller.send(ANN, send_at=in_hours(hours=1))
 
     for hours in (1.01, 0.5, 1.02, -2, 1.03):
         shift_clock(either_service, hours * HOUR_S)
@@ -250,11 +231,10 @@ def test_a_clock_set_back_and_forth_again_sends_it_once(either_service, sandbox)
 
 def test_a_clock_set_back_after_its_start_does_not_hold_the_rest(service, caller, sandbox):
     numbers = many_numbers(1500)
-    caller.send(*numbers, send_at=_in(hours=1))
+    caller.send(*numbers, send_at=in_hours(hours=1))
     shift_clock(service, 1.01 * HOUR_S)
-    sweep(_ctx(service))
-    while plan_next(_ctx(service)):
-        pass
+    sweep(context_of(service))
+    plan_all(service)
 
     shift_clock(service, -5 * HOUR_S)
     work_off(service)
@@ -263,7 +243,7 @@ def test_a_clock_set_back_after_its_start_does_not_hold_the_rest(service, caller
 
 
 def test_a_clock_that_jumps_far_ahead_sends_nothing_without_a_word(service, caller, sandbox):
-    made = caller.send(ANN, send_at=_in(hours=1))
+    made = caller.send(ANN, send_at=in_hours(hours=1))
 
     shift_clock(service, 20 * HOUR_S)
     _tick(service)
