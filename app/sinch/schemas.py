@@ -15,6 +15,8 @@ from typing import Any
 
 _CODE = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_OPAQUE = re.compile(r"[!-~]+")
+_CODE_LIMIT = 10**9
 
 
 class ReportMode(StrEnum):
@@ -99,11 +101,16 @@ class BatchReport:
     batch_id: str
     total: int
     statuses: tuple[StatusCount, ...]
+    client_reference: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Inbound:
-    """A text from a phone to us; `body` is the text, or base64 or a media object as JSON."""
+    """A text from a phone to us; `body` is the text, or base64 or a media object as JSON.
+
+    `kind` is Sinch's type; `operator_id` the country's and network's code; `client_reference` that
+    of the batch it answers, where the account has that set up; `udh` hexadecimal.
+    """
 
     id: str
     kind: str
@@ -111,6 +118,10 @@ class Inbound:
     recipient: str
     body: str
     received_at: datetime | None
+    sent_at: datetime | None = None
+    operator_id: str | None = None
+    client_reference: str | None = None
+    udh: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +178,7 @@ def read_sent_batch(body: bytes, *, client_reference: str) -> SentBatch:
     None when the body does not hold a usable one, or speaks of a batch with another reference.
     """
     try:
-        fields = _read_object(body)
+        fields = read_object(body)
     except UnreadableAnswer:
         return SentBatch(id=None)
     batch_id = fields.get("id")
@@ -178,7 +189,7 @@ def read_sent_batch(body: bytes, *, client_reference: str) -> SentBatch:
 
 def read_batch(source: bytes | Mapping[str, Any]) -> Batch:
     """A batch.  Raises UnreadableAnswer without an id or a list of recipients."""
-    fields = _read_object(source) if isinstance(source, bytes) else source
+    fields = read_object(source) if isinstance(source, bytes) else source
     recipients = fields.get("to")
     if not isinstance(recipients, list):
         raise UnreadableAnswer("a batch without recipients")
@@ -194,16 +205,16 @@ def read_batch(source: bytes | Mapping[str, Any]) -> Batch:
 
 def read_dry_run(body: bytes) -> DryRun:
     """The counts of a dry run."""
-    fields = _read_object(body)
+    fields = read_object(body)
     return DryRun(
         recipients=_read_count(fields, "number_of_recipients"),
         parts=_read_count(fields, "number_of_messages"),
     )
 
 
-def read_report(body: bytes) -> BatchReport:
+def read_report(source: bytes | Mapping[str, Any]) -> BatchReport:
     """A summary or full report of one batch."""
-    fields = _read_object(body)
+    fields = read_object(source) if isinstance(source, bytes) else source
     statuses = fields.get("statuses", [])
     if not isinstance(statuses, list) or not all(isinstance(each, dict) for each in statuses):
         raise UnreadableAnswer("a report without statuses")
@@ -211,6 +222,7 @@ def read_report(body: bytes) -> BatchReport:
         batch_id=_read_id(fields, "batch_id"),
         total=_read_count(fields, "total_message_count"),
         statuses=tuple(_read_status_count(each) for each in statuses),
+        client_reference=read_reference(fields),
     )
 
 
@@ -223,7 +235,7 @@ def _read_status_count(fields: Mapping[str, Any]) -> StatusCount:
         raise UnreadableAnswer("a count whose recipients are no list")
     return StatusCount(
         status=status,
-        code=_read_int(fields.get("code")),
+        code=read_code(fields),
         count=_read_count(fields, "count"),
         recipients=tuple(read_recipient(entry) for entry in recipients),
     )
@@ -237,14 +249,19 @@ def read_inbound(fields: Mapping[str, Any]) -> Inbound:
         kind=str(fields.get("type", "")),
         sender=read_address(fields.get("from")),
         recipient=read_address(fields.get("to")),
-        body=body if isinstance(body, str) else json.dumps(body),
+        body=_clean(body) if isinstance(body, str) else json.dumps(body),
         received_at=read_time(fields.get("received_at")),
+        # One page of the reference spells it so.
+        sent_at=read_time(fields.get("sent_at")) or read_time(fields.get("send_at")),
+        operator_id=_read_opaque(fields, "operator_id", longest=16),
+        client_reference=read_reference(fields),
+        udh=_read_opaque(fields, "udh", longest=280),
     )
 
 
 def read_page(body: bytes, *, of: str) -> Page:
     """One page of the list named `of`."""
-    fields = _read_object(body)
+    fields = read_object(body)
     items = fields.get(of)
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         raise UnreadableAnswer(f"a page without {of}")
@@ -254,7 +271,7 @@ def read_page(body: bytes, *, of: str) -> Page:
 def read_problem(body: bytes) -> Problem:
     """What Sinch says is wrong, from a body of any shape, cut to 500 characters."""
     try:
-        fields = _read_object(body)
+        fields = read_object(body)
     except UnreadableAnswer:
         return Problem(None, None)
     code, text = fields.get("code"), fields.get("text")
@@ -272,7 +289,7 @@ def read_recipient(value: Any) -> str:
     if not isinstance(value, str):
         raise UnreadableAnswer("a recipient that is not text")
     digits = value.removeprefix("+").removeprefix("00")
-    return f"+{digits}" if digits.isdigit() else value
+    return f"+{digits}" if digits.isascii() and digits.isdigit() else _clean(value)
 
 
 def read_address(value: Any) -> str:
@@ -282,7 +299,7 @@ def read_address(value: Any) -> str:
     ('+46700000001', '71234', 'Acme')
     """
     recipient = read_recipient(value)
-    return recipient if len(recipient) > 9 else str(value)
+    return recipient if len(recipient) > 9 else _clean(str(value))
 
 
 def read_time(value: Any) -> datetime | None:
@@ -296,6 +313,17 @@ def read_time(value: Any) -> datetime | None:
         return None
 
 
+def read_code(fields: Mapping[str, Any]) -> int | None:
+    """Sinch's code for why a message stands where it does, a number or one as a string."""
+    code = _read_int(fields.get("code"))
+    return code if code is not None and 0 <= code < _CODE_LIMIT else None
+
+
+def read_reference(fields: Mapping[str, Any]) -> str | None:
+    """The client_reference; None for one that cannot be ours."""
+    return _read_opaque(fields, "client_reference", longest=128)
+
+
 def format_time(moment: datetime) -> str:
     """An aware time as Sinch writes it.
 
@@ -305,7 +333,8 @@ def format_time(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _read_object(body: bytes) -> dict[str, Any]:
+def read_object(body: bytes) -> dict[str, Any]:
+    """The JSON object that a body holds."""
     try:
         value = json.loads(body)
     except (ValueError, RecursionError) as e:
@@ -320,6 +349,18 @@ def _read_id(fields: Mapping[str, Any], name: str) -> str:
     if not isinstance(value, str) or not value:
         raise UnreadableAnswer(f"no {name}")
     return value
+
+
+def _read_opaque(fields: Mapping[str, Any], name: str, *, longest: int) -> str | None:
+    value = fields.get(name)
+    if not isinstance(value, str) or not 1 <= len(value) <= longest:
+        return None
+    return value if _OPAQUE.fullmatch(value) else None
+
+
+def _clean(text: str) -> str:
+    """Text that any database can keep: without NUL, and without half characters."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "")
 
 
 def _read_count(fields: Mapping[str, Any], name: str) -> int:
