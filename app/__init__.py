@@ -42,7 +42,8 @@ def create_app(config: Config) -> Flask:
         failpoints.arm(*config.failpoint)
     flask_app.extensions["clarion"] = ctx
     flask_app.extensions["readiness"] = Readiness(ctx.sinch)
-    flask_app.extensions["nudge"] = lambda: None  # until a background is started
+    for nudge in ("nudge", "nudge_booker"):
+        flask_app.extensions[nudge] = lambda: None  # until a background is started
 
     # Hooks run in the order given, those after a request in the reverse: the log line comes last.
     log_requests(flask_app)

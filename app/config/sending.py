@@ -9,6 +9,7 @@ from app.config.values import ConfigError, read_int, read_number, read_seconds, 
 # One more second goes to the last question: 25 in all, where routers give up at 30.
 _MAX_PATIENCE_S = 24.0
 _MIN_BUDGET_S = 2.0
+_WAITS_BEHIND_CALLBACKS_S = (600.0, 1800.0, 3600.0, 3 * 3600.0, 6 * 3600.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +30,11 @@ class SendingRules:
     absent_lists: int = 5
     absent_recent_s: float = 300.0
     unreadable_after_s: float = 1800.0
+    # What is not reported
+    report_waits_s: tuple[float, ...] = (10, 20, 30, 60, 120, 300, 600, 1800, 3600)
+    report_margin_s: float = 6 * 3600.0
+    list_inbounds_every_s: float = 300.0
+    events_kept_s: float = 2 * 86_400.0
     # What holds all sending back
     retry_wait_max_s: float = 60.0
     probe_every_s: float = 30.0
@@ -47,6 +53,10 @@ class SendingRules:
     def lease(self) -> timedelta:
         return timedelta(seconds=self.lease_s)
 
+    def report_wait_s(self, asked: int) -> float:
+        """How long after its acceptance, or after so many questions, a report is asked for."""
+        return self.report_waits_s[min(asked, len(self.report_waits_s) - 1)]
+
 
 def read_sending_rules(environ: Mapping[str, str]) -> SendingRules:
     """The rules, with the failure model's values where nothing is set."""
@@ -64,6 +74,13 @@ def read_sending_rules(environ: Mapping[str, str]) -> SendingRules:
         absent_after_s=read_seconds(environ, "ABSENT_AFTER_S", default.absent_after_s),
         absent_recent_s=read_seconds(environ, "ABSENT_RECENT_S", default.absent_recent_s),
         unreadable_after_s=read_seconds(environ, "UNREADABLE_AFTER_S", default.unreadable_after_s),
+        report_waits_s=read_waits(
+            environ, "REPORT_WAITS_S", _choose_report_waits(environ, default)
+        ),
+        report_margin_s=read_seconds(environ, "REPORT_MARGIN_S", default.report_margin_s),
+        list_inbounds_every_s=read_seconds(
+            environ, "LIST_INBOUNDS_EVERY_S", default.list_inbounds_every_s
+        ),
         retry_wait_max_s=read_seconds(environ, "RETRY_WAIT_MAX_S", default.retry_wait_max_s),
         probe_every_s=read_seconds(environ, "PROBE_EVERY_S", default.probe_every_s),
         messages_per_second=read_number(
@@ -76,6 +93,11 @@ def read_sending_rules(environ: Mapping[str, str]) -> SendingRules:
     )
     _refuse_unsafe(rules)
     return rules
+
+
+def _choose_report_waits(environ: Mapping[str, str], default: SendingRules) -> tuple[float, ...]:
+    """Where Sinch calls back, it is asked only for what was lost."""
+    return _WAITS_BEHIND_CALLBACKS_S if environ.get("PUBLIC_URL") else default.report_waits_s
 
 
 def _refuse_unsafe(rules: SendingRules) -> None:

@@ -10,6 +10,7 @@ from app.errors import Conflict, NotFound
 from app.sms.context import Context
 from app.sms.control import write_audit
 from app.sms.models import Attempt, Batch, Broadcast
+from app.sms.proving import report_values
 from app.sms.settling import settle_in
 from app.sms.states import FINAL, BatchState, BroadcastStatus
 
@@ -61,6 +62,8 @@ def resolve_batch(
             )
         state = _ENDS[decision]
         values: dict[str, Any] = {"state": state, "attention": None, "next_ask_at": None}
+        if decision is Decision.MARK_SENT:
+            values |= report_values(ctx)
         if decision is Decision.RESEND:
             _refuse_cancelled(tx, batch)
             values |= {"unknown_at": None, "asked": 0, "absent": 0}

@@ -88,6 +88,12 @@ class Broadcast(Base):
             sqlite_where=sql("finished_at IS NULL"),
             postgresql_where=sql("finished_at IS NULL"),
         ),
+        Index(
+            "ix_broadcasts_unsettled",
+            "id",
+            sqlite_where=sql("finished_at IS NOT NULL AND settled_at IS NULL"),
+            postgresql_where=sql("finished_at IS NOT NULL AND settled_at IS NULL"),
+        ),
         Index("ix_broadcasts_status", "status", "id"),
     )
 

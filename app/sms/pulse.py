@@ -4,11 +4,11 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select
 
 from app.db.base import Fact
-from app.db.engine import insert_new
 from app.sms.context import Context
+from app.sms.facts import keep_fact
 from app.sms.gates import read_gates
 from app.sms.models import Batch
 from app.sms.states import BatchState
@@ -65,5 +65,4 @@ def _is_recent(ctx: Context, swept: str | None, now: datetime) -> bool:
 
 def _note(ctx: Context, name: str, value: str) -> None:
     with ctx.db.write() as tx:
-        if not insert_new(tx, Fact, name=name, value=value):
-            tx.execute(update(Fact).where(Fact.name == name).values(value=value))
+        keep_fact(tx, name, value)

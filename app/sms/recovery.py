@@ -31,6 +31,7 @@ from app.sms.evidence import (
 from app.sms.gates import CLOCK_SLACK_S
 from app.sms.models import Attempt, Batch, Broadcast
 from app.sms.planning import halve, make_reference
+from app.sms.proving import report_values
 from app.sms.settling import has_open_batches, settle_in
 from app.sms.states import (
     FINAL,
@@ -254,6 +255,7 @@ def _judge(
         several = finding is Finding.SEVERAL
         values["state"] = _S.DUPLICATE if several else _S.ACCEPTED
         values["surplus"] = list(evidence.surplus) or None
+        values |= report_values(ctx)
         return values | {"sinch_id": evidence.sinch_id, "next_ask_at": None, "attention": None}
     if finding is Finding.MISMATCH:
         return values | {"state": _S.NEEDS_ATTENTION, "attention": Attention.MISMATCH}

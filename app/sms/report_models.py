@@ -58,8 +58,9 @@ class Event(Base):
 class Tally(Base):
     """So many messages of a broadcast were reported so.
 
-    `code` is -1 where Sinch gave none.  `bucket` is how long after the broadcast's first batch
-    was claimed they were delivered, as `buckets.bucket_of` numbers it; -1 for every other status.
+    `code` is -1 where Sinch gave none.  `bucket` is how long after the broadcast's start
+    (`send_at`, else `created_at`) they were delivered, as `buckets.bucket_of` numbers it; -1 for
+    every other status.
     """
 
     __tablename__ = "tallies"

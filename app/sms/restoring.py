@@ -12,6 +12,7 @@ from app.sms.control import write_audit
 from app.sms.cutting import find_unplanned, plan_broadcast
 from app.sms.gates import begin_restore, end_restore, read_gates
 from app.sms.models import Batch
+from app.sms.receiving import list_anew, were_listed
 from app.sms.states import BatchState
 
 _S = BatchState
@@ -27,6 +28,7 @@ def mark_restored(ctx: Context, *, actor: str) -> int:
     now = ctx.now()
     with ctx.db.write() as tx:
         begin_restore(tx, now=now)
+        list_anew(tx)
         doubtful = update(Batch).where(Batch.state.in_(_IN_DOUBT))
         tx.execute(
             doubtful.values(state=_S.UNKNOWN, unknown_at=now, lease_until=None, not_before=None)
@@ -46,10 +48,15 @@ def mark_restored(ctx: Context, *, actor: str) -> int:
 def end_restore_when_done(ctx: Context) -> bool:
     """Leave restore mode once a clean list answered for every batch in doubt; whether it did.
 
+    And once the texts that came since the backup were listed: a STOP may be among them.
+
     One that no list answers for ends with an operator's call, and then waits for that alone.
     """
     with ctx.db.read() as tx:
-        if not read_gates(tx, ctx.rules, ctx.now()).restoring:
+        since = read_gates(tx, ctx.rules, ctx.now()).restoring_since
+        if since is None:
+            return False
+        if not were_listed(tx, since=since):
             return False
         # A clean list that shows it moves a batch on, one that does not is counted.
         unanswered = select(Batch.id).where(Batch.state == _S.UNKNOWN, Batch.absent == 0)

@@ -4,12 +4,13 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, func, or_, select, update
 
 from app.db.base import table_of
 from app.sms.context import Context
 from app.sms.models import AuditEntry, Batch, Broadcast
-from app.sms.states import OPEN, RESEND, UNSENT, BatchState, BroadcastStatus
+from app.sms.outbox import note_for_client
+from app.sms.states import AT_SINCH, OPEN, RESEND, UNSENT, BatchState, BroadcastStatus
 
 _S = BatchState
 _ATTENTION = (_S.NEEDS_ATTENTION, _S.DUPLICATE)
@@ -30,11 +31,31 @@ _HOLD = select(_BROADCASTS).where(_BROADCASTS.c.id == bindparam("this")).with_fo
 _FINISH = (
     update(_BROADCASTS)
     .where(_BROADCASTS.c.id == bindparam("this"))
-    .values(status=bindparam("ended_as"), finished_at=bindparam("at"))
+    .values(
+        status=bindparam("ended_as"), finished_at=bindparam("at"), settled_at=bindparam("known_at")
+    )
+)
+# A message's end is awaited from Sinch, or nobody knows whether there is one.
+_IS_AWAITED = or_(
+    _BATCHES.c.state == _S.NEEDS_ATTENTION,
+    and_(_BATCHES.c.state.in_(AT_SINCH), _BATCHES.c.ended < _BATCHES.c.size),
+)
+_AWAITED = (
+    select(_BATCHES.c.id).where(_BATCHES.c.broadcast_id == bindparam("of"), _IS_AWAITED).limit(1)
 )
 # The audit has it also where a backup does not have the attempt.
 _RESENT = select(_AUDIT.c.id).where(_AUDIT.c.action == RESEND)
 _PERHAPS_SENT = (_S.ACCEPTED, _S.DUPLICATE, _S.CLOSED_UNSENT, _S.NEEDS_ATTENTION)
+_UNSETTLED = (
+    select(_BROADCASTS.c.id)
+    .where(_BROADCASTS.c.finished_at.is_not(None), _BROADCASTS.c.settled_at.is_(None))
+    .where(
+        ~select(_BATCHES.c.id)
+        .where(_BATCHES.c.broadcast_id == _BROADCASTS.c.id, _IS_AWAITED)
+        .exists()
+    )
+    .limit(100)
+)
 
 
 def count_states(tx: Connection, broadcast_id: int) -> dict[BatchState, tuple[int, int]]:
@@ -54,8 +75,20 @@ def settle_broadcast(ctx: Context, broadcast_id: int) -> BroadcastStatus | None:
         return settle_in(tx, ctx, broadcast_id)
 
 
+def settle_unsettled(ctx: Context) -> int:
+    """Settle broadcasts whose last message ended when nobody could say so; how many."""
+    with ctx.db.read() as tx:
+        ids = tx.execute(_UNSETTLED).scalars().all()
+    for broadcast_id in ids:
+        settle_broadcast(ctx, broadcast_id)
+    return len(ids)
+
+
 def settle_in(tx: Connection, ctx: Context, broadcast_id: int) -> BroadcastStatus | None:
-    """The same within a transaction."""
+    """The same within a transaction.
+
+    Also looks whether the end of every message is known, as it may be at once or long after.
+    """
     broadcast = hold_broadcast(tx, broadcast_id)
     unplanned = broadcast.planned < broadcast.chunks
     cancelled = broadcast.status is BroadcastStatus.CANCELLED
@@ -63,9 +96,31 @@ def settle_in(tx: Connection, ctx: Context, broadcast_id: int) -> BroadcastStatu
         return None
     states = Counter({state: n for state, (n, _) in count_states(tx, broadcast_id).items()})
     status = BroadcastStatus.CANCELLED if cancelled else choose_final_status(states)
-    ended_at = broadcast.finished_at or ctx.now()
-    tx.execute(_FINISH, {"this": broadcast_id, "ended_as": status, "at": ended_at})
+    now = ctx.now()
+    awaited = tx.execute(_AWAITED, {"of": broadcast_id}).first() is not None
+    ending = {
+        "this": broadcast_id,
+        "ended_as": status,
+        "at": broadcast.finished_at or now,
+        "known_at": None if awaited else broadcast.settled_at or now,
+    }
+    tx.execute(_FINISH, ending)
+    _tell_client(tx, ctx, broadcast, ending)
     return status
+
+
+def _tell_client(
+    tx: Connection, ctx: Context, broadcast: Row[Any], ending: Mapping[str, Any]
+) -> None:
+    facts = {
+        "broadcast_id": broadcast.public_id,
+        "reference": broadcast.reference,
+        "status": ending["ended_as"].value,
+    }
+    if broadcast.finished_at is None:
+        note_for_client(tx, ctx, client=broadcast.client, kind="broadcast.finished", facts=facts)
+    if broadcast.settled_at is None and ending["known_at"]:
+        note_for_client(tx, ctx, client=broadcast.client, kind="broadcast.settled", facts=facts)
 
 
 def hold_broadcast(tx: Connection, broadcast_id: int) -> Row[Any]:

@@ -29,6 +29,9 @@ OPEN = (BatchState.PENDING, BatchState.SENDING, BatchState.HELD, BatchState.UNKN
 # Proven that nobody got a text from it and that nothing of it is on its way.
 UNSENT = (BatchState.PENDING, BatchState.HELD)
 
+# Taken by Sinch: its messages end as Sinch reports.
+AT_SINCH = (BatchState.ACCEPTED, BatchState.DUPLICATE)
+
 # An operator's decision, in the audit, after which a batch may be at Sinch although it is unsent.
 RESEND = "resend"
 

@@ -14,8 +14,9 @@ from celery import Task, shared_task
 from loguru import logger
 
 from app.db.schema import WrongDatabase
+from app.sms.applying import apply_events
 from app.sms.context import Context
-from app.sms.timetable import Burst, keep_house, plan_next, submit_next, sweep
+from app.sms.timetable import Burst, ask_sinch, keep_house, plan_next, submit_next, sweep
 
 # One for each, so that the clock's does not stand in line behind a long broadcast.
 CLOCK_QUEUE, WORK_QUEUE = "clarion-clock", "clarion-work"
@@ -83,6 +84,21 @@ def run_sweep() -> None:
     nudge_workers()
 
 
+@shared_task(name="clarion.book", base=Nudge, queue=CLOCK_QUEUE, expires=NUDGE_EXPIRES_S)
+def book_events() -> None:
+    """Apply the events that wait, for a while; then somebody goes on."""
+    deadline = time.monotonic() + WORK_S
+    while not _is_stopping[0]() and apply_events(_contexts[0]):
+        if time.monotonic() > deadline and nudge_bookers():
+            return
+
+
+@shared_task(name="clarion.ask", base=Nudge, queue=CLOCK_QUEUE, expires=NUDGE_EXPIRES_S)
+def run_questions() -> None:
+    """Ask Sinch for what it has not told by itself."""
+    ask_sinch(_contexts[0])
+
+
 @shared_task(name="clarion.keep_house", base=Nudge, queue=CLOCK_QUEUE, expires=NUDGE_EXPIRES_S)
 def run_housekeeping() -> None:
     """Do what is done each minute."""
@@ -90,14 +106,21 @@ def run_housekeeping() -> None:
 
 
 def nudge_workers() -> bool:
-    """Tell workers that there may be something to do; False when the broker takes no nudge.
+    """Tell workers that there may be something to send; False when the broker takes no nudge."""
+    return _nudge(work, MAX_WAITING)
 
-    Tried twice, since a connection that lay idle may have been closed.
-    """
+
+def nudge_bookers() -> bool:
+    """Tell a worker that there may be events to apply; False when the broker takes no nudge."""
+    return _nudge(book_events, 1)
+
+
+def _nudge(task: Any, times: int) -> bool:
+    """Tried twice, since a connection that lay idle may have been closed."""
     for again in (True, False):
         try:
-            for _ in range(MAX_WAITING):
-                work.apply_async()
+            for _ in range(times):
+                task.apply_async()
         except Exception as e:
             if not again:
                 logger.opt(exception=e).warning("the broker takes no nudge: a sweep will do")

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from loguru import logger
 
+from app.sms.applying import forget_leftovers
 from app.sms.circuit import probe_circuit
 from app.sms.claiming import Idle, claim_burst
 from app.sms.context import Context
@@ -23,9 +24,12 @@ from app.sms.cutting import find_unplanned, plan_broadcast
 from app.sms.idempotency import forget_old_keys
 from app.sms.invariants import find_violations
 from app.sms.pulse import note_books, note_sweep
+from app.sms.receiving import list_inbounds_when_due
+from app.sms.reconciling import ask_due_reports
 from app.sms.recovery import ask_due_batches, call_for_overdue
 from app.sms.restoring import end_restore_when_done
 from app.sms.sending import expire_leases, submit_burst
+from app.sms.settling import settle_unsettled
 
 _SWEEP: tuple[Callable[[Context], object], ...] = (
     expire_leases,
@@ -38,6 +42,7 @@ _SWEEP: tuple[Callable[[Context], object], ...] = (
     carry_out_wishes,
     cancel_left_surplus,
     settle_stragglers,
+    settle_unsettled,
     note_sweep,
 )
 
@@ -55,10 +60,18 @@ def sweep(ctx: Context) -> None:
             logger.bind(part=part.__name__).exception("a part of the sweep failed")
 
 
+def ask_sinch(ctx: Context) -> None:
+    """Ask for what Sinch has not told by itself: reports that are due, texts from phones."""
+    ctx.require_own_database()
+    ask_due_reports(ctx)
+    list_inbounds_when_due(ctx)
+
+
 def keep_house(ctx: Context) -> None:
-    """What is done each minute: forget old keys, check the invariants."""
+    """What is done each minute: forget what is old, check the invariants."""
     ctx.require_own_database()
     forget_old_keys(ctx)
+    forget_leftovers(ctx)
     violations = find_violations(ctx, thorough=False)
     for violation in violations:
         logger.bind(violation=violation).error("the books do not balance")

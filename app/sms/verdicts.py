@@ -74,6 +74,9 @@ _ACCEPT = (
         attention=None,
         next_ask_at=bindparam("first_ask"),
         wish=bindparam("wanted"),
+        accepted_at=bindparam("at"),
+        next_report_at=bindparam("first_report"),
+        changed=True,
     )
 )
 
@@ -185,6 +188,8 @@ def _record_accepted(
             "id_at_sinch": verdict.sinch_id,
             "first_ask": first_ask,
             "wanted": Wish.WANTED if status is BroadcastStatus.CANCELLED else None,
+            "at": ctx.now(),
+            "first_report": ctx.later(ctx.rules.report_wait_s(0)),
         },
     )
     if swapped.rowcount != 1:

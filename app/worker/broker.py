@@ -55,6 +55,8 @@ def make_celery(config: Config) -> Celery:
 def _make_timetable(config: Config) -> dict[str, Any]:
     return {
         "sweep": {"task": tasks.run_sweep.name, "schedule": config.rules.sweep_every_s},
+        "book": {"task": tasks.book_events.name, "schedule": config.rules.sweep_every_s},
+        "ask": {"task": tasks.run_questions.name, "schedule": config.rules.sweep_every_s},
         "keep house": {"task": tasks.run_housekeeping.name, "schedule": _HOUSEKEEPING_S},
     }
 

@@ -2,8 +2,7 @@
 
 import threading
 import time
-
-from app.sms.tasks import nudge_workers
+from collections.abc import Callable
 
 # So many requests a second as may come, so few nudges.
 _PAUSE_S = 0.05
@@ -12,9 +11,13 @@ _BREATH_S = 2.0
 
 
 class Nudger:
-    """One thread of a web process that talks to the broker, however slow or dead that is."""
+    """One thread of a web process that talks to the broker, however slow or dead that is.
 
-    def __init__(self) -> None:
+    `tell` publishes the nudge; False when the broker did not take it.
+    """
+
+    def __init__(self, tell: Callable[[], bool]) -> None:
+        self._tell = tell
         self._wanted = threading.Event()
         self._thread = threading.Thread(target=self._run, name="nudger", daemon=True)
 
@@ -29,4 +32,4 @@ class Nudger:
         while True:
             self._wanted.wait()
             self._wanted.clear()
-            time.sleep(_PAUSE_S if nudge_workers() else _BREATH_S)
+            time.sleep(_PAUSE_S if self._tell() else _BREATH_S)

@@ -12,6 +12,7 @@ from app.config import EXIT_CONFIG, Background, Config
 from app.db.engine import WrongPragma
 from app.db.schema import WrongDatabase
 from app.sms.context import Context
+from app.sms.tasks import nudge_bookers, nudge_workers
 from app.worker.broker import make_celery
 from app.worker.nudger import Nudger
 from app.worker.threads import BackgroundThreads
@@ -26,13 +27,15 @@ def start_background(app: Flask, config: Config) -> None:
     refuse_wrong_database(ctx)
     if config.background is Background.CELERY:
         make_celery(config)
-        nudger = Nudger()
-        app.extensions["nudge"] = nudger.nudge
-        nudger.start()
+        for name, tell in (("nudge", nudge_workers), ("nudge_booker", nudge_bookers)):
+            nudger = Nudger(tell)
+            app.extensions[name] = nudger.nudge
+            nudger.start()
         return
     threads = BackgroundThreads(ctx, senders=config.sender_threads)
     app.extensions["background"] = threads
     app.extensions["nudge"] = threads.nudge
+    app.extensions["nudge_booker"] = threads.nudge_booker
     threads.start()
     atexit.register(threads.stop)
 

@@ -1,4 +1,5 @@
-"""Background threads of a web process: one sweeps, one plans, a few submit.
+"""Background threads of a web process: one sweeps, one plans, a few submit; one books what Sinch
+tells, one asks for what it did not tell.
 
 Safe in several processes at once.  On `stop` nothing more is claimed, and the POST in hand is
 finished.
@@ -12,10 +13,12 @@ from datetime import datetime
 from loguru import logger
 
 from app.db.schema import WrongDatabase
+from app.sms.applying import apply_events
 from app.sms.context import Context
-from app.sms.timetable import Burst, keep_house, plan_next, submit_next, sweep
+from app.sms.timetable import Burst, ask_sinch, keep_house, plan_next, submit_next, sweep
 
 _HOUSEKEEPING_S = 60.0
+_ASK_EVERY_S = 5.0
 # After an error; the database may be away.
 _BREATH_S = 2.0
 
@@ -27,10 +30,13 @@ class BackgroundThreads:
         self._ctx = ctx
         self._stopping = threading.Event()
         self._to_plan = threading.Event()
+        self._to_book = threading.Event()
         self._to_send = [threading.Event() for _ in range(senders)]
         self._threads = [
             threading.Thread(target=self._sweep, name="sweeper", daemon=True),
             threading.Thread(target=self._plan, name="planner", daemon=True),
+            threading.Thread(target=self._book, name="booker", daemon=True),
+            threading.Thread(target=self._ask, name="asker", daemon=True),
             *(
                 threading.Thread(target=self._send, args=(event,), name="sender", daemon=True)
                 for event in self._to_send
@@ -46,10 +52,15 @@ class BackgroundThreads:
         self._to_plan.set()
         self._wake_senders()
 
+    def nudge_booker(self) -> None:
+        """There may be something to book."""
+        self._to_book.set()
+
     def stop_claiming(self) -> None:
         """Begin nothing more; returns at once."""
         self._stopping.set()
         self.nudge()
+        self.nudge_booker()
 
     def stop(self, *, within_s: float = 22.0) -> bool:
         """Begin nothing more, and wait for what is in hand; whether all of it ended in time."""
@@ -80,6 +91,17 @@ class BackgroundThreads:
             self._to_plan.clear()
             while not self._stopping.is_set() and self._do(lambda: plan_next(self._ctx)):
                 self._wake_senders()
+
+    def _book(self) -> None:
+        while not self._stopping.is_set():
+            self._to_book.clear()
+            while not self._stopping.is_set() and self._do(lambda: apply_events(self._ctx)):
+                pass
+            self._to_book.wait(self._ctx.rules.sweep_every_s)
+
+    def _ask(self) -> None:
+        while not self._stopping.wait(min(self._ctx.rules.sweep_every_s, _ASK_EVERY_S)):
+            self._do(lambda: ask_sinch(self._ctx))
 
     def _send(self, event: threading.Event) -> None:
         burst = Burst()

@@ -35,6 +35,8 @@ def _widen_broadcasts() -> None:
     op.add_column("broadcasts", sa.Column("resend_of", _BIG, nullable=True))
     # A unique index, not a constraint: SQLite cannot add one to a table that is there.
     op.create_index("uq_broadcasts_resend_of", "broadcasts", ["resend_of"], unique=True)
+    unsettled = "finished_at IS NOT NULL AND settled_at IS NULL"
+    _index_where("ix_broadcasts_unsettled", "broadcasts", ["id"], unsettled)
 
 
 def _widen_batches() -> None:
@@ -147,6 +149,7 @@ def downgrade() -> None:
     op.drop_index("ix_batches_of_broadcast", "batches")
     op.create_index("ix_batches_of_broadcast", "batches", ["broadcast_id", "state", "id", "size"])
     op.drop_index("ix_messages_recipient", "messages")
+    op.drop_index("ix_broadcasts_unsettled", "broadcasts")
     op.drop_index("uq_broadcasts_resend_of", "broadcasts")
     for table, columns in (
         ("messages", ("noted_at", "status_at", "code", "status")),

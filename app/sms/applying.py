@@ -1,0 +1,187 @@
+"""Events, stored as they came, are applied: a group at a time, all of a group or nothing of it.
+
+An event is gone in the transaction that books it.  One that says nothing to us stays as a
+leftover for a while; one that speaks of a batch we do not know yet is looked at again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from loguru import logger
+from sqlalchemy import Connection, Row, bindparam, delete, or_, select, update
+from sqlalchemy.exc import DBAPIError
+
+from app.db.base import table_of
+from app.failpoints import failpoints
+from app.sinch.callbacks import RecipientReport, UnreadableCallback, parse_callback
+from app.sinch.schemas import BatchReport, Inbound
+from app.sms.booking import Booked, Told, book, hold_books
+from app.sms.context import Context
+from app.sms.receiving import note_inbounds
+from app.sms.report_models import Event, Leftover
+from app.sms.settling import settle_broadcast
+from app.sms.statuses import translate_status
+from app.sms.summaries import read_summary
+from app.sms.telling import tell_clients
+
+GROUP = 500
+# A report may come before the answer that names its batch was recorded.
+_UNPLACED_WAIT = timedelta(seconds=10)
+_MAX_UNPLACED_TRIES = 6
+_MAX_WAIT = timedelta(hours=1)
+
+_EVENTS = table_of(Event)
+# Made once: to make a statement costs several times what it takes to run one.
+_WAITING = (
+    select(_EVENTS.c.id, _EVENTS.c.raw, _EVENTS.c.tries, _EVENTS.c.received_at)
+    .where(_EVENTS.c.leftover.is_(None))
+    .where(or_(_EVENTS.c.not_before.is_(None), _EVENTS.c.not_before <= bindparam("now")))
+    .order_by(_EVENTS.c.id)
+    .limit(bindparam("most"))
+)
+_STILL_THERE = select(_EVENTS.c.id).where(
+    _EVENTS.c.id.in_(bindparam("these", expanding=True)), _EVENTS.c.leftover.is_(None)
+)
+_FORGET = delete(_EVENTS).where(_EVENTS.c.id.in_(bindparam("these", expanding=True)))
+_LEAVE = (
+    update(_EVENTS)
+    .where(_EVENTS.c.id.in_(bindparam("these", expanding=True)))
+    .values(leftover=bindparam("because"))
+)
+_PUT_OFF = (
+    update(_EVENTS)
+    .where(_EVENTS.c.id == bindparam("this"))
+    .values(tries=_EVENTS.c.tries + 1, not_before=bindparam("until"))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """An event and what it says; None where that cannot be read."""
+
+    row: Row[Any]
+    said: RecipientReport | BatchReport | Inbound | None
+
+
+def apply_events(ctx: Context, *, most: int = GROUP) -> int:
+    """Apply the events that wait longest; how many were looked at.
+
+    A group that cannot be applied is tried one by one, and what fails then is put off.
+    """
+    ctx.require_own_database()
+    with ctx.db.read() as tx:
+        rows: list[Row[Any]] = list(tx.execute(_WAITING, {"now": ctx.now(), "most": most}))
+    if not rows:
+        return 0
+    group = [_Read(row, _parse(row.raw)) for row in rows]
+    try:
+        _apply_group(ctx, group)
+    except DBAPIError:
+        raise  # the database is in trouble, not the events
+    except Exception as e:
+        logger.opt(exception=e).error("events could not be applied together: one by one")
+        for each in group:
+            _apply_alone(ctx, each)
+    return len(rows)
+
+
+def _parse(raw: bytes) -> RecipientReport | BatchReport | Inbound | None:
+    try:
+        return parse_callback(raw)
+    except UnreadableCallback:
+        return None
+
+
+def _apply_alone(ctx: Context, event: _Read) -> None:
+    try:
+        _apply_group(ctx, [event])
+    except DBAPIError:
+        raise
+    except Exception as e:
+        wait = min(timedelta(minutes=1) * 2 ** min(event.row.tries, 10), _MAX_WAIT)
+        logger.bind(event=event.row.id).opt(exception=e).error("an event could not be applied")
+        with ctx.db.write() as tx:
+            tx.execute(_PUT_OFF, {"this": event.row.id, "until": ctx.now() + wait})
+
+
+def _apply_group(ctx: Context, group: Sequence[_Read]) -> None:
+    to_settle = _apply_in_one(ctx, group)
+    # Behind the commit: who holds a broadcast together with others could not change it.
+    for broadcast_id in to_settle:
+        settle_broadcast(ctx, broadcast_id)
+
+
+def _apply_in_one(ctx: Context, group: Sequence[_Read]) -> set[int]:
+    with ctx.db.write() as tx:
+        hold_books(tx)
+        there = set(tx.execute(_STILL_THERE, {"these": [each.row.id for each in group]}).scalars())
+        ours = [each for each in group if each.row.id in there]
+        unreadable = [each.row.id for each in ours if each.said is None]
+        booked, foreign, early = _book(tx, ctx, ours)
+        failpoints.reach("E1")
+        _keep(tx, unreadable, Leftover.UNREADABLE)
+        _keep(tx, foreign, Leftover.FOREIGN)
+        for event_id in early:
+            tx.execute(_PUT_OFF, {"this": event_id, "until": ctx.now() + _UNPLACED_WAIT})
+        done = there.difference(unreadable, foreign, early)
+        if done:
+            tx.execute(_FORGET, {"these": list(done)})
+    if unreadable:
+        logger.bind(events=len(unreadable)).warning("sinch sent what its contract does not have")
+    return booked.to_settle
+
+
+def _book(
+    tx: Connection, ctx: Context, events: Sequence[_Read]
+) -> tuple[Booked, list[int], list[int]]:
+    """Book what the events say; and which of them speak of batches not ours, or not yet."""
+    told: list[Told] = []
+    speakers: dict[int, Row[Any]] = {}
+    inbounds: list[Inbound] = []
+    for event in events:
+        said = event.said
+        if isinstance(said, Inbound):
+            inbounds.append(said)
+        elif isinstance(said, RecipientReport):
+            told.append(_tell(said))
+            speakers[id(told[-1])] = event.row
+        elif said is not None:
+            for each in read_summary(tx, ctx, said):
+                told.append(each)
+                speakers[id(each)] = event.row
+    note_inbounds(tx, ctx, inbounds)
+    booked = book(tx, ctx, told)
+    tell_clients(tx, ctx, booked)
+    foreign, early = set[int](), set[int]()
+    rows = [speakers[id(each)] for each in booked.unplaced]
+    for row in rows:
+        (foreign if row.tries >= _MAX_UNPLACED_TRIES else early).add(row.id)
+    return booked, sorted(foreign), sorted(early)
+
+
+def _tell(report: RecipientReport) -> Told:
+    return Told(
+        reference=report.client_reference,
+        sinch_id=report.batch_id,
+        recipient=report.recipient,
+        status=translate_status(report.status),
+        code=report.code,
+        at=report.at,
+    )
+
+
+def _keep(tx: Connection, events: Sequence[int], because: Leftover) -> None:
+    if events:
+        tx.execute(_LEAVE, {"these": list(events), "because": because})
+
+
+def forget_leftovers(ctx: Context) -> int:
+    """Delete events kept as leftovers for long enough; how many."""
+    old = delete(_EVENTS).where(
+        _EVENTS.c.leftover.is_not(None),
+        _EVENTS.c.received_at < ctx.later(-ctx.rules.events_kept_s),
+    )
+    with ctx.db.write() as tx:
+        return tx.execute(old).rowcount

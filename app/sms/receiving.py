@@ -1,0 +1,126 @@
+"""Texts from phones to us: each kept once, whether it was told or found in Sinch's list."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from loguru import logger
+from sqlalchemy import Connection, bindparam, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from app.db.base import Fact, table_of
+from app.sinch import schemas
+from app.sinch.errors import SinchError
+from app.sms.context import Context
+from app.sms.facts import forget_fact, keep_fact, read_fact
+from app.sms.models import Batch, Broadcast, Message
+from app.sms.outbox import note_for_client
+from app.sms.report_models import Inbound
+
+# Sinch keeps inbounds for so long, as far as is known.
+KEPT_AT_SINCH = timedelta(days=14)
+# What was received while a list was made may be missing in it.
+_OVERLAP = timedelta(hours=1)
+_LIST_S = 20.0
+_LISTED = "inbounds_listed"
+
+_INBOUNDS, _FACTS = table_of(Inbound), table_of(Fact)
+_MESSAGES, _BROADCASTS, _BATCHES = table_of(Message), table_of(Broadcast), table_of(Batch)
+_LAST_SENT = (
+    select(_BROADCASTS.c.id, _BROADCASTS.c.public_id, _BROADCASTS.c.client)
+    .join(_MESSAGES, _MESSAGES.c.broadcast_id == _BROADCASTS.c.id)
+    .join(_BATCHES, _BATCHES.c.id == _MESSAGES.c.batch_id)
+    .where(_MESSAGES.c.recipient == bindparam("phone"), _BATCHES.c.attempt > 0)
+    .order_by(_MESSAGES.c.broadcast_id.desc())
+    .limit(1)
+)
+
+
+def _make_insert(build: Any) -> Any:
+    """Gives the row's id when it is new, and nothing when it is not."""
+    return build(_INBOUNDS).on_conflict_do_nothing().returning(_INBOUNDS.c.id)
+
+
+_ADD = {"sqlite": _make_insert(sqlite.insert), "postgresql": _make_insert(postgresql.insert)}
+
+
+def note_inbounds(tx: Connection, ctx: Context, inbounds: Sequence[schemas.Inbound]) -> int:
+    """Keep the texts that are new, and note them for the client they answer; how many."""
+    return sum(_note(tx, ctx, each) for each in inbounds)
+
+
+def _note(tx: Connection, ctx: Context, inbound: schemas.Inbound) -> bool:
+    now = ctx.now()
+    answered = tx.execute(_LAST_SENT, {"phone": _clean(inbound.sender)}).first()
+    row = {
+        "sinch_id": _clean(inbound.id)[:64],
+        "kind": _clean(inbound.kind)[:16],
+        "sender": _clean(inbound.sender)[:32],
+        "recipient": _clean(inbound.recipient)[:32],
+        "body": _clean(inbound.body),
+        "received_at": inbound.received_at,
+        "noted_at": now,
+        "client_reference": _clean(inbound.client_reference or "")[:128] or None,
+        "broadcast_id": answered.id if answered else None,
+    }
+    added = tx.execute(_ADD[tx.dialect.name], row).first()
+    if added is None:
+        return False
+    if answered:
+        facts = {
+            "inbound_id": added.id,
+            "broadcast_id": answered.public_id,
+            "kind": row["kind"],
+            "sender": row["sender"],
+            "recipient": row["recipient"],
+            "body": row["body"],
+            "received_at": inbound.received_at.isoformat() if inbound.received_at else None,
+        }
+        note_for_client(tx, ctx, client=answered.client, kind="inbound.received", facts=facts)
+    return True
+
+
+def _clean(text: str) -> str:
+    """Without NUL, which PostgreSQL does not keep."""
+    return text.replace("\0", "")
+
+
+def list_inbounds_when_due(ctx: Context) -> int:
+    """Look for texts that no callback told of, every few minutes; how many were new."""
+    with ctx.db.read() as tx:
+        listed = read_fact(tx, _LISTED)
+    now = ctx.now()
+    last_at = datetime.fromisoformat(listed) if listed else None
+    every = timedelta(seconds=ctx.rules.list_inbounds_every_s)
+    if last_at and timedelta(0) <= now - last_at < every:
+        return 0
+    since = now - KEPT_AT_SINCH if last_at is None else min(last_at, now) - _OVERLAP
+    return list_inbounds(ctx, since=max(since, now - KEPT_AT_SINCH)) or 0
+
+
+def list_anew(tx: Connection) -> None:
+    """Let the next list go back as far as Sinch's memory does."""
+    forget_fact(tx, _LISTED)
+
+
+def were_listed(tx: Connection, *, since: datetime) -> bool:
+    """Whether a clean list was made since then."""
+    listed = read_fact(tx, _LISTED)
+    return listed is not None and datetime.fromisoformat(listed) >= since
+
+
+def list_inbounds(ctx: Context, *, since: datetime) -> int | None:
+    """Keep every text that Sinch lists since then; how many were new, None without a clean list."""
+    started_at = ctx.now()
+    try:
+        found = ctx.sinch.list_inbounds(received_after=since, within_s=_LIST_S)
+    except SinchError as e:
+        logger.bind(reason=type(e).__name__).warning("sinch's list of inbounds cannot be read")
+        return None
+    with ctx.db.write() as tx:
+        # The oldest first, as they came.
+        new = note_inbounds(tx, ctx, found[::-1])
+        keep_fact(tx, _LISTED, started_at.isoformat())
+    if new:
+        logger.bind(inbounds=new).info("texts were found in sinch's list")
+    return new

@@ -1,0 +1,63 @@
+"""Reports on whole batches: with their recipients, or counts that mostly make us ask for them."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, or_, select, update
+
+from app.db.base import table_of
+from app.sinch.schemas import BatchReport
+from app.sms.booking import Told
+from app.sms.claiming import read_slice
+from app.sms.context import Context
+from app.sms.models import Batch
+from app.sms.statuses import MessageStatus, translate_status
+
+_BATCHES = table_of(Batch)
+_PLACE = select(_BATCHES).where(
+    or_(
+        _BATCHES.c.client_reference == bindparam("reference"),
+        _BATCHES.c.sinch_id == bindparam("sinch_id"),
+    )
+)
+_ASK_NOW = (
+    update(_BATCHES)
+    .where(_BATCHES.c.id == bindparam("this"), _BATCHES.c.ended < _BATCHES.c.size)
+    .values(next_report_at=bindparam("now"))
+)
+
+
+def read_summary(tx: Connection, ctx: Context, report: BatchReport) -> Iterator[Told]:
+    """What a report on a batch says of each message, as far as it does.
+
+    One without recipients says it of all when all ended alike; else the full report is asked for.
+    """
+    named = [status for status in report.statuses if status.recipients]
+    for status in named:
+        for recipient in status.recipients:
+            yield _tell(report, recipient, translate_status(status.status), status.code)
+    counted = [status for status in report.statuses if not status.recipients]
+    if not counted:
+        return
+    place = {"reference": report.client_reference, "sinch_id": report.batch_id}
+    batch = tx.execute(_PLACE, place).first()
+    if batch is None:
+        # Told of nobody: it is put off, or turns out to be foreign.
+        yield _tell(report, "", MessageStatus.SUBMITTED, None)
+        return
+    recipients, _ = read_slice(tx, batch)
+    if len(report.statuses) == 1 and counted[0].count == len(recipients):
+        end, code = translate_status(counted[0].status), counted[0].code
+        yield from (_tell(report, each, end, code) for each in recipients)
+        return
+    # Sinch has it, whatever became of each.
+    yield _tell(report, recipients[0], MessageStatus.SUBMITTED, None)
+    _ask_soon(tx, ctx, batch)
+
+
+def _ask_soon(tx: Connection, ctx: Context, batch: Row[Any]) -> None:
+    tx.execute(_ASK_NOW, {"this": batch.id, "now": ctx.now()})
+
+
+def _tell(report: BatchReport, recipient: str, status: MessageStatus, code: int | None) -> Told:
+    return Told(report.client_reference, report.batch_id, recipient, status, code, None)
