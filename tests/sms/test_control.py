@@ -36,6 +36,14 @@ def _claim(service):
     return claim
 
 
+def _begin_one_in_hand(service):
+    """A caller, its broadcast of two batches, and the claim of the first."""
+    caller = Caller(service)
+    made = caller.send(*many_numbers(1500))
+    plan_all(service)
+    return caller, made, _claim(service)
+
+
 def _audit(service, subject):
     query = select(AuditEntry.__table__).where(AuditEntry.subject == subject)
     with context_of(service).db.read() as tx:
@@ -174,10 +182,7 @@ def test_nothing_is_claimed_while_paused_and_the_rest_goes_out_when_resumed(
 
 
 def test_a_pause_does_not_undo_the_batch_in_hand(either_service, sandbox):
-    caller = Caller(either_service)
-    made = caller.send(*many_numbers(1500))
-    plan_all(either_service)
-    claim = _claim(either_service)
+    caller, made, claim = _begin_one_in_hand(either_service)
 
     caller.act("pause", made)
     submit_batch(context_of(either_service), claim)
@@ -237,10 +242,7 @@ def test_after_a_cancel_was_answered_nothing_more_is_claimed(either_service, san
 
 
 def test_a_batch_in_hand_that_did_not_go_is_cancelled_with_the_rest(either_service, sandbox):
-    caller = Caller(either_service)
-    made = caller.send(*many_numbers(1500))
-    plan_all(either_service)
-    claim = _claim(either_service)
+    caller, made, claim = _begin_one_in_hand(either_service)
     sandbox.order_fault(on="POST /batches", status=429)
 
     caller.act("cancel", made)
@@ -252,10 +254,7 @@ def test_a_batch_in_hand_that_did_not_go_is_cancelled_with_the_rest(either_servi
 
 
 def test_a_batch_in_hand_that_did_go_is_cancelled_at_sinch(either_service, sandbox):
-    caller = Caller(either_service)
-    made = caller.send(*many_numbers(1500))
-    plan_all(either_service)
-    claim = _claim(either_service)
+    caller, made, claim = _begin_one_in_hand(either_service)
 
     caller.act("cancel", made)
     submit_batch(context_of(either_service), claim)

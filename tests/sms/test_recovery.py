@@ -9,12 +9,13 @@ import pytest
 
 from app.sinch.schemas import PreparedBatch
 from app.sms.attention import Decision, find_attention, resolve_batch
-from app.sms.control import cancel_broadcast, resume_broadcast
+from app.sms.control import cancel_broadcast, cancel_left_surplus, resume_broadcast
 from app.sms.models import Batch
 from app.sms.recovery import ask_batch, ask_due_batches
 from app.sms.sending import submit_batch
 from app.sms.states import Attention, BatchState, BroadcastStatus, Outcome, Wish
 from app.sms.timetable import sweep
+from app.sms.verdicts import Verdict, record_verdict
 from tests.factories import many_numbers
 from tests.machine import Together
 from tests.wire import RawServer, respond
@@ -32,6 +33,13 @@ def _lose(machine, sandbox, *, taken=False, recipients=(ANN,)):
     submit_batch(machine.ctx, claim)
     assert machine.batch(claim.batch_id).state is _S.UNKNOWN
     return claim.batch_id, broadcast
+
+
+def _doubt(machine, **more):
+    """Nobody knows any more what became of any batch; Sinch may be asked at once."""
+    now = machine.ctx.now()
+    doubtful = {"state": _S.UNKNOWN, "unknown_at": now, "next_ask_at": now, "lease_until": None}
+    machine.corrupt(Batch, **doubtful | more)
 
 
 def _confirm(machine):
@@ -193,13 +201,7 @@ def test_a_list_of_which_a_page_is_missing_says_nothing(make_machine, database_u
         machine = make_machine(database_url, server.url)
         machine.store([ANN])
         machine.claim()
-        machine.corrupt(
-            Batch,
-            state=_S.UNKNOWN,
-            lease_until=None,
-            unknown_at=machine.ctx.now(),
-            next_ask_at=machine.ctx.now(),
-        )
+        _doubt(machine)
         ask_due_batches(machine.ctx)
 
     batch = machine.batch()
@@ -307,29 +309,18 @@ def test_a_question_put_off_by_a_clock_set_back_is_asked_all_the_same(machine, s
     assert machine.batch(batch_id).state is _S.ACCEPTED
 
 
-def test_a_duplicate_of_a_cancelled_broadcast_is_to_be_stopped_altogether(machine, sandbox):
+@pytest.mark.parametrize("twice", [False, True])
+def test_one_found_after_its_broadcast_was_cancelled_is_to_be_stopped(machine, sandbox, twice):
     batch_id, broadcast = _lose(machine, sandbox, taken=True)
-    _take(machine, batch_id)
+    if twice:
+        _take(machine, batch_id)
     cancel_broadcast(machine.ctx, machine.broadcast(broadcast).public_id, actor="ops")
 
     _wait_for(machine, batch_id)
 
-    assert (machine.batch(batch_id).state, machine.batch(batch_id).wish) == (
-        _S.DUPLICATE,
-        Wish.WANTED,
-    )
-
-
-def test_one_found_after_its_broadcast_was_cancelled_is_to_be_stopped(machine, sandbox):
-    batch_id, broadcast = _lose(machine, sandbox, taken=True)
-    cancel_broadcast(machine.ctx, machine.broadcast(broadcast).public_id, actor="ops")
-
-    _wait_for(machine, batch_id)
-
-    assert (machine.batch(batch_id).state, machine.batch(batch_id).wish) == (
-        _S.ACCEPTED,
-        Wish.WANTED,
-    )
+    batch = machine.batch(batch_id)
+    assert batch.state is (_S.DUPLICATE if twice else _S.ACCEPTED)
+    assert batch.wish is Wish.WANTED
 
 
 def test_a_batch_with_other_recipients_needs_attention_and_is_not_taken_for_ours(machine, sandbox):
@@ -350,9 +341,7 @@ def test_the_question_reaches_back_to_the_first_attempt_and_a_margin(make_machin
         started_at = machine.ctx.now()
         machine.claim()
         machine.clock.advance(3 * 86_400)
-        machine.corrupt(
-            Batch, state=_S.UNKNOWN, lease_until=None, unknown_at=started_at, next_ask_at=started_at
-        )
+        _doubt(machine, unknown_at=started_at)
         ask_due_batches(machine.ctx)
 
     query = parse_qs(urlsplit(server.requests[0].split()[1].decode()).query)
@@ -373,16 +362,56 @@ def test_two_who_ask_at_once_have_asked_once(make_machine, either_database):
         machine = make_machine(either_database, server.url)
         machine.store([ANN])
         claim = machine.claim()
-        machine.corrupt(
-            Batch,
-            state=_S.UNKNOWN,
-            lease_until=None,
-            unknown_at=machine.ctx.now(),
-            next_ask_at=machine.ctx.now(),
-        )
+        _doubt(machine)
         Together(*[lambda: ask_batch(machine.ctx, claim.batch_id)] * 2).join()
 
     assert (machine.batch().asked, machine.batch().absent) == (1, 1)
+
+
+@pytest.mark.parametrize("meanwhile", ["another finds it", "a late answer has it"])
+def test_an_id_that_somebody_learns_while_the_list_is_read_is_not_asked_for_again(
+    make_machine, database_url, meanwhile
+):
+    def learn():
+        if meanwhile == "another finds it":
+            ask_batch(machine.ctx, claim.batch_id)
+        else:
+            record_verdict(machine.ctx, claim, Verdict(outcome=Outcome.ACCEPTED, sinch_id="B1"))
+
+    def answer(connection):
+        if len(server.requests) > 1:
+            shown = {"id": "B1", "to": [ANN], "client_reference": claim.reference}
+            _page(1, shown)(connection)
+            return
+        learn()
+        _page(0)(connection)
+
+    with RawServer(answer).running() as server:
+        machine = make_machine(database_url, server.url)
+        machine.store([ANN])
+        claim = machine.claim()
+        record_verdict(machine.ctx, claim, Verdict(outcome=Outcome.ACCEPTED))
+        assert machine.batch().next_ask_at is not None
+        ask_batch(machine.ctx, claim.batch_id)
+
+    assert (machine.batch().sinch_id, machine.batch().next_ask_at) == ("B1", None)
+
+
+def test_a_surplus_that_another_sweep_has_stopped_meanwhile_is_not_asked_for_again(
+    make_machine, database_url
+):
+    def answer(connection):
+        machine.corrupt(Batch, surplus=None)
+        respond("500 Oops")(connection)
+
+    with RawServer(answer).running() as server:
+        machine = make_machine(database_url, server.url)
+        machine.store([ANN])
+        machine.claim()
+        machine.corrupt(Batch, state=_S.DUPLICATE, lease_until=None, sinch_id="B1", surplus=["B2"])
+        cancel_left_surplus(machine.ctx)
+
+    assert machine.batch().surplus is None
 
 
 def test_an_answer_that_arrives_after_an_operator_decided_changes_nothing(
@@ -399,14 +428,7 @@ def test_an_answer_that_arrives_after_an_operator_decided_changes_nothing(
         machine = make_machine(database_url, server.url)
         machine.store([ANN])
         claim = machine.claim()
-        machine.corrupt(
-            Batch,
-            state=_S.NEEDS_ATTENTION,
-            attention=Attention.ABSENT,
-            lease_until=None,
-            unknown_at=machine.ctx.now(),
-            next_ask_at=machine.ctx.now(),
-        )
+        _doubt(machine, state=_S.NEEDS_ATTENTION, attention=Attention.ABSENT)
         ask_batch(machine.ctx, claim.batch_id)
 
     batch = machine.batch()
@@ -426,9 +448,7 @@ def test_however_slow_the_list_a_sweep_ends_and_nobody_waits_longer_than_35_minu
         machine = make_machine(database_url, server.url)
         machine.store(many_numbers(400), size=1)
         started_at = machine.ctx.now()
-        machine.corrupt(
-            Batch, state=_S.UNKNOWN, attempt=1, unknown_at=started_at, next_ask_at=started_at
-        )
+        _doubt(machine, attempt=1)
         longest_s = 0.0
         while (machine.ctx.now() - started_at).total_seconds() < 34 * 60:
             before = machine.ctx.now()
