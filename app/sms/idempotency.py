@@ -4,6 +4,7 @@ https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
 A key belongs to its client and is kept for 30 days, in the transaction that stores its broadcast.
 """
 
+import re
 from dataclasses import dataclass
 from datetime import timedelta
 from http import HTTPStatus
@@ -17,6 +18,9 @@ from app.sms.context import Context
 from app.sms.models import IdempotencyKey
 
 MAX_KEY_CHARACTERS = 255
+_PRINTABLE = re.compile(rf"[ -~]{{1,{MAX_KEY_CHARACTERS}}}")
+# A string of https://www.rfc-editor.org/rfc/rfc9651.html#section-3.3.3, without parameters.
+_QUOTED = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])*)"')
 # Beyond the longest answer of the first request.
 _RUNNING_MARGIN_S = 10.0
 
@@ -43,22 +47,35 @@ class Replay:
 
 
 def read_key(header: str | None, request_hash: bytes) -> Key | None:
-    """The key of a request, quoted or not; None without one.  Raises BadInput for one that is none.
+    """The key of a request; None without one.  Raises BadInput for one that is none.
+
+    The draft has it in quotes, most clients send it bare: both are the same key.
 
     >>> read_key('"8e03978e"', b"").value
+    '8e03978e'
+    >>> read_key("8e03978e", b"").value
     '8e03978e'
     """
     if header is None:
         return None
-    value = header.strip()
-    if len(value) >= 2 and value[0] == value[-1] == '"':
-        value = value[1:-1]
-    printable = value.isascii() and value.isprintable()
-    if not value or len(value) > MAX_KEY_CHARACTERS or not printable:
+    value = _unquote(header.strip(" \t"))
+    if not _PRINTABLE.fullmatch(value):
         raise BadInput(
             f"Idempotency-Key must be 1 to {MAX_KEY_CHARACTERS} printable ASCII characters"
         )
     return Key(value, request_hash)
+
+
+def _unquote(value: str) -> str:
+    if '"' not in value:
+        return value
+    quoted = _QUOTED.fullmatch(value)
+    if not quoted:
+        raise BadInput(
+            'Idempotency-Key must be one string in "quotes", with a \\ before each " and \\ in it, '
+            "or one without any quotes"
+        )
+    return re.sub(r"\\(.)", r"\1", quoted[1])
 
 
 def find_replay(ctx: Context, key: Key, *, client: str) -> Replay | None:

@@ -157,11 +157,25 @@ def test_a_key_is_its_clients_own(either_service, sandbox):
     assert sandbox.recipients() == [ANN, BOB]
 
 
-def test_quoted_or_bare_it_is_the_same_key(caller, sandbox):
-    first = caller.send(ANN, idempotency_key='"8e03978e-40d5-43dd-bc93-6894a57f9324"')
+@pytest.mark.parametrize(
+    ("quoted", "bare"),
+    [
+        (
+            '"8e03978e-40d5-43dd-bc93-6894a57f9324"',
+            " 8e03978e-40d5-43dd-bc93-6894a57f9324 ",
+        ),
+        (r'"order\\7"', r"order\7"),
+        ('"order 7, again"', "order 7, again"),
+        (f'"{"k" * 255}"', "k" * 255),
+        ('"' + r"\\" * 255 + '"', "\\" * 255),
+    ],
+)
+def test_quoted_or_bare_it_is_the_same_key(caller, sandbox, quoted, bare):
+    first = caller.send(ANN, idempotency_key=quoted)
 
-    again = caller.send(ANN, idempotency_key=" 8e03978e-40d5-43dd-bc93-6894a57f9324 ")
+    again = caller.send(ANN, idempotency_key=bare)
 
+    assert first.status_code == 202
     assert again.data == first.data
     assert sandbox.posts() == 1
 
@@ -174,6 +188,40 @@ def test_what_is_no_key_is_refused_and_nothing_is_sent(caller, sandbox, key):
     assert "Idempotency-Key" in answer.get_json()["error"]
     assert sandbox.posts() == 0
     assert caller.ids() == []
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        '"',
+        '"k',
+        'k"',
+        'a"b',
+        '"a"b"',
+        '"a" "b"',
+        '"a","b"',
+        '"k";new=1',
+        r'"k\"',
+        r'"a\b"',
+        '"a\tb"',
+    ],
+)
+def test_quotes_that_are_not_well_formed_are_refused_and_nothing_is_sent(caller, sandbox, key):
+    answer = caller.send(ANN, idempotency_key=key)
+
+    assert answer.status_code == 400
+    assert "Idempotency-Key" in answer.get_json()["error"]
+    assert sandbox.posts() == 0
+    assert caller.ids() == []
+
+
+def test_a_quote_within_quotes_belongs_to_the_key(caller, sandbox):
+    first, other = (caller.send(ANN, idempotency_key=key) for key in (r'"say \"k\""', '"say k"'))
+
+    again = caller.send(ANN, idempotency_key=r'"say \"k\""')
+
+    assert again.data == first.data != other.data
+    assert sandbox.posts() == 2
 
 
 def test_a_key_may_be_long(caller, sandbox):
