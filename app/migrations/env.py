@@ -4,8 +4,10 @@ from alembic import context
 
 from app.db.base import Base
 from app.sms import models, report_models
+from app.webhooks import models as webhook_models
 
-assert models.Broadcast.metadata is report_models.Event.metadata is Base.metadata  # all are known
+_TABLES = (models.Broadcast, report_models.Event, webhook_models.Endpoint)
+assert all(table.metadata is Base.metadata for table in _TABLES)  # all are known
 
 
 def migrate() -> None:

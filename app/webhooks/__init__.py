@@ -1,0 +1,1 @@
+"""Webhooks: Sinch's come in, those of our clients go out."""
