@@ -66,11 +66,13 @@ def adopt() -> None:
 
 
 @db.command("restored")
-def restored() -> None:
+@click.option("--skip-inbounds", is_flag=True, help="Do not wait for Sinch's list of texts to us.")
+def restored(skip_inbounds: bool) -> None:
     """Tell that the database came back from a backup, before anything is started on it.
 
     What was not finished then may have been sent since: nothing is sent until Sinch has been asked
-    about every such batch, and what Sinch does not show waits for `flask batches attention`.
+    about every such batch, and what Sinch does not show waits for `flask batches attention`; nor
+    until the texts since the backup were listed, for a STOP may be among them.
     """
-    in_doubt = mark_restored(our_context(), actor=name_operator())
+    in_doubt = mark_restored(our_context(), actor=name_operator(), inbounds=not skip_inbounds)
     click.echo(f"Restore mode: {in_doubt} batches are in doubt, Sinch is asked about each.")

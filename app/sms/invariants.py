@@ -10,15 +10,19 @@ from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, true
 from sqlalchemy.orm import aliased
 
 from app.sms.books import count_recipients
+from app.sms.buckets import NONE
 from app.sms.context import Context
 from app.sms.models import Attempt, Batch, Broadcast, Chunk, Message
+from app.sms.report_models import Tally
 from app.sms.states import (
+    AT_SINCH,
     FINAL,
     OPEN,
     PROVEN_UNSENT,
     BatchState,
     BroadcastStatus,
 )
+from app.sms.statuses import ENDED
 
 _S = BatchState
 _LEASE_SLACK = timedelta(seconds=60)
@@ -37,7 +41,9 @@ def find_violations(ctx: Context, *, thorough: bool = True) -> list[str]:
     since = None if thorough else ctx.now() - _JUST
     with ctx.db.read() as tx:
         found = [sentence for check in _CHECKS for sentence in check(tx, ctx, since)]
-        return found + (list(_check_messages(tx)) if thorough else [])
+        if not thorough:
+            return found
+        return [*found, *_check_messages(tx), *_check_sums(tx), *_check_ended(tx)]
 
 
 def _recent(since: datetime | None) -> ColumnElement[bool]:
@@ -135,6 +141,21 @@ def _check_finals(tx: Connection, ctx: Context, since: datetime | None) -> Itera
     yield from (f"broadcast {name}: ended with an open batch" for (name,) in rows)
 
 
+def _check_ends(tx: Connection, ctx: Context, since: datetime | None) -> Iterator[str]:
+    """No batch has more ends than messages; what has ended is not asked for; settled is settled."""
+    broken = or_(Batch.ended > Batch.size, and_(Batch.ended > 0, Batch.state.not_in(AT_SINCH)))
+    for row in tx.execute(select(Batch.id, Batch.ended, Batch.state).where(broken).limit(_SHOWN)):
+        yield f"batch {row.id}: {row.ended} messages of a batch that is {row.state} have ended"
+    open_ends = select(Batch.id).where(
+        Batch.broadcast_id == Broadcast.id, Batch.state.in_(AT_SINCH), Batch.ended < Batch.size
+    )
+    query = select(Broadcast.public_id).where(
+        Broadcast.settled_at.is_not(None), open_ends.exists(), _recent(since)
+    )
+    for (name,) in tx.execute(query.limit(_SHOWN)):
+        yield f"broadcast {name}: settled, but ends are awaited"
+
+
 _CHECKS: tuple[Callable[[Connection, Context, datetime | None], Iterator[str]], ...] = (
     _check_totals,
     _check_audience,
@@ -143,6 +164,7 @@ _CHECKS: tuple[Callable[[Connection, Context, datetime | None], Iterator[str]], 
     _check_leases,
     _check_states,
     _check_finals,
+    _check_ends,
 )
 
 
@@ -162,3 +184,42 @@ def _check_messages(tx: Connection) -> Iterator[str]:
     )
     for row in tx.execute(wrong):
         yield f"batch {row.id}: {row.messages} messages for {row.size} recipients"
+
+
+def _check_sums(tx: Connection) -> Iterator[str]:
+    """The tallies of a broadcast are the sums of its messages."""
+    code = func.coalesce(Message.code, NONE)
+    messages = tx.execute(
+        select(Message.broadcast_id, Message.status, code, func.count())
+        .where(Message.status.is_not(None))
+        .group_by(Message.broadcast_id, Message.status, code)
+    )
+    sums = tx.execute(
+        select(Tally.broadcast_id, Tally.status, Tally.code, func.sum(Tally.messages))
+        .group_by(Tally.broadcast_id, Tally.status, Tally.code)
+        .having(func.sum(Tally.messages) != 0)
+    )
+    reported = {(*place, int(count)) for *place, count in messages}
+    tallied = {(*place, int(count)) for *place, count in sums}
+    for broadcast_id, status, number, count in sorted(reported ^ tallied)[:_SHOWN]:
+        yield f"broadcast {broadcast_id}: {count} {status} {number}, in tallies or messages alone"
+    negative = select(Tally.broadcast_id).where(Tally.messages < 0).limit(_SHOWN)
+    yield from (f"broadcast {each}: a tally below 0" for (each,) in tx.execute(negative))
+
+
+def _check_ended(tx: Connection) -> Iterator[str]:
+    """A batch has counted the ends of its messages."""
+    ended = (
+        select(Message.batch_id, func.count().label("messages"))
+        .where(Message.status.in_(ENDED))
+        .group_by(Message.batch_id)
+        .subquery()
+    )
+    wrong = (
+        select(Batch.id, Batch.ended, ended.c.messages)
+        .outerjoin(ended, ended.c.batch_id == Batch.id)
+        .where(func.coalesce(ended.c.messages, 0) != Batch.ended)
+        .limit(_SHOWN)
+    )
+    for row in tx.execute(wrong):
+        yield f"batch {row.id}: {row.messages} messages have ended, {row.ended} are counted"

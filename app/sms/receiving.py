@@ -85,8 +85,11 @@ def _clean(text: str) -> str:
     return text.replace("\0", "")
 
 
-def list_inbounds_when_due(ctx: Context) -> int:
-    """Look for texts that no callback told of, every few minutes; how many were new."""
+def list_inbounds_when_due(ctx: Context) -> int | None:
+    """Look for texts that no callback told of, every few minutes.
+
+    How many were new; None when the list that was due could not be read.
+    """
     with ctx.db.read() as tx:
         listed = read_fact(tx, _LISTED)
     now = ctx.now()
@@ -95,12 +98,17 @@ def list_inbounds_when_due(ctx: Context) -> int:
     if last_at and timedelta(0) <= now - last_at < every:
         return 0
     since = now - KEPT_AT_SINCH if last_at is None else min(last_at, now) - _OVERLAP
-    return list_inbounds(ctx, since=max(since, now - KEPT_AT_SINCH)) or 0
+    return list_inbounds(ctx, since=max(since, now - KEPT_AT_SINCH))
 
 
 def list_anew(tx: Connection) -> None:
     """Let the next list go back as far as Sinch's memory does."""
     forget_fact(tx, _LISTED)
+
+
+def take_as_listed(tx: Connection, now: datetime) -> None:
+    """Let it stand as if a clean list had just been made: on an operator's word."""
+    keep_fact(tx, _LISTED, now.isoformat())
 
 
 def were_listed(tx: Connection, *, since: datetime) -> bool:

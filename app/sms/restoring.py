@@ -12,7 +12,7 @@ from app.sms.control import write_audit
 from app.sms.cutting import find_unplanned, plan_broadcast
 from app.sms.gates import begin_restore, end_restore, read_gates
 from app.sms.models import Batch
-from app.sms.receiving import list_anew, were_listed
+from app.sms.receiving import list_anew, list_inbounds_when_due, take_as_listed, were_listed
 from app.sms.states import BatchState
 
 _S = BatchState
@@ -20,15 +20,19 @@ _IN_DOUBT = (_S.PENDING, _S.SENDING, _S.HELD)
 _NOT_ABSENT = {"absent": 0, "absent_at": None, "absent_before_at": None}
 
 
-def mark_restored(ctx: Context, *, actor: str) -> int:
+def mark_restored(ctx: Context, *, actor: str, inbounds: bool = True) -> int:
     """Enter restore mode; how many batches are in doubt.
 
+    Without `inbounds` it ends although the texts since the backup could not be listed.
     Audiences that were not cut yet are cut now: their batches may have been sent, too.
     """
     now = ctx.now()
     with ctx.db.write() as tx:
         begin_restore(tx, now=now)
-        list_anew(tx)
+        if inbounds:
+            list_anew(tx)
+        else:
+            take_as_listed(tx, now)
         doubtful = update(Batch).where(Batch.state.in_(_IN_DOUBT))
         tx.execute(
             doubtful.values(state=_S.UNKNOWN, unknown_at=now, lease_until=None, not_before=None)
@@ -36,7 +40,14 @@ def mark_restored(ctx: Context, *, actor: str) -> int:
         # What a list said before the backup counts no more: it may have been sent since.
         again = update(Batch).where(Batch.state.in_((_S.UNKNOWN, _S.NEEDS_ATTENTION)))
         tx.execute(again.values(next_ask_at=now, asked=0, **_NOT_ABSENT))
-        write_audit(tx, now=now, actor=actor, action="restored", subject="database")
+        write_audit(
+            tx,
+            now=now,
+            actor=actor,
+            action="restored",
+            subject="database",
+            facts={"inbounds": inbounds},
+        )
     for broadcast_id in find_unplanned(ctx):
         while plan_broadcast(ctx, broadcast_id):
             pass
@@ -56,8 +67,10 @@ def end_restore_when_done(ctx: Context) -> bool:
         since = read_gates(tx, ctx.rules, ctx.now()).restoring_since
         if since is None:
             return False
-        if not were_listed(tx, since=since):
-            return False
+        listed = were_listed(tx, since=since)
+    if not listed and list_inbounds_when_due(ctx) is None:
+        return False
+    with ctx.db.read() as tx:
         # A clean list that shows it moves a batch on, one that does not is counted.
         unanswered = select(Batch.id).where(Batch.state == _S.UNKNOWN, Batch.absent == 0)
         unasked = select(Batch.id).where(Batch.state == _S.NEEDS_ATTENTION, Batch.asked == 0)
