@@ -11,6 +11,7 @@ from tests.commands import FLASK, run_command
 from tests.factories import STRONG_KEY, production, settings
 
 ROOT = Path(__file__).parent.parent
+SIGNED = {"SINCH_WEBHOOK_SECRET": STRONG_KEY}
 
 
 def test_a_complete_production_environment_is_accepted():
@@ -139,6 +140,28 @@ def test_neither_keys_nor_secrets_show_in_a_printed_configuration():
         ({"UNREADABLE_AFTER_S": "0"}, "UNREADABLE_AFTER_S"),
         ({"RETRY_WAIT_MAX_S": "0"}, "RETRY_WAIT_MAX_S"),
         ({"PROBE_EVERY_S": "0"}, "PROBE_EVERY_S"),
+        ({"PUBLIC_URL": "https://sms.test"}, "set SINCH_WEBHOOK_SECRET or SINCH_WEBHOOK_BASIC"),
+        ({"PUBLIC_URL": "http://sms.test", **SIGNED}, "PUBLIC_URL must be https"),
+        ({"PUBLIC_URL": "sms.test", **SIGNED}, "PUBLIC_URL must read like"),
+        ({"PUBLIC_URL": "ftp://sms.test", **SIGNED}, "PUBLIC_URL must read like"),
+        ({"PUBLIC_URL": "https://", **SIGNED}, "PUBLIC_URL must read like"),
+        ({"PUBLIC_URL": "https://user:s3cret@sms.test", **SIGNED}, "PUBLIC_URL must read like"),
+        ({"PUBLIC_URL": "https://sms test", **SIGNED}, "PUBLIC_URL must read like"),
+        ({"PUBLIC_URL": "https://sms.test:port", **SIGNED}, "PUBLIC_URL is not a URL"),
+        ({"PUBLIC_URL": "https://[sms", **SIGNED}, "PUBLIC_URL is not a URL"),
+        ({"PUBLIC_URL": "https://sms.test/path", **SIGNED}, "scheme and host only"),
+        ({"PUBLIC_URL": "https://sms.test?x=1", **SIGNED}, "scheme and host only"),
+        ({"PUBLIC_URL": "https://sms.test#x", **SIGNED}, "scheme and host only"),
+        ({"PUBLIC_URL": f"https://{'a' * 2000}.test", **SIGNED}, "scheme and host only"),
+        ({"SINCH_WEBHOOK_SECRET": "short"}, "SINCH_WEBHOOK_SECRET is shorter"),
+        ({"SINCH_WEBHOOK_SECRET": "change-me-" + STRONG_KEY}, "SINCH_WEBHOOK_SECRET is a sample"),
+        ({**SIGNED, "SINCH_WEBHOOK_SECRET_OLD": "short"}, "SINCH_WEBHOOK_SECRET_OLD is shorter"),
+        ({"SINCH_WEBHOOK_SECRET_OLD": STRONG_KEY}, "only for a new SINCH_WEBHOOK_SECRET"),
+        ({"SINCH_WEBHOOK_BASIC": STRONG_KEY}, "SINCH_WEBHOOK_BASIC must read like"),
+        ({"SINCH_WEBHOOK_BASIC": ":" + STRONG_KEY}, "SINCH_WEBHOOK_BASIC must read like"),
+        ({"SINCH_WEBHOOK_BASIC": "sinch:s3cret"}, "password in SINCH_WEBHOOK_BASIC is shorter"),
+        ({"SINCH_WEBHOOK_BASIC": "é:" + STRONG_KEY}, "user in SINCH_WEBHOOK_BASIC"),
+        ({"DELIVERY_REPORT": "sometimes"}, "DELIVERY_REPORT to none, summary"),
     ],
 )
 def test_production_refuses_with_one_line_that_names_the_setting(overrides, reason):
@@ -270,6 +293,48 @@ def test_keys_without_a_name_get_one_that_does_not_depend_on_their_order():
 
     assert {key.client for key in first} == {key.client for key in second}
     assert all(re.fullmatch(r"key-[0-9a-f]{8}", key.client) for key in first)
+
+
+def test_without_a_public_url_sinch_is_not_told_where_to_report():
+    config = read_config(production())
+
+    assert (config.public_url, config.callback_url) == (None, None)
+    assert not config.webhook_auth
+    assert config.delivery_report == "per_recipient_final"
+
+
+@pytest.mark.parametrize(
+    "given", ["https://sms.test", "https://sms.test/", " https://sms.test// ", "https://[::1]:8443"]
+)
+def test_with_a_public_url_sinch_reports_to_a_path_of_ours(given):
+    config = read_config(production(PUBLIC_URL=given, **SIGNED))
+
+    assert config.callback_url == given.strip(" /") + "/webhooks/sinch"
+
+
+def test_outside_production_sinch_may_be_a_sandbox_on_http():
+    config = read_config(settings(PUBLIC_URL="http://127.0.0.1:3000"))
+
+    assert config.callback_url == "http://127.0.0.1:3000/webhooks/sinch"
+
+
+def test_two_secrets_live_while_one_is_changed_for_the_other():
+    old = {"SINCH_WEBHOOK_SECRET_OLD": STRONG_KEY[::-1]}
+
+    assert read_config(production(**SIGNED)).webhook_auth.secrets == (STRONG_KEY,)
+    assert read_config(production(**SIGNED, **old)).webhook_auth.secrets == (
+        STRONG_KEY,
+        STRONG_KEY[::-1],
+    )
+
+
+def test_a_password_may_stand_for_a_signature_and_shows_in_nothing_printed():
+    basic = f"sinch:{STRONG_KEY}:x"
+
+    config = read_config(production(PUBLIC_URL="https://sms.test", SINCH_WEBHOOK_BASIC=basic))
+
+    assert config.webhook_auth.basic == basic
+    assert STRONG_KEY not in repr(config.webhook_auth)
 
 
 class _Recording(Mapping[str, str]):

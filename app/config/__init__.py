@@ -32,8 +32,17 @@ from app.config.values import (
     refuse_weak,
     require,
 )
+from app.config.webhooks import (
+    CALLBACK_PATH,
+    WebhookAuth,
+    read_delivery_report,
+    read_public_url,
+    read_webhook_auth,
+)
+from app.sinch.schemas import ReportMode
 
 __all__ = [
+    "CALLBACK_PATH",
     "EXIT_CONFIG",
     "SINCH_HOSTS",
     "AppEnv",
@@ -43,6 +52,7 @@ __all__ = [
     "KeyHash",
     "SendingRules",
     "SinchSettings",
+    "WebhookAuth",
     "load_config",
     "load_config_or_exit",
     "read_config",
@@ -76,6 +86,9 @@ class Config:
     broker_url: str | None
     failpoint: tuple[str, int] | None
     rules: SendingRules
+    public_url: str | None
+    webhook_auth: WebhookAuth
+    delivery_report: ReportMode
 
     def __repr__(self) -> str:
         return f"Config(env={self.env.value!r}, port={self.port})"
@@ -83,6 +96,11 @@ class Config:
     @property
     def production(self) -> bool:
         return self.env is AppEnv.PRODUCTION
+
+    @property
+    def callback_url(self) -> str | None:
+        """Where Sinch reports to; None when it is not to call us."""
+        return f"{self.public_url}{CALLBACK_PATH}" if self.public_url else None
 
 
 def load_config() -> Config:
@@ -115,6 +133,7 @@ def read_config(environ: Mapping[str, str]) -> Config:
     """
     env = _read_env(environ)
     _refuse_debug(environ, env)
+    public_url = read_public_url(environ, env)
     return Config(
         env=env,
         port=read_int(environ, "PORT", 3000, lowest=1, highest=65535),
@@ -137,6 +156,9 @@ def read_config(environ: Mapping[str, str]) -> Config:
         broker_url=read_broker_url(environ),
         failpoint=read_failpoint(environ, env),
         rules=read_sending_rules(environ),
+        public_url=public_url,
+        webhook_auth=read_webhook_auth(environ, env, public_url=public_url),
+        delivery_report=read_delivery_report(environ),
     )
 
 

@@ -45,6 +45,7 @@ class OutgoingBatch:
     send_at: datetime | None = None
     expire_at: datetime | None = None
     delivery_report: ReportMode | None = None
+    callback_url: str | None = None
     flash: bool = False
     max_parts: int | None = None
 
@@ -156,6 +157,7 @@ def write_batch(batch: OutgoingBatch) -> bytes:
         "send_at": format_time(batch.send_at) if batch.send_at else None,
         "expire_at": format_time(batch.expire_at) if batch.expire_at else None,
         "delivery_report": batch.delivery_report,
+        "callback_url": batch.callback_url,
         "flash_message": batch.flash or None,
         "max_number_of_message_parts": batch.max_parts,
     }

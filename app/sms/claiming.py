@@ -260,7 +260,9 @@ def _make_outgoing(
 ) -> OutgoingBatch:
     recipients, own = read_slice(tx, batch)
     options = broadcast.options
-    report = options.get("delivery_report")
+    report = ReportMode(options.get("delivery_report") or ctx.delivery_report)
+    # Sinch refuses a batch whose reports have nowhere to go; then it is asked.
+    reports = ctx.callback_url is not None and report is not ReportMode.NONE
     return OutgoingBatch(
         recipients=recipients,
         text=broadcast.text,
@@ -268,7 +270,8 @@ def _make_outgoing(
         client_reference=batch.client_reference,
         parameters=_merge(options.get("defaults") or {}, own, recipients),
         expire_at=broadcast.expires_at,
-        delivery_report=ReportMode(report) if report else None,
+        delivery_report=report if reports else None,
+        callback_url=ctx.callback_url if reports else None,
         flash=bool(options.get("flash")),
         max_parts=options.get("max_parts"),
     )

@@ -14,13 +14,15 @@ from app.db.engine import Database
 from app.db.schema import verify_database
 from app.failpoints import failpoints
 from app.sinch.client import SinchClient
+from app.sinch.schemas import ReportMode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
     """Database, Sinch, clock and rules of one process.
 
-    `worker` names this process in the ledger of attempts; `draw` gives the jitter.
+    `worker` names this process in the ledger of attempts; `draw` gives the jitter; `callback_url`
+    is where Sinch reports to, None where it is asked instead.
     """
 
     db: Database
@@ -29,6 +31,8 @@ class Context:
     default_sender: str
     worker: str
     instance_id: str
+    callback_url: str | None = None
+    delivery_report: ReportMode = ReportMode.PER_RECIPIENT_FINAL
     clock: Clock = field(default_factory=Clock)
     draw: Callable[[float, float], float] = random.uniform
 
@@ -65,6 +69,8 @@ def make_context(config: Config) -> Context:
         default_sender=config.sinch.sender,
         worker=make_worker_name(),
         instance_id=config.instance_id,
+        callback_url=config.callback_url,
+        delivery_report=config.delivery_report,
     )
 
 

@@ -92,7 +92,7 @@ def test_a_larger_audience_is_accepted_at_once_and_sent_to_in_the_background(
     work_off(service)
 
     assert look_at(service, answer)["status"] == "complete"
-    assert look_at(service, answer)["counts"]["accepted"] == 10_000
+    assert look_at(service, answer)["counts"]["submitted"] == 10_000
     assert [batch["recipients"] for batch in sandbox.batches()] == [1000] * 10
     assert len({batch["client_reference"] for batch in sandbox.batches()}) == 10
     assert sandbox.recipients() == numbers
@@ -238,19 +238,45 @@ def test_a_start_is_kept_by_ourselves_and_sinch_is_handed_it_at_its_time(
     assert "send_at" not in batch
 
 
-def test_a_report_mode_without_a_callback_url_is_sinchs_refusal(send):
-    answer = send(ANN, delivery_report="full")
-
-    assert answer.status_code == 502
-    assert answer.get_json()["status"] == "refused"
-    assert answer.get_json()["details"]["code"] == "missing_callback_url"
+def test_without_a_public_url_no_report_is_asked_for_since_it_had_nowhere_to_go(send, at_sinch):
+    assert send(ANN, delivery_report="full").status_code == 202
+    assert at_sinch()[0]["delivery_report"] == "none"
+    assert "callback_url" not in at_sinch()[0]
 
 
-def test_with_a_callback_url_at_sinch_the_report_mode_is_taken(send, sandbox, at_sinch):
-    sandbox.set(callback_url="http://127.0.0.1:9/nobody")
+@pytest.mark.parametrize(
+    ("setting", "asked_for", "sent"),
+    [
+        ("", None, "per_recipient_final"),
+        ("", "summary", "summary"),
+        ("full", None, "full"),
+        ("none", "per_recipient", "per_recipient"),
+    ],
+)
+def test_with_a_public_url_sinch_is_told_where_to_report_what(
+    make_service, sandbox, at_sinch, setting, asked_for, sent
+):
+    service = make_service(PUBLIC_URL="http://127.0.0.1:9", DELIVERY_REPORT=setting)
+    body = broadcast_to(ANN) | ({"delivery_report": asked_for} if asked_for else {})
 
-    assert send(ANN, delivery_report="summary").status_code == 202
-    assert at_sinch()[0]["delivery_report"] == "summary"
+    answer = service.test_client().post("/api/broadcast", json=body, headers=AUTH)
+
+    assert answer.status_code == 202
+    assert at_sinch()[0]["delivery_report"] == sent
+    assert at_sinch()[0]["callback_url"] == "http://127.0.0.1:9/webhooks/sinch"
+
+
+@pytest.mark.parametrize(("setting", "asked_for"), [("none", None), ("full", "none")])
+def test_where_no_report_is_wanted_none_is_asked_for(
+    make_service, sandbox, at_sinch, setting, asked_for
+):
+    service = make_service(PUBLIC_URL="http://127.0.0.1:9", DELIVERY_REPORT=setting)
+    body = broadcast_to(ANN) | ({"delivery_report": asked_for} if asked_for else {})
+
+    service.test_client().post("/api/broadcast", json=body, headers=AUTH)
+
+    assert at_sinch()[0]["delivery_report"] == "none"
+    assert "callback_url" not in at_sinch()[0]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,100 @@
+"""Where Sinch calls us back, how it proves that it is Sinch, and what it reports."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from app.config.values import AppEnv, ConfigError, refuse_weak
+from app.sinch.schemas import ReportMode
+
+CALLBACK_PATH = "/webhooks/sinch"
+
+_SECRETS = ("SINCH_WEBHOOK_SECRET", "SINCH_WEBHOOK_SECRET_OLD")
+_HOST = re.compile(r"[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]")
+# Sinch takes 2,048 characters with our path.
+_MAX_URL = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookAuth:
+    """What a callback has to bear: a signature by one of the secrets, or this `user:password`."""
+
+    secrets: tuple[str, ...] = ()
+    basic: str | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.secrets or self.basic)
+
+    def __repr__(self) -> str:
+        return f"WebhookAuth(secrets={len(self.secrets)}, basic={self.basic is not None})"
+
+
+def read_public_url(environ: Mapping[str, str], env: AppEnv) -> str | None:
+    """PUBLIC_URL without a slash at its end; None when Sinch is not to call us."""
+    value = environ.get("PUBLIC_URL", "").strip().rstrip("/")
+    if not value:
+        return None
+    try:
+        parts = urlsplit(value)
+        _ = parts.port  # raises for one that is none
+    except ValueError as e:
+        raise ConfigError("PUBLIC_URL is not a URL") from e
+    host = parts.netloc.rpartition(":")[0] if parts.port else parts.netloc
+    if parts.scheme not in ("http", "https") or not _HOST.fullmatch(host):
+        raise ConfigError("PUBLIC_URL must read like https://sms.example.org")
+    if parts.path or parts.query or parts.fragment or len(value) > _MAX_URL:
+        raise ConfigError("PUBLIC_URL must be scheme and host only")
+    if env is AppEnv.PRODUCTION and parts.scheme != "https":
+        raise ConfigError("PUBLIC_URL must be https://, since callbacks hold phone numbers")
+    return value
+
+
+def read_webhook_auth(
+    environ: Mapping[str, str], env: AppEnv, *, public_url: str | None
+) -> WebhookAuth:
+    """SINCH_WEBHOOK_SECRET, its old one, and SINCH_WEBHOOK_BASIC.
+
+    In production one of them must be there where there is a PUBLIC_URL.
+    """
+    new, old = (_read_secret(environ, name, env) for name in _SECRETS)
+    if old and not new:
+        raise ConfigError("SINCH_WEBHOOK_SECRET_OLD is only for a new SINCH_WEBHOOK_SECRET")
+    auth = WebhookAuth(
+        secrets=tuple(secret for secret in (new, old) if secret), basic=_read_basic(environ, env)
+    )
+    if public_url and not auth and env is AppEnv.PRODUCTION:
+        raise ConfigError(
+            "set SINCH_WEBHOOK_SECRET or SINCH_WEBHOOK_BASIC: PUBLIC_URL has Sinch call us, and "
+            "anybody else could"
+        )
+    return auth
+
+
+def read_delivery_report(environ: Mapping[str, str]) -> ReportMode:
+    """DELIVERY_REPORT: what Sinch reports of a broadcast that does not say."""
+    value = environ.get("DELIVERY_REPORT", "").strip().lower()
+    if not value:
+        return ReportMode.PER_RECIPIENT_FINAL
+    if value not in list(ReportMode):
+        raise ConfigError("set DELIVERY_REPORT to " + ", ".join(ReportMode))
+    return ReportMode(value)
+
+
+def _read_secret(environ: Mapping[str, str], name: str, env: AppEnv) -> str:
+    secret = environ.get(name, "").strip()
+    if secret:
+        refuse_weak(name, secret, env)
+    return secret
+
+
+def _read_basic(environ: Mapping[str, str], env: AppEnv) -> str | None:
+    value = environ.get("SINCH_WEBHOOK_BASIC", "").strip()
+    if not value:
+        return None
+    user, colon, password = value.partition(":")
+    if not user or not colon:
+        raise ConfigError("SINCH_WEBHOOK_BASIC must read like user:password")
+    refuse_weak("the user in SINCH_WEBHOOK_BASIC", user, AppEnv.DEVELOPMENT)
+    refuse_weak("the password in SINCH_WEBHOOK_BASIC", password, env)
+    return value
