@@ -15,6 +15,7 @@ from app.sms.sending import submit_batch
 from app.sms.states import Attention, BatchState, BroadcastStatus, Outcome
 from app.sms.statuses import MessageStatus
 from app.sms.verdicts import Verdict, record_verdict
+from app.webhooks.models import Endpoint, EndpointStatus
 from tests.factories import many_numbers
 from tests.reporting import (
     batch_report,
@@ -351,7 +352,23 @@ def test_any_other_summary_makes_us_ask_at_once(machine):
     assert machine.batch().ended == 0
 
 
+def _listen(machine, *kinds):
+    """An endpoint of the client that these tests send as."""
+    machine.add(
+        Endpoint,
+        public_id="listener",
+        client="tests",
+        created_at=machine.ctx.now(),
+        url="https://example.org/hook",
+        kinds=list(kinds),
+        secret=b"secret",
+        status=EndpointStatus.ACTIVE,
+        served_at=machine.ctx.now(),
+    )
+
+
 def test_clients_are_told_each_end_once(machine):
+    _listen(machine, "messages.updated", "broadcast.finished", "broadcast.settled")
     broadcast, _ = _accepted(machine, [ANN, BOB])
     name = machine.broadcast(broadcast).public_id
     tell(machine.ctx, report(ANN, "Delivered"), report(ANN, "Delivered"))
