@@ -18,6 +18,8 @@ from app.sms.attention_routes import blueprint as attention_blueprint
 from app.sms.context import make_context
 from app.sms.routes import blueprint as sms_blueprint
 from app.web.routes import blueprint as web_blueprint
+from app.webhooks.posting import Poster
+from app.webhooks.routes import blueprint as client_webhooks_blueprint
 
 
 def create_app(config: Config) -> Flask:
@@ -42,6 +44,7 @@ def create_app(config: Config) -> Flask:
         failpoints.arm(*config.failpoint)
     flask_app.extensions["clarion"] = ctx
     flask_app.extensions["readiness"] = Readiness(ctx.sinch)
+    flask_app.extensions["poster"] = Poster(production=config.production)
     for nudge in ("nudge", "nudge_booker"):
         flask_app.extensions[nudge] = lambda: None  # until a background is started
 
@@ -59,6 +62,7 @@ def create_app(config: Config) -> Flask:
     api = make_api(flask_app)
     api.register_blueprint(sms_blueprint)
     api.register_blueprint(attention_blueprint)
+    api.register_blueprint(client_webhooks_blueprint)
     api.register_blueprint(health_blueprint)
     flask_app.register_blueprint(web_blueprint)
     register_error_handlers(flask_app)

@@ -28,7 +28,8 @@ CONTROL = "broadcasts:control"
 # Who was sent what: personal data.
 READ_NUMBERS = "messages:read"
 OPERATE = "batches:operate"
-ALL_SCOPES = frozenset((SEND, READ, CONTROL, READ_NUMBERS, OPERATE))
+MANAGE_WEBHOOKS = "webhooks:manage"
+ALL_SCOPES = frozenset((SEND, READ, CONTROL, READ_NUMBERS, OPERATE, MANAGE_WEBHOOKS))
 
 
 @dataclass(frozen=True, slots=True)

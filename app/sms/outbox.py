@@ -29,7 +29,8 @@ LISTENABLE = tuple(each for each in EventKind if each is not EventKind.TEST)
 _ENDPOINTS = table("webhook_endpoints", column("client", String), column("kinds", JSON))
 
 # Made once: to make a statement costs several times what it takes to run one.
-_ADD = insert(table_of(OutboxEvent))
+_OUTBOX = table_of(OutboxEvent)
+_ADD = insert(_OUTBOX).returning(_OUTBOX.c.id)
 _CLIENT = bindparam("client", type_=String)
 _LISTENING = select(_ENDPOINTS.c.kinds).where(
     or_(_ENDPOINTS.c.client == _CLIENT, _CLIENT.is_(None))
@@ -62,4 +63,4 @@ def add_event(
     now = ctx.now()
     row = {"public_id": make_id(now), "client": client, "kind": kind.value, "at": now}
     added = tx.execute(_ADD, row | {"facts": dict(facts), "spread": spread})
-    return int(added.inserted_primary_key[0])
+    return int(added.scalar_one())

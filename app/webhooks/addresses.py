@@ -1,0 +1,131 @@
+"""Where a client may have us post to: which URLs, and which addresses behind their names.
+
+A client must not reach through us what only we can reach: our own machine, its network, a cloud's
+metadata.  So nothing but the public Internet over TLS, and loopback outside of production.
+"""
+
+import ipaddress
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+MAX_URL_CHARACTERS = 2_000
+# Below are well-known services that are not ours to knock at.
+_LOWEST_FREE_PORT = 1_024
+_DEFAULT_PORTS = {"https": 443, "http": 80}
+
+_HOST = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?"
+_URL = re.compile(
+    rf"(https?)://({_HOST}|\[[0-9A-Fa-f:.]{{2,45}}\])(?::([0-9]{{1,5}}))?"
+    r"([/?][A-Za-z0-9._~!$&'()*+,;=:@%/?|\[\]-]*)?"
+)
+
+# https://www.iana.org/assignments/iana-ipv4-special-registry/, multicast, and Azure's host agent.
+_REFUSED_V4 = [
+    ipaddress.IPv4Network(each)
+    for each in (
+        "0.0.0.0/8",
+        "10.0.0.0/8",
+        "100.64.0.0/10",
+        "127.0.0.0/8",
+        "168.63.129.16/32",
+        "169.254.0.0/16",
+        "172.16.0.0/12",
+        "192.0.0.0/24",
+        "192.0.2.0/24",
+        "192.31.196.0/24",
+        "192.52.193.0/24",
+        "192.88.99.0/24",
+        "192.168.0.0/16",
+        "192.175.48.0/24",
+        "198.18.0.0/15",
+        "198.51.100.0/24",
+        "203.0.113.0/24",
+        "224.0.0.0/4",
+        "240.0.0.0/4",
+    )
+]
+# All that is handed out; what embeds an IPv4 address lies outside of it, or is refused below.
+_GLOBAL_V6 = ipaddress.IPv6Network("2000::/3")
+# https://www.iana.org/assignments/iana-ipv6-special-registry/
+_REFUSED_V6 = [
+    ipaddress.IPv6Network(each)
+    for each in (
+        "2001::/23",  # Teredo among them
+        "2001:db8::/32",
+        "2002::/16",  # 6to4
+        "2620:4f:8000::/48",
+        "3fff::/20",
+    )
+]
+
+
+class TargetRefused(ValueError):
+    """Nothing is posted there; the message says why, for the client."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A URL taken apart: `path` is what follows the host, query included."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+
+
+def read_target(url: str, *, production: bool) -> Target:
+    """A URL that we may post to, whatever its name stands for.  Raises TargetRefused.
+
+    >>> read_target("https://example.com/hook?from=us", production=True)
+    Target(scheme='https', host='example.com', port=443, path='/hook?from=us')
+    """
+    parts = _URL.fullmatch(url) if len(url) <= MAX_URL_CHARACTERS else None
+    if parts is None:
+        raise TargetRefused(
+            "Not a URL like https://example.com/hook in ASCII, without user and fragment, of at "
+            f"most {MAX_URL_CHARACTERS} characters."
+        )
+    scheme, host, path = parts[1], parts[2].strip("[]").lower(), parts[4] or "/"
+    if scheme != "https" and production:
+        raise TargetRefused("Not https.")
+    port = int(parts[3] or _DEFAULT_PORTS[scheme])
+    if port != _DEFAULT_PORTS[scheme] and not _LOWEST_FREE_PORT <= port <= 65_535:
+        raise TargetRefused(
+            f"Its port is neither {_DEFAULT_PORTS[scheme]} nor {_LOWEST_FREE_PORT} or higher."
+        )
+    return Target(scheme, host, port, path if path.startswith("/") else f"/{path}")
+
+
+def refuse_addresses(target: Target, addresses: Iterable[str], *, production: bool) -> None:
+    """Raise TargetRefused unless every address of a target's name may be talked to."""
+    for address in addresses:
+        if not production and is_loopback(address):
+            continue
+        if target.scheme != "https":
+            raise TargetRefused("Not https, which only loopback may do without.")
+        if not is_global(address):
+            raise TargetRefused("Its name stands for an address that is not on the Internet.")
+
+
+def is_global(address: str) -> bool:
+    """Whether an address is one host's on the public Internet.
+
+    >>> [is_global(each) for each in ("8.8.8.8", "10.0.0.1", "::ffff:8.8.8.8", "2606:4700::1111")]
+    [True, False, False, True]
+    """
+    parsed = ipaddress.ip_address(address)
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return not any(parsed in network for network in _REFUSED_V4)
+    return parsed in _GLOBAL_V6 and not any(parsed in network for network in _REFUSED_V6)
+
+
+def is_loopback(address: str) -> bool:
+    """Whether an address is this machine's own, written plainly.
+
+    >>> [is_loopback(each) for each in ("127.0.0.1", "::1", "::ffff:127.0.0.1")]
+    [True, True, False]
+    """
+    parsed = ipaddress.ip_address(address)
+    mapped = isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None
+    return parsed.is_loopback and not mapped
