@@ -14,6 +14,7 @@ from app.cli.db import name_operator, our_context
 from app.errors import ClarionError
 from app.logs import configure_logging
 from app.sms import control
+from app.sms.answer_schemas import BroadcastViewSchema
 from app.sms.context import Context
 from app.sms.reading import BroadcastView, list_broadcasts, view_broadcast
 from app.sms.showing import show_view
@@ -50,7 +51,7 @@ def list_them(status: str | None, limit: int) -> None:
 def show(broadcast_id: str) -> None:
     """One broadcast with its counts, as JSON."""
     shown = show_view(_view(our_context(), broadcast_id), production=False)
-    click.echo(json.dumps(shown, indent=2, default=str))
+    click.echo(json.dumps(BroadcastViewSchema().dump(shown), indent=2))
 
 
 @broadcasts.command("watch")

@@ -25,11 +25,11 @@ from app.logs import configure_logging
 from app.openapi import refuse_fields
 from app.sms.accepting import accept_broadcast
 from app.sms.answers import describe_refusal
-from app.sms.books import COUNTED_AS
 from app.sms.context import Context
 from app.sms.planning import Order
-from app.sms.reading import BroadcastView, list_batch_ids, list_messages, view_by_id
+from app.sms.reading import BroadcastView, list_batch_ids, view_by_id
 from app.sms.schemas import BroadcastSchema
+from app.sms.walking import list_messages
 from app.sms.working import work_off
 
 CLIENT = "cli"
@@ -161,7 +161,7 @@ def _write_report(ctx: Context, view: BroadcastView, file: TextIO | None) -> Non
     while True:
         page = list_messages(ctx, view.row.public_id, cursor=cursor, limit=_PAGE)
         rows.writerows(
-            (each.recipient, COUNTED_AS[each.state], each.batch_id, each.client_reference)
+            (each.recipient, each.status, each.batch_id, each.client_reference)
             for each in page.rows
         )
         cursor = page.cursor
@@ -182,7 +182,7 @@ def _summarise(ctx: Context, view: BroadcastView) -> None:
         click.echo(f"{view.counts['uncertain']} uncertain: {sentence}", err=True)
     for batch_id in list_batch_ids(ctx, row.id):
         click.echo(f"batch {batch_id}")
-    if view.counts["accepted"] != row.recipients:
+    if view.sums.taken != row.recipients:
         sys.exit(EXIT_NOT_ALL_SENT)
 
 

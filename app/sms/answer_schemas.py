@@ -1,5 +1,7 @@
 """The JSON of answers about broadcasts, for the API document."""
 
+from typing import Any
+
 from marshmallow import Schema, fields, validate
 
 from app.errors import ErrorSchema
@@ -11,6 +13,11 @@ _STATUSES = [*(each.value for each in BroadcastStatus), "unknown", "held"]
 
 def _describe(text: str) -> dict[str, str]:
     return {"description": text}
+
+
+def _may_be(time: str) -> fields.Field[Any]:
+    """A time that may not have come yet."""
+    return fields.DateTime(required=True, allow_none=True, format="iso", metadata=_describe(time))
 
 
 class BroadcastAcceptedSchema(Schema):
@@ -98,6 +105,44 @@ CountsSchema = Schema.from_dict(
 )
 
 
+class WhySchema(Schema):
+    """Where a message stands, and why."""
+
+    status = fields.String(required=True, validate=validate.OneOf(WORDS))
+    code = fields.Integer(
+        required=True, allow_none=True, metadata=_describe("Sinch's code, where it gave one.")
+    )
+    reason = fields.String(required=True, metadata=_describe("Why, in a sentence."))
+    retry = fields.Boolean(
+        required=True, metadata=_describe("Whether it makes sense to send it again.")
+    )
+
+
+class ReasonSchema(WhySchema):
+    """How many messages stand where, and why."""
+
+    messages = fields.Integer(required=True)
+
+
+class DeliveredSchema(Schema):
+    """When so many in a hundred of the delivered ones were, within a twentieth of the wait."""
+
+    p50 = _may_be("Half of them.")
+    p90 = _may_be("Nine in ten.")
+    p99 = _may_be("99 in a hundred.")
+
+
+class TimelineSchema(Schema):
+    """When things happened; null for what has not."""
+
+    created_at = fields.DateTime(required=True, format="iso")
+    first_submitted_at = _may_be("When the first batch was about to be handed to Sinch.")
+    last_submitted_at = _may_be("When Sinch was last known to have taken a batch.")
+    delivered = fields.Nested(DeliveredSchema, required=True)
+    finished_at = _may_be("When nothing was left to be handed to Sinch.")
+    settled_at = _may_be("When the end of its last message was known.")
+
+
 class BroadcastViewSchema(Schema):
     """A broadcast and where its recipients stand; the counts add up to all asked for."""
 
@@ -116,11 +161,27 @@ class BroadcastViewSchema(Schema):
     expires_at = fields.DateTime(required=True, format="iso")
     first_submitted_at = fields.DateTime(required=True, allow_none=True, format="iso")
     finished_at = fields.DateTime(required=True, allow_none=True, format="iso")
+    settled_at = fields.DateTime(required=True, allow_none=True, format="iso")
+    resend_of = fields.String(
+        required=True,
+        allow_none=True,
+        metadata=_describe("The broadcast whose unreached recipients it is sent to again."),
+    )
     recipients = fields.Integer(
         required=True, metadata=_describe("Asked for, each once, invalid ones too.")
     )
     duplicates_removed = fields.Integer(required=True)
+    parts = fields.Integer(
+        required=True,
+        metadata=_describe("Handed to Sinch: parts_per_message for each recipient, so at most."),
+    )
     counts = fields.Nested(CountsSchema, required=True)
+    reasons = fields.List(
+        fields.Nested(ReasonSchema),
+        required=True,
+        metadata=_describe("The counts by status and code; they add up likewise."),
+    )
+    timeline = fields.Nested(TimelineSchema, required=True)
     batches = fields.Dict(
         keys=fields.String(validate=validate.OneOf([each.value for each in BatchState])),
         values=fields.Integer(),
@@ -148,22 +209,6 @@ class BroadcastPageSchema(Schema):
     cursor = fields.String(
         required=True, allow_none=True, metadata=_describe("For the next page; null at the end.")
     )
-
-
-class MessageSchema(Schema):
-    """One recipient's copy."""
-
-    recipient = fields.String(required=True)
-    status = fields.String(required=True, validate=validate.OneOf(WORDS))
-    batch_id = fields.String(required=True, allow_none=True)
-    client_reference = fields.String(required=True, allow_none=True)
-
-
-class MessagePageSchema(Schema):
-    """A broadcast's messages, in the order they are sent."""
-
-    messages = fields.List(fields.Nested(MessageSchema), required=True)
-    cursor = fields.String(required=True, allow_none=True)
 
 
 class AttentionSchema(Schema):

@@ -96,7 +96,7 @@ def _give(answer: dict[str, Any], status: HTTPStatus) -> dict[str, Any]:
 
 def choose_http_status(view: BroadcastView) -> HTTPStatus:
     """202, or 502 when Sinch refused and nothing of it was taken."""
-    taken = view.counts["accepted"] or view.counts["uncertain"]
+    taken = view.sums.taken or view.counts["uncertain"]
     refused = view.row.status is BroadcastStatus.REFUSED or view.counts["held"]
     return HTTPStatus.BAD_GATEWAY if refused and not taken else HTTPStatus.ACCEPTED
 
@@ -148,9 +148,9 @@ def describe_view(
 
 
 def _choose_sentence(view: BroadcastView) -> str:
-    if view.counts["accepted"] == view.row.recipients:
+    if view.sums.taken == view.row.recipients:
         return SUBMITTED
-    if view.counts["rejected"] and view.row.finished_at is not None:
+    if view.batches.get("rejected") and view.row.finished_at is not None:
         return _PARTLY_REFUSED
     # Tried, but all of it was put off.
     nothing_went = view.counts["pending"] == view.row.recipients

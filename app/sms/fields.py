@@ -6,19 +6,20 @@ from typing import Any
 from marshmallow import ValidationError, fields, validate
 
 from app.json_body import is_unicode
-from app.phone import is_sender
+from app.phone import is_sender, normalise_number
 from app.sms.planning import MAX_RECIPIENTS, PARAMETER_NAME
 
 MAX_VALUE_CHARACTERS = 160
 MAX_PARAMETERS = 100
 MAX_SHOWN = 64
+NUMBER_PATTERN = r"^\+[1-9][0-9]{1,14}$"
 
 
 class RecipientList(fields.List[Any]):
     """A list of 1 to 1,000,000 entries, looked at all at once later instead of one by one."""
 
     def __init__(self, **kwargs: Any) -> None:
-        number = fields.String(metadata={"pattern": r"^\+[1-9][0-9]{1,14}$"})
+        number = fields.String(metadata={"pattern": NUMBER_PATTERN})
         super().__init__(number, validate=validate.Length(1, MAX_RECIPIENTS), **kwargs)
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> list[Any]:
@@ -34,6 +35,23 @@ class MessageText(fields.String):
         text = str(super()._deserialize(value, *args, **kwargs)).strip()
         refuse_untransportable(text)
         return text
+
+
+class PhoneNumber(fields.String):
+    """A phone number in E.164, blanks around it removed."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        described = {"pattern": NUMBER_PATTERN} | kwargs.pop("metadata", {})
+        super().__init__(metadata=described, **kwargs)
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
+        number = normalise_number(super()._deserialize(value, *args, **kwargs))
+        if number is None:
+            raise ValidationError(
+                "Not a phone number in E.164 (a '+' and 2 to 15 digits): nothing is ever sent to "
+                "such an entry."
+            )
+        return number
 
 
 class StrictBoolean(fields.Boolean):

@@ -1,47 +1,57 @@
-"""What anybody may ask about broadcasts: one, a page of them, a page of one's messages."""
+"""What anybody may ask about broadcasts: one, or a page of them."""
 
-import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, select
+from sqlalchemy import Connection, Row, Select, bindparam, func, select
 
 from app.db.base import table_of
 from app.errors import BadInput, NotFound
-from app.sms.books import add_up
+from app.sms.books import Kind, Sums, add_up, read_sums, sort_recipients
 from app.sms.context import Context
-from app.sms.models import Batch, Broadcast, Chunk
-from app.sms.planning import CHUNKS_AT_ONCE
-from app.sms.settling import count_states
-from app.sms.states import BatchState, BroadcastStatus, Wish
-
-# Ends the cursor into an audience as the client gave it, which is not in order yet.
-_UNORDERED = "u"
+from app.sms.models import Batch, Broadcast
+from app.sms.states import AT_SINCH, BroadcastStatus, Wish
 
 _BROADCASTS, _BATCHES = table_of(Broadcast), table_of(Batch)
 # Made once: to make a statement costs several times what it takes to run one.
 _BY_ID = select(_BROADCASTS).where(_BROADCASTS.c.id == bindparam("this"))
+_BY_PUBLIC_ID = select(_BROADCASTS).where(_BROADCASTS.c.public_id == bindparam("this"))
 _BATCH_IDS = (
     select(_BATCHES.c.sinch_id)
     .where(_BATCHES.c.broadcast_id == bindparam("of"))
-    .where(_BATCHES.c.state.in_((BatchState.ACCEPTED, BatchState.DUPLICATE)))
+    .where(_BATCHES.c.state.in_(AT_SINCH))
     .where(_BATCHES.c.sinch_id.is_not(None))
     .order_by(_BATCHES.c.id)
     .limit(bindparam("most"))
+)
+_STOPPED = (
+    select(_BATCHES.c.broadcast_id, func.sum(_BATCHES.c.size).label("recipients"))
+    .where(_BATCHES.c.broadcast_id.in_(bindparam("these", expanding=True)))
+    .where(_BATCHES.c.wish == Wish.CANCELLED)
+    .group_by(_BATCHES.c.broadcast_id)
+)
+_NAMES = select(_BROADCASTS.c.id, _BROADCASTS.c.public_id).where(
+    _BROADCASTS.c.id.in_(bindparam("these", expanding=True))
 )
 
 
 @dataclass(frozen=True, slots=True)
 class BroadcastView:
-    """A broadcast's row, and what is counted from its batches.
+    """A broadcast's row, and what its sums say.
 
-    `counts` are recipients by where they stand; `batches` how many batches stand in each state.
+    `kinds` are recipients by where they stand and why, `counts` by where they stand, `batches` how
+    many batches stand in each state; `resend_of` is the broadcast whose unreached recipients it is
+    sent to again.
     """
 
     row: Row[Any]
+    sums: Sums
+    kinds: dict[Kind, int]
     counts: dict[str, int]
     batches: dict[str, int]
     stopped_at_sinch: int
+    resend_of: str | None
 
     @property
     def status(self) -> str:
@@ -64,35 +74,46 @@ class Page:
 def view_broadcast(ctx: Context, public_id: str) -> BroadcastView:
     """One broadcast.  Raises NotFound."""
     with ctx.db.read() as tx:
-        query = select(Broadcast.__table__).where(Broadcast.public_id == public_id)
-        row = tx.execute(query).first()
+        row = tx.execute(_BY_PUBLIC_ID, {"this": public_id}).first()
         if row is None:
             raise NotFound("There is no such broadcast.")
-        return _view(tx, row)
+        return _view(tx, [row])[0]
 
 
 def view_by_id(ctx: Context, broadcast_id: int) -> BroadcastView:
     """One broadcast by its row's id."""
     with ctx.db.read() as tx:
-        return _view(tx, tx.execute(_BY_ID, {"this": broadcast_id}).one())
+        return _view(tx, [tx.execute(_BY_ID, {"this": broadcast_id}).one()])[0]
 
 
-def _view(tx: Connection, row: Row[Any]) -> BroadcastView:
-    states = count_states(tx, row.id)
-    cancelled = row.status is BroadcastStatus.CANCELLED
-    return BroadcastView(
-        row=row,
-        counts=add_up(row, states),
-        batches={state.value: batches for state, (batches, _) in states.items()},
-        stopped_at_sinch=_count_stopped(tx, row.id) if cancelled else 0,
-    )
+def _view(tx: Connection, rows: Sequence[Row[Any]]) -> list[BroadcastView]:
+    sums = read_sums(tx, [row.id for row in rows])
+    cancelled = [row.id for row in rows if row.status is BroadcastStatus.CANCELLED]
+    stopped = _read_pairs(tx, _STOPPED, cancelled)
+    again = [row.resend_of for row in rows if row.resend_of is not None]
+    names = _read_pairs(tx, _NAMES, again)
+    views = []
+    for row in rows:
+        kinds = sort_recipients(row, sums[row.id])
+        views.append(
+            BroadcastView(
+                row=row,
+                sums=sums[row.id],
+                kinds=kinds,
+                counts=add_up(kinds),
+                batches={state.value: n for state, n in sums[row.id].batches.items()},
+                stopped_at_sinch=int(stopped.get(row.id, 0)),
+                resend_of=names.get(row.resend_of),
+            )
+        )
+    return views
 
 
-def _count_stopped(tx: Connection, broadcast_id: int) -> int:
-    stopped = select(func.coalesce(func.sum(Batch.size), 0)).where(
-        Batch.broadcast_id == broadcast_id, Batch.wish == Wish.CANCELLED
-    )
-    return int(tx.execute(stopped).scalar_one())
+def _read_pairs(tx: Connection, statement: Select[Any], these: Sequence[int]) -> Mapping[int, Any]:
+    """What a statement says of each of these rows; nothing is asked about none."""
+    if not these:
+        return {}
+    return {row[0]: row[1] for row in tx.execute(statement, {"these": list(these)})}
 
 
 def list_broadcasts(
@@ -107,7 +128,7 @@ def list_broadcasts(
     """Broadcasts, newest first, that fit all that is given."""
     query = select(Broadcast.__table__).order_by(Broadcast.id.desc()).limit(limit + 1)
     if cursor is not None:
-        query = query.where(Broadcast.id < _read_cursor(cursor))
+        query = query.where(Broadcast.id < read_cursor(cursor))
     if status is not None:
         query = query.where(Broadcast.status == status)
     if client is not None:
@@ -116,67 +137,9 @@ def list_broadcasts(
         query = query.where(Broadcast.reference == reference)
     with ctx.db.read() as tx:
         rows = tx.execute(query).all()
-        views = [_view(tx, row) for row in rows[:limit]]
+        views = _view(tx, rows[:limit])
     more = len(rows) > limit
     return Page(views, str(rows[limit - 1].id) if more else None)
-
-
-@dataclass(frozen=True, slots=True)
-class MessageView:
-    """One recipient, the state of its batch, and under which names that is known."""
-
-    recipient: str
-    state: BatchState
-    client_reference: str | None
-    batch_id: str | None
-
-
-def list_messages(
-    ctx: Context, public_id: str, *, cursor: str | None = None, limit: int = 100
-) -> Page:
-    """A broadcast's recipients in the order they are sent to.  Raises NotFound.
-
-    The cursor is a place in the audience, never a number: it stands in URLs.
-    """
-    chunk, offset, mark = _read_place(cursor)
-    with ctx.db.read() as tx:
-        query = select(Broadcast.__table__).where(Broadcast.public_id == public_id)
-        broadcast = tx.execute(query).first()
-        if broadcast is None:
-            raise NotFound("There is no such broadcast.")
-        # Its places will be others once it is put in order.
-        unordered = broadcast.chunks > CHUNKS_AT_ONCE and broadcast.planned == 0
-        if mark and not unordered:
-            raise _refuse_cursor("the recipients were put in order since, begin again")
-        found: list[MessageView] = []
-        while len(found) < limit and chunk < broadcast.chunks:
-            views = _view_chunk(tx, broadcast, chunk)
-            taken = views[offset : offset + limit - len(found)]
-            found += taken
-            offset += len(taken)
-            if offset >= len(views):
-                chunk, offset = chunk + 1, 0
-    here = f"{chunk}-{offset}{_UNORDERED if unordered else ''}"
-    return Page(found, here if chunk < broadcast.chunks else None)
-
-
-def _view_chunk(tx: Connection, broadcast: Row[Any], chunk: int) -> list[MessageView]:
-    """Everybody of one chunk; who is in no batch yet is pending, or cancelled with the rest."""
-    recipients = tx.execute(
-        select(Chunk.recipients).where(Chunk.broadcast_id == broadcast.id, Chunk.number == chunk)
-    ).scalar_one()
-    cancelled = broadcast.status is BroadcastStatus.CANCELLED
-    unplanned = BatchState.CANCELLED if cancelled else BatchState.PENDING
-    views = [MessageView(each, unplanned, None, None) for each in recipients.split("\n")]
-    batches = select(Batch.__table__).where(
-        Batch.broadcast_id == broadcast.id, Batch.chunk == chunk, Batch.state != BatchState.SPLIT
-    )
-    for batch in tx.execute(batches):
-        for place in range(batch.start, batch.start + batch.size):
-            views[place] = MessageView(
-                views[place].recipient, batch.state, batch.client_reference, batch.sinch_id
-            )
-    return views
 
 
 def list_batch_ids(ctx: Context, broadcast_id: int, *, most: int = 1_000) -> list[str]:
@@ -186,20 +149,13 @@ def list_batch_ids(ctx: Context, broadcast_id: int, *, most: int = 1_000) -> lis
         return [str(each) for each in rows.scalars()]
 
 
-def _read_place(cursor: str | None) -> tuple[int, int, bool]:
-    if cursor is None:
-        return 0, 0, False
-    place = re.fullmatch(rf"([0-9]{{1,7}})-([0-9]{{1,4}})({_UNORDERED})?", cursor)
-    if not place:
-        raise _refuse_cursor("not one that we gave")
-    return int(place[1]), int(place[2]), place[3] is not None
-
-
-def _read_cursor(cursor: str) -> int:
+def read_cursor(cursor: str) -> int:
+    """The row's id that a cursor is.  Raises BadInput."""
     if not cursor.isascii() or not cursor.isdigit() or len(cursor) > 18:
-        raise _refuse_cursor("not one that we gave")
+        raise refuse_cursor("not one that we gave")
     return int(cursor)
 
 
-def _refuse_cursor(reason: str) -> BadInput:
+def refuse_cursor(reason: str) -> BadInput:
+    """What a wrong cursor is answered."""
     return BadInput(f"cursor: {reason}", fields={"cursor": [f"{reason.capitalize()}."]})

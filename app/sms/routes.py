@@ -10,7 +10,7 @@ from flask import current_app, g, request
 from app.auth import CONTROL, READ, READ_NUMBERS, SEND, require_api_key
 from app.openapi import API_KEY_SCHEME, Blueprint
 from app.rate_limit import rate_limited
-from app.sms import control, reading
+from app.sms import control, reading, walking
 from app.sms.answer_schemas import (
     BroadcastAcceptedSchema,
     BroadcastConflictSchema,
@@ -19,13 +19,13 @@ from app.sms.answer_schemas import (
     BroadcastRefusedSchema,
     BroadcastRepeatedSchema,
     BroadcastViewSchema,
-    MessagePageSchema,
 )
 from app.sms.answers import create_broadcast as answer_broadcast
 from app.sms.context import Context
 from app.sms.idempotency import read_key
 from app.sms.planning import Order
 from app.sms.query_schemas import BroadcastQuerySchema, MessageQuerySchema
+from app.sms.report_schemas import MessagePageSchema
 from app.sms.schemas import BroadcastSchema
 from app.sms.showing import show_messages, show_page, show_view
 
@@ -138,7 +138,7 @@ def show_broadcast(broadcast_id: str) -> dict[str, Any]:
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def list_messages(query: dict[str, Any], broadcast_id: str) -> dict[str, Any]:
     """A broadcast's recipients and where each stands."""
-    return show_messages(reading.list_messages(the_context(), broadcast_id, **query))
+    return show_messages(walking.list_messages(the_context(), broadcast_id, **query))
 
 
 def _changes_broadcast(what: str) -> Callable[[_Change], Any]:

@@ -3,8 +3,10 @@
 from typing import Any
 
 from app.sms.answers import describe_refusal, make_url
-from app.sms.books import COUNTED_AS
+from app.sms.books import describe_kind, give_reasons
 from app.sms.reading import BroadcastView, Page
+from app.sms.timeline import draw_timeline
+from app.sms.walking import MessageView
 
 
 def show_view(view: BroadcastView, *, production: bool) -> dict[str, Any]:
@@ -26,9 +28,14 @@ def show_view(view: BroadcastView, *, production: bool) -> dict[str, Any]:
         "expires_at": row.expires_at,
         "first_submitted_at": row.first_submitted_at,
         "finished_at": row.finished_at,
+        "settled_at": row.settled_at,
+        "resend_of": view.resend_of,
         "recipients": row.recipients + row.invalid,
         "duplicates_removed": row.duplicates,
+        "parts": row.parts * view.sums.taken,
         "counts": view.counts,
+        "reasons": give_reasons(view.kinds),
+        "timeline": draw_timeline(row, view.sums),
         "batches": view.batches,
         "stopped_at_sinch": view.stopped_at_sinch,
         "refusal": describe_refusal(row.refusal, production=production) or None,
@@ -43,13 +50,15 @@ def show_page(page: Page, *, production: bool) -> dict[str, Any]:
 
 def show_messages(page: Page) -> dict[str, Any]:
     """A page of messages."""
-    shown = [
-        {
-            "recipient": each.recipient,
-            "status": COUNTED_AS[each.state],
-            "batch_id": each.batch_id,
-            "client_reference": each.client_reference,
-        }
-        for each in page.rows
-    ]
-    return {"messages": shown, "cursor": page.cursor}
+    return {"messages": [show_message(each) for each in page.rows], "cursor": page.cursor}
+
+
+def show_message(message: MessageView) -> dict[str, Any]:
+    """One recipient's copy, and why it stands where it does."""
+    return {
+        "recipient": message.recipient,
+        **describe_kind(message.status, message.code),
+        "at": message.at,
+        "batch_id": message.batch_id,
+        "client_reference": message.client_reference,
+    }

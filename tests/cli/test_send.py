@@ -39,7 +39,7 @@ def test_a_text_goes_to_the_numbers_given(run, sandbox):
     ended = run("--to", ANN, "--to", BOB, "--message", "Hello")
 
     assert ended.exit_code == 0, ended.output
-    assert "2 accepted (GSM-7, 1 part each)" in ended.output
+    assert "2 submitted (GSM-7, 1 part each)" in ended.output
     assert f"batch {sandbox.batches()[0]['id']}" in ended.output
     assert sandbox.recipients() == [ANN, BOB]
 
@@ -173,7 +173,7 @@ def test_many_more_than_one_batch_holds_go_out_in_one_run(run, sandbox, file):
 
     assert ended.exit_code == 0, ended.output
     assert sandbox.recipients() == numbers
-    assert "10500 accepted" in ended.output
+    assert "10500 submitted" in ended.output
 
 
 @pytest.mark.parametrize(
@@ -224,13 +224,13 @@ def test_the_report_says_of_everybody_what_became_of_them(run, sandbox, file, tm
     ended = run("--csv", file("\n".join(numbers)), "--message", "Hello", "--report", str(report))
 
     assert ended.exit_code == 1
-    assert "1500 accepted, 1000 rejected, 1000 uncertain" in ended.output
+    assert "1500 submitted, 1000 rejected, 1000 uncertain" in ended.output
     assert "1000 uncertain: some may have been sent" in ended.output
     assert "do not send them again" in ended.output
     rows = list(csv.DictReader(report.read_text().splitlines()))
     assert [row["number"] for row in rows] == numbers
     assert [row["status"] for row in rows] == (
-        ["accepted"] * 1000 + ["uncertain"] * 1000 + ["rejected"] * 1000 + ["accepted"] * 500
+        ["submitted"] * 1000 + ["uncertain"] * 1000 + ["rejected"] * 1000 + ["submitted"] * 500
     )
     assert rows[0]["batch_id"] == sandbox.batches()[0]["id"]
     assert rows[0]["client_reference"] == sandbox.batches()[0]["client_reference"]
@@ -275,11 +275,11 @@ def test_told_to_stop_it_finishes_the_batch_in_hand_and_leaves_the_rest_to_the_s
 
     assert process.returncode == 1
     rows = list(csv.DictReader(report.read_text().splitlines()))
-    accepted = [row["number"] for row in rows if row["status"] == "accepted"]
+    submitted = [row["number"] for row in rows if row["status"] == "submitted"]
     assert [row["number"] for row in rows] == numbers
-    assert accepted == sandbox.recipients()
-    assert 2000 <= len(accepted) < 5000
-    assert f"{5000 - len(accepted)} pending, {len(accepted)} accepted" in output
+    assert submitted == sandbox.recipients()
+    assert 2000 <= len(submitted) < 5000
+    assert f"{5000 - len(submitted)} pending, {len(submitted)} submitted" in output
     broadcast = output.split()[1]
     assert f"interrupted: flask broadcasts watch {broadcast}" in errors
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+from tests.callers import count_taken
 from tests.kills.mortal import Clients, Mortal
 
 _OPEN = ("scheduled", "queued", "sending", "late", "stopped")
@@ -17,7 +18,7 @@ def is_settled(service: Mortal) -> bool:
 def check_books(service: Mortal, clients: Clients, copies: Counter[str]) -> None:
     """Everybody of whom a client was told is counted, and nobody has more than one copy.
 
-    Who is counted as accepted has one, and nobody else has any; of an order whose client got no
+    Who is counted as taken has one, and nobody else has any; of an order whose client got no
     answer either everything is true or nothing.
     """
     assert {number: n for number, n in copies.items() if n > 1} == {}
@@ -32,8 +33,8 @@ def check_books(service: Mortal, clients: Clients, copies: Counter[str]) -> None
             fits = taken == 0 and order.broadcast_id is None
         else:
             counts = book["counts"]
-            told = counts["accepted"] + counts["rejected"] + counts["uncertain"]
-            fits = taken == counts["accepted"] and told == len(order.numbers)
+            told = count_taken(counts) + counts["rejected"] + counts["uncertain"]
+            fits = taken == count_taken(counts) and told == len(order.numbers)
             fits = fits and order.broadcast_id in (None, book["broadcast_id"])
         if not fits:
             wrong.append((order.key, order.broadcast_id, len(order.numbers), taken, book))

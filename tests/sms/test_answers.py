@@ -96,7 +96,7 @@ def test_a_part_of_it_refused_is_not_told_as_though_all_went_well(caller, sandbo
     assert "refused" in told["message"]
     assert len(told["batch_ids"]) == 1
     counts = caller.show(answer)["counts"]
-    assert (counts["accepted"], counts["rejected"]) == (1, 1)
+    assert (counts["submitted"], counts["rejected"]) == (1, 1)
 
 
 @pytest.mark.parametrize("production", [False, True])

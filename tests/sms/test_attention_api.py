@@ -84,7 +84,7 @@ def test_the_oldest_comes_first_and_what_is_decided_is_gone(caller, troubled):
 
 @pytest.mark.parametrize(
     ("decision", "state", "word", "posts"),
-    [("mark_sent", "accepted", "accepted", 1), ("give_up", "closed_unsent", "given_up", 1)],
+    [("mark_sent", "accepted", "submitted", 1), ("give_up", "closed_unsent", "given_up", 1)],
 )
 def test_an_end_is_an_end(service, caller, troubled, sandbox, decision, state, word, posts):
     reference, broadcast = troubled()

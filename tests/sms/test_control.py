@@ -187,7 +187,7 @@ def test_a_pause_does_not_undo_the_batch_in_hand(either_service, sandbox):
     caller.act("pause", made)
     submit_batch(context_of(either_service), claim)
 
-    assert _counts(caller, made) == {"accepted": 1000, "pending": 500}
+    assert _counts(caller, made) == {"submitted": 1000, "pending": 500}
     assert caller.show(made)["status"] == "paused"
 
 
@@ -236,8 +236,8 @@ def test_after_a_cancel_was_answered_nothing_more_is_claimed(either_service, san
     assert late == []
     sweep(context_of(either_service))
     counts = _counts(caller, made)
-    assert counts["accepted"] == len(sandbox.recipients())
-    assert counts["accepted"] + counts.get("cancelled", 0) == 12_000
+    assert counts["submitted"] == len(sandbox.recipients())
+    assert counts["submitted"] + counts.get("cancelled", 0) == 12_000
     assert caller.show(made)["finished_at"] is not None
 
 
@@ -260,7 +260,7 @@ def test_a_batch_in_hand_that_did_go_is_cancelled_at_sinch(either_service, sandb
     submit_batch(context_of(either_service), claim)
     sweep(context_of(either_service))
 
-    assert _counts(caller, made) == {"accepted": 1000, "cancelled": 500}
+    assert _counts(caller, made) == {"submitted": 1000, "cancelled": 500}
     assert [batch["canceled"] for batch in sandbox.batches()] == [True]
     assert caller.show(made)["stopped_at_sinch"] == 1000
 
@@ -277,7 +277,7 @@ def test_a_batch_found_later_at_sinch_is_cancelled_there(either_service, sandbox
     shift_clock(either_service, 60)
     sweep(context_of(either_service))
 
-    assert _counts(caller, made) == {"accepted": 1000, "cancelled": 500}
+    assert _counts(caller, made) == {"submitted": 1000, "cancelled": 500}
     assert [batch["canceled"] for batch in sandbox.batches()] == [True]
 
 
@@ -290,7 +290,7 @@ def test_the_audience_that_was_not_cut_yet_is_cancelled_and_counted(either_servi
     caller.act("cancel", made)
     work_off(either_service)
 
-    assert _counts(caller, made) == {"accepted": 1000, "cancelled": 20_500, "invalid": 1}
+    assert _counts(caller, made) == {"submitted": 1000, "cancelled": 20_500, "invalid": 1}
     assert len(sandbox.recipients()) == 1000
 
 
@@ -312,7 +312,7 @@ def test_what_sinch_says_of_a_cancel_is_read_again(service, caller, sandbox, fau
 
     assert answer.status_code == 200
     assert answer.get_json()["stopped_at_sinch"] == stopped
-    assert answer.get_json()["counts"]["accepted"] == 1
+    assert answer.get_json()["counts"]["submitted"] == 1
     sweep(context_of(service))
     asked = [each for each in sandbox.requests() if each["operation"].startswith("DELETE")]
     assert len(asked) == 1

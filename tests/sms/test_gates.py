@@ -326,7 +326,7 @@ def test_a_trial_that_is_taken_closes_it_and_lets_go_all_that_was_held(either_ma
 
     assert machine.gates().circuit is None
     assert machine.states() == [_S.ACCEPTED] * 6
-    assert machine.counts(broadcast) == {"accepted": 6}
+    assert machine.counts(broadcast) == {"submitted": 6}
     assert sorted(sandbox.recipients()) == many_numbers(6)
 
 

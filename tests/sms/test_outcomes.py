@@ -118,7 +118,7 @@ def test_a_201_without_an_id_is_believed_even_when_the_list_does_not_show_the_ba
 
     told = answer.get_json()
     assert (told["status"], told["batch_id"], told["batch_ids"]) == ("complete", None, [])
-    assert look_at(service, answer)["counts"]["accepted"] == 1
+    assert look_at(service, answer)["counts"]["submitted"] == 1
     assert sandbox.posts() == 1
 
 
@@ -133,6 +133,10 @@ def test_the_reference_told_is_the_one_sinch_was_given(send, service, sandbox):
     assert message == {
         "recipient": NUMBER,
         "status": "uncertain",
+        "code": None,
+        "reason": "It may have been sent; Sinch is asked about it.",
+        "retry": False,
+        "at": None,
         "batch_id": None,
         "client_reference": sandbox.batches()[0]["client_reference"],
     }
@@ -349,11 +353,11 @@ def test_of_several_batches_an_unknown_one_does_not_keep_the_others_back(send, s
     shown = look_at(service, answer)
     assert shown["status"] == "unknown"
     assert shown["batches"] == {"accepted": 3, "unknown": 1}
-    assert (shown["counts"]["accepted"], shown["counts"]["uncertain"]) == (2500, 1000)
+    assert (shown["counts"]["submitted"], shown["counts"]["uncertain"]) == (2500, 1000)
     messages = messages_of(service, answer)
     assert [each["recipient"] for each in messages] == numbers
     assert [each["status"] for each in messages] == (
-        ["accepted"] * 1000 + ["uncertain"] * 1000 + ["accepted"] * 1500
+        ["submitted"] * 1000 + ["uncertain"] * 1000 + ["submitted"] * 1500
     )
     assert messages[0]["batch_id"] == sandbox.batches()[0]["id"]
     assert sandbox.recipients() == numbers[:1000] + numbers[2000:]
@@ -373,10 +377,10 @@ def test_of_several_batches_one_refused_does_not_keep_the_others_back(send, serv
     shown = look_at(service, answer)
     assert shown["status"] == "complete"
     assert shown["batches"] == {"accepted": 2, "rejected": 1}
-    assert (shown["counts"]["accepted"], shown["counts"]["rejected"]) == (1500, 1000)
+    assert (shown["counts"]["submitted"], shown["counts"]["rejected"]) == (1500, 1000)
     assert (shown["refusal"]["status"], shown["refusal"]["code"]) == (400, code)
     assert [each["status"] for each in messages_of(service, answer)] == (
-        ["accepted"] * 1000 + ["rejected"] * 1000 + ["accepted"] * 500
+        ["submitted"] * 1000 + ["rejected"] * 1000 + ["submitted"] * 500
     )
     assert sandbox.recipients() == numbers[:1000] + numbers[2000:]
     assert sandbox.posts() == 3

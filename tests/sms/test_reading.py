@@ -59,11 +59,19 @@ def test_one_shows_all_that_is_known_and_neither_its_text_nor_a_number(either_se
 
     view = caller.show(made)
 
+    timeline = view.pop("timeline")
     times = {name: view.pop(name) for name in [*view] if name.endswith("_at")}
     assert times.pop("send_at") is None
+    assert times.pop("settled_at") is None
     assert {datetime.fromisoformat(each).utcoffset() for each in times.values()} == {timedelta()}
     assert times["created_at"] <= times["first_submitted_at"]
     assert times["first_submitted_at"] <= times["finished_at"] < times["expires_at"]
+    assert times["created_at"] < timeline.pop("last_submitted_at") <= times["finished_at"]
+    assert timeline == {
+        **{name: times[name] for name in ("created_at", "first_submitted_at", "finished_at")},
+        "settled_at": None,
+        "delivered": {"p50": None, "p90": None, "p99": None},
+    }
     assert view == {
         "broadcast_id": id_of(made),
         "status": "complete",
@@ -77,11 +85,29 @@ def test_one_shows_all_that_is_known_and_neither_its_text_nor_a_number(either_se
         "parts_per_message": 1,
         "recipients": 3,
         "duplicates_removed": 1,
+        "parts": 2,
         "counts": {
             **dict.fromkeys(view["counts"], 0),
-            "accepted": 2,
+            "submitted": 2,
             "invalid": 1,
         },
+        "reasons": [
+            {
+                "status": "submitted",
+                "code": None,
+                "reason": "Sinch has it; its end is not reported yet.",
+                "retry": False,
+                "messages": 2,
+            },
+            {
+                "status": "invalid",
+                "code": None,
+                "reason": "Not a phone number.",
+                "retry": False,
+                "messages": 1,
+            },
+        ],
+        "resend_of": None,
         "batches": {"accepted": 1},
         "stopped_at_sinch": 0,
         "refusal": None,
@@ -121,7 +147,7 @@ def test_at_every_stage_the_counts_add_up_to_all_who_were_asked_for(either_servi
     assert {view["counts"]["invalid"] for view in seen} == {2}
     assert seen[-1]["counts"]["pending"] == 0
     words = {word for view in seen for word, count in view["counts"].items() if count}
-    assert words >= {"pending", "accepted", "uncertain", "cancelled"}
+    assert words >= {"pending", "submitted", "uncertain", "cancelled"}
 
 
 def test_broadcasts_come_newest_first_each_once_on_one_page(either_service, sandbox):
@@ -236,7 +262,7 @@ def test_the_messages_are_everybody_once_in_their_order_whatever_the_page(
     messages, _ = _messages(caller, made, limit=limit)
 
     assert [each["recipient"] for each in messages] == numbers
-    assert {each["status"] for each in messages} == {"accepted"}
+    assert {each["status"] for each in messages} == {"submitted"}
     batches = {batch["id"]: batch["client_reference"] for batch in sandbox.batches()}
     assert {each["batch_id"]: each["client_reference"] for each in messages} == batches
 
@@ -292,7 +318,7 @@ def test_of_each_message_is_told_where_it_stands(either_service, sandbox):
     messages, _ = _messages(caller, made, limit=1000)
 
     told = [each["status"] for each in messages]
-    assert told == ["accepted"] * 1000 + ["uncertain"] * 1000 + ["cancelled"] * 1500
+    assert told == ["submitted"] * 1000 + ["uncertain"] * 1000 + ["cancelled"] * 1500
     counts = caller.show(made)["counts"]
     assert {word: told.count(word) for word in set(told)} == {
         word: count for word, count in counts.items() if count

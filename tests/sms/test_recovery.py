@@ -77,7 +77,7 @@ def test_what_the_list_shows_is_accepted(either_machine, sandbox):
     assert (batch.state, batch.sinch_id) == (_S.ACCEPTED, sandbox.batches()[0]["id"])
     assert (batch.next_ask_at, batch.attention) == (None, None)
     assert machine.broadcast(broadcast).status is BroadcastStatus.COMPLETE
-    assert machine.counts(broadcast) == {"accepted": 1}
+    assert machine.counts(broadcast) == {"submitted": 1}
     assert sandbox.posts() == 1
 
 
@@ -239,7 +239,7 @@ def test_a_witness_counts_however_late(machine, sandbox):
     _wait_for(machine, batch_id)
 
     assert machine.batch(batch_id).state is _S.ACCEPTED
-    assert machine.counts(broadcast) == {"accepted": 1}
+    assert machine.counts(broadcast) == {"submitted": 1}
 
 
 def _take(machine, batch_id, recipients=(ANN,)):
@@ -275,7 +275,7 @@ def test_a_batch_that_sinch_has_twice_stops_its_broadcast_and_the_surplus_is_can
     assert (batch.state, batch.sinch_id) == (_S.DUPLICATE, first["id"])
     assert (first["canceled"], surplus["canceled"]) == (False, True)
     assert machine.broadcast(broadcast).status is BroadcastStatus.STOPPED
-    assert machine.counts(broadcast) == {"accepted": 1, "pending": 1}
+    assert machine.counts(broadcast) == {"submitted": 1, "pending": 1}
     assert "sinch has this batch more than once" in capfd.readouterr().err
     machine.idle()
     resume_broadcast(machine.ctx, machine.broadcast(broadcast).public_id, actor="ops")
@@ -464,7 +464,7 @@ def test_however_slow_the_list_a_sweep_ends_and_nobody_waits_longer_than_35_minu
 @pytest.mark.parametrize(
     ("decision", "state", "counts"),
     [
-        (Decision.MARK_SENT, _S.ACCEPTED, {"accepted": 1}),
+        (Decision.MARK_SENT, _S.ACCEPTED, {"submitted": 1}),
         (Decision.GIVE_UP, _S.CLOSED_UNSENT, {"given_up": 1}),
     ],
 )
@@ -497,7 +497,7 @@ def test_only_an_operator_has_it_sent_again(either_machine, sandbox):
 
     assert machine.batch(batch_id).state is _S.ACCEPTED
     assert [each.overridden for each in machine.attempts(batch_id)] == [True, False]
-    assert machine.counts(broadcast) == {"accepted": 1}
+    assert machine.counts(broadcast) == {"submitted": 1}
     assert sorted(sandbox.recipients()) == sorted([ANN, BOB])
     assert machine.violations() == []
 

@@ -112,7 +112,7 @@ def test_taken_is_accepted(either_machine, sandbox):
     assert (batch.state, batch.sinch_id) == (_S.ACCEPTED, sandbox.batches()[0]["id"])
     assert (batch.lease_until, batch.next_ask_at) == (None, None)
     assert (attempt.outcome, attempt.ended_at) == (Outcome.ACCEPTED, machine.ctx.now())
-    assert machine.counts(broadcast) == {"accepted": 2}
+    assert machine.counts(broadcast) == {"submitted": 2}
     assert machine.broadcast(broadcast).status is BroadcastStatus.COMPLETE
 
 
@@ -595,7 +595,7 @@ def test_of_a_burst_each_batch_ends_as_its_own_answer_says(either_machine, sandb
 
     submit_burst(machine.ctx, claim_burst(machine.ctx, most=5))
 
-    assert machine.counts(broadcast) == {"accepted": 3, "uncertain": 1, "rejected": 1}
+    assert machine.counts(broadcast) == {"submitted": 3, "uncertain": 1, "rejected": 1}
     assert sandbox.posts() == 5
 
 

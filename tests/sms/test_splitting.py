@@ -61,7 +61,7 @@ def test_only_the_bad_numbers_among_a_thousand_are_left_out(picky_machine, place
     machine, broadcast = picky_machine(sinch, numbers)
 
     assert sorted(sinch.recipients()) == sorted(set(numbers) - set(bad))
-    assert machine.counts(broadcast) == {"accepted": 1000 - len(bad), "rejected": len(bad)}
+    assert machine.counts(broadcast) == {"submitted": 1000 - len(bad), "rejected": len(bad)}
     assert machine.broadcast(broadcast).status is BroadcastStatus.COMPLETE
     assert sinch.posts <= 1 + len(bad) * 2 * 10
 
@@ -95,7 +95,7 @@ def test_on_postgresql_it_ends_alike(make_machine, postgres):
     states = {each.id: each.state for each in machine.batches()}
     assert sorted(sinch.recipients()) == sorted(set(numbers) - set(bad))
     assert [number for number in numbers if states[homes[number]] is _S.REJECTED] == bad
-    assert machine.counts(broadcast) == {"accepted": 997, "rejected": 3}
+    assert machine.counts(broadcast) == {"submitted": 997, "rejected": 3}
 
 
 def test_each_half_has_a_reference_of_its_own_that_would_be_made_again(picky_machine):
@@ -201,7 +201,7 @@ def test_a_half_that_is_lost_does_not_touch_the_other(make_machine, database_url
     machine.submit_all()
 
     assert machine.states() == [_S.SPLIT, _S.UNKNOWN, _S.ACCEPTED]
-    assert machine.counts(broadcast) == {"uncertain": 2, "accepted": 2}
+    assert machine.counts(broadcast) == {"uncertain": 2, "submitted": 2}
 
 
 def test_a_refusal_that_comes_after_the_lease_halves_nothing(make_machine, database_url):

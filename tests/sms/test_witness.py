@@ -121,7 +121,7 @@ def test_two_batches_are_told_as_a_duplicate_and_the_later_one_is_cancelled(
     assert told["status"] == "complete_with_attention"
     assert told["batch_ids"] == [IDS[1]]
     assert look_at(service[0], answer)["batches"] == {"duplicate": 1}
-    assert look_at(service[0], answer)["counts"]["accepted"] == 1
+    assert look_at(service[0], answer)["counts"]["submitted"] == 1
     (cancel,) = sinch.calls(b"DELETE")
     assert f"/batches/{IDS[0]} ".encode() in cancel
     assert len(sinch.calls(b"POST")) == 1
