@@ -1,5 +1,8 @@
 """What Celery is started with: `celery --app app.worker.queue worker`, and `beat`.
 
+Each process of a worker tells clients, too, in threads beside its tasks: a receiver that is slow
+keeps no task waiting.
+
 On SIGTERM a worker claims nothing more, lets the POSTs in hand end, and exits with 0.  Celery's
 own way for that, REMAP_SIGTERM=SIGQUIT, always sleeps through the whole of its timeout.
 """
@@ -12,16 +15,26 @@ import threading
 from typing import Any
 
 import billiard.pool
-from celery.signals import setup_logging, worker_init, worker_process_init, worker_shutting_down
+import celery.concurrency.prefork
+from celery.signals import (
+    setup_logging,
+    worker_init,
+    worker_process_init,
+    worker_process_shutdown,
+    worker_ready,
+    worker_shutting_down,
+)
 from loguru import logger
 
 from app.config import EXIT_CONFIG, ConfigError, load_config_or_exit
 from app.failpoints import failpoints
 from app.logs import configure_logging
 from app.sms import tasks
-from app.sms.context import make_context
+from app.sms.context import Context, make_context
+from app.webhooks.posting import Poster
 from app.worker.broker import make_celery
 from app.worker.start import refuse_wrong_database
+from app.worker.tellers import Tellers
 
 _MOST_S = 24.5
 # Tenths of a second that a process waits, before it ends, for its parent to read a result.  The
@@ -29,6 +42,7 @@ _MOST_S = 24.5
 billiard.pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = 10
 # One byte that all processes of a worker see: not 0 once it is to end.
 _stopping = mmap.mmap(-1, 1)
+_tellers: list[Tellers] = []
 
 
 @setup_logging.connect
@@ -36,13 +50,41 @@ def _use_our_logs(**_: Any) -> None:
     configure_logging(_config.log_level)
 
 
-# Of pools without processes, the first is the only one.
 @worker_init.connect
-@worker_process_init.connect
-def _open_context(**_: Any) -> None:
+def _open_context(**_: Any) -> Context:
     if _config.failpoint:
         failpoints.arm(*_config.failpoint)
-    tasks.use_context(make_context(_config), is_stopping=lambda: _stopping[0] != 0)
+    ctx = make_context(_config)
+    tasks.use_context(ctx, is_stopping=_is_stopping)
+    return ctx
+
+
+@worker_process_init.connect
+def _open_process(**_: Any) -> None:
+    _tell_clients(_open_context())
+
+
+@worker_ready.connect
+def _open_pool(sender: Any, **_: Any) -> None:
+    """Of pools without processes, the first is the only one."""
+    if not _tellers and not isinstance(sender.pool, celery.concurrency.prefork.TaskPool):
+        _tell_clients(_open_context())
+
+
+def _tell_clients(ctx: Context) -> None:
+    poster = Poster(production=_config.production)
+    _tellers.append(Tellers(ctx, poster, fast=1, slow=1, is_stopping=_is_stopping))
+    _tellers[-1].start()
+
+
+@worker_process_shutdown.connect
+def _finish_telling(**_: Any) -> None:
+    for tellers in _tellers:
+        tellers.stop()
+
+
+def _is_stopping() -> bool:
+    return _stopping[0] != 0
 
 
 @worker_process_init.connect

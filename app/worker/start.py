@@ -15,6 +15,7 @@ from app.sms.context import Context
 from app.sms.tasks import nudge_bookers, nudge_workers
 from app.worker.broker import make_celery
 from app.worker.nudger import Nudger
+from app.worker.tellers import Tellers
 from app.worker.threads import BackgroundThreads
 
 
@@ -32,7 +33,8 @@ def start_background(app: Flask, config: Config) -> None:
             app.extensions[name] = nudger.nudge
             nudger.start()
         return
-    threads = BackgroundThreads(ctx, senders=config.sender_threads)
+    tellers = Tellers(ctx, app.extensions["poster"])
+    threads = BackgroundThreads(ctx, senders=config.sender_threads, tellers=tellers)
     app.extensions["background"] = threads
     app.extensions["nudge"] = threads.nudge
     app.extensions["nudge_booker"] = threads.nudge_booker

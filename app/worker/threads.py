@@ -1,5 +1,5 @@
 """Background threads of a web process: one sweeps, one plans, a few submit; one books what Sinch
-tells, one asks for what it did not tell.
+tells, one asks for what it did not tell, and those of `app.worker.tellers` tell clients.
 
 Safe in several processes at once.  On `stop` nothing more is claimed, and the POST in hand is
 finished.
@@ -10,24 +10,22 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 
-from loguru import logger
-
-from app.db.schema import WrongDatabase
 from app.sms.applying import apply_events
 from app.sms.context import Context
 from app.sms.timetable import Burst, ask_sinch, keep_house, plan_next, submit_next, sweep
+from app.worker.tellers import Tellers
+from app.worker.trying import attempt
 
 _HOUSEKEEPING_S = 60.0
 _ASK_EVERY_S = 5.0
-# After an error; the database may be away.
-_BREATH_S = 2.0
 
 
 class BackgroundThreads:
     """The threads of one process."""
 
-    def __init__(self, ctx: Context, *, senders: int) -> None:
+    def __init__(self, ctx: Context, *, senders: int, tellers: Tellers | None = None) -> None:
         self._ctx = ctx
+        self._tellers = tellers
         self._stopping = threading.Event()
         self._to_plan = threading.Event()
         self._to_book = threading.Event()
@@ -46,11 +44,14 @@ class BackgroundThreads:
     def start(self) -> None:
         for thread in self._threads:
             thread.start()
+        if self._tellers:
+            self._tellers.start()
 
     def nudge(self) -> None:
         """There may be something to do."""
         self._to_plan.set()
         self._wake_senders()
+        self._nudge_tellers()
 
     def nudge_booker(self) -> None:
         """There may be something to book."""
@@ -61,6 +62,8 @@ class BackgroundThreads:
         self._stopping.set()
         self.nudge()
         self.nudge_booker()
+        if self._tellers:
+            self._tellers.stop_claiming()
 
     def stop(self, *, within_s: float = 22.0) -> bool:
         """Begin nothing more, and wait for what is in hand; whether all of it ended in time."""
@@ -69,11 +72,18 @@ class BackgroundThreads:
         for thread in self._threads:
             if thread.is_alive():
                 thread.join(max(0.0, deadline - time.monotonic()))
-        return not any(thread.is_alive() for thread in self._threads)
+        told = not self._tellers or self._tellers.stop(
+            within_s=max(0.0, deadline - time.monotonic())
+        )
+        return told and not any(thread.is_alive() for thread in self._threads)
 
     def _wake_senders(self) -> None:
         for event in self._to_send:
             event.set()
+
+    def _nudge_tellers(self) -> None:
+        if self._tellers:
+            self._tellers.nudge()
 
     def _sweep(self) -> None:
         next_housekeeping = time.monotonic() + _HOUSEKEEPING_S
@@ -96,7 +106,7 @@ class BackgroundThreads:
         while not self._stopping.is_set():
             self._to_book.clear()
             while not self._stopping.is_set() and self._do(lambda: apply_events(self._ctx)):
-                pass
+                self._nudge_tellers()
             self._to_book.wait(self._ctx.rules.sweep_every_s)
 
     def _ask(self) -> None:
@@ -122,12 +132,5 @@ class BackgroundThreads:
         return max((found - self._ctx.now()).total_seconds(), 0.02)
 
     def _do(self, work: Callable[[], object]) -> object:
-        """What `work` gives; False after an error, which is logged and waited out."""
-        try:
-            return work()
-        except WrongDatabase as e:
-            logger.bind(reason=str(e)).critical("nothing is sent from this database")
-        except Exception as e:
-            logger.opt(exception=e).error("background work failed: trying again")
-        self._stopping.wait(_BREATH_S)
-        return False
+        """What `work` gives; False after an error."""
+        return attempt(work, stopping=self._stopping)
