@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, event
 from sqlalchemy.exc import OperationalError
 
 from app.db.engine import Database
@@ -47,11 +47,16 @@ class SimulatedDatabase(Database):
         migrate(f"sqlite:///{path}")
         super().__init__(f"sqlite:///{path}", pool_size=2)
         self.verified = True
+        event.listen(self.engine, "connect", self._throw_its_dice)
         self.raw = sqlite3.connect(path, isolation_level=None)
         self.raw.execute("PRAGMA foreign_keys = 0")
         self.commits = 0
         self._world: World
         self._observe: Callable[[], None]
+
+    def _throw_its_dice(self, connection: sqlite3.Connection, _: object) -> None:
+        """Let SQLite's own chance follow from the seed, too."""
+        connection.create_function("random", 0, lambda: self._world.random.getrandbits(62))
 
     def enter(self, world: World, observe: Callable[[], None]) -> None:
         """Begin a seed with no rows; `observe` is called behind every commit."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing
 
 import pytest
+from sqlalchemy import func, select
 
 from tests.conftest import examples
 from tests.processes import ROOT, clean_environ
@@ -46,6 +47,16 @@ def test_a_seed_replays(database: SimulatedDatabase) -> None:
         first, second = run_seed(seed, database), run_seed(seed, database)
 
         assert first.world.tell(last=5000) == second.world.tell(last=5000)
+
+
+def test_the_databases_own_chance_follows_from_the_seed(database: SimulatedDatabase) -> None:
+    drawn = set()
+    for _ in range(2):
+        database.enter(World(3), lambda: None)
+        with database.read() as tx:
+            drawn.add(tx.execute(select(func.random())).scalar_one())
+
+    assert len(drawn) == 1
 
 
 def test_without_trouble_all_is_accepted_at_once(database: SimulatedDatabase) -> None:

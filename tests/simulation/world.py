@@ -28,8 +28,9 @@ class Crash(BaseException):
 class Task:
     """Something that a process does, which goes on once its time has come."""
 
-    def __init__(self, name: str, process: int, ready_at: float) -> None:
-        self.name = name
+    def __init__(self, kind: str, number: int, process: int, ready_at: float) -> None:
+        self.kind = kind
+        self.name = f"p{process}.{kind}.{number}"
         self.process = process
         self.ready_at = ready_at
         self.thread: greenlet
@@ -89,7 +90,7 @@ class World:
     ) -> Task:
         """Have a process begin something."""
         self._count += 1
-        task = Task(f"p{process}.{name}.{self._count}", process, self.time)
+        task = Task(name, self._count, process, self.time)
         task.thread = greenlet(work, self._main)
         task.crashed = crashed
         self.tasks.append(task)
