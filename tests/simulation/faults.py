@@ -28,6 +28,10 @@ ASK_KINDS = {
     "cancel_error": 0.5,
     "cancel_lost": 0.3,
 }
+CALLBACK_KINDS = {
+    "callback_lost": 0.9,  # never told
+    "callback_doubled": 0.5,
+}
 DATABASE_KINDS = {
     "db_read": 0.1,
     "db_begin": 0.2,
@@ -89,7 +93,7 @@ def draw_faults(random: Random) -> Faults:
     if random.random() < _CALM:
         return Faults()
     odds: dict[str, float] = {}
-    for kinds in (POST_KINDS, ASK_KINDS, DATABASE_KINDS, STEP_KINDS):
+    for kinds in (POST_KINDS, ASK_KINDS, CALLBACK_KINDS, DATABASE_KINDS, STEP_KINDS):
         for kind, most in kinds.items():
             if random.random() < _EACH:
                 odds[kind] = most * random.choice((0.1, 0.3, 1.0))

@@ -122,19 +122,31 @@ class Oracle:
                 self._world.fail(f"{wanted.name}: sent but not stored")
             return
         query = (
-            "SELECT m.recipient, b.state, b.id FROM messages m JOIN batches b ON b.id = m.batch_id "
+            "SELECT m.recipient, b.state, m.status, b.sinch_id "
+            "FROM messages m JOIN batches b ON b.id = m.batch_id "
             "WHERE m.broadcast_id = ?"
         )
         rows = {r[0]: r[1:] for r in self._db.raw.execute(query, (stored[0][0],))}
         for each in wanted.recipients:
-            state, batch_id = rows.pop(each, (None, None))
+            state, status, sinch_id = rows.pop(each, (None, None, None))
             if state is None and stored[0][3] != "cancelled":
                 self._world.fail(f"lost: {each} of {wanted.name} is in no batch")
-            self._judge_recipient(each, BatchState(state or "cancelled"), batch_id)
+            self._judge_recipient(each, BatchState(state or "cancelled"))
+            self._judge_message(each, BatchState(state or "cancelled"), status, sinch_id)
         if rows:
             self._world.fail(f"{wanted.name}: nobody asked for {sorted(rows)}")
 
-    def _judge_recipient(self, number: str, state: BatchState, batch_id: int | None) -> None:
+    def _judge_message(
+        self, number: str, state: BatchState, status: str | None, sinch_id: str | None
+    ) -> None:
+        """Its end is one that a copy of it had; known wherever there is somebody to ask."""
+        ends = self._sinch.reports.of_number(number)
+        if status not in (None, "submitted", *ends):
+            self._world.fail(f"{number} is {status} in our books, at sinch {sorted(ends)}")
+        if state in _TAKEN and sinch_id and status in (None, "submitted"):
+            self._world.fail(f"the end of {number} is not known: {status}")
+
+    def _judge_recipient(self, number: str, state: BatchState) -> None:
         copies = self._sinch.copies[number]
         if state in _TAKEN and copies < (2 if state is _S.DUPLICATE else 1):
             self._world.fail(f"lost: {number} counts as {state.value}, Sinch has it {copies} times")
@@ -147,8 +159,11 @@ class Oracle:
 
 
 def _reach(state: BatchState) -> frozenset[BatchState]:
-    """Where one transaction may bring a batch: one move, or on from where it is unsent."""
-    reached = MOVES[state]
+    """Where one transaction may bring a batch: one move, or on from where it is unsent.
+
+    A report proves that Sinch has it, wherever it stood; or twice, under another id.
+    """
+    reached = MOVES[state] | (frozenset() if state is _S.SPLIT else frozenset(_TAKEN))
     for between in UNSENT:
         if between in reached:
             reached |= MOVES[between]

@@ -5,9 +5,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from sqlalchemy import insert
+
 from app.config import SendingRules
 from app.errors import RequestRunning
 from app.failpoints import failpoints
+from app.sms.applying import apply_events
 from app.sms.attention import Decision, resolve_batch
 from app.sms.circuit import close_circuit_by_hand, probe_circuit
 from app.sms.context import Context
@@ -20,9 +23,12 @@ from app.sms.control import (
     settle_stragglers,
     start_due_broadcasts,
 )
+from app.sms.reconciling import ask_due_reports
 from app.sms.recovery import ask_due_batches
+from app.sms.report_models import Event
 from app.sms.restoring import end_restore_when_done, mark_restored
 from app.sms.sending import expire_leases
+from app.sms.settling import settle_unsettled
 from app.sms.timetable import Burst, plan_next, submit_next
 from app.sms.timetable import sweep as whole_sweep
 from tests.simulation.database import SimulatedDatabase, Trouble
@@ -38,7 +44,9 @@ _TROUBLE_STEPS = 1_200
 _CALM_STEPS = 5_000
 # Once nothing goes wrong any more, so long may it take until all has ended.
 _CALM_S = 4 * 3600.0
-_FAILPOINTS = ("C0", "C1", "C3", "C4", "C5", "C6", "C7", "C9")
+# Of all runs; in the others reports are asked for.
+_CALLED_BACK = 0.6
+_FAILPOINTS = ("C0", "C1", "C3", "C4", "C5", "C6", "C7", "C9", "E1")
 
 _GLANCE = """
 SELECT
@@ -61,6 +69,14 @@ SELECT
      AND b.state IN ('pending', 'sending', 'held', 'unknown'))) AS stragglers,
  (SELECT count(*) FROM batches WHERE state = 'needs_attention') AS attention,
  (SELECT count(*) FROM batches WHERE state IN ('held', 'sending', 'pending')) AS waiting,
+ (SELECT min(coalesce(not_before, '2000-01-01')) FROM events WHERE leftover IS NULL) AS events_at,
+ (SELECT min(next_report_at) FROM batches WHERE next_report_at IS NOT NULL) AS next_report_at,
+ (SELECT count(*) FROM batches WHERE next_report_at IS NOT NULL AND sinch_id IS NOT NULL)
+   AS unreported,
+ (SELECT count(*) FROM broadcasts r WHERE finished_at IS NOT NULL AND settled_at IS NULL
+   AND NOT EXISTS (SELECT 1 FROM batches b WHERE b.broadcast_id = r.id
+     AND (b.state = 'needs_attention'
+       OR b.state IN ('accepted', 'duplicate') AND b.ended < b.size))) AS unsettled,
  (SELECT count(*) FROM broadcasts WHERE finished_at IS NULL) AS unfinished
 """
 PARTS: dict[str, Callable[[Context], object]] = {
@@ -72,8 +88,10 @@ PARTS: dict[str, Callable[[Context], object]] = {
     "restoring": end_restore_when_done,
     "wishes": carry_out_wishes,
     "stragglers": settle_stragglers,
+    "next_report_at": ask_due_reports,
+    "unsettled": settle_unsettled,
 }
-_TIMED = ("lease_until", "send_at", "expires_at", "next_ask_at")
+_TIMED = ("lease_until", "send_at", "expires_at", "next_ask_at", "next_report_at")
 
 
 class _Burst(Burst):
@@ -112,6 +130,8 @@ class Simulation:
         self._contexts = [self._make_context(n, rules[1]) for n in range(PROCESSES)]
         self._bursts = [_Burst(world.random.choice((1, 1, 2, 4))) for _ in range(PROCESSES)]
         self._wants = make_orders(world, self.sinch.bad)
+        if world.random.random() < _CALLED_BACK:
+            self.sinch.reports.tell = self._hear
         self._blocked_until = 0.0
         self._sweeping = False
         self._swept_at = -100.0
@@ -197,9 +217,9 @@ class Simulation:
         if world.time - self._began_calm_at > _CALM_S:
             return True
         seen = self._glance()
-        return not (
-            seen["unfinished"] or seen["wishes"] or world.tasks or world.next_event_at() is not None
-        )
+        open_ends = ("unfinished", "wishes", "events_at", "unreported", "unsettled")
+        is_open = any(seen[name] for name in open_ends)
+        return not (is_open or world.tasks or world.next_event_at() is not None)
 
     def _go_on_until(self, is_over: Callable[[], bool], *, most_steps: int) -> bool:
         """Step by step; whether it was over in time."""
@@ -230,6 +250,9 @@ class Simulation:
         event_at = world.next_event_at()
         if event_at is not None:
             times.append(event_at)
+        events_at = self._glance()["events_at"]
+        if events_at is not None and self._count("book") < 2:
+            times.append(self._true_time(events_at))
         if self._glance()["pending"] and self._count("send") < _SENDERS:
             times.append(self._blocked_until)
         sweep_at = self._find_sweep()
@@ -267,6 +290,8 @@ class Simulation:
             found.append(lambda: self._begin("send", self._send))
         if seen["unplanned"] and self._count("plan") < 2:
             found.append(lambda: self._begin("plan", plan_next))
+        if self._has_events() and self._count("book") < 2:
+            found.append(lambda: self._begin("book", apply_events))
         sweep_at = self._find_sweep()
         if sweep_at is not None and sweep_at <= world.time and not self._sweeping:
             self._sweeping = True
@@ -275,6 +300,25 @@ class Simulation:
             if world.random.random() < 0.2:
                 world.later(late_s + 0.01, self._sweep)
         return found
+
+    def _has_events(self) -> bool:
+        due = self._glance()["events_at"]
+        return due is not None and self._true_time(due) <= self.world.time
+
+    def _hear(self, raw: bytes) -> None:
+        """A callback: stored before it is answered, and repeated unless it was."""
+        done: list[bool] = []
+
+        def store(ctx: Context) -> None:
+            with ctx.db.write() as tx:
+                tx.execute(insert(Event).values(received_at=ctx.now(), raw=raw, tries=0))
+            done.append(True)
+
+        def again() -> None:
+            if not done:
+                self.world.later(self.world.random.choice((5.0, 40.0)), lambda: self._hear(raw))
+
+        self._begin("hear", store, over=again)
 
     def _count(self, name: str) -> int:
         return sum(f".{name}." in task.name for task in self.world.tasks)
@@ -289,7 +333,7 @@ class Simulation:
 
     def _find_untimed(self) -> list[str]:
         seen = self._glance()
-        names = ["restoring", "wishes", "stragglers"]
+        names = ["restoring", "wishes", "stragglers", "unsettled"]
         if seen["waiting"] and seen["circuit"]:
             names.append("circuit")
         return [name for name in names if seen[name]]

@@ -16,7 +16,8 @@ from app.sinch.errors import (
     SinchRejected,
     SinchUnreachable,
 )
-from app.sinch.schemas import Batch, PreparedBatch, SentBatch
+from app.sinch.schemas import Batch, BatchReport, Inbound, PreparedBatch, SentBatch
+from tests.simulation.reports import Reports
 from tests.simulation.world import World
 
 _PATIENCE_S = 20.0
@@ -40,6 +41,7 @@ class SimulatedSinch(SinchClient):
     def __init__(self, world: World) -> None:
         self.world = world
         self.taken: list[Taken] = []
+        self.reports = Reports(world)
         self.copies: Counter[str] = Counter()
         # How many more may still come of requests on their way.
         self.coming: Counter[str] = Counter()
@@ -117,6 +119,7 @@ class SimulatedSinch(SinchClient):
         if world.time - batch.at > self._gone_after_s:
             raise SinchOutcomeUnknown("HTTP 409")
         batch.canceled = True
+        self.reports.stop(batch_id)
         world.note(f"DELETE {batch_id}")
         world.cross()
         if world.faults.strike(world.random, "cancel_lost"):
@@ -146,6 +149,17 @@ class SimulatedSinch(SinchClient):
     def fetch_batch(self, batch_id: str, *, within_s: float = 10.0) -> Batch:
         self._open_question()
         return self._show(self._find(batch_id))
+
+    def fetch_full_report(self, batch_id: str) -> BatchReport:
+        self._open_question()
+        batch = self._find(batch_id)
+        report = self.reports.list_batch(batch_id, batch.reference)
+        self.world.cross()
+        return report
+
+    def list_inbounds(self, *, received_after: datetime, within_s: float = 30.0) -> list[Inbound]:
+        self._open_question()
+        return []
 
     def check(self, *, within_s: float = 3.0) -> None:
         self._open_question()
@@ -211,6 +225,7 @@ class SimulatedSinch(SinchClient):
         number = f"S{len(self.taken) + 1}"
         taken = Taken(number, reference, tuple(recipients), world.time, world.time + seen_after_s)
         self.taken.append(taken)
+        self.reports.follow(number, reference, taken.recipients)
         world.note(f"TAKEN {number} {reference} {recipients[0]} +{len(recipients) - 1}")
         for each in recipients:
             self.copies[each] += 1

@@ -11,7 +11,7 @@ from sqlalchemy import update
 
 from app.sinch.errors import SinchNotSent, SinchOutcomeUnknown
 from app.sinch.schemas import PreparedBatch, SentBatch
-from app.sms import recovery, sending
+from app.sms import recovery, verdicts
 from app.sms.models import Batch
 from app.sms.states import BatchState, Outcome
 from tests.simulation import running
@@ -56,11 +56,11 @@ def unknown_is_sent_again() -> Iterator[None]:
     """What is not known goes back to PENDING."""
 
     def record(tx: Any, ctx: Any, claim: Any, verdict: Any, status: Any) -> None:
-        swap = sending._swap(claim, BatchState.SENDING)
+        swap = verdicts._swap(claim, BatchState.SENDING)
         tx.execute(swap.values(state=BatchState.PENDING, lease_until=None))
 
-    recorders = sending._RECORDERS | {Outcome.UNKNOWN: record}
-    with _replaced(sending, "_RECORDERS", recorders):
+    recorders = verdicts._RECORDERS | {Outcome.UNKNOWN: record}
+    with _replaced(verdicts, "_RECORDERS", recorders):
         yield
 
 
@@ -86,7 +86,7 @@ def late_verdicts_count() -> Iterator[None]:
     def swap(claim: Any, *states: BatchState) -> Any:
         return update(Batch).where(Batch.id == claim.batch_id)
 
-    with _replaced(sending, "_swap", swap):
+    with _replaced(verdicts, "_swap", swap):
         yield
 
 
