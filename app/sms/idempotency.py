@@ -67,13 +67,14 @@ def read_key(header: str | None, request_hash: bytes) -> Key | None:
 
 
 def _unquote(value: str) -> str:
-    if '"' not in value:
+    # A header that comes twice is handed over with a comma between.
+    if '"' not in value and "," not in value:
         return value
     quoted = _QUOTED.fullmatch(value)
     if not quoted:
         raise BadInput(
-            'Idempotency-Key must be one string in "quotes", with a \\ before each " and \\ in it, '
-            "or one without any quotes"
+            'Idempotency-Key must come once: in "quotes", with a \\ before each " and \\ in it, '
+            "or without any quotes and commas"
         )
     return re.sub(r"\\(.)", r"\1", quoted[1])
 

@@ -165,7 +165,7 @@ def test_a_key_is_its_clients_own(either_service, sandbox):
             " 8e03978e-40d5-43dd-bc93-6894a57f9324 ",
         ),
         (r'"order\\7"', r"order\7"),
-        ('"order 7, again"', "order 7, again"),
+        ('"order 7/again"', "order 7/again"),
         (f'"{"k" * 255}"', "k" * 255),
         ('"' + r"\\" * 255 + '"', "\\" * 255),
     ],
@@ -204,9 +204,13 @@ def test_what_is_no_key_is_refused_and_nothing_is_sent(caller, sandbox, key):
         r'"k\"',
         r'"a\b"',
         '"a\tb"',
+        "k,k",
+        "k, k",
+        ",k",
     ],
 )
-def test_quotes_that_are_not_well_formed_are_refused_and_nothing_is_sent(caller, sandbox, key):
+def test_what_looks_cut_or_sent_twice_is_refused_and_nothing_is_sent(caller, sandbox, key):
+    """A header that a retry adds once more arrives with a comma: it would be another key."""
     answer = caller.send(ANN, idempotency_key=key)
 
     assert answer.status_code == 400
@@ -215,10 +219,10 @@ def test_quotes_that_are_not_well_formed_are_refused_and_nothing_is_sent(caller,
     assert caller.ids() == []
 
 
-def test_a_quote_within_quotes_belongs_to_the_key(caller, sandbox):
-    first, other = (caller.send(ANN, idempotency_key=key) for key in (r'"say \"k\""', '"say k"'))
+def test_quotes_and_commas_within_quotes_belong_to_the_key(caller, sandbox):
+    first, other = (caller.send(ANN, idempotency_key=key) for key in (r'"say, \"k\""', '"say k"'))
 
-    again = caller.send(ANN, idempotency_key=r'"say \"k\""')
+    again = caller.send(ANN, idempotency_key=r'"say, \"k\""')
 
     assert again.data == first.data != other.data
     assert sandbox.posts() == 2
