@@ -28,8 +28,10 @@ CONTROL = "broadcasts:control"
 # Who was sent what: personal data.
 READ_NUMBERS = "messages:read"
 OPERATE = "batches:operate"
+# Other clients' figures, beside one's own.
+ANALYTICS_ALL = "analytics:all"
 MANAGE_WEBHOOKS = "webhooks:manage"
-ALL_SCOPES = frozenset((SEND, READ, CONTROL, READ_NUMBERS, OPERATE, MANAGE_WEBHOOKS))
+ALL_SCOPES = frozenset((SEND, READ, CONTROL, READ_NUMBERS, OPERATE, MANAGE_WEBHOOKS, ANALYTICS_ALL))
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,15 @@
 from alembic import context
 
 from app.db.base import Base
-from app.sms import models, report_models
+from app.sms import analytics_models, models, report_models
 from app.webhooks import models as webhook_models
 
-_TABLES = (models.Broadcast, report_models.Event, webhook_models.Endpoint)
+_TABLES = (
+    models.Broadcast,
+    report_models.Event,
+    analytics_models.DailyCount,
+    webhook_models.Endpoint,
+)
 assert all(table.metadata is Base.metadata for table in _TABLES)  # all are known
 
 

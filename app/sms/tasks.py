@@ -16,7 +16,15 @@ from loguru import logger
 from app.db.schema import WrongDatabase
 from app.sms.applying import apply_events
 from app.sms.context import Context
-from app.sms.timetable import Burst, ask_sinch, keep_house, plan_next, submit_next, sweep
+from app.sms.timetable import (
+    Burst,
+    ask_sinch,
+    keep_house,
+    plan_next,
+    roll_up,
+    submit_next,
+    sweep,
+)
 
 # One for each, so that the clock's does not stand in line behind a long broadcast.
 CLOCK_QUEUE, WORK_QUEUE = "clarion-clock", "clarion-work"
@@ -95,8 +103,11 @@ def book_events() -> None:
 
 @shared_task(name="clarion.ask", base=Nudge, queue=CLOCK_QUEUE, expires=NUDGE_EXPIRES_S)
 def run_questions() -> None:
-    """Ask Sinch for what it has not told by itself."""
-    ask_sinch(_contexts[0])
+    """Ask Sinch for what it has not told by itself, and sum up what is known."""
+    try:
+        ask_sinch(_contexts[0])
+    finally:
+        roll_up(_contexts[0], stop=_is_stopping[0])
 
 
 @shared_task(name="clarion.keep_house", base=Nudge, queue=CLOCK_QUEUE, expires=NUDGE_EXPIRES_S)

@@ -22,12 +22,14 @@ from app.sms.control import (
 )
 from app.sms.cutting import find_unplanned, plan_broadcast
 from app.sms.idempotency import forget_old_keys
+from app.sms.inbound_rollups import roll_up_inbounds
 from app.sms.invariants import find_violations
 from app.sms.pulse import note_books, note_sweep
 from app.sms.receiving import list_inbounds_when_due
 from app.sms.reconciling import ask_due_reports
 from app.sms.recovery import ask_due_batches, call_for_overdue
 from app.sms.restoring import end_restore_when_done
+from app.sms.rollups import roll_up_batches
 from app.sms.sending import expire_leases, submit_burst
 from app.sms.settling import settle_unsettled
 
@@ -65,6 +67,12 @@ def ask_sinch(ctx: Context) -> None:
     ctx.require_own_database()
     ask_due_reports(ctx)
     list_inbounds_when_due(ctx)
+
+
+def roll_up(ctx: Context, *, stop: Callable[[], bool] = lambda: False) -> None:
+    """Bring the sums by day in line with what became of messages, and what came from phones."""
+    roll_up_batches(ctx, stop=stop)
+    roll_up_inbounds(ctx, stop=stop)
 
 
 def keep_house(ctx: Context) -> None:

@@ -1,5 +1,5 @@
 """Background threads of a web process: one sweeps, one plans, a few submit; one books what Sinch
-tells, one asks for what it did not tell, and those of `app.worker.tellers` tell clients.
+tells, one asks for what it did not tell and sums up, those of `app.worker.tellers` tell clients.
 
 Safe in several processes at once.  On `stop` nothing more is claimed, and the POST in hand is
 finished.
@@ -12,7 +12,15 @@ from datetime import datetime
 
 from app.sms.applying import apply_events
 from app.sms.context import Context
-from app.sms.timetable import Burst, ask_sinch, keep_house, plan_next, submit_next, sweep
+from app.sms.timetable import (
+    Burst,
+    ask_sinch,
+    keep_house,
+    plan_next,
+    roll_up,
+    submit_next,
+    sweep,
+)
 from app.worker.tellers import Tellers
 from app.worker.trying import attempt
 
@@ -112,6 +120,7 @@ class BackgroundThreads:
     def _ask(self) -> None:
         while not self._stopping.wait(min(self._ctx.rules.sweep_every_s, _ASK_EVERY_S)):
             self._do(lambda: ask_sinch(self._ctx))
+            self._do(lambda: roll_up(self._ctx, stop=self._stopping.is_set))
 
     def _send(self, event: threading.Event) -> None:
         burst = Burst()
