@@ -174,6 +174,9 @@ class Poster:
                 decode_content=False,
             )
             answer = connection.getresponse()
+            # A head that was cut by us reads as if it were whole.
+            if time.monotonic() >= deadline:
+                raise TimeoutError
             _read_through(answer, deadline)
             return answer.status, answer.headers.get("Retry-After")
         finally:

@@ -51,14 +51,15 @@ def serve_next(
     for due in turn.deliveries:
         if tried and (stop() or time.monotonic() - begun > _TURN_S):
             break
-        tried.append(_post(ctx, poster, turn, due))
+        tried.append(post_delivery(ctx, poster, turn, due))
         if tried[-1].outcome.problem or tried[-1].outcome.duration_s > QUICK_S:
             break
     record_turn(ctx, turn, tried)
     return True
 
 
-def _post(ctx: Context, poster: Poster, turn: Turn, due: Due) -> Tried:
+def post_delivery(ctx: Context, poster: Poster, turn: Turn, due: Due) -> Tried:
+    """Post one delivery of a turn, signed."""
     at = ctx.now()
     body = write_event(due)
     headers = sign(body, event_id=due.public_id, timestamp=int(at.timestamp()), keys=turn.keys)
