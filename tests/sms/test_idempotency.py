@@ -180,37 +180,14 @@ def test_quoted_or_bare_it_is_the_same_key(caller, sandbox, quoted, bare):
     assert sandbox.posts() == 1
 
 
-@pytest.mark.parametrize("key", ["", '""', "k" * 256, "nøkkel", "a\tb", "a\x7fb"])
+_NO_KEYS = ["", '""', "k" * 256, "nøkkel", "a\tb", "a\x7fb"]
+_CUT = ['"', '"k', 'k"', 'a"b', '"a"b"', r'"k\"', r'"a\b"', '"a\tb"', '"k";new=1']
+# A header that a retry adds once more arrives with a comma: it would be another key.
+_TWICE = ["k,k", "k, k", ",k", '"a" "b"', '"a","b"']
+
+
+@pytest.mark.parametrize("key", [*_NO_KEYS, *_CUT, *_TWICE])
 def test_what_is_no_key_is_refused_and_nothing_is_sent(caller, sandbox, key):
-    answer = caller.send(ANN, idempotency_key=key)
-
-    assert answer.status_code == 400
-    assert "Idempotency-Key" in answer.get_json()["error"]
-    assert sandbox.posts() == 0
-    assert caller.ids() == []
-
-
-@pytest.mark.parametrize(
-    "key",
-    [
-        '"',
-        '"k',
-        'k"',
-        'a"b',
-        '"a"b"',
-        '"a" "b"',
-        '"a","b"',
-        '"k";new=1',
-        r'"k\"',
-        r'"a\b"',
-        '"a\tb"',
-        "k,k",
-        "k, k",
-        ",k",
-    ],
-)
-def test_what_looks_cut_or_sent_twice_is_refused_and_nothing_is_sent(caller, sandbox, key):
-    """A header that a retry adds once more arrives with a comma: it would be another key."""
     answer = caller.send(ANN, idempotency_key=key)
 
     assert answer.status_code == 400
