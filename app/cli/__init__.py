@@ -7,9 +7,10 @@ from app.cli.broadcasts import broadcasts
 from app.cli.db import db
 from app.cli.sandbox import run_sandbox
 from app.cli.send import send
+from app.cli.webhooks import webhooks
 
 
 def register_commands(app: Flask) -> None:
     """Add our commands to `flask`."""
-    for command in (send, run_sandbox, db, broadcasts, batches, circuit):
+    for command in (send, run_sandbox, db, broadcasts, batches, circuit, webhooks):
         app.cli.add_command(command)

@@ -1,5 +1,6 @@
 """What is tried again and when, what is given up, and who is switched off."""
 
+import dataclasses
 import json
 from datetime import timedelta
 
@@ -15,7 +16,8 @@ from app.webhooks.results import (
     WAITS_S,
     give_up_stale,
 )
-from app.webhooks.turns import MAX_PAUSE
+from app.webhooks.to_clients import serve_next
+from app.webhooks.turns import MAX_PAUSE, Lane
 from tests.webhooks_out.receivers import NOWHERE, TAKEN, refuse
 from tests.wire import respond
 
@@ -63,19 +65,14 @@ def test_a_delivery_is_tried_again_for_about_a_day_and_then_given_up(either_desk
 
 
 def test_jitter_keeps_the_retries_of_many_apart(desk, receive):
-    drawn = []
     receiver = receive(NO)
     desk.listen(receiver.url)
     desk.tell()
-    # Every draw, as the machine is asked for it.
-    object.__setattr__(
-        desk.ctx, "draw", lambda low, high: drawn.append((low, high)) or (low + high) / 2
-    )
+    early = dataclasses.replace(desk.ctx, draw=lambda low, high: low)
 
-    desk.serve()
+    serve_next(early, desk.poster, Lane.SLOW)
 
-    assert (4.0, 6.0) in drawn
-    assert _seconds(desk.delivery().due_at, desk.ctx.now()) == 5.0
+    assert _seconds(desk.delivery().due_at, desk.ctx.now()) == WAITS_S[0] * (2 - JITTER)
 
 
 def test_an_endpoint_that_fails_is_left_alone_whatever_waits_for_it(desk, receive):
