@@ -47,7 +47,8 @@ class LedgeredSandbox:
     def _accepted(self) -> list[dict[str, Any]]:
         with self.file.open("rb") as lines:
             lines.seek(self._from)
-            events = [json.loads(line) for line in lines.read().splitlines()]
+            whole, _, _ = lines.read().rpartition(b"\n")  # the last one may just be written
+        events = [json.loads(line) for line in whole.splitlines()]
         return [event for event in events if event["event"] == "accepted"]
 
 

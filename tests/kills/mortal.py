@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import requests
 from sqlalchemy import select
@@ -19,7 +19,8 @@ from app.sms.context import Context, make_context
 from app.sms.invariants import find_violations
 from app.sms.models import Batch
 from tests.factories import AUTH, settings
-from tests.processes import Service, running
+from tests.kills import nursery
+from tests.processes import GUNICORN, Service, clean_environ, wait_until_healthy
 from tests.wire import unused_port
 
 # The times of the failure model, a hundred times as fast.
@@ -82,7 +83,7 @@ class Mortal:
         """A new life, ready to answer; it may have a FAILPOINT that the next has not."""
         self._lives += 1
         output = self._folder / f"output-{self._settings['PORT']}-{self._lives}"
-        life = running(output, **self._settings | overrides)
+        life = living(output, **self._settings | overrides)
         self._service = self._life.enter_context(life)
         return self
 
@@ -165,6 +166,19 @@ class Mortal:
         finally:
             ctx.sinch.close()
             ctx.db.close()
+
+
+@contextlib.contextmanager
+def living(output: Path, **overrides: str) -> Iterator[Service]:
+    """One life under gunicorn, ready to answer; its group is killed afterwards."""
+    environ = settings(**overrides)
+    process = nursery.start(GUNICORN, clean_environ(environ), output)
+    service = Service(cast(Any, process), f"http://127.0.0.1:{environ['PORT']}", output)
+    try:
+        wait_until_healthy(service)
+        yield service
+    finally:
+        process.kill_group()
 
 
 @contextlib.contextmanager

@@ -23,8 +23,14 @@ ANN, BOB = "+46701234567", "+46707654321"
 # Beyond the half minute for which a frozen process may hold a lock.
 SOON_S = 45.0
 KEY = {"Idempotency-Key": "the same"}
+# Frozen between its sweeps a process holds no lock.
+FREEZABLE = {"SWEEP_EVERY_S": "60"}
 # Time enough for a connection that comes about late.
-SLOW = {"SEND_BUDGET_S": "20", "SINCH_READ_TIMEOUT_S": "20"}
+SLOW = FREEZABLE | {
+    "SINCH_CONNECT_TIMEOUT_S": "6",
+    "SINCH_READ_TIMEOUT_S": "20",
+    "SEND_BUDGET_S": "20",
+}
 
 
 @pytest.fixture
@@ -45,7 +51,9 @@ def _service(sinch, url, tmp_path):
 
 
 def send(service, *numbers, **headers):
-    return service.service.post(broadcast_to(*numbers), headers=AUTH | headers)
+    """The answer, which may have to wait for somebody who is frozen."""
+    body = broadcast_to(*numbers)
+    return service.service.post(body, headers=AUTH | headers, timeout=2 * SOON_S)
 
 
 def send_and_die(service, body, **headers):
@@ -194,7 +202,7 @@ def test_c7_dying_in_the_middle_of_finding_out_only_takes_longer(service, sinch)
 def test_c8_frozen_past_its_lease_a_worker_does_not_begin(either_service, sinch):
     watcher = either_service.start()
     send(watcher, BOB)
-    with watcher.twin(FAILPOINT="C8:1") as frozen, ThreadPoolExecutor() as threads:
+    with watcher.twin(FAILPOINT="C8:1", **FREEZABLE) as frozen, ThreadPoolExecutor() as threads:
         waiting = threads.submit(send, frozen, ANN)
         wait_for(watcher, "uncertain")
 
@@ -211,7 +219,7 @@ def test_c8_frozen_while_it_connects_a_worker_does_not_begin_either(service, sin
     send(service, BOB)
     with (
         full_house() as house,
-        service.twin(SINCH_REGION_URL=house.url, SINCH_CONNECT_TIMEOUT_S="6", **SLOW) as frozen,
+        service.twin(SINCH_REGION_URL=house.url, **SLOW) as frozen,
         ThreadPoolExecutor() as threads,
     ):
         waiting = threads.submit(send, frozen, ANN)

@@ -19,9 +19,11 @@ from app.config import read_config
 from app.sms.context import make_context
 from app.sms.invariants import find_violations
 from tests.factories import AUTH, settings
+from tests.kills import nursery
 from tests.kills.ledger import LedgeredSandbox
-from tests.kills.mortal import HASTE, wait_until
-from tests.processes import ROOT, Service, clean_environ, running
+from tests.kills.mortal import HASTE, living, wait_until
+from tests.kills.nursery import Nursling
+from tests.processes import ROOT, Service, clean_environ
 from tests.wire import unused_port
 
 CLOCK, WORK = "clarion-clock", "clarion-work"
@@ -96,7 +98,7 @@ class Broker:
 class Hand:
     """A worker or beat: its process, and the file its output goes to."""
 
-    process: subprocess.Popen[bytes]
+    process: Nursling
     output: Path
 
     def children(self) -> list[int]:
@@ -110,9 +112,7 @@ class Hand:
         return self.process.wait(60)
 
     def kill(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(10)
+        self.process.kill_group()
 
 
 @dataclass
@@ -126,7 +126,9 @@ class Crew:
     _life: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     def start_web(self) -> "Crew":
-        self.web = self._life.enter_context(running(self.folder / "web", **self.settings))
+        self.web = self._life.enter_context(
+            living(self.folder / "web", **{"PORT": str(unused_port())} | self.settings)
+        )
         return self
 
     def start_worker(self, **overrides: str) -> Hand:
@@ -200,15 +202,7 @@ class Crew:
 
     def _start(self, line: str, more: list[str], name: str, overrides: dict[str, str]) -> Hand:
         output = self.folder / name
-        with output.open("wb") as file:
-            process = subprocess.Popen(
-                [*read_procfile(line), *more],
-                cwd=ROOT,
-                env=self._environ(overrides),
-                stdout=file,
-                stderr=file,
-                start_new_session=True,
-            )
+        process = nursery.start([*read_procfile(line), *more], self._environ(overrides), output)
         self.hands.append(Hand(process, output))
         return self.hands[-1]
 

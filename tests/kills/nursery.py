@@ -1,0 +1,155 @@
+"""Processes that begin with their imports done, forked from one that has nothing else to do.
+
+`python -m gunicorn` takes a second of processor time for its imports, and tests that start and
+kill all the time took most of theirs for that.  What is born here runs the same module with the
+same arguments and environment, in a session of its own, and dies of the same signals.
+
+    test ─── order, output ───> nursery ── fork ──> guardian ── fork ──> the process
+         <───── its pid, later its exit code ───────────┘
+"""
+
+import atexit
+import contextlib
+import functools
+import gc
+import importlib
+import json
+import os
+import runpy
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.processes import ROOT, clean_environ
+
+_IMPORTS = (
+    "app",
+    "celery.apps.beat",
+    "celery.apps.worker",
+    "celery.bin.celery",
+    "celery.concurrency.prefork",
+    "gunicorn.app.wsgiapp",
+    "gunicorn.workers.gthread",
+    "kombu.transport.redis",
+    "psycopg",
+)
+_MOST_BYTES = 65_536
+
+
+class Nursling:
+    """A process of the nursery's; to whoever started it, it is as a Popen is."""
+
+    def __init__(self, guardian: socket.socket) -> None:
+        self._guardian = guardian
+        self.pid = int(guardian.recv(_MOST_BYTES))
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        """Its exit code, None while it lives."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Its exit code, once it has ended; subprocess.TimeoutExpired when that takes too long."""
+        if self.returncode is None:
+            self._guardian.settimeout(timeout)
+            try:
+                self.returncode = int(self._guardian.recv(_MOST_BYTES))
+            except (TimeoutError, BlockingIOError) as e:
+                raise subprocess.TimeoutExpired(str(self.pid), timeout or 0.0) from e
+            self._guardian.close()
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Send it a signal, unless it has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill_group(self) -> None:
+        """End it and all that it has started."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self.wait(10)
+
+
+def start(command: Sequence[str], environ: Mapping[str, str], output: Path) -> Nursling:
+    """Start `[python, "-m", module, …]` in the root of the project."""
+    ours, guardians = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    order = json.dumps({"command": command[2:], "environ": dict(environ)}).encode()
+    with guardians, output.open("wb") as file:
+        socket.send_fds(_open_nursery(), [order], [guardians.fileno(), file.fileno()])
+    return Nursling(ours)
+
+
+@functools.cache
+def _open_nursery() -> socket.socket:
+    """This test process's own, which ends when our side of its socket does."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    command = [sys.executable, "-m", __name__]
+    with theirs:
+        process = subprocess.Popen(command, cwd=ROOT, env=clean_environ({}), stdin=theirs.fileno())
+
+    def close() -> None:
+        ours.close()
+        process.wait(10)
+
+    atexit.register(close)
+    return ours
+
+
+# In the nursery
+
+
+def _serve() -> None:
+    for name in _IMPORTS:
+        importlib.import_module(name)
+    assert threading.active_count() == 1  # a fork has no other
+    gc.freeze()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody asks what became of a guardian
+    orders = socket.socket(fileno=sys.stdin.fileno())
+    while True:
+        order, files, _, _ = socket.recv_fds(orders, _MOST_BYTES, 2)
+        if not order:
+            return
+        if os.fork() == 0:
+            _guard(*files, **json.loads(order))
+            return
+        for file in files:
+            os.close(file)
+
+
+def _guard(customer: int, output: int, **order: Any) -> None:
+    """Returns in the new process alone, once what it runs has ended."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    pid = os.fork()
+    if pid == 0:
+        _live(output, **order)
+        return
+    os.close(output)
+    with socket.socket(fileno=customer) as told, contextlib.suppress(BrokenPipeError):
+        told.send(str(pid).encode())
+        _, status = os.waitpid(pid, 0)
+        told.send(str(os.waitstatus_to_exitcode(status)).encode())
+    os._exit(0)
+
+
+def _live(output: int, command: list[str], environ: dict[str, str]) -> None:
+    os.setsid()
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.closerange(3, output + 10)
+    os.environ.clear()
+    os.environ.update(environ)
+    sys.argv = command
+    runpy.run_module(command[0], run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    _serve()
