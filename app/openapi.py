@@ -61,7 +61,13 @@ class JsonParser(FlaskParser):
     DEFAULT_UNKNOWN_BY_LOCATION = FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION | {"query": RAISE}
 
     def load_json(self, req: Request, schema: Schema) -> Any:
-        """The body as an object.  Raises UnsupportedBody or BadInput."""
+        """The body as an object; without one, an empty one where the schema does not need it.
+
+        Raises UnsupportedBody or BadInput.
+        """
+        if not getattr(schema, "body_required", True) and _has_no_body(req):
+            g.body_hash = hash_body(req, b"")
+            return {}
         _refuse_other_types(req)
         try:
             raw = _read_body(req)
@@ -72,6 +78,13 @@ class JsonParser(FlaskParser):
         if len(body) > _MAX_FIELDS:
             raise BadInput(f"The body has {len(body)} fields: no request has so many")
         return body
+
+    def load_querystring(self, req: Request, schema: Schema) -> Any:
+        """What stands behind the `?`.  Raises ValidationError for a name that comes twice."""
+        twice = [name for name, values in req.args.lists() if len(values) > 1]
+        if twice:
+            raise ValidationError({name: ["Given more than once."] for name in twice})
+        return super().load_querystring(req, schema)
 
     def handle_error(
         self, error: ValidationError, req: Request, schema: Schema, **_: Any
@@ -96,6 +109,10 @@ def refuse_fields(error: ValidationError) -> BadInput:
 def hash_body(req: Request, raw: bytes) -> bytes:
     """What tells one request of a client from another: path and body."""
     return sha256(req.path.encode() + b"\0" + raw).digest()
+
+
+def _has_no_body(req: Request) -> bool:
+    return not req.content_length and "Transfer-Encoding" not in req.headers
 
 
 def _shorten(name: str) -> str:
