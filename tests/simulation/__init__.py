@@ -4,6 +4,7 @@ world     time, tasks that take turns at every border they cross, crashes, the t
 faults    which kinds of trouble a seed has, and how much of each
 sinch     a stand-in for Sinch with a ledger of its own
 database  a real SQLite file whose transactions may fail before, during or after their commit
+glance    what there is to do, as the database tells it
 people    clients who order and ask again, operators who pause, cancel, decide and restore
 oracle    what must hold after every commit, and at the end: nobody twice, nobody lost
 running   one seed from its first step to its last check

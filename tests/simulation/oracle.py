@@ -29,19 +29,25 @@ class Oracle:
     def __init__(self, world: World, db: SimulatedDatabase, sinch: SimulatedSinch) -> None:
         self._world, self._db, self._sinch = world, db, sinch
         self._known: dict[int, tuple[BatchState, int]] = {}
+        self._seen: list[Any] = []
         # Batches that an operator had sent again: an earlier attempt may be at Sinch.
         self.repeated: set[int] = set()
         self.restoring = False
 
     def forget(self) -> None:
         """The database is another one now."""
+        self._seen = []
         self._known = {
             row[0]: (BatchState(row[1]), row[2]) for row in self._db.raw.execute(_BATCHES)
         }
 
     def observe(self) -> None:
         """A commit was made: every batch stands where it may have moved to."""
-        for row in self._db.raw.execute(_BATCHES).fetchall():
+        rows = self._db.raw.execute(_BATCHES).fetchall()
+        if rows == self._seen:
+            return
+        self._seen = rows
+        for row in rows:
             before, after = self._known.get(row[0]), (BatchState(row[1]), row[2])
             if before == after:
                 continue

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import insert
@@ -32,6 +32,7 @@ from app.sms.settling import settle_unsettled
 from app.sms.timetable import Burst, plan_next, submit_next
 from app.sms.timetable import sweep as whole_sweep
 from tests.simulation.database import SimulatedDatabase, Trouble
+from tests.simulation.glance import Glance, glance
 from tests.simulation.oracle import Oracle
 from tests.simulation.people import Wanted, act, ask, decide, make_orders, may_ask_again
 from tests.simulation.sinch import SimulatedSinch
@@ -48,37 +49,6 @@ _CALM_S = 4 * 3600.0
 _CALLED_BACK = 0.6
 _FAILPOINTS = ("C0", "C1", "C3", "C4", "C5", "C6", "C7", "C9", "E1")
 
-_GLANCE = """
-SELECT
- (SELECT 1 FROM batches b JOIN broadcasts r ON r.id = b.broadcast_id
-   WHERE b.state = 'pending' AND r.status IN ('queued', 'sending')) AS pending,
- (SELECT 1 FROM broadcasts
-   WHERE finished_at IS NULL AND planned < chunks AND status <> 'cancelled') AS unplanned,
- (SELECT min(lease_until) FROM batches WHERE state = 'sending') AS lease_until,
- (SELECT min(next_ask_at) FROM batches WHERE next_ask_at IS NOT NULL) AS next_ask_at,
- (SELECT min(send_at) FROM broadcasts WHERE status = 'scheduled') AS send_at,
- (SELECT min(expires_at) FROM broadcasts r WHERE finished_at IS NULL AND planned = chunks
-   AND EXISTS (SELECT 1 FROM batches b WHERE b.broadcast_id = r.id
-     AND b.state IN ('pending', 'held'))) AS expires_at,
- (SELECT facts IS NOT NULL FROM gates WHERE name = 'circuit') AS circuit,
- (SELECT facts IS NOT NULL FROM gates WHERE name = 'restore') AS restoring,
- (SELECT 1 FROM batches WHERE wish = 'wanted' AND sinch_id IS NOT NULL) AS wishes,
- (SELECT 1 FROM broadcasts r WHERE finished_at IS NULL
-   AND (planned = chunks OR status = 'cancelled')
-   AND NOT EXISTS (SELECT 1 FROM batches b WHERE b.broadcast_id = r.id
-     AND b.state IN ('pending', 'sending', 'held', 'unknown'))) AS stragglers,
- (SELECT count(*) FROM batches WHERE state = 'needs_attention') AS attention,
- (SELECT count(*) FROM batches WHERE state IN ('held', 'sending', 'pending')) AS waiting,
- (SELECT min(coalesce(not_before, '2000-01-01')) FROM events WHERE leftover IS NULL) AS events_at,
- (SELECT min(next_report_at) FROM batches WHERE next_report_at IS NOT NULL) AS next_report_at,
- (SELECT count(*) FROM batches WHERE next_report_at IS NOT NULL AND sinch_id IS NOT NULL)
-   AS unreported,
- (SELECT count(*) FROM broadcasts r WHERE finished_at IS NOT NULL AND settled_at IS NULL
-   AND NOT EXISTS (SELECT 1 FROM batches b WHERE b.broadcast_id = r.id
-     AND (b.state = 'needs_attention'
-       OR b.state IN ('accepted', 'duplicate') AND b.ended < b.size))) AS unsettled,
- (SELECT count(*) FROM broadcasts WHERE finished_at IS NULL) AS unfinished
-"""
 PARTS: dict[str, Callable[[Context], object]] = {
     "lease_until": expire_leases,
     "send_at": start_due_broadcasts,
@@ -91,7 +61,6 @@ PARTS: dict[str, Callable[[Context], object]] = {
     "next_report_at": ask_due_reports,
     "unsettled": settle_unsettled,
 }
-_TIMED = ("lease_until", "send_at", "expires_at", "next_ask_at", "next_report_at")
 
 
 class _Burst(Burst):
@@ -136,7 +105,7 @@ class Simulation:
         self._sweeping = False
         self._swept_at = -100.0
         self._glanced_at = -1
-        self._seen: dict[str, Any] = {}
+        self._seen: Glance
         self._calm = False
 
     @property
@@ -216,10 +185,7 @@ class Simulation:
         world = self.world
         if world.time - self._began_calm_at > _CALM_S:
             return True
-        seen = self._glance()
-        open_ends = ("unfinished", "wishes", "events_at", "unreported", "unsettled")
-        is_open = any(seen[name] for name in open_ends)
-        return not (is_open or world.tasks or world.next_event_at() is not None)
+        return not (self._glance().is_open or world.tasks or world.next_event_at() is not None)
 
     def _go_on_until(self, is_over: Callable[[], bool], *, most_steps: int) -> bool:
         """Step by step; whether it was over in time."""
@@ -250,10 +216,10 @@ class Simulation:
         event_at = world.next_event_at()
         if event_at is not None:
             times.append(event_at)
-        events_at = self._glance()["events_at"]
-        if events_at is not None and self._count("book") < 2:
-            times.append(self._true_time(events_at))
-        if self._glance()["pending"] and self._count("send") < _SENDERS:
+        seen = self._glance()
+        if seen.events_at is not None and self._count("book") < 2:
+            times.append(seen.events_at - world.skew)
+        if seen.pending and self._count("send") < _SENDERS:
             times.append(self._blocked_until)
         sweep_at = self._find_sweep()
         if sweep_at is not None and not self._sweeping:
@@ -274,21 +240,19 @@ class Simulation:
 
     # What there is to do
 
-    def _glance(self) -> dict[str, Any]:
+    def _glance(self) -> Glance:
         if self._glanced_at != self.db.commits:
-            cursor = self.db.raw.execute(_GLANCE)
-            names = [column[0] for column in cursor.description]
-            self._seen = dict(zip(names, cursor.fetchone(), strict=True))
+            self._seen = glance(self.db.raw)
             self._glanced_at = self.db.commits
         return self._seen
 
     def _find_work(self) -> list[Callable[[], object]]:
         world, seen = self.world, self._glance()
         found: list[Callable[[], object]] = []
-        free = seen["pending"] and self._count("send") < _SENDERS
+        free = seen.pending and self._count("send") < _SENDERS
         if free and world.time >= self._blocked_until:
             found.append(lambda: self._begin("send", self._send))
-        if seen["unplanned"] and self._count("plan") < 2:
+        if seen.unplanned and self._count("plan") < 2:
             found.append(lambda: self._begin("plan", plan_next))
         if self._has_events() and self._count("book") < 2:
             found.append(lambda: self._begin("book", apply_events))
@@ -302,8 +266,8 @@ class Simulation:
         return found
 
     def _has_events(self) -> bool:
-        due = self._glance()["events_at"]
-        return due is not None and self._true_time(due) <= self.world.time
+        due = self._glance().events_at
+        return due is not None and due - self.world.skew <= self.world.time
 
     def _hear(self, raw: bytes) -> None:
         """A callback: stored before it is answered, and repeated unless it was."""
@@ -321,26 +285,17 @@ class Simulation:
         self._begin("hear", store, over=again)
 
     def _count(self, name: str) -> int:
-        return sum(f".{name}." in task.name for task in self.world.tasks)
+        return sum(task.kind == name for task in self.world.tasks)
 
     def _find_sweep(self) -> float | None:
         """When the next sweep has something to do; the others are left out."""
         seen = self._glance()
-        times = [self._true_time(seen[name]) for name in _TIMED if seen[name]]
-        if self._find_untimed():
-            times.append(self._swept_at + 15.0)
-        return min(times, default=None)
-
-    def _find_untimed(self) -> list[str]:
-        seen = self._glance()
-        names = ["restoring", "wishes", "stragglers", "unsettled"]
-        if seen["waiting"] and seen["circuit"]:
-            names.append("circuit")
-        return [name for name in names if seen[name]]
-
-    def _true_time(self, text: str) -> float:
-        at = datetime.fromisoformat(text).replace(tzinfo=UTC)
-        return (at - self.world.tell_time(0)).total_seconds() - self.world.skew
+        moment = seen.next_moment()
+        at = None if moment is None else moment - self.world.skew
+        if not seen.untimed:
+            return at
+        again_at = self._swept_at + 15.0
+        return again_at if at is None else min(at, again_at)
 
     def _begin(
         self,
@@ -374,9 +329,9 @@ class Simulation:
 
     def _sweep(self) -> None:
         """The parts that have something to do, one after the other, or all there are."""
-        seen = self._glance()
-        due = [n for n in _TIMED if seen[n] and self._true_time(seen[n]) <= self.world.time]
-        names = [name for name in PARTS if name in (*due, *self._find_untimed())]
+        seen, world = self._glance(), self.world
+        due = [name for name, at in seen.moments.items() if at - world.skew <= world.time]
+        names = [name for name in PARTS if name in (*due, *seen.untimed)]
 
         def work(ctx: Context) -> None:
             if self.world.random.random() < 0.05:
@@ -421,7 +376,7 @@ class Simulation:
 
     def _meddle(self) -> None:
         random = self.world.random
-        rows = self.db.raw.execute("SELECT public_id FROM broadcasts").fetchall()
+        rows = self.db.raw.execute("SELECT public_id FROM broadcasts ORDER BY id").fetchall()
         if not rows:
             return
         public_id = random.choice(rows)[0]
@@ -435,12 +390,14 @@ class Simulation:
 
     def _attend(self) -> None:
         """An operator decides about a batch that waits for a decision."""
-        query = "SELECT id, client_reference FROM batches WHERE state = 'needs_attention'"
+        query = (
+            "SELECT id, client_reference FROM batches WHERE state = 'needs_attention' ORDER BY id"
+        )
         rows = self.db.raw.execute(query).fetchall()
         if not rows:
             return
         batch_id, reference = self.world.random.choice(rows)
-        messages = "SELECT recipient FROM messages WHERE batch_id = ?"
+        messages = "SELECT recipient FROM messages WHERE batch_id = ? ORDER BY recipient"
         numbers = [row[0] for row in self.db.raw.execute(messages, (batch_id,))]
         copies = [self.sinch.copies[each] for each in numbers]
         decision = decide(self.world, copies, careless="careless" in self.world.faults.odds)
@@ -456,7 +413,7 @@ class Simulation:
         """In calm times people do at once what is theirs to do."""
         if self.world.tasks:
             return
-        if self._glance()["attention"]:
+        if self._glance().attention:
             self._attend()
         query = (
             "SELECT public_id FROM broadcasts WHERE status IN ('paused', 'stopped', 'late') "

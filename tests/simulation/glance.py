@@ -1,0 +1,86 @@
+"""What there is to do, as the database tells it."""
+
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from tests.simulation.world import START
+
+# Parts of a sweep: those that wait for a moment, and those that each sweep tries again.
+_TIMED = ("lease_until", "send_at", "expires_at", "next_ask_at", "next_report_at")
+_UNTIMED = ("restoring", "wishes", "stragglers", "unsettled")
+# As long as one of these is so, not all has ended.
+_OPEN_ENDS = ("unfinished", "wishes", "events_at", "unreported", "unsettled")
+
+_QUERY = """
+SELECT
+ (SELECT 1 FROM batches b JOIN broadcasts r ON r.id = b.broadcast_id
+   WHERE b.state = 'pending' AND r.status IN ('queued', 'sending')) AS pending,
+ (SELECT 1 FROM broadcasts
+   WHERE finished_at IS NULL AND planned < chunks AND status <> 'cancelled') AS unplanned,
+ (SELECT min(lease_until) FROM batches WHERE state = 'sending') AS lease_until,
+ (SELECT min(next_ask_at) FROM batches WHERE next_ask_at IS NOT NULL) AS next_ask_at,
+ (SELECT min(send_at) FROM broadcasts WHERE status = 'scheduled') AS send_at,
+ (SELECT min(expires_at) FROM broadcasts r WHERE finished_at IS NULL AND planned = chunks
+   AND EXISTS (SELECT 1 FROM batches b WHERE b.broadcast_id = r.id
+     AND b.state IN ('pending', 'held'))) AS expires_at,
+ (SELECT facts IS NOT NULL FROM gates WHERE name = 'circuit') AS circuit,
+ (SELECT facts IS NOT NULL FROM gates WHERE name = 'restore') AS restoring,
+ (SELECT 1 FROM batches WHERE wish = 'wanted' AND sinch_id IS NOT NULL) AS wishes,
+ (SELECT 1 FROM broadcasts r WHERE finished_at IS NULL
+   AND (planned = chunks OR status = 'cancelled')
+   AND NOT EXISTS (SELECT 1 FROM batches b WHERE b.broadcast_id = r.id
+     AND b.state IN ('pending', 'sending', 'held', 'unknown'))) AS stragglers,
+ (SELECT count(*) FROM batches WHERE state = 'needs_attention') AS attention,
+ (SELECT count(*) FROM batches WHERE state IN ('held', 'sending', 'pending')) AS waiting,
+ (SELECT min(coalesce(not_before, '2000-01-01')) FROM events WHERE leftover IS NULL) AS events_at,
+ (SELECT min(next_report_at) FROM batches WHERE next_report_at IS NOT NULL) AS next_report_at,
+ (SELECT count(*) FROM batches WHERE next_report_at IS NOT NULL AND sinch_id IS NOT NULL)
+   AS unreported,
+ (SELECT count(*) FROM broadcasts r WHERE finished_at IS NOT NULL AND settled_at IS NULL
+   AND NOT EXISTS (SELECT 1 FROM batches b WHERE b.broadcast_id = r.id
+     AND (b.state = 'needs_attention'
+       OR b.state IN ('accepted', 'duplicate') AND b.ended < b.size))) AS unsettled,
+ (SELECT count(*) FROM broadcasts WHERE finished_at IS NULL) AS unfinished
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """One look; moments are our own clock's, in seconds from the start of the simulated time."""
+
+    pending: bool
+    unplanned: bool
+    attention: bool
+    is_open: bool
+    events_at: float | None
+    moments: Mapping[str, float]  # of the timed parts
+    untimed: tuple[str, ...]
+
+    def next_moment(self) -> float | None:
+        """When the first timed part has something to do."""
+        return min(self.moments.values(), default=None)
+
+
+def glance(raw: sqlite3.Connection) -> Glance:
+    """What stands in the database now."""
+    cursor = raw.execute(_QUERY)
+    names = [column[0] for column in cursor.description]
+    seen = dict(zip(names, cursor.fetchone(), strict=True))
+    untimed = [name for name in _UNTIMED if seen[name]]
+    if seen["waiting"] and seen["circuit"]:
+        untimed.append("circuit")
+    return Glance(
+        pending=bool(seen["pending"]),
+        unplanned=bool(seen["unplanned"]),
+        attention=bool(seen["attention"]),
+        is_open=any(seen[name] for name in _OPEN_ENDS),
+        events_at=_to_seconds(seen["events_at"]) if seen["events_at"] else None,
+        moments={name: _to_seconds(seen[name]) for name in _TIMED if seen[name]},
+        untimed=tuple(untimed),
+    )
+
+
+def _to_seconds(text: str) -> float:
+    return (datetime.fromisoformat(text).replace(tzinfo=UTC) - START).total_seconds()
