@@ -15,6 +15,7 @@ from app.db.base import table_of
 from app.sms.analytics_models import DailyCount, DailyDelay, DailyInbound, Dimension
 from app.sms.buckets import NONE, percentile
 from app.sms.context import Context
+from app.sms.histograms import read_packed, unpack
 from app.sms.statuses import NOT_REACHED, MessageStatus
 
 _D, _M = Dimension, MessageStatus
@@ -83,7 +84,8 @@ def _add_counts(
     opted_out = func.sum(case((_COUNTS.c.code == _OPTED_OUT, _COUNTS.c.messages), else_=0))
     messages = func.sum(_COUNTS.c.messages)
     sums = messages, func.sum(_COUNTS.c.parts), opted_out
-    query = _sum_up(_COUNTS, question, [*question.group_by, "status"], sums).having(messages != 0)
+    columns = [_COUNTS.c[name] for name in (*question.group_by, "status")]
+    query = _select(_COUNTS, question, *columns, *sums).group_by(*columns).having(messages != 0)
     for *group, status, sent, parts, opt_outs in tx.execute(query):
         for figures in (found[tuple(group)], totals):
             figures.statuses[status] += int(sent)
@@ -98,16 +100,14 @@ def _add_delays(
     only_delivered = question.only.get(_D.STATUS, _M.DELIVERED) is _M.DELIVERED
     if not only_delivered or _D.CODE in question.only:
         return
-    totals.delays = Counter()
+    known = [_DELAYS.c[each] for each in question.group_by if each in _OF_DELAYS]
+    sums: dict[Group, int] = defaultdict(int)
+    for *values, packed in tx.execute(_select(_DELAYS, question, *known, _DELAYS.c.delays)):
+        sums[_complete(question, values)] += read_packed(packed)
+    totals.delays = unpack(sum(sums.values()))
     for group, figures in found.items():
-        figures.delays = Counter() if _has_delays(question, group) else None
-    known = [each for each in question.group_by if each in _OF_DELAYS]
-    query = _sum_up(_DELAYS, question, [*known, "bucket"], [func.sum(_DELAYS.c.messages)])
-    for *values, bucket, messages in tx.execute(query):
-        group = _complete(question, values)
-        for delays in (found[group].delays if group in found else None, totals.delays):
-            if delays is not None:
-                delays[bucket] += int(messages)
+        if _has_delays(question, group):
+            figures.delays = unpack(sums.get(group, 0))
 
 
 def _has_delays(question: Question, group: Group) -> bool:
@@ -128,23 +128,21 @@ def _add_inbounds(
     if not {*question.group_by, *question.only} <= _OF_INBOUNDS:
         return
     sums = func.sum(_INBOUNDS.c.inbounds), func.sum(_INBOUNDS.c.opt_outs)
-    query = _sum_up(_INBOUNDS, question, question.group_by, sums)
+    columns = [_INBOUNDS.c[name] for name in question.group_by]
+    query = _select(_INBOUNDS, question, *columns, *sums).group_by(*columns)
     came = {tuple(group): (int(a), int(b)) for *group, a, b in tx.execute(query)}
     for group in (*came, *found):
         found[group].inbounds = came.get(group, (0, 0))
     totals.inbounds = sum(a for a, _ in came.values()), sum(b for _, b in came.values())
 
 
-def _sum_up(
-    table: Table, question: Question, by: Sequence[str], sums: Sequence[Any]
-) -> Select[Any]:
-    """`sums` of the days and of what alone is asked for, as far as this table can tell."""
-    columns = [table.c[name] for name in by]
-    query = select(*columns, *sums).where(table.c.day.between(question.since, question.until))
+def _select(table: Table, question: Question, *columns: Any) -> Select[Any]:
+    """These columns of the days and of what alone is asked for, as far as this table can tell."""
+    query = select(*columns).where(table.c.day.between(question.since, question.until))
     for dimension, value in question.only.items():
         if dimension.value in table.c:
             query = query.where(table.c[dimension.value] == value)
-    return query.group_by(*columns)
+    return query
 
 
 def show_analytics(question: Question, found: Analytics) -> dict[str, Any]:

@@ -35,7 +35,9 @@ class AnalyticsQuerySchema(Schema):
         metadata=_describe("One or two, with a comma between them; `day` if absent."),
     )
     tag = MessageText(validate=validate.Length(1, MAX_TAG_CHARACTERS))
-    sender = MessageText(validate=validate.Length(1, 16))
+    sender = MessageText(
+        validate=validate.Length(1, 16), metadata=_describe("Of a number, the `+` as %2B.")
+    )
     country = MessageText(
         validate=validate.Regexp("^[A-Z]{2}$", error="Not two capital letters, as in SE."),
         metadata=_describe("ISO 3166-1; ZZ where a number belongs to no country."),

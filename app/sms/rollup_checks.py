@@ -8,6 +8,7 @@ from sqlalchemy import Connection, DateTime, Select, String, false, func, select
 
 from app.db.base import table_of
 from app.sms.analytics_models import DailyCount, DailyDelay
+from app.sms.histograms import read_packed, unpack
 from app.sms.models import Batch, Broadcast, Message
 from app.sms.shares import (
     Place,
@@ -77,7 +78,8 @@ def _read_sums(tx: Connection) -> Sums:
         key = _place(row), (row.country, row.status.value, row.code)
         found.messages[key], found.parts[key] = row.messages, row.parts
     for row in tx.execute(select(table_of(DailyDelay))):
-        found.delays[_place(row), (row.country, row.bucket)] = row.messages
+        for bucket, messages in unpack(read_packed(row.delays)).items():
+            found.delays[_place(row), (row.country, bucket)] = messages
     return found
 
 

@@ -8,6 +8,7 @@ there is a pause, so that a flood of reports does not count each batch a hundred
 """
 
 import json
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -35,8 +36,10 @@ from app.sms.booking import hold_books
 from app.sms.claiming import read_slice
 from app.sms.context import Context
 from app.sms.facts import keep_fact, read_fact
+from app.sms.histograms import pack, read_packed, unpack
 from app.sms.models import Batch, Broadcast, Message
 from app.sms.shares import (
+    Place,
     Share,
     Sums,
     count_messages,
@@ -58,6 +61,7 @@ _MAX_PAUSE_S = 60.0
 _PROGRESS = "rolled_up"
 
 _BATCHES, _BROADCASTS, _MESSAGES = table_of(Batch), table_of(Broadcast), table_of(Message)
+_COUNTS, _DELAYS = table_of(DailyCount), table_of(DailyDelay)
 # Made once: to make a statement costs several times what it takes to run one.
 _ANY_CHANGED = select(_BATCHES.c.id).where(_BATCHES.c.changed == true()).limit(1)
 CHANGED: Select[Any] = (
@@ -100,20 +104,26 @@ _KEEP_SHARE = (
 )
 
 
-def _make_add(build: Any, table: type[Any], *sums: str) -> Any:
-    columns = table_of(table).c
-    statement = build(table_of(table))
-    return statement.on_conflict_do_update(
-        index_elements=list(table_of(table).primary_key),
-        set_={name: columns[name] + statement.excluded[name] for name in sums},
-    )
+_DELAYS_OF = select(_DELAYS.c.delays).where(
+    *(_DELAYS.c[each.name] == bindparam(each.name) for each in _DELAYS.primary_key)
+)
+
+
+def _make_add(build: Any) -> Any:
+    statement = build(_COUNTS)
+    sums = {name: _COUNTS.c[name] + statement.excluded[name] for name in ("messages", "parts")}
+    return statement.on_conflict_do_update(index_elements=list(_COUNTS.primary_key), set_=sums)
+
+
+def _make_keep(build: Any) -> Any:
+    statement = build(_DELAYS)
+    kept = {"delays": statement.excluded.delays}
+    return statement.on_conflict_do_update(index_elements=list(_DELAYS.primary_key), set_=kept)
 
 
 _BUILDERS = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
-_ADD_COUNTS = {
-    name: _make_add(build, DailyCount, "messages", "parts") for name, build in _BUILDERS.items()
-}
-_ADD_DELAYS = {name: _make_add(build, DailyDelay, "messages") for name, build in _BUILDERS.items()}
+_ADD_COUNTS = {name: _make_add(build) for name, build in _BUILDERS.items()}
+_KEEP_DELAYS = {name: _make_keep(build) for name, build in _BUILDERS.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +190,8 @@ def _roll(tx: Connection, batches: Sequence[Row[Any]]) -> None:
         if share:
             differences.add(batch, share)
         kept.append({"this": batch.id, "share": write_share(share) if share else None})
-    _add_differences(tx, differences)
+    _add_counts(tx, differences)
+    _add_delays(tx, differences)
     if kept:
         tx.execute(_KEEP_SHARE, kept)
 
@@ -195,23 +206,31 @@ def count_batch(tx: Connection, batch: Row[Any]) -> Share:
     return count_messages(messages, taken_at=taken_at, tag=tag_of(batch))
 
 
-def _add_differences(tx: Connection, differences: Sums) -> None:
-    counts = [
+def _add_counts(tx: Connection, differences: Sums) -> None:
+    rows = [
         place._asdict()
         | dict(zip(("country", "status", "code"), kind, strict=True))
         | {"messages": messages, "parts": differences.parts[place, kind]}
         for (place, kind), messages in sorted(differences.messages.items())
         if messages
     ]
-    delays = [
-        place._asdict() | {"country": country, "bucket": bucket, "messages": messages}
-        for (place, (country, bucket)), messages in sorted(differences.delays.items())
-        if messages
-    ]
-    if counts:
-        tx.execute(_ADD_COUNTS[tx.dialect.name], counts)
-    if delays:
-        tx.execute(_ADD_DELAYS[tx.dialect.name], delays)
+    if rows:
+        tx.execute(_ADD_COUNTS[tx.dialect.name], rows)
+
+
+def _add_delays(tx: Connection, differences: Sums) -> None:
+    changes: dict[tuple[Place, str], Counter[int]] = defaultdict(Counter)
+    for (place, (country, bucket)), messages in differences.delays.items():
+        if messages:
+            changes[place, country][bucket] = messages
+    rows = []
+    for (place, country), change in sorted(changes.items()):
+        row = place._asdict() | {"country": country}
+        delays = unpack(read_packed(tx.execute(_DELAYS_OF, row).scalar() or b""))
+        delays.update(change)
+        rows.append(row | {"delays": pack(delays)})
+    if rows:
+        tx.execute(_KEEP_DELAYS[tx.dialect.name], rows)
 
 
 def _read_progress(tx: Connection, ctx: Context) -> _Progress:

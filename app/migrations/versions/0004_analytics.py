@@ -34,10 +34,9 @@ def upgrade() -> None:
     op.create_table(
         "daily_delays",
         *_place(),
-        sa.Column("bucket", sa.Integer(), nullable=False),
-        sa.Column("messages", sa.Integer(), nullable=False),
+        sa.Column("delays", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint(
-            "day", "client", "tag", "sender", "country", "bucket", name=op.f("pk_daily_delays")
+            "day", "client", "tag", "sender", "country", name=op.f("pk_daily_delays")
         ),
         sqlite_with_rowid=False,
     )

@@ -1,0 +1,131 @@
+"""GET /api/analytics with ten million messages behind it against ten thousand, and the roll-up.
+
+Goal: at most 1.5 times.  The sums by day are filled as the roll-up leaves them; messages are not
+read by it, so none are there.  Then the true roll-up, over `--messages` messages that it counts for
+the first time and, unchanged, again.
+"""
+
+import argparse
+import tempfile
+import time
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+from flask.testing import FlaskClient
+from sqlalchemy import update
+
+from app import create_app
+from app.config import read_config
+from app.db.base import table_of
+from app.db.engine import Database
+from app.db.schema import upgrade_database
+from app.phone import inspect_number
+from app.sms.context import Context
+from app.sms.countries import find_country
+from app.sms.facts import forget_fact
+from app.sms.models import Batch
+from app.sms.rollups import roll_up_batches
+from bench.clarion import INSTANCE, KEY, make_settings
+from bench.full_books import add_broadcast
+from bench.full_days import add_days
+from bench.measure import show_ratio, show_time, time_in_turn
+
+FEW, MANY = 10_000, 10_000_000
+ROLLED = 100_000
+ROUNDS = 15
+LOOKS = 20
+QUESTIONS = ("", "?group_by=country,status", "?group_by=sender,day")
+
+
+def main() -> None:
+    """Measure both, and what a number's country costs."""
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--messages", type=int, default=ROLLED)
+    rolled = arguments.parse_args().messages
+    with tempfile.TemporaryDirectory(dir=".") as folder:
+        today = datetime.now(UTC).date()
+        few = open_service(fill(Path(folder).resolve() / "few.db", FEW, today))
+        many = open_service(fill(Path(folder).resolve() / "many.db", MANY, today))
+        for question in QUESTIONS:
+            measure(few, many, f"/api/analytics{question}")
+        measure_roll_up(Path(folder).resolve() / "messages.db", rolled)
+    measure_countries()
+
+
+def fill(path: Path, messages: int, today: date) -> str:
+    """The URL of a database with the sums of so many messages."""
+    url = f"sqlite:///{path}"
+    db = Database(url)
+    upgrade_database(db, instance_id=INSTANCE)
+    counts, delays = add_days(db, messages, until=today)
+    db.close()
+    print(f"{messages} messages: {counts} rows of counts, {delays} of waiting times")
+    return url
+
+
+def open_service(url: str) -> FlaskClient:
+    """A client within the process of a service over this database."""
+    return create_app(read_config(make_settings(url, sinch=9, LOG_LEVEL="error"))).test_client()
+
+
+def measure(few: FlaskClient, many: FlaskClient, path: str) -> None:
+    """Time one question to both in turn."""
+    sides = {"few": lambda: look(few, path), "many": lambda: look(many, path)}
+    taken = time_in_turn(sides, rounds=ROUNDS)
+    print(f"GET {path}:")
+    show_time(f"{FEW} messages behind it", taken["few"], each_of=LOOKS)
+    show_time(f"{MANY} messages behind it", taken["many"], each_of=LOOKS)
+    show_ratio("many / few", taken["many"], taken["few"], goal=1.5)
+
+
+def look(client: FlaskClient, path: str) -> float:
+    """Seconds that some looks take."""
+    started = time.perf_counter()
+    for _ in range(LOOKS):
+        answer = client.get(path, headers={"X-API-Key": KEY})
+        if answer.status_code != 200:
+            raise RuntimeError(answer.text)
+    return time.perf_counter() - started
+
+
+def measure_roll_up(path: Path, messages: int) -> None:
+    """Count so many messages for the first time, and again."""
+    db = Database(f"sqlite:///{path}")
+    upgrade_database(db, instance_id=INSTANCE)
+    db.close()
+    service = create_app(
+        read_config(make_settings(f"sqlite:///{path}", sinch=9, LOG_LEVEL="error"))
+    )
+    ctx: Context = service.extensions["clarion"]
+    add_broadcast(ctx.db, messages)
+    print(f"roll-up of {messages} messages in batches of 1000:")
+    for name in ("counted for the first time", "counted again"):
+        show_time(name, [roll_up_all(ctx)], each_of=messages)
+
+
+def roll_up_all(ctx: Context) -> float:
+    """Seconds that it takes until every batch is counted."""
+    with ctx.db.write() as tx:
+        batches = tx.execute(update(table_of(Batch)).values(changed=True)).rowcount
+        forget_fact(tx, "rolled_up")  # without the pause between two passes
+    started = time.perf_counter()
+    while batches > 0:
+        batches -= roll_up_batches(ctx)
+    return time.perf_counter() - started
+
+
+def measure_countries() -> None:
+    """What it costs to find the countries of a thousand numbers."""
+    print("the country of a number:")
+    kinds = {"one country's code": "+4670%07d", "a code that 25 share": "+1202555%04d"}
+    for name, pattern in kinds.items():
+        numbers = [pattern % n for n in range(1000)]
+        for how, find in (("ours", find_country), ("the library's", inspect_number)):
+            started = time.perf_counter()
+            for number in numbers:
+                find(number)
+            show_time(f"{name}, {how}", [time.perf_counter() - started], each_of=1000)
+
+
+if __name__ == "__main__":
+    main()

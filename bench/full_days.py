@@ -1,0 +1,77 @@
+"""Sums by day as so many messages leave them: the same days, senders and countries however many.
+
+Drawn from one distribution by even shares, so that few messages fill fewer rows, as in life.
+"""
+
+from collections import Counter
+from datetime import date, timedelta
+from math import exp
+from statistics import NormalDist
+
+from sqlalchemy import insert
+
+from app.db.base import table_of
+from app.db.engine import Database
+from app.sms.analytics_models import DailyCount, DailyDelay
+from app.sms.buckets import bucket_of
+from app.sms.histograms import pack
+
+DAYS = 30
+SENDERS = ("+12015550199", "Clarion")
+COUNTRIES = ("SE", "NO", "DE", "US")
+CELLS = DAYS * len(SENDERS) * len(COUNTRIES)
+
+# Shares of what a message may have come to, in thousandths.
+_ENDS = {
+    ("delivered", 0): 935,
+    ("failed", 150): 20,
+    ("failed", 153): 20,
+    ("rejected", 408): 3,
+    ("expired", 406): 10,
+    ("failed", 257): 5,
+    ("unknown", -1): 5,
+    ("submitted", 401): 2,
+}
+# Half arrive within this, two in three within a factor of three.
+_MEDIAN_S, _SPREAD = 5.0, 1.1
+
+
+def add_days(db: Database, messages: int, *, until: date) -> tuple[int, int]:
+    """Fill the sums of the days up to then; how many rows of counts, and of waiting times."""
+    each, left = divmod(messages, CELLS)
+    counts, delays = [], []
+    places = [
+        {"day": until - timedelta(days=n), "client": "bench", "tag": "", "sender": s, "country": c}
+        for n in range(DAYS)
+        for s in SENDERS
+        for c in COUNTRIES
+    ]
+    for number, place in enumerate(places):
+        ends = _share_out(each + (number < left), number)
+        counts += [
+            place | {"status": status, "code": code, "messages": n, "parts": n}
+            for (status, code), n in ends.items()
+        ]
+        delays.append(place | {"delays": pack(_spread(ends["delivered", 0]))})
+    with db.write() as tx:
+        tx.execute(insert(table_of(DailyCount)), counts)
+        tx.execute(insert(table_of(DailyDelay)), delays)
+    return len(counts), len(delays)
+
+
+def _share_out(messages: int, cell: int) -> Counter[tuple[str, int]]:
+    """How many came to what; what is left of a share falls to it in every so manieth cell."""
+    ends = Counter[tuple[str, int]]()
+    for place, (end, share) in enumerate(_ENDS.items()):
+        whole, rest = divmod(messages * share, 1000)
+        ends[end] = whole + ((cell * 7 + place * 13) % 100 * 10 < rest)
+    return +ends
+
+
+def _spread(messages: int) -> Counter[int]:
+    """How many waited how long."""
+    normal = NormalDist(0, _SPREAD)
+    waits = (
+        _MEDIAN_S * exp(normal.inv_cdf((number + 0.5) / messages)) for number in range(messages)
+    )
+    return Counter(map(bucket_of, waits))

@@ -1,0 +1,58 @@
+"""The sums by day: brought up to date, read, and checked."""
+
+from collections import Counter
+from datetime import timedelta
+from typing import Any
+
+from app.sms.analytics_models import DailyCount, DailyDelay, DailyInbound
+from app.sms.context import Context
+from app.sms.histograms import read_packed, unpack
+from app.sms.rollup_checks import check_daily_sums, check_shares
+from app.sms.timetable import roll_up
+from tests.machine import Machine
+from tests.reporting import read_all
+
+# Longer than between any two passes.
+_PAUSE_S = 61
+
+
+def roll_up_now(machine: Machine) -> None:
+    """Roll up, however short ago that was done."""
+    machine.clock.advance(_PAUSE_S)
+    roll_up(machine.ctx)
+
+
+def wait_for_noon(machine: Machine) -> None:
+    """Let time pass until the next noon in UTC, so that a test stays within a day."""
+    now = machine.ctx.now()
+    noon = now.replace(hour=12, minute=0, second=0, microsecond=0) + timedelta(days=1)
+    machine.clock.advance((noon - now).total_seconds())
+
+
+def daily_counts(ctx: Context) -> dict[tuple[Any, ...], int]:
+    """How many messages by (day, country, status, code)."""
+    found = Counter[tuple[Any, ...]]()
+    for row in read_all(ctx, DailyCount):
+        found[row.day, row.country, row.status.value, row.code] += row.messages
+    return {place: messages for place, messages in found.items() if messages}
+
+
+def daily_delays(ctx: Context) -> dict[tuple[Any, ...], int]:
+    """How many delivered messages by (day, country, bucket)."""
+    found = Counter[tuple[Any, ...]]()
+    for row in read_all(ctx, DailyDelay):
+        for bucket, messages in unpack(read_packed(row.delays)).items():
+            found[row.day, row.country, bucket] += messages
+    return dict(found)
+
+
+def daily_inbounds(ctx: Context) -> dict[tuple[Any, ...], tuple[int, int]]:
+    """How many texts, and how many of them say STOP, by (day, client)."""
+    rows = read_all(ctx, DailyInbound)
+    return {(row.day, row.client): (row.inbounds, row.opt_outs) for row in rows}
+
+
+def miscounts(ctx: Context) -> list[str]:
+    """What the sums by day have wrong."""
+    with ctx.db.read() as tx:
+        return [*check_daily_sums(tx), *check_shares(tx)]
