@@ -14,6 +14,7 @@ from app.logs import configure_logging, log_requests
 from app.openapi import make_api
 from app.rate_limit import make_limiter
 from app.security import secure_responses
+from app.sms.analytics_routes import blueprint as analytics_blueprint
 from app.sms.attention_routes import blueprint as attention_blueprint
 from app.sms.context import make_context
 from app.sms.routes import blueprint as sms_blueprint
@@ -62,6 +63,7 @@ def create_app(config: Config) -> Flask:
     api = make_api(flask_app)
     api.register_blueprint(sms_blueprint)
     api.register_blueprint(attention_blueprint)
+    api.register_blueprint(analytics_blueprint)
     api.register_blueprint(client_webhooks_blueprint)
     api.register_blueprint(health_blueprint)
     flask_app.register_blueprint(web_blueprint)

@@ -66,6 +66,7 @@ def test_every_route_says_which_scope_it_needs_or_that_it_is_public(service):
         "sms.pause_broadcast": CONTROL,
         "sms.resume_broadcast": CONTROL,
         "sms.cancel_broadcast": CONTROL,
+        "analytics.show_figures": READ,
         "batches.list_attention": OPERATE,
         "batches.resolve": OPERATE,
     }
