@@ -45,6 +45,9 @@ class Service:
             f"{self.url}/api/broadcast", **{"headers": AUTH, "json": body, "timeout": 30} | more
         )
 
+    def get(self, path: str) -> requests.Response:
+        return requests.get(f"{self.url}{path}", headers=AUTH, timeout=30)
+
     def workers(self) -> list[int]:
         """The processes that answer, under their master."""
         return children_of(self.process.pid)

@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from random import Random
 from typing import Any
 
 import requests
@@ -80,6 +81,7 @@ class Postman:
         self._stopping = threading.Event()
         self._noting = threading.Lock()
         self._era = 0
+        self._lots = Random(settings().seed)  # noqa: S311 (lots, not secrets)
         self._tries: deque[dict[str, Any]] = deque(maxlen=_LOG_LENGTH)
         self._senders = [
             threading.Thread(target=self._deliver, args=(lane,), name=f"sandbox-{n}", daemon=True)
@@ -101,9 +103,19 @@ class Postman:
 
     def post(self, url: str, event: dict[str, Any], *, about: str) -> None:
         body = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
-        lane = hash(about) % _SENDERS
-        for _ in range(self._settings().callback_copies):
-            self._lanes[lane].put(_Letter(url, event["type"], about, body, lane, self._era))
+        lane, settings = hash(about) % _SENDERS, self._settings()
+        for _ in range(settings.callback_copies):
+            if self._lots.random() < settings.callback_lost_probability:
+                continue
+            letter = _Letter(url, event["type"], about, body, lane, self._era)
+            if settings.callback_delay_s:
+                due = self._clock.now() + self._lots.uniform(0, settings.callback_delay_s)
+                self._scheduler.at(due, self._make_poster(letter))
+            else:
+                self._lanes[lane].put(letter)
+
+    def _make_poster(self, letter: _Letter) -> Callable[[], None]:
+        return lambda: self._lanes[letter.lane].put(letter)
 
     def tries(self) -> list[dict[str, Any]]:
         """Every try so far, oldest first."""
@@ -179,7 +191,7 @@ class Postman:
         )
         if due is not None:
             letter.attempt += 1
-            self._scheduler.at(due, lambda: self._lanes[letter.lane].put(letter))
+            self._scheduler.at(due, self._make_poster(letter))
 
     def _note(self, letter: _Letter, status: int | None) -> None:
         self._tries.append({

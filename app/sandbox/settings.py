@@ -11,7 +11,7 @@ _KINDS: dict[type, str] = {
 
 _TEN_YEARS_S = 3650 * 24 * 3600
 _LEAST = {"callback_copies": 1, "default_max_parts": 1, "callback_timeout_s": 0.001}
-_MOST = {"callback_copies": 100, "callback_timeout_s": 3600}
+_MOST = {"callback_copies": 100, "callback_timeout_s": 3600, "callback_lost_probability": 1}
 
 
 class BadSetting(ValueError):
@@ -70,6 +70,8 @@ class Settings:
     # Callbacks
     callback_timeout_s: float = 10.0
     callback_copies: int = 1
+    callback_lost_probability: float = 0.0
+    callback_delay_s: float = 0.0
     callbacks_out_of_order: bool = False
     callback_on_3xx: Literal["drop", "retry"] = "drop"
     callback_on_no_answer: Literal["drop", "retry"] = "retry"

@@ -221,6 +221,27 @@ def test_every_callback_can_come_twice(sinch, control, webhook):
     assert set(Counter(e["recipient"] for e in webhook.events).values()) == {2}
 
 
+def test_a_share_of_the_callbacks_can_be_lost(sinch, control, webhook):
+    control.set(callback_lost_probability=0.5)
+    sinch.send(*(f"467000{n:05}" for n in range(200)), delivery_report="per_recipient_final",
+               callback_url=webhook.url)  # fmt: skip
+
+    wait_until(lambda: len(webhook.events) > 60)
+    time.sleep(0.5)
+    assert 60 < len(webhook.events) < 140
+
+
+def test_callbacks_that_wait_by_lot_overtake_each_other(sinch, control, webhook):
+    control.set(callback_delay_s=1.0)
+    numbers = [f"467000{n:05}" for n in range(50)]
+    sinch.send(*numbers, delivery_report="per_recipient_final", callback_url=webhook.url)
+
+    wait_until(lambda: len(webhook.events) == 50)
+    told = [event["recipient"] for event in webhook.events]
+    assert sorted(told) == numbers
+    assert told != numbers
+
+
 def test_the_end_can_be_told_before_what_led_to_it(sinch, control, webhook):
     control.set(callbacks_out_of_order=True)
     sinch.send(delivery_report="per_recipient", callback_url=webhook.url)
