@@ -19,6 +19,7 @@ from app.sms.attention_routes import blueprint as attention_blueprint
 from app.sms.context import make_context
 from app.sms.routes import blueprint as sms_blueprint
 from app.web.routes import blueprint as web_blueprint
+from app.webhooks.from_sinch import take_callbacks
 from app.webhooks.posting import Poster
 from app.webhooks.routes import blueprint as client_webhooks_blueprint
 
@@ -34,11 +35,6 @@ def create_app(config: Config) -> Flask:
     )
     flask_app.json.sort_keys = False  # type: ignore[attr-defined]  # answers keep their order
     configure_logging(config.log_level)
-    if config.trusted_proxies:
-        hops = config.trusted_proxies
-        flask_app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
-            flask_app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops
-        )
 
     ctx = make_context(config)
     if config.failpoint:
@@ -46,6 +42,12 @@ def create_app(config: Config) -> Flask:
     flask_app.extensions["clarion"] = ctx
     flask_app.extensions["readiness"] = Readiness(ctx.sinch)
     flask_app.extensions["poster"] = Poster(production=config.production)
+    take_callbacks(flask_app, ctx, config.webhook_auth)
+    if config.trusted_proxies:
+        hops = config.trusted_proxies
+        flask_app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
+            flask_app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops
+        )
     for nudge in ("nudge", "nudge_booker"):
         flask_app.extensions[nudge] = lambda: None  # until a background is started
 
