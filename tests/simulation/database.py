@@ -7,8 +7,9 @@ import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import OperationalError
 
 from app.db.engine import Database
@@ -29,8 +30,39 @@ class Trouble(OperationalError):
         super().__init__(f"({when})", None, sqlite3.OperationalError(when))
 
 
+class KeptConnections:
+    """An engine's connections, not given back in between: that takes longer than what they do."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._idle: list[Connection] = []
+
+    @contextlib.contextmanager
+    def connect(self) -> Iterator[Connection]:
+        """One whose transaction, if any, is rolled back at the end."""
+        connection = self._idle.pop() if self._idle else self._engine.connect()
+        try:
+            yield connection
+        finally:
+            connection.rollback()
+            self._idle.append(connection)
+
+    @contextlib.contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """One in a transaction, which is committed at the end."""
+        with self.connect() as connection, connection.begin():
+            yield connection
+
+    def close(self) -> None:
+        for connection in self._idle:
+            connection.close()
+
+
 class SimulatedDatabase(Database):
     """The database of one process of seeds; each seed enters its own world."""
+
+    _reading: Any
+    _writing: Any
 
     def __init__(self) -> None:
         base = str(_MEMORY) if _MEMORY.is_dir() else None
@@ -39,6 +71,8 @@ class SimulatedDatabase(Database):
         path = self._folder / "clarion.db"
         migrate(f"sqlite:///{path}")
         super().__init__(f"sqlite:///{path}", pool_size=2)
+        self._kept = KeptConnections(self._reading), KeptConnections(self._writing)
+        self._reading, self._writing = self._kept
         self.verified = True
         event.listen(self.engine, "connect", self._throw_its_dice)
         self.raw = sqlite3.connect(path, isolation_level=None)
@@ -98,5 +132,7 @@ class SimulatedDatabase(Database):
 
     def close(self) -> None:
         self.raw.close()
+        for kept in self._kept:
+            kept.close()
         super().close()
         shutil.rmtree(self._folder, ignore_errors=True)
