@@ -17,6 +17,7 @@ from app.security import secure_responses
 from app.sms.analytics_routes import blueprint as analytics_blueprint
 from app.sms.attention_routes import blueprint as attention_blueprint
 from app.sms.context import make_context
+from app.sms.report_routes import blueprint as report_blueprint
 from app.sms.routes import blueprint as sms_blueprint
 from app.web.routes import blueprint as web_blueprint
 from app.webhooks.from_sinch import take_callbacks
@@ -64,6 +65,7 @@ def create_app(config: Config) -> Flask:
 
     api = make_api(flask_app)
     api.register_blueprint(sms_blueprint)
+    api.register_blueprint(report_blueprint)
     api.register_blueprint(attention_blueprint)
     api.register_blueprint(analytics_blueprint)
     api.register_blueprint(client_webhooks_blueprint)

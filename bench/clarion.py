@@ -23,22 +23,27 @@ def running_clarion(sinch: int) -> Iterator[tuple[int, int]]:
         db = Database(url)
         upgrade_database(db, instance_id=INSTANCE)
         db.close()
-        settings = {
-            "APP_ENV": "test",
-            "API_KEYS": f"bench:{KEY}",
-            "SECRET_KEY": "bench",
-            "SINCH_SERVICE_PLAN_ID": "plan",
-            "SINCH_API_TOKEN": "token",
-            "SINCH_NUMBER": "+12015550199",
-            "SINCH_REGION_URL": f"http://127.0.0.1:{sinch}",
-            "RATE_LIMIT": "100000000 per minute",
-            "READ_RATE_LIMIT": "100000000 per minute",
-            "DATABASE_URL": url,
-            "INSTANCE_ID": INSTANCE,
-            "PORT": str(port),
-        }
+        settings = make_settings(url, sinch=sinch, PORT=str(port))
         with serving(["-m", "gunicorn", "wsgi:app"], port, **settings) as master:
             yield port, _find_worker(master.pid)
+
+
+def make_settings(database_url: str, *, sinch: int, **more: str) -> dict[str, str]:
+    """The environment of a service over this database and the Sinch on that port."""
+    return {
+        "APP_ENV": "test",
+        "API_KEYS": f"bench:{KEY}",
+        "SECRET_KEY": "bench",
+        "SINCH_SERVICE_PLAN_ID": "plan",
+        "SINCH_API_TOKEN": "token",
+        "SINCH_NUMBER": "+12015550199",
+        "SINCH_REGION_URL": f"http://127.0.0.1:{sinch}",
+        "RATE_LIMIT": "100000000 per minute",
+        "READ_RATE_LIMIT": "100000000 per minute",
+        "DATABASE_URL": database_url,
+        "INSTANCE_ID": INSTANCE,
+        **more,
+    }
 
 
 def _find_worker(master: int) -> int:

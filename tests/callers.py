@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from flask import Flask
+from flask import Flask, g
 
+from app.auth import Client
 from tests.factories import KEY, broadcast_to
 
 OTHER_KEY = "test-key-2b9d4e7f1c8a5063d1e2f3a4"
@@ -57,3 +58,13 @@ def count_taken(counts: Mapping[str, int]) -> int:
 def id_of(broadcast: Any) -> str:
     """The id of a broadcast, or of the one an answer is about."""
     return broadcast if isinstance(broadcast, str) else str(broadcast.get_json()["broadcast_id"])
+
+
+def limit_scopes(service: Flask, *scopes: str) -> None:
+    """From now on every key of this service may do no more than this; before its first request."""
+
+    def limit() -> None:
+        if g.client is not None:
+            g.client = Client(g.client.name, frozenset(scopes))
+
+    service.before_request(limit)

@@ -83,6 +83,10 @@ def test_every_route_says_which_scope_it_needs_or_that_it_is_public(service):
         "sms.pause_broadcast": CONTROL,
         "sms.resume_broadcast": CONTROL,
         "sms.cancel_broadcast": CONTROL,
+        "reports.export_as_csv": READ,
+        "reports.resend_not_reached": SEND,
+        "reports.search_messages": READ_NUMBERS,
+        "reports.list_inbounds": READ,
         "analytics.show_figures": READ,
         "batches.list_attention": OPERATE,
         "batches.resolve": OPERATE,
@@ -124,7 +128,7 @@ def test_every_error_answer_is_documented_in_the_one_shape(service):
         "400", "401", "403", "409", "413", "415", "422", "429", "502", "503",
     }  # fmt: skip
     ours = {"Error", "BroadcastRefused", "BroadcastRepeated", "BroadcastFailed"}
-    ours |= {"BroadcastConflict", "BatchConflict", "EndpointConflict"}
+    ours |= {"BroadcastConflict", "BatchConflict", "EndpointConflict", "ResendConflict"}
     assert set(errors.values()) == ours | {"Ready"}
     guarded = {path for path in document["paths"] if path.startswith("/api/")}
     assert {(path, status) for path in guarded for status in ("401", "403", "429", "503")} <= set(

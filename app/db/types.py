@@ -41,12 +41,14 @@ class EnumText(TypeDecorator[Any]):
     def __init__(self, kind: type[StrEnum]) -> None:
         super().__init__()
         self.kind = kind
+        # Calling the enumeration takes five times as long, a million times a list of messages.
+        self._members = {member.value: member for member in kind}
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
         return None if value is None else self.kind(value).value
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:
-        return None if value is None else self.kind(value)
+        return None if value is None else self._members[value]
 
     def coerce_compared_value(self, op: Any, value: Any) -> TypeEngine[Any]:
         return self

@@ -8,7 +8,7 @@ commit comes before the POST and one after it.
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from hashlib import sha256
 from typing import Any
 
@@ -68,11 +68,12 @@ def accept_broadcast(
     cleared = find_repeat(ctx, suspect) if suspect else frozenset()
     inline = len(order.recipients) <= MAX_INLINE_RECIPIENTS and order.send_at is None
     with ctx.db.write() as tx:
-        now = ctx.now()
         if suspect:
             refuse_repeat(tx, ctx, suspect, cleared)
-        public_id = make_id(now)
-        broadcast_id = _insert_broadcast(tx, ctx, order, client, public_id, text_hash, now)
+        public_id = make_id(ctx.now())
+        broadcast_id = insert_broadcast(
+            tx, ctx, order, client=client, public_id=public_id, text_hash=text_hash
+        )
         if key is not None:
             answer = None if inline or describe is None else describe(public_id)
             keep_key(tx, ctx, key, client=client, broadcast_id=broadcast_id, answer=answer)
@@ -94,16 +95,18 @@ def hash_text(order: Order, *, default_sender: str) -> bytes:
     return sha256("\0".join((order.text, order.sender or default_sender, values)).encode()).digest()
 
 
-def _insert_broadcast(
+def insert_broadcast(
     tx: Connection,
     ctx: Context,
     order: Order,
+    *,
     client: str,
     public_id: str,
     text_hash: bytes,
-    now: datetime,
+    resend_of: int | None = None,
 ) -> int:
-    rules = ctx.rules
+    """The id of a new broadcast, stored with its audience."""
+    now, rules = ctx.now(), ctx.rules
     size = choose_chunk_size(
         parts=order.size.parts,
         messages_per_second=rules.messages_per_second,
@@ -133,6 +136,7 @@ def _insert_broadcast(
         "duplicates": order.duplicates_removed,
         "planned": 0,
         "chunks": chunks,
+        "resend_of": resend_of,
     }
     broadcast_id: int = tx.execute(_ADD_BROADCAST, row).scalar_one()
     tx.execute(_ADD_CHUNKS, list(_make_chunks(broadcast_id, order, size)))

@@ -108,15 +108,14 @@ def sort_recipients(broadcast: Row[Any], sums: Sums) -> dict[Kind, int]:
     for state, recipients in sums.recipients.items():
         kinds[COUNTED_AS[state], None] += recipients
     unplanned = broadcast.recipients - sum(sums.recipients.values())
-    kinds[stands_unplanned(broadcast), None] += unplanned
+    kinds[stands_unplanned(broadcast.status), None] += unplanned
     kinds[_M.INVALID, None] += broadcast.invalid
     return {kind: recipients for kind, recipients in kinds.items() if recipients}
 
 
-def stands_unplanned(broadcast: Row[Any]) -> MessageStatus:
-    """Where those stand who are in no batch yet."""
-    cancelled = broadcast.status is BroadcastStatus.CANCELLED
-    return _M.CANCELLED if cancelled else _M.PENDING
+def stands_unplanned(status: BroadcastStatus) -> MessageStatus:
+    """Where those stand who are in no batch of a broadcast yet."""
+    return _M.CANCELLED if status is BroadcastStatus.CANCELLED else _M.PENDING
 
 
 def count_recipients(tx: Connection, broadcast: Row[Any]) -> dict[str, int]:

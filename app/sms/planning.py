@@ -152,6 +152,15 @@ def select_used(text: str, parameters: Parameters) -> Parameters:
     }
 
 
+def fill_text(text: str, values: Mapping[str, str]) -> str:
+    """The text with these values filled in; a placeholder without one stays.
+
+    >>> fill_text("Hi ${name}, ${day}", {"name": "Ann"})
+    'Hi Ann, ${day}'
+    """
+    return _PLACEHOLDER.sub(lambda match: values.get(match[1], match[0]), text)
+
+
 def measure_messages(text: str, parameters: Parameters, recipients: Sequence[str]) -> TextSize:
     """The size of the largest message once placeholders are filled.
 

@@ -55,8 +55,9 @@ class SearchSchema(Schema):
 
 
 class ResendSchema(Schema):
-    """Whom to send it to again."""
+    """Whom to send it to again; all of it may be left out, the body too."""
 
+    body_required = False
     include_permanent = StrictBoolean(
         load_default=False,
         metadata={

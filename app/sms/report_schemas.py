@@ -52,7 +52,10 @@ class FoundMessagesSchema(Schema):
     recipient = fields.String(required=True)
     explanation = fields.String(
         required=True,
-        metadata=_describe("What became of the newest, or why there is none, in a sentence."),
+        allow_none=True,
+        metadata=_describe(
+            "What became of the newest, or why there is none; null on pages behind the first."
+        ),
     )
     messages = fields.List(fields.Nested(FoundMessageSchema), required=True)
     cursor = fields.String(required=True, allow_none=True)

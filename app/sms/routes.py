@@ -38,7 +38,7 @@ _Change = Callable[[Context, str], None]
 # For asking Sinch within a request; what is left is asked for by the next sweep.
 _CANCEL_WITHIN_S = 3.0
 
-_KEY_DOC = {
+KEY_DOC = {
     "in": "header",
     "name": "Idempotency-Key",
     "required": False,
@@ -90,7 +90,7 @@ def the_context() -> Context:
 # An instance: webargs would make one of a class for every request.
 @blueprint.arguments(BroadcastSchema())
 @blueprint.response(HTTPStatus.ACCEPTED, BroadcastAcceptedSchema)
-@blueprint.doc(security=[{API_KEY_SCHEME: []}], parameters=[_KEY_DOC])
+@blueprint.doc(security=[{API_KEY_SCHEME: []}], parameters=[KEY_DOC])
 def create_broadcast(order: Order) -> tuple[dict[str, Any], HTTPStatus]:
     """Send one text to one, a thousand or a million people."""
     answer, status, more = answer_broadcast(

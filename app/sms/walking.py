@@ -60,10 +60,8 @@ _LINES = select(_CHUNKS.c.recipients).where(
 _SHOWN = (
     _MESSAGES.c.status,
     _MESSAGES.c.code,
-    _MESSAGES.c.status_at,
-    _MESSAGES.c.noted_at,
+    func.coalesce(_MESSAGES.c.status_at, _MESSAGES.c.noted_at, _BATCHES.c.accepted_at).label("at"),
     _BATCHES.c.state,
-    _BATCHES.c.accepted_at,
     _BATCHES.c.client_reference,
     _BATCHES.c.sinch_id,
 )
@@ -174,7 +172,7 @@ def _walk(
     tx: Connection, broadcast: Row[Any], place: _Place, limit: int, wanted: _Wanted
 ) -> tuple[list[MessageView], _Place]:
     found: list[MessageView] = []
-    unplanned = stands_unplanned(broadcast)
+    unplanned = stands_unplanned(broadcast.status)
     while len(found) < limit and place.chunk < broadcast.chunks:
         left = limit - len(found)
         ordered = _is_large(broadcast) and place.chunk < broadcast.planned
@@ -210,7 +208,10 @@ def _follow_chunks(
     end = place.chunk + looked_at * broadcast.chunks // broadcast.recipients + 1
     values = {"of": broadcast.id, "chunk": place.chunk, "offset": place.offset, "end": end}
     statement = _make_chunk_walk(
-        tx.dialect.name, wanted.statuses, wanted.code is not None, stands_unplanned(broadcast)
+        tx.dialect.name,
+        wanted.statuses,
+        wanted.code is not None,
+        stands_unplanned(broadcast.status),
     )
     rows = list(tx.execute(statement, values | {"code": wanted.code, "most": limit}))
     if len(rows) < limit:
@@ -319,8 +320,7 @@ def _view(row: Row[Any], unplanned: MessageStatus) -> MessageView:
     if row.state is None:
         return MessageView(row.recipient, unplanned, None, None, None, None)
     status = row.status or COUNTED_AS[row.state]
-    at = row.status_at or row.noted_at or row.accepted_at
-    return MessageView(row.recipient, status, row.code, at, row.client_reference, row.sinch_id)
+    return MessageView(row.recipient, status, row.code, row.at, row.client_reference, row.sinch_id)
 
 
 def _read_place(cursor: str | None) -> tuple[_Place, bool]:

@@ -4,7 +4,6 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
-import requests
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -22,22 +21,6 @@ def send(client, auth):
         return client.post("/api/broadcast", headers=auth, json=broadcast_to(*recipients, **more))
 
     return send
-
-
-@pytest.fixture
-def at_sinch(sandbox):
-    """The batches as Sinch keeps them, oldest first."""
-
-    def read():
-        answer = requests.get(
-            f"{sandbox.url}/xms/v1/sandbox/batches",
-            params={"page_size": 100},
-            headers={"Authorization": "Bearer sandbox"},
-            timeout=5,
-        )
-        return list(reversed(answer.json()["batches"]))
-
-    return read
 
 
 def _in(**delta):

@@ -1,0 +1,57 @@
+"""Lines of CSV that a spreadsheet shows and never runs.  Pure.
+
+A spreadsheet takes a cell that begins like a formula for one: https://owasp.org/www-community/attacks/CSV_Injection
+Where it cuts a line at semicolons or tabs, such a cell may begin in the middle of one of ours.
+"""
+
+import csv
+import re
+from collections.abc import Iterable, Sequence
+
+# Numbers as we write them: the worst a spreadsheet does to one is to drop its plus.
+_NUMBER = re.compile(r"\+[0-9]{2,15}")
+_FORMULA = re.compile(
+    r"(?:^|(?<=[;,|\t\r\n\"]))"  # where a cell may begin
+    r"(?=[\s\"]*[=+\-@\t\r＝＋－＠])"  # what it would be taken for a formula by
+)
+_INNER_START = re.compile(r"[;,|\t\r\n\"]")
+Cell = str | int | bool | None
+
+
+class _Echo:
+    """A file that gives back what is written to it."""
+
+    def write(self, line: str) -> str:
+        """The line."""
+        return line
+
+
+_WRITER = csv.writer(_Echo(), lineterminator="\r\n")
+
+
+def make_harmless(text: str) -> str:
+    """The text as a cell that no spreadsheet runs.
+
+    >>> make_harmless("=1+1"), make_harmless("a;@SUM(A1)"), make_harmless("+46701234567")
+    ("'=1+1", "a;'@SUM(A1)", '+46701234567')
+    """
+    if text[:1].isalnum() and not _INNER_START.search(text):
+        return text  # nearly always, at a tenth of the cost
+    return text if _NUMBER.fullmatch(text) else _FORMULA.sub("'", text)
+
+
+def write_lines(rows: Iterable[Sequence[Cell]]) -> str:
+    r"""Rows as lines of CSV (RFC 4180), every cell harmless; truth as `true` and `false`.
+
+    >>> write_lines([("+46701234567", None, True, "one, two")])
+    '+46701234567,,true,"one, two"\r\n'
+    """
+    return "".join(_WRITER.writerow([_show(cell) for cell in row]) for row in rows)
+
+
+def _show(cell: Cell) -> str:
+    if cell is None:
+        return ""
+    if isinstance(cell, bool):
+        return str(cell).lower()
+    return make_harmless(cell) if isinstance(cell, str) else str(cell)

@@ -1,0 +1,93 @@
+"""Looking at a broadcast in a database of many messages, against one of few.
+
+Goal: at most 1.5 times.  `--messages 10000000` for ten million, which takes minutes to fill and
+gigabytes of disk; without it a million.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from flask.testing import FlaskClient
+
+from app import create_app
+from app.config import read_config
+from app.db.engine import Database
+from app.db.schema import upgrade_database
+from bench.clarion import INSTANCE, KEY, make_settings
+from bench.full_books import add_broadcast
+from bench.measure import show_ratio, show_time, time_in_turn
+
+FEW = 10_000
+MANY = 1_000_000
+# As many as a broadcast may have.
+LARGEST = 1_000_000
+ROUNDS = 15
+LOOKS = 40
+
+
+def main() -> None:
+    """Fill both databases, look, and print the ratios."""
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--messages", type=int, default=MANY)
+    many = arguments.parse_args().messages
+    with tempfile.TemporaryDirectory(dir=".") as folder:
+        few_url = f"sqlite:///{Path(folder).resolve() / 'few.db'}"
+        many_url = f"sqlite:///{Path(folder).resolve() / 'many.db'}"
+        (small,) = fill(few_url, [FEW])
+        sizes = [LARGEST] * (many // LARGEST) or [many]
+        largest, *_, alike = fill(many_url, [*sizes, FEW])
+        few, full = open_service(few_url), open_service(many_url)
+        measure(f"GET /api/broadcasts/{{id}}, among {many} messages", {
+            "few": lambda: look(few, f"/api/broadcasts/{small}"),
+            "alike": lambda: look(full, f"/api/broadcasts/{alike}"),
+            "largest": lambda: look(full, f"/api/broadcasts/{largest}"),
+        }, largest=sizes[0])  # fmt: skip
+        measure(f"GET …/messages, 100 of them, among {many} messages", {
+            "few": lambda: look(few, f"/api/broadcasts/{small}/messages"),
+            "alike": lambda: look(full, f"/api/broadcasts/{alike}/messages"),
+            "largest": lambda: look(full, f"/api/broadcasts/{largest}/messages"),
+        }, largest=sizes[0])  # fmt: skip
+
+
+def fill(url: str, sizes: list[int]) -> list[str]:
+    """A database with broadcasts of these sizes; their ids."""
+    db = Database(url)
+    upgrade_database(db, instance_id=INSTANCE)
+    started = time.perf_counter()
+    ids = [add_broadcast(db, size) for size in sizes]
+    db.close()
+    print(f"{sum(sizes)} messages filled in within {time.perf_counter() - started:.0f} s")
+    return ids
+
+
+def open_service(url: str) -> FlaskClient:
+    """A client within the process of a service over this database."""
+    return create_app(read_config(make_settings(url, sinch=9, LOG_LEVEL="error"))).test_client()
+
+
+def look(client: FlaskClient, path: str) -> float:
+    """Seconds that some looks take."""
+    started = time.perf_counter()
+    for _ in range(LOOKS):
+        answer = client.get(path, headers={"X-API-Key": KEY})
+        if answer.status_code != 200:
+            raise RuntimeError(answer.text)
+    return time.perf_counter() - started
+
+
+def measure(title: str, sides: dict[str, Callable[[], float]], *, largest: int) -> None:
+    """Time the sides in turn, and print how they compare."""
+    taken = time_in_turn(sides, rounds=ROUNDS)
+    print(f"{title}:")
+    show_time(f"a broadcast to {FEW}, alone", taken["few"], each_of=LOOKS)
+    show_time(f"a broadcast to {FEW} among many", taken["alike"], each_of=LOOKS)
+    show_time(f"a broadcast to {largest} among many", taken["largest"], each_of=LOOKS)
+    show_ratio("among many / alone", taken["alike"], taken["few"], goal=1.5)
+    show_ratio("the largest / alone", taken["largest"], taken["few"], goal=1.5)
+
+
+if __name__ == "__main__":
+    main()
