@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 
-from app.sms.applying import apply_events
+from app.sms.applying import GROUP, apply_events
 from app.sms.context import Context
 from app.sms.timetable import (
     Burst,
@@ -26,6 +26,8 @@ from app.worker.trying import attempt
 
 _HOUSEKEEPING_S = 60.0
 _ASK_EVERY_S = 5.0
+# Events that come meanwhile are applied together: that takes a third of the time each.
+_GATHER_S = 0.2
 
 
 class BackgroundThreads:
@@ -113,9 +115,14 @@ class BackgroundThreads:
     def _book(self) -> None:
         while not self._stopping.is_set():
             self._to_book.clear()
-            while not self._stopping.is_set() and self._do(lambda: apply_events(self._ctx)):
+            while not self._stopping.is_set() and (looked_at := self._do(self._book_group)):
                 self._nudge_tellers()
+                if looked_at != GROUP:
+                    self._stopping.wait(_GATHER_S)
             self._to_book.wait(self._ctx.rules.sweep_every_s)
+
+    def _book_group(self) -> int:
+        return apply_events(self._ctx)
 
     def _ask(self) -> None:
         while not self._stopping.wait(min(self._ctx.rules.sweep_every_s, _ASK_EVERY_S)):
