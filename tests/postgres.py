@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -86,7 +87,9 @@ class Postgres:
     def _run(self, program: str, *arguments: str) -> None:
         # PostgreSQL refuses to run as root.
         owner = pwd.getpwuid(self.folder.stat().st_uid)
-        as_owner = {"user": owner.pw_uid, "group": owner.pw_gid} if os.geteuid() == 0 else {}
+        as_owner: dict[str, Any] = (
+            {"user": owner.pw_uid, "group": owner.pw_gid} if os.geteuid() == 0 else {}
+        )
         subprocess.run(
             [str(self.binaries / program), *arguments],
             env={"PATH": os.environ["PATH"], "LC_ALL": "C"},
