@@ -25,14 +25,15 @@ class AnalyticsQuerySchema(Schema):
 
     since = fields.Date(
         data_key="from",
-        metadata=_describe(f"The first day, in UTC; {DEFAULT_DAYS} days before the end if absent."),
+        metadata=_describe(f"The first day, in UTC; {DEFAULT_DAYS} days with the last if absent."),
     )
     until = fields.Date(data_key="to", metadata=_describe("The last day; today if absent."))
     group_by = DelimitedList(
         fields.Enum(Dimension, by_value=True),
         validate=validate.Length(1, 2),
         load_default=lambda: [Dimension.DAY],
-        metadata=_describe("One or two, with a comma between them; `day` if absent."),
+        metadata=_describe("One or two, with a comma between them; `day` if absent.")
+        | {"uniqueItems": True},
     )
     tag = MessageText(validate=validate.Length(1, MAX_TAG_CHARACTERS))
     sender = MessageText(

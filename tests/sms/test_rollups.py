@@ -2,23 +2,27 @@
 
 import itertools
 import random
+import time
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import delete, text
 
+from app.clock import Clock
 from app.failpoints import failpoints
 from app.sms.analytics_models import DailyCount
 from app.sms.buckets import bucket_of
-from app.sms.models import Batch
+from app.sms.models import Batch, Message
 from app.sms.report_models import Inbound
 from app.sms.rollups import CHANGED, roll_up_batches
 from app.sms.states import BatchState, Outcome
 from app.sms.timetable import roll_up
 from app.sms.verdicts import Verdict, record_verdict
+from app.worker.threads import BackgroundThreads
 from tests.factories import many_numbers
 from tests.machine import Together
-from tests.reporting import inbound, report, tell
+from tests.reporting import inbound, read_all, report, tell
 from tests.rollups import (
     daily_counts,
     daily_delays,
@@ -49,11 +53,11 @@ def _today(machine):
 
 
 @pytest.fixture
-def crash():
-    """A function that has the next pass of a place raise."""
+def strike_at():
+    """A function that has something happen, by default an error, at the next pass of a place."""
 
-    def arm(place):
-        failpoints.arm(place, act=lambda: 1 / 0)
+    def arm(place, act=lambda: 1 / 0):
+        failpoints.arm(place, act=act)
 
     yield arm
     failpoints.arm(None)
@@ -74,8 +78,22 @@ def test_messages_are_counted_by_day_country_status_and_code(either_machine):
         (today, "US", "failed", 153): 1,
     }
     assert daily_delays(machine.ctx) == {(today, "SE", bucket_of(7)): 1}
+    assert [row.parts for row in read_all(machine.ctx, DailyCount)] == [2, 2, 2]
     assert miscounts(machine.ctx) == []
     assert not machine.batch().changed
+
+
+def test_day_and_wait_are_those_from_sinch_s_taking_it(machine):
+    wait_for_noon(machine)
+    broadcast = machine.store([ANN], expire_s=3 * _DAY.total_seconds())
+    machine.clock.advance(_DAY.total_seconds())
+    claim = machine.claim(of=broadcast)
+    record_verdict(machine.ctx, claim, Verdict(outcome=Outcome.ACCEPTED, sinch_id="01LATE"))
+    tell(machine.ctx, report(ANN, "Delivered", batch="01LATE", at=_at(machine, 40)))
+
+    roll_up_now(machine)
+
+    assert daily_delays(machine.ctx) == {(_today(machine), "SE", bucket_of(40)): 1}
 
 
 def test_a_delivery_without_sinch_s_time_took_until_we_heard_of_it(machine):
@@ -232,7 +250,7 @@ def _claim_or_none(machine):
     return machine.claim() if BatchState.PENDING in machine.states() else None
 
 
-def test_a_crash_between_changes_nothing(either_machine, crash):
+def test_a_crash_between_changes_nothing(either_machine, strike_at):
     machine = either_machine
     _accepted(machine, [ANN, BOB])
     roll_up_now(machine)
@@ -240,7 +258,7 @@ def test_a_crash_between_changes_nothing(either_machine, crash):
     before = daily_counts(machine.ctx), daily_delays(machine.ctx), machine.batch()
 
     for place in ("R1", "R2"):
-        crash(place)
+        strike_at(place)
         with pytest.raises(ZeroDivisionError):
             roll_up_now(machine)
         if place == "R1":
@@ -302,6 +320,21 @@ def test_it_begins_nothing_once_it_is_to_stop(machine):
     assert daily_counts(machine.ctx) == {}
 
 
+def test_threads_roll_up_by_themselves(machine):
+    rules = replace(machine.ctx.rules, sweep_every_s=0.05)
+    ctx = replace(machine.ctx, rules=rules, clock=Clock())
+    threads = BackgroundThreads(ctx, senders=1)
+    machine.store([ANN, BOB])
+
+    threads.start()
+
+    deadline = time.monotonic() + 20
+    while sum(daily_counts(ctx).values()) != 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    threads.stop(within_s=10)
+    assert sum(daily_counts(ctx).values()) == 2
+
+
 def test_roll_ups_at_once_and_reports_between_count_each_message_once(either_machine):
     machine = either_machine
     numbers = many_numbers(300)
@@ -326,6 +359,30 @@ def test_roll_ups_at_once_and_reports_between_count_each_message_once(either_mac
     assert [place[2] for place in daily_counts(machine.ctx)] == ["delivered"]
     assert sum(daily_counts(machine.ctx).values()) == 300
     assert miscounts(machine.ctx) == []
+
+
+def test_of_two_that_roll_up_at_once_one_waits(either_machine, strike_at):
+    machine = either_machine
+    broadcast = machine.store(many_numbers(300), size=1)
+    now = machine.ctx.now()
+    accepted = {"state": BatchState.ACCEPTED, "accepted_at": now, "changed": True, "ended": 1}
+    delivered = {"status": "delivered", "code": 0, "status_at": now, "noted_at": now}
+    machine.corrupt(Batch, Batch.broadcast_id == broadcast, **accepted)
+    machine.corrupt(Message, Message.broadcast_id == broadcast, **delivered)
+    others = []
+
+    def go_on_later():
+        others.append(Together(lambda: roll_up_batches(machine.ctx)))
+        time.sleep(0.5)
+
+    strike_at("R1", go_on_later)
+    roll_up_batches(machine.ctx)
+    others[0].join()
+
+    assert sum(daily_delays(machine.ctx).values()) == 300
+    assert miscounts(machine.ctx) == []
+    machine.corrupt(Batch, state=BatchState.PENDING, ended=0)
+    machine.corrupt(Message, status=None)
 
 
 def test_changed_batches_are_found_by_their_index(either_machine):
@@ -421,9 +478,22 @@ def test_a_text_committed_behind_a_later_one_is_counted(make_machine, postgres):
         with machine.ctx.db.write() as quick:
             quick.execute(add, {"name": "quick"})
         rolling = Together(lambda: roll_up(machine.ctx))
+        _wait_for_lock(machine, "inbounds")
     rolling.join()
 
     assert [count for count, _ in daily_inbounds(machine.ctx).values()] == [2]
+
+
+def _wait_for_lock(machine, table):
+    """Until somebody waits for the rest of the world to be done with a table."""
+    waiting = text("SELECT relation::regclass::text FROM pg_locks WHERE NOT granted")
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        with machine.ctx.db.read() as tx:
+            if table in tx.execute(waiting).scalars().all():
+                return
+        time.sleep(0.02)
+    raise AssertionError(f"nobody waits for {table}")
 
 
 def test_the_checks_see_what_is_wrong(machine):
