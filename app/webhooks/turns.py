@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import bindparam, or_, select, update
+from sqlalchemy import bindparam, case, or_, select, update
 
 from app.db.base import table_of
 from app.db.types import UtcTime
@@ -81,6 +81,7 @@ _MAY_BE_CALLED = or_(
     _ENDPOINTS.c.not_before <= _NOW,
     _ENDPOINTS.c.not_before > bindparam("latest_pause"),
 )
+_IS_KNOWN = case((_ENDPOINTS.c.delivered_at.is_(None) & (_ENDPOINTS.c.failures == 0), 0), else_=1)
 _READY = (
     select(_ENDPOINTS)
     .where(_ENDPOINTS.c.status == EndpointStatus.ACTIVE)
@@ -89,9 +90,9 @@ _READY = (
 )
 _NEXT = {
     Lane.FAST: _READY.where(_ENDPOINTS.c.quick >= QUICK_TIMES).order_by(_ENDPOINTS.c.served_at),
-    # Who is on its way to the fast lane goes first.
+    # Who is on its way to the fast lane goes first, then who is new: neither stays here for long.
     Lane.SLOW: _READY.where(_ENDPOINTS.c.quick < QUICK_TIMES).order_by(
-        _ENDPOINTS.c.quick.desc(), _ENDPOINTS.c.served_at
+        _ENDPOINTS.c.quick.desc(), _IS_KNOWN, _ENDPOINTS.c.served_at
     ),
 }
 _TAKE = {lane: query.with_for_update(skip_locked=True) for lane, query in _NEXT.items()}

@@ -73,7 +73,7 @@ def _open_pool(sender: Any, **_: Any) -> None:
 
 def _tell_clients(ctx: Context) -> None:
     poster = Poster(production=_config.production)
-    _tellers.append(Tellers(ctx, poster, fast=1, slow=1, is_stopping=_is_stopping))
+    _tellers.append(Tellers(ctx, poster, fast=1, slow=2, is_stopping=_is_stopping))
     _tellers[-1].start()
 
 

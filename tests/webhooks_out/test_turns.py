@@ -13,7 +13,9 @@ from app.webhooks.signing import write_secret
 from app.webhooks.to_clients import post_delivery, serve_next
 from app.webhooks.turns import LEASE, MOST, Lane, claim_turn
 from tests.machine import Together
-from tests.webhooks_out.receivers import NOWHERE, refuse, wait
+from tests.webhooks_out.receivers import NOWHERE, TAKEN, refuse, wait
+
+NO = refuse("500 No")
 
 _D = DeliveryStatus
 
@@ -201,6 +203,28 @@ def test_a_new_endpoint_is_served_by_the_slow_lane_until_it_has_been_quick(eithe
 
     assert served == [[False, True]] * 3 + [[True, False]]
     assert either_desk.endpoint(endpoint).quick == 3
+
+
+def test_in_the_slow_lane_a_promising_one_goes_first_then_a_new_one_then_by_turns(desk, receive):
+    order = []
+
+    def note(name):
+        def answer(connection):
+            order.append(name)
+            (TAKEN if name in ("promising", "new") else NO)(connection)
+
+        return answer
+
+    names = ["failed long ago", "failed", "promising", "new"]
+    made = {name: desk.listen(receive(note(name)).url) for name in names}
+    desk.alter(made["failed long ago"], failures=1, served_at=desk.ctx.later(-20))
+    desk.alter(made["failed"], failures=9, served_at=desk.ctx.later(-10))
+    desk.alter(made["promising"], quick=1)
+    desk.tell()
+
+    desk.serve_all()
+
+    assert order == ["promising", "new", "failed long ago", "failed"]
 
 
 def test_one_failure_or_slow_answer_leads_to_the_slow_lane(desk, receive):
