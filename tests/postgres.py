@@ -99,7 +99,8 @@ class Postgres:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             timeout=120,
-            **as_owner,
+            user=owner.pw_uid if is_root else None,
+            group=owner.pw_gid if is_root else None,
         )
 
 

@@ -8,4 +8,4 @@ def test_a_question_that_says_two_things_is_refused(caller, query):
     answer = caller.get("/api/broadcasts", **query)
 
     assert answer.status_code == 400
-    assert answer.get_json()["fields"] == dict.fromkeys(query, ["Given more than once."])
+    assert answer.get_json()["fields"] == {name: ["Given more than once."] for name in query}
