@@ -17,7 +17,6 @@ from app.worker.trying import attempt
 
 # The longest that an event, or a second try, waits to be noticed.
 _LOOK_EVERY_S = 1.0
-_HOUSEKEEPING_S = 60.0
 
 
 class Tellers:
@@ -30,11 +29,13 @@ class Tellers:
         *,
         fast: int = 3,
         slow: int = 2,
+        keep_house_every_s: float = 60.0,
         is_stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         self._ctx, self._poster = ctx, poster
         self._stopping = threading.Event()
         self._told_to_stop = is_stopping
+        self._keep_house_every_s = keep_house_every_s
         self._to_spread = threading.Event()
         self._to_post = {
             Lane.FAST: [threading.Event() for _ in range(fast)],
@@ -81,13 +82,13 @@ class Tellers:
             event.set()
 
     def _spread(self) -> None:
-        next_housekeeping = time.monotonic() + _HOUSEKEEPING_S
+        next_housekeeping = time.monotonic() + self._keep_house_every_s
         while not self._is_stopping():
             self._to_spread.clear()
             attempt(self._spread_all, stopping=self._stopping)
             if time.monotonic() >= next_housekeeping:
                 attempt(lambda: keep_house(self._ctx), stopping=self._stopping)
-                next_housekeeping = time.monotonic() + _HOUSEKEEPING_S
+                next_housekeeping = time.monotonic() + self._keep_house_every_s
             self._to_spread.wait(_LOOK_EVERY_S)
         self.stop_claiming()
 

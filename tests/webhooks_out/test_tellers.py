@@ -6,13 +6,15 @@ import random
 import statistics
 import threading
 import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, update
 
 from app.clock import Clock
+from app.sms.report_models import OutboxEvent
 from app.sms.states import BatchState
-from app.webhooks.models import DeliveryStatus
+from app.webhooks.models import Delivery, DeliveryStatus, EndpointStatus
 from app.worker.tellers import Tellers
 from app.worker.threads import BackgroundThreads
 from tests.factories import many_numbers
@@ -174,6 +176,25 @@ def test_an_error_of_the_database_ends_no_thread(desk, receive, run):
         tx.exec_driver_sql("ALTER TABLE elsewhere RENAME TO deliveries")
 
     _until(lambda: len(receiver.told) == 1)
+
+
+def test_now_and_then_they_give_up_what_nobody_takes_and_forget_what_is_old(desk, run):
+    desk.listen(NOWHERE, status=EndpointStatus.OFF)
+    desk.tell()
+    old = desk.outbox()[0]
+    desk.tell(2)
+    with desk.ctx.db.write() as tx:
+        tx.execute(update(OutboxEvent).where(OutboxEvent.id == old.id).values(at=_days_ago(31)))
+        tx.execute(update(Delivery).values(waiting_since=_days_ago(2)))
+
+    run(desk, keep_house_every_s=0.1)
+
+    _until(lambda: [each.status for each in desk.deliveries()] == [_D.GIVEN_UP] * 2)
+    assert len(desk.outbox()) == 2
+
+
+def _days_ago(days):
+    return datetime.now(UTC) - timedelta(days=days)
 
 
 @contextlib.contextmanager
