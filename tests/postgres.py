@@ -99,8 +99,7 @@ class Postgres:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             timeout=120,
-            user=owner.pw_uid if is_root else None,
-            group=owner.pw_gid if is_root else None,
+            **as_owner,
         )
 
 
