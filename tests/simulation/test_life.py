@@ -109,6 +109,7 @@ class Life(RuleBasedStateMachine):
             draw=lambda low, high: high,
         )
         self.status = "active"
+        self.judged = -1  # behind how many commits the books were last seen to balance
         self.batches: dict[str, BatchState] = {}
         self.claims: list[Claim] = []
         self.resent: set[str] = set()
@@ -296,6 +297,9 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def the_books_balance(self) -> None:
+        if self.db.commits == self.judged:
+            return
+        self.judged = self.db.commits
         found = [each for each in find_violations(self.ctx) if not each.endswith("for too long")]
         assert found == []
 

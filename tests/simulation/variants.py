@@ -39,7 +39,7 @@ class RetryingSinch(SimulatedSinch):
 
 
 class LateSinch(SimulatedSinch):
-    """A first byte leaves however long ago the batch was claimed."""
+    """A first byte leaves however long ago the batch was claimed: of some half an hour ago."""
 
     def send_prepared(
         self,
@@ -48,6 +48,8 @@ class LateSinch(SimulatedSinch):
         within_s: float | None = None,
         begin_within_s: float | None = None,
     ) -> SentBatch:
+        if self.world.random.random() < 0.2:
+            self.world.wait(2_000.0)
         return super().send_prepared(batch, within_s=within_s)
 
 
