@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import click
@@ -15,14 +15,18 @@ from app.errors import ClarionError
 from app.logs import configure_logging
 from app.sms import control
 from app.sms.answer_schemas import BroadcastViewSchema
+from app.sms.books import give_reasons
 from app.sms.context import Context
 from app.sms.reading import BroadcastView, list_broadcasts, view_broadcast
 from app.sms.showing import show_view
 from app.sms.states import BroadcastStatus
+from app.sms.statuses import MessageStatus
 
 broadcasts = AppGroup("broadcasts", help="Broadcasts: list, show, watch, pause, resume, cancel.")
 
 _WATCH_EVERY_S = 0.5
+_PENDING = (MessageStatus.PENDING,)
+_AWAITED = (*_PENDING, MessageStatus.SUBMITTED, MessageStatus.HELD, MessageStatus.UNCERTAIN)
 
 
 def refuse(error: ClarionError) -> click.ClickException:
@@ -56,9 +60,12 @@ def show(broadcast_id: str) -> None:
 
 @broadcasts.command("watch")
 @click.argument("broadcast_id")
-def watch(broadcast_id: str) -> None:
-    """Follow one broadcast with a progress bar until it has ended."""
-    follow(our_context(), broadcast_id)
+@click.option("--reports", is_flag=True, help="Until Sinch has reported on every message.")
+def watch(broadcast_id: str, reports: bool) -> None:
+    """Follow one broadcast with a progress bar until all of it was sent, and sum it up."""
+    follow_it = follow_reports if reports else follow_sending
+    for line in tell_reasons(follow_it(our_context(), broadcast_id)):
+        click.echo(line)
 
 
 @broadcasts.command("pause")
@@ -83,8 +90,30 @@ def cancel(broadcast_id: str) -> None:
     control.carry_out_wishes(our_context())
 
 
-def follow(ctx: Context, broadcast_id: str) -> BroadcastView:
-    """Show how a broadcast proceeds until it has ended; Ctrl-C leaves it to the background."""
+def follow_sending(ctx: Context, broadcast_id: str) -> BroadcastView:
+    """Show how a broadcast is sent until nothing is left to send."""
+    return _follow(ctx, broadcast_id, _PENDING, lambda view: view.row.finished_at is not None)
+
+
+def follow_reports(ctx: Context, broadcast_id: str) -> BroadcastView:
+    """Show how the messages of a broadcast end until every end is known."""
+    return _follow(ctx, broadcast_id, _AWAITED, lambda view: view.row.settled_at is not None)
+
+
+def tell_reasons(view: BroadcastView) -> Iterator[str]:
+    """How many recipients stand where, and why: a line each."""
+    for each in give_reasons(view.kinds):
+        code = f" (code {each['code']})" if each["code"] else ""
+        yield f"{each['messages']:>9} {each['status']:<10} {each['reason']}{code}"
+
+
+def _follow(
+    ctx: Context,
+    broadcast_id: str,
+    waiting: Sequence[MessageStatus],
+    has_ended: Callable[[BroadcastView], bool],
+) -> BroadcastView:
+    """Show how many still wait until the end; Ctrl-C leaves it to the background."""
     if sys.stderr.isatty():
         configure_logging("ERROR")  # lines between would tear the bar
     view = _view(ctx, broadcast_id)
@@ -93,10 +122,10 @@ def follow(ctx: Context, broadcast_id: str) -> BroadcastView:
     ) as bar:
         shown = 0
         while True:
-            done = view.row.recipients - view.counts["pending"]
+            done = view.row.recipients - sum(view.counts[status] for status in waiting)
             bar.update(done - shown, current_item=view)
             shown = done
-            if view.row.finished_at is not None:
+            if has_ended(view):
                 return view
             time.sleep(_WATCH_EVERY_S)
             view = _view(ctx, broadcast_id)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, literal, null, or_, select
+from sqlalchemy import Connection, Row, bindparam, func, literal, null, select, union
 
 from app.db.base import table_of
 from app.phone import inspect_number
@@ -65,16 +65,16 @@ _IN_BATCHES = (
 _NONE = [
     null().label(name) for name in ("status", "code", "at", "state", "client_reference", "sinch_id")
 ]
+_UNCUT = _BROADCASTS.c.planned < _BROADCASTS.c.chunks
+# Each by an index of its own: the many that have ended are not looked at.
+_OPEN = select(_BROADCASTS.c.id).where(_BROADCASTS.c.finished_at.is_(None), _UNCUT)
+_CANCELLED = select(_BROADCASTS.c.id).where(
+    _BROADCASTS.c.status == BroadcastStatus.CANCELLED, _UNCUT
+)
 _NOT_IN_BATCHES = (
     select(*_SHOWN, *_NONE, _CHUNKS.c.number.label("chunk"))
     .select_from(_BROADCASTS.join(_CHUNKS, _CHUNKS.c.broadcast_id == _BROADCASTS.c.id))
-    .where(
-        or_(
-            _BROADCASTS.c.finished_at.is_(None),
-            _BROADCASTS.c.status == BroadcastStatus.CANCELLED,
-        )
-    )
-    .where(_BROADCASTS.c.planned < _BROADCASTS.c.chunks)
+    .where(_BROADCASTS.c.id.in_(union(_OPEN, _CANCELLED)))
     .where(_CHUNKS.c.number >= _BROADCASTS.c.planned)
     .where(_BROADCASTS.c.id < bindparam("before"))
     .where((literal("\n") + _CHUNKS.c.recipients + literal("\n")).contains(bindparam("line")))

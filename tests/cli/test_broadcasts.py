@@ -12,6 +12,7 @@ from app.sms.states import Attention, BatchState
 from app.sms.timetable import plan_next, submit_next
 from tests.background import work_off
 from tests.callers import PATIENT, Caller, id_of
+from tests.endings import end_messages
 from tests.factories import many_numbers
 
 ANN, BOB = "+46701234567", "+46707654321"
@@ -100,6 +101,26 @@ def test_it_is_watched_until_it_has_ended(run, service, caller):
     assert ended.exit_code == 0, ended.output
     assert id_of(made) in ended.output
     assert caller.show(made)["status"] == "complete"
+    (summary,) = ended.stdout.splitlines()[-1:]
+    assert summary.split()[:2] == ["2500", "submitted"]
+
+
+def test_it_is_watched_until_every_end_is_known_and_then_summed_up(run, service, caller):
+    made = caller.send(ANN, BOB, "nobody", skip_invalid=True)
+    ctx = service.extensions["clarion"]
+    end_messages(ctx, made, {ANN: ("Delivered", 0)})
+    last = threading.Timer(0.7, end_messages, (ctx, made, {BOB: ("Failed", 153)}))
+    last.start()
+
+    ended = run("broadcasts", "watch", "--reports", id_of(made))
+    last.join()
+
+    assert ended.exit_code == 0, ended.output
+    assert ended.stdout.splitlines()[-3:] == [
+        "        1 delivered  Delivered.",
+        "        1 failed     The phone was off or out of reach. (code 153)",
+        "        1 invalid    Not a phone number.",
+    ]
 
 
 def test_pause_resume_and_cancel_do_what_they_say_and_are_kept(run, service, caller, sandbox):
