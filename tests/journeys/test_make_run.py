@@ -131,6 +131,30 @@ def test_a_second_start_keeps_the_keys_and_the_broadcasts(checkout, start):
     assert (shown["status"], shown["counts"]["pending"]) == ("scheduled", 1001)
 
 
+def test_the_sandbox_tells_what_became_of_it_and_what_phones_answer(start):
+    ports = _ports()
+    process, output = start(**ports)
+    key = _wait_for(output, r"X-API-Key: ([\w-]+)", process)[1]
+    _wait_for(output, "Ctrl-C stops everything", process)
+    api, headers = f"http://127.0.0.1:{ports['PORT']}", {"X-API-Key": key}
+    sandbox = SandboxControl(ports["SINCH_REGION_URL"])
+
+    body = broadcast_to("+46701234567", "+12025550101")
+    sent = requests.post(f"{api}/api/broadcast", json=body, headers=headers, timeout=20).json()
+    sandbox.text_from("+46701234567", "STOP")
+
+    def look(path):
+        return requests.get(api + path, headers=headers, timeout=20).json()
+
+    deadline = time.monotonic() + 8  # sooner than anybody asks
+    while not (look(sent["url"])["settled_at"] and look("/api/inbounds")["inbounds"]):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    counts = look(sent["url"])["counts"]
+    assert (counts["delivered"], counts["failed"]) == (1, 1)
+    assert {each["status"] for each in sandbox.callbacks()} == {200}
+
+
 def test_a_taken_port_is_named(start, checkout):
     ports = _ports()
     first, output = start(**ports)
