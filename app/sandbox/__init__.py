@@ -37,6 +37,9 @@ code, XX stands for:
 | 12 | Aborted, 412: region not provisioned |
 | 13 | Rejected, 62: content screened |
 | 14 | Failed, 203: busy, temporary |
+| 20 | Delivered, 0, then the person answers STOP |
+| 21 | Delivered, 0, then the person answers START |
+| 22 | Delivered, 0, then the person says thank you |
 
 Every other number in the world is delivered, unless ``outcome_probabilities`` says otherwise.
 """

@@ -81,7 +81,7 @@ class Postman:
         self._stopping = threading.Event()
         self._noting = threading.Lock()
         self._era = 0
-        self._lots = Random(settings().seed)  # noqa: S311 (lots, not secrets)
+        self.reseed()
         self._tries: deque[dict[str, Any]] = deque(maxlen=_LOG_LENGTH)
         self._senders = [
             threading.Thread(target=self._deliver, args=(lane,), name=f"sandbox-{n}", daemon=True)
@@ -104,7 +104,8 @@ class Postman:
     def post(self, url: str, event: dict[str, Any], *, about: str) -> None:
         body = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
         lane, settings = hash(about) % _SENDERS, self._settings()
-        for _ in range(settings.callback_copies):
+        repeated = self._lots.random() < settings.callback_repeat_probability
+        for _ in range(settings.callback_copies + repeated):
             if self._lots.random() < settings.callback_lost_probability:
                 continue
             letter = _Letter(url, event["type"], about, body, lane, self._era)
@@ -116,6 +117,10 @@ class Postman:
 
     def _make_poster(self, letter: _Letter) -> Callable[[], None]:
         return lambda: self._lanes[letter.lane].put(letter)
+
+    def reseed(self) -> None:
+        """Draw the lots of the seed from its first on."""
+        self._lots = Random(self._settings().seed)  # noqa: S311 (lots, not secrets)
 
     def tries(self) -> list[dict[str, Any]]:
         """Every try so far, oldest first."""
@@ -133,6 +138,7 @@ class Postman:
             with contextlib.suppress(queue.Empty):
                 while True:
                     lane.get_nowait()
+        self.reseed()
 
     def _deliver(self, lane: "queue.SimpleQueue[_Letter | None]") -> None:
         pace_s = 0.0

@@ -61,6 +61,7 @@ def change_settings() -> Response:
             raise _bad(str(e)) from e
     if "seed" in changes:
         the_faults().reseed()
+        plan.postman.reseed()
     return show_settings()
 
 

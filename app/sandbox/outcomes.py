@@ -53,6 +53,8 @@ _MAGIC = {
     "13": Fate("Rejected", 62),
     "14": Fate("Failed", 203),
 }
+# They are delivered, and answer.
+_REPLIES = {"20": "STOP", "21": "START", "22": "Thank you ✓"}
 _USUAL_CODES = {
     "Failed": 150, "Expired": 153, "Rejected": 15, "Aborted": 402, "Unknown": 0, "Deleted": 0,
     "Dispatched": 401,
@@ -71,6 +73,15 @@ def fate_of(number: str, settings: Settings) -> Fate:
     if fate.status == "Failed" and settings.code_zero_with_failed:
         return fate._replace(code=0)
     return fate
+
+
+def reply_from(number: str) -> str | None:
+    """What the person with these digits answers to a text; None who answers nothing.
+
+    >>> reply_from("12015550120"), reply_from("12015550100")
+    ('STOP', None)
+    """
+    return _REPLIES.get(number[9:]) if _is_magic(number) else None
 
 
 def _is_magic(number: str) -> bool:

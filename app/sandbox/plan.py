@@ -16,6 +16,7 @@ from app.sandbox.groups import Groups
 from app.sandbox.ids import new_id
 from app.sandbox.inbounds import Inbounds
 from app.sandbox.ledger import Ledger
+from app.sandbox.replies import Replies
 from app.sandbox.scheduler import Scheduler
 from app.sandbox.settings import Settings
 from app.sandbox.validation import MAX_RECIPIENTS, Order, read_entries, read_order
@@ -39,6 +40,7 @@ class Plan:
             postman=self.postman,
             settings=lambda: self.settings,
         )
+        self.replies = Replies(clock=clock, scheduler=self.scheduler, receive=self.receive)
         self.groups = Groups()
         self.inbounds = Inbounds()
         self.batches: dict[str, Batch] = {}
@@ -64,6 +66,7 @@ class Plan:
             self.scheduler.clear()
             self.feeds.forget()
             self.postman.forget()
+            self.replies.forget()
             for held in (self.batches, self._by_age, self._by_reference, self._waiting):
                 held.clear()
             self.groups.clear()
@@ -196,6 +199,7 @@ class Plan:
         taken_s = len(batch.messages) / batch.rate if batch.rate else 0.0
         self._queue_free_at = batch.queued_at + taken_s
         self.feeds.follow(batch)
+        self.replies.follow(batch)
 
     def expand(self, to: tuple[str, ...]) -> tuple[str, ...]:
         """Groups become their members of this moment, each number once."""

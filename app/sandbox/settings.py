@@ -44,6 +44,8 @@ class Settings:
     code_zero_with_failed: bool = False
     outcome_probabilities: dict[str, float] = field(default_factory=dict)
     seed: int = 0
+    reply_after_s: float = 0.05
+    reply_bears_reference: bool = False
 
     # Sending
     duplicates_in_to: Literal["collapse", "send_twice"] = "collapse"
@@ -70,6 +72,7 @@ class Settings:
     # Callbacks
     callback_timeout_s: float = 10.0
     callback_copies: int = 1
+    callback_repeat_probability: float = 0.0
     callback_lost_probability: float = 0.0
     callback_delay_s: float = 0.0
     callbacks_out_of_order: bool = False

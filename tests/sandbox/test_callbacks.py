@@ -242,6 +242,31 @@ def test_callbacks_that_wait_by_lot_overtake_each_other(sinch, control, webhook)
     assert told != numbers
 
 
+def test_a_share_of_the_callbacks_can_come_once_more(sinch, control, webhook):
+    control.set(callback_repeat_probability=0.3)
+    numbers = [f"467000{n:05}" for n in range(200)]
+    sinch.send(*numbers, delivery_report="per_recipient_final", callback_url=webhook.url)
+
+    wait_until(lambda: len({event["recipient"] for event in webhook.events}) == 200)
+    time.sleep(0.5)
+    times = Counter(event["recipient"] for event in webhook.events)
+    assert set(times.values()) == {1, 2}
+    assert 240 <= len(webhook.events) <= 280
+
+
+def test_the_same_seed_loses_the_same_ones(control, webhook):
+    told = []
+    for seed in (7, 7, 8):
+        control.set(inbound_url=webhook.url, callback_lost_probability=0.5, seed=seed)
+        webhook.received.clear()
+        for n in range(40):
+            control.text_from(f"467000{n:05}", "hi")
+        time.sleep(0.5)
+        told.append(sorted(event["from"] for event in webhook.events))
+
+    assert told[0] == told[1] != told[2]
+
+
 def test_the_end_can_be_told_before_what_led_to_it(sinch, control, webhook):
     control.set(callbacks_out_of_order=True)
     sinch.send(delivery_report="per_recipient", callback_url=webhook.url)
