@@ -245,6 +245,13 @@ def test_of_nothing_there_is_nothing(service):
     assert answer["totals"]["delivery_rate"] is None
 
 
+def test_where_nothing_is_left_there_is_no_row(service, add):
+    add("submitted", 0, code=401)
+    add("delivered", 3)
+
+    assert _rows(service, "status", "code", group_by="status,code") == [("delivered", 0)]
+
+
 def test_without_days_it_is_the_last_thirty(service):
     today = datetime.now(UTC).date()
 
