@@ -19,7 +19,7 @@ def export_messages(
     public_id: str,
     *,
     masked: bool,
-    statuses: frozenset[MessageStatus] | None = None,
+    status: MessageStatus | None = None,
     code: int | None = None,
 ) -> Iterator[str]:
     """The file, some thousand lines at a time.
@@ -27,7 +27,7 @@ def export_messages(
     Nothing is held while a piece of it is on its way.  Raises NotFound and Conflict before the
     first piece, as read_messages does.
     """
-    pages = read_messages(ctx, public_id, statuses=statuses, code=code)
+    pages = read_messages(ctx, public_id, status=status, code=code)
     show_number = _mask_plainly if masked else str
     return _write(pages, show_number)
 

@@ -32,11 +32,9 @@ class MessageChoiceSchema(Schema):
     )
 
     @post_load
-    def name_statuses(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        """The same with the set of the statuses that are wanted in place of the one."""
-        if "status" in data:
-            data["statuses"] = frozenset((MessageStatus(data.pop("status")),))
-        return data
+    def name_status(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        """The same with the status as the word it is."""
+        return data | ({"status": MessageStatus(data["status"])} if "status" in data else {})
 
 
 class MessageQuerySchema(MessageChoiceSchema):

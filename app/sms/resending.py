@@ -3,10 +3,10 @@
 Who may have got it, or may still get it, is left out, whatever is asked for.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence, Set
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, select
+from sqlalchemy import Connection, Row, and_, bindparam, func, or_, select, tuple_
 
 from app.db.base import table_of
 from app.errors import BadInput, Conflict, NotFound, RequestRunning
@@ -14,20 +14,45 @@ from app.ids import make_id
 from app.sinch.schemas import ReportMode
 from app.sms.accepting import hash_text, insert_broadcast
 from app.sms.answers import describe_order
+from app.sms.books import COUNTED_AS, Kind, read_sums, sort_recipients, stands_unplanned
+from app.sms.buckets import NONE
 from app.sms.context import Context
 from app.sms.control import write_audit
 from app.sms.idempotency import Key, KeyTaken, find_replay, keep_key
-from app.sms.models import Broadcast, Chunk
+from app.sms.models import Batch, Broadcast, Chunk, Message
 from app.sms.planning import DEFAULT, Order, Parameters, measure_messages
 from app.sms.settling import hold_broadcast
 from app.sms.statuses import NOT_REACHED, explain
-from app.sms.walking import read_messages
 
 _SENTENCE = "Broadcast accepted; it is sent in the background to those it has not reached."
 
 _BROADCASTS, _CHUNKS = table_of(Broadcast), table_of(Chunk)
+_BATCHES, _MESSAGES = table_of(Batch), table_of(Message)
+# Made once: to make a statement costs several times what it takes to run one.
 _BY_PUBLIC_ID = select(_BROADCASTS).where(_BROADCASTS.c.public_id == bindparam("this"))
 _AGAIN = select(_BROADCASTS.c.public_id).where(_BROADCASTS.c.resend_of == bindparam("this"))
+# Of messages in batches: reported on in one of these ways, or in a batch that ended so as a whole.
+_UNREACHED = (
+    select(_MESSAGES.c.recipient)
+    .select_from(_MESSAGES.join(_BATCHES, _BATCHES.c.id == _MESSAGES.c.batch_id))
+    .where(_MESSAGES.c.broadcast_id == bindparam("of"))
+    .where(
+        or_(
+            tuple_(_MESSAGES.c.status, func.coalesce(_MESSAGES.c.code, NONE)).in_(
+                bindparam("kinds", expanding=True)
+            ),
+            and_(
+                _MESSAGES.c.status.is_(None),
+                _BATCHES.c.state.in_(bindparam("states", expanding=True)),
+            ),
+        )
+    )
+)
+_AUDIENCE = (
+    select(_CHUNKS.c.number, _CHUNKS.c.recipients)
+    .where(_CHUNKS.c.broadcast_id == bindparam("of"))
+    .order_by(_CHUNKS.c.number)
+)
 _OWN_VALUES = (
     select(_CHUNKS.c.parameters)
     .where(_CHUNKS.c.broadcast_id == bindparam("of"))
@@ -50,8 +75,9 @@ def resend_not_reached(
     """
     if key and (known := _find_answer(ctx, key, client)):
         return known
-    original = _find_finished(ctx, public_id)
-    numbers, left_out = _collect_unreached(ctx, public_id, include_permanent=include_permanent)
+    original, numbers, left_out = _find_unreached(
+        ctx, public_id, include_permanent=include_permanent
+    )
     if not numbers:
         raise BadInput(_tell_nobody(left_out))
     order = _make_order(ctx, original, numbers)
@@ -72,15 +98,6 @@ def _find_answer(ctx: Context, key: Key, client: str) -> dict[str, Any] | None:
     return replay.answer if replay else None
 
 
-def _find_finished(ctx: Context, public_id: str) -> Row[Any]:
-    with ctx.db.read() as tx:
-        original = tx.execute(_BY_PUBLIC_ID, {"this": public_id}).first()
-        if original is None:
-            raise NotFound("There is no such broadcast.")
-        _refuse(tx, original)
-    return original
-
-
 def _refuse(tx: Connection, original: Row[Any]) -> None:
     """Raise Conflict where it is too early, or was done before."""
     status = original.status.value
@@ -99,18 +116,37 @@ def _refuse(tx: Connection, original: Row[Any]) -> None:
         )
 
 
-def _collect_unreached(
+def _find_unreached(
     ctx: Context, public_id: str, *, include_permanent: bool
-) -> tuple[list[str], int]:
-    """Who was not reached and shall get it again, and how many others were not reached."""
-    numbers, left_out = list[str](), 0
-    for page in read_messages(ctx, public_id, statuses=NOT_REACHED):
-        for each in page:
-            if include_permanent or explain(each.status, each.code).retry:
-                numbers.append(each.recipient)
-            else:
-                left_out += 1
-    return numbers, left_out
+) -> tuple[Row[Any], list[str], int]:
+    """The broadcast, who shall get it again, and how many others were not reached."""
+    with ctx.db.read() as tx:
+        original = tx.execute(_BY_PUBLIC_ID, {"this": public_id}).first()
+        if original is None:
+            raise NotFound("There is no such broadcast.")
+        _refuse(tx, original)
+        kinds = sort_recipients(original, read_sums(tx, [original.id])[original.id])
+        unreached = {kind: n for kind, n in kinds.items() if kind[0] in NOT_REACHED}
+        wanted = {kind for kind in unreached if include_permanent or explain(*kind).retry}
+        left_out = sum(n for kind, n in unreached.items() if kind not in wanted)
+        return original, list(_collect(tx, original, wanted)), left_out
+
+
+def _collect(tx: Connection, original: Row[Any], wanted: Set[Kind]) -> Iterator[str]:
+    """Those of these kinds, in the order they were asked for."""
+    values = {
+        "of": original.id,
+        "kinds": [(status, NONE if code is None else code) for status, code in wanted],
+        "states": [state for state, status in COUNTED_AS.items() if (status, None) in wanted],
+    }
+    planned = set(tx.execute(_UNREACHED, values).scalars())
+    unplanned = (stands_unplanned(original.status), None) in wanted
+    for chunk in tx.execute(_AUDIENCE, {"of": original.id}):
+        lines = chunk.recipients.split("\n")
+        if chunk.number < original.planned:
+            yield from (number for number in lines if number in planned)
+        elif unplanned:
+            yield from lines
 
 
 def _tell_nobody(left_out: int) -> str:

@@ -10,33 +10,17 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    FromClause,
-    Integer,
-    Row,
-    Select,
-    Text,
-    and_,
-    bindparam,
-    column,
-    false,
-    func,
-    or_,
-    select,
-    true,
-    type_coerce,
-)
+from sqlalchemy import Connection, Row, bindparam, select
 
 from app.db.base import table_of
 from app.errors import Conflict, NotFound
 from app.sms.books import COUNTED_AS, stands_unplanned
+from app.sms.choosing import make_chunk_walk, make_index_walk
 from app.sms.context import Context
-from app.sms.models import Batch, Broadcast, Chunk, Message
+from app.sms.models import Broadcast, Chunk
 from app.sms.planning import CHUNKS_AT_ONCE
 from app.sms.reading import Page, refuse_cursor
 from app.sms.states import FINAL
@@ -51,19 +35,9 @@ _PAGE = 5_000
 _ORDERING_S = 2
 
 _BROADCASTS, _CHUNKS = table_of(Broadcast), table_of(Chunk)
-_BATCHES, _MESSAGES = table_of(Batch), table_of(Message)
-
 _BY_PUBLIC_ID = select(_BROADCASTS).where(_BROADCASTS.c.public_id == bindparam("this"))
 _LINES = select(_CHUNKS.c.recipients).where(
     _CHUNKS.c.broadcast_id == bindparam("of"), _CHUNKS.c.number == bindparam("this")
-)
-_SHOWN = (
-    _MESSAGES.c.status,
-    _MESSAGES.c.code,
-    func.coalesce(_MESSAGES.c.status_at, _MESSAGES.c.noted_at, _BATCHES.c.accepted_at).label("at"),
-    _BATCHES.c.state,
-    _BATCHES.c.client_reference,
-    _BATCHES.c.sinch_id,
 )
 
 
@@ -86,7 +60,7 @@ class MessageView:
 class _Wanted:
     """Which messages; None is any."""
 
-    statuses: frozenset[MessageStatus] | None
+    status: MessageStatus | None
     code: int | None
 
 
@@ -104,14 +78,14 @@ def list_messages(
     *,
     cursor: str | None = None,
     limit: int = 100,
-    statuses: frozenset[MessageStatus] | None = None,
+    status: MessageStatus | None = None,
     code: int | None = None,
 ) -> Page:
-    """The messages with one of these statuses and this code, in the order they are sent to.
+    """The messages with this status and this code, in the order they are sent to.
 
     Raises NotFound.  The cursor is a place in the audience, never a number: it stands in URLs.
     """
-    wanted = _Wanted(statuses, code)
+    wanted = _Wanted(status, code)
     place, mark = _read_place(cursor)
     with ctx.db.read() as tx:
         broadcast = tx.execute(_BY_PUBLIC_ID, {"this": public_id}).first()
@@ -130,7 +104,7 @@ def read_messages(
     ctx: Context,
     public_id: str,
     *,
-    statuses: frozenset[MessageStatus] | None = None,
+    status: MessageStatus | None = None,
     code: int | None = None,
 ) -> Iterator[list[MessageView]]:
     """All of them, a few thousand at a time; the first of them are read at once.
@@ -139,7 +113,7 @@ def read_messages(
     NotFound, and Conflict while a large audience is about to be put in order.
     """
     _refuse_unordered(ctx, public_id)
-    read_page = partial(list_messages, ctx, public_id, limit=_PAGE, statuses=statuses, code=code)
+    read_page = partial(list_messages, ctx, public_id, limit=_PAGE, status=status, code=code)
     return _go_on(read_page, read_page())
 
 
@@ -190,7 +164,7 @@ def _follow_index(
     if place.offset >= len(numbers):
         return [], _Place(place.chunk + 1, 0)
     values = {"of": broadcast.id, "first": numbers[place.offset], "most": limit}
-    statement = _make_index_walk(wanted.statuses, wanted.code is not None)
+    statement = make_index_walk(wanted.status, wanted.code is not None)
     rows = list(tx.execute(statement, values | {"code": wanted.code}))
     if len(rows) < limit:
         return rows, _Place(broadcast.planned, 0)
@@ -203,13 +177,13 @@ def _follow_chunks(
     tx: Connection, broadcast: Row[Any], place: _Place, limit: int, wanted: _Wanted
 ) -> tuple[list[Row[Any]], _Place]:
     """The next messages of as many chunks as it probably takes."""
-    everybody = wanted.statuses is None and wanted.code is None
+    everybody = wanted.status is None and wanted.code is None
     looked_at = limit if everybody else max(limit, _AT_ONCE)
     end = place.chunk + looked_at * broadcast.chunks // broadcast.recipients + 1
     values = {"of": broadcast.id, "chunk": place.chunk, "offset": place.offset, "end": end}
-    statement = _make_chunk_walk(
+    statement = make_chunk_walk(
         tx.dialect.name,
-        wanted.statuses,
+        wanted.status,
         wanted.code is not None,
         stands_unplanned(broadcast.status),
     )
@@ -227,93 +201,6 @@ def _step_behind(chunk: int, offset: int, size: int) -> _Place:
 def _read_lines(tx: Connection, broadcast: Row[Any], chunk: int) -> list[str]:
     lines: str = tx.execute(_LINES, {"of": broadcast.id, "this": chunk}).scalar_one()
     return lines.split("\n")
-
-
-# Made once for each kind of question: to make a statement costs several times what it takes to
-# run one.
-@cache
-def _make_index_walk(statuses: frozenset[MessageStatus] | None, by_code: bool) -> Select[Any]:
-    return (
-        select(_MESSAGES.c.recipient, _BATCHES.c.chunk, *_SHOWN)
-        .select_from(_MESSAGES.join(_BATCHES, _BATCHES.c.id == _MESSAGES.c.batch_id))
-        .where(_MESSAGES.c.broadcast_id == bindparam("of"))
-        .where(_MESSAGES.c.recipient >= bindparam("first"))
-        .where(*_choose(statuses, by_code, unplanned=None))
-        .order_by(_MESSAGES.c.recipient)
-        .limit(bindparam("most"))
-    )
-
-
-@cache
-def _make_chunk_walk(
-    dialect: str,
-    statuses: frozenset[MessageStatus] | None,
-    by_code: bool,
-    unplanned: MessageStatus,
-) -> Select[Any]:
-    line, offset = _take_apart(dialect)
-    whose = and_(
-        _MESSAGES.c.broadcast_id == _CHUNKS.c.broadcast_id, _MESSAGES.c.recipient == line.c.value
-    )
-    everybody = (
-        _CHUNKS.join(line, true())
-        .outerjoin(_MESSAGES, whose)
-        .outerjoin(_BATCHES, _BATCHES.c.id == _MESSAGES.c.batch_id)
-    )
-    here = _CHUNKS.c.number == bindparam("chunk")
-    return (
-        select(
-            line.c.value.label("recipient"),
-            _CHUNKS.c.number.label("chunk"),
-            offset.label("offset"),
-            _CHUNKS.c.size,
-            *_SHOWN,
-        )
-        .select_from(everybody)
-        .where(_CHUNKS.c.broadcast_id == bindparam("of"))
-        .where(_CHUNKS.c.number >= bindparam("chunk"), _CHUNKS.c.number < bindparam("end"))
-        .where(or_(~here, offset >= bindparam("offset")))
-        .where(*_choose(statuses, by_code, unplanned=unplanned))
-        .order_by(_CHUNKS.c.number, offset)
-        .limit(bindparam("most"))
-    )
-
-
-def _take_apart(dialect: str) -> tuple[FromClause, ColumnElement[int]]:
-    """The lines of a chunk as rows, and the place of each, from 0."""
-    value: ColumnElement[str] = column("value", Text)
-    if dialect == "sqlite":
-        array = '["' + func.replace(_CHUNKS.c.recipients, "\n", '","') + '"]'
-        line: FromClause = func.json_each(array).table_valued(value, "key", name="line")
-        return line, type_coerce(line.c.key, Integer)
-    lines = func.unnest(func.string_to_array(_CHUNKS.c.recipients, "\n"))
-    line = lines.table_valued(value, with_ordinality="key", name="line").render_derived()
-    return line, type_coerce(line.c.key, Integer) - 1
-
-
-def _choose(
-    statuses: frozenset[MessageStatus] | None,
-    by_code: bool,
-    *,
-    unplanned: MessageStatus | None,
-) -> list[ColumnElement[bool]]:
-    """What holds of a wanted message; `unplanned` is where those without a batch stand."""
-    wanted: list[ColumnElement[bool]] = []
-    if by_code:
-        wanted.append(_MESSAGES.c.code == bindparam("code"))
-    if statuses is not None:
-        states = [state for state, status in COUNTED_AS.items() if status in statuses]
-        unreported = and_(_MESSAGES.c.status.is_(None), _BATCHES.c.state.in_(states))
-        waiting = _BATCHES.c.id.is_(None) if unplanned in statuses else false()
-        # Nothing of the batch is looked at where its state does not matter.
-        wanted.append(
-            or_(
-                _MESSAGES.c.status.in_(sorted(statuses)),
-                *([unreported] if states and not by_code else []),
-                waiting,
-            )
-        )
-    return wanted
 
 
 def _view(row: Row[Any], unplanned: MessageStatus) -> MessageView:

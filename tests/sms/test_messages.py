@@ -146,21 +146,19 @@ def test_whatever_the_page_and_the_filter_everybody_comes_once_in_order(
     assert [each.recipient for each in everybody] == in_order
     statuses = {each.status for each in everybody}
     assert len(statuses) >= (1 if plan == 0 else 4)
-    for chosen in [None, *({each} for each in _M), {_M.FAILED, _M.REJECTED, _M.PENDING}]:
+    for chosen in [None, *_M]:
         for code in (None, 153, 0):
             wanted = [
                 each
                 for each in everybody
-                if (chosen is None or each.status in chosen) and code in (None, each.code)
+                if chosen in (None, each.status) and code in (None, each.code)
             ]
-            for limit in (1, 2, 7, 1000):
-                if limit == 1 and chosen is not None and len(chosen) == 1:
-                    continue
-                found = walk(machine, broadcast, limit=limit, statuses=chosen, code=code)
+            for limit in (1, 7, 1000) if chosen is None else (3, 1000):
+                found = walk(machine, broadcast, limit=limit, status=chosen, code=code)
                 assert found == wanted, (chosen, code, limit)
 
 
-def walk(machine, broadcast, *, limit, statuses=None, code=None):
+def walk(machine, broadcast, *, limit, status=None, code=None):
     """All that is wanted, page by page; no page is larger than asked for."""
     found, cursor = [], None
     while True:
@@ -169,7 +167,7 @@ def walk(machine, broadcast, *, limit, statuses=None, code=None):
             broadcast.public_id,
             cursor=cursor,
             limit=limit,
-            statuses=None if statuses is None else frozenset(statuses),
+            status=status,
             code=code,
         )
         assert len(page.rows) <= limit
