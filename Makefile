@@ -12,7 +12,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3.14 python3; 
 
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test lint types imports pytest browser fuzz simulate kills kills-celery bench openapi clean
+.PHONY: run test lint types imports pytest browser fuzz simulate kills kills-celery flood bench openapi clean
 
 run: $(VENV)/runtime
 	@exec $(PY) -m app.cli.up
@@ -30,7 +30,7 @@ imports: $(VENV)/dev
 	$(VENV)/bin/lint-imports --no-cache
 
 # These fill the machine with processes of their own; the others run two at a time.
-CROWDED := tests/kills tests/queue tests/simulation
+CROWDED := tests/kills tests/queue tests/simulation tests/flood
 
 pytest: $(VENV)/dev browser
 	$(PY) -m pytest -n 2 --dist loadfile $(foreach folder,$(CROWDED),--ignore=$(folder))
@@ -62,6 +62,13 @@ kills: $(VENV)/dev
 # The same with Celery's workers, on a Valkey and a PostgreSQL of their own.
 kills-celery: $(VENV)/dev
 	KILLS=$(SIZE) $(PY) -m pytest --timeout 0 -s tests/queue/test_kills.py
+
+# A flood of CALLBACKS from Sinch, on SQLite, and a tenth of it with two processes on either
+# database; SEED=n repeats the lots of an earlier one.
+CALLBACKS ?= 1000000
+flood: $(VENV)/dev
+	$(PY) -m pytest --timeout 0 -s tests/flood/test_flood.py --flood $(CALLBACKS) \
+	$(if $(SEED),--flood-seed $(SEED))
 
 # The simulation of the state machine alone: SEEDS runs from FIRST on, or one with its trace, as in
 # `make simulate SEED=123`.

@@ -18,12 +18,12 @@ from sqlalchemy import func, select
 from app.db.engine import Database
 from app.db.schema import upgrade_database
 from app.sandbox.server import SandboxServer
-from app.sms.models import Batch, Message
 from app.sms.report_models import Event, Tally
 from bench.bench_million import send_and_wait
 from bench.clarion import make_settings
 from bench.measure import free_port, serving, show_time, time_in_turn
 from tests.factories import INSTANCE
+from tests.flood.flooding import read_sent
 from tests.load import make_post, post_all
 from tests.postgres import running_postgres
 from tests.reporting import report
@@ -100,14 +100,10 @@ def running(ports: tuple[int, int], database_url: str, sandbox: SandboxServer) -
 
 def make_reports(db: Database) -> list[bytes]:
     """One final report on each message that was sent, shuffled."""
-    query = select(Message.recipient, Batch.sinch_id, Batch.client_reference).join(
-        Batch, Batch.id == Message.batch_id
-    )
-    with db.read() as tx:
-        made = [
-            report(row.recipient, "Delivered", batch=row.sinch_id, reference=row.client_reference)
-            for row in tx.execute(query)
-        ]
+    made = [
+        report(each.recipient, "Delivered", batch=each.sinch_id, reference=each.reference)
+        for each in read_sent(db)
+    ]
     random.Random(1).shuffle(made)
     return made
 

@@ -29,6 +29,11 @@ FUZZ = int(os.environ.get("FUZZ", "0"))
 _connect = socket.socket.connect
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--flood", type=int, help="callbacks in a flood instead of the usual number")
+    parser.addoption("--flood-seed", type=int, help="the lots of an earlier flood")
+
+
 def _connect_to_loopback_only(self: socket.socket, address: Any) -> None:
     host = address[0] if isinstance(address, tuple) else None
     if host not in (None, "localhost") and not ipaddress.ip_address(host).is_loopback:

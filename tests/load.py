@@ -4,7 +4,7 @@ import selectors
 import socket
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 _LONGEST_SILENCE_S = 60.0
@@ -38,12 +38,12 @@ def make_post(path: str, body: bytes, headers: dict[str, str]) -> bytes:
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
-def post_all(port: int, requests: Sequence[bytes], *, connections: int = 32) -> Outcome:
+def post_all(port: int, requests: Iterable[bytes], *, connections: int = 32) -> Outcome:
     """Send every request and wait for every answer; one whose connection is cut is sent again."""
     outcome, left = Outcome(), iter(requests)
     started = time.perf_counter()
     with selectors.DefaultSelector() as selector:
-        for _ in range(min(connections, len(requests))):
+        for _ in range(connections):
             _begin(selector, port, left, None)
         while selector.get_map():
             ready = selector.select(_LONGEST_SILENCE_S)
