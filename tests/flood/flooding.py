@@ -124,7 +124,8 @@ def read_sent(db: Database) -> list[Sent]:
         Batch, Batch.id == Message.batch_id
     )
     with db.read() as tx:
-        return [Sent(*row) for row in tx.execute(query.order_by(Message.recipient))]
+        rows = tx.execute(query.order_by(Message.recipient))
+        return [Sent(row.recipient, row.sinch_id, row.client_reference) for row in rows]
 
 
 def _post(raw: bytes, headers: dict[str, str]) -> bytes:
