@@ -13,6 +13,7 @@ from sqlalchemy import Row, bindparam, or_, select, update
 from app.db.base import table_of
 from app.sinch.errors import SinchError, SinchRefusal
 from app.sms.booking import Told, book, hold_books
+from app.sms.claiming import read_slice
 from app.sms.context import Context
 from app.sms.gates import CLOCK_SLACK_S
 from app.sms.models import Batch, Broadcast, Message
@@ -34,6 +35,9 @@ _DUE = (
     select(
         _BATCHES.c.id,
         _BATCHES.c.broadcast_id,
+        _BATCHES.c.chunk,
+        _BATCHES.c.start,
+        _BATCHES.c.size,
         _BATCHES.c.client_reference,
         _BATCHES.c.sinch_id,
         _BATCHES.c.reports_asked,
@@ -57,8 +61,10 @@ _TAKE = (
     .where(_BATCHES.c.next_report_at.is_not(None))
     .values(reports_asked=bindparam("now_asked"), next_report_at=bindparam("until"))
 )
+# Between its first and last number: those of a batch lie together where there are many.
 _OPEN_MESSAGES = select(_MESSAGES.c.recipient).where(
     _MESSAGES.c.broadcast_id == bindparam("of"),
+    _MESSAGES.c.recipient.between(bindparam("first"), bindparam("last")),
     _MESSAGES.c.batch_id == bindparam("this"),
     or_(_MESSAGES.c.status.is_(None), _MESSAGES.c.status == MessageStatus.SUBMITTED),
 )
@@ -128,7 +134,10 @@ def _close(ctx: Context, row: Row[Any]) -> set[int]:
     """What was not reported by now is booked as unknown; the broadcasts to settle."""
     with ctx.db.write() as tx:
         hold_books(tx)
-        silent = tx.execute(_OPEN_MESSAGES, {"of": row.broadcast_id, "this": row.id}).scalars()
+        recipients, _ = read_slice(tx, row)
+        place = {"of": row.broadcast_id, "this": row.id}
+        ends = {"first": min(recipients), "last": max(recipients)}
+        silent = tx.execute(_OPEN_MESSAGES, place | ends).scalars().all()
         told = [_tell_unknown(row, each) for each in silent]
         booked = book(tx, ctx, told)
         tell_clients(tx, ctx, booked)
