@@ -169,7 +169,7 @@ class Poster:
                 "POST",
                 target.path,
                 body=body,
-                headers={"Accept-Encoding": "identity", "User-Agent": "clarion", **headers},
+                headers={"User-Agent": "clarion", **headers},
                 preload_content=False,
                 decode_content=False,
             )

@@ -3,11 +3,12 @@
 from datetime import UTC, datetime
 
 import pytest
+from sqlalchemy import select
 from standardwebhooks import Webhook
 
 from app.sms.outbox import EventKind
 from app.webhooks.endpoints import change_endpoint, delete_endpoint, rotate_secret
-from app.webhooks.models import DeliveryStatus, EndpointStatus
+from app.webhooks.models import DeliveryStatus, Endpoint, EndpointStatus
 from app.webhooks.results import record_turn
 from app.webhooks.signing import write_secret
 from app.webhooks.to_clients import post_delivery, serve_next
@@ -161,6 +162,24 @@ def _try(desk, turn, deliveries):
     return [post_delivery(desk.ctx, desk.poster, turn, each) for each in deliveries]
 
 
+def test_while_one_hand_is_claiming_another_takes_the_next_and_does_not_wait(
+    make_desk, postgres, receive
+):
+    """PostgreSQL's; SQLite's hands claim one after another."""
+    desk = make_desk(postgres.create_database())
+    first, second = (desk.listen(receive().url, quick=3) for _ in range(2))
+    desk.tell()
+    held = select(Endpoint.id).where(Endpoint.id == first.id).with_for_update()
+    claims = []
+
+    with desk.ctx.db.write() as tx:
+        tx.execute(held)
+        for _ in range(2):
+            Together(lambda: claims.append(claim_turn(desk.ctx, Lane.FAST))).join()
+
+    assert [each and each.endpoint_id for each in claims] == [second.id, None]
+
+
 def test_many_hands_share_and_nothing_goes_twice(either_desk, receive):
     receivers = [receive(wait(0.01)) for _ in range(3)]
     for receiver in receivers:
@@ -197,11 +216,11 @@ def test_a_new_endpoint_is_served_by_the_slow_lane_until_it_has_been_quick(eithe
     receiver = receive()
     endpoint = either_desk.listen(receiver.url)
     served = []
-    for _ in range(4):
+    for lanes in [[Lane.FAST, Lane.SLOW]] * 3 + [[Lane.SLOW, Lane.FAST]]:
         either_desk.tell()
-        served.append([either_desk.serve(Lane.FAST), either_desk.serve(Lane.SLOW)])
+        served.append([either_desk.serve(lane) for lane in lanes])
 
-    assert served == [[False, True]] * 3 + [[True, False]]
+    assert served == [[False, True]] * 4
     assert either_desk.endpoint(endpoint).quick == 3
 
 
@@ -215,11 +234,11 @@ def test_in_the_slow_lane_a_promising_one_goes_first_then_a_new_one_then_by_turn
 
         return answer
 
-    names = ["failed long ago", "failed", "promising", "new"]
+    names = ["failed long ago", "failed", "new", "promising"]
     made = {name: desk.listen(receive(note(name)).url) for name in names}
     desk.alter(made["failed long ago"], failures=1, served_at=desk.ctx.later(-20))
     desk.alter(made["failed"], failures=9, served_at=desk.ctx.later(-10))
-    desk.alter(made["promising"], quick=1)
+    desk.alter(made["promising"], quick=1, delivered_at=desk.ctx.now())
     desk.tell()
 
     desk.serve_all()
