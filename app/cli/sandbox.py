@@ -6,7 +6,9 @@ import click
 from flask import current_app
 from flask.cli import with_appcontext
 
+from app.config import load_config_or_exit
 from app.sandbox.server import serve
+from app.sandbox.settings import Settings
 
 
 @click.command("sandbox")
@@ -19,7 +21,17 @@ from app.sandbox.server import serve
 )
 @with_appcontext
 def run_sandbox(port: int, ledger_path: Path | None) -> None:
-    """Serve Sinch's API on loopback; no SMS is sent."""
+    """Serve Sinch's API on loopback; no SMS is sent.
+
+    It calls this service back as its settings say: PUBLIC_URL, SINCH_WEBHOOK_SECRET or
+    SINCH_WEBHOOK_BASIC.
+    """
     if current_app.config["PRODUCTION"]:
         raise click.ClickException("the sandbox is not for production: set APP_ENV=development")
-    serve(port=port, ledger_path=ledger_path)
+    config = load_config_or_exit()
+    settings = Settings(
+        inbound_url=config.callback_url,
+        hmac_secret=next(iter(config.webhook_auth.secrets), None),
+        callback_basic=config.webhook_auth.basic,
+    )
+    serve(port=port, ledger_path=ledger_path, settings=settings)

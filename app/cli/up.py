@@ -1,6 +1,5 @@
 """`make run`: settings if there are none, the tables, the sandbox, the server, a curl to paste."""
 
-import json
 import os
 import secrets
 import signal
@@ -16,7 +15,7 @@ from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 
-from app.config import CALLBACK_PATH, SINCH_HOSTS, Config, load_config_or_exit
+from app.config import SINCH_HOSTS, Config, load_config_or_exit
 
 ROOT = Path(__file__).parent.parent.parent
 ENV_FILE = ROOT / ".env"
@@ -51,29 +50,16 @@ def run() -> int:
 
 
 def choose_callbacks(config: Config) -> dict[str, str]:
-    """Settings under which the sandbox calls the service back; none where some are chosen."""
-    if config.public_url:
+    """Settings under which the sandbox calls the service back; none where some are chosen.
+
+    An empty PUBLIC_URL in the environment chooses that Sinch is asked.
+    """
+    if config.public_url or "PUBLIC_URL" in os.environ:
         return {}
     return {
         "PUBLIC_URL": f"http://127.0.0.1:{config.port}",
         "SINCH_WEBHOOK_SECRET": secrets.token_urlsafe(32),
     }
-
-
-def tell_sandbox(sandbox_port: int) -> None:
-    """Let the sandbox sign its callbacks, and send texts from phones here, too."""
-    secret, url = os.environ.get("SINCH_WEBHOOK_SECRET"), os.environ.get("PUBLIC_URL")
-    if not secret or not url:
-        return
-    switches = {"hmac_secret": secret, "inbound_url": f"{url}{CALLBACK_PATH}"}
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{sandbox_port}/control/settings",
-        data=json.dumps(switches).encode(),
-        headers={"Content-Type": "application/json"},
-        method="PATCH",
-    )
-    with urllib.request.urlopen(request, timeout=5):
-        pass
 
 
 def write_env_file(path: Path, *, example: Path) -> bool:
@@ -110,14 +96,11 @@ def supervise(commands: list[list[str]], config: Config) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _raise_stopped)
     children: list[subprocess.Popen[bytes]] = []
-    sandbox_port = find_sandbox_port(config)
     try:
         for command in commands:
             # A session of its own: Ctrl-C reaches us alone, and we stop them in order.
             children.append(subprocess.Popen(command, cwd=ROOT, start_new_session=True))
-            wait_until(lambda: is_taken(sandbox_port or config.port), children)
-            if sandbox_port and len(children) == 1 and is_taken(sandbox_port):
-                tell_sandbox(sandbox_port)
+            wait_until(lambda: is_taken(find_sandbox_port(config) or config.port), children)
         if wait_until(lambda: is_ready(config), children):
             print(make_welcome(config), flush=True)
         else:

@@ -169,7 +169,7 @@ class Postman:
     def _headers(self, letter: _Letter, settings: Settings) -> dict[str, str]:
         if letter.signature is None or settings.retry_signature == "fresh":
             letter.signature = self._signature(letter.body, settings)
-        return {"Content-Type": "application/json", **letter.signature}
+        return {"Content-Type": "application/json", **letter.signature, **_authorize(settings)}
 
     def _signature(self, body: bytes, settings: Settings) -> dict[str, str]:
         if settings.hmac_secret is None:
@@ -204,6 +204,12 @@ class Postman:
             "url": letter.url, "type": letter.event, "about": letter.about,
             "attempt": letter.attempt, "status": status, "at": format_time(self._clock.now()),
         })  # fmt: skip
+
+
+def _authorize(settings: Settings) -> dict[str, str]:
+    if settings.callback_basic is None:
+        return {}
+    return {"Authorization": f"Basic {base64.b64encode(settings.callback_basic.encode()).decode()}"}
 
 
 def _post(

@@ -117,8 +117,7 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8089,
     ledger_path: str | Path | None = None,
-    plan_id: str = "sandbox",
-    token: str = "sandbox",  # noqa: S107 (opens nothing but this)
+    settings: Settings | None = None,
 ) -> None:
     """Run a sandbox until SIGTERM or Ctrl-C."""
     ended = threading.Event()
@@ -128,8 +127,8 @@ def serve(
 
     before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        settings = Settings(plan_id=plan_id, token=token)
         with SandboxServer(port, host=host, ledger_path=ledger_path, settings=settings) as server:
+            plan_id = server.plan.settings.plan_id
             sys.stdout.write(f"Sinch sandbox on {server.url}, plan {plan_id}. Nothing is sent.\n")
             sys.stdout.flush()
             ended.wait()

@@ -30,6 +30,7 @@ class Settings:
     inbound_url: str | None = None
     own_number: str = "12015550199"
     hmac_secret: str | None = None
+    callback_basic: str | None = None
     hmac_algorithm: Literal["HmacSHA256", "HmacSHA384", "HmacSHA512"] = "HmacSHA256"
     default_originators: dict[str, str] = field(default_factory=dict)
     default_max_parts: int | None = None

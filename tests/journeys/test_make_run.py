@@ -138,6 +138,7 @@ def test_the_sandbox_tells_what_became_of_it_and_what_phones_answer(start):
     _wait_for(output, "Ctrl-C stops everything", process)
     api, headers = f"http://127.0.0.1:{ports['PORT']}", {"X-API-Key": key}
     sandbox = SandboxControl(ports["SINCH_REGION_URL"])
+    sandbox.reset()  # it signs as it was started
 
     body = broadcast_to("+46701234567", "+12025550101")
     sent = requests.post(f"{api}/api/broadcast", json=body, headers=headers, timeout=20).json()

@@ -192,6 +192,16 @@ def test_callbacks_are_signed_over_the_raw_body_when_there_is_a_secret(control, 
     assert headers[f"{prefix}-algorithm"] == algorithm
 
 
+def test_callbacks_bear_a_password_where_one_is_set(control, webhook):
+    control.set(inbound_url=webhook.url, callback_basic="sinch:pass:word")
+
+    control.text_from("46700000001", "hi")
+
+    wait_until(lambda: webhook.received)
+    token = base64.b64encode(b"sinch:pass:word").decode()
+    assert webhook.received[0][0]["authorization"] == f"Basic {token}"
+
+
 def test_nothing_is_signed_without_a_secret(control, webhook):
     control.set(inbound_url=webhook.url)
     control.text_from("46700000001", "hi")
