@@ -99,6 +99,20 @@ def test_a_part_of_it_refused_is_not_told_as_though_all_went_well(caller, sandbo
     assert (counts["submitted"], counts["rejected"]) == (1, 1)
 
 
+def test_a_part_of_it_taken_before_our_account_was_refused_is_no_failure(service, caller, sandbox):
+    code = "syntax_invalid_parameter_format"
+    sandbox.order_fault(on="POST /batches", status=400, code=code)
+    sandbox.order_fault(on="POST /batches", skip=2, status=401, code="unauthorized")
+
+    answer = caller.send(ANN, BOB)
+
+    told = answer.get_json()
+    assert (answer.status_code, told["status"]) == (202, "held")
+    assert len(told["batch_ids"]) == 1
+    counts = caller.show(answer)["counts"]
+    assert (counts["submitted"], counts["held"]) == (1, 1)
+
+
 @pytest.mark.parametrize("production", [False, True])
 def test_our_own_account_refused(service, caller, sandbox, production):
     service.config["PRODUCTION"] = production

@@ -144,7 +144,7 @@ def test_parts_are_those_of_whom_sinch_has(caller, sandbox):
 
 
 def test_the_timeline_tells_when_most_were_delivered(either_service, sandbox):
-    caller, numbers = Caller(either_service), many_numbers(100)
+    caller, numbers = Caller(either_service), many_numbers(200)
     made = caller.send(*numbers)
     start = datetime.fromisoformat(caller.show(made)["created_at"])
     ctx = _ctx(either_service)
@@ -156,7 +156,7 @@ def test_the_timeline_tells_when_most_were_delivered(either_service, sandbox):
 
     waits_s = [10] * 60 + [100] * 35 + [3600] * 4
     tell(ctx, *map(delivered, numbers, waits_s))
-    end_messages(_ctx(either_service), made, {numbers[-1]: ("Failed", 150)})
+    end_messages(ctx, made, dict.fromkeys(numbers[len(waits_s) :], ("Failed", 150)))
 
     view = caller.show(made)
     times = {
@@ -175,8 +175,8 @@ def test_of_one_for_later_the_delays_count_from_its_time(service, caller, sandbo
     work_until(service, lambda: caller.show(made)["status"] == "complete")
 
     end_messages(
-        _ctx(service), made, {NUMBERS[0]: ("Delivered", 0)}, at=soon + timedelta(seconds=20)
+        _ctx(service), made, {NUMBERS[0]: ("Delivered", 0)}, at=soon + timedelta(seconds=2)
     )
 
     half = datetime.fromisoformat(caller.show(made)["timeline"]["delivered"]["p50"])
-    assert (half - soon).total_seconds() == pytest.approx(20, rel=0.06)
+    assert (half - soon).total_seconds() == pytest.approx(2, rel=0.06)

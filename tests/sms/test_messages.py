@@ -187,3 +187,18 @@ def read_all(machine, broadcast):
 def _end_some(machine, broadcast, taken):
     ends = [("Delivered", 0), ("Failed", 153), ("Failed", 150), ("Dispatched", 401)]
     end_messages(machine.ctx, broadcast.public_id, dict(zip(taken, ends, strict=False)))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_place_that_there_is_not_is_the_next_there_is(machine, sandbox, shape):
+    count, size, plan = SHAPES[shape]
+    broadcast, _ = _mixed(machine, count, size, plan=plan)
+    mark = "u" if shape == "waits" else ""
+
+    def page(place):
+        return list_messages(machine.ctx, broadcast.public_id, cursor=f"{place}{mark}", limit=2)
+
+    assert page("1-9999").rows == page("2-0").rows != []
+    assert page("1-3") == page("2-0")
+    assert page("9999999-0").rows == []
+    assert page("9999999-0").cursor is None

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select
 
 from app.sms.books import COUNTED_AS
-from app.sms.models import AuditEntry, Batch, Broadcast
+from app.sms.models import AuditEntry, Batch, Broadcast, Message
 from app.sms.resending import resend_not_reached
 from app.sms.states import AT_SINCH, Attention, BatchState
 from app.sms.statuses import NOT_REACHED, MessageStatus
@@ -128,6 +128,21 @@ def test_of_batches_only_those_that_nobody_got_anything_of_are_sent_again(machin
     assert again == sorted(itertools.chain(*(numbers[state] for state in unreached)))
     assert {COUNTED_AS[state] for state in unreached} < NOT_REACHED
     assert MessageStatus.GIVEN_UP not in NOT_REACHED
+
+
+def test_not_even_books_that_are_wrong_let_it_go_to_somebody_who_has_it(machine):
+    broadcast, numbers = _in_every_state(machine)
+    public_id = machine.broadcast(broadcast).public_id
+    has_it, has_not = numbers[BatchState.EXPIRED]
+    mine = (Message.broadcast_id == broadcast, Message.recipient == has_it)
+    machine.corrupt(Message, *mine, status=MessageStatus.DELIVERED)
+
+    answer = resend_not_reached(machine.ctx, public_id, client="tests")
+
+    again = [each.recipient for each in list_messages(machine.ctx, answer["broadcast_id"]).rows]
+    assert has_it not in again
+    assert has_not in again
+    machine.corrupt(Message, *mine, status=None)
 
 
 def test_what_a_cancelled_broadcast_never_cut_is_sent_again_too(service, caller, sandbox):
