@@ -102,7 +102,7 @@ def test_a_part_of_it_refused_is_not_told_as_though_all_went_well(caller, sandbo
 def test_a_part_of_it_taken_before_our_account_was_refused_is_no_failure(service, caller, sandbox):
     code = "syntax_invalid_parameter_format"
     sandbox.order_fault(on="POST /batches", status=400, code=code)
-    sandbox.order_fault(on="POST /batches", skip=2, status=401, code="unauthorized")
+    sandbox.order_fault(on="POST /batches", skip=1, status=401, code="unauthorized")
 
     answer = caller.send(ANN, BOB)
 
