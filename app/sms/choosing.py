@@ -39,12 +39,12 @@ _SHOWN = (
 # run one.
 @cache
 def make_index_walk(status: MessageStatus | None, by_code: bool) -> Select[Any]:
-    """The next `most` messages of the broadcast `of` from the number `first` on, by their key."""
+    """The next `most` messages of the broadcast `of` from the number `first` to `last`, by key."""
     return (
         select(_MESSAGES.c.recipient, _BATCHES.c.chunk, *_SHOWN)
         .select_from(_MESSAGES.join(_BATCHES, _BATCHES.c.id == _MESSAGES.c.batch_id))
         .where(_MESSAGES.c.broadcast_id == bindparam("of"))
-        .where(_MESSAGES.c.recipient >= bindparam("first"))
+        .where(_MESSAGES.c.recipient.between(bindparam("first"), bindparam("last")))
         .where(*_choose(status, by_code, unplanned=None))
         .order_by(_MESSAGES.c.recipient)
         .limit(bindparam("most"))

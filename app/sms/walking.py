@@ -28,8 +28,10 @@ from app.sms.statuses import MessageStatus
 
 # Ends the cursor into an audience as the client gave it, which is not in order yet.
 _UNORDERED = "u"
-# Recipients looked at in one statement where few of them may be wanted.
-_AT_ONCE = 20_000
+# Recipients looked at in one statement where few of them may be wanted.  It has an end: without
+# one PostgreSQL may sort all the rest of an audience for each page.
+_BY_INDEX = 100_000
+_BY_CHUNK = 20_000
 # Messages a page when all of them are read; each page is a look of its own at the database.
 _PAGE = 5_000
 _ORDERING_S = 2
@@ -163,11 +165,13 @@ def _follow_index(
     numbers = _read_lines(tx, broadcast, place.chunk)
     if place.offset >= len(numbers):
         return [], _Place(place.chunk + 1, 0)
-    values = {"of": broadcast.id, "first": numbers[place.offset], "most": limit}
+    end = min(_reach(broadcast, place, limit, wanted, _BY_INDEX), broadcast.planned)
+    last_number = _read_lines(tx, broadcast, end - 1)[-1]
+    values = {"of": broadcast.id, "first": numbers[place.offset], "last": last_number}
     statement = make_index_walk(wanted.status, wanted.code is not None)
-    rows = list(tx.execute(statement, values | {"code": wanted.code}))
+    rows = list(tx.execute(statement, values | {"code": wanted.code, "most": limit}))
     if len(rows) < limit:
-        return rows, _Place(broadcast.planned, 0)
+        return rows, _Place(end, 0)
     last = rows[-1]
     numbers = _read_lines(tx, broadcast, last.chunk)
     return rows, _step_behind(last.chunk, numbers.index(last.recipient), len(numbers))
@@ -177,9 +181,7 @@ def _follow_chunks(
     tx: Connection, broadcast: Row[Any], place: _Place, limit: int, wanted: _Wanted
 ) -> tuple[list[Row[Any]], _Place]:
     """The next messages of as many chunks as it probably takes."""
-    everybody = wanted.status is None and wanted.code is None
-    looked_at = limit if everybody else max(limit, _AT_ONCE)
-    end = place.chunk + looked_at * broadcast.chunks // broadcast.recipients + 1
+    end = min(_reach(broadcast, place, limit, wanted, _BY_CHUNK), broadcast.chunks)
     values = {"of": broadcast.id, "chunk": place.chunk, "offset": place.offset, "end": end}
     statement = make_chunk_walk(
         tx.dialect.name,
@@ -189,9 +191,17 @@ def _follow_chunks(
     )
     rows = list(tx.execute(statement, values | {"code": wanted.code, "most": limit}))
     if len(rows) < limit:
-        return rows, _Place(min(end, broadcast.chunks), 0)
+        return rows, _Place(end, 0)
     last = rows[-1]
     return rows, _step_behind(last.chunk, last.offset, last.size)
+
+
+def _reach(broadcast: Row[Any], place: _Place, limit: int, wanted: _Wanted, at_once: int) -> int:
+    """Before which chunk to stop: as many are looked at as are shown, or more to find a few."""
+    everybody = wanted.status is None and wanted.code is None
+    looked_at = limit if everybody else max(limit, at_once)
+    reach: int = place.chunk + looked_at * broadcast.chunks // broadcast.recipients + 1
+    return reach
 
 
 def _step_behind(chunk: int, offset: int, size: int) -> _Place:
