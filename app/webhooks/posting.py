@@ -133,7 +133,7 @@ class Poster:
             status, retry_after = self._exchange(url, body, headers, deadline)
         except (_Unreachable, TargetRefused) as e:
             return Outcome(time.monotonic() - started, problem=str(e))
-        except (HTTPError, http.client.HTTPException, OSError, ValueError) as e:
+        except Exception as e:  # whatever a library makes of it: a try must be recorded, to end
             late = time.monotonic() >= deadline
             problem = f"No answer within {self._within_s:g} s." if late else _describe(e)
             return Outcome(time.monotonic() - started, problem=problem)
@@ -169,7 +169,7 @@ class Poster:
                 "POST",
                 target.path,
                 body=body,
-                headers={"User-Agent": "clarion", **headers},
+                headers={"User-Agent": "clarion", "Connection": "close", **headers},
                 preload_content=False,
                 decode_content=False,
             )
