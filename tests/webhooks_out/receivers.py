@@ -6,7 +6,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -75,11 +75,35 @@ class Receiver:
             self.in_hand += 1
             self.most_in_hand = max(self.most_in_hand, self.in_hand)
             answer = self.first.pop(0) if self.first else self.then
+        answering = _Answering(connection, self._let_go)
         try:
-            answer(connection)
+            answer(answering)  # type: ignore[arg-type]
         finally:
-            with self._lock:
-                self.in_hand -= 1
+            answering.let_go()
+
+    def _let_go(self) -> None:
+        with self._lock:
+            self.in_hand -= 1
+
+
+class _Answering:
+    """A connection; `let_go` is called once, before whoever posted can know of the answer."""
+
+    def __init__(self, connection: socket.socket, let_go: Callable[[], None]) -> None:
+        self._connection, self._let_go = connection, let_go
+        self._is_held = True
+
+    def let_go(self) -> None:
+        if self._is_held:
+            self._is_held = False
+            self._let_go()
+
+    def sendall(self, data: bytes) -> None:
+        self.let_go()
+        self._connection.sendall(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
 
 
 def _read(request: bytes) -> Told:
