@@ -5,7 +5,8 @@ kill all the time took most of theirs for that.  What is born here runs the same
 same arguments and environment, in a session of its own, and dies of the same signals.
 
     test ─── order, output ───> nursery ── fork ──> guardian ── fork ──> the process
-         <───── its pid, later its exit code ───────────┘
+         <─────────── its exit code ───────────────────┘                      │
+         <─────────────── its pid ────────────────────────────────────────────┘
 """
 
 import atexit
@@ -129,18 +130,18 @@ def _guard(customer: int, output: int, **order: Any) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     pid = os.fork()
     if pid == 0:
-        _live(output, **order)
+        _live(customer, output, **order)
         return
     os.close(output)
-    with socket.socket(fileno=customer) as told, contextlib.suppress(BrokenPipeError):
-        told.send(str(pid).encode())
-        _, status = os.waitpid(pid, 0)
-        told.send(str(os.waitstatus_to_exitcode(status)).encode())
+    _, status = os.waitpid(pid, 0)
+    with contextlib.suppress(BrokenPipeError):
+        os.write(customer, str(os.waitstatus_to_exitcode(status)).encode())
     os._exit(0)
 
 
-def _live(output: int, command: list[str], environ: dict[str, str]) -> None:
+def _live(customer: int, output: int, command: list[str], environ: dict[str, str]) -> None:
     os.setsid()
+    os.write(customer, str(os.getpid()).encode())
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(output, 1)
     os.dup2(output, 2)
