@@ -6,7 +6,7 @@ import pytest
 
 from app.sms.statuses import MessageStatus
 from app.sms.timetable import plan_next, submit_next
-from tests.background import work_until
+from tests.background import context_of, work_until
 from tests.callers import PATIENT, Caller, id_of
 from tests.endings import end_messages, read_batches
 from tests.factories import many_numbers
@@ -16,22 +16,8 @@ NUMBERS = many_numbers(10)
 
 
 @pytest.fixture
-def either_service(make_service, either_database, sandbox):
-    return make_service(DATABASE_URL=either_database, **PATIENT)
-
-
-@pytest.fixture
 def service(make_service, sandbox):
     return make_service(**PATIENT)
-
-
-@pytest.fixture
-def caller(service):
-    return Caller(service)
-
-
-def _ctx(service):
-    return service.extensions["clarion"]
 
 
 def _counted(view):
@@ -52,7 +38,7 @@ def test_every_report_moves_its_recipient_to_its_word_and_the_counts_still_add_u
     seen = [caller.show(made)]
 
     for number, word in zip(NUMBERS, words, strict=False):
-        end_messages(_ctx(either_service), made, {number: (word, 7)})
+        end_messages(context_of(either_service), made, {number: (word, 7)})
         seen.append(caller.show(made))
 
     assert {sum(view["counts"].values()) for view in seen} == {11}
@@ -77,7 +63,7 @@ def test_the_reasons_say_why_and_whether_to_try_again_the_most_frequent_first(
     unknown_number, switched_off = ("Failed", 150), ("Failed", 153)
     ends = [("Delivered", 0), unknown_number, *([switched_off] * 3), ("Failed", 98_765)]
 
-    end_messages(_ctx(service), made, dict(zip(NUMBERS, ends, strict=False)))
+    end_messages(context_of(service), made, dict(zip(NUMBERS, ends, strict=False)))
 
     told = {(each["status"], each["code"]): each for each in caller.show(made)["reasons"]}
     assert _reasons(caller.show(made)) == [
@@ -97,7 +83,7 @@ def test_what_is_not_sent_is_told_by_what_became_of_its_batch(service, caller, s
     fault = {"status": 400, "code": "syntax_constraint_violation"}
     sandbox.order_fault(on="POST /batches", **fault)
     made = caller.send(*many_numbers(3_000))
-    ctx = _ctx(service)
+    ctx = context_of(service)
     while plan_next(ctx):
         pass
     submit_next(ctx)
@@ -119,7 +105,7 @@ def test_of_a_page_of_broadcasts_each_has_its_own_sums(either_service, sandbox):
     made = [caller.send(*NUMBERS[: n + 1]) for n in range(4)]
     for n, each in enumerate(made):
         ends = dict.fromkeys(NUMBERS[:n], ("Delivered" if n % 2 else "Failed", n))
-        end_messages(_ctx(either_service), each, ends)
+        end_messages(context_of(either_service), each, ends)
     caller.act("cancel", made[3])
 
     page = caller.get("/api/broadcasts").get_json()["broadcasts"]
@@ -147,7 +133,7 @@ def test_the_timeline_tells_when_most_were_delivered(either_service, sandbox):
     caller, numbers = Caller(either_service), many_numbers(200)
     made = caller.send(*numbers)
     start = datetime.fromisoformat(caller.show(made)["created_at"])
-    ctx = _ctx(either_service)
+    ctx = context_of(either_service)
     batches = read_batches(ctx, id_of(made))
 
     def delivered(number, after_s):
@@ -175,7 +161,7 @@ def test_of_one_for_later_the_delays_count_from_its_time(service, caller, sandbo
     work_until(service, lambda: caller.show(made)["status"] == "complete")
 
     end_messages(
-        _ctx(service), made, {NUMBERS[0]: ("Delivered", 0)}, at=soon + timedelta(seconds=2)
+        context_of(service), made, {NUMBERS[0]: ("Delivered", 0)}, at=soon + timedelta(seconds=2)
     )
 
     half = datetime.fromisoformat(caller.show(made)["timeline"]["delivered"]["p50"])

@@ -11,7 +11,7 @@ from app.sms.exporting import export_messages
 from app.sms.models import Batch
 from app.sms.timetable import plan_next
 from bench.full_books import add_broadcast
-from tests.background import work_off
+from tests.background import context_of, work_off
 from tests.callers import PATIENT, Caller, id_of, limit_scopes
 from tests.endings import end_messages
 from tests.factories import many_numbers
@@ -20,17 +20,8 @@ NUMBERS = many_numbers(10)
 
 
 @pytest.fixture
-def either_service(make_service, either_database, sandbox):
-    return make_service(DATABASE_URL=either_database, **PATIENT)
-
-
-@pytest.fixture
 def service(make_service, sandbox):
     return make_service(**PATIENT)
-
-
-def _ctx(service):
-    return service.extensions["clarion"]
 
 
 def _export(caller, made, **query):
@@ -43,7 +34,7 @@ def test_it_holds_what_the_list_holds(either_service, sandbox):
     caller = Caller(either_service)
     made = caller.send(*NUMBERS)
     ends = [("Delivered", 0), ("Failed", 153), ("Rejected", 98_765)]
-    end_messages(_ctx(either_service), made, dict(zip(NUMBERS, ends, strict=False)))
+    end_messages(context_of(either_service), made, dict(zip(NUMBERS, ends, strict=False)))
 
     rows = _export(caller, made)
 
@@ -85,8 +76,8 @@ def test_without_the_scope_for_it_numbers_are_masked(make_service, service, sand
 def test_it_can_hold_some_only(either_service, sandbox):
     caller = Caller(either_service)
     made = caller.send(*NUMBERS)
-    end_messages(_ctx(either_service), made, dict.fromkeys(NUMBERS[3:5], ("Failed", 150)))
-    end_messages(_ctx(either_service), made, {NUMBERS[7]: ("Failed", 153)})
+    end_messages(context_of(either_service), made, dict.fromkeys(NUMBERS[3:5], ("Failed", 150)))
+    end_messages(context_of(either_service), made, {NUMBERS[7]: ("Failed", 153)})
 
     failed = _export(caller, made, status="failed")
     unknown = _export(caller, made, status="failed", code=150)
@@ -115,7 +106,7 @@ def test_large_ones_are_whole_and_in_order(either_service, sandbox):
     path = f"/api/broadcasts/{id_of(made)}/messages.csv"
 
     early = caller.get(path)
-    plan_next(_ctx(either_service))
+    plan_next(context_of(either_service))
     half = _export(caller, made)
     work_off(either_service)
     rows = _export(caller, made)
@@ -154,14 +145,14 @@ def test_while_a_piece_is_on_its_way_nothing_is_held(either_service, sandbox):
     caller = Caller(either_service)
     made = caller.send(*many_numbers(12_000))
     work_off(either_service)
-    pool = _ctx(either_service).db.engine.pool
+    pool = context_of(either_service).db.engine.pool
 
-    lines = export_messages(_ctx(either_service), id_of(made), masked=False)
+    lines = export_messages(context_of(either_service), id_of(made), masked=False)
     held = [pool.checkedout()]
     for _ in range(2):
         next(lines)
         held.append(pool.checkedout())
-    with _ctx(either_service).db.write():
+    with context_of(either_service).db.write():
         next(lines)
     lines.close()
 
@@ -170,7 +161,7 @@ def test_while_a_piece_is_on_its_way_nothing_is_held(either_service, sandbox):
 
 
 def test_ten_times_as_many_take_the_same_memory(service):
-    ctx = _ctx(service)
+    ctx = context_of(service)
     ctx.require_own_database()
     few, many = (add_broadcast(ctx.db, count) for count in (10_000, 100_000))
     for _ in export_messages(ctx, few, masked=False):

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from app.auth import READ, READ_NUMBERS
+from tests.background import context_of
 from tests.callers import PATIENT, Caller, id_of, limit_scopes
 from tests.factories import many_numbers
 from tests.reporting import inbound, tell
@@ -14,22 +15,8 @@ PATH = "/api/inbounds"
 
 
 @pytest.fixture
-def either_service(make_service, either_database, sandbox):
-    return make_service(DATABASE_URL=either_database, **PATIENT)
-
-
-@pytest.fixture
 def service(make_service, sandbox):
     return make_service(**PATIENT)
-
-
-@pytest.fixture
-def caller(service):
-    return Caller(service)
-
-
-def _ctx(service):
-    return service.extensions["clarion"]
 
 
 def _names(caller, **query):
@@ -41,7 +28,7 @@ def _names(caller, **query):
 def test_all_that_is_known_of_one_is_told(either_service, sandbox):
     caller = Caller(either_service)
     made = caller.send(ANN)
-    tell(_ctx(either_service), inbound(ANN, "Thanks!", client_reference="ref-1"))
+    tell(context_of(either_service), inbound(ANN, "Thanks!", client_reference="ref-1"))
 
     (told,) = caller.get(PATH).get_json()["inbounds"]
 
@@ -63,7 +50,7 @@ def test_all_that_is_known_of_one_is_told(either_service, sandbox):
 def test_the_newest_come_first_each_once_page_by_page(either_service, sandbox):
     numbers = many_numbers(7)
     for number in numbers:
-        tell(_ctx(either_service), inbound(number, "x", name=f"I{number[-1]}"))
+        tell(context_of(either_service), inbound(number, "x", name=f"I{number[-1]}"))
     caller = Caller(either_service)
 
     found, query = [], {"limit": 3}
@@ -78,7 +65,7 @@ def test_the_newest_come_first_each_once_page_by_page(either_service, sandbox):
 
 
 def test_they_can_be_chosen_by_kind_time_and_broadcast(either_service, sandbox):
-    caller, ctx = Caller(either_service), _ctx(either_service)
+    caller, ctx = Caller(either_service), context_of(either_service)
     first = caller.send(ANN)
     tell(ctx, inbound(ANN, "a", name="A"), inbound(BOB, "b", name="B"))
     between = datetime.now(UTC)
@@ -96,7 +83,7 @@ def test_they_can_be_chosen_by_kind_time_and_broadcast(either_service, sandbox):
 
 @pytest.mark.parametrize("scopes", [(READ,), (READ, READ_NUMBERS)])
 def test_without_the_scope_for_it_nobodys_number_is_shown(make_service, service, sandbox, scopes):
-    tell(_ctx(service), inbound(ANN, "I am Ann, call +46701234567 or 46701234567"))
+    tell(context_of(service), inbound(ANN, "I am Ann, call +46701234567 or 46701234567"))
     limited = make_service(**PATIENT)
     limit_scopes(limited, *scopes)
 

@@ -5,6 +5,7 @@ import pytest
 from app.sms.cutting import plan_broadcast
 from app.sms.statuses import MessageStatus
 from app.sms.walking import list_messages, read_messages
+from tests.background import context_of
 from tests.callers import PATIENT, Caller, id_of
 from tests.endings import end_messages
 from tests.factories import many_numbers
@@ -14,18 +15,8 @@ NUMBERS = many_numbers(10)
 
 
 @pytest.fixture
-def either_service(make_service, either_database, sandbox):
-    return make_service(DATABASE_URL=either_database, **PATIENT)
-
-
-@pytest.fixture
 def service(make_service, sandbox):
     return make_service(**PATIENT)
-
-
-@pytest.fixture
-def caller(service):
-    return Caller(service)
 
 
 def _messages(caller, made, **query):
@@ -35,7 +26,7 @@ def _messages(caller, made, **query):
 def test_each_says_where_it_stands_why_since_when_and_whether_to_try_again(either_service, sandbox):
     caller = Caller(either_service)
     made = caller.send(*NUMBERS[:3])
-    end_messages(either_service.extensions["clarion"], made, {NUMBERS[1]: ("Failed", 153)})
+    end_messages(context_of(either_service), made, {NUMBERS[1]: ("Failed", 153)})
 
     told = _messages(caller, made)
 
@@ -69,7 +60,7 @@ def test_they_can_be_chosen_by_status_and_by_code(either_service, sandbox):
     caller = Caller(either_service)
     made = caller.send(*NUMBERS)
     ends = [("Delivered", 0), ("Failed", 150), ("Failed", 153), ("Dispatched", 401)]
-    end_messages(either_service.extensions["clarion"], made, dict(zip(NUMBERS, ends, strict=False)))
+    end_messages(context_of(either_service), made, dict(zip(NUMBERS, ends, strict=False)))
 
     def choose(**query):
         return [each["recipient"] for each in _messages(caller, made, **query)]

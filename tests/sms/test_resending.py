@@ -13,7 +13,7 @@ from app.sms.states import AT_SINCH, Attention, BatchState
 from app.sms.statuses import NOT_REACHED, MessageStatus
 from app.sms.timetable import plan_next, submit_next
 from app.sms.walking import list_messages
-from tests.background import work_off
+from tests.background import context_of, work_off
 from tests.callers import OTHER_KEY, PATIENT, TWO_CLIENTS, Caller, id_of
 from tests.endings import end_messages
 from tests.factories import AUTH, many_numbers
@@ -33,15 +33,6 @@ def service(make_service, sandbox):
     return make_service(API_KEYS=TWO_CLIENTS, **PATIENT)
 
 
-@pytest.fixture
-def caller(service):
-    return Caller(service)
-
-
-def _ctx(service):
-    return service.extensions["clarion"]
-
-
 def _resend(caller, made, body=None, **headers):
     path = f"/api/broadcasts/{id_of(made)}/resend-not-reached"
     return caller.post(path, body, **headers)
@@ -56,7 +47,7 @@ def _failed(service, caller, ends, **more):
     """A broadcast of which Sinch reported this, in the order of the numbers."""
     made = caller.send(*NUMBERS[: len(ends)], **more)
     reported = {n: end for n, end in zip(NUMBERS, ends, strict=False) if end}
-    end_messages(_ctx(service), made, reported)
+    end_messages(context_of(service), made, reported)
     return made
 
 
@@ -148,8 +139,8 @@ def test_not_even_books_that_are_wrong_let_it_go_to_somebody_who_has_it(machine)
 def test_what_a_cancelled_broadcast_never_cut_is_sent_again_too(service, caller, sandbox):
     numbers = many_numbers(21_500)
     made = caller.send(*numbers)
-    plan_next(_ctx(service))
-    submit_next(_ctx(service))
+    plan_next(context_of(service))
+    submit_next(context_of(service))
     caller.act("cancel", made)
 
     answer = _resend(caller, made)
@@ -225,7 +216,7 @@ def test_it_is_resent_once_and_then_what_it_was_resent_as(either_service, sandbo
 
     again = _resend(other, made)
     work_off(either_service)
-    end_messages(_ctx(either_service), first, {NUMBERS[0]: OFF})
+    end_messages(context_of(either_service), first, {NUMBERS[0]: OFF})
     third = _resend(caller, first)
 
     assert (again.status_code, again.get_json()["broadcast_id"]) == (409, id_of(first))
@@ -342,7 +333,7 @@ def test_who_had_it_sent_again_is_kept(service, caller, sandbox):
 
     answer = _resend(Caller(service, OTHER_KEY), made)
 
-    with _ctx(service).db.read() as tx:
+    with context_of(service).db.read() as tx:
         entry = tx.execute(select(AuditEntry.__table__)).one()
     assert (entry.actor, entry.action, entry.subject) == (
         "other",

@@ -6,7 +6,7 @@ import pytest
 
 from app.sms.circuit import close_circuit_by_hand
 from app.sms.timetable import plan_next
-from tests.background import work_off
+from tests.background import context_of, work_off
 from tests.callers import PATIENT, Caller, id_of, limit_scopes
 from tests.endings import end_messages
 from tests.factories import many_numbers
@@ -16,22 +16,8 @@ PATH = "/api/messages/search"
 
 
 @pytest.fixture
-def either_service(make_service, either_database, sandbox):
-    return make_service(DATABASE_URL=either_database, **PATIENT)
-
-
-@pytest.fixture
 def service(make_service, sandbox):
     return make_service(**PATIENT)
-
-
-@pytest.fixture
-def caller(service):
-    return Caller(service)
-
-
-def _ctx(service):
-    return service.extensions["clarion"]
 
 
 def _search(caller, recipient=ANN, **more):
@@ -51,7 +37,7 @@ def test_everything_is_told_of_a_message(either_service, sandbox):
         reference="r-1",
         sender="Acme",
     )
-    end_messages(_ctx(either_service), made, {ANN: ("Failed", 153)})
+    end_messages(context_of(either_service), made, {ANN: ("Failed", 153)})
 
     found = _search(caller, f"  {ANN} ")
 
@@ -104,7 +90,7 @@ def test_the_newest_come_first_each_once_page_by_page(either_service, sandbox):
 
 def _delivered(service, caller, sandbox):
     made = caller.send(ANN)
-    end_messages(_ctx(service), made, {ANN: ("Delivered", 0)})
+    end_messages(context_of(service), made, {ANN: ("Delivered", 0)})
     return "delivered", "was delivered"
 
 
@@ -134,7 +120,7 @@ def _paused(service, caller, sandbox):
 
 def _scheduled(service, caller, sandbox):
     caller.send(ANN, send_at="2099-01-01T00:00:00Z")
-    while plan_next(_ctx(service)):
+    while plan_next(context_of(service)):
         pass
     return "pending", "its broadcast is scheduled"
 
@@ -152,13 +138,13 @@ def _submitted(service, caller, sandbox):
 
 def _unknown(service, caller, sandbox):
     made = caller.send(ANN)
-    end_messages(_ctx(service), made, {ANN: ("Unknown", 0)})
+    end_messages(context_of(service), made, {ANN: ("Unknown", 0)})
     return "unknown", "may have arrived"
 
 
 def _opted_out(service, caller, sandbox):
     made = caller.send(ANN)
-    end_messages(_ctx(service), made, {ANN: ("Failed", 257)})
+    end_messages(context_of(service), made, {ANN: ("Failed", 257)})
     return "failed", "opted out with the carrier"
 
 
@@ -176,7 +162,7 @@ def test_why_somebody_did_not_get_it_is_said_in_a_sentence(service, caller, sand
 
     assert [each["status"] for each in found["messages"]] == [status]
     assert why in found["explanation"]
-    close_circuit_by_hand(_ctx(service), actor="tests")
+    close_circuit_by_hand(context_of(service), actor="tests")
     work_off(service)
 
 
