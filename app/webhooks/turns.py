@@ -17,6 +17,7 @@ from sqlalchemy import bindparam, case, or_, select, update
 from app.db.base import table_of
 from app.db.types import UtcTime
 from app.sms.context import Context
+from app.sms.gates import CLOCK_SLACK_S
 from app.sms.report_models import OutboxEvent
 from app.webhooks.models import Delivery, Endpoint, EndpointStatus
 
@@ -151,4 +152,6 @@ def claim_turn(ctx: Context, lane: Lane) -> Turn | None:
 
 def _moments(ctx: Context) -> dict[str, datetime]:
     now = ctx.now()
-    return {"now": now, "latest_lease": now + LEASE, "latest_pause": now + MAX_PAUSE}
+    # Others may have looked at the clock behind us: only far beyond theirs is a clock set back.
+    latest = now + timedelta(seconds=CLOCK_SLACK_S)
+    return {"now": now, "latest_lease": latest + LEASE, "latest_pause": latest + MAX_PAUSE}
