@@ -79,10 +79,14 @@ def main(arguments: list[str]) -> int:
 
 
 def _give_way() -> None:
-    """Leave most of the processor to others; Linux may share it by session, not by process."""
+    """Leave most of the processor to others.
+
+    Linux may share it by session and not by process: then our own session is made modest, too.
+    """
     os.nice(_MODEST)
-    with contextlib.suppress(OSError):
-        Path("/proc/self/autogroup").write_text(str(_MODEST))
+    if os.getsid(0) == os.getpid():
+        with contextlib.suppress(OSError):
+            Path("/proc/self/autogroup").write_text(str(_MODEST))
 
 
 def _say(what: str) -> None:
