@@ -285,6 +285,11 @@ CALLS = [
     ("POST", "/api/broadcasts/{id}/cancel", None),
     ("GET", "/api/batches/attention", None),
     ("POST", "/api/batches/x/resolve", {"decision": "resend", "note": "x"}),
+    ("GET", "/api/webhooks", None),
+    ("POST", "/api/webhooks", {"url": "http://127.0.0.1:1025/"}),
+    ("GET", "/api/webhooks/x/deliveries", None),
+    ("POST", "/api/webhooks/x/test", None),
+    ("DELETE", "/api/webhooks/x", None),
 ]
 
 

@@ -3,12 +3,12 @@
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 from standardwebhooks import Webhook
 
 from app.sms.outbox import EventKind
 from app.webhooks.endpoints import change_endpoint, delete_endpoint, rotate_secret
-from app.webhooks.models import DeliveryStatus, Endpoint, EndpointStatus
+from app.webhooks.models import Delivery, DeliveryStatus, Endpoint, EndpointStatus
 from app.webhooks.results import record_turn
 from app.webhooks.signing import write_secret
 from app.webhooks.to_clients import post_delivery, serve_next
@@ -37,6 +37,7 @@ def test_an_event_arrives_signed_and_whole(either_desk, receive):
         "created_at": at.isoformat(),
         "data": {"number": 0, "sender": "+46701234567", "body": "é😀"},
     }
+    assert "é😀".encode() in told.body
     assert told.headers["webhook-id"] == row.public_id
     assert told.headers["webhook-timestamp"] == str(int(at.timestamp()))
     assert told.headers["content-type"] == "application/json"
@@ -137,6 +138,29 @@ def test_a_clock_that_is_set_back_locks_nobody_out(desk, receive):
     assert desk.serve()
     assert len(with_delivery) == 1
     assert len(receiver.told) == 1
+
+
+def test_a_clock_a_moment_behind_takes_no_lease_for_one_of_a_clock_set_back(desk, receive):
+    """Two processes never look at the clock at once, nor do two machines have the same."""
+    desk.listen(receive().url, quick=3)
+    desk.tell()
+    assert claim_turn(desk.ctx, Lane.FAST) is not None
+
+    desk.clock.set_back(30)
+
+    assert claim_turn(desk.ctx, Lane.FAST) is None
+
+
+def test_what_was_given_up_meanwhile_stays_so_when_its_post_fails(desk, receive):
+    desk.listen(receive(NO).url, quick=3)
+    desk.tell()
+    turn = claim_turn(desk.ctx, Lane.FAST)
+    with desk.ctx.db.write() as tx:
+        tx.execute(update(Delivery).values(status=_D.GIVEN_UP, due_at=None))
+
+    record_turn(desk.ctx, turn, _try(desk, turn, turn.deliveries))
+
+    assert (desk.delivery().status, desk.delivery().due_at) == (_D.GIVEN_UP, None)
 
 
 def test_what_a_late_hand_delivered_counts_and_what_it_failed_at_does_not(either_desk, receive):
