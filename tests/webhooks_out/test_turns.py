@@ -352,11 +352,12 @@ def test_a_url_that_is_changed_in_the_middle_of_a_turn_gets_the_next(desk, recei
     turn = claim_turn(desk.ctx, Lane.FAST)
 
     _change(desk, endpoint, url=new.url)
+    changed = desk.endpoint(endpoint)
     record_turn(desk.ctx, turn, _try(desk, turn, turn.deliveries[:1]))
     desk.serve_all()
 
+    assert (changed.quick, changed.failures, changed.lease) == (0, 0, None)
     assert (len(old.told), len(new.told)) == (1, 1)
-    assert desk.endpoint(endpoint).failures == 0
 
 
 def _change(desk, endpoint, **change):
