@@ -126,4 +126,7 @@ def _read_event(reception: Reception) -> bytes:
         raise
     except Exception as e:  # the WSGI server's own, for chunks that are none
         raise BadInput("The body could not be read") from e
+    # gunicorn lets a body end early; it is no forged one.
+    if len(raw) < (request.content_length or 0):
+        raise BadInput("The body is shorter than its Content-Length")
     return raw
