@@ -97,7 +97,8 @@ def read_sending_rules(environ: Mapping[str, str]) -> SendingRules:
 
 def _choose_report_waits(environ: Mapping[str, str], default: SendingRules) -> tuple[float, ...]:
     """Where Sinch calls back, it is asked only for what was lost."""
-    return _WAITS_BEHIND_CALLBACKS_S if environ.get("PUBLIC_URL", "").strip() else default.report_waits_s
+    called_back = environ.get("PUBLIC_URL", "").strip()
+    return _WAITS_BEHIND_CALLBACKS_S if called_back else default.report_waits_s
 
 
 def _refuse_unsafe(rules: SendingRules) -> None:
