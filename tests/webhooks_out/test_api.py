@@ -330,7 +330,7 @@ def test_one_delivery_is_posted_again_under_the_same_id(caller, receive, tell):
     tell()
 
     assert answer.status_code == 202
-    assert answer.get_json()["status"] == "waiting"
+    assert (answer.get_json()["status"], answer.get_json()["tries"]) == ("waiting", 0)
     assert receiver.ids().count(first) == 2
     assert len(receiver.told) == 3
     assert {each["status"] for each in _deliveries(caller, made)} == {"delivered"}
