@@ -49,6 +49,7 @@ _CALM_S = 4 * 3600.0
 _CALLED_BACK = 0.6
 _FAILPOINTS = ("C0", "C1", "C3", "C4", "C5", "C6", "C7", "C9", "E1")
 
+_KEEP_EVENT = insert(Event)
 PARTS: dict[str, Callable[[Context], object]] = {
     "lease_until": expire_leases,
     "send_at": start_due_broadcasts,
@@ -275,7 +276,7 @@ class Simulation:
 
         def store(ctx: Context) -> None:
             with ctx.db.write() as tx:
-                tx.execute(insert(Event).values(received_at=ctx.now(), raw=raw, tries=0))
+                tx.execute(_KEEP_EVENT, {"received_at": ctx.now(), "raw": raw, "tries": 0})
             done.append(True)
 
         def again() -> None:
