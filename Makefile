@@ -12,12 +12,14 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3.14 python3; 
 
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test lint types imports pytest browser fuzz simulate kills kills-celery flood bench openapi clean
+.PHONY: run test lint types imports pytest seeds suites browser fuzz simulate kills kills-celery flood bench openapi clean
 
 run: $(VENV)/runtime
 	@exec $(PY) -m app.cli.up
 
-test: lint types imports pytest
+# Two things at a time: the seeds of the simulation take what the others leave of two cores.
+test: lint imports browser
+	@$(MAKE) --no-print-directory --jobs=2 seeds types suites
 
 lint: $(VENV)/dev
 	$(VENV)/bin/ruff format --check .
@@ -29,12 +31,21 @@ types: $(VENV)/dev
 imports: $(VENV)/dev
 	$(VENV)/bin/lint-imports --no-cache
 
-# These fill the machine with processes of their own; the others run two at a time.
-CROWDED := tests/kills tests/queue tests/simulation tests/flood
+pytest: browser
+	@$(MAKE) --no-print-directory --jobs=2 seeds suites
 
-pytest: $(VENV)/dev browser
-	$(PY) -m pytest -n 2 --dist loadfile $(foreach folder,$(CROWDED),--ignore=$(folder))
-	$(PY) -m pytest $(CROWDED)
+# Their output comes when they have ended, not in the middle of another's.
+seeds: $(VENV)/dev
+	@$(PY) -m pytest tests/simulation >$(VENV)/seeds.txt 2>&1; code=$$?; \
+	cat $(VENV)/seeds.txt; exit $$code
+
+# Of processes that are killed, frozen and flooded, two tests at a time; each worker has a Sinch,
+# a PostgreSQL and a Valkey of its own.
+CROWDED := tests/kills tests/queue tests/flood
+suites: $(VENV)/dev
+	$(PY) -m pytest -n 2 --dist loadfile --ignore=tests/simulation \
+	$(foreach folder,$(CROWDED),--ignore=$(folder))
+	$(PY) -m pytest -n 2 --dist worksteal $(CROWDED)
 
 # A Chromium for the browser tests: installed from the distribution when we are root, else those
 # tests say that they are skipped.
