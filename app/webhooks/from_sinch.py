@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 # Reports on 1,000 recipients take about 20 KB.
 MAX_EVENT_BYTES = 1_000_000
+_LENGTH_DIGITS = len(str(MAX_EVENT_BYTES))
 _REFUSAL = "clarion.refusal"
 _PROOFS = {f"HTTP_{name.upper().replace('-', '_')}": name for name in PROOF_HEADERS}
 
@@ -81,12 +82,12 @@ class ShortWay:
     ) -> Iterable[bytes]:
         if environ["PATH_INFO"] != CALLBACK_PATH or environ["REQUEST_METHOD"] != "POST":
             return self._around(environ, start_response)
-        length = environ.get("CONTENT_LENGTH") or ""
-        if not (length.isascii() and length.isdigit()) or int(length[:9]) > MAX_EVENT_BYTES:
+        length = _find_length(environ)
+        if length is None:
             return self._around(environ, start_response)
-        raw = _read(environ, int(length))
+        raw = _read(environ, length)
         try:
-            if len(raw) == int(length):
+            if len(raw) == length:
                 proofs = {name: environ[key] for key, name in _PROOFS.items() if key in environ}
                 address = environ.get("REMOTE_ADDR") or "-"
                 self._reception.receive(raw, proofs, address=address)
@@ -100,6 +101,14 @@ class ShortWay:
 def _the_reception() -> Reception:
     reception: Reception = current_app.extensions["reception"]
     return reception
+
+
+def _find_length(environ: "WSGIEnvironment") -> int | None:
+    """How long the body is; None where that is unclear, or too much."""
+    told = environ.get("CONTENT_LENGTH") or ""
+    if not (told.isascii() and told.isdigit()) or len(told) > _LENGTH_DIGITS:
+        return None
+    return int(told) if int(told) <= MAX_EVENT_BYTES else None
 
 
 def _read(environ: "WSGIEnvironment", length: int) -> bytes:

@@ -2,6 +2,7 @@
 
 import http.client
 import socket
+import time
 
 import pytest
 from sqlalchemy import select
@@ -13,6 +14,7 @@ from tests.reporting import report
 from tests.signing import sign
 from tests.webhooks.conftest import PATH, SECRET
 
+SILENCE_S = 4
 RAW = report("+46701234567", "Delivered", reference="cl-1")
 
 
@@ -22,7 +24,7 @@ def service(sandbox_server, tmp_path_factory):
     settings = {
         "SINCH_REGION_URL": sandbox_server.url,
         "SINCH_WEBHOOK_SECRET": SECRET,
-        "CLIENT_TIMEOUT_S": "1",
+        "CLIENT_TIMEOUT_S": str(SILENCE_S),
     }
     with running(folder / "output", **settings) as service:
         yield service
@@ -113,8 +115,11 @@ def test_a_sender_that_falls_silent_is_not_waited_for(port, stored):
     assert stored() == []
 
 
-def test_a_body_that_is_too_large_is_refused_before_it_comes(port, stored):
-    answer = talk(port, head(length="Content-Length: 1000001"))
+@pytest.mark.parametrize("length", ["1000001", "0000000001000001", "9" * 15])
+def test_a_body_that_is_too_large_is_refused_before_it_comes(port, stored, length):
+    began = time.monotonic()
+    answer = talk(port, head(length=f"Content-Length: {length}"))
 
     assert answer == b"HTTP/1.1 413"
+    assert time.monotonic() - began < SILENCE_S - 0.5
     assert stored() == []
