@@ -3,7 +3,7 @@
 from http import HTTPStatus
 from typing import Any
 
-from flask import current_app, g
+from flask import g
 
 from app.auth import ANALYTICS_ALL, READ, require_api_key
 from app.errors import KeyRefused
@@ -12,7 +12,7 @@ from app.rate_limit import rate_limited
 from app.sms.analytics import Question, read_analytics, show_analytics
 from app.sms.analytics_models import Dimension
 from app.sms.analytics_schemas import AnalyticsQuerySchema, AnalyticsSchema
-from app.sms.context import Context
+from app.sms.current import the_context
 
 blueprint = Blueprint(
     "analytics", __name__, url_prefix="/api/analytics", description="What became of all messages."
@@ -29,7 +29,7 @@ blueprint = Blueprint(
 def show_figures(query: dict[str, Any]) -> dict[str, Any]:
     """Sent, delivered, failed, how quickly, and who wanted no more: one's own, by day and so on."""
     question = _make_question(query)
-    return show_analytics(question, read_analytics(_our_context(), question))
+    return show_analytics(question, read_analytics(the_context(), question))
 
 
 def _make_question(query: dict[str, Any]) -> Question:
@@ -41,10 +41,3 @@ def _make_question(query: dict[str, Any]) -> Question:
     return Question(
         since=query["since"], until=query["until"], group_by=query["group_by"], only=only
     )
-
-
-def _our_context() -> Context:
-    """What the state machine stands on.  Raises WrongDatabase in a copy of a database."""
-    ctx: Context = current_app.extensions["clarion"]
-    ctx.require_own_database()
-    return ctx

@@ -11,7 +11,7 @@ from app.openapi import API_KEY_SCHEME, Blueprint
 from app.rate_limit import rate_limited
 from app.sms.answer_schemas import AttentionPageSchema, BatchConflictSchema, BatchStateSchema
 from app.sms.attention import MAX_NOTE_CHARACTERS, Decision, find_attention, resolve_batch
-from app.sms.context import Context
+from app.sms.current import the_context
 from app.sms.fields import MessageText
 
 blueprint = Blueprint(
@@ -49,7 +49,7 @@ class DecisionSchema(Schema):
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def list_attention() -> dict[str, Any]:
     """The batches that wait for a decision."""
-    return {"batches": [show_attention(row) for row in find_attention(_our_context())]}
+    return {"batches": [show_attention(row) for row in find_attention(the_context())]}
 
 
 @blueprint.route("/<client_reference>/resolve", methods=["POST"])
@@ -71,7 +71,7 @@ def list_attention() -> dict[str, Any]:
 def resolve(decision: dict[str, Any], client_reference: str) -> dict[str, Any]:
     """Decide about a batch; audited."""
     state = resolve_batch(
-        _our_context(),
+        the_context(),
         client_reference,
         decision["decision"],
         actor=g.client.name,
@@ -79,13 +79,6 @@ def resolve(decision: dict[str, Any], client_reference: str) -> dict[str, Any]:
     )
     current_app.extensions["nudge"]()
     return {"client_reference": client_reference, "state": state}
-
-
-def _our_context() -> Context:
-    """What the state machine stands on.  Raises WrongDatabase in a copy of a database."""
-    ctx: Context = current_app.extensions["clarion"]
-    ctx.require_own_database()
-    return ctx
 
 
 def show_attention(row: Any) -> dict[str, Any]:

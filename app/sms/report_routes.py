@@ -9,6 +9,7 @@ from app.auth import READ, READ_NUMBERS, SEND, require_api_key
 from app.openapi import API_KEY_SCHEME, Blueprint
 from app.rate_limit import rate_limited
 from app.sms.answer_schemas import BroadcastConflictSchema
+from app.sms.current import the_context
 from app.sms.exporting import export_messages
 from app.sms.idempotency import read_key
 from app.sms.inbox import list_inbounds as find_inbounds
@@ -25,7 +26,7 @@ from app.sms.report_schemas import (
     ResendConflictSchema,
 )
 from app.sms.resending import resend_not_reached as send_again
-from app.sms.routes import KEY_DOC, the_context
+from app.sms.routes import KEY_DOC
 from app.sms.searching import search_messages as find_messages
 from app.sms.showing import show_inbounds
 

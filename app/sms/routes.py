@@ -22,6 +22,7 @@ from app.sms.answer_schemas import (
 )
 from app.sms.answers import create_broadcast as answer_broadcast
 from app.sms.context import Context
+from app.sms.current import the_context
 from app.sms.idempotency import read_key
 from app.sms.planning import Order
 from app.sms.query_schemas import BroadcastQuerySchema, MessageQuerySchema
@@ -48,16 +49,6 @@ KEY_DOC = {
 }
 
 _CONFLICT = {HTTPStatus.CONFLICT: "It does not stand where this may be done; `status` says where."}
-
-
-def the_context() -> Context:
-    """What the state machine stands on in this service.
-
-    Raises WrongDatabase: whoever cancels in a copy of a database must not do so at Sinch.
-    """
-    ctx: Context = current_app.extensions["clarion"]
-    ctx.require_own_database()
-    return ctx
 
 
 @blueprint.route("/broadcast", methods=["POST"])

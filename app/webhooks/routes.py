@@ -9,7 +9,7 @@ from sqlalchemy import Row
 from app.auth import MANAGE_WEBHOOKS, READ_NUMBERS, require_api_key
 from app.openapi import API_KEY_SCHEME, Blueprint
 from app.rate_limit import rate_limited
-from app.sms.context import Context
+from app.sms.current import the_context
 from app.sms.outbox import LISTENABLE
 from app.webhooks import deliveries, endpoints
 from app.webhooks.posting import Poster
@@ -52,7 +52,7 @@ _SWITCHED_OFF = {HTTPStatus.CONFLICT: "It is switched off; `status` says why."}
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def list_webhooks() -> dict[str, Any]:
     """The caller's webhooks."""
-    rows = endpoints.list_endpoints(_our_context(), client=g.client.name)
+    rows = endpoints.list_endpoints(the_context(), client=g.client.name)
     return {"webhooks": [_show_endpoint(row) for row in rows]}
 
 
@@ -67,7 +67,7 @@ def list_webhooks() -> dict[str, Any]:
 def create_webhook(wanted: dict[str, Any]) -> dict[str, Any]:
     """Be told of what happens; the answer has the secret, shown this once."""
     row = endpoints.create_endpoint(
-        _our_context(),
+        the_context(),
         _the_poster(),
         client=g.client.name,
         url=wanted["url"],
@@ -85,7 +85,7 @@ def create_webhook(wanted: dict[str, Any]) -> dict[str, Any]:
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def show_webhook(webhook_id: str) -> dict[str, Any]:
     """One webhook and how it fares."""
-    row = endpoints.view_endpoint(_our_context(), webhook_id, client=g.client.name)
+    row = endpoints.view_endpoint(the_context(), webhook_id, client=g.client.name)
     return _show_endpoint(row)
 
 
@@ -99,7 +99,7 @@ def show_webhook(webhook_id: str) -> dict[str, Any]:
 def change_webhook(change: dict[str, Any], webhook_id: str) -> dict[str, Any]:
     """Change where or of what to be told, or switch it off and on."""
     row = endpoints.change_endpoint(
-        _our_context(),
+        the_context(),
         _the_poster(),
         webhook_id,
         client=g.client.name,
@@ -118,7 +118,7 @@ def change_webhook(change: dict[str, Any], webhook_id: str) -> dict[str, Any]:
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def delete_webhook(webhook_id: str) -> None:
     """Forget a webhook and all that was to be told to it."""
-    endpoints.delete_endpoint(_our_context(), webhook_id, client=g.client.name)
+    endpoints.delete_endpoint(the_context(), webhook_id, client=g.client.name)
 
 
 @blueprint.route("/<webhook_id>/rotate-secret", methods=["POST"])
@@ -129,7 +129,7 @@ def delete_webhook(webhook_id: str) -> None:
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def rotate_secret(webhook_id: str) -> dict[str, Any]:
     """Get a new secret; for 24 hours every event is signed with the old one, too."""
-    row = endpoints.rotate_secret(_our_context(), webhook_id, client=g.client.name)
+    row = endpoints.rotate_secret(the_context(), webhook_id, client=g.client.name)
     return _show_secret(row)
 
 
@@ -142,7 +142,7 @@ def rotate_secret(webhook_id: str) -> dict[str, Any]:
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def test_webhook(webhook_id: str) -> dict[str, Any]:
     """Have a test event posted; its delivery tells how it went."""
-    row = deliveries.send_test(_our_context(), webhook_id, client=g.client.name)
+    row = deliveries.send_test(the_context(), webhook_id, client=g.client.name)
     current_app.extensions["nudge"]()
     return _show_delivery(row)
 
@@ -156,7 +156,7 @@ def test_webhook(webhook_id: str) -> dict[str, Any]:
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def list_deliveries(query: dict[str, Any], webhook_id: str) -> dict[str, Any]:
     """What was told to a webhook, the newest events first; kept for 30 days."""
-    page = deliveries.list_deliveries(_our_context(), webhook_id, client=g.client.name, **query)
+    page = deliveries.list_deliveries(the_context(), webhook_id, client=g.client.name, **query)
     return {"deliveries": [_show_delivery(row) for row in page.rows], "cursor": page.cursor}
 
 
@@ -169,7 +169,7 @@ def list_deliveries(query: dict[str, Any], webhook_id: str) -> dict[str, Any]:
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def replay_delivery(webhook_id: str, delivery_id: str) -> dict[str, Any]:
     """Have one event posted again, whatever came of it before."""
-    row = deliveries.replay_delivery(_our_context(), webhook_id, delivery_id, client=g.client.name)
+    row = deliveries.replay_delivery(the_context(), webhook_id, delivery_id, client=g.client.name)
     current_app.extensions["nudge"]()
     return _show_delivery(row)
 
@@ -184,16 +184,9 @@ def replay_delivery(webhook_id: str, delivery_id: str) -> dict[str, Any]:
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def replay_webhook(wanted: dict[str, Any], webhook_id: str) -> dict[str, Any]:
     """Have the events since a time posted again that were given up, or all of them."""
-    replayed = deliveries.replay_since(_our_context(), webhook_id, client=g.client.name, **wanted)
+    replayed = deliveries.replay_since(the_context(), webhook_id, client=g.client.name, **wanted)
     current_app.extensions["nudge"]()
     return {"replayed": replayed}
-
-
-def _our_context() -> Context:
-    """What the state machine stands on.  Raises WrongDatabase in a copy of a database."""
-    ctx: Context = current_app.extensions["clarion"]
-    ctx.require_own_database()
-    return ctx
 
 
 def _the_poster() -> Poster:
