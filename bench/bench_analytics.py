@@ -18,11 +18,11 @@ from app import create_app
 from app.config import read_config
 from app.db.base import table_of
 from app.db.engine import Database
+from app.db.facts import forget_fact
 from app.db.schema import upgrade_database
 from app.phone import inspect_number
 from app.sms.context import Context
 from app.sms.countries import find_country
-from app.sms.facts import forget_fact
 from app.sms.models import Batch
 from app.sms.rollups import roll_up_batches
 from bench.clarion import INSTANCE, KEY, make_settings

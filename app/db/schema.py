@@ -6,10 +6,11 @@ from alembic import command
 from alembic.config import Config as AlembicConfig
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from app.db.base import Fact
 from app.db.engine import Database, insert_new
+from app.db.facts import keep_fact, read_fact
 
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
 INSTANCE = "instance_id"
@@ -35,10 +36,7 @@ def check_schema(db: Database) -> None:
 def adopt_database(db: Database, *, instance_id: str) -> None:
     """Make this database ours, whosever it was."""
     with db.write() as tx:
-        insert_new(tx, Fact, name=INSTANCE, value=instance_id)
-        tx.execute(
-            Fact.__table__.update().where(Fact.name == INSTANCE).values(value=instance_id)  # type: ignore[attr-defined]
-        )
+        keep_fact(tx, INSTANCE, instance_id)
 
 
 def verify_database(db: Database, *, instance_id: str) -> None:
@@ -52,7 +50,7 @@ def verify_database(db: Database, *, instance_id: str) -> None:
                 if current is None or current in _known()
                 else "the database is newer than this program: deploy the newer one"
             )
-        owner = connection.execute(select(Fact.value).where(Fact.name == INSTANCE)).scalar()
+        owner = read_fact(connection, INSTANCE)
     if owner != instance_id:
         raise WrongDatabase(
             "the database belongs to another instance: a copy must not send again. Set its "

@@ -93,7 +93,6 @@ class Booked:
     """What came of it: who was not found, and what changed, by broadcast."""
 
     unplaced: list[Told] = field(default_factory=list)
-    repeated: int = 0
     ended: dict[int, list[Told]] = field(default_factory=lambda: defaultdict(list))
     to_settle: set[int] = field(default_factory=set)
 
@@ -161,7 +160,6 @@ def _book_broadcast(
         ended[row.batch_id] += 0
         if row.status is not None:
             if said.weight <= _weigh(row.status, row.code, row.status_at):
-                booked.repeated += 1
                 continue
             sums[_tally(row.status, row.code, row.status_at or row.noted_at, start)] -= 1
         sums[_tally(said.status, said.code, said.at or now, start)] += 1

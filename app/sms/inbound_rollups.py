@@ -12,11 +12,11 @@ from sqlalchemy import Connection, Row, bindparam, case, func, null, select, tex
 from sqlalchemy.dialects import postgresql, sqlite
 
 from app.db.base import table_of
+from app.db.facts import keep_fact, read_fact
 from app.failpoints import failpoints
 from app.sms.analytics_models import DailyInbound
 from app.sms.booking import hold_books
 from app.sms.context import Context
-from app.sms.facts import keep_fact, read_fact
 from app.sms.models import Broadcast
 from app.sms.report_models import Inbound
 

@@ -7,8 +7,8 @@ from datetime import datetime
 from sqlalchemy import func, select
 
 from app.db.base import Fact
+from app.db.facts import keep_fact
 from app.sms.context import Context
-from app.sms.facts import keep_fact
 from app.sms.gates import read_gates
 from app.sms.models import Batch
 from app.sms.states import BatchState

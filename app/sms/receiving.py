@@ -8,11 +8,11 @@ from loguru import logger
 from sqlalchemy import Connection, bindparam, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from app.db.base import Fact, table_of
+from app.db.base import table_of
+from app.db.facts import forget_fact, keep_fact, read_fact
 from app.sinch import schemas
 from app.sinch.errors import SinchError
 from app.sms.context import Context
-from app.sms.facts import forget_fact, keep_fact, read_fact
 from app.sms.models import Batch, Broadcast, Message
 from app.sms.outbox import note_for_client
 from app.sms.report_models import Inbound
@@ -24,7 +24,7 @@ _OVERLAP = timedelta(hours=1)
 _LIST_S = 20.0
 _LISTED = "inbounds_listed"
 
-_INBOUNDS, _FACTS = table_of(Inbound), table_of(Fact)
+_INBOUNDS = table_of(Inbound)
 _MESSAGES, _BROADCASTS, _BATCHES = table_of(Message), table_of(Broadcast), table_of(Batch)
 _LAST_SENT = (
     select(_BROADCASTS.c.id, _BROADCASTS.c.public_id, _BROADCASTS.c.client)

@@ -30,12 +30,12 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from app.db.base import table_of
+from app.db.facts import keep_fact, read_fact
 from app.failpoints import failpoints
 from app.sms.analytics_models import DailyCount, DailyDelay
 from app.sms.booking import hold_books
 from app.sms.claiming import read_slice
 from app.sms.context import Context
-from app.sms.facts import keep_fact, read_fact
 from app.sms.histograms import pack, read_packed, unpack
 from app.sms.models import Batch, Broadcast, Message
 from app.sms.shares import (
