@@ -10,6 +10,10 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 # SQLite numbers rows by itself only in a column of exactly this type.
 BigId = BigInteger().with_variant(Integer, "sqlite")
 
+# For tables whose rows are deleted: SQLite gives the number of the last row to the next one, once
+# it is gone, and whoever has read the one would take the other for it.
+NEVER_AGAIN = {"sqlite_autoincrement": True}
+
 
 class UtcTime(TypeDecorator[datetime]):
     """An aware time; kept in UTC, given back in UTC."""

@@ -41,7 +41,7 @@ _WAITING = (
     .order_by(_EVENTS.c.id)
     .limit(bindparam("most"))
 )
-_STILL_THERE = select(_EVENTS.c.id, _EVENTS.c.raw).where(
+_STILL_THERE = select(_EVENTS.c.id).where(
     _EVENTS.c.id.in_(bindparam("these", expanding=True)), _EVENTS.c.leftover.is_(None)
 )
 _FORGET = delete(_EVENTS).where(_EVENTS.c.id.in_(bindparam("these", expanding=True)))
@@ -116,8 +116,8 @@ def _apply_group(ctx: Context, group: Sequence[_Read]) -> None:
 def _apply_in_one(ctx: Context, group: Sequence[_Read]) -> set[int]:
     with ctx.db.write() as tx:
         hold_books(tx)
-        ours = _find_still_there(tx, group)
-        there = {each.row.id for each in ours}
+        there = set(tx.execute(_STILL_THERE, {"these": [each.row.id for each in group]}).scalars())
+        ours = [each for each in group if each.row.id in there]
         unreadable = [each.row.id for each in ours if each.said is None]
         booked, foreign, early = _book(tx, ctx, ours)
         failpoints.reach("E1")
@@ -131,17 +131,6 @@ def _apply_in_one(ctx: Context, group: Sequence[_Read]) -> set[int]:
     if unreadable:
         logger.bind(events=len(unreadable)).warning("sinch sent what its contract does not have")
     return booked.to_settle
-
-
-def _find_still_there(tx: Connection, group: Sequence[_Read]) -> list[_Read]:
-    """Those that nobody else has applied meanwhile.
-
-    The number alone does not tell: SQLite gives that of the last row to the next one, once it is
-    gone.  By it, events that had just come were taken for others, and deleted.
-    """
-    rows = tx.execute(_STILL_THERE, {"these": [each.row.id for each in group]})
-    raw = {row.id: row.raw for row in rows}
-    return [each for each in group if raw.get(each.row.id) == each.row.raw]
 
 
 def _book(

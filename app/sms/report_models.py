@@ -15,7 +15,7 @@ from sqlalchemy import text as sql
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db.base import Base
-from app.db.types import BigId, EnumText
+from app.db.types import NEVER_AGAIN, BigId, EnumText
 from app.sms.statuses import MessageStatus
 
 
@@ -52,6 +52,7 @@ class Event(Base):
             sqlite_where=sql("leftover IS NOT NULL"),
             postgresql_where=sql("leftover IS NOT NULL"),
         ),
+        NEVER_AGAIN,
     )
 
 
@@ -92,7 +93,7 @@ class Inbound(Base):
     # The last broadcast this phone was sent before, if any.
     broadcast_id: Mapped[int | None] = mapped_column(BigId)
 
-    __table_args__ = (Index("ix_inbounds_sender", "sender", "id"),)
+    __table_args__ = (Index("ix_inbounds_sender", "sender", "id"), NEVER_AGAIN)
 
 
 class OutboxEvent(Base):
@@ -118,4 +119,5 @@ class OutboxEvent(Base):
             postgresql_where=sql("spread = false"),
         ),
         Index("ix_outbox_at", "at"),
+        NEVER_AGAIN,
     )

@@ -13,7 +13,7 @@ from sqlalchemy import text as sql
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db.base import Base
-from app.db.types import BigId, EnumText
+from app.db.types import NEVER_AGAIN, BigId, EnumText
 
 
 class EndpointStatus(StrEnum):
@@ -63,6 +63,8 @@ class Endpoint(Base):
     lease: Mapped[str | None] = mapped_column(String(32))
     leased_until: Mapped[datetime | None]
     served_at: Mapped[datetime]
+
+    __table_args__ = (NEVER_AGAIN,)
 
 
 class Delivery(Base):

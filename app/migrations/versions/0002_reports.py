@@ -87,6 +87,7 @@ def _create_events() -> None:
         sa.Column("not_before", _TIME, nullable=True),
         sa.Column("leftover", sa.String(length=24), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_events")),
+        sqlite_autoincrement=True,
     )
     _index_where("ix_events_waiting", "events", ["id"], "leftover IS NULL")
     _index_where("ix_events_left", "events", ["received_at"], "leftover IS NOT NULL")
@@ -120,6 +121,7 @@ def _create_inbounds() -> None:
         sa.Column("broadcast_id", _BIG, nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_inbounds")),
         sa.UniqueConstraint("sinch_id", name=op.f("uq_inbounds_sinch_id")),
+        sqlite_autoincrement=True,
     )
     op.create_index("ix_inbounds_sender", "inbounds", ["sender", "id"])
 
@@ -136,6 +138,7 @@ def _create_outbox() -> None:
         sa.Column("spread", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_outbox")),
         sa.UniqueConstraint("public_id", name=op.f("uq_outbox_public_id")),
+        sqlite_autoincrement=True,
     )
     _index_where("ix_outbox_unspread", "outbox", ["id"], "spread = 0", "spread = false")
     op.create_index("ix_outbox_at", "outbox", ["at"])

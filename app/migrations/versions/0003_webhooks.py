@@ -37,6 +37,7 @@ def upgrade() -> None:
         sa.Column("served_at", _TIME, nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_webhook_endpoints")),
         sa.UniqueConstraint("public_id", name=op.f("uq_webhook_endpoints_public_id")),
+        sqlite_autoincrement=True,
     )
     op.create_index("ix_webhook_endpoints_client", "webhook_endpoints", ["client"])
     op.create_table(
