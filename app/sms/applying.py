@@ -23,7 +23,7 @@ from app.sms.receiving import note_inbounds
 from app.sms.report_models import Event, Leftover
 from app.sms.settling import settle_broadcast
 from app.sms.statuses import translate_status
-from app.sms.summaries import read_summary
+from app.sms.summaries import ask_where_unclear, read_summary
 from app.sms.telling import tell_clients
 
 GROUP = 500
@@ -140,6 +140,7 @@ def _book(
     told: list[Told] = []
     speakers: dict[int, Row[Any]] = {}
     inbounds: list[Inbound] = []
+    reports: list[BatchReport] = []
     for event in events:
         said = event.said
         if isinstance(said, Inbound):
@@ -148,11 +149,14 @@ def _book(
             told.append(_tell(said))
             speakers[id(told[-1])] = event.row
         elif said is not None:
-            for each in read_summary(tx, ctx, said):
+            reports.append(said)
+            for each in read_summary(tx, said):
                 told.append(each)
                 speakers[id(each)] = event.row
     note_inbounds(tx, ctx, inbounds)
     booked = book(tx, ctx, told)
+    for report in reports:
+        ask_where_unclear(tx, ctx, report)
     tell_clients(tx, ctx, booked)
     foreign, early = set[int](), set[int]()
     rows = [speakers[id(each)] for each in booked.unplaced]

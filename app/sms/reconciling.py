@@ -127,7 +127,7 @@ def _fetch(ctx: Context, row: Row[Any]) -> tuple[Sequence[Told], bool]:
         bound.warning("a report cannot be read: asked for again later")
         return [], False
     with ctx.db.read() as tx:
-        return list(read_summary(tx, ctx, report)), True
+        return list(read_summary(tx, report)), True
 
 
 def _close(ctx: Context, row: Row[Any]) -> set[int]:

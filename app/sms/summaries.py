@@ -27,36 +27,49 @@ _ASK_NOW = (
 )
 
 
-def read_summary(tx: Connection, ctx: Context, report: BatchReport) -> Iterator[Told]:
+def read_summary(tx: Connection, report: BatchReport) -> Iterator[Told]:
     """What a report on a batch says of each message, as far as it does.
 
-    One without recipients says it of all when all ended alike; else the full report is asked for.
+    One without recipients says it of all when all ended alike.
     """
-    named = [status for status in report.statuses if status.recipients]
-    for status in named:
+    for status in report.statuses:
         for recipient in status.recipients:
             yield _tell(report, recipient, translate_status(status.status), status.code)
-    counted = [status for status in report.statuses if not status.recipients]
-    if not counted:
+    if _names_all(report):
         return
-    place = {"reference": report.client_reference, "sinch_id": report.batch_id}
-    batch = tx.execute(_PLACE, place).first()
+    batch = _find_batch(tx, report)
     if batch is None:
         # Told of nobody: it is put off, or turns out to be foreign.
         yield _tell(report, "", MessageStatus.SUBMITTED, None)
         return
     recipients, _ = read_slice(tx, batch)
-    if len(report.statuses) == 1 and counted[0].count == len(recipients):
-        end, code = translate_status(counted[0].status), counted[0].code
-        yield from (_tell(report, each, end, code) for each in recipients)
+    if _are_alike(report, batch):
+        (all_of_them,) = report.statuses
+        end = translate_status(all_of_them.status)
+        yield from (_tell(report, each, end, all_of_them.code) for each in recipients)
         return
     # Sinch has it, whatever became of each.
     yield _tell(report, recipients[0], MessageStatus.SUBMITTED, None)
-    _ask_soon(tx, ctx, batch)
 
 
-def _ask_soon(tx: Connection, ctx: Context, batch: Row[Any]) -> None:
-    tx.execute(_ASK_NOW, {"this": batch.id, "now": ctx.now()})
+def ask_where_unclear(tx: Connection, ctx: Context, report: BatchReport) -> None:
+    """Have the full report asked for at once, where one leaves open who ended how."""
+    batch = None if _names_all(report) else _find_batch(tx, report)
+    if batch is not None and not _are_alike(report, batch):
+        tx.execute(_ASK_NOW, {"this": batch.id, "now": ctx.now()})
+
+
+def _names_all(report: BatchReport) -> bool:
+    return all(status.recipients for status in report.statuses)
+
+
+def _are_alike(report: BatchReport, batch: Row[Any]) -> bool:
+    return len(report.statuses) == 1 and report.statuses[0].count == batch.size
+
+
+def _find_batch(tx: Connection, report: BatchReport) -> Row[Any] | None:
+    place = {"reference": report.client_reference, "sinch_id": report.batch_id}
+    return tx.execute(_PLACE, place).first()
 
 
 def _tell(report: BatchReport, recipient: str, status: MessageStatus, code: int | None) -> Told:
