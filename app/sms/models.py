@@ -94,6 +94,13 @@ class Broadcast(Base):
             sqlite_where=sql("finished_at IS NOT NULL AND settled_at IS NULL"),
             postgresql_where=sql("finished_at IS NOT NULL AND settled_at IS NULL"),
         ),
+        # Each is looked through for a number.
+        Index(
+            "ix_broadcasts_to_many",
+            "id",
+            sqlite_where=sql("recipients > 1"),
+            postgresql_where=sql("recipients > 1"),
+        ),
         Index("ix_broadcasts_status", "status", "id"),
     )
 
@@ -108,6 +115,16 @@ class Chunk(Base):
     size: Mapped[int]
     recipients: Mapped[str] = mapped_column(Text)
     parameters: Mapped[dict[str, Any] | None]
+
+    __table_args__ = (
+        # By which broadcasts to one person are found.
+        Index(
+            "ix_chunks_alone",
+            "recipients",
+            sqlite_where=sql("size = 1"),
+            postgresql_where=sql("size = 1"),
+        ),
+    )
 
 
 class Batch(Base):
@@ -238,10 +255,7 @@ class Message(Base):
     status_at: Mapped[datetime | None]
     noted_at: Mapped[datetime | None]
 
-    __table_args__ = (
-        Index("ix_messages_recipient", "recipient", "broadcast_id"),
-        {"sqlite_with_rowid": False},
-    )
+    __table_args__ = ({"sqlite_with_rowid": False},)
 
 
 class Gate(Base):

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from loguru import logger
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, Row, bindparam, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from app.db.base import table_of
@@ -13,9 +13,10 @@ from app.db.facts import forget_fact, keep_fact, read_fact
 from app.sinch import schemas
 from app.sinch.errors import SinchError
 from app.sms.context import Context
-from app.sms.models import Batch, Broadcast, Message
+from app.sms.models import Broadcast
 from app.sms.outbox import note_for_client
 from app.sms.report_models import Inbound
+from app.sms.sent_to import BEYOND_ALL, find_broadcasts_to
 
 # Sinch keeps inbounds for so long, as far as is known.
 KEPT_AT_SINCH = timedelta(days=14)
@@ -25,14 +26,9 @@ _LIST_S = 20.0
 _LISTED = "inbounds_listed"
 
 _INBOUNDS = table_of(Inbound)
-_MESSAGES, _BROADCASTS, _BATCHES = table_of(Message), table_of(Broadcast), table_of(Batch)
-_LAST_SENT = (
-    select(_BROADCASTS.c.id, _BROADCASTS.c.public_id, _BROADCASTS.c.client)
-    .join(_MESSAGES, _MESSAGES.c.broadcast_id == _BROADCASTS.c.id)
-    .join(_BATCHES, _BATCHES.c.id == _MESSAGES.c.batch_id)
-    .where(_MESSAGES.c.recipient == bindparam("phone"), _BATCHES.c.attempt > 0)
-    .order_by(_MESSAGES.c.broadcast_id.desc())
-    .limit(1)
+_BROADCASTS = table_of(Broadcast)
+_OWNER = select(_BROADCASTS.c.id, _BROADCASTS.c.public_id, _BROADCASTS.c.client).where(
+    _BROADCASTS.c.id == bindparam("this")
 )
 
 
@@ -51,7 +47,7 @@ def note_inbounds(tx: Connection, ctx: Context, inbounds: Sequence[schemas.Inbou
 
 def _note(tx: Connection, ctx: Context, inbound: schemas.Inbound) -> bool:
     now = ctx.now()
-    answered = tx.execute(_LAST_SENT, {"phone": _clean(inbound.sender)}).first()
+    answered = _find_answered(tx, _clean(inbound.sender))
     row = {
         "sinch_id": _clean(inbound.id)[:64],
         "kind": _clean(inbound.kind)[:16],
@@ -78,6 +74,13 @@ def _note(tx: Connection, ctx: Context, inbound: schemas.Inbound) -> bool:
         }
         note_for_client(tx, ctx, client=answered.client, kind="inbound.received", facts=facts)
     return True
+
+
+def _find_answered(tx: Connection, phone: str) -> Row[Any] | None:
+    """The last broadcast that a phone was sent, or may have been."""
+    last = find_broadcasts_to(tx, phone, before=BEYOND_ALL, most=1, handed_over=True)
+    found: list[Row[Any]] = list(tx.execute(_OWNER, {"this": last[0]})) if last else []
+    return found[0] if found else None
 
 
 def _clean(text: str) -> str:

@@ -13,11 +13,10 @@ from app.sms.context import Context
 from app.sms.models import Batch, Broadcast, Chunk, Message
 from app.sms.planning import fill_text
 from app.sms.reading import read_cursor
+from app.sms.sent_to import BEYOND_ALL, find_broadcasts_to
 from app.sms.states import BroadcastStatus
 from app.sms.statuses import MessageStatus
 
-# Before any broadcast that there is.
-_FIRST = 2**63 - 1
 _NOTHING = (
     "Nothing was sent to this number by any broadcast that is kept: it was asked for in none, or "
     "written in another way and left out as invalid."
@@ -57,9 +56,7 @@ _IN_BATCHES = (
         )
     )
     .where(_MESSAGES.c.recipient == bindparam("who"))
-    .where(_MESSAGES.c.broadcast_id < bindparam("before"))
-    .order_by(_MESSAGES.c.broadcast_id.desc())
-    .limit(bindparam("most"))
+    .where(_MESSAGES.c.broadcast_id.in_(bindparam("these", expanding=True)))
 )
 # Whoever is in no batch yet has no message: few broadcasts have such, and for a short time only.
 _NONE = [
@@ -90,7 +87,7 @@ def search_messages(
     ctx: Context, *, recipient: str, cursor: str | None = None, limit: int = 50
 ) -> dict[str, Any]:
     """A page of what one number was sent, the newest first, and what to say of it."""
-    before = _FIRST if cursor is None else read_cursor(cursor)
+    before = BEYOND_ALL if cursor is None else read_cursor(cursor)
     with ctx.db.read() as tx:
         rows = _find(tx, recipient, before, limit + 1)
         messages = [_show(tx, row, recipient) for row in rows[:limit]]
@@ -104,7 +101,8 @@ def search_messages(
 
 def _find(tx: Connection, recipient: str, before: int, most: int) -> list[Row[Any]]:
     values = {"before": before, "most": most}
-    rows: list[Row[Any]] = list(tx.execute(_IN_BATCHES, values | {"who": recipient}))
+    these = find_broadcasts_to(tx, recipient, before=before, most=most)
+    rows: list[Row[Any]] = list(tx.execute(_IN_BATCHES, {"who": recipient, "these": these}))
     rows += tx.execute(_NOT_IN_BATCHES, values | {"line": f"\n{recipient}\n"})
     return sorted(rows, key=lambda row: int(row.id), reverse=True)[:most]
 

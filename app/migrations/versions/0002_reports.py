@@ -23,7 +23,7 @@ def upgrade() -> None:
         sa.Column("noted_at", _TIME, nullable=True),
     ):
         op.add_column("messages", column)
-    op.create_index("ix_messages_recipient", "messages", ["recipient", "broadcast_id"])
+    _index_where("ix_chunks_alone", "chunks", ["recipients"], "size = 1")
     _create_events()
     _create_tallies()
     _create_inbounds()
@@ -37,6 +37,7 @@ def _widen_broadcasts() -> None:
     op.create_index("uq_broadcasts_resend_of", "broadcasts", ["resend_of"], unique=True)
     unsettled = "finished_at IS NOT NULL AND settled_at IS NULL"
     _index_where("ix_broadcasts_unsettled", "broadcasts", ["id"], unsettled)
+    _index_where("ix_broadcasts_to_many", "broadcasts", ["id"], "recipients > 1")
 
 
 def _widen_batches() -> None:
@@ -151,7 +152,8 @@ def downgrade() -> None:
         op.drop_index(index, "batches")
     op.drop_index("ix_batches_of_broadcast", "batches")
     op.create_index("ix_batches_of_broadcast", "batches", ["broadcast_id", "state", "id", "size"])
-    op.drop_index("ix_messages_recipient", "messages")
+    op.drop_index("ix_chunks_alone", "chunks")
+    op.drop_index("ix_broadcasts_to_many", "broadcasts")
     op.drop_index("ix_broadcasts_unsettled", "broadcasts")
     op.drop_index("uq_broadcasts_resend_of", "broadcasts")
     for table, columns in (
