@@ -94,11 +94,7 @@ def ask_report(ctx: Context, row: Row[Any]) -> bool:
     told, readable = _fetch(ctx, row)
     over = ctx.now() - row.expires_at - timedelta(seconds=ctx.rules.report_margin_s)
     last = over >= timedelta(0) and (readable or over >= _GONE_AFTER)
-    with ctx.db.write() as tx:
-        hold_books(tx)
-        booked = book(tx, ctx, told)
-        tell_clients(tx, ctx, booked)
-    to_settle = set(booked.to_settle)
+    to_settle = _book(ctx, told) if told else set()
     if last:
         to_settle |= _close(ctx, row)
     for broadcast_id in to_settle:
@@ -128,6 +124,15 @@ def _fetch(ctx: Context, row: Row[Any]) -> tuple[Sequence[Told], bool]:
         return [], False
     with ctx.db.read() as tx:
         return list(read_summary(tx, report)), True
+
+
+def _book(ctx: Context, told: Sequence[Told]) -> set[int]:
+    """Book what a report says; the broadcasts to settle."""
+    with ctx.db.write() as tx:
+        hold_books(tx)
+        booked = book(tx, ctx, told)
+        tell_clients(tx, ctx, booked)
+    return booked.to_settle
 
 
 def _close(ctx: Context, row: Row[Any]) -> set[int]:
