@@ -75,13 +75,13 @@ def resend_not_reached(
     """
     if key and (known := _find_answer(ctx, key, client)):
         return known
-    original, numbers, left_out = _find_unreached(
-        ctx, public_id, include_permanent=include_permanent
-    )
-    if not numbers:
-        raise BadInput(_tell_nobody(left_out))
-    order = _make_order(ctx, original, numbers)
     try:
+        original, numbers, left_out = _find_unreached(
+            ctx, public_id, include_permanent=include_permanent
+        )
+        if not numbers:
+            raise BadInput(_tell_nobody(left_out))
+        order = _make_order(ctx, original, numbers)
         return _store(ctx, original, order, client=client, key=key, left_out=left_out)
     except (Conflict, KeyTaken) as e:
         # The same request at the same time was quicker.
