@@ -7,9 +7,11 @@ from collections.abc import Callable, Mapping
 from hashlib import sha256
 from http import HTTPStatus
 from itertools import islice
+from threading import RLock
 from typing import Any, NoReturn, TypeVar
 
 import flask_smorest
+from apispec import APISpec
 from flask import Flask, Request, g
 from marshmallow import RAISE, Schema, ValidationError
 from webargs.flaskparser import FlaskParser
@@ -186,10 +188,45 @@ class _Segment(UnicodeConverter):
 
 
 class Api(flask_smorest.Api):
-    """The OpenAPI document of the service; error answers stay with `app.errors`."""
+    """The OpenAPI document of the service; error answers stay with `app.errors`.
+
+    It is put together when it is first asked for: that takes longer than all else of a start.
+    """
 
     DEFAULT_ERROR_RESPONSE_NAME = None
     ERROR_SCHEMA = ErrorSchema
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._undocumented: list[tuple[flask_smorest.Blueprint, dict[str, Any]]] = []
+        self._documenting = RLock()
+        super().__init__(*args, **kwargs)
+
+    @property
+    def spec(self) -> APISpec:
+        """The document, of all that is registered so far."""
+        with self._documenting:
+            while self._undocumented:
+                blueprint, options = self._undocumented.pop(0)
+                blueprint.register_views_in_doc(self, self._app, self._spec, **options)
+                self._spec.tag({"name": options["name"], "description": blueprint.description})
+            return self._spec
+
+    @spec.setter
+    def spec(self, spec: APISpec) -> None:
+        self._spec = spec
+
+    def register_blueprint(
+        self,
+        blp: flask_smorest.Blueprint,
+        *,
+        parameters: list[dict[str, Any]] | None = None,
+        **options: Any,
+    ) -> None:
+        """Serve its routes; they stand in the document once that is asked for."""
+        name = options.get("name", blp.name)
+        self._app.extensions["flask-smorest"]["blp_name_to_api"][name] = self
+        self._app.register_blueprint(blp, **options)
+        self._undocumented.append((blp, {"name": name, "parameters": parameters}))
 
     def _register_error_handlers(self) -> None:
         """None of its own."""

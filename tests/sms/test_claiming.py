@@ -2,7 +2,6 @@
 
 import json
 import threading
-import threading
 import time
 from contextlib import suppress
 
