@@ -39,11 +39,11 @@ seeds: $(VENV)/dev
 	@$(PY) -m pytest tests/simulation >$(VENV)/seeds.txt 2>&1; code=$$?; \
 	cat $(VENV)/seeds.txt; exit $$code
 
-# Of processes that are killed, frozen and flooded, two tests at a time; each worker has a Sinch,
-# a PostgreSQL and a Valkey of its own.
+# Three tests at a time, for a third of each is waiting; of those with processes that are killed,
+# frozen and flooded two.  Each worker has a Sinch, a PostgreSQL and a Valkey of its own.
 CROWDED := tests/kills tests/queue tests/flood
 suites: $(VENV)/dev
-	$(PY) -m pytest -n 2 --dist loadfile --ignore=tests/simulation \
+	$(PY) -m pytest -n 3 --dist loadfile --ignore=tests/simulation \
 	$(foreach folder,$(CROWDED),--ignore=$(folder))
 	$(PY) -m pytest -n 2 --dist worksteal $(CROWDED)
 
