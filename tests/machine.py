@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Row, insert, select, update
 
+from app.sinch.schemas import ReportMode
 from app.sms.accepting import accept_broadcast
 from app.sms.claiming import Claim, Idle, claim_batch
 from app.sms.context import Context
@@ -60,6 +61,7 @@ class Machine:
         priority: int | None = None,
         expire_s: float | None = None,
         category: Category = Category.TRANSACTIONAL,
+        delivery_report: ReportMode | None = None,
     ) -> int:
         """The id of a broadcast that is ready to be claimed from, in batches of `size`."""
         measured = measure_text(text)
@@ -76,6 +78,7 @@ class Machine:
             expire_at=self.ctx.later(expire_s) if expire_s is not None else None,
             priority=priority,
             category=category,
+            delivery_report=delivery_report,
             allow_repeat=True,
         )
         accepted = accept_broadcast(cut.ctx, order, client="tests")

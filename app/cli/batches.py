@@ -31,7 +31,12 @@ def attention() -> None:
             f"{row.client_reference}  {row.attention.value:<10} {row.size:>5} recipients  since "
             f"{row.unknown_at:%Y-%m-%d %H:%M} UTC  broadcast {row.public_id}"
         )
-    click.echo(f"{len(rows)} batches need a decision." if rows else "Nothing needs a decision.")
+    if not rows:
+        click.echo("Nothing needs a decision.")
+        return
+    waiting = rows[0].waiting
+    more = f", of which these are the oldest {len(rows)}" if waiting > len(rows) else ""
+    click.echo(f"{waiting} batches need a decision{more}.")
 
 
 @batches.command("resolve")

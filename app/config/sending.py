@@ -32,6 +32,7 @@ class SendingRules:
     unreadable_after_s: float = 1800.0
     # What is not reported
     report_waits_s: tuple[float, ...] = (10, 20, 30, 60, 120, 300, 600, 1800, 3600)
+    called_back_waits_s: tuple[float, ...] = report_waits_s
     report_margin_s: float = 6 * 3600.0
     list_inbounds_every_s: float = 300.0
     events_kept_s: float = 2 * 86_400.0
@@ -53,9 +54,17 @@ class SendingRules:
     def lease(self) -> timedelta:
         return timedelta(seconds=self.lease_s)
 
-    def report_wait_s(self, asked: int) -> float:
-        """How long after its acceptance, or after so many questions, a report is asked for."""
-        return self.report_waits_s[min(asked, len(self.report_waits_s) - 1)]
+    def report_wait_s(self, asked: int, *, called_back: bool) -> float:
+        """How long after its acceptance, or after so many questions, a report is asked for.
+
+        `called_back` when Sinch was asked to tell us of that batch by itself.
+        """
+        waits = self.called_back_waits_s if called_back else self.report_waits_s
+        return waits[min(asked, len(waits) - 1)]
+
+    @property
+    def longest_report_wait_s(self) -> float:
+        return max(*self.report_waits_s, *self.called_back_waits_s)
 
 
 def read_sending_rules(environ: Mapping[str, str]) -> SendingRules:
@@ -74,9 +83,9 @@ def read_sending_rules(environ: Mapping[str, str]) -> SendingRules:
         absent_after_s=read_seconds(environ, "ABSENT_AFTER_S", default.absent_after_s),
         absent_recent_s=read_seconds(environ, "ABSENT_RECENT_S", default.absent_recent_s),
         unreadable_after_s=read_seconds(environ, "UNREADABLE_AFTER_S", default.unreadable_after_s),
-        report_waits_s=read_waits(
-            environ, "REPORT_WAITS_S", _choose_report_waits(environ, default)
-        ),
+        report_waits_s=read_waits(environ, "REPORT_WAITS_S", default.report_waits_s),
+        # Where Sinch calls back, it is asked only for what was lost.
+        called_back_waits_s=read_waits(environ, "REPORT_WAITS_S", _WAITS_BEHIND_CALLBACKS_S),
         report_margin_s=read_seconds(environ, "REPORT_MARGIN_S", default.report_margin_s),
         list_inbounds_every_s=read_seconds(
             environ, "LIST_INBOUNDS_EVERY_S", default.list_inbounds_every_s
@@ -93,12 +102,6 @@ def read_sending_rules(environ: Mapping[str, str]) -> SendingRules:
     )
     _refuse_unsafe(rules)
     return rules
-
-
-def _choose_report_waits(environ: Mapping[str, str], default: SendingRules) -> tuple[float, ...]:
-    """Where Sinch calls back, it is asked only for what was lost."""
-    called_back = environ.get("PUBLIC_URL", "").strip()
-    return _WAITS_BEHIND_CALLBACKS_S if called_back else default.report_waits_s
 
 
 def _refuse_unsafe(rules: SendingRules) -> None:

@@ -225,8 +225,11 @@ class AttentionSchema(Schema):
 
 
 class AttentionPageSchema(Schema):
-    """All batches that wait for a decision, the oldest first."""
+    """Batches that wait for a decision, the oldest first; at most a thousand."""
 
+    waiting = fields.Integer(
+        required=True, metadata={"description": "How many wait in all, shown or not."}
+    )
     batches = fields.List(fields.Nested(AttentionSchema), required=True)
 
 

@@ -4,14 +4,14 @@ An event is gone in the transaction that books it.  One that says nothing to us 
 leftover for a while; one that speaks of a batch we do not know yet is looked at again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from loguru import logger
 from sqlalchemy import Connection, Row, bindparam, delete, or_, select, update
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import InterfaceError, OperationalError
 
 from app.db.base import table_of
 from app.failpoints import failpoints
@@ -27,6 +27,8 @@ from app.sms.summaries import ask_where_unclear, read_summary
 from app.sms.telling import tell_clients
 
 GROUP = 500
+# Of so many messages a group may tell, beside its first event: all others wait meanwhile.
+_GROUP_MESSAGES = 3_000
 # A report may come before the answer that names its batch was recorded.
 _UNPLACED_WAIT = timedelta(seconds=10)
 _MAX_UNPLACED_TRIES = 6
@@ -66,7 +68,7 @@ class _Read:
 
 
 def apply_events(ctx: Context, *, most: int = GROUP) -> int:
-    """Apply the events that wait longest; how many were looked at.
+    """Apply the events that wait longest, at most so many; how many were looked at.
 
     A group that cannot be applied is tried one by one, and what fails then is put off.
     """
@@ -75,16 +77,32 @@ def apply_events(ctx: Context, *, most: int = GROUP) -> int:
         rows: list[Row[Any]] = list(tx.execute(_WAITING, {"now": ctx.now(), "most": most}))
     if not rows:
         return 0
-    group = [_Read(row, _parse(row.raw)) for row in rows]
+    group = list(_limit(_Read(row, _parse(row.raw)) for row in rows))
     try:
         _apply_group(ctx, group)
-    except DBAPIError:
+    except (OperationalError, InterfaceError):
         raise  # the database is in trouble, not the events
     except Exception as e:
         logger.opt(exception=e).error("events could not be applied together: one by one")
         for each in group:
             _apply_alone(ctx, each)
-    return len(rows)
+    return len(group)
+
+
+def _limit(events: Iterator[_Read]) -> Iterator[_Read]:
+    """The first events, as many as together tell of a bearable number of messages."""
+    messages = 0
+    for number, event in enumerate(events):
+        messages += _count_messages(event.said)
+        if number and messages > _GROUP_MESSAGES:
+            return
+        yield event
+
+
+def _count_messages(said: RecipientReport | BatchReport | Inbound | None) -> int:
+    if not isinstance(said, BatchReport):
+        return 1
+    return 1 + sum(max(each.count, len(each.recipients)) for each in said.statuses)
 
 
 def _parse(raw: bytes) -> RecipientReport | BatchReport | Inbound | None:
@@ -97,7 +115,7 @@ def _parse(raw: bytes) -> RecipientReport | BatchReport | Inbound | None:
 def _apply_alone(ctx: Context, event: _Read) -> None:
     try:
         _apply_group(ctx, [event])
-    except DBAPIError:
+    except (OperationalError, InterfaceError):
         raise
     except Exception as e:
         wait = min(timedelta(minutes=1) * 2 ** min(event.row.tries, 10), _MAX_WAIT)

@@ -4,7 +4,7 @@ from enum import StrEnum
 from typing import Any
 
 from loguru import logger
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, func, select, update
 
 from app.errors import Conflict, NotFound
 from app.sms.context import Context
@@ -35,9 +35,13 @@ _ENDS = {
 
 
 def find_attention(ctx: Context, *, most: int = 1_000) -> list[Row[Any]]:
-    """The batches that wait for a decision, the oldest first, with their broadcast's id."""
+    """The batches that wait for a decision, the oldest first, with their broadcast's id.
+
+    `waiting` of each row counts them all, also those beyond `most`.
+    """
+    everyone = func.count().over().label("waiting")
     query = (
-        select(Batch.__table__, Broadcast.public_id, Broadcast.client)
+        select(Batch.__table__, Broadcast.public_id, Broadcast.client, everyone)
         .join(Broadcast, Broadcast.id == Batch.broadcast_id)
         .where(Batch.state == _S.NEEDS_ATTENTION)
         .order_by(Batch.id)

@@ -48,8 +48,12 @@ class DecisionSchema(Schema):
 @blueprint.response(HTTPStatus.OK, AttentionPageSchema)
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def list_attention() -> dict[str, Any]:
-    """The batches that wait for a decision."""
-    return {"batches": [show_attention(row) for row in find_attention(the_context())]}
+    """The batches that wait for a decision, the oldest thousand of them."""
+    rows = find_attention(the_context())
+    return {
+        "waiting": rows[0].waiting if rows else 0,
+        "batches": [show_attention(row) for row in rows],
+    }
 
 
 @blueprint.route("/<client_reference>/resolve", methods=["POST"])

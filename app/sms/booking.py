@@ -24,6 +24,8 @@ from app.sms.statuses import ENDED, MessageStatus, rank_status
 
 # Any number will do; nobody else of ours uses it.
 _BOOKS_LOCK = 7_262_635_537
+# No database takes any number of parameters.
+_MOST_AT_ONCE = 10_000
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
 _BATCHES, _BROADCASTS = table_of(Batch), table_of(Broadcast)
@@ -150,7 +152,7 @@ def _book_broadcast(
     now = ctx.now()
     status = tx.execute(HOLD_STATUS, {"this": broadcast_id}).scalar_one()
     start = _read_start(tx, broadcast_id)
-    known = tx.execute(_KNOWN[tx.dialect.name], {"of": broadcast_id, "these": list(best)}).all()
+    known = _find_messages(tx, broadcast_id, list(best))
     sums = Counter[tuple[MessageStatus, int, int]]()
     ended = Counter[int]()
     changed = set[int]()
@@ -201,13 +203,24 @@ def _touch_batches(
             booked.to_settle.add(row.broadcast_id)
         if row.id in changed:
             all_ended = row.ended + ended[row.id] >= row.size
-            next_at = row.next_report_at or ctx.later(ctx.rules.report_wait_s(0))
+            next_at = row.next_report_at or ctx.first_report_at()
             ask_at = None if all_ended else next_at
             counts.append({"this": row.id, "more": ended[row.id], "ask_at": ask_at})
             if all_ended:
                 booked.to_settle.add(row.broadcast_id)
     if counts:
         tx.execute(_COUNT_ENDED, counts)
+
+
+def _find_messages(tx: Connection, broadcast_id: int, who: Sequence[str]) -> list[Row[Any]]:
+    known = _KNOWN[tx.dialect.name]
+    return [
+        row
+        for start in range(0, len(who), _MOST_AT_ONCE)
+        for row in tx.execute(
+            known, {"of": broadcast_id, "these": who[start : start + _MOST_AT_ONCE]}
+        )
+    ]
 
 
 def _read_start(tx: Connection, broadcast_id: int) -> datetime:

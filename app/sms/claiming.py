@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Row, bindparam, func, insert, or_, select, up
 from app.db.base import table_of
 from app.db.types import UtcTime
 from app.failpoints import failpoints
-from app.sinch.schemas import OutgoingBatch, ReportMode, write_batch
+from app.sinch.schemas import OutgoingBatch, write_batch
 from app.sms.context import Context
 from app.sms.gates import CIRCUIT, PACE, Gates, half_open_circuit, read_gates, take_pace
 from app.sms.models import Attempt, Batch, Broadcast, Chunk
@@ -98,7 +98,8 @@ class Claim:
     """A batch that is ours to post, once, and its frozen payload.
 
     `claimed_at` is monotonic; `size` counts recipients; `on_trial` when an open circuit let it
-    through; `after_busy` when Sinch's last word was to wait.
+    through; `after_busy` when Sinch's last word was to wait; `called_back` when Sinch is asked to
+    tell us what becomes of it.
     """
 
     batch_id: int
@@ -110,6 +111,7 @@ class Claim:
     claimed_at: float
     on_trial: bool
     after_busy: bool
+    called_back: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +245,7 @@ def _take(
         claimed_at=ctx.clock.monotonic(),
         on_trial=gates.circuit is not None,
         after_busy=gates.busy_count > 0,
+        called_back=ctx.report_mode(broadcast.options) is not None,
     )
 
 
@@ -260,9 +263,7 @@ def _make_outgoing(
 ) -> OutgoingBatch:
     recipients, own = read_slice(tx, batch)
     options = broadcast.options
-    report = ReportMode(options.get("delivery_report") or ctx.delivery_report)
-    # Sinch refuses a batch whose reports have nowhere to go; then it is asked.
-    reports = ctx.callback_url is not None and report is not ReportMode.NONE
+    report = ctx.report_mode(options)
     return OutgoingBatch(
         recipients=recipients,
         text=broadcast.text,
@@ -270,8 +271,8 @@ def _make_outgoing(
         client_reference=batch.client_reference,
         parameters=_merge(options.get("defaults") or {}, own, recipients),
         expire_at=broadcast.expires_at,
-        delivery_report=report if reports else None,
-        callback_url=ctx.callback_url if reports else None,
+        delivery_report=report,
+        callback_url=ctx.callback_url if report else None,
         flash=bool(options.get("flash")),
         max_parts=options.get("max_parts"),
     )

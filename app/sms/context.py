@@ -4,9 +4,10 @@ import os
 import random
 import secrets
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from app.clock import Clock
 from app.config import Config, SendingRules
@@ -43,6 +44,21 @@ class Context:
     def later(self, seconds: float) -> datetime:
         """So many seconds from now."""
         return self.clock.now() + timedelta(seconds=seconds)
+
+    def report_mode(self, options: Mapping[str, Any]) -> ReportMode | None:
+        """How Sinch reports on a broadcast with these options; None where it has to be asked."""
+        mode = ReportMode(options.get("delivery_report") or self.delivery_report)
+        # Sinch refuses a batch whose reports have nowhere to go.
+        return mode if self.callback_url and mode is not ReportMode.NONE else None
+
+    def first_report_at(self, *, called_back: bool | None = None) -> datetime:
+        """When to ask first for the report of a batch that Sinch has just taken.
+
+        `called_back` when Sinch tells of it by itself; left out where its options are not at hand.
+        """
+        if called_back is None:
+            called_back = self.callback_url is not None
+        return self.later(self.rules.report_wait_s(0, called_back=called_back))
 
     def require_own_database(self) -> None:
         """Raise WrongDatabase unless the database is migrated and ours; asked once."""

@@ -20,7 +20,6 @@ from app.db.base import table_of
 from app.sms.models import Gate
 
 BUSY, CIRCUIT, PACE, RESTORE = "busy", "circuit", "pace", "restore"
-NAMES = (BUSY, CIRCUIT, PACE, RESTORE)
 
 # The longest that Sinch's own wish is followed.
 MAX_BUSY_S = 900.0

@@ -116,15 +116,6 @@ def make_reference(broadcast: str, chunk: int, start: int, level: int) -> str:
     return f"cl-{sha256(place).hexdigest()[:24]}"
 
 
-def select_parameters(parameters: Parameters, recipients: Sequence[str]) -> Parameters:
-    """The values that a batch of these recipients needs: theirs and the defaults."""
-    wanted = {*recipients, DEFAULT}
-    return {
-        name: {key: value for key, value in values.items() if key in wanted}
-        for name, values in parameters.items()
-    }
-
-
 def check_placeholders(text: str, parameters: Parameters, recipients: Sequence[str]) -> None:
     """Raise PlaceholderError unless every `${name}` has a value for every recipient."""
     names = dict.fromkeys(_PLACEHOLDER.findall(text))

@@ -81,7 +81,7 @@ def report_values(ctx: Context) -> dict[str, Any]:
     """The columns that say since when Sinch has a batch, and when to ask for its report."""
     return {
         "accepted_at": ctx.now(),
-        "next_report_at": ctx.later(ctx.rules.report_wait_s(0)),
+        "next_report_at": ctx.first_report_at(),
         "changed": True,
     }
 

@@ -42,6 +42,7 @@ _DUE = (
         _BATCHES.c.sinch_id,
         _BATCHES.c.reports_asked,
         _BROADCASTS.c.expires_at,
+        _BROADCASTS.c.options,
     )
     .join(_BROADCASTS, _BROADCASTS.c.id == _BATCHES.c.broadcast_id)
     .where(
@@ -75,7 +76,7 @@ def ask_due_reports(ctx: Context) -> int:
     """Ask for the reports whose time has come, for a few seconds; how many were asked for."""
     ctx.require_own_database()
     now = ctx.now()
-    latest = now + timedelta(seconds=max(ctx.rules.report_waits_s) + CLOCK_SLACK_S)
+    latest = now + timedelta(seconds=ctx.rules.longest_report_wait_s + CLOCK_SLACK_S)
     with ctx.db.read() as tx:
         due: list[Row[Any]] = list(tx.execute(_DUE, {"now": now, "latest": latest}))
     deadline = ctx.clock.monotonic() + _PASS_S
@@ -105,8 +106,10 @@ def ask_report(ctx: Context, row: Row[Any]) -> bool:
 def _take(ctx: Context, row: Row[Any]) -> bool:
     asked = row.reports_asked + 1
     place = {"this": row.id, "seen": row.reports_asked, "now_asked": asked}
+    called_back = ctx.report_mode(row.options) is not None
+    until = ctx.later(ctx.rules.report_wait_s(asked, called_back=called_back))
     with ctx.db.write() as tx:
-        taken = tx.execute(_TAKE, place | {"until": ctx.later(ctx.rules.report_wait_s(asked))})
+        taken = tx.execute(_TAKE, place | {"until": until})
         return taken.rowcount == 1
 
 

@@ -57,9 +57,7 @@ MOVES: dict[BatchState, frozenset[BatchState]] = {
     ),
     _S.HELD: frozenset((_S.PENDING, _S.EXPIRED, _S.CANCELLED, _S.UNKNOWN, _S.CLOSED_UNSENT)),
     _S.UNKNOWN: frozenset((_S.ACCEPTED, _S.DUPLICATE, _S.NEEDS_ATTENTION)),
-    _S.NEEDS_ATTENTION: frozenset(
-        (_S.ACCEPTED, _S.DUPLICATE, _S.PENDING, _S.CLOSED_UNSENT, _S.UNKNOWN)
-    ),
+    _S.NEEDS_ATTENTION: frozenset((_S.ACCEPTED, _S.DUPLICATE, _S.PENDING, _S.CLOSED_UNSENT)),
     **{
         state: frozenset()
         for state in (

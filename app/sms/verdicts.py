@@ -189,7 +189,7 @@ def _record_accepted(
             "first_ask": first_ask,
             "wanted": Wish.WANTED if status is BroadcastStatus.CANCELLED else None,
             "at": ctx.now(),
-            "first_report": ctx.later(ctx.rules.report_wait_s(0)),
+            "first_report": ctx.first_report_at(called_back=claim.called_back),
         },
     )
     if swapped.rowcount != 1:

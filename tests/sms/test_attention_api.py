@@ -4,6 +4,7 @@ import pytest
 from sqlalchemy import select, update
 
 import app.auth
+from app.sms.attention import find_attention
 from app.sms.models import Attempt, AuditEntry, Batch
 from app.sms.states import Attention, BatchState
 from tests.background import work_off
@@ -49,6 +50,21 @@ def _resolve(caller, reference, decision, note="looked in Sinch's dashboard"):
 def _rows(service, table, *order):
     with service.extensions["clarion"].db.read() as tx:
         return list(tx.execute(select(table.__table__).order_by(*order)))
+
+
+def test_how_many_wait_is_told_also_of_those_not_shown(service, caller, troubled):
+    references = [troubled(number)[0] for number in many_numbers(3)]
+
+    shown = find_attention(service.extensions["clarion"], most=2)
+
+    assert [(row.client_reference, row.waiting) for row in shown] == [
+        (references[0], 3),
+        (references[1], 3),
+    ]
+    assert caller.get("/api/batches/attention").get_json()["waiting"] == 3
+    for reference in references:
+        _resolve(caller, reference, "give_up")
+    assert caller.get("/api/batches/attention").get_json() == {"waiting": 0, "batches": []}
 
 
 def test_what_waits_for_a_decision_is_shown_without_whom_it_is_to(caller, troubled):

@@ -4,11 +4,13 @@ from datetime import timedelta
 
 import pytest
 
+from app.sinch.schemas import ReportMode
 from app.sms.models import Batch
 from app.sms.reconciling import ask_due_reports
 from app.sms.states import BatchState
 from app.sms.statuses import MessageStatus
 from tests.factories import many_numbers
+from tests.machine import Machine
 from tests.reporting import ends, report, tell
 
 ANN = "+46701234567"
@@ -45,6 +47,34 @@ def test_a_report_is_asked_for_until_every_end_is_known(either_machine, sandbox)
     assert found == {ANN: (_M.DELIVERED, 0), FAILED: (_M.FAILED, 150), EXPIRED: (_M.EXPIRED, 153)}
     assert (machine.batch().next_report_at, machine.batch().ended) == (None, 3)
     assert machine.broadcast(broadcast).settled_at is not None
+
+
+@pytest.mark.parametrize(
+    ("public_url", "setting", "asked_for", "waits"),
+    [
+        ("http://127.0.0.1:9", "", None, (600, 1800)),
+        ("http://127.0.0.1:9", "none", None, (10, 20)),
+        ("http://127.0.0.1:9", "", ReportMode.NONE, (10, 20)),
+        ("http://127.0.0.1:9", "none", ReportMode.FULL, (600, 1800)),
+        ("", "", None, (10, 20)),
+        ("", "", ReportMode.FULL, (10, 20)),
+    ],
+)
+def test_who_is_called_back_asks_later(
+    make_service, sandbox, public_url, setting, asked_for, waits
+):
+    service = make_service(PUBLIC_URL=public_url, DELIVERY_REPORT=setting)
+    machine = Machine.over(service.extensions["clarion"])
+    machine.store([SILENT], delivery_report=asked_for)
+    machine.submit()
+    first = machine.batch().next_report_at
+
+    machine.clock.advance((first - machine.ctx.now()).total_seconds())
+    ask_due_reports(machine.ctx)
+
+    second = machine.batch().next_report_at
+    told = first - machine.batch().accepted_at, second - first
+    assert tuple(each.total_seconds() for each in told) == waits
 
 
 def test_a_thousand_recipients_cost_one_question(machine, sandbox):
