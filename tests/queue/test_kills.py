@@ -73,11 +73,16 @@ def make_order(number):
 
 
 def kill_somebody(crew, workers, broker, dice):
+    for number, worker in enumerate(workers):
+        # Celery's ends by itself where a process of its pool dies as it starts; whoever watches
+        # over workers starts them again.
+        if worker.process.poll() is not None:
+            workers[number] = crew.call_worker()
     place = dice.randrange(len(workers))
     lot = dice.random()
     if lot < 0.5:
-        for pid in workers[place].children()[:1]:
-            with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError, FileNotFoundError):
+            for pid in workers[place].children()[:1]:
                 os.kill(pid, signal.SIGKILL)
     elif lot < 0.85:
         workers[place].kill()

@@ -19,6 +19,8 @@ from tests.simulation.database import Trouble
 from tests.simulation.world import SimulatedClock, World
 
 _TRIES = 4
+# So long somebody who sends by hand looks on; looking ten times a second takes many steps.
+_PATIENCE_S = 300.0
 
 
 @dataclass(slots=True)
@@ -82,7 +84,8 @@ def ask(world: World, ctx: Context, wanted: Wanted, answered: Callable[..., None
         if wanted.by_hand:
             accepted = accept_broadcast(ctx, wanted.order, client="client")
             answered(wanted, {"broadcast_id": accepted.public_id})
-            for _ in work_off(ctx, accepted, stop=lambda: False):
+            enough = ctx.clock.monotonic() + _PATIENCE_S
+            for _ in work_off(ctx, accepted, stop=lambda: ctx.clock.monotonic() > enough):
                 pass
             return
         answer, _, _ = create_broadcast(
