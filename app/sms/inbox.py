@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import ScalarSelect, func, select
 
 from app.db.base import table_of
 from app.errors import NotFound
@@ -12,6 +12,8 @@ from app.sms.reading import Page, read_cursor
 from app.sms.report_models import Inbound
 
 _INBOUNDS, _BROADCASTS = table_of(Inbound), table_of(Broadcast)
+# More than come in a moment in which processes number and date them in another order.
+_SAME_MOMENT = 1_000
 _NEWEST = (
     select(_INBOUNDS, _BROADCASTS.c.public_id)
     .outerjoin(_BROADCASTS, _BROADCASTS.c.id == _INBOUNDS.c.broadcast_id)
@@ -38,7 +40,7 @@ def list_inbounds(
     if kind is not None:
         query = query.where(_INBOUNDS.c.kind == kind)
     if since is not None:
-        query = query.where(_INBOUNDS.c.noted_at >= since)
+        query = query.where(_INBOUNDS.c.noted_at >= since, _INBOUNDS.c.id >= _find_first(since))
     with ctx.db.read() as tx:
         if broadcast_id is not None:
             known = select(_BROADCASTS.c.id).where(_BROADCASTS.c.public_id == broadcast_id)
@@ -49,3 +51,18 @@ def list_inbounds(
         rows = tx.execute(query).all()
     more = len(rows) > limit
     return Page(list(rows[:limit]), str(rows[limit - 1].id) if more else None)
+
+
+def _find_first(since: datetime) -> ScalarSelect[int]:
+    """The lowest number since then: without it all are looked through where few are that new.
+
+    Numbers follow times, but for those of several processes at the same moment.
+    """
+    soonest = (
+        select(_INBOUNDS.c.id)
+        .where(_INBOUNDS.c.noted_at >= since)
+        .order_by(_INBOUNDS.c.noted_at)
+        .limit(_SAME_MOMENT)
+        .subquery()
+    )
+    return select(func.min(soonest.c.id)).scalar_subquery()

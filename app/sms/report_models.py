@@ -93,7 +93,13 @@ class Inbound(Base):
     # The last broadcast this phone was sent before, if any.
     broadcast_id: Mapped[int | None] = mapped_column(BigId)
 
-    __table_args__ = (Index("ix_inbounds_sender", "sender", "id"), NEVER_AGAIN)
+    __table_args__ = (
+        Index("ix_inbounds_sender", "sender", "id"),
+        Index("ix_inbounds_broadcast", "broadcast_id", "id"),
+        Index("ix_inbounds_kind", "kind", "id"),
+        Index("ix_inbounds_noted_at", "noted_at"),
+        NEVER_AGAIN,
+    )
 
 
 class OutboxEvent(Base):

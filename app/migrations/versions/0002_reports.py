@@ -125,6 +125,9 @@ def _create_inbounds() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("ix_inbounds_sender", "inbounds", ["sender", "id"])
+    op.create_index("ix_inbounds_broadcast", "inbounds", ["broadcast_id", "id"])
+    op.create_index("ix_inbounds_kind", "inbounds", ["kind", "id"])
+    op.create_index("ix_inbounds_noted_at", "inbounds", ["noted_at"])
 
 
 def _create_outbox() -> None:
