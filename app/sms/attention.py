@@ -12,7 +12,7 @@ from app.sms.control import write_audit
 from app.sms.models import Attempt, Batch, Broadcast
 from app.sms.proving import report_values
 from app.sms.settling import settle_in
-from app.sms.states import FINAL, BatchState, BroadcastStatus
+from app.sms.states import FINAL, BatchState, BroadcastStatus, Wish
 
 MAX_NOTE_CHARACTERS = 500
 
@@ -68,8 +68,11 @@ def resolve_batch(
         values: dict[str, Any] = {"state": state, "attention": None, "next_ask_at": None}
         if decision is Decision.MARK_SENT:
             values |= report_values(ctx)
+            # Whoever is just asking may find it yet.
+            values["wish"] = Wish.WANTED if _is_cancelled(tx, batch) else None
         if decision is Decision.RESEND:
-            _refuse_cancelled(tx, batch)
+            if _is_cancelled(tx, batch):
+                raise Conflict("Its broadcast is cancelled: nothing of it is sent again.")
             values |= {"unknown_at": None, "asked": 0, "absent": 0}
             values |= {"absent_at": None, "absent_before_at": None}
             _reopen(tx, batch)
@@ -100,10 +103,9 @@ def _hold(tx: Connection, reference: str) -> Row[Any]:
     return tx.execute(batch.with_for_update()).one()
 
 
-def _refuse_cancelled(tx: Connection, batch: Row[Any]) -> None:
+def _is_cancelled(tx: Connection, batch: Row[Any]) -> bool:
     query = select(Broadcast.status).where(Broadcast.id == batch.broadcast_id)
-    if tx.execute(query).scalar() is BroadcastStatus.CANCELLED:
-        raise Conflict("Its broadcast is cancelled: nothing of it is sent again.")
+    return tx.execute(query).scalar() is BroadcastStatus.CANCELLED
 
 
 def _reopen(tx: Connection, batch: Row[Any]) -> None:

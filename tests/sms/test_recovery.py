@@ -9,7 +9,12 @@ import pytest
 
 from app.sinch.schemas import PreparedBatch
 from app.sms.attention import Decision, find_attention, resolve_batch
-from app.sms.control import cancel_broadcast, cancel_left_surplus, resume_broadcast
+from app.sms.control import (
+    cancel_broadcast,
+    cancel_left_surplus,
+    carry_out_wishes,
+    resume_broadcast,
+)
 from app.sms.models import Batch
 from app.sms.recovery import ask_batch, ask_due_batches
 from app.sms.sending import submit_batch
@@ -459,6 +464,24 @@ def test_however_slow_the_list_a_sweep_ends_and_nobody_waits_longer_than_35_minu
     assert longest_s <= 30
     assert set(machine.states()) == {_S.NEEDS_ATTENTION}
     assert {each.attention for each in machine.batches()} == {Attention.UNREADABLE}
+
+
+def test_what_an_operator_counts_as_sent_of_a_cancelled_broadcast_is_stopped_once_found(
+    machine, sandbox
+):
+    """By a question that was on its way while the operator decided."""
+    batch_id, broadcast = _lose(machine, sandbox, taken=True)
+    public_id = machine.broadcast(broadcast).public_id
+    cancel_broadcast(machine.ctx, public_id, actor="ops")
+    machine.corrupt(Batch, state=_S.NEEDS_ATTENTION, attention=Attention.ABSENT)
+    reference = machine.batch(batch_id).client_reference
+    resolve_batch(machine.ctx, reference, Decision.MARK_SENT, actor="ops", note="Sinch told me")
+
+    ask_batch(machine.ctx, batch_id)
+    carry_out_wishes(machine.ctx)
+
+    assert machine.batch(batch_id).sinch_id is not None
+    assert machine.batch(batch_id).wish in (Wish.CANCELLED, Wish.TOO_LATE)
 
 
 @pytest.mark.parametrize(
