@@ -43,7 +43,12 @@ def test_nobody_gets_a_text_twice_or_never(
 
         calm_down(sinch.control)
         wait_until(clients.insist, within_s=calm_s, why="every client has its answer")
-        wait_until(lambda: is_settled(service), within_s=calm_s, why="nothing is under way")
+
+        def is_quiet():
+            watch_over(crew, workers)
+            return is_settled(service)
+
+        wait_until(is_quiet, within_s=calm_s, why="nothing is under way")
         wait_until(
             lambda: not set(service.attention()) & set(sinch.references()),
             within_s=calm_s,
@@ -57,7 +62,7 @@ def test_nobody_gets_a_text_twice_or_never(
 
         for reference in absent:
             service.resolve(reference, "resend")
-        wait_until(lambda: is_settled(service), within_s=calm_s, why="what was absent went out")
+        wait_until(is_quiet, within_s=calm_s, why="what was absent went out")
         check_books(service, clients, sinch.copies())
         assert service.attention() == []
 
@@ -72,12 +77,15 @@ def make_order(number):
     return {"recipients": numbers, "message": "to few", "send_at": soon.isoformat()}
 
 
-def kill_somebody(crew, workers, broker, dice):
+def watch_over(crew, workers):
+    """Start workers again that ended: as Celery's do where one of their pool dies as it starts."""
     for number, worker in enumerate(workers):
-        # Celery's ends by itself where a process of its pool dies as it starts; whoever watches
-        # over workers starts them again.
         if worker.process.poll() is not None:
             workers[number] = crew.call_worker()
+
+
+def kill_somebody(crew, workers, broker, dice):
+    watch_over(crew, workers)
     place = dice.randrange(len(workers))
     lot = dice.random()
     if lot < 0.5:
