@@ -36,7 +36,8 @@ pytest: browser
 
 # Their output comes when they have ended, not in the middle of another's.
 seeds: $(VENV)/dev
-	@$(PY) -m pytest tests/simulation >$(VENV)/seeds.txt 2>&1; code=$$?; \
+	@$(PY) -m pytest tests/simulation >$(VENV)/seeds.txt 2>&1 & pytest=$$!; \
+	trap "kill $$pytest" INT TERM; wait $$pytest; code=$$?; \
 	cat $(VENV)/seeds.txt; exit $$code
 
 # Three tests at a time, for a third of each is waiting; of those with processes that are killed,

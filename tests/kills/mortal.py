@@ -21,6 +21,7 @@ from app.sms.models import Batch
 from tests.factories import AUTH, settings
 from tests.kills import nursery
 from tests.processes import GUNICORN, Service, clean_environ, wait_until_healthy
+from tests.rollups import miscounts
 from tests.wire import unused_port
 
 # The times of the failure model, a hundred times as fast.
@@ -151,7 +152,7 @@ class Mortal:
     def violations(self) -> list[str]:
         """What does not hold in the database, whether or not the service lives."""
         with self._looking() as ctx:
-            return find_violations(ctx)
+            return [*find_violations(ctx), *miscounts(ctx)]
 
     def states(self) -> Counter[str]:
         """How many batches stand in each state, whether or not the service lives."""

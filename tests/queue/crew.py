@@ -24,6 +24,7 @@ from tests.kills.ledger import LedgeredSandbox
 from tests.kills.mortal import HASTE, living, wait_until
 from tests.kills.nursery import Nursling
 from tests.processes import ROOT, Service, clean_environ
+from tests.rollups import miscounts
 from tests.wire import unused_port
 
 CLOCK, WORK = "clarion-clock", "clarion-work"
@@ -190,7 +191,7 @@ class Crew:
     def violations(self) -> list[str]:
         ctx = make_context(read_config(settings(**self.settings)))
         try:
-            return find_violations(ctx)
+            return [*find_violations(ctx), *miscounts(ctx)]
         finally:
             ctx.sinch.close()
             ctx.db.close()
