@@ -84,8 +84,9 @@ def read_sending_rules(environ: Mapping[str, str]) -> SendingRules:
         absent_recent_s=read_seconds(environ, "ABSENT_RECENT_S", default.absent_recent_s),
         unreadable_after_s=read_seconds(environ, "UNREADABLE_AFTER_S", default.unreadable_after_s),
         report_waits_s=read_waits(environ, "REPORT_WAITS_S", default.report_waits_s),
-        # Where Sinch calls back, it is asked only for what was lost.
-        called_back_waits_s=read_waits(environ, "REPORT_WAITS_S", _WAITS_BEHIND_CALLBACKS_S),
+        called_back_waits_s=read_waits(
+            environ, "REPORT_WAITS_S", _choose_called_back_waits(environ, default)
+        ),
         report_margin_s=read_seconds(environ, "REPORT_MARGIN_S", default.report_margin_s),
         list_inbounds_every_s=read_seconds(
             environ, "LIST_INBOUNDS_EVERY_S", default.list_inbounds_every_s
@@ -102,6 +103,14 @@ def read_sending_rules(environ: Mapping[str, str]) -> SendingRules:
     )
     _refuse_unsafe(rules)
     return rules
+
+
+def _choose_called_back_waits(
+    environ: Mapping[str, str], default: SendingRules
+) -> tuple[float, ...]:
+    """Where Sinch calls back, it is asked only for what was lost."""
+    called_back = environ.get("PUBLIC_URL", "").strip()
+    return _WAITS_BEHIND_CALLBACKS_S if called_back else default.called_back_waits_s
 
 
 def _refuse_unsafe(rules: SendingRules) -> None:
