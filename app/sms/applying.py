@@ -4,7 +4,7 @@ An event is gone in the transaction that books it.  One that says nothing to us 
 leftover for a while; one that speaks of a batch we do not know yet is looked at again.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -74,10 +74,10 @@ def apply_events(ctx: Context, *, most: int = GROUP) -> int:
     """
     ctx.require_own_database()
     with ctx.db.read() as tx:
-        rows: list[Row[Any]] = list(tx.execute(_WAITING, {"now": ctx.now(), "most": most}))
-    if not rows:
+        rows: Iterable[Row[Any]] = tx.execute(_WAITING, {"now": ctx.now(), "most": most})
+        group = list(_limit(_Read(row, _parse(row.raw)) for row in rows))
+    if not group:
         return 0
-    group = list(_limit(_Read(row, _parse(row.raw)) for row in rows))
     try:
         _apply_group(ctx, group)
     except (OperationalError, InterfaceError):
