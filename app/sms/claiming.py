@@ -218,7 +218,8 @@ def _take(
     now: datetime,
 ) -> Claim | None:
     """Freeze a batch's payload and make it ours; None when somebody else was quicker."""
-    body = write_batch(_make_outgoing(tx, ctx, broadcast, batch))
+    outgoing = _make_outgoing(tx, ctx, broadcast, batch)
+    body = write_batch(outgoing)
     attempt = batch.attempt + 1
     place = {"this": batch.id, "last_attempt": batch.attempt}
     taken = tx.execute(_TAKE, {**place, "new_attempt": attempt, "new_lease": now + ctx.rules.lease})
@@ -245,7 +246,7 @@ def _take(
         claimed_at=ctx.clock.monotonic(),
         on_trial=gates.circuit is not None,
         after_busy=gates.busy_count > 0,
-        called_back=ctx.report_mode(broadcast.options) is not None,
+        called_back=outgoing.callback_url is not None,
     )
 
 
