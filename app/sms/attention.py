@@ -10,9 +10,9 @@ from app.errors import Conflict, NotFound
 from app.sms.context import Context
 from app.sms.control import write_audit
 from app.sms.models import Attempt, Batch, Broadcast
-from app.sms.proving import report_values
+from app.sms.proving import accept_values
 from app.sms.settling import settle_in
-from app.sms.states import FINAL, BatchState, BroadcastStatus, Wish
+from app.sms.states import FINAL, BatchState, BroadcastStatus
 
 MAX_NOTE_CHARACTERS = 500
 
@@ -67,9 +67,9 @@ def resolve_batch(
         state = _ENDS[decision]
         values: dict[str, Any] = {"state": state, "attention": None, "next_ask_at": None}
         if decision is Decision.MARK_SENT:
-            values |= report_values(ctx)
-            # Whoever is just asking may find it yet.
-            values["wish"] = Wish.WANTED if _is_cancelled(tx, batch) else None
+            # With a wish to stop it: whoever is just asking may find it yet.
+            cancelled = _is_cancelled(tx, batch)
+            values = accept_values(ctx, sinch_id=batch.sinch_id, cancelled=cancelled)
         if decision is Decision.RESEND:
             if _is_cancelled(tx, batch):
                 raise Conflict("Its broadcast is cancelled: nothing of it is sent again.")
