@@ -17,15 +17,13 @@ from sqlalchemy import update
 from app import create_app
 from app.config import read_config
 from app.db.base import table_of
-from app.db.engine import Database
 from app.db.facts import forget_fact
-from app.db.schema import upgrade_database
 from app.phone import inspect_number
 from app.sms.context import Context
 from app.sms.countries import find_country
 from app.sms.models import Batch
 from app.sms.rollups import roll_up_batches
-from bench.clarion import INSTANCE, KEY, make_settings
+from bench.clarion import KEY, make_settings, opened
 from bench.full_books import add_broadcast
 from bench.full_days import add_days
 from bench.measure import show_ratio, show_time, time_in_turn
@@ -55,10 +53,8 @@ def main() -> None:
 def fill(path: Path, messages: int, today: date) -> str:
     """The URL of a database with the sums of so many messages."""
     url = f"sqlite:///{path}"
-    db = Database(url)
-    upgrade_database(db, instance_id=INSTANCE)
-    counts, delays = add_days(db, messages, until=today)
-    db.close()
+    with opened(url) as db:
+        counts, delays = add_days(db, messages, until=today)
     print(f"{messages} messages: {counts} rows of counts, {delays} of waiting times")
     return url
 
@@ -90,12 +86,10 @@ def look(client: FlaskClient, path: str) -> float:
 
 def measure_roll_up(path: Path, messages: int) -> None:
     """Count so many messages for the first time, and again."""
-    db = Database(f"sqlite:///{path}")
-    upgrade_database(db, instance_id=INSTANCE)
-    db.close()
-    service = create_app(
-        read_config(make_settings(f"sqlite:///{path}", sinch=9, LOG_LEVEL="error"))
-    )
+    url = f"sqlite:///{path}"
+    with opened(url):
+        pass
+    service = create_app(read_config(make_settings(url, sinch=9, LOG_LEVEL="error")))
     ctx: Context = service.extensions["clarion"]
     add_broadcast(ctx.db, messages)
     print(f"roll-up of {messages} messages in batches of 1000:")

@@ -14,9 +14,7 @@ from flask.testing import FlaskClient
 
 from app import create_app
 from app.config import read_config
-from app.db.engine import Database
-from app.db.schema import upgrade_database
-from bench.clarion import INSTANCE, KEY, make_settings
+from bench.clarion import KEY, make_settings, opened
 from bench.full_books import add_broadcast
 from bench.measure import show_ratio, show_time, time_in_turn
 
@@ -54,11 +52,9 @@ def main() -> None:
 
 def fill(url: str, sizes: list[int]) -> list[str]:
     """A database with broadcasts of these sizes; their ids."""
-    db = Database(url)
-    upgrade_database(db, instance_id=INSTANCE)
-    started = time.perf_counter()
-    ids = [add_broadcast(db, size) for size in sizes]
-    db.close()
+    with opened(url) as db:
+        started = time.perf_counter()
+        ids = [add_broadcast(db, size) for size in sizes]
     print(f"{sum(sizes)} messages filled in within {time.perf_counter() - started:.0f} s")
     return ids
 

@@ -16,11 +16,10 @@ from pathlib import Path
 from sqlalchemy import func, select
 
 from app.db.engine import Database
-from app.db.schema import upgrade_database
 from app.sandbox.server import SandboxServer
 from app.sms.report_models import Event, Tally
 from bench.bench_million import send_and_wait
-from bench.clarion import make_settings
+from bench.clarion import make_settings, opened
 from bench.measure import free_port, serving, show_time, time_in_turn
 from tests.factories import INSTANCE
 from tests.flood.flooding import read_sent
@@ -55,7 +54,7 @@ def measure(name: str, database_url: str, *, rounds: int) -> None:
     ports = free_port(), free_port()
     with (
         SandboxServer() as sandbox,
-        opened(database_url) as db,
+        opened(database_url, instance_id=INSTANCE) as db,
         running(ports, database_url, sandbox),
     ):
         send_and_wait(ports[0], EVENTS * (rounds + 1), text="Pickup moved to 08:30")
@@ -74,15 +73,6 @@ def measure(name: str, database_url: str, *, rounds: int) -> None:
     if counted != EVENTS * (rounds + 1):
         raise RuntimeError(f"{counted} messages are booked")
     show(name, taken, booked[1:])
-
-
-@contextlib.contextmanager
-def opened(database_url: str) -> Iterator[Database]:
-    """A migrated database."""
-    db = Database(database_url)
-    upgrade_database(db, instance_id=INSTANCE)
-    yield db
-    db.close()
 
 
 @contextlib.contextmanager

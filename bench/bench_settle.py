@@ -7,7 +7,6 @@ no report to be older or weaker than another, and tells nobody.
 """
 
 import argparse
-import contextlib
 import json
 import shutil
 import sqlite3
@@ -23,11 +22,10 @@ from app import create_app
 from app.config import read_config
 from app.db.base import table_of
 from app.db.engine import Database
-from app.db.schema import upgrade_database
 from app.sms.applying import GROUP, apply_events
 from app.sms.context import Context
 from app.sms.report_models import Event, Tally
-from bench.clarion import INSTANCE, make_settings
+from bench.clarion import make_settings, opened
 from bench.full_books import add_broadcast
 from bench.measure import show_ratio, show_time
 from tests.reporting import batch_report, report
@@ -42,7 +40,7 @@ _OF_BATCHES = text(
     "SELECT b.sinch_id, b.client_reference, c.recipients FROM batches b "
     "JOIN chunks c ON c.broadcast_id = b.broadcast_id AND c.number = b.chunk ORDER BY b.id"
 )
-_ALL_OF_A_BATCH = (
+_REPORT = (
     "UPDATE messages SET status = ?, code = ?, status_at = ?, noted_at = ? "
     "WHERE broadcast_id = 1 AND recipient = ?"
 )
@@ -55,7 +53,7 @@ def main() -> None:
     many = arguments.parse_args().messages
     with tempfile.TemporaryDirectory(dir=".") as folder:
         sent = Path(folder).resolve() / "sent.db"
-        with opened(sent) as db:
+        with opened(f"sqlite:///{sent}") as db:
             add_broadcast(db, many)
             with db.write() as tx:
                 for step in _SENT:
@@ -63,7 +61,7 @@ def main() -> None:
         for name, one_each in (("a report each", True), ("a full report for each batch", False)):
             reported = Path(folder).resolve() / "reported.db"
             shutil.copy(sent, reported)
-            with opened(reported) as db:
+            with opened(f"sqlite:///{reported}") as db:
                 store_reports(db, one_each=one_each)
             measure(reported, name, many)
 
@@ -80,17 +78,6 @@ def measure(reported: Path, name: str, many: int) -> None:
     show_time("bare loop over the same events", [limit_s], each_of=many)
     print(f"  Clarion {ours_s:.1f} s, bare loop {limit_s:.1f} s")
     show_ratio("Clarion / bare loop", [ours_s], [limit_s], goal=None)
-
-
-@contextlib.contextmanager
-def opened(path: Path) -> Iterator[Database]:
-    """A migrated database, whole in its file afterwards."""
-    db = Database(f"sqlite:///{path}")
-    upgrade_database(db, instance_id=INSTANCE)
-    yield db
-    db.close()
-    with contextlib.closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def store_reports(db: Database, *, one_each: bool) -> None:
@@ -145,7 +132,7 @@ def settle_bare(path: Path) -> float:
             break
         connection.execute("BEGIN IMMEDIATE")
         for _, raw in found:
-            connection.executemany(_ALL_OF_A_BATCH, read_bare(raw))
+            connection.executemany(_REPORT, read_bare(raw))
         connection.executemany("DELETE FROM events WHERE id = ?", [(each[0],) for each in found])
         connection.execute("COMMIT")
     connection.close()

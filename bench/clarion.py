@@ -15,14 +15,22 @@ INSTANCE = "bench"
 
 
 @contextlib.contextmanager
+def opened(database_url: str, *, instance_id: str = INSTANCE) -> Iterator[Database]:
+    """A migrated database; closed, an SQLite is whole in its file."""
+    db = Database(database_url)
+    upgrade_database(db, instance_id=instance_id)
+    yield db
+    db.close()
+
+
+@contextlib.contextmanager
 def running_clarion(sinch: int) -> Iterator[tuple[int, int]]:
     """A fresh service over the Sinch on that port: its port, and the process id of its worker."""
     port = free_port()
     with tempfile.TemporaryDirectory(dir=".") as folder:
         url = f"sqlite:///{Path(folder).resolve() / 'clarion.db'}"
-        db = Database(url)
-        upgrade_database(db, instance_id=INSTANCE)
-        db.close()
+        with opened(url):
+            pass
         settings = make_settings(url, sinch=sinch, PORT=str(port))
         with serving(["-m", "gunicorn", "wsgi:app"], port, **settings) as master:
             yield port, _find_worker(master.pid)
