@@ -31,7 +31,31 @@ OPERATE = "batches:operate"
 # Other clients' figures, beside one's own.
 ANALYTICS_ALL = "analytics:all"
 MANAGE_WEBHOOKS = "webhooks:manage"
-ALL_SCOPES = frozenset((SEND, READ, CONTROL, READ_NUMBERS, OPERATE, MANAGE_WEBHOOKS, ANALYTICS_ALL))
+# What goes to people without their consent, at any hour.
+SEND_TRANSACTIONAL = "broadcasts:transactional"
+READ_PEOPLE = "subscribers:read"
+WRITE_PEOPLE = "subscribers:write"
+# Erasing a person, lifting a suppression.
+OVERSEE_PEOPLE = "subscribers:oversee"
+MANAGE_TEMPLATES = "templates:manage"
+MANAGE_PRICES = "prices:manage"
+ALL_SCOPES = frozenset(
+    (
+        SEND,
+        SEND_TRANSACTIONAL,
+        READ,
+        CONTROL,
+        READ_NUMBERS,
+        OPERATE,
+        MANAGE_WEBHOOKS,
+        ANALYTICS_ALL,
+        READ_PEOPLE,
+        WRITE_PEOPLE,
+        OVERSEE_PEOPLE,
+        MANAGE_TEMPLATES,
+        MANAGE_PRICES,
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)

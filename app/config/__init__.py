@@ -14,6 +14,7 @@ from dotenv import dotenv_values
 from limits import parse_many
 
 from app.config.keys import KeyHash, read_api_keys
+from app.config.people import PeopleRules, read_digest_key, read_people_rules
 from app.config.sending import SendingRules, read_sending_rules
 from app.config.sinch import SINCH_HOSTS, SinchSettings, read_sinch
 from app.config.storage import (
@@ -50,6 +51,7 @@ __all__ = [
     "Config",
     "ConfigError",
     "KeyHash",
+    "PeopleRules",
     "SendingRules",
     "SinchSettings",
     "WebhookAuth",
@@ -86,6 +88,8 @@ class Config:
     broker_url: str | None
     failpoint: tuple[str, int] | None
     rules: SendingRules
+    people_rules: PeopleRules
+    digest_key: bytes
     public_url: str | None
     webhook_auth: WebhookAuth
     delivery_report: ReportMode
@@ -134,6 +138,8 @@ def read_config(environ: Mapping[str, str]) -> Config:
     env = _read_env(environ)
     _refuse_debug(environ, env)
     public_url = read_public_url(environ, env)
+    api_keys = read_api_keys(environ, env)
+    secret_key = _read_secret(environ, "SECRET_KEY", env)
     return Config(
         env=env,
         port=read_int(environ, "PORT", 3000, lowest=1, highest=65535),
@@ -141,8 +147,8 @@ def read_config(environ: Mapping[str, str]) -> Config:
         web_threads=read_int(environ, "WEB_THREADS", 32, lowest=1, highest=512),
         client_timeout_s=read_int(environ, "CLIENT_TIMEOUT_S", 15, lowest=1, highest=300),
         log_level=_read_log_level(environ),
-        api_keys=read_api_keys(environ, env),
-        secret_key=_read_secret(environ, "SECRET_KEY", env),
+        api_keys=api_keys,
+        secret_key=secret_key,
         sinch=read_sinch(environ, env),
         rate_limit=_read_rate_limit(environ, "RATE_LIMIT", "100 per 15 minutes"),
         read_rate_limit=_read_rate_limit(environ, "READ_RATE_LIMIT", "1000 per 15 minutes"),
@@ -156,6 +162,8 @@ def read_config(environ: Mapping[str, str]) -> Config:
         broker_url=read_broker_url(environ),
         failpoint=read_failpoint(environ, env),
         rules=read_sending_rules(environ),
+        people_rules=read_people_rules(environ),
+        digest_key=read_digest_key(environ, env, secret_key=secret_key),
         public_url=public_url,
         webhook_auth=read_webhook_auth(environ, env, public_url=public_url),
         delivery_report=read_delivery_report(environ),

@@ -4,12 +4,14 @@ from alembic import context
 
 from app.db.base import Base
 from app.sms import analytics_models, models, report_models
+from app.subscribers import models as people_models
 from app.webhooks import models as webhook_models
 
 _TABLES = (
     models.Broadcast,
     report_models.Event,
     analytics_models.DailyCount,
+    people_models.Subscriber,
     webhook_models.Endpoint,
 )
 assert all(table.metadata is Base.metadata for table in _TABLES)  # all are known

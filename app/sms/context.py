@@ -10,12 +10,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from app.clock import Clock
-from app.config import Config, SendingRules
+from app.config import Config, PeopleRules, SendingRules
 from app.db.engine import Database
 from app.db.schema import verify_database
 from app.failpoints import failpoints
 from app.sinch.client import SinchClient
 from app.sinch.schemas import ReportMode
+from app.subscribers.context import People
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,12 +35,21 @@ class Context:
     instance_id: str
     callback_url: str | None = None
     delivery_report: ReportMode = ReportMode.PER_RECIPIENT_FINAL
+    people_rules: PeopleRules = field(default_factory=PeopleRules)
+    digest_key: bytes = b""
     clock: Clock = field(default_factory=Clock)
     draw: Callable[[float, float], float] = random.uniform
 
     def now(self) -> datetime:
         """The time of day, aware UTC."""
         return self.clock.now()
+
+    @property
+    def people(self) -> People:
+        """What everything about people stands on, under the same clock."""
+        return People(
+            db=self.db, rules=self.people_rules, digest_key=self.digest_key, clock=self.clock
+        )
 
     def later(self, seconds: float) -> datetime:
         """So many seconds from now."""
@@ -78,8 +88,9 @@ def make_context(config: Config) -> Context:
         pool_size=config.web_threads + config.sender_threads,
         on_written=lambda: failpoints.reach("C4"),
     )
+    db = Database(config.database_url, pool_size=config.web_threads + config.sender_threads)
     return Context(
-        db=Database(config.database_url, pool_size=config.web_threads + config.sender_threads),
+        db=db,
         sinch=sinch,
         rules=config.rules,
         default_sender=config.sinch.sender,
@@ -87,6 +98,8 @@ def make_context(config: Config) -> Context:
         instance_id=config.instance_id,
         callback_url=config.callback_url,
         delivery_report=config.delivery_report,
+        people_rules=config.people_rules,
+        digest_key=config.digest_key,
     )
 
 

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
+    JSON,
     ForeignKey,
     Index,
     LargeBinary,
@@ -32,6 +33,7 @@ from app.sms.states import (
     Category,
     Outcome,
     Wish,
+    Withheld,
 )
 from app.sms.statuses import MessageStatus
 
@@ -73,6 +75,14 @@ class Broadcast(Base):
     finished_at: Mapped[datetime | None]
     # When the end of its last message was known.
     settled_at: Mapped[datetime | None]
+    # Whom it goes to where that is not a list of numbers, and the tag when it is one alone.
+    audience: Mapped[dict[str, Any] | None]
+    tag: Mapped[str | None] = mapped_column(String(64))
+    # Whether its audience is still being looked up, and up to which number it is.
+    resolving: Mapped[bool] = mapped_column(default=False, server_default=sql("false"))
+    resolved_to: Mapped[str | None] = mapped_column(String(16))
+    # By language: the text, its encoding and its parts, where there are translations.
+    texts: Mapped[dict[str, Any] | None]
     # The broadcast whose unreached recipients this one is sent to again.
     resend_of: Mapped[int | None] = mapped_column(BigId)
 
@@ -115,6 +125,10 @@ class Chunk(Base):
     size: Mapped[int]
     recipients: Mapped[str] = mapped_column(Text)
     parameters: Mapped[dict[str, Any] | None]
+    # Which of the broadcast's texts they get.
+    language: Mapped[str | None] = mapped_column(String(16))
+    # Why none of them is sent to, known when the audience was looked up.
+    withheld: Mapped[Withheld | None] = mapped_column(EnumText(Withheld))
 
     __table_args__ = (
         # By which broadcasts to one person are found.
@@ -139,6 +153,11 @@ class Batch(Base):
     size: Mapped[int]
     # How often it was halved to find a number that Sinch refuses.
     level: Mapped[int] = mapped_column(default=0)
+    # The lines of the chunk that are in it, where they are not those from `start` on: of a batch
+    # from which some were set aside, and of what was set aside, whose `start` is beyond the chunk.
+    picked: Mapped[list[int] | None] = mapped_column(JSON(none_as_null=True))
+    # Why its recipients are not sent to, or not yet.
+    withheld: Mapped[Withheld | None] = mapped_column(EnumText(Withheld))
     client_reference: Mapped[str] = mapped_column(String(64), unique=True)
     state: Mapped[BatchState] = mapped_column(EnumText(BatchState))
     attempt: Mapped[int] = mapped_column(default=0)
@@ -256,6 +275,18 @@ class Message(Base):
     noted_at: Mapped[datetime | None]
 
     __table_args__ = ({"sqlite_with_rowid": False},)
+
+
+class MarketingSend(Base):
+    """A marketing text was handed to Sinch for a number, or may have been: for the cap per day."""
+
+    __tablename__ = "marketing_sends"
+
+    phone: Mapped[str] = mapped_column(String(16), primary_key=True)
+    batch_id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    at: Mapped[datetime]
+
+    __table_args__ = (Index("ix_marketing_sends_at", "at"), {"sqlite_with_rowid": False})
 
 
 class Gate(Base):

@@ -19,6 +19,7 @@ class BatchState(StrEnum):
     UNKNOWN = "unknown"  # it may have been sent: Sinch is asked, it is not sent again
     NEEDS_ATTENTION = "needs_attention"  # still unknown: an operator decides
     DUPLICATE = "duplicate"  # Sinch has it more than once
+    SUPPRESSED = "suppressed"  # its recipients are not written to; nobody gets it
     EXPIRED = "expired"  # too late to send; nobody gets it
     CANCELLED = "cancelled"  # cancelled before it was claimed; nobody gets it
     CLOSED_UNSENT = "closed_unsent"  # given up; it may have been sent
@@ -42,7 +43,15 @@ MOVES: dict[BatchState, frozenset[BatchState]] = {
     # UNKNOWN: restored from a backup, after which it may long have been sent.
     # CLOSED_UNSENT: in place of an end at which nobody gets it, after an operator had it repeated.
     _S.PENDING: frozenset(
-        (_S.SENDING, _S.EXPIRED, _S.CANCELLED, _S.ACCEPTED, _S.UNKNOWN, _S.CLOSED_UNSENT)
+        (
+            _S.SENDING,
+            _S.SUPPRESSED,
+            _S.EXPIRED,
+            _S.CANCELLED,
+            _S.ACCEPTED,
+            _S.UNKNOWN,
+            _S.CLOSED_UNSENT,
+        )
     ),
     _S.SENDING: frozenset(
         (
@@ -65,6 +74,7 @@ MOVES: dict[BatchState, frozenset[BatchState]] = {
             _S.REJECTED,
             _S.SPLIT,
             _S.DUPLICATE,
+            _S.SUPPRESSED,
             _S.EXPIRED,
             _S.CANCELLED,
             _S.CLOSED_UNSENT,
@@ -130,6 +140,19 @@ class Wish(StrEnum):
     CANCELLED = "cancelled"  # Sinch stopped what had not been handed on
     TOO_LATE = "too_late"  # all of it had been handed on
     UNCLEAR = "unclear"  # no clean answer before the batch expired
+
+
+class Withheld(StrEnum):
+    """Why a recipient is not sent to, or not yet; the first that holds, in this order."""
+
+    ERASED = "erased"  # the person had everything on them erased
+    OPTED_OUT = "opted_out"  # suppressed: by a STOP, the carrier, an operator, a list
+    NO_CONSENT = "no_consent"  # never agreed to marketing, or took it back
+    INACTIVE = "inactive"  # a subscriber that is switched off
+    NO_VALUE = "no_value"  # a placeholder has neither a value for this person nor a default
+    FREQUENCY_CAP = "frequency_cap"  # had as much marketing as a day may bring
+    NO_WINDOW = "no_window"  # it is quiet at any time in one of the zones this number may be in
+    QUIET_HOURS = "quiet_hours"  # quiet where this person is; goes at the next opening
 
 
 class Category(StrEnum):

@@ -1,0 +1,100 @@
+"""Whom we may write to, when and how often: the rules of consent, quiet hours and caps."""
+
+import hmac
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import time
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from app.config.values import AppEnv, ConfigError, read_int, refuse_weak
+
+_WINDOW = re.compile(
+    r"(?P<country>[A-Z]{2}|\*)=(?P<from>[0-2][0-9]:[0-5][0-9])-(?P<to>[0-2][0-9]:[0-5][0-9])"
+)
+_COUNTRY = re.compile(r"[A-Z]{2}")
+_LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})?")
+_SWITCH = {"on": True, "off": False}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeopleRules:
+    """What marketing obeys beside suppressions.
+
+    `quiet_hours` are by country, `*` for all others: local times from and to which nothing is
+    sent, in place of the table that comes with us; an empty window is none.
+    """
+
+    default_zone: str = "UTC"
+    default_language: str = "en"
+    default_country: str | None = None
+    quiet_hours: Mapping[str, tuple[time, time]] = field(default_factory=dict)
+    marketing_per_day: int = 3
+    opt_out_footer: bool = True
+    opt_out_replies: bool = True
+
+
+def read_people_rules(environ: Mapping[str, str]) -> PeopleRules:
+    """The rules, with our defaults where nothing is set."""
+    return PeopleRules(
+        default_zone=_read_zone(environ),
+        default_language=_read_match(environ, "DEFAULT_LANGUAGE", _LANGUAGE, "sv or pt-BR") or "en",
+        default_country=_read_match(environ, "DEFAULT_COUNTRY", _COUNTRY, "SE"),
+        quiet_hours=_read_quiet_hours(environ),
+        marketing_per_day=read_int(environ, "MARKETING_PER_DAY", 3, lowest=0, highest=1_000),
+        opt_out_footer=_read_switch(environ, "OPT_OUT_FOOTER"),
+        opt_out_replies=_read_switch(environ, "OPT_OUT_REPLIES"),
+    )
+
+
+def read_digest_key(environ: Mapping[str, str], env: AppEnv, *, secret_key: str) -> bytes:
+    """The key of the hashes of numbers: SUPPRESSION_KEY, else made of SECRET_KEY."""
+    own = environ.get("SUPPRESSION_KEY", "").strip()
+    if own:
+        refuse_weak("SUPPRESSION_KEY", own, env)
+        return own.encode()
+    return hmac.digest(secret_key.encode(), b"clarion suppressions", "sha256")
+
+
+def _read_zone(environ: Mapping[str, str]) -> str:
+    name = environ.get("DEFAULT_TIME_ZONE", "").strip() or "UTC"
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as e:
+        raise ConfigError("DEFAULT_TIME_ZONE must be a zone's name, such as Europe/Berlin") from e
+    return name
+
+
+def _read_match(
+    environ: Mapping[str, str], name: str, pattern: re.Pattern[str], example: str
+) -> str | None:
+    value = environ.get(name, "").strip()
+    if value and not pattern.fullmatch(value):
+        raise ConfigError(f"{name} must read like {example}")
+    return value or None
+
+
+def _read_quiet_hours(environ: Mapping[str, str]) -> Mapping[str, tuple[time, time]]:
+    """Windows such as `SE=21:00-08:00,*=20:00-09:00`."""
+    windows: dict[str, tuple[time, time]] = {}
+    for entry in environ.get("QUIET_HOURS", "").split(","):
+        if not entry.strip():
+            continue
+        match = _WINDOW.fullmatch(entry.strip())
+        try:
+            if match is None:
+                raise ValueError(entry)
+            window = time.fromisoformat(match["from"]), time.fromisoformat(match["to"])
+        except ValueError as e:
+            raise ConfigError(
+                "QUIET_HOURS must read like SE=21:00-08:00,*=20:00-09:00, in local time"
+            ) from e
+        windows[match["country"]] = window
+    return windows
+
+
+def _read_switch(environ: Mapping[str, str], name: str) -> bool:
+    value = environ.get(name, "").strip().lower() or "on"
+    if value not in _SWITCH:
+        raise ConfigError(f"set {name} to on or off")
+    return _SWITCH[value]

@@ -1,0 +1,11 @@
+"""Who may be written to: subscribers, their tags, who wants nothing, and who agreed to what.
+
+subscriber: a person we may write to, stored.
+tag: a name that subscribers bear, and that a broadcast can go to.
+suppression: a number that is not written to, whoever asks; outlives its subscriber.
+consent event: who agreed or objected, when, in which words: one link of a chain that only grows.
+
+    routes ── schemas ──┬── records, tagging, audiences ──┐
+                        ├── importing, exporting ─────────┼── models
+                        └── suppressing ── consent ───────┘
+"""

@@ -1,0 +1,184 @@
+"""The tables of people.
+
+subscribers    1─* subscriber_tags *─1 tags
+suppressions   one row a number, by its keyed hash; the number itself unless it was erased
+consent_events the ledger, a chain of hashes; what it says of a person can be taken out of a link
+
+A suppression and the ledger know a number, not a subscriber: they outlive it.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ForeignKey, Index, LargeBinary, String, Text
+from sqlalchemy import text as sql
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.db.base import Base
+from app.db.types import NEVER_AGAIN, BigId, EnumText
+
+
+class Subscriber(Base):
+    """A person we may write to.
+
+    `consented_at` is when they last agreed to marketing; None when they have not, or took it back.
+    """
+
+    __tablename__ = "subscribers"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    # Stands in URLs, where a number must not.
+    public_id: Mapped[str] = mapped_column(String(26), unique=True)
+    phone: Mapped[str] = mapped_column(String(16), unique=True)
+    first_name: Mapped[str | None] = mapped_column(String(100))
+    last_name: Mapped[str | None] = mapped_column(String(100))
+    # A tag of https://www.rfc-editor.org/rfc/rfc5646, such as sv or pt-BR.
+    language: Mapped[str | None] = mapped_column(String(16))
+    # A name of the IANA time zone database.
+    time_zone: Mapped[str | None] = mapped_column(String(64))
+    attributes: Mapped[dict[str, Any] | None]
+    active: Mapped[bool] = mapped_column(default=True)
+    consented_at: Mapped[datetime | None]
+    subscribed_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+    __table_args__ = (NEVER_AGAIN,)
+
+
+class Tag(Base):
+    """A name that subscribers bear; with `double_opt_in` only once they have confirmed it."""
+
+    __tablename__ = "tags"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), unique=True)
+    double_opt_in: Mapped[bool] = mapped_column(default=False)
+    created_at: Mapped[datetime]
+
+    __table_args__ = (NEVER_AGAIN,)
+
+
+class SubscriberTag(Base):
+    """A subscriber bears a tag; not yet while `confirmed` is false.
+
+    `asked_at` is when they were asked to confirm it.
+    """
+
+    __tablename__ = "subscriber_tags"
+
+    tag_id: Mapped[int] = mapped_column(ForeignKey("tags.id"), primary_key=True)
+    subscriber_id: Mapped[int] = mapped_column(ForeignKey("subscribers.id"), primary_key=True)
+    confirmed: Mapped[bool] = mapped_column(default=True)
+    asked_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        Index("ix_subscriber_tags_subscriber", "subscriber_id"),
+        Index(
+            "ix_subscriber_tags_unconfirmed",
+            "subscriber_id",
+            "tag_id",
+            sqlite_where=sql("confirmed = 0"),
+            postgresql_where=sql("confirmed = false"),
+        ),
+        {"sqlite_with_rowid": False},
+    )
+
+
+class Scope(StrEnum):
+    """What a suppressed number is not sent."""
+
+    ALL = "all"
+    MARKETING = "marketing"
+
+
+class Cause(StrEnum):
+    """Why a number is suppressed."""
+
+    STOP = "stop"  # a text from the phone asked for it
+    CARRIER = "carrier"  # the carrier says that the person opted out (code 257)
+    MANUAL = "manual"  # somebody here entered it
+    IMPORT = "import"  # from a list of an earlier system
+    ERASED = "erased"  # the person had everything on them erased
+
+
+class Suppression(Base):
+    """A number that is not written to while `released_at` is None.
+
+    Known by its keyed hash; an erased person's number is gone (`phone` is None).  The row stays
+    when it is released: a STOP that comes late is told from a new one by its times.
+    """
+
+    __tablename__ = "suppressions"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    public_id: Mapped[str] = mapped_column(String(26), unique=True)
+    digest: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
+    phone: Mapped[str | None] = mapped_column(String(16))
+    scope: Mapped[Scope] = mapped_column(EnumText(Scope))
+    cause: Mapped[Cause] = mapped_column(EnumText(Cause))
+    # The text could also be meant otherwise: suppressed until somebody has looked at it.
+    to_review: Mapped[bool] = mapped_column(default=False)
+    since_at: Mapped[datetime]
+    released_at: Mapped[datetime | None]
+    # A client, `cli`, or `phone` for the person.
+    actor: Mapped[str] = mapped_column(String(128))
+    note: Mapped[str | None] = mapped_column(String(200))
+    # Sinch's id of the text that asked for it.
+    inbound: Mapped[str | None] = mapped_column(String(64))
+
+    __table_args__ = (
+        Index(
+            "ix_suppressions_active",
+            "phone",
+            "scope",
+            sqlite_where=sql("released_at IS NULL"),
+            postgresql_where=sql("released_at IS NULL"),
+        ),
+        Index(
+            "ix_suppressions_to_review",
+            "id",
+            sqlite_where=sql("to_review = 1"),
+            postgresql_where=sql("to_review = true"),
+        ),
+        Index(
+            "ix_suppressions_nameless",
+            "digest",
+            sqlite_where=sql("phone IS NULL"),
+            postgresql_where=sql("phone IS NULL"),
+        ),
+        NEVER_AGAIN,
+    )
+
+
+class ConsentKind(StrEnum):
+    """What a consent event says."""
+
+    OPT_IN = "opt_in"  # agreed to marketing
+    OPT_OUT = "opt_out"  # wants nothing more
+    ASKED = "asked"  # was asked to confirm a tag
+    CONFIRMED = "confirmed"  # confirmed a tag, which is also an opt-in
+    RELEASED = "released"  # somebody here lifted a suppression
+
+
+class ConsentEvent(Base):
+    """One link of the ledger; never changed, but for what erasure takes out of it.
+
+    `commitment` is the SHA-256 of `salt` and of `content` as it was written; `hash` is that of the
+    previous link's hash, `id`, `kind`, `at` and the commitment.  Without salt and content a link
+    still proves that none is missing, and says nothing on anybody.
+    """
+
+    __tablename__ = "consent_events"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=False)
+    kind: Mapped[ConsentKind] = mapped_column(EnumText(ConsentKind))
+    at: Mapped[datetime]
+    phone: Mapped[str | None] = mapped_column(String(16))
+    salt: Mapped[bytes | None] = mapped_column(LargeBinary(16))
+    # JSON as it was hashed: phone, actor, channel, source, wording, tag.
+    content: Mapped[str | None] = mapped_column(Text)
+    commitment: Mapped[bytes] = mapped_column(LargeBinary(32))
+    hash: Mapped[bytes] = mapped_column(LargeBinary(32))
+
+    __table_args__ = (Index("ix_consent_events_phone", "phone", "id"),)
