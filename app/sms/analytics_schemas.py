@@ -6,8 +6,8 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
 from webargs.fields import DelimitedList
 
+from app.fields import MessageText
 from app.sms.analytics_models import MAX_TAG_CHARACTERS, Dimension
-from app.sms.fields import MessageText
 from app.sms.statuses import REPORTED, MessageStatus
 
 MAX_DAYS = 366

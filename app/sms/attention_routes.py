@@ -7,12 +7,12 @@ from flask import current_app, g
 from marshmallow import Schema, fields, validate
 
 from app.auth import OPERATE, require_api_key
+from app.fields import MessageText
 from app.openapi import API_KEY_SCHEME, Blueprint
 from app.rate_limit import rate_limited
 from app.sms.answer_schemas import AttentionPageSchema, BatchConflictSchema, BatchStateSchema
 from app.sms.attention import MAX_NOTE_CHARACTERS, Decision, find_attention, resolve_batch
 from app.sms.current import the_context
-from app.sms.fields import MessageText
 
 blueprint = Blueprint(
     "batches",

@@ -4,8 +4,8 @@ from typing import Any
 
 from marshmallow import Schema, fields, post_load, validate
 
+from app.fields import MessageText, Moment, PhoneNumber, StrictBoolean
 from app.sms.books import WORDS
-from app.sms.fields import MessageText, Moment, PhoneNumber, StrictBoolean
 from app.sms.states import BroadcastStatus
 from app.sms.statuses import MessageStatus
 

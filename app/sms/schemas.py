@@ -7,16 +7,10 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, post_load, validate
 
 from app.errors import BadInput
+from app.fields import MessageText, Moment, StrictBoolean
 from app.phone import normalise_number, remove_duplicates, sort_entries
 from app.sinch.schemas import ReportMode
-from app.sms.fields import (
-    MessageText,
-    Moment,
-    ParameterTable,
-    RecipientList,
-    StrictBoolean,
-    check_sender,
-)
+from app.sms.fields import ParameterTable, RecipientList, check_sender
 from app.sms.planning import (
     DEFAULT,
     MAX_TEXT_CHARACTERS,

@@ -5,7 +5,7 @@ from typing import Any
 from marshmallow import Schema, fields, validate
 
 from app.errors import ErrorSchema
-from app.sms.fields import MessageText, Moment, StrictBoolean
+from app.fields import MessageText, Moment, StrictBoolean
 from app.sms.outbox import LISTENABLE, EventKind
 from app.webhooks.addresses import MAX_URL_CHARACTERS
 from app.webhooks.models import DeliveryStatus, EndpointStatus
