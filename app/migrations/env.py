@@ -3,7 +3,7 @@
 from alembic import context
 
 from app.db.base import Base
-from app.sms import analytics_models, models, report_models
+from app.sms import analytics_models, erase_models, models, price_models, report_models
 from app.subscribers import models as people_models
 from app.webhooks import models as webhook_models
 
@@ -11,7 +11,9 @@ _TABLES = (
     models.Broadcast,
     report_models.Event,
     analytics_models.DailyCount,
+    erase_models.Erasure,
     people_models.Subscriber,
+    price_models.Price,
     webhook_models.Endpoint,
 )
 assert all(table.metadata is Base.metadata for table in _TABLES)  # all are known
