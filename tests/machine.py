@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Row, insert, select, update
 
+from app.db.audit import AuditEntry
 from app.sinch.schemas import ReportMode
 from app.sms.accepting import accept_broadcast
 from app.sms.claiming import Claim, Idle, claim_batch
@@ -15,7 +16,7 @@ from app.sms.control import start_due_broadcasts
 from app.sms.cutting import plan_broadcast
 from app.sms.gates import Gates, read_gates
 from app.sms.invariants import find_violations
-from app.sms.models import Attempt, AuditEntry, Batch, Broadcast, Gate, Message
+from app.sms.models import Attempt, Batch, Broadcast, Gate, Message
 from app.sms.planning import Order
 from app.sms.reading import view_by_id
 from app.sms.sending import submit_batch

@@ -2,18 +2,28 @@
 
 from alembic import context
 
+from app.db.audit import AuditEntry
 from app.db.base import Base
-from app.sms import analytics_models, erase_models, models, price_models, report_models
+from app.sms import (
+    analytics_models,
+    erase_models,
+    models,
+    price_models,
+    report_models,
+    template_models,
+)
 from app.subscribers import models as people_models
 from app.webhooks import models as webhook_models
 
 _TABLES = (
+    AuditEntry,
     models.Broadcast,
     report_models.Event,
     analytics_models.DailyCount,
     erase_models.Erasure,
     people_models.Subscriber,
     price_models.Price,
+    template_models.StoredTemplate,
     webhook_models.Endpoint,
 )
 assert all(table.metadata is Base.metadata for table in _TABLES)  # all are known

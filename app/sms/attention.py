@@ -6,9 +6,9 @@ from typing import Any
 from loguru import logger
 from sqlalchemy import Connection, Row, func, select, update
 
+from app.db.audit import write_audit
 from app.errors import Conflict, NotFound
 from app.sms.context import Context
-from app.sms.control import write_audit
 from app.sms.models import Attempt, Batch, Broadcast
 from app.sms.proving import accept_values
 from app.sms.settling import settle_in

@@ -3,9 +3,9 @@
 from loguru import logger
 from sqlalchemy import Connection, select, update
 
+from app.db.audit import write_audit
 from app.sinch.errors import SinchError
 from app.sms.context import Context
-from app.sms.control import write_audit
 from app.sms.gates import CIRCUIT, half_open_circuit, postpone_probe, read_gates
 from app.sms.models import Batch, Broadcast
 from app.sms.states import ACTIVE, BatchState

@@ -2,16 +2,17 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from loguru import logger
-from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, func, select, update
 
+from app.db.audit import write_audit
 from app.errors import Conflict, NotFound
 from app.sinch.errors import SinchError
 from app.sms.context import Context
-from app.sms.models import AuditEntry, Batch, Broadcast
+from app.sms.models import Batch, Broadcast
 from app.sms.settling import expire_pending, settle_broadcast, settle_in
 from app.sms.states import ACTIVE, FINAL, OPEN, UNSENT, BatchState, BroadcastStatus, Wish
 from app.sms.verdicts import withdraw
@@ -191,20 +192,6 @@ def settle_stragglers(ctx: Context) -> int:
     for broadcast_id in ids:
         settle_broadcast(ctx, broadcast_id)
     return len(ids)
-
-
-def write_audit(
-    tx: Connection,
-    *,
-    now: datetime,
-    actor: str,
-    action: str,
-    subject: str,
-    facts: dict[str, Any] | None = None,
-) -> None:
-    """Note who did what to which broadcast or batch."""
-    entry = {"at": now, "actor": actor, "action": action, "subject": subject, "facts": facts}
-    tx.execute(insert(AuditEntry).values(entry))
 
 
 def _hold(tx: Connection, public_id: str) -> Row[Any]:

@@ -315,18 +315,3 @@ class IdempotencyKey(Base):
     running_until: Mapped[datetime]
     answer_status: Mapped[int | None]
     answer: Mapped[dict[str, Any] | None]
-
-
-class AuditEntry(Base):
-    """What a person or client did to a broadcast or batch, and on whose word."""
-
-    __tablename__ = "audit"
-
-    id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    at: Mapped[datetime]
-    actor: Mapped[str] = mapped_column(String(128))
-    action: Mapped[str] = mapped_column(String(32))
-    subject: Mapped[str] = mapped_column(String(64))
-    facts: Mapped[dict[str, Any] | None]
-
-    __table_args__ = (Index("ix_audit_subject", "subject", "id"),)

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, bindparam, func, or_, select, tuple_
 
+from app.db.audit import write_audit
 from app.db.base import table_of
 from app.errors import BadInput, Conflict, NotFound, RequestRunning
 from app.ids import make_id
@@ -17,7 +18,6 @@ from app.sms.answers import describe_order
 from app.sms.books import COUNTED_AS, Kind, read_sums, sort_recipients, stands_unplanned
 from app.sms.buckets import NONE
 from app.sms.context import Context
-from app.sms.control import write_audit
 from app.sms.idempotency import Key, KeyTaken, find_replay, keep_key
 from app.sms.models import Batch, Broadcast, Chunk, Message
 from app.sms.planning import DEFAULT, Order, Parameters, measure_messages

@@ -7,8 +7,8 @@ always had, before anything is claimed again.  What Sinch does not show then nee
 from loguru import logger
 from sqlalchemy import select, update
 
+from app.db.audit import write_audit
 from app.sms.context import Context
-from app.sms.control import write_audit
 from app.sms.cutting import find_unplanned, plan_broadcast
 from app.sms.gates import begin_restore, end_restore, read_gates
 from app.sms.models import Batch

@@ -6,9 +6,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, bindparam, func, or_, select, update
 
+from app.db.audit import AuditEntry
 from app.db.base import table_of
 from app.sms.context import Context
-from app.sms.models import AuditEntry, Batch, Broadcast
+from app.sms.models import Batch, Broadcast
 from app.sms.outbox import note_for_client
 from app.sms.states import AT_SINCH, OPEN, RESEND, UNSENT, BatchState, BroadcastStatus
 

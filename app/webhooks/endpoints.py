@@ -7,11 +7,11 @@ from typing import Any
 from loguru import logger
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
+from app.db.audit import write_audit
 from app.db.base import table_of
 from app.errors import BadInput, Conflict, KeyRefused, NotFound
 from app.ids import make_id
 from app.sms.context import Context
-from app.sms.control import write_audit
 from app.sms.outbox import EventKind
 from app.webhooks.addresses import TargetRefused
 from app.webhooks.models import Delivery, Endpoint, EndpointStatus

@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import select, update
 
-from app.sms.models import AuditEntry, Batch
+from app.db.audit import AuditEntry
+from app.sms.models import Batch
 from app.sms.states import Attention, BatchState
 from app.sms.timetable import plan_next, submit_next
 from tests.background import work_off

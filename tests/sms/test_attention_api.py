@@ -4,8 +4,9 @@ import pytest
 from sqlalchemy import select, update
 
 import app.auth
+from app.db.audit import AuditEntry
 from app.sms.attention import find_attention
-from app.sms.models import Attempt, AuditEntry, Batch
+from app.sms.models import Attempt, Batch
 from app.sms.states import Attention, BatchState
 from tests.background import work_off
 from tests.callers import PATIENT, Caller, id_of

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import select
 
+from app.db.audit import AuditEntry
 from app.sms.claiming import Claim, claim_batch
-from app.sms.models import AuditEntry
 from app.sms.sending import submit_batch
 from app.sms.timetable import plan_next, submit_next, sweep
 from tests.background import context_of, plan_all, work_off

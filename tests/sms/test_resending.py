@@ -6,8 +6,9 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import select
 
+from app.db.audit import AuditEntry
 from app.sms.books import COUNTED_AS
-from app.sms.models import AuditEntry, Batch, Broadcast, Message
+from app.sms.models import Batch, Broadcast, Message
 from app.sms.resending import resend_not_reached
 from app.sms.states import AT_SINCH, Attention, BatchState
 from app.sms.statuses import NOT_REACHED, MessageStatus

@@ -8,7 +8,7 @@ from sqlalchemy import select, update
 from standardwebhooks import Webhook
 
 from app.auth import ALL_SCOPES, MANAGE_WEBHOOKS, READ_NUMBERS, SCOPE_MARK
-from app.sms.models import AuditEntry
+from app.db.audit import AuditEntry
 from app.sms.outbox import EventKind, note_for_client
 from app.sms.report_models import OutboxEvent
 from app.webhooks.endpoints import MAX_ENDPOINTS

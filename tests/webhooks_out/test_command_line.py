@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import select
 
-from app.sms.models import AuditEntry
+from app.db.audit import AuditEntry
 from app.webhooks.models import DeliveryStatus, EndpointStatus
 from app.webhooks.results import give_up_stale
 from tests.webhooks_out.receivers import NOWHERE, refuse

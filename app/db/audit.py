@@ -1,0 +1,42 @@
+"""Who changed what by hand."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Index, String, insert
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.db.base import Base, table_of
+from app.db.types import BigId
+
+
+class AuditEntry(Base):
+    """What a person or client did, and on whose word."""
+
+    __tablename__ = "audit"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    at: Mapped[datetime]
+    actor: Mapped[str] = mapped_column(String(128))
+    action: Mapped[str] = mapped_column(String(32))
+    subject: Mapped[str] = mapped_column(String(64))
+    facts: Mapped[dict[str, Any] | None]
+
+    __table_args__ = (Index("ix_audit_subject", "subject", "id"),)
+
+
+_INSERT = insert(table_of(AuditEntry))
+
+
+def write_audit(
+    tx: Connection,
+    *,
+    now: datetime,
+    actor: str,
+    action: str,
+    subject: str,
+    facts: dict[str, Any] | None = None,
+) -> None:
+    """Note who did what to what."""
+    entry = {"at": now, "actor": actor, "action": action, "subject": subject, "facts": facts}
+    tx.execute(_INSERT, entry)
