@@ -139,7 +139,7 @@ def test_a_window_now_open_begins_now_and_ends_with_the_day():
             "Europe/Berlin",
             "2026-10-25T00:10",
             ("22:00", "02:30"),
-            ("Sun 02:30 +0200", "Sun 03:00 +0200"),
+            ("Sun 02:30 +0200", "Sun 02:00 +0100"),
         ),
         (
             "Europe/Berlin",
@@ -201,9 +201,9 @@ def test_hours_set_for_all_others_hold_where_none_are_set_for_the_country():
 
 
 def test_zones_half_a_day_apart_have_no_window_in_common():
-    now = datetime(2026, 3, 2, tzinfo=UTC)
+    now = datetime(2026, 7, 1, tzinfo=UTC)
 
-    found = find_window(["Pacific/Auckland", "Atlantic/Azores"], None, now, DEFAULT)
+    found = find_window(["Pacific/Auckland", "Africa/Accra"], None, now, DEFAULT)
 
     assert found is None
 
