@@ -12,6 +12,7 @@ from app.sms import (
     report_models,
     template_models,
 )
+from app.subscribers import import_models
 from app.subscribers import models as people_models
 from app.webhooks import models as webhook_models
 
@@ -21,6 +22,7 @@ _TABLES = (
     report_models.Event,
     analytics_models.DailyCount,
     erase_models.Erasure,
+    import_models.Import,
     people_models.Subscriber,
     price_models.Price,
     template_models.StoredTemplate,
