@@ -1,0 +1,161 @@
+"""What must be true of a person, and the same as SQL that means it in both databases."""
+
+import json
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Dialect,
+    Double,
+    Text,
+    case,
+    cast,
+    false,
+    func,
+    not_,
+    null,
+    or_,
+    true,
+)
+
+from app.db.base import table_of
+from app.subscribers.models import Subscriber
+
+ATTRIBUTES = "attributes."
+MOMENT_FIELD = "subscribed_at"
+TEXT_FIELDS = ("first_name", "last_name", "language", "time_zone")
+
+_SUBSCRIBERS = table_of(Subscriber)
+
+
+class Op(StrEnum):
+    """How a person's value is held against that of a condition.
+
+    Somebody without a value fits none but `ne` and `exists` false.
+    """
+
+    EQ = "eq"
+    NE = "ne"  # exactly those whom eq does not fit
+    LT = "lt"
+    LTE = "lte"
+    GT = "gt"
+    GTE = "gte"
+    IN = "in"  # equal to one of a list
+    EXISTS = "exists"  # has a value (true) or none (false)
+    STARTS_WITH = "starts_with"
+
+
+ORDERING = frozenset((Op.LT, Op.LTE, Op.GT, Op.GTE))
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What must be true of a person; `field` is a column, or `attributes.` and a name.
+
+    Text, numbers and truth values are never equal to each other, nor is one less than another.
+    Text is compared as it stands, by Unicode code points.
+    """
+
+    field: str
+    op: Op
+    value: Any
+
+
+_COMPARE: dict[Op, Callable[[Any, Any], ColumnElement[Any]]] = {
+    Op.EQ: operator.eq,
+    Op.LT: operator.lt,
+    Op.LTE: operator.le,
+    Op.GT: operator.gt,
+    Op.GTE: operator.ge,
+}
+
+
+def make_test(condition: Condition, dialect: Dialect) -> ColumnElement[bool]:
+    """Whether a condition is true of a row of `subscribers`: true or false, never NULL."""
+    if condition.op is Op.NE:
+        return not_(make_test(Condition(condition.field, Op.EQ, condition.value), dialect))
+    if condition.op is Op.IN:
+        each = (Condition(condition.field, Op.EQ, value) for value in condition.value)
+        return or_(*(make_test(one, dialect) for one in each))
+    name = condition.field
+    if name.startswith(ATTRIBUTES):
+        attribute = _Attribute(name.removeprefix(ATTRIBUTES), dialect)
+        return _test_attribute(attribute, condition.op, condition.value)
+    column: ColumnElement[Any] = _SUBSCRIBERS.c[name]
+    if condition.op is Op.EXISTS:
+        return column.is_not(None) if condition.value else column.is_(None)
+    if name != MOMENT_FIELD:
+        column = _by_code_points(column, dialect)
+    return func.coalesce(_compare(column, condition.op, condition.value), false())
+
+
+class _Attribute:
+    """One attribute as each type it may be of: NULL where it is of another, or not there."""
+
+    def __init__(self, name: str, dialect: Dialect) -> None:
+        self._dialect = dialect
+        self._sqlite = dialect.name == "sqlite"
+        column = _SUBSCRIBERS.c.attributes
+        if self._sqlite:
+            # The quotes: a dot within them is no step down.
+            path = f'$."{name}"'
+            self._type = func.json_type(column, path)
+            self._value: ColumnElement[Any] = func.json_extract(column, path)
+        else:
+            self._type = func.json_typeof(func.json_extract_path(column, name))
+            self._value = func.json_extract_path_text(column, name)
+
+    @property
+    def exists(self) -> ColumnElement[bool]:
+        return func.coalesce(self._type != "null", false())
+
+    @property
+    def text(self) -> ColumnElement[Any]:
+        kind = "text" if self._sqlite else "string"
+        return _by_code_points(case((self._type == kind, cast(self._value, Text))), self._dialect)
+
+    @property
+    def number(self) -> ColumnElement[Any]:
+        if self._sqlite:
+            return case((self._type.in_(("integer", "real")), self._value))
+        return case((self._type == "number", cast(self._value, Double)))
+
+    def as_number(self, value: int | float) -> ColumnElement[Any]:
+        """A number of ours as the database reads one: SQLite's rounding differs in the last bit."""
+        if self._sqlite:
+            return func.json_extract(json.dumps([value]), "$[0]")
+        return cast(float(value), Double)
+
+    @property
+    def truth(self) -> ColumnElement[Any]:
+        if self._sqlite:
+            return case((self._type == "true", true()), (self._type == "false", false()))
+        return case((self._type == "boolean", self._value == "true"), else_=null())
+
+
+def _test_attribute(attribute: _Attribute, op: Op, value: Any) -> ColumnElement[bool]:
+    if op is Op.EXISTS:
+        return attribute.exists if value else not_(attribute.exists)
+    if isinstance(value, str):
+        found = _compare(attribute.text, op, value)
+    elif isinstance(value, bool):
+        found = attribute.truth.is_(true() if value else false())
+    else:
+        found = _compare(attribute.number, op, attribute.as_number(value))
+    return func.coalesce(found, false())
+
+
+def _compare(column: ColumnElement[Any], op: Op, value: Any) -> ColumnElement[Any]:
+    if op is Op.STARTS_WITH:
+        begins: ColumnElement[bool] = func.substr(column, 1, len(value)) == value
+        return begins
+    return _COMPARE[op](column, value)
+
+
+def _by_code_points(column: ColumnElement[Any], dialect: Dialect) -> ColumnElement[Any]:
+    """Text in the order of its code points, which is SQLite's own."""
+    return column if dialect.name == "sqlite" else column.collate("C")

@@ -1,0 +1,120 @@
+"""Fields of people: what each takes, and what it refuses in which words."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from marshmallow import ValidationError, fields, validate
+
+from app.fields import refuse_untransportable
+from app.subscribers.details import (
+    MAX_ATTRIBUTE_CHARACTERS,
+    MAX_ATTRIBUTES,
+    MAX_TAG_CHARACTERS,
+    MAX_TAGS,
+    find_attribute_fault,
+    is_time_zone,
+    normalise_language,
+    normalise_tag,
+)
+
+_MAX_SHOWN = 64
+
+
+class TagName(fields.String):
+    """A tag, as it is kept."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        described = {"maxLength": MAX_TAG_CHARACTERS, "example": "customers"}
+        super().__init__(metadata=described | kwargs.pop("metadata", {}), **kwargs)
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
+        tag = normalise_tag(super()._deserialize(value, *args, **kwargs))
+        if tag is None:
+            raise ValidationError(
+                f"Not a tag: 1 to {MAX_TAG_CHARACTERS} letters, digits, blanks, '.', '_', '-' or "
+                "':', one of them a letter or digit."
+            )
+        return tag
+
+
+class TagList(fields.List[Any]):
+    """Tags, each once, in the order given."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(TagName(), validate=validate.Length(max=MAX_TAGS), **kwargs)
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> list[Any]:
+        return list(dict.fromkeys(super()._deserialize(value, *args, **kwargs)))
+
+
+class LanguageTag(fields.String):
+    """A language, in its usual case."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        described = {
+            "description": "A short tag of RFC 5646: language, script, region.",
+            "example": "pt-BR",
+            "maxLength": 16,
+        }
+        super().__init__(metadata=described | kwargs.pop("metadata", {}), **kwargs)
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
+        language = normalise_language(super()._deserialize(value, *args, **kwargs))
+        if language is None:
+            raise ValidationError("Not a language such as sv, pt-BR or zh-Hans.")
+        return language
+
+
+class TimeZoneName(fields.String):
+    """A name of the IANA time zone database."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        described = {"example": "Europe/Stockholm", "maxLength": 64}
+        super().__init__(metadata=described | kwargs.pop("metadata", {}), **kwargs)
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
+        name = str(super()._deserialize(value, *args, **kwargs)).strip()
+        if not is_time_zone(name):
+            raise ValidationError("Not a time zone such as Europe/Stockholm.")
+        return name
+
+
+class PersonName(fields.String):
+    """A name, blanks around it removed; an empty one is none."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        name = str(super()._deserialize(value, *args, **kwargs)).strip()
+        refuse_untransportable(name)
+        return name or None
+
+
+class AttributeTable(fields.Dict):
+    """A flat object of text, numbers, truth values and nulls."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        described = {
+            "description": "A flat object: text of at most 500 characters, numbers, true, false; "
+            "null takes an attribute away.",
+            "example": {"city": "Berlin", "visits": 7, "vip": True},
+            "maxProperties": MAX_ATTRIBUTES,
+            "additionalProperties": {
+                "nullable": True,
+                "anyOf": [
+                    {"type": "string", "maxLength": MAX_ATTRIBUTE_CHARACTERS},
+                    {"type": "number"},
+                    {"type": "boolean"},
+                ],
+            },
+        }
+        super().__init__(metadata=described | kwargs.pop("metadata", {}), **kwargs)
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> dict[str, Any]:
+        if not isinstance(value, Mapping):
+            raise ValidationError("Not an object of names.")
+        if len(value) > MAX_ATTRIBUTES:
+            raise ValidationError(f"More than {MAX_ATTRIBUTES} attributes.")
+        faults = {name: find_attribute_fault(name, each) for name, each in value.items()}
+        faulty = {name[:_MAX_SHOWN]: [fault] for name, fault in faults.items() if fault}
+        if faulty:
+            raise ValidationError(faulty)
+        return dict(value)
