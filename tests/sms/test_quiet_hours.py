@@ -1,5 +1,6 @@
 import random
 from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
 from zoneinfo import ZoneInfo, available_timezones
 
 import phonenumbers
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from app.config import PeopleRules
 from app.phone import inspect_number
+from app.sms.quiet_data import ANYWHERE, RULES, write_table
 from app.sms.quiet_hours import Window, find_window, place
 
 MINUTE = timedelta(minutes=1)
@@ -254,3 +256,32 @@ def test_a_number_is_placed_as_the_library_places_it_in_full():
 
     assert len(numbers) > 200
     assert wrong == []
+
+
+def test_the_table_in_the_docs_is_the_data():
+    docs = Path(__file__).parents[2] / "docs/quiet-hours.md"
+
+    assert write_table() in docs.read_text()
+
+
+def test_every_rule_keeps_within_the_day_and_says_where_it_comes_from():
+    careful = RULES[ANYWHERE].week
+    for rule in RULES.values():
+        hours = [each for each in rule.week if each is not None]
+        assert all(time(8) <= opens < closes <= time(21) for opens, closes in hours)
+        assert len(rule.week) == 7
+        assert rule.source
+        if rule.confirmed:
+            assert rule.url.startswith("https://")
+            assert rule.read is not None
+        else:
+            assert rule.week == careful
+
+
+def test_a_texan_is_let_sleep_in_on_a_sunday():
+    zones, country = place("+12145550123", None, DEFAULT)
+    saturday_night = local("2026-06-06T23:00", "America/Chicago").astimezone(UTC)
+
+    found = find_window(zones, country, saturday_night, DEFAULT)
+
+    assert shown(found, "America/Chicago") == ("Sun 12:00 -0500", "Sun 20:00 -0500")
