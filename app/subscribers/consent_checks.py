@@ -1,6 +1,6 @@
 """Whether the ledger of consent is whole, and what it proves of one number."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,9 +60,7 @@ def verify(
     head, erased, anchored = Head(), 0, anchor in (None, BEGINNING.hex())
     while True:
         with people.db.read() as tx:
-            rows = tx.execute(_NEXT, {"after": head.number}).all()
-            # In the same look: what is added meanwhile is in both or in neither.
-            broken = None if rows else _find_wrong_end(tx, head)
+            rows, broken = _read_page(tx, head)
         if not rows:
             break
         for row in rows:
@@ -76,6 +74,16 @@ def verify(
     if not broken and not anchored:
         broken = f"no link has the hash {anchor}: what led to it was written anew, or cut off"
     return Verdict(links=head.number, erased=erased, head=head, broken=broken)
+
+
+def _read_page(tx: Connection, head: Head) -> tuple[Sequence[Row[Any]], str | None]:
+    """The links after the head; where there is none, what is wrong with the end."""
+    try:
+        rows = tx.execute(_NEXT, {"after": head.number}).all()
+        # In the same look: what is added meanwhile is in both or in neither.
+        return rows, None if rows else _find_wrong_end(tx, head)
+    except (ValueError, TypeError, KeyError):
+        return [], f"a link after link {head.number} holds what we never write"
 
 
 def _find_wrong_end(tx: Connection, head: Head) -> str | None:
