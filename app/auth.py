@@ -97,14 +97,19 @@ def require_api_key(scope: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
             client: Client | None = g.client
             if client is None:
                 raise KeyRefused("Invalid API key")
-            if scope not in client.scopes:
-                raise KeyRefused(f"This API key lacks the scope {scope}")
+            require_scope(scope)
             return view(*args, **kwargs)
 
         setattr(guarded, SCOPE_MARK, scope)
         return guarded
 
     return decorate
+
+
+def require_scope(scope: str) -> None:
+    """Raise KeyRefused unless the caller has this scope, too."""
+    if scope not in g.client.scopes:
+        raise KeyRefused(f"This API key lacks the scope {scope}")
 
 
 def public(view: Callable[P, R]) -> Callable[P, R]:

@@ -30,6 +30,8 @@ def settings(**overrides: str) -> dict[str, str]:
         "RATE_LIMIT": "100000 per minute",
         "READ_RATE_LIMIT": "100000 per minute",
         "LOG_LEVEL": "debug",
+        # Marketing at any hour, for whoever runs the tests at night.
+        "QUIET_HOURS": "*=00:00-00:00",
         "INSTANCE_ID": INSTANCE,
     }
     return {name: value for name, value in (base | overrides).items() if value}

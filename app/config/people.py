@@ -14,6 +14,7 @@ _WINDOW = re.compile(
 )
 _COUNTRY = re.compile(r"[A-Z]{2}")
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})?")
+_MAX_FOOTER = 100
 _SWITCH = {"on": True, "off": False}
 
 
@@ -31,6 +32,7 @@ class PeopleRules:
     quiet_hours: Mapping[str, tuple[time, time]] = field(default_factory=dict)
     marketing_per_day: int = 3
     opt_out_footer: bool = True
+    opt_out_footers: Mapping[str, str] = field(default_factory=dict)
     opt_out_replies: bool = True
 
 
@@ -42,7 +44,8 @@ def read_people_rules(environ: Mapping[str, str]) -> PeopleRules:
         default_country=_read_match(environ, "DEFAULT_COUNTRY", _COUNTRY, "SE"),
         quiet_hours=_read_quiet_hours(environ),
         marketing_per_day=read_int(environ, "MARKETING_PER_DAY", 3, lowest=0, highest=1_000),
-        opt_out_footer=_read_switch(environ, "OPT_OUT_FOOTER"),
+        opt_out_footer=environ.get("OPT_OUT_FOOTER", "").strip().lower() != "off",
+        opt_out_footers=_read_footers(environ),
         opt_out_replies=_read_switch(environ, "OPT_OUT_REPLIES"),
     )
 
@@ -91,6 +94,22 @@ def _read_quiet_hours(environ: Mapping[str, str]) -> Mapping[str, tuple[time, ti
             ) from e
         windows[match["country"]] = window
     return windows
+
+
+def _read_footers(environ: Mapping[str, str]) -> Mapping[str, str]:
+    """Our own words by language, such as `en=Txt STOP to end|sv=STOPP avslutar`."""
+    value = environ.get("OPT_OUT_FOOTER", "").strip()
+    if value.lower() in ("", "on", "off"):
+        return {}
+    footers = {}
+    for entry in value.split("|"):
+        language, _, words = (part.strip() for part in entry.partition("="))
+        if not _LANGUAGE.fullmatch(language) or not 0 < len(words) <= _MAX_FOOTER:
+            raise ConfigError(
+                "set OPT_OUT_FOOTER to on, off, or words like en=Txt STOP to end|sv=STOPP avslutar"
+            )
+        footers[language] = words
+    return footers
 
 
 def _read_switch(environ: Mapping[str, str], name: str) -> bool:

@@ -6,8 +6,8 @@ commit comes before the POST and one after it.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass
 from datetime import timedelta
 from hashlib import sha256
 from typing import Any
@@ -22,15 +22,12 @@ from app.sms.context import Context
 from app.sms.cutting import plan_chunks
 from app.sms.idempotency import Key, keep_key
 from app.sms.models import Broadcast, Chunk
-from app.sms.planning import (
-    DEFAULT,
-    MAX_INLINE_RECIPIENTS,
-    Order,
-    choose_chunk_size,
-    choose_priority,
-    cut_chunks,
-)
+from app.sms.piecing import describe_audience, find_pieces
+from app.sms.planning import DEFAULT, MAX_INLINE_RECIPIENTS, Order, Piece, choose_priority
+
 from app.sms.repeats import Suspect, find_repeat, refuse_repeat
+from app.sms.resolving import make_chunks
+from app.sms.settling import settle_in
 from app.sms.states import BroadcastStatus
 
 _BROADCASTS = table_of(Broadcast)
@@ -63,16 +60,17 @@ def accept_broadcast(
     BroadcastRepeated when the same text has just gone to mostly the same people.
     """
     ctx.require_own_database()
+    order, pieces = find_pieces(ctx, order)
     text_hash = hash_text(order, default_sender=ctx.default_sender)
-    suspect = Suspect.of(order, client=client, text_hash=text_hash) if key is None else None
+    suspect = Suspect.of(order, pieces, client=client, text_hash=text_hash) if key is None else None
     cleared = find_repeat(ctx, suspect) if suspect else frozenset()
-    inline = len(order.recipients) <= MAX_INLINE_RECIPIENTS and order.send_at is None
+    inline = _can_be_sent_at_once(order, pieces)
     with ctx.db.write() as tx:
         if suspect:
             refuse_repeat(tx, ctx, suspect, cleared)
         public_id = make_id(ctx.now())
         broadcast_id = insert_broadcast(
-            tx, ctx, order, client=client, public_id=public_id, text_hash=text_hash
+            tx, ctx, order, client=client, public_id=public_id, text_hash=text_hash, pieces=pieces
         )
         if key is not None:
             answer = None if inline or describe is None else describe(public_id)
@@ -81,6 +79,8 @@ def accept_broadcast(
         if inline:
             plan_chunks(tx, ctx, broadcast_id)
             first = claim_in(tx, ctx, of=broadcast_id)
+            if isinstance(first, Idle):
+                settle_in(tx, ctx, broadcast_id)  # nobody of it may be written to
         failpoints.reach("C0")
     failpoints.reach("C1")
     if isinstance(first, Claim):
@@ -89,9 +89,17 @@ def accept_broadcast(
     return Accepted(broadcast_id, public_id, first)
 
 
+def _can_be_sent_at_once(order: Order, pieces: Sequence[Piece] | None) -> bool:
+    """Whether an order is handed to Sinch within its request."""
+    if pieces is None or order.send_at is not None:
+        return False
+    return sum(len(piece.recipients) for piece in pieces) <= MAX_INLINE_RECIPIENTS
+
+
 def hash_text(order: Order, *, default_sender: str) -> bytes:
-    """What makes two broadcasts say the same: text, sender, and every value filled in."""
-    values = json.dumps(order.parameters, sort_keys=True) if order.parameters else ""
+    """What makes two broadcasts say the same: text, sender, every value and translation."""
+    varied = [each for each in (order.parameters, order.texts, order.fields) if each]
+    values = json.dumps(varied[0] if len(varied) == 1 else varied, sort_keys=True) if varied else ""
     return sha256("\0".join((order.text, order.sender or default_sender, values)).encode()).digest()
 
 
@@ -103,16 +111,11 @@ def insert_broadcast(
     client: str,
     public_id: str,
     text_hash: bytes,
+    pieces: Sequence[Piece] | None,
     resend_of: int | None = None,
 ) -> int:
-    """The id of a new broadcast, stored with its audience."""
+    """The id of a new broadcast, stored with its audience; without pieces that is to be found."""
     now, rules = ctx.now(), ctx.rules
-    size = choose_chunk_size(
-        parts=order.size.parts,
-        messages_per_second=rules.messages_per_second,
-        ahead_s=rules.pace_ahead_s,
-    )
-    chunks = -(-len(order.recipients) // size)
     start = order.send_at or now
     default_end = start + timedelta(seconds=rules.expire_after_s)
     row = {
@@ -131,15 +134,20 @@ def insert_broadcast(
         "send_at": order.send_at,
         "expires_at": order.expire_at or default_end,
         "status": BroadcastStatus.SCHEDULED if order.send_at else BroadcastStatus.QUEUED,
-        "recipients": len(order.recipients),
+        "recipients": sum(len(piece.recipients) for piece in pieces or ()),
         "invalid": len(order.invalid),
         "duplicates": order.duplicates_removed,
         "planned": 0,
-        "chunks": chunks,
+        "chunks": len(pieces or ()),
+        "audience": describe_audience(order),
+        "tag": order.tag,
+        "resolving": pieces is None,
+        "texts": dict(order.texts) or None,
         "resend_of": resend_of,
     }
     broadcast_id: int = tx.execute(_ADD_BROADCAST, row).scalar_one()
-    tx.execute(_ADD_CHUNKS, list(_make_chunks(broadcast_id, order, size)))
+    if pieces:
+        tx.execute(_ADD_CHUNKS, list(make_chunks(broadcast_id, pieces)))
     return broadcast_id
 
 
@@ -152,28 +160,7 @@ def _collect_options(order: Order) -> dict[str, Any]:
             name: values[DEFAULT] for name, values in order.parameters.items() if DEFAULT in values
         }
         or None,
+        "language": order.language,
+        "template": astuple(order.template) if order.template else None,
     }
     return {name: value for name, value in options.items() if value is not None}
-
-
-def _make_chunks(broadcast_id: int, order: Order, size: int) -> Iterator[dict[str, Any]]:
-    for number, recipients in enumerate(cut_chunks(order.recipients, size)):
-        yield {
-            "broadcast_id": broadcast_id,
-            "number": number,
-            "size": len(recipients),
-            "recipients": "\n".join(recipients),
-            "parameters": _select_own(order.parameters, recipients),
-        }
-
-
-def _select_own(
-    parameters: Mapping[str, Mapping[str, str]], recipients: Sequence[str]
-) -> dict[str, dict[str, str]] | None:
-    """The values that belong to these recipients alone, by name; None without any."""
-    if not parameters:
-        return None
-    return {
-        name: {number: values[number] for number in recipients if number in values}
-        for name, values in parameters.items()
-    }

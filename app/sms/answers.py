@@ -3,8 +3,9 @@
 from http import HTTPStatus
 from typing import Any
 
-from app.errors import RequestRunning, SendFailed
+from app.errors import NotFound, RequestRunning, SendFailed
 from app.sms.accepting import accept_broadcast
+from app.sms.completing import complete_order
 from app.sms.context import Context
 from app.sms.idempotency import Key, KeyTaken, Replay, find_replay, keep_answer
 from app.sms.inline import submit_inline
@@ -12,6 +13,7 @@ from app.sms.planning import Order
 from app.sms.reading import BroadcastView, list_batch_ids, view_by_id
 from app.sms.schemas import check_times, show_invalid
 from app.sms.states import BroadcastStatus
+from app.subscribers.audiences import count_audience, find_unknown_tags
 
 SUBMITTED = "SMS batch submitted successfully to Sinch."
 REFUSED = "Failed to send SMS batch."
@@ -23,6 +25,7 @@ _SENTENCES = {
     "unknown": "Broadcast accepted; Sinch has not confirmed it yet. Do not send it again: it may "
     "have been sent, and is not sent twice.",
     "complete_with_attention": "Broadcast accepted; an operator has to look at a part of it.",
+    "suppressed": "Broadcast accepted, but nobody of it may be written to.",
     "expired": "Broadcast accepted, but it was too late to send it to anybody.",
 }
 _PARTLY_REFUSED = "Broadcast accepted, but Sinch refused a part of its recipients."
@@ -40,10 +43,12 @@ def create_broadcast(
     if key and (known := _find_answer(ctx, key, client=client, production=production)):
         return *known, False
     check_times(order, ctx.now())
+    order = complete_order(ctx, order)
+    expected = find_expected(ctx, order)
 
     def describe(public_id: str) -> dict[str, Any]:
         status = "scheduled" if order.send_at else "queued"
-        return describe_order(order, public_id, status)
+        return describe_order(order, public_id, status, recipients=expected)
 
     try:
         accepted = accept_broadcast(ctx, order, client=client, key=key, describe=describe)
@@ -101,7 +106,25 @@ def choose_http_status(view: BroadcastView) -> HTTPStatus:
     return HTTPStatus.BAD_GATEWAY if refused and not taken else HTTPStatus.ACCEPTED
 
 
-def describe_order(order: Order, public_id: str, status: str) -> dict[str, Any]:
+def find_expected(ctx: Context, order: Order) -> int:
+    """How many recipients an order has, or would have if it were looked up now.
+
+    Raises NotFound for an audience that is nobody.
+    """
+    if order.audience is None:
+        return len(order.recipients)
+    with ctx.db.read() as tx:
+        if order.tag is not None and find_unknown_tags(tx, [order.tag]):
+            people = 0
+        else:
+            people = count_audience(tx, order.audience)
+    if not people:
+        whom = f"tag: {order.tag}" if order.tag else "this audience"
+        raise NotFound(f"No active subscribers found for {whom}")
+    return people
+
+
+def describe_order(order: Order, public_id: str, status: str, *, recipients: int) -> dict[str, Any]:
     """The answer for a broadcast of which nothing has been submitted."""
     return {
         "message": _SENTENCES[status],
@@ -110,7 +133,7 @@ def describe_order(order: Order, public_id: str, status: str) -> dict[str, Any]:
         "url": make_url(public_id),
         "batch_id": None,
         "batch_ids": [],
-        "recipients": len(order.recipients),
+        "recipients": recipients,
         "parts_per_message": order.size.parts,
         "encoding": order.size.encoding.value,
         "duplicates_removed": order.duplicates_removed,
@@ -148,7 +171,10 @@ def describe_view(
 
 
 def _choose_sentence(view: BroadcastView) -> str:
-    if view.sums.taken == view.row.recipients:
+    withheld = view.counts["suppressed"]
+    if withheld and withheld == view.row.recipients:
+        return _SENTENCES["suppressed"]
+    if view.sums.taken == view.row.recipients - withheld:
         return SUBMITTED
     if view.batches.get("rejected") and view.row.finished_at is not None:
         return _PARTLY_REFUSED

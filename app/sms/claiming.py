@@ -1,10 +1,11 @@
 """PENDING to SENDING: one batch, by the rules of the moment, before its first byte leaves.
 
 In one transaction everything that may hold it back is read again (gates, pause and cancel,
-expiry), its payload is frozen, and the attempt is written to the ledger.
+expiry, suppressions, consent, quiet hours, caps), its payload is frozen, and the attempt is
+written to the ledger.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -15,14 +16,19 @@ from sqlalchemy import Connection, Row, bindparam, func, insert, or_, select, up
 from app.db.base import table_of
 from app.db.types import UtcTime
 from app.failpoints import failpoints
-from app.sinch.schemas import OutgoingBatch, write_batch
+from app.sinch.schemas import write_batch
 from app.sms.context import Context
 from app.sms.gates import CIRCUIT, PACE, Gates, half_open_circuit, read_gates, take_pace
-from app.sms.models import Attempt, Batch, Broadcast, Chunk
+from app.sms.models import Attempt, Batch, Broadcast
 from app.sms.settling import expire_pending, settle_broadcast, settle_in
-from app.sms.states import ACTIVE, BatchState, BroadcastStatus
+from app.sms.payloads import make_outgoing
+from app.sms.slices import Slice, read_slice
+from app.sms.setting_aside import set_aside
+from app.sms.states import ACTIVE, BatchState, BroadcastStatus, Category
+from app.sms.withholding import count_alone, note_marketing, sort_out
+from app.subscribers.suppressing import hold_still
 
-_BROADCASTS, _BATCHES, _CHUNKS = table_of(Broadcast), table_of(Batch), table_of(Chunk)
+_BROADCASTS, _BATCHES = table_of(Broadcast), table_of(Batch)
 
 # Made once: to make a statement costs several times what it takes to run one.
 _IS_DUE = or_(_BATCHES.c.not_before.is_(None), _BATCHES.c.not_before <= bindparam("now"))
@@ -72,12 +78,10 @@ _TAKE = (
         attempt=bindparam("new_attempt"),
         lease_until=bindparam("new_lease"),
         not_before=None,
+        withheld=None,
     )
 )
 _NOTE_ATTEMPT = insert(table_of(Attempt))
-_CHUNK = select(_CHUNKS.c.recipients, _CHUNKS.c.parameters).where(
-    _CHUNKS.c.broadcast_id == bindparam("of"), _CHUNKS.c.number == bindparam("this")
-)
 
 _NEXT_START = (
     select(_BATCHES.c.not_before)
@@ -129,10 +133,10 @@ def claim_batch(ctx: Context, *, of: int | None = None) -> Claim | Idle:
 
 def claim_burst(ctx: Context, *, most: int, of: int | None = None) -> list[Claim] | Idle:
     """Up to `most` batches of one broadcast at once, which share what a claim costs."""
-    expired: list[int] = []
+    ended: list[int] = []
     with ctx.db.write() as tx:
-        found = _claim(tx, ctx, of=of, expired=expired, most=most)
-    for broadcast_id in expired:
+        found = _claim(tx, ctx, of=of, ended=ended, most=most)
+    for broadcast_id in ended:
         settle_broadcast(ctx, broadcast_id)
     if not isinstance(found, Idle):
         failpoints.reach("C3")
@@ -142,17 +146,19 @@ def claim_burst(ctx: Context, *, most: int, of: int | None = None) -> list[Claim
 
 def claim_in(tx: Connection, ctx: Context, *, of: int) -> Claim | Idle:
     """The next batch of a broadcast, claimed within a transaction that is open already."""
-    expired: list[int] = []
-    found = _claim(tx, ctx, of=of, expired=expired, most=1)
-    for broadcast_id in expired:
+    ended: list[int] = []
+    found = _claim(tx, ctx, of=of, ended=ended, most=1)
+    for broadcast_id in ended:
         settle_in(tx, ctx, broadcast_id)
     return found if isinstance(found, Idle) else found[0]
 
 
 def _claim(
-    tx: Connection, ctx: Context, *, of: int | None, expired: list[int], most: int
+    tx: Connection, ctx: Context, *, of: int | None, ended: list[int], most: int
 ) -> list[Claim] | Idle:
-    """Ids of broadcasts found expired are added to `expired`."""
+    """Ids of broadcasts that may have ended by this are added to `ended`."""
+    # Whoever claims behind a STOP that is committed has seen it.
+    hold_still(tx)
     now = ctx.now()
     gates = read_gates(tx, ctx.rules, now, lock=PACE)
     obstacle = gates.find_obstacle(now)
@@ -165,9 +171,9 @@ def _claim(
         if broadcast.expires_at - now >= _MIN_LIFE:
             # One at a time where each has to be weighed against the pace, or is on trial.
             alone = ctx.rules.messages_per_second is not None or gates.circuit is not None
-            return _claim_of(tx, ctx, broadcast, gates, now, most=1 if alone else most)
+            return _claim_of(tx, ctx, broadcast, gates, now, ended=ended, most=1 if alone else most)
         expire_pending(tx, broadcast.id)
-        expired.append(broadcast.id)
+        ended.append(broadcast.id)
 
 
 def _find_broadcast(tx: Connection, now: datetime, of: int | None) -> Row[Any] | None:
@@ -185,7 +191,14 @@ def _find_next_start(tx: Connection, of: int | None) -> datetime | None:
 
 
 def _claim_of(
-    tx: Connection, ctx: Context, broadcast: Row[Any], gates: Gates, now: datetime, *, most: int
+    tx: Connection,
+    ctx: Context,
+    broadcast: Row[Any],
+    gates: Gates,
+    now: datetime,
+    *,
+    ended: list[int],
+    most: int,
 ) -> list[Claim] | Idle:
     if not _hold_broadcast(tx, broadcast, now):
         return Idle(now)
@@ -198,27 +211,72 @@ def _claim_of(
         obstacle = gates.find_obstacle(now)
         if obstacle is not None:
             return Idle(obstacle)
-    parts = sum(batch.size for batch in batches) * broadcast.parts
+    found = [_sort_out(tx, ctx, broadcast, batch, now) for batch in batches]
+    ready = [each for each in found if each is not None]
+    if not ready:
+        ended.append(broadcast.id)
+        return Idle(now)
+    parts = sum(len(each.recipients) for each in ready) * broadcast.parts
     free_at = take_pace(tx, gates, ctx.rules, parts=parts, now=now)
     if free_at is not None:
         return Idle(free_at)
-    claims = [_take(tx, ctx, broadcast, batch, gates, now) for batch in batches]
+    claims = [_take(tx, ctx, broadcast, each, gates, now) for each in ready]
     taken = [claim for claim in claims if claim is not None]
     if taken and gates.circuit:
         half_open_circuit(tx, gates, trial=taken[0].batch_id)
     return taken or Idle(now)
 
 
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A batch of which nobody is held back, who is in it, and until when it may arrive."""
+
+    batch: Row[Any]
+    content: Slice
+    recipients: Sequence[str]
+    expires_at: datetime
+
+
+def _sort_out(
+    tx: Connection, ctx: Context, broadcast: Row[Any], batch: Row[Any], now: datetime
+) -> _Ready | None:
+    """The batch with those alone who may be sent to now; None when there are none.
+
+    The others are set aside.
+    """
+    if broadcast.category is Category.MARKETING:
+        count_alone(tx, ctx)
+    content = read_slice(tx, batch)
+    portions = sort_out(
+        tx, ctx, broadcast, content.recipients, content.lines, batch_id=batch.id, now=now
+    )
+    first = portions[0]
+    if len(portions) > 1 or not first.may_go:
+        set_aside(tx, broadcast, batch, portions)
+    if not first.may_go:
+        return None
+    expires_at = min(broadcast.expires_at, first.expires_at or broadcast.expires_at)
+    return _Ready(batch, content, first.recipients, expires_at)
+
+
 def _take(
     tx: Connection,
     ctx: Context,
     broadcast: Row[Any],
-    batch: Row[Any],
+    ready: _Ready,
     gates: Gates,
     now: datetime,
 ) -> Claim | None:
     """Freeze a batch's payload and make it ours; None when somebody else was quicker."""
-    outgoing = _make_outgoing(tx, ctx, broadcast, batch)
+    batch = ready.batch
+    outgoing = make_outgoing(
+        ctx,
+        broadcast,
+        ready.content,
+        ready.recipients,
+        reference=batch.client_reference,
+        expires_at=ready.expires_at,
+    )
     body = write_batch(outgoing)
     attempt = batch.attempt + 1
     place = {"this": batch.id, "last_attempt": batch.attempt}
@@ -236,13 +294,15 @@ def _take(
             "overridden": False,
         },
     )
+    if broadcast.category is Category.MARKETING:
+        note_marketing(tx, ctx, ready.recipients, batch_id=batch.id, now=now)
     return Claim(
         batch_id=batch.id,
         broadcast_id=broadcast.id,
         attempt=attempt,
         reference=batch.client_reference,
         body=body,
-        size=batch.size,
+        size=len(ready.recipients),
         claimed_at=ctx.clock.monotonic(),
         on_trial=gates.circuit is not None,
         after_busy=gates.busy_count > 0,
@@ -257,44 +317,3 @@ def _hold_broadcast(tx: Connection, broadcast: Row[Any], now: datetime) -> bool:
     if tx.dialect.name == "sqlite":
         return True
     return tx.execute(HOLD_STATUS, {"this": broadcast.id}).scalar() in ACTIVE
-
-
-def _make_outgoing(
-    tx: Connection, ctx: Context, broadcast: Row[Any], batch: Row[Any]
-) -> OutgoingBatch:
-    recipients, own = read_slice(tx, batch)
-    options = broadcast.options
-    report = ctx.report_mode(options)
-    return OutgoingBatch(
-        recipients=recipients,
-        text=broadcast.text,
-        sender=broadcast.sender,
-        client_reference=batch.client_reference,
-        parameters=_merge(options.get("defaults") or {}, own, recipients),
-        expire_at=broadcast.expires_at,
-        delivery_report=report,
-        callback_url=ctx.callback_url if report else None,
-        flash=bool(options.get("flash")),
-        max_parts=options.get("max_parts"),
-    )
-
-
-def read_slice(tx: Connection, batch: Row[Any]) -> tuple[list[str], Mapping[str, Any]]:
-    """A batch's recipients, and the values of their own that its chunk holds."""
-    chunk = tx.execute(_CHUNK, {"of": batch.broadcast_id, "this": batch.chunk}).one()
-    recipients = chunk.recipients.split("\n")[batch.start : batch.start + batch.size]
-    return recipients, chunk.parameters or {}
-
-
-def _merge(
-    defaults: Mapping[str, str], own: Mapping[str, Mapping[str, str]], recipients: Sequence[str]
-) -> Mapping[str, Mapping[str, str]]:
-    """Sinch's parameters: by name, the values of these recipients and the default."""
-    wanted = set(recipients)
-    merged: dict[str, dict[str, str]] = {
-        name: {number: value for number, value in values.items() if number in wanted}
-        for name, values in own.items()
-    }
-    for name, value in defaults.items():
-        merged.setdefault(name, {})["default"] = value
-    return merged

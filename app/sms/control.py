@@ -175,6 +175,23 @@ def expire_overdue_broadcasts(ctx: Context) -> int:
             _hold_id(tx, broadcast_id)
             expire_pending(tx, broadcast_id)
             settle_in(tx, ctx, broadcast_id)
+    return len(ids) + _expire_unresolved(ctx)
+
+
+def _expire_unresolved(ctx: Context) -> int:
+    """End broadcasts whose people were not looked up in time: nobody of them is sent to."""
+    overdue: list[ColumnElement[bool]] = [
+        Broadcast.resolving.is_(True),
+        Broadcast.finished_at.is_(None),
+    ]
+    overdue += [Broadcast.expires_at <= ctx.now(), Broadcast.status != _B.CANCELLED]
+    with ctx.db.read() as tx:
+        ids = tx.execute(select(Broadcast.id).where(*overdue)).scalars().all()
+    for broadcast_id in ids:
+        with ctx.db.write() as tx:
+            _hold_id(tx, broadcast_id)
+            over = update(Broadcast).where(Broadcast.id == broadcast_id, *overdue)
+            tx.execute(over.values(resolving=False))
     return len(ids)
 
 
@@ -184,7 +201,10 @@ def settle_stragglers(ctx: Context) -> int:
     done = (
         select(Broadcast.id)
         .where(Broadcast.finished_at.is_(None))
-        .where((Broadcast.planned == Broadcast.chunks) | (Broadcast.status == _B.CANCELLED))
+        .where(
+            (Broadcast.resolving.is_(False) & (Broadcast.planned == Broadcast.chunks))
+            | (Broadcast.status == _B.CANCELLED)
+        )
         .where(~is_open.exists())
     )
     with ctx.db.read() as tx:

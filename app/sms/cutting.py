@@ -5,17 +5,32 @@ through Python one by one nor keep other writers waiting.
 """
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, insert, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    and_,
+    bindparam,
+    delete,
+    insert,
+    or_,
+    select,
+    text,
+    update,
+)
 
 from app.db.base import table_of
 from app.sms.context import Context
 from app.sms.gates import read_gates
 from app.sms.models import Batch, Broadcast, Chunk
 from app.sms.planning import CHUNKS_AT_ONCE, cut_chunks, make_reference
+from app.sms.resolving import resolve_next
 from app.sms.settling import hold_broadcast, settle_in
-from app.sms.states import FINAL, BatchState
+from app.sms.slices import is_looked_up
+from app.sms.states import ACTIVE, FINAL, BatchState
 
 _COPY = {
     # json_each and unnest take the lines apart inside the database.
@@ -37,7 +52,7 @@ _COPY = {
 _BROADCASTS, _CHUNKS = table_of(Broadcast), table_of(Chunk)
 # Made once: to make a statement costs several times what it takes to run one.
 _SIZES = (
-    select(_CHUNKS.c.number, _CHUNKS.c.size)
+    select(_CHUNKS.c.number, _CHUNKS.c.size, _CHUNKS.c.withheld)
     .where(_CHUNKS.c.broadcast_id == bindparam("broadcast"))
     .where(_CHUNKS.c.number >= bindparam("first"), _CHUNKS.c.number < bindparam("end"))
     .order_by(_CHUNKS.c.number)
@@ -51,7 +66,9 @@ _NOTE_PLANNED = (
 
 
 def plan_broadcast(ctx: Context, broadcast_id: int) -> bool:
-    """Cut the next chunks of a broadcast into batches; whether more are left."""
+    """Look up the next of its people, or cut its next chunks into batches; whether more is left."""
+    if resolve_next(ctx, broadcast_id):
+        return True
     with ctx.db.write() as tx:
         left = plan_chunks(tx, ctx, broadcast_id, most=CHUNKS_AT_ONCE)
         if not left:
@@ -62,9 +79,11 @@ def plan_broadcast(ctx: Context, broadcast_id: int) -> bool:
 def plan_chunks(tx: Connection, ctx: Context, broadcast_id: int, *, most: int = 1_000) -> bool:
     """The same within a transaction, for at most so many chunks."""
     broadcast = hold_broadcast(tx, broadcast_id)
-    if broadcast.status in FINAL or broadcast.planned >= broadcast.chunks:
+    cut = broadcast.planned >= broadcast.chunks
+    if cut or broadcast.resolving or broadcast.status in FINAL:
         return False
-    if broadcast.planned == 0 and broadcast.chunks > CHUNKS_AT_ONCE:
+    # One that was looked up is in order as far as its languages and those left out allow.
+    if broadcast.planned == 0 and broadcast.chunks > CHUNKS_AT_ONCE and not is_looked_up(broadcast):
         _sort_audience(tx, broadcast)
     first, end = broadcast.planned, min(broadcast.planned + most, broadcast.chunks)
     places = {"broadcast": broadcast_id, "first": first, "end": end}
@@ -82,7 +101,6 @@ def _make_batches(
     # Of a database from a backup these may have been cut and sent before.
     since = read_gates(tx, ctx.rules, now).restoring_since
     in_doubt = since is not None and broadcast.created_at <= since
-    doubt = {"unknown_at": now, "next_ask_at": now} if in_doubt else {}
     for chunk in chunks:
         yield {
             "broadcast_id": broadcast.id,
@@ -90,9 +108,18 @@ def _make_batches(
             "start": 0,
             "size": chunk.size,
             "client_reference": make_reference(broadcast.public_id, chunk.number, 0, 0),
-            "state": BatchState.UNKNOWN if in_doubt else BatchState.PENDING,
-            **doubt,
+            "withheld": chunk.withheld,
+            **_choose_state(chunk, now if in_doubt else None),
         }
+
+
+def _choose_state(chunk: Row[Any], in_doubt_at: datetime | None) -> dict[str, Any]:
+    if chunk.withheld is not None:
+        state = BatchState.SUPPRESSED
+        in_doubt_at = None
+    else:
+        state = BatchState.UNKNOWN if in_doubt_at else BatchState.PENDING
+    return {"state": state, "unknown_at": in_doubt_at, "next_ask_at": in_doubt_at}
 
 
 def _sort_audience(tx: Connection, broadcast: Row[Any]) -> None:
@@ -134,11 +161,20 @@ def _recut(
         }
 
 
+def _is_uncut() -> ColumnElement[bool]:
+    return and_(Broadcast.planned < Broadcast.chunks, Broadcast.resolving.is_(False))
+
+
+def _is_to_resolve() -> ColumnElement[bool]:
+    """Who bears a tag is looked up when the send starts, not before."""
+    return and_(Broadcast.resolving.is_(True), Broadcast.status.in_(ACTIVE))
+
+
 def find_unplanned(ctx: Context) -> list[int]:
     """Broadcasts whose audience is not all cut yet, the most urgent first."""
     query = (
         select(Broadcast.id)
-        .where(Broadcast.finished_at.is_(None), Broadcast.planned < Broadcast.chunks)
+        .where(Broadcast.finished_at.is_(None), or_(_is_uncut(), _is_to_resolve()))
         .where(Broadcast.status.not_in(FINAL))
         .order_by(Broadcast.priority.desc(), Broadcast.id)
     )

@@ -1,5 +1,6 @@
 """Fields of a broadcast: what each takes, and what it refuses in which words."""
 
+import re
 from typing import Any
 
 from marshmallow import ValidationError, fields, validate
@@ -12,6 +13,7 @@ from app.sms.planning import MAX_RECIPIENTS, PARAMETER_NAME
 MAX_VALUE_CHARACTERS = 160
 MAX_PARAMETERS = 100
 MAX_SHOWN = 64
+FIELD_NAME = re.compile(r"^(first_name|last_name|language|attributes\.[A-Za-z0-9_.-]{1,32})$")
 
 
 class RecipientList(fields.List[Any]):
@@ -48,6 +50,37 @@ class ParameterTable(fields.Dict):
         faulty = {_shorten(name): [fault] for name, fault in faults.items() if fault}
         if faulty:
             raise ValidationError(faulty)
+        return value
+
+
+class PlaceholderFields(fields.Dict):
+    """`{placeholder: what of a subscriber fills it}`."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        described = {
+            "description": "What of a subscriber fills a placeholder: first_name, last_name, "
+            "language, or attributes.<name>. One that is not named is filled by what is called "
+            "like it.",
+            "example": {"name": "first_name"},
+        }
+        name = fields.String(metadata={"pattern": "^[A-Za-z0-9._-]{1,16}$"})
+        value = fields.String(metadata={"pattern": FIELD_NAME.pattern})
+        super().__init__(keys=name, values=value, metadata=described, **kwargs)
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> dict[str, str]:
+        if not isinstance(value, dict):
+            raise ValidationError("Not an object of placeholders.")
+        if len(value) > MAX_PARAMETERS:
+            raise ValidationError(f"More than {MAX_PARAMETERS} placeholders.")
+        faults = {
+            _shorten(name): ["Not first_name, last_name, language or attributes.<name>."]
+            for name, named in value.items()
+            if not PARAMETER_NAME.fullmatch(name)
+            or not isinstance(named, str)
+            or not FIELD_NAME.fullmatch(named)
+        }
+        if faults:
+            raise ValidationError(faults)
         return value
 
 

@@ -5,9 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
+from typing import TypeVar
 
 from app.sinch.schemas import ReportMode
-from app.sms.states import Category
+from app.sms.states import Category, Withheld
+from app.subscribers.audiences import Audience
 from app.text import Encoding, TextSize, measure_text
 
 # Sinch takes 1 to 1,000 recipients in one batch.
@@ -25,6 +27,7 @@ DEFAULT = "default"
 PARAMETER_NAME = re.compile(r"[A-Za-z0-9._-]{1,16}")
 _PLACEHOLDER = re.compile(r"\$\{([A-Za-z0-9._-]{1,16})\}")
 
+T = TypeVar("T")
 Parameters = Mapping[str, Mapping[str, str]]
 
 
@@ -32,17 +35,49 @@ class PlaceholderError(ValueError):
     """A text that could not be filled for somebody; the message says for whom."""
 
 
+@dataclass(frozen=True, slots=True)
+class TemplateName:
+    """A stored text, in its newest version unless one is pinned."""
+
+    name: str
+    version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some recipients of a broadcast, a batch's worth at most, who are alike.
+
+    `own` are their values by placeholder and recipient; `language` chooses among translations;
+    `withheld` is why none of them is sent to.
+    """
+
+    recipients: Sequence[str]
+    own: Mapping[str, Mapping[str, str]] | None = None
+    language: str | None = None
+    withheld: Withheld | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
     """What a client asks for, checked: recipients in E.164, each once.
 
-    `parameters` maps a placeholder's name to `{recipient or "default": value}`; `invalid` are
-    the entries left out because the client allowed it.
+    With an `audience` there are none: whoever it means is looked up when the send starts, and
+    `fields` name what of a subscriber fills a placeholder.  `parameters` maps a placeholder's name
+    to `{recipient or "default": value}`; `texts` are translations by language, of which `text` is
+    the one of `language`; `invalid` are the entries left out because the client allowed it.
     """
 
     recipients: Sequence[str]
     text: str
     size: TextSize
+    audience: Audience | None = None
+    tag: str | None = None
+    fields: Mapping[str, str] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
+    language: str | None = None
+    template: TemplateName | None = None
+    quote: str | None = None
+    quote_tolerance: int = 0
     sender: str | None = None
     parameters: Parameters = field(default_factory=dict)
     send_at: datetime | None = None
@@ -58,7 +93,7 @@ class Order:
     invalid: Sequence[object] = ()
 
 
-def cut_chunks(recipients: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+def cut_chunks(recipients: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     """Recipients in groups of at most `size`, order kept.
 
     >>> [len(chunk) for chunk in cut_chunks(["+4670"] * 2001, 1000)]
@@ -116,14 +151,18 @@ def make_reference(broadcast: str, chunk: int, start: int, level: int) -> str:
     return f"cl-{sha256(place).hexdigest()[:24]}"
 
 
-def check_placeholders(text: str, parameters: Parameters, recipients: Sequence[str]) -> None:
-    """Raise PlaceholderError unless every `${name}` has a value for every recipient."""
-    names = dict.fromkeys(_PLACEHOLDER.findall(text))
+def check_syntax(text: str) -> None:
+    """Raise PlaceholderError for a '${' that begins no placeholder."""
     if _PLACEHOLDER.sub("", text).find("${") >= 0:
         raise PlaceholderError(
             "a '${' is not followed by a name of 1 to 16 letters, digits, '.', '-' or '_' and '}'"
         )
-    for name in names:
+
+
+def check_placeholders(text: str, parameters: Parameters, recipients: Sequence[str]) -> None:
+    """Raise PlaceholderError unless every `${name}` has a value for every recipient."""
+    check_syntax(text)
+    for name in find_placeholders(text):
         values = parameters.get(name)
         if values is None:
             raise PlaceholderError(f"${{{name}}} has no value: give it in parameters")
@@ -132,6 +171,15 @@ def check_placeholders(text: str, parameters: Parameters, recipients: Sequence[s
         missing = next((number for number in recipients if number not in values), None)
         if missing is not None:
             raise PlaceholderError(f"${{{name}}} has no value for {missing} and no default")
+
+
+def find_placeholders(text: str) -> list[str]:
+    """The names of a text's placeholders, each once.
+
+    >>> find_placeholders("Hi ${name}, it is ${day}, ${name}")
+    ['name', 'day']
+    """
+    return list(dict.fromkeys(_PLACEHOLDER.findall(text)))
 
 
 def select_used(text: str, parameters: Parameters) -> Parameters:

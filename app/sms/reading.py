@@ -59,7 +59,8 @@ class BroadcastView:
         sending = self.row.status in (BroadcastStatus.SENDING, BroadcastStatus.QUEUED)
         waiting = ("pending", "sending", "held")
         if sending and self.batches.get("unknown") and not any(map(self.batches.get, waiting)):
-            return "unknown" if self.row.planned == self.row.chunks else str(self.row.status)
+            planned = self.row.planned == self.row.chunks and not self.row.resolving
+            return "unknown" if planned else str(self.row.status)
         return str(self.row.status.value)
 
 

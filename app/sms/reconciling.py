@@ -13,8 +13,8 @@ from sqlalchemy import Row, bindparam, or_, select, update
 from app.db.base import table_of
 from app.sinch.errors import SinchError, SinchRefusal
 from app.sms.booking import Told, book, hold_books
-from app.sms.claiming import read_slice
 from app.sms.context import Context
+from app.sms.slices import read_slice
 from app.sms.gates import CLOCK_SLACK_S
 from app.sms.models import Batch, Broadcast, Message
 from app.sms.settling import settle_broadcast
@@ -38,6 +38,7 @@ _DUE = (
         _BATCHES.c.chunk,
         _BATCHES.c.start,
         _BATCHES.c.size,
+        _BATCHES.c.picked,
         _BATCHES.c.client_reference,
         _BATCHES.c.sinch_id,
         _BATCHES.c.reports_asked,
@@ -142,7 +143,7 @@ def _close(ctx: Context, row: Row[Any]) -> set[int]:
     """What was not reported by now is booked as unknown; the broadcasts to settle."""
     with ctx.db.write() as tx:
         hold_books(tx)
-        recipients, _ = read_slice(tx, row)
+        recipients = read_slice(tx, row).recipients
         place = {"of": row.broadcast_id, "this": row.id}
         ends = {"first": min(recipients), "last": max(recipients)}
         silent = tx.execute(_OPEN_MESSAGES, place | ends).scalars().all()

@@ -17,8 +17,8 @@ from sqlalchemy import ColumnElement, Connection, Row, or_, select, update
 from app.failpoints import failpoints
 from app.sinch.errors import SinchError
 from app.sinch.schemas import Batch as SinchBatch
-from app.sms.claiming import read_slice
 from app.sms.context import Context
+from app.sms.slices import read_slice
 from app.sms.evidence import (
     ASK_UNTIL,
     LIST_MARGIN,
@@ -133,7 +133,7 @@ def _read_case(tx: Connection, ctx: Context, batch_id: int) -> _Case | None:
     started_at = tx.execute(first.order_by(Attempt.number).limit(1)).scalar()
     created = select(Broadcast.created_at).where(Broadcast.id == batch.broadcast_id)
     since = started_at or tx.execute(created).scalar_one()
-    recipients, _ = read_slice(tx, batch)
+    recipients = read_slice(tx, batch).recipients
     # Our own clock may have been set back since: never ask from a later time than now.
     return _Case(batch, recipients, min(since, ctx.now()) - LIST_MARGIN)
 

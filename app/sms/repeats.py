@@ -4,7 +4,7 @@ Looked for exactly, number by number, but only among the broadcasts of the same 
 same text within a day: usually there is none, and it costs one look at an index.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,7 +14,8 @@ from sqlalchemy import Connection, Row, func, select
 from app.errors import BroadcastRepeated
 from app.sms.context import Context
 from app.sms.models import Batch, Broadcast, Chunk
-from app.sms.planning import Order
+from app.sms.piecing import describe_audience
+from app.sms.planning import Order, Piece
 from app.sms.states import FINAL, BatchState, Category
 
 # Fewer may be told the same again: "your taxi is here".
@@ -24,7 +25,7 @@ _MAX_COMPARED = 5_000_000
 _MAX_CANDIDATES = 1_000
 
 _S = BatchState
-_GONE = (_S.REJECTED, _S.EXPIRED, _S.CANCELLED, _S.SPLIT)
+_GONE = (_S.REJECTED, _S.SUPPRESSED, _S.EXPIRED, _S.CANCELLED, _S.SPLIT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +35,18 @@ class Suspect:
     client: str
     text_hash: bytes
     recipients: list[str]
+    audience: dict[str, Any] | None
 
     @classmethod
-    def of(cls, order: Order, *, client: str, text_hash: bytes) -> "Suspect | None":
-        """None for an order that is free to repeat."""
-        few = len(order.recipients) < EXEMPT_BELOW and order.category is Category.TRANSACTIONAL
-        if order.allow_repeat or few:
+    def of(
+        cls, order: Order, pieces: Sequence[Piece] | None, *, client: str, text_hash: bytes
+    ) -> "Suspect | None":
+        """None for an order that is free to repeat; without pieces its people are not known yet."""
+        recipients = [each for piece in pieces or () for each in piece.recipients]
+        few = pieces is not None and len(recipients) < EXEMPT_BELOW
+        if order.allow_repeat or (few and order.category is Category.TRANSACTIONAL):
             return None
-        return cls(client, text_hash, list(order.recipients))
+        return cls(client, text_hash, recipients, describe_audience(order))
 
 
 def find_repeat(ctx: Context, suspect: Suspect) -> frozenset[int]:
@@ -69,9 +74,11 @@ def _compare(
     asked = set(suspect.recipients)
     repeated, compared = set[str](), 0
     for candidate in candidates:
+        if suspect.audience and candidate.audience == suspect.audience:
+            raise _refuse(candidate, candidate.recipients, candidate.recipients)
         for numbers in _read_audience(tx, candidate):
             repeated.update(asked.intersection(numbers))
-        if len(repeated) >= ctx.rules.repeat_share * len(asked):
+        if repeated and len(repeated) >= ctx.rules.repeat_share * len(asked):
             raise _refuse(candidate, len(repeated), len(asked))
         compared += candidate.recipients
         if compared > _MAX_COMPARED:
@@ -97,16 +104,17 @@ def _read_audience(tx: Connection, broadcast: Row[Any]) -> Iterator[list[str]]:
     if broadcast.status not in FINAL:
         yield from (recipients.split("\n") for _, recipients in tx.execute(chunks))
         return
-    sent = select(Batch.chunk, Batch.start, Batch.size).where(
+    sent = select(Batch.chunk, Batch.start, Batch.size, Batch.picked).where(
         Batch.broadcast_id == broadcast.id, Batch.state.not_in(_GONE)
     )
     slices = tx.execute(sent).all()
-    wanted = {chunk for chunk, _, _ in slices}
+    wanted = {each.chunk for each in slices}
     if not wanted:
         return
     lines = {n: text.split("\n") for n, text in tx.execute(chunks) if n in wanted}
-    for chunk, start, size in slices:
-        yield lines[chunk][start : start + size]
+    for each in slices:
+        picked = each.picked or range(each.start, each.start + each.size)
+        yield [lines[each.chunk][line] for line in picked]
 
 
 def _refuse(candidate: Row[Any], repeated: int, asked: int) -> BroadcastRepeated:

@@ -20,6 +20,7 @@ from app.sms.buckets import NONE
 from app.sms.context import Context
 from app.sms.idempotency import Key, KeyTaken, find_replay, keep_key
 from app.sms.models import Batch, Broadcast, Chunk, Message
+from app.sms.piecing import find_pieces
 from app.sms.planning import DEFAULT, Order, Parameters, measure_messages
 from app.sms.settling import hold_broadcast
 from app.sms.statuses import NOT_REACHED, explain
@@ -169,6 +170,8 @@ def _make_order(ctx: Context, original: Row[Any], numbers: Sequence[str]) -> Ord
         size=measure_messages(original.text, parameters, numbers),
         sender=original.sender,
         parameters=parameters,
+        texts=original.texts or {},
+        language=options.get("language"),
         delivery_report=ReportMode(report) if report else None,
         reference=original.reference,
         flash=bool(options.get("flash")),
@@ -201,6 +204,7 @@ def _store(
     key: Key | None,
     left_out: int,
 ) -> dict[str, Any]:
+    order, pieces = find_pieces(ctx, order)
     with ctx.db.write() as tx:
         _refuse(tx, hold_broadcast(tx, original.id))
         public_id = make_id(ctx.now())
@@ -212,8 +216,9 @@ def _store(
             public_id=public_id,
             text_hash=hash_text(order, default_sender=ctx.default_sender),
             resend_of=original.id,
+            pieces=pieces,
         )
-        answer = describe_order(order, public_id, "queued") | {
+        answer = describe_order(order, public_id, "queued", recipients=len(order.recipients)) | {
             "message": _SENTENCE,
             "resend_of": original.public_id,
             "left_out": left_out,

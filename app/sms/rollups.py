@@ -34,8 +34,8 @@ from app.db.facts import keep_fact, read_fact
 from app.failpoints import failpoints
 from app.sms.analytics_models import DailyCount, DailyDelay
 from app.sms.booking import hold_books
-from app.sms.claiming import read_slice
 from app.sms.context import Context
+from app.sms.slices import read_slice
 from app.sms.histograms import pack, read_packed, unpack
 from app.sms.models import Batch, Broadcast, Message
 from app.sms.shares import (
@@ -72,6 +72,7 @@ CHANGED: Select[Any] = (
         _BATCHES.c.chunk,
         _BATCHES.c.start,
         _BATCHES.c.size,
+        _BATCHES.c.picked,
         _BATCHES.c.state,
         _BATCHES.c.accepted_at,
         _BATCHES.c.counted,
@@ -199,7 +200,7 @@ def _roll(tx: Connection, batches: Sequence[Row[Any]]) -> None:
 
 def count_batch(tx: Connection, batch: Row[Any]) -> Share:
     """What a batch has to add to the sums as its messages stand now; the books are held."""
-    recipients, _ = read_slice(tx, batch)
+    recipients = read_slice(tx, batch).recipients
     place = {"of": batch.broadcast_id, "this": batch.id}
     if len(recipients) <= _FEW:
         messages = tx.execute(_LOOKED_UP, place | {"these": recipients})

@@ -1,13 +1,24 @@
 """Broadcasts over HTTP: create one, look at them, pause, resume and cancel."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import wraps
 from http import HTTPStatus
 from typing import Any
 
 from flask import current_app, g, request
+from marshmallow import Schema
 
-from app.auth import CONTROL, READ, READ_NUMBERS, SEND, require_api_key
+from app.auth import (
+    CONTROL,
+    READ,
+    READ_NUMBERS,
+    SEND,
+    SEND_TRANSACTIONAL,
+    require_api_key,
+    require_scope,
+)
+from app.errors import NotFound
 from app.openapi import API_KEY_SCHEME, Blueprint
 from app.rate_limit import rate_limited
 from app.sms import control, reading, walking
@@ -27,8 +38,11 @@ from app.sms.idempotency import read_key
 from app.sms.planning import Order
 from app.sms.query_schemas import BroadcastQuerySchema, MessageQuerySchema
 from app.sms.report_schemas import MessagePageSchema
-from app.sms.schemas import BroadcastSchema
+from app.sms.schemas import BroadcastSchema, TagBroadcastSchema
 from app.sms.showing import show_messages, show_page, show_view
+from app.sms.states import Category
+from app.subscribers.audiences import plain_tag
+from app.subscribers.details import normalise_tag
 
 blueprint = Blueprint(
     "sms", __name__, url_prefix="/api", description="Broadcasts: one text to many people."
@@ -48,42 +62,53 @@ KEY_DOC = {
     "nothing; kept for 30 days.",
 }
 
+_Create = Callable[..., Order]
+_MAX_TAG_SHOWN = 64
+_REFUSED = {HTTPStatus.BAD_REQUEST: "The request breaks a rule; nothing was sent."}
+_REPEATED = {
+    HTTPStatus.CONFLICT: "The same text has just gone to mostly the same people, the first "
+    "request with this Idempotency-Key is still running, or the quote does not hold any more.",
+}
+_FAILED = {HTTPStatus.BAD_GATEWAY: "Sinch refused; `status` says whether it is kept for later."}
 _CONFLICT = {HTTPStatus.CONFLICT: "It does not stand where this may be done; `status` says where."}
 
 
-@blueprint.route("/broadcast", methods=["POST"])
-@blueprint.documented_errors(
-    HTTPStatus.UNAUTHORIZED,
-    HTTPStatus.FORBIDDEN,
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-    HTTPStatus.UNPROCESSABLE_ENTITY,
-    HTTPStatus.TOO_MANY_REQUESTS,
-    HTTPStatus.SERVICE_UNAVAILABLE,
-)
-@blueprint.described_errors(
-    {HTTPStatus.BAD_REQUEST: "The request breaks a rule; nothing was sent."},
-    BroadcastRefusedSchema,
-)
-@blueprint.described_errors(
-    {
-        HTTPStatus.CONFLICT: "The same text has just gone to mostly the same people, or the first "
-        "request with this Idempotency-Key is still running.",
-    },
-    BroadcastRepeatedSchema,
-)
-@blueprint.described_errors(
-    {HTTPStatus.BAD_GATEWAY: "Sinch refused; `status` says whether it is kept for later."},
-    BroadcastFailedSchema,
-)
-@rate_limited
-@require_api_key(SEND)
-# An instance: webargs would make one of a class for every request.
-@blueprint.arguments(BroadcastSchema())
-@blueprint.response(HTTPStatus.ACCEPTED, BroadcastAcceptedSchema)
-@blueprint.doc(security=[{API_KEY_SCHEME: []}], parameters=[KEY_DOC])
-def create_broadcast(order: Order) -> tuple[dict[str, Any], HTTPStatus]:
-    """Send one text to one, a thousand or a million people."""
+def _creates_broadcast(path: str, schema: type[Schema]) -> Callable[[_Create], Any]:
+    """The route that makes a broadcast of what the schema loads, and answers how it stands."""
+
+    def decorate(create: _Create) -> Any:
+        @blueprint.route(path, methods=["POST"])
+        @blueprint.documented_errors(
+            HTTPStatus.UNAUTHORIZED,
+            HTTPStatus.FORBIDDEN,
+            HTTPStatus.NOT_FOUND,
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            HTTPStatus.TOO_MANY_REQUESTS,
+            HTTPStatus.SERVICE_UNAVAILABLE,
+        )
+        @blueprint.described_errors(_REFUSED, BroadcastRefusedSchema)
+        @blueprint.described_errors(_REPEATED, BroadcastRepeatedSchema)
+        @blueprint.described_errors(_FAILED, BroadcastFailedSchema)
+        @rate_limited
+        @require_api_key(SEND)
+        # An instance: webargs would make one of a class for every request.
+        @blueprint.arguments(schema())
+        @blueprint.response(HTTPStatus.ACCEPTED, BroadcastAcceptedSchema)
+        @blueprint.doc(security=[{API_KEY_SCHEME: []}], parameters=[KEY_DOC])
+        @wraps(create)
+        def view(order: Order, **parts: str) -> tuple[dict[str, Any], HTTPStatus]:
+            return _accept(create(order, **parts))
+
+        return view
+
+    return decorate
+
+
+def _accept(order: Order) -> tuple[dict[str, Any], HTTPStatus]:
+    if order.category is Category.TRANSACTIONAL:
+        require_scope(SEND_TRANSACTIONAL)
     answer, status, more = answer_broadcast(
         the_context(),
         order,
@@ -94,6 +119,21 @@ def create_broadcast(order: Order) -> tuple[dict[str, Any], HTTPStatus]:
     if more:
         current_app.extensions["nudge"]()
     return answer, status
+
+
+@_creates_broadcast("/broadcast", BroadcastSchema)
+def create_broadcast(order: Order) -> Order:
+    """Send one text to one, a thousand or a million people."""
+    return order
+
+
+@_creates_broadcast("/broadcast/tag/<tag>", TagBroadcastSchema)
+def create_tag_broadcast(order: Order, tag: str) -> Order:
+    """Send one text to all active subscribers who bear a tag."""
+    name = normalise_tag(tag)
+    if name is None:
+        raise NotFound(f"No active subscribers found for tag: {tag[:_MAX_TAG_SHOWN]}")
+    return replace(order, tag=name, audience=plain_tag(name))
 
 
 @blueprint.route("/broadcasts", methods=["GET"])

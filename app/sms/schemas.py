@@ -4,57 +4,80 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, post_load, validate
+from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
 
 from app.errors import BadInput
 from app.fields import MessageText, Moment, StrictBoolean
 from app.phone import normalise_number, remove_duplicates, sort_entries
 from app.sinch.schemas import ReportMode
-from app.sms.fields import ParameterTable, RecipientList, check_sender
+from app.sms.fields import ParameterTable, PlaceholderFields, RecipientList, check_sender
 from app.sms.planning import (
     DEFAULT,
     MAX_TEXT_CHARACTERS,
     Order,
     PlaceholderError,
+    TemplateName,
     check_placeholders,
     measure_messages,
     select_used,
 )
 from app.sms.states import Category
+from app.subscribers.audience_schemas import AudienceSchema
+from app.subscribers.fields import LanguageTag
+from app.text import Encoding, TextSize
 
 # Sinch keeps a batch at most 3 days: https://developers.sinch.com/docs/sms/api-reference/
 MAX_LIFE = timedelta(days=3)
 # Beyond it there is no time left for an end.
 _LATEST = datetime.max.replace(tzinfo=UTC) - 2 * MAX_LIFE
 MAX_PARTS = 255
+MAX_TOKEN_CHARACTERS = 2_000
 MAX_INVALID_SHOWN = 100
 MAX_ENTRY_SHOWN = 64
 
 EXAMPLE_RECIPIENTS = ["+15551234567", "+46701234567"]
 
 
-class BroadcastSchema(Schema):
-    """One text to an audience.  `load` gives an Order.
+class TemplateNameSchema(Schema):
+    """A stored text.  `load` gives a TemplateName."""
+
+    name = fields.String(required=True, validate=validate.Length(1, 64))
+    version = fields.Integer(
+        strict=True,
+        validate=validate.Range(1, 1_000_000),
+        metadata={"description": "The newest when left out; a broadcast keeps the one it began."},
+    )
+
+    @post_load
+    def make_name(self, data: dict[str, Any], **_: Any) -> TemplateName:
+        """The name given."""
+        return TemplateName(**data)
+
+
+class OrderSchema(Schema):
+    """One text, whoever it goes to.  `load` gives an Order.
 
     Raises BadInput with `invalid_numbers` when entries are not phone numbers, and marshmallow's
     ValidationError for every other fault.
     """
 
-    recipients = RecipientList(
-        required=True,
-        metadata={
-            "description": "Phone numbers in E.164: `+`, first digit 1-9, 2 to 15 digits.",
-            "example": EXAMPLE_RECIPIENTS,
-        },
-    )
     message = MessageText(
-        required=True,
         validate=validate.Length(1, MAX_TEXT_CHARACTERS),
         metadata={
-            "description": "The text, 1 to 2000 characters; `${name}` is filled from parameters.",
+            "description": "The text, 1 to 2000 characters; `${name}` is filled from parameters. "
+            "This or template.",
             "example": "Pickup moved to 08:30",
             "pattern": r"\S",
         },
+    )
+    template = fields.Nested(
+        TemplateNameSchema,
+        metadata={"description": "A stored text, in each recipient's language where it has it."},
+    )
+    language = LanguageTag(
+        metadata={
+            "description": "Of the message; of a template, for whom it has no text in theirs."
+        }
     )
     sender = fields.String(
         validate=check_sender,
@@ -115,14 +138,49 @@ class BroadcastSchema(Schema):
         }
     )
 
+    quote = fields.String(
+        validate=validate.Length(1, MAX_TOKEN_CHARACTERS),
+        metadata={
+            "description": "The token of a quote: refused with 409 when audience, text or cost "
+            "moved since, beyond quote_tolerance."
+        },
+    )
+    quote_tolerance = fields.Integer(
+        strict=True,
+        validate=validate.Range(0, 100),
+        metadata={
+            "description": "By how many per cent recipients and cost may differ from the quote; "
+            "0 when left out."
+        },
+    )
+
+    @validates_schema
+    def check_text(self, data: dict[str, Any], **_: Any) -> None:
+        """Raise ValidationError unless it says what to send, and once."""
+        if "message" in data and "template" in data:
+            raise ValidationError("Give either this or message.", "template")
+        if "message" not in data and "template" not in data:
+            raise ValidationError("Missing data for required field.", "message")
+
     @post_load
     def make_order(self, data: dict[str, Any], **_: Any) -> Order:
         """The order given."""
+        if "recipients" not in data:
+            return _make_audience_order(data)
+        if "fields_" in data:
+            raise ValidationError("Only for an audience: give parameters.", "fields")
         entries = sort_entries(data["recipients"])
         if entries.invalid and not (data.get("skip_invalid") and entries.numbers):
             raise _refuse_numbers(entries.invalid)
         recipients = remove_duplicates(entries.numbers)
         given = _normalise_parameters(data.get("parameters", {}), recipients, entries.invalid)
+        common = {name: data[name] for name in _PLAIN_FIELDS if name in data} | {
+            "recipients": recipients,
+            "duplicates_removed": len(entries.numbers) - len(recipients),
+            "invalid": entries.invalid,
+        }
+        if "template" in data:
+            return Order(text="", size=_UNMEASURED, parameters=given, **common)
         try:
             check_placeholders(data["message"], given, recipients)
             parameters = select_used(data["message"], given)
@@ -131,15 +189,55 @@ class BroadcastSchema(Schema):
             raise ValidationError(f"{e}.", "message") from e
         if size.parts > data.get("max_parts", MAX_PARTS):
             raise ValidationError(f"The text takes {size.parts} parts.", "max_parts")
-        return Order(
-            recipients=recipients,
-            text=data["message"],
-            size=size,
-            parameters=parameters,
-            duplicates_removed=len(entries.numbers) - len(recipients),
-            invalid=entries.invalid,
-            **{name: data[name] for name in _PLAIN_FIELDS if name in data},
-        )
+        return Order(text=data["message"], size=size, parameters=parameters, **common)
+
+
+class BroadcastSchema(OrderSchema):
+    """One text to a list of numbers, or to people by what is known of them."""
+
+    recipients = RecipientList(
+        metadata={
+            "description": "Phone numbers in E.164: `+`, first digit 1-9, 2 to 15 digits. This or "
+            "audience.",
+            "example": EXAMPLE_RECIPIENTS,
+        },
+    )
+    audience = fields.Nested(
+        AudienceSchema,
+        metadata={"description": "Subscribers by tags and fields, looked up when the send starts."},
+    )
+    fields_ = PlaceholderFields(data_key="fields")
+
+    @validates_schema
+    def check_recipients(self, data: dict[str, Any], **_: Any) -> None:
+        """Raise ValidationError unless it says whom it goes to, and once."""
+        if "recipients" in data and "audience" in data:
+            raise ValidationError("Give either this or recipients.", "audience")
+        if "recipients" not in data and "audience" not in data:
+            raise ValidationError("Missing data for required field.", "recipients")
+
+
+class TagBroadcastSchema(OrderSchema):
+    """One text to all who bear a tag."""
+
+    fields_ = PlaceholderFields(data_key="fields")
+
+
+def _make_audience_order(data: dict[str, Any]) -> Order:
+    """The order for people who are looked up later; its size is taken once they are known."""
+    given = _normalise_parameters(data.get("parameters", {}), [], [])
+    return Order(
+        recipients=(),
+        audience=data.get("audience"),
+        fields=data.get("fields_", {}),
+        text=data.get("message", ""),
+        size=_UNMEASURED,
+        parameters=given,
+        **{name: data[name] for name in _PLAIN_FIELDS if name in data},
+    )
+
+
+_UNMEASURED = TextSize(Encoding.GSM_7, 1)
 
 
 def check_times(order: Order, now: datetime) -> None:
@@ -165,6 +263,10 @@ def _refuse_time(field: str, reason: str) -> BadInput:
 
 
 _PLAIN_FIELDS = (
+    "template",
+    "language",
+    "quote",
+    "quote_tolerance",
     "sender",
     "send_at",
     "expire_at",

@@ -91,13 +91,15 @@ def settle_in(tx: Connection, ctx: Context, broadcast_id: int) -> BroadcastStatu
     Also looks whether the end of every message is known, as it may be at once or long after.
     """
     broadcast = hold_broadcast(tx, broadcast_id)
-    unplanned = broadcast.planned < broadcast.chunks
+    unplanned = broadcast.resolving or broadcast.planned < broadcast.chunks
     cancelled = broadcast.status is BroadcastStatus.CANCELLED
     if (unplanned and not cancelled) or has_open_batches(tx, broadcast_id):
         return None
     states = Counter({state: n for state, (n, _) in count_states(tx, broadcast_id).items()})
-    status = BroadcastStatus.CANCELLED if cancelled else choose_final_status(states)
     now = ctx.now()
+    status = BroadcastStatus.CANCELLED if cancelled else choose_final_status(states)
+    if not (states or cancelled) and broadcast.expires_at <= now:
+        status = BroadcastStatus.EXPIRED  # before anybody was looked up
     awaited = tx.execute(_AWAITED, {"of": broadcast_id}).first() is not None
     ending = {
         "this": broadcast_id,
@@ -145,6 +147,9 @@ def choose_final_status(states: Mapping[BatchState, int]) -> BroadcastStatus:
         return BroadcastStatus.REFUSED
     if states.get(_S.EXPIRED):
         return BroadcastStatus.EXPIRED
+    # Nobody of it may be written to, or nobody was left when it was looked up.
+    if states.get(_S.SUPPRESSED) or not any(states.values()):
+        return BroadcastStatus.COMPLETE
     return BroadcastStatus.CANCELLED
 
 

@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, insert, select, update
+from sqlalchemy import Connection, Row, insert, select
 
 from app.sinch.errors import SinchRefusal
-from app.sms.models import Batch, Broadcast, Chunk, Message
+from app.sms.models import Batch, Broadcast
 from app.sms.planning import halve, make_reference
+from app.sms.slices import move_messages, read_slice
 from app.sms.states import BatchState
 
 # 2 ** 10 is more than a batch can hold.
@@ -54,7 +55,7 @@ def split_batch(tx: Connection, batch: Row[Any]) -> None:
     broadcast = select(Broadcast.public_id).where(Broadcast.id == batch.broadcast_id)
     public_id = tx.execute(broadcast).scalar_one()
     for start, size in halve(batch.start, batch.size):
-        level = batch.level + 1
+        level, first = batch.level + 1, start - batch.start
         created = tx.execute(
             insert(Batch)
             .values(
@@ -63,24 +64,11 @@ def split_batch(tx: Connection, batch: Row[Any]) -> None:
                 start=start,
                 size=size,
                 level=level,
+                picked=batch.picked[first : first + size] if batch.picked else None,
                 client_reference=make_reference(public_id, batch.chunk, start, level),
                 state=BatchState.PENDING,
             )
-            .returning(Batch.id)
+            .returning(Batch.__table__)
         )
-        _rehome(tx, batch, created.scalar_one(), start, size)
-
-
-def _rehome(tx: Connection, batch: Row[Any], new_id: int, start: int, size: int) -> None:
-    """Let the messages of a slice belong to its new batch."""
-    query = select(Chunk.recipients).where(
-        Chunk.broadcast_id == batch.broadcast_id, Chunk.number == batch.chunk
-    )
-    recipients = tx.execute(query).scalar_one().split("\n")[start : start + size]
-    statement = (
-        update(Message)
-        .where(Message.broadcast_id == batch.broadcast_id)
-        .where(Message.recipient == bindparam("whom"))
-        .values(batch_id=new_id)
-    )
-    tx.execute(statement, [{"whom": recipient} for recipient in recipients])
+        half = created.one()
+        move_messages(tx, half, read_slice(tx, half).recipients)

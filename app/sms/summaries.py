@@ -8,8 +8,8 @@ from sqlalchemy import Connection, Row, bindparam, or_, select, update
 from app.db.base import table_of
 from app.sinch.schemas import BatchReport
 from app.sms.booking import Told
-from app.sms.claiming import read_slice
 from app.sms.context import Context
+from app.sms.slices import read_slice
 from app.sms.models import Batch
 from app.sms.statuses import MessageStatus, translate_status
 
@@ -42,7 +42,7 @@ def read_summary(tx: Connection, report: BatchReport) -> Iterator[Told]:
         # Told of nobody: it is put off, or turns out to be foreign.
         yield _tell(report, "", MessageStatus.SUBMITTED, None)
         return
-    recipients, _ = read_slice(tx, batch)
+    recipients = read_slice(tx, batch).recipients
     if _are_alike(report, batch):
         (all_of_them,) = report.statuses
         end = translate_status(all_of_them.status)

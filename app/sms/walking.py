@@ -23,6 +23,7 @@ from app.sms.context import Context
 from app.sms.models import Broadcast, Chunk
 from app.sms.planning import CHUNKS_AT_ONCE
 from app.sms.reading import Page, refuse_cursor
+from app.sms.slices import is_looked_up
 from app.sms.states import FINAL
 from app.sms.statuses import MessageStatus
 
@@ -141,7 +142,7 @@ def _refuse_unordered(ctx: Context, public_id: str) -> None:
 
 def _is_large(broadcast: Row[Any]) -> bool:
     """Whether an audience is put in order of its numbers before it is sent to."""
-    return bool(broadcast.chunks > CHUNKS_AT_ONCE)
+    return bool(broadcast.chunks > CHUNKS_AT_ONCE) and not is_looked_up(broadcast)
 
 
 def _walk(
@@ -200,7 +201,7 @@ def _reach(broadcast: Row[Any], place: _Place, limit: int, wanted: _Wanted, at_o
     """Before which chunk to stop: as many are looked at as are shown, or more to find a few."""
     everybody = wanted.status is None and wanted.code is None
     looked_at = limit if everybody else max(limit, at_once)
-    reach: int = place.chunk + looked_at * broadcast.chunks // broadcast.recipients + 1
+    reach: int = place.chunk + looked_at * broadcast.chunks // max(broadcast.recipients, 1) + 1
     return reach
 
 

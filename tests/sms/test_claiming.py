@@ -25,6 +25,7 @@ from app.sms.timetable import plan_next, sweep
 from app.sms.verdicts import Verdict, record_verdict
 from tests.factories import many_numbers
 from tests.machine import Together
+from tests.people import add_people
 
 ANN, BOB = "+46701234567", "+46707654321"
 _S = BatchState
@@ -48,6 +49,7 @@ def test_the_highest_priority_goes_first_then_the_oldest(either_machine):
 
 
 def test_a_transactional_text_overtakes_marketing(machine):
+    add_people(machine.ctx, many_numbers(3))
     machine.store(many_numbers(3), size=1, category=Category.MARKETING)
     machine.claim()
     urgent = machine.store([ANN])

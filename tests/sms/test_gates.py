@@ -17,6 +17,7 @@ from app.sms.timetable import submit_next
 from app.sms.verdicts import Verdict, record_verdict
 from tests.factories import many_numbers
 from tests.machine import Together
+from tests.people import add_people
 
 ANN, BOB = "+46701234567", "+46707654321"
 _S = BatchState
@@ -573,6 +574,7 @@ def test_a_transactional_text_overtakes_a_running_campaign_within_seconds(
     make_machine, database_url
 ):
     machine = make_machine(database_url, messages_per_second=10.0)
+    add_people(machine.ctx, many_numbers(900))
     machine.store(many_numbers(900), category=Category.MARKETING)
     _drain(machine, 10)
     urgent = machine.store([ANN])

@@ -9,6 +9,7 @@ from app.sms.timetable import submit_next, sweep
 from tests.background import context_of, plan_all, work_off
 from tests.callers import OTHER_KEY, PATIENT, TWO_CLIENTS, Caller, id_of
 from tests.factories import in_hours, many_numbers, settings
+from tests.people import add_people
 from tests.shifting import shift_clock
 
 DEFAULT = settings()["SINCH_NUMBER"]
@@ -142,8 +143,9 @@ def test_who_says_so_may_repeat(caller, sandbox):
     ],
 )
 def test_only_a_few_transactional_texts_are_free_to_repeat(
-    caller, sandbox, count, category, status
+    service, caller, sandbox, count, category, status
 ):
+    add_people(service.extensions["clarion"], TWENTY[:count])
     caller.send(*TWENTY[:count], category=category)
 
     assert caller.send(*TWENTY[:count], category=category).status_code == status

@@ -19,6 +19,7 @@ from tests.callers import OTHER_KEY, PATIENT, TWO_CLIENTS, Caller, id_of
 from tests.endings import end_messages
 from tests.factories import AUTH, many_numbers
 from tests.machine import Together
+from tests.people import add_people
 
 NUMBERS = many_numbers(10)
 OFF, UNKNOWN_NUMBER = ("Failed", 153), ("Failed", 150)
@@ -156,6 +157,7 @@ def test_the_text_the_sender_the_options_and_everybodys_own_values_go_along(
     either_service, sandbox, at_sinch
 ):
     caller = Caller(either_service)
+    add_people(either_service.extensions["clarion"], NUMBERS)
     own = {NUMBERS[1]: "Ann", NUMBERS[2]: "Bob", "default": "friend"}
     made = _failed(
         either_service,

@@ -1,0 +1,69 @@
+"""People as tests need them, put straight into the database."""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import insert, select
+
+from app.db.base import table_of
+from app.ids import make_id
+from app.sms.context import Context
+from app.subscribers.models import Cause, Subscriber, SubscriberTag, Tag
+from app.subscribers.suppressing import hold_for_change, suppress
+
+_LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def add_people(
+    ctx: Context,
+    phones: Iterable[str],
+    *,
+    tags: Sequence[str] = (),
+    consented: bool = True,
+    **details: Any,
+) -> None:
+    """Subscribers with these numbers, who bear these tags and agreed to marketing."""
+    rows = [
+        {
+            "public_id": make_id(_LONG_AGO),
+            "phone": phone,
+            "active": True,
+            "consented_at": _LONG_AGO if consented else None,
+            "subscribed_at": _LONG_AGO,
+            "updated_at": _LONG_AGO,
+            **details,
+        }
+        for phone in phones
+    ]
+    subscribers, borne = table_of(Subscriber), table_of(SubscriberTag)
+    with ctx.db.write() as tx:
+        tx.execute(insert(subscribers), rows)
+        for tag in tags:
+            tag_id = _find_tag(tx, tag)
+            for start in range(0, len(rows), 500):
+                numbers = [row["phone"] for row in rows[start : start + 500]]
+                ids = tx.execute(
+                    select(subscribers.c.id).where(subscribers.c.phone.in_(numbers))
+                ).scalars()
+                links = [
+                    {"tag_id": tag_id, "subscriber_id": each, "confirmed": True} for each in ids
+                ]
+                tx.execute(insert(borne), links)
+
+
+def _find_tag(tx: Any, name: str) -> int:
+    tags = table_of(Tag)
+    found = tx.execute(select(tags.c.id).where(tags.c.name == name)).scalar()
+    if found is not None:
+        return int(found)
+    row = {"name": name, "double_opt_in": False, "created_at": _LONG_AGO}
+    return int(tx.execute(insert(tags).returning(tags.c.id), row).scalar_one())
+
+
+def stop(ctx: Context, *phones: str) -> None:
+    """These opt out, as by a text of theirs."""
+    with ctx.db.write() as tx:
+        hold_for_change(tx)
+        for phone in phones:
+            suppress(tx, ctx.people, phone, cause=Cause.STOP, actor="phone", at=ctx.now())
