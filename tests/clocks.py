@@ -29,6 +29,10 @@ class ManualClock(Clock):
             self._now += timedelta(seconds=seconds)
             self._monotonic += seconds
 
+    def set(self, moment: datetime) -> None:
+        """Make it so late; never earlier than it is."""
+        self.advance((moment - self._now).total_seconds())
+
     def set_back(self, seconds: float) -> None:
         """What an administrator does to the time of day; the other clock does not notice."""
         with self._lock:
