@@ -14,8 +14,9 @@ _FORMULA = re.compile(
     r"(?:^|(?<=[;,|\t\r\n\"]))"  # where a cell may begin
     r"(?=[\s\"]*[=+\-@\t\r＝＋－＠])"  # what it would be taken for a formula by
 )
+_MADE_HARMLESS = re.compile(r"(?:^|(?<=[;,|\t\r\n\"]))'(?=[\s\"]*[=+\-@\t\r＝＋－＠])")
 _INNER_START = re.compile(r"[;,|\t\r\n\"]")
-Cell = str | int | bool | None
+Cell = str | int | float | bool | None
 
 
 class _Echo:
@@ -40,6 +41,15 @@ def make_harmless(text: str) -> str:
     return text if _NUMBER.fullmatch(text) else _FORMULA.sub("'", text)
 
 
+def read_harmless(cell: str) -> str:
+    """What make_harmless was given, of a cell that it made; others stay as they are.
+
+    >>> read_harmless("'=1+1"), read_harmless("a;'@SUM(A1)"), read_harmless("it's 5")
+    ('=1+1', 'a;@SUM(A1)', "it's 5")
+    """
+    return _MADE_HARMLESS.sub("", cell) if "'" in cell else cell
+
+
 def write_lines(rows: Iterable[Sequence[Cell]]) -> str:
     r"""Rows as lines of CSV (RFC 4180), every cell harmless; truth as `true` and `false`.
 
@@ -49,9 +59,16 @@ def write_lines(rows: Iterable[Sequence[Cell]]) -> str:
     return "".join(_WRITER.writerow([_show(cell) for cell in row]) for row in rows)
 
 
-def _show(cell: Cell) -> str:
+def show_plainly(cell: Cell) -> str:
+    """What a cell shows, before it is made harmless.
+
+    >>> show_plainly(None), show_plainly(False), show_plainly(7.5)
+    ('', 'false', '7.5')
+    """
     if cell is None:
         return ""
-    if isinstance(cell, bool):
-        return str(cell).lower()
-    return make_harmless(cell) if isinstance(cell, str) else str(cell)
+    return str(cell).lower() if isinstance(cell, bool) else str(cell)
+
+
+def _show(cell: Cell) -> str:
+    return make_harmless(cell) if isinstance(cell, str) else show_plainly(cell)

@@ -125,6 +125,38 @@ def inspect_number(number: str) -> NumberFacts:
     )
 
 
+def is_in_use(number: str) -> bool:
+    """Whether libphonenumber knows numbers like this E.164 one; the costly part of inspecting it.
+
+    >>> is_in_use("+46701234567"), is_in_use("+46001234567")
+    (True, False)
+    """
+    try:
+        return phonenumbers.is_valid_number(phonenumbers.parse(number, None))
+    except phonenumbers.NumberParseException:
+        return False
+
+
+def read_national(digits: str, country: str) -> str | None:
+    """The E.164 number that these digits are when they are dialled in a country; None for none.
+
+    >>> read_national("0701234567", "SE")
+    '+46701234567'
+    """
+    try:
+        parsed = phonenumbers.parse(digits, country)
+    except phonenumbers.NumberParseException:
+        return None
+    if not phonenumbers.is_possible_number(parsed):
+        return None
+    return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
+
+
+def is_country(code: str) -> bool:
+    """Whether libphonenumber knows the numbers of a country, by ISO 3166-1 alpha-2."""
+    return code in phonenumbers.SUPPORTED_REGIONS
+
+
 def is_sender(value: str) -> bool:
     """True for what can stand as the sender: E.164, 3 to 8 digits, or a name of 1 to 11."""
     return bool(_SENDER.fullmatch(value))
