@@ -210,6 +210,16 @@ def test_zones_half_a_day_apart_have_no_window_in_common():
     assert found is None
 
 
+@pytest.mark.parametrize(("day", "opens"), [(17, None), (18, "2026-09-26T19:00:00+00:00")])
+def test_a_window_is_looked_for_eight_days_ahead(day, opens):
+    # On its 27th New Zealand goes on to summer time: an hour of its day is then Ghana's, too.
+    now = datetime(2026, 9, day, 20, tzinfo=UTC)
+
+    found = find_window(["Pacific/Auckland", "Africa/Accra"], None, now, DEFAULT)
+
+    assert (found and found.opens_at.isoformat()) == opens
+
+
 @pytest.mark.parametrize("year", [1, 9999])
 def test_at_the_ends_of_time_nothing_breaks(year):
     moment = datetime(year, 12, 28, tzinfo=UTC)
@@ -237,25 +247,43 @@ def test_a_stored_zone_that_is_none_does_not_count():
     assert place("+46701234567", "Mars/Olympus", DEFAULT) == (("Europe/Stockholm",), "SE")
 
 
-def test_a_number_is_placed_as_the_library_places_it_in_full():
-    numbers = []
+def _draw_mobiles():
+    """A mobile number of each country, and some of Idaho and Florida that lie in two zones."""
+    numbers = ["+12085550123", "+12082450123", "+18502640123", "+18509320123", "+14165550123"]
     draw = random.Random(4)
     for region in sorted(phonenumbers.SUPPORTED_REGIONS):
         example = phonenumbers.example_number_for_type(region, phonenumbers.PhoneNumberType.MOBILE)
         if example is not None:
             text = phonenumbers.format_number(example, phonenumbers.PhoneNumberFormat.E164)
             numbers.append(text[:-3] + f"{draw.randrange(1000):03}")
+    return numbers
+
+
+def test_a_number_is_placed_as_the_library_places_it_in_full():
+    numbers = _draw_mobiles()
     facts = {number: inspect_number(number) for number in numbers}
 
     wrong = [
         (number, facts[number], place(number, None, DEFAULT))
         for number in numbers
         if facts[number].valid
+        and not number.startswith("+1")
         and place(number, None, DEFAULT) != (facts[number].zones, facts[number].country)
     ]
 
     assert len(numbers) > 200
     assert wrong == []
+
+
+def test_a_number_of_plus_one_is_placed_by_its_area():
+    found = {number: place(number, None, DEFAULT) for number in _draw_mobiles() if number[1] == "1"}
+    facts = {number: inspect_number(number) for number in found}
+
+    assert all(found[each][1] == facts[each].country for each in found)
+    assert all(set(found[each][0]) <= set(facts[each].zones) for each in found if facts[each].valid)
+    assert place("+12684641405", None, DEFAULT) == (("America/Antigua",), "AG")
+    assert place("+12085550123", None, DEFAULT)[0] == ("America/Boise", "America/Los_Angeles")
+    assert place("+12082450123", None, DEFAULT)[0] == ("America/Los_Angeles",)
 
 
 def test_the_table_in_the_docs_is_the_data():
