@@ -34,6 +34,8 @@ class PeopleRules:
     opt_out_footer: bool = True
     opt_out_footers: Mapping[str, str] = field(default_factory=dict)
     opt_out_replies: bool = True
+    import_max_bytes: int = 200_000_000
+    import_kept_days: int = 7
 
 
 def read_people_rules(environ: Mapping[str, str]) -> PeopleRules:
@@ -47,6 +49,8 @@ def read_people_rules(environ: Mapping[str, str]) -> PeopleRules:
         opt_out_footer=environ.get("OPT_OUT_FOOTER", "").strip().lower() != "off",
         opt_out_footers=_read_footers(environ),
         opt_out_replies=_read_switch(environ, "OPT_OUT_REPLIES"),
+        import_max_bytes=read_int(environ, "IMPORT_MAX_BYTES", 200_000_000, lowest=1_000),
+        import_kept_days=read_int(environ, "IMPORT_KEPT_DAYS", 7, lowest=0, highest=365),
     )
 
 
