@@ -11,20 +11,20 @@ from itertools import repeat
 from json.encoder import encode_basestring
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, insert, select
+from sqlalchemy import Connection, bindparam, func, select
 
 from app.db.base import table_of
-from app.db.engine import insert_new
 from app.db.types import UtcTime
 from app.ids import make_ids
 from app.subscribers.consent import record_many
 from app.subscribers.context import People
 from app.subscribers.import_plans import Change, Plan
 from app.subscribers.import_rows import Entries
-from app.subscribers.models import ConsentKind, Subscriber, SubscriberTag, Tag
+from app.subscribers.models import ConsentKind, Subscriber
 from app.subscribers.suppressing import name_again
+from app.subscribers.tagging import hold_tags
 
-_SUBSCRIBERS, _TAGS, _BEARERS = table_of(Subscriber), table_of(Tag), table_of(SubscriberTag)
+_SUBSCRIBERS = table_of(Subscriber)
 _TIME = UtcTime()
 
 _ADD = {
@@ -59,28 +59,24 @@ _LAST_ID = select(func.max(_SUBSCRIBERS.c.id))
 _ADDED = select(_SUBSCRIBERS.c.id, _SUBSCRIBERS.c.phone).where(
     _SUBSCRIBERS.c.id > bindparam("before")
 )
-_THE_TAGS = select(_TAGS.c.id, _TAGS.c.name, _TAGS.c.double_opt_in).where(
-    _TAGS.c.name.in_(bindparam("names", expanding=True))
-)
-_ADD_TAG = insert(_TAGS)
 
 
 class Raced(Exception):
     """Somebody else has written the same people meanwhile: plan anew in another transaction."""
 
 
-def name_erased(tx: Connection, people: People, plan: Plan) -> None:
-    """Let suppressions of people who were erased know their number again, before all else."""
+def write_plan(tx: Connection, people: People, plan: Plan, *, stamp: datetime, actor: str) -> None:
+    """Do what was planned in this transaction, which has locked nothing of people's yet.
+
+    Raises Raced, and WrongKey of suppressions.
+    """
     if plan.new:
         name_again(tx, people, [plan.entries.phones[place] for place in plan.new])
-
-
-def write_plan(tx: Connection, people: People, plan: Plan, *, stamp: datetime, actor: str) -> None:
-    """Do what was planned in this transaction.  Raises Raced."""
+    tags = hold_tags(tx, people, _list_tags(plan))
     ids = _add_people(tx, plan, stamp) if plan.new else {}
     if plan.changes:
         _change_people(tx, plan.changes, stamp)
-    _give_tags(tx, plan, ids, stamp)
+    _give_tags(tx, plan, ids, tags)
     if plan.consents:
         record_many(tx, people, ConsentKind.OPT_IN, plan.consents, actor=actor, channel="import")
 
@@ -166,42 +162,26 @@ def _change_people(tx: Connection, changes: Sequence[Change], stamp: datetime) -
         raise Raced
 
 
-def _give_tags(tx: Connection, plan: Plan, ids: Mapping[str, int], stamp: datetime) -> None:
+def _give_tags(tx: Connection, plan: Plan, ids: Mapping[str, int], tags: Mapping[str, Any]) -> None:
+    """Give new and known people their tags; one to be confirmed waits for that."""
     entries = plan.entries
-    if not any(entries.tags):
-        return
-    given = [(ids[entries.phones[place]], entries.tags[place]) for place in plan.new]
+    given = [(ids[entries.phones[place]], entries.tags[place]) for place in plan.new if ids]
     given += [(each.id, tuple(each.tags)) for each in plan.changes if each.tags]
-    if not given:
+    borne = {name: (tag.id, not tag.double_opt_in) for name, tag in tags.items()}
+    rows = [(borne[name][0], person, borne[name][1]) for person, names in given for name in names]
+    if not rows:
         return
-    tags = _have_tags(tx, {name for _, names in given for name in names}, stamp)
-    rows = [(tags[name][0], person, tags[name][1]) for person, names in given for name in names]
-    columns = (
-        [tag for tag, _, _ in rows],
-        [person for _, _, person in rows],
-        [c for _, c, _ in rows],
-    )
     if tx.dialect.name == "sqlite":
-        tx.exec_driver_sql(_BEAR["sqlite"], list(zip(*columns, strict=True)))
+        tx.exec_driver_sql(_BEAR["sqlite"], rows)
     else:
-        tx.exec_driver_sql(_BEAR["postgresql"], columns)
+        tx.exec_driver_sql(_BEAR["postgresql"], tuple(map(list, zip(*rows, strict=True))))
 
 
-def _have_tags(tx: Connection, names: set[str], now: datetime) -> Mapping[str, tuple[int, bool]]:
-    """For each tag, made where it is new, its id and whether who gets it bears it at once."""
-    found = _find_tags(tx, names)
-    for name in sorted(names.difference(found)):
-        insert_new(tx, Tag, name=name, double_opt_in=False, created_at=now)
-    return found if len(found) == len(names) else _find_tags(tx, names)
-
-
-def _find_tags(tx: Connection, names: set[str]) -> Mapping[str, tuple[int, bool]]:
-    listed = sorted(names)
-    return {
-        row.name: (row.id, not row.double_opt_in)
-        for start in range(0, len(listed), 1_000)
-        for row in tx.execute(_THE_TAGS, {"names": listed[start : start + 1_000]})
-    }
+def _list_tags(plan: Plan) -> set[str]:
+    """The tags that somebody gets."""
+    tags = plan.entries.tags
+    given = {tags[place] for place in plan.new}.union(tuple(each.tags) for each in plan.changes)
+    return {name for names in given for name in names}
 
 
 def _as_stored(tx: Connection, moment: datetime) -> str:
