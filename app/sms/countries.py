@@ -17,7 +17,8 @@ def find_country(number: str) -> str:
     """The ISO 3166-1 alpha-2 code of an E.164 number's country; ZZ where there is no such.
 
     Numbers that differ in their last four digits alone are in one country.  Without that, a
-    million of a calling code that several countries share would take a minute.
+    million of a calling code that several countries share would take a minute.  What stands in
+    place of an erased number has a minus for its plus.
 
     >>> find_country("+46701234567"), find_country("+14165550123"), find_country("+8001234")
     ('SE', 'CA', 'ZZ')
@@ -37,7 +38,7 @@ def _look_up(number: str) -> str:
 
 def _ask_library(number: str) -> str | None:
     try:
-        parsed = phonenumbers.parse(number, None)
+        parsed = phonenumbers.parse(f"+{number[1:]}", None)
     except phonenumbers.NumberParseException:
         return None
     region: str | None = phonenumbers.region_code_for_number(parsed)

@@ -70,14 +70,14 @@ def roll_up_inbounds(ctx: Context, *, stop: Callable[[], bool] = lambda: False) 
 
 def _add_some(ctx: Context) -> int:
     with ctx.db.read() as tx:
-        if _read_counted(tx) == _find_newest(tx):
+        if read_counted(tx) == _find_newest(tx):
             return 0
     with ctx.db.write() as tx:
         hold_books(tx)
         if not ctx.db.is_sqlite:
             tx.execute(_WAIT_FOR_WRITERS)
         # Where the newest were deleted, SQLite gives their numbers again.
-        after = min(_read_counted(tx), _find_newest(tx))
+        after = min(read_counted(tx), _find_newest(tx))
         rows = tx.execute(_NEXT, {"after": after}).all()
         _add(tx, rows)
         keep_fact(tx, _COUNTED, str(rows[-1].id if rows else after))
@@ -107,6 +107,6 @@ def _find_newest(tx: Connection) -> int:
     return tx.execute(_NEWEST).scalar() or 0
 
 
-def _read_counted(tx: Connection) -> int:
+def read_counted(tx: Connection) -> int:
     """Up to which text all are in the sums."""
     return int(read_fact(tx, _COUNTED) or 0)

@@ -155,7 +155,7 @@ def _suppress_part(tx: Connection, people: People, phones: Sequence[str], wish: 
     digests = {people.digest(phone): phone for phone in phones}
     known = {row.digest: row for row in tx.execute(_BY_DIGEST, {"these": list(digests)})}
     added = [
-        _make_row(people, digest, phone, wish)
+        make_row(people, digest, phone, wish)
         for digest, phone in digests.items()
         if digest not in known
     ]
@@ -172,7 +172,8 @@ def _suppress_part(tx: Connection, people: People, phones: Sequence[str], wish: 
     return newly
 
 
-def _make_row(people: People, digest: bytes, phone: str | None, wish: Wish) -> dict[str, Any]:
+def make_row(people: People, digest: bytes, phone: str | None, wish: Wish) -> dict[str, Any]:
+    """A new suppression; without a number only its hash is kept."""
     return {
         "public_id": make_id(people.now()),
         "digest": digest,

@@ -1,0 +1,70 @@
+"""A person goes, and only that nobody writes to them stays, as a hash of their number."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+
+from app.db.base import table_of
+from app.subscribers.consent import forget_person
+from app.subscribers.context import People
+from app.subscribers.digest_key import settle_key
+from app.subscribers.import_models import Import, ImportPiece, ImportRefusal
+from app.subscribers.models import Cause, Scope, Subscriber, SubscriberTag, Suppression
+from app.subscribers.suppressing import Wish, hold_for_change, make_row
+
+_SUPPRESSIONS = table_of(Suppression)
+_SUBSCRIBERS, _TAGS = table_of(Subscriber), table_of(SubscriberTag)
+_IMPORTS = table_of(Import)
+_BY_DIGEST = select(_SUPPRESSIONS.c.id, _SUPPRESSIONS.c.public_id).where(
+    _SUPPRESSIONS.c.digest == bindparam("this")
+)
+_THIS_PERSON = select(_SUBSCRIBERS.c.id).where(_SUBSCRIBERS.c.phone == bindparam("who"))
+_UNTAG = delete(_TAGS).where(_TAGS.c.subscriber_id.in_(_THIS_PERSON))
+_DELETE = delete(_SUBSCRIBERS).where(_SUBSCRIBERS.c.phone == bindparam("who"))
+_FINISHED = select(_IMPORTS.c.id).where(
+    _IMPORTS.c.finished_at.is_not(None), _IMPORTS.c.forgotten_at.is_(None)
+)
+_UNFINISHED = select(func.count()).where(_IMPORTS.c.finished_at.is_(None))
+
+
+def forget_number(tx: Connection, people: People, phone: str, *, at: datetime, actor: str) -> str:
+    """Nothing here is known of a number any more, but that it is not written to.
+
+    The id of that suppression, which nobody lifts by a text.  Raises WrongKey.
+    """
+    hold_for_change(tx)
+    settle_key(tx, people)
+    suppression_id = _suppress_nameless(tx, people, phone, at=at, actor=actor)
+    tx.execute(_UNTAG, {"who": phone})
+    tx.execute(_DELETE, {"who": phone})
+    forget_person(tx, phone)
+    return suppression_id
+
+
+def _suppress_nameless(
+    tx: Connection, people: People, phone: str, *, at: datetime, actor: str
+) -> str:
+    digest = people.digest(phone)
+    wish = Wish(cause=Cause.ERASED, actor=actor, at=at, scope=Scope.ALL)
+    row = make_row(people, digest, None, wish)
+    known = tx.execute(_BY_DIGEST, {"this": digest}).first()
+    if known is None:
+        tx.execute(insert(_SUPPRESSIONS), row)
+        return str(row["public_id"])
+    values: dict[str, Any] = {**row, "public_id": known.public_id}
+    tx.execute(update(_SUPPRESSIONS).where(_SUPPRESSIONS.c.id == known.id).values(values))
+    return str(known.public_id)
+
+
+def forget_import_files(tx: Connection, *, at: datetime) -> bool:
+    """Delete the files of imports that have ended, and what they refused: a number stands there in
+    any way of writing it.  Whether there are others still."""
+    finished = tx.execute(_FINISHED).scalars().all()
+    for import_id in finished:
+        for kept in (ImportPiece, ImportRefusal):
+            tx.execute(delete(kept).where(kept.import_id == import_id))
+    if finished:
+        forgotten = update(_IMPORTS).where(_IMPORTS.c.id.in_(finished))
+        tx.execute(forgotten.values(forgotten_at=at))
+    return tx.execute(_UNFINISHED).scalar_one() > 0
