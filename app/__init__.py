@@ -49,7 +49,7 @@ def create_app(config: Config) -> Flask:
         flask_app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
             flask_app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops
         )
-    for nudge in ("nudge", "nudge_booker"):
+    for nudge in ("nudge", "nudge_booker", "nudge_importer"):
         flask_app.extensions[nudge] = lambda: None  # until a background is started
 
     # Hooks run in the order given, those after a request in the reverse: the log line comes last.

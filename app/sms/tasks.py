@@ -19,12 +19,14 @@ from app.sms.context import Context
 from app.sms.timetable import (
     Burst,
     ask_sinch,
+    import_next,
     keep_house,
     plan_next,
     roll_up,
     submit_next,
     sweep,
 )
+from app.subscribers.import_work import has_imports
 
 # One for each, so that the clock's does not stand in line behind a long broadcast.
 CLOCK_QUEUE, WORK_QUEUE = "clarion-clock", "clarion-work"
@@ -90,6 +92,8 @@ def run_sweep() -> None:
     """Do what the clock asks for; then there may be work."""
     sweep(_contexts[0])
     nudge_workers()
+    if has_imports(_contexts[0].people):
+        nudge_importers()
 
 
 @shared_task(name="clarion.book", base=Nudge, queue=CLOCK_QUEUE, expires=NUDGE_EXPIRES_S)
@@ -98,6 +102,14 @@ def book_events() -> None:
     deadline = time.monotonic() + WORK_S
     while not _is_stopping[0]() and apply_events(_contexts[0]):
         if time.monotonic() > deadline and nudge_bookers():
+            return
+
+
+@shared_task(name="clarion.import", base=Nudge, queue=WORK_QUEUE, expires=NUDGE_EXPIRES_S)
+def import_some() -> None:
+    """Work on a file of subscribers for a while; then somebody goes on, and others get a turn."""
+    while not _is_stopping[0]() and import_next(_contexts[0], stop=_is_stopping[0]):
+        if nudge_importers():
             return
 
 
@@ -124,6 +136,11 @@ def nudge_workers() -> bool:
 def nudge_bookers() -> bool:
     """Tell a worker that there may be events to apply; False when the broker takes no nudge."""
     return _nudge(book_events, 1)
+
+
+def nudge_importers() -> bool:
+    """Tell a worker that there may be a file to import; False when the broker takes no nudge."""
+    return _nudge(import_some, 1)
 
 
 def _nudge(task: Any, times: int) -> bool:

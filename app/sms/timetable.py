@@ -32,6 +32,8 @@ from app.sms.restoring import end_restore_when_done
 from app.sms.rollups import roll_up_batches
 from app.sms.sending import expire_leases, submit_burst
 from app.sms.settling import settle_unsettled
+from app.subscribers.import_work import work_imports
+from app.subscribers.importing import forget_imports
 
 _SWEEP: tuple[Callable[[Context], object], ...] = (
     expire_leases,
@@ -80,6 +82,7 @@ def keep_house(ctx: Context) -> None:
     ctx.require_own_database()
     forget_old_keys(ctx)
     forget_leftovers(ctx)
+    forget_imports(ctx.people)
     violations = find_violations(ctx, thorough=False)
     for violation in violations:
         logger.bind(violation=violation).error("the books do not balance")
@@ -94,6 +97,12 @@ def plan_next(ctx: Context) -> bool:
         return False
     plan_broadcast(ctx, waiting[0])
     return True
+
+
+def import_next(ctx: Context, *, stop: Callable[[], bool] = lambda: False) -> bool:
+    """Work on a file of subscribers for a few seconds; whether there was one."""
+    ctx.require_own_database()
+    return work_imports(ctx.people, stop=stop)
 
 
 class Burst:

@@ -98,6 +98,12 @@ def work_imports(
     return True
 
 
+def has_imports(people: People) -> bool:
+    """Whether there is an import that nobody works on."""
+    with people.db.read() as tx:
+        return tx.execute(_NEXT, {"now": people.now()}).first() is not None
+
+
 def work_import(
     people: People, import_id: int, *, stop: Callable[[], bool] = lambda: False
 ) -> Iterator[int]:

@@ -12,7 +12,7 @@ from app.config import EXIT_CONFIG, Background, Config
 from app.db.engine import WrongPragma
 from app.db.schema import WrongDatabase
 from app.sms.context import Context
-from app.sms.tasks import nudge_bookers, nudge_workers
+from app.sms.tasks import nudge_bookers, nudge_importers, nudge_workers
 from app.worker.broker import make_celery
 from app.worker.nudger import Nudger
 from app.worker.tellers import Tellers
@@ -28,7 +28,11 @@ def start_background(app: Flask, config: Config) -> None:
     refuse_wrong_database(ctx)
     if config.background is Background.CELERY:
         make_celery(config)
-        for name, tell in (("nudge", nudge_workers), ("nudge_booker", nudge_bookers)):
+        for name, tell in (
+            ("nudge", nudge_workers),
+            ("nudge_booker", nudge_bookers),
+            ("nudge_importer", nudge_importers),
+        ):
             nudger = Nudger(tell)
             app.extensions[name] = nudger.nudge
             nudger.start()
@@ -38,6 +42,7 @@ def start_background(app: Flask, config: Config) -> None:
     app.extensions["background"] = threads
     app.extensions["nudge"] = threads.nudge
     app.extensions["nudge_booker"] = threads.nudge_booker
+    app.extensions["nudge_importer"] = threads.nudge_importer
     threads.start()
     atexit.register(threads.stop)
 

@@ -1,5 +1,6 @@
 """Background threads of a web process: one sweeps, one plans, a few submit; one books what Sinch
-tells, one asks for what it did not tell and sums up, those of `app.worker.tellers` tell clients.
+tells, one asks for what it did not tell and sums up, one imports, those of `app.worker.tellers`
+tell clients.
 
 Safe in several processes at once.  On `stop` nothing more is claimed, and the POST in hand is
 finished.
@@ -15,6 +16,7 @@ from app.sms.context import Context
 from app.sms.timetable import (
     Burst,
     ask_sinch,
+    import_next,
     keep_house,
     plan_next,
     roll_up,
@@ -39,12 +41,14 @@ class BackgroundThreads:
         self._stopping = threading.Event()
         self._to_plan = threading.Event()
         self._to_book = threading.Event()
+        self._to_import = threading.Event()
         self._to_send = [threading.Event() for _ in range(senders)]
         self._threads = [
             threading.Thread(target=self._sweep, name="sweeper", daemon=True),
             threading.Thread(target=self._plan, name="planner", daemon=True),
             threading.Thread(target=self._book, name="booker", daemon=True),
             threading.Thread(target=self._ask, name="asker", daemon=True),
+            threading.Thread(target=self._import, name="importer", daemon=True),
             *(
                 threading.Thread(target=self._send, args=(event,), name="sender", daemon=True)
                 for event in self._to_send
@@ -67,11 +71,16 @@ class BackgroundThreads:
         """There may be something to book."""
         self._to_book.set()
 
+    def nudge_importer(self) -> None:
+        """There may be a file to import."""
+        self._to_import.set()
+
     def stop_claiming(self) -> None:
         """Begin nothing more; returns at once."""
         self._stopping.set()
         self.nudge()
         self.nudge_booker()
+        self.nudge_importer()
         if self._tellers:
             self._tellers.stop_claiming()
 
@@ -128,6 +137,16 @@ class BackgroundThreads:
         while not self._stopping.wait(min(self._ctx.rules.sweep_every_s, _ASK_EVERY_S)):
             self._do(lambda: ask_sinch(self._ctx))
             self._do(lambda: roll_up(self._ctx, stop=self._stopping.is_set))
+
+    def _import(self) -> None:
+        while not self._stopping.is_set():
+            self._to_import.clear()
+            while not self._stopping.is_set() and self._do(self._import_some):
+                pass
+            self._to_import.wait(self._ctx.rules.sweep_every_s)
+
+    def _import_some(self) -> bool:
+        return import_next(self._ctx, stop=self._stopping.is_set)
 
     def _send(self, event: threading.Event) -> None:
         burst = Burst()
