@@ -9,6 +9,8 @@ from app.json_body import is_unicode
 from app.phone import normalise_number
 
 NUMBER_PATTERN = r"^\+[1-9][0-9]{1,14}$"
+# Any such number is one that both databases take.
+MAX_CURSOR_DIGITS = 18
 
 
 class MessageText(fields.String):
@@ -55,6 +57,16 @@ class Moment(fields.AwareDateTime):
             return moment.astimezone(UTC)
         except OverflowError as e:
             raise ValidationError("Not a time in the years 1 to 9999.") from e
+
+
+class Cursor(fields.String):
+    """Where a list of rows goes on: the number of a row, which clients only hand back."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        cursor = super()._deserialize(value, *args, **kwargs)
+        if not cursor.isascii() or not cursor.isdigit() or len(cursor) > MAX_CURSOR_DIGITS:
+            raise ValidationError("Not one that we gave.")
+        return int(cursor)
 
 
 def refuse_untransportable(text: str) -> None:

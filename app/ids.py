@@ -4,8 +4,8 @@ import os
 import secrets
 from datetime import datetime
 
+ID_CHARACTERS = 26
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
-_LENGTH = 26
 # The time and half of the version, and what is behind: mostly random.
 _HEAD, _TAIL = 10, 16
 
@@ -35,7 +35,8 @@ def make_id(now: datetime) -> str:
     milliseconds = int(now.timestamp() * 1000)
     bits = milliseconds << 80 | 7 << 76 | secrets.randbits(12) << 64
     bits |= 0b10 << 62 | secrets.randbits(62)
-    return "".join(_ALPHABET[bits << 2 >> 5 * place & 31] for place in reversed(range(_LENGTH)))
+    places = reversed(range(ID_CHARACTERS))
+    return "".join(_ALPHABET[bits << 2 >> 5 * place & 31] for place in places)
 
 
 def make_ids(now: datetime, count: int) -> list[str]:

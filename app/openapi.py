@@ -13,12 +13,13 @@ from typing import Any, NoReturn, TypeVar
 import flask_smorest
 from apispec import APISpec
 from flask import Flask, Request, g
-from marshmallow import RAISE, Schema, ValidationError
+from marshmallow import RAISE, Schema, ValidationError, fields
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from werkzeug.routing import Map, UnicodeConverter
 
 from app.errors import BadInput, ErrorSchema, UnsupportedBody
+from app.ids import ID_CHARACTERS
 from app.json_body import MalformedJson, parse_json_object
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -82,8 +83,13 @@ class JsonParser(FlaskParser):
         return body
 
     def load_querystring(self, req: Request, schema: Schema) -> Any:
-        """What stands behind the `?`.  Raises ValidationError for a name that comes twice."""
-        twice = [name for name, values in req.args.lists() if len(values) > 1]
+        """What stands behind the `?`.
+
+        Raises ValidationError for a name that comes twice and is no list's.
+        """
+        lists = {name for name, field in schema.fields.items() if isinstance(field, fields.List)}
+        several = {name for name, values in req.args.lists() if len(values) > 1}
+        twice = sorted(several - lists)
         if twice:
             raise ValidationError({name: ["Given more than once."] for name in twice})
         return super().load_querystring(req, schema)
@@ -187,6 +193,13 @@ class _Segment(UnicodeConverter):
         self.regex = self.regex.replace("[^/]", "[^/\0]")
 
 
+class _Id(_Segment):
+    """One of our ids: so a name of a fixed length is never taken for one."""
+
+    def __init__(self, map: Map) -> None:
+        super().__init__(map, length=ID_CHARACTERS)
+
+
 class Api(flask_smorest.Api):
     """The OpenAPI document of the service; error answers stay with `app.errors`.
 
@@ -241,7 +254,7 @@ def make_api(app: Flask) -> Api:
         OPENAPI_URL_PREFIX="/",
         OPENAPI_JSON_PATH="openapi.json",
     )
-    app.url_map.converters["default"] = _Segment
+    app.url_map.converters |= {"default": _Segment, "id": _Id}
     api = Api(app, spec_kwargs={"info": {"description": _DESCRIPTION}})
     api.spec.components.security_scheme(
         API_KEY_SCHEME, {"type": "apiKey", "in": "header", "name": "X-API-Key"}

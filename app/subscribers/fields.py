@@ -9,6 +9,7 @@ from app.fields import refuse_untransportable
 from app.subscribers.details import (
     MAX_ATTRIBUTE_CHARACTERS,
     MAX_ATTRIBUTES,
+    MAX_NAME_CHARACTERS,
     MAX_TAG_CHARACTERS,
     MAX_TAGS,
     find_attribute_fault,
@@ -17,6 +18,7 @@ from app.subscribers.details import (
     normalise_tag,
 )
 
+MAX_FILTERS = 10
 _MAX_SHOWN = 64
 
 
@@ -82,10 +84,39 @@ class TimeZoneName(fields.String):
 class PersonName(fields.String):
     """A name, blanks around it removed; an empty one is none."""
 
+    def __init__(self, **kwargs: Any) -> None:
+        described = {"maxLength": MAX_NAME_CHARACTERS, "example": "Ann"}
+        super().__init__(metadata=described | kwargs.pop("metadata", {}), **kwargs)
+
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
         name = str(super()._deserialize(value, *args, **kwargs)).strip()
         refuse_untransportable(name)
+        if len(name) > MAX_NAME_CHARACTERS:
+            raise ValidationError(f"Longer than {MAX_NAME_CHARACTERS} characters.")
         return name or None
+
+
+class AttributeFilters(fields.List[Any]):
+    """Attributes and the values they are to have, each as `name:value`."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        described = {
+            "description": "An attribute and the value it is to have; may come several times.",
+            "example": ["city:Berlin"],
+        }
+        described |= kwargs.pop("metadata", {})
+        length = validate.Length(max=MAX_FILTERS)
+        super().__init__(fields.String(), validate=length, metadata=described, **kwargs)
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> list[Any]:
+        return [_cut_filter(str(each)) for each in super()._deserialize(value, *args, **kwargs)]
+
+
+def _cut_filter(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon or find_attribute_fault(name, value):
+        raise ValidationError("Not the name of an attribute, a colon and its value.")
+    return name, value
 
 
 class AttributeTable(fields.Dict):

@@ -1,0 +1,150 @@
+"""Which subscribers bear which tags, within a transaction.
+
+A tag that asks for a double opt-in is borne once the person has confirmed it; until then it waits.
+Locks are taken in this order: tags, subscribers, then who bears what.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+from sqlalchemy import BindParameter, Connection, Insert, Table, bindparam, delete, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from app.db.base import table_of
+from app.subscribers.context import People
+from app.subscribers.models import Subscriber, SubscriberTag, Tag
+
+# So many values go into one statement.
+MOST_AT_ONCE = 1_000
+# Begins the name of a tag that is being taken from those who bear it; no name of a client's does.
+GOING = "/"
+
+T = TypeVar("T")
+_SUBSCRIBERS, _TAGS, _BORNE = table_of(Subscriber), table_of(Tag), table_of(SubscriberTag)
+_THESE: BindParameter[Any] = bindparam("these", expanding=True)
+
+
+def insert_missing(table: Table) -> dict[str, Insert]:
+    """By dialect: the statement that inserts rows unless their key is there already."""
+    return {
+        "sqlite": sqlite.insert(table).on_conflict_do_nothing(),
+        "postgresql": postgresql.insert(table).on_conflict_do_nothing(),
+    }
+
+
+# Made once: to make a statement costs several times what it takes to run one.
+_ADD_TAG, _ADD = insert_missing(_TAGS), insert_missing(_BORNE)
+_HOLD_TAGS = (
+    select(_TAGS).where(_TAGS.c.name.in_(_THESE)).order_by(_TAGS.c.name).with_for_update(read=True)
+)
+_HOLD_SUBSCRIBERS = (
+    select(_SUBSCRIBERS.c.id)
+    .where(_SUBSCRIBERS.c.id.in_(_THESE))
+    .order_by(_SUBSCRIBERS.c.id)
+    .with_for_update(read=True, key_share=True)
+)
+_OF_THESE = (
+    select(_BORNE.c.subscriber_id, _TAGS.c.id, _TAGS.c.name, _BORNE.c.confirmed)
+    .join(_TAGS, _TAGS.c.id == _BORNE.c.tag_id)
+    .where(_BORNE.c.subscriber_id.in_(_THESE), ~_TAGS.c.name.startswith(GOING))
+    .order_by(_TAGS.c.name)
+)
+_REMOVE = delete(_BORNE).where(
+    _BORNE.c.tag_id == bindparam("tag"), _BORNE.c.subscriber_id == bindparam("person")
+)
+_WAITING = (
+    select(_TAGS.c.id, _TAGS.c.name, _BORNE.c.subscriber_id)
+    .select_from(_SUBSCRIBERS.join(_BORNE, _BORNE.c.subscriber_id == _SUBSCRIBERS.c.id))
+    .join(_TAGS, _TAGS.c.id == _BORNE.c.tag_id)
+    .where(_SUBSCRIBERS.c.phone == bindparam("who"), _BORNE.c.asked_at <= bindparam("moment"))
+    .where(_BORNE.c.confirmed.is_(False), ~_TAGS.c.name.startswith(GOING))
+    .order_by(_TAGS.c.name)
+    .with_for_update(of=_BORNE)
+)
+_CONFIRM = (
+    update(_BORNE)
+    .where(_BORNE.c.tag_id == bindparam("tag"), _BORNE.c.subscriber_id == bindparam("person"))
+    .values(confirmed=True)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Borne:
+    """A tag that a subscriber bears, or waits to confirm."""
+
+    tag_id: int
+    name: str
+    confirmed: bool
+
+
+def cut(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    """The values in parts that fit into one statement."""
+    for start in range(0, len(values), MOST_AT_ONCE):
+        yield values[start : start + MOST_AT_ONCE]
+
+
+def hold_tags(tx: Connection, people: People, names: Iterable[str]) -> dict[str, Any]:
+    """Tags by name, those that are not there yet made; nobody deletes one before the end of it."""
+    wanted, found = sorted(set(names)), dict[str, Any]()
+    for part in cut(wanted):
+        found |= {row.name: row for row in tx.execute(_HOLD_TAGS, {"these": list(part)})}
+    missing = [name for name in wanted if name not in found]
+    if missing:
+        now = people.now()
+        rows = [{"name": name, "double_opt_in": False, "created_at": now} for name in missing]
+        tx.execute(_ADD_TAG[tx.dialect.name], rows)
+        found |= hold_tags(tx, people, missing)
+    return found
+
+
+def hold_subscribers(tx: Connection, ids: Iterable[int]) -> set[int]:
+    """Those of these subscribers that there are, whom nobody deletes before the end of it."""
+    found = set[int]()
+    for part in cut(sorted(set(ids))):
+        found.update(tx.execute(_HOLD_SUBSCRIBERS, {"these": list(part)}).scalars())
+    return found
+
+
+def read_tags(tx: Connection, ids: Sequence[int]) -> Mapping[int, list[Borne]]:
+    """What each of these subscribers bears, by name."""
+    borne = defaultdict[int, list[Borne]](list)
+    for part in cut(ids):
+        for row in tx.execute(_OF_THESE, {"these": list(part)}):
+            borne[row.subscriber_id].append(Borne(row.id, row.name, row.confirmed))
+    return borne
+
+
+def add_tags(tx: Connection, tags: Mapping[str, Any], wanted: Mapping[int, Iterable[str]]) -> None:
+    """Give subscribers tags, by name; the tags and the subscribers are held.
+
+    What somebody bears already stays as it is, confirmed or not.
+    """
+    rows = [
+        {
+            "tag_id": tags[name].id,
+            "subscriber_id": person,
+            "confirmed": not tags[name].double_opt_in,
+            "asked_at": None,
+        }
+        for person, names in wanted.items()
+        for name in sorted(names)
+    ]
+    if rows:
+        tx.execute(_ADD[tx.dialect.name], rows)
+
+
+def remove_tags(tx: Connection, pairs: Sequence[tuple[int, int]]) -> None:
+    """Take tags from subscribers, given as pairs of a tag's and a subscriber's id."""
+    if pairs:
+        tx.execute(_REMOVE, [{"tag": tag, "person": person} for tag, person in pairs])
+
+
+def confirm_tags(tx: Connection, people: People, phone: str, at: datetime) -> list[str]:
+    """Confirm what this number was asked about before; the tags that it bears from now on."""
+    waiting = tx.execute(_WAITING, {"who": phone, "moment": at}).all()
+    if waiting:
+        tx.execute(_CONFIRM, [{"tag": row.id, "person": row.subscriber_id} for row in waiting])
+    return [row.name for row in waiting]
