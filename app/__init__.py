@@ -17,8 +17,11 @@ from app.security import secure_responses
 from app.sms.analytics_routes import blueprint as analytics_blueprint
 from app.sms.attention_routes import blueprint as attention_blueprint
 from app.sms.context import make_context
+from app.sms.price_routes import blueprint as price_blueprint
 from app.sms.report_routes import blueprint as report_blueprint
 from app.sms.routes import blueprint as sms_blueprint
+from app.subscribers.routes import blueprint as subscribers_blueprint
+from app.subscribers.tag_routes import blueprint as tags_blueprint
 from app.web.routes import blueprint as web_blueprint
 from app.webhooks.from_sinch import take_callbacks
 from app.webhooks.posting import Poster
@@ -68,6 +71,9 @@ def create_app(config: Config) -> Flask:
     api.register_blueprint(report_blueprint)
     api.register_blueprint(attention_blueprint)
     api.register_blueprint(analytics_blueprint)
+    api.register_blueprint(price_blueprint)
+    api.register_blueprint(subscribers_blueprint)
+    api.register_blueprint(tags_blueprint)
     api.register_blueprint(client_webhooks_blueprint)
     api.register_blueprint(health_blueprint)
     flask_app.register_blueprint(web_blueprint)

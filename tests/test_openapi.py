@@ -23,6 +23,7 @@ from schemathesis.specs.openapi.checks import (
 
 from app.auth import (
     CONTROL,
+    MANAGE_PRICES,
     MANAGE_WEBHOOKS,
     OPERATE,
     PUBLIC,
@@ -88,6 +89,8 @@ def test_every_route_says_which_scope_it_needs_or_that_it_is_public(service):
         "reports.search_messages": READ_NUMBERS,
         "reports.list_inbounds": READ,
         "analytics.show_figures": READ,
+        "prices.show_prices": READ,
+        "prices.replace_prices": MANAGE_PRICES,
         "batches.list_attention": OPERATE,
         "batches.resolve": OPERATE,
         "client_webhooks.list_webhooks": MANAGE_WEBHOOKS,

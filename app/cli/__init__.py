@@ -5,6 +5,7 @@ from flask import Flask
 from app.cli.batches import batches, circuit
 from app.cli.broadcasts import broadcasts
 from app.cli.db import db
+from app.cli.prices import prices
 from app.cli.sandbox import run_sandbox
 from app.cli.send import send
 from app.cli.webhooks import webhooks
@@ -12,5 +13,5 @@ from app.cli.webhooks import webhooks
 
 def register_commands(app: Flask) -> None:
     """Add our commands to `flask`."""
-    for command in (send, run_sandbox, db, broadcasts, batches, circuit, webhooks):
+    for command in (send, run_sandbox, db, broadcasts, batches, circuit, webhooks, prices):
         app.cli.add_command(command)
