@@ -24,7 +24,6 @@ from app.sms.idempotency import Key, keep_key
 from app.sms.models import Broadcast, Chunk
 from app.sms.piecing import describe_audience, find_pieces
 from app.sms.planning import DEFAULT, MAX_INLINE_RECIPIENTS, Order, Piece, choose_priority
-
 from app.sms.repeats import Suspect, find_repeat, refuse_repeat
 from app.sms.resolving import make_chunks
 from app.sms.settling import settle_in

@@ -6,7 +6,7 @@ from marshmallow import Schema, fields, validate
 
 from app.errors import ErrorSchema
 from app.sms.books import WORDS
-from app.sms.states import Attention, BatchState, BroadcastStatus, Category
+from app.sms.states import Attention, BatchState, BroadcastStatus, Category, Withheld
 
 _STATUSES = [*(each.value for each in BroadcastStatus), "unknown", "held"]
 
@@ -143,6 +143,13 @@ class TimelineSchema(Schema):
     settled_at = _may_be("When the end of its last message was known.")
 
 
+class TemplateVersionSchema(Schema):
+    """One version of a stored text."""
+
+    name = fields.String(required=True)
+    version = fields.Integer(required=True)
+
+
 class BroadcastViewSchema(Schema):
     """A broadcast and where its recipients stand; the counts add up to all asked for."""
 
@@ -187,6 +194,30 @@ class BroadcastViewSchema(Schema):
         values=fields.Integer(),
         required=True,
         metadata=_describe("How many batches stand in each state."),
+    )
+    withheld = fields.Dict(
+        keys=fields.String(validate=validate.OneOf([each.value for each in Withheld])),
+        values=fields.Integer(),
+        required=True,
+        metadata=_describe(
+            "Why recipients are suppressed; with quiet_hours how many wait for their day."
+        ),
+    )
+    tag = fields.String(
+        required=True, allow_none=True, metadata=_describe("The tag it went to, if to one.")
+    )
+    audience = fields.Dict(
+        required=True, allow_none=True, metadata=_describe("Whom it goes to, if not to a list.")
+    )
+    resolving = fields.Boolean(
+        required=True,
+        metadata=_describe("Whether its audience is still being looked up: recipients grow."),
+    )
+    template = fields.Nested(
+        TemplateVersionSchema,
+        required=True,
+        allow_none=True,
+        metadata=_describe("The stored text it was made of, and the version it keeps to."),
     )
     stopped_at_sinch = fields.Integer(
         required=True,

@@ -16,8 +16,8 @@ from app.db.base import table_of
 from app.sms.buckets import NONE
 from app.sms.models import Batch
 from app.sms.report_models import Tally
-from app.sms.states import AT_SINCH, BatchState, BroadcastStatus
-from app.sms.statuses import MessageStatus, explain
+from app.sms.states import AT_SINCH, BatchState, BroadcastStatus, Withheld
+from app.sms.statuses import MessageStatus, Reason, explain
 
 _S, _M = BatchState, MessageStatus
 
@@ -141,9 +141,29 @@ def give_reasons(kinds: Mapping[Kind, int]) -> list[dict[str, Any]]:
     return [describe_kind(*kind) | {"messages": messages} for kind, messages in ordered]
 
 
-def describe_kind(status: MessageStatus, code: int | None) -> dict[str, Any]:
+_WHY_WITHHELD = {
+    Withheld.ERASED: Reason("This person had everything on them erased.", retry=False),
+    Withheld.OPTED_OUT: Reason("This person opted out.", retry=False),
+    Withheld.NO_CONSENT: Reason("This person has not agreed to marketing.", retry=False),
+    Withheld.INACTIVE: Reason("This subscriber is switched off.", retry=False),
+    Withheld.NO_VALUE: Reason("A placeholder has no value that fits this person.", retry=False),
+    Withheld.FREQUENCY_CAP: Reason("Had as much marketing as a day may bring.", retry=True),
+    Withheld.NO_WINDOW: Reason("It is quiet at any time in one of their zones.", retry=False),
+    Withheld.QUIET_HOURS: Reason("Quiet where this person is; goes when their day begins.", False),
+}
+
+
+def explain_withheld(status: MessageStatus, withheld: Withheld | None) -> Reason | None:
+    """Why a recipient is left out, or waits; None where that is not so."""
+    left_out = withheld is not None and status in (_M.SUPPRESSED, _M.PENDING)
+    return _WHY_WITHHELD[withheld] if withheld and left_out else None
+
+
+def describe_kind(
+    status: MessageStatus, code: int | None, withheld: Withheld | None = None
+) -> dict[str, Any]:
     """Where a message stands, why, and whether it makes sense to send it again."""
-    reason = explain(status, code)
+    reason = explain_withheld(status, withheld) or explain(status, code)
     return {
         "status": status.value,
         "code": code,

@@ -32,6 +32,7 @@ _SHOWN = (
     _BATCHES.c.state,
     _BATCHES.c.client_reference,
     _BATCHES.c.sinch_id,
+    _BATCHES.c.withheld,
 )
 
 

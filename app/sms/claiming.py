@@ -20,10 +20,10 @@ from app.sinch.schemas import write_batch
 from app.sms.context import Context
 from app.sms.gates import CIRCUIT, PACE, Gates, half_open_circuit, read_gates, take_pace
 from app.sms.models import Attempt, Batch, Broadcast
-from app.sms.settling import expire_pending, settle_broadcast, settle_in
 from app.sms.payloads import make_outgoing
-from app.sms.slices import Slice, read_slice
 from app.sms.setting_aside import set_aside
+from app.sms.settling import expire_pending, settle_broadcast, settle_in
+from app.sms.slices import Slice, read_slice
 from app.sms.states import ACTIVE, BatchState, BroadcastStatus, Category
 from app.sms.withholding import count_alone, note_marketing, sort_out
 from app.subscribers.suppressing import hold_still
@@ -120,9 +120,13 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Idle:
-    """Nothing to claim; `until` says when that may change by itself, None when it does not."""
+    """Nothing to claim; `until` says when that may change by itself, None when it does not.
+
+    `again` when some were set aside and the next ones have not been looked at.
+    """
 
     until: datetime | None = None
+    again: bool = False
 
 
 def claim_batch(ctx: Context, *, of: int | None = None) -> Claim | Idle:
@@ -215,7 +219,7 @@ def _claim_of(
     ready = [each for each in found if each is not None]
     if not ready:
         ended.append(broadcast.id)
-        return Idle(now)
+        return Idle(now, again=True)
     parts = sum(len(each.recipients) for each in ready) * broadcast.parts
     free_at = take_pace(tx, gates, ctx.rules, parts=parts, now=now)
     if free_at is not None:

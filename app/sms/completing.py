@@ -6,8 +6,7 @@ Apart from the schema, which knows neither the database nor the settings.
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from marshmallow import ValidationError
-
+from app.errors import BadInput
 from app.sms.context import Context
 from app.sms.footers import add_footer
 from app.sms.piecing import collect_defaults
@@ -31,8 +30,8 @@ from app.text import Encoding, TextSize, measure_text
 def complete_order(ctx: Context, order: Order) -> Order:
     """The order with its texts as they leave, and their size.
 
-    Raises NotFound for a template that there is not, marshmallow's ValidationError for a text that
-    cannot be filled, is too long, or takes more parts than allowed.
+    Raises NotFound for a template that there is not, BadInput for a text that cannot be filled, is
+    too long, or takes more parts than allowed.
     """
     if order.template is not None:
         order = _use_template(ctx, order, order.template)
@@ -49,7 +48,7 @@ def _use_template(ctx: Context, order: Order, name: TemplateName) -> Order:
     language = order.language or template.default_language
     if language not in template.texts:
         known = ", ".join(sorted(template.texts))
-        raise ValidationError(f"The template has no such text: it has {known}.", "language")
+        raise _refuse("language", f"The template has no such text: it has {known}")
     several = len(template.texts) > 1
     return replace(
         order,
@@ -88,13 +87,17 @@ def _measure(order: Order) -> Order:
         order = replace(order, parameters=used)
         sizes = [_measure_one(text, order) for text in texts]
     except PlaceholderError as e:
-        raise ValidationError(f"{e}.", "template" if order.template else "message") from e
+        raise _refuse("template" if order.template else "message", str(e)) from e
     parts = max(size.parts for size in sizes)
     if order.max_parts is not None and parts > order.max_parts:
-        raise ValidationError(f"The text takes {parts} parts.", "max_parts")
+        raise _refuse("max_parts", f"The text takes {parts} parts")
     any_ucs2 = any(size.encoding is Encoding.UCS_2 for size in sizes)
     encoding = Encoding.UCS_2 if any_ucs2 else Encoding.GSM_7
     return replace(order, size=TextSize(encoding, parts))
+
+
+def _refuse(field: str, reason: str) -> BadInput:
+    return BadInput(f"{field}: {reason}", fields={field: [f"{reason}."]})
 
 
 def _list_texts(order: Order) -> Iterator[str]:

@@ -5,6 +5,7 @@ from functools import cache
 
 from app.csv_cells import Cell, write_lines
 from app.phone import mask_number
+from app.sms.books import explain_withheld
 from app.sms.context import Context
 from app.sms.statuses import MessageStatus, explain
 from app.sms.walking import MessageView, read_messages
@@ -39,7 +40,9 @@ def _write(pages: Iterator[list[MessageView]], show_number: Callable[[str], str]
 
 
 def _make_row(message: MessageView, show_number: Callable[[str], str]) -> tuple[Cell, ...]:
-    reason = _explain(message.status, message.code)
+    reason = explain_withheld(message.status, message.withheld) or _explain(
+        message.status, message.code
+    )
     return (
         show_number(message.recipient),
         message.status.value,

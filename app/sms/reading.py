@@ -1,5 +1,6 @@
 """What anybody may ask about broadcasts: one, or a page of them."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ from app.errors import BadInput, NotFound
 from app.sms.books import Kind, Sums, add_up, read_sums, sort_recipients
 from app.sms.context import Context
 from app.sms.models import Batch, Broadcast
-from app.sms.states import AT_SINCH, BroadcastStatus, Wish
+from app.sms.states import AT_SINCH, BatchState, BroadcastStatus, Wish
 
 _BROADCASTS, _BATCHES = table_of(Broadcast), table_of(Batch)
 # Made once: to make a statement costs several times what it takes to run one.
@@ -31,6 +32,15 @@ _STOPPED = (
     .where(_BATCHES.c.wish == Wish.CANCELLED)
     .group_by(_BATCHES.c.broadcast_id)
 )
+_WITHHELD = (
+    select(
+        _BATCHES.c.broadcast_id, _BATCHES.c.withheld, func.sum(_BATCHES.c.size).label("recipients")
+    )
+    .where(_BATCHES.c.broadcast_id.in_(bindparam("these", expanding=True)))
+    .where(_BATCHES.c.withheld.is_not(None))
+    .where(_BATCHES.c.state.in_((BatchState.SUPPRESSED, BatchState.PENDING)))
+    .group_by(_BATCHES.c.broadcast_id, _BATCHES.c.withheld)
+)
 _NAMES = select(_BROADCASTS.c.id, _BROADCASTS.c.public_id).where(
     _BROADCASTS.c.id.in_(bindparam("these", expanding=True))
 )
@@ -41,7 +51,8 @@ class BroadcastView:
     """A broadcast's row, and what its sums say.
 
     `kinds` are recipients by where they stand and why, `counts` by where they stand, `batches` how
-    many batches stand in each state; `resend_of` is the broadcast whose unreached recipients it is
+    many batches stand in each state, `withheld` why recipients are suppressed or wait for their
+    day; `resend_of` is the broadcast whose unreached recipients it is
     sent to again.
     """
 
@@ -51,6 +62,7 @@ class BroadcastView:
     counts: dict[str, int]
     batches: dict[str, int]
     stopped_at_sinch: int
+    withheld: dict[str, int]
     resend_of: str | None
 
     @property
@@ -93,6 +105,7 @@ def _view(tx: Connection, rows: Sequence[Row[Any]]) -> list[BroadcastView]:
     stopped = _read_pairs(tx, _STOPPED, cancelled)
     again = [row.resend_of for row in rows if row.resend_of is not None]
     names = _read_pairs(tx, _NAMES, again)
+    withheld = _read_withheld(tx, [row.id for row in rows])
     views = []
     for row in rows:
         kinds = sort_recipients(row, sums[row.id])
@@ -104,10 +117,18 @@ def _view(tx: Connection, rows: Sequence[Row[Any]]) -> list[BroadcastView]:
                 counts=add_up(kinds),
                 batches={state.value: n for state, n in sums[row.id].batches.items()},
                 stopped_at_sinch=int(stopped.get(row.id, 0)),
+                withheld=withheld[row.id],
                 resend_of=names.get(row.resend_of),
             )
         )
     return views
+
+
+def _read_withheld(tx: Connection, these: Sequence[int]) -> Mapping[int, dict[str, int]]:
+    found: dict[int, dict[str, int]] = defaultdict(dict)
+    for row in tx.execute(_WITHHELD, {"these": list(these)}):
+        found[row.broadcast_id][row.withheld.value] = int(row.recipients)
+    return found
 
 
 def _read_pairs(tx: Connection, statement: Select[Any], these: Sequence[int]) -> Mapping[int, Any]:

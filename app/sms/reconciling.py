@@ -14,10 +14,10 @@ from app.db.base import table_of
 from app.sinch.errors import SinchError, SinchRefusal
 from app.sms.booking import Told, book, hold_books
 from app.sms.context import Context
-from app.sms.slices import read_slice
 from app.sms.gates import CLOCK_SLACK_S
 from app.sms.models import Batch, Broadcast, Message
 from app.sms.settling import settle_broadcast
+from app.sms.slices import read_slice
 from app.sms.statuses import MessageStatus
 from app.sms.summaries import read_summary
 from app.sms.telling import tell_clients

@@ -18,7 +18,6 @@ from app.failpoints import failpoints
 from app.sinch.errors import SinchError
 from app.sinch.schemas import Batch as SinchBatch
 from app.sms.context import Context
-from app.sms.slices import read_slice
 from app.sms.evidence import (
     ASK_UNTIL,
     LIST_MARGIN,
@@ -33,6 +32,7 @@ from app.sms.models import Attempt, Batch, Broadcast
 from app.sms.planning import halve, make_reference
 from app.sms.proving import report_values
 from app.sms.settling import has_open_batches, settle_in
+from app.sms.slices import read_slice
 from app.sms.states import (
     FINAL,
     Attention,

@@ -31,6 +31,7 @@ _SHARES: Select[Any] = select(
     _BROADCASTS.created_at,
     _BROADCASTS.client,
     _BROADCASTS.sender,
+    _BROADCASTS.tag,
     _BROADCASTS.parts,
 ).join(table_of(Broadcast), _BROADCASTS.id == _BATCHES.broadcast_id)
 

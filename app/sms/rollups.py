@@ -35,7 +35,6 @@ from app.failpoints import failpoints
 from app.sms.analytics_models import DailyCount, DailyDelay
 from app.sms.booking import hold_books
 from app.sms.context import Context
-from app.sms.slices import read_slice
 from app.sms.histograms import pack, read_packed, unpack
 from app.sms.models import Batch, Broadcast, Message
 from app.sms.shares import (
@@ -48,6 +47,7 @@ from app.sms.shares import (
     tag_of,
     write_share,
 )
+from app.sms.slices import read_slice
 
 # In one transaction, during which nobody books or, on SQLite, writes at all.
 _MOST_BATCHES = 200
@@ -79,6 +79,7 @@ CHANGED: Select[Any] = (
         _BROADCASTS.c.created_at,
         _BROADCASTS.c.client,
         _BROADCASTS.c.sender,
+        _BROADCASTS.c.tag,
         _BROADCASTS.c.parts,
     )
     .join(_BROADCASTS, _BROADCASTS.c.id == _BATCHES.c.broadcast_id)

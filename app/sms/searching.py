@@ -11,6 +11,7 @@ from app.sms.answers import make_url
 from app.sms.books import COUNTED_AS, describe_kind, stands_unplanned
 from app.sms.context import Context
 from app.sms.models import Batch, Broadcast, Chunk, Message
+from app.sms.payloads import choose_text
 from app.sms.planning import fill_text
 from app.sms.reading import read_cursor
 from app.sms.sent_to import BEYOND_ALL, find_broadcasts_to
@@ -33,6 +34,7 @@ _SHOWN = (
     _BROADCASTS.c.reference,
     _BROADCASTS.c.sender,
     _BROADCASTS.c.text,
+    _BROADCASTS.c.texts,
     _BROADCASTS.c.options,
     _BROADCASTS.c.created_at,
 )
@@ -49,6 +51,7 @@ _IN_BATCHES = (
         _BATCHES.c.chunk,
         _BATCHES.c.client_reference,
         _BATCHES.c.sinch_id,
+        _BATCHES.c.withheld,
     )
     .select_from(
         _MESSAGES.join(_BROADCASTS, _BROADCASTS.c.id == _MESSAGES.c.broadcast_id).join(
@@ -60,7 +63,8 @@ _IN_BATCHES = (
 )
 # Whoever is in no batch yet has no message: few broadcasts have such, and for a short time only.
 _NONE = [
-    null().label(name) for name in ("status", "code", "at", "state", "client_reference", "sinch_id")
+    null().label(name)
+    for name in ("status", "code", "at", "state", "client_reference", "sinch_id", "withheld")
 ]
 _UNCUT = _BROADCASTS.c.planned < _BROADCASTS.c.chunks
 # Each by an index of its own: the many that have ended are not looked at.
@@ -78,7 +82,7 @@ _NOT_IN_BATCHES = (
     .order_by(_BROADCASTS.c.id.desc())
     .limit(bindparam("most"))
 )
-_VALUES = select(_CHUNKS.c.parameters).where(
+_VALUES = select(_CHUNKS.c.parameters, _CHUNKS.c.language).where(
     _CHUNKS.c.broadcast_id == bindparam("of"), _CHUNKS.c.number == bindparam("this")
 )
 
@@ -110,8 +114,9 @@ def _find(tx: Connection, recipient: str, before: int, most: int) -> list[Row[An
 def _show(tx: Connection, row: Row[Any], recipient: str) -> dict[str, Any]:
     waits = stands_unplanned(row.broadcast_status)
     status = row.status or (COUNTED_AS[row.state] if row.state else waits)
-    shown = describe_kind(status, row.code)
-    if status is MessageStatus.PENDING:
+    withheld = row.withheld if row.state else None
+    shown = describe_kind(status, row.code, withheld)
+    if status is MessageStatus.PENDING and withheld is None:
         shown["reason"] = f"Not handed to Sinch yet: its broadcast is {row.broadcast_status.value}."
     return {
         "recipient": recipient,
@@ -132,11 +137,13 @@ def _show(tx: Connection, row: Row[Any], recipient: str) -> dict[str, Any]:
 
 def _fill(tx: Connection, row: Row[Any], recipient: str) -> str:
     """The text as this person gets it."""
-    if "${" not in row.text:
+    if "${" not in row.text and row.texts is None:
         return str(row.text)
-    own: Mapping[str, Any] = tx.execute(_VALUES, {"of": row.id, "this": row.chunk}).scalar() or {}
+    chunk = tx.execute(_VALUES, {"of": row.id, "this": row.chunk}).one()
+    own: Mapping[str, Any] = chunk.parameters or {}
     theirs = {name: values[recipient] for name, values in own.items() if recipient in values}
-    return fill_text(row.text, {**(row.options.get("defaults") or {}), **theirs})
+    text = choose_text(row, chunk.language)
+    return fill_text(text, {**(row.options.get("defaults") or {}), **theirs})
 
 
 def _explain(recipient: str, messages: list[dict[str, Any]]) -> str:

@@ -83,8 +83,8 @@ def is_counted(batch: Row[Any]) -> bool:
 
 
 def tag_of(broadcast: Row[Any]) -> str:
-    """The tag whose people a broadcast went to; none has one yet."""
-    return ""
+    """The tag whose people a broadcast went to; "" for every other."""
+    return broadcast.tag or ""
 
 
 @dataclass(slots=True)

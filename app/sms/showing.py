@@ -41,9 +41,18 @@ def show_view(view: BroadcastView, *, production: bool) -> dict[str, Any]:
         "reasons": give_reasons(view.kinds),
         "timeline": draw_timeline(row, view.sums),
         "batches": view.batches,
+        "withheld": view.withheld,
+        "tag": row.tag,
+        "audience": row.audience["select"] if row.audience else None,
+        "resolving": row.resolving,
+        "template": _show_template(row.options.get("template")),
         "stopped_at_sinch": view.stopped_at_sinch,
         "refusal": describe_refusal(row.refusal, production=production) or None,
     }
+
+
+def _show_template(template: list[Any] | None) -> dict[str, Any] | None:
+    return {"name": template[0], "version": template[1]} if template else None
 
 
 def show_page(page: Page, *, production: bool) -> dict[str, Any]:
@@ -84,7 +93,7 @@ def show_message(message: MessageView) -> dict[str, Any]:
     """One recipient's copy, and why it stands where it does."""
     return {
         "recipient": message.recipient,
-        **describe_kind(message.status, message.code),
+        **describe_kind(message.status, message.code, message.withheld),
         "at": message.at,
         "batch_id": message.batch_id,
         "client_reference": message.client_reference,

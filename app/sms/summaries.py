@@ -9,8 +9,8 @@ from app.db.base import table_of
 from app.sinch.schemas import BatchReport
 from app.sms.booking import Told
 from app.sms.context import Context
-from app.sms.slices import read_slice
 from app.sms.models import Batch
+from app.sms.slices import read_slice
 from app.sms.statuses import MessageStatus, translate_status
 
 _BATCHES = table_of(Batch)

@@ -21,6 +21,7 @@ from app.sms.control import (
     start_due_broadcasts,
 )
 from app.sms.cutting import find_unplanned, plan_broadcast
+from app.sms.erasing import go_on_erasing
 from app.sms.idempotency import forget_old_keys
 from app.sms.inbound_rollups import roll_up_inbounds
 from app.sms.invariants import find_violations
@@ -78,7 +79,7 @@ def roll_up(ctx: Context, *, stop: Callable[[], bool] = lambda: False) -> None:
 
 
 def keep_house(ctx: Context) -> None:
-    """What is done each minute: forget what is old, check the invariants."""
+    """What is done each minute: forget what is old, check the invariants, erase what can go."""
     ctx.require_own_database()
     forget_old_keys(ctx)
     forget_leftovers(ctx)
@@ -87,6 +88,7 @@ def keep_house(ctx: Context) -> None:
     for violation in violations:
         logger.bind(violation=violation).error("the books do not balance")
     note_books(ctx, violations)
+    go_on_erasing(ctx)
 
 
 def plan_next(ctx: Context) -> bool:
@@ -138,7 +140,7 @@ def submit_next(
     ctx.require_own_database()
     found = claim_burst(ctx, most=burst.size if burst else 1)
     if isinstance(found, Idle):
-        return found.until or False
+        return True if found.again else found.until or False
     started = ctx.clock.monotonic()
     submit_burst(ctx, found, stop=stop)
     if burst:

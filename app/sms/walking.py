@@ -24,7 +24,7 @@ from app.sms.models import Broadcast, Chunk
 from app.sms.planning import CHUNKS_AT_ONCE
 from app.sms.reading import Page, refuse_cursor
 from app.sms.slices import is_looked_up
-from app.sms.states import FINAL
+from app.sms.states import FINAL, Withheld
 from app.sms.statuses import MessageStatus
 
 # Ends the cursor into an audience as the client gave it, which is not in order yet.
@@ -42,13 +42,19 @@ _BY_PUBLIC_ID = select(_BROADCASTS).where(_BROADCASTS.c.public_id == bindparam("
 _LINES = select(_CHUNKS.c.recipients).where(
     _CHUNKS.c.broadcast_id == bindparam("of"), _CHUNKS.c.number == bindparam("this")
 )
+_PSEUDONYMS = (
+    select(_CHUNKS.c.number)
+    .where(_CHUNKS.c.broadcast_id == bindparam("of"), _CHUNKS.c.number >= bindparam("first"))
+    .where(_CHUNKS.c.number < bindparam("end"), _CHUNKS.c.recipients.contains("-"))
+    .limit(1)
+)
 
 
 @dataclass(frozen=True, slots=True)
 class MessageView:
     """One recipient's copy: where it stands, since when, and under which names its batch is known.
 
-    `at` is Sinch's time where it gave one.
+    `at` is Sinch's time where it gave one; `withheld` why it is not sent, or not yet.
     """
 
     recipient: str
@@ -57,6 +63,7 @@ class MessageView:
     at: datetime | None
     client_reference: str | None
     batch_id: str | None
+    withheld: Withheld | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,10 +160,21 @@ def _walk(
     while len(found) < limit and place.chunk < broadcast.chunks:
         left = limit - len(found)
         ordered = _is_large(broadcast) and place.chunk < broadcast.planned
+        if ordered and _holds_pseudonyms(tx, broadcast, place, left, wanted):
+            ordered = False
         step = _follow_index if ordered else _follow_chunks
         rows, place = step(tx, broadcast, place, left, wanted)
         found += [_view(row, unplanned) for row in rows]
     return found, place
+
+
+def _holds_pseudonyms(
+    tx: Connection, broadcast: Row[Any], place: _Place, limit: int, wanted: _Wanted
+) -> bool:
+    """Whether somebody here was erased: what stands in place of a number is not in its order."""
+    end = min(_reach(broadcast, place, limit, wanted, _BY_INDEX), broadcast.planned)
+    values = {"of": broadcast.id, "first": place.chunk, "end": end}
+    return tx.execute(_PSEUDONYMS, values).first() is not None
 
 
 def _follow_index(
@@ -218,7 +236,8 @@ def _view(row: Row[Any], unplanned: MessageStatus) -> MessageView:
     if row.state is None:
         return MessageView(row.recipient, unplanned, None, None, None, None)
     status = row.status or COUNTED_AS[row.state]
-    return MessageView(row.recipient, status, row.code, row.at, row.client_reference, row.sinch_id)
+    named = row.client_reference, row.sinch_id
+    return MessageView(row.recipient, status, row.code, row.at, *named, row.withheld)
 
 
 def _read_place(cursor: str | None) -> tuple[_Place, bool]:

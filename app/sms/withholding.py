@@ -180,9 +180,7 @@ def _judge_marketing(
     }
 
 
-def _judge_one(
-    subscriber: Any | None, over_cap: bool, windows: "_Windows", number: str
-) -> Fate:
+def _judge_one(subscriber: Any | None, over_cap: bool, windows: "_Windows", number: str) -> Fate:
     if subscriber is None or subscriber.consented_at is None:
         return Fate(Withheld.NO_CONSENT)
     if not subscriber.active:
