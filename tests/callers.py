@@ -36,6 +36,15 @@ class Caller:
     def get(self, path: str, **query: Any) -> Any:
         return self._http.get(path, query_string=query, headers=self._headers)
 
+    def patch(self, path: str, body: Any) -> Any:
+        return self._http.patch(path, json=body, headers=self._headers)
+
+    def put(self, path: str, body: Any) -> Any:
+        return self._http.put(path, json=body, headers=self._headers)
+
+    def delete(self, path: str) -> Any:
+        return self._http.delete(path, headers=self._headers)
+
     def show(self, broadcast: Any) -> Any:
         """A broadcast as it stands now; `broadcast` is its id or the answer that made it."""
         return self.get(f"/api/broadcasts/{id_of(broadcast)}").get_json()
