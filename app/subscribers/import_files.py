@@ -85,7 +85,7 @@ class Cutter:
             before = sum(each.count("\n") for each in self._waiting)
             line = self._line + before + bytes(e.object[: e.start]).count(b"\n")
             raise UnusableFile(
-                f"line {line} is not {e.encoding.upper()}: save the file as CSV in UTF-8, or say "
+                f"line {line} is not in {self._encoding}: save the file as CSV in UTF-8, or say "
                 "in which encoding it is"
             ) from e
         self._waiting.append(text)

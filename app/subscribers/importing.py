@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, bindparam, delete, insert, select, updat
 
 from app.csv_cells import write_lines
 from app.db.base import table_of
-from app.errors import Conflict, NotFound
+from app.errors import BadInput, Conflict, NotFound
 from app.ids import make_id
 from app.subscribers.context import People
 from app.subscribers.import_models import Import, ImportPiece, ImportRefusal, ImportStatus
@@ -94,8 +94,13 @@ class ImportPage:
 
 
 def create_import(people: People, options: ImportOptions, *, client: str) -> Row[Any]:
-    """A new import, which waits for its file."""
+    """A new import, which waits for its file.  Raises BadInput for a consent of the future."""
     now = people.now()
+    if options.consent and options.consent.at > now:
+        reason = "In the future"
+        raise BadInput(f"consent.at: {reason}", fields={"consent": {"at": [f"{reason}."]}})
+    if options.country is None:
+        options = replace(options, country=people.rules.default_country)
     public_id = make_id(now)
     with people.db.write() as tx:
         values = {
