@@ -22,6 +22,7 @@ from app.sms.report_routes import blueprint as report_blueprint
 from app.sms.routes import blueprint as sms_blueprint
 from app.subscribers.routes import blueprint as subscribers_blueprint
 from app.subscribers.tag_routes import blueprint as tags_blueprint
+from app.subscribers.import_routes import blueprint as import_blueprint
 from app.web.routes import blueprint as web_blueprint
 from app.webhooks.from_sinch import take_callbacks
 from app.webhooks.posting import Poster
@@ -74,6 +75,7 @@ def create_app(config: Config) -> Flask:
     api.register_blueprint(price_blueprint)
     api.register_blueprint(subscribers_blueprint)
     api.register_blueprint(tags_blueprint)
+    api.register_blueprint(import_blueprint)
     api.register_blueprint(client_webhooks_blueprint)
     api.register_blueprint(health_blueprint)
     flask_app.register_blueprint(web_blueprint)
