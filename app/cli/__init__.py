@@ -8,10 +8,11 @@ from app.cli.db import db
 from app.cli.prices import prices
 from app.cli.sandbox import run_sandbox
 from app.cli.send import send
+from app.cli.subscribers import subscribers
 from app.cli.webhooks import webhooks
 
 
 def register_commands(app: Flask) -> None:
     """Add our commands to `flask`."""
-    for command in (send, run_sandbox, db, broadcasts, batches, circuit, webhooks, prices):
+    for command in (send, run_sandbox, db, broadcasts, batches, circuit, webhooks, prices, subscribers):
         app.cli.add_command(command)

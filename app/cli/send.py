@@ -5,12 +5,10 @@ service does, or `flask send` left alone: nothing is sent twice by it.
 """
 
 import csv
-import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any, TextIO
 
 import click
@@ -18,6 +16,7 @@ from flask import current_app
 from flask.cli import with_appcontext
 from marshmallow import ValidationError
 
+from app.cli.interrupts import interrupts
 from app.cli.recipients import choose_recipients, read_entries
 from app.db.schema import WrongDatabase
 from app.errors import ClarionError
@@ -36,8 +35,6 @@ CLIENT = "cli"
 EXIT_NOT_ALL_SENT = 1
 _PAGE = 1_000
 
-# Ctrl-C, a service manager, a lost connection: the batch in hand is finished first.
-_INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @click.command("send")
@@ -109,7 +106,7 @@ def _send(ctx: Context, order: Order) -> BroadcastView:
         configure_logging("ERROR")  # lines between would tear the bar
     total = len(order.recipients)
     with (
-        _interrupts() as interrupted,
+        interrupts() as interrupted,
         click.progressbar(length=total, label=f"Sending to {total}") as bar,
     ):
         for handled in work_off(ctx, accepted, stop=interrupted):
@@ -117,22 +114,6 @@ def _send(ctx: Context, order: Order) -> BroadcastView:
     if interrupted():
         click.echo(f"interrupted: flask broadcasts watch {accepted.public_id}", err=True)
     return view_by_id(ctx, accepted.id)
-
-
-@contextmanager
-def _interrupts() -> Iterator[Callable[[], bool]]:
-    """Whether we were told to stop, which inside here stops nothing by itself."""
-    pressed: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        pressed.append(number)
-
-    before = {number: signal.signal(number, note) for number in _INTERRUPTS}
-    try:
-        yield lambda: bool(pressed)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager
