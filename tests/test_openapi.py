@@ -233,7 +233,7 @@ def test_no_answer_is_outside_of_the_document(known, mode):
     operations = [found.ok() for found in document.get_all_operations()]
     # What deletes comes last, and before it what switches off.
     operations.sort(
-        key=lambda operation: ["get", "post", "patch", "delete"].index(operation.method)
+        key=lambda operation: ["get", "post", "put", "patch", "delete"].index(operation.method)
     )
     if mode is GenerationMode.NEGATIVE:
         operations = [operation for operation in operations if operation.body]
