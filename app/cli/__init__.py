@@ -14,5 +14,15 @@ from app.cli.webhooks import webhooks
 
 def register_commands(app: Flask) -> None:
     """Add our commands to `flask`."""
-    for command in (send, run_sandbox, db, broadcasts, batches, circuit, webhooks, prices, subscribers):
+    for command in (
+        send,
+        run_sandbox,
+        db,
+        broadcasts,
+        batches,
+        circuit,
+        webhooks,
+        prices,
+        subscribers,
+    ):
         app.cli.add_command(command)

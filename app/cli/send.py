@@ -23,18 +23,21 @@ from app.errors import ClarionError
 from app.logs import configure_logging
 from app.openapi import refuse_fields
 from app.sms.accepting import accept_broadcast
-from app.sms.answers import describe_refusal
+from app.cli.quotes import print_quote
+from app.sms.answers import describe_refusal, find_expected
+from app.sms.completing import complete_order
 from app.sms.context import Context
 from app.sms.planning import Order
+from app.sms.quoted import answer_quote
 from app.sms.reading import BroadcastView, list_batch_ids, view_by_id
 from app.sms.schemas import BroadcastSchema
+from app.sms.states import Category
 from app.sms.walking import list_messages
 from app.sms.working import work_off
 
 CLIENT = "cli"
 EXIT_NOT_ALL_SENT = 1
 _PAGE = 1_000
-
 
 
 @click.command("send")
@@ -46,7 +49,16 @@ _PAGE = 1_000
     help="File of recipients: a column phone, number, recipient …, or the first column.",
 )
 @click.option("--column", help="The CSV column that holds the numbers.")
-@click.option("--message", required=True, help="The text, 1 to 2000 characters.")
+@click.option("--tag", help="To all active subscribers who bear this tag, instead of numbers.")
+@click.option("--message", help="The text, 1 to 2000 characters.")
+@click.option("--template", help="A stored text instead: its name, or name:version.")
+@click.option("--language", help="Of the message, for the way to unsubscribe; of a template.")
+@click.option(
+    "--category",
+    type=click.Choice([each.value for each in Category]),
+    help="What it is for; transactional when left out.",
+)
+@click.option("--quote", is_flag=True, help="Only say what it would come to.")
 @click.option("--sender", help="SINCH_NUMBER when left out.")
 @click.option("--skip-invalid", is_flag=True, help="Leave invalid numbers out, and list them.")
 @click.option("--allow-repeat", is_flag=True, help="Send the same text to the same people again.")
@@ -61,26 +73,61 @@ def send(
     numbers: tuple[str, ...],
     csv_path: Path | None,
     column: str | None,
-    message: str,
+    tag: str | None,
+    message: str | None,
+    template: str | None,
+    language: str | None,
+    category: str | None,
+    quote: bool,
     sender: str | None,
     skip_invalid: bool,
     allow_repeat: bool,
     report_path: Path | None,
 ) -> None:
-    """Send one text to --to numbers, or to everyone in a CSV file.
+    """Send one text to --to numbers, to everyone in a CSV file, or to a tag.
 
     Exits with 0 when Sinch took everything, 1 when not, 2 when the input is wrong.
     """
     entries = [*(("--to", number) for number in numbers), *read_entries(csv_path, column)]
-    recipients = choose_recipients(entries, skip_invalid=skip_invalid)
-    options = {"sender": sender} if sender else {}
-    request = {"recipients": recipients, "message": message, "allow_repeat": allow_repeat}
-    order = _make_order(request | options)
+    if tag is None:
+        whom = {"recipients": choose_recipients(entries, skip_invalid=skip_invalid)}
+    elif entries:
+        raise click.UsageError("give --tag, or numbers by --to and --csv")
+    else:
+        whom = {"audience": {"any": [tag]}}
+    options = {
+        "message": message,
+        "template": _read_template(template),
+        "language": language,
+        "category": category,
+        "sender": sender,
+    }
+    given = {name: value for name, value in options.items() if value is not None}
+    order = _make_order({**whom, **given, "allow_repeat": allow_repeat})
     ctx: Context = current_app.extensions["clarion"]
+    try:
+        ctx.require_own_database()
+        if quote:
+            print_quote(answer_quote(ctx, order, dry_run=False))
+            return
+        order = complete_order(ctx, order)
+        total = find_expected(ctx, order)
+    except (ClarionError, WrongDatabase) as e:
+        raise click.UsageError(str(e)) from e
     with _open_report(report_path) as report:
-        view = _send(ctx, order)
+        view = _send(ctx, order, total)
         _write_report(ctx, view, report)
     _summarise(ctx, view)
+
+
+def _read_template(named: str | None) -> dict[str, Any] | None:
+    """The template that `name` or `name:version` names."""
+    if named is None:
+        return None
+    name, _, version = named.rpartition(":")
+    if name and version.isascii() and version.isdigit():
+        return {"name": name, "version": int(version)}
+    return {"name": named}
 
 
 def _make_order(request: dict[str, Any]) -> Order:
@@ -93,7 +140,7 @@ def _make_order(request: dict[str, Any]) -> Order:
     return order
 
 
-def _send(ctx: Context, order: Order) -> BroadcastView:
+def _send(ctx: Context, order: Order, total: int) -> BroadcastView:
     """Store the broadcast and work it off; Ctrl-C leaves the rest to the service."""
     try:
         accepted = accept_broadcast(ctx, order, client=CLIENT)
@@ -104,7 +151,6 @@ def _send(ctx: Context, order: Order) -> BroadcastView:
     click.echo(f"broadcast {accepted.public_id}")
     if sys.stderr.isatty():
         configure_logging("ERROR")  # lines between would tear the bar
-    total = len(order.recipients)
     with (
         interrupts() as interrupted,
         click.progressbar(length=total, label=f"Sending to {total}") as bar,
@@ -163,7 +209,7 @@ def _summarise(ctx: Context, view: BroadcastView) -> None:
         click.echo(f"{view.counts['uncertain']} uncertain: {sentence}", err=True)
     for batch_id in list_batch_ids(ctx, row.id):
         click.echo(f"batch {batch_id}")
-    if view.sums.taken != row.recipients:
+    if view.sums.taken != row.recipients - view.counts["suppressed"]:
         sys.exit(EXIT_NOT_ALL_SENT)
 
 

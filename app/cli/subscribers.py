@@ -196,9 +196,9 @@ def _write_new(file: Path, pieces: Iterator[str]) -> None:
 
 def _summarise(row: Row[Any]) -> None:
     """Say what became of the rows; exit with 1 unless every one was taken."""
-    words = ("created", "updated", "unchanged", "merged", "refused")
-    if row.status is ImportStatus.REFUSED:
-        words = ("refused",)
+    words = ["refused"]
+    if row.status is not ImportStatus.REFUSED:
+        words = ["created", "updated", "unchanged", "merged", *words]
     counted = ", ".join(f"{getattr(row, word)} {word}" for word in words)
     click.echo(f"{row.status.value}: {row.rows} rows, {counted}")
     if row.error:

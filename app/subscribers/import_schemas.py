@@ -150,8 +150,9 @@ class ImportSchema(Schema):
         country = data.get("country")
         if country is not None and not is_country(country):
             raise ValidationError("Not a country such as SE.", "country")
-        made = {name: tuple(data[name]) for name in ("ignore", "tags") if name in data}
-        return ImportOptions(**(data | made))
+        listed = {name: tuple(data[name]) for name in ("ignore", "tags") if name in data}
+        made: dict[str, Any] = data | listed
+        return ImportOptions(**made)
 
 
 class ImportQuerySchema(Schema):
@@ -245,5 +246,6 @@ def estimate_seconds(row: Row[Any], now: datetime) -> int | None:
     """What the present pass still takes at its pace so far; None while nobody can tell."""
     if row.finished_at or row.phase_at is None or not row.rows:
         return None
-    taken_s: float = (now - row.phase_at).total_seconds()
-    return round(taken_s * (row.lines - row.lines_done) / row.lines_done)
+    taken_s = (now - row.phase_at).total_seconds()
+    left_s: float = taken_s * (row.lines - row.lines_done) / row.lines_done
+    return round(left_s)
