@@ -35,6 +35,15 @@ class TextSize:
     parts: int
 
 
+def is_gsm7(text: str) -> bool:
+    """True for a text that travels in GSM-7.
+
+    >>> is_gsm7("Snö"), is_gsm7("Snow ❄")
+    (True, False)
+    """
+    return bool(_GSM7_ONLY.fullmatch(text))
+
+
 def measure_text(text: str) -> TextSize:
     """The encoding a text needs and the parts it is split into.
 
@@ -43,7 +52,7 @@ def measure_text(text: str) -> TextSize:
     >>> measure_text("Snö ❄" * 20).parts
     2
     """
-    if _GSM7_ONLY.fullmatch(text):
+    if is_gsm7(text):
         return TextSize(Encoding.GSM_7, _count_gsm7_parts(text))
     return TextSize(Encoding.UCS_2, _count_ucs2_parts(text))
 

@@ -150,9 +150,12 @@ class SinchClient:
         except schemas.UnreadableAnswer as e:
             raise SinchOutcomeUnknown("cancelled, but the answer is unreadable") from e
 
-    def dry_run_batch(self, batch: schemas.OutgoingBatch) -> schemas.DryRun:
+    def dry_run_batch(
+        self, batch: schemas.OutgoingBatch, *, within_s: float | None = None
+    ) -> schemas.DryRun:
         """What the batch would cost; nothing is sent."""
-        answer = self._act("POST", "/batches/dry_run", schemas.write_batch(batch), facts={})
+        body = schemas.write_batch(batch)
+        answer = self._act("POST", "/batches/dry_run", body, facts={}, within_s=within_s)
         return _read_cleanly(schemas.read_dry_run, answer.body)
 
     def fetch_report_summary(self, batch_id: str) -> schemas.BatchReport:
