@@ -6,6 +6,7 @@ numbers.  `inspect_number` asks libphonenumber what the number really is.
 
 import re
 from dataclasses import dataclass
+from functools import cache
 
 import phonenumbers
 from phonenumbers import timezone
@@ -18,6 +19,11 @@ _SENDER = re.compile(
     r"|[0-9]{3,8}"  # a short code
     r"|(?=[^A-Za-z]*[A-Za-z])[A-Za-z0-9](?:[A-Za-z0-9 &._+-]{0,9}[A-Za-z0-9.])?"  # alphanumeric
 )
+# What libphonenumber has of a region's numbers.
+_KINDS = (
+    "fixed_line", "mobile", "toll_free", "premium_rate", "shared_cost", "voip", "personal_number",
+    "pager", "uan", "voicemail",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,16 +131,44 @@ def inspect_number(number: str) -> NumberFacts:
     )
 
 
-def is_in_use(number: str) -> bool:
-    """Whether libphonenumber knows numbers like this E.164 one; the costly part of inspecting it.
+def find_in_use(number: str) -> str | None:
+    """An E.164 number if libphonenumber knows numbers like it, a needless 0 removed; else None.
 
-    >>> is_in_use("+46701234567"), is_in_use("+46001234567")
-    (True, False)
+    For most it takes a thirtieth of what inspect_number does.
+
+    >>> find_in_use("+46701234567"), find_in_use("+460701234567"), find_in_use("+46001234567")
+    ('+46701234567', '+46701234567', None)
     """
+    for end in (2, 3, 4):  # no calling code begins another
+        regions = phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(int(number[1:end]))
+        if regions and _make_pattern(number[1:end]).match(number, end):
+            return number
     try:
-        return phonenumbers.is_valid_number(phonenumbers.parse(number, None))
+        parsed = phonenumbers.parse(number, None)
     except phonenumbers.NumberParseException:
-        return False
+        return None
+    return _write(parsed) if phonenumbers.is_valid_number(parsed) else None
+
+
+@cache
+def _make_pattern(code: str) -> re.Pattern[str]:
+    """What numbers of a calling code look like behind it: libphonenumber's own data, in one."""
+    kinds = []
+    for region in phonenumbers.COUNTRY_CODE_TO_REGION_CODE[int(code)]:
+        metadata = phonenumbers.PhoneMetadata.metadata_for_region_or_calling_code(int(code), region)
+        if metadata is not None:
+            general = _describe(metadata.general_desc)
+            named = (_describe(getattr(metadata, kind)) for kind in _KINDS)
+            kinds.append(rf"(?={general}\Z)(?:{'|'.join(filter(None, named))})\Z")
+    return re.compile("|".join(kinds))
+
+
+def _describe(kind: phonenumbers.PhoneNumberDesc | None) -> str:
+    """The pattern of one kind of numbers; empty where there are none."""
+    if kind is None or kind.national_number_pattern is None:
+        return ""
+    lengths = "|".join(f"[0-9]{{{length}}}" for length in kind.possible_length if length > 0)
+    return rf"(?=(?:{lengths or '[0-9]*'})\Z)(?:{kind.national_number_pattern})"
 
 
 def read_national(digits: str, country: str) -> str | None:
@@ -149,7 +183,11 @@ def read_national(digits: str, country: str) -> str | None:
         return None
     if not phonenumbers.is_possible_number(parsed):
         return None
-    return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
+    return _write(parsed)
+
+
+def _write(number: phonenumbers.PhoneNumber) -> str:
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 
 def is_country(code: str) -> bool:

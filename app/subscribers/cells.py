@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from unicodedata import normalize
 
 from app.csv_cells import read_harmless
-from app.phone import is_in_use, normalise_number, read_national, sort_entries
+from app.phone import find_in_use, normalise_number, read_national, sort_entries
 from app.subscribers.details import (
     MAX_ATTRIBUTE_CHARACTERS,
     MAX_NAME_CHARACTERS,
@@ -74,10 +74,12 @@ class PhoneReader:
             return _read_each(cells, self.read)
         if not self.check:
             return clean.numbers, {}
-        faults = {
-            place: NOT_IN_USE for place, number in enumerate(clean.numbers) if not is_in_use(number)
+        numbers = [find_in_use(number) for number in clean.numbers]
+        if None not in numbers:
+            return numbers, {}
+        return numbers, {
+            place: NOT_IN_USE for place, number in enumerate(numbers) if number is None
         }
-        return (clean.numbers, {}) if not faults else _read_each(cells, self.read)
 
     def read(self, cell: str) -> str:
         """The number in E.164.  Raises ValueError that says what is wrong.
@@ -90,9 +92,12 @@ class PhoneReader:
         number = self._read_digits(_strip_number(cell))
         if normalise_number(number) is None:
             raise ValueError("Not a phone number of 2 to 15 digits.")
-        if not self.check or is_in_use(number):
+        if not self.check:
             return number
-        raise ValueError(NOT_IN_USE)
+        in_use = find_in_use(number)
+        if in_use is None:
+            raise ValueError(NOT_IN_USE)
+        return in_use
 
     def _read_digits(self, written: str) -> str:
         if not written:
