@@ -161,5 +161,6 @@ def _collect_options(order: Order) -> dict[str, Any]:
         or None,
         "language": order.language,
         "template": astuple(order.template) if order.template else None,
+        "reply": order.reply,
     }
     return {name: value for name, value in options.items() if value is not None}

@@ -64,7 +64,8 @@ class Order:
     With an `audience` there are none: whoever it means is looked up when the send starts, and
     `fields` name what of a subscriber fills a placeholder.  `parameters` maps a placeholder's name
     to `{recipient or "default": value}`; `texts` are translations by language, of which `text` is
-    the one of `language`; `invalid` are the entries left out because the client allowed it.
+    the one of `language`; `invalid` are the entries left out because the client allowed it; `reply`
+    is what it answers of a person's own texts.
     """
 
     recipients: Sequence[str]
@@ -91,6 +92,7 @@ class Order:
     allow_repeat: bool = False
     duplicates_removed: int = 0
     invalid: Sequence[object] = ()
+    reply: str | None = None
 
 
 def cut_chunks(recipients: Sequence[T], size: int) -> Iterator[Sequence[T]]:
