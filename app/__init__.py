@@ -17,10 +17,12 @@ from app.security import secure_responses
 from app.sms.analytics_routes import blueprint as analytics_blueprint
 from app.sms.attention_routes import blueprint as attention_blueprint
 from app.sms.context import make_context
+from app.sms.erase_routes import blueprint as erase_blueprint
 from app.sms.price_routes import blueprint as price_blueprint
 from app.sms.report_routes import blueprint as report_blueprint
 from app.sms.routes import blueprint as sms_blueprint
 from app.subscribers.routes import blueprint as subscribers_blueprint
+from app.subscribers.suppression_routes import blueprint as suppression_blueprint
 from app.subscribers.tag_routes import blueprint as tags_blueprint
 from app.subscribers.import_routes import blueprint as import_blueprint
 from app.web.routes import blueprint as web_blueprint
@@ -76,6 +78,8 @@ def create_app(config: Config) -> Flask:
     api.register_blueprint(subscribers_blueprint)
     api.register_blueprint(tags_blueprint)
     api.register_blueprint(import_blueprint)
+    api.register_blueprint(suppression_blueprint)
+    api.register_blueprint(erase_blueprint)
     api.register_blueprint(client_webhooks_blueprint)
     api.register_blueprint(health_blueprint)
     flask_app.register_blueprint(web_blueprint)

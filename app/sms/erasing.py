@@ -26,7 +26,9 @@ from app.sms.pseudonyms import make_pseudonym, replace_number
 from app.sms.sent_to import BEYOND_ALL, find_broadcasts_to
 from app.sms.states import AT_SINCH, FINAL, OPEN, BatchState
 from app.sms.statuses import ENDED
-from app.subscribers.forgetting import forget_import_files, forget_number
+from app.subscribers.forgetting import forget_number
+from app.subscribers.import_models import Import
+from app.subscribers.importing import forget_finished
 from app.subscribers.models import Subscriber
 
 MESSAGES, IMPORTS = "messages", "imports"
@@ -77,6 +79,7 @@ _LOOKING_UP = select(_BROADCASTS.c.id).where(
     _BROADCASTS.c.finished_at.is_(None), _BROADCASTS.c.resolving
 )
 _ANSWERS = select(_KEYS).where(_KEYS.c.broadcast_id == bindparam("of"), _KEYS.c.answer.is_not(None))
+_UNFINISHED_IMPORT = select(Import.id).where(Import.finished_at.is_(None)).limit(1)
 _REFUSAL = select(_BROADCASTS.c.refusal).where(_BROADCASTS.c.id == bindparam("this"))
 
 
@@ -124,8 +127,11 @@ def _go_on(ctx: Context, phone: str) -> list[str]:
     left = [MESSAGES] if kept else []
     # The rest is looked through as a whole: once, and again at the end.
     left += clean_traces(ctx, phone)
+    # In a file a number stands in any way of writing it: all of those that have ended go.
+    while forget_finished(ctx.people, before=ctx.now()):
+        pass
     with ctx.db.write() as tx:
-        if forget_import_files(tx, at=ctx.now()):
+        if tx.execute(_UNFINISHED_IMPORT).first():
             left.append(IMPORTS)
         this = _ERASURES.c.phone == phone
         if left:

@@ -3,29 +3,23 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from app.db.base import table_of
 from app.subscribers.consent import forget_person
 from app.subscribers.context import People
 from app.subscribers.digest_key import settle_key
-from app.subscribers.import_models import Import, ImportPiece, ImportRefusal
 from app.subscribers.models import Cause, Scope, Subscriber, SubscriberTag, Suppression
 from app.subscribers.suppressing import Wish, hold_for_change, make_row
 
 _SUPPRESSIONS = table_of(Suppression)
 _SUBSCRIBERS, _TAGS = table_of(Subscriber), table_of(SubscriberTag)
-_IMPORTS = table_of(Import)
 _BY_DIGEST = select(_SUPPRESSIONS.c.id, _SUPPRESSIONS.c.public_id).where(
     _SUPPRESSIONS.c.digest == bindparam("this")
 )
 _THIS_PERSON = select(_SUBSCRIBERS.c.id).where(_SUBSCRIBERS.c.phone == bindparam("who"))
 _UNTAG = delete(_TAGS).where(_TAGS.c.subscriber_id.in_(_THIS_PERSON))
 _DELETE = delete(_SUBSCRIBERS).where(_SUBSCRIBERS.c.phone == bindparam("who"))
-_FINISHED = select(_IMPORTS.c.id).where(
-    _IMPORTS.c.finished_at.is_not(None), _IMPORTS.c.forgotten_at.is_(None)
-)
-_UNFINISHED = select(func.count()).where(_IMPORTS.c.finished_at.is_(None))
 
 
 def forget_number(tx: Connection, people: People, phone: str, *, at: datetime, actor: str) -> str:
@@ -55,16 +49,3 @@ def _suppress_nameless(
     values: dict[str, Any] = {**row, "public_id": known.public_id}
     tx.execute(update(_SUPPRESSIONS).where(_SUPPRESSIONS.c.id == known.id).values(values))
     return str(known.public_id)
-
-
-def forget_import_files(tx: Connection, *, at: datetime) -> bool:
-    """Delete the files of imports that have ended, and what they refused: a number stands there in
-    any way of writing it.  Whether there are others still."""
-    finished = tx.execute(_FINISHED).scalars().all()
-    for import_id in finished:
-        for kept in (ImportPiece, ImportRefusal):
-            tx.execute(delete(kept).where(kept.import_id == import_id))
-    if finished:
-        forgotten = update(_IMPORTS).where(_IMPORTS.c.id.in_(finished))
-        tx.execute(forgotten.values(forgotten_at=at))
-    return tx.execute(_UNFINISHED).scalar_one() > 0
