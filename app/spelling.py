@@ -205,5 +205,5 @@ def _is_latin(letter: str) -> bool:
 
 
 def _name(character: str) -> str:
-    names = (unicodedata.name(each, f"U+{ord(each):04X}").lower() for each in character)
+    names = (unicodedata.name(each, "").lower() or f"U+{ord(each):04X}" for each in character)
     return " and ".join(names)
