@@ -21,10 +21,10 @@ from app.sms.erase_routes import blueprint as erase_blueprint
 from app.sms.price_routes import blueprint as price_blueprint
 from app.sms.report_routes import blueprint as report_blueprint
 from app.sms.routes import blueprint as sms_blueprint
+from app.subscribers.import_routes import blueprint as import_blueprint
 from app.subscribers.routes import blueprint as subscribers_blueprint
 from app.subscribers.suppression_routes import blueprint as suppression_blueprint
 from app.subscribers.tag_routes import blueprint as tags_blueprint
-from app.subscribers.import_routes import blueprint as import_blueprint
 from app.web.routes import blueprint as web_blueprint
 from app.webhooks.from_sinch import take_callbacks
 from app.webhooks.posting import Poster
