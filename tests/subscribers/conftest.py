@@ -1,12 +1,14 @@
 """People in a database of either kind, under a clock of the test's own."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
+from flask import Flask
 
 from app.config import PeopleRules
 from app.db.engine import Database
 from app.subscribers.context import People
+from tests.callers import Caller
 from tests.clocks import ManualClock
 
 
@@ -16,3 +18,9 @@ def people(either_database: str) -> Iterator[People]:
     db = Database(either_database)
     yield People(db=db, rules=PeopleRules(), digest_key=b"a key for tests", clock=ManualClock())
     db.close()
+
+
+@pytest.fixture
+def caller(make_service: Callable[..., Flask], either_database: str) -> Caller:
+    """A client of a service on either database; the test runs on both."""
+    return Caller(make_service(DATABASE_URL=either_database))
