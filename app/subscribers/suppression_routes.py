@@ -27,7 +27,7 @@ from app.subscribers.suppression_schemas import (
     SuppressionImportQuerySchema,
     SuppressionPageSchema,
     SuppressionQuerySchema,
-    SuppressionSchema,
+    SuppressionViewSchema,
     show_suppression,
 )
 
@@ -111,7 +111,7 @@ def look_up_suppression(whose: dict[str, Any]) -> dict[str, Any]:
 @rate_limited
 @require_api_key(OVERSEE_PEOPLE)
 @blueprint.arguments(ReleaseSchema())
-@blueprint.response(HTTPStatus.OK, SuppressionSchema)
+@blueprint.response(HTTPStatus.OK, SuppressionViewSchema)
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def release_suppression(why: dict[str, Any], suppression_id: str) -> dict[str, Any]:
     """Write to a number again, on your word; consent to marketing does not come back by that."""
@@ -130,7 +130,7 @@ def release_suppression(why: dict[str, Any], suppression_id: str) -> dict[str, A
 @blueprint.described_errors(_LIFTED)
 @rate_limited
 @require_api_key(WRITE_PEOPLE)
-@blueprint.response(HTTPStatus.OK, SuppressionSchema)
+@blueprint.response(HTTPStatus.OK, SuppressionViewSchema)
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def confirm_suppression(suppression_id: str) -> dict[str, Any]:
     """A text that could have been meant otherwise was meant as an opt-out."""

@@ -89,7 +89,7 @@ class ReleaseSchema(Schema):
     note = MessageText(required=True, validate=validate.Length(1, MAX_NOTE))
 
 
-class SuppressionSchema(Schema):
+class SuppressionViewSchema(Schema):
     """A suppression."""
 
     suppression_id = fields.String(required=True)
@@ -119,7 +119,7 @@ class SuppressionSchema(Schema):
 class SuppressionPageSchema(Schema):
     """Suppressions, the newest first."""
 
-    suppressions = fields.List(fields.Nested(SuppressionSchema), required=True)
+    suppressions = fields.List(fields.Nested(SuppressionViewSchema), required=True)
     cursor = fields.String(required=True, allow_none=True)
 
 
@@ -128,7 +128,7 @@ class SuppressionAnswerSchema(Schema):
 
     suppressed = fields.Boolean(required=True)
     suppression = fields.Nested(
-        SuppressionSchema,
+        SuppressionViewSchema,
         required=True,
         allow_none=True,
         metadata={"description": "One that was lifted, too; null where there never was one."},
