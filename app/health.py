@@ -19,6 +19,7 @@ from app.sinch.client import SinchClient
 from app.sinch.errors import SinchError, SinchMisconfigured
 from app.sms.context import Context
 from app.sms.pulse import take_pulse
+from app.subscribers.digest_key import WrongKey, has_nameless
 
 # Whoever asks, and however often, Sinch is asked at most this often.
 READINESS_KEPT_S = 10.0
@@ -81,6 +82,14 @@ class ReadySchema(Schema):
         metadata={"description": "stopped: Sinch refuses our configuration."},
     )
     books = fields.String(required=True, validate=validate.OneOf(["ok", "broken", "unknown"]))
+    suppressions = fields.String(
+        required=True,
+        validate=validate.OneOf(["ok", "wrong key", "unknown"]),
+        metadata={
+            "description": "wrong key: erased people's numbers were hashed with another key; "
+            "nothing is sent until it is back."
+        },
+    )
     attention = fields.Integer(
         required=True,
         allow_none=True,
@@ -106,18 +115,25 @@ def show_readiness() -> tuple[dict[str, Any], HTTPStatus]:
     """Ready: the database is ours, Sinch takes our calls, somebody works in the background."""
     readiness: Readiness = current_app.extensions["readiness"]
     facts = {"sinch": readiness.check_sinch(), **check_database(current_app.extensions["clarion"])}
-    wanted = {"sinch": "ok", "database": "ok", "background": "ok", "sending": "ok", "books": "ok"}
-    if all(facts[name] == value for name, value in wanted.items()):
+    wanted = ("sinch", "database", "background", "sending", "books", "suppressions")
+    if all(facts[name] == "ok" for name in wanted):
         return {"status": "ready", **facts}, HTTPStatus.OK
     return {"status": "not ready", **facts}, HTTPStatus.SERVICE_UNAVAILABLE
 
 
 def check_database(ctx: Context) -> dict[str, Any]:
     """What the database tells of itself and of the work behind the requests."""
-    unknown = {"background": "unknown", "sending": "unknown", "books": "unknown", "attention": None}
+    unknown = {
+        "background": "unknown",
+        "sending": "unknown",
+        "books": "unknown",
+        "suppressions": "unknown",
+        "attention": None,
+    }
     try:
         ctx.require_own_database()
         pulse = take_pulse(ctx)
+        suppressions = _check_key(ctx)
     except WrongDatabase:
         return {"database": "not ours", **unknown}
     except (SQLAlchemyError, OSError):
@@ -128,5 +144,16 @@ def check_database(ctx: Context) -> dict[str, Any]:
         "background": "ok" if pulse.background_alive else "stale",
         "sending": sending,
         "books": "ok" if pulse.books_balance else "broken",
+        "suppressions": suppressions,
         "attention": pulse.attention,
     }
+
+
+def _check_key(ctx: Context) -> str:
+    """Whether erased people can be told from others."""
+    with ctx.db.read() as tx:
+        try:
+            has_nameless(tx, ctx.people)
+        except WrongKey:
+            return "wrong key"
+    return "ok"

@@ -19,6 +19,7 @@ READY = {
     "background": "ok",
     "sending": "ok",
     "books": "ok",
+    "suppressions": "ok",
     "attention": 0,
 }
 
@@ -108,6 +109,7 @@ def test_not_ready_without_its_database(make_service, sandbox, tmp_path):
         "background": "unknown",
         "sending": "unknown",
         "books": "unknown",
+        "suppressions": "unknown",
         "attention": None,
     }
 
@@ -155,6 +157,22 @@ def test_not_ready_while_a_restored_database_is_looked_through(service, client, 
 
     assert answer.status_code == 503
     assert answer.get_json() == READY | {"status": "not ready", "sending": "restoring"}
+
+
+def test_not_ready_under_another_key_than_erased_people_were_hashed_with(
+    make_service, sandbox, client, auth, ctx
+):
+    client.post("/api/suppressions/erase", headers=auth, json={"phone": "+46701234567"})
+    assert client.get("/ready").status_code == 200
+
+    other = make_service(SUPPRESSION_KEY="another key").test_client()
+
+    answer = other.get("/ready")
+    assert answer.status_code == 503
+    assert answer.get_json() == READY | {"status": "not ready", "suppressions": "wrong key"}
+    refused = other.post("/api/broadcast", headers=auth, json=broadcast_to("+46701234567"))
+    assert refused.status_code == 503
+    assert sandbox.recipients() == []
 
 
 def test_not_ready_when_the_books_do_not_balance(client, auth, ctx):
