@@ -37,6 +37,7 @@ texts = st.text(
         ("20 ≤ 30 → yes", "20 <= 30 -> yes"),
         # Cyrillic С, о and р in Latin words, and a Greek Α.
         ("\u0421\u043eu\u0440on for \u0391nn", "Coupon for Ann"),
+        (f"s{COMBINING_CARON} \u0421oupon", "s Coupon"),
         # Greek capitals are drawn alike, and the others are in GSM-7.
         ("\u0391\u0398\u0397\u039d\u0391", "A\u0398HNA"),
     ],
@@ -82,11 +83,10 @@ def test_a_character_without_a_name_is_told_by_its_number():
 
 
 def test_letters_of_another_alphabet_are_not_taken_for_latin_in_its_own_words():
-    # The words hold letters that look Latin and others that do not.
-    found = find_costly("Привет, Ann, сорок")
+    # One word is of letters that look Latin, but stands among others.
+    found = find_costly("Привет, Ann, сор")
 
     assert {each.look_alike for each in found} == {None}
-    assert suggest_cheaper("Привет, Ann, сор") is None
 
 
 def test_what_is_dear_by_the_vectors_is_dear_here():
