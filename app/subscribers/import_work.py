@@ -27,10 +27,10 @@ from app.subscribers.import_rows import Refusal, Sheet, SheetReader
 from app.subscribers.import_writes import Raced, write_plan
 from app.subscribers.titles import Layout
 
-# In one transaction, for which SQLite's other writers wait.
+# In one transaction; fewer where they take long, since SQLite's other writers wait meanwhile.
 ROWS_AT_ONCE = 2_000
-# With consents, which take longer each.
-_CONSENTS_AT_ONCE = 1_000
+_FEWEST_AT_ONCE = 250
+_LONG_S, _SHORT_S = 0.08, 0.04
 SLICE_S = 2.0
 _LEASE = timedelta(seconds=10)
 _MOST_RACES = 5
@@ -178,10 +178,7 @@ class _Pass:
         self._sheets = SheetReader(
             self._layout, options, zone=people.rules.default_zone, now=people.now()
         )
-        consents = options.consent or any(
-            name and name.startswith("consent") for name in self._layout.fields
-        )
-        self._most = _CONSENTS_AT_ONCE if consents else ROWS_AT_ONCE
+        self._most = _FEWEST_AT_ONCE
         self._rows = RowReader(
             self._load, delimiter=self._layout.delimiter, line=job.lines_done + 1
         )
@@ -194,8 +191,10 @@ class _Pass:
         before, self._line = self._line, portion.next_line - 1
         for _ in range(_MOST_RACES):
             sheet = self._sheets.read(portion)
+            started = time.monotonic()
             try:
                 self._commit(portion, sheet)
+                self._learn(time.monotonic() - started)
                 break
             except (Raced, IntegrityError):
                 continue
@@ -207,6 +206,13 @@ class _Pass:
         failpoints.reach("I1")
         self.ended = portion.ended
         return int(self._line - before)
+
+    def _learn(self, taken_s: float) -> None:
+        """A transaction took so long."""
+        if taken_s > _LONG_S:
+            self._most = max(_FEWEST_AT_ONCE, self._most // 2)
+        elif taken_s < _SHORT_S:
+            self._most = min(ROWS_AT_ONCE, self._most * 2)
 
     def _load(self, line: int) -> Piece | None:
         if line > self._job.lines:
