@@ -21,6 +21,7 @@ from app.sms.erase_routes import blueprint as erase_blueprint
 from app.sms.price_routes import blueprint as price_blueprint
 from app.sms.report_routes import blueprint as report_blueprint
 from app.sms.routes import blueprint as sms_blueprint
+from app.sms.template_routes import blueprint as templates_blueprint
 from app.subscribers.import_routes import blueprint as import_blueprint
 from app.subscribers.routes import blueprint as subscribers_blueprint
 from app.subscribers.suppression_routes import blueprint as suppression_blueprint
@@ -75,6 +76,7 @@ def create_app(config: Config) -> Flask:
     api.register_blueprint(attention_blueprint)
     api.register_blueprint(analytics_blueprint)
     api.register_blueprint(price_blueprint)
+    api.register_blueprint(templates_blueprint)
     api.register_blueprint(subscribers_blueprint)
     api.register_blueprint(tags_blueprint)
     api.register_blueprint(import_blueprint)

@@ -27,7 +27,7 @@ class StoredTemplate(Base):
 class TemplateVersion(Base):
     """What a template said from `created_at` on; never changed, for broadcasts keep to it.
 
-    `texts` are by language, a tag of https://www.rfc-editor.org/rfc/rfc5646 in lower case.
+    `texts` are by language, a short tag of https://www.rfc-editor.org/rfc/rfc5646.
     """
 
     __tablename__ = "template_versions"
