@@ -18,7 +18,8 @@ _MAX_TITLES_CHARACTERS = 64 * 1024
 _WORKBOOK = b"PK\x03\x04"
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _UTF_32_LE = codecs.BOM_UTF32_LE
-_SEPARATORS = ",;\t"
+# Where two are as frequent, the first: in words there are more commas than others.
+_SEPARATORS = "\t;,"
 
 UNCLOSED = "A quote is opened and not closed, or not doubled within quotes."
 
@@ -139,7 +140,7 @@ def read_heading(piece: Piece) -> Heading:
     if place >= len(lines):
         raise UnusableFile("the file is empty")
     if delimiter is None:
-        delimiter = _guess_delimiter(lines[place])
+        delimiter = _guess_delimiter(lines[place:])
     rows = csv.reader(lines[place:], delimiter=delimiter, strict=True)
     try:
         titles = next(rows)
@@ -148,9 +149,14 @@ def read_heading(piece: Piece) -> Heading:
     return Heading(titles, delimiter, place + 1 + rows.line_num)
 
 
-def _guess_delimiter(line: str) -> str:
+def _guess_delimiter(lines: list[str]) -> str:
     """What divides the titles most often, outside of quotes."""
-    outside = "".join(line.split('"')[::2])
+    titles = ""
+    for line in lines[:MAX_ROW_LINES]:
+        titles += line
+        if titles.count('"') % 2 == 0:
+            break
+    outside = "".join(titles.split('"')[::2])
     return max(_SEPARATORS, key=outside.count)
 
 

@@ -221,7 +221,7 @@ def _guess(chosen: list[str | None], plain: Sequence[str], left: Sequence[int]) 
         place = chosen.index(NAME)
         part = _PARTS.get(plain[place], "")
         # Beside its parts a whole name tells nothing more.
-        chosen[place] = part if part not in chosen else None
+        chosen[place] = part if part and part not in chosen else None
 
 
 def _name_attribute(title: str) -> str:
