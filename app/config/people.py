@@ -15,6 +15,7 @@ _WINDOW = re.compile(
 _COUNTRY = re.compile(r"[A-Z]{2}")
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})?")
 _MAX_FOOTER = 100
+_LONGEST_HELP = 320
 _SWITCH = {"on": True, "off": False}
 
 
@@ -34,6 +35,7 @@ class PeopleRules:
     opt_out_footer: bool = True
     opt_out_footers: Mapping[str, str] = field(default_factory=dict)
     opt_out_replies: bool = True
+    help_text: str | None = None
     import_max_bytes: int = 200_000_000
     import_kept_days: int = 7
 
@@ -49,6 +51,7 @@ def read_people_rules(environ: Mapping[str, str]) -> PeopleRules:
         opt_out_footer=environ.get("OPT_OUT_FOOTER", "").strip().lower() != "off",
         opt_out_footers=_read_footers(environ),
         opt_out_replies=_read_switch(environ, "OPT_OUT_REPLIES"),
+        help_text=_read_help_text(environ),
         import_max_bytes=read_int(environ, "IMPORT_MAX_BYTES", 200_000_000, lowest=1_000),
         import_kept_days=read_int(environ, "IMPORT_KEPT_DAYS", 7, lowest=0, highest=365),
     )
@@ -61,6 +64,15 @@ def read_digest_key(environ: Mapping[str, str], env: AppEnv, *, secret_key: str)
         refuse_weak("SUPPRESSION_KEY", own, env)
         return own.encode()
     return hmac.digest(secret_key.encode(), b"clarion suppressions", "sha256")
+
+
+def _read_help_text(environ: Mapping[str, str]) -> str | None:
+    text = environ.get("HELP_TEXT", "").strip()
+    if len(text) > _LONGEST_HELP or "${" in text or not text.isprintable():
+        raise ConfigError(
+            f"HELP_TEXT must be one line of at most {_LONGEST_HELP} characters without a '${{'"
+        )
+    return text or None
 
 
 def _read_zone(environ: Mapping[str, str]) -> str:

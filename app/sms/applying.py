@@ -19,6 +19,7 @@ from app.sinch.callbacks import RecipientReport, UnreadableCallback, parse_callb
 from app.sinch.schemas import BatchReport, Inbound
 from app.sms.booking import Booked, Told, book, hold_books
 from app.sms.context import Context
+from app.sms.hearing import hear_carriers, hold_for, write_down
 from app.sms.receiving import note_inbounds
 from app.sms.report_models import Event, Leftover
 from app.sms.settling import settle_broadcast
@@ -133,6 +134,7 @@ def _apply_group(ctx: Context, group: Sequence[_Read]) -> None:
 
 def _apply_in_one(ctx: Context, group: Sequence[_Read]) -> set[int]:
     with ctx.db.write() as tx:
+        _hold_suppressions(tx, group)
         hold_books(tx)
         there = set(tx.execute(_STILL_THERE, {"these": [each.row.id for each in group]}).scalars())
         ours = [each for each in group if each.row.id in there]
@@ -149,6 +151,18 @@ def _apply_in_one(ctx: Context, group: Sequence[_Read]) -> set[int]:
     if unreadable:
         logger.bind(events=len(unreadable)).warning("sinch sent what its contract does not have")
     return booked.to_settle
+
+
+def _hold_suppressions(tx: Connection, group: Sequence[_Read]) -> None:
+    inbounds = [each.said for each in group if isinstance(each.said, Inbound)]
+    hold_for(tx, inbounds, (code for each in group for code in _list_codes(each.said)))
+
+
+def _list_codes(said: RecipientReport | BatchReport | Inbound | None) -> Iterator[int | None]:
+    if isinstance(said, RecipientReport):
+        yield said.code
+    elif isinstance(said, BatchReport):
+        yield from (each.code for each in said.statuses)
 
 
 def _book(
@@ -171,8 +185,10 @@ def _book(
             for each in read_summary(tx, said):
                 told.append(each)
                 speakers[id(each)] = event.row
-    note_inbounds(tx, ctx, inbounds)
+    noted = note_inbounds(tx, ctx, inbounds)
     booked = book(tx, ctx, told)
+    unplaced = {id(each) for each in booked.unplaced}
+    opted_out = hear_carriers(tx, ctx, (each for each in told if id(each) not in unplaced))
     for report in reports:
         ask_where_unclear(tx, ctx, report)
     tell_clients(tx, ctx, booked)
@@ -180,6 +196,7 @@ def _book(
     rows = [speakers[id(each)] for each in booked.unplaced]
     for row in rows:
         (foreign if row.tries >= _MAX_UNPLACED_TRIES else early).add(row.id)
+    write_down(tx, ctx, [*noted.said, *opted_out])
     return booked, sorted(foreign), sorted(early)
 
 

@@ -1,6 +1,7 @@
 """Texts from phones to us: each kept once, whether it was told or found in Sinch's list."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,6 +14,7 @@ from app.db.facts import forget_fact, keep_fact, read_fact
 from app.sinch import schemas
 from app.sinch.errors import SinchError
 from app.sms.context import Context
+from app.sms.hearing import Said, hear, hold_for, write_down
 from app.sms.models import Broadcast
 from app.sms.outbox import note_for_client
 from app.sms.report_models import Inbound
@@ -27,9 +29,11 @@ _LISTED = "inbounds_listed"
 
 _INBOUNDS = table_of(Inbound)
 _BROADCASTS = table_of(Broadcast)
-_OWNER = select(_BROADCASTS.c.id, _BROADCASTS.c.public_id, _BROADCASTS.c.client).where(
-    _BROADCASTS.c.id == bindparam("this")
-)
+_OWNERS = select(
+    _BROADCASTS.c.id, _BROADCASTS.c.public_id, _BROADCASTS.c.client, _BROADCASTS.c.options
+).where(_BROADCASTS.c.id.in_(bindparam("these", expanding=True)))
+# Of the last so many sent to a person some may be answers of ours, which nobody answers.
+_LOOKED_AT = 8
 
 
 def _make_insert(build: Any) -> Any:
@@ -40,9 +44,21 @@ def _make_insert(build: Any) -> Any:
 _ADD = {"sqlite": _make_insert(sqlite.insert), "postgresql": _make_insert(postgresql.insert)}
 
 
-def note_inbounds(tx: Connection, ctx: Context, inbounds: Sequence[schemas.Inbound]) -> int:
-    """Keep the texts that are new, and note them for the client they answer; how many."""
-    return sum(_note(tx, ctx, each) for each in inbounds)
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """How many texts were new, and what of them is still to be written into the ledger."""
+
+    new: int
+    said: Sequence[Said]
+
+
+def note_inbounds(tx: Connection, ctx: Context, inbounds: Sequence[schemas.Inbound]) -> Noted:
+    """Keep the texts that are new, note them for the client they answer, and do what they ask for.
+
+    Suppressions are held for it; the ledger is written by the caller, at the end.
+    """
+    new = [each for each in inbounds if _note(tx, ctx, each)]
+    return Noted(len(new), [said for each in new for said in hear(tx, ctx, each)])
 
 
 def _note(tx: Connection, ctx: Context, inbound: schemas.Inbound) -> bool:
@@ -78,9 +94,12 @@ def _note(tx: Connection, ctx: Context, inbound: schemas.Inbound) -> bool:
 
 def _find_answered(tx: Connection, phone: str) -> Row[Any] | None:
     """The last broadcast that a phone was sent, or may have been."""
-    last = find_broadcasts_to(tx, phone, before=BEYOND_ALL, most=1, handed_over=True)
-    found: list[Row[Any]] = list(tx.execute(_OWNER, {"this": last[0]})) if last else []
-    return found[0] if found else None
+    last = find_broadcasts_to(tx, phone, before=BEYOND_ALL, most=_LOOKED_AT, handed_over=True)
+    if not last:
+        return None
+    rows = tx.execute(_OWNERS, {"these": last})
+    found: dict[int, Row[Any]] = {row.id: row for row in rows}
+    return next((found[each] for each in last if not found[each].options.get("reply")), None)
 
 
 def _clean(text: str) -> str:
@@ -129,9 +148,11 @@ def list_inbounds(ctx: Context, *, since: datetime) -> int | None:
         logger.bind(reason=type(e).__name__).warning("sinch's list of inbounds cannot be read")
         return None
     with ctx.db.write() as tx:
+        hold_for(tx, found)
         # The oldest first, as they came.
-        new = note_inbounds(tx, ctx, found[::-1])
+        noted = note_inbounds(tx, ctx, found[::-1])
         keep_fact(tx, _LISTED, started_at.isoformat())
-    if new:
-        logger.bind(inbounds=new).info("texts were found in sinch's list")
-    return new
+        write_down(tx, ctx, noted.said)
+    if noted.new:
+        logger.bind(inbounds=noted.new).info("texts were found in sinch's list")
+    return noted.new

@@ -15,6 +15,7 @@ from app.sinch.errors import SinchError, SinchRefusal
 from app.sms.booking import Told, book, hold_books
 from app.sms.context import Context
 from app.sms.gates import CLOCK_SLACK_S
+from app.sms.hearing import hear_carriers, hold_for, write_down
 from app.sms.models import Batch, Broadcast, Message
 from app.sms.settling import settle_broadcast
 from app.sms.slices import read_slice
@@ -133,9 +134,13 @@ def _fetch(ctx: Context, row: Row[Any]) -> tuple[Sequence[Told], bool]:
 def _book(ctx: Context, told: Sequence[Told]) -> set[int]:
     """Book what a report says; the broadcasts to settle."""
     with ctx.db.write() as tx:
+        hold_for(tx, (), (each.code for each in told))
         hold_books(tx)
         booked = book(tx, ctx, told)
+        unplaced = {id(each) for each in booked.unplaced}
+        opted_out = hear_carriers(tx, ctx, (each for each in told if id(each) not in unplaced))
         tell_clients(tx, ctx, booked)
+        write_down(tx, ctx, opted_out)
     return booked.to_settle
 
 

@@ -4,6 +4,9 @@ Whoever comes first while another group is being committed leads the next one: i
 turn, closes the group, and commits all that joined meanwhile.  Where the last group was of several
 it waits for as long as more keep coming, some milliseconds.  So under load a commit serves many,
 and a single callback waits for nobody.
+
+A STOP among them takes effect with the commit: no batch claimed behind its acknowledgement goes to
+that number.
 """
 
 import threading
@@ -16,6 +19,7 @@ from sqlalchemy import ARRAY, Connection, LargeBinary, TextClause, bindparam, te
 
 from app.db.types import UtcTime
 from app.sms.context import Context
+from app.sms.hearing import suppress_at_once
 
 # A caller hears no later whether its event was stored.
 WITHIN_S = 20.0
@@ -91,6 +95,7 @@ class Intake:
         self._ctx.require_own_database()
         now = self._ctx.now()
         with self._ctx.db.write() as tx:
+            suppress_at_once(tx, self._ctx, events)
             _insert_events(tx, now, events)
 
 
