@@ -151,7 +151,7 @@ def _locate(phone: str) -> _Place:
     return facts.zones, facts.country
 
 
-@lru_cache(maxsize=2**17)
+@lru_cache(maxsize=2**15)
 def _locate_american(exchange: str) -> _Place:
     """Where the numbers of +1, an area code and an exchange are.
 
@@ -167,7 +167,7 @@ def _locate_american(exchange: str) -> _Place:
 
 
 # The library takes 100 microseconds a number.
-_inspect = lru_cache(maxsize=2**17)(inspect_number)
+_inspect = lru_cache(maxsize=2**16)(inspect_number)
 
 
 @lru_cache(maxsize=2**12)
