@@ -4,11 +4,13 @@ from flask import Flask
 
 from app.cli.batches import batches, circuit
 from app.cli.broadcasts import broadcasts
+from app.cli.consent import consent
 from app.cli.db import db
 from app.cli.prices import prices
 from app.cli.sandbox import run_sandbox
 from app.cli.send import send
 from app.cli.subscribers import subscribers
+from app.cli.suppressions import suppressions
 from app.cli.webhooks import webhooks
 
 
@@ -24,5 +26,7 @@ def register_commands(app: Flask) -> None:
         webhooks,
         prices,
         subscribers,
+        suppressions,
+        consent,
     ):
         app.cli.add_command(command)

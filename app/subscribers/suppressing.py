@@ -163,12 +163,12 @@ def _suppress_part(tx: Connection, people: People, phones: Sequence[str], wish: 
         tx.execute(_ADD, added)
     newly = [row["phone"] for row in added]
     for digest, row in known.items():
-        changes = _weigh(row, wish)
+        changes = weigh(row, wish)
         if row.phone is None:
             changes["phone"] = digests[digest]
         if "released_at" in changes:
             newly.append(digests[digest])
-        _change(tx, row, changes)
+        change_row(tx, row, changes)
     return newly
 
 
@@ -195,7 +195,7 @@ def _as_values(wish: Wish) -> dict[str, Any]:
     }
 
 
-def _weigh(row: Row[Any], wish: Wish) -> dict[str, Any]:
+def weigh(row: Row[Any], wish: Wish) -> dict[str, Any]:
     """What a wish changes of a row; none when it is older than what lifted it, or says no more."""
     if row.released_at is not None:
         return {} if row.released_at > wish.at else _as_values(wish)
@@ -233,7 +233,7 @@ def release(
     if by_phone and (at <= row.since_at or row.cause is Cause.MANUAL):
         return False
     changes = {"released_at": at, "to_review": False, "actor": actor}
-    _change(tx, row, changes | ({"phone": phone} if row.phone is None else {}))
+    change_row(tx, row, changes | ({"phone": phone} if row.phone is None else {}))
     return True
 
 
@@ -301,7 +301,8 @@ def make_suppressed(row: Row[Any]) -> Suppressed:
     )
 
 
-def _change(tx: Connection, row: Row[Any], changes: Mapping[str, Any]) -> None:
+def change_row(tx: Connection, row: Row[Any], changes: Mapping[str, Any]) -> None:
+    """Change a suppression; suppressions are held for it."""
     if changes:
         tx.execute(update(_SUPPRESSIONS).where(_SUPPRESSIONS.c.id == row.id).values(changes))
 
