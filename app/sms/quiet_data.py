@@ -1,7 +1,7 @@
 """The hours of marketing by country, as data, each with where it is written.  Pure.
 
-Few laws speak of texts; where one speaks of calls alone, its hours are taken for texts, too.
-Where sources differ, what all of them allow is taken.  Nowhere does it begin before 08:00 or end
+Few laws speak of texts; where one speaks of calls alone, its hours are taken for texts, too, but
+not its forbidden days.  Where sources differ, what all of them allow is taken.  Nowhere does it begin before 08:00 or end
 after 21:00, whatever a law allows.  Holidays are not modelled.
 """
 
@@ -110,7 +110,7 @@ def _list_rules() -> Iterator[QuietRule]:
         saturday="08:00-15:00",
         sunday=_NEVER,
     )
-    for country in ("DE", "DK", "ES", "IT", "NO", "SE", "SG"):
+    for country in ("DE", "DK", "ES", "IT", "SE", "SG"):
         yield _careful(country, "No law on the hours of texts confirmed.")
     # The law of the republic holds in its overseas departments as well.
     for country in ("FR", "GF", "GP", "MQ", "RE", "YT"):
@@ -158,6 +158,12 @@ def _list_rules() -> Iterator[QuietRule]:
         "08:00-20:00",
         "NCC: no promotional texts from 20 to 8.",
         "https://status.africastalking.com/incident/538/",
+    )
+    yield _rule(
+        "NO",
+        "09:00-20:00",
+        "Markedsføringsloven § 14, of calls: 9 to 21, not on Saturdays and holidays.",
+        "https://ndla.no/nn/subjects/subject:35/topic:1:193441/resource:1:127185",
     )
     yield _rule(
         "SA",
