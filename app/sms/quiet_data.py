@@ -1,8 +1,8 @@
 """The hours of marketing by country, as data, each with where it is written.  Pure.
 
 Few laws speak of texts; where one speaks of calls alone, its hours are taken for texts, too, but
-not its forbidden days.  Where sources differ, what all of them allow is taken.  Nowhere does it begin before 08:00 or end
-after 21:00, whatever a law allows.  Holidays are not modelled.
+not its forbidden days.  Where sources differ, what all of them allow is taken.  Nowhere does it
+begin before 08:00 or end after 21:00, whatever a law allows.  Holidays are not modelled.
 """
 
 from collections.abc import Iterable, Iterator
@@ -177,7 +177,7 @@ def _list_rules() -> Iterator[QuietRule]:
         "09:00-20:00",
         "47 CFR 64.1200(c)(1): 8 to 21. States are stricter: Florida, Maryland and Oklahoma 8 to "
         "20, Connecticut 9 to 20, Texas 9 to 21 and from noon on Sundays, texts named. Stricter "
-        "still, of calls, and not kept: Kentucky from 10, Rhode Island 9 to 18, no Sundays in "
+        "still, of calls, and not kept, are among others: Kentucky from 10, Rhode Island 9 to 18, no Sundays in "
         "Alabama, Louisiana and Mississippi.",
         "https://support.referrizer.com/en/category/text-campaigns/article/tcpa-quiet-hours-and-state-specific-rules-for-text-campaigns",
         sunday="12:00-20:00",
