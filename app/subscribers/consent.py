@@ -6,30 +6,28 @@ one another whoever writes.  It is the last thing a transaction locks; what it l
 locks before.
 """
 
-import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, exists, func, or_, select, update
 from sqlalchemy.orm import aliased
 
 from app.db.base import Fact, table_of
 from app.db.engine import insert_new
 from app.db.types import UtcTime
-from app.subscribers.chain import BEGINNING, commit_to, hash_link, read_content, write_content
+from app.subscribers.appending import insert_links, make_links
+from app.subscribers.chain import BEGINNING, read_content
 from app.subscribers.context import People
 from app.subscribers.models import ConsentEvent, ConsentKind, Subscriber
 
 HEAD_FACT = "consent_head"
-_SALT_BYTES = 16
 _CONSENTS = (ConsentKind.OPT_IN, ConsentKind.CONFIRMED)
 
 _EVENTS, _SUBSCRIBERS, _FACTS = table_of(ConsentEvent), table_of(Subscriber), table_of(Fact)
 _LATER, _PREVIOUS = aliased(_EVENTS), aliased(_EVENTS)
 # Made once: to make a statement costs several times what it takes to run one.
-_APPEND = insert(_EVENTS)
 _HEAD = select(_FACTS.c.value).where(_FACTS.c.name == HEAD_FACT)
 _HOLD_HEAD = _HEAD.with_for_update()
 _MOVE_HEAD = update(_FACTS).where(_FACTS.c.name == HEAD_FACT).values(value=bindparam("head"))
@@ -238,8 +236,9 @@ def _append(
 ) -> range:
     """The numbers of the new links."""
     head = _hold_head(tx)
-    rows, last = _make_rows(head, kind, entries, actor=actor, channel=channel)
-    tx.execute(_APPEND, rows)
+    links = make_links(head.number, head.hash, kind, entries, actor=actor, channel=channel)
+    insert_links(tx, links)
+    last = Head(links[-1].id, links[-1].hash)
     tx.execute(_MOVE_HEAD, {"head": str(last)})
     return range(head.number + 1, last.number + 1)
 
@@ -251,43 +250,6 @@ def _hold_head(tx: Connection) -> Head:
         insert_new(tx, Fact, name=HEAD_FACT, value=str(Head()))
         value = tx.execute(_HOLD_HEAD).scalar_one()
     return _parse_head(value)
-
-
-def _make_rows(
-    head: Head,
-    kind: ConsentKind,
-    entries: Sequence[tuple[str, datetime, str, str, str | None]],
-    *,
-    actor: str,
-    channel: str,
-) -> tuple[list[dict[str, Any]], Head]:
-    salts = _draw_salts(len(entries))
-    rows, number, previous = [], head.number, head.hash
-    for (phone, at, source, wording, tag), salt in zip(entries, salts, strict=True):
-        content = write_content(
-            phone=phone, actor=actor, channel=channel, source=source, wording=wording, tag=tag
-        )
-        commitment = commit_to(salt, content)
-        number += 1
-        previous = hash_link(previous, number, kind.value, at, commitment)
-        rows.append(
-            {
-                "id": number,
-                "kind": kind,
-                "at": at,
-                "phone": phone,
-                "salt": salt,
-                "content": content,
-                "commitment": commitment,
-                "hash": previous,
-            }
-        )
-    return rows, Head(number, previous)
-
-
-def _draw_salts(count: int) -> Iterator[bytes]:
-    drawn = os.urandom(_SALT_BYTES * count)
-    return (drawn[place : place + _SALT_BYTES] for place in range(0, len(drawn), _SALT_BYTES))
 
 
 def _parse_head(value: str) -> Head:
