@@ -97,8 +97,8 @@ def _find_answered(tx: Connection, phone: str) -> Row[Any] | None:
     last = find_broadcasts_to(tx, phone, before=BEYOND_ALL, most=_LOOKED_AT, handed_over=True)
     if not last:
         return None
-    rows = tx.execute(_OWNERS, {"these": last})
-    found: dict[int, Row[Any]] = {row.id: row for row in rows}
+    rows: list[Row[Any]] = list(tx.execute(_OWNERS, {"these": last}))
+    found = {row.id: row for row in rows}
     return next((found[each] for each in last if not found[each].options.get("reply")), None)
 
 
