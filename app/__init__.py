@@ -19,6 +19,7 @@ from app.sms.attention_routes import blueprint as attention_blueprint
 from app.sms.context import make_context
 from app.sms.erase_routes import blueprint as erase_blueprint
 from app.sms.price_routes import blueprint as price_blueprint
+from app.sms.quote_routes import blueprint as quote_blueprint
 from app.sms.report_routes import blueprint as report_blueprint
 from app.sms.routes import blueprint as sms_blueprint
 from app.sms.template_routes import blueprint as templates_blueprint
@@ -76,6 +77,7 @@ def create_app(config: Config) -> Flask:
     api.register_blueprint(attention_blueprint)
     api.register_blueprint(analytics_blueprint)
     api.register_blueprint(price_blueprint)
+    api.register_blueprint(quote_blueprint)
     api.register_blueprint(templates_blueprint)
     api.register_blueprint(subscribers_blueprint)
     api.register_blueprint(tags_blueprint)

@@ -89,6 +89,7 @@ def send(
     Exits with 0 when Sinch took everything, 1 when not, 2 when the input is wrong.
     """
     entries = [*(("--to", number) for number in numbers), *read_entries(csv_path, column)]
+    whom: dict[str, Any]
     if tag is None:
         whom = {"recipients": choose_recipients(entries, skip_invalid=skip_invalid)}
     elif entries:

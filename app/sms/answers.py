@@ -10,6 +10,7 @@ from app.sms.context import Context
 from app.sms.idempotency import Key, KeyTaken, Replay, find_replay, keep_answer
 from app.sms.inline import submit_inline
 from app.sms.planning import Order
+from app.sms.quotes import check_quote
 from app.sms.reading import BroadcastView, list_batch_ids, view_by_id
 from app.sms.schemas import check_times, show_invalid
 from app.sms.states import BroadcastStatus
@@ -38,13 +39,15 @@ def create_broadcast(
     """Accept an order and submit what can be within the request.
 
     The answer, its status, and whether there is work left for the background.  Raises SendFailed
-    when Sinch refused all of it, and what find_replay, check_times and accept_broadcast raise.
+    when Sinch refused all of it, and what find_replay, check_times, complete_order, check_quote and
+    accept_broadcast raise.
     """
     if key and (known := _find_answer(ctx, key, client=client, production=production)):
         return *known, False
     check_times(order, ctx.now())
     order = complete_order(ctx, order)
     expected = find_expected(ctx, order)
+    check_quote(ctx, order)
 
     def describe(public_id: str) -> dict[str, Any]:
         status = "scheduled" if order.send_at else "queued"

@@ -49,6 +49,20 @@ def find_pieces(ctx: Context, order: Order) -> tuple[Order, list[Piece] | None]:
     return replace(order, size=largest), page.pieces
 
 
+def walk_pieces(ctx: Context, order: Order) -> Iterator[Piece]:
+    """All the pieces of an order as it would be sent now, one look at the database for each page."""
+    size = choose_size(ctx, order)
+    if order.audience is None:
+        yield from _cut(ctx, order, size)
+        return
+    after: str | None = ""
+    while after is not None:
+        with ctx.db.read() as tx:
+            page = read_page(tx, plan_of(order), after=after, size=size)
+        yield from page.pieces
+        after = page.last
+
+
 def describe_audience(order: Order) -> dict[str, Any] | None:
     """Whom an order goes to, as it is kept where that is not a list of numbers."""
     if order.audience is None:

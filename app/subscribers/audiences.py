@@ -9,6 +9,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Dialect,
+    FromClause,
     and_,
     bindparam,
     exists,
@@ -87,14 +88,19 @@ def make_condition(audience: Audience, dialect: Dialect) -> ColumnElement[bool]:
 def count_audience(tx: Connection, audience: Audience) -> int:
     """How many people are meant.  Raises BadInput that names the tags there are not."""
     refuse_unknown_tags(tx, audience)
-    count = select(func.count()).select_from(_SUBSCRIBERS)
-    if len(audience.any) == 1:
-        # From the tag's side: who does not bear it is not looked at.
-        borne = _BORNE.join(_SUBSCRIBERS, _SUBSCRIBERS.c.id == _BORNE.c.subscriber_id)
-        by_tag = _BORNE.c.tag_id == _find_tag(audience.any[0])
-        count = select(func.count()).select_from(borne).where(by_tag, _BORNE.c.confirmed)
-        audience = replace(audience, any=())
-    return int(tx.execute(count.where(make_condition(audience, tx.dialect))).scalar_one())
+    source, condition = find_people(audience, tx.dialect)
+    count = select(func.count()).select_from(source).where(condition)
+    return int(tx.execute(count).scalar_one())
+
+
+def find_people(audience: Audience, dialect: Dialect) -> tuple[FromClause, ColumnElement[bool]]:
+    """Where to look for the people of an audience, and which rows they are."""
+    if len(audience.any) != 1:
+        return _SUBSCRIBERS, make_condition(audience, dialect)
+    # From the tag's side: who does not bear it is not looked at.
+    borne = _BORNE.join(_SUBSCRIBERS, _SUBSCRIBERS.c.id == _BORNE.c.subscriber_id)
+    by_tag = and_(_BORNE.c.tag_id == _find_tag(audience.any[0]), _BORNE.c.confirmed)
+    return borne, and_(by_tag, make_condition(replace(audience, any=()), dialect))
 
 
 def refuse_unknown_tags(tx: Connection, audience: Audience) -> None:

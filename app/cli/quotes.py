@@ -1,0 +1,41 @@
+"""A quote on a terminal."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+
+def print_quote(quote: Mapping[str, Any]) -> None:
+    """What a broadcast would come to, a line each."""
+    cost = quote["cost"]
+    click.echo(f"{quote['recipients']} recipients, {quote['parts']} parts")
+    for country, each in quote["countries"].items():
+        price = f", {each['cost']} {cost['currency']}" if each["cost"] and cost else ""
+        click.echo(f"  {country}: {each['recipients']} recipients, {each['parts']} parts{price}")
+    for reason, people in quote["withheld"].items():
+        click.echo(f"  left out, {reason.replace('_', ' ')}: {people}")
+    for opening in quote["waiting"]:
+        click.echo(f"  wait until {opening['at']:%Y-%m-%d %H:%M} UTC: {opening['recipients']}")
+    if quote["too_late"]:
+        click.echo(f"  their day begins too late: {quote['too_late']}")
+    for parts, people in quote["parts_histogram"].items():
+        click.echo(f"  {people} texts of {parts} part{'s' if parts != '1' else ''}")
+    for text in quote["texts"]:
+        _print_text(text)
+    if cost is None:
+        click.echo("no prices are known: flask prices import FILE")
+    else:
+        click.echo(f"costs {cost['amount']} {cost['currency']}")
+        if cost["unpriced"]:
+            click.echo(f"  without a price: {', '.join(cost['unpriced'])}")
+    if quote["sending_s"] is not None:
+        click.echo(f"takes about {quote['sending_s']:.0f} s at the plan's rate")
+
+
+def _print_text(text: Mapping[str, Any]) -> None:
+    language = f" ({text['language']})" if text["language"] else ""
+    click.echo(f"{text['encoding']}{language}")
+    for each in text["characters"]:
+        instead = f", cheaper: {each['look_alike']}" if each["look_alike"] is not None else ""
+        click.echo(f"  {each['name']} x {each['count']}{instead}")
