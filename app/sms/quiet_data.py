@@ -177,8 +177,8 @@ def _list_rules() -> Iterator[QuietRule]:
         "09:00-20:00",
         "47 CFR 64.1200(c)(1): 8 to 21. States are stricter: Florida, Maryland and Oklahoma 8 to "
         "20, Connecticut 9 to 20, Texas 9 to 21 and from noon on Sundays, texts named. Stricter "
-        "still, of calls, and not kept, are among others: Kentucky from 10, Rhode Island 9 to 18, no Sundays in "
-        "Alabama, Louisiana and Mississippi.",
+        "still, of calls, and not kept, are among others: Kentucky from 10, Rhode Island 9 to 18, "
+        "no Sundays in Alabama, Louisiana and Mississippi.",
         "https://support.referrizer.com/en/category/text-campaigns/article/tcpa-quiet-hours-and-state-specific-rules-for-text-campaigns",
         sunday="12:00-20:00",
     )
