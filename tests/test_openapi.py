@@ -224,8 +224,12 @@ def _make_people(client):
     for name in templates:
         body = {"name": name, "texts": {"en": "Hi"}, "default_language": "en"}
         client.post("/api/templates", headers=AUTH, json=body)
+    body = {"phones": many_numbers(12, start=5_000)}
+    client.post("/api/suppressions", headers=AUTH, json=body)
+    stopped = client.get("/api/suppressions", headers=AUTH).get_json()["suppressions"]
     return {
         "subscriber_id": [each["subscriber_id"] for each in page["subscribers"]],
+        "suppression_id": [each["suppression_id"] for each in stopped],
         "tag": tags,
         "template": templates,
         "version": [1],
@@ -262,6 +266,12 @@ def known(make_service, sandbox):
     return service, known | {"delivery_id": [each.get_json()["delivery_id"] for each in tests]}
 
 
+def _count_examples(operation):
+    if operation.path == "/api/broadcast":
+        return 150
+    return 40 if operation.body else 25
+
+
 def _try_out(operation, mode, ids):
     """Call it in many ways, some of them about what there is; how often it answered what."""
     statuses = Counter()
@@ -272,7 +282,7 @@ def _try_out(operation, mode, ids):
     better = st.sets(st.sampled_from(sorted(RIGHT))) if right else st.just(set())
 
     @hypothesis_settings(
-        max_examples=examples(150 if operation.body else 25),
+        max_examples=examples(_count_examples(operation)),
         suppress_health_check=list(HealthCheck),
     )
     @given(case=operation.as_strategy(generation_mode=mode), place=places, better=better)
@@ -294,9 +304,13 @@ def test_no_answer_is_outside_of_the_document(known, mode):
     service, ids = known
     document = schemathesis.openapi.from_wsgi("/openapi.json", service)
     operations = [found.ok() for found in document.get_all_operations()]
-    # What deletes comes last, and before it what switches off.
+    # What deletes comes last, before it what switches off, and behind it what lifts and erases.
+    methods = ["get", "post", "put", "patch", "delete"]
     operations.sort(
-        key=lambda operation: ["get", "post", "put", "patch", "delete"].index(operation.method)
+        key=lambda operation: (
+            operation.path.endswith(("/release", "/erase")),
+            methods.index(operation.method),
+        )
     )
     if mode is GenerationMode.NEGATIVE:
         operations = [operation for operation in operations if operation.body]
@@ -306,7 +320,7 @@ def test_no_answer_is_outside_of_the_document(known, mode):
     # Not all in vain: what is right gets through, what is wrong does not.
     if mode is GenerationMode.NEGATIVE:
         assert len(answered) >= 5
-        assert min(statuses[400] for statuses in answered.values()) > 20
+        assert min(statuses[400] for statuses in answered.values()) > 10
         return
     assert answered["POST /api/broadcast"][202] > 20
     assert {
