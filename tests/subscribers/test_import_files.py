@@ -115,7 +115,7 @@ def test_a_large_file_is_cut_at_its_lines_into_pieces_that_say_where_they_begin(
         ('phone\t"a,b,c"\n', ["phone", "a,b,c"], "\t", 2),
         ("sep=;\nphone;a,b\n", ["phone", "a,b"], ";", 3),
         ("sep=|\nphone|name\n", ["phone", "name"], "|", 3),
-        ("\n  \nphone\n", ["phone"], ",", 4),
+        ("\n  \nphone\n", ["phone"], "\t", 4),
         ('"phone\nnumber";name\n1;2\n', ["phone\nnumber", "name"], ";", 3),
     ],
 )
