@@ -4,9 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, select
 
 from app.db.base import table_of
+from app.db.lists import make_for_each, pack
 from app.sms.context import Context
 from app.sms.personal import choose_language
 from app.sms.planning import (
@@ -23,8 +24,8 @@ from app.text import Encoding, TextSize
 
 _PEOPLE = table_of(Subscriber)
 # Made once: to make a statement costs several times what it takes to run one.
-_LANGUAGES = select(_PEOPLE.c.phone, _PEOPLE.c.language).where(
-    _PEOPLE.c.phone.in_(bindparam("these", expanding=True))
+_LANGUAGES = make_for_each(
+    lambda among: select(_PEOPLE.c.phone, _PEOPLE.c.language).where(among(_PEOPLE.c.phone, "these"))
 )
 _AT_ONCE = 1_000
 
@@ -116,9 +117,8 @@ def _cut(ctx: Context, order: Order, size: int) -> Iterator[Piece]:
 def _read_languages(tx: Connection, numbers: Sequence[str]) -> Iterator[tuple[str, str | None]]:
     """Each number with the language its subscriber has; None where there is none."""
     for part in cut_chunks(numbers, _AT_ONCE):
-        known: dict[str, Any] = {
-            row.phone: row.language for row in tx.execute(_LANGUAGES, {"these": list(part)})
-        }
+        found = tx.execute(_LANGUAGES[tx.dialect.name], {"these": pack(tx, part)})
+        known: dict[str, str | None] = {row.phone: row.language for row in found}
         yield from ((number, known.get(number)) for number in part)
 
 

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Row, bindparam, delete, func, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 
 from app.db.base import table_of
-from app.phone import normalise_number
+from app.db.lists import make_for_each, pack
 from app.sms.context import Context
 from app.sms.models import Batch, MarketingSend
 from app.sms.quiet_hours import Window, find_window, place
@@ -40,20 +40,24 @@ _PERHAPS_SENT = (
 
 _SENDS, _BATCHES, _SUBSCRIBERS = table_of(MarketingSend), table_of(Batch), table_of(Subscriber)
 # Made once: to make a statement costs several times what it takes to run one.
-_KNOWN = select(
-    _SUBSCRIBERS.c.phone,
-    _SUBSCRIBERS.c.active,
-    _SUBSCRIBERS.c.consented_at,
-    _SUBSCRIBERS.c.time_zone,
-).where(_SUBSCRIBERS.c.phone.in_(bindparam("these", expanding=True)))
-_OVER_CAP = (
-    select(_SENDS.c.phone)
-    .join(_BATCHES, _BATCHES.c.id == _SENDS.c.batch_id)
-    .where(_SENDS.c.phone.in_(bindparam("these", expanding=True)))
-    .where(_SENDS.c.at > bindparam("since"), _SENDS.c.batch_id != bindparam("but"))
-    .where(_BATCHES.c.state.in_(_PERHAPS_SENT))
-    .group_by(_SENDS.c.phone)
-    .having(func.count() >= bindparam("most"))
+_KNOWN = make_for_each(
+    lambda among: select(
+        _SUBSCRIBERS.c.phone,
+        _SUBSCRIBERS.c.active,
+        _SUBSCRIBERS.c.consented_at.is_not(None),
+        _SUBSCRIBERS.c.time_zone,
+    ).where(among(_SUBSCRIBERS.c.phone, "these"))
+)
+_OVER_CAP = make_for_each(
+    lambda among: (
+        select(_SENDS.c.phone)
+        .join(_BATCHES, _BATCHES.c.id == _SENDS.c.batch_id)
+        .where(among(_SENDS.c.phone, "these"))
+        .where(_SENDS.c.at > bindparam("since"), _SENDS.c.batch_id != bindparam("but"))
+        .where(_BATCHES.c.state.in_(_PERHAPS_SENT))
+        .group_by(_SENDS.c.phone)
+        .having(func.count() >= bindparam("most"))
+    )
 )
 # Two that count at once would both find room for one text more.
 _COUNT_ALONE = text("SELECT pg_advisory_xact_lock(7245013002)")
@@ -83,6 +87,9 @@ class Fate:
 
 
 _GOES = Fate()
+_WITHOUT_CONSENT = Fate(Withheld.NO_CONSENT)
+# Who is no subscriber: neither active nor consenting, in a zone not known.
+_STRANGER = (False, False, None)
 
 
 def sort_out(
@@ -160,7 +167,8 @@ def decide_fates(
     suppressed = find_suppressed(tx, ctx.people, recipients, marketing=marketing)
     fates = {number: Fate(Withheld.OPTED_OUT) for number in suppressed}
     erased = Fate(Withheld.ERASED)
-    fates |= {each: erased for each in recipients if each[0] != "+" or not normalise_number(each)}
+    # In their place stands a pseudonym.
+    fates |= {each: erased for each in recipients if each[0] != "+"}
     if marketing:
         left = [each for each in recipients if each not in fates]
         over_cap = _find_over_cap(tx, ctx, left, batch_id, now)
@@ -171,23 +179,28 @@ def decide_fates(
 def _judge_marketing(
     tx: Connection, recipients: Sequence[str], over_cap: set[str], windows: "_Windows"
 ) -> dict[str, Fate]:
-    known: dict[str, Any] = {
-        row.phone: row for row in tx.execute(_KNOWN, {"these": list(recipients)})
+    these = {"these": pack(tx, recipients)}
+    known = {
+        phone: (active, consented, zone)
+        for phone, active, consented, zone in tx.execute(_KNOWN[tx.dialect.name], these)
     }
     return {
-        number: _judge_one(known.get(number), number in over_cap, windows, number)
+        number: _judge_one(known.get(number, _STRANGER), number in over_cap, windows, number)
         for number in recipients
     }
 
 
-def _judge_one(subscriber: Any | None, over_cap: bool, windows: "_Windows", number: str) -> Fate:
-    if subscriber is None or subscriber.consented_at is None:
-        return Fate(Withheld.NO_CONSENT)
-    if not subscriber.active:
+def _judge_one(
+    subscriber: tuple[bool, bool, str | None], over_cap: bool, windows: "_Windows", number: str
+) -> Fate:
+    active, consented, zone = subscriber
+    if not consented:
+        return _WITHOUT_CONSENT
+    if not active:
         return Fate(Withheld.INACTIVE)
     if over_cap:
         return Fate(Withheld.FREQUENCY_CAP)
-    return windows.find(number, subscriber.time_zone)
+    return windows.find(number, zone)
 
 
 class _Windows:
@@ -218,9 +231,9 @@ def _find_over_cap(
     if not most or not recipients:
         return set()
     values = {
-        "these": list(recipients),
+        "these": pack(tx, recipients),
         "since": now - _CAP_PERIOD,
         "but": batch_id,
         "most": most,
     }
-    return set(tx.execute(_OVER_CAP, values).scalars())
+    return set(tx.execute(_OVER_CAP[tx.dialect.name], values).scalars())
