@@ -6,15 +6,16 @@ row nothing is sent under another key.  While every row has its number, all hash
 """
 
 import hmac
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
-from sqlalchemy import Connection, LargeBinary, bindparam, exists, select, update
+from sqlalchemy import ARRAY, Connection, LargeBinary, bindparam, exists, select, text, update
 
 from app.db.base import Fact, table_of
 from app.db.facts import keep_fact, read_fact
 from app.db.schema import WrongDatabase
 from app.subscribers.context import People
-from app.subscribers.models import Suppression
+from app.subscribers.models import Scope, Suppression
 
 KEY_FACT = "suppression_key"
 _PAGE = 1_000
@@ -36,6 +37,10 @@ _DIGEST_ANEW = (
     update(_SUPPRESSIONS)
     .where(_SUPPRESSIONS.c.id == bindparam("this"))
     .values(digest=bindparam("new", type_=LargeBinary))
+)
+_LOOKUP = "SELECT digest, scope FROM suppressions WHERE phone IS NULL AND released_at IS NULL"
+_POSTGRES_LOOKUP = text(f"{_LOOKUP} AND digest = ANY(:these)").bindparams(
+    bindparam("these", type_=ARRAY(LargeBinary))
 )
 
 
@@ -64,6 +69,25 @@ def has_nameless(tx: Connection, people: People) -> bool:
     if found.nameless and found.kept != write_fingerprint(people.digest_key):
         raise WrongKey
     return bool(found.nameless)
+
+
+def find_nameless(
+    tx: Connection, people: People, phones: Sequence[str]
+) -> Iterator[tuple[str, Scope]]:
+    """Those among numbers whose suppression in force is known by its hash alone; a hash each."""
+    digests = {people.digest(phone): phone for phone in phones}
+    if tx.dialect.name == "sqlite":
+        # Without SQLAlchemy's share, which is several times that of the look-up.
+        rows = tx.exec_driver_sql(_make_sqlite_lookup(len(digests)), tuple(digests))
+    else:
+        rows = tx.execute(_POSTGRES_LOOKUP, {"these": list(digests)})
+    return ((digests[digest], Scope(scope)) for digest, scope in rows)
+
+
+@lru_cache(maxsize=2_000)
+def _make_sqlite_lookup(count: int) -> str:
+    these = ", ".join("?" * count)
+    return f"{_LOOKUP} AND digest IN ({these})"
 
 
 def settle_key(tx: Connection, people: People) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy import ARRAY, Connection, Row, String, bindparam, func, insert, 
 from app.db.base import table_of
 from app.ids import make_id
 from app.subscribers.context import People
-from app.subscribers.digest_key import has_nameless, settle_key
+from app.subscribers.digest_key import find_nameless, has_nameless, settle_key
 from app.subscribers.models import Cause, Scope, Suppression
 
 # So many numbers go into one statement.
@@ -38,17 +38,11 @@ _NAMED = {
     dialect: select(_SUPPRESSIONS.c.phone).where(_SUPPRESSIONS.c.phone.in_(these), _IS_ACTIVE)
     for dialect, these in _THESE.items()
 }
-_NAMELESS = select(_SUPPRESSIONS.c.digest).where(
-    _SUPPRESSIONS.c.digest.in_(bindparam("these", expanding=True)),
-    _SUPPRESSIONS.c.phone.is_(None),
-    _IS_ACTIVE,
-)
 # By whether it is about marketing.
 _NAMED_FOR = {
     True: _NAMED,
     False: {dialect: query.where(_IS_FOR_ALL) for dialect, query in _NAMED.items()},
 }
-_NAMELESS_FOR = {True: _NAMELESS, False: _NAMELESS.where(_IS_FOR_ALL)}
 _BY_DIGEST = select(_SUPPRESSIONS).where(
     _SUPPRESSIONS.c.digest.in_(bindparam("these", expanding=True))
 )
@@ -245,9 +239,8 @@ def find_suppressed(
     for part in _cut(phones):
         found.update(_find_named(tx, part, marketing=marketing))
         if by_hash:
-            digests = {people.digest(phone): phone for phone in part}
-            nameless = tx.execute(_NAMELESS_FOR[marketing], {"these": list(digests)})
-            found.update(digests[digest] for digest in nameless.scalars())
+            nameless = find_nameless(tx, people, part)
+            found.update(phone for phone, scope in nameless if marketing or scope is Scope.ALL)
     return found
 
 
