@@ -24,7 +24,7 @@ class People:
         return self.clock.now()
 
     def digest(self, phone: str) -> bytes:
-        """A number's keyed hash (HMAC-SHA256): nobody without the key finds the number by trying."""
+        """A number's keyed hash (HMAC-SHA256): without the key nobody finds it by trying."""
         begun = _begin_hash(self.digest_key).copy()
         begun.update(phone.encode())
         return begun.digest()
