@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, select
+from sqlalchemy import Connection, Row, bindparam, func, select, true
 
 from app.csv_cells import Cell, write_lines
 from app.db.base import table_of
@@ -35,7 +35,9 @@ _BORNE_BY = (
 )
 _SQLITE_KEYS = func.json_each(_SUBSCRIBERS.c.attributes).table_valued("key")
 _NAMES = {
-    "sqlite": select(_SQLITE_KEYS.c.key).select_from(_SUBSCRIBERS, _SQLITE_KEYS).distinct(),
+    "sqlite": select(_SQLITE_KEYS.c.key)
+    .select_from(_SUBSCRIBERS.join(_SQLITE_KEYS, true()))
+    .distinct(),
     "postgresql": select(func.json_object_keys(_SUBSCRIBERS.c.attributes)).distinct(),
 }
 

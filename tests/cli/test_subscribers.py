@@ -1,0 +1,174 @@
+"""`flask subscribers`: files in and out; what Ctrl-C and kill -9 leave is taken up again."""
+
+import csv
+import signal
+import subprocess
+import time
+
+import pytest
+from sqlalchemy import func, select
+
+from app.subscribers.importing import list_imports, view_import
+from app.subscribers.models import Subscriber
+from tests.background import context_of
+from tests.commands import FLASK, run_command
+from tests.factories import many_numbers, settings
+from tests.processes import ROOT, clean_environ
+from tests.subscribers.imports import everybody, write_csv
+
+ANN, BOB = "+46701234567", "+46701234568"
+
+
+@pytest.fixture
+def run(service):
+    def run(*arguments):
+        return service.test_cli_runner().invoke(args=["subscribers", *map(str, arguments)])
+
+    return run
+
+
+@pytest.fixture
+def file(tmp_path):
+    def write(content, name="people.csv"):
+        path = tmp_path / name
+        path.write_bytes(content)
+        return path
+
+    return write
+
+
+def test_a_file_becomes_subscribers(run, service, file):
+    content = write_csv(["Telefon", "Kontakt", "Notiz", "Alter"], [BOB, "070-123 45 67", "x", "7"])
+
+    ended = run(
+        "import", file(content), "--country", "SE", "--column", "phone=Kontakt",
+        "--ignore", "Notiz", "--type", "Alter=number", "--tag", "VIP", "--tag", "all",
+    )  # fmt: skip
+
+    assert ended.exit_code == 0, ended.output
+    assert (
+        "complete: 1 rows, 1 created, 0 updated, 0 unchanged, 0 merged, 0 refused" in ended.output
+    )
+    assert "'Kontakt' is phone" in ended.output
+    assert "'Notiz' is left out" in ended.output
+    found = everybody(context_of(service).people)[ANN]
+    assert found["tags"] == ["all", "vip"]
+    assert found["attributes"] == {"Telefon": BOB, "Alter": 7}
+
+
+def test_refused_rows_are_written_to_a_file_and_the_exit_code_says_so(run, file, tmp_path):
+    report = tmp_path / "refused.csv"
+
+    ended = run("import", file(write_csv(["phone"], [ANN], ["bad"])), "--refused", report)
+
+    assert ended.exit_code == 1
+    assert "1 created, 0 updated, 0 unchanged, 0 merged, 1 refused" in ended.output
+    with report.open(newline="") as opened:
+        assert [row["line"] for row in csv.DictReader(opened)] == ["3"]
+    assert run("import", file(b"phone\n"), "--refused", report).exit_code == 2
+
+
+def test_of_all_or_nothing_a_bad_row_keeps_all_out(run, service, file):
+    ended = run("import", file(write_csv(["phone"], [ANN], ["bad"])), "--all-or-nothing")
+
+    assert ended.exit_code == 1
+    assert "refused: 2 rows, 1 refused" in ended.output
+    assert everybody(context_of(service).people) == {}
+
+
+def test_for_marketing_a_consent_may_be_given_for_all(run, service, file):
+    path = file(write_csv(["phone"], [ANN]))
+
+    assert run("import", path, "--purpose", "marketing").exit_code == 2
+    ended = run(
+        "import", path, "--purpose", "marketing", "--consent-wording", "Yes",
+        "--consent-source", "fair", "--consent-at", "2025-01-01T00:00:00Z",
+    )  # fmt: skip
+
+    assert ended.exit_code == 0, ended.output
+    assert everybody(context_of(service).people)[ANN]["links"] == 1
+
+
+WRONG = [
+    ([], "give a FILE, or --resume"),
+    (["--resume", "nobody"], "There is no import with this id"),
+    (["FILE", "--resume", "x"], "give a FILE, or --resume"),
+    (["FILE", "--country", "XX"], "country: Not a country"),
+    (["FILE", "--column", "phone"], "does not read like NAME=VALUE"),
+    (["FILE", "--column", "phone=Mobil"], "the title 'Mobil' is not there"),
+    (["FILE", "--consent-wording", "Yes"], "consent"),
+    (["FILE", "--encoding", "utf-7"], "encoding"),
+    (["nowhere.csv"], "does not exist"),
+]
+
+
+def test_what_cannot_be_done_is_said_and_ends_with_2(run, file):
+    path = str(file(write_csv(["phone"], [ANN])))
+
+    for arguments, reason in WRONG:
+        ended = run("import", *(path if each == "FILE" else each for each in arguments))
+
+        assert ended.exit_code == 2, ended.output
+        assert reason in ended.output
+
+
+def test_all_are_exported_to_a_new_file(run, file, tmp_path):
+    run("import", file(write_csv(["phone", "name"], [ANN, "Ann Lee"])))
+    path = tmp_path / "all.csv"
+
+    assert run("export", path).exit_code == 0
+    with path.open(newline="") as opened:
+        assert [row["last_name"] for row in csv.DictReader(opened)] == ["Lee"]
+    assert run("export", path).exit_code == 1
+    assert run("imports").output.count("complete") == 1
+
+
+def _start(path, database_url):
+    return subprocess.Popen(
+        [*FLASK, "subscribers", "import", str(path)],
+        cwd=ROOT,
+        env=clean_environ(settings(DATABASE_URL=database_url)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def _wait_for_rows(people, process):
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()[0]
+        rows = list_imports(people, limit=1).rows
+        if rows and rows[0].created:
+            return rows[0].public_id
+        time.sleep(0.01)
+    raise AssertionError("no row was imported")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_what_a_process_leaves_behind_is_taken_up_where_it_stood(
+    service, file, database_url, number
+):
+    """After kill -9 its lease has to end first."""
+    many = 6_000
+    people = context_of(service).people
+    path = file(write_csv(["phone"], *([each] for each in many_numbers(many)), ["bad"]))
+    process = _start(path, database_url)
+
+    import_id = _wait_for_rows(people, process)
+    process.send_signal(number)
+    said, code = process.communicate(timeout=60)[0], process.returncode
+    left = view_import(people, import_id)
+    ended = run_command(
+        [*FLASK, "subscribers", "import", "--resume", import_id],
+        settings(DATABASE_URL=database_url),
+    )
+
+    assert 0 < left.created < many
+    assert code == (1 if number == signal.SIGINT else -signal.SIGKILL)
+    assert number == signal.SIGKILL or f"import --resume {import_id}" in said
+    assert ended.returncode == 1, ended.stderr
+    assert f"complete: {many + 1} rows, {many} created, 0 updated, 0 unchanged" in ended.stdout
+    assert "0 merged, 1 refused" in ended.stdout
+    with people.db.read() as tx:
+        assert tx.execute(select(func.count()).select_from(Subscriber)).scalar() == many
