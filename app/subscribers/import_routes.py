@@ -106,7 +106,7 @@ def list_imports(query: dict[str, Any]) -> dict[str, Any]:
 @require_api_key(WRITE_PEOPLE)
 @blueprint.response(HTTPStatus.OK, ImportViewSchema)
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
-def show_one(import_id: str) -> dict[str, Any]:
+def show_import_of_id(import_id: str) -> dict[str, Any]:
     """How far an import has come."""
     people = the_people()
     return show_import(importing.view_import(people, import_id), people.now())
@@ -154,7 +154,7 @@ def cancel_import(import_id: str) -> dict[str, Any]:
     description="A line for each subscriber, which can be imported again.",
 )
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
-def export_all() -> Response:
+def export_all_subscribers() -> Response:
     """All subscribers as a file for a spreadsheet."""
     return _answer_file(export_subscribers(the_people()), "subscribers.csv")
 
