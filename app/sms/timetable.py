@@ -10,6 +10,7 @@ from datetime import datetime
 from loguru import logger
 
 from app.sms.applying import forget_leftovers
+from app.sms.asking import ask_to_confirm
 from app.sms.circuit import probe_circuit
 from app.sms.claiming import Idle, claim_burst
 from app.sms.context import Context
@@ -84,6 +85,7 @@ def keep_house(ctx: Context) -> None:
     forget_old_keys(ctx)
     forget_leftovers(ctx)
     forget_imports(ctx.people)
+    ask_to_confirm(ctx)
     violations = find_violations(ctx, thorough=False)
     for violation in violations:
         logger.bind(violation=violation).error("the books do not balance")

@@ -7,13 +7,25 @@ Locks are taken in this order: tags, subscribers, then who bears what.
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from sqlalchemy import BindParameter, Connection, Insert, Table, bindparam, delete, select, update
+from sqlalchemy import (
+    BindParameter,
+    Connection,
+    Insert,
+    Table,
+    and_,
+    bindparam,
+    delete,
+    false,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from app.db.base import table_of
+from app.db.types import UtcTime
 from app.subscribers.context import People
 from app.subscribers.models import Subscriber, SubscriberTag, Tag
 
@@ -21,6 +33,8 @@ from app.subscribers.models import Subscriber, SubscriberTag, Tag
 MOST_AT_ONCE = 1_000
 # Begins the name of a tag that is being taken from those who bear it; no name of a client's does.
 GOING = "/"
+# An answer's time is by Sinch's clock, that of the question by ours.
+_CLOCKS_APART = timedelta(minutes=5)
 
 T = TypeVar("T")
 _SUBSCRIBERS, _TAGS, _BORNE = table_of(Subscriber), table_of(Tag), table_of(SubscriberTag)
@@ -69,6 +83,31 @@ _CONFIRM = (
     .where(_BORNE.c.tag_id == bindparam("tag"), _BORNE.c.subscriber_id == bindparam("person"))
     .values(confirmed=True)
 )
+_IS_UNASKED = and_(_BORNE.c.confirmed == false(), _BORNE.c.asked_at.is_(None))
+_UNASKED = (
+    select(
+        _SUBSCRIBERS.c.id,
+        _SUBSCRIBERS.c.phone,
+        _SUBSCRIBERS.c.language,
+        _SUBSCRIBERS.c.time_zone,
+        _BORNE.c.tag_id,
+        _TAGS.c.name,
+    )
+    .select_from(_BORNE.join(_SUBSCRIBERS, _SUBSCRIBERS.c.id == _BORNE.c.subscriber_id))
+    .join(_TAGS, _TAGS.c.id == _BORNE.c.tag_id)
+    .where(_IS_UNASKED, _BORNE.c.subscriber_id > bindparam("after"))
+    .where(_SUBSCRIBERS.c.active, ~_TAGS.c.name.startswith(GOING))
+    .order_by(_BORNE.c.subscriber_id, _BORNE.c.tag_id)
+    .limit(bindparam("most"))
+    # What another process is asking about is asked about.
+    .with_for_update(of=_BORNE, skip_locked=True)
+)
+_HAS_UNASKED = select(_BORNE.c.tag_id).where(_IS_UNASKED).limit(1)
+_ASKED = (
+    update(_BORNE)
+    .where(_BORNE.c.tag_id == bindparam("tag"), _BORNE.c.subscriber_id == bindparam("person"))
+    .values(asked_at=bindparam("moment", type_=UtcTime()))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +117,26 @@ class Borne:
     tag_id: int
     name: str
     confirmed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Somebody who waits to be asked about tags; these by their ids."""
+
+    id: int
+    phone: str
+    language: str | None
+    time_zone: str | None
+    tags: dict[int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingPage:
+    """Some who wait to be asked, up to which of them all, and whether there are more."""
+
+    people: list[Waiting]
+    reached: int
+    more: bool
 
 
 def cut(values: Sequence[T]) -> Iterator[Sequence[T]]:
@@ -144,7 +203,39 @@ def remove_tags(tx: Connection, pairs: Sequence[tuple[int, int]]) -> None:
 
 def confirm_tags(tx: Connection, people: People, phone: str, at: datetime) -> list[str]:
     """Confirm what this number was asked about before; the tags that it bears from now on."""
-    waiting = tx.execute(_WAITING, {"who": phone, "moment": at}).all()
+    waiting = tx.execute(_WAITING, {"who": phone, "moment": at + _CLOCKS_APART}).all()
     if waiting:
         tx.execute(_CONFIRM, [{"tag": row.id, "person": row.subscriber_id} for row in waiting])
     return [row.name for row in waiting]
+
+
+def has_unasked(tx: Connection) -> bool:
+    """Whether anybody waits to be asked about a tag."""
+    return tx.execute(_HAS_UNASKED).first() is not None
+
+
+def find_unasked(tx: Connection, *, after: int, most: int) -> WaitingPage:
+    """Some active subscribers who wait to be asked, by their number, behind this one.
+
+    Nobody else asks them before this transaction ends.  `most` counts their tags.
+    """
+    rows = tx.execute(_UNASKED, {"after": after, "most": most}).all()
+    waiting: dict[int, Waiting] = {}
+    for row in rows:
+        person = Waiting(row.id, row.phone, row.language, row.time_zone, {})
+        waiting.setdefault(row.id, person).tags[row.tag_id] = row.name
+    more = len(rows) == most
+    if more and len(waiting) > 1:
+        # The last one may have more tags than came: one text is to ask about all.
+        del waiting[rows[-1].id]
+    return WaitingPage(list(waiting.values()), max(waiting, default=after), more)
+
+
+def mark_asked(tx: Connection, people: Iterable[Waiting], *, at: datetime) -> None:
+    """Note that these people have been asked about their tags."""
+    asked = [
+        {"tag": tag_id, "person": person.id, "moment": at}
+        for person in people
+        for tag_id in person.tags
+    ]
+    tx.execute(_ASKED, asked)
