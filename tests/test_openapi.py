@@ -197,6 +197,8 @@ def _no_undocumented_server_error(ctx, response, case):
 def _what_is_wrong_is_rejected(ctx, response, case):
     # The pattern of a number allows less than we do: blanks around it, and with skip_invalid
     # anything, which is then left out.
+    if response.status_code == 202 and case.path.endswith("/file"):
+        return None  # it was not drawn
     body = case.body if isinstance(case.body, dict) else {}
     entries = body.get("recipients", [])
     if response.status_code == 202 and any(normalise_number(each) != each for each in entries):
@@ -328,7 +330,12 @@ def test_no_answer_is_outside_of_the_document(known, mode):
         )
     )
     if mode is GenerationMode.NEGATIVE:
-        operations = [operation for operation in operations if operation.body]
+        # Of a file anything may be wrong, and nothing is in the document.
+        operations = [
+            operation
+            for operation in operations
+            if any(body.media_type == "application/json" for body in operation.body)
+        ]
 
     answered = {operation.label: _try_out(operation, mode, ids) for operation in operations}
 
