@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from flask import Flask
 from flask.testing import FlaskClient
 from hypothesis import settings as hypothesis_settings
@@ -156,3 +157,19 @@ def either_database(request: pytest.FixtureRequest) -> str:
         return url
     server: Postgres = request.getfixturevalue("postgres")
     return server.create_database()
+
+
+@pytest.fixture
+def at_sinch(sandbox: SandboxControl) -> Callable[[], list[Any]]:
+    """The batches as Sinch keeps them, oldest first."""
+
+    def read() -> list[Any]:
+        answer = requests.get(
+            f"{sandbox.url}/xms/v1/sandbox/batches",
+            params={"page_size": 100},
+            headers={"Authorization": "Bearer sandbox"},
+            timeout=5,
+        )
+        return list(reversed(answer.json()["batches"]))
+
+    return read

@@ -9,10 +9,10 @@ import click
 def print_quote(quote: Mapping[str, Any]) -> None:
     """What a broadcast would come to, a line each."""
     cost = quote["cost"]
-    click.echo(f"{quote['recipients']} recipients, {quote['parts']} parts")
+    click.echo(_count(quote["recipients"], quote["parts"]))
     for country, each in quote["countries"].items():
         price = f", {each['cost']} {cost['currency']}" if each["cost"] and cost else ""
-        click.echo(f"  {country}: {each['recipients']} recipients, {each['parts']} parts{price}")
+        click.echo(f"  {country}: {_count(each['recipients'], each['parts'])}{price}")
     for reason, people in quote["withheld"].items():
         click.echo(f"  left out, {reason.replace('_', ' ')}: {people}")
     for opening in quote["waiting"]:
@@ -20,7 +20,7 @@ def print_quote(quote: Mapping[str, Any]) -> None:
     if quote["too_late"]:
         click.echo(f"  their day begins too late: {quote['too_late']}")
     for parts, people in quote["parts_histogram"].items():
-        click.echo(f"  {people} texts of {parts} part{'s' if parts != '1' else ''}")
+        click.echo(f"  {_plural(people, 'text')} of {_plural(int(parts), 'part')}")
     for text in quote["texts"]:
         _print_text(text)
     if cost is None:
@@ -39,3 +39,11 @@ def _print_text(text: Mapping[str, Any]) -> None:
     for each in text["characters"]:
         instead = f", cheaper: {each['look_alike']}" if each["look_alike"] is not None else ""
         click.echo(f"  {each['name']} x {each['count']}{instead}")
+
+
+def _count(recipients: int, parts: int) -> str:
+    return f"{_plural(recipients, 'recipient')}, {_plural(parts, 'part')}"
+
+
+def _plural(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

@@ -51,7 +51,7 @@ def find_pieces(ctx: Context, order: Order) -> tuple[Order, list[Piece] | None]:
 
 
 def walk_pieces(ctx: Context, order: Order) -> Iterator[Piece]:
-    """All the pieces of an order as it would be sent now, one look at the database for each page."""
+    """All the pieces of an order as it would be sent now; each page is a look at the database."""
     size = choose_size(ctx, order)
     if order.audience is None:
         yield from _cut(ctx, order, size)

@@ -9,8 +9,10 @@ import time
 
 import pytest
 
+from app.sms.templates import Wording, create_template
 from tests.background import work_off, work_until
 from tests.factories import many_numbers, settings
+from tests.people import add_people, stop
 from tests.processes import ROOT, clean_environ
 
 SEND = [sys.executable, "-m", "flask", "--app", "wsgi", "send", "--message", "Hello"]
@@ -400,3 +402,65 @@ def test_a_long_entry_is_shown_by_its_beginning(run):
     ended = run("--to", "x" * 1000, "--message", "Hello")
 
     assert f"'{'x' * 64}' is not a phone number" in ended.output
+
+
+@pytest.fixture
+def ctx(service):
+    ctx = service.extensions["clarion"]
+    add_people(ctx, [ANN, BOB], tags=["vip"], first_name="Ann")
+    return ctx
+
+
+def test_a_text_goes_to_a_tag(run, sandbox, ctx):
+    ended = run("--tag", "vip", "--message", "Hi ${first_name}")
+
+    assert ended.exit_code == 0, ended.output
+    assert "2 submitted" in ended.output
+    assert sandbox.recipients() == [ANN, BOB]
+
+
+def test_whoever_opted_out_is_no_reason_to_fail(run, sandbox, ctx):
+    stop(ctx, ANN)
+
+    ended = run("--tag", "vip", "--message", "Hello")
+
+    assert ended.exit_code == 0, ended.output
+    assert "1 suppressed" in ended.output
+    assert sandbox.recipients() == [BOB]
+
+
+def test_a_tag_that_nobody_bears_is_told(run, ctx):
+    ended = run("--tag", "nobody", "--message", "Hello")
+
+    assert ended.exit_code == 2
+    assert "nobody" in ended.output
+
+
+def test_a_quote_sends_nothing_and_says_what_it_would_come_to(run, sandbox, ctx):
+    stop(ctx, ANN)
+
+    whom = ("--to", ANN, "--to", BOB)
+    ended = run("--quote", *whom, "--category", "marketing", "--message", "Sale…")
+
+    assert ended.exit_code == 0, ended.output
+    assert "1 recipient, 1 part" in ended.output
+    assert "left out, opted out: 1" in ended.output
+    assert "horizontal ellipsis x 1, cheaper: ..." in ended.output
+    assert sandbox.recipients() == []
+
+
+def test_a_template_is_sent_by_its_name_and_version(run, at_sinch, ctx):
+    texts = {"en": "Hello ${first_name}", "sv": "Hej ${first_name}"}
+    create_template(ctx, "hello", Wording(texts=texts, default_language="en"), client="tests")
+
+    ended = run("--tag", "vip", "--template", "hello:1", "--language", "sv")
+
+    assert ended.exit_code == 0, ended.output
+    assert [batch["body"] for batch in at_sinch()] == ["Hej ${first_name}"]
+
+
+def test_numbers_and_a_tag_at_once_are_refused(run, ctx):
+    ended = run("--tag", "vip", "--to", ANN, "--message", "Hello")
+
+    assert ended.exit_code == 2
+    assert "--tag" in ended.output

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import requests
 from flask import Flask
 
 from tests.callers import PATIENT, Caller
@@ -51,19 +50,3 @@ def machine(make_machine: Callable[..., Machine], database_url: str) -> Machine:
 def either_machine(make_machine: Callable[..., Machine], either_database: str) -> Machine:
     """The same on either database; the test runs on both."""
     return make_machine(either_database)
-
-
-@pytest.fixture
-def at_sinch(sandbox: SandboxControl) -> Callable[[], list[Any]]:
-    """The batches as Sinch keeps them, oldest first."""
-
-    def read() -> list[Any]:
-        answer = requests.get(
-            f"{sandbox.url}/xms/v1/sandbox/batches",
-            params={"page_size": 100},
-            headers={"Authorization": "Bearer sandbox"},
-            timeout=5,
-        )
-        return list(reversed(answer.json()["batches"]))
-
-    return read

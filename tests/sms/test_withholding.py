@@ -11,14 +11,15 @@ from tests.picky import Picky
 
 _SWEDES = many_numbers(5)
 _JAPANESE = [f"+8190123456{n:02d}" for n in range(3)]
-# 11:00 UTC tomorrow is noon in Sweden, summer or winter, and 20:00 in Japan.
-_NOON = (datetime.now(UTC) + timedelta(days=1)).replace(hour=11, minute=0, second=0, microsecond=0)
+# The next 11:00 UTC is noon in Sweden, summer or winter, and 20:00 in Japan.
+_LATER = datetime.now(UTC) + timedelta(hours=13)
+_NOON = _LATER.replace(hour=11, minute=0, second=0, microsecond=0)
 _JAPANESE_MORNING = _NOON + timedelta(hours=13)
 _BY_DAY = {"SE": (time(20), time(8)), "JP": (time(19), time(9))}
 
 
 def _local(hour, zone):
-    """That hour of tomorrow as Sinch writes it."""
+    """That hour of the same day as Sinch writes it."""
     moment = _NOON.astimezone(ZoneInfo(zone)).replace(hour=hour)
     return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M}"
 
@@ -117,7 +118,7 @@ def test_nobody_gets_more_marketing_than_a_day_may_bring(either_machine, sandbox
     assert _withheld(machine) == {Withheld.FREQUENCY_CAP: 1}
 
     machine.clock.advance(86_400)
-    machine.store(_SWEDES[:1], category=Category.MARKETING)
+    machine.store(_SWEDES[:1], category=Category.MARKETING, expire_s=3600)
     machine.submit_all()
 
     assert sandbox.recipients()[-1] == _SWEDES[0]
