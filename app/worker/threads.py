@@ -28,6 +28,8 @@ from app.worker.trying import attempt
 
 _HOUSEKEEPING_S = 60.0
 _ASK_EVERY_S = 5.0
+# A file that was sent to another process, or whose worker died.
+_IMPORT_EVERY_S = 15.0
 # Events that come meanwhile are applied together: that takes a third of the time each.
 _GATHER_S = 0.2
 
@@ -143,7 +145,7 @@ class BackgroundThreads:
             self._to_import.clear()
             while not self._stopping.is_set() and self._do(self._import_some):
                 pass
-            self._to_import.wait(self._ctx.rules.sweep_every_s)
+            self._to_import.wait(_IMPORT_EVERY_S)
 
     def _import_some(self) -> bool:
         return import_next(self._ctx, stop=self._stopping.is_set)
