@@ -103,6 +103,8 @@ def book_events() -> None:
     while not _is_stopping[0]() and apply_events(_contexts[0]):
         if time.monotonic() > deadline and nudge_bookers():
             return
+    # Whoever texted us may have to be answered.
+    _nudge(work, 1)
 
 
 @shared_task(name="clarion.import", base=Nudge, queue=WORK_QUEUE, expires=NUDGE_EXPIRES_S)

@@ -129,6 +129,8 @@ class BackgroundThreads:
             while not self._stopping.is_set() and (looked_at := self._do(self._book_group)):
                 self._nudge_tellers()
                 if looked_at != GROUP:
+                    # Whoever texted us may have to be answered.
+                    self._to_send[0].set()
                     self._stopping.wait(_GATHER_S)
             self._to_book.wait(self._ctx.rules.sweep_every_s)
 

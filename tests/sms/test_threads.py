@@ -1,5 +1,6 @@
 """The background threads of a web process: they find work, share it, and end in time."""
 
+import json
 import random
 import threading
 import time
@@ -10,6 +11,7 @@ from sqlalchemy import event
 
 from app.clock import Clock
 from app.db.schema import adopt_database
+from app.sms.report_models import Event
 from app.sms.states import BatchState
 from app.worker.threads import BackgroundThreads
 from tests.factories import INSTANCE, many_numbers
@@ -224,3 +226,21 @@ def test_from_another_instances_database_nothing_is_sent(machine, sandbox, run, 
     assert "nothing is sent from this database" in capfd.readouterr().err
     adopt_database(machine.ctx.db, instance_id=INSTANCE)
     _until(_all_accepted(machine, 1))
+
+
+def test_whoever_texts_us_is_answered_without_a_sweep(machine, sandbox, run):
+    threads = run(machine)
+    time.sleep(0.3)
+    text = {
+        "type": "mo_text",
+        "id": "01JX00000000000000000HELP1",
+        "from": ANN[1:],
+        "to": "12015550199",
+        "body": "HELP",
+        "received_at": machine.ctx.now().isoformat(),
+    }
+    machine.add(Event, received_at=machine.ctx.now(), raw=json.dumps(text).encode(), tries=0)
+
+    threads.nudge_booker()
+
+    assert _until(lambda: sandbox.recipients() == [ANN]) < 10
