@@ -161,6 +161,7 @@ def test_a_start_does_not_lift_what_somebody_here_entered(phone, at_sinch):
     ctx = phone.machine.ctx
     with ctx.db.write() as tx:
         suppress(tx, ctx.people, ANN, cause=Cause.MANUAL, actor="op", at=ctx.now())
+    add_subscriber(phone, consented_at=None)
     phone.machine.clock.advance(10)
 
     phone.text("START")
@@ -370,4 +371,5 @@ def test_who_is_found_to_have_opted_out_when_sinch_is_asked_is_suppressed(ann, s
     ask_due_reports(ann.machine.ctx)
 
     assert opted_out.suppression().cause is Cause.CARRIER
+    assert opted_out.ledger() == [(ConsentKind.OPT_OUT, "code 257", "carrier")]
     assert not ann.is_suppressed()

@@ -6,13 +6,12 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import event
 
-from app.ids import make_id
 from app.sms.applying import apply_events
 from app.sms.claiming import Claim, claim_batch
 from app.sms.context import Context
 from app.subscribers.consent import read_events
-from app.subscribers.models import Cause, Scope, Suppression
-from app.subscribers.suppressing import find_suppressed, read_suppressions
+from app.subscribers.models import Cause, Suppression
+from app.subscribers.suppressing import find_suppressed, read_suppressions, suppress
 from app.webhooks.intake import Intake
 from tests.background import context_of
 from tests.factories import many_numbers
@@ -129,10 +128,8 @@ def test_odd_texts_are_stored_all_the_same(store, service):
 
 def test_a_stop_under_the_wrong_key_is_stored_and_waits(ctx, service, machine):
     with ctx.db.write() as tx:
-        find_suppressed(tx, ctx.people, [ANN], marketing=False)
-    erased = {"digest": ctx.people.digest(BOB), "phone": None, "scope": Scope.ALL}
-    since = {"cause": Cause.ERASED, "since_at": ctx.now(), "actor": "op"}
-    machine.add(Suppression, public_id=make_id(ctx.now()), to_review=False, **erased, **since)
+        suppress(tx, ctx.people, BOB, cause=Cause.ERASED, actor="op", at=ctx.now())
+    machine.corrupt(Suppression, phone=None)
     wrong = replace(ctx, digest_key=b"another key than it was")
 
     Intake(wrong, on_stored=lambda: None).store(text_now(ctx, ANN, "STOP"))
