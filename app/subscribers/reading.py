@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, exists, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, or_, select
 
 from app.db.base import table_of
 from app.errors import NotFound
@@ -15,6 +15,7 @@ from app.subscribers.suppressing import Suppressed, read_suppressions
 from app.subscribers.tagging import Borne, read_tags
 
 _SUBSCRIBERS, _TAGS, _BORNE = table_of(Subscriber), table_of(Tag), table_of(SubscriberTag)
+_BEARERS = _BORNE.join(_SUBSCRIBERS, _SUBSCRIBERS.c.id == _BORNE.c.subscriber_id)
 # Made once: to make a statement costs several times what it takes to run one.
 _BY_PUBLIC_ID = select(_SUBSCRIBERS).where(_SUBSCRIBERS.c.public_id == bindparam("this"))
 _HOLD = _BY_PUBLIC_ID.with_for_update()
@@ -81,10 +82,7 @@ def list_subscribers(
     attribute: Sequence[tuple[str, str]] = (),
 ) -> Page:
     """Subscribers who fit all that is given, in the order of their making."""
-    query = select(_SUBSCRIBERS).where(_SUBSCRIBERS.c.id > cursor)
-    query = query.order_by(_SUBSCRIBERS.c.id).limit(limit + 1)
-    if tag is not None:
-        query = query.where(_bears(tag))
+    query = _start_list(tag, cursor).limit(limit + 1)
     if text is not None:
         query = query.where(_is_named(text))
     if active is not None:
@@ -117,11 +115,16 @@ def read_words(text: str) -> list[Any]:
     return [*values, number] if abs(number) < float("inf") else values
 
 
-def _bears(tag: str) -> ColumnElement[bool]:
-    """Whether a subscriber bears this tag, confirmed or not yet."""
-    borne = _BORNE.join(_TAGS, _TAGS.c.id == _BORNE.c.tag_id)
-    condition = (_TAGS.c.name == tag, _BORNE.c.subscriber_id == _SUBSCRIBERS.c.id)
-    return exists().select_from(borne).where(*condition).correlate(_SUBSCRIBERS)
+def _start_list(tag: str | None, cursor: int) -> Select[Any]:
+    """All, or who bears a tag, confirmed or not yet: then nobody else is looked at."""
+    if tag is None:
+        ids: ColumnElement[int] = _SUBSCRIBERS.c.id
+        query = select(_SUBSCRIBERS)
+    else:
+        ids = _BORNE.c.subscriber_id
+        named = select(_TAGS.c.id).where(_TAGS.c.name == tag).scalar_subquery()
+        query = select(_SUBSCRIBERS).select_from(_BEARERS).where(_BORNE.c.tag_id == named)
+    return query.where(ids > cursor).order_by(ids)
 
 
 def _is_named(text: str) -> ColumnElement[bool]:
