@@ -18,8 +18,10 @@ from tests.simulation.world import World
 
 _MEMORY = Path("/dev/shm")
 _GATES = "UPDATE gates SET until_at = NULL, tries = 0, facts = NULL"
+_LATER_FACTS = "DELETE FROM facts WHERE name IN ('inbounds_listed', 'suppression_key')"
 # What a database has before anything happens in it.
 _KEPT = {"alembic_version", "facts", "gates"}
+_TRIGGERS = "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'consent_events'"
 _TABLES = "SELECT name FROM sqlite_master WHERE type = 'table'"
 
 
@@ -77,6 +79,9 @@ class SimulatedDatabase(Database):
         event.listen(self.engine, "connect", self._throw_its_dice)
         self.raw = sqlite3.connect(path, isolation_level=None)
         self.raw.execute("PRAGMA foreign_keys = 0")
+        # The ledger of consent only grows otherwise, and could not be emptied.
+        for (name,) in self.raw.execute(_TRIGGERS).fetchall():
+            self.raw.execute(f"DROP TRIGGER {name}")
         self._emptied = sorted({name for (name,) in self.raw.execute(_TABLES)} - _KEPT)
         self.commits = 0
         self._world: World
@@ -93,6 +98,7 @@ class SimulatedDatabase(Database):
         for table in self._emptied:
             self.raw.execute(f"DELETE FROM {table}")
         self.raw.execute(_GATES)
+        self.raw.execute(_LATER_FACTS)
         self.raw.execute("COMMIT")
 
     @contextlib.contextmanager

@@ -18,18 +18,20 @@ SELECT
  (SELECT 1 FROM batches b JOIN broadcasts r ON r.id = b.broadcast_id
    WHERE b.state = 'pending' AND r.status IN ('queued', 'sending')) AS pending,
  (SELECT 1 FROM broadcasts
-   WHERE finished_at IS NULL AND planned < chunks AND status <> 'cancelled') AS unplanned,
+   WHERE finished_at IS NULL AND (planned < chunks AND NOT resolving AND status <> 'cancelled'
+     OR resolving AND status IN ('queued', 'sending'))) AS unplanned,
  (SELECT min(lease_until) FROM batches WHERE state = 'sending') AS lease_until,
  (SELECT min(next_ask_at) FROM batches WHERE next_ask_at IS NOT NULL) AS next_ask_at,
  (SELECT min(send_at) FROM broadcasts WHERE status = 'scheduled') AS send_at,
- (SELECT min(expires_at) FROM broadcasts r WHERE finished_at IS NULL AND planned = chunks
-   AND EXISTS (SELECT 1 FROM batches b WHERE b.broadcast_id = r.id
-     AND b.state IN ('pending', 'held'))) AS expires_at,
+ (SELECT min(expires_at) FROM broadcasts r WHERE finished_at IS NULL
+   AND (resolving AND status <> 'cancelled' OR planned = chunks
+     AND EXISTS (SELECT 1 FROM batches b WHERE b.broadcast_id = r.id
+       AND b.state IN ('pending', 'held')))) AS expires_at,
  (SELECT facts IS NOT NULL FROM gates WHERE name = 'circuit') AS circuit,
  (SELECT facts IS NOT NULL FROM gates WHERE name = 'restore') AS restoring,
  (SELECT 1 FROM batches WHERE wish = 'wanted' AND sinch_id IS NOT NULL) AS wishes,
  (SELECT 1 FROM broadcasts r WHERE finished_at IS NULL
-   AND (planned = chunks OR status = 'cancelled')
+   AND (planned = chunks AND NOT resolving OR status = 'cancelled')
    AND NOT EXISTS (SELECT 1 FROM batches b WHERE b.broadcast_id = r.id
      AND b.state IN ('pending', 'sending', 'held', 'unknown'))) AS stragglers,
  (SELECT count(*) FROM batches WHERE state = 'needs_attention') AS attention,

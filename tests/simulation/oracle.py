@@ -6,28 +6,39 @@ from typing import Any
 from app.sms.answers import SUBMITTED
 from app.sms.context import Context
 from app.sms.invariants import find_violations
+from app.sms.reply_texts import Reply
 from app.sms.states import MOVES, UNSENT, BatchState
+from app.subscribers.wishes import Wish
+from tests.simulation.claims import Claims
 from tests.simulation.database import SimulatedDatabase
 from tests.simulation.people import Wanted
-from tests.simulation.sinch import SimulatedSinch
+from tests.simulation.phones import Phones
+from tests.simulation.sinch import SimulatedSinch, name_copy, name_reply
 from tests.simulation.world import World
 
 _S = BatchState
 _TAKEN = (_S.ACCEPTED, _S.DUPLICATE)
-_NOBODY = (_S.REJECTED, _S.EXPIRED, _S.CANCELLED)
+_NOBODY = (_S.REJECTED, _S.SUPPRESSED, _S.EXPIRED, _S.CANCELLED)
 _EITHER = (_S.NEEDS_ATTENTION, _S.CLOSED_UNSENT)
 
 _BATCHES = (
     "SELECT id, state, attempt, broadcast_id, chunk, start, level, client_reference "
     "FROM batches ORDER BY id"
 )
+_COPIES = (
+    "SELECT m.recipient, r.reference, json_extract(r.options, '$.reply') FROM messages m "
+    "JOIN broadcasts r ON r.id = m.broadcast_id WHERE m.batch_id = ? ORDER BY m.recipient"
+)
+_SUPPRESSED = "SELECT phone FROM suppressions WHERE released_at IS NULL"
 
 
 class Oracle:
     """Compares our books with what was allowed before, and with Sinch's ledger."""
 
-    def __init__(self, world: World, db: SimulatedDatabase, sinch: SimulatedSinch) -> None:
-        self._world, self._db, self._sinch = world, db, sinch
+    def __init__(
+        self, world: World, db: SimulatedDatabase, sinch: SimulatedSinch, claims: Claims
+    ) -> None:
+        self._world, self._db, self._sinch, self._claims = world, db, sinch, claims
         self._known: dict[int, tuple[BatchState, int]] = {}
         self._seen: list[Any] = []
         # Batches that an operator had sent again: an earlier attempt may be at Sinch.
@@ -56,6 +67,8 @@ class Oracle:
             self._world.names[row[7]] = name
             was = f"{before[0].value}/{before[1]}" if before else "new"
             self._world.note(f"{name}: {was} -> {after[0].value}/{after[1]}")
+            if after[0] is _S.SENDING and after[1] > (before[1] if before else 0):
+                self._claims.judge(row[0], name)
             if before:
                 self._judge(row, name, before, after)
 
@@ -71,14 +84,17 @@ class Oracle:
             self._world.fail(f"{name}: attempt {before[1]} to {after[1]}")
         if before[0] is _S.NEEDS_ATTENTION and after[0] is _S.PENDING:
             self.repeated.add(row[0])
-            for each in self._recipients_of(row[0]):
+            for _, each in self.copies_of(row[0]):
                 self._sinch.allowed[each] = max(
-                    self._sinch.may_have(each) + 1, self._sinch.allowed.get(each, 1)
+                    self._sinch.may_have(each) + 1, self._sinch.may_get(each)
                 )
 
-    def _recipients_of(self, batch_id: int) -> list[str]:
-        query = "SELECT recipient FROM messages WHERE batch_id = ? ORDER BY recipient"
-        return [row[0] for row in self._db.raw.execute(query, (batch_id,))]
+    def copies_of(self, batch_id: int) -> list[tuple[str, str]]:
+        """The recipients of a batch, and what their copies are called at Sinch."""
+        return [
+            (number, name_copy(name_reply(Reply(reply)) if reply else name, number))
+            for number, name, reply in self._db.raw.execute(_COPIES, (batch_id,))
+        ]
 
     def look(self, ctx: Context, *, thorough: bool, timely: bool) -> None:
         """The invariants; `timely` unless nobody could keep the time lately."""
@@ -94,8 +110,28 @@ class Oracle:
         wanted.told = name or wanted.told
         if answer.get("message") == SUBMITTED:
             for each in wanted.recipients:
-                if not self._sinch.copies[each] and each not in wanted.marked:
+                taken = self._sinch.copies[name_copy(wanted.name, each)]
+                if not (taken or each in wanted.marked or self._is_withheld(wanted, each)):
                     self._world.fail(f"{wanted.name}: told that {each} was submitted")
+
+    def _is_withheld(self, wanted: Wanted, number: str) -> bool:
+        query = (
+            "SELECT 1 FROM messages m JOIN batches b ON b.id = m.batch_id "
+            "JOIN broadcasts r ON r.id = b.broadcast_id "
+            "WHERE r.reference = ? AND m.recipient = ? AND b.state = 'suppressed'"
+        )
+        return self._db.raw.execute(query, (wanted.name, number)).fetchone() is not None
+
+    def judge_phones(self, phones: Phones) -> None:
+        """All has been heard: who stopped stays so, and nobody else does."""
+        jumped = "jump" in self._world.faults_were
+        suppressed = {row[0] for row in self._db.raw.execute(_SUPPRESSED)}
+        stopped = phones.numbers_with(Wish.STOP)
+        for number in sorted(stopped | suppressed):
+            if number not in stopped:
+                self._world.fail(f"{number} is suppressed, and never texted STOP")
+            if number not in suppressed and phones.must_end_stopped(number, jumped=jumped):
+                self._world.fail(f"{number} texted STOP, and is not suppressed")
 
     def judge_end(self, ctx: Context, wants: list[Wanted]) -> None:
         """All has ended: nobody twice, nobody lost, and our books say what Sinch's say."""
@@ -124,7 +160,8 @@ class Oracle:
         if not stored:
             if wanted.told and not wanted.forgotten:
                 self._world.fail(f"lost: {wanted.name} was accepted and is not there")
-            if not wanted.forgotten and any(self._sinch.copies[r] for r in wanted.recipients):
+            copies = [self._sinch.copies[name_copy(wanted.name, r)] for r in wanted.recipients]
+            if not wanted.forgotten and any(copies):
                 self._world.fail(f"{wanted.name}: sent but not stored")
             return
         query = (
@@ -135,33 +172,40 @@ class Oracle:
         rows = {r[0]: r[1:] for r in self._db.raw.execute(query, (stored[0][0],))}
         for each in wanted.recipients:
             state, status, sinch_id = rows.pop(each, (None, None, None))
-            if state is None and stored[0][3] != "cancelled":
+            unresolved = wanted.to_tag and not rows and stored[0][3] == "expired"
+            if state is None and stored[0][3] != "cancelled" and not unresolved:
                 self._world.fail(f"lost: {each} of {wanted.name} is in no batch")
-            self._judge_recipient(each, BatchState(state or "cancelled"))
-            self._judge_message(each, BatchState(state or "cancelled"), status, sinch_id)
+            stands = BatchState(state or "cancelled")
+            self._judge_recipient(name_copy(wanted.name, each), stands)
+            self._judge_message(wanted, each, stands, status, sinch_id)
         if rows:
             self._world.fail(f"{wanted.name}: nobody asked for {sorted(rows)}")
 
     def _judge_message(
-        self, number: str, state: BatchState, status: str | None, sinch_id: str | None
+        self,
+        wanted: Wanted,
+        number: str,
+        state: BatchState,
+        status: str | None,
+        sinch_id: str | None,
     ) -> None:
         """Its end is one that a copy of it had; known wherever there is somebody to ask."""
-        ends = self._sinch.reports.of_number(number)
+        ends = self._sinch.reports.of_copy(wanted.name, number)
         if status not in (None, "submitted", *ends):
             self._world.fail(f"{number} is {status} in our books, at sinch {sorted(ends)}")
         if state in _TAKEN and sinch_id and status in (None, "submitted"):
             self._world.fail(f"the end of {number} is not known: {status}")
 
-    def _judge_recipient(self, number: str, state: BatchState) -> None:
-        copies = self._sinch.copies[number]
+    def _judge_recipient(self, copy: str, state: BatchState) -> None:
+        copies = self._sinch.copies[copy]
         if state in _TAKEN and copies < (2 if state is _S.DUPLICATE else 1):
-            self._world.fail(f"lost: {number} counts as {state.value}, Sinch has it {copies} times")
+            self._world.fail(f"lost: {copy} counts as {state.value}, Sinch has it {copies} times")
         if state in _NOBODY and copies:
-            self._world.fail(f"{number} counts as {state.value}, Sinch has it {copies} times")
+            self._world.fail(f"{copy} counts as {state.value}, Sinch has it {copies} times")
         if state not in (*_TAKEN, *_NOBODY, *_EITHER):
-            self._world.fail(f"stuck: {number} is {state.value}")
+            self._world.fail(f"stuck: {copy} is {state.value}")
         if state in _EITHER and not self._world.faults_were:
-            self._world.fail(f"{number} is {state.value}, and nothing ever went wrong")
+            self._world.fail(f"{copy} is {state.value}, and nothing ever went wrong")
 
 
 def _reach(state: BatchState) -> frozenset[BatchState]:

@@ -14,6 +14,7 @@ from app.sms.idempotency import Key
 from app.sms.planning import Order
 from app.sms.states import Category
 from app.sms.working import work_off
+from app.subscribers.audiences import plain_tag
 from app.text import measure_text
 from tests.simulation.database import Trouble
 from tests.simulation.world import SimulatedClock, World
@@ -31,6 +32,8 @@ class Wanted:
     recipients: list[str]
     key: Key | None
     by_hand: bool
+    # It goes to a tag of its own name, which these bear.
+    to_tag: bool
     # Made with the first request; the same in those that follow.
     order: Order | None = None
     tries: int = 0
@@ -47,29 +50,36 @@ def make_orders(world: World, bad: set[str]) -> list[Wanted]:
     orders = []
     for n in range(1, random.choice((1, 2, 3, 4)) + 1):
         size = random.choice((1, 1, 2, 3, 5, 9, 14))
-        recipients = [f"+46700{n:02d}{i:03d}" for i in range(size)]
+        recipients = [
+            # Some get several orders.
+            f"+46700{0 if random.random() < 0.2 else n:02d}{i:03d}"
+            for i in range(size)
+        ]
         if "bad_numbers" in world.faults.odds:
             bad.update(each for each in recipients if random.random() < 0.2)
         name = f"order{n}"
         key = Key(name, sha256(name.encode()).digest()) if random.random() < 0.6 else None
-        orders.append(Wanted(name, recipients, key, key is None and random.random() < 0.3))
+        by_hand = key is None and random.random() < 0.3
+        orders.append(Wanted(name, recipients, key, by_hand, to_tag=random.random() < 0.25))
     return orders
 
 
-def _make_order(world: World, name: str, recipients: list[str], *, by_hand: bool) -> Order:
+def _make_order(world: World, wanted: Wanted) -> Order:
     random = world.random
-    text = f"{name}: the bus leaves at 08:30"
+    text = f"{wanted.name}: the bus leaves at 08:30"
     now = SimulatedClock(world).now()
-    later = not by_hand and random.random() < 0.3
+    later = not wanted.by_hand and random.random() < 0.3
     start = now + timedelta(seconds=random.uniform(1, 900))
     brief = timedelta(seconds=random.choice((20, 120, 1200)))
     return Order(
-        recipients=recipients,
+        recipients=() if wanted.to_tag else wanted.recipients,
+        audience=plain_tag(wanted.name) if wanted.to_tag else None,
+        tag=wanted.name if wanted.to_tag else None,
         text=text,
         size=measure_text(text),
         send_at=start if later else None,
         expire_at=(start if later else now) + brief if random.random() < 0.15 else None,
-        reference=name,
+        reference=wanted.name,
         category=random.choice(list(Category)),
         priority=random.choice((None, None, 1, 9)),
     )
@@ -79,7 +89,7 @@ def ask(world: World, ctx: Context, wanted: Wanted, answered: Callable[..., None
     """A client's request; without an answer it comes again, if it has a key."""
     wanted.tries += 1
     if wanted.order is None:
-        wanted.order = _make_order(world, wanted.name, wanted.recipients, by_hand=wanted.by_hand)
+        wanted.order = _make_order(world, wanted)
     try:
         if wanted.by_hand:
             accepted = accept_broadcast(ctx, wanted.order, client="client")

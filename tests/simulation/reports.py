@@ -14,11 +14,12 @@ _AFTER_S = (0.0, 0.0, 5.0, 300.0, 2_000.0)
 
 @dataclass(slots=True)
 class End:
-    """How one message of one batch ends, and when."""
+    """How one message of one batch ends, when, and the order that it is of."""
 
     status: str
     code: int
     at: float
+    of: str
 
 
 @dataclass
@@ -29,12 +30,12 @@ class Reports:
     tell: Callable[[bytes], None] | None = None
     ends: dict[tuple[str, str], End] = field(default_factory=dict)
 
-    def follow(self, batch_id: str, reference: str, recipients: tuple[str, ...]) -> None:
+    def follow(self, batch_id: str, reference: str, recipients: tuple[str, ...], name: str) -> None:
         """A batch was taken: its messages end some time, and that may be told."""
         random = self.world.random
         for each in recipients:
             status, code = random.choice(_ENDS)
-            end = End(status, code, self.world.time + random.choice(_DELAYS_S))
+            end = End(status, code, self.world.time + random.choice(_DELAYS_S), name)
             self.ends[batch_id, each] = end
             if self.tell is None or self.world.faults.strike(random, "callback_lost"):
                 continue
@@ -51,9 +52,13 @@ class Reports:
             if batch == batch_id and end.at > self.world.time:
                 end.status, end.code, end.at = "Cancelled", 407, self.world.time
 
-    def of_number(self, number: str) -> set[str]:
-        """The ends of all copies that a number was sent."""
-        return {end.status.lower() for (_, who), end in self.ends.items() if who == number}
+    def of_copy(self, name: str, number: str) -> set[str]:
+        """The ends of all copies that a number was sent of an order."""
+        return {
+            end.status.lower()
+            for (_, who), end in self.ends.items()
+            if who == number and end.of == name
+        }
 
     def list_batch(self, batch_id: str, reference: str) -> BatchReport:
         """The full report of a batch at this moment."""

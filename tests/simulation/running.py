@@ -23,6 +23,8 @@ from app.sms.control import (
     settle_stragglers,
     start_due_broadcasts,
 )
+from app.sms.hearing import suppress_at_once
+from app.sms.receiving import list_inbounds_when_due
 from app.sms.reconciling import ask_due_reports
 from app.sms.recovery import ask_due_batches
 from app.sms.report_models import Event
@@ -31,11 +33,14 @@ from app.sms.sending import expire_leases
 from app.sms.settling import settle_unsettled
 from app.sms.timetable import Burst, plan_next, submit_next
 from app.sms.timetable import sweep as whole_sweep
+from tests.simulation.audience import add_subscribers, draw_audience
+from tests.simulation.claims import Claims
 from tests.simulation.database import SimulatedDatabase, Trouble
 from tests.simulation.glance import Glance, glance
 from tests.simulation.oracle import Oracle
 from tests.simulation.people import Wanted, act, ask, decide, make_orders, may_ask_again
-from tests.simulation.sinch import SimulatedSinch
+from tests.simulation.phones import Phones, Text
+from tests.simulation.sinch import SimulatedSinch, name_copy
 from tests.simulation.world import NONE, Crash, SimulatedClock, World
 
 PROCESSES = 2
@@ -90,7 +95,10 @@ class Simulation:
         self.world = world = World(seed, trouble)
         self.db = db
         self.sinch = make_sinch(world)
-        self.oracle = Oracle(world, db, self.sinch)
+        self._audience = draw_audience(world.random)
+        self._phones = Phones(world, self.sinch, self._hear, self._list_texts)
+        self._claims = Claims(world, db, self.sinch, self._audience, self._phones)
+        self.oracle = Oracle(world, db, self.sinch, self._claims)
         db.enter(world, self.oracle.observe)
         sent_by = self._draw_rules()
         # A broadcast may have been cut under other settings than it is sent by.
@@ -100,8 +108,14 @@ class Simulation:
         self._contexts = [self._make_context(n, rules[1]) for n in range(PROCESSES)]
         self._bursts = [_Burst(world.random.choice((1, 1, 2, 4))) for _ in range(PROCESSES)]
         self._wants = make_orders(world, self.sinch.bad)
+        numbers = [number for wanted in self._wants for number in wanted.recipients]
+        tags = {wanted.name: wanted.recipients for wanted in self._wants if wanted.to_tag}
+        add_subscribers(world.random, db, self._audience, numbers, tags)
         if world.random.random() < _CALLED_BACK:
             self.sinch.reports.tell = self._hear
+        else:
+            self._phones.called_back = False
+        self._listing = False
         self._blocked_until = 0.0
         self._sweeping = False
         self._swept_at = -100.0
@@ -133,6 +147,7 @@ class Simulation:
             default_sender="+12015550199",
             worker=f"p{process}",
             instance_id="tests",
+            people_rules=self._audience.rules,
             clock=SimulatedClock(self.world),
             draw=self.world.random.uniform,
         )
@@ -152,6 +167,7 @@ class Simulation:
                     world.fail(f"no end after {_CALM_STEPS} steps")
             if not world.failures:
                 self.oracle.judge_end(self._contexts[0], self._wants)
+                self.oracle.judge_phones(self._phones)
         finally:
             failpoints.arm(None)
             world.crash()
@@ -163,6 +179,7 @@ class Simulation:
             world.later(random.uniform(0, 200), self._make_asker(wanted))
             if wanted.key and random.random() < 0.2:
                 world.later(random.uniform(0, 200), self._make_asker(wanted))
+        self._phones.plan([each for wanted in self._wants for each in wanted.recipients])
         if "people" in world.faults.odds:
             for _ in range(random.choice((1, 2, 5))):
                 world.later(random.uniform(0, 900), self._meddle)
@@ -270,20 +287,40 @@ class Simulation:
         due = self._glance().events_at
         return due is not None and due - self.world.skew <= self.world.time
 
-    def _hear(self, raw: bytes) -> None:
+    def _hear(self, raw: bytes, text: Text | None = None) -> None:
         """A callback: stored before it is answered, and repeated unless it was."""
         done: list[bool] = []
 
         def store(ctx: Context) -> None:
             with ctx.db.write() as tx:
+                suppress_at_once(tx, ctx, [raw])
                 tx.execute(_KEEP_EVENT, {"received_at": ctx.now(), "raw": raw, "tries": 0})
             done.append(True)
+            if text is not None:
+                text.answered = True
 
         def again() -> None:
             if not done:
-                self.world.later(self.world.random.choice((5.0, 40.0)), lambda: self._hear(raw))
+                wait_s = self.world.random.choice((5.0, 40.0))
+                self.world.later(wait_s, lambda: self._hear(raw, text))
 
         self._begin("hear", store, over=again)
+
+    def _list_texts(self) -> None:
+        """Sinch's list is asked for now and then, as long as a text of it is not known."""
+        if self._listing or self._knows_all_texts():
+            return
+        self._listing = True
+
+        def over() -> None:
+            self._listing = False
+            self.world.later(self.world.random.uniform(301, 600), self._list_texts)
+
+        self._begin("list", list_inbounds_when_due, over=over)
+
+    def _knows_all_texts(self) -> bool:
+        known = self.db.raw.execute("SELECT count(*) FROM inbounds").fetchone()[0]
+        return bool(known == len(self.sinch.inbounds))
 
     def _count(self, name: str) -> int:
         return sum(task.kind == name for task in self.world.tasks)
@@ -398,13 +435,15 @@ class Simulation:
         if not rows:
             return
         batch_id, reference = self.world.random.choice(rows)
-        messages = "SELECT recipient FROM messages WHERE batch_id = ? ORDER BY recipient"
-        numbers = [row[0] for row in self.db.raw.execute(messages, (batch_id,))]
-        copies = [self.sinch.copies[each] for each in numbers]
+        found = self.oracle.copies_of(batch_id)
+        copies = [self.sinch.copies[copy] for _, copy in found]
         decision = decide(self.world, copies, careless="careless" in self.world.faults.odds)
         if decision is Decision.MARK_SENT:
+            called = {copy for _, copy in found}
             for wanted in self._wants:
-                wanted.marked.update(set(numbers) & set(wanted.recipients))
+                wanted.marked.update(
+                    each for each in wanted.recipients if name_copy(wanted.name, each) in called
+                )
         self._do(
             f"resolve-{decision.value}",
             lambda ctx: resolve_batch(ctx, reference, decision, actor="operator", note="looked"),
@@ -442,11 +481,13 @@ class Simulation:
         kept.close()
         self.db.commits += 1
         self.oracle.forget()
+        self._claims.restored = True
         names = {row[0] for row in self.db.raw.execute("SELECT reference FROM broadcasts")}
         for wanted in self._wants:
             if wanted.tries and wanted.name not in names:
                 wanted.forgotten = True
         self._mark_restored()
+        world.later(400.0, self._list_texts)
 
     def _mark_restored(self) -> None:
         """The command of that name, until it has gone through; nobody else works meanwhile."""

@@ -2,9 +2,9 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from app.failpoints import failpoints
 from app.sinch.client import SinchClient
@@ -17,10 +17,30 @@ from app.sinch.errors import (
     SinchUnreachable,
 )
 from app.sinch.schemas import Batch, BatchReport, Inbound, PreparedBatch, SentBatch
+from app.sms.reply_texts import Reply, choose_reply
 from tests.simulation.reports import Reports
-from tests.simulation.world import World
+from tests.simulation.world import START, World
 
 _PATIENCE_S = 20.0
+_REPLY = " reply"
+
+
+def name_reply(reply: Reply) -> str:
+    """What our answer to a person's text is called."""
+    return reply.value + _REPLY
+
+
+_OWN = {choose_reply(reply, "en"): name_reply(reply) for reply in Reply}
+
+
+def name_text(text: str) -> str:
+    """The order that a text is of: what stands before its colon; or which answer of ours it is."""
+    return _OWN.get(text) or text.partition(":")[0]
+
+
+def name_copy(name: str, number: str) -> str:
+    """A person's copy of an order's text: each of the ledger's counts is of one of these."""
+    return f"{name} {number}" if name else number
 
 
 @dataclass(slots=True)
@@ -36,7 +56,10 @@ class Taken:
 
 
 class SimulatedSinch(SinchClient):
-    """What the state machine calls; `copies` counts how often each number was accepted."""
+    """What the state machine calls; `copies` counts how often each person's copy was accepted.
+
+    `watch` sees each request as it leaves; `inbounds` are texts from phones and when they came.
+    """
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -47,6 +70,8 @@ class SimulatedSinch(SinchClient):
         self.coming: Counter[str] = Counter()
         self.bad: set[str] = set()
         self.allowed: dict[str, int] = {}
+        self.inbounds: list[tuple[float, Inbound]] = []
+        self.watch: Callable[[bytes], None] = lambda body: None
         random = world.random
         on = world.faults.odds
         self._lag_s = random.choice((1.0, 20.0, 300.0, 1500.0, 4000.0)) if "lag" in on else 0.0
@@ -70,9 +95,17 @@ class SimulatedSinch(SinchClient):
         for batch in self.taken:
             batch.visible_at = min(batch.visible_at, self.world.time)
 
-    def may_have(self, number: str) -> int:
-        """How many copies there are, or may come of requests that are on their way."""
-        return self.copies[number] + self.coming[number]
+    def may_have(self, copy: str) -> int:
+        """How many there are of a copy, or may come of requests that are on their way."""
+        return self.copies[copy] + self.coming[copy]
+
+    def may_get(self, copy: str) -> int:
+        """How often a copy may be accepted: once; an answer of ours as often as it was asked for."""
+        return self.allowed.get(copy, 0 if _REPLY in copy else 1)
+
+    def allow(self, copy: str) -> None:
+        """Let a copy come once more."""
+        self.allowed[copy] = self.may_get(copy) + 1
 
     # Acting
 
@@ -85,7 +118,8 @@ class SimulatedSinch(SinchClient):
     ) -> SentBatch:
         world, random = self.world, self.world.random
         began = world.time
-        recipients = tuple(json.loads(batch.body)["to"])
+        fields = json.loads(batch.body)
+        recipients, name = tuple(fields["to"]), name_text(fields["body"])
         world.cross()
         if begin_within_s is not None and world.time - began > begin_within_s:
             raise SinchUnreachable("too late to begin")
@@ -94,7 +128,8 @@ class SimulatedSinch(SinchClient):
             world.note(f"POST {batch.client_reference} unreachable")
             raise SinchUnreachable("no connection")
         written_at = world.time
-        answer = self._process(batch.client_reference, recipients, kind)
+        self.watch(batch.body)
+        answer = self._process(batch.client_reference, recipients, name, kind)
         told = type(answer).__name__ if isinstance(answer, Exception) else f"201 {answer.id}"
         world.note(f"POST {batch.client_reference} to {len(recipients)} {kind or ''}: {told}")
         failpoints.reach("C4")
@@ -159,7 +194,15 @@ class SimulatedSinch(SinchClient):
 
     def list_inbounds(self, *, received_after: datetime, within_s: float = 30.0) -> list[Inbound]:
         self._open_question()
-        return []
+        as_of = self.world.time
+        found = [
+            said
+            for at, said in self.inbounds
+            if at <= as_of and START + timedelta(seconds=at) >= received_after
+        ]
+        self.world.note(f"list of texts: {len(found)}")
+        self.world.cross()
+        return found[::-1]
 
     def check(self, *, within_s: float = 3.0) -> None:
         self._open_question()
@@ -180,7 +223,7 @@ class SimulatedSinch(SinchClient):
     # What Sinch does
 
     def _process(
-        self, reference: str, recipients: Sequence[str], kind: str | None
+        self, reference: str, recipients: Sequence[str], name: str, kind: str | None
     ) -> SentBatch | Exception:
         """Take the request or not; what is answered."""
         random = self.world.random
@@ -196,41 +239,43 @@ class SimulatedSinch(SinchClient):
         if kind == "refused":
             return SinchRejected(400, "syntax_constraint_violation", "not this text")
         if kind == "late":
-            self._take_later(reference, recipients)
+            self._take_later(reference, recipients, name)
             return SinchOutcomeUnknown("no answer")
         if kind == "doubled":
             for each in recipients:
-                self.allowed[each] = self.allowed.get(each, 1) + 1
-            self._take(reference, recipients)
-        taken = self._take(reference, recipients)
+                self.allow(name_copy(name, each))
+            self._take(reference, recipients, name)
+        taken = self._take(reference, recipients, name)
         if kind in ("lost", "error_after"):
             return SinchOutcomeUnknown("HTTP 502 or none")
         if kind == "odd":
             return ArithmeticError("nobody foresaw this")
         return SentBatch(id=None if kind == "no_id" else taken.id)
 
-    def _take_later(self, reference: str, recipients: Sequence[str]) -> None:
-        self.coming.update(recipients)
+    def _take_later(self, reference: str, recipients: Sequence[str], name: str) -> None:
+        copies = [name_copy(name, each) for each in recipients]
+        self.coming.update(copies)
 
         def arrive() -> None:
-            self.coming.subtract(recipients)
-            self._take(reference, recipients)
+            self.coming.subtract(copies)
+            self._take(reference, recipients, name)
 
         self.world.later(self.world.random.choice((2.0, 30.0, 400.0, 2500.0)), arrive)
 
-    def _take(self, reference: str, recipients: Sequence[str]) -> Taken:
-        """The ledger's entry; a number that is in it too often is what must never be."""
+    def _take(self, reference: str, recipients: Sequence[str], name: str = "") -> Taken:
+        """The ledger's entry; a copy that is in it too often is what must never be."""
         world, random = self.world, self.world.random
         seen_after_s = random.uniform(0, self._lag_s)
         number = f"S{len(self.taken) + 1}"
         taken = Taken(number, reference, tuple(recipients), world.time, world.time + seen_after_s)
         self.taken.append(taken)
-        self.reports.follow(number, reference, taken.recipients)
+        self.reports.follow(number, reference, taken.recipients, name)
         world.note(f"TAKEN {number} {reference} {recipients[0]} +{len(recipients) - 1}")
         for each in recipients:
-            self.copies[each] += 1
-            if self.copies[each] > self.allowed.get(each, 1):
-                world.fail(f"duplicate: {each} was accepted {self.copies[each]} times")
+            copy = name_copy(name, each)
+            self.copies[copy] += 1
+            if self.copies[copy] > self.may_get(copy):
+                world.fail(f"duplicate: {copy} was accepted {self.copies[copy]} times")
         return taken
 
     def _is_within(self, window: tuple[float, float]) -> bool:

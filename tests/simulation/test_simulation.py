@@ -74,7 +74,8 @@ def test_without_trouble_all_is_accepted_at_once(database: SimulatedDatabase) ->
 
     assert len(runs) > 5
     assert [run.failures for run in runs if run.failures] == []
-    assert {set(run.sinch.copies.values()) == {1} for run in runs} == {True}
+    assert {set(run.sinch.copies.values()) <= {1} for run in runs} == {True}
+    assert sum(sum(run.sinch.copies.values()) for run in runs) > 50
 
 
 def test_the_naive_loop_sends_twice() -> None:
@@ -93,6 +94,12 @@ def test_a_first_byte_that_leaves_late_sends_twice() -> None:
         (variants.absent_is_sent_again, {"lost": 0.3, "lag": 1.0}, "from unknown to pending"),
         (variants.late_verdicts_count, {"freeze": 0.15, "unreachable": 0.5}, " moved from "),
         (variants.a_restore_goes_unnoticed, {"restore": 1.0}, "duplicate:"),
+        (variants.a_claim_asks_for_no_suppressions, {}, "who is suppressed"),
+        (variants.suppressions_are_those_of_the_plan, {}, "who is suppressed"),
+        (variants.a_stop_waits_until_it_is_applied, {}, "whose STOP was answered"),
+        (variants.those_set_aside_stay_in_the_payload, {}, "posted to "),
+        (variants.marketing_knows_no_hours, {}, "in quiet hours"),
+        (variants.every_repeated_stop_is_answered, {}, "duplicate: stop reply"),
     ],
     ids=lambda each: getattr(each, "__name__", ""),
 )

@@ -5,15 +5,17 @@ Only here functions of ours are replaced: what is tried is the simulation, not t
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from app.sinch.errors import SinchNotSent, SinchOutcomeUnknown
 from app.sinch.schemas import PreparedBatch, SentBatch
-from app.sms import recovery, verdicts
+from app.sms import claiming, receiving, recovery, verdicts, withholding
 from app.sms.models import Batch
 from app.sms.states import BatchState, Outcome
+from app.subscribers.models import Suppression
 from tests.simulation import running
 from tests.simulation.sinch import SimulatedSinch
 
@@ -111,6 +113,65 @@ def absent_is_sent_again() -> Iterator[None]:
 def a_restore_goes_unnoticed() -> Iterator[None]:
     """A backup is put back, and nobody says so."""
     with _replaced(running, "mark_restored", lambda ctx, actor: 0):
+        yield
+
+
+@contextmanager
+def a_claim_asks_for_no_suppressions() -> Iterator[None]:
+    """Whoever has stopped is sent to all the same."""
+    with _replaced(withholding, "find_suppressed", lambda *args, **more: set()):
+        yield
+
+
+@contextmanager
+def suppressions_are_those_of_the_plan() -> Iterator[None]:
+    """Who is left out was settled when the broadcast was stored."""
+    sort_out, find_suppressed = claiming.sort_out, withholding.find_suppressed
+    planned_at: list[Any] = []
+
+    def remember(tx: Any, ctx: Any, broadcast: Any, *args: Any, **more: Any) -> Any:
+        planned_at[:] = [broadcast.created_at]
+        return sort_out(tx, ctx, broadcast, *args, **more)
+
+    def find(tx: Any, *args: Any, **more: Any) -> set[str]:
+        since = select(Suppression.phone).where(Suppression.since_at <= planned_at[0])
+        return find_suppressed(tx, *args, **more) & set(tx.execute(since).scalars())
+
+    with _replaced(claiming, "sort_out", remember), _replaced(withholding, "find_suppressed", find):
+        yield
+
+
+@contextmanager
+def a_stop_waits_until_it_is_applied() -> Iterator[None]:
+    """A STOP is stored and answered as every other callback."""
+    with _replaced(running, "suppress_at_once", lambda tx, ctx, raws: None):
+        yield
+
+
+@contextmanager
+def those_set_aside_stay_in_the_payload() -> Iterator[None]:
+    """Who is left out has a batch of their own, and stands in the request of the others too."""
+    sort_out = claiming._sort_out
+
+    def keep(*args: Any) -> Any:
+        ready = sort_out(*args)
+        return ready and replace(ready, recipients=ready.content.recipients)
+
+    with _replaced(claiming, "_sort_out", keep):
+        yield
+
+
+@contextmanager
+def marketing_knows_no_hours() -> Iterator[None]:
+    """It is always open."""
+    with _replaced(withholding._Windows, "find", lambda self, number, zone: withholding._GOES):
+        yield
+
+
+@contextmanager
+def every_repeated_stop_is_answered() -> Iterator[None]:
+    """A text counts as new however often it comes."""
+    with _replaced(receiving, "_note", lambda tx, ctx, inbound: True):
         yield
 
 
