@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.csv_cells import make_harmless, write_lines
+from app.csv_cells import make_harmless, read_harmless, write_lines
 
 STARTS = "=+-@\t\r＝＋－＠"
 
@@ -87,6 +87,12 @@ def test_no_piece_of_a_cell_begins_like_a_formula(cell):
         return
     for piece in _begins(shown):
         assert piece.lstrip(' \t\r\n"')[:1] not in [*"=+-@＝＋－＠"]
+
+
+@given(CELLS)
+def test_what_was_made_harmless_is_read_as_it_was(cell):
+    if isinstance(cell, str) and "'" not in cell:
+        assert read_harmless(make_harmless(cell)) == cell
 
 
 @given(st.lists(st.lists(CELLS, min_size=2, max_size=4), max_size=5))

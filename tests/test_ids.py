@@ -2,7 +2,9 @@
 
 from datetime import UTC, datetime, timedelta
 
-from app.ids import make_id
+import pytest
+
+from app.ids import make_id, make_ids
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -20,8 +22,20 @@ def test_no_two_ids_of_one_moment_are_alike():
     assert len({make_id(NOW) for _ in range(100_000)}) == 100_000
 
 
-def test_an_id_is_a_uuid_of_version_7():
-    made = make_id(NOW)
+def test_many_made_at_once_are_all_different_and_random_in_every_place_that_may_be():
+    made = make_ids(NOW, 10_000)
+
+    assert len(set(made)) == 10_000
+    alone = [make_id(NOW) for _ in range(10_000)]
+    assert [set(place) for place in zip(*made, strict=True)] == [
+        set(place) for place in zip(*alone, strict=True)
+    ]
+    assert make_ids(NOW, 0) == []
+
+
+@pytest.mark.parametrize("make", [make_id, lambda now: make_ids(now, 3)[1]])
+def test_an_id_is_a_uuid_of_version_7(make):
+    made = make(NOW)
 
     assert len(made) == 26
     number = sum(ALPHABET.index(each) << 5 * place for place, each in enumerate(reversed(made)))

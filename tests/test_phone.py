@@ -1,12 +1,17 @@
+import random
+
+import phonenumbers
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.phone import (
+    find_in_use,
     inspect_number,
     is_sender,
     mask_number,
     normalise_number,
+    read_national,
     remove_duplicates,
     sort_entries,
 )
@@ -131,3 +136,40 @@ def test_these_cannot_be_the_sender(sender):
 @pytest.mark.parametrize("number", ["+12", "+467012", "+4670123"])
 def test_of_a_short_number_nothing_is_shown(number):
     assert mask_number(number) == "•" * len(number)
+
+
+def _draw_numbers(lots):
+    """Numbers of every calling code there is: some in use, some nearly so, some of no kind."""
+    for code, regions in phonenumbers.COUNTRY_CODE_TO_REGION_CODE.items():
+        kinds = range(11)
+        known = [phonenumbers.example_number_for_type(*each) for each in _pairs(regions, kinds)]
+        known += [phonenumbers.example_number_for_non_geo_entity(code)]
+        written = [f"+{code}{number.national_number}" for number in known if number]
+        for number in lots.sample(written, min(4, len(written))):
+            digits = [*number]
+            digits[lots.randrange(len(str(code)) + 1, len(digits))] = lots.choice("0123456789")
+            yield from (number, "".join(digits), f"{number}1")
+        yield f"+{code}0{lots.randrange(10**8)}"
+
+
+def _pairs(regions, kinds):
+    return [(region, kind) for region in regions for kind in kinds if region != "001"]
+
+
+def test_numbers_in_use_are_those_that_libphonenumber_takes_as_they_stand_or_without_a_zero():
+    for number in _draw_numbers(random.Random(7)):
+        try:
+            parsed = phonenumbers.parse(number, None)
+            valid = phonenumbers.is_valid_number(parsed)
+            expected = phonenumbers.format_number(parsed, 0) if valid else None
+        except phonenumbers.NumberParseException:
+            expected = None
+        assert find_in_use(number) == expected, number
+
+
+def test_a_national_number_is_read_as_it_is_dialled_in_its_country():
+    assert read_national("0701234567", "SE") == "+46701234567"
+    assert read_national("2015550123", "US") == "+12015550123"
+    assert read_national("0612345678", "IT") == "+390612345678"
+    assert read_national("07", "SE") is None
+    assert read_national("0701234567", "XX") is None
