@@ -14,7 +14,7 @@ _FORMULA = re.compile(
     r"(?:^|(?<=[;,|\t\r\n\"]))"  # where a cell may begin
     r"(?=[\s\"]*[=+\-@\t\r＝＋－＠])"  # what it would be taken for a formula by
 )
-_MADE_HARMLESS = re.compile(r"(?:^|(?<=[;,|\t\r\n\"]))'(?=[\s\"]*[=+\-@\t\r＝＋－＠])")
+_MADE_HARMLESS = re.compile(r"(?:^|(?<=[;,|\t\r\n\"]))'(?=[\s\"']*[=+\-@\t\r＝＋－＠])")
 _INNER_START = re.compile(r"[;,|\t\r\n\"]")
 Cell = str | int | float | bool | None
 
