@@ -79,6 +79,12 @@ _LOOKING_UP = select(_BROADCASTS.c.id).where(
     _BROADCASTS.c.finished_at.is_(None), _BROADCASTS.c.resolving
 )
 _ANSWERS = select(_KEYS).where(_KEYS.c.broadcast_id == bindparam("of"), _KEYS.c.answer.is_not(None))
+# The last number an audience was looked up to.
+_FORGET_PLACE = (
+    update(_BROADCASTS)
+    .where(_BROADCASTS.c.resolved_to == bindparam("who"), ~_BROADCASTS.c.resolving)
+    .values(resolved_to=None)
+)
 _UNFINISHED_IMPORT = select(Import.id).where(Import.finished_at.is_(None)).limit(1)
 _REFUSAL = select(_BROADCASTS.c.refusal).where(_BROADCASTS.c.id == bindparam("this"))
 
@@ -131,6 +137,7 @@ def _go_on(ctx: Context, phone: str) -> list[str]:
     while forget_finished(ctx.people, before=ctx.now()):
         pass
     with ctx.db.write() as tx:
+        tx.execute(_FORGET_PLACE, {"who": phone})
         if tx.execute(_UNFINISHED_IMPORT).first():
             left.append(IMPORTS)
         this = _ERASURES.c.phone == phone

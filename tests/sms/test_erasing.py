@@ -105,7 +105,7 @@ def test_nothing_of_a_person_is_left_in_any_column_of_any_table(either_machine):
     values = {"name": {ANN: f"Ann {ANN}", BOB: "Bob"}, "city": {ANN: "X"}}
     machine.corrupt(Chunk, whole, parameters=values)
     refusal = {"status": 400, "text": f"Invalid recipient {ANN}, not {BOB}"}
-    machine.corrupt(Broadcast, Broadcast.id == made, refusal=refusal)
+    machine.corrupt(Broadcast, Broadcast.id == made, refusal=refusal, resolved_to=ANN)
     machine.add(MarketingSend, phone=ANN, batch_id=1, at=ctx.now())
     deliver(machine, made, ANN, BOB)
     tell(ctx, inbound(ANN, f"Call me: {ANN}"))
@@ -117,6 +117,7 @@ def test_nothing_of_a_person_is_left_in_any_column_of_any_table(either_machine):
         "subscribers", "suppressions", "consent_events", "chunks", "messages", "broadcasts",
         "inbounds", "events", "outbox", "marketing_sends", "import_pieces", "import_refusals",
     }  # fmt: skip
+    assert {"broadcasts.refusal", "broadcasts.resolved_to"} <= stood
     before = sums(ctx, made), daily_counts(ctx), daily_inbounds(ctx), machine.counts(made)
 
     erased = erase_subscriber(ctx, "ann", actor="ops")
