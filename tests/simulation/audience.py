@@ -58,7 +58,7 @@ def draw_audience(random: Random) -> Audience:
     """Mostly nobody sleeps; else it is quiet for a while now or soon, and over within hours."""
     hours = _NONE
     if random.random() < 0.3:
-        begins = datetime(2026, 3, 1, 12) + timedelta(minutes=random.randrange(0, 150, 5))
+        begins = START + timedelta(minutes=random.randrange(0, 150, 5))
         ends = begins + timedelta(minutes=random.choice((10, 30, 90)))
         hours = (begins.time(), ends.time())
     most = random.choice((0, 1, 3))

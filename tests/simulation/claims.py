@@ -39,7 +39,7 @@ SELECT count(*) FROM messages m JOIN batches b ON b.id = m.batch_id
 JOIN broadcasts r ON r.id = b.broadcast_id
 WHERE m.recipient = ? AND r.category = 'marketing'
 AND b.state IN ({", ".join(f"'{state.value}'" for state in _PERHAPS_SENT)})
-"""  # noqa: S608
+"""
 
 
 @dataclass(slots=True)

@@ -100,7 +100,7 @@ class SimulatedSinch(SinchClient):
         return self.copies[copy] + self.coming[copy]
 
     def may_get(self, copy: str) -> int:
-        """How often a copy may be accepted: once; an answer of ours as often as it was asked for."""
+        """How often a copy may be accepted: once; an answer of ours as often as asked for."""
         return self.allowed.get(copy, 0 if _REPLY in copy else 1)
 
     def allow(self, copy: str) -> None:
