@@ -18,6 +18,7 @@ from app.sms.analytics_routes import blueprint as analytics_blueprint
 from app.sms.attention_routes import blueprint as attention_blueprint
 from app.sms.context import make_context
 from app.sms.erase_routes import blueprint as erase_blueprint
+from app.sms.person_sources import SOURCES
 from app.sms.price_routes import blueprint as price_blueprint
 from app.sms.quote_routes import blueprint as quote_blueprint
 from app.sms.report_routes import blueprint as report_blueprint
@@ -50,6 +51,7 @@ def create_app(config: Config) -> Flask:
         failpoints.arm(*config.failpoint)
     flask_app.extensions["clarion"] = ctx
     flask_app.extensions["readiness"] = Readiness(ctx.sinch)
+    flask_app.extensions["person_sources"] = SOURCES
     flask_app.extensions["poster"] = Poster(production=config.production)
     take_callbacks(flask_app, ctx, config.webhook_auth)
     if config.trusted_proxies:

@@ -103,6 +103,11 @@ def search_messages(
     }
 
 
+def list_messages_to(tx: Connection, recipient: str, *, most: int) -> list[dict[str, Any]]:
+    """What one number was sent, the newest first, and what became of each."""
+    return [_show(tx, row, recipient) for row in _find(tx, recipient, BEYOND_ALL, most)]
+
+
 def _find(tx: Connection, recipient: str, before: int, most: int) -> list[Row[Any]]:
     values = {"before": before, "most": most}
     these = find_broadcasts_to(tx, recipient, before=before, most=most)
