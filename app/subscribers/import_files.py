@@ -9,12 +9,15 @@ import csv
 import io
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import chain, islice
+from itertools import accumulate, chain, islice
 
 PIECE_CHARACTERS = 1_000_000
 # A row may go over so many lines; a quote that is not closed would take in all that follow.
 MAX_ROW_LINES = 100
 _MAX_TITLES_CHARACTERS = 64 * 1024
+_MAX_COLUMNS = 500
+# What is read at once, in one piece of memory.
+_MAX_PORTION_CHARACTERS = 1_000_000
 _WORKBOOK = b"PK\x03\x04"
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _UTF_32_LE = codecs.BOM_UTF32_LE
@@ -146,6 +149,10 @@ def read_heading(piece: Piece) -> Heading:
         titles = next(rows)
     except csv.Error as e:
         raise UnusableFile(f"the titles in line {place + 1} cannot be read: {UNCLOSED}") from e
+    if len(titles) > _MAX_COLUMNS:
+        raise UnusableFile(f"it has more than {_MAX_COLUMNS} columns")
+    if "\0" in "".join(titles):
+        raise UnusableFile("its titles hold a NUL character")
     return Heading(titles, delimiter, place + 1 + rows.line_num)
 
 
@@ -191,10 +198,20 @@ class RowReader:
     def read(self, most: int) -> Portion:
         """The next rows, at most so many."""
         self._drop_read()
+        most = self._bound(most)
         portion = self._read_quickly(most) or self._read_carefully(most)
         self._line = portion.next_line
         portion.ended = not self._fill(portion.next_line)
         return portion
+
+    def _bound(self, most: int) -> int:
+        """So many rows, or as many as are no more characters than a portion may have."""
+        self._fill(self._line + most)
+        lengths = [len(line) for line in self._buffer[:most]]
+        if sum(lengths) <= _MAX_PORTION_CHARACTERS:
+            return most
+        fitting = sum(total <= _MAX_PORTION_CHARACTERS for total in accumulate(lengths))
+        return max(1, fitting)
 
     def _read_quickly(self, most: int) -> Portion | None:
         """The rows; None where one of them needs a closer look."""

@@ -191,10 +191,8 @@ class _Pass:
         before, self._line = self._line, portion.next_line - 1
         for _ in range(_MOST_RACES):
             sheet = self._sheets.read(portion)
-            started = time.monotonic()
             try:
-                self._commit(portion, sheet)
-                self._learn(time.monotonic() - started)
+                self._learn(self._commit(portion, sheet))
                 break
             except (Raced, IntegrityError):
                 continue
@@ -221,9 +219,11 @@ class _Pass:
             piece = tx.execute(_PIECE_OF, {"of": self._job.id, "line": line}).one()
         return Piece(piece.first_line, piece.text.decode())
 
-    def _commit(self, portion: Portion, sheet: Sheet) -> None:
+    def _commit(self, portion: Portion, sheet: Sheet) -> float:
+        """The seconds for which nobody else could write, in SQLite."""
         people, job = self._people, self._job
         with people.db.write() as tx:
+            started = time.monotonic()
             held = {"this": job.id, "ours": self._lease, "until": people.now() + _LEASE}
             if tx.execute(_KEEP_LEASE, held).rowcount != 1:
                 raise LeaseLost
@@ -234,6 +234,7 @@ class _Pass:
             if portion.ended:
                 self._end(tx)
             failpoints.reach("I0")
+        return time.monotonic() - started
 
     def _note(self, tx: Connection, sheet: Sheet, plan: Plan) -> None:
         refusals = [*sheet.refusals, *plan.refusals]

@@ -126,10 +126,29 @@ def test_the_titles_and_what_divides_them_are_found(text, titles, delimiter, fir
     assert heading.first_line == first_line
 
 
-@pytest.mark.parametrize("text", ["\n\n", "sep=;\n", '"phone\n'])
-def test_a_file_without_titles_is_refused(text):
-    with pytest.raises(UnusableFile, match=r"empty|cannot be read"):
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("\n\n", "the file is empty"),
+        ("sep=;\n", "the file is empty"),
+        ('"phone\n', "the titles in line 1 cannot be read"),
+        ("phone" + "," * 500, "more than 500 columns"),
+        ("phone,a\0b", "a NUL character"),
+    ],
+)
+def test_a_file_without_usable_titles_is_refused(text, reason):
+    with pytest.raises(UnusableFile, match=reason):
         read_heading(Piece(1, text))
+
+
+def test_no_more_is_read_at_once_than_memory_bears():
+    pieces = in_pieces("".join(f"{number}," + "," * 300_000 + "\n" for number in range(9)))
+    reader = RowReader(lambda line: pieces[0] if line < 10 else None, delimiter=",", line=1)
+
+    portions = [reader.read(2_000) for _ in range(3)]
+
+    assert [portion.lines for portion in portions] == [[1, 2, 3], [4, 5, 6], [7, 8, 9]]
+    assert [portion.ended for portion in portions] == [False, False, True]
 
 
 def test_rows_keep_the_lines_of_the_file_behind_cells_of_several_lines_and_empty_lines():
