@@ -2,8 +2,7 @@
 
 from marshmallow import Schema, fields, validate
 
-from app.sms.erased_traces import CALLBACKS, INBOUNDS
-from app.sms.erasing import IMPORTS, MESSAGES
+from app.sms.erasing import PLACES
 
 
 class ErasedSchema(Schema):
@@ -12,7 +11,7 @@ class ErasedSchema(Schema):
     suppression_id = fields.String(required=True)
     erased = fields.Boolean(required=True, metadata={"description": "Whether nothing is left."})
     left = fields.List(
-        fields.String(validate=validate.OneOf([MESSAGES, INBOUNDS, CALLBACKS, IMPORTS])),
+        fields.String(validate=validate.OneOf(PLACES)),
         required=True,
         metadata={"description": "Where the number still stands; it goes by itself."},
     )

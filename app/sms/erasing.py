@@ -6,12 +6,13 @@ ended that comes later: what Sinch shows of it is compared with what we sent.  U
 number waits among the erasures, and is looked for again each minute.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from loguru import logger
-from sqlalchemy import Connection, bindparam, delete, literal, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, literal, select, update
 
 from app.db.audit import write_audit
 from app.db.base import table_of
@@ -20,7 +21,7 @@ from app.errors import NotFound
 from app.sms.booking import hold_books
 from app.sms.context import Context
 from app.sms.erase_models import Erasure
-from app.sms.erased_traces import clean_traces
+from app.sms.erased_traces import CALLBACKS, INBOUNDS, clean_traces
 from app.sms.models import Batch, Broadcast, Chunk, IdempotencyKey, Message
 from app.sms.pseudonyms import make_pseudonym, replace_number
 from app.sms.sent_to import BEYOND_ALL, find_broadcasts_to
@@ -32,6 +33,8 @@ from app.subscribers.importing import forget_finished
 from app.subscribers.models import Subscriber
 
 MESSAGES, IMPORTS = "messages", "imports"
+# Where a number may stand.
+PLACES = (MESSAGES, INBOUNDS, CALLBACKS, IMPORTS)
 # Broadcasts looked for in one statement.
 _PAGE = 200
 
@@ -41,6 +44,12 @@ _BATCHES, _MESSAGES = table_of(Batch), table_of(Message)
 _KEYS = table_of(IdempotencyKey)
 
 _OF_SUBSCRIBER = select(_SUBSCRIBERS.c.phone).where(_SUBSCRIBERS.c.public_id == bindparam("this"))
+_ERASURE = select(_ERASURES).where(_ERASURES.c.phone == bindparam("who"))
+_ASK_AGAIN = (
+    update(_ERASURES)
+    .where(_ERASURES.c.phone == bindparam("who"))
+    .values(left=bindparam("all_", type_=_ERASURES.c.left.type), requested_at=bindparam("now"))
+)
 _OPEN_ERASURES = select(_ERASURES.c.phone).order_by(_ERASURES.c.requested_at)
 _MESSAGE = (
     select(
@@ -85,7 +94,11 @@ _FORGET_PLACE = (
     .where(_BROADCASTS.c.resolved_to == bindparam("who"), ~_BROADCASTS.c.resolving)
     .values(resolved_to=None)
 )
-_UNFINISHED_IMPORT = select(Import.id).where(Import.finished_at.is_(None)).limit(1)
+_UNFINISHED_IMPORT = (
+    select(Import.id)
+    .where(Import.finished_at.is_(None), Import.created_at <= bindparam("since"))
+    .limit(1)
+)
 _REFUSAL = select(_BROADCASTS.c.refusal).where(_BROADCASTS.c.id == bindparam("this"))
 
 
@@ -114,7 +127,9 @@ def erase_number(ctx: Context, phone: str, *, actor: str) -> Erased:
     now = ctx.now()
     with ctx.db.write() as tx:
         suppression_id = forget_number(tx, ctx.people, phone, at=now, actor=actor)
-        insert_new(tx, Erasure, phone=phone, requested_at=now, actor=actor, left=[MESSAGES])
+        places = list(PLACES)
+        if not insert_new(tx, Erasure, phone=phone, requested_at=now, actor=actor, left=places):
+            tx.execute(_ASK_AGAIN, {"who": phone, "now": now, "all_": places})
         write_audit(tx, now=now, actor=actor, action="erase", subject=suppression_id)
     logger.bind(suppression=suppression_id, client=actor).info("a person is erased")
     return Erased(suppression_id, _go_on(ctx, phone))
@@ -124,28 +139,61 @@ def go_on_erasing(ctx: Context) -> int:
     """Erase what could not go before; how many erasures are not finished."""
     with ctx.db.read() as tx:
         phones = tx.execute(_OPEN_ERASURES).scalars().all()
-    return sum(bool(_go_on(ctx, phone)) for phone in phones)
+    open_still = 0
+    for phone in phones:
+        try:
+            open_still += bool(_go_on(ctx, phone))
+        except Exception as e:
+            open_still += 1
+            logger.opt(exception=e).error("an erasure could not go on: tried again in a minute")
+    return open_still
 
 
 def _go_on(ctx: Context, phone: str) -> list[str]:
     """Erase what can go by now; what is left.  Sooner or later all of it can."""
-    kept = _erase_messages(ctx, phone)
-    left = [MESSAGES] if kept else []
-    # The rest is looked through as a whole: once, and again at the end.
-    left += clean_traces(ctx, phone)
-    # In a file a number stands in any way of writing it: all of those that have ended go.
-    while forget_finished(ctx.people, before=ctx.now()):
-        pass
+    with ctx.db.read() as tx:
+        erasure = tx.execute(_ERASURE, {"who": phone}).first()
+    if erasure is None:
+        return []  # another process was quicker
+    left = _look_through(ctx, erasure, erasure.left)
+    if not left and erasure.left != list(PLACES):
+        # What was clean before may not be so any more.
+        left = _look_through(ctx, erasure, PLACES)
+    this = _ERASURES.c.phone == phone
     with ctx.db.write() as tx:
-        tx.execute(_FORGET_PLACE, {"who": phone})
-        if tx.execute(_UNFINISHED_IMPORT).first():
-            left.append(IMPORTS)
-        this = _ERASURES.c.phone == phone
         if left:
             tx.execute(update(_ERASURES).where(this).values(left=left))
         else:
             tx.execute(delete(_ERASURES).where(this))
     return left
+
+
+def _look_through(ctx: Context, erasure: Row[Any], places: Sequence[str]) -> list[str]:
+    """Erase what can go of these places; those where something is left."""
+    left = []
+    if MESSAGES in places and _erase_messages(ctx, erasure.phone):
+        left.append(MESSAGES)
+    if INBOUNDS in places or CALLBACKS in places:
+        left += clean_traces(ctx, erasure.phone)
+    if IMPORTS in places and _erase_import_files(ctx, erasure.requested_at):
+        left.append(IMPORTS)
+    return left
+
+
+def _erase_import_files(ctx: Context, requested_at: datetime) -> bool:
+    """Delete the files of imports, where a number stands in any way of writing it; whether one
+    from before the request has not ended yet."""
+    _forget_files(ctx, before=requested_at)
+    with ctx.db.read() as tx:
+        if tx.execute(_UNFINISHED_IMPORT, {"since": requested_at}).first():
+            return True
+    _forget_files(ctx, before=ctx.now())
+    return False
+
+
+def _forget_files(ctx: Context, *, before: datetime) -> None:
+    while forget_finished(ctx.people, before=before):
+        pass
 
 
 def _erase_messages(ctx: Context, phone: str) -> bool:
@@ -155,6 +203,8 @@ def _erase_messages(ctx: Context, phone: str) -> bool:
         with ctx.db.write() as tx:
             hold_books(tx)
             kept |= not _rename_in_batch(tx, broadcast_id, phone)
+    with ctx.db.write() as tx:
+        tx.execute(_FORGET_PLACE, {"who": phone})
     with ctx.db.read() as tx:
         uncut = tx.execute(_UNCUT, {"line": f"\n{phone}\n"}).all()
         kept |= tx.execute(_LOOKING_UP).first() is not None

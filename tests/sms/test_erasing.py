@@ -249,3 +249,25 @@ def test_erasing_twice_and_whom_nobody_knows_is_all_the_same(either_machine):
     assert len(read_all(ctx, Suppression)) == 1
     with pytest.raises(NotFound):
         erase_subscriber(ctx, "nobody", actor="ops")
+
+
+def test_files_go_once_their_imports_have_ended_and_later_ones_stay(either_machine):
+    machine, ctx = either_machine, either_machine.ctx
+
+    def add_import(number, **more):
+        job = {"client": "tests", "options": {}, "created_at": ctx.now()} | more
+        machine.add(Import, public_id=f"i{number}", status=ImportStatus.WRITING, **job)
+        machine.add(ImportPiece, import_id=number, first_line=1, text=b"phone\n070-1234567\n")
+
+    add_import(1)
+    machine.clock.advance(1)
+    assert erase_number(ctx, ANN, actor="ops").left == ["imports"]
+    machine.clock.advance(1)
+    add_import(2)
+    assert go_on_erasing(ctx) == 1
+
+    machine.corrupt(Import, Import.id == 1, finished_at=ctx.now())
+    machine.clock.advance(1)
+
+    assert go_on_erasing(ctx) == 0
+    assert [row.import_id for row in read_all(ctx, ImportPiece)] == [2]
