@@ -164,3 +164,20 @@ def test_nothing_that_anybody_can_write_takes_long():
         start = time.process_time()
         read_wish(text)
         assert time.process_time() - start < 0.05
+
+
+def write_table():
+    """The keywords by language, as docs/opt-out.md has them."""
+    for language in LANGUAGES:
+        bare = [f"{word.strip()}*" for word in language.bare.split(",") if word.strip()]
+        others = (" ".join(each.split()) for each in (language.start, language.help, language.yes))
+        stop = ", ".join(
+            part for part in (" ".join(language.stop.split()), ", ".join(bare)) if part
+        )
+        yield f"| {' | '.join((language.code or 'any', stop, *others))} |"
+
+
+def test_the_keywords_stand_in_the_document():
+    document = (Path(__file__).parents[2] / "docs" / "opt-out.md").read_text("utf-8")
+
+    assert document.endswith("\n".join(write_table()) + "\n")
