@@ -1,5 +1,6 @@
 """Which numbers are not written to, on either database."""
 
+import random
 import threading
 from dataclasses import replace
 from datetime import timedelta
@@ -7,6 +8,9 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select, update
 
+from app.config import PeopleRules
+from app.db.engine import Database
+from app.subscribers.context import People
 from app.subscribers.digest_key import WrongKey
 from app.subscribers.models import Cause, Scope, Suppression
 from app.subscribers.suppressing import (
@@ -20,6 +24,7 @@ from app.subscribers.suppressing import (
     suppress,
     suppress_many,
 )
+from tests.clocks import ManualClock
 from tests.factories import many_numbers
 
 ANN, BO = "+46701234567", "+46707654321"
@@ -202,3 +207,24 @@ def test_a_change_waits_for_whoever_holds_suppressions_still(postgres, people):
     assert seen == [False, set()]
     assert changed.is_set()
     assert stopped(people) == {ANN}
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_in_whatever_order_texts_come_the_last_stop_counts(database_url, seed):
+    lots = random.Random(seed)
+    people = People(
+        db=Database(database_url), rules=PeopleRules(), digest_key=b"k", clock=ManualClock()
+    )
+    texts = [(place, lots.choice(["stop", "start"])) for place in range(1, lots.randint(3, 7))]
+    told = lots.sample(texts, len(texts)) + lots.sample(texts, len(texts))
+
+    for after_s, word in told:
+        if word == "stop":
+            stop(people, after_s=after_s)
+        else:
+            lift(people, after_s=after_s)
+
+    last_stop = max((place for place, word in texts if word == "stop"), default=0)
+    last_start = max((place for place, word in texts if word == "start"), default=0)
+    assert (stopped(people) == {ANN}) is (last_stop > last_start), told
+    people.db.close()
