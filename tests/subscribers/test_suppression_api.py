@@ -12,6 +12,7 @@ from app.auth import OVERSEE_PEOPLE, READ_PEOPLE, WRITE_PEOPLE
 from app.subscribers.consent import read_events
 from app.subscribers.models import Cause
 from app.subscribers.suppressing import suppress
+from app.subscribers.suppression_files import import_csv
 from tests.callers import Caller, limit_scopes
 from tests.factories import AUTH, many_numbers
 
@@ -284,3 +285,16 @@ def test_a_text_from_before_a_release_does_not_come_back(service, caller):
     text_stop(service, at=people.now() - timedelta(minutes=1))
 
     assert not look_up(caller)["suppressed"]
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 64])
+def test_a_list_may_come_in_pieces_of_any_size(make_service, size):
+    people = people_of(make_service())
+    numbers = many_numbers(3)
+    content = "\ufeffnamn;telefon\r\n" + "".join(f'"å;\r\nö";{each}\r\n' for each in numbers)
+    raw = content.encode()
+    portions = (raw[place : place + size] for place in range(0, len(raw), size))
+
+    taken = import_csv(people, portions, actor="ops", source="list")
+
+    assert (taken.numbers, taken.newly, taken.refused) == (3, 3, 0)
