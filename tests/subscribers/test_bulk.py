@@ -3,11 +3,11 @@
 import os
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from app.db.base import table_of
 from app.subscribers.entries import OnConflict
-from app.subscribers.models import Cause, ConsentEvent, Subscriber
+from app.subscribers.models import Cause, ConsentEvent, Subscriber, Suppression
 from app.subscribers.suppressing import find_suppressed, suppress
 from app.subscribers.upserting import upsert_subscribers
 from tests.callers import Caller
@@ -216,8 +216,10 @@ def test_several_at_once_make_each_number_once(people):
 def test_whoever_is_entered_anew_is_known_by_number_again_and_stays_suppressed(people):
     with people.db.write() as tx:
         suppress(tx, people, ANN, cause=Cause.ERASED, actor="tests", at=people.now())
+        tx.execute(update(table_of(Suppression)).values(phone=None))
 
     upsert_subscribers(people, [{"phone": ANN}], actor="tests")
 
     with people.db.read() as tx:
+        assert tx.execute(select(table_of(Suppression).c.phone)).scalars().all() == [ANN]
         assert find_suppressed(tx, people, [ANN], marketing=False) == {ANN}
