@@ -29,7 +29,7 @@ from app.sms.evidence import (
 )
 from app.sms.gates import CLOCK_SLACK_S
 from app.sms.models import Attempt, Batch, Broadcast
-from app.sms.planning import halve, make_reference
+from app.sms.planning import MAX_BATCH_RECIPIENTS, halve, make_reference
 from app.sms.proving import report_values
 from app.sms.settling import has_open_batches, settle_in
 from app.sms.slices import read_slice
@@ -42,6 +42,8 @@ from app.sms.states import (
     Wish,
 )
 
+# Those set aside first; where there are more, there are these.
+_ASIDE_LOOKED_FOR = 3
 _S = BatchState
 # About which Sinch may be asked.
 _ASKABLE = (_S.UNKNOWN, _S.NEEDS_ATTENTION, _S.ACCEPTED)
@@ -113,7 +115,7 @@ def ask_batch(ctx: Context, batch_id: int, *, within_s: float = _QUESTION_S) -> 
     failpoints.reach("C7")
     sighted = False
     if _needs_control(ctx, case, evidence):
-        evidence = _ask_for_halves(ctx, case, within_s)
+        evidence = _ask_for_pieces(ctx, case, within_s)
         sighted = evidence is not None and _control_is_found(ctx, batch_id, within_s)
     with ctx.db.write() as tx:
         state = _apply(tx, ctx, case, evidence, control_found=sighted)
@@ -144,20 +146,33 @@ def _ask(ctx: Context, case: _Case, within_s: float) -> Evidence | None:
     return None if found is None else weigh_list(found, case.recipients)
 
 
-def _ask_for_halves(ctx: Context, case: _Case, within_s: float) -> Evidence | None:
-    """Whether its halves are at Sinch, of which a database from a backup may know nothing."""
-    batch = case.batch
-    with ctx.db.read() as tx:
-        query = select(Broadcast.public_id).where(Broadcast.id == batch.broadcast_id)
-        public_id = tx.execute(query).scalar_one()
-    for start, _ in halve(batch.start, batch.size):
-        reference = make_reference(public_id, batch.chunk, start, batch.level + 1)
+def _ask_for_pieces(ctx: Context, case: _Case, within_s: float) -> Evidence | None:
+    """Whether its halves, or what was set aside of its chunk, are at Sinch.
+
+    A database from a backup may know nothing of them; those it knows are batches by themselves.
+    """
+    for reference in _list_unknown_pieces(ctx, case.batch):
         found = _list(ctx, reference, case.since, within_s)
         if found is None:
             return None
         if found:
             return Evidence(Finding.MISMATCH, found[0].id)
     return Evidence(Finding.ABSENT)
+
+
+def _list_unknown_pieces(ctx: Context, batch: Row[Any]) -> list[str]:
+    """The references of pieces that this batch may have been taken apart into, but for ours."""
+    halves = [(start, batch.level + 1) for start, _ in halve(batch.start, batch.size)]
+    aside = [(number * MAX_BATCH_RECIPIENTS, 0) for number in range(1, _ASIDE_LOOKED_FOR + 1)]
+    with ctx.db.read() as tx:
+        query = select(Broadcast.public_id).where(Broadcast.id == batch.broadcast_id)
+        public_id = tx.execute(query).scalar_one()
+        references = [
+            make_reference(public_id, batch.chunk, start, level) for start, level in halves + aside
+        ]
+        ours = select(Batch.client_reference).where(Batch.client_reference.in_(references))
+        known = set(tx.execute(ours).scalars())
+    return [each for each in references if each not in known]
 
 
 def _list(

@@ -34,6 +34,7 @@ from app.sms.restoring import end_restore_when_done
 from app.sms.rollups import roll_up_batches
 from app.sms.sending import expire_leases, submit_burst
 from app.sms.settling import settle_unsettled
+from app.sms.withholding import forget_old_sends
 from app.subscribers.import_work import work_imports
 from app.subscribers.importing import forget_imports
 
@@ -84,6 +85,7 @@ def keep_house(ctx: Context) -> None:
     ctx.require_own_database()
     forget_old_keys(ctx)
     forget_leftovers(ctx)
+    forget_old_sends(ctx)
     forget_imports(ctx.people)
     ask_to_confirm(ctx)
     violations = find_violations(ctx, thorough=False)

@@ -11,9 +11,12 @@ from app.sms.gates import begin_restore
 from app.sms.models import Batch
 from app.sms.recovery import ask_due_batches
 from app.sms.restoring import end_restore_when_done, mark_restored
-from app.sms.states import Attention, BatchState
+from app.sms.setting_aside import Portion, set_aside
+from app.sms.slices import read_slice
+from app.sms.states import Attention, BatchState, Withheld
 from app.sms.timetable import plan_next, sweep
 from tests.factories import many_numbers
+from tests.people import stop
 
 ANN, BOB = "+46701234567", "+46707654321"
 _S = BatchState
@@ -271,3 +274,33 @@ def test_what_was_halved_and_sent_after_the_backup_is_seen_and_not_taken_for_abs
     batch = machine.batch()
     assert (batch.state, batch.attention) == (_S.NEEDS_ATTENTION, Attention.MISMATCH)
     assert sandbox.recipients() == [ANN, BOB]
+
+
+def test_what_was_set_aside_and_sent_after_the_backup_is_not_taken_for_absent(
+    machine, sandbox, backup
+):
+    numbers = many_numbers(3)
+    machine.store(numbers)
+    backup.save(machine)
+    stop(machine.ctx, *numbers[:2])
+    _keep_first_aside(machine)
+    machine.submit_all()
+    assert sandbox.recipients() == numbers[2:]
+
+    backup.bring_back(machine)
+    _restore(machine)
+    for _ in range(40):
+        ask_due_batches(machine.ctx)
+        machine.clock.advance(60)
+
+    assert machine.batch().attention is Attention.MISMATCH
+
+
+def _keep_first_aside(machine):
+    """As a claim would that finds the first two opted out: they stay in the batch."""
+    batch = machine.batch()
+    with machine.ctx.db.write() as tx:
+        broadcast = machine.broadcast(batch.broadcast_id)
+        numbers = read_slice(tx, batch).recipients
+        opted_out = Portion(numbers[:2], [0, 1], Withheld.OPTED_OUT)
+        set_aside(tx, broadcast, batch, [opted_out, Portion(numbers[2:], [2])])
