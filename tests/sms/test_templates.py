@@ -68,6 +68,8 @@ def test_an_archived_template_is_read_and_not_sent(either_service):
         assert answer.status_code == 404
     # Back again it goes on counting: no version ever means two texts.
     assert _create(caller)["version"] == 2
+    listed = caller.get("/api/templates").get_json()["templates"]
+    assert [each["version"] for each in listed] == [2]
 
 
 def test_a_template_is_loaded_in_the_version_asked_for(either_service):
