@@ -13,7 +13,7 @@ import phonenumbers
 
 from app.sms.countries import find_country
 
-_TRIES = 40
+_TRIES = 300
 # With these codes the next digits tell the country.
 _SHARED = frozenset(
     code for code, regions in phonenumbers.COUNTRY_CODE_TO_REGION_CODE.items() if len(regions) > 1
