@@ -111,7 +111,7 @@ def _find_phrase(clause: Sequence[str]) -> Heard | None:
 def _find_plain(clause: Sequence[str], line: str, start: int) -> Heard | None:
     """What a phrase that is never certain says, at the beginning or behind what leads to it."""
     for phrases, wish in ((UNCLEAR, Wish.MAYBE_STOP), (BESIDE, Wish.NO)):
-        for place in dict.fromkeys((0, start)):
+        for place in range(start + 1):
             for language, pattern in phrases.get(clause[place], ()):
                 if pattern.match(line, _offset(clause, place)):
                     return Heard(wish, language)

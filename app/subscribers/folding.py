@@ -33,6 +33,7 @@ _INVISIBLE = re.compile(
     "\ufe00-\ufe0f\ufeff\U0001f3fb-\U0001f3ff\U000e0000-\U000e0fff]+"
 )
 _APOSTROPHES = re.compile("(?<=\\w)['’‘`´ʼ](?=\\w)")
+_DRAWN_OUT = re.compile(r"([^\W\d_])\1\1+")
 _NOT = re.compile(r"\b(do|did|does|would|is) not\b")
 # Cyrillic and Greek letters that look like Latin ones.
 _LOOK_ALIKES = str.maketrans("аеорсхуіјѕтмнквһԛԝαορτνιχκυμε", "aeopcxyijstmhkbhqwaoptvixkyue")
@@ -61,8 +62,8 @@ def fold(text: str) -> str:
 
 
 def _join(folded: str) -> str:
-    """With `don't` and `do not` as one word."""
-    folded = _APOSTROPHES.sub("", folded)
+    """With `don't` and `do not` as one word, and what is drawn out, `pleaseee`, as it is spelt."""
+    folded = _DRAWN_OUT.sub(r"\1", _APOSTROPHES.sub("", folded))
     return _NOT.sub(r"\1nt", folded) if " not" in folded else folded
 
 

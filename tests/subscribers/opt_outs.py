@@ -32,7 +32,8 @@ def vary_keyword(text: str) -> Iterator[str]:
     yield from (f"{text}\n\nAnna", f"{text}\u200b", f"\u202a{text}\u202c", f"No! {text}!")
     if len(text) > 3 and text.isalpha() and text.isascii():
         yield from (" ".join(text.lower()), ".".join(text) + ".", "-".join(text), "_".join(text))
-        yield text + 3 * text[-1]
+        if text[-1] != text[-2]:
+            yield text + 3 * text[-1]
         yield "".join(chr(ord(letter) + 0xFEE0) for letter in text)
 
 
