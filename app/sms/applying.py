@@ -30,6 +30,8 @@ from app.sms.telling import tell_clients
 GROUP = 500
 # Of so many messages a group may tell, beside its first event: all others wait meanwhile.
 _GROUP_MESSAGES = 3_000
+# A text from a phone, which may change who is written to and be answered, takes as long as so many.
+_TEXT_AS_MESSAGES = 100
 # A report may come before the answer that names its batch was recorded.
 _UNPLACED_WAIT = timedelta(seconds=10)
 _MAX_UNPLACED_TRIES = 6
@@ -101,6 +103,8 @@ def _limit(events: Iterator[_Read]) -> Iterator[_Read]:
 
 
 def _count_messages(said: RecipientReport | BatchReport | Inbound | None) -> int:
+    if isinstance(said, Inbound):
+        return _TEXT_AS_MESSAGES
     if not isinstance(said, BatchReport):
         return 1
     return 1 + sum(max(each.count, len(each.recipients)) for each in said.statuses)
