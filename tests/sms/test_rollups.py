@@ -437,7 +437,9 @@ def test_a_binary_text_is_no_stop_word(machine):
 
 
 def test_many_texts_are_counted_in_several_transactions(machine):
-    tell(machine.ctx, *(inbound(ANN, "hi", name=f"01IN{n}") for n in range(400)))
+    for start in range(0, 400, 25):
+        texts = [inbound(ANN, "hi", name=f"01IN{n}") for n in range(start, start + 25)]
+        tell(machine.ctx, *texts)
     with machine.ctx.db.write() as tx:
         tx.execute(
             text(
