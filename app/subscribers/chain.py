@@ -49,6 +49,15 @@ def read_content(content: str) -> Mapping[str, str | None]:
     return fields
 
 
+def is_about(content: str, phone: str) -> bool:
+    """Whether what was written is of this number; at a tenth of what reading it takes.
+
+    >>> is_about('{"phone":"+46701234567","actor":"shop"}', "+46701234567")
+    True
+    """
+    return content.startswith(f'{{"phone":{_quote(phone)},')
+
+
 def commit_to(salt: bytes, content: str) -> bytes:
     """What stays of a content once it is gone: whoever has both can show that it was this."""
     return sha256(f"{salt.hex()} {content}".encode()).digest()

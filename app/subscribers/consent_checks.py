@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, select
 
 from app.db.base import table_of
-from app.subscribers.chain import BEGINNING, commit_to, hash_link, read_content, write_time
+from app.subscribers.chain import BEGINNING, commit_to, hash_link, is_about, write_time
 from app.subscribers.consent import Head, Link, read_events, read_head
 from app.subscribers.context import People
 from app.subscribers.models import ConsentEvent
@@ -109,7 +109,7 @@ def _find_fault(row: Row[Any], before: Head) -> str | None:
         return None
     if None in said or commit_to(row.salt, row.content) != row.commitment:
         return f"link {row.id} says something else than it did"
-    if read_content(row.content)["phone"] != row.phone:
+    if not is_about(row.content, row.phone):
         return f"link {row.id} says it of another number"
     return None
 
