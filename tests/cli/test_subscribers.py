@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from app.subscribers.importing import list_imports, view_import
 from app.subscribers.models import Subscriber
 from tests.background import context_of
-from tests.commands import FLASK, run_command
+from tests.commands import FLASK
 from tests.factories import many_numbers, settings
 from tests.processes import ROOT, clean_environ
 from tests.subscribers.imports import everybody, write_csv
@@ -147,10 +147,10 @@ def _wait_for_rows(people, process):
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_what_a_process_leaves_behind_is_taken_up_where_it_stood(
-    service, file, database_url, number
+    run, service, file, database_url, number
 ):
     """After kill -9 its lease has to end first."""
-    many = 6_000
+    many = 8_000
     people = context_of(service).people
     path = file(write_csv(["phone"], *([each] for each in many_numbers(many)), ["bad"]))
     process = _start(path, database_url)
@@ -159,16 +159,13 @@ def test_what_a_process_leaves_behind_is_taken_up_where_it_stood(
     process.send_signal(number)
     said, code = process.communicate(timeout=60)[0], process.returncode
     left = view_import(people, import_id)
-    ended = run_command(
-        [*FLASK, "subscribers", "import", "--resume", import_id],
-        settings(DATABASE_URL=database_url),
-    )
+    ended = run("import", "--resume", import_id)
 
     assert 0 < left.created < many
     assert code == (1 if number == signal.SIGINT else -signal.SIGKILL)
     assert number == signal.SIGKILL or f"import --resume {import_id}" in said
-    assert ended.returncode == 1, ended.stderr
-    assert f"complete: {many + 1} rows, {many} created, 0 updated, 0 unchanged" in ended.stdout
-    assert "0 merged, 1 refused" in ended.stdout
+    assert ended.exit_code == 1, ended.output
+    assert f"complete: {many + 1} rows, {many} created, 0 updated, 0 unchanged" in ended.output
+    assert "0 merged, 1 refused" in ended.output
     with people.db.read() as tx:
         assert tx.execute(select(func.count()).select_from(Subscriber)).scalar() == many
