@@ -48,8 +48,8 @@ def test_a_new_version_leaves_the_old_one_as_it_was(either_service):
     assert caller.put("/api/templates/nothing", new).status_code == 404
 
 
-def test_an_archived_template_is_read_and_not_sent(either_service):
-    caller, ctx = Caller(either_service), either_service.extensions["clarion"]
+def test_an_archived_template_is_read_and_not_sent(service):
+    caller, ctx = Caller(service), service.extensions["clarion"]
     _create(caller)
 
     assert caller.delete("/api/templates/welcome").status_code == 204

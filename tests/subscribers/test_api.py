@@ -64,7 +64,8 @@ def test_a_number_is_one_subscriber_s(caller):
     assert caller.get(f"/api/subscribers/{made['subscriber_id']}").get_json() == made
 
 
-def test_a_number_that_is_not_in_use_is_taken_on_request_only(caller):
+def test_a_number_that_is_not_in_use_is_taken_on_request_only(service):
+    caller = Caller(service)
     refused = caller.post("/api/subscribers", {"phone": UNLISTED})
 
     assert (refused.status_code, list(refused.get_json()["fields"])) == (400, ["phone"])
@@ -136,7 +137,8 @@ def test_a_change_leaves_the_rest_as_it_is(caller):
     assert caller.patch(address, {"phone": BO}).status_code == 400
 
 
-def test_nobody_gets_more_attributes_bit_by_bit_than_at_once(caller):
+def test_nobody_gets_more_attributes_bit_by_bit_than_at_once(service):
+    caller = Caller(service)
     made = _make(caller, attributes={f"a{n}": n for n in range(50)})
     address = f"/api/subscribers/{made['subscriber_id']}"
 
@@ -185,7 +187,8 @@ def test_who_is_suppressed_is_shown_so_and_stays_so(make_service, either_databas
     assert export["suppression"]["released_at"] is None
 
 
-def test_the_subscriber_of_a_number_is_found(caller):
+def test_the_subscriber_of_a_number_is_found(service):
+    caller = Caller(service)
     made = _make(caller)
 
     assert caller.post("/api/subscribers/lookup", {"phone": f" {ANN} "}).get_json() == made
@@ -213,7 +216,8 @@ def test_a_deleted_subscriber_is_gone_and_the_ledger_stays(make_service, either_
     assert _make(caller)["consented_at"] is None
 
 
-def test_a_list_goes_on_where_it_ended(caller):
+def test_a_list_goes_on_where_it_ended(service):
+    caller = Caller(service)
     numbers = [f"+4670123450{n}" for n in range(7)]
     for number in numbers:
         _make(caller, number)

@@ -24,7 +24,7 @@ NUMBERS = [0, 1, 7, 7.0, 0.1, -0.1, 1e-7, 2.5, 2**53]
 TEXTS = ["", "1", "7", "Berlin", "berlin", "Å", "é", "😀", "true"]
 VALUES = [*NUMBERS, *TEXTS, True, False, None]
 ATTRIBUTES = ["city", "a.b", "a", "x-1"]
-SEEDS = int(os.environ.get("AUDIENCES", "60"))
+SEEDS = int(os.environ.get("AUDIENCES", "40"))
 
 
 def _draw_person(draw, number):

@@ -62,7 +62,8 @@ def test_the_same_again_changes_nothing(caller):
     assert _counts(_send(caller, {"phone": ANN, "attributes": {"a": True}})) == (0, 1, 0, 0)
 
 
-def test_replaced_is_all_that_describes_and_nothing_else(caller):
+def test_replaced_is_all_that_describes_and_nothing_else(service):
+    caller = Caller(service)
     _send(
         caller,
         {
@@ -94,7 +95,8 @@ def test_replaced_is_all_that_describes_and_nothing_else(caller):
     assert _show(caller, ANN)["tags"] == ["y"]
 
 
-def test_who_is_skipped_stays_and_agrees_to_nothing(caller):
+def test_who_is_skipped_stays_and_agrees_to_nothing(service):
+    caller = Caller(service)
     _send(caller, {"phone": ANN, "first_name": "Ann"})
     before = _show(caller, ANN)
 
@@ -121,7 +123,8 @@ FAULTY = [
 ]
 
 
-def test_one_that_is_refused_lets_nothing_happen(caller):
+def test_one_that_is_refused_lets_nothing_happen(service):
+    caller = Caller(service)
     answer = _send(caller, {"phone": ANN}, *(entry for entry, _ in FAULTY), {"phone": CY})
 
     assert answer.status_code == 400
@@ -134,7 +137,8 @@ def test_one_that_is_refused_lets_nothing_happen(caller):
     assert _is_nobody(caller, CY)
 
 
-def test_what_is_refused_may_be_left_out(caller):
+def test_what_is_refused_may_be_left_out(service):
+    caller = Caller(service)
     entries = [{"phone": ANN}, *(entry for entry, _ in FAULTY), {"phone": CY}]
     answer = _send(caller, *entries, skip_invalid=True)
 

@@ -65,7 +65,8 @@ def test_a_name_is_one_tag_s(caller):
     assert caller.patch("/api/tags/news", {"name": "News"}).status_code == 200
 
 
-def test_a_renamed_tag_is_borne_by_the_same(caller):
+def test_a_renamed_tag_is_borne_by_the_same(service):
+    caller = Caller(service)
     ann = _make(caller, ANN, tags=["vip"])
 
     renamed = caller.patch("/api/tags/vip", {"name": "Gold", "double_opt_in": True}).get_json()
