@@ -43,7 +43,7 @@ from app.subscribers.titles import (
 
 MAX_CELL_SHOWN = 64
 WHOLE_ROW = -1
-NO_CONSENT = "Marketing needs a consent: its wording, its source and its time."
+NO_CONSENT = "A consent needs its wording, its source and its time."
 
 # The columns of a subscriber that a file can fill, as they are written.
 DETAILS = (FIRST_NAME, LAST_NAME, LANGUAGE, TIME_ZONE, ACTIVE)
@@ -167,21 +167,23 @@ class SheetReader:
     def _join_consents(
         self, columns: dict[str, list[Any]], cells: "_Cells"
     ) -> list[Consent | None]:
-        """Each row's consent: its own, else the one given for all."""
+        """Each row's consent; what it does not say is as it was given for all."""
         for_all = self._options.consent
         parts = [columns.pop(name, None) for name in _CONSENT]
-        if parts == [None] * 3 and (for_all or self._options.purpose is Purpose.TRANSACTIONAL):
+        needed = self._options.purpose is Purpose.MARKETING
+        if parts == [None] * 3 or (not needed and not for_all and None in parts):
             return [for_all] * cells.count
-        nothing = [None] * cells.count
+        given = for_all or (None, None, None)
+        filled = [
+            [value or other for value in part] if part else [other] * cells.count
+            for part, other in zip(parts, given, strict=True)
+        ]
         consents: list[Consent | None] = []
-        position = self._place_consent()
-        for place, own in enumerate(zip(*(part or nothing for part in parts), strict=True)):
-            consent = Consent(*own) if all(own) else None
-            if consent is None and (any(own) or not for_all):
-                needed = any(own) or self._options.purpose is Purpose.MARKETING
-                if needed and place not in cells.faulty:
-                    cells.refuse(place, position, NO_CONSENT)
-            consents.append(consent or for_all)
+        for place, own in enumerate(zip(*filled, strict=True)):
+            consents.append(Consent(*own) if all(own) else None)
+            incomplete = consents[-1] is None and (needed or any(own))
+            if incomplete and place not in cells.faulty:
+                cells.refuse(place, self._place_consent(), NO_CONSENT)
         return consents
 
     def _place_consent(self) -> int:

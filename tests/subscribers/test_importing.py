@@ -8,7 +8,7 @@ from sqlalchemy import insert, select, update
 from app.db.base import table_of
 from app.errors import BadInput
 from app.subscribers.cells import NOT_IN_USE, SHORTENED
-from app.subscribers.consent import record
+from app.subscribers.consent import read_events, record
 from app.subscribers.import_files import UNCLOSED
 from app.subscribers.import_models import ImportStatus
 from app.subscribers.import_options import Consent, Mode, Purpose, ValueType
@@ -211,12 +211,8 @@ def test_marketing_needs_a_consent_of_every_row(people):
     assert (ann["consented_at"], ann["links"]) == (datetime(2025, 3, 1, tzinfo=UTC), 1)
 
 
-def test_a_consent_may_be_given_for_all_and_a_rows_own_goes_before_it(people):
-    file = write_csv(
-        ["phone", "consent wording", "consent source", "consent at"],
-        [ANN, "Yes", "web", "2025-03-01"],
-        [BOB, "", "", ""],
-    )
+def test_a_consent_may_be_given_for_all_and_what_a_row_says_goes_before_it(people):
+    file = write_csv(["phone", "consent at"], [ANN, "2025-03-01"], [BOB, ""])
 
     row = import_file(people, file, purpose=Purpose.MARKETING, consent=CONSENT)
 
@@ -224,6 +220,8 @@ def test_a_consent_may_be_given_for_all_and_a_rows_own_goes_before_it(people):
     found = everybody(people)
     assert found[ANN]["consented_at"] == datetime(2025, 3, 1, tzinfo=UTC)
     assert found[BOB]["consented_at"] == CONSENT.at
+    with people.db.read() as tx:
+        assert [link.wording for link in read_events(tx, ANN)] == [CONSENT.wording]
 
 
 def test_without_consents_for_marketing_a_file_is_not_taken(people):
@@ -241,6 +239,9 @@ def test_for_other_purposes_a_consent_is_kept_where_it_is_given_whole(people):
 
     assert counts(row) == {"rows": 3, "created": 2, "refused": 1}
     assert {phone: each["links"] for phone, each in everybody(people).items()} == {ANN: 1, BOB: 0}
+    alone = write_csv(["phone", "consent at"], [CID, "2025-03-01"])
+    assert counts(import_file(people, alone)) == {"rows": 1, "created": 1}
+    assert everybody(people)[CID]["links"] == 0
 
 
 def test_a_consent_is_recorded_once_and_a_newer_one_again(people):
