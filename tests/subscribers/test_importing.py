@@ -9,6 +9,7 @@ from app.db.base import table_of
 from app.errors import BadInput
 from app.subscribers.cells import NOT_IN_USE, SHORTENED
 from app.subscribers.consent import read_events, record
+from app.subscribers.exporting import export_subscribers
 from app.subscribers.import_files import UNCLOSED
 from app.subscribers.import_models import ImportStatus
 from app.subscribers.import_options import Consent, Mode, Purpose, ValueType
@@ -306,6 +307,9 @@ def test_a_tag_with_double_opt_in_waits_to_be_confirmed(people):
     import_file(people, write_csv(["phone", "tags"], [ANN, "news;plain"]))
 
     assert everybody(people)[ANN]["tags"] == ["news?", "plain"]
+    exported = "".join(export_subscribers(people))
+    assert "plain" in exported
+    assert "news" not in exported
 
 
 def test_people_keep_fifty_attributes_at_most(people):
