@@ -460,3 +460,11 @@ def test_a_dollar_in_an_env_file_is_only_a_dollar(tmp_path):
     ended = run_command([sys.executable, "-c", show], {"ENV_FILE": str(file)})
 
     assert ended.stdout == "9d2f6b1c${PORT}8e7a4d53\n"
+
+
+@pytest.mark.parametrize("text", ["two\nlines", "Hi ${name}", "x" * 321])
+def test_the_answer_to_help_is_one_line_without_placeholders(text):
+    assert read_config(settings(HELP_TEXT="Clinic, 555-0100")).people_rules.help_text
+
+    with pytest.raises(ConfigError, match="HELP_TEXT"):
+        read_config(settings(HELP_TEXT=text))
