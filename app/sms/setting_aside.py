@@ -1,7 +1,8 @@
 """Some recipients of a batch go into batches of their own: not at all, or at another time.
 
 The batch keeps its reference and what is left; what is set aside is other lines of the same chunk.
-Nothing of either is at Sinch: only a batch that is being claimed is taken apart.
+Nothing of either is at Sinch, since only a batch that is being claimed is taken apart; but for one
+that an operator had sent again.  Of that nobody knows, and what is set aside of it keeps that word.
 """
 
 from collections.abc import Sequence
@@ -9,15 +10,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Row, String, bindparam, func, insert, select, update
 
+from app.db.audit import AuditEntry
 from app.db.base import table_of
 from app.sms.models import Batch, Chunk
 from app.sms.planning import MAX_BATCH_RECIPIENTS, make_reference
+from app.sms.settling import was_resent
 from app.sms.slices import move_messages
-from app.sms.states import BatchState, Withheld
+from app.sms.states import RESEND, BatchState, Withheld
 
-_BATCHES, _CHUNKS = table_of(Batch), table_of(Chunk)
+_BATCHES, _CHUNKS, _AUDIT = table_of(Batch), table_of(Chunk), table_of(AuditEntry)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +72,20 @@ _KEEP = (
         not_before=bindparam("until"),
     )
 )
+_REPEAT_WORD = insert(_AUDIT).from_select(
+    ["at", "actor", "action", "subject", "facts"],
+    select(
+        _AUDIT.c.at, _AUDIT.c.actor, _AUDIT.c.action, bindparam("new", type_=String), _AUDIT.c.facts
+    ).where(_AUDIT.c.subject == bindparam("old"), _AUDIT.c.action == RESEND),
+)
 
 
 def set_aside(
     tx: Connection, broadcast: Row[Any], batch: Row[Any], portions: Sequence[Portion]
 ) -> None:
     """Leave the first portion to a pending batch, and give every other one a batch of its own."""
-    _keep(tx, batch, portions[0])
+    resent = was_resent(tx, batch.client_reference)
+    _keep(tx, batch, portions[0], resent=resent)
     others = portions[1:]
     if not others:
         return
@@ -95,18 +105,25 @@ def set_aside(
             "picked": list(portion.lines),
             "withheld": portion.withheld,
             "client_reference": reference,
-            "state": portion.state,
+            "state": _choose_state(portion, resent=resent),
             "not_before": portion.not_before,
         }
         created = tx.execute(_ADD, row).one()
         move_messages(tx, created, portion.recipients)
+        if resent:
+            tx.execute(_REPEAT_WORD, {"old": batch.client_reference, "new": reference})
 
 
-def _keep(tx: Connection, batch: Row[Any], portion: Portion) -> None:
+def _choose_state(portion: Portion, *, resent: bool) -> BatchState:
+    unclear = resent and portion.state is BatchState.SUPPRESSED
+    return BatchState.CLOSED_UNSENT if unclear else portion.state
+
+
+def _keep(tx: Connection, batch: Row[Any], portion: Portion, *, resent: bool) -> None:
     whole = len(portion.lines) == batch.size
     values = {
         "this": batch.id,
-        "stands": portion.state,
+        "stands": _choose_state(portion, resent=resent),
         "so_many": len(portion.lines),
         "these": batch.picked if whole else list(portion.lines),
         "because": portion.withheld,
