@@ -165,18 +165,26 @@ def _is_uncut() -> ColumnElement[bool]:
     return and_(Broadcast.planned < Broadcast.chunks, Broadcast.resolving.is_(False))
 
 
-def _is_to_resolve() -> ColumnElement[bool]:
-    """Who bears a tag is looked up when the send starts, not before."""
-    return and_(Broadcast.resolving.is_(True), Broadcast.status.in_(ACTIVE))
+def _is_to_resolve(ctx: Context, restoring_since: datetime | None) -> ColumnElement[bool]:
+    """Who bears a tag is looked up when the send starts, not before.
+
+    As in `may_have_been_sent`, where the database is from a backup.
+    """
+    started = Broadcast.status.in_(ACTIVE)
+    if restoring_since is not None:
+        past = or_(Broadcast.send_at.is_(None), Broadcast.send_at <= ctx.now())
+        started = or_(started, and_(Broadcast.created_at <= restoring_since, past))
+    return and_(Broadcast.resolving.is_(True), started)
 
 
 def find_unplanned(ctx: Context) -> list[int]:
     """Broadcasts whose audience is not all cut yet, the most urgent first."""
-    query = (
-        select(Broadcast.id)
-        .where(Broadcast.finished_at.is_(None), or_(_is_uncut(), _is_to_resolve()))
-        .where(Broadcast.status.not_in(FINAL))
-        .order_by(Broadcast.priority.desc(), Broadcast.id)
-    )
     with ctx.db.read() as tx:
+        since = read_gates(tx, ctx.rules, ctx.now()).restoring_since
+        query = (
+            select(Broadcast.id)
+            .where(Broadcast.finished_at.is_(None), or_(_is_uncut(), _is_to_resolve(ctx, since)))
+            .where(Broadcast.status.not_in(FINAL))
+            .order_by(Broadcast.priority.desc(), Broadcast.id)
+        )
         return list(tx.execute(query).scalars())

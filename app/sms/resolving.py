@@ -26,11 +26,12 @@ from sqlalchemy import (
 
 from app.db.base import table_of
 from app.sms.context import Context
+from app.sms.gates import read_gates
 from app.sms.models import Broadcast, Chunk
 from app.sms.personal import choose_language, measure_personal, name_field, read_value
 from app.sms.planning import Piece, choose_chunk_size, cut_chunks, find_placeholders
 from app.sms.settling import hold_broadcast
-from app.sms.states import ACTIVE, Category, Withheld
+from app.sms.states import ACTIVE, FINAL, Category, Withheld
 from app.subscribers.audiences import Audience, find_people
 from app.subscribers.models import Scope, Subscriber, Suppression
 from app.text import Encoding
@@ -134,9 +135,7 @@ def _read_all(tx: Connection, plan: Plan) -> Iterator[list[str]]:
         yield sorted(numbers.split("\n")) if numbers else []
 
 
-def _read_some(
-    tx: Connection, plan: Plan, after: str, most: int
-) -> tuple[list[Any], str | None]:
+def _read_some(tx: Connection, plan: Plan, after: str, most: int) -> tuple[list[Any], str | None]:
     """The next people by their numbers, and the last of these when there may be more."""
     source, condition = _find_people(plan, tx.dialect)
     some = (
@@ -209,7 +208,7 @@ def resolve_next(ctx: Context, broadcast_id: int) -> bool:
     with ctx.db.read() as tx:
         query = select(_BROADCASTS).where(_BROADCASTS.c.id == broadcast_id)
         broadcast = tx.execute(query).one()
-        if not _is_resolving(broadcast):
+        if not _is_resolving(tx, ctx, broadcast):
             return False
         page = read_page(
             tx,
@@ -224,13 +223,28 @@ def resolve_next(ctx: Context, broadcast_id: int) -> bool:
     with ctx.db.write() as tx:
         held = hold_broadcast(tx, broadcast_id)
         # Somebody else may have been quicker.
-        if _is_resolving(held) and held.resolved_to == broadcast.resolved_to:
+        if _is_resolving(tx, ctx, held) and held.resolved_to == broadcast.resolved_to:
             _add(tx, held, page)
     return True
 
 
-def _is_resolving(broadcast: Row[Any]) -> bool:
-    return bool(broadcast.resolving) and broadcast.status in ACTIVE
+def _is_resolving(tx: Connection, ctx: Context, broadcast: Row[Any]) -> bool:
+    if not broadcast.resolving or broadcast.status in FINAL:
+        return False
+    return broadcast.status in ACTIVE or may_have_been_sent(tx, ctx, broadcast)
+
+
+def may_have_been_sent(tx: Connection, ctx: Context, broadcast: Row[Any]) -> bool:
+    """Whether the database is from a backup, and this broadcast's start is past.
+
+    Since then it may have been resumed and sent: its people are then looked up while what was sent
+    is looked for, whatever it waits for here.
+    """
+    now = ctx.now()
+    since = read_gates(tx, ctx.rules, now).restoring_since
+    if since is None or broadcast.created_at > since:
+        return False
+    return broadcast.send_at is None or bool(broadcast.send_at <= now)
 
 
 def plan_of(broadcast: Row[Any]) -> Plan:

@@ -24,7 +24,7 @@ def mark_restored(ctx: Context, *, actor: str, inbounds: bool = True) -> int:
     """Enter restore mode; how many batches are in doubt.
 
     Without `inbounds` it ends although the texts since the backup could not be listed.
-    Audiences that were not cut yet are cut now: their batches may have been sent, too.
+    Audiences that were not looked up or cut yet are now: their batches may have been sent, too.
     """
     now = ctx.now()
     with ctx.db.write() as tx:

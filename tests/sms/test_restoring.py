@@ -5,18 +5,22 @@ from pathlib import Path
 
 import pytest
 
-from app.sms.control import pause_broadcast
+from app.sms.accepting import accept_broadcast
+from app.sms.control import pause_broadcast, resume_broadcast
 from app.sms.cutting import plan_broadcast
 from app.sms.gates import begin_restore
 from app.sms.models import Batch
+from app.sms.planning import Order
 from app.sms.recovery import ask_due_batches
 from app.sms.restoring import end_restore_when_done, mark_restored
 from app.sms.setting_aside import Portion, set_aside
 from app.sms.slices import read_slice
 from app.sms.states import Attention, BatchState, Withheld
 from app.sms.timetable import plan_next, sweep
+from app.subscribers.audiences import plain_tag
+from app.text import measure_text
 from tests.factories import many_numbers
-from tests.people import stop
+from tests.people import add_people, stop
 
 ANN, BOB = "+46701234567", "+46707654321"
 _S = BatchState
@@ -116,6 +120,58 @@ def test_what_was_cut_and_sent_after_the_backup_is_found_under_the_same_referenc
     assert [each.client_reference for each in machine.batches()] == before
     assert machine.states() == [_S.ACCEPTED] * 3
     assert sandbox.posts() == 3
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_a_tag_looked_up_and_sent_to_after_the_backup_is_not_sent_to_again(
+    machine, sandbox, backup, paused
+):
+    accepted = _store_for_a_tag(machine, many_numbers(3))
+    if paused:
+        pause_broadcast(machine.ctx, accepted.public_id, actor="ops")
+    backup.save(machine)
+    machine.clock.advance(61)
+    _start(machine, accepted)
+    backup.bring_back(machine)
+
+    _restore(machine)
+    _sweep_until_done(machine)
+
+    assert machine.states() == [_S.ACCEPTED]
+    assert sandbox.posts() == 1
+
+
+def test_a_tag_whose_time_has_not_come_at_the_restore_is_looked_up_at_its_time(machine, sandbox):
+    accepted = _store_for_a_tag(machine, many_numbers(3))
+
+    _restore(machine)
+    _sweep_until_done(machine)
+    assert machine.states() == []
+    machine.clock.advance(61)
+    _start(machine, accepted)
+
+    assert machine.states() == [_S.ACCEPTED]
+
+
+def _store_for_a_tag(machine, numbers):
+    """To people who bear a tag, in a minute."""
+    add_people(machine.ctx, numbers, tags=["vip"])
+    order = Order(
+        recipients=(),
+        audience=plain_tag("vip"),
+        text="Hi",
+        size=measure_text("Hi"),
+        send_at=machine.ctx.later(60),
+    )
+    return accept_broadcast(machine.ctx, order, client="tests")
+
+
+def _start(machine, accepted):
+    resume_broadcast(machine.ctx, accepted.public_id, actor="ops")
+    sweep(machine.ctx)
+    while plan_next(machine.ctx):
+        pass
+    machine.submit_all()
 
 
 def test_nothing_is_claimed_until_all_of_it_was_asked_about(either_machine, sandbox):
