@@ -54,10 +54,10 @@ class Audience:
         return ZoneInfo(self.zones.get(number, _HOME))
 
 
-def draw_audience(random: Random) -> Audience:
-    """Mostly nobody sleeps; else it is quiet for a while now or soon, and over within hours."""
+def draw_audience(random: Random, *, nights: bool) -> Audience:
+    """How often they get marketing, and when: where there are nights, they are over in hours."""
     hours = _NONE
-    if random.random() < 0.3:
+    if nights:
         begins = START + timedelta(minutes=random.randrange(0, 150, 5))
         ends = begins + timedelta(minutes=random.choice((10, 30, 90)))
         hours = (begins.time(), ends.time())

@@ -53,6 +53,8 @@ RUN_KINDS = {
     "restore": 0.12,
     "people": 0.5,  # pause, resume, cancel
     "careless": 0.3,  # an operator who resends without looking
+    "texts": 0.6,  # people text STOP and START
+    "nights": 0.3,  # it is quiet for a while
 }
 # Beyond the first byte's time, beyond a lease, beyond an operator's call.
 _FREEZES_S = (8.0, 15.0, 60.0, 150.0, 400.0, 2000.0)

@@ -19,7 +19,8 @@ SELECT
    WHERE b.state = 'pending' AND r.status IN ('queued', 'sending')) AS pending,
  (SELECT 1 FROM broadcasts
    WHERE finished_at IS NULL AND (planned < chunks AND NOT resolving AND status <> 'cancelled'
-     OR resolving AND status IN ('queued', 'sending'))) AS unplanned,
+     OR resolving AND (status IN ('queued', 'sending')
+       OR (SELECT facts IS NOT NULL FROM gates WHERE name = 'restore')))) AS unplanned,
  (SELECT min(lease_until) FROM batches WHERE state = 'sending') AS lease_until,
  (SELECT min(next_ask_at) FROM batches WHERE next_ask_at IS NOT NULL) AS next_ask_at,
  (SELECT min(send_at) FROM broadcasts WHERE status = 'scheduled') AS send_at,

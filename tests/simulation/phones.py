@@ -12,7 +12,6 @@ from tests.reporting import inbound
 from tests.simulation.sinch import SimulatedSinch, name_copy, name_reply
 from tests.simulation.world import World
 
-_SOME = 0.6
 _STOPS = ("STOP", "Stop!", "please stop", "STOPP")
 _OTHERS = ("START", "START", "HELP")
 _WITHIN_S = 1_000.0
@@ -44,7 +43,7 @@ class Phones:
     def plan(self, numbers: list[str]) -> None:
         """Draw when they text, if they do in this run."""
         random = self.world.random
-        if random.random() >= _SOME:
+        if "texts" not in self.world.faults.odds:
             return
         for _ in range(random.choice((1, 3, 8))):
             number = random.choice(numbers)
@@ -71,6 +70,11 @@ class Phones:
     def numbers_with(self, wish: Wish) -> set[str]:
         """Whoever texted this at any time."""
         return {text.number for text in self.texts if text.wish is wish}
+
+    def may_be_answered_again(self) -> None:
+        """A backup was put back, and our clock was wrong: what came when nobody can say."""
+        for text in self.texts:
+            self.sinch.allow(name_copy(name_reply(_REPLIES[text.wish]), text.number))
 
     def _of(self, number: str, wish: Wish) -> list[Text]:
         return [text for text in self.texts if text.number == number and text.wish is wish]

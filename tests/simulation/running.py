@@ -95,7 +95,7 @@ class Simulation:
         self.world = world = World(seed, trouble)
         self.db = db
         self.sinch = make_sinch(world)
-        self._audience = draw_audience(world.random)
+        self._audience = draw_audience(world.random, nights="nights" in world.faults.odds)
         self._phones = Phones(world, self.sinch, self._hear, self._list_texts)
         self._claims = Claims(world, db, self.sinch, self._audience, self._phones)
         self.oracle = Oracle(world, db, self.sinch, self._claims)
@@ -488,6 +488,8 @@ class Simulation:
                 wanted.forgotten = True
         self._mark_restored()
         world.later(400.0, self._list_texts)
+        if "jump" in world.faults.odds:
+            self._phones.may_be_answered_again()
 
     def _mark_restored(self) -> None:
         """The command of that name, until it has gone through; nobody else works meanwhile."""
