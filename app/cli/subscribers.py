@@ -155,23 +155,34 @@ def _work_off(people: People, import_id: str, interrupted: Callable[[], bool]) -
     if sys.stderr.isatty():
         configure_logging("ERROR")  # lines between would tear the bar
     while not row.finished_at and not interrupted():
-        status, done = row.status, row.lines_done
-        with click.progressbar(length=row.lines, label=status.value) as bar:
-            bar.update(done)
-            while row.status is status and not interrupted():
-                for _ in work_import(people, row.id, stop=interrupted):
-                    row = _view(people, import_id)
-                    if row.status is status:
-                        bar.update(row.lines_done - done)
-                        done = row.lines_done
-                row = _view(people, import_id)
-                if row.status is status:
-                    time.sleep(_LOOK_EVERY_S)  # somebody else is at it
-                    bar.update(row.lines_done - done)
-                    done = row.lines_done
+        row = _follow_pass(people, row, interrupted)
     if not row.finished_at:
         click.echo(f"interrupted: flask subscribers import --resume {import_id}", err=True)
     return row
+
+
+def _follow_pass(people: People, row: Row[Any], interrupted: Callable[[], bool]) -> Row[Any]:
+    """Show how a pass through the file goes, until its end or until we are told to stop."""
+    status, done = row.status, 0
+    with click.progressbar(length=row.lines, label=status.value) as bar:
+        for now in _work_or_watch(people, row, interrupted):
+            if now.status is not status:
+                return now
+            bar.update(now.lines_done - done)
+            done = now.lines_done
+    return now
+
+
+def _work_or_watch(
+    people: People, row: Row[Any], interrupted: Callable[[], bool]
+) -> Iterator[Row[Any]]:
+    """The import as it stands, again and again, while we work on it, or somebody else does."""
+    yield row
+    while not interrupted():
+        for _ in work_import(people, row.id, stop=interrupted):
+            yield _view(people, row.public_id)
+        yield _view(people, row.public_id)
+        time.sleep(_LOOK_EVERY_S)
 
 
 def _view(people: People, import_id: str) -> Row[Any]:

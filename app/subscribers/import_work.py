@@ -120,7 +120,7 @@ def work_import(
         yield from _work(people, job, lease, stop)
     except LeaseLost:
         logger.bind(import_id=job.public_id).info("an import was taken over or cancelled")
-    except (OperationalError, InterfaceError):
+    except (OperationalError, InterfaceError, GeneratorExit):
         _let_go(people, import_id, lease)
         raise
     except Exception as e:
