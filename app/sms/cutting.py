@@ -170,7 +170,7 @@ def _is_to_resolve(ctx: Context, restoring_since: datetime | None) -> ColumnElem
 
     As in `may_have_been_sent`, where the database is from a backup.
     """
-    started = Broadcast.status.in_(ACTIVE)
+    started: ColumnElement[bool] = Broadcast.status.in_(ACTIVE)
     if restoring_since is not None:
         past = or_(Broadcast.send_at.is_(None), Broadcast.send_at <= ctx.now())
         started = or_(started, and_(Broadcast.created_at <= restoring_since, past))
