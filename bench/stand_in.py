@@ -1,8 +1,15 @@
-"""`python -m bench.stand_in PORT`: a Sinch that takes everything and thinks about nothing."""
+"""`python -m bench.stand_in PORT`: a Sinch that takes everything and thinks about nothing.
 
+With a FILE behind it each POST is written down there: its monotonic time, and its recipients.
+"""
+
+import json
 import socket
 import sys
 import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
 
 _BODY = b'{"id":"01JX0000000000000000000001"}'
 _ANSWER = (
@@ -11,7 +18,7 @@ _ANSWER = (
 )
 
 
-def serve(connection: socket.socket) -> None:
+def serve(connection: socket.socket, note: Callable[[bytes], object] | None = None) -> None:
     """Answer request after request on one connection."""
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     received = b""
@@ -21,6 +28,8 @@ def serve(connection: socket.socket) -> None:
             length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0] or 0)
             if len(rest) >= length:
                 received = rest[length:]
+                if note and head.startswith(b"POST"):
+                    note(rest[:length])
                 connection.sendall(_ANSWER)
                 continue
         chunk = connection.recv(262_144)
@@ -29,12 +38,24 @@ def serve(connection: socket.socket) -> None:
         received += chunk
 
 
-def main(port: int) -> None:
+def open_notes(path: Path) -> Callable[[bytes], object]:
+    """A function that writes a POST down."""
+    file = path.open("w")
+
+    def note(body: bytes) -> None:
+        file.write(f"{time.monotonic()} {','.join(json.loads(body)['to'])}\n")
+        file.flush()
+
+    return note
+
+
+def main(port: int, notes: Path | None = None) -> None:
+    note = open_notes(notes) if notes else None
     with socket.create_server(("127.0.0.1", port)) as listener:
         while True:
             connection, _ = listener.accept()
-            threading.Thread(target=serve, args=(connection,), daemon=True).start()
+            threading.Thread(target=serve, args=(connection, note), daemon=True).start()
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), *(Path(each) for each in sys.argv[2:3]))
