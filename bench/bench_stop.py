@@ -23,6 +23,7 @@ from sqlalchemy import create_engine, text
 from bench.bench_million import make_body
 from bench.clarion import KEY, make_settings, opened
 from bench.measure import free_port, serving
+from tests.factories import INSTANCE
 from tests.postgres import running_postgres
 from tests.reporting import inbound, report
 from tests.signing import sign
@@ -62,7 +63,7 @@ def measure(name: str, database_url: str, people: int) -> None:
     ports = free_port(), free_port()
     with (
         tempfile.TemporaryDirectory() as folder,
-        opened(database_url),
+        opened(database_url, instance_id=INSTANCE),
         _running(ports, database_url, Path(folder) / "posts", people) as posts_file,
     ):
         ended = threading.Event()
@@ -86,6 +87,7 @@ def _running(ports: tuple[int, int], database_url: str, posts: Path, people: int
         database_url,
         sinch=ports[1],
         PORT=str(ports[0]),
+        INSTANCE_ID=INSTANCE,
         SINCH_WEBHOOK_SECRET=SECRET,
         REPORT_WAITS_S="100000",
         LIST_INBOUNDS_EVERY_S="100000",
