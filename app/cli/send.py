@@ -17,13 +17,13 @@ from flask.cli import with_appcontext
 from marshmallow import ValidationError
 
 from app.cli.interrupts import interrupts
+from app.cli.quotes import print_quote
 from app.cli.recipients import choose_recipients, read_entries
 from app.db.schema import WrongDatabase
 from app.errors import ClarionError
 from app.logs import configure_logging
 from app.openapi import refuse_fields
 from app.sms.accepting import accept_broadcast
-from app.cli.quotes import print_quote
 from app.sms.answers import describe_refusal, find_expected
 from app.sms.completing import complete_order
 from app.sms.context import Context
@@ -113,8 +113,10 @@ def send(
             return
         order = complete_order(ctx, order)
         total = find_expected(ctx, order)
-    except (ClarionError, WrongDatabase) as e:
-        raise click.UsageError(str(e)) from e
+    except WrongDatabase as e:
+        raise click.ClickException(str(e)) from e
+    except ClarionError as e:
+        raise click.UsageError(e.sentence) from e
     with _open_report(report_path) as report:
         view = _send(ctx, order, total)
         _write_report(ctx, view, report)

@@ -7,6 +7,8 @@ from hashlib import sha256
 
 from app.config.values import AppEnv, ConfigError, refuse_weak
 
+# Who answers texts, who sends from the command line, and the person with the phone.
+_OUR_OWN = ("clarion", "cli", "phone", "carrier")
 _CLIENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
@@ -43,4 +45,6 @@ def _read_api_key(entry: str, env: AppEnv) -> KeyHash:
         raise ConfigError(
             "a name in API_KEYS must be 1 to 64 letters, digits, '.', '_' or '-' before its ':'"
         )
+    if name in _OUR_OWN:
+        raise ConfigError(f"a name in API_KEYS must not be {name}: that is the service itself")
     return KeyHash(name, digest)
