@@ -96,9 +96,7 @@ class Oracle:
         if before[0] is _S.NEEDS_ATTENTION and after[0] is _S.PENDING:
             self.repeated.add(row[0])
             for _, each in self.copies_of(row[0]):
-                self._sinch.allowed[each] = max(
-                    self._sinch.may_have(each) + 1, self._sinch.may_get(each)
-                )
+                self._sinch.allow_again(each)
 
     def copies_of(self, batch_id: int) -> list[tuple[str, str]]:
         """The recipients of a batch, and what their copies are called at Sinch."""
