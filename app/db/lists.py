@@ -1,44 +1,19 @@
-"""Many values in one statement: handed over as one, which neither has to be compiled for each
-number of them nor meets a database's limit of parameters."""
+"""Many texts in one statement: handed over as one value, for as a list of values they would have
+to be compiled for each number of them, at twice the cost of the look-up, and have a limit."""
 
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from sqlalchemy import (
-    ARRAY,
-    ColumnElement,
-    Connection,
-    Select,
-    String,
-    Text,
-    any_,
-    bindparam,
-    func,
-    select,
-)
+from sqlalchemy import ARRAY, Connection, Select, String, Text, bindparam, func, select
 
-Among = Callable[[ColumnElement[Any], str], ColumnElement[bool]]
+# The texts of the parameter `these`, as a subquery, by the dialect's name.
+THESE: Mapping[str, Select[tuple[Any]]] = {
+    "sqlite": select(func.json_each(bindparam("these", type_=Text)).table_valued("value").c.value),
+    "postgresql": select(func.unnest(bindparam("these", type_=ARRAY(String)))),
+}
 
 
-def _among_sqlite(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
-    values = func.json_each(bindparam(name, type_=Text)).table_valued("value")
-    return column.in_(select(values.c.value))
-
-
-def _among_postgres(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
-    return column == any_(bindparam(name, type_=ARRAY(String)))
-
-
-def make_for_each(build: Callable[[Among], Select[Any]]) -> Mapping[str, Select[Any]]:
-    """A statement for either database, by its dialect's name.
-
-    `build` is given a function that makes the condition that a column of texts is among the texts
-    that `pack` makes the named parameter of.
-    """
-    return {"sqlite": build(_among_sqlite), "postgresql": build(_among_postgres)}
-
-
-def pack(tx: Connection, values: Collection[str]) -> Any:
-    """Texts as the parameter of such a statement."""
-    return json.dumps(list(values)) if tx.dialect.name == "sqlite" else list(values)
+def pack(tx: Connection, texts: Collection[str]) -> Any:
+    """Texts as the value of that parameter."""
+    return json.dumps(list(texts)) if tx.dialect.name == "sqlite" else list(texts)

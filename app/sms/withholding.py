@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Row, bindparam, delete, func, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 
 from app.db.base import table_of
-from app.db.lists import make_for_each, pack
+from app.db.lists import THESE, pack
 from app.sms.context import Context
 from app.sms.models import Batch, MarketingSend
 from app.sms.quiet_hours import Window, find_window, place
@@ -40,25 +40,25 @@ _PERHAPS_SENT = (
 
 _SENDS, _BATCHES, _SUBSCRIBERS = table_of(MarketingSend), table_of(Batch), table_of(Subscriber)
 # Made once: to make a statement costs several times what it takes to run one.
-_KNOWN = make_for_each(
-    lambda among: select(
+_KNOWN = {
+    dialect: select(
         _SUBSCRIBERS.c.phone,
         _SUBSCRIBERS.c.active,
         _SUBSCRIBERS.c.consented_at.is_not(None),
         _SUBSCRIBERS.c.time_zone,
-    ).where(among(_SUBSCRIBERS.c.phone, "these"))
-)
-_OVER_CAP = make_for_each(
-    lambda among: (
-        select(_SENDS.c.phone)
-        .join(_BATCHES, _BATCHES.c.id == _SENDS.c.batch_id)
-        .where(among(_SENDS.c.phone, "these"))
-        .where(_SENDS.c.at > bindparam("since"), _SENDS.c.batch_id != bindparam("but"))
-        .where(_BATCHES.c.state.in_(_PERHAPS_SENT))
-        .group_by(_SENDS.c.phone)
-        .having(func.count() >= bindparam("most"))
-    )
-)
+    ).where(_SUBSCRIBERS.c.phone.in_(these))
+    for dialect, these in THESE.items()
+}
+_OVER_CAP = {
+    dialect: select(_SENDS.c.phone)
+    .join(_BATCHES, _BATCHES.c.id == _SENDS.c.batch_id)
+    .where(_SENDS.c.phone.in_(these))
+    .where(_SENDS.c.at > bindparam("since"), _SENDS.c.batch_id != bindparam("but"))
+    .where(_BATCHES.c.state.in_(_PERHAPS_SENT))
+    .group_by(_SENDS.c.phone)
+    .having(func.count() >= bindparam("most"))
+    for dialect, these in THESE.items()
+}
 # Two that count at once would both find room for one text more.
 _COUNT_ALONE = text("SELECT pg_advisory_xact_lock(7245013002)")
 

@@ -4,16 +4,16 @@ What a cell says goes over what is stored; an empty one takes nothing away, and 
 A cell that shows what is stored already, be it a number or a truth, changes nothing.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ARRAY, Connection, Row, String, bindparam, func, select
+from sqlalchemy import Connection, Row, func, select
 
 from app.csv_cells import show_plainly
 from app.db.base import table_of
+from app.db.lists import THESE, pack
 from app.db.types import UtcTime
 from app.subscribers.consent import Entry
 from app.subscribers.details import MAX_ATTRIBUTES
@@ -25,28 +25,23 @@ OBJECTED = "This person objected to marketing later than that."
 
 _SUBSCRIBERS, _EVENTS = table_of(Subscriber), table_of(ConsentEvent)
 _TAGS, _BEARERS = table_of(Tag), table_of(SubscriberTag)
-# As one value for all: as a list of values they would cost twice the look-up.
-_THESE = {
-    "sqlite": select(func.json_each(bindparam("these")).table_valued("value").c.value),
-    "postgresql": select(func.unnest(bindparam("these", type_=ARRAY(String)))),
-}
 # Made once: to make a statement costs several times what it takes to run one.
 _KNOWN = {
     dialect: select(_SUBSCRIBERS).where(_SUBSCRIBERS.c.phone.in_(these))
-    for dialect, these in _THESE.items()
+    for dialect, these in THESE.items()
 }
 _OBJECTIONS = {
     dialect: select(_EVENTS.c.phone, func.max(_EVENTS.c.at, type_=UtcTime()).label("at"))
     .where(_EVENTS.c.phone.in_(these), _EVENTS.c.kind == ConsentKind.OPT_OUT)
     .group_by(_EVENTS.c.phone)
-    for dialect, these in _THESE.items()
+    for dialect, these in THESE.items()
 }
 _BORNE = {
     dialect: select(_SUBSCRIBERS.c.phone, _TAGS.c.name)
     .join(_BEARERS, _BEARERS.c.subscriber_id == _SUBSCRIBERS.c.id)
     .join(_TAGS, _TAGS.c.id == _BEARERS.c.tag_id)
     .where(_SUBSCRIBERS.c.phone.in_(these))
-    for dialect, these in _THESE.items()
+    for dialect, these in THESE.items()
 }
 
 
@@ -205,5 +200,4 @@ def _ask(
     tx: Connection, statements: Mapping[str, Any], phones: Sequence[str]
 ) -> Iterable[Row[Any]]:
     dialect = tx.dialect.name
-    these = json.dumps(phones) if dialect == "sqlite" else phones
-    return tx.execute(statements[dialect], {"these": these})
+    return tx.execute(statements[dialect], {"these": pack(tx, phones)})

@@ -5,15 +5,15 @@ holds them for the change.  So a claim that is committed after a STOP has seen i
 transaction it is the one or the other, and before any other lock.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ARRAY, Connection, Row, String, bindparam, func, insert, select, text, update
+from sqlalchemy import Connection, Row, bindparam, insert, select, text, update
 
 from app.db.base import table_of
+from app.db.lists import THESE, pack
 from app.ids import make_id
 from app.subscribers.context import People
 from app.subscribers.digest_key import find_nameless, has_nameless, settle_key
@@ -29,14 +29,9 @@ _SUPPRESSIONS = table_of(Suppression)
 _IS_ACTIVE = _SUPPRESSIONS.c.released_at.is_(None)
 _IS_FOR_ALL = _SUPPRESSIONS.c.scope == Scope.ALL
 # Made once: to make a statement costs several times what it takes to run one.
-# As one value for all numbers: as a list of values they would cost twice the look-up.
-_THESE = {
-    "sqlite": select(func.json_each(bindparam("these")).table_valued("value").c.value),
-    "postgresql": select(func.unnest(bindparam("these", type_=ARRAY(String)))),
-}
 _NAMED = {
     dialect: select(_SUPPRESSIONS.c.phone).where(_SUPPRESSIONS.c.phone.in_(these), _IS_ACTIVE)
-    for dialect, these in _THESE.items()
+    for dialect, these in THESE.items()
 }
 # By whether it is about marketing.
 _NAMED_FOR = {
@@ -246,8 +241,7 @@ def find_suppressed(
 
 def _find_named(tx: Connection, phones: list[str], *, marketing: bool) -> Iterable[str]:
     dialect = tx.dialect.name
-    these = json.dumps(phones) if dialect == "sqlite" else phones
-    return tx.execute(_NAMED_FOR[marketing][dialect], {"these": these}).scalars()
+    return tx.execute(_NAMED_FOR[marketing][dialect], {"these": pack(tx, phones)}).scalars()
 
 
 def read_suppressions(
