@@ -178,8 +178,13 @@ class Blueprint(flask_smorest.Blueprint):
         """Document errors of one route's own, in words of its own."""
 
         def decorate(view: F) -> F:
+            # As `alt_response` does, which for each answer copies all that is documented so far: that
+            # was a quarter of a start.
+            documented = view.__dict__.setdefault("_apidoc", {}).setdefault("response", {})
+            answers = documented.setdefault("responses", {})
             for status, description in descriptions.items():
-                view = self.alt_response(status, schema=schema, description=description)(view)
+                told = {"schema": schema(), "description": description, "content_type": None}
+                answers.setdefault(status, []).append(told)
             return view
 
         return decorate

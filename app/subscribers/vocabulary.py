@@ -31,15 +31,39 @@ class Entry(NamedTuple):
     language: str | None
 
 
+class Phrase:
+    """A pattern that is compiled when it is first asked: few of the hundreds are, in a process."""
+
+    __slots__ = ("_compiled", "_written")
+
+    def __init__(self, written: str) -> None:
+        self._written = written
+        self._compiled: re.Pattern[str] | None = None
+
+    @property
+    def pattern(self) -> re.Pattern[str]:
+        if self._compiled is None:
+            self._compiled = re.compile(self._written)
+        return self._compiled
+
+    def match(self, line: str, place: int) -> re.Match[str] | None:
+        """Whether a line goes on so from a place."""
+        return self.pattern.match(line, place)
+
+    def search(self, line: str) -> re.Match[str] | None:
+        """Whether a line has it anywhere."""
+        return self.pattern.search(line)
+
+
 # A phrase of a language.
-Plain = tuple[str, re.Pattern[str]]
+Plain = tuple[str, Phrase]
 
 
 class Clear(NamedTuple):
     """A phrase of a language, and the words that bound it to a moment."""
 
     language: str
-    pattern: re.Pattern[str]
+    pattern: Phrase
     breaks: frozenset[str]
 
 
@@ -121,12 +145,12 @@ def _collect_courtesy() -> dict[str, str | None]:
     return found
 
 
-def _make_pattern(phrase: str) -> tuple[list[str], re.Pattern[str]]:
+def _make_pattern(phrase: str) -> tuple[list[str], Phrase]:
     """The words a phrase can begin with, and its pattern."""
     head, *rest = _split_outside_brackets(fold(phrase).replace("(", "(?:").replace("~", "\\S*"))
     parts = ["(?:\\S+ ){0,3}" if part == "..." else f"(?:{part}) " for part in rest]
     written = "".join((f"(?:{head}) ", *parts)).removesuffix(" ")
-    return head.split("|"), re.compile(f"{written}(?= |$)")
+    return head.split("|"), Phrase(f"{written}(?= |$)")
 
 
 def _split_outside_brackets(phrase: str) -> list[str]:
@@ -171,7 +195,7 @@ def _list_anywhere() -> Iterator[Plain]:
     for language in LANGUAGES:
         if language.anywhere:
             either = "|".join(f"(?:{fold(each)})" for each in language.anywhere)
-            yield language.code, re.compile(either.replace("(", "(?:").replace("(?:?:", "(?:"))
+            yield language.code, Phrase(either.replace("(", "(?:").replace("(?:?:", "(?:"))
 
 
 def _set(*texts: str) -> frozenset[str]:
