@@ -178,7 +178,7 @@ class Blueprint(flask_smorest.Blueprint):
         """Document errors of one route's own, in words of its own."""
 
         def decorate(view: F) -> F:
-            # As `alt_response` does, which for each answer copies all that is documented so far: that
+            # As `alt_response` does, which copies for each answer what is documented so far: that
             # was a quarter of a start.
             documented = view.__dict__.setdefault("_apidoc", {}).setdefault("response", {})
             answers = documented.setdefault("responses", {})
