@@ -143,8 +143,17 @@ def suppressions_are_those_of_the_plan() -> Iterator[None]:
 
 @contextmanager
 def a_stop_waits_until_it_is_applied() -> Iterator[None]:
-    """A STOP is stored and answered as every other callback."""
-    with _replaced(running, "suppress_at_once", lambda tx, ctx, raws: None):
+    """A STOP is stored and answered as every other callback, and there is much to apply."""
+    apply_events = running.apply_events
+
+    def apply_late(ctx: Any) -> int:
+        ctx.clock.sleep(200.0)
+        return apply_events(ctx)
+
+    with (
+        _replaced(running, "suppress_at_once", lambda tx, ctx, raws: None),
+        _replaced(running, "apply_events", apply_late),
+    ):
         yield
 
 
