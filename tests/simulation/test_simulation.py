@@ -95,7 +95,11 @@ def test_a_first_byte_that_leaves_late_sends_twice() -> None:
         (variants.late_verdicts_count, {"freeze": 0.15, "unreachable": 0.5}, " moved from "),
         (variants.a_restore_goes_unnoticed, {"restore": 1.0}, "duplicate:"),
         (variants.a_claim_asks_for_no_suppressions, {"texts": 1.0}, "who is suppressed"),
-        (variants.suppressions_are_those_of_the_plan, {"texts": 1.0}, "who is suppressed"),
+        (
+            variants.suppressions_are_those_of_the_plan,
+            {"texts": 1.0, "slow": 0.3},
+            "who is suppressed",
+        ),
         (variants.a_stop_waits_until_it_is_applied, {"texts": 1.0}, "whose STOP was answered"),
         (variants.those_set_aside_stay_in_the_payload, {"texts": 1.0}, "posted to "),
         (variants.marketing_knows_no_hours, {"nights": 1.0}, "in quiet hours"),
