@@ -138,8 +138,9 @@ def _apply_group(ctx: Context, group: Sequence[_Read]) -> None:
 
 def _apply_in_one(ctx: Context, group: Sequence[_Read]) -> set[int]:
     with ctx.db.write() as tx:
-        _hold_suppressions(tx, group)
+        # The books first: whoever waits for them must not keep claims and STOPs waiting.
         hold_books(tx)
+        _hold_suppressions(tx, group)
         there = set(tx.execute(_STILL_THERE, {"these": [each.row.id for each in group]}).scalars())
         ours = [each for each in group if each.row.id in there]
         unreadable = [each.row.id for each in ours if each.said is None]

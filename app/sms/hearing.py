@@ -110,7 +110,7 @@ class _Asked:
 
 def hold_for(tx: Connection, inbounds: Iterable[Inbound], told: Iterable[int | None] = ()) -> None:
     """Hold suppressions for the change when one of these may bring one about; `told` are the codes
-    of reports.  Before any other lock."""
+    of reports.  Before any other lock but that of the books."""
     if any(code == OPTED_OUT_CODE for code in told) or any(map(_may_change, inbounds)):
         hold_for_change(tx)
 

@@ -134,8 +134,8 @@ def _fetch(ctx: Context, row: Row[Any]) -> tuple[Sequence[Told], bool]:
 def _book(ctx: Context, told: Sequence[Told]) -> set[int]:
     """Book what a report says; the broadcasts to settle."""
     with ctx.db.write() as tx:
-        hold_for(tx, (), (each.code for each in told))
         hold_books(tx)
+        hold_for(tx, (), (each.code for each in told))
         booked = book(tx, ctx, told)
         unplaced = {id(each) for each in booked.unplaced}
         opted_out = hear_carriers(tx, ctx, (each for each in told if id(each) not in unplaced))

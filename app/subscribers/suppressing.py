@@ -2,7 +2,8 @@
 
 Whoever claims a batch holds suppressions still until its transaction ends; whoever changes one
 holds them for the change.  So a claim that is committed after a STOP has seen it.  Within one
-transaction it is the one or the other, and before any other lock.
+transaction it is the one or the other, before any other lock but that of the books, which is
+waited for longest and which no claim takes.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
