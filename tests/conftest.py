@@ -150,13 +150,16 @@ def postgres() -> Iterator[Postgres]:
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def either_database(request: pytest.FixtureRequest) -> str:
+def either_database(request: pytest.FixtureRequest) -> Iterator[str]:
     """The URL of a fresh database of either kind; the test runs on both."""
     if request.param == "sqlite":
-        url: str = request.getfixturevalue("database_url")
-        return url
+        yield request.getfixturevalue("database_url")
+        return
     server: Postgres = request.getfixturevalue("postgres")
-    return server.create_database()
+    url = server.create_database()
+    yield url
+    # A thousand of them on the disk take longer to be removed than the tests that made them.
+    server.drop_database(url)
 
 
 @pytest.fixture

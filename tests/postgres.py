@@ -60,6 +60,12 @@ class Postgres:
         self._execute(f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}")
         return self.url(name)
 
+    def drop_database(self, url: str) -> None:
+        """Remove a database, whoever is connected to it; one that is away stays."""
+        name = url.rpartition("/")[2]
+        with contextlib.suppress(psycopg.OperationalError):
+            self._execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
     def url(self, name: str) -> str:
         return f"postgresql+psycopg://clarion@127.0.0.1:{self.port}/{name}"
 
