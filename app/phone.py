@@ -195,6 +195,15 @@ def is_country(code: str) -> bool:
     return code in phonenumbers.SUPPORTED_REGIONS
 
 
+def can_be_answered(sender: str) -> bool:
+    """True for a sender that texts can go to: a number or a short code, no name.
+
+    >>> can_be_answered("+12015550100"), can_be_answered("12345"), can_be_answered("Acme")
+    (True, True, False)
+    """
+    return sender.lstrip("+").isdigit()
+
+
 def is_sender(value: str) -> bool:
     """True for what can stand as the sender: E.164, 3 to 8 digits, or a name of 1 to 11."""
     return bool(_SENDER.fullmatch(value))

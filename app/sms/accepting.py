@@ -22,8 +22,8 @@ from app.sms.context import Context
 from app.sms.cutting import plan_chunks
 from app.sms.idempotency import Key, keep_key
 from app.sms.models import Broadcast, Chunk
-from app.sms.piecing import describe_audience, find_pieces
-from app.sms.planning import DEFAULT, MAX_INLINE_RECIPIENTS, Order, Piece, choose_priority
+from app.sms.piecing import collect_defaults, describe_audience, find_pieces
+from app.sms.planning import MAX_INLINE_RECIPIENTS, Order, Piece, choose_priority
 from app.sms.repeats import Suspect, find_repeat, refuse_repeat
 from app.sms.resolving import make_chunks
 from app.sms.settling import settle_in
@@ -155,10 +155,7 @@ def _collect_options(order: Order) -> dict[str, Any]:
         "delivery_report": order.delivery_report.value if order.delivery_report else None,
         "flash": order.flash or None,
         "max_parts": order.max_parts,
-        "defaults": {
-            name: values[DEFAULT] for name, values in order.parameters.items() if DEFAULT in values
-        }
-        or None,
+        "defaults": collect_defaults(order) or None,
         "language": order.language,
         "template": astuple(order.template) if order.template else None,
         "reply": order.reply,

@@ -1,5 +1,6 @@
 """The JSON of answers about broadcasts, for the API document."""
 
+from http import HTTPStatus
 from typing import Any
 
 from marshmallow import Schema, fields, validate
@@ -8,6 +9,16 @@ from app.errors import ErrorSchema
 from app.sms.books import WORDS
 from app.sms.states import Attention, BatchState, BroadcastStatus, Category, Withheld
 
+# Of every route that takes an order, beside those in words of their own.
+ORDER_ERRORS = (
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+)
+NOBODY = {
+    HTTPStatus.NOT_FOUND: "Nobody active bears the tag or fits the audience, or there is no such "
+    "template.",
+}
 _STATUSES = [*(each.value for each in BroadcastStatus), "unknown", "held"]
 
 

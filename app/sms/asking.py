@@ -13,15 +13,13 @@ from loguru import logger
 from sqlalchemy import Connection
 
 from app.db.facts import keep_fact, read_fact
-from app.ids import make_id
-from app.sms.accepting import hash_text, insert_broadcast
+from app.phone import can_be_answered
 from app.sms.asking_texts import choose_question
 from app.sms.context import Context
-from app.sms.cutting import plan_chunks
 from app.sms.gates import read_gates
-from app.sms.planning import Order, Piece
+from app.sms.planning import Order
 from app.sms.quiet_hours import find_window, place
-from app.sms.replying import CLIENT
+from app.sms.replying import CLIENT, store_own
 from app.subscribers import consent
 from app.subscribers.models import ConsentKind
 from app.subscribers.suppressing import find_suppressed, hold_still
@@ -45,8 +43,8 @@ class _Asked:
 
 def ask_to_confirm(ctx: Context) -> int:
     """Ask for what nobody was asked about yet, for a few seconds; how many people were asked."""
-    if not ctx.default_sender.lstrip("+").isdigit():
-        return 0  # a name cannot be answered
+    if not can_be_answered(ctx.default_sender):
+        return 0
     with ctx.db.read() as tx:
         if not has_unasked(tx) or read_gates(tx, ctx.rules, ctx.now()).restoring_since is not None:
             return 0
@@ -91,7 +89,7 @@ def _choose(tx: Connection, ctx: Context, people: Sequence[Waiting]) -> list[_As
 
 def _ask(tx: Connection, ctx: Context, text: str, group: Sequence[_Asked]) -> None:
     """Store one text to people, in place of a question to each."""
-    now, public_id = ctx.now(), make_id(ctx.now())
+    now = ctx.now()
     phones = [each.waiting.phone for each in group]
     order = Order(
         recipients=phones,
@@ -100,16 +98,7 @@ def _ask(tx: Connection, ctx: Context, text: str, group: Sequence[_Asked]) -> No
         expire_at=min(each.until for each in group),
         allow_repeat=True,
     )
-    broadcast_id = insert_broadcast(
-        tx,
-        ctx,
-        order,
-        client=CLIENT,
-        public_id=public_id,
-        text_hash=hash_text(order, default_sender=ctx.default_sender),
-        pieces=[Piece(sorted(phones))],
-    )
-    plan_chunks(tx, ctx, broadcast_id)
+    public_id = store_own(tx, ctx, order)
     mark_asked(tx, [each.waiting for each in group], at=now)
     consent.record_many(
         tx,

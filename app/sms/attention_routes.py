@@ -8,7 +8,7 @@ from marshmallow import Schema, fields, validate
 
 from app.auth import OPERATE, require_api_key
 from app.fields import MessageText
-from app.openapi import API_KEY_SCHEME, Blueprint
+from app.openapi import API_KEY_SCHEME, BODY_ERRORS, Blueprint
 from app.rate_limit import rate_limited
 from app.sms.answer_schemas import AttentionPageSchema, BatchConflictSchema, BatchStateSchema
 from app.sms.attention import MAX_NOTE_CHARACTERS, Decision, find_attention, resolve_batch
@@ -57,12 +57,7 @@ def list_attention() -> dict[str, Any]:
 
 
 @blueprint.route("/<client_reference>/resolve", methods=["POST"])
-@blueprint.guarded_errors(
-    HTTPStatus.BAD_REQUEST,
-    HTTPStatus.NOT_FOUND,
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-)
+@blueprint.guarded_errors(*BODY_ERRORS, HTTPStatus.NOT_FOUND)
 @blueprint.described_errors(
     {HTTPStatus.CONFLICT: "It needs no decision, or its broadcast is cancelled."},
     BatchConflictSchema,

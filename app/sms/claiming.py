@@ -215,6 +215,8 @@ def _claim_of(
         obstacle = gates.find_obstacle(now)
         if obstacle is not None:
             return Idle(obstacle)
+    if broadcast.category is Category.MARKETING:
+        count_alone(tx, ctx)
     found = [_sort_out(tx, ctx, broadcast, batch, now) for batch in batches]
     ready = [each for each in found if each is not None]
     if not ready:
@@ -248,8 +250,6 @@ def _sort_out(
 
     The others are set aside.
     """
-    if broadcast.category is Category.MARKETING:
-        count_alone(tx, ctx)
     content = read_slice(tx, batch)
     portions = sort_out(
         tx, ctx, broadcast, content.recipients, content.lines, batch_id=batch.id, now=now

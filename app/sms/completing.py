@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from app.errors import BadInput
+from app.phone import can_be_answered
 from app.sms.context import Context
 from app.sms.footers import add_footer
 from app.sms.piecing import collect_defaults
@@ -62,7 +63,7 @@ def _use_template(ctx: Context, order: Order, name: TemplateName) -> Order:
 def _add_footers(ctx: Context, order: Order) -> Order:
     """With a way out in every text that names none, where the sender can be answered."""
     sender = order.sender or ctx.default_sender
-    if not sender.lstrip("+").isdigit():
+    if not can_be_answered(sender):
         return order
     own = ctx.people_rules.opt_out_footers
     language = order.language or ctx.people_rules.default_language

@@ -1,6 +1,5 @@
 """What Sinch itself says that an order would take; nothing is sent."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from app.sinch.errors import (
@@ -12,7 +11,7 @@ from app.sinch.errors import (
 )
 from app.sinch.schemas import OutgoingBatch
 from app.sms.context import Context
-from app.sms.personal import measure_personal
+from app.sms.estimating import list_parts
 from app.sms.piecing import collect_defaults, walk_pieces
 from app.sms.planning import DEFAULT, Order, Piece, find_placeholders
 
@@ -44,7 +43,7 @@ def cross_check(ctx: Context, order: Order) -> DryRunCheck:
         return DryRunCheck(problem="Nobody is left whom Sinch could be asked about.")
     text = order.texts.get(piece.language or "", order.text)
     values = _collect_values(order, piece, text)
-    ours = _count_parts(piece, text, values)
+    ours = sum(list_parts(text, piece, collect_defaults(order), piece.recipients))
     batch = OutgoingBatch(
         recipients=piece.recipients,
         text=text,
@@ -68,16 +67,6 @@ def _collect_values(order: Order, piece: Piece, text: str) -> dict[str, dict[str
         if name in defaults:
             values[name][DEFAULT] = defaults[name]
     return values
-
-
-def _count_parts(piece: Piece, text: str, values: Mapping[str, Mapping[str, str]]) -> int:
-    sizes = (
-        measure_personal(
-            text, {name: each.get(number, each.get(DEFAULT, "")) for name, each in values.items()}
-        )
-        for number in piece.recipients
-    )
-    return sum(size.parts for size in sizes if size is not None)
 
 
 def _explain(error: SinchError) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 from flask import g
 
 from app.auth import OVERSEE_PEOPLE, require_api_key
-from app.openapi import API_KEY_SCHEME, Blueprint
+from app.openapi import API_KEY_SCHEME, BODY_ERRORS, Blueprint
 from app.rate_limit import rate_limited
 from app.sms import erasing
 from app.sms.current import the_context
@@ -34,9 +34,7 @@ def erase_subscriber(subscriber_id: str) -> tuple[dict[str, Any], HTTPStatus]:
 
 
 @blueprint.route("/suppressions/erase", methods=["POST"])
-@blueprint.guarded_errors(
-    HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNSUPPORTED_MEDIA_TYPE
-)
+@blueprint.guarded_errors(*BODY_ERRORS)
 @rate_limited
 @require_api_key(OVERSEE_PEOPLE)
 @blueprint.arguments(NumberSchema())

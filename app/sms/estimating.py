@@ -91,15 +91,22 @@ def _measure(
     text: str,
     defaults: Mapping[str, str],
 ) -> None:
-    names = find_placeholders(text)
-    own = piece.own or {}
-    for recipient in recipients:
-        values = tuple(own.get(name, {}).get(recipient, defaults.get(name, "")) for name in names)
-        parts = _count_parts(text, tuple(names), values)
+    each_ones = list_parts(text, piece, defaults, recipients)
+    for recipient, parts in zip(recipients, each_ones, strict=True):
         country = find_country(recipient)
         found.recipients[country] += 1
         found.parts[country] += parts
         found.histogram[parts] += 1
+
+
+def list_parts(
+    text: str, piece: Piece, defaults: Mapping[str, str], recipients: Sequence[str]
+) -> Iterator[int]:
+    """How many parts the text of each of these recipients of a piece takes."""
+    names, own = tuple(find_placeholders(text)), piece.own or {}
+    for recipient in recipients:
+        values = (own.get(name, {}).get(recipient, defaults.get(name, "")) for name in names)
+        yield _count_parts(text, names, tuple(values))
 
 
 @lru_cache(maxsize=4096)

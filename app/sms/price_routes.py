@@ -6,7 +6,7 @@ from typing import Any
 from flask import g
 
 from app.auth import MANAGE_PRICES, READ, require_api_key
-from app.openapi import API_KEY_SCHEME, Blueprint
+from app.openapi import API_KEY_SCHEME, BODY_ERRORS, Blueprint
 from app.rate_limit import rate_limited
 from app.sms.current import the_context
 from app.sms.price_schemas import PricesSchema, PricesViewSchema
@@ -32,9 +32,7 @@ def show_prices() -> dict[str, Any]:
 
 
 @blueprint.route("", methods=["PUT"])
-@blueprint.guarded_errors(
-    HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNSUPPORTED_MEDIA_TYPE
-)
+@blueprint.guarded_errors(*BODY_ERRORS)
 @rate_limited
 @require_api_key(MANAGE_PRICES)
 @blueprint.arguments(PricesSchema())

@@ -6,7 +6,7 @@ from typing import Any
 from app.auth import SEND, require_api_key
 from app.openapi import API_KEY_SCHEME, Blueprint
 from app.rate_limit import rate_limited
-from app.sms.answer_schemas import BroadcastRefusedSchema
+from app.sms.answer_schemas import NOBODY, ORDER_ERRORS, BroadcastRefusedSchema
 from app.sms.current import the_context
 from app.sms.planning import Order
 from app.sms.quote_schemas import QuoteRequestSchema, QuoteSchema
@@ -16,16 +16,8 @@ blueprint = Blueprint("quotes", __name__, url_prefix="/api", description="Before
 
 
 @blueprint.route("/broadcast/quote", methods=["POST"])
-@blueprint.documented_errors(
-    HTTPStatus.UNAUTHORIZED,
-    HTTPStatus.FORBIDDEN,
-    HTTPStatus.NOT_FOUND,
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-    HTTPStatus.UNPROCESSABLE_ENTITY,
-    HTTPStatus.TOO_MANY_REQUESTS,
-    HTTPStatus.SERVICE_UNAVAILABLE,
-)
+@blueprint.guarded_errors(*ORDER_ERRORS)
+@blueprint.described_errors(NOBODY)
 @blueprint.described_errors(
     {HTTPStatus.BAD_REQUEST: "The request breaks a rule."}, BroadcastRefusedSchema
 )

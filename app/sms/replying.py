@@ -71,7 +71,7 @@ def reply_once(tx: Connection, ctx: Context, question: Question, reply: Reply) -
         return False
     if reply is Reply.HELP and _had_help(ctx, lately):
         return False
-    _store(tx, ctx, question, reply)
+    store_own(tx, ctx, make_reply(ctx, question, reply))
     return True
 
 
@@ -102,18 +102,20 @@ def _had_help(ctx: Context, lately: Sequence[Row[Any]]) -> bool:
     return any(row.options["reply"] == Reply.HELP and row.created_at > since for row in lately)
 
 
-def _store(tx: Connection, ctx: Context, question: Question, reply: Reply) -> None:
-    order = make_reply(ctx, question, reply)
+def store_own(tx: Connection, ctx: Context, order: Order) -> str:
+    """Store a broadcast of ours to a few people, ready to be sent; its id for clients."""
+    public_id = make_id(ctx.now())
     broadcast_id = insert_broadcast(
         tx,
         ctx,
         order,
         client=CLIENT,
-        public_id=make_id(ctx.now()),
+        public_id=public_id,
         text_hash=hash_text(order, default_sender=ctx.default_sender),
-        pieces=[Piece([question.phone])],
+        pieces=[Piece(sorted(order.recipients))],
     )
     plan_chunks(tx, ctx, broadcast_id)
+    return public_id
 
 
 def make_reply(ctx: Context, question: Question, reply: Reply) -> Order:

@@ -6,7 +6,8 @@ from typing import Any
 from flask import Response, current_app, g, request
 
 from app.auth import READ, READ_NUMBERS, SEND, require_api_key
-from app.openapi import API_KEY_SCHEME, Blueprint
+from app.files import CSV, answer_csv
+from app.openapi import API_KEY_SCHEME, BODY_ERRORS, Blueprint
 from app.rate_limit import rate_limited
 from app.sms.answer_schemas import BroadcastConflictSchema
 from app.sms.current import the_context
@@ -34,8 +35,6 @@ blueprint = Blueprint(
     "reports", __name__, url_prefix="/api", description="What became of messages, and inbounds."
 )
 
-_CSV = "text/csv"
-
 
 @blueprint.route("/broadcasts/<broadcast_id>/messages.csv", methods=["GET"])
 @blueprint.guarded_errors(HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND)
@@ -49,7 +48,7 @@ _CSV = "text/csv"
 @blueprint.response(
     HTTPStatus.OK,
     {"type": "string"},
-    content_type=_CSV,
+    content_type=CSV,
     description="A line for each recipient; numbers are masked without the scope messages:read.",
 )
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
@@ -57,19 +56,11 @@ def export_as_csv(choice: dict[str, Any], broadcast_id: str) -> Response:
     """A broadcast's recipients and where each stands, as a file for a spreadsheet."""
     masked = READ_NUMBERS not in g.client.scopes
     lines = export_messages(the_context(), broadcast_id, masked=masked, **choice)
-    response = Response(lines, mimetype=_CSV)
-    response.headers.set("Content-Disposition", "attachment", filename=f"{broadcast_id}.csv")
-    return response
+    return answer_csv(lines, f"{broadcast_id}.csv")
 
 
 @blueprint.route("/broadcasts/<broadcast_id>/resend-not-reached", methods=["POST"])
-@blueprint.guarded_errors(
-    HTTPStatus.BAD_REQUEST,
-    HTTPStatus.NOT_FOUND,
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-    HTTPStatus.UNPROCESSABLE_ENTITY,
-)
+@blueprint.guarded_errors(*BODY_ERRORS, HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY)
 @blueprint.described_errors(
     {
         HTTPStatus.CONFLICT: "It was resent before, `broadcast_id` says as which; or it is not "
@@ -96,9 +87,7 @@ def resend_not_reached(choice: dict[str, Any], broadcast_id: str) -> dict[str, A
 
 
 @blueprint.route("/messages/search", methods=["POST"])
-@blueprint.guarded_errors(
-    HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNSUPPORTED_MEDIA_TYPE
-)
+@blueprint.guarded_errors(*BODY_ERRORS)
 @rate_limited
 @require_api_key(READ_NUMBERS)
 @blueprint.arguments(SearchSchema())

@@ -159,6 +159,7 @@ def _sort_personally(plan: Plan, rows: Sequence[Any], size: int, last: str | Non
     groups = defaultdict(list)
     page = Page([], 1, False, last)
     wanted = plan.wanted
+    placeholders = {text: find_placeholders(text) for text in (plan.text, *plan.texts.values())}
     for row in rows:
         language = choose_language(row.language, plan.texts, plan.language)
         text = plan.texts.get(language or "", plan.text)
@@ -170,7 +171,7 @@ def _sort_personally(plan: Plan, rows: Sequence[Any], size: int, last: str | Non
         withheld = _JUDGED[row.judged]
         values = {**plan.defaults, **own}
         if withheld is None:
-            withheld = _measure(page, text, values)
+            withheld = _measure(page, text, placeholders[text], values)
         groups[withheld, language if plan.texts else None].append((row.phone, own))
     page.pieces = [
         _make_piece(part, withheld, language)
@@ -180,9 +181,11 @@ def _sort_personally(plan: Plan, rows: Sequence[Any], size: int, last: str | Non
     return page
 
 
-def _measure(page: Page, text: str, values: Mapping[str, str]) -> Withheld | None:
+def _measure(
+    page: Page, text: str, names: Sequence[str], values: Mapping[str, str]
+) -> Withheld | None:
     """Let the page know how large a person's text is; why they cannot get any."""
-    if any(name not in values for name in find_placeholders(text)):
+    if any(name not in values for name in names):
         return Withheld.NO_VALUE
     size = measure_personal(text, values)
     if size is None:

@@ -23,6 +23,8 @@ from app.openapi import API_KEY_SCHEME, Blueprint
 from app.rate_limit import rate_limited
 from app.sms import control, reading, walking
 from app.sms.answer_schemas import (
+    NOBODY,
+    ORDER_ERRORS,
     BroadcastAcceptedSchema,
     BroadcastConflictSchema,
     BroadcastFailedSchema,
@@ -78,16 +80,8 @@ def _creates_broadcast(path: str, schema: type[Schema]) -> Callable[[_Create], A
 
     def decorate(create: _Create) -> Any:
         @blueprint.route(path, methods=["POST"])
-        @blueprint.documented_errors(
-            HTTPStatus.UNAUTHORIZED,
-            HTTPStatus.FORBIDDEN,
-            HTTPStatus.NOT_FOUND,
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-            HTTPStatus.UNPROCESSABLE_ENTITY,
-            HTTPStatus.TOO_MANY_REQUESTS,
-            HTTPStatus.SERVICE_UNAVAILABLE,
-        )
+        @blueprint.guarded_errors(*ORDER_ERRORS)
+        @blueprint.described_errors(NOBODY)
         @blueprint.described_errors(_REFUSED, BroadcastRefusedSchema)
         @blueprint.described_errors(_REPEATED, BroadcastRepeatedSchema)
         @blueprint.described_errors(_FAILED, BroadcastFailedSchema)

@@ -7,7 +7,7 @@ from typing import Any
 from flask import g
 
 from app.auth import MANAGE_TEMPLATES, READ, require_api_key
-from app.openapi import API_KEY_SCHEME, Blueprint
+from app.openapi import API_KEY_SCHEME, BODY_ERRORS, Blueprint
 from app.rate_limit import rate_limited
 from app.sms import templates
 from app.sms.current import the_context
@@ -28,11 +28,6 @@ blueprint = Blueprint(
     description="Templates: stored texts in several languages, every version kept.",
 )
 
-_BODY_ERRORS = (
-    HTTPStatus.BAD_REQUEST,
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-)
 _TAKEN = {HTTPStatus.CONFLICT: "There is a template of this name already: replace it."}
 
 
@@ -50,7 +45,7 @@ def list_templates(query: dict[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.route("", methods=["POST"])
-@blueprint.guarded_errors(*_BODY_ERRORS)
+@blueprint.guarded_errors(*BODY_ERRORS)
 @blueprint.described_errors(_TAKEN)
 @rate_limited
 @require_api_key(MANAGE_TEMPLATES)
@@ -75,7 +70,7 @@ def show_newest(template: str) -> Mapping[str, Any]:
 
 
 @blueprint.route("/<template>", methods=["PUT"])
-@blueprint.guarded_errors(*_BODY_ERRORS, HTTPStatus.NOT_FOUND)
+@blueprint.guarded_errors(*BODY_ERRORS, HTTPStatus.NOT_FOUND)
 @rate_limited
 @require_api_key(MANAGE_TEMPLATES)
 @blueprint.arguments(WordingSchema())

@@ -20,6 +20,7 @@ from app.db.base import table_of
 from app.db.lists import THESE, pack
 from app.sms.context import Context
 from app.sms.models import Batch, MarketingSend
+from app.sms.pseudonyms import is_pseudonym
 from app.sms.quiet_hours import Window, find_window, place
 from app.sms.setting_aside import Portion
 from app.sms.states import BatchState, Category, Withheld
@@ -167,8 +168,7 @@ def decide_fates(
     suppressed = find_suppressed(tx, ctx.people, recipients, marketing=marketing)
     fates = {number: Fate(Withheld.OPTED_OUT) for number in suppressed}
     erased = Fate(Withheld.ERASED)
-    # In their place stands a pseudonym.
-    fates |= {each: erased for each in recipients if each[0] != "+"}
+    fates |= {each: erased for each in recipients if is_pseudonym(each)}
     if marketing:
         left = [each for each in recipients if each not in fates]
         over_cap = _find_over_cap(tx, ctx, left, batch_id, now)

@@ -156,33 +156,6 @@ def record(
     _append(tx, kind, [Entry(phone, at, source, wording, tag)], actor=actor, channel=channel)
 
 
-def record_opt_in(
-    tx: Connection,
-    people: People,
-    phone: str,
-    *,
-    at: datetime,
-    actor: str,
-    channel: str,
-    source: str,
-    wording: str,
-    tag: str | None = None,
-) -> None:
-    """Add a link that says that somebody agreed to marketing."""
-    record(
-        tx,
-        people,
-        ConsentKind.OPT_IN,
-        phone,
-        at=at,
-        actor=actor,
-        channel=channel,
-        source=source,
-        wording=wording,
-        tag=tag,
-    )
-
-
 def record_many(
     tx: Connection,
     people: People,

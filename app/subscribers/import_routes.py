@@ -1,15 +1,15 @@
 """Imports of subscribers over HTTP: say how, send the file, watch; and all of them as a file."""
 
-from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
 
 from flask import Response, current_app, g, request
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from app.auth import READ_PEOPLE, WRITE_PEOPLE, require_api_key
-from app.errors import BadInput, UnsupportedBody
-from app.openapi import API_KEY_SCHEME, Blueprint
+from app.errors import UnsupportedBody
+from app.files import CSV, answer_csv, read_portions
+from app.openapi import API_KEY_SCHEME, BODY_ERRORS, Blueprint
 from app.rate_limit import rate_limited
 from app.subscribers import importing
 from app.subscribers.current import the_people
@@ -29,17 +29,11 @@ blueprint = Blueprint(
     "imports", __name__, url_prefix="/api", description="Files of subscribers, in and out."
 )
 
-_CSV = "text/csv"
-_PORTION_BYTES = 256 * 1024
 _CONFLICT = {HTTPStatus.CONFLICT: "It does not stand where this may be done; `status` says where."}
 
 
 @blueprint.route("/subscribers/imports", methods=["POST"])
-@blueprint.guarded_errors(
-    HTTPStatus.BAD_REQUEST,
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-)
+@blueprint.guarded_errors(*BODY_ERRORS)
 @rate_limited
 @require_api_key(WRITE_PEOPLE)
 @blueprint.arguments(ImportSchema(), required=False)
@@ -68,7 +62,7 @@ def create_import(options: ImportOptions) -> dict[str, Any]:
     security=[{API_KEY_SCHEME: []}],
     requestBody={
         "required": True,
-        "content": {_CSV: {"schema": {"type": "string", "format": "binary"}}},
+        "content": {CSV: {"schema": {"type": "string", "format": "binary"}}},
     },
 )
 def send_file(import_id: str) -> dict[str, Any]:
@@ -78,7 +72,7 @@ def send_file(import_id: str) -> dict[str, Any]:
     # One more, by which a longer one without a Content-Length shows.
     request.max_content_length = people.rules.import_max_bytes + 1
     try:
-        row = store_file(people, import_id, _read_portions())
+        row = store_file(people, import_id, read_portions())
     except FileTooLarge as e:
         raise RequestEntityTooLarge from e
     current_app.extensions["nudge_importer"]()
@@ -119,13 +113,13 @@ def show_import_of_id(import_id: str) -> dict[str, Any]:
 @blueprint.response(
     HTTPStatus.OK,
     {"type": "string"},
-    content_type=_CSV,
+    content_type=CSV,
     description="For each cell that was refused the file's line, the column, the cell, the reason.",
 )
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def export_refusals(import_id: str) -> Response:
     """The rows that an import refused, and why, as a file for a spreadsheet."""
-    return _answer_file(
+    return answer_csv(
         importing.export_refusals(the_people(), import_id), f"refused-{import_id}.csv"
     )
 
@@ -150,37 +144,17 @@ def cancel_import(import_id: str) -> dict[str, Any]:
 @blueprint.response(
     HTTPStatus.OK,
     {"type": "string"},
-    content_type=_CSV,
+    content_type=CSV,
     description="A line for each subscriber, which can be imported again.",
 )
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def export_all_subscribers() -> Response:
     """All subscribers as a file for a spreadsheet."""
-    return _answer_file(export_subscribers(the_people()), "subscribers.csv")
-
-
-def _answer_file(lines: Iterator[str], name: str) -> Response:
-    response = Response(lines, mimetype=_CSV)
-    response.headers.set("Content-Disposition", "attachment", filename=name)
-    return response
+    return answer_csv(export_subscribers(the_people()), "subscribers.csv")
 
 
 def _refuse_other_types() -> None:
     if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
         raise UnsupportedBody("Send the file uncompressed, without Content-Encoding")
-    if request.mimetype != _CSV:
+    if request.mimetype != CSV:
         raise UnsupportedBody("Send the file as Content-Type: text/csv")
-
-
-def _read_portions() -> Iterator[bytes]:
-    """The body as it comes, never held whole."""
-    while True:
-        try:
-            portion = request.stream.read(_PORTION_BYTES)
-        except HTTPException:
-            raise
-        except Exception as e:  # the WSGI server's own, for chunks that are none
-            raise BadInput("The body could not be read") from e
-        if not portion:
-            return
-        yield portion

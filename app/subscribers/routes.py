@@ -6,7 +6,7 @@ from typing import Any
 from flask import current_app, g
 
 from app.auth import READ_PEOPLE, WRITE_PEOPLE, require_api_key
-from app.openapi import API_KEY_SCHEME, Blueprint
+from app.openapi import API_KEY_SCHEME, BODY_ERRORS, Blueprint
 from app.rate_limit import rate_limited
 from app.subscribers import reading, records
 from app.subscribers.answer_schemas import (
@@ -39,11 +39,6 @@ blueprint = Blueprint(
     description="Subscribers: people we may write to.",
 )
 
-_BODY_ERRORS = (
-    HTTPStatus.BAD_REQUEST,
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-)
 _KNOWN = {HTTPStatus.CONFLICT: "The number is a subscriber's already; `subscriber_id` says whose."}
 _REFUSED = {HTTPStatus.BAD_REQUEST: "Entries are refused; nothing was done."}
 
@@ -61,7 +56,7 @@ def list_subscribers(query: dict[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.route("", methods=["POST"])
-@blueprint.guarded_errors(*_BODY_ERRORS)
+@blueprint.guarded_errors(*BODY_ERRORS)
 @blueprint.described_errors(_KNOWN, SubscriberConflictSchema)
 @rate_limited
 @require_api_key(WRITE_PEOPLE)
@@ -93,7 +88,7 @@ def upsert_subscribers(wanted: dict[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.route("/lookup", methods=["POST"])
-@blueprint.guarded_errors(*_BODY_ERRORS, HTTPStatus.NOT_FOUND)
+@blueprint.guarded_errors(*BODY_ERRORS, HTTPStatus.NOT_FOUND)
 @rate_limited
 @require_api_key(READ_PEOPLE)
 @blueprint.arguments(LookupSchema())
@@ -116,7 +111,7 @@ def show_subscriber(subscriber_id: str) -> dict[str, Any]:
 
 
 @blueprint.route("/<id:subscriber_id>", methods=["PATCH"])
-@blueprint.guarded_errors(*_BODY_ERRORS, HTTPStatus.NOT_FOUND)
+@blueprint.guarded_errors(*BODY_ERRORS, HTTPStatus.NOT_FOUND)
 @rate_limited
 @require_api_key(WRITE_PEOPLE)
 @blueprint.arguments(DetailsSchema())

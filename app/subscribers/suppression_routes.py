@@ -5,11 +5,12 @@ from http import HTTPStatus
 from typing import Any
 
 from flask import Response, g, request
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from app.auth import OVERSEE_PEOPLE, READ_PEOPLE, WRITE_PEOPLE, require_api_key
-from app.errors import BadInput, UnsupportedBody
-from app.openapi import API_KEY_SCHEME, Blueprint
+from app.errors import UnsupportedBody
+from app.files import CSV, answer_csv, read_portions
+from app.openapi import API_KEY_SCHEME, BODY_ERRORS, Blueprint
 from app.rate_limit import rate_limited
 from app.subscribers import suppressions
 from app.subscribers.consent_checks import make_evidence
@@ -38,17 +39,11 @@ blueprint = Blueprint(
     description="Suppressions: numbers that are not written to; and the ledger of consent.",
 )
 
-_BODY_ERRORS = (
-    HTTPStatus.BAD_REQUEST,
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-)
 _ERASED = {HTTPStatus.CONFLICT: "The person was erased: whose number it is, is not known."}
 _LIFTED = {HTTPStatus.CONFLICT: "It was lifted, or the person was erased."}
-_CSV, _JSON_LINES = "text/csv", "application/x-ndjson"
+_JSON_LINES = "application/x-ndjson"
 # A million numbers, and what may stand beside them.
 _MAX_FILE_BYTES = 100 * 1024 * 1024
-_PORTION_BYTES = 256 * 1024
 _FILE = {"schema": {"type": "string", "format": "binary"}}
 
 
@@ -69,7 +64,7 @@ def list_suppressions(query: dict[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.route("/suppressions", methods=["POST"])
-@blueprint.guarded_errors(*_BODY_ERRORS)
+@blueprint.guarded_errors(*BODY_ERRORS)
 @rate_limited
 @require_api_key(WRITE_PEOPLE)
 @blueprint.arguments(NewSuppressionSchema())
@@ -90,7 +85,7 @@ def add_suppressions(wanted: dict[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.route("/suppressions/lookup", methods=["POST"])
-@blueprint.guarded_errors(*_BODY_ERRORS)
+@blueprint.guarded_errors(*BODY_ERRORS)
 @rate_limited
 @require_api_key(READ_PEOPLE)
 @blueprint.arguments(NumberSchema())
@@ -106,7 +101,7 @@ def look_up_suppression(whose: dict[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.route("/suppressions/<suppression_id>/release", methods=["POST"])
-@blueprint.guarded_errors(*_BODY_ERRORS, HTTPStatus.NOT_FOUND)
+@blueprint.guarded_errors(*BODY_ERRORS, HTTPStatus.NOT_FOUND)
 @blueprint.described_errors(_ERASED)
 @rate_limited
 @require_api_key(OVERSEE_PEOPLE)
@@ -148,26 +143,24 @@ def confirm_suppression(suppression_id: str) -> dict[str, Any]:
 @blueprint.response(
     HTTPStatus.OK,
     {"type": "string"},
-    content_type=_CSV,
+    content_type=CSV,
     description="A line for each suppression, which can be imported again.",
 )
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def export_all_suppressions(query: dict[str, Any]) -> Response:
     """Suppressions as a file for a spreadsheet."""
-    response = Response(export_suppressions(the_people(), **query), mimetype=_CSV)
-    response.headers.set("Content-Disposition", "attachment", filename="suppressions.csv")
-    return response
+    return answer_csv(export_suppressions(the_people(), **query), "suppressions.csv")
 
 
 @blueprint.route("/suppressions/import", methods=["POST"])
-@blueprint.guarded_errors(*_BODY_ERRORS)
+@blueprint.guarded_errors(*BODY_ERRORS)
 @rate_limited
 @require_api_key(WRITE_PEOPLE)
 @blueprint.arguments(SuppressionImportQuerySchema(), location="query")
 @blueprint.response(HTTPStatus.OK, ListTakenSchema)
 @blueprint.doc(
     security=[{API_KEY_SCHEME: []}],
-    requestBody={"required": True, "content": {_CSV: _FILE, _JSON_LINES: _FILE}},
+    requestBody={"required": True, "content": {CSV: _FILE, _JSON_LINES: _FILE}},
 )
 def import_suppressions(options: dict[str, Any]) -> dict[str, Any]:
     """Take over a list of an earlier system; sending it again changes nothing."""
@@ -177,7 +170,7 @@ def import_suppressions(options: dict[str, Any]) -> dict[str, Any]:
     request.max_content_length = _MAX_FILE_BYTES + 1
     taken = take(
         people,
-        _read_portions(),
+        _read_bounded(),
         actor=g.client.name,
         source="POST /api/suppressions/import",
         **options,
@@ -192,7 +185,7 @@ def import_suppressions(options: dict[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.route("/consent/evidence", methods=["POST"])
-@blueprint.guarded_errors(*_BODY_ERRORS)
+@blueprint.guarded_errors(*BODY_ERRORS)
 @rate_limited
 @require_api_key(OVERSEE_PEOPLE)
 @blueprint.arguments(NumberSchema())
@@ -206,25 +199,17 @@ def show_evidence(whose: dict[str, Any]) -> dict[str, Any]:
 def _choose_reading() -> Any:
     if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
         raise UnsupportedBody("Send the list uncompressed, without Content-Encoding")
-    if request.mimetype == _CSV:
+    if request.mimetype == CSV:
         return import_csv
     if request.mimetype == _JSON_LINES:
         return import_json_lines
-    raise UnsupportedBody(f"Send the list as Content-Type: {_CSV} or {_JSON_LINES}")
+    raise UnsupportedBody(f"Send the list as Content-Type: {CSV} or {_JSON_LINES}")
 
 
-def _read_portions() -> Iterator[bytes]:
-    """The body as it comes, never held whole.  Raises RequestEntityTooLarge."""
+def _read_bounded() -> Iterator[bytes]:
+    """The body as it comes.  Raises RequestEntityTooLarge."""
     received = 0
-    while True:
-        try:
-            portion = request.stream.read(_PORTION_BYTES)
-        except HTTPException:
-            raise
-        except Exception as e:  # the WSGI server's own, for chunks that are none
-            raise BadInput("The body could not be read") from e
-        if not portion:
-            return
+    for portion in read_portions():
         received += len(portion)
         if received > _MAX_FILE_BYTES:
             raise RequestEntityTooLarge

@@ -6,7 +6,7 @@ from typing import Any
 from flask import g
 
 from app.auth import READ_PEOPLE, WRITE_PEOPLE, require_api_key
-from app.openapi import API_KEY_SCHEME, Blueprint
+from app.openapi import API_KEY_SCHEME, BODY_ERRORS, Blueprint
 from app.rate_limit import rate_limited
 from app.subscribers import tags
 from app.subscribers.current import the_people
@@ -27,11 +27,6 @@ blueprint = Blueprint(
     "tags", __name__, url_prefix="/api/tags", description="Tags: names that subscribers bear."
 )
 
-_BODY_ERRORS = (
-    HTTPStatus.BAD_REQUEST,
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-)
 _TAKEN = {HTTPStatus.CONFLICT: "There is a tag of this name already."}
 
 
@@ -49,7 +44,7 @@ def list_tags(query: dict[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.route("", methods=["POST"])
-@blueprint.guarded_errors(*_BODY_ERRORS)
+@blueprint.guarded_errors(*BODY_ERRORS)
 @blueprint.described_errors(_TAKEN)
 @rate_limited
 @require_api_key(WRITE_PEOPLE)
@@ -73,7 +68,7 @@ def show_tag_of_name(tag: str) -> dict[str, Any]:
 
 
 @blueprint.route("/<tag>", methods=["PATCH"])
-@blueprint.guarded_errors(*_BODY_ERRORS, HTTPStatus.NOT_FOUND)
+@blueprint.guarded_errors(*BODY_ERRORS, HTTPStatus.NOT_FOUND)
 @blueprint.described_errors(_TAKEN)
 @rate_limited
 @require_api_key(WRITE_PEOPLE)
@@ -97,7 +92,7 @@ def delete_tag(tag: str) -> dict[str, int]:
 
 
 @blueprint.route("/<tag>/subscribers", methods=["POST"])
-@blueprint.guarded_errors(*_BODY_ERRORS, HTTPStatus.NOT_FOUND)
+@blueprint.guarded_errors(*BODY_ERRORS, HTTPStatus.NOT_FOUND)
 @rate_limited
 @require_api_key(WRITE_PEOPLE)
 @blueprint.arguments(BearersSchema())

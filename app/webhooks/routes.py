@@ -7,7 +7,7 @@ from flask import current_app, g
 from sqlalchemy import Row
 
 from app.auth import MANAGE_WEBHOOKS, READ_NUMBERS, require_api_key
-from app.openapi import API_KEY_SCHEME, Blueprint
+from app.openapi import API_KEY_SCHEME, BODY_ERRORS, Blueprint
 from app.rate_limit import rate_limited
 from app.sms.current import the_context
 from app.sms.outbox import LISTENABLE
@@ -35,11 +35,6 @@ blueprint = Blueprint(
     description="Webhooks: where a client wants to be told what becomes of its broadcasts.",
 )
 
-_BODY_ERRORS = (
-    HTTPStatus.BAD_REQUEST,
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-)
 _TOO_MANY = {HTTPStatus.CONFLICT: "There are as many as a client may have."}
 _SWITCHED_OFF = {HTTPStatus.CONFLICT: "It is switched off; `status` says why."}
 
@@ -57,7 +52,7 @@ def list_webhooks() -> dict[str, Any]:
 
 
 @blueprint.route("", methods=["POST"])
-@blueprint.guarded_errors(*_BODY_ERRORS)
+@blueprint.guarded_errors(*BODY_ERRORS)
 @blueprint.described_errors(_TOO_MANY)
 @rate_limited
 @require_api_key(MANAGE_WEBHOOKS)
@@ -90,7 +85,7 @@ def show_webhook(webhook_id: str) -> dict[str, Any]:
 
 
 @blueprint.route("/<webhook_id>", methods=["PATCH"])
-@blueprint.guarded_errors(*_BODY_ERRORS, HTTPStatus.NOT_FOUND)
+@blueprint.guarded_errors(*BODY_ERRORS, HTTPStatus.NOT_FOUND)
 @rate_limited
 @require_api_key(MANAGE_WEBHOOKS)
 @blueprint.arguments(EndpointChangeSchema())
@@ -175,7 +170,7 @@ def replay_delivery(webhook_id: str, delivery_id: str) -> dict[str, Any]:
 
 
 @blueprint.route("/<webhook_id>/replay", methods=["POST"])
-@blueprint.guarded_errors(*_BODY_ERRORS, HTTPStatus.NOT_FOUND)
+@blueprint.guarded_errors(*BODY_ERRORS, HTTPStatus.NOT_FOUND)
 @blueprint.described_errors(_SWITCHED_OFF, EndpointConflictSchema)
 @rate_limited
 @require_api_key(MANAGE_WEBHOOKS)
