@@ -13,7 +13,9 @@ import phonenumbers
 
 from app.sms.countries import find_country
 
-_TRIES = 300
+# Of the numbers that begin like one of the Vatican, 0.7 % are of the Vatican: 300 tries were not
+# enough for one name in eight.
+_TRIES = 3000
 # With these codes the next digits tell the country.
 _SHARED = frozenset(
     code for code, regions in phonenumbers.COUNTRY_CODE_TO_REGION_CODE.items() if len(regions) > 1

@@ -8,7 +8,16 @@ from app.sms.pseudonyms import is_pseudonym, make_pseudonym
 
 
 @pytest.mark.parametrize(
-    "number", ["+46701234567", "+14165550123", "+447911123456", "+77011234567", "+8001234", "+12"]
+    "number",
+    [
+        "+46701234567",
+        "+14165550123",
+        "+447911123456",
+        "+390669812345",
+        "+77011234567",
+        "+8001234",
+        "+12",
+    ],
 )
 def test_a_name_says_the_country_and_is_no_number(number):
     names = {make_pseudonym(number) for _ in range(20)}
