@@ -4,7 +4,7 @@ The document is served at /openapi.json; the page that shows it is `app.web`'s.
 """
 
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from hashlib import sha256
 from http import HTTPStatus
 from itertools import islice
@@ -170,6 +170,20 @@ class Blueprint(flask_smorest.Blueprint):
     """A blueprint whose JSON bodies are read strictly."""
 
     ARGUMENTS_PARSER = JsonParser()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._untold: list[Callable[[], None]] = []
+        super().__init__(*args, **kwargs)
+
+    def _store_endpoint_docs(self, *args: Any, **options: Any) -> None:
+        # What it copies for each route takes a tenth of a start, and only the document needs it.
+        self._untold.append(partial(super()._store_endpoint_docs, *args, **options))
+
+    def register_views_in_doc(self, *args: Any, **options: Any) -> None:
+        """Put its routes into the document."""
+        while self._untold:
+            self._untold.pop(0)()
+        super().register_views_in_doc(*args, **options)
 
     def documented_errors(self, *statuses: HTTPStatus) -> Callable[[F], F]:
         """Document the errors that any route of ours may answer."""

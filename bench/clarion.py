@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from app.db.engine import Database
-from app.db.schema import upgrade_database
+from app.db.migrating import upgrade_database
 from bench.measure import free_port, serving
 
 KEY = "bench-key"

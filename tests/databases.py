@@ -1,7 +1,7 @@
 """Databases for tests: migrated, empty, ours."""
 
 from app.db.engine import Database
-from app.db.schema import upgrade_database
+from app.db.migrating import upgrade_database
 from tests.factories import INSTANCE
 
 

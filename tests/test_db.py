@@ -9,11 +9,13 @@ import sys
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
+from alembic.script import ScriptDirectory
 from sqlalchemy import event, select, text, update
 from sqlalchemy.exc import StatementError
 
 from app.db.base import Fact
 from app.db.engine import Database, WrongPragma, insert_new
+from app.db.schema import MIGRATIONS, list_revisions
 from app.logs import configure_logging
 from app.sms.models import Gate
 from app.worker.start import refuse_wrong_database
@@ -251,6 +253,12 @@ def test_an_adopted_database_is_ours(make_service, sandbox, either_database):
     former = make_service(DATABASE_URL=either_database, INSTANCE_ID=INSTANCE)
     assert _post(former).status_code == 503
     assert sandbox.recipients() == [ANN, "+46707654321"]
+
+
+def test_the_migrations_we_count_are_those_that_alembic_runs():
+    scripts = ScriptDirectory(str(MIGRATIONS)).walk_revisions()
+
+    assert list_revisions() == [script.revision for script in scripts][::-1]
 
 
 def test_a_database_of_a_newer_program_is_refused(make_service, sandbox, either_database, db):

@@ -3,11 +3,10 @@
 import getpass
 
 import click
-from alembic.util import CommandError
 from flask import current_app
 from flask.cli import AppGroup
 
-from app.db.schema import WrongDatabase, adopt_database, check_schema, upgrade_database
+from app.db.schema import WrongDatabase, adopt_database
 from app.sms.context import Context
 from app.sms.restoring import mark_restored
 
@@ -41,6 +40,8 @@ def name_operator() -> str:
 @db.command("upgrade")
 def upgrade() -> None:
     """Bring the tables up to date; safe to repeat, and to run while the service runs."""
+    from app.db.migrating import upgrade_database  # noqa: PLC0415 (slow to import)
+
     ctx = the_context()
     upgrade_database(ctx.db, instance_id=ctx.instance_id)
     click.echo("The database is up to date.")
@@ -49,9 +50,11 @@ def upgrade() -> None:
 @db.command("check")
 def check() -> None:
     """Exit with 1 when the tables are not as the program wants them."""
+    from app.db.migrating import check_schema  # noqa: PLC0415 (slow to import)
+
     try:
         check_schema(the_context().db)
-    except CommandError as e:
+    except WrongDatabase as e:
         raise click.ClickException(str(e)) from e
     click.echo("The tables are as the program wants them.")
 

@@ -1,0 +1,33 @@
+"""Making the tables, with alembic.  Imported by whoever migrates, not by every start."""
+
+from alembic import command
+from alembic.config import Config as AlembicConfig
+from alembic.util import CommandError
+from sqlalchemy import Connection
+
+from app.db.base import Fact
+from app.db.engine import Database, insert_new
+from app.db.schema import INSTANCE, MIGRATIONS, WrongDatabase
+
+
+def upgrade_database(db: Database, *, instance_id: str) -> None:
+    """Bring the tables up to date; a new database becomes this instance's."""
+    with db.write() as tx:
+        command.upgrade(_configure(tx), "head")
+        insert_new(tx, Fact, name=INSTANCE, value=instance_id)
+
+
+def check_schema(db: Database) -> None:
+    """Compare the tables with the models.  Raises WrongDatabase when they differ."""
+    with db.read() as connection:
+        try:
+            command.check(_configure(connection))
+        except CommandError as e:
+            raise WrongDatabase(str(e)) from e
+
+
+def _configure(connection: Connection) -> AlembicConfig:
+    config = AlembicConfig()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["connection"] = connection
+    return config
