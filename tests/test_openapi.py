@@ -286,8 +286,8 @@ def known(make_service, sandbox):
 
 def _count_examples(operation):
     if operation.path == "/api/broadcast":
-        return 100
-    return 40 if operation.body else 12
+        return 60
+    return 24 if operation.body else 8
 
 
 def _try_out(operation, mode, ids):
