@@ -10,6 +10,9 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3.14 python3; 
 	$$p -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 \
 	&& { echo $$p; break; }; done)
 
+# Hundreds of processes are started in the tests: they need not compile everything anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 
 .PHONY: run test lint types imports pytest seeds suites browser fuzz simulate kills kills-celery flood bench openapi clean

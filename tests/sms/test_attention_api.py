@@ -37,7 +37,8 @@ def troubled(service, caller, sandbox):
         # What hours of asking come to.
         moved = update(Batch).where(Batch.client_reference == reference)
         with service.extensions["clarion"].db.write() as tx:
-            tx.execute(moved.values(state=BatchState.NEEDS_ATTENTION, attention=reason))
+            end = {"state": BatchState.NEEDS_ATTENTION, "attention": reason}
+            tx.execute(moved.values(end | {"asked": 40, "absent": 38}))
         return reference, id_of(made)
 
     return make
@@ -82,8 +83,8 @@ def test_what_waits_for_a_decision_is_shown_without_whom_it_is_to(caller, troubl
         "client": "tests",
         "recipients": 3,
         "reason": "absent",
-        "asked": 3,
-        "absent": 3,
+        "asked": 40,
+        "absent": 38,
     }
     assert "+4670" not in answer.text
 
