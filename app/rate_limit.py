@@ -6,10 +6,13 @@ they fall back to memory, so that a lost Redis loosens the limit instead of stop
 
 import time
 from collections.abc import Callable
+from functools import wraps
+from threading import Lock
 from typing import Any, ParamSpec, TypeVar
 
 from flask import Flask, Response, current_app, g, request
 from flask_limiter import Limiter
+from limits.storage import MemoryStorage
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -19,6 +22,23 @@ LIMITED_MARK = "rate_limited"
 # Constant time and memory a client; exact in a first window, weighted by the last one after.
 _STRATEGY = "sliding-window-counter"
 _REDIS_OPTIONS = {"socket_connect_timeout": 0.5, "socket_timeout": 0.5}
+
+
+def _one_at_a_time(count: Callable[P, R]) -> Callable[P, R]:
+    lock = Lock()
+
+    @wraps(count)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+        with lock:
+            return count(*args, **kwargs)
+
+    return guarded
+
+
+# Two that count at once may start the same timer: a RuntimeError, answered with 500.  Mended in
+# limits behind 5.8.0 (github.com/alisaifee/limits/pull/352).  Flask-Limiter's fallback is of this
+# very class, so a class of our own would not do.
+MemoryStorage.incr = _one_at_a_time(MemoryStorage.incr)  # type: ignore[method-assign]
 
 
 def rate_limited(view: Callable[P, R]) -> Callable[P, R]:

