@@ -19,8 +19,8 @@ from tests.flood.flooding import SECRET, Flood, count_messages, read_sent
 from tests.load import post_all
 from tests.processes import running
 
-# 40 s on two cores.
-SIZE = 50_000
+# Half a minute on two slow cores.
+SIZE = 20_000
 
 
 @pytest.fixture
