@@ -71,8 +71,7 @@ browser:
 SIZE ?= 10
 fuzz: $(VENV)/dev
 	FUZZ=$(SIZE) $(PY) -m pytest --timeout 0 --hypothesis-show-statistics \
-	tests/test_json_body.py tests/test_phone.py tests/test_text.py tests/test_logs.py \
-	tests/test_openapi.py tests/sms/test_broadcast.py
+	tests/http tests/phone tests/text tests/test_logs.py tests/sms/broadcasts/test_create.py
 
 # kill -9 at random, SIZE times as long as in the test command: thousands of batches, other dice
 # each time; KILLS_SEED=n throws those of an earlier run.

@@ -16,28 +16,28 @@ from app.errors import register_error_handlers
 from app.failpoints import failpoints
 from app.health import Readiness
 from app.health import blueprint as health_blueprint
+from app.http.openapi import make_api
+from app.http.security import secure_responses
 from app.logs import configure_logging, log_requests
-from app.openapi import make_api
 from app.rate_limit import make_limiter
-from app.security import secure_responses
-from app.sms.analytics_routes import blueprint as analytics_blueprint
-from app.sms.attention_routes import blueprint as attention_blueprint
+from app.sms.analytics.routes import blueprint as analytics_blueprint
+from app.sms.broadcasts.routes import blueprint as sms_blueprint
+from app.sms.content.template_routes import blueprint as templates_blueprint
 from app.sms.context import make_context
-from app.sms.erase_routes import blueprint as erase_blueprint
-from app.sms.person_sources import SOURCES
-from app.sms.price_routes import blueprint as price_blueprint
-from app.sms.quote_routes import blueprint as quote_blueprint
-from app.sms.report_routes import blueprint as report_blueprint
-from app.sms.routes import blueprint as sms_blueprint
-from app.sms.template_routes import blueprint as templates_blueprint
-from app.subscribers.import_routes import blueprint as import_blueprint
-from app.subscribers.routes import blueprint as subscribers_blueprint
-from app.subscribers.suppression_routes import blueprint as suppression_blueprint
-from app.subscribers.tag_routes import blueprint as tags_blueprint
+from app.sms.messages.routes import blueprint as report_blueprint
+from app.sms.privacy.person_export import SOURCES
+from app.sms.privacy.routes import blueprint as erase_blueprint
+from app.sms.quotes.price_routes import blueprint as price_blueprint
+from app.sms.quotes.routes import blueprint as quote_blueprint
+from app.sms.recovery.routes import blueprint as attention_blueprint
+from app.subscribers.imports.routes import blueprint as import_blueprint
+from app.subscribers.profiles.routes import blueprint as subscribers_blueprint
+from app.subscribers.suppressions.routes import blueprint as suppression_blueprint
+from app.subscribers.tags.routes import blueprint as tags_blueprint
 from app.web.routes import blueprint as web_blueprint
-from app.webhooks.from_sinch import take_callbacks
-from app.webhooks.posting import Poster
-from app.webhooks.routes import blueprint as client_webhooks_blueprint
+from app.webhooks.incoming.routes import take_callbacks
+from app.webhooks.outgoing.http_client import Poster
+from app.webhooks.outgoing.routes import blueprint as client_webhooks_blueprint
 
 gc.freeze()
 gc.enable()

@@ -14,12 +14,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.auth import public
 from app.db.schema import WrongDatabase
-from app.openapi import Blueprint
+from app.http.openapi import Blueprint
 from app.sinch.client import SinchClient
 from app.sinch.errors import SinchError, SinchMisconfigured
 from app.sms.context import Context
-from app.sms.pulse import take_pulse
-from app.subscribers.digest_key import WrongKey, has_nameless
+from app.sms.operations.heartbeat import take_pulse
+from app.subscribers.suppressions.hash_key import WrongKey, has_nameless
 
 # Whoever asks, and however often, Sinch is asked at most this often.
 READINESS_KEPT_S = 10.0

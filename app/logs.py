@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Flask, Response, g, request
 from loguru import logger
 
-from app.phone import mask_number
+from app.phone.e164 import mask_number
 
 if TYPE_CHECKING:
     from loguru import Message, Record

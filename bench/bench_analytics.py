@@ -18,11 +18,11 @@ from app import create_app
 from app.config import read_config
 from app.db.base import table_of
 from app.db.facts import forget_fact
-from app.phone import inspect_number
+from app.phone.country import find_country
+from app.phone.e164 import inspect_number
+from app.sms.analytics.rollup import roll_up_batches
 from app.sms.context import Context
-from app.sms.countries import find_country
-from app.sms.models import Batch
-from app.sms.rollups import roll_up_batches
+from app.sms.models.batch import Batch
 from bench.clarion import KEY, make_settings, opened
 from bench.full_books import add_broadcast
 from bench.full_days import add_days

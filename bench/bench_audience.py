@@ -14,9 +14,9 @@ from sqlalchemy import insert, text
 
 from app.db.base import table_of
 from app.db.engine import Database
-from app.sms.resolving import Plan, read_page
-from app.sms.states import Category
-from app.subscribers.audiences import plain_tag
+from app.sms.audience.lookup import Plan, read_page
+from app.sms.models.states import Category
+from app.subscribers.audiences.audience import plain_tag
 from app.subscribers.models import Subscriber, SubscriberTag, Suppression, Tag
 from bench.clarion import opened
 from bench.measure import show_ratio, show_time, time_in_turn

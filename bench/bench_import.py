@@ -22,13 +22,13 @@ from pathlib import Path
 
 from app.config import PeopleRules
 from app.db.engine import Database
-from app.phone import find_in_use
+from app.phone.e164 import find_in_use
 from app.subscribers.context import People
-from app.subscribers.import_models import ImportStatus
-from app.subscribers.import_options import Consent, ImportOptions, Purpose
-from app.subscribers.import_uploads import store_file
-from app.subscribers.import_work import ROWS_AT_ONCE, work_imports
-from app.subscribers.importing import create_import, view_import
+from app.subscribers.imports.job import ROWS_AT_ONCE, work_imports
+from app.subscribers.imports.models import ImportStatus
+from app.subscribers.imports.options import Consent, ImportOptions, Purpose
+from app.subscribers.imports.service import create_import, view_import
+from app.subscribers.imports.upload import store_file
 from bench.clarion import opened
 from bench.measure import show_ratio, show_time
 

@@ -17,7 +17,7 @@ from sqlalchemy import func, select
 
 from app.db.engine import Database
 from app.sandbox.server import SandboxServer
-from app.sms.report_models import Event, Tally
+from app.sms.models.reports import Event, Tally
 from bench.bench_million import send_and_wait
 from bench.clarion import make_settings, opened
 from bench.measure import free_port, serving, show_time, time_in_turn

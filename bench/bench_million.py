@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from app.phone import remove_duplicates, sort_entries
+from app.phone.e164 import remove_duplicates, sort_entries
 from app.sinch.schemas import OutgoingBatch, write_batch
 from bench.clarion import KEY, running_clarion
 from bench.measure import free_port, serving, show_ratio, show_time

@@ -22,9 +22,9 @@ from app import create_app
 from app.config import read_config
 from app.db.base import table_of
 from app.db.engine import Database
-from app.sms.applying import GROUP, apply_events
 from app.sms.context import Context
-from app.sms.report_models import Event, Tally
+from app.sms.models.reports import Event, Tally
+from app.webhooks.incoming.apply import GROUP, apply_events
 from bench.clarion import make_settings, opened
 from bench.full_books import add_broadcast
 from bench.measure import show_ratio, show_time

@@ -7,8 +7,8 @@ import json
 import time
 from collections.abc import Callable
 
-from app.json_body import parse_json_object
-from app.phone import inspect_number, remove_duplicates, sort_entries
+from app.http.json_body import parse_json_object
+from app.phone.e164 import inspect_number, remove_duplicates, sort_entries
 from bench.measure import show_ratio, show_time, time_in_turn
 
 COUNT = 1_000_000

@@ -12,9 +12,9 @@ from sqlalchemy import insert
 
 from app.db.base import table_of
 from app.db.engine import Database
-from app.sms.analytics_models import DailyCount, DailyDelay
-from app.sms.buckets import bucket_of
-from app.sms.histograms import pack
+from app.sms.lifecycle.histograms import pack
+from app.sms.lifecycle.latency import bucket_of
+from app.sms.models.daily import DailyCount, DailyDelay
 
 DAYS = 30
 SENDERS = ("+12015550199", "Clarion")

@@ -7,7 +7,7 @@ from typing import Any
 from flask import Flask
 
 from app.sms.context import Context
-from app.sms.timetable import plan_next, submit_next, sweep
+from app.worker.jobs import plan_next, submit_next, sweep
 from tests.factories import AUTH
 
 

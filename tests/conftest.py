@@ -19,7 +19,7 @@ from app import create_app
 from app.config import read_config
 from app.sandbox.server import SandboxServer
 from app.sms.context import Context
-from app.sms.invariants import find_violations
+from app.sms.operations.invariants import find_violations
 from tests.databases import migrate
 from tests.factories import AUTH, settings
 from tests.postgres import Postgres, running_postgres

@@ -9,20 +9,20 @@ from sqlalchemy import Row, insert, select, update
 
 from app.db.audit import AuditEntry
 from app.sinch.schemas import ReportMode
-from app.sms.accepting import accept_broadcast
-from app.sms.claiming import Claim, Idle, claim_batch
+from app.sms.audience.plan import plan_broadcast
+from app.sms.broadcasts.control import start_due_broadcasts
+from app.sms.broadcasts.store import accept_broadcast
+from app.sms.broadcasts.views import view_by_id
+from app.sms.content.placeholders import Order
 from app.sms.context import Context
-from app.sms.control import start_due_broadcasts
-from app.sms.cutting import plan_broadcast
-from app.sms.gates import Gates, read_gates
-from app.sms.invariants import find_violations
-from app.sms.models import Attempt, Batch, Broadcast, Gate, Message
-from app.sms.planning import Order
-from app.sms.reading import view_by_id
-from app.sms.sending import submit_batch
-from app.sms.states import BatchState, Category
-from app.sms.verdicts import Verdict
-from app.text import measure_text
+from app.sms.dispatch.claim import Claim, Idle, claim_batch
+from app.sms.dispatch.outcome import Verdict
+from app.sms.dispatch.submit import submit_batch
+from app.sms.lifecycle.gates import Gates, read_gates
+from app.sms.models.batch import Attempt, Batch, Broadcast, Gate, Message
+from app.sms.models.states import BatchState, Category
+from app.sms.operations.invariants import find_violations
+from app.text.segments import measure_text
 from tests.clocks import ManualClock
 
 TEXT = "Pickup moved to 08:30"

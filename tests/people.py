@@ -10,7 +10,7 @@ from app.db.base import table_of
 from app.ids import make_id
 from app.sms.context import Context
 from app.subscribers.models import Cause, Subscriber, SubscriberTag, Tag
-from app.subscribers.suppressing import hold_for_change, suppress
+from app.subscribers.suppressions.store import hold_for_change, suppress
 
 _LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 

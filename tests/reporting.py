@@ -5,10 +5,10 @@ from typing import Any
 
 from sqlalchemy import Row, insert, select
 
-from app.sms.applying import apply_events
 from app.sms.context import Context
-from app.sms.models import Message
-from app.sms.report_models import Event, Inbound, OutboxEvent, Tally
+from app.sms.models.batch import Message
+from app.sms.models.reports import Event, Inbound, OutboxEvent, Tally
+from app.webhooks.incoming.apply import apply_events
 
 AT = "2026-03-01T12:00:05.250Z"
 

@@ -4,13 +4,13 @@ from collections import Counter
 from datetime import timedelta
 from typing import Any
 
-from app.sms.analytics_models import DailyCount, DailyDelay, DailyInbound
 from app.sms.context import Context
-from app.sms.histograms import read_packed, unpack
-from app.sms.rollup_checks import check_daily_sums, check_shares
-from app.sms.timetable import roll_up
+from app.sms.lifecycle.histograms import read_packed, unpack
+from app.sms.models.daily import DailyCount, DailyDelay, DailyInbound
+from app.worker.jobs import roll_up
 from tests.machine import Machine
 from tests.reporting import read_all
+from tests.rollup_checks import check_daily_sums, check_shares
 
 # Longer than between any two passes.
 _PAUSE_S = 61

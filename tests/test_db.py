@@ -17,7 +17,7 @@ from app.db.base import Fact
 from app.db.engine import Database, WrongPragma, insert_new
 from app.db.schema import MIGRATIONS, list_revisions
 from app.logs import configure_logging
-from app.sms.models import Gate
+from app.sms.models.batch import Gate
 from app.worker.start import refuse_wrong_database
 from tests.background import look_at, work_until
 from tests.commands import FLASK, run_command

@@ -6,9 +6,9 @@ import time_machine
 from sqlalchemy import update
 
 from app.health import Readiness
-from app.sms.models import Broadcast
-from app.sms.restoring import mark_restored
-from app.sms.timetable import keep_house, sweep
+from app.sms.models.batch import Broadcast
+from app.sms.operations.restore import mark_restored
+from app.worker.jobs import keep_house, sweep
 from tests.databases import migrate
 from tests.factories import broadcast_to
 

@@ -2,16 +2,16 @@
 
 from flask import Flask
 
-from app.cli.batches import batches, circuit
-from app.cli.broadcasts import broadcasts
-from app.cli.consent import consent
-from app.cli.db import db
-from app.cli.prices import prices
-from app.cli.sandbox import run_sandbox
-from app.cli.send import send
-from app.cli.subscribers import subscribers
-from app.cli.suppressions import suppressions
-from app.cli.webhooks import webhooks
+from app.cli.data.consent import consent
+from app.cli.data.prices import prices
+from app.cli.data.subscribers import subscribers
+from app.cli.data.suppressions import suppressions
+from app.cli.operate.batches import batches, circuit
+from app.cli.operate.broadcasts import broadcasts
+from app.cli.operate.db import db
+from app.cli.operate.sandbox import run_sandbox
+from app.cli.operate.webhooks import webhooks
+from app.cli.send.send import send
 
 
 def register_commands(app: Flask) -> None:

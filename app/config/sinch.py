@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from app.config.values import AppEnv, ConfigError, is_sample, read_seconds, require
-from app.phone import is_sender
+from app.phone.e164 import is_sender
 
 SINCH_HOSTS = frozenset(f"{region}.sms.api.sinch.com" for region in ("us", "eu", "au", "br", "ca"))
 # In SINCH_SERVICE_PLAN_ID and SINCH_API_TOKEN for the sandbox; refused in production.

@@ -4,28 +4,26 @@ from alembic import context
 
 from app.db.audit import AuditEntry
 from app.db.base import Base
-from app.sms import (
-    analytics_models,
-    erase_models,
-    models,
-    price_models,
-    report_models,
-    template_models,
-)
-from app.subscribers import import_models
+from app.sms.models import daily
+from app.sms.models import erasure
+from app.sms.models import batch
+from app.sms.models import price
+from app.sms.models import reports
+from app.sms.models import template
+from app.subscribers.imports import models as import_models
 from app.subscribers import models as people_models
-from app.webhooks import models as webhook_models
+from app.webhooks.outgoing import models as webhook_models
 
 _TABLES = (
     AuditEntry,
-    models.Broadcast,
-    report_models.Event,
-    analytics_models.DailyCount,
-    erase_models.Erasure,
+    batch.Broadcast,
+    reports.Event,
+    daily.DailyCount,
+    erasure.Erasure,
     import_models.Import,
     people_models.Subscriber,
-    price_models.Price,
-    template_models.StoredTemplate,
+    price.Price,
+    template.StoredTemplate,
     webhook_models.Endpoint,
 )
 assert all(table.metadata is Base.metadata for table in _TABLES)  # all are known

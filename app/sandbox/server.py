@@ -11,14 +11,15 @@ from types import FrameType, TracebackType
 from flask import Flask
 from flask.json.provider import DefaultJSONProvider
 
-from app.sandbox import access, api_batches, api_groups, control
-from app.sandbox.arrivals import Arrivals
+from app.sandbox.api import access, batches, groups
+from app.sandbox.api.wire import Listener
 from app.sandbox.clock import Clock
-from app.sandbox.faults import Faults
-from app.sandbox.ledger import Ledger
-from app.sandbox.plan import Plan
-from app.sandbox.settings import Settings
-from app.sandbox.wire import Listener
+from app.sandbox.control import routes
+from app.sandbox.control.arrivals import Arrivals
+from app.sandbox.control.faults import Faults
+from app.sandbox.control.ledger import Ledger
+from app.sandbox.control.settings import Settings
+from app.sandbox.engine.plan import Plan
 
 
 class NotLoopback(ValueError):
@@ -142,7 +143,7 @@ def _create_app(server: SandboxServer) -> Flask:
     app.json = _CompactJson(app)
     app.extensions["sandbox_server"] = server
     app.extensions["sandbox_plan"] = server.plan
-    for blueprint in (api_batches.blueprint, api_groups.blueprint, control.blueprint):
+    for blueprint in (batches.blueprint, groups.blueprint, routes.blueprint):
         app.register_blueprint(blueprint)
     access.register_errors(app)
     return app

@@ -5,8 +5,8 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, validate
 
-from app.fields import refuse_untransportable
-from app.subscribers.details import (
+from app.http.fields import refuse_untransportable
+from app.subscribers.attributes import (
     MAX_ATTRIBUTE_CHARACTERS,
     MAX_ATTRIBUTES,
     MAX_NAME_CHARACTERS,

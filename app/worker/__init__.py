@@ -1,4 +1,4 @@
-"""Who works off what the requests leave: the timetable of `app.sms.timetable`, in two sizes.
+"""Who works off what the requests leave: the timetable of `app.worker.jobs`, in two sizes.
 
     threads   of the web process, the default
     queue     Celery workers and beat, where one machine is not enough

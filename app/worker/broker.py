@@ -10,7 +10,7 @@ from celery import Celery
 from kombu import Queue
 
 from app.config import Config, ConfigError
-from app.sms import tasks
+from app.worker import celery_tasks
 
 _HOUSEKEEPING_S = 60.0
 # For SIGQUIT; on SIGTERM a worker ends as soon as the POSTs in hand have.
@@ -41,8 +41,8 @@ def make_celery(config: Config) -> Celery:
         broker_connection_timeout=_SOCKET_TIMEOUT_S,
         broker_transport_options=_choose_transport(config.broker_url),
         # Those of the clock first.
-        task_queues=[Queue(tasks.CLOCK_QUEUE), Queue(tasks.WORK_QUEUE)],
-        task_default_queue=tasks.WORK_QUEUE,
+        task_queues=[Queue(celery_tasks.CLOCK_QUEUE), Queue(celery_tasks.WORK_QUEUE)],
+        task_default_queue=celery_tasks.WORK_QUEUE,
         accept_content=["json"],
         timezone="UTC",
         # In memory: a file would have to be kept somewhere, and to be trusted.
@@ -54,10 +54,10 @@ def make_celery(config: Config) -> Celery:
 
 def _make_timetable(config: Config) -> dict[str, Any]:
     return {
-        "sweep": {"task": tasks.run_sweep.name, "schedule": config.rules.sweep_every_s},
-        "book": {"task": tasks.book_events.name, "schedule": config.rules.sweep_every_s},
-        "ask": {"task": tasks.run_questions.name, "schedule": config.rules.sweep_every_s},
-        "keep house": {"task": tasks.run_housekeeping.name, "schedule": _HOUSEKEEPING_S},
+        "sweep": {"task": celery_tasks.run_sweep.name, "schedule": config.rules.sweep_every_s},
+        "book": {"task": celery_tasks.book_events.name, "schedule": config.rules.sweep_every_s},
+        "ask": {"task": celery_tasks.run_questions.name, "schedule": config.rules.sweep_every_s},
+        "keep house": {"task": celery_tasks.run_housekeeping.name, "schedule": _HOUSEKEEPING_S},
     }
 
 

@@ -29,12 +29,12 @@ from loguru import logger
 from app.config import EXIT_CONFIG, ConfigError, load_config_or_exit
 from app.failpoints import failpoints
 from app.logs import configure_logging
-from app.sms import tasks
 from app.sms.context import Context, make_context
-from app.webhooks.posting import Poster
+from app.webhooks.outgoing.http_client import Poster
+from app.worker import celery_tasks
 from app.worker.broker import make_celery
 from app.worker.start import refuse_wrong_database
-from app.worker.tellers import Tellers
+from app.worker.webhook_workers import Tellers
 
 _MOST_S = 24.5
 # Tenths of a second that a process waits, before it ends, for its parent to read a result.  The
@@ -55,7 +55,7 @@ def _open_context(**_: Any) -> Context:
     if _config.failpoint:
         failpoints.arm(*_config.failpoint)
     ctx = make_context(_config)
-    tasks.use_context(ctx, is_stopping=_is_stopping)
+    celery_tasks.use_context(ctx, is_stopping=_is_stopping)
     return ctx
 
 

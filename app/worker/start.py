@@ -12,11 +12,11 @@ from app.config import EXIT_CONFIG, Background, Config
 from app.db.engine import WrongPragma
 from app.db.schema import WrongDatabase
 from app.sms.context import Context
-from app.sms.tasks import nudge_bookers, nudge_importers, nudge_workers
 from app.worker.broker import make_celery
-from app.worker.nudger import Nudger
-from app.worker.tellers import Tellers
+from app.worker.celery_tasks import nudge_bookers, nudge_importers, nudge_workers
 from app.worker.threads import BackgroundThreads
+from app.worker.waker import Nudger
+from app.worker.webhook_workers import Tellers
 
 
 def start_background(app: Flask, config: Config) -> None:

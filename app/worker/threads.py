@@ -1,5 +1,5 @@
 """Background threads of a web process: one sweeps, one plans, a few submit; one books what Sinch
-tells, one asks for what it did not tell and sums up, one imports, those of `app.worker.tellers`
+tells, one asks for what it did not tell and sums up, one imports, those of `app.worker.webhook_workers`
 tell clients.
 
 Safe in several processes at once.  On `stop` nothing more is claimed, and the POST in hand is
@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 
-from app.sms.applying import GROUP, apply_events
 from app.sms.context import Context
-from app.sms.timetable import (
+from app.webhooks.incoming.apply import GROUP, apply_events
+from app.worker.jobs import (
     Burst,
     ask_sinch,
     import_next,
@@ -23,8 +23,8 @@ from app.sms.timetable import (
     submit_next,
     sweep,
 )
-from app.worker.tellers import Tellers
 from app.worker.trying import attempt
+from app.worker.webhook_workers import Tellers
 
 _HOUSEKEEPING_S = 60.0
 _ASK_EVERY_S = 5.0

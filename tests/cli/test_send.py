@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from app.sms.templates import Wording, create_template
+from app.sms.content.templates import Wording, create_template
 from tests.background import work_off, work_until
 from tests.factories import many_numbers, settings
 from tests.people import add_people, stop

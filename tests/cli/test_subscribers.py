@@ -8,13 +8,13 @@ import time
 import pytest
 from sqlalchemy import func, select
 
-from app.subscribers.importing import list_imports, view_import
+from app.subscribers.imports.service import list_imports, view_import
 from app.subscribers.models import Subscriber
 from tests.background import context_of
 from tests.commands import FLASK
 from tests.factories import many_numbers, settings
 from tests.processes import ROOT, clean_environ
-from tests.subscribers.imports import everybody, write_csv
+from tests.subscribers.imports.imports import everybody, write_csv
 
 ANN, BOB = "+46701234567", "+46701234568"
 

@@ -6,9 +6,9 @@ import sqlite3
 import pytest
 from sqlalchemy import insert, text
 
-from app.subscribers.consent import ConsentKind, record
+from app.subscribers.consent.ledger import ConsentKind, record
 from app.subscribers.models import Cause, Subscriber
-from app.subscribers.suppressing import find_suppressed, suppress
+from app.subscribers.suppressions.store import find_suppressed, suppress
 
 ANN, BOB, CY = "+46701234567", "+46707654321", "+46701111111"
 

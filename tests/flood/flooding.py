@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from sqlalchemy import select
 
 from app.db.engine import Database
-from app.sms.models import Batch, Message
-from app.sms.statuses import MessageStatus
+from app.sms.models.batch import Batch, Message
+from app.sms.models.statuses import MessageStatus
 from tests.load import make_post
 from tests.reporting import report
 from tests.signing import sign

@@ -12,9 +12,9 @@ from collections import deque
 from sqlalchemy import func, select
 
 from app.db.engine import Database
-from app.sms.models import Message
-from app.sms.report_models import Event
-from app.sms.statuses import MessageStatus
+from app.sms.models.batch import Message
+from app.sms.models.reports import Event
+from app.sms.models.statuses import MessageStatus
 from tests.factories import broadcast_to, many_numbers
 from tests.flood.flooding import PATH, SECRET, read_sent
 from tests.processes import running

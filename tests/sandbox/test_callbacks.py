@@ -8,9 +8,9 @@ from collections import Counter
 
 import pytest
 
-from app.sandbox.callbacks import RETRIES, retry_at, sign
+from app.sandbox.control.settings import Settings
+from app.sandbox.engine.callbacks import RETRIES, retry_at, sign
 from app.sandbox.server import SandboxServer
-from app.sandbox.settings import Settings
 from tests.sandbox.conftest import Sinch, wait_until
 
 

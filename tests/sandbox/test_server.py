@@ -11,8 +11,8 @@ import time
 import pytest
 import requests
 
+from app.sandbox.control.settings import Settings
 from app.sandbox.server import NotLoopback, SandboxServer
-from app.sandbox.settings import Settings
 from tests.sandbox.conftest import Sinch, wait_until
 from tests.sandbox_control import SandboxControl
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from app.sms.states import BatchState
+from app.sms.models.states import BatchState
 from tests.simulation.audience import Audience
 from tests.simulation.database import SimulatedDatabase
 from tests.simulation.phones import Phones

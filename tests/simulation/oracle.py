@@ -3,13 +3,13 @@
 from collections import defaultdict
 from typing import Any
 
-from app.sms.answers import SUBMITTED
+from app.keywords.intent import Wish
+from app.sms.broadcasts.create import SUBMITTED
+from app.sms.content.placeholders import MAX_BATCH_RECIPIENTS
 from app.sms.context import Context
-from app.sms.invariants import find_violations
-from app.sms.planning import MAX_BATCH_RECIPIENTS
-from app.sms.reply_texts import Reply
-from app.sms.states import MOVES, UNSENT, BatchState
-from app.subscribers.wishes import Wish
+from app.sms.inbound.reply_texts import Reply
+from app.sms.models.states import MOVES, UNSENT, BatchState
+from app.sms.operations.invariants import find_violations
 from tests.simulation.claims import Claims
 from tests.simulation.database import SimulatedDatabase
 from tests.simulation.people import Wanted

@@ -6,16 +6,16 @@ from datetime import timedelta
 from hashlib import sha256
 
 from app.errors import BadInput, ClarionError, Conflict, RequestRunning, SendFailed
-from app.sms.accepting import accept_broadcast
-from app.sms.answers import create_broadcast
-from app.sms.attention import Decision
+from app.sms.broadcasts.create import create_broadcast
+from app.sms.broadcasts.idempotency import Key
+from app.sms.broadcasts.store import accept_broadcast
+from app.sms.content.placeholders import Order
 from app.sms.context import Context
-from app.sms.idempotency import Key
-from app.sms.planning import Order
-from app.sms.states import Category
-from app.sms.working import work_off
-from app.subscribers.audiences import plain_tag
-from app.text import measure_text
+from app.sms.dispatch.drain import work_off
+from app.sms.models.states import Category
+from app.sms.recovery.attention import Decision
+from app.subscribers.audiences.audience import plain_tag
+from app.text.segments import measure_text
 from tests.simulation.database import Trouble
 from tests.simulation.world import SimulatedClock, World
 

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from app.keywords.classify import read_wish
+from app.keywords.intent import Wish
 from app.sinch.callbacks import parse_callback
 from app.sinch.schemas import Inbound, format_time
-from app.sms.reply_texts import Reply
-from app.subscribers.keywords import read_wish
-from app.subscribers.wishes import Wish
+from app.sms.inbound.reply_texts import Reply
 from tests.reporting import inbound
 from tests.simulation.sinch import SimulatedSinch, name_copy, name_reply
 from tests.simulation.world import World

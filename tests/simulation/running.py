@@ -10,11 +10,7 @@ from sqlalchemy import insert
 from app.config import SendingRules
 from app.errors import RequestRunning
 from app.failpoints import failpoints
-from app.sms.applying import apply_events
-from app.sms.attention import Decision, resolve_batch
-from app.sms.circuit import close_circuit_by_hand, probe_circuit
-from app.sms.context import Context
-from app.sms.control import (
+from app.sms.broadcasts.control import (
     cancel_broadcast,
     carry_out_wishes,
     expire_overdue_broadcasts,
@@ -23,16 +19,20 @@ from app.sms.control import (
     settle_stragglers,
     start_due_broadcasts,
 )
-from app.sms.hearing import suppress_at_once
-from app.sms.receiving import list_inbounds_when_due
-from app.sms.reconciling import ask_due_reports
-from app.sms.recovery import ask_due_batches
-from app.sms.report_models import Event
-from app.sms.restoring import end_restore_when_done, mark_restored
-from app.sms.sending import expire_leases
-from app.sms.settling import settle_unsettled
-from app.sms.timetable import Burst, plan_next, submit_next
-from app.sms.timetable import sweep as whole_sweep
+from app.sms.context import Context
+from app.sms.dispatch.circuit_breaker import close_circuit_by_hand, probe_circuit
+from app.sms.dispatch.submit import expire_leases
+from app.sms.inbound.opt_out import suppress_at_once
+from app.sms.inbound.receive import list_inbounds_when_due
+from app.sms.lifecycle.finalize import settle_unsettled
+from app.sms.models.reports import Event
+from app.sms.operations.restore import end_restore_when_done, mark_restored
+from app.sms.recovery.attention import Decision, resolve_batch
+from app.sms.recovery.unknown_outcome import ask_due_batches
+from app.sms.reports.reconcile import ask_due_reports
+from app.webhooks.incoming.apply import apply_events
+from app.worker.jobs import Burst, plan_next, submit_next
+from app.worker.jobs import sweep as whole_sweep
 from tests.simulation.audience import add_subscribers, draw_audience
 from tests.simulation.claims import Claims
 from tests.simulation.database import SimulatedDatabase, Trouble

@@ -17,7 +17,7 @@ from app.sinch.errors import (
     SinchUnreachable,
 )
 from app.sinch.schemas import Batch, BatchReport, Inbound, PreparedBatch, SentBatch
-from app.sms.reply_texts import Reply, choose_reply
+from app.sms.inbound.reply_texts import Reply, choose_reply
 from tests.simulation.reports import Reports
 from tests.simulation.world import START, World
 

@@ -25,19 +25,19 @@ from app.sinch.errors import (
     SinchUnreachable,
 )
 from app.sinch.schemas import SentBatch
-from app.sms.accepting import accept_broadcast
-from app.sms.attention import Decision, resolve_batch
-from app.sms.books import COUNTED_AS
-from app.sms.claiming import Claim, claim_batch
+from app.sms.broadcasts.control import cancel_broadcast, pause_broadcast, resume_broadcast
+from app.sms.broadcasts.store import accept_broadcast
+from app.sms.broadcasts.views import view_broadcast
+from app.sms.content.placeholders import Order
 from app.sms.context import Context
-from app.sms.control import cancel_broadcast, pause_broadcast, resume_broadcast
-from app.sms.invariants import find_violations
-from app.sms.planning import Order
-from app.sms.reading import view_broadcast
-from app.sms.sending import submit_batch
-from app.sms.states import BatchState
-from app.sms.timetable import sweep
-from app.text import measure_text
+from app.sms.dispatch.claim import Claim, claim_batch
+from app.sms.dispatch.submit import submit_batch
+from app.sms.lifecycle.counts import COUNTED_AS
+from app.sms.models.states import BatchState
+from app.sms.operations.invariants import find_violations
+from app.sms.recovery.attention import Decision, resolve_batch
+from app.text.segments import measure_text
+from app.worker.jobs import sweep
 from tests.conftest import examples
 from tests.simulation.database import SimulatedDatabase
 from tests.simulation.sinch import SimulatedSinch

@@ -12,9 +12,13 @@ from sqlalchemy import select, update
 
 from app.sinch.errors import SinchNotSent, SinchOutcomeUnknown
 from app.sinch.schemas import PreparedBatch, SentBatch
-from app.sms import claiming, receiving, recovery, verdicts, withholding
-from app.sms.models import Batch
-from app.sms.states import BatchState, Outcome
+from app.sms.dispatch import claim as claiming
+from app.sms.dispatch import outcome
+from app.sms.eligibility import decide
+from app.sms.inbound import receive
+from app.sms.models.batch import Batch
+from app.sms.models.states import BatchState, Outcome
+from app.sms.recovery import unknown_outcome
 from app.subscribers.models import Suppression
 from tests.simulation import running
 from tests.simulation.sinch import SimulatedSinch
@@ -60,11 +64,11 @@ def unknown_is_sent_again() -> Iterator[None]:
     """What is not known goes back to PENDING."""
 
     def record(tx: Any, ctx: Any, claim: Any, verdict: Any, status: Any) -> None:
-        swap = verdicts._swap(claim, BatchState.SENDING)
+        swap = outcome._swap(claim, BatchState.SENDING)
         tx.execute(swap.values(state=BatchState.PENDING, lease_until=None))
 
-    recorders = verdicts._RECORDERS | {Outcome.UNKNOWN: record}
-    with _replaced(verdicts, "_RECORDERS", recorders):
+    recorders = outcome._RECORDERS | {Outcome.UNKNOWN: record}
+    with _replaced(outcome, "_RECORDERS", recorders):
         yield
 
 
@@ -90,14 +94,14 @@ def late_verdicts_count() -> Iterator[None]:
     def swap(claim: Any, *states: BatchState) -> Any:
         return update(Batch).where(Batch.id == claim.batch_id)
 
-    with _replaced(verdicts, "_swap", swap):
+    with _replaced(outcome, "_swap", swap):
         yield
 
 
 @contextmanager
 def absent_is_sent_again() -> Iterator[None]:
     """What Sinch's list does not show is sent again by itself."""
-    judge = recovery._judge
+    judge = unknown_outcome._judge
 
     def resend(ctx: Any, row: Any, evidence: Any, **more: Any) -> Any:
         values = judge(ctx, row, evidence, **more)
@@ -105,7 +109,7 @@ def absent_is_sent_again() -> Iterator[None]:
             values |= {"state": BatchState.PENDING, "next_ask_at": None, "attention": None}
         return values
 
-    with _replaced(recovery, "_judge", resend):
+    with _replaced(unknown_outcome, "_judge", resend):
         yield
 
 
@@ -119,14 +123,14 @@ def a_restore_goes_unnoticed() -> Iterator[None]:
 @contextmanager
 def a_claim_asks_for_no_suppressions() -> Iterator[None]:
     """Whoever has stopped is sent to all the same."""
-    with _replaced(withholding, "find_suppressed", lambda *args, **more: set()):
+    with _replaced(decide, "find_suppressed", lambda *args, **more: set()):
         yield
 
 
 @contextmanager
 def suppressions_are_those_of_the_plan() -> Iterator[None]:
     """Who is left out was settled when the broadcast was stored."""
-    sort_out, find_suppressed = claiming.sort_out, withholding.find_suppressed
+    sort_out, find_suppressed = claiming.sort_out, decide.find_suppressed
     planned_at: list[Any] = []
 
     def remember(tx: Any, ctx: Any, broadcast: Any, *args: Any, **more: Any) -> Any:
@@ -137,7 +141,7 @@ def suppressions_are_those_of_the_plan() -> Iterator[None]:
         since = select(Suppression.phone).where(Suppression.since_at <= planned_at[0])
         return find_suppressed(tx, *args, **more) & set(tx.execute(since).scalars())
 
-    with _replaced(claiming, "sort_out", remember), _replaced(withholding, "find_suppressed", find):
+    with _replaced(claiming, "sort_out", remember), _replaced(decide, "find_suppressed", find):
         yield
 
 
@@ -173,14 +177,14 @@ def those_set_aside_stay_in_the_payload() -> Iterator[None]:
 @contextmanager
 def marketing_knows_no_hours() -> Iterator[None]:
     """It is always open."""
-    with _replaced(withholding._Windows, "find", lambda self, number, zone: withholding._GOES):
+    with _replaced(decide._Windows, "find", lambda self, number, zone: decide._GOES):
         yield
 
 
 @contextmanager
 def every_repeated_stop_is_answered() -> Iterator[None]:
     """A text counts as new however often it comes."""
-    with _replaced(receiving, "_note", lambda tx, ctx, inbound: True):
+    with _replaced(receive, "_note", lambda tx, ctx, inbound: True):
         yield
 
 

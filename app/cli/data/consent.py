@@ -1,0 +1,52 @@
+"""`flask consent`: whether the ledger of consent is whole, and what it proves."""
+
+import json
+import sys
+from pathlib import Path
+
+import click
+from flask.cli import AppGroup
+
+from app.cli.data.suppressions import NUMBER
+from app.cli.operate.db import our_context
+from app.subscribers.consent.verify import make_evidence, verify
+
+consent = AppGroup("consent", help="The ledger of consent: verify it, hand out evidence.")
+
+
+@consent.command("verify")
+@click.option("--head", help="The hash of a link as it was written down: it must still be there.")
+def verify_ledger(head: str | None) -> None:
+    """Walk the whole ledger; exit with 1 and the first link that does not hold."""
+    shown = 0
+
+    def show(links: int) -> None:
+        nonlocal shown
+        if sys.stderr.isatty() and links - shown >= 50_000:
+            click.echo(f"{links} links …", err=True)
+            shown = links
+
+    anchor = head.strip().lower() if head else None
+    verdict = verify(our_context().people, anchor=anchor, on_progress=show)
+    if verdict.broken:
+        raise click.ClickException(verdict.broken)
+    click.echo(f"{verdict.links} links hold, {verdict.erased} of them of erased people.")
+    click.echo(f"head {verdict.head.hash.hex()}")
+
+
+@consent.command("evidence")
+@click.argument("number", type=NUMBER)
+@click.option(
+    "--to", required=True, type=click.Path(dir_okay=False, path_type=Path), help="A file, new."
+)
+def write_evidence(number: str, to: Path) -> None:
+    """Write all that the ledger says of a number, with its proofs, as JSON."""
+    evidence = make_evidence(our_context().people, number)
+    text = json.dumps(evidence, indent=2, ensure_ascii=False, default=lambda at: at.isoformat())
+    try:
+        # Half a character is written as JSON writes it, too.
+        with to.open("x", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(text + "\n")
+    except OSError as e:
+        raise click.ClickException(f"{to} could not be written: {type(e).__name__}") from e
+    click.echo(f"{len(evidence['events'])} events.")

@@ -1,0 +1,70 @@
+"""`flask prices`: what parts cost, in and out of a file."""
+
+import csv
+import io
+from pathlib import Path
+
+import click
+from flask.cli import AppGroup
+
+from app.cli.operate.db import name_operator, our_context
+from app.csv_cells import write_lines
+from app.sms.quotes.prices import (
+    check_country,
+    check_currency,
+    parse_price,
+    read_prices,
+    replace_prices,
+    show_price,
+)
+
+prices = AppGroup("prices", help="What a part costs, by country: import, export.")
+
+_COLUMNS = ("country", "currency", "price")
+
+
+@prices.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def import_prices(file: Path) -> None:
+    """Keep the prices of a CSV file and no others; its columns are country, currency and price."""
+    try:
+        currency, micros = _read_file(file)
+    except (UnicodeDecodeError, csv.Error) as e:
+        raise click.ClickException(f"{file.name} is not a CSV file in UTF-8") from e
+    table = replace_prices(our_context(), currency, micros, actor=name_operator())
+    click.echo(f"{len(table.micros)} prices in {currency}.")
+
+
+@prices.command("export")
+def export_prices() -> None:
+    """The prices as CSV, as `import` takes them."""
+    with our_context().db.read() as tx:
+        table = read_prices(tx)
+    rows = [(country, table.currency, show_price(each)) for country, each in table.micros.items()]
+    click.echo(write_lines([_COLUMNS, *rows]), nl=False)
+
+
+def _read_file(file: Path) -> tuple[str, dict[str, int]]:
+    """The currency and the prices of a file; a ClickException that names the first faulty line."""
+    text = file.read_bytes().decode("utf-8-sig")
+    head = text.partition("\n")[0]
+    rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=head.count))
+    rows.fieldnames = [name.strip().lower() for name in rows.fieldnames or ()]
+    if not set(_COLUMNS) <= set(rows.fieldnames):
+        raise click.ClickException("the first line must name the columns country, currency, price")
+    currency, micros = "", dict[str, int]()
+    for row in rows:
+        country, own, price = ((row[name] or "").strip() for name in _COLUMNS)
+        try:
+            check_country(country)
+            check_currency(own)
+            if own != (currency or own):
+                raise ValueError(f"{own}, but {currency} above: all prices are in one currency")
+            if country in micros:
+                raise ValueError(f"{country} has a price above")
+            currency, micros[country] = own, parse_price(price)
+        except ValueError as e:
+            raise click.ClickException(f"line {rows.line_num}: {e}") from e
+    if not micros:
+        raise click.ClickException("the file holds no price")
+    return currency, micros

@@ -1,0 +1,220 @@
+"""`flask subscribers`: files of them, in and out, through the same functions as the API."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+from flask.cli import AppGroup
+from marshmallow import ValidationError
+from sqlalchemy import Row
+
+from app.cli.interrupts import interrupts
+from app.cli.operate.db import name_operator, our_context
+from app.errors import ClarionError
+from app.http.openapi import refuse_fields
+from app.logs import configure_logging
+from app.subscribers.context import People
+from app.subscribers.imports.job import work_import
+from app.subscribers.imports.models import ImportStatus
+from app.subscribers.imports.options import ImportOptions, Purpose
+from app.subscribers.imports.schemas import ImportSchema
+from app.subscribers.imports.service import (
+    create_import,
+    export_refusals,
+    list_imports,
+    view_import,
+)
+from app.subscribers.imports.upload import FileTooLarge, store_file
+from app.subscribers.profiles.export_csv import export_subscribers
+
+subscribers = AppGroup("subscribers", help="Subscribers: import and export them as CSV.")
+
+EXIT_NOT_ALL_TAKEN = 1
+_PORTION_BYTES = 1_000_000
+_LOOK_EVERY_S = 0.3
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@subscribers.command("import")
+@click.argument(
+    "file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
+@click.option("--resume", "import_id", help="Go on with this import, instead of a file.")
+@click.option("--tag", "tags", multiple=True, help="A tag for everybody; may be repeated.")
+@click.option("--country", help="Whose national numbers it has, such as SE.")
+@click.option("--without-plus", is_flag=True, help="Numbers without + or 00 are international.")
+@click.option("--column", "columns", multiple=True, help="FIELD=TITLE, such as phone=Mobil.")
+@click.option("--ignore", multiple=True, help="The title of a column to leave out.")
+@click.option("--type", "types", multiple=True, help="ATTRIBUTE=number, or boolean.")
+@click.option("--encoding", help="utf-8, or windows-1252.")
+@click.option("--all-or-nothing/--skip-bad", default=False, help="With bad rows, take no row.")
+@click.option("--unchecked", is_flag=True, help="Take numbers that are like none in use, too.")
+@click.option("--purpose", type=click.Choice([each.value for each in Purpose]))
+@click.option("--consent-wording", help="What all of them agreed to; with the next two.")
+@click.option("--consent-source", help="Where they did.")
+@click.option("--consent-at", help="When: ISO 8601 with offset.")
+@click.option("--refused", type=_FILE, help="New CSV file of the cells that were refused.")
+def import_file(
+    file: Path | None, import_id: str | None, refused: Path | None, **said: Any
+) -> None:
+    """Make subscribers of the rows of a CSV file.
+
+    Ctrl-C leaves the rest to the service, or to --resume.  Exits with 0 when every row was taken,
+    1 when not, 2 when the input is wrong.
+    """
+    if (file is None) == (import_id is None):
+        raise click.UsageError("give a FILE, or --resume with the id of an import")
+    if refused is not None and refused.exists():
+        raise click.UsageError(f"--refused: {refused}: there is such a file")
+    people = our_context().people
+    with interrupts() as interrupted:
+        if file is not None:
+            import_id = _store(people, file, _read_options(said))
+        row = _work_off(people, str(import_id), interrupted)
+    _write_refused(people, row, refused)
+    _summarise(row)
+
+
+@subscribers.command("imports")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 200))
+def list_them(limit: int) -> None:
+    """The newest imports, a line each."""
+    for row in list_imports(our_context().people, limit=limit).rows:
+        click.echo(
+            f"{row.public_id}  {row.created_at:%Y-%m-%d %H:%M}  {row.status:<10}"
+            f"{row.lines_done:>9}/{row.lines:<9} {row.refused:>7} refused  {row.client}"
+        )
+
+
+@subscribers.command("export")
+@click.argument("file", type=_FILE)
+def export_file(file: Path) -> None:
+    """Write all subscribers to a new CSV file."""
+    people = our_context().people
+    _write_new(file, export_subscribers(people))
+
+
+def _read_options(said: dict[str, Any]) -> ImportOptions:
+    """The options as the API would take them.  Raises UsageError."""
+    consent = {name: said.pop(f"consent_{name}") for name in ("wording", "source", "at")}
+    request = {name: said[name] for name in ("country", "encoding", "purpose") if said[name]}
+    request |= {name: list(said[name]) for name in ("tags", "ignore") if said[name]}
+    request |= {name: _read_pairs(said[name]) for name in ("columns", "types") if said[name]}
+    request |= {"without_plus": said["without_plus"], "check_numbers": not said["unchecked"]}
+    request["mode"] = "all_or_nothing" if said["all_or_nothing"] else "skip_bad"
+    if any(consent.values()):
+        request["consent"] = {name: value for name, value in consent.items() if value}
+    try:
+        options: ImportOptions = ImportSchema().load(request)
+    except ValidationError as e:
+        raise click.UsageError(refuse_fields(e).sentence) from e
+    return options
+
+
+def _read_pairs(pairs: tuple[str, ...]) -> dict[str, str]:
+    read = {}
+    for pair in pairs:
+        name, sign, value = pair.partition("=")
+        if not sign:
+            raise click.UsageError(f"{pair!r} does not read like NAME=VALUE")
+        read[name.strip()] = value
+    return read
+
+
+def _store(people: People, file: Path, options: ImportOptions) -> str:
+    """The id of the import whose file is kept now."""
+    try:
+        row = create_import(people, options, client=name_operator())
+        stored = store_file(people, row.public_id, _read_portions(file))
+    except ClarionError as e:
+        raise click.UsageError(e.sentence) from e
+    except FileTooLarge as e:
+        raise click.UsageError(f"{file}: larger than IMPORT_MAX_BYTES") from e
+    except OSError as e:
+        raise click.UsageError(f"{file}: {e.strerror}") from e
+    click.echo(f"import {stored.public_id}")
+    for title, field in zip(stored.layout["titles"], stored.layout["fields"], strict=True):
+        click.echo(f"  {title!r} is {field or 'left out'}", err=True)
+    return str(stored.public_id)
+
+
+def _read_portions(file: Path) -> Iterator[bytes]:
+    with file.open("rb") as opened:
+        while portion := opened.read(_PORTION_BYTES):
+            yield portion
+
+
+def _work_off(people: People, import_id: str, interrupted: Callable[[], bool]) -> Row[Any]:
+    """The import once it has ended, or we were told to stop; a service may take part in it."""
+    row = _view(people, import_id)
+    if row.status is ImportStatus.WAITING:
+        raise click.UsageError("its file has not arrived: import the file anew")
+    if sys.stderr.isatty():
+        configure_logging("ERROR")  # lines between would tear the bar
+    while not row.finished_at and not interrupted():
+        row = _follow_pass(people, row, interrupted)
+    if not row.finished_at:
+        click.echo(f"interrupted: flask subscribers import --resume {import_id}", err=True)
+    return row
+
+
+def _follow_pass(people: People, row: Row[Any], interrupted: Callable[[], bool]) -> Row[Any]:
+    """Show how a pass through the file goes, until its end or until we are told to stop."""
+    status, done = row.status, 0
+    with click.progressbar(length=row.lines, label=status.value) as bar:
+        for now in _work_or_watch(people, row, interrupted):
+            if now.status is not status:
+                return now
+            bar.update(now.lines_done - done)
+            done = now.lines_done
+    return now
+
+
+def _work_or_watch(
+    people: People, row: Row[Any], interrupted: Callable[[], bool]
+) -> Iterator[Row[Any]]:
+    """The import as it stands, again and again, while we work on it, or somebody else does."""
+    yield row
+    while not interrupted():
+        for _ in work_import(people, row.id, stop=interrupted):
+            yield _view(people, row.public_id)
+        yield _view(people, row.public_id)
+        time.sleep(_LOOK_EVERY_S)
+
+
+def _view(people: People, import_id: str) -> Row[Any]:
+    try:
+        return view_import(people, import_id)
+    except ClarionError as e:
+        raise click.UsageError(e.sentence) from e
+
+
+def _write_refused(people: People, row: Row[Any], file: Path | None) -> None:
+    if file is not None:
+        _write_new(file, export_refusals(people, row.public_id))
+
+
+def _write_new(file: Path, pieces: Iterator[str]) -> None:
+    try:
+        with file.open("x", encoding="utf-8", newline="") as opened:
+            opened.writelines(pieces)
+    except OSError as e:
+        raise click.ClickException(f"{file}: {e.strerror}") from e
+
+
+def _summarise(row: Row[Any]) -> None:
+    """Say what became of the rows; exit with 1 unless every one was taken."""
+    words = ["refused"]
+    if row.status is not ImportStatus.REFUSED:
+        words = ["created", "updated", "unchanged", "merged", *words]
+    counted = ", ".join(f"{getattr(row, word)} {word}" for word in words)
+    click.echo(f"{row.status.value}: {row.rows} rows, {counted}")
+    if row.error:
+        click.echo(row.error, err=True)
+    if row.refused:
+        click.echo(f"see --refused, or refused.csv of import {row.public_id}", err=True)
+    if row.status is not ImportStatus.COMPLETE or row.refused:
+        sys.exit(EXIT_NOT_ALL_TAKEN)

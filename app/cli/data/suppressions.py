@@ -1,0 +1,161 @@
+"""`flask suppressions`: numbers that are not written to, entered, lifted, in and out of files."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import click
+from flask.cli import AppGroup
+
+from app.cli.operate.broadcasts import refuse
+from app.cli.operate.db import name_operator, our_context
+from app.db.schema import WrongDatabase
+from app.errors import ClarionError
+from app.phone.e164 import normalise_number
+from app.sms.privacy.after_restore import erase_again
+from app.sms.privacy.erase import erase_number
+from app.subscribers.models import Scope
+from app.subscribers.suppressions.csv_files import (
+    export_suppressions,
+    import_csv,
+    import_json_lines,
+)
+from app.subscribers.suppressions.hashed_lists import export_digests, import_digests
+from app.subscribers.suppressions.manage import CLI, add_suppressions, release_number
+
+suppressions = AppGroup("suppressions", help="Suppressions: add, import, export, release, erase.")
+
+_PORTION_BYTES = 256 * 1024
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+class _Number(click.ParamType[str]):
+    """A phone number in E.164."""
+
+    name = "number"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        number = normalise_number(value)
+        if number is None:
+            self.fail("a number is a '+' and 2 to 15 digits", param, ctx)
+        return number
+
+
+NUMBER = _Number()
+
+
+class _Refusing(click.Command):
+    """A command whose refusals are one line each."""
+
+    def invoke(self, ctx: click.Context) -> None:
+        try:
+            super().invoke(ctx)
+        except ClarionError as e:
+            raise refuse(e) from e
+        except WrongDatabase as e:
+            raise click.ClickException(str(e)) from e
+
+
+@suppressions.command("add", cls=_Refusing)
+@click.argument("numbers", nargs=-1, required=True, type=NUMBER)
+@click.option("--marketing", is_flag=True, help="Send them no marketing, but all else.")
+@click.option("--note", help="Why.")
+def add(numbers: tuple[str, ...], marketing: bool, note: str | None) -> None:
+    """Write to these numbers no more; no text from their phones lifts it."""
+    added = add_suppressions(
+        our_context().people,
+        numbers,
+        actor=name_operator(),
+        channel=CLI,
+        scope=Scope.MARKETING if marketing else Scope.ALL,
+        note=note,
+    )
+    click.echo(f"{added.newly} of {added.numbers} were written to until now.")
+
+
+@suppressions.command("release", cls=_Refusing)
+@click.argument("number", type=NUMBER)
+@click.option("--note", required=True, help="On whose word.")
+def release(number: str, note: str) -> None:
+    """Write to this number again; consent to marketing does not come back by that."""
+    people = our_context().people
+    if not release_number(people, number, actor=name_operator(), channel=CLI, note=note):
+        raise click.ClickException("this number is not suppressed")
+    click.echo("This number is written to again.")
+
+
+@suppressions.command("erase", cls=_Refusing)
+@click.argument("number", type=NUMBER)
+@click.confirmation_option(prompt="Nothing of it comes back. Erase all that is known of it?")
+def erase(number: str) -> None:
+    """Erase whoever has this number, but that nobody writes to them."""
+    left = erase_number(our_context(), number, actor=name_operator()).left
+    if left:
+        click.echo(f"Suppressed; erased but for {', '.join(left)}, which go by themselves.")
+    else:
+        click.echo("Erased.")
+
+
+@suppressions.command("export", cls=_Refusing)
+@click.option("--digests", is_flag=True, help="Hashes, of erased people too: for a restore.")
+def export(digests: bool) -> None:
+    """All suppressions in force, as CSV."""
+    people = our_context().people
+    for lines in export_digests(people) if digests else export_suppressions(people):
+        click.echo(lines, nl=False)
+
+
+@suppressions.command("import", cls=_Refusing)
+@click.argument("file", type=_FILE)
+@click.option("--digests", is_flag=True, help="Hashes that `export --digests` wrote.")
+@click.option("--column", help="The title of the numbers.")
+@click.option("--country", help="Whose national numbers they are, such as SE.")
+@click.option("--without-plus", is_flag=True, help="They are international without a plus.")
+def import_them(
+    file: Path, digests: bool, column: str | None, country: str | None, without_plus: bool
+) -> None:
+    """Take over a list: CSV, or JSON lines in a file that ends in .jsonl or .ndjson.
+
+    Doing it again changes nothing.  With --digests, whoever was erased is erased again.
+    """
+    if digests:
+        _import_digests(file)
+        return
+    take = import_json_lines if file.suffix in (".jsonl", ".ndjson") else import_csv
+    with file.open("rb") as opened, _make_bar(file) as bar:
+        taken = take(
+            our_context().people,
+            _read_portions(opened, bar),
+            actor=name_operator(),
+            source=file.name[:200],
+            column=column,
+            country=country,
+            without_plus=without_plus,
+        )
+    for line, reason in taken.refusals:
+        click.echo(f"line {line}: {reason}", err=True)
+    click.echo(
+        f"{taken.numbers} numbers, {taken.newly} of them written to until now; "
+        f"{taken.refused} lines refused."
+    )
+
+
+def _import_digests(file: Path) -> None:
+    ctx, actor = our_context(), name_operator()
+    with file.open(encoding="utf-8", newline="") as lines:
+        taken = import_digests(ctx.people, lines, actor=actor)
+    again = erase_again(ctx, actor=actor)
+    click.echo(
+        f"{taken.digests} hashes, {taken.newly} of them written to until now; "
+        f"{again.erased} people erased again, {again.named} found by number."
+    )
+
+
+def _make_bar(file: Path) -> "click._termui_impl.ProgressBar[int]":
+    return click.progressbar(length=file.stat().st_size, label=file.name)
+
+
+def _read_portions(opened: BinaryIO, bar: "click._termui_impl.ProgressBar[int]") -> Iterator[bytes]:
+    while portion := opened.read(_PORTION_BYTES):
+        yield portion
+        bar.update(len(portion))

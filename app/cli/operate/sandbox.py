@@ -1,0 +1,37 @@
+"""`flask sandbox`: the stand-in for Sinch on this machine."""
+
+from pathlib import Path
+
+import click
+from flask import current_app
+from flask.cli import with_appcontext
+
+from app.config import load_config_or_exit
+from app.sandbox.control.settings import Settings
+from app.sandbox.server import serve
+
+
+@click.command("sandbox")
+@click.option("--port", default=8089, show_default=True, help="Port on 127.0.0.1.")
+@click.option(
+    "--ledger",
+    "ledger_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File to write each accepted batch to, before it is answered.",
+)
+@with_appcontext
+def run_sandbox(port: int, ledger_path: Path | None) -> None:
+    """Serve Sinch's API on loopback; no SMS is sent.
+
+    It calls this service back as its settings say: PUBLIC_URL, SINCH_WEBHOOK_SECRET or
+    SINCH_WEBHOOK_BASIC.
+    """
+    if current_app.config["PRODUCTION"]:
+        raise click.ClickException("the sandbox is not for production: set APP_ENV=development")
+    config = load_config_or_exit()
+    settings = Settings(
+        inbound_url=config.callback_url,
+        hmac_secret=next(iter(config.webhook_auth.secrets), None),
+        callback_basic=config.webhook_auth.basic,
+    )
+    serve(port=port, ledger_path=ledger_path, settings=settings)

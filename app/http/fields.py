@@ -1,0 +1,77 @@
+"""Fields of any request: what each takes, and what it refuses in which words."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from marshmallow import ValidationError, fields
+
+from app.http.json_body import is_unicode
+from app.phone.e164 import normalise_number
+
+NUMBER_PATTERN = r"^\+[1-9][0-9]{1,14}$"
+# Any such number is one that both databases take.
+MAX_CURSOR_DIGITS = 18
+
+
+class MessageText(fields.String):
+    """A text that Sinch and a database can take, the blanks around it removed."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
+        text = str(super()._deserialize(value, *args, **kwargs)).strip()
+        refuse_untransportable(text)
+        return text
+
+
+class PhoneNumber(fields.String):
+    """A phone number in E.164, blanks around it removed."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        described = {"pattern": NUMBER_PATTERN} | kwargs.pop("metadata", {})
+        super().__init__(metadata=described, **kwargs)
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
+        number = normalise_number(super()._deserialize(value, *args, **kwargs))
+        if number is None:
+            raise ValidationError(
+                "Not a phone number in E.164 (a '+' and 2 to 15 digits): nothing is ever sent to "
+                "such an entry."
+            )
+        return number
+
+
+class StrictBoolean(fields.Boolean):
+    """true or false, nothing that merely looks like it."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> bool:
+        if not isinstance(value, bool):
+            raise ValidationError("Not true or false.")
+        return value
+
+
+class Moment(fields.AwareDateTime):
+    """An ISO 8601 time with its offset, as aware UTC."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> datetime:
+        moment = super()._deserialize(value, *args, **kwargs)
+        try:
+            return moment.astimezone(UTC)
+        except OverflowError as e:
+            raise ValidationError("Not a time in the years 1 to 9999.") from e
+
+
+class Cursor(fields.String):
+    """Where a list of rows goes on: the number of a row, which clients only hand back."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        cursor = super()._deserialize(value, *args, **kwargs)
+        if not cursor.isascii() or not cursor.isdigit() or len(cursor) > MAX_CURSOR_DIGITS:
+            raise ValidationError("Not one that we gave.")
+        return int(cursor)
+
+
+def refuse_untransportable(text: str) -> None:
+    """Raise ValidationError for what cannot travel: NUL and halves of characters."""
+    if "\0" in text:
+        raise ValidationError("Holds a NUL character.")
+    if not is_unicode(text):
+        raise ValidationError("Holds half a character (a lone surrogate).")

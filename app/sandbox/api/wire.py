@@ -1,0 +1,229 @@
+"""HTTP at the socket: keep-alive, and every way an answer can fail to arrive.
+
+Werkzeug's own handler closes after each answer and cannot be cut off half way, so the answering
+is done here; reading requests and building the WSGI environment stays with Werkzeug.
+"""
+
+import contextlib
+import io
+import os
+import socket
+import struct
+import threading
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
+
+from app.sandbox.api.shapes import Answer, fake_answer
+from app.sandbox.clock import format_time
+from app.sandbox.control.arrivals import Arrival, Arrivals
+from app.sandbox.control.faults import Fault, Faults
+from app.sandbox.engine.plan import Plan
+from app.sandbox.operations import operation_of
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+_CLOSE_WITH_RST = struct.pack("ii", 1, 0)
+
+
+class Listener(ThreadedWSGIServer):
+    """Listens on a bound socket, which it takes over, and knows the connections it accepted."""
+
+    daemon_threads = True
+
+    def __init__(
+        self,
+        bound: socket.socket,
+        app: "WSGIApplication",
+        *,
+        plan: Plan,
+        faults: Faults,
+        arrivals: Arrivals,
+    ) -> None:
+        self.plan, self.faults, self.arrivals = plan, faults, arrivals
+        self.stopping = threading.Event()
+        self._open: dict[threading.Thread, socket.socket] = {}
+        self._serving = threading.Thread(
+            target=self.serve_forever, args=(0.05,), name="sandbox-listener", daemon=True
+        )
+        bound.listen(self.request_queue_size)
+        host, port = bound.getsockname()[:2]
+        # Given an address to bind itself, Werkzeug would end the process when it is taken.
+        super().__init__(host, port, app, Handler, fd=bound.fileno())
+        bound.close()
+
+    def start(self) -> None:
+        self._serving.start()
+
+    def stop(self) -> None:
+        """Refuse new connections, then end every open one but the caller's own."""
+        self.shutdown()
+        self._serving.join()
+        self.stopping.set()
+        others = {t: s for t, s in dict(self._open).items() if t is not threading.current_thread()}
+        for connection in others.values():
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        for thread in others:
+            thread.join(timeout=5)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        thread = threading.Thread(
+            target=self.process_request_thread, args=(request, client_address), daemon=True
+        )
+        self._open[thread] = request
+        thread.start()
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._open.pop(threading.current_thread(), None)
+
+
+class Handler(WSGIRequestHandler):
+    """One connection: requests are read whole, answers are written whole unless a fault hits."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: Listener
+
+    def run_wsgi(self) -> None:
+        if self.headers.get("Expect", "").lower() == "100-continue":
+            self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        environ = self.make_environ()
+        try:
+            body = _read_body(environ)
+        except (ValueError, OSError):
+            self._refuse_framing()
+            return
+        arrival = self._note(environ, body)
+        fault = self.server.faults.strike(arrival.operation) if arrival else None
+        if arrival is None or fault is None:
+            self._succeed(self._ask(environ, body), arrival)
+        else:
+            real = self._ask(environ, body) if fault.when == "after" else None
+            self._fail(fault, real, arrival)
+
+    def _refuse_framing(self) -> None:
+        """Where this request ends is not known, so no other can follow on this connection."""
+        self.close_connection = True
+        body = b'{"code":"bad_request","text":"the length of the body cannot be made out"}'
+        self._write(Answer(HTTPStatus.BAD_REQUEST, [("Content-Type", "application/json")], body))
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Nothing: the arrivals are the log."""
+
+    def _note(self, environ: "WSGIEnvironment", body: bytes) -> Arrival | None:
+        path = environ["PATH_INFO"]
+        operation = operation_of(self.command, path)
+        if operation is None:
+            return None
+        now = format_time(self.server.plan.clock.now())
+        arrival = Arrival(self.command, environ["RAW_URI"], operation, now)
+        self.server.arrivals.note(arrival, body)
+        return arrival
+
+    def _ask(self, environ: "WSGIEnvironment", body: bytes) -> Answer:
+        """The real answer of the application."""
+        environ["wsgi.input"] = io.BytesIO(body)
+        environ["CONTENT_LENGTH"] = str(len(body))
+        started: list[tuple[int, list[tuple[str, str]]]] = []
+
+        def start_response(status: str, headers: list[tuple[str, str]], *_: object) -> Any:
+            started.append((int(status.split()[0]), headers))
+
+        begin: StartResponse = start_response
+        chunks: Iterable[bytes] = self.server.app(environ, begin)
+        try:
+            sent = b"".join(chunks)
+        finally:
+            getattr(chunks, "close", lambda: None)()
+        status, headers = started[-1]
+        return Answer(status, [h for h in headers if h[0].lower() != "content-length"], sent)
+
+    def _succeed(self, answer: Answer, arrival: Arrival | None) -> None:
+        if arrival is not None:
+            arrival.status = answer.status
+        self._write(answer)
+
+    def _write(self, answer: Answer) -> None:
+        self.connection.sendall(self._head(answer) + self._shown_body(answer))
+
+    def _shown_body(self, answer: Answer) -> bytes:
+        return b"" if self.command == "HEAD" or answer.status in (204, 304) else answer.body
+
+    def _head(self, answer: Answer) -> bytes:
+        if self.server.stopping.is_set():
+            self.close_connection = True
+        phrase = HTTPStatus(answer.status).phrase if answer.status in _KNOWN else "Unknown"
+        lines = [f"HTTP/1.1 {answer.status} {phrase}", f"Date: {self.date_time_string()}"]
+        lines += [f"{name}: {value}" for name, value in answer.headers]
+        if answer.status not in (204, 304):
+            lines.append(f"Content-Length: {len(answer.body)}")
+        if self.close_connection:
+            lines.append("Connection: close")
+        return "\r\n".join([*lines, "", ""]).encode("latin-1", "replace")
+
+    def _fail(self, fault: Fault, real: Answer | None, arrival: Arrival) -> None:
+        arrival.fault = fault.id
+        self.server.stopping.wait(fault.delay_s)
+        if fault.do == "reset":
+            self._reset()
+        elif fault.do in ("cut", "hang"):
+            self._cut()
+        else:
+            self._answer_badly(fault, real, arrival)
+
+    def _answer_badly(self, fault: Fault, real: Answer | None, arrival: Arrival) -> None:
+        plan = self.server.plan
+        answer = fake_answer(
+            fault, real=real, path=arrival.path, now=plan.clock.now(), settings=plan.settings
+        )
+        arrival.status = answer.status
+        if fault.do == "half_body":
+            self.connection.sendall(self._head(answer) + answer.body[: len(answer.body) // 2])
+            self._cut()
+        elif fault.do == "drip":
+            self._drip(answer, fault.byte_delay_s)
+        else:
+            self._write(answer)
+
+    def _drip(self, answer: Answer, byte_delay_s: float) -> None:
+        self.connection.sendall(self._head(answer))
+        for start in range(len(answer.body)):
+            if self.server.stopping.wait(byte_delay_s):
+                self._cut()
+                return
+            self.connection.sendall(answer.body[start : start + 1])
+
+    def _cut(self) -> None:
+        self.close_connection = True
+        with contextlib.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)
+
+    def _reset(self) -> None:
+        """Close the descriptor itself: the orderly way would announce the end before the RST."""
+        self.close_connection = True
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _CLOSE_WITH_RST)
+        os.close(self.connection.detach())
+
+
+_MAX_BODY_BYTES = 100 * 1024 * 1024
+_KNOWN = {status.value for status in HTTPStatus}
+
+
+def _read_body(environ: "WSGIEnvironment") -> bytes:
+    """All of the request's body, so that the next request starts where it should."""
+    stream: Any = environ["wsgi.input"]
+    if environ.get("wsgi.input_terminated"):
+        chunked: bytes = stream.read()
+        return chunked
+    length = environ.get("CONTENT_LENGTH") or "0"
+    if not (length.isascii() and length.isdigit()) or int(length[:20]) > _MAX_BODY_BYTES:
+        raise ValueError(f"Content-Length {length[:20]}")
+    whole: bytes = stream.read(int(length))
+    return whole

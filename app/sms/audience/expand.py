@@ -1,0 +1,135 @@
+"""An order's people in pieces of a batch's worth, before it is stored."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from app.db.base import table_of
+from app.db.lists import THESE, pack
+from app.sms.audience.lookup import Plan, read_page
+from app.sms.content.personal import choose_language
+from app.sms.content.placeholders import (
+    DEFAULT,
+    MAX_INLINE_RECIPIENTS,
+    Order,
+    Piece,
+    choose_chunk_size,
+    cut_chunks,
+)
+from app.sms.context import Context
+from app.subscribers.models import Subscriber
+from app.text.segments import Encoding, TextSize
+
+_PEOPLE = table_of(Subscriber)
+# Made once: to make a statement costs several times what it takes to run one.
+_LANGUAGES = {
+    dialect: select(_PEOPLE.c.phone, _PEOPLE.c.language).where(_PEOPLE.c.phone.in_(these))
+    for dialect, these in THESE.items()
+}
+_AT_ONCE = 1_000
+
+
+def find_pieces(ctx: Context, order: Order) -> tuple[Order, list[Piece] | None]:
+    """The pieces of an order; None where its people are looked up when the send starts.
+
+    A few people of an audience that is to be sent to now are looked up at once, and the order's
+    size is then that of the largest text of theirs.
+    """
+    size = choose_size(ctx, order)
+    if order.audience is None:
+        return order, list(_cut(ctx, order, size))
+    if order.send_at is not None:
+        return order, None
+    with ctx.db.read() as tx:
+        page = read_page(tx, plan_of(order), most=MAX_INLINE_RECIPIENTS + 1, size=size)
+    if page.recipients > MAX_INLINE_RECIPIENTS:
+        return order, None
+    encoding = Encoding.UCS_2 if page.ucs2 else order.size.encoding
+    largest = TextSize(encoding, max(order.size.parts, page.parts))
+    return replace(order, size=largest), page.pieces
+
+
+def walk_pieces(ctx: Context, order: Order) -> Iterator[Piece]:
+    """All the pieces of an order as it would be sent now; each page is a look at the database."""
+    size = choose_size(ctx, order)
+    if order.audience is None:
+        yield from _cut(ctx, order, size)
+        return
+    after: str | None = ""
+    while after is not None:
+        with ctx.db.read() as tx:
+            page = read_page(tx, plan_of(order), after=after, size=size)
+        yield from page.pieces
+        after = page.last
+
+
+def describe_audience(order: Order) -> dict[str, Any] | None:
+    """Whom an order goes to, as it is kept where that is not a list of numbers."""
+    if order.audience is None:
+        return None
+    return {"select": order.audience.to_json(), "fields": dict(order.fields)}
+
+
+def choose_size(ctx: Context, order: Order) -> int:
+    """How many recipients of an order go in one batch."""
+    return choose_chunk_size(
+        parts=order.size.parts,
+        messages_per_second=ctx.rules.messages_per_second,
+        ahead_s=ctx.rules.pace_ahead_s,
+    )
+
+
+def plan_of(order: Order) -> Plan:
+    """How the audience of an order is looked up."""
+    assert order.audience is not None
+    return Plan(
+        audience=order.audience,
+        category=order.category,
+        text=order.text,
+        texts=order.texts,
+        language=order.language,
+        fields=order.fields,
+        defaults=collect_defaults(order),
+    )
+
+
+def collect_defaults(order: Order) -> dict[str, str]:
+    """The values for whoever has none of their own."""
+    return {name: values[DEFAULT] for name, values in order.parameters.items() if DEFAULT in values}
+
+
+def _cut(ctx: Context, order: Order, size: int) -> Iterator[Piece]:
+    if not order.texts:
+        for part in cut_chunks(order.recipients, size):
+            yield Piece(part, _select_own(order.parameters, part))
+        return
+    by_language: dict[str | None, list[str]] = {}
+    with ctx.db.read() as tx:
+        for number, language in _read_languages(tx, order.recipients):
+            chosen = choose_language(language, order.texts, order.language)
+            by_language.setdefault(chosen, []).append(number)
+    for language, numbers in by_language.items():
+        for part in cut_chunks(numbers, size):
+            yield Piece(part, _select_own(order.parameters, part), language)
+
+
+def _read_languages(tx: Connection, numbers: Sequence[str]) -> Iterator[tuple[str, str | None]]:
+    """Each number with the language its subscriber has; None where there is none."""
+    for part in cut_chunks(numbers, _AT_ONCE):
+        found = tx.execute(_LANGUAGES[tx.dialect.name], {"these": pack(tx, part)})
+        known: dict[str, str | None] = {row.phone: row.language for row in found}
+        yield from ((number, known.get(number)) for number in part)
+
+
+def _select_own(
+    parameters: Mapping[str, Mapping[str, str]], recipients: Sequence[str]
+) -> dict[str, dict[str, str]] | None:
+    """The values that belong to these recipients alone, by name; None without any."""
+    if not parameters:
+        return None
+    return {
+        name: {number: values[number] for number in recipients if number in values}
+        for name, values in parameters.items()
+    }

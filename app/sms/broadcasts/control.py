@@ -1,0 +1,254 @@
+"""Pause, resume, cancel and start: what people and the clock do to a broadcast."""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+
+from loguru import logger
+from sqlalchemy import ColumnElement, Connection, Row, func, select, update
+
+from app.db.audit import write_audit
+from app.errors import Conflict, NotFound
+from app.sinch.errors import SinchError
+from app.sms.context import Context
+from app.sms.dispatch.outcome import withdraw
+from app.sms.lifecycle.finalize import expire_pending, settle_broadcast, settle_in
+from app.sms.models.batch import Batch, Broadcast
+from app.sms.models.states import ACTIVE, FINAL, OPEN, UNSENT, BatchState, BroadcastStatus, Wish
+
+_B = BroadcastStatus
+_CANCEL_S = 10.0
+# A sweep has other things to do: what it has not asked for by then, the next one does.
+_PASS_S = 10.0
+
+
+def pause_broadcast(ctx: Context, public_id: str, *, actor: str) -> None:
+    """Claim nothing more of it until it is resumed.  Raises NotFound, Conflict."""
+    with ctx.db.write() as tx:
+        broadcast = _hold(tx, public_id)
+        if broadcast.status is _B.PAUSED:
+            return
+        if broadcast.status not in (*ACTIVE, _B.SCHEDULED):
+            raise _refuse(broadcast, "paused")
+        _move(tx, ctx, broadcast, _B.PAUSED, actor=actor, action="pause")
+
+
+def resume_broadcast(ctx: Context, public_id: str, *, actor: str) -> None:
+    """Let a paused, stopped or late one go on.  Raises NotFound, Conflict."""
+    with ctx.db.write() as tx:
+        broadcast = _hold(tx, public_id)
+        if broadcast.status in (*ACTIVE, _B.SCHEDULED):
+            return
+        if broadcast.status not in (_B.PAUSED, _B.STOPPED, _B.LATE):
+            raise _refuse(broadcast, "resumed")
+        ahead = broadcast.send_at is not None and broadcast.send_at > ctx.now()
+        status = _B.SCHEDULED if ahead else _B.QUEUED
+        _move(tx, ctx, broadcast, status, actor=actor, action="resume")
+        settle_in(tx, ctx, broadcast.id)
+
+
+def cancel_broadcast(ctx: Context, public_id: str, *, actor: str) -> None:
+    """Send nothing more of it, and have Sinch stop what it has not handed on.
+
+    What is not claimed yet is cancelled for certain; Sinch is asked about the rest behind this.
+    Raises NotFound, Conflict.
+    """
+    with ctx.db.write() as tx:
+        broadcast = _hold(tx, public_id)
+        if broadcast.status is _B.CANCELLED:
+            return
+        if broadcast.status in (_B.REFUSED, _B.EXPIRED):
+            raise _refuse(broadcast, "cancelled")
+        if broadcast.status in FINAL and broadcast.expires_at <= ctx.now():
+            raise _refuse(broadcast, "cancelled")
+        withdraw(tx, broadcast.id)
+        accepted = update(Batch).where(
+            Batch.broadcast_id == broadcast.id,
+            Batch.state.in_((BatchState.ACCEPTED, BatchState.DUPLICATE)),
+            Batch.wish.is_(None),
+        )
+        tx.execute(accepted.values(wish=Wish.WANTED))
+        _move(tx, ctx, broadcast, _B.CANCELLED, actor=actor, action="cancel")
+        settle_in(tx, ctx, broadcast.id)
+
+
+def carry_out_wishes(ctx: Context, *, most: int = 100, within_s: float = _PASS_S) -> int:
+    """Ask Sinch to stop batches of cancelled broadcasts; about how many."""
+
+    def stop(batch: Row[Any]) -> dict[str, Any]:
+        wish = _cancel_at_sinch(ctx, batch.sinch_id, within_s=min(within_s, _CANCEL_S))
+        unclear = wish is Wish.UNCLEAR and ctx.now() < batch.expires_at
+        return {} if unclear else {"wish": wish}
+
+    wanted = [Batch.wish == Wish.WANTED, Batch.sinch_id.is_not(None)]
+    return _stop_batches(ctx, wanted, stop, most=most, within_s=within_s)
+
+
+def cancel_left_surplus(ctx: Context, *, most: int = 20) -> int:
+    """Cancel what Sinch has twice and could not be stopped when it was found; how many batches."""
+
+    def stop(batch: Row[Any]) -> dict[str, Any]:
+        wishes = {each: _cancel_at_sinch(ctx, each, within_s=_CANCEL_S) for each in batch.surplus}
+        unclear = [each for each, wish in wishes.items() if wish is Wish.UNCLEAR]
+        left = unclear if ctx.now() < batch.expires_at else []
+        return {"surplus": left or None}
+
+    doubled = [Batch.state == BatchState.DUPLICATE, Batch.surplus.is_not(None)]
+    return _stop_batches(ctx, doubled, stop, most=most, within_s=_PASS_S)
+
+
+def _stop_batches(
+    ctx: Context,
+    which: Sequence[ColumnElement[bool]],
+    stop: Callable[[Row[Any]], dict[str, Any]],
+    *,
+    most: int,
+    within_s: float,
+) -> int:
+    """Have Sinch stop what it can of these batches while there is time; how many there are.
+
+    `stop` gives the new values of a batch; none, and the next sweep asks for it again.
+    """
+    query = (
+        select(Batch.id, Batch.sinch_id, Batch.surplus, Broadcast.expires_at)
+        .join(Broadcast, Broadcast.id == Batch.broadcast_id)
+        .where(*which)
+        # Those that Sinch does not answer for must not always come first.
+        .order_by(func.random())
+        .limit(most)
+    )
+    with ctx.db.read() as tx:
+        batches: list[Row[Any]] = list(tx.execute(query))
+    deadline = ctx.clock.monotonic() + within_s
+    for batch in batches:
+        if ctx.clock.monotonic() >= deadline:
+            break
+        if values := stop(batch):
+            with ctx.db.write() as tx:
+                tx.execute(update(Batch).where(Batch.id == batch.id, *which).values(values))
+    return len(batches)
+
+
+def _cancel_at_sinch(ctx: Context, sinch_id: str, *, within_s: float) -> Wish:
+    """What a 2xx says, else what the batch then shows: a 409 may mean too late or done before."""
+    with suppress(SinchError):
+        if ctx.sinch.cancel_batch(sinch_id, within_s=within_s).canceled:
+            return Wish.CANCELLED
+    with suppress(SinchError):
+        batch = ctx.sinch.fetch_batch(sinch_id, within_s=within_s)
+        return Wish.CANCELLED if batch.canceled else Wish.TOO_LATE
+    return Wish.UNCLEAR
+
+
+def start_due_broadcasts(ctx: Context) -> int:
+    """Queue the broadcasts whose time has come; one that is too late waits for somebody's word."""
+    now = ctx.now()
+    due = [Broadcast.status == _B.SCHEDULED, Broadcast.send_at <= now]
+    with ctx.db.read() as tx:
+        ids: Sequence[int] = tx.execute(select(Broadcast.id).where(*due)).scalars().all()
+    if not ids:
+        return 0
+    too_late = now - timedelta(seconds=ctx.rules.max_start_delay_s)
+    with ctx.db.write() as tx:
+        late = update(Broadcast).where(*due, Broadcast.send_at < too_late)
+        held = tx.execute(late.values(status=_B.LATE)).rowcount
+        tx.execute(update(Broadcast).where(*due).values(status=_B.QUEUED))
+    if held:
+        bound = logger.bind(broadcasts=held)
+        bound.error("broadcasts missed their time: resume or cancel them")
+    return len(ids)
+
+
+def expire_overdue_broadcasts(ctx: Context) -> int:
+    """Expire what was not handed to Sinch in time, also of paused and late ones."""
+    unsent = select(Batch.id).where(Batch.broadcast_id == Broadcast.id, Batch.state.in_(UNSENT))
+    overdue = (
+        select(Broadcast.id)
+        .where(Broadcast.finished_at.is_(None), Broadcast.expires_at <= ctx.now())
+        .where(Broadcast.planned == Broadcast.chunks, unsent.exists())
+    )
+    with ctx.db.read() as tx:
+        ids = tx.execute(overdue).scalars().all()
+    for broadcast_id in ids:
+        with ctx.db.write() as tx:
+            _hold_id(tx, broadcast_id)
+            expire_pending(tx, broadcast_id)
+            settle_in(tx, ctx, broadcast_id)
+    return len(ids) + _expire_unresolved(ctx)
+
+
+def _expire_unresolved(ctx: Context) -> int:
+    """End broadcasts whose people were not looked up in time: nobody of them is sent to."""
+    overdue: list[ColumnElement[bool]] = [
+        Broadcast.resolving.is_(True),
+        Broadcast.finished_at.is_(None),
+    ]
+    overdue += [Broadcast.expires_at <= ctx.now(), Broadcast.status != _B.CANCELLED]
+    with ctx.db.read() as tx:
+        ids = tx.execute(select(Broadcast.id).where(*overdue)).scalars().all()
+    for broadcast_id in ids:
+        with ctx.db.write() as tx:
+            _hold_id(tx, broadcast_id)
+            over = update(Broadcast).where(Broadcast.id == broadcast_id, *overdue)
+            tx.execute(over.values(resolving=False))
+    return len(ids)
+
+
+def settle_stragglers(ctx: Context) -> int:
+    """Give their final word to broadcasts whose last batch ended when nobody could say so."""
+    is_open = select(Batch.id).where(Batch.broadcast_id == Broadcast.id, Batch.state.in_(OPEN))
+    done = (
+        select(Broadcast.id)
+        .where(Broadcast.finished_at.is_(None))
+        .where(
+            (Broadcast.resolving.is_(False) & (Broadcast.planned == Broadcast.chunks))
+            | (Broadcast.status == _B.CANCELLED)
+        )
+        .where(~is_open.exists())
+    )
+    with ctx.db.read() as tx:
+        ids = tx.execute(done).scalars().all()
+    for broadcast_id in ids:
+        settle_broadcast(ctx, broadcast_id)
+    return len(ids)
+
+
+def _hold(tx: Connection, public_id: str) -> Row[Any]:
+    """The broadcast, which nobody else changes before this transaction ends."""
+    query = select(Broadcast.__table__).where(Broadcast.public_id == public_id)
+    broadcast = tx.execute(query.with_for_update()).first()
+    if broadcast is None:
+        raise NotFound("There is no such broadcast.")
+    return broadcast
+
+
+def _hold_id(tx: Connection, broadcast_id: int) -> None:
+    tx.execute(select(Broadcast.id).where(Broadcast.id == broadcast_id).with_for_update())
+
+
+def _move(
+    tx: Connection,
+    ctx: Context,
+    broadcast: Row[Any],
+    status: BroadcastStatus,
+    *,
+    actor: str,
+    action: str,
+) -> None:
+    tx.execute(update(Broadcast).where(Broadcast.id == broadcast.id).values(status=status))
+    write_audit(
+        tx,
+        now=ctx.now(),
+        actor=actor,
+        action=action,
+        subject=broadcast.public_id,
+        facts={"from": broadcast.status.value, "to": status.value},
+    )
+
+
+def _refuse(broadcast: Row[Any], what: str) -> Conflict:
+    return Conflict(
+        f"A broadcast that is {broadcast.status.value} cannot be {what}.",
+        status=broadcast.status.value,
+    )

@@ -1,0 +1,163 @@
+"""Idempotency-Key: the same request again gets the answer of the first, and sends nothing.
+
+https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
+A key belongs to its client and is kept for 30 days, in the transaction that stores its broadcast.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from http import HTTPStatus
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, select, update
+
+from app.db.engine import insert_new
+from app.errors import BadInput, KeyMisused, RequestRunning
+from app.sms.context import Context
+from app.sms.models.batch import IdempotencyKey
+
+MAX_KEY_CHARACTERS = 255
+_PRINTABLE = re.compile(rf"[ -~]{{1,{MAX_KEY_CHARACTERS}}}")
+# A string of https://www.rfc-editor.org/rfc/rfc9651.html#section-3.3.3, without parameters.
+_QUOTED = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])*)"')
+# Beyond the longest answer of the first request.
+_RUNNING_MARGIN_S = 10.0
+
+
+class KeyTaken(Exception):
+    """Another request with this key was stored first: look at that one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A client's key and the SHA-256 of the request it came with."""
+
+    value: str
+    request_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What a repeated request is answered: the stored answer, or None when none was given yet."""
+
+    broadcast_id: int
+    status: int | None
+    answer: dict[str, Any] | None
+
+
+def read_key(header: str | None, request_hash: bytes) -> Key | None:
+    """The key of a request; None without one.  Raises BadInput for one that is none.
+
+    The draft has it in quotes, most clients send it bare: both are the same key.
+
+    >>> read_key('"8e03978e"', b"").value
+    '8e03978e'
+    >>> read_key("8e03978e", b"").value
+    '8e03978e'
+    """
+    if header is None:
+        return None
+    value = _unquote(header.strip(" \t"))
+    if not _PRINTABLE.fullmatch(value):
+        raise BadInput(
+            f"Idempotency-Key must be 1 to {MAX_KEY_CHARACTERS} printable ASCII characters"
+        )
+    return Key(value, request_hash)
+
+
+def _unquote(value: str) -> str:
+    # A header that comes twice is handed over with a comma between.
+    if '"' not in value and "," not in value:
+        return value
+    quoted = _QUOTED.fullmatch(value)
+    if not quoted:
+        raise BadInput(
+            'Idempotency-Key must come once: in "quotes", with a \\ before each " and \\ in it, '
+            "or without any quotes and commas"
+        )
+    return re.sub(r"\\(.)", r"\1", quoted[1])
+
+
+def find_replay(ctx: Context, key: Key, *, client: str) -> Replay | None:
+    """What this key's first request became; None for a new key.
+
+    Raises KeyMisused when it came with another request, RequestRunning while the first is at work.
+    """
+    query = select(IdempotencyKey.__table__).where(
+        IdempotencyKey.client == client, IdempotencyKey.key == key.value
+    )
+    with ctx.db.read() as tx:
+        row = tx.execute(query).first()
+    if row is None or row.created_at <= ctx.later(-ctx.rules.idempotency_kept_s):
+        return None
+    return _replay(ctx, key, row)
+
+
+def _replay(ctx: Context, key: Key, row: Row[Any]) -> Replay:
+    if row.request_hash != key.request_hash:
+        raise KeyMisused("This Idempotency-Key came with another request: use a new one for each.")
+    left_s = (row.running_until - ctx.now()).total_seconds()
+    # A clock that was set back must not keep the answer away for longer than a request takes.
+    if row.answer is None and 0 < left_s <= _running_s(ctx):
+        raise RequestRunning(
+            "The first request with this Idempotency-Key is still running.", retry_after_s=2
+        )
+    return Replay(row.broadcast_id, row.answer_status, row.answer)
+
+
+def keep_key(
+    tx: Connection,
+    ctx: Context,
+    key: Key,
+    *,
+    client: str,
+    broadcast_id: int,
+    answer: dict[str, Any] | None,
+) -> None:
+    """Note the key with its broadcast, and the answer when it is known already.
+
+    Raises KeyTaken when the key is noted already.
+    """
+    now = ctx.now()
+    too_old = now - timedelta(seconds=ctx.rules.idempotency_kept_s)
+    ours = [IdempotencyKey.client == client, IdempotencyKey.key == key.value]
+    tx.execute(delete(IdempotencyKey).where(*ours, IdempotencyKey.created_at <= too_old))
+    is_new = insert_new(
+        tx,
+        IdempotencyKey,
+        client=client,
+        key=key.value,
+        request_hash=key.request_hash,
+        broadcast_id=broadcast_id,
+        created_at=now,
+        running_until=now + timedelta(seconds=_running_s(ctx)),
+        answer_status=None if answer is None else HTTPStatus.ACCEPTED.value,
+        answer=answer,
+    )
+    if not is_new:
+        raise KeyTaken
+
+
+def keep_answer(
+    ctx: Context, key: Key, *, client: str, status: int, answer: dict[str, Any]
+) -> None:
+    """Note what the request was answered; the first answer stays."""
+    statement = update(IdempotencyKey).where(
+        IdempotencyKey.client == client,
+        IdempotencyKey.key == key.value,
+        IdempotencyKey.answer.is_(None),
+    )
+    with ctx.db.write() as tx:
+        tx.execute(statement.values(answer_status=status, answer=answer))
+
+
+def forget_old_keys(ctx: Context) -> None:
+    """Keys are kept for 30 days."""
+    too_old = ctx.later(-ctx.rules.idempotency_kept_s)
+    with ctx.db.write() as tx:
+        tx.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at <= too_old))
+
+
+def _running_s(ctx: Context) -> float:
+    return ctx.rules.budget_s + sum(ctx.rules.lookup_waits_s) + _RUNNING_MARGIN_S

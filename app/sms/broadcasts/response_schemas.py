@@ -1,0 +1,282 @@
+"""The JSON of answers about broadcasts, for the API document."""
+
+from http import HTTPStatus
+from typing import Any
+
+from marshmallow import Schema, fields, validate
+
+from app.errors import ErrorSchema
+from app.sms.lifecycle.counts import WORDS
+from app.sms.models.states import Attention, BatchState, BroadcastStatus, Category, Withheld
+
+# Of every route that takes an order, beside those in words of their own.
+ORDER_ERRORS = (
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+)
+NOBODY = {
+    HTTPStatus.NOT_FOUND: "Nobody active bears the tag or fits the audience, or there is no such "
+    "template.",
+}
+_STATUSES = [*(each.value for each in BroadcastStatus), "unknown", "held"]
+
+
+def _describe(text: str) -> dict[str, str]:
+    return {"description": text}
+
+
+def _may_be(time: str) -> fields.Field[Any]:
+    """A time that may not have come yet."""
+    return fields.DateTime(required=True, allow_none=True, format="iso", metadata=_describe(time))
+
+
+class BroadcastAcceptedSchema(Schema):
+    """The broadcast is stored; what of it Sinch has taken already."""
+
+    message = fields.String(
+        required=True, metadata={"example": "SMS batch submitted successfully to Sinch."}
+    )
+    broadcast_id = fields.String(required=True)
+    status = fields.String(required=True, validate=validate.OneOf(_STATUSES))
+    url = fields.String(required=True, metadata=_describe("Where it can be looked at."))
+    batch_id = fields.String(
+        required=True,
+        allow_none=True,
+        metadata=_describe("Sinch's id of the first batch; null until Sinch has taken one."),
+    )
+    batch_ids = fields.List(fields.String(), required=True)
+    recipients = fields.Integer(
+        required=True, metadata=_describe("Each counted once, invalid ones left out.")
+    )
+    parts_per_message = fields.Integer(
+        required=True, metadata=_describe("Of the longest message once filled.")
+    )
+    encoding = fields.String(
+        required=True, validate=validate.OneOf(["GSM-7", "UCS-2"]), metadata={"example": "GSM-7"}
+    )
+    duplicates_removed = fields.Integer(required=True)
+    reference = fields.String()
+    invalid_numbers = fields.List(
+        fields.Raw(), metadata=_describe("With skip_invalid: the first 100 left out.")
+    )
+    invalid_count = fields.Integer()
+
+
+class BroadcastRefusedSchema(ErrorSchema):
+    """The error when the request breaks a rule: nothing was sent."""
+
+    invalid_numbers = fields.List(
+        fields.Raw(), metadata=_describe("The first 100 entries that are not numbers.")
+    )
+    invalid_count = fields.Integer(metadata=_describe("How many there are."))
+
+
+class BroadcastRepeatedSchema(ErrorSchema):
+    """The error when the same was asked for before."""
+
+    broadcast_id = fields.String(metadata=_describe("The broadcast that this one repeats."))
+    repeated = fields.Integer(metadata=_describe("How many of its recipients had it."))
+
+
+class BroadcastConflictSchema(ErrorSchema):
+    """The error when a broadcast does not stand where this may be done to it."""
+
+    status = fields.String(required=True, validate=validate.OneOf(_STATUSES))
+
+
+class BatchConflictSchema(ErrorSchema):
+    """The error when a batch needs no decision, or its broadcast is cancelled."""
+
+    state = fields.Enum(BatchState, by_value=True)
+
+
+class BroadcastFailedSchema(ErrorSchema):
+    """The error when Sinch refused the broadcast: nobody gets a text of it now."""
+
+    broadcast_id = fields.String(required=True)
+    status = fields.String(required=True, validate=validate.OneOf(_STATUSES))
+    url = fields.String(required=True)
+    batch_id = fields.String(required=True, allow_none=True)
+    batch_ids = fields.List(fields.String(), required=True)
+    recipients = fields.Integer(required=True)
+    parts_per_message = fields.Integer(required=True)
+    encoding = fields.String(required=True)
+    duplicates_removed = fields.Integer(required=True)
+    details = fields.Dict(
+        metadata=_describe("Sinch's status, code and text, where they may be shown.")
+    )
+    reference = fields.String()
+    invalid_numbers = fields.List(fields.Raw())
+    invalid_count = fields.Integer()
+
+
+CountsSchema = Schema.from_dict(
+    {word: fields.Integer(required=True) for word in WORDS}, name="CountsSchema"
+)
+
+
+class WhySchema(Schema):
+    """Where a message stands, and why."""
+
+    status = fields.String(required=True, validate=validate.OneOf(WORDS))
+    code = fields.Integer(
+        required=True, allow_none=True, metadata=_describe("Sinch's code, where it gave one.")
+    )
+    reason = fields.String(required=True, metadata=_describe("Why, in a sentence."))
+    retry = fields.Boolean(
+        required=True, metadata=_describe("Whether it makes sense to send it again.")
+    )
+
+
+class ReasonSchema(WhySchema):
+    """How many messages stand where, and why."""
+
+    messages = fields.Integer(required=True)
+
+
+class DeliveredSchema(Schema):
+    """When so many in a hundred of the delivered ones were, within a twentieth of the wait."""
+
+    p50 = _may_be("Half of them.")
+    p90 = _may_be("Nine in ten.")
+    p99 = _may_be("99 in a hundred.")
+
+
+class TimelineSchema(Schema):
+    """When things happened; null for what has not."""
+
+    created_at = fields.DateTime(required=True, format="iso")
+    first_submitted_at = _may_be("When the first batch was about to be handed to Sinch.")
+    last_submitted_at = _may_be("When Sinch was last known to have taken a batch.")
+    delivered = fields.Nested(DeliveredSchema, required=True)
+    finished_at = _may_be("When nothing was left to be handed to Sinch.")
+    settled_at = _may_be("When the end of its last message was known.")
+
+
+class TemplateVersionSchema(Schema):
+    """One version of a stored text."""
+
+    name = fields.String(required=True)
+    version = fields.Integer(required=True)
+
+
+class BroadcastViewSchema(Schema):
+    """A broadcast and where its recipients stand; the counts add up to all asked for."""
+
+    broadcast_id = fields.String(required=True)
+    status = fields.String(required=True, validate=validate.OneOf(_STATUSES))
+    url = fields.String(required=True)
+    client = fields.String(required=True)
+    reference = fields.String(allow_none=True)
+    category = fields.Enum(Category, by_value=True, required=True)
+    priority = fields.Integer(required=True)
+    sender = fields.String(required=True)
+    encoding = fields.String(required=True)
+    parts_per_message = fields.Integer(required=True)
+    created_at = fields.DateTime(required=True, format="iso")
+    send_at = fields.DateTime(required=True, allow_none=True, format="iso")
+    expires_at = fields.DateTime(required=True, format="iso")
+    first_submitted_at = fields.DateTime(required=True, allow_none=True, format="iso")
+    finished_at = fields.DateTime(required=True, allow_none=True, format="iso")
+    settled_at = fields.DateTime(required=True, allow_none=True, format="iso")
+    resend_of = fields.String(
+        required=True,
+        allow_none=True,
+        metadata=_describe("The broadcast whose unreached recipients it is sent to again."),
+    )
+    recipients = fields.Integer(
+        required=True, metadata=_describe("Asked for, each once, invalid ones too.")
+    )
+    duplicates_removed = fields.Integer(required=True)
+    parts = fields.Integer(
+        required=True,
+        metadata=_describe("Handed to Sinch: parts_per_message for each recipient, so at most."),
+    )
+    counts = fields.Nested(CountsSchema, required=True)
+    reasons = fields.List(
+        fields.Nested(ReasonSchema),
+        required=True,
+        metadata=_describe("The counts by status and code; they add up likewise."),
+    )
+    timeline = fields.Nested(TimelineSchema, required=True)
+    batches = fields.Dict(
+        keys=fields.String(validate=validate.OneOf([each.value for each in BatchState])),
+        values=fields.Integer(),
+        required=True,
+        metadata=_describe("How many batches stand in each state."),
+    )
+    withheld = fields.Dict(
+        keys=fields.String(validate=validate.OneOf([each.value for each in Withheld])),
+        values=fields.Integer(),
+        required=True,
+        metadata=_describe(
+            "Why recipients are suppressed; with quiet_hours how many wait for their day."
+        ),
+    )
+    tag = fields.String(
+        required=True, allow_none=True, metadata=_describe("The tag it went to, if to one.")
+    )
+    audience = fields.Dict(
+        required=True, allow_none=True, metadata=_describe("Whom it goes to, if not to a list.")
+    )
+    resolving = fields.Boolean(
+        required=True,
+        metadata=_describe("Whether its audience is still being looked up: recipients grow."),
+    )
+    template = fields.Nested(
+        TemplateVersionSchema,
+        required=True,
+        allow_none=True,
+        metadata=_describe("The stored text it was made of, and the version it keeps to."),
+    )
+    stopped_at_sinch = fields.Integer(
+        required=True,
+        metadata=_describe(
+            "Accepted recipients of batches that Sinch was made to stop; what it had handed on "
+            "before still arrives."
+        ),
+    )
+    refusal = fields.Dict(
+        required=True,
+        allow_none=True,
+        metadata=_describe("Sinch's last refusal, where it may be shown."),
+    )
+
+
+class BroadcastPageSchema(Schema):
+    """Broadcasts, newest first."""
+
+    broadcasts = fields.List(fields.Nested(BroadcastViewSchema), required=True)
+    cursor = fields.String(
+        required=True, allow_none=True, metadata=_describe("For the next page; null at the end.")
+    )
+
+
+class AttentionSchema(Schema):
+    """A batch whose outcome nobody knows."""
+
+    client_reference = fields.String(required=True)
+    broadcast_id = fields.String(required=True)
+    client = fields.String(required=True)
+    recipients = fields.Integer(required=True)
+    reason = fields.Enum(Attention, by_value=True, required=True)
+    unknown_since = fields.DateTime(required=True, format="iso")
+    asked = fields.Integer(required=True, metadata=_describe("How often Sinch's list was read."))
+    absent = fields.Integer(required=True, metadata=_describe("How often it did not show it."))
+
+
+class AttentionPageSchema(Schema):
+    """Batches that wait for a decision, the oldest first; at most a thousand."""
+
+    waiting = fields.Integer(
+        required=True, metadata={"description": "How many wait in all, shown or not."}
+    )
+    batches = fields.List(fields.Nested(AttentionSchema), required=True)
+
+
+class BatchStateSchema(Schema):
+    """Where a batch stands after a decision."""
+
+    client_reference = fields.String(required=True)
+    state = fields.Enum(BatchState, by_value=True, required=True)

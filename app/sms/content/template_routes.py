@@ -1,0 +1,104 @@
+"""Stored texts over HTTP."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from flask import g
+
+from app.auth import MANAGE_TEMPLATES, READ, require_api_key
+from app.http.openapi import API_KEY_SCHEME, BODY_ERRORS, Blueprint
+from app.rate_limit import rate_limited
+from app.sms.content import templates
+from app.sms.content.template_schemas import (
+    TemplatePageSchema,
+    TemplateQuerySchema,
+    TemplateSchema,
+    TemplateViewSchema,
+    WordingSchema,
+    show_template,
+)
+from app.sms.content.templates import Wording
+from app.sms.current import the_context
+
+blueprint = Blueprint(
+    "templates",
+    __name__,
+    url_prefix="/api/templates",
+    description="Templates: stored texts in several languages, every version kept.",
+)
+
+_TAKEN = {HTTPStatus.CONFLICT: "There is a template of this name already: replace it."}
+
+
+@blueprint.route("", methods=["GET"])
+@blueprint.guarded_errors(HTTPStatus.BAD_REQUEST)
+@rate_limited
+@require_api_key(READ)
+@blueprint.arguments(TemplateQuerySchema(), location="query")
+@blueprint.response(HTTPStatus.OK, TemplatePageSchema)
+@blueprint.doc(security=[{API_KEY_SCHEME: []}])
+def list_templates(query: dict[str, Any]) -> dict[str, Any]:
+    """Templates that are not archived, each in its newest version."""
+    found, cursor = templates.list_templates(the_context(), **query)
+    return {"templates": [show_template(each) for each in found], "cursor": cursor}
+
+
+@blueprint.route("", methods=["POST"])
+@blueprint.guarded_errors(*BODY_ERRORS)
+@blueprint.described_errors(_TAKEN)
+@rate_limited
+@require_api_key(MANAGE_TEMPLATES)
+@blueprint.arguments(TemplateSchema())
+@blueprint.response(HTTPStatus.CREATED, TemplateViewSchema)
+@blueprint.doc(security=[{API_KEY_SCHEME: []}])
+def create_template(wanted: dict[str, Any]) -> Mapping[str, Any]:
+    """Store a text; under the name of an archived one it becomes that one's next version."""
+    made = templates.create_template(the_context(), **wanted, client=g.client.name)
+    return show_template(made)
+
+
+@blueprint.route("/<template>", methods=["GET"])
+@blueprint.guarded_errors(HTTPStatus.NOT_FOUND)
+@rate_limited
+@require_api_key(READ)
+@blueprint.response(HTTPStatus.OK, TemplateViewSchema)
+@blueprint.doc(security=[{API_KEY_SCHEME: []}])
+def show_newest(template: str) -> Mapping[str, Any]:
+    """The newest version of a template."""
+    return show_template(templates.view_template(the_context(), template))
+
+
+@blueprint.route("/<template>", methods=["PUT"])
+@blueprint.guarded_errors(*BODY_ERRORS, HTTPStatus.NOT_FOUND)
+@rate_limited
+@require_api_key(MANAGE_TEMPLATES)
+@blueprint.arguments(WordingSchema())
+@blueprint.response(HTTPStatus.OK, TemplateViewSchema)
+@blueprint.doc(security=[{API_KEY_SCHEME: []}])
+def replace_template(wording: Wording, template: str) -> Mapping[str, Any]:
+    """Have a template say this from now on: a new version, unless it says just that."""
+    made = templates.replace_template(the_context(), template, wording, client=g.client.name)
+    return show_template(made)
+
+
+@blueprint.route("/<template>", methods=["DELETE"])
+@blueprint.guarded_errors(HTTPStatus.NOT_FOUND)
+@rate_limited
+@require_api_key(MANAGE_TEMPLATES)
+@blueprint.response(HTTPStatus.NO_CONTENT)
+@blueprint.doc(security=[{API_KEY_SCHEME: []}])
+def archive_template(template: str) -> None:
+    """Send a template no more; its versions stay to be read."""
+    templates.archive_template(the_context(), template, client=g.client.name)
+
+
+@blueprint.route("/<template>/versions/<int:version>", methods=["GET"])
+@blueprint.guarded_errors(HTTPStatus.NOT_FOUND)
+@rate_limited
+@require_api_key(READ)
+@blueprint.response(HTTPStatus.OK, TemplateViewSchema)
+@blueprint.doc(security=[{API_KEY_SCHEME: []}])
+def show_version(template: str, version: int) -> Mapping[str, Any]:
+    """One version of a template."""
+    return show_template(templates.view_template(the_context(), template, version))

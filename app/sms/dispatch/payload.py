@@ -1,0 +1,57 @@
+"""What a batch is to Sinch: who, which text, which values, until when."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row
+
+from app.sinch.schemas import OutgoingBatch
+from app.sms.audience.chunks import Slice
+from app.sms.context import Context
+
+
+def make_outgoing(
+    ctx: Context,
+    broadcast: Row[Any],
+    content: Slice,
+    recipients: Sequence[str],
+    *,
+    reference: str,
+    expires_at: datetime,
+) -> OutgoingBatch:
+    """The batch of these recipients of a slice."""
+    options = broadcast.options
+    report = ctx.report_mode(options)
+    return OutgoingBatch(
+        recipients=recipients,
+        text=choose_text(broadcast, content.language),
+        sender=broadcast.sender,
+        client_reference=reference,
+        parameters=_merge(options.get("defaults") or {}, content.own, recipients),
+        expire_at=expires_at,
+        delivery_report=report,
+        callback_url=ctx.callback_url if report else None,
+        flash=bool(options.get("flash")),
+        max_parts=options.get("max_parts"),
+    )
+
+
+def choose_text(broadcast: Row[Any], language: str | None) -> str:
+    """The text of a broadcast in this language; its own where it has no translations."""
+    texts: Mapping[str, str] = broadcast.texts or {}
+    return texts.get(language or "", broadcast.text)
+
+
+def _merge(
+    defaults: Mapping[str, str], own: Mapping[str, Mapping[str, str]], recipients: Sequence[str]
+) -> Mapping[str, Mapping[str, str]]:
+    """Sinch's parameters: by name, the values of these recipients and the default."""
+    wanted = set(recipients)
+    merged: dict[str, dict[str, str]] = {
+        name: {number: value for number, value in values.items() if number in wanted}
+        for name, values in own.items()
+    }
+    for name, value in defaults.items():
+        merged.setdefault(name, {})["default"] = value
+    return merged

@@ -1,0 +1,133 @@
+"""One POST of a claimed batch: it leaves once, and what came of it is recorded.
+
+Nothing here decides what an answer means for the batch: `verdicts` does.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any
+
+from loguru import logger
+from sqlalchemy import Row, or_, select, update
+
+from app.failpoints import failpoints
+from app.sinch.errors import (
+    SinchBusy,
+    SinchMisconfigured,
+    SinchOutcomeUnknown,
+    SinchRejected,
+    SinchUnreachable,
+)
+from app.sinch.schemas import PreparedBatch
+from app.sms.context import Context
+from app.sms.dispatch.claim import Claim
+from app.sms.dispatch.outcome import Judged, Verdict, record_patiently
+from app.sms.lifecycle.gates import CLOCK_SLACK_S
+from app.sms.models.batch import Attempt, Batch
+from app.sms.models.states import BatchState, Outcome
+
+# How long an answer may wait for others to be recorded with it.
+MAX_UNRECORDED_S = 0.05
+_S = BatchState
+_LET_GO = Verdict(outcome=Outcome.NOT_SENT, everybody_waits=False)
+
+
+def submit_batch(ctx: Context, claim: Claim, *, within_s: float | None = None) -> Verdict:
+    """Post a claimed batch and record what became of it."""
+    verdict = post_batch(ctx, claim, within_s=within_s)
+    failpoints.reach("C5")
+    record_patiently(ctx, [(claim, verdict)])
+    failpoints.reach("C6")
+    return verdict
+
+
+def submit_burst(
+    ctx: Context, claims: Sequence[Claim], *, stop: Callable[[], bool] = lambda: False
+) -> None:
+    """Post batches claimed together, one after another, recording what is known at short intervals.
+
+    Those behind one that was not taken, or once `stop` says so, are let go: for them nothing has
+    left.
+    """
+    known: list[Judged] = []
+    since = ctx.clock.monotonic()
+    for place, claim in enumerate(claims):
+        verdict = post_batch(ctx, claim)
+        failpoints.reach("C5")
+        known.append((claim, verdict))
+        if verdict.outcome in (Outcome.NOT_SENT, Outcome.HELD) or stop():
+            known += [(behind, _LET_GO) for behind in claims[place + 1 :]]
+            break
+        if ctx.clock.monotonic() - since >= MAX_UNRECORDED_S:
+            record_patiently(ctx, known)
+            known, since = [], ctx.clock.monotonic()
+    if known:
+        record_patiently(ctx, known)
+    failpoints.reach("C6")
+
+
+def post_batch(ctx: Context, claim: Claim, *, within_s: float | None = None) -> Verdict:
+    """The one POST; its answer is waited for `within_s`, by default as long as Sinch may take.
+
+    Who claimed too long ago, a process that was frozen, does not begin: its lease may be over.
+    """
+    prepared = PreparedBatch(
+        client_reference=claim.reference, recipients=claim.size, body=claim.body
+    )
+    begin_within_s = claim.claimed_at + ctx.rules.first_byte_within_s - ctx.clock.monotonic()
+    if begin_within_s <= 0:
+        return _LET_GO
+    try:
+        sent = ctx.sinch.send_prepared(prepared, within_s=within_s, begin_within_s=begin_within_s)
+    except SinchBusy as e:
+        return Verdict(outcome=Outcome.NOT_SENT, refusal=e, wish_s=e.retry_after_s)
+    except SinchUnreachable:
+        return Verdict(outcome=Outcome.NOT_SENT)
+    except SinchRejected as e:
+        return Verdict(outcome=Outcome.REJECTED, refusal=e)
+    except SinchMisconfigured as e:
+        return Verdict(outcome=Outcome.HELD, refusal=e)
+    except SinchOutcomeUnknown:
+        return Verdict(outcome=Outcome.UNKNOWN)
+    except Exception:
+        bound = logger.bind(client_reference=claim.reference)
+        bound.exception("unexpected error while sending: the batch may have been sent")
+        return Verdict(outcome=Outcome.UNKNOWN)
+    return Verdict(outcome=Outcome.ACCEPTED, sinch_id=sent.id)
+
+
+def expire_leases(ctx: Context) -> int:
+    """Batches whose worker did not come back become UNKNOWN; how many."""
+    now = ctx.now()
+    # One that lies further ahead than a lease lasts is of a clock that was set back.
+    latest = now + ctx.rules.lease + timedelta(seconds=CLOCK_SLACK_S)
+    is_over = or_(Batch.lease_until <= now, Batch.lease_until > latest)
+    overdue = [Batch.state == _S.SENDING, is_over]
+    with ctx.db.read() as tx:
+        if tx.execute(select(Batch.id).where(*overdue).limit(1)).first() is None:
+            return 0
+    with ctx.db.write() as tx:
+        rows: list[Row[Any]] = list(
+            tx.execute(
+                update(Batch)
+                .where(*overdue)
+                .values(
+                    state=_S.UNKNOWN,
+                    lease_until=None,
+                    unknown_at=now,
+                    next_ask_at=now + timedelta(seconds=ctx.rules.ask_after_s[0]),
+                )
+                .returning(Batch.id, Batch.attempt, Batch.client_reference)
+            )
+        )
+        for row in rows:
+            attempt = update(Attempt).where(
+                Attempt.batch_id == row.id,
+                Attempt.number == row.attempt,
+                Attempt.outcome.is_(None),
+            )
+            tx.execute(attempt.values(outcome=Outcome.UNKNOWN))
+    for row in rows:
+        bound = logger.bind(client_reference=row.client_reference)
+        bound.warning("a worker did not come back: its batch may have been sent")
+    return len(rows)

@@ -1,0 +1,114 @@
+"""Whoever was given a tag with a double opt-in is asked, once, whether they want it.
+
+By day by their own clock, from the number that takes the answer, and never somebody who is
+suppressed.  One text asks for all tags that somebody waits to confirm; a YES confirms them.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from loguru import logger
+from sqlalchemy import Connection
+
+from app.db.facts import keep_fact, read_fact
+from app.phone.e164 import can_be_answered
+from app.sms.content.placeholders import Order
+from app.sms.context import Context
+from app.sms.eligibility.quiet_hours import find_window, place
+from app.sms.inbound.asking_texts import choose_question
+from app.sms.inbound.auto_reply import CLIENT, store_own
+from app.sms.lifecycle.gates import read_gates
+from app.subscribers.consent import ledger
+from app.subscribers.models import ConsentKind
+from app.subscribers.suppressions.store import find_suppressed, hold_still
+from app.subscribers.tags.assignments import Waiting, find_unasked, has_unasked, mark_asked
+from app.text.segments import measure_text
+
+# So many tags of people are looked at in one transaction.
+_PAGE = 1_000
+_PASS_S = 2.0
+# Behind whom the next pass goes on: those whose night it is must not keep the others waiting.
+_REACHED_FACT = "asked_up_to"
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Somebody who is asked now, and until when their day lasts."""
+
+    waiting: Waiting
+    until: datetime
+
+
+def ask_to_confirm(ctx: Context) -> int:
+    """Ask for what nobody was asked about yet, for a few seconds; how many people were asked."""
+    if not can_be_answered(ctx.default_sender):
+        return 0
+    with ctx.db.read() as tx:
+        if not has_unasked(tx) or read_gates(tx, ctx.rules, ctx.now()).restoring_since is not None:
+            return 0
+    count, more, began = 0, True, ctx.clock.monotonic()
+    while more and ctx.clock.monotonic() - began < _PASS_S:
+        asked, more = _ask_some(ctx)
+        count += asked
+    if count:
+        logger.bind(people=count).info("people were asked to confirm")
+    return count
+
+
+def _ask_some(ctx: Context) -> tuple[int, bool]:
+    """How many of a page of people were asked, and whether there is another page."""
+    with ctx.db.write() as tx:
+        hold_still(tx)
+        after = int(read_fact(tx, _REACHED_FACT) or 0)
+        page = find_unasked(tx, after=after, most=_PAGE)
+        groups = defaultdict[str, list[_Asked]](list)
+        for asked in _choose(tx, ctx, page.people):
+            language = asked.waiting.language
+            groups[choose_question(language, ctx.people_rules.default_language)].append(asked)
+        for text, group in groups.items():
+            _ask(tx, ctx, text, group)
+        keep_fact(tx, _REACHED_FACT, str(page.reached if page.more else 0))
+    return sum(map(len, groups.values())), page.more
+
+
+def _choose(tx: Connection, ctx: Context, people: Sequence[Waiting]) -> list[_Asked]:
+    """Those who may be asked now."""
+    now, rules = ctx.now(), ctx.people_rules
+    phones = [each.phone for each in people]
+    suppressed = find_suppressed(tx, ctx.people, phones, marketing=True)
+    chosen = []
+    for each in people:
+        zones, country = place(each.phone, each.time_zone, rules)
+        window = find_window(zones, country, now, rules)
+        if each.phone not in suppressed and window is not None and window.opens_at <= now:
+            chosen.append(_Asked(each, window.closes_at))
+    return chosen
+
+
+def _ask(tx: Connection, ctx: Context, text: str, group: Sequence[_Asked]) -> None:
+    """Store one text to people, in place of a question to each."""
+    now = ctx.now()
+    phones = [each.waiting.phone for each in group]
+    order = Order(
+        recipients=phones,
+        text=text,
+        size=measure_text(text),
+        expire_at=min(each.until for each in group),
+        allow_repeat=True,
+    )
+    public_id = store_own(tx, ctx, order)
+    mark_asked(tx, [each.waiting for each in group], at=now)
+    ledger.record_many(
+        tx,
+        ctx.people,
+        ConsentKind.ASKED,
+        [
+            (each.waiting.phone, now, public_id, text, name)
+            for each in group
+            for name in each.waiting.tags.values()
+        ],
+        actor=CLIENT,
+        channel="sms",
+    )

@@ -1,0 +1,68 @@
+"""Texts from phones to us, for whoever wants to read them."""
+
+from datetime import datetime
+
+from sqlalchemy import ScalarSelect, func, select
+
+from app.db.base import table_of
+from app.errors import NotFound
+from app.sms.broadcasts.views import Page, read_cursor
+from app.sms.context import Context
+from app.sms.models.batch import Broadcast
+from app.sms.models.reports import Inbound
+
+_INBOUNDS, _BROADCASTS = table_of(Inbound), table_of(Broadcast)
+# More than come in a moment in which processes number and date them in another order.
+_SAME_MOMENT = 1_000
+_NEWEST = (
+    select(_INBOUNDS, _BROADCASTS.c.public_id)
+    .outerjoin(_BROADCASTS, _BROADCASTS.c.id == _INBOUNDS.c.broadcast_id)
+    .order_by(_INBOUNDS.c.id.desc())
+)
+
+
+def list_inbounds(
+    ctx: Context,
+    *,
+    cursor: str | None = None,
+    limit: int = 50,
+    kind: str | None = None,
+    since: datetime | None = None,
+    broadcast_id: str | None = None,
+) -> Page:
+    """Inbounds, the newest first, that fit all that is given; `since` is when we noted them.
+
+    Raises NotFound for a broadcast that there is not.
+    """
+    query = _NEWEST.limit(limit + 1)
+    if cursor is not None:
+        query = query.where(_INBOUNDS.c.id < read_cursor(cursor))
+    if kind is not None:
+        query = query.where(_INBOUNDS.c.kind == kind)
+    if since is not None:
+        query = query.where(_INBOUNDS.c.noted_at >= since, _INBOUNDS.c.id >= _find_first(since))
+    with ctx.db.read() as tx:
+        if broadcast_id is not None:
+            known = select(_BROADCASTS.c.id).where(_BROADCASTS.c.public_id == broadcast_id)
+            found = tx.execute(known).scalar()
+            if found is None:
+                raise NotFound("There is no such broadcast.")
+            query = query.where(_INBOUNDS.c.broadcast_id == found)
+        rows = tx.execute(query).all()
+    more = len(rows) > limit
+    return Page(list(rows[:limit]), str(rows[limit - 1].id) if more else None)
+
+
+def _find_first(since: datetime) -> ScalarSelect[int]:
+    """The lowest number since then: without it all are looked through where few are that new.
+
+    Numbers follow times, but for those of several processes at the same moment.
+    """
+    soonest = (
+        select(_INBOUNDS.c.id)
+        .where(_INBOUNDS.c.noted_at >= since)
+        .order_by(_INBOUNDS.c.noted_at)
+        .limit(_SAME_MOMENT)
+        .subquery()
+    )
+    return select(func.min(soonest.c.id)).scalar_subquery()

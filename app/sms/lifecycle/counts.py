@@ -1,0 +1,172 @@
+"""The books of a broadcast: where each of its recipients stands, adding up to all of them.
+
+Read from what is kept as sums, its batches by state and the reports on its messages by kind: what
+that costs does not grow with its messages.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, func, select
+
+from app.db.base import table_of
+from app.sms.lifecycle.latency import NONE
+from app.sms.models.batch import Batch
+from app.sms.models.reports import Tally
+from app.sms.models.states import AT_SINCH, BatchState, BroadcastStatus, Withheld
+from app.sms.models.statuses import MessageStatus, Reason, explain
+
+_S, _M = BatchState, MessageStatus
+
+# Where the recipients of a batch stand on whom Sinch has not reported.
+COUNTED_AS: dict[BatchState, MessageStatus] = {
+    _S.PENDING: _M.PENDING,
+    _S.SENDING: _M.PENDING,
+    _S.ACCEPTED: _M.SUBMITTED,
+    _S.DUPLICATE: _M.SUBMITTED,
+    _S.REJECTED: _M.REJECTED,
+    _S.HELD: _M.HELD,
+    _S.UNKNOWN: _M.UNCERTAIN,
+    _S.NEEDS_ATTENTION: _M.UNCERTAIN,
+    _S.CLOSED_UNSENT: _M.GIVEN_UP,
+    _S.SUPPRESSED: _M.SUPPRESSED,
+    _S.EXPIRED: _M.EXPIRED,
+    _S.CANCELLED: _M.CANCELLED,
+}
+
+# A number named twice is one recipient: it is counted once, as what became of it.
+COUNTED = tuple(status for status in MessageStatus if status is not _M.DUPLICATE)
+WORDS = tuple(status.value for status in COUNTED)
+
+# A status and Sinch's code, None where there is none.
+Kind = tuple[MessageStatus, int | None]
+
+_BATCHES, _TALLIES = table_of(Batch), table_of(Tally)
+# Made once: to make a statement costs several times what it takes to run one.
+_STATES = (
+    select(
+        _BATCHES.c.broadcast_id,
+        _BATCHES.c.state,
+        func.count().label("batches"),
+        func.sum(_BATCHES.c.size).label("recipients"),
+        func.max(_BATCHES.c.accepted_at).label("last_accepted_at"),
+    )
+    .where(_BATCHES.c.broadcast_id.in_(bindparam("these", expanding=True)))
+    .where(_BATCHES.c.state != _S.SPLIT)
+    .group_by(_BATCHES.c.broadcast_id, _BATCHES.c.state)
+)
+_REPORTED = select(_TALLIES).where(
+    _TALLIES.c.broadcast_id.in_(bindparam("these", expanding=True)), _TALLIES.c.messages != 0
+)
+
+
+@dataclass(slots=True)
+class Sums:
+    """What is kept of a broadcast: batches and recipients by state, reports by kind.
+
+    `delays` are the delivered messages by how long they took (see `buckets`); halves of a batch
+    stand for the whole that was split.
+    """
+
+    batches: dict[BatchState, int] = field(default_factory=dict)
+    recipients: dict[BatchState, int] = field(default_factory=dict)
+    reported: Counter[Kind] = field(default_factory=Counter)
+    delays: Counter[int] = field(default_factory=Counter)
+    last_accepted_at: datetime | None = None
+
+    @property
+    def taken(self) -> int:
+        """How many recipients were handed to Sinch, for certain."""
+        return sum(self.recipients.get(state, 0) for state in AT_SINCH)
+
+
+def read_sums(tx: Connection, broadcast_ids: Sequence[int]) -> Mapping[int, Sums]:
+    """The sums of each broadcast; of one that has none yet, empty ones."""
+    found: dict[int, Sums] = defaultdict(Sums)
+    these = {"these": list(broadcast_ids)}
+    for row in tx.execute(_STATES, these):
+        sums = found[row.broadcast_id]
+        sums.batches[row.state] = row.batches
+        sums.recipients[row.state] = int(row.recipients)
+        if row.last_accepted_at is not None:
+            last = sums.last_accepted_at or row.last_accepted_at
+            sums.last_accepted_at = max(last, row.last_accepted_at)
+    for row in tx.execute(_REPORTED, these):
+        sums = found[row.broadcast_id]
+        sums.reported[row.status, None if row.code == NONE else row.code] += row.messages
+        if row.status is _M.DELIVERED:
+            sums.delays[row.bucket] += row.messages
+    return found
+
+
+def sort_recipients(broadcast: Row[Any], sums: Sums) -> dict[Kind, int]:
+    """How many recipients stand where and why: all that were asked for, invalid ones too."""
+    kinds = Counter(sums.reported)
+    kinds[_M.SUBMITTED, None] -= sum(sums.reported.values())
+    for state, recipients in sums.recipients.items():
+        kinds[COUNTED_AS[state], None] += recipients
+    unplanned = broadcast.recipients - sum(sums.recipients.values())
+    kinds[stands_unplanned(broadcast.status), None] += unplanned
+    kinds[_M.INVALID, None] += broadcast.invalid
+    return {kind: recipients for kind, recipients in kinds.items() if recipients}
+
+
+def stands_unplanned(status: BroadcastStatus) -> MessageStatus:
+    """Where those stand who are in no batch of a broadcast yet."""
+    return _M.CANCELLED if status is BroadcastStatus.CANCELLED else _M.PENDING
+
+
+def count_recipients(tx: Connection, broadcast: Row[Any]) -> dict[str, int]:
+    """How many recipients stand where; together as many as were asked for, invalid ones too."""
+    return add_up(sort_recipients(broadcast, read_sums(tx, [broadcast.id])[broadcast.id]))
+
+
+def add_up(kinds: Mapping[Kind, int]) -> dict[str, int]:
+    """The same by status alone, every word of it."""
+    counts = dict.fromkeys(WORDS, 0)
+    for (status, _), recipients in kinds.items():
+        counts[status.value] += recipients
+    return counts
+
+
+def give_reasons(kinds: Mapping[Kind, int]) -> list[dict[str, Any]]:
+    """Why so many stand where they do, in the order of the words, the most frequent first."""
+    ordered = sorted(
+        kinds.items(),
+        key=lambda item: (COUNTED.index(item[0][0]), -item[1], item[0][1] or 0),
+    )
+    return [describe_kind(*kind) | {"messages": messages} for kind, messages in ordered]
+
+
+_WHY_WITHHELD = {
+    Withheld.ERASED: Reason("This person had everything on them erased.", retry=False),
+    Withheld.OPTED_OUT: Reason("This person opted out.", retry=False),
+    Withheld.NO_CONSENT: Reason("This person has not agreed to marketing.", retry=False),
+    Withheld.INACTIVE: Reason("This subscriber is switched off.", retry=False),
+    Withheld.NO_VALUE: Reason("A placeholder has no value that fits this person.", retry=False),
+    Withheld.FREQUENCY_CAP: Reason("Had as much marketing as a day may bring.", retry=True),
+    Withheld.NO_WINDOW: Reason("It is quiet at any time in one of their zones.", retry=False),
+    Withheld.QUIET_HOURS: Reason("Quiet where this person is; goes when their day begins.", False),
+}
+
+
+def explain_withheld(status: MessageStatus, withheld: Withheld | None) -> Reason | None:
+    """Why a recipient is left out, or waits; None where that is not so."""
+    left_out = withheld is not None and status in (_M.SUPPRESSED, _M.PENDING)
+    return _WHY_WITHHELD[withheld] if withheld and left_out else None
+
+
+def describe_kind(
+    status: MessageStatus, code: int | None, withheld: Withheld | None = None
+) -> dict[str, Any]:
+    """Where a message stands, why, and whether it makes sense to send it again."""
+    reason = explain_withheld(status, withheld) or explain(status, code)
+    return {
+        "status": status.value,
+        "code": code,
+        "reason": reason.sentence,
+        "retry": reason.retry,
+    }

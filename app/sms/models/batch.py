@@ -1,0 +1,317 @@
+"""The tables of broadcasts.
+
+broadcasts 1─* chunks     the audience as asked for, in batch-sized pieces of text
+           1─* batches    one call to Sinch each: a slice of a chunk, and where it stands
+                  1─* attempts   the ledger: one row per POST
+           1─* messages   one recipient's copy each; a recipient is in a broadcast once
+
+A message without a status of its own stands where its batch stands: a million of them cost one
+write each.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    String,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy import text as sql
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.db.base import Base
+from app.db.types import BigId, EnumText
+from app.sms.models.states import (
+    Attention,
+    BatchState,
+    BroadcastStatus,
+    Category,
+    Outcome,
+    Wish,
+    Withheld,
+)
+from app.sms.models.statuses import MessageStatus
+
+
+class Broadcast(Base):
+    """What a client asked for."""
+
+    __tablename__ = "broadcasts"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    public_id: Mapped[str] = mapped_column(String(26), unique=True)
+    client: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[datetime]
+    text: Mapped[str] = mapped_column(Text)
+    # Of text, sender and values: what "the same text" means.
+    text_hash: Mapped[bytes] = mapped_column(LargeBinary(32))
+    sender: Mapped[str] = mapped_column(String(16))
+    category: Mapped[Category] = mapped_column(EnumText(Category))
+    priority: Mapped[int]
+    reference: Mapped[str | None] = mapped_column(String(64))
+    # Options that go to Sinch with each batch, and values by default.
+    options: Mapped[dict[str, Any]]
+    encoding: Mapped[str] = mapped_column(String(8))
+    parts: Mapped[int]
+    send_at: Mapped[datetime | None]
+    expires_at: Mapped[datetime]
+    status: Mapped[BroadcastStatus] = mapped_column(EnumText(BroadcastStatus))
+    # Numbers, each once.
+    recipients: Mapped[int]
+    invalid: Mapped[int]
+    duplicates: Mapped[int]
+    # The first chunk that is not cut into batches yet; `chunks` when all are.
+    planned: Mapped[int]
+    chunks: Mapped[int]
+    # Sinch's last refusal: status, code, text.
+    refusal: Mapped[dict[str, Any] | None]
+    # When its first batch was claimed, and when its last one ended.
+    first_submitted_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    # When the end of its last message was known.
+    settled_at: Mapped[datetime | None]
+    # Whom it goes to where that is not a list of numbers, and the tag when it is one alone.
+    audience: Mapped[dict[str, Any] | None]
+    tag: Mapped[str | None] = mapped_column(String(64))
+    # Whether its audience is still being looked up, and up to which number it is.
+    resolving: Mapped[bool] = mapped_column(default=False, server_default=sql("false"))
+    resolved_to: Mapped[str | None] = mapped_column(String(16))
+    # By language: the text, its encoding and its parts, where there are translations.
+    texts: Mapped[dict[str, Any] | None]
+    # The broadcast whose unreached recipients this one is sent to again.
+    resend_of: Mapped[int | None] = mapped_column(BigId)
+
+    __table_args__ = (
+        # A broadcast's unreached recipients are sent to again once.
+        Index("uq_broadcasts_resend_of", "resend_of", unique=True),
+        Index("ix_broadcasts_same_text", "client", "text_hash", "created_at"),
+        # Few are open at a time, many are kept.
+        Index(
+            "ix_broadcasts_open",
+            "priority",
+            "id",
+            sqlite_where=sql("finished_at IS NULL"),
+            postgresql_where=sql("finished_at IS NULL"),
+        ),
+        Index(
+            "ix_broadcasts_unsettled",
+            "id",
+            sqlite_where=sql("finished_at IS NOT NULL AND settled_at IS NULL"),
+            postgresql_where=sql("finished_at IS NOT NULL AND settled_at IS NULL"),
+        ),
+        # Each is looked through for a number.
+        Index(
+            "ix_broadcasts_to_many",
+            "id",
+            sqlite_where=sql("recipients > 1"),
+            postgresql_where=sql("recipients > 1"),
+        ),
+        Index("ix_broadcasts_status", "status", "id"),
+    )
+
+
+class Chunk(Base):
+    """A piece of an audience: up to a batch of numbers, one a line, and their own values."""
+
+    __tablename__ = "chunks"
+
+    broadcast_id: Mapped[int] = mapped_column(ForeignKey("broadcasts.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    size: Mapped[int]
+    recipients: Mapped[str] = mapped_column(Text)
+    parameters: Mapped[dict[str, Any] | None]
+    # Which of the broadcast's texts they get.
+    language: Mapped[str | None] = mapped_column(String(16))
+    # Why none of them is sent to, known when the audience was looked up.
+    withheld: Mapped[Withheld | None] = mapped_column(EnumText(Withheld))
+
+    __table_args__ = (
+        # By which broadcasts to one person are found.
+        Index(
+            "ix_chunks_alone",
+            "recipients",
+            sqlite_where=sql("size = 1"),
+            postgresql_where=sql("size = 1"),
+        ),
+    )
+
+
+class Batch(Base):
+    """One call to Sinch: the recipients `start` to `start + size` of a chunk."""
+
+    __tablename__ = "batches"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    broadcast_id: Mapped[int] = mapped_column(ForeignKey("broadcasts.id"))
+    chunk: Mapped[int]
+    start: Mapped[int]
+    size: Mapped[int]
+    # How often it was halved to find a number that Sinch refuses.
+    level: Mapped[int] = mapped_column(default=0)
+    # The lines of the chunk that are in it, where they are not those from `start` on: of a batch
+    # from which some were set aside, and of what was set aside, whose `start` is beyond the chunk.
+    picked: Mapped[list[int] | None] = mapped_column(JSON(none_as_null=True))
+    # Why its recipients are not sent to, or not yet.
+    withheld: Mapped[Withheld | None] = mapped_column(EnumText(Withheld))
+    client_reference: Mapped[str] = mapped_column(String(64), unique=True)
+    state: Mapped[BatchState] = mapped_column(EnumText(BatchState))
+    attempt: Mapped[int] = mapped_column(default=0)
+    not_before: Mapped[datetime | None]
+    lease_until: Mapped[datetime | None]
+    sinch_id: Mapped[str | None] = mapped_column(String(64))
+    # Since when its outcome is not known, and what Sinch's list has said so far.
+    unknown_at: Mapped[datetime | None]
+    next_ask_at: Mapped[datetime | None]
+    asked: Mapped[int] = mapped_column(default=0)
+    absent: Mapped[int] = mapped_column(default=0)
+    absent_before_at: Mapped[datetime | None]
+    absent_at: Mapped[datetime | None]
+    attention: Mapped[Attention | None] = mapped_column(EnumText(Attention))
+    # Sinch's ids of the same batch again, which are still to be cancelled.
+    surplus: Mapped[list[str] | None]
+    # Whether an accepted batch shall be cancelled at Sinch, and what came of it.
+    wish: Mapped[Wish | None] = mapped_column(EnumText(Wish))
+    # When Sinch was known to have it.
+    accepted_at: Mapped[datetime | None]
+    # How many of its messages have ended, and when to ask for a report unless all have.
+    ended: Mapped[int] = mapped_column(default=0)
+    next_report_at: Mapped[datetime | None]
+    reports_asked: Mapped[int] = mapped_column(default=0)
+    # Whether it counts otherwise in the analytics than `counted` says, which is what it adds.
+    changed: Mapped[bool] = mapped_column(default=False)
+    counted: Mapped[dict[str, Any] | None]
+
+    __table_args__ = (
+        UniqueConstraint("broadcast_id", "chunk", "start", "level"),
+        Index("ix_batches_of_broadcast", "broadcast_id", "state", "id", "size", "accepted_at"),
+        Index("ix_batches_sinch_id", "sinch_id"),
+        Index(
+            "ix_batches_unreported",
+            "next_report_at",
+            sqlite_where=sql("next_report_at IS NOT NULL"),
+            postgresql_where=sql("next_report_at IS NOT NULL"),
+        ),
+        Index(
+            "ix_batches_changed",
+            "id",
+            sqlite_where=sql("changed = 1"),
+            postgresql_where=sql("changed = true"),
+        ),
+        Index(
+            "ix_batches_leased",
+            "lease_until",
+            sqlite_where=sql("state = 'sending'"),
+            postgresql_where=sql("state = 'sending'"),
+        ),
+        Index(
+            "ix_batches_to_ask",
+            "next_ask_at",
+            sqlite_where=sql("next_ask_at IS NOT NULL"),
+            postgresql_where=sql("next_ask_at IS NOT NULL"),
+        ),
+        Index(
+            "ix_batches_troubled",
+            "state",
+            "id",
+            sqlite_where=sql("state IN ('held', 'unknown', 'needs_attention', 'duplicate')"),
+            postgresql_where=sql("state IN ('held', 'unknown', 'needs_attention', 'duplicate')"),
+        ),
+        Index(
+            "ix_batches_wishes",
+            "id",
+            sqlite_where=sql("wish = 'wanted'"),
+            postgresql_where=sql("wish = 'wanted'"),
+        ),
+    )
+
+
+class Attempt(Base):
+    """One POST to Sinch, noted before its first byte leaves."""
+
+    __tablename__ = "attempts"
+
+    batch_id: Mapped[int] = mapped_column(ForeignKey("batches.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    started_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    outcome: Mapped[Outcome | None] = mapped_column(EnumText(Outcome))
+    http_status: Mapped[int | None]
+    payload_hash: Mapped[bytes] = mapped_column(LargeBinary(32))
+    worker: Mapped[str] = mapped_column(String(64))
+    # An operator allowed another attempt although this one may have been sent.
+    overridden: Mapped[bool] = mapped_column(default=False)
+
+    __table_args__ = (
+        Index(
+            "ix_attempts_repeated",
+            "batch_id",
+            "number",
+            sqlite_where=sql("number > 1"),
+            postgresql_where=sql("number > 1"),
+        ),
+    )
+
+
+class Message(Base):
+    """One recipient's copy; stands where its batch stands until Sinch reports on it.
+
+    `status_at` is Sinch's time, where it gave one; `noted_at` ours.  Without foreign keys, whose
+    check costs as much as the row: it is written with its batch.
+    """
+
+    __tablename__ = "messages"
+
+    broadcast_id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    recipient: Mapped[str] = mapped_column(String(16), primary_key=True)
+    batch_id: Mapped[int] = mapped_column(BigId)
+    status: Mapped[MessageStatus | None] = mapped_column(EnumText(MessageStatus))
+    code: Mapped[int | None]
+    status_at: Mapped[datetime | None]
+    noted_at: Mapped[datetime | None]
+
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+
+class MarketingSend(Base):
+    """A marketing text was handed to Sinch for a number, or may have been: for the cap per day."""
+
+    __tablename__ = "marketing_sends"
+
+    phone: Mapped[str] = mapped_column(String(16), primary_key=True)
+    batch_id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    at: Mapped[datetime]
+
+    __table_args__ = (Index("ix_marketing_sends_at", "at"), {"sqlite_with_rowid": False})
+
+
+class Gate(Base):
+    """What holds all sending back, shared by every worker: one row for each reason."""
+
+    __tablename__ = "gates"
+
+    name: Mapped[str] = mapped_column(String(16), primary_key=True)
+    until_at: Mapped[datetime | None]
+    # How often in a row; waits grow with it.
+    tries: Mapped[int] = mapped_column(default=0)
+    facts: Mapped[dict[str, Any] | None]
+
+
+class IdempotencyKey(Base):
+    """A client's key, the request it stands for, and the answer once there is one."""
+
+    __tablename__ = "idempotency_keys"
+
+    client: Mapped[str] = mapped_column(String(64), primary_key=True)
+    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    request_hash: Mapped[bytes] = mapped_column(LargeBinary(32))
+    broadcast_id: Mapped[int] = mapped_column(ForeignKey("broadcasts.id"))
+    created_at: Mapped[datetime] = mapped_column(index=True)
+    # Until then the first request may still be at work.
+    running_until: Mapped[datetime]
+    answer_status: Mapped[int | None]
+    answer: Mapped[dict[str, Any] | None]

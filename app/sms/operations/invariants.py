@@ -1,0 +1,225 @@
+"""What must hold at every moment, whatever crashed: checked by tests, each minute, and on /ready.
+
+Each check gives sentences, none when all is well.  They read one state of the database.
+"""
+
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, true
+from sqlalchemy.orm import aliased
+
+from app.sms.context import Context
+from app.sms.lifecycle.counts import count_recipients
+from app.sms.lifecycle.latency import NONE
+from app.sms.models.batch import Attempt, Batch, Broadcast, Chunk, Message
+from app.sms.models.reports import Tally
+from app.sms.models.states import (
+    AT_SINCH,
+    FINAL,
+    OPEN,
+    PROVEN_UNSENT,
+    BatchState,
+    BroadcastStatus,
+)
+from app.sms.models.statuses import ENDED
+
+_S = BatchState
+_LEASE_SLACK = timedelta(seconds=60)
+# Beyond what `unreadable_after_s` allows.
+_UNKNOWN_SLACK = timedelta(minutes=5)
+_SHOWN = 5
+_JUST = timedelta(minutes=5)
+
+
+def find_violations(ctx: Context, *, thorough: bool = True) -> list[str]:
+    """Every rule that does not hold.
+
+    `thorough` looks at all there is; otherwise at what is open or has just ended, which stays
+    quick however much is kept.
+    """
+    since = None if thorough else ctx.now() - _JUST
+    with ctx.db.read() as tx:
+        found = [sentence for check in _CHECKS for sentence in check(tx, ctx, since)]
+        if not thorough:
+            return found
+        return [*found, *_check_messages(tx), *_check_sums(tx), *_check_ended(tx)]
+
+
+def _recent(since: datetime | None) -> ColumnElement[bool]:
+    if since is None:
+        return true()
+    return or_(Broadcast.finished_at.is_(None), Broadcast.finished_at >= since)
+
+
+def _check_totals(tx: Connection, ctx: Context, since: datetime | None) -> Iterator[str]:
+    """The counts of a broadcast add up to the recipients asked for."""
+    for broadcast in tx.execute(select(Broadcast.__table__).where(_recent(since))):
+        counts = count_recipients(tx, broadcast)
+        asked = broadcast.recipients + broadcast.invalid
+        if sum(counts.values()) != asked or min(counts.values()) < 0:
+            yield f"broadcast {broadcast.public_id}: {counts} is not {asked}"
+
+
+def _check_audience(tx: Connection, ctx: Context, since: datetime | None) -> Iterator[str]:
+    """The pieces of an audience hold all of it."""
+    kept = (
+        select(func.coalesce(func.sum(Chunk.size), 0))
+        .where(Chunk.broadcast_id == Broadcast.id)
+        .scalar_subquery()
+    )
+    query = select(Broadcast.public_id, Broadcast.recipients, kept)
+    for name, asked, found in tx.execute(query.where(Broadcast.recipients != kept, _recent(since))):
+        yield f"broadcast {name}: {found} of its {asked} recipients are kept"
+
+
+def _check_plans(tx: Connection, ctx: Context, since: datetime | None) -> Iterator[str]:
+    """A chunk is cut exactly once: halves stand for the whole."""
+    planned = (
+        select(func.coalesce(func.sum(Chunk.size), 0))
+        .where(Chunk.broadcast_id == Broadcast.id, Chunk.number < Broadcast.planned)
+        .scalar_subquery()
+    )
+    cut = (
+        select(func.coalesce(func.sum(Batch.size), 0))
+        .where(Batch.broadcast_id == Broadcast.id, Batch.state != _S.SPLIT)
+        .scalar_subquery()
+    )
+    query = select(Broadcast.public_id, planned, cut).where(planned != cut, _recent(since))
+    yield from (
+        f"broadcast {name}: {a} planned, {b} in batches" for name, a, b in tx.execute(query)
+    )
+
+
+def _check_attempts(tx: Connection, ctx: Context, since: datetime | None) -> Iterator[str]:
+    """No batch has two attempts unless all but the last are proven not sent, or overridden."""
+    later = aliased(Attempt)
+    repeated = (
+        select(Attempt.batch_id, Attempt.number, Attempt.outcome)
+        .join(later, and_(later.batch_id == Attempt.batch_id, later.number > Attempt.number))
+        .where(later.number > 1, Attempt.overridden.is_(False))
+        .where(or_(Attempt.outcome.is_(None), Attempt.outcome.not_in(PROVEN_UNSENT)))
+        .limit(_SHOWN)
+    )
+    for row in tx.execute(repeated):
+        yield f"batch {row.batch_id}: attempt {row.number} ({row.outcome}) was repeated"
+
+
+def _check_leases(tx: Connection, ctx: Context, since: datetime | None) -> Iterator[str]:
+    """No SENDING much older than its lease, no UNKNOWN older than an operator's call."""
+    now = ctx.now()
+    oldest = now - timedelta(seconds=ctx.rules.unreadable_after_s) - _UNKNOWN_SLACK
+    overdue = or_(
+        and_(Batch.state == _S.SENDING, Batch.lease_until < now - _LEASE_SLACK),
+        and_(Batch.state == _S.UNKNOWN, Batch.unknown_at < oldest),
+    )
+    for row in tx.execute(select(Batch.id, Batch.state).where(overdue).limit(_SHOWN)):
+        yield f"batch {row.id}: {row.state} for too long"
+
+
+def _check_states(tx: Connection, ctx: Context, since: datetime | None) -> Iterator[str]:
+    """What each state needs is there."""
+    broken = or_(
+        and_(Batch.state == _S.SENDING, Batch.lease_until.is_(None)),
+        and_(Batch.state != _S.SENDING, Batch.lease_until.is_not(None)),
+        and_(Batch.state == _S.UNKNOWN, Batch.unknown_at.is_(None)),
+        and_(Batch.state == _S.UNKNOWN, Batch.next_ask_at.is_(None)),
+        and_(Batch.state == _S.NEEDS_ATTENTION, Batch.attention.is_(None)),
+        and_(Batch.state == _S.PENDING, Batch.sinch_id.is_not(None)),
+    )
+    for row in tx.execute(select(Batch.id, Batch.state).where(broken).limit(_SHOWN)):
+        yield f"batch {row.id}: {row.state} lacks what belongs to it"
+
+
+def _check_finals(tx: Connection, ctx: Context, since: datetime | None) -> Iterator[str]:
+    """A broadcast that has ended has no open batch."""
+    is_open = select(Batch.id).where(Batch.broadcast_id == Broadcast.id, Batch.state.in_(OPEN))
+    ended = Broadcast.status.in_([s for s in FINAL if s is not BroadcastStatus.CANCELLED])
+    finished = or_(ended, Broadcast.finished_at.is_not(None))
+    query = select(Broadcast.public_id).where(finished, _recent(since), is_open.exists())
+    rows = tx.execute(query.limit(_SHOWN))
+    yield from (f"broadcast {name}: ended with an open batch" for (name,) in rows)
+
+
+def _check_ends(tx: Connection, ctx: Context, since: datetime | None) -> Iterator[str]:
+    """No batch has more ends than messages; what has ended is not asked for; settled is settled."""
+    broken = or_(Batch.ended > Batch.size, and_(Batch.ended > 0, Batch.state.not_in(AT_SINCH)))
+    for row in tx.execute(select(Batch.id, Batch.ended, Batch.state).where(broken).limit(_SHOWN)):
+        yield f"batch {row.id}: {row.ended} messages of a batch that is {row.state} have ended"
+    open_ends = select(Batch.id).where(
+        Batch.broadcast_id == Broadcast.id, Batch.state.in_(AT_SINCH), Batch.ended < Batch.size
+    )
+    query = select(Broadcast.public_id).where(
+        Broadcast.settled_at.is_not(None), open_ends.exists(), _recent(since)
+    )
+    for (name,) in tx.execute(query.limit(_SHOWN)):
+        yield f"broadcast {name}: settled, but ends are awaited"
+
+
+_CHECKS: tuple[Callable[[Connection, Context, datetime | None], Iterator[str]], ...] = (
+    _check_totals,
+    _check_audience,
+    _check_plans,
+    _check_attempts,
+    _check_leases,
+    _check_states,
+    _check_finals,
+    _check_ends,
+)
+
+
+def _check_messages(tx: Connection) -> Iterator[str]:
+    """A batch has as many messages as recipients; its key has each of them in one batch only."""
+    counted = (
+        select(Message.batch_id, func.count().label("messages"))
+        .group_by(Message.batch_id)
+        .subquery()
+    )
+    wrong = (
+        select(Batch.id, Batch.size, counted.c.messages)
+        .outerjoin(counted, counted.c.batch_id == Batch.id)
+        .where(Batch.state != _S.SPLIT)
+        .where(func.coalesce(counted.c.messages, 0) != Batch.size)
+        .limit(_SHOWN)
+    )
+    for row in tx.execute(wrong):
+        yield f"batch {row.id}: {row.messages} messages for {row.size} recipients"
+
+
+def _check_sums(tx: Connection) -> Iterator[str]:
+    """The tallies of a broadcast are the sums of its messages."""
+    code = func.coalesce(Message.code, NONE)
+    messages = tx.execute(
+        select(Message.broadcast_id, Message.status, code, func.count())
+        .where(Message.status.is_not(None))
+        .group_by(Message.broadcast_id, Message.status, code)
+    )
+    sums = tx.execute(
+        select(Tally.broadcast_id, Tally.status, Tally.code, func.sum(Tally.messages))
+        .group_by(Tally.broadcast_id, Tally.status, Tally.code)
+        .having(func.sum(Tally.messages) != 0)
+    )
+    reported = {(*place, int(count)) for *place, count in messages}
+    tallied = {(*place, int(count)) for *place, count in sums}
+    for broadcast_id, status, number, count in sorted(reported ^ tallied)[:_SHOWN]:
+        yield f"broadcast {broadcast_id}: {count} {status} {number}, in tallies or messages alone"
+    negative = select(Tally.broadcast_id).where(Tally.messages < 0).limit(_SHOWN)
+    yield from (f"broadcast {each}: a tally below 0" for (each,) in tx.execute(negative))
+
+
+def _check_ended(tx: Connection) -> Iterator[str]:
+    """A batch has counted the ends of its messages."""
+    ended = (
+        select(Message.batch_id, func.count().label("messages"))
+        .where(Message.status.in_(ENDED))
+        .group_by(Message.batch_id)
+        .subquery()
+    )
+    wrong = (
+        select(Batch.id, Batch.ended, ended.c.messages)
+        .outerjoin(ended, ended.c.batch_id == Batch.id)
+        .where(func.coalesce(ended.c.messages, 0) != Batch.ended)
+        .limit(_SHOWN)
+    )
+    for row in tx.execute(wrong):
+        yield f"batch {row.id}: {row.messages} messages have ended, {row.ended} are counted"

@@ -1,0 +1,56 @@
+"""A person is erased on request, over HTTP."""
+
+from http import HTTPStatus
+from typing import Any
+
+from flask import g
+
+from app.auth import OVERSEE_PEOPLE, require_api_key
+from app.http.openapi import API_KEY_SCHEME, BODY_ERRORS, Blueprint
+from app.rate_limit import rate_limited
+from app.sms.current import the_context
+from app.sms.privacy import erase
+from app.sms.privacy.schemas import ErasedSchema
+from app.subscribers.suppressions.schemas import NumberSchema
+
+blueprint = Blueprint(
+    "erasures", __name__, url_prefix="/api", description="Erasing a person, for good."
+)
+
+_WAITS = "Suppressed now; what is left goes once nothing is awaited of it any more."
+
+
+@blueprint.route("/subscribers/<subscriber_id>/erase", methods=["POST"])
+@blueprint.guarded_errors(HTTPStatus.NOT_FOUND)
+@rate_limited
+@require_api_key(OVERSEE_PEOPLE)
+@blueprint.alt_response(HTTPStatus.ACCEPTED, schema=ErasedSchema, description=_WAITS)
+@blueprint.response(HTTPStatus.OK, ErasedSchema)
+@blueprint.doc(security=[{API_KEY_SCHEME: []}])
+def erase_subscriber(subscriber_id: str) -> tuple[dict[str, Any], HTTPStatus]:
+    """Erase all that is known of a subscriber, but that nobody writes to them."""
+    erased = erase.erase_subscriber(the_context(), subscriber_id, actor=g.client.name)
+    return _answer(erased)
+
+
+@blueprint.route("/suppressions/erase", methods=["POST"])
+@blueprint.guarded_errors(*BODY_ERRORS)
+@rate_limited
+@require_api_key(OVERSEE_PEOPLE)
+@blueprint.arguments(NumberSchema())
+@blueprint.alt_response(HTTPStatus.ACCEPTED, schema=ErasedSchema, description=_WAITS)
+@blueprint.response(HTTPStatus.OK, ErasedSchema)
+@blueprint.doc(security=[{API_KEY_SCHEME: []}])
+def erase_number(whose: dict[str, Any]) -> tuple[dict[str, Any], HTTPStatus]:
+    """Erase whoever has this number, subscriber or not."""
+    return _answer(erase.erase_number(the_context(), whose["phone"], actor=g.client.name))
+
+
+def _answer(erased: erase.Erased) -> tuple[dict[str, Any], HTTPStatus]:
+    status = HTTPStatus.ACCEPTED if erased.left else HTTPStatus.OK
+    shown = {
+        "suppression_id": erased.suppression_id,
+        "erased": not erased.left,
+        "left": erased.left,
+    }
+    return shown, status

@@ -1,0 +1,115 @@
+"""What would become of an order if it were sent: to whom, in how many parts, when.
+
+Decided by the same functions as the claim's, for each recipient.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import lru_cache
+
+from app.phone.country import find_country
+from app.sms.audience.expand import collect_defaults, walk_pieces
+from app.sms.content.personal import measure_personal
+from app.sms.content.placeholders import Order, Piece, cut_chunks, find_placeholders
+from app.sms.context import Context
+from app.sms.eligibility.decide import Fate, decide_fates
+from app.sms.models.states import Withheld
+from app.sms.quotes.audience_fingerprint import Fingerprint
+
+_AT_ONCE = 1_000
+
+
+@dataclass(slots=True)
+class Estimate:
+    """The recipients of an order sorted out; parts are those of each one's own text.
+
+    `recipients` and `parts` are by country, of all who would get it; `histogram` has how many get
+    so many parts; `openings` when those who wait for their day go; `too_late` whose day begins
+    behind the broadcast's end; `withheld` why others get nothing.
+    """
+
+    recipients: Counter[str] = field(default_factory=Counter)
+    parts: Counter[str] = field(default_factory=Counter)
+    histogram: Counter[int] = field(default_factory=Counter)
+    openings: Counter[datetime] = field(default_factory=Counter)
+    withheld: Counter[Withheld] = field(default_factory=Counter)
+    too_late: int = 0
+    digests: list[bytes] = field(default_factory=list)
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """Of those who would get it."""
+        return Fingerprint.of(self.digests)
+
+
+def estimate(ctx: Context, order: Order) -> Estimate:
+    """Sort out everybody whom an order means, as of its start."""
+    found = Estimate()
+    starts_at = max(order.send_at or ctx.now(), ctx.now())
+    default_end = starts_at + timedelta(seconds=ctx.rules.expire_after_s)
+    ends_at = order.expire_at or default_end
+    defaults = collect_defaults(order)
+    for piece in walk_pieces(ctx, order):
+        if piece.withheld is not None:
+            found.withheld[piece.withheld] += len(piece.recipients)
+            continue
+        text = order.texts.get(piece.language or "", order.text)
+        for part in cut_chunks(piece.recipients, _AT_ONCE):
+            with ctx.db.read() as tx:
+                fates = decide_fates(
+                    tx, ctx, part, category=order.category, ends_at=ends_at, now=starts_at
+                )
+            going = list(_sort_out(found, part, fates, ends_at))
+            _measure(found, going, piece, text, defaults)
+            found.digests += map(ctx.people.digest, going)
+    return found
+
+
+def _sort_out(
+    found: Estimate, recipients: Sequence[str], fates: Mapping[str, Fate], ends_at: datetime
+) -> Iterator[str]:
+    """Those who get it, now or when their day begins; the others are counted."""
+    for recipient in recipients:
+        fate = fates.get(recipient)
+        if fate is None or fate.withheld is None:
+            yield recipient
+        elif fate.not_before is None:
+            found.withheld[fate.withheld] += 1
+        elif fate.not_before >= ends_at:
+            found.too_late += 1
+        else:
+            found.openings[fate.not_before] += 1
+            yield recipient
+
+
+def _measure(
+    found: Estimate,
+    recipients: Sequence[str],
+    piece: Piece,
+    text: str,
+    defaults: Mapping[str, str],
+) -> None:
+    each_ones = list_parts(text, piece, defaults, recipients)
+    for recipient, parts in zip(recipients, each_ones, strict=True):
+        country = find_country(recipient)
+        found.recipients[country] += 1
+        found.parts[country] += parts
+        found.histogram[parts] += 1
+
+
+def list_parts(
+    text: str, piece: Piece, defaults: Mapping[str, str], recipients: Sequence[str]
+) -> Iterator[int]:
+    """How many parts the text of each of these recipients of a piece takes."""
+    names, own = tuple(find_placeholders(text)), piece.own or {}
+    for recipient in recipients:
+        values = (own.get(name, {}).get(recipient, defaults.get(name, "")) for name in names)
+        yield _count_parts(text, names, tuple(values))
+
+
+@lru_cache(maxsize=4096)
+def _count_parts(text: str, names: tuple[str, ...], values: tuple[str, ...]) -> int:
+    size = measure_personal(text, dict(zip(names, values, strict=True)))
+    return size.parts if size else 0

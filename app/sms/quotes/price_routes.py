@@ -1,0 +1,44 @@
+"""Prices over HTTP."""
+
+from http import HTTPStatus
+from typing import Any
+
+from flask import g
+
+from app.auth import MANAGE_PRICES, READ, require_api_key
+from app.http.openapi import API_KEY_SCHEME, BODY_ERRORS, Blueprint
+from app.rate_limit import rate_limited
+from app.sms.current import the_context
+from app.sms.quotes.price_schemas import PricesSchema, PricesViewSchema
+from app.sms.quotes.price_schemas import show_prices as show
+from app.sms.quotes.prices import read_prices
+from app.sms.quotes.prices import replace_prices as replace
+
+blueprint = Blueprint(
+    "prices", __name__, url_prefix="/api/prices", description="What a part costs, by country."
+)
+
+
+@blueprint.route("", methods=["GET"])
+@blueprint.guarded_errors()
+@rate_limited
+@require_api_key(READ)
+@blueprint.response(HTTPStatus.OK, PricesViewSchema)
+@blueprint.doc(security=[{API_KEY_SCHEME: []}])
+def show_prices() -> dict[str, Any]:
+    """The prices that quotes are made with."""
+    with the_context().db.read() as tx:
+        return show(read_prices(tx))
+
+
+@blueprint.route("", methods=["PUT"])
+@blueprint.guarded_errors(*BODY_ERRORS)
+@rate_limited
+@require_api_key(MANAGE_PRICES)
+@blueprint.arguments(PricesSchema())
+@blueprint.response(HTTPStatus.OK, PricesViewSchema)
+@blueprint.doc(security=[{API_KEY_SCHEME: []}])
+def replace_prices(wanted: dict[str, Any]) -> dict[str, Any]:
+    """Keep these prices and no others."""
+    table = replace(the_context(), wanted["currency"], wanted["prices"], actor=g.client.name)
+    return show(table)

@@ -1,0 +1,110 @@
+"""Prices, as JSON."""
+
+from collections.abc import Callable
+from typing import Any
+
+from marshmallow import Schema, ValidationError, fields
+
+from app.sms.quotes.prices import (
+    CURRENCY_PATTERN,
+    PRICE_PATTERN,
+    PriceTable,
+    check_country,
+    check_currency,
+    parse_price,
+    show_price,
+)
+
+_MAX_SHOWN = 16
+
+
+class PriceList(fields.Dict):
+    """`{country or "*": decimal as a string}`, as millionths; refused at each faulty one."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        price = fields.String(metadata={"pattern": PRICE_PATTERN})
+        country = fields.String(metadata={"pattern": r"^([A-Z]{2}|\*)$"})
+        super().__init__(keys=country, values=price, **kwargs)
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> dict[str, int]:
+        if not isinstance(value, dict):
+            raise ValidationError("Not an object of prices by country.")
+        prices, faults = {}, {}
+        for country, price in value.items():
+            try:
+                check_country(country)
+                prices[country] = _parse(price)
+            except ValueError as e:
+                faults[country[:_MAX_SHOWN]] = [_say(e)]
+        if faults:
+            raise ValidationError(faults)
+        return prices
+
+
+def _parse(price: Any) -> int:
+    if not isinstance(price, str):
+        raise ValueError("not a string: a number would not be exact")
+    return parse_price(price)
+
+
+def _say(fault: ValueError) -> str:
+    """The fault as a sentence."""
+    text = str(fault)
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def _validate(check: Callable[[str], None]) -> Callable[[str], None]:
+    def validate(value: str) -> None:
+        try:
+            check(value)
+        except ValueError as e:
+            raise ValidationError(_say(e)) from e
+
+    return validate
+
+
+class PricesSchema(Schema):
+    """All prices, in place of those there are."""
+
+    currency = fields.String(
+        required=True,
+        validate=_validate(check_currency),
+        metadata={
+            "description": "ISO 4217.",
+            "pattern": CURRENCY_PATTERN,
+            "example": "EUR",
+        },
+    )
+    prices = PriceList(
+        required=True,
+        metadata={
+            "description": "Of one part, by country (ISO 3166-1 alpha-2), `*` for all others; "
+            "decimals as strings, so that they are exact.",
+            "example": {"SE": "0.045", "*": "0.08"},
+        },
+    )
+
+
+class PricesViewSchema(Schema):
+    """The prices as they stand."""
+
+    currency = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={"description": "ISO 4217; null while there are no prices."},
+    )
+    prices = fields.Dict(
+        required=True,
+        keys=fields.String(),
+        values=fields.String(),
+        metadata={
+            "description": "Of one part, by country, `*` for all others.",
+            "example": {"SE": "0.045", "*": "0.08"},
+        },
+    )
+
+
+def show_prices(table: PriceTable) -> dict[str, Any]:
+    """The prices as they are shown."""
+    prices = {country: show_price(each) for country, each in table.micros.items()}
+    return {"currency": table.currency, "prices": prices}

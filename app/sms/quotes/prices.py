@@ -1,0 +1,122 @@
+"""What parts cost, by country: contractual, so none come with us."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from phonenumbers import SUPPORTED_REGIONS
+from sqlalchemy import Connection, delete, insert, select, text
+
+from app.db.audit import write_audit
+from app.db.base import table_of
+from app.sms.context import Context
+from app.sms.models.price import Price
+
+EVERYWHERE = "*"
+CURRENCY_PATTERN = "^[A-Z]{3}$"
+PRICE_PATTERN = r"^[0-9]{1,6}(\.[0-9]{1,6})?$"
+
+_CURRENCY = re.compile(CURRENCY_PATTERN)
+_PRICE = re.compile(PRICE_PATTERN)
+_DECIMALS = 6
+
+_PRICES = table_of(Price)
+_READ = select(_PRICES.c.country, _PRICES.c.currency, _PRICES.c.micros).order_by(_PRICES.c.country)
+_EMPTY, _FILL = delete(_PRICES), insert(_PRICES)
+# Two that replace the table at once would else both insert.
+_WAIT_FOR_WRITERS = text("LOCK TABLE prices IN SHARE ROW EXCLUSIVE MODE")
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Money in millionths of the currency's unit; `unpriced` are countries that have no price."""
+
+    micros: int
+    currency: str | None
+    unpriced: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PriceTable:
+    """What a part costs, in millionths of the currency's unit; no currency while it is empty."""
+
+    currency: str | None = None
+    micros: Mapping[str, int] = field(default_factory=dict)
+
+    def price_of(self, country: str) -> int | None:
+        """Of one part to this country, else to everywhere; None when neither is known."""
+        return self.micros.get(country, self.micros.get(EVERYWHERE))
+
+    def cost(self, parts_by_country: Mapping[str, int]) -> Cost:
+        """Of all these parts that have a price.
+
+        >>> table = PriceTable("EUR", {"SE": 45_000})
+        >>> table.cost({"SE": 2, "NO": 1})
+        Cost(micros=90000, currency='EUR', unpriced=('NO',))
+        """
+        prices = {country: self.price_of(country) for country in parts_by_country}
+        return Cost(
+            micros=sum(parts_by_country[each] * (prices[each] or 0) for each in prices),
+            currency=self.currency,
+            unpriced=tuple(sorted(each for each, price in prices.items() if price is None)),
+        )
+
+
+def read_prices(tx: Connection) -> PriceTable:
+    """The prices as they stand."""
+    rows = tx.execute(_READ).all()
+    currency = rows[0].currency if rows else None
+    return PriceTable(currency, {row.country: row.micros for row in rows})
+
+
+def replace_prices(
+    ctx: Context, currency: str, micros: Mapping[str, int], *, actor: str
+) -> PriceTable:
+    """Keep these prices and no others."""
+    rows = [
+        {"country": country, "currency": currency, "micros": each}
+        for country, each in micros.items()
+    ]
+    facts = {"currency": currency, "countries": len(rows)}
+    with ctx.db.write() as tx:
+        if not ctx.db.is_sqlite:
+            tx.execute(_WAIT_FOR_WRITERS)
+        tx.execute(_EMPTY)
+        if rows:
+            tx.execute(_FILL, rows)
+        write_audit(tx, now=ctx.now(), actor=actor, action="replace", subject="prices", facts=facts)
+        return read_prices(tx)
+
+
+def parse_price(value: str) -> int:
+    """Millionths of a decimal such as 0.045, exact.  Raises ValueError.
+
+    >>> parse_price("0.045"), parse_price("1")
+    (45000, 1000000)
+    """
+    if not _PRICE.fullmatch(value):
+        raise ValueError("not a decimal such as 0.045, of at most six places")
+    whole, _, decimals = value.partition(".")
+    return int(whole + decimals.ljust(_DECIMALS, "0"))
+
+
+def show_price(micros: int) -> str:
+    """The same as a decimal, without needless noughts.
+
+    >>> show_price(45_000), show_price(1_000_000), show_price(12_345_678_901)
+    ('0.045', '1', '12345.678901')
+    """
+    whole, decimals = divmod(micros, 10**_DECIMALS)
+    return f"{whole}.{decimals:0{_DECIMALS}}".rstrip("0").rstrip(".")
+
+
+def check_country(value: str) -> None:
+    """Raise ValueError for what is neither a country nor everywhere."""
+    if value != EVERYWHERE and value not in SUPPORTED_REGIONS:
+        raise ValueError("not a country's code of ISO 3166-1, such as SE, nor *")
+
+
+def check_currency(value: str) -> None:
+    """Raise ValueError for what cannot be a currency's code."""
+    if not _CURRENCY.fullmatch(value):
+        raise ValueError("not a currency's code of ISO 4217, such as EUR")

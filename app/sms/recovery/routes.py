@@ -1,0 +1,98 @@
+"""Batches that need an operator, over HTTP."""
+
+from http import HTTPStatus
+from typing import Any
+
+from flask import current_app, g
+from marshmallow import Schema, fields, validate
+
+from app.auth import OPERATE, require_api_key
+from app.http.fields import MessageText
+from app.http.openapi import API_KEY_SCHEME, BODY_ERRORS, Blueprint
+from app.rate_limit import rate_limited
+from app.sms.broadcasts.response_schemas import (
+    AttentionPageSchema,
+    BatchConflictSchema,
+    BatchStateSchema,
+)
+from app.sms.current import the_context
+from app.sms.recovery.attention import MAX_NOTE_CHARACTERS, Decision, find_attention, resolve_batch
+
+blueprint = Blueprint(
+    "batches",
+    __name__,
+    url_prefix="/api/batches",
+    description="Batches of which nobody knows whether they were sent.",
+)
+
+
+class DecisionSchema(Schema):
+    """An operator's decision about a batch."""
+
+    decision = fields.Enum(
+        Decision,
+        by_value=True,
+        required=True,
+        metadata={
+            "description": "mark_sent: it went out. resend: post it again, accepting that its "
+            "recipients may get the text twice. give_up: leave it."
+        },
+    )
+    note = MessageText(
+        required=True,
+        validate=validate.Length(1, MAX_NOTE_CHARACTERS),
+        metadata={"description": "Why; kept in the audit log. No personal data."},
+    )
+
+
+@blueprint.route("/attention", methods=["GET"])
+@blueprint.guarded_errors()
+@rate_limited
+@require_api_key(OPERATE)
+@blueprint.response(HTTPStatus.OK, AttentionPageSchema)
+@blueprint.doc(security=[{API_KEY_SCHEME: []}])
+def list_attention() -> dict[str, Any]:
+    """The batches that wait for a decision, the oldest thousand of them."""
+    rows = find_attention(the_context())
+    return {
+        "waiting": rows[0].waiting if rows else 0,
+        "batches": [show_attention(row) for row in rows],
+    }
+
+
+@blueprint.route("/<client_reference>/resolve", methods=["POST"])
+@blueprint.guarded_errors(*BODY_ERRORS, HTTPStatus.NOT_FOUND)
+@blueprint.described_errors(
+    {HTTPStatus.CONFLICT: "It needs no decision, or its broadcast is cancelled."},
+    BatchConflictSchema,
+)
+@rate_limited
+@require_api_key(OPERATE)
+@blueprint.arguments(DecisionSchema())
+@blueprint.response(HTTPStatus.OK, BatchStateSchema)
+@blueprint.doc(security=[{API_KEY_SCHEME: []}])
+def resolve(decision: dict[str, Any], client_reference: str) -> dict[str, Any]:
+    """Decide about a batch; audited."""
+    state = resolve_batch(
+        the_context(),
+        client_reference,
+        decision["decision"],
+        actor=g.client.name,
+        note=decision["note"],
+    )
+    current_app.extensions["nudge"]()
+    return {"client_reference": client_reference, "state": state}
+
+
+def show_attention(row: Any) -> dict[str, Any]:
+    """A batch that needs a decision, without whom it was to."""
+    return {
+        "client_reference": row.client_reference,
+        "broadcast_id": row.public_id,
+        "client": row.client,
+        "recipients": row.size,
+        "reason": row.attention,
+        "unknown_since": row.unknown_at,
+        "asked": row.asked,
+        "absent": row.absent,
+    }

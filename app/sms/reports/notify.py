@@ -1,0 +1,49 @@
+"""What was booked is told: to the clients whose messages ended."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, select
+
+from app.db.base import table_of
+from app.sms.context import Context
+from app.sms.lifecycle.outbox import note_for_client
+from app.sms.models.batch import Broadcast
+from app.sms.models.statuses import explain
+from app.sms.reports.record import Booked, Told
+
+# Numbers in one event to a client.
+MAX_MESSAGES = 1_000
+
+_BROADCASTS = table_of(Broadcast)
+_OWNER = select(_BROADCASTS.c.client, _BROADCASTS.c.public_id, _BROADCASTS.c.reference).where(
+    _BROADCASTS.c.id == bindparam("this")
+)
+
+
+def tell_clients(tx: Connection, ctx: Context, booked: Booked) -> None:
+    """Note for the clients which messages ended."""
+    for broadcast_id, ended in sorted(booked.ended.items()):
+        owner = tx.execute(_OWNER, {"this": broadcast_id}).one()
+        for some in _cut(ended):
+            facts: dict[str, Any] = {
+                "broadcast_id": owner.public_id,
+                "reference": owner.reference,
+                "messages": [_describe(each) for each in some],
+            }
+            note_for_client(tx, ctx, client=owner.client, kind="messages.updated", facts=facts)
+
+
+def _cut(ended: Sequence[Told]) -> Iterator[Sequence[Told]]:
+    for start in range(0, len(ended), MAX_MESSAGES):
+        yield ended[start : start + MAX_MESSAGES]
+
+
+def _describe(told: Told) -> dict[str, Any]:
+    return {
+        "recipient": told.recipient,
+        "status": told.status.value,
+        "code": told.code,
+        "reason": explain(told.status, told.code).sentence,
+        "at": told.at.isoformat() if told.at else None,
+    }

@@ -1,0 +1,113 @@
+"""What a person's details may hold: tags, language, time zone, attributes.  Pure."""
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+from unicodedata import category, normalize
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from app.http.json_body import is_unicode
+
+MAX_NAME_CHARACTERS = 100
+MAX_TAG_CHARACTERS = 64
+MAX_TAGS = 100
+MAX_ATTRIBUTES = 50
+MAX_ATTRIBUTE_CHARACTERS = 500
+# Beyond it a database's number and ours are no longer the same.
+MAX_WHOLE_NUMBER = 2**53
+
+ATTRIBUTE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,32}")
+_LANGUAGE = re.compile(
+    r"(?P<language>[A-Za-z]{2,3})"
+    r"(?:[-_](?P<script>[A-Za-z]{4}))?"
+    r"(?:[-_](?P<region>[A-Za-z]{2}|[0-9]{3}))?"
+)
+# Not those below posix/ and right/, nor localtime, which some systems have beside them.
+_ZONE = re.compile(r"[A-Z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+)*")
+_TAG_MARKS = frozenset(" ._-:")
+
+
+def normalise_tag(name: str) -> str | None:
+    """The tag as it is kept: lower case, single blanks; None when it is not a tag's name.
+
+    >>> normalise_tag("  VIP  Customers "), normalise_tag("Kunde:Süd"), normalise_tag("a/b")
+    ('vip customers', 'kunde:süd', None)
+    """
+    tag = normalize("NFC", re.sub(" {2,}", " ", name.strip()).lower())
+    if not 1 <= len(tag) <= MAX_TAG_CHARACTERS or not any(map(str.isalnum, tag)):
+        return None
+    return tag if all(map(_may_stand_in_tag, tag)) else None
+
+
+def _may_stand_in_tag(character: str) -> bool:
+    # Marks: without them Hindi, for one, cannot be written.
+    return character.isalnum() or character in _TAG_MARKS or category(character).startswith("M")
+
+
+def normalise_language(language: str) -> str | None:
+    """A short tag of RFC 5646 in its usual case; None when it is not one.
+
+    >>> normalise_language("PT_br"), normalise_language("zh-hans-cn"), normalise_language("german")
+    ('pt-BR', 'zh-Hans-CN', None)
+    """
+    match = _LANGUAGE.fullmatch(language.strip())
+    if match is None:
+        return None
+    script, region = match["script"], match["region"]
+    parts = (match["language"].lower(), script and script.title(), region and region.upper())
+    return "-".join(part for part in parts if part)
+
+
+@lru_cache(maxsize=1024)
+def is_time_zone(name: str) -> bool:
+    """Whether the IANA time zone database has it.
+
+    >>> is_time_zone("Europe/Stockholm"), is_time_zone("Mars/Base"), is_time_zone("right/UTC")
+    (True, False, False)
+    """
+    if len(name) > 64 or not _ZONE.fullmatch(name):
+        return False
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
+
+
+def find_attribute_fault(name: str, value: Any) -> str | None:
+    """What is wrong with an attribute, in a sentence; None when nothing is.
+
+    >>> find_attribute_fault("city", "Berlin"), find_attribute_fault("tags", ["a"])
+    (None, 'Not text, a number, true, false or null.')
+    """
+    if not ATTRIBUTE_NAME.fullmatch(name):
+        return "Not a name of 1 to 32 letters A-Z, digits, '_', '.' or '-'."
+    return find_value_fault(value)
+
+
+def find_value_fault(value: Any) -> str | None:
+    """The same of the value alone."""
+    if value is None or isinstance(value, bool | float):
+        return None
+    if isinstance(value, int):
+        return None if abs(value) <= MAX_WHOLE_NUMBER else "A number of more than 53 bits."
+    if not isinstance(value, str):
+        return "Not text, a number, true, false or null."
+    if len(value) > MAX_ATTRIBUTE_CHARACTERS:
+        return f"Longer than {MAX_ATTRIBUTE_CHARACTERS} characters."
+    if "\0" in value or not is_unicode(value):
+        return "Holds a NUL or half a character."
+    return None
+
+
+def merge_attributes(
+    old: Mapping[str, Any] | None, new: Mapping[str, Any] | None
+) -> dict[str, Any] | None:
+    """The old ones with the new ones over them; null takes one away, and none at all is None.
+
+    >>> merge_attributes({"city": "Berlin", "age": 7}, {"age": None, "vip": True})
+    {'city': 'Berlin', 'vip': True}
+    """
+    merged = {**(old or {}), **(new or {})}
+    return {name: value for name, value in merged.items() if value is not None} or None

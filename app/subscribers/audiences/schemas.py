@@ -1,0 +1,126 @@
+"""An audience as clients write it."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from marshmallow import Schema, ValidationError, fields, post_load, validate
+
+from app.subscribers.attributes import ATTRIBUTE_NAME, find_value_fault, normalise_language
+from app.subscribers.audiences.audience import Audience
+from app.subscribers.audiences.conditions import (
+    ATTRIBUTES,
+    MOMENT_FIELD,
+    ORDERING,
+    TEXT_FIELDS,
+    Condition,
+    Op,
+)
+from app.subscribers.fields import TagList
+
+MAX_CONDITIONS = 20
+MAX_LISTED = 100
+
+
+class ConditionSchema(Schema):
+    """What must be true of a person.  `load` gives a Condition."""
+
+    field = fields.String(
+        required=True,
+        validate=validate.Length(1, 64),
+        metadata={
+            "description": f"{', '.join(TEXT_FIELDS)}, {MOMENT_FIELD} or {ATTRIBUTES}<name>.",
+            "example": "attributes.city",
+        },
+    )
+    op = fields.Enum(
+        Op,
+        by_value=True,
+        load_default=Op.EQ,
+        metadata={
+            "description": "ne fits exactly those whom eq does not fit, also those without a "
+            "value. The four of order take text or numbers; in takes a list, exists true or false."
+        },
+    )
+    value = fields.Raw(
+        required=True,
+        metadata={
+            "description": "Text, a number, true or false; a list for in; for subscribed_at an "
+            "ISO 8601 time with offset. Text and numbers are never equal.",
+            "example": "Berlin",
+        },
+    )
+
+    @post_load
+    def make_condition(self, data: dict[str, Any], **_: Any) -> Condition:
+        """The condition, its value checked."""
+        field, op, value = data["field"], data["op"], data["value"]
+        attribute = field.removeprefix(ATTRIBUTES) if field.startswith(ATTRIBUTES) else None
+        if attribute is not None and not ATTRIBUTE_NAME.fullmatch(attribute):
+            raise ValidationError("Not the name of an attribute.", "field")
+        if attribute is None and field not in (*TEXT_FIELDS, MOMENT_FIELD):
+            raise ValidationError("Not a field that conditions can be put on.", "field")
+        if field == MOMENT_FIELD:
+            return Condition(field, op, _check_moment(op, value))
+        if op is Op.EXISTS:
+            return Condition(field, op, _check_truth(value))
+        return Condition(field, op, _check_value(field, op, value))
+
+
+class AudienceSchema(Schema):
+    """Whom a broadcast is for.  `load` gives an Audience."""
+
+    any = TagList(metadata={"description": "Who bears one of these tags."})
+    all = TagList(metadata={"description": "And all of these."})
+    none = TagList(metadata={"description": "And none of these."})
+    where = fields.List(
+        fields.Nested(ConditionSchema),
+        validate=validate.Length(max=MAX_CONDITIONS),
+        metadata={"description": "And for whom all of this is true."},
+    )
+
+    @post_load
+    def make_audience(self, data: dict[str, Any], **_: Any) -> Audience:
+        """The audience, which must say more than whom it is not for."""
+        if not (data.get("any") or data.get("all") or data.get("where")):
+            raise ValidationError("Give any, all or where: nobody is meant otherwise.", "any")
+        return Audience(**{name: tuple(each) for name, each in data.items()})
+
+
+def _check_moment(op: Op, value: Any) -> datetime:
+    if op in (Op.IN, Op.EXISTS, Op.STARTS_WITH):
+        raise ValidationError(f"{op.value} cannot be asked of a time.", "op")
+    try:
+        moment = datetime.fromisoformat(value)
+        if moment.tzinfo is None:
+            raise ValueError("no offset")
+        return moment.astimezone(UTC)
+    except (TypeError, ValueError, OverflowError) as e:
+        raise ValidationError("Not an ISO 8601 time with its offset.", "value") from e
+
+
+def _check_truth(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValidationError("Not true or false.", "value")
+    return value
+
+
+def _check_value(field: str, op: Op, value: Any) -> Any:
+    """The value as it is compared: a tuple for `in`, a language in its usual case."""
+    if op is not Op.IN:
+        return _check_scalar(field, op, value)
+    if not isinstance(value, list) or not 1 <= len(value) <= MAX_LISTED:
+        raise ValidationError(f"Not a list of 1 to {MAX_LISTED} values.", "value")
+    return tuple(_check_scalar(field, op, each) for each in value)
+
+
+def _check_scalar(field: str, op: Op, value: Any) -> Any:
+    text_only = op is Op.STARTS_WITH or field in TEXT_FIELDS
+    if value is None or (text_only and not isinstance(value, str)):
+        raise ValidationError("Not text." if text_only else "null: ask with exists.", "value")
+    if op in ORDERING and isinstance(value, bool):
+        raise ValidationError("Neither text nor a number.", "value")
+    fault = find_value_fault(value)
+    if fault is not None:
+        raise ValidationError(fault, "value")
+    exact = field == "language" and op in (Op.EQ, Op.NE, Op.IN)
+    return (exact and normalise_language(value)) or value

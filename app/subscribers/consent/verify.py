@@ -1,0 +1,145 @@
+"""Whether the ledger of consent is whole, and what it proves of one number."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, select
+
+from app.db.base import table_of
+from app.subscribers.consent.hash_chain import BEGINNING, commit_to, hash_link, is_about, write_time
+from app.subscribers.consent.ledger import Head, Link, read_events, read_head
+from app.subscribers.context import People
+from app.subscribers.models import ConsentEvent
+
+_PAGE = 5_000
+
+_EVENTS = table_of(ConsentEvent)
+_NEXT = select(_EVENTS).where(_EVENTS.c.id > bindparam("after")).order_by(_EVENTS.c.id).limit(_PAGE)
+_BELOW_ONE = select(_EVENTS.c.id).where(_EVENTS.c.id < 1).limit(1)
+
+# How anybody checks an evidence document, with nothing of ours.
+HOW_TO_CHECK = (
+    "commitment is the SHA-256 of the line `salt content`, and hash that of the line "
+    "`previous_hash id kind at commitment`: UTF-8, single blanks between, no line break, hashes "
+    "and salt in lower-case hex. content is what was recorded, and says the same as the other "
+    "fields of its event. A head written down at the time, on paper or with somebody else, shows "
+    "by `flask consent verify --head HASH` that nothing up to it was written anew since."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What was found: so many links, up to `head`; `broken` says what is wrong with the first
+    that does not hold.
+
+    `erased` counts links whose content was taken out: nothing but that is known of them.
+    """
+
+    links: int
+    erased: int
+    head: Head
+    broken: str | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether every link holds."""
+        return self.broken is None
+
+
+def verify(
+    people: People,
+    *,
+    anchor: str | None = None,
+    on_progress: Callable[[int], None] = lambda links: None,
+) -> Verdict:
+    """Walk the whole ledger; `anchor` is the hash of a link as it was written down before.
+
+    `on_progress` is told how many links were walked, page by page.
+    """
+    head, erased, anchored = Head(), 0, anchor in (None, BEGINNING.hex())
+    while True:
+        with people.db.read() as tx:
+            rows, broken = _read_page(tx, head)
+        if not rows:
+            break
+        for row in rows:
+            broken = _find_fault(row, head)
+            if broken:
+                return Verdict(links=head.number, erased=erased, head=head, broken=broken)
+            head = Head(row.id, row.hash)
+            erased += row.content is None
+            anchored = anchored or row.hash.hex() == anchor
+        on_progress(head.number)
+    if not broken and not anchored:
+        broken = f"no link has the hash {anchor}: what led to it was written anew, or cut off"
+    return Verdict(links=head.number, erased=erased, head=head, broken=broken)
+
+
+def _read_page(tx: Connection, head: Head) -> tuple[Sequence[Row[Any]], str | None]:
+    """The links after the head; where there is none, what is wrong with the end."""
+    try:
+        rows = tx.execute(_NEXT, {"after": head.number}).all()
+        # In the same look: what is added meanwhile is in both or in neither.
+        return rows, None if rows else _find_wrong_end(tx, head)
+    except (ValueError, TypeError, KeyError):
+        return [], f"a link after link {head.number} holds what we never write"
+
+
+def _find_wrong_end(tx: Connection, head: Head) -> str | None:
+    kept = read_head(tx) or Head()
+    if tx.execute(_BELOW_ONE).first():
+        return "there is a link before the first"
+    if kept == head:
+        return None
+    if kept.number > head.number:
+        return f"link {head.number + 1} is missing: the ledger had {kept.number}"
+    return f"link {head.number} is not the last one that was kept, {kept.number}"
+
+
+def _find_fault(row: Row[Any], before: Head) -> str | None:
+    """What is wrong with a link after the one before."""
+    if row.id != before.number + 1:
+        return f"link {before.number + 1} is missing"
+    hashed = hash_link(before.hash, row.id, row.kind.value, row.at, row.commitment)
+    if hashed != row.hash:
+        return f"link {row.id} does not follow from the one before: it was changed or moved"
+    said = (row.phone, row.salt, row.content)
+    if said == (None, None, None):
+        return None
+    if None in said or commit_to(row.salt, row.content) != row.commitment:
+        return f"link {row.id} says something else than it did"
+    if not is_about(row.content, row.phone):
+        return f"link {row.id} says it of another number"
+    return None
+
+
+def make_evidence(people: People, phone: str) -> dict[str, Any]:
+    """All that the ledger says of a number, as a document that proves itself."""
+    with people.db.read() as tx:
+        links, head = read_events(tx, phone), read_head(tx)
+    return {
+        "phone": phone,
+        "made_at": people.now(),
+        "events": [_show_link(link) for link in links],
+        "head": {"id": head.number, "hash": head.hash.hex()} if head else None,
+        "how_to_check": HOW_TO_CHECK,
+    }
+
+
+def _show_link(link: Link) -> dict[str, Any]:
+    return {
+        "id": link.id,
+        "kind": link.kind.value,
+        "at": write_time(link.at),
+        "actor": link.actor,
+        "channel": link.channel,
+        "source": link.source,
+        "wording": link.wording,
+        "tag": link.tag,
+        "content": link.content,
+        "salt": link.salt.hex(),
+        "commitment": link.commitment.hex(),
+        "previous_hash": link.previous.hex(),
+        "hash": link.hash.hex(),
+    }

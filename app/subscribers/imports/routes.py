@@ -1,0 +1,158 @@
+"""Imports of subscribers over HTTP: say how, send the file, watch; and all of them as a file."""
+
+from http import HTTPStatus
+from typing import Any
+
+from flask import Response, current_app, g, request
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from app.auth import READ_PEOPLE, WRITE_PEOPLE, require_api_key
+from app.errors import UnsupportedBody
+from app.http.files import CSV, answer_csv, read_portions
+from app.http.openapi import API_KEY_SCHEME, BODY_ERRORS, Blueprint
+from app.rate_limit import rate_limited
+from app.subscribers.current import the_people
+from app.subscribers.imports import service
+from app.subscribers.imports.options import ImportOptions
+from app.subscribers.imports.schemas import (
+    ImportConflictSchema,
+    ImportPageSchema,
+    ImportQuerySchema,
+    ImportSchema,
+    ImportViewSchema,
+    show_import,
+)
+from app.subscribers.imports.upload import FileTooLarge, store_file
+from app.subscribers.profiles.export_csv import export_subscribers
+
+blueprint = Blueprint(
+    "imports", __name__, url_prefix="/api", description="Files of subscribers, in and out."
+)
+
+_CONFLICT = {HTTPStatus.CONFLICT: "It does not stand where this may be done; `status` says where."}
+
+
+@blueprint.route("/subscribers/imports", methods=["POST"])
+@blueprint.guarded_errors(*BODY_ERRORS)
+@rate_limited
+@require_api_key(WRITE_PEOPLE)
+@blueprint.arguments(ImportSchema(), required=False)
+@blueprint.response(HTTPStatus.CREATED, ImportViewSchema)
+@blueprint.doc(security=[{API_KEY_SCHEME: []}])
+def create_import(options: ImportOptions) -> dict[str, Any]:
+    """Say how a file is to be imported; it is sent next."""
+    people = the_people()
+    row = service.create_import(people, options, client=g.client.name)
+    return show_import(row, people.now())
+
+
+@blueprint.route("/subscribers/imports/<import_id>/file", methods=["PUT"])
+@blueprint.guarded_errors(HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND)
+@blueprint.described_errors(_CONFLICT, ImportConflictSchema)
+@blueprint.described_errors(
+    {
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The file is larger than IMPORT_MAX_BYTES.",
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body is not text/csv, or it is compressed.",
+    }
+)
+@rate_limited
+@require_api_key(WRITE_PEOPLE)
+@blueprint.response(HTTPStatus.ACCEPTED, ImportViewSchema)
+@blueprint.doc(
+    security=[{API_KEY_SCHEME: []}],
+    requestBody={
+        "required": True,
+        "content": {CSV: {"schema": {"type": "string", "format": "binary"}}},
+    },
+)
+def send_file(import_id: str) -> dict[str, Any]:
+    """Send the file: it is stored before this is answered, and then worked off."""
+    people = the_people()
+    _refuse_other_types()
+    # One more, by which a longer one without a Content-Length shows.
+    request.max_content_length = people.rules.import_max_bytes + 1
+    try:
+        row = store_file(people, import_id, read_portions())
+    except FileTooLarge as e:
+        raise RequestEntityTooLarge from e
+    current_app.extensions["nudge_importer"]()
+    return show_import(row, people.now())
+
+
+@blueprint.route("/subscribers/imports", methods=["GET"])
+@blueprint.guarded_errors(HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND)
+@rate_limited
+@require_api_key(WRITE_PEOPLE)
+@blueprint.arguments(ImportQuerySchema(), location="query")
+@blueprint.response(HTTPStatus.OK, ImportPageSchema)
+@blueprint.doc(security=[{API_KEY_SCHEME: []}])
+def list_imports(query: dict[str, Any]) -> dict[str, Any]:
+    """Imports, the newest first."""
+    people = the_people()
+    page = service.list_imports(people, **query)
+    now = people.now()
+    return {"imports": [show_import(row, now) for row in page.rows], "cursor": page.cursor}
+
+
+@blueprint.route("/subscribers/imports/<import_id>", methods=["GET"])
+@blueprint.guarded_errors(HTTPStatus.NOT_FOUND)
+@rate_limited
+@require_api_key(WRITE_PEOPLE)
+@blueprint.response(HTTPStatus.OK, ImportViewSchema)
+@blueprint.doc(security=[{API_KEY_SCHEME: []}])
+def show_import_of_id(import_id: str) -> dict[str, Any]:
+    """How far an import has come."""
+    people = the_people()
+    return show_import(service.view_import(people, import_id), people.now())
+
+
+@blueprint.route("/subscribers/imports/<import_id>/refused.csv", methods=["GET"])
+@blueprint.guarded_errors(HTTPStatus.NOT_FOUND)
+@rate_limited
+@require_api_key(WRITE_PEOPLE)
+@blueprint.response(
+    HTTPStatus.OK,
+    {"type": "string"},
+    content_type=CSV,
+    description="For each cell that was refused the file's line, the column, the cell, the reason.",
+)
+@blueprint.doc(security=[{API_KEY_SCHEME: []}])
+def export_refusals(import_id: str) -> Response:
+    """The rows that an import refused, and why, as a file for a spreadsheet."""
+    return answer_csv(service.export_refusals(the_people(), import_id), f"refused-{import_id}.csv")
+
+
+@blueprint.route("/subscribers/imports/<import_id>/cancel", methods=["POST"])
+@blueprint.guarded_errors(HTTPStatus.NOT_FOUND)
+@blueprint.described_errors(_CONFLICT, ImportConflictSchema)
+@rate_limited
+@require_api_key(WRITE_PEOPLE)
+@blueprint.response(HTTPStatus.OK, ImportViewSchema)
+@blueprint.doc(security=[{API_KEY_SCHEME: []}])
+def cancel_import(import_id: str) -> dict[str, Any]:
+    """Take no more of an import's rows; those that were taken stay."""
+    people = the_people()
+    return show_import(service.cancel_import(people, import_id), people.now())
+
+
+@blueprint.route("/subscribers.csv", methods=["GET"])
+@blueprint.guarded_errors()
+@rate_limited
+@require_api_key(READ_PEOPLE)
+@blueprint.response(
+    HTTPStatus.OK,
+    {"type": "string"},
+    content_type=CSV,
+    description="A line for each subscriber, which can be imported again.",
+)
+@blueprint.doc(security=[{API_KEY_SCHEME: []}])
+def export_all_subscribers() -> Response:
+    """All subscribers as a file for a spreadsheet."""
+    return answer_csv(export_subscribers(the_people()), "subscribers.csv")
+
+
+def _refuse_other_types() -> None:
+    if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+        raise UnsupportedBody("Send the file uncompressed, without Content-Encoding")
+    if request.mimetype != CSV:
+        raise UnsupportedBody("Send the file as Content-Type: text/csv")

@@ -1,0 +1,146 @@
+"""Subscribers over HTTP.  A number stands in bodies only, never in an address."""
+
+from http import HTTPStatus
+from typing import Any
+
+from flask import current_app, g
+
+from app.auth import READ_PEOPLE, WRITE_PEOPLE, require_api_key
+from app.http.openapi import API_KEY_SCHEME, BODY_ERRORS, Blueprint
+from app.rate_limit import rate_limited
+from app.subscribers.current import the_people
+from app.subscribers.profiles import crud, queries
+from app.subscribers.profiles.bulk import show_refusals
+from app.subscribers.profiles.bulk import upsert_subscribers as upsert
+from app.subscribers.profiles.entry import Entry
+from app.subscribers.profiles.person_export import export_person
+from app.subscribers.profiles.response_schemas import (
+    BulkAnswerSchema,
+    BulkRefusedSchema,
+    PersonExportSchema,
+    SubscriberConflictSchema,
+    SubscriberPageSchema,
+    SubscriberViewSchema,
+    show_page,
+    show_person,
+)
+from app.subscribers.profiles.schemas import (
+    BulkSchema,
+    DetailsSchema,
+    LookupSchema,
+    SubscriberQuerySchema,
+    SubscriberSchema,
+)
+
+blueprint = Blueprint(
+    "subscribers",
+    __name__,
+    url_prefix="/api/subscribers",
+    description="Subscribers: people we may write to.",
+)
+
+_KNOWN = {HTTPStatus.CONFLICT: "The number is a subscriber's already; `subscriber_id` says whose."}
+_REFUSED = {HTTPStatus.BAD_REQUEST: "Entries are refused; nothing was done."}
+
+
+@blueprint.route("", methods=["GET"])
+@blueprint.guarded_errors(HTTPStatus.BAD_REQUEST)
+@rate_limited
+@require_api_key(READ_PEOPLE)
+@blueprint.arguments(SubscriberQuerySchema(), location="query")
+@blueprint.response(HTTPStatus.OK, SubscriberPageSchema)
+@blueprint.doc(security=[{API_KEY_SCHEME: []}])
+def list_subscribers(query: dict[str, Any]) -> dict[str, Any]:
+    """Subscribers who fit all that is given, in the order of their making."""
+    return show_page(queries.list_subscribers(the_people(), **query))
+
+
+@blueprint.route("", methods=["POST"])
+@blueprint.guarded_errors(*BODY_ERRORS)
+@blueprint.described_errors(_KNOWN, SubscriberConflictSchema)
+@rate_limited
+@require_api_key(WRITE_PEOPLE)
+@blueprint.arguments(SubscriberSchema())
+@blueprint.response(HTTPStatus.CREATED, SubscriberViewSchema)
+@blueprint.doc(security=[{API_KEY_SCHEME: []}])
+def create_subscriber(entry: Entry) -> dict[str, Any]:
+    """Keep somebody as a subscriber."""
+    return show_person(crud.create_subscriber(the_people(), entry, actor=g.client.name))
+
+
+@blueprint.route("/bulk", methods=["POST"])
+@blueprint.guarded_errors(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
+@blueprint.described_errors(_REFUSED, BulkRefusedSchema)
+@rate_limited
+@require_api_key(WRITE_PEOPLE)
+@blueprint.arguments(BulkSchema())
+@blueprint.response(HTTPStatus.OK, BulkAnswerSchema)
+@blueprint.doc(security=[{API_KEY_SCHEME: []}])
+def upsert_subscribers(wanted: dict[str, Any]) -> dict[str, Any]:
+    """Keep up to 10,000 people: made where they are not there yet, else changed."""
+    upserted = upsert(the_people(), actor=g.client.name, **wanted)
+    return {
+        "created": len(upserted.outcome.made),
+        "updated": upserted.outcome.updated,
+        "unchanged": upserted.outcome.unchanged,
+        **show_refusals(upserted.refusals),
+    }
+
+
+@blueprint.route("/lookup", methods=["POST"])
+@blueprint.guarded_errors(*BODY_ERRORS, HTTPStatus.NOT_FOUND)
+@rate_limited
+@require_api_key(READ_PEOPLE)
+@blueprint.arguments(LookupSchema())
+@blueprint.response(HTTPStatus.OK, SubscriberViewSchema)
+@blueprint.doc(security=[{API_KEY_SCHEME: []}])
+def look_up_subscriber(wanted: dict[str, Any]) -> dict[str, Any]:
+    """The subscriber of a number."""
+    return show_person(queries.look_up_subscriber(the_people(), **wanted))
+
+
+@blueprint.route("/<id:subscriber_id>", methods=["GET"])
+@blueprint.guarded_errors(HTTPStatus.NOT_FOUND)
+@rate_limited
+@require_api_key(READ_PEOPLE)
+@blueprint.response(HTTPStatus.OK, SubscriberViewSchema)
+@blueprint.doc(security=[{API_KEY_SCHEME: []}])
+def show_subscriber(subscriber_id: str) -> dict[str, Any]:
+    """One subscriber."""
+    return show_person(queries.view_subscriber(the_people(), subscriber_id))
+
+
+@blueprint.route("/<id:subscriber_id>", methods=["PATCH"])
+@blueprint.guarded_errors(*BODY_ERRORS, HTTPStatus.NOT_FOUND)
+@rate_limited
+@require_api_key(WRITE_PEOPLE)
+@blueprint.arguments(DetailsSchema())
+@blueprint.response(HTTPStatus.OK, SubscriberViewSchema)
+@blueprint.doc(security=[{API_KEY_SCHEME: []}])
+def change_subscriber(change: dict[str, Any], subscriber_id: str) -> dict[str, Any]:
+    """Change what is given: null empties, attributes go by name, tags become those given."""
+    person = crud.change_subscriber(the_people(), subscriber_id, actor=g.client.name, **change)
+    return show_person(person)
+
+
+@blueprint.route("/<id:subscriber_id>", methods=["DELETE"])
+@blueprint.guarded_errors(HTTPStatus.NOT_FOUND)
+@rate_limited
+@require_api_key(WRITE_PEOPLE)
+@blueprint.response(HTTPStatus.NO_CONTENT)
+@blueprint.doc(security=[{API_KEY_SCHEME: []}])
+def delete_subscriber(subscriber_id: str) -> None:
+    """Forget a subscriber; suppression and ledger of consent know the number and stay."""
+    crud.delete_subscriber(the_people(), subscriber_id, actor=g.client.name)
+
+
+@blueprint.route("/<id:subscriber_id>/export", methods=["GET"])
+@blueprint.guarded_errors(HTTPStatus.NOT_FOUND)
+@rate_limited
+@require_api_key(READ_PEOPLE)
+@blueprint.response(HTTPStatus.OK, PersonExportSchema)
+@blueprint.doc(security=[{API_KEY_SCHEME: []}])
+def export_subscriber(subscriber_id: str) -> dict[str, Any]:
+    """All that is known of a person, as one document."""
+    sources = current_app.extensions.get("person_sources", ())
+    return export_person(the_people(), subscriber_id, sources)

@@ -1,0 +1,300 @@
+"""Which numbers are not written to.
+
+Whoever claims a batch holds suppressions still until its transaction ends; whoever changes one
+holds them for the change.  So a claim that is committed after a STOP has seen it.  Within one
+transaction it is the one or the other, before any other lock but that of the books, which is
+waited for longest and which no claim takes.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, insert, select, text, update
+
+from app.db.base import table_of
+from app.db.lists import THESE, pack
+from app.ids import make_id
+from app.subscribers.context import People
+from app.subscribers.models import Cause, Scope, Suppression
+from app.subscribers.suppressions.hash_key import find_nameless, has_nameless, settle_key
+
+# So many numbers go into one statement.
+MOST_AT_ONCE = 1_000
+
+_HOLD_STILL = text("SELECT pg_advisory_xact_lock_shared(7245013001)")
+_HOLD_FOR_CHANGE = text("SELECT pg_advisory_xact_lock(7245013001)")
+
+_SUPPRESSIONS = table_of(Suppression)
+_IS_ACTIVE = _SUPPRESSIONS.c.released_at.is_(None)
+_IS_FOR_ALL = _SUPPRESSIONS.c.scope == Scope.ALL
+# Made once: to make a statement costs several times what it takes to run one.
+_NAMED = {
+    dialect: select(_SUPPRESSIONS.c.phone).where(_SUPPRESSIONS.c.phone.in_(these), _IS_ACTIVE)
+    for dialect, these in THESE.items()
+}
+# By whether it is about marketing.
+_NAMED_FOR = {
+    True: _NAMED,
+    False: {dialect: query.where(_IS_FOR_ALL) for dialect, query in _NAMED.items()},
+}
+_BY_DIGEST = select(_SUPPRESSIONS).where(
+    _SUPPRESSIONS.c.digest.in_(bindparam("these", expanding=True))
+)
+_ADD = insert(_SUPPRESSIONS)
+_NAME = (
+    update(_SUPPRESSIONS)
+    .where(_SUPPRESSIONS.c.digest == bindparam("this"), _SUPPRESSIONS.c.phone.is_(None))
+    .values(phone=bindparam("number"))
+)
+# Who asked for it could also take it back by a text.
+_BY_THE_PERSON = (Cause.STOP, Cause.CARRIER)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suppressed:
+    """A suppression as it stands; in force while `released_at` is None."""
+
+    public_id: str
+    phone: str | None
+    scope: Scope
+    cause: Cause
+    to_review: bool
+    since_at: datetime
+    released_at: datetime | None
+    actor: str
+    note: str | None
+    inbound: str | None
+
+    @property
+    def active(self) -> bool:
+        """Whether it is in force."""
+        return self.released_at is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """That numbers be suppressed: why, on whose word, as of when.
+
+    `to_review` when it could also have been meant otherwise; `inbound` is Sinch's id of the text.
+    """
+
+    cause: Cause
+    actor: str
+    at: datetime
+    scope: Scope = Scope.ALL
+    note: str | None = None
+    inbound: str | None = None
+    to_review: bool = False
+
+
+def hold_still(tx: Connection) -> None:
+    """Suppressions stay as they are until this transaction ends; SQLite has one writer anyway."""
+    if tx.dialect.name != "sqlite":
+        tx.execute(_HOLD_STILL)
+
+
+def hold_for_change(tx: Connection) -> None:
+    """Nobody holds suppressions still, nor changes them, until this transaction ends."""
+    if tx.dialect.name != "sqlite":
+        tx.execute(_HOLD_FOR_CHANGE)
+
+
+def suppress(
+    tx: Connection,
+    people: People,
+    phone: str,
+    *,
+    cause: Cause,
+    actor: str,
+    at: datetime,
+    scope: Scope = Scope.ALL,
+    note: str | None = None,
+    inbound: str | None = None,
+    to_review: bool = False,
+) -> bool:
+    """Write to this number no more; whether it was written to until now.
+
+    What was released later than `at` stays released: the text that asked for it comes late.
+    Raises WrongKey.
+    """
+    wish = Wish(
+        cause=cause,
+        actor=actor,
+        at=at,
+        scope=scope,
+        note=note,
+        inbound=inbound,
+        to_review=to_review,
+    )
+    return bool(suppress_many(tx, people, [phone], wish))
+
+
+def suppress_many(tx: Connection, people: People, phones: Sequence[str], wish: Wish) -> list[str]:
+    """The same for many at once; those that were written to until now."""
+    hold_for_change(tx)
+    settle_key(tx, people)
+    newly: list[str] = []
+    for part in _cut(list(dict.fromkeys(phones))):
+        newly += _suppress_part(tx, people, part, wish)
+    return newly
+
+
+def _suppress_part(tx: Connection, people: People, phones: Sequence[str], wish: Wish) -> list[str]:
+    digests = {people.digest(phone): phone for phone in phones}
+    known = {row.digest: row for row in tx.execute(_BY_DIGEST, {"these": list(digests)})}
+    added = [
+        make_row(people, digest, phone, wish)
+        for digest, phone in digests.items()
+        if digest not in known
+    ]
+    if added:
+        tx.execute(_ADD, added)
+    newly = [row["phone"] for row in added]
+    for digest, row in known.items():
+        changes = weigh(row, wish)
+        if row.phone is None:
+            changes["phone"] = digests[digest]
+        if "released_at" in changes:
+            newly.append(digests[digest])
+        change_row(tx, row, changes)
+    return newly
+
+
+def make_row(people: People, digest: bytes, phone: str | None, wish: Wish) -> dict[str, Any]:
+    """A new suppression; without a number only its hash is kept."""
+    return {
+        "public_id": make_id(people.now()),
+        "digest": digest,
+        "phone": phone,
+        **_as_values(wish),
+    }
+
+
+def _as_values(wish: Wish) -> dict[str, Any]:
+    return {
+        "scope": wish.scope,
+        "cause": wish.cause,
+        "to_review": wish.to_review,
+        "since_at": wish.at,
+        "released_at": None,
+        "actor": wish.actor,
+        "note": wish.note,
+        "inbound": wish.inbound,
+    }
+
+
+def weigh(row: Row[Any], wish: Wish) -> dict[str, Any]:
+    """What a wish changes of a row; none when it is older than what lifted it, or says no more."""
+    if row.released_at is not None:
+        return {} if row.released_at > wish.at else _as_values(wish)
+    changes: dict[str, Any] = {}
+    certain = row.to_review and not wish.to_review
+    if certain or (wish.cause is Cause.MANUAL and row.cause is not Cause.MANUAL):
+        changes |= {
+            "cause": wish.cause,
+            "actor": wish.actor,
+            "note": wish.note,
+            "inbound": wish.inbound,
+            "to_review": False,
+        }
+    if wish.scope is Scope.ALL and row.scope is not Scope.ALL:
+        changes["scope"] = Scope.ALL
+    # The last time it was asked for: a START from before it lifts nothing.
+    if wish.cause in _BY_THE_PERSON and wish.at > row.since_at:
+        changes["since_at"] = wish.at
+    return changes
+
+
+def release(
+    tx: Connection, people: People, phone: str, *, at: datetime, actor: str, by_phone: bool
+) -> bool:
+    """Write to this number again; whether it was suppressed until now.
+
+    `by_phone` when the person's own text asks for it: that lifts what was asked for before, and
+    nothing that somebody here entered.  Raises WrongKey.
+    """
+    hold_for_change(tx)
+    settle_key(tx, people)
+    row = tx.execute(_BY_DIGEST, {"these": [people.digest(phone)]}).first()
+    if row is None or row.released_at is not None:
+        return False
+    if by_phone and (at <= row.since_at or row.cause is Cause.MANUAL):
+        return False
+    changes = {"released_at": at, "to_review": False, "actor": actor}
+    change_row(tx, row, changes | ({"phone": phone} if row.phone is None else {}))
+    return True
+
+
+def find_suppressed(
+    tx: Connection, people: People, phones: Sequence[str], *, marketing: bool
+) -> set[str]:
+    """Which of these numbers are not written to.  Raises WrongKey."""
+    by_hash, found = has_nameless(tx, people), set[str]()
+    for part in _cut(phones):
+        found.update(_find_named(tx, part, marketing=marketing))
+        if by_hash:
+            nameless = find_nameless(tx, people, part)
+            found.update(phone for phone, scope in nameless if marketing or scope is Scope.ALL)
+    return found
+
+
+def _find_named(tx: Connection, phones: list[str], *, marketing: bool) -> Iterable[str]:
+    dialect = tx.dialect.name
+    return tx.execute(_NAMED_FOR[marketing][dialect], {"these": pack(tx, phones)}).scalars()
+
+
+def read_suppressions(
+    tx: Connection, people: People, phones: Sequence[str]
+) -> Mapping[str, Suppressed]:
+    """What is known of these numbers' suppressions, those lifted included."""
+    found: dict[str, Suppressed] = {}
+    for part in _cut(phones):
+        digests = {people.digest(phone): phone for phone in part}
+        for row in tx.execute(_BY_DIGEST, {"these": list(digests)}):
+            found[digests[row.digest]] = make_suppressed(row)
+    return found
+
+
+def name_again(tx: Connection, people: People, phones: Sequence[str]) -> None:
+    """Give suppressions of erased people their number back: they were entered here anew, and stay
+    suppressed.  Raises WrongKey."""
+    if not has_nameless(tx, people):
+        return
+    hold_for_change(tx)
+    for part in _cut(phones):
+        digests = {people.digest(phone): phone for phone in part}
+        rows = tx.execute(_BY_DIGEST, {"these": list(digests)})
+        named = [
+            {"this": row.digest, "number": digests[row.digest]} for row in rows if not row.phone
+        ]
+        if named:
+            tx.execute(_NAME, named)
+
+
+def make_suppressed(row: Row[Any]) -> Suppressed:
+    """A suppression of its row."""
+    return Suppressed(
+        public_id=row.public_id,
+        phone=row.phone,
+        scope=row.scope,
+        cause=row.cause,
+        to_review=row.to_review,
+        since_at=row.since_at,
+        released_at=row.released_at,
+        actor=row.actor,
+        note=row.note,
+        inbound=row.inbound,
+    )
+
+
+def change_row(tx: Connection, row: Row[Any], changes: Mapping[str, Any]) -> None:
+    """Change a suppression; suppressions are held for it."""
+    if changes:
+        tx.execute(update(_SUPPRESSIONS).where(_SUPPRESSIONS.c.id == row.id).values(changes))
+
+
+def _cut(items: Sequence[Any]) -> Iterator[list[Any]]:
+    for start in range(0, len(items), MOST_AT_ONCE):
+        yield list(items[start : start + MOST_AT_ONCE])

@@ -1,0 +1,141 @@
+"""POST /webhooks/sinch: delivery reports and texts from phones, as Sinch calls us.
+
+Sinch drops an event for ever on a 4xx other than 429, and comes again for about a day on a 5xx:
+
+| answer | when |
+|---|---|
+| 200 | the event is committed, whatever it holds; it is applied behind that |
+| 401 | no valid signature or password: it is not Sinch's |
+| 413 | larger than any event of Sinch's |
+| 503 | no secret is set, or the database does not take it: it has to come again |
+"""
+
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from flask import Blueprint, Flask, Response, current_app, request
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+
+from app.auth import public
+from app.config import CALLBACK_PATH, WebhookAuth
+from app.errors import BadInput, ClarionError
+from app.sinch.callbacks import PROOF_HEADERS
+from app.sms.context import Context
+from app.webhooks.incoming.authenticate import Reception
+from app.webhooks.incoming.store import Intake
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+# Reports on 1,000 recipients take about 20 KB.
+MAX_EVENT_BYTES = 1_000_000
+_LENGTH_DIGITS = len(str(MAX_EVENT_BYTES))
+_REFUSAL = "clarion.refusal"
+_PROOFS = {f"HTTP_{name.upper().replace('-', '_')}": name for name in PROOF_HEADERS}
+
+# Sinch's contract, not one of ours: it is not in the API document.
+blueprint = Blueprint("sinch_callbacks", __name__)
+
+
+def take_callbacks(app: Flask, ctx: Context, auth: WebhookAuth) -> None:
+    """Let Sinch call `app`; whoever books events is nudged when there are some."""
+    reception = Reception(auth, Intake(ctx, on_stored=lambda: app.extensions["nudge_booker"]()))
+    app.extensions["reception"] = reception
+    app.wsgi_app = ShortWay(app.wsgi_app, reception)  # type: ignore[method-assign]
+    app.register_blueprint(blueprint)
+
+
+@blueprint.post(CALLBACK_PATH)
+@public
+def receive_callback() -> Response:
+    """Keep what Sinch tells; 200 once it is committed."""
+    if _REFUSAL in request.environ:
+        raise request.environ[_REFUSAL]
+    reception = _the_reception()
+    raw = _read_event(reception)
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    reception.receive(raw, headers, address=request.remote_addr or "-")
+    return Response()
+
+
+@blueprint.after_request
+def _ask_for_password(response: Response) -> Response:
+    """A client of HTTP Basic may wait for the question."""
+    if response.status_code == HTTPStatus.UNAUTHORIZED and _the_reception().asks_for_password:
+        response.headers["WWW-Authenticate"] = 'Basic realm="clarion"'
+    return response
+
+
+class ShortWay:
+    """The same for the usual callback, without all that surrounds a request elsewhere: a broadcast
+    to a million people makes a million of them.
+
+    What is refused, or comes otherwise, goes on to the route.
+    """
+
+    def __init__(self, around: "WSGIApplication", reception: Reception) -> None:
+        self._around, self._reception = around, reception
+
+    def __call__(
+        self, environ: "WSGIEnvironment", start_response: "StartResponse"
+    ) -> Iterable[bytes]:
+        if environ["PATH_INFO"] != CALLBACK_PATH or environ["REQUEST_METHOD"] != "POST":
+            return self._around(environ, start_response)
+        length = _find_length(environ)
+        if length is None:
+            return self._around(environ, start_response)
+        raw = _read(environ, length)
+        try:
+            if len(raw) == length:
+                proofs = {name: environ[key] for key, name in _PROOFS.items() if key in environ}
+                address = environ.get("REMOTE_ADDR") or "-"
+                self._reception.receive(raw, proofs, address=address)
+                start_response("200 OK", [("Content-Length", "0")])
+                return ()
+        except ClarionError as e:
+            environ[_REFUSAL] = e
+        return self._around(environ, start_response)
+
+
+def _the_reception() -> Reception:
+    reception: Reception = current_app.extensions["reception"]
+    return reception
+
+
+def _find_length(environ: "WSGIEnvironment") -> int | None:
+    """How long the body is; None where that is unclear, or too much."""
+    told = environ.get("CONTENT_LENGTH") or ""
+    if not (told.isascii() and told.isdigit()) or len(told) > _LENGTH_DIGITS:
+        return None
+    return int(told) if int(told) <= MAX_EVENT_BYTES else None
+
+
+def _read(environ: "WSGIEnvironment", length: int) -> bytes:
+    """So many bytes of the body; fewer from a client that goes away or falls silent."""
+    try:
+        raw: bytes = environ["wsgi.input"].read(length)
+    except Exception:  # the WSGI server's own
+        return b""
+    return raw
+
+
+def _read_event(reception: Reception) -> bytes:
+    """The bytes as they came."""
+    request.max_content_length = MAX_EVENT_BYTES
+    try:
+        raw = request.get_data(cache=False)
+        # Without a Content-Length werkzeug stops reading at the limit and says nothing.
+        if request.content_length is None and len(raw) == MAX_EVENT_BYTES:
+            raise RequestEntityTooLarge
+    except RequestEntityTooLarge:
+        reception.note_too_large(address=request.remote_addr or "-")
+        raise
+    except HTTPException:
+        raise
+    except Exception as e:  # the WSGI server's own, for chunks that are none
+        raise BadInput("The body could not be read") from e
+    # gunicorn lets a body end early; it is no forged one.
+    if len(raw) < (request.content_length or 0):
+        raise BadInput("The body is shorter than its Content-Length")
+    return raw

@@ -1,0 +1,139 @@
+"""What was told to an endpoint, and telling it again."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, select, update
+
+from app.db.base import table_of
+from app.errors import BadInput, NotFound
+from app.sms.context import Context
+from app.sms.lifecycle.outbox import EventKind, add_event
+from app.sms.models.reports import OutboxEvent
+from app.webhooks.outgoing.endpoints import find_endpoint, refuse_inactive
+from app.webhooks.outgoing.models import Delivery, DeliveryStatus
+
+_DELIVERIES, _OUTBOX = table_of(Delivery), table_of(OutboxEvent)
+_VIEW = select(_DELIVERIES, _OUTBOX.c.public_id, _OUTBOX.c.kind, _OUTBOX.c.at).join(
+    _OUTBOX, _OUTBOX.c.id == _DELIVERIES.c.event_id
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryPage:
+    """Deliveries in order, and the cursor that continues behind them; None at the end."""
+
+    rows: list[Row[Any]]
+    cursor: str | None
+
+
+def list_deliveries(
+    ctx: Context,
+    endpoint_public_id: str,
+    *,
+    client: str | None,
+    status: DeliveryStatus | None = None,
+    cursor: str | None = None,
+    limit: int = 50,
+) -> DeliveryPage:
+    """An endpoint's deliveries, the newest events first.  Raises NotFound."""
+    with ctx.db.read() as tx:
+        endpoint = find_endpoint(tx, endpoint_public_id, client=client)
+        query = _VIEW.where(_DELIVERIES.c.endpoint_id == endpoint.id)
+        if status is not None:
+            query = query.where(_DELIVERIES.c.status == status)
+        if cursor is not None:
+            query = query.where(_DELIVERIES.c.event_id < _read_cursor(cursor))
+        page = query.order_by(_DELIVERIES.c.event_id.desc()).limit(limit + 1)
+        rows = list(tx.execute(page))
+    more = len(rows) > limit
+    return DeliveryPage(rows[:limit], str(rows[limit - 1].event_id) if more else None)
+
+
+def send_test(ctx: Context, endpoint_public_id: str, *, client: str) -> Row[Any]:
+    """Have a test event posted to an endpoint, whatever it listens to.
+
+    Raises NotFound, Conflict when it is switched off.
+    """
+    with ctx.db.write() as tx:
+        endpoint = find_endpoint(tx, endpoint_public_id, client=client)
+        refuse_inactive(endpoint)
+        facts = {"webhook_id": endpoint.public_id}
+        event_id = add_event(
+            tx, ctx, client=endpoint.client, kind=EventKind.TEST, facts=facts, spread=True
+        )
+        waiting = {"status": DeliveryStatus.WAITING, "waiting_since": ctx.now(), "tries": 0}
+        key = {"endpoint_id": endpoint.id, "event_id": event_id}
+        tx.execute(insert(_DELIVERIES).values(key | waiting | {"due_at": ctx.now()}))
+        return _find(tx, endpoint, event_id)
+
+
+def replay_delivery(
+    ctx: Context, endpoint_public_id: str, event_public_id: str, *, client: str
+) -> Row[Any]:
+    """Have one event posted again, whatever came of it before.
+
+    Raises NotFound, Conflict when its endpoint is switched off.
+    """
+    with ctx.db.write() as tx:
+        endpoint = find_endpoint(tx, endpoint_public_id, client=client)
+        event = select(_OUTBOX.c.id).where(_OUTBOX.c.public_id == event_public_id)
+        event_id = tx.execute(event).scalar()
+        if event_id is None:
+            raise _no_delivery()
+        refuse_inactive(endpoint)
+        again = _again(ctx, endpoint).where(_DELIVERIES.c.event_id == event_id)
+        tx.execute(again)
+        return _find(tx, endpoint, event_id)
+
+
+def replay_since(
+    ctx: Context,
+    endpoint_public_id: str,
+    *,
+    client: str | None,
+    since: datetime,
+    delivered: bool = False,
+) -> int:
+    """Have events since then posted again that were given up, or `delivered` as well; how many.
+
+    Raises NotFound, Conflict when the endpoint is switched off.
+    """
+    ended = [DeliveryStatus.GIVEN_UP, *([DeliveryStatus.DELIVERED] if delivered else [])]
+    with ctx.db.write() as tx:
+        endpoint = find_endpoint(tx, endpoint_public_id, client=client)
+        refuse_inactive(endpoint)
+        events = select(_OUTBOX.c.id).where(_OUTBOX.c.at >= since)
+        again = _again(ctx, endpoint).where(
+            _DELIVERIES.c.status.in_(ended), _DELIVERIES.c.event_id.in_(events)
+        )
+        return tx.execute(again).rowcount
+
+
+def _again(ctx: Context, endpoint: Row[Any]) -> Any:
+    """Deliveries of an endpoint begin anew."""
+    now = ctx.now()
+    begun = {"status": DeliveryStatus.WAITING, "waiting_since": now, "due_at": now, "tries": 0}
+    return update(_DELIVERIES).where(_DELIVERIES.c.endpoint_id == endpoint.id).values(begun)
+
+
+def _find(tx: Connection, endpoint: Row[Any], event_id: int) -> Row[Any]:
+    query = _VIEW.where(
+        _DELIVERIES.c.endpoint_id == endpoint.id, _DELIVERIES.c.event_id == event_id
+    )
+    row = tx.execute(query).first()
+    if row is None:
+        raise _no_delivery()
+    return row
+
+
+def _no_delivery() -> NotFound:
+    return NotFound("There is no such delivery.")
+
+
+def _read_cursor(cursor: str) -> int:
+    if not cursor.isascii() or not cursor.isdigit() or len(cursor) > 18:
+        reason = "Not one that we gave."
+        raise BadInput("cursor: not one that we gave", fields={"cursor": [reason]})
+    return int(cursor)

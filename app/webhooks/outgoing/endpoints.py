@@ -1,0 +1,210 @@
+"""Where a client wants to be told.  A client sees and changes nothing but its own endpoints."""
+
+from collections.abc import Collection
+from datetime import timedelta
+from typing import Any
+
+from loguru import logger
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
+
+from app.db.audit import write_audit
+from app.db.base import table_of
+from app.errors import BadInput, Conflict, KeyRefused, NotFound
+from app.ids import make_id
+from app.sms.context import Context
+from app.sms.lifecycle.outbox import EventKind
+from app.webhooks.outgoing.http_client import Poster
+from app.webhooks.outgoing.models import Delivery, Endpoint, EndpointStatus
+from app.webhooks.outgoing.signing import make_secret
+from app.webhooks.outgoing.url_policy import TargetRefused
+
+MAX_ENDPOINTS = 20
+# How long a secret that was replaced still signs.
+OLD_SECRET_KEPT = timedelta(hours=24)
+# They tell who was sent what.
+PERSONAL = frozenset((EventKind.MESSAGES_UPDATED, EventKind.INBOUND_RECEIVED))
+
+_ENDPOINTS, _DELIVERIES = table_of(Endpoint), table_of(Delivery)
+# Nothing that was learnt of another place holds for a new one.
+_UNKNOWN = {
+    "quick": 0,
+    "failures": 0,
+    "failing_since": None,
+    "problem": None,
+    "not_before": None,
+    "lease": None,
+    "leased_until": None,
+}
+
+
+def list_endpoints(ctx: Context, *, client: str | None) -> list[Row[Any]]:
+    """A client's endpoints in the order they were made; None lists everybody's."""
+    query = select(_ENDPOINTS).order_by(_ENDPOINTS.c.id)
+    if client is not None:
+        query = query.where(_ENDPOINTS.c.client == client)
+    with ctx.db.read() as tx:
+        return list(tx.execute(query))
+
+
+def view_endpoint(ctx: Context, public_id: str, *, client: str | None) -> Row[Any]:
+    """One endpoint.  Raises NotFound."""
+    with ctx.db.read() as tx:
+        return find_endpoint(tx, public_id, client=client)
+
+
+def find_endpoint(
+    tx: Connection, public_id: str, *, client: str | None, lock: bool = False
+) -> Row[Any]:
+    """The same within a transaction; with `lock` nobody else changes it until that ends."""
+    query = select(_ENDPOINTS).where(_ENDPOINTS.c.public_id == public_id)
+    if client is not None:
+        query = query.where(_ENDPOINTS.c.client == client)
+    endpoint = tx.execute(query.with_for_update() if lock else query).first()
+    if endpoint is None:
+        raise NotFound("There is no such webhook.")
+    return endpoint
+
+
+def create_endpoint(
+    ctx: Context,
+    poster: Poster,
+    *,
+    client: str,
+    url: str,
+    kinds: Collection[str],
+    sees_numbers: bool,
+) -> Row[Any]:
+    """A new endpoint, with its secret.
+
+    Raises BadInput for a URL that we do not post to, KeyRefused when a client that may not see
+    numbers would be told them, Conflict when it has too many.
+    """
+    _refuse_personal(kinds, sees_numbers=sees_numbers)
+    _refuse_target(poster, url)
+    now = ctx.now()
+    row: dict[str, Any] = {
+        "public_id": make_id(now),
+        "client": client,
+        "created_at": now,
+        "url": url,
+        "kinds": _sort(kinds),
+        "secret": make_secret(),
+        "status": EndpointStatus.ACTIVE,
+        "served_at": now,
+    }
+    with ctx.db.write() as tx:
+        made = select(func.count()).where(_ENDPOINTS.c.client == client)
+        if tx.execute(made).scalar_one() >= MAX_ENDPOINTS:
+            raise Conflict(f"There are {MAX_ENDPOINTS} webhooks already: delete one first.")
+        tx.execute(insert(_ENDPOINTS).values(row | _UNKNOWN))
+        _note(tx, ctx, row["public_id"], actor=client, action="create webhook")
+        return find_endpoint(tx, row["public_id"], client=client)
+
+
+def change_endpoint(
+    ctx: Context,
+    poster: Poster,
+    public_id: str,
+    *,
+    client: str,
+    sees_numbers: bool,
+    url: str | None = None,
+    kinds: Collection[str] | None = None,
+    enabled: bool | None = None,
+) -> Row[Any]:
+    """Change what is given, and show it.  Raises as create_endpoint, and NotFound.
+
+    What waits while it is off goes out when it is on again, for a day.
+    """
+    if url is not None:
+        _refuse_target(poster, url)
+    with ctx.db.write() as tx:
+        endpoint = find_endpoint(tx, public_id, client=client, lock=True)
+        listens_to = endpoint.kinds if kinds is None else kinds
+        _refuse_personal(listens_to, sees_numbers=sees_numbers)
+        values: dict[str, Any] = {"kinds": _sort(listens_to)}
+        if url is not None and url != endpoint.url:
+            values |= {**_UNKNOWN, "url": url}
+        if enabled is not None:
+            values |= _switch(endpoint, enabled=enabled)
+        _update(tx, endpoint, values)
+        _note(tx, ctx, public_id, actor=client, action="change webhook")
+        return find_endpoint(tx, public_id, client=client)
+
+
+def switch_endpoint(ctx: Context, public_id: str, *, enabled: bool, actor: str) -> None:
+    """An operator's hand on anybody's endpoint.  Raises NotFound."""
+    with ctx.db.write() as tx:
+        endpoint = find_endpoint(tx, public_id, client=None, lock=True)
+        _update(tx, endpoint, _switch(endpoint, enabled=enabled))
+        _note(tx, ctx, public_id, actor=actor, action="change webhook")
+
+
+def rotate_secret(ctx: Context, public_id: str, *, client: str) -> Row[Any]:
+    """Give an endpoint a new secret; for 24 hours the old one signs, too.  Raises NotFound."""
+    with ctx.db.write() as tx:
+        endpoint = find_endpoint(tx, public_id, client=client, lock=True)
+        values = {
+            "secret": make_secret(),
+            "old_secret": endpoint.secret,
+            "old_secret_until": ctx.now() + OLD_SECRET_KEPT,
+        }
+        _update(tx, endpoint, values)
+        _note(tx, ctx, public_id, actor=client, action="rotate webhook secret")
+        return find_endpoint(tx, public_id, client=client)
+
+
+def delete_endpoint(ctx: Context, public_id: str, *, client: str) -> None:
+    """Forget an endpoint and its deliveries.  Raises NotFound."""
+    with ctx.db.write() as tx:
+        endpoint = find_endpoint(tx, public_id, client=client, lock=True)
+        tx.execute(delete(_DELIVERIES).where(_DELIVERIES.c.endpoint_id == endpoint.id))
+        tx.execute(delete(_ENDPOINTS).where(_ENDPOINTS.c.id == endpoint.id))
+        _note(tx, ctx, public_id, actor=client, action="delete webhook")
+
+
+def refuse_inactive(endpoint: Row[Any]) -> None:
+    """Raise Conflict for an endpoint that is switched off."""
+    if endpoint.status is not EndpointStatus.ACTIVE:
+        raise Conflict(
+            f"This webhook is {endpoint.status.value}: switch it on first.",
+            status=endpoint.status.value,
+        )
+
+
+def _refuse_target(poster: Poster, url: str) -> None:
+    try:
+        poster.check(url)
+    except TargetRefused as e:
+        raise BadInput(f"url: {str(e).rstrip('.')}", fields={"url": [str(e)]}) from e
+
+
+def _refuse_personal(kinds: Collection[str], *, sees_numbers: bool) -> None:
+    personal = PERSONAL.intersection(kinds)
+    if personal and not sees_numbers:
+        raise KeyRefused(f"This API key lacks the scope messages:read, which {min(personal)} needs")
+
+
+def _switch(endpoint: Row[Any], *, enabled: bool) -> dict[str, Any]:
+    """On, it is given every chance again."""
+    if not enabled:
+        stays_off = endpoint.status is not EndpointStatus.ACTIVE
+        return {} if stays_off else {"status": EndpointStatus.OFF}
+    if endpoint.status is EndpointStatus.ACTIVE:
+        return {}
+    return {**_UNKNOWN, "status": EndpointStatus.ACTIVE}
+
+
+def _update(tx: Connection, endpoint: Row[Any], values: dict[str, Any]) -> None:
+    if values:
+        tx.execute(update(_ENDPOINTS).where(_ENDPOINTS.c.id == endpoint.id).values(values))
+
+
+def _sort(kinds: Collection[str]) -> list[str]:
+    """Each once, in the order they are told."""
+    return [each.value for each in EventKind if each in kinds]
+
+
+def _note(tx: Connection, ctx: Context, public_id: str, *, actor: str, action: str) -> None:
+    write_audit(tx, now=ctx.now(), actor=actor, action=action, subject=public_id)
+    logger.bind(webhook=public_id, client=actor, action=action).info("a webhook was changed")

@@ -1,0 +1,229 @@
+"""Webhooks to clients, over HTTP: each client manages its own."""
+
+from http import HTTPStatus
+from typing import Any
+
+from flask import current_app, g
+from sqlalchemy import Row
+
+from app.auth import MANAGE_WEBHOOKS, READ_NUMBERS, require_api_key
+from app.http.openapi import API_KEY_SCHEME, BODY_ERRORS, Blueprint
+from app.rate_limit import rate_limited
+from app.sms.current import the_context
+from app.sms.lifecycle.outbox import LISTENABLE
+from app.webhooks.outgoing import deliveries, endpoints
+from app.webhooks.outgoing.http_client import Poster
+from app.webhooks.outgoing.schemas import (
+    DeliveryPageSchema,
+    DeliveryQuerySchema,
+    DeliverySchema,
+    EndpointChangeSchema,
+    EndpointConflictSchema,
+    EndpointPageSchema,
+    EndpointSchema,
+    EndpointSecretSchema,
+    EndpointViewSchema,
+    ReplayedSchema,
+    ReplaySchema,
+)
+from app.webhooks.outgoing.signing import write_secret
+
+blueprint = Blueprint(
+    "client_webhooks",
+    __name__,
+    url_prefix="/api/webhooks",
+    description="Webhooks: where a client wants to be told what becomes of its broadcasts.",
+)
+
+_TOO_MANY = {HTTPStatus.CONFLICT: "There are as many as a client may have."}
+_SWITCHED_OFF = {HTTPStatus.CONFLICT: "It is switched off; `status` says why."}
+
+
+@blueprint.route("", methods=["GET"])
+@blueprint.guarded_errors()
+@rate_limited
+@require_api_key(MANAGE_WEBHOOKS)
+@blueprint.response(HTTPStatus.OK, EndpointPageSchema)
+@blueprint.doc(security=[{API_KEY_SCHEME: []}])
+def list_webhooks() -> dict[str, Any]:
+    """The caller's webhooks."""
+    rows = endpoints.list_endpoints(the_context(), client=g.client.name)
+    return {"webhooks": [_show_endpoint(row) for row in rows]}
+
+
+@blueprint.route("", methods=["POST"])
+@blueprint.guarded_errors(*BODY_ERRORS)
+@blueprint.described_errors(_TOO_MANY)
+@rate_limited
+@require_api_key(MANAGE_WEBHOOKS)
+@blueprint.arguments(EndpointSchema())
+@blueprint.response(HTTPStatus.CREATED, EndpointSecretSchema)
+@blueprint.doc(security=[{API_KEY_SCHEME: []}])
+def create_webhook(wanted: dict[str, Any]) -> dict[str, Any]:
+    """Be told of what happens; the answer has the secret, shown this once."""
+    row = endpoints.create_endpoint(
+        the_context(),
+        _the_poster(),
+        client=g.client.name,
+        url=wanted["url"],
+        kinds=wanted.get("kinds", LISTENABLE),
+        sees_numbers=_sees_numbers(),
+    )
+    return _show_secret(row)
+
+
+@blueprint.route("/<webhook_id>", methods=["GET"])
+@blueprint.guarded_errors(HTTPStatus.NOT_FOUND)
+@rate_limited
+@require_api_key(MANAGE_WEBHOOKS)
+@blueprint.response(HTTPStatus.OK, EndpointViewSchema)
+@blueprint.doc(security=[{API_KEY_SCHEME: []}])
+def show_webhook(webhook_id: str) -> dict[str, Any]:
+    """One webhook and how it fares."""
+    row = endpoints.view_endpoint(the_context(), webhook_id, client=g.client.name)
+    return _show_endpoint(row)
+
+
+@blueprint.route("/<webhook_id>", methods=["PATCH"])
+@blueprint.guarded_errors(*BODY_ERRORS, HTTPStatus.NOT_FOUND)
+@rate_limited
+@require_api_key(MANAGE_WEBHOOKS)
+@blueprint.arguments(EndpointChangeSchema())
+@blueprint.response(HTTPStatus.OK, EndpointViewSchema)
+@blueprint.doc(security=[{API_KEY_SCHEME: []}])
+def change_webhook(change: dict[str, Any], webhook_id: str) -> dict[str, Any]:
+    """Change where or of what to be told, or switch it off and on."""
+    row = endpoints.change_endpoint(
+        the_context(),
+        _the_poster(),
+        webhook_id,
+        client=g.client.name,
+        sees_numbers=_sees_numbers(),
+        **change,
+    )
+    current_app.extensions["nudge"]()
+    return _show_endpoint(row)
+
+
+@blueprint.route("/<webhook_id>", methods=["DELETE"])
+@blueprint.guarded_errors(HTTPStatus.NOT_FOUND)
+@rate_limited
+@require_api_key(MANAGE_WEBHOOKS)
+@blueprint.response(HTTPStatus.NO_CONTENT)
+@blueprint.doc(security=[{API_KEY_SCHEME: []}])
+def delete_webhook(webhook_id: str) -> None:
+    """Forget a webhook and all that was to be told to it."""
+    endpoints.delete_endpoint(the_context(), webhook_id, client=g.client.name)
+
+
+@blueprint.route("/<webhook_id>/rotate-secret", methods=["POST"])
+@blueprint.guarded_errors(HTTPStatus.NOT_FOUND)
+@rate_limited
+@require_api_key(MANAGE_WEBHOOKS)
+@blueprint.response(HTTPStatus.OK, EndpointSecretSchema)
+@blueprint.doc(security=[{API_KEY_SCHEME: []}])
+def rotate_secret(webhook_id: str) -> dict[str, Any]:
+    """Get a new secret; for 24 hours every event is signed with the old one, too."""
+    row = endpoints.rotate_secret(the_context(), webhook_id, client=g.client.name)
+    return _show_secret(row)
+
+
+@blueprint.route("/<webhook_id>/test", methods=["POST"])
+@blueprint.guarded_errors(HTTPStatus.NOT_FOUND)
+@blueprint.described_errors(_SWITCHED_OFF, EndpointConflictSchema)
+@rate_limited
+@require_api_key(MANAGE_WEBHOOKS)
+@blueprint.response(HTTPStatus.ACCEPTED, DeliverySchema)
+@blueprint.doc(security=[{API_KEY_SCHEME: []}])
+def test_webhook(webhook_id: str) -> dict[str, Any]:
+    """Have a test event posted; its delivery tells how it went."""
+    row = deliveries.send_test(the_context(), webhook_id, client=g.client.name)
+    current_app.extensions["nudge"]()
+    return _show_delivery(row)
+
+
+@blueprint.route("/<webhook_id>/deliveries", methods=["GET"])
+@blueprint.guarded_errors(HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND)
+@rate_limited
+@require_api_key(MANAGE_WEBHOOKS)
+@blueprint.arguments(DeliveryQuerySchema(), location="query")
+@blueprint.response(HTTPStatus.OK, DeliveryPageSchema)
+@blueprint.doc(security=[{API_KEY_SCHEME: []}])
+def list_deliveries(query: dict[str, Any], webhook_id: str) -> dict[str, Any]:
+    """What was told to a webhook, the newest events first; kept for 30 days."""
+    page = deliveries.list_deliveries(the_context(), webhook_id, client=g.client.name, **query)
+    return {"deliveries": [_show_delivery(row) for row in page.rows], "cursor": page.cursor}
+
+
+@blueprint.route("/<webhook_id>/deliveries/<delivery_id>/replay", methods=["POST"])
+@blueprint.guarded_errors(HTTPStatus.NOT_FOUND)
+@blueprint.described_errors(_SWITCHED_OFF, EndpointConflictSchema)
+@rate_limited
+@require_api_key(MANAGE_WEBHOOKS)
+@blueprint.response(HTTPStatus.ACCEPTED, DeliverySchema)
+@blueprint.doc(security=[{API_KEY_SCHEME: []}])
+def replay_delivery(webhook_id: str, delivery_id: str) -> dict[str, Any]:
+    """Have one event posted again, whatever came of it before."""
+    row = deliveries.replay_delivery(the_context(), webhook_id, delivery_id, client=g.client.name)
+    current_app.extensions["nudge"]()
+    return _show_delivery(row)
+
+
+@blueprint.route("/<webhook_id>/replay", methods=["POST"])
+@blueprint.guarded_errors(*BODY_ERRORS, HTTPStatus.NOT_FOUND)
+@blueprint.described_errors(_SWITCHED_OFF, EndpointConflictSchema)
+@rate_limited
+@require_api_key(MANAGE_WEBHOOKS)
+@blueprint.arguments(ReplaySchema())
+@blueprint.response(HTTPStatus.ACCEPTED, ReplayedSchema)
+@blueprint.doc(security=[{API_KEY_SCHEME: []}])
+def replay_webhook(wanted: dict[str, Any], webhook_id: str) -> dict[str, Any]:
+    """Have the events since a time posted again that were given up, or all of them."""
+    replayed = deliveries.replay_since(the_context(), webhook_id, client=g.client.name, **wanted)
+    current_app.extensions["nudge"]()
+    return {"replayed": replayed}
+
+
+def _the_poster() -> Poster:
+    poster: Poster = current_app.extensions["poster"]
+    return poster
+
+
+def _sees_numbers() -> bool:
+    return READ_NUMBERS in g.client.scopes
+
+
+def _show_endpoint(row: Row[Any]) -> dict[str, Any]:
+    """An endpoint without its secret."""
+    return {
+        "webhook_id": row.public_id,
+        "url": row.url,
+        "kinds": row.kinds,
+        "status": row.status,
+        "created_at": row.created_at,
+        "delivered_at": row.delivered_at,
+        "failing_since": row.failing_since,
+        "failures": row.failures,
+        "problem": row.problem,
+        "old_secret_until": row.old_secret_until,
+    }
+
+
+def _show_secret(row: Row[Any]) -> dict[str, Any]:
+    return {**_show_endpoint(row), "secret": write_secret(row.secret)}
+
+
+def _show_delivery(row: Row[Any]) -> dict[str, Any]:
+    """A delivery without what it tells."""
+    return {
+        "delivery_id": row.public_id,
+        "kind": row.kind,
+        "created_at": row.at,
+        "status": row.status,
+        "tries": row.tries,
+        "next_try_at": row.due_at,
+        "tried_at": row.tried_at,
+        "duration_ms": row.duration_ms,
+        "http_status": row.http_status,
+        "problem": row.problem,
+    }

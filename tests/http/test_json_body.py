@@ -1,0 +1,138 @@
+import json
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.http.json_body import MAX_DEPTH, MalformedJson, parse_json_object
+
+values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**30), 10**30)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(codec="utf-8")),
+    lambda children: (
+        st.lists(children, max_size=4)
+        | st.dictionaries(st.text(st.characters(codec="utf-8")), children, max_size=4)
+    ),
+    max_leaves=20,
+)
+objects = st.dictionaries(st.text(st.characters(codec="utf-8")), values, max_size=6)
+
+
+def _depth(value) -> int:
+    children = value.values() if isinstance(value, dict) else value
+    if not isinstance(value, (dict, list)):
+        return 0
+    return 1 + max((_depth(child) for child in children), default=0)
+
+
+@given(objects, st.booleans())
+def test_every_plain_object_is_read_as_it_is(value, ascii_only):
+    if _depth(value) > MAX_DEPTH:
+        return
+
+    assert parse_json_object(json.dumps(value, ensure_ascii=ascii_only).encode()) == value
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_an_object_or_malformed(raw):
+    try:
+        parsed = parse_json_object(raw)
+    except MalformedJson:
+        return
+    assert json.loads(raw) == parsed
+
+
+@given(st.text(alphabet='{}[]":,\\ud8001e9NaInfty-.0 ', max_size=60))
+def test_anything_that_looks_like_json_is_an_object_or_malformed(text):
+    try:
+        parsed = parse_json_object(text.encode())
+    except MalformedJson:
+        return
+    assert json.loads(text) == parsed
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (b"", "empty"),
+        (b"  \n", "empty"),
+        (b"[]", "must be a JSON object"),
+        (b"null", "must be a JSON object"),
+        (b'"text"', "must be a JSON object"),
+        (b"{", "not JSON"),
+        (b"{'a': 1}", "not JSON"),
+        (b'{"a": 1,}', "not JSON"),
+        (b'{"a": 1} {"b": 2}', "not JSON"),
+        (b'{"a": "line\nbreak"}', "not JSON"),
+        (b'{"a": 01}', "not JSON"),
+        (b'{"a": NaN}', "NaN is not JSON"),
+        (b'{"a": -Infinity}', "-Infinity is not JSON"),
+        (b'{"a": 1e999}', "too large"),
+        (b'{"a": -1e999}', "too large"),
+        (b'{"a": ' + b"9" * 401 + b"}", "too large"),
+        (b'{"a": "\\uDA00"}', "a holds half a character"),
+        (b'{"' + b"k" * 999 + b'": 1, "' + b"k" * 999 + b'": 1}', '\\u2026" is given twice'),
+        (b'{"a": ' + b"9" * 5000 + b"}", "too large"),
+        (b'{"a": 1, "a": 2}', 'the key "a" is given twice'),
+        (b'{"o": {"k": 1, "k": 1}}', 'the key "k" is given twice'),
+        (b'{"a": "\\ud800"}', "a holds half a character"),
+        (b'{"a": ["x", {"b": "\\udc00x"}]}', "a[1].b holds half a character"),
+        (b'{"\\ud800": 1}', "(a key) holds half a character"),
+        (b'{"a": "\xff"}', "not UTF-8 (byte 7)"),
+        (b'\xef\xbb\xbf{"a": 1}', "byte order mark"),
+        ('{"a": 1}'.encode("utf-16"), "not UTF-8"),
+        (b'{"a": ' + b"[" * 16 + b"]" * 16 + b"}", "deeper than 16"),
+        (b'{"a": ' * 100_000, "deeper than 16"),
+        (b"[" * 1_000_000, "deeper than 16"),
+    ],
+)
+def test_what_is_not_one_plain_object_is_refused_with_its_reason(raw, reason):
+    with pytest.raises(MalformedJson) as refused:
+        parse_json_object(raw)
+
+    assert reason in str(refused.value)
+
+
+def test_sixteen_levels_are_allowed():
+    assert parse_json_object(b'{"a": ' + b"[" * 15 + b"]" * 15 + b"}")
+
+
+def test_a_surrogate_pair_is_one_character():
+    assert parse_json_object(b'{"a": "\\ud83d\\ude00"}') == {"a": "😀"}
+
+
+def test_the_place_of_half_a_character_is_told_in_few_words():
+    raw = json.dumps({"k" * 1000: ["x", "\ud800"]}).encode()
+
+    with pytest.raises(MalformedJson) as refused:
+        parse_json_object(raw)
+
+    assert str(refused.value).startswith("k" * 39 + "…[1] holds")
+
+
+def test_looking_for_half_characters_takes_no_longer_for_long_keys():
+    raw = json.dumps({"k" * 4_000_000: [0] * 100_000, "x": "\ud83d\ude00"}).encode()
+    started = time.perf_counter()
+
+    parse_json_object(raw)
+
+    # It took 26 s when a path was built for each item, and 0.05 s since.
+    assert time.perf_counter() - started < 5
+
+
+def test_a_number_of_four_hundred_digits_is_still_a_number():
+    assert parse_json_object(b'{"a": ' + b"9" * 400 + b"}")
+
+
+def test_a_long_key_given_twice_is_named_by_its_beginning():
+    pair = b'"' + b"k" * 999 + b'": 1'
+
+    with pytest.raises(MalformedJson) as refused:
+        parse_json_object(b"{" + pair + b", " + pair + b"}")
+
+    assert "kkk" in str(refused.value)
+    assert len(str(refused.value)) < 80

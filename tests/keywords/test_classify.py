@@ -1,0 +1,183 @@
+"""What texts from phones ask for: every way of saying no more is heard, and nothing else is."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from app.keywords.classify import read_wish
+from app.keywords.intent import Wish
+from app.keywords.languages import LANGUAGES
+from tests.keywords.opt_outs import SENTENCES, vary_keyword, vary_sentence
+
+ORDINARY = (Path(__file__).parent / "ordinary_replies.txt").read_text("utf-8").splitlines()
+STOPS = (Wish.STOP, Wish.MAYBE_STOP)
+
+CERTAIN = [
+    text
+    for said in SENTENCES
+    for text in (vary_keyword if said.is_keyword else vary_sentence)(said.text)
+]
+OTHERWISE = [
+    (language.code, keyword.strip())
+    for language in LANGUAGES
+    for keyword in language.stop.split(",")
+]
+
+
+def test_two_thousand_opt_outs_are_all_heard_for_certain():
+    texts = dict.fromkeys(CERTAIN)
+
+    missed = [text for text in texts if read_wish(text).wish is not Wish.STOP]
+
+    assert len(texts) >= 2_000
+    assert missed == []
+
+
+def test_every_keyword_that_is_listed_stops_alone_and_with_courtesy():
+    texts = [
+        varied for _, keyword in OTHERWISE for varied in (keyword, f"{keyword}!", f"{keyword} 🙏")
+    ]
+
+    assert [text for text in texts if read_wish(text).wish is not Wish.STOP] == []
+
+
+def test_a_long_keyword_with_one_letter_wrong_is_heard():
+    long = [said.text for said in SENTENCES if said.is_keyword and said.text.isalpha()]
+    texts = [
+        typo for text in long if len(text) >= 7 and text.isascii() for typo in list_typos(text)
+    ]
+
+    assert len(texts) > 300
+    assert [text for text in texts if read_wish(text).wish not in STOPS] == []
+
+
+def list_typos(word):
+    """One letter missing, doubled elsewhere, or wrong; two in each other's place."""
+    for place in range(1, len(word) - 1):
+        yield word[:place] + word[place + 1 :]
+        yield word[:place] + "x" + word[place + 1 :]
+        yield word[:place] + "q" + word[place:]
+        yield word[:place] + word[place + 1] + word[place] + word[place + 2 :]
+
+
+def test_no_ordinary_reply_is_a_stop_and_few_may_be():
+    heard = {text: read_wish(text).wish for text in ORDINARY}
+
+    assert len(heard) >= 500
+    assert [text for text, wish in heard.items() if wish is Wish.STOP] == []
+    unsure = [text for text, wish in heard.items() if wish is Wish.MAYBE_STOP]
+    assert len(unsure) < 0.05 * len(heard), unsure
+
+
+@pytest.mark.parametrize("word", ["no", "nothing", "lunch"])
+def test_a_long_text_with_a_stop_in_it_is_not_certain(word):
+    long = f"I was at the {word} place with my friends and " * 4
+
+    assert read_wish(f"{long}. Please stop texting me").wish is Wish.MAYBE_STOP
+    assert read_wish(long + "stop texting me").wish is not Wish.STOP
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "please cancel",
+        "wrong number",
+        "not interested",
+        "I should stop texting so much",
+        "don't text me while I am driving",
+        "stop texting me until Monday",
+        "ABMELDUNGX heute",
+        "Stopp! Jag menar",
+        "fuck off",
+        "stop it",
+        "⛔",
+    ],
+)
+def test_what_can_be_meant_otherwise_is_never_certain(text):
+    assert read_wish(text).wish is not Wish.STOP
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'Liked "Sale! Reply STOP to unsubscribe"',
+        "Gillade ”Rea! Svara STOPP för att sluta”",
+        "> Reply STOP to unsubscribe\nYes, see you there",
+        "Sounds good\n\nOn Tue, Shop wrote:\nSTOP",
+        "please don't stop sending these",
+        "I never unsubscribed from texts",
+        "",
+        " \n ",
+        "…",
+        "\0",
+        "\ud83d",
+        "a" * 100_000,
+    ],
+)
+def test_what_asks_for_nothing_is_nothing(text):
+    assert read_wish(text).wish is Wish.NONE
+
+
+@pytest.mark.parametrize(
+    ("text", "wish", "language"),
+    [
+        ("START", Wish.START, None),
+        ("unstop please", Wish.START, "en"),
+        ("Börja", Wish.START, "sv"),
+        ("anmelden", Wish.START, "de"),
+        ("start stop", Wish.MAYBE_STOP, None),
+        ("Help!", Wish.HELP, None),
+        ("hjälp", Wish.HELP, None),
+        ("aide", Wish.HELP, "fr"),
+        ("YES", Wish.YES, "en"),
+        ("yes please!!", Wish.YES, "en"),
+        ("Y", Wish.YES, "en"),
+        ("ja", Wish.YES, None),
+        ("oui merci", Wish.YES, "fr"),
+        ("да", Wish.YES, "ru"),
+        ("はい", Wish.YES, "ja"),
+        ("yes, but not on Monday", Wish.NONE, None),
+        ("No", Wish.NO, None),
+        ("nein danke", Wish.NO, "de"),
+        ("stop bitte", Wish.STOP, "de"),
+        ("stop tack", Wish.STOP, "sv"),
+        ("退订", Wish.STOP, "zh"),
+    ],
+)
+def test_other_wishes_are_heard_with_their_language(text, wish, language):
+    assert read_wish(text) == (wish, language)
+
+
+def test_nothing_that_anybody_can_write_takes_long():
+    nasty = [
+        "stop the " * 200,
+        "please stop all these sms text texts messages from sending " * 30,
+        "don't want " * 150,
+        "s t o p " * 200,
+        "no more " * 200 + "\n" * 500,
+        "“" * 2_000,
+        "不要再" * 600,
+    ]
+
+    for text in nasty:
+        start = time.process_time()
+        read_wish(text)
+        assert time.process_time() - start < 0.05
+
+
+def write_table():
+    """The keywords by language, as docs/opt-out.md has them."""
+    for language in LANGUAGES:
+        bare = [f"{word.strip()}*" for word in language.bare.split(",") if word.strip()]
+        others = (" ".join(each.split()) for each in (language.start, language.help, language.yes))
+        stop = ", ".join(
+            part for part in (" ".join(language.stop.split()), ", ".join(bare)) if part
+        )
+        yield f"| {' | '.join((language.code or 'any', stop, *others))} |"
+
+
+def test_the_keywords_stand_in_the_document():
+    document = (Path(__file__).parents[2] / "docs" / "opt-out.md").read_text("utf-8")
+
+    assert document.endswith("\n".join(write_table()) + "\n")

@@ -1,0 +1,362 @@
+"""A database that came back from a backup (crash point C10): nothing goes before all was asked."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from app.sms.audience.chunks import read_slice
+from app.sms.audience.plan import plan_broadcast
+from app.sms.broadcasts.control import pause_broadcast, resume_broadcast
+from app.sms.broadcasts.store import accept_broadcast
+from app.sms.content.placeholders import Order
+from app.sms.dispatch.withhold import Portion, set_aside
+from app.sms.lifecycle.gates import begin_restore
+from app.sms.models.batch import Batch
+from app.sms.models.states import Attention, BatchState, Withheld
+from app.sms.operations.restore import end_restore_when_done, mark_restored
+from app.sms.recovery.unknown_outcome import ask_due_batches
+from app.subscribers.audiences.audience import plain_tag
+from app.text.segments import measure_text
+from app.worker.jobs import plan_next, sweep
+from tests.factories import many_numbers
+from tests.people import add_people, stop
+
+ANN, BOB = "+46701234567", "+46707654321"
+_S = BatchState
+
+
+@pytest.fixture
+def backup(database_url, tmp_path):
+    """Functions that save the database and bring it back."""
+    here, there = Path(database_url.removeprefix("sqlite:///")), tmp_path / "backup.db"
+
+    class Backup:
+        def save(self, machine):
+            with machine.ctx.db.read() as tx:
+                tx.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+            shutil.copy(here, there)
+
+        def bring_back(self, machine):
+            machine.ctx.db.close()
+            for suffix in ("-wal", "-shm"):
+                Path(f"{here}{suffix}").unlink(missing_ok=True)
+            shutil.copy(there, here)
+
+    return Backup()
+
+
+def _restore(machine):
+    return mark_restored(machine.ctx, actor="ops")
+
+
+def _sweep_until_done(machine, *, at_most=10):
+    for number in range(at_most):
+        sweep(machine.ctx)
+        if not machine.gates().restoring:
+            return number + 1
+        machine.clock.advance(15)
+    raise AssertionError("restore mode does not end")
+
+
+def test_everything_that_has_not_ended_is_in_doubt(either_machine, sandbox):
+    machine = either_machine
+    machine.store(many_numbers(6), size=1)
+    machine.submit()
+    machine.claim()
+    for state in (_S.HELD, _S.EXPIRED):
+        machine.corrupt(Batch, Batch.id == machine.claim().batch_id, state=state, lease_until=None)
+
+    in_doubt = _restore(machine)
+
+    assert machine.states() == [
+        _S.ACCEPTED, _S.UNKNOWN, _S.UNKNOWN, _S.EXPIRED, _S.UNKNOWN, _S.UNKNOWN
+    ]  # fmt: skip
+    assert in_doubt == 4
+    assert machine.violations() == []
+    assert [(each.actor, each.action) for each in machine.audit()] == [("ops", "restored")]
+
+
+def test_an_audience_not_cut_yet_is_cut_now_and_in_doubt_too(either_machine):
+    machine = either_machine
+    broadcast = machine.store(many_numbers(5), size=2, plan=False)
+
+    assert _restore(machine) == 3
+
+    assert machine.states() == [_S.UNKNOWN] * 3
+    assert machine.counts(broadcast) == {"uncertain": 5}
+
+
+def test_what_was_sent_after_the_backup_is_found_and_not_sent_again(machine, sandbox, backup):
+    machine.store(many_numbers(6), size=2)
+    machine.submit()
+    backup.save(machine)
+    machine.submit_all()
+    backup.bring_back(machine)
+
+    _restore(machine)
+    _sweep_until_done(machine)
+    machine.submit_all()
+
+    assert machine.states() == [_S.ACCEPTED] * 3
+    assert sorted(sandbox.recipients()) == many_numbers(6)
+    assert sandbox.posts() == 3
+
+
+def test_what_was_cut_and_sent_after_the_backup_is_found_under_the_same_references(
+    machine, sandbox, backup
+):
+    machine.store(many_numbers(6), size=2, plan=False)
+    backup.save(machine)
+    plan_next(machine.ctx)
+    machine.submit_all()
+    before = [each.client_reference for each in machine.batches()]
+    backup.bring_back(machine)
+
+    _restore(machine)
+    _sweep_until_done(machine)
+    machine.submit_all()
+
+    assert [each.client_reference for each in machine.batches()] == before
+    assert machine.states() == [_S.ACCEPTED] * 3
+    assert sandbox.posts() == 3
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_a_tag_looked_up_and_sent_to_after_the_backup_is_not_sent_to_again(
+    machine, sandbox, backup, paused
+):
+    accepted = _store_for_a_tag(machine, many_numbers(3))
+    if paused:
+        pause_broadcast(machine.ctx, accepted.public_id, actor="ops")
+    backup.save(machine)
+    machine.clock.advance(61)
+    _start(machine, accepted)
+    backup.bring_back(machine)
+
+    _restore(machine)
+    _sweep_until_done(machine)
+
+    assert machine.states() == [_S.ACCEPTED]
+    assert sandbox.posts() == 1
+
+
+def test_a_tag_whose_time_has_not_come_at_the_restore_is_looked_up_at_its_time(machine, sandbox):
+    accepted = _store_for_a_tag(machine, many_numbers(3))
+
+    _restore(machine)
+    _sweep_until_done(machine)
+    assert machine.states() == []
+    machine.clock.advance(61)
+    _start(machine, accepted)
+
+    assert machine.states() == [_S.ACCEPTED]
+
+
+def _store_for_a_tag(machine, numbers):
+    """To people who bear a tag, in a minute."""
+    add_people(machine.ctx, numbers, tags=["vip"])
+    order = Order(
+        recipients=(),
+        audience=plain_tag("vip"),
+        text="Hi",
+        size=measure_text("Hi"),
+        send_at=machine.ctx.later(60),
+    )
+    return accept_broadcast(machine.ctx, order, client="tests")
+
+
+def _start(machine, accepted):
+    resume_broadcast(machine.ctx, accepted.public_id, actor="ops")
+    sweep(machine.ctx)
+    while plan_next(machine.ctx):
+        pass
+    machine.submit_all()
+
+
+def test_nothing_is_claimed_until_all_of_it_was_asked_about(either_machine, sandbox):
+    machine = either_machine
+    machine.store(many_numbers(3), size=1)
+    _restore(machine)
+    machine.clock.advance(1)
+    new = machine.store([ANN])
+    machine.idle()
+    ask_due_batches(machine.ctx, most=2)
+
+    early = end_restore_when_done(machine.ctx)
+    machine.idle()
+    ask_due_batches(machine.ctx)
+
+    assert not early
+    assert end_restore_when_done(machine.ctx)
+    assert not machine.gates().restoring
+    assert machine.claim().broadcast_id == new
+
+
+def test_a_list_that_cannot_be_read_is_not_having_asked(machine, sandbox):
+    machine.store([ANN])
+    sandbox.order_fault(on="GET /batches", status=503, times=None)
+    _restore(machine)
+
+    for _ in range(4):
+        sweep(machine.ctx)
+        machine.clock.advance(15)
+
+    assert machine.gates().restoring
+    sandbox.clear_faults()
+    machine.clock.advance(60)
+    _sweep_until_done(machine)
+
+
+def test_it_ends_by_itself_even_when_the_list_can_never_be_read(machine, sandbox):
+    machine.store([ANN])
+    sandbox.order_fault(on="GET /batches", status=503, times=None)
+    _restore(machine)
+
+    _sweep_until_done(machine, at_most=140)
+
+    assert machine.batch().attention is Attention.UNREADABLE
+
+
+def test_many_in_doubt_are_each_asked_once_before_it_ends(machine, sandbox):
+    """More than a sweep asks: those asked first must not keep the others waiting."""
+    machine.store(many_numbers(110), size=1)
+    _restore(machine)
+
+    sweeps = _sweep_until_done(machine, at_most=8)
+
+    assert sweeps >= 3
+    assert all(each.asked >= 1 for each in machine.batches())
+
+
+def test_what_is_not_found_needs_an_operator_and_is_not_sent(machine, sandbox):
+    machine.store([BOB])
+    machine.submit()
+    machine.store([ANN])
+    _restore(machine)
+    _sweep_until_done(machine)
+
+    for _ in range(70):
+        sweep(machine.ctx)
+        machine.submit_all()
+        machine.clock.advance(15)
+
+    assert machine.states() == [_S.ACCEPTED, _S.NEEDS_ATTENTION]
+    assert sandbox.recipients() == [BOB]
+
+
+def test_lists_from_before_the_backup_do_not_count(machine, sandbox):
+    """Since then an operator may have had it sent again."""
+    machine.store([ANN])
+    machine.corrupt(
+        Batch,
+        state=_S.UNKNOWN,
+        unknown_at=machine.ctx.now(),
+        next_ask_at=machine.ctx.later(3600),
+        asked=7,
+        absent=4,
+        absent_at=machine.ctx.now(),
+    )
+
+    _restore(machine)
+
+    batch = machine.batch()
+    assert (batch.asked, batch.absent, batch.absent_at) == (0, 0, None)
+    assert batch.next_ask_at <= machine.ctx.now()
+
+
+def test_a_broadcast_accepted_since_is_not_in_doubt(machine, sandbox):
+    machine.store([ANN])
+    _restore(machine)
+    machine.clock.advance(1)
+    new = machine.store([BOB])
+
+    assert machine.states(new) == [_S.PENDING]
+    _sweep_until_done(machine)
+    machine.submit_all()
+    assert sandbox.recipients() == [BOB]
+
+
+def test_a_sweep_in_the_middle_of_it_does_not_end_it(machine, sandbox):
+    """Or the process may have died behind the first step: audiences are not cut yet."""
+    broadcast = machine.store(many_numbers(4), size=2, plan=False)
+    _restore_without_cutting(machine)
+
+    sweep(machine.ctx)
+
+    assert machine.gates().restoring
+    while plan_broadcast(machine.ctx, broadcast):
+        pass
+    assert machine.states() == [_S.UNKNOWN] * 2
+
+
+def _restore_without_cutting(machine):
+    with machine.ctx.db.write() as tx:
+        begin_restore(tx, now=machine.ctx.now())
+
+
+def test_a_paused_broadcast_stays_paused(machine, sandbox):
+    broadcast = machine.store([ANN, BOB], size=1)
+    pause_broadcast(machine.ctx, machine.broadcast(broadcast).public_id, actor="ops")
+
+    _restore(machine)
+    _sweep_until_done(machine)
+
+    assert machine.broadcast(broadcast).status.value == "paused"
+
+
+def test_a_second_time_is_like_the_first(machine, sandbox):
+    machine.store([ANN])
+
+    assert _restore(machine) == _restore(machine) == 1
+    _sweep_until_done(machine)
+
+
+def test_what_was_halved_and_sent_after_the_backup_is_seen_and_not_taken_for_absent(
+    machine, sandbox, backup
+):
+    machine.store([ANN, BOB], size=2)
+    backup.save(machine)
+    bad_number = {"status": 400, "code": "syntax_invalid_parameter_format"}
+    sandbox.order_fault(on="POST /batches", when="before", do="answer", **bad_number)
+    machine.submit_all()
+    backup.bring_back(machine)
+
+    _restore(machine)
+    for _ in range(90):
+        sweep(machine.ctx)
+        machine.clock.advance(15)
+
+    batch = machine.batch()
+    assert (batch.state, batch.attention) == (_S.NEEDS_ATTENTION, Attention.MISMATCH)
+    assert sandbox.recipients() == [ANN, BOB]
+
+
+def test_what_was_set_aside_and_sent_after_the_backup_is_not_taken_for_absent(
+    machine, sandbox, backup
+):
+    numbers = many_numbers(3)
+    machine.store(numbers)
+    backup.save(machine)
+    stop(machine.ctx, *numbers[:2])
+    _keep_first_aside(machine)
+    machine.submit_all()
+    assert sandbox.recipients() == numbers[2:]
+
+    backup.bring_back(machine)
+    _restore(machine)
+    for _ in range(40):
+        ask_due_batches(machine.ctx)
+        machine.clock.advance(60)
+
+    assert machine.batch().attention is Attention.MISMATCH
+
+
+def _keep_first_aside(machine):
+    """As a claim would that finds the first two opted out: they stay in the batch."""
+    batch = machine.batch()
+    with machine.ctx.db.write() as tx:
+        broadcast = machine.broadcast(batch.broadcast_id)
+        numbers = read_slice(tx, batch).recipients
+        opted_out = Portion(numbers[:2], [0, 1], Withheld.OPTED_OUT)
+        set_aside(tx, broadcast, batch, [opted_out, Portion(numbers[2:], [2])])

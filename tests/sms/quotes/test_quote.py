@@ -1,0 +1,276 @@
+"""What a quote says is what is then sent, to the recipient and the part."""
+
+import random
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime, time
+
+import pytest
+
+from app.config import PeopleRules
+from app.sandbox.engine.parts import measure
+from tests.background import work_off
+from tests.callers import Caller
+from tests.conftest import FUZZ, examples
+from tests.factories import many_numbers
+from tests.people import add_people, stop
+from tests.shifting import shift_clock
+
+_PEOPLE = many_numbers(6)
+_PRICES = {"currency": "EUR", "prices": {"SE": "0.05", "*": "0.1"}}
+
+
+@pytest.fixture
+def caller(either_service):
+    return Caller(either_service)
+
+
+@pytest.fixture
+def ctx(either_service):
+    return either_service.extensions["clarion"]
+
+
+def _quote(caller, **body):
+    answer = caller.post("/api/broadcast/quote", {"message": "Doors open at 8", **body})
+    assert answer.status_code == 200, answer.data
+    return answer.get_json()
+
+
+def _price(caller):
+    answer = caller._http.put("/api/prices", json=_PRICES, headers=caller._headers)
+    assert answer.status_code == 200
+
+
+def test_a_quote_says_to_whom_in_how_many_parts_at_what_cost(caller, ctx, sandbox):
+    _price(caller)
+    stop(ctx, _PEOPLE[0])
+
+    quote = _quote(
+        caller,
+        recipients=[*_PEOPLE, _PEOPLE[1], "+12015550123", "nobody"],
+        skip_invalid=True,
+        message="x" * 161,
+    )
+
+    token = quote.pop("token")
+    assert isinstance(token, str)
+    assert quote == {
+        "recipients": 6,
+        "countries": {
+            "SE": {"recipients": 5, "parts": 10, "cost": "0.5"},
+            "US": {"recipients": 1, "parts": 2, "cost": "0.2"},
+        },
+        "withheld": {"opted_out": 1},
+        "too_late": 0,
+        "waiting": [],
+        "invalid_numbers": ["nobody"],
+        "invalid_count": 1,
+        "duplicates_removed": 1,
+        "texts": [
+            {
+                "language": None,
+                "text": "x" * 161,
+                "encoding": "GSM-7",
+                "characters": [],
+                "cheaper": None,
+            }
+        ],
+        "parts": 12,
+        "parts_histogram": {"2": 6},
+        "cost": {"amount": "0.7", "currency": "EUR", "unpriced": []},
+        "sending_s": None,
+        "dry_run": None,
+    }
+    assert sandbox.recipients() == []
+
+
+def test_without_prices_there_is_no_cost(caller):
+    quote = _quote(caller, recipients=_PEOPLE)
+
+    assert quote["cost"] is None
+    assert quote["countries"]["SE"]["cost"] is None
+
+
+def test_characters_that_make_a_text_dear_are_named_with_cheaper_ones(caller):
+    (text,) = _quote(caller, recipients=_PEOPLE, message="It’s on — 50% off")["texts"]
+
+    assert text["encoding"] == "UCS-2"
+    assert [(each["character"], each["look_alike"]) for each in text["characters"]] == [
+        ("’", "'"),
+        ("—", "-"),
+    ]
+    assert text["cheaper"] == "It's on - 50% off"
+
+
+def test_the_way_out_is_in_the_quote(caller, ctx):
+    add_people(ctx, _PEOPLE)
+
+    quote = _quote(caller, recipients=_PEOPLE, category="marketing", message="x" * 150)
+
+    assert quote["texts"][0]["text"].endswith("\nReply STOP to unsubscribe")
+    assert quote["parts"] == 12
+
+
+def test_it_says_when_those_go_for_whom_it_is_quiet(make_service, sandbox, database_url):
+    service = make_service(DATABASE_URL=database_url)
+    ctx = service.extensions["clarion"]
+    hours = {"SE": (time(20), time(8)), "JP": (time(20), time(8))}
+    service.extensions["clarion"] = replace(ctx, people_rules=PeopleRules(quiet_hours=hours))
+    now = datetime.now(UTC)
+    noon = now.replace(hour=12, minute=0, second=0, microsecond=0)
+    shift_clock(service, (noon - now).total_seconds())
+    add_people(ctx, [*_PEOPLE, "+819012345678"])
+
+    quote = _quote(Caller(service), recipients=[*_PEOPLE, "+819012345678"], category="marketing")
+
+    (opening,) = quote["waiting"]
+    assert opening["recipients"] == 1
+    assert datetime.fromisoformat(opening["at"]).time() == time(23)  # 08:00 in Japan
+    assert quote["recipients"] == 7
+
+
+def test_the_plans_rate_says_how_long_it_takes(make_service, sandbox):
+    caller = Caller(make_service(SINCH_MESSAGES_PER_SECOND="2"))
+
+    assert _quote(caller, recipients=_PEOPLE, message="x" * 161)["sending_s"] == 6.0
+
+
+def test_sinch_counts_the_same_parts_when_asked(caller):
+    quote = _quote(
+        caller,
+        recipients=_PEOPLE,
+        message="Hi ${name}",
+        parameters={"name": {_PEOPLE[0]: "Ж" * 80, "default": "you"}},
+        dry_run=True,
+    )
+
+    assert quote["dry_run"]["our_parts"] == quote["parts"] == 7
+    assert quote["dry_run"]["recipients"] == 6
+
+
+def test_a_send_with_its_quote_goes_out(caller, ctx, sandbox):
+    add_people(ctx, _PEOPLE, tags=["vip"])
+    quote = _quote(caller, audience={"any": ["vip"]})
+
+    body = {"message": "Doors open at 8", "quote": quote["token"]}
+    answer = caller.post("/api/broadcast/tag/vip", body)
+
+    assert answer.status_code == 202
+    assert sandbox.recipients() == _PEOPLE
+
+
+@pytest.mark.parametrize("moved", ["audience", "text", "cost", "category"])
+def test_a_send_whose_quote_moved_is_refused(caller, ctx, sandbox, moved):
+    _price(caller)
+    add_people(ctx, _PEOPLE, tags=["vip"])
+    body = {"audience": {"any": ["vip"]}, "message": "Doors open at 8"}
+    body["quote"] = _quote(caller, **body)["token"]
+    if moved == "audience":
+        stop(ctx, _PEOPLE[0])
+        add_people(ctx, ["+46700999999"], tags=["vip"])  # as many as before
+    elif moved == "text":
+        body["message"] = "Doors open at 9"
+    elif moved == "category":
+        body["category"] = "marketing"
+    else:
+        dearer = {"currency": "EUR", "prices": {"SE": "0.06"}}
+        caller._http.put("/api/prices", json=dearer, headers=caller._headers)
+
+    answer = caller.post("/api/broadcast", body)
+
+    assert answer.status_code == 409
+    assert sandbox.recipients() == []
+
+
+def test_within_its_tolerance_a_quote_holds(caller, ctx, sandbox):
+    people = many_numbers(100)
+    add_people(ctx, people, tags=["vip"])
+    body = {"audience": {"any": ["vip"]}, "message": "Doors open at 8"}
+    body["quote"] = _quote(caller, **body)["token"]
+    stop(ctx, people[0])
+
+    assert caller.post("/api/broadcast", body | {"quote_tolerance": 0}).status_code == 409
+    assert caller.post("/api/broadcast", body | {"quote_tolerance": 2}).status_code == 202
+
+
+@pytest.mark.parametrize("token", ["x", "a.b.c", "é"])
+def test_a_token_that_is_none_is_refused(caller, token):
+    body = {"recipients": _PEOPLE, "message": "Hello", "quote": token}
+
+    answer = caller.post("/api/broadcast", body)
+
+    assert answer.status_code == 400
+    assert "quote" in answer.get_json()["fields"]
+
+
+@pytest.mark.parametrize("seed", range(examples(6)))
+def test_what_is_sent_is_what_was_quoted(either_service, sandbox, at_sinch, seed):
+    lot = random.Random(f"{seed}/{random.random()}" if FUZZ else seed)
+    ctx = either_service.extensions["clarion"]
+    caller = Caller(either_service)
+    body = _fill(ctx, lot)
+
+    quote = _quote(caller, **body)
+    answer = caller.post("/api/broadcast", body | {"quote": quote["token"]})
+    work_off(either_service)
+
+    assert answer.status_code == 202, answer.data
+    sent = at_sinch()
+    recipients = [number for batch in sent for number in batch["to"]]
+    assert len(recipients) == quote["recipients"]
+    assert _count_countries(recipients) == {
+        country: each["recipients"] for country, each in quote["countries"].items()
+    }
+    parts = [n for batch in sent for n in _list_parts(batch)]
+    assert sum(parts) == quote["parts"]
+    assert Counter(map(str, parts)) == quote["parts_histogram"]
+    shown = caller.show(answer)
+    assert shown["withheld"] == quote["withheld"]
+
+
+def _fill(ctx, lot):
+    """Random people, and a broadcast to some of them."""
+    swedes = many_numbers(lot.randint(1, 1_500))
+    others = [f"+1201555{n:04d}" for n in range(lot.randint(0, 30))]
+    people = swedes + others
+    lot.shuffle(people)
+    names = [None, "Ann", "Ж" * 30, "x" * 100, "😀" * 20]
+    for name in names:
+        part, people[:] = people[: len(people) // 3], people[len(people) // 3 :]
+        if part:
+            consented = lot.random() < 0.7
+            language = lot.choice([None, "sv", "en"])
+            details = {"first_name": name, "language": language, "consented": consented}
+            add_people(ctx, part, tags=["all"], **details)
+            stop(ctx, *lot.sample(part, len(part) // 10))
+    if people:
+        add_people(ctx, people, tags=["all"])
+    body = {
+        "message": lot.choice(["Doors open at 8", "Hi ${first_name}!" + "y" * 60, "Ж" * 75]),
+        "category": lot.choice(["marketing", "transactional"]),
+        "parameters": {"first_name": {"default": "you"}} if lot.random() < 0.5 else {},
+        "allow_repeat": True,
+    }
+    if lot.random() < 0.5:
+        return body | {"audience": {"any": ["all"]}}
+    body["parameters"] = {"first_name": {"default": "you"} | {swedes[0]: "Ж"}}
+    return body | {"recipients": swedes[:700] + others}
+
+
+def _count_countries(numbers):
+    return Counter("SE" if number.lstrip("+").startswith("46") else "US" for number in numbers)
+
+
+def _list_parts(batch):
+    """How many parts each recipient's text takes, by the sandbox's own count."""
+    for number in batch["to"]:
+        text = batch["body"]
+        for name, values in (batch.get("parameters") or {}).items():
+            value = values.get(f"+{number.lstrip('+')}", values.get("default", ""))
+            text = text.replace(f"${{{name}}}", value)
+        yield _measure(text)
+
+
+def _measure(text):
+
+    return measure(text, auto_encoding=False).parts

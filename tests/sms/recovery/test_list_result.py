@@ -1,0 +1,127 @@
+"""What a list proves, when to ask again, and when enough was asked.  Pure."""
+
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import pytest
+
+from app.config import SendingRules
+from app.sinch.schemas import Batch as SinchBatch
+from app.sms.recovery.list_result import (
+    ASK_UNTIL,
+    Evidence,
+    Finding,
+    choose_next_ask,
+    is_proven_absent,
+    weigh_list,
+)
+
+ANN, BOB = "+46701234567", "+46707654321"
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+RULES = SendingRules()
+
+
+def _listed(batch_id="A", *, to=(ANN, BOB), canceled=False, after_s=0.0):
+    created_at = None if after_s is None else NOON + timedelta(seconds=after_s)
+    return SinchBatch(batch_id, "cl-1", tuple(to), canceled, created_at)
+
+
+def _age(seconds):
+    return NOON + timedelta(seconds=seconds)
+
+
+def _asked_at(rules=RULES, *, sweep_s=0.0):
+    """Seconds after the outcome became unknown at which a question is asked, to the end."""
+    now, asked = NOON, []
+    while (at := choose_next_ask(rules, unknown_at=NOON, now=now)) is not None:
+        now = at + timedelta(seconds=sweep_s)
+        asked.append((at - NOON).total_seconds())
+    return asked
+
+
+def test_nothing_listed_is_absent():
+    assert weigh_list([], [ANN]) == Evidence(Finding.ABSENT)
+
+
+def test_one_batch_with_our_recipients_in_any_order_is_taken():
+    assert weigh_list([_listed(to=(BOB, ANN))], [ANN, BOB]) == Evidence(Finding.TAKEN, "A")
+
+
+def test_of_several_the_oldest_counts_and_the_others_are_surplus():
+    listed = [_listed("C", after_s=2), _listed("A", after_s=0), _listed("B", after_s=1)]
+
+    evidence = weigh_list(listed, [ANN, BOB])
+
+    assert evidence == Evidence(Finding.SEVERAL, "A", ("C", "B"))
+
+
+def test_without_times_the_last_listed_is_the_oldest():
+    listed = [_listed("B", after_s=None), _listed("A", after_s=None)]
+
+    assert weigh_list(listed, [ANN, BOB]).sinch_id == "A"
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [
+        pytest.param({"to": (ANN,)}, id="fewer"),
+        pytest.param({"to": (ANN, BOB, "+46700000000")}, id="more"),
+        pytest.param({"to": (ANN, "+46700000000")}, id="others"),
+        pytest.param({"to": ()}, id="none"),
+        pytest.param({"canceled": True}, id="cancelled"),
+    ],
+)
+@pytest.mark.parametrize("beside_a_right_one", [False, True])
+def test_anything_else_than_was_sent_is_a_mismatch(strange, beside_a_right_one):
+    listed = [_listed("B", **strange)] + ([_listed("A")] if beside_a_right_one else [])
+
+    assert weigh_list(listed, [ANN, BOB]).finding is Finding.MISMATCH
+
+
+def test_questions_come_at_the_models_times_then_hourly_to_day_13():
+    asked = _asked_at()
+
+    assert asked[:8] == [5, 15, 30, 60, 120, 300, 600, 900]
+    until_called = [each for each in asked if 900 < each <= 1800]
+    assert until_called == [1050, 1200, 1350, 1500, 1650, 1800]
+    hourly = [each for each in asked if each > 1800]
+    assert {b - a for a, b in pairwise(hourly)} == {3600}
+    last = timedelta(seconds=hourly[-1])
+    assert ASK_UNTIL <= last < ASK_UNTIL + timedelta(hours=1)
+
+
+def test_late_sweeps_skip_no_question_for_long():
+    asked = _asked_at(sweep_s=15)
+
+    assert [each for each in asked if each <= 900] == [5, 30, 60, 120, 300, 600, 900]
+
+
+def test_nothing_is_asked_beyond_what_the_list_reaches():
+    assert choose_next_ask(RULES, unknown_at=NOON, now=NOON + ASK_UNTIL) is None
+
+
+def _proven(*, lists=5, age_s=900, before_s=300):
+    return is_proven_absent(
+        RULES,
+        lists=lists,
+        unknown_at=NOON,
+        absent_before_at=None if before_s is None else _age(age_s - before_s),
+        now=_age(age_s),
+    )
+
+
+def test_five_lists_over_15_minutes_two_of_them_in_the_last_5_prove_absence():
+    assert _proven()
+
+
+@pytest.mark.parametrize(
+    "less",
+    [
+        pytest.param({"lists": 4}, id="four lists"),
+        pytest.param({"age_s": 899}, id="not yet 15 minutes"),
+        pytest.param({"before_s": 301}, id="one in the last 5 minutes"),
+        pytest.param({"before_s": None}, id="no list before"),
+    ],
+)
+def test_less_proves_nothing(less):
+    assert not _proven(**less)

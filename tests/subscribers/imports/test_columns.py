@@ -1,0 +1,99 @@
+"""Which column is for what, by the titles that people give them."""
+
+import pytest
+
+from app.subscribers.imports.columns import FIELDS, UnusableTitles, find_layout
+
+
+def fields_of(*titles, columns=None, ignore=()):
+    layout = find_layout(titles, delimiter=",", first_line=2, columns=columns or {}, ignore=ignore)
+    return list(layout.fields)
+
+
+@pytest.mark.parametrize(
+    ("titles", "fields"),
+    [
+        (
+            "Phone Number,First Name,Last Name,Language,Time Zone,Tags",
+            "phone,first_name,last_name,language,time_zone,tags",
+        ),
+        ("Handynummer,Vorname,Name,Sprache", "phone,first_name,last_name,language"),
+        ("Mobilnummer,Förnamn,Namn,Språk", "phone,first_name,last_name,language"),
+        ("Mobil,Zeitzone,Aktiv", "phone,time_zone,active"),
+        ("Mobil,Tidszon,Taggar", "phone,time_zone,tags"),
+        ("Téléphone,Prénom,Nom,Langue,Étiquettes", "phone,first_name,last_name,language,tags"),
+        ("Teléfono móvil,Nombre,Apellidos,Idioma", "phone,first_name,last_name,language"),
+        ("MSISDN,name,lang", "phone,name,language"),
+        ("mobile,fullName,timeZone", "phone,name,time_zone"),
+        ("PHONE,FIRST_NAME,tz", "phone,first_name,time_zone"),
+        (
+            "phone,consent text,consent source,consent date",
+            "phone,consent_wording,consent_source,consent_at",
+        ),
+        (
+            "Mobil,Einwilligungstext,Quelle der Einwilligung,Einwilligung am",
+            "phone,consent_wording,consent_source,consent_at",
+        ),
+        ("Phone 1 (private),Name", "phone,name"),
+    ],
+)  # fmt: skip
+def test_columns_are_found_in_five_languages(titles, fields):
+    assert fields_of(*titles.split(",")) == fields.split(",")
+
+
+def test_every_field_is_found_by_its_own_name():
+    titles = [field for field in FIELDS if field != "name"]
+
+    assert fields_of(*titles) == titles
+
+
+def test_of_two_telephones_the_mobile_one_is_taken_and_the_other_is_an_attribute():
+    assert fields_of("Telefon", "Mobil") == ["attributes.Telefon", "phone"]
+    assert fields_of("Mobile", "Phone number") == ["attributes.Mobile", "phone"]
+
+
+def test_what_is_for_nothing_else_is_an_attribute_named_by_its_title():
+    found = fields_of("phone", "City", "Shoe size", "Größe (cm)", "attributes.phone", "a.b-c")
+
+    assert found[1:] == [
+        "attributes.City", "attributes.shoe_size", "attributes.grosse_cm", "attributes.phone",
+        "attributes.a.b-c",
+    ]  # fmt: skip
+
+
+def test_a_whole_name_beside_its_parts_and_a_column_without_a_title_are_for_nothing():
+    assert fields_of("phone", "Full name", "first name", "last name", " ") == [
+        "phone", None, "first_name", "last_name", None,
+    ]  # fmt: skip
+
+
+def test_our_own_columns_of_an_export_are_for_nothing():
+    assert fields_of("id", "phone", "consented_at", "subscribed_at", "updated_at") == [
+        None, "phone", None, None, None,
+    ]  # fmt: skip
+
+
+def test_columns_may_be_named_and_left_out():
+    found = fields_of(
+        "Telefon", "Kontakt", "Ort", "Notiz",
+        columns={"phone": "kontakt", "attributes.city": "Ort"}, ignore=["NOTIZ", "no such"],
+    )  # fmt: skip
+
+    assert found == ["attributes.Telefon", "phone", "attributes.city", None]
+
+
+@pytest.mark.parametrize(
+    ("titles", "columns", "reason"),
+    [
+        ("Name,City", {}, "no column is known to hold phone numbers.*'Name', 'City'"),
+        ("phone,x", {"phone": "Mobil"}, "'Mobil' is not there"),
+        ("phone,City,City", {"attributes.city": "City"}, "'City' stands more than once"),
+        ("phone,City,City", {}, "more than one column is attributes.City"),
+        ("phone,x", {"phone": "x", "first_name": "x"}, "'x' is given for two fields"),
+        ("phone,???", {}, "makes no name of an attribute"),
+        ("phone," + ",".join(f"a{place}" for place in range(51)), {}, "more than 50 columns"),
+    ],
+)
+def test_titles_that_do_not_say_enough_are_refused(titles, columns, reason):
+    with pytest.raises(UnusableTitles, match=reason):
+        fields_of(*titles.split(","), columns=columns)

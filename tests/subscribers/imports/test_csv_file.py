@@ -1,0 +1,211 @@
+"""A file's bytes in any portions and encodings become rows with the lines that an editor shows."""
+
+import csv
+import io
+import random
+from itertools import pairwise
+
+import pytest
+
+from app.subscribers.imports.csv_file import (
+    MAX_ROW_LINES,
+    PIECE_CHARACTERS,
+    UNCLOSED,
+    Cutter,
+    Piece,
+    RowReader,
+    UnusableFile,
+    read_heading,
+)
+
+
+def cut(raw, *, portion=7, encoding="utf-8"):
+    cutter = Cutter(encoding)
+    pieces = []
+    for start in range(0, len(raw), portion):
+        pieces += cutter.add(raw[start : start + portion])
+    return [*pieces, *cutter.end()]
+
+
+def text_of(raw, **options):
+    return "".join(piece.text for piece in cut(raw, **options))
+
+
+def in_pieces(text, *lines):
+    """The same text, cut before these lines."""
+    rows = text.splitlines(keepends=True)
+    starts = [0, *(line - 1 for line in lines), len(rows)]
+    return [
+        Piece(start + 1, "".join(rows[start:end])) for start, end in pairwise(starts) if start < end
+    ]
+
+
+def read_all(pieces, *, most=3, delimiter=",", line=1):
+    """Rows with their lines, and what could not be read."""
+
+    def load(wanted):
+        found = [piece for piece in pieces if piece.first_line <= wanted]
+        piece = found[-1] if found else None
+        return piece if piece and wanted < piece.first_line + piece.text.count("\n") else None
+
+    reader = RowReader(load, delimiter=delimiter, line=line)
+    rows, unreadable = [], []
+    while True:
+        portion = reader.read(most)
+        rows += zip(portion.lines, portion.rows, strict=True)
+        unreadable += portion.unreadable
+        if portion.ended:
+            return rows, unreadable
+
+
+@pytest.mark.parametrize("portion", [1, 7, 1000])
+@pytest.mark.parametrize(
+    ("raw", "encoding"),
+    [
+        ("phone;Ort\n+46;Malmö €\n".encode(), "utf-8"),
+        ("phone;Ort\n+46;Malmö €\n".encode("utf-8-sig"), "utf-8"),
+        ("phone;Ort\n+46;Malmö €\n".encode("utf-8-sig"), "windows-1252"),
+        ("phone;Ort\r\n+46;Malmö €\r\n".encode("utf-16"), "utf-8"),
+        ("\ufeffphone;Ort\r\n+46;Malmö €".encode("utf-16-be"), "windows-1252"),
+        ("phone;Ort\r+46;Malmö €\r".encode("cp1252"), "windows-1252"),
+    ],
+)
+def test_it_is_kept_in_one_encoding_with_one_kind_of_line_end(raw, encoding, portion):
+    assert text_of(raw, portion=portion, encoding=encoding) == "phone;Ort\n+46;Malmö €\n"
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        ("phone\n+46\nMalmö\n".encode("cp1252"), "line 3 is not in utf-8"),
+        (b"phone\n\x81\n", "line 2 is not in utf-8"),
+        (b"PK\x03\x04 and so on", "this is a workbook or an archive"),
+        ("phone\n".encode("utf-16-le"), "this is no text in UTF-8"),
+        ("a" * (PIECE_CHARACTERS + 1), f"line 1 is longer than {PIECE_CHARACTERS:,} characters"),
+    ],
+)
+def test_what_is_no_text_is_refused(raw, reason):
+    raw = raw.encode() if isinstance(raw, str) else raw
+
+    with pytest.raises(UnusableFile, match=reason):
+        cut(raw, portion=100_000)
+
+
+def test_a_large_file_is_cut_at_its_lines_into_pieces_that_say_where_they_begin():
+    line = "+46701234567;" + "x" * 86 + "\n"
+    raw = (line * 25_000).encode()
+
+    pieces = cut(raw, portion=64_000)
+
+    assert "".join(piece.text for piece in pieces).encode() == raw
+    assert len(pieces) == 3
+    counted = 1
+    for piece in pieces:
+        assert piece.first_line == counted
+        assert piece.text.endswith("\n")
+        assert len(piece.text) <= PIECE_CHARACTERS
+        counted += piece.text.count("\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "titles", "delimiter", "first_line"),
+    [
+        ("phone,name\n", ["phone", "name"], ",", 2),
+        ("phone;name, first\n", ["phone", "name, first"], ";", 2),
+        ('phone\t"a,b,c"\n', ["phone", "a,b,c"], "\t", 2),
+        ("sep=;\nphone;a,b\n", ["phone", "a,b"], ";", 3),
+        ("sep=|\nphone|name\n", ["phone", "name"], "|", 3),
+        ("\n  \nphone\n", ["phone"], "\t", 4),
+        ('"phone\nnumber";name\n1;2\n', ["phone\nnumber", "name"], ";", 3),
+    ],
+)
+def test_the_titles_and_what_divides_them_are_found(text, titles, delimiter, first_line):
+    heading = read_heading(Piece(1, text))
+
+    assert (heading.titles, heading.delimiter) == (titles, delimiter)
+    assert heading.first_line == first_line
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("\n\n", "the file is empty"),
+        ("sep=;\n", "the file is empty"),
+        ('"phone\n', "the titles in line 1 cannot be read"),
+        ("phone" + "," * 500, "more than 500 columns"),
+        ("phone,a\0b", "a NUL character"),
+    ],
+)
+def test_a_file_without_usable_titles_is_refused(text, reason):
+    with pytest.raises(UnusableFile, match=reason):
+        read_heading(Piece(1, text))
+
+
+def test_no_more_is_read_at_once_than_memory_bears():
+    pieces = in_pieces("".join(f"{number}," + "," * 300_000 + "\n" for number in range(9)))
+    reader = RowReader(lambda line: pieces[0] if line < 10 else None, delimiter=",", line=1)
+
+    portions = [reader.read(2_000) for _ in range(3)]
+
+    assert [portion.lines for portion in portions] == [[1, 2, 3], [4, 5, 6], [7, 8, 9]]
+    assert [portion.ended for portion in portions] == [False, False, True]
+
+
+def test_rows_keep_the_lines_of_the_file_behind_cells_of_several_lines_and_empty_lines():
+    text = 'a,"b\nc\n\nd"\n\ne,"f ""g"""\nh,i\n'
+
+    rows, unreadable = read_all([Piece(1, text)])
+
+    assert rows == [(1, ["a", "b\nc\n\nd"]), (6, ["e", 'f "g"']), (7, ["h", "i"])]
+    assert unreadable == []
+
+
+@pytest.mark.parametrize("most", [1, 2, 100])
+@pytest.mark.parametrize("cuts", [(), (3,), (2, 3, 4, 5)])
+def test_a_quote_that_is_not_closed_costs_its_own_row_and_no_other(most, cuts):
+    text = 'a,1\nb,"2\nc,3\nd,4" x\ne,5\n'
+
+    rows, unreadable = read_all(in_pieces(text, *cuts), most=most)
+
+    assert rows == [(1, ["a", "1"]), (3, ["c", "3"]), (4, ["d", '4" x']), (5, ["e", "5"])]
+    assert unreadable == [(2, UNCLOSED)]
+
+
+def test_a_quote_that_would_take_in_the_rest_of_the_file_costs_one_row():
+    rows = [f"a{number},{'x' * 50}" for number in range(5_000)]
+    rows[10] = 'a10,"open'
+
+    read, unreadable = read_all([Piece(1, "\n".join(rows) + "\n")], most=2_000)
+
+    assert [line for line, _ in read] == [line for line in range(1, 5_001) if line != 11]
+    assert unreadable == [(11, UNCLOSED)]
+
+
+def test_a_cell_may_have_many_lines_but_not_any_number():
+    good = '"' + "\n" * (MAX_ROW_LINES - 1) + '",1\n'
+    bad = '"' + "\n" * MAX_ROW_LINES + '",1\n'
+
+    assert [line for line, _ in read_all([Piece(1, good + "x,2\n")])[0]] == [1, MAX_ROW_LINES + 1]
+    assert read_all([Piece(1, bad)])[1][0] == (1, UNCLOSED)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_wherever_it_is_cut_and_taken_up_again_every_row_is_read_once(seed):
+    lots = random.Random(seed)
+    alphabet = ["x", "Ö", '"', ",", "\n", " ", "'", "7"]
+    wanted = [
+        ["".join(lots.choices(alphabet, k=lots.randrange(6))) for _ in range(3)] for _ in range(60)
+    ]
+    file = io.StringIO()
+    csv.writer(file, lineterminator="\n").writerows(wanted)
+    text = file.getvalue()
+    lines = text.count("\n")
+
+    pieces = in_pieces(text, *sorted(lots.sample(range(2, lines), 5)))
+    rows, unreadable = read_all(pieces, most=lots.randrange(1, 9))
+
+    assert unreadable == []
+    assert [row for _, row in rows] == wanted
+    taken_up = lots.choice(rows)[0]
+    again, _ = read_all(pieces, line=taken_up)
+    assert again == [(line, row) for line, row in rows if line >= taken_up]

@@ -1,0 +1,229 @@
+"""Many people in one request: all or nothing, or without those who are refused."""
+
+import os
+
+import pytest
+from sqlalchemy import func, select, update
+
+from app.db.base import table_of
+from app.subscribers.models import Cause, ConsentEvent, Subscriber, Suppression
+from app.subscribers.profiles.bulk import upsert_subscribers
+from app.subscribers.profiles.entry import OnConflict
+from app.subscribers.suppressions.store import find_suppressed, suppress
+from tests.callers import Caller
+from tests.factories import many_numbers
+from tests.machine import Together
+
+ANN, BO, CY = "+46701234567", "+46707654321", "+46701112233"
+MANY = int(os.environ.get("BULK", "300"))
+
+
+def _send(caller, *subscribers, **more):
+    return caller.post("/api/subscribers/bulk", {"subscribers": list(subscribers), **more})
+
+
+def _counts(answer):
+    assert answer.status_code == 200, answer.get_json()
+    told = answer.get_json()
+    return tuple(told[name] for name in ("created", "updated", "unchanged", "refused"))
+
+
+def _show(caller, phone):
+    return caller.post("/api/subscribers/lookup", {"phone": phone}).get_json()
+
+
+def _is_nobody(caller, phone):
+    return caller.post("/api/subscribers/lookup", {"phone": phone}).status_code == 404
+
+
+def test_who_is_new_is_made_and_who_is_not_is_changed(caller):
+    ann = {"phone": ANN, "first_name": "Ann", "attributes": {"a": 1, "b": 2}, "tags": ["x"]}
+    bo = {"phone": BO, "first_name": "Bo"}
+    assert _counts(_send(caller, ann, bo)) == (2, 0, 0, 0)
+
+    more = {"phone": ANN, "last_name": "Berg", "attributes": {"a": None, "c": 3}, "tags": ["y"]}
+    answer = _send(caller, more, bo, {"phone": CY})
+
+    assert _counts(answer) == (1, 1, 1, 0)
+    shown = _show(caller, ANN)
+    assert (shown["first_name"], shown["last_name"]) == ("Ann", "Berg")
+    assert (shown["attributes"], shown["tags"]) == ({"b": 2, "c": 3}, ["x", "y"])
+
+
+def test_the_same_again_changes_nothing(caller):
+    ann = {"phone": ANN, "first_name": "Ann", "attributes": {"a": 1}, "tags": ["x"]}
+    _send(caller, ann)
+    before = _show(caller, ANN)
+
+    for on_conflict in OnConflict:
+        assert _counts(_send(caller, ann, on_conflict=on_conflict)) == (0, 0, 1, 0)
+    assert _show(caller, ANN) == before
+    # 1 and true are not the same, whatever Python says.
+    assert _counts(_send(caller, {"phone": ANN, "attributes": {"a": True}})) == (0, 1, 0, 0)
+
+
+def test_replaced_is_all_that_describes_and_nothing_else(service):
+    caller = Caller(service)
+    _send(
+        caller,
+        {
+            "phone": ANN,
+            "first_name": "Ann",
+            "language": "sv",
+            "attributes": {"a": 1},
+            "tags": ["x"],
+            "active": False,
+            "subscribed_at": "2026-01-01T00:00:00+00:00",
+            "consent": {"wording": "Yes", "source": "form"},
+        },
+    )
+    before = _show(caller, ANN)
+
+    replaced = _send(caller, {"phone": ANN, "last_name": "Berg"}, on_conflict="replace")
+
+    assert _counts(replaced) == (0, 1, 0, 0)
+    shown = _show(caller, ANN)
+    assert shown == {
+        **before,
+        "first_name": None,
+        "last_name": "Berg",
+        "language": None,
+        "attributes": {},
+        "updated_at": shown["updated_at"],
+    }
+    _send(caller, {"phone": ANN, "tags": ["y"]}, on_conflict="replace")
+    assert _show(caller, ANN)["tags"] == ["y"]
+
+
+def test_who_is_skipped_stays_and_agrees_to_nothing(service):
+    caller = Caller(service)
+    _send(caller, {"phone": ANN, "first_name": "Ann"})
+    before = _show(caller, ANN)
+
+    changed = {
+        "phone": ANN,
+        "first_name": "Bo",
+        "tags": ["x"],
+        "consent": {"wording": "Yes", "source": "form"},
+    }
+    assert _counts(_send(caller, changed, on_conflict="skip")) == (0, 0, 1, 0)
+    assert _show(caller, ANN) == before
+
+
+FAULTY = [
+    ({"phone": "0701234567"}, ["phone"]),
+    ({"phone": BO, "language": "german", "tags": ["a/b"]}, ["language", "tags"]),
+    ("x", ["_schema"]),
+    ({"phone": ANN, "first_name": "twice"}, ["phone"]),
+    ({"phone": "+46999"}, ["phone"]),
+    (
+        {"phone": BO, "consent": {"wording": "x", "source": "x", "at": "2999-01-01T00:00:00Z"}},
+        ["consent"],
+    ),
+]
+
+
+def test_one_that_is_refused_lets_nothing_happen(service):
+    caller = Caller(service)
+    answer = _send(caller, {"phone": ANN}, *(entry for entry, _ in FAULTY), {"phone": CY})
+
+    assert answer.status_code == 400
+    told = answer.get_json()
+    assert told["refused"] == len(FAULTY)
+    assert [(each["index"], sorted(each["fields"])) for each in told["refusals"]] == [
+        (index, fields) for index, (_, fields) in enumerate(FAULTY, 1)
+    ]
+    assert _is_nobody(caller, ANN)
+    assert _is_nobody(caller, CY)
+
+
+def test_what_is_refused_may_be_left_out(service):
+    caller = Caller(service)
+    entries = [{"phone": ANN}, *(entry for entry, _ in FAULTY), {"phone": CY}]
+    answer = _send(caller, *entries, skip_invalid=True)
+
+    assert _counts(answer) == (2, 0, 0, len(FAULTY))
+    assert answer.get_json()["refusals"][0]["index"] == 1
+    assert _show(caller, ANN)["first_name"] is None
+
+
+def test_too_many_attributes_with_those_there_already_are_refused(caller):
+    full = {f"a{n}": n for n in range(50)}
+    _send(caller, {"phone": ANN, "attributes": full})
+    more = {"phone": ANN, "attributes": {"b": 1}, "tags": ["x"]}
+
+    answer = _send(caller, {"phone": BO}, more)
+
+    assert answer.status_code == 400
+    assert [each["index"] for each in answer.get_json()["refusals"]] == [1]
+    assert _is_nobody(caller, BO)
+    assert _counts(_send(caller, {"phone": BO}, more, skip_invalid=True)) == (1, 0, 0, 1)
+    assert (_show(caller, ANN)["attributes"], _show(caller, ANN)["tags"]) == (full, [])
+    assert _counts(_send(caller, more, on_conflict="replace")) == (0, 1, 0, 0)
+
+
+def test_only_the_first_hundred_refusals_are_shown(service):
+    answer = _send(Caller(service), *({"phone": "x"} for _ in range(101)))
+
+    assert (answer.get_json()["refused"], len(answer.get_json()["refusals"])) == (101, 100)
+
+
+@pytest.mark.parametrize("subscribers", [[], [{"phone": ANN}] * 10_001, "x", {}, None])
+def test_a_list_of_none_or_too_many_is_refused(service, subscribers):
+    answer = Caller(service).post("/api/subscribers/bulk", {"subscribers": subscribers})
+
+    assert (answer.status_code, list(answer.get_json()["fields"])) == (400, ["subscribers"])
+
+
+def test_many_are_kept_in_one_go(people):
+    numbers = many_numbers(MANY)
+    entries = [
+        {
+            "phone": number,
+            "first_name": f"Name {number}",
+            "attributes": {"city": "Berlin", "n": n},
+            "tags": ["all", f"part {n % 7}"],
+            "consent": {"wording": "Yes", "source": "form"},
+        }
+        for n, number in enumerate(numbers)
+    ]
+
+    for count in ((MANY, 0, 0), (0, 0, MANY), (0, MANY, 0)):
+        outcome = upsert_subscribers(
+            people, entries, actor="tests", allow_unlisted=MANY < 1000
+        ).outcome
+        assert (len(outcome.made), outcome.updated, outcome.unchanged) == count
+        if count[2]:
+            for entry in entries:
+                entry["language"] = "sv"
+
+    with people.db.read() as tx:
+        assert tx.execute(select(func.count()).select_from(table_of(Subscriber))).scalar() == MANY
+        events = select(func.count()).select_from(table_of(ConsentEvent))
+        assert tx.execute(events).scalar() == 3 * MANY
+
+
+def test_several_at_once_make_each_number_once(people):
+    numbers = many_numbers(40)
+
+    def upsert(turn):
+        part = numbers[turn * 5 :] + numbers[: turn * 5]
+        entries = [{"phone": number, "tags": [f"t{turn}", "all"]} for number in part]
+        return upsert_subscribers(people, entries, actor="tests", allow_unlisted=True).outcome
+
+    outcomes = Together(*(lambda turn=turn: upsert(turn) for turn in range(4))).join()
+
+    assert sum(len(outcome.made) for outcome in outcomes) == len(numbers)
+    assert sum(outcome.updated for outcome in outcomes) == 3 * len(numbers)
+
+
+def test_whoever_is_entered_anew_is_known_by_number_again_and_stays_suppressed(people):
+    with people.db.write() as tx:
+        suppress(tx, people, ANN, cause=Cause.ERASED, actor="tests", at=people.now())
+        tx.execute(update(table_of(Suppression)).values(phone=None))
+
+    upsert_subscribers(people, [{"phone": ANN}], actor="tests")
+
+    with people.db.read() as tx:
+        assert tx.execute(select(table_of(Suppression).c.phone)).scalars().all() == [ANN]
+        assert find_suppressed(tx, people, [ANN], marketing=False) == {ANN}

@@ -1,0 +1,47 @@
+"""Libraries that only some packages may import, and the factory that no module may import."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+APP = Path(__file__).parents[1] / "app"
+FLASK_FILES = {"routes.py", "template_routes.py", "price_routes.py", "current.py"}
+ALLOWED = {
+    "flask": ("__init__.py", "http/", "auth.py", "rate_limit.py", "errors.py", "health.py"),
+    "celery": ("worker/",),
+    "requests": ("sinch/", "webhooks/outgoing/", "sandbox/"),
+}
+ALLOWED["flask"] += ("logs.py", "cli/", "sandbox/", "worker/start.py")
+
+
+def find_imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+def may_import(library: str, path: str) -> bool:
+    return path.startswith(ALLOWED[library]) or (
+        library == "flask" and path.rpartition("/")[2] in FLASK_FILES
+    )
+
+
+@pytest.mark.parametrize("library", ALLOWED)
+def test_a_library_is_imported_only_where_it_belongs(library):
+    importing = {
+        str(path.relative_to(APP))
+        for path in APP.rglob("*.py")
+        for module in find_imports(path)
+        if module.split(".")[0] == library
+    }
+
+    assert {path for path in importing if may_import(library, path)}
+    assert not [path for path in importing if not may_import(library, path)]
+
+
+def test_no_module_imports_the_factory():
+    assert not [path for path in APP.rglob("*.py") if "app" in find_imports(path)]

@@ -1,0 +1,124 @@
+import json
+import unicodedata
+from pathlib import Path
+
+import gsm0338
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.text.lookalikes import CostlyCharacter, find_costly, suggest_cheaper
+from app.text.segments import Encoding, is_gsm7, measure_text
+
+VECTORS = json.loads(
+    (Path(__file__).parent.parent / "payloads/sms-segment-vectors.json").read_text()
+)
+GSM_CODEC = gsm0338.Codec()
+NBSP, ZWSP, COMBINING_ACUTE, COMBINING_CARON = "\xa0", "\u200b", "\u0301", "\u030c"
+texts = st.text(
+    st.sampled_from("aeZ1 €é’–…«»łőœпрCС™½\xa0\u200b\u0301\u030c😀Ωοα")
+    | st.characters(codec="utf-8"),
+    max_size=120,
+)
+
+
+@pytest.mark.parametrize(
+    ("dear", "cheap"),
+    [
+        ("“Don’t” – he said…", '"Don\'t" - he said...'),
+        (f"5{NBSP}€ • 10\u2009€ ‑ 15\u202f€", "5 € - 10 € - 15 €"),
+        ("Acme™ © 2026", "Acme(TM) (C) 2026"),
+        ("Łódź, Kraków, žluťoučký kůň", "Lodz, Krakow, zlutoucky kun"),
+        ("Szép időt, jövő hétfőn, tűz", "Szép idöt, jövö hétfön, tüz"),
+        ("cœur, façade, Đà Nẵng", "coeur, facade, Dà Nang"),
+        ("one\ttwo", "one two"),
+        (f"invis{ZWSP}ible\ufeff", "invisible"),
+        (f"cafe{COMBINING_ACUTE} s{COMBINING_CARON}", "café s"),
+        ("ﬁne ＡＢＣ", "fine ABC"),
+        ("1½ h, 3 × 4", "1 1/2 h, 3 x 4"),
+        ("20 ≤ 30 → yes", "20 <= 30 -> yes"),
+        # Cyrillic С, о and р in Latin words, and a Greek Α.
+        ("\u0421\u043eu\u0440on for \u0391nn", "Coupon for Ann"),
+        (f"s{COMBINING_CARON} \u0421oupon", "s Coupon"),
+        # Greek capitals are drawn alike, and the others are in GSM-7.
+        ("\u0391\u0398\u0397\u039d\u0391", "A\u0398HNA"),
+    ],
+)
+def test_a_dear_text_has_a_cheap_one_that_reads_alike(dear, cheap):
+    assert suggest_cheaper(dear) == cheap
+    assert measure_text(cheap).encoding is Encoding.GSM_7
+
+
+@pytest.mark.parametrize(
+    "text", ["", "Pickup moved to 08:30", "€ [x] ~ é Ö", "Hi 🙂…", "Привет", "日本"]
+)
+def test_a_text_that_is_cheap_or_cannot_be_is_left_alone(text):
+    assert suggest_cheaper(text) is None
+
+
+def test_a_look_alike_that_would_take_more_parts_is_not_suggested():
+    assert suggest_cheaper("…" * 70) is None
+    assert suggest_cheaper("…" * 53) == "." * 159
+
+
+def test_each_dear_character_is_named_once_and_counted():
+    found = find_costly("a’b’c 🙂 ’")
+
+    assert found == (
+        CostlyCharacter("’", "right single quotation mark", 3, "'"),
+        CostlyCharacter("🙂", "slightly smiling face", 1, None),
+    )
+
+
+def test_a_character_is_dear_together_with_its_marks():
+    found = find_costly(f"x{COMBINING_CARON} ❤\ufe0f")
+
+    assert [(each.character, each.look_alike) for each in found] == [
+        (f"x{COMBINING_CARON}", "x"),
+        ("❤\ufe0f", None),
+    ]
+    assert found[0].name == "latin small letter x and combining caron"
+
+
+def test_a_character_without_a_name_is_told_by_its_number():
+    assert [each.name for each in find_costly("\t\ue000")] == ["U+0009", "U+E000"]
+
+
+def test_letters_of_another_alphabet_are_not_taken_for_latin_in_its_own_words():
+    # One word is of letters that look Latin, but stands among others.
+    found = find_costly("Привет, Ann, сор")
+
+    assert {each.look_alike for each in found} == {None}
+
+
+def test_what_is_dear_by_the_vectors_is_dear_here():
+    wrong = [
+        text
+        for text, encoding, *_ in VECTORS
+        if bool(find_costly(text)) != (encoding == Encoding.UCS_2)
+    ]
+
+    assert wrong == []
+
+
+@given(texts)
+def test_a_text_is_dear_for_what_is_found_in_it_and_for_nothing_else(text):
+    found = find_costly(text)
+
+    assert bool(found) == (not is_gsm7(text))
+    assert all(each.character in text and each.count >= 1 for each in found)
+    rest = text
+    for each in sorted(found, key=lambda one: -len(one.character)):
+        rest = rest.replace(each.character, "")
+    assert all(is_gsm7(each) or unicodedata.category(each) in ("Mn", "Me") for each in rest)
+
+
+@given(texts)
+def test_a_suggestion_is_in_gsm7_in_no_more_parts_and_needs_no_other(text):
+    cheap = suggest_cheaper(text)
+
+    if cheap is not None:
+        GSM_CODEC.encode(cheap)
+        assert measure_text(cheap).parts <= measure_text(text).parts
+        assert suggest_cheaper(cheap) is None
+        assert find_costly(cheap) == ()

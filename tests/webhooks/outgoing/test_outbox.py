@@ -1,0 +1,121 @@
+"""What is noted for clients, and who it is spread to."""
+
+from sqlalchemy import event
+
+from app.sms.lifecycle.outbox import EventKind
+from app.webhooks.outgoing.deliver import forget_old_events, keep_house
+from app.webhooks.outgoing.endpoints import delete_endpoint
+from app.webhooks.outgoing.fan_out import MOST
+from app.webhooks.outgoing.models import DeliveryStatus, EndpointStatus
+from tests.webhooks.outgoing.receivers import NOWHERE
+
+_K = EventKind
+
+
+def test_where_nobody_could_listen_nothing_is_written(either_desk):
+    either_desk.listen(NOWHERE, client="other")
+    either_desk.listen(NOWHERE, kinds=[_K.BROADCAST_SETTLED])
+
+    either_desk.note(kind=_K.BROADCAST_FINISHED)
+
+    assert either_desk.outbox() == []
+
+
+def test_what_somebody_listens_to_is_noted_with_its_facts(desk):
+    desk.listen(NOWHERE, kinds=[_K.BROADCAST_FINISHED])
+
+    desk.note(kind=_K.BROADCAST_FINISHED, broadcast_id="b", text="é😀")
+
+    (row,) = desk.outbox()
+    assert (row.client, row.kind, row.at) == ("tests", "broadcast.finished", desk.ctx.now())
+    assert row.facts == {"number": 0, "broadcast_id": "b", "text": "é😀"}
+    assert (len(row.public_id), row.spread) == (26, False)
+
+
+def test_an_event_goes_to_each_endpoint_of_its_client_that_listens(either_desk):
+    wanted = [either_desk.listen(NOWHERE), either_desk.listen(NOWHERE, kinds=[_K.INBOUND_RECEIVED])]
+    either_desk.listen(NOWHERE, kinds=[_K.BROADCAST_SETTLED])
+    either_desk.listen(NOWHERE, client="other")
+
+    either_desk.tell(kind=_K.INBOUND_RECEIVED)
+
+    (row,) = either_desk.outbox()
+    made = [(each.endpoint_id, each.event_id, each.status) for each in either_desk.deliveries()]
+    assert made == [(each.id, row.id, DeliveryStatus.WAITING) for each in wanted]
+    assert row.spread
+    assert either_desk.spread() == 0
+
+
+def test_what_concerns_every_client_goes_to_all(either_desk):
+    wanted = [either_desk.listen(NOWHERE, client=client) for client in ("a", "b")]
+    either_desk.listen(NOWHERE, client="c", kinds=[_K.BROADCAST_SETTLED])
+
+    either_desk.tell(client=None, kind=_K.INBOUND_RECEIVED)
+
+    assert [each.endpoint_id for each in either_desk.deliveries()] == [each.id for each in wanted]
+
+
+def test_an_endpoint_that_is_off_is_noted_for_all_the_same(desk):
+    off = desk.listen(NOWHERE, status=EndpointStatus.OFF)
+
+    desk.tell(2)
+
+    assert len(desk.deliveries(off)) == 2
+
+
+def test_an_event_whose_listener_is_gone_is_forgotten(desk):
+    endpoint = desk.listen(NOWHERE)
+    desk.note()
+    delete_endpoint(desk.ctx, endpoint.public_id, client="tests")
+
+    assert desk.spread() == 1
+
+    assert (desk.outbox(), desk.deliveries()) == ([], [])
+
+
+def test_many_events_are_spread_in_pieces_each_once(either_desk):
+    either_desk.listen(NOWHERE)
+    either_desk.listen(NOWHERE)
+    either_desk.note(MOST + 5)
+
+    spread = [either_desk.spread() for _ in range(3)]
+
+    assert spread == [MOST, 5, 0]
+    made = {(each.endpoint_id, each.event_id) for each in either_desk.deliveries()}
+    assert len(made) == len(either_desk.deliveries()) == 2 * (MOST + 5)
+
+
+def test_with_nothing_to_spread_nothing_is_written(either_desk):
+    statements = []
+    event.listen(
+        either_desk.ctx.db.engine, "before_cursor_execute", lambda *args: statements.append(args[2])
+    )
+
+    either_desk.spread()
+
+    # SQLite's BEGIN is a statement, PostgreSQL's is none.
+    assert [each.split()[0] for each in statements if each != "BEGIN"] == ["SELECT"]
+
+
+def test_events_and_deliveries_are_kept_for_30_days(either_desk):
+    either_desk.listen(NOWHERE)
+    either_desk.tell(2)
+    either_desk.clock.advance(1 * 86_400)
+    either_desk.tell(1)
+    either_desk.clock.advance(29 * 86_400 - 1)
+    kept = (forget_old_events(either_desk.ctx), len(either_desk.outbox()))
+
+    either_desk.clock.advance(2)
+    keep_house(either_desk.ctx)
+
+    assert kept == (0, 3)
+    assert [len(either_desk.outbox()), len(either_desk.deliveries())] == [1, 1]
+
+
+def test_what_was_never_spread_is_forgotten_as_well(desk):
+    desk.listen(NOWHERE)
+    desk.note(3)
+    desk.clock.advance(31 * 86_400)
+
+    assert forget_old_events(desk.ctx) == 3
+    assert desk.outbox() == []
