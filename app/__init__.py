@@ -1,11 +1,5 @@
 """Clarion: a self-hosted bulk-SMS broadcast service over the Sinch SMS API."""
 
-import gc
-
-# Nothing that is imported is garbage: to look for it took a third of a start, and would take its
-# share of every request.
-gc.disable()
-
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -15,32 +9,19 @@ from app.config import Config
 from app.errors import register_error_handlers
 from app.failpoints import failpoints
 from app.health import Readiness
-from app.health import blueprint as health_blueprint
+from app.health import blueprint as health
 from app.http.openapi import make_api
 from app.http.security import secure_responses
 from app.logs import configure_logging, log_requests
 from app.rate_limit import make_limiter
-from app.sms.analytics.routes import blueprint as analytics_blueprint
-from app.sms.broadcasts.routes import blueprint as sms_blueprint
-from app.sms.content.template_routes import blueprint as templates_blueprint
+from app.sms.blueprints import BLUEPRINTS as SMS
 from app.sms.context import make_context
-from app.sms.messages.routes import blueprint as report_blueprint
 from app.sms.privacy.person_export import SOURCES
-from app.sms.privacy.routes import blueprint as erase_blueprint
-from app.sms.quotes.price_routes import blueprint as price_blueprint
-from app.sms.quotes.routes import blueprint as quote_blueprint
-from app.sms.recovery.routes import blueprint as attention_blueprint
-from app.subscribers.imports.routes import blueprint as import_blueprint
-from app.subscribers.profiles.routes import blueprint as subscribers_blueprint
-from app.subscribers.suppressions.routes import blueprint as suppression_blueprint
-from app.subscribers.tags.routes import blueprint as tags_blueprint
-from app.web.routes import blueprint as web_blueprint
+from app.subscribers.blueprints import BLUEPRINTS as SUBSCRIBERS
+from app.web.routes import blueprint as web
 from app.webhooks.incoming.routes import take_callbacks
 from app.webhooks.outgoing.http_client import Poster
-from app.webhooks.outgoing.routes import blueprint as client_webhooks_blueprint
-
-gc.freeze()
-gc.enable()
+from app.webhooks.outgoing.routes import blueprint as client_webhooks
 
 
 def create_app(config: Config) -> Flask:
@@ -83,21 +64,9 @@ def create_app(config: Config) -> Flask:
     secure_responses(flask_app, production=config.production)
 
     api = make_api(flask_app)
-    api.register_blueprint(sms_blueprint)
-    api.register_blueprint(report_blueprint)
-    api.register_blueprint(attention_blueprint)
-    api.register_blueprint(analytics_blueprint)
-    api.register_blueprint(price_blueprint)
-    api.register_blueprint(quote_blueprint)
-    api.register_blueprint(templates_blueprint)
-    api.register_blueprint(subscribers_blueprint)
-    api.register_blueprint(tags_blueprint)
-    api.register_blueprint(import_blueprint)
-    api.register_blueprint(suppression_blueprint)
-    api.register_blueprint(erase_blueprint)
-    api.register_blueprint(client_webhooks_blueprint)
-    api.register_blueprint(health_blueprint)
-    flask_app.register_blueprint(web_blueprint)
+    for blueprint in (*SMS, *SUBSCRIBERS, client_webhooks, health):
+        api.register_blueprint(blueprint)
+    flask_app.register_blueprint(web)
     register_error_handlers(flask_app)
     register_commands(flask_app)
     return flask_app

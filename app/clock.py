@@ -18,3 +18,7 @@ class Clock:
     def sleep(self, seconds: float) -> None:
         """Let so many seconds pass."""
         time.sleep(seconds)
+
+
+# A time further ahead than anything of ours is a clock that was set back.
+CLOCK_SLACK_S = 60.0

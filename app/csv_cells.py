@@ -7,6 +7,7 @@ Where it cuts a line at semicolons or tabs, such a cell may begin in the middle 
 import csv
 import re
 from collections.abc import Iterable, Sequence
+from unicodedata import combining, normalize
 
 # Numbers as we write them: the worst a spreadsheet does to one is to drop its plus.
 _NUMBER = re.compile(r"\+[0-9]{2,15}")
@@ -72,3 +73,14 @@ def show_plainly(cell: Cell) -> str:
 
 def _show(cell: Cell) -> str:
     return make_harmless(cell) if isinstance(cell, str) else show_plainly(cell)
+
+
+def simplify_title(title: str) -> str:
+    """A title as it is compared.
+
+    >>> simplify_title(" Téléphone (mobile) "), simplify_title("Språk"), simplify_title("firstName")
+    ('telephone_mobile', 'sprak', 'first_name')
+    """
+    split = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", title)
+    bare = "".join(each for each in normalize("NFKD", split) if not combining(each))
+    return re.sub(r"[\W_]+", "_", bare.casefold()).strip("_")

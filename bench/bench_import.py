@@ -25,8 +25,7 @@ from app.db.engine import Database
 from app.phone.e164 import find_in_use
 from app.subscribers.context import People
 from app.subscribers.imports.job import ROWS_AT_ONCE, work_imports
-from app.subscribers.imports.models import ImportStatus
-from app.subscribers.imports.options import Consent, ImportOptions, Purpose
+from app.subscribers.imports.models import Consent, ImportOptions, ImportStatus, Purpose
 from app.subscribers.imports.service import create_import, view_import
 from app.subscribers.imports.upload import store_file
 from bench.clarion import opened

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, insert, text
 from app.db.base import table_of
 from app.db.engine import Database
 from app.ids import make_id
-from app.sms.models.batch import Broadcast
+from app.sms.models.broadcast import Broadcast
 from app.sms.models.states import BroadcastStatus, Category
 
 CHUNK = 1_000

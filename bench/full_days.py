@@ -12,8 +12,7 @@ from sqlalchemy import insert
 
 from app.db.base import table_of
 from app.db.engine import Database
-from app.sms.lifecycle.histograms import pack
-from app.sms.lifecycle.latency import bucket_of
+from app.sms.lifecycle.latency import bucket_of, pack
 from app.sms.models.daily import DailyCount, DailyDelay
 
 DAYS = 30

@@ -7,7 +7,8 @@ from typing import Any
 from flask import Flask
 
 from app.sms.context import Context
-from app.worker.jobs import plan_next, submit_next, sweep
+from app.sms.dispatch.burst import submit_next
+from app.worker.jobs import plan_next, sweep
 from tests.factories import AUTH
 
 

@@ -20,8 +20,10 @@ from app.config import read_config
 from app.sandbox.server import SandboxServer
 from app.sms.context import Context
 from app.sms.operations.invariants import find_violations
+from tests.callers import PATIENT, Caller
 from tests.databases import migrate
 from tests.factories import AUTH, settings
+from tests.machine import Machine
 from tests.postgres import Postgres, running_postgres
 from tests.sandbox_control import SandboxControl
 
@@ -180,3 +182,44 @@ def at_sinch(sandbox: SandboxControl) -> Callable[[], list[Any]]:
         return list(reversed(answer.json()["batches"]))
 
     return read
+
+
+@pytest.fixture
+def either_service(
+    make_service: Callable[..., Flask], either_database: str, sandbox: SandboxControl
+) -> Flask:
+    """A service on either database, patient with its Sinch; the test runs on both."""
+    return make_service(DATABASE_URL=either_database, **PATIENT)
+
+
+@pytest.fixture
+def caller(service: Flask) -> Caller:
+    """A client of the test's own service."""
+    return Caller(service)
+
+
+@pytest.fixture
+def make_machine(
+    make_service: Callable[..., Flask], sandbox: SandboxControl
+) -> Callable[..., Machine]:
+    """A function that makes a machine whose Sinch is the sandbox unless a URL says otherwise."""
+
+    def make(database_url: str, sinch_url: str | None = None, **rules: Any) -> Machine:
+        overrides = {"DATABASE_URL": database_url}
+        if sinch_url is not None:
+            overrides["SINCH_REGION_URL"] = sinch_url
+        return Machine.over(make_service(**overrides).extensions["clarion"], **rules)
+
+    return make
+
+
+@pytest.fixture
+def machine(make_machine: Callable[..., Machine], database_url: str) -> Machine:
+    """A machine over the sandbox."""
+    return make_machine(database_url)
+
+
+@pytest.fixture
+def either_machine(make_machine: Callable[..., Machine], either_database: str) -> Machine:
+    """The same on either database; the test runs on both."""
+    return make_machine(either_database)

@@ -7,7 +7,8 @@ from typing import Any
 from sqlalchemy import select
 
 from app.sms.context import Context
-from app.sms.models.batch import Batch, Broadcast, Message
+from app.sms.models.batch import Batch, Message
+from app.sms.models.broadcast import Broadcast
 from tests.callers import id_of
 from tests.reporting import AT, report, tell
 

@@ -10,18 +10,19 @@ from sqlalchemy import Row, insert, select, update
 from app.db.audit import AuditEntry
 from app.sinch.schemas import ReportMode
 from app.sms.audience.plan import plan_broadcast
-from app.sms.broadcasts.control import start_due_broadcasts
+from app.sms.broadcasts.schedule import start_due_broadcasts
 from app.sms.broadcasts.store import accept_broadcast
 from app.sms.broadcasts.views import view_by_id
-from app.sms.content.placeholders import Order
 from app.sms.context import Context
 from app.sms.dispatch.claim import Claim, Idle, claim_batch
 from app.sms.dispatch.outcome import Verdict
 from app.sms.dispatch.submit import submit_batch
 from app.sms.lifecycle.gates import Gates, read_gates
-from app.sms.models.batch import Attempt, Batch, Broadcast, Gate, Message
+from app.sms.models.batch import Attempt, Batch, Gate, Message
+from app.sms.models.broadcast import Broadcast
 from app.sms.models.states import BatchState, Category
 from app.sms.operations.invariants import find_violations
+from app.sms.request.model import Order
 from app.text.segments import measure_text
 from tests.clocks import ManualClock
 

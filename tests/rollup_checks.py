@@ -16,8 +16,9 @@ from app.sms.analytics.contribution import (
     tag_of,
     write_share,
 )
-from app.sms.lifecycle.histograms import read_packed, unpack
-from app.sms.models.batch import Batch, Broadcast, Message
+from app.sms.lifecycle.latency import read_packed, unpack
+from app.sms.models.batch import Batch, Message
+from app.sms.models.broadcast import Broadcast
 from app.sms.models.daily import DailyCount, DailyDelay
 
 _SHOWN = 5

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from app.sms.context import Context
-from app.sms.lifecycle.histograms import read_packed, unpack
+from app.sms.lifecycle.latency import read_packed, unpack
 from app.sms.models.daily import DailyCount, DailyDelay, DailyInbound
 from app.worker.jobs import roll_up
 from tests.machine import Machine

@@ -6,7 +6,7 @@ import time_machine
 from sqlalchemy import update
 
 from app.health import Readiness
-from app.sms.models.batch import Broadcast
+from app.sms.models.broadcast import Broadcast
 from app.sms.operations.restore import mark_restored
 from app.worker.jobs import keep_house, sweep
 from tests.databases import migrate

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from marshmallow import ValidationError, fields
+from marshmallow import Schema, ValidationError, fields
 
 from app.http.json_body import is_unicode
 from app.phone.e164 import normalise_number
@@ -11,6 +11,11 @@ from app.phone.e164 import normalise_number
 NUMBER_PATTERN = r"^\+[1-9][0-9]{1,14}$"
 # Any such number is one that both databases take.
 MAX_CURSOR_DIGITS = 18
+
+
+def describe(text: str) -> dict[str, str]:
+    """Return the metadata that describes a field in the API document."""
+    return {"description": text}
 
 
 class MessageText(fields.String):
@@ -75,3 +80,9 @@ def refuse_untransportable(text: str) -> None:
         raise ValidationError("Holds a NUL character.")
     if not is_unicode(text):
         raise ValidationError("Holds half a character (a lone surrogate).")
+
+
+class NumberSchema(Schema):
+    """Whose."""
+
+    phone = PhoneNumber(required=True)

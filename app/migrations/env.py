@@ -4,19 +4,14 @@ from alembic import context
 
 from app.db.audit import AuditEntry
 from app.db.base import Base
-from app.sms.models import daily
-from app.sms.models import erasure
-from app.sms.models import batch
-from app.sms.models import price
-from app.sms.models import reports
-from app.sms.models import template
-from app.subscribers.imports import models as import_models
+from app.sms.models import broadcast, daily, erasure, price, reports, template
 from app.subscribers import models as people_models
+from app.subscribers.imports import models as import_models
 from app.webhooks.outgoing import models as webhook_models
 
 _TABLES = (
     AuditEntry,
-    batch.Broadcast,
+    broadcast.Broadcast,
     reports.Event,
     daily.DailyCount,
     erasure.Erasure,

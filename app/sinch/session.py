@@ -23,7 +23,7 @@ from urllib3.exceptions import HTTPError, NewConnectionError
 from urllib3.response import BaseHTTPResponse
 from urllib3.util import Retry
 
-from app.sinch.watchdog import Watchdog, resolve
+from app.deadline import Watchdog, resolve
 
 # A page of 100 batches of 1,000 numbers each is about 1.6 MB.
 MAX_ANSWER_BYTES = 8_000_000

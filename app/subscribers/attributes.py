@@ -111,3 +111,6 @@ def merge_attributes(
     """
     merged = {**(old or {}), **(new or {})}
     return {name: value for name, value in merged.items() if value is not None} or None
+
+
+ATTRIBUTE = "attributes."

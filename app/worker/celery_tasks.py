@@ -15,18 +15,10 @@ from loguru import logger
 
 from app.db.schema import WrongDatabase
 from app.sms.context import Context
+from app.sms.dispatch.burst import Burst, submit_next
 from app.subscribers.imports.job import has_imports
 from app.webhooks.incoming.apply import apply_events
-from app.worker.jobs import (
-    Burst,
-    ask_sinch,
-    import_next,
-    keep_house,
-    plan_next,
-    roll_up,
-    submit_next,
-    sweep,
-)
+from app.worker.jobs import ask_sinch, import_next, keep_house, plan_next, roll_up, sweep
 
 # One for each, so that the clock's does not stand in line behind a long broadcast.
 CLOCK_QUEUE, WORK_QUEUE = "clarion-clock", "clarion-work"

@@ -1,6 +1,4 @@
-"""Background threads of a web process: one sweeps, one plans, a few submit; one books what Sinch
-tells, one asks for what it did not tell and sums up, one imports, those of `app.worker.webhook_workers`
-tell clients.
+"""Background threads of a web process: sweep, plan, submit, record, reconcile, import, notify.
 
 Safe in several processes at once.  On `stop` nothing more is claimed, and the POST in hand is
 finished.
@@ -12,17 +10,9 @@ from collections.abc import Callable
 from datetime import datetime
 
 from app.sms.context import Context
+from app.sms.dispatch.burst import Burst, submit_next
 from app.webhooks.incoming.apply import GROUP, apply_events
-from app.worker.jobs import (
-    Burst,
-    ask_sinch,
-    import_next,
-    keep_house,
-    plan_next,
-    roll_up,
-    submit_next,
-    sweep,
-)
+from app.worker.jobs import ask_sinch, import_next, keep_house, plan_next, roll_up, sweep
 from app.worker.trying import attempt
 from app.worker.webhook_workers import Tellers
 

@@ -8,9 +8,10 @@ import pytest
 from sqlalchemy import select, update
 
 from app.db.audit import AuditEntry
+from app.sms.dispatch.burst import submit_next
 from app.sms.models.batch import Batch
 from app.sms.models.states import Attention, BatchState
-from app.worker.jobs import plan_next, submit_next
+from app.worker.jobs import plan_next
 from tests.background import work_off
 from tests.callers import PATIENT, Caller, id_of
 from tests.endings import end_messages

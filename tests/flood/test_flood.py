@@ -12,7 +12,8 @@ import pytest
 from sqlalchemy import func, select
 
 from app.db.engine import Database
-from app.sms.models.batch import Batch, Broadcast, Message
+from app.sms.models.batch import Batch, Message
+from app.sms.models.broadcast import Broadcast
 from app.sms.models.reports import Event, Tally
 from tests.factories import broadcast_to, many_numbers
 from tests.flood.flooding import SECRET, Flood, count_messages, read_sent

@@ -4,8 +4,8 @@ from collections import defaultdict
 from typing import Any
 
 from app.keywords.intent import Wish
+from app.sms.audience.chunks import MAX_BATCH_RECIPIENTS
 from app.sms.broadcasts.create import SUBMITTED
-from app.sms.content.placeholders import MAX_BATCH_RECIPIENTS
 from app.sms.context import Context
 from app.sms.inbound.reply_texts import Reply
 from app.sms.models.states import MOVES, UNSENT, BatchState

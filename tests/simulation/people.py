@@ -9,11 +9,11 @@ from app.errors import BadInput, ClarionError, Conflict, RequestRunning, SendFai
 from app.sms.broadcasts.create import create_broadcast
 from app.sms.broadcasts.idempotency import Key
 from app.sms.broadcasts.store import accept_broadcast
-from app.sms.content.placeholders import Order
 from app.sms.context import Context
-from app.sms.dispatch.drain import work_off
+from app.sms.dispatch.drain import drain_broadcast
 from app.sms.models.states import Category
 from app.sms.recovery.attention import Decision
+from app.sms.request.model import Order
 from app.subscribers.audiences.audience import plain_tag
 from app.text.segments import measure_text
 from tests.simulation.database import Trouble
@@ -95,7 +95,9 @@ def ask(world: World, ctx: Context, wanted: Wanted, answered: Callable[..., None
             accepted = accept_broadcast(ctx, wanted.order, client="client")
             answered(wanted, {"broadcast_id": accepted.public_id})
             enough = ctx.clock.monotonic() + _PATIENCE_S
-            for _ in work_off(ctx, accepted, stop=lambda: ctx.clock.monotonic() > enough):
+            for _ in drain_broadcast(
+                ctx, accepted.id, accepted.first, stop=lambda: ctx.clock.monotonic() > enough
+            ):
                 pass
             return
         answer, _, _ = create_broadcast(

@@ -13,13 +13,16 @@ from app.failpoints import failpoints
 from app.sms.broadcasts.control import (
     cancel_broadcast,
     carry_out_wishes,
-    expire_overdue_broadcasts,
     pause_broadcast,
     resume_broadcast,
+)
+from app.sms.broadcasts.schedule import (
+    expire_overdue_broadcasts,
     settle_stragglers,
     start_due_broadcasts,
 )
 from app.sms.context import Context
+from app.sms.dispatch.burst import Burst, submit_next
 from app.sms.dispatch.circuit_breaker import close_circuit_by_hand, probe_circuit
 from app.sms.dispatch.submit import expire_leases
 from app.sms.inbound.opt_out import suppress_at_once
@@ -31,7 +34,7 @@ from app.sms.recovery.attention import Decision, resolve_batch
 from app.sms.recovery.unknown_outcome import ask_due_batches
 from app.sms.reports.reconcile import ask_due_reports
 from app.webhooks.incoming.apply import apply_events
-from app.worker.jobs import Burst, plan_next, submit_next
+from app.worker.jobs import plan_next
 from app.worker.jobs import sweep as whole_sweep
 from tests.simulation.audience import add_subscribers, draw_audience
 from tests.simulation.claims import Claims

@@ -28,7 +28,6 @@ from app.sinch.schemas import SentBatch
 from app.sms.broadcasts.control import cancel_broadcast, pause_broadcast, resume_broadcast
 from app.sms.broadcasts.store import accept_broadcast
 from app.sms.broadcasts.views import view_broadcast
-from app.sms.content.placeholders import Order
 from app.sms.context import Context
 from app.sms.dispatch.claim import Claim, claim_batch
 from app.sms.dispatch.submit import submit_batch
@@ -36,6 +35,7 @@ from app.sms.lifecycle.counts import COUNTED_AS
 from app.sms.models.states import BatchState
 from app.sms.operations.invariants import find_violations
 from app.sms.recovery.attention import Decision, resolve_batch
+from app.sms.request.model import Order
 from app.text.segments import measure_text
 from app.worker.jobs import sweep
 from tests.conftest import examples

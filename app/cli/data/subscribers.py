@@ -18,8 +18,7 @@ from app.http.openapi import refuse_fields
 from app.logs import configure_logging
 from app.subscribers.context import People
 from app.subscribers.imports.job import work_import
-from app.subscribers.imports.models import ImportStatus
-from app.subscribers.imports.options import ImportOptions, Purpose
+from app.subscribers.imports.models import ImportOptions, ImportStatus, Purpose
 from app.subscribers.imports.schemas import ImportSchema
 from app.subscribers.imports.service import (
     create_import,

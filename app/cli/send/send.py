@@ -26,12 +26,12 @@ from app.logs import configure_logging
 from app.sms.broadcasts.create import describe_refusal, find_expected
 from app.sms.broadcasts.store import accept_broadcast
 from app.sms.broadcasts.views import BroadcastView, list_batch_ids, view_by_id
-from app.sms.content.placeholders import Order
 from app.sms.context import Context
-from app.sms.dispatch.drain import work_off
+from app.sms.dispatch.drain import drain_broadcast
 from app.sms.messages.list import list_messages
 from app.sms.models.states import Category
 from app.sms.quotes.serialize import answer_quote
+from app.sms.request.model import Order
 from app.sms.request.prepare import complete_order
 from app.sms.request.schemas import BroadcastSchema
 
@@ -158,7 +158,7 @@ def _send(ctx: Context, order: Order, total: int) -> BroadcastView:
         interrupts() as interrupted,
         click.progressbar(length=total, label=f"Sending to {total}") as bar,
     ):
-        for handled in work_off(ctx, accepted, stop=interrupted):
+        for handled in drain_broadcast(ctx, accepted.id, accepted.first, stop=interrupted):
             bar.update(handled)
     if interrupted():
         click.echo(f"interrupted: flask broadcasts watch {accepted.public_id}", err=True)

@@ -17,10 +17,10 @@ from app.failpoints import failpoints
 from app.keywords.classify import read_wish
 from app.keywords.intent import Wish
 from app.sms.context import Context
-from app.sms.models.batch import Broadcast
+from app.sms.lifecycle.locks import hold_books
+from app.sms.models.broadcast import Broadcast
 from app.sms.models.daily import DailyInbound
 from app.sms.models.reports import Inbound
-from app.sms.reports.record import hold_books
 
 # Each is read for what it asks, which takes some 20 µs of a transaction others wait for.
 _MOST = 1_000

@@ -13,8 +13,7 @@ from sqlalchemy import Connection, Select, Table, case, func, select
 
 from app.db.base import table_of
 from app.sms.context import Context
-from app.sms.lifecycle.histograms import read_packed, unpack
-from app.sms.lifecycle.latency import NONE, percentile
+from app.sms.lifecycle.latency import NONE, percentile, read_packed, unpack
 from app.sms.models.daily import DailyCount, DailyDelay, DailyInbound, Dimension
 from app.sms.models.statuses import NOT_REACHED, MessageStatus
 

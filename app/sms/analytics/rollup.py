@@ -44,10 +44,11 @@ from app.sms.analytics.contribution import (
 )
 from app.sms.audience.chunks import read_slice
 from app.sms.context import Context
-from app.sms.lifecycle.histograms import pack, read_packed, unpack
-from app.sms.models.batch import Batch, Broadcast, Message
+from app.sms.lifecycle.latency import pack, read_packed, unpack
+from app.sms.lifecycle.locks import hold_books
+from app.sms.models.batch import Batch, Message
+from app.sms.models.broadcast import Broadcast
 from app.sms.models.daily import DailyCount, DailyDelay
-from app.sms.reports.record import hold_books
 
 # In one transaction, during which nobody books or, on SQLite, writes at all.
 _MOST_BATCHES = 200

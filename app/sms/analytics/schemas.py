@@ -6,7 +6,7 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
 from webargs.fields import DelimitedList
 
-from app.http.fields import MessageText
+from app.http.fields import MessageText, describe
 from app.sms.models.daily import MAX_TAG_CHARACTERS, Dimension
 from app.sms.models.statuses import REPORTED, MessageStatus
 
@@ -16,38 +16,34 @@ _MAX_CODE = 2**31 - 1
 _STATUSES = sorted(REPORTED)
 
 
-def _describe(text: str) -> dict[str, str]:
-    return {"description": text}
-
-
 class AnalyticsQuerySchema(Schema):
     """Which days, by what, and of what."""
 
     since = fields.Date(
         data_key="from",
-        metadata=_describe(f"The first day, in UTC; {DEFAULT_DAYS} days with the last if absent."),
+        metadata=describe(f"The first day, in UTC; {DEFAULT_DAYS} days with the last if absent."),
     )
-    until = fields.Date(data_key="to", metadata=_describe("The last day; today if absent."))
+    until = fields.Date(data_key="to", metadata=describe("The last day; today if absent."))
     group_by = DelimitedList(
         fields.Enum(Dimension, by_value=True),
         validate=validate.Length(1, 2),
         load_default=lambda: [Dimension.DAY],
-        metadata=_describe("One or two, with a comma between them; `day` if absent.")
+        metadata=describe("One or two, with a comma between them; `day` if absent.")
         | {"uniqueItems": True},
     )
     tag = MessageText(validate=validate.Length(1, MAX_TAG_CHARACTERS))
     sender = MessageText(
-        validate=validate.Length(1, 16), metadata=_describe("Of a number, the `+` as %2B.")
+        validate=validate.Length(1, 16), metadata=describe("Of a number, the `+` as %2B.")
     )
     country = MessageText(
         validate=validate.Regexp("^[A-Z]{2}$", error="Not two capital letters, as in SE."),
-        metadata=_describe("ISO 3166-1; ZZ where a number belongs to no country."),
+        metadata=describe("ISO 3166-1; ZZ where a number belongs to no country."),
     )
     status = fields.String(validate=validate.OneOf(_STATUSES))
-    code = fields.Integer(validate=validate.Range(0, _MAX_CODE), metadata=_describe("Sinch's."))
+    code = fields.Integer(validate=validate.Range(0, _MAX_CODE), metadata=describe("Sinch's."))
     client = MessageText(
         validate=validate.Length(1, 64),
-        metadata=_describe("Another than oneself only with the scope analytics:all."),
+        metadata=describe("Another than oneself only with the scope analytics:all."),
     )
 
     @validates_schema
@@ -92,48 +88,48 @@ class OptOutsSchema(Schema):
     """How many people wanted no more."""
 
     carrier = fields.Integer(
-        required=True, metadata=_describe("Messages that came back for it: Sinch's code 257.")
+        required=True, metadata=describe("Messages that came back for it: Sinch's code 257.")
     )
     texted = fields.Integer(
         required=True,
         allow_none=True,
-        metadata=_describe("Texts that were nothing but a word like STOP; null as `inbounds`."),
+        metadata=describe("Texts that were nothing but a word like STOP; null as `inbounds`."),
     )
 
 
 class FiguresSchema(Schema):
     """What became of the messages that Sinch took."""
 
-    sent = fields.Integer(required=True, metadata=_describe("Taken by Sinch; the next four of it."))
+    sent = fields.Integer(required=True, metadata=describe("Taken by Sinch; the next four of it."))
     delivered = fields.Integer(required=True)
     failed = fields.Integer(
         required=True,
-        metadata=_describe("Not reached: failed, rejected, expired, aborted, cancelled, deleted."),
+        metadata=describe("Not reached: failed, rejected, expired, aborted, cancelled, deleted."),
     )
     unknown_ = fields.Integer(
         data_key="unknown",
         attribute="unknown",
         required=True,
-        metadata=_describe("Never reported."),
+        metadata=describe("Never reported."),
     )
-    submitted = fields.Integer(required=True, metadata=_describe("Not reported yet."))
+    submitted = fields.Integer(required=True, metadata=describe("Not reported yet."))
     delivery_rate = fields.Float(
         required=True,
         allow_none=True,
-        metadata=_describe("Delivered, of all whose end is known or given up; null without any."),
+        metadata=describe("Delivered, of all whose end is known or given up; null without any."),
     )
-    parts = fields.Integer(required=True, metadata=_describe("At most, as the text has them."))
+    parts = fields.Integer(required=True, metadata=describe("At most, as the text has them."))
     latency_s = fields.Nested(
         LatencySchema,
         required=True,
         allow_none=True,
-        metadata=_describe("From Sinch to the phone; null where a code, or a status other than "
+        metadata=describe("From Sinch to the phone; null where a code, or a status other than "
         "delivered, is asked for."),
     )  # fmt: skip
     inbounds = fields.Integer(
         required=True,
         allow_none=True,
-        metadata=_describe("Texts from phones; null unless by day and client alone."),
+        metadata=describe("Texts from phones; null unless by day and client alone."),
     )
     opt_outs = fields.Nested(OptOutsSchema, required=True)
 
@@ -146,7 +142,7 @@ class GroupSchema(FiguresSchema):
     sender = fields.String()
     country = fields.String()
     status = fields.String(validate=validate.OneOf(_STATUSES))
-    code = fields.Integer(allow_none=True, metadata=_describe("null where Sinch gave none."))
+    code = fields.Integer(allow_none=True, metadata=describe("null where Sinch gave none."))
     client = fields.String()
 
 

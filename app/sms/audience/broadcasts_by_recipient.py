@@ -10,7 +10,8 @@ from typing import Any
 from sqlalchemy import Connection, Select, bindparam, select
 
 from app.db.base import table_of
-from app.sms.models.batch import Batch, Broadcast, Chunk, Message
+from app.sms.models.batch import Batch, Message
+from app.sms.models.broadcast import Broadcast, Chunk
 
 # An id that no broadcast has.
 BEYOND_ALL = 2**63 - 1

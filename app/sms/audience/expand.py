@@ -2,23 +2,16 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from sqlalchemy import Connection, select
 
 from app.db.base import table_of
 from app.db.lists import THESE, pack
+from app.sms.audience.chunks import Piece, choose_chunk_size, cut_chunks
 from app.sms.audience.lookup import Plan, read_page
-from app.sms.content.personal import choose_language
-from app.sms.content.placeholders import (
-    DEFAULT,
-    MAX_INLINE_RECIPIENTS,
-    Order,
-    Piece,
-    choose_chunk_size,
-    cut_chunks,
-)
+from app.sms.content.placeholders import choose_language
 from app.sms.context import Context
+from app.sms.request.model import MAX_INLINE_RECIPIENTS, Order, collect_defaults
 from app.subscribers.models import Subscriber
 from app.text.segments import Encoding, TextSize
 
@@ -65,13 +58,6 @@ def walk_pieces(ctx: Context, order: Order) -> Iterator[Piece]:
         after = page.last
 
 
-def describe_audience(order: Order) -> dict[str, Any] | None:
-    """Whom an order goes to, as it is kept where that is not a list of numbers."""
-    if order.audience is None:
-        return None
-    return {"select": order.audience.to_json(), "fields": dict(order.fields)}
-
-
 def choose_size(ctx: Context, order: Order) -> int:
     """How many recipients of an order go in one batch."""
     return choose_chunk_size(
@@ -93,11 +79,6 @@ def plan_of(order: Order) -> Plan:
         fields=order.fields,
         defaults=collect_defaults(order),
     )
-
-
-def collect_defaults(order: Order) -> dict[str, str]:
-    """The values for whoever has none of their own."""
-    return {name: values[DEFAULT] for name, values in order.parameters.items() if DEFAULT in values}
 
 
 def _cut(ctx: Context, order: Order, size: int) -> Iterator[Piece]:

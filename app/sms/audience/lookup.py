@@ -25,12 +25,18 @@ from sqlalchemy import (
 )
 
 from app.db.base import table_of
-from app.sms.content.personal import choose_language, measure_personal, name_field, read_value
-from app.sms.content.placeholders import Piece, choose_chunk_size, cut_chunks, find_placeholders
+from app.sms.audience.chunks import Piece, choose_chunk_size, cut_chunks
+from app.sms.content.placeholders import (
+    choose_language,
+    find_placeholders,
+    measure_personal,
+    name_field,
+    read_value,
+)
 from app.sms.context import Context
 from app.sms.lifecycle.finalize import hold_broadcast
 from app.sms.lifecycle.gates import read_gates
-from app.sms.models.batch import Broadcast, Chunk
+from app.sms.models.broadcast import Broadcast, Chunk
 from app.sms.models.states import ACTIVE, FINAL, Category, Withheld
 from app.subscribers.audiences.audience import Audience, find_people
 from app.subscribers.models import Scope, Subscriber, Suppression

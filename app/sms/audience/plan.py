@@ -23,13 +23,13 @@ from sqlalchemy import (
 )
 
 from app.db.base import table_of
-from app.sms.audience.chunks import is_looked_up
+from app.sms.audience.chunks import CHUNKS_AT_ONCE, cut_chunks, is_looked_up, make_reference
 from app.sms.audience.lookup import resolve_next
-from app.sms.content.placeholders import CHUNKS_AT_ONCE, cut_chunks, make_reference
 from app.sms.context import Context
 from app.sms.lifecycle.finalize import hold_broadcast, settle_in
 from app.sms.lifecycle.gates import read_gates
-from app.sms.models.batch import Batch, Broadcast, Chunk
+from app.sms.models.batch import Batch
+from app.sms.models.broadcast import Broadcast, Chunk
 from app.sms.models.states import ACTIVE, FINAL, BatchState
 
 _COPY = {

@@ -7,11 +7,12 @@ from app.errors import NotFound, RequestRunning, SendFailed
 from app.sms.broadcasts.idempotency import Key, KeyTaken, Replay, find_replay, keep_answer
 from app.sms.broadcasts.store import accept_broadcast
 from app.sms.broadcasts.views import BroadcastView, list_batch_ids, view_by_id
-from app.sms.content.placeholders import Order
 from app.sms.context import Context
-from app.sms.dispatch.inline import submit_inline
+from app.sms.dispatch.drain import submit_inline
+from app.sms.lifecycle.counts import make_url
 from app.sms.models.states import BroadcastStatus
 from app.sms.quotes.quote import check_quote
+from app.sms.request.model import Order
 from app.sms.request.prepare import complete_order
 from app.sms.request.schemas import check_times, show_invalid
 from app.subscribers.audiences.audience import count_audience, find_unknown_tags
@@ -202,8 +203,3 @@ def _explain_refusal(view: BroadcastView) -> str:
         "sent, but the broadcast is kept and goes out once that is mended: do not send it again, "
         "or cancel it first."
     )
-
-
-def make_url(public_id: str) -> str:
-    """Where a broadcast can be looked at."""
-    return f"/api/broadcasts/{public_id}"

@@ -12,11 +12,12 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, select
 
 from app.errors import BroadcastRepeated
-from app.sms.audience.expand import describe_audience
-from app.sms.content.placeholders import Order, Piece
+from app.sms.audience.chunks import Piece
 from app.sms.context import Context
-from app.sms.models.batch import Batch, Broadcast, Chunk
+from app.sms.models.batch import Batch
+from app.sms.models.broadcast import Broadcast, Chunk
 from app.sms.models.states import FINAL, BatchState, Category
+from app.sms.request.model import Order, describe_audience
 
 # Fewer may be told the same again: "your taxi is here".
 EXEMPT_BELOW = 10

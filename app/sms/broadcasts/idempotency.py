@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Row, delete, select, update
 from app.db.engine import insert_new
 from app.errors import BadInput, KeyMisused, RequestRunning
 from app.sms.context import Context
-from app.sms.models.batch import IdempotencyKey
+from app.sms.models.broadcast import IdempotencyKey
 
 MAX_KEY_CHARACTERS = 255
 _PRINTABLE = re.compile(rf"[ -~]{{1,{MAX_KEY_CHARACTERS}}}")

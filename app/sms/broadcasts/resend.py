@@ -16,14 +16,16 @@ from app.sinch.schemas import ReportMode
 from app.sms.audience.expand import find_pieces
 from app.sms.broadcasts.create import describe_order
 from app.sms.broadcasts.idempotency import Key, KeyTaken, find_replay, keep_key
-from app.sms.broadcasts.store import hash_text, insert_broadcast
-from app.sms.content.placeholders import DEFAULT, Order, Parameters, measure_messages
+from app.sms.broadcasts.store import insert_broadcast
+from app.sms.content.placeholders import DEFAULT, Parameters, measure_messages
 from app.sms.context import Context
 from app.sms.lifecycle.counts import COUNTED_AS, Kind, read_sums, sort_recipients, stands_unplanned
 from app.sms.lifecycle.finalize import hold_broadcast
 from app.sms.lifecycle.latency import NONE
-from app.sms.models.batch import Batch, Broadcast, Chunk, Message
+from app.sms.models.batch import Batch, Message
+from app.sms.models.broadcast import Broadcast, Chunk
 from app.sms.models.statuses import NOT_REACHED, explain
+from app.sms.request.model import Order, hash_text
 
 _SENTENCE = "Broadcast accepted; it is sent in the background to those it has not reached."
 

@@ -1,34 +1,20 @@
 """The JSON of answers about broadcasts, for the API document."""
 
-from http import HTTPStatus
 from typing import Any
 
 from marshmallow import Schema, fields, validate
 
 from app.errors import ErrorSchema
+from app.http.fields import describe
 from app.sms.lifecycle.counts import WORDS
-from app.sms.models.states import Attention, BatchState, BroadcastStatus, Category, Withheld
-
-# Of every route that takes an order, beside those in words of their own.
-ORDER_ERRORS = (
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-    HTTPStatus.UNPROCESSABLE_ENTITY,
-)
-NOBODY = {
-    HTTPStatus.NOT_FOUND: "Nobody active bears the tag or fits the audience, or there is no such "
-    "template.",
-}
-_STATUSES = [*(each.value for each in BroadcastStatus), "unknown", "held"]
-
-
-def _describe(text: str) -> dict[str, str]:
-    return {"description": text}
+from app.sms.messages.schemas import WhySchema
+from app.sms.models.states import BatchState, Category, Withheld
+from app.sms.request.error_schemas import STATUSES
 
 
 def _may_be(time: str) -> fields.Field[Any]:
     """A time that may not have come yet."""
-    return fields.DateTime(required=True, allow_none=True, format="iso", metadata=_describe(time))
+    return fields.DateTime(required=True, allow_none=True, format="iso", metadata=describe(time))
 
 
 class BroadcastAcceptedSchema(Schema):
@@ -38,19 +24,19 @@ class BroadcastAcceptedSchema(Schema):
         required=True, metadata={"example": "SMS batch submitted successfully to Sinch."}
     )
     broadcast_id = fields.String(required=True)
-    status = fields.String(required=True, validate=validate.OneOf(_STATUSES))
-    url = fields.String(required=True, metadata=_describe("Where it can be looked at."))
+    status = fields.String(required=True, validate=validate.OneOf(STATUSES))
+    url = fields.String(required=True, metadata=describe("Where it can be looked at."))
     batch_id = fields.String(
         required=True,
         allow_none=True,
-        metadata=_describe("Sinch's id of the first batch; null until Sinch has taken one."),
+        metadata=describe("Sinch's id of the first batch; null until Sinch has taken one."),
     )
     batch_ids = fields.List(fields.String(), required=True)
     recipients = fields.Integer(
-        required=True, metadata=_describe("Each counted once, invalid ones left out.")
+        required=True, metadata=describe("Each counted once, invalid ones left out.")
     )
     parts_per_message = fields.Integer(
-        required=True, metadata=_describe("Of the longest message once filled.")
+        required=True, metadata=describe("Of the longest message once filled.")
     )
     encoding = fields.String(
         required=True, validate=validate.OneOf(["GSM-7", "UCS-2"]), metadata={"example": "GSM-7"}
@@ -58,44 +44,23 @@ class BroadcastAcceptedSchema(Schema):
     duplicates_removed = fields.Integer(required=True)
     reference = fields.String()
     invalid_numbers = fields.List(
-        fields.Raw(), metadata=_describe("With skip_invalid: the first 100 left out.")
+        fields.Raw(), metadata=describe("With skip_invalid: the first 100 left out.")
     )
     invalid_count = fields.Integer()
-
-
-class BroadcastRefusedSchema(ErrorSchema):
-    """The error when the request breaks a rule: nothing was sent."""
-
-    invalid_numbers = fields.List(
-        fields.Raw(), metadata=_describe("The first 100 entries that are not numbers.")
-    )
-    invalid_count = fields.Integer(metadata=_describe("How many there are."))
 
 
 class BroadcastRepeatedSchema(ErrorSchema):
     """The error when the same was asked for before."""
 
-    broadcast_id = fields.String(metadata=_describe("The broadcast that this one repeats."))
-    repeated = fields.Integer(metadata=_describe("How many of its recipients had it."))
-
-
-class BroadcastConflictSchema(ErrorSchema):
-    """The error when a broadcast does not stand where this may be done to it."""
-
-    status = fields.String(required=True, validate=validate.OneOf(_STATUSES))
-
-
-class BatchConflictSchema(ErrorSchema):
-    """The error when a batch needs no decision, or its broadcast is cancelled."""
-
-    state = fields.Enum(BatchState, by_value=True)
+    broadcast_id = fields.String(metadata=describe("The broadcast that this one repeats."))
+    repeated = fields.Integer(metadata=describe("How many of its recipients had it."))
 
 
 class BroadcastFailedSchema(ErrorSchema):
     """The error when Sinch refused the broadcast: nobody gets a text of it now."""
 
     broadcast_id = fields.String(required=True)
-    status = fields.String(required=True, validate=validate.OneOf(_STATUSES))
+    status = fields.String(required=True, validate=validate.OneOf(STATUSES))
     url = fields.String(required=True)
     batch_id = fields.String(required=True, allow_none=True)
     batch_ids = fields.List(fields.String(), required=True)
@@ -104,7 +69,7 @@ class BroadcastFailedSchema(ErrorSchema):
     encoding = fields.String(required=True)
     duplicates_removed = fields.Integer(required=True)
     details = fields.Dict(
-        metadata=_describe("Sinch's status, code and text, where they may be shown.")
+        metadata=describe("Sinch's status, code and text, where they may be shown.")
     )
     reference = fields.String()
     invalid_numbers = fields.List(fields.Raw())
@@ -114,19 +79,6 @@ class BroadcastFailedSchema(ErrorSchema):
 CountsSchema = Schema.from_dict(
     {word: fields.Integer(required=True) for word in WORDS}, name="CountsSchema"
 )
-
-
-class WhySchema(Schema):
-    """Where a message stands, and why."""
-
-    status = fields.String(required=True, validate=validate.OneOf(WORDS))
-    code = fields.Integer(
-        required=True, allow_none=True, metadata=_describe("Sinch's code, where it gave one.")
-    )
-    reason = fields.String(required=True, metadata=_describe("Why, in a sentence."))
-    retry = fields.Boolean(
-        required=True, metadata=_describe("Whether it makes sense to send it again.")
-    )
 
 
 class ReasonSchema(WhySchema):
@@ -165,7 +117,7 @@ class BroadcastViewSchema(Schema):
     """A broadcast and where its recipients stand; the counts add up to all asked for."""
 
     broadcast_id = fields.String(required=True)
-    status = fields.String(required=True, validate=validate.OneOf(_STATUSES))
+    status = fields.String(required=True, validate=validate.OneOf(STATUSES))
     url = fields.String(required=True)
     client = fields.String(required=True)
     reference = fields.String(allow_none=True)
@@ -183,56 +135,56 @@ class BroadcastViewSchema(Schema):
     resend_of = fields.String(
         required=True,
         allow_none=True,
-        metadata=_describe("The broadcast whose unreached recipients it is sent to again."),
+        metadata=describe("The broadcast whose unreached recipients it is sent to again."),
     )
     recipients = fields.Integer(
-        required=True, metadata=_describe("Asked for, each once, invalid ones too.")
+        required=True, metadata=describe("Asked for, each once, invalid ones too.")
     )
     duplicates_removed = fields.Integer(required=True)
     parts = fields.Integer(
         required=True,
-        metadata=_describe("Handed to Sinch: parts_per_message for each recipient, so at most."),
+        metadata=describe("Handed to Sinch: parts_per_message for each recipient, so at most."),
     )
     counts = fields.Nested(CountsSchema, required=True)
     reasons = fields.List(
         fields.Nested(ReasonSchema),
         required=True,
-        metadata=_describe("The counts by status and code; they add up likewise."),
+        metadata=describe("The counts by status and code; they add up likewise."),
     )
     timeline = fields.Nested(TimelineSchema, required=True)
     batches = fields.Dict(
         keys=fields.String(validate=validate.OneOf([each.value for each in BatchState])),
         values=fields.Integer(),
         required=True,
-        metadata=_describe("How many batches stand in each state."),
+        metadata=describe("How many batches stand in each state."),
     )
     withheld = fields.Dict(
         keys=fields.String(validate=validate.OneOf([each.value for each in Withheld])),
         values=fields.Integer(),
         required=True,
-        metadata=_describe(
+        metadata=describe(
             "Why recipients are suppressed; with quiet_hours how many wait for their day."
         ),
     )
     tag = fields.String(
-        required=True, allow_none=True, metadata=_describe("The tag it went to, if to one.")
+        required=True, allow_none=True, metadata=describe("The tag it went to, if to one.")
     )
     audience = fields.Dict(
-        required=True, allow_none=True, metadata=_describe("Whom it goes to, if not to a list.")
+        required=True, allow_none=True, metadata=describe("Whom it goes to, if not to a list.")
     )
     resolving = fields.Boolean(
         required=True,
-        metadata=_describe("Whether its audience is still being looked up: recipients grow."),
+        metadata=describe("Whether its audience is still being looked up: recipients grow."),
     )
     template = fields.Nested(
         TemplateVersionSchema,
         required=True,
         allow_none=True,
-        metadata=_describe("The stored text it was made of, and the version it keeps to."),
+        metadata=describe("The stored text it was made of, and the version it keeps to."),
     )
     stopped_at_sinch = fields.Integer(
         required=True,
-        metadata=_describe(
+        metadata=describe(
             "Accepted recipients of batches that Sinch was made to stop; what it had handed on "
             "before still arrives."
         ),
@@ -240,7 +192,7 @@ class BroadcastViewSchema(Schema):
     refusal = fields.Dict(
         required=True,
         allow_none=True,
-        metadata=_describe("Sinch's last refusal, where it may be shown."),
+        metadata=describe("Sinch's last refusal, where it may be shown."),
     )
 
 
@@ -249,34 +201,22 @@ class BroadcastPageSchema(Schema):
 
     broadcasts = fields.List(fields.Nested(BroadcastViewSchema), required=True)
     cursor = fields.String(
-        required=True, allow_none=True, metadata=_describe("For the next page; null at the end.")
+        required=True, allow_none=True, metadata=describe("For the next page; null at the end.")
     )
 
 
-class AttentionSchema(Schema):
-    """A batch whose outcome nobody knows."""
+class ResendAcceptedSchema(BroadcastAcceptedSchema):
+    """The new broadcast is stored; it is sent in the background."""
 
-    client_reference = fields.String(required=True)
-    broadcast_id = fields.String(required=True)
-    client = fields.String(required=True)
-    recipients = fields.Integer(required=True)
-    reason = fields.Enum(Attention, by_value=True, required=True)
-    unknown_since = fields.DateTime(required=True, format="iso")
-    asked = fields.Integer(required=True, metadata=_describe("How often Sinch's list was read."))
-    absent = fields.Integer(required=True, metadata=_describe("How often it did not show it."))
-
-
-class AttentionPageSchema(Schema):
-    """Batches that wait for a decision, the oldest first; at most a thousand."""
-
-    waiting = fields.Integer(
-        required=True, metadata={"description": "How many wait in all, shown or not."}
+    resend_of = fields.String(required=True, metadata=describe("The broadcast it comes from."))
+    left_out = fields.Integer(
+        required=True,
+        metadata=describe("Not reached, but sending it again would not help: left out."),
     )
-    batches = fields.List(fields.Nested(AttentionSchema), required=True)
 
 
-class BatchStateSchema(Schema):
-    """Where a batch stands after a decision."""
+class ResendConflictSchema(ErrorSchema):
+    """The error when it was resent before, or not all of it was sent yet."""
 
-    client_reference = fields.String(required=True)
-    state = fields.Enum(BatchState, by_value=True, required=True)
+    status = fields.String(metadata=describe("Where it stands."))
+    broadcast_id = fields.String(metadata=describe("The broadcast that it was resent as."))

@@ -12,37 +12,39 @@ from marshmallow import Schema
 from app.auth import (
     CONTROL,
     READ,
-    READ_NUMBERS,
     SEND,
     SEND_TRANSACTIONAL,
     require_api_key,
     require_scope,
 )
 from app.errors import NotFound
-from app.http.openapi import API_KEY_SCHEME, Blueprint
+from app.http.openapi import API_KEY_SCHEME, BODY_ERRORS, Blueprint
 from app.rate_limit import rate_limited
 from app.sms.broadcasts import control, views
 from app.sms.broadcasts.create import create_broadcast as answer_broadcast
 from app.sms.broadcasts.idempotency import read_key
-from app.sms.broadcasts.query_schemas import BroadcastQuerySchema, MessageQuerySchema
+from app.sms.broadcasts.query_schemas import BroadcastQuerySchema, ResendSchema
+from app.sms.broadcasts.resend import resend_not_reached as send_again
 from app.sms.broadcasts.response_schemas import (
-    NOBODY,
-    ORDER_ERRORS,
     BroadcastAcceptedSchema,
-    BroadcastConflictSchema,
     BroadcastFailedSchema,
     BroadcastPageSchema,
-    BroadcastRefusedSchema,
     BroadcastRepeatedSchema,
     BroadcastViewSchema,
+    ResendAcceptedSchema,
+    ResendConflictSchema,
 )
-from app.sms.broadcasts.serialize import show_messages, show_page, show_view
-from app.sms.content.placeholders import Order
+from app.sms.broadcasts.serialize import show_page, show_view
 from app.sms.context import Context
 from app.sms.current import the_context
-from app.sms.messages import list
-from app.sms.messages.schemas import MessagePageSchema
 from app.sms.models.states import Category
+from app.sms.request.error_schemas import (
+    NOBODY,
+    ORDER_ERRORS,
+    BroadcastConflictSchema,
+    BroadcastRefusedSchema,
+)
+from app.sms.request.model import Order
 from app.sms.request.schemas import BroadcastSchema, TagBroadcastSchema
 from app.subscribers.attributes import normalise_tag
 from app.subscribers.audiences.audience import plain_tag
@@ -155,18 +157,6 @@ def show_broadcast(broadcast_id: str) -> dict[str, Any]:
     return _show(broadcast_id)
 
 
-@blueprint.route("/broadcasts/<broadcast_id>/messages", methods=["GET"])
-@blueprint.guarded_errors(HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND)
-@rate_limited
-@require_api_key(READ_NUMBERS)
-@blueprint.arguments(MessageQuerySchema(), location="query")
-@blueprint.response(HTTPStatus.OK, MessagePageSchema)
-@blueprint.doc(security=[{API_KEY_SCHEME: []}])
-def list_messages(query: dict[str, Any], broadcast_id: str) -> dict[str, Any]:
-    """A broadcast's recipients and where each stands."""
-    return show_messages(list.list_messages(the_context(), broadcast_id, **query))
-
-
 def _changes_broadcast(what: str) -> Callable[[_Change], Any]:
     """The route that does this to a broadcast, and then shows where it stands."""
 
@@ -212,3 +202,30 @@ def cancel_broadcast(ctx: Context, broadcast_id: str) -> None:
 def _show(broadcast_id: str) -> dict[str, Any]:
     view = views.view_broadcast(the_context(), broadcast_id)
     return show_view(view, production=current_app.config["PRODUCTION"])
+
+
+@blueprint.route("/broadcasts/<broadcast_id>/resend-not-reached", methods=["POST"])
+@blueprint.guarded_errors(*BODY_ERRORS, HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY)
+@blueprint.described_errors(
+    {
+        HTTPStatus.CONFLICT: "It was resent before, `broadcast_id` says as which; or it is not "
+        "finished, `status` says where it stands."
+    },
+    ResendConflictSchema,
+)
+@rate_limited
+@require_api_key(SEND)
+@blueprint.arguments(ResendSchema(), required=False)
+@blueprint.response(HTTPStatus.ACCEPTED, ResendAcceptedSchema)
+@blueprint.doc(security=[{API_KEY_SCHEME: []}], parameters=[KEY_DOC])
+def resend_not_reached(choice: dict[str, Any], broadcast_id: str) -> dict[str, Any]:
+    """Send it again, once, to those whom it provably has not reached."""
+    answer = send_again(
+        the_context(),
+        broadcast_id,
+        client=g.client.name,
+        key=read_key(request.headers.get("Idempotency-Key"), g.get("body_hash", b"")),
+        **choice,
+    )
+    current_app.extensions["nudge"]()
+    return answer

@@ -5,11 +5,9 @@ audience that is sent to within the request also its batches and the first claim
 commit comes before the POST and one after it.
 """
 
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
 from datetime import timedelta
-from hashlib import sha256
 from typing import Any
 
 from sqlalchemy import Connection, insert
@@ -17,31 +15,31 @@ from sqlalchemy import Connection, insert
 from app.db.base import table_of
 from app.failpoints import failpoints
 from app.ids import make_id
-from app.sms.audience.expand import collect_defaults, describe_audience, find_pieces
+from app.sms.audience.chunks import Piece
+from app.sms.audience.expand import find_pieces
 from app.sms.audience.lookup import make_chunks
 from app.sms.audience.plan import plan_chunks
 from app.sms.broadcasts.duplicates import Suspect, find_repeat, refuse_repeat
 from app.sms.broadcasts.idempotency import Key, keep_key
-from app.sms.content.placeholders import MAX_INLINE_RECIPIENTS, Order, Piece, choose_priority
 from app.sms.context import Context
 from app.sms.dispatch.claim import Claim, Idle, claim_in
+from app.sms.dispatch.drain import Accepted
 from app.sms.lifecycle.finalize import settle_in
-from app.sms.models.batch import Broadcast, Chunk
+from app.sms.models.broadcast import Broadcast, Chunk
 from app.sms.models.states import BroadcastStatus
+from app.sms.request.model import (
+    MAX_INLINE_RECIPIENTS,
+    Order,
+    choose_priority,
+    collect_defaults,
+    describe_audience,
+    hash_text,
+)
 
 _BROADCASTS = table_of(Broadcast)
 # Made once: to make a statement costs several times what it takes to run one.
 _ADD_BROADCAST = insert(_BROADCASTS).returning(_BROADCASTS.c.id)
 _ADD_CHUNKS = insert(table_of(Chunk))
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """A broadcast that is stored; `first` is what may be submitted at once, None in background."""
-
-    id: int
-    public_id: str
-    first: Claim | Idle | None
 
 
 def accept_broadcast(
@@ -93,13 +91,6 @@ def _can_be_sent_at_once(order: Order, pieces: Sequence[Piece] | None) -> bool:
     if pieces is None or order.send_at is not None:
         return False
     return sum(len(piece.recipients) for piece in pieces) <= MAX_INLINE_RECIPIENTS
-
-
-def hash_text(order: Order, *, default_sender: str) -> bytes:
-    """What makes two broadcasts say the same: text, sender, every value and translation."""
-    varied = [each for each in (order.parameters, order.texts, order.fields) if each]
-    values = json.dumps(varied[0] if len(varied) == 1 else varied, sort_keys=True) if varied else ""
-    return sha256("\0".join((order.text, order.sender or default_sender, values)).encode()).digest()
 
 
 def insert_broadcast(

@@ -8,10 +8,12 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, bindparam, func, select
 
 from app.db.base import table_of
-from app.errors import BadInput, NotFound
+from app.errors import NotFound
+from app.pagination import Page, read_cursor
 from app.sms.context import Context
 from app.sms.lifecycle.counts import Kind, Sums, add_up, read_sums, sort_recipients
-from app.sms.models.batch import Batch, Broadcast
+from app.sms.models.batch import Batch
+from app.sms.models.broadcast import Broadcast
 from app.sms.models.states import AT_SINCH, BatchState, BroadcastStatus, Wish
 
 _BROADCASTS, _BATCHES = table_of(Broadcast), table_of(Batch)
@@ -74,14 +76,6 @@ class BroadcastView:
             planned = self.row.planned == self.row.chunks and not self.row.resolving
             return "unknown" if planned else str(self.row.status)
         return str(self.row.status.value)
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Rows in order, and the cursor that continues behind them; None at the end."""
-
-    rows: list[Any]
-    cursor: str | None
 
 
 def view_broadcast(ctx: Context, public_id: str) -> BroadcastView:
@@ -169,15 +163,3 @@ def list_batch_ids(ctx: Context, broadcast_id: int, *, most: int = 1_000) -> lis
     with ctx.db.read() as tx:
         rows = tx.execute(_BATCH_IDS, {"of": broadcast_id, "most": most})
         return [str(each) for each in rows.scalars()]
-
-
-def read_cursor(cursor: str) -> int:
-    """The row's id that a cursor is.  Raises BadInput."""
-    if not cursor.isascii() or not cursor.isdigit() or len(cursor) > 18:
-        raise refuse_cursor("not one that we gave")
-    return int(cursor)
-
-
-def refuse_cursor(reason: str) -> BadInput:
-    """What a wrong cursor is answered."""
-    return BadInput(f"cursor: {reason}", fields={"cursor": [f"{reason.capitalize()}."]})

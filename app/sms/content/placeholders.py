@@ -1,25 +1,13 @@
 """A broadcast before anything leaves: its batches, its personal texts, its size.  Pure."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
-from hashlib import sha256
-from typing import TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from app.sinch.schemas import ReportMode
-from app.sms.models.states import Category, Withheld
-from app.subscribers.audiences.audience import Audience
+from app.subscribers.attributes import ATTRIBUTE
 from app.text.segments import Encoding, TextSize, measure_text
 
-# Sinch takes 1 to 1,000 recipients in one batch.
-MAX_BATCH_RECIPIENTS = 1_000
-MAX_RECIPIENTS = 1_000_000
-# Up to so many are handed to Sinch within their request.
-MAX_INLINE_RECIPIENTS = 1_000
 MAX_TEXT_CHARACTERS = 2_000
-# Cut in one transaction, about 20 ms; an audience of more is put in order first.
-CHUNKS_AT_ONCE = 20
 
 DEFAULT = "default"
 
@@ -27,130 +15,11 @@ DEFAULT = "default"
 PARAMETER_NAME = re.compile(r"[A-Za-z0-9._-]{1,16}")
 _PLACEHOLDER = re.compile(r"\$\{([A-Za-z0-9._-]{1,16})\}")
 
-T = TypeVar("T")
 Parameters = Mapping[str, Mapping[str, str]]
 
 
 class PlaceholderError(ValueError):
     """A text that could not be filled for somebody; the message says for whom."""
-
-
-@dataclass(frozen=True, slots=True)
-class TemplateName:
-    """A stored text, in its newest version unless one is pinned."""
-
-    name: str
-    version: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """Some recipients of a broadcast, a batch's worth at most, who are alike.
-
-    `own` are their values by placeholder and recipient; `language` chooses among translations;
-    `withheld` is why none of them is sent to.
-    """
-
-    recipients: Sequence[str]
-    own: Mapping[str, Mapping[str, str]] | None = None
-    language: str | None = None
-    withheld: Withheld | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """What a client asks for, checked: recipients in E.164, each once.
-
-    With an `audience` there are none: whoever it means is looked up when the send starts, and
-    `fields` name what of a subscriber fills a placeholder.  `parameters` maps a placeholder's name
-    to `{recipient or "default": value}`; `texts` are translations by language, of which `text` is
-    the one of `language`; `invalid` are the entries left out because the client allowed it; `reply`
-    is what it answers of a person's own texts.
-    """
-
-    recipients: Sequence[str]
-    text: str
-    size: TextSize
-    audience: Audience | None = None
-    tag: str | None = None
-    fields: Mapping[str, str] = field(default_factory=dict)
-    texts: Mapping[str, str] = field(default_factory=dict)
-    language: str | None = None
-    template: TemplateName | None = None
-    quote: str | None = None
-    quote_tolerance: int = 0
-    sender: str | None = None
-    parameters: Parameters = field(default_factory=dict)
-    send_at: datetime | None = None
-    expire_at: datetime | None = None
-    delivery_report: ReportMode | None = None
-    reference: str | None = None
-    flash: bool = False
-    max_parts: int | None = None
-    category: Category = Category.TRANSACTIONAL
-    priority: int | None = None
-    allow_repeat: bool = False
-    duplicates_removed: int = 0
-    invalid: Sequence[object] = ()
-    reply: str | None = None
-
-
-def cut_chunks(recipients: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    """Recipients in groups of at most `size`, order kept.
-
-    >>> [len(chunk) for chunk in cut_chunks(["+4670"] * 2001, 1000)]
-    [1000, 1000, 1]
-    """
-    for start in range(0, len(recipients), size):
-        yield recipients[start : start + size]
-
-
-def choose_chunk_size(*, parts: int, messages_per_second: float | None, ahead_s: float) -> int:
-    """How many recipients a batch may have: Sinch's limit, and no more than a few seconds' worth.
-
-    >>> choose_chunk_size(parts=1, messages_per_second=None, ahead_s=2)
-    1000
-    >>> choose_chunk_size(parts=3, messages_per_second=30, ahead_s=2)
-    20
-    """
-    if messages_per_second is None:
-        return MAX_BATCH_RECIPIENTS
-    return max(1, min(MAX_BATCH_RECIPIENTS, int(messages_per_second * ahead_s / parts)))
-
-
-def choose_priority(category: Category, recipients: int) -> int:
-    """1 to 9: a few transactional texts overtake many, and those overtake marketing.
-
-    >>> [choose_priority(Category(c), n) for c, n in
-    ...  (("transactional", 1), ("transactional", 5000), ("marketing", 1))]
-    [7, 5, 3]
-    """
-    if category is Category.MARKETING:
-        return 3
-    return 7 if recipients <= MAX_INLINE_RECIPIENTS else 5
-
-
-def halve(start: int, size: int) -> tuple[tuple[int, int], tuple[int, int]]:
-    """The two halves of a slice, each as its start and size.
-
-    >>> halve(10, 5)
-    ((10, 2), (12, 3))
-    """
-    half = size // 2
-    return (start, half), (start + half, size - half)
-
-
-def make_reference(broadcast: str, chunk: int, start: int, level: int) -> str:
-    """A batch's client_reference: opaque, without personal data, the same whenever it is made.
-
-    A database restored from a backup cuts the same batches again, and Sinch's list then still
-    knows them by these references.
-
-    >>> make_reference("06eadcew01ykq3f2yhftk7dbp0", 0, 0, 0)
-    'cl-9123ff358e303f205c144d3e'
-    """
-    place = f"{broadcast}/{chunk}/{start}/{level}".encode()
-    return f"cl-{sha256(place).hexdigest()[:24]}"
 
 
 def check_syntax(text: str) -> None:
@@ -244,3 +113,55 @@ def _fill(text: str, values: Mapping[str, str], recipient: str) -> str:
     if not filled.strip():
         raise PlaceholderError(f"filled in for {recipient} it is empty")
     return filled
+
+
+# As long as Sinch documents a parameter's value to be.
+MAX_VALUE_CHARACTERS = 160
+
+
+# What of a subscriber may stand in a text, beside attributes.
+COLUMNS = ("first_name", "last_name", "language")
+
+
+def name_field(placeholder: str, fields: Mapping[str, str]) -> str:
+    """What of a subscriber fills a placeholder: as named, else a column or attribute so called.
+
+    >>> name_field("first_name", {}), name_field("city", {}), name_field("n", {"n": "last_name"})
+    ('first_name', 'attributes.city', 'last_name')
+    """
+    named = fields.get(placeholder, placeholder)
+    return named if named in COLUMNS or named.startswith(ATTRIBUTE) else ATTRIBUTE + named
+
+
+def read_value(person: Any, field: str) -> str | None:
+    """What stands in a subscriber's field as text; None where nothing usable does."""
+    if field.startswith(ATTRIBUTE):
+        value = (person.attributes or {}).get(field.removeprefix(ATTRIBUTE))
+    else:
+        value = getattr(person, field)
+    if value is None:
+        return None
+    text = str(value).lower() if isinstance(value, bool) else str(value).strip()
+    return text if 0 < len(text) <= MAX_VALUE_CHARACTERS else None
+
+
+def choose_language(wanted: str | None, texts: Iterable[str], default: str | None) -> str | None:
+    """Which translation somebody gets: theirs, one of the same language, else the default.
+
+    >>> choose_language("pt-BR", ["en", "pt"], "en"), choose_language("sv", ["en"], "en")
+    ('pt', 'en')
+    """
+    available = list(texts)
+    if wanted in available:
+        return wanted
+    root = (wanted or "").partition("-")[0]
+    alike = [each for each in available if root and each.partition("-")[0] == root]
+    return alike[0] if alike else default
+
+
+def measure_personal(text: str, values: Mapping[str, str]) -> TextSize | None:
+    """What a text takes with these values; None where it is then empty or too long."""
+    filled = fill_text(text, values)
+    if not filled.strip() or len(filled) > MAX_TEXT_CHARACTERS:
+        return None
+    return measure_text(filled)

@@ -5,9 +5,9 @@ from typing import Any
 from sqlalchemy import Connection, Row, insert, select
 
 from app.sinch.errors import SinchRefusal
-from app.sms.audience.chunks import move_messages, read_slice
-from app.sms.content.placeholders import halve, make_reference
-from app.sms.models.batch import Batch, Broadcast
+from app.sms.audience.chunks import halve, make_reference, move_messages, read_slice
+from app.sms.models.batch import Batch
+from app.sms.models.broadcast import Broadcast
 from app.sms.models.states import BatchState
 
 # 2 ** 10 is more than a batch can hold.

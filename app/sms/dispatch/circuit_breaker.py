@@ -8,7 +8,8 @@ from app.sinch.errors import SinchError
 from app.sms.context import Context
 from app.sms.dispatch.outcome import release_held
 from app.sms.lifecycle.gates import CIRCUIT, half_open_circuit, postpone_probe, read_gates
-from app.sms.models.batch import Batch, Broadcast
+from app.sms.models.batch import Batch
+from app.sms.models.broadcast import Broadcast
 from app.sms.models.states import ACTIVE, BatchState
 
 

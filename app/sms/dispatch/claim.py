@@ -21,10 +21,13 @@ from app.sms.audience.chunks import Slice, read_slice
 from app.sms.context import Context
 from app.sms.dispatch.payload import make_outgoing
 from app.sms.dispatch.withhold import set_aside
-from app.sms.eligibility.decide import count_alone, note_marketing, sort_out
+from app.sms.eligibility.decide import sort_out
+from app.sms.eligibility.frequency_cap import count_alone, note_marketing
 from app.sms.lifecycle.finalize import expire_pending, settle_broadcast, settle_in
 from app.sms.lifecycle.gates import CIRCUIT, PACE, Gates, half_open_circuit, read_gates, take_pace
-from app.sms.models.batch import Attempt, Batch, Broadcast
+from app.sms.lifecycle.locks import HOLD_STATUS
+from app.sms.models.batch import Attempt, Batch
+from app.sms.models.broadcast import Broadcast
 from app.sms.models.states import ACTIVE, BatchState, BroadcastStatus, Category
 from app.subscribers.suppressions.store import hold_still
 
@@ -55,12 +58,6 @@ _BEGIN = (
             _BROADCASTS.c.first_submitted_at, bindparam("now", type_=UtcTime())
         ),
     )
-)
-# Keeps pause and cancel waiting until the transaction ends; claims and verdicts do not wait.
-HOLD_STATUS = (
-    select(_BROADCASTS.c.status)
-    .where(_BROADCASTS.c.id == bindparam("this"))
-    .with_for_update(read=True)
 )
 _NEXT_BATCHES = (
     select(_BATCHES)

@@ -1,62 +1,169 @@
-"""Working off one broadcast from its first chunk to its last batch, in one place."""
+"""Submitting one broadcast, batch by batch: within its HTTP request, or from the command line.
+
+Nothing here is needed for a broadcast to be sent: background workers submit what is left.
+"""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 
+from sqlalchemy import and_, bindparam, or_, select
+
+from app.db.base import table_of
 from app.sms.audience.plan import plan_broadcast
-from app.sms.broadcasts.store import Accepted
 from app.sms.context import Context
 from app.sms.dispatch.claim import Claim, Idle, claim_batch
-from app.sms.dispatch.inline import is_under_way, look_up
 from app.sms.dispatch.submit import submit_batch
-from app.sms.models.states import Outcome
+from app.sms.models.batch import Batch
+from app.sms.models.broadcast import Broadcast
+from app.sms.models.states import ACTIVE, BatchState, Outcome
+from app.sms.recovery.unknown_outcome import ask_batch
 
-# Beyond this somebody else goes on, later.
-_PATIENCE_S = 30.0
+# With less time left than this, no POST is begun: its answer could not be waited for.
+MIN_POST_S = 1.0
+# With less time left than this, Sinch's list is not read.
+_MIN_LOOKUP_S = 0.1
+# A request waits at most this long for its next batch: it holds a thread meanwhile.
+_MAX_INLINE_WAIT_S = 5.0
+# The command line waits at most this long for its next batch.
+_MAX_DRAIN_WAIT_S = 30.0
+# How long to wait for another worker before looking for a batch again.
 _POLL_S = 0.1
 
+_BATCHES, _BROADCASTS = table_of(Batch), table_of(Broadcast)
+_UNDER_WAY = (
+    select(_BATCHES.c.id)
+    .join(_BROADCASTS, _BROADCASTS.c.id == _BATCHES.c.broadcast_id)
+    .where(_BATCHES.c.broadcast_id == bindparam("broadcast_id"))
+    .where(
+        or_(
+            _BATCHES.c.state == BatchState.SENDING,
+            and_(_BATCHES.c.state == BatchState.PENDING, _BROADCASTS.c.status.in_(ACTIVE)),
+        )
+    )
+    .limit(1)
+)
 
-def work_off(ctx: Context, accepted: Accepted, *, stop: Callable[[], bool]) -> Iterator[int]:
-    """Submit what a broadcast has, giving the size of each batch as it is handled.
 
-    Ends when nothing is left that can go within half a minute, or behind the batch in hand once
-    `stop` says so.
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A stored broadcast, and its first claim when it was planned at once.
+
+    `public_id` is what clients know it by.
     """
-    first = accepted.first
+
+    id: int
+    public_id: str
+    first: Claim | Idle | None
+
+
+def submit_inline(ctx: Context, broadcast_id: int, first: Claim | Idle) -> None:
+    """Submit the batches of a broadcast within `rules.budget_s`; `first` is claimed already."""
+    deadline = ctx.clock.monotonic() + ctx.rules.budget_s
+    found = first
+    while True:
+        left_s = deadline - ctx.clock.monotonic()
+        if isinstance(found, Claim):
+            _submit(ctx, found, within_s=left_s)
+            if not is_under_way(ctx, broadcast_id):
+                return
+        elif not _wait_inline(ctx, broadcast_id, found.until, left_s):
+            return
+        if deadline - ctx.clock.monotonic() < MIN_POST_S:
+            return
+        found = claim_batch(ctx, of=broadcast_id)
+
+
+def drain_broadcast(
+    ctx: Context, broadcast_id: int, first: Claim | Idle | None, *, stop: Callable[[], bool]
+) -> Iterator[int]:
+    """Plan and submit a broadcast from its first chunk to its last batch.
+
+    Yields the size of each batch once it is submitted.  Ends when nothing is left that can go
+    within 30 s, or after the batch in hand once `stop` returns True.
+    """
     if first is None:
-        while plan_broadcast(ctx, accepted.id):
+        while plan_broadcast(ctx, broadcast_id):
             if stop():
                 return
-        first = claim_batch(ctx, of=accepted.id)
-    found: Claim | Idle = first
+        first = claim_batch(ctx, of=broadcast_id)
+    found = first
     while True:
         if isinstance(found, Claim):
             _submit(ctx, found)
             yield found.size
-        elif not _wait(ctx, accepted.id, found.until, stop):
+        elif not _wait(ctx, broadcast_id, found.until, stop):
             return
         if stop():
             return
-        found = claim_batch(ctx, of=accepted.id)
+        found = claim_batch(ctx, of=broadcast_id)
 
 
-def _submit(ctx: Context, claim: Claim) -> None:
-    verdict = submit_batch(ctx, claim)
+def is_under_way(ctx: Context, broadcast_id: int) -> bool:
+    """Return True if a batch of the broadcast is being sent or may be sent now.
+
+    A paused broadcast is not under way: it may stay paused for days.
+    """
+    with ctx.db.read() as tx:
+        return tx.execute(_UNDER_WAY, {"broadcast_id": broadcast_id}).first() is not None
+
+
+def _submit(ctx: Context, claim: Claim, *, within_s: float | None = None) -> None:
+    verdict = submit_batch(ctx, claim, within_s=within_s)
     unclear = verdict.outcome is Outcome.UNKNOWN
     if unclear or (verdict.outcome is Outcome.ACCEPTED and verdict.sinch_id is None):
-        look_up(ctx, claim.batch_id)
+        _reconcile_soon(ctx, claim.batch_id)
+
+
+def _reconcile_soon(ctx: Context, batch_id: int) -> None:
+    """Read Sinch's list a few times: a lost answer usually shows there within a second."""
+    waits_s = ctx.rules.lookup_waits_s
+    deadline = ctx.clock.monotonic() + sum(waits_s) + 1.0
+    for wait_s in waits_s:
+        ctx.clock.sleep(wait_s)
+        left_s = deadline - ctx.clock.monotonic()
+        if left_s < _MIN_LOOKUP_S:
+            return
+        ask_batch(ctx, batch_id, within_s=left_s)
+        if _is_resolved(ctx, batch_id):
+            return
+
+
+def _is_resolved(ctx: Context, batch_id: int) -> bool:
+    """Return True if the batch's outcome and Sinch's id are known."""
+    query = select(Batch.state, Batch.sinch_id).where(Batch.id == batch_id)
+    with ctx.db.read() as tx:
+        state, sinch_id = tx.execute(query).one()
+    lacks_id = state is BatchState.ACCEPTED and sinch_id is None
+    return state is not BatchState.UNKNOWN and not lacks_id
+
+
+def _wait_inline(ctx: Context, broadcast_id: int, until: datetime | None, left_s: float) -> bool:
+    """Wait until the next batch may go.  Returns False if none is left or it takes too long."""
+    if not is_under_way(ctx, broadcast_id):
+        return False
+    wait_s = _seconds_until(ctx, until)
+    if wait_s > min(left_s - MIN_POST_S, _MAX_INLINE_WAIT_S):
+        return False
+    ctx.clock.sleep(max(wait_s, _POLL_S))
+    return True
 
 
 def _wait(
     ctx: Context, broadcast_id: int, until: datetime | None, stop: Callable[[], bool]
 ) -> bool:
-    """Wait for what holds the next batch back; False when that takes too long, or none is left."""
+    """Wait until the next batch may go.  Returns False if none is left, it takes too long, or
+    `stop` returns True."""
     if not is_under_way(ctx, broadcast_id):
         return False
-    wait_s = (until - ctx.now()).total_seconds() if until else 0.0
-    if wait_s > _PATIENCE_S:
+    wait_s = _seconds_until(ctx, until)
+    if wait_s > _MAX_DRAIN_WAIT_S:
         return False
     deadline = ctx.clock.monotonic() + max(wait_s, _POLL_S)
     while not stop() and (left_s := deadline - ctx.clock.monotonic()) > 0:
         ctx.clock.sleep(min(left_s, _POLL_S))
     return not stop()
+
+
+def _seconds_until(ctx: Context, until: datetime | None) -> float:
+    return (until - ctx.now()).total_seconds() if until else 0.0

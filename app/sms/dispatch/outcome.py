@@ -22,7 +22,7 @@ from app.failpoints import failpoints
 from app.sinch.errors import SinchMisconfigured, SinchRefusal
 from app.sms.context import Context
 from app.sms.dispatch.bisect import can_be_split, split_batch
-from app.sms.dispatch.claim import HOLD_STATUS, Claim
+from app.sms.dispatch.claim import Claim
 from app.sms.lifecycle.finalize import (
     end_unsent,
     has_open_batches,
@@ -39,7 +39,9 @@ from app.sms.lifecycle.gates import (
     open_circuit,
     read_gates,
 )
-from app.sms.models.batch import Attempt, Batch, Broadcast
+from app.sms.lifecycle.locks import HOLD_STATUS
+from app.sms.models.batch import Attempt, Batch
+from app.sms.models.broadcast import Broadcast
 from app.sms.models.states import BatchState, BroadcastStatus, Outcome, Wish
 
 _S = BatchState

@@ -10,6 +10,7 @@ from typing import Any
 from loguru import logger
 from sqlalchemy import Row, or_, select, update
 
+from app.clock import CLOCK_SLACK_S
 from app.failpoints import failpoints
 from app.sinch.errors import (
     SinchBusy,
@@ -22,7 +23,6 @@ from app.sinch.schemas import PreparedBatch
 from app.sms.context import Context
 from app.sms.dispatch.claim import Claim
 from app.sms.dispatch.outcome import Judged, Verdict, record_patiently
-from app.sms.lifecycle.gates import CLOCK_SLACK_S
 from app.sms.models.batch import Attempt, Batch
 from app.sms.models.states import BatchState, Outcome
 

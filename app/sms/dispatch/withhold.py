@@ -6,46 +6,20 @@ that an operator had sent again.  Of that nobody knows, and what is set aside of
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, String, bindparam, func, insert, select, update
 
 from app.db.audit import AuditEntry
 from app.db.base import table_of
-from app.sms.audience.chunks import move_messages
-from app.sms.content.placeholders import MAX_BATCH_RECIPIENTS, make_reference
+from app.sms.audience.chunks import MAX_BATCH_RECIPIENTS, make_reference, move_messages
+from app.sms.eligibility.decide import Portion
 from app.sms.lifecycle.finalize import was_resent
-from app.sms.models.batch import Batch, Chunk
-from app.sms.models.states import RESEND, BatchState, Withheld
+from app.sms.models.batch import Batch
+from app.sms.models.broadcast import Chunk
+from app.sms.models.states import RESEND, BatchState
 
 _BATCHES, _CHUNKS, _AUDIT = table_of(Batch), table_of(Chunk), table_of(AuditEntry)
-
-
-@dataclass(frozen=True, slots=True)
-class Portion:
-    """Recipients of one batch who are to be treated alike, and their lines in its chunk.
-
-    `withheld` says why they are not sent to now; with `not_before` they are then, without it never.
-    `expires_at` is when Sinch has to give them up; None for the broadcast's own end.
-    """
-
-    recipients: Sequence[str]
-    lines: Sequence[int]
-    withheld: Withheld | None = None
-    not_before: datetime | None = None
-    expires_at: datetime | None = None
-
-    @property
-    def state(self) -> BatchState:
-        never = self.withheld is not None and self.not_before is None
-        return BatchState.SUPPRESSED if never else BatchState.PENDING
-
-    @property
-    def may_go(self) -> bool:
-        """Whether it may be handed to Sinch now."""
-        return self.withheld is None
 
 
 # Made once: to make a statement costs several times what it takes to run one.

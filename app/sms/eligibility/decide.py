@@ -10,24 +10,22 @@ Answers to a person's own text, such as the one to STOP, are held back by nothin
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, func, select, text
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, Row, bindparam, func, select
 
 from app.db.base import table_of
 from app.db.lists import THESE, pack
 from app.phone.pseudonym import is_pseudonym
 from app.sms.context import Context
-from app.sms.dispatch.withhold import Portion
+from app.sms.eligibility.frequency_cap import CAP_PERIOD
 from app.sms.eligibility.quiet_hours import Window, find_window, place
 from app.sms.models.batch import Batch, MarketingSend
 from app.sms.models.states import BatchState, Category, Withheld
 from app.subscribers.models import Subscriber
 from app.subscribers.suppressions.store import find_suppressed
 
-_CAP_PERIOD = timedelta(days=1)
 _S = BatchState
 # From which a text may have reached somebody.
 _PERHAPS_SENT = (
@@ -60,19 +58,6 @@ _OVER_CAP = {
     .having(func.count() >= bindparam("most"))
     for dialect, these in THESE.items()
 }
-# Two that count at once would both find room for one text more.
-_COUNT_ALONE = text("SELECT pg_advisory_xact_lock(7245013002)")
-
-
-def _make_note(build: Any) -> Any:
-    statement = build(_SENDS)
-    return statement.on_conflict_do_update(
-        index_elements=list(_SENDS.primary_key), set_={"at": statement.excluded.at}
-    )
-
-
-_NOTE = {"sqlite": _make_note(sqlite.insert), "postgresql": _make_note(postgresql.insert)}
-_FORGET = delete(_SENDS).where(_SENDS.c.at < bindparam("before"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +76,31 @@ _GOES = Fate()
 _WITHOUT_CONSENT = Fate(Withheld.NO_CONSENT)
 # Who is no subscriber: neither active nor consenting, in a zone not known.
 _STRANGER = (False, False, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Portion:
+    """Recipients of one batch who are to be treated alike, and their lines in its chunk.
+
+    `withheld` says why they are not sent to now; with `not_before` they are then, without it never.
+    `expires_at` is when Sinch has to give them up; None for the broadcast's own end.
+    """
+
+    recipients: Sequence[str]
+    lines: Sequence[int]
+    withheld: Withheld | None = None
+    not_before: datetime | None = None
+    expires_at: datetime | None = None
+
+    @property
+    def state(self) -> BatchState:
+        never = self.withheld is not None and self.not_before is None
+        return BatchState.SUPPRESSED if never else BatchState.PENDING
+
+    @property
+    def may_go(self) -> bool:
+        """Whether it may be handed to Sinch now."""
+        return self.withheld is None
 
 
 def sort_out(
@@ -127,27 +137,6 @@ def sort_out(
         for fate, (who, where) in portions.items()
     ]
     return sorted(sorted_out, key=lambda each: not each.may_go)
-
-
-def count_alone(tx: Connection, ctx: Context) -> None:
-    """Let nobody else count marketing texts until this transaction ends."""
-    if ctx.people_rules.marketing_per_day and tx.dialect.name != "sqlite":
-        tx.execute(_COUNT_ALONE)
-
-
-def note_marketing(
-    tx: Connection, ctx: Context, recipients: Sequence[str], *, batch_id: int, now: datetime
-) -> None:
-    """Note for the cap that each of these gets a marketing text with this batch."""
-    if ctx.people_rules.marketing_per_day:
-        rows = [{"phone": each, "batch_id": batch_id, "at": now} for each in recipients]
-        tx.execute(_NOTE[tx.dialect.name], rows)
-
-
-def forget_old_sends(ctx: Context) -> None:
-    """What is older than the cap reaches back is not counted any more."""
-    with ctx.db.write() as tx:
-        tx.execute(_FORGET, {"before": ctx.now() - 2 * _CAP_PERIOD})
 
 
 def decide_fates(
@@ -232,7 +221,7 @@ def _find_over_cap(
         return set()
     values = {
         "these": pack(tx, recipients),
-        "since": now - _CAP_PERIOD,
+        "since": now - CAP_PERIOD,
         "but": batch_id,
         "most": most,
     }

@@ -17,13 +17,14 @@ from app.db.base import table_of
 from app.db.types import UtcTime
 from app.ids import make_id
 from app.phone.e164 import normalise_number
+from app.sms.audience.chunks import Piece
 from app.sms.audience.plan import plan_chunks
-from app.sms.broadcasts.store import hash_text, insert_broadcast
-from app.sms.content.placeholders import Order, Piece
+from app.sms.broadcasts.store import insert_broadcast
 from app.sms.context import Context
 from app.sms.inbound.reply_texts import Reply, choose_reply
 from app.sms.lifecycle.gates import read_gates
-from app.sms.models.batch import Broadcast, Chunk
+from app.sms.models.broadcast import Broadcast, Chunk
+from app.sms.request.model import Order, hash_text
 from app.text.segments import measure_text
 
 # Under this name our own answers are sent, beside those of the clients.

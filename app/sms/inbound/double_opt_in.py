@@ -14,12 +14,12 @@ from sqlalchemy import Connection
 
 from app.db.facts import keep_fact, read_fact
 from app.phone.e164 import can_be_answered
-from app.sms.content.placeholders import Order
 from app.sms.context import Context
 from app.sms.eligibility.quiet_hours import find_window, place
-from app.sms.inbound.asking_texts import choose_question
 from app.sms.inbound.auto_reply import CLIENT, store_own
+from app.sms.inbound.reply_texts import choose_question
 from app.sms.lifecycle.gates import read_gates
+from app.sms.request.model import Order
 from app.subscribers.consent import ledger
 from app.subscribers.models import ConsentKind
 from app.subscribers.suppressions.store import find_suppressed, hold_still

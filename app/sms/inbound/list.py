@@ -6,9 +6,9 @@ from sqlalchemy import ScalarSelect, func, select
 
 from app.db.base import table_of
 from app.errors import NotFound
-from app.sms.broadcasts.views import Page, read_cursor
+from app.pagination import Page, read_cursor
 from app.sms.context import Context
-from app.sms.models.batch import Broadcast
+from app.sms.models.broadcast import Broadcast
 from app.sms.models.reports import Inbound
 
 _INBOUNDS, _BROADCASTS = table_of(Inbound), table_of(Broadcast)

@@ -17,7 +17,6 @@ gives into the ledger at the end: the ledger is locked last.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import NamedTuple
 
 from loguru import logger
 from sqlalchemy import Connection, bindparam, select
@@ -32,8 +31,7 @@ from app.sms.context import Context
 from app.sms.inbound.auto_reply import Question, reply_once
 from app.sms.inbound.reply_texts import Reply, is_own_reply
 from app.sms.models import reports
-from app.sms.reports.record import Told
-from app.subscribers.consent import ledger
+from app.subscribers.consent.ledger import Said
 from app.subscribers.models import Cause, ConsentKind, Subscriber
 from app.subscribers.suppressions.hash_key import WrongKey
 from app.subscribers.suppressions.store import (
@@ -45,8 +43,6 @@ from app.subscribers.suppressions.store import (
 )
 from app.subscribers.tags.assignments import confirm_tags
 
-# The carrier says that the person opted out.
-OPTED_OUT_CODE = 257
 # An older START may be from before a STOP that somebody passed on by other ways.
 _START_WITHIN = timedelta(days=1)
 _PERSON = "phone"
@@ -68,19 +64,6 @@ _HOLD_SUBSCRIBER = (
 _KNOWN = select(_INBOUNDS.c.sinch_id).where(
     _INBOUNDS.c.sinch_id.in_(bindparam("these", expanding=True))
 )
-
-
-class Said(NamedTuple):
-    """A link for the ledger of consent."""
-
-    kind: ConsentKind
-    phone: str
-    at: datetime
-    channel: str
-    actor: str
-    source: str
-    wording: str
-    tag: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,10 +91,12 @@ class _Asked:
         )
 
 
-def hold_for(tx: Connection, inbounds: Iterable[Inbound], told: Iterable[int | None] = ()) -> None:
-    """Hold suppressions for the change when one of these may bring one about; `told` are the codes
-    of reports.  Before any other lock but that of the books."""
-    if any(code == OPTED_OUT_CODE for code in told) or any(map(_may_change, inbounds)):
+def hold_for(tx: Connection, inbounds: Iterable[Inbound]) -> None:
+    """Hold suppressions for the change when one of these may bring one about.
+
+    Before any other lock but that of the books.
+    """
+    if any(map(_may_change, inbounds)):
         hold_for_change(tx)
 
 
@@ -134,23 +119,6 @@ def hear(tx: Connection, ctx: Context, inbound: Inbound) -> list[Said]:
     return []
 
 
-def write_down(tx: Connection, ctx: Context, said: Sequence[Said]) -> None:
-    """Add what was heard to the ledger of consent; the last thing in a transaction."""
-    for each in said:
-        ledger.record(
-            tx,
-            ctx.people,
-            each.kind,
-            each.phone,
-            at=each.at,
-            actor=each.actor,
-            channel=each.channel,
-            source=each.source,
-            wording=each.wording,
-            tag=each.tag,
-        )
-
-
 def suppress_at_once(tx: Connection, ctx: Context, raws: Sequence[bytes]) -> None:
     """Let what these callbacks ask to stop be stopped by the commit that stores them.
 
@@ -168,28 +136,6 @@ def suppress_at_once(tx: Connection, ctx: Context, raws: Sequence[bytes]) -> Non
     except WrongKey as e:
         # Nothing is sent under this key: the text waits until it is applied under the right one.
         logger.bind(reason=str(e)).error("a STOP could not be noted at once")
-
-
-def hear_carriers(tx: Connection, ctx: Context, told: Iterable[Told]) -> list[Said]:
-    """Suppress whom a carrier reports as opted out; what is to be written into the ledger of it."""
-    said = []
-    for each in told:
-        if each.code != OPTED_OUT_CODE or not normalise_number(each.recipient):
-            continue
-        at = min(each.at or ctx.now(), ctx.now())
-        if suppress(tx, ctx.people, each.recipient, cause=Cause.CARRIER, actor="carrier", at=at):
-            said.append(
-                Said(
-                    kind=ConsentKind.OPT_OUT,
-                    phone=each.recipient,
-                    at=at,
-                    channel="carrier",
-                    actor="carrier",
-                    source=f"report on {each.sinch_id or each.reference}",
-                    wording=f"code {OPTED_OUT_CODE}",
-                )
-            )
-    return said
 
 
 def _understand(ctx: Context, inbound: Inbound) -> _Asked | None:

@@ -15,10 +15,11 @@ from app.sinch import schemas
 from app.sinch.errors import SinchError
 from app.sms.audience.broadcasts_by_recipient import BEYOND_ALL, find_broadcasts_to
 from app.sms.context import Context
-from app.sms.inbound.opt_out import Said, hear, hold_for, write_down
+from app.sms.inbound.opt_out import hear, hold_for
 from app.sms.lifecycle.outbox import note_for_client
-from app.sms.models.batch import Broadcast
+from app.sms.models.broadcast import Broadcast
 from app.sms.models.reports import Inbound
+from app.subscribers.consent.ledger import Said, write_down
 
 # Sinch keeps inbounds for so long, as far as is known.
 KEPT_AT_SINCH = timedelta(days=14)
@@ -164,5 +165,5 @@ def _keep_listed(ctx: Context, inbounds: Sequence[schemas.Inbound]) -> int:
     with ctx.db.write() as tx:
         hold_for(tx, inbounds)
         noted = note_inbounds(tx, ctx, inbounds)
-        write_down(tx, ctx, noted.said)
+        write_down(tx, ctx.people, noted.said)
     return noted.new

@@ -1,6 +1,7 @@
-"""What a person's own text is answered, in their language.
+"""Automatic replies to a person's own text, and the double opt-in question, by language.
 
-The keywords that the answers name are in app/subscribers/languages.
+The keywords that the replies name are in app/keywords/languages.  The question asks for YES in
+every language: YES is a keyword in all of them.
 """
 
 import tomllib
@@ -10,7 +11,7 @@ from pathlib import Path
 
 
 class Reply(StrEnum):
-    """What an answer says."""
+    """What an automatic reply says."""
 
     STOP = "stop"  # that nothing more comes
     START = "start"  # that texts come again
@@ -18,26 +19,53 @@ class Reply(StrEnum):
     CONFIRMED = "confirmed"  # that what was asked is confirmed
 
 
-_TEXTS: Mapping[str, Mapping[str, str]] = tomllib.loads(
+_REPLIES: Mapping[str, Mapping[str, str]] = tomllib.loads(
     Path(__file__).with_suffix(".toml").read_text("utf-8")
 )
-_SAME = {"no": "nb", "nn": "nb"}
+OPT_IN_QUESTIONS = {
+    "en": "Reply YES to confirm that you want our messages. Without it you get none.",
+    "cs": "Odpovezte YES, pokud chcete dostavat nase zpravy. Jinak zadne neprijdou.",
+    "da": "Svar YES for at bekræfte, at du vil have vores beskeder. Ellers får du ingen.",
+    "de": "Antworten Sie YES, wenn Sie unsere Nachrichten möchten. Sonst kommen keine.",
+    "es": "Responda YES para confirmar que desea nuestros mensajes. Si no, no los enviaremos.",
+    "fi": "Vastaa YES, jos haluat viestimme. Muuten emme lähetä niitä.",
+    "fr": "Répondez YES pour confirmer que vous voulez nos messages. Sinon, aucun ne viendra.",
+    "it": "Rispondi YES per confermare che vuoi i nostri messaggi. Altrimenti non ne arrivano.",
+    "nb": "Svar YES for å bekrefte at du vil ha meldingene våre. Ellers får du ingen.",
+    "nl": "Antwoord YES als u onze berichten wilt ontvangen. Anders komen er geen.",
+    "pl": "Odpowiedz YES, jesli chcesz dostawac nasze wiadomosci. Inaczej zadnych nie bedzie.",
+    "pt": "Responda YES se quiser receber as nossas mensagens. Caso contrario, nada enviamos.",
+    "sv": "Svara YES om du vill ha våra meddelanden. Annars kommer inga.",
+}
+_ALIASES = {"no": "nb", "nn": "nb"}
 _DEFAULT = "en"
-_OWN = frozenset(text for texts in _TEXTS.values() for text in texts.values())
+_OWN_REPLIES = frozenset(text for texts in _REPLIES.values() for text in texts.values())
 
 
 def choose_reply(reply: Reply, *languages: str | None) -> str:
-    """The answer in the first of these languages that there is one in, else in English.
+    """Return the reply in the first of these languages that has one, else in English.
 
     >>> choose_reply(Reply.STOP, None, "nn-NO")
     'Du er avmeldt og får ikke flere meldinger. Svar START for å melde deg på igjen.'
     """
-    roots = ((language or "").lower().partition("-")[0] for language in languages)
-    known = (_SAME.get(root, root) for root in roots)
-    language = next((each for each in known if each in _TEXTS), _DEFAULT)
-    return _TEXTS[language][reply]
+    return _REPLIES[_choose_language(_REPLIES, languages)][reply]
+
+
+def choose_question(*languages: str | None) -> str:
+    """Return the double opt-in question in the first of these languages that has one, else English.
+
+    >>> choose_question(None, "nn-NO") == choose_question("nb")
+    True
+    """
+    return OPT_IN_QUESTIONS[_choose_language(OPT_IN_QUESTIONS, languages)]
 
 
 def is_own_reply(text: str) -> bool:
-    """Whether a text is one of our answers, come back."""
-    return text.strip() in _OWN
+    """Return True if a text is one of our replies, sent back to us."""
+    return text.strip() in _OWN_REPLIES
+
+
+def _choose_language(texts: Mapping[str, object], languages: tuple[str | None, ...]) -> str:
+    roots = ((language or "").lower().partition("-")[0] for language in languages)
+    known = (_ALIASES.get(root, root) for root in roots)
+    return next((language for language in known if language in texts), _DEFAULT)

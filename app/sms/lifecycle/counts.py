@@ -7,13 +7,13 @@ that costs does not grow with its messages.
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, func, select
 
 from app.db.base import table_of
-from app.sms.lifecycle.latency import NONE
+from app.sms.lifecycle.latency import NONE, percentile
 from app.sms.models.batch import Batch
 from app.sms.models.reports import Tally
 from app.sms.models.states import AT_SINCH, BatchState, BroadcastStatus, Withheld
@@ -170,3 +170,33 @@ def describe_kind(
         "reason": reason.sentence,
         "retry": reason.retry,
     }
+
+
+# Of those delivered so far.
+_SHARES = {"p50": 0.50, "p90": 0.90, "p99": 0.99}
+
+
+def draw_timeline(broadcast: Row[Any], sums: Sums) -> dict[str, Any]:
+    """The times of a broadcast; None for what has not happened."""
+    return {
+        "created_at": broadcast.created_at,
+        "first_submitted_at": broadcast.first_submitted_at,
+        "last_submitted_at": sums.last_accepted_at,
+        "delivered": {name: _find_time(broadcast, sums, share) for name, share in _SHARES.items()},
+        "finished_at": broadcast.finished_at,
+        "settled_at": broadcast.settled_at,
+    }
+
+
+def _find_time(broadcast: Row[Any], sums: Sums, share: float) -> datetime | None:
+    """When this share had been delivered, within a twentieth of the time it took."""
+    waited_s = percentile(sums.delays, share)
+    if waited_s is None:
+        return None
+    start: datetime = broadcast.send_at or broadcast.created_at
+    return start + timedelta(seconds=waited_s)
+
+
+def make_url(public_id: str) -> str:
+    """Where a broadcast can be looked at."""
+    return f"/api/broadcasts/{public_id}"

@@ -10,7 +10,8 @@ from app.db.audit import AuditEntry
 from app.db.base import table_of
 from app.sms.context import Context
 from app.sms.lifecycle.outbox import note_for_client
-from app.sms.models.batch import Batch, Broadcast
+from app.sms.models.batch import Batch
+from app.sms.models.broadcast import Broadcast
 from app.sms.models.states import AT_SINCH, OPEN, RESEND, UNSENT, BatchState, BroadcastStatus
 
 _S = BatchState

@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, or_, select, update
 
+from app.clock import CLOCK_SLACK_S
 from app.config import SendingRules
 from app.db.base import table_of
 from app.sms.models.batch import Gate
@@ -24,8 +25,6 @@ BUSY, CIRCUIT, PACE, RESTORE = "busy", "circuit", "pace", "restore"
 # The longest that Sinch's own wish is followed.
 MAX_BUSY_S = 900.0
 _MIN_BACKOFF_S = 1.0
-# A time further ahead than anything of ours is a clock that was set back.
-CLOCK_SLACK_S = 60.0
 
 _GATES = table_of(Gate)
 _ALL = select(_GATES)

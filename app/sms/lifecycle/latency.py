@@ -1,6 +1,8 @@
 """Waiting times in classes that grow by a tenth: sums of them give percentiles to within 5 %."""
 
 import math
+import struct
+from collections import Counter
 from collections.abc import Mapping
 
 _SMALLEST_S = 0.1
@@ -39,3 +41,32 @@ def percentile(counts: Mapping[int, int], share: float) -> float | None:
         if passed >= share * total:
             return round(seconds_of(bucket), 2)
     return None
+
+
+_BYTES = 8
+
+
+def pack(counts: Mapping[int, int]) -> bytes:
+    """The counts by class, none of them negative, as they are kept.
+
+    >>> pack({1: 2})
+    b'\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x02'
+    """
+    number = sum(count << (8 * _BYTES * bucket) for bucket, count in counts.items())
+    return number.to_bytes((number.bit_length() + 7) // 8, "little")
+
+
+def read_packed(packed: bytes) -> int:
+    """The large number, to be added to others."""
+    return int.from_bytes(packed, "little")
+
+
+def unpack(number: int) -> Counter[int]:
+    """The counts by class, without those where nobody is.
+
+    >>> unpack(read_packed(pack({1: 2, 40: 1})) + read_packed(pack({1: 3})))
+    Counter({1: 5, 40: 1})
+    """
+    classes = -(-number.bit_length() // (8 * _BYTES))
+    values = struct.unpack(f"<{classes}Q", number.to_bytes(classes * _BYTES, "little"))
+    return Counter({bucket: count for bucket, count in enumerate(values) if count})

@@ -17,13 +17,12 @@ from sqlalchemy import Connection, Row, bindparam, select
 
 from app.db.base import table_of
 from app.errors import Conflict, NotFound
-from app.sms.audience.chunks import is_looked_up
-from app.sms.broadcasts.views import Page, refuse_cursor
-from app.sms.content.placeholders import CHUNKS_AT_ONCE
+from app.pagination import Page, refuse_cursor
+from app.sms.audience.chunks import CHUNKS_AT_ONCE, is_looked_up
 from app.sms.context import Context
 from app.sms.lifecycle.counts import COUNTED_AS, stands_unplanned
 from app.sms.messages.queries import make_chunk_walk, make_index_walk
-from app.sms.models.batch import Broadcast, Chunk
+from app.sms.models.broadcast import Broadcast, Chunk
 from app.sms.models.states import FINAL, Withheld
 from app.sms.models.statuses import MessageStatus
 

@@ -21,7 +21,8 @@ from sqlalchemy import (
 
 from app.db.base import table_of
 from app.sms.lifecycle.counts import COUNTED_AS
-from app.sms.models.batch import Batch, Chunk, Message
+from app.sms.models.batch import Batch, Message
+from app.sms.models.broadcast import Chunk
 from app.sms.models.statuses import MessageStatus
 
 _CHUNKS, _BATCHES, _MESSAGES = table_of(Chunk), table_of(Batch), table_of(Message)

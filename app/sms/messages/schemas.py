@@ -1,13 +1,25 @@
 """The JSON of answers about single messages, resends and inbounds, for the API document."""
 
-from marshmallow import Schema, fields
+from typing import Any
 
-from app.errors import ErrorSchema
-from app.sms.broadcasts.response_schemas import BroadcastAcceptedSchema, WhySchema
+from marshmallow import Schema, fields, post_load, validate
+
+from app.http.fields import MessageText, PhoneNumber, describe
+from app.sms.lifecycle.counts import WORDS
+from app.sms.models.statuses import MessageStatus
 
 
-def _describe(text: str) -> dict[str, str]:
-    return {"description": text}
+class WhySchema(Schema):
+    """Where a message stands, and why."""
+
+    status = fields.String(required=True, validate=validate.OneOf(WORDS))
+    code = fields.Integer(
+        required=True, allow_none=True, metadata=describe("Sinch's code, where it gave one.")
+    )
+    reason = fields.String(required=True, metadata=describe("Why, in a sentence."))
+    retry = fields.Boolean(
+        required=True, metadata=describe("Whether it makes sense to send it again.")
+    )
 
 
 class MessageSchema(WhySchema):
@@ -18,7 +30,7 @@ class MessageSchema(WhySchema):
         required=True,
         allow_none=True,
         format="iso",
-        metadata=_describe("Since when it stands there: Sinch's time where it gave one."),
+        metadata=describe("Since when it stands there: Sinch's time where it gave one."),
     )
     batch_id = fields.String(required=True, allow_none=True)
     client_reference = fields.String(required=True, allow_none=True)
@@ -29,7 +41,7 @@ class MessagePageSchema(Schema):
 
     messages = fields.List(fields.Nested(MessageSchema), required=True)
     cursor = fields.String(
-        required=True, allow_none=True, metadata=_describe("For the next page; null at the end.")
+        required=True, allow_none=True, metadata=describe("For the next page; null at the end.")
     )
 
 
@@ -38,11 +50,11 @@ class FoundMessageSchema(MessageSchema):
 
     broadcast_id = fields.String(required=True)
     broadcast_status = fields.String(required=True)
-    url = fields.String(required=True, metadata=_describe("Where the broadcast can be looked at."))
+    url = fields.String(required=True, metadata=describe("Where the broadcast can be looked at."))
     client = fields.String(required=True)
     reference = fields.String(required=True, allow_none=True)
     sender = fields.String(required=True)
-    text = fields.String(required=True, metadata=_describe("As this person got it, filled in."))
+    text = fields.String(required=True, metadata=describe("As this person got it, filled in."))
     created_at = fields.DateTime(required=True, format="iso")
 
 
@@ -53,7 +65,7 @@ class FoundMessagesSchema(Schema):
     explanation = fields.String(
         required=True,
         allow_none=True,
-        metadata=_describe(
+        metadata=describe(
             "What became of the newest, or why there is none; null on pages behind the first."
         ),
     )
@@ -61,51 +73,34 @@ class FoundMessagesSchema(Schema):
     cursor = fields.String(required=True, allow_none=True)
 
 
-class ResendAcceptedSchema(BroadcastAcceptedSchema):
-    """The new broadcast is stored; it is sent in the background."""
+# The largest number that our columns hold.
+_MAX_CODE = 2**31 - 1
 
-    resend_of = fields.String(required=True, metadata=_describe("The broadcast it comes from."))
-    left_out = fields.Integer(
-        required=True,
-        metadata=_describe("Not reached, but sending it again would not help: left out."),
+
+class MessageChoiceSchema(Schema):
+    """Which messages of a broadcast."""
+
+    status = fields.String(validate=validate.OneOf(WORDS))
+    code = fields.Integer(
+        validate=validate.Range(0, _MAX_CODE), metadata={"description": "Sinch's code."}
     )
 
-
-class ResendConflictSchema(ErrorSchema):
-    """The error when it was resent before, or not all of it was sent yet."""
-
-    status = fields.String(metadata=_describe("Where it stands."))
-    broadcast_id = fields.String(metadata=_describe("The broadcast that it was resent as."))
+    @post_load
+    def name_status(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        """The same with the status as the word it is."""
+        return data | ({"status": MessageStatus(data["status"])} if "status" in data else {})
 
 
-class InboundSchema(Schema):
-    """A text from a phone to us."""
+class MessageQuerySchema(MessageChoiceSchema):
+    """Which messages to list."""
 
-    inbound_id = fields.Integer(required=True)
-    sinch_id = fields.String(required=True)
-    kind = fields.String(required=True, metadata={"example": "mo_text"})
-    sender = fields.String(
-        required=True, metadata=_describe("Masked unless the key has the scope messages:read.")
-    )
-    recipient = fields.String(required=True, metadata=_describe("Our number or short code."))
-    body = fields.String(
-        required=True,
-        metadata=_describe("The text; of a binary one base64, of a media one its object as JSON."),
-    )
-    received_at = fields.DateTime(
-        required=True, allow_none=True, format="iso", metadata=_describe("Sinch's time.")
-    )
-    noted_at = fields.DateTime(required=True, format="iso", metadata=_describe("Ours."))
-    client_reference = fields.String(required=True, allow_none=True)
-    broadcast_id = fields.String(
-        required=True,
-        allow_none=True,
-        metadata=_describe("The last broadcast this phone was sent before."),
-    )
+    cursor = MessageText(validate=validate.Length(1, 64))
+    limit = fields.Integer(validate=validate.Range(1, 1000), load_default=100)
 
 
-class InboundPageSchema(Schema):
-    """Inbounds, the newest first."""
+class SearchSchema(Schema):
+    """Whose messages to look for."""
 
-    inbounds = fields.List(fields.Nested(InboundSchema), required=True)
-    cursor = fields.String(required=True, allow_none=True)
+    recipient = PhoneNumber(required=True)
+    cursor = MessageText(validate=validate.Length(1, 64))
+    limit = fields.Integer(strict=True, validate=validate.Range(1, 200), load_default=50)

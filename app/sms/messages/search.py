@@ -6,15 +6,15 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, func, literal, null, select, union
 
 from app.db.base import table_of
+from app.pagination import read_cursor
 from app.phone.e164 import inspect_number
 from app.sms.audience.broadcasts_by_recipient import BEYOND_ALL, find_broadcasts_to
-from app.sms.broadcasts.create import make_url
-from app.sms.broadcasts.views import read_cursor
 from app.sms.content.placeholders import fill_text
 from app.sms.context import Context
 from app.sms.dispatch.payload import choose_text
-from app.sms.lifecycle.counts import COUNTED_AS, describe_kind, stands_unplanned
-from app.sms.models.batch import Batch, Broadcast, Chunk, Message
+from app.sms.lifecycle.counts import COUNTED_AS, describe_kind, make_url, stands_unplanned
+from app.sms.models.batch import Batch, Message
+from app.sms.models.broadcast import Broadcast, Chunk
 from app.sms.models.states import BroadcastStatus
 from app.sms.models.statuses import MessageStatus
 

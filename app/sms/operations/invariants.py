@@ -12,7 +12,8 @@ from sqlalchemy.orm import aliased
 from app.sms.context import Context
 from app.sms.lifecycle.counts import count_recipients
 from app.sms.lifecycle.latency import NONE
-from app.sms.models.batch import Attempt, Batch, Broadcast, Chunk, Message
+from app.sms.models.batch import Attempt, Batch, Message
+from app.sms.models.broadcast import Broadcast, Chunk
 from app.sms.models.reports import Tally
 from app.sms.models.states import (
     AT_SINCH,

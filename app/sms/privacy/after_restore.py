@@ -8,7 +8,7 @@ from sqlalchemy import Select, bindparam, select
 from app.db.base import table_of
 from app.phone.e164 import normalise_number
 from app.sms.context import Context
-from app.sms.models.batch import Chunk
+from app.sms.models.broadcast import Chunk
 from app.sms.models.reports import Inbound
 from app.sms.privacy.erase import erase_number
 from app.subscribers.models import Cause, ConsentEvent, Subscriber, Suppression

@@ -21,12 +21,13 @@ from app.errors import NotFound
 from app.phone.pseudonym import make_pseudonym, replace_number
 from app.sms.audience.broadcasts_by_recipient import BEYOND_ALL, find_broadcasts_to
 from app.sms.context import Context
-from app.sms.models.batch import Batch, Broadcast, Chunk, IdempotencyKey, Message
+from app.sms.lifecycle.locks import hold_books
+from app.sms.models.batch import Batch, Message
+from app.sms.models.broadcast import Broadcast, Chunk, IdempotencyKey
 from app.sms.models.erasure import Erasure
 from app.sms.models.states import AT_SINCH, FINAL, OPEN, BatchState
 from app.sms.models.statuses import ENDED
 from app.sms.privacy.traces import CALLBACKS, INBOUNDS, clean_traces
-from app.sms.reports.record import hold_books
 from app.subscribers.imports.models import Import
 from app.subscribers.imports.service import forget_finished
 from app.subscribers.models import Subscriber

@@ -4,20 +4,33 @@ from http import HTTPStatus
 from typing import Any
 
 from flask import g
+from marshmallow import Schema, fields, validate
 
 from app.auth import OVERSEE_PEOPLE, require_api_key
+from app.http.fields import NumberSchema
 from app.http.openapi import API_KEY_SCHEME, BODY_ERRORS, Blueprint
 from app.rate_limit import rate_limited
 from app.sms.current import the_context
 from app.sms.privacy import erase
-from app.sms.privacy.schemas import ErasedSchema
-from app.subscribers.suppressions.schemas import NumberSchema
+from app.sms.privacy.erase import PLACES
 
 blueprint = Blueprint(
     "erasures", __name__, url_prefix="/api", description="Erasing a person, for good."
 )
 
 _WAITS = "Suppressed now; what is left goes once nothing is awaited of it any more."
+
+
+class ErasedSchema(Schema):
+    """How far an erasure has come; the person is suppressed in any case."""
+
+    suppression_id = fields.String(required=True)
+    erased = fields.Boolean(required=True, metadata={"description": "Whether nothing is left."})
+    left = fields.List(
+        fields.String(validate=validate.OneOf(PLACES)),
+        required=True,
+        metadata={"description": "Where the number still stands; it goes by itself."},
+    )
 
 
 @blueprint.route("/subscribers/<subscriber_id>/erase", methods=["POST"])

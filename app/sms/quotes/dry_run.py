@@ -10,10 +10,12 @@ from app.sinch.errors import (
     SinchUnreachable,
 )
 from app.sinch.schemas import OutgoingBatch
-from app.sms.audience.expand import collect_defaults, walk_pieces
-from app.sms.content.placeholders import DEFAULT, Order, Piece, find_placeholders
+from app.sms.audience.chunks import Piece
+from app.sms.audience.expand import walk_pieces
+from app.sms.content.placeholders import DEFAULT, find_placeholders
 from app.sms.context import Context
 from app.sms.quotes.estimate import list_parts
+from app.sms.request.model import Order, collect_defaults
 
 _WITHIN_S = 5.0
 _REFERENCE = "cl-dry-run"

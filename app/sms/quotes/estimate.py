@@ -10,13 +10,14 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 
 from app.phone.country import find_country
-from app.sms.audience.expand import collect_defaults, walk_pieces
-from app.sms.content.personal import measure_personal
-from app.sms.content.placeholders import Order, Piece, cut_chunks, find_placeholders
+from app.sms.audience.chunks import Piece, cut_chunks
+from app.sms.audience.expand import walk_pieces
+from app.sms.content.placeholders import find_placeholders, measure_personal
 from app.sms.context import Context
 from app.sms.eligibility.decide import Fate, decide_fates
 from app.sms.models.states import Withheld
 from app.sms.quotes.audience_fingerprint import Fingerprint
+from app.sms.request.model import Order, collect_defaults
 
 _AT_ONCE = 1_000
 

@@ -10,12 +10,11 @@ from typing import Any
 from itsdangerous import BadData, URLSafeTimedSerializer
 
 from app.errors import BadInput, Conflict
-from app.sms.broadcasts.store import hash_text
-from app.sms.content.placeholders import Order
 from app.sms.context import Context
 from app.sms.quotes.audience_fingerprint import Fingerprint
 from app.sms.quotes.estimate import Estimate, estimate
 from app.sms.quotes.prices import Cost, read_prices, show_price
+from app.sms.request.model import Order, hash_text
 
 VALID_S = 86_400
 

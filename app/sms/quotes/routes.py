@@ -6,11 +6,11 @@ from typing import Any
 from app.auth import SEND, require_api_key
 from app.http.openapi import API_KEY_SCHEME, Blueprint
 from app.rate_limit import rate_limited
-from app.sms.broadcasts.response_schemas import NOBODY, ORDER_ERRORS, BroadcastRefusedSchema
-from app.sms.content.placeholders import Order
 from app.sms.current import the_context
 from app.sms.quotes.schemas import QuoteRequestSchema, QuoteSchema
 from app.sms.quotes.serialize import answer_quote
+from app.sms.request.error_schemas import NOBODY, ORDER_ERRORS, BroadcastRefusedSchema
+from app.sms.request.model import Order
 
 blueprint = Blueprint("quotes", __name__, url_prefix="/api", description="Before a broadcast.")
 

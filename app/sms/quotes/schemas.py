@@ -5,8 +5,8 @@ from typing import Any
 from marshmallow import Schema, fields, post_load, validate
 
 from app.http.fields import StrictBoolean
-from app.sms.content.placeholders import Order
 from app.sms.models.states import Withheld
+from app.sms.request.model import Order
 from app.sms.request.schemas import BroadcastSchema
 
 

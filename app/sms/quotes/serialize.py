@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from app.sms.content.placeholders import Order
 from app.sms.context import Context
 from app.sms.quotes.dry_run import cross_check
 from app.sms.quotes.prices import Cost, show_price
 from app.sms.quotes.quote import Quote, make_quote
+from app.sms.request.model import Order
 from app.sms.request.prepare import complete_order
 from app.sms.request.schemas import check_times, show_invalid
 from app.subscribers.audiences.audience import refuse_unknown_tags

@@ -10,7 +10,8 @@ from app.db.audit import write_audit
 from app.errors import Conflict, NotFound
 from app.sms.context import Context
 from app.sms.lifecycle.finalize import settle_in
-from app.sms.models.batch import Attempt, Batch, Broadcast
+from app.sms.models.batch import Attempt, Batch
+from app.sms.models.broadcast import Broadcast
 from app.sms.models.states import FINAL, BatchState, BroadcastStatus
 from app.sms.recovery.confirm import accept_values
 

@@ -14,7 +14,8 @@ from sqlalchemy import Connection, Row, bindparam, select, update
 
 from app.db.base import table_of
 from app.sms.context import Context
-from app.sms.models.batch import Batch, Broadcast
+from app.sms.models.batch import Batch
+from app.sms.models.broadcast import Broadcast
 from app.sms.models.states import AT_SINCH, FINAL, BatchState, BroadcastStatus, Wish
 
 _S = BatchState

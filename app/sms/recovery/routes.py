@@ -10,13 +10,9 @@ from app.auth import OPERATE, require_api_key
 from app.http.fields import MessageText
 from app.http.openapi import API_KEY_SCHEME, BODY_ERRORS, Blueprint
 from app.rate_limit import rate_limited
-from app.sms.broadcasts.response_schemas import (
-    AttentionPageSchema,
-    BatchConflictSchema,
-    BatchStateSchema,
-)
 from app.sms.current import the_context
 from app.sms.recovery.attention import MAX_NOTE_CHARACTERS, Decision, find_attention, resolve_batch
+from app.sms.recovery.schemas import AttentionPageSchema, BatchConflictSchema, BatchStateSchema
 
 blueprint = Blueprint(
     "batches",

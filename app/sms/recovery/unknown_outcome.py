@@ -14,15 +14,15 @@ from typing import Any
 from loguru import logger
 from sqlalchemy import ColumnElement, Connection, Row, or_, select, update
 
+from app.clock import CLOCK_SLACK_S
 from app.failpoints import failpoints
 from app.sinch.errors import SinchError
 from app.sinch.schemas import Batch as SinchBatch
-from app.sms.audience.chunks import read_slice
-from app.sms.content.placeholders import MAX_BATCH_RECIPIENTS, halve, make_reference
+from app.sms.audience.chunks import MAX_BATCH_RECIPIENTS, halve, make_reference, read_slice
 from app.sms.context import Context
 from app.sms.lifecycle.finalize import has_open_batches, settle_in
-from app.sms.lifecycle.gates import CLOCK_SLACK_S
-from app.sms.models.batch import Attempt, Batch, Broadcast
+from app.sms.models.batch import Attempt, Batch
+from app.sms.models.broadcast import Broadcast
 from app.sms.models.states import (
     FINAL,
     Attention,

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, bindparam, select
 from app.db.base import table_of
 from app.sms.context import Context
 from app.sms.lifecycle.outbox import note_for_client
-from app.sms.models.batch import Broadcast
+from app.sms.models.broadcast import Broadcast
 from app.sms.models.statuses import explain
 from app.sms.reports.record import Booked, Told
 

@@ -10,18 +10,21 @@ from typing import Any
 from loguru import logger
 from sqlalchemy import Row, bindparam, or_, select, update
 
+from app.clock import CLOCK_SLACK_S
 from app.db.base import table_of
 from app.sinch.errors import SinchError, SinchRefusal
 from app.sms.audience.chunks import read_slice
 from app.sms.context import Context
-from app.sms.inbound.opt_out import hear_carriers, hold_for, write_down
 from app.sms.lifecycle.finalize import settle_broadcast
-from app.sms.lifecycle.gates import CLOCK_SLACK_S
-from app.sms.models.batch import Batch, Broadcast, Message
+from app.sms.lifecycle.locks import hold_books
+from app.sms.models.batch import Batch, Message
+from app.sms.models.broadcast import Broadcast
 from app.sms.models.statuses import MessageStatus
 from app.sms.reports.batch_reports import read_summary
+from app.sms.reports.carrier_opt_outs import hear_carriers, hold_for_codes
 from app.sms.reports.notify import tell_clients
-from app.sms.reports.record import Told, book, hold_books
+from app.sms.reports.record import Told, book
+from app.subscribers.consent.ledger import write_down
 
 # One pass; what it has not asked by then, the next one does.
 _PASS_S = 10.0
@@ -135,12 +138,12 @@ def _book(ctx: Context, told: Sequence[Told]) -> set[int]:
     """Book what a report says; the broadcasts to settle."""
     with ctx.db.write() as tx:
         hold_books(tx)
-        hold_for(tx, (), (each.code for each in told))
+        hold_for_codes(tx, (each.code for each in told))
         booked = book(tx, ctx, told)
         unplaced = {id(each) for each in booked.unplaced}
         opted_out = hear_carriers(tx, ctx, (each for each in told if id(each) not in unplaced))
         tell_clients(tx, ctx, booked)
-        write_down(tx, ctx, opted_out)
+        write_down(tx, ctx.people, opted_out)
     return booked.to_settle
 
 

@@ -10,20 +10,19 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, String, any_, bindparam, func, select, update
+from sqlalchemy import Connection, Row, String, any_, bindparam, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from app.db.base import table_of
 from app.sms.context import Context
-from app.sms.dispatch.claim import HOLD_STATUS
 from app.sms.lifecycle.latency import NONE, bucket_of
-from app.sms.models.batch import Batch, Broadcast, Message
+from app.sms.lifecycle.locks import HOLD_STATUS
+from app.sms.models.batch import Batch, Message
+from app.sms.models.broadcast import Broadcast
 from app.sms.models.reports import Tally
 from app.sms.models.statuses import ENDED, MessageStatus, rank_status
 from app.sms.recovery.confirm import HELD_BATCHES, Sighting, prove_batch
 
-# Any number will do; nobody else of ours uses it.
-_BOOKS_LOCK = 7_262_635_537
 # No database takes any number of parameters.
 _MOST_AT_ONCE = 10_000
 _NEVER = datetime.max.replace(tzinfo=UTC)
@@ -31,8 +30,6 @@ _NEVER = datetime.max.replace(tzinfo=UTC)
 _BATCHES, _BROADCASTS = table_of(Batch), table_of(Broadcast)
 _MESSAGES, _TALLIES = table_of(Message), table_of(Tally)
 
-# Made once: to make a statement costs several times what it takes to run one.
-_LOCK = select(func.pg_advisory_xact_lock(_BOOKS_LOCK))
 _PLACES = select(
     _BATCHES.c.id, _BATCHES.c.broadcast_id, _BATCHES.c.client_reference, _BATCHES.c.sinch_id
 )
@@ -97,12 +94,6 @@ class Booked:
     unplaced: list[Told] = field(default_factory=list)
     ended: dict[int, list[Told]] = field(default_factory=lambda: defaultdict(list))
     to_settle: set[int] = field(default_factory=set)
-
-
-def hold_books(tx: Connection) -> None:
-    """Let nobody else book until the transaction ends."""
-    if tx.dialect.name != "sqlite":
-        tx.execute(_LOCK)
 
 
 def book(tx: Connection, ctx: Context, told: Sequence[Told]) -> Booked:

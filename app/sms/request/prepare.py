@@ -8,13 +8,10 @@ from dataclasses import replace
 
 from app.errors import BadInput
 from app.phone.e164 import can_be_answered
-from app.sms.audience.expand import collect_defaults
 from app.sms.content.footers import add_footer
 from app.sms.content.placeholders import (
     MAX_TEXT_CHARACTERS,
-    Order,
     PlaceholderError,
-    TemplateName,
     check_placeholders,
     check_syntax,
     fill_text,
@@ -25,6 +22,7 @@ from app.sms.content.placeholders import (
 from app.sms.content.templates import load_template
 from app.sms.context import Context
 from app.sms.models.states import Category
+from app.sms.request.model import Order, TemplateName, collect_defaults
 from app.text.segments import Encoding, TextSize, measure_text
 
 

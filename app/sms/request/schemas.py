@@ -13,15 +13,14 @@ from app.sinch.schemas import ReportMode
 from app.sms.content.placeholders import (
     DEFAULT,
     MAX_TEXT_CHARACTERS,
-    Order,
     PlaceholderError,
-    TemplateName,
     check_placeholders,
     measure_messages,
     select_used,
 )
 from app.sms.models.states import Category
 from app.sms.request.fields import ParameterTable, PlaceholderFields, RecipientList, check_sender
+from app.sms.request.model import Order, TemplateName
 from app.subscribers.audiences.schemas import AudienceSchema
 from app.subscribers.fields import LanguageTag
 from app.text.segments import Encoding, TextSize

@@ -23,9 +23,9 @@ from sqlalchemy import (
 )
 
 from app.db.base import table_of
+from app.subscribers.attributes import ATTRIBUTE
 from app.subscribers.models import Subscriber
 
-ATTRIBUTES = "attributes."
 MOMENT_FIELD = "subscribed_at"
 TEXT_FIELDS = ("first_name", "last_name", "language", "time_zone")
 
@@ -82,8 +82,8 @@ def make_test(condition: Condition, dialect: Dialect) -> ColumnElement[bool]:
         each = (Condition(condition.field, Op.EQ, value) for value in condition.value)
         return or_(*(make_test(one, dialect) for one in each))
     name = condition.field
-    if name.startswith(ATTRIBUTES):
-        attribute = _Attribute(name.removeprefix(ATTRIBUTES), dialect)
+    if name.startswith(ATTRIBUTE):
+        attribute = _Attribute(name.removeprefix(ATTRIBUTE), dialect)
         return _test_attribute(attribute, condition.op, condition.value)
     column: ColumnElement[Any] = _SUBSCRIBERS.c[name]
     if condition.op is Op.EXISTS:

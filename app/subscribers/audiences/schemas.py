@@ -5,10 +5,14 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, post_load, validate
 
-from app.subscribers.attributes import ATTRIBUTE_NAME, find_value_fault, normalise_language
+from app.subscribers.attributes import (
+    ATTRIBUTE,
+    ATTRIBUTE_NAME,
+    find_value_fault,
+    normalise_language,
+)
 from app.subscribers.audiences.audience import Audience
 from app.subscribers.audiences.conditions import (
-    ATTRIBUTES,
     MOMENT_FIELD,
     ORDERING,
     TEXT_FIELDS,
@@ -28,7 +32,7 @@ class ConditionSchema(Schema):
         required=True,
         validate=validate.Length(1, 64),
         metadata={
-            "description": f"{', '.join(TEXT_FIELDS)}, {MOMENT_FIELD} or {ATTRIBUTES}<name>.",
+            "description": f"{', '.join(TEXT_FIELDS)}, {MOMENT_FIELD} or {ATTRIBUTE}<name>.",
             "example": "attributes.city",
         },
     )
@@ -54,7 +58,7 @@ class ConditionSchema(Schema):
     def make_condition(self, data: dict[str, Any], **_: Any) -> Condition:
         """The condition, its value checked."""
         field, op, value = data["field"], data["op"], data["value"]
-        attribute = field.removeprefix(ATTRIBUTES) if field.startswith(ATTRIBUTES) else None
+        attribute = field.removeprefix(ATTRIBUTE) if field.startswith(ATTRIBUTE) else None
         if attribute is not None and not ATTRIBUTE_NAME.fullmatch(attribute):
             raise ValidationError("Not the name of an attribute.", "field")
         if attribute is None and field not in (*TEXT_FIELDS, MOMENT_FIELD):

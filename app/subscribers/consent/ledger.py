@@ -6,19 +6,38 @@ one another whoever writes.  It is the last thing a transaction locks; what it l
 locks before.
 """
 
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, exists, func, or_, select, update
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Connection,
+    LargeBinary,
+    Text,
+    bindparam,
+    exists,
+    func,
+    or_,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.orm import aliased
 
 from app.db.base import Fact, table_of
 from app.db.engine import insert_new
 from app.db.types import UtcTime
-from app.subscribers.consent.appending import insert_links, make_links
-from app.subscribers.consent.hash_chain import BEGINNING, read_content
+from app.subscribers.consent.hash_chain import (
+    BEGINNING,
+    commit_to,
+    hash_link,
+    read_content,
+    write_content,
+)
 from app.subscribers.context import People
 from app.subscribers.models import ConsentEvent, ConsentKind, Subscriber
 
@@ -247,3 +266,115 @@ def _make_link(row: Any) -> Link:
         previous=row.previous or BEGINNING,
         hash=row.hash,
     )
+
+
+_SALT_BYTES = 16
+
+
+# The order of the fields of a NewLink.
+_SQLITE = (
+    "INSERT INTO consent_events (id, kind, at, phone, salt, content, commitment, hash) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+)
+
+
+_POSTGRES = text(
+    "INSERT INTO consent_events (id, kind, at, phone, salt, content, commitment, hash) "
+    "SELECT * FROM unnest(:id, :kind, :at, :phone, :salt, :content, :commitment, :hash)"
+).bindparams(
+    bindparam("id", type_=ARRAY(BigInteger)),
+    bindparam("at", type_=ARRAY(UtcTime)),
+    *(bindparam(name, type_=ARRAY(Text)) for name in ("kind", "phone", "content")),
+    *(bindparam(name, type_=ARRAY(LargeBinary)) for name in ("salt", "commitment", "hash")),
+)
+
+
+class NewLink(NamedTuple):
+    """A row of the ledger."""
+
+    id: int
+    kind: str
+    at: datetime
+    phone: str
+    salt: bytes
+    content: str
+    commitment: bytes
+    hash: bytes
+
+
+def make_links(
+    number: int,
+    previous: bytes,
+    kind: ConsentKind,
+    entries: Sequence[tuple[str, datetime, str, str, str | None]],
+    *,
+    actor: str,
+    channel: str,
+) -> list[NewLink]:
+    """The links that follow the one with this number and hash."""
+    links, word = [], kind.value
+    salts = _draw_salts(len(entries))
+    for (phone, at, source, wording, tag), salt in zip(entries, salts, strict=True):
+        content = write_content(
+            phone=phone, actor=actor, channel=channel, source=source, wording=wording, tag=tag
+        )
+        commitment = commit_to(salt, content)
+        number += 1
+        previous = hash_link(previous, number, word, at, commitment)
+        links.append(NewLink(number, word, at, phone, salt, content, commitment, previous))
+    return links
+
+
+def insert_links(tx: Connection, links: Sequence[NewLink]) -> None:
+    """Write them; the head is held."""
+    if tx.dialect.name == "sqlite":
+        rows = [(link[0], link[1], _write_time(link[2]), *link[3:]) for link in links]
+        tx.exec_driver_sql(_SQLITE, rows)
+    else:
+        columns = zip(*links, strict=True)
+        tx.execute(_POSTGRES, dict(zip(NewLink._fields, map(list, columns), strict=True)))
+
+
+def _draw_salts(count: int) -> Iterator[bytes]:
+    drawn = os.urandom(_SALT_BYTES * count)
+    return (drawn[place : place + _SALT_BYTES] for place in range(0, len(drawn), _SALT_BYTES))
+
+
+def _write_time(at: datetime) -> str:
+    """A time as SQLAlchemy keeps it in SQLite.
+
+    >>> _write_time(datetime(2026, 3, 1, 12, tzinfo=UTC))
+    '2026-03-01 12:00:00.000000'
+    """
+    utc = at if at.tzinfo is UTC else at.astimezone(UTC)
+    return utc.isoformat(" ", "microseconds")[:26]
+
+
+class Said(NamedTuple):
+    """A link for the ledger of consent."""
+
+    kind: ConsentKind
+    phone: str
+    at: datetime
+    channel: str
+    actor: str
+    source: str
+    wording: str
+    tag: str | None = None
+
+
+def write_down(tx: Connection, people: People, said: Sequence[Said]) -> None:
+    """Add what was heard to the ledger of consent; the last thing in a transaction."""
+    for each in said:
+        record(
+            tx,
+            people,
+            each.kind,
+            each.phone,
+            at=each.at,
+            actor=each.actor,
+            channel=each.channel,
+            source=each.source,
+            wording=each.wording,
+            tag=each.tag,
+        )

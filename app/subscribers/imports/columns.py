@@ -8,14 +8,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
-from unicodedata import combining, normalize
 
-from app.subscribers.attributes import ATTRIBUTE_NAME, MAX_ATTRIBUTES
+from app.csv_cells import simplify_title
+from app.subscribers.attributes import ATTRIBUTE, ATTRIBUTE_NAME, MAX_ATTRIBUTES
 
 PHONE, FIRST_NAME, LAST_NAME, NAME = "phone", "first_name", "last_name", "name"
 LANGUAGE, TIME_ZONE, TAGS, ACTIVE = "language", "time_zone", "tags", "active"
 CONSENT_WORDING, CONSENT_SOURCE, CONSENT_AT = "consent_wording", "consent_source", "consent_at"
-ATTRIBUTE = "attributes."
 MAX_TITLE_SHOWN = 64
 
 # The best first: where two columns could be it, it is the one that stands earlier here.
@@ -160,17 +159,6 @@ def find_layout(
         first_line=first_line,
         is_international=plain[chosen.index(PHONE)] in _INTERNATIONAL,
     )
-
-
-def simplify_title(title: str) -> str:
-    """A title as it is compared.
-
-    >>> simplify_title(" Téléphone (mobile) "), simplify_title("Språk"), simplify_title("firstName")
-    ('telephone_mobile', 'sprak', 'first_name')
-    """
-    split = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", title)
-    bare = "".join(each for each in normalize("NFKD", split) if not combining(each))
-    return re.sub(r"[\W_]+", "_", bare.casefold()).strip("_")
 
 
 def _choose(

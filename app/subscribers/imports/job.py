@@ -21,8 +21,13 @@ from app.ids import make_id
 from app.subscribers.context import People
 from app.subscribers.imports.columns import Layout
 from app.subscribers.imports.csv_file import Piece, Portion, RowReader
-from app.subscribers.imports.models import Import, ImportPiece, ImportRefusal, ImportStatus
-from app.subscribers.imports.options import ImportOptions
+from app.subscribers.imports.models import (
+    Import,
+    ImportOptions,
+    ImportPiece,
+    ImportRefusal,
+    ImportStatus,
+)
 from app.subscribers.imports.plan import Plan, plan_entries
 from app.subscribers.imports.rows import Refusal, Sheet, SheetReader
 from app.subscribers.imports.write import Raced, write_plan

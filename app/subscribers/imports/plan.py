@@ -17,7 +17,7 @@ from app.db.lists import THESE, pack
 from app.db.types import UtcTime
 from app.subscribers.attributes import MAX_ATTRIBUTES
 from app.subscribers.consent.ledger import Entry
-from app.subscribers.imports.options import Consent
+from app.subscribers.imports.models import Consent
 from app.subscribers.imports.rows import WHOLE_ROW, Entries, Refusal
 from app.subscribers.models import ConsentEvent, ConsentKind, Subscriber, SubscriberTag, Tag
 

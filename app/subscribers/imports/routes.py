@@ -6,14 +6,14 @@ from typing import Any
 from flask import Response, current_app, g, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from app.auth import READ_PEOPLE, WRITE_PEOPLE, require_api_key
+from app.auth import WRITE_PEOPLE, require_api_key
 from app.errors import UnsupportedBody
 from app.http.files import CSV, answer_csv, read_portions
 from app.http.openapi import API_KEY_SCHEME, BODY_ERRORS, Blueprint
 from app.rate_limit import rate_limited
 from app.subscribers.current import the_people
 from app.subscribers.imports import service
-from app.subscribers.imports.options import ImportOptions
+from app.subscribers.imports.models import ImportOptions
 from app.subscribers.imports.schemas import (
     ImportConflictSchema,
     ImportPageSchema,
@@ -23,7 +23,6 @@ from app.subscribers.imports.schemas import (
     show_import,
 )
 from app.subscribers.imports.upload import FileTooLarge, store_file
-from app.subscribers.profiles.export_csv import export_subscribers
 
 blueprint = Blueprint(
     "imports", __name__, url_prefix="/api", description="Files of subscribers, in and out."
@@ -133,22 +132,6 @@ def cancel_import(import_id: str) -> dict[str, Any]:
     """Take no more of an import's rows; those that were taken stay."""
     people = the_people()
     return show_import(service.cancel_import(people, import_id), people.now())
-
-
-@blueprint.route("/subscribers.csv", methods=["GET"])
-@blueprint.guarded_errors()
-@rate_limited
-@require_api_key(READ_PEOPLE)
-@blueprint.response(
-    HTTPStatus.OK,
-    {"type": "string"},
-    content_type=CSV,
-    description="A line for each subscriber, which can be imported again.",
-)
-@blueprint.doc(security=[{API_KEY_SCHEME: []}])
-def export_all_subscribers() -> Response:
-    """All subscribers as a file for a spreadsheet."""
-    return answer_csv(export_subscribers(the_people()), "subscribers.csv")
 
 
 def _refuse_other_types() -> None:

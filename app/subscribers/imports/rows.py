@@ -8,11 +8,11 @@ from itertools import compress
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from app.phone.reader import Column, PhoneReader
+from app.subscribers.attributes import ATTRIBUTE
 from app.subscribers.imports.cells import (
     MAX_SOURCE_CHARACTERS,
     MAX_WORDING_CHARACTERS,
-    Column,
-    PhoneReader,
     read_languages,
     read_moments,
     read_names,
@@ -25,7 +25,6 @@ from app.subscribers.imports.cells import (
 )
 from app.subscribers.imports.columns import (
     ACTIVE,
-    ATTRIBUTE,
     CONSENT_AT,
     CONSENT_SOURCE,
     CONSENT_WORDING,
@@ -39,7 +38,7 @@ from app.subscribers.imports.columns import (
     Layout,
 )
 from app.subscribers.imports.csv_file import Portion
-from app.subscribers.imports.options import Consent, ImportOptions, Purpose, ValueType
+from app.subscribers.imports.models import Consent, ImportOptions, Purpose, ValueType
 
 MAX_CELL_SHOWN = 64
 WHOLE_ROW = -1

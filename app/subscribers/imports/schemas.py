@@ -10,12 +10,18 @@ from sqlalchemy import Row
 from app.errors import ErrorSchema
 from app.http.fields import MessageText, Moment, StrictBoolean, refuse_untransportable
 from app.phone.e164 import is_country
-from app.subscribers.attributes import ATTRIBUTE_NAME
+from app.subscribers.attributes import ATTRIBUTE, ATTRIBUTE_NAME
 from app.subscribers.fields import TagList
 from app.subscribers.imports.cells import MAX_SOURCE_CHARACTERS, MAX_WORDING_CHARACTERS
-from app.subscribers.imports.columns import ATTRIBUTE, FIELDS
-from app.subscribers.imports.models import ImportStatus
-from app.subscribers.imports.options import Consent, ImportOptions, Mode, Purpose, ValueType
+from app.subscribers.imports.columns import FIELDS
+from app.subscribers.imports.models import (
+    Consent,
+    ImportOptions,
+    ImportStatus,
+    Mode,
+    Purpose,
+    ValueType,
+)
 
 _MAX_TITLE = 200
 _MAX_COLUMNS = 200

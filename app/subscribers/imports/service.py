@@ -13,8 +13,14 @@ from app.db.base import table_of
 from app.errors import BadInput, Conflict, NotFound
 from app.ids import make_id
 from app.subscribers.context import People
-from app.subscribers.imports.models import Import, ImportPiece, ImportRefusal, ImportStatus
-from app.subscribers.imports.options import ImportOptions, Mode
+from app.subscribers.imports.models import (
+    Import,
+    ImportOptions,
+    ImportPiece,
+    ImportRefusal,
+    ImportStatus,
+    Mode,
+)
 
 _PAGE = 2_000
 # A piece holds a million characters, and SQLite's other writers wait meanwhile.

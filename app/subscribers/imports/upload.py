@@ -20,8 +20,14 @@ from app.subscribers.imports.columns import (
     find_layout,
 )
 from app.subscribers.imports.csv_file import Cutter, Piece, UnusableFile, read_heading
-from app.subscribers.imports.models import Import, ImportPiece, ImportStatus
-from app.subscribers.imports.options import ImportOptions, Mode, Purpose
+from app.subscribers.imports.models import (
+    Import,
+    ImportOptions,
+    ImportPiece,
+    ImportStatus,
+    Mode,
+    Purpose,
+)
 from app.subscribers.imports.service import drop_some_pieces, hold_import, view_import
 
 _CONSENT = (CONSENT_WORDING, CONSENT_SOURCE, CONSENT_AT)

@@ -7,8 +7,8 @@ from sqlalchemy import Connection, Row, bindparam, func, select, true
 
 from app.csv_cells import Cell, write_lines
 from app.db.base import table_of
+from app.subscribers.attributes import ATTRIBUTE
 from app.subscribers.context import People
-from app.subscribers.imports.columns import ATTRIBUTE
 from app.subscribers.models import Subscriber, SubscriberTag, Tag
 from app.subscribers.tags.assignments import GOING
 

@@ -6,9 +6,10 @@ from typing import Any
 from sqlalchemy import Connection, Row
 
 from app.subscribers.consent.ledger import read_events
+from app.subscribers.consent.schemas import show_link
 from app.subscribers.context import People
 from app.subscribers.profiles.queries import find_subscriber, read_person
-from app.subscribers.profiles.response_schemas import show_link, show_person, show_whole_suppression
+from app.subscribers.profiles.response_schemas import show_person, show_whole_suppression
 from app.subscribers.suppressions.store import read_suppressions
 
 # What another part of the service knows of a number, as JSON by name.

@@ -8,7 +8,8 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, or_, s
 
 from app.db.base import table_of
 from app.errors import NotFound
-from app.subscribers.audiences.conditions import ATTRIBUTES, Condition, Op, make_test
+from app.subscribers.attributes import ATTRIBUTE
+from app.subscribers.audiences.conditions import Condition, Op, make_test
 from app.subscribers.context import People
 from app.subscribers.models import Subscriber, SubscriberTag, Tag
 from app.subscribers.suppressions.store import Suppressed, read_suppressions
@@ -90,7 +91,7 @@ def list_subscribers(
     with people.db.read() as tx:
         for name, value in attribute:
             same = (
-                make_test(Condition(ATTRIBUTES + name, Op.EQ, each), tx.dialect)
+                make_test(Condition(ATTRIBUTE + name, Op.EQ, each), tx.dialect)
                 for each in read_words(value)
             )
             query = query.where(or_(*same))

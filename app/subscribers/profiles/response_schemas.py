@@ -5,8 +5,8 @@ from typing import Any
 from marshmallow import Schema, fields
 
 from app.errors import ErrorSchema
-from app.subscribers.consent.ledger import Link
-from app.subscribers.models import Cause, ConsentKind, Scope
+from app.subscribers.consent.schemas import ConsentEventSchema
+from app.subscribers.models import Cause, Scope
 from app.subscribers.profiles.queries import Page, Person
 from app.subscribers.suppressions.store import Suppressed
 
@@ -105,19 +105,6 @@ class BulkAnswerSchema(Schema):
     )
 
 
-class ConsentEventSchema(Schema):
-    """Something the ledger of consent says."""
-
-    number = fields.Integer(required=True)
-    kind = fields.Enum(ConsentKind, by_value=True, required=True)
-    at = fields.AwareDateTime(required=True)
-    actor = fields.String(required=True, allow_none=True)
-    channel = fields.String(required=True, allow_none=True)
-    source = fields.String(required=True, allow_none=True)
-    wording = fields.String(required=True, allow_none=True)
-    tag = fields.String(required=True, allow_none=True)
-
-
 class PersonExportSchema(Schema):
     """All that is known of a person."""
 
@@ -175,18 +162,4 @@ def show_whole_suppression(suppressed: Suppressed) -> dict[str, Any]:
         "released_at": suppressed.released_at,
         "actor": suppressed.actor,
         "note": suppressed.note,
-    }
-
-
-def show_link(link: Link) -> dict[str, Any]:
-    """A link of the ledger as JSON, without what proves it."""
-    return {
-        "number": link.id,
-        "kind": link.kind,
-        "at": link.at,
-        "actor": link.actor,
-        "channel": link.channel,
-        "source": link.source,
-        "wording": link.wording,
-        "tag": link.tag,
     }

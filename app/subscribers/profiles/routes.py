@@ -3,9 +3,10 @@
 from http import HTTPStatus
 from typing import Any
 
-from flask import current_app, g
+from flask import Response, current_app, g
 
 from app.auth import READ_PEOPLE, WRITE_PEOPLE, require_api_key
+from app.http.files import CSV, answer_csv
 from app.http.openapi import API_KEY_SCHEME, BODY_ERRORS, Blueprint
 from app.rate_limit import rate_limited
 from app.subscribers.current import the_people
@@ -13,6 +14,7 @@ from app.subscribers.profiles import crud, queries
 from app.subscribers.profiles.bulk import show_refusals
 from app.subscribers.profiles.bulk import upsert_subscribers as upsert
 from app.subscribers.profiles.entry import Entry
+from app.subscribers.profiles.export_csv import export_subscribers
 from app.subscribers.profiles.person_export import export_person
 from app.subscribers.profiles.response_schemas import (
     BulkAnswerSchema,
@@ -35,7 +37,7 @@ from app.subscribers.profiles.schemas import (
 blueprint = Blueprint(
     "subscribers",
     __name__,
-    url_prefix="/api/subscribers",
+    url_prefix="/api",
     description="Subscribers: people we may write to.",
 )
 
@@ -43,7 +45,7 @@ _KNOWN = {HTTPStatus.CONFLICT: "The number is a subscriber's already; `subscribe
 _REFUSED = {HTTPStatus.BAD_REQUEST: "Entries are refused; nothing was done."}
 
 
-@blueprint.route("", methods=["GET"])
+@blueprint.route("/subscribers", methods=["GET"])
 @blueprint.guarded_errors(HTTPStatus.BAD_REQUEST)
 @rate_limited
 @require_api_key(READ_PEOPLE)
@@ -55,7 +57,7 @@ def list_subscribers(query: dict[str, Any]) -> dict[str, Any]:
     return show_page(queries.list_subscribers(the_people(), **query))
 
 
-@blueprint.route("", methods=["POST"])
+@blueprint.route("/subscribers", methods=["POST"])
 @blueprint.guarded_errors(*BODY_ERRORS)
 @blueprint.described_errors(_KNOWN, SubscriberConflictSchema)
 @rate_limited
@@ -68,7 +70,7 @@ def create_subscriber(entry: Entry) -> dict[str, Any]:
     return show_person(crud.create_subscriber(the_people(), entry, actor=g.client.name))
 
 
-@blueprint.route("/bulk", methods=["POST"])
+@blueprint.route("/subscribers/bulk", methods=["POST"])
 @blueprint.guarded_errors(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
 @blueprint.described_errors(_REFUSED, BulkRefusedSchema)
 @rate_limited
@@ -87,7 +89,7 @@ def upsert_subscribers(wanted: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-@blueprint.route("/lookup", methods=["POST"])
+@blueprint.route("/subscribers/lookup", methods=["POST"])
 @blueprint.guarded_errors(*BODY_ERRORS, HTTPStatus.NOT_FOUND)
 @rate_limited
 @require_api_key(READ_PEOPLE)
@@ -99,7 +101,7 @@ def look_up_subscriber(wanted: dict[str, Any]) -> dict[str, Any]:
     return show_person(queries.look_up_subscriber(the_people(), **wanted))
 
 
-@blueprint.route("/<id:subscriber_id>", methods=["GET"])
+@blueprint.route("/subscribers/<id:subscriber_id>", methods=["GET"])
 @blueprint.guarded_errors(HTTPStatus.NOT_FOUND)
 @rate_limited
 @require_api_key(READ_PEOPLE)
@@ -110,7 +112,7 @@ def show_subscriber(subscriber_id: str) -> dict[str, Any]:
     return show_person(queries.view_subscriber(the_people(), subscriber_id))
 
 
-@blueprint.route("/<id:subscriber_id>", methods=["PATCH"])
+@blueprint.route("/subscribers/<id:subscriber_id>", methods=["PATCH"])
 @blueprint.guarded_errors(*BODY_ERRORS, HTTPStatus.NOT_FOUND)
 @rate_limited
 @require_api_key(WRITE_PEOPLE)
@@ -123,7 +125,7 @@ def change_subscriber(change: dict[str, Any], subscriber_id: str) -> dict[str, A
     return show_person(person)
 
 
-@blueprint.route("/<id:subscriber_id>", methods=["DELETE"])
+@blueprint.route("/subscribers/<id:subscriber_id>", methods=["DELETE"])
 @blueprint.guarded_errors(HTTPStatus.NOT_FOUND)
 @rate_limited
 @require_api_key(WRITE_PEOPLE)
@@ -134,7 +136,7 @@ def delete_subscriber(subscriber_id: str) -> None:
     crud.delete_subscriber(the_people(), subscriber_id, actor=g.client.name)
 
 
-@blueprint.route("/<id:subscriber_id>/export", methods=["GET"])
+@blueprint.route("/subscribers/<id:subscriber_id>/export", methods=["GET"])
 @blueprint.guarded_errors(HTTPStatus.NOT_FOUND)
 @rate_limited
 @require_api_key(READ_PEOPLE)
@@ -144,3 +146,19 @@ def export_subscriber(subscriber_id: str) -> dict[str, Any]:
     """All that is known of a person, as one document."""
     sources = current_app.extensions.get("person_sources", ())
     return export_person(the_people(), subscriber_id, sources)
+
+
+@blueprint.route("/subscribers.csv", methods=["GET"])
+@blueprint.guarded_errors()
+@rate_limited
+@require_api_key(READ_PEOPLE)
+@blueprint.response(
+    HTTPStatus.OK,
+    {"type": "string"},
+    content_type=CSV,
+    description="A line for each subscriber, which can be imported again.",
+)
+@blueprint.doc(security=[{API_KEY_SCHEME: []}])
+def export_all_subscribers() -> Response:
+    """All subscribers as a file for a spreadsheet."""
+    return answer_csv(export_subscribers(the_people()), "subscribers.csv")

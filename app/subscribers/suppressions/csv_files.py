@@ -15,12 +15,11 @@ from typing import Any
 
 from sqlalchemy import Row, bindparam, select
 
-from app.csv_cells import Cell, write_lines
+from app.csv_cells import Cell, simplify_title, write_lines
 from app.db.base import table_of
 from app.errors import BadInput
+from app.phone.reader import PhoneReader
 from app.subscribers.context import People
-from app.subscribers.imports.cells import PhoneReader
-from app.subscribers.imports.columns import simplify_title
 from app.subscribers.models import Suppression
 from app.subscribers.suppressions.manage import add_imported
 

@@ -9,10 +9,10 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from app.auth import OVERSEE_PEOPLE, READ_PEOPLE, WRITE_PEOPLE, require_api_key
 from app.errors import UnsupportedBody
+from app.http.fields import NumberSchema
 from app.http.files import CSV, answer_csv, read_portions
 from app.http.openapi import API_KEY_SCHEME, BODY_ERRORS, Blueprint
 from app.rate_limit import rate_limited
-from app.subscribers.consent.verify import make_evidence
 from app.subscribers.current import the_people
 from app.subscribers.suppressions import manage
 from app.subscribers.suppressions.csv_files import (
@@ -22,10 +22,8 @@ from app.subscribers.suppressions.csv_files import (
 )
 from app.subscribers.suppressions.schemas import (
     AddedSchema,
-    EvidenceSchema,
     ListTakenSchema,
     NewSuppressionSchema,
-    NumberSchema,
     ReleaseSchema,
     SuppressionAnswerSchema,
     SuppressionFileQuerySchema,
@@ -186,18 +184,6 @@ def import_suppressions(options: dict[str, Any]) -> dict[str, Any]:
         "refused": taken.refused,
         "refusals": refusals,
     }
-
-
-@blueprint.route("/consent/evidence", methods=["POST"])
-@blueprint.guarded_errors(*BODY_ERRORS)
-@rate_limited
-@require_api_key(OVERSEE_PEOPLE)
-@blueprint.arguments(NumberSchema())
-@blueprint.response(HTTPStatus.OK, EvidenceSchema)
-@blueprint.doc(security=[{API_KEY_SCHEME: []}])
-def show_evidence(whose: dict[str, Any]) -> dict[str, Any]:
-    """Who agreed or objected, when and in which words, and how to check that it is so."""
-    return make_evidence(the_people(), whose["phone"])
 
 
 def _choose_reading() -> Any:

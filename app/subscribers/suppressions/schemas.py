@@ -6,7 +6,7 @@ from marshmallow import Schema, ValidationError, fields, validate, validates_sch
 
 from app.http.fields import Cursor, MessageText, PhoneNumber
 from app.phone.e164 import is_country
-from app.subscribers.models import Cause, ConsentKind, Scope
+from app.subscribers.models import Cause, Scope
 from app.subscribers.suppressions.store import Suppressed
 
 MAX_NUMBERS = 10_000
@@ -75,12 +75,6 @@ class NewSuppressionSchema(Schema):
         """Refuse both and neither."""
         if ("phone" in data) == ("phones" in data):
             raise ValidationError("Give either phone or phones.", "phones")
-
-
-class NumberSchema(Schema):
-    """Whose."""
-
-    phone = PhoneNumber(required=True)
 
 
 class ReleaseSchema(Schema):
@@ -160,45 +154,6 @@ class ListTakenSchema(Schema):
         required=True,
         metadata={"description": "The first 1,000 lines that were refused."},
     )
-
-
-class ConsentLinkSchema(Schema):
-    """A link of the ledger, and what proves it."""
-
-    id = fields.Integer(required=True)
-    kind = fields.String(
-        required=True, validate=validate.OneOf([each.value for each in ConsentKind])
-    )
-    at = fields.String(
-        required=True, metadata={"description": "As it was hashed.", "format": "date-time"}
-    )
-    actor = fields.String(required=True)
-    channel = fields.String(required=True)
-    source = fields.String(required=True)
-    wording = fields.String(required=True)
-    tag = fields.String(required=True, allow_none=True)
-    content = fields.String(required=True)
-    salt = fields.String(required=True)
-    commitment = fields.String(required=True)
-    previous_hash = fields.String(required=True)
-    hash = fields.String(required=True)
-
-
-class HeadSchema(Schema):
-    """The last link."""
-
-    id = fields.Integer(required=True)
-    hash = fields.String(required=True)
-
-
-class EvidenceSchema(Schema):
-    """All that the ledger says of a number."""
-
-    phone = fields.String(required=True)
-    made_at = fields.AwareDateTime(required=True, format="iso")
-    events = fields.List(fields.Nested(ConsentLinkSchema), required=True)
-    head = fields.Nested(HeadSchema, required=True, allow_none=True)
-    how_to_check = fields.String(required=True)
 
 
 def show_suppression(found: Suppressed) -> dict[str, Any]:

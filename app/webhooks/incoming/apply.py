@@ -18,14 +18,17 @@ from app.failpoints import failpoints
 from app.sinch.callbacks import RecipientReport, UnreadableCallback, parse_callback
 from app.sinch.schemas import BatchReport, Inbound
 from app.sms.context import Context
-from app.sms.inbound.opt_out import hear_carriers, hold_for, write_down
+from app.sms.inbound.opt_out import hold_for
 from app.sms.inbound.receive import note_inbounds
 from app.sms.lifecycle.finalize import settle_broadcast
+from app.sms.lifecycle.locks import hold_books
 from app.sms.models.reports import Event, Leftover
 from app.sms.models.statuses import translate_status
 from app.sms.reports.batch_reports import ask_where_unclear, read_summary
+from app.sms.reports.carrier_opt_outs import hear_carriers, hold_for_codes
 from app.sms.reports.notify import tell_clients
-from app.sms.reports.record import Booked, Told, book, hold_books
+from app.sms.reports.record import Booked, Told, book
+from app.subscribers.consent.ledger import write_down
 
 GROUP = 500
 # Of so many messages a group may tell, beside its first event: all others wait meanwhile.
@@ -160,7 +163,8 @@ def _apply_in_one(ctx: Context, group: Sequence[_Read]) -> set[int]:
 
 def _hold_suppressions(tx: Connection, group: Sequence[_Read]) -> None:
     inbounds = [each.said for each in group if isinstance(each.said, Inbound)]
-    hold_for(tx, inbounds, (code for each in group for code in _list_codes(each.said)))
+    hold_for(tx, inbounds)
+    hold_for_codes(tx, (code for each in group for code in _list_codes(each.said)))
 
 
 def _list_codes(said: RecipientReport | BatchReport | Inbound | None) -> Iterator[int | None]:
@@ -201,7 +205,7 @@ def _book(
     rows = [speakers[id(each)] for each in booked.unplaced]
     for row in rows:
         (foreign if row.tries >= _MAX_UNPLACED_TRIES else early).add(row.id)
-    write_down(tx, ctx, [*noted.said, *opted_out])
+    write_down(tx, ctx.people, [*noted.said, *opted_out])
     return booked, sorted(foreign), sorted(early)
 
 

@@ -23,7 +23,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 from urllib3.response import BaseHTTPResponse
 
-from app.sinch.watchdog import Addresses, Watchdog, resolve
+from app.deadline import Addresses, Watchdog, resolve
 from app.webhooks.outgoing.url_policy import Target, TargetRefused, read_target, refuse_addresses
 
 WITHIN_S = 10.0

@@ -14,10 +14,10 @@ from typing import Any
 
 from sqlalchemy import bindparam, case, or_, select, update
 
+from app.clock import CLOCK_SLACK_S
 from app.db.base import table_of
 from app.db.types import UtcTime
 from app.sms.context import Context
-from app.sms.lifecycle.gates import CLOCK_SLACK_S
 from app.sms.models.reports import OutboxEvent
 from app.webhooks.outgoing.models import Delivery, Endpoint, EndpointStatus
 

@@ -5,16 +5,12 @@ from typing import Any
 from marshmallow import Schema, fields, validate
 
 from app.errors import ErrorSchema
-from app.http.fields import MessageText, Moment, StrictBoolean
+from app.http.fields import MessageText, Moment, StrictBoolean, describe
 from app.sms.lifecycle.outbox import LISTENABLE, EventKind
 from app.webhooks.outgoing.models import DeliveryStatus, EndpointStatus
 from app.webhooks.outgoing.url_policy import MAX_URL_CHARACTERS
 
 _KINDS = [each.value for each in LISTENABLE]
-
-
-def _describe(text: str) -> dict[str, str]:
-    return {"description": text}
 
 
 def _url(*, required: bool = False) -> fields.String:
@@ -34,7 +30,7 @@ def _kinds() -> fields.List[Any]:
     return fields.List(
         kind,
         validate=validate.Length(1, len(_KINDS)),
-        metadata=_describe("What to be told of; all of it when left out at first."),
+        metadata=describe("What to be told of; all of it when left out at first."),
     )
 
 
@@ -51,16 +47,16 @@ class EndpointChangeSchema(Schema):
     url = _url()
     kinds = _kinds()
     enabled = StrictBoolean(
-        metadata=_describe("Whether anything is posted. On again, it is given every chance anew.")
+        metadata=describe("Whether anything is posted. On again, it is given every chance anew.")
     )
 
 
 class ReplaySchema(Schema):
     """Which events to post again."""
 
-    since = Moment(required=True, metadata=_describe("Events from then on; ISO 8601 with offset."))
+    since = Moment(required=True, metadata=describe("Events from then on; ISO 8601 with offset."))
     delivered = StrictBoolean(
-        metadata=_describe("Also those that were delivered, not only those given up.")
+        metadata=describe("Also those that were delivered, not only those given up.")
     )
 
 
@@ -82,26 +78,26 @@ class EndpointViewSchema(Schema):
         EndpointStatus,
         by_value=True,
         required=True,
-        metadata=_describe(
+        metadata=describe(
             "active; off: switched off by its client; failed: it took nothing for days; gone: it "
             "answered 410. What is not active gets nothing until it is enabled."
         ),
     )
     created_at = fields.AwareDateTime(required=True)
     delivered_at = fields.AwareDateTime(
-        required=True, allow_none=True, metadata=_describe("When it last took something.")
+        required=True, allow_none=True, metadata=describe("When it last took something.")
     )
     failing_since = fields.AwareDateTime(
-        required=True, allow_none=True, metadata=_describe("null while it takes what comes.")
+        required=True, allow_none=True, metadata=describe("null while it takes what comes.")
     )
-    failures = fields.Integer(required=True, metadata=_describe("How many in a row."))
+    failures = fields.Integer(required=True, metadata=describe("How many in a row."))
     problem = fields.String(
-        required=True, allow_none=True, metadata=_describe("How the last of them went.")
+        required=True, allow_none=True, metadata=describe("How the last of them went.")
     )
     old_secret_until = fields.AwareDateTime(
         required=True,
         allow_none=True,
-        metadata=_describe("Until then the secret before the last rotation signs, too."),
+        metadata=describe("Until then the secret before the last rotation signs, too."),
     )
 
 
@@ -133,12 +129,12 @@ class DeliverySchema(Schema):
     """One event on its way to a webhook, and how the last try went."""
 
     delivery_id = fields.String(
-        required=True, metadata=_describe("The event's id, which the header webhook-id tells.")
+        required=True, metadata=describe("The event's id, which the header webhook-id tells.")
     )
     kind = fields.String(required=True, validate=validate.OneOf([each.value for each in EventKind]))
     created_at = fields.AwareDateTime(required=True)
     status = fields.Enum(DeliveryStatus, by_value=True, required=True)
-    tries = fields.Integer(required=True, metadata=_describe("Since it was last asked for."))
+    tries = fields.Integer(required=True, metadata=describe("Since it was last asked for."))
     next_try_at = fields.AwareDateTime(required=True, allow_none=True)
     tried_at = fields.AwareDateTime(required=True, allow_none=True)
     duration_ms = fields.Integer(required=True, allow_none=True)
@@ -153,7 +149,7 @@ class DeliveryPageSchema(Schema):
     cursor = fields.String(
         required=True,
         allow_none=True,
-        metadata=_describe("Continues behind them; null at the end."),
+        metadata=describe("Continues behind them; null at the end."),
     )
 
 

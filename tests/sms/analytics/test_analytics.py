@@ -6,8 +6,7 @@ import pytest
 from flask import g
 
 from app.auth import READ, Client
-from app.sms.lifecycle.histograms import pack
-from app.sms.lifecycle.latency import bucket_of
+from app.sms.lifecycle.latency import bucket_of, pack
 from app.sms.models.daily import DailyCount, DailyDelay, DailyInbound
 from app.sms.models.statuses import REPORTED
 from tests.background import context_of

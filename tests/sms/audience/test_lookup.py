@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app.sms.broadcasts.control import start_due_broadcasts
+from app.sms.broadcasts.schedule import start_due_broadcasts
 from app.sms.models.states import Withheld
 from app.worker.jobs import sweep
 from tests.background import context_of, work_off

@@ -7,9 +7,10 @@ import pytest
 from sqlalchemy import select
 
 from app.db.audit import AuditEntry
+from app.sms.dispatch.burst import submit_next
 from app.sms.dispatch.claim import Claim, claim_batch
 from app.sms.dispatch.submit import submit_batch
-from app.worker.jobs import plan_next, submit_next, sweep
+from app.worker.jobs import plan_next, sweep
 from tests.background import context_of, plan_all, work_off
 from tests.callers import PATIENT, Caller, id_of
 from tests.factories import in_hours, many_numbers

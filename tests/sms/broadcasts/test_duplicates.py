@@ -5,7 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from app.worker.jobs import submit_next, sweep
+from app.sms.dispatch.burst import submit_next
+from app.worker.jobs import sweep
 from tests.background import context_of, plan_all, work_off
 from tests.callers import OTHER_KEY, PATIENT, TWO_CLIENTS, Caller, id_of
 from tests.factories import in_hours, many_numbers, settings

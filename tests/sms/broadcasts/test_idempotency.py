@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import func, select, update
 
 from app.failpoints import failpoints
-from app.sms.models.batch import IdempotencyKey
+from app.sms.models.broadcast import IdempotencyKey
 from app.worker.jobs import keep_house, sweep
 from tests.background import work_off
 from tests.callers import OTHER_KEY, PATIENT, TWO_CLIENTS, Caller

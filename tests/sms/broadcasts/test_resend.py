@@ -8,12 +8,14 @@ from sqlalchemy import select
 
 from app.db.audit import AuditEntry
 from app.sms.broadcasts.resend import resend_not_reached
+from app.sms.dispatch.burst import submit_next
 from app.sms.lifecycle.counts import COUNTED_AS
 from app.sms.messages.list import list_messages
-from app.sms.models.batch import Batch, Broadcast, Message
+from app.sms.models.batch import Batch, Message
+from app.sms.models.broadcast import Broadcast
 from app.sms.models.states import AT_SINCH, Attention, BatchState
 from app.sms.models.statuses import NOT_REACHED, MessageStatus
-from app.worker.jobs import plan_next, submit_next
+from app.worker.jobs import plan_next
 from tests.background import context_of, work_off
 from tests.callers import OTHER_KEY, PATIENT, TWO_CLIENTS, Caller, id_of
 from tests.endings import end_messages

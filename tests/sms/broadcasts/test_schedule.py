@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from app.sms.broadcasts.control import start_due_broadcasts
+from app.sms.broadcasts.schedule import start_due_broadcasts
 from app.worker.jobs import sweep
 from tests.background import context_of, plan_all, work_off
 from tests.callers import PATIENT, Caller

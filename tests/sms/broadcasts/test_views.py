@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 import app.auth
+from app.sms.dispatch.burst import submit_next
 from app.sms.dispatch.circuit_breaker import close_circuit_by_hand
-from app.worker.jobs import plan_next, submit_next, sweep
+from app.worker.jobs import plan_next, sweep
 from tests.background import work_off
 from tests.callers import OTHER_KEY, PATIENT, TWO_CLIENTS, Caller, id_of
 from tests.factories import many_numbers

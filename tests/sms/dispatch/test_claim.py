@@ -8,17 +8,13 @@ from contextlib import suppress
 import pytest
 
 from app.errors import Conflict
-from app.sms.broadcasts.control import (
-    cancel_broadcast,
-    expire_overdue_broadcasts,
-    pause_broadcast,
-    resume_broadcast,
-    settle_stragglers,
-)
+from app.sms.broadcasts.control import cancel_broadcast, pause_broadcast, resume_broadcast
+from app.sms.broadcasts.schedule import expire_overdue_broadcasts, settle_stragglers
 from app.sms.dispatch.claim import Claim, claim_batch, claim_burst
 from app.sms.dispatch.outcome import Verdict, record_verdict
 from app.sms.dispatch.submit import submit_batch
-from app.sms.models.batch import Batch, Broadcast
+from app.sms.models.batch import Batch
+from app.sms.models.broadcast import Broadcast
 from app.sms.models.states import Attention, BatchState, BroadcastStatus, Category, Outcome
 from app.sms.recovery.attention import Decision, resolve_batch
 from app.sms.recovery.unknown_outcome import ask_batch

@@ -13,7 +13,8 @@ from app.sms.broadcasts.control import cancel_broadcast
 from app.sms.dispatch.claim import Claim, claim_batch, claim_burst
 from app.sms.dispatch.outcome import Verdict, record_verdict
 from app.sms.dispatch.submit import expire_leases, post_batch, submit_batch, submit_burst
-from app.sms.models.batch import Batch, Broadcast
+from app.sms.models.batch import Batch
+from app.sms.models.broadcast import Broadcast
 from app.sms.models.states import Attention, BatchState, BroadcastStatus, Outcome, Wish
 from app.sms.recovery.attention import Decision, resolve_batch
 from app.sms.recovery.unknown_outcome import ask_batch

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo, available_timezones
 import pytest
 
 from app.config import PeopleRules
-from app.sms.broadcasts.control import expire_overdue_broadcasts
+from app.sms.broadcasts.schedule import expire_overdue_broadcasts
 from app.sms.models.states import Category
 from tests.conftest import FUZZ, examples
 from tests.factories import many_numbers

@@ -6,8 +6,8 @@ from datetime import time, timedelta
 import pytest
 
 from app.keywords.classify import Wish, read_wish
-from app.sms.inbound.asking_texts import _TEXTS, choose_question
 from app.sms.inbound.double_opt_in import ask_to_confirm
+from app.sms.inbound.reply_texts import OPT_IN_QUESTIONS, choose_question
 from app.subscribers.consent.ledger import read_events
 from app.subscribers.models import Cause, ConsentKind
 from app.subscribers.profiles.bulk import upsert_subscribers
@@ -110,7 +110,7 @@ def test_nobody_is_asked_from_a_name_that_takes_no_answer(asking):
 
 
 def test_every_question_is_one_part_and_takes_a_yes():
-    for language, text in _TEXTS.items():
+    for language, text in OPT_IN_QUESTIONS.items():
         size = measure_text(text)
         assert (size.encoding, size.parts) == (Encoding.GSM_7, 1), language
     assert read_wish("YES").wish is Wish.YES

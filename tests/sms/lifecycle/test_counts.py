@@ -4,8 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from app.sms.dispatch.burst import submit_next
 from app.sms.models.statuses import MessageStatus
-from app.worker.jobs import plan_next, submit_next
+from app.worker.jobs import plan_next
 from tests.background import context_of, work_until
 from tests.callers import PATIENT, Caller, id_of
 from tests.endings import end_messages, read_batches

@@ -8,13 +8,13 @@ import pytest
 
 from app.clock import Clock
 from app.sms.broadcasts.control import pause_broadcast, resume_broadcast
+from app.sms.dispatch.burst import submit_next
 from app.sms.dispatch.circuit_breaker import close_circuit_by_hand, probe_circuit
 from app.sms.dispatch.claim import Claim, claim_batch
 from app.sms.dispatch.outcome import Verdict, record_verdict
 from app.sms.dispatch.submit import expire_leases
 from app.sms.lifecycle.gates import close_busy
 from app.sms.models.states import BatchState, Category, Outcome
-from app.worker.jobs import submit_next
 from tests.factories import many_numbers
 from tests.machine import Together
 from tests.people import add_people

@@ -10,7 +10,8 @@ from app.config import read_config
 from app.logs import configure_logging
 from app.sms.context import make_context
 from app.sms.dispatch.outcome import Verdict, record_verdict
-from app.sms.models.batch import Attempt, Batch, Broadcast, Chunk, Message
+from app.sms.models.batch import Attempt, Batch, Message
+from app.sms.models.broadcast import Broadcast, Chunk
 from app.sms.models.states import Attention, BatchState, BroadcastStatus, Outcome
 from app.sms.operations.invariants import find_violations
 from app.worker.jobs import keep_house

@@ -9,13 +9,14 @@ from app.sms.audience.chunks import read_slice
 from app.sms.audience.plan import plan_broadcast
 from app.sms.broadcasts.control import pause_broadcast, resume_broadcast
 from app.sms.broadcasts.store import accept_broadcast
-from app.sms.content.placeholders import Order
-from app.sms.dispatch.withhold import Portion, set_aside
+from app.sms.dispatch.withhold import set_aside
+from app.sms.eligibility.decide import Portion
 from app.sms.lifecycle.gates import begin_restore
 from app.sms.models.batch import Batch
 from app.sms.models.states import Attention, BatchState, Withheld
 from app.sms.operations.restore import end_restore_when_done, mark_restored
 from app.sms.recovery.unknown_outcome import ask_due_batches
+from app.sms.request.model import Order
 from app.subscribers.audiences.audience import plain_tag
 from app.text.segments import measure_text
 from app.worker.jobs import plan_next, sweep

@@ -8,7 +8,8 @@ from app.phone.pseudonym import is_pseudonym
 from app.sms.audience.plan import plan_broadcast
 from app.sms.broadcasts.control import cancel_broadcast
 from app.sms.messages.list import list_messages, read_messages
-from app.sms.models.batch import Batch, Broadcast, Chunk, MarketingSend
+from app.sms.models.batch import Batch, MarketingSend
+from app.sms.models.broadcast import Broadcast, Chunk
 from app.sms.models.erasure import Erasure
 from app.sms.models.reports import Event, Inbound, Leftover
 from app.sms.models.states import BatchState

@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from app.sms.content.placeholders import Order
 from app.sms.quotes.dry_run import DryRunCheck, cross_check
+from app.sms.request.model import Order
 from app.text.segments import measure_text
 from tests.factories import many_numbers
 from tests.wire import unused_port

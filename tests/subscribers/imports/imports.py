@@ -11,8 +11,7 @@ from app.db.base import table_of
 from app.subscribers.consent.ledger import read_events
 from app.subscribers.context import People
 from app.subscribers.imports.job import work_imports
-from app.subscribers.imports.models import ImportRefusal
-from app.subscribers.imports.options import Consent, ImportOptions
+from app.subscribers.imports.models import Consent, ImportOptions, ImportRefusal
 from app.subscribers.imports.service import create_import, view_import
 from app.subscribers.imports.upload import store_file
 from app.subscribers.models import Subscriber

@@ -6,13 +6,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from app.csv_cells import make_harmless
+from app.phone.reader import LOST_PLUS, NO_COUNTRY, NO_NUMBER, NOT_IN_USE, SHORTENED, PhoneReader
 from app.subscribers.imports.cells import (
-    LOST_PLUS,
-    NO_COUNTRY,
-    NO_NUMBER,
-    NOT_IN_USE,
-    SHORTENED,
-    PhoneReader,
     read_languages,
     read_moment,
     read_names,

@@ -8,7 +8,7 @@ from sqlalchemy import select, update
 from app.db.base import table_of
 from app.errors import BadInput
 from app.subscribers.consent.ledger import read_events, record
-from app.subscribers.imports.options import Consent, Purpose
+from app.subscribers.imports.models import Consent, Purpose
 from app.subscribers.imports.plan import OBJECTED
 from app.subscribers.imports.rows import NO_CONSENT
 from app.subscribers.models import Cause, ConsentKind, Suppression

@@ -13,8 +13,13 @@ from app.errors import BadInput, Conflict, NotFound
 from app.failpoints import failpoints
 from app.subscribers.context import People
 from app.subscribers.imports.job import has_imports, work_import, work_imports
-from app.subscribers.imports.models import ImportPiece, ImportRefusal, ImportStatus
-from app.subscribers.imports.options import ImportOptions, Mode
+from app.subscribers.imports.models import (
+    ImportOptions,
+    ImportPiece,
+    ImportRefusal,
+    ImportStatus,
+    Mode,
+)
 from app.subscribers.imports.service import (
     cancel_import,
     create_import,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.sinch.watchdog import resolve
+from app.deadline import resolve
 from app.webhooks.outgoing.url_policy import (
     TargetRefused,
     is_global,

@@ -1,0 +1,90 @@
+"""Broadcasts whose time has come: start them, expire them, finish those left over."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from loguru import logger
+from sqlalchemy import ColumnElement, Connection, select, update
+
+from app.sms.context import Context
+from app.sms.lifecycle.finalize import expire_pending, settle_broadcast, settle_in
+from app.sms.models.batch import Batch
+from app.sms.models.broadcast import Broadcast
+from app.sms.models.states import OPEN, UNSENT, BroadcastStatus
+
+
+def start_due_broadcasts(ctx: Context) -> int:
+    """Queue the broadcasts whose time has come; one that is too late waits for somebody's word."""
+    now = ctx.now()
+    due = [Broadcast.status == BroadcastStatus.SCHEDULED, Broadcast.send_at <= now]
+    with ctx.db.read() as tx:
+        ids: Sequence[int] = tx.execute(select(Broadcast.id).where(*due)).scalars().all()
+    if not ids:
+        return 0
+    too_late = now - timedelta(seconds=ctx.rules.max_start_delay_s)
+    with ctx.db.write() as tx:
+        late = update(Broadcast).where(*due, Broadcast.send_at < too_late)
+        held = tx.execute(late.values(status=BroadcastStatus.LATE)).rowcount
+        tx.execute(update(Broadcast).where(*due).values(status=BroadcastStatus.QUEUED))
+    if held:
+        bound = logger.bind(broadcasts=held)
+        bound.error("broadcasts missed their time: resume or cancel them")
+    return len(ids)
+
+
+def expire_overdue_broadcasts(ctx: Context) -> int:
+    """Expire what was not handed to Sinch in time, also of paused and late ones."""
+    unsent = select(Batch.id).where(Batch.broadcast_id == Broadcast.id, Batch.state.in_(UNSENT))
+    overdue = (
+        select(Broadcast.id)
+        .where(Broadcast.finished_at.is_(None), Broadcast.expires_at <= ctx.now())
+        .where(Broadcast.planned == Broadcast.chunks, unsent.exists())
+    )
+    with ctx.db.read() as tx:
+        ids = tx.execute(overdue).scalars().all()
+    for broadcast_id in ids:
+        with ctx.db.write() as tx:
+            _hold_id(tx, broadcast_id)
+            expire_pending(tx, broadcast_id)
+            settle_in(tx, ctx, broadcast_id)
+    return len(ids) + _expire_unresolved(ctx)
+
+
+def _expire_unresolved(ctx: Context) -> int:
+    """End broadcasts whose people were not looked up in time: nobody of them is sent to."""
+    overdue: list[ColumnElement[bool]] = [
+        Broadcast.resolving.is_(True),
+        Broadcast.finished_at.is_(None),
+    ]
+    overdue += [Broadcast.expires_at <= ctx.now(), Broadcast.status != BroadcastStatus.CANCELLED]
+    with ctx.db.read() as tx:
+        ids = tx.execute(select(Broadcast.id).where(*overdue)).scalars().all()
+    for broadcast_id in ids:
+        with ctx.db.write() as tx:
+            _hold_id(tx, broadcast_id)
+            over = update(Broadcast).where(Broadcast.id == broadcast_id, *overdue)
+            tx.execute(over.values(resolving=False))
+    return len(ids)
+
+
+def settle_stragglers(ctx: Context) -> int:
+    """Give their final word to broadcasts whose last batch ended when nobody could say so."""
+    is_open = select(Batch.id).where(Batch.broadcast_id == Broadcast.id, Batch.state.in_(OPEN))
+    done = (
+        select(Broadcast.id)
+        .where(Broadcast.finished_at.is_(None))
+        .where(
+            (Broadcast.resolving.is_(False) & (Broadcast.planned == Broadcast.chunks))
+            | (Broadcast.status == BroadcastStatus.CANCELLED)
+        )
+        .where(~is_open.exists())
+    )
+    with ctx.db.read() as tx:
+        ids = tx.execute(done).scalars().all()
+    for broadcast_id in ids:
+        settle_broadcast(ctx, broadcast_id)
+    return len(ids)
+
+
+def _hold_id(tx: Connection, broadcast_id: int) -> None:
+    tx.execute(select(Broadcast.id).where(Broadcast.id == broadcast_id).with_for_update())

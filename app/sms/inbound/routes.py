@@ -1,0 +1,31 @@
+"""Texts from phones over HTTP."""
+
+from http import HTTPStatus
+from typing import Any
+
+from flask import g
+
+from app.auth import READ, READ_NUMBERS, require_api_key
+from app.http.openapi import API_KEY_SCHEME, Blueprint
+from app.rate_limit import rate_limited
+from app.sms.current import the_context
+from app.sms.inbound.list import list_inbounds as find_inbounds
+from app.sms.inbound.schemas import InboundPageSchema, InboundQuerySchema
+from app.sms.inbound.serialize import show_inbounds
+
+blueprint = Blueprint(
+    "inbounds", __name__, url_prefix="/api", description="Texts from phones to us."
+)
+
+
+@blueprint.route("/inbounds", methods=["GET"])
+@blueprint.guarded_errors(HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND)
+@rate_limited
+@require_api_key(READ)
+@blueprint.arguments(InboundQuerySchema(), location="query")
+@blueprint.response(HTTPStatus.OK, InboundPageSchema)
+@blueprint.doc(security=[{API_KEY_SCHEME: []}])
+def list_inbounds(query: dict[str, Any]) -> dict[str, Any]:
+    """Texts from phones to us, the newest first."""
+    page = find_inbounds(the_context(), **query)
+    return show_inbounds(page, masked=READ_NUMBERS not in g.client.scopes)

@@ -1,0 +1,23 @@
+"""Messages as JSON."""
+
+from typing import Any
+
+from app.pagination import Page
+from app.sms.lifecycle.counts import describe_kind
+from app.sms.messages.list import MessageView
+
+
+def show_messages(page: Page) -> dict[str, Any]:
+    """A page of messages."""
+    return {"messages": [show_message(each) for each in page.rows], "cursor": page.cursor}
+
+
+def show_message(message: MessageView) -> dict[str, Any]:
+    """One recipient's copy, and why it stands where it does."""
+    return {
+        "recipient": message.recipient,
+        **describe_kind(message.status, message.code, message.withheld),
+        "at": message.at,
+        "batch_id": message.batch_id,
+        "client_reference": message.client_reference,
+    }

@@ -1,0 +1,9 @@
+"""The blueprints of subscribers, their tags, suppressions, consent and imports."""
+
+from app.subscribers.consent.routes import blueprint as consent
+from app.subscribers.imports.routes import blueprint as imports
+from app.subscribers.profiles.routes import blueprint as subscribers
+from app.subscribers.suppressions.routes import blueprint as suppressions
+from app.subscribers.tags.routes import blueprint as tags
+
+BLUEPRINTS = (subscribers, tags, imports, suppressions, consent)
