@@ -19,8 +19,8 @@ from app.sms.context import make_context
 from app.sms.privacy.person_export import SOURCES
 from app.subscribers.blueprints import BLUEPRINTS as SUBSCRIBERS
 from app.web.routes import blueprint as web
-from app.webhooks.incoming.routes import take_callbacks
-from app.webhooks.outgoing.http_client import Poster
+from app.webhooks.incoming.routes import register_callbacks
+from app.webhooks.outgoing.http_client import WebhookHttpClient
 from app.webhooks.outgoing.routes import blueprint as client_webhooks
 
 
@@ -42,15 +42,15 @@ def create_app(config: Config) -> Flask:
     flask_app.extensions["clarion"] = ctx
     flask_app.extensions["readiness"] = Readiness(ctx.sinch)
     flask_app.extensions["person_sources"] = SOURCES
-    flask_app.extensions["poster"] = Poster(production=config.production)
-    take_callbacks(flask_app, ctx, config.webhook_auth)
+    flask_app.extensions["webhook_client"] = WebhookHttpClient(production=config.production)
+    register_callbacks(flask_app, ctx, config.webhook_auth)
     if config.trusted_proxies:
         hops = config.trusted_proxies
         flask_app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
             flask_app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops
         )
-    for nudge in ("nudge", "nudge_booker", "nudge_importer"):
-        flask_app.extensions[nudge] = lambda: None  # until a background is started
+    for wake_workers in ("wake_workers", "wake_report_worker", "wake_importer"):
+        flask_app.extensions[wake_workers] = lambda: None  # until a background is started
 
     # Hooks run in the order given, those after a request in the reverse: the log line comes last.
     log_requests(flask_app)

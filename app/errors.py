@@ -105,7 +105,7 @@ class RequestRunning(Conflict):
     """The first request with this Idempotency-Key is still at work."""
 
 
-class BroadcastRepeated(Conflict):
+class BroadcastDuplicated(Conflict):
     """The same text has just gone to mostly the same people: nothing was sent."""
 
 

@@ -18,8 +18,8 @@ from app.http.openapi import Blueprint
 from app.sinch.client import SinchClient
 from app.sinch.errors import SinchError, SinchMisconfigured
 from app.sms.context import Context
-from app.sms.operations.heartbeat import take_pulse
-from app.subscribers.suppressions.hash_key import WrongKey, has_nameless
+from app.sms.operations.heartbeat import read_health
+from app.subscribers.suppressions.hash_key import WrongKey, has_anonymized
 
 # Whoever asks, and however often, Sinch is asked at most this often.
 READINESS_KEPT_S = 10.0
@@ -81,12 +81,12 @@ class ReadySchema(Schema):
         validate=validate.OneOf(["ok", "stopped", "restoring", "unknown"]),
         metadata={"description": "stopped: Sinch refuses our configuration."},
     )
-    books = fields.String(required=True, validate=validate.OneOf(["ok", "broken", "unknown"]))
-    suppressions = fields.String(
+    consistency = fields.String(required=True, validate=validate.OneOf(["ok", "failed", "unknown"]))
+    suppression_key = fields.String(
         required=True,
-        validate=validate.OneOf(["ok", "wrong key", "unknown"]),
+        validate=validate.OneOf(["ok", "mismatch", "unknown"]),
         metadata={
-            "description": "wrong key: erased people's numbers were hashed with another key; "
+            "description": "mismatch: erased people's numbers were hashed with another key; "
             "nothing is sent until it is back."
         },
     )
@@ -115,7 +115,7 @@ def show_readiness() -> tuple[dict[str, Any], HTTPStatus]:
     """Ready: the database is ours, Sinch takes our calls, somebody works in the background."""
     readiness: Readiness = current_app.extensions["readiness"]
     facts = {"sinch": readiness.check_sinch(), **check_database(current_app.extensions["clarion"])}
-    wanted = ("sinch", "database", "background", "sending", "books", "suppressions")
+    wanted = ("sinch", "database", "background", "sending", "consistency", "suppression_key")
     if all(facts[name] == "ok" for name in wanted):
         return {"status": "ready", **facts}, HTTPStatus.OK
     return {"status": "not ready", **facts}, HTTPStatus.SERVICE_UNAVAILABLE
@@ -126,14 +126,14 @@ def check_database(ctx: Context) -> dict[str, Any]:
     unknown = {
         "background": "unknown",
         "sending": "unknown",
-        "books": "unknown",
-        "suppressions": "unknown",
+        "consistency": "unknown",
+        "suppression_key": "unknown",
         "attention": None,
     }
     try:
         ctx.require_own_database()
-        pulse = take_pulse(ctx)
-        suppressions = _check_key(ctx)
+        pulse = read_health(ctx)
+        suppression_key = _check_key(ctx)
     except WrongDatabase:
         return {"database": "not ours", **unknown}
     except (SQLAlchemyError, OSError):
@@ -143,8 +143,8 @@ def check_database(ctx: Context) -> dict[str, Any]:
         "database": "ok",
         "background": "ok" if pulse.background_alive else "stale",
         "sending": sending,
-        "books": "ok" if pulse.books_balance else "broken",
-        "suppressions": suppressions,
+        "consistency": "ok" if pulse.is_consistent else "failed",
+        "suppression_key": suppression_key,
         "attention": pulse.attention,
     }
 
@@ -153,7 +153,7 @@ def _check_key(ctx: Context) -> str:
     """Whether erased people can be told from others."""
     with ctx.db.read() as tx:
         try:
-            has_nameless(tx, ctx.people)
+            has_anonymized(tx, ctx.subscriber_context)
         except WrongKey:
-            return "wrong key"
+            return "mismatch"
     return "ok"

@@ -17,10 +17,10 @@ class Page:
 def read_cursor(cursor: str) -> int:
     """The row's id that a cursor is.  Raises BadInput."""
     if not cursor.isascii() or not cursor.isdigit() or len(cursor) > 18:
-        raise refuse_cursor("not one that we gave")
+        raise bad_cursor("not one that we gave")
     return int(cursor)
 
 
-def refuse_cursor(reason: str) -> BadInput:
+def bad_cursor(reason: str) -> BadInput:
     """What a wrong cursor is answered."""
     return BadInput(f"cursor: {reason}", fields={"cursor": [f"{reason.capitalize()}."]})

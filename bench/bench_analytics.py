@@ -17,7 +17,7 @@ from sqlalchemy import update
 from app import create_app
 from app.config import read_config
 from app.db.base import table_of
-from app.db.facts import forget_fact
+from app.db.facts import delete_metadata
 from app.phone.country import find_country
 from app.phone.e164 import inspect_number
 from app.sms.analytics.rollup import roll_up_batches
@@ -100,8 +100,8 @@ def measure_roll_up(path: Path, messages: int) -> None:
 def roll_up_all(ctx: Context) -> float:
     """Seconds that it takes until every batch is counted."""
     with ctx.db.write() as tx:
-        batches = tx.execute(update(table_of(Batch)).values(changed=True)).rowcount
-        forget_fact(tx, "rolled_up")  # without the pause between two passes
+        batches = tx.execute(update(table_of(Batch)).values(rollup_dirty=True)).rowcount
+        delete_metadata(tx, "rolled_up")  # without the pause between two passes
     started = time.perf_counter()
     while batches > 0:
         batches -= roll_up_batches(ctx)

@@ -47,7 +47,7 @@ def measure(recipients: int, *, count: int, ports: tuple[int, int, int]) -> None
     """Time `count` broadcasts a round to so many recipients, and print the ratios."""
     sinch, clarion, bare = ports
     numbers = [f"+4670{n:07d}" for n in range(recipients)]
-    asked = {"recipients": numbers, "message": TEXT, "allow_repeat": True}
+    asked = {"recipients": numbers, "message": TEXT, "allow_duplicate": True}
     body = json.dumps(asked).encode()
     request = make_request("/api/broadcast", body, X_API_Key=KEY)
     batch = write_batch(

@@ -20,12 +20,12 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from app.config import PeopleRules
+from app.config import SubscriberRules
 from app.db.engine import Database
 from app.phone.e164 import find_in_use
-from app.subscribers.context import People
+from app.subscribers.context import SubscriberContext
 from app.subscribers.imports.job import ROWS_AT_ONCE, work_imports
-from app.subscribers.imports.models import Consent, ImportOptions, ImportStatus, Purpose
+from app.subscribers.imports.models import ImportConsent, ImportOptions, ImportStatus, Purpose
 from app.subscribers.imports.service import create_import, view_import
 from app.subscribers.imports.upload import store_file
 from bench.clarion import opened
@@ -34,7 +34,9 @@ from bench.measure import show_ratio, show_time
 MILLION = 1_000_000
 _CHECKED = 100_000
 _PORTION_BYTES = 256 * 1024
-_CONSENT = Consent(datetime(2026, 1, 1, tzinfo=UTC), "https://shop.example/signup", "Yes, text me.")
+_CONSENT = ImportConsent(
+    datetime(2026, 1, 1, tzinfo=UTC), "https://shop.example/signup", "Yes, text me."
+)
 _ADD = (
     "INSERT INTO subscribers (public_id, phone, first_name, last_name, language, attributes, "
     "active, subscribed_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, 1, ?, ?)"
@@ -120,7 +122,7 @@ def _on_new_database(file: Path, run: Callable[[Path, Path], float]) -> float:
 def import_file(file: Path, database: Path, *, options: ImportOptions, many: int) -> float:
     """Seconds of ours."""
     db = Database(f"sqlite:///{database}")
-    people = People(db=db, rules=PeopleRules(), digest_key=b"bench")
+    people = SubscriberContext(db=db, rules=SubscriberRules(), phone_hash_key=b"bench")
     started = time.perf_counter()
     row = create_import(people, options, client="bench")
     store_file(people, row.public_id, _read(file))

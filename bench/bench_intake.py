@@ -17,7 +17,7 @@ from sqlalchemy import func, select
 
 from app.db.engine import Database
 from app.sandbox.server import SandboxServer
-from app.sms.models.reports import Event, Tally
+from app.sms.models.reports import DeliveryCount, Event
 from bench.bench_million import send_and_wait
 from bench.clarion import make_settings, opened
 from bench.measure import free_port, serving, show_time, time_in_turn
@@ -69,7 +69,7 @@ def measure(name: str, database_url: str, *, rounds: int) -> None:
             rounds=rounds,
         )
         with db.read() as tx:
-            counted = tx.execute(select(func.sum(Tally.messages))).scalar()
+            counted = tx.execute(select(func.sum(DeliveryCount.messages))).scalar()
     if counted != EVENTS * (rounds + 1):
         raise RuntimeError(f"{counted} messages are booked")
     show(name, taken, booked[1:])

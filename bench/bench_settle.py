@@ -23,7 +23,7 @@ from app.config import read_config
 from app.db.base import table_of
 from app.db.engine import Database
 from app.sms.context import Context
-from app.sms.models.reports import Event, Tally
+from app.sms.models.reports import DeliveryCount, Event
 from app.webhooks.incoming.apply import GROUP, apply_events
 from bench.clarion import make_settings, opened
 from bench.full_books import add_broadcast
@@ -32,7 +32,7 @@ from tests.reporting import batch_report, report
 
 MILLION = 1_000_000
 _SENT = (
-    text("UPDATE messages SET status = NULL, code = NULL, status_at = NULL, noted_at = NULL"),
+    text("UPDATE messages SET status = NULL, code = NULL, status_at = NULL, recorded_at = NULL"),
     text("UPDATE batches SET ended = 0"),
     text("DELETE FROM tallies"),
 )
@@ -41,7 +41,7 @@ _OF_BATCHES = text(
     "JOIN chunks c ON c.broadcast_id = b.broadcast_id AND c.number = b.chunk ORDER BY b.id"
 )
 _REPORT = (
-    "UPDATE messages SET status = ?, code = ?, status_at = ?, noted_at = ? "
+    "UPDATE messages SET status = ?, code = ?, status_at = ?, recorded_at = ? "
     "WHERE broadcast_id = 1 AND recipient = ?"
 )
 
@@ -112,7 +112,7 @@ def settle(path: Path, many: int) -> float:
         pass
     seconds = time.perf_counter() - started
     with ctx.db.read() as tx:
-        counted = tx.execute(select(func.sum(Tally.messages))).scalar()
+        counted = tx.execute(select(func.sum(DeliveryCount.messages))).scalar()
     ctx.db.close()
     if counted != many:
         raise RuntimeError(f"{counted} of {many} messages are booked")

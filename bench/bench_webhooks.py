@@ -77,7 +77,7 @@ def main() -> None:
 
 def listen(caller: Caller, url: str) -> str:
     """A webhook that is told what is finished."""
-    wanted = {"url": url, "kinds": ["broadcast.finished"]}
+    wanted = {"url": url, "event_types": ["broadcast.completed"]}
     return str(caller.call("POST", "/api/webhooks", wanted)["webhook_id"])
 
 

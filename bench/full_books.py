@@ -23,14 +23,16 @@ _CHUNKS = text(
 )
 _BATCHES = text(
     "INSERT INTO batches (broadcast_id, chunk, start, size, level, client_reference, state, "
-    "attempt, sinch_id, asked, absent, accepted_at, ended, reports_asked, changed) "
+    "attempt, sinch_id, reconcile_attempts, not_found_count, accepted_at, ended, reports_asked, "
+    "rollup_dirty) "
     "SELECT :of, number, 0, size, 0, 'cl-' || :of || '-' || number, 'accepted', "
     "1, 'S' || :of || '-' || number, 0, 0, :at, size / 100 * 98 + min(size % 100, 98), 0, 0 "
     "FROM chunks WHERE broadcast_id = :of"
 )
 # Of a hundred 94 are delivered and 4 failed, with one of five codes; 2 are not reported yet.
 _MESSAGES = text(
-    "INSERT INTO messages (broadcast_id, recipient, batch_id, status, code, status_at, noted_at) "
+    "INSERT INTO messages "
+    "(broadcast_id, recipient, batch_id, status, code, status_at, recorded_at) "
     "WITH line AS (SELECT b.id AS batch, l.value AS number, l.key % 100 AS place FROM batches b "
     "JOIN chunks c ON c.broadcast_id = b.broadcast_id AND c.number = b.chunk, "
     """json_each('["' || replace(c.recipients, char(10), '","') || '"]') l """
@@ -42,7 +44,7 @@ _MESSAGES = text(
 )
 # As spread as they are where phones answer within seconds, minutes and hours.
 _TALLIES = text(
-    "INSERT INTO tallies (broadcast_id, status, code, bucket, messages) "
+    "INSERT INTO delivery_counts (broadcast_id, status, code, bucket, messages) "
     "SELECT :of, status, code, "
     "CASE status WHEN 'delivered' THEN 20 + CAST(substr(recipient, 8) AS INTEGER) % 80 "
     "ELSE -1 END, "
@@ -87,6 +89,6 @@ def _add_row(tx: Connection, public_id: str, recipients: int) -> int:
         planned=chunks,
         chunks=chunks,
         first_submitted_at=now,
-        finished_at=now,
+        completed_at=now,
     )
     return int(tx.execute(added.returning(columns.id)).scalar_one())

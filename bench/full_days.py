@@ -12,7 +12,7 @@ from sqlalchemy import insert
 
 from app.db.base import table_of
 from app.db.engine import Database
-from app.sms.lifecycle.latency import bucket_of, pack
+from app.sms.lifecycle.latency import latency_bucket, pack
 from app.sms.models.daily import DailyCount, DailyDelay
 
 DAYS = 30
@@ -73,4 +73,4 @@ def _spread(messages: int) -> Counter[int]:
     waits = (
         _MEDIAN_S * exp(normal.inv_cdf((number + 0.5) / messages)) for number in range(messages)
     )
-    return Counter(map(bucket_of, waits))
+    return Counter(map(latency_bucket, waits))

@@ -15,14 +15,14 @@ from app.sms.broadcasts.store import accept_broadcast
 from app.sms.broadcasts.views import view_by_id
 from app.sms.context import Context
 from app.sms.dispatch.claim import Claim, Idle, claim_batch
-from app.sms.dispatch.outcome import Verdict
+from app.sms.dispatch.outcome import SubmitResult
 from app.sms.dispatch.submit import submit_batch
 from app.sms.lifecycle.gates import Gates, read_gates
 from app.sms.models.batch import Attempt, Batch, Gate, Message
 from app.sms.models.broadcast import Broadcast
 from app.sms.models.states import BatchState, Category
 from app.sms.operations.invariants import find_violations
-from app.sms.request.model import Order
+from app.sms.request.model import BroadcastRequest
 from app.text.segments import measure_text
 from tests.clocks import ManualClock
 
@@ -41,7 +41,7 @@ class Machine:
         """The machine of a service, under a clock that stands still; the longest waits drawn."""
         clock = ManualClock()
         own = replace(
-            ctx, clock=clock, rules=replace(ctx.rules, **rules), draw=lambda low, high: high
+            ctx, clock=clock, rules=replace(ctx.rules, **rules), jitter=lambda low, high: high
         )
         return cls(own, clock)
 
@@ -72,16 +72,16 @@ class Machine:
             rate = (size + 0.5) * measured.parts / cut.ctx.rules.pace_ahead_s
             cut = self.with_rules(messages_per_second=rate)
         now = self.ctx.now()
-        order = Order(
+        order = BroadcastRequest(
             recipients=list(recipients),
             text=text,
             size=measured,
             send_at=now,
-            expire_at=self.ctx.later(expire_s) if expire_s is not None else None,
+            expire_at=self.ctx.seconds_from_now(expire_s) if expire_s is not None else None,
             priority=priority,
             category=category,
             delivery_report=delivery_report,
-            allow_repeat=True,
+            allow_duplicate=True,
         )
         accepted = accept_broadcast(cut.ctx, order, client="tests")
         start_due_broadcasts(self.ctx)
@@ -101,11 +101,11 @@ class Machine:
         assert isinstance(found, Idle), found
         return found
 
-    def submit(self) -> Verdict:
+    def submit(self) -> SubmitResult:
         """The next batch, claimed, posted and recorded."""
         return submit_batch(self.ctx, self.claim())
 
-    def submit_all(self) -> list[Verdict]:
+    def submit_all(self) -> list[SubmitResult]:
         """The same until nothing may be claimed."""
         verdicts = []
         while isinstance(found := claim_batch(self.ctx), Claim):

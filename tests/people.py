@@ -10,7 +10,7 @@ from app.db.base import table_of
 from app.ids import make_id
 from app.sms.context import Context
 from app.subscribers.models import Cause, Subscriber, SubscriberTag, Tag
-from app.subscribers.suppressions.store import hold_for_change, suppress
+from app.subscribers.suppressions.store import lock_suppressions_exclusive, suppress
 
 _LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -64,6 +64,8 @@ def _find_tag(tx: Any, name: str) -> int:
 def stop(ctx: Context, *phones: str) -> None:
     """These opt out, as by a text of theirs."""
     with ctx.db.write() as tx:
-        hold_for_change(tx)
+        lock_suppressions_exclusive(tx)
         for phone in phones:
-            suppress(tx, ctx.people, phone, cause=Cause.STOP, actor="phone", at=ctx.now())
+            suppress(
+                tx, ctx.subscriber_context, phone, cause=Cause.STOP, actor="phone", at=ctx.now()
+            )

@@ -7,7 +7,7 @@ from sqlalchemy import Row, insert, select
 
 from app.sms.context import Context
 from app.sms.models.batch import Message
-from app.sms.models.reports import Event, Inbound, OutboxEvent, Tally
+from app.sms.models.reports import DeliveryCount, Event, Inbound, OutboxEvent
 from app.webhooks.incoming.apply import apply_events
 
 AT = "2026-03-01T12:00:05.250Z"
@@ -101,7 +101,7 @@ def inbounds(ctx: Context) -> list[Row[Any]]:
 
 def outbox(ctx: Context, kind: str) -> list[dict[str, Any]]:
     """What clients are told of this kind."""
-    return [row.facts for row in read_all(ctx, OutboxEvent) if row.kind == kind]
+    return [row.facts for row in read_all(ctx, OutboxEvent) if row.event_type == kind]
 
 
 def ends(ctx: Context, broadcast_id: int) -> dict[str, tuple[str | None, int | None]]:
@@ -117,6 +117,6 @@ def sums(ctx: Context, broadcast_id: int) -> dict[tuple[str, int, int], int]:
     """The tallies of a broadcast that are not 0."""
     return {
         (row.status, row.code, row.bucket): row.messages
-        for row in read_all(ctx, Tally)
+        for row in read_all(ctx, DeliveryCount)
         if row.broadcast_id == broadcast_id and row.messages
     }

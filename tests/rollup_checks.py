@@ -8,13 +8,13 @@ from sqlalchemy import Connection, DateTime, Select, String, false, func, select
 
 from app.db.base import table_of
 from app.sms.analytics.contribution import (
-    Place,
-    Sums,
+    RollupDelta,
+    RollupKey,
     count_messages,
     is_counted,
-    read_share,
+    parse_contribution,
+    serialize_contribution,
     tag_of,
-    write_share,
 )
 from app.sms.lifecycle.latency import read_packed, unpack
 from app.sms.models.batch import Batch, Message
@@ -28,7 +28,7 @@ _SHARES: Select[Any] = select(
     _BATCHES.id,
     _BATCHES.state,
     _BATCHES.accepted_at,
-    _BATCHES.counted,
+    _BATCHES.rollup_contribution,
     _BROADCASTS.created_at,
     _BROADCASTS.client,
     _BROADCASTS.sender,
@@ -42,9 +42,9 @@ def check_daily_sums(tx: Connection) -> Iterator[str]:
 
     Holds at every moment, as long as no batch that was counted is deleted.
     """
-    expected, found = Sums(), _read_sums(tx)
-    for batch in tx.execute(_SHARES.where(_BATCHES.counted.is_not(None))):
-        expected.add(batch, read_share(batch.counted))
+    expected, found = RollupDelta(), _read_sums(tx)
+    for batch in tx.execute(_SHARES.where(_BATCHES.rollup_contribution.is_not(None))):
+        expected.add(batch, parse_contribution(batch.rollup_contribution))
     for name in ("messages", "parts", "delays"):
         ours, theirs = getattr(expected, name), getattr(found, name)
         wrong = sorted(key for key in {*ours, *theirs} if ours[key] != theirs[key])
@@ -61,21 +61,21 @@ def check_shares(tx: Connection) -> Iterator[str]:
     """
     messages = _collect_messages(tx)
     wrong = 0
-    for batch in tx.execute(_SHARES.where(_BATCHES.changed == false()).order_by(_BATCHES.id)):
+    for batch in tx.execute(_SHARES.where(_BATCHES.rollup_dirty == false()).order_by(_BATCHES.id)):
         expected = None
         if is_counted(batch):
             taken_at = batch.accepted_at or batch.created_at
             if tx.dialect.name == "sqlite":
                 taken_at = taken_at.replace(tzinfo=None)
             share = count_messages(messages[batch.id], taken_at=taken_at, tag=tag_of(batch))
-            expected = write_share(share)
-        if batch.counted != expected and wrong < _SHOWN:
+            expected = serialize_contribution(share)
+        if batch.rollup_contribution != expected and wrong < _SHOWN:
             wrong += 1
-            yield f"batch {batch.id}: {batch.counted} is counted, not {expected}"
+            yield f"batch {batch.id}: {batch.rollup_contribution} is counted, not {expected}"
 
 
-def _read_sums(tx: Connection) -> Sums:
-    found = Sums()
+def _read_sums(tx: Connection) -> RollupDelta:
+    found = RollupDelta()
     for row in tx.execute(select(table_of(DailyCount))):
         key = _place(row), (row.country, row.status.value, row.code)
         found.messages[key], found.parts[key] = row.messages, row.parts
@@ -85,12 +85,12 @@ def _read_sums(tx: Connection) -> Sums:
     return found
 
 
-def _place(row: Any) -> Place:
-    return Place(row.day, row.client, row.tag, row.sender)
+def _place(row: Any) -> RollupKey:
+    return RollupKey(row.day, row.client, row.tag, row.sender)
 
 
 def _collect_messages(tx: Connection) -> dict[int, list[Any]]:
-    at = func.coalesce(_MESSAGES.status_at, _MESSAGES.noted_at)
+    at = func.coalesce(_MESSAGES.status_at, _MESSAGES.recorded_at)
     found = defaultdict(list)
     rows = tx.execute(
         select(

@@ -465,7 +465,7 @@ def test_a_dollar_in_an_env_file_is_only_a_dollar(tmp_path):
 
 @pytest.mark.parametrize("text", ["two\nlines", "Hi ${name}", "x" * 321])
 def test_the_answer_to_help_is_one_line_without_placeholders(text):
-    assert read_config(settings(HELP_TEXT="Clinic, 555-0100")).people_rules.help_text
+    assert read_config(settings(HELP_TEXT="Clinic, 555-0100")).subscriber_rules.help_text
 
     with pytest.raises(ConfigError, match="HELP_TEXT"):
         read_config(settings(HELP_TEXT=text))

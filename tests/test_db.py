@@ -13,7 +13,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import event, select, text, update
 from sqlalchemy.exc import StatementError
 
-from app.db.base import Fact
+from app.db.base import Metadata
 from app.db.engine import Database, WrongPragma, insert_new
 from app.db.schema import MIGRATIONS, list_revisions
 from app.logs import configure_logging
@@ -114,8 +114,8 @@ def test_times_come_back_as_they_went_in_and_in_utc(db):
     with db.read() as tx:
         kept = tx.execute(select(Gate.until_at).where(Gate.name == "busy")).scalar_one()
         earlier = asked - timedelta(microseconds=1)
-        later = select(Gate.name).where(Gate.until_at > earlier)
-        assert tx.execute(later).scalars().all() == ["busy"]
+        seconds_from_now = select(Gate.name).where(Gate.until_at > earlier)
+        assert tx.execute(seconds_from_now).scalars().all() == ["busy"]
 
     assert kept == asked
     assert kept.tzinfo is UTC
@@ -131,17 +131,17 @@ def test_a_time_without_its_offset_is_not_kept(db):
 def test_a_block_that_raises_changes_nothing(db):
     def give_up_half_way():
         with db.write() as tx:
-            insert_new(tx, Fact, name="half", value="done")
+            insert_new(tx, Metadata, name="half", value="done")
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
         give_up_half_way()
 
     with db.write() as tx:
-        assert insert_new(tx, Fact, name="half", value="again")
-        assert not insert_new(tx, Fact, name="half", value="and again")
+        assert insert_new(tx, Metadata, name="half", value="again")
+        assert not insert_new(tx, Metadata, name="half", value="and again")
     with db.read() as tx:
-        assert tx.execute(select(Fact.value).where(Fact.name == "half")).scalar() == "again"
+        assert tx.execute(select(Metadata.value).where(Metadata.name == "half")).scalar() == "again"
 
 
 def test_the_migrations_make_the_tables_of_the_models_and_may_be_repeated(

@@ -8,7 +8,7 @@ from sqlalchemy import update
 from app.health import Readiness
 from app.sms.models.broadcast import Broadcast
 from app.sms.operations.restore import mark_restored
-from app.worker.jobs import keep_house, sweep
+from app.worker.jobs import run_maintenance, sweep
 from tests.databases import migrate
 from tests.factories import broadcast_to
 
@@ -18,8 +18,8 @@ READY = {
     "database": "ok",
     "background": "ok",
     "sending": "ok",
-    "books": "ok",
-    "suppressions": "ok",
+    "consistency": "ok",
+    "suppression_key": "ok",
     "attention": 0,
 }
 
@@ -108,8 +108,8 @@ def test_not_ready_without_its_database(make_service, sandbox, tmp_path):
         "database": "unreachable",
         "background": "unknown",
         "sending": "unknown",
-        "books": "unknown",
-        "suppressions": "unknown",
+        "consistency": "unknown",
+        "suppression_key": "unknown",
         "attention": None,
     }
 
@@ -169,7 +169,7 @@ def test_not_ready_under_another_key_than_erased_people_were_hashed_with(
 
     answer = other.get("/ready")
     assert answer.status_code == 503
-    assert answer.get_json() == READY | {"status": "not ready", "suppressions": "wrong key"}
+    assert answer.get_json() == READY | {"status": "not ready", "suppression_key": "mismatch"}
     refused = other.post("/api/broadcast", headers=auth, json=broadcast_to("+46701234567"))
     assert refused.status_code == 503
     assert sandbox.recipients() == []
@@ -179,15 +179,15 @@ def test_not_ready_when_the_books_do_not_balance(client, auth, ctx):
     client.post("/api/broadcast", headers=auth, json=broadcast_to("+46701234567"))
     with ctx.db.write() as tx:
         tx.execute(update(Broadcast).values(recipients=2))
-    keep_house(ctx)
+    run_maintenance(ctx)
 
     answer = client.get("/ready")
     with ctx.db.write() as tx:
         tx.execute(update(Broadcast).values(recipients=1))
-    keep_house(ctx)
+    run_maintenance(ctx)
 
     assert answer.status_code == 503
-    assert answer.get_json() == READY | {"status": "not ready", "books": "broken"}
+    assert answer.get_json() == READY | {"status": "not ready", "consistency": "failed"}
     assert client.get("/ready").status_code == 200
 
 

@@ -14,7 +14,7 @@ from dotenv import dotenv_values
 from limits import parse_many
 
 from app.config.keys import KeyHash, read_api_keys
-from app.config.people import PeopleRules, read_digest_key, read_people_rules
+from app.config.people import SubscriberRules, read_people_rules, read_phone_hash_key
 from app.config.sending import SendingRules, read_sending_rules
 from app.config.sinch import SINCH_HOSTS, SinchSettings, read_sinch
 from app.config.storage import (
@@ -30,8 +30,8 @@ from app.config.values import (
     AppEnv,
     ConfigError,
     read_int,
-    refuse_weak,
     require,
+    require_strong,
 )
 from app.config.webhooks import (
     CALLBACK_PATH,
@@ -51,9 +51,9 @@ __all__ = [
     "Config",
     "ConfigError",
     "KeyHash",
-    "PeopleRules",
     "SendingRules",
     "SinchSettings",
+    "SubscriberRules",
     "WebhookAuth",
     "load_config",
     "load_config_or_exit",
@@ -88,8 +88,8 @@ class Config:
     broker_url: str | None
     failpoint: tuple[str, int] | None
     rules: SendingRules
-    people_rules: PeopleRules
-    digest_key: bytes
+    subscriber_rules: SubscriberRules
+    phone_hash_key: bytes
     public_url: str | None
     webhook_auth: WebhookAuth
     delivery_report: ReportMode
@@ -162,8 +162,8 @@ def read_config(environ: Mapping[str, str]) -> Config:
         broker_url=read_broker_url(environ),
         failpoint=read_failpoint(environ, env),
         rules=read_sending_rules(environ),
-        people_rules=read_people_rules(environ),
-        digest_key=read_digest_key(environ, env, secret_key=secret_key),
+        subscriber_rules=read_people_rules(environ),
+        phone_hash_key=read_phone_hash_key(environ, env, secret_key=secret_key),
         public_url=public_url,
         webhook_auth=read_webhook_auth(environ, env, public_url=public_url),
         delivery_report=read_delivery_report(environ),
@@ -197,7 +197,7 @@ def _read_log_level(environ: Mapping[str, str]) -> str:
 
 def _read_secret(environ: Mapping[str, str], name: str, env: AppEnv) -> str:
     secret = require(environ, name)
-    refuse_weak(name, secret, env)
+    require_strong(name, secret, env)
     return secret
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
-from app.config.values import AppEnv, ConfigError, refuse_weak
+from app.config.values import AppEnv, ConfigError, require_strong
 
 # Who answers texts, who sends from the command line, and the person with the phone.
 _OUR_OWN = ("clarion", "cli", "phone", "carrier")
@@ -38,7 +38,7 @@ def _read_api_key(entry: str, env: AppEnv) -> KeyHash:
     name, colon, key = (part.strip() for part in entry.partition(":"))
     if not colon:
         name, key = "", entry
-    refuse_weak("a key in API_KEYS", key, env)
+    require_strong("a key in API_KEYS", key, env)
     digest = sha256(key.encode()).digest()
     name = name if colon else f"key-{digest.hex()[:8]}"
     if not _CLIENT_NAME.fullmatch(name):

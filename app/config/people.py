@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import time
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from app.config.values import AppEnv, ConfigError, read_int, refuse_weak
+from app.config.values import AppEnv, ConfigError, read_int, require_strong
 
 _WINDOW = re.compile(
     r"(?P<country>[A-Z]{2}|\*)=(?P<from>[0-2][0-9]:[0-5][0-9])-(?P<to>[0-2][0-9]:[0-5][0-9])"
@@ -20,7 +20,7 @@ _SWITCH = {"on": True, "off": False}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PeopleRules:
+class SubscriberRules:
     """What marketing obeys beside suppressions.
 
     `quiet_hours` are by country, `*` for all others: local times from and to which nothing is
@@ -40,9 +40,9 @@ class PeopleRules:
     import_kept_days: int = 7
 
 
-def read_people_rules(environ: Mapping[str, str]) -> PeopleRules:
+def read_people_rules(environ: Mapping[str, str]) -> SubscriberRules:
     """The rules, with our defaults where nothing is set."""
-    return PeopleRules(
+    return SubscriberRules(
         default_zone=_read_zone(environ),
         default_language=_read_match(environ, "DEFAULT_LANGUAGE", _LANGUAGE, "sv or pt-BR") or "en",
         default_country=_read_match(environ, "DEFAULT_COUNTRY", _COUNTRY, "SE"),
@@ -57,11 +57,11 @@ def read_people_rules(environ: Mapping[str, str]) -> PeopleRules:
     )
 
 
-def read_digest_key(environ: Mapping[str, str], env: AppEnv, *, secret_key: str) -> bytes:
+def read_phone_hash_key(environ: Mapping[str, str], env: AppEnv, *, secret_key: str) -> bytes:
     """The key of the hashes of numbers: SUPPRESSION_KEY, else made of SECRET_KEY."""
     own = environ.get("SUPPRESSION_KEY", "").strip()
     if own:
-        refuse_weak("SUPPRESSION_KEY", own, env)
+        require_strong("SUPPRESSION_KEY", own, env)
         return own.encode()
     return hmac.digest(secret_key.encode(), b"clarion suppressions", "sha256")
 

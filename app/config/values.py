@@ -96,7 +96,7 @@ def is_sample(value: str) -> bool:
     return any(mark in value.lower() for mark in _SAMPLE_MARKS)
 
 
-def refuse_weak(what: str, secret: str, env: AppEnv) -> None:
+def require_strong(what: str, secret: str, env: AppEnv) -> None:
     """Raise ConfigError for a secret that nobody drew at random; the length only in production."""
     if not secret.isascii() or not secret.isprintable() or not secret:
         raise ConfigError(f"{what} must be printable ASCII and not empty")

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from app.config.values import AppEnv, ConfigError, refuse_weak
+from app.config.values import AppEnv, ConfigError, require_strong
 from app.sinch.schemas import ReportMode
 
 CALLBACK_PATH = "/webhooks/sinch"
@@ -84,7 +84,7 @@ def read_delivery_report(environ: Mapping[str, str]) -> ReportMode:
 def _read_secret(environ: Mapping[str, str], name: str, env: AppEnv) -> str:
     secret = environ.get(name, "").strip()
     if secret:
-        refuse_weak(name, secret, env)
+        require_strong(name, secret, env)
     return secret
 
 
@@ -95,6 +95,6 @@ def _read_basic(environ: Mapping[str, str], env: AppEnv) -> str | None:
     user, colon, password = value.partition(":")
     if not user or not colon:
         raise ConfigError("SINCH_WEBHOOK_BASIC must read like user:password")
-    refuse_weak("the user in SINCH_WEBHOOK_BASIC", user, AppEnv.DEVELOPMENT)
-    refuse_weak("the password in SINCH_WEBHOOK_BASIC", password, env)
+    require_strong("the user in SINCH_WEBHOOK_BASIC", user, AppEnv.DEVELOPMENT)
+    require_strong("the password in SINCH_WEBHOOK_BASIC", password, env)
     return value

@@ -34,10 +34,10 @@ def table_of(model: type[Base]) -> Table:
     return table
 
 
-class Fact(Base):
+class Metadata(Base):
     """One fact on the database itself, such as whose it is."""
 
-    __tablename__ = "facts"
+    __tablename__ = "metadata"
 
     name: Mapped[str] = mapped_column(String(32), primary_key=True)
     value: Mapped[str] = mapped_column(Text)

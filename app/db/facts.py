@@ -2,21 +2,21 @@
 
 from sqlalchemy import Connection, delete, select, update
 
-from app.db.base import Fact
+from app.db.base import Metadata
 from app.db.engine import insert_new
 
 
-def read_fact(tx: Connection, name: str) -> str | None:
+def read_metadata(tx: Connection, name: str) -> str | None:
     """A fact; None when it was never kept."""
-    return tx.execute(select(Fact.value).where(Fact.name == name)).scalar()
+    return tx.execute(select(Metadata.value).where(Metadata.name == name)).scalar()
 
 
-def keep_fact(tx: Connection, name: str, value: str) -> None:
+def set_metadata(tx: Connection, name: str, value: str) -> None:
     """Keep a fact in place of the one of this name."""
-    if not insert_new(tx, Fact, name=name, value=value):
-        tx.execute(update(Fact).where(Fact.name == name).values(value=value))
+    if not insert_new(tx, Metadata, name=name, value=value):
+        tx.execute(update(Metadata).where(Metadata.name == name).values(value=value))
 
 
-def forget_fact(tx: Connection, name: str) -> None:
+def delete_metadata(tx: Connection, name: str) -> None:
     """Keep this fact no longer."""
-    tx.execute(delete(Fact).where(Fact.name == name))
+    tx.execute(delete(Metadata).where(Metadata.name == name))

@@ -5,7 +5,7 @@ from alembic.config import Config as AlembicConfig
 from alembic.util import CommandError
 from sqlalchemy import Connection
 
-from app.db.base import Fact
+from app.db.base import Metadata
 from app.db.engine import Database, insert_new
 from app.db.schema import INSTANCE, MIGRATIONS, WrongDatabase
 
@@ -14,7 +14,7 @@ def upgrade_database(db: Database, *, instance_id: str) -> None:
     """Bring the tables up to date; a new database becomes this instance's."""
     with db.write() as tx:
         command.upgrade(_configure(tx), "head")
-        insert_new(tx, Fact, name=INSTANCE, value=instance_id)
+        insert_new(tx, Metadata, name=INSTANCE, value=instance_id)
 
 
 def check_schema(db: Database) -> None:

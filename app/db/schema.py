@@ -8,7 +8,7 @@ from pathlib import Path
 from sqlalchemy import Connection, inspect, text
 
 from app.db.engine import Database
-from app.db.facts import keep_fact, read_fact
+from app.db.facts import read_metadata, set_metadata
 
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
 INSTANCE = "instance_id"
@@ -21,7 +21,7 @@ class WrongDatabase(Exception):
 def adopt_database(db: Database, *, instance_id: str) -> None:
     """Make this database ours, whosever it was."""
     with db.write() as tx:
-        keep_fact(tx, INSTANCE, instance_id)
+        set_metadata(tx, INSTANCE, instance_id)
 
 
 def verify_database(db: Database, *, instance_id: str) -> None:
@@ -35,7 +35,7 @@ def verify_database(db: Database, *, instance_id: str) -> None:
                 if current is None or current in known
                 else "the database is newer than this program: deploy the newer one"
             )
-        owner = read_fact(connection, INSTANCE)
+        owner = read_metadata(connection, INSTANCE)
     if owner != instance_id:
         raise WrongDatabase(
             "the database belongs to another instance: a copy must not send again. Set its "

@@ -23,7 +23,7 @@ class MessageText(fields.String):
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
         text = str(super()._deserialize(value, *args, **kwargs)).strip()
-        refuse_untransportable(text)
+        reject_untransportable(text)
         return text
 
 
@@ -53,7 +53,7 @@ class StrictBoolean(fields.Boolean):
         return value
 
 
-class Moment(fields.AwareDateTime):
+class UtcDateTime(fields.AwareDateTime):
     """An ISO 8601 time with its offset, as aware UTC."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> datetime:
@@ -74,7 +74,7 @@ class Cursor(fields.String):
         return int(cursor)
 
 
-def refuse_untransportable(text: str) -> None:
+def reject_untransportable(text: str) -> None:
     """Raise ValidationError for what cannot travel: NUL and halves of characters."""
     if "\0" in text:
         raise ValidationError("Holds a NUL character.")

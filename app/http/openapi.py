@@ -105,10 +105,10 @@ class JsonParser(FlaskParser):
         self, error: ValidationError, req: Request, schema: Schema, **_: Any
     ) -> NoReturn:
         """Raise BadInput that names each field at fault and the reasons."""
-        raise refuse_fields(error) from error
+        raise reject_fields(error) from error
 
 
-def refuse_fields(error: ValidationError) -> BadInput:
+def reject_fields(error: ValidationError) -> BadInput:
     """The BadInput that tells marshmallow's messages, keyed by field."""
     # webargs wraps what it finds in the body in a level of its own.
     told: dict[str, Any] = error.messages_dict

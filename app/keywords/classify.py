@@ -19,7 +19,7 @@ not end what a person wants.
 import re
 from collections.abc import Sequence
 
-from app.keywords.intent import Heard, Wish
+from app.keywords.intent import KeywordIntent, KeywordMatch
 from app.keywords.lookup import MOST_KEYWORD_WORDS, SPACED, find_keyword
 from app.keywords.normalize import fold, split_clauses, undo_look_alikes
 from app.keywords.sentences import FEW_TO_CORRECT, weigh_clauses
@@ -33,7 +33,7 @@ from app.keywords.vocabulary import (
     UNSPACED_NEGATION,
 )
 
-_NONE = Heard(Wish.NONE)
+_NONE = KeywordMatch(KeywordIntent.NONE)
 # Of a longer text its beginning and its end are read.
 _MOST_CHARACTERS, _AT_END = 400, 120
 _SHORT_UNSPACED = 30
@@ -55,13 +55,13 @@ _ADDED = re.compile(
 )
 
 
-def read_wish(text: str) -> Heard:
+def classify_keyword(text: str) -> KeywordMatch:
     """What a text asks for.
 
-    >>> read_wish("Please STOP!!").wish, read_wish("Kan ni sluta skicka sms?")
-    (<Wish.STOP: 'stop'>, Heard(wish=<Wish.STOP: 'stop'>, language='sv'))
-    >>> read_wish("Can you stop by at 5?").wish
-    <Wish.NONE: 'none'>
+    >>> classify_keyword("Please STOP!!").intent, classify_keyword("Kan ni sluta skicka sms?")
+    (<KeywordIntent.STOP: 'stop'>, KeywordMatch(intent=<KeywordIntent.STOP: 'stop'>, language='sv'))
+    >>> classify_keyword("Can you stop by at 5?").intent
+    <KeywordIntent.NONE: 'none'>
     """
     if _QUOTES.search(text) and _REACTION.match(text):
         return _NONE
@@ -91,16 +91,16 @@ def _is_plain(folded: str, words: Sequence[str]) -> bool:
     return folded.isascii() or not UNSPACED.search(folded)
 
 
-def _find_disguised(folded: str, words: Sequence[str]) -> Heard | None:
+def _find_disguised(folded: str, words: Sequence[str]) -> KeywordMatch | None:
     """A keyword of stopping in letters that only look like its own."""
     if len(words) > MOST_KEYWORD_WORDS or not DISGUISE.search(folded):
         return None
     plain = undo_look_alikes(folded)
     found = find_keyword([word for clause in split_clauses(plain) for word in clause])
-    return found if found and found.wish is Wish.STOP else None
+    return found if found and found.intent is KeywordIntent.STOP else None
 
 
-def _find_signed(text: str, words: Sequence[str]) -> Heard | None:
+def _find_signed(text: str, words: Sequence[str]) -> KeywordMatch | None:
     """A keyword on a line of its own or before a dash, and behind it no more than a name."""
     if len(words) > _MOST_SIGNED:
         return None
@@ -112,10 +112,10 @@ def _find_signed(text: str, words: Sequence[str]) -> Heard | None:
     if len(behind) > _MOST_NAMES or any(word in KEYWORDS for word in behind):
         return None
     found = find_keyword(own)
-    return found if found and found.wish is Wish.STOP else None
+    return found if found and found.intent is KeywordIntent.STOP else None
 
 
-def _find_anywhere(folded: str) -> Heard | None:
+def _find_anywhere(folded: str) -> KeywordMatch | None:
     """A phrase of a script that puts no blanks between words."""
     if folded.isascii() or not UNSPACED.search(folded):
         return None
@@ -123,7 +123,9 @@ def _find_anywhere(folded: str) -> Heard | None:
         if pattern.search(folded):
             short = len(UNSPACED.findall(folded)) <= _SHORT_UNSPACED
             certain = short and not UNSPACED_NEGATION.search(folded)
-            return Heard(Wish.STOP if certain else Wish.MAYBE_STOP, language)
+            return KeywordMatch(
+                KeywordIntent.STOP if certain else KeywordIntent.MAYBE_STOP, language
+            )
     return None
 
 

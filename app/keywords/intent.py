@@ -4,7 +4,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 
-class Wish(StrEnum):
+class KeywordIntent(StrEnum):
     """What a text asks of us."""
 
     STOP = "stop"  # nothing more, for certain
@@ -16,8 +16,8 @@ class Wish(StrEnum):
     NONE = "none"  # none of these
 
 
-class Heard(NamedTuple):
+class KeywordMatch(NamedTuple):
     """A wish, and in which language it was said, where that shows."""
 
-    wish: Wish
+    intent: KeywordIntent
     language: str | None = None

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from app.keywords.intent import Heard, Wish
+from app.keywords.intent import KeywordIntent, KeywordMatch
 from app.keywords.vocabulary import (
     COLLAPSED,
     COURTESY,
@@ -13,8 +13,8 @@ from app.keywords.vocabulary import (
     ORDINARY_BEFORE,
     ORDINARY_BEHIND,
     UNSPACED,
-    Entry,
-    Kind,
+    KeywordKind,
+    VocabularyEntry,
     collapse,
     list_shortened,
     read_misspelt,
@@ -26,32 +26,32 @@ MOST_KEYWORD_WORDS, _MOST_SPACED = 6, 24
 SPACED = 3
 _SIGNS = frozenset("🛑")
 _WISHES = {
-    Kind.STOP: Wish.STOP,
-    Kind.BARE: Wish.STOP,
-    Kind.UNSURE: Wish.MAYBE_STOP,
-    Kind.START: Wish.START,
-    Kind.HELP: Wish.HELP,
-    Kind.YES: Wish.YES,
-    Kind.NO: Wish.NO,
+    KeywordKind.STOP: KeywordIntent.STOP,
+    KeywordKind.BARE: KeywordIntent.STOP,
+    KeywordKind.UNSURE: KeywordIntent.MAYBE_STOP,
+    KeywordKind.START: KeywordIntent.START,
+    KeywordKind.HELP: KeywordIntent.HELP,
+    KeywordKind.YES: KeywordIntent.YES,
+    KeywordKind.NO: KeywordIntent.NO,
 }
 
 
-def find_keyword(words: Sequence[str]) -> Heard | None:
+def find_keyword(words: Sequence[str]) -> KeywordMatch | None:
     """What a text asks for that is one keyword, perhaps with courtesy around it."""
     if len(words) > MOST_KEYWORD_WORDS and _is_varied(words):
         return None
     entry = _look_up(words)
     if entry is not None:
-        return Heard(_WISHES[entry.kind], entry.language)
+        return KeywordMatch(_WISHES[entry.kind], entry.language)
     polite = [word for word in words if word not in COURTESY]
     if len(polite) < len(words) and (entry := _look_up(polite)):
-        wish = Wish.MAYBE_STOP if entry.kind is Kind.BARE else _WISHES[entry.kind]
-        return Heard(wish, entry.language or _find_language(words))
+        intent = KeywordIntent.MAYBE_STOP if entry.kind is KeywordKind.BARE else _WISHES[entry.kind]
+        return KeywordMatch(intent, entry.language or _find_language(words))
     for left_out in (_SIGNS, FILLERS):
         rest = [word for word in polite if word not in left_out]
         entry = _look_up(rest) if len(rest) < len(polite) else None
-        if entry is not None and entry.kind is Kind.STOP and not _is_ordinary(words):
-            return Heard(Wish.STOP, entry.language or _find_language(words))
+        if entry is not None and entry.kind is KeywordKind.STOP and not _is_ordinary(words):
+            return KeywordMatch(KeywordIntent.STOP, entry.language or _find_language(words))
     return None
 
 
@@ -63,7 +63,7 @@ def _is_varied(words: Sequence[str]) -> bool:
     return len([word for word in rest if len(word) > 1]) > MOST_KEYWORD_WORDS
 
 
-def _look_up(words: Sequence[str]) -> Entry | None:
+def _look_up(words: Sequence[str]) -> VocabularyEntry | None:
     """The keyword that these words are: as they stand, spelt otherwise, or several times."""
     count = len(words)
     if count == 1:
@@ -79,13 +79,13 @@ def _look_up(words: Sequence[str]) -> Entry | None:
     return _look_up_repeated(words) or (_look_up_spaced(words) if count >= SPACED else None)
 
 
-def _look_up_collapsed(joined: str) -> Entry | None:
+def _look_up_collapsed(joined: str) -> VocabularyEntry | None:
     """A keyword with blanks where it has none, or letters doubled."""
     collapsed = collapse(joined)
     return COLLAPSED.get(collapsed) if len(collapsed) >= SPACED else None
 
 
-def _look_up_spaced(words: Sequence[str]) -> Entry | None:
+def _look_up_spaced(words: Sequence[str]) -> VocabularyEntry | None:
     """A keyword letter by letter, as in `s t o p please`."""
     if len([word for word in words if len(word) == 1]) < SPACED:
         return None
@@ -104,7 +104,7 @@ def _look_up_spaced(words: Sequence[str]) -> Entry | None:
     return _look_up(rest) if len(rest) < len(words) else None
 
 
-def _look_up_repeated(words: Sequence[str]) -> Entry | None:
+def _look_up_repeated(words: Sequence[str]) -> VocabularyEntry | None:
     """Keywords of stopping one after another, or any one several times."""
     half = len(words) // 2
     if half > 1 and words[:half] == words[half:]:
@@ -116,16 +116,19 @@ def _look_up_repeated(words: Sequence[str]) -> Entry | None:
         return first
     entries = [_look_up_word(word) for word in words]
     kinds = {entry.kind if entry else None for entry in entries}
-    if not kinds <= {Kind.STOP, Kind.BARE, Kind.UNSURE} or Kind.STOP not in kinds:
+    if (
+        not kinds <= {KeywordKind.STOP, KeywordKind.BARE, KeywordKind.UNSURE}
+        or KeywordKind.STOP not in kinds
+    ):
         return None
-    return next((entry for entry in entries if entry and entry.kind is Kind.STOP), None)
+    return next((entry for entry in entries if entry and entry.kind is KeywordKind.STOP), None)
 
 
-def _look_up_word(word: str) -> Entry | None:
+def _look_up_word(word: str) -> VocabularyEntry | None:
     return KEYWORDS.get(word) or _look_up_collapsed(word)
 
 
-def _look_up_misspelt(word: str) -> Entry | None:
+def _look_up_misspelt(word: str) -> VocabularyEntry | None:
     """A long keyword with one letter wrong, missing, too many, or in its neighbour's place."""
     if not word.isascii() and UNSPACED.search(word):
         return None

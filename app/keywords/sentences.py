@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from app.keywords.intent import Heard, Wish
+from app.keywords.intent import KeywordIntent, KeywordMatch
 from app.keywords.lookup import find_keyword, has_keyword, is_near
 from app.keywords.vocabulary import (
     BESIDE,
@@ -24,9 +24,9 @@ _SHORT_WORDS, _FEW_WORDS = 24, 5
 FEW_TO_CORRECT, _LONG = 8, 8
 _VERBS = frozenset(("stop", "quit", "cease", "halt", "discontinue"))
 _TO_OTHERS = frozenset(
-    ("you", "u", "want", "would", "like", "wish", "asking", "ask", "told", "said")
+    ("you", "u", "want", "would", "like", "intent", "asking", "ask", "told", "said")
 )
-_MAYBE = Heard(Wish.MAYBE_STOP)
+_MAYBE = KeywordMatch(KeywordIntent.MAYBE_STOP)
 # Our own words, said back to us.
 _INSTRUCTION = re.compile(
     r"\b(?:reply|text|txt|send|svara|skicka|antworte[nt]?|sende[nt]?|répondez|envoyez|responda"
@@ -38,12 +38,12 @@ _INSTRUCTION = re.compile(
 
 def weigh_clauses(
     text: str, clauses: Sequence[Sequence[str]], words: Sequence[str]
-) -> Heard | None:
+) -> KeywordMatch | None:
     """What a text of several sentences, or of more than a keyword, asks for."""
     if ("stop" in words or "stopp" in words or "arret" in words) and _INSTRUCTION.search(text):
         return _MAYBE if len(words) <= _SHORT_WORDS else None
-    unsure: Heard | None = None
-    stop: Heard | None = None
+    unsure: KeywordMatch | None = None
+    stop: KeywordMatch | None = None
     others = False
     long = len(words) > FEW_TO_CORRECT
     for clause in clauses:
@@ -54,26 +54,26 @@ def weigh_clauses(
         found = alone or _read_clause(clause)
         if found is None:
             others = True
-        elif alone is not None and alone.wish is Wish.STOP:
+        elif alone is not None and alone.intent is KeywordIntent.STOP:
             stop = alone
-        elif found.wish is Wish.STOP:
+        elif found.intent is KeywordIntent.STOP:
             if len(words) <= _SHORT_WORDS:
                 return found
-            unsure = found._replace(wish=Wish.MAYBE_STOP)
-        elif found.wish is Wish.MAYBE_STOP:
+            unsure = found._replace(intent=KeywordIntent.MAYBE_STOP)
+        elif found.intent is KeywordIntent.MAYBE_STOP:
             unsure = found
     if stop is not None:
         # A keyword alone is certain where all else only supports it.
-        return stop._replace(wish=Wish.MAYBE_STOP) if others else stop
+        return stop._replace(intent=KeywordIntent.MAYBE_STOP) if others else stop
     if unsure is not None:
         return unsure
     return _MAYBE if len(words) <= _FEW_WORDS and has_keyword(words) else None
 
 
-def _read_clause(clause: Sequence[str]) -> Heard | None:
+def _read_clause(clause: Sequence[str]) -> KeywordMatch | None:
     """What one sentence or part of one says by a phrase; None for anything ordinary."""
     if all(word in COURTESY or word in FILLERS for word in clause):
-        return Heard(Wish.NO)
+        return KeywordMatch(KeywordIntent.NO)
     found = _find_phrase(clause)
     if found is None and len(clause) <= FEW_TO_CORRECT:
         correct = [_correct_word(word) for word in clause]
@@ -91,7 +91,7 @@ def _correct_word(word: str) -> str:
     return word
 
 
-def _find_phrase(clause: Sequence[str]) -> Heard | None:
+def _find_phrase(clause: Sequence[str]) -> KeywordMatch | None:
     line = " ".join(clause)
     start = _skip_leads(clause)
     for place, word in enumerate(clause):
@@ -104,17 +104,19 @@ def _find_phrase(clause: Sequence[str]) -> Heard | None:
             momentary = not breaks.isdisjoint(line[match.end() :].split())
             resolved = word in _VERBS and _is_about_oneself(clause[:place])
             certain = place <= start and not momentary and not resolved
-            return Heard(Wish.STOP if certain else Wish.MAYBE_STOP, language)
+            return KeywordMatch(
+                KeywordIntent.STOP if certain else KeywordIntent.MAYBE_STOP, language
+            )
     return _find_plain(clause, line, start)
 
 
-def _find_plain(clause: Sequence[str], line: str, start: int) -> Heard | None:
+def _find_plain(clause: Sequence[str], line: str, start: int) -> KeywordMatch | None:
     """What a phrase that is never certain says, at the beginning or behind what leads to it."""
-    for phrases, wish in ((UNCLEAR, Wish.MAYBE_STOP), (BESIDE, Wish.NO)):
+    for phrases, intent in ((UNCLEAR, KeywordIntent.MAYBE_STOP), (BESIDE, KeywordIntent.NO)):
         for place in range(start + 1):
             for language, pattern in phrases.get(clause[place], ()):
                 if pattern.match(line, _offset(clause, place)):
-                    return Heard(wish, language)
+                    return KeywordMatch(intent, language)
     return None
 
 

@@ -12,7 +12,7 @@ from app.keywords.languages import LANGUAGES, Language
 from app.keywords.normalize import fold, split_clauses
 
 
-class Kind(IntEnum):
+class KeywordKind(IntEnum):
     """What a keyword is for; where languages differ, the lowest stands."""
 
     STOP = 1
@@ -24,10 +24,10 @@ class Kind(IntEnum):
     NO = 7
 
 
-class Entry(NamedTuple):
+class VocabularyEntry(NamedTuple):
     """What a keyword means; `language` is None where it is several languages'."""
 
-    kind: Kind
+    kind: KeywordKind
     language: str | None
 
 
@@ -94,27 +94,27 @@ def _words(text: str) -> list[str]:
     return [word for clause in split_clauses(fold(text)) for word in clause]
 
 
-def _list_keywords(language: Language) -> Iterator[tuple[str, Kind]]:
-    for kind in Kind:
+def _list_keywords(language: Language) -> Iterator[tuple[str, KeywordKind]]:
+    for kind in KeywordKind:
         for keyword in getattr(language, kind.name.lower()).split(","):
             if words := _words(keyword):
                 yield " ".join(words), kind
 
 
-def _collect_keywords() -> dict[str, Entry]:
-    found: dict[str, Entry] = {}
+def _collect_keywords() -> dict[str, VocabularyEntry]:
+    found: dict[str, VocabularyEntry] = {}
     for language in LANGUAGES:
         for keyword, kind in _list_keywords(language):
             known = found.get(keyword)
             if known is None or kind < known.kind:
-                found[keyword] = Entry(kind, language.code or None)
+                found[keyword] = VocabularyEntry(kind, language.code or None)
             elif kind == known.kind and known.language != language.code:
-                found[keyword] = Entry(kind, None)
+                found[keyword] = VocabularyEntry(kind, None)
     return found
 
 
-def _collect_collapsed() -> dict[str, Entry]:
-    found: dict[str, Entry] = {}
+def _collect_collapsed() -> dict[str, VocabularyEntry]:
+    found: dict[str, VocabularyEntry] = {}
     for keyword, entry in KEYWORDS.items():
         short = collapse(keyword.replace(" ", ""))
         if short not in found or entry.kind < found[short].kind:
@@ -125,16 +125,16 @@ def _collect_collapsed() -> dict[str, Entry]:
 def _collect_near() -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for keyword, entry in KEYWORDS.items():
-        if entry.kind is Kind.STOP and len(keyword) >= _NEAR_FROM and keyword.isalpha():
+        if entry.kind is KeywordKind.STOP and len(keyword) >= _NEAR_FROM and keyword.isalpha():
             for shortened in list_shortened(keyword):
                 found.setdefault(shortened, []).append(keyword)
     return found
 
 
-def read_misspelt(keyword: str) -> Entry:
+def read_misspelt(keyword: str) -> VocabularyEntry:
     """What a long keyword stands for with a letter wrong: a shorter one may be another word."""
-    kind = Kind.STOP if len(keyword) >= _NEAR_CERTAIN_FROM else Kind.UNSURE
-    return Entry(kind, KEYWORDS[keyword].language)
+    kind = KeywordKind.STOP if len(keyword) >= _NEAR_CERTAIN_FROM else KeywordKind.UNSURE
+    return VocabularyEntry(kind, KEYWORDS[keyword].language)
 
 
 def _collect_courtesy() -> dict[str, str | None]:
@@ -202,8 +202,8 @@ def _set(*texts: str) -> frozenset[str]:
     return frozenset(_words(" ".join(texts)))
 
 
-KEYWORDS: Mapping[str, Entry] = _collect_keywords()
-COLLAPSED: Mapping[str, Entry] = _collect_collapsed()
+KEYWORDS: Mapping[str, VocabularyEntry] = _collect_keywords()
+COLLAPSED: Mapping[str, VocabularyEntry] = _collect_collapsed()
 NEAR: Mapping[str, Sequence[str]] = _collect_near()
 COURTESY: Mapping[str, str | None] = _collect_courtesy()
 CLEAR: Mapping[str, Sequence[Clear]] = _collect_clear()
@@ -280,9 +280,9 @@ def _collect_hints() -> frozenset[str]:
     return frozenset((*keywords, *CLEAR, *INSIDE, *((UNCLEAR.keys() | BESIDE.keys()) - _COMMON)))
 
 
-def _pick_rarest(keyword: str, entry: Entry) -> Sequence[str]:
+def _pick_rarest(keyword: str, entry: VocabularyEntry) -> Sequence[str]:
     """Its longest word that is not in every other text."""
-    if entry.kind not in (Kind.STOP, Kind.BARE, Kind.UNSURE):
+    if entry.kind not in (KeywordKind.STOP, KeywordKind.BARE, KeywordKind.UNSURE):
         return ()
     rare = [word for word in keyword.split() if word not in COURTESY and word not in _COMMON]
     return sorted(rare, key=len)[-1:]

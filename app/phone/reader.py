@@ -9,8 +9,8 @@ from unicodedata import normalize
 from app.phone.e164 import find_in_use, normalise_number, read_national, sort_entries
 
 T = TypeVar("T")
-Faults = dict[int, str]
-Column = tuple[list[Any], Faults]
+CellErrors = dict[int, str]
+ParsedColumn = tuple[list[Any], CellErrors]
 
 # What a spreadsheet makes of a long number: 4.67012E+10, in some languages with a comma.
 _SHORTENED = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]+)?E[+-]?[0-9]+", re.IGNORECASE)
@@ -59,7 +59,7 @@ class PhoneReader:
     without_plus: bool = False
     check: bool = True
 
-    def read_column(self, cells: Sequence[str]) -> Column:
+    def read_column(self, cells: Sequence[str]) -> ParsedColumn:
         """Numbers in E.164; an empty cell is a fault, too."""
         clean = sort_entries(list(cells))
         if clean.invalid:
@@ -131,9 +131,9 @@ def _strip_number(cell: str) -> str:
     return text.removeprefix("'").removeprefix("tel:").strip()
 
 
-def read_each(cells: Sequence[str], read: Callable[[str], T]) -> Column:
+def read_each(cells: Sequence[str], read: Callable[[str], T]) -> ParsedColumn:
     values: list[T | None] = []
-    faults: Faults = {}
+    faults: CellErrors = {}
     for place, cell in enumerate(cells):
         try:
             values.append(read(cell))

@@ -10,13 +10,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from app.clock import Clock
-from app.config import Config, PeopleRules, SendingRules
+from app.config import Config, SendingRules, SubscriberRules
 from app.db.engine import Database
 from app.db.schema import verify_database
 from app.failpoints import failpoints
 from app.sinch.client import SinchClient
 from app.sinch.schemas import ReportMode
-from app.subscribers.context import People
+from app.subscribers.context import SubscriberContext
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,23 +35,26 @@ class Context:
     instance_id: str
     callback_url: str | None = None
     delivery_report: ReportMode = ReportMode.PER_RECIPIENT_FINAL
-    people_rules: PeopleRules = field(default_factory=PeopleRules)
-    digest_key: bytes = b""
+    subscriber_rules: SubscriberRules = field(default_factory=SubscriberRules)
+    phone_hash_key: bytes = b""
     clock: Clock = field(default_factory=Clock)
-    draw: Callable[[float, float], float] = random.uniform
+    jitter: Callable[[float, float], float] = random.uniform
 
     def now(self) -> datetime:
         """The time of day, aware UTC."""
         return self.clock.now()
 
     @property
-    def people(self) -> People:
+    def subscriber_context(self) -> SubscriberContext:
         """What everything about people stands on, under the same clock."""
-        return People(
-            db=self.db, rules=self.people_rules, digest_key=self.digest_key, clock=self.clock
+        return SubscriberContext(
+            db=self.db,
+            rules=self.subscriber_rules,
+            phone_hash_key=self.phone_hash_key,
+            clock=self.clock,
         )
 
-    def later(self, seconds: float) -> datetime:
+    def seconds_from_now(self, seconds: float) -> datetime:
         """So many seconds from now."""
         return self.clock.now() + timedelta(seconds=seconds)
 
@@ -68,7 +71,7 @@ class Context:
         """
         if called_back is None:
             called_back = self.callback_url is not None
-        return self.later(self.rules.report_wait_s(0, called_back=called_back))
+        return self.seconds_from_now(self.rules.report_wait_s(0, called_back=called_back))
 
     def require_own_database(self) -> None:
         """Raise WrongDatabase unless the database is migrated and ours; asked once."""
@@ -98,8 +101,8 @@ def make_context(config: Config) -> Context:
         instance_id=config.instance_id,
         callback_url=config.callback_url,
         delivery_report=config.delivery_report,
-        people_rules=config.people_rules,
-        digest_key=config.digest_key,
+        subscriber_rules=config.subscriber_rules,
+        phone_hash_key=config.phone_hash_key,
     )
 
 

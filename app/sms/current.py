@@ -5,7 +5,7 @@ from flask import current_app
 from app.sms.context import Context
 
 
-def the_context() -> Context:
+def current_context() -> Context:
     """What the state machine stands on in this service.
 
     Raises WrongDatabase: whoever cancels in a copy of a database must not do so at Sinch.

@@ -2,12 +2,12 @@
 
 from flask import current_app
 
-from app.subscribers.context import People
+from app.subscribers.context import SubscriberContext
 
 
-def the_people() -> People:
+def current_subscriber_context() -> SubscriberContext:
     """What everything about people stands on in this service.  Raises WrongDatabase."""
     ctx = current_app.extensions["clarion"]
     ctx.require_own_database()
-    people: People = ctx.people
+    people: SubscriberContext = ctx.subscriber_context
     return people

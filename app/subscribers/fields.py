@@ -5,7 +5,7 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, validate
 
-from app.http.fields import refuse_untransportable
+from app.http.fields import reject_untransportable
 from app.subscribers.attributes import (
     MAX_ATTRIBUTE_CHARACTERS,
     MAX_ATTRIBUTES,
@@ -90,7 +90,7 @@ class PersonName(fields.String):
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
         name = str(super()._deserialize(value, *args, **kwargs)).strip()
-        refuse_untransportable(name)
+        reject_untransportable(name)
         if len(name) > MAX_NAME_CHARACTERS:
             raise ValidationError(f"Longer than {MAX_NAME_CHARACTERS} characters.")
         return name or None

@@ -11,7 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, LargeBinary, String, Text
+from sqlalchemy import ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint
 from sqlalchemy import text as sql
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -70,7 +70,7 @@ class SubscriberTag(Base):
     tag_id: Mapped[int] = mapped_column(ForeignKey("tags.id"), primary_key=True)
     subscriber_id: Mapped[int] = mapped_column(ForeignKey("subscribers.id"), primary_key=True)
     confirmed: Mapped[bool] = mapped_column(default=True)
-    asked_at: Mapped[datetime | None]
+    opt_in_requested_at: Mapped[datetime | None]
 
     __table_args__ = (
         Index("ix_subscriber_tags_subscriber", "subscriber_id"),
@@ -113,13 +113,13 @@ class Suppression(Base):
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     public_id: Mapped[str] = mapped_column(String(26), unique=True)
-    digest: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
+    phone_hash: Mapped[bytes] = mapped_column(LargeBinary(32))
     phone: Mapped[str | None] = mapped_column(String(16))
     scope: Mapped[Scope] = mapped_column(EnumText(Scope))
     cause: Mapped[Cause] = mapped_column(EnumText(Cause))
     # The text could also be meant otherwise: suppressed until somebody has looked at it.
-    to_review: Mapped[bool] = mapped_column(default=False)
-    since_at: Mapped[datetime]
+    needs_review: Mapped[bool] = mapped_column(default=False)
+    suppressed_at: Mapped[datetime]
     released_at: Mapped[datetime | None]
     # A client, `cli`, or `phone` for the person.
     actor: Mapped[str] = mapped_column(String(128))
@@ -128,6 +128,8 @@ class Suppression(Base):
     inbound: Mapped[str | None] = mapped_column(String(64))
 
     __table_args__ = (
+        # The name that the constraint was made with: SQLite cannot rename one.
+        UniqueConstraint("phone_hash", name="uq_suppressions_digest"),
         Index(
             "ix_suppressions_active",
             "phone",
@@ -138,12 +140,12 @@ class Suppression(Base):
         Index(
             "ix_suppressions_to_review",
             "id",
-            sqlite_where=sql("to_review = 1"),
-            postgresql_where=sql("to_review = true"),
+            sqlite_where=sql("needs_review = 1"),
+            postgresql_where=sql("needs_review = true"),
         ),
         Index(
             "ix_suppressions_nameless",
-            "digest",
+            "phone_hash",
             sqlite_where=sql("phone IS NULL"),
             postgresql_where=sql("phone IS NULL"),
         ),

@@ -91,7 +91,7 @@ _MARKS = ("Mn", "Me")
 
 
 @dataclass(frozen=True, slots=True)
-class CostlyCharacter:
+class NonGsmCharacter:
     """A character, its marks included, that no GSM-7 text may hold, and how often it is there.
 
     `look_alike` is what could stand in its place, "" where it does not show; None when nothing
@@ -104,27 +104,28 @@ class CostlyCharacter:
     look_alike: str | None
 
 
-def find_costly(text: str) -> tuple[CostlyCharacter, ...]:
+def find_non_gsm_characters(text: str) -> tuple[NonGsmCharacter, ...]:
     """The characters that force a text into UCS-2, in the order of their first appearance.
 
-    >>> [(each.character, each.name, each.look_alike) for each in find_costly("Don’t – 🙂")]
+    >>> found = find_non_gsm_characters("Don’t – 🙂")
+    >>> [(each.character, each.name, each.look_alike) for each in found]
     ... # doctest: +NORMALIZE_WHITESPACE
     [('’', 'right single quotation mark', "'"), ('–', 'en dash', '-'),
      ('🙂', 'slightly smiling face', None)]
     """
     counts = Counter(found for found in _walk(text) if not is_gsm7(found[0]))
     return tuple(
-        CostlyCharacter(character, _name(character), count, look_alike)
+        NonGsmCharacter(character, _name(character), count, look_alike)
         for (character, look_alike), count in counts.items()
     )
 
 
-def suggest_cheaper(text: str) -> str | None:
+def suggest_gsm_text(text: str) -> str | None:
     """The text in GSM-7, written with look-alikes, in no more parts.
 
     None when it is in GSM-7 already, or something in it has no look-alike.
 
-    >>> suggest_cheaper("Don’t wait…")
+    >>> suggest_gsm_text("Don’t wait…")
     "Don't wait..."
     """
     size = measure_text(text)

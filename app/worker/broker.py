@@ -55,7 +55,7 @@ def make_celery(config: Config) -> Celery:
 def _make_timetable(config: Config) -> dict[str, Any]:
     return {
         "sweep": {"task": celery_tasks.run_sweep.name, "schedule": config.rules.sweep_every_s},
-        "book": {"task": celery_tasks.book_events.name, "schedule": config.rules.sweep_every_s},
+        "book": {"task": celery_tasks.record_events.name, "schedule": config.rules.sweep_every_s},
         "ask": {"task": celery_tasks.run_questions.name, "schedule": config.rules.sweep_every_s},
         "keep house": {"task": celery_tasks.run_housekeeping.name, "schedule": _HOUSEKEEPING_S},
     }

@@ -18,13 +18,13 @@ from app.sms.context import Context
 from app.sms.dispatch.burst import Burst, submit_next
 from app.subscribers.imports.job import has_imports
 from app.webhooks.incoming.apply import apply_events
-from app.worker.jobs import ask_sinch, import_next, keep_house, plan_next, roll_up, sweep
+from app.worker.jobs import import_next, plan_next, poll_sinch, roll_up, run_maintenance, sweep
 
 # One for each, so that the clock's does not stand in line behind a long broadcast.
 CLOCK_QUEUE, WORK_QUEUE = "clarion-clock", "clarion-work"
 # More would find nothing more.
 MAX_WAITING = 4
-NUDGE_EXPIRES_S = 60
+WAKE_EXPIRES_S = 60
 # Then another task goes on, and what the clock asks for gets its turn.
 WORK_S = 3.0
 _LOOK_EVERY_S = 0.2
@@ -40,7 +40,7 @@ def use_context(ctx: Context, *, is_stopping: Callable[[], bool]) -> None:
     _is_stopping[:] = [is_stopping]
 
 
-class Nudge(Task):  # type: ignore[type-arg]  # generic for mypy alone
+class WakeTask(Task):  # type: ignore[type-arg]  # generic for mypy alone
     """A task that is queued only while few of its kind wait, and whose failure is only logged.
 
     Celery itself would write the error's message, which may quote a statement with its values.
@@ -66,7 +66,7 @@ class Nudge(Task):  # type: ignore[type-arg]  # generic for mypy alone
             logger.opt(exception=e).error("background work failed: the next sweep tries again")
 
 
-@shared_task(name="clarion.work", base=Nudge, queue=WORK_QUEUE, expires=NUDGE_EXPIRES_S)
+@shared_task(name="clarion.work", base=WakeTask, queue=WORK_QUEUE, expires=WAKE_EXPIRES_S)
 def work() -> None:
     """Plan and submit what there is, for a while; then somebody goes on."""
     deadline = time.monotonic() + WORK_S
@@ -74,65 +74,65 @@ def work() -> None:
     while not _is_stopping[0]() and _work_once(_contexts[0]) and not _is_stopping[0]():
         late = time.monotonic() > deadline
         if not told or late:
-            told = nudge_workers()
+            told = wake_workers()
         if told and late:  # without a broker nobody else would go on
             return
 
 
-@shared_task(name="clarion.sweep", base=Nudge, queue=CLOCK_QUEUE, expires=NUDGE_EXPIRES_S)
+@shared_task(name="clarion.sweep", base=WakeTask, queue=CLOCK_QUEUE, expires=WAKE_EXPIRES_S)
 def run_sweep() -> None:
     """Do what the clock asks for; then there may be work."""
     sweep(_contexts[0])
-    nudge_workers()
-    if has_imports(_contexts[0].people):
-        nudge_importers()
+    wake_workers()
+    if has_imports(_contexts[0].subscriber_context):
+        wake_importers()
 
 
-@shared_task(name="clarion.book", base=Nudge, queue=CLOCK_QUEUE, expires=NUDGE_EXPIRES_S)
-def book_events() -> None:
+@shared_task(name="clarion.book", base=WakeTask, queue=CLOCK_QUEUE, expires=WAKE_EXPIRES_S)
+def record_events() -> None:
     """Apply the events that wait, for a while; then somebody goes on."""
     deadline = time.monotonic() + WORK_S
     while not _is_stopping[0]() and apply_events(_contexts[0]):
-        if time.monotonic() > deadline and nudge_bookers():
+        if time.monotonic() > deadline and wake_report_workers():
             return
     # Whoever texted us may have to be answered.
     _nudge(work, 1)
 
 
-@shared_task(name="clarion.import", base=Nudge, queue=WORK_QUEUE, expires=NUDGE_EXPIRES_S)
+@shared_task(name="clarion.import", base=WakeTask, queue=WORK_QUEUE, expires=WAKE_EXPIRES_S)
 def import_some() -> None:
     """Work on a file of subscribers for a while; then somebody goes on, and others get a turn."""
     while not _is_stopping[0]() and import_next(_contexts[0], stop=_is_stopping[0]):
-        if nudge_importers():
+        if wake_importers():
             return
 
 
-@shared_task(name="clarion.ask", base=Nudge, queue=CLOCK_QUEUE, expires=NUDGE_EXPIRES_S)
+@shared_task(name="clarion.ask", base=WakeTask, queue=CLOCK_QUEUE, expires=WAKE_EXPIRES_S)
 def run_questions() -> None:
     """Ask Sinch for what it has not told by itself, and sum up what is known."""
     try:
-        ask_sinch(_contexts[0])
+        poll_sinch(_contexts[0])
     finally:
         roll_up(_contexts[0], stop=_is_stopping[0])
 
 
-@shared_task(name="clarion.keep_house", base=Nudge, queue=CLOCK_QUEUE, expires=NUDGE_EXPIRES_S)
+@shared_task(name="clarion.keep_house", base=WakeTask, queue=CLOCK_QUEUE, expires=WAKE_EXPIRES_S)
 def run_housekeeping() -> None:
     """Do what is done each minute."""
-    keep_house(_contexts[0])
+    run_maintenance(_contexts[0])
 
 
-def nudge_workers() -> bool:
+def wake_workers() -> bool:
     """Tell workers that there may be something to send; False when the broker takes no nudge."""
     return _nudge(work, MAX_WAITING)
 
 
-def nudge_bookers() -> bool:
+def wake_report_workers() -> bool:
     """Tell a worker that there may be events to apply; False when the broker takes no nudge."""
-    return _nudge(book_events, 1)
+    return _nudge(record_events, 1)
 
 
-def nudge_importers() -> bool:
+def wake_importers() -> bool:
     """Tell a worker that there may be a file to import; False when the broker takes no nudge."""
     return _nudge(import_some, 1)
 

@@ -11,43 +11,43 @@ from loguru import logger
 from app.sms.analytics.inbound_rollup import roll_up_inbounds
 from app.sms.analytics.rollup import roll_up_batches
 from app.sms.audience.plan import find_unplanned, plan_broadcast
-from app.sms.broadcasts.control import cancel_left_surplus, carry_out_wishes
-from app.sms.broadcasts.idempotency import forget_old_keys
+from app.sms.broadcasts.control import cancel_at_sinch, cancel_duplicate_batches
+from app.sms.broadcasts.idempotency import purge_old_keys
 from app.sms.broadcasts.schedule import (
     expire_overdue_broadcasts,
-    settle_stragglers,
+    finalize_stale,
     start_due_broadcasts,
 )
 from app.sms.context import Context
 from app.sms.dispatch.circuit_breaker import probe_circuit
 from app.sms.dispatch.submit import expire_leases
-from app.sms.eligibility.frequency_cap import forget_old_sends
-from app.sms.inbound.double_opt_in import ask_to_confirm
-from app.sms.inbound.receive import list_inbounds_when_due
-from app.sms.lifecycle.finalize import settle_unsettled
-from app.sms.operations.heartbeat import note_books, note_sweep
+from app.sms.eligibility.frequency_cap import purge_old_sends
+from app.sms.inbound.double_opt_in import request_confirmations
+from app.sms.inbound.receive import fetch_inbounds_when_due
+from app.sms.lifecycle.finalize import finalize_all_reported
+from app.sms.operations.heartbeat import record_consistency, record_heartbeat
 from app.sms.operations.invariants import find_violations
 from app.sms.operations.restore import end_restore_when_done
-from app.sms.privacy.erase import go_on_erasing
-from app.sms.recovery.unknown_outcome import ask_due_batches, call_for_overdue
-from app.sms.reports.reconcile import ask_due_reports
+from app.sms.privacy.erase import continue_erasures
+from app.sms.recovery.unknown_outcome import escalate_overdue, reconcile_due_batches
+from app.sms.reports.reconcile import fetch_due_reports
 from app.subscribers.imports.job import work_imports
-from app.subscribers.imports.service import forget_imports
-from app.webhooks.incoming.apply import forget_leftovers
+from app.subscribers.imports.service import purge_imports
+from app.webhooks.incoming.apply import purge_dead_letters
 
 _SWEEP: tuple[Callable[[Context], object], ...] = (
     expire_leases,
     start_due_broadcasts,
     expire_overdue_broadcasts,
     probe_circuit,
-    ask_due_batches,
-    call_for_overdue,
+    reconcile_due_batches,
+    escalate_overdue,
     end_restore_when_done,
-    carry_out_wishes,
-    cancel_left_surplus,
-    settle_stragglers,
-    settle_unsettled,
-    note_sweep,
+    cancel_at_sinch,
+    cancel_duplicate_batches,
+    finalize_stale,
+    finalize_all_reported,
+    record_heartbeat,
 )
 
 
@@ -64,11 +64,11 @@ def sweep(ctx: Context) -> None:
             logger.bind(part=part.__name__).exception("a part of the sweep failed")
 
 
-def ask_sinch(ctx: Context) -> None:
+def poll_sinch(ctx: Context) -> None:
     """Ask for what Sinch has not told by itself: reports that are due, texts from phones."""
     ctx.require_own_database()
-    ask_due_reports(ctx)
-    list_inbounds_when_due(ctx)
+    fetch_due_reports(ctx)
+    fetch_inbounds_when_due(ctx)
 
 
 def roll_up(ctx: Context, *, stop: Callable[[], bool] = lambda: False) -> None:
@@ -77,19 +77,19 @@ def roll_up(ctx: Context, *, stop: Callable[[], bool] = lambda: False) -> None:
     roll_up_inbounds(ctx, stop=stop)
 
 
-def keep_house(ctx: Context) -> None:
+def run_maintenance(ctx: Context) -> None:
     """What is done each minute: forget what is old, check the invariants, erase what can go."""
     ctx.require_own_database()
-    forget_old_keys(ctx)
-    forget_leftovers(ctx)
-    forget_old_sends(ctx)
-    forget_imports(ctx.people)
-    ask_to_confirm(ctx)
+    purge_old_keys(ctx)
+    purge_dead_letters(ctx)
+    purge_old_sends(ctx)
+    purge_imports(ctx.subscriber_context)
+    request_confirmations(ctx)
     violations = find_violations(ctx, thorough=False)
     for violation in violations:
         logger.bind(violation=violation).error("the books do not balance")
-    note_books(ctx, violations)
-    go_on_erasing(ctx)
+    record_consistency(ctx, violations)
+    continue_erasures(ctx)
 
 
 def plan_next(ctx: Context) -> bool:
@@ -105,4 +105,4 @@ def plan_next(ctx: Context) -> bool:
 def import_next(ctx: Context, *, stop: Callable[[], bool] = lambda: False) -> bool:
     """Work on a file of subscribers for a few seconds; whether there was one."""
     ctx.require_own_database()
-    return work_imports(ctx.people, stop=stop)
+    return work_imports(ctx.subscriber_context, stop=stop)

@@ -30,11 +30,11 @@ from app.config import EXIT_CONFIG, ConfigError, load_config_or_exit
 from app.failpoints import failpoints
 from app.logs import configure_logging
 from app.sms.context import Context, make_context
-from app.webhooks.outgoing.http_client import Poster
+from app.webhooks.outgoing.http_client import WebhookHttpClient
 from app.worker import celery_tasks
 from app.worker.broker import make_celery
 from app.worker.start import refuse_wrong_database
-from app.worker.webhook_workers import Tellers
+from app.worker.webhook_workers import WebhookWorkers
 
 _MOST_S = 24.5
 # Tenths of a second that a process waits, before it ends, for its parent to read a result.  The
@@ -42,7 +42,7 @@ _MOST_S = 24.5
 billiard.pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = 10
 # One byte that all processes of a worker see: not 0 once it is to end.
 _stopping = mmap.mmap(-1, 1)
-_tellers: list[Tellers] = []
+_tellers: list[WebhookWorkers] = []
 
 
 @setup_logging.connect
@@ -72,8 +72,8 @@ def _open_pool(sender: Any, **_: Any) -> None:
 
 
 def _tell_clients(ctx: Context) -> None:
-    poster = Poster(production=_config.production)
-    _tellers.append(Tellers(ctx, poster, fast=1, slow=2, is_stopping=_is_stopping))
+    webhook_client = WebhookHttpClient(production=_config.production)
+    _tellers.append(WebhookWorkers(ctx, webhook_client, fast=1, slow=2, is_stopping=_is_stopping))
     _tellers[-1].start()
 
 

@@ -13,10 +13,10 @@ from app.db.engine import WrongPragma
 from app.db.schema import WrongDatabase
 from app.sms.context import Context
 from app.worker.broker import make_celery
-from app.worker.celery_tasks import nudge_bookers, nudge_importers, nudge_workers
+from app.worker.celery_tasks import wake_importers, wake_report_workers, wake_workers
 from app.worker.threads import BackgroundThreads
-from app.worker.waker import Nudger
-from app.worker.webhook_workers import Tellers
+from app.worker.waker import Waker
+from app.worker.webhook_workers import WebhookWorkers
 
 
 def start_background(app: Flask, config: Config) -> None:
@@ -29,20 +29,20 @@ def start_background(app: Flask, config: Config) -> None:
     if config.background is Background.CELERY:
         make_celery(config)
         for name, tell in (
-            ("nudge", nudge_workers),
-            ("nudge_booker", nudge_bookers),
-            ("nudge_importer", nudge_importers),
+            ("wake_workers", wake_workers),
+            ("wake_report_worker", wake_report_workers),
+            ("wake_importer", wake_importers),
         ):
-            nudger = Nudger(tell)
-            app.extensions[name] = nudger.nudge
+            nudger = Waker(tell)
+            app.extensions[name] = nudger.wake_workers
             nudger.start()
         return
-    tellers = Tellers(ctx, app.extensions["poster"])
+    tellers = WebhookWorkers(ctx, app.extensions["webhook_client"])
     threads = BackgroundThreads(ctx, senders=config.sender_threads, tellers=tellers)
     app.extensions["background"] = threads
-    app.extensions["nudge"] = threads.nudge
-    app.extensions["nudge_booker"] = threads.nudge_booker
-    app.extensions["nudge_importer"] = threads.nudge_importer
+    app.extensions["wake_workers"] = threads.wake_workers
+    app.extensions["wake_report_worker"] = threads.wake_report_worker
+    app.extensions["wake_importer"] = threads.wake_importer
     threads.start()
     atexit.register(threads.stop)
 

@@ -12,9 +12,9 @@ from datetime import datetime
 from app.sms.context import Context
 from app.sms.dispatch.burst import Burst, submit_next
 from app.webhooks.incoming.apply import GROUP, apply_events
-from app.worker.jobs import ask_sinch, import_next, keep_house, plan_next, roll_up, sweep
-from app.worker.trying import attempt
-from app.worker.webhook_workers import Tellers
+from app.worker.jobs import import_next, plan_next, poll_sinch, roll_up, run_maintenance, sweep
+from app.worker.trying import run_guarded
+from app.worker.webhook_workers import WebhookWorkers
 
 _HOUSEKEEPING_S = 60.0
 _ASK_EVERY_S = 5.0
@@ -27,7 +27,9 @@ _GATHER_S = 0.2
 class BackgroundThreads:
     """The threads of one process."""
 
-    def __init__(self, ctx: Context, *, senders: int, tellers: Tellers | None = None) -> None:
+    def __init__(
+        self, ctx: Context, *, senders: int, tellers: WebhookWorkers | None = None
+    ) -> None:
         self._ctx = ctx
         self._tellers = tellers
         self._stopping = threading.Event()
@@ -53,26 +55,26 @@ class BackgroundThreads:
         if self._tellers:
             self._tellers.start()
 
-    def nudge(self) -> None:
+    def wake_workers(self) -> None:
         """There may be something to do."""
         self._to_plan.set()
         self._wake_senders()
         self._nudge_tellers()
 
-    def nudge_booker(self) -> None:
+    def wake_report_worker(self) -> None:
         """There may be something to book."""
         self._to_book.set()
 
-    def nudge_importer(self) -> None:
+    def wake_importer(self) -> None:
         """There may be a file to import."""
         self._to_import.set()
 
     def stop_claiming(self) -> None:
         """Begin nothing more; returns at once."""
         self._stopping.set()
-        self.nudge()
-        self.nudge_booker()
-        self.nudge_importer()
+        self.wake_workers()
+        self.wake_report_worker()
+        self.wake_importer()
         if self._tellers:
             self._tellers.stop_claiming()
 
@@ -94,16 +96,16 @@ class BackgroundThreads:
 
     def _nudge_tellers(self) -> None:
         if self._tellers:
-            self._tellers.nudge()
+            self._tellers.wake_workers()
 
     def _sweep(self) -> None:
         next_housekeeping = time.monotonic() + _HOUSEKEEPING_S
         while not self._stopping.is_set():
             self._do(lambda: sweep(self._ctx))
             if time.monotonic() >= next_housekeeping:
-                self._do(lambda: keep_house(self._ctx))
+                self._do(lambda: run_maintenance(self._ctx))
                 next_housekeeping = time.monotonic() + _HOUSEKEEPING_S
-            self.nudge()
+            self.wake_workers()
             self._stopping.wait(self._ctx.rules.sweep_every_s)
 
     def _plan(self) -> None:
@@ -129,7 +131,7 @@ class BackgroundThreads:
 
     def _ask(self) -> None:
         while not self._stopping.wait(min(self._ctx.rules.sweep_every_s, _ASK_EVERY_S)):
-            self._do(lambda: ask_sinch(self._ctx))
+            self._do(lambda: poll_sinch(self._ctx))
             self._do(lambda: roll_up(self._ctx, stop=self._stopping.is_set))
 
     def _import(self) -> None:
@@ -162,4 +164,4 @@ class BackgroundThreads:
 
     def _do(self, work: Callable[[], object]) -> object:
         """What `work` gives; False after an error."""
-        return attempt(work, stopping=self._stopping)
+        return run_guarded(work, stopping=self._stopping)

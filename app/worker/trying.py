@@ -11,7 +11,7 @@ from app.db.schema import WrongDatabase
 _BREATH_S = 2.0
 
 
-def attempt(work: Callable[[], object], *, stopping: threading.Event) -> object:
+def run_guarded(work: Callable[[], object], *, stopping: threading.Event) -> object:
     """What `work` gives; False after an error, which is logged and waited out unless `stopping`."""
     try:
         return work()

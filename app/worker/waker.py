@@ -10,7 +10,7 @@ _PAUSE_S = 0.05
 _BREATH_S = 2.0
 
 
-class Nudger:
+class Waker:
     """One thread of a web process that talks to the broker, however slow or dead that is.
 
     `tell` publishes the nudge; False when the broker did not take it.
@@ -24,7 +24,7 @@ class Nudger:
     def start(self) -> None:
         self._thread.start()
 
-    def nudge(self) -> None:
+    def wake_workers(self) -> None:
         """There may be something to do; returns at once."""
         self._wanted.set()
 

@@ -9,37 +9,37 @@ import time
 from collections.abc import Callable
 
 from app.sms.context import Context
-from app.webhooks.outgoing.deliver import keep_house, serve_next
-from app.webhooks.outgoing.fan_out import spread_events
-from app.webhooks.outgoing.http_client import Poster
-from app.webhooks.outgoing.lease import Lane, is_turn
-from app.worker.trying import attempt
+from app.webhooks.outgoing.deliver import deliver_next, run_maintenance
+from app.webhooks.outgoing.fan_out import fan_out_events
+from app.webhooks.outgoing.http_client import WebhookHttpClient
+from app.webhooks.outgoing.lease import Pool, has_due_endpoint
+from app.worker.trying import run_guarded
 
 # The longest that an event, or a second try, waits to be noticed.
 _LOOK_EVERY_S = 1.0
 
 
-class Tellers:
+class WebhookWorkers:
     """The threads of one process; `is_stopping` is a second word, beside `stop`, to end."""
 
     def __init__(
         self,
         ctx: Context,
-        poster: Poster,
+        webhook_client: WebhookHttpClient,
         *,
         fast: int = 3,
         slow: int = 2,
         keep_house_every_s: float = 60.0,
         is_stopping: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._ctx, self._poster = ctx, poster
+        self._ctx, self._poster = ctx, webhook_client
         self._stopping = threading.Event()
         self._told_to_stop = is_stopping
         self._keep_house_every_s = keep_house_every_s
         self._to_spread = threading.Event()
         self._to_post = {
-            Lane.FAST: [threading.Event() for _ in range(fast)],
-            Lane.SLOW: [threading.Event() for _ in range(slow)],
+            Pool.FAST: [threading.Event() for _ in range(fast)],
+            Pool.SLOW: [threading.Event() for _ in range(slow)],
         }
         self._threads = [
             threading.Thread(target=self._spread, name="spreader", daemon=True),
@@ -54,7 +54,7 @@ class Tellers:
         for thread in self._threads:
             thread.start()
 
-    def nudge(self) -> None:
+    def wake_workers(self) -> None:
         """There may be something to tell."""
         self._to_spread.set()
 
@@ -62,7 +62,7 @@ class Tellers:
         """Begin nothing more; returns at once."""
         self._stopping.set()
         self._to_spread.set()
-        for lane in Lane:
+        for lane in Pool:
             self._wake(lane)
 
     def stop(self, *, within_s: float = 12.0) -> bool:
@@ -77,7 +77,7 @@ class Tellers:
     def _is_stopping(self) -> bool:
         return self._stopping.is_set() or self._told_to_stop()
 
-    def _wake(self, lane: Lane) -> None:
+    def _wake(self, lane: Pool) -> None:
         for event in self._to_post[lane]:
             event.set()
 
@@ -85,9 +85,9 @@ class Tellers:
         next_housekeeping = time.monotonic() + self._keep_house_every_s
         while not self._is_stopping():
             self._to_spread.clear()
-            attempt(self._spread_all, stopping=self._stopping)
+            run_guarded(self._spread_all, stopping=self._stopping)
             if time.monotonic() >= next_housekeeping:
-                attempt(lambda: keep_house(self._ctx), stopping=self._stopping)
+                run_guarded(lambda: run_maintenance(self._ctx), stopping=self._stopping)
                 next_housekeeping = time.monotonic() + self._keep_house_every_s
             self._to_spread.wait(_LOOK_EVERY_S)
         self.stop_claiming()
@@ -97,19 +97,19 @@ class Tellers:
         self._ctx.require_own_database()
         more = True
         while more and not self._is_stopping():
-            more = spread_events(self._ctx) > 0
-            for lane in Lane:
-                if is_turn(self._ctx, lane):
+            more = fan_out_events(self._ctx) > 0
+            for lane in Pool:
+                if has_due_endpoint(self._ctx, lane):
                     self._wake(lane)
 
-    def _post(self, lane: Lane, event: threading.Event) -> None:
+    def _post(self, lane: Pool, event: threading.Event) -> None:
         while True:
             event.clear()
             # Looked at behind that: who stops us says so first and wakes us then.
             if self._is_stopping():
                 return
-            if attempt(lambda: self._serve(lane), stopping=self._stopping) is not True:
+            if run_guarded(lambda: self._serve(lane), stopping=self._stopping) is not True:
                 event.wait()
 
-    def _serve(self, lane: Lane) -> bool:
-        return serve_next(self._ctx, self._poster, lane, stop=self._is_stopping)
+    def _serve(self, lane: Pool) -> bool:
+        return deliver_next(self._ctx, self._poster, lane, stop=self._is_stopping)

@@ -309,9 +309,9 @@ def test_a_database_is_adopted_only_when_confirmed(make_service, sandbox):
 
 
 def test_after_a_restore_nothing_is_sent_until_sinch_was_asked(run, service, caller, sandbox):
-    later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    seconds_from_now = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
     caller.send(*many_numbers(1500))
-    caller.send(ANN, send_at=later)
+    caller.send(ANN, send_at=seconds_from_now)
 
     ended = run("db", "restored")
     work_off(service)

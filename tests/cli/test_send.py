@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from app.sms.content.templates import Wording, create_template
+from app.sms.content.templates import TemplateTexts, create_template
 from tests.background import work_off, work_until
 from tests.factories import many_numbers, settings
 from tests.people import add_people, stop
@@ -226,13 +226,13 @@ def test_the_report_says_of_everybody_what_became_of_them(run, sandbox, file, tm
     ended = run("--csv", file("\n".join(numbers)), "--message", "Hello", "--report", str(report))
 
     assert ended.exit_code == 1
-    assert "1500 submitted, 1000 rejected, 1000 uncertain" in ended.output
-    assert "1000 uncertain: some may have been sent" in ended.output
+    assert "1500 submitted, 1000 rejected, 1000 unconfirmed" in ended.output
+    assert "1000 unconfirmed: some may have been sent" in ended.output
     assert "do not send them again" in ended.output
     rows = list(csv.DictReader(report.read_text().splitlines()))
     assert [row["number"] for row in rows] == numbers
     assert [row["status"] for row in rows] == (
-        ["submitted"] * 1000 + ["uncertain"] * 1000 + ["rejected"] * 1000 + ["submitted"] * 500
+        ["submitted"] * 1000 + ["unconfirmed"] * 1000 + ["rejected"] * 1000 + ["submitted"] * 500
     )
     assert rows[0]["batch_id"] == sandbox.batches()[0]["id"]
     assert rows[0]["client_reference"] == sandbox.batches()[0]["client_reference"]
@@ -330,11 +330,11 @@ def test_an_unknown_outcome_names_the_reference_to_look_for(run, sandbox, tmp_pa
     ended = run("--to", ANN, "--message", "Hello", "--report", str(report))
 
     assert ended.exit_code == 1
-    assert "1 uncertain" in ended.output
+    assert "1 unconfirmed" in ended.output
     (row,) = csv.DictReader(report.read_text().splitlines())
     assert row == {
         "number": ANN,
-        "status": "uncertain",
+        "status": "unconfirmed",
         "batch_id": "",
         "client_reference": sandbox.batches()[0]["client_reference"],
     }
@@ -390,7 +390,7 @@ def test_the_same_again_is_refused_unless_it_is_wanted(run, sandbox, file):
     run("--csv", path, "--message", "Hello")
 
     again = run("--csv", path, "--message", "Hello")
-    wanted = run("--csv", path, "--message", "Hello", "--allow-repeat")
+    wanted = run("--csv", path, "--message", "Hello", "--allow-duplicate")
 
     assert again.exit_code == 1
     assert "The same text went to 10 of these 10 recipients" in again.output
@@ -451,7 +451,7 @@ def test_a_quote_sends_nothing_and_says_what_it_would_come_to(run, sandbox, ctx)
 
 def test_a_template_is_sent_by_its_name_and_version(run, at_sinch, ctx):
     texts = {"en": "Hello ${first_name}", "sv": "Hej ${first_name}"}
-    create_template(ctx, "hello", Wording(texts=texts, default_language="en"), client="tests")
+    create_template(ctx, "hello", TemplateTexts(texts=texts, default_language="en"), client="tests")
 
     ended = run("--tag", "vip", "--template", "hello:1", "--language", "sv")
 

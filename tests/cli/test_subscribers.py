@@ -51,7 +51,7 @@ def test_a_file_becomes_subscribers(run, service, file):
     )
     assert "'Kontakt' is phone" in ended.output
     assert "'Notiz' is left out" in ended.output
-    found = everybody(context_of(service).people)[ANN]
+    found = everybody(context_of(service).subscriber_context)[ANN]
     assert found["tags"] == ["all", "vip"]
     assert found["attributes"] == {"Telefon": BOB, "Alter": 7}
 
@@ -73,7 +73,7 @@ def test_of_all_or_nothing_a_bad_row_keeps_all_out(run, service, file):
 
     assert ended.exit_code == 1
     assert "refused: 2 rows, 1 refused" in ended.output
-    assert everybody(context_of(service).people) == {}
+    assert everybody(context_of(service).subscriber_context) == {}
 
 
 def test_for_marketing_a_consent_may_be_given_for_all(run, service, file):
@@ -86,7 +86,7 @@ def test_for_marketing_a_consent_may_be_given_for_all(run, service, file):
     )  # fmt: skip
 
     assert ended.exit_code == 0, ended.output
-    assert everybody(context_of(service).people)[ANN]["links"] == 1
+    assert everybody(context_of(service).subscriber_context)[ANN]["links"] == 1
 
 
 WRONG = [
@@ -151,7 +151,7 @@ def test_what_a_process_leaves_behind_is_taken_up_where_it_stood(
 ):
     """After kill -9 its lease has to end first."""
     many = 8_000
-    people = context_of(service).people
+    people = context_of(service).subscriber_context
     path = file(write_csv(["phone"], *([each] for each in many_numbers(many)), ["bad"]))
     process = _start(path, database_url)
 

@@ -6,7 +6,7 @@ import sqlite3
 import pytest
 from sqlalchemy import insert, text
 
-from app.subscribers.consent.ledger import ConsentKind, record
+from app.subscribers.consent.ledger import ConsentKind, append_consent
 from app.subscribers.models import Cause, Subscriber
 from app.subscribers.suppressions.store import find_suppressed, suppress
 
@@ -26,7 +26,7 @@ def runner_of(service):
 
 
 def people_of(service):
-    return service.extensions["clarion"].people
+    return service.extensions["clarion"].subscriber_context
 
 
 def suppressed(service, *phones):
@@ -70,7 +70,7 @@ def test_opt_outs_and_erasures_survive_a_restore(make_service, sandbox, database
         row = {"public_id": "ann", "phone": ANN, "subscribed_at": now, "updated_at": now}
         tx.execute(insert(Subscriber).values(**row))
         said = {"actor": "shop", "channel": "api", "source": "form", "wording": "yes"}
-        record(tx, people, ConsentKind.OPT_IN, BOB, at=now, **said)
+        append_consent(tx, people, ConsentKind.OPT_IN, BOB, at=now, **said)
         suppress(tx, people, ANN, cause=Cause.STOP, actor="phone", at=now)
     backup = tmp_path / "backup.db"
     with sqlite3.connect(tmp_path / "clarion.db") as live, sqlite3.connect(backup) as copy:

@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 from app.db.engine import Database
 from app.sms.models.batch import Batch, Message
 from app.sms.models.broadcast import Broadcast
-from app.sms.models.reports import Event, Tally
+from app.sms.models.reports import DeliveryCount, Event
 from tests.factories import broadcast_to, many_numbers
 from tests.flood.flooding import SECRET, Flood, count_messages, read_sent
 from tests.load import post_all
@@ -99,14 +99,14 @@ def _compare_books(db, flood, shown):
         rows = tx.execute(select(Message.recipient, Message.status, Message.code))
         assert {row.recipient: (row.status, row.code) for row in rows} == flood.ends
         tallied = tx.execute(
-            select(Tally.status, Tally.code, func.sum(Tally.messages)).group_by(
-                Tally.status, Tally.code
-            )
+            select(
+                DeliveryCount.status, DeliveryCount.code, func.sum(DeliveryCount.messages)
+            ).group_by(DeliveryCount.status, DeliveryCount.code)
         )
         counted = Counter(flood.ends.values())
         assert {(row[0], row[1]): row[2] for row in tallied if row[2]} == counted
         assert tx.execute(select(func.sum(Batch.ended))).scalar() == len(flood.sent)
-        assert tx.execute(select(Broadcast.settled_at)).scalar() is not None
+        assert tx.execute(select(Broadcast.all_reported_at)).scalar() is not None
     by_word = Counter(status.value for status, _ in flood.ends.values())
     assert {word: count for word, count in shown["counts"].items() if count} == by_word
 

@@ -104,7 +104,7 @@ def test_every_route_says_which_scope_it_needs_or_that_it_is_public(service):
         "sms.resume_broadcast": CONTROL,
         "sms.cancel_broadcast": CONTROL,
         "messages.export_as_csv": READ,
-        "sms.resend_not_reached": SEND,
+        "sms.resend_undelivered": SEND,
         "messages.search_messages": READ_NUMBERS,
         "inbounds.list_inbounds": READ,
         "analytics.show_figures": READ,
@@ -123,7 +123,7 @@ def test_every_route_says_which_scope_it_needs_or_that_it_is_public(service):
         "tags.show_tag_of_name": READ_PEOPLE,
         "tags.change_tag": WRITE_PEOPLE,
         "tags.delete_tag": WRITE_PEOPLE,
-        "tags.change_bearers": WRITE_PEOPLE,
+        "tags.change_tag_subscribers": WRITE_PEOPLE,
         "templates.list_templates": READ,
         "templates.create_template": MANAGE_TEMPLATES,
         "templates.show_newest": READ,
@@ -186,7 +186,7 @@ def test_every_error_answer_is_documented_in_the_one_shape(service):
     assert {status for path, status in errors if path == "/api/broadcast"} == {
         "400", "401", "403", "404", "409", "413", "415", "422", "429", "502", "503",
     }  # fmt: skip
-    ours = {"Error", "BroadcastRefused", "BroadcastRepeated", "BroadcastFailed"}
+    ours = {"Error", "BroadcastRefused", "BroadcastDuplicated", "BroadcastFailed"}
     ours |= {"SubscriberConflict", "BulkRefused", "ImportConflict"}
     ours |= {"BroadcastConflict", "BatchConflict", "EndpointConflict", "ResendConflict"}
     assert set(errors.values()) == ours | {"Ready"}
@@ -273,7 +273,7 @@ def known(make_service, sandbox):
         return client.post("/api/broadcast", headers=AUTH, json=body).get_json()["broadcast_id"]
 
     numbers = many_numbers(1001)
-    ids = [send(*numbers, allow_repeat=True) for _ in range(6)]
+    ids = [send(*numbers, allow_duplicate=True) for _ in range(6)]
     ids += [send(numbers[0]), send(numbers[0], send_at="2099-01-01T00:00:00Z")]
     sandbox.order_fault(on="POST /batches", when="before", do="cut", times=9)
     sandbox.order_fault(on="GET /batches", when="before", do="answer", status=500, times=None)

@@ -78,7 +78,7 @@ def _read_everything(service):
     while True:
         url = f"{service.url}/api/broadcasts?limit=200"
         answer = requests.get(url, headers=AUTH, timeout=10)
-        if all(each["finished_at"] for each in answer.json()["broadcasts"]):
+        if all(each["completed_at"] for each in answer.json()["broadcasts"]):
             break
         assert time.monotonic() < deadline
         time.sleep(0.1)

@@ -108,7 +108,7 @@ def _look_at(service, answer):
 def _wait_for_end(service, answer, *, within_s=30):
     """The broadcast once it has ended."""
     deadline = time.monotonic() + within_s
-    while (shown := _look_at(service, answer))["finished_at"] is None:
+    while (shown := _look_at(service, answer))["completed_at"] is None:
         assert time.monotonic() < deadline, shown
         time.sleep(0.05)
     return shown

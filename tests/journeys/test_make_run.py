@@ -148,7 +148,7 @@ def test_the_sandbox_tells_what_became_of_it_and_what_phones_answer(start):
         return requests.get(api + path, headers=headers, timeout=20).json()
 
     deadline = time.monotonic() + 8  # sooner than anybody asks
-    while not (look(sent["url"])["settled_at"] and look("/api/inbounds")["inbounds"]):
+    while not (look(sent["url"])["all_reported_at"] and look("/api/inbounds")["inbounds"]):
         assert time.monotonic() < deadline
         time.sleep(0.2)
     counts = look(sent["url"])["counts"]

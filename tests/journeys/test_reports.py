@@ -39,7 +39,7 @@ def _get(service, path):
 
 def _wait_for_the_end(service, url, *, within_s=40):
     deadline = time.monotonic() + within_s
-    while (shown := _get(service, url))["settled_at"] is None:
+    while (shown := _get(service, url))["all_reported_at"] is None:
         assert time.monotonic() < deadline, shown["counts"]
         time.sleep(0.3)
     return shown

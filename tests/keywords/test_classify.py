@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from app.keywords.classify import read_wish
-from app.keywords.intent import Wish
+from app.keywords.classify import classify_keyword
+from app.keywords.intent import KeywordIntent
 from app.keywords.languages import LANGUAGES
 from tests.keywords.opt_outs import SENTENCES, vary_keyword, vary_sentence
 
 ORDINARY = (Path(__file__).parent / "ordinary_replies.txt").read_text("utf-8").splitlines()
-STOPS = (Wish.STOP, Wish.MAYBE_STOP)
+STOPS = (KeywordIntent.STOP, KeywordIntent.MAYBE_STOP)
 
 CERTAIN = [
     text
@@ -28,7 +28,7 @@ OTHERWISE = [
 def test_two_thousand_opt_outs_are_all_heard_for_certain():
     texts = dict.fromkeys(CERTAIN)
 
-    missed = [text for text in texts if read_wish(text).wish is not Wish.STOP]
+    missed = [text for text in texts if classify_keyword(text).intent is not KeywordIntent.STOP]
 
     assert len(texts) >= 2_000
     assert missed == []
@@ -39,7 +39,7 @@ def test_every_keyword_that_is_listed_stops_alone_and_with_courtesy():
         varied for _, keyword in OTHERWISE for varied in (keyword, f"{keyword}!", f"{keyword} 🙏")
     ]
 
-    assert [text for text in texts if read_wish(text).wish is not Wish.STOP] == []
+    assert [text for text in texts if classify_keyword(text).intent is not KeywordIntent.STOP] == []
 
 
 def test_a_long_keyword_with_one_letter_wrong_is_heard():
@@ -49,7 +49,7 @@ def test_a_long_keyword_with_one_letter_wrong_is_heard():
     ]
 
     assert len(texts) > 300
-    assert [text for text in texts if read_wish(text).wish not in STOPS] == []
+    assert [text for text in texts if classify_keyword(text).intent not in STOPS] == []
 
 
 def list_typos(word):
@@ -62,11 +62,11 @@ def list_typos(word):
 
 
 def test_no_ordinary_reply_is_a_stop_and_few_may_be():
-    heard = {text: read_wish(text).wish for text in ORDINARY}
+    heard = {text: classify_keyword(text).intent for text in ORDINARY}
 
     assert len(heard) >= 500
-    assert [text for text, wish in heard.items() if wish is Wish.STOP] == []
-    unsure = [text for text, wish in heard.items() if wish is Wish.MAYBE_STOP]
+    assert [text for text, intent in heard.items() if intent is KeywordIntent.STOP] == []
+    unsure = [text for text, intent in heard.items() if intent is KeywordIntent.MAYBE_STOP]
     assert len(unsure) < 0.05 * len(heard), unsure
 
 
@@ -74,8 +74,8 @@ def test_no_ordinary_reply_is_a_stop_and_few_may_be():
 def test_a_long_text_with_a_stop_in_it_is_not_certain(word):
     long = f"I was at the {word} place with my friends and " * 4
 
-    assert read_wish(f"{long}. Please stop texting me").wish is Wish.MAYBE_STOP
-    assert read_wish(long + "stop texting me").wish is not Wish.STOP
+    assert classify_keyword(f"{long}. Please stop texting me").intent is KeywordIntent.MAYBE_STOP
+    assert classify_keyword(long + "stop texting me").intent is not KeywordIntent.STOP
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_a_long_text_with_a_stop_in_it_is_not_certain(word):
     ],
 )
 def test_what_can_be_meant_otherwise_is_never_certain(text):
-    assert read_wish(text).wish is not Wish.STOP
+    assert classify_keyword(text).intent is not KeywordIntent.STOP
 
 
 @pytest.mark.parametrize(
@@ -116,37 +116,37 @@ def test_what_can_be_meant_otherwise_is_never_certain(text):
     ],
 )
 def test_what_asks_for_nothing_is_nothing(text):
-    assert read_wish(text).wish is Wish.NONE
+    assert classify_keyword(text).intent is KeywordIntent.NONE
 
 
 @pytest.mark.parametrize(
-    ("text", "wish", "language"),
+    ("text", "intent", "language"),
     [
-        ("START", Wish.START, None),
-        ("unstop please", Wish.START, "en"),
-        ("Börja", Wish.START, "sv"),
-        ("anmelden", Wish.START, "de"),
-        ("start stop", Wish.MAYBE_STOP, None),
-        ("Help!", Wish.HELP, None),
-        ("hjälp", Wish.HELP, None),
-        ("aide", Wish.HELP, "fr"),
-        ("YES", Wish.YES, "en"),
-        ("yes please!!", Wish.YES, "en"),
-        ("Y", Wish.YES, "en"),
-        ("ja", Wish.YES, None),
-        ("oui merci", Wish.YES, "fr"),
-        ("да", Wish.YES, "ru"),
-        ("はい", Wish.YES, "ja"),
-        ("yes, but not on Monday", Wish.NONE, None),
-        ("No", Wish.NO, None),
-        ("nein danke", Wish.NO, "de"),
-        ("stop bitte", Wish.STOP, "de"),
-        ("stop tack", Wish.STOP, "sv"),
-        ("退订", Wish.STOP, "zh"),
+        ("START", KeywordIntent.START, None),
+        ("unstop please", KeywordIntent.START, "en"),
+        ("Börja", KeywordIntent.START, "sv"),
+        ("anmelden", KeywordIntent.START, "de"),
+        ("start stop", KeywordIntent.MAYBE_STOP, None),
+        ("Help!", KeywordIntent.HELP, None),
+        ("hjälp", KeywordIntent.HELP, None),
+        ("aide", KeywordIntent.HELP, "fr"),
+        ("YES", KeywordIntent.YES, "en"),
+        ("yes please!!", KeywordIntent.YES, "en"),
+        ("Y", KeywordIntent.YES, "en"),
+        ("ja", KeywordIntent.YES, None),
+        ("oui merci", KeywordIntent.YES, "fr"),
+        ("да", KeywordIntent.YES, "ru"),
+        ("はい", KeywordIntent.YES, "ja"),
+        ("yes, but not on Monday", KeywordIntent.NONE, None),
+        ("No", KeywordIntent.NO, None),
+        ("nein danke", KeywordIntent.NO, "de"),
+        ("stop bitte", KeywordIntent.STOP, "de"),
+        ("stop tack", KeywordIntent.STOP, "sv"),
+        ("退订", KeywordIntent.STOP, "zh"),
     ],
 )
-def test_other_wishes_are_heard_with_their_language(text, wish, language):
-    assert read_wish(text) == (wish, language)
+def test_other_wishes_are_heard_with_their_language(text, intent, language):
+    assert classify_keyword(text) == (intent, language)
 
 
 def test_nothing_that_anybody_can_write_takes_long():
@@ -162,7 +162,7 @@ def test_nothing_that_anybody_can_write_takes_long():
 
     for text in nasty:
         start = time.process_time()
-        read_wish(text)
+        classify_keyword(text)
         assert time.process_time() - start < 0.05
 
 

@@ -5,7 +5,7 @@ from collections import Counter
 from tests.callers import count_taken
 from tests.kills.mortal import Clients, Mortal
 
-_OPEN = ("scheduled", "queued", "sending", "late", "stopped")
+_OPEN = ("scheduled", "queued", "sending", "missed_start", "halted")
 
 
 def is_settled(service: Mortal) -> bool:
@@ -33,7 +33,7 @@ def check_books(service: Mortal, clients: Clients, copies: Counter[str]) -> None
             fits = taken == 0 and order.broadcast_id is None
         else:
             counts = book["counts"]
-            told = count_taken(counts) + counts["rejected"] + counts["uncertain"]
+            told = count_taken(counts) + counts["rejected"] + counts["unconfirmed"]
             fits = taken == count_taken(counts) and told == len(order.numbers)
             fits = fits and order.broadcast_id in (None, book["broadcast_id"])
         if not fits:

@@ -126,7 +126,7 @@ def test_c1_within_the_request_its_key_is_running_and_the_text_unknown_but_not_s
 
     send_and_die(service, broadcast_to(ANN), **KEY)
     again = send(service, ANN, **KEY)
-    wait_for(service, "uncertain")
+    wait_for(service, "unconfirmed")
 
     assert again.status_code == 409
     assert again.headers["Retry-After"] == "2"
@@ -148,7 +148,7 @@ def test_c3_claimed_but_not_begun_it_is_an_operator_who_sends_it_again(either_se
     send(service, BOB)
 
     send_and_die(service, broadcast_to(ANN))
-    wait_for(service, "uncertain")
+    wait_for(service, "unconfirmed")
     (reference,) = service.attention()
     before = sinch.copies()
     service.resolve(reference, "resend")
@@ -204,14 +204,14 @@ def test_c8_frozen_past_its_lease_a_worker_does_not_begin(either_service, sinch)
     send(watcher, BOB)
     with watcher.twin(FAILPOINT="C8:1", **FREEZABLE) as frozen, ThreadPoolExecutor() as threads:
         waiting = threads.submit(send, frozen, ANN)
-        wait_for(watcher, "uncertain")
+        wait_for(watcher, "unconfirmed")
 
         signal_all(frozen.workers(), signal.SIGCONT)
         answer = waiting.result(SOON_S)
 
     assert answer.json()["batch_id"] is None
     assert sinch.copies() == {BOB: 1}
-    assert last_counts(watcher)["uncertain"] == 1
+    assert last_counts(watcher)["unconfirmed"] == 1
 
 
 def test_c8_frozen_while_it_connects_a_worker_does_not_begin_either(service, sinch):
@@ -225,7 +225,7 @@ def test_c8_frozen_while_it_connects_a_worker_does_not_begin_either(service, sin
         waiting = threads.submit(send, frozen, ANN)
         wait_until(lambda: service.states()["sending"], within_s=SOON_S, why="it is claimed")
         signal_all(frozen.workers(), signal.SIGSTOP)
-        wait_for(service, "uncertain")
+        wait_for(service, "unconfirmed")
 
         house.open()
         signal_all(frozen.workers(), signal.SIGCONT)
@@ -234,7 +234,7 @@ def test_c8_frozen_while_it_connects_a_worker_does_not_begin_either(service, sin
     assert answer.json()["batch_id"] is None
     assert house.visitors > 0
     assert "POST" not in house.heard
-    assert last_counts(service)["uncertain"] == 1
+    assert last_counts(service)["unconfirmed"] == 1
 
 
 def test_c9_a_process_that_dies_in_the_last_commit_finds_its_batch_at_sinch(service, sinch):

@@ -28,7 +28,7 @@ def test_on_sigterm_the_posts_in_hand_are_finished_and_no_other_is_begun(
     assert time.monotonic() - started < 25
     assert sinch.control.posts() == 2
     counts = crew.show(accepted)["counts"]
-    assert (count_taken(counts), counts["pending"], counts["uncertain"]) == (2000, 8000, 0)
+    assert (count_taken(counts), counts["pending"], counts["unconfirmed"]) == (2000, 8000, 0)
 
 
 def test_a_burst_claimed_while_sinch_was_quick_is_not_sent_to_its_end(
@@ -47,7 +47,7 @@ def test_a_burst_claimed_while_sinch_was_quick_is_not_sent_to_its_end(
     assert code == 0
     assert sinch.control.posts() <= quick + 2
     counts = crew.show(accepted)["counts"]
-    assert counts["uncertain"] == 0
+    assert counts["unconfirmed"] == 0
     assert count_taken(counts) + counts["pending"] == 20_000
 
 

@@ -17,7 +17,7 @@ def listen():
     """A function that makes a webhook of a running crew."""
 
     def make(crew, url):
-        body = {"url": url, "kinds": ["broadcast.finished"]}
+        body = {"url": url, "event_types": ["broadcast.completed"]}
         answer = requests.post(f"{crew.web.url}/api/webhooks", json=body, headers=AUTH, timeout=30)
         assert answer.status_code == 201, answer.text
 

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import insert
 
-from app.config import PeopleRules
+from app.config import SubscriberRules
 from app.db.base import table_of
 from app.subscribers.models import Subscriber, SubscriberTag, Tag
 from tests.simulation.database import SimulatedDatabase
@@ -28,7 +28,7 @@ _ADD_BORNE = insert(table_of(SubscriberTag))
 class Audience:
     """The subscribers of a run, and the rules under which they get marketing."""
 
-    rules: PeopleRules
+    rules: SubscriberRules
     zones: dict[str, str] = field(default_factory=dict)
 
     def is_quiet(self, number: str, moment: datetime) -> bool:
@@ -62,7 +62,7 @@ def draw_audience(random: Random, *, nights: bool) -> Audience:
         ends = begins + timedelta(minutes=random.choice((10, 30, 90)))
         hours = (begins.time(), ends.time())
     most = random.choice((0, 1, 3))
-    return Audience(PeopleRules(quiet_hours={"*": hours}, marketing_per_day=most))
+    return Audience(SubscriberRules(quiet_hours={"*": hours}, marketing_per_day=most))
 
 
 def add_subscribers(

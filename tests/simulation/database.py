@@ -18,9 +18,9 @@ from tests.simulation.world import World
 
 _MEMORY = Path("/dev/shm")
 _GATES = "UPDATE gates SET until_at = NULL, tries = 0, facts = NULL"
-_LATER_FACTS = "DELETE FROM facts WHERE name IN ('inbounds_listed', 'suppression_key')"
+_LATER_FACTS = "DELETE FROM metadata WHERE name IN ('inbounds_listed', 'suppression_key')"
 # What a database has before anything happens in it.
-_KEPT = {"alembic_version", "facts", "gates"}
+_KEPT = {"alembic_version", "metadata", "gates"}
 _TRIGGERS = "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'consent_events'"
 _TABLES = "SELECT name FROM sqlite_master WHERE type = 'table'"
 

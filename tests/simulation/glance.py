@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from tests.simulation.world import START
 
 # Parts of a sweep: those that wait for a moment, and those that each sweep tries again.
-_TIMED = ("lease_until", "send_at", "expires_at", "next_ask_at", "next_report_at")
+_TIMED = ("lease_until", "send_at", "expires_at", "next_reconcile_at", "next_report_at")
 _UNTIMED = ("restoring", "wishes", "stragglers", "unsettled")
 # As long as one of these is so, not all has ended.
 _OPEN_ENDS = ("unfinished", "wishes", "events_at", "unreported", "unsettled")
@@ -18,34 +18,36 @@ SELECT
  (SELECT 1 FROM batches b JOIN broadcasts r ON r.id = b.broadcast_id
    WHERE b.state = 'pending' AND r.status IN ('queued', 'sending')) AS pending,
  (SELECT 1 FROM broadcasts
-   WHERE finished_at IS NULL AND (planned < chunks AND NOT resolving AND status <> 'cancelled'
+   WHERE completed_at IS NULL AND (planned < chunks AND NOT resolving AND status <> 'cancelled'
      OR resolving AND (status IN ('queued', 'sending')
        OR (SELECT facts IS NOT NULL FROM gates WHERE name = 'restore')))) AS unplanned,
  (SELECT min(lease_until) FROM batches WHERE state = 'sending') AS lease_until,
- (SELECT min(next_ask_at) FROM batches WHERE next_ask_at IS NOT NULL) AS next_ask_at,
+ (SELECT min(next_reconcile_at) FROM batches WHERE next_reconcile_at IS NOT NULL)
+   AS next_reconcile_at,
  (SELECT min(send_at) FROM broadcasts WHERE status = 'scheduled') AS send_at,
- (SELECT min(expires_at) FROM broadcasts r WHERE finished_at IS NULL
+ (SELECT min(expires_at) FROM broadcasts r WHERE completed_at IS NULL
    AND (resolving AND status <> 'cancelled' OR planned = chunks
      AND EXISTS (SELECT 1 FROM batches b WHERE b.broadcast_id = r.id
        AND b.state IN ('pending', 'held')))) AS expires_at,
  (SELECT facts IS NOT NULL FROM gates WHERE name = 'circuit') AS circuit,
  (SELECT facts IS NOT NULL FROM gates WHERE name = 'restore') AS restoring,
- (SELECT 1 FROM batches WHERE wish = 'wanted' AND sinch_id IS NOT NULL) AS wishes,
- (SELECT 1 FROM broadcasts r WHERE finished_at IS NULL
+ (SELECT 1 FROM batches WHERE cancel_request = 'wanted' AND sinch_id IS NOT NULL) AS wishes,
+ (SELECT 1 FROM broadcasts r WHERE completed_at IS NULL
    AND (planned = chunks AND NOT resolving OR status = 'cancelled')
    AND NOT EXISTS (SELECT 1 FROM batches b WHERE b.broadcast_id = r.id
      AND b.state IN ('pending', 'sending', 'held', 'unknown'))) AS stragglers,
  (SELECT count(*) FROM batches WHERE state = 'needs_attention') AS attention,
  (SELECT count(*) FROM batches WHERE state IN ('held', 'sending', 'pending')) AS waiting,
- (SELECT min(coalesce(not_before, '2000-01-01')) FROM events WHERE leftover IS NULL) AS events_at,
+ (SELECT min(coalesce(not_before, '2000-01-01')) FROM events WHERE dead_letter_reason IS NULL)
+   AS events_at,
  (SELECT min(next_report_at) FROM batches WHERE next_report_at IS NOT NULL) AS next_report_at,
  (SELECT count(*) FROM batches WHERE next_report_at IS NOT NULL AND sinch_id IS NOT NULL)
    AS unreported,
- (SELECT count(*) FROM broadcasts r WHERE finished_at IS NOT NULL AND settled_at IS NULL
+ (SELECT count(*) FROM broadcasts r WHERE completed_at IS NOT NULL AND all_reported_at IS NULL
    AND NOT EXISTS (SELECT 1 FROM batches b WHERE b.broadcast_id = r.id
      AND (b.state = 'needs_attention'
        OR b.state IN ('accepted', 'duplicate') AND b.ended < b.size))) AS unsettled,
- (SELECT count(*) FROM broadcasts WHERE finished_at IS NULL) AS unfinished
+ (SELECT count(*) FROM broadcasts WHERE completed_at IS NULL) AS unfinished
 """
 
 

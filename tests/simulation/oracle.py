@@ -3,7 +3,7 @@
 from collections import defaultdict
 from typing import Any
 
-from app.keywords.intent import Wish
+from app.keywords.intent import KeywordIntent
 from app.sms.audience.chunks import MAX_BATCH_RECIPIENTS
 from app.sms.broadcasts.create import SUBMITTED
 from app.sms.context import Context
@@ -135,7 +135,7 @@ class Oracle:
         """All has been heard: who stopped stays so, and nobody else does."""
         jumped = "jump" in self._world.faults_were
         suppressed = {row[0] for row in self._db.raw.execute(_SUPPRESSED)}
-        stopped = phones.numbers_with(Wish.STOP)
+        stopped = phones.numbers_with(KeywordIntent.STOP)
         for number in sorted(stopped | suppressed):
             if number not in stopped:
                 self._world.fail(f"{number} is suppressed, and never texted STOP")
@@ -146,7 +146,7 @@ class Oracle:
         """All has ended: nobody twice, nobody lost, and our books say what Sinch's say."""
         self.look(ctx, thorough=True, timely=True)
         raw = self._db.raw
-        stuck = "SELECT reference, status FROM broadcasts WHERE finished_at IS NULL"
+        stuck = "SELECT reference, status FROM broadcasts WHERE completed_at IS NULL"
         for name, status in raw.execute(stuck):
             self._world.fail(f"stuck: {name} is {status}")
         query = "SELECT id, reference, public_id, status FROM broadcasts"
@@ -158,7 +158,7 @@ class Oracle:
         unwished = (
             "SELECT b.id, b.state FROM batches b JOIN broadcasts r ON r.id = b.broadcast_id "
             "WHERE r.status = 'cancelled' AND b.state IN ('accepted', 'duplicate') "
-            "AND b.sinch_id IS NOT NULL AND b.wish IS NULL"
+            "AND b.sinch_id IS NOT NULL AND b.cancel_request IS NULL"
         )
         for batch_id, state in raw.execute(unwished):
             self._world.fail(f"batch {batch_id}: {state} of a cancelled broadcast, no wish")

@@ -7,13 +7,13 @@ from hashlib import sha256
 
 from app.errors import BadInput, ClarionError, Conflict, RequestRunning, SendFailed
 from app.sms.broadcasts.create import create_broadcast
-from app.sms.broadcasts.idempotency import Key
+from app.sms.broadcasts.idempotency import RequestKey
 from app.sms.broadcasts.store import accept_broadcast
 from app.sms.context import Context
 from app.sms.dispatch.drain import drain_broadcast
 from app.sms.models.states import Category
 from app.sms.recovery.attention import Decision
-from app.sms.request.model import Order
+from app.sms.request.model import BroadcastRequest
 from app.subscribers.audiences.audience import plain_tag
 from app.text.segments import measure_text
 from tests.simulation.database import Trouble
@@ -30,12 +30,12 @@ class Wanted:
 
     name: str
     recipients: list[str]
-    key: Key | None
+    key: RequestKey | None
     by_hand: bool
     # It goes to a tag of its own name, which these bear.
     to_tag: bool
     # Made with the first request; the same in those that follow.
-    order: Order | None = None
+    order: BroadcastRequest | None = None
     tries: int = 0
     told: str | None = None
     # A backup from before was put back.
@@ -58,27 +58,27 @@ def make_orders(world: World, bad: set[str]) -> list[Wanted]:
         if "bad_numbers" in world.faults.odds:
             bad.update(each for each in recipients if random.random() < 0.2)
         name = f"order{n}"
-        key = Key(name, sha256(name.encode()).digest()) if random.random() < 0.6 else None
+        key = RequestKey(name, sha256(name.encode()).digest()) if random.random() < 0.6 else None
         by_hand = key is None and random.random() < 0.3
         orders.append(Wanted(name, recipients, key, by_hand, to_tag=random.random() < 0.25))
     return orders
 
 
-def _make_order(world: World, wanted: Wanted) -> Order:
+def _make_order(world: World, wanted: Wanted) -> BroadcastRequest:
     random = world.random
     text = f"{wanted.name}: the bus leaves at 08:30"
     now = SimulatedClock(world).now()
-    later = not wanted.by_hand and random.random() < 0.3
+    seconds_from_now = not wanted.by_hand and random.random() < 0.3
     start = now + timedelta(seconds=random.uniform(1, 900))
     brief = timedelta(seconds=random.choice((20, 120, 1200)))
-    return Order(
+    return BroadcastRequest(
         recipients=() if wanted.to_tag else wanted.recipients,
         audience=plain_tag(wanted.name) if wanted.to_tag else None,
         tag=wanted.name if wanted.to_tag else None,
         text=text,
         size=measure_text(text),
-        send_at=start if later else None,
-        expire_at=(start if later else now) + brief if random.random() < 0.15 else None,
+        send_at=start if seconds_from_now else None,
+        expire_at=(start if seconds_from_now else now) + brief if random.random() < 0.15 else None,
         reference=wanted.name,
         category=random.choice(list(Category)),
         priority=random.choice((None, None, 1, 9)),

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from app.keywords.classify import read_wish
-from app.keywords.intent import Wish
+from app.keywords.classify import classify_keyword
+from app.keywords.intent import KeywordIntent
 from app.sinch.callbacks import parse_callback
 from app.sinch.schemas import Inbound, format_time
 from app.sms.inbound.reply_texts import Reply
@@ -16,7 +16,11 @@ _STOPS = ("STOP", "Stop!", "please stop", "STOPP")
 _OTHERS = ("START", "START", "HELP")
 _WITHIN_S = 1_000.0
 _DELAYS_S = (0.0, 0.0, 1.0, 30.0, 400.0)
-_REPLIES = {Wish.STOP: Reply.STOP, Wish.START: Reply.START, Wish.HELP: Reply.HELP}
+_REPLIES = {
+    KeywordIntent.STOP: Reply.STOP,
+    KeywordIntent.START: Reply.START,
+    KeywordIntent.HELP: Reply.HELP,
+}
 
 
 @dataclass(slots=True)
@@ -25,7 +29,7 @@ class Text:
 
     at: float
     number: str
-    wish: Wish
+    intent: KeywordIntent
     answered: bool = False
 
 
@@ -48,36 +52,38 @@ class Phones:
         for _ in range(random.choice((1, 3, 8))):
             number = random.choice(numbers)
             at = random.choice((random.uniform(0, 120), random.uniform(0, _WITHIN_S)))
-            self.world.later(at, self._make_text(number))
+            self.world.seconds_from_now(at, self._make_text(number))
             if random.random() < 0.3:
-                self.world.later(at + random.choice((1.0, 60.0, 900.0)), self._make_text(number))
+                self.world.seconds_from_now(
+                    at + random.choice((1.0, 60.0, 900.0)), self._make_text(number)
+                )
 
     def has_stopped(self, number: str, *, jumped: bool) -> bool:
         """Whether we answered a STOP of this number behind which no START can be.
 
         Where our clock jumps, a START from before may seem to be from behind it.
         """
-        stops = [text.at for text in self._of(number, Wish.STOP) if text.answered]
-        starts = [text.at for text in self._of(number, Wish.START)]
+        stops = [text.at for text in self._of(number, KeywordIntent.STOP) if text.answered]
+        starts = [text.at for text in self._of(number, KeywordIntent.START)]
         return bool(stops) and (not starts or (not jumped and max(starts) < max(stops)))
 
     def must_end_stopped(self, number: str, *, jumped: bool) -> bool:
         """The same of all that were texted, once all of them have been heard."""
-        stops = [text.at for text in self._of(number, Wish.STOP)]
-        starts = [text.at for text in self._of(number, Wish.START)]
+        stops = [text.at for text in self._of(number, KeywordIntent.STOP)]
+        starts = [text.at for text in self._of(number, KeywordIntent.START)]
         return bool(stops) and (not starts or (not jumped and max(starts) < max(stops)))
 
-    def numbers_with(self, wish: Wish) -> set[str]:
+    def numbers_with(self, intent: KeywordIntent) -> set[str]:
         """Whoever texted this at any time."""
-        return {text.number for text in self.texts if text.wish is wish}
+        return {text.number for text in self.texts if text.intent is intent}
 
     def may_be_answered_again(self) -> None:
         """A backup was put back, and our clock was wrong: what came when nobody can say."""
         for text in self.texts:
-            self.sinch.allow(name_copy(name_reply(_REPLIES[text.wish]), text.number))
+            self.sinch.allow(name_copy(name_reply(_REPLIES[text.intent]), text.number))
 
-    def _of(self, number: str, wish: Wish) -> list[Text]:
-        return [text for text in self.texts if text.number == number and text.wish is wish]
+    def _of(self, number: str, intent: KeywordIntent) -> list[Text]:
+        return [text for text in self.texts if text.number == number and text.intent is intent]
 
     def _make_text(self, number: str) -> Callable[[], None]:
         return lambda: self._text(number)
@@ -85,7 +91,7 @@ class Phones:
     def _text(self, number: str) -> None:
         world, random = self.world, self.world.random
         body = random.choice(_STOPS if random.random() < 0.7 else _OTHERS)
-        text = Text(world.time, number, read_wish(body).wish)
+        text = Text(world.time, number, classify_keyword(body).intent)
         self.texts.append(text)
         world.note(f"TEXT {body} from {number}")
         raw = inbound(
@@ -97,8 +103,8 @@ class Phones:
         said = parse_callback(raw)
         assert isinstance(said, Inbound)
         self.sinch.inbounds.append((world.time, said))
-        self.sinch.allow(name_copy(name_reply(_REPLIES[text.wish]), number))
-        world.later(random.choice((20.0, 400.0)), self.heed)
+        self.sinch.allow(name_copy(name_reply(_REPLIES[text.intent]), number))
+        world.seconds_from_now(random.choice((20.0, 400.0)), self.heed)
         if self.called_back and random.random() < 0.7:
             for _ in range(random.choice((1, 1, 2))):
-                world.later(random.choice(_DELAYS_S), lambda: self.tell(raw, text))
+                world.seconds_from_now(random.choice(_DELAYS_S), lambda: self.tell(raw, text))

@@ -42,9 +42,9 @@ class Reports:
             times = 2 if self.world.faults.strike(random, "callback_doubled") else 1
             for _ in range(times):
                 wait_s = end.at - self.world.time + random.choice(_AFTER_S)
-                self.world.later(wait_s, self._make_call(batch_id, reference, each))
+                self.world.seconds_from_now(wait_s, self._make_call(batch_id, reference, each))
             if random.random() < 0.2:
-                self.world.later(0.0, self._make_call(batch_id, reference, each))
+                self.world.seconds_from_now(0.0, self._make_call(batch_id, reference, each))
 
     def stop(self, batch_id: str) -> None:
         """A batch was cancelled: what has not ended never will otherwise."""

@@ -11,14 +11,14 @@ from app.config import SendingRules
 from app.errors import RequestRunning
 from app.failpoints import failpoints
 from app.sms.broadcasts.control import (
+    cancel_at_sinch,
     cancel_broadcast,
-    carry_out_wishes,
     pause_broadcast,
     resume_broadcast,
 )
 from app.sms.broadcasts.schedule import (
     expire_overdue_broadcasts,
-    settle_stragglers,
+    finalize_stale,
     start_due_broadcasts,
 )
 from app.sms.context import Context
@@ -26,13 +26,13 @@ from app.sms.dispatch.burst import Burst, submit_next
 from app.sms.dispatch.circuit_breaker import close_circuit_by_hand, probe_circuit
 from app.sms.dispatch.submit import expire_leases
 from app.sms.inbound.opt_out import suppress_at_once
-from app.sms.inbound.receive import list_inbounds_when_due
-from app.sms.lifecycle.finalize import settle_unsettled
+from app.sms.inbound.receive import fetch_inbounds_when_due
+from app.sms.lifecycle.finalize import finalize_all_reported
 from app.sms.models.reports import Event
 from app.sms.operations.restore import end_restore_when_done, mark_restored
 from app.sms.recovery.attention import Decision, resolve_batch
-from app.sms.recovery.unknown_outcome import ask_due_batches
-from app.sms.reports.reconcile import ask_due_reports
+from app.sms.recovery.unknown_outcome import reconcile_due_batches
+from app.sms.reports.reconcile import fetch_due_reports
 from app.webhooks.incoming.apply import apply_events
 from app.worker.jobs import plan_next
 from app.worker.jobs import sweep as whole_sweep
@@ -63,12 +63,12 @@ PARTS: dict[str, Callable[[Context], object]] = {
     "send_at": start_due_broadcasts,
     "expires_at": expire_overdue_broadcasts,
     "circuit": probe_circuit,
-    "next_ask_at": ask_due_batches,
+    "next_reconcile_at": reconcile_due_batches,
     "restoring": end_restore_when_done,
-    "wishes": carry_out_wishes,
-    "stragglers": settle_stragglers,
-    "next_report_at": ask_due_reports,
-    "unsettled": settle_unsettled,
+    "wishes": cancel_at_sinch,
+    "stragglers": finalize_stale,
+    "next_report_at": fetch_due_reports,
+    "unsettled": finalize_all_reported,
 }
 
 
@@ -150,9 +150,9 @@ class Simulation:
             default_sender="+12015550199",
             worker=f"p{process}",
             instance_id="tests",
-            people_rules=self._audience.rules,
+            subscriber_rules=self._audience.rules,
             clock=SimulatedClock(self.world),
-            draw=self.world.random.uniform,
+            jitter=self.world.random.uniform,
         )
 
     # The run
@@ -179,18 +179,20 @@ class Simulation:
     def _plan_trouble(self) -> None:
         world, random = self.world, self.world.random
         for wanted in self._wants:
-            world.later(random.uniform(0, 200), self._make_asker(wanted))
+            world.seconds_from_now(random.uniform(0, 200), self._make_asker(wanted))
             if wanted.key and random.random() < 0.2:
-                world.later(random.uniform(0, 200), self._make_asker(wanted))
+                world.seconds_from_now(random.uniform(0, 200), self._make_asker(wanted))
         self._phones.plan([each for wanted in self._wants for each in wanted.recipients])
         if "people" in world.faults.odds:
             for _ in range(random.choice((1, 2, 5))):
-                world.later(random.uniform(0, 900), self._meddle)
+                world.seconds_from_now(random.uniform(0, 900), self._meddle)
         if "restore" in world.faults.odds:
             at = random.uniform(1, 250)
-            world.later(at, lambda: self._back_up(random.choice((1.0, 30.0, 300.0, 900.0))))
+            world.seconds_from_now(
+                at, lambda: self._back_up(random.choice((1.0, 30.0, 300.0, 900.0)))
+            )
         for _ in range(6):
-            world.later(random.uniform(0, 3600), self._attend)
+            world.seconds_from_now(random.uniform(0, 3600), self._attend)
 
     def _calm_down(self) -> None:
         """Nothing goes wrong any more, and what waits for people gets them."""
@@ -281,9 +283,9 @@ class Simulation:
         if sweep_at is not None and sweep_at <= world.time and not self._sweeping:
             self._sweeping = True
             late_s = world.random.uniform(0, 15)
-            world.later(late_s, self._sweep)
+            world.seconds_from_now(late_s, self._sweep)
             if world.random.random() < 0.2:
-                world.later(late_s + 0.01, self._sweep)
+                world.seconds_from_now(late_s + 0.01, self._sweep)
         return found
 
     def _has_events(self) -> bool:
@@ -305,7 +307,7 @@ class Simulation:
         def again() -> None:
             if not done:
                 wait_s = self.world.random.choice((5.0, 40.0))
-                self.world.later(wait_s, lambda: self._hear(raw, text))
+                self.world.seconds_from_now(wait_s, lambda: self._hear(raw, text))
 
         self._begin("hear", store, over=again)
 
@@ -317,9 +319,9 @@ class Simulation:
 
         def over() -> None:
             self._listing = False
-            self.world.later(self.world.random.uniform(301, 600), self._list_texts)
+            self.world.seconds_from_now(self.world.random.uniform(301, 600), self._list_texts)
 
-        self._begin("list", list_inbounds_when_due, over=over)
+        self._begin("list", fetch_inbounds_when_due, over=over)
 
     def _knows_all_texts(self) -> bool:
         known = self.db.raw.execute("SELECT count(*) FROM inbounds").fetchone()[0]
@@ -403,7 +405,7 @@ class Simulation:
 
         def again() -> None:
             if may_ask_again(wanted):
-                world.later(world.random.uniform(0.1, 40), self._make_asker(wanted))
+                world.seconds_from_now(world.random.uniform(0.1, 40), self._make_asker(wanted))
 
         def work() -> None:
             try:
@@ -459,8 +461,8 @@ class Simulation:
         if self._glance().attention:
             self._attend()
         query = (
-            "SELECT public_id FROM broadcasts WHERE status IN ('paused', 'stopped', 'late') "
-            "AND finished_at IS NULL ORDER BY id"
+            "SELECT public_id FROM broadcasts WHERE status IN ('paused', 'halted', 'missed_start') "
+            "AND completed_at IS NULL ORDER BY id"
         )
         for (public_id,) in self.db.raw.execute(query).fetchall():
             self._resume(public_id)
@@ -471,7 +473,7 @@ class Simulation:
     def _back_up(self, after_s: float) -> None:
         kept = self.db.copy()
         self.world.note("BACKUP")
-        self.world.later(after_s, lambda: self._put_back(kept))
+        self.world.seconds_from_now(after_s, lambda: self._put_back(kept))
 
     def _put_back(self, kept: Any) -> None:
         """Stop everything, put the backup back, and tell so before anything is started on it."""
@@ -490,7 +492,7 @@ class Simulation:
             if wanted.tries and wanted.name not in names:
                 wanted.forgotten = True
         self._mark_restored()
-        world.later(400.0, self._list_texts)
+        world.seconds_from_now(400.0, self._list_texts)
         if "jump" in world.faults.odds:
             self._phones.may_be_answered_again()
 

@@ -234,8 +234,8 @@ class SimulatedSinch(SinchClient):
         """Take the request or not; what is answered."""
         random = self.world.random
         if kind == "busy":
-            wish_s = random.choice((None, 0.0, 1.0, 30.0, 900.0))
-            return SinchBusy(None, None, retry_after_s=wish_s)
+            retry_after_s = random.choice((None, 0.0, 1.0, 30.0, 900.0))
+            return SinchBusy(None, None, retry_after_s=retry_after_s)
         if kind in ("reset", "error_before"):
             return SinchOutcomeUnknown("HTTP 503 or none")
         if self._is_within(self._refuses):
@@ -266,7 +266,7 @@ class SimulatedSinch(SinchClient):
             self.coming.subtract(copies)
             self._take(reference, recipients, name)
 
-        self.world.later(self.world.random.choice((2.0, 30.0, 400.0, 2500.0)), arrive)
+        self.world.seconds_from_now(self.world.random.choice((2.0, 30.0, 400.0, 2500.0)), arrive)
 
     def _take(self, reference: str, recipients: Sequence[str], name: str = "") -> Taken:
         """The ledger's entry; a copy that is in it too often is what must never be."""

@@ -31,11 +31,11 @@ from app.sms.broadcasts.views import view_broadcast
 from app.sms.context import Context
 from app.sms.dispatch.claim import Claim, claim_batch
 from app.sms.dispatch.submit import submit_batch
-from app.sms.lifecycle.counts import COUNTED_AS
+from app.sms.lifecycle.counts import STATUS_BY_BATCH_STATE
 from app.sms.models.states import BatchState
 from app.sms.operations.invariants import find_violations
 from app.sms.recovery.attention import Decision, resolve_batch
-from app.sms.request.model import Order
+from app.sms.request.model import BroadcastRequest
 from app.text.segments import measure_text
 from app.worker.jobs import sweep
 from tests.conftest import examples
@@ -106,7 +106,7 @@ class Life(RuleBasedStateMachine):
             worker="life",
             instance_id="tests",
             clock=SimulatedClock(self.world),
-            draw=lambda low, high: high,
+            jitter=lambda low, high: high,
         )
         self.status = "active"
         self.judged = -1  # behind how many commits the books were last seen to balance
@@ -116,7 +116,7 @@ class Life(RuleBasedStateMachine):
         self._accept()
 
     def _accept(self) -> None:
-        order = Order(
+        order = BroadcastRequest(
             recipients=[f"+4670000{n:04d}" for n in range(_BATCHES * _SIZE)],
             text="The bus leaves at 08:30",
             size=measure_text("The bus leaves at 08:30"),
@@ -287,7 +287,7 @@ class Life(RuleBasedStateMachine):
         sizes = dict(self.db.raw.execute("SELECT client_reference, size FROM batches").fetchall())
         for reference, state in self.batches.items():
             if state is not _S.SPLIT:
-                expected[COUNTED_AS[state]] += sizes[reference]
+                expected[STATUS_BY_BATCH_STATE[state]] += sizes[reference]
         counts = view_broadcast(self.ctx, self.public_id).counts
         assert {word: n for word, n in counts.items() if n} == dict(expected)
 

@@ -106,7 +106,7 @@ def absent_is_sent_again() -> Iterator[None]:
     def resend(ctx: Any, row: Any, evidence: Any, **more: Any) -> Any:
         values = judge(ctx, row, evidence, **more)
         if values["state"] is BatchState.NEEDS_ATTENTION:
-            values |= {"state": BatchState.PENDING, "next_ask_at": None, "attention": None}
+            values |= {"state": BatchState.PENDING, "next_reconcile_at": None, "attention": None}
         return values
 
     with _replaced(unknown_outcome, "_judge", resend):
@@ -130,7 +130,7 @@ def a_claim_asks_for_no_suppressions() -> Iterator[None]:
 @contextmanager
 def suppressions_are_those_of_the_plan() -> Iterator[None]:
     """Who is left out was settled when the broadcast was stored."""
-    sort_out, find_suppressed = claiming.sort_out, decide.find_suppressed
+    sort_out, find_suppressed = claiming.group_by_eligibility, decide.find_suppressed
     planned_at: list[Any] = []
 
     def remember(tx: Any, ctx: Any, broadcast: Any, *args: Any, **more: Any) -> Any:
@@ -138,10 +138,13 @@ def suppressions_are_those_of_the_plan() -> Iterator[None]:
         return sort_out(tx, ctx, broadcast, *args, **more)
 
     def find(tx: Any, *args: Any, **more: Any) -> set[str]:
-        since = select(Suppression.phone).where(Suppression.since_at <= planned_at[0])
+        since = select(Suppression.phone).where(Suppression.suppressed_at <= planned_at[0])
         return find_suppressed(tx, *args, **more) & set(tx.execute(since).scalars())
 
-    with _replaced(claiming, "sort_out", remember), _replaced(decide, "find_suppressed", find):
+    with (
+        _replaced(claiming, "group_by_eligibility", remember),
+        _replaced(decide, "find_suppressed", find),
+    ):
         yield
 
 

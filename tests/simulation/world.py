@@ -146,7 +146,7 @@ class World:
 
     # Time
 
-    def later(self, seconds: float, event: Callable[[], None]) -> None:
+    def seconds_from_now(self, seconds: float, event: Callable[[], None]) -> None:
         """Have something happen by itself, so many seconds from now."""
         self._count += 1
         heapq.heappush(self._events, (self.time + seconds, self._count, event))

@@ -5,18 +5,20 @@ from collections.abc import Callable, Iterator
 import pytest
 from flask import Flask
 
-from app.config import PeopleRules
+from app.config import SubscriberRules
 from app.db.engine import Database
-from app.subscribers.context import People
+from app.subscribers.context import SubscriberContext
 from tests.callers import Caller
 from tests.clocks import ManualClock
 
 
 @pytest.fixture
-def people(either_database: str) -> Iterator[People]:
+def people(either_database: str) -> Iterator[SubscriberContext]:
     """What everything about people stands on, on either database; the test runs on both."""
     db = Database(either_database)
-    yield People(db=db, rules=PeopleRules(), digest_key=b"a key for tests", clock=ManualClock())
+    yield SubscriberContext(
+        db=db, rules=SubscriberRules(), phone_hash_key=b"a key for tests", clock=ManualClock()
+    )
     db.close()
 
 

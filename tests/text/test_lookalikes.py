@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.text.lookalikes import CostlyCharacter, find_costly, suggest_cheaper
+from app.text.lookalikes import NonGsmCharacter, find_non_gsm_characters, suggest_gsm_text
 from app.text.segments import Encoding, is_gsm7, measure_text
 
 VECTORS = json.loads(
@@ -45,7 +45,7 @@ texts = st.text(
     ],
 )
 def test_a_dear_text_has_a_cheap_one_that_reads_alike(dear, cheap):
-    assert suggest_cheaper(dear) == cheap
+    assert suggest_gsm_text(dear) == cheap
     assert measure_text(cheap).encoding is Encoding.GSM_7
 
 
@@ -53,25 +53,25 @@ def test_a_dear_text_has_a_cheap_one_that_reads_alike(dear, cheap):
     "text", ["", "Pickup moved to 08:30", "€ [x] ~ é Ö", "Hi 🙂…", "Привет", "日本"]
 )
 def test_a_text_that_is_cheap_or_cannot_be_is_left_alone(text):
-    assert suggest_cheaper(text) is None
+    assert suggest_gsm_text(text) is None
 
 
 def test_a_look_alike_that_would_take_more_parts_is_not_suggested():
-    assert suggest_cheaper("…" * 70) is None
-    assert suggest_cheaper("…" * 53) == "." * 159
+    assert suggest_gsm_text("…" * 70) is None
+    assert suggest_gsm_text("…" * 53) == "." * 159
 
 
 def test_each_dear_character_is_named_once_and_counted():
-    found = find_costly("a’b’c 🙂 ’")
+    found = find_non_gsm_characters("a’b’c 🙂 ’")
 
     assert found == (
-        CostlyCharacter("’", "right single quotation mark", 3, "'"),
-        CostlyCharacter("🙂", "slightly smiling face", 1, None),
+        NonGsmCharacter("’", "right single quotation mark", 3, "'"),
+        NonGsmCharacter("🙂", "slightly smiling face", 1, None),
     )
 
 
 def test_a_character_is_dear_together_with_its_marks():
-    found = find_costly(f"x{COMBINING_CARON} ❤\ufe0f")
+    found = find_non_gsm_characters(f"x{COMBINING_CARON} ❤\ufe0f")
 
     assert [(each.character, each.look_alike) for each in found] == [
         (f"x{COMBINING_CARON}", "x"),
@@ -81,12 +81,12 @@ def test_a_character_is_dear_together_with_its_marks():
 
 
 def test_a_character_without_a_name_is_told_by_its_number():
-    assert [each.name for each in find_costly("\t\ue000")] == ["U+0009", "U+E000"]
+    assert [each.name for each in find_non_gsm_characters("\t\ue000")] == ["U+0009", "U+E000"]
 
 
 def test_letters_of_another_alphabet_are_not_taken_for_latin_in_its_own_words():
     # One word is of letters that look Latin, but stands among others.
-    found = find_costly("Привет, Ann, сор")
+    found = find_non_gsm_characters("Привет, Ann, сор")
 
     assert {each.look_alike for each in found} == {None}
 
@@ -95,7 +95,7 @@ def test_what_is_dear_by_the_vectors_is_dear_here():
     wrong = [
         text
         for text, encoding, *_ in VECTORS
-        if bool(find_costly(text)) != (encoding == Encoding.UCS_2)
+        if bool(find_non_gsm_characters(text)) != (encoding == Encoding.UCS_2)
     ]
 
     assert wrong == []
@@ -103,7 +103,7 @@ def test_what_is_dear_by_the_vectors_is_dear_here():
 
 @given(texts)
 def test_a_text_is_dear_for_what_is_found_in_it_and_for_nothing_else(text):
-    found = find_costly(text)
+    found = find_non_gsm_characters(text)
 
     assert bool(found) == (not is_gsm7(text))
     assert all(each.character in text and each.count >= 1 for each in found)
@@ -115,10 +115,10 @@ def test_a_text_is_dear_for_what_is_found_in_it_and_for_nothing_else(text):
 
 @given(texts)
 def test_a_suggestion_is_in_gsm7_in_no_more_parts_and_needs_no_other(text):
-    cheap = suggest_cheaper(text)
+    cheap = suggest_gsm_text(text)
 
     if cheap is not None:
         GSM_CODEC.encode(cheap)
         assert measure_text(cheap).parts <= measure_text(text).parts
-        assert suggest_cheaper(cheap) is None
-        assert find_costly(cheap) == ()
+        assert suggest_gsm_text(cheap) is None
+        assert find_non_gsm_characters(cheap) == ()

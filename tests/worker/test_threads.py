@@ -29,7 +29,7 @@ def run(request):
     def start(machine, *, senders=2, sweep_every_s=60.0, **rules):
         rules = replace(machine.ctx.rules, sweep_every_s=sweep_every_s, **rules)
         threads = BackgroundThreads(
-            replace(machine.ctx, rules=rules, clock=Clock(), draw=random.uniform), senders=senders
+            replace(machine.ctx, rules=rules, clock=Clock(), jitter=random.uniform), senders=senders
         )
         threads.start()
         request.addfinalizer(lambda: threads.stop(within_s=10))
@@ -65,7 +65,7 @@ def test_a_nudge_is_enough(machine, sandbox, run):
     time.sleep(0.3)
     machine.store([ANN], plan=False)
 
-    threads.nudge()
+    threads.wake_workers()
 
     assert _until(_all_accepted(machine, 1)) < 10
     assert sandbox.recipients() == [ANN]
@@ -241,6 +241,6 @@ def test_whoever_texts_us_is_answered_without_a_sweep(machine, sandbox, run):
     }
     machine.add(Event, received_at=machine.ctx.now(), raw=json.dumps(text).encode(), tries=0)
 
-    threads.nudge_booker()
+    threads.wake_report_worker()
 
     assert _until(lambda: sandbox.recipients() == [ANN]) < 10

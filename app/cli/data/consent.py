@@ -9,14 +9,14 @@ from flask.cli import AppGroup
 
 from app.cli.data.suppressions import NUMBER
 from app.cli.operate.db import our_context
-from app.subscribers.consent.verify import make_evidence, verify
+from app.subscribers.consent.verify import make_evidence, verify_ledger
 
 consent = AppGroup("consent", help="The ledger of consent: verify it, hand out evidence.")
 
 
 @consent.command("verify")
 @click.option("--head", help="The hash of a link as it was written down: it must still be there.")
-def verify_ledger(head: str | None) -> None:
+def verify(head: str | None) -> None:
     """Walk the whole ledger; exit with 1 and the first link that does not hold."""
     shown = 0
 
@@ -27,7 +27,7 @@ def verify_ledger(head: str | None) -> None:
             shown = links
 
     anchor = head.strip().lower() if head else None
-    verdict = verify(our_context().people, anchor=anchor, on_progress=show)
+    verdict = verify_ledger(our_context().subscriber_context, anchor=anchor, on_progress=show)
     if verdict.broken:
         raise click.ClickException(verdict.broken)
     click.echo(f"{verdict.links} links hold, {verdict.erased} of them of erased people.")
@@ -41,7 +41,7 @@ def verify_ledger(head: str | None) -> None:
 )
 def write_evidence(number: str, to: Path) -> None:
     """Write all that the ledger says of a number, with its proofs, as JSON."""
-    evidence = make_evidence(our_context().people, number)
+    evidence = make_evidence(our_context().subscriber_context, number)
     text = json.dumps(evidence, indent=2, ensure_ascii=False, default=lambda at: at.isoformat())
     try:
         # Half a character is written as JSON writes it, too.

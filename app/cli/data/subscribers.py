@@ -14,9 +14,9 @@ from sqlalchemy import Row
 from app.cli.interrupts import interrupts
 from app.cli.operate.db import name_operator, our_context
 from app.errors import ClarionError
-from app.http.openapi import refuse_fields
+from app.http.openapi import reject_fields
 from app.logs import configure_logging
-from app.subscribers.context import People
+from app.subscribers.context import SubscriberContext
 from app.subscribers.imports.job import work_import
 from app.subscribers.imports.models import ImportOptions, ImportStatus, Purpose
 from app.subscribers.imports.schemas import ImportSchema
@@ -68,7 +68,7 @@ def import_file(
         raise click.UsageError("give a FILE, or --resume with the id of an import")
     if refused is not None and refused.exists():
         raise click.UsageError(f"--refused: {refused}: there is such a file")
-    people = our_context().people
+    people = our_context().subscriber_context
     with interrupts() as interrupted:
         if file is not None:
             import_id = _store(people, file, _read_options(said))
@@ -81,7 +81,7 @@ def import_file(
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 200))
 def list_them(limit: int) -> None:
     """The newest imports, a line each."""
-    for row in list_imports(our_context().people, limit=limit).rows:
+    for row in list_imports(our_context().subscriber_context, limit=limit).rows:
         click.echo(
             f"{row.public_id}  {row.created_at:%Y-%m-%d %H:%M}  {row.status:<10}"
             f"{row.lines_done:>9}/{row.lines:<9} {row.refused:>7} refused  {row.client}"
@@ -92,7 +92,7 @@ def list_them(limit: int) -> None:
 @click.argument("file", type=_FILE)
 def export_file(file: Path) -> None:
     """Write all subscribers to a new CSV file."""
-    people = our_context().people
+    people = our_context().subscriber_context
     _write_new(file, export_subscribers(people))
 
 
@@ -109,7 +109,7 @@ def _read_options(said: dict[str, Any]) -> ImportOptions:
     try:
         options: ImportOptions = ImportSchema().load(request)
     except ValidationError as e:
-        raise click.UsageError(refuse_fields(e).sentence) from e
+        raise click.UsageError(reject_fields(e).sentence) from e
     return options
 
 
@@ -123,7 +123,7 @@ def _read_pairs(pairs: tuple[str, ...]) -> dict[str, str]:
     return read
 
 
-def _store(people: People, file: Path, options: ImportOptions) -> str:
+def _store(people: SubscriberContext, file: Path, options: ImportOptions) -> str:
     """The id of the import whose file is kept now."""
     try:
         row = create_import(people, options, client=name_operator())
@@ -135,7 +135,9 @@ def _store(people: People, file: Path, options: ImportOptions) -> str:
     except OSError as e:
         raise click.UsageError(f"{file}: {e.strerror}") from e
     click.echo(f"import {stored.public_id}")
-    for title, field in zip(stored.layout["titles"], stored.layout["fields"], strict=True):
+    for title, field in zip(
+        stored.column_mapping["headers"], stored.column_mapping["fields"], strict=True
+    ):
         click.echo(f"  {title!r} is {field or 'left out'}", err=True)
     return str(stored.public_id)
 
@@ -146,21 +148,25 @@ def _read_portions(file: Path) -> Iterator[bytes]:
             yield portion
 
 
-def _work_off(people: People, import_id: str, interrupted: Callable[[], bool]) -> Row[Any]:
+def _work_off(
+    people: SubscriberContext, import_id: str, interrupted: Callable[[], bool]
+) -> Row[Any]:
     """The import once it has ended, or we were told to stop; a service may take part in it."""
     row = _view(people, import_id)
     if row.status is ImportStatus.WAITING:
         raise click.UsageError("its file has not arrived: import the file anew")
     if sys.stderr.isatty():
         configure_logging("ERROR")  # lines between would tear the bar
-    while not row.finished_at and not interrupted():
+    while not row.completed_at and not interrupted():
         row = _follow_pass(people, row, interrupted)
-    if not row.finished_at:
+    if not row.completed_at:
         click.echo(f"interrupted: flask subscribers import --resume {import_id}", err=True)
     return row
 
 
-def _follow_pass(people: People, row: Row[Any], interrupted: Callable[[], bool]) -> Row[Any]:
+def _follow_pass(
+    people: SubscriberContext, row: Row[Any], interrupted: Callable[[], bool]
+) -> Row[Any]:
     """Show how a pass through the file goes, until its end or until we are told to stop."""
     status, done = row.status, 0
     with click.progressbar(length=row.lines, label=status.value) as bar:
@@ -173,7 +179,7 @@ def _follow_pass(people: People, row: Row[Any], interrupted: Callable[[], bool])
 
 
 def _work_or_watch(
-    people: People, row: Row[Any], interrupted: Callable[[], bool]
+    people: SubscriberContext, row: Row[Any], interrupted: Callable[[], bool]
 ) -> Iterator[Row[Any]]:
     """The import as it stands, again and again, while we work on it, or somebody else does."""
     yield row
@@ -184,14 +190,14 @@ def _work_or_watch(
         time.sleep(_LOOK_EVERY_S)
 
 
-def _view(people: People, import_id: str) -> Row[Any]:
+def _view(people: SubscriberContext, import_id: str) -> Row[Any]:
     try:
         return view_import(people, import_id)
     except ClarionError as e:
         raise click.UsageError(e.sentence) from e
 
 
-def _write_refused(people: People, row: Row[Any], file: Path | None) -> None:
+def _write_refused(people: SubscriberContext, row: Row[Any], file: Path | None) -> None:
     if file is not None:
         _write_new(file, export_refusals(people, row.public_id))
 

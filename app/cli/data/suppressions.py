@@ -20,7 +20,7 @@ from app.subscribers.suppressions.csv_files import (
     import_csv,
     import_json_lines,
 )
-from app.subscribers.suppressions.hashed_lists import export_digests, import_digests
+from app.subscribers.suppressions.hashed_lists import export_hashes, import_hashes
 from app.subscribers.suppressions.manage import CLI, add_suppressions, release_number
 
 suppressions = AppGroup("suppressions", help="Suppressions: add, import, export, release, erase.")
@@ -63,14 +63,14 @@ class _Refusing(click.Command):
 def add(numbers: tuple[str, ...], marketing: bool, note: str | None) -> None:
     """Write to these numbers no more; no text from their phones lifts it."""
     added = add_suppressions(
-        our_context().people,
+        our_context().subscriber_context,
         numbers,
         actor=name_operator(),
         channel=CLI,
         scope=Scope.MARKETING if marketing else Scope.ALL,
         note=note,
     )
-    click.echo(f"{added.newly} of {added.numbers} were written to until now.")
+    click.echo(f"{added.newly_suppressed} of {added.numbers} were written to until now.")
 
 
 @suppressions.command("release", cls=_Refusing)
@@ -78,7 +78,7 @@ def add(numbers: tuple[str, ...], marketing: bool, note: str | None) -> None:
 @click.option("--note", required=True, help="On whose word.")
 def release(number: str, note: str) -> None:
     """Write to this number again; consent to marketing does not come back by that."""
-    people = our_context().people
+    people = our_context().subscriber_context
     if not release_number(people, number, actor=name_operator(), channel=CLI, note=note):
         raise click.ClickException("this number is not suppressed")
     click.echo("This number is written to again.")
@@ -89,9 +89,9 @@ def release(number: str, note: str) -> None:
 @click.confirmation_option(prompt="Nothing of it comes back. Erase all that is known of it?")
 def erase(number: str) -> None:
     """Erase whoever has this number, but that nobody writes to them."""
-    left = erase_number(our_context(), number, actor=name_operator()).left
-    if left:
-        click.echo(f"Suppressed; erased but for {', '.join(left)}, which go by themselves.")
+    remaining = erase_number(our_context(), number, actor=name_operator()).remaining
+    if remaining:
+        click.echo(f"Suppressed; erased but for {', '.join(remaining)}, which go by themselves.")
     else:
         click.echo("Erased.")
 
@@ -100,8 +100,8 @@ def erase(number: str) -> None:
 @click.option("--digests", is_flag=True, help="Hashes, of erased people too: for a restore.")
 def export(digests: bool) -> None:
     """All suppressions in force, as CSV."""
-    people = our_context().people
-    for lines in export_digests(people) if digests else export_suppressions(people):
+    people = our_context().subscriber_context
+    for lines in export_hashes(people) if digests else export_suppressions(people):
         click.echo(lines, nl=False)
 
 
@@ -124,7 +124,7 @@ def import_them(
     take = import_json_lines if file.suffix in (".jsonl", ".ndjson") else import_csv
     with file.open("rb") as opened, _make_bar(file) as bar:
         taken = take(
-            our_context().people,
+            our_context().subscriber_context,
             _read_portions(opened, bar),
             actor=name_operator(),
             source=file.name[:200],
@@ -135,7 +135,7 @@ def import_them(
     for line, reason in taken.refusals:
         click.echo(f"line {line}: {reason}", err=True)
     click.echo(
-        f"{taken.numbers} numbers, {taken.newly} of them written to until now; "
+        f"{taken.numbers} numbers, {taken.newly_suppressed} of them written to until now; "
         f"{taken.refused} lines refused."
     )
 
@@ -143,10 +143,10 @@ def import_them(
 def _import_digests(file: Path) -> None:
     ctx, actor = our_context(), name_operator()
     with file.open(encoding="utf-8", newline="") as lines:
-        taken = import_digests(ctx.people, lines, actor=actor)
+        taken = import_hashes(ctx.subscriber_context, lines, actor=actor)
     again = erase_again(ctx, actor=actor)
     click.echo(
-        f"{taken.digests} hashes, {taken.newly} of them written to until now; "
+        f"{taken.digests} hashes, {taken.newly_suppressed} of them written to until now; "
         f"{again.erased} people erased again, {again.named} found by number."
     )
 

@@ -26,7 +26,7 @@ broadcasts = AppGroup("broadcasts", help="Broadcasts: list, show, watch, pause, 
 
 _WATCH_EVERY_S = 0.5
 _PENDING = (MessageStatus.PENDING,)
-_AWAITED = (*_PENDING, MessageStatus.SUBMITTED, MessageStatus.HELD, MessageStatus.UNCERTAIN)
+_AWAITED = (*_PENDING, MessageStatus.SUBMITTED, MessageStatus.HELD, MessageStatus.UNCONFIRMED)
 
 
 def refuse(error: ClarionError) -> click.ClickException:
@@ -87,17 +87,17 @@ def resume(broadcast_id: str) -> None:
 def cancel(broadcast_id: str) -> None:
     """Send nothing more of it, and have Sinch stop what it can."""
     _act(control.cancel_broadcast, broadcast_id)
-    control.carry_out_wishes(our_context())
+    control.cancel_at_sinch(our_context())
 
 
 def follow_sending(ctx: Context, broadcast_id: str) -> BroadcastView:
     """Show how a broadcast is sent until nothing is left to send."""
-    return _follow(ctx, broadcast_id, _PENDING, lambda view: view.row.finished_at is not None)
+    return _follow(ctx, broadcast_id, _PENDING, lambda view: view.row.completed_at is not None)
 
 
 def follow_reports(ctx: Context, broadcast_id: str) -> BroadcastView:
     """Show how the messages of a broadcast end until every end is known."""
-    return _follow(ctx, broadcast_id, _AWAITED, lambda view: view.row.settled_at is not None)
+    return _follow(ctx, broadcast_id, _AWAITED, lambda view: view.row.all_reported_at is not None)
 
 
 def tell_reasons(view: BroadcastView) -> Iterator[str]:
@@ -148,5 +148,5 @@ def _act(change: Callable[..., Any], broadcast_id: str) -> None:
         change(ctx, broadcast_id, actor=name_operator())
     except ClarionError as e:
         raise refuse(e) from e
-    current_app.extensions["nudge"]()
+    current_app.extensions["wake_workers"]()
     click.echo(f"{broadcast_id}: {_view(ctx, broadcast_id).status}")

@@ -13,7 +13,7 @@ from app.sms.operations.restore import mark_restored
 db = AppGroup("db", help="The database: migrate it, check it, tell that it was restored.")
 
 
-def the_context() -> Context:
+def database_context() -> Context:
     """What the state machine stands on."""
     ctx: Context = current_app.extensions["clarion"]
     return ctx
@@ -21,7 +21,7 @@ def the_context() -> Context:
 
 def our_context() -> Context:
     """The same; ends with one line unless the database is migrated and ours."""
-    ctx = the_context()
+    ctx = database_context()
     try:
         ctx.require_own_database()
     except WrongDatabase as e:
@@ -42,7 +42,7 @@ def upgrade() -> None:
     """Bring the tables up to date; safe to repeat, and to run while the service runs."""
     from app.db.migrating import upgrade_database  # noqa: PLC0415 (slow to import)
 
-    ctx = the_context()
+    ctx = database_context()
     upgrade_database(ctx.db, instance_id=ctx.instance_id)
     click.echo("The database is up to date.")
 
@@ -53,7 +53,7 @@ def check() -> None:
     from app.db.migrating import check_schema  # noqa: PLC0415 (slow to import)
 
     try:
-        check_schema(the_context().db)
+        check_schema(database_context().db)
     except WrongDatabase as e:
         raise click.ClickException(str(e)) from e
     click.echo("The tables are as the program wants them.")
@@ -63,7 +63,7 @@ def check() -> None:
 @click.confirmation_option(prompt="Is the instance this database belonged to gone for good?")
 def adopt() -> None:
     """Make a database ours that belonged to another instance."""
-    ctx = the_context()
+    ctx = database_context()
     adopt_database(ctx.db, instance_id=ctx.instance_id)
     click.echo("The database belongs to this instance now.")
 

@@ -43,7 +43,7 @@ def deliveries(webhook_id: str, status: str | None, limit: int) -> None:
         raise refuse(e) from e
     for row in page.rows:
         click.echo(
-            f"{row.public_id}  {row.at:%Y-%m-%d %H:%M}  {row.kind:<18} {row.status.value:<9} "
+            f"{row.public_id}  {row.at:%Y-%m-%d %H:%M}  {row.event_type:<18} {row.status.value:<9} "
             f"{row.tries:>2} tries  {row.problem or ''}".rstrip()
         )
 

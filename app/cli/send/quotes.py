@@ -13,12 +13,12 @@ def print_quote(quote: Mapping[str, Any]) -> None:
     for country, each in quote["countries"].items():
         price = f", {each['cost']} {cost['currency']}" if each["cost"] and cost else ""
         click.echo(f"  {country}: {_count(each['recipients'], each['parts'])}{price}")
-    for reason, people in quote["withheld"].items():
+    for reason, people in quote["excluded"].items():
         click.echo(f"  left out, {reason.replace('_', ' ')}: {people}")
-    for opening in quote["waiting"]:
+    for opening in quote["deferred"]:
         click.echo(f"  wait until {opening['at']:%Y-%m-%d %H:%M} UTC: {opening['recipients']}")
-    if quote["too_late"]:
-        click.echo(f"  their day begins too late: {quote['too_late']}")
+    if quote["expired_before_window"]:
+        click.echo(f"  their day begins too late: {quote['expired_before_window']}")
     for parts, people in quote["parts_histogram"].items():
         click.echo(f"  {_plural(people, 'text')} of {_plural(int(parts), 'part')}")
     for text in quote["texts"]:

@@ -21,18 +21,18 @@ from app.cli.send.quotes import print_quote
 from app.cli.send.recipients import choose_recipients, read_entries
 from app.db.schema import WrongDatabase
 from app.errors import ClarionError
-from app.http.openapi import refuse_fields
+from app.http.openapi import reject_fields
 from app.logs import configure_logging
-from app.sms.broadcasts.create import describe_refusal, find_expected
+from app.sms.broadcasts.create import count_expected, describe_refusal
 from app.sms.broadcasts.store import accept_broadcast
 from app.sms.broadcasts.views import BroadcastView, list_batch_ids, view_by_id
 from app.sms.context import Context
 from app.sms.dispatch.drain import drain_broadcast
 from app.sms.messages.list import list_messages
 from app.sms.models.states import Category
-from app.sms.quotes.serialize import answer_quote
-from app.sms.request.model import Order
-from app.sms.request.prepare import complete_order
+from app.sms.quotes.serialize import serialize_quote
+from app.sms.request.model import BroadcastRequest
+from app.sms.request.prepare import prepare_request
 from app.sms.request.schemas import BroadcastSchema
 
 CLIENT = "cli"
@@ -61,7 +61,9 @@ _PAGE = 1_000
 @click.option("--quote", is_flag=True, help="Only say what it would come to.")
 @click.option("--sender", help="SINCH_NUMBER when left out.")
 @click.option("--skip-invalid", is_flag=True, help="Leave invalid numbers out, and list them.")
-@click.option("--allow-repeat", is_flag=True, help="Send the same text to the same people again.")
+@click.option(
+    "--allow-duplicate", is_flag=True, help="Send the same text to the same people again."
+)
 @click.option(
     "--report",
     "report_path",
@@ -81,7 +83,7 @@ def send(
     quote: bool,
     sender: str | None,
     skip_invalid: bool,
-    allow_repeat: bool,
+    allow_duplicate: bool,
     report_path: Path | None,
 ) -> None:
     """Send one text to --to numbers, to everyone in a CSV file, or to a tag.
@@ -104,21 +106,21 @@ def send(
         "sender": sender,
     }
     given = {name: value for name, value in options.items() if value is not None}
-    order = _make_order({**whom, **given, "allow_repeat": allow_repeat})
+    broadcast_request = _make_order({**whom, **given, "allow_duplicate": allow_duplicate})
     ctx: Context = current_app.extensions["clarion"]
     try:
         ctx.require_own_database()
         if quote:
-            print_quote(answer_quote(ctx, order, dry_run=False))
+            print_quote(serialize_quote(ctx, broadcast_request, dry_run=False))
             return
-        order = complete_order(ctx, order)
-        total = find_expected(ctx, order)
+        broadcast_request = prepare_request(ctx, broadcast_request)
+        total = count_expected(ctx, broadcast_request)
     except WrongDatabase as e:
         raise click.ClickException(str(e)) from e
     except ClarionError as e:
         raise click.UsageError(e.sentence) from e
     with _open_report(report_path) as report:
-        view = _send(ctx, order, total)
+        view = _send(ctx, broadcast_request, total)
         _write_report(ctx, view, report)
     _summarise(ctx, view)
 
@@ -133,20 +135,20 @@ def _read_template(named: str | None) -> dict[str, Any] | None:
     return {"name": named}
 
 
-def _make_order(request: dict[str, Any]) -> Order:
+def _make_order(request: dict[str, Any]) -> BroadcastRequest:
     try:
-        order: Order = BroadcastSchema().load(request)
+        broadcast_request: BroadcastRequest = BroadcastSchema().load(request)
     except ValidationError as e:
-        raise click.UsageError(refuse_fields(e).sentence) from e
+        raise click.UsageError(reject_fields(e).sentence) from e
     except ClarionError as e:
         raise click.UsageError(e.sentence) from e
-    return order
+    return broadcast_request
 
 
-def _send(ctx: Context, order: Order, total: int) -> BroadcastView:
+def _send(ctx: Context, broadcast_request: BroadcastRequest, total: int) -> BroadcastView:
     """Store the broadcast and work it off; Ctrl-C leaves the rest to the service."""
     try:
-        accepted = accept_broadcast(ctx, order, client=CLIENT)
+        accepted = accept_broadcast(ctx, broadcast_request, client=CLIENT)
     except ClarionError as e:
         raise click.ClickException(e.sentence) from e
     except WrongDatabase as e:
@@ -207,9 +209,9 @@ def _summarise(ctx: Context, view: BroadcastView) -> None:
     click.echo(f"{ends} ({row.encoding}, {parts} each)")
     if row.refusal:
         click.echo(_describe(describe_refusal(row.refusal, production=False)), err=True)
-    if view.counts["uncertain"]:
+    if view.counts["unconfirmed"]:
         sentence = "some may have been sent: Sinch is asked, do not send them again"
-        click.echo(f"{view.counts['uncertain']} uncertain: {sentence}", err=True)
+        click.echo(f"{view.counts['unconfirmed']} unconfirmed: {sentence}", err=True)
     for batch_id in list_batch_ids(ctx, row.id):
         click.echo(f"batch {batch_id}")
     if view.sums.taken != row.recipients - view.counts["suppressed"]:

@@ -101,7 +101,7 @@ class Batch:
             return Change(self.ordered_at, "Queued", 400)
         return next(c for c in reversed(self.course(place)) if c.at <= now or c.code == 400)
 
-    def finished_at(self) -> float | None:
+    def completed_at(self) -> float | None:
         """When the last message is final; None when one never is."""
         ends = [self.course(place)[-1] for place in range(len(self.messages))]
         if any(end.status not in FINAL for end in ends):

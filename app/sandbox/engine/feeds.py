@@ -60,11 +60,11 @@ class Feeds:
                 self._tell_changes(batch)
 
     def _tell_once(self, batch: Batch) -> None:
-        finished_at, now = batch.finished_at(), self._clock.now()
-        if finished_at is None or not batch.messages:
+        completed_at, now = batch.completed_at(), self._clock.now()
+        if completed_at is None or not batch.messages:
             return
-        if finished_at > now:
-            self._scheduler.at(finished_at, lambda: self._wake(batch))
+        if completed_at > now:
+            self._scheduler.at(completed_at, lambda: self._wake(batch))
             return
         del self._told_until[batch.id]
         full = batch.order.report == "full"

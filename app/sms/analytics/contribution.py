@@ -13,18 +13,18 @@ from typing import Any, NamedTuple
 from sqlalchemy import Row
 
 from app.phone.country import find_country
-from app.sms.lifecycle.latency import NONE, bucket_of
+from app.sms.lifecycle.latency import NONE, latency_bucket
 from app.sms.models.states import AT_SINCH
 from app.sms.models.statuses import MessageStatus
 
 # Country, status and code; country and class of waiting time.
-Kind = tuple[str, str, int]
+ContributionKind = tuple[str, str, int]
 Delay = tuple[str, int]
 
 _DELIVERED, _SUBMITTED = MessageStatus.DELIVERED.value, MessageStatus.SUBMITTED.value
 
 
-class Place(NamedTuple):
+class RollupKey(NamedTuple):
     """Where in the sums all messages of a batch go."""
 
     day: date
@@ -34,30 +34,30 @@ class Place(NamedTuple):
 
 
 @dataclass(slots=True)
-class Share:
+class BatchContribution:
     """How many messages of a batch stand how, and how long the delivered ones took."""
 
     day: date
     tag: str
-    counts: Counter[Kind] = field(default_factory=Counter)
+    counts: Counter[ContributionKind] = field(default_factory=Counter)
     delays: Counter[Delay] = field(default_factory=Counter)
 
 
-def count_messages(messages: Iterable[Any], *, taken_at: datetime, tag: str) -> Share:
+def count_messages(messages: Iterable[Any], *, taken_at: datetime, tag: str) -> BatchContribution:
     """The share of a batch that Sinch took then: (recipient, status, code, time) of each message.
 
     Times are all aware, or all naive and in UTC.
     """
-    share = Share(taken_at.date(), tag)
+    share = BatchContribution(taken_at.date(), tag)
     for recipient, status, code, at in messages:
         country = find_country(recipient)
         share.counts[country, status or _SUBMITTED, NONE if code is None else code] += 1
         if status == _DELIVERED:
-            share.delays[country, bucket_of((at - taken_at).total_seconds())] += 1
+            share.delays[country, latency_bucket((at - taken_at).total_seconds())] += 1
     return share
 
 
-def write_share(share: Share) -> dict[str, Any]:
+def serialize_contribution(share: BatchContribution) -> dict[str, Any]:
     """A share as it is kept in `Batch.counted`."""
     return {
         "day": share.day.isoformat(),
@@ -67,9 +67,9 @@ def write_share(share: Share) -> dict[str, Any]:
     }
 
 
-def read_share(counted: Mapping[str, Any]) -> Share:
+def parse_contribution(counted: Mapping[str, Any]) -> BatchContribution:
     """The share that was kept."""
-    return Share(
+    return BatchContribution(
         day=date.fromisoformat(counted["day"]),
         tag=counted["tag"],
         counts=Counter({tuple(kind): messages for *kind, messages in counted["counts"]}),
@@ -88,23 +88,23 @@ def tag_of(broadcast: Row[Any]) -> str:
 
 
 @dataclass(slots=True)
-class Sums:
+class RollupDelta:
     """Sums of shares, or what is to be added to the rows that hold them."""
 
-    messages: Counter[tuple[Place, Kind]] = field(default_factory=Counter)
-    parts: Counter[tuple[Place, Kind]] = field(default_factory=Counter)
-    delays: Counter[tuple[Place, Delay]] = field(default_factory=Counter)
+    messages: Counter[tuple[RollupKey, ContributionKind]] = field(default_factory=Counter)
+    parts: Counter[tuple[RollupKey, ContributionKind]] = field(default_factory=Counter)
+    delays: Counter[tuple[RollupKey, Delay]] = field(default_factory=Counter)
 
-    def add(self, broadcast: Row[Any], share: Share) -> None:
+    def add(self, broadcast: Row[Any], share: BatchContribution) -> None:
         """Add a share of a broadcast."""
         self._add(broadcast, share, 1)
 
-    def take_back(self, broadcast: Row[Any], share: Share) -> None:
+    def take_back(self, broadcast: Row[Any], share: BatchContribution) -> None:
         """Take back a share that was added before."""
         self._add(broadcast, share, -1)
 
-    def _add(self, broadcast: Row[Any], share: Share, sign: int) -> None:
-        place = Place(share.day, broadcast.client, share.tag, broadcast.sender)
+    def _add(self, broadcast: Row[Any], share: BatchContribution, sign: int) -> None:
+        place = RollupKey(share.day, broadcast.client, share.tag, broadcast.sender)
         for kind, messages in share.counts.items():
             self.messages[place, kind] += sign * messages
             self.parts[place, kind] += sign * messages * broadcast.parts

@@ -12,19 +12,19 @@ from sqlalchemy import Connection, Row, bindparam, case, func, null, select, tex
 from sqlalchemy.dialects import postgresql, sqlite
 
 from app.db.base import table_of
-from app.db.facts import keep_fact, read_fact
+from app.db.facts import read_metadata, set_metadata
 from app.failpoints import failpoints
-from app.keywords.classify import read_wish
-from app.keywords.intent import Wish
+from app.keywords.classify import classify_keyword
+from app.keywords.intent import KeywordIntent
 from app.sms.context import Context
-from app.sms.lifecycle.locks import hold_books
+from app.sms.lifecycle.locks import lock_counters
 from app.sms.models.broadcast import Broadcast
 from app.sms.models.daily import DailyInbound
 from app.sms.models.reports import Inbound
 
 # Each is read for what it asks, which takes some 20 µs of a transaction others wait for.
 _MOST = 1_000
-_OPT_OUTS = (Wish.STOP, Wish.MAYBE_STOP)
+_OPT_OUTS = (KeywordIntent.STOP, KeywordIntent.MAYBE_STOP)
 _COUNTED = "rolled_up_inbounds"
 
 _INBOUNDS, _BROADCASTS, _DAILY = table_of(Inbound), table_of(Broadcast), table_of(DailyInbound)
@@ -36,7 +36,7 @@ _WAIT_FOR_WRITERS = text("LOCK TABLE inbounds IN SHARE MODE")
 _NEXT = (
     select(
         _INBOUNDS.c.id,
-        _INBOUNDS.c.noted_at,
+        _INBOUNDS.c.recorded_at,
         case((_INBOUNDS.c.kind == "mo_text", _INBOUNDS.c.body), else_=null()).label("text"),
         _BROADCASTS.c.client,
     )
@@ -72,14 +72,14 @@ def _add_some(ctx: Context) -> int:
         if read_counted(tx) == _find_newest(tx):
             return 0
     with ctx.db.write() as tx:
-        hold_books(tx)
+        lock_counters(tx)
         if not ctx.db.is_sqlite:
             tx.execute(_WAIT_FOR_WRITERS)
         # Where the newest were deleted, SQLite gives their numbers again.
         after = min(read_counted(tx), _find_newest(tx))
         rows = tx.execute(_NEXT, {"after": after}).all()
         _add(tx, rows)
-        keep_fact(tx, _COUNTED, str(rows[-1].id if rows else after))
+        set_metadata(tx, _COUNTED, str(rows[-1].id if rows else after))
         failpoints.reach("R2")
     return len(rows)
 
@@ -87,7 +87,7 @@ def _add_some(ctx: Context) -> int:
 def _add(tx: Connection, rows: Any) -> None:
     inbounds, opt_outs = Counter[tuple[date, str]](), Counter[tuple[date, str]]()
     for row in rows:
-        place = row.noted_at.date(), row.client or ""
+        place = row.recorded_at.date(), row.client or ""
         inbounds[place] += 1
         opt_outs[place] += _is_opt_out(row)
     added = [
@@ -99,7 +99,7 @@ def _add(tx: Connection, rows: Any) -> None:
 
 
 def _is_opt_out(row: Row[Any]) -> bool:
-    return row.text is not None and read_wish(row.text).wish in _OPT_OUTS
+    return row.text is not None and classify_keyword(row.text).intent in _OPT_OUTS
 
 
 def _find_newest(tx: Connection) -> int:
@@ -108,4 +108,4 @@ def _find_newest(tx: Connection) -> int:
 
 def read_counted(tx: Connection) -> int:
     """Up to which text all are in the sums."""
-    return int(read_fact(tx, _COUNTED) or 0)
+    return int(read_metadata(tx, _COUNTED) or 0)

@@ -31,7 +31,7 @@ Group = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class AnalyticsQuery:
     """Which days, the last included, grouped by what, and of what alone."""
 
     since: date
@@ -62,7 +62,7 @@ class Analytics:
     totals: Figures
 
 
-def read_analytics(ctx: Context, question: Question) -> Analytics:
+def read_analytics(ctx: Context, question: AnalyticsQuery) -> Analytics:
     """What the sums say."""
     with ctx.db.read() as tx:
         found: dict[Group, Figures] = defaultdict(Figures)
@@ -78,7 +78,7 @@ def _as_order(group: Group) -> Group:
 
 
 def _add_counts(
-    tx: Connection, question: Question, found: dict[Group, Figures], totals: Figures
+    tx: Connection, question: AnalyticsQuery, found: dict[Group, Figures], totals: Figures
 ) -> None:
     opted_out = func.sum(case((_COUNTS.c.code == _OPTED_OUT, _COUNTS.c.messages), else_=0))
     messages = func.sum(_COUNTS.c.messages)
@@ -93,7 +93,7 @@ def _add_counts(
 
 
 def _add_delays(
-    tx: Connection, question: Question, found: Mapping[Group, Figures], totals: Figures
+    tx: Connection, question: AnalyticsQuery, found: Mapping[Group, Figures], totals: Figures
 ) -> None:
     """Waiting times are those of what was delivered, whatever its code."""
     only_delivered = question.only.get(_D.STATUS, _M.DELIVERED) is _M.DELIVERED
@@ -109,12 +109,12 @@ def _add_delays(
             figures.delays = unpack(sums.get(group, 0))
 
 
-def _has_delays(question: Question, group: Group) -> bool:
+def _has_delays(question: AnalyticsQuery, group: Group) -> bool:
     places = dict(zip(question.group_by, group, strict=True))
     return _D.CODE not in places and places.get(_D.STATUS, _M.DELIVERED) is _M.DELIVERED
 
 
-def _complete(question: Question, values: Sequence[Any]) -> Group:
+def _complete(question: AnalyticsQuery, values: Sequence[Any]) -> Group:
     """The group, among those that have waiting times, that these values are of."""
     left = iter(values)
     own = {_D.STATUS: _M.DELIVERED, _D.CODE: None}
@@ -122,7 +122,7 @@ def _complete(question: Question, values: Sequence[Any]) -> Group:
 
 
 def _add_inbounds(
-    tx: Connection, question: Question, found: dict[Group, Figures], totals: Figures
+    tx: Connection, question: AnalyticsQuery, found: dict[Group, Figures], totals: Figures
 ) -> None:
     if not {*question.group_by, *question.only} <= _OF_INBOUNDS:
         return
@@ -135,7 +135,7 @@ def _add_inbounds(
     totals.inbounds = sum(a for a, _ in came.values()), sum(b for _, b in came.values())
 
 
-def _select(table: Table, question: Question, *columns: Any) -> Select[Any]:
+def _select(table: Table, question: AnalyticsQuery, *columns: Any) -> Select[Any]:
     """These columns of the days and of what alone is asked for, as far as this table can tell."""
     query = select(*columns).where(table.c.day.between(question.since, question.until))
     for dimension, value in question.only.items():
@@ -144,7 +144,7 @@ def _select(table: Table, question: Question, *columns: Any) -> Select[Any]:
     return query
 
 
-def show_analytics(question: Question, found: Analytics) -> dict[str, Any]:
+def show_analytics(question: AnalyticsQuery, found: Analytics) -> dict[str, Any]:
     """The answer as JSON."""
     return {
         "since": question.since,
@@ -157,7 +157,7 @@ def show_analytics(question: Question, found: Analytics) -> dict[str, Any]:
     }
 
 
-def _show_group(question: Question, group: Group) -> dict[str, Any]:
+def _show_group(question: AnalyticsQuery, group: Group) -> dict[str, Any]:
     shown = dict(zip((each.value for each in question.group_by), group, strict=True))
     if shown.get("code") == NONE:
         shown["code"] = None

@@ -30,22 +30,22 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from app.db.base import table_of
-from app.db.facts import keep_fact, read_fact
+from app.db.facts import read_metadata, set_metadata
 from app.failpoints import failpoints
 from app.sms.analytics.contribution import (
-    Place,
-    Share,
-    Sums,
+    BatchContribution,
+    RollupDelta,
+    RollupKey,
     count_messages,
     is_counted,
-    read_share,
+    parse_contribution,
+    serialize_contribution,
     tag_of,
-    write_share,
 )
-from app.sms.audience.chunks import read_slice
+from app.sms.audience.chunks import load_batch_recipients
 from app.sms.context import Context
 from app.sms.lifecycle.latency import pack, read_packed, unpack
-from app.sms.lifecycle.locks import hold_books
+from app.sms.lifecycle.locks import lock_counters
 from app.sms.models.batch import Batch, Message
 from app.sms.models.broadcast import Broadcast
 from app.sms.models.daily import DailyCount, DailyDelay
@@ -65,7 +65,7 @@ _PROGRESS = "rolled_up"
 _BATCHES, _BROADCASTS, _MESSAGES = table_of(Batch), table_of(Broadcast), table_of(Message)
 _COUNTS, _DELAYS = table_of(DailyCount), table_of(DailyDelay)
 # Made once: to make a statement costs several times what it takes to run one.
-_ANY_CHANGED = select(_BATCHES.c.id).where(_BATCHES.c.changed == true()).limit(1)
+_ANY_CHANGED = select(_BATCHES.c.id).where(_BATCHES.c.rollup_dirty == true()).limit(1)
 CHANGED: Select[Any] = (
     select(
         _BATCHES.c.id,
@@ -73,10 +73,10 @@ CHANGED: Select[Any] = (
         _BATCHES.c.chunk,
         _BATCHES.c.start,
         _BATCHES.c.size,
-        _BATCHES.c.picked,
+        _BATCHES.c.recipient_indexes,
         _BATCHES.c.state,
         _BATCHES.c.accepted_at,
-        _BATCHES.c.counted,
+        _BATCHES.c.rollup_contribution,
         _BROADCASTS.c.created_at,
         _BROADCASTS.c.client,
         _BROADCASTS.c.sender,
@@ -84,14 +84,14 @@ CHANGED: Select[Any] = (
         _BROADCASTS.c.parts,
     )
     .join(_BROADCASTS, _BROADCASTS.c.id == _BATCHES.c.broadcast_id)
-    .where(_BATCHES.c.changed == true(), _BATCHES.c.id > bindparam("after"))
+    .where(_BATCHES.c.rollup_dirty == true(), _BATCHES.c.id > bindparam("after"))
     .order_by(_BATCHES.c.id)
     .limit(bindparam("most"))
     # Waits for no batch that somebody else holds, so that it can be part of no deadlock.
     .with_for_update(of=_BATCHES, skip_locked=True)
 )
 # As the database gives them: our own types would cost as much as all the rest.
-_TIME = func.coalesce(_MESSAGES.c.status_at, _MESSAGES.c.noted_at)
+_TIME = func.coalesce(_MESSAGES.c.status_at, _MESSAGES.c.recorded_at)
 _MESSAGES_OF = select(
     _MESSAGES.c.recipient,
     type_coerce(_MESSAGES.c.status, String),
@@ -104,7 +104,7 @@ _IN_RANGE = _MESSAGES_OF.where(_MESSAGES.c.recipient.between(bindparam("first"),
 _KEEP_SHARE = (
     update(_BATCHES)
     .where(_BATCHES.c.id == bindparam("this"))
-    .values(changed=False, counted=bindparam("share"))
+    .values(rollup_dirty=False, rollup_contribution=bindparam("share"))
 )
 
 
@@ -162,7 +162,7 @@ def _roll_some(ctx: Context) -> int:
         if idle or not progress.is_due(ctx.now()):
             return 0
     with ctx.db.write() as tx:
-        hold_books(tx)
+        lock_counters(tx)
         progress = _read_progress(tx, ctx)
         if not progress.is_due(ctx.now()):
             return 0
@@ -185,24 +185,24 @@ def _take(tx: Connection, *, after: int) -> tuple[Sequence[Row[Any]], bool]:
 
 
 def _roll(tx: Connection, batches: Sequence[Row[Any]]) -> None:
-    differences = Sums()
+    differences = RollupDelta()
     kept = []
     for batch in batches:
         share = count_batch(tx, batch) if is_counted(batch) else None
-        if batch.counted:
-            differences.take_back(batch, read_share(batch.counted))
+        if batch.rollup_contribution:
+            differences.take_back(batch, parse_contribution(batch.rollup_contribution))
         if share:
             differences.add(batch, share)
-        kept.append({"this": batch.id, "share": write_share(share) if share else None})
+        kept.append({"this": batch.id, "share": serialize_contribution(share) if share else None})
     _add_counts(tx, differences)
     _add_delays(tx, differences)
     if kept:
         tx.execute(_KEEP_SHARE, kept)
 
 
-def count_batch(tx: Connection, batch: Row[Any]) -> Share:
+def count_batch(tx: Connection, batch: Row[Any]) -> BatchContribution:
     """What a batch has to add to the sums as its messages stand now; the books are held."""
-    recipients = read_slice(tx, batch).recipients
+    recipients = load_batch_recipients(tx, batch).recipients
     place = {"of": batch.broadcast_id, "this": batch.id}
     if len(recipients) <= _FEW:
         messages = tx.execute(_LOOKED_UP, place | {"these": recipients})
@@ -215,7 +215,7 @@ def count_batch(tx: Connection, batch: Row[Any]) -> Share:
     return count_messages(messages, taken_at=taken_at, tag=tag_of(batch))
 
 
-def _add_counts(tx: Connection, differences: Sums) -> None:
+def _add_counts(tx: Connection, differences: RollupDelta) -> None:
     rows = [
         place._asdict()
         | dict(zip(("country", "status", "code"), kind, strict=True))
@@ -227,8 +227,8 @@ def _add_counts(tx: Connection, differences: Sums) -> None:
         tx.execute(_ADD_COUNTS[tx.dialect.name], rows)
 
 
-def _add_delays(tx: Connection, differences: Sums) -> None:
-    changes: dict[tuple[Place, str], Counter[int]] = defaultdict(Counter)
+def _add_delays(tx: Connection, differences: RollupDelta) -> None:
+    changes: dict[tuple[RollupKey, str], Counter[int]] = defaultdict(Counter)
     for (place, (country, bucket)), messages in differences.delays.items():
         if messages:
             changes[place, country][bucket] = messages
@@ -243,7 +243,7 @@ def _add_delays(tx: Connection, differences: Sums) -> None:
 
 
 def _read_progress(tx: Connection, ctx: Context) -> _Progress:
-    kept = read_fact(tx, _PROGRESS)
+    kept = read_metadata(tx, _PROGRESS)
     if kept is None:
         return _Progress(0, ctx.now())
     after, at = json.loads(kept)
@@ -261,4 +261,4 @@ def _move_on(ctx: Context, progress: _Progress, after: int) -> _Progress:
 
 
 def _keep_progress(tx: Connection, progress: _Progress) -> None:
-    keep_fact(tx, _PROGRESS, json.dumps([progress.after, progress.at.isoformat()]))
+    set_metadata(tx, _PROGRESS, json.dumps([progress.after, progress.at.isoformat()]))

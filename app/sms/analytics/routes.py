@@ -9,9 +9,9 @@ from app.auth import ANALYTICS_ALL, READ, require_api_key
 from app.errors import KeyRefused
 from app.http.openapi import API_KEY_SCHEME, Blueprint
 from app.rate_limit import rate_limited
-from app.sms.analytics.query import Question, read_analytics, show_analytics
+from app.sms.analytics.query import AnalyticsQuery, read_analytics, show_analytics
 from app.sms.analytics.schemas import AnalyticsQuerySchema, AnalyticsSchema
-from app.sms.current import the_context
+from app.sms.current import current_context
 from app.sms.models.daily import Dimension
 
 blueprint = Blueprint(
@@ -29,15 +29,15 @@ blueprint = Blueprint(
 def show_figures(query: dict[str, Any]) -> dict[str, Any]:
     """Sent, delivered, failed, how quickly, and who wanted no more: one's own, by day and so on."""
     question = _make_question(query)
-    return show_analytics(question, read_analytics(the_context(), question))
+    return show_analytics(question, read_analytics(current_context(), question))
 
 
-def _make_question(query: dict[str, Any]) -> Question:
+def _make_question(query: dict[str, Any]) -> AnalyticsQuery:
     """What is asked, of this client alone unless it may see all.  Raises KeyRefused."""
     only = {each: query[each.value] for each in Dimension if each.value in query}
     own = g.client.name
     if ANALYTICS_ALL not in g.client.scopes and only.setdefault(Dimension.CLIENT, own) != own:
         raise KeyRefused(f"This API key lacks the scope {ANALYTICS_ALL}")
-    return Question(
+    return AnalyticsQuery(
         since=query["since"], until=query["until"], group_by=query["group_by"], only=only
     )

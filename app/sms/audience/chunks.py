@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, bindparam, select, update
 from app.db.base import table_of
 from app.sms.models.batch import Message
 from app.sms.models.broadcast import Chunk
-from app.sms.models.states import Withheld
+from app.sms.models.states import ExclusionReason
 
 _CHUNKS, _MESSAGES = table_of(Chunk), table_of(Message)
 # Made once: to make a statement costs several times what it takes to run one.
@@ -26,7 +26,7 @@ _MOVE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Slice:
+class BatchRecipients:
     """The recipients of a batch, the lines they stand on in its chunk, and what the chunk knows.
 
     `own` are values by name and recipient, of others of the chunk too; `language` chooses among
@@ -39,17 +39,17 @@ class Slice:
     language: str | None
 
 
-def read_slice(tx: Connection, batch: Row[Any]) -> Slice:
+def load_batch_recipients(tx: Connection, batch: Row[Any]) -> BatchRecipients:
     """Who is in a batch, from its row: broadcast_id, chunk, start, size and picked."""
     chunk = tx.execute(_CHUNK, {"of": batch.broadcast_id, "this": batch.chunk}).one()
     everybody = chunk.recipients.split("\n")
-    if batch.picked is None:
+    if batch.recipient_indexes is None:
         lines: Sequence[int] = range(batch.start, batch.start + batch.size)
         recipients = everybody[batch.start : batch.start + batch.size]
     else:
-        lines = batch.picked
+        lines = batch.recipient_indexes
         recipients = [everybody[line] for line in lines]
-    return Slice(recipients, lines, chunk.parameters or {}, chunk.language)
+    return BatchRecipients(recipients, lines, chunk.parameters or {}, chunk.language)
 
 
 def move_messages(tx: Connection, batch: Row[Any], recipients: Sequence[str]) -> None:
@@ -58,7 +58,7 @@ def move_messages(tx: Connection, batch: Row[Any], recipients: Sequence[str]) ->
     tx.execute(_MOVE, [place | {"whom": recipient} for recipient in recipients])
 
 
-def is_looked_up(broadcast: Row[Any]) -> bool:
+def is_from_lookup(broadcast: Row[Any]) -> bool:
     """Whether its chunks are not simply its recipients, in the order given or of their numbers."""
     return broadcast.audience is not None or broadcast.texts is not None
 
@@ -75,7 +75,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class AudienceChunk:
     """Some recipients of a broadcast, a batch's worth at most, who are alike.
 
     `own` are their values by placeholder and recipient; `language` chooses among translations;
@@ -85,13 +85,13 @@ class Piece:
     recipients: Sequence[str]
     own: Mapping[str, Mapping[str, str]] | None = None
     language: str | None = None
-    withheld: Withheld | None = None
+    exclusion_reason: ExclusionReason | None = None
 
 
-def cut_chunks(recipients: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+def chunked(recipients: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     """Recipients in groups of at most `size`, order kept.
 
-    >>> [len(chunk) for chunk in cut_chunks(["+4670"] * 2001, 1000)]
+    >>> [len(chunk) for chunk in chunked(["+4670"] * 2001, 1000)]
     [1000, 1000, 1]
     """
     for start in range(0, len(recipients), size):

@@ -7,11 +7,11 @@ from sqlalchemy import Connection, select
 
 from app.db.base import table_of
 from app.db.lists import THESE, pack
-from app.sms.audience.chunks import Piece, choose_chunk_size, cut_chunks
-from app.sms.audience.lookup import Plan, read_page
+from app.sms.audience.chunks import AudienceChunk, choose_chunk_size, chunked
+from app.sms.audience.lookup import LookupPlan, read_page
 from app.sms.content.placeholders import choose_language
 from app.sms.context import Context
-from app.sms.request.model import MAX_INLINE_RECIPIENTS, Order, collect_defaults
+from app.sms.request.model import MAX_INLINE_RECIPIENTS, BroadcastRequest, collect_defaults
 from app.subscribers.models import Subscriber
 from app.text.segments import Encoding, TextSize
 
@@ -24,81 +24,83 @@ _LANGUAGES = {
 _AT_ONCE = 1_000
 
 
-def find_pieces(ctx: Context, order: Order) -> tuple[Order, list[Piece] | None]:
+def expand_request(
+    ctx: Context, request: BroadcastRequest
+) -> tuple[BroadcastRequest, list[AudienceChunk] | None]:
     """The pieces of an order; None where its people are looked up when the send starts.
 
     A few people of an audience that is to be sent to now are looked up at once, and the order's
     size is then that of the largest text of theirs.
     """
-    size = choose_size(ctx, order)
-    if order.audience is None:
-        return order, list(_cut(ctx, order, size))
-    if order.send_at is not None:
-        return order, None
+    size = choose_size(ctx, request)
+    if request.audience is None:
+        return request, list(_cut(ctx, request, size))
+    if request.send_at is not None:
+        return request, None
     with ctx.db.read() as tx:
-        page = read_page(tx, plan_of(order), most=MAX_INLINE_RECIPIENTS + 1, size=size)
+        page = read_page(tx, plan_of(request), most=MAX_INLINE_RECIPIENTS + 1, size=size)
     if page.recipients > MAX_INLINE_RECIPIENTS:
-        return order, None
-    encoding = Encoding.UCS_2 if page.ucs2 else order.size.encoding
-    largest = TextSize(encoding, max(order.size.parts, page.parts))
-    return replace(order, size=largest), page.pieces
+        return request, None
+    encoding = Encoding.UCS_2 if page.ucs2 else request.size.encoding
+    largest = TextSize(encoding, max(request.size.parts, page.parts))
+    return replace(request, size=largest), page.pieces
 
 
-def walk_pieces(ctx: Context, order: Order) -> Iterator[Piece]:
+def iterate_chunks(ctx: Context, request: BroadcastRequest) -> Iterator[AudienceChunk]:
     """All the pieces of an order as it would be sent now; each page is a look at the database."""
-    size = choose_size(ctx, order)
-    if order.audience is None:
-        yield from _cut(ctx, order, size)
+    size = choose_size(ctx, request)
+    if request.audience is None:
+        yield from _cut(ctx, request, size)
         return
     after: str | None = ""
     while after is not None:
         with ctx.db.read() as tx:
-            page = read_page(tx, plan_of(order), after=after, size=size)
+            page = read_page(tx, plan_of(request), after=after, size=size)
         yield from page.pieces
         after = page.last
 
 
-def choose_size(ctx: Context, order: Order) -> int:
+def choose_size(ctx: Context, request: BroadcastRequest) -> int:
     """How many recipients of an order go in one batch."""
     return choose_chunk_size(
-        parts=order.size.parts,
+        parts=request.size.parts,
         messages_per_second=ctx.rules.messages_per_second,
         ahead_s=ctx.rules.pace_ahead_s,
     )
 
 
-def plan_of(order: Order) -> Plan:
+def plan_of(request: BroadcastRequest) -> LookupPlan:
     """How the audience of an order is looked up."""
-    assert order.audience is not None
-    return Plan(
-        audience=order.audience,
-        category=order.category,
-        text=order.text,
-        texts=order.texts,
-        language=order.language,
-        fields=order.fields,
-        defaults=collect_defaults(order),
+    assert request.audience is not None
+    return LookupPlan(
+        audience=request.audience,
+        category=request.category,
+        text=request.text,
+        texts=request.texts,
+        language=request.language,
+        fields=request.fields,
+        defaults=collect_defaults(request),
     )
 
 
-def _cut(ctx: Context, order: Order, size: int) -> Iterator[Piece]:
-    if not order.texts:
-        for part in cut_chunks(order.recipients, size):
-            yield Piece(part, _select_own(order.parameters, part))
+def _cut(ctx: Context, request: BroadcastRequest, size: int) -> Iterator[AudienceChunk]:
+    if not request.texts:
+        for part in chunked(request.recipients, size):
+            yield AudienceChunk(part, _select_own(request.parameters, part))
         return
     by_language: dict[str | None, list[str]] = {}
     with ctx.db.read() as tx:
-        for number, language in _read_languages(tx, order.recipients):
-            chosen = choose_language(language, order.texts, order.language)
+        for number, language in _read_languages(tx, request.recipients):
+            chosen = choose_language(language, request.texts, request.language)
             by_language.setdefault(chosen, []).append(number)
     for language, numbers in by_language.items():
-        for part in cut_chunks(numbers, size):
-            yield Piece(part, _select_own(order.parameters, part), language)
+        for part in chunked(numbers, size):
+            yield AudienceChunk(part, _select_own(request.parameters, part), language)
 
 
 def _read_languages(tx: Connection, numbers: Sequence[str]) -> Iterator[tuple[str, str | None]]:
     """Each number with the language its subscriber has; None where there is none."""
-    for part in cut_chunks(numbers, _AT_ONCE):
+    for part in chunked(numbers, _AT_ONCE):
         found = tx.execute(_LANGUAGES[tx.dialect.name], {"these": pack(tx, part)})
         known: dict[str, str | None] = {row.phone: row.language for row in found}
         yield from ((number, known.get(number)) for number in part)

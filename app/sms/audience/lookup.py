@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 
 from app.db.base import table_of
-from app.sms.audience.chunks import Piece, choose_chunk_size, cut_chunks
+from app.sms.audience.chunks import AudienceChunk, choose_chunk_size, chunked
 from app.sms.content.placeholders import (
     choose_language,
     find_placeholders,
@@ -34,10 +34,10 @@ from app.sms.content.placeholders import (
     read_value,
 )
 from app.sms.context import Context
-from app.sms.lifecycle.finalize import hold_broadcast
+from app.sms.lifecycle.finalize import lock_broadcast
 from app.sms.lifecycle.gates import read_gates
 from app.sms.models.broadcast import Broadcast, Chunk
-from app.sms.models.states import ACTIVE, FINAL, Category, Withheld
+from app.sms.models.states import ACTIVE, FINAL, Category, ExclusionReason
 from app.subscribers.audiences.audience import Audience, find_people
 from app.subscribers.models import Scope, Subscriber, Suppression
 from app.text.segments import Encoding
@@ -55,7 +55,7 @@ _IS_SUPPRESSED = and_(
 )
 # Judged in the database, as a plain number: types of our own would cost as much as all the rest.
 _IS_FOR_ALL = _SUPPRESSIONS.c.scope == Scope.ALL
-_JUDGED = (None, Withheld.OPTED_OUT, Withheld.NO_CONSENT)
+_JUDGED = (None, ExclusionReason.OPTED_OUT, ExclusionReason.NO_CONSENT)
 _JUDGEMENTS = {
     Category.TRANSACTIONAL: case((_IS_FOR_ALL, 1), else_=0),
     Category.MARKETING: case(
@@ -71,7 +71,7 @@ _PERSONAL = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class LookupPlan:
     """What has to be known to make pieces of people: whom, which texts, which values."""
 
     audience: Audience
@@ -92,10 +92,10 @@ class Plan:
 
 
 @dataclass(slots=True)
-class Page:
+class LookupPage:
     """People of an audience in pieces, the largest text of theirs, and behind whom to go on."""
 
-    pieces: list[Piece]
+    pieces: list[AudienceChunk]
     parts: int
     ucs2: bool
     last: str | None
@@ -106,8 +106,8 @@ class Page:
 
 
 def read_page(
-    tx: Connection, plan: Plan, *, after: str = "", most: int | None = None, size: int
-) -> Page:
+    tx: Connection, plan: LookupPlan, *, after: str = "", most: int | None = None, size: int
+) -> LookupPage:
     """The next people of an audience in the order of their numbers, in pieces of up to `size`.
 
     At most so many; without that as many as fit in memory, which is all of them where they are
@@ -119,14 +119,14 @@ def read_page(
         rows, last = _read_some(tx, plan, after, most or _PAGE)
         return _sort_personally(plan, rows, size, last)
     pieces = [
-        Piece(part, withheld=withheld)
-        for withheld, phones in zip(_JUDGED, _read_all(tx, plan), strict=True)
-        for part in cut_chunks(phones, size)
+        AudienceChunk(part, exclusion_reason=exclusion_reason)
+        for exclusion_reason, phones in zip(_JUDGED, _read_all(tx, plan), strict=True)
+        for part in chunked(phones, size)
     ]
-    return Page(pieces, 1, False, None)
+    return LookupPage(pieces, 1, False, None)
 
 
-def _read_all(tx: Connection, plan: Plan) -> Iterator[list[str]]:
+def _read_all(tx: Connection, plan: LookupPlan) -> Iterator[list[str]]:
     """The numbers of all, by how they are judged, each group in order.
 
     Put together as one text each in the database: a million rows cost a second by themselves.
@@ -141,7 +141,9 @@ def _read_all(tx: Connection, plan: Plan) -> Iterator[list[str]]:
         yield sorted(numbers.split("\n")) if numbers else []
 
 
-def _read_some(tx: Connection, plan: Plan, after: str, most: int) -> tuple[list[Any], str | None]:
+def _read_some(
+    tx: Connection, plan: LookupPlan, after: str, most: int
+) -> tuple[list[Any], str | None]:
     """The next people by their numbers, and the last of these when there may be more."""
     source, condition = _find_people(plan, tx.dialect)
     some = (
@@ -155,15 +157,17 @@ def _read_some(tx: Connection, plan: Plan, after: str, most: int) -> tuple[list[
     return rows, rows[-1].phone if len(rows) == most else None
 
 
-def _find_people(plan: Plan, dialect: Dialect) -> tuple[FromClause, ColumnElement[bool]]:
+def _find_people(plan: LookupPlan, dialect: Dialect) -> tuple[FromClause, ColumnElement[bool]]:
     source, condition = find_people(plan.audience, dialect)
     return source.outerjoin(_SUPPRESSIONS, _IS_SUPPRESSED), condition
 
 
-def _sort_personally(plan: Plan, rows: Sequence[Any], size: int, last: str | None) -> Page:
-    groups: dict[tuple[Withheld | None, str | None], list[tuple[str, dict[str, str]]]]
+def _sort_personally(
+    plan: LookupPlan, rows: Sequence[Any], size: int, last: str | None
+) -> LookupPage:
+    groups: dict[tuple[ExclusionReason | None, str | None], list[tuple[str, dict[str, str]]]]
     groups = defaultdict(list)
-    page = Page([], 1, False, last)
+    page = LookupPage([], 1, False, last)
     wanted = plan.wanted
     placeholders = {text: find_placeholders(text) for text in (plan.text, *plan.texts.values())}
     for row in rows:
@@ -174,42 +178,46 @@ def _sort_personally(plan: Plan, rows: Sequence[Any], size: int, last: str | Non
             for name, field_ in wanted.items()
             if (value := read_value(row, field_)) is not None
         }
-        withheld = _JUDGED[row.judged]
+        exclusion_reason = _JUDGED[row.judged]
         values = {**plan.defaults, **own}
-        if withheld is None:
-            withheld = _measure(page, text, placeholders[text], values)
-        groups[withheld, language if plan.texts else None].append((row.phone, own))
+        if exclusion_reason is None:
+            exclusion_reason = _measure(page, text, placeholders[text], values)
+        groups[exclusion_reason, language if plan.texts else None].append((row.phone, own))
     page.pieces = [
-        _make_piece(part, withheld, language)
-        for (withheld, language), people in groups.items()
-        for part in cut_chunks(people, size)
+        _make_piece(part, exclusion_reason, language)
+        for (exclusion_reason, language), people in groups.items()
+        for part in chunked(people, size)
     ]
     return page
 
 
 def _measure(
-    page: Page, text: str, names: Sequence[str], values: Mapping[str, str]
-) -> Withheld | None:
+    page: LookupPage, text: str, names: Sequence[str], values: Mapping[str, str]
+) -> ExclusionReason | None:
     """Let the page know how large a person's text is; why they cannot get any."""
     if any(name not in values for name in names):
-        return Withheld.NO_VALUE
+        return ExclusionReason.NO_VALUE
     size = measure_personal(text, values)
     if size is None:
-        return Withheld.NO_VALUE
+        return ExclusionReason.NO_VALUE
     page.parts = max(page.parts, size.parts)
     page.ucs2 = page.ucs2 or size.encoding is Encoding.UCS_2
     return None
 
 
 def _make_piece(
-    people: Sequence[tuple[str, dict[str, str]]], withheld: Withheld | None, language: str | None
-) -> Piece:
+    people: Sequence[tuple[str, dict[str, str]]],
+    exclusion_reason: ExclusionReason | None,
+    language: str | None,
+) -> AudienceChunk:
     own: dict[str, dict[str, str]] = defaultdict(dict)
-    if withheld is None:
+    if exclusion_reason is None:
         for phone, values in people:
             for name, value in values.items():
                 own[name][phone] = value
-    return Piece([phone for phone, _ in people], dict(own) or None, language, withheld)
+    return AudienceChunk(
+        [phone for phone, _ in people], dict(own) or None, language, exclusion_reason
+    )
 
 
 def resolve_next(ctx: Context, broadcast_id: int) -> bool:
@@ -230,7 +238,7 @@ def resolve_next(ctx: Context, broadcast_id: int) -> bool:
             ),
         )
     with ctx.db.write() as tx:
-        held = hold_broadcast(tx, broadcast_id)
+        held = lock_broadcast(tx, broadcast_id)
         # Somebody else may have been quicker.
         if _is_resolving(tx, ctx, held) and held.resolved_to == broadcast.resolved_to:
             _add(tx, held, page)
@@ -256,9 +264,9 @@ def may_have_been_sent(tx: Connection, ctx: Context, broadcast: Row[Any]) -> boo
     return broadcast.send_at is None or bool(broadcast.send_at <= now)
 
 
-def plan_of(broadcast: Row[Any]) -> Plan:
+def plan_of(broadcast: Row[Any]) -> LookupPlan:
     """How the audience of a stored broadcast is looked up."""
-    return Plan(
+    return LookupPlan(
         audience=Audience.from_json(broadcast.audience["select"]),
         category=broadcast.category,
         text=broadcast.text,
@@ -269,7 +277,7 @@ def plan_of(broadcast: Row[Any]) -> Plan:
     )
 
 
-def _add(tx: Connection, broadcast: Row[Any], page: Page) -> None:
+def _add(tx: Connection, broadcast: Row[Any], page: LookupPage) -> None:
     if page.pieces:
         tx.execute(
             _ADD_CHUNKS, list(make_chunks(broadcast.id, page.pieces, first=broadcast.chunks))
@@ -286,7 +294,7 @@ def _add(tx: Connection, broadcast: Row[Any], page: Page) -> None:
 
 
 def make_chunks(
-    broadcast_id: int, pieces: Sequence[Piece], *, first: int = 0
+    broadcast_id: int, pieces: Sequence[AudienceChunk], *, first: int = 0
 ) -> Iterator[dict[str, Any]]:
     """The rows of pieces, numbered from `first` on."""
     for number, piece in enumerate(pieces, first):
@@ -297,5 +305,5 @@ def make_chunks(
             "recipients": "\n".join(piece.recipients),
             "parameters": piece.own,
             "language": piece.language,
-            "withheld": piece.withheld,
+            "exclusion_reason": piece.exclusion_reason,
         }

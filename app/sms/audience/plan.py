@@ -23,10 +23,10 @@ from sqlalchemy import (
 )
 
 from app.db.base import table_of
-from app.sms.audience.chunks import CHUNKS_AT_ONCE, cut_chunks, is_looked_up, make_reference
+from app.sms.audience.chunks import CHUNKS_AT_ONCE, chunked, is_from_lookup, make_reference
 from app.sms.audience.lookup import resolve_next
 from app.sms.context import Context
-from app.sms.lifecycle.finalize import hold_broadcast, settle_in
+from app.sms.lifecycle.finalize import finalize_in, lock_broadcast
 from app.sms.lifecycle.gates import read_gates
 from app.sms.models.batch import Batch
 from app.sms.models.broadcast import Broadcast, Chunk
@@ -52,7 +52,7 @@ _COPY = {
 _BROADCASTS, _CHUNKS = table_of(Broadcast), table_of(Chunk)
 # Made once: to make a statement costs several times what it takes to run one.
 _SIZES = (
-    select(_CHUNKS.c.number, _CHUNKS.c.size, _CHUNKS.c.withheld)
+    select(_CHUNKS.c.number, _CHUNKS.c.size, _CHUNKS.c.exclusion_reason)
     .where(_CHUNKS.c.broadcast_id == bindparam("broadcast"))
     .where(_CHUNKS.c.number >= bindparam("first"), _CHUNKS.c.number < bindparam("end"))
     .order_by(_CHUNKS.c.number)
@@ -72,18 +72,22 @@ def plan_broadcast(ctx: Context, broadcast_id: int) -> bool:
     with ctx.db.write() as tx:
         left = plan_chunks(tx, ctx, broadcast_id, most=CHUNKS_AT_ONCE)
         if not left:
-            settle_in(tx, ctx, broadcast_id)
+            finalize_in(tx, ctx, broadcast_id)
         return left
 
 
 def plan_chunks(tx: Connection, ctx: Context, broadcast_id: int, *, most: int = 1_000) -> bool:
     """The same within a transaction, for at most so many chunks."""
-    broadcast = hold_broadcast(tx, broadcast_id)
+    broadcast = lock_broadcast(tx, broadcast_id)
     cut = broadcast.planned >= broadcast.chunks
     if cut or broadcast.resolving or broadcast.status in FINAL:
         return False
     # One that was looked up is in order as far as its languages and those left out allow.
-    if broadcast.planned == 0 and broadcast.chunks > CHUNKS_AT_ONCE and not is_looked_up(broadcast):
+    if (
+        broadcast.planned == 0
+        and broadcast.chunks > CHUNKS_AT_ONCE
+        and not is_from_lookup(broadcast)
+    ):
         _sort_audience(tx, broadcast)
     first, end = broadcast.planned, min(broadcast.planned + most, broadcast.chunks)
     places = {"broadcast": broadcast_id, "first": first, "end": end}
@@ -108,18 +112,18 @@ def _make_batches(
             "start": 0,
             "size": chunk.size,
             "client_reference": make_reference(broadcast.public_id, chunk.number, 0, 0),
-            "withheld": chunk.withheld,
+            "exclusion_reason": chunk.exclusion_reason,
             **_choose_state(chunk, now if in_doubt else None),
         }
 
 
 def _choose_state(chunk: Row[Any], in_doubt_at: datetime | None) -> dict[str, Any]:
-    if chunk.withheld is not None:
+    if chunk.exclusion_reason is not None:
         state = BatchState.SUPPRESSED
         in_doubt_at = None
     else:
         state = BatchState.UNKNOWN if in_doubt_at else BatchState.PENDING
-    return {"state": state, "unknown_at": in_doubt_at, "next_ask_at": in_doubt_at}
+    return {"state": state, "unknown_at": in_doubt_at, "next_reconcile_at": in_doubt_at}
 
 
 def _sort_audience(tx: Connection, broadcast: Row[Any]) -> None:
@@ -147,7 +151,7 @@ def _sort_audience(tx: Connection, broadcast: Row[Any]) -> None:
 def _recut(
     broadcast_id: int, ordered: list[str], own: dict[str, dict[str, str]], size: int
 ) -> Iterator[dict[str, Any]]:
-    for number, recipients in enumerate(cut_chunks(ordered, size)):
+    for number, recipients in enumerate(chunked(ordered, size)):
         yield {
             "broadcast_id": broadcast_id,
             "number": number,
@@ -183,7 +187,7 @@ def find_unplanned(ctx: Context) -> list[int]:
         since = read_gates(tx, ctx.rules, ctx.now()).restoring_since
         query = (
             select(Broadcast.id)
-            .where(Broadcast.finished_at.is_(None), or_(_is_uncut(), _is_to_resolve(ctx, since)))
+            .where(Broadcast.completed_at.is_(None), or_(_is_uncut(), _is_to_resolve(ctx, since)))
             .where(Broadcast.status.not_in(FINAL))
             .order_by(Broadcast.priority.desc(), Broadcast.id)
         )

@@ -10,11 +10,11 @@ from app.db.audit import write_audit
 from app.errors import Conflict, NotFound
 from app.sinch.errors import SinchError
 from app.sms.context import Context
-from app.sms.dispatch.outcome import withdraw
-from app.sms.lifecycle.finalize import settle_in
+from app.sms.dispatch.outcome import cancel_unsent
+from app.sms.lifecycle.finalize import finalize_in
 from app.sms.models.batch import Batch
 from app.sms.models.broadcast import Broadcast
-from app.sms.models.states import ACTIVE, FINAL, BatchState, BroadcastStatus, Wish
+from app.sms.models.states import ACTIVE, FINAL, BatchState, BroadcastStatus, CancelRequestState
 
 _B = BroadcastStatus
 _CANCEL_S = 10.0
@@ -39,12 +39,12 @@ def resume_broadcast(ctx: Context, public_id: str, *, actor: str) -> None:
         broadcast = _hold(tx, public_id)
         if broadcast.status in (*ACTIVE, _B.SCHEDULED):
             return
-        if broadcast.status not in (_B.PAUSED, _B.STOPPED, _B.LATE):
+        if broadcast.status not in (_B.PAUSED, _B.HALTED, _B.MISSED_START):
             raise _refuse(broadcast, "resumed")
         ahead = broadcast.send_at is not None and broadcast.send_at > ctx.now()
         status = _B.SCHEDULED if ahead else _B.QUEUED
         _move(tx, ctx, broadcast, status, actor=actor, action="resume")
-        settle_in(tx, ctx, broadcast.id)
+        finalize_in(tx, ctx, broadcast.id)
 
 
 def cancel_broadcast(ctx: Context, public_id: str, *, actor: str) -> None:
@@ -61,39 +61,46 @@ def cancel_broadcast(ctx: Context, public_id: str, *, actor: str) -> None:
             raise _refuse(broadcast, "cancelled")
         if broadcast.status in FINAL and broadcast.expires_at <= ctx.now():
             raise _refuse(broadcast, "cancelled")
-        withdraw(tx, broadcast.id)
+        cancel_unsent(tx, broadcast.id)
         accepted = update(Batch).where(
             Batch.broadcast_id == broadcast.id,
             Batch.state.in_((BatchState.ACCEPTED, BatchState.DUPLICATE)),
-            Batch.wish.is_(None),
+            Batch.cancel_request.is_(None),
         )
-        tx.execute(accepted.values(wish=Wish.WANTED))
+        tx.execute(accepted.values(cancel_request=CancelRequestState.WANTED))
         _move(tx, ctx, broadcast, _B.CANCELLED, actor=actor, action="cancel")
-        settle_in(tx, ctx, broadcast.id)
+        finalize_in(tx, ctx, broadcast.id)
 
 
-def carry_out_wishes(ctx: Context, *, most: int = 100, within_s: float = _PASS_S) -> int:
+def cancel_at_sinch(ctx: Context, *, most: int = 100, within_s: float = _PASS_S) -> int:
     """Ask Sinch to stop batches of cancelled broadcasts; about how many."""
 
     def stop(batch: Row[Any]) -> dict[str, Any]:
-        wish = _cancel_at_sinch(ctx, batch.sinch_id, within_s=min(within_s, _CANCEL_S))
-        unclear = wish is Wish.UNCLEAR and ctx.now() < batch.expires_at
-        return {} if unclear else {"wish": wish}
+        cancel_request = _cancel_at_sinch(ctx, batch.sinch_id, within_s=min(within_s, _CANCEL_S))
+        unclear = cancel_request is CancelRequestState.UNCLEAR and ctx.now() < batch.expires_at
+        return {} if unclear else {"cancel_request": cancel_request}
 
-    wanted = [Batch.wish == Wish.WANTED, Batch.sinch_id.is_not(None)]
+    wanted = [Batch.cancel_request == CancelRequestState.WANTED, Batch.sinch_id.is_not(None)]
     return _stop_batches(ctx, wanted, stop, most=most, within_s=within_s)
 
 
-def cancel_left_surplus(ctx: Context, *, most: int = 20) -> int:
+def cancel_duplicate_batches(ctx: Context, *, most: int = 20) -> int:
     """Cancel what Sinch has twice and could not be stopped when it was found; how many batches."""
 
     def stop(batch: Row[Any]) -> dict[str, Any]:
-        wishes = {each: _cancel_at_sinch(ctx, each, within_s=_CANCEL_S) for each in batch.surplus}
-        unclear = [each for each, wish in wishes.items() if wish is Wish.UNCLEAR]
+        wishes = {
+            each: _cancel_at_sinch(ctx, each, within_s=_CANCEL_S)
+            for each in batch.duplicate_sinch_ids
+        }
+        unclear = [
+            each
+            for each, cancel_request in wishes.items()
+            if cancel_request is CancelRequestState.UNCLEAR
+        ]
         left = unclear if ctx.now() < batch.expires_at else []
-        return {"surplus": left or None}
+        return {"duplicate_sinch_ids": left or None}
 
-    doubled = [Batch.state == BatchState.DUPLICATE, Batch.surplus.is_not(None)]
+    doubled = [Batch.state == BatchState.DUPLICATE, Batch.duplicate_sinch_ids.is_not(None)]
     return _stop_batches(ctx, doubled, stop, most=most, within_s=_PASS_S)
 
 
@@ -110,7 +117,7 @@ def _stop_batches(
     `stop` gives the new values of a batch; none, and the next sweep asks for it again.
     """
     query = (
-        select(Batch.id, Batch.sinch_id, Batch.surplus, Broadcast.expires_at)
+        select(Batch.id, Batch.sinch_id, Batch.duplicate_sinch_ids, Broadcast.expires_at)
         .join(Broadcast, Broadcast.id == Batch.broadcast_id)
         .where(*which)
         # Those that Sinch does not answer for must not always come first.
@@ -129,15 +136,15 @@ def _stop_batches(
     return len(batches)
 
 
-def _cancel_at_sinch(ctx: Context, sinch_id: str, *, within_s: float) -> Wish:
+def _cancel_at_sinch(ctx: Context, sinch_id: str, *, within_s: float) -> CancelRequestState:
     """What a 2xx says, else what the batch then shows: a 409 may mean too late or done before."""
     with suppress(SinchError):
         if ctx.sinch.cancel_batch(sinch_id, within_s=within_s).canceled:
-            return Wish.CANCELLED
+            return CancelRequestState.CANCELLED
     with suppress(SinchError):
         batch = ctx.sinch.fetch_batch(sinch_id, within_s=within_s)
-        return Wish.CANCELLED if batch.canceled else Wish.TOO_LATE
-    return Wish.UNCLEAR
+        return CancelRequestState.CANCELLED if batch.canceled else CancelRequestState.TOO_LATE
+    return CancelRequestState.UNCLEAR
 
 
 def _hold(tx: Connection, public_id: str) -> Row[Any]:

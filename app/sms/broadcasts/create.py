@@ -4,7 +4,7 @@ from http import HTTPStatus
 from typing import Any
 
 from app.errors import NotFound, RequestRunning, SendFailed
-from app.sms.broadcasts.idempotency import Key, KeyTaken, Replay, find_replay, keep_answer
+from app.sms.broadcasts.idempotency import KeyTaken, Replay, RequestKey, find_replay, keep_answer
 from app.sms.broadcasts.store import accept_broadcast
 from app.sms.broadcasts.views import BroadcastView, list_batch_ids, view_by_id
 from app.sms.context import Context
@@ -12,8 +12,8 @@ from app.sms.dispatch.drain import submit_inline
 from app.sms.lifecycle.counts import make_url
 from app.sms.models.states import BroadcastStatus
 from app.sms.quotes.quote import check_quote
-from app.sms.request.model import Order
-from app.sms.request.prepare import complete_order
+from app.sms.request.model import BroadcastRequest
+from app.sms.request.prepare import prepare_request
 from app.sms.request.schemas import check_times, show_invalid
 from app.subscribers.audiences.audience import count_audience, find_unknown_tags
 
@@ -26,7 +26,7 @@ _SENTENCES = {
     "sending": "Broadcast accepted; the rest of it is sent in the background.",
     "unknown": "Broadcast accepted; Sinch has not confirmed it yet. Do not send it again: it may "
     "have been sent, and is not sent twice.",
-    "complete_with_attention": "Broadcast accepted; an operator has to look at a part of it.",
+    "complete_needs_attention": "Broadcast accepted; an operator has to look at a part of it.",
     "suppressed": "Broadcast accepted, but nobody of it may be written to.",
     "expired": "Broadcast accepted, but it was too late to send it to anybody.",
 }
@@ -35,7 +35,12 @@ _OTHERWISE = "Broadcast accepted."
 
 
 def create_broadcast(
-    ctx: Context, order: Order, *, client: str, key: Key | None, production: bool
+    ctx: Context,
+    request: BroadcastRequest,
+    *,
+    client: str,
+    key: RequestKey | None,
+    production: bool,
 ) -> tuple[dict[str, Any], HTTPStatus, bool]:
     """Accept an order and submit what can be within the request.
 
@@ -45,17 +50,17 @@ def create_broadcast(
     """
     if key and (known := _find_answer(ctx, key, client=client, production=production)):
         return *known, False
-    check_times(order, ctx.now())
-    order = complete_order(ctx, order)
-    expected = find_expected(ctx, order)
-    check_quote(ctx, order)
+    check_times(request, ctx.now())
+    request = prepare_request(ctx, request)
+    expected = count_expected(ctx, request)
+    check_quote(ctx, request)
 
     def describe(public_id: str) -> dict[str, Any]:
-        status = "scheduled" if order.send_at else "queued"
-        return describe_order(order, public_id, status, recipients=expected)
+        status = "scheduled" if request.send_at else "queued"
+        return describe_request(request, public_id, status, recipients=expected)
 
     try:
-        accepted = accept_broadcast(ctx, order, client=client, key=key, describe=describe)
+        accepted = accept_broadcast(ctx, request, client=client, key=key, describe=describe)
     except KeyTaken as e:
         if key and (known := _find_answer(ctx, key, client=client, production=production)):
             return *known, False
@@ -64,15 +69,15 @@ def create_broadcast(
         return describe(accepted.public_id), HTTPStatus.ACCEPTED, True
     submit_inline(ctx, accepted.id, accepted.first)
     view = view_by_id(ctx, accepted.id)
-    answer = describe_view(ctx, view, order, production=production)
+    answer = describe_view(ctx, view, request, production=production)
     status = choose_http_status(view)
     if key:
         keep_answer(ctx, key, client=client, status=status, answer=answer)
-    return _give(answer, status), status, view.row.finished_at is None
+    return _give(answer, status), status, view.row.completed_at is None
 
 
 def _find_answer(
-    ctx: Context, key: Key, *, client: str, production: bool
+    ctx: Context, key: RequestKey, *, client: str, production: bool
 ) -> tuple[dict[str, Any], HTTPStatus] | None:
     """What the first request with this key is answered; None when this one is the first."""
     replay = find_replay(ctx, key, client=client)
@@ -82,7 +87,7 @@ def _find_answer(
 
 
 def _answer_again(
-    ctx: Context, key: Key, replay: Replay, *, client: str, production: bool
+    ctx: Context, key: RequestKey, replay: Replay, *, client: str, production: bool
 ) -> tuple[dict[str, Any], HTTPStatus]:
     """The stored answer; one made now where the first request ended without giving any."""
     if replay.answer is not None and replay.status is not None:
@@ -105,30 +110,32 @@ def _give(answer: dict[str, Any], status: HTTPStatus) -> dict[str, Any]:
 
 def choose_http_status(view: BroadcastView) -> HTTPStatus:
     """202, or 502 when Sinch refused and nothing of it was taken."""
-    taken = view.sums.taken or view.counts["uncertain"]
+    taken = view.sums.taken or view.counts["unconfirmed"]
     refused = view.row.status is BroadcastStatus.REFUSED or view.counts["held"]
     return HTTPStatus.BAD_GATEWAY if refused and not taken else HTTPStatus.ACCEPTED
 
 
-def find_expected(ctx: Context, order: Order) -> int:
+def count_expected(ctx: Context, request: BroadcastRequest) -> int:
     """How many recipients an order has, or would have if it were looked up now.
 
     Raises NotFound for an audience that is nobody.
     """
-    if order.audience is None:
-        return len(order.recipients)
+    if request.audience is None:
+        return len(request.recipients)
     with ctx.db.read() as tx:
-        if order.tag is not None and find_unknown_tags(tx, [order.tag]):
+        if request.tag is not None and find_unknown_tags(tx, [request.tag]):
             people = 0
         else:
-            people = count_audience(tx, order.audience)
+            people = count_audience(tx, request.audience)
     if not people:
-        whom = f"tag: {order.tag}" if order.tag else "this audience"
+        whom = f"tag: {request.tag}" if request.tag else "this audience"
         raise NotFound(f"No active subscribers found for {whom}")
     return people
 
 
-def describe_order(order: Order, public_id: str, status: str, *, recipients: int) -> dict[str, Any]:
+def describe_request(
+    request: BroadcastRequest, public_id: str, status: str, *, recipients: int
+) -> dict[str, Any]:
     """The answer for a broadcast of which nothing has been submitted."""
     return {
         "message": _SENTENCES[status],
@@ -138,16 +145,16 @@ def describe_order(order: Order, public_id: str, status: str, *, recipients: int
         "batch_id": None,
         "batch_ids": [],
         "recipients": recipients,
-        "parts_per_message": order.size.parts,
-        "encoding": order.size.encoding.value,
-        "duplicates_removed": order.duplicates_removed,
-        **({"reference": order.reference} if order.reference else {}),
-        **(show_invalid(order.invalid) if order.invalid else {}),
+        "parts_per_message": request.size.parts,
+        "encoding": request.size.encoding.value,
+        "duplicates_removed": request.duplicates_removed,
+        **({"reference": request.reference} if request.reference else {}),
+        **(show_invalid(request.invalid) if request.invalid else {}),
     }
 
 
 def describe_view(
-    ctx: Context, view: BroadcastView, order: Order | None, *, production: bool
+    ctx: Context, view: BroadcastView, request: BroadcastRequest | None, *, production: bool
 ) -> dict[str, Any]:
     """The answer for a broadcast as it stands; `order` has its invalid entries, not stored."""
     row = view.row
@@ -166,7 +173,7 @@ def describe_view(
     if row.reference:
         facts["reference"] = row.reference
     if row.invalid:
-        facts |= show_invalid(order.invalid) if order else {"invalid_count": row.invalid}
+        facts |= show_invalid(request.invalid) if request else {"invalid_count": row.invalid}
     if choose_http_status(view) is HTTPStatus.BAD_GATEWAY:
         details = describe_refusal(row.refusal, production=production)
         error = {"error": _explain_refusal(view)}
@@ -175,12 +182,12 @@ def describe_view(
 
 
 def _choose_sentence(view: BroadcastView) -> str:
-    withheld = view.counts["suppressed"]
-    if withheld and withheld == view.row.recipients:
+    exclusion_reason = view.counts["suppressed"]
+    if exclusion_reason and exclusion_reason == view.row.recipients:
         return _SENTENCES["suppressed"]
-    if view.sums.taken == view.row.recipients - withheld:
+    if view.sums.taken == view.row.recipients - exclusion_reason:
         return SUBMITTED
-    if view.batches.get("rejected") and view.row.finished_at is not None:
+    if view.batches.get("rejected") and view.row.completed_at is not None:
         return _PARTLY_REFUSED
     # Tried, but all of it was put off.
     nothing_went = view.counts["pending"] == view.row.recipients

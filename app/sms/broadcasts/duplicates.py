@@ -11,13 +11,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, select
 
-from app.errors import BroadcastRepeated
-from app.sms.audience.chunks import Piece
+from app.errors import BroadcastDuplicated
+from app.sms.audience.chunks import AudienceChunk
 from app.sms.context import Context
 from app.sms.models.batch import Batch
 from app.sms.models.broadcast import Broadcast, Chunk
 from app.sms.models.states import FINAL, BatchState, Category
-from app.sms.request.model import Order, describe_audience
+from app.sms.request.model import BroadcastRequest, describe_audience
 
 # Fewer may be told the same again: "your taxi is here".
 EXEMPT_BELOW = 10
@@ -40,23 +40,30 @@ class Suspect:
 
     @classmethod
     def of(
-        cls, order: Order, pieces: Sequence[Piece] | None, *, client: str, text_hash: bytes
+        cls,
+        request: BroadcastRequest,
+        pieces: Sequence[AudienceChunk] | None,
+        *,
+        client: str,
+        text_hash: bytes,
     ) -> "Suspect | None":
         """None for an order that is free to repeat; without pieces its people are not known yet."""
         recipients = [each for piece in pieces or () for each in piece.recipients]
         few = pieces is not None and len(recipients) < EXEMPT_BELOW
-        if order.allow_repeat or (few and order.category is Category.TRANSACTIONAL):
+        if request.allow_duplicate or (few and request.category is Category.TRANSACTIONAL):
             return None
-        return cls(client, text_hash, recipients, describe_audience(order))
+        return cls(client, text_hash, recipients, describe_audience(request))
 
 
-def find_repeat(ctx: Context, suspect: Suspect) -> frozenset[int]:
+def find_duplicate(ctx: Context, suspect: Suspect) -> frozenset[int]:
     """The broadcasts compared and found different enough.  Raises BroadcastRepeated."""
     with ctx.db.read() as tx:
         return _compare(tx, ctx, suspect, frozenset())
 
 
-def refuse_repeat(tx: Connection, ctx: Context, suspect: Suspect, cleared: frozenset[int]) -> None:
+def reject_duplicate(
+    tx: Connection, ctx: Context, suspect: Suspect, cleared: frozenset[int]
+) -> None:
     """The same for what was stored since, in the transaction that stores this order."""
     if tx.dialect.name != "sqlite":
         # Two requests at once with the same text follow one another.
@@ -88,7 +95,7 @@ def _compare(
 
 
 def _find_candidates(tx: Connection, ctx: Context, suspect: Suspect) -> list[Row[Any]]:
-    since: datetime = ctx.later(-ctx.rules.repeat_window_s)
+    since: datetime = ctx.seconds_from_now(-ctx.rules.repeat_window_s)
     query = (
         select(Broadcast.__table__)
         .where(Broadcast.client == suspect.client, Broadcast.text_hash == suspect.text_hash)
@@ -105,7 +112,7 @@ def _read_audience(tx: Connection, broadcast: Row[Any]) -> Iterator[list[str]]:
     if broadcast.status not in FINAL:
         yield from (recipients.split("\n") for _, recipients in tx.execute(chunks))
         return
-    sent = select(Batch.chunk, Batch.start, Batch.size, Batch.picked).where(
+    sent = select(Batch.chunk, Batch.start, Batch.size, Batch.recipient_indexes).where(
         Batch.broadcast_id == broadcast.id, Batch.state.not_in(_GONE)
     )
     slices = tx.execute(sent).all()
@@ -114,15 +121,15 @@ def _read_audience(tx: Connection, broadcast: Row[Any]) -> Iterator[list[str]]:
         return
     lines = {n: text.split("\n") for n, text in tx.execute(chunks) if n in wanted}
     for each in slices:
-        picked = each.picked or range(each.start, each.start + each.size)
-        yield [lines[each.chunk][line] for line in picked]
+        recipient_indexes = each.recipient_indexes or range(each.start, each.start + each.size)
+        yield [lines[each.chunk][line] for line in recipient_indexes]
 
 
-def _refuse(candidate: Row[Any], repeated: int, asked: int) -> BroadcastRepeated:
-    return BroadcastRepeated(
+def _refuse(candidate: Row[Any], repeated: int, asked: int) -> BroadcastDuplicated:
+    return BroadcastDuplicated(
         f"The same text went to {repeated} of these {asked} recipients with a broadcast at "
         f"{candidate.created_at:%Y-%m-%d %H:%M} UTC. If they shall get it again, set "
-        "allow_repeat to true; to retry a request safely, send an Idempotency-Key.",
+        "allow_duplicate to true; to retry a request safely, send an Idempotency-Key.",
         broadcast_id=candidate.public_id,
         repeated=repeated,
     )

@@ -30,7 +30,7 @@ class KeyTaken(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class RequestKey:
     """A client's key and the SHA-256 of the request it came with."""
 
     value: str
@@ -46,7 +46,7 @@ class Replay:
     answer: dict[str, Any] | None
 
 
-def read_key(header: str | None, request_hash: bytes) -> Key | None:
+def read_key(header: str | None, request_hash: bytes) -> RequestKey | None:
     """The key of a request; None without one.  Raises BadInput for one that is none.
 
     The draft has it in quotes, most clients send it bare: both are the same key.
@@ -63,7 +63,7 @@ def read_key(header: str | None, request_hash: bytes) -> Key | None:
         raise BadInput(
             f"Idempotency-Key must be 1 to {MAX_KEY_CHARACTERS} printable ASCII characters"
         )
-    return Key(value, request_hash)
+    return RequestKey(value, request_hash)
 
 
 def _unquote(value: str) -> str:
@@ -79,7 +79,7 @@ def _unquote(value: str) -> str:
     return re.sub(r"\\(.)", r"\1", quoted[1])
 
 
-def find_replay(ctx: Context, key: Key, *, client: str) -> Replay | None:
+def find_replay(ctx: Context, key: RequestKey, *, client: str) -> Replay | None:
     """What this key's first request became; None for a new key.
 
     Raises KeyMisused when it came with another request, RequestRunning while the first is at work.
@@ -89,12 +89,12 @@ def find_replay(ctx: Context, key: Key, *, client: str) -> Replay | None:
     )
     with ctx.db.read() as tx:
         row = tx.execute(query).first()
-    if row is None or row.created_at <= ctx.later(-ctx.rules.idempotency_kept_s):
+    if row is None or row.created_at <= ctx.seconds_from_now(-ctx.rules.idempotency_kept_s):
         return None
     return _replay(ctx, key, row)
 
 
-def _replay(ctx: Context, key: Key, row: Row[Any]) -> Replay:
+def _replay(ctx: Context, key: RequestKey, row: Row[Any]) -> Replay:
     if row.request_hash != key.request_hash:
         raise KeyMisused("This Idempotency-Key came with another request: use a new one for each.")
     left_s = (row.running_until - ctx.now()).total_seconds()
@@ -109,7 +109,7 @@ def _replay(ctx: Context, key: Key, row: Row[Any]) -> Replay:
 def keep_key(
     tx: Connection,
     ctx: Context,
-    key: Key,
+    key: RequestKey,
     *,
     client: str,
     broadcast_id: int,
@@ -140,7 +140,7 @@ def keep_key(
 
 
 def keep_answer(
-    ctx: Context, key: Key, *, client: str, status: int, answer: dict[str, Any]
+    ctx: Context, key: RequestKey, *, client: str, status: int, answer: dict[str, Any]
 ) -> None:
     """Note what the request was answered; the first answer stays."""
     statement = update(IdempotencyKey).where(
@@ -152,9 +152,9 @@ def keep_answer(
         tx.execute(statement.values(answer_status=status, answer=answer))
 
 
-def forget_old_keys(ctx: Context) -> None:
+def purge_old_keys(ctx: Context) -> None:
     """Keys are kept for 30 days."""
-    too_old = ctx.later(-ctx.rules.idempotency_kept_s)
+    too_old = ctx.seconds_from_now(-ctx.rules.idempotency_kept_s)
     with ctx.db.write() as tx:
         tx.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at <= too_old))
 

@@ -13,19 +13,25 @@ from app.db.base import table_of
 from app.errors import BadInput, Conflict, NotFound, RequestRunning
 from app.ids import make_id
 from app.sinch.schemas import ReportMode
-from app.sms.audience.expand import find_pieces
-from app.sms.broadcasts.create import describe_order
-from app.sms.broadcasts.idempotency import Key, KeyTaken, find_replay, keep_key
+from app.sms.audience.expand import expand_request
+from app.sms.broadcasts.create import describe_request
+from app.sms.broadcasts.idempotency import KeyTaken, RequestKey, find_replay, keep_key
 from app.sms.broadcasts.store import insert_broadcast
 from app.sms.content.placeholders import DEFAULT, Parameters, measure_messages
 from app.sms.context import Context
-from app.sms.lifecycle.counts import COUNTED_AS, Kind, read_sums, sort_recipients, stands_unplanned
-from app.sms.lifecycle.finalize import hold_broadcast
+from app.sms.lifecycle.counts import (
+    STATUS_BY_BATCH_STATE,
+    StatusCode,
+    count_by_status_code,
+    read_counts,
+    status_before_batching,
+)
+from app.sms.lifecycle.finalize import lock_broadcast
 from app.sms.lifecycle.latency import NONE
 from app.sms.models.batch import Batch, Message
 from app.sms.models.broadcast import Broadcast, Chunk
 from app.sms.models.statuses import NOT_REACHED, explain
-from app.sms.request.model import Order, hash_text
+from app.sms.request.model import BroadcastRequest, hash_text
 
 _SENTENCE = "Broadcast accepted; it is sent in the background to those it has not reached."
 
@@ -63,12 +69,12 @@ _OWN_VALUES = (
 )
 
 
-def resend_not_reached(
+def resend_undelivered(
     ctx: Context,
     public_id: str,
     *,
     client: str,
-    key: Key | None = None,
+    key: RequestKey | None = None,
     include_permanent: bool = False,
 ) -> dict[str, Any]:
     """The answer for a new broadcast to those not reached for whom it makes sense, or to all.
@@ -79,13 +85,13 @@ def resend_not_reached(
     if key and (known := _find_answer(ctx, key, client)):
         return known
     try:
-        original, numbers, left_out = _find_unreached(
+        original, numbers, excluded = _find_unreached(
             ctx, public_id, include_permanent=include_permanent
         )
         if not numbers:
-            raise BadInput(_tell_nobody(left_out))
-        order = _make_order(ctx, original, numbers)
-        return _store(ctx, original, order, client=client, key=key, left_out=left_out)
+            raise BadInput(_tell_nobody(excluded))
+        request = _make_order(ctx, original, numbers)
+        return _store(ctx, original, request, client=client, key=key, excluded=excluded)
     except (Conflict, KeyTaken) as e:
         # The same request at the same time was quicker.
         if key and (known := _find_answer(ctx, key, client)):
@@ -95,7 +101,7 @@ def resend_not_reached(
         raise
 
 
-def _find_answer(ctx: Context, key: Key, client: str) -> dict[str, Any] | None:
+def _find_answer(ctx: Context, key: RequestKey, client: str) -> dict[str, Any] | None:
     """What the first request with this key was answered; it is stored with its broadcast."""
     replay = find_replay(ctx, key, client=client)
     return replay.answer if replay else None
@@ -104,7 +110,7 @@ def _find_answer(ctx: Context, key: Key, client: str) -> dict[str, Any] | None:
 def _refuse(tx: Connection, original: Row[Any]) -> None:
     """Raise Conflict where it is too early, or was done before."""
     status = original.status.value
-    if original.finished_at is None:
+    if original.completed_at is None:
         raise Conflict(
             f"A broadcast that is {status} has not ended: wait for its end, or cancel it.",
             status=status,
@@ -128,22 +134,24 @@ def _find_unreached(
         if original is None:
             raise NotFound("There is no such broadcast.")
         _refuse(tx, original)
-        kinds = sort_recipients(original, read_sums(tx, [original.id])[original.id])
+        kinds = count_by_status_code(original, read_counts(tx, [original.id])[original.id])
         unreached = {kind: n for kind, n in kinds.items() if kind[0] in NOT_REACHED}
         wanted = {kind for kind in unreached if include_permanent or explain(*kind).retry}
-        left_out = sum(n for kind, n in unreached.items() if kind not in wanted)
-        return original, list(_collect(tx, original, wanted)), left_out
+        excluded = sum(n for kind, n in unreached.items() if kind not in wanted)
+        return original, list(_collect(tx, original, wanted)), excluded
 
 
-def _collect(tx: Connection, original: Row[Any], wanted: Set[Kind]) -> Iterator[str]:
+def _collect(tx: Connection, original: Row[Any], wanted: Set[StatusCode]) -> Iterator[str]:
     """Those of these kinds, in the order they were asked for."""
     values = {
         "of": original.id,
         "kinds": [(status, NONE if code is None else code) for status, code in wanted],
-        "states": [state for state, status in COUNTED_AS.items() if (status, None) in wanted],
+        "states": [
+            state for state, status in STATUS_BY_BATCH_STATE.items() if (status, None) in wanted
+        ],
     }
     planned = set(tx.execute(_UNREACHED, values).scalars())
-    unplanned = (stands_unplanned(original.status), None) in wanted
+    unplanned = (status_before_batching(original.status), None) in wanted
     for chunk in tx.execute(_AUDIENCE, {"of": original.id}):
         lines = chunk.recipients.split("\n")
         if chunk.number < original.planned:
@@ -152,21 +160,21 @@ def _collect(tx: Connection, original: Row[Any], wanted: Set[Kind]) -> Iterator[
             yield from lines
 
 
-def _tell_nobody(left_out: int) -> str:
-    if not left_out:
+def _tell_nobody(excluded: int) -> str:
+    if not excluded:
         return "There is nobody of whom it is proven that it has not reached them"
     return (
-        f"Of {left_out} it is proven that it has not reached them, but sending it again would not "
+        f"Of {excluded} it is proven that it has not reached them, but sending it again would not "
         "help; set include_permanent to true to send it all the same"
     )
 
 
-def _make_order(ctx: Context, original: Row[Any], numbers: Sequence[str]) -> Order:
+def _make_order(ctx: Context, original: Row[Any], numbers: Sequence[str]) -> BroadcastRequest:
     """The same text, sender, values and options for these."""
     options = original.options
     parameters = _collect_parameters(ctx, original, numbers)
     report = options.get("delivery_report")
-    return Order(
+    return BroadcastRequest(
         recipients=numbers,
         text=original.text,
         size=measure_messages(original.text, parameters, numbers),
@@ -200,30 +208,32 @@ def _collect_parameters(ctx: Context, original: Row[Any], numbers: Sequence[str]
 def _store(
     ctx: Context,
     original: Row[Any],
-    order: Order,
+    request: BroadcastRequest,
     *,
     client: str,
-    key: Key | None,
-    left_out: int,
+    key: RequestKey | None,
+    excluded: int,
 ) -> dict[str, Any]:
-    order, pieces = find_pieces(ctx, order)
+    request, pieces = expand_request(ctx, request)
     with ctx.db.write() as tx:
-        _refuse(tx, hold_broadcast(tx, original.id))
+        _refuse(tx, lock_broadcast(tx, original.id))
         public_id = make_id(ctx.now())
         broadcast_id = insert_broadcast(
             tx,
             ctx,
-            order,
+            request,
             client=client,
             public_id=public_id,
-            text_hash=hash_text(order, default_sender=ctx.default_sender),
+            text_hash=hash_text(request, default_sender=ctx.default_sender),
             resend_of=original.id,
             pieces=pieces,
         )
-        answer = describe_order(order, public_id, "queued", recipients=len(order.recipients)) | {
+        answer = describe_request(
+            request, public_id, "queued", recipients=len(request.recipients)
+        ) | {
             "message": _SENTENCE,
             "resend_of": original.public_id,
-            "left_out": left_out,
+            "excluded": excluded,
         }
         if key is not None:
             keep_key(tx, ctx, key, client=client, broadcast_id=broadcast_id, answer=answer)
@@ -231,8 +241,8 @@ def _store(
             tx,
             now=ctx.now(),
             actor=client,
-            action="resend_not_reached",
+            action="resend_undelivered",
             subject=original.public_id,
-            facts={"broadcast_id": public_id, "recipients": len(order.recipients)},
+            facts={"broadcast_id": public_id, "recipients": len(request.recipients)},
         )
     return answer

@@ -8,7 +8,7 @@ from app.errors import ErrorSchema
 from app.http.fields import describe
 from app.sms.lifecycle.counts import WORDS
 from app.sms.messages.schemas import WhySchema
-from app.sms.models.states import BatchState, Category, Withheld
+from app.sms.models.states import BatchState, Category, ExclusionReason
 from app.sms.request.error_schemas import STATUSES
 
 
@@ -49,7 +49,7 @@ class BroadcastAcceptedSchema(Schema):
     invalid_count = fields.Integer()
 
 
-class BroadcastRepeatedSchema(ErrorSchema):
+class BroadcastDuplicatedSchema(ErrorSchema):
     """The error when the same was asked for before."""
 
     broadcast_id = fields.String(metadata=describe("The broadcast that this one repeats."))
@@ -102,8 +102,8 @@ class TimelineSchema(Schema):
     first_submitted_at = _may_be("When the first batch was about to be handed to Sinch.")
     last_submitted_at = _may_be("When Sinch was last known to have taken a batch.")
     delivered = fields.Nested(DeliveredSchema, required=True)
-    finished_at = _may_be("When nothing was left to be handed to Sinch.")
-    settled_at = _may_be("When the end of its last message was known.")
+    completed_at = _may_be("When nothing was left to be handed to Sinch.")
+    all_reported_at = _may_be("When the end of its last message was known.")
 
 
 class TemplateVersionSchema(Schema):
@@ -130,8 +130,8 @@ class BroadcastViewSchema(Schema):
     send_at = fields.DateTime(required=True, allow_none=True, format="iso")
     expires_at = fields.DateTime(required=True, format="iso")
     first_submitted_at = fields.DateTime(required=True, allow_none=True, format="iso")
-    finished_at = fields.DateTime(required=True, allow_none=True, format="iso")
-    settled_at = fields.DateTime(required=True, allow_none=True, format="iso")
+    completed_at = fields.DateTime(required=True, allow_none=True, format="iso")
+    all_reported_at = fields.DateTime(required=True, allow_none=True, format="iso")
     resend_of = fields.String(
         required=True,
         allow_none=True,
@@ -158,8 +158,8 @@ class BroadcastViewSchema(Schema):
         required=True,
         metadata=describe("How many batches stand in each state."),
     )
-    withheld = fields.Dict(
-        keys=fields.String(validate=validate.OneOf([each.value for each in Withheld])),
+    excluded = fields.Dict(
+        keys=fields.String(validate=validate.OneOf([each.value for each in ExclusionReason])),
         values=fields.Integer(),
         required=True,
         metadata=describe(
@@ -209,7 +209,7 @@ class ResendAcceptedSchema(BroadcastAcceptedSchema):
     """The new broadcast is stored; it is sent in the background."""
 
     resend_of = fields.String(required=True, metadata=describe("The broadcast it comes from."))
-    left_out = fields.Integer(
+    excluded = fields.Integer(
         required=True,
         metadata=describe("Not reached, but sending it again would not help: left out."),
     )

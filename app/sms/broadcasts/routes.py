@@ -24,27 +24,27 @@ from app.sms.broadcasts import control, views
 from app.sms.broadcasts.create import create_broadcast as answer_broadcast
 from app.sms.broadcasts.idempotency import read_key
 from app.sms.broadcasts.query_schemas import BroadcastQuerySchema, ResendSchema
-from app.sms.broadcasts.resend import resend_not_reached as send_again
+from app.sms.broadcasts.resend import resend_undelivered as send_again
 from app.sms.broadcasts.response_schemas import (
     BroadcastAcceptedSchema,
+    BroadcastDuplicatedSchema,
     BroadcastFailedSchema,
     BroadcastPageSchema,
-    BroadcastRepeatedSchema,
     BroadcastViewSchema,
     ResendAcceptedSchema,
     ResendConflictSchema,
 )
 from app.sms.broadcasts.serialize import show_page, show_view
 from app.sms.context import Context
-from app.sms.current import the_context
+from app.sms.current import current_context
 from app.sms.models.states import Category
 from app.sms.request.error_schemas import (
-    NOBODY,
-    ORDER_ERRORS,
+    NO_RECIPIENTS,
+    REQUEST_ERRORS,
     BroadcastConflictSchema,
     BroadcastRefusedSchema,
 )
-from app.sms.request.model import Order
+from app.sms.request.model import BroadcastRequest
 from app.sms.request.schemas import BroadcastSchema, TagBroadcastSchema
 from app.subscribers.attributes import normalise_tag
 from app.subscribers.audiences.audience import plain_tag
@@ -67,7 +67,7 @@ KEY_DOC = {
     "nothing; kept for 30 days.",
 }
 
-_Create = Callable[..., Order]
+_Create = Callable[..., BroadcastRequest]
 _MAX_TAG_SHOWN = 64
 _REFUSED = {HTTPStatus.BAD_REQUEST: "The request breaks a rule; nothing was sent."}
 _REPEATED = {
@@ -83,10 +83,10 @@ def _creates_broadcast(path: str, schema: type[Schema]) -> Callable[[_Create], A
 
     def decorate(create: _Create) -> Any:
         @blueprint.route(path, methods=["POST"])
-        @blueprint.guarded_errors(*ORDER_ERRORS)
-        @blueprint.described_errors(NOBODY)
+        @blueprint.guarded_errors(*REQUEST_ERRORS)
+        @blueprint.described_errors(NO_RECIPIENTS)
         @blueprint.described_errors(_REFUSED, BroadcastRefusedSchema)
-        @blueprint.described_errors(_REPEATED, BroadcastRepeatedSchema)
+        @blueprint.described_errors(_REPEATED, BroadcastDuplicatedSchema)
         @blueprint.described_errors(_FAILED, BroadcastFailedSchema)
         @rate_limited
         @require_api_key(SEND)
@@ -95,42 +95,44 @@ def _creates_broadcast(path: str, schema: type[Schema]) -> Callable[[_Create], A
         @blueprint.response(HTTPStatus.ACCEPTED, BroadcastAcceptedSchema)
         @blueprint.doc(security=[{API_KEY_SCHEME: []}], parameters=[KEY_DOC])
         @wraps(create)
-        def view(order: Order, **parts: str) -> tuple[dict[str, Any], HTTPStatus]:
-            return _accept(create(order, **parts))
+        def view(
+            broadcast_request: BroadcastRequest, **parts: str
+        ) -> tuple[dict[str, Any], HTTPStatus]:
+            return _accept(create(broadcast_request, **parts))
 
         return view
 
     return decorate
 
 
-def _accept(order: Order) -> tuple[dict[str, Any], HTTPStatus]:
-    if order.category is Category.TRANSACTIONAL:
+def _accept(broadcast_request: BroadcastRequest) -> tuple[dict[str, Any], HTTPStatus]:
+    if broadcast_request.category is Category.TRANSACTIONAL:
         require_scope(SEND_TRANSACTIONAL)
     answer, status, more = answer_broadcast(
-        the_context(),
-        order,
+        current_context(),
+        broadcast_request,
         client=g.client.name,
         key=read_key(request.headers.get("Idempotency-Key"), g.get("body_hash", b"")),
         production=current_app.config["PRODUCTION"],
     )
     if more:
-        current_app.extensions["nudge"]()
+        current_app.extensions["wake_workers"]()
     return answer, status
 
 
 @_creates_broadcast("/broadcast", BroadcastSchema)
-def create_broadcast(order: Order) -> Order:
+def create_broadcast(broadcast_request: BroadcastRequest) -> BroadcastRequest:
     """Send one text to one, a thousand or a million people."""
-    return order
+    return broadcast_request
 
 
 @_creates_broadcast("/broadcast/tag/<tag>", TagBroadcastSchema)
-def create_tag_broadcast(order: Order, tag: str) -> Order:
+def create_tag_broadcast(broadcast_request: BroadcastRequest, tag: str) -> BroadcastRequest:
     """Send one text to all active subscribers who bear a tag."""
     name = normalise_tag(tag)
     if name is None:
         raise NotFound(f"No active subscribers found for tag: {tag[:_MAX_TAG_SHOWN]}")
-    return replace(order, tag=name, audience=plain_tag(name))
+    return replace(broadcast_request, tag=name, audience=plain_tag(name))
 
 
 @blueprint.route("/broadcasts", methods=["GET"])
@@ -142,7 +144,7 @@ def create_tag_broadcast(order: Order, tag: str) -> Order:
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def list_broadcasts(query: dict[str, Any]) -> dict[str, Any]:
     """Broadcasts, newest first."""
-    page = views.list_broadcasts(the_context(), **query)
+    page = views.list_broadcasts(current_context(), **query)
     return show_page(page, production=current_app.config["PRODUCTION"])
 
 
@@ -170,7 +172,7 @@ def _changes_broadcast(what: str) -> Callable[[_Change], Any]:
         @blueprint.doc(security=[{API_KEY_SCHEME: []}])
         @wraps(change)
         def view(broadcast_id: str) -> dict[str, Any]:
-            change(the_context(), broadcast_id)
+            change(current_context(), broadcast_id)
             return _show(broadcast_id)
 
         return view
@@ -188,23 +190,23 @@ def pause_broadcast(ctx: Context, broadcast_id: str) -> None:
 def resume_broadcast(ctx: Context, broadcast_id: str) -> None:
     """Let one that is paused, stopped or late go on."""
     control.resume_broadcast(ctx, broadcast_id, actor=g.client.name)
-    current_app.extensions["nudge"]()
+    current_app.extensions["wake_workers"]()
 
 
 @_changes_broadcast("cancel")
 def cancel_broadcast(ctx: Context, broadcast_id: str) -> None:
     """Send nothing more of it, and have Sinch stop what it has not handed on."""
     control.cancel_broadcast(ctx, broadcast_id, actor=g.client.name)
-    control.carry_out_wishes(ctx, most=20, within_s=_CANCEL_WITHIN_S)
-    current_app.extensions["nudge"]()
+    control.cancel_at_sinch(ctx, most=20, within_s=_CANCEL_WITHIN_S)
+    current_app.extensions["wake_workers"]()
 
 
 def _show(broadcast_id: str) -> dict[str, Any]:
-    view = views.view_broadcast(the_context(), broadcast_id)
+    view = views.view_broadcast(current_context(), broadcast_id)
     return show_view(view, production=current_app.config["PRODUCTION"])
 
 
-@blueprint.route("/broadcasts/<broadcast_id>/resend-not-reached", methods=["POST"])
+@blueprint.route("/broadcasts/<broadcast_id>/resend-undelivered", methods=["POST"])
 @blueprint.guarded_errors(*BODY_ERRORS, HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY)
 @blueprint.described_errors(
     {
@@ -218,14 +220,14 @@ def _show(broadcast_id: str) -> dict[str, Any]:
 @blueprint.arguments(ResendSchema(), required=False)
 @blueprint.response(HTTPStatus.ACCEPTED, ResendAcceptedSchema)
 @blueprint.doc(security=[{API_KEY_SCHEME: []}], parameters=[KEY_DOC])
-def resend_not_reached(choice: dict[str, Any], broadcast_id: str) -> dict[str, Any]:
+def resend_undelivered(choice: dict[str, Any], broadcast_id: str) -> dict[str, Any]:
     """Send it again, once, to those whom it provably has not reached."""
     answer = send_again(
-        the_context(),
+        current_context(),
         broadcast_id,
         client=g.client.name,
         key=read_key(request.headers.get("Idempotency-Key"), g.get("body_hash", b"")),
         **choice,
     )
-    current_app.extensions["nudge"]()
+    current_app.extensions["wake_workers"]()
     return answer

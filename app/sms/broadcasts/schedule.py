@@ -7,7 +7,7 @@ from loguru import logger
 from sqlalchemy import ColumnElement, Connection, select, update
 
 from app.sms.context import Context
-from app.sms.lifecycle.finalize import expire_pending, settle_broadcast, settle_in
+from app.sms.lifecycle.finalize import expire_pending, finalize_broadcast, finalize_in
 from app.sms.models.batch import Batch
 from app.sms.models.broadcast import Broadcast
 from app.sms.models.states import OPEN, UNSENT, BroadcastStatus
@@ -24,7 +24,7 @@ def start_due_broadcasts(ctx: Context) -> int:
     too_late = now - timedelta(seconds=ctx.rules.max_start_delay_s)
     with ctx.db.write() as tx:
         late = update(Broadcast).where(*due, Broadcast.send_at < too_late)
-        held = tx.execute(late.values(status=BroadcastStatus.LATE)).rowcount
+        held = tx.execute(late.values(status=BroadcastStatus.MISSED_START)).rowcount
         tx.execute(update(Broadcast).where(*due).values(status=BroadcastStatus.QUEUED))
     if held:
         bound = logger.bind(broadcasts=held)
@@ -37,7 +37,7 @@ def expire_overdue_broadcasts(ctx: Context) -> int:
     unsent = select(Batch.id).where(Batch.broadcast_id == Broadcast.id, Batch.state.in_(UNSENT))
     overdue = (
         select(Broadcast.id)
-        .where(Broadcast.finished_at.is_(None), Broadcast.expires_at <= ctx.now())
+        .where(Broadcast.completed_at.is_(None), Broadcast.expires_at <= ctx.now())
         .where(Broadcast.planned == Broadcast.chunks, unsent.exists())
     )
     with ctx.db.read() as tx:
@@ -46,7 +46,7 @@ def expire_overdue_broadcasts(ctx: Context) -> int:
         with ctx.db.write() as tx:
             _hold_id(tx, broadcast_id)
             expire_pending(tx, broadcast_id)
-            settle_in(tx, ctx, broadcast_id)
+            finalize_in(tx, ctx, broadcast_id)
     return len(ids) + _expire_unresolved(ctx)
 
 
@@ -54,7 +54,7 @@ def _expire_unresolved(ctx: Context) -> int:
     """End broadcasts whose people were not looked up in time: nobody of them is sent to."""
     overdue: list[ColumnElement[bool]] = [
         Broadcast.resolving.is_(True),
-        Broadcast.finished_at.is_(None),
+        Broadcast.completed_at.is_(None),
     ]
     overdue += [Broadcast.expires_at <= ctx.now(), Broadcast.status != BroadcastStatus.CANCELLED]
     with ctx.db.read() as tx:
@@ -67,12 +67,12 @@ def _expire_unresolved(ctx: Context) -> int:
     return len(ids)
 
 
-def settle_stragglers(ctx: Context) -> int:
+def finalize_stale(ctx: Context) -> int:
     """Give their final word to broadcasts whose last batch ended when nobody could say so."""
     is_open = select(Batch.id).where(Batch.broadcast_id == Broadcast.id, Batch.state.in_(OPEN))
     done = (
         select(Broadcast.id)
-        .where(Broadcast.finished_at.is_(None))
+        .where(Broadcast.completed_at.is_(None))
         .where(
             (Broadcast.resolving.is_(False) & (Broadcast.planned == Broadcast.chunks))
             | (Broadcast.status == BroadcastStatus.CANCELLED)
@@ -82,7 +82,7 @@ def settle_stragglers(ctx: Context) -> int:
     with ctx.db.read() as tx:
         ids = tx.execute(done).scalars().all()
     for broadcast_id in ids:
-        settle_broadcast(ctx, broadcast_id)
+        finalize_broadcast(ctx, broadcast_id)
     return len(ids)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from app.pagination import Page
 from app.sms.broadcasts.create import describe_refusal
 from app.sms.broadcasts.views import BroadcastView
-from app.sms.lifecycle.counts import draw_timeline, give_reasons, make_url
+from app.sms.lifecycle.counts import build_timeline, give_reasons, make_url
 
 
 def show_view(view: BroadcastView, *, production: bool) -> dict[str, Any]:
@@ -26,17 +26,17 @@ def show_view(view: BroadcastView, *, production: bool) -> dict[str, Any]:
         "send_at": row.send_at,
         "expires_at": row.expires_at,
         "first_submitted_at": row.first_submitted_at,
-        "finished_at": row.finished_at,
-        "settled_at": row.settled_at,
+        "completed_at": row.completed_at,
+        "all_reported_at": row.all_reported_at,
         "resend_of": view.resend_of,
         "recipients": row.recipients + row.invalid,
         "duplicates_removed": row.duplicates,
         "parts": row.parts * view.sums.taken,
         "counts": view.counts,
         "reasons": give_reasons(view.kinds),
-        "timeline": draw_timeline(row, view.sums),
+        "timeline": build_timeline(row, view.sums),
         "batches": view.batches,
-        "withheld": view.withheld,
+        "excluded": view.excluded,
         "tag": row.tag,
         "audience": row.audience["select"] if row.audience else None,
         "resolving": row.resolving,

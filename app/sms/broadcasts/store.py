@@ -15,21 +15,21 @@ from sqlalchemy import Connection, insert
 from app.db.base import table_of
 from app.failpoints import failpoints
 from app.ids import make_id
-from app.sms.audience.chunks import Piece
-from app.sms.audience.expand import find_pieces
+from app.sms.audience.chunks import AudienceChunk
+from app.sms.audience.expand import expand_request
 from app.sms.audience.lookup import make_chunks
 from app.sms.audience.plan import plan_chunks
-from app.sms.broadcasts.duplicates import Suspect, find_repeat, refuse_repeat
-from app.sms.broadcasts.idempotency import Key, keep_key
+from app.sms.broadcasts.duplicates import Suspect, find_duplicate, reject_duplicate
+from app.sms.broadcasts.idempotency import RequestKey, keep_key
 from app.sms.context import Context
 from app.sms.dispatch.claim import Claim, Idle, claim_in
 from app.sms.dispatch.drain import Accepted
-from app.sms.lifecycle.finalize import settle_in
+from app.sms.lifecycle.finalize import finalize_in
 from app.sms.models.broadcast import Broadcast, Chunk
 from app.sms.models.states import BroadcastStatus
 from app.sms.request.model import (
     MAX_INLINE_RECIPIENTS,
-    Order,
+    BroadcastRequest,
     choose_priority,
     collect_defaults,
     describe_audience,
@@ -44,10 +44,10 @@ _ADD_CHUNKS = insert(table_of(Chunk))
 
 def accept_broadcast(
     ctx: Context,
-    order: Order,
+    request: BroadcastRequest,
     *,
     client: str,
-    key: Key | None = None,
+    key: RequestKey | None = None,
     describe: Callable[[str], dict[str, Any]] | None = None,
 ) -> Accepted:
     """Store an order; once this returns it is durable.
@@ -57,17 +57,19 @@ def accept_broadcast(
     BroadcastRepeated when the same text has just gone to mostly the same people.
     """
     ctx.require_own_database()
-    order, pieces = find_pieces(ctx, order)
-    text_hash = hash_text(order, default_sender=ctx.default_sender)
-    suspect = Suspect.of(order, pieces, client=client, text_hash=text_hash) if key is None else None
-    cleared = find_repeat(ctx, suspect) if suspect else frozenset()
-    inline = _can_be_sent_at_once(order, pieces)
+    request, pieces = expand_request(ctx, request)
+    text_hash = hash_text(request, default_sender=ctx.default_sender)
+    suspect = (
+        Suspect.of(request, pieces, client=client, text_hash=text_hash) if key is None else None
+    )
+    cleared = find_duplicate(ctx, suspect) if suspect else frozenset()
+    inline = _can_be_sent_at_once(request, pieces)
     with ctx.db.write() as tx:
         if suspect:
-            refuse_repeat(tx, ctx, suspect, cleared)
+            reject_duplicate(tx, ctx, suspect, cleared)
         public_id = make_id(ctx.now())
         broadcast_id = insert_broadcast(
-            tx, ctx, order, client=client, public_id=public_id, text_hash=text_hash, pieces=pieces
+            tx, ctx, request, client=client, public_id=public_id, text_hash=text_hash, pieces=pieces
         )
         if key is not None:
             answer = None if inline or describe is None else describe(public_id)
@@ -77,7 +79,7 @@ def accept_broadcast(
             plan_chunks(tx, ctx, broadcast_id)
             first = claim_in(tx, ctx, of=broadcast_id)
             if isinstance(first, Idle):
-                settle_in(tx, ctx, broadcast_id)  # nobody of it may be written to
+                finalize_in(tx, ctx, broadcast_id)  # nobody of it may be written to
         failpoints.reach("C0")
     failpoints.reach("C1")
     if isinstance(first, Claim):
@@ -86,9 +88,9 @@ def accept_broadcast(
     return Accepted(broadcast_id, public_id, first)
 
 
-def _can_be_sent_at_once(order: Order, pieces: Sequence[Piece] | None) -> bool:
+def _can_be_sent_at_once(request: BroadcastRequest, pieces: Sequence[AudienceChunk] | None) -> bool:
     """Whether an order is handed to Sinch within its request."""
-    if pieces is None or order.send_at is not None:
+    if pieces is None or request.send_at is not None:
         return False
     return sum(len(piece.recipients) for piece in pieces) <= MAX_INLINE_RECIPIENTS
 
@@ -96,43 +98,43 @@ def _can_be_sent_at_once(order: Order, pieces: Sequence[Piece] | None) -> bool:
 def insert_broadcast(
     tx: Connection,
     ctx: Context,
-    order: Order,
+    request: BroadcastRequest,
     *,
     client: str,
     public_id: str,
     text_hash: bytes,
-    pieces: Sequence[Piece] | None,
+    pieces: Sequence[AudienceChunk] | None,
     resend_of: int | None = None,
 ) -> int:
     """The id of a new broadcast, stored with its audience; without pieces that is to be found."""
     now, rules = ctx.now(), ctx.rules
-    start = order.send_at or now
+    start = request.send_at or now
     default_end = start + timedelta(seconds=rules.expire_after_s)
     row = {
         "public_id": public_id,
         "client": client,
         "created_at": now,
-        "text": order.text,
+        "text": request.text,
         "text_hash": text_hash,
-        "sender": order.sender or ctx.default_sender,
-        "category": order.category,
-        "priority": order.priority or choose_priority(order.category, len(order.recipients)),
-        "reference": order.reference,
-        "options": _collect_options(order),
-        "encoding": order.size.encoding.value,
-        "parts": order.size.parts,
-        "send_at": order.send_at,
-        "expires_at": order.expire_at or default_end,
-        "status": BroadcastStatus.SCHEDULED if order.send_at else BroadcastStatus.QUEUED,
+        "sender": request.sender or ctx.default_sender,
+        "category": request.category,
+        "priority": request.priority or choose_priority(request.category, len(request.recipients)),
+        "reference": request.reference,
+        "options": _collect_options(request),
+        "encoding": request.size.encoding.value,
+        "parts": request.size.parts,
+        "send_at": request.send_at,
+        "expires_at": request.expire_at or default_end,
+        "status": BroadcastStatus.SCHEDULED if request.send_at else BroadcastStatus.QUEUED,
         "recipients": sum(len(piece.recipients) for piece in pieces or ()),
-        "invalid": len(order.invalid),
-        "duplicates": order.duplicates_removed,
+        "invalid": len(request.invalid),
+        "duplicates": request.duplicates_removed,
         "planned": 0,
         "chunks": len(pieces or ()),
-        "audience": describe_audience(order),
-        "tag": order.tag,
+        "audience": describe_audience(request),
+        "tag": request.tag,
         "resolving": pieces is None,
-        "texts": dict(order.texts) or None,
+        "texts": dict(request.texts) or None,
         "resend_of": resend_of,
     }
     broadcast_id: int = tx.execute(_ADD_BROADCAST, row).scalar_one()
@@ -141,14 +143,14 @@ def insert_broadcast(
     return broadcast_id
 
 
-def _collect_options(order: Order) -> dict[str, Any]:
+def _collect_options(request: BroadcastRequest) -> dict[str, Any]:
     options: dict[str, Any] = {
-        "delivery_report": order.delivery_report.value if order.delivery_report else None,
-        "flash": order.flash or None,
-        "max_parts": order.max_parts,
-        "defaults": collect_defaults(order) or None,
-        "language": order.language,
-        "template": astuple(order.template) if order.template else None,
-        "reply": order.reply,
+        "delivery_report": request.delivery_report.value if request.delivery_report else None,
+        "flash": request.flash or None,
+        "max_parts": request.max_parts,
+        "defaults": collect_defaults(request) or None,
+        "language": request.language,
+        "template": astuple(request.template) if request.template else None,
+        "reply": request.reply,
     }
     return {name: value for name, value in options.items() if value is not None}

@@ -11,10 +11,16 @@ from app.db.base import table_of
 from app.errors import NotFound
 from app.pagination import Page, read_cursor
 from app.sms.context import Context
-from app.sms.lifecycle.counts import Kind, Sums, add_up, read_sums, sort_recipients
+from app.sms.lifecycle.counts import (
+    BroadcastCounts,
+    StatusCode,
+    count_by_status_code,
+    read_counts,
+    total_by_status,
+)
 from app.sms.models.batch import Batch
 from app.sms.models.broadcast import Broadcast
-from app.sms.models.states import AT_SINCH, BatchState, BroadcastStatus, Wish
+from app.sms.models.states import AT_SINCH, BatchState, BroadcastStatus, CancelRequestState
 
 _BROADCASTS, _BATCHES = table_of(Broadcast), table_of(Batch)
 # Made once: to make a statement costs several times what it takes to run one.
@@ -31,17 +37,19 @@ _BATCH_IDS = (
 _STOPPED = (
     select(_BATCHES.c.broadcast_id, func.sum(_BATCHES.c.size).label("recipients"))
     .where(_BATCHES.c.broadcast_id.in_(bindparam("these", expanding=True)))
-    .where(_BATCHES.c.wish == Wish.CANCELLED)
+    .where(_BATCHES.c.cancel_request == CancelRequestState.CANCELLED)
     .group_by(_BATCHES.c.broadcast_id)
 )
 _WITHHELD = (
     select(
-        _BATCHES.c.broadcast_id, _BATCHES.c.withheld, func.sum(_BATCHES.c.size).label("recipients")
+        _BATCHES.c.broadcast_id,
+        _BATCHES.c.exclusion_reason,
+        func.sum(_BATCHES.c.size).label("recipients"),
     )
     .where(_BATCHES.c.broadcast_id.in_(bindparam("these", expanding=True)))
-    .where(_BATCHES.c.withheld.is_not(None))
+    .where(_BATCHES.c.exclusion_reason.is_not(None))
     .where(_BATCHES.c.state.in_((BatchState.SUPPRESSED, BatchState.PENDING)))
-    .group_by(_BATCHES.c.broadcast_id, _BATCHES.c.withheld)
+    .group_by(_BATCHES.c.broadcast_id, _BATCHES.c.exclusion_reason)
 )
 _NAMES = select(_BROADCASTS.c.id, _BROADCASTS.c.public_id).where(
     _BROADCASTS.c.id.in_(bindparam("these", expanding=True))
@@ -59,12 +67,12 @@ class BroadcastView:
     """
 
     row: Row[Any]
-    sums: Sums
-    kinds: dict[Kind, int]
+    sums: BroadcastCounts
+    kinds: dict[StatusCode, int]
     counts: dict[str, int]
     batches: dict[str, int]
     stopped_at_sinch: int
-    withheld: dict[str, int]
+    excluded: dict[str, int]
     resend_of: str | None
 
     @property
@@ -94,24 +102,24 @@ def view_by_id(ctx: Context, broadcast_id: int) -> BroadcastView:
 
 
 def _view(tx: Connection, rows: Sequence[Row[Any]]) -> list[BroadcastView]:
-    sums = read_sums(tx, [row.id for row in rows])
+    sums = read_counts(tx, [row.id for row in rows])
     cancelled = [row.id for row in rows if row.status is BroadcastStatus.CANCELLED]
     stopped = _read_pairs(tx, _STOPPED, cancelled)
     again = [row.resend_of for row in rows if row.resend_of is not None]
     names = _read_pairs(tx, _NAMES, again)
-    withheld = _read_withheld(tx, [row.id for row in rows])
+    excluded = _read_withheld(tx, [row.id for row in rows])
     views = []
     for row in rows:
-        kinds = sort_recipients(row, sums[row.id])
+        kinds = count_by_status_code(row, sums[row.id])
         views.append(
             BroadcastView(
                 row=row,
                 sums=sums[row.id],
                 kinds=kinds,
-                counts=add_up(kinds),
+                counts=total_by_status(kinds),
                 batches={state.value: n for state, n in sums[row.id].batches.items()},
                 stopped_at_sinch=int(stopped.get(row.id, 0)),
-                withheld=withheld[row.id],
+                excluded=excluded[row.id],
                 resend_of=names.get(row.resend_of),
             )
         )
@@ -121,7 +129,7 @@ def _view(tx: Connection, rows: Sequence[Row[Any]]) -> list[BroadcastView]:
 def _read_withheld(tx: Connection, these: Sequence[int]) -> Mapping[int, dict[str, int]]:
     found: dict[int, dict[str, int]] = defaultdict(dict)
     for row in tx.execute(_WITHHELD, {"these": list(these)}):
-        found[row.broadcast_id][row.withheld.value] = int(row.recipients)
+        found[row.broadcast_id][row.exclusion_reason.value] = int(row.recipients)
     return found
 
 

@@ -38,11 +38,13 @@ _SAID = re.compile(
 _SEPARATOR = "\n"
 
 
-def names_way_out(text: str) -> bool:
-    """Whether a text tells how to get no more.
+def has_opt_out_instruction(text: str) -> bool:
+    """Return True if a text says how to opt out.
 
-    >>> names_way_out("20% off! Txt STOP to end"), names_way_out("Non-stop fun, no stop at all")
-    (True, False)
+    >>> has_opt_out_instruction("20% off! Txt STOP to end")
+    True
+    >>> has_opt_out_instruction("Non-stop fun, no stop at all")
+    False
     """
     return bool(_KEYWORD.search(text) or _SAID.search(text))
 
@@ -60,6 +62,6 @@ def choose_footer(language: str | None, own: Mapping[str, str]) -> str:
 
 def add_footer(text: str, language: str | None, own: Mapping[str, str]) -> str:
     """The text with the way out on a line of its own; as it is where it names one."""
-    if names_way_out(text):
+    if has_opt_out_instruction(text):
         return text
     return text + _SEPARATOR + choose_footer(language, own)

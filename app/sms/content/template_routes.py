@@ -14,12 +14,12 @@ from app.sms.content.template_schemas import (
     TemplatePageSchema,
     TemplateQuerySchema,
     TemplateSchema,
+    TemplateTextsSchema,
     TemplateViewSchema,
-    WordingSchema,
     show_template,
 )
-from app.sms.content.templates import Wording
-from app.sms.current import the_context
+from app.sms.content.templates import TemplateTexts
+from app.sms.current import current_context
 
 blueprint = Blueprint(
     "templates",
@@ -40,7 +40,7 @@ _TAKEN = {HTTPStatus.CONFLICT: "There is a template of this name already: replac
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def list_templates(query: dict[str, Any]) -> dict[str, Any]:
     """Templates that are not archived, each in its newest version."""
-    found, cursor = templates.list_templates(the_context(), **query)
+    found, cursor = templates.list_templates(current_context(), **query)
     return {"templates": [show_template(each) for each in found], "cursor": cursor}
 
 
@@ -54,7 +54,7 @@ def list_templates(query: dict[str, Any]) -> dict[str, Any]:
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def create_template(wanted: dict[str, Any]) -> Mapping[str, Any]:
     """Store a text; under the name of an archived one it becomes that one's next version."""
-    made = templates.create_template(the_context(), **wanted, client=g.client.name)
+    made = templates.create_template(current_context(), **wanted, client=g.client.name)
     return show_template(made)
 
 
@@ -66,19 +66,19 @@ def create_template(wanted: dict[str, Any]) -> Mapping[str, Any]:
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def show_newest(template: str) -> Mapping[str, Any]:
     """The newest version of a template."""
-    return show_template(templates.view_template(the_context(), template))
+    return show_template(templates.view_template(current_context(), template))
 
 
 @blueprint.route("/<template>", methods=["PUT"])
 @blueprint.guarded_errors(*BODY_ERRORS, HTTPStatus.NOT_FOUND)
 @rate_limited
 @require_api_key(MANAGE_TEMPLATES)
-@blueprint.arguments(WordingSchema())
+@blueprint.arguments(TemplateTextsSchema())
 @blueprint.response(HTTPStatus.OK, TemplateViewSchema)
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
-def replace_template(wording: Wording, template: str) -> Mapping[str, Any]:
+def replace_template(wording: TemplateTexts, template: str) -> Mapping[str, Any]:
     """Have a template say this from now on: a new version, unless it says just that."""
-    made = templates.replace_template(the_context(), template, wording, client=g.client.name)
+    made = templates.replace_template(current_context(), template, wording, client=g.client.name)
     return show_template(made)
 
 
@@ -90,7 +90,7 @@ def replace_template(wording: Wording, template: str) -> Mapping[str, Any]:
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def archive_template(template: str) -> None:
     """Send a template no more; its versions stay to be read."""
-    templates.archive_template(the_context(), template, client=g.client.name)
+    templates.archive_template(current_context(), template, client=g.client.name)
 
 
 @blueprint.route("/<template>/versions/<int:version>", methods=["GET"])
@@ -101,4 +101,4 @@ def archive_template(template: str) -> None:
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def show_version(template: str, version: int) -> Mapping[str, Any]:
     """One version of a template."""
-    return show_template(templates.view_template(the_context(), template, version))
+    return show_template(templates.view_template(current_context(), template, version))

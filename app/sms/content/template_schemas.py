@@ -6,14 +6,14 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, post_load, validate
 
-from app.http.fields import Cursor, refuse_untransportable
+from app.http.fields import Cursor, reject_untransportable
 from app.sms.content.placeholders import (
     MAX_TEXT_CHARACTERS,
     PlaceholderError,
     check_syntax,
     find_placeholders,
 )
-from app.sms.content.templates import TEMPLATE_NAME, Template, Wording
+from app.sms.content.templates import TEMPLATE_NAME, Template, TemplateTexts
 from app.subscribers.attributes import normalise_language
 from app.subscribers.fields import LanguageTag
 
@@ -55,7 +55,7 @@ def _find_fault(language: str, text: Any) -> str | None:
     if not 1 <= len(text.strip()) <= MAX_TEXT_CHARACTERS:
         return f"Not 1 to {MAX_TEXT_CHARACTERS} characters."
     try:
-        refuse_untransportable(text)
+        reject_untransportable(text)
         check_syntax(text)
     except ValidationError as e:
         return str(e.messages[0])
@@ -64,7 +64,7 @@ def _find_fault(language: str, text: Any) -> str | None:
     return None
 
 
-class WordingSchema(Schema):
+class TemplateTextsSchema(Schema):
     """What a template says.  `load` gives a Wording."""
 
     texts = TranslationTable(
@@ -93,7 +93,7 @@ class WordingSchema(Schema):
         }
         if faults:
             raise ValidationError(faults, "texts")
-        return Wording(texts=texts, default_language=language)
+        return TemplateTexts(texts=texts, default_language=language)
 
 
 def _tell_difference(wanted: set[str], found: set[str], language: str) -> str:
@@ -101,7 +101,7 @@ def _tell_difference(wanted: set[str], found: set[str], language: str) -> str:
     return f"Not the placeholders of the text in {language}: {names} stands in one of them only."
 
 
-class TemplateSchema(WordingSchema):
+class TemplateSchema(TemplateTextsSchema):
     """A template to be made.  `load` gives its name and its Wording."""
 
     name = fields.String(

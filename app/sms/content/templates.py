@@ -44,7 +44,7 @@ _CHANGE = update(_TEMPLATES).where(_TEMPLATES.c.id == bindparam("this"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wording:
+class TemplateTexts:
     """What a template says: texts by language, of which one is for all others."""
 
     texts: Mapping[str, str]
@@ -109,7 +109,7 @@ def list_templates(
     return [_make(row) for row in rows[:limit]], str(rows[limit - 1].template_id) if more else None
 
 
-def create_template(ctx: Context, name: str, wording: Wording, *, client: str) -> Template:
+def create_template(ctx: Context, name: str, wording: TemplateTexts, *, client: str) -> Template:
     """A new template; one that was archived is there again, with its next version.
 
     Raises Conflict for a name that is in use.
@@ -122,7 +122,7 @@ def create_template(ctx: Context, name: str, wording: Wording, *, client: str) -
         return _add_version(tx, ctx, stored, wording, client=client)
 
 
-def replace_template(ctx: Context, name: str, wording: Wording, *, client: str) -> Template:
+def replace_template(ctx: Context, name: str, wording: TemplateTexts, *, client: str) -> Template:
     """A template that says this from now on, in a new version unless it said so before.
 
     Raises NotFound for one that there is not, or that is archived.
@@ -130,7 +130,7 @@ def replace_template(ctx: Context, name: str, wording: Wording, *, client: str) 
     with ctx.db.write() as tx:
         stored = _hold(tx, name)
         newest = load_template(tx, name, None)
-        if Wording(texts=newest.texts, default_language=newest.default_language) == wording:
+        if TemplateTexts(texts=newest.texts, default_language=newest.default_language) == wording:
             return newest
         return _add_version(tx, ctx, stored, wording, client=client)
 
@@ -154,7 +154,7 @@ def _hold(tx: Connection, name: str) -> Row[Any]:
 
 
 def _add_version(
-    tx: Connection, ctx: Context, stored: Row[Any], wording: Wording, *, client: str
+    tx: Connection, ctx: Context, stored: Row[Any], wording: TemplateTexts, *, client: str
 ) -> Template:
     version = stored.version + 1
     values = {

@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, insert, select
 
 from app.sinch.errors import SinchRefusal
-from app.sms.audience.chunks import halve, make_reference, move_messages, read_slice
+from app.sms.audience.chunks import halve, load_batch_recipients, make_reference, move_messages
 from app.sms.models.batch import Batch
 from app.sms.models.broadcast import Broadcast
 from app.sms.models.states import BatchState
@@ -64,11 +64,13 @@ def split_batch(tx: Connection, batch: Row[Any]) -> None:
                 start=start,
                 size=size,
                 level=level,
-                picked=batch.picked[first : first + size] if batch.picked else None,
+                recipient_indexes=batch.recipient_indexes[first : first + size]
+                if batch.recipient_indexes
+                else None,
                 client_reference=make_reference(public_id, batch.chunk, start, level),
                 state=BatchState.PENDING,
             )
             .returning(Batch.__table__)
         )
         half = created.one()
-        move_messages(tx, half, read_slice(tx, half).recipients)
+        move_messages(tx, half, load_batch_recipients(tx, half).recipients)

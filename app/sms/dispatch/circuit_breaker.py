@@ -6,7 +6,7 @@ from sqlalchemy import Connection, select, update
 from app.db.audit import write_audit
 from app.sinch.errors import SinchError
 from app.sms.context import Context
-from app.sms.dispatch.outcome import release_held
+from app.sms.dispatch.outcome import requeue_held
 from app.sms.lifecycle.gates import CIRCUIT, half_open_circuit, postpone_probe, read_gates
 from app.sms.models.batch import Batch
 from app.sms.models.broadcast import Broadcast
@@ -48,7 +48,7 @@ def close_circuit_by_hand(ctx: Context, *, actor: str) -> bool:
         if read_gates(tx, ctx.rules, now).circuit is None:
             return False
         write_audit(tx, now=now, actor=actor, action="close", subject="circuit")
-        release_held(tx)
+        requeue_held(tx)
         return True
 
 
@@ -78,7 +78,7 @@ def _keep_trying(ctx: Context) -> bool:
 def _release_one(tx: Connection) -> bool:
     """Let go the oldest batch held, unless another waits that can try; whether it did."""
     active = select(Broadcast.id).where(
-        Broadcast.finished_at.is_(None), Broadcast.status.in_(ACTIVE)
+        Broadcast.completed_at.is_(None), Broadcast.status.in_(ACTIVE)
     )
     of_active = select(Batch.id).where(Batch.broadcast_id.in_(active)).order_by(Batch.id).limit(1)
     if tx.execute(of_active.where(Batch.state == BatchState.PENDING)).first() is not None:

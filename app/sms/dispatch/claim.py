@@ -17,19 +17,19 @@ from app.db.base import table_of
 from app.db.types import UtcTime
 from app.failpoints import failpoints
 from app.sinch.schemas import write_batch
-from app.sms.audience.chunks import Slice, read_slice
+from app.sms.audience.chunks import BatchRecipients, load_batch_recipients
 from app.sms.context import Context
 from app.sms.dispatch.payload import make_outgoing
-from app.sms.dispatch.withhold import set_aside
-from app.sms.eligibility.decide import sort_out
-from app.sms.eligibility.frequency_cap import count_alone, note_marketing
-from app.sms.lifecycle.finalize import expire_pending, settle_broadcast, settle_in
+from app.sms.dispatch.withhold import withhold_recipients
+from app.sms.eligibility.decide import group_by_eligibility
+from app.sms.eligibility.frequency_cap import lock_marketing_counts, record_marketing_sends
+from app.sms.lifecycle.finalize import expire_pending, finalize_broadcast, finalize_in
 from app.sms.lifecycle.gates import CIRCUIT, PACE, Gates, half_open_circuit, read_gates, take_pace
-from app.sms.lifecycle.locks import HOLD_STATUS
+from app.sms.lifecycle.locks import LOCK_STATUS
 from app.sms.models.batch import Attempt, Batch
 from app.sms.models.broadcast import Broadcast
 from app.sms.models.states import ACTIVE, BatchState, BroadcastStatus, Category
-from app.subscribers.suppressions.store import hold_still
+from app.subscribers.suppressions.store import lock_suppressions_shared
 
 _BROADCASTS, _BATCHES = table_of(Broadcast), table_of(Batch)
 
@@ -43,7 +43,7 @@ _HAS_PENDING = (
 )
 _NEXT_BROADCAST = (
     select(_BROADCASTS)
-    .where(_BROADCASTS.c.finished_at.is_(None), _BROADCASTS.c.status.in_(ACTIVE), _HAS_PENDING)
+    .where(_BROADCASTS.c.completed_at.is_(None), _BROADCASTS.c.status.in_(ACTIVE), _HAS_PENDING)
     .order_by(_BROADCASTS.c.priority.desc(), _BROADCASTS.c.id)
     .limit(1)
 )
@@ -75,7 +75,7 @@ _TAKE = (
         attempt=bindparam("new_attempt"),
         lease_until=bindparam("new_lease"),
         not_before=None,
-        withheld=None,
+        exclusion_reason=None,
     )
 )
 _NOTE_ATTEMPT = insert(table_of(Attempt))
@@ -83,7 +83,7 @@ _NOTE_ATTEMPT = insert(table_of(Attempt))
 _NEXT_START = (
     select(_BATCHES.c.not_before)
     .join(_BROADCASTS, _BROADCASTS.c.id == _BATCHES.c.broadcast_id)
-    .where(_BROADCASTS.c.finished_at.is_(None), _BROADCASTS.c.status.in_(ACTIVE))
+    .where(_BROADCASTS.c.completed_at.is_(None), _BROADCASTS.c.status.in_(ACTIVE))
     .where(_IS_PENDING, _BATCHES.c.not_before.is_not(None))
     .order_by(_BATCHES.c.not_before)
     .limit(1)
@@ -138,7 +138,7 @@ def claim_burst(ctx: Context, *, most: int, of: int | None = None) -> list[Claim
     with ctx.db.write() as tx:
         found = _claim(tx, ctx, of=of, ended=ended, most=most)
     for broadcast_id in ended:
-        settle_broadcast(ctx, broadcast_id)
+        finalize_broadcast(ctx, broadcast_id)
     if not isinstance(found, Idle):
         failpoints.reach("C3")
         failpoints.reach("C8")
@@ -150,7 +150,7 @@ def claim_in(tx: Connection, ctx: Context, *, of: int) -> Claim | Idle:
     ended: list[int] = []
     found = _claim(tx, ctx, of=of, ended=ended, most=1)
     for broadcast_id in ended:
-        settle_in(tx, ctx, broadcast_id)
+        finalize_in(tx, ctx, broadcast_id)
     return found if isinstance(found, Idle) else found[0]
 
 
@@ -159,7 +159,7 @@ def _claim(
 ) -> list[Claim] | Idle:
     """Ids of broadcasts that may have ended by this are added to `ended`."""
     # Whoever claims behind a STOP that is committed has seen it.
-    hold_still(tx)
+    lock_suppressions_shared(tx)
     now = ctx.now()
     gates = read_gates(tx, ctx.rules, now, lock=PACE)
     obstacle = gates.find_obstacle(now)
@@ -213,7 +213,7 @@ def _claim_of(
         if obstacle is not None:
             return Idle(obstacle)
     if broadcast.category is Category.MARKETING:
-        count_alone(tx, ctx)
+        lock_marketing_counts(tx, ctx)
     found = [_sort_out(tx, ctx, broadcast, batch, now) for batch in batches]
     ready = [each for each in found if each is not None]
     if not ready:
@@ -235,7 +235,7 @@ class _Ready:
     """A batch of which nobody is held back, who is in it, and until when it may arrive."""
 
     batch: Row[Any]
-    content: Slice
+    content: BatchRecipients
     recipients: Sequence[str]
     expires_at: datetime
 
@@ -247,13 +247,13 @@ def _sort_out(
 
     The others are set aside.
     """
-    content = read_slice(tx, batch)
-    portions = sort_out(
+    content = load_batch_recipients(tx, batch)
+    portions = group_by_eligibility(
         tx, ctx, broadcast, content.recipients, content.lines, batch_id=batch.id, now=now
     )
     first = portions[0]
     if len(portions) > 1 or not first.may_go:
-        set_aside(tx, broadcast, batch, portions)
+        withhold_recipients(tx, broadcast, batch, portions)
     if not first.may_go:
         return None
     expires_at = min(broadcast.expires_at, first.expires_at or broadcast.expires_at)
@@ -296,7 +296,7 @@ def _take(
         },
     )
     if broadcast.category is Category.MARKETING:
-        note_marketing(tx, ctx, ready.recipients, batch_id=batch.id, now=now)
+        record_marketing_sends(tx, ctx, ready.recipients, batch_id=batch.id, now=now)
     return Claim(
         batch_id=batch.id,
         broadcast_id=broadcast.id,
@@ -317,4 +317,4 @@ def _hold_broadcast(tx: Connection, broadcast: Row[Any], now: datetime) -> bool:
         tx.execute(_BEGIN, {"this": broadcast.id, "now": now})
     if tx.dialect.name == "sqlite":
         return True
-    return tx.execute(HOLD_STATUS, {"this": broadcast.id}).scalar() in ACTIVE
+    return tx.execute(LOCK_STATUS, {"this": broadcast.id}).scalar() in ACTIVE

@@ -17,7 +17,7 @@ from app.sms.dispatch.submit import submit_batch
 from app.sms.models.batch import Batch
 from app.sms.models.broadcast import Broadcast
 from app.sms.models.states import ACTIVE, BatchState, Outcome
-from app.sms.recovery.unknown_outcome import ask_batch
+from app.sms.recovery.unknown_outcome import reconcile_batch
 
 # With less time left than this, no POST is begun: its answer could not be waited for.
 MIN_POST_S = 1.0
@@ -109,9 +109,9 @@ def is_under_way(ctx: Context, broadcast_id: int) -> bool:
 
 
 def _submit(ctx: Context, claim: Claim, *, within_s: float | None = None) -> None:
-    verdict = submit_batch(ctx, claim, within_s=within_s)
-    unclear = verdict.outcome is Outcome.UNKNOWN
-    if unclear or (verdict.outcome is Outcome.ACCEPTED and verdict.sinch_id is None):
+    result = submit_batch(ctx, claim, within_s=within_s)
+    unclear = result.outcome is Outcome.UNKNOWN
+    if unclear or (result.outcome is Outcome.ACCEPTED and result.sinch_id is None):
         _reconcile_soon(ctx, claim.batch_id)
 
 
@@ -124,7 +124,7 @@ def _reconcile_soon(ctx: Context, batch_id: int) -> None:
         left_s = deadline - ctx.clock.monotonic()
         if left_s < _MIN_LOOKUP_S:
             return
-        ask_batch(ctx, batch_id, within_s=left_s)
+        reconcile_batch(ctx, batch_id, within_s=left_s)
         if _is_resolved(ctx, batch_id):
             return
 

@@ -25,9 +25,9 @@ from app.sms.dispatch.bisect import can_be_split, split_batch
 from app.sms.dispatch.claim import Claim
 from app.sms.lifecycle.finalize import (
     end_unsent,
+    finalize_broadcast,
+    finalize_in,
     has_open_batches,
-    settle_broadcast,
-    settle_in,
     was_resent,
 )
 from app.sms.lifecycle.gates import (
@@ -39,10 +39,10 @@ from app.sms.lifecycle.gates import (
     open_circuit,
     read_gates,
 )
-from app.sms.lifecycle.locks import HOLD_STATUS
+from app.sms.lifecycle.locks import LOCK_STATUS
 from app.sms.models.batch import Attempt, Batch
 from app.sms.models.broadcast import Broadcast
-from app.sms.models.states import BatchState, BroadcastStatus, Outcome, Wish
+from app.sms.models.states import BatchState, BroadcastStatus, CancelRequestState, Outcome
 
 _S = BatchState
 # From which the answer to our own attempt still counts.
@@ -74,34 +74,34 @@ _ACCEPT = (
         not_before=None,
         unknown_at=None,
         attention=None,
-        next_ask_at=bindparam("first_ask"),
-        wish=bindparam("wanted"),
+        next_reconcile_at=bindparam("first_ask"),
+        cancel_request=bindparam("wanted"),
         accepted_at=bindparam("at"),
         next_report_at=bindparam("first_report"),
-        changed=True,
+        rollup_dirty=True,
     )
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class SubmitResult:
     """What one POST came to.
 
-    `sinch_id` may be None for ACCEPTED; `refusal` is Sinch's answer where it refused; `wish_s` how
-    long it wants us to wait; `everybody_waits` unless only this batch was late.
+    `sinch_id` may be None for ACCEPTED; `refusal` is Sinch's answer where it refused;
+    `retry_after_s` is Sinch's Retry-After; `pauses_all` is False if only this batch was late.
     """
 
     outcome: Outcome
     sinch_id: str | None = None
     refusal: SinchRefusal | None = None
-    wish_s: float | None = None
-    everybody_waits: bool = True
+    retry_after_s: float | None = None
+    pauses_all: bool = True
 
 
-Judged = tuple[Claim, Verdict]
+ClaimResult = tuple[Claim, SubmitResult]
 
 
-def record_patiently(ctx: Context, judged: Sequence[Judged]) -> None:
+def record_with_retry(ctx: Context, judged: Sequence[ClaimResult]) -> None:
     """Record verdicts, however long the database refuses, up to `commit_retry_s`.
 
     Beyond that the batches stay claimed until their lease is over, and are then UNKNOWN.
@@ -110,7 +110,7 @@ def record_patiently(ctx: Context, judged: Sequence[Judged]) -> None:
     wait_s = _FIRST_RETRY_S
     while True:
         try:
-            return record_verdicts(ctx, judged)
+            return record_results(ctx, judged)
         except DBAPIError:
             bound = logger.bind(client_references=[claim.reference for claim, _ in judged])
             if ctx.clock.monotonic() + wait_s > deadline:
@@ -121,26 +121,26 @@ def record_patiently(ctx: Context, judged: Sequence[Judged]) -> None:
             wait_s = min(2 * wait_s, 2.0)
 
 
-def record_verdict(ctx: Context, claim: Claim, verdict: Verdict) -> None:
+def record_result(ctx: Context, claim: Claim, result: SubmitResult) -> None:
     """Move the batch as the verdict says, once, and note it in the ledger."""
-    record_verdicts(ctx, [(claim, verdict)])
+    record_results(ctx, [(claim, result)])
 
 
-def record_verdicts(ctx: Context, judged: Sequence[Judged]) -> None:
+def record_results(ctx: Context, judged: Sequence[ClaimResult]) -> None:
     """The same for batches of one broadcast, all of them or none."""
     broadcast_id = judged[0][0].broadcast_id
     with ctx.db.write() as tx:
-        changes = any(verdict.outcome in _CHANGE_BROADCAST for _, verdict in judged)
-        hold = _OWN_STATUS if changes else HOLD_STATUS
+        changes = any(result.outcome in _CHANGE_BROADCAST for _, result in judged)
+        hold = _OWN_STATUS if changes else LOCK_STATUS
         status = tx.execute(hold, {"this": broadcast_id}).scalar_one()
-        for claim, verdict in judged:
+        for claim, result in judged:
             # The batch first, as `expire_leases` does.
-            _RECORDERS[verdict.outcome](tx, ctx, claim, verdict, status)
-            _end_attempt(tx, ctx, claim, verdict)
+            _RECORDERS[result.outcome](tx, ctx, claim, result, status)
+            _end_attempt(tx, ctx, claim, result)
         if status is BroadcastStatus.CANCELLED:
-            withdraw(tx, broadcast_id)
+            cancel_unsent(tx, broadcast_id)
         if ctx.db.is_sqlite and not has_open_batches(tx, broadcast_id):
-            settle_in(tx, ctx, broadcast_id)
+            finalize_in(tx, ctx, broadcast_id)
         failpoints.reach("C9")
     if not ctx.db.is_sqlite:
         _settle_if_last(ctx, broadcast_id)
@@ -155,18 +155,18 @@ def _settle_if_last(ctx: Context, broadcast_id: int) -> None:
     with ctx.db.read() as tx:
         if has_open_batches(tx, broadcast_id):
             return
-    settle_broadcast(ctx, broadcast_id)
+    finalize_broadcast(ctx, broadcast_id)
 
 
-def _end_attempt(tx: Connection, ctx: Context, claim: Claim, verdict: Verdict) -> None:
+def _end_attempt(tx: Connection, ctx: Context, claim: Claim, result: SubmitResult) -> None:
     tx.execute(
         _END_ATTEMPT,
         {
             "this": claim.batch_id,
             "attempt": claim.attempt,
             "now": ctx.now(),
-            "became": verdict.outcome,
-            "told": verdict.refusal.status if verdict.refusal else None,
+            "became": result.outcome,
+            "told": result.refusal.status if result.refusal else None,
         },
     )
 
@@ -179,36 +179,36 @@ def _swap(claim: Claim, *states: BatchState) -> Update:
 
 
 def _record_accepted(
-    tx: Connection, ctx: Context, claim: Claim, verdict: Verdict, status: BroadcastStatus
+    tx: Connection, ctx: Context, claim: Claim, result: SubmitResult, status: BroadcastStatus
 ) -> None:
-    first_ask = ctx.later(ctx.rules.ask_after_s[0]) if verdict.sinch_id is None else None
+    first_ask = ctx.seconds_from_now(ctx.rules.ask_after_s[0]) if result.sinch_id is None else None
     swapped = tx.execute(
         _ACCEPT,
         {
             "this": claim.batch_id,
             "as_claimed": claim.attempt,
-            "id_at_sinch": verdict.sinch_id,
+            "id_at_sinch": result.sinch_id,
             "first_ask": first_ask,
-            "wanted": Wish.WANTED if status is BroadcastStatus.CANCELLED else None,
+            "wanted": CancelRequestState.WANTED if status is BroadcastStatus.CANCELLED else None,
             "at": ctx.now(),
             "first_report": ctx.first_report_at(called_back=claim.called_back),
         },
     )
     if swapped.rowcount != 1:
-        _tell_late_acceptance(tx, claim, verdict)
+        _tell_late_acceptance(tx, claim, result)
     if claim.after_busy:
         open_busy(tx, ctx.now())
     if claim.on_trial:
-        release_held(tx)
+        requeue_held(tx)
 
 
-def _tell_late_acceptance(tx: Connection, claim: Claim, verdict: Verdict) -> None:
+def _tell_late_acceptance(tx: Connection, claim: Claim, result: SubmitResult) -> None:
     """An attempt was taken that nobody waited for any more: found meanwhile, or sent again."""
     row = tx.execute(select(Batch.__table__).where(Batch.id == claim.batch_id)).one()
-    known = row.state is _S.ACCEPTED and verdict.sinch_id in (None, row.sinch_id)
-    if row.state is _S.ACCEPTED and row.sinch_id is None and verdict.sinch_id:
+    known = row.state is _S.ACCEPTED and result.sinch_id in (None, row.sinch_id)
+    if row.state is _S.ACCEPTED and row.sinch_id is None and result.sinch_id:
         ids = update(Batch).where(Batch.id == row.id, Batch.sinch_id.is_(None))
-        tx.execute(ids.values(sinch_id=verdict.sinch_id, next_ask_at=None))
+        tx.execute(ids.values(sinch_id=result.sinch_id, next_reconcile_at=None))
         known = True
     if not known:
         bound = logger.bind(client_reference=claim.reference, state=row.state.value)
@@ -216,28 +216,30 @@ def _tell_late_acceptance(tx: Connection, claim: Claim, verdict: Verdict) -> Non
 
 
 def _record_not_sent(
-    tx: Connection, ctx: Context, claim: Claim, verdict: Verdict, status: BroadcastStatus
+    tx: Connection, ctx: Context, claim: Claim, result: SubmitResult, status: BroadcastStatus
 ) -> None:
     values: dict[str, Any] = {"state": _S.PENDING, "lease_until": None}
     swapped = tx.execute(_swap(claim, _S.SENDING).values(values))
     if swapped.rowcount != 1:
         return
     now = ctx.now()
-    if verdict.everybody_waits:
-        until_at = close_busy(tx, ctx.rules, now=now, wish_s=verdict.wish_s, draw=ctx.draw)
+    if result.pauses_all:
+        until_at = close_busy(
+            tx, ctx.rules, now=now, retry_after_s=result.retry_after_s, jitter=ctx.jitter
+        )
         wait_s = round((until_at - now).total_seconds(), 1)
         logger.bind(wait_s=wait_s).warning("sinch is busy or out of reach: sending waits")
     _end_trial(tx, ctx, claim)
 
 
 def _record_held(
-    tx: Connection, ctx: Context, claim: Claim, verdict: Verdict, status: BroadcastStatus
+    tx: Connection, ctx: Context, claim: Claim, result: SubmitResult, status: BroadcastStatus
 ) -> None:
     swapped = tx.execute(_swap(claim, _S.SENDING).values(state=_S.HELD, lease_until=None))
-    _keep_refusal(tx, claim, verdict)
+    _keep_refusal(tx, claim, result)
     if swapped.rowcount != 1:
         return
-    now, refusal = ctx.now(), describe_refusal(verdict)
+    now, refusal = ctx.now(), describe_rejection(result)
     # Nobody closes it before this batch is seen to be held, or it is opened again.
     gates = read_gates(tx, ctx.rules, now, lock=CIRCUIT)
     # Batches that were under way when it opened do not make the next probe later.
@@ -248,11 +250,11 @@ def _record_held(
 
 
 def _record_rejected(
-    tx: Connection, ctx: Context, claim: Claim, verdict: Verdict, status: BroadcastStatus
+    tx: Connection, ctx: Context, claim: Claim, result: SubmitResult, status: BroadcastStatus
 ) -> None:
-    _keep_refusal(tx, claim, verdict)
+    _keep_refusal(tx, claim, result)
     batch = tx.execute(select(Batch.__table__).where(Batch.id == claim.batch_id)).one()
-    halves = can_be_split(tx, batch, verdict.refusal)
+    halves = can_be_split(tx, batch, result.refusal)
     # An operator's repetition is refused; what was sent before may have been taken.
     end = _S.CLOSED_UNSENT if was_resent(tx, claim.reference) else _S.REJECTED
     ending = {"state": _S.SPLIT if halves else end, "lease_until": None}
@@ -265,18 +267,18 @@ def _record_rejected(
     if claim.after_busy:
         open_busy(tx, ctx.now())
     if claim.on_trial:
-        release_held(tx)
+        requeue_held(tx)
 
 
 def _record_unknown(
-    tx: Connection, ctx: Context, claim: Claim, verdict: Verdict, status: BroadcastStatus
+    tx: Connection, ctx: Context, claim: Claim, result: SubmitResult, status: BroadcastStatus
 ) -> None:
     swapped = tx.execute(
         _swap(claim, _S.SENDING).values(
             state=_S.UNKNOWN,
             lease_until=None,
             unknown_at=ctx.now(),
-            next_ask_at=ctx.later(ctx.rules.ask_after_s[0]),
+            next_reconcile_at=ctx.seconds_from_now(ctx.rules.ask_after_s[0]),
         )
     )
     if swapped.rowcount == 1:
@@ -294,18 +296,18 @@ _RECORDERS = {
 }
 
 
-def describe_refusal(verdict: Verdict) -> dict[str, Any]:
+def describe_rejection(result: SubmitResult) -> dict[str, Any]:
     """Sinch's words as they are kept: status, and code and text where it gave any."""
-    refusal = verdict.refusal
+    refusal = result.refusal
     if refusal is None:
         return {}
     told = {"status": refusal.status, "code": refusal.code, "text": refusal.text}
     return {name: value for name, value in told.items() if value is not None}
 
 
-def _keep_refusal(tx: Connection, claim: Claim, verdict: Verdict) -> None:
-    refusal = describe_refusal(verdict)
-    held = isinstance(verdict.refusal, SinchMisconfigured)
+def _keep_refusal(tx: Connection, claim: Claim, result: SubmitResult) -> None:
+    refusal = describe_rejection(result)
+    held = isinstance(result.refusal, SinchMisconfigured)
     values = {"refusal": {**refusal, "everything": held}}
     tx.execute(update(Broadcast).where(Broadcast.id == claim.broadcast_id).values(values))
 
@@ -319,7 +321,7 @@ def _end_trial(tx: Connection, ctx: Context, claim: Claim) -> None:
         half_open_circuit(tx, gates)
 
 
-def release_held(tx: Connection) -> None:
+def requeue_held(tx: Connection) -> None:
     """Sinch takes our calls again: close the circuit, and let go what was held."""
     close_circuit(tx)
     held = update(Batch).where(Batch.state == _S.HELD)
@@ -327,6 +329,6 @@ def release_held(tx: Connection) -> None:
     logger.info("sinch takes our calls again: sending goes on")
 
 
-def withdraw(tx: Connection, broadcast_id: int) -> int:
+def cancel_unsent(tx: Connection, broadcast_id: int) -> int:
     """Cancel what of a broadcast has not been handed to Sinch; how many batches."""
     return end_unsent(tx, broadcast_id, _S.CANCELLED)

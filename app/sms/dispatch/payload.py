@@ -7,14 +7,14 @@ from typing import Any
 from sqlalchemy import Row
 
 from app.sinch.schemas import OutgoingBatch
-from app.sms.audience.chunks import Slice
+from app.sms.audience.chunks import BatchRecipients
 from app.sms.context import Context
 
 
 def make_outgoing(
     ctx: Context,
     broadcast: Row[Any],
-    content: Slice,
+    content: BatchRecipients,
     recipients: Sequence[str],
     *,
     reference: str,

@@ -22,23 +22,23 @@ from app.sinch.errors import (
 from app.sinch.schemas import PreparedBatch
 from app.sms.context import Context
 from app.sms.dispatch.claim import Claim
-from app.sms.dispatch.outcome import Judged, Verdict, record_patiently
+from app.sms.dispatch.outcome import ClaimResult, SubmitResult, record_with_retry
 from app.sms.models.batch import Attempt, Batch
 from app.sms.models.states import BatchState, Outcome
 
 # How long an answer may wait for others to be recorded with it.
 MAX_UNRECORDED_S = 0.05
 _S = BatchState
-_LET_GO = Verdict(outcome=Outcome.NOT_SENT, everybody_waits=False)
+_LET_GO = SubmitResult(outcome=Outcome.NOT_SENT, pauses_all=False)
 
 
-def submit_batch(ctx: Context, claim: Claim, *, within_s: float | None = None) -> Verdict:
+def submit_batch(ctx: Context, claim: Claim, *, within_s: float | None = None) -> SubmitResult:
     """Post a claimed batch and record what became of it."""
-    verdict = post_batch(ctx, claim, within_s=within_s)
+    result = post_batch(ctx, claim, within_s=within_s)
     failpoints.reach("C5")
-    record_patiently(ctx, [(claim, verdict)])
+    record_with_retry(ctx, [(claim, result)])
     failpoints.reach("C6")
-    return verdict
+    return result
 
 
 def submit_burst(
@@ -49,24 +49,24 @@ def submit_burst(
     Those behind one that was not taken, or once `stop` says so, are let go: for them nothing has
     left.
     """
-    known: list[Judged] = []
+    known: list[ClaimResult] = []
     since = ctx.clock.monotonic()
     for place, claim in enumerate(claims):
-        verdict = post_batch(ctx, claim)
+        result = post_batch(ctx, claim)
         failpoints.reach("C5")
-        known.append((claim, verdict))
-        if verdict.outcome in (Outcome.NOT_SENT, Outcome.HELD) or stop():
+        known.append((claim, result))
+        if result.outcome in (Outcome.NOT_SENT, Outcome.HELD) or stop():
             known += [(behind, _LET_GO) for behind in claims[place + 1 :]]
             break
         if ctx.clock.monotonic() - since >= MAX_UNRECORDED_S:
-            record_patiently(ctx, known)
+            record_with_retry(ctx, known)
             known, since = [], ctx.clock.monotonic()
     if known:
-        record_patiently(ctx, known)
+        record_with_retry(ctx, known)
     failpoints.reach("C6")
 
 
-def post_batch(ctx: Context, claim: Claim, *, within_s: float | None = None) -> Verdict:
+def post_batch(ctx: Context, claim: Claim, *, within_s: float | None = None) -> SubmitResult:
     """The one POST; its answer is waited for `within_s`, by default as long as Sinch may take.
 
     Who claimed too long ago, a process that was frozen, does not begin: its lease may be over.
@@ -80,20 +80,20 @@ def post_batch(ctx: Context, claim: Claim, *, within_s: float | None = None) -> 
     try:
         sent = ctx.sinch.send_prepared(prepared, within_s=within_s, begin_within_s=begin_within_s)
     except SinchBusy as e:
-        return Verdict(outcome=Outcome.NOT_SENT, refusal=e, wish_s=e.retry_after_s)
+        return SubmitResult(outcome=Outcome.NOT_SENT, refusal=e, retry_after_s=e.retry_after_s)
     except SinchUnreachable:
-        return Verdict(outcome=Outcome.NOT_SENT)
+        return SubmitResult(outcome=Outcome.NOT_SENT)
     except SinchRejected as e:
-        return Verdict(outcome=Outcome.REJECTED, refusal=e)
+        return SubmitResult(outcome=Outcome.REJECTED, refusal=e)
     except SinchMisconfigured as e:
-        return Verdict(outcome=Outcome.HELD, refusal=e)
+        return SubmitResult(outcome=Outcome.HELD, refusal=e)
     except SinchOutcomeUnknown:
-        return Verdict(outcome=Outcome.UNKNOWN)
+        return SubmitResult(outcome=Outcome.UNKNOWN)
     except Exception:
         bound = logger.bind(client_reference=claim.reference)
         bound.exception("unexpected error while sending: the batch may have been sent")
-        return Verdict(outcome=Outcome.UNKNOWN)
-    return Verdict(outcome=Outcome.ACCEPTED, sinch_id=sent.id)
+        return SubmitResult(outcome=Outcome.UNKNOWN)
+    return SubmitResult(outcome=Outcome.ACCEPTED, sinch_id=sent.id)
 
 
 def expire_leases(ctx: Context) -> int:
@@ -115,7 +115,7 @@ def expire_leases(ctx: Context) -> int:
                     state=_S.UNKNOWN,
                     lease_until=None,
                     unknown_at=now,
-                    next_ask_at=now + timedelta(seconds=ctx.rules.ask_after_s[0]),
+                    next_reconcile_at=now + timedelta(seconds=ctx.rules.ask_after_s[0]),
                 )
                 .returning(Batch.id, Batch.attempt, Batch.client_reference)
             )

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, String, bindparam, func, insert, select,
 from app.db.audit import AuditEntry
 from app.db.base import table_of
 from app.sms.audience.chunks import MAX_BATCH_RECIPIENTS, make_reference, move_messages
-from app.sms.eligibility.decide import Portion
+from app.sms.eligibility.decide import RecipientGroup
 from app.sms.lifecycle.finalize import was_resent
 from app.sms.models.batch import Batch
 from app.sms.models.broadcast import Chunk
@@ -41,8 +41,8 @@ _KEEP = (
     .values(
         state=bindparam("stands"),
         size=bindparam("so_many"),
-        picked=bindparam("these"),
-        withheld=bindparam("because"),
+        recipient_indexes=bindparam("these"),
+        exclusion_reason=bindparam("because"),
         not_before=bindparam("until"),
     )
 )
@@ -54,8 +54,8 @@ _REPEAT_WORD = insert(_AUDIT).from_select(
 )
 
 
-def set_aside(
-    tx: Connection, broadcast: Row[Any], batch: Row[Any], portions: Sequence[Portion]
+def withhold_recipients(
+    tx: Connection, broadcast: Row[Any], batch: Row[Any], portions: Sequence[RecipientGroup]
 ) -> None:
     """Leave the first portion to a pending batch, and give every other one a batch of its own."""
     resent = was_resent(tx, batch.client_reference)
@@ -76,8 +76,8 @@ def set_aside(
             "start": start,
             "size": len(portion.lines),
             "level": 0,
-            "picked": list(portion.lines),
-            "withheld": portion.withheld,
+            "recipient_indexes": list(portion.lines),
+            "exclusion_reason": portion.exclusion_reason,
             "client_reference": reference,
             "state": _choose_state(portion, resent=resent),
             "not_before": portion.not_before,
@@ -88,19 +88,19 @@ def set_aside(
             tx.execute(_REPEAT_WORD, {"old": batch.client_reference, "new": reference})
 
 
-def _choose_state(portion: Portion, *, resent: bool) -> BatchState:
+def _choose_state(portion: RecipientGroup, *, resent: bool) -> BatchState:
     unclear = resent and portion.state is BatchState.SUPPRESSED
     return BatchState.CLOSED_UNSENT if unclear else portion.state
 
 
-def _keep(tx: Connection, batch: Row[Any], portion: Portion, *, resent: bool) -> None:
+def _keep(tx: Connection, batch: Row[Any], portion: RecipientGroup, *, resent: bool) -> None:
     whole = len(portion.lines) == batch.size
     values = {
         "this": batch.id,
         "stands": _choose_state(portion, resent=resent),
         "so_many": len(portion.lines),
-        "these": batch.picked if whole else list(portion.lines),
-        "because": portion.withheld,
+        "these": batch.recipient_indexes if whole else list(portion.lines),
+        "because": portion.exclusion_reason,
         "until": portion.not_before,
     }
     tx.execute(_KEEP, values)

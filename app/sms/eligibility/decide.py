@@ -22,7 +22,7 @@ from app.sms.context import Context
 from app.sms.eligibility.frequency_cap import CAP_PERIOD
 from app.sms.eligibility.quiet_hours import Window, find_window, place
 from app.sms.models.batch import Batch, MarketingSend
-from app.sms.models.states import BatchState, Category, Withheld
+from app.sms.models.states import BatchState, Category, ExclusionReason
 from app.subscribers.models import Subscriber
 from app.subscribers.suppressions.store import find_suppressed
 
@@ -61,25 +61,25 @@ _OVER_CAP = {
 
 
 @dataclass(frozen=True, slots=True)
-class Fate:
+class Eligibility:
     """What becomes of a recipient now; equal for all who can go in one batch.
 
     As in Portion: `withheld` without `not_before` is never; `expires_at` is when it gets quiet.
     """
 
-    withheld: Withheld | None = None
+    exclusion_reason: ExclusionReason | None = None
     not_before: datetime | None = None
     expires_at: datetime | None = None
 
 
-_GOES = Fate()
-_WITHOUT_CONSENT = Fate(Withheld.NO_CONSENT)
+_GOES = Eligibility()
+_WITHOUT_CONSENT = Eligibility(ExclusionReason.NO_CONSENT)
 # Who is no subscriber: neither active nor consenting, in a zone not known.
 _STRANGER = (False, False, None)
 
 
 @dataclass(frozen=True, slots=True)
-class Portion:
+class RecipientGroup:
     """Recipients of one batch who are to be treated alike, and their lines in its chunk.
 
     `withheld` says why they are not sent to now; with `not_before` they are then, without it never.
@@ -88,22 +88,22 @@ class Portion:
 
     recipients: Sequence[str]
     lines: Sequence[int]
-    withheld: Withheld | None = None
+    exclusion_reason: ExclusionReason | None = None
     not_before: datetime | None = None
     expires_at: datetime | None = None
 
     @property
     def state(self) -> BatchState:
-        never = self.withheld is not None and self.not_before is None
+        never = self.exclusion_reason is not None and self.not_before is None
         return BatchState.SUPPRESSED if never else BatchState.PENDING
 
     @property
     def may_go(self) -> bool:
         """Whether it may be handed to Sinch now."""
-        return self.withheld is None
+        return self.exclusion_reason is None
 
 
-def sort_out(
+def group_by_eligibility(
     tx: Connection,
     ctx: Context,
     broadcast: Row[Any],
@@ -112,11 +112,11 @@ def sort_out(
     *,
     batch_id: int,
     now: datetime,
-) -> list[Portion]:
+) -> list[RecipientGroup]:
     """The recipients of a batch in portions that are treated alike; who may go now stands first."""
     if broadcast.options.get("reply"):
-        return [Portion(recipients, lines)]
-    fates = decide_fates(
+        return [RecipientGroup(recipients, lines)]
+    fates = check_eligibility(
         tx,
         ctx,
         recipients,
@@ -126,20 +126,20 @@ def sort_out(
         now=now,
     )
     if not fates:
-        return [Portion(recipients, lines)]
-    portions: dict[Fate, tuple[list[str], list[int]]] = defaultdict(lambda: ([], []))
+        return [RecipientGroup(recipients, lines)]
+    portions: dict[Eligibility, tuple[list[str], list[int]]] = defaultdict(lambda: ([], []))
     for recipient, line in zip(recipients, lines, strict=True):
         members = portions[fates.get(recipient, _GOES)]
         members[0].append(recipient)
         members[1].append(line)
     sorted_out = [
-        Portion(who, where, fate.withheld, fate.not_before, fate.expires_at)
+        RecipientGroup(who, where, fate.exclusion_reason, fate.not_before, fate.expires_at)
         for fate, (who, where) in portions.items()
     ]
     return sorted(sorted_out, key=lambda each: not each.may_go)
 
 
-def decide_fates(
+def check_eligibility(
     tx: Connection,
     ctx: Context,
     recipients: Sequence[str],
@@ -148,15 +148,15 @@ def decide_fates(
     ends_at: datetime,
     batch_id: int = 0,
     now: datetime,
-) -> dict[str, Fate]:
+) -> dict[str, Eligibility]:
     """What becomes of each; who is not named goes, until the end of the broadcast at `ends_at`.
 
     Without a batch all texts of the last day count against the cap.
     """
     marketing = category is Category.MARKETING
-    suppressed = find_suppressed(tx, ctx.people, recipients, marketing=marketing)
-    fates = {number: Fate(Withheld.OPTED_OUT) for number in suppressed}
-    erased = Fate(Withheld.ERASED)
+    suppressed = find_suppressed(tx, ctx.subscriber_context, recipients, marketing=marketing)
+    fates = {number: Eligibility(ExclusionReason.OPTED_OUT) for number in suppressed}
+    erased = Eligibility(ExclusionReason.ERASED)
     fates |= {each: erased for each in recipients if is_pseudonym(each)}
     if marketing:
         left = [each for each in recipients if each not in fates]
@@ -167,7 +167,7 @@ def decide_fates(
 
 def _judge_marketing(
     tx: Connection, recipients: Sequence[str], over_cap: set[str], windows: "_Windows"
-) -> dict[str, Fate]:
+) -> dict[str, Eligibility]:
     these = {"these": pack(tx, recipients)}
     known = {
         phone: (active, consented, zone)
@@ -181,14 +181,14 @@ def _judge_marketing(
 
 def _judge_one(
     subscriber: tuple[bool, bool, str | None], over_cap: bool, windows: "_Windows", number: str
-) -> Fate:
+) -> Eligibility:
     active, consented, zone = subscriber
     if not consented:
         return _WITHOUT_CONSENT
     if not active:
-        return Fate(Withheld.INACTIVE)
+        return Eligibility(ExclusionReason.INACTIVE)
     if over_cap:
-        return Fate(Withheld.FREQUENCY_CAP)
+        return Eligibility(ExclusionReason.FREQUENCY_CAP)
     return windows.find(number, zone)
 
 
@@ -196,27 +196,29 @@ class _Windows:
     """The windows of this moment, each place's found once."""
 
     def __init__(self, ctx: Context, now: datetime, ends_at: datetime) -> None:
-        self._rules, self._now, self._ends_at = ctx.people_rules, now, ends_at
-        self._fates: dict[tuple[tuple[str, ...], str | None], Fate] = {}
+        self._rules, self._now, self._ends_at = ctx.subscriber_rules, now, ends_at
+        self._fates: dict[tuple[tuple[str, ...], str | None], Eligibility] = {}
 
-    def find(self, number: str, zone: str | None) -> Fate:
+    def find(self, number: str, zone: str | None) -> Eligibility:
         where = place(number, zone, self._rules)
         if where not in self._fates:
             self._fates[where] = self._judge(find_window(*where, self._now, self._rules))
         return self._fates[where]
 
-    def _judge(self, window: Window | None) -> Fate:
+    def _judge(self, window: Window | None) -> Eligibility:
         if window is None:
-            return Fate(Withheld.NO_WINDOW)
+            return Eligibility(ExclusionReason.NO_WINDOW)
         if window.opens_at > self._now:
-            return Fate(Withheld.QUIET_HOURS, not_before=window.opens_at)
-        return Fate(expires_at=window.closes_at) if window.closes_at < self._ends_at else _GOES
+            return Eligibility(ExclusionReason.QUIET_HOURS, not_before=window.opens_at)
+        return (
+            Eligibility(expires_at=window.closes_at) if window.closes_at < self._ends_at else _GOES
+        )
 
 
 def _find_over_cap(
     tx: Connection, ctx: Context, recipients: Sequence[str], batch_id: int, now: datetime
 ) -> set[str]:
-    most = ctx.people_rules.marketing_per_day
+    most = ctx.subscriber_rules.marketing_per_day
     if not most or not recipients:
         return set()
     values = {

@@ -30,22 +30,22 @@ _NOTE = {"sqlite": _make_note(sqlite.insert), "postgresql": _make_note(postgresq
 _FORGET = delete(_SENDS).where(_SENDS.c.at < bindparam("before"))
 
 
-def count_alone(tx: Connection, ctx: Context) -> None:
+def lock_marketing_counts(tx: Connection, ctx: Context) -> None:
     """Let nobody else count marketing texts until this transaction ends."""
-    if ctx.people_rules.marketing_per_day and tx.dialect.name != "sqlite":
+    if ctx.subscriber_rules.marketing_per_day and tx.dialect.name != "sqlite":
         tx.execute(_COUNT_ALONE)
 
 
-def note_marketing(
+def record_marketing_sends(
     tx: Connection, ctx: Context, recipients: Sequence[str], *, batch_id: int, now: datetime
 ) -> None:
     """Note for the cap that each of these gets a marketing text with this batch."""
-    if ctx.people_rules.marketing_per_day:
+    if ctx.subscriber_rules.marketing_per_day:
         rows = [{"phone": each, "batch_id": batch_id, "at": now} for each in recipients]
         tx.execute(_NOTE[tx.dialect.name], rows)
 
 
-def forget_old_sends(ctx: Context) -> None:
+def purge_old_sends(ctx: Context) -> None:
     """What is older than the cap reaches back is not counted any more."""
     with ctx.db.write() as tx:
         tx.execute(_FORGET, {"before": ctx.now() - 2 * CAP_PERIOD})

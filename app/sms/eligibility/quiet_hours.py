@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE
 from phonenumbers.tzdata import TIMEZONE_DATA
 
-from app.config import PeopleRules
+from app.config import SubscriberRules
 from app.phone.e164 import inspect_number
 from app.sms.eligibility.quiet_hours_by_country import ANYWHERE, RULES, Week
 
@@ -51,7 +51,7 @@ def find_window(
     zones: Sequence[str],
     country: str | None,
     now: datetime,
-    rules: PeopleRules,
+    rules: SubscriberRules,
     *,
     min_open_s: float = 600,
 ) -> Window | None:
@@ -60,7 +60,7 @@ def find_window(
     It begins now when it is open, and ends after 3 days at the latest.  None when there is none
     within 8 days, as where the zones are half a day apart.
 
-    >>> rules = PeopleRules(quiet_hours={"SE": (time(21), time(8))})
+    >>> rules = SubscriberRules(quiet_hours={"SE": (time(21), time(8))})
     >>> window = find_window(["Europe/Stockholm"], "SE", datetime(2026, 3, 1, tzinfo=UTC), rules)
     >>> window.opens_at.isoformat(), window.closes_at.isoformat()
     ('2026-03-01T07:00:00+00:00', '2026-03-01T20:00:00+00:00')
@@ -79,7 +79,7 @@ def find_window(
     return None
 
 
-def find_week(country: str | None, rules: PeopleRules) -> Week:
+def find_week(country: str | None, rules: SubscriberRules) -> Week:
     """The open hours of each day from Monday on.
 
     Hours set for a country, else those set for all others, take the place of the table's.  Its
@@ -95,14 +95,14 @@ def find_week(country: str | None, rules: PeopleRules) -> Week:
     return tuple(None if hours is None else (ends, begins) for hours in week)
 
 
-def place(phone: str, stored_zone: str | None, rules: PeopleRules) -> _Place:
+def place(phone: str, stored_zone: str | None, rules: SubscriberRules) -> _Place:
     """The zones a person may be in, and the country whose hours they keep.
 
     Their own zone alone where it is stored, else those of their number, else the default zone.
 
-    >>> place("+46701234567", None, PeopleRules())
+    >>> place("+46701234567", None, SubscriberRules())
     (('Europe/Stockholm',), 'SE')
-    >>> place("+46701234567", "Asia/Tokyo", PeopleRules())
+    >>> place("+46701234567", "Asia/Tokyo", SubscriberRules())
     (('Asia/Tokyo',), 'SE')
     """
     by_code = _place_codes()

@@ -17,18 +17,18 @@ from app.db.base import table_of
 from app.db.types import UtcTime
 from app.ids import make_id
 from app.phone.e164 import normalise_number
-from app.sms.audience.chunks import Piece
+from app.sms.audience.chunks import AudienceChunk
 from app.sms.audience.plan import plan_chunks
 from app.sms.broadcasts.store import insert_broadcast
 from app.sms.context import Context
 from app.sms.inbound.reply_texts import Reply, choose_reply
 from app.sms.lifecycle.gates import read_gates
 from app.sms.models.broadcast import Broadcast, Chunk
-from app.sms.request.model import Order, hash_text
+from app.sms.request.model import BroadcastRequest, hash_text
 from app.text.segments import measure_text
 
 # Under this name our own answers are sent, beside those of the clients.
-CLIENT = "clarion"
+REPLY_CLIENT = "clarion"
 _LIFE = timedelta(hours=1)
 # To an older text an answer would come out of nowhere.
 _FRESH = timedelta(hours=1)
@@ -47,13 +47,13 @@ _LATELY = (
     .join(_CHUNKS, _CHUNKS.c.broadcast_id == _BROADCASTS.c.id)
     # As its index has it: a parameter would not be seen to be the same.
     .where(_CHUNKS.c.size == literal_column("1"), _CHUNKS.c.recipients == bindparam("who"))
-    .where(_BROADCASTS.c.client == CLIENT)
+    .where(_BROADCASTS.c.client == REPLY_CLIENT)
     .where(_BROADCASTS.c.created_at > bindparam("since", type_=UtcTime()))
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class TextToAnswer:
     """Whose text is answered, of when, to which number of ours, in the first of these languages
     that we have."""
 
@@ -63,7 +63,7 @@ class Question:
     languages: Sequence[str | None]
 
 
-def reply_once(tx: Connection, ctx: Context, question: Question, reply: Reply) -> bool:
+def reply_once(tx: Connection, ctx: Context, question: TextToAnswer, reply: Reply) -> bool:
     """Store an answer, unless it would be one too many; whether it was stored."""
     if not _may_reply(ctx, question, reply) or _is_old(tx, ctx, question):
         return False
@@ -76,16 +76,16 @@ def reply_once(tx: Connection, ctx: Context, question: Question, reply: Reply) -
     return True
 
 
-def _may_reply(ctx: Context, question: Question, reply: Reply) -> bool:
+def _may_reply(ctx: Context, question: TextToAnswer, reply: Reply) -> bool:
     ours = normalise_number(question.our_number)
-    if ours is None or not ctx.people_rules.opt_out_replies:
+    if ours is None or not ctx.subscriber_rules.opt_out_replies:
         return False
     if question.phone in (ours, ctx.default_sender):
         return False
     return not (reply in _OF_THE_NETWORK and _TOLL_FREE.fullmatch(ours))
 
 
-def _is_old(tx: Connection, ctx: Context, question: Question) -> bool:
+def _is_old(tx: Connection, ctx: Context, question: TextToAnswer) -> bool:
     """Whether a text is of some time ago, or may have been answered before a restore."""
     now = ctx.now()
     restoring_since = read_gates(tx, ctx.rules, now).restoring_since
@@ -103,33 +103,33 @@ def _had_help(ctx: Context, lately: Sequence[Row[Any]]) -> bool:
     return any(row.options["reply"] == Reply.HELP and row.created_at > since for row in lately)
 
 
-def store_own(tx: Connection, ctx: Context, order: Order) -> str:
+def store_own(tx: Connection, ctx: Context, request: BroadcastRequest) -> str:
     """Store a broadcast of ours to a few people, ready to be sent; its id for clients."""
     public_id = make_id(ctx.now())
     broadcast_id = insert_broadcast(
         tx,
         ctx,
-        order,
-        client=CLIENT,
+        request,
+        client=REPLY_CLIENT,
         public_id=public_id,
-        text_hash=hash_text(order, default_sender=ctx.default_sender),
-        pieces=[Piece(sorted(order.recipients))],
+        text_hash=hash_text(request, default_sender=ctx.default_sender),
+        pieces=[AudienceChunk(sorted(request.recipients))],
     )
     plan_chunks(tx, ctx, broadcast_id)
     return public_id
 
 
-def make_reply(ctx: Context, question: Question, reply: Reply) -> Order:
+def make_reply(ctx: Context, question: TextToAnswer, reply: Reply) -> BroadcastRequest:
     """The answer as a broadcast to one."""
-    own = ctx.people_rules.help_text if reply is Reply.HELP else None
-    text = own or choose_reply(reply, *question.languages, ctx.people_rules.default_language)
-    return Order(
+    own = ctx.subscriber_rules.help_text if reply is Reply.HELP else None
+    text = own or choose_reply(reply, *question.languages, ctx.subscriber_rules.default_language)
+    return BroadcastRequest(
         recipients=[question.phone],
         text=text,
         size=measure_text(text),
         sender=question.our_number,
         expire_at=ctx.now() + _LIFE,
         priority=_PRIORITY,
-        allow_repeat=True,
+        allow_duplicate=True,
         reply=reply.value,
     )

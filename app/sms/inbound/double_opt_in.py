@@ -12,18 +12,23 @@ from datetime import datetime
 from loguru import logger
 from sqlalchemy import Connection
 
-from app.db.facts import keep_fact, read_fact
+from app.db.facts import read_metadata, set_metadata
 from app.phone.e164 import can_be_answered
 from app.sms.context import Context
 from app.sms.eligibility.quiet_hours import find_window, place
-from app.sms.inbound.auto_reply import CLIENT, store_own
+from app.sms.inbound.auto_reply import REPLY_CLIENT, store_own
 from app.sms.inbound.reply_texts import choose_question
 from app.sms.lifecycle.gates import read_gates
-from app.sms.request.model import Order
+from app.sms.request.model import BroadcastRequest
 from app.subscribers.consent import ledger
 from app.subscribers.models import ConsentKind
-from app.subscribers.suppressions.store import find_suppressed, hold_still
-from app.subscribers.tags.assignments import Waiting, find_unasked, has_unasked, mark_asked
+from app.subscribers.suppressions.store import find_suppressed, lock_suppressions_shared
+from app.subscribers.tags.assignments import (
+    Waiting,
+    find_unrequested_opt_ins,
+    has_unrequested_opt_in,
+    mark_opt_in_requested,
+)
 from app.text.segments import measure_text
 
 # So many tags of people are looked at in one transaction.
@@ -41,12 +46,15 @@ class _Asked:
     until: datetime
 
 
-def ask_to_confirm(ctx: Context) -> int:
+def request_confirmations(ctx: Context) -> int:
     """Ask for what nobody was asked about yet, for a few seconds; how many people were asked."""
     if not can_be_answered(ctx.default_sender):
         return 0
     with ctx.db.read() as tx:
-        if not has_unasked(tx) or read_gates(tx, ctx.rules, ctx.now()).restoring_since is not None:
+        if (
+            not has_unrequested_opt_in(tx)
+            or read_gates(tx, ctx.rules, ctx.now()).restoring_since is not None
+        ):
             return 0
     count, more, began = 0, True, ctx.clock.monotonic()
     while more and ctx.clock.monotonic() - began < _PASS_S:
@@ -60,24 +68,24 @@ def ask_to_confirm(ctx: Context) -> int:
 def _ask_some(ctx: Context) -> tuple[int, bool]:
     """How many of a page of people were asked, and whether there is another page."""
     with ctx.db.write() as tx:
-        hold_still(tx)
-        after = int(read_fact(tx, _REACHED_FACT) or 0)
-        page = find_unasked(tx, after=after, most=_PAGE)
+        lock_suppressions_shared(tx)
+        after = int(read_metadata(tx, _REACHED_FACT) or 0)
+        page = find_unrequested_opt_ins(tx, after=after, most=_PAGE)
         groups = defaultdict[str, list[_Asked]](list)
-        for asked in _choose(tx, ctx, page.people):
+        for asked in _choose(tx, ctx, page.subscribers):
             language = asked.waiting.language
-            groups[choose_question(language, ctx.people_rules.default_language)].append(asked)
+            groups[choose_question(language, ctx.subscriber_rules.default_language)].append(asked)
         for text, group in groups.items():
             _ask(tx, ctx, text, group)
-        keep_fact(tx, _REACHED_FACT, str(page.reached if page.more else 0))
+        set_metadata(tx, _REACHED_FACT, str(page.reached if page.more else 0))
     return sum(map(len, groups.values())), page.more
 
 
 def _choose(tx: Connection, ctx: Context, people: Sequence[Waiting]) -> list[_Asked]:
     """Those who may be asked now."""
-    now, rules = ctx.now(), ctx.people_rules
+    now, rules = ctx.now(), ctx.subscriber_rules
     phones = [each.phone for each in people]
-    suppressed = find_suppressed(tx, ctx.people, phones, marketing=True)
+    suppressed = find_suppressed(tx, ctx.subscriber_context, phones, marketing=True)
     chosen = []
     for each in people:
         zones, country = place(each.phone, each.time_zone, rules)
@@ -91,24 +99,24 @@ def _ask(tx: Connection, ctx: Context, text: str, group: Sequence[_Asked]) -> No
     """Store one text to people, in place of a question to each."""
     now = ctx.now()
     phones = [each.waiting.phone for each in group]
-    order = Order(
+    request = BroadcastRequest(
         recipients=phones,
         text=text,
         size=measure_text(text),
         expire_at=min(each.until for each in group),
-        allow_repeat=True,
+        allow_duplicate=True,
     )
-    public_id = store_own(tx, ctx, order)
-    mark_asked(tx, [each.waiting for each in group], at=now)
-    ledger.record_many(
+    public_id = store_own(tx, ctx, request)
+    mark_opt_in_requested(tx, [each.waiting for each in group], at=now)
+    ledger.append_consents(
         tx,
-        ctx.people,
+        ctx.subscriber_context,
         ConsentKind.ASKED,
         [
             (each.waiting.phone, now, public_id, text, name)
             for each in group
             for name in each.waiting.tags.values()
         ],
-        actor=CLIENT,
+        actor=REPLY_CLIENT,
         channel="sms",
     )

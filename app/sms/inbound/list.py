@@ -40,7 +40,7 @@ def list_inbounds(
     if kind is not None:
         query = query.where(_INBOUNDS.c.kind == kind)
     if since is not None:
-        query = query.where(_INBOUNDS.c.noted_at >= since, _INBOUNDS.c.id >= _find_first(since))
+        query = query.where(_INBOUNDS.c.recorded_at >= since, _INBOUNDS.c.id >= _find_first(since))
     with ctx.db.read() as tx:
         if broadcast_id is not None:
             known = select(_BROADCASTS.c.id).where(_BROADCASTS.c.public_id == broadcast_id)
@@ -60,8 +60,8 @@ def _find_first(since: datetime) -> ScalarSelect[int]:
     """
     soonest = (
         select(_INBOUNDS.c.id)
-        .where(_INBOUNDS.c.noted_at >= since)
-        .order_by(_INBOUNDS.c.noted_at)
+        .where(_INBOUNDS.c.recorded_at >= since)
+        .order_by(_INBOUNDS.c.recorded_at)
         .limit(_SAME_MOMENT)
         .subquery()
     )

@@ -22,21 +22,21 @@ from loguru import logger
 from sqlalchemy import Connection, bindparam, select
 
 from app.db.base import table_of
-from app.keywords.classify import read_wish
-from app.keywords.intent import Heard, Wish
+from app.keywords.classify import classify_keyword
+from app.keywords.intent import KeywordIntent, KeywordMatch
 from app.phone.e164 import normalise_number
 from app.sinch.callbacks import UnreadableCallback, parse_callback
 from app.sinch.schemas import Inbound
 from app.sms.context import Context
-from app.sms.inbound.auto_reply import Question, reply_once
+from app.sms.inbound.auto_reply import TextToAnswer, reply_once
 from app.sms.inbound.reply_texts import Reply, is_own_reply
 from app.sms.models import reports
-from app.subscribers.consent.ledger import Said
+from app.subscribers.consent.ledger import ConsentRecord
 from app.subscribers.models import Cause, ConsentKind, Subscriber
 from app.subscribers.suppressions.hash_key import WrongKey
 from app.subscribers.suppressions.store import (
     Suppressed,
-    hold_for_change,
+    lock_suppressions_exclusive,
     read_suppressions,
     release,
     suppress,
@@ -48,8 +48,8 @@ _START_WITHIN = timedelta(days=1)
 _PERSON = "phone"
 _TEXT = "mo_text"
 _TEXT_MARK = b'"mo_text"'
-_STOPS = (Wish.STOP, Wish.MAYBE_STOP)
-_WITH_EFFECT = (*_STOPS, Wish.START, Wish.YES, Wish.HELP)
+_STOPS = (KeywordIntent.STOP, KeywordIntent.MAYBE_STOP)
+_WITH_EFFECT = (*_STOPS, KeywordIntent.START, KeywordIntent.YES, KeywordIntent.HELP)
 _BY_THE_PERSON = (Cause.STOP, Cause.CARRIER)
 _MOST_AT_ONCE = 1_000
 
@@ -72,14 +72,14 @@ class _Asked:
 
     phone: str
     at: datetime
-    heard: Heard
+    heard: KeywordMatch
     inbound: Inbound
     language: str | None = None
     is_subscriber: bool = False
 
-    def say(self, kind: ConsentKind, tag: str | None = None) -> Said:
+    def say(self, kind: ConsentKind, tag: str | None = None) -> ConsentRecord:
         """What the ledger says of it."""
-        return Said(
+        return ConsentRecord(
             kind=kind,
             phone=self.phone,
             at=self.at,
@@ -91,16 +91,16 @@ class _Asked:
         )
 
 
-def hold_for(tx: Connection, inbounds: Iterable[Inbound]) -> None:
+def lock_for_inbounds(tx: Connection, inbounds: Iterable[Inbound]) -> None:
     """Hold suppressions for the change when one of these may bring one about.
 
     Before any other lock but that of the books.
     """
     if any(map(_may_change, inbounds)):
-        hold_for_change(tx)
+        lock_suppressions_exclusive(tx)
 
 
-def hear(tx: Connection, ctx: Context, inbound: Inbound) -> list[Said]:
+def apply_inbound(tx: Connection, ctx: Context, inbound: Inbound) -> list[ConsentRecord]:
     """Do what a new text asks for; what the ledger is to say of it.  Raises WrongKey."""
     asked = _understand(ctx, inbound)
     if asked is None:
@@ -108,12 +108,12 @@ def hear(tx: Connection, ctx: Context, inbound: Inbound) -> list[Said]:
     row = tx.execute(_HOLD_SUBSCRIBER, {"who": asked.phone}).first()
     if row is not None:
         asked = replace(asked, language=row.language, is_subscriber=True)
-    wish = asked.heard.wish
-    if wish in _STOPS:
+    intent = asked.heard.intent
+    if intent in _STOPS:
         return _stop(tx, ctx, asked)
-    if wish is Wish.START:
+    if intent is KeywordIntent.START:
         return _start(tx, ctx, asked)
-    if wish is Wish.YES:
+    if intent is KeywordIntent.YES:
         return _confirm(tx, ctx, asked)
     reply_once(tx, ctx, _question(asked), Reply.HELP)
     return []
@@ -127,7 +127,7 @@ def suppress_at_once(tx: Connection, ctx: Context, raws: Sequence[bytes]) -> Non
     asked = [each for raw in raws if _TEXT_MARK in raw and (each := _read_stop(ctx, raw))]
     if not asked:
         return
-    hold_for_change(tx)
+    lock_suppressions_exclusive(tx)
     known = _find_known(tx, [each.inbound.id for each in asked])
     try:
         for each in asked:
@@ -143,8 +143,8 @@ def _understand(ctx: Context, inbound: Inbound) -> _Asked | None:
     phone = normalise_number(inbound.sender)
     if phone is None or inbound.kind != _TEXT or is_own_reply(inbound.body):
         return None
-    heard = read_wish(inbound.body)
-    if heard.wish not in _WITH_EFFECT:
+    heard = classify_keyword(inbound.body)
+    if heard.intent not in _WITH_EFFECT:
         return None
     now = ctx.now()
     at = min(inbound.received_at or now, now)
@@ -152,7 +152,7 @@ def _understand(ctx: Context, inbound: Inbound) -> _Asked | None:
 
 
 def _may_change(inbound: Inbound) -> bool:
-    return inbound.kind == _TEXT and read_wish(inbound.body).wish in _WITH_EFFECT
+    return inbound.kind == _TEXT and classify_keyword(inbound.body).intent in _WITH_EFFECT
 
 
 def _read_stop(ctx: Context, raw: bytes) -> _Asked | None:
@@ -165,7 +165,7 @@ def _read_stop(ctx: Context, raw: bytes) -> _Asked | None:
     except Exception as e:
         logger.opt(exception=e).error("a text could not be looked at before it was stored")
         return None
-    return asked if asked and asked.heard.wish in _STOPS else None
+    return asked if asked and asked.heard.intent in _STOPS else None
 
 
 def _find_known(tx: Connection, ids: Sequence[str]) -> set[str]:
@@ -179,32 +179,34 @@ def _find_known(tx: Connection, ids: Sequence[str]) -> set[str]:
 def _suppress(tx: Connection, ctx: Context, asked: _Asked) -> None:
     suppress(
         tx,
-        ctx.people,
+        ctx.subscriber_context,
         asked.phone,
         cause=Cause.STOP,
         actor=_PERSON,
         at=asked.at,
         inbound=asked.inbound.id,
-        to_review=asked.heard.wish is Wish.MAYBE_STOP,
+        needs_review=asked.heard.intent is KeywordIntent.MAYBE_STOP,
     )
 
 
-def _stop(tx: Connection, ctx: Context, asked: _Asked) -> list[Said]:
+def _stop(tx: Connection, ctx: Context, asked: _Asked) -> list[ConsentRecord]:
     _suppress(tx, ctx, asked)
     found = _read_suppression(tx, ctx, asked.phone)
     if found is None or not found.active:
         return []  # lifted since: this text comes late
     # Its id stands there when it was this text that suppressed the number, at once or just now.
-    if found.inbound == asked.inbound.id and not found.to_review:
+    if found.inbound == asked.inbound.id and not found.needs_review:
         reply_once(tx, ctx, _question(asked), Reply.STOP)
     return [asked.say(ConsentKind.OPT_OUT)]
 
 
-def _start(tx: Connection, ctx: Context, asked: _Asked) -> list[Said]:
+def _start(tx: Connection, ctx: Context, asked: _Asked) -> list[ConsentRecord]:
     if ctx.now() - asked.at > _START_WITHIN:
         return []
     before = _read_suppression(tx, ctx, asked.phone)
-    released = release(tx, ctx.people, asked.phone, at=asked.at, actor=_PERSON, by_phone=True)
+    released = release(
+        tx, ctx.subscriber_context, asked.phone, at=asked.at, actor=_PERSON, by_phone=True
+    )
     if released:
         reply_once(tx, ctx, _question(asked), Reply.START)
     elif before is not None and before.active:
@@ -213,8 +215,8 @@ def _start(tx: Connection, ctx: Context, asked: _Asked) -> list[Said]:
     return [asked.say(ConsentKind.OPT_IN)] if asked_for_it or asked.is_subscriber else []
 
 
-def _confirm(tx: Connection, ctx: Context, asked: _Asked) -> list[Said]:
-    tags = confirm_tags(tx, ctx.people, asked.phone, asked.at)
+def _confirm(tx: Connection, ctx: Context, asked: _Asked) -> list[ConsentRecord]:
+    tags = confirm_tags(tx, ctx.subscriber_context, asked.phone, asked.at)
     found = _read_suppression(tx, ctx, asked.phone) if tags else None
     if tags and not (found and found.active):
         reply_once(tx, ctx, _question(asked), Reply.CONFIRMED)
@@ -222,11 +224,11 @@ def _confirm(tx: Connection, ctx: Context, asked: _Asked) -> list[Said]:
 
 
 def _read_suppression(tx: Connection, ctx: Context, phone: str) -> Suppressed | None:
-    return read_suppressions(tx, ctx.people, [phone]).get(phone)
+    return read_suppressions(tx, ctx.subscriber_context, [phone]).get(phone)
 
 
-def _question(asked: _Asked) -> Question:
-    return Question(
+def _question(asked: _Asked) -> TextToAnswer:
+    return TextToAnswer(
         phone=asked.phone,
         at=asked.at,
         our_number=asked.inbound.recipient,

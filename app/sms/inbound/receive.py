@@ -10,16 +10,16 @@ from sqlalchemy import Connection, Row, bindparam, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from app.db.base import table_of
-from app.db.facts import forget_fact, keep_fact, read_fact
+from app.db.facts import delete_metadata, read_metadata, set_metadata
 from app.sinch import schemas
 from app.sinch.errors import SinchError
 from app.sms.audience.broadcasts_by_recipient import BEYOND_ALL, find_broadcasts_to
 from app.sms.context import Context
-from app.sms.inbound.opt_out import hear, hold_for
-from app.sms.lifecycle.outbox import note_for_client
+from app.sms.inbound.opt_out import apply_inbound, lock_for_inbounds
+from app.sms.lifecycle.outbox import enqueue_event
 from app.sms.models.broadcast import Broadcast
 from app.sms.models.reports import Inbound
-from app.subscribers.consent.ledger import Said, write_down
+from app.subscribers.consent.ledger import ConsentRecord, append_consent_records
 
 # Sinch keeps inbounds for so long, as far as is known.
 KEPT_AT_SINCH = timedelta(days=14)
@@ -48,20 +48,22 @@ _ADD = {"sqlite": _make_insert(sqlite.insert), "postgresql": _make_insert(postgr
 
 
 @dataclass(frozen=True, slots=True)
-class Noted:
+class StoredInbounds:
     """How many texts were new, and what of them is still to be written into the ledger."""
 
     new: int
-    said: Sequence[Said]
+    said: Sequence[ConsentRecord]
 
 
-def note_inbounds(tx: Connection, ctx: Context, inbounds: Sequence[schemas.Inbound]) -> Noted:
+def store_inbounds(
+    tx: Connection, ctx: Context, inbounds: Sequence[schemas.Inbound]
+) -> StoredInbounds:
     """Keep the texts that are new, note them for the client they answer, and do what they ask for.
 
     Suppressions are held for it; the ledger is written by the caller, at the end.
     """
     new = [each for each in inbounds if _note(tx, ctx, each)]
-    return Noted(len(new), [said for each in new for said in hear(tx, ctx, each)])
+    return StoredInbounds(len(new), [said for each in new for said in apply_inbound(tx, ctx, each)])
 
 
 def _note(tx: Connection, ctx: Context, inbound: schemas.Inbound) -> bool:
@@ -74,7 +76,7 @@ def _note(tx: Connection, ctx: Context, inbound: schemas.Inbound) -> bool:
         "recipient": _clean(inbound.recipient)[:32],
         "body": _clean(inbound.body),
         "received_at": inbound.received_at,
-        "noted_at": now,
+        "recorded_at": now,
         "client_reference": _clean(inbound.client_reference or "")[:128] or None,
         "broadcast_id": answered.id if answered else None,
     }
@@ -91,7 +93,7 @@ def _note(tx: Connection, ctx: Context, inbound: schemas.Inbound) -> bool:
             "body": row["body"],
             "received_at": inbound.received_at.isoformat() if inbound.received_at else None,
         }
-        note_for_client(tx, ctx, client=answered.client, kind="inbound.received", facts=facts)
+        enqueue_event(tx, ctx, client=answered.client, event_type="inbound.received", facts=facts)
     return True
 
 
@@ -110,39 +112,39 @@ def _clean(text: str) -> str:
     return text.replace("\0", "")
 
 
-def list_inbounds_when_due(ctx: Context) -> int | None:
+def fetch_inbounds_when_due(ctx: Context) -> int | None:
     """Look for texts that no callback told of, every few minutes.
 
     How many were new; None when the list that was due could not be read.
     """
     with ctx.db.read() as tx:
-        listed = read_fact(tx, _LISTED)
+        listed = read_metadata(tx, _LISTED)
     now = ctx.now()
     last_at = datetime.fromisoformat(listed) if listed else None
     every = timedelta(seconds=ctx.rules.list_inbounds_every_s)
     if last_at and timedelta(0) <= now - last_at < every:
         return 0
     since = now - KEPT_AT_SINCH if last_at is None else min(last_at, now) - _OVERLAP
-    return list_inbounds(ctx, since=max(since, now - KEPT_AT_SINCH))
+    return fetch_inbounds(ctx, since=max(since, now - KEPT_AT_SINCH))
 
 
-def list_anew(tx: Connection) -> None:
+def restart_listing(tx: Connection) -> None:
     """Let the next list go back as far as Sinch's memory does."""
-    forget_fact(tx, _LISTED)
+    delete_metadata(tx, _LISTED)
 
 
-def take_as_listed(tx: Connection, now: datetime) -> None:
+def mark_listed(tx: Connection, now: datetime) -> None:
     """Let it stand as if a clean list had just been made: on an operator's word."""
-    keep_fact(tx, _LISTED, now.isoformat())
+    set_metadata(tx, _LISTED, now.isoformat())
 
 
 def were_listed(tx: Connection, *, since: datetime) -> bool:
     """Whether a clean list was made since then."""
-    listed = read_fact(tx, _LISTED)
+    listed = read_metadata(tx, _LISTED)
     return listed is not None and datetime.fromisoformat(listed) >= since
 
 
-def list_inbounds(ctx: Context, *, since: datetime) -> int | None:
+def fetch_inbounds(ctx: Context, *, since: datetime) -> int | None:
     """Keep every text that Sinch lists since then; how many were new, None without a clean list."""
     started_at = ctx.now()
     try:
@@ -155,7 +157,7 @@ def list_inbounds(ctx: Context, *, since: datetime) -> int | None:
     parts = range(0, len(in_order), _AT_ONCE)
     new = sum(_keep_listed(ctx, in_order[start : start + _AT_ONCE]) for start in parts)
     with ctx.db.write() as tx:
-        keep_fact(tx, _LISTED, started_at.isoformat())
+        set_metadata(tx, _LISTED, started_at.isoformat())
     if new:
         logger.bind(inbounds=new).info("texts were found in sinch's list")
     return new
@@ -163,7 +165,7 @@ def list_inbounds(ctx: Context, *, since: datetime) -> int | None:
 
 def _keep_listed(ctx: Context, inbounds: Sequence[schemas.Inbound]) -> int:
     with ctx.db.write() as tx:
-        hold_for(tx, inbounds)
-        noted = note_inbounds(tx, ctx, inbounds)
-        write_down(tx, ctx.people, noted.said)
+        lock_for_inbounds(tx, inbounds)
+        noted = store_inbounds(tx, ctx, inbounds)
+        append_consent_records(tx, ctx.subscriber_context, noted.said)
     return noted.new

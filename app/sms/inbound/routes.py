@@ -8,7 +8,7 @@ from flask import g
 from app.auth import READ, READ_NUMBERS, require_api_key
 from app.http.openapi import API_KEY_SCHEME, Blueprint
 from app.rate_limit import rate_limited
-from app.sms.current import the_context
+from app.sms.current import current_context
 from app.sms.inbound.list import list_inbounds as find_inbounds
 from app.sms.inbound.schemas import InboundPageSchema, InboundQuerySchema
 from app.sms.inbound.serialize import show_inbounds
@@ -27,5 +27,5 @@ blueprint = Blueprint(
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def list_inbounds(query: dict[str, Any]) -> dict[str, Any]:
     """Texts from phones to us, the newest first."""
-    page = find_inbounds(the_context(), **query)
+    page = find_inbounds(current_context(), **query)
     return show_inbounds(page, masked=READ_NUMBERS not in g.client.scopes)

@@ -2,7 +2,7 @@
 
 from marshmallow import Schema, fields, validate
 
-from app.http.fields import MessageText, Moment, describe
+from app.http.fields import MessageText, UtcDateTime, describe
 
 
 class InboundSchema(Schema):
@@ -22,7 +22,7 @@ class InboundSchema(Schema):
     received_at = fields.DateTime(
         required=True, allow_none=True, format="iso", metadata=describe("Sinch's time.")
     )
-    noted_at = fields.DateTime(required=True, format="iso", metadata=describe("Ours."))
+    recorded_at = fields.DateTime(required=True, format="iso", metadata=describe("Ours."))
     client_reference = fields.String(required=True, allow_none=True)
     broadcast_id = fields.String(
         required=True,
@@ -44,7 +44,9 @@ class InboundQuerySchema(Schema):
     cursor = MessageText(validate=validate.Length(1, 64))
     limit = fields.Integer(validate=validate.Range(1, 200), load_default=50)
     kind = MessageText(validate=validate.Length(1, 16), metadata={"example": "mo_text"})
-    since = Moment(metadata={"description": "Noted by us then or later; ISO 8601 with offset."})
+    since = UtcDateTime(
+        metadata={"description": "Noted by us then or later; ISO 8601 with offset."}
+    )
     broadcast_id = MessageText(
         validate=validate.Length(1, 64), metadata={"description": "The broadcast they came after."}
     )

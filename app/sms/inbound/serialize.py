@@ -26,7 +26,7 @@ def _show_inbound(row: Row[Any], *, masked: bool) -> dict[str, Any]:
         "recipient": row.recipient,
         "body": mask_numbers(row.body) if masked else row.body,
         "received_at": row.received_at,
-        "noted_at": row.noted_at,
+        "recorded_at": row.recorded_at,
         "client_reference": row.client_reference,
         "broadcast_id": row.public_id,
     }

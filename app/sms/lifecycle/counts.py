@@ -15,23 +15,23 @@ from sqlalchemy import Connection, Row, bindparam, func, select
 from app.db.base import table_of
 from app.sms.lifecycle.latency import NONE, percentile
 from app.sms.models.batch import Batch
-from app.sms.models.reports import Tally
-from app.sms.models.states import AT_SINCH, BatchState, BroadcastStatus, Withheld
+from app.sms.models.reports import DeliveryCount
+from app.sms.models.states import AT_SINCH, BatchState, BroadcastStatus, ExclusionReason
 from app.sms.models.statuses import MessageStatus, Reason, explain
 
 _S, _M = BatchState, MessageStatus
 
 # Where the recipients of a batch stand on whom Sinch has not reported.
-COUNTED_AS: dict[BatchState, MessageStatus] = {
+STATUS_BY_BATCH_STATE: dict[BatchState, MessageStatus] = {
     _S.PENDING: _M.PENDING,
     _S.SENDING: _M.PENDING,
     _S.ACCEPTED: _M.SUBMITTED,
     _S.DUPLICATE: _M.SUBMITTED,
     _S.REJECTED: _M.REJECTED,
     _S.HELD: _M.HELD,
-    _S.UNKNOWN: _M.UNCERTAIN,
-    _S.NEEDS_ATTENTION: _M.UNCERTAIN,
-    _S.CLOSED_UNSENT: _M.GIVEN_UP,
+    _S.UNKNOWN: _M.UNCONFIRMED,
+    _S.NEEDS_ATTENTION: _M.UNCONFIRMED,
+    _S.CLOSED_UNSENT: _M.ABANDONED,
     _S.SUPPRESSED: _M.SUPPRESSED,
     _S.EXPIRED: _M.EXPIRED,
     _S.CANCELLED: _M.CANCELLED,
@@ -42,9 +42,9 @@ COUNTED = tuple(status for status in MessageStatus if status is not _M.DUPLICATE
 WORDS = tuple(status.value for status in COUNTED)
 
 # A status and Sinch's code, None where there is none.
-Kind = tuple[MessageStatus, int | None]
+StatusCode = tuple[MessageStatus, int | None]
 
-_BATCHES, _TALLIES = table_of(Batch), table_of(Tally)
+_BATCHES, _TALLIES = table_of(Batch), table_of(DeliveryCount)
 # Made once: to make a statement costs several times what it takes to run one.
 _STATES = (
     select(
@@ -64,7 +64,7 @@ _REPORTED = select(_TALLIES).where(
 
 
 @dataclass(slots=True)
-class Sums:
+class BroadcastCounts:
     """What is kept of a broadcast: batches and recipients by state, reports by kind.
 
     `delays` are the delivered messages by how long they took (see `buckets`); halves of a batch
@@ -73,7 +73,7 @@ class Sums:
 
     batches: dict[BatchState, int] = field(default_factory=dict)
     recipients: dict[BatchState, int] = field(default_factory=dict)
-    reported: Counter[Kind] = field(default_factory=Counter)
+    reported: Counter[StatusCode] = field(default_factory=Counter)
     delays: Counter[int] = field(default_factory=Counter)
     last_accepted_at: datetime | None = None
 
@@ -83,9 +83,9 @@ class Sums:
         return sum(self.recipients.get(state, 0) for state in AT_SINCH)
 
 
-def read_sums(tx: Connection, broadcast_ids: Sequence[int]) -> Mapping[int, Sums]:
+def read_counts(tx: Connection, broadcast_ids: Sequence[int]) -> Mapping[int, BroadcastCounts]:
     """The sums of each broadcast; of one that has none yet, empty ones."""
-    found: dict[int, Sums] = defaultdict(Sums)
+    found: dict[int, BroadcastCounts] = defaultdict(BroadcastCounts)
     these = {"these": list(broadcast_ids)}
     for row in tx.execute(_STATES, these):
         sums = found[row.broadcast_id]
@@ -102,29 +102,31 @@ def read_sums(tx: Connection, broadcast_ids: Sequence[int]) -> Mapping[int, Sums
     return found
 
 
-def sort_recipients(broadcast: Row[Any], sums: Sums) -> dict[Kind, int]:
+def count_by_status_code(broadcast: Row[Any], sums: BroadcastCounts) -> dict[StatusCode, int]:
     """How many recipients stand where and why: all that were asked for, invalid ones too."""
     kinds = Counter(sums.reported)
     kinds[_M.SUBMITTED, None] -= sum(sums.reported.values())
     for state, recipients in sums.recipients.items():
-        kinds[COUNTED_AS[state], None] += recipients
+        kinds[STATUS_BY_BATCH_STATE[state], None] += recipients
     unplanned = broadcast.recipients - sum(sums.recipients.values())
-    kinds[stands_unplanned(broadcast.status), None] += unplanned
+    kinds[status_before_batching(broadcast.status), None] += unplanned
     kinds[_M.INVALID, None] += broadcast.invalid
     return {kind: recipients for kind, recipients in kinds.items() if recipients}
 
 
-def stands_unplanned(status: BroadcastStatus) -> MessageStatus:
+def status_before_batching(status: BroadcastStatus) -> MessageStatus:
     """Where those stand who are in no batch of a broadcast yet."""
     return _M.CANCELLED if status is BroadcastStatus.CANCELLED else _M.PENDING
 
 
-def count_recipients(tx: Connection, broadcast: Row[Any]) -> dict[str, int]:
+def count_by_status(tx: Connection, broadcast: Row[Any]) -> dict[str, int]:
     """How many recipients stand where; together as many as were asked for, invalid ones too."""
-    return add_up(sort_recipients(broadcast, read_sums(tx, [broadcast.id])[broadcast.id]))
+    return total_by_status(
+        count_by_status_code(broadcast, read_counts(tx, [broadcast.id])[broadcast.id])
+    )
 
 
-def add_up(kinds: Mapping[Kind, int]) -> dict[str, int]:
+def total_by_status(kinds: Mapping[StatusCode, int]) -> dict[str, int]:
     """The same by status alone, every word of it."""
     counts = dict.fromkeys(WORDS, 0)
     for (status, _), recipients in kinds.items():
@@ -132,38 +134,46 @@ def add_up(kinds: Mapping[Kind, int]) -> dict[str, int]:
     return counts
 
 
-def give_reasons(kinds: Mapping[Kind, int]) -> list[dict[str, Any]]:
+def give_reasons(kinds: Mapping[StatusCode, int]) -> list[dict[str, Any]]:
     """Why so many stand where they do, in the order of the words, the most frequent first."""
     ordered = sorted(
         kinds.items(),
         key=lambda item: (COUNTED.index(item[0][0]), -item[1], item[0][1] or 0),
     )
-    return [describe_kind(*kind) | {"messages": messages} for kind, messages in ordered]
+    return [explain_status(*kind) | {"messages": messages} for kind, messages in ordered]
 
 
 _WHY_WITHHELD = {
-    Withheld.ERASED: Reason("This person had everything on them erased.", retry=False),
-    Withheld.OPTED_OUT: Reason("This person opted out.", retry=False),
-    Withheld.NO_CONSENT: Reason("This person has not agreed to marketing.", retry=False),
-    Withheld.INACTIVE: Reason("This subscriber is switched off.", retry=False),
-    Withheld.NO_VALUE: Reason("A placeholder has no value that fits this person.", retry=False),
-    Withheld.FREQUENCY_CAP: Reason("Had as much marketing as a day may bring.", retry=True),
-    Withheld.NO_WINDOW: Reason("It is quiet at any time in one of their zones.", retry=False),
-    Withheld.QUIET_HOURS: Reason("Quiet where this person is; goes when their day begins.", False),
+    ExclusionReason.ERASED: Reason("This person had everything on them erased.", retry=False),
+    ExclusionReason.OPTED_OUT: Reason("This person opted out.", retry=False),
+    ExclusionReason.NO_CONSENT: Reason("This person has not agreed to marketing.", retry=False),
+    ExclusionReason.INACTIVE: Reason("This subscriber is switched off.", retry=False),
+    ExclusionReason.NO_VALUE: Reason(
+        "A placeholder has no value that fits this person.", retry=False
+    ),
+    ExclusionReason.FREQUENCY_CAP: Reason("Had as much marketing as a day may bring.", retry=True),
+    ExclusionReason.NO_WINDOW: Reason(
+        "It is quiet at any time in one of their zones.", retry=False
+    ),
+    ExclusionReason.QUIET_HOURS: Reason(
+        "Quiet where this person is; goes when their day begins.", False
+    ),
 }
 
 
-def explain_withheld(status: MessageStatus, withheld: Withheld | None) -> Reason | None:
+def explain_exclusion(
+    status: MessageStatus, exclusion_reason: ExclusionReason | None
+) -> Reason | None:
     """Why a recipient is left out, or waits; None where that is not so."""
-    left_out = withheld is not None and status in (_M.SUPPRESSED, _M.PENDING)
-    return _WHY_WITHHELD[withheld] if withheld and left_out else None
+    left_out = exclusion_reason is not None and status in (_M.SUPPRESSED, _M.PENDING)
+    return _WHY_WITHHELD[exclusion_reason] if exclusion_reason and left_out else None
 
 
-def describe_kind(
-    status: MessageStatus, code: int | None, withheld: Withheld | None = None
+def explain_status(
+    status: MessageStatus, code: int | None, exclusion_reason: ExclusionReason | None = None
 ) -> dict[str, Any]:
     """Where a message stands, why, and whether it makes sense to send it again."""
-    reason = explain_withheld(status, withheld) or explain(status, code)
+    reason = explain_exclusion(status, exclusion_reason) or explain(status, code)
     return {
         "status": status.value,
         "code": code,
@@ -176,19 +186,19 @@ def describe_kind(
 _SHARES = {"p50": 0.50, "p90": 0.90, "p99": 0.99}
 
 
-def draw_timeline(broadcast: Row[Any], sums: Sums) -> dict[str, Any]:
+def build_timeline(broadcast: Row[Any], sums: BroadcastCounts) -> dict[str, Any]:
     """The times of a broadcast; None for what has not happened."""
     return {
         "created_at": broadcast.created_at,
         "first_submitted_at": broadcast.first_submitted_at,
         "last_submitted_at": sums.last_accepted_at,
         "delivered": {name: _find_time(broadcast, sums, share) for name, share in _SHARES.items()},
-        "finished_at": broadcast.finished_at,
-        "settled_at": broadcast.settled_at,
+        "completed_at": broadcast.completed_at,
+        "all_reported_at": broadcast.all_reported_at,
     }
 
 
-def _find_time(broadcast: Row[Any], sums: Sums, share: float) -> datetime | None:
+def _find_time(broadcast: Row[Any], sums: BroadcastCounts, share: float) -> datetime | None:
     """When this share had been delivered, within a twentieth of the time it took."""
     waited_s = percentile(sums.delays, share)
     if waited_s is None:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, and_, bindparam, func, or_, select, upda
 from app.db.audit import AuditEntry
 from app.db.base import table_of
 from app.sms.context import Context
-from app.sms.lifecycle.outbox import note_for_client
+from app.sms.lifecycle.outbox import enqueue_event
 from app.sms.models.batch import Batch
 from app.sms.models.broadcast import Broadcast
 from app.sms.models.states import AT_SINCH, OPEN, RESEND, UNSENT, BatchState, BroadcastStatus
@@ -34,7 +34,9 @@ _FINISH = (
     update(_BROADCASTS)
     .where(_BROADCASTS.c.id == bindparam("this"))
     .values(
-        status=bindparam("ended_as"), finished_at=bindparam("at"), settled_at=bindparam("known_at")
+        status=bindparam("ended_as"),
+        completed_at=bindparam("at"),
+        all_reported_at=bindparam("known_at"),
     )
 )
 # A message's end is awaited from Sinch, or nobody knows whether there is one.
@@ -50,7 +52,7 @@ _RESENT = select(_AUDIT.c.id).where(_AUDIT.c.action == RESEND)
 _PERHAPS_SENT = (_S.ACCEPTED, _S.DUPLICATE, _S.CLOSED_UNSENT, _S.NEEDS_ATTENTION)
 _UNSETTLED = (
     select(_BROADCASTS.c.id)
-    .where(_BROADCASTS.c.finished_at.is_not(None), _BROADCASTS.c.settled_at.is_(None))
+    .where(_BROADCASTS.c.completed_at.is_not(None), _BROADCASTS.c.all_reported_at.is_(None))
     .where(
         ~select(_BATCHES.c.id)
         .where(_BATCHES.c.broadcast_id == _BROADCASTS.c.id, _IS_AWAITED)
@@ -71,27 +73,27 @@ def has_open_batches(tx: Connection, broadcast_id: int) -> bool:
     return tx.execute(_OPEN_BATCH, {"of": broadcast_id}).first() is not None
 
 
-def settle_broadcast(ctx: Context, broadcast_id: int) -> BroadcastStatus | None:
+def finalize_broadcast(ctx: Context, broadcast_id: int) -> BroadcastStatus | None:
     """Give a broadcast its final word once every batch has ended; None while one has not."""
     with ctx.db.write() as tx:
-        return settle_in(tx, ctx, broadcast_id)
+        return finalize_in(tx, ctx, broadcast_id)
 
 
-def settle_unsettled(ctx: Context) -> int:
+def finalize_all_reported(ctx: Context) -> int:
     """Settle broadcasts whose last message ended when nobody could say so; how many."""
     with ctx.db.read() as tx:
         ids = tx.execute(_UNSETTLED).scalars().all()
     for broadcast_id in ids:
-        settle_broadcast(ctx, broadcast_id)
+        finalize_broadcast(ctx, broadcast_id)
     return len(ids)
 
 
-def settle_in(tx: Connection, ctx: Context, broadcast_id: int) -> BroadcastStatus | None:
+def finalize_in(tx: Connection, ctx: Context, broadcast_id: int) -> BroadcastStatus | None:
     """The same within a transaction.
 
     Also looks whether the end of every message is known, as it may be at once or long after.
     """
-    broadcast = hold_broadcast(tx, broadcast_id)
+    broadcast = lock_broadcast(tx, broadcast_id)
     unplanned = broadcast.resolving or broadcast.planned < broadcast.chunks
     cancelled = broadcast.status is BroadcastStatus.CANCELLED
     if (unplanned and not cancelled) or has_open_batches(tx, broadcast_id):
@@ -105,8 +107,8 @@ def settle_in(tx: Connection, ctx: Context, broadcast_id: int) -> BroadcastStatu
     ending = {
         "this": broadcast_id,
         "ended_as": status,
-        "at": broadcast.finished_at or now,
-        "known_at": None if awaited else broadcast.settled_at or now,
+        "at": broadcast.completed_at or now,
+        "known_at": None if awaited else broadcast.all_reported_at or now,
     }
     tx.execute(_FINISH, ending)
     _tell_client(tx, ctx, broadcast, ending)
@@ -121,13 +123,17 @@ def _tell_client(
         "reference": broadcast.reference,
         "status": ending["ended_as"].value,
     }
-    if broadcast.finished_at is None:
-        note_for_client(tx, ctx, client=broadcast.client, kind="broadcast.finished", facts=facts)
-    if broadcast.settled_at is None and ending["known_at"]:
-        note_for_client(tx, ctx, client=broadcast.client, kind="broadcast.settled", facts=facts)
+    if broadcast.completed_at is None:
+        enqueue_event(
+            tx, ctx, client=broadcast.client, event_type="broadcast.completed", facts=facts
+        )
+    if broadcast.all_reported_at is None and ending["known_at"]:
+        enqueue_event(
+            tx, ctx, client=broadcast.client, event_type="broadcast.all_reported", facts=facts
+        )
 
 
-def hold_broadcast(tx: Connection, broadcast_id: int) -> Row[Any]:
+def lock_broadcast(tx: Connection, broadcast_id: int) -> Row[Any]:
     """A broadcast's row, which nobody else changes until the transaction ends."""
     return tx.execute(_HOLD, {"this": broadcast_id}).one()
 
@@ -141,7 +147,7 @@ def choose_final_status(states: Mapping[BatchState, int]) -> BroadcastStatus:
     <BroadcastStatus.REFUSED: 'refused'>
     """
     if any(states.get(state) for state in _ATTENTION):
-        return BroadcastStatus.COMPLETE_WITH_ATTENTION
+        return BroadcastStatus.COMPLETE_NEEDS_ATTENTION
     if any(states.get(state) for state in _PERHAPS_SENT):
         return BroadcastStatus.COMPLETE
     if states.get(_S.REJECTED):

@@ -134,8 +134,8 @@ def close_busy(
     rules: SendingRules,
     *,
     now: datetime,
-    wish_s: float | None,
-    draw: Callable[[float, float], float],
+    retry_after_s: float | None,
+    jitter: Callable[[float, float], float],
 ) -> datetime:
     """Let everybody wait: as long as Sinch wishes, else full jitter under a doubling ceiling.
 
@@ -143,14 +143,14 @@ def close_busy(
     """
     row = _hold(tx, BUSY)
     closed_until = _believe(row.until_at, now) or now
-    if wish_s is None and closed_until > now:
+    if retry_after_s is None and closed_until > now:
         return closed_until
     count = min(row.tries + (closed_until <= now), 16)
-    if wish_s is not None:
-        wait_s = min(max(wish_s, _MIN_BACKOFF_S), MAX_BUSY_S)
+    if retry_after_s is not None:
+        wait_s = min(max(retry_after_s, _MIN_BACKOFF_S), MAX_BUSY_S)
     else:
         ceiling_s = min(rules.retry_wait_max_s, _MIN_BACKOFF_S * 2**count)
-        wait_s = draw(min(_MIN_BACKOFF_S, ceiling_s), ceiling_s)
+        wait_s = jitter(min(_MIN_BACKOFF_S, ceiling_s), ceiling_s)
     until_at = max(closed_until, now + timedelta(seconds=wait_s))
     _set(tx, BUSY, until_at=until_at, tries=count)
     return until_at

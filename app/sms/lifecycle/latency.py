@@ -12,10 +12,10 @@ _LONGEST_S = 7 * 86_400.0
 NONE = -1
 
 
-def bucket_of(seconds: float) -> int:
+def latency_bucket(seconds: float) -> int:
     """The class of a waiting time; clocks that disagree may make it negative, which is class 0.
 
-    >>> bucket_of(-3), bucket_of(0.1), bucket_of(10), bucket_of(1e9)
+    >>> latency_bucket(-3), latency_bucket(0.1), latency_bucket(10), latency_bucket(1e9)
     (0, 0, 48, 163)
     """
     if seconds <= _SMALLEST_S:

@@ -15,14 +15,14 @@ _BOOKS_LOCK = 7_262_635_537
 _LOCK = select(func.pg_advisory_xact_lock(_BOOKS_LOCK))
 
 
-def hold_books(tx: Connection) -> None:
+def lock_counters(tx: Connection) -> None:
     """Let nobody else book until the transaction ends."""
     if tx.dialect.name != "sqlite":
         tx.execute(_LOCK)
 
 
 # Keeps pause and cancel waiting until the transaction ends; claims and verdicts do not wait.
-HOLD_STATUS = (
+LOCK_STATUS = (
     select(_BROADCASTS.c.status)
     .where(_BROADCASTS.c.id == bindparam("this"))
     .with_for_update(read=True)

@@ -6,7 +6,7 @@ from functools import cache
 from app.csv_cells import Cell, write_lines
 from app.phone.e164 import mask_number
 from app.sms.context import Context
-from app.sms.lifecycle.counts import explain_withheld
+from app.sms.lifecycle.counts import explain_exclusion
 from app.sms.messages.list import MessageView, read_messages
 from app.sms.models.statuses import MessageStatus, explain
 
@@ -40,7 +40,7 @@ def _write(pages: Iterator[list[MessageView]], show_number: Callable[[str], str]
 
 
 def _make_row(message: MessageView, show_number: Callable[[str], str]) -> tuple[Cell, ...]:
-    reason = explain_withheld(message.status, message.withheld) or _explain(
+    reason = explain_exclusion(message.status, message.exclusion_reason) or _explain(
         message.status, message.code
     )
     return (

@@ -17,13 +17,13 @@ from sqlalchemy import Connection, Row, bindparam, select
 
 from app.db.base import table_of
 from app.errors import Conflict, NotFound
-from app.pagination import Page, refuse_cursor
-from app.sms.audience.chunks import CHUNKS_AT_ONCE, is_looked_up
+from app.pagination import Page, bad_cursor
+from app.sms.audience.chunks import CHUNKS_AT_ONCE, is_from_lookup
 from app.sms.context import Context
-from app.sms.lifecycle.counts import COUNTED_AS, stands_unplanned
-from app.sms.messages.queries import make_chunk_walk, make_index_walk
+from app.sms.lifecycle.counts import STATUS_BY_BATCH_STATE, status_before_batching
+from app.sms.messages.queries import select_by_chunk, select_by_index
 from app.sms.models.broadcast import Broadcast, Chunk
-from app.sms.models.states import FINAL, Withheld
+from app.sms.models.states import FINAL, ExclusionReason
 from app.sms.models.statuses import MessageStatus
 
 # Ends the cursor into an audience as the client gave it, which is not in order yet.
@@ -62,7 +62,7 @@ class MessageView:
     at: datetime | None
     client_reference: str | None
     batch_id: str | None
-    withheld: Withheld | None = None
+    exclusion_reason: ExclusionReason | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ def list_messages(
         unordered = _is_large(broadcast) and broadcast.planned == 0
         # Its places will be others once it is put in order.
         if mark and not unordered:
-            raise refuse_cursor("the recipients were put in order since, begin again")
+            raise bad_cursor("the recipients were put in order since, begin again")
         found, place = _walk(tx, broadcast, place, limit, wanted)
     here = f"{place.chunk}-{place.offset}{_UNORDERED if unordered else ''}"
     return Page(found, here if place.chunk < broadcast.chunks else None)
@@ -148,14 +148,14 @@ def _refuse_unordered(ctx: Context, public_id: str) -> None:
 
 def _is_large(broadcast: Row[Any]) -> bool:
     """Whether an audience is put in order of its numbers before it is sent to."""
-    return bool(broadcast.chunks > CHUNKS_AT_ONCE) and not is_looked_up(broadcast)
+    return bool(broadcast.chunks > CHUNKS_AT_ONCE) and not is_from_lookup(broadcast)
 
 
 def _walk(
     tx: Connection, broadcast: Row[Any], place: _Place, limit: int, wanted: _Wanted
 ) -> tuple[list[MessageView], _Place]:
     found: list[MessageView] = []
-    unplanned = stands_unplanned(broadcast.status)
+    unplanned = status_before_batching(broadcast.status)
     while len(found) < limit and place.chunk < broadcast.chunks:
         left = limit - len(found)
         ordered = _is_large(broadcast) and place.chunk < broadcast.planned
@@ -186,7 +186,7 @@ def _follow_index(
     end = min(_reach(broadcast, place, limit, wanted, _BY_INDEX), broadcast.planned)
     last_number = _read_lines(tx, broadcast, end - 1)[-1]
     values = {"of": broadcast.id, "first": numbers[place.offset], "last": last_number}
-    statement = make_index_walk(wanted.status, wanted.code is not None)
+    statement = select_by_index(wanted.status, wanted.code is not None)
     rows = list(tx.execute(statement, values | {"code": wanted.code, "most": limit}))
     if len(rows) < limit:
         return rows, _Place(end, 0)
@@ -201,11 +201,11 @@ def _follow_chunks(
     """The next messages of as many chunks as it probably takes."""
     end = min(_reach(broadcast, place, limit, wanted, _BY_CHUNK), broadcast.chunks)
     values = {"of": broadcast.id, "chunk": place.chunk, "offset": place.offset, "end": end}
-    statement = make_chunk_walk(
+    statement = select_by_chunk(
         tx.dialect.name,
         wanted.status,
         wanted.code is not None,
-        stands_unplanned(broadcast.status),
+        status_before_batching(broadcast.status),
     )
     rows = list(tx.execute(statement, values | {"code": wanted.code, "most": limit}))
     if len(rows) < limit:
@@ -234,9 +234,9 @@ def _read_lines(tx: Connection, broadcast: Row[Any], chunk: int) -> list[str]:
 def _view(row: Row[Any], unplanned: MessageStatus) -> MessageView:
     if row.state is None:
         return MessageView(row.recipient, unplanned, None, None, None, None)
-    status = row.status or COUNTED_AS[row.state]
+    status = row.status or STATUS_BY_BATCH_STATE[row.state]
     named = row.client_reference, row.sinch_id
-    return MessageView(row.recipient, status, row.code, row.at, *named, row.withheld)
+    return MessageView(row.recipient, status, row.code, row.at, *named, row.exclusion_reason)
 
 
 def _read_place(cursor: str | None) -> tuple[_Place, bool]:
@@ -244,5 +244,5 @@ def _read_place(cursor: str | None) -> tuple[_Place, bool]:
         return _Place(0, 0), False
     place = re.fullmatch(rf"([0-9]{{1,7}})-([0-9]{{1,4}})({_UNORDERED})?", cursor)
     if not place:
-        raise refuse_cursor("not one that we gave")
+        raise bad_cursor("not one that we gave")
     return _Place(int(place[1]), int(place[2])), place[3] is not None

@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 
 from app.db.base import table_of
-from app.sms.lifecycle.counts import COUNTED_AS
+from app.sms.lifecycle.counts import STATUS_BY_BATCH_STATE
 from app.sms.models.batch import Batch, Message
 from app.sms.models.broadcast import Chunk
 from app.sms.models.statuses import MessageStatus
@@ -29,18 +29,20 @@ _CHUNKS, _BATCHES, _MESSAGES = table_of(Chunk), table_of(Batch), table_of(Messag
 _SHOWN = (
     _MESSAGES.c.status,
     _MESSAGES.c.code,
-    func.coalesce(_MESSAGES.c.status_at, _MESSAGES.c.noted_at, _BATCHES.c.accepted_at).label("at"),
+    func.coalesce(_MESSAGES.c.status_at, _MESSAGES.c.recorded_at, _BATCHES.c.accepted_at).label(
+        "at"
+    ),
     _BATCHES.c.state,
     _BATCHES.c.client_reference,
     _BATCHES.c.sinch_id,
-    _BATCHES.c.withheld,
+    _BATCHES.c.exclusion_reason,
 )
 
 
 # Made once for each kind of question: to make a statement costs several times what it takes to
 # run one.
 @cache
-def make_index_walk(status: MessageStatus | None, by_code: bool) -> Select[Any]:
+def select_by_index(status: MessageStatus | None, by_code: bool) -> Select[Any]:
     """The next `most` messages of the broadcast `of` from the number `first` to `last`, by key."""
     return (
         select(_MESSAGES.c.recipient, _BATCHES.c.chunk, *_SHOWN)
@@ -54,7 +56,7 @@ def make_index_walk(status: MessageStatus | None, by_code: bool) -> Select[Any]:
 
 
 @cache
-def make_chunk_walk(
+def select_by_chunk(
     dialect: str,
     status: MessageStatus | None,
     by_code: bool,
@@ -116,7 +118,7 @@ def _choose(
         wanted.append(_MESSAGES.c.code == bindparam("code"))
     if status is not None:
         ways = [_MESSAGES.c.status == status]
-        states = [state for state, stands in COUNTED_AS.items() if stands is status]
+        states = [state for state, stands in STATUS_BY_BATCH_STATE.items() if stands is status]
         # Nothing of the batch is looked at where its state does not matter.
         if states and not by_code:
             ways.append(and_(_MESSAGES.c.status.is_(None), _BATCHES.c.state.in_(states)))

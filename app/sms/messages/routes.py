@@ -9,7 +9,7 @@ from app.auth import READ, READ_NUMBERS, require_api_key
 from app.http.files import CSV, answer_csv
 from app.http.openapi import API_KEY_SCHEME, BODY_ERRORS, Blueprint
 from app.rate_limit import rate_limited
-from app.sms.current import the_context
+from app.sms.current import current_context
 from app.sms.messages.export import export_messages
 from app.sms.messages.list import list_messages as find_messages_of
 from app.sms.messages.schemas import (
@@ -47,7 +47,7 @@ blueprint = Blueprint(
 def export_as_csv(choice: dict[str, Any], broadcast_id: str) -> Response:
     """A broadcast's recipients and where each stands, as a file for a spreadsheet."""
     masked = READ_NUMBERS not in g.client.scopes
-    lines = export_messages(the_context(), broadcast_id, masked=masked, **choice)
+    lines = export_messages(current_context(), broadcast_id, masked=masked, **choice)
     return answer_csv(lines, f"{broadcast_id}.csv")
 
 
@@ -60,7 +60,7 @@ def export_as_csv(choice: dict[str, Any], broadcast_id: str) -> Response:
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def search_messages(question: dict[str, Any]) -> dict[str, Any]:
     """What one person was sent, the newest first, and why they did not get it."""
-    return find_messages(the_context(), **question)
+    return find_messages(current_context(), **question)
 
 
 @blueprint.route("/broadcasts/<broadcast_id>/messages", methods=["GET"])
@@ -72,4 +72,4 @@ def search_messages(question: dict[str, Any]) -> dict[str, Any]:
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def list_messages(query: dict[str, Any], broadcast_id: str) -> dict[str, Any]:
     """A broadcast's recipients and where each stands."""
-    return show_messages(find_messages_of(the_context(), broadcast_id, **query))
+    return show_messages(find_messages_of(current_context(), broadcast_id, **query))

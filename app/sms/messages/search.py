@@ -12,7 +12,12 @@ from app.sms.audience.broadcasts_by_recipient import BEYOND_ALL, find_broadcasts
 from app.sms.content.placeholders import fill_text
 from app.sms.context import Context
 from app.sms.dispatch.payload import choose_text
-from app.sms.lifecycle.counts import COUNTED_AS, describe_kind, make_url, stands_unplanned
+from app.sms.lifecycle.counts import (
+    STATUS_BY_BATCH_STATE,
+    explain_status,
+    make_url,
+    status_before_batching,
+)
 from app.sms.models.batch import Batch, Message
 from app.sms.models.broadcast import Broadcast, Chunk
 from app.sms.models.states import BroadcastStatus
@@ -44,14 +49,14 @@ _IN_BATCHES = (
         *_SHOWN,
         _MESSAGES.c.status,
         _MESSAGES.c.code,
-        func.coalesce(_MESSAGES.c.status_at, _MESSAGES.c.noted_at, _BATCHES.c.accepted_at).label(
+        func.coalesce(_MESSAGES.c.status_at, _MESSAGES.c.recorded_at, _BATCHES.c.accepted_at).label(
             "at"
         ),
         _BATCHES.c.state,
         _BATCHES.c.chunk,
         _BATCHES.c.client_reference,
         _BATCHES.c.sinch_id,
-        _BATCHES.c.withheld,
+        _BATCHES.c.exclusion_reason,
     )
     .select_from(
         _MESSAGES.join(_BROADCASTS, _BROADCASTS.c.id == _MESSAGES.c.broadcast_id).join(
@@ -64,11 +69,19 @@ _IN_BATCHES = (
 # Whoever is in no batch yet has no message: few broadcasts have such, and for a short time only.
 _NONE = [
     null().label(name)
-    for name in ("status", "code", "at", "state", "client_reference", "sinch_id", "withheld")
+    for name in (
+        "status",
+        "code",
+        "at",
+        "state",
+        "client_reference",
+        "sinch_id",
+        "exclusion_reason",
+    )
 ]
 _UNCUT = _BROADCASTS.c.planned < _BROADCASTS.c.chunks
 # Each by an index of its own: the many that have ended are not looked at.
-_OPEN = select(_BROADCASTS.c.id).where(_BROADCASTS.c.finished_at.is_(None), _UNCUT)
+_OPEN = select(_BROADCASTS.c.id).where(_BROADCASTS.c.completed_at.is_(None), _UNCUT)
 _CANCELLED = select(_BROADCASTS.c.id).where(
     _BROADCASTS.c.status == BroadcastStatus.CANCELLED, _UNCUT
 )
@@ -117,11 +130,11 @@ def _find(tx: Connection, recipient: str, before: int, most: int) -> list[Row[An
 
 
 def _show(tx: Connection, row: Row[Any], recipient: str) -> dict[str, Any]:
-    waits = stands_unplanned(row.broadcast_status)
-    status = row.status or (COUNTED_AS[row.state] if row.state else waits)
-    withheld = row.withheld if row.state else None
-    shown = describe_kind(status, row.code, withheld)
-    if status is MessageStatus.PENDING and withheld is None:
+    waits = status_before_batching(row.broadcast_status)
+    status = row.status or (STATUS_BY_BATCH_STATE[row.state] if row.state else waits)
+    exclusion_reason = row.exclusion_reason if row.state else None
+    shown = explain_status(status, row.code, exclusion_reason)
+    if status is MessageStatus.PENDING and exclusion_reason is None:
         shown["reason"] = f"Not handed to Sinch yet: its broadcast is {row.broadcast_status.value}."
     return {
         "recipient": recipient,

@@ -3,7 +3,7 @@
 from typing import Any
 
 from app.pagination import Page
-from app.sms.lifecycle.counts import describe_kind
+from app.sms.lifecycle.counts import explain_status
 from app.sms.messages.list import MessageView
 
 
@@ -16,7 +16,7 @@ def show_message(message: MessageView) -> dict[str, Any]:
     """One recipient's copy, and why it stands where it does."""
     return {
         "recipient": message.recipient,
-        **describe_kind(message.status, message.code, message.withheld),
+        **explain_status(message.status, message.code, message.exclusion_reason),
         "at": message.at,
         "batch_id": message.batch_id,
         "client_reference": message.client_reference,

@@ -28,9 +28,9 @@ from app.db.types import BigId, EnumText
 from app.sms.models.states import (
     Attention,
     BatchState,
+    CancelRequestState,
+    ExclusionReason,
     Outcome,
-    Wish,
-    Withheld,
 )
 from app.sms.models.statuses import MessageStatus
 
@@ -49,9 +49,9 @@ class Batch(Base):
     level: Mapped[int] = mapped_column(default=0)
     # The lines of the chunk that are in it, where they are not those from `start` on: of a batch
     # from which some were set aside, and of what was set aside, whose `start` is beyond the chunk.
-    picked: Mapped[list[int] | None] = mapped_column(JSON(none_as_null=True))
+    recipient_indexes: Mapped[list[int] | None] = mapped_column(JSON(none_as_null=True))
     # Why its recipients are not sent to, or not yet.
-    withheld: Mapped[Withheld | None] = mapped_column(EnumText(Withheld))
+    exclusion_reason: Mapped[ExclusionReason | None] = mapped_column(EnumText(ExclusionReason))
     client_reference: Mapped[str] = mapped_column(String(64), unique=True)
     state: Mapped[BatchState] = mapped_column(EnumText(BatchState))
     attempt: Mapped[int] = mapped_column(default=0)
@@ -60,25 +60,26 @@ class Batch(Base):
     sinch_id: Mapped[str | None] = mapped_column(String(64))
     # Since when its outcome is not known, and what Sinch's list has said so far.
     unknown_at: Mapped[datetime | None]
-    next_ask_at: Mapped[datetime | None]
-    asked: Mapped[int] = mapped_column(default=0)
-    absent: Mapped[int] = mapped_column(default=0)
+    next_reconcile_at: Mapped[datetime | None]
+    reconcile_attempts: Mapped[int] = mapped_column(default=0)
+    not_found_count: Mapped[int] = mapped_column(default=0)
     absent_before_at: Mapped[datetime | None]
     absent_at: Mapped[datetime | None]
     attention: Mapped[Attention | None] = mapped_column(EnumText(Attention))
     # Sinch's ids of the same batch again, which are still to be cancelled.
-    surplus: Mapped[list[str] | None]
+    duplicate_sinch_ids: Mapped[list[str] | None]
     # Whether an accepted batch shall be cancelled at Sinch, and what came of it.
-    wish: Mapped[Wish | None] = mapped_column(EnumText(Wish))
+    cancel_request: Mapped[CancelRequestState | None] = mapped_column(EnumText(CancelRequestState))
     # When Sinch was known to have it.
     accepted_at: Mapped[datetime | None]
     # How many of its messages have ended, and when to ask for a report unless all have.
     ended: Mapped[int] = mapped_column(default=0)
     next_report_at: Mapped[datetime | None]
     reports_asked: Mapped[int] = mapped_column(default=0)
-    # Whether it counts otherwise in the analytics than `counted` says, which is what it adds.
-    changed: Mapped[bool] = mapped_column(default=False)
-    counted: Mapped[dict[str, Any] | None]
+    # True while the daily counters hold less or more of the batch than its messages say;
+    # `rollup_contribution` is what they hold of it.
+    rollup_dirty: Mapped[bool] = mapped_column(default=False)
+    rollup_contribution: Mapped[dict[str, Any] | None]
 
     __table_args__ = (
         UniqueConstraint("broadcast_id", "chunk", "start", "level"),
@@ -91,10 +92,10 @@ class Batch(Base):
             postgresql_where=sql("next_report_at IS NOT NULL"),
         ),
         Index(
-            "ix_batches_changed",
+            "ix_batches_rollup_dirty",
             "id",
-            sqlite_where=sql("changed = 1"),
-            postgresql_where=sql("changed = true"),
+            sqlite_where=sql("rollup_dirty = 1"),
+            postgresql_where=sql("rollup_dirty = true"),
         ),
         Index(
             "ix_batches_leased",
@@ -103,10 +104,10 @@ class Batch(Base):
             postgresql_where=sql("state = 'sending'"),
         ),
         Index(
-            "ix_batches_to_ask",
-            "next_ask_at",
-            sqlite_where=sql("next_ask_at IS NOT NULL"),
-            postgresql_where=sql("next_ask_at IS NOT NULL"),
+            "ix_batches_to_reconcile",
+            "next_reconcile_at",
+            sqlite_where=sql("next_reconcile_at IS NOT NULL"),
+            postgresql_where=sql("next_reconcile_at IS NOT NULL"),
         ),
         Index(
             "ix_batches_troubled",
@@ -116,10 +117,10 @@ class Batch(Base):
             postgresql_where=sql("state IN ('held', 'unknown', 'needs_attention', 'duplicate')"),
         ),
         Index(
-            "ix_batches_wishes",
+            "ix_batches_cancel_request",
             "id",
-            sqlite_where=sql("wish = 'wanted'"),
-            postgresql_where=sql("wish = 'wanted'"),
+            sqlite_where=sql("cancel_request = 'wanted'"),
+            postgresql_where=sql("cancel_request = 'wanted'"),
         ),
     )
 
@@ -154,7 +155,7 @@ class Attempt(Base):
 class Message(Base):
     """One recipient's copy; stands where its batch stands until Sinch reports on it.
 
-    `status_at` is Sinch's time, where it gave one; `noted_at` ours.  Without foreign keys, whose
+    `status_at` is Sinch's time, where it gave one; `recorded_at` ours.  Without foreign keys, whose
     check costs as much as the row: it is written with its batch.
     """
 
@@ -166,7 +167,7 @@ class Message(Base):
     status: Mapped[MessageStatus | None] = mapped_column(EnumText(MessageStatus))
     code: Mapped[int | None]
     status_at: Mapped[datetime | None]
-    noted_at: Mapped[datetime | None]
+    recorded_at: Mapped[datetime | None]
 
     __table_args__ = ({"sqlite_with_rowid": False},)
 

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db.base import Base
 from app.db.types import BigId, EnumText
-from app.sms.models.states import BroadcastStatus, Category, Withheld
+from app.sms.models.states import BroadcastStatus, Category, ExclusionReason
 
 
 class Broadcast(Base):
@@ -46,9 +46,9 @@ class Broadcast(Base):
     refusal: Mapped[dict[str, Any] | None]
     # When its first batch was claimed, and when its last one ended.
     first_submitted_at: Mapped[datetime | None]
-    finished_at: Mapped[datetime | None]
+    completed_at: Mapped[datetime | None]
     # When the end of its last message was known.
-    settled_at: Mapped[datetime | None]
+    all_reported_at: Mapped[datetime | None]
     # Whom it goes to where that is not a list of numbers, and the tag when it is one alone.
     audience: Mapped[dict[str, Any] | None]
     tag: Mapped[str | None] = mapped_column(String(64))
@@ -69,14 +69,14 @@ class Broadcast(Base):
             "ix_broadcasts_open",
             "priority",
             "id",
-            sqlite_where=sql("finished_at IS NULL"),
-            postgresql_where=sql("finished_at IS NULL"),
+            sqlite_where=sql("completed_at IS NULL"),
+            postgresql_where=sql("completed_at IS NULL"),
         ),
         Index(
             "ix_broadcasts_unsettled",
             "id",
-            sqlite_where=sql("finished_at IS NOT NULL AND settled_at IS NULL"),
-            postgresql_where=sql("finished_at IS NOT NULL AND settled_at IS NULL"),
+            sqlite_where=sql("completed_at IS NOT NULL AND all_reported_at IS NULL"),
+            postgresql_where=sql("completed_at IS NOT NULL AND all_reported_at IS NULL"),
         ),
         # Each is looked through for a number.
         Index(
@@ -102,7 +102,7 @@ class Chunk(Base):
     # Which of the broadcast's texts they get.
     language: Mapped[str | None] = mapped_column(String(16))
     # Why none of them is sent to, known when the audience was looked up.
-    withheld: Mapped[Withheld | None] = mapped_column(EnumText(Withheld))
+    exclusion_reason: Mapped[ExclusionReason | None] = mapped_column(EnumText(ExclusionReason))
 
     __table_args__ = (
         # By which broadcasts to one person are found.

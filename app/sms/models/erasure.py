@@ -19,6 +19,6 @@ class Erasure(Base):
     phone: Mapped[str] = mapped_column(String(16), primary_key=True)
     requested_at: Mapped[datetime]
     actor: Mapped[str] = mapped_column(String(128))
-    left: Mapped[list[str]] = mapped_column(JSON)
+    remaining: Mapped[list[str]] = mapped_column(JSON)
 
     __table_args__ = ({"sqlite_with_rowid": False},)

@@ -19,7 +19,7 @@ from app.db.types import NEVER_AGAIN, BigId, EnumText
 from app.sms.models.statuses import MessageStatus
 
 
-class Leftover(StrEnum):
+class DeadLetterReason(StrEnum):
     """Why an event is kept although nothing more is done with it."""
 
     UNREADABLE = "unreadable"  # not what Sinch's contract describes
@@ -37,26 +37,26 @@ class Event(Base):
     # How often it was put off, and until when.
     tries: Mapped[int] = mapped_column(default=0)
     not_before: Mapped[datetime | None]
-    leftover: Mapped[Leftover | None] = mapped_column(EnumText(Leftover))
+    dead_letter_reason: Mapped[DeadLetterReason | None] = mapped_column(EnumText(DeadLetterReason))
 
     __table_args__ = (
         Index(
             "ix_events_waiting",
             "id",
-            sqlite_where=sql("leftover IS NULL"),
-            postgresql_where=sql("leftover IS NULL"),
+            sqlite_where=sql("dead_letter_reason IS NULL"),
+            postgresql_where=sql("dead_letter_reason IS NULL"),
         ),
         Index(
             "ix_events_left",
             "received_at",
-            sqlite_where=sql("leftover IS NOT NULL"),
-            postgresql_where=sql("leftover IS NOT NULL"),
+            sqlite_where=sql("dead_letter_reason IS NOT NULL"),
+            postgresql_where=sql("dead_letter_reason IS NOT NULL"),
         ),
         NEVER_AGAIN,
     )
 
 
-class Tally(Base):
+class DeliveryCount(Base):
     """So many messages of a broadcast were reported so.
 
     `code` is -1 where Sinch gave none.  `bucket` is how long after the broadcast's start
@@ -64,7 +64,7 @@ class Tally(Base):
     every other status.
     """
 
-    __tablename__ = "tallies"
+    __tablename__ = "delivery_counts"
 
     broadcast_id: Mapped[int] = mapped_column(BigId, primary_key=True)
     status: Mapped[MessageStatus] = mapped_column(EnumText(MessageStatus), primary_key=True)
@@ -88,7 +88,7 @@ class Inbound(Base):
     # The text; base64 of a binary one, JSON of a media one.
     body: Mapped[str] = mapped_column(Text)
     received_at: Mapped[datetime | None]
-    noted_at: Mapped[datetime]
+    recorded_at: Mapped[datetime]
     client_reference: Mapped[str | None] = mapped_column(String(128))
     # The last broadcast this phone was sent before, if any.
     broadcast_id: Mapped[int | None] = mapped_column(BigId)
@@ -97,7 +97,7 @@ class Inbound(Base):
         Index("ix_inbounds_sender", "sender", "id"),
         Index("ix_inbounds_broadcast", "broadcast_id", "id"),
         Index("ix_inbounds_kind", "kind", "id"),
-        Index("ix_inbounds_noted_at", "noted_at"),
+        Index("ix_inbounds_noted_at", "recorded_at"),
         NEVER_AGAIN,
     )
 
@@ -111,11 +111,11 @@ class OutboxEvent(Base):
     public_id: Mapped[str] = mapped_column(String(26), unique=True)
     # None for what concerns every client, such as an inbound that answers no broadcast.
     client: Mapped[str | None] = mapped_column(String(64))
-    kind: Mapped[str] = mapped_column(String(32))
+    event_type: Mapped[str] = mapped_column(String(32))
     at: Mapped[datetime]
     facts: Mapped[dict[str, Any]]
     # Whether deliveries were made of it, one for each endpoint that listens.
-    spread: Mapped[bool] = mapped_column(default=False)
+    fanned_out: Mapped[bool] = mapped_column(default=False)
 
     __table_args__ = (
         Index(

@@ -87,13 +87,15 @@ class BroadcastStatus(StrEnum):
     """Where a broadcast stands."""
 
     SCHEDULED = "scheduled"  # waits for its send_at
-    LATE = "late"  # its start was missed by more than the bound: resume or cancel it
+    MISSED_START = (
+        "missed_start"  # its start was missed by more than the bound: resume or cancel it
+    )
     QUEUED = "queued"  # nothing of it was handed to Sinch yet
     SENDING = "sending"  # at least one batch was
     PAUSED = "paused"  # nothing more is claimed until it is resumed
-    STOPPED = "stopped"  # Sinch has a batch twice: nothing more is claimed until it is resumed
+    HALTED = "halted"  # Sinch has a batch twice: nothing more is claimed until it is resumed
     COMPLETE = "complete"  # every batch has ended
-    COMPLETE_WITH_ATTENTION = "complete_with_attention"  # ended, but for what an operator decides
+    COMPLETE_NEEDS_ATTENTION = "complete_needs_attention"  # ended, but for what an operator decides
     REFUSED = "refused"  # Sinch refused all of it; nobody gets it
     EXPIRED = "expired"  # it was too late to send any of it
     CANCELLED = "cancelled"  # what was not claimed before is not sent
@@ -104,7 +106,7 @@ ACTIVE = (BroadcastStatus.QUEUED, BroadcastStatus.SENDING)
 # Nothing of it is left to do.
 FINAL = (
     BroadcastStatus.COMPLETE,
-    BroadcastStatus.COMPLETE_WITH_ATTENTION,
+    BroadcastStatus.COMPLETE_NEEDS_ATTENTION,
     BroadcastStatus.REFUSED,
     BroadcastStatus.EXPIRED,
     BroadcastStatus.CANCELLED,
@@ -133,7 +135,7 @@ class Attention(StrEnum):
     MISMATCH = "mismatch"  # the list shows something else than was sent
 
 
-class Wish(StrEnum):
+class CancelRequestState(StrEnum):
     """What became of our wish that Sinch stop a batch it has accepted."""
 
     WANTED = "wanted"  # to be asked for
@@ -142,7 +144,7 @@ class Wish(StrEnum):
     UNCLEAR = "unclear"  # no clean answer before the batch expired
 
 
-class Withheld(StrEnum):
+class ExclusionReason(StrEnum):
     """Why a recipient is not sent to, or not yet; the first that holds, in this order."""
 
     ERASED = "erased"  # the person had everything on them erased

@@ -25,8 +25,10 @@ class MessageStatus(StrEnum):
     INVALID = "invalid"  # not sent: not a phone number
     DUPLICATE = "duplicate"  # not sent: named more than once in the request
     HELD = "held"  # not sent: Sinch refuses our configuration; goes out once that is mended
-    UNCERTAIN = "uncertain"  # it may have been sent; Sinch is asked, or an operator has to decide
-    GIVEN_UP = "given_up"  # an operator decided not to send it again; it may have been sent
+    UNCONFIRMED = (
+        "unconfirmed"  # it may have been sent; Sinch is asked, or an operator has to decide
+    )
+    ABANDONED = "abandoned"  # an operator decided not to send it again; it may have been sent
 
 
 _M = MessageStatus
@@ -155,8 +157,8 @@ _BY_STATUS: dict[MessageStatus, Reason] = {
     _M.INVALID: Reason("Not a phone number.", retry=False),
     _M.DUPLICATE: Reason("Named more than once; sent once.", retry=False),
     _M.HELD: Reason("Sinch refuses our configuration; it goes out once mended.", retry=False),
-    _M.UNCERTAIN: Reason("It may have been sent; Sinch is asked about it.", retry=False),
-    _M.GIVEN_UP: Reason("It may have been sent; an operator closed it.", retry=False),
+    _M.UNCONFIRMED: Reason("It may have been sent; Sinch is asked about it.", retry=False),
+    _M.ABANDONED: Reason("It may have been sent; an operator closed it.", retry=False),
 }
 # A code with these statuses says nothing on why.
 _PLAIN = (_M.DELIVERED, _M.UNKNOWN)

@@ -6,8 +6,8 @@ from datetime import datetime
 
 from sqlalchemy import func, select
 
-from app.db.base import Fact
-from app.db.facts import keep_fact
+from app.db.base import Metadata
+from app.db.facts import set_metadata
 from app.sms.context import Context
 from app.sms.lifecycle.gates import read_gates
 from app.sms.models.batch import Batch
@@ -19,37 +19,37 @@ _MISSED = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Pulse:
+class BackgroundHealth:
     """What /ready tells: is the background alive, do the books balance, what waits for a person."""
 
     background_alive: bool
-    books_balance: bool
+    is_consistent: bool
     circuit_open: bool
     restoring: bool
     attention: int
 
 
-def note_sweep(ctx: Context) -> None:
+def record_heartbeat(ctx: Context) -> None:
     """A sweep has been made."""
     _note(ctx, _SWEPT, ctx.now().isoformat())
 
 
-def note_books(ctx: Context, violations: list[str]) -> None:
+def record_consistency(ctx: Context, violations: list[str]) -> None:
     """What the last look at the invariants found."""
     _note(ctx, _BOOKS, json.dumps(violations[:20]))
 
 
-def take_pulse(ctx: Context) -> Pulse:
+def read_health(ctx: Context) -> BackgroundHealth:
     """How things stand; raises the database's error when it cannot be asked."""
     now = ctx.now()
     with ctx.db.read() as tx:
-        facts = {row.name: row.value for row in tx.execute(select(Fact.name, Fact.value))}
+        facts = {row.name: row.value for row in tx.execute(select(Metadata.name, Metadata.value))}
         gates = read_gates(tx, ctx.rules, now)
         waiting = select(func.count()).where(Batch.state == BatchState.NEEDS_ATTENTION)
         attention = tx.execute(waiting).scalar_one()
-    return Pulse(
+    return BackgroundHealth(
         background_alive=_is_recent(ctx, facts.get(_SWEPT), now),
-        books_balance=facts.get(_BOOKS, "[]") == "[]",
+        is_consistent=facts.get(_BOOKS, "[]") == "[]",
         circuit_open=gates.circuit is not None,
         restoring=gates.restoring,
         attention=attention,
@@ -65,4 +65,4 @@ def _is_recent(ctx: Context, swept: str | None, now: datetime) -> bool:
 
 def _note(ctx: Context, name: str, value: str) -> None:
     with ctx.db.write() as tx:
-        keep_fact(tx, name, value)
+        set_metadata(tx, name, value)

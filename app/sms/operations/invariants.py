@@ -10,11 +10,11 @@ from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, true
 from sqlalchemy.orm import aliased
 
 from app.sms.context import Context
-from app.sms.lifecycle.counts import count_recipients
+from app.sms.lifecycle.counts import count_by_status
 from app.sms.lifecycle.latency import NONE
 from app.sms.models.batch import Attempt, Batch, Message
 from app.sms.models.broadcast import Broadcast, Chunk
-from app.sms.models.reports import Tally
+from app.sms.models.reports import DeliveryCount
 from app.sms.models.states import (
     AT_SINCH,
     FINAL,
@@ -50,16 +50,16 @@ def find_violations(ctx: Context, *, thorough: bool = True) -> list[str]:
 def _recent(since: datetime | None) -> ColumnElement[bool]:
     if since is None:
         return true()
-    return or_(Broadcast.finished_at.is_(None), Broadcast.finished_at >= since)
+    return or_(Broadcast.completed_at.is_(None), Broadcast.completed_at >= since)
 
 
 def _check_totals(tx: Connection, ctx: Context, since: datetime | None) -> Iterator[str]:
     """The counts of a broadcast add up to the recipients asked for."""
     for broadcast in tx.execute(select(Broadcast.__table__).where(_recent(since))):
-        counts = count_recipients(tx, broadcast)
-        asked = broadcast.recipients + broadcast.invalid
-        if sum(counts.values()) != asked or min(counts.values()) < 0:
-            yield f"broadcast {broadcast.public_id}: {counts} is not {asked}"
+        counts = count_by_status(tx, broadcast)
+        reconcile_attempts = broadcast.recipients + broadcast.invalid
+        if sum(counts.values()) != reconcile_attempts or min(counts.values()) < 0:
+            yield f"broadcast {broadcast.public_id}: {counts} is not {reconcile_attempts}"
 
 
 def _check_audience(tx: Connection, ctx: Context, since: datetime | None) -> Iterator[str]:
@@ -70,8 +70,10 @@ def _check_audience(tx: Connection, ctx: Context, since: datetime | None) -> Ite
         .scalar_subquery()
     )
     query = select(Broadcast.public_id, Broadcast.recipients, kept)
-    for name, asked, found in tx.execute(query.where(Broadcast.recipients != kept, _recent(since))):
-        yield f"broadcast {name}: {found} of its {asked} recipients are kept"
+    for name, reconcile_attempts, found in tx.execute(
+        query.where(Broadcast.recipients != kept, _recent(since))
+    ):
+        yield f"broadcast {name}: {found} of its {reconcile_attempts} recipients are kept"
 
 
 def _check_plans(tx: Connection, ctx: Context, since: datetime | None) -> Iterator[str]:
@@ -94,11 +96,17 @@ def _check_plans(tx: Connection, ctx: Context, since: datetime | None) -> Iterat
 
 def _check_attempts(tx: Connection, ctx: Context, since: datetime | None) -> Iterator[str]:
     """No batch has two attempts unless all but the last are proven not sent, or overridden."""
-    later = aliased(Attempt)
+    seconds_from_now = aliased(Attempt)
     repeated = (
         select(Attempt.batch_id, Attempt.number, Attempt.outcome)
-        .join(later, and_(later.batch_id == Attempt.batch_id, later.number > Attempt.number))
-        .where(later.number > 1, Attempt.overridden.is_(False))
+        .join(
+            seconds_from_now,
+            and_(
+                seconds_from_now.batch_id == Attempt.batch_id,
+                seconds_from_now.number > Attempt.number,
+            ),
+        )
+        .where(seconds_from_now.number > 1, Attempt.overridden.is_(False))
         .where(or_(Attempt.outcome.is_(None), Attempt.outcome.not_in(PROVEN_UNSENT)))
         .limit(_SHOWN)
     )
@@ -124,7 +132,7 @@ def _check_states(tx: Connection, ctx: Context, since: datetime | None) -> Itera
         and_(Batch.state == _S.SENDING, Batch.lease_until.is_(None)),
         and_(Batch.state != _S.SENDING, Batch.lease_until.is_not(None)),
         and_(Batch.state == _S.UNKNOWN, Batch.unknown_at.is_(None)),
-        and_(Batch.state == _S.UNKNOWN, Batch.next_ask_at.is_(None)),
+        and_(Batch.state == _S.UNKNOWN, Batch.next_reconcile_at.is_(None)),
         and_(Batch.state == _S.NEEDS_ATTENTION, Batch.attention.is_(None)),
         and_(Batch.state == _S.PENDING, Batch.sinch_id.is_not(None)),
     )
@@ -136,7 +144,7 @@ def _check_finals(tx: Connection, ctx: Context, since: datetime | None) -> Itera
     """A broadcast that has ended has no open batch."""
     is_open = select(Batch.id).where(Batch.broadcast_id == Broadcast.id, Batch.state.in_(OPEN))
     ended = Broadcast.status.in_([s for s in FINAL if s is not BroadcastStatus.CANCELLED])
-    finished = or_(ended, Broadcast.finished_at.is_not(None))
+    finished = or_(ended, Broadcast.completed_at.is_not(None))
     query = select(Broadcast.public_id).where(finished, _recent(since), is_open.exists())
     rows = tx.execute(query.limit(_SHOWN))
     yield from (f"broadcast {name}: ended with an open batch" for (name,) in rows)
@@ -151,7 +159,7 @@ def _check_ends(tx: Connection, ctx: Context, since: datetime | None) -> Iterato
         Batch.broadcast_id == Broadcast.id, Batch.state.in_(AT_SINCH), Batch.ended < Batch.size
     )
     query = select(Broadcast.public_id).where(
-        Broadcast.settled_at.is_not(None), open_ends.exists(), _recent(since)
+        Broadcast.all_reported_at.is_not(None), open_ends.exists(), _recent(since)
     )
     for (name,) in tx.execute(query.limit(_SHOWN)):
         yield f"broadcast {name}: settled, but ends are awaited"
@@ -196,15 +204,20 @@ def _check_sums(tx: Connection) -> Iterator[str]:
         .group_by(Message.broadcast_id, Message.status, code)
     )
     sums = tx.execute(
-        select(Tally.broadcast_id, Tally.status, Tally.code, func.sum(Tally.messages))
-        .group_by(Tally.broadcast_id, Tally.status, Tally.code)
-        .having(func.sum(Tally.messages) != 0)
+        select(
+            DeliveryCount.broadcast_id,
+            DeliveryCount.status,
+            DeliveryCount.code,
+            func.sum(DeliveryCount.messages),
+        )
+        .group_by(DeliveryCount.broadcast_id, DeliveryCount.status, DeliveryCount.code)
+        .having(func.sum(DeliveryCount.messages) != 0)
     )
     reported = {(*place, int(count)) for *place, count in messages}
     tallied = {(*place, int(count)) for *place, count in sums}
     for broadcast_id, status, number, count in sorted(reported ^ tallied)[:_SHOWN]:
         yield f"broadcast {broadcast_id}: {count} {status} {number}, in tallies or messages alone"
-    negative = select(Tally.broadcast_id).where(Tally.messages < 0).limit(_SHOWN)
+    negative = select(DeliveryCount.broadcast_id).where(DeliveryCount.messages < 0).limit(_SHOWN)
     yield from (f"broadcast {each}: a tally below 0" for (each,) in tx.execute(negative))
 
 

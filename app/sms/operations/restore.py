@@ -10,14 +10,19 @@ from sqlalchemy import select, update
 from app.db.audit import write_audit
 from app.sms.audience.plan import find_unplanned, plan_broadcast
 from app.sms.context import Context
-from app.sms.inbound.receive import list_anew, list_inbounds_when_due, take_as_listed, were_listed
+from app.sms.inbound.receive import (
+    fetch_inbounds_when_due,
+    mark_listed,
+    restart_listing,
+    were_listed,
+)
 from app.sms.lifecycle.gates import begin_restore, end_restore, read_gates
 from app.sms.models.batch import Batch
 from app.sms.models.states import BatchState
 
 _S = BatchState
 _IN_DOUBT = (_S.PENDING, _S.SENDING, _S.HELD)
-_NOT_ABSENT = {"absent": 0, "absent_at": None, "absent_before_at": None}
+_NOT_ABSENT = {"not_found_count": 0, "absent_at": None, "absent_before_at": None}
 
 
 def mark_restored(ctx: Context, *, actor: str, inbounds: bool = True) -> int:
@@ -30,16 +35,16 @@ def mark_restored(ctx: Context, *, actor: str, inbounds: bool = True) -> int:
     with ctx.db.write() as tx:
         begin_restore(tx, now=now)
         if inbounds:
-            list_anew(tx)
+            restart_listing(tx)
         else:
-            take_as_listed(tx, now)
+            mark_listed(tx, now)
         doubtful = update(Batch).where(Batch.state.in_(_IN_DOUBT))
         tx.execute(
             doubtful.values(state=_S.UNKNOWN, unknown_at=now, lease_until=None, not_before=None)
         )
         # What a list said before the backup counts no more: it may have been sent since.
         again = update(Batch).where(Batch.state.in_((_S.UNKNOWN, _S.NEEDS_ATTENTION)))
-        tx.execute(again.values(next_ask_at=now, asked=0, **_NOT_ABSENT))
+        tx.execute(again.values(next_reconcile_at=now, reconcile_attempts=0, **_NOT_ABSENT))
         write_audit(
             tx,
             now=now,
@@ -68,12 +73,14 @@ def end_restore_when_done(ctx: Context) -> bool:
         if since is None:
             return False
         listed = were_listed(tx, since=since)
-    if not listed and list_inbounds_when_due(ctx) is None:
+    if not listed and fetch_inbounds_when_due(ctx) is None:
         return False
     with ctx.db.read() as tx:
         # A clean list that shows it moves a batch on, one that does not is counted.
-        unanswered = select(Batch.id).where(Batch.state == _S.UNKNOWN, Batch.absent == 0)
-        unasked = select(Batch.id).where(Batch.state == _S.NEEDS_ATTENTION, Batch.asked == 0)
+        unanswered = select(Batch.id).where(Batch.state == _S.UNKNOWN, Batch.not_found_count == 0)
+        unasked = select(Batch.id).where(
+            Batch.state == _S.NEEDS_ATTENTION, Batch.reconcile_attempts == 0
+        )
         for query in (unanswered, unasked):
             if tx.execute(query.limit(1)).first() is not None:
                 return False

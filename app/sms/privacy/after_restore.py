@@ -12,12 +12,12 @@ from app.sms.models.broadcast import Chunk
 from app.sms.models.reports import Inbound
 from app.sms.privacy.erase import erase_number
 from app.subscribers.models import Cause, ConsentEvent, Subscriber, Suppression
-from app.subscribers.suppressions.store import MOST_AT_ONCE, name_again
+from app.subscribers.suppressions.store import QUERY_CHUNK_SIZE, restore_phone
 
 _PAGE = 2_000
 
 _SUPPRESSIONS, _CHUNKS = table_of(Suppression), table_of(Chunk)
-_NAMELESS = select(_SUPPRESSIONS.c.digest, _SUPPRESSIONS.c.cause).where(
+_NAMELESS = select(_SUPPRESSIONS.c.phone_hash, _SUPPRESSIONS.c.cause).where(
     _SUPPRESSIONS.c.phone.is_(None)
 )
 _NEXT_CHUNKS = (
@@ -46,38 +46,38 @@ _WALKS = tuple(_make_walk(table) for table in (Subscriber, ConsentEvent, Inbound
 
 
 @dataclass(frozen=True, slots=True)
-class Again:
+class ErasedAgain:
     """How many people were erased once more, and how many suppressions have their number back."""
 
     erased: int
     named: int
 
 
-def erase_again(ctx: Context, *, actor: str) -> Again:
+def erase_again(ctx: Context, *, actor: str) -> ErasedAgain:
     """Look through all numbers there are: erase whoever was, name whoever was not.
 
     Takes some 10 seconds a million numbers.
     """
     with ctx.db.read() as tx:
-        nameless = {row.digest: row.cause for row in tx.execute(_NAMELESS)}
+        nameless = {row.phone_hash: row.cause for row in tx.execute(_NAMELESS)}
     if not nameless:
-        return Again(0, 0)
+        return ErasedAgain(0, 0)
     found = _find(ctx, nameless)
     erased = [phone for phone, cause in found.items() if cause is Cause.ERASED]
     named = [phone for phone, cause in found.items() if cause is not Cause.ERASED]
     for phone in erased:
         erase_number(ctx, phone, actor=actor)
-    for start in range(0, len(named), MOST_AT_ONCE):
+    for start in range(0, len(named), QUERY_CHUNK_SIZE):
         with ctx.db.write() as tx:
-            name_again(tx, ctx.people, named[start : start + MOST_AT_ONCE])
-    return Again(len(erased), len(named))
+            restore_phone(tx, ctx.subscriber_context, named[start : start + QUERY_CHUNK_SIZE])
+    return ErasedAgain(len(erased), len(named))
 
 
 def _find(ctx: Context, nameless: Mapping[bytes, Cause]) -> dict[str, Cause]:
     found: dict[str, Cause] = {}
     for numbers in _read_numbers(ctx):
         for number in numbers:
-            cause = nameless.get(ctx.people.digest(number))
+            cause = nameless.get(ctx.subscriber_context.hash_phone(number))
             if cause is not None:
                 found[number] = cause
     return found

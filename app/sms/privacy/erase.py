@@ -21,15 +21,15 @@ from app.errors import NotFound
 from app.phone.pseudonym import make_pseudonym, replace_number
 from app.sms.audience.broadcasts_by_recipient import BEYOND_ALL, find_broadcasts_to
 from app.sms.context import Context
-from app.sms.lifecycle.locks import hold_books
+from app.sms.lifecycle.locks import lock_counters
 from app.sms.models.batch import Batch, Message
 from app.sms.models.broadcast import Broadcast, Chunk, IdempotencyKey
 from app.sms.models.erasure import Erasure
 from app.sms.models.states import AT_SINCH, FINAL, OPEN, BatchState
 from app.sms.models.statuses import ENDED
-from app.sms.privacy.traces import CALLBACKS, INBOUNDS, clean_traces
+from app.sms.privacy.traces import CALLBACKS, INBOUNDS, remove_traces
 from app.subscribers.imports.models import Import
-from app.subscribers.imports.service import forget_finished
+from app.subscribers.imports.service import purge_completed
 from app.subscribers.models import Subscriber
 from app.subscribers.suppressions.forget import forget_number
 
@@ -49,7 +49,9 @@ _ERASURE = select(_ERASURES).where(_ERASURES.c.phone == bindparam("who"))
 _ASK_AGAIN = (
     update(_ERASURES)
     .where(_ERASURES.c.phone == bindparam("who"))
-    .values(left=bindparam("all_", type_=_ERASURES.c.left.type), requested_at=bindparam("now"))
+    .values(
+        remaining=bindparam("all_", type_=_ERASURES.c.remaining.type), requested_at=bindparam("now")
+    )
 )
 _OPEN_ERASURES = select(_ERASURES.c.phone).order_by(_ERASURES.c.requested_at)
 _MESSAGE = (
@@ -79,14 +81,14 @@ _HAS_LINE = (literal("\n") + _CHUNKS.c.recipients + literal("\n")).contains(bind
 # Cut into batches as a whole: what is not cut yet has no messages.
 _UNCUT = (
     select(
-        _CHUNKS.c.broadcast_id, _CHUNKS.c.number, _BROADCASTS.c.status, _BROADCASTS.c.finished_at
+        _CHUNKS.c.broadcast_id, _CHUNKS.c.number, _BROADCASTS.c.status, _BROADCASTS.c.completed_at
     )
     .join(_BROADCASTS, _BROADCASTS.c.id == _CHUNKS.c.broadcast_id)
     .where(_BROADCASTS.c.planned < _BROADCASTS.c.chunks)
     .where(_CHUNKS.c.number >= _BROADCASTS.c.planned, _HAS_LINE)
 )
 _LOOKING_UP = select(_BROADCASTS.c.id).where(
-    _BROADCASTS.c.finished_at.is_(None), _BROADCASTS.c.resolving
+    _BROADCASTS.c.completed_at.is_(None), _BROADCASTS.c.resolving
 )
 _ANSWERS = select(_KEYS).where(_KEYS.c.broadcast_id == bindparam("of"), _KEYS.c.answer.is_not(None))
 # The last number an audience was looked up to.
@@ -97,7 +99,7 @@ _FORGET_PLACE = (
 )
 _UNFINISHED_IMPORT = (
     select(Import.id)
-    .where(Import.finished_at.is_(None), Import.created_at <= bindparam("since"))
+    .where(Import.completed_at.is_(None), Import.created_at <= bindparam("since"))
     .limit(1)
 )
 _REFUSAL = select(_BROADCASTS.c.refusal).where(_BROADCASTS.c.id == bindparam("this"))
@@ -108,7 +110,7 @@ class Erased:
     """What came of an erasure: the suppression that stays, and what is still to go."""
 
     suppression_id: str
-    left: list[str]
+    remaining: list[str]
 
 
 def erase_subscriber(ctx: Context, public_id: str, *, actor: str) -> Erased:
@@ -127,16 +129,18 @@ def erase_number(ctx: Context, phone: str, *, actor: str) -> Erased:
     """
     now = ctx.now()
     with ctx.db.write() as tx:
-        suppression_id = forget_number(tx, ctx.people, phone, at=now, actor=actor)
+        suppression_id = forget_number(tx, ctx.subscriber_context, phone, at=now, actor=actor)
         places = list(PLACES)
-        if not insert_new(tx, Erasure, phone=phone, requested_at=now, actor=actor, left=places):
+        if not insert_new(
+            tx, Erasure, phone=phone, requested_at=now, actor=actor, remaining=places
+        ):
             tx.execute(_ASK_AGAIN, {"who": phone, "now": now, "all_": places})
         write_audit(tx, now=now, actor=actor, action="erase", subject=suppression_id)
     logger.bind(suppression=suppression_id, client=actor).info("a person is erased")
     return Erased(suppression_id, _go_on(ctx, phone))
 
 
-def go_on_erasing(ctx: Context) -> int:
+def continue_erasures(ctx: Context) -> int:
     """Erase what could not go before; how many erasures are not finished."""
     with ctx.db.read() as tx:
         phones = tx.execute(_OPEN_ERASURES).scalars().all()
@@ -156,29 +160,29 @@ def _go_on(ctx: Context, phone: str) -> list[str]:
         erasure = tx.execute(_ERASURE, {"who": phone}).first()
     if erasure is None:
         return []  # another process was quicker
-    left = _look_through(ctx, erasure, erasure.left)
-    if not left and erasure.left != list(PLACES):
+    remaining = _look_through(ctx, erasure, erasure.remaining)
+    if not remaining and erasure.remaining != list(PLACES):
         # What was clean before may not be so any more.
-        left = _look_through(ctx, erasure, PLACES)
+        remaining = _look_through(ctx, erasure, PLACES)
     this = _ERASURES.c.phone == phone
     with ctx.db.write() as tx:
-        if left:
-            tx.execute(update(_ERASURES).where(this).values(left=left))
+        if remaining:
+            tx.execute(update(_ERASURES).where(this).values(remaining=remaining))
         else:
             tx.execute(delete(_ERASURES).where(this))
-    return left
+    return remaining
 
 
 def _look_through(ctx: Context, erasure: Row[Any], places: Sequence[str]) -> list[str]:
     """Erase what can go of these places; those where something is left."""
-    left = []
+    remaining = []
     if MESSAGES in places and _erase_messages(ctx, erasure.phone):
-        left.append(MESSAGES)
+        remaining.append(MESSAGES)
     if INBOUNDS in places or CALLBACKS in places:
-        left += clean_traces(ctx, erasure.phone)
+        remaining += remove_traces(ctx, erasure.phone)
     if IMPORTS in places and _erase_import_files(ctx, erasure.requested_at):
-        left.append(IMPORTS)
-    return left
+        remaining.append(IMPORTS)
+    return remaining
 
 
 def _erase_import_files(ctx: Context, requested_at: datetime) -> bool:
@@ -193,7 +197,7 @@ def _erase_import_files(ctx: Context, requested_at: datetime) -> bool:
 
 
 def _forget_files(ctx: Context, *, before: datetime) -> None:
-    while forget_finished(ctx.people, before=before):
+    while purge_completed(ctx.subscriber_context, before=before):
         pass
 
 
@@ -202,7 +206,7 @@ def _erase_messages(ctx: Context, phone: str) -> bool:
     kept = False
     for broadcast_id in _find_broadcasts(ctx, phone):
         with ctx.db.write() as tx:
-            hold_books(tx)
+            lock_counters(tx)
             kept |= not _rename_in_batch(tx, broadcast_id, phone)
     with ctx.db.write() as tx:
         tx.execute(_FORGET_PLACE, {"who": phone})

@@ -10,7 +10,7 @@ from app.auth import OVERSEE_PEOPLE, require_api_key
 from app.http.fields import NumberSchema
 from app.http.openapi import API_KEY_SCHEME, BODY_ERRORS, Blueprint
 from app.rate_limit import rate_limited
-from app.sms.current import the_context
+from app.sms.current import current_context
 from app.sms.privacy import erase
 from app.sms.privacy.erase import PLACES
 
@@ -26,7 +26,7 @@ class ErasedSchema(Schema):
 
     suppression_id = fields.String(required=True)
     erased = fields.Boolean(required=True, metadata={"description": "Whether nothing is left."})
-    left = fields.List(
+    remaining = fields.List(
         fields.String(validate=validate.OneOf(PLACES)),
         required=True,
         metadata={"description": "Where the number still stands; it goes by itself."},
@@ -42,7 +42,7 @@ class ErasedSchema(Schema):
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def erase_subscriber(subscriber_id: str) -> tuple[dict[str, Any], HTTPStatus]:
     """Erase all that is known of a subscriber, but that nobody writes to them."""
-    erased = erase.erase_subscriber(the_context(), subscriber_id, actor=g.client.name)
+    erased = erase.erase_subscriber(current_context(), subscriber_id, actor=g.client.name)
     return _answer(erased)
 
 
@@ -56,14 +56,14 @@ def erase_subscriber(subscriber_id: str) -> tuple[dict[str, Any], HTTPStatus]:
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def erase_number(whose: dict[str, Any]) -> tuple[dict[str, Any], HTTPStatus]:
     """Erase whoever has this number, subscriber or not."""
-    return _answer(erase.erase_number(the_context(), whose["phone"], actor=g.client.name))
+    return _answer(erase.erase_number(current_context(), whose["phone"], actor=g.client.name))
 
 
 def _answer(erased: erase.Erased) -> tuple[dict[str, Any], HTTPStatus]:
-    status = HTTPStatus.ACCEPTED if erased.left else HTTPStatus.OK
+    status = HTTPStatus.ACCEPTED if erased.remaining else HTTPStatus.OK
     shown = {
         "suppression_id": erased.suppression_id,
-        "erased": not erased.left,
-        "left": erased.left,
+        "erased": not erased.remaining,
+        "remaining": erased.remaining,
     }
     return shown, status

@@ -51,16 +51,16 @@ _TOLD = (
 _FACTS = select(_OUTBOX.c.facts).where(_OUTBOX.c.id == bindparam("this")).with_for_update()
 
 
-def clean_traces(ctx: Context, phone: str) -> list[str]:
+def remove_traces(ctx: Context, phone: str) -> list[str]:
     """Take a number out of all that is not a broadcast; where it still stands."""
     name = make_pseudonym(phone)
     with ctx.db.write() as tx:
         tx.execute(delete(_SENDS).where(_SENDS.c.phone == phone))
-        left = [INBOUNDS] if _clean_inbounds(tx, phone, name) else []
+        remaining = [INBOUNDS] if _clean_inbounds(tx, phone, name) else []
         if _clean_events(tx, phone):
-            left.append(CALLBACKS)
+            remaining.append(CALLBACKS)
     _clean_outbox(ctx, phone, name)
-    return left
+    return remaining
 
 
 def _clean_inbounds(tx: Connection, phone: str, name: str) -> bool:
@@ -75,8 +75,8 @@ def _clean_events(tx: Connection, phone: str) -> bool:
     """Delete leftovers that name a number; whether a callback that does still waits."""
     names_it: ColumnElement[bool] = _DIGITS[tx.dialect.name]
     digits = {"digits": phone[1:].encode()}
-    tx.execute(delete(_EVENTS).where(_EVENTS.c.leftover.is_not(None), names_it), digits)
-    waiting = select(_EVENTS.c.id).where(_EVENTS.c.leftover.is_(None), names_it).limit(1)
+    tx.execute(delete(_EVENTS).where(_EVENTS.c.dead_letter_reason.is_not(None), names_it), digits)
+    waiting = select(_EVENTS.c.id).where(_EVENTS.c.dead_letter_reason.is_(None), names_it).limit(1)
     return tx.execute(waiting, digits).first() is not None
 
 

@@ -10,12 +10,12 @@ from app.sinch.errors import (
     SinchUnreachable,
 )
 from app.sinch.schemas import OutgoingBatch
-from app.sms.audience.chunks import Piece
-from app.sms.audience.expand import walk_pieces
+from app.sms.audience.chunks import AudienceChunk
+from app.sms.audience.expand import iterate_chunks
 from app.sms.content.placeholders import DEFAULT, find_placeholders
 from app.sms.context import Context
 from app.sms.quotes.estimate import list_parts
-from app.sms.request.model import Order, collect_defaults
+from app.sms.request.model import BroadcastRequest, collect_defaults
 
 _WITHIN_S = 5.0
 _REFERENCE = "cl-dry-run"
@@ -35,24 +35,26 @@ class DryRunCheck:
     problem: str | None = None
 
 
-def cross_check(ctx: Context, order: Order) -> DryRunCheck:
+def cross_check(ctx: Context, request: BroadcastRequest) -> DryRunCheck:
     """Have Sinch count the parts of a first batch, of 1,000 recipients at most.
 
     Whatever Sinch answers, or fails to, is told and never raised.
     """
-    piece = next((each for each in walk_pieces(ctx, order) if each.withheld is None), None)
+    piece = next(
+        (each for each in iterate_chunks(ctx, request) if each.exclusion_reason is None), None
+    )
     if piece is None or not piece.recipients:
         return DryRunCheck(problem="Nobody is left whom Sinch could be asked about.")
-    text = order.texts.get(piece.language or "", order.text)
-    values = _collect_values(order, piece, text)
-    ours = sum(list_parts(text, piece, collect_defaults(order), piece.recipients))
+    text = request.texts.get(piece.language or "", request.text)
+    values = _collect_values(request, piece, text)
+    ours = sum(list_parts(text, piece, collect_defaults(request), piece.recipients))
     batch = OutgoingBatch(
         recipients=piece.recipients,
         text=text,
-        sender=order.sender or ctx.default_sender,
+        sender=request.sender or ctx.default_sender,
         client_reference=_REFERENCE,
         parameters=values or None,
-        flash=order.flash,
+        flash=request.flash,
     )
     try:
         answer = ctx.sinch.dry_run_batch(batch, within_s=_WITHIN_S)
@@ -61,9 +63,11 @@ def cross_check(ctx: Context, order: Order) -> DryRunCheck:
     return DryRunCheck(recipients=answer.recipients, parts=answer.parts, our_parts=ours)
 
 
-def _collect_values(order: Order, piece: Piece, text: str) -> dict[str, dict[str, str]]:
+def _collect_values(
+    request: BroadcastRequest, piece: AudienceChunk, text: str
+) -> dict[str, dict[str, str]]:
     """For each placeholder of the text the values of these recipients, and the default."""
-    own, defaults = piece.own or {}, collect_defaults(order)
+    own, defaults = piece.own or {}, collect_defaults(request)
     values = {name: dict(own.get(name, {})) for name in find_placeholders(text)}
     for name in values:
         if name in defaults:

@@ -10,14 +10,14 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 
 from app.phone.country import find_country
-from app.sms.audience.chunks import Piece, cut_chunks
-from app.sms.audience.expand import walk_pieces
+from app.sms.audience.chunks import AudienceChunk, chunked
+from app.sms.audience.expand import iterate_chunks
 from app.sms.content.placeholders import find_placeholders, measure_personal
 from app.sms.context import Context
-from app.sms.eligibility.decide import Fate, decide_fates
-from app.sms.models.states import Withheld
+from app.sms.eligibility.decide import Eligibility, check_eligibility
+from app.sms.models.states import ExclusionReason
 from app.sms.quotes.audience_fingerprint import Fingerprint
-from app.sms.request.model import Order, collect_defaults
+from app.sms.request.model import BroadcastRequest, collect_defaults
 
 _AT_ONCE = 1_000
 
@@ -34,9 +34,9 @@ class Estimate:
     recipients: Counter[str] = field(default_factory=Counter)
     parts: Counter[str] = field(default_factory=Counter)
     histogram: Counter[int] = field(default_factory=Counter)
-    openings: Counter[datetime] = field(default_factory=Counter)
-    withheld: Counter[Withheld] = field(default_factory=Counter)
-    too_late: int = 0
+    deferred: Counter[datetime] = field(default_factory=Counter)
+    excluded: Counter[ExclusionReason] = field(default_factory=Counter)
+    expired_before_window: int = 0
     digests: list[bytes] = field(default_factory=list)
 
     @property
@@ -45,50 +45,50 @@ class Estimate:
         return Fingerprint.of(self.digests)
 
 
-def estimate(ctx: Context, order: Order) -> Estimate:
+def estimate(ctx: Context, request: BroadcastRequest) -> Estimate:
     """Sort out everybody whom an order means, as of its start."""
     found = Estimate()
-    starts_at = max(order.send_at or ctx.now(), ctx.now())
+    starts_at = max(request.send_at or ctx.now(), ctx.now())
     default_end = starts_at + timedelta(seconds=ctx.rules.expire_after_s)
-    ends_at = order.expire_at or default_end
-    defaults = collect_defaults(order)
-    for piece in walk_pieces(ctx, order):
-        if piece.withheld is not None:
-            found.withheld[piece.withheld] += len(piece.recipients)
+    ends_at = request.expire_at or default_end
+    defaults = collect_defaults(request)
+    for piece in iterate_chunks(ctx, request):
+        if piece.exclusion_reason is not None:
+            found.excluded[piece.exclusion_reason] += len(piece.recipients)
             continue
-        text = order.texts.get(piece.language or "", order.text)
-        for part in cut_chunks(piece.recipients, _AT_ONCE):
+        text = request.texts.get(piece.language or "", request.text)
+        for part in chunked(piece.recipients, _AT_ONCE):
             with ctx.db.read() as tx:
-                fates = decide_fates(
-                    tx, ctx, part, category=order.category, ends_at=ends_at, now=starts_at
+                fates = check_eligibility(
+                    tx, ctx, part, category=request.category, ends_at=ends_at, now=starts_at
                 )
             going = list(_sort_out(found, part, fates, ends_at))
             _measure(found, going, piece, text, defaults)
-            found.digests += map(ctx.people.digest, going)
+            found.digests += map(ctx.subscriber_context.hash_phone, going)
     return found
 
 
 def _sort_out(
-    found: Estimate, recipients: Sequence[str], fates: Mapping[str, Fate], ends_at: datetime
+    found: Estimate, recipients: Sequence[str], fates: Mapping[str, Eligibility], ends_at: datetime
 ) -> Iterator[str]:
     """Those who get it, now or when their day begins; the others are counted."""
     for recipient in recipients:
         fate = fates.get(recipient)
-        if fate is None or fate.withheld is None:
+        if fate is None or fate.exclusion_reason is None:
             yield recipient
         elif fate.not_before is None:
-            found.withheld[fate.withheld] += 1
+            found.excluded[fate.exclusion_reason] += 1
         elif fate.not_before >= ends_at:
-            found.too_late += 1
+            found.expired_before_window += 1
         else:
-            found.openings[fate.not_before] += 1
+            found.deferred[fate.not_before] += 1
             yield recipient
 
 
 def _measure(
     found: Estimate,
     recipients: Sequence[str],
-    piece: Piece,
+    piece: AudienceChunk,
     text: str,
     defaults: Mapping[str, str],
 ) -> None:
@@ -101,7 +101,7 @@ def _measure(
 
 
 def list_parts(
-    text: str, piece: Piece, defaults: Mapping[str, str], recipients: Sequence[str]
+    text: str, piece: AudienceChunk, defaults: Mapping[str, str], recipients: Sequence[str]
 ) -> Iterator[int]:
     """How many parts the text of each of these recipients of a piece takes."""
     names, own = tuple(find_placeholders(text)), piece.own or {}

@@ -8,7 +8,7 @@ from flask import g
 from app.auth import MANAGE_PRICES, READ, require_api_key
 from app.http.openapi import API_KEY_SCHEME, BODY_ERRORS, Blueprint
 from app.rate_limit import rate_limited
-from app.sms.current import the_context
+from app.sms.current import current_context
 from app.sms.quotes.price_schemas import PricesSchema, PricesViewSchema
 from app.sms.quotes.price_schemas import show_prices as show
 from app.sms.quotes.prices import read_prices
@@ -27,7 +27,7 @@ blueprint = Blueprint(
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def show_prices() -> dict[str, Any]:
     """The prices that quotes are made with."""
-    with the_context().db.read() as tx:
+    with current_context().db.read() as tx:
         return show(read_prices(tx))
 
 
@@ -40,5 +40,5 @@ def show_prices() -> dict[str, Any]:
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def replace_prices(wanted: dict[str, Any]) -> dict[str, Any]:
     """Keep these prices and no others."""
-    table = replace(the_context(), wanted["currency"], wanted["prices"], actor=g.client.name)
+    table = replace(current_context(), wanted["currency"], wanted["prices"], actor=g.client.name)
     return show(table)

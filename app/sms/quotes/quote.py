@@ -14,7 +14,7 @@ from app.sms.context import Context
 from app.sms.quotes.audience_fingerprint import Fingerprint
 from app.sms.quotes.estimate import Estimate, estimate
 from app.sms.quotes.prices import Cost, read_prices, show_price
-from app.sms.request.model import Order, hash_text
+from app.sms.request.model import BroadcastRequest, hash_text
 
 VALID_S = 86_400
 
@@ -29,13 +29,13 @@ class Quote:
     token: str
 
 
-class QuoteMoved(Conflict):
+class QuoteChanged(Conflict):
     """The audience, the text or the cost is not what was quoted: nothing was sent."""
 
 
-def make_quote(ctx: Context, order: Order) -> Quote:
+def make_quote(ctx: Context, request: BroadcastRequest) -> Quote:
     """What a completed order would come to now."""
-    found = estimate(ctx, order)
+    found = estimate(ctx, request)
     with ctx.db.read() as tx:
         prices = read_prices(tx)
     cost = prices.cost(found.parts)
@@ -45,7 +45,7 @@ def make_quote(ctx: Context, order: Order) -> Quote:
     }
     token = _signer(ctx).dumps(
         {
-            "text": _hash(ctx, order),
+            "text": _hash(ctx, request),
             "people": found.fingerprint.pack(),
             "parts": found.parts.total(),
             "cost": cost.micros,
@@ -55,21 +55,21 @@ def make_quote(ctx: Context, order: Order) -> Quote:
     return Quote(found, cost, by_country, str(token))
 
 
-def check_quote(ctx: Context, order: Order) -> None:
+def check_quote(ctx: Context, request: BroadcastRequest) -> None:
     """Raise QuoteMoved unless a completed order is what its quote said, within its tolerance.
 
     Raises BadInput for a token that is not ours, or too old.
     """
-    if order.quote is None:
+    if request.quote is None:
         return
-    quoted = _read(ctx, order.quote)
-    if quoted["text"] != _hash(ctx, order):
-        raise QuoteMoved("The text, its sender or its category is not what was quoted.")
-    found = estimate(ctx, order)
-    share = order.quote_tolerance / 100
+    quoted = _read(ctx, request.quote)
+    if quoted["text"] != _hash(ctx, request):
+        raise QuoteChanged("The text, its sender or its category is not what was quoted.")
+    found = estimate(ctx, request)
+    share = request.quote_tolerance / 100
     changed = found.fingerprint.share_changed(Fingerprint.unpack(quoted["people"]))
     if changed > share:
-        raise QuoteMoved(
+        raise QuoteChanged(
             f"The audience moved: about {_percent(changed)} of it is not who was quoted.",
             recipients=found.recipients.total(),
         )
@@ -80,10 +80,10 @@ def _check_cost(ctx: Context, found: Estimate, quoted: Mapping[str, Any], share:
     with ctx.db.read() as tx:
         cost = read_prices(tx).cost(found.parts)
     if cost.currency != quoted["currency"]:
-        raise QuoteMoved("The prices are in another currency than was quoted.")
+        raise QuoteChanged("The prices are in another currency than was quoted.")
     for now, then in ((cost.micros, quoted["cost"]), (found.parts.total(), quoted["parts"])):
         if abs(now - then) > share * then:
-            raise QuoteMoved(
+            raise QuoteChanged(
                 f"The cost moved: {found.parts.total()} parts for {show_price(cost.micros)} "
                 f"{cost.currency or ''}".rstrip()
                 + f", quoted were {quoted['parts']} for {show_price(quoted['cost'])}.",
@@ -101,13 +101,13 @@ def _read(ctx: Context, token: str) -> Mapping[str, Any]:
 
 
 def _signer(ctx: Context) -> URLSafeTimedSerializer:
-    return URLSafeTimedSerializer(ctx.digest_key, salt="clarion quote")
+    return URLSafeTimedSerializer(ctx.phone_hash_key, salt="clarion quote")
 
 
-def _hash(ctx: Context, order: Order) -> str:
+def _hash(ctx: Context, request: BroadcastRequest) -> str:
     """What is said, as whom, and what for; whom it goes to is compared apart."""
-    said = hash_text(order, default_sender=ctx.default_sender)
-    return f"{said.hex()[:32]}/{order.category.value}"
+    said = hash_text(request, default_sender=ctx.default_sender)
+    return f"{said.hex()[:32]}/{request.category.value}"
 
 
 def _percent(share: float) -> str:

@@ -6,18 +6,18 @@ from typing import Any
 from app.auth import SEND, require_api_key
 from app.http.openapi import API_KEY_SCHEME, Blueprint
 from app.rate_limit import rate_limited
-from app.sms.current import the_context
+from app.sms.current import current_context
 from app.sms.quotes.schemas import QuoteRequestSchema, QuoteSchema
-from app.sms.quotes.serialize import answer_quote
-from app.sms.request.error_schemas import NOBODY, ORDER_ERRORS, BroadcastRefusedSchema
-from app.sms.request.model import Order
+from app.sms.quotes.serialize import serialize_quote
+from app.sms.request.error_schemas import NO_RECIPIENTS, REQUEST_ERRORS, BroadcastRefusedSchema
+from app.sms.request.model import BroadcastRequest
 
 blueprint = Blueprint("quotes", __name__, url_prefix="/api", description="Before a broadcast.")
 
 
 @blueprint.route("/broadcast/quote", methods=["POST"])
-@blueprint.guarded_errors(*ORDER_ERRORS)
-@blueprint.described_errors(NOBODY)
+@blueprint.guarded_errors(*REQUEST_ERRORS)
+@blueprint.described_errors(NO_RECIPIENTS)
 @blueprint.described_errors(
     {HTTPStatus.BAD_REQUEST: "The request breaks a rule."}, BroadcastRefusedSchema
 )
@@ -26,7 +26,7 @@ blueprint = Blueprint("quotes", __name__, url_prefix="/api", description="Before
 @blueprint.arguments(QuoteRequestSchema())
 @blueprint.response(HTTPStatus.OK, QuoteSchema)
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
-def quote_broadcast(asked: tuple[Order, bool]) -> dict[str, Any]:
+def quote_broadcast(asked: tuple[BroadcastRequest, bool]) -> dict[str, Any]:
     """What a broadcast would come to: to whom, in how many parts, at what cost, when."""
-    order, dry_run = asked
-    return answer_quote(the_context(), order, dry_run=dry_run)
+    request, dry_run = asked
+    return serialize_quote(current_context(), request, dry_run=dry_run)

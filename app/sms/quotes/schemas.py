@@ -5,8 +5,8 @@ from typing import Any
 from marshmallow import Schema, fields, post_load, validate
 
 from app.http.fields import StrictBoolean
-from app.sms.models.states import Withheld
-from app.sms.request.model import Order
+from app.sms.models.states import ExclusionReason
+from app.sms.request.model import BroadcastRequest
 from app.sms.request.schemas import BroadcastSchema
 
 
@@ -21,7 +21,7 @@ class QuoteRequestSchema(BroadcastSchema):
     )
 
     @post_load
-    def make_order(self, data: dict[str, Any], **more: Any) -> tuple[Order, bool]:
+    def make_order(self, data: dict[str, Any], **more: Any) -> tuple[BroadcastRequest, bool]:
         """The order given, and whether to ask Sinch."""
         asks = data.pop("dry_run", False)
         return super().make_order(data, **more), asks
@@ -37,14 +37,14 @@ class CountryQuoteSchema(Schema):
     )
 
 
-class OpeningSchema(Schema):
+class DeferredSchema(Schema):
     """So many wait for the beginning of their day."""
 
     at = fields.DateTime(required=True, format="iso")
     recipients = fields.Integer(required=True)
 
 
-class CostlyCharacterSchema(Schema):
+class NonGsmCharacterSchema(Schema):
     """A character that makes a text UCS-2, and a cheaper one like it."""
 
     character = fields.String(required=True)
@@ -60,7 +60,7 @@ class TextQuoteSchema(Schema):
     text = fields.String(required=True)
     encoding = fields.String(required=True, validate=validate.OneOf(["GSM-7", "UCS-2"]))
     characters = fields.List(
-        fields.Nested(CostlyCharacterSchema),
+        fields.Nested(NonGsmCharacterSchema),
         required=True,
         metadata={"description": "Those that force UCS-2."},
     )
@@ -103,18 +103,18 @@ class QuoteSchema(Schema):
     countries = fields.Dict(
         keys=fields.String(), values=fields.Nested(CountryQuoteSchema), required=True
     )
-    withheld = fields.Dict(
-        keys=fields.String(validate=validate.OneOf([each.value for each in Withheld])),
+    excluded = fields.Dict(
+        keys=fields.String(validate=validate.OneOf([each.value for each in ExclusionReason])),
         values=fields.Integer(),
         required=True,
         metadata={"description": "Who would not get it, by why."},
     )
-    too_late = fields.Integer(
+    expired_before_window = fields.Integer(
         required=True,
         metadata={"description": "Whose day begins after the broadcast has ended."},
     )
-    waiting = fields.List(
-        fields.Nested(OpeningSchema),
+    deferred = fields.List(
+        fields.Nested(DeferredSchema),
         required=True,
         metadata={"description": "When those go for whom it is quiet at the start."},
     )

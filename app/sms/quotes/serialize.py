@@ -8,31 +8,31 @@ from app.sms.context import Context
 from app.sms.quotes.dry_run import cross_check
 from app.sms.quotes.prices import Cost, show_price
 from app.sms.quotes.quote import Quote, make_quote
-from app.sms.request.model import Order
-from app.sms.request.prepare import complete_order
+from app.sms.request.model import BroadcastRequest
+from app.sms.request.prepare import prepare_request
 from app.sms.request.schemas import check_times, show_invalid
-from app.subscribers.audiences.audience import refuse_unknown_tags
-from app.text.lookalikes import find_costly, suggest_cheaper
+from app.subscribers.audiences.audience import require_known_tags
+from app.text.lookalikes import find_non_gsm_characters, suggest_gsm_text
 from app.text.segments import measure_text
 
 
-def answer_quote(ctx: Context, order: Order, *, dry_run: bool) -> dict[str, Any]:
+def serialize_quote(ctx: Context, request: BroadcastRequest, *, dry_run: bool) -> dict[str, Any]:
     """What an order would come to, as JSON.  Raises what its sending would raise."""
     ctx.require_own_database()
-    check_times(order, ctx.now())
-    order = complete_order(ctx, order)
-    if order.audience is not None:
+    check_times(request, ctx.now())
+    request = prepare_request(ctx, request)
+    if request.audience is not None:
         with ctx.db.read() as tx:
-            refuse_unknown_tags(tx, order.audience)
-    quote = make_quote(ctx, order)
-    checked = asdict(cross_check(ctx, order)) if dry_run else None
-    return _show(ctx, order, quote) | {"dry_run": checked}
+            require_known_tags(tx, request.audience)
+    quote = make_quote(ctx, request)
+    checked = asdict(cross_check(ctx, request)) if dry_run else None
+    return _show(ctx, request, quote) | {"dry_run": checked}
 
 
-def _show(ctx: Context, order: Order, quote: Quote) -> dict[str, Any]:
+def _show(ctx: Context, request: BroadcastRequest, quote: Quote) -> dict[str, Any]:
     found = quote.found
     rate = ctx.rules.messages_per_second
-    openings = sorted(found.openings.items())
+    deferred = sorted(found.deferred.items())
     return {
         "recipients": found.recipients.total(),
         "countries": {
@@ -43,12 +43,12 @@ def _show(ctx: Context, order: Order, quote: Quote) -> dict[str, Any]:
             }
             for country, people in sorted(found.recipients.items())
         },
-        "withheld": {reason.value: people for reason, people in sorted(found.withheld.items())},
-        "too_late": found.too_late,
-        "waiting": [{"at": at, "recipients": people} for at, people in openings],
-        **show_invalid(order.invalid),
-        "duplicates_removed": order.duplicates_removed,
-        "texts": list(_show_texts(order)),
+        "excluded": {reason.value: people for reason, people in sorted(found.excluded.items())},
+        "expired_before_window": found.expired_before_window,
+        "deferred": [{"at": at, "recipients": people} for at, people in deferred],
+        **show_invalid(request.invalid),
+        "duplicates_removed": request.duplicates_removed,
+        "texts": list(_show_texts(request)),
         "parts": found.parts.total(),
         "parts_histogram": {str(n): people for n, people in sorted(found.histogram.items())},
         "cost": _show_cost(quote.cost),
@@ -71,13 +71,13 @@ def _show_cost(cost: Cost) -> dict[str, Any] | None:
     }
 
 
-def _show_texts(order: Order) -> Iterator[dict[str, Any]]:
-    texts: Mapping[Any, str] = order.texts or {order.language: order.text}
+def _show_texts(request: BroadcastRequest) -> Iterator[dict[str, Any]]:
+    texts: Mapping[Any, str] = request.texts or {request.language: request.text}
     for language, text in texts.items():
         yield {
             "language": language,
             "text": text,
             "encoding": measure_text(text).encoding.value,
-            "characters": [asdict(each) for each in find_costly(text)],
-            "cheaper": suggest_cheaper(text),
+            "characters": [asdict(each) for each in find_non_gsm_characters(text)],
+            "cheaper": suggest_gsm_text(text),
         }

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, func, select, update
 from app.db.audit import write_audit
 from app.errors import Conflict, NotFound
 from app.sms.context import Context
-from app.sms.lifecycle.finalize import settle_in
+from app.sms.lifecycle.finalize import finalize_in
 from app.sms.models.batch import Attempt, Batch
 from app.sms.models.broadcast import Broadcast
 from app.sms.models.states import FINAL, BatchState, BroadcastStatus
@@ -66,7 +66,7 @@ def resolve_batch(
                 f"A batch that is {batch.state.value} needs no decision.", state=batch.state.value
             )
         state = _ENDS[decision]
-        values: dict[str, Any] = {"state": state, "attention": None, "next_ask_at": None}
+        values: dict[str, Any] = {"state": state, "attention": None, "next_reconcile_at": None}
         if decision is Decision.MARK_SENT:
             # With a wish to stop it: whoever is just asking may find it yet.
             cancelled = _is_cancelled(tx, batch)
@@ -74,7 +74,7 @@ def resolve_batch(
         if decision is Decision.RESEND:
             if _is_cancelled(tx, batch):
                 raise Conflict("Its broadcast is cancelled: nothing of it is sent again.")
-            values |= {"unknown_at": None, "asked": 0, "absent": 0}
+            values |= {"unknown_at": None, "reconcile_attempts": 0, "not_found_count": 0}
             values |= {"absent_at": None, "absent_before_at": None}
             _reopen(tx, batch)
         tx.execute(update(Batch).where(Batch.id == batch.id).values(values))
@@ -86,7 +86,7 @@ def resolve_batch(
             subject=reference,
             facts={"note": note, "recipients": batch.size, "attempt": batch.attempt},
         )
-        settle_in(tx, ctx, batch.broadcast_id)
+        finalize_in(tx, ctx, batch.broadcast_id)
     bound = logger.bind(client_reference=reference, decision=decision.value, actor=actor)
     bound.warning("an operator decided about a batch")
     return state
@@ -116,4 +116,4 @@ def _reopen(tx: Connection, batch: Row[Any]) -> None:
     broadcast = update(Broadcast).where(
         Broadcast.id == batch.broadcast_id, Broadcast.status.in_(FINAL)
     )
-    tx.execute(broadcast.values(status=BroadcastStatus.SENDING, finished_at=None))
+    tx.execute(broadcast.values(status=BroadcastStatus.SENDING, completed_at=None))

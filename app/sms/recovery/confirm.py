@@ -16,7 +16,7 @@ from app.db.base import table_of
 from app.sms.context import Context
 from app.sms.models.batch import Batch
 from app.sms.models.broadcast import Broadcast
-from app.sms.models.states import AT_SINCH, FINAL, BatchState, BroadcastStatus, Wish
+from app.sms.models.states import AT_SINCH, FINAL, BatchState, BroadcastStatus, CancelRequestState
 
 _S = BatchState
 # That a report comes for these is how things may go; for others somebody was wrong.
@@ -32,7 +32,7 @@ HELD_BATCHES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class ReportedBatch:
     """A batch that Sinch speaks of, under which ids, and where its broadcast stands."""
 
     batch: Row[Any]
@@ -40,15 +40,15 @@ class Sighting:
     status: BroadcastStatus
 
 
-def prove_batch(tx: Connection, ctx: Context, seen: Sighting) -> bool:
+def confirm_accepted(tx: Connection, ctx: Context, seen: ReportedBatch) -> bool:
     """Move a batch that is reported on to where it then stands; whether it moved."""
     row, ids = seen.batch, list(seen.sinch_ids)
     known = row.sinch_id or (ids[0] if ids else None)
-    surplus = [each for each in ids if each != known]
+    duplicate_sinch_ids = [each for each in ids if each != known]
     if row.state in AT_SINCH and row.sinch_id is None and known:
-        _set(tx, row, sinch_id=known, next_ask_at=None)
-    if row.state is _S.ACCEPTED and surplus:
-        return _note_duplicate(tx, seen, surplus)
+        _set(tx, row, sinch_id=known, next_reconcile_at=None)
+    if row.state is _S.ACCEPTED and duplicate_sinch_ids:
+        return _note_duplicate(tx, seen, duplicate_sinch_ids)
     if row.state in AT_SINCH:
         return False
     values = accept_values(ctx, sinch_id=known, cancelled=seen.status is BroadcastStatus.CANCELLED)
@@ -58,8 +58,8 @@ def prove_batch(tx: Connection, ctx: Context, seen: Sighting) -> bool:
         bound.info("a report proves that sinch has a batch")
     else:
         bound.error("sinch reports on a batch that was not taken to be sent")
-    if surplus:
-        _note_duplicate(tx, seen, surplus)
+    if duplicate_sinch_ids:
+        _note_duplicate(tx, seen, duplicate_sinch_ids)
     return True
 
 
@@ -72,8 +72,8 @@ def accept_values(ctx: Context, *, sinch_id: str | None, cancelled: bool) -> dic
         "not_before": None,
         "unknown_at": None,
         "attention": None,
-        "next_ask_at": None,
-        "wish": Wish.WANTED if cancelled else None,
+        "next_reconcile_at": None,
+        "cancel_request": CancelRequestState.WANTED if cancelled else None,
         **report_values(ctx),
     }
 
@@ -83,18 +83,18 @@ def report_values(ctx: Context) -> dict[str, Any]:
     return {
         "accepted_at": ctx.now(),
         "next_report_at": ctx.first_report_at(),
-        "changed": True,
+        "rollup_dirty": True,
     }
 
 
-def _note_duplicate(tx: Connection, seen: Sighting, surplus: list[str]) -> bool:
+def _note_duplicate(tx: Connection, seen: ReportedBatch, duplicate_sinch_ids: list[str]) -> bool:
     row = seen.batch
-    _set(tx, row, state=_S.DUPLICATE, surplus=surplus)
+    _set(tx, row, state=_S.DUPLICATE, duplicate_sinch_ids=duplicate_sinch_ids)
     bound = logger.bind(client_reference=row.client_reference, recipients=row.size)
     bound.error("sinch has this batch more than once: its broadcast is stopped")
     if seen.status not in FINAL:
         stopped = update(Broadcast).where(Broadcast.id == row.broadcast_id)
-        tx.execute(stopped.values(status=BroadcastStatus.STOPPED))
+        tx.execute(stopped.values(status=BroadcastStatus.HALTED))
     return True
 
 

@@ -9,13 +9,13 @@ from app.config import SendingRules
 from app.sinch.schemas import Batch as SinchBatch
 
 # Sinch's list reaches back 14 days; a question is asked as long as it can be answered.
-ASK_UNTIL = timedelta(days=13)
+LOOKUP_PERIOD = timedelta(days=13)
 # A clock of ours that runs ahead must not hide a batch from the list.
 LIST_MARGIN = timedelta(hours=1)
 _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Finding(StrEnum):
+class ListFinding(StrEnum):
     """What one clean list says."""
 
     ABSENT = "absent"  # nothing bears our reference
@@ -25,36 +25,38 @@ class Finding(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class ListResult:
     """A finding; `sinch_id` is the batch that counts, `surplus` those that should not be."""
 
-    finding: Finding
+    finding: ListFinding
     sinch_id: str | None = None
-    surplus: tuple[str, ...] = ()
+    duplicate_sinch_ids: tuple[str, ...] = ()
 
 
-def weigh_list(found: Sequence[SinchBatch], recipients: Sequence[str]) -> Evidence:
+def classify_list(found: Sequence[SinchBatch], recipients: Sequence[str]) -> ListResult:
     """What the batches under our reference prove, given whom the batch was sent to."""
     if not found:
-        return Evidence(Finding.ABSENT)
+        return ListResult(ListFinding.ABSENT)
     # Newest first is how the list is documented; the times decide where it gives them.
     oldest = min(reversed(found), key=lambda each: each.created_at or _EARLIEST)
     if any(each.canceled or set(each.recipients) != set(recipients) for each in found):
-        return Evidence(Finding.MISMATCH, oldest.id)
+        return ListResult(ListFinding.MISMATCH, oldest.id)
     if len(found) == 1:
-        return Evidence(Finding.TAKEN, oldest.id)
-    surplus = tuple(each.id for each in found if each.id != oldest.id)
-    return Evidence(Finding.SEVERAL, oldest.id, surplus)
+        return ListResult(ListFinding.TAKEN, oldest.id)
+    duplicate_sinch_ids = tuple(each.id for each in found if each.id != oldest.id)
+    return ListResult(ListFinding.SEVERAL, oldest.id, duplicate_sinch_ids)
 
 
-def choose_next_ask(rules: SendingRules, *, unknown_at: datetime, now: datetime) -> datetime | None:
+def choose_next_lookup(
+    rules: SendingRules, *, unknown_at: datetime, now: datetime
+) -> datetime | None:
     """When to ask again about a batch unknown since then; None when the list reaches no further.
 
     At set times first, then often enough for two answers in the last minutes, and hourly once an
     operator was called.
     """
     age = now - unknown_at
-    if age >= ASK_UNTIL:
+    if age >= LOOKUP_PERIOD:
         return None
     for offset_s in rules.ask_after_s:
         if timedelta(seconds=offset_s) > age:

@@ -10,7 +10,7 @@ from app.auth import OPERATE, require_api_key
 from app.http.fields import MessageText
 from app.http.openapi import API_KEY_SCHEME, BODY_ERRORS, Blueprint
 from app.rate_limit import rate_limited
-from app.sms.current import the_context
+from app.sms.current import current_context
 from app.sms.recovery.attention import MAX_NOTE_CHARACTERS, Decision, find_attention, resolve_batch
 from app.sms.recovery.schemas import AttentionPageSchema, BatchConflictSchema, BatchStateSchema
 
@@ -49,7 +49,7 @@ class DecisionSchema(Schema):
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def list_attention() -> dict[str, Any]:
     """The batches that wait for a decision, the oldest thousand of them."""
-    rows = find_attention(the_context())
+    rows = find_attention(current_context())
     return {
         "waiting": rows[0].waiting if rows else 0,
         "batches": [show_attention(row) for row in rows],
@@ -70,13 +70,13 @@ def list_attention() -> dict[str, Any]:
 def resolve(decision: dict[str, Any], client_reference: str) -> dict[str, Any]:
     """Decide about a batch; audited."""
     state = resolve_batch(
-        the_context(),
+        current_context(),
         client_reference,
         decision["decision"],
         actor=g.client.name,
         note=decision["note"],
     )
-    current_app.extensions["nudge"]()
+    current_app.extensions["wake_workers"]()
     return {"client_reference": client_reference, "state": state}
 
 
@@ -89,6 +89,6 @@ def show_attention(row: Any) -> dict[str, Any]:
         "recipients": row.size,
         "reason": row.attention,
         "unknown_since": row.unknown_at,
-        "asked": row.asked,
-        "absent": row.absent,
+        "lookups": row.reconcile_attempts,
+        "not_found_count": row.not_found_count,
     }

@@ -22,8 +22,10 @@ class AttentionSchema(Schema):
     recipients = fields.Integer(required=True)
     reason = fields.Enum(Attention, by_value=True, required=True)
     unknown_since = fields.DateTime(required=True, format="iso")
-    asked = fields.Integer(required=True, metadata=describe("How often Sinch's list was read."))
-    absent = fields.Integer(required=True, metadata=describe("How often it did not show it."))
+    lookups = fields.Integer(required=True, metadata=describe("How often Sinch's list was read."))
+    not_found_count = fields.Integer(
+        required=True, metadata=describe("How often it did not show it.")
+    )
 
 
 class AttentionPageSchema(Schema):

@@ -18,9 +18,14 @@ from app.clock import CLOCK_SLACK_S
 from app.failpoints import failpoints
 from app.sinch.errors import SinchError
 from app.sinch.schemas import Batch as SinchBatch
-from app.sms.audience.chunks import MAX_BATCH_RECIPIENTS, halve, make_reference, read_slice
+from app.sms.audience.chunks import (
+    MAX_BATCH_RECIPIENTS,
+    halve,
+    load_batch_recipients,
+    make_reference,
+)
 from app.sms.context import Context
-from app.sms.lifecycle.finalize import has_open_batches, settle_in
+from app.sms.lifecycle.finalize import finalize_in, has_open_batches
 from app.sms.models.batch import Attempt, Batch
 from app.sms.models.broadcast import Broadcast
 from app.sms.models.states import (
@@ -28,18 +33,18 @@ from app.sms.models.states import (
     Attention,
     BatchState,
     BroadcastStatus,
+    CancelRequestState,
     Outcome,
-    Wish,
 )
 from app.sms.recovery.confirm import report_values
 from app.sms.recovery.list_result import (
-    ASK_UNTIL,
     LIST_MARGIN,
-    Evidence,
-    Finding,
-    choose_next_ask,
+    LOOKUP_PERIOD,
+    ListFinding,
+    ListResult,
+    choose_next_lookup,
+    classify_list,
     is_proven_absent,
-    weigh_list,
 )
 
 # Those set aside first; where there are more, there are these.
@@ -64,19 +69,19 @@ class _Case:
     since: datetime
 
 
-def ask_due_batches(ctx: Context, *, most: int = 50) -> int:
+def reconcile_due_batches(ctx: Context, *, most: int = 50) -> int:
     """Ask about the batches whose time for it has come, for a few seconds; how many were due."""
     with ctx.db.read() as tx:
         due = (
             select(Batch.id)
-            .where(Batch.next_ask_at.is_not(None), _is_due(ctx))
-            .order_by(Batch.next_ask_at)
+            .where(Batch.next_reconcile_at.is_not(None), _is_due(ctx))
+            .order_by(Batch.next_reconcile_at)
             .limit(most)
         )
         ids = tx.execute(due).scalars().all()
     deadline = ctx.clock.monotonic() + _PASS_S
     for batch_id in ids:
-        ask_batch(ctx, batch_id)
+        reconcile_batch(ctx, batch_id)
         if ctx.clock.monotonic() >= deadline:
             break
     return len(ids)
@@ -84,13 +89,13 @@ def ask_due_batches(ctx: Context, *, most: int = 50) -> int:
 
 def _is_due(ctx: Context) -> ColumnElement[bool]:
     """Its time has come, or lies further ahead than any of ours: then the clock was set back."""
-    latest = ctx.later(ctx.rules.ask_later_every_s + CLOCK_SLACK_S)
-    return or_(Batch.next_ask_at <= ctx.now(), Batch.next_ask_at > latest)
+    latest = ctx.seconds_from_now(ctx.rules.ask_later_every_s + CLOCK_SLACK_S)
+    return or_(Batch.next_reconcile_at <= ctx.now(), Batch.next_reconcile_at > latest)
 
 
-def call_for_overdue(ctx: Context, *, most: int = 1_000) -> int:
+def escalate_overdue(ctx: Context, *, most: int = 1_000) -> int:
     """Call an operator for batches that there was no time to ask about any more; how many."""
-    since = ctx.later(-ctx.rules.unreadable_after_s - _OVERDUE_S)
+    since = ctx.seconds_from_now(-ctx.rules.unreadable_after_s - _OVERDUE_S)
     overdue = select(Batch.id).where(Batch.state == _S.UNKNOWN, Batch.unknown_at <= since)
     with ctx.db.read() as tx:
         ids = tx.execute(overdue.limit(most)).scalars().all()
@@ -101,7 +106,9 @@ def call_for_overdue(ctx: Context, *, most: int = 1_000) -> int:
     return len(cases)
 
 
-def ask_batch(ctx: Context, batch_id: int, *, within_s: float = _QUESTION_S) -> BatchState | None:
+def reconcile_batch(
+    ctx: Context, batch_id: int, *, within_s: float = _QUESTION_S
+) -> BatchState | None:
     """Ask Sinch's list once, and move the batch as far as that proves; where it then stands.
 
     None when nothing was to be asked.
@@ -119,9 +126,9 @@ def ask_batch(ctx: Context, batch_id: int, *, within_s: float = _QUESTION_S) -> 
         sighted = evidence is not None and _control_is_found(ctx, batch_id, within_s)
     with ctx.db.write() as tx:
         state = _apply(tx, ctx, case, evidence, control_found=sighted)
-    if evidence and evidence.surplus and state is _S.DUPLICATE:
+    if evidence and evidence.duplicate_sinch_ids and state is _S.DUPLICATE:
         left_s = deadline - ctx.clock.monotonic()
-        _cancel_surplus(ctx, batch_id, evidence.surplus, left_s=left_s)
+        _cancel_surplus(ctx, batch_id, evidence.duplicate_sinch_ids, left_s=left_s)
     return state
 
 
@@ -135,18 +142,18 @@ def _read_case(tx: Connection, ctx: Context, batch_id: int) -> _Case | None:
     started_at = tx.execute(first.order_by(Attempt.number).limit(1)).scalar()
     created = select(Broadcast.created_at).where(Broadcast.id == batch.broadcast_id)
     since = started_at or tx.execute(created).scalar_one()
-    recipients = read_slice(tx, batch).recipients
+    recipients = load_batch_recipients(tx, batch).recipients
     # Our own clock may have been set back since: never ask from a later time than now.
     return _Case(batch, recipients, min(since, ctx.now()) - LIST_MARGIN)
 
 
-def _ask(ctx: Context, case: _Case, within_s: float) -> Evidence | None:
+def _ask(ctx: Context, case: _Case, within_s: float) -> ListResult | None:
     """What a clean list proves; None when it was not clean, which says nothing."""
     found = _list(ctx, case.batch.client_reference, case.since, within_s)
-    return None if found is None else weigh_list(found, case.recipients)
+    return None if found is None else classify_list(found, case.recipients)
 
 
-def _ask_for_pieces(ctx: Context, case: _Case, within_s: float) -> Evidence | None:
+def _ask_for_pieces(ctx: Context, case: _Case, within_s: float) -> ListResult | None:
     """Whether its halves, or what was set aside of its chunk, are at Sinch.
 
     A database from a backup may know nothing of them; those it knows are batches by themselves.
@@ -156,8 +163,8 @@ def _ask_for_pieces(ctx: Context, case: _Case, within_s: float) -> Evidence | No
         if found is None:
             return None
         if found:
-            return Evidence(Finding.MISMATCH, found[0].id)
-    return Evidence(Finding.ABSENT)
+            return ListResult(ListFinding.MISMATCH, found[0].id)
+    return ListResult(ListFinding.ABSENT)
 
 
 def _list_unknown_pieces(ctx: Context, batch: Row[Any]) -> list[str]:
@@ -178,7 +185,7 @@ def _list_unknown_pieces(ctx: Context, batch: Row[Any]) -> list[str]:
 def _list(
     ctx: Context, reference: str, since: datetime, within_s: float
 ) -> Sequence[SinchBatch] | None:
-    since = max(since, ctx.now() - ASK_UNTIL - LIST_MARGIN)
+    since = max(since, ctx.now() - LOOKUP_PERIOD - LIST_MARGIN)
     try:
         return ctx.sinch.list_batches(
             client_reference=reference, created_after=since, within_s=within_s
@@ -187,9 +194,9 @@ def _list(
         return None
 
 
-def _needs_control(ctx: Context, case: _Case, evidence: Evidence | None) -> bool:
+def _needs_control(ctx: Context, case: _Case, evidence: ListResult | None) -> bool:
     """Whether this answer would be the one that calls an operator."""
-    if evidence is None or evidence.finding is not Finding.ABSENT:
+    if evidence is None or evidence.finding is not ListFinding.ABSENT:
         return False
     return case.batch.state is _S.UNKNOWN and _would_be_absent(ctx, case.batch)
 
@@ -197,7 +204,7 @@ def _needs_control(ctx: Context, case: _Case, evidence: Evidence | None) -> bool
 def _would_be_absent(ctx: Context, batch: Row[Any]) -> bool:
     return is_proven_absent(
         ctx.rules,
-        lists=batch.absent + 1,
+        lists=batch.not_found_count + 1,
         unknown_at=batch.unknown_at,
         absent_before_at=batch.absent_at,
         now=ctx.now(),
@@ -215,7 +222,7 @@ def _control_is_found(ctx: Context, batch_id: int, within_s: float) -> bool:
             .join(Attempt, (Attempt.batch_id == Batch.id) & (Attempt.number == Batch.attempt))
             .where(Batch.state == _S.ACCEPTED, Batch.id != batch_id)
             .where(Attempt.outcome == Outcome.ACCEPTED)
-            .where(Attempt.started_at > ctx.now() - ASK_UNTIL)
+            .where(Attempt.started_at > ctx.now() - LOOKUP_PERIOD)
             .order_by(Batch.id.desc())
             .limit(1)
         ).first()
@@ -226,7 +233,7 @@ def _control_is_found(ctx: Context, batch_id: int, within_s: float) -> bool:
 
 
 def _apply(
-    tx: Connection, ctx: Context, case: _Case, evidence: Evidence | None, *, control_found: bool
+    tx: Connection, ctx: Context, case: _Case, evidence: ListResult | None, *, control_found: bool
 ) -> BatchState:
     """Move the batch, unless somebody else did meanwhile; where it then stands."""
     query = select(Broadcast.status).where(Broadcast.id == case.batch.broadcast_id)
@@ -236,7 +243,9 @@ def _apply(
     ).one()
     if (row.state, row.attempt) != (case.batch.state, case.batch.attempt):
         return BatchState(row.state)
-    if row.asked != case.batch.asked and not (evidence and evidence.sinch_id):
+    if row.reconcile_attempts != case.batch.reconcile_attempts and not (
+        evidence and evidence.sinch_id
+    ):
         return BatchState(row.state)  # who asks at the same time has asked once
     if row.state is _S.ACCEPTED:
         # Somebody else who asked may have learnt it meanwhile: then there is nothing more to ask.
@@ -244,38 +253,46 @@ def _apply(
     values = _judge(ctx, row, evidence, control_found=control_found)
     found = values["state"] in (_S.ACCEPTED, _S.DUPLICATE)
     if found and status is BroadcastStatus.CANCELLED:
-        values["wish"] = Wish.WANTED
+        values["cancel_request"] = CancelRequestState.WANTED
     tx.execute(update(Batch).where(Batch.id == row.id).values(values))
     _tell(row, values)
     if values["state"] is _S.DUPLICATE and status not in FINAL:
         broadcast = update(Broadcast).where(Broadcast.id == row.broadcast_id)
-        tx.execute(broadcast.values(status=BroadcastStatus.STOPPED))
+        tx.execute(broadcast.values(status=BroadcastStatus.HALTED))
     if values["state"] is not row.state and not has_open_batches(tx, row.broadcast_id):
-        settle_in(tx, ctx, row.broadcast_id)
+        finalize_in(tx, ctx, row.broadcast_id)
     return BatchState(values["state"])
 
 
 def _judge(
-    ctx: Context, row: Row[Any], evidence: Evidence | None, *, control_found: bool
+    ctx: Context, row: Row[Any], evidence: ListResult | None, *, control_found: bool
 ) -> dict[str, Any]:
     """The new values of an UNKNOWN or NEEDS_ATTENTION batch after one question."""
     now = ctx.now()
     values: dict[str, Any] = {
         "state": row.state,
-        "asked": row.asked + 1,
-        "next_ask_at": choose_next_ask(ctx.rules, unknown_at=row.unknown_at, now=now),
+        "reconcile_attempts": row.reconcile_attempts + 1,
+        "next_reconcile_at": choose_next_lookup(ctx.rules, unknown_at=row.unknown_at, now=now),
     }
     finding = evidence.finding if evidence else None
-    if evidence and finding in (Finding.TAKEN, Finding.SEVERAL):
-        several = finding is Finding.SEVERAL
+    if evidence and finding in (ListFinding.TAKEN, ListFinding.SEVERAL):
+        several = finding is ListFinding.SEVERAL
         values["state"] = _S.DUPLICATE if several else _S.ACCEPTED
-        values["surplus"] = list(evidence.surplus) or None
+        values["duplicate_sinch_ids"] = list(evidence.duplicate_sinch_ids) or None
         values |= report_values(ctx)
-        return values | {"sinch_id": evidence.sinch_id, "next_ask_at": None, "attention": None}
-    if finding is Finding.MISMATCH:
+        return values | {
+            "sinch_id": evidence.sinch_id,
+            "next_reconcile_at": None,
+            "attention": None,
+        }
+    if finding is ListFinding.MISMATCH:
         return values | {"state": _S.NEEDS_ATTENTION, "attention": Attention.MISMATCH}
-    if finding is Finding.ABSENT:
-        values |= {"absent": row.absent + 1, "absent_before_at": row.absent_at, "absent_at": now}
+    if finding is ListFinding.ABSENT:
+        values |= {
+            "not_found_count": row.not_found_count + 1,
+            "absent_before_at": row.absent_at,
+            "absent_at": now,
+        }
         if control_found and row.state is _S.UNKNOWN:
             return values | {"state": _S.NEEDS_ATTENTION, "attention": Attention.ABSENT}
     unreadable_s = (now - row.unknown_at).total_seconds()
@@ -284,18 +301,20 @@ def _judge(
     return values
 
 
-def _learn_id(tx: Connection, ctx: Context, row: Row[Any], evidence: Evidence | None) -> BatchState:
+def _learn_id(
+    tx: Connection, ctx: Context, row: Row[Any], evidence: ListResult | None
+) -> BatchState:
     """A batch taken without an id in the answer: keep the one that the list shows."""
     now = ctx.now()
     query = select(Attempt.started_at).where(Attempt.batch_id == row.id)
     started_at = tx.execute(query.order_by(Attempt.number.desc()).limit(1)).scalar_one()
     values: dict[str, Any] = {
-        "asked": row.asked + 1,
-        "next_ask_at": choose_next_ask(ctx.rules, unknown_at=started_at, now=now),
+        "reconcile_attempts": row.reconcile_attempts + 1,
+        "next_reconcile_at": choose_next_lookup(ctx.rules, unknown_at=started_at, now=now),
     }
     if evidence and evidence.sinch_id:
-        values |= {"sinch_id": evidence.sinch_id, "next_ask_at": None}
-        if evidence.finding is not Finding.TAKEN:
+        values |= {"sinch_id": evidence.sinch_id, "next_reconcile_at": None}
+        if evidence.finding is not ListFinding.TAKEN:
             bound = logger.bind(client_reference=row.client_reference)
             bound.error("sinch has a batch otherwise than it was sent")
     tx.execute(update(Batch).where(Batch.id == row.id).values(values))
@@ -316,17 +335,21 @@ def _tell(row: Row[Any], values: dict[str, Any]) -> None:
         bound.bind(reason=values["attention"].value).error("a batch needs attention")
 
 
-def _cancel_surplus(ctx: Context, batch_id: int, surplus: Sequence[str], *, left_s: float) -> None:
+def _cancel_surplus(
+    ctx: Context, batch_id: int, duplicate_sinch_ids: Sequence[str], *, left_s: float
+) -> None:
     """Cancel what can still be cancelled; what is already on its way cannot.
 
     A client may be waiting: the question's time is shared.  What Sinch does not answer, a sweep
     asks for again.
     """
-    each_s = max(left_s, _MIN_CANCEL_S) / len(surplus)
-    left = list(surplus)
-    for sinch_id in surplus:
+    each_s = max(left_s, _MIN_CANCEL_S) / len(duplicate_sinch_ids)
+    left = list(duplicate_sinch_ids)
+    for sinch_id in duplicate_sinch_ids:
         with suppress(SinchError):
             ctx.sinch.cancel_batch(sinch_id, within_s=each_s)
             left.remove(sinch_id)
     with ctx.db.write() as tx:
-        tx.execute(update(Batch).where(Batch.id == batch_id).values(surplus=left or None))
+        tx.execute(
+            update(Batch).where(Batch.id == batch_id).values(duplicate_sinch_ids=left or None)
+        )

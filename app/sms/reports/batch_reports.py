@@ -7,11 +7,11 @@ from sqlalchemy import Connection, Row, bindparam, or_, select, update
 
 from app.db.base import table_of
 from app.sinch.schemas import BatchReport
-from app.sms.audience.chunks import read_slice
+from app.sms.audience.chunks import load_batch_recipients
 from app.sms.context import Context
 from app.sms.models.batch import Batch
 from app.sms.models.statuses import MessageStatus, translate_status
-from app.sms.reports.record import Told
+from app.sms.reports.record import DeliveryReport
 
 _BATCHES = table_of(Batch)
 _PLACE = select(_BATCHES).where(
@@ -27,7 +27,7 @@ _ASK_NOW = (
 )
 
 
-def read_summary(tx: Connection, report: BatchReport) -> Iterator[Told]:
+def read_summary(tx: Connection, report: BatchReport) -> Iterator[DeliveryReport]:
     """What a report on a batch says of each message, as far as it does.
 
     One without recipients says it of all when all ended alike.
@@ -42,7 +42,7 @@ def read_summary(tx: Connection, report: BatchReport) -> Iterator[Told]:
         # Told of nobody: it is put off, or turns out to be foreign.
         yield _tell(report, "", MessageStatus.SUBMITTED, None)
         return
-    recipients = read_slice(tx, batch).recipients
+    recipients = load_batch_recipients(tx, batch).recipients
     if _are_alike(report, batch):
         (all_of_them,) = report.statuses
         end = translate_status(all_of_them.status)
@@ -52,7 +52,7 @@ def read_summary(tx: Connection, report: BatchReport) -> Iterator[Told]:
     yield _tell(report, recipients[0], MessageStatus.SUBMITTED, None)
 
 
-def ask_where_unclear(tx: Connection, ctx: Context, report: BatchReport) -> None:
+def request_full_report(tx: Connection, ctx: Context, report: BatchReport) -> None:
     """Have the full report asked for at once, where one leaves open who ended how."""
     batch = None if _names_all(report) else _find_batch(tx, report)
     if batch is not None and not _are_alike(report, batch):
@@ -72,5 +72,7 @@ def _find_batch(tx: Connection, report: BatchReport) -> Row[Any] | None:
     return tx.execute(_PLACE, place).first()
 
 
-def _tell(report: BatchReport, recipient: str, status: MessageStatus, code: int | None) -> Told:
-    return Told(report.client_reference, report.batch_id, recipient, status, code, None)
+def _tell(
+    report: BatchReport, recipient: str, status: MessageStatus, code: int | None
+) -> DeliveryReport:
+    return DeliveryReport(report.client_reference, report.batch_id, recipient, status, code, None)

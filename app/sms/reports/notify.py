@@ -7,10 +7,10 @@ from sqlalchemy import Connection, bindparam, select
 
 from app.db.base import table_of
 from app.sms.context import Context
-from app.sms.lifecycle.outbox import note_for_client
+from app.sms.lifecycle.outbox import enqueue_event
 from app.sms.models.broadcast import Broadcast
 from app.sms.models.statuses import explain
-from app.sms.reports.record import Booked, Told
+from app.sms.reports.record import DeliveryReport, RecordedReports
 
 # Numbers in one event to a client.
 MAX_MESSAGES = 1_000
@@ -21,7 +21,7 @@ _OWNER = select(_BROADCASTS.c.client, _BROADCASTS.c.public_id, _BROADCASTS.c.ref
 )
 
 
-def tell_clients(tx: Connection, ctx: Context, booked: Booked) -> None:
+def notify_clients(tx: Connection, ctx: Context, booked: RecordedReports) -> None:
     """Note for the clients which messages ended."""
     for broadcast_id, ended in sorted(booked.ended.items()):
         owner = tx.execute(_OWNER, {"this": broadcast_id}).one()
@@ -31,15 +31,15 @@ def tell_clients(tx: Connection, ctx: Context, booked: Booked) -> None:
                 "reference": owner.reference,
                 "messages": [_describe(each) for each in some],
             }
-            note_for_client(tx, ctx, client=owner.client, kind="messages.updated", facts=facts)
+            enqueue_event(tx, ctx, client=owner.client, event_type="messages.updated", facts=facts)
 
 
-def _cut(ended: Sequence[Told]) -> Iterator[Sequence[Told]]:
+def _cut(ended: Sequence[DeliveryReport]) -> Iterator[Sequence[DeliveryReport]]:
     for start in range(0, len(ended), MAX_MESSAGES):
         yield ended[start : start + MAX_MESSAGES]
 
 
-def _describe(told: Told) -> dict[str, Any]:
+def _describe(told: DeliveryReport) -> dict[str, Any]:
     return {
         "recipient": told.recipient,
         "status": told.status.value,

@@ -13,18 +13,18 @@ from sqlalchemy import Row, bindparam, or_, select, update
 from app.clock import CLOCK_SLACK_S
 from app.db.base import table_of
 from app.sinch.errors import SinchError, SinchRefusal
-from app.sms.audience.chunks import read_slice
+from app.sms.audience.chunks import load_batch_recipients
 from app.sms.context import Context
-from app.sms.lifecycle.finalize import settle_broadcast
-from app.sms.lifecycle.locks import hold_books
+from app.sms.lifecycle.finalize import finalize_broadcast
+from app.sms.lifecycle.locks import lock_counters
 from app.sms.models.batch import Batch, Message
 from app.sms.models.broadcast import Broadcast
 from app.sms.models.statuses import MessageStatus
 from app.sms.reports.batch_reports import read_summary
-from app.sms.reports.carrier_opt_outs import hear_carriers, hold_for_codes
-from app.sms.reports.notify import tell_clients
-from app.sms.reports.record import Told, book
-from app.subscribers.consent.ledger import write_down
+from app.sms.reports.carrier_opt_outs import apply_carrier_opt_outs, lock_for_codes
+from app.sms.reports.notify import notify_clients
+from app.sms.reports.record import DeliveryReport, record_reports
+from app.subscribers.consent.ledger import append_consent_records
 
 # One pass; what it has not asked by then, the next one does.
 _PASS_S = 10.0
@@ -42,7 +42,7 @@ _DUE = (
         _BATCHES.c.chunk,
         _BATCHES.c.start,
         _BATCHES.c.size,
-        _BATCHES.c.picked,
+        _BATCHES.c.recipient_indexes,
         _BATCHES.c.client_reference,
         _BATCHES.c.sinch_id,
         _BATCHES.c.reports_asked,
@@ -77,7 +77,7 @@ _OPEN_MESSAGES = select(_MESSAGES.c.recipient).where(
 _GIVE_UP = update(_BATCHES).where(_BATCHES.c.id == bindparam("this")).values(next_report_at=None)
 
 
-def ask_due_reports(ctx: Context) -> int:
+def fetch_due_reports(ctx: Context) -> int:
     """Ask for the reports whose time has come, for a few seconds; how many were asked for."""
     ctx.require_own_database()
     now = ctx.now()
@@ -87,13 +87,13 @@ def ask_due_reports(ctx: Context) -> int:
     deadline = ctx.clock.monotonic() + _PASS_S
     asked = 0
     for row in due:
-        asked += ask_report(ctx, row)
+        asked += fetch_report(ctx, row)
         if ctx.clock.monotonic() >= deadline:
             break
     return asked
 
 
-def ask_report(ctx: Context, row: Row[Any]) -> bool:
+def fetch_report(ctx: Context, row: Row[Any]) -> bool:
     """Ask for the report of a batch, unless somebody else just does; whether it was asked for."""
     if not _take(ctx, row):
         return False
@@ -104,7 +104,7 @@ def ask_report(ctx: Context, row: Row[Any]) -> bool:
     if last:
         to_settle |= _close(ctx, row)
     for broadcast_id in to_settle:
-        settle_broadcast(ctx, broadcast_id)
+        finalize_broadcast(ctx, broadcast_id)
     return True
 
 
@@ -112,13 +112,13 @@ def _take(ctx: Context, row: Row[Any]) -> bool:
     asked = row.reports_asked + 1
     place = {"this": row.id, "seen": row.reports_asked, "now_asked": asked}
     called_back = ctx.report_mode(row.options) is not None
-    until = ctx.later(ctx.rules.report_wait_s(asked, called_back=called_back))
+    until = ctx.seconds_from_now(ctx.rules.report_wait_s(asked, called_back=called_back))
     with ctx.db.write() as tx:
         taken = tx.execute(_TAKE, place | {"until": until})
         return taken.rowcount == 1
 
 
-def _fetch(ctx: Context, row: Row[Any]) -> tuple[Sequence[Told], bool]:
+def _fetch(ctx: Context, row: Row[Any]) -> tuple[Sequence[DeliveryReport], bool]:
     """What the report says, and whether it is all that Sinch will ever say at this moment."""
     if row.sinch_id is None:
         return [], True
@@ -134,30 +134,32 @@ def _fetch(ctx: Context, row: Row[Any]) -> tuple[Sequence[Told], bool]:
         return list(read_summary(tx, report)), True
 
 
-def _book(ctx: Context, told: Sequence[Told]) -> set[int]:
+def _book(ctx: Context, told: Sequence[DeliveryReport]) -> set[int]:
     """Book what a report says; the broadcasts to settle."""
     with ctx.db.write() as tx:
-        hold_books(tx)
-        hold_for_codes(tx, (each.code for each in told))
-        booked = book(tx, ctx, told)
+        lock_counters(tx)
+        lock_for_codes(tx, (each.code for each in told))
+        booked = record_reports(tx, ctx, told)
         unplaced = {id(each) for each in booked.unplaced}
-        opted_out = hear_carriers(tx, ctx, (each for each in told if id(each) not in unplaced))
-        tell_clients(tx, ctx, booked)
-        write_down(tx, ctx.people, opted_out)
+        opted_out = apply_carrier_opt_outs(
+            tx, ctx, (each for each in told if id(each) not in unplaced)
+        )
+        notify_clients(tx, ctx, booked)
+        append_consent_records(tx, ctx.subscriber_context, opted_out)
     return booked.to_settle
 
 
 def _close(ctx: Context, row: Row[Any]) -> set[int]:
     """What was not reported by now is booked as unknown; the broadcasts to settle."""
     with ctx.db.write() as tx:
-        hold_books(tx)
-        recipients = read_slice(tx, row).recipients
+        lock_counters(tx)
+        recipients = load_batch_recipients(tx, row).recipients
         place = {"of": row.broadcast_id, "this": row.id}
         ends = {"first": min(recipients), "last": max(recipients)}
         silent = tx.execute(_OPEN_MESSAGES, place | ends).scalars().all()
         told = [_tell_unknown(row, each) for each in silent]
-        booked = book(tx, ctx, told)
-        tell_clients(tx, ctx, booked)
+        booked = record_reports(tx, ctx, told)
+        notify_clients(tx, ctx, booked)
         tx.execute(_GIVE_UP, {"this": row.id})
     if told:
         bound = logger.bind(client_reference=row.client_reference, messages=len(told))
@@ -165,8 +167,8 @@ def _close(ctx: Context, row: Row[Any]) -> set[int]:
     return booked.to_settle | {row.broadcast_id}
 
 
-def _tell_unknown(row: Row[Any], recipient: str) -> Told:
-    return Told(
+def _tell_unknown(row: Row[Any], recipient: str) -> DeliveryReport:
+    return DeliveryReport(
         reference=row.client_reference,
         sinch_id=row.sinch_id,
         recipient=recipient,

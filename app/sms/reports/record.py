@@ -15,20 +15,20 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from app.db.base import table_of
 from app.sms.context import Context
-from app.sms.lifecycle.latency import NONE, bucket_of
-from app.sms.lifecycle.locks import HOLD_STATUS
+from app.sms.lifecycle.latency import NONE, latency_bucket
+from app.sms.lifecycle.locks import LOCK_STATUS
 from app.sms.models.batch import Batch, Message
 from app.sms.models.broadcast import Broadcast
-from app.sms.models.reports import Tally
+from app.sms.models.reports import DeliveryCount
 from app.sms.models.statuses import ENDED, MessageStatus, rank_status
-from app.sms.recovery.confirm import HELD_BATCHES, Sighting, prove_batch
+from app.sms.recovery.confirm import HELD_BATCHES, ReportedBatch, confirm_accepted
 
 # No database takes any number of parameters.
 _MOST_AT_ONCE = 10_000
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
 _BATCHES, _BROADCASTS = table_of(Batch), table_of(Broadcast)
-_MESSAGES, _TALLIES = table_of(Message), table_of(Tally)
+_MESSAGES, _TALLIES = table_of(Message), table_of(DeliveryCount)
 
 _PLACES = select(
     _BATCHES.c.id, _BATCHES.c.broadcast_id, _BATCHES.c.client_reference, _BATCHES.c.sinch_id
@@ -53,7 +53,7 @@ _REPORT = (
         status=bindparam("became"),
         code=bindparam("said"),
         status_at=bindparam("happened_at"),
-        noted_at=bindparam("now"),
+        recorded_at=bindparam("now"),
     )
 )
 _COUNT_ENDED = (
@@ -61,14 +61,14 @@ _COUNT_ENDED = (
     .where(_BATCHES.c.id == bindparam("this"))
     .values(
         ended=_BATCHES.c.ended + bindparam("more"),
-        changed=True,
+        rollup_dirty=True,
         next_report_at=bindparam("ask_at"),
     )
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class DeliveryReport:
     """One thing said of one message: by Sinch, or by us where Sinch said nothing in time.
 
     Its batch is found by our reference, else by Sinch's id.  `at` is Sinch's time.
@@ -88,19 +88,19 @@ class Told:
 
 
 @dataclass(slots=True)
-class Booked:
+class RecordedReports:
     """What came of it: who was not found, and what changed, by broadcast."""
 
-    unplaced: list[Told] = field(default_factory=list)
-    ended: dict[int, list[Told]] = field(default_factory=lambda: defaultdict(list))
+    unplaced: list[DeliveryReport] = field(default_factory=list)
+    ended: dict[int, list[DeliveryReport]] = field(default_factory=lambda: defaultdict(list))
     to_settle: set[int] = field(default_factory=set)
 
 
-def book(tx: Connection, ctx: Context, told: Sequence[Told]) -> Booked:
+def record_reports(tx: Connection, ctx: Context, told: Sequence[DeliveryReport]) -> RecordedReports:
     """Put into the books what was said of messages; the books are held."""
-    booked = Booked()
+    booked = RecordedReports()
     places = _find_places(tx, told)
-    by_broadcast: dict[int, dict[str, Told]] = defaultdict(dict)
+    by_broadcast: dict[int, dict[str, DeliveryReport]] = defaultdict(dict)
     sightings: dict[int, set[str]] = defaultdict(set)
     for each in told:
         place = places.get(each.reference) or places.get(each.sinch_id)
@@ -118,7 +118,7 @@ def book(tx: Connection, ctx: Context, told: Sequence[Told]) -> Booked:
     return booked
 
 
-def _find_places(tx: Connection, told: Iterable[Told]) -> Mapping[str | None, Row[Any]]:
+def _find_places(tx: Connection, told: Iterable[DeliveryReport]) -> Mapping[str | None, Row[Any]]:
     """The batches spoken of, by our reference and by Sinch's id."""
     references = {each.reference for each in told if each.reference}
     places: dict[str | None, Row[Any]] = {}
@@ -136,12 +136,12 @@ def _book_broadcast(
     tx: Connection,
     ctx: Context,
     broadcast_id: int,
-    best: Mapping[str, Told],
+    best: Mapping[str, DeliveryReport],
     sightings: Mapping[int, set[str]],
-    booked: Booked,
+    booked: RecordedReports,
 ) -> None:
     now = ctx.now()
-    status = tx.execute(HOLD_STATUS, {"this": broadcast_id}).scalar_one()
+    status = tx.execute(LOCK_STATUS, {"this": broadcast_id}).scalar_one()
     start = _read_start(tx, broadcast_id)
     known = _find_messages(tx, broadcast_id, list(best))
     sums = Counter[tuple[MessageStatus, int, int]]()
@@ -154,7 +154,7 @@ def _book_broadcast(
         if row.status is not None:
             if said.weight <= _weigh(row.status, row.code, row.status_at):
                 continue
-            sums[_tally(row.status, row.code, row.status_at or row.noted_at, start)] -= 1
+            sums[_tally(row.status, row.code, row.status_at or row.recorded_at, start)] -= 1
         sums[_tally(said.status, said.code, said.at or now, start)] += 1
         if said.status in ENDED:
             booked.ended[broadcast_id].append(said)
@@ -184,13 +184,13 @@ def _touch_batches(
     changed: Set[int],
     sightings: Mapping[int, set[str]],
     status: Any,
-    booked: Booked,
+    booked: RecordedReports,
 ) -> None:
     """Count what has ended; a batch that is reported on is at Sinch, whatever we knew."""
     counts = []
     for row in tx.execute(HELD_BATCHES, {"these": list(ended)}).all():
-        sighting = Sighting(row, sorted(sightings.get(row.id, ())), status)
-        if prove_batch(tx, ctx, sighting):
+        sighting = ReportedBatch(row, sorted(sightings.get(row.id, ())), status)
+        if confirm_accepted(tx, ctx, sighting):
             booked.to_settle.add(row.broadcast_id)
         if row.id in changed:
             all_ended = row.ended + ended[row.id] >= row.size
@@ -225,7 +225,7 @@ def _tally(
 ) -> tuple[MessageStatus, int, int]:
     """The sum that a message belongs to."""
     delivered = status is MessageStatus.DELIVERED
-    bucket = bucket_of((at - start).total_seconds()) if delivered else NONE
+    bucket = latency_bucket((at - start).total_seconds()) if delivered else NONE
     return status, NONE if code is None else code, bucket
 
 

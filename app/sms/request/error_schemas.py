@@ -11,14 +11,14 @@ from app.sms.models.states import BroadcastStatus
 STATUSES = [*(each.value for each in BroadcastStatus), "unknown", "held"]
 
 # Of every route that takes an order, beside those in words of their own.
-ORDER_ERRORS = (
+REQUEST_ERRORS = (
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     HTTPStatus.UNPROCESSABLE_ENTITY,
 )
 
 
-NOBODY = {
+NO_RECIPIENTS = {
     HTTPStatus.NOT_FOUND: "Nobody active bears the tag or fits the audience, or there is no such "
     "template.",
 }

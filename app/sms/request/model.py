@@ -29,7 +29,7 @@ class TemplateName:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class BroadcastRequest:
     """What a client asks for, checked: recipients in E.164, each once.
 
     With an `audience` there are none: whoever it means is looked up when the send starts, and
@@ -60,7 +60,7 @@ class Order:
     max_parts: int | None = None
     category: Category = Category.TRANSACTIONAL
     priority: int | None = None
-    allow_repeat: bool = False
+    allow_duplicate: bool = False
     duplicates_removed: int = 0
     invalid: Sequence[object] = ()
     reply: str | None = None
@@ -78,20 +78,24 @@ def choose_priority(category: Category, recipients: int) -> int:
     return 7 if recipients <= MAX_INLINE_RECIPIENTS else 5
 
 
-def hash_text(order: Order, *, default_sender: str) -> bytes:
+def hash_text(request: BroadcastRequest, *, default_sender: str) -> bytes:
     """What makes two broadcasts say the same: text, sender, every value and translation."""
-    varied = [each for each in (order.parameters, order.texts, order.fields) if each]
+    varied = [each for each in (request.parameters, request.texts, request.fields) if each]
     values = json.dumps(varied[0] if len(varied) == 1 else varied, sort_keys=True) if varied else ""
-    return sha256("\0".join((order.text, order.sender or default_sender, values)).encode()).digest()
+    return sha256(
+        "\0".join((request.text, request.sender or default_sender, values)).encode()
+    ).digest()
 
 
-def describe_audience(order: Order) -> dict[str, Any] | None:
+def describe_audience(request: BroadcastRequest) -> dict[str, Any] | None:
     """Whom an order goes to, as it is kept where that is not a list of numbers."""
-    if order.audience is None:
+    if request.audience is None:
         return None
-    return {"select": order.audience.to_json(), "fields": dict(order.fields)}
+    return {"select": request.audience.to_json(), "fields": dict(request.fields)}
 
 
-def collect_defaults(order: Order) -> dict[str, str]:
+def collect_defaults(request: BroadcastRequest) -> dict[str, str]:
     """The values for whoever has none of their own."""
-    return {name: values[DEFAULT] for name, values in order.parameters.items() if DEFAULT in values}
+    return {
+        name: values[DEFAULT] for name, values in request.parameters.items() if DEFAULT in values
+    }

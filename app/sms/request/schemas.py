@@ -7,7 +7,7 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
 
 from app.errors import BadInput
-from app.http.fields import MessageText, Moment, StrictBoolean
+from app.http.fields import MessageText, StrictBoolean, UtcDateTime
 from app.phone.e164 import normalise_number, remove_duplicates, sort_entries
 from app.sinch.schemas import ReportMode
 from app.sms.content.placeholders import (
@@ -20,7 +20,7 @@ from app.sms.content.placeholders import (
 )
 from app.sms.models.states import Category
 from app.sms.request.fields import ParameterTable, PlaceholderFields, RecipientList, check_sender
-from app.sms.request.model import Order, TemplateName
+from app.sms.request.model import BroadcastRequest, TemplateName
 from app.subscribers.audiences.schemas import AudienceSchema
 from app.subscribers.fields import LanguageTag
 from app.text.segments import Encoding, TextSize
@@ -53,7 +53,7 @@ class TemplateNameSchema(Schema):
         return TemplateName(**data)
 
 
-class OrderSchema(Schema):
+class BroadcastRequestSchema(Schema):
     """One text, whoever it goes to.  `load` gives an Order.
 
     Raises BadInput with `invalid_numbers` when entries are not phone numbers, and marshmallow's
@@ -87,10 +87,10 @@ class OrderSchema(Schema):
             "example": "Acme",
         },
     )
-    send_at = Moment(
+    send_at = UtcDateTime(
         metadata={"description": "Send then instead of now; ISO 8601 with offset, in the future."}
     )
-    expire_at = Moment(
+    expire_at = UtcDateTime(
         metadata={
             "description": "Give up then; after the start and at most 3 days after it. "
             "ISO 8601 with offset."
@@ -131,7 +131,7 @@ class OrderSchema(Schema):
             "of up to 1,000 recipients, 5 for a larger one, 3 for marketing."
         },
     )
-    allow_repeat = StrictBoolean(
+    allow_duplicate = StrictBoolean(
         metadata={
             "description": "Send although the same text has just gone to mostly the same people."
         }
@@ -162,7 +162,7 @@ class OrderSchema(Schema):
             raise ValidationError("Missing data for required field.", "message")
 
     @post_load
-    def make_order(self, data: dict[str, Any], **_: Any) -> Order:
+    def make_order(self, data: dict[str, Any], **_: Any) -> BroadcastRequest:
         """The order given."""
         if "recipients" not in data:
             return _make_audience_order(data)
@@ -179,7 +179,7 @@ class OrderSchema(Schema):
             "invalid": entries.invalid,
         }
         if "template" in data:
-            return Order(text="", size=_UNMEASURED, parameters=given, **common)
+            return BroadcastRequest(text="", size=_UNMEASURED, parameters=given, **common)
         try:
             check_placeholders(data["message"], given, recipients)
             parameters = select_used(data["message"], given)
@@ -188,10 +188,10 @@ class OrderSchema(Schema):
             raise ValidationError(f"{e}.", "message") from e
         if size.parts > data.get("max_parts", MAX_PARTS):
             raise ValidationError(f"The text takes {size.parts} parts.", "max_parts")
-        return Order(text=data["message"], size=size, parameters=parameters, **common)
+        return BroadcastRequest(text=data["message"], size=size, parameters=parameters, **common)
 
 
-class BroadcastSchema(OrderSchema):
+class BroadcastSchema(BroadcastRequestSchema):
     """One text to a list of numbers, or to people by what is known of them."""
 
     recipients = RecipientList(
@@ -216,16 +216,16 @@ class BroadcastSchema(OrderSchema):
             raise ValidationError("Missing data for required field.", "recipients")
 
 
-class TagBroadcastSchema(OrderSchema):
+class TagBroadcastSchema(BroadcastRequestSchema):
     """One text to all who bear a tag."""
 
     fields_ = PlaceholderFields(data_key="fields")
 
 
-def _make_audience_order(data: dict[str, Any]) -> Order:
+def _make_audience_order(data: dict[str, Any]) -> BroadcastRequest:
     """The order for people who are looked up later; its size is taken once they are known."""
     given = _normalise_parameters(data.get("parameters", {}), [], [])
-    return Order(
+    return BroadcastRequest(
         recipients=(),
         audience=data.get("audience"),
         fields=data.get("fields_", {}),
@@ -239,13 +239,13 @@ def _make_audience_order(data: dict[str, Any]) -> Order:
 _UNMEASURED = TextSize(Encoding.GSM_7, 1)
 
 
-def check_times(order: Order, now: datetime) -> None:
+def check_times(request: BroadcastRequest, now: datetime) -> None:
     """Raise BadInput for a start in the past, or an end outside of the 3 days after the start.
 
     Apart from the schema: a request that is repeated, to get its answer, may name a time that has
     passed since.
     """
-    send_at, expire_at = order.send_at, order.expire_at
+    send_at, expire_at = request.send_at, request.expire_at
     if send_at is not None and send_at <= now:
         raise _refuse_time("send_at", "Not in the future")
     start = send_at or now
@@ -275,7 +275,7 @@ _PLAIN_FIELDS = (
     "max_parts",
     "category",
     "priority",
-    "allow_repeat",
+    "allow_duplicate",
 )
 
 

@@ -87,7 +87,7 @@ def make_condition(audience: Audience, dialect: Dialect) -> ColumnElement[bool]:
 
 def count_audience(tx: Connection, audience: Audience) -> int:
     """How many people are meant.  Raises BadInput that names the tags there are not."""
-    refuse_unknown_tags(tx, audience)
+    require_known_tags(tx, audience)
     source, condition = find_people(audience, tx.dialect)
     count = select(func.count()).select_from(source).where(condition)
     return int(tx.execute(count).scalar_one())
@@ -103,7 +103,7 @@ def find_people(audience: Audience, dialect: Dialect) -> tuple[FromClause, Colum
     return borne, and_(by_tag, make_condition(replace(audience, any=()), dialect))
 
 
-def refuse_unknown_tags(tx: Connection, audience: Audience) -> None:
+def require_known_tags(tx: Connection, audience: Audience) -> None:
     """Raise BadInput that names the tags of an audience there are not."""
     unknown = find_unknown_tags(tx, audience.tags)
     if unknown:

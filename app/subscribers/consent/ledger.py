@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import aliased
 
-from app.db.base import Fact, table_of
+from app.db.base import Metadata, table_of
 from app.db.engine import insert_new
 from app.db.types import UtcTime
 from app.subscribers.consent.hash_chain import (
@@ -38,13 +38,13 @@ from app.subscribers.consent.hash_chain import (
     read_content,
     write_content,
 )
-from app.subscribers.context import People
+from app.subscribers.context import SubscriberContext
 from app.subscribers.models import ConsentEvent, ConsentKind, Subscriber
 
 HEAD_FACT = "consent_head"
 _CONSENTS = (ConsentKind.OPT_IN, ConsentKind.CONFIRMED)
 
-_EVENTS, _SUBSCRIBERS, _FACTS = table_of(ConsentEvent), table_of(Subscriber), table_of(Fact)
+_EVENTS, _SUBSCRIBERS, _FACTS = table_of(ConsentEvent), table_of(Subscriber), table_of(Metadata)
 _LATER, _PREVIOUS = aliased(_EVENTS), aliased(_EVENTS)
 # Made once: to make a statement costs several times what it takes to run one.
 _HEAD = select(_FACTS.c.value).where(_FACTS.c.name == HEAD_FACT)
@@ -121,7 +121,7 @@ class Head:
         return f"{self.number} {self.hash.hex()}"
 
 
-class Entry(NamedTuple):
+class ConsentEntry(NamedTuple):
     """What one link of many is to say: of whom, when, from where, in which words."""
 
     phone: str
@@ -150,9 +150,9 @@ class Link:
     hash: bytes
 
 
-def record(
+def append_consent(
     tx: Connection,
-    people: People,
+    ctx: SubscriberContext,
     kind: ConsentKind,
     phone: str,
     *,
@@ -172,12 +172,12 @@ def record(
         tx.execute(_CONSENT, {"who": phone, "moment": at})
     elif kind is ConsentKind.OPT_OUT:
         tx.execute(_OBJECT, {"who": phone})
-    _append(tx, kind, [Entry(phone, at, source, wording, tag)], actor=actor, channel=channel)
+    _append(tx, kind, [ConsentEntry(phone, at, source, wording, tag)], actor=actor, channel=channel)
 
 
-def record_many(
+def append_consents(
     tx: Connection,
-    people: People,
+    ctx: SubscriberContext,
     kind: ConsentKind,
     entries: Iterable[tuple[str, datetime, str, str, str | None]],
     *,
@@ -239,7 +239,7 @@ def _hold_head(tx: Connection) -> Head:
     """The head, which nobody else moves until this transaction ends."""
     value = tx.execute(_HOLD_HEAD).scalar()
     if value is None:
-        insert_new(tx, Fact, name=HEAD_FACT, value=str(Head()))
+        insert_new(tx, Metadata, name=HEAD_FACT, value=str(Head()))
         value = tx.execute(_HOLD_HEAD).scalar_one()
     return _parse_head(value)
 
@@ -350,7 +350,7 @@ def _write_time(at: datetime) -> str:
     return utc.isoformat(" ", "microseconds")[:26]
 
 
-class Said(NamedTuple):
+class ConsentRecord(NamedTuple):
     """A link for the ledger of consent."""
 
     kind: ConsentKind
@@ -363,12 +363,14 @@ class Said(NamedTuple):
     tag: str | None = None
 
 
-def write_down(tx: Connection, people: People, said: Sequence[Said]) -> None:
+def append_consent_records(
+    tx: Connection, ctx: SubscriberContext, said: Sequence[ConsentRecord]
+) -> None:
     """Add what was heard to the ledger of consent; the last thing in a transaction."""
     for each in said:
-        record(
+        append_consent(
             tx,
-            people,
+            ctx,
             each.kind,
             each.phone,
             at=each.at,

@@ -9,7 +9,7 @@ from app.http.openapi import API_KEY_SCHEME, BODY_ERRORS, Blueprint
 from app.rate_limit import rate_limited
 from app.subscribers.consent.schemas import EvidenceSchema
 from app.subscribers.consent.verify import make_evidence
-from app.subscribers.current import the_people
+from app.subscribers.current import current_subscriber_context
 
 blueprint = Blueprint("consent", __name__, url_prefix="/api", description="The ledger of consent.")
 
@@ -23,4 +23,4 @@ blueprint = Blueprint("consent", __name__, url_prefix="/api", description="The l
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def show_evidence(whose: dict[str, Any]) -> dict[str, Any]:
     """Who agreed or objected, when and in which words, and how to check that it is so."""
-    return make_evidence(the_people(), whose["phone"])
+    return make_evidence(current_subscriber_context(), whose["phone"])

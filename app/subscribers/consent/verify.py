@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, bindparam, select
 from app.db.base import table_of
 from app.subscribers.consent.hash_chain import BEGINNING, commit_to, hash_link, is_about, write_time
 from app.subscribers.consent.ledger import Head, Link, read_events, read_head
-from app.subscribers.context import People
+from app.subscribers.context import SubscriberContext
 from app.subscribers.models import ConsentEvent
 
 _PAGE = 5_000
@@ -29,7 +29,7 @@ HOW_TO_CHECK = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class LedgerCheck:
     """What was found: so many links, up to `head`; `broken` says what is wrong with the first
     that does not hold.
 
@@ -47,33 +47,33 @@ class Verdict:
         return self.broken is None
 
 
-def verify(
-    people: People,
+def verify_ledger(
+    ctx: SubscriberContext,
     *,
     anchor: str | None = None,
     on_progress: Callable[[int], None] = lambda links: None,
-) -> Verdict:
+) -> LedgerCheck:
     """Walk the whole ledger; `anchor` is the hash of a link as it was written down before.
 
     `on_progress` is told how many links were walked, page by page.
     """
     head, erased, anchored = Head(), 0, anchor in (None, BEGINNING.hex())
     while True:
-        with people.db.read() as tx:
+        with ctx.db.read() as tx:
             rows, broken = _read_page(tx, head)
         if not rows:
             break
         for row in rows:
             broken = _find_fault(row, head)
             if broken:
-                return Verdict(links=head.number, erased=erased, head=head, broken=broken)
+                return LedgerCheck(links=head.number, erased=erased, head=head, broken=broken)
             head = Head(row.id, row.hash)
             erased += row.content is None
             anchored = anchored or row.hash.hex() == anchor
         on_progress(head.number)
     if not broken and not anchored:
         broken = f"no link has the hash {anchor}: what led to it was written anew, or cut off"
-    return Verdict(links=head.number, erased=erased, head=head, broken=broken)
+    return LedgerCheck(links=head.number, erased=erased, head=head, broken=broken)
 
 
 def _read_page(tx: Connection, head: Head) -> tuple[Sequence[Row[Any]], str | None]:
@@ -114,13 +114,13 @@ def _find_fault(row: Row[Any], before: Head) -> str | None:
     return None
 
 
-def make_evidence(people: People, phone: str) -> dict[str, Any]:
+def make_evidence(ctx: SubscriberContext, phone: str) -> dict[str, Any]:
     """All that the ledger says of a number, as a document that proves itself."""
-    with people.db.read() as tx:
+    with ctx.db.read() as tx:
         links, head = read_events(tx, phone), read_head(tx)
     return {
         "phone": phone,
-        "made_at": people.now(),
+        "made_at": ctx.now(),
         "events": [_show_link(link) for link in links],
         "head": {"id": head.number, "hash": head.hash.hex()} if head else None,
         "how_to_check": HOW_TO_CHECK,

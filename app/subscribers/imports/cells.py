@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, tzinfo
 
 from app.csv_cells import read_harmless
-from app.phone.reader import Column, T, read_each
+from app.phone.reader import ParsedColumn, T, read_each
 from app.subscribers.attributes import (
     MAX_ATTRIBUTE_CHARACTERS,
     MAX_NAME_CHARACTERS,
@@ -36,17 +36,17 @@ _WORDS = {
 }  # fmt: skip
 
 
-def read_names(cells: Sequence[str]) -> Column:
+def read_names(cells: Sequence[str]) -> ParsedColumn:
     """Names of at most 100 characters."""
     return read_texts(cells, MAX_NAME_CHARACTERS)
 
 
-def read_values(cells: Sequence[str]) -> Column:
+def read_values(cells: Sequence[str]) -> ParsedColumn:
     """Values of an attribute, as text."""
     return read_texts(cells, MAX_ATTRIBUTE_CHARACTERS)
 
 
-def read_texts(cells: Sequence[str], most: int) -> Column:
+def read_texts(cells: Sequence[str], most: int) -> ParsedColumn:
     """Texts of at most so many characters, blanks around them removed."""
     joined = "\n".join(cells)
     if "'" in joined:
@@ -63,42 +63,42 @@ def read_texts(cells: Sequence[str], most: int) -> Column:
     return texts, faults
 
 
-def read_languages(cells: Sequence[str]) -> Column:
+def read_languages(cells: Sequence[str]) -> ParsedColumn:
     """Short tags of RFC 5646."""
     return _read_few(cells, _read_language)
 
 
-def read_zones(cells: Sequence[str]) -> Column:
+def read_zones(cells: Sequence[str]) -> ParsedColumn:
     """Names of time zones."""
     return _read_few(cells, _read_zone)
 
 
-def read_truths(cells: Sequence[str]) -> Column:
+def read_booleans(cells: Sequence[str]) -> ParsedColumn:
     """True or false, in the words of several languages."""
     return _read_few(cells, _read_truth)
 
 
-def read_numbers(cells: Sequence[str]) -> Column:
+def read_numbers(cells: Sequence[str]) -> ParsedColumn:
     """Numbers, with a point or a comma before decimals."""
     return read_each(cells, lambda cell: _read_number(cell) if cell.strip() else None)
 
 
-def read_tags(cells: Sequence[str]) -> Column:
+def read_tags(cells: Sequence[str]) -> ParsedColumn:
     """Tuples of tags, divided by comma, semicolon, bar or line break; an empty one for none."""
     values, faults = _read_few(cells, _split_tags)
     return [value or () for value in values], faults
 
 
-def read_moments(cells: Sequence[str], *, zone: tzinfo, now: datetime) -> Column:
+def read_datetimes(cells: Sequence[str], *, zone: tzinfo, now: datetime) -> ParsedColumn:
     """Times of the past, those without an offset as ones of `zone`."""
-    return _read_few(cells, lambda cell: read_moment(cell, zone=zone, now=now))
+    return _read_few(cells, lambda cell: parse_datetime(cell, zone=zone, now=now))
 
 
-def read_moment(cell: str, *, zone: tzinfo, now: datetime) -> datetime:
+def parse_datetime(cell: str, *, zone: tzinfo, now: datetime) -> datetime:
     """An ISO 8601 time or day, or a day as `31.12.2025`, in UTC.  Raises ValueError.
 
     >>> from datetime import UTC
-    >>> read_moment("2025-03-01 08:30+02:00", zone=UTC, now=datetime.now(UTC)).isoformat()
+    >>> parse_datetime("2025-03-01 08:30+02:00", zone=UTC, now=datetime.now(UTC)).isoformat()
     '2025-03-01T06:30:00+00:00'
     """
     german = _GERMAN_TIME.fullmatch(cell)
@@ -159,7 +159,7 @@ def _split_tags(cell: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(tag for tag in tags if tag))
 
 
-def _read_few(cells: Sequence[str], read: Callable[[str], T]) -> Column:
+def _read_few(cells: Sequence[str], read: Callable[[str], T]) -> ParsedColumn:
     """A column with few different values: each is looked at once."""
     known: dict[str, T | None] = {}
     wrong: dict[str, str] = {}

@@ -15,7 +15,7 @@ from app.subscribers.attributes import ATTRIBUTE, ATTRIBUTE_NAME, MAX_ATTRIBUTES
 PHONE, FIRST_NAME, LAST_NAME, NAME = "phone", "first_name", "last_name", "name"
 LANGUAGE, TIME_ZONE, TAGS, ACTIVE = "language", "time_zone", "tags", "active"
 CONSENT_WORDING, CONSENT_SOURCE, CONSENT_AT = "consent_wording", "consent_source", "consent_at"
-MAX_TITLE_SHOWN = 64
+MAX_HEADER_SHOWN = 64
 
 # The best first: where two columns could be it, it is the one that stands earlier here.
 _TITLES: Mapping[str, tuple[str, ...]] = {
@@ -75,7 +75,9 @@ _TITLES: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 FIELDS = tuple(_TITLES)
 _RANKS = {
-    title: (field, rank) for field, titles in _TITLES.items() for rank, title in enumerate(titles)
+    header: (field, rank)
+    for field, headers in _TITLES.items()
+    for rank, header in enumerate(headers)
 }
 # A title that none of these is may still have a word of it, as "Phone 1" or "Mobile (private)".
 _PHONE_WORDS = frozenset(
@@ -90,19 +92,19 @@ _OURS = frozenset(("id", "subscriber_id", "consented_at", "subscribed_at", "upda
 _PARTS = {"name": LAST_NAME, "namn": LAST_NAME, "nom": LAST_NAME, "nombre": FIRST_NAME}
 
 
-class UnusableTitles(ValueError):
+class UnusableHeaders(ValueError):
     """The titles do not say what the columns are for; the message is a sentence for the client."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
+class ColumnMapping:
     """What each column is for: one of FIELDS, `attributes.NAME`, or None for nothing.
 
     `first_line` is the line after the titles; `is_international` where the title of the numbers
     says that they are, plus or not.
     """
 
-    titles: tuple[str, ...]
+    headers: tuple[str, ...]
     fields: tuple[str | None, ...]
     delimiter: str
     first_line: int
@@ -111,7 +113,7 @@ class Layout:
     def to_json(self) -> dict[str, Any]:
         """As it is kept."""
         return {
-            "titles": list(self.titles),
+            "headers": list(self.headers),
             "fields": list(self.fields),
             "delimiter": self.delimiter,
             "first_line": self.first_line,
@@ -122,7 +124,7 @@ class Layout:
     def from_json(cls, kept: Mapping[str, Any]) -> Self:
         """From how it is kept."""
         return cls(
-            titles=tuple(kept["titles"]),
+            headers=tuple(kept["headers"]),
             fields=tuple(kept["fields"]),
             delimiter=kept["delimiter"],
             first_line=kept["first_line"],
@@ -130,30 +132,30 @@ class Layout:
         )
 
 
-def find_layout(
-    titles: Sequence[str],
+def map_columns(
+    headers: Sequence[str],
     *,
     delimiter: str,
     first_line: int,
     columns: Mapping[str, str],
     ignore: Sequence[str],
-) -> Layout:
+) -> ColumnMapping:
     """What the columns with these titles are for.
 
     `columns` names the titles of fields of which it is known; `ignore` those of columns that are
     for nothing.  Raises UnusableTitles.
     """
-    stripped = tuple(title.strip() for title in titles)
+    stripped = tuple(header.strip() for header in headers)
     chosen = _choose(stripped, columns, ignore)
-    plain = [simplify_title(title) for title in stripped]
+    plain = [simplify_title(header) for header in stripped]
     left = [place for place, field in enumerate(chosen) if field == ""]
     _guess(chosen, plain, left)
     for place in left:
         if chosen[place] == "":
             chosen[place] = _name_attribute(stripped[place])
     _refuse_unusable(stripped, chosen)
-    return Layout(
-        titles=stripped,
+    return ColumnMapping(
+        headers=stripped,
         fields=tuple(chosen),
         delimiter=delimiter,
         first_line=first_line,
@@ -162,29 +164,29 @@ def find_layout(
 
 
 def _choose(
-    titles: Sequence[str], columns: Mapping[str, str], ignore: Sequence[str]
+    headers: Sequence[str], columns: Mapping[str, str], ignore: Sequence[str]
 ) -> list[str | None]:
     """What was said of each column; empty text for what nobody said anything of."""
-    chosen: list[str | None] = ["" if title else None for title in titles]
-    for title in ignore:
-        for place in _find(titles, title):
+    chosen: list[str | None] = ["" if header else None for header in headers]
+    for header in ignore:
+        for place in _find(headers, header):
             chosen[place] = None
-    for field, title in columns.items():
-        places = _find(titles, title)
+    for field, header in columns.items():
+        places = _find(headers, header)
         if len(places) != 1:
             often = "stands more than once" if places else "is not there"
-            raise UnusableTitles(f"columns: the title {show_title(title)} {often}")
+            raise UnusableHeaders(f"columns: the title {show_header(header)} {often}")
         if chosen[places[0]]:
-            raise UnusableTitles(f"columns: {show_title(title)} is given for two fields")
+            raise UnusableHeaders(f"columns: {show_header(header)} is given for two fields")
         chosen[places[0]] = field
     return chosen
 
 
-def _find(titles: Sequence[str], wanted: str) -> list[int]:
-    exact = [place for place, title in enumerate(titles) if title == wanted.strip()]
+def _find(headers: Sequence[str], wanted: str) -> list[int]:
+    exact = [place for place, header in enumerate(headers) if header == wanted.strip()]
     plain = simplify_title(wanted)
     return exact or [
-        place for place, title in enumerate(titles) if plain and simplify_title(title) == plain
+        place for place, header in enumerate(headers) if plain and simplify_title(header) == plain
     ]
 
 
@@ -192,11 +194,11 @@ def _guess(chosen: list[str | None], plain: Sequence[str], left: Sequence[int]) 
     """Say of the columns that are left which field each is, as far as its title tells."""
     best: dict[str, tuple[int, int]] = {}
     for place in left:
-        title = plain[place]
-        if title in _OURS:
+        header = plain[place]
+        if header in _OURS:
             chosen[place] = None
             continue
-        field, rank = _RANKS.get(title, ("", 0))
+        field, rank = _RANKS.get(header, ("", 0))
         if field and field not in chosen and (field not in best or rank < best[field][0]):
             best[field] = rank, place
     for field, (_, place) in best.items():
@@ -212,40 +214,40 @@ def _guess(chosen: list[str | None], plain: Sequence[str], left: Sequence[int]) 
         chosen[place] = part if part and part not in chosen else None
 
 
-def _name_attribute(title: str) -> str:
+def _name_attribute(header: str) -> str:
     """The attribute that a column holds.
 
     >>> _name_attribute("Shoe size"), _name_attribute("attributes.City"), _name_attribute("City")
     ('attributes.shoe_size', 'attributes.City', 'attributes.City')
     """
-    name = title.removeprefix(ATTRIBUTE)
+    name = header.removeprefix(ATTRIBUTE)
     if not ATTRIBUTE_NAME.fullmatch(name):
         name = re.sub(r"[^a-z0-9_]+", "_", simplify_title(name))[:32].strip("_")
     return ATTRIBUTE + name
 
 
-def _refuse_unusable(titles: Sequence[str], chosen: Sequence[str | None]) -> None:
+def _refuse_unusable(headers: Sequence[str], chosen: Sequence[str | None]) -> None:
     if PHONE not in chosen:
-        shown = ", ".join(show_title(title) for title in titles[:10])
-        raise UnusableTitles(
+        shown = ", ".join(show_header(header) for header in headers[:10])
+        raise UnusableHeaders(
             f"no column is known to hold phone numbers; say which by columns. The titles: {shown}"
         )
     counted = Counter(field for field in chosen if field)
     for place, field in enumerate(chosen):
         if field == ATTRIBUTE:
-            raise UnusableTitles(
-                f"the title {show_title(titles[place])} makes no name of an attribute: "
+            raise UnusableHeaders(
+                f"the title {show_header(headers[place])} makes no name of an attribute: "
                 "give it one by columns, or ignore it"
             )
         if field and counted[field] > 1:
-            raise UnusableTitles(
+            raise UnusableHeaders(
                 f"more than one column is {field}: say which by columns, or ignore one"
             )
     if sum(field.startswith(ATTRIBUTE) for field in counted) > MAX_ATTRIBUTES:
-        raise UnusableTitles(f"more than {MAX_ATTRIBUTES} columns are attributes: ignore some")
+        raise UnusableHeaders(f"more than {MAX_ATTRIBUTES} columns are attributes: ignore some")
 
 
-def show_title(title: str) -> str:
+def show_header(header: str) -> str:
     """A title in a sentence, cut where it is long."""
-    shown = title if len(title) <= MAX_TITLE_SHOWN else title[: MAX_TITLE_SHOWN - 1] + "…"
+    shown = header if len(header) <= MAX_HEADER_SHOWN else header[: MAX_HEADER_SHOWN - 1] + "…"
     return f"'{shown}'"

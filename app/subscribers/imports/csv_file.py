@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import accumulate, chain, islice
 
-PIECE_CHARACTERS = 1_000_000
+CHUNK_CHARACTERS = 1_000_000
 # A row may go over so many lines; a quote that is not closed would take in all that follow.
 MAX_ROW_LINES = 100
 _MAX_TITLES_CHARACTERS = 64 * 1024
@@ -32,14 +32,14 @@ class UnusableFile(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class FileChunk:
     """Some lines, each ended by a line feed; of the file's the first has number 1."""
 
     first_line: int
     text: str
 
 
-class Cutter:
+class LineSplitter:
     """Makes pieces of a file's bytes, which may come in any portions.
 
     `encoding` is for a file without a mark of its own.  Raises UnusableFile.
@@ -58,7 +58,7 @@ class Cutter:
         """How many lines the pieces have that were given out."""
         return self._line - 1
 
-    def add(self, portion: bytes) -> Iterator[Piece]:
+    def add(self, portion: bytes) -> Iterator[FileChunk]:
         """The pieces that are complete with this portion."""
         if self._decoder is None:
             self._head += portion
@@ -67,14 +67,14 @@ class Cutter:
             portion, self._head = self._head, b""
             self._decoder = _choose_decoder(portion, self._encoding)
         self._decode(self._decoder, portion, final=False)
-        while self._characters >= PIECE_CHARACTERS:
+        while self._characters >= CHUNK_CHARACTERS:
             yield self._cut()
 
-    def end(self) -> Iterator[Piece]:
+    def end(self) -> Iterator[FileChunk]:
         """The last piece."""
         decoder = self._decoder or _choose_decoder(self._head, self._encoding)
         self._decode(decoder, self._head, final=True)
-        while self._characters >= PIECE_CHARACTERS:
+        while self._characters >= CHUNK_CHARACTERS:
             yield self._cut()
         text = "".join(self._waiting)
         if text:
@@ -95,16 +95,16 @@ class Cutter:
         self._waiting.append(text)
         self._characters += len(text)
 
-    def _cut(self) -> Piece:
+    def _cut(self) -> FileChunk:
         text = "".join(self._waiting)
-        end = text.rfind("\n", 0, PIECE_CHARACTERS) + 1
+        end = text.rfind("\n", 0, CHUNK_CHARACTERS) + 1
         if not end:
-            raise UnusableFile(f"line {self._line} is longer than {PIECE_CHARACTERS:,} characters")
+            raise UnusableFile(f"line {self._line} is longer than {CHUNK_CHARACTERS:,} characters")
         self._waiting, self._characters = [text[end:]], len(text) - end
         return self._give(text[:end])
 
-    def _give(self, text: str) -> Piece:
-        piece = Piece(self._line, text)
+    def _give(self, text: str) -> FileChunk:
+        piece = FileChunk(self._line, text)
         self._line += text.count("\n")
         return piece
 
@@ -127,12 +127,12 @@ def _choose_decoder(head: bytes, encoding: str) -> io.IncrementalNewlineDecoder:
 class Heading:
     """The titles of a file, what divides them, and the line after them."""
 
-    titles: list[str]
+    headers: list[str]
     delimiter: str
     first_line: int
 
 
-def read_heading(piece: Piece) -> Heading:
+def read_heading(piece: FileChunk) -> Heading:
     """The first line that is not empty, or the one after Excel's `sep=;`.  Raises UnusableFile."""
     lines = io.StringIO(piece.text[:_MAX_TITLES_CHARACTERS]).readlines()
     place = next((number for number, line in enumerate(lines) if line.strip()), len(lines))
@@ -146,29 +146,29 @@ def read_heading(piece: Piece) -> Heading:
         delimiter = _guess_delimiter(lines[place:])
     rows = csv.reader(lines[place:], delimiter=delimiter, strict=True)
     try:
-        titles = next(rows)
+        headers = next(rows)
     except csv.Error as e:
         raise UnusableFile(f"the titles in line {place + 1} cannot be read: {UNCLOSED}") from e
-    if len(titles) > _MAX_COLUMNS:
+    if len(headers) > _MAX_COLUMNS:
         raise UnusableFile(f"it has more than {_MAX_COLUMNS} columns")
-    if "\0" in "".join(titles):
+    if "\0" in "".join(headers):
         raise UnusableFile("its titles hold a NUL character")
-    return Heading(titles, delimiter, place + 1 + rows.line_num)
+    return Heading(headers, delimiter, place + 1 + rows.line_num)
 
 
 def _guess_delimiter(lines: list[str]) -> str:
     """What divides the titles most often, outside of quotes."""
-    titles = ""
+    headers = ""
     for line in lines[:MAX_ROW_LINES]:
-        titles += line
-        if titles.count('"') % 2 == 0:
+        headers += line
+        if headers.count('"') % 2 == 0:
             break
-    outside = "".join(titles.split('"')[::2])
+    outside = "".join(headers.split('"')[::2])
     return max(_SEPARATORS, key=outside.count)
 
 
 @dataclass(slots=True)
-class Portion:
+class RowBatch:
     """Some rows and their lines; of rows that cannot be read, the line and the reason.
 
     `next_line` is where the rest begins; `ended` when there is none.
@@ -187,7 +187,9 @@ class RowReader:
     Empty lines are passed over.
     """
 
-    def __init__(self, load: Callable[[int], Piece | None], *, delimiter: str, line: int) -> None:
+    def __init__(
+        self, load: Callable[[int], FileChunk | None], *, delimiter: str, line: int
+    ) -> None:
         self._load = load
         self._delimiter = delimiter
         self._line = line
@@ -195,7 +197,7 @@ class RowReader:
         self._first = line
         self._at_end = False
 
-    def read(self, most: int) -> Portion:
+    def read(self, most: int) -> RowBatch:
         """The next rows, at most so many."""
         self._drop_read()
         most = self._bound(most)
@@ -213,7 +215,7 @@ class RowReader:
         fitting = sum(total <= _MAX_PORTION_CHARACTERS for total in accumulate(lengths))
         return max(1, fitting)
 
-    def _read_quickly(self, most: int) -> Portion | None:
+    def _read_quickly(self, most: int) -> RowBatch | None:
         """The rows; None where one of them needs a closer look."""
         reader = csv.reader(self._lines_from(self._line), delimiter=self._delimiter, strict=True)
         try:
@@ -234,11 +236,11 @@ class RowReader:
         if [] in rows:
             lines = [line for line, row in zip(lines, rows, strict=True) if row]
             rows = [row for row in rows if row]
-        return Portion(rows, lines, next_line=self._line + taken)
+        return RowBatch(rows, lines, next_line=self._line + taken)
 
-    def _read_carefully(self, most: int) -> Portion:
+    def _read_carefully(self, most: int) -> RowBatch:
         """Row by row: one that cannot be read ends with its first line."""
-        portion = Portion(next_line=self._line)
+        portion = RowBatch(next_line=self._line)
         for _ in range(most):
             line = portion.next_line
             if not self._fill(line):

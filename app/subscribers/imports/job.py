@@ -18,18 +18,18 @@ from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
 from app.db.base import table_of
 from app.failpoints import failpoints
 from app.ids import make_id
-from app.subscribers.context import People
-from app.subscribers.imports.columns import Layout
-from app.subscribers.imports.csv_file import Piece, Portion, RowReader
+from app.subscribers.context import SubscriberContext
+from app.subscribers.imports.columns import ColumnMapping
+from app.subscribers.imports.csv_file import FileChunk, RowBatch, RowReader
 from app.subscribers.imports.models import (
     Import,
+    ImportChunk,
     ImportOptions,
-    ImportPiece,
     ImportRefusal,
     ImportStatus,
 )
-from app.subscribers.imports.plan import Plan, plan_entries
-from app.subscribers.imports.rows import Refusal, Sheet, SheetReader
+from app.subscribers.imports.plan import ImportPlan, plan_entries
+from app.subscribers.imports.rows import ParsedRows, RejectedCell, RowParser
 from app.subscribers.imports.write import Raced, write_plan
 
 # In one transaction; fewer where they take long, since SQLite's other writers wait meanwhile.
@@ -42,11 +42,11 @@ _MOST_RACES = 5
 _WORKING = (ImportStatus.CHECKING, ImportStatus.WRITING)
 _COUNTS = ("rows", "created", "updated", "unchanged", "merged", "refused")
 
-_IMPORTS, _PIECES = table_of(Import), table_of(ImportPiece)
+_IMPORTS, _PIECES = table_of(Import), table_of(ImportChunk)
 _REFUSALS = table_of(ImportRefusal)
 # Made once: to make a statement costs several times what it takes to run one.
 _IS_FREE = or_(_IMPORTS.c.leased_until.is_(None), _IMPORTS.c.leased_until < bindparam("now"))
-_IS_WORK = (_IMPORTS.c.finished_at.is_(None), _IMPORTS.c.status.in_(_WORKING), _IS_FREE)
+_IS_WORK = (_IMPORTS.c.completed_at.is_(None), _IMPORTS.c.status.in_(_WORKING), _IS_FREE)
 _NEXT = select(_IMPORTS.c.id).where(*_IS_WORK).order_by(_IMPORTS.c.id).limit(1)
 _TAKE = (
     update(_IMPORTS)
@@ -66,7 +66,7 @@ _ADVANCE = _HELD.values(
 _FINISH = _HELD.values(
     status=bindparam("ending"),
     error=bindparam("why"),
-    finished_at=bindparam("at"),
+    completed_at=bindparam("at"),
     lease=None,
     leased_until=None,
 )
@@ -90,82 +90,84 @@ class LeaseLost(Exception):
 
 
 def work_imports(
-    people: People, *, stop: Callable[[], bool] = lambda: False, for_s: float = SLICE_S
+    ctx: SubscriberContext, *, stop: Callable[[], bool] = lambda: False, for_s: float = SLICE_S
 ) -> bool:
     """Work on an import that nobody works on, for a while or until `stop`; was there one?"""
-    with people.db.read() as tx:
-        import_id = tx.execute(_NEXT, {"now": people.now()}).scalar()
+    with ctx.db.read() as tx:
+        import_id = tx.execute(_NEXT, {"now": ctx.now()}).scalar()
     if import_id is None:
         return False
     deadline = time.monotonic() + for_s
-    for _ in work_import(people, import_id, stop=lambda: stop() or time.monotonic() > deadline):
+    for _ in work_import(ctx, import_id, stop=lambda: stop() or time.monotonic() > deadline):
         pass
     return True
 
 
-def has_imports(people: People) -> bool:
+def has_imports(ctx: SubscriberContext) -> bool:
     """Whether there is an import that nobody works on."""
-    with people.db.read() as tx:
-        return tx.execute(_NEXT, {"now": people.now()}).first() is not None
+    with ctx.db.read() as tx:
+        return tx.execute(_NEXT, {"now": ctx.now()}).first() is not None
 
 
 def work_import(
-    people: People, import_id: int, *, stop: Callable[[], bool] = lambda: False
+    ctx: SubscriberContext, import_id: int, *, stop: Callable[[], bool] = lambda: False
 ) -> Iterator[int]:
     """Work on one import, if nobody else does, until it has ended or `stop`.
 
     Gives the number of lines after each commit.  What cannot be worked off ends as failed; where
     the database is in trouble, its error is raised, and the import goes on later.
     """
-    lease = make_id(people.now())
-    job = _take(people, import_id, lease)
+    lease = make_id(ctx.now())
+    job = _take(ctx, import_id, lease)
     if job is None:
         return
     try:
-        yield from _work(people, job, lease, stop)
+        yield from _work(ctx, job, lease, stop)
     except LeaseLost:
         logger.bind(import_id=job.public_id).info("an import was taken over or cancelled")
     except (OperationalError, InterfaceError, GeneratorExit):
-        _let_go(people, import_id, lease)
+        _let_go(ctx, import_id, lease)
         raise
     except Exception as e:
         logger.bind(import_id=job.public_id).opt(exception=e).error("an import failed")
         why = "It could not be worked off; the service's log says why."
-        with contextlib.suppress(LeaseLost), people.db.write() as tx:
-            _finish(tx, people, import_id, lease, ImportStatus.FAILED, why)
+        with contextlib.suppress(LeaseLost), ctx.db.write() as tx:
+            _finish(tx, ctx, import_id, lease, ImportStatus.FAILED, why)
     else:
-        _let_go(people, import_id, lease)
+        _let_go(ctx, import_id, lease)
 
 
-def _take(people: People, import_id: int, lease: str) -> Row[Any] | None:
+def _take(ctx: SubscriberContext, import_id: int, lease: str) -> Row[Any] | None:
     """The import, now ours; None where it is somebody else's or has ended."""
-    now = people.now()
-    with people.db.write() as tx:
+    now = ctx.now()
+    with ctx.db.write() as tx:
         taken = {"this": import_id, "now": now, "ours": lease, "until": now + _LEASE}
         if tx.execute(_TAKE, taken).rowcount != 1:
             return None
         return tx.execute(_THIS, {"this": import_id}).one()
 
 
-def _let_go(people: People, import_id: int, lease: str) -> None:
+def _let_go(ctx: SubscriberContext, import_id: int, lease: str) -> None:
     """Others need not wait for the end of the lease."""
-    with contextlib.suppress(OperationalError, InterfaceError), people.db.write() as tx:
+    with contextlib.suppress(OperationalError, InterfaceError), ctx.db.write() as tx:
         tx.execute(_RELEASE, {"this": import_id, "ours": lease})
 
 
-def _work(people: People, job: Row[Any], lease: str, stop: Callable[[], bool]) -> Iterator[int]:
+def _work(
+    ctx: SubscriberContext, job: Row[Any], lease: str, stop: Callable[[], bool]
+) -> Iterator[int]:
     """Both passes, or what is left of them."""
     if job.status is ImportStatus.CHECKING:
-        worker = _Pass(people, job, lease, writes=False)
+        worker = _Pass(ctx, job, lease, writes=False)
         while not worker.ended and not stop():
             yield worker.step()
         if not worker.ended:
             return
-        with people.db.read() as tx:
+        with ctx.db.read() as tx:
             job = tx.execute(_THIS, {"this": job.id}).one()
         if job.status is not ImportStatus.WRITING:
             return
-    worker = _Pass(people, job, lease, writes=True)
+    worker = _Pass(ctx, job, lease, writes=True)
     while not worker.ended and not stop():
         yield worker.step()
 
@@ -173,16 +175,14 @@ def _work(people: People, job: Row[Any], lease: str, stop: Callable[[], bool]) -
 class _Pass:
     """One pass through the file, which only checks or also writes."""
 
-    def __init__(self, people: People, job: Row[Any], lease: str, *, writes: bool) -> None:
-        self._people = people
+    def __init__(self, ctx: SubscriberContext, job: Row[Any], lease: str, *, writes: bool) -> None:
+        self._people = ctx
         self._job = job
         self._lease = lease
         self._writes = writes
-        self._layout = Layout.from_json(job.layout)
+        self._layout = ColumnMapping.from_json(job.column_mapping)
         options = ImportOptions.from_json(job.options)
-        self._sheets = SheetReader(
-            self._layout, options, zone=people.rules.default_zone, now=people.now()
-        )
+        self._sheets = RowParser(self._layout, options, zone=ctx.rules.default_zone, now=ctx.now())
         self._most = _FEWEST_AT_ONCE
         self._rows = RowReader(
             self._load, delimiter=self._layout.delimiter, line=job.lines_done + 1
@@ -217,31 +217,31 @@ class _Pass:
         elif taken_s < _SHORT_S:
             self._most = min(ROWS_AT_ONCE, self._most * 2)
 
-    def _load(self, line: int) -> Piece | None:
+    def _load(self, line: int) -> FileChunk | None:
         if line > self._job.lines:
             return None
         with self._people.db.read() as tx:
             piece = tx.execute(_PIECE_OF, {"of": self._job.id, "line": line}).one()
-        return Piece(piece.first_line, piece.text.decode())
+        return FileChunk(piece.first_line, piece.text.decode())
 
-    def _commit(self, portion: Portion, sheet: Sheet) -> float:
+    def _commit(self, portion: RowBatch, sheet: ParsedRows) -> float:
         """The seconds for which nobody else could write, in SQLite."""
-        people, job = self._people, self._job
-        with people.db.write() as tx:
+        ctx, job = self._people, self._job
+        with ctx.db.write() as tx:
             started = time.monotonic()
-            held = {"this": job.id, "ours": self._lease, "until": people.now() + _LEASE}
+            held = {"this": job.id, "ours": self._lease, "until": ctx.now() + _LEASE}
             if tx.execute(_KEEP_LEASE, held).rowcount != 1:
                 raise LeaseLost
             plan = plan_entries(tx, sheet.entries, stamp=job.stamp)
             if self._writes and plan.writes:
-                write_plan(tx, people, plan, stamp=job.stamp, actor=job.client)
+                write_plan(tx, ctx, plan, stamp=job.stamp, actor=job.client)
             self._note(tx, sheet, plan)
             if portion.ended:
                 self._end(tx)
             failpoints.reach("I0")
         return time.monotonic() - started
 
-    def _note(self, tx: Connection, sheet: Sheet, plan: Plan) -> None:
+    def _note(self, tx: Connection, sheet: ParsedRows, plan: ImportPlan) -> None:
         refusals = [*sheet.refusals, *plan.refusals]
         if refusals:
             tx.execute(_REFUSE, [_as_row(self._job.id, each) for each in refusals])
@@ -260,37 +260,37 @@ class _Pass:
 
     def _end(self, tx: Connection) -> None:
         """The end of a pass: all is done, or can be, or cannot."""
-        people, job = self._people, self._job
+        ctx, job = self._people, self._job
         if self._writes:
-            _finish(tx, people, job.id, self._lease, ImportStatus.COMPLETE)
+            _finish(tx, ctx, job.id, self._lease, ImportStatus.COMPLETE)
             return
         if tx.execute(_THIS, {"this": job.id}).one().refused:
-            _finish(tx, people, job.id, self._lease, ImportStatus.REFUSED)
+            _finish(tx, ctx, job.id, self._lease, ImportStatus.REFUSED)
             return
         done = self._layout.first_line - 1
-        begun = {"this": job.id, "ours": self._lease, "done": done, "at": people.now()}
+        begun = {"this": job.id, "ours": self._lease, "done": done, "at": ctx.now()}
         tx.execute(_BEGIN_WRITING, begun)
 
 
 def _finish(
     tx: Connection,
-    people: People,
+    ctx: SubscriberContext,
     import_id: int,
     lease: str,
     ending: ImportStatus,
     error: str | None = None,
 ) -> None:
-    ended = {"this": import_id, "ours": lease, "ending": ending, "why": error, "at": people.now()}
+    ended = {"this": import_id, "ours": lease, "ending": ending, "why": error, "at": ctx.now()}
     if tx.execute(_FINISH, ended).rowcount != 1:
         raise LeaseLost
 
 
-def _as_row(import_id: int, refusal: Refusal) -> dict[str, Any]:
+def _as_row(import_id: int, refusal: RejectedCell) -> dict[str, Any]:
     return {
         "import_id": import_id,
         "line": refusal.line,
         "position": refusal.position,
-        "title": refusal.title,
+        "header": refusal.header,
         "cell": refusal.cell,
         "reason": refusal.reason,
     }

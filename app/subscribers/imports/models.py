@@ -43,7 +43,7 @@ class Import(Base):
     status: Mapped[ImportStatus] = mapped_column(EnumText(ImportStatus))
     options: Mapped[dict[str, Any]] = mapped_column(JSON)
     # What each column is for; None before the file is there.
-    layout: Mapped[dict[str, Any] | None]
+    column_mapping: Mapped[dict[str, Any] | None]
     # As they came; of the lines the first has number 1.
     bytes: Mapped[int] = mapped_column(BigInteger, default=0)
     lines: Mapped[int] = mapped_column(default=0)
@@ -64,16 +64,16 @@ class Import(Base):
     created_at: Mapped[datetime]
     # When the present pass began.
     phase_at: Mapped[datetime | None]
-    finished_at: Mapped[datetime | None]
+    completed_at: Mapped[datetime | None]
     # When its file and its refusals were deleted.
-    forgotten_at: Mapped[datetime | None]
+    purged_at: Mapped[datetime | None]
 
     __table_args__ = (
         Index(
             "ix_imports_unfinished",
             "id",
-            sqlite_where=sql("finished_at IS NULL"),
-            postgresql_where=sql("finished_at IS NULL"),
+            sqlite_where=sql("completed_at IS NULL"),
+            postgresql_where=sql("completed_at IS NULL"),
         ),
         Index(
             "ix_imports_kept",
@@ -85,17 +85,20 @@ class Import(Base):
     )
 
 
-class ImportPiece(Base):
+class ImportChunk(Base):
     """Some lines of a file, in UTF-8, each ended by a line feed."""
 
-    __tablename__ = "import_pieces"
+    __tablename__ = "import_chunks"
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     import_id: Mapped[int] = mapped_column(ForeignKey("imports.id"))
     first_line: Mapped[int]
     text: Mapped[bytes] = mapped_column(LargeBinary)
 
-    __table_args__ = (UniqueConstraint("import_id", "first_line"),)
+    # The name that the constraint was made with: SQLite cannot rename one.
+    __table_args__ = (
+        UniqueConstraint("import_id", "first_line", name="uq_import_pieces_import_id_first_line"),
+    )
 
 
 class ImportRefusal(Base):
@@ -106,7 +109,7 @@ class ImportRefusal(Base):
     import_id: Mapped[int] = mapped_column(ForeignKey("imports.id"), primary_key=True)
     line: Mapped[int] = mapped_column(primary_key=True)
     position: Mapped[int] = mapped_column(primary_key=True)
-    title: Mapped[str] = mapped_column(String(64))
+    header: Mapped[str] = mapped_column(String(64))
     cell: Mapped[str] = mapped_column(String(64))
     reason: Mapped[str] = mapped_column(String(200))
 
@@ -135,7 +138,7 @@ class ValueType(StrEnum):
     BOOLEAN = "boolean"
 
 
-class Consent(NamedTuple):
+class ImportConsent(NamedTuple):
     """Who agreed to marketing did so then, there, in these words."""
 
     at: datetime
@@ -161,7 +164,7 @@ class ImportOptions:
     without_plus: bool = False
     check_numbers: bool = True
     encoding: str = "utf-8"
-    consent: Consent | None = None
+    consent: ImportConsent | None = None
     types: Mapping[str, ValueType] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -191,7 +194,7 @@ class ImportOptions:
             "ignore": tuple(kept["ignore"]),
             "tags": tuple(kept["tags"]),
             "consent": consent
-            and Consent(
+            and ImportConsent(
                 datetime.fromisoformat(consent["at"]), consent["source"], consent["wording"]
             ),
             "types": {name: ValueType(each) for name, each in kept["types"].items()},

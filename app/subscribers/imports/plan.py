@@ -16,9 +16,9 @@ from app.db.base import table_of
 from app.db.lists import THESE, pack
 from app.db.types import UtcTime
 from app.subscribers.attributes import MAX_ATTRIBUTES
-from app.subscribers.consent.ledger import Entry
-from app.subscribers.imports.models import Consent
-from app.subscribers.imports.rows import WHOLE_ROW, Entries, Refusal
+from app.subscribers.consent.ledger import ConsentEntry
+from app.subscribers.imports.models import ImportConsent
+from app.subscribers.imports.rows import WHOLE_ROW, ParsedEntries, RejectedCell
 from app.subscribers.models import ConsentEvent, ConsentKind, Subscriber, SubscriberTag, Tag
 
 OBJECTED = "This person objected to marketing later than that."
@@ -57,14 +57,14 @@ class Change:
 
 
 @dataclass(slots=True)
-class Plan:
+class ImportPlan:
     """What some rows do.  `new` are places of `entries`; the counts are of rows."""
 
-    entries: Entries
+    entries: ParsedEntries
     new: list[int] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
-    consents: list[Entry] = field(default_factory=list)
-    refusals: list[Refusal] = field(default_factory=list)
+    consents: list[ConsentEntry] = field(default_factory=list)
+    refusals: list[RejectedCell] = field(default_factory=list)
     created: int = 0
     updated: int = 0
     unchanged: int = 0
@@ -77,9 +77,9 @@ class Plan:
         return bool(self.new or self.changes or self.consents)
 
 
-def plan_entries(tx: Connection, entries: Entries, *, stamp: datetime) -> Plan:
+def plan_entries(tx: Connection, entries: ParsedEntries, *, stamp: datetime) -> ImportPlan:
     """What they do; `stamp` tells whom this import has written before."""
-    plan = Plan(entries)
+    plan = ImportPlan(entries)
     if not entries.phones:
         return plan
     known = {row.phone: row for row in _ask(tx, _KNOWN, entries.phones)}
@@ -105,7 +105,7 @@ def plan_entries(tx: Connection, entries: Entries, *, stamp: datetime) -> Plan:
     return plan
 
 
-def _refuse_objectors(tx: Connection, plan: Plan, known: Mapping[str, Row[Any]]) -> None:
+def _refuse_objectors(tx: Connection, plan: ImportPlan, known: Mapping[str, Row[Any]]) -> None:
     """Leave out whose consent is older than their objection."""
     entries = plan.entries
     asked = [
@@ -123,14 +123,14 @@ def _refuse_objectors(tx: Connection, plan: Plan, known: Mapping[str, Row[Any]])
     for place, stays in enumerate(kept):
         if not stays:
             line = entries.lines[place]
-            plan.refusals.append(Refusal(line, WHOLE_ROW, "", "", OBJECTED))
+            plan.refusals.append(RejectedCell(line, WHOLE_ROW, "", "", OBJECTED))
             plan.refused += entries.rows[place]
     if plan.refusals:
         entries.keep(kept)
 
 
 def _find_borne(
-    tx: Connection, entries: Entries, known: Mapping[str, Row[Any]]
+    tx: Connection, entries: ParsedEntries, known: Mapping[str, Row[Any]]
 ) -> dict[str, set[str]]:
     """The tags that known people bear; nobody's where the rows give none."""
     borne: dict[str, set[str]] = {}
@@ -140,7 +140,9 @@ def _find_borne(
     return borne
 
 
-def _plan_known(plan: Plan, place: int, row: Row[Any], borne: set[str], stamp: datetime) -> None:
+def _plan_known(
+    plan: ImportPlan, place: int, row: Row[Any], borne: set[str], stamp: datetime
+) -> None:
     entries = plan.entries
     details = {
         name: given
@@ -156,7 +158,7 @@ def _plan_known(plan: Plan, place: int, row: Row[Any], borne: set[str], stamp: d
     tags = [name for name in entries.tags[place] if name not in borne]
     if attributes and len(old | attributes) > MAX_ATTRIBUTES:
         reason = f"More than {MAX_ATTRIBUTES} attributes with those that are stored."
-        plan.refusals.append(Refusal(entries.lines[place], WHOLE_ROW, "", "", reason))
+        plan.refusals.append(RejectedCell(entries.lines[place], WHOLE_ROW, "", "", reason))
         plan.refused += entries.rows[place]
         return
     consent = entries.consents[place]
@@ -175,7 +177,7 @@ def _detail(row: Row[Any], details: Mapping[str, Any]) -> dict[str, Any]:
     return {name: details.get(name, getattr(row, name)) for name in names}
 
 
-def _count(plan: Plan, rows: int, *, changed: bool, again: bool) -> None:
+def _count(plan: ImportPlan, rows: int, *, changed: bool, again: bool) -> None:
     if again:
         plan.merged += rows
     elif changed:
@@ -192,8 +194,8 @@ def _shows(given: Any, stored: Any) -> bool:
     return stored is not None and isinstance(given, str) and given == show_plainly(stored)
 
 
-def _make_entry(phone: str, consent: Consent) -> Entry:
-    return Entry(phone, consent.at, consent.source, consent.wording)
+def _make_entry(phone: str, consent: ImportConsent) -> ConsentEntry:
+    return ConsentEntry(phone, consent.at, consent.source, consent.wording)
 
 
 def _ask(

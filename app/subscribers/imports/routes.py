@@ -11,7 +11,7 @@ from app.errors import UnsupportedBody
 from app.http.files import CSV, answer_csv, read_portions
 from app.http.openapi import API_KEY_SCHEME, BODY_ERRORS, Blueprint
 from app.rate_limit import rate_limited
-from app.subscribers.current import the_people
+from app.subscribers.current import current_subscriber_context
 from app.subscribers.imports import service
 from app.subscribers.imports.models import ImportOptions
 from app.subscribers.imports.schemas import (
@@ -40,9 +40,9 @@ _CONFLICT = {HTTPStatus.CONFLICT: "It does not stand where this may be done; `st
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def create_import(options: ImportOptions) -> dict[str, Any]:
     """Say how a file is to be imported; it is sent next."""
-    people = the_people()
-    row = service.create_import(people, options, client=g.client.name)
-    return show_import(row, people.now())
+    ctx = current_subscriber_context()
+    row = service.create_import(ctx, options, client=g.client.name)
+    return show_import(row, ctx.now())
 
 
 @blueprint.route("/subscribers/imports/<import_id>/file", methods=["PUT"])
@@ -66,16 +66,16 @@ def create_import(options: ImportOptions) -> dict[str, Any]:
 )
 def send_file(import_id: str) -> dict[str, Any]:
     """Send the file: it is stored before this is answered, and then worked off."""
-    people = the_people()
+    ctx = current_subscriber_context()
     _refuse_other_types()
     # One more, by which a longer one without a Content-Length shows.
-    request.max_content_length = people.rules.import_max_bytes + 1
+    request.max_content_length = ctx.rules.import_max_bytes + 1
     try:
-        row = store_file(people, import_id, read_portions())
+        row = store_file(ctx, import_id, read_portions())
     except FileTooLarge as e:
         raise RequestEntityTooLarge from e
-    current_app.extensions["nudge_importer"]()
-    return show_import(row, people.now())
+    current_app.extensions["wake_importer"]()
+    return show_import(row, ctx.now())
 
 
 @blueprint.route("/subscribers/imports", methods=["GET"])
@@ -87,9 +87,9 @@ def send_file(import_id: str) -> dict[str, Any]:
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def list_imports(query: dict[str, Any]) -> dict[str, Any]:
     """Imports, the newest first."""
-    people = the_people()
-    page = service.list_imports(people, **query)
-    now = people.now()
+    ctx = current_subscriber_context()
+    page = service.list_imports(ctx, **query)
+    now = ctx.now()
     return {"imports": [show_import(row, now) for row in page.rows], "cursor": page.cursor}
 
 
@@ -101,8 +101,8 @@ def list_imports(query: dict[str, Any]) -> dict[str, Any]:
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def show_import_of_id(import_id: str) -> dict[str, Any]:
     """How far an import has come."""
-    people = the_people()
-    return show_import(service.view_import(people, import_id), people.now())
+    ctx = current_subscriber_context()
+    return show_import(service.view_import(ctx, import_id), ctx.now())
 
 
 @blueprint.route("/subscribers/imports/<import_id>/refused.csv", methods=["GET"])
@@ -118,7 +118,9 @@ def show_import_of_id(import_id: str) -> dict[str, Any]:
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def export_refusals(import_id: str) -> Response:
     """The rows that an import refused, and why, as a file for a spreadsheet."""
-    return answer_csv(service.export_refusals(the_people(), import_id), f"refused-{import_id}.csv")
+    return answer_csv(
+        service.export_refusals(current_subscriber_context(), import_id), f"refused-{import_id}.csv"
+    )
 
 
 @blueprint.route("/subscribers/imports/<import_id>/cancel", methods=["POST"])
@@ -130,8 +132,8 @@ def export_refusals(import_id: str) -> Response:
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def cancel_import(import_id: str) -> dict[str, Any]:
     """Take no more of an import's rows; those that were taken stay."""
-    people = the_people()
-    return show_import(service.cancel_import(people, import_id), people.now())
+    ctx = current_subscriber_context()
+    return show_import(service.cancel_import(ctx, import_id), ctx.now())
 
 
 def _refuse_other_types() -> None:

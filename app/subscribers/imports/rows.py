@@ -8,18 +8,18 @@ from itertools import compress
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from app.phone.reader import Column, PhoneReader
+from app.phone.reader import ParsedColumn, PhoneReader
 from app.subscribers.attributes import ATTRIBUTE
 from app.subscribers.imports.cells import (
     MAX_SOURCE_CHARACTERS,
     MAX_WORDING_CHARACTERS,
+    read_booleans,
+    read_datetimes,
     read_languages,
-    read_moments,
     read_names,
     read_numbers,
     read_tags,
     read_texts,
-    read_truths,
     read_values,
     read_zones,
 )
@@ -35,10 +35,10 @@ from app.subscribers.imports.columns import (
     PHONE,
     TAGS,
     TIME_ZONE,
-    Layout,
+    ColumnMapping,
 )
-from app.subscribers.imports.csv_file import Portion
-from app.subscribers.imports.models import Consent, ImportOptions, Purpose, ValueType
+from app.subscribers.imports.csv_file import RowBatch
+from app.subscribers.imports.models import ImportConsent, ImportOptions, Purpose, ValueType
 
 MAX_CELL_SHOWN = 64
 WHOLE_ROW = -1
@@ -50,23 +50,23 @@ _CONSENT = (CONSENT_AT, CONSENT_SOURCE, CONSENT_WORDING)
 _VALUE_READERS = {
     ValueType.TEXT: read_values,
     ValueType.NUMBER: read_numbers,
-    ValueType.BOOLEAN: read_truths,
+    ValueType.BOOLEAN: read_booleans,
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class RejectedCell:
     """Why a row is not taken: the cell at `position`, or the whole row."""
 
     line: int
     position: int
-    title: str
+    header: str
     cell: str
     reason: str
 
 
 @dataclass(slots=True)
-class Entries:
+class ParsedEntries:
     """What rows say of people: lists of the same length, one place for each row.
 
     None, or an empty tuple of tags, where nothing is said.  `rows` says how many rows of the file
@@ -78,7 +78,7 @@ class Entries:
     details: dict[str, list[Any]]
     attributes: dict[str, list[Any]]
     tags: list[tuple[str, ...]]
-    consents: list[Consent | None]
+    consents: list[ImportConsent | None]
     rows: list[int]
 
     def keep(self, kept: Sequence[bool]) -> None:
@@ -95,26 +95,28 @@ class Entries:
 
 
 @dataclass(slots=True)
-class Sheet:
+class ParsedRows:
     """Rows that were read: what the good ones say, and why the others are refused."""
 
-    entries: Entries
-    refusals: list[Refusal]
+    entries: ParsedEntries
+    refusals: list[RejectedCell]
     rows: int
     refused: int
 
 
-class SheetReader:
+class RowParser:
     """Reads rows of one layout."""
 
-    def __init__(self, layout: Layout, options: ImportOptions, *, zone: str, now: datetime) -> None:
-        self._layout = layout
+    def __init__(
+        self, column_mapping: ColumnMapping, options: ImportOptions, *, zone: str, now: datetime
+    ) -> None:
+        self._layout = column_mapping
         self._options = options
         self._readers = self._choose_readers(ZoneInfo(zone), now)
 
-    def read(self, portion: Portion) -> Sheet:
+    def read(self, portion: RowBatch) -> ParsedRows:
         """What the rows say."""
-        cells = _Cells(portion.lines, self._layout.titles)
+        cells = _Cells(portion.lines, self._layout.headers)
         cells.take(portion.rows)
         columns: dict[str, list[Any]] = {}
         for place, (name, read) in self._readers.items():
@@ -123,9 +125,11 @@ class SheetReader:
         entries = self._make_entries(columns, consents, portion.lines)
         if cells.faulty:
             entries.keep([place not in cells.faulty for place in range(len(entries.lines))])
-        unreadable = [Refusal(line, WHOLE_ROW, "", "", why) for line, why in portion.unreadable]
+        unreadable = [
+            RejectedCell(line, WHOLE_ROW, "", "", why) for line, why in portion.unreadable
+        ]
         _merge_repeated(entries)
-        return Sheet(
+        return ParsedRows(
             entries=entries,
             refusals=[*cells.list_refusals(), *unreadable],
             rows=len(portion.rows) + len(unreadable),
@@ -134,7 +138,7 @@ class SheetReader:
 
     def _choose_readers(
         self, zone: ZoneInfo, now: datetime
-    ) -> dict[int, tuple[str, Callable[[Sequence[str]], Column]]]:
+    ) -> dict[int, tuple[str, Callable[[Sequence[str]], ParsedColumn]]]:
         """For each column that is for something: its field, and what reads its cells."""
         options = self._options
         phones = PhoneReader(
@@ -142,7 +146,7 @@ class SheetReader:
             without_plus=options.without_plus or self._layout.is_international,
             check=options.check_numbers,
         )
-        readers: dict[str, Callable[[Sequence[str]], Column]] = {
+        readers: dict[str, Callable[[Sequence[str]], ParsedColumn]] = {
             PHONE: phones.read_column,
             FIRST_NAME: read_names,
             LAST_NAME: read_names,
@@ -150,13 +154,13 @@ class SheetReader:
             LANGUAGE: read_languages,
             TIME_ZONE: read_zones,
             TAGS: read_tags,
-            ACTIVE: read_truths,
+            ACTIVE: read_booleans,
             CONSENT_WORDING: partial(read_texts, most=MAX_WORDING_CHARACTERS),
             CONSENT_SOURCE: partial(read_texts, most=MAX_SOURCE_CHARACTERS),
-            CONSENT_AT: partial(read_moments, zone=zone, now=now),
+            CONSENT_AT: partial(read_datetimes, zone=zone, now=now),
         }
 
-        def choose(name: str) -> Callable[[Sequence[str]], Column]:
+        def choose(name: str) -> Callable[[Sequence[str]], ParsedColumn]:
             kind = options.types.get(name.removeprefix(ATTRIBUTE), ValueType.TEXT)
             return _VALUE_READERS[kind] if name.startswith(ATTRIBUTE) else readers[name]
 
@@ -165,7 +169,7 @@ class SheetReader:
 
     def _join_consents(
         self, columns: dict[str, list[Any]], cells: "_Cells"
-    ) -> list[Consent | None]:
+    ) -> list[ImportConsent | None]:
         """Each row's consent; what it does not say is as it was given for all."""
         for_all = self._options.consent
         parts = [columns.pop(name, None) for name in _CONSENT]
@@ -177,9 +181,9 @@ class SheetReader:
             [value or other for value in part] if part else [other] * cells.count
             for part, other in zip(parts, given, strict=True)
         ]
-        consents: list[Consent | None] = []
+        consents: list[ImportConsent | None] = []
         for place, own in enumerate(zip(*filled, strict=True)):
-            consents.append(Consent(*own) if all(own) else None)
+            consents.append(ImportConsent(*own) if all(own) else None)
             incomplete = consents[-1] is None and (needed or any(own))
             if incomplete and place not in cells.faulty:
                 cells.refuse(place, self._place_consent(), NO_CONSENT)
@@ -192,15 +196,15 @@ class SheetReader:
     def _make_entries(
         self,
         columns: dict[str, list[Any]],
-        consents: list[Consent | None],
+        consents: list[ImportConsent | None],
         lines: list[int],
-    ) -> Entries:
+    ) -> ParsedEntries:
         if NAME in columns:
             first, last = _split_names(columns.pop(NAME))
             columns[FIRST_NAME], columns[LAST_NAME] = first, last
         everyone = self._options.tags
         tags = columns.get(TAGS)
-        return Entries(
+        return ParsedEntries(
             lines=list(lines),
             phones=columns[PHONE],
             details={name: columns[name] for name in DETAILS if name in columns},
@@ -220,7 +224,7 @@ class _Cells:
     """The columns of some rows, and what is wrong with which cell."""
 
     lines: Sequence[int]
-    titles: Sequence[str]
+    headers: Sequence[str]
     columns: list[tuple[str, ...]] = field(default_factory=list)
     faults: list[tuple[int, int, str]] = field(default_factory=list)
     faulty: set[int] = field(default_factory=set)
@@ -231,7 +235,7 @@ class _Cells:
 
     def take(self, rows: list[list[str]]) -> None:
         """Turn rows into columns; missing cells at their ends are empty, and more a fault."""
-        width = len(self.titles)
+        width = len(self.headers)
         if any(len(row) != width for row in rows):
             rows = [self._fit(place, row, width) for place, row in enumerate(rows)]
         self.columns = list(zip(*rows, strict=True)) or [()] * width
@@ -241,7 +245,7 @@ class _Cells:
             self.refuse(place, WHOLE_ROW, "More cells than there are titles.")
         return row[:width] + [""] * (width - len(row))
 
-    def read(self, position: int, read: Callable[[Sequence[str]], Column]) -> list[Any]:
+    def read(self, position: int, read: Callable[[Sequence[str]], ParsedColumn]) -> list[Any]:
         values, faults = read(self.columns[position])
         for place, reason in faults.items():
             self.refuse(place, position, reason)
@@ -251,13 +255,13 @@ class _Cells:
         self.faults.append((place, position, reason))
         self.faulty.add(place)
 
-    def list_refusals(self) -> Iterator[Refusal]:
+    def list_refusals(self) -> Iterator[RejectedCell]:
         for place, position, reason in self.faults:
             whole = position == WHOLE_ROW
-            yield Refusal(
+            yield RejectedCell(
                 line=self.lines[place],
                 position=position,
-                title="" if whole else self.titles[position][:MAX_CELL_SHOWN],
+                header="" if whole else self.headers[position][:MAX_CELL_SHOWN],
                 cell="" if whole else show_cell(self.columns[position][place]),
                 reason=reason,
             )
@@ -288,7 +292,7 @@ def _join_tags(tags: Sequence[tuple[str, ...]], everyone: tuple[str, ...]) -> li
     return [joined[own] for own in tags]
 
 
-def _merge_repeated(entries: Entries) -> None:
+def _merge_repeated(entries: ParsedEntries) -> None:
     """Have each number once: what a later row says goes over what an earlier one said."""
     if len(set(entries.phones)) == len(entries.phones):
         return

@@ -8,14 +8,14 @@ from marshmallow import Schema, ValidationError, fields, post_load, validate
 from sqlalchemy import Row
 
 from app.errors import ErrorSchema
-from app.http.fields import MessageText, Moment, StrictBoolean, refuse_untransportable
+from app.http.fields import MessageText, StrictBoolean, UtcDateTime, reject_untransportable
 from app.phone.e164 import is_country
 from app.subscribers.attributes import ATTRIBUTE, ATTRIBUTE_NAME
 from app.subscribers.fields import TagList
 from app.subscribers.imports.cells import MAX_SOURCE_CHARACTERS, MAX_WORDING_CHARACTERS
 from app.subscribers.imports.columns import FIELDS
 from app.subscribers.imports.models import (
-    Consent,
+    ImportConsent,
     ImportOptions,
     ImportStatus,
     Mode,
@@ -42,23 +42,23 @@ class ColumnTable(fields.Dict):
             raise ValidationError("Not an object of fields.")
         if len(value) > _MAX_COLUMNS:
             raise ValidationError(f"More than {_MAX_COLUMNS} columns.")
-        faults = {str(field)[:64]: _find_fault(field, title) for field, title in value.items()}
+        faults = {str(field)[:64]: _find_fault(field, header) for field, header in value.items()}
         faulty = {field: [fault] for field, fault in faults.items() if fault}
         if faulty:
             raise ValidationError(faulty)
         return dict(value)
 
 
-def _find_fault(field: str, title: Any) -> str | None:
+def _find_fault(field: str, header: Any) -> str | None:
     attribute = field.startswith(ATTRIBUTE) and ATTRIBUTE_NAME.fullmatch(
         field.removeprefix(ATTRIBUTE)
     )
     if field not in FIELDS and not attribute:
         return f"Not a field: one of {', '.join(FIELDS)}, or {ATTRIBUTE}NAME."
-    if not isinstance(title, str) or not 1 <= len(title.strip()) <= _MAX_TITLE:
+    if not isinstance(header, str) or not 1 <= len(header.strip()) <= _MAX_TITLE:
         return f"Not a title of 1 to {_MAX_TITLE} characters."
     try:
-        refuse_untransportable(title)
+        reject_untransportable(header)
     except ValidationError as e:
         return str(e.messages[0])
     return None
@@ -77,15 +77,15 @@ class ConsentForAllSchema(Schema):
         validate=validate.Length(1, MAX_SOURCE_CHARACTERS),
         metadata={"example": "https://shop.example/signup", "pattern": r"\S"},
     )
-    at = Moment(
+    at = UtcDateTime(
         required=True,
         metadata={"example": "2026-03-01T08:30:00Z", "description": "ISO 8601 with offset."},
     )
 
     @post_load
-    def make_consent(self, data: dict[str, Any], **_: Any) -> Consent:
+    def make_consent(self, data: dict[str, Any], **_: Any) -> ImportConsent:
         """The consent given."""
-        return Consent(data["at"], data["source"], data["wording"])
+        return ImportConsent(data["at"], data["source"], data["wording"])
 
 
 class ImportSchema(Schema):
@@ -178,7 +178,7 @@ class ImportViewSchema(Schema):
     purpose = fields.Enum(Purpose, by_value=True, required=True)
     client = fields.String(required=True)
     created_at = fields.AwareDateTime(required=True)
-    finished_at = fields.AwareDateTime(required=True, allow_none=True)
+    completed_at = fields.AwareDateTime(required=True, allow_none=True)
     columns = fields.Dict(
         keys=fields.String(),
         values=fields.String(allow_none=True),
@@ -225,7 +225,7 @@ class ImportConflictSchema(ErrorSchema):
 
 def show_import(row: Row[Any], now: datetime) -> dict[str, Any]:
     """An import as it is answered."""
-    layout = row.layout or {"titles": [], "fields": []}
+    column_mapping = row.column_mapping or {"headers": [], "fields": []}
     written = row.status not in _WROTE_NOTHING
     return {
         "import_id": row.public_id,
@@ -234,8 +234,8 @@ def show_import(row: Row[Any], now: datetime) -> dict[str, Any]:
         "purpose": Purpose(row.options["purpose"]),
         "client": row.client,
         "created_at": row.created_at,
-        "finished_at": row.finished_at,
-        "columns": dict(zip(layout["titles"], layout["fields"], strict=True)),
+        "completed_at": row.completed_at,
+        "columns": dict(zip(column_mapping["headers"], column_mapping["fields"], strict=True)),
         "bytes": row.bytes,
         "lines": row.lines,
         "lines_done": row.lines_done,
@@ -250,7 +250,7 @@ def show_import(row: Row[Any], now: datetime) -> dict[str, Any]:
 
 def estimate_seconds(row: Row[Any], now: datetime) -> int | None:
     """What the present pass still takes at its pace so far; None while nobody can tell."""
-    if row.finished_at or row.phase_at is None or not row.rows:
+    if row.completed_at or row.phase_at is None or not row.rows:
         return None
     taken_s = (now - row.phase_at).total_seconds()
     left_s: float = taken_s * (row.lines - row.lines_done) / row.lines_done

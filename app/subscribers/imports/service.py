@@ -12,11 +12,11 @@ from app.csv_cells import write_lines
 from app.db.base import table_of
 from app.errors import BadInput, Conflict, NotFound
 from app.ids import make_id
-from app.subscribers.context import People
+from app.subscribers.context import SubscriberContext
 from app.subscribers.imports.models import (
     Import,
+    ImportChunk,
     ImportOptions,
-    ImportPiece,
     ImportRefusal,
     ImportStatus,
     Mode,
@@ -28,7 +28,7 @@ _PIECES_AT_ONCE = 4
 _REFUSALS_AT_ONCE = 5_000
 _HEADING = ("line", "column", "cell", "reason")
 
-_IMPORTS, _PIECES = table_of(Import), table_of(ImportPiece)
+_IMPORTS, _PIECES = table_of(Import), table_of(ImportChunk)
 _REFUSALS = table_of(ImportRefusal)
 # Made once: to make a statement costs several times what it takes to run one.
 _ADD = insert(_IMPORTS)
@@ -42,7 +42,7 @@ _CANCEL = (
     .where(_IMPORTS.c.id == bindparam("this"))
     .values(
         status=ImportStatus.CANCELLED,
-        finished_at=bindparam("now"),
+        completed_at=bindparam("now"),
         lease=None,
         leased_until=None,
         upload=None,
@@ -60,14 +60,14 @@ _REFUSALS_AFTER = (
 )
 _OLD = (
     select(_IMPORTS.c.id)
-    .where(_IMPORTS.c.forgotten_at.is_(None))
-    .where(_IMPORTS.c.finished_at < bindparam("before"))
+    .where(_IMPORTS.c.purged_at.is_(None))
+    .where(_IMPORTS.c.completed_at < bindparam("before"))
     .order_by(_IMPORTS.c.id)
     .limit(100)
 )
 _ABANDONED = (
     select(_IMPORTS.c.public_id)
-    .where(_IMPORTS.c.finished_at.is_(None), _IMPORTS.c.status == ImportStatus.WAITING)
+    .where(_IMPORTS.c.completed_at.is_(None), _IMPORTS.c.status == ImportStatus.WAITING)
     .where(_IMPORTS.c.created_at < bindparam("before"))
     .limit(100)
 )
@@ -87,7 +87,7 @@ _DROP_REFUSALS = delete(_REFUSALS).where(
 )
 _DROP_ALL_REFUSALS = delete(_REFUSALS).where(_REFUSALS.c.import_id == bindparam("of"))
 _FORGOTTEN = (
-    update(_IMPORTS).where(_IMPORTS.c.id == bindparam("this")).values(forgotten_at=bindparam("now"))
+    update(_IMPORTS).where(_IMPORTS.c.id == bindparam("this")).values(purged_at=bindparam("now"))
 )
 
 
@@ -99,16 +99,16 @@ class ImportPage:
     cursor: str | None
 
 
-def create_import(people: People, options: ImportOptions, *, client: str) -> Row[Any]:
+def create_import(ctx: SubscriberContext, options: ImportOptions, *, client: str) -> Row[Any]:
     """A new import, which waits for its file.  Raises BadInput for a consent of the future."""
-    now = people.now()
+    now = ctx.now()
     if options.consent and options.consent.at > now:
         reason = "In the future"
         raise BadInput(f"consent.at: {reason}", fields={"consent": {"at": [f"{reason}."]}})
     if options.country is None:
-        options = replace(options, country=people.rules.default_country)
+        options = replace(options, country=ctx.rules.default_country)
     public_id = make_id(now)
-    with people.db.write() as tx:
+    with ctx.db.write() as tx:
         values = {
             "public_id": public_id,
             "client": client,
@@ -120,15 +120,15 @@ def create_import(people: People, options: ImportOptions, *, client: str) -> Row
         return tx.execute(_BY_PUBLIC_ID, {"this": public_id}).one()
 
 
-def view_import(people: People, public_id: str) -> Row[Any]:
+def view_import(ctx: SubscriberContext, public_id: str) -> Row[Any]:
     """One import as it stands.  Raises NotFound."""
-    with people.db.read() as tx:
+    with ctx.db.read() as tx:
         return _find(tx.execute(_BY_PUBLIC_ID, {"this": public_id}).first())
 
 
-def list_imports(people: People, *, limit: int, cursor: str | None = None) -> ImportPage:
+def list_imports(ctx: SubscriberContext, *, limit: int, cursor: str | None = None) -> ImportPage:
     """Imports, the newest first.  Raises NotFound for a cursor that is none."""
-    with people.db.read() as tx:
+    with ctx.db.read() as tx:
         if cursor is not None:
             _find(tx.execute(_BY_PUBLIC_ID, {"this": cursor}).first())
         query = _NEWEST if cursor is None else _OLDER
@@ -137,77 +137,77 @@ def list_imports(people: People, *, limit: int, cursor: str | None = None) -> Im
     return ImportPage(rows[:limit], rows[limit - 1].public_id if more else None)
 
 
-def cancel_import(people: People, public_id: str) -> Row[Any]:
+def cancel_import(ctx: SubscriberContext, public_id: str) -> Row[Any]:
     """Take no more of its rows; those that were taken stay.
 
     Raises NotFound, and Conflict where it has ended, or is all or nothing and being written.
     """
-    with people.db.write() as tx:
-        row = hold_import(tx, public_id)
+    with ctx.db.write() as tx:
+        row = lock_import(tx, public_id)
         writes = row.status is ImportStatus.WRITING
-        if row.finished_at or (writes and row.options["mode"] == Mode.ALL_OR_NOTHING):
-            reason = "has ended" if row.finished_at else "is being written, all of it"
+        if row.completed_at or (writes and row.options["mode"] == Mode.ALL_OR_NOTHING):
+            reason = "has ended" if row.completed_at else "is being written, all of it"
             raise Conflict(f"The import {reason}", status=row.status.value)
-        tx.execute(_CANCEL, {"this": row.id, "now": people.now()})
+        tx.execute(_CANCEL, {"this": row.id, "now": ctx.now()})
         return tx.execute(_BY_PUBLIC_ID, {"this": public_id}).one()
 
 
-def hold_import(tx: Connection, public_id: str) -> Row[Any]:
+def lock_import(tx: Connection, public_id: str) -> Row[Any]:
     """An import that nobody else changes until this transaction ends.  Raises NotFound."""
     return _find(tx.execute(_HOLD, {"this": public_id}).first())
 
 
-def export_refusals(people: People, public_id: str) -> Iterator[str]:
+def export_refusals(ctx: SubscriberContext, public_id: str) -> Iterator[str]:
     """The cells that were refused as a CSV file, a piece at a time.
 
     Raises NotFound before the first piece, for one whose refusals were deleted, too.
     """
-    row = view_import(people, public_id)
-    if row.forgotten_at is not None:
+    row = view_import(ctx, public_id)
+    if row.purged_at is not None:
         raise NotFound("What this import refused has been deleted")
-    return _write_refusals(people, row.id)
+    return _write_refusals(ctx, row.id)
 
 
-def _write_refusals(people: People, import_id: int) -> Iterator[str]:
+def _write_refusals(ctx: SubscriberContext, import_id: int) -> Iterator[str]:
     yield write_lines([_HEADING])
     line, position = 0, 0
     while True:
         asked = {"of": import_id, "line": line, "position": position}
-        with people.db.read() as tx:
+        with ctx.db.read() as tx:
             rows = tx.execute(_REFUSALS_AFTER, asked).all()
-        yield write_lines((row.line, row.title, row.cell, row.reason) for row in rows)
+        yield write_lines((row.line, row.header, row.cell, row.reason) for row in rows)
         if len(rows) < _PAGE:
             return
         line, position = rows[-1].line, rows[-1].position
 
 
-def forget_imports(people: People) -> int:
+def purge_imports(ctx: SubscriberContext) -> int:
     """Delete the files and refusals of imports that ended long enough ago; of how many.
 
     One whose file never came is cancelled as long after it was made.
     """
-    before = people.now() - timedelta(days=people.rules.import_kept_days)
-    with people.db.read() as tx:
+    before = ctx.now() - timedelta(days=ctx.rules.import_kept_days)
+    with ctx.db.read() as tx:
         abandoned = tx.execute(_ABANDONED, {"before": before}).scalars().all()
     for public_id in abandoned:
         with contextlib.suppress(Conflict):  # its file has come after all
-            cancel_import(people, public_id)
-    return forget_finished(people, before=before)
+            cancel_import(ctx, public_id)
+    return purge_completed(ctx, before=before)
 
 
-def forget_finished(people: People, *, before: datetime) -> int:
+def purge_completed(ctx: SubscriberContext, *, before: datetime) -> int:
     """Delete the files and refusals of imports that ended before; of how many, at most 100."""
-    with people.db.read() as tx:
+    with ctx.db.read() as tx:
         ids = tx.execute(_OLD, {"before": before}).scalars().all()
     for import_id in ids:
-        _drop_pieces(people, import_id)
-        _drop_refusals(people, import_id)
-        with people.db.write() as tx:
-            tx.execute(_FORGOTTEN, {"this": import_id, "now": people.now()})
+        _drop_pieces(ctx, import_id)
+        _drop_refusals(ctx, import_id)
+        with ctx.db.write() as tx:
+            tx.execute(_FORGOTTEN, {"this": import_id, "now": ctx.now()})
     return len(ids)
 
 
-def drop_some_pieces(tx: Connection, import_id: int) -> bool:
+def delete_some_chunks(tx: Connection, import_id: int) -> bool:
     """Delete a few pieces of a file; whether there were any."""
     these = tx.execute(_SOME_PIECES, {"of": import_id}).scalars().all()
     if these:
@@ -215,16 +215,16 @@ def drop_some_pieces(tx: Connection, import_id: int) -> bool:
     return bool(these)
 
 
-def _drop_pieces(people: People, import_id: int) -> None:
+def _drop_pieces(ctx: SubscriberContext, import_id: int) -> None:
     dropped = True
     while dropped:
-        with people.db.write() as tx:
-            dropped = drop_some_pieces(tx, import_id)
+        with ctx.db.write() as tx:
+            dropped = delete_some_chunks(tx, import_id)
 
 
-def _drop_refusals(people: People, import_id: int) -> None:
+def _drop_refusals(ctx: SubscriberContext, import_id: int) -> None:
     while True:
-        with people.db.write() as tx:
+        with ctx.db.write() as tx:
             line = tx.execute(_SOME_REFUSALS, {"of": import_id}).scalar()
             if line is None:
                 tx.execute(_DROP_ALL_REFUSALS, {"of": import_id})

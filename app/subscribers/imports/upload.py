@@ -10,29 +10,29 @@ from app.db.base import table_of
 from app.db.types import UtcTime
 from app.errors import BadInput, Conflict
 from app.ids import make_id
-from app.subscribers.context import People
+from app.subscribers.context import SubscriberContext
 from app.subscribers.imports.columns import (
     CONSENT_AT,
     CONSENT_SOURCE,
     CONSENT_WORDING,
-    Layout,
-    UnusableTitles,
-    find_layout,
+    ColumnMapping,
+    UnusableHeaders,
+    map_columns,
 )
-from app.subscribers.imports.csv_file import Cutter, Piece, UnusableFile, read_heading
+from app.subscribers.imports.csv_file import FileChunk, LineSplitter, UnusableFile, read_heading
 from app.subscribers.imports.models import (
     Import,
+    ImportChunk,
     ImportOptions,
-    ImportPiece,
     ImportStatus,
     Mode,
     Purpose,
 )
-from app.subscribers.imports.service import drop_some_pieces, hold_import, view_import
+from app.subscribers.imports.service import delete_some_chunks, lock_import, view_import
 
 _CONSENT = (CONSENT_WORDING, CONSENT_SOURCE, CONSENT_AT)
 
-_IMPORTS, _PIECES = table_of(Import), table_of(ImportPiece)
+_IMPORTS, _PIECES = table_of(Import), table_of(ImportChunk)
 # Made once: to make a statement costs several times what it takes to run one.
 _BEGIN = (
     update(_IMPORTS)
@@ -47,7 +47,7 @@ _OURS = (
 _NOTE = _OURS.values(bytes=bindparam("received"))
 _END = _OURS.values(
     status=bindparam("next"),
-    layout=bindparam("found", type_=_IMPORTS.c.layout.type),
+    column_mapping=bindparam("found", type_=_IMPORTS.c.column_mapping.type),
     bytes=bindparam("received"),
     lines=bindparam("count"),
     lines_done=bindparam("done"),
@@ -63,13 +63,13 @@ class FileTooLarge(Exception):
     """More bytes came than IMPORT_MAX_BYTES: nothing of it is kept."""
 
 
-def store_file(people: People, public_id: str, portions: Iterable[bytes]) -> Row[Any]:
+def store_file(ctx: SubscriberContext, public_id: str, portions: Iterable[bytes]) -> Row[Any]:
     """Keep the file of an import that waits for it; from then on it is worked off.
 
     One that came in part is begun anew.  Raises NotFound, Conflict where it has its file or
     another upload has begun, BadInput for what cannot be imported, and FileTooLarge.
     """
-    upload = _Upload(people, public_id)
+    upload = _Upload(ctx, public_id)
     try:
         upload.take(portions)
         return upload.end()
@@ -85,7 +85,7 @@ def store_file(people: People, public_id: str, portions: Iterable[bytes]) -> Row
 
 def _refuse(error: BaseException) -> BadInput | None:
     """What to answer to a file that cannot be imported."""
-    for kind, field in ((UnusableFile, "file"), (UnusableTitles, "columns")):
+    for kind, field in ((UnusableFile, "file"), (UnusableHeaders, "columns")):
         if isinstance(error, kind):
             return BadInput(f"The file cannot be imported: {error}", fields={field: [f"{error}."]})
     return None
@@ -94,19 +94,19 @@ def _refuse(error: BaseException) -> BadInput | None:
 class _Upload:
     """One file on its way in."""
 
-    def __init__(self, people: People, public_id: str) -> None:
-        self._people = people
+    def __init__(self, ctx: SubscriberContext, public_id: str) -> None:
+        self._people = ctx
         self._public_id = public_id
-        self._token = make_id(people.now())
-        with people.db.write() as tx:
-            row = hold_import(tx, public_id)
+        self._token = make_id(ctx.now())
+        with ctx.db.write() as tx:
+            row = lock_import(tx, public_id)
             if row.status is not ImportStatus.WAITING:
                 raise Conflict("The import has its file, or has ended", status=row.status.value)
             tx.execute(_BEGIN, {"this": row.id, "token": self._token})
         self._id: int = row.id
         self._options = ImportOptions.from_json(row.options)
-        self._cutter = Cutter(self._options.encoding)
-        self._layout: Layout | None = None
+        self._cutter = LineSplitter(self._options.encoding)
+        self._layout: ColumnMapping | None = None
         self._received = 0
         self.discard()
 
@@ -146,9 +146,9 @@ class _Upload:
         left = True
         while left:
             with self._people.db.write() as tx:
-                left = tx.execute(_NOTE, ours).rowcount == 1 and drop_some_pieces(tx, self._id)
+                left = tx.execute(_NOTE, ours).rowcount == 1 and delete_some_chunks(tx, self._id)
 
-    def _keep(self, piece: Piece) -> None:
+    def _keep(self, piece: FileChunk) -> None:
         if self._layout is None:
             self._layout = _find_layout(piece, self._options)
         with self._people.db.write() as tx:
@@ -158,24 +158,24 @@ class _Upload:
             tx.execute(_ADD_PIECE, kept | {"text": piece.text.encode()})
 
 
-def _find_layout(piece: Piece, options: ImportOptions) -> Layout:
+def _find_layout(piece: FileChunk, options: ImportOptions) -> ColumnMapping:
     """What the columns are for.  Raises UnusableFile and UnusableTitles."""
     heading = read_heading(piece)
-    layout = find_layout(
-        heading.titles,
+    column_mapping = map_columns(
+        heading.headers,
         delimiter=heading.delimiter,
         first_line=heading.first_line,
         columns=options.columns,
         ignore=options.ignore,
     )
     needs = options.purpose is Purpose.MARKETING and options.consent is None
-    missing = [name for name in _CONSENT if name not in layout.fields]
+    missing = [name for name in _CONSENT if name not in column_mapping.fields]
     if needs and missing:
-        raise UnusableTitles(
+        raise UnusableHeaders(
             f"marketing needs a consent, and no column is {', '.join(missing)}: say which by "
             "columns, or give one consent for all rows"
         )
-    return layout
+    return column_mapping
 
 
 def _choose_stamp(tx: Connection, now: datetime) -> datetime:

@@ -16,13 +16,13 @@ from sqlalchemy import Connection, func, select
 from app.db.base import table_of
 from app.db.types import UtcTime
 from app.ids import make_ids
-from app.subscribers.consent.ledger import record_many
-from app.subscribers.context import People
-from app.subscribers.imports.plan import Change, Plan
-from app.subscribers.imports.rows import Entries
+from app.subscribers.consent.ledger import append_consents
+from app.subscribers.context import SubscriberContext
+from app.subscribers.imports.plan import Change, ImportPlan
+from app.subscribers.imports.rows import ParsedEntries
 from app.subscribers.models import ConsentKind, Subscriber
-from app.subscribers.suppressions.store import name_again
-from app.subscribers.tags.assignments import hold_tags
+from app.subscribers.suppressions.store import restore_phone
+from app.subscribers.tags.assignments import lock_tags
 
 _SUBSCRIBERS = table_of(Subscriber)
 _TIME = UtcTime()
@@ -62,23 +62,25 @@ class Raced(Exception):
     """Somebody else has written the same people meanwhile: plan anew in another transaction."""
 
 
-def write_plan(tx: Connection, people: People, plan: Plan, *, stamp: datetime, actor: str) -> None:
+def write_plan(
+    tx: Connection, ctx: SubscriberContext, plan: ImportPlan, *, stamp: datetime, actor: str
+) -> None:
     """Do what was planned in this transaction, which has locked nothing of people's yet.
 
     Raises Raced, and WrongKey of suppressions.
     """
     if plan.new:
-        name_again(tx, people, [plan.entries.phones[place] for place in plan.new])
-    tags = hold_tags(tx, people, _list_tags(plan))
+        restore_phone(tx, ctx, [plan.entries.phones[place] for place in plan.new])
+    tags = lock_tags(tx, ctx, _list_tags(plan))
     ids = _add_people(tx, plan, stamp) if plan.new else {}
     if plan.changes:
         _change_people(tx, plan.changes, stamp)
     _give_tags(tx, plan, ids, tags)
     if plan.consents:
-        record_many(tx, people, ConsentKind.OPT_IN, plan.consents, actor=actor, channel="import")
+        append_consents(tx, ctx, ConsentKind.OPT_IN, plan.consents, actor=actor, channel="import")
 
 
-def _add_people(tx: Connection, plan: Plan, stamp: datetime) -> Mapping[str, int]:
+def _add_people(tx: Connection, plan: ImportPlan, stamp: datetime) -> Mapping[str, int]:
     """The ids of the new ones, by number."""
     entries, many = plan.entries, len(plan.new)
     chosen = _Choice(entries, plan.new)
@@ -108,7 +110,7 @@ def _add_people(tx: Connection, plan: Plan, stamp: datetime) -> Mapping[str, int
 class _Choice:
     """Some places of all columns; the columns themselves where it is all of them."""
 
-    def __init__(self, entries: Entries, places: Sequence[int]) -> None:
+    def __init__(self, entries: ParsedEntries, places: Sequence[int]) -> None:
         self._entries = entries
         self._places = places
         self._all = len(places) == len(entries.phones)
@@ -158,7 +160,9 @@ def _change_people(tx: Connection, changes: Sequence[Change], stamp: datetime) -
         raise Raced
 
 
-def _give_tags(tx: Connection, plan: Plan, ids: Mapping[str, int], tags: Mapping[str, Any]) -> None:
+def _give_tags(
+    tx: Connection, plan: ImportPlan, ids: Mapping[str, int], tags: Mapping[str, Any]
+) -> None:
     """Give new and known people their tags; one to be confirmed waits for that."""
     entries = plan.entries
     given = [(ids[entries.phones[place]], entries.tags[place]) for place in plan.new]
@@ -173,7 +177,7 @@ def _give_tags(tx: Connection, plan: Plan, ids: Mapping[str, int], tags: Mapping
         tx.exec_driver_sql(_BEAR["postgresql"], tuple(map(list, zip(*rows, strict=True))))
 
 
-def _list_tags(plan: Plan) -> set[str]:
+def _list_tags(plan: ImportPlan) -> set[str]:
     """The tags that somebody gets."""
     tags = plan.entries.tags
     given = {tags[place] for place in plan.new}.union(tuple(each.tags) for each in plan.changes)

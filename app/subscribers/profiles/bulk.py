@@ -9,10 +9,10 @@ from marshmallow import ValidationError
 
 from app.errors import BadInput
 from app.phone.e164 import inspect_number
-from app.subscribers.context import People
-from app.subscribers.profiles.entry import Entry, OnConflict
+from app.subscribers.context import SubscriberContext
+from app.subscribers.profiles.entry import OnConflict, SubscriberEntry
 from app.subscribers.profiles.schemas import UNLISTED, EntrySchema
-from app.subscribers.profiles.upsert import Outcome, write_entries
+from app.subscribers.profiles.upsert import UpsertResult, write_entries
 
 MAX_REFUSED_SHOWN = 100
 _ENTRY = EntrySchema()
@@ -21,7 +21,7 @@ _TWICE = {"phone": ["Given before in this request."]}
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class RejectedEntry:
     """What is wrong with the entry at this place of a request, by field."""
 
     index: int
@@ -32,12 +32,12 @@ class Refusal:
 class Upserted:
     """What became of the entries of a request."""
 
-    outcome: Outcome
-    refusals: list[Refusal]
+    outcome: UpsertResult
+    refusals: list[RejectedEntry]
 
 
 def upsert_subscribers(
-    people: People,
+    ctx: SubscriberContext,
     subscribers: Sequence[Any],
     *,
     actor: str,
@@ -49,16 +49,16 @@ def upsert_subscribers(
 
     Raises BadInput that names what is refused.
     """
-    entries, refusals = _check(people, subscribers, allow_unlisted=allow_unlisted)
+    entries, refusals = _check(ctx, subscribers, allow_unlisted=allow_unlisted)
     if refusals and not skip_invalid:
         raise _refuse(refusals)
-    with people.db.write() as tx:
+    with ctx.db.write() as tx:
         outcome = write_entries(
-            tx, people, list(entries.values()), on_conflict=on_conflict, actor=actor, channel="api"
+            tx, ctx, list(entries.values()), on_conflict=on_conflict, actor=actor, channel="api"
         )
         places = {entry.phone: index for index, entry in entries.items()}
         refusals += (
-            Refusal(places[phone], {"attributes": [fault]})
+            RejectedEntry(places[phone], {"attributes": [fault]})
             for phone, fault in outcome.faults.items()
         )
         if refusals and not skip_invalid:
@@ -74,39 +74,39 @@ def upsert_subscribers(
     return Upserted(outcome, refusals)
 
 
-def show_refusals(refusals: Sequence[Refusal]) -> dict[str, Any]:
+def show_refusals(refusals: Sequence[RejectedEntry]) -> dict[str, Any]:
     """How many entries were refused, and the first hundred of them with the reasons."""
     shown = [{"index": each.index, "fields": each.fields} for each in refusals[:MAX_REFUSED_SHOWN]]
     return {"refused": len(refusals), "refusals": shown}
 
 
 def _check(
-    people: People, subscribers: Iterable[Any], *, allow_unlisted: bool
-) -> tuple[dict[int, Entry], list[Refusal]]:
+    ctx: SubscriberContext, subscribers: Iterable[Any], *, allow_unlisted: bool
+) -> tuple[dict[int, SubscriberEntry], list[RejectedEntry]]:
     """The entries by their place, each of another number, and those that are none."""
-    entries: dict[int, Entry] = {}
-    refusals: list[Refusal] = []
-    seen, now = set[str](), people.now()
+    entries: dict[int, SubscriberEntry] = {}
+    refusals: list[RejectedEntry] = []
+    seen, now = set[str](), ctx.now()
     for index, given in enumerate(subscribers):
         try:
             entry = _ENTRY.load(given)
         except ValidationError as e:
-            refusals.append(Refusal(index, e.messages_dict))
+            refusals.append(RejectedEntry(index, e.messages_dict))
             continue
         agreed_at = entry.consent.at if entry.consent else None
         if entry.phone in seen:
-            refusals.append(Refusal(index, _TWICE))
+            refusals.append(RejectedEntry(index, _TWICE))
         elif not allow_unlisted and not inspect_number(entry.phone).valid:
-            refusals.append(Refusal(index, {"phone": [UNLISTED]}))
+            refusals.append(RejectedEntry(index, {"phone": [UNLISTED]}))
         elif agreed_at is not None and agreed_at > now:
-            refusals.append(Refusal(index, _FUTURE))
+            refusals.append(RejectedEntry(index, _FUTURE))
         else:
             seen.add(entry.phone)
             entries[index] = entry
     return entries, refusals
 
 
-def _refuse(refusals: Sequence[Refusal]) -> BadInput:
+def _refuse(refusals: Sequence[RejectedEntry]) -> BadInput:
     first = min(refusals, key=lambda refusal: refusal.index)
     return BadInput(
         f"{len(refusals)} of the subscribers are refused, nothing was done: the first is number "

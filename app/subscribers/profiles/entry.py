@@ -27,7 +27,7 @@ class TooManyAttributes(ValueError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Consent:
+class GivenConsent:
     """That somebody agreed to marketing: in which words, and where that was."""
 
     wording: str
@@ -36,24 +36,24 @@ class Consent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class SubscriberEntry:
     """What is given of a person; `details` are columns by name, `tags` None when not given."""
 
     phone: str
     details: Mapping[str, Any] = field(default_factory=dict)
     attributes: Mapping[str, Any] | None = None
     tags: tuple[str, ...] | None = None
-    consent: Consent | None = None
+    consent: GivenConsent | None = None
 
 
-def make_details(entry: Entry, now: datetime) -> dict[str, Any]:
+def make_details(entry: SubscriberEntry, now: datetime) -> dict[str, Any]:
     """The columns of a new subscriber."""
     attributes = merge_attributes(None, entry.attributes)
     blank = {**dict.fromkeys(DETAILS), "active": True, "subscribed_at": now}
     return {**blank, **entry.details, "attributes": attributes}
 
 
-def merge_details(old: Mapping[str, Any], entry: Entry) -> dict[str, Any]:
+def merge_details(old: Mapping[str, Any], entry: SubscriberEntry) -> dict[str, Any]:
     """The columns with what is given over them.  Raises TooManyAttributes."""
     attributes = merge_attributes(old["attributes"], entry.attributes)
     if len(attributes or {}) > MAX_ATTRIBUTES:
@@ -61,7 +61,7 @@ def merge_details(old: Mapping[str, Any], entry: Entry) -> dict[str, Any]:
     return {name: old[name] for name in COLUMNS} | {**entry.details, "attributes": attributes}
 
 
-def replace_details(old: Mapping[str, Any], entry: Entry) -> dict[str, Any]:
+def replace_details(old: Mapping[str, Any], entry: SubscriberEntry) -> dict[str, Any]:
     """The columns as given; whether active and since when stays unless it is given."""
     kept = {name: old[name] for name in ("active", "subscribed_at")}
     return make_details(entry, old["subscribed_at"]) | {**kept, **entry.details}

@@ -8,9 +8,9 @@ from sqlalchemy import Connection, Row, bindparam, func, select, true
 from app.csv_cells import Cell, write_lines
 from app.db.base import table_of
 from app.subscribers.attributes import ATTRIBUTE
-from app.subscribers.context import People
+from app.subscribers.context import SubscriberContext
 from app.subscribers.models import Subscriber, SubscriberTag, Tag
-from app.subscribers.tags.assignments import GOING
+from app.subscribers.tags.assignments import DELETING_PREFIX
 
 _PAGE = 2_000
 _HEADING = (
@@ -30,7 +30,7 @@ _BORNE_BY = (
     select(_BORNE.c.subscriber_id, _TAGS.c.name)
     .join(_TAGS, _TAGS.c.id == _BORNE.c.tag_id)
     .where(_BORNE.c.subscriber_id.between(bindparam("first"), bindparam("last")))
-    .where(_BORNE.c.confirmed, ~_TAGS.c.name.startswith(GOING))
+    .where(_BORNE.c.confirmed, ~_TAGS.c.name.startswith(DELETING_PREFIX))
     .order_by(_TAGS.c.name)
 )
 _SQLITE_KEYS = func.json_each(_SUBSCRIBERS.c.attributes).table_valued("key")
@@ -42,21 +42,21 @@ _NAMES = {
 }
 
 
-def export_subscribers(people: People) -> Iterator[str]:
+def export_subscribers(ctx: SubscriberContext) -> Iterator[str]:
     """The file, some thousand lines at a time.
 
     Tags that wait to be confirmed are not in it.  What is changed meanwhile may be in it or not.
     """
-    with people.db.read() as tx:
+    with ctx.db.read() as tx:
         names = sorted(tx.execute(_NAMES[tx.dialect.name]).scalars())
-    return _write(people, names)
+    return _write(ctx, names)
 
 
-def _write(people: People, names: Sequence[str]) -> Iterator[str]:
+def _write(ctx: SubscriberContext, names: Sequence[str]) -> Iterator[str]:
     yield write_lines([(*_HEADING, *(ATTRIBUTE + name for name in names))])
     after = 0
     while True:
-        with people.db.read() as tx:
+        with ctx.db.read() as tx:
             rows = tx.execute(_NEXT, {"after": after}).all()
             tags = _read_tags(tx, rows)
         if rows:

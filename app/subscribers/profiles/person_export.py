@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Row
 
 from app.subscribers.consent.ledger import read_events
 from app.subscribers.consent.schemas import show_link
-from app.subscribers.context import People
+from app.subscribers.context import SubscriberContext
 from app.subscribers.profiles.queries import find_subscriber, read_person
 from app.subscribers.profiles.response_schemas import show_person, show_whole_suppression
 from app.subscribers.suppressions.store import read_suppressions
@@ -16,23 +16,25 @@ from app.subscribers.suppressions.store import read_suppressions
 Source = Callable[[Connection, str], Mapping[str, Any]]
 
 
-def export_person(people: People, public_id: str, sources: Sequence[Source] = ()) -> dict[str, Any]:
+def export_person(
+    ctx: SubscriberContext, public_id: str, sources: Sequence[Source] = ()
+) -> dict[str, Any]:
     """All that is known of a subscriber, as one state of the database has it.  Raises NotFound."""
-    with people.db.read() as tx:
-        return describe_person(tx, people, find_subscriber(tx, public_id), sources)
+    with ctx.db.read() as tx:
+        return describe_person(tx, ctx, find_subscriber(tx, public_id), sources)
 
 
 def describe_person(
-    tx: Connection, people: People, subscriber: Row[Any], sources: Sequence[Source] = ()
+    tx: Connection, ctx: SubscriberContext, subscriber: Row[Any], sources: Sequence[Source] = ()
 ) -> dict[str, Any]:
     """The same within a transaction."""
     phone = subscriber.phone
-    suppressed = read_suppressions(tx, people, [phone]).get(phone)
+    suppressed = read_suppressions(tx, ctx, [phone]).get(phone)
     elsewhere: dict[str, Any] = {}
     for source in sources:
         elsewhere |= source(tx, phone)
     return {
-        "subscriber": show_person(read_person(tx, people, subscriber)),
+        "subscriber": show_person(read_person(tx, ctx, subscriber)),
         "consent_events": [show_link(link) for link in read_events(tx, phone)],
         "suppression": suppressed and show_whole_suppression(suppressed),
         "elsewhere": elsewhere,

@@ -10,10 +10,10 @@ from app.db.base import table_of
 from app.errors import NotFound
 from app.subscribers.attributes import ATTRIBUTE
 from app.subscribers.audiences.conditions import Condition, Op, make_test
-from app.subscribers.context import People
+from app.subscribers.context import SubscriberContext
 from app.subscribers.models import Subscriber, SubscriberTag, Tag
 from app.subscribers.suppressions.store import Suppressed, read_suppressions
-from app.subscribers.tags.assignments import Borne, read_tags
+from app.subscribers.tags.assignments import TagAssignment, read_tags
 
 _SUBSCRIBERS, _TAGS, _BORNE = table_of(Subscriber), table_of(Tag), table_of(SubscriberTag)
 _BEARERS = _BORNE.join(_SUBSCRIBERS, _SUBSCRIBERS.c.id == _BORNE.c.subscriber_id)
@@ -29,31 +29,31 @@ class Person:
     """A subscriber's row, the tags, and the suppression of the number while it is in force."""
 
     row: Row[Any]
-    tags: Sequence[Borne]
+    tags: Sequence[TagAssignment]
     suppressed: Suppressed | None
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class SubscriberPage:
     """People in the order of their making, and the cursor behind them; None at the end."""
 
     persons: list[Person]
     cursor: str | None
 
 
-def view_subscriber(people: People, public_id: str) -> Person:
+def view_subscriber(ctx: SubscriberContext, public_id: str) -> Person:
     """One subscriber.  Raises NotFound."""
-    with people.db.read() as tx:
-        return read_person(tx, people, find_subscriber(tx, public_id))
+    with ctx.db.read() as tx:
+        return read_person(tx, ctx, find_subscriber(tx, public_id))
 
 
-def look_up_subscriber(people: People, phone: str) -> Person:
+def look_up_subscriber(ctx: SubscriberContext, phone: str) -> Person:
     """The subscriber of a number.  Raises NotFound."""
-    with people.db.read() as tx:
+    with ctx.db.read() as tx:
         row = tx.execute(_BY_PHONE, {"this": phone}).first()
         if row is None:
             raise NotFound("There is no subscriber with this number.")
-        return read_person(tx, people, row)
+        return read_person(tx, ctx, row)
 
 
 def find_subscriber(tx: Connection, public_id: str, *, hold: bool = False) -> Row[Any]:
@@ -67,13 +67,13 @@ def find_subscriber(tx: Connection, public_id: str, *, hold: bool = False) -> Ro
     return row
 
 
-def read_person(tx: Connection, people: People, row: Row[Any]) -> Person:
+def read_person(tx: Connection, ctx: SubscriberContext, row: Row[Any]) -> Person:
     """What belongs to a subscriber's row."""
-    return _read_persons(tx, people, [row])[0]
+    return _read_persons(tx, ctx, [row])[0]
 
 
 def list_subscribers(
-    people: People,
+    ctx: SubscriberContext,
     *,
     cursor: int = 0,
     limit: int = 100,
@@ -81,14 +81,14 @@ def list_subscribers(
     text: str | None = None,
     active: bool | None = None,
     attribute: Sequence[tuple[str, str]] = (),
-) -> Page:
+) -> SubscriberPage:
     """Subscribers who fit all that is given, in the order of their making."""
     query = _start_list(tag, cursor).limit(limit + 1)
     if text is not None:
         query = query.where(_is_named(text))
     if active is not None:
         query = query.where(_SUBSCRIBERS.c.active.is_(active))
-    with people.db.read() as tx:
+    with ctx.db.read() as tx:
         for name, value in attribute:
             same = (
                 make_test(Condition(ATTRIBUTE + name, Op.EQ, each), tx.dialect)
@@ -96,8 +96,8 @@ def list_subscribers(
             )
             query = query.where(or_(*same))
         rows = tx.execute(query).all()
-        persons = _read_persons(tx, people, rows[:limit])
-    return Page(persons, str(rows[limit - 1].id) if len(rows) > limit else None)
+        persons = _read_persons(tx, ctx, rows[:limit])
+    return SubscriberPage(persons, str(rows[limit - 1].id) if len(rows) > limit else None)
 
 
 def read_words(text: str) -> list[Any]:
@@ -139,8 +139,8 @@ def _is_named(text: str) -> ColumnElement[bool]:
     return or_(*(name.icontains(each, autoescape=True) for name in names for each in spellings))
 
 
-def _read_persons(tx: Connection, people: People, rows: Sequence[Row[Any]]) -> list[Person]:
+def _read_persons(tx: Connection, ctx: SubscriberContext, rows: Sequence[Row[Any]]) -> list[Person]:
     tags = read_tags(tx, [row.id for row in rows])
-    known = read_suppressions(tx, people, [row.phone for row in rows])
+    known = read_suppressions(tx, ctx, [row.phone for row in rows])
     active = {phone: each for phone, each in known.items() if each.active}
     return [Person(row, tags.get(row.id, []), active.get(row.phone)) for row in rows]

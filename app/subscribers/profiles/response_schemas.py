@@ -7,7 +7,7 @@ from marshmallow import Schema, fields
 from app.errors import ErrorSchema
 from app.subscribers.consent.schemas import ConsentEventSchema
 from app.subscribers.models import Cause, Scope
-from app.subscribers.profiles.queries import Page, Person
+from app.subscribers.profiles.queries import Person, SubscriberPage
 from app.subscribers.suppressions.store import Suppressed
 
 
@@ -18,7 +18,7 @@ class SuppressionSchema(Schema):
     scope = fields.Enum(Scope, by_value=True, required=True)
     cause = fields.Enum(Cause, by_value=True, required=True)
     since = fields.AwareDateTime(required=True)
-    to_review = fields.Boolean(
+    needs_review = fields.Boolean(
         required=True,
         metadata={"description": "Their text could also be meant otherwise: somebody is to look."},
     )
@@ -139,7 +139,7 @@ def show_person(person: Person) -> dict[str, Any]:
     }
 
 
-def show_page(page: Page) -> dict[str, Any]:
+def show_page(page: SubscriberPage) -> dict[str, Any]:
     """A page of subscribers as JSON."""
     return {"subscribers": [show_person(each) for each in page.persons], "cursor": page.cursor}
 
@@ -150,8 +150,8 @@ def show_suppression(suppressed: Suppressed) -> dict[str, Any]:
         "suppression_id": suppressed.public_id,
         "scope": suppressed.scope,
         "cause": suppressed.cause,
-        "since": suppressed.since_at,
-        "to_review": suppressed.to_review,
+        "since": suppressed.suppressed_at,
+        "needs_review": suppressed.needs_review,
     }
 
 

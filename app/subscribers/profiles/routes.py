@@ -9,11 +9,11 @@ from app.auth import READ_PEOPLE, WRITE_PEOPLE, require_api_key
 from app.http.files import CSV, answer_csv
 from app.http.openapi import API_KEY_SCHEME, BODY_ERRORS, Blueprint
 from app.rate_limit import rate_limited
-from app.subscribers.current import the_people
+from app.subscribers.current import current_subscriber_context
 from app.subscribers.profiles import crud, queries
 from app.subscribers.profiles.bulk import show_refusals
 from app.subscribers.profiles.bulk import upsert_subscribers as upsert
-from app.subscribers.profiles.entry import Entry
+from app.subscribers.profiles.entry import SubscriberEntry
 from app.subscribers.profiles.export_csv import export_subscribers
 from app.subscribers.profiles.person_export import export_person
 from app.subscribers.profiles.response_schemas import (
@@ -54,7 +54,7 @@ _REFUSED = {HTTPStatus.BAD_REQUEST: "Entries are refused; nothing was done."}
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def list_subscribers(query: dict[str, Any]) -> dict[str, Any]:
     """Subscribers who fit all that is given, in the order of their making."""
-    return show_page(queries.list_subscribers(the_people(), **query))
+    return show_page(queries.list_subscribers(current_subscriber_context(), **query))
 
 
 @blueprint.route("/subscribers", methods=["POST"])
@@ -65,9 +65,11 @@ def list_subscribers(query: dict[str, Any]) -> dict[str, Any]:
 @blueprint.arguments(SubscriberSchema())
 @blueprint.response(HTTPStatus.CREATED, SubscriberViewSchema)
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
-def create_subscriber(entry: Entry) -> dict[str, Any]:
+def create_subscriber(entry: SubscriberEntry) -> dict[str, Any]:
     """Keep somebody as a subscriber."""
-    return show_person(crud.create_subscriber(the_people(), entry, actor=g.client.name))
+    return show_person(
+        crud.create_subscriber(current_subscriber_context(), entry, actor=g.client.name)
+    )
 
 
 @blueprint.route("/subscribers/bulk", methods=["POST"])
@@ -80,7 +82,7 @@ def create_subscriber(entry: Entry) -> dict[str, Any]:
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def upsert_subscribers(wanted: dict[str, Any]) -> dict[str, Any]:
     """Keep up to 10,000 people: made where they are not there yet, else changed."""
-    upserted = upsert(the_people(), actor=g.client.name, **wanted)
+    upserted = upsert(current_subscriber_context(), actor=g.client.name, **wanted)
     return {
         "created": len(upserted.outcome.made),
         "updated": upserted.outcome.updated,
@@ -98,7 +100,7 @@ def upsert_subscribers(wanted: dict[str, Any]) -> dict[str, Any]:
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def look_up_subscriber(wanted: dict[str, Any]) -> dict[str, Any]:
     """The subscriber of a number."""
-    return show_person(queries.look_up_subscriber(the_people(), **wanted))
+    return show_person(queries.look_up_subscriber(current_subscriber_context(), **wanted))
 
 
 @blueprint.route("/subscribers/<id:subscriber_id>", methods=["GET"])
@@ -109,7 +111,7 @@ def look_up_subscriber(wanted: dict[str, Any]) -> dict[str, Any]:
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def show_subscriber(subscriber_id: str) -> dict[str, Any]:
     """One subscriber."""
-    return show_person(queries.view_subscriber(the_people(), subscriber_id))
+    return show_person(queries.view_subscriber(current_subscriber_context(), subscriber_id))
 
 
 @blueprint.route("/subscribers/<id:subscriber_id>", methods=["PATCH"])
@@ -121,7 +123,9 @@ def show_subscriber(subscriber_id: str) -> dict[str, Any]:
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def change_subscriber(change: dict[str, Any], subscriber_id: str) -> dict[str, Any]:
     """Change what is given: null empties, attributes go by name, tags become those given."""
-    person = crud.change_subscriber(the_people(), subscriber_id, actor=g.client.name, **change)
+    person = crud.change_subscriber(
+        current_subscriber_context(), subscriber_id, actor=g.client.name, **change
+    )
     return show_person(person)
 
 
@@ -133,7 +137,7 @@ def change_subscriber(change: dict[str, Any], subscriber_id: str) -> dict[str, A
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def delete_subscriber(subscriber_id: str) -> None:
     """Forget a subscriber; suppression and ledger of consent know the number and stay."""
-    crud.delete_subscriber(the_people(), subscriber_id, actor=g.client.name)
+    crud.delete_subscriber(current_subscriber_context(), subscriber_id, actor=g.client.name)
 
 
 @blueprint.route("/subscribers/<id:subscriber_id>/export", methods=["GET"])
@@ -145,7 +149,7 @@ def delete_subscriber(subscriber_id: str) -> None:
 def export_subscriber(subscriber_id: str) -> dict[str, Any]:
     """All that is known of a person, as one document."""
     sources = current_app.extensions.get("person_sources", ())
-    return export_person(the_people(), subscriber_id, sources)
+    return export_person(current_subscriber_context(), subscriber_id, sources)
 
 
 @blueprint.route("/subscribers.csv", methods=["GET"])
@@ -161,4 +165,4 @@ def export_subscriber(subscriber_id: str) -> dict[str, Any]:
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def export_all_subscribers() -> Response:
     """All subscribers as a file for a spreadsheet."""
-    return answer_csv(export_subscribers(the_people()), "subscribers.csv")
+    return answer_csv(export_subscribers(current_subscriber_context()), "subscribers.csv")

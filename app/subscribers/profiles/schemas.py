@@ -4,7 +4,7 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, post_load, validate
 
-from app.http.fields import Cursor, MessageText, Moment, PhoneNumber, StrictBoolean
+from app.http.fields import Cursor, MessageText, PhoneNumber, StrictBoolean, UtcDateTime
 from app.phone.e164 import inspect_number
 from app.subscribers.fields import (
     AttributeFilters,
@@ -15,7 +15,7 @@ from app.subscribers.fields import (
     TagName,
     TimeZoneName,
 )
-from app.subscribers.profiles.entry import DETAILS, Consent, Entry, OnConflict
+from app.subscribers.profiles.entry import DETAILS, GivenConsent, OnConflict, SubscriberEntry
 
 MAX_BULK = 10_000
 UNLISTED = "No such number is in use, as far as is known; allow_unlisted takes it all the same."
@@ -35,12 +35,12 @@ class ConsentSchema(Schema):
         validate=validate.Length(1, 200),
         metadata={"description": "Where they did.", "example": "https://example.com/signup"},
     )
-    at = Moment(metadata={"description": "When they did; now when left out."})
+    at = UtcDateTime(metadata={"description": "When they did; now when left out."})
 
     @post_load
-    def make_consent(self, data: dict[str, Any], **_: Any) -> Consent:
+    def make_consent(self, data: dict[str, Any], **_: Any) -> GivenConsent:
         """The consent."""
-        return Consent(**data)
+        return GivenConsent(**data)
 
 
 class DetailsSchema(Schema):
@@ -53,7 +53,9 @@ class DetailsSchema(Schema):
     attributes = AttributeTable()
     tags = TagList(metadata={"description": "Tags that are not there yet are made."})
     active = StrictBoolean(metadata={"description": "Whether audiences include them."})
-    subscribed_at = Moment(metadata={"description": "Since when they are; ISO 8601 with offset."})
+    subscribed_at = UtcDateTime(
+        metadata={"description": "Since when they are; ISO 8601 with offset."}
+    )
     consent = fields.Nested(
         ConsentSchema,
         metadata={"description": "Goes into the ledger of consent; lifts no suppression."},
@@ -81,7 +83,7 @@ class EntrySchema(DetailsSchema):
     def sort_details(self, data: dict[str, Any], **_: Any) -> Any:
         """The entry."""
         given: dict[str, Any] = super().sort_details(data)
-        return Entry(phone=data["phone"], **given)
+        return SubscriberEntry(phone=data["phone"], **given)
 
 
 class SubscriberSchema(EntrySchema):

@@ -12,24 +12,24 @@ from sqlalchemy import Connection, Row, bindparam, select, update
 from app.db.base import table_of
 from app.ids import make_id
 from app.subscribers.consent import ledger
-from app.subscribers.context import People
+from app.subscribers.context import SubscriberContext
 from app.subscribers.models import ConsentKind, Subscriber
 from app.subscribers.profiles.entry import (
-    Entry,
     OnConflict,
+    SubscriberEntry,
     TooManyAttributes,
     is_same,
     make_details,
     merge_details,
     replace_details,
 )
-from app.subscribers.suppressions.store import name_again
+from app.subscribers.suppressions.store import restore_phone
 from app.subscribers.tags.assignments import (
-    Borne,
+    TagAssignment,
     add_tags,
-    cut,
-    hold_tags,
+    chunked,
     insert_missing,
+    lock_tags,
     read_tags,
     remove_tags,
 )
@@ -50,7 +50,7 @@ _CHANGE = update(_SUBSCRIBERS).where(_SUBSCRIBERS.c.id == bindparam("this"))
 
 
 @dataclass(slots=True)
-class Outcome:
+class UpsertResult:
     """What became of entries: how many of each, and what was wrong with whom, by number.
 
     `made` are the numbers that are new, in the order of their making.
@@ -64,20 +64,20 @@ class Outcome:
 
 def write_entries(
     tx: Connection,
-    people: People,
-    entries: Sequence[Entry],
+    ctx: SubscriberContext,
+    entries: Sequence[SubscriberEntry],
     *,
     on_conflict: OnConflict,
     actor: str,
     channel: str,
-) -> Outcome:
+) -> UpsertResult:
     """Make subscribers of entries, each of another number, or change those there are.
 
     A number that is suppressed stays so, whoever enters it.
     """
-    outcome = Outcome()
-    name_again(tx, people, [entry.phone for entry in entries])
-    tags = hold_tags(tx, people, (name for entry in entries for name in entry.tags or ()))
+    outcome = UpsertResult()
+    restore_phone(tx, ctx, [entry.phone for entry in entries])
+    tags = lock_tags(tx, ctx, (name for entry in entries for name in entry.tags or ()))
     left, taken = {entry.phone: entry for entry in entries}, set[str]()
     while left:
         known = read_known(tx, list(left))
@@ -85,36 +85,36 @@ def write_entries(
         if on_conflict is OnConflict.SKIP:
             outcome.unchanged += len(found)
         else:
-            taken |= _change_known(tx, people, known, found, tags, on_conflict, outcome)
-        made = _make_new(tx, people, left, tags)
+            taken |= _change_known(tx, ctx, known, found, tags, on_conflict, outcome)
+        made = _make_new(tx, ctx, left, tags)
         outcome.made += made
         taken.update(made)
         # Whom somebody else has just made is there at the next look.
         left = {phone: entry for phone, entry in left.items() if phone not in taken}
     agreed = [entry for entry in entries if entry.phone in taken]
-    note_consent(tx, people, agreed, actor=actor, channel=channel)
+    record_consents(tx, ctx, agreed, actor=actor, channel=channel)
     return outcome
 
 
 def read_known(tx: Connection, phones: Sequence[str]) -> dict[str, Row[Any]]:
     """The subscribers of these numbers, whom nobody else changes before the end of it."""
     found: dict[str, Row[Any]] = {}
-    for part in cut(sorted(phones)):
+    for part in chunked(sorted(phones)):
         found |= {row.phone: row for row in tx.execute(_HOLD, {"these": list(part)})}
     return found
 
 
 def _change_known(
     tx: Connection,
-    people: People,
+    ctx: SubscriberContext,
     known: Mapping[str, Row[Any]],
-    entries: Sequence[Entry],
+    entries: Sequence[SubscriberEntry],
     tags: Mapping[str, Any],
     on_conflict: OnConflict,
-    outcome: Outcome,
+    outcome: UpsertResult,
 ) -> set[str]:
     """Change who is there already; the numbers of those with whom nothing is wrong."""
-    now, replace = people.now(), on_conflict is OnConflict.REPLACE
+    now, replace = ctx.now(), on_conflict is OnConflict.REPLACE
     borne = read_tags(tx, [row.id for row in known.values()])
     changes: list[dict[str, Any]] = []
     added: dict[int, set[str]] = {}
@@ -144,16 +144,19 @@ def _change_known(
     return known.keys() - outcome.faults.keys()
 
 
-def find_dropped(borne: Sequence[Borne], tags: Sequence[str] | None) -> list[Borne]:
+def find_dropped(borne: Sequence[TagAssignment], tags: Sequence[str] | None) -> list[TagAssignment]:
     """What somebody bears and no longer is to; nothing where no tags are given."""
     return [] if tags is None else [each for each in borne if each.name not in tags]
 
 
 def _make_new(
-    tx: Connection, people: People, entries: Mapping[str, Entry], tags: Mapping[str, Any]
+    tx: Connection,
+    ctx: SubscriberContext,
+    entries: Mapping[str, SubscriberEntry],
+    tags: Mapping[str, Any],
 ) -> list[str]:
     """Make subscribers, as far as nobody else is making them just now; the numbers made."""
-    now = people.now()
+    now = ctx.now()
     rows = [
         {
             "public_id": make_id(now),
@@ -168,21 +171,26 @@ def _make_new(
         return []
     tx.execute(_ADD[tx.dialect.name], rows)
     ids: dict[str, int] = {}
-    for part in cut([row["public_id"] for row in rows]):
+    for part in chunked([row["public_id"] for row in rows]):
         made = tx.execute(_MADE, {"these": list(part)})
         ids |= {row.phone: row.id for row in made}
     add_tags(tx, tags, {ids[phone]: entries[phone].tags or () for phone in ids})
     return list(ids)
 
 
-def note_consent(
-    tx: Connection, people: People, entries: Sequence[Entry], *, actor: str, channel: str
+def record_consents(
+    tx: Connection,
+    ctx: SubscriberContext,
+    entries: Sequence[SubscriberEntry],
+    *,
+    actor: str,
+    channel: str,
 ) -> None:
     """Add to the ledger what those who agreed to marketing agreed to."""
-    now = people.now()
+    now = ctx.now()
     events = [
         (entry.phone, entry.consent.at or now, entry.consent.source, entry.consent.wording, None)
         for entry in entries
         if entry.consent is not None
     ]
-    ledger.record_many(tx, people, ConsentKind.OPT_IN, events, actor=actor, channel=channel)
+    ledger.append_consents(tx, ctx, ConsentKind.OPT_IN, events, actor=actor, channel=channel)

@@ -19,7 +19,7 @@ from app.csv_cells import Cell, simplify_title, write_lines
 from app.db.base import table_of
 from app.errors import BadInput
 from app.phone.reader import PhoneReader
-from app.subscribers.context import People
+from app.subscribers.context import SubscriberContext
 from app.subscribers.models import Suppression
 from app.subscribers.suppressions.manage import add_imported
 
@@ -33,8 +33,8 @@ _HEADING = (
     "phone",
     "scope",
     "cause",
-    "to_review",
-    "since_at",
+    "needs_review",
+    "suppressed_at",
     "released_at",
     "actor",
     "note",
@@ -55,14 +55,14 @@ _NEXT = (
 
 
 @dataclass(slots=True)
-class ListTaken:
+class ImportedList:
     """What came of a list: numbers read, those of them written to until now, and lines refused.
 
     `refusals` are (line, reason), the first of them.
     """
 
     numbers: int = 0
-    newly: int = 0
+    newly_suppressed: int = 0
     refused: int = 0
     refusals: list[tuple[int, str]] = field(default_factory=list)
 
@@ -74,7 +74,7 @@ class ListTaken:
 
 
 def import_csv(
-    people: People,
+    ctx: SubscriberContext,
     portions: Iterable[bytes],
     *,
     actor: str,
@@ -82,7 +82,7 @@ def import_csv(
     column: str | None = None,
     country: str | None = None,
     without_plus: bool = False,
-) -> ListTaken:
+) -> ImportedList:
     """Suppress the numbers of a CSV file; doing it again changes nothing.
 
     Raises BadInput for a file that cannot be read to its end; what stood before is done by then.
@@ -91,12 +91,12 @@ def import_csv(
     first = next(lines, "")
     delimiter = ";" if first.count(";") > first.count(",") else "," if "," in first else "\t"
     rows = csv.reader(_begin_with(first, lines), delimiter=delimiter)
-    reader = _make_reader(people, country, without_plus=without_plus)
-    return _import(people, _read_csv(rows, column), reader, actor=actor, source=source)
+    reader = _make_reader(ctx, country, without_plus=without_plus)
+    return _import(ctx, _read_csv(rows, column), reader, actor=actor, source=source)
 
 
 def import_json_lines(
-    people: People,
+    ctx: SubscriberContext,
     portions: Iterable[bytes],
     *,
     actor: str,
@@ -104,19 +104,19 @@ def import_json_lines(
     column: str | None = None,
     country: str | None = None,
     without_plus: bool = False,
-) -> ListTaken:
+) -> ImportedList:
     """The same of JSON, one text or one object a line."""
     cells = _read_json(_cut_lines(portions), column or "phone")
-    reader = _make_reader(people, country, without_plus=without_plus)
-    return _import(people, cells, reader, actor=actor, source=source)
+    reader = _make_reader(ctx, country, without_plus=without_plus)
+    return _import(ctx, cells, reader, actor=actor, source=source)
 
 
-def export_suppressions(people: People, *, active: bool | None = True) -> Iterator[str]:
+def export_suppressions(ctx: SubscriberContext, *, active: bool | None = True) -> Iterator[str]:
     """Suppressions as a CSV file; an erased person's without a number."""
     yield write_lines([_HEADING])
     after = 0
     while True:
-        with people.db.read() as tx:
+        with ctx.db.read() as tx:
             rows = tx.execute(_NEXT, {"after": after}).all()
         if not rows:
             return
@@ -131,28 +131,28 @@ def _make_row(row: Row[Any]) -> tuple[Cell, ...]:
         row.phone,
         row.scope.value,
         row.cause.value,
-        row.to_review,
-        row.since_at.isoformat(),
+        row.needs_review,
+        row.suppressed_at.isoformat(),
         row.released_at.isoformat() if row.released_at else None,
         row.actor,
         row.note,
     )
 
 
-def _make_reader(people: People, country: str | None, *, without_plus: bool) -> PhoneReader:
-    home = country or people.rules.default_country
+def _make_reader(ctx: SubscriberContext, country: str | None, *, without_plus: bool) -> PhoneReader:
+    home = country or ctx.rules.default_country
     return PhoneReader(country=home, without_plus=without_plus or home is None, check=False)
 
 
 def _import(
-    people: People,
+    ctx: SubscriberContext,
     cells: Iterator[tuple[int, str]],
     reader: PhoneReader,
     *,
     actor: str,
     source: str,
-) -> ListTaken:
-    taken, started_at = ListTaken(), people.now()
+) -> ImportedList:
+    taken, started_at = ImportedList(), ctx.now()
     while portion := list(islice(cells, _PORTION)):
         phones, faults = reader.read_column([cell for _, cell in portion])
         for place, reason in sorted(faults.items()):
@@ -162,7 +162,9 @@ def _import(
         if taken.numbers + taken.refused > MAX_NUMBERS:
             raise BadInput(f"More than {MAX_NUMBERS} numbers: send them in several files")
         unique = list(dict.fromkeys(good))
-        taken.newly += add_imported(people, unique, actor=actor, at=started_at, source=source)
+        taken.newly_suppressed += add_imported(
+            ctx, unique, actor=actor, at=started_at, source=source
+        )
     return taken
 
 

@@ -11,10 +11,10 @@ from functools import lru_cache
 
 from sqlalchemy import ARRAY, Connection, LargeBinary, bindparam, exists, select, text, update
 
-from app.db.base import Fact, table_of
-from app.db.facts import keep_fact, read_fact
+from app.db.base import Metadata, table_of
+from app.db.facts import read_metadata, set_metadata
 from app.db.schema import WrongDatabase
-from app.subscribers.context import People
+from app.subscribers.context import SubscriberContext
 from app.subscribers.models import Scope, Suppression
 
 KEY_FACT = "suppression_key"
@@ -25,7 +25,7 @@ _SUPPRESSIONS = table_of(Suppression)
 _HAS_NAMELESS = exists(select(_SUPPRESSIONS.c.id).where(_SUPPRESSIONS.c.phone.is_(None)))
 _NAMELESS_KEY = select(
     _HAS_NAMELESS.label("nameless"),
-    select(Fact.value).where(Fact.name == KEY_FACT).scalar_subquery().label("kept"),
+    select(Metadata.value).where(Metadata.name == KEY_FACT).scalar_subquery().label("kept"),
 )
 _NAMED = (
     select(_SUPPRESSIONS.c.id, _SUPPRESSIONS.c.phone)
@@ -36,10 +36,10 @@ _NAMED = (
 _DIGEST_ANEW = (
     update(_SUPPRESSIONS)
     .where(_SUPPRESSIONS.c.id == bindparam("this"))
-    .values(digest=bindparam("new", type_=LargeBinary))
+    .values(phone_hash=bindparam("new", type_=LargeBinary))
 )
-_LOOKUP = "SELECT digest, scope FROM suppressions WHERE phone IS NULL AND released_at IS NULL"
-_POSTGRES_LOOKUP = text(f"{_LOOKUP} AND digest = ANY(:these)").bindparams(
+_LOOKUP = "SELECT phone_hash, scope FROM suppressions WHERE phone IS NULL AND released_at IS NULL"
+_POSTGRES_LOOKUP = text(f"{_LOOKUP} AND phone_hash = ANY(:these)").bindparams(
     bindparam("these", type_=ARRAY(LargeBinary))
 )
 
@@ -60,22 +60,22 @@ def write_fingerprint(key: bytes) -> str:
     return hmac.digest(key, b"clarion key check", "sha256").hex()[:32]
 
 
-def has_nameless(tx: Connection, people: People) -> bool:
+def has_anonymized(tx: Connection, ctx: SubscriberContext) -> bool:
     """Whether there are suppressions known by their hash alone.
 
     Raises WrongKey where they are of another key.
     """
     found = tx.execute(_NAMELESS_KEY).one()
-    if found.nameless and found.kept != write_fingerprint(people.digest_key):
+    if found.nameless and found.kept != write_fingerprint(ctx.phone_hash_key):
         raise WrongKey
     return bool(found.nameless)
 
 
-def find_nameless(
-    tx: Connection, people: People, phones: Sequence[str]
+def find_anonymized(
+    tx: Connection, ctx: SubscriberContext, phones: Sequence[str]
 ) -> Iterator[tuple[str, Scope]]:
     """Those among numbers whose suppression in force is known by its hash alone; a hash each."""
-    digests = {people.digest(phone): phone for phone in phones}
+    digests = {ctx.hash_phone(phone): phone for phone in phones}
     if tx.dialect.name == "sqlite":
         # Without SQLAlchemy's share, which is several times that of the look-up.
         rows = tx.exec_driver_sql(_make_sqlite_lookup(len(digests)), tuple(digests))
@@ -87,28 +87,28 @@ def find_nameless(
 @lru_cache(maxsize=2_000)
 def _make_sqlite_lookup(count: int) -> str:
     these = ", ".join("?" * count)
-    return f"{_LOOKUP} AND digest IN ({these})"
+    return f"{_LOOKUP} AND phone_hash IN ({these})"
 
 
-def settle_key(tx: Connection, people: People) -> None:
+def settle_key(tx: Connection, ctx: SubscriberContext) -> None:
     """From here on every hash is of our key; whoever writes suppressions calls it first.
 
     Raises WrongKey where hashes of another key cannot be made anew.
     """
-    mine = write_fingerprint(people.digest_key)
-    kept = read_fact(tx, KEY_FACT)
+    mine = write_fingerprint(ctx.phone_hash_key)
+    kept = read_metadata(tx, KEY_FACT)
     if kept == mine:
         return
     if kept is not None:
-        has_nameless(tx, people)
-        _hash_anew(tx, people)
-    keep_fact(tx, KEY_FACT, mine)
+        has_anonymized(tx, ctx)
+        _hash_anew(tx, ctx)
+    set_metadata(tx, KEY_FACT, mine)
 
 
-def _hash_anew(tx: Connection, people: People) -> None:
+def _hash_anew(tx: Connection, ctx: SubscriberContext) -> None:
     """Takes some 10 microseconds a row, once after a change of the key."""
     after = 0
     while rows := tx.execute(_NAMED, {"after": after}).all():
-        anew = [{"this": row.id, "new": people.digest(row.phone)} for row in rows]
+        anew = [{"this": row.id, "new": ctx.hash_phone(row.phone)} for row in rows]
         tx.execute(_DIGEST_ANEW, anew)
         after = rows[-1].id

@@ -13,7 +13,7 @@ from app.http.fields import NumberSchema
 from app.http.files import CSV, answer_csv, read_portions
 from app.http.openapi import API_KEY_SCHEME, BODY_ERRORS, Blueprint
 from app.rate_limit import rate_limited
-from app.subscribers.current import the_people
+from app.subscribers.current import current_subscriber_context
 from app.subscribers.suppressions import manage
 from app.subscribers.suppressions.csv_files import (
     export_suppressions,
@@ -22,7 +22,7 @@ from app.subscribers.suppressions.csv_files import (
 )
 from app.subscribers.suppressions.schemas import (
     AddedSchema,
-    ListTakenSchema,
+    ImportedListSchema,
     NewSuppressionSchema,
     ReleaseSchema,
     SuppressionAnswerSchema,
@@ -58,7 +58,7 @@ _FILE = {"schema": {"type": "string", "format": "binary"}}
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def list_suppressions(query: dict[str, Any]) -> dict[str, Any]:
     """Suppressions that fit all that is given, the newest first."""
-    page = manage.list_suppressions(the_people(), **query)
+    page = manage.list_suppressions(current_subscriber_context(), **query)
     return {
         "suppressions": [show_suppression(each) for each in page.rows],
         "cursor": page.cursor,
@@ -76,14 +76,14 @@ def add_suppressions(wanted: dict[str, Any]) -> dict[str, Any]:
     """Write to these numbers no more; no text from their phones lifts it."""
     phones = wanted.get("phones") or [wanted["phone"]]
     added = manage.add_suppressions(
-        the_people(),
+        current_subscriber_context(),
         phones,
         actor=g.client.name,
         channel=manage.API,
         scope=wanted["scope"],
         note=wanted.get("note"),
     )
-    return {"numbers": added.numbers, "newly": added.newly}
+    return {"numbers": added.numbers, "newly_suppressed": added.newly_suppressed}
 
 
 @blueprint.route("/suppressions/lookup", methods=["POST"])
@@ -95,7 +95,7 @@ def add_suppressions(wanted: dict[str, Any]) -> dict[str, Any]:
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def look_up_suppression(whose: dict[str, Any]) -> dict[str, Any]:
     """Whether a number is written to; also an erased person's."""
-    found = manage.look_up(the_people(), whose["phone"])
+    found = manage.look_up(current_subscriber_context(), whose["phone"])
     return {
         "suppressed": found is not None and found.active,
         "suppression": show_suppression(found) if found else None,
@@ -113,7 +113,7 @@ def look_up_suppression(whose: dict[str, Any]) -> dict[str, Any]:
 def release_suppression(why: dict[str, Any], suppression_id: str) -> dict[str, Any]:
     """Write to a number again, on your word; consent to marketing does not come back by that."""
     released = manage.release_suppression(
-        the_people(),
+        current_subscriber_context(),
         suppression_id,
         actor=g.client.name,
         channel=manage.API,
@@ -132,7 +132,7 @@ def release_suppression(why: dict[str, Any], suppression_id: str) -> dict[str, A
 def confirm_suppression(suppression_id: str) -> dict[str, Any]:
     """A text that could have been meant otherwise was meant as an opt-out."""
     confirmed = manage.confirm_suppression(
-        the_people(), suppression_id, actor=g.client.name, channel=manage.API
+        current_subscriber_context(), suppression_id, actor=g.client.name, channel=manage.API
     )
     return show_suppression(confirmed)
 
@@ -151,7 +151,9 @@ def confirm_suppression(suppression_id: str) -> dict[str, Any]:
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def export_all_suppressions(query: dict[str, Any]) -> Response:
     """Suppressions as a file for a spreadsheet."""
-    return answer_csv(export_suppressions(the_people(), **query), "suppressions.csv")
+    return answer_csv(
+        export_suppressions(current_subscriber_context(), **query), "suppressions.csv"
+    )
 
 
 @blueprint.route("/suppressions/import", methods=["POST"])
@@ -159,19 +161,19 @@ def export_all_suppressions(query: dict[str, Any]) -> Response:
 @rate_limited
 @require_api_key(WRITE_PEOPLE)
 @blueprint.arguments(SuppressionImportQuerySchema(), location="query")
-@blueprint.response(HTTPStatus.OK, ListTakenSchema)
+@blueprint.response(HTTPStatus.OK, ImportedListSchema)
 @blueprint.doc(
     security=[{API_KEY_SCHEME: []}],
     requestBody={"required": True, "content": {CSV: _FILE, _JSON_LINES: _FILE}},
 )
 def import_suppressions(options: dict[str, Any]) -> dict[str, Any]:
     """Take over a list of an earlier system; sending it again changes nothing."""
-    people = the_people()
+    ctx = current_subscriber_context()
     take = _choose_reading()
     # One more, by which a longer one without a Content-Length shows.
     request.max_content_length = _MAX_FILE_BYTES + 1
     taken = take(
-        people,
+        ctx,
         _read_bounded(),
         actor=g.client.name,
         source="POST /api/suppressions/import",
@@ -180,7 +182,7 @@ def import_suppressions(options: dict[str, Any]) -> dict[str, Any]:
     refusals = [{"line": line, "reason": reason} for line, reason in taken.refusals]
     return {
         "numbers": taken.numbers,
-        "newly": taken.newly,
+        "newly_suppressed": taken.newly_suppressed,
         "refused": taken.refused,
         "refusals": refusals,
     }

@@ -22,7 +22,7 @@ class SuppressionQuerySchema(Schema):
     limit = fields.Integer(validate=validate.Range(1, 500), load_default=100)
     cause = fields.Enum(Cause, by_value=True)
     scope = fields.Enum(Scope, by_value=True)
-    to_review = fields.Boolean(truthy={"true"}, falsy={"false"})
+    needs_review = fields.Boolean(truthy={"true"}, falsy={"false"})
     active = fields.Boolean(truthy={"true"}, falsy={"false"})
 
 
@@ -95,11 +95,11 @@ class SuppressionViewSchema(Schema):
     scope = fields.Enum(Scope, by_value=True, required=True)
     cause = fields.Enum(Cause, by_value=True, required=True)
     active = fields.Boolean(required=True)
-    to_review = fields.Boolean(
+    needs_review = fields.Boolean(
         required=True,
         metadata={"description": "The text could also be meant otherwise: confirm or release it."},
     )
-    since_at = fields.AwareDateTime(required=True, format="iso")
+    suppressed_at = fields.AwareDateTime(required=True, format="iso")
     released_at = fields.AwareDateTime(required=True, allow_none=True, format="iso")
     actor = fields.String(required=True)
     note = fields.String(required=True, allow_none=True)
@@ -133,7 +133,9 @@ class AddedSchema(Schema):
     """What came of the numbers given."""
 
     numbers = fields.Integer(required=True, metadata={"description": "Each once."})
-    newly = fields.Integer(required=True, metadata={"description": "Written to until now."})
+    newly_suppressed = fields.Integer(
+        required=True, metadata={"description": "Written to until now."}
+    )
 
 
 class RefusedLineSchema(Schema):
@@ -143,11 +145,13 @@ class RefusedLineSchema(Schema):
     reason = fields.String(required=True)
 
 
-class ListTakenSchema(Schema):
+class ImportedListSchema(Schema):
     """What came of a list."""
 
     numbers = fields.Integer(required=True)
-    newly = fields.Integer(required=True, metadata={"description": "Written to until now."})
+    newly_suppressed = fields.Integer(
+        required=True, metadata={"description": "Written to until now."}
+    )
     refused = fields.Integer(required=True)
     refusals = fields.List(
         fields.Nested(RefusedLineSchema),
@@ -164,8 +168,8 @@ def show_suppression(found: Suppressed) -> dict[str, Any]:
         "scope": found.scope,
         "cause": found.cause,
         "active": found.active,
-        "to_review": found.to_review,
-        "since_at": found.since_at,
+        "needs_review": found.needs_review,
+        "suppressed_at": found.suppressed_at,
         "released_at": found.released_at,
         "actor": found.actor,
         "note": found.note,

@@ -16,12 +16,12 @@ from sqlalchemy import Connection, Row, bindparam, insert, select, text, update
 from app.db.base import table_of
 from app.db.lists import THESE, pack
 from app.ids import make_id
-from app.subscribers.context import People
+from app.subscribers.context import SubscriberContext
 from app.subscribers.models import Cause, Scope, Suppression
-from app.subscribers.suppressions.hash_key import find_nameless, has_nameless, settle_key
+from app.subscribers.suppressions.hash_key import find_anonymized, has_anonymized, settle_key
 
 # So many numbers go into one statement.
-MOST_AT_ONCE = 1_000
+QUERY_CHUNK_SIZE = 1_000
 
 _HOLD_STILL = text("SELECT pg_advisory_xact_lock_shared(7245013001)")
 _HOLD_FOR_CHANGE = text("SELECT pg_advisory_xact_lock(7245013001)")
@@ -40,12 +40,12 @@ _NAMED_FOR = {
     False: {dialect: query.where(_IS_FOR_ALL) for dialect, query in _NAMED.items()},
 }
 _BY_DIGEST = select(_SUPPRESSIONS).where(
-    _SUPPRESSIONS.c.digest.in_(bindparam("these", expanding=True))
+    _SUPPRESSIONS.c.phone_hash.in_(bindparam("these", expanding=True))
 )
 _ADD = insert(_SUPPRESSIONS)
 _NAME = (
     update(_SUPPRESSIONS)
-    .where(_SUPPRESSIONS.c.digest == bindparam("this"), _SUPPRESSIONS.c.phone.is_(None))
+    .where(_SUPPRESSIONS.c.phone_hash == bindparam("this"), _SUPPRESSIONS.c.phone.is_(None))
     .values(phone=bindparam("number"))
 )
 # Who asked for it could also take it back by a text.
@@ -60,8 +60,8 @@ class Suppressed:
     phone: str | None
     scope: Scope
     cause: Cause
-    to_review: bool
-    since_at: datetime
+    needs_review: bool
+    suppressed_at: datetime
     released_at: datetime | None
     actor: str
     note: str | None
@@ -74,10 +74,10 @@ class Suppressed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class SuppressionRequest:
     """That numbers be suppressed: why, on whose word, as of when.
 
-    `to_review` when it could also have been meant otherwise; `inbound` is Sinch's id of the text.
+    `needs_review` is True if the text may mean something else; `inbound` is Sinch's id of it.
     """
 
     cause: Cause
@@ -86,16 +86,16 @@ class Wish:
     scope: Scope = Scope.ALL
     note: str | None = None
     inbound: str | None = None
-    to_review: bool = False
+    needs_review: bool = False
 
 
-def hold_still(tx: Connection) -> None:
+def lock_suppressions_shared(tx: Connection) -> None:
     """Suppressions stay as they are until this transaction ends; SQLite has one writer anyway."""
     if tx.dialect.name != "sqlite":
         tx.execute(_HOLD_STILL)
 
 
-def hold_for_change(tx: Connection) -> None:
+def lock_suppressions_exclusive(tx: Connection) -> None:
     """Nobody holds suppressions still, nor changes them, until this transaction ends."""
     if tx.dialect.name != "sqlite":
         tx.execute(_HOLD_FOR_CHANGE)
@@ -103,7 +103,7 @@ def hold_for_change(tx: Connection) -> None:
 
 def suppress(
     tx: Connection,
-    people: People,
+    ctx: SubscriberContext,
     phone: str,
     *,
     cause: Cause,
@@ -112,72 +112,78 @@ def suppress(
     scope: Scope = Scope.ALL,
     note: str | None = None,
     inbound: str | None = None,
-    to_review: bool = False,
+    needs_review: bool = False,
 ) -> bool:
     """Write to this number no more; whether it was written to until now.
 
     What was released later than `at` stays released: the text that asked for it comes late.
     Raises WrongKey.
     """
-    wish = Wish(
+    wish = SuppressionRequest(
         cause=cause,
         actor=actor,
         at=at,
         scope=scope,
         note=note,
         inbound=inbound,
-        to_review=to_review,
+        needs_review=needs_review,
     )
-    return bool(suppress_many(tx, people, [phone], wish))
+    return bool(suppress_many(tx, ctx, [phone], wish))
 
 
-def suppress_many(tx: Connection, people: People, phones: Sequence[str], wish: Wish) -> list[str]:
+def suppress_many(
+    tx: Connection, ctx: SubscriberContext, phones: Sequence[str], wish: SuppressionRequest
+) -> list[str]:
     """The same for many at once; those that were written to until now."""
-    hold_for_change(tx)
-    settle_key(tx, people)
-    newly: list[str] = []
+    lock_suppressions_exclusive(tx)
+    settle_key(tx, ctx)
+    newly_suppressed: list[str] = []
     for part in _cut(list(dict.fromkeys(phones))):
-        newly += _suppress_part(tx, people, part, wish)
-    return newly
+        newly_suppressed += _suppress_part(tx, ctx, part, wish)
+    return newly_suppressed
 
 
-def _suppress_part(tx: Connection, people: People, phones: Sequence[str], wish: Wish) -> list[str]:
-    digests = {people.digest(phone): phone for phone in phones}
-    known = {row.digest: row for row in tx.execute(_BY_DIGEST, {"these": list(digests)})}
+def _suppress_part(
+    tx: Connection, ctx: SubscriberContext, phones: Sequence[str], wish: SuppressionRequest
+) -> list[str]:
+    digests = {ctx.hash_phone(phone): phone for phone in phones}
+    known = {row.phone_hash: row for row in tx.execute(_BY_DIGEST, {"these": list(digests)})}
     added = [
-        make_row(people, digest, phone, wish)
-        for digest, phone in digests.items()
-        if digest not in known
+        make_row(ctx, phone_hash, phone, wish)
+        for phone_hash, phone in digests.items()
+        if phone_hash not in known
     ]
     if added:
         tx.execute(_ADD, added)
-    newly = [row["phone"] for row in added]
-    for digest, row in known.items():
-        changes = weigh(row, wish)
+    newly_suppressed = [row["phone"] for row in added]
+    for phone_hash, row in known.items():
+        changes = resolve_conflict(row, wish)
         if row.phone is None:
-            changes["phone"] = digests[digest]
+            changes["phone"] = digests[phone_hash]
         if "released_at" in changes:
-            newly.append(digests[digest])
+            newly_suppressed.append(digests[phone_hash])
         change_row(tx, row, changes)
-    return newly
+    return newly_suppressed
 
 
-def make_row(people: People, digest: bytes, phone: str | None, wish: Wish) -> dict[str, Any]:
+def make_row(
+    ctx: SubscriberContext, phone_hash: bytes, phone: str | None, wish: SuppressionRequest
+) -> dict[str, Any]:
     """A new suppression; without a number only its hash is kept."""
     return {
-        "public_id": make_id(people.now()),
-        "digest": digest,
+        "public_id": make_id(ctx.now()),
+        "phone_hash": phone_hash,
         "phone": phone,
         **_as_values(wish),
     }
 
 
-def _as_values(wish: Wish) -> dict[str, Any]:
+def _as_values(wish: SuppressionRequest) -> dict[str, Any]:
     return {
         "scope": wish.scope,
         "cause": wish.cause,
-        "to_review": wish.to_review,
-        "since_at": wish.at,
+        "needs_review": wish.needs_review,
+        "suppressed_at": wish.at,
         "released_at": None,
         "actor": wish.actor,
         "note": wish.note,
@@ -185,57 +191,63 @@ def _as_values(wish: Wish) -> dict[str, Any]:
     }
 
 
-def weigh(row: Row[Any], wish: Wish) -> dict[str, Any]:
+def resolve_conflict(row: Row[Any], wish: SuppressionRequest) -> dict[str, Any]:
     """What a wish changes of a row; none when it is older than what lifted it, or says no more."""
     if row.released_at is not None:
         return {} if row.released_at > wish.at else _as_values(wish)
     changes: dict[str, Any] = {}
-    certain = row.to_review and not wish.to_review
+    certain = row.needs_review and not wish.needs_review
     if certain or (wish.cause is Cause.MANUAL and row.cause is not Cause.MANUAL):
         changes |= {
             "cause": wish.cause,
             "actor": wish.actor,
             "note": wish.note,
             "inbound": wish.inbound,
-            "to_review": False,
+            "needs_review": False,
         }
     if wish.scope is Scope.ALL and row.scope is not Scope.ALL:
         changes["scope"] = Scope.ALL
     # The last time it was asked for: a START from before it lifts nothing.
-    if wish.cause in _BY_THE_PERSON and wish.at > row.since_at:
-        changes["since_at"] = wish.at
+    if wish.cause in _BY_THE_PERSON and wish.at > row.suppressed_at:
+        changes["suppressed_at"] = wish.at
     return changes
 
 
 def release(
-    tx: Connection, people: People, phone: str, *, at: datetime, actor: str, by_phone: bool
+    tx: Connection,
+    ctx: SubscriberContext,
+    phone: str,
+    *,
+    at: datetime,
+    actor: str,
+    by_phone: bool,
 ) -> bool:
     """Write to this number again; whether it was suppressed until now.
 
     `by_phone` when the person's own text asks for it: that lifts what was asked for before, and
     nothing that somebody here entered.  Raises WrongKey.
     """
-    hold_for_change(tx)
-    settle_key(tx, people)
-    row = tx.execute(_BY_DIGEST, {"these": [people.digest(phone)]}).first()
+    lock_suppressions_exclusive(tx)
+    settle_key(tx, ctx)
+    row = tx.execute(_BY_DIGEST, {"these": [ctx.hash_phone(phone)]}).first()
     if row is None or row.released_at is not None:
         return False
-    if by_phone and (at <= row.since_at or row.cause is Cause.MANUAL):
+    if by_phone and (at <= row.suppressed_at or row.cause is Cause.MANUAL):
         return False
-    changes = {"released_at": at, "to_review": False, "actor": actor}
+    changes = {"released_at": at, "needs_review": False, "actor": actor}
     change_row(tx, row, changes | ({"phone": phone} if row.phone is None else {}))
     return True
 
 
 def find_suppressed(
-    tx: Connection, people: People, phones: Sequence[str], *, marketing: bool
+    tx: Connection, ctx: SubscriberContext, phones: Sequence[str], *, marketing: bool
 ) -> set[str]:
     """Which of these numbers are not written to.  Raises WrongKey."""
-    by_hash, found = has_nameless(tx, people), set[str]()
+    by_hash, found = has_anonymized(tx, ctx), set[str]()
     for part in _cut(phones):
         found.update(_find_named(tx, part, marketing=marketing))
         if by_hash:
-            nameless = find_nameless(tx, people, part)
+            nameless = find_anonymized(tx, ctx, part)
             found.update(phone for phone, scope in nameless if marketing or scope is Scope.ALL)
     return found
 
@@ -246,28 +258,30 @@ def _find_named(tx: Connection, phones: list[str], *, marketing: bool) -> Iterab
 
 
 def read_suppressions(
-    tx: Connection, people: People, phones: Sequence[str]
+    tx: Connection, ctx: SubscriberContext, phones: Sequence[str]
 ) -> Mapping[str, Suppressed]:
     """What is known of these numbers' suppressions, those lifted included."""
     found: dict[str, Suppressed] = {}
     for part in _cut(phones):
-        digests = {people.digest(phone): phone for phone in part}
+        digests = {ctx.hash_phone(phone): phone for phone in part}
         for row in tx.execute(_BY_DIGEST, {"these": list(digests)}):
-            found[digests[row.digest]] = make_suppressed(row)
+            found[digests[row.phone_hash]] = make_suppressed(row)
     return found
 
 
-def name_again(tx: Connection, people: People, phones: Sequence[str]) -> None:
+def restore_phone(tx: Connection, ctx: SubscriberContext, phones: Sequence[str]) -> None:
     """Give suppressions of erased people their number back: they were entered here anew, and stay
     suppressed.  Raises WrongKey."""
-    if not has_nameless(tx, people):
+    if not has_anonymized(tx, ctx):
         return
-    hold_for_change(tx)
+    lock_suppressions_exclusive(tx)
     for part in _cut(phones):
-        digests = {people.digest(phone): phone for phone in part}
+        digests = {ctx.hash_phone(phone): phone for phone in part}
         rows = tx.execute(_BY_DIGEST, {"these": list(digests)})
         named = [
-            {"this": row.digest, "number": digests[row.digest]} for row in rows if not row.phone
+            {"this": row.phone_hash, "number": digests[row.phone_hash]}
+            for row in rows
+            if not row.phone
         ]
         if named:
             tx.execute(_NAME, named)
@@ -280,8 +294,8 @@ def make_suppressed(row: Row[Any]) -> Suppressed:
         phone=row.phone,
         scope=row.scope,
         cause=row.cause,
-        to_review=row.to_review,
-        since_at=row.since_at,
+        needs_review=row.needs_review,
+        suppressed_at=row.suppressed_at,
         released_at=row.released_at,
         actor=row.actor,
         note=row.note,
@@ -296,5 +310,5 @@ def change_row(tx: Connection, row: Row[Any], changes: Mapping[str, Any]) -> Non
 
 
 def _cut(items: Sequence[Any]) -> Iterator[list[Any]]:
-    for start in range(0, len(items), MOST_AT_ONCE):
-        yield list(items[start : start + MOST_AT_ONCE])
+    for start in range(0, len(items), QUERY_CHUNK_SIZE):
+        yield list(items[start : start + QUERY_CHUNK_SIZE])

@@ -26,13 +26,13 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from app.db.base import table_of
 from app.db.types import UtcTime
-from app.subscribers.context import People
+from app.subscribers.context import SubscriberContext
 from app.subscribers.models import Subscriber, SubscriberTag, Tag
 
 # So many values go into one statement.
-MOST_AT_ONCE = 1_000
+QUERY_CHUNK_SIZE = 1_000
 # Begins the name of a tag that is being taken from those who bear it; no name of a client's does.
-GOING = "/"
+DELETING_PREFIX = "/"
 # An answer's time is by Sinch's clock, that of the question by ours.
 _CLOCKS_APART = timedelta(minutes=5)
 
@@ -63,7 +63,7 @@ _HOLD_SUBSCRIBERS = (
 _OF_THESE = (
     select(_BORNE.c.subscriber_id, _TAGS.c.id, _TAGS.c.name, _BORNE.c.confirmed)
     .join(_TAGS, _TAGS.c.id == _BORNE.c.tag_id)
-    .where(_BORNE.c.subscriber_id.in_(_THESE), ~_TAGS.c.name.startswith(GOING))
+    .where(_BORNE.c.subscriber_id.in_(_THESE), ~_TAGS.c.name.startswith(DELETING_PREFIX))
     .order_by(_TAGS.c.name)
 )
 _REMOVE = delete(_BORNE).where(
@@ -73,8 +73,11 @@ _WAITING = (
     select(_TAGS.c.id, _TAGS.c.name, _BORNE.c.subscriber_id)
     .select_from(_SUBSCRIBERS.join(_BORNE, _BORNE.c.subscriber_id == _SUBSCRIBERS.c.id))
     .join(_TAGS, _TAGS.c.id == _BORNE.c.tag_id)
-    .where(_SUBSCRIBERS.c.phone == bindparam("who"), _BORNE.c.asked_at <= bindparam("moment"))
-    .where(_BORNE.c.confirmed.is_(False), ~_TAGS.c.name.startswith(GOING))
+    .where(
+        _SUBSCRIBERS.c.phone == bindparam("who"),
+        _BORNE.c.opt_in_requested_at <= bindparam("moment"),
+    )
+    .where(_BORNE.c.confirmed.is_(False), ~_TAGS.c.name.startswith(DELETING_PREFIX))
     .order_by(_TAGS.c.name)
     .with_for_update(of=_BORNE)
 )
@@ -83,7 +86,7 @@ _CONFIRM = (
     .where(_BORNE.c.tag_id == bindparam("tag"), _BORNE.c.subscriber_id == bindparam("person"))
     .values(confirmed=True)
 )
-_IS_UNASKED = and_(_BORNE.c.confirmed == false(), _BORNE.c.asked_at.is_(None))
+_IS_UNASKED = and_(_BORNE.c.confirmed == false(), _BORNE.c.opt_in_requested_at.is_(None))
 _UNASKED = (
     select(
         _SUBSCRIBERS.c.id,
@@ -96,7 +99,7 @@ _UNASKED = (
     .select_from(_BORNE.join(_SUBSCRIBERS, _SUBSCRIBERS.c.id == _BORNE.c.subscriber_id))
     .join(_TAGS, _TAGS.c.id == _BORNE.c.tag_id)
     .where(_IS_UNASKED, _BORNE.c.subscriber_id > bindparam("after"))
-    .where(_SUBSCRIBERS.c.active, ~_TAGS.c.name.startswith(GOING))
+    .where(_SUBSCRIBERS.c.active, ~_TAGS.c.name.startswith(DELETING_PREFIX))
     .order_by(_BORNE.c.subscriber_id, _BORNE.c.tag_id)
     .limit(bindparam("most"))
     # What another process is asking about is asked about.
@@ -106,12 +109,12 @@ _HAS_UNASKED = select(_BORNE.c.tag_id).where(_IS_UNASKED).limit(1)
 _ASKED = (
     update(_BORNE)
     .where(_BORNE.c.tag_id == bindparam("tag"), _BORNE.c.subscriber_id == bindparam("person"))
-    .values(asked_at=bindparam("moment", type_=UtcTime()))
+    .values(opt_in_requested_at=bindparam("moment", type_=UtcTime()))
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Borne:
+class TagAssignment:
     """A tag that a subscriber bears, or waits to confirm."""
 
     tag_id: int
@@ -134,45 +137,45 @@ class Waiting:
 class WaitingPage:
     """Some who wait to be asked, up to which of them all, and whether there are more."""
 
-    people: list[Waiting]
+    subscribers: list[Waiting]
     reached: int
     more: bool
 
 
-def cut(values: Sequence[T]) -> Iterator[Sequence[T]]:
+def chunked(values: Sequence[T]) -> Iterator[Sequence[T]]:
     """The values in parts that fit into one statement."""
-    for start in range(0, len(values), MOST_AT_ONCE):
-        yield values[start : start + MOST_AT_ONCE]
+    for start in range(0, len(values), QUERY_CHUNK_SIZE):
+        yield values[start : start + QUERY_CHUNK_SIZE]
 
 
-def hold_tags(tx: Connection, people: People, names: Iterable[str]) -> dict[str, Any]:
+def lock_tags(tx: Connection, ctx: SubscriberContext, names: Iterable[str]) -> dict[str, Any]:
     """Tags by name, those that are not there yet made; nobody deletes one before the end of it."""
     wanted, found = sorted(set(names)), dict[str, Any]()
-    for part in cut(wanted):
+    for part in chunked(wanted):
         found |= {row.name: row for row in tx.execute(_HOLD_TAGS, {"these": list(part)})}
     missing = [name for name in wanted if name not in found]
     if missing:
-        now = people.now()
+        now = ctx.now()
         rows = [{"name": name, "double_opt_in": False, "created_at": now} for name in missing]
         tx.execute(_ADD_TAG[tx.dialect.name], rows)
-        found |= hold_tags(tx, people, missing)
+        found |= lock_tags(tx, ctx, missing)
     return found
 
 
-def hold_subscribers(tx: Connection, ids: Iterable[int]) -> set[int]:
+def lock_subscribers(tx: Connection, ids: Iterable[int]) -> set[int]:
     """Those of these subscribers that there are, whom nobody deletes before the end of it."""
     found = set[int]()
-    for part in cut(sorted(set(ids))):
+    for part in chunked(sorted(set(ids))):
         found.update(tx.execute(_HOLD_SUBSCRIBERS, {"these": list(part)}).scalars())
     return found
 
 
-def read_tags(tx: Connection, ids: Sequence[int]) -> Mapping[int, list[Borne]]:
+def read_tags(tx: Connection, ids: Sequence[int]) -> Mapping[int, list[TagAssignment]]:
     """What each of these subscribers bears, by name."""
-    borne = defaultdict[int, list[Borne]](list)
-    for part in cut(ids):
+    borne = defaultdict[int, list[TagAssignment]](list)
+    for part in chunked(ids):
         for row in tx.execute(_OF_THESE, {"these": list(part)}):
-            borne[row.subscriber_id].append(Borne(row.id, row.name, row.confirmed))
+            borne[row.subscriber_id].append(TagAssignment(row.id, row.name, row.confirmed))
     return borne
 
 
@@ -186,7 +189,7 @@ def add_tags(tx: Connection, tags: Mapping[str, Any], wanted: Mapping[int, Itera
             "tag_id": tags[name].id,
             "subscriber_id": person,
             "confirmed": not tags[name].double_opt_in,
-            "asked_at": None,
+            "opt_in_requested_at": None,
         }
         for person, names in wanted.items()
         for name in sorted(names)
@@ -201,7 +204,7 @@ def remove_tags(tx: Connection, pairs: Sequence[tuple[int, int]]) -> None:
         tx.execute(_REMOVE, [{"tag": tag, "person": person} for tag, person in pairs])
 
 
-def confirm_tags(tx: Connection, people: People, phone: str, at: datetime) -> list[str]:
+def confirm_tags(tx: Connection, ctx: SubscriberContext, phone: str, at: datetime) -> list[str]:
     """Confirm what this number was asked about before; the tags that it bears from now on."""
     waiting = tx.execute(_WAITING, {"who": phone, "moment": at + _CLOCKS_APART}).all()
     if waiting:
@@ -209,12 +212,12 @@ def confirm_tags(tx: Connection, people: People, phone: str, at: datetime) -> li
     return [row.name for row in waiting]
 
 
-def has_unasked(tx: Connection) -> bool:
+def has_unrequested_opt_in(tx: Connection) -> bool:
     """Whether anybody waits to be asked about a tag."""
     return tx.execute(_HAS_UNASKED).first() is not None
 
 
-def find_unasked(tx: Connection, *, after: int, most: int) -> WaitingPage:
+def find_unrequested_opt_ins(tx: Connection, *, after: int, most: int) -> WaitingPage:
     """Some active subscribers who wait to be asked, by their number, behind this one.
 
     Nobody else asks them before this transaction ends.  `most` counts their tags.
@@ -231,11 +234,11 @@ def find_unasked(tx: Connection, *, after: int, most: int) -> WaitingPage:
     return WaitingPage(list(waiting.values()), max(waiting, default=after), more)
 
 
-def mark_asked(tx: Connection, people: Iterable[Waiting], *, at: datetime) -> None:
+def mark_opt_in_requested(tx: Connection, ctx: Iterable[Waiting], *, at: datetime) -> None:
     """Note that these people have been asked about their tags."""
     asked = [
         {"tag": tag_id, "person": person.id, "moment": at}
-        for person in people
+        for person in ctx
         for tag_id in person.tags
     ]
     tx.execute(_ASKED, asked)

@@ -9,16 +9,16 @@ from app.auth import READ_PEOPLE, WRITE_PEOPLE, require_api_key
 from app.http.openapi import API_KEY_SCHEME, BODY_ERRORS, Blueprint
 from app.rate_limit import rate_limited
 from app.subscribers.attributes import normalise_tag
-from app.subscribers.current import the_people
+from app.subscribers.current import current_subscriber_context
 from app.subscribers.tags import tags
 from app.subscribers.tags.schemas import (
-    BearersChangedSchema,
-    BearersSchema,
     TagChangeSchema,
     TagDeletedSchema,
     TagPageSchema,
     TagQuerySchema,
     TagSchema,
+    TagSubscribersChangedSchema,
+    TagSubscribersSchema,
     TagViewSchema,
     show_tag,
 )
@@ -39,7 +39,7 @@ _TAKEN = {HTTPStatus.CONFLICT: "There is a tag of this name already."}
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def list_tags(query: dict[str, Any]) -> dict[str, Any]:
     """Tags and how many bear them, in the order of their making."""
-    counted, cursor = tags.list_tags(the_people(), **query)
+    counted, cursor = tags.list_tags(current_subscriber_context(), **query)
     return {"tags": [show_tag(each) for each in counted], "cursor": cursor}
 
 
@@ -53,7 +53,7 @@ def list_tags(query: dict[str, Any]) -> dict[str, Any]:
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def create_tag(wanted: dict[str, Any]) -> dict[str, Any]:
     """Make a tag; one that is only given to somebody is made without a double opt-in."""
-    return show_tag(tags.create_tag(the_people(), actor=g.client.name, **wanted))
+    return show_tag(tags.create_tag(current_subscriber_context(), actor=g.client.name, **wanted))
 
 
 @blueprint.route("/<tag>", methods=["GET"])
@@ -64,7 +64,7 @@ def create_tag(wanted: dict[str, Any]) -> dict[str, Any]:
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def show_tag_of_name(tag: str) -> dict[str, Any]:
     """One tag and how many bear it."""
-    return show_tag(tags.view_tag(the_people(), _name(tag)))
+    return show_tag(tags.view_tag(current_subscriber_context(), _name(tag)))
 
 
 @blueprint.route("/<tag>", methods=["PATCH"])
@@ -77,7 +77,9 @@ def show_tag_of_name(tag: str) -> dict[str, Any]:
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def change_tag(change: dict[str, Any], tag: str) -> dict[str, Any]:
     """Rename a tag, or change whether it asks for a double opt-in."""
-    return show_tag(tags.change_tag(the_people(), _name(tag), actor=g.client.name, **change))
+    return show_tag(
+        tags.change_tag(current_subscriber_context(), _name(tag), actor=g.client.name, **change)
+    )
 
 
 @blueprint.route("/<tag>", methods=["DELETE"])
@@ -88,19 +90,23 @@ def change_tag(change: dict[str, Any], tag: str) -> dict[str, Any]:
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def delete_tag(tag: str) -> dict[str, int]:
     """Take a tag from everybody, and forget it."""
-    return {"removed": tags.delete_tag(the_people(), _name(tag), actor=g.client.name)}
+    return {
+        "removed": tags.delete_tag(current_subscriber_context(), _name(tag), actor=g.client.name)
+    }
 
 
 @blueprint.route("/<tag>/subscribers", methods=["POST"])
 @blueprint.guarded_errors(*BODY_ERRORS, HTTPStatus.NOT_FOUND)
 @rate_limited
 @require_api_key(WRITE_PEOPLE)
-@blueprint.arguments(BearersSchema())
-@blueprint.response(HTTPStatus.OK, BearersChangedSchema)
+@blueprint.arguments(TagSubscribersSchema())
+@blueprint.response(HTTPStatus.OK, TagSubscribersChangedSchema)
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
-def change_bearers(wanted: dict[str, Any], tag: str) -> dict[str, int]:
+def change_tag_subscribers(wanted: dict[str, Any], tag: str) -> dict[str, int]:
     """Give a tag to subscribers, and take it from others."""
-    return tags.change_bearers(the_people(), _name(tag), actor=g.client.name, **wanted)
+    return tags.change_tag_subscribers(
+        current_subscriber_context(), _name(tag), actor=g.client.name, **wanted
+    )
 
 
 def _name(tag: str) -> str:

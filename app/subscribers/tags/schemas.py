@@ -6,9 +6,9 @@ from marshmallow import Schema, fields, validate
 
 from app.http.fields import Cursor, MessageText, StrictBoolean
 from app.subscribers.fields import TagName
-from app.subscribers.tags.tags import Counted
+from app.subscribers.tags.tags import TagCounts
 
-MAX_BEARERS = 10_000
+MAX_SUBSCRIBERS = 10_000
 
 
 def _double_opt_in() -> StrictBoolean:
@@ -34,14 +34,18 @@ class TagChangeSchema(Schema):
     double_opt_in = _double_opt_in()
 
 
-class BearersSchema(Schema):
+class TagSubscribersSchema(Schema):
     """Who is to bear a tag, and who no longer."""
 
     add = fields.List(
-        MessageText(), validate=validate.Length(max=MAX_BEARERS), metadata={"description": "Ids."}
+        MessageText(),
+        validate=validate.Length(max=MAX_SUBSCRIBERS),
+        metadata={"description": "Ids."},
     )
     remove = fields.List(
-        MessageText(), validate=validate.Length(max=MAX_BEARERS), metadata={"description": "Ids."}
+        MessageText(),
+        validate=validate.Length(max=MAX_SUBSCRIBERS),
+        metadata={"description": "Ids."},
     )
 
 
@@ -88,14 +92,14 @@ class TagDeletedSchema(Schema):
     removed = fields.Integer(required=True)
 
 
-class BearersChangedSchema(Schema):
+class TagSubscribersChangedSchema(Schema):
     """To how many it was new."""
 
     added = fields.Integer(required=True)
     removed = fields.Integer(required=True)
 
 
-def show_tag(counted: Counted) -> dict[str, Any]:
+def show_tag(counted: TagCounts) -> dict[str, Any]:
     """A tag as JSON."""
     return {
         "name": counted.row.name,

@@ -11,14 +11,14 @@ from sqlalchemy.exc import IntegrityError
 from app.db.audit import write_audit
 from app.db.base import table_of
 from app.errors import BadInput, Conflict, NotFound
-from app.subscribers.context import People
+from app.subscribers.context import SubscriberContext
 from app.subscribers.models import Subscriber, SubscriberTag, Tag
 from app.subscribers.tags.assignments import (
-    GOING,
+    DELETING_PREFIX,
     add_tags,
-    cut,
-    hold_subscribers,
+    chunked,
     insert_missing,
+    lock_subscribers,
     read_tags,
     remove_tags,
 )
@@ -33,7 +33,7 @@ _SUBSCRIBERS, _TAGS, _BORNE = table_of(Subscriber), table_of(Tag), table_of(Subs
 _BY_NAME = select(_TAGS).where(_TAGS.c.name == bindparam("this"))
 _TO_CHANGE = _BY_NAME.with_for_update()
 _TO_GIVE = _BY_NAME.with_for_update(read=True)
-_LIST = select(_TAGS).where(~_TAGS.c.name.startswith(GOING)).order_by(_TAGS.c.id)
+_LIST = select(_TAGS).where(~_TAGS.c.name.startswith(DELETING_PREFIX)).order_by(_TAGS.c.id)
 _COUNT = (
     select(
         _BORNE.c.tag_id,
@@ -47,7 +47,7 @@ _COUNT = (
 )
 _ADD = insert_missing(_TAGS)
 _CHANGE = update(_TAGS).where(_TAGS.c.id == bindparam("this"))
-_GOING = select(_TAGS.c.id).where(_TAGS.c.name.startswith(GOING))
+_GOING = select(_TAGS.c.id).where(_TAGS.c.name.startswith(DELETING_PREFIX))
 _SOME = (
     select(_BORNE.c.subscriber_id)
     .where(_BORNE.c.tag_id == bindparam("tag"))
@@ -64,7 +64,7 @@ _IDS = select(_SUBSCRIBERS.c.id, _SUBSCRIBERS.c.public_id).where(
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
+class TagCounts:
     """A tag's row, and how many bear it: all, of these the active who confirmed, who have not."""
 
     row: Row[Any]
@@ -74,41 +74,43 @@ class Counted:
 
 
 def list_tags(
-    people: People, *, cursor: int = 0, limit: int = 100
-) -> tuple[list[Counted], str | None]:
+    ctx: SubscriberContext, *, cursor: int = 0, limit: int = 100
+) -> tuple[list[TagCounts], str | None]:
     """Tags in the order of their making, and the cursor behind them; None at the end."""
     query = _LIST.where(_TAGS.c.id > cursor).limit(limit + 1)
-    with people.db.read() as tx:
+    with ctx.db.read() as tx:
         rows = tx.execute(query).all()
         counted = _count(tx, rows[:limit])
     return counted, str(rows[limit - 1].id) if len(rows) > limit else None
 
 
-def view_tag(people: People, name: str) -> Counted:
+def view_tag(ctx: SubscriberContext, name: str) -> TagCounts:
     """One tag.  Raises NotFound."""
-    with people.db.read() as tx:
+    with ctx.db.read() as tx:
         return _count(tx, [_find(tx, name)])[0]
 
 
-def create_tag(people: People, name: str, *, actor: str, double_opt_in: bool = False) -> Counted:
+def create_tag(
+    ctx: SubscriberContext, name: str, *, actor: str, double_opt_in: bool = False
+) -> TagCounts:
     """A new tag.  Raises Conflict when there is one of this name."""
-    row = {"name": name, "double_opt_in": double_opt_in, "created_at": people.now()}
-    with people.db.write() as tx:
+    row = {"name": name, "double_opt_in": double_opt_in, "created_at": ctx.now()}
+    with ctx.db.write() as tx:
         added = tx.execute(_ADD[tx.dialect.name].execution_options(preserve_rowcount=True), row)
         if not added.rowcount:
             raise _refuse_name(name)
-        _note(tx, people, name, actor=actor, action="create tag")
+        _note(tx, ctx, name, actor=actor, action="create tag")
         return _count(tx, [_find(tx, name)])[0]
 
 
 def change_tag(
-    people: People,
+    ctx: SubscriberContext,
     old_name: str,
     *,
     actor: str,
     name: str | None = None,
     double_opt_in: bool | None = None,
-) -> Counted:
+) -> TagCounts:
     """Change what is given.  Raises NotFound, and Conflict when the new name is another's.
 
     Whoever bears it already has confirmed it, or not, as before.
@@ -116,47 +118,52 @@ def change_tag(
     values: dict[str, Any] = {} if double_opt_in is None else {"double_opt_in": double_opt_in}
     values |= {} if name is None else {"name": name}
     try:
-        with people.db.write() as tx:
+        with ctx.db.write() as tx:
             row = _find(tx, old_name, how=_TO_CHANGE)
             if values:
                 tx.execute(_CHANGE, {"this": row.id, **values})
-                _note(tx, people, old_name, actor=actor, action="change tag", facts=values)
+                _note(tx, ctx, old_name, actor=actor, action="change tag", facts=values)
             return _count(tx, [_find(tx, name or old_name)])[0]
     except IntegrityError as e:
         raise _refuse_name(name or old_name) from e
 
 
-def delete_tag(people: People, name: str, *, actor: str) -> int:
+def delete_tag(ctx: SubscriberContext, name: str, *, actor: str) -> int:
     """Take a tag from everybody and forget it; how many bore it.  Raises NotFound.
 
     It is out of sight at once, and taken from a part of them at a time: a large one would keep
     all other writers waiting.  What a crash left over goes with the next.
     """
-    with people.db.write() as tx:
+    with ctx.db.write() as tx:
         row = _find(tx, name, how=_TO_CHANGE)
         bearers = _count(tx, [row])[0].all
-        tx.execute(_CHANGE, {"this": row.id, "name": f"{GOING}{row.id}"})
+        tx.execute(_CHANGE, {"this": row.id, "name": f"{DELETING_PREFIX}{row.id}"})
         facts = {"subscribers": bearers}
-        _note(tx, people, name, actor=actor, action="delete tag", facts=facts)
-    with people.db.read() as tx:
+        _note(tx, ctx, name, actor=actor, action="delete tag", facts=facts)
+    with ctx.db.read() as tx:
         going = list(tx.execute(_GOING).scalars())
     for tag_id in going:
-        while _take_some(people, tag_id):
+        while _take_some(ctx, tag_id):
             pass
     return bearers
 
 
-def change_bearers(
-    people: People, name: str, *, add: Sequence[str] = (), remove: Sequence[str] = (), actor: str
+def change_tag_subscribers(
+    ctx: SubscriberContext,
+    name: str,
+    *,
+    add: Sequence[str] = (),
+    remove: Sequence[str] = (),
+    actor: str,
 ) -> dict[str, int]:
     """Give a tag to subscribers and take it from others; how many of each it was new to.
 
     Raises NotFound for the tag, BadInput that names subscribers whom there are not.
     """
-    with people.db.write() as tx:
+    with ctx.db.write() as tx:
         tag = _find(tx, name, how=_TO_GIVE)
         ids = _find_ids(tx, {"add": add, "remove": remove})
-        held = hold_subscribers(tx, ids.values())
+        held = lock_subscribers(tx, ids.values())
         borne = read_tags(tx, sorted(held))
         bearers = {each for each in held if tag.id in {b.tag_id for b in borne.get(each, ())}}
         added = held.intersection(ids[each] for each in add) - bearers
@@ -179,7 +186,7 @@ def _find(tx: Connection, name: str, *, how: Select[Any] = _BY_NAME) -> Row[Any]
 def _find_ids(tx: Connection, wanted: Mapping[str, Sequence[str]]) -> dict[str, int]:
     """The numbers of subscribers by their ids, which are given by field."""
     found: dict[str, int] = {}
-    for part in cut(list({each for ids in wanted.values() for each in ids})):
+    for part in chunked(list({each for ids in wanted.values() for each in ids})):
         found |= {row.public_id: row.id for row in tx.execute(_IDS, {"these": list(part)})}
     faults = {
         field: [f"There is no subscriber {each[:26]}." for each in ids if each not in found]
@@ -191,17 +198,19 @@ def _find_ids(tx: Connection, wanted: Mapping[str, Sequence[str]]) -> dict[str, 
     return found
 
 
-def _count(tx: Connection, rows: Sequence[Row[Any]]) -> list[Counted]:
+def _count(tx: Connection, rows: Sequence[Row[Any]]) -> list[TagCounts]:
     counts = {row.tag_id: row for row in tx.execute(_COUNT, {"these": [row.id for row in rows]})}
     return [
-        Counted(row, *((n.all, n.active, n.unconfirmed) if (n := counts.get(row.id)) else _NOBODY))
+        TagCounts(
+            row, *((n.all, n.active, n.unconfirmed) if (n := counts.get(row.id)) else _NOBODY)
+        )
         for row in rows
     ]
 
 
-def _take_some(people: People, tag_id: int) -> bool:
+def _take_some(ctx: SubscriberContext, tag_id: int) -> bool:
     """Take a tag that is going from some who bear it; forget it once nobody does."""
-    with people.db.write() as tx:
+    with ctx.db.write() as tx:
         some = list(tx.execute(_SOME, {"tag": tag_id}).scalars())
         if some:
             tx.execute(_TAKE, {"tag": tag_id, "last": some[-1]})
@@ -216,12 +225,12 @@ def _refuse_name(name: str) -> Conflict:
 
 def _note(
     tx: Connection,
-    people: People,
+    ctx: SubscriberContext,
     name: str,
     *,
     actor: str,
     action: str,
     facts: dict[str, Any] | None = None,
 ) -> None:
-    write_audit(tx, now=people.now(), actor=actor, action=action, subject=name, facts=facts)
+    write_audit(tx, now=ctx.now(), actor=actor, action=action, subject=name, facts=facts)
     logger.bind(tag=name, client=actor, action=action).info("a tag was changed")

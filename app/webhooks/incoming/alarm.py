@@ -10,7 +10,7 @@ from loguru import logger
 EVERY_S = 60.0
 
 
-class Alarm:
+class ThrottledLog:
     """One sentence for the log.  The first time it is told at once; then `times` says how often
     it has happened since it was told last."""
 

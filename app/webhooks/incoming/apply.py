@@ -18,17 +18,17 @@ from app.failpoints import failpoints
 from app.sinch.callbacks import RecipientReport, UnreadableCallback, parse_callback
 from app.sinch.schemas import BatchReport, Inbound
 from app.sms.context import Context
-from app.sms.inbound.opt_out import hold_for
-from app.sms.inbound.receive import note_inbounds
-from app.sms.lifecycle.finalize import settle_broadcast
-from app.sms.lifecycle.locks import hold_books
-from app.sms.models.reports import Event, Leftover
+from app.sms.inbound.opt_out import lock_for_inbounds
+from app.sms.inbound.receive import store_inbounds
+from app.sms.lifecycle.finalize import finalize_broadcast
+from app.sms.lifecycle.locks import lock_counters
+from app.sms.models.reports import DeadLetterReason, Event
 from app.sms.models.statuses import translate_status
-from app.sms.reports.batch_reports import ask_where_unclear, read_summary
-from app.sms.reports.carrier_opt_outs import hear_carriers, hold_for_codes
-from app.sms.reports.notify import tell_clients
-from app.sms.reports.record import Booked, Told, book
-from app.subscribers.consent.ledger import write_down
+from app.sms.reports.batch_reports import read_summary, request_full_report
+from app.sms.reports.carrier_opt_outs import apply_carrier_opt_outs, lock_for_codes
+from app.sms.reports.notify import notify_clients
+from app.sms.reports.record import DeliveryReport, RecordedReports, record_reports
+from app.subscribers.consent.ledger import append_consent_records
 
 GROUP = 500
 # Of so many messages a group may tell, beside its first event: all others wait meanwhile.
@@ -44,19 +44,19 @@ _EVENTS = table_of(Event)
 # Made once: to make a statement costs several times what it takes to run one.
 _WAITING = (
     select(_EVENTS.c.id, _EVENTS.c.raw, _EVENTS.c.tries, _EVENTS.c.received_at)
-    .where(_EVENTS.c.leftover.is_(None))
+    .where(_EVENTS.c.dead_letter_reason.is_(None))
     .where(or_(_EVENTS.c.not_before.is_(None), _EVENTS.c.not_before <= bindparam("now")))
     .order_by(_EVENTS.c.id)
     .limit(bindparam("most"))
 )
 _STILL_THERE = select(_EVENTS.c.id).where(
-    _EVENTS.c.id.in_(bindparam("these", expanding=True)), _EVENTS.c.leftover.is_(None)
+    _EVENTS.c.id.in_(bindparam("these", expanding=True)), _EVENTS.c.dead_letter_reason.is_(None)
 )
 _FORGET = delete(_EVENTS).where(_EVENTS.c.id.in_(bindparam("these", expanding=True)))
 _LEAVE = (
     update(_EVENTS)
     .where(_EVENTS.c.id.in_(bindparam("these", expanding=True)))
-    .values(leftover=bindparam("because"))
+    .values(dead_letter_reason=bindparam("because"))
 )
 _PUT_OFF = (
     update(_EVENTS)
@@ -136,21 +136,21 @@ def _apply_group(ctx: Context, group: Sequence[_Read]) -> None:
     to_settle = _apply_in_one(ctx, group)
     # Behind the commit: who holds a broadcast together with others could not change it.
     for broadcast_id in to_settle:
-        settle_broadcast(ctx, broadcast_id)
+        finalize_broadcast(ctx, broadcast_id)
 
 
 def _apply_in_one(ctx: Context, group: Sequence[_Read]) -> set[int]:
     with ctx.db.write() as tx:
         # The books first: whoever waits for them must not keep claims and STOPs waiting.
-        hold_books(tx)
+        lock_counters(tx)
         _hold_suppressions(tx, group)
         there = set(tx.execute(_STILL_THERE, {"these": [each.row.id for each in group]}).scalars())
         ours = [each for each in group if each.row.id in there]
         unreadable = [each.row.id for each in ours if each.said is None]
         booked, foreign, early = _book(tx, ctx, ours)
         failpoints.reach("E1")
-        _keep(tx, unreadable, Leftover.UNREADABLE)
-        _keep(tx, foreign, Leftover.FOREIGN)
+        _keep(tx, unreadable, DeadLetterReason.UNREADABLE)
+        _keep(tx, foreign, DeadLetterReason.FOREIGN)
         for event_id in early:
             tx.execute(_PUT_OFF, {"this": event_id, "until": ctx.now() + _UNPLACED_WAIT})
         done = there.difference(unreadable, foreign, early)
@@ -163,8 +163,8 @@ def _apply_in_one(ctx: Context, group: Sequence[_Read]) -> set[int]:
 
 def _hold_suppressions(tx: Connection, group: Sequence[_Read]) -> None:
     inbounds = [each.said for each in group if isinstance(each.said, Inbound)]
-    hold_for(tx, inbounds)
-    hold_for_codes(tx, (code for each in group for code in _list_codes(each.said)))
+    lock_for_inbounds(tx, inbounds)
+    lock_for_codes(tx, (code for each in group for code in _list_codes(each.said)))
 
 
 def _list_codes(said: RecipientReport | BatchReport | Inbound | None) -> Iterator[int | None]:
@@ -176,9 +176,9 @@ def _list_codes(said: RecipientReport | BatchReport | Inbound | None) -> Iterato
 
 def _book(
     tx: Connection, ctx: Context, events: Sequence[_Read]
-) -> tuple[Booked, list[int], list[int]]:
+) -> tuple[RecordedReports, list[int], list[int]]:
     """Book what the events say; and which of them speak of batches not ours, or not yet."""
-    told: list[Told] = []
+    told: list[DeliveryReport] = []
     speakers: dict[int, Row[Any]] = {}
     inbounds: list[Inbound] = []
     reports: list[BatchReport] = []
@@ -194,23 +194,23 @@ def _book(
             for each in read_summary(tx, said):
                 told.append(each)
                 speakers[id(each)] = event.row
-    noted = note_inbounds(tx, ctx, inbounds)
-    booked = book(tx, ctx, told)
+    noted = store_inbounds(tx, ctx, inbounds)
+    booked = record_reports(tx, ctx, told)
     unplaced = {id(each) for each in booked.unplaced}
-    opted_out = hear_carriers(tx, ctx, (each for each in told if id(each) not in unplaced))
+    opted_out = apply_carrier_opt_outs(tx, ctx, (each for each in told if id(each) not in unplaced))
     for report in reports:
-        ask_where_unclear(tx, ctx, report)
-    tell_clients(tx, ctx, booked)
+        request_full_report(tx, ctx, report)
+    notify_clients(tx, ctx, booked)
     foreign, early = set[int](), set[int]()
     rows = [speakers[id(each)] for each in booked.unplaced]
     for row in rows:
         (foreign if row.tries >= _MAX_UNPLACED_TRIES else early).add(row.id)
-    write_down(tx, ctx.people, [*noted.said, *opted_out])
+    append_consent_records(tx, ctx.subscriber_context, [*noted.said, *opted_out])
     return booked, sorted(foreign), sorted(early)
 
 
-def _tell(report: RecipientReport) -> Told:
-    return Told(
+def _tell(report: RecipientReport) -> DeliveryReport:
+    return DeliveryReport(
         reference=report.client_reference,
         sinch_id=report.batch_id,
         recipient=report.recipient,
@@ -220,16 +220,16 @@ def _tell(report: RecipientReport) -> Told:
     )
 
 
-def _keep(tx: Connection, events: Sequence[int], because: Leftover) -> None:
+def _keep(tx: Connection, events: Sequence[int], because: DeadLetterReason) -> None:
     if events:
         tx.execute(_LEAVE, {"these": list(events), "because": because})
 
 
-def forget_leftovers(ctx: Context) -> int:
+def purge_dead_letters(ctx: Context) -> int:
     """Delete events kept as leftovers for long enough; how many."""
     old = delete(_EVENTS).where(
-        _EVENTS.c.leftover.is_not(None),
-        _EVENTS.c.received_at < ctx.later(-ctx.rules.events_kept_s),
+        _EVENTS.c.dead_letter_reason.is_not(None),
+        _EVENTS.c.received_at < ctx.seconds_from_now(-ctx.rules.events_kept_s),
     )
     with ctx.db.write() as tx:
         return tx.execute(old).rowcount

@@ -6,8 +6,8 @@ from http import HTTPStatus
 from app.config import WebhookAuth
 from app.errors import ClarionError, Unavailable
 from app.sinch.callbacks import verify_basic, verify_signature
-from app.webhooks.incoming.alarm import Alarm
-from app.webhooks.incoming.store import Intake, NotStored
+from app.webhooks.incoming.alarm import ThrottledLog
+from app.webhooks.incoming.store import CallbackStore, NotStored
 
 _RETRY_AFTER_S = 5
 
@@ -18,17 +18,17 @@ class NotFromSinch(ClarionError):
     status = HTTPStatus.UNAUTHORIZED
 
 
-class Reception:
+class CallbackAuthenticator:
     """Checks callbacks by the settings and hands those of Sinch to the intake."""
 
-    def __init__(self, auth: WebhookAuth, intake: Intake) -> None:
+    def __init__(self, auth: WebhookAuth, intake: CallbackStore) -> None:
         self._auth, self._intake = auth, intake
-        self._closed = Alarm(
+        self._closed = ThrottledLog(
             "callbacks come, but neither SINCH_WEBHOOK_SECRET nor SINCH_WEBHOOK_BASIC is set"
         )
-        self._forged = Alarm("a callback was not Sinch's: refused")
-        self._too_large = Alarm("a callback was too large: refused")
-        self._unstored = Alarm("a callback could not be stored")
+        self._forged = ThrottledLog("a callback was not Sinch's: refused")
+        self._too_large = ThrottledLog("a callback was too large: refused")
+        self._unstored = ThrottledLog("a callback could not be stored")
 
     @property
     def asks_for_password(self) -> bool:

@@ -22,8 +22,8 @@ from app.config import CALLBACK_PATH, WebhookAuth
 from app.errors import BadInput, ClarionError
 from app.sinch.callbacks import PROOF_HEADERS
 from app.sms.context import Context
-from app.webhooks.incoming.authenticate import Reception
-from app.webhooks.incoming.store import Intake
+from app.webhooks.incoming.authenticate import CallbackAuthenticator
+from app.webhooks.incoming.store import CallbackStore
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -38,11 +38,13 @@ _PROOFS = {f"HTTP_{name.upper().replace('-', '_')}": name for name in PROOF_HEAD
 blueprint = Blueprint("sinch_callbacks", __name__)
 
 
-def take_callbacks(app: Flask, ctx: Context, auth: WebhookAuth) -> None:
+def register_callbacks(app: Flask, ctx: Context, auth: WebhookAuth) -> None:
     """Let Sinch call `app`; whoever books events is nudged when there are some."""
-    reception = Reception(auth, Intake(ctx, on_stored=lambda: app.extensions["nudge_booker"]()))
-    app.extensions["reception"] = reception
-    app.wsgi_app = ShortWay(app.wsgi_app, reception)  # type: ignore[method-assign]
+    authenticator = CallbackAuthenticator(
+        auth, CallbackStore(ctx, on_stored=lambda: app.extensions["wake_report_worker"]())
+    )
+    app.extensions["authenticator"] = authenticator
+    app.wsgi_app = CallbackFastPath(app.wsgi_app, authenticator)  # type: ignore[method-assign]
     app.register_blueprint(blueprint)
 
 
@@ -52,30 +54,33 @@ def receive_callback() -> Response:
     """Keep what Sinch tells; 200 once it is committed."""
     if _REFUSAL in request.environ:
         raise request.environ[_REFUSAL]
-    reception = _the_reception()
-    raw = _read_event(reception)
+    authenticator = _current_authenticator()
+    raw = _read_event(authenticator)
     headers = {name.lower(): value for name, value in request.headers.items()}
-    reception.receive(raw, headers, address=request.remote_addr or "-")
+    authenticator.receive(raw, headers, address=request.remote_addr or "-")
     return Response()
 
 
 @blueprint.after_request
 def _ask_for_password(response: Response) -> Response:
     """A client of HTTP Basic may wait for the question."""
-    if response.status_code == HTTPStatus.UNAUTHORIZED and _the_reception().asks_for_password:
+    if (
+        response.status_code == HTTPStatus.UNAUTHORIZED
+        and _current_authenticator().asks_for_password
+    ):
         response.headers["WWW-Authenticate"] = 'Basic realm="clarion"'
     return response
 
 
-class ShortWay:
+class CallbackFastPath:
     """The same for the usual callback, without all that surrounds a request elsewhere: a broadcast
     to a million people makes a million of them.
 
     What is refused, or comes otherwise, goes on to the route.
     """
 
-    def __init__(self, around: "WSGIApplication", reception: Reception) -> None:
-        self._around, self._reception = around, reception
+    def __init__(self, around: "WSGIApplication", authenticator: CallbackAuthenticator) -> None:
+        self._around, self._reception = around, authenticator
 
     def __call__(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
@@ -98,9 +103,9 @@ class ShortWay:
         return self._around(environ, start_response)
 
 
-def _the_reception() -> Reception:
-    reception: Reception = current_app.extensions["reception"]
-    return reception
+def _current_authenticator() -> CallbackAuthenticator:
+    authenticator: CallbackAuthenticator = current_app.extensions["authenticator"]
+    return authenticator
 
 
 def _find_length(environ: "WSGIEnvironment") -> int | None:
@@ -120,7 +125,7 @@ def _read(environ: "WSGIEnvironment", length: int) -> bytes:
     return raw
 
 
-def _read_event(reception: Reception) -> bytes:
+def _read_event(authenticator: CallbackAuthenticator) -> bytes:
     """The bytes as they came."""
     request.max_content_length = MAX_EVENT_BYTES
     try:
@@ -129,7 +134,7 @@ def _read_event(reception: Reception) -> bytes:
         if request.content_length is None and len(raw) == MAX_EVENT_BYTES:
             raise RequestEntityTooLarge
     except RequestEntityTooLarge:
-        reception.note_too_large(address=request.remote_addr or "-")
+        authenticator.note_too_large(address=request.remote_addr or "-")
         raise
     except HTTPException:
         raise

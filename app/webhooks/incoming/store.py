@@ -42,7 +42,7 @@ class _Group:
         self.error: Exception | None = None
 
 
-class Intake:
+class CallbackStore:
     """The way of raw events into the database of `ctx`, for any number of threads.
 
     `on_stored` is called behind each commit.

@@ -16,10 +16,10 @@ from sqlalchemy import bindparam, delete, select
 from app.db.base import table_of
 from app.sms.context import Context
 from app.sms.models.reports import OutboxEvent
-from app.webhooks.outgoing.http_client import Outcome, Poster
-from app.webhooks.outgoing.lease import Due, Lane, Turn, claim_turn
+from app.webhooks.outgoing.http_client import PostResult, WebhookHttpClient
+from app.webhooks.outgoing.lease import Due, EndpointLease, Pool, lease_endpoint
 from app.webhooks.outgoing.models import Delivery
-from app.webhooks.outgoing.retry import Tried, give_up_stale, record_turn
+from app.webhooks.outgoing.retry import Tried, abandon_stale, record_attempts
 from app.webhooks.outgoing.signing import sign
 
 # Nothing is begun in a turn that has lasted longer: it is the next one's.
@@ -38,12 +38,16 @@ _OLD = (
 )
 
 
-def serve_next(
-    ctx: Context, poster: Poster, lane: Lane, *, stop: Callable[[], bool] = lambda: False
+def deliver_next(
+    ctx: Context,
+    webhook_client: WebhookHttpClient,
+    lane: Pool,
+    *,
+    stop: Callable[[], bool] = lambda: False,
 ) -> bool:
     """Post what waits for one endpoint, for a moment; whether there was one."""
     ctx.require_own_database()
-    turn = claim_turn(ctx, lane)
+    turn = lease_endpoint(ctx, lane)
     if turn is None:
         return False
     tried: list[Tried] = []
@@ -51,28 +55,30 @@ def serve_next(
     for due in turn.deliveries:
         if tried and (stop() or time.monotonic() - begun > _TURN_S):
             break
-        tried.append(post_delivery(ctx, poster, turn, due))
+        tried.append(post_delivery(ctx, webhook_client, turn, due))
         if tried[-1].outcome.problem:
             break
-    record_turn(ctx, turn, tried)
+    record_attempts(ctx, turn, tried)
     return True
 
 
-def post_delivery(ctx: Context, poster: Poster, turn: Turn, due: Due) -> Tried:
+def post_delivery(
+    ctx: Context, webhook_client: WebhookHttpClient, turn: EndpointLease, due: Due
+) -> Tried:
     """Post one delivery of a turn, signed."""
     at = ctx.now()
     body = write_event(due)
     headers = sign(body, event_id=due.public_id, timestamp=int(at.timestamp()), keys=turn.keys)
-    outcome = poster.post(turn.url, body, {"Content-Type": "application/json", **headers})
+    outcome = webhook_client.post(turn.url, body, {"Content-Type": "application/json", **headers})
     _log(turn, due, outcome)
     return Tried(due, at, outcome)
 
 
-def _log(turn: Turn, due: Due, outcome: Outcome) -> None:
+def _log(turn: EndpointLease, due: Due, outcome: PostResult) -> None:
     bound = logger.bind(
         webhook=turn.public_id,
         event=due.public_id,
-        kind=due.kind,
+        event_type=due.event_type,
         tries=due.tries + 1,
         http_status=outcome.http_status,
         problem=outcome.problem,
@@ -85,22 +91,22 @@ def write_event(event: Due) -> bytes:
     """An event as its receiver gets it."""
     told = {
         "id": event.public_id,
-        "kind": event.kind,
+        "type": event.event_type,
         "created_at": event.at.isoformat(),
         "data": event.facts,
     }
     return json.dumps(told, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def keep_house(ctx: Context) -> None:
+def run_maintenance(ctx: Context) -> None:
     """What is done each minute: give up what nobody takes, forget what is old."""
     ctx.require_own_database()
-    give_up_stale(ctx)
-    while forget_old_events(ctx) == _FORGOTTEN_AT_ONCE:
+    abandon_stale(ctx)
+    while purge_old_events(ctx) == _FORGOTTEN_AT_ONCE:
         pass
 
 
-def forget_old_events(ctx: Context) -> int:
+def purge_old_events(ctx: Context) -> int:
     """Events and their deliveries are kept for 30 days; how many events went now."""
     with ctx.db.write() as tx:
         old = list(tx.execute(_OLD, {"too_old": ctx.now() - KEPT}).scalars())

@@ -9,13 +9,13 @@ from sqlalchemy import Connection, Row, insert, select, update
 from app.db.base import table_of
 from app.errors import BadInput, NotFound
 from app.sms.context import Context
-from app.sms.lifecycle.outbox import EventKind, add_event
+from app.sms.lifecycle.outbox import EventType, add_event
 from app.sms.models.reports import OutboxEvent
-from app.webhooks.outgoing.endpoints import find_endpoint, refuse_inactive
+from app.webhooks.outgoing.endpoints import find_endpoint, require_active
 from app.webhooks.outgoing.models import Delivery, DeliveryStatus
 
 _DELIVERIES, _OUTBOX = table_of(Delivery), table_of(OutboxEvent)
-_VIEW = select(_DELIVERIES, _OUTBOX.c.public_id, _OUTBOX.c.kind, _OUTBOX.c.at).join(
+_VIEW = select(_DELIVERIES, _OUTBOX.c.public_id, _OUTBOX.c.event_type, _OUTBOX.c.at).join(
     _OUTBOX, _OUTBOX.c.id == _DELIVERIES.c.event_id
 )
 
@@ -58,10 +58,10 @@ def send_test(ctx: Context, endpoint_public_id: str, *, client: str) -> Row[Any]
     """
     with ctx.db.write() as tx:
         endpoint = find_endpoint(tx, endpoint_public_id, client=client)
-        refuse_inactive(endpoint)
+        require_active(endpoint)
         facts = {"webhook_id": endpoint.public_id}
         event_id = add_event(
-            tx, ctx, client=endpoint.client, kind=EventKind.TEST, facts=facts, spread=True
+            tx, ctx, client=endpoint.client, event_type=EventType.TEST, facts=facts, fanned_out=True
         )
         waiting = {"status": DeliveryStatus.WAITING, "waiting_since": ctx.now(), "tries": 0}
         key = {"endpoint_id": endpoint.id, "event_id": event_id}
@@ -82,7 +82,7 @@ def replay_delivery(
         event_id = tx.execute(event).scalar()
         if event_id is None:
             raise _no_delivery()
-        refuse_inactive(endpoint)
+        require_active(endpoint)
         again = _again(ctx, endpoint).where(_DELIVERIES.c.event_id == event_id)
         tx.execute(again)
         return _find(tx, endpoint, event_id)
@@ -100,10 +100,10 @@ def replay_since(
 
     Raises NotFound, Conflict when the endpoint is switched off.
     """
-    ended = [DeliveryStatus.GIVEN_UP, *([DeliveryStatus.DELIVERED] if delivered else [])]
+    ended = [DeliveryStatus.ABANDONED, *([DeliveryStatus.DELIVERED] if delivered else [])]
     with ctx.db.write() as tx:
         endpoint = find_endpoint(tx, endpoint_public_id, client=client)
-        refuse_inactive(endpoint)
+        require_active(endpoint)
         events = select(_OUTBOX.c.id).where(_OUTBOX.c.at >= since)
         again = _again(ctx, endpoint).where(
             _DELIVERIES.c.status.in_(ended), _DELIVERIES.c.event_id.in_(events)

@@ -12,8 +12,8 @@ from app.db.base import table_of
 from app.errors import BadInput, Conflict, KeyRefused, NotFound
 from app.ids import make_id
 from app.sms.context import Context
-from app.sms.lifecycle.outbox import EventKind
-from app.webhooks.outgoing.http_client import Poster
+from app.sms.lifecycle.outbox import EventType
+from app.webhooks.outgoing.http_client import WebhookHttpClient
 from app.webhooks.outgoing.models import Delivery, Endpoint, EndpointStatus
 from app.webhooks.outgoing.signing import make_secret
 from app.webhooks.outgoing.url_policy import TargetRefused
@@ -22,7 +22,7 @@ MAX_ENDPOINTS = 20
 # How long a secret that was replaced still signs.
 OLD_SECRET_KEPT = timedelta(hours=24)
 # They tell who was sent what.
-PERSONAL = frozenset((EventKind.MESSAGES_UPDATED, EventKind.INBOUND_RECEIVED))
+PERSONAL = frozenset((EventType.MESSAGES_UPDATED, EventType.INBOUND_RECEIVED))
 
 _ENDPOINTS, _DELIVERIES = table_of(Endpoint), table_of(Delivery)
 # Nothing that was learnt of another place holds for a new one.
@@ -67,11 +67,11 @@ def find_endpoint(
 
 def create_endpoint(
     ctx: Context,
-    poster: Poster,
+    webhook_client: WebhookHttpClient,
     *,
     client: str,
     url: str,
-    kinds: Collection[str],
+    event_types: Collection[str],
     sees_numbers: bool,
 ) -> Row[Any]:
     """A new endpoint, with its secret.
@@ -79,15 +79,15 @@ def create_endpoint(
     Raises BadInput for a URL that we do not post to, KeyRefused when a client that may not see
     numbers would be told them, Conflict when it has too many.
     """
-    _refuse_personal(kinds, sees_numbers=sees_numbers)
-    _refuse_target(poster, url)
+    _refuse_personal(event_types, sees_numbers=sees_numbers)
+    _refuse_target(webhook_client, url)
     now = ctx.now()
     row: dict[str, Any] = {
         "public_id": make_id(now),
         "client": client,
         "created_at": now,
         "url": url,
-        "kinds": _sort(kinds),
+        "event_types": _sort(event_types),
         "secret": make_secret(),
         "status": EndpointStatus.ACTIVE,
         "served_at": now,
@@ -103,13 +103,13 @@ def create_endpoint(
 
 def change_endpoint(
     ctx: Context,
-    poster: Poster,
+    webhook_client: WebhookHttpClient,
     public_id: str,
     *,
     client: str,
     sees_numbers: bool,
     url: str | None = None,
-    kinds: Collection[str] | None = None,
+    event_types: Collection[str] | None = None,
     enabled: bool | None = None,
 ) -> Row[Any]:
     """Change what is given, and show it.  Raises as create_endpoint, and NotFound.
@@ -117,12 +117,12 @@ def change_endpoint(
     What waits while it is off goes out when it is on again, for a day.
     """
     if url is not None:
-        _refuse_target(poster, url)
+        _refuse_target(webhook_client, url)
     with ctx.db.write() as tx:
         endpoint = find_endpoint(tx, public_id, client=client, lock=True)
-        listens_to = endpoint.kinds if kinds is None else kinds
+        listens_to = endpoint.event_types if event_types is None else event_types
         _refuse_personal(listens_to, sees_numbers=sees_numbers)
-        values: dict[str, Any] = {"kinds": _sort(listens_to)}
+        values: dict[str, Any] = {"event_types": _sort(listens_to)}
         if url is not None and url != endpoint.url:
             values |= {**_UNKNOWN, "url": url}
         if enabled is not None:
@@ -163,7 +163,7 @@ def delete_endpoint(ctx: Context, public_id: str, *, client: str) -> None:
         _note(tx, ctx, public_id, actor=client, action="delete webhook")
 
 
-def refuse_inactive(endpoint: Row[Any]) -> None:
+def require_active(endpoint: Row[Any]) -> None:
     """Raise Conflict for an endpoint that is switched off."""
     if endpoint.status is not EndpointStatus.ACTIVE:
         raise Conflict(
@@ -172,15 +172,15 @@ def refuse_inactive(endpoint: Row[Any]) -> None:
         )
 
 
-def _refuse_target(poster: Poster, url: str) -> None:
+def _refuse_target(webhook_client: WebhookHttpClient, url: str) -> None:
     try:
-        poster.check(url)
+        webhook_client.check(url)
     except TargetRefused as e:
         raise BadInput(f"url: {str(e).rstrip('.')}", fields={"url": [str(e)]}) from e
 
 
-def _refuse_personal(kinds: Collection[str], *, sees_numbers: bool) -> None:
-    personal = PERSONAL.intersection(kinds)
+def _refuse_personal(event_types: Collection[str], *, sees_numbers: bool) -> None:
+    personal = PERSONAL.intersection(event_types)
     if personal and not sees_numbers:
         raise KeyRefused(f"This API key lacks the scope messages:read, which {min(personal)} needs")
 
@@ -200,9 +200,9 @@ def _update(tx: Connection, endpoint: Row[Any], values: dict[str, Any]) -> None:
         tx.execute(update(_ENDPOINTS).where(_ENDPOINTS.c.id == endpoint.id).values(values))
 
 
-def _sort(kinds: Collection[str]) -> list[str]:
+def _sort(event_types: Collection[str]) -> list[str]:
     """Each once, in the order they are told."""
-    return [each.value for each in EventKind if each in kinds]
+    return [each.value for each in EventType if each in event_types]
 
 
 def _note(tx: Connection, ctx: Context, public_id: str, *, actor: str, action: str) -> None:

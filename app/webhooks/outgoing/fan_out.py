@@ -8,26 +8,26 @@ from app.sms.models.reports import OutboxEvent
 from app.webhooks.outgoing.models import Delivery, DeliveryStatus, Endpoint
 
 # Events in one transaction.
-MOST = 200
+MAX_EVENTS = 200
 
 _OUTBOX, _ENDPOINTS = table_of(OutboxEvent), table_of(Endpoint)
 
 # Made once: to make a statement costs several times what it takes to run one.
 _UNSPREAD = (
-    select(_OUTBOX.c.id, _OUTBOX.c.client, _OUTBOX.c.kind)
-    .where(_OUTBOX.c.spread == false())
+    select(_OUTBOX.c.id, _OUTBOX.c.client, _OUTBOX.c.event_type)
+    .where(_OUTBOX.c.fanned_out == false())
     .order_by(_OUTBOX.c.id)
-    .limit(MOST)
+    .limit(MAX_EVENTS)
 )
 _LOOK = _UNSPREAD.limit(1)
 _TAKE = _UNSPREAD.with_for_update(skip_locked=True)
-_ALL_ENDPOINTS = select(_ENDPOINTS.c.id, _ENDPOINTS.c.client, _ENDPOINTS.c.kinds)
+_ALL_ENDPOINTS = select(_ENDPOINTS.c.id, _ENDPOINTS.c.client, _ENDPOINTS.c.event_types)
 _DELIVER = insert(table_of(Delivery)).values(status=DeliveryStatus.WAITING, tries=0)
-_MARK = update(_OUTBOX).where(_OUTBOX.c.id == bindparam("this")).values(spread=True)
+_MARK = update(_OUTBOX).where(_OUTBOX.c.id == bindparam("this")).values(fanned_out=True)
 _DROP = delete(_OUTBOX).where(_OUTBOX.c.id == bindparam("this"))
 
 
-def spread_events(ctx: Context) -> int:
+def fan_out_events(ctx: Context) -> int:
     """Make deliveries of the events that wait for it; of how many.
 
     Whoever listens when it is spread is told, whether or not anything is posted to it just now.
@@ -46,7 +46,7 @@ def _spread(tx: Connection, ctx: Context) -> int:
         event.id: [
             each.id
             for each in endpoints
-            if event.client in (None, each.client) and event.kind in each.kinds
+            if event.client in (None, each.client) and event.event_type in each.event_types
         ]
         for event in events
     }

@@ -24,7 +24,12 @@ from urllib3.exceptions import HTTPError
 from urllib3.response import BaseHTTPResponse
 
 from app.deadline import Addresses, Watchdog, resolve
-from app.webhooks.outgoing.url_policy import Target, TargetRefused, read_target, refuse_addresses
+from app.webhooks.outgoing.url_policy import (
+    Target,
+    TargetRefused,
+    read_target,
+    require_public_addresses,
+)
 
 WITHIN_S = 10.0
 MAX_ANSWER_BYTES = 65_536
@@ -36,7 +41,7 @@ _watchdog = Watchdog()
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class PostResult:
     """What came of a POST.
 
     `problem` is None when it was taken, else a sentence without anything that the receiver said;
@@ -67,10 +72,10 @@ class _PinnedConnection(HTTPConnection):
 
     def _new_conn(self) -> socket.socket:
         until = min(time.monotonic() + _CONNECT_S, self.deadline)
-        for left, (family, kind, protocol, _, address) in zip(
+        for left, (family, event_type, protocol, _, address) in zip(
             range(len(self.addresses), 0, -1), self.addresses, strict=True
         ):
-            sock = socket.socket(family, kind, protocol)
+            sock = socket.socket(family, event_type, protocol)
             try:
                 sock.settimeout(max((until - time.monotonic()) / left, 0.001))
                 sock.connect(address)
@@ -97,7 +102,7 @@ class _PinnedTlsConnection(_PinnedConnection, HTTPSConnection):
     """The same over TLS; the certificate is checked against the name."""
 
 
-class Poster:
+class WebhookHttpClient:
     """Posts to clients' receivers.  Safe to share between threads."""
 
     def __init__(
@@ -125,19 +130,19 @@ class Poster:
         except _Unreachable as e:
             raise TargetRefused(str(e)) from e
 
-    def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
+    def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> PostResult:
         """Post once; raises nothing for whatever the receiver does."""
         started = time.monotonic()
         deadline = started + self._within_s
         try:
             status, retry_after = self._exchange(url, body, headers, deadline)
         except (_Unreachable, TargetRefused) as e:
-            return Outcome(time.monotonic() - started, problem=str(e))
+            return PostResult(time.monotonic() - started, problem=str(e))
         except Exception as e:  # whatever a library makes of it: a try must be recorded, to end
             late = time.monotonic() >= deadline
             problem = f"No answer within {self._within_s:g} s." if late else _describe(e)
-            return Outcome(time.monotonic() - started, problem=problem)
-        return Outcome(
+            return PostResult(time.monotonic() - started, problem=problem)
+        return PostResult(
             time.monotonic() - started,
             problem=describe_status(status),
             http_status=status,
@@ -155,7 +160,7 @@ class Poster:
         except (OSError, UnicodeError) as e:
             raise _Unreachable("Its name does not resolve.") from e
         found = [str(address[0]) for *_, address in addresses]
-        refuse_addresses(target, found, production=self._production)
+        require_public_addresses(target, found, production=self._production)
         return target, addresses
 
     def _exchange(

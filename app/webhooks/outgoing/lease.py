@@ -26,14 +26,14 @@ MAX_PAUSE = timedelta(hours=6)
 # So many quick answers in a row open the fast lane.
 QUICK_TIMES = 3
 # Deliveries in one turn.
-MOST = 20
+MAX_DELIVERIES = 20
 # Longer than any turn takes; behind that, whoever had it is taken for dead.
 LEASE = timedelta(seconds=60)
 
 _ENDPOINTS, _DELIVERIES, _OUTBOX = table_of(Endpoint), table_of(Delivery), table_of(OutboxEvent)
 
 
-class Lane(StrEnum):
+class Pool(StrEnum):
     """Who serves an endpoint."""
 
     FAST = "fast"
@@ -47,13 +47,13 @@ class Due:
     event_id: int
     tries: int
     public_id: str
-    kind: str
+    event_type: str
     at: datetime
     facts: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Turn:
+class EndpointLease:
     """An endpoint that is ours to post to until it is recorded; `keys` sign."""
 
     endpoint_id: int
@@ -90,9 +90,9 @@ _READY = (
     .limit(1)
 )
 _NEXT = {
-    Lane.FAST: _READY.where(_ENDPOINTS.c.quick >= QUICK_TIMES).order_by(_ENDPOINTS.c.served_at),
+    Pool.FAST: _READY.where(_ENDPOINTS.c.quick >= QUICK_TIMES).order_by(_ENDPOINTS.c.served_at),
     # Who is on its way to the fast lane goes first, then who is new: neither stays here for long.
-    Lane.SLOW: _READY.where(_ENDPOINTS.c.quick < QUICK_TIMES).order_by(
+    Pool.SLOW: _READY.where(_ENDPOINTS.c.quick < QUICK_TIMES).order_by(
         _ENDPOINTS.c.quick.desc(), _IS_KNOWN, _ENDPOINTS.c.served_at
     ),
 }
@@ -107,26 +107,26 @@ _DUE = (
         _DELIVERIES.c.event_id,
         _DELIVERIES.c.tries,
         _OUTBOX.c.public_id,
-        _OUTBOX.c.kind,
+        _OUTBOX.c.event_type,
         _OUTBOX.c.at,
         _OUTBOX.c.facts,
     )
     .join(_OUTBOX, _OUTBOX.c.id == _DELIVERIES.c.event_id)
     .where(_DELIVERIES.c.endpoint_id == bindparam("of"), _DELIVERIES.c.due_at <= _NOW)
     .order_by(_DELIVERIES.c.due_at, _DELIVERIES.c.event_id)
-    .limit(MOST)
+    .limit(MAX_DELIVERIES)
 )
 
 
-def is_turn(ctx: Context, lane: Lane) -> bool:
+def has_due_endpoint(ctx: Context, lane: Pool) -> bool:
     """Whether an endpoint of this lane may be served now."""
     with ctx.db.read() as tx:
         return tx.execute(_NEXT[lane], _moments(ctx)).first() is not None
 
 
-def claim_turn(ctx: Context, lane: Lane) -> Turn | None:
+def lease_endpoint(ctx: Context, lane: Pool) -> EndpointLease | None:
     """The endpoint of this lane that has waited longest, leased; None when there is none."""
-    if not is_turn(ctx, lane):
+    if not has_due_endpoint(ctx, lane):
         return None
     with ctx.db.write() as tx:
         moments = _moments(ctx)
@@ -140,7 +140,7 @@ def claim_turn(ctx: Context, lane: Lane) -> Turn | None:
     keys = [endpoint.secret]
     if endpoint.old_secret and endpoint.old_secret_until > now:
         keys.append(endpoint.old_secret)
-    return Turn(
+    return EndpointLease(
         endpoint_id=endpoint.id,
         public_id=endpoint.public_id,
         url=endpoint.url,

@@ -30,7 +30,7 @@ class DeliveryStatus(StrEnum):
 
     WAITING = "waiting"  # to be posted, or to be posted again
     DELIVERED = "delivered"  # it answered 2xx
-    GIVEN_UP = "given_up"  # tried for a day in vain
+    ABANDONED = "abandoned"  # tried for a day in vain
 
 
 class Endpoint(Base):
@@ -44,7 +44,7 @@ class Endpoint(Base):
     created_at: Mapped[datetime]
     url: Mapped[str] = mapped_column(Text)
     # What it listens to.
-    kinds: Mapped[list[str]]
+    event_types: Mapped[list[str]]
     secret: Mapped[bytes] = mapped_column(LargeBinary(64))
     # Signs beside the new one until then.
     old_secret: Mapped[bytes | None] = mapped_column(LargeBinary(64))

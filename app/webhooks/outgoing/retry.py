@@ -14,8 +14,8 @@ from sqlalchemy import Connection, Row, bindparam, select, update
 
 from app.db.base import table_of
 from app.sms.context import Context
-from app.webhooks.outgoing.http_client import Outcome
-from app.webhooks.outgoing.lease import MAX_PAUSE, QUICK_TIMES, Due, Turn
+from app.webhooks.outgoing.http_client import PostResult
+from app.webhooks.outgoing.lease import MAX_PAUSE, QUICK_TIMES, Due, EndpointLease
 from app.webhooks.outgoing.models import Delivery, DeliveryStatus, Endpoint, EndpointStatus
 
 # When a delivery is tried again, in seconds: nearly a day in all.
@@ -23,7 +23,7 @@ WAITS_S = (5, 30, 120, 600, 1_800, 3_600, 3 * 3_600, 6 * 3_600, 12 * 3_600)
 # How long an endpoint is left alone after its first failure in a row, its second, …
 PAUSES_S = (0, 5, 30, 120, 600, 1_800)
 # What has waited for so long, and its endpoint has taken nothing since, is given up.
-GIVEN_UP_AFTER = timedelta(days=1)
+ABANDONED_AFTER = timedelta(days=1)
 # What has failed for so long, and so often, is switched off.
 FAILED_AFTER = timedelta(days=3)
 FAILED_TIMES = 20
@@ -70,7 +70,7 @@ _GIVE_UP_STALE = (
     .where(_DELIVERIES.c.endpoint_id.in_(_OUT_OF_REACH))
     .where(_DELIVERIES.c.status == DeliveryStatus.WAITING)
     .where(_DELIVERIES.c.waiting_since <= bindparam("day_ago"))
-    .values(status=DeliveryStatus.GIVEN_UP, due_at=None)
+    .values(status=DeliveryStatus.ABANDONED, due_at=None)
 )
 
 
@@ -80,10 +80,10 @@ class Tried:
 
     due: Due
     at: datetime
-    outcome: Outcome
+    outcome: PostResult
 
 
-def record_turn(ctx: Context, turn: Turn, tried: Sequence[Tried]) -> None:
+def record_attempts(ctx: Context, turn: EndpointLease, tried: Sequence[Tried]) -> None:
     """Note what came of a turn, which a failure ends, and give the endpoint back.
 
     What was taken is noted in any case; a failure only while the lease is ours: behind that
@@ -105,7 +105,7 @@ def record_turn(ctx: Context, turn: Turn, tried: Sequence[Tried]) -> None:
         tx.execute(update(_ENDPOINTS).where(_ENDPOINTS.c.id == endpoint.id).values(values))
 
 
-def _describe_try(turn: Turn, tried: Tried) -> dict[str, Any]:
+def _describe_try(turn: EndpointLease, tried: Tried) -> dict[str, Any]:
     return {
         "of": turn.endpoint_id,
         "this": tried.due.event_id,
@@ -133,12 +133,12 @@ def _succeed(
 
 
 def _fail(
-    tx: Connection, ctx: Context, turn: Turn, failed: Tried, endpoint: dict[str, Any]
+    tx: Connection, ctx: Context, turn: EndpointLease, failed: Tried, endpoint: dict[str, Any]
 ) -> dict[str, Any]:
     failures = endpoint["failures"] + 1
     pause_s = _draw_wait(ctx, PAUSES_S[min(failures, len(PAUSES_S)) - 1])
-    wish_s = failed.outcome.retry_after_s or 0.0
-    not_before = ctx.later(min(max(pause_s, wish_s), MAX_PAUSE.total_seconds()))
+    retry_after_s = failed.outcome.retry_after_s or 0.0
+    not_before = ctx.seconds_from_now(min(max(pause_s, retry_after_s), MAX_PAUSE.total_seconds()))
     _put_off(tx, ctx, turn, failed, not_before=not_before)
     failing_since = endpoint["failing_since"] or failed.at
     return {
@@ -152,13 +152,17 @@ def _fail(
 
 
 def _put_off(
-    tx: Connection, ctx: Context, turn: Turn, failed: Tried, *, not_before: datetime
+    tx: Connection, ctx: Context, turn: EndpointLease, failed: Tried, *, not_before: datetime
 ) -> None:
     """Let a delivery wait for its next try, or give it up when there is none."""
     tries = failed.due.tries + 1
     again = tries <= len(WAITS_S)
-    next_at = max(ctx.later(_draw_wait(ctx, WAITS_S[tries - 1])), not_before) if again else None
-    stands = DeliveryStatus.WAITING if again else DeliveryStatus.GIVEN_UP
+    next_at = (
+        max(ctx.seconds_from_now(_draw_wait(ctx, WAITS_S[tries - 1])), not_before)
+        if again
+        else None
+    )
+    stands = DeliveryStatus.WAITING if again else DeliveryStatus.ABANDONED
     values = _describe_try(turn, failed) | {"stands": stands, "next_at": next_at}
     tx.execute(_NOTE_FAILED, values)
     if not again:
@@ -167,7 +171,7 @@ def _put_off(
 
 
 def _choose_status(
-    ctx: Context, turn: Turn, failed: Tried, failures: int, failing_since: datetime
+    ctx: Context, turn: EndpointLease, failed: Tried, failures: int, failing_since: datetime
 ) -> EndpointStatus:
     bound = logger.bind(webhook=turn.public_id, problem=failed.outcome.problem, failures=failures)
     if failed.outcome.gone:
@@ -180,13 +184,13 @@ def _choose_status(
 
 
 def _draw_wait(ctx: Context, seconds: float) -> float:
-    return ctx.draw(seconds * (1 - _JITTER), seconds * (1 + _JITTER))
+    return ctx.jitter(seconds * (1 - _JITTER), seconds * (1 + _JITTER))
 
 
-def give_up_stale(ctx: Context) -> int:
+def abandon_stale(ctx: Context) -> int:
     """Give up what has waited for a day for an endpoint that is out of reach; how many."""
     with ctx.db.write() as tx:
-        stale = tx.execute(_GIVE_UP_STALE, {"day_ago": ctx.now() - GIVEN_UP_AFTER}).rowcount
+        stale = tx.execute(_GIVE_UP_STALE, {"day_ago": ctx.now() - ABANDONED_AFTER}).rowcount
     if stale:
         logger.bind(deliveries=stale).warning("deliveries to clients were given up")
     return stale

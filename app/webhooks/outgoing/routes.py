@@ -9,10 +9,10 @@ from sqlalchemy import Row
 from app.auth import MANAGE_WEBHOOKS, READ_NUMBERS, require_api_key
 from app.http.openapi import API_KEY_SCHEME, BODY_ERRORS, Blueprint
 from app.rate_limit import rate_limited
-from app.sms.current import the_context
+from app.sms.current import current_context
 from app.sms.lifecycle.outbox import LISTENABLE
 from app.webhooks.outgoing import deliveries, endpoints
-from app.webhooks.outgoing.http_client import Poster
+from app.webhooks.outgoing.http_client import WebhookHttpClient
 from app.webhooks.outgoing.schemas import (
     DeliveryPageSchema,
     DeliveryQuerySchema,
@@ -47,7 +47,7 @@ _SWITCHED_OFF = {HTTPStatus.CONFLICT: "It is switched off; `status` says why."}
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def list_webhooks() -> dict[str, Any]:
     """The caller's webhooks."""
-    rows = endpoints.list_endpoints(the_context(), client=g.client.name)
+    rows = endpoints.list_endpoints(current_context(), client=g.client.name)
     return {"webhooks": [_show_endpoint(row) for row in rows]}
 
 
@@ -62,11 +62,11 @@ def list_webhooks() -> dict[str, Any]:
 def create_webhook(wanted: dict[str, Any]) -> dict[str, Any]:
     """Be told of what happens; the answer has the secret, shown this once."""
     row = endpoints.create_endpoint(
-        the_context(),
+        current_context(),
         _the_poster(),
         client=g.client.name,
         url=wanted["url"],
-        kinds=wanted.get("kinds", LISTENABLE),
+        event_types=wanted.get("event_types", LISTENABLE),
         sees_numbers=_sees_numbers(),
     )
     return _show_secret(row)
@@ -80,7 +80,7 @@ def create_webhook(wanted: dict[str, Any]) -> dict[str, Any]:
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def show_webhook(webhook_id: str) -> dict[str, Any]:
     """One webhook and how it fares."""
-    row = endpoints.view_endpoint(the_context(), webhook_id, client=g.client.name)
+    row = endpoints.view_endpoint(current_context(), webhook_id, client=g.client.name)
     return _show_endpoint(row)
 
 
@@ -94,14 +94,14 @@ def show_webhook(webhook_id: str) -> dict[str, Any]:
 def change_webhook(change: dict[str, Any], webhook_id: str) -> dict[str, Any]:
     """Change where or of what to be told, or switch it off and on."""
     row = endpoints.change_endpoint(
-        the_context(),
+        current_context(),
         _the_poster(),
         webhook_id,
         client=g.client.name,
         sees_numbers=_sees_numbers(),
         **change,
     )
-    current_app.extensions["nudge"]()
+    current_app.extensions["wake_workers"]()
     return _show_endpoint(row)
 
 
@@ -113,7 +113,7 @@ def change_webhook(change: dict[str, Any], webhook_id: str) -> dict[str, Any]:
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def delete_webhook(webhook_id: str) -> None:
     """Forget a webhook and all that was to be told to it."""
-    endpoints.delete_endpoint(the_context(), webhook_id, client=g.client.name)
+    endpoints.delete_endpoint(current_context(), webhook_id, client=g.client.name)
 
 
 @blueprint.route("/<webhook_id>/rotate-secret", methods=["POST"])
@@ -124,7 +124,7 @@ def delete_webhook(webhook_id: str) -> None:
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def rotate_secret(webhook_id: str) -> dict[str, Any]:
     """Get a new secret; for 24 hours every event is signed with the old one, too."""
-    row = endpoints.rotate_secret(the_context(), webhook_id, client=g.client.name)
+    row = endpoints.rotate_secret(current_context(), webhook_id, client=g.client.name)
     return _show_secret(row)
 
 
@@ -137,8 +137,8 @@ def rotate_secret(webhook_id: str) -> dict[str, Any]:
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def test_webhook(webhook_id: str) -> dict[str, Any]:
     """Have a test event posted; its delivery tells how it went."""
-    row = deliveries.send_test(the_context(), webhook_id, client=g.client.name)
-    current_app.extensions["nudge"]()
+    row = deliveries.send_test(current_context(), webhook_id, client=g.client.name)
+    current_app.extensions["wake_workers"]()
     return _show_delivery(row)
 
 
@@ -151,7 +151,7 @@ def test_webhook(webhook_id: str) -> dict[str, Any]:
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def list_deliveries(query: dict[str, Any], webhook_id: str) -> dict[str, Any]:
     """What was told to a webhook, the newest events first; kept for 30 days."""
-    page = deliveries.list_deliveries(the_context(), webhook_id, client=g.client.name, **query)
+    page = deliveries.list_deliveries(current_context(), webhook_id, client=g.client.name, **query)
     return {"deliveries": [_show_delivery(row) for row in page.rows], "cursor": page.cursor}
 
 
@@ -164,8 +164,10 @@ def list_deliveries(query: dict[str, Any], webhook_id: str) -> dict[str, Any]:
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def replay_delivery(webhook_id: str, delivery_id: str) -> dict[str, Any]:
     """Have one event posted again, whatever came of it before."""
-    row = deliveries.replay_delivery(the_context(), webhook_id, delivery_id, client=g.client.name)
-    current_app.extensions["nudge"]()
+    row = deliveries.replay_delivery(
+        current_context(), webhook_id, delivery_id, client=g.client.name
+    )
+    current_app.extensions["wake_workers"]()
     return _show_delivery(row)
 
 
@@ -179,14 +181,16 @@ def replay_delivery(webhook_id: str, delivery_id: str) -> dict[str, Any]:
 @blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def replay_webhook(wanted: dict[str, Any], webhook_id: str) -> dict[str, Any]:
     """Have the events since a time posted again that were given up, or all of them."""
-    replayed = deliveries.replay_since(the_context(), webhook_id, client=g.client.name, **wanted)
-    current_app.extensions["nudge"]()
+    replayed = deliveries.replay_since(
+        current_context(), webhook_id, client=g.client.name, **wanted
+    )
+    current_app.extensions["wake_workers"]()
     return {"replayed": replayed}
 
 
-def _the_poster() -> Poster:
-    poster: Poster = current_app.extensions["poster"]
-    return poster
+def _the_poster() -> WebhookHttpClient:
+    webhook_client: WebhookHttpClient = current_app.extensions["webhook_client"]
+    return webhook_client
 
 
 def _sees_numbers() -> bool:
@@ -198,7 +202,7 @@ def _show_endpoint(row: Row[Any]) -> dict[str, Any]:
     return {
         "webhook_id": row.public_id,
         "url": row.url,
-        "kinds": row.kinds,
+        "event_types": row.event_types,
         "status": row.status,
         "created_at": row.created_at,
         "delivered_at": row.delivered_at,
@@ -217,7 +221,7 @@ def _show_delivery(row: Row[Any]) -> dict[str, Any]:
     """A delivery without what it tells."""
     return {
         "delivery_id": row.public_id,
-        "kind": row.kind,
+        "type": row.event_type,
         "created_at": row.at,
         "status": row.status,
         "tries": row.tries,

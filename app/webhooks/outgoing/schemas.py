@@ -5,8 +5,8 @@ from typing import Any
 from marshmallow import Schema, fields, validate
 
 from app.errors import ErrorSchema
-from app.http.fields import MessageText, Moment, StrictBoolean, describe
-from app.sms.lifecycle.outbox import LISTENABLE, EventKind
+from app.http.fields import MessageText, StrictBoolean, UtcDateTime, describe
+from app.sms.lifecycle.outbox import LISTENABLE, EventType
 from app.webhooks.outgoing.models import DeliveryStatus, EndpointStatus
 from app.webhooks.outgoing.url_policy import MAX_URL_CHARACTERS
 
@@ -26,9 +26,9 @@ def _url(*, required: bool = False) -> fields.String:
 
 
 def _kinds() -> fields.List[Any]:
-    kind = fields.String(validate=validate.OneOf(_KINDS))
+    event_type = fields.String(validate=validate.OneOf(_KINDS))
     return fields.List(
-        kind,
+        event_type,
         validate=validate.Length(1, len(_KINDS)),
         metadata=describe("What to be told of; all of it when left out at first."),
     )
@@ -38,14 +38,14 @@ class EndpointSchema(Schema):
     """Where a client wants to be told, and of what."""
 
     url = _url(required=True)
-    kinds = _kinds()
+    event_types = _kinds()
 
 
 class EndpointChangeSchema(Schema):
     """What to change of a webhook; what is left out stays."""
 
     url = _url()
-    kinds = _kinds()
+    event_types = _kinds()
     enabled = StrictBoolean(
         metadata=describe("Whether anything is posted. On again, it is given every chance anew.")
     )
@@ -54,7 +54,9 @@ class EndpointChangeSchema(Schema):
 class ReplaySchema(Schema):
     """Which events to post again."""
 
-    since = Moment(required=True, metadata=describe("Events from then on; ISO 8601 with offset."))
+    since = UtcDateTime(
+        required=True, metadata=describe("Events from then on; ISO 8601 with offset.")
+    )
     delivered = StrictBoolean(
         metadata=describe("Also those that were delivered, not only those given up.")
     )
@@ -73,7 +75,7 @@ class EndpointViewSchema(Schema):
 
     webhook_id = fields.String(required=True)
     url = fields.String(required=True)
-    kinds = fields.List(fields.String(validate=validate.OneOf(_KINDS)), required=True)
+    event_types = fields.List(fields.String(validate=validate.OneOf(_KINDS)), required=True)
     status = fields.Enum(
         EndpointStatus,
         by_value=True,
@@ -131,7 +133,7 @@ class DeliverySchema(Schema):
     delivery_id = fields.String(
         required=True, metadata=describe("The event's id, which the header webhook-id tells.")
     )
-    kind = fields.String(required=True, validate=validate.OneOf([each.value for each in EventKind]))
+    type = fields.String(required=True, validate=validate.OneOf([each.value for each in EventType]))
     created_at = fields.AwareDateTime(required=True)
     status = fields.Enum(DeliveryStatus, by_value=True, required=True)
     tries = fields.Integer(required=True, metadata=describe("Since it was last asked for."))

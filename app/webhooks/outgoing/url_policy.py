@@ -93,7 +93,7 @@ def read_target(url: str, *, production: bool) -> Target:
     return Target(scheme, host, port, path if path.startswith("/") else f"/{path}")
 
 
-def refuse_addresses(target: Target, addresses: Iterable[str], *, production: bool) -> None:
+def require_public_addresses(target: Target, addresses: Iterable[str], *, production: bool) -> None:
     """Raise TargetRefused unless every address of a target's name may be talked to."""
     for address in addresses:
         if not production and is_loopback(address):

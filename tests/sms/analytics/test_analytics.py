@@ -6,7 +6,7 @@ import pytest
 from flask import g
 
 from app.auth import READ, Client
-from app.sms.lifecycle.latency import bucket_of, pack
+from app.sms.lifecycle.latency import latency_bucket, pack
 from app.sms.models.daily import DailyCount, DailyDelay, DailyInbound
 from app.sms.models.statuses import REPORTED
 from tests.background import context_of
@@ -37,7 +37,7 @@ def add(service):
         counted = {"status": status, "code": code, "messages": messages, "parts": 2 * messages}
         machine.add(DailyCount, **where, **counted)
         if took_s is not None:
-            machine.add(DailyDelay, **where, delays=pack({bucket_of(took_s): messages}))
+            machine.add(DailyDelay, **where, delays=pack({latency_bucket(took_s): messages}))
 
     return add
 

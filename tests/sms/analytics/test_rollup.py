@@ -12,8 +12,8 @@ from sqlalchemy import delete, text
 from app.clock import Clock
 from app.failpoints import failpoints
 from app.sms.analytics.rollup import CHANGED, roll_up_batches
-from app.sms.dispatch.outcome import Verdict, record_verdict
-from app.sms.lifecycle.latency import bucket_of
+from app.sms.dispatch.outcome import SubmitResult, record_result
+from app.sms.lifecycle.latency import latency_bucket
 from app.sms.models.batch import Batch, Message
 from app.sms.models.daily import DailyCount
 from app.sms.models.reports import Inbound
@@ -40,7 +40,7 @@ def _accepted(machine, recipients=(ANN,), *, name="01SINCHBATCH", **how):
     """The batch, taken by Sinch under this id, of a new broadcast."""
     broadcast = machine.store(recipients, **how)
     claim = machine.claim(of=broadcast)
-    record_verdict(machine.ctx, claim, Verdict(outcome=Outcome.ACCEPTED, sinch_id=name))
+    record_result(machine.ctx, claim, SubmitResult(outcome=Outcome.ACCEPTED, sinch_id=name))
     return machine.batch(claim.batch_id)
 
 
@@ -77,10 +77,10 @@ def test_messages_are_counted_by_day_country_status_and_code(either_machine):
         (today, "SE", "submitted", -1): 1,
         (today, "US", "failed", 153): 1,
     }
-    assert daily_delays(machine.ctx) == {(today, "SE", bucket_of(7)): 1}
+    assert daily_delays(machine.ctx) == {(today, "SE", latency_bucket(7)): 1}
     assert [row.parts for row in read_all(machine.ctx, DailyCount)] == [2, 2, 2]
     assert miscounts(machine.ctx) == []
-    assert not machine.batch().changed
+    assert not machine.batch().rollup_dirty
 
 
 def test_day_and_wait_are_those_from_sinch_s_taking_it(machine):
@@ -88,12 +88,12 @@ def test_day_and_wait_are_those_from_sinch_s_taking_it(machine):
     broadcast = machine.store([ANN], expire_s=3 * _DAY.total_seconds())
     machine.clock.advance(_DAY.total_seconds())
     claim = machine.claim(of=broadcast)
-    record_verdict(machine.ctx, claim, Verdict(outcome=Outcome.ACCEPTED, sinch_id="01LATE"))
+    record_result(machine.ctx, claim, SubmitResult(outcome=Outcome.ACCEPTED, sinch_id="01LATE"))
     tell(machine.ctx, report(ANN, "Delivered", batch="01LATE", at=_at(machine, 40)))
 
     roll_up_now(machine)
 
-    assert daily_delays(machine.ctx) == {(_today(machine), "SE", bucket_of(40)): 1}
+    assert daily_delays(machine.ctx) == {(_today(machine), "SE", latency_bucket(40)): 1}
 
 
 def test_a_delivery_without_sinch_s_time_took_until_we_heard_of_it(machine):
@@ -104,7 +104,7 @@ def test_a_delivery_without_sinch_s_time_took_until_we_heard_of_it(machine):
 
     roll_up_now(machine)
 
-    assert daily_delays(machine.ctx) == {(_today(machine), "SE", bucket_of(100)): 1}
+    assert daily_delays(machine.ctx) == {(_today(machine), "SE", latency_bucket(100)): 1}
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_a_delivery_without_sinch_s_time_took_until_we_heard_of_it(machine):
 )
 def test_what_sinch_did_not_take_is_not_counted(machine, state):
     machine.store([ANN])
-    machine.corrupt(Batch, state=state, changed=True)
+    machine.corrupt(Batch, state=state, rollup_dirty=True)
 
     roll_up_now(machine)
 
@@ -154,7 +154,7 @@ def test_a_late_report_moves_yesterday_s_row(either_machine):
         (_today(machine), "SE", "submitted", -1): 1,
     }
     [(day, _, bucket)] = daily_delays(machine.ctx)
-    assert (day, bucket) == (yesterday, bucket_of(_DAY.total_seconds() + 61))
+    assert (day, bucket) == (yesterday, latency_bucket(_DAY.total_seconds() + 61))
     assert miscounts(machine.ctx) == []
 
 
@@ -165,7 +165,7 @@ def test_counting_again_adds_nothing(either_machine):
     roll_up_now(machine)
     before = daily_counts(machine.ctx), daily_delays(machine.ctx)
 
-    machine.corrupt(Batch, changed=True)
+    machine.corrupt(Batch, rollup_dirty=True)
     roll_up_now(machine)
 
     assert (daily_counts(machine.ctx), daily_delays(machine.ctx)) == before
@@ -195,7 +195,7 @@ def test_every_order_of_reports_and_roll_ups_ends_in_the_same_sums(machine):
         )
         found.add((counts, delays))
     assert found == {
-        ((("US", "delivered", 0, 1),), (("US", bucket_of(9), 1),)),
+        ((("US", "delivered", 0, 1),), (("US", latency_bucket(9), 1),)),
     }
     assert miscounts(machine.ctx) == []
 
@@ -215,7 +215,7 @@ def test_any_mixture_of_reports_and_roll_ups_ends_in_the_same_sums(either_machin
     broadcasts = [machine.store(numbers, size=5) for _ in range(2)]
     for claim in iter(lambda: _claim_or_none(machine), None):
         name = f"01BATCH{claim.batch_id}"
-        record_verdict(machine.ctx, claim, Verdict(outcome=Outcome.ACCEPTED, sinch_id=name))
+        record_result(machine.ctx, claim, SubmitResult(outcome=Outcome.ACCEPTED, sinch_id=name))
     told, expected = [], 0
     for broadcast in broadcasts:
         for who, home in machine.homes(broadcast).items():
@@ -260,7 +260,7 @@ def test_a_crash_between_changes_nothing(either_machine, strike_at):
         if place == "R1":
             after = daily_counts(machine.ctx), daily_delays(machine.ctx), machine.batch()
             assert after == before
-            assert machine.batch().changed
+            assert machine.batch().rollup_dirty
         assert daily_inbounds(machine.ctx) == {}
     roll_up_now(machine)
 
@@ -278,13 +278,13 @@ def test_a_flood_of_reports_does_not_count_a_batch_each_time(machine):
     assert roll_up_batches(machine.ctx) == 0
     machine.clock.advance(6)
     assert roll_up_batches(machine.ctx) == 1
-    assert machine.batch(batch.id).counted["counts"][0][:2] == ["SE", "delivered"]
+    assert machine.batch(batch.id).rollup_contribution["counts"][0][:2] == ["SE", "delivered"]
 
 
 def test_a_clock_that_was_set_back_does_not_keep_it_waiting(machine):
     _accepted(machine)
     roll_up_now(machine)
-    machine.corrupt(Batch, changed=True)
+    machine.corrupt(Batch, rollup_dirty=True)
 
     machine.clock.set_back(7 * 86_400)
 
@@ -296,14 +296,14 @@ def test_a_pass_takes_all_that_changed_in_several_transactions(either_machine):
     numbers = many_numbers(450)
     broadcast = machine.store(numbers, size=1)
     now = machine.ctx.now()
-    accepted = {"state": BatchState.ACCEPTED, "accepted_at": now, "changed": True}
+    accepted = {"state": BatchState.ACCEPTED, "accepted_at": now, "rollup_dirty": True}
     machine.corrupt(Batch, Batch.broadcast_id == broadcast, **accepted)
 
     assert roll_up_batches(machine.ctx) == 450
 
     assert sum(daily_counts(machine.ctx).values()) == 450
     assert miscounts(machine.ctx) == []
-    machine.corrupt(Batch, Batch.broadcast_id == broadcast, changed=True)
+    machine.corrupt(Batch, Batch.broadcast_id == broadcast, rollup_dirty=True)
     assert roll_up_batches(machine.ctx) == 0  # that was a pass: now there is a pause
     machine.corrupt(Batch, state=BatchState.PENDING)
 
@@ -337,7 +337,7 @@ def test_roll_ups_at_once_and_reports_between_count_each_message_once(either_mac
     machine.store(numbers, size=10)
     for claim in iter(lambda: _claim_or_none(machine), None):
         name = f"01BATCH{claim.batch_id}"
-        record_verdict(machine.ctx, claim, Verdict(outcome=Outcome.ACCEPTED, sinch_id=name))
+        record_result(machine.ctx, claim, SubmitResult(outcome=Outcome.ACCEPTED, sinch_id=name))
     homes = machine.homes(machine.batches()[0].broadcast_id)
     told = [report(who, "Delivered", batch=f"01BATCH{home}") for who, home in homes.items()]
 
@@ -361,8 +361,8 @@ def test_of_two_that_roll_up_at_once_one_waits(either_machine, strike_at):
     machine = either_machine
     broadcast = machine.store(many_numbers(300), size=1)
     now = machine.ctx.now()
-    accepted = {"state": BatchState.ACCEPTED, "accepted_at": now, "changed": True, "ended": 1}
-    delivered = {"status": "delivered", "code": 0, "status_at": now, "noted_at": now}
+    accepted = {"state": BatchState.ACCEPTED, "accepted_at": now, "rollup_dirty": True, "ended": 1}
+    delivered = {"status": "delivered", "code": 0, "status_at": now, "recorded_at": now}
     machine.corrupt(Batch, Batch.broadcast_id == broadcast, **accepted)
     machine.corrupt(Message, Message.broadcast_id == broadcast, **delivered)
     # Other counts than those of the first two hundred; waiting times are together.
@@ -400,7 +400,7 @@ def test_changed_batches_are_found_by_their_index(either_machine):
         explain = "EXPLAIN QUERY PLAN " if db.is_sqlite else "EXPLAIN "
         plan = " ".join(str(row) for row in tx.exec_driver_sql(explain + str(compiled), values))
 
-    assert "ix_batches_changed" in plan
+    assert "ix_batches_rollup_dirty" in plan
 
 
 def test_texts_from_phones_are_counted_once_and_opt_outs_apart(either_machine):
@@ -443,8 +443,8 @@ def test_many_texts_are_counted_in_several_transactions(machine):
     with machine.ctx.db.write() as tx:
         tx.execute(
             text(
-                "INSERT INTO inbounds (sinch_id, kind, sender, recipient, body, noted_at) "
-                "SELECT 'more' || a.id || '-' || b.id, 'mo_text', '', '', 'hi', a.noted_at "
+                "INSERT INTO inbounds (sinch_id, kind, sender, recipient, body, recorded_at) "
+                "SELECT 'more' || a.id || '-' || b.id, 'mo_text', '', '', 'hi', a.recorded_at "
                 "FROM inbounds a, inbounds b WHERE b.id < 7"
             )
         )
@@ -469,7 +469,7 @@ def test_a_text_committed_behind_a_later_one_is_counted(make_machine, postgres):
     """On PostgreSQL the number of a text that is not committed yet may be the lower one."""
     machine = make_machine(postgres.create_database())
     add = text(
-        "INSERT INTO inbounds (sinch_id, kind, sender, recipient, body, noted_at) "
+        "INSERT INTO inbounds (sinch_id, kind, sender, recipient, body, recorded_at) "
         "VALUES (:name, 'mo_text', '', '', 'hi', now())"
     )
 
@@ -508,5 +508,5 @@ def test_the_checks_see_what_is_wrong(machine):
     machine.corrupt(DailyCount, messages=2, parts=9)
     assert any("parts of" in each for each in miscounts(machine.ctx))
     machine.corrupt(DailyCount, parts=2)
-    machine.corrupt(Batch, counted=None)
+    machine.corrupt(Batch, rollup_contribution=None)
     assert any("is counted, not" in each for each in miscounts(machine.ctx))

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from app.sms.broadcasts.schedule import start_due_broadcasts
-from app.sms.models.states import Withheld
+from app.sms.models.states import ExclusionReason
 from app.worker.jobs import sweep
 from tests.background import context_of, work_off
 from tests.callers import Caller, limit_scopes
@@ -74,7 +74,7 @@ def test_suppressed_people_of_a_tag_are_in_the_books(caller, ctx, sandbox):
     shown = caller.show(answer)
     assert shown["recipients"] == 6
     assert shown["counts"]["suppressed"] == 2
-    assert shown["withheld"] == {"opted_out": 2}
+    assert shown["excluded"] == {"opted_out": 2}
     page = caller.get(f"/api/broadcasts/{shown['broadcast_id']}/messages", status="suppressed")
     reasons = [each["reason"] for each in page.get_json()["messages"]]
     assert reasons == ["This person opted out."] * 2
@@ -144,7 +144,7 @@ def test_values_come_from_fields_or_are_the_default(caller, ctx, at_sinch):
         "name": {_PEOPLE[0]: "Ann", "default": "friend"},
         "points": {_PEOPLE[0]: "7", _PEOPLE[1]: "9.5"},
     }
-    assert caller.show(answer)["withheld"] == {Withheld.NO_VALUE.value: 1}
+    assert caller.show(answer)["excluded"] == {ExclusionReason.NO_VALUE.value: 1}
 
 
 def test_parts_are_those_of_the_largest_text(caller, ctx):
@@ -228,7 +228,7 @@ def test_the_same_text_to_the_same_tag_is_refused_as_a_repeat(caller, ctx):
     assert _to_tag(caller, "all").status_code == 202
 
     assert _to_tag(caller, "all").status_code == 409
-    assert _to_tag(caller, "all", allow_repeat=True).status_code == 202
+    assert _to_tag(caller, "all", allow_duplicate=True).status_code == 202
 
 
 def test_marketing_that_names_no_way_out_gets_one_in_its_language(caller, ctx, at_sinch):

@@ -3,11 +3,11 @@ import random
 import phonenumbers
 import pytest
 
-from app.config import PeopleRules
+from app.config import SubscriberRules
 from app.phone.e164 import inspect_number
 from app.sms.eligibility.quiet_hours import place
 
-DEFAULT = PeopleRules()
+DEFAULT = SubscriberRules()
 
 
 def test_a_person_without_a_zone_is_where_their_number_may_be():
@@ -21,7 +21,7 @@ def test_a_person_s_stored_zone_is_the_only_one():
 
 @pytest.mark.parametrize("phone", ["+881612345678", "+15551234567", "+99", "+2"])
 def test_a_number_of_nowhere_is_in_the_default_zone(phone):
-    rules = PeopleRules(default_zone="Europe/Oslo")
+    rules = SubscriberRules(default_zone="Europe/Oslo")
 
     assert place(phone, None, rules)[0] == ("Europe/Oslo",)
 

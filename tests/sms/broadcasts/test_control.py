@@ -61,9 +61,9 @@ def _counts(caller, broadcast):
 
 def _begin(status, service, caller, sandbox):
     """A broadcast that has come to this status."""
-    if status in ("scheduled", "late"):
+    if status in ("scheduled", "missed_start"):
         made = caller.send(*many_numbers(5), send_at=in_hours(hours=1))
-        if status == "late":
+        if status == "missed_start":
             shift_clock(service, 3 * HOUR_S)
             sweep(context_of(service))
         return made
@@ -95,9 +95,9 @@ def _begin(status, service, caller, sandbox):
         ("scheduled", "pause", "paused"),
         ("scheduled", "resume", "scheduled"),
         ("scheduled", "cancel", "cancelled"),
-        ("late", "pause", None),
-        ("late", "resume", "queued"),
-        ("late", "cancel", "cancelled"),
+        ("missed_start", "pause", None),
+        ("missed_start", "resume", "queued"),
+        ("missed_start", "cancel", "cancelled"),
         ("queued", "pause", "paused"),
         ("queued", "resume", "queued"),
         ("queued", "cancel", "cancelled"),
@@ -239,7 +239,7 @@ def test_after_a_cancel_was_answered_nothing_more_is_claimed(either_service, san
     counts = _counts(caller, made)
     assert counts["submitted"] == len(sandbox.recipients())
     assert counts["submitted"] + counts.get("cancelled", 0) == 12_000
-    assert caller.show(made)["finished_at"] is not None
+    assert caller.show(made)["completed_at"] is not None
 
 
 def test_a_batch_in_hand_that_did_not_go_is_cancelled_with_the_rest(either_service, sandbox):
@@ -273,7 +273,7 @@ def test_a_batch_found_later_at_sinch_is_cancelled_there(either_service, sandbox
     sandbox.order_fault(on="POST /batches", when="after", do="cut")
     submit_next(context_of(either_service))
     caller.act("cancel", made)
-    assert _counts(caller, made) == {"uncertain": 1000, "cancelled": 500}
+    assert _counts(caller, made) == {"unconfirmed": 1000, "cancelled": 500}
 
     shift_clock(either_service, 60)
     sweep(context_of(either_service))

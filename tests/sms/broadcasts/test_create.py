@@ -294,7 +294,7 @@ def test_where_no_report_is_wanted_none_is_asked_for(
         ("priority", 10),
         ("priority", "7"),
         ("priority", True),
-        ("allow_repeat", "yes"),
+        ("allow_duplicate", "yes"),
         ("skip_invalid", "no"),
         ("parameters", []),
         ("parameters", {"name": "Ann"}),

@@ -42,9 +42,9 @@ def test_a_large_audience(caller, sandbox):
 
 
 def test_one_for_later(caller, sandbox):
-    later = datetime.now(UTC) + timedelta(hours=1)
+    seconds_from_now = datetime.now(UTC) + timedelta(hours=1)
 
-    answer = caller.send(ANN, send_at=later.isoformat())
+    answer = caller.send(ANN, send_at=seconds_from_now.isoformat())
 
     assert (answer.status_code, answer.get_json()["status"]) == (202, "scheduled")
     assert "at its time" in answer.get_json()["message"]
@@ -188,7 +188,7 @@ def test_a_database_that_is_not_migrated_is_told_and_is_no_error_of_ours(
             caller.get("/api/broadcasts/x"),
             caller.get("/api/broadcasts/x/messages"),
             caller.get("/api/broadcasts/x/messages.csv"),
-            caller.post("/api/broadcasts/x/resend-not-reached"),
+            caller.post("/api/broadcasts/x/resend-undelivered"),
             caller.post("/api/messages/search", {"recipient": ANN}),
             caller.get("/api/inbounds"),
             caller.act("cancel", "x"),

@@ -33,7 +33,7 @@ def test_the_same_again_is_refused_names_the_first_and_sends_nothing(either_serv
     assert again.status_code == 409
     assert again.get_json()["broadcast_id"] == id_of(first)
     assert again.get_json()["repeated"] == 20
-    assert "allow_repeat" in again.get_json()["error"]
+    assert "allow_duplicate" in again.get_json()["error"]
     assert "Idempotency-Key" in again.get_json()["error"]
     assert sandbox.recipients() == TWENTY
     assert caller.ids() == [id_of(first)]
@@ -130,7 +130,7 @@ def test_the_day_is_a_setting(make_service, sandbox):
 def test_who_says_so_may_repeat(caller, sandbox):
     caller.send(*TWENTY)
 
-    assert caller.send(*TWENTY, allow_repeat=True).status_code == 202
+    assert caller.send(*TWENTY, allow_duplicate=True).status_code == 202
     assert len(sandbox.recipients()) == 40
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import func, select, update
 
 from app.failpoints import failpoints
 from app.sms.models.broadcast import IdempotencyKey
-from app.worker.jobs import keep_house, sweep
+from app.worker.jobs import run_maintenance, sweep
 from tests.background import work_off
 from tests.callers import OTHER_KEY, PATIENT, TWO_CLIENTS, Caller
 from tests.factories import many_numbers
@@ -96,7 +96,7 @@ def test_a_large_audience_is_answered_again_as_it_was_whatever_became_of_it(
 
 
 @pytest.mark.parametrize(
-    "other", [{"message": "Another text"}, {"sender": "Acme"}, {"allow_repeat": True}]
+    "other", [{"message": "Another text"}, {"sender": "Acme"}, {"allow_duplicate": True}]
 )
 def test_with_another_body_the_key_is_refused(caller, sandbox, other):
     caller.send(ANN, idempotency_key="k")
@@ -253,7 +253,7 @@ def test_old_keys_are_swept_away_and_their_broadcasts_stay(service, caller, sand
     caller.send(ANN, idempotency_key="young")
 
     shift_clock(service, 31 * DAY_S)
-    keep_house(service.extensions["clarion"])
+    run_maintenance(service.extensions["clarion"])
 
     assert _count_keys(service) == 1
     assert len(caller.ids()) == 2
@@ -282,13 +282,16 @@ def test_after_a_crash_behind_the_commit_the_repetition_tells_the_truth_and_send
 
     at_once = caller.send(ANN, idempotency_key="k")
     shift_clock(either_service, 60)
-    later = caller.send(ANN, idempotency_key="k")
+    seconds_from_now = caller.send(ANN, idempotency_key="k")
 
     assert at_once.status_code == 409
-    assert later.status_code == 202
-    assert (later.get_json()["status"], later.get_json()["batch_id"]) == ("sending", None)
+    assert seconds_from_now.status_code == 202
+    assert (seconds_from_now.get_json()["status"], seconds_from_now.get_json()["batch_id"]) == (
+        "sending",
+        None,
+    )
     assert sandbox.posts() == 0
-    assert caller.send(ANN, idempotency_key="k").data == later.data
+    assert caller.send(ANN, idempotency_key="k").data == seconds_from_now.data
 
 
 def test_after_a_crash_behind_the_post_the_repetition_tells_what_sinch_has(either_service, sandbox):
@@ -297,11 +300,11 @@ def test_after_a_crash_behind_the_post_the_repetition_tells_what_sinch_has(eithe
     _forget_answers(either_service)
 
     shift_clock(either_service, 60)
-    later = caller.send(ANN, BOB, ANN, "nobody", idempotency_key="k", skip_invalid=True)
+    seconds_from_now = caller.send(ANN, BOB, ANN, "nobody", idempotency_key="k", skip_invalid=True)
 
     told = first.get_json()
     del told["invalid_numbers"]  # they are counted, not kept
-    assert later.get_json() == told
+    assert seconds_from_now.get_json() == told
     assert sandbox.posts() == 1
 
 

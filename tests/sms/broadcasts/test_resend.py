@@ -7,9 +7,9 @@ import pytest
 from sqlalchemy import select
 
 from app.db.audit import AuditEntry
-from app.sms.broadcasts.resend import resend_not_reached
+from app.sms.broadcasts.resend import resend_undelivered
 from app.sms.dispatch.burst import submit_next
-from app.sms.lifecycle.counts import COUNTED_AS
+from app.sms.lifecycle.counts import STATUS_BY_BATCH_STATE
 from app.sms.messages.list import list_messages
 from app.sms.models.batch import Batch, Message
 from app.sms.models.broadcast import Broadcast
@@ -38,7 +38,7 @@ def service(make_service, sandbox):
 
 
 def _resend(caller, made, body=None, **headers):
-    path = f"/api/broadcasts/{id_of(made)}/resend-not-reached"
+    path = f"/api/broadcasts/{id_of(made)}/resend-undelivered"
     return caller.post(path, body, **headers)
 
 
@@ -65,7 +65,7 @@ def test_those_who_were_out_of_reach_get_it_again_and_nobody_else(either_service
 
     told = answer.get_json()
     assert answer.status_code == 202
-    assert (told["status"], told["recipients"], told["left_out"]) == ("queued", 2, 1)
+    assert (told["status"], told["recipients"], told["excluded"]) == ("queued", 2, 1)
     assert (told["resend_of"], told["reference"]) == (id_of(made), "r-7")
     assert _audience(caller, answer) == [NUMBERS[1], NUMBERS[6]]
     assert sandbox.recipients() == [*NUMBERS[:7], NUMBERS[1], NUMBERS[6]]
@@ -80,7 +80,7 @@ def test_those_for_whom_it_will_not_help_get_it_where_that_is_wished(service, ca
     answer = _resend(caller, made, {"include_permanent": True})
     work_off(service)
 
-    assert answer.get_json()["left_out"] == 0
+    assert answer.get_json()["excluded"] == 0
     assert sandbox.recipients()[4:] == NUMBERS[:2]
 
 
@@ -98,14 +98,14 @@ def test_all_that_sinch_may_say_is_sorted_into_reached_and_not(service, caller, 
 
 def _in_every_state(machine):
     """A finished broadcast with one batch of two in each state in which it may end."""
-    ends = [s for s in BatchState if s in COUNTED_AS and s not in _OPEN]
+    ends = [s for s in BatchState if s in STATUS_BY_BATCH_STATE and s not in _OPEN]
     broadcast = machine.store(many_numbers(2 * len(ends)), size=2)
     for state, batch in zip(ends, machine.batches(broadcast), strict=True):
         values = {"sinch_id": f"S{batch.id}"} if state in AT_SINCH else {}
         if state is BatchState.NEEDS_ATTENTION:
             values = {"attention": Attention.ABSENT}
         machine.corrupt(Batch, Batch.id == batch.id, state=state, **values)
-    machine.corrupt(Broadcast, finished_at=machine.ctx.now(), status="complete_with_attention")
+    machine.corrupt(Broadcast, completed_at=machine.ctx.now(), status="complete_needs_attention")
     return broadcast, {state: many_numbers(2, start=2 * n) for n, state in enumerate(ends)}
 
 
@@ -116,13 +116,13 @@ def test_of_batches_only_those_that_nobody_got_anything_of_are_sent_again(machin
     broadcast, numbers = _in_every_state(machine)
     public_id = machine.broadcast(broadcast).public_id
 
-    answer = resend_not_reached(machine.ctx, public_id, client="tests", include_permanent=True)
+    answer = resend_undelivered(machine.ctx, public_id, client="tests", include_permanent=True)
 
     unreached = (BatchState.REJECTED, BatchState.EXPIRED, BatchState.CANCELLED)
     again = [each.recipient for each in list_messages(machine.ctx, answer["broadcast_id"]).rows]
     assert again == sorted(itertools.chain(*(numbers[state] for state in unreached)))
-    assert {COUNTED_AS[state] for state in unreached} < NOT_REACHED
-    assert MessageStatus.GIVEN_UP not in NOT_REACHED
+    assert {STATUS_BY_BATCH_STATE[state] for state in unreached} < NOT_REACHED
+    assert MessageStatus.ABANDONED not in NOT_REACHED
 
 
 def test_not_even_books_that_are_wrong_let_it_go_to_somebody_who_has_it(machine):
@@ -132,7 +132,7 @@ def test_not_even_books_that_are_wrong_let_it_go_to_somebody_who_has_it(machine)
     mine = (Message.broadcast_id == broadcast, Message.recipient == has_it)
     machine.corrupt(Message, *mine, status=MessageStatus.DELIVERED)
 
-    answer = resend_not_reached(machine.ctx, public_id, client="tests")
+    answer = resend_undelivered(machine.ctx, public_id, client="tests")
 
     again = [each.recipient for each in list_messages(machine.ctx, answer["broadcast_id"]).rows]
     assert has_it not in again
@@ -250,11 +250,11 @@ def test_with_a_key_many_at_once_get_the_same_answer(either_service, sandbox):
     key = {"Idempotency-Key": "again"}
 
     answers = Together(*[lambda: _resend(Caller(either_service), made, **key)] * 4).join()
-    later = _resend(caller, made, **key)
+    seconds_from_now = _resend(caller, made, **key)
     other = _resend(caller, made, {"include_permanent": True}, **key)
 
     assert {each.status_code for each in answers} == {202}
-    assert {each.text for each in [*answers, later]} == {later.text}
+    assert {each.text for each in [*answers, seconds_from_now]} == {seconds_from_now.text}
     assert other.status_code == 422
 
 
@@ -322,7 +322,7 @@ def test_a_wrong_body_names_the_field(service, caller, sandbox, body, field):
 )
 def test_the_body_may_be_left_out_but_not_be_odd(service, caller, sandbox, raw, kind, status):
     made = _failed(service, caller, [OFF])
-    path = f"/api/broadcasts/{id_of(made)}/resend-not-reached"
+    path = f"/api/broadcasts/{id_of(made)}/resend-undelivered"
 
     answer = service.test_client().post(path, data=raw, content_type=kind, headers=AUTH)
 
@@ -342,7 +342,7 @@ def test_who_had_it_sent_again_is_kept(service, caller, sandbox):
         entry = tx.execute(select(AuditEntry.__table__)).one()
     assert (entry.actor, entry.action, entry.subject) == (
         "other",
-        "resend_not_reached",
+        "resend_undelivered",
         id_of(made),
     )
     assert entry.facts == {"broadcast_id": id_of(answer), "recipients": 1}

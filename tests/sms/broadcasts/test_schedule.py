@@ -133,7 +133,7 @@ def test_resumed_before_its_time_it_still_waits_for_it(caller, service, sandbox)
     assert sandbox.posts() == 0
 
 
-@pytest.mark.parametrize(("late_s", "status"), [(290, "complete"), (310, "late")])
+@pytest.mark.parametrize(("late_s", "status"), [(290, "complete"), (310, "missed_start")])
 def test_how_late_it_may_start_is_a_setting(make_service, sandbox, late_s, status):
     service = make_service(MAX_START_DELAY_S="300", **PATIENT)
     made = Caller(service).send(ANN, send_at=in_hours(hours=1))
@@ -155,7 +155,7 @@ def test_too_late_it_asks_and_goes_out_when_told(either_service, sandbox, capsys
     caller.act("resume", made)
     _tick(either_service)
 
-    assert asked == ("late", 0)
+    assert asked == ("missed_start", 0)
     assert "missed their time" in capsys.readouterr().err
     assert sandbox.recipients() == [ANN]
 
@@ -248,5 +248,5 @@ def test_a_clock_that_jumps_far_ahead_sends_nothing_without_a_word(service, call
     shift_clock(service, 20 * HOUR_S)
     _tick(service)
 
-    assert caller.show(made)["status"] == "late"
+    assert caller.show(made)["status"] == "missed_start"
     assert sandbox.posts() == 0

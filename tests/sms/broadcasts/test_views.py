@@ -63,14 +63,14 @@ def test_one_shows_all_that_is_known_and_neither_its_text_nor_a_number(either_se
     timeline = view.pop("timeline")
     times = {name: view.pop(name) for name in [*view] if name.endswith("_at")}
     assert times.pop("send_at") is None
-    assert times.pop("settled_at") is None
+    assert times.pop("all_reported_at") is None
     assert {datetime.fromisoformat(each).utcoffset() for each in times.values()} == {timedelta()}
     assert times["created_at"] <= times["first_submitted_at"]
-    assert times["first_submitted_at"] <= times["finished_at"] < times["expires_at"]
-    assert times["created_at"] < timeline.pop("last_submitted_at") <= times["finished_at"]
+    assert times["first_submitted_at"] <= times["completed_at"] < times["expires_at"]
+    assert times["created_at"] < timeline.pop("last_submitted_at") <= times["completed_at"]
     assert timeline == {
-        **{name: times[name] for name in ("created_at", "first_submitted_at", "finished_at")},
-        "settled_at": None,
+        **{name: times[name] for name in ("created_at", "first_submitted_at", "completed_at")},
+        "all_reported_at": None,
         "delivered": {"p50": None, "p90": None, "p99": None},
     }
     assert view == {
@@ -110,7 +110,7 @@ def test_one_shows_all_that_is_known_and_neither_its_text_nor_a_number(either_se
         ],
         "resend_of": None,
         "batches": {"accepted": 1},
-        "withheld": {},
+        "excluded": {},
         "tag": None,
         "audience": None,
         "resolving": False,
@@ -153,7 +153,7 @@ def test_at_every_stage_the_counts_add_up_to_all_who_were_asked_for(either_servi
     assert {view["counts"]["invalid"] for view in seen} == {2}
     assert seen[-1]["counts"]["pending"] == 0
     words = {word for view in seen for word, count in view["counts"].items() if count}
-    assert words >= {"pending", "submitted", "uncertain", "cancelled"}
+    assert words >= {"pending", "submitted", "unconfirmed", "cancelled"}
 
 
 def test_broadcasts_come_newest_first_each_once_on_one_page(either_service, sandbox):
@@ -183,8 +183,8 @@ def test_broadcasts_can_be_asked_for_by_status_client_and_reference(either_servi
     ours, theirs = Caller(either_service), Caller(either_service, OTHER_KEY)
     done = id_of(ours.send(ANN, reference="r-1"))
     other = id_of(theirs.send(ANN, reference="r-1"))
-    later = datetime.now(UTC) + timedelta(hours=1)
-    waiting = id_of(ours.send(ANN, send_at=later.isoformat()))
+    seconds_from_now = datetime.now(UTC) + timedelta(hours=1)
+    waiting = id_of(ours.send(ANN, send_at=seconds_from_now.isoformat()))
 
     assert ours.ids(status="complete") == [other, done]
     assert ours.ids(status="scheduled") == [waiting]
@@ -324,7 +324,7 @@ def test_of_each_message_is_told_where_it_stands(either_service, sandbox):
     messages, _ = _messages(caller, made, limit=1000)
 
     told = [each["status"] for each in messages]
-    assert told == ["submitted"] * 1000 + ["uncertain"] * 1000 + ["cancelled"] * 1500
+    assert told == ["submitted"] * 1000 + ["unconfirmed"] * 1000 + ["cancelled"] * 1500
     counts = caller.show(made)["counts"]
     assert {word: told.count(word) for word in set(told)} == {
         word: count for word, count in counts.items() if count
@@ -338,7 +338,7 @@ def test_of_each_message_is_told_where_it_stands(either_service, sandbox):
         ("GET", "/{id}", "broadcasts:read"),
         ("GET", "/{id}/messages", "messages:read"),
         ("GET", "/{id}/messages.csv", "broadcasts:read"),
-        ("POST", "/{id}/resend-not-reached", "broadcasts:send"),
+        ("POST", "/{id}/resend-undelivered", "broadcasts:send"),
         ("POST", "/{id}/pause", "broadcasts:control"),
         ("POST", "/{id}/resume", "broadcasts:control"),
         ("POST", "/{id}/cancel", "broadcasts:control"),

@@ -3,13 +3,18 @@
 import pytest
 
 from app.errors import NotFound
-from app.sms.content.templates import Wording, archive_template, create_template, load_template
+from app.sms.content.templates import (
+    TemplateTexts,
+    archive_template,
+    create_template,
+    load_template,
+)
 from tests.callers import Caller
 from tests.machine import Together
 
 EN, SV = "Hi ${first_name}, ${city}!", "Hej ${first_name} i ${city}!"
 WELCOME = {"texts": {"en": EN, "SV": f" {SV} "}, "default_language": "EN"}
-HI = Wording(texts={"en": "Hi"}, default_language="en")
+HI = TemplateTexts(texts={"en": "Hi"}, default_language="en")
 
 
 def _create(caller, name="welcome", **more):
@@ -76,7 +81,7 @@ def test_a_template_is_loaded_in_the_version_asked_for(either_service):
     ctx = either_service.extensions["clarion"]
     create_template(ctx, "hi", HI, client="tests")
     archive_template(ctx, "hi", client="tests")
-    again = Wording(texts={"sv": "Hej"}, default_language="sv")
+    again = TemplateTexts(texts={"sv": "Hej"}, default_language="sv")
     create_template(ctx, "hi", again, client="tests")
 
     with ctx.db.read() as tx:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.sms.dispatch.outcome import Verdict, record_verdict
+from app.sms.dispatch.outcome import SubmitResult, record_result
 from app.sms.models.batch import Batch
 from app.sms.models.states import BatchState, BroadcastStatus, Outcome
 from tests.factories import many_numbers
@@ -174,7 +174,7 @@ def test_a_half_that_is_lost_does_not_touch_the_other(make_machine, database_url
     machine.submit_all()
 
     assert machine.states() == [_S.SPLIT, _S.UNKNOWN, _S.ACCEPTED]
-    assert machine.counts(broadcast) == {"uncertain": 2, "submitted": 2}
+    assert machine.counts(broadcast) == {"unconfirmed": 2, "submitted": 2}
 
 
 def test_a_refusal_that_comes_after_the_lease_halves_nothing(make_machine, database_url):
@@ -186,9 +186,9 @@ def test_a_refusal_that_comes_after_the_lease_halves_nothing(make_machine, datab
         state=_S.UNKNOWN,
         lease_until=None,
         unknown_at=machine.ctx.now(),
-        next_ask_at=machine.ctx.now(),
+        next_reconcile_at=machine.ctx.now(),
     )
 
-    record_verdict(machine.ctx, claim, Verdict(outcome=Outcome.REJECTED))
+    record_result(machine.ctx, claim, SubmitResult(outcome=Outcome.REJECTED))
 
     assert machine.states() == [_S.UNKNOWN]

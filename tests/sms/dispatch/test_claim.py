@@ -9,15 +9,15 @@ import pytest
 
 from app.errors import Conflict
 from app.sms.broadcasts.control import cancel_broadcast, pause_broadcast, resume_broadcast
-from app.sms.broadcasts.schedule import expire_overdue_broadcasts, settle_stragglers
+from app.sms.broadcasts.schedule import expire_overdue_broadcasts, finalize_stale
 from app.sms.dispatch.claim import Claim, claim_batch, claim_burst
-from app.sms.dispatch.outcome import Verdict, record_verdict
+from app.sms.dispatch.outcome import SubmitResult, record_result
 from app.sms.dispatch.submit import submit_batch
 from app.sms.models.batch import Batch
 from app.sms.models.broadcast import Broadcast
 from app.sms.models.states import Attention, BatchState, BroadcastStatus, Category, Outcome
 from app.sms.recovery.attention import Decision, resolve_batch
-from app.sms.recovery.unknown_outcome import ask_batch
+from app.sms.recovery.unknown_outcome import reconcile_batch
 from app.worker.jobs import plan_next, sweep
 from tests.factories import many_numbers
 from tests.machine import Together
@@ -25,7 +25,7 @@ from tests.people import add_people
 
 ANN, BOB = "+46701234567", "+46707654321"
 _S = BatchState
-_TAKEN = Verdict(outcome=Outcome.ACCEPTED, sinch_id="01JX0000000000000000000001")
+_TAKEN = SubmitResult(outcome=Outcome.ACCEPTED, sinch_id="01JX0000000000000000000001")
 
 
 def _public_id(machine, broadcast):
@@ -117,15 +117,15 @@ def test_sinch_is_told_the_expiry_that_the_client_was_told(machine):
     assert body["expire_at"] == expires_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-@pytest.mark.parametrize("state", ["paused", "late", "held", "queued"])
+@pytest.mark.parametrize("state", ["paused", "missed_start", "held", "queued"])
 def test_the_sweep_expires_what_nobody_claims(machine, state):
     broadcast = machine.store([ANN, BOB], size=1, expire_s=60)
     if state == "paused":
         pause_broadcast(machine.ctx, _public_id(machine, broadcast), actor="ops")
-    elif state == "late":
-        machine.corrupt(Broadcast, status=BroadcastStatus.LATE)
+    elif state == "missed_start":
+        machine.corrupt(Broadcast, status=BroadcastStatus.MISSED_START)
     elif state == "held":
-        record_verdict(machine.ctx, machine.claim(), Verdict(outcome=Outcome.HELD))
+        record_result(machine.ctx, machine.claim(), SubmitResult(outcome=Outcome.HELD))
     machine.clock.advance(60)
 
     expire_overdue_broadcasts(machine.ctx)
@@ -136,13 +136,13 @@ def test_the_sweep_expires_what_nobody_claims(machine, state):
 
 def test_what_is_in_doubt_does_not_expire(machine):
     broadcast = machine.store([ANN, BOB], size=1, expire_s=60)
-    record_verdict(machine.ctx, machine.claim(), Verdict(outcome=Outcome.UNKNOWN))
+    record_result(machine.ctx, machine.claim(), SubmitResult(outcome=Outcome.UNKNOWN))
     machine.clock.advance(60)
 
     expire_overdue_broadcasts(machine.ctx)
 
     assert machine.states(broadcast) == [_S.UNKNOWN, _S.EXPIRED]
-    assert machine.broadcast(broadcast).finished_at is None
+    assert machine.broadcast(broadcast).completed_at is None
 
 
 def test_a_burst_is_of_one_broadcast_and_as_long_as_asked_for(either_machine):
@@ -221,7 +221,7 @@ def test_a_stop_that_is_committed_is_never_followed_by_a_claim(make_machine, eit
         )
         if stop is pause_broadcast:
             machine.corrupt(Batch, Batch.state == _S.PENDING, state=_S.CANCELLED)
-        settle_stragglers(machine.ctx)
+        finalize_stale(machine.ctx)
 
 
 def test_everybody_at_once_makes_no_deadlock_and_the_books_balance(
@@ -237,10 +237,10 @@ def test_everybody_at_once_makes_no_deadlock_and_the_books_balance(
     numbers = iter(range(10**9))
     verdicts = [
         _TAKEN,
-        Verdict(outcome=Outcome.NOT_SENT),
-        Verdict(outcome=Outcome.HELD),
-        Verdict(outcome=Outcome.UNKNOWN),
-        Verdict(outcome=Outcome.REJECTED),
+        SubmitResult(outcome=Outcome.NOT_SENT),
+        SubmitResult(outcome=Outcome.HELD),
+        SubmitResult(outcome=Outcome.UNKNOWN),
+        SubmitResult(outcome=Outcome.REJECTED),
         _TAKEN,
     ]
 
@@ -255,7 +255,7 @@ def test_everybody_at_once_makes_no_deadlock_and_the_books_balance(
         found = claim_batch(machine.ctx)
         if isinstance(found, Claim):
             claims.append(found)
-            record_verdict(machine.ctx, found, verdicts[next(numbers) % len(verdicts)])
+            record_result(machine.ctx, found, verdicts[next(numbers) % len(verdicts)])
         else:
             machine.clock.advance(1)
 
@@ -273,7 +273,7 @@ def test_everybody_at_once_makes_no_deadlock_and_the_books_balance(
             enough.set()
         for batch in batches:
             if batch.state is _S.UNKNOWN:
-                ask_batch(machine.ctx, batch.id, within_s=1)
+                reconcile_batch(machine.ctx, batch.id, within_s=1)
             elif batch.state is _S.NEEDS_ATTENTION:
                 reference = batch.client_reference
                 with suppress(Conflict):

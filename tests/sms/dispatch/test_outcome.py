@@ -104,7 +104,7 @@ def test_not_confirmed_and_not_found_is_told_as_unknown_and_not_sent_again(
     assert "it may have been sent, and is not sent twice" in told["message"]
     assert "Do not send it again" in told["message"]
     assert "Retry-After" not in answer.headers
-    assert look_at(service, answer)["counts"]["uncertain"] == 1
+    assert look_at(service, answer)["counts"]["unconfirmed"] == 1
     assert sandbox.posts() == 1
 
 
@@ -132,7 +132,7 @@ def test_the_reference_told_is_the_one_sinch_was_given(send, service, sandbox):
     (message,) = messages_of(service, answer)
     assert message == {
         "recipient": NUMBER,
-        "status": "uncertain",
+        "status": "unconfirmed",
         "code": None,
         "reason": "It may have been sent; Sinch is asked about it.",
         "retry": False,
@@ -321,10 +321,10 @@ def test_never_connected_in_time_is_kept_and_sent_once_sinch_can_be_reached(
     assert told["message"] == "Broadcast accepted; it is sent in the background."
     assert sandbox.posts() == 0
 
-    later = make_service()
-    work_until(later, sandbox.posts)
+    seconds_from_now = make_service()
+    work_until(seconds_from_now, sandbox.posts)
 
-    assert look_at(later, answer)["status"] == "complete"
+    assert look_at(seconds_from_now, answer)["status"] == "complete"
     assert sandbox.recipients() == [NUMBER]
 
 
@@ -353,11 +353,11 @@ def test_of_several_batches_an_unknown_one_does_not_keep_the_others_back(send, s
     shown = look_at(service, answer)
     assert shown["status"] == "unknown"
     assert shown["batches"] == {"accepted": 3, "unknown": 1}
-    assert (shown["counts"]["submitted"], shown["counts"]["uncertain"]) == (2500, 1000)
+    assert (shown["counts"]["submitted"], shown["counts"]["unconfirmed"]) == (2500, 1000)
     messages = messages_of(service, answer)
     assert [each["recipient"] for each in messages] == numbers
     assert [each["status"] for each in messages] == (
-        ["submitted"] * 1000 + ["uncertain"] * 1000 + ["submitted"] * 1500
+        ["submitted"] * 1000 + ["unconfirmed"] * 1000 + ["submitted"] * 1500
     )
     assert messages[0]["batch_id"] == sandbox.batches()[0]["id"]
     assert sandbox.recipients() == numbers[:1000] + numbers[2000:]

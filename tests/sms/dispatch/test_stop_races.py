@@ -17,7 +17,7 @@ from app.clock import Clock
 from app.sms.dispatch.claim import Idle, claim_burst
 from app.subscribers.models import Cause
 from app.subscribers.suppressions.store import suppress
-from app.webhooks.incoming.store import Intake
+from app.webhooks.incoming.store import CallbackStore
 from tests.conftest import examples
 from tests.factories import many_numbers
 from tests.machine import Together
@@ -55,7 +55,7 @@ class Race:
     def __init__(self, ctx, numbers, seed):
         self._ctx = ctx
         self._commits = Commits(ctx.db.engine)
-        self._intake = Intake(ctx, on_stored=lambda: None)
+        self._intake = CallbackStore(ctx, on_stored=lambda: None)
         self._seed = seed
         self.stopped, self.claimed = {}, {}
         dice = random.Random(seed)
@@ -88,7 +88,7 @@ class Race:
         return self._commits.now()
 
     def _suppress(self, number):
-        people = self._ctx.people
+        people = self._ctx.subscriber_context
         with self._ctx.db.write() as tx:
             suppress(tx, people, number, cause=Cause.MANUAL, actor="op", at=people.now())
         return self._commits.last

@@ -11,13 +11,19 @@ from sqlalchemy import update
 
 from app.sms.broadcasts.control import cancel_broadcast
 from app.sms.dispatch.claim import Claim, claim_batch, claim_burst
-from app.sms.dispatch.outcome import Verdict, record_verdict
+from app.sms.dispatch.outcome import SubmitResult, record_result
 from app.sms.dispatch.submit import expire_leases, post_batch, submit_batch, submit_burst
 from app.sms.models.batch import Batch
 from app.sms.models.broadcast import Broadcast
-from app.sms.models.states import Attention, BatchState, BroadcastStatus, Outcome, Wish
+from app.sms.models.states import (
+    Attention,
+    BatchState,
+    BroadcastStatus,
+    CancelRequestState,
+    Outcome,
+)
 from app.sms.recovery.attention import Decision, resolve_batch
-from app.sms.recovery.unknown_outcome import ask_batch
+from app.sms.recovery.unknown_outcome import reconcile_batch
 from tests.factories import many_numbers
 from tests.machine import Together
 from tests.wire import RawServer, respond, send_raw, unused_port
@@ -111,7 +117,7 @@ def test_taken_is_accepted(either_machine, sandbox):
     batch, (attempt,) = machine.batch(), machine.attempts()
     assert verdict.outcome is Outcome.ACCEPTED
     assert (batch.state, batch.sinch_id) == (_S.ACCEPTED, sandbox.batches()[0]["id"])
-    assert (batch.lease_until, batch.next_ask_at) == (None, None)
+    assert (batch.lease_until, batch.next_reconcile_at) == (None, None)
     assert (attempt.outcome, attempt.ended_at) == (Outcome.ACCEPTED, machine.ctx.now())
     assert machine.counts(broadcast) == {"submitted": 2}
     assert machine.broadcast(broadcast).status is BroadcastStatus.COMPLETE
@@ -129,12 +135,12 @@ def test_taken_without_a_usable_id_is_accepted_and_its_id_looked_up(
     machine.submit()
     before = machine.batch()
     machine.clock.advance(5)
-    ask_batch(machine.ctx, before.id)
+    reconcile_batch(machine.ctx, before.id)
 
     assert (before.state, before.sinch_id) == (_S.ACCEPTED, None)
-    assert before.next_ask_at is not None
+    assert before.next_reconcile_at is not None
     assert machine.batch().sinch_id == sandbox.batches()[0]["id"]
-    assert machine.batch().next_ask_at is None
+    assert machine.batch().next_reconcile_at is None
     assert sandbox.posts() == 1
 
 
@@ -194,8 +200,8 @@ def test_any_other_status_is_unknown_and_not_sent_again(machine, sandbox, status
     batch, (attempt,) = machine.batch(), machine.attempts()
     assert batch.state is _S.UNKNOWN
     assert attempt.outcome is Outcome.UNKNOWN
-    assert (batch.next_ask_at - batch.unknown_at).total_seconds() == 5
-    assert machine.counts(broadcast) == {"uncertain": 1}
+    assert (batch.next_reconcile_at - batch.unknown_at).total_seconds() == 5
+    assert machine.counts(broadcast) == {"unconfirmed": 1}
     machine.idle()
     assert sandbox.posts() == 1
 
@@ -217,7 +223,7 @@ def test_a_line_that_breaks_after_writing_leaves_it_unknown(machine, sandbox, fa
 
     assert machine.states() == [_S.UNKNOWN]
     assert machine.attempts()[0].outcome is Outcome.UNKNOWN
-    assert machine.counts(broadcast) == {"uncertain": 1}
+    assert machine.counts(broadcast) == {"unconfirmed": 1}
     machine.idle()
     assert sandbox.posts() == 1
 
@@ -277,7 +283,7 @@ def test_without_a_connection_it_is_pending_again_and_everybody_waits(
     assert machine.states() == [_S.PENDING, _S.PENDING]
     assert (attempt.outcome, attempt.http_status) == (Outcome.NOT_SENT, None)
     assert machine.counts(broadcast) == {"pending": 2}
-    assert machine.idle().until == machine.ctx.later(2)
+    assert machine.idle().until == machine.ctx.seconds_from_now(2)
     for each in getattr(_silent_url, "kept", []):
         each.close()
 
@@ -293,7 +299,7 @@ def test_429_is_pending_again_and_everybody_waits_as_long_as_sinch_wishes(either
     assert machine.states() == [_S.PENDING, _S.PENDING]
     assert (attempt.outcome, attempt.http_status) == (Outcome.NOT_SENT, 429)
     assert machine.counts(broadcast) == {"pending": 2}
-    assert machine.idle().until == machine.ctx.later(77)
+    assert machine.idle().until == machine.ctx.seconds_from_now(77)
     machine.clock.advance(77)
     machine.submit_all()
     assert machine.states() == [_S.ACCEPTED, _S.ACCEPTED]
@@ -348,9 +354,9 @@ def test_a_lease_that_is_over_leaves_the_batch_unknown(either_machine, sandbox):
     batch = machine.batch()
     assert (early, late) == (0, 1)
     assert (batch.state, batch.lease_until) == (_S.UNKNOWN, None)
-    assert batch.next_ask_at is not None
+    assert batch.next_reconcile_at is not None
     assert machine.attempts()[0].outcome is Outcome.UNKNOWN
-    assert machine.counts(broadcast) == {"uncertain": 1}
+    assert machine.counts(broadcast) == {"unconfirmed": 1}
     machine.idle()
 
 
@@ -372,7 +378,7 @@ def test_the_same_verdict_twice_changes_nothing(machine, sandbox, fault):
     verdict = submit_batch(machine.ctx, claim)
     before = machine.batches(), machine.attempts(), machine.gates()
 
-    record_verdict(machine.ctx, claim, verdict)
+    record_result(machine.ctx, claim, verdict)
 
     assert (machine.batches(), machine.attempts(), machine.gates()) == before
 
@@ -385,7 +391,7 @@ def test_a_verdict_that_comes_after_the_next_claim_changes_nothing(machine, sand
     machine.clock.advance(1)
     second = machine.claim()
 
-    record_verdict(machine.ctx, first, verdict)
+    record_result(machine.ctx, first, verdict)
 
     assert (machine.batch().state, machine.batch().attempt) == (_S.SENDING, 2)
     assert machine.gates().find_obstacle(machine.ctx.now()) is None
@@ -401,21 +407,21 @@ def test_an_answer_after_the_lease_still_counts(either_machine, sandbox):
     machine.clock.advance(machine.ctx.rules.lease_s)
     expire_leases(machine.ctx)
 
-    record_verdict(machine.ctx, claim, verdict)
+    record_result(machine.ctx, claim, verdict)
 
     batch = machine.batch()
     assert (batch.state, batch.sinch_id) == (_S.ACCEPTED, sandbox.batches()[0]["id"])
-    assert (batch.unknown_at, batch.next_ask_at) == (None, None)
+    assert (batch.unknown_at, batch.next_reconcile_at) == (None, None)
     assert machine.attempts()[0].outcome is Outcome.ACCEPTED
 
 
 @pytest.mark.parametrize(
     "verdict",
     [
-        Verdict(outcome=Outcome.NOT_SENT),
-        Verdict(outcome=Outcome.HELD),
-        Verdict(outcome=Outcome.REJECTED),
-        Verdict(outcome=Outcome.UNKNOWN),
+        SubmitResult(outcome=Outcome.NOT_SENT),
+        SubmitResult(outcome=Outcome.HELD),
+        SubmitResult(outcome=Outcome.REJECTED),
+        SubmitResult(outcome=Outcome.UNKNOWN),
     ],
     ids=lambda verdict: verdict.outcome.value,
 )
@@ -426,7 +432,7 @@ def test_no_other_answer_moves_a_batch_after_its_lease(machine, verdict):
     expire_leases(machine.ctx)
     before = machine.batch()
 
-    record_verdict(machine.ctx, claim, verdict)
+    record_result(machine.ctx, claim, verdict)
 
     assert machine.batch() == before
     assert machine.gates().find_obstacle(machine.ctx.now()) is None
@@ -452,7 +458,7 @@ def test_a_late_answer_counts_even_after_an_operator_allowed_to_send_again(machi
     claim, verdict = _needs_attention(machine)
     _decide(machine, Decision.RESEND)
 
-    record_verdict(machine.ctx, claim, verdict)
+    record_result(machine.ctx, claim, verdict)
 
     assert machine.states() == [_S.ACCEPTED]
     machine.idle()
@@ -467,7 +473,7 @@ def test_a_late_answer_does_not_disturb_the_attempt_that_an_operator_allowed(
     _decide(machine, Decision.RESEND)
     second = machine.claim()
 
-    record_verdict(machine.ctx, first, late)
+    record_result(machine.ctx, first, late)
 
     assert (machine.batch().state, machine.batch().attempt) == (_S.SENDING, 2)
     submit_batch(machine.ctx, second)
@@ -487,8 +493,8 @@ def test_a_batch_taken_after_its_broadcast_was_cancelled_is_to_be_stopped_at_sin
 
     submit_batch(machine.ctx, claim)
 
-    assert [(each.state, each.wish) for each in machine.batches()] == [
-        (_S.ACCEPTED, Wish.WANTED),
+    assert [(each.state, each.cancel_request) for each in machine.batches()] == [
+        (_S.ACCEPTED, CancelRequestState.WANTED),
         (_S.CANCELLED, None),
     ]
     assert machine.broadcast(broadcast).status is BroadcastStatus.CANCELLED
@@ -516,9 +522,9 @@ def test_the_last_verdict_of_all_gives_a_broadcast_its_last_word(either_machine,
     between = machine.broadcast(broadcast)
     submit_batch(machine.ctx, second)
 
-    assert (between.status, between.finished_at) == (BroadcastStatus.SENDING, None)
+    assert (between.status, between.completed_at) == (BroadcastStatus.SENDING, None)
     after = machine.broadcast(broadcast)
-    assert (after.status, after.finished_at) == (BroadcastStatus.COMPLETE, machine.ctx.now())
+    assert (after.status, after.completed_at) == (BroadcastStatus.COMPLETE, machine.ctx.now())
 
 
 def test_a_verdict_that_the_database_refuses_for_long_leaves_the_batch_to_its_lease(
@@ -540,7 +546,7 @@ def test_a_verdict_that_the_database_refuses_for_long_leaves_the_batch_to_its_le
     expire_leases(machine.ctx)
     assert machine.states() == [_S.UNKNOWN]
     machine.clock.advance(5)
-    ask_batch(machine.ctx, claim.batch_id)
+    reconcile_batch(machine.ctx, claim.batch_id)
     assert machine.states() == [_S.ACCEPTED]
     assert sandbox.posts() == 1
 
@@ -550,12 +556,12 @@ def test_two_refusals_at_once_of_one_broadcast_do_not_wait_for_each_other(make_m
     machine = make_machine(postgres.create_database())
     broadcast = machine.store(many_numbers(4), size=1)
     claims = [machine.claim() for _ in range(4)]
-    refused = Verdict(outcome=Outcome.HELD)
+    refused = SubmitResult(outcome=Outcome.HELD)
     with machine.ctx.db.write() as tx:
         # Nobody begins before all are there.
         tx.execute(update(Broadcast).where(Broadcast.id == broadcast).values(priority=5))
         together = Together(
-            *(lambda each=each: record_verdict(machine.ctx, each, refused) for each in claims)
+            *(lambda each=each: record_result(machine.ctx, each, refused) for each in claims)
         )
         time.sleep(0.3)
 
@@ -596,7 +602,7 @@ def test_of_a_burst_each_batch_ends_as_its_own_answer_says(either_machine, sandb
 
     submit_burst(machine.ctx, claim_burst(machine.ctx, most=5))
 
-    assert machine.counts(broadcast) == {"submitted": 3, "uncertain": 1, "rejected": 1}
+    assert machine.counts(broadcast) == {"submitted": 3, "unconfirmed": 1, "rejected": 1}
     assert sandbox.posts() == 5
 
 
@@ -619,11 +625,12 @@ def test_of_two_batches_that_end_at_once_one_settles_their_broadcast(
         broadcast = machine.store(many_numbers(2, start=2 * number), size=1)
         claims = [machine.claim(of=broadcast) for _ in range(2)]
         verdicts = [
-            Verdict(outcome=Outcome.ACCEPTED, sinch_id=f"id-{each.batch_id}") for each in claims
+            SubmitResult(outcome=Outcome.ACCEPTED, sinch_id=f"id-{each.batch_id}")
+            for each in claims
         ]
         Together(
             *(
-                partial(record_verdict, machine.ctx, claim, verdict)
+                partial(record_result, machine.ctx, claim, verdict)
                 for claim, verdict in zip(claims, verdicts, strict=True)
             )
         ).join()

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from app.config import PeopleRules
+from app.config import SubscriberRules
 from app.sms.broadcasts.control import cancel_broadcast
 from app.sms.models.batch import Batch
 from app.sms.models.states import Attention, BatchState, Category
@@ -38,7 +38,7 @@ def _send_twice(machine, sandbox, between, **order):
 def test_who_stops_before_a_second_attempt_may_have_had_the_first(machine, sandbox):
     broadcast = _send_twice(machine, sandbox, lambda: stop(machine.ctx, *NUMBERS[:2]))
 
-    assert machine.counts(broadcast) == {"submitted": 1, "given_up": 2}
+    assert machine.counts(broadcast) == {"submitted": 1, "abandoned": 2}
     assert sandbox.recipients() == [*NUMBERS, NUMBERS[2]]
     assert machine.violations() == []
 
@@ -46,15 +46,15 @@ def test_who_stops_before_a_second_attempt_may_have_had_the_first(machine, sandb
 def test_so_may_all_of_them(machine, sandbox):
     broadcast = _send_twice(machine, sandbox, lambda: stop(machine.ctx, *NUMBERS))
 
-    assert machine.counts(broadcast) == {"given_up": 3}
+    assert machine.counts(broadcast) == {"abandoned": 3}
     assert machine.violations() == []
 
 
 def test_who_waits_for_the_day_may_have_had_it_though_it_is_cancelled_then(machine, sandbox):
     soon = machine.ctx.now() + timedelta(hours=1)
-    quiet = PeopleRules(quiet_hours={"SE": (soon.time(), (soon - timedelta(hours=2)).time())})
+    quiet = SubscriberRules(quiet_hours={"SE": (soon.time(), (soon - timedelta(hours=2)).time())})
     add_people(machine.ctx, NUMBERS, time_zone="UTC")
-    object.__setattr__(machine.ctx, "people_rules", replace(quiet, marketing_per_day=0))
+    object.__setattr__(machine.ctx, "subscriber_rules", replace(quiet, marketing_per_day=0))
 
     broadcast = _send_twice(
         machine,
@@ -65,5 +65,5 @@ def test_who_waits_for_the_day_may_have_had_it_though_it_is_cancelled_then(machi
     assert machine.counts(broadcast)["pending"] == 2
     cancel_broadcast(machine.ctx, machine.broadcast(broadcast).public_id, actor="ops")
 
-    assert machine.counts(broadcast) == {"given_up": 3}
+    assert machine.counts(broadcast) == {"abandoned": 3}
     assert machine.violations() == []

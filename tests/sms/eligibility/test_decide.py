@@ -3,8 +3,8 @@
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from app.config import PeopleRules
-from app.sms.models.states import BatchState, Category, Withheld
+from app.config import SubscriberRules
+from app.sms.models.states import BatchState, Category, ExclusionReason
 from tests.factories import many_numbers
 from tests.people import add_people, stop
 from tests.picky import Picky
@@ -27,13 +27,13 @@ def _local(hour, zone):
 def _rules(machine, **rules):
     """The machine under other rules of consent and quiet hours, at noon."""
     machine.clock.set(_NOON)
-    own = PeopleRules(**{"quiet_hours": {"*": (time(), time())}} | rules)
-    object.__setattr__(machine.ctx, "people_rules", own)
+    own = SubscriberRules(**{"quiet_hours": {"*": (time(), time())}} | rules)
+    object.__setattr__(machine.ctx, "subscriber_rules", own)
     return machine
 
 
 def _withheld(machine):
-    return {each.withheld: each.size for each in machine.batches() if each.withheld}
+    return {each.exclusion_reason: each.size for each in machine.batches() if each.exclusion_reason}
 
 
 def test_a_suppressed_number_is_left_out_whatever_the_broadcast_is_for(either_machine, sandbox):
@@ -65,7 +65,7 @@ def test_one_stopped_between_planning_and_claim_is_set_aside(either_machine, san
         number: BatchState.SUPPRESSED if number in (_SWEDES[0], _SWEDES[4]) else BatchState.ACCEPTED
         for number in _SWEDES
     }
-    assert _withheld(machine) == {Withheld.OPTED_OUT: 1}  # twice one
+    assert _withheld(machine) == {ExclusionReason.OPTED_OUT: 1}  # twice one
     assert machine.broadcast(broadcast).status == "complete"
     assert machine.violations() == []
 
@@ -92,7 +92,7 @@ def test_marketing_goes_to_active_people_who_agreed(either_machine, sandbox):
     machine.submit_all()
 
     assert sandbox.recipients() == _SWEDES[:2]
-    assert _withheld(machine) == {Withheld.NO_CONSENT: 2, Withheld.INACTIVE: 1}
+    assert _withheld(machine) == {ExclusionReason.NO_CONSENT: 2, ExclusionReason.INACTIVE: 1}
 
 
 def test_transactional_texts_ask_for_no_consent(machine, sandbox):
@@ -115,7 +115,7 @@ def test_nobody_gets_more_marketing_than_a_day_may_bring(either_machine, sandbox
     machine.submit_all()
 
     assert sandbox.recipients() == [_SWEDES[0], *_SWEDES[:2], *_SWEDES[1:3]]
-    assert _withheld(machine) == {Withheld.FREQUENCY_CAP: 1}
+    assert _withheld(machine) == {ExclusionReason.FREQUENCY_CAP: 1}
 
     machine.clock.advance(86_400)
     machine.store(_SWEDES[:1], category=Category.MARKETING, expire_s=3600)

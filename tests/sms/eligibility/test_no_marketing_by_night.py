@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
 
-from app.config import PeopleRules
+from app.config import SubscriberRules
 from app.sms.broadcasts.schedule import expire_overdue_broadcasts
 from app.sms.models.states import Category
 from tests.conftest import FUZZ, examples
@@ -66,8 +66,8 @@ def test_no_marketing_leaves_or_arrives_by_night(make_machine, database_url, see
     sinch = Picky()
     with sinch.server.running():
         machine = make_machine(database_url, sinch.server.url)
-        rules = PeopleRules(quiet_hours={"*": (night.begins, night.ends)})
-        object.__setattr__(machine.ctx, "people_rules", rules)
+        rules = SubscriberRules(quiet_hours={"*": (night.begins, night.ends)})
+        object.__setattr__(machine.ctx, "subscriber_rules", rules)
         machine.clock.set(_draw_moment(lot, zones[0]))
         for number, zone in people.items():
             add_people(machine.ctx, [number], time_zone=zone)

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.config import PeopleRules
+from app.config import SubscriberRules
 from app.sms.eligibility.quiet_hours import Window, find_window, place
 from app.sms.eligibility.quiet_hours_by_country import ANYWHERE, RULES, write_table
 
 MINUTE = timedelta(minutes=1)
-DEFAULT = PeopleRules()
+DEFAULT = SubscriberRules()
 ZONES = sorted(available_timezones() - {"localtime", "Factory", "posixrules"})
 # Half an hour's summer time, two hours', a date that was skipped, Ramadan's, the far ends.
 ODD_ZONES = [
@@ -32,7 +32,7 @@ ODD_ZONES = [
 
 def quiet(*window, country="XX"):
     """Rules under which these local times are quiet in a country."""
-    return PeopleRules(quiet_hours={country: tuple(map(time.fromisoformat, window))})
+    return SubscriberRules(quiet_hours={country: tuple(map(time.fromisoformat, window))})
 
 
 def local(text, zone):
@@ -92,7 +92,7 @@ def _walk(zones, hours, days_off, now):
 
 @given(zone_names, windows, moments, st.sampled_from(["DE", "FR"]))
 def test_a_window_is_the_first_that_the_clock_on_the_wall_allows(zone, hours, now, country):
-    rules = PeopleRules(quiet_hours={country: hours})
+    rules = SubscriberRules(quiet_hours={country: hours})
 
     found = find_window([zone], country, now, rules)
 
@@ -102,7 +102,7 @@ def test_a_window_is_the_first_that_the_clock_on_the_wall_allows(zone, hours, no
 
 @given(st.lists(zone_names, min_size=2, max_size=4), windows, moments)
 def test_a_window_is_open_in_every_zone_a_person_may_be_in(zones, hours, now):
-    found = find_window(zones, "DE", now, PeopleRules(quiet_hours={"*": hours}))
+    found = find_window(zones, "DE", now, SubscriberRules(quiet_hours={"*": hours}))
 
     assert found == _walk(zones, hours, set(), now)
 
@@ -189,7 +189,7 @@ def test_a_country_s_own_days_stay_when_its_hours_are_changed():
 
 
 def test_hours_set_for_all_others_hold_where_none_are_set_for_the_country():
-    rules = PeopleRules(
+    rules = SubscriberRules(
         quiet_hours={"SE": (time(21), time(9)), "*": (time(18), time(10))}, default_zone="UTC"
     )
     now = datetime(2026, 3, 2, 0, 0, tzinfo=UTC)

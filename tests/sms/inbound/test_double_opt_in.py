@@ -5,8 +5,9 @@ from datetime import time, timedelta
 
 import pytest
 
-from app.keywords.classify import Wish, read_wish
-from app.sms.inbound.double_opt_in import ask_to_confirm
+from app.keywords.classify import classify_keyword
+from app.keywords.intent import KeywordIntent
+from app.sms.inbound.double_opt_in import request_confirmations
 from app.sms.inbound.reply_texts import OPT_IN_QUESTIONS, choose_question
 from app.subscribers.consent.ledger import read_events
 from app.subscribers.models import Cause, ConsentKind
@@ -22,19 +23,21 @@ ALWAYS = {"SE": (time(0), time(0))}
 
 def _with_rules(machine, **rules):
     ctx = machine.ctx
-    return replace(machine, ctx=replace(ctx, people_rules=replace(ctx.people_rules, **rules)))
+    return replace(
+        machine, ctx=replace(ctx, subscriber_rules=replace(ctx.subscriber_rules, **rules))
+    )
 
 
 @pytest.fixture
 def asking(either_machine):
     """A machine with a tag that asks, in a country without a night."""
     machine = _with_rules(either_machine, quiet_hours=ALWAYS)
-    tags.create_tag(machine.ctx.people, "news", double_opt_in=True, actor="tests")
+    tags.create_tag(machine.ctx.subscriber_context, "news", double_opt_in=True, actor="tests")
     return machine
 
 
 def _give(machine, *entries):
-    upsert_subscribers(machine.ctx.people, list(entries), actor="tests")
+    upsert_subscribers(machine.ctx.subscriber_context, list(entries), actor="tests")
 
 
 def _reached(machine, at_sinch):
@@ -44,7 +47,7 @@ def _reached(machine, at_sinch):
 
 
 def test_who_waits_is_asked_once_in_their_language_and_says_yes(asking, at_sinch):
-    people = asking.ctx.people
+    people = asking.ctx.subscriber_context
     _give(
         asking,
         {"phone": ANN, "tags": ["news"], "language": "sv-SE"},
@@ -52,8 +55,8 @@ def test_who_waits_is_asked_once_in_their_language_and_says_yes(asking, at_sinch
         {"phone": CY, "tags": ["plain"]},
     )
 
-    assert ask_to_confirm(asking.ctx) == 2
-    assert ask_to_confirm(asking.ctx) == 0
+    assert request_confirmations(asking.ctx) == 2
+    assert request_confirmations(asking.ctx) == 0
 
     texts = {ANN[1:]: choose_question("sv"), BO[1:]: choose_question("en")}
     assert dict(_reached(asking, at_sinch)) == texts
@@ -70,20 +73,20 @@ def test_who_waits_is_asked_once_in_their_language_and_says_yes(asking, at_sinch
 
 
 def test_one_text_asks_for_all_that_somebody_waits_for(asking, at_sinch):
-    tags.create_tag(asking.ctx.people, "offers", double_opt_in=True, actor="tests")
+    tags.create_tag(asking.ctx.subscriber_context, "offers", double_opt_in=True, actor="tests")
     _give(asking, {"phone": ANN, "tags": ["news", "offers"]})
 
-    ask_to_confirm(asking.ctx)
+    request_confirmations(asking.ctx)
 
     assert len(_reached(asking, at_sinch)) == 1
     # What is given later is asked about later.
-    tags.create_tag(asking.ctx.people, "events", double_opt_in=True, actor="tests")
+    tags.create_tag(asking.ctx.subscriber_context, "events", double_opt_in=True, actor="tests")
     _give(asking, {"phone": ANN, "tags": ["events"]})
-    assert ask_to_confirm(asking.ctx) == 1
+    assert request_confirmations(asking.ctx) == 1
 
 
 def test_nobody_is_asked_who_is_suppressed_inactive_or_asleep(asking, at_sinch):
-    people = asking.ctx.people
+    people = asking.ctx.subscriber_context
     _give(
         asking,
         {"phone": ANN, "tags": ["news"]},
@@ -96,8 +99,8 @@ def test_nobody_is_asked_who_is_suppressed_inactive_or_asleep(asking, at_sinch):
     night = ((here - timedelta(hours=4)).time(), (here + timedelta(hours=4)).time())
     asleep = _with_rules(asking, quiet_hours={"SE": night})
 
-    assert ask_to_confirm(asleep.ctx) == 0
-    assert ask_to_confirm(asking.ctx) == 1
+    assert request_confirmations(asleep.ctx) == 0
+    assert request_confirmations(asking.ctx) == 1
 
     assert [number for number, _ in _reached(asking, at_sinch)] == [CY[1:]]
 
@@ -105,12 +108,12 @@ def test_nobody_is_asked_who_is_suppressed_inactive_or_asleep(asking, at_sinch):
 def test_nobody_is_asked_from_a_name_that_takes_no_answer(asking):
     _give(asking, {"phone": ANN, "tags": ["news"]})
 
-    assert ask_to_confirm(replace(asking.ctx, default_sender="Acme")) == 0
-    assert ask_to_confirm(asking.ctx) == 1
+    assert request_confirmations(replace(asking.ctx, default_sender="Acme")) == 0
+    assert request_confirmations(asking.ctx) == 1
 
 
 def test_every_question_is_one_part_and_takes_a_yes():
     for language, text in OPT_IN_QUESTIONS.items():
         size = measure_text(text)
         assert (size.encoding, size.parts) == (Encoding.GSM_7, 1), language
-    assert read_wish("YES").wish is Wish.YES
+    assert classify_keyword("YES").intent is KeywordIntent.YES

@@ -32,8 +32,8 @@ def test_all_that_is_known_of_one_is_told(either_service, sandbox):
 
     (told,) = caller.get(PATH).get_json()["inbounds"]
 
-    noted_at = datetime.fromisoformat(told.pop("noted_at"))
-    assert timedelta() <= datetime.now(UTC) - noted_at < timedelta(minutes=1)
+    recorded_at = datetime.fromisoformat(told.pop("recorded_at"))
+    assert timedelta() <= datetime.now(UTC) - recorded_at < timedelta(minutes=1)
     assert isinstance(told.pop("inbound_id"), int)
     assert told == {
         "sinch_id": "01INBOUND",

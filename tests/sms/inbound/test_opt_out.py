@@ -5,10 +5,10 @@ from datetime import timedelta
 
 import pytest
 
-from app.sms.inbound.auto_reply import CLIENT
-from app.sms.inbound.receive import list_inbounds_when_due
+from app.sms.inbound.auto_reply import REPLY_CLIENT
+from app.sms.inbound.receive import fetch_inbounds_when_due
 from app.sms.models.states import BatchState
-from app.sms.reports.reconcile import ask_due_reports
+from app.sms.reports.reconcile import fetch_due_reports
 from app.subscribers.consent.ledger import read_events
 from app.subscribers.models import Cause, ConsentKind, Subscriber, SubscriberTag, Suppression, Tag
 from app.subscribers.suppressions.store import read_suppressions, release, suppress
@@ -38,7 +38,9 @@ class Phone:
 
     def suppression(self):
         with self.machine.ctx.db.read() as tx:
-            return read_suppressions(tx, self.machine.ctx.people, [self.number]).get(self.number)
+            return read_suppressions(tx, self.machine.ctx.subscriber_context, [self.number]).get(
+                self.number
+            )
 
     def is_suppressed(self):
         found = self.suppression()
@@ -75,7 +77,7 @@ def phone(machine):
 
 def with_people_rules(phone, **rules):
     ctx = phone.machine.ctx
-    ctx = replace(ctx, people_rules=replace(ctx.people_rules, **rules))
+    ctx = replace(ctx, subscriber_rules=replace(ctx.subscriber_rules, **rules))
     return Phone(replace(phone.machine, ctx=ctx), phone.number)
 
 
@@ -90,7 +92,7 @@ def add_tag(phone, name, *, asked=True):
     now = phone.machine.ctx.now()
     phone.machine.add(Tag, name=name, double_opt_in=True, created_at=now)
     tag = next(row.id for row in read_all(phone.machine.ctx, Tag) if row.name == name)
-    waiting = {"confirmed": False, "asked_at": now if asked else None}
+    waiting = {"confirmed": False, "opt_in_requested_at": now if asked else None}
     person = phone.subscriber().id
     phone.machine.add(SubscriberTag, tag_id=tag, subscriber_id=person, **waiting)
 
@@ -109,7 +111,7 @@ def test_a_stop_suppresses_is_on_record_and_is_confirmed_once(ann, at_sinch):
     ]
     assert at_sinch()[-2]["from"] == OURS.lstrip("+")
     found = ann.suppression()
-    assert (found.cause, found.to_review, found.actor) == (Cause.STOP, False, "phone")
+    assert (found.cause, found.needs_review, found.actor) == (Cause.STOP, False, "phone")
     assert ann.ledger() == [
         (ConsentKind.OPT_OUT, "Please STOP!", "sms"),
         (ConsentKind.OPT_OUT, "stop", "sms"),
@@ -121,11 +123,11 @@ def test_a_stop_suppresses_is_on_record_and_is_confirmed_once(ann, at_sinch):
 
 def test_what_may_be_a_stop_suppresses_silently_until_somebody_looks(phone, at_sinch):
     phone.text("please cancel")
-    assert phone.suppression().to_review
+    assert phone.suppression().needs_review
     assert phone.replies(at_sinch) == []
 
     phone.text("STOP")
-    assert not phone.suppression().to_review
+    assert not phone.suppression().needs_review
     assert len(phone.replies(at_sinch)) == 1
 
 
@@ -160,7 +162,7 @@ def test_a_start_from_before_the_stop_or_of_long_ago_lifts_nothing(phone):
 def test_a_start_does_not_lift_what_somebody_here_entered(phone, at_sinch):
     ctx = phone.machine.ctx
     with ctx.db.write() as tx:
-        suppress(tx, ctx.people, ANN, cause=Cause.MANUAL, actor="op", at=ctx.now())
+        suppress(tx, ctx.subscriber_context, ANN, cause=Cause.MANUAL, actor="op", at=ctx.now())
     add_subscriber(phone, consented_at=None)
     phone.machine.clock.advance(10)
 
@@ -174,9 +176,9 @@ def test_a_start_does_not_lift_what_somebody_here_entered(phone, at_sinch):
 def test_a_stop_that_comes_behind_a_later_release_changes_nothing(phone, at_sinch):
     ctx = phone.machine.ctx
     with ctx.db.write() as tx:
-        suppress(tx, ctx.people, ANN, cause=Cause.MANUAL, actor="op", at=ctx.now())
+        suppress(tx, ctx.subscriber_context, ANN, cause=Cause.MANUAL, actor="op", at=ctx.now())
         phone.machine.clock.advance(60)
-        release(tx, ctx.people, ANN, at=ctx.now(), actor="op", by_phone=False)
+        release(tx, ctx.subscriber_context, ANN, at=ctx.now(), actor="op", by_phone=False)
 
     phone.text("STOP", ago_s=30)
 
@@ -309,7 +311,7 @@ def test_what_somebody_texts_behind_our_answer_still_answers_the_client(ann):
     ann.text("thanks")
 
     assert {row.broadcast_id for row in inbounds(ann.machine.ctx)} == {broadcast}
-    assert [each.client for each in read_all_broadcasts(ann)] == ["tests", CLIENT]
+    assert [each.client for each in read_all_broadcasts(ann)] == ["tests", REPLY_CLIENT]
 
 
 def read_all_broadcasts(phone):
@@ -319,7 +321,7 @@ def read_all_broadcasts(phone):
 def test_a_stop_found_in_sinch_s_list_is_heard_like_any_other(either_machine, sandbox):
     ann = Phone(either_machine)
     sandbox.text_from(ANN, "STOP")
-    list_inbounds_when_due(either_machine.ctx)
+    fetch_inbounds_when_due(either_machine.ctx)
 
     assert ann.is_suppressed()
     assert [each[:2] for each in ann.ledger()] == [(ConsentKind.OPT_OUT, "STOP")]
@@ -368,7 +370,7 @@ def test_who_is_found_to_have_opted_out_when_sinch_is_asked_is_suppressed(ann, s
     sandbox.advance(60)
     ann.machine.clock.advance(3_600)
 
-    ask_due_reports(ann.machine.ctx)
+    fetch_due_reports(ann.machine.ctx)
 
     assert opted_out.suppression().cause is Cause.CARRIER
     assert opted_out.ledger() == [(ConsentKind.OPT_OUT, "code 257", "carrier")]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.sms.inbound.receive import list_inbounds_when_due
+from app.sms.inbound.receive import fetch_inbounds_when_due
 from app.sms.models.batch import Batch
 from app.sms.models.states import BatchState
 from app.sms.operations.restore import end_restore_when_done, mark_restored
@@ -54,34 +54,34 @@ def test_every_kind_and_spelling_is_kept(either_machine, more):
 
 def test_what_no_callback_told_is_found_in_the_list_every_five_minutes(machine, sandbox):
     sandbox.text_from(ANN, "STOP")
-    assert list_inbounds_when_due(machine.ctx) == 1
+    assert fetch_inbounds_when_due(machine.ctx) == 1
     sandbox.text_from(BOB, "STOP")
     machine.clock.advance(299)
-    assert list_inbounds_when_due(machine.ctx) == 0
+    assert fetch_inbounds_when_due(machine.ctx) == 0
     machine.clock.advance(2)
-    assert list_inbounds_when_due(machine.ctx) == 1
+    assert fetch_inbounds_when_due(machine.ctx) == 1
     assert [row.sender for row in inbounds(machine.ctx)] == [ANN, BOB]
 
 
 def test_a_list_that_cannot_be_read_is_asked_for_again(machine, sandbox):
     sandbox.text_from(ANN, "STOP")
     sandbox.order_fault(on="GET /inbounds", status=503, times=None)
-    assert list_inbounds_when_due(machine.ctx) is None
+    assert fetch_inbounds_when_due(machine.ctx) is None
 
     sandbox.clear_faults()
-    assert list_inbounds_when_due(machine.ctx) == 1
+    assert fetch_inbounds_when_due(machine.ctx) == 1
 
 
 def test_a_clock_that_was_set_back_lists_at_once(machine, sandbox):
-    list_inbounds_when_due(machine.ctx)
+    fetch_inbounds_when_due(machine.ctx)
     sandbox.text_from(ANN, "STOP")
     machine.clock.set_back(86_400)
 
-    assert list_inbounds_when_due(machine.ctx) == 1
+    assert fetch_inbounds_when_due(machine.ctx) == 1
 
 
 def test_restore_mode_ends_only_behind_a_list_of_the_texts_since_the_backup(machine, sandbox):
-    list_inbounds_when_due(machine.ctx)
+    fetch_inbounds_when_due(machine.ctx)
     sandbox.text_from(ANN, "STOP")
     machine.store([BOB])
     mark_restored(machine.ctx, actor="op")

@@ -153,7 +153,7 @@ def test_the_timeline_tells_when_most_were_delivered(either_service, sandbox):
     assert times["p50"] == pytest.approx(10, rel=0.06)
     assert times["p90"] == pytest.approx(100, rel=0.06)
     assert times["p99"] == pytest.approx(3600, rel=0.06)
-    assert view["timeline"]["settled_at"] == view["settled_at"] is not None
+    assert view["timeline"]["all_reported_at"] == view["all_reported_at"] is not None
 
 
 def test_of_one_for_later_the_delays_count_from_its_time(service, caller, sandbox):

@@ -11,7 +11,7 @@ from app.sms.broadcasts.control import pause_broadcast, resume_broadcast
 from app.sms.dispatch.burst import submit_next
 from app.sms.dispatch.circuit_breaker import close_circuit_by_hand, probe_circuit
 from app.sms.dispatch.claim import Claim, claim_batch
-from app.sms.dispatch.outcome import Verdict, record_verdict
+from app.sms.dispatch.outcome import SubmitResult, record_result
 from app.sms.dispatch.submit import expire_leases
 from app.sms.lifecycle.gates import close_busy
 from app.sms.models.states import BatchState, Category, Outcome
@@ -21,14 +21,14 @@ from tests.people import add_people
 
 ANN, BOB = "+46701234567", "+46707654321"
 _S = BatchState
-_BUSY = Verdict(outcome=Outcome.NOT_SENT)
-_REFUSED = Verdict(outcome=Outcome.HELD)
-_TAKEN = Verdict(outcome=Outcome.ACCEPTED, sinch_id="01JX0000000000000000000001")
-_UNKNOWN = Verdict(outcome=Outcome.UNKNOWN)
+_BUSY = SubmitResult(outcome=Outcome.NOT_SENT)
+_REFUSED = SubmitResult(outcome=Outcome.HELD)
+_TAKEN = SubmitResult(outcome=Outcome.ACCEPTED, sinch_id="01JX0000000000000000000001")
+_UNKNOWN = SubmitResult(outcome=Outcome.UNKNOWN)
 
 
 def _wished(seconds):
-    return Verdict(outcome=Outcome.NOT_SENT, wish_s=seconds)
+    return SubmitResult(outcome=Outcome.NOT_SENT, retry_after_s=seconds)
 
 
 def _wait_s(machine):
@@ -69,7 +69,7 @@ def test_a_wish_is_at_least_a_second_and_at_most_fifteen_minutes(
 def test_whoever_hands_on_the_wish_the_gate_has_a_bound_of_its_own(machine):
     machine.store([ANN])
 
-    record_verdict(machine.ctx, machine.claim(), _wished(86_400))
+    record_result(machine.ctx, machine.claim(), _wished(86_400))
 
     assert _wait_s(machine) == 900
 
@@ -79,7 +79,7 @@ def test_without_a_wish_the_ceiling_doubles_up_to_a_minute(machine):
     waits = []
 
     for _ in range(8):
-        record_verdict(machine.ctx, machine.claim(), _BUSY)
+        record_result(machine.ctx, machine.claim(), _BUSY)
         waits.append(_wait_s(machine))
         machine.clock.advance(waits[-1])
 
@@ -88,11 +88,11 @@ def test_without_a_wish_the_ceiling_doubles_up_to_a_minute(machine):
 
 def test_the_wait_is_drawn_from_one_second_up_to_the_ceiling(machine):
     drawn = []
-    ctx = replace(machine.ctx, draw=lambda low, high: drawn.append((low, high)) or low)
+    ctx = replace(machine.ctx, jitter=lambda low, high: drawn.append((low, high)) or low)
     machine.store([ANN])
 
     for _ in range(3):
-        record_verdict(ctx, machine.claim(), _BUSY)
+        record_result(ctx, machine.claim(), _BUSY)
         machine.clock.advance(1)
 
     assert drawn == [(1, 2), (1, 4), (1, 8)]
@@ -101,11 +101,11 @@ def test_the_wait_is_drawn_from_one_second_up_to_the_ceiling(machine):
 def test_a_batch_that_is_taken_makes_the_waits_begin_anew(machine, sandbox):
     machine.store([ANN, BOB], size=1)
     for _ in range(4):
-        record_verdict(machine.ctx, machine.claim(), _BUSY)
+        record_result(machine.ctx, machine.claim(), _BUSY)
         machine.clock.advance(60)
 
     machine.submit()
-    record_verdict(machine.ctx, machine.claim(), _BUSY)
+    record_result(machine.ctx, machine.claim(), _BUSY)
 
     assert _wait_s(machine) == 2
 
@@ -114,9 +114,9 @@ def test_one_gate_holds_every_worker_and_every_broadcast(machine):
     machine.store([ANN])
     machine.store([BOB], priority=9)
 
-    record_verdict(machine.ctx, machine.claim(), _wished(30))
+    record_result(machine.ctx, machine.claim(), _wished(30))
 
-    assert machine.worker("another").idle().until == machine.ctx.later(30)
+    assert machine.worker("another").idle().until == machine.ctx.seconds_from_now(30)
 
 
 def test_many_refused_at_once_count_as_one(machine):
@@ -125,7 +125,7 @@ def test_many_refused_at_once_count_as_one(machine):
     claims = [machine.claim() for _ in range(10)]
 
     for claim in claims:
-        record_verdict(machine.ctx, claim, _BUSY)
+        record_result(machine.ctx, claim, _BUSY)
 
     assert _wait_s(machine) == 2
 
@@ -133,21 +133,21 @@ def test_many_refused_at_once_count_as_one(machine):
 def test_a_failure_in_flight_does_not_shorten_what_sinch_wished(machine):
     machine.store([ANN, BOB], size=1)
     first, second = machine.claim(), machine.claim()
-    record_verdict(machine.ctx, first, _wished(300))
+    record_result(machine.ctx, first, _wished(300))
 
-    record_verdict(machine.ctx, second, _BUSY)
+    record_result(machine.ctx, second, _BUSY)
 
     assert _wait_s(machine) == 300
 
 
 def test_a_batch_in_flight_that_is_taken_does_not_shorten_what_sinch_wished(machine):
     machine.store(many_numbers(3), size=1)
-    record_verdict(machine.ctx, machine.claim(), _wished(1))
+    record_result(machine.ctx, machine.claim(), _wished(1))
     machine.clock.advance(1)
     first, second = machine.claim(), machine.claim()
-    record_verdict(machine.ctx, first, _wished(300))
+    record_result(machine.ctx, first, _wished(300))
 
-    record_verdict(machine.ctx, second, _TAKEN)
+    record_result(machine.ctx, second, _TAKEN)
 
     assert _wait_s(machine) == 300
 
@@ -155,16 +155,16 @@ def test_a_batch_in_flight_that_is_taken_does_not_shorten_what_sinch_wished(mach
 def test_a_longer_wish_replaces_a_shorter_one(machine):
     machine.store([ANN, BOB], size=1)
     first, second = machine.claim(), machine.claim()
-    record_verdict(machine.ctx, first, _wished(10))
+    record_result(machine.ctx, first, _wished(10))
 
-    record_verdict(machine.ctx, second, _wished(20))
+    record_result(machine.ctx, second, _wished(20))
 
     assert _wait_s(machine) == 20
 
 
 def test_a_clock_set_back_far_opens_the_gate(machine, sandbox):
     machine.store([ANN])
-    record_verdict(machine.ctx, machine.claim(), _wished(60))
+    record_result(machine.ctx, machine.claim(), _wished(60))
 
     machine.clock.set_back(3600)
 
@@ -174,7 +174,7 @@ def test_a_clock_set_back_far_opens_the_gate(machine, sandbox):
 
 def test_a_clock_set_back_a_little_holds_it_for_no_more_than_that_longer(machine):
     machine.store([ANN])
-    record_verdict(machine.ctx, machine.claim(), _wished(60))
+    record_result(machine.ctx, machine.claim(), _wished(60))
 
     machine.clock.set_back(120)
 
@@ -184,11 +184,11 @@ def test_a_clock_set_back_a_little_holds_it_for_no_more_than_that_longer(machine
 def test_while_sinch_is_busy_nobody_asks_the_database_in_a_loop(machine):
     """Whoever finds nothing is told when to come back, and by then it may go."""
     machine.store([ANN])
-    record_verdict(machine.ctx, machine.claim(), _wished(5))
+    record_result(machine.ctx, machine.claim(), _wished(5))
 
     until = submit_next(machine.ctx)
 
-    assert until == machine.ctx.later(5)
+    assert until == machine.ctx.seconds_from_now(5)
 
 
 def test_a_storm_of_429_costs_sinch_a_handful_of_posts(machine, sandbox):
@@ -208,10 +208,14 @@ def test_a_storm_of_429_costs_sinch_a_handful_of_posts(machine, sandbox):
 def test_two_verdicts_at_once_are_both_counted(make_machine, postgres):
     machine = make_machine(postgres.create_database())
 
-    def close(wish_s):
+    def close(retry_after_s):
         with machine.ctx.db.write() as tx:
             close_busy(
-                tx, machine.ctx.rules, now=machine.ctx.now(), wish_s=wish_s, draw=machine.ctx.draw
+                tx,
+                machine.ctx.rules,
+                now=machine.ctx.now(),
+                retry_after_s=retry_after_s,
+                jitter=machine.ctx.jitter,
             )
 
     for _ in range(20):
@@ -228,14 +232,14 @@ def test_one_refusal_stops_everybody(machine, sandbox):
 
     machine.submit()
 
-    assert machine.worker("another").idle().until == machine.ctx.later(60)
+    assert machine.worker("another").idle().until == machine.ctx.seconds_from_now(60)
     assert machine.gates().circuit["status"] == 401
     assert sandbox.posts() == 1
 
 
 def test_an_open_circuit_survives_a_restart(machine, make_machine, database_url):
     machine.store([ANN, BOB], size=1)
-    record_verdict(machine.ctx, machine.claim(), _REFUSED)
+    record_result(machine.ctx, machine.claim(), _REFUSED)
 
     make_machine(database_url).idle()
 
@@ -243,12 +247,12 @@ def test_an_open_circuit_survives_a_restart(machine, make_machine, database_url)
 def test_those_in_flight_when_it_opened_do_not_make_the_next_probe_later(machine):
     machine.store(many_numbers(4), size=1)
     claims = [machine.claim() for _ in range(4)]
-    record_verdict(machine.ctx, claims[0], _REFUSED)
+    record_result(machine.ctx, claims[0], _REFUSED)
     first_probe = machine.gates().probe_at
 
     machine.clock.advance(5)
     for claim in claims[1:]:
-        record_verdict(machine.ctx, claim, _REFUSED)
+        record_result(machine.ctx, claim, _REFUSED)
 
     assert machine.gates().probe_at == first_probe
     assert machine.gates().circuit_count == 1
@@ -259,9 +263,9 @@ def test_one_in_flight_that_is_taken_does_not_close_it(machine):
     """It may have been on its way before the account was blocked."""
     machine.store(many_numbers(3), size=1)
     first, second = machine.claim(), machine.claim()
-    record_verdict(machine.ctx, first, _REFUSED)
+    record_result(machine.ctx, first, _REFUSED)
 
-    record_verdict(machine.ctx, second, _TAKEN)
+    record_result(machine.ctx, second, _TAKEN)
 
     machine.idle()
 
@@ -269,7 +273,7 @@ def test_one_in_flight_that_is_taken_does_not_close_it(machine):
 def _opened(machine, recipients=3):
     """A broadcast one of whose batches was just refused; its id."""
     broadcast = machine.store(many_numbers(recipients), size=1)
-    record_verdict(machine.ctx, machine.claim(), _REFUSED)
+    record_result(machine.ctx, machine.claim(), _REFUSED)
     return broadcast
 
 
@@ -294,7 +298,7 @@ def test_a_red_probe_leaves_it_open(machine, sandbox):
     assert not probe_circuit(machine.ctx)
 
     machine.idle()
-    assert machine.gates().probe_at == machine.ctx.later(machine.ctx.rules.probe_every_s)
+    assert machine.gates().probe_at == machine.ctx.seconds_from_now(machine.ctx.rules.probe_every_s)
 
 
 def _half_opened(machine):
@@ -319,7 +323,7 @@ def test_a_trial_that_is_taken_closes_it_and_lets_go_all_that_was_held(either_ma
     machine = either_machine
     broadcast = machine.store(many_numbers(6), size=1)
     for claim in [machine.claim() for _ in range(4)]:
-        record_verdict(machine.ctx, claim, _REFUSED)
+        record_result(machine.ctx, claim, _REFUSED)
     machine.clock.advance(machine.ctx.rules.probe_every_s)
     probe_circuit(machine.ctx)
 
@@ -335,7 +339,7 @@ def test_a_trial_whose_payload_is_refused_closes_it_too(machine):
     """Sinch has looked at the payload: it takes our calls."""
     _half_opened(machine)
 
-    record_verdict(machine.ctx, machine.claim(), Verdict(outcome=Outcome.REJECTED))
+    record_result(machine.ctx, machine.claim(), SubmitResult(outcome=Outcome.REJECTED))
 
     assert machine.gates().circuit is None
 
@@ -348,7 +352,7 @@ def test_each_trial_refused_makes_the_next_probe_later_up_to_fifteen_minutes(mac
         waits.append((machine.gates().probe_at - machine.ctx.now()).total_seconds())
         machine.clock.advance(waits[-1])
         assert probe_circuit(machine.ctx)
-        record_verdict(machine.ctx, machine.claim(), _REFUSED)
+        record_result(machine.ctx, machine.claim(), _REFUSED)
 
     assert waits == [30, 60, 120, 240, 480, 900, 900]
 
@@ -356,7 +360,7 @@ def test_each_trial_refused_makes_the_next_probe_later_up_to_fifteen_minutes(mac
 @pytest.mark.parametrize("verdict", [_BUSY, _UNKNOWN], ids=["busy", "unknown"])
 def test_a_trial_without_a_word_lets_another_try(machine, verdict):
     _half_opened(machine)
-    record_verdict(machine.ctx, machine.claim(), verdict)
+    record_result(machine.ctx, machine.claim(), verdict)
     machine.clock.advance(2)
 
     assert machine.claim().on_trial
@@ -385,7 +389,7 @@ def test_a_trial_that_was_given_up_does_not_end_the_one_that_followed(machine):
     probe_circuit(machine.ctx)
     machine.claim()
 
-    record_verdict(machine.ctx, lost, _UNKNOWN)
+    record_result(machine.ctx, lost, _UNKNOWN)
 
     machine.idle()
 
@@ -396,7 +400,7 @@ def test_a_trial_does_not_open_what_an_operator_has_closed_meanwhile(machine, ve
     trial = machine.claim()
     close_circuit_by_hand(machine.ctx, actor="ops")
 
-    record_verdict(machine.ctx, trial, verdict)
+    record_result(machine.ctx, trial, verdict)
 
     assert machine.gates().circuit is None
 
@@ -406,7 +410,7 @@ def test_a_trial_refused_after_an_operator_closed_it_opens_it_again(machine):
     trial = machine.claim()
     close_circuit_by_hand(machine.ctx, actor="ops")
 
-    record_verdict(machine.ctx, trial, _REFUSED)
+    record_result(machine.ctx, trial, _REFUSED)
 
     machine.idle()
 
@@ -415,10 +419,10 @@ def test_when_all_is_held_and_the_trial_ends_in_doubt_the_next_one_tries(either_
     machine = either_machine
     machine.store([ANN, BOB], size=1)
     for claim in (machine.claim(), machine.claim()):
-        record_verdict(machine.ctx, claim, _REFUSED)
+        record_result(machine.ctx, claim, _REFUSED)
     machine.clock.advance(machine.ctx.rules.probe_every_s)
     probe_circuit(machine.ctx)
-    record_verdict(machine.ctx, machine.claim(), _UNKNOWN)
+    record_result(machine.ctx, machine.claim(), _UNKNOWN)
 
     probe_circuit(machine.ctx)
 
@@ -429,7 +433,7 @@ def test_the_one_to_try_is_of_a_broadcast_that_may_be_sent(machine):
     paused = machine.store([ANN])
     active = machine.store([BOB])
     for claim in (machine.claim(), machine.claim()):
-        record_verdict(machine.ctx, claim, _REFUSED)
+        record_result(machine.ctx, claim, _REFUSED)
     pause_broadcast(machine.ctx, machine.broadcast(paused).public_id, actor="ops")
     machine.clock.advance(machine.ctx.rules.probe_every_s)
 
@@ -442,7 +446,7 @@ def test_a_broadcast_paused_just_before_its_trial_does_not_keep_the_circuit_open
     first = machine.store([ANN])
     second = machine.store([BOB])
     for claim in (machine.claim(), machine.claim()):
-        record_verdict(machine.ctx, claim, _REFUSED)
+        record_result(machine.ctx, claim, _REFUSED)
     machine.clock.advance(machine.ctx.rules.probe_every_s)
     probe_circuit(machine.ctx)
     pause_broadcast(machine.ctx, machine.broadcast(first).public_id, actor="ops")
@@ -490,7 +494,7 @@ def test_a_clock_set_back_does_not_put_the_probe_off_for_as_long(machine):
 def test_only_one_of_many_workers_gets_the_trial(make_machine, postgres):
     machine = make_machine(postgres.create_database())
     machine.store(many_numbers(60), size=1)
-    record_verdict(machine.ctx, machine.claim(), _REFUSED)
+    record_result(machine.ctx, machine.claim(), _REFUSED)
 
     for _ in range(10):
         machine.clock.advance(900)
@@ -498,7 +502,7 @@ def test_only_one_of_many_workers_gets_the_trial(make_machine, postgres):
         found = Together(*[lambda: claim_batch(machine.ctx)] * 4).join()
 
         (trial,) = [each for each in found if isinstance(each, Claim)]
-        record_verdict(machine.ctx, trial, _REFUSED)
+        record_result(machine.ctx, trial, _REFUSED)
 
 
 def test_what_is_refused_while_a_trial_closes_the_circuit_is_not_left_behind(
@@ -509,14 +513,14 @@ def test_what_is_refused_while_a_trial_closes_the_circuit_is_not_left_behind(
     machine.store(many_numbers(60), size=1)
     for _ in range(6):
         late = machine.claim()
-        record_verdict(machine.ctx, machine.claim(), _REFUSED)
+        record_result(machine.ctx, machine.claim(), _REFUSED)
         machine.clock.advance(900)
         probe_circuit(machine.ctx)
         trial = machine.claim()
 
         Together(
-            lambda trial=trial: record_verdict(machine.ctx, trial, _TAKEN),
-            lambda late=late: record_verdict(machine.ctx, late, _REFUSED),
+            lambda trial=trial: record_result(machine.ctx, trial, _TAKEN),
+            lambda late=late: record_result(machine.ctx, late, _REFUSED),
         ).join()
 
         assert _S.HELD not in machine.states() or machine.gates().circuit is not None
@@ -531,7 +535,7 @@ def _drain(machine, seconds, *, step_s=0.05):
         while isinstance(found := claim_batch(machine.ctx), Claim):
             parts = machine.broadcast(found.broadcast_id).parts * found.size
             claimed.append((elapsed_s, parts, found.broadcast_id))
-            record_verdict(machine.ctx, found, _TAKEN)
+            record_result(machine.ctx, found, _TAKEN)
         machine.clock.advance(step_s)
     return claimed
 
@@ -564,7 +568,7 @@ def test_only_a_few_seconds_of_traffic_are_ever_in_sinchs_queue(make_machine, da
 
     for _ in range(50):
         while isinstance(found := claim_batch(machine.ctx), Claim):
-            record_verdict(machine.ctx, found, _TAKEN)
+            record_result(machine.ctx, found, _TAKEN)
         ahead = machine.gates().free_at - machine.ctx.now()
         assert ahead.total_seconds() <= 2 * machine.ctx.rules.pace_ahead_s
         machine.clock.advance(0.3)
@@ -615,11 +619,11 @@ def test_a_batch_greater_than_the_allowance_is_paid_for_before_the_next(make_mac
     machine.store(many_numbers(1000), text="x" * 400)
     machine.store([ANN], text="Short")
     paced = machine.with_rules(messages_per_second=10.0)
-    record_verdict(paced.ctx, paced.claim(), _TAKEN)
+    record_result(paced.ctx, paced.claim(), _TAKEN)
 
     paced.clock.advance(100)
 
-    assert paced.idle().until == paced.ctx.later(300 - 100 - 2)
+    assert paced.idle().until == paced.ctx.seconds_from_now(300 - 100 - 2)
 
 
 def test_a_clock_set_back_does_not_stall_the_pace(make_machine, database_url):
@@ -657,7 +661,7 @@ def test_several_workers_share_one_pace(make_machine, either_database):
             if isinstance(found, Claim):
                 with lock:
                     claimed.append(found.size)
-                record_verdict(ctx, found, _TAKEN)
+                record_result(ctx, found, _TAKEN)
             else:
                 time.sleep(0.02)
 

@@ -97,7 +97,7 @@ def _delivered(service, caller, sandbox):
 def _uncertain(service, caller, sandbox):
     sandbox.order_fault(on="POST /batches", when="before", do="cut")
     caller.send(ANN)
-    return "uncertain", "may have been sent"
+    return "unconfirmed", "may have been sent"
 
 
 def _rejected(service, caller, sandbox):

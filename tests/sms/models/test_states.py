@@ -2,7 +2,7 @@
 
 import re
 
-from app.sms.lifecycle.counts import COUNTED_AS
+from app.sms.lifecycle.counts import STATUS_BY_BATCH_STATE
 from app.sms.models.states import MOVES, BatchState
 from tests.processes import ROOT
 
@@ -31,6 +31,6 @@ def test_the_document_has_each_state_and_the_word_it_is_counted_under():
     rows = _read_table("The states of a batch")
 
     assert {state: word for state, _, word in rows} == {
-        state.value: str(COUNTED_AS.get(state, "–")) for state in BatchState
+        state.value: str(STATUS_BY_BATCH_STATE.get(state, "–")) for state in BatchState
     }
     assert len(rows) == len(BatchState)

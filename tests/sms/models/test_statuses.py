@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from app.sms.lifecycle.latency import bucket_of, percentile, seconds_of
+from app.sms.lifecycle.latency import latency_bucket, percentile, seconds_of
 from app.sms.models.statuses import (
     ENDED,
     NOT_REACHED,
@@ -35,7 +35,7 @@ def test_the_document_names_the_order_of_reports():
 def test_every_status_has_a_sentence_whatever_the_code(status, code):
     reason = explain(status, code)
     assert reason.sentence.endswith(".")
-    assert not (reason.retry and status in (_M.DELIVERED, _M.SUBMITTED, _M.UNKNOWN, _M.GIVEN_UP))
+    assert not (reason.retry and status in (_M.DELIVERED, _M.SUBMITTED, _M.UNKNOWN, _M.ABANDONED))
 
 
 @pytest.mark.parametrize(
@@ -66,11 +66,11 @@ def test_sinch_s_words_are_taken_in_any_case(told, status):
 
 @pytest.mark.parametrize("seconds", [0.2, 1, 9.9, 60, 3_600, 86_400])
 def test_a_class_of_waiting_times_is_right_to_a_twentieth(seconds):
-    assert seconds_of(bucket_of(seconds)) == pytest.approx(seconds, rel=0.06)
+    assert seconds_of(latency_bucket(seconds)) == pytest.approx(seconds, rel=0.06)
 
 
 def test_percentiles_come_from_the_classes():
-    counts = {bucket_of(1): 50, bucket_of(10): 40, bucket_of(100): 10}
+    counts = {latency_bucket(1): 50, latency_bucket(10): 40, latency_bucket(100): 10}
     found = [percentile(counts, share) for share in (0.5, 0.9, 0.99)]
     assert found == [pytest.approx(s, rel=0.06) for s in (1, 10, 100)]
     assert percentile({}, 0.5) is None

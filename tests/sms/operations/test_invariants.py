@@ -9,12 +9,12 @@ import pytest
 from app.config import read_config
 from app.logs import configure_logging
 from app.sms.context import make_context
-from app.sms.dispatch.outcome import Verdict, record_verdict
+from app.sms.dispatch.outcome import SubmitResult, record_result
 from app.sms.models.batch import Attempt, Batch, Message
 from app.sms.models.broadcast import Broadcast, Chunk
 from app.sms.models.states import Attention, BatchState, BroadcastStatus, Outcome
 from app.sms.operations.invariants import find_violations
-from app.worker.jobs import keep_house
+from app.worker.jobs import run_maintenance
 from tests.factories import many_numbers, settings
 from tests.machine import Machine
 
@@ -69,7 +69,7 @@ def _batch(machine, number=1, **values):
 
 
 def _ago(machine, seconds):
-    return machine.ctx.later(-seconds)
+    return machine.ctx.seconds_from_now(-seconds)
 
 
 # What is spoilt, and what is said of it.
@@ -108,7 +108,7 @@ SPOILT = {
     ),
     "a doubt that nobody is called for": (
         lambda m: _batch(
-            m, 2, state=_S.UNKNOWN, unknown_at=_ago(m, 35 * 60 + 1), next_ask_at=m.ctx.now()
+            m, 2, state=_S.UNKNOWN, unknown_at=_ago(m, 35 * 60 + 1), next_reconcile_at=m.ctx.now()
         ),
         r"batch 2: unknown for too long",
     ),
@@ -121,7 +121,7 @@ SPOILT = {
         r"batch 2: pending lacks what belongs to it",
     ),
     "in doubt since nobody knows when": (
-        lambda m: _batch(m, 2, state=_S.UNKNOWN, next_ask_at=m.ctx.now()),
+        lambda m: _batch(m, 2, state=_S.UNKNOWN, next_reconcile_at=m.ctx.now()),
         r"batch 2: unknown lacks what belongs to it",
     ),
     "in doubt and never asked about": (
@@ -141,7 +141,7 @@ SPOILT = {
         r"broadcast \w{26}: ended with an open batch",
     ),
     "finished with an open batch": (
-        lambda m: m.corrupt(Broadcast, finished_at=m.ctx.now()),
+        lambda m: m.corrupt(Broadcast, completed_at=m.ctx.now()),
         r"broadcast \w{26}: ended with an open batch",
     ),
     "a message in another's batch": (
@@ -182,11 +182,11 @@ def test_each_is_said_on_postgresql_too(make_doomed, postgres):
 
 def _mend(machine):
     """As it was before, but for attempts that are over."""
-    machine.corrupt(Broadcast, recipients=6, planned=3, status="sending", finished_at=None)
+    machine.corrupt(Broadcast, recipients=6, planned=3, status="sending", completed_at=None)
     machine.corrupt(Chunk, size=2)
-    empty = {"unknown_at": None, "next_ask_at": None, "attention": None, "sinch_id": None}
+    empty = {"unknown_at": None, "next_reconcile_at": None, "attention": None, "sinch_id": None}
     machine.corrupt(Batch, state=_S.PENDING, lease_until=None, **empty)
-    _batch(machine, state=_S.SENDING, lease_until=machine.ctx.later(60))
+    _batch(machine, state=_S.SENDING, lease_until=machine.ctx.seconds_from_now(60))
     for place, number in enumerate(many_numbers(6)):
         machine.corrupt(Message, Message.recipient == number, batch_id=1 + place // 2)
     machine.corrupt(Attempt, outcome=Outcome.NOT_SENT)
@@ -203,7 +203,7 @@ def _mend(machine):
         pytest.param(lambda m: _batch(m, lease_until=_ago(m, 59)), id="a lease just over"),
         pytest.param(
             lambda m: _batch(
-                m, 2, state=_S.UNKNOWN, unknown_at=_ago(m, 34 * 60), next_ask_at=m.ctx.now()
+                m, 2, state=_S.UNKNOWN, unknown_at=_ago(m, 34 * 60), next_reconcile_at=m.ctx.now()
             ),
             id="a doubt that is not too old",
         ),
@@ -226,7 +226,7 @@ def test_each_minute_what_is_wrong_is_logged(machine, capfd):
     configure_logging("INFO")
     machine.corrupt(Broadcast, recipients=5)
 
-    keep_house(machine.ctx)
+    run_maintenance(machine.ctx)
 
     logged = capfd.readouterr().err
     assert "the books do not balance" in logged
@@ -236,8 +236,8 @@ def test_each_minute_what_is_wrong_is_logged(machine, capfd):
 def test_the_quick_look_leaves_out_what_ended_long_ago(make_doomed, database_url):
     machine = make_doomed(database_url)
     machine.store(many_numbers(1))
-    taken = Verdict(outcome=Outcome.ACCEPTED, sinch_id="01JX0000000000000000000001")
-    record_verdict(machine.ctx, machine.claim(), taken)
+    taken = SubmitResult(outcome=Outcome.ACCEPTED, sinch_id="01JX0000000000000000000001")
+    record_result(machine.ctx, machine.claim(), taken)
     machine.corrupt(Broadcast, recipients=0)
     soon = find_violations(machine.ctx, thorough=False)
     machine.clock.advance(_LONG_AGO.total_seconds())
@@ -255,7 +255,7 @@ def test_a_smaller_time_to_call_makes_the_doubt_too_old_sooner(machine):
         2,
         state=_S.UNKNOWN,
         unknown_at=_ago(machine, 400),
-        next_ask_at=machine.ctx.now(),
+        next_reconcile_at=machine.ctx.now(),
         attention=Attention.ABSENT,
     )
     quick = replace(machine.ctx, rules=replace(machine.ctx.rules, unreadable_after_s=60.0))

@@ -5,18 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from app.sms.audience.chunks import read_slice
+from app.sms.audience.chunks import load_batch_recipients
 from app.sms.audience.plan import plan_broadcast
 from app.sms.broadcasts.control import pause_broadcast, resume_broadcast
 from app.sms.broadcasts.store import accept_broadcast
-from app.sms.dispatch.withhold import set_aside
-from app.sms.eligibility.decide import Portion
+from app.sms.dispatch.withhold import withhold_recipients
+from app.sms.eligibility.decide import RecipientGroup
 from app.sms.lifecycle.gates import begin_restore
 from app.sms.models.batch import Batch
-from app.sms.models.states import Attention, BatchState, Withheld
+from app.sms.models.states import Attention, BatchState, ExclusionReason
 from app.sms.operations.restore import end_restore_when_done, mark_restored
-from app.sms.recovery.unknown_outcome import ask_due_batches
-from app.sms.request.model import Order
+from app.sms.recovery.unknown_outcome import reconcile_due_batches
+from app.sms.request.model import BroadcastRequest
 from app.subscribers.audiences.audience import plain_tag
 from app.text.segments import measure_text
 from app.worker.jobs import plan_next, sweep
@@ -85,7 +85,7 @@ def test_an_audience_not_cut_yet_is_cut_now_and_in_doubt_too(either_machine):
     assert _restore(machine) == 3
 
     assert machine.states() == [_S.UNKNOWN] * 3
-    assert machine.counts(broadcast) == {"uncertain": 5}
+    assert machine.counts(broadcast) == {"unconfirmed": 5}
 
 
 def test_what_was_sent_after_the_backup_is_found_and_not_sent_again(machine, sandbox, backup):
@@ -157,12 +157,12 @@ def test_a_tag_whose_time_has_not_come_at_the_restore_is_looked_up_at_its_time(m
 def _store_for_a_tag(machine, numbers):
     """To people who bear a tag, in a minute."""
     add_people(machine.ctx, numbers, tags=["vip"])
-    order = Order(
+    order = BroadcastRequest(
         recipients=(),
         audience=plain_tag("vip"),
         text="Hi",
         size=measure_text("Hi"),
-        send_at=machine.ctx.later(60),
+        send_at=machine.ctx.seconds_from_now(60),
     )
     return accept_broadcast(machine.ctx, order, client="tests")
 
@@ -182,11 +182,11 @@ def test_nothing_is_claimed_until_all_of_it_was_asked_about(either_machine, sand
     machine.clock.advance(1)
     new = machine.store([ANN])
     machine.idle()
-    ask_due_batches(machine.ctx, most=2)
+    reconcile_due_batches(machine.ctx, most=2)
 
     early = end_restore_when_done(machine.ctx)
     machine.idle()
-    ask_due_batches(machine.ctx)
+    reconcile_due_batches(machine.ctx)
 
     assert not early
     assert end_restore_when_done(machine.ctx)
@@ -227,7 +227,7 @@ def test_many_in_doubt_are_each_asked_once_before_it_ends(machine, sandbox):
     sweeps = _sweep_until_done(machine, at_most=8)
 
     assert sweeps >= 3
-    assert all(each.asked >= 1 for each in machine.batches())
+    assert all(each.reconcile_attempts >= 1 for each in machine.batches())
 
 
 def test_what_is_not_found_needs_an_operator_and_is_not_sent(machine, sandbox):
@@ -253,17 +253,17 @@ def test_lists_from_before_the_backup_do_not_count(machine, sandbox):
         Batch,
         state=_S.UNKNOWN,
         unknown_at=machine.ctx.now(),
-        next_ask_at=machine.ctx.later(3600),
-        asked=7,
-        absent=4,
+        next_reconcile_at=machine.ctx.seconds_from_now(3600),
+        reconcile_attempts=7,
+        not_found_count=4,
         absent_at=machine.ctx.now(),
     )
 
     _restore(machine)
 
     batch = machine.batch()
-    assert (batch.asked, batch.absent, batch.absent_at) == (0, 0, None)
-    assert batch.next_ask_at <= machine.ctx.now()
+    assert (batch.reconcile_attempts, batch.not_found_count, batch.absent_at) == (0, 0, None)
+    assert batch.next_reconcile_at <= machine.ctx.now()
 
 
 def test_a_broadcast_accepted_since_is_not_in_doubt(machine, sandbox):
@@ -347,7 +347,7 @@ def test_what_was_set_aside_and_sent_after_the_backup_is_not_taken_for_absent(
     backup.bring_back(machine)
     _restore(machine)
     for _ in range(40):
-        ask_due_batches(machine.ctx)
+        reconcile_due_batches(machine.ctx)
         machine.clock.advance(60)
 
     assert machine.batch().attention is Attention.MISMATCH
@@ -358,6 +358,6 @@ def _keep_first_aside(machine):
     batch = machine.batch()
     with machine.ctx.db.write() as tx:
         broadcast = machine.broadcast(batch.broadcast_id)
-        numbers = read_slice(tx, batch).recipients
-        opted_out = Portion(numbers[:2], [0, 1], Withheld.OPTED_OUT)
-        set_aside(tx, broadcast, batch, [opted_out, Portion(numbers[2:], [2])])
+        numbers = load_batch_recipients(tx, batch).recipients
+        opted_out = RecipientGroup(numbers[:2], [0, 1], ExclusionReason.OPTED_OUT)
+        withhold_recipients(tx, broadcast, batch, [opted_out, RecipientGroup(numbers[2:], [2])])

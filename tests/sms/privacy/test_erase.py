@@ -11,12 +11,12 @@ from app.sms.messages.list import list_messages, read_messages
 from app.sms.models.batch import Batch, MarketingSend
 from app.sms.models.broadcast import Broadcast, Chunk
 from app.sms.models.erasure import Erasure
-from app.sms.models.reports import Event, Inbound, Leftover
+from app.sms.models.reports import DeadLetterReason, Event, Inbound
 from app.sms.models.states import BatchState
-from app.sms.privacy.erase import erase_number, erase_subscriber, go_on_erasing
-from app.subscribers.consent.ledger import record
-from app.subscribers.consent.verify import verify
-from app.subscribers.imports.models import Import, ImportPiece, ImportRefusal, ImportStatus
+from app.sms.privacy.erase import continue_erasures, erase_number, erase_subscriber
+from app.subscribers.consent.ledger import append_consent
+from app.subscribers.consent.verify import verify_ledger
+from app.subscribers.imports.models import Import, ImportChunk, ImportRefusal, ImportStatus
 from app.subscribers.models import (
     Cause,
     ConsentKind,
@@ -27,14 +27,14 @@ from app.subscribers.models import (
 )
 from app.subscribers.suppressions.store import find_suppressed, suppress
 from app.webhooks.outgoing.endpoints import create_endpoint
-from app.webhooks.outgoing.http_client import Poster
-from app.worker.jobs import keep_house
+from app.webhooks.outgoing.http_client import WebhookHttpClient
+from app.worker.jobs import run_maintenance
 from tests.factories import many_numbers
 from tests.reporting import inbound, read_all, report, store_events, sums, tell
 from tests.rollups import daily_counts, daily_inbounds, miscounts, roll_up_now
 
 ANN, BOB = "+46701234567", "+46707654321"
-EVERY_KIND = ["messages.updated", "inbound.received", "broadcast.finished"]
+EVERY_KIND = ["messages.updated", "inbound.received", "broadcast.completed"]
 
 
 def where_it_stands(ctx, number=ANN):
@@ -78,25 +78,25 @@ def add_person(machine):
     machine.add(Subscriber, public_id="ann", phone=ANN, subscribed_at=now, updated_at=now)
     machine.add(Tag, name="news", created_at=now)
     machine.add(SubscriberTag, tag_id=1, subscriber_id=1)
-    done = {"client": "tests", "options": {}, "created_at": now, "finished_at": now}
+    done = {"client": "tests", "options": {}, "created_at": now, "completed_at": now}
     machine.add(Import, public_id="done", status=ImportStatus.COMPLETE, **done)
-    machine.add(ImportPiece, import_id=1, first_line=1, text=f"phone\n{ANN}\n".encode())
-    refusal = {"line": 2, "position": 0, "title": "phone", "cell": ANN, "reason": "x"}
+    machine.add(ImportChunk, import_id=1, first_line=1, text=f"phone\n{ANN}\n".encode())
+    refusal = {"line": 2, "position": 0, "header": "phone", "cell": ANN, "reason": "x"}
     machine.add(ImportRefusal, import_id=1, **refusal)
     with ctx.db.write() as tx:
         for kind in (ConsentKind.OPT_IN, ConsentKind.OPT_OUT):
             said = {"actor": "shop", "channel": "api", "source": "form", "wording": "yes"}
-            record(tx, ctx.people, kind, ANN, at=now, **said)
+            append_consent(tx, ctx.subscriber_context, kind, ANN, at=now, **said)
         said = {"cause": Cause.STOP, "actor": "phone", "at": now, "inbound": "01IN"}
-        suppress(tx, ctx.people, ANN, note=f"texted from {ANN}", **said)
+        suppress(tx, ctx.subscriber_context, ANN, note=f"texted from {ANN}", **said)
 
 
 def test_nothing_of_a_person_is_left_in_any_column_of_any_table(either_machine):
     machine = either_machine
     ctx = machine.ctx
-    poster = Poster(production=False)
-    listening = {"url": "http://127.0.0.1:9999/", "kinds": EVERY_KIND, "sees_numbers": True}
-    create_endpoint(ctx, poster, client="tests", **listening)
+    webhook_client = WebhookHttpClient(production=False)
+    listening = {"url": "http://127.0.0.1:9999/", "event_types": EVERY_KIND, "sees_numbers": True}
+    create_endpoint(ctx, webhook_client, client="tests", **listening)
     add_person(machine)
     machine.clock.advance(1)
     with ctx.db.write() as tx:
@@ -110,28 +110,31 @@ def test_nothing_of_a_person_is_left_in_any_column_of_any_table(either_machine):
     machine.add(MarketingSend, phone=ANN, batch_id=1, at=ctx.now())
     deliver(machine, made, ANN, BOB)
     tell(ctx, inbound(ANN, f"Call me: {ANN}"))
-    left = {"received_at": ctx.now(), "raw": report(ANN, "Delivered"), "tries": 9}
-    machine.add(Event, leftover=Leftover.FOREIGN, **left)
+    remaining = {"received_at": ctx.now(), "raw": report(ANN, "Delivered"), "tries": 9}
+    machine.add(Event, dead_letter_reason=DeadLetterReason.FOREIGN, **remaining)
     roll_up_now(machine)
     stood = where_it_stands(ctx)
     assert {each.partition(".")[0] for each in stood} == {
         "subscribers", "suppressions", "consent_events", "chunks", "messages", "broadcasts",
-        "inbounds", "events", "outbox", "marketing_sends", "import_pieces", "import_refusals",
+        "inbounds", "events", "outbox", "marketing_sends", "import_chunks", "import_refusals",
     }  # fmt: skip
     assert {"broadcasts.refusal", "broadcasts.resolved_to"} <= stood
     before = sums(ctx, made), daily_counts(ctx), daily_inbounds(ctx), machine.counts(made)
 
     erased = erase_subscriber(ctx, "ann", actor="ops")
 
-    assert erased.left == []
+    assert erased.remaining == []
     assert where_it_stands(ctx) == set()
     assert read_all(ctx, Erasure) == []
-    machine.corrupt(Batch, changed=True)
+    machine.corrupt(Batch, rollup_dirty=True)
     roll_up_now(machine)
     assert (sums(ctx, made), daily_counts(ctx), daily_inbounds(ctx), machine.counts(made)) == before
     assert machine.violations() == []
     assert miscounts(ctx) == []
-    assert (verify(ctx.people).links, verify(ctx.people).broken) == (2, None)
+    assert (
+        verify_ledger(ctx.subscriber_context).links,
+        verify_ledger(ctx.subscriber_context).broken,
+    ) == (2, None)
     (chunk,) = read_all(ctx, Chunk)
     first, second = chunk.recipients.split("\n")
     assert is_pseudonym(first)
@@ -151,7 +154,9 @@ def test_an_erased_person_stays_suppressed_whoever_imports_them_again(either_mac
 
     with ctx.db.read() as tx:
         for marketing in (False, True):
-            assert find_suppressed(tx, ctx.people, [ANN, BOB], marketing=marketing) == {ANN}
+            assert find_suppressed(tx, ctx.subscriber_context, [ANN, BOB], marketing=marketing) == {
+                ANN
+            }
     made = accepted(either_machine)
     assert either_machine.counts(made) == {"submitted": 1, "suppressed": 1}
 
@@ -167,15 +172,15 @@ def test_the_number_stays_until_the_batch_and_the_message_have_ended(either_mach
 
     erased = erase_number(ctx, ANN, actor="ops")
 
-    assert erased.left == ["messages"]
+    assert erased.remaining == ["messages"]
     assert [ANN in machine.homes(made) for made in (ended, awaited, unknown)] == [False, True, True]
     assert where_it_stands(ctx) == {"erasures.phone", "messages.recipient", "chunks.recipients"}
     sandbox.clear_faults()
     deliver(machine, awaited, ANN)
-    assert go_on_erasing(ctx) == 1
+    assert continue_erasures(ctx) == 1
     assert [ANN in machine.homes(made) for made in (awaited, unknown)] == [False, True]
     deliver(machine, unknown, ANN)
-    keep_house(ctx)
+    run_maintenance(ctx)
     assert where_it_stands(ctx) == set()
     assert read_all(ctx, Erasure) == []
     assert machine.violations() == []
@@ -185,14 +190,14 @@ def test_what_is_not_sent_yet_is_not_sent_and_erased_then(either_machine):
     machine, ctx = either_machine, either_machine.ctx
     planned, stored = machine.store([ANN, BOB]), machine.store([ANN, BOB], plan=False)
 
-    assert erase_number(ctx, ANN, actor="ops").left == ["messages"]
+    assert erase_number(ctx, ANN, actor="ops").remaining == ["messages"]
 
     # Whoever cuts it into batches now may have read it already.
     assert ANN in read_all(ctx, Chunk)[stored - 1].recipients
     while plan_broadcast(ctx, stored):
         pass
     machine.submit_all()
-    assert go_on_erasing(ctx) == 0
+    assert continue_erasures(ctx) == 0
     for made in (planned, stored):
         assert machine.counts(made) == {"submitted": 1, "suppressed": 1}
         assert ANN not in machine.homes(made)
@@ -204,7 +209,7 @@ def test_a_cancelled_broadcast_is_cleaned_of_whom_it_never_reached(either_machin
     made = machine.store([ANN, BOB], plan=False)
     cancel_broadcast(ctx, machine.broadcast(made).public_id, actor="tests")
 
-    assert erase_number(ctx, ANN, actor="ops").left == []
+    assert erase_number(ctx, ANN, actor="ops").remaining == []
 
     assert where_it_stands(ctx) == set()
     assert machine.counts(made) == {"cancelled": 2}
@@ -215,11 +220,11 @@ def test_a_text_that_is_not_counted_yet_is_erased_behind_the_count(either_machin
     tell(ctx, inbound(ANN, "stop"))
     store_events(ctx, inbound(ANN, "again", name="02IN"))
 
-    assert erase_number(ctx, ANN, actor="ops").left == ["inbounds", "callbacks"]
+    assert erase_number(ctx, ANN, actor="ops").remaining == ["inbounds", "callbacks"]
 
     tell(ctx)
     roll_up_now(machine)
-    assert go_on_erasing(ctx) == 0
+    assert continue_erasures(ctx) == 0
     assert where_it_stands(ctx) == set()
     assert [row.body for row in read_all(ctx, Inbound)] == ["", ""]
 
@@ -230,7 +235,7 @@ def test_a_large_audience_is_still_walked_through_as_a_whole(machine):
     machine.submit_all()
     machine.corrupt(Batch, next_report_at=None)
     for place in (0, 1, 30, 59):
-        assert erase_number(ctx, everybody[place], actor="ops").left == []
+        assert erase_number(ctx, everybody[place], actor="ops").remaining == []
 
     pages = read_messages(ctx, machine.broadcast(made).public_id)
     walked = [view.recipient for page in pages for view in page]
@@ -260,17 +265,17 @@ def test_files_go_once_their_imports_have_ended_and_later_ones_stay(either_machi
     def add_import(number, **more):
         job = {"client": "tests", "options": {}, "created_at": ctx.now()} | more
         machine.add(Import, public_id=f"i{number}", status=ImportStatus.WRITING, **job)
-        machine.add(ImportPiece, import_id=number, first_line=1, text=b"phone\n070-1234567\n")
+        machine.add(ImportChunk, import_id=number, first_line=1, text=b"phone\n070-1234567\n")
 
     add_import(1)
     machine.clock.advance(1)
-    assert erase_number(ctx, ANN, actor="ops").left == ["imports"]
+    assert erase_number(ctx, ANN, actor="ops").remaining == ["imports"]
     machine.clock.advance(1)
     add_import(2)
-    assert go_on_erasing(ctx) == 1
+    assert continue_erasures(ctx) == 1
 
-    machine.corrupt(Import, Import.id == 1, finished_at=ctx.now())
+    machine.corrupt(Import, Import.id == 1, completed_at=ctx.now())
     machine.clock.advance(1)
 
-    assert go_on_erasing(ctx) == 0
-    assert [row.import_id for row in read_all(ctx, ImportPiece)] == [2]
+    assert continue_erasures(ctx) == 0
+    assert [row.import_id for row in read_all(ctx, ImportChunk)] == [2]

@@ -1,6 +1,6 @@
 """The export of one person has what they were sent and what they texted."""
 
-from app.sms.inbound.receive import list_inbounds
+from app.sms.inbound.receive import fetch_inbounds
 from tests.callers import Caller
 from tests.people import add_people
 
@@ -14,7 +14,7 @@ def test_an_export_has_what_a_person_was_sent_and_what_they_texted(either_servic
     caller.send(ANN, BOB, message="Hi ${name}", parameters={"name": {ANN: "Ann", BOB: "Bob"}})
     sandbox.text_from(ANN, "Thanks!")
     sandbox.text_from(BOB, "Who is this?")
-    list_inbounds(ctx, since=ctx.later(-3600))
+    fetch_inbounds(ctx, since=ctx.seconds_from_now(-3600))
     found = caller.post("/api/subscribers/lookup", {"phone": ANN}).get_json()
 
     whole = caller.get(f"/api/subscribers/{found['subscriber_id']}/export").get_json()

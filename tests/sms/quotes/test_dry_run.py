@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from app.sms.quotes.dry_run import DryRunCheck, cross_check
-from app.sms.request.model import Order
+from app.sms.request.model import BroadcastRequest
 from app.text.segments import measure_text
 from tests.factories import many_numbers
 from tests.wire import unused_port
@@ -12,7 +12,7 @@ ANN, BOB = "+46701234567", "+46707654321"
 
 
 def order(text, *recipients, **more):
-    return Order(recipients=recipients, text=text, size=measure_text(text), **more)
+    return BroadcastRequest(recipients=recipients, text=text, size=measure_text(text), **more)
 
 
 def test_sinch_counts_the_parts_as_we_do_and_sends_nothing(machine, sandbox):

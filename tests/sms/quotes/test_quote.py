@@ -7,7 +7,7 @@ from datetime import UTC, datetime, time
 
 import pytest
 
-from app.config import PeopleRules
+from app.config import SubscriberRules
 from app.sandbox.engine.parts import measure
 from tests.background import work_off
 from tests.callers import Caller
@@ -60,9 +60,9 @@ def test_a_quote_says_to_whom_in_how_many_parts_at_what_cost(caller, ctx, sandbo
             "SE": {"recipients": 5, "parts": 10, "cost": "0.5"},
             "US": {"recipients": 1, "parts": 2, "cost": "0.2"},
         },
-        "withheld": {"opted_out": 1},
-        "too_late": 0,
-        "waiting": [],
+        "excluded": {"opted_out": 1},
+        "expired_before_window": 0,
+        "deferred": [],
         "invalid_numbers": ["nobody"],
         "invalid_count": 1,
         "duplicates_removed": 1,
@@ -115,7 +115,9 @@ def test_it_says_when_those_go_for_whom_it_is_quiet(make_service, sandbox, datab
     service = make_service(DATABASE_URL=database_url)
     ctx = service.extensions["clarion"]
     hours = {"SE": (time(20), time(8)), "JP": (time(20), time(8))}
-    service.extensions["clarion"] = replace(ctx, people_rules=PeopleRules(quiet_hours=hours))
+    service.extensions["clarion"] = replace(
+        ctx, subscriber_rules=SubscriberRules(quiet_hours=hours)
+    )
     now = datetime.now(UTC)
     noon = now.replace(hour=12, minute=0, second=0, microsecond=0)
     shift_clock(service, (noon - now).total_seconds())
@@ -123,7 +125,7 @@ def test_it_says_when_those_go_for_whom_it_is_quiet(make_service, sandbox, datab
 
     quote = _quote(Caller(service), recipients=[*_PEOPLE, "+819012345678"], category="marketing")
 
-    (opening,) = quote["waiting"]
+    (opening,) = quote["deferred"]
     assert opening["recipients"] == 1
     assert datetime.fromisoformat(opening["at"]).time() == time(23)  # 08:00 in Japan
     assert quote["recipients"] == 7
@@ -225,7 +227,7 @@ def test_what_is_sent_is_what_was_quoted(either_service, sandbox, at_sinch, seed
     assert sum(parts) == quote["parts"]
     assert Counter(map(str, parts)) == quote["parts_histogram"]
     shown = caller.show(answer)
-    assert shown["withheld"] == quote["withheld"]
+    assert shown["excluded"] == quote["excluded"]
 
 
 def _fill(ctx, lot):
@@ -249,7 +251,7 @@ def _fill(ctx, lot):
         "message": lot.choice(["Doors open at 8", "Hi ${first_name}!" + "y" * 60, "Ж" * 75]),
         "category": lot.choice(["marketing", "transactional"]),
         "parameters": {"first_name": {"default": "you"}} if lot.random() < 0.5 else {},
-        "allow_repeat": True,
+        "allow_duplicate": True,
     }
     if lot.random() < 0.5:
         return body | {"audience": {"any": ["all"]}}

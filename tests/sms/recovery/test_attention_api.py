@@ -38,7 +38,7 @@ def troubled(service, caller, sandbox):
         moved = update(Batch).where(Batch.client_reference == reference)
         with service.extensions["clarion"].db.write() as tx:
             end = {"state": BatchState.NEEDS_ATTENTION, "attention": reason}
-            tx.execute(moved.values(end | {"asked": 40, "absent": 38}))
+            tx.execute(moved.values(end | {"reconcile_attempts": 40, "not_found_count": 38}))
         return reference, id_of(made)
 
     return make
@@ -83,8 +83,8 @@ def test_what_waits_for_a_decision_is_shown_without_whom_it_is_to(caller, troubl
         "client": "tests",
         "recipients": 3,
         "reason": "absent",
-        "asked": 40,
-        "absent": 38,
+        "lookups": 40,
+        "not_found_count": 38,
     }
     assert "+4670" not in answer.text
 
@@ -102,7 +102,7 @@ def test_the_oldest_comes_first_and_what_is_decided_is_gone(caller, troubled):
 
 @pytest.mark.parametrize(
     ("decision", "state", "word", "posts"),
-    [("mark_sent", "accepted", "submitted", 1), ("give_up", "closed_unsent", "given_up", 1)],
+    [("mark_sent", "accepted", "submitted", 1), ("give_up", "closed_unsent", "abandoned", 1)],
 )
 def test_an_end_is_an_end(service, caller, troubled, sandbox, decision, state, word, posts):
     reference, broadcast = troubled()

@@ -99,9 +99,9 @@ def test_a_batch_with_other_recipients_proves_nothing_and_waits_for_an_operator(
 
     told = answer.get_json()
     assert answer.status_code == 202
-    assert (told["status"], told["batch_id"]) == ("complete_with_attention", None)
+    assert (told["status"], told["batch_id"]) == ("complete_needs_attention", None)
     assert "an operator has to look" in told["message"]
-    assert look_at(service[0], answer)["counts"]["uncertain"] == 2
+    assert look_at(service[0], answer)["counts"]["unconfirmed"] == 2
     assert waiting() == ["mismatch"]
     assert len(sinch.calls(b"POST")) == 1
 
@@ -118,7 +118,7 @@ def test_two_batches_are_told_as_a_duplicate_and_the_later_one_is_cancelled(
 
     told = answer.get_json()
     assert answer.status_code == 202
-    assert told["status"] == "complete_with_attention"
+    assert told["status"] == "complete_needs_attention"
     assert told["batch_ids"] == [IDS[1]]
     assert look_at(service[0], answer)["batches"] == {"duplicate": 1}
     assert look_at(service[0], answer)["counts"]["submitted"] == 1
@@ -136,7 +136,7 @@ def test_a_batch_that_was_cancelled_is_no_proof_that_it_goes_out(send, waiting):
     answer = send(sinch, ANN)
 
     assert answer.status_code == 202
-    assert answer.get_json()["status"] == "complete_with_attention"
+    assert answer.get_json()["status"] == "complete_needs_attention"
     assert waiting() == ["mismatch"]
 
 
@@ -149,7 +149,7 @@ def test_cancelling_a_surplus_does_not_keep_the_client_waiting(send):
     took_s = time.monotonic() - started
 
     assert answer.status_code == 202
-    assert answer.get_json()["status"] == "complete_with_attention"
+    assert answer.get_json()["status"] == "complete_needs_attention"
     assert len(sinch.calls(b"DELETE")) == 5
     assert took_s < 3
 
@@ -164,7 +164,7 @@ def test_two_batches_of_which_one_is_not_ours_prove_nothing_and_none_is_cancelle
     answer = send(sinch, ANN)
 
     assert answer.status_code == 202
-    assert answer.get_json()["status"] == "complete_with_attention"
+    assert answer.get_json()["status"] == "complete_needs_attention"
     assert answer.get_json()["batch_id"] is None
     assert waiting() == ["mismatch"]
     assert sinch.calls(b"DELETE") == []

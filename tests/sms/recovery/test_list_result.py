@@ -8,12 +8,12 @@ import pytest
 from app.config import SendingRules
 from app.sinch.schemas import Batch as SinchBatch
 from app.sms.recovery.list_result import (
-    ASK_UNTIL,
-    Evidence,
-    Finding,
-    choose_next_ask,
+    LOOKUP_PERIOD,
+    ListFinding,
+    ListResult,
+    choose_next_lookup,
+    classify_list,
     is_proven_absent,
-    weigh_list,
 )
 
 ANN, BOB = "+46701234567", "+46707654321"
@@ -32,33 +32,33 @@ def _age(seconds):
 
 def _asked_at(rules=RULES, *, sweep_s=0.0):
     """Seconds after the outcome became unknown at which a question is asked, to the end."""
-    now, asked = NOON, []
-    while (at := choose_next_ask(rules, unknown_at=NOON, now=now)) is not None:
+    now, reconcile_attempts = NOON, []
+    while (at := choose_next_lookup(rules, unknown_at=NOON, now=now)) is not None:
         now = at + timedelta(seconds=sweep_s)
-        asked.append((at - NOON).total_seconds())
-    return asked
+        reconcile_attempts.append((at - NOON).total_seconds())
+    return reconcile_attempts
 
 
 def test_nothing_listed_is_absent():
-    assert weigh_list([], [ANN]) == Evidence(Finding.ABSENT)
+    assert classify_list([], [ANN]) == ListResult(ListFinding.ABSENT)
 
 
 def test_one_batch_with_our_recipients_in_any_order_is_taken():
-    assert weigh_list([_listed(to=(BOB, ANN))], [ANN, BOB]) == Evidence(Finding.TAKEN, "A")
+    assert classify_list([_listed(to=(BOB, ANN))], [ANN, BOB]) == ListResult(ListFinding.TAKEN, "A")
 
 
 def test_of_several_the_oldest_counts_and_the_others_are_surplus():
     listed = [_listed("C", after_s=2), _listed("A", after_s=0), _listed("B", after_s=1)]
 
-    evidence = weigh_list(listed, [ANN, BOB])
+    evidence = classify_list(listed, [ANN, BOB])
 
-    assert evidence == Evidence(Finding.SEVERAL, "A", ("C", "B"))
+    assert evidence == ListResult(ListFinding.SEVERAL, "A", ("C", "B"))
 
 
 def test_without_times_the_last_listed_is_the_oldest():
     listed = [_listed("B", after_s=None), _listed("A", after_s=None)]
 
-    assert weigh_list(listed, [ANN, BOB]).sinch_id == "A"
+    assert classify_list(listed, [ANN, BOB]).sinch_id == "A"
 
 
 @pytest.mark.parametrize(
@@ -75,29 +75,29 @@ def test_without_times_the_last_listed_is_the_oldest():
 def test_anything_else_than_was_sent_is_a_mismatch(strange, beside_a_right_one):
     listed = [_listed("B", **strange)] + ([_listed("A")] if beside_a_right_one else [])
 
-    assert weigh_list(listed, [ANN, BOB]).finding is Finding.MISMATCH
+    assert classify_list(listed, [ANN, BOB]).finding is ListFinding.MISMATCH
 
 
 def test_questions_come_at_the_models_times_then_hourly_to_day_13():
-    asked = _asked_at()
+    reconcile_attempts = _asked_at()
 
-    assert asked[:8] == [5, 15, 30, 60, 120, 300, 600, 900]
-    until_called = [each for each in asked if 900 < each <= 1800]
+    assert reconcile_attempts[:8] == [5, 15, 30, 60, 120, 300, 600, 900]
+    until_called = [each for each in reconcile_attempts if 900 < each <= 1800]
     assert until_called == [1050, 1200, 1350, 1500, 1650, 1800]
-    hourly = [each for each in asked if each > 1800]
+    hourly = [each for each in reconcile_attempts if each > 1800]
     assert {b - a for a, b in pairwise(hourly)} == {3600}
     last = timedelta(seconds=hourly[-1])
-    assert ASK_UNTIL <= last < ASK_UNTIL + timedelta(hours=1)
+    assert LOOKUP_PERIOD <= last < LOOKUP_PERIOD + timedelta(hours=1)
 
 
 def test_late_sweeps_skip_no_question_for_long():
-    asked = _asked_at(sweep_s=15)
+    reconcile_attempts = _asked_at(sweep_s=15)
 
-    assert [each for each in asked if each <= 900] == [5, 30, 60, 120, 300, 600, 900]
+    assert [each for each in reconcile_attempts if each <= 900] == [5, 30, 60, 120, 300, 600, 900]
 
 
 def test_nothing_is_asked_beyond_what_the_list_reaches():
-    assert choose_next_ask(RULES, unknown_at=NOON, now=NOON + ASK_UNTIL) is None
+    assert choose_next_lookup(RULES, unknown_at=NOON, now=NOON + LOOKUP_PERIOD) is None
 
 
 def _proven(*, lists=5, age_s=900, before_s=300):

@@ -9,17 +9,23 @@ import pytest
 
 from app.sinch.schemas import PreparedBatch
 from app.sms.broadcasts.control import (
+    cancel_at_sinch,
     cancel_broadcast,
-    cancel_left_surplus,
-    carry_out_wishes,
+    cancel_duplicate_batches,
     resume_broadcast,
 )
-from app.sms.dispatch.outcome import Verdict, record_verdict
+from app.sms.dispatch.outcome import SubmitResult, record_result
 from app.sms.dispatch.submit import submit_batch
 from app.sms.models.batch import Batch
-from app.sms.models.states import Attention, BatchState, BroadcastStatus, Outcome, Wish
+from app.sms.models.states import (
+    Attention,
+    BatchState,
+    BroadcastStatus,
+    CancelRequestState,
+    Outcome,
+)
 from app.sms.recovery.attention import Decision, find_attention, resolve_batch
-from app.sms.recovery.unknown_outcome import ask_batch, ask_due_batches
+from app.sms.recovery.unknown_outcome import reconcile_batch, reconcile_due_batches
 from app.worker.jobs import sweep
 from tests.factories import many_numbers
 from tests.machine import Together
@@ -43,7 +49,12 @@ def _lose(machine, sandbox, *, taken=False, recipients=(ANN,)):
 def _doubt(machine, **more):
     """Nobody knows any more what became of any batch; Sinch may be asked at once."""
     now = machine.ctx.now()
-    doubtful = {"state": _S.UNKNOWN, "unknown_at": now, "next_ask_at": now, "lease_until": None}
+    doubtful = {
+        "state": _S.UNKNOWN,
+        "unknown_at": now,
+        "next_reconcile_at": now,
+        "lease_until": None,
+    }
     machine.corrupt(Batch, **doubtful | more)
 
 
@@ -57,19 +68,19 @@ def _confirm(machine):
 def _go_on(machine, batch_id, seconds):
     """Ask whenever it is time for so long; the seconds since the loss of each question."""
     unknown_at = machine.batch(batch_id).unknown_at
-    end, asked = machine.ctx.now() + timedelta(seconds=seconds), []
-    while (at := machine.batch(batch_id).next_ask_at) is not None and at <= end:
+    end, reconcile_attempts = machine.ctx.now() + timedelta(seconds=seconds), []
+    while (at := machine.batch(batch_id).next_reconcile_at) is not None and at <= end:
         machine.clock.advance((at - machine.ctx.now()).total_seconds())
-        ask_due_batches(machine.ctx)
-        asked.append((at - unknown_at).total_seconds())
-    return asked
+        reconcile_due_batches(machine.ctx)
+        reconcile_attempts.append((at - unknown_at).total_seconds())
+    return reconcile_attempts
 
 
 def _wait_for(machine, batch_id):
     """The question that is due next."""
-    at = machine.batch(batch_id).next_ask_at
+    at = machine.batch(batch_id).next_reconcile_at
     machine.clock.advance((at - machine.ctx.now()).total_seconds())
-    ask_due_batches(machine.ctx)
+    reconcile_due_batches(machine.ctx)
 
 
 def test_what_the_list_shows_is_accepted(either_machine, sandbox):
@@ -80,7 +91,7 @@ def test_what_the_list_shows_is_accepted(either_machine, sandbox):
 
     batch = machine.batch(batch_id)
     assert (batch.state, batch.sinch_id) == (_S.ACCEPTED, sandbox.batches()[0]["id"])
-    assert (batch.next_ask_at, batch.attention) == (None, None)
+    assert (batch.next_reconcile_at, batch.attention) == (None, None)
     assert machine.broadcast(broadcast).status is BroadcastStatus.COMPLETE
     assert machine.counts(broadcast) == {"submitted": 1}
     assert sandbox.posts() == 1
@@ -91,14 +102,14 @@ def test_what_it_does_not_show_is_asked_about_and_never_sent_again(either_machin
     _confirm(machine)
     batch_id, broadcast = _lose(machine, sandbox)
 
-    asked = _go_on(machine, batch_id, 4 * 3600)
+    reconcile_attempts = _go_on(machine, batch_id, 4 * 3600)
 
-    assert asked[:8] == [5, 15, 30, 60, 120, 300, 600, 900]
-    assert asked[-3:] == [5400, 9000, 12_600]
+    assert reconcile_attempts[:8] == [5, 15, 30, 60, 120, 300, 600, 900]
+    assert reconcile_attempts[-3:] == [5400, 9000, 12_600]
     batch = machine.batch(batch_id)
     assert (batch.state, batch.attention) == (_S.NEEDS_ATTENTION, Attention.ABSENT)
-    assert machine.counts(broadcast) == {"uncertain": 1}
-    assert machine.broadcast(broadcast).status is BroadcastStatus.COMPLETE_WITH_ATTENTION
+    assert machine.counts(broadcast) == {"unconfirmed": 1}
+    assert machine.broadcast(broadcast).status is BroadcastStatus.COMPLETE_NEEDS_ATTENTION
     assert [each.id for each in find_attention(machine.ctx)] == [batch_id]
     machine.idle()
     assert sandbox.posts() == 2
@@ -109,9 +120,9 @@ def test_it_is_asked_about_until_day_13(machine, sandbox):
     _confirm(machine)
     batch_id, _ = _lose(machine, sandbox)
 
-    asked = _go_on(machine, batch_id, 20 * 86_400)
+    reconcile_attempts = _go_on(machine, batch_id, 20 * 86_400)
 
-    assert 13 * 86_400 <= asked[-1] < 14 * 86_400
+    assert 13 * 86_400 <= reconcile_attempts[-1] < 14 * 86_400
     assert machine.batch(batch_id).state is _S.NEEDS_ATTENTION
 
 
@@ -121,7 +132,10 @@ def test_before_fifteen_minutes_nobody_is_called(machine, sandbox):
 
     _go_on(machine, batch_id, 899)
 
-    assert (machine.batch(batch_id).state, machine.batch(batch_id).absent) == (_S.UNKNOWN, 7)
+    assert (machine.batch(batch_id).state, machine.batch(batch_id).not_found_count) == (
+        _S.UNKNOWN,
+        7,
+    )
 
 
 def test_a_list_that_does_not_show_what_was_taken_is_no_witness(machine, sandbox):
@@ -174,7 +188,7 @@ def test_an_unclean_list_says_nothing(machine, sandbox, fault):
         _wait_for(machine, batch_id)
 
     batch = machine.batch(batch_id)
-    assert (batch.state, batch.asked, batch.absent) == (_S.UNKNOWN, 3, 0)
+    assert (batch.state, batch.reconcile_attempts, batch.not_found_count) == (_S.UNKNOWN, 3, 0)
     sandbox.clear_faults()
     _wait_for(machine, batch_id)
     assert machine.batch(batch_id).state is _S.ACCEPTED
@@ -207,10 +221,10 @@ def test_a_list_of_which_a_page_is_missing_says_nothing(make_machine, database_u
         machine.store([ANN])
         machine.claim()
         _doubt(machine)
-        ask_due_batches(machine.ctx)
+        reconcile_due_batches(machine.ctx)
 
     batch = machine.batch()
-    assert (batch.state, batch.asked, batch.absent) == (_S.UNKNOWN, 1, 0)
+    assert (batch.state, batch.reconcile_attempts, batch.not_found_count) == (_S.UNKNOWN, 1, 0)
 
 
 def test_a_list_nobody_can_read_for_half_an_hour_calls_an_operator_and_is_asked_on(
@@ -225,7 +239,7 @@ def test_a_list_nobody_can_read_for_half_an_hour_calls_an_operator_and_is_asked_
 
     batch = machine.batch(batch_id)
     assert (batch.state, batch.attention) == (_S.NEEDS_ATTENTION, Attention.UNREADABLE)
-    assert machine.broadcast(broadcast).status is BroadcastStatus.COMPLETE_WITH_ATTENTION
+    assert machine.broadcast(broadcast).status is BroadcastStatus.COMPLETE_NEEDS_ATTENTION
     sandbox.clear_faults()
     _wait_for(machine, batch_id)
     assert machine.batch(batch_id).state is _S.ACCEPTED
@@ -275,18 +289,18 @@ def test_a_batch_that_sinch_has_twice_stops_its_broadcast_and_the_surplus_is_can
 
     _wait_for(machine, claim.batch_id)
 
-    first, surplus = sandbox.batches()
+    first, duplicate_sinch_ids = sandbox.batches()
     batch = machine.batch(claim.batch_id)
     assert (batch.state, batch.sinch_id) == (_S.DUPLICATE, first["id"])
-    assert (first["canceled"], surplus["canceled"]) == (False, True)
-    assert machine.broadcast(broadcast).status is BroadcastStatus.STOPPED
+    assert (first["canceled"], duplicate_sinch_ids["canceled"]) == (False, True)
+    assert machine.broadcast(broadcast).status is BroadcastStatus.HALTED
     assert machine.counts(broadcast) == {"submitted": 1, "pending": 1}
     assert "sinch has this batch more than once" in capfd.readouterr().err
     machine.idle()
     resume_broadcast(machine.ctx, machine.broadcast(broadcast).public_id, actor="ops")
     machine.submit_all()
     assert machine.states(broadcast) == [_S.DUPLICATE, _S.ACCEPTED]
-    assert machine.broadcast(broadcast).status is BroadcastStatus.COMPLETE_WITH_ATTENTION
+    assert machine.broadcast(broadcast).status is BroadcastStatus.COMPLETE_NEEDS_ATTENTION
 
 
 def test_a_surplus_that_could_not_be_cancelled_is_tried_again(machine, sandbox):
@@ -296,20 +310,20 @@ def test_a_surplus_that_could_not_be_cancelled_is_tried_again(machine, sandbox):
     sandbox.order_fault(on="DELETE /batches/{id}", when="before", do="cut")
 
     _wait_for(machine, batch_id)
-    kept = machine.batch(batch_id).surplus
+    kept = machine.batch(batch_id).duplicate_sinch_ids
     sweep(machine.ctx)
 
-    first, surplus = sandbox.batches()
-    assert kept == [surplus["id"]]
-    assert (first["canceled"], surplus["canceled"]) == (False, True)
-    assert machine.batch(batch_id).surplus is None
+    first, duplicate_sinch_ids = sandbox.batches()
+    assert kept == [duplicate_sinch_ids["id"]]
+    assert (first["canceled"], duplicate_sinch_ids["canceled"]) == (False, True)
+    assert machine.batch(batch_id).duplicate_sinch_ids is None
 
 
 def test_a_question_put_off_by_a_clock_set_back_is_asked_all_the_same(machine, sandbox):
     batch_id, _ = _lose(machine, sandbox, taken=True)
     machine.clock.set_back(12 * 3600)
 
-    ask_due_batches(machine.ctx)
+    reconcile_due_batches(machine.ctx)
 
     assert machine.batch(batch_id).state is _S.ACCEPTED
 
@@ -325,7 +339,7 @@ def test_one_found_after_its_broadcast_was_cancelled_is_to_be_stopped(machine, s
 
     batch = machine.batch(batch_id)
     assert batch.state is (_S.DUPLICATE if twice else _S.ACCEPTED)
-    assert batch.wish is Wish.WANTED
+    assert batch.cancel_request is CancelRequestState.WANTED
 
 
 def test_a_batch_with_other_recipients_needs_attention_and_is_not_taken_for_ours(machine, sandbox):
@@ -336,7 +350,7 @@ def test_a_batch_with_other_recipients_needs_attention_and_is_not_taken_for_ours
 
     batch = machine.batch(batch_id)
     assert (batch.state, batch.attention) == (_S.NEEDS_ATTENTION, Attention.MISMATCH)
-    assert batch.next_ask_at is not None
+    assert batch.next_reconcile_at is not None
 
 
 def test_the_question_reaches_back_to_the_first_attempt_and_a_margin(make_machine, database_url):
@@ -347,7 +361,7 @@ def test_the_question_reaches_back_to_the_first_attempt_and_a_margin(make_machin
         machine.claim()
         machine.clock.advance(3 * 86_400)
         _doubt(machine, unknown_at=started_at)
-        ask_due_batches(machine.ctx)
+        reconcile_due_batches(machine.ctx)
 
     query = parse_qs(urlsplit(server.requests[0].split()[1].decode()).query)
     since = (started_at - timedelta(hours=1)).isoformat(timespec="milliseconds")
@@ -368,9 +382,9 @@ def test_two_who_ask_at_once_have_asked_once(make_machine, either_database):
         machine.store([ANN])
         claim = machine.claim()
         _doubt(machine)
-        Together(*[lambda: ask_batch(machine.ctx, claim.batch_id)] * 2).join()
+        Together(*[lambda: reconcile_batch(machine.ctx, claim.batch_id)] * 2).join()
 
-    assert (machine.batch().asked, machine.batch().absent) == (1, 1)
+    assert (machine.batch().reconcile_attempts, machine.batch().not_found_count) == (1, 1)
 
 
 @pytest.mark.parametrize("meanwhile", ["another finds it", "a late answer has it"])
@@ -379,9 +393,9 @@ def test_an_id_that_somebody_learns_while_the_list_is_read_is_not_asked_for_agai
 ):
     def learn():
         if meanwhile == "another finds it":
-            ask_batch(machine.ctx, claim.batch_id)
+            reconcile_batch(machine.ctx, claim.batch_id)
         else:
-            record_verdict(machine.ctx, claim, Verdict(outcome=Outcome.ACCEPTED, sinch_id="B1"))
+            record_result(machine.ctx, claim, SubmitResult(outcome=Outcome.ACCEPTED, sinch_id="B1"))
 
     def answer(connection):
         if len(server.requests) > 1:
@@ -395,28 +409,30 @@ def test_an_id_that_somebody_learns_while_the_list_is_read_is_not_asked_for_agai
         machine = make_machine(database_url, server.url)
         machine.store([ANN])
         claim = machine.claim()
-        record_verdict(machine.ctx, claim, Verdict(outcome=Outcome.ACCEPTED))
-        assert machine.batch().next_ask_at is not None
-        ask_batch(machine.ctx, claim.batch_id)
+        record_result(machine.ctx, claim, SubmitResult(outcome=Outcome.ACCEPTED))
+        assert machine.batch().next_reconcile_at is not None
+        reconcile_batch(machine.ctx, claim.batch_id)
 
-    assert (machine.batch().sinch_id, machine.batch().next_ask_at) == ("B1", None)
+    assert (machine.batch().sinch_id, machine.batch().next_reconcile_at) == ("B1", None)
 
 
 def test_a_surplus_that_another_sweep_has_stopped_meanwhile_is_not_asked_for_again(
     make_machine, database_url
 ):
     def answer(connection):
-        machine.corrupt(Batch, surplus=None)
+        machine.corrupt(Batch, duplicate_sinch_ids=None)
         respond("500 Oops")(connection)
 
     with RawServer(answer).running() as server:
         machine = make_machine(database_url, server.url)
         machine.store([ANN])
         machine.claim()
-        machine.corrupt(Batch, state=_S.DUPLICATE, lease_until=None, sinch_id="B1", surplus=["B2"])
-        cancel_left_surplus(machine.ctx)
+        machine.corrupt(
+            Batch, state=_S.DUPLICATE, lease_until=None, sinch_id="B1", duplicate_sinch_ids=["B2"]
+        )
+        cancel_duplicate_batches(machine.ctx)
 
-    assert machine.batch().surplus is None
+    assert machine.batch().duplicate_sinch_ids is None
 
 
 def test_an_answer_that_arrives_after_an_operator_decided_changes_nothing(
@@ -434,10 +450,10 @@ def test_an_answer_that_arrives_after_an_operator_decided_changes_nothing(
         machine.store([ANN])
         claim = machine.claim()
         _doubt(machine, state=_S.NEEDS_ATTENTION, attention=Attention.ABSENT)
-        ask_batch(machine.ctx, claim.batch_id)
+        reconcile_batch(machine.ctx, claim.batch_id)
 
     batch = machine.batch()
-    assert (batch.state, batch.asked, batch.attention) == (_S.PENDING, 0, None)
+    assert (batch.state, batch.reconcile_attempts, batch.attention) == (_S.PENDING, 0, None)
 
 
 def test_however_slow_the_list_a_sweep_ends_and_nobody_waits_longer_than_35_minutes(
@@ -477,18 +493,21 @@ def test_what_an_operator_counts_as_sent_of_a_cancelled_broadcast_is_stopped_onc
     reference = machine.batch(batch_id).client_reference
     resolve_batch(machine.ctx, reference, Decision.MARK_SENT, actor="ops", note="Sinch told me")
 
-    ask_batch(machine.ctx, batch_id)
-    carry_out_wishes(machine.ctx)
+    reconcile_batch(machine.ctx, batch_id)
+    cancel_at_sinch(machine.ctx)
 
     assert machine.batch(batch_id).sinch_id is not None
-    assert machine.batch(batch_id).wish in (Wish.CANCELLED, Wish.TOO_LATE)
+    assert machine.batch(batch_id).cancel_request in (
+        CancelRequestState.CANCELLED,
+        CancelRequestState.TOO_LATE,
+    )
 
 
 @pytest.mark.parametrize(
     ("decision", "state", "counts"),
     [
         (Decision.MARK_SENT, _S.ACCEPTED, {"submitted": 1}),
-        (Decision.GIVE_UP, _S.CLOSED_UNSENT, {"given_up": 1}),
+        (Decision.GIVE_UP, _S.CLOSED_UNSENT, {"abandoned": 1}),
     ],
 )
 def test_an_operator_ends_it_and_the_books_say_who(machine, sandbox, decision, state, counts):
@@ -500,7 +519,7 @@ def test_an_operator_ends_it_and_the_books_say_who(machine, sandbox, decision, s
     resolve_batch(machine.ctx, reference, decision, actor="ops", note="Sinch told me")
 
     assert machine.batch(batch_id).state is state
-    assert machine.batch(batch_id).next_ask_at is None
+    assert machine.batch(batch_id).next_reconcile_at is None
     assert machine.counts(broadcast) == counts
     assert machine.broadcast(broadcast).status is BroadcastStatus.COMPLETE
     (entry,) = machine.audit()
@@ -529,6 +548,6 @@ def test_a_clock_set_back_between_does_not_hide_the_batch_from_the_question(mach
     batch_id, _ = _lose(machine, sandbox, taken=True)
     machine.clock.set_back(7200)
 
-    ask_batch(machine.ctx, batch_id)
+    reconcile_batch(machine.ctx, batch_id)
 
     assert machine.batch(batch_id).state is _S.ACCEPTED

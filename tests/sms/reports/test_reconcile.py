@@ -8,7 +8,7 @@ from app.sinch.schemas import ReportMode
 from app.sms.models.batch import Batch
 from app.sms.models.states import BatchState
 from app.sms.models.statuses import MessageStatus
-from app.sms.reports.reconcile import ask_due_reports
+from app.sms.reports.reconcile import fetch_due_reports
 from tests.factories import many_numbers
 from tests.machine import Machine
 from tests.reporting import ends, report, tell
@@ -28,7 +28,7 @@ def _go_on(machine, sandbox, seconds):
         machine.clock.advance(step)
         if step:
             sandbox.advance(step)
-        ask_due_reports(machine.ctx)
+        fetch_due_reports(machine.ctx)
 
 
 def _count(sandbox, path):
@@ -39,14 +39,14 @@ def test_a_report_is_asked_for_until_every_end_is_known(either_machine, sandbox)
     machine = either_machine
     broadcast = machine.store([ANN, FAILED, EXPIRED])
     machine.submit()
-    assert ask_due_reports(machine.ctx) == 0  # it is not time yet
+    assert fetch_due_reports(machine.ctx) == 0  # it is not time yet
 
     _go_on(machine, sandbox, 3600)
 
     found = ends(machine.ctx, broadcast)
     assert found == {ANN: (_M.DELIVERED, 0), FAILED: (_M.FAILED, 150), EXPIRED: (_M.EXPIRED, 153)}
     assert (machine.batch().next_report_at, machine.batch().ended) == (None, 3)
-    assert machine.broadcast(broadcast).settled_at is not None
+    assert machine.broadcast(broadcast).all_reported_at is not None
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_who_is_called_back_asks_later(
     first = machine.batch().next_report_at
 
     machine.clock.advance((first - machine.ctx.now()).total_seconds())
-    ask_due_reports(machine.ctx)
+    fetch_due_reports(machine.ctx)
 
     second = machine.batch().next_report_at
     told = first - machine.batch().accepted_at, second - first
@@ -83,7 +83,7 @@ def test_a_thousand_recipients_cost_one_question(machine, sandbox):
     sandbox.advance(3600)
     machine.clock.advance(3600)
 
-    assert ask_due_reports(machine.ctx) == 1
+    assert fetch_due_reports(machine.ctx) == 1
 
     assert _count(sandbox, "delivery_report") == 1
     assert machine.batch().ended == 1_000
@@ -96,11 +96,11 @@ def test_what_is_never_reported_becomes_unknown_behind_its_margin(machine, sandb
 
     _go_on(machine, sandbox, 3_600 + 7_100)
     assert ends(machine.ctx, broadcast)[SILENT] == (_M.SUBMITTED, 401)
-    assert machine.broadcast(broadcast).settled_at is None
+    assert machine.broadcast(broadcast).all_reported_at is None
 
     _go_on(machine, sandbox, 2 * 3_600)
     assert ends(machine.ctx, broadcast) == {ANN: (_M.DELIVERED, 0), SILENT: (_M.UNKNOWN, None)}
-    assert machine.broadcast(broadcast).settled_at is not None
+    assert machine.broadcast(broadcast).all_reported_at is not None
     assert "never reported" in capsys.readouterr().err
 
 
@@ -152,7 +152,7 @@ def test_a_batch_whose_id_nobody_learnt_ends_as_unknown(machine):
     machine.corrupt(Batch, Batch.id == claim.batch_id, **accepted)
     machine.clock.advance(120)
 
-    ask_due_reports(machine.ctx)
+    fetch_due_reports(machine.ctx)
 
     assert ends(machine.ctx, broadcast) == {ANN: (_M.UNKNOWN, None)}
 
@@ -162,12 +162,12 @@ def test_of_two_that_ask_at_once_one_asks(machine, sandbox):
     machine.submit()
     machine.clock.advance(60)
     row = machine.batch()
-    ask_due_reports(machine.ctx)
+    fetch_due_reports(machine.ctx)
     # The other had looked before: its time and count are those of then.
     machine.corrupt(Batch, next_report_at=row.next_report_at)
     sandbox_before = _count(sandbox, "delivery_report")
 
-    ask_due_reports(machine.worker("other").ctx)
+    fetch_due_reports(machine.worker("other").ctx)
 
     assert _count(sandbox, "delivery_report") == sandbox_before + 1
     assert machine.batch().reports_asked == row.reports_asked + 2
@@ -180,4 +180,4 @@ def test_a_clock_that_was_set_back_keeps_no_question_waiting(machine, sandbox, d
     sandbox.advance(3_600)
     machine.clock.set_back(days * 86_400)
 
-    assert ask_due_reports(machine.ctx) == 1
+    assert fetch_due_reports(machine.ctx) == 1

@@ -8,13 +8,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.sinch.errors import SinchRejected
-from app.sms.dispatch.outcome import Verdict, record_verdict
+from app.sms.dispatch.outcome import SubmitResult, record_result
 from app.sms.dispatch.submit import submit_batch
 from app.sms.models.batch import Batch
 from app.sms.models.states import Attention, BatchState, BroadcastStatus, Outcome
 from app.sms.models.statuses import MessageStatus
 from app.sms.recovery.attention import Decision, resolve_batch
-from app.webhooks.incoming.apply import forget_leftovers
+from app.webhooks.incoming.apply import purge_dead_letters
 from app.webhooks.outgoing.models import Endpoint, EndpointStatus
 from tests.factories import many_numbers
 from tests.reporting import (
@@ -36,7 +36,7 @@ def _accepted(machine, recipients=(ANN,), *, name="01SINCHBATCH", **how):
     """A broadcast whose first batch Sinch took under this id."""
     broadcast = machine.store(recipients, **how)
     claim = machine.claim(of=broadcast)
-    record_verdict(machine.ctx, claim, Verdict(outcome=Outcome.ACCEPTED, sinch_id=name))
+    record_result(machine.ctx, claim, SubmitResult(outcome=Outcome.ACCEPTED, sinch_id=name))
     return broadcast, machine.batch(claim.batch_id)
 
 
@@ -62,7 +62,7 @@ def test_a_final_report_is_the_end_of_a_message(machine, told, status):
     assert ends(machine.ctx, broadcast) == {ANN: (status, 7)}
     assert machine.batch().ended == 1
     assert machine.batch().next_report_at is None
-    assert machine.broadcast(broadcast).settled_at == machine.ctx.now()
+    assert machine.broadcast(broadcast).all_reported_at == machine.ctx.now()
     assert events(machine.ctx) == []
 
 
@@ -75,7 +75,7 @@ def test_what_is_no_end_leaves_a_message_awaited(machine, told):
     assert ends(machine.ctx, broadcast) == {ANN: (_M.SUBMITTED, 401)}
     assert machine.batch().ended == 0
     assert machine.batch().next_report_at is not None
-    assert machine.broadcast(broadcast).settled_at is None
+    assert machine.broadcast(broadcast).all_reported_at is None
 
 
 def test_either_database_books_the_same(either_machine):
@@ -188,7 +188,7 @@ def test_a_report_before_the_answer_settles_the_batch(either_machine):
     batch = machine.batch()
     assert (batch.state, batch.sinch_id, batch.lease_until) == (_S.ACCEPTED, "01EARLY", None)
     assert machine.broadcast(broadcast).status is BroadcastStatus.COMPLETE
-    record_verdict(machine.ctx, claim, Verdict(outcome=Outcome.ACCEPTED, sinch_id="01EARLY"))
+    record_result(machine.ctx, claim, SubmitResult(outcome=Outcome.ACCEPTED, sinch_id="01EARLY"))
     assert (machine.batch().state, machine.batch().ended) == (_S.ACCEPTED, 1)
 
 
@@ -200,7 +200,7 @@ def test_no_later_answer_undoes_what_a_report_proved(machine, outcome):
     claim = machine.claim()
     tell(machine.ctx, report(ANN, "Dispatched", 401, reference=claim.reference))
 
-    record_verdict(machine.ctx, claim, Verdict(outcome=outcome))
+    record_result(machine.ctx, claim, SubmitResult(outcome=outcome))
 
     assert machine.batch().state is _S.ACCEPTED
 
@@ -222,7 +222,7 @@ def test_a_report_is_proof_whatever_was_known_before(machine, state):
     broadcast = machine.store([ANN, BOB])
     reference = machine.claim().reference
     now = machine.ctx.now()
-    known = {"unknown_at": now, "next_ask_at": now} if state is _S.UNKNOWN else {}
+    known = {"unknown_at": now, "next_reconcile_at": now} if state is _S.UNKNOWN else {}
     if state is _S.NEEDS_ATTENTION:
         known["attention"] = Attention.ABSENT
     machine.corrupt(Batch, state=state, lease_until=None, **known)
@@ -231,14 +231,14 @@ def test_a_report_is_proof_whatever_was_known_before(machine, state):
 
     assert machine.batch().state is _S.ACCEPTED
     assert machine.broadcast(broadcast).status is BroadcastStatus.COMPLETE
-    assert machine.broadcast(broadcast).settled_at is None  # Bob's end is awaited
+    assert machine.broadcast(broadcast).all_reported_at is None  # Bob's end is awaited
 
 
 def test_a_report_on_a_batch_that_was_halved_keeps_its_half_from_being_sent(machine):
     broadcast = machine.store([ANN, BOB])
     whole = machine.claim()
     refusal = _refusal()
-    record_verdict(machine.ctx, whole, Verdict(outcome=Outcome.REJECTED, refusal=refusal))
+    record_result(machine.ctx, whole, SubmitResult(outcome=Outcome.REJECTED, refusal=refusal))
     assert machine.states(broadcast) == [_S.SPLIT, _S.PENDING, _S.PENDING]
 
     tell(machine.ctx, report(ANN, "Delivered", reference=whole.reference))
@@ -259,8 +259,8 @@ def test_another_id_than_ours_is_a_duplicate_that_stops_its_broadcast(machine):
     tell(machine.ctx, told)
 
     row = machine.batch(batch.id)
-    assert (row.state, row.surplus) == (_S.DUPLICATE, ["01SECOND"])
-    assert machine.broadcast(broadcast).status is BroadcastStatus.STOPPED
+    assert (row.state, row.duplicate_sinch_ids) == (_S.DUPLICATE, ["01SECOND"])
+    assert machine.broadcast(broadcast).status is BroadcastStatus.HALTED
 
 
 def test_a_batch_without_an_id_learns_it_from_a_report(machine):
@@ -269,7 +269,7 @@ def test_a_batch_without_an_id_learns_it_from_a_report(machine):
     told = report(ANN, "Dispatched", 401, batch="01LEARNT", reference=batch.client_reference)
     tell(machine.ctx, told)
 
-    assert (machine.batch().sinch_id, machine.batch().next_ask_at) == ("01LEARNT", None)
+    assert (machine.batch().sinch_id, machine.batch().next_reconcile_at) == ("01LEARNT", None)
 
 
 def test_a_report_under_sinch_s_id_alone_waits_for_the_answer_that_names_it(machine):
@@ -278,7 +278,9 @@ def test_a_report_under_sinch_s_id_alone_waits_for_the_answer_that_names_it(mach
     tell(machine.ctx, report(ANN, "Delivered"))
     assert len(events(machine.ctx)) == 1
 
-    record_verdict(machine.ctx, claim, Verdict(outcome=Outcome.ACCEPTED, sinch_id="01SINCHBATCH"))
+    record_result(
+        machine.ctx, claim, SubmitResult(outcome=Outcome.ACCEPTED, sinch_id="01SINCHBATCH")
+    )
     machine.clock.advance(11)
     tell(machine.ctx)
 
@@ -293,9 +295,9 @@ def test_a_report_on_somebody_else_s_batch_is_left_over_and_forgotten(machine):
         machine.clock.advance(11)
 
     [event] = events(machine.ctx)
-    assert event.leftover == "foreign"
+    assert event.dead_letter_reason == "foreign"
     machine.clock.advance(3 * 86_400)
-    assert forget_leftovers(machine.ctx) == 1
+    assert purge_dead_letters(machine.ctx) == 1
 
 
 def test_what_cannot_be_read_is_left_over_and_holds_nothing_up(either_machine):
@@ -305,7 +307,7 @@ def test_what_cannot_be_read_is_left_over_and_holds_nothing_up(either_machine):
     odd = [b"", b"{", b"[]", b"\xff\xfe", b'{"type": "new_kind"}', b'{"type": ["x"]}', b"null"]
     tell(machine.ctx, *odd, report(ANN, "Delivered"))
 
-    assert [event.leftover for event in events(machine.ctx)] == ["unreadable"] * len(odd)
+    assert [event.dead_letter_reason for event in events(machine.ctx)] == ["unreadable"] * len(odd)
     assert ends(machine.ctx, broadcast) == {ANN: (_M.DELIVERED, 0)}
 
 
@@ -360,7 +362,7 @@ def _listen(machine, *kinds):
         client="tests",
         created_at=machine.ctx.now(),
         url="https://example.org/hook",
-        kinds=list(kinds),
+        event_types=list(kinds),
         secret=b"secret",
         status=EndpointStatus.ACTIVE,
         served_at=machine.ctx.now(),
@@ -368,7 +370,7 @@ def _listen(machine, *kinds):
 
 
 def test_clients_are_told_each_end_once(machine):
-    _listen(machine, "messages.updated", "broadcast.finished", "broadcast.settled")
+    _listen(machine, "messages.updated", "broadcast.completed", "broadcast.all_reported")
     broadcast, _ = _accepted(machine, [ANN, BOB])
     name = machine.broadcast(broadcast).public_id
     tell(machine.ctx, report(ANN, "Delivered"), report(ANN, "Delivered"))
@@ -380,8 +382,8 @@ def test_clients_are_told_each_end_once(machine):
         (name, ["failed"]),
     ]
     assert told[1]["messages"][0]["reason"] == "The phone was off or out of reach."
-    assert len(outbox(machine.ctx, "broadcast.finished")) == 1
-    assert len(outbox(machine.ctx, "broadcast.settled")) == 1
+    assert len(outbox(machine.ctx, "broadcast.completed")) == 1
+    assert len(outbox(machine.ctx, "broadcast.all_reported")) == 1
 
 
 def test_an_operator_who_gave_up_is_told_better(machine):
@@ -389,7 +391,7 @@ def test_an_operator_who_gave_up_is_told_better(machine):
     claim = machine.claim()
     machine.corrupt(Batch, state=_S.NEEDS_ATTENTION, attention=Attention.ABSENT, lease_until=None)
     resolve_batch(machine.ctx, claim.reference, Decision.GIVE_UP, actor="op", note="")
-    assert machine.counts(broadcast) == {"given_up": 1}
+    assert machine.counts(broadcast) == {"abandoned": 1}
 
     tell(machine.ctx, report(ANN, "Delivered", reference=claim.reference))
 

@@ -5,9 +5,9 @@ import random
 from sqlalchemy import insert
 
 from app.sms.dispatch.claim import Claim, claim_batch
-from app.sms.dispatch.outcome import Verdict, record_verdict
+from app.sms.dispatch.outcome import SubmitResult, record_result
 from app.sms.dispatch.submit import expire_leases
-from app.sms.lifecycle.finalize import settle_unsettled
+from app.sms.lifecycle.finalize import finalize_all_reported
 from app.sms.models.reports import Event
 from app.sms.models.states import BatchState, BroadcastStatus, Outcome
 from app.webhooks.incoming.apply import apply_events
@@ -36,7 +36,7 @@ def test_reports_verdicts_and_sweeps_at_once_end_in_balanced_books(either_machin
     def send():
         while isinstance(found := claim_batch(machine.ctx), Claim):
             name = f"01BATCH{found.batch_id}"
-            record_verdict(machine.ctx, found, Verdict(outcome=Outcome.ACCEPTED, sinch_id=name))
+            record_result(machine.ctx, found, SubmitResult(outcome=Outcome.ACCEPTED, sinch_id=name))
 
     def hear(part):
         for start in range(0, len(part), 20):
@@ -55,7 +55,7 @@ def test_reports_verdicts_and_sweeps_at_once_end_in_balanced_books(either_machin
     def sweep():
         while len(done) < _REPORTERS:
             expire_leases(machine.ctx)
-            settle_unsettled(machine.ctx)
+            finalize_all_reported(machine.ctx)
 
     Together(
         send,
@@ -74,5 +74,5 @@ def test_reports_verdicts_and_sweeps_at_once_end_in_balanced_books(either_machin
         )
         row = machine.broadcast(broadcast)
         assert row.status is BroadcastStatus.COMPLETE
-        assert row.settled_at is not None
+        assert row.all_reported_at is not None
     assert machine.violations() == []

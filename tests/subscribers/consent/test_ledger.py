@@ -9,16 +9,16 @@ import pytest
 from sqlalchemy import delete, insert, select, text, update
 from sqlalchemy.exc import DBAPIError
 
-from app.db.base import Fact, table_of
+from app.db.base import Metadata, table_of
 from app.subscribers.consent.ledger import (
     HEAD_FACT,
-    Entry,
+    ConsentEntry,
+    append_consent,
+    append_consents,
     forget_person,
     read_events,
-    record,
-    record_many,
 )
-from app.subscribers.consent.verify import make_evidence, verify
+from app.subscribers.consent.verify import make_evidence, verify_ledger
 from app.subscribers.models import ConsentEvent, ConsentKind, Subscriber
 from tests.conftest import examples
 from tests.factories import many_numbers
@@ -32,7 +32,7 @@ EVENTS = table_of(ConsentEvent)
 def add(people, kind, phone=ANN, *, after_s=0.0, wording=WORDING, tag=None):
     at = people.now() + timedelta(seconds=after_s)
     with people.db.write() as tx:
-        record(
+        append_consent(
             tx,
             people,
             kind,
@@ -83,7 +83,7 @@ def test_consent_is_given_taken_back_and_given_again(people):
     add(people, ConsentKind.CONFIRMED, after_s=3, tag="news")
     assert consented_at(people) == people.now() + timedelta(seconds=3)
 
-    assert verify(people).whole
+    assert verify_ledger(people).whole
 
 
 def test_a_consent_from_before_an_objection_does_not_count(people):
@@ -95,8 +95,11 @@ def test_a_consent_from_before_an_objection_does_not_count(people):
 
     then = people.now() - timedelta(days=1)
     with people.db.write() as tx:
-        entries = [Entry(ANN, then, "list.csv", "yes"), Entry(BO, then, "list.csv", "yes")]
-        record_many(tx, people, ConsentKind.OPT_IN, entries, actor="cli", channel="import")
+        entries = [
+            ConsentEntry(ANN, then, "list.csv", "yes"),
+            ConsentEntry(BO, then, "list.csv", "yes"),
+        ]
+        append_consents(tx, people, ConsentKind.OPT_IN, entries, actor="cli", channel="import")
 
     assert consented_at(people) is None
     assert consented_at(people, BO) == then
@@ -110,21 +113,21 @@ def test_many_are_recorded_at_once_and_objected_at_once(people):
     early, late = (now - timedelta(hours=2), now - timedelta(hours=1))
     entries = [(phone, early, "list.csv", "yes", None) for phone in many]
     with people.db.write() as tx:
-        more = (Entry(many[0], late, "list.csv", "again", "news"),)
+        more = (ConsentEntry(many[0], late, "list.csv", "again", "news"),)
         assert (
-            record_many(
+            append_consents(
                 tx, people, ConsentKind.OPT_IN, [*entries, *more], actor="cli", channel="import"
             )
             == 21
         )
-        record_many(tx, people, ConsentKind.OPT_IN, [], actor="cli", channel="import")
+        append_consents(tx, people, ConsentKind.OPT_IN, [], actor="cli", channel="import")
 
     assert consented_at(people, many[0]) == late
     assert {consented_at(people, phone) for phone in many[1:]} == {early}
     with people.db.write() as tx:
-        record_many(tx, people, ConsentKind.OPT_OUT, entries[:2], actor="cli", channel="import")
+        append_consents(tx, people, ConsentKind.OPT_OUT, entries[:2], actor="cli", channel="import")
     assert [consented_at(people, phone) for phone in many[:3]] == [None, None, early]
-    assert verify(people).links == 23
+    assert verify_ledger(people).links == 23
 
 
 def test_those_who_write_at_once_write_one_chain(people):
@@ -134,7 +137,7 @@ def test_those_who_write_at_once_write_one_chain(people):
 
     Together(write, write, write).join()
 
-    verdict = verify(people)
+    verdict = verify_ledger(people)
     assert (verdict.links, verdict.broken) == (15, None)
 
 
@@ -186,7 +189,7 @@ def test_a_person_taken_out_leaves_a_chain_that_holds(people):
     with people.db.write() as tx:
         assert forget_person(tx, BO) == 1
 
-    verdict = verify(people)
+    verdict = verify_ledger(people)
     assert (verdict.links, verdict.erased, verdict.broken) == (2, 1, None)
     with people.db.read() as tx:
         assert read_events(tx, BO) == []
@@ -248,7 +251,7 @@ def changes_of(rows, head, lots):
     swapped = [{**one, "id": other["id"]}, {**other, "id": one["id"]}]
     both = delete(EVENTS).where(EVENTS.c.id.in_([one["id"], other["id"]]))
     yield [both, *(insert(EVENTS).values(**each) for each in swapped)], everything
-    fact = table_of(Fact)
+    fact = table_of(Metadata)
     kept = fact.c.name == HEAD_FACT
     number, digest = head.split(" ")
     again = [delete(fact).where(kept), insert(fact).values(name=HEAD_FACT, value=head)]
@@ -266,33 +269,33 @@ def test_any_single_change_is_found(people, seed):
     write_ledger(people, lots, links=1)
     with people.db.read() as tx:
         rows = [dict(row._mapping) for row in tx.execute(select(EVENTS).order_by(EVENTS.c.id))]
-        head = tx.execute(select(Fact.value).where(Fact.name == HEAD_FACT)).scalar_one()
+        head = tx.execute(select(Metadata.value).where(Metadata.name == HEAD_FACT)).scalar_one()
     missed, tried = [], 0
 
     for change, undo in changes_of(rows, head, lots):
         tamper(people, *change)
         tried += 1
-        if verify(people).whole:
+        if verify_ledger(people).whole:
             missed.append(change)
         tamper(people, *undo)
 
     assert missed == []
     assert tried > 40
-    assert verify(people).whole
+    assert verify_ledger(people).whole
 
 
 def test_a_ledger_written_anew_is_found_by_a_head_that_was_written_down(people):
     add(people, ConsentKind.OPT_OUT)
-    written_down = verify(people).head.hash.hex()
+    written_down = verify_ledger(people).head.hash.hex()
     add(people, ConsentKind.OPT_IN)
-    assert verify(people, anchor=written_down).whole
+    assert verify_ledger(people, anchor=written_down).whole
 
-    tamper(people, delete(EVENTS), delete(Fact).where(Fact.name == HEAD_FACT))
+    tamper(people, delete(EVENTS), delete(Metadata).where(Metadata.name == HEAD_FACT))
     add(people, ConsentKind.OPT_IN)
     add(people, ConsentKind.OPT_IN)
 
-    assert verify(people).whole
-    broken = verify(people, anchor=written_down).broken
+    assert verify_ledger(people).whole
+    broken = verify_ledger(people, anchor=written_down).broken
     assert broken is not None
     assert written_down in broken
 
@@ -302,4 +305,4 @@ def test_a_link_that_cannot_be_read_is_named(people):
     add(people, ConsentKind.OPT_IN)
     tamper(people, text("UPDATE consent_events SET kind = 'nonsense' WHERE id = 2"))
 
-    assert verify(people).broken == "a link after link 0 holds what we never write"
+    assert verify_ledger(people).broken == "a link after link 0 holds what we never write"

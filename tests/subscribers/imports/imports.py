@@ -9,14 +9,14 @@ from sqlalchemy import Row, select, text
 
 from app.db.base import table_of
 from app.subscribers.consent.ledger import read_events
-from app.subscribers.context import People
+from app.subscribers.context import SubscriberContext
 from app.subscribers.imports.job import work_imports
-from app.subscribers.imports.models import Consent, ImportOptions, ImportRefusal
+from app.subscribers.imports.models import ImportConsent, ImportOptions, ImportRefusal
 from app.subscribers.imports.service import create_import, view_import
 from app.subscribers.imports.upload import store_file
 from app.subscribers.models import Subscriber
 
-CONSENT = Consent(datetime(2025, 1, 1, tzinfo=UTC), "https://shop.example", "Yes, text me.")
+CONSENT = ImportConsent(datetime(2025, 1, 1, tzinfo=UTC), "https://shop.example", "Yes, text me.")
 COUNTS = ("rows", "created", "updated", "unchanged", "merged", "refused")
 
 
@@ -25,20 +25,20 @@ def write_csv(*rows: Iterable[str], delimiter: str = ",") -> bytes:
     return "".join(delimiter.join(row) + "\n" for row in rows).encode()
 
 
-def begin(people: People, file: bytes, **options: Any) -> Row[Any]:
+def begin(people: SubscriberContext, file: bytes, **options: Any) -> Row[Any]:
     """An import whose file is there, and of which nothing is done."""
     row = create_import(people, ImportOptions(**options), client="tests")
     return store_file(people, row.public_id, [file])
 
 
-def finish(people: People, row: Row[Any]) -> Row[Any]:
+def finish(people: SubscriberContext, row: Row[Any]) -> Row[Any]:
     """The same once it has ended."""
     while work_imports(people):
         pass
     return view_import(people, row.public_id)
 
 
-def import_file(people: People, file: bytes, **options: Any) -> Row[Any]:
+def import_file(people: SubscriberContext, file: bytes, **options: Any) -> Row[Any]:
     """An import that has ended."""
     return finish(people, begin(people, file, **options))
 
@@ -50,16 +50,16 @@ def counts(row: Row[Any]) -> dict[str, int]:
     return {name: many for name, many in counted.items() if many}
 
 
-def refusals(people: People, row: Row[Any]) -> list[tuple[int, str, str, str]]:
+def refusals(people: SubscriberContext, row: Row[Any]) -> list[tuple[int, str, str, str]]:
     """What it refused: line, column, cell, reason."""
     table = table_of(ImportRefusal)
     query = select(table).where(table.c.import_id == row.id)
     with people.db.read() as tx:
         rows = tx.execute(query.order_by(table.c.line, table.c.position)).all()
-    return [(each.line, each.title, each.cell, each.reason) for each in rows]
+    return [(each.line, each.header, each.cell, each.reason) for each in rows]
 
 
-def everybody(people: People) -> dict[str, dict[str, Any]]:
+def everybody(people: SubscriberContext) -> dict[str, dict[str, Any]]:
     """All subscribers by number, with their tags and what the ledger says of them."""
     with people.db.read() as tx:
         found = {
@@ -85,7 +85,7 @@ def everybody(people: People) -> dict[str, dict[str, Any]]:
     return found
 
 
-def written(people: People) -> list[Any]:
+def written(people: SubscriberContext) -> list[Any]:
     """Every row about people as it is stored, to see whether anything was written."""
     tables = ("subscribers", "subscriber_tags", "tags", "consent_events", "suppressions")
     with people.db.read() as tx:
@@ -94,6 +94,6 @@ def written(people: People) -> list[Any]:
         ]
 
 
-def with_rules(people: People, **rules: Any) -> People:
+def with_rules(people: SubscriberContext, **rules: Any) -> SubscriberContext:
     """The same under other rules."""
     return replace(people, rules=replace(people.rules, **rules))

@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from app.auth import READ_PEOPLE, WRITE_PEOPLE
-from app.worker.jobs import import_next, keep_house
+from app.worker.jobs import import_next, run_maintenance
 from tests.background import context_of
 from tests.callers import Caller, limit_scopes
 from tests.factories import AUTH, many_numbers
@@ -53,8 +53,8 @@ def _import(service, file, **options):
 
 
 def test_a_file_is_announced_sent_worked_off_and_what_it_refused_is_a_file(service):
-    nudged = []
-    service.extensions["nudge_importer"] = lambda: nudged.append(True)
+    woken = []
+    service.extensions["wake_importer"] = lambda: woken.append(True)
     made = _create(service, country="SE", tags=["VIP"])
     assert (made["status"], made["rows"], made["seconds_left"]) == ("waiting", 0, None)
 
@@ -64,7 +64,7 @@ def test_a_file_is_announced_sent_worked_off_and_what_it_refused_is_a_file(servi
     ended = Caller(service).get(made["url"]).get_json()
     refused = Caller(service).get(f"{made['url']}/refused.csv")
 
-    assert nudged == [True]
+    assert woken == [True]
     assert (sent["status"], sent["bytes"], sent["lines"]) == ("writing", len(FILE), 3)
     assert sent["columns"] == {
         "Mobil": "phone", "Vorname": "first_name", "Ort": "attributes.Ort",
@@ -72,13 +72,13 @@ def test_a_file_is_announced_sent_worked_off_and_what_it_refused_is_a_file(servi
     assert (ended["status"], ended["rows"], ended["created"], ended["refused"]) == (
         "complete", 2, 1, 1,
     )  # fmt: skip
-    assert ended["finished_at"] is not None
+    assert ended["completed_at"] is not None
     assert refused.headers["Content-Type"] == "text/csv; charset=utf-8"
     assert list(csv.reader(io.StringIO(refused.text, newline=""))) == [
         ["line", "column", "cell", "reason"],
         ["3", "Mobil", "bad", "Not a phone number."],
     ]
-    assert everybody(context_of(service).people)[ANN]["tags"] == ["vip"]
+    assert everybody(context_of(service).subscriber_context)[ANN]["tags"] == ["vip"]
     listed = Caller(service).get(IMPORTS).get_json()
     assert [each["import_id"] for each in listed["imports"]] == [made["import_id"]]
 
@@ -216,7 +216,7 @@ def test_what_is_exported_can_be_imported_again(service, make_service, migrated_
         + f'+46701234569,"Li\nLu","a;@b ""x""",,,,,"{"x" * 500}",\n'.encode()
     )
     assert _import(service, file)["created"] == 3
-    people = everybody(context_of(service).people)
+    people = everybody(context_of(service).subscriber_context)
     assert people[ANN]["name"] == ("=Ann", "O'Neil")
 
     exported = Caller(service).get("/api/subscribers.csv")
@@ -229,14 +229,14 @@ def test_what_is_exported_can_be_imported_again(service, make_service, migrated_
     assert (again["rows"], again["unchanged"]) == (3, 3)
     elsewhere = make_service(DATABASE_URL=f"sqlite:///{other}")
     assert _import(elsewhere, exported.data)["created"] == 3
-    assert everybody(context_of(elsewhere).people) == people
+    assert everybody(context_of(elsewhere).subscriber_context) == people
 
 
 def test_old_files_are_forgotten_by_keeping_house(make_service):
     service = make_service(IMPORT_KEPT_DAYS="0")
     ended = _import(service, FILE, country="SE")
 
-    keep_house(context_of(service))
+    run_maintenance(context_of(service))
 
     assert Caller(service).get(f"{ended['url']}/refused.csv").status_code == 404
 

@@ -8,12 +8,12 @@ import pytest
 from app.csv_cells import make_harmless
 from app.phone.reader import LOST_PLUS, NO_COUNTRY, NO_NUMBER, NOT_IN_USE, SHORTENED, PhoneReader
 from app.subscribers.imports.cells import (
+    parse_datetime,
+    read_booleans,
     read_languages,
-    read_moment,
     read_names,
     read_numbers,
     read_tags,
-    read_truths,
     read_zones,
 )
 
@@ -131,7 +131,7 @@ def test_languages_zones_truths_numbers_and_tags_are_read():
     assert read_zones(["Europe/Berlin", "Berlin", ""])[1] == {
         1: "Not a time zone such as Europe/Stockholm."
     }
-    assert read_truths(["Ja", "NEIN", "1", "", "maybe"]) == (
+    assert read_booleans(["Ja", "NEIN", "1", "", "maybe"]) == (
         [True, False, True, None, None], {4: "Neither true nor false."},
     )  # fmt: skip
     values, faults = read_numbers(["7", "-1,5", "2.25", "", "007", "9" * 16, "1e5"])
@@ -155,15 +155,15 @@ def test_languages_zones_truths_numbers_and_tags_are_read():
     ],
 )
 def test_times_are_read_in_the_zone_of_the_service_unless_they_have_their_own(cell, moment):
-    assert read_moment(cell, zone=ZoneInfo("Europe/Berlin"), now=NOW).isoformat() == moment
+    assert parse_datetime(cell, zone=ZoneInfo("Europe/Berlin"), now=NOW).isoformat() == moment
 
 
 @pytest.mark.parametrize("cell", ["03/01/2025", "yesterday", "2025-13-01", "0001-01-01", "45000"])
 def test_times_that_could_be_read_in_two_ways_or_none_are_refused(cell):
     with pytest.raises(ValueError, match="Not a time"):
-        read_moment(cell, zone=ZoneInfo("Asia/Tokyo"), now=NOW)
+        parse_datetime(cell, zone=ZoneInfo("Asia/Tokyo"), now=NOW)
 
 
 def test_a_time_to_come_is_no_time_of_a_consent():
     with pytest.raises(ValueError, match="In the future"):
-        read_moment("2026-03-02", zone=UTC, now=NOW)
+        parse_datetime("2026-03-02", zone=UTC, now=NOW)

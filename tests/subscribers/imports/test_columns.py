@@ -2,16 +2,18 @@
 
 import pytest
 
-from app.subscribers.imports.columns import FIELDS, UnusableTitles, find_layout
+from app.subscribers.imports.columns import FIELDS, UnusableHeaders, map_columns
 
 
-def fields_of(*titles, columns=None, ignore=()):
-    layout = find_layout(titles, delimiter=",", first_line=2, columns=columns or {}, ignore=ignore)
-    return list(layout.fields)
+def fields_of(*headers, columns=None, ignore=()):
+    column_mapping = map_columns(
+        headers, delimiter=",", first_line=2, columns=columns or {}, ignore=ignore
+    )
+    return list(column_mapping.fields)
 
 
 @pytest.mark.parametrize(
-    ("titles", "fields"),
+    ("headers", "fields"),
     [
         (
             "Phone Number,First Name,Last Name,Language,Time Zone,Tags",
@@ -37,14 +39,14 @@ def fields_of(*titles, columns=None, ignore=()):
         ("Phone 1 (private),Name", "phone,name"),
     ],
 )  # fmt: skip
-def test_columns_are_found_in_five_languages(titles, fields):
-    assert fields_of(*titles.split(",")) == fields.split(",")
+def test_columns_are_found_in_five_languages(headers, fields):
+    assert fields_of(*headers.split(",")) == fields.split(",")
 
 
 def test_every_field_is_found_by_its_own_name():
-    titles = [field for field in FIELDS if field != "name"]
+    headers = [field for field in FIELDS if field != "name"]
 
-    assert fields_of(*titles) == titles
+    assert fields_of(*headers) == headers
 
 
 def test_of_two_telephones_the_mobile_one_is_taken_and_the_other_is_an_attribute():
@@ -83,7 +85,7 @@ def test_columns_may_be_named_and_left_out():
 
 
 @pytest.mark.parametrize(
-    ("titles", "columns", "reason"),
+    ("headers", "columns", "reason"),
     [
         ("Name,City", {}, "no column is known to hold phone numbers.*'Name', 'City'"),
         ("phone,x", {"phone": "Mobil"}, "'Mobil' is not there"),
@@ -94,6 +96,6 @@ def test_columns_may_be_named_and_left_out():
         ("phone," + ",".join(f"a{place}" for place in range(51)), {}, "more than 50 columns"),
     ],
 )
-def test_titles_that_do_not_say_enough_are_refused(titles, columns, reason):
-    with pytest.raises(UnusableTitles, match=reason):
-        fields_of(*titles.split(","), columns=columns)
+def test_titles_that_do_not_say_enough_are_refused(headers, columns, reason):
+    with pytest.raises(UnusableHeaders, match=reason):
+        fields_of(*headers.split(","), columns=columns)

@@ -7,8 +7,8 @@ from sqlalchemy import select, update
 
 from app.db.base import table_of
 from app.errors import BadInput
-from app.subscribers.consent.ledger import read_events, record
-from app.subscribers.imports.models import Consent, Purpose
+from app.subscribers.consent.ledger import append_consent, read_events
+from app.subscribers.imports.models import ImportConsent, Purpose
 from app.subscribers.imports.plan import OBJECTED
 from app.subscribers.imports.rows import NO_CONSENT
 from app.subscribers.models import Cause, ConsentKind, Suppression
@@ -80,7 +80,7 @@ def test_for_other_purposes_a_consent_is_kept_where_it_is_given_whole(people):
 
 def test_a_consent_is_recorded_once_and_a_newer_one_again(people):
     def agree(at):
-        consent = Consent(datetime(2025, 1, at, tzinfo=UTC), "web", "Yes")
+        consent = ImportConsent(datetime(2025, 1, at, tzinfo=UTC), "web", "Yes")
         return counts(import_file(people, write_csv(["phone"], [ANN]), consent=consent))
 
     assert agree(5) == {"rows": 1, "created": 1}
@@ -98,7 +98,7 @@ def test_a_consent_from_before_an_objection_is_none(people, subscribed):
     with people.db.write() as tx:
         said = {"actor": "phone", "channel": "sms", "source": "x", "wording": "STOP"}
         at = CONSENT.at + timedelta(days=1)
-        record(tx, people, ConsentKind.OPT_OUT, ANN, at=at, **said)
+        append_consent(tx, people, ConsentKind.OPT_OUT, ANN, at=at, **said)
     before = written(people)
 
     row = import_file(people, write_csv(["phone"], [ANN], [BOB]), consent=CONSENT)
@@ -106,9 +106,9 @@ def test_a_consent_from_before_an_objection_is_none(people, subscribed):
     assert counts(row) == {"rows": 2, "created": 1, "refused": 1}
     assert refusals(people, row) == [(2, "", "", OBJECTED)]
     assert before[0] == [each for each in written(people)[0] if BOB not in each]
-    later = CONSENT._replace(at=CONSENT.at + timedelta(days=2))
-    import_file(people, write_csv(["phone"], [ANN]), consent=later)
-    assert everybody(people)[ANN]["consented_at"] == later.at
+    seconds_from_now = CONSENT._replace(at=CONSENT.at + timedelta(days=2))
+    import_file(people, write_csv(["phone"], [ANN]), consent=seconds_from_now)
+    assert everybody(people)[ANN]["consented_at"] == seconds_from_now.at
 
 
 def test_a_suppressed_number_stays_suppressed(people):

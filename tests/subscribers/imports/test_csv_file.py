@@ -8,11 +8,11 @@ from itertools import pairwise
 import pytest
 
 from app.subscribers.imports.csv_file import (
+    CHUNK_CHARACTERS,
     MAX_ROW_LINES,
-    PIECE_CHARACTERS,
     UNCLOSED,
-    Cutter,
-    Piece,
+    FileChunk,
+    LineSplitter,
     RowReader,
     UnusableFile,
     read_heading,
@@ -20,7 +20,7 @@ from app.subscribers.imports.csv_file import (
 
 
 def cut(raw, *, portion=7, encoding="utf-8"):
-    cutter = Cutter(encoding)
+    cutter = LineSplitter(encoding)
     pieces = []
     for start in range(0, len(raw), portion):
         pieces += cutter.add(raw[start : start + portion])
@@ -36,7 +36,9 @@ def in_pieces(text, *lines):
     rows = text.splitlines(keepends=True)
     starts = [0, *(line - 1 for line in lines), len(rows)]
     return [
-        Piece(start + 1, "".join(rows[start:end])) for start, end in pairwise(starts) if start < end
+        FileChunk(start + 1, "".join(rows[start:end]))
+        for start, end in pairwise(starts)
+        if start < end
     ]
 
 
@@ -81,7 +83,7 @@ def test_it_is_kept_in_one_encoding_with_one_kind_of_line_end(raw, encoding, por
         (b"phone\n\x81\n", "line 2 is not in utf-8"),
         (b"PK\x03\x04 and so on", "this is a workbook or an archive"),
         ("phone\n".encode("utf-16-le"), "this is no text in UTF-8"),
-        ("a" * (PIECE_CHARACTERS + 1), f"line 1 is longer than {PIECE_CHARACTERS:,} characters"),
+        ("a" * (CHUNK_CHARACTERS + 1), f"line 1 is longer than {CHUNK_CHARACTERS:,} characters"),
     ],
 )
 def test_what_is_no_text_is_refused(raw, reason):
@@ -103,12 +105,12 @@ def test_a_large_file_is_cut_at_its_lines_into_pieces_that_say_where_they_begin(
     for piece in pieces:
         assert piece.first_line == counted
         assert piece.text.endswith("\n")
-        assert len(piece.text) <= PIECE_CHARACTERS
+        assert len(piece.text) <= CHUNK_CHARACTERS
         counted += piece.text.count("\n")
 
 
 @pytest.mark.parametrize(
-    ("text", "titles", "delimiter", "first_line"),
+    ("text", "headers", "delimiter", "first_line"),
     [
         ("phone,name\n", ["phone", "name"], ",", 2),
         ("phone;name, first\n", ["phone", "name, first"], ";", 2),
@@ -119,10 +121,10 @@ def test_a_large_file_is_cut_at_its_lines_into_pieces_that_say_where_they_begin(
         ('"phone\nnumber";name\n1;2\n', ["phone\nnumber", "name"], ";", 3),
     ],
 )
-def test_the_titles_and_what_divides_them_are_found(text, titles, delimiter, first_line):
-    heading = read_heading(Piece(1, text))
+def test_the_titles_and_what_divides_them_are_found(text, headers, delimiter, first_line):
+    heading = read_heading(FileChunk(1, text))
 
-    assert (heading.titles, heading.delimiter) == (titles, delimiter)
+    assert (heading.headers, heading.delimiter) == (headers, delimiter)
     assert heading.first_line == first_line
 
 
@@ -138,7 +140,7 @@ def test_the_titles_and_what_divides_them_are_found(text, titles, delimiter, fir
 )
 def test_a_file_without_usable_titles_is_refused(text, reason):
     with pytest.raises(UnusableFile, match=reason):
-        read_heading(Piece(1, text))
+        read_heading(FileChunk(1, text))
 
 
 def test_no_more_is_read_at_once_than_memory_bears():
@@ -154,7 +156,7 @@ def test_no_more_is_read_at_once_than_memory_bears():
 def test_rows_keep_the_lines_of_the_file_behind_cells_of_several_lines_and_empty_lines():
     text = 'a,"b\nc\n\nd"\n\ne,"f ""g"""\nh,i\n'
 
-    rows, unreadable = read_all([Piece(1, text)])
+    rows, unreadable = read_all([FileChunk(1, text)])
 
     assert rows == [(1, ["a", "b\nc\n\nd"]), (6, ["e", 'f "g"']), (7, ["h", "i"])]
     assert unreadable == []
@@ -175,7 +177,7 @@ def test_a_quote_that_would_take_in_the_rest_of_the_file_costs_one_row():
     rows = [f"a{number},{'x' * 50}" for number in range(5_000)]
     rows[10] = 'a10,"open'
 
-    read, unreadable = read_all([Piece(1, "\n".join(rows) + "\n")], most=2_000)
+    read, unreadable = read_all([FileChunk(1, "\n".join(rows) + "\n")], most=2_000)
 
     assert [line for line, _ in read] == [line for line in range(1, 5_001) if line != 11]
     assert unreadable == [(11, UNCLOSED)]
@@ -185,8 +187,11 @@ def test_a_cell_may_have_many_lines_but_not_any_number():
     good = '"' + "\n" * (MAX_ROW_LINES - 1) + '",1\n'
     bad = '"' + "\n" * MAX_ROW_LINES + '",1\n'
 
-    assert [line for line, _ in read_all([Piece(1, good + "x,2\n")])[0]] == [1, MAX_ROW_LINES + 1]
-    assert read_all([Piece(1, bad)])[1][0] == (1, UNCLOSED)
+    assert [line for line, _ in read_all([FileChunk(1, good + "x,2\n")])[0]] == [
+        1,
+        MAX_ROW_LINES + 1,
+    ]
+    assert read_all([FileChunk(1, bad)])[1][0] == (1, UNCLOSED)
 
 
 @pytest.mark.parametrize("seed", range(5))

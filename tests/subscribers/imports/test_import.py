@@ -64,10 +64,10 @@ def test_rows_become_subscribers(people):
 
 
 def test_given_cells_win_empty_ones_take_nothing_away_and_tags_are_added(people):
-    title = ["phone", "first_name", "last_name", "tags", "city", "size"]
-    import_file(people, write_csv(title, [ANN, "Ann", "Lee", "a;b", "Lund", "7"]))
+    header = ["phone", "first_name", "last_name", "tags", "city", "size"]
+    import_file(people, write_csv(header, [ANN, "Ann", "Lee", "a;b", "Lund", "7"]))
 
-    row = import_file(people, write_csv(title, [ANN, "", "Li", "b;c", "", "8"]))
+    row = import_file(people, write_csv(header, [ANN, "", "Li", "b;c", "", "8"]))
 
     assert counts(row) == {"rows": 1, "updated": 1}
     ann = everybody(people)[ANN]
@@ -107,9 +107,9 @@ def test_a_cell_that_shows_a_stored_number_or_truth_changes_nothing(people):
 @pytest.mark.parametrize("apart", [0, 600])
 def test_a_number_given_twice_is_one_person_and_the_later_row_wins(people, apart):
     between = [[number, "", "", ""] for number in many_numbers(apart)]
-    title = ["phone", "first_name", "last_name", "tags"]
+    header = ["phone", "first_name", "last_name", "tags"]
     file = write_csv(
-        title, [ANN, "Ann", "Lee", "a"], [BOB, "Bob", "", ""], *between, [ANN, "Anna", "", "b"]
+        header, [ANN, "Ann", "Lee", "a"], [BOB, "Bob", "", ""], *between, [ANN, "Anna", "", "b"]
     )
 
     row = import_file(people, file)

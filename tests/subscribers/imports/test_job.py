@@ -6,16 +6,16 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, insert, select, text
 
-from app.config import PeopleRules
+from app.config import SubscriberRules
 from app.db.base import table_of
 from app.db.engine import Database
 from app.errors import BadInput, Conflict, NotFound
 from app.failpoints import failpoints
-from app.subscribers.context import People
+from app.subscribers.context import SubscriberContext
 from app.subscribers.imports.job import has_imports, work_import, work_imports
 from app.subscribers.imports.models import (
+    ImportChunk,
     ImportOptions,
-    ImportPiece,
     ImportRefusal,
     ImportStatus,
     Mode,
@@ -24,8 +24,8 @@ from app.subscribers.imports.service import (
     cancel_import,
     create_import,
     export_refusals,
-    forget_imports,
     list_imports,
+    purge_imports,
     view_import,
 )
 from app.subscribers.imports.upload import FileTooLarge, store_file
@@ -69,7 +69,9 @@ def end_at():
 def people_here(database_url):
     """People in SQLite alone, where it makes no difference."""
     db = Database(database_url)
-    yield People(db=db, rules=PeopleRules(), digest_key=b"a key for tests", clock=ManualClock())
+    yield SubscriberContext(
+        db=db, rules=SubscriberRules(), phone_hash_key=b"a key for tests", clock=ManualClock()
+    )
     db.close()
 
 
@@ -91,7 +93,7 @@ def test_after_a_crash_it_goes_on_where_it_was_and_does_no_row_twice(people, end
     row = begin(people, _many(900, [ANN, "Ann"], *bad, [ANN, "Anna"]), mode=mode)
     lives = 0
 
-    while not view_import(people, row.public_id).finished_at:
+    while not view_import(people, row.public_id).completed_at:
         lives += 1
         end_at(place, 2)
         with contextlib.suppress(Ended):
@@ -186,7 +188,7 @@ def test_all_or_nothing_is_not_cancelled_once_it_is_written(people_here):
 def test_what_cannot_be_worked_off_ends_as_failed_and_says_so(people_here):
     row = begin(people_here, _many(3))
     with people_here.db.write() as tx:
-        tx.execute(text("UPDATE import_pieces SET first_line = 100"))
+        tx.execute(text("UPDATE import_chunks SET first_line = 100"))
 
     failed = finish(people_here, row)
 
@@ -216,7 +218,7 @@ def test_a_second_upload_ends_the_first(people):
     with pytest.raises(Conflict, match="Another upload"):
         store_file(people, row.public_id, portions())
 
-    assert _count(people, ImportPiece) == 1
+    assert _count(people, ImportChunk) == 1
     assert counts(finish(people, row)) == {"rows": 1, "created": 1}
 
 
@@ -230,7 +232,7 @@ def test_an_upload_that_breaks_off_leaves_nothing_and_may_be_begun_anew(people_h
     with pytest.raises(OSError, match="gone"):
         store_file(people_here, row.public_id, portions())
 
-    assert _count(people_here, ImportPiece) == 0
+    assert _count(people_here, ImportChunk) == 0
     assert view_import(people_here, row.public_id).status is ImportStatus.WAITING
     store_file(people_here, row.public_id, [b"phone\n", ANN.encode()])
     assert counts(finish(people_here, row)) == {"rows": 1, "created": 1}
@@ -268,13 +270,13 @@ def test_a_file_may_not_be_larger_than_the_setting(people_here):
     with pytest.raises(FileTooLarge):
         store_file(small, row.public_id, [file, b"x"])
 
-    assert _count(people_here, ImportPiece) == 0
+    assert _count(people_here, ImportChunk) == 0
     assert store_file(small, row.public_id, [file]).bytes == 1_000
 
 
 def test_files_and_refusals_are_deleted_some_days_after_the_end(people):
     old = import_file(people, write_csv(["phone"], [ANN], ["bad"]))
-    more = {"import_id": old.id, "position": 0, "title": "phone", "cell": "", "reason": ""}
+    more = {"import_id": old.id, "position": 0, "header": "phone", "cell": "", "reason": ""}
     with people.db.write() as tx:
         tx.execute(insert(ImportRefusal), [more | {"line": line} for line in range(10, 6_000)])
     abandoned = create_import(people, ImportOptions(), client="tests")
@@ -283,15 +285,15 @@ def test_files_and_refusals_are_deleted_some_days_after_the_end(people):
     unfinished = begin(people, write_csv(["phone"], [ANN]))
     people.clock.advance(timedelta(days=4, seconds=1).total_seconds())
 
-    assert forget_imports(people) == 1
+    assert purge_imports(people) == 1
 
-    assert view_import(people, old.public_id).forgotten_at is not None
+    assert view_import(people, old.public_id).purged_at is not None
     assert view_import(people, old.public_id).refused == 1
     with pytest.raises(NotFound, match="has been deleted"):
         export_refusals(people, old.public_id)
     assert view_import(people, abandoned.public_id).status is ImportStatus.CANCELLED
     with people.db.read() as tx:
-        kept = set(tx.execute(select(ImportPiece.import_id)).scalars())
+        kept = set(tx.execute(select(ImportChunk.import_id)).scalars())
         refused = set(tx.execute(select(ImportRefusal.import_id)).scalars())
     assert kept == {recent.id, unfinished.id}
     assert refused == {recent.id}

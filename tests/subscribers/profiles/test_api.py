@@ -35,7 +35,7 @@ def _make(caller, phone=ANN, **more):
 
 
 def _people(caller_service):
-    return caller_service.extensions["clarion"].people
+    return caller_service.extensions["clarion"].subscriber_context
 
 
 def test_a_subscriber_is_kept_as_given(caller):

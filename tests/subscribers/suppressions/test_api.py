@@ -31,7 +31,7 @@ def caller(service):
 
 
 def people_of(service):
-    return service.extensions["clarion"].people
+    return service.extensions["clarion"].subscriber_context
 
 
 def text_stop(service, phone=ANN, **more):
@@ -70,8 +70,8 @@ def test_a_number_is_entered_seen_and_lifted_again(service, caller):
     added = caller.post(PATH, {"phone": f" {ANN} ", "note": "called us"})
     again = caller.post(PATH, {"phones": [ANN, BOB, BOB]})
 
-    assert added.get_json() == {"numbers": 1, "newly": 1}
-    assert again.get_json() == {"numbers": 2, "newly": 1}
+    assert added.get_json() == {"numbers": 1, "newly_suppressed": 1}
+    assert again.get_json() == {"numbers": 2, "newly_suppressed": 1}
     found = look_up(caller)["suppression"]
     assert (found["cause"], found["scope"], found["actor"]) == ("manual", "all", "tests")
     assert (found["active"], found["note"], found["phone"]) == (True, "called us", ANN)
@@ -89,17 +89,17 @@ def test_a_number_is_entered_seen_and_lifted_again(service, caller):
 
 
 def test_an_unsure_stop_is_confirmed_or_lifted(service, caller):
-    text_stop(service, to_review=True)
-    text_stop(service, BOB, to_review=True)
-    (bob, ann) = caller.get(PATH, to_review="true").get_json()["suppressions"]
+    text_stop(service, needs_review=True)
+    text_stop(service, BOB, needs_review=True)
+    (bob, ann) = caller.get(PATH, needs_review="true").get_json()["suppressions"]
 
     confirmed = caller.post(f"{PATH}/{ann['suppression_id']}/confirm").get_json()
     caller.post(f"{PATH}/{bob['suppression_id']}/release", {"note": "meant the bus stop"})
 
-    assert not confirmed["to_review"]
+    assert not confirmed["needs_review"]
     assert look_up(caller, ANN)["suppressed"]
     assert not look_up(caller, BOB)["suppressed"]
-    assert caller.get(PATH, to_review="true").get_json()["suppressions"] == []
+    assert caller.get(PATH, needs_review="true").get_json()["suppressions"] == []
     late = caller.post(f"{PATH}/{bob['suppression_id']}/confirm")
     assert late.status_code == 409
     assert caller.post(f"{PATH}/nothing/confirm").status_code == 404
@@ -161,9 +161,9 @@ def test_a_list_is_taken_over_once_and_what_is_wrong_with_it_is_told(service, ca
 
     assert taken.status_code == 200, taken.text
     told = taken.get_json()
-    assert (told["numbers"], told["newly"], told["refused"]) == (2, 1, 2)
+    assert (told["numbers"], told["newly_suppressed"], told["refused"]) == (2, 1, 2)
     assert [each["line"] for each in told["refusals"]] == [4, 5]
-    assert again.get_json()["newly"] == 0
+    assert again.get_json()["newly_suppressed"] == 0
     assert events_of(service, BOB) == [("opt_out", "tests", "import", "")]
     assert look_up(caller, BOB)["suppression"]["cause"] == "import"
     assert look_up(caller)["suppression"]["cause"] == "stop"
@@ -185,7 +185,7 @@ def test_lists_are_read_as_people_write_them(make_service, content, query, found
 
     taken = send_list(service, content.encode(), **query).get_json()
 
-    assert (taken["newly"], taken["refused"]) == (len(found), 0)
+    assert (taken["newly_suppressed"], taken["refused"]) == (len(found), 0)
     assert all(look_up(Caller(service), each)["suppressed"] for each in found)
 
 
@@ -230,7 +230,7 @@ def test_the_file_can_be_imported_elsewhere_and_no_spreadsheet_runs_it(service, 
         caller.post(f"{PATH}/{row['id']}/release", {"note": "x"})
     assert caller.get(f"{PATH}.csv").text.count("\r\n") == 1
     assert caller.get(f"{PATH}.csv", active="false").text.count("\r\n") == 3
-    assert send_list(service, answer.data).get_json()["newly"] == 2
+    assert send_list(service, answer.data).get_json()["newly_suppressed"] == 2
 
 
 def test_evidence_is_handed_out_with_every_word(service, caller):
@@ -297,4 +297,4 @@ def test_a_list_may_come_in_pieces_of_any_size(make_service, size):
 
     taken = import_csv(people, portions, actor="ops", source="list")
 
-    assert (taken.numbers, taken.newly, taken.refused) == (3, 3, 0)
+    assert (taken.numbers, taken.newly_suppressed, taken.refused) == (3, 3, 0)

@@ -8,19 +8,19 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select, update
 
-from app.config import PeopleRules
+from app.config import SubscriberRules
 from app.db.engine import Database
-from app.subscribers.context import People
+from app.subscribers.context import SubscriberContext
 from app.subscribers.models import Cause, Scope, Suppression
 from app.subscribers.suppressions.hash_key import WrongKey
 from app.subscribers.suppressions.store import (
-    Wish,
+    SuppressionRequest,
     find_suppressed,
-    hold_for_change,
-    hold_still,
-    name_again,
+    lock_suppressions_exclusive,
+    lock_suppressions_shared,
     read_suppressions,
     release,
+    restore_phone,
     suppress,
     suppress_many,
 )
@@ -114,13 +114,13 @@ def test_a_suppression_for_marketing_lets_the_rest_through_until_it_is_widened(p
 
 
 def test_a_certain_stop_ends_the_review_of_an_unsure_one(people):
-    stop(people, to_review=True, inbound="unsure")
+    stop(people, needs_review=True, inbound="unsure")
     stop(people, after_s=1, inbound="certain")
-    stop(people, after_s=2, to_review=True, inbound="unsure again")
+    stop(people, after_s=2, needs_review=True, inbound="unsure again")
 
     found = look_at(people)
 
-    assert (found.to_review, found.inbound) == (False, "certain")
+    assert (found.needs_review, found.inbound) == (False, "certain")
     assert found.active
 
 
@@ -131,7 +131,7 @@ def test_an_erased_number_stays_suppressed_and_has_its_name_back_when_it_comes_a
     assert stopped(people, marketing=True) == {ANN}
 
     with people.db.write() as tx:
-        name_again(tx, people, [BO, ANN])
+        restore_phone(tx, people, [BO, ANN])
 
     assert look_at(people).phone == ANN
     assert stopped(people) == {ANN}
@@ -143,7 +143,7 @@ def test_an_erased_number_stays_suppressed_and_has_its_name_back_when_it_comes_a
 def test_nothing_is_looked_up_under_another_key_once_somebody_was_erased(people):
     stop(people)
     erase_number(people)
-    other = replace(people, digest_key=b"another key")
+    other = replace(people, phone_hash_key=b"another key")
 
     with pytest.raises(WrongKey):
         stopped(other)
@@ -152,15 +152,15 @@ def test_nothing_is_looked_up_under_another_key_once_somebody_was_erased(people)
     with pytest.raises(WrongKey):
         lift(other, BO)
     with pytest.raises(WrongKey), people.db.write() as tx:
-        name_again(tx, other, [ANN])
+        restore_phone(tx, other, [ANN])
 
 
 def test_while_all_have_their_numbers_another_key_only_makes_the_hashes_anew(people):
     many = many_numbers(1_500)
-    wish = Wish(cause=Cause.IMPORT, actor="cli", at=people.now())
+    wish = SuppressionRequest(cause=Cause.IMPORT, actor="cli", at=people.now())
     with people.db.write() as tx:
         assert len(suppress_many(tx, people, many, wish)) == 1_500
-    other = replace(people, digest_key=b"another key")
+    other = replace(people, phone_hash_key=b"another key")
 
     assert stop(other)
 
@@ -172,13 +172,13 @@ def test_while_all_have_their_numbers_another_key_only_makes_the_hashes_anew(peo
 
 def test_many_are_suppressed_at_once_each_once(people):
     many = many_numbers(2_500)
-    wish = Wish(cause=Cause.IMPORT, actor="cli", at=people.now(), note="old list")
+    wish = SuppressionRequest(cause=Cause.IMPORT, actor="cli", at=people.now(), note="old list")
     stop(people, many[7], scope=Scope.MARKETING)
     with people.db.write() as tx:
-        newly = suppress_many(tx, people, [*many, many[0]], wish)
+        newly_suppressed = suppress_many(tx, people, [*many, many[0]], wish)
         assert suppress_many(tx, people, many, wish) == []
 
-    assert sorted(newly) == sorted(set(many) - {many[7]})
+    assert sorted(newly_suppressed) == sorted(set(many) - {many[7]})
     assert stopped(people, *many, ANN) == set(many)
     assert look_at(people, many[7]).cause is Cause.STOP
 
@@ -191,14 +191,14 @@ def test_a_change_waits_for_whoever_holds_suppressions_still(postgres, people):
 
     def change():
         with people.db.write() as tx:
-            hold_for_change(tx)
-            hold_for_change(tx)
+            lock_suppressions_exclusive(tx)
+            lock_suppressions_exclusive(tx)
             suppress(tx, people, ANN, cause=Cause.STOP, actor="phone", at=people.now())
         changed.set()
 
     with people.db.write() as one, people.db.write() as another:
-        hold_still(one)
-        hold_still(another)
+        lock_suppressions_shared(one)
+        lock_suppressions_shared(another)
         thread = threading.Thread(target=change)
         thread.start()
         seen.append(changed.wait(0.3))
@@ -213,8 +213,8 @@ def test_a_change_waits_for_whoever_holds_suppressions_still(postgres, people):
 @pytest.mark.parametrize("seed", range(examples(6)))
 def test_in_whatever_order_texts_come_the_last_stop_counts(database_url, seed):
     lots = random.Random(seed)
-    people = People(
-        db=Database(database_url), rules=PeopleRules(), digest_key=b"k", clock=ManualClock()
+    people = SubscriberContext(
+        db=Database(database_url), rules=SubscriberRules(), phone_hash_key=b"k", clock=ManualClock()
     )
     texts = [(place, lots.choice(["stop", "start"])) for place in range(1, lots.randint(3, 7))]
     told = lots.sample(texts, len(texts)) + lots.sample(texts, len(texts))

@@ -12,7 +12,7 @@ from app.subscribers.audiences.audience import count_audience, plain_tag
 from app.subscribers.models import Subscriber, SubscriberTag, Tag
 from app.subscribers.profiles.bulk import upsert_subscribers
 from app.subscribers.tags import assignments, tags
-from app.subscribers.tags.assignments import add_tags, confirm_tags, hold_tags
+from app.subscribers.tags.assignments import add_tags, confirm_tags, lock_tags
 from tests.callers import Caller
 from tests.factories import many_numbers
 from tests.machine import Together
@@ -100,7 +100,9 @@ def test_a_double_opt_in_waits_for_a_yes_to_what_was_asked(people):
     )
     with people.db.write() as tx:
         asked = select(_TAGS.c.id).where(_TAGS.c.name == "asked").scalar_subquery()
-        tx.execute(update(_BORNE).where(_BORNE.c.tag_id == asked).values(asked_at=people.now()))
+        tx.execute(
+            update(_BORNE).where(_BORNE.c.tag_id == asked).values(opt_in_requested_at=people.now())
+        )
 
     people.clock.advance(60)
     with people.db.write() as tx:
@@ -134,7 +136,11 @@ def test_a_deleted_tag_is_taken_from_everybody(people):
 def test_what_a_crash_left_of_a_deleted_tag_is_out_of_sight_and_goes_with_the_next(people):
     upsert_subscribers(people, [{"phone": ANN, "tags": ["vip", "news"]}], actor="t")
     with people.db.write() as tx:
-        tx.execute(update(_TAGS).where(_TAGS.c.name == "vip").values(name=f"{assignments.GOING}9"))
+        tx.execute(
+            update(_TAGS)
+            .where(_TAGS.c.name == "vip")
+            .values(name=f"{assignments.DELETING_PREFIX}9")
+        )
 
     counted, _ = tags.list_tags(people)
     assert [each.row.name for each in counted] == ["news"]
@@ -149,7 +155,7 @@ def test_a_tag_is_not_deleted_while_it_is_given(people):
     bo = select(table_of(Subscriber).c.id).where(table_of(Subscriber).c.phone == BO)
 
     with people.db.write() as tx:
-        held = hold_tags(tx, people, ["vip"])
+        held = lock_tags(tx, people, ["vip"])
         deleting = Together(lambda: tags.delete_tag(people, "vip", actor="t"))
         time.sleep(0.2)
         add_tags(tx, held, {tx.execute(bo).scalar_one(): ["vip"]})

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from app.logs import configure_logging
-from app.webhooks.incoming.alarm import Alarm
+from app.webhooks.incoming.alarm import ThrottledLog
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def lines(capsys):
 
 def test_it_is_told_at_once_and_then_once_a_minute_how_often(lines):
     now = [1000.0]
-    alarm = Alarm("it burns", clock=lambda: now[0])
+    alarm = ThrottledLog("it burns", clock=lambda: now[0])
     told = []
 
     for at in (0, 1, 59.9, 60, 61, 119, 125):
@@ -30,7 +30,7 @@ def test_it_is_told_at_once_and_then_once_a_minute_how_often(lines):
 
 
 def test_it_is_an_error(lines):
-    Alarm("it burns").ring(reason="a match")
+    ThrottledLog("it burns").ring(reason="a match")
 
     (line,) = lines()
     assert (line["level"], line["message"]) == ("error", "it burns")

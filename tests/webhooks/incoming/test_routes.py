@@ -271,7 +271,7 @@ def test_a_kept_callback_makes_no_line_and_a_refused_one_quotes_nothing(callback
 
 def test_who_books_events_is_nudged_once_they_can_be_seen(callbacks):
     seen = []
-    callbacks.service.extensions["nudge_booker"] = lambda: seen.append(callbacks.stored())
+    callbacks.service.extensions["wake_report_worker"] = lambda: seen.append(callbacks.stored())
 
     callbacks.post(REPORT)
     callbacks.post(REPORT, secret="guessed")

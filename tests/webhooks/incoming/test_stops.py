@@ -12,7 +12,7 @@ from app.subscribers.consent.ledger import read_events
 from app.subscribers.models import Cause, Suppression
 from app.subscribers.suppressions.store import find_suppressed, read_suppressions, suppress
 from app.webhooks.incoming.apply import apply_events
-from app.webhooks.incoming.store import Intake
+from app.webhooks.incoming.store import CallbackStore
 from tests.background import context_of
 from tests.factories import many_numbers
 from tests.machine import Machine, Together
@@ -40,7 +40,7 @@ def ctx(machine):
 @pytest.fixture
 def store(ctx):
     """A function that hands callbacks over as the webhook does."""
-    intake = Intake(ctx, on_stored=lambda: None)
+    intake = CallbackStore(ctx, on_stored=lambda: None)
 
     def hand_over(*raws):
         for raw in raws:
@@ -51,7 +51,7 @@ def store(ctx):
 
 def is_suppressed(ctx: Context, phone: str) -> bool:
     with ctx.db.read() as tx:
-        return bool(find_suppressed(tx, ctx.people, [phone], marketing=False))
+        return bool(find_suppressed(tx, ctx.subscriber_context, [phone], marketing=False))
 
 
 def text_now(ctx, phone, body, **more):
@@ -78,7 +78,7 @@ def test_what_may_be_a_stop_counts_as_early(ctx, store):
     store(text_now(ctx, ANN, "please cancel"))
 
     with ctx.db.read() as tx:
-        assert read_suppressions(tx, ctx.people, [ANN])[ANN].to_review
+        assert read_suppressions(tx, ctx.subscriber_context, [ANN])[ANN].needs_review
 
 
 def test_a_stop_that_was_heard_before_does_not_count_again(ctx, store, machine):
@@ -128,11 +128,11 @@ def test_odd_texts_are_stored_all_the_same(store, service):
 
 def test_a_stop_under_the_wrong_key_is_stored_and_waits(ctx, service, machine):
     with ctx.db.write() as tx:
-        suppress(tx, ctx.people, BOB, cause=Cause.ERASED, actor="op", at=ctx.now())
+        suppress(tx, ctx.subscriber_context, BOB, cause=Cause.ERASED, actor="op", at=ctx.now())
     machine.corrupt(Suppression, phone=None)
-    wrong = replace(ctx, digest_key=b"another key than it was")
+    wrong = replace(ctx, phone_hash_key=b"another key than it was")
 
-    Intake(wrong, on_stored=lambda: None).store(text_now(ctx, ANN, "STOP"))
+    CallbackStore(wrong, on_stored=lambda: None).store(text_now(ctx, ANN, "STOP"))
 
     assert len(read_raw(service)) == 1
 

@@ -11,7 +11,7 @@ from sqlalchemy import event, text
 
 from app.clock import Clock
 from app.db.engine import Database
-from app.webhooks.incoming.store import Intake, NotStored
+from app.webhooks.incoming.store import CallbackStore, NotStored
 from tests.background import context_of
 from tests.machine import Together
 from tests.webhooks.incoming.conftest import read_events
@@ -34,7 +34,7 @@ def make_intake(ctx):
     """A function that makes an intake that notes each commit it tells of."""
 
     def make(**more):
-        intake = Intake(ctx, on_stored=lambda: told.append(1), **more)
+        intake = CallbackStore(ctx, on_stored=lambda: told.append(1), **more)
         intake.told = told
         return intake
 
@@ -154,7 +154,7 @@ class _Gates(Clock):
 
 def test_who_is_in_a_commit_that_does_not_end_does_not_wait_for_ever(ctx):
     clock = _Gates()
-    intake = Intake(replace(ctx, clock=clock), on_stored=lambda: None, within_s=0.5)
+    intake = CallbackStore(replace(ctx, clock=clock), on_stored=lambda: None, within_s=0.5)
     refused = []
 
     def store(raw):

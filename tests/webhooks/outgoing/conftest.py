@@ -10,13 +10,13 @@ from flask import Flask
 from sqlalchemy import Row, select, update
 
 from app.sms.context import Context
-from app.sms.lifecycle.outbox import LISTENABLE, EventKind, note_for_client
+from app.sms.lifecycle.outbox import LISTENABLE, EventType, enqueue_event
 from app.sms.models.reports import OutboxEvent
-from app.webhooks.outgoing.deliver import serve_next
+from app.webhooks.outgoing.deliver import deliver_next
 from app.webhooks.outgoing.endpoints import create_endpoint
-from app.webhooks.outgoing.fan_out import spread_events
-from app.webhooks.outgoing.http_client import Poster
-from app.webhooks.outgoing.lease import Lane
+from app.webhooks.outgoing.fan_out import fan_out_events
+from app.webhooks.outgoing.http_client import WebhookHttpClient
+from app.webhooks.outgoing.lease import Pool
 from app.webhooks.outgoing.models import Delivery, Endpoint
 from tests.clocks import ManualClock
 from tests.machine import Machine
@@ -29,14 +29,19 @@ class Desk:
 
     ctx: Context
     clock: ManualClock
-    poster: Poster
+    webhook_client: WebhookHttpClient
 
     def listen(
-        self, url: str, *, client: str = "tests", kinds: Any = LISTENABLE, **values: Any
+        self, url: str, *, client: str = "tests", event_types: Any = LISTENABLE, **values: Any
     ) -> Row[Any]:
         """An endpoint; with `quick=3` one of the fast lane."""
         made = create_endpoint(
-            self.ctx, self.poster, client=client, url=url, kinds=kinds, sees_numbers=True
+            self.ctx,
+            self.webhook_client,
+            client=client,
+            url=url,
+            event_types=event_types,
+            sees_numbers=True,
         )
         if values:
             self.alter(made, **values)
@@ -47,27 +52,27 @@ class Desk:
         count: int = 1,
         *,
         client: str | None = "tests",
-        kind: EventKind = EventKind.BROADCAST_FINISHED,
+        event_type: EventType = EventType.BROADCAST_COMPLETED,
         **facts: Any,
     ) -> None:
         """Events that clients are to be told of."""
         with self.ctx.db.write() as tx:
             for number in range(count):
                 told = {"number": number, **facts}
-                note_for_client(tx, self.ctx, client=client, kind=kind, facts=told)
+                enqueue_event(tx, self.ctx, client=client, event_type=event_type, facts=told)
 
     def tell(self, count: int = 1, **more: Any) -> None:
         """Events, spread."""
         self.note(count, **more)
-        self.spread()
+        self.fanned_out()
 
-    def spread(self) -> int:
-        return spread_events(self.ctx)
+    def fanned_out(self) -> int:
+        return fan_out_events(self.ctx)
 
-    def serve(self, lane: Lane | None = None) -> bool:
+    def serve(self, lane: Pool | None = None) -> bool:
         """One turn of a lane, or of either."""
-        lanes = [lane] if lane else list(Lane)
-        return any(serve_next(self.ctx, self.poster, each) for each in lanes)
+        lanes = [lane] if lane else list(Pool)
+        return any(deliver_next(self.ctx, self.webhook_client, each) for each in lanes)
 
     def serve_all(self) -> int:
         """Turns until nobody has one; how many."""
@@ -107,10 +112,12 @@ class Desk:
 def make_desk(make_service: Callable[..., Flask]) -> Callable[..., Desk]:
     """A function that makes a desk over a database."""
 
-    def make(database_url: str, **poster: Any) -> Desk:
+    def make(database_url: str, **webhook_client: Any) -> Desk:
         service = make_service(DATABASE_URL=database_url)
         machine = Machine.over(service.extensions["clarion"])
-        return Desk(machine.ctx, machine.clock, Poster(production=False, **poster))
+        return Desk(
+            machine.ctx, machine.clock, WebhookHttpClient(production=False, **webhook_client)
+        )
 
     return make
 

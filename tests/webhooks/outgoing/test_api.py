@@ -9,19 +9,24 @@ from standardwebhooks import Webhook
 
 from app.auth import ALL_SCOPES, MANAGE_WEBHOOKS, READ_NUMBERS, SCOPE_MARK
 from app.db.audit import AuditEntry
-from app.sms.lifecycle.outbox import EventKind, note_for_client
+from app.sms.lifecycle.outbox import EventType, enqueue_event
 from app.sms.models.reports import OutboxEvent
-from app.webhooks.outgoing.deliver import serve_next
+from app.webhooks.outgoing.deliver import deliver_next
 from app.webhooks.outgoing.endpoints import MAX_ENDPOINTS
-from app.webhooks.outgoing.fan_out import spread_events
-from app.webhooks.outgoing.http_client import Poster
-from app.webhooks.outgoing.lease import Lane
+from app.webhooks.outgoing.fan_out import fan_out_events
+from app.webhooks.outgoing.http_client import WebhookHttpClient
+from app.webhooks.outgoing.lease import Pool
 from app.webhooks.outgoing.models import Delivery, DeliveryStatus, Endpoint, EndpointStatus
 from tests.callers import OTHER_KEY, TWO_CLIENTS, Caller
 from tests.factories import in_hours
 from tests.webhooks.outgoing.receivers import NOWHERE, refuse
 
-ALL_KINDS = ["broadcast.finished", "broadcast.settled", "messages.updated", "inbound.received"]
+ALL_KINDS = [
+    "broadcast.completed",
+    "broadcast.all_reported",
+    "messages.updated",
+    "inbound.received",
+]
 UNKNOWN = "06eadcew01ykq3f2yhftk7dbp0"
 
 
@@ -50,14 +55,14 @@ def other(service):
 @pytest.fixture
 def tell(service):
     """A function that notes events and posts all that is due."""
-    ctx, poster = service.extensions["clarion"], service.extensions["poster"]
+    ctx, webhook_client = service.extensions["clarion"], service.extensions["webhook_client"]
 
-    def work(count=0, *, kind=EventKind.BROADCAST_FINISHED):
+    def work(count=0, *, event_type=EventType.BROADCAST_COMPLETED):
         with ctx.db.write() as tx:
             for _ in range(count):
-                note_for_client(tx, ctx, client="tests", kind=kind, facts={})
-        spread_events(ctx)
-        while any(serve_next(ctx, poster, lane) for lane in Lane):
+                enqueue_event(tx, ctx, client="tests", event_type=event_type, facts={})
+        fan_out_events(ctx)
+        while any(deliver_next(ctx, webhook_client, lane) for lane in Pool):
             pass
 
     return work
@@ -84,7 +89,9 @@ def _delete(caller, made):
 
 
 def test_a_webhook_is_made_and_its_secret_shown_this_once(caller):
-    made = _create(caller, kinds=["inbound.received", "broadcast.finished", "inbound.received"])
+    made = _create(
+        caller, event_types=["inbound.received", "broadcast.completed", "inbound.received"]
+    )
 
     secret, created_at = made.pop("secret"), made.pop("created_at")
     shown = caller.get(f"/api/webhooks/{made['webhook_id']}").get_json()
@@ -97,7 +104,7 @@ def test_a_webhook_is_made_and_its_secret_shown_this_once(caller):
     assert made == {
         "webhook_id": made["webhook_id"],
         "url": NOWHERE,
-        "kinds": ["broadcast.finished", "inbound.received"],
+        "event_types": ["broadcast.completed", "inbound.received"],
         "status": "active",
         "delivered_at": None,
         "failing_since": None,
@@ -108,7 +115,7 @@ def test_a_webhook_is_made_and_its_secret_shown_this_once(caller):
 
 
 def test_without_a_choice_it_listens_to_everything(caller):
-    assert _create(caller)["kinds"] == ALL_KINDS
+    assert _create(caller)["event_types"] == ALL_KINDS
 
 
 @pytest.mark.parametrize(
@@ -126,12 +133,12 @@ def test_without_a_choice_it_listens_to_everything(caller):
         ({"url": "https://[::ffff:127.0.0.1]/"}, "url"),
         ({"url": "http://127.0.0.1:22/"}, "url"),
         ({"url": "http://127.0.0.1:8000/\0"}, "url"),
-        ({"url": NOWHERE, "kinds": []}, "kinds"),
-        ({"url": NOWHERE, "kinds": ["webhook.test"]}, "kinds"),
-        ({"url": NOWHERE, "kinds": ["*"]}, "kinds"),
-        ({"url": NOWHERE, "kinds": "broadcast.finished"}, "kinds"),
-        ({"url": NOWHERE, "kinds": [None]}, "kinds"),
-        ({"url": NOWHERE, "kinds": ["broadcast.finished"] * 5}, "kinds"),
+        ({"url": NOWHERE, "event_types": []}, "event_types"),
+        ({"url": NOWHERE, "event_types": ["webhook.test"]}, "event_types"),
+        ({"url": NOWHERE, "event_types": ["*"]}, "event_types"),
+        ({"url": NOWHERE, "event_types": "broadcast.completed"}, "event_types"),
+        ({"url": NOWHERE, "event_types": [None]}, "event_types"),
+        ({"url": NOWHERE, "event_types": ["broadcast.completed"] * 5}, "event_types"),
         ({"url": NOWHERE, "secret": "whsec_mine"}, "secret"),
     ],
 )
@@ -144,7 +151,9 @@ def test_what_is_wrong_is_told_by_field_and_makes_nothing(caller, body, field):
 
 
 def test_a_name_that_does_not_resolve_is_told(caller, service):
-    service.extensions["poster"] = Poster(production=True, resolve=_resolve_nothing)
+    service.extensions["webhook_client"] = WebhookHttpClient(
+        production=True, resolve=_resolve_nothing
+    )
 
     answer = caller.post("/api/webhooks", {"url": "https://no-such-name.invalid/"})
 
@@ -173,11 +182,11 @@ def test_a_change_changes_what_is_given_alone(caller):
     del made["secret"]
 
     moved = _patch(caller, made, {"url": "http://127.0.0.1:1026/"}).get_json()
-    fewer = _patch(caller, made, {"kinds": ["broadcast.settled"]}).get_json()
+    fewer = _patch(caller, made, {"event_types": ["broadcast.all_reported"]}).get_json()
     nothing = _patch(caller, made, {})
 
     assert moved == {**made, "url": "http://127.0.0.1:1026/"}
-    assert fewer == {**moved, "kinds": ["broadcast.settled"]}
+    assert fewer == {**moved, "event_types": ["broadcast.all_reported"]}
     assert (nothing.status_code, nothing.get_json()) == (200, fewer)
 
 
@@ -186,7 +195,7 @@ def test_a_change_changes_what_is_given_alone(caller):
     [
         ({"url": None}, "url"),
         ({"url": "https://127.0.0.2:1/"}, "url"),
-        ({"kinds": []}, "kinds"),
+        ({"event_types": []}, "event_types"),
         ({"enabled": "yes"}, "enabled"),
         ({"enabled": None}, "enabled"),
         ({"status": "active"}, "status"),
@@ -196,7 +205,7 @@ def test_a_wrong_change_changes_nothing(caller, body, field):
     made = _create(caller)
     del made["secret"]
 
-    answer = _patch(caller, made, {"kinds": ["broadcast.settled"], **body})
+    answer = _patch(caller, made, {"event_types": ["broadcast.all_reported"], **body})
 
     assert answer.status_code == 400
     assert [*answer.get_json()["fields"]] == [field]
@@ -246,16 +255,20 @@ def test_a_new_secret_signs_at_once_and_the_old_one_for_a_day(caller, receive, t
 
 def test_a_test_is_posted_whatever_it_listens_to(caller, receive, tell):
     receiver = receive()
-    made = _create(caller, receiver.url, kinds=["broadcast.settled"])
+    made = _create(caller, receiver.url, event_types=["broadcast.all_reported"])
 
     answer = caller.post(f"/api/webhooks/{made['webhook_id']}/test")
     waiting = answer.get_json()
     tell()
 
     assert answer.status_code == 202
-    assert (waiting["kind"], waiting["status"], waiting["tries"]) == ("webhook.test", "waiting", 0)
+    assert (waiting["type"], waiting["status"], waiting["tries"]) == (
+        "webhook.test",
+        "waiting",
+        0,
+    )
     (event,) = receiver.events()
-    assert event["kind"] == "webhook.test"
+    assert event["type"] == "webhook.test"
     assert event["id"] == waiting["delivery_id"]
     assert event["data"] == {"webhook_id": made["webhook_id"]}
     Webhook(made["secret"]).verify(receiver.told[0].body, receiver.told[0].headers)
@@ -287,7 +300,7 @@ def test_deliveries_are_listed_the_newest_first_page_by_page(caller, receive, te
     del waiting[0]["created_at"]
     assert {**waiting[0], "duration_ms": 0} == {
         "delivery_id": receiver.ids()[0],
-        "kind": "broadcast.finished",
+        "type": "broadcast.completed",
         "status": "waiting",
         "tries": 1,
         "next_try_at": waiting[0]["next_try_at"],
@@ -362,9 +375,9 @@ def _alter(service, **values):
 
 def _give_up(service, event_public_id):
     event = select(OutboxEvent.id).where(OutboxEvent.public_id == event_public_id)
-    given_up = update(Delivery).where(Delivery.event_id == event.scalar_subquery())
+    abandoned = update(Delivery).where(Delivery.event_id == event.scalar_subquery())
     with service.extensions["clarion"].db.write() as tx:
-        tx.execute(given_up.values(status=DeliveryStatus.GIVEN_UP, due_at=None))
+        tx.execute(abandoned.values(status=DeliveryStatus.ABANDONED, due_at=None))
 
 
 @pytest.mark.parametrize(
@@ -512,13 +525,15 @@ def test_who_may_not_see_numbers_is_not_told_them_either(scoped):
     caller = scoped(MANAGE_WEBHOOKS)
 
     everything = caller.post("/api/webhooks", {"url": NOWHERE})
-    inbounds = caller.post("/api/webhooks", {"url": NOWHERE, "kinds": ["inbound.received"]})
-    made = _create(caller, kinds=["broadcast.finished"])
-    more = _patch(caller, made, {"kinds": ["messages.updated"]})
+    inbounds = caller.post("/api/webhooks", {"url": NOWHERE, "event_types": ["inbound.received"]})
+    made = _create(caller, event_types=["broadcast.completed"])
+    more = _patch(caller, made, {"event_types": ["messages.updated"]})
 
     assert [each.status_code for each in (everything, inbounds, more)] == [403] * 3
     assert READ_NUMBERS in more.get_json()["error"]
-    assert caller.get("/api/webhooks").get_json()["webhooks"][0]["kinds"] == ["broadcast.finished"]
+    assert caller.get("/api/webhooks").get_json()["webhooks"][0]["event_types"] == [
+        "broadcast.completed"
+    ]
 
 
 def test_who_may_not_see_numbers_leads_them_nowhere_else(scoped, make_service):

@@ -5,7 +5,7 @@ from sqlalchemy import select
 
 from app.db.audit import AuditEntry
 from app.webhooks.outgoing.models import DeliveryStatus, EndpointStatus
-from app.webhooks.outgoing.retry import give_up_stale
+from app.webhooks.outgoing.retry import abandon_stale
 from tests.webhooks.outgoing.receivers import NOWHERE, refuse
 
 UNKNOWN = "06eadcew01ykq3f2yhftk7dbp0"
@@ -62,9 +62,9 @@ def test_deliveries_are_listed(desk, run, receive):
     assert code == 0
     lines = [line.split() for line in output.splitlines()]
     assert [line[0] for line in lines] == [second.public_id, first.public_id]
-    assert lines[0][3:] == ["broadcast.finished", "delivered", "1", "tries"]
-    assert lines[1][3:] == ["broadcast.finished", "waiting", "1", "tries", "HTTP", "500."]
-    assert run("deliveries", endpoint.public_id, "--status", "given_up") == (0, "")
+    assert lines[0][3:] == ["broadcast.completed", "delivered", "1", "tries"]
+    assert lines[1][3:] == ["broadcast.completed", "waiting", "1", "tries", "HTTP", "500."]
+    assert run("deliveries", endpoint.public_id, "--status", "abandoned") == (0, "")
     assert len(run("deliveries", endpoint.public_id, "--limit", "1")[1].splitlines()) == 1
 
 
@@ -87,7 +87,7 @@ def test_an_operator_has_what_was_given_up_told_again(desk, run):
     endpoint = desk.listen(NOWHERE, status=EndpointStatus.OFF)
     desk.tell(3)
     desk.clock.advance(2 * 86_400)
-    give_up_stale(desk.ctx)
+    abandon_stale(desk.ctx)
     since = ("--since", f"{desk.outbox()[0].at:%Y-%m-%d}")
 
     while_off = run("replay", endpoint.public_id, *since)

@@ -9,7 +9,7 @@ from email.utils import format_datetime
 
 import pytest
 
-from app.webhooks.outgoing.http_client import MAX_ANSWER_BYTES, Poster, read_retry_after
+from app.webhooks.outgoing.http_client import MAX_ANSWER_BYTES, WebhookHttpClient, read_retry_after
 from app.webhooks.outgoing.url_policy import TargetRefused
 from tests.webhooks.outgoing.receivers import (
     CERTIFICATE,
@@ -31,8 +31,8 @@ SLACK_S = 1.5
 
 
 @pytest.fixture
-def poster():
-    return Poster(production=False, within_s=HASTY_S)
+def webhook_client():
+    return WebhookHttpClient(production=False, within_s=HASTY_S)
 
 
 def _addresses(*names, port):
@@ -42,15 +42,15 @@ def _addresses(*names, port):
     ]
 
 
-def _post(poster, url):
-    return poster.post(url, BODY, HEADERS)
+def _post(webhook_client, url):
+    return webhook_client.post(url, BODY, HEADERS)
 
 
 @pytest.mark.parametrize("status", ["200 OK", "201 Created", "202 Accepted", "204 No Content"])
-def test_what_is_posted_arrives_as_it_is(poster, receive, status):
+def test_what_is_posted_arrives_as_it_is(webhook_client, receive, status):
     receiver = receive(respond(status))
 
-    outcome = _post(poster, f"{receiver.url}?from=us&x=%20")
+    outcome = _post(webhook_client, f"{receiver.url}?from=us&x=%20")
 
     assert (outcome.problem, outcome.http_status) == (None, int(status[:3]))
     (told,) = receiver.told
@@ -69,31 +69,31 @@ def test_what_is_posted_arrives_as_it_is(poster, receive, status):
 @pytest.mark.parametrize(
     "status", ["400 No", "401 No", "404 No", "409 No", "429 No", "500 No", "503 No", "999 No"]
 )
-def test_anything_but_2xx_is_not_taken(poster, receive, status):
+def test_anything_but_2xx_is_not_taken(webhook_client, receive, status):
     receiver = receive(respond(status, b"your secret is 4711"))
 
-    outcome = _post(poster, receiver.url)
+    outcome = _post(webhook_client, receiver.url)
 
     assert (outcome.problem, outcome.http_status) == (f"HTTP {status[:3]}.", int(status[:3]))
     assert not outcome.gone
 
 
-def test_gone_is_told_apart(poster, receive):
-    assert _post(poster, receive(respond("410 Gone")).url).gone
+def test_gone_is_told_apart(webhook_client, receive):
+    assert _post(webhook_client, receive(respond("410 Gone")).url).gone
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_no_redirect_is_followed(poster, receive, status):
+def test_no_redirect_is_followed(webhook_client, receive, status):
     elsewhere = receive()
     receiver = receive(refuse(f"{status} Moved", Location=elsewhere.url))
 
-    outcome = _post(poster, receiver.url)
+    outcome = _post(webhook_client, receiver.url)
 
     assert outcome.problem == f"HTTP {status}: redirects are not followed."
     assert (len(receiver.told), len(elsewhere.told)) == (1, 0)
 
 
-def test_nothing_is_taken_from_the_environment(poster, receive, tmp_path, monkeypatch):
+def test_nothing_is_taken_from_the_environment(webhook_client, receive, tmp_path, monkeypatch):
     proxy, receiver = receive(), receive()
     (tmp_path / ".netrc").write_text("machine 127.0.0.1 login us password secret\n")
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -104,23 +104,23 @@ def test_nothing_is_taken_from_the_environment(poster, receive, tmp_path, monkey
     monkeypatch.setenv("NO_PROXY", "")
     assert "http_proxy" in os.environ
 
-    outcome = _post(poster, receiver.url)
+    outcome = _post(webhook_client, receiver.url)
 
     assert outcome.problem is None
     assert proxy.connections == 0
     assert "authorization" not in receiver.told[0].headers
 
 
-def test_a_connection_that_is_refused_is_told_at_once(poster):
-    outcome = _post(poster, f"http://127.0.0.1:{unused_port()}/")
+def test_a_connection_that_is_refused_is_told_at_once(webhook_client):
+    outcome = _post(webhook_client, f"http://127.0.0.1:{unused_port()}/")
 
     assert outcome.problem == "No connection."
     assert outcome.duration_s < SLACK_S
 
 
-def test_a_port_that_never_answers_is_left_in_time(poster):
+def test_a_port_that_never_answers_is_left_in_time(webhook_client):
     with black_hole() as url:
-        outcome = _post(poster, url)
+        outcome = _post(webhook_client, url)
 
     assert outcome.problem == "No connection."
     assert outcome.duration_s < HASTY_S + SLACK_S
@@ -143,8 +143,10 @@ def test_a_port_that_never_answers_is_left_in_time(poster):
         send_raw(b"\xff\xfe\x00\r\n\r\n"),
     ],
 )
-def test_without_a_whole_head_nothing_was_taken_however_it_is_kept_back(poster, receive, answer):
-    outcome = _post(poster, receive(answer).url)
+def test_without_a_whole_head_nothing_was_taken_however_it_is_kept_back(
+    webhook_client, receive, answer
+):
+    outcome = _post(webhook_client, receive(answer).url)
 
     assert outcome.problem in ("No usable answer.", f"No answer within {HASTY_S:g} s.")
     assert outcome.http_status is None
@@ -162,14 +164,14 @@ def test_without_a_whole_head_nothing_was_taken_however_it_is_kept_back(poster, 
         send_raw(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\nnonsense"),
     ],
 )
-def test_once_the_head_says_taken_no_body_changes_that(poster, receive, answer):
-    outcome = _post(poster, receive(answer).url)
+def test_once_the_head_says_taken_no_body_changes_that(webhook_client, receive, answer):
+    outcome = _post(webhook_client, receive(answer).url)
 
     assert (outcome.problem, outcome.http_status) == (None, 200)
     assert outcome.duration_s < HASTY_S + SLACK_S
 
 
-def test_a_body_without_end_is_read_to_64_kilobytes(poster, receive):
+def test_a_body_without_end_is_read_to_64_kilobytes(webhook_client, receive):
     sent = []
 
     def pour(connection):
@@ -184,7 +186,7 @@ def test_a_body_without_end_is_read_to_64_kilobytes(poster, receive):
     done = threading.Event()
     receiver = receive(pour)
 
-    outcome = _post(poster, receiver.url)
+    outcome = _post(webhook_client, receiver.url)
 
     assert outcome.problem is None
     assert done.wait(5)
@@ -193,22 +195,22 @@ def test_a_body_without_end_is_read_to_64_kilobytes(poster, receive):
     assert outcome.duration_s < HASTY_S
 
 
-def test_a_body_that_drips_is_left_in_time(poster, receive):
+def test_a_body_that_drips_is_left_in_time(webhook_client, receive):
     def answer(connection):
         connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
         drip(b"x")(connection)
 
-    outcome = _post(poster, receive(answer).url)
+    outcome = _post(webhook_client, receive(answer).url)
 
     assert (outcome.problem, outcome.http_status) == (None, 200)
     assert HASTY_S <= outcome.duration_s < HASTY_S + SLACK_S
 
 
-def test_a_receiver_that_reads_nothing_is_left_in_time(poster):
+def test_a_receiver_that_reads_nothing_is_left_in_time(webhook_client):
     """More than the kernels hold in between, so that writing waits."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
-        outcome = poster.post(url, b"x" * 20_000_000, HEADERS)
+        outcome = webhook_client.post(url, b"x" * 20_000_000, HEADERS)
 
     assert outcome.problem == f"No answer within {HASTY_S:g} s."
     assert outcome.duration_s < HASTY_S + SLACK_S
@@ -216,14 +218,14 @@ def test_a_receiver_that_reads_nothing_is_left_in_time(poster):
 
 def test_over_tls_the_certificate_must_prove_the_name(receive):
     receiver = receive(tls=make_tls())
-    knowing = Poster(production=False, ca_file=CERTIFICATE)
+    knowing = WebhookHttpClient(production=False, ca_file=CERTIFICATE)
     by_another_name = receiver.url.replace("127.0.0.1", "localhost")
 
-    unknown = _post(Poster(production=False), receiver.url)
+    unknown = _post(WebhookHttpClient(production=False), receiver.url)
     known = _post(knowing, receiver.url)
     # `localhost` may stand for ::1 first, where nobody listens.
     misnamed = _post(
-        Poster(
+        WebhookHttpClient(
             production=False,
             ca_file=CERTIFICATE,
             resolve=lambda host, port, within_s: _addresses("127.0.0.1", port=port),
@@ -249,17 +251,17 @@ def _serve_once(listener, answer):
     return f"https://127.0.0.1:{listener.getsockname()[1]}/"
 
 
-def test_plain_http_where_tls_was_meant_is_no_answer(poster):
+def test_plain_http_where_tls_was_meant_is_no_answer(webhook_client):
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        outcome = _post(poster, _serve_once(listener, respond("400 Bad Request")))
+        outcome = _post(webhook_client, _serve_once(listener, respond("400 Bad Request")))
 
     assert outcome.problem == "TLS failed."
 
 
-def test_a_handshake_that_drips_is_left_in_time(poster):
+def test_a_handshake_that_drips_is_left_in_time(webhook_client):
     pieces = drip(b"\x16\x03\x03\x40\x00" + b"\x02" * 16_000)
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        outcome = _post(poster, _serve_once(listener, pieces))
+        outcome = _post(webhook_client, _serve_once(listener, pieces))
 
     assert outcome.problem == f"No answer within {HASTY_S:g} s."
     assert outcome.duration_s < HASTY_S + SLACK_S
@@ -274,7 +276,7 @@ def test_a_name_is_resolved_once_and_just_that_address_connected_to(receive):
         return _addresses("127.0.0.1", port=port)
 
     url = receiver.url.replace("127.0.0.1", "no-such-name.invalid")
-    outcome = _post(Poster(production=False, resolve=resolve), url)
+    outcome = _post(WebhookHttpClient(production=False, resolve=resolve), url)
 
     assert outcome.problem is None
     assert asked == ["no-such-name.invalid"]
@@ -290,10 +292,10 @@ def test_a_name_that_stands_for_another_address_a_moment_later_leads_nowhere(rec
         return _addresses(*answers.pop(0), port=port)
 
     url = receiver.url.replace("127.0.0.1", "rebound.example")
-    poster = Poster(production=True, ca_file=CERTIFICATE, resolve=resolve)
-    poster.check(url)
+    webhook_client = WebhookHttpClient(production=True, ca_file=CERTIFICATE, resolve=resolve)
+    webhook_client.check(url)
 
-    outcomes = [_post(poster, url), _post(poster, url)]
+    outcomes = [_post(webhook_client, url), _post(webhook_client, url)]
 
     assert [each.problem for each in outcomes] == [
         "Its name stands for an address that is not on the Internet."
@@ -317,40 +319,43 @@ def test_a_name_that_stands_for_another_address_a_moment_later_leads_nowhere(rec
 def test_in_production_nobody_gets_at_what_only_we_reach(receive, url):
     receiver = receive(tls=make_tls())
     url = url.format(port=receiver.url.split(":")[2].split("/")[0])
-    poster = Poster(production=True, ca_file=CERTIFICATE)
+    webhook_client = WebhookHttpClient(production=True, ca_file=CERTIFICATE)
 
     with pytest.raises(TargetRefused):
-        poster.check(url)
-    outcome = _post(poster, url)
+        webhook_client.check(url)
+    outcome = _post(webhook_client, url)
 
     assert outcome.problem is not None
     assert (outcome.http_status, receiver.connections) == (None, 0)
 
 
 def test_outside_of_production_private_addresses_stay_refused():
-    poster = Poster(production=False)
+    webhook_client = WebhookHttpClient(production=False)
 
     for url in ("https://10.0.0.1/", "http://192.168.1.1/", "https://[::ffff:127.0.0.1]/"):
         with pytest.raises(TargetRefused):
-            poster.check(url)
+            webhook_client.check(url)
 
 
 def test_a_name_that_does_not_resolve_is_told():
     def resolve(host, port, within_s):
         raise socket.gaierror(-2, "Name or service not known")
 
-    poster = Poster(production=True, resolve=resolve)
+    webhook_client = WebhookHttpClient(production=True, resolve=resolve)
 
     with pytest.raises(TargetRefused, match="does not resolve"):
-        poster.check("https://no-such-name.invalid/")
-    assert _post(poster, "https://no-such-name.invalid/").problem == "Its name does not resolve."
+        webhook_client.check("https://no-such-name.invalid/")
+    assert (
+        _post(webhook_client, "https://no-such-name.invalid/").problem
+        == "Its name does not resolve."
+    )
 
 
 def test_no_error_of_any_kind_leaves_a_try_without_an_end():
     def resolve(host, port, within_s):
         raise RuntimeError("not foreseen")
 
-    outcome = _post(Poster(production=False, resolve=resolve), "http://127.0.0.1:1025/")
+    outcome = _post(WebhookHttpClient(production=False, resolve=resolve), "http://127.0.0.1:1025/")
 
     assert outcome.problem == "No usable answer."
 
@@ -361,21 +366,21 @@ def test_of_several_addresses_the_next_is_tried(receive):
     def resolve(host, port, within_s):
         return _addresses("127.0.0.9", "127.0.0.1", port=port)
 
-    outcome = _post(Poster(production=False, resolve=resolve), receiver.url)
+    outcome = _post(WebhookHttpClient(production=False, resolve=resolve), receiver.url)
 
     assert outcome.problem is None
 
 
-def test_each_post_has_a_connection_of_its_own(poster, receive):
+def test_each_post_has_a_connection_of_its_own(webhook_client, receive):
     receiver = receive()
 
     for _ in range(3):
-        _post(poster, receiver.url)
+        _post(webhook_client, receiver.url)
 
     assert (receiver.connections, len(receiver.told)) == (3, 3)
 
 
-def test_nothing_stays_open(poster, receive):
+def test_nothing_stays_open(webhook_client, receive):
     receivers = [
         receive(TAKEN),
         receive(drip(b"x")),
@@ -386,8 +391,8 @@ def test_nothing_stays_open(poster, receive):
 
     for _ in range(2):
         for receiver in receivers:
-            _post(poster, receiver.url)
-        _post(poster, f"http://127.0.0.1:{unused_port()}/")
+            _post(webhook_client, receiver.url)
+        _post(webhook_client, f"http://127.0.0.1:{unused_port()}/")
 
     # The receivers' own ends stay open until their tests are over.
     ours = len(os.listdir("/proc/self/fd")) - before - sum(each.connections for each in receivers)
@@ -419,20 +424,20 @@ def test_retry_after_is_read_in_both_forms(value, seconds):
     assert read_retry_after(value, now=_NOW) == seconds
 
 
-def test_a_receiver_that_asks_for_time_is_heard(poster, receive):
-    outcome = _post(poster, receive(refuse("503 Busy", Retry_After="77")).url)
+def test_a_receiver_that_asks_for_time_is_heard(webhook_client, receive):
+    outcome = _post(webhook_client, receive(refuse("503 Busy", Retry_After="77")).url)
 
     assert outcome.retry_after_s == 77.0
 
 
 def test_many_at_once_do_not_mix(receive):
-    poster = Poster(production=False)
+    webhook_client = WebhookHttpClient(production=False)
     receivers = [receive(wait(0.05)) for _ in range(8)]
     outcomes = {}
 
     def post(number):
         body = b'{"id":"%d"}' % number
-        outcomes[number] = poster.post(receivers[number].url, body, HEADERS)
+        outcomes[number] = webhook_client.post(receivers[number].url, body, HEADERS)
 
     threads = [threading.Thread(target=post, args=(number,)) for number in range(8)]
     for thread in threads:
@@ -444,7 +449,7 @@ def test_many_at_once_do_not_mix(receive):
     assert [receiver.ids() for receiver in receivers] == [[str(number)] for number in range(8)]
 
 
-def test_the_deadline_counts_from_the_start(poster, receive):
+def test_the_deadline_counts_from_the_start(webhook_client, receive):
     """A resolver that takes its time leaves the receiver less."""
 
     def resolve(host, port, within_s):
@@ -452,7 +457,7 @@ def test_the_deadline_counts_from_the_start(poster, receive):
         return _addresses("127.0.0.1", port=port)
 
     receiver = receive(wait(3))
-    late = Poster(production=False, resolve=resolve, within_s=HASTY_S)
+    late = WebhookHttpClient(production=False, resolve=resolve, within_s=HASTY_S)
 
     outcome = _post(late, receiver.url)
 

@@ -6,12 +6,12 @@ import pytest
 from sqlalchemy import select, update
 from standardwebhooks import Webhook
 
-from app.sms.lifecycle.outbox import EventKind
-from app.webhooks.outgoing.deliver import post_delivery, serve_next
+from app.sms.lifecycle.outbox import EventType
+from app.webhooks.outgoing.deliver import deliver_next, post_delivery
 from app.webhooks.outgoing.endpoints import change_endpoint, delete_endpoint, rotate_secret
-from app.webhooks.outgoing.lease import LEASE, MOST, Lane, claim_turn
+from app.webhooks.outgoing.lease import LEASE, MAX_DELIVERIES, Pool, lease_endpoint
 from app.webhooks.outgoing.models import Delivery, DeliveryStatus, Endpoint, EndpointStatus
-from app.webhooks.outgoing.retry import record_turn
+from app.webhooks.outgoing.retry import record_attempts
 from app.webhooks.outgoing.signing import write_secret
 from tests.machine import Together
 from tests.webhooks.outgoing.receivers import NOWHERE, TAKEN, refuse, wait
@@ -24,7 +24,7 @@ _D = DeliveryStatus
 def test_an_event_arrives_signed_and_whole(either_desk, receive):
     receiver = receive()
     endpoint = either_desk.listen(receiver.url)
-    either_desk.tell(kind=EventKind.INBOUND_RECEIVED, sender="+46701234567", body="é😀")
+    either_desk.tell(event_type=EventType.INBOUND_RECEIVED, sender="+46701234567", body="é😀")
     at = either_desk.ctx.now()
 
     either_desk.serve_all()
@@ -33,7 +33,7 @@ def test_an_event_arrives_signed_and_whole(either_desk, receive):
     (row,) = either_desk.outbox()
     assert told.event == {
         "id": row.public_id,
-        "kind": "inbound.received",
+        "type": "inbound.received",
         "created_at": at.isoformat(),
         "data": {"number": 0, "sender": "+46701234567", "body": "é😀"},
     }
@@ -58,14 +58,14 @@ def test_after_a_rotation_both_secrets_sign_for_a_day(desk, receive):
     desk.tell()
     desk.serve_all()
 
-    in_between, later = receiver.told
+    in_between, seconds_from_now = receiver.told
 
     assert new.secret != old.secret
     assert len(in_between.headers["webhook-signature"].split(" ")) == 2
-    assert len(later.headers["webhook-signature"].split(" ")) == 1
+    assert len(seconds_from_now.headers["webhook-signature"].split(" ")) == 1
     for each in (old, new):
         _verify(each, in_between)
-    _verify(new, later)
+    _verify(new, seconds_from_now)
 
 
 def _verify(endpoint, told):
@@ -81,7 +81,7 @@ def test_a_turn_takes_a_few_and_then_it_is_anothers(either_desk, receive):
     one, two = receive(), receive()
     for receiver in (one, two):
         either_desk.listen(receiver.url, quick=3)
-    either_desk.tell(MOST + 5)
+    either_desk.tell(MAX_DELIVERIES + 5)
 
     counts = []
     either_desk.clock.advance(0.001)
@@ -89,7 +89,12 @@ def test_a_turn_takes_a_few_and_then_it_is_anothers(either_desk, receive):
         either_desk.clock.advance(0.001)
         counts.append((len(one.told), len(two.told)))
 
-    assert counts == [(MOST, 0), (MOST, MOST), (MOST + 5, MOST), (MOST + 5, MOST + 5)]
+    assert counts == [
+        (MAX_DELIVERIES, 0),
+        (MAX_DELIVERIES, MAX_DELIVERIES),
+        (MAX_DELIVERIES + 5, MAX_DELIVERIES),
+        (MAX_DELIVERIES + 5, MAX_DELIVERIES + 5),
+    ]
     assert {each.status for each in either_desk.deliveries()} == {_D.DELIVERED}
     assert one.ids() == [each.public_id for each in either_desk.outbox()]
 
@@ -98,12 +103,12 @@ def test_who_is_in_one_hand_is_in_no_other(either_desk, receive):
     receiver = receive()
     either_desk.listen(receiver.url, quick=3)
     either_desk.tell(2)
-    turn = claim_turn(either_desk.ctx, Lane.FAST)
+    turn = lease_endpoint(either_desk.ctx, Pool.FAST)
 
     assert turn is not None
-    assert claim_turn(either_desk.ctx, Lane.FAST) is None
+    assert lease_endpoint(either_desk.ctx, Pool.FAST) is None
     assert not either_desk.serve()
-    record_turn(either_desk.ctx, turn, [])
+    record_attempts(either_desk.ctx, turn, [])
     assert either_desk.serve()
     assert len(receiver.told) == 2
 
@@ -113,7 +118,7 @@ def test_a_hand_that_died_is_followed_by_another(desk, receive):
     receiver = receive()
     desk.listen(receiver.url, quick=3)
     desk.tell()
-    claim_turn(desk.ctx, Lane.FAST)
+    lease_endpoint(desk.ctx, Pool.FAST)
 
     desk.clock.advance(LEASE.total_seconds() - 1)
     early = desk.serve()
@@ -128,8 +133,8 @@ def test_a_clock_that_is_set_back_locks_nobody_out(desk, receive):
     receiver = receive()
     endpoint = desk.listen(receiver.url, quick=3)
     desk.tell()
-    claim_turn(desk.ctx, Lane.FAST)
-    desk.alter(endpoint, not_before=desk.ctx.later(3600))
+    lease_endpoint(desk.ctx, Pool.FAST)
+    desk.alter(endpoint, not_before=desk.ctx.seconds_from_now(3600))
     with_delivery = desk.deliveries()
 
     desk.clock.set_back(10 * 3_600)
@@ -144,46 +149,46 @@ def test_a_clock_a_moment_behind_takes_no_lease_for_one_of_a_clock_set_back(desk
     """Two processes never look at the clock at once, nor do two machines have the same."""
     desk.listen(receive().url, quick=3)
     desk.tell()
-    assert claim_turn(desk.ctx, Lane.FAST) is not None
+    assert lease_endpoint(desk.ctx, Pool.FAST) is not None
 
     desk.clock.set_back(30)
 
-    assert claim_turn(desk.ctx, Lane.FAST) is None
+    assert lease_endpoint(desk.ctx, Pool.FAST) is None
 
 
 def test_what_was_given_up_meanwhile_stays_so_when_its_post_fails(desk, receive):
     desk.listen(receive(NO).url, quick=3)
     desk.tell()
-    turn = claim_turn(desk.ctx, Lane.FAST)
+    turn = lease_endpoint(desk.ctx, Pool.FAST)
     with desk.ctx.db.write() as tx:
-        tx.execute(update(Delivery).values(status=_D.GIVEN_UP, due_at=None))
+        tx.execute(update(Delivery).values(status=_D.ABANDONED, due_at=None))
 
-    record_turn(desk.ctx, turn, _try(desk, turn, turn.deliveries))
+    record_attempts(desk.ctx, turn, _try(desk, turn, turn.deliveries))
 
-    assert (desk.delivery().status, desk.delivery().due_at) == (_D.GIVEN_UP, None)
+    assert (desk.delivery().status, desk.delivery().due_at) == (_D.ABANDONED, None)
 
 
 def test_what_a_late_hand_delivered_counts_and_what_it_failed_at_does_not(either_desk, receive):
     receiver = receive(first=[refuse("500 No"), wait(0), refuse("500 No")])
     endpoint = either_desk.listen(receiver.url, quick=3)
     either_desk.tell(2)
-    slow = claim_turn(either_desk.ctx, Lane.FAST)
+    slow = lease_endpoint(either_desk.ctx, Pool.FAST)
     either_desk.clock.advance(LEASE.total_seconds())
-    other = claim_turn(either_desk.ctx, Lane.FAST)
+    other = lease_endpoint(either_desk.ctx, Pool.FAST)
 
-    record_turn(either_desk.ctx, slow, _try(either_desk, slow, slow.deliveries[:1]))
+    record_attempts(either_desk.ctx, slow, _try(either_desk, slow, slow.deliveries[:1]))
     after_failure = either_desk.endpoint(endpoint)
-    record_turn(either_desk.ctx, slow, _try(either_desk, slow, slow.deliveries[1:]))
+    record_attempts(either_desk.ctx, slow, _try(either_desk, slow, slow.deliveries[1:]))
 
     assert (after_failure.failures, after_failure.lease) == (0, other.lease)
     assert [each.status for each in either_desk.deliveries()] == [_D.WAITING, _D.DELIVERED]
     assert either_desk.endpoint(endpoint).lease == other.lease
-    record_turn(either_desk.ctx, other, _try(either_desk, other, other.deliveries[:1]))
+    record_attempts(either_desk.ctx, other, _try(either_desk, other, other.deliveries[:1]))
     assert either_desk.endpoint(endpoint).failures == 1
 
 
 def _try(desk, turn, deliveries):
-    return [post_delivery(desk.ctx, desk.poster, turn, each) for each in deliveries]
+    return [post_delivery(desk.ctx, desk.webhook_client, turn, each) for each in deliveries]
 
 
 def test_while_one_hand_is_claiming_another_takes_the_next_and_does_not_wait(
@@ -199,7 +204,7 @@ def test_while_one_hand_is_claiming_another_takes_the_next_and_does_not_wait(
     with desk.ctx.db.write() as tx:
         tx.execute(held)
         for _ in range(2):
-            Together(lambda: claims.append(claim_turn(desk.ctx, Lane.FAST))).join()
+            Together(lambda: claims.append(lease_endpoint(desk.ctx, Pool.FAST))).join()
 
     assert [each and each.endpoint_id for each in claims] == [second.id, None]
 
@@ -213,7 +218,7 @@ def test_many_hands_share_and_nothing_goes_twice(either_desk, receive):
     def work():
         idle = 0
         while idle < 20:
-            served = serve_next(either_desk.ctx, either_desk.poster, Lane.FAST)
+            served = deliver_next(either_desk.ctx, either_desk.webhook_client, Pool.FAST)
             idle = 0 if served else idle + 1
 
     Together(*[work] * 6).join()
@@ -228,7 +233,7 @@ def test_many_hands_spread_each_event_once(either_desk):
     either_desk.note(300)
 
     def work():
-        while either_desk.spread():
+        while either_desk.fanned_out():
             pass
 
     Together(*[work] * 4).join()
@@ -240,7 +245,7 @@ def test_a_new_endpoint_is_served_by_the_slow_lane_until_it_has_been_quick(eithe
     receiver = receive()
     endpoint = either_desk.listen(receiver.url)
     served = []
-    for lanes in [[Lane.FAST, Lane.SLOW]] * 3 + [[Lane.SLOW, Lane.FAST]]:
+    for lanes in [[Pool.FAST, Pool.SLOW]] * 3 + [[Pool.SLOW, Pool.FAST]]:
         either_desk.tell()
         served.append([either_desk.serve(lane) for lane in lanes])
 
@@ -260,8 +265,8 @@ def test_in_the_slow_lane_a_promising_one_goes_first_then_a_new_one_then_by_turn
 
     names = ["failed long ago", "failed", "new", "promising"]
     made = {name: desk.listen(receive(note(name)).url) for name in names}
-    desk.alter(made["failed long ago"], failures=1, served_at=desk.ctx.later(-20))
-    desk.alter(made["failed"], failures=9, served_at=desk.ctx.later(-10))
+    desk.alter(made["failed long ago"], failures=1, served_at=desk.ctx.seconds_from_now(-20))
+    desk.alter(made["failed"], failures=9, served_at=desk.ctx.seconds_from_now(-10))
     desk.alter(made["promising"], quick=1, delivered_at=desk.ctx.now())
     desk.tell()
 
@@ -276,11 +281,11 @@ def test_one_failure_or_slow_answer_leads_to_the_slow_lane(desk, receive):
         endpoint = desk.listen(receiver.url, quick=3)
         desk.tell()
 
-        assert desk.serve(Lane.FAST)
+        assert desk.serve(Pool.FAST)
 
         assert desk.endpoint(endpoint).quick == 0
         desk.tell()
-        assert [desk.serve(Lane.FAST), desk.serve(Lane.SLOW)] == [False, True]
+        assert [desk.serve(Pool.FAST), desk.serve(Pool.SLOW)] == [False, True]
         delete_endpoint(desk.ctx, endpoint.public_id, client="tests")
 
 
@@ -313,7 +318,7 @@ def test_told_to_stop_it_finishes_what_is_in_hand(desk, receive):
     desk.listen(receiver.url, quick=3)
     desk.tell(4)
 
-    serve_next(desk.ctx, desk.poster, Lane.FAST, stop=lambda: True)
+    deliver_next(desk.ctx, desk.webhook_client, Pool.FAST, stop=lambda: True)
 
     assert len(receiver.told) == 1
     assert [each.status for each in desk.deliveries()].count(_D.DELIVERED) == 1
@@ -325,7 +330,7 @@ def test_an_event_too_large_for_one_packet_arrives(desk, receive):
     desk.listen(receiver.url)
     messages = [{"recipient": f"+4670{n:07d}", "reason": "x" * 100} for n in range(1_000)]
 
-    desk.tell(kind=EventKind.MESSAGES_UPDATED, messages=messages)
+    desk.tell(event_type=EventType.MESSAGES_UPDATED, messages=messages)
     desk.serve_all()
 
     assert receiver.events()[0]["data"]["messages"] == messages
@@ -349,11 +354,11 @@ def test_a_url_that_is_changed_in_the_middle_of_a_turn_gets_the_next(desk, recei
     old, new = receive(), receive()
     endpoint = desk.listen(old.url, quick=3, failures=7)
     desk.tell(2)
-    turn = claim_turn(desk.ctx, Lane.FAST)
+    turn = lease_endpoint(desk.ctx, Pool.FAST)
 
     _change(desk, endpoint, url=new.url)
     changed = desk.endpoint(endpoint)
-    record_turn(desk.ctx, turn, _try(desk, turn, turn.deliveries[:1]))
+    record_attempts(desk.ctx, turn, _try(desk, turn, turn.deliveries[:1]))
     desk.serve_all()
 
     assert (changed.quick, changed.failures, changed.lease) == (0, 0, None)
@@ -362,7 +367,12 @@ def test_a_url_that_is_changed_in_the_middle_of_a_turn_gets_the_next(desk, recei
 
 def _change(desk, endpoint, **change):
     change_endpoint(
-        desk.ctx, desk.poster, endpoint.public_id, client="tests", sees_numbers=True, **change
+        desk.ctx,
+        desk.webhook_client,
+        endpoint.public_id,
+        client="tests",
+        sees_numbers=True,
+        **change,
     )
 
 
@@ -370,10 +380,10 @@ def test_one_that_is_deleted_in_the_middle_of_a_turn_is_no_error(desk, receive):
     receiver = receive()
     endpoint = desk.listen(receiver.url, quick=3)
     desk.tell(2)
-    turn = claim_turn(desk.ctx, Lane.FAST)
+    turn = lease_endpoint(desk.ctx, Pool.FAST)
 
     delete_endpoint(desk.ctx, endpoint.public_id, client="tests")
-    record_turn(desk.ctx, turn, _try(desk, turn, turn.deliveries))
+    record_attempts(desk.ctx, turn, _try(desk, turn, turn.deliveries))
 
     assert desk.deliveries() == []
     assert not desk.serve()

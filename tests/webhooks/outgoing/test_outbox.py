@@ -2,55 +2,58 @@
 
 from sqlalchemy import event
 
-from app.sms.lifecycle.outbox import EventKind
-from app.webhooks.outgoing.deliver import forget_old_events, keep_house
+from app.sms.lifecycle.outbox import EventType
+from app.webhooks.outgoing.deliver import purge_old_events, run_maintenance
 from app.webhooks.outgoing.endpoints import delete_endpoint
-from app.webhooks.outgoing.fan_out import MOST
+from app.webhooks.outgoing.fan_out import MAX_EVENTS
 from app.webhooks.outgoing.models import DeliveryStatus, EndpointStatus
 from tests.webhooks.outgoing.receivers import NOWHERE
 
-_K = EventKind
+_K = EventType
 
 
 def test_where_nobody_could_listen_nothing_is_written(either_desk):
     either_desk.listen(NOWHERE, client="other")
-    either_desk.listen(NOWHERE, kinds=[_K.BROADCAST_SETTLED])
+    either_desk.listen(NOWHERE, event_types=[_K.BROADCAST_ALL_REPORTED])
 
-    either_desk.note(kind=_K.BROADCAST_FINISHED)
+    either_desk.note(event_type=_K.BROADCAST_COMPLETED)
 
     assert either_desk.outbox() == []
 
 
 def test_what_somebody_listens_to_is_noted_with_its_facts(desk):
-    desk.listen(NOWHERE, kinds=[_K.BROADCAST_FINISHED])
+    desk.listen(NOWHERE, event_types=[_K.BROADCAST_COMPLETED])
 
-    desk.note(kind=_K.BROADCAST_FINISHED, broadcast_id="b", text="é😀")
+    desk.note(event_type=_K.BROADCAST_COMPLETED, broadcast_id="b", text="é😀")
 
     (row,) = desk.outbox()
-    assert (row.client, row.kind, row.at) == ("tests", "broadcast.finished", desk.ctx.now())
+    assert (row.client, row.event_type, row.at) == ("tests", "broadcast.completed", desk.ctx.now())
     assert row.facts == {"number": 0, "broadcast_id": "b", "text": "é😀"}
-    assert (len(row.public_id), row.spread) == (26, False)
+    assert (len(row.public_id), row.fanned_out) == (26, False)
 
 
 def test_an_event_goes_to_each_endpoint_of_its_client_that_listens(either_desk):
-    wanted = [either_desk.listen(NOWHERE), either_desk.listen(NOWHERE, kinds=[_K.INBOUND_RECEIVED])]
-    either_desk.listen(NOWHERE, kinds=[_K.BROADCAST_SETTLED])
+    wanted = [
+        either_desk.listen(NOWHERE),
+        either_desk.listen(NOWHERE, event_types=[_K.INBOUND_RECEIVED]),
+    ]
+    either_desk.listen(NOWHERE, event_types=[_K.BROADCAST_ALL_REPORTED])
     either_desk.listen(NOWHERE, client="other")
 
-    either_desk.tell(kind=_K.INBOUND_RECEIVED)
+    either_desk.tell(event_type=_K.INBOUND_RECEIVED)
 
     (row,) = either_desk.outbox()
     made = [(each.endpoint_id, each.event_id, each.status) for each in either_desk.deliveries()]
     assert made == [(each.id, row.id, DeliveryStatus.WAITING) for each in wanted]
-    assert row.spread
-    assert either_desk.spread() == 0
+    assert row.fanned_out
+    assert either_desk.fanned_out() == 0
 
 
 def test_what_concerns_every_client_goes_to_all(either_desk):
     wanted = [either_desk.listen(NOWHERE, client=client) for client in ("a", "b")]
-    either_desk.listen(NOWHERE, client="c", kinds=[_K.BROADCAST_SETTLED])
+    either_desk.listen(NOWHERE, client="c", event_types=[_K.BROADCAST_ALL_REPORTED])
 
-    either_desk.tell(client=None, kind=_K.INBOUND_RECEIVED)
+    either_desk.tell(client=None, event_type=_K.INBOUND_RECEIVED)
 
     assert [each.endpoint_id for each in either_desk.deliveries()] == [each.id for each in wanted]
 
@@ -68,7 +71,7 @@ def test_an_event_whose_listener_is_gone_is_forgotten(desk):
     desk.note()
     delete_endpoint(desk.ctx, endpoint.public_id, client="tests")
 
-    assert desk.spread() == 1
+    assert desk.fanned_out() == 1
 
     assert (desk.outbox(), desk.deliveries()) == ([], [])
 
@@ -76,13 +79,13 @@ def test_an_event_whose_listener_is_gone_is_forgotten(desk):
 def test_many_events_are_spread_in_pieces_each_once(either_desk):
     either_desk.listen(NOWHERE)
     either_desk.listen(NOWHERE)
-    either_desk.note(MOST + 5)
+    either_desk.note(MAX_EVENTS + 5)
 
-    spread = [either_desk.spread() for _ in range(3)]
+    fanned_out = [either_desk.fanned_out() for _ in range(3)]
 
-    assert spread == [MOST, 5, 0]
+    assert fanned_out == [MAX_EVENTS, 5, 0]
     made = {(each.endpoint_id, each.event_id) for each in either_desk.deliveries()}
-    assert len(made) == len(either_desk.deliveries()) == 2 * (MOST + 5)
+    assert len(made) == len(either_desk.deliveries()) == 2 * (MAX_EVENTS + 5)
 
 
 def test_with_nothing_to_spread_nothing_is_written(either_desk):
@@ -91,7 +94,7 @@ def test_with_nothing_to_spread_nothing_is_written(either_desk):
         either_desk.ctx.db.engine, "before_cursor_execute", lambda *args: statements.append(args[2])
     )
 
-    either_desk.spread()
+    either_desk.fanned_out()
 
     # SQLite's BEGIN is a statement, PostgreSQL's is none.
     assert [each.split()[0] for each in statements if each != "BEGIN"] == ["SELECT"]
@@ -103,10 +106,10 @@ def test_events_and_deliveries_are_kept_for_30_days(either_desk):
     either_desk.clock.advance(1 * 86_400)
     either_desk.tell(1)
     either_desk.clock.advance(29 * 86_400 - 1)
-    kept = (forget_old_events(either_desk.ctx), len(either_desk.outbox()))
+    kept = (purge_old_events(either_desk.ctx), len(either_desk.outbox()))
 
     either_desk.clock.advance(2)
-    keep_house(either_desk.ctx)
+    run_maintenance(either_desk.ctx)
 
     assert kept == (0, 3)
     assert [len(either_desk.outbox()), len(either_desk.deliveries())] == [1, 1]
@@ -117,5 +120,5 @@ def test_what_was_never_spread_is_forgotten_as_well(desk):
     desk.note(3)
     desk.clock.advance(31 * 86_400)
 
-    assert forget_old_events(desk.ctx) == 3
+    assert purge_old_events(desk.ctx) == 3
     assert desk.outbox() == []

@@ -40,13 +40,13 @@ def sinch_settings(sandbox_server, sandbox, database_url):
 def test_a_client_is_told_of_its_broadcast(sinch_settings, receive, tmp_path):
     receiver = receive()
     with running(tmp_path / "out", **sinch_settings) as service:
-        _call(service, "POST", "", {"url": receiver.url, "kinds": ["broadcast.finished"]})
+        _call(service, "POST", "", {"url": receiver.url, "event_types": ["broadcast.completed"]})
 
         accepted = service.post(broadcast_to("+46701234567", reference="r-1"))
 
         _until(lambda: receiver.told)
     (event,) = receiver.events()
-    assert event["kind"] == "broadcast.finished"
+    assert event["type"] == "broadcast.completed"
     assert event["data"] == {
         "broadcast_id": accepted.json()["broadcast_id"],
         "reference": "r-1",
@@ -123,7 +123,9 @@ def test_several_workers_tell_each_event_once(sinch_settings, receive, tmp_path)
     settings = {**sinch_settings, "WEB_CONCURRENCY": "3"}
     with running(tmp_path / "out", **settings) as service:
         for receiver in receivers:
-            _call(service, "POST", "", {"url": receiver.url, "kinds": ["broadcast.finished"]})
+            _call(
+                service, "POST", "", {"url": receiver.url, "event_types": ["broadcast.completed"]}
+            )
 
         for number in range(30):
             service.post(broadcast_to(f"+4670123{number:04d}", message=f"Text {number}"))

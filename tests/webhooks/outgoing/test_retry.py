@@ -7,16 +7,16 @@ from datetime import timedelta
 import pytest
 
 from app.logs import configure_logging
-from app.webhooks.outgoing.deliver import serve_next
-from app.webhooks.outgoing.lease import MAX_PAUSE, Lane
+from app.webhooks.outgoing.deliver import deliver_next
+from app.webhooks.outgoing.lease import MAX_PAUSE, Pool
 from app.webhooks.outgoing.models import DeliveryStatus, EndpointStatus
 from app.webhooks.outgoing.retry import (
+    ABANDONED_AFTER,
     FAILED_AFTER,
     FAILED_TIMES,
-    GIVEN_UP_AFTER,
     PAUSES_S,
     WAITS_S,
-    give_up_stale,
+    abandon_stale,
 )
 from tests.webhooks.outgoing.receivers import NOWHERE, TAKEN, refuse
 from tests.wire import respond
@@ -55,7 +55,7 @@ def test_a_delivery_is_tried_again_for_about_a_day_and_then_given_up(either_desk
     assert tried_after == [round(sum(waits[:tries]), 3) for tries in range(len(waits) + 1)]
     assert timedelta(hours=22) < timedelta(seconds=sum(WAITS_S)) < timedelta(hours=24)
     delivery = either_desk.delivery()
-    assert (delivery.status, delivery.due_at) == (_D.GIVEN_UP, None)
+    assert (delivery.status, delivery.due_at) == (_D.ABANDONED, None)
     assert (delivery.tries, delivery.http_status, delivery.problem) == (10, 500, "HTTP 500.")
     (event,) = either_desk.outbox()
     (line,) = _alerts(capsys, "warning")
@@ -68,9 +68,9 @@ def test_jitter_keeps_the_retries_of_many_apart(desk, receive):
     receiver = receive(NO)
     desk.listen(receiver.url)
     desk.tell()
-    early = dataclasses.replace(desk.ctx, draw=lambda low, high: low)
+    early = dataclasses.replace(desk.ctx, jitter=lambda low, high: low)
 
-    serve_next(early, desk.poster, Lane.SLOW)
+    deliver_next(early, desk.webhook_client, Pool.SLOW)
 
     assert _seconds(desk.delivery().due_at, desk.ctx.now()) == WAITS_S[0] * (2 - JITTER)
 
@@ -161,16 +161,16 @@ def test_what_has_waited_a_day_for_one_that_takes_nothing_is_given_up(either_des
     endpoint = either_desk.listen(NOWHERE)
     either_desk.tell(50)
     begun = either_desk.ctx.now()
-    while either_desk.ctx.now() - begun < GIVEN_UP_AFTER:
+    while either_desk.ctx.now() - begun < ABANDONED_AFTER:
         either_desk.serve()
-        assert give_up_stale(either_desk.ctx) == 0
+        assert abandon_stale(either_desk.ctx) == 0
         either_desk.clock.advance(1_800 * JITTER)
     either_desk.tell()
     configure_logging("WARNING")
 
-    assert give_up_stale(either_desk.ctx) == 50
+    assert abandon_stale(either_desk.ctx) == 50
 
-    assert [each.status for each in either_desk.deliveries()] == [_D.GIVEN_UP] * 50 + [_D.WAITING]
+    assert [each.status for each in either_desk.deliveries()] == [_D.ABANDONED] * 50 + [_D.WAITING]
     assert either_desk.endpoint(endpoint).status is _E.ACTIVE
     (line,) = _alerts(capsys, "warning")
     assert (line["message"], line["deliveries"]) == ("deliveries to clients were given up", 50)
@@ -181,7 +181,7 @@ def test_what_waits_for_one_that_works_is_not_given_up_however_long(desk, receiv
     desk.tell(3)
     desk.clock.advance(3 * 86_400)
 
-    assert give_up_stale(desk.ctx) == 0
+    assert abandon_stale(desk.ctx) == 0
     desk.serve_all()
     assert {each.status for each in desk.deliveries()} == {_D.DELIVERED}
 
@@ -190,10 +190,10 @@ def test_what_waits_for_one_that_is_off_is_given_up_after_a_day(desk):
     desk.listen(NOWHERE, status=_E.OFF)
     desk.tell(3)
     desk.clock.advance(86_399)
-    early = give_up_stale(desk.ctx)
+    early = abandon_stale(desk.ctx)
     desk.clock.advance(1)
 
-    assert (early, give_up_stale(desk.ctx)) == (0, 3)
+    assert (early, abandon_stale(desk.ctx)) == (0, 3)
 
 
 def test_one_that_has_taken_nothing_for_days_is_switched_off_with_an_alert(desk, capsys):

@@ -13,7 +13,7 @@ from app.webhooks.outgoing.url_policy import (
     is_global,
     is_loopback,
     read_target,
-    refuse_addresses,
+    require_public_addresses,
 )
 
 ON_THE_INTERNET = [
@@ -55,7 +55,7 @@ HTTPS = read_target("https://example.com/hook", production=True)
 @pytest.mark.parametrize("address", ON_THE_INTERNET)
 def test_the_internet_may_be_talked_to(address):
     assert is_global(address)
-    refuse_addresses(HTTPS, [address], production=True)
+    require_public_addresses(HTTPS, [address], production=True)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_the_internet_may_be_talked_to(address):
 def test_nothing_else_may(address):
     assert not is_global(address)
     with pytest.raises(TargetRefused, match="not on the Internet"):
-        refuse_addresses(HTTPS, [address], production=True)
+        require_public_addresses(HTTPS, [address], production=True)
 
 
 @given(st.ip_addresses(v=4))
@@ -90,7 +90,7 @@ def test_no_address_comes_in_through_ipv6(address):
 
 def test_one_bad_address_among_good_ones_is_enough():
     with pytest.raises(TargetRefused):
-        refuse_addresses(HTTPS, ["8.8.8.8", "10.0.0.1"], production=True)
+        require_public_addresses(HTTPS, ["8.8.8.8", "10.0.0.1"], production=True)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.8.9.10", "::1"])
@@ -98,10 +98,10 @@ def test_loopback_may_be_talked_to_outside_of_production_alone(address):
     http = read_target("http://localhost:8000/", production=False)
 
     assert is_loopback(address)
-    refuse_addresses(http, [address], production=False)
-    refuse_addresses(HTTPS, [address], production=False)
+    require_public_addresses(http, [address], production=False)
+    require_public_addresses(HTTPS, [address], production=False)
     with pytest.raises(TargetRefused):
-        refuse_addresses(HTTPS, [address], production=True)
+        require_public_addresses(HTTPS, [address], production=True)
 
 
 @pytest.mark.parametrize("address", ["8.8.8.8", "10.0.0.1", "::ffff:127.0.0.1", "0.0.0.0"])
@@ -109,7 +109,7 @@ def test_without_tls_there_is_nothing_but_loopback(address):
     http = read_target("http://localhost:8000/", production=False)
 
     with pytest.raises(TargetRefused):
-        refuse_addresses(http, [address], production=False)
+        require_public_addresses(http, [address], production=False)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_loopback_in_disguise_is_seen_as_what_it_resolves_to(host):
 
     addresses = [str(address[0]) for *_, address in found]
     with pytest.raises(TargetRefused):
-        refuse_addresses(target, addresses, production=True)
+        require_public_addresses(target, addresses, production=True)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from app.sms.models.reports import OutboxEvent
 from app.sms.models.states import BatchState
 from app.webhooks.outgoing.models import Delivery, DeliveryStatus, EndpointStatus
 from app.worker.threads import BackgroundThreads
-from app.worker.webhook_workers import Tellers
+from app.worker.webhook_workers import WebhookWorkers
 from tests.factories import many_numbers
 from tests.machine import Machine
 from tests.webhooks.outgoing.receivers import (
@@ -39,8 +39,8 @@ def run(request):
     """A function that starts tellers over a desk's database in real time; ended afterwards."""
 
     def start(desk, **options):
-        ctx = dataclasses.replace(desk.ctx, clock=Clock(), draw=random.uniform)
-        tellers = Tellers(ctx, desk.poster, **options)
+        ctx = dataclasses.replace(desk.ctx, clock=Clock(), jitter=random.uniform)
+        tellers = WebhookWorkers(ctx, desk.webhook_client, **options)
         tellers.start()
         request.addfinalizer(lambda: tellers.stop(within_s=15))
         return tellers
@@ -75,7 +75,7 @@ def test_a_nudge_makes_it_quicker(desk, receive, run):
     for number in range(5):
         time.sleep(0.05)
         desk.note()
-        tellers.nudge()
+        tellers.wake_workers()
         waits.append(_until(lambda number=number: len(receiver.told) == number + 1))
 
     assert statistics.median(waits) < 0.4
@@ -144,7 +144,7 @@ def test_stopped_at_any_moment_they_end(desk):
     chance = random.Random(20260302)
     ctx = dataclasses.replace(desk.ctx, clock=Clock())
     for _ in range(30):
-        tellers = Tellers(ctx, desk.poster)
+        tellers = WebhookWorkers(ctx, desk.webhook_client)
         tellers.start()
         time.sleep(chance.uniform(0, 0.02))
 
@@ -192,7 +192,7 @@ def test_now_and_then_they_give_up_what_nobody_takes_and_forget_what_is_old(desk
 
     run(desk, keep_house_every_s=0.1)
 
-    _until(lambda: [each.status for each in desk.deliveries()] == [_D.GIVEN_UP] * 2)
+    _until(lambda: [each.status for each in desk.deliveries()] == [_D.ABANDONED] * 2)
     assert len(desk.outbox()) == 2
 
 
@@ -276,15 +276,15 @@ def test_bad_receivers_slow_no_sending(make_desk, receive, sandbox, database_url
     """Broadcasts of the same size, without and with ten bad receivers that are told of each."""
     desk = make_desk(database_url, within_s=HOLD_S)
     machine = Machine.over(desk.ctx)
-    ctx = dataclasses.replace(desk.ctx, clock=Clock(), draw=random.uniform)
-    tellers = Tellers(ctx, desk.poster)
+    ctx = dataclasses.replace(desk.ctx, clock=Clock(), jitter=random.uniform)
+    tellers = WebhookWorkers(ctx, desk.webhook_client)
     threads = BackgroundThreads(ctx, senders=2, tellers=tellers)
     threads.start()
     request.addfinalizer(lambda: threads.stop(within_s=20))
 
     def send(start):
         broadcast = machine.store(many_numbers(200, start=start), size=1, plan=False)
-        threads.nudge()
+        threads.wake_workers()
         return _until(lambda: machine.states(broadcast) == [BatchState.ACCEPTED] * 200, within_s=60)
 
     send(0)
