@@ -99,4 +99,4 @@ if __name__ == "__main__":
     for argument in sys.argv[1:]:
         target = (ROOT / argument).resolve()
         for found in [target] if target.is_file() else list_files(target):
-            print("\n".join(find_faults(found)), end="\n" if list(find_faults(found)) else "")
+            sys.stdout.writelines(f"{fault}\n" for fault in find_faults(found))
