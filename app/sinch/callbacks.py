@@ -14,7 +14,7 @@ from typing import Any
 
 from app.sinch.schemas import (
     BatchReport,
-    Inbound,
+    SinchInbound,
     UnreadableAnswer,
     read_code,
     read_inbound,
@@ -60,7 +60,7 @@ class RecipientReport:
     at: datetime | None
 
 
-Callback = RecipientReport | BatchReport | Inbound
+Callback = RecipientReport | BatchReport | SinchInbound
 
 
 def parse_callback(raw: bytes) -> Callback:
@@ -142,7 +142,7 @@ def _read_batch_report(fields: Mapping[str, Any]) -> BatchReport:
     return read_report(fields)
 
 
-def _read_inbound(fields: Mapping[str, Any], kind: str) -> Inbound:
+def _read_inbound(fields: Mapping[str, Any], kind: str) -> SinchInbound:
     _require_id(fields, "id")
     if not isinstance(fields.get("body"), dict if kind == "mo_media" else str):
         raise UnreadableCallback("a text from a phone without its body")

@@ -116,13 +116,13 @@ class SinchClient:
         body = answer.body if answer.whole else b""
         return schemas.read_sent_batch(body, client_reference=batch.client_reference)
 
-    def fetch_batch(self, batch_id: str, *, within_s: float = 10.0) -> schemas.Batch:
+    def fetch_batch(self, batch_id: str, *, within_s: float = 10.0) -> schemas.SinchBatch:
         """One batch.  A 404 right after creation may pass (SinchMisconfigured with status 404)."""
         return self._ask("/batches/{id}", schemas.read_batch, within_s=within_s, id=batch_id)
 
     def list_batches(
         self, *, client_reference: str, created_after: datetime, within_s: float = 10.0
-    ) -> list[schemas.Batch]:
+    ) -> list[schemas.SinchBatch]:
         """The batches that bear exactly this reference, at most 14 days old, every page read.
 
         Raises SinchAnswerUnusable unless each page was clean: [] is then Sinch's word.
@@ -141,7 +141,7 @@ class SinchClient:
         by_id = {batch.id: batch for batch in found if batch.client_reference == client_reference}
         return list(by_id.values())
 
-    def cancel_batch(self, batch_id: str, *, within_s: float | None = None) -> schemas.Batch:
+    def cancel_batch(self, batch_id: str, *, within_s: float | None = None) -> schemas.SinchBatch:
         """Stop what of a batch has not been handed on; the batch as it then stands."""
         path, facts = "/batches/{id}", {"id": batch_id}
         answer = self._act("DELETE", path, None, facts=facts, within_s=within_s)
@@ -170,7 +170,7 @@ class SinchClient:
 
     def list_inbounds(
         self, *, received_after: datetime, within_s: float = 30.0
-    ) -> list[schemas.Inbound]:
+    ) -> list[schemas.SinchInbound]:
         """The texts received since then, newest first."""
         items = self._read_pages(
             "/inbounds",

@@ -67,7 +67,7 @@ class SentBatch:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class SinchBatch:
     """A batch as Sinch keeps it; recipients in E.164."""
 
     id: str
@@ -106,7 +106,7 @@ class BatchReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Inbound:
+class SinchInbound:
     """A text from a phone to us; `body` is the text, or base64 or a media object as JSON.
 
     `kind` is Sinch's type; `operator_id` the country's and network's code; `client_reference` that
@@ -126,7 +126,7 @@ class Inbound:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class SinchPage:
     """One page of a list: its items as they came, and how many there are over all pages."""
 
     items: list[Mapping[str, Any]]
@@ -189,14 +189,14 @@ def read_sent_batch(body: bytes, *, client_reference: str) -> SentBatch:
     return SentBatch(id=str(batch_id) if usable else None)
 
 
-def read_batch(source: bytes | Mapping[str, Any]) -> Batch:
+def read_batch(source: bytes | Mapping[str, Any]) -> SinchBatch:
     """A batch.  Raises UnreadableAnswer without an id or a list of recipients."""
     fields = read_object(source) if isinstance(source, bytes) else source
     recipients = fields.get("to")
     if not isinstance(recipients, list):
         raise UnreadableAnswer("a batch without recipients")
     reference = fields.get("client_reference")
-    return Batch(
+    return SinchBatch(
         id=_read_id(fields, "id"),
         client_reference=reference if isinstance(reference, str) else None,
         recipients=tuple(read_recipient(entry) for entry in recipients),
@@ -243,10 +243,10 @@ def _read_status_count(fields: Mapping[str, Any]) -> StatusCount:
     )
 
 
-def read_inbound(fields: Mapping[str, Any]) -> Inbound:
+def read_inbound(fields: Mapping[str, Any]) -> SinchInbound:
     """An inbound of any kind."""
     body = fields.get("body")
-    return Inbound(
+    return SinchInbound(
         id=_read_id(fields, "id"),
         kind=str(fields.get("type", "")),
         sender=read_address(fields.get("from")),
@@ -261,13 +261,13 @@ def read_inbound(fields: Mapping[str, Any]) -> Inbound:
     )
 
 
-def read_page(body: bytes, *, of: str) -> Page:
+def read_page(body: bytes, *, of: str) -> SinchPage:
     """One page of the list named `of`."""
     fields = read_object(body)
     items = fields.get(of)
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         raise UnreadableAnswer(f"a page without {of}")
-    return Page(items=items, total=_read_count(fields, "count"))
+    return SinchPage(items=items, total=_read_count(fields, "count"))
 
 
 def read_problem(body: bytes) -> Problem:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from app.keywords.classify import classify_keyword
 from app.keywords.intent import KeywordIntent
 from app.sinch.callbacks import parse_callback
-from app.sinch.schemas import Inbound, format_time
+from app.sinch.schemas import SinchInbound, format_time
 from app.sms.inbound.reply_texts import Reply
 from tests.reporting import inbound
 from tests.simulation.sinch import SimulatedSinch, name_copy, name_reply
@@ -101,7 +101,7 @@ class Phones:
             received_at=format_time(world.tell_time(world.time)),
         )
         said = parse_callback(raw)
-        assert isinstance(said, Inbound)
+        assert isinstance(said, SinchInbound)
         self.sinch.inbounds.append((world.time, said))
         self.sinch.allow(name_copy(name_reply(_REPLIES[text.intent]), number))
         world.seconds_from_now(random.choice((20.0, 400.0)), self.heed)

@@ -16,7 +16,7 @@ from app.sinch.errors import (
     SinchRejected,
     SinchUnreachable,
 )
-from app.sinch.schemas import Batch, BatchReport, Inbound, PreparedBatch, SentBatch
+from app.sinch.schemas import BatchReport, PreparedBatch, SentBatch, SinchBatch, SinchInbound
 from app.sms.inbound.reply_texts import Reply, choose_reply
 from tests.simulation.reports import Reports
 from tests.simulation.world import START, World
@@ -70,7 +70,7 @@ class SimulatedSinch(SinchClient):
         self.coming: Counter[str] = Counter()
         self.bad: set[str] = set()
         self.allowed: dict[str, int] = {}
-        self.inbounds: list[tuple[float, Inbound]] = []
+        self.inbounds: list[tuple[float, SinchInbound]] = []
         self.watch: Callable[[bytes], None] = lambda body: None
         random = world.random
         on = world.faults.odds
@@ -148,7 +148,7 @@ class SimulatedSinch(SinchClient):
             raise answer
         return answer
 
-    def cancel_batch(self, batch_id: str, *, within_s: float | None = None) -> Batch:
+    def cancel_batch(self, batch_id: str, *, within_s: float | None = None) -> SinchBatch:
         world = self.world
         world.cross()
         if self._is_within(self._dark):
@@ -171,7 +171,7 @@ class SimulatedSinch(SinchClient):
 
     def list_batches(
         self, *, client_reference: str, created_after: datetime, within_s: float = 10.0
-    ) -> list[Batch]:
+    ) -> list[SinchBatch]:
         world, random = self.world, self.world.random
         self._open_question()
         as_of = world.time
@@ -187,7 +187,7 @@ class SimulatedSinch(SinchClient):
         world.cross()
         return found
 
-    def fetch_batch(self, batch_id: str, *, within_s: float = 10.0) -> Batch:
+    def fetch_batch(self, batch_id: str, *, within_s: float = 10.0) -> SinchBatch:
         self._open_question()
         return self._show(self._find(batch_id))
 
@@ -198,7 +198,9 @@ class SimulatedSinch(SinchClient):
         self.world.cross()
         return report
 
-    def list_inbounds(self, *, received_after: datetime, within_s: float = 30.0) -> list[Inbound]:
+    def list_inbounds(
+        self, *, received_after: datetime, within_s: float = 30.0
+    ) -> list[SinchInbound]:
         self._open_question()
         as_of = self.world.time
         found = [
@@ -293,8 +295,8 @@ class SimulatedSinch(SinchClient):
                 return batch
         raise SinchMisconfigured(404, None, None)
 
-    def _show(self, batch: Taken) -> Batch:
-        return Batch(
+    def _show(self, batch: Taken) -> SinchBatch:
+        return SinchBatch(
             id=batch.id,
             client_reference=batch.reference,
             recipients=batch.recipients,

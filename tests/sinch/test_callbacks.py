@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sinch.domains.sms.sinch_events.v1.sms_sinch_event import SmsSinchEvent
 
 from app.sinch.callbacks import Callback, RecipientReport, UnreadableCallback, parse_callback
-from app.sinch.schemas import BatchReport, Inbound, StatusCount
+from app.sinch.schemas import BatchReport, SinchInbound, StatusCount
 
 BATCH = "01JX0000000000000000000001"
 PHONE = "46700000001"
@@ -112,7 +112,7 @@ def test_a_summary_names_no_recipients():
 def test_a_text_from_a_phone_is_read():
     more = {"sent_at": "2026-03-01T12:04:59Z", "operator_id": "24001", "client_reference": "ref-1"}
 
-    assert parse_callback(inbound(**more)) == Inbound(
+    assert parse_callback(inbound(**more)) == SinchInbound(
         id=BATCH,
         kind="mo_text",
         sender=f"+{PHONE}",

@@ -26,7 +26,7 @@ from app.keywords.classify import classify_keyword
 from app.keywords.intent import KeywordIntent, KeywordMatch
 from app.phone.e164 import normalise_number
 from app.sinch.callbacks import UnreadableCallback, parse_callback
-from app.sinch.schemas import Inbound
+from app.sinch.schemas import SinchInbound
 from app.sms.context import Context
 from app.sms.inbound.auto_reply import TextToAnswer, reply_once
 from app.sms.inbound.reply_texts import Reply, is_own_reply
@@ -73,7 +73,7 @@ class _Asked:
     phone: str
     at: datetime
     heard: KeywordMatch
-    inbound: Inbound
+    inbound: SinchInbound
     language: str | None = None
     is_subscriber: bool = False
 
@@ -91,7 +91,7 @@ class _Asked:
         )
 
 
-def lock_for_inbounds(tx: Connection, inbounds: Iterable[Inbound]) -> None:
+def lock_for_inbounds(tx: Connection, inbounds: Iterable[SinchInbound]) -> None:
     """Hold suppressions for the change when one of these may bring one about.
 
     Before any other lock but that of the books.
@@ -100,7 +100,7 @@ def lock_for_inbounds(tx: Connection, inbounds: Iterable[Inbound]) -> None:
         lock_suppressions_exclusive(tx)
 
 
-def apply_inbound(tx: Connection, ctx: Context, inbound: Inbound) -> list[ConsentRecord]:
+def apply_inbound(tx: Connection, ctx: Context, inbound: SinchInbound) -> list[ConsentRecord]:
     """Do what a new text asks for; what the ledger is to say of it.  Raises WrongKey."""
     asked = _understand(ctx, inbound)
     if asked is None:
@@ -138,7 +138,7 @@ def suppress_at_once(tx: Connection, ctx: Context, raws: Sequence[bytes]) -> Non
         logger.bind(reason=str(e)).error("a STOP could not be noted at once")
 
 
-def _understand(ctx: Context, inbound: Inbound) -> _Asked | None:
+def _understand(ctx: Context, inbound: SinchInbound) -> _Asked | None:
     """What a text asks for; None for nothing that changes anything."""
     phone = normalise_number(inbound.sender)
     if phone is None or inbound.kind != _TEXT or is_own_reply(inbound.body):
@@ -151,7 +151,7 @@ def _understand(ctx: Context, inbound: Inbound) -> _Asked | None:
     return _Asked(phone=phone, at=at, heard=heard, inbound=inbound)
 
 
-def _may_change(inbound: Inbound) -> bool:
+def _may_change(inbound: SinchInbound) -> bool:
     return inbound.kind == _TEXT and classify_keyword(inbound.body).intent in _WITH_EFFECT
 
 
@@ -159,7 +159,7 @@ def _read_stop(ctx: Context, raw: bytes) -> _Asked | None:
     """The STOP that a callback brings, if it does; nothing in one may keep it from being stored."""
     try:
         said = parse_callback(raw)
-        asked = _understand(ctx, said) if isinstance(said, Inbound) else None
+        asked = _understand(ctx, said) if isinstance(said, SinchInbound) else None
     except UnreadableCallback:
         return None
     except Exception as e:

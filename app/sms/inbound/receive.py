@@ -56,7 +56,7 @@ class StoredInbounds:
 
 
 def store_inbounds(
-    tx: Connection, ctx: Context, inbounds: Sequence[schemas.Inbound]
+    tx: Connection, ctx: Context, inbounds: Sequence[schemas.SinchInbound]
 ) -> StoredInbounds:
     """Keep the texts that are new, note them for the client they answer, and do what they ask for.
 
@@ -66,7 +66,7 @@ def store_inbounds(
     return StoredInbounds(len(new), [said for each in new for said in apply_inbound(tx, ctx, each)])
 
 
-def _note(tx: Connection, ctx: Context, inbound: schemas.Inbound) -> bool:
+def _note(tx: Connection, ctx: Context, inbound: schemas.SinchInbound) -> bool:
     now = ctx.now()
     answered = _find_answered(tx, _clean(inbound.sender))
     row = {
@@ -163,7 +163,7 @@ def fetch_inbounds(ctx: Context, *, since: datetime) -> int | None:
     return new
 
 
-def _keep_listed(ctx: Context, inbounds: Sequence[schemas.Inbound]) -> int:
+def _keep_listed(ctx: Context, inbounds: Sequence[schemas.SinchInbound]) -> int:
     with ctx.db.write() as tx:
         lock_for_inbounds(tx, inbounds)
         noted = store_inbounds(tx, ctx, inbounds)

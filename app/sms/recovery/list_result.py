@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from app.config import SendingRules
-from app.sinch.schemas import Batch as SinchBatch
+from app.sinch.schemas import SinchBatch
 
 # Sinch's list reaches back 14 days; a question is asked as long as it can be answered.
 LOOKUP_PERIOD = timedelta(days=13)

@@ -17,7 +17,7 @@ from sqlalchemy import ColumnElement, Connection, Row, or_, select, update
 from app.clock import CLOCK_SLACK_S
 from app.failpoints import failpoints
 from app.sinch.errors import SinchError
-from app.sinch.schemas import Batch as SinchBatch
+from app.sinch.schemas import SinchBatch
 from app.sms.audience.chunks import (
     MAX_BATCH_RECIPIENTS,
     halve,

@@ -16,7 +16,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from app.db.base import table_of
 from app.failpoints import failpoints
 from app.sinch.callbacks import RecipientReport, UnreadableCallback, parse_callback
-from app.sinch.schemas import BatchReport, Inbound
+from app.sinch.schemas import BatchReport, SinchInbound
 from app.sms.context import Context
 from app.sms.inbound.opt_out import lock_for_inbounds
 from app.sms.inbound.receive import store_inbounds
@@ -70,7 +70,7 @@ class _Read:
     """An event and what it says; None where that cannot be read."""
 
     row: Row[Any]
-    said: RecipientReport | BatchReport | Inbound | None
+    said: RecipientReport | BatchReport | SinchInbound | None
 
 
 def apply_events(ctx: Context, *, most: int = GROUP) -> int:
@@ -105,15 +105,15 @@ def _limit(events: Iterator[_Read]) -> Iterator[_Read]:
         yield event
 
 
-def _count_messages(said: RecipientReport | BatchReport | Inbound | None) -> int:
-    if isinstance(said, Inbound):
+def _count_messages(said: RecipientReport | BatchReport | SinchInbound | None) -> int:
+    if isinstance(said, SinchInbound):
         return _TEXT_AS_MESSAGES
     if not isinstance(said, BatchReport):
         return 1
     return 1 + sum(max(each.count, len(each.recipients)) for each in said.statuses)
 
 
-def _parse(raw: bytes) -> RecipientReport | BatchReport | Inbound | None:
+def _parse(raw: bytes) -> RecipientReport | BatchReport | SinchInbound | None:
     try:
         return parse_callback(raw)
     except UnreadableCallback:
@@ -162,12 +162,12 @@ def _apply_in_one(ctx: Context, group: Sequence[_Read]) -> set[int]:
 
 
 def _hold_suppressions(tx: Connection, group: Sequence[_Read]) -> None:
-    inbounds = [each.said for each in group if isinstance(each.said, Inbound)]
+    inbounds = [each.said for each in group if isinstance(each.said, SinchInbound)]
     lock_for_inbounds(tx, inbounds)
     lock_for_codes(tx, (code for each in group for code in _list_codes(each.said)))
 
 
-def _list_codes(said: RecipientReport | BatchReport | Inbound | None) -> Iterator[int | None]:
+def _list_codes(said: RecipientReport | BatchReport | SinchInbound | None) -> Iterator[int | None]:
     if isinstance(said, RecipientReport):
         yield said.code
     elif isinstance(said, BatchReport):
@@ -180,11 +180,11 @@ def _book(
     """Book what the events say; and which of them speak of batches not ours, or not yet."""
     told: list[DeliveryReport] = []
     speakers: dict[int, Row[Any]] = {}
-    inbounds: list[Inbound] = []
+    inbounds: list[SinchInbound] = []
     reports: list[BatchReport] = []
     for event in events:
         said = event.said
-        if isinstance(said, Inbound):
+        if isinstance(said, SinchInbound):
             inbounds.append(said)
         elif isinstance(said, RecipientReport):
             told.append(_tell(said))

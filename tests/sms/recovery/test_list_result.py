@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from app.config import SendingRules
-from app.sinch.schemas import Batch as SinchBatch
+from app.sinch.schemas import SinchBatch
 from app.sms.recovery.list_result import (
     LOOKUP_PERIOD,
     ListFinding,
