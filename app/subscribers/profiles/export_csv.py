@@ -10,7 +10,6 @@ from app.db.base import table_of
 from app.subscribers.attributes import ATTRIBUTE
 from app.subscribers.context import SubscriberContext
 from app.subscribers.models import Subscriber, SubscriberTag, Tag
-from app.subscribers.tags.assignments import DELETING_PREFIX
 
 _PAGE = 2_000
 _HEADING = (
@@ -30,7 +29,7 @@ _BORNE_BY = (
     select(_BORNE.c.subscriber_id, _TAGS.c.name)
     .join(_TAGS, _TAGS.c.id == _BORNE.c.tag_id)
     .where(_BORNE.c.subscriber_id.between(bindparam("first"), bindparam("last")))
-    .where(_BORNE.c.confirmed, ~_TAGS.c.name.startswith(DELETING_PREFIX))
+    .where(_BORNE.c.confirmed)
     .order_by(_TAGS.c.name)
 )
 _SQLITE_KEYS = func.json_each(_SUBSCRIBERS.c.attributes).table_valued("key")

@@ -31,8 +31,6 @@ from app.subscribers.models import Subscriber, SubscriberTag, Tag
 
 # So many values go into one statement.
 QUERY_CHUNK_SIZE = 1_000
-# Begins the name of a tag that is being taken from those who bear it; no name of a client's does.
-DELETING_PREFIX = "/"
 # An answer's time is by Sinch's clock, that of the question by ours.
 _CLOCKS_APART = timedelta(minutes=5)
 
@@ -63,7 +61,7 @@ _HOLD_SUBSCRIBERS = (
 _OF_THESE = (
     select(_BORNE.c.subscriber_id, _TAGS.c.id, _TAGS.c.name, _BORNE.c.confirmed)
     .join(_TAGS, _TAGS.c.id == _BORNE.c.tag_id)
-    .where(_BORNE.c.subscriber_id.in_(_THESE), ~_TAGS.c.name.startswith(DELETING_PREFIX))
+    .where(_BORNE.c.subscriber_id.in_(_THESE))
     .order_by(_TAGS.c.name)
 )
 _REMOVE = delete(_BORNE).where(
@@ -77,7 +75,7 @@ _WAITING = (
         _SUBSCRIBERS.c.phone == bindparam("who"),
         _BORNE.c.opt_in_requested_at <= bindparam("moment"),
     )
-    .where(_BORNE.c.confirmed.is_(False), ~_TAGS.c.name.startswith(DELETING_PREFIX))
+    .where(_BORNE.c.confirmed.is_(False))
     .order_by(_TAGS.c.name)
     .with_for_update(of=_BORNE)
 )
@@ -99,7 +97,7 @@ _UNASKED = (
     .select_from(_BORNE.join(_SUBSCRIBERS, _SUBSCRIBERS.c.id == _BORNE.c.subscriber_id))
     .join(_TAGS, _TAGS.c.id == _BORNE.c.tag_id)
     .where(_IS_UNASKED, _BORNE.c.subscriber_id > bindparam("after"))
-    .where(_SUBSCRIBERS.c.active, ~_TAGS.c.name.startswith(DELETING_PREFIX))
+    .where(_SUBSCRIBERS.c.active)
     .order_by(_BORNE.c.subscriber_id, _BORNE.c.tag_id)
     .limit(bindparam("most"))
     # What another process is asking about is asked about.

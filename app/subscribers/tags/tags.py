@@ -14,7 +14,6 @@ from app.errors import BadInput, Conflict, NotFound
 from app.subscribers.context import SubscriberContext
 from app.subscribers.models import Subscriber, SubscriberTag, Tag
 from app.subscribers.tags.assignments import (
-    DELETING_PREFIX,
     add_tags,
     chunked,
     insert_missing,
@@ -23,8 +22,6 @@ from app.subscribers.tags.assignments import (
     remove_tags,
 )
 
-# Taken from so many in one transaction.
-_TAKEN_AT_ONCE = 5_000
 MAX_FAULTS_SHOWN = 100
 _NOBODY = (0, 0, 0)
 
@@ -33,7 +30,7 @@ _SUBSCRIBERS, _TAGS, _BORNE = table_of(Subscriber), table_of(Tag), table_of(Subs
 _BY_NAME = select(_TAGS).where(_TAGS.c.name == bindparam("this"))
 _TO_CHANGE = _BY_NAME.with_for_update()
 _TO_GIVE = _BY_NAME.with_for_update(read=True)
-_LIST = select(_TAGS).where(~_TAGS.c.name.startswith(DELETING_PREFIX)).order_by(_TAGS.c.id)
+_LIST = select(_TAGS).order_by(_TAGS.c.id)
 _COUNT = (
     select(
         _BORNE.c.tag_id,
@@ -47,17 +44,6 @@ _COUNT = (
 )
 _ADD = insert_missing(_TAGS)
 _CHANGE = update(_TAGS).where(_TAGS.c.id == bindparam("this"))
-_GOING = select(_TAGS.c.id).where(_TAGS.c.name.startswith(DELETING_PREFIX))
-_SOME = (
-    select(_BORNE.c.subscriber_id)
-    .where(_BORNE.c.tag_id == bindparam("tag"))
-    .order_by(_BORNE.c.subscriber_id)
-    .limit(_TAKEN_AT_ONCE)
-)
-_TAKE = delete(_BORNE).where(
-    _BORNE.c.tag_id == bindparam("tag"), _BORNE.c.subscriber_id <= bindparam("last")
-)
-_DELETE = delete(_TAGS).where(_TAGS.c.id == bindparam("this"))
 _IDS = select(_SUBSCRIBERS.c.id, _SUBSCRIBERS.c.public_id).where(
     _SUBSCRIBERS.c.public_id.in_(bindparam("these", expanding=True))
 )
@@ -129,23 +115,14 @@ def change_tag(
 
 
 def delete_tag(ctx: SubscriberContext, name: str, *, actor: str) -> int:
-    """Take a tag from everybody and forget it; how many bore it.  Raises NotFound.
-
-    It is out of sight at once, and taken from a part of them at a time: a large one would keep
-    all other writers waiting.  What a crash left over goes with the next.
-    """
+    """Delete a tag and its assignments.  Returns how many subscribers had it.  Raises NotFound."""
     with ctx.db.write() as tx:
         row = _find(tx, name, how=_TO_CHANGE)
-        bearers = _count(tx, [row])[0].all
-        tx.execute(_CHANGE, {"this": row.id, "name": f"{DELETING_PREFIX}{row.id}"})
-        facts = {"subscribers": bearers}
+        removed = tx.execute(delete(_BORNE).where(_BORNE.c.tag_id == row.id)).rowcount
+        tx.execute(delete(_TAGS).where(_TAGS.c.id == row.id))
+        facts = {"subscribers": removed}
         _note(tx, ctx, name, actor=actor, action="delete tag", facts=facts)
-    with ctx.db.read() as tx:
-        going = list(tx.execute(_GOING).scalars())
-    for tag_id in going:
-        while _take_some(ctx, tag_id):
-            pass
-    return bearers
+    return removed
 
 
 def change_tag_subscribers(
@@ -206,17 +183,6 @@ def _count(tx: Connection, rows: Sequence[Row[Any]]) -> list[TagCounts]:
         )
         for row in rows
     ]
-
-
-def _take_some(ctx: SubscriberContext, tag_id: int) -> bool:
-    """Take a tag that is going from some who bear it; forget it once nobody does."""
-    with ctx.db.write() as tx:
-        some = list(tx.execute(_SOME, {"tag": tag_id}).scalars())
-        if some:
-            tx.execute(_TAKE, {"tag": tag_id, "last": some[-1]})
-            return True
-        tx.execute(_DELETE, {"this": tag_id})
-        return False
 
 
 def _refuse_name(name: str) -> Conflict:
