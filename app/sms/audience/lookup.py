@@ -7,6 +7,7 @@ left out, if they are.  Whoever is left out stays in the books, as suppressed.
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import (
@@ -43,6 +44,10 @@ from app.subscribers.models import Scope, Subscriber, Suppression
 from app.text.segments import Encoding
 
 # People a page; each page is one look at the database and one short transaction.
+# In restore mode our clock may be wrong by this much: a broadcast that it still calls scheduled may
+# have been sent before.
+CLOCK_DOUBT = timedelta(hours=1)
+
 _PAGE = 20_000
 
 _BROADCASTS, _CHUNKS = table_of(Broadcast), table_of(Chunk)
@@ -252,16 +257,14 @@ def _is_resolving(tx: Connection, ctx: Context, broadcast: Row[Any]) -> bool:
 
 
 def may_have_been_sent(tx: Connection, ctx: Context, broadcast: Row[Any]) -> bool:
-    """Whether the database is from a backup, and this broadcast's start is past.
+    """Return True if a broadcast from a backup may have been sent after the backup was made.
 
-    Since then it may have been resumed and sent: its people are then looked up while what was sent
-    is looked for, whatever it waits for here.
+    Its audience is then looked up while Sinch is asked for what was sent.
     """
     now = ctx.now()
-    since = read_gates(tx, ctx.rules, now).restoring_since
-    if since is None or broadcast.created_at > since:
+    if broadcast.id > read_gates(tx, ctx.rules, now).restored_broadcast_id:
         return False
-    return broadcast.send_at is None or bool(broadcast.send_at <= now)
+    return broadcast.send_at is None or bool(broadcast.send_at <= now + CLOCK_DOUBT)
 
 
 def plan_of(broadcast: Row[Any]) -> LookupPlan:

@@ -24,7 +24,7 @@ from sqlalchemy import (
 
 from app.db.base import table_of
 from app.sms.audience.chunks import CHUNKS_AT_ONCE, chunked, is_from_lookup, make_reference
-from app.sms.audience.lookup import resolve_next
+from app.sms.audience.lookup import CLOCK_DOUBT, resolve_next
 from app.sms.context import Context
 from app.sms.lifecycle.finalize import finalize_in, lock_broadcast
 from app.sms.lifecycle.gates import read_gates
@@ -103,8 +103,7 @@ def _make_batches(
 ) -> Iterator[dict[str, Any]]:
     now = ctx.now()
     # Of a database from a backup these may have been cut and sent before.
-    since = read_gates(tx, ctx.rules, now).restoring_since
-    in_doubt = since is not None and broadcast.created_at <= since
+    in_doubt = broadcast.id <= read_gates(tx, ctx.rules, now).restored_broadcast_id
     for chunk in chunks:
         yield {
             "broadcast_id": broadcast.id,
@@ -169,25 +168,28 @@ def _is_uncut() -> ColumnElement[bool]:
     return and_(Broadcast.planned < Broadcast.chunks, Broadcast.resolving.is_(False))
 
 
-def _is_to_resolve(ctx: Context, restoring_since: datetime | None) -> ColumnElement[bool]:
+def _is_to_resolve(ctx: Context, restored_broadcast_id: int) -> ColumnElement[bool]:
     """Who bears a tag is looked up when the send starts, not before.
 
     As in `may_have_been_sent`, where the database is from a backup.
     """
     started: ColumnElement[bool] = Broadcast.status.in_(ACTIVE)
-    if restoring_since is not None:
-        past = or_(Broadcast.send_at.is_(None), Broadcast.send_at <= ctx.now())
-        started = or_(started, and_(Broadcast.created_at <= restoring_since, past))
+    if restored_broadcast_id:
+        latest = ctx.now() + CLOCK_DOUBT
+        past = or_(Broadcast.send_at.is_(None), Broadcast.send_at <= latest)
+        started = or_(started, and_(Broadcast.id <= restored_broadcast_id, past))
     return and_(Broadcast.resolving.is_(True), started)
 
 
 def find_unplanned(ctx: Context) -> list[int]:
     """Broadcasts whose audience is not all cut yet, the most urgent first."""
     with ctx.db.read() as tx:
-        since = read_gates(tx, ctx.rules, ctx.now()).restoring_since
+        restored_id = read_gates(tx, ctx.rules, ctx.now()).restored_broadcast_id
         query = (
             select(Broadcast.id)
-            .where(Broadcast.completed_at.is_(None), or_(_is_uncut(), _is_to_resolve(ctx, since)))
+            .where(
+                Broadcast.completed_at.is_(None), or_(_is_uncut(), _is_to_resolve(ctx, restored_id))
+            )
             .where(Broadcast.status.not_in(FINAL))
             .order_by(Broadcast.priority.desc(), Broadcast.id)
         )

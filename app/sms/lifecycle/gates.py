@@ -35,7 +35,8 @@ class Gates:
     """All gates at one moment; times are None where nothing holds back.
 
     `circuit` is None while closed, else its facts: `half_open` allows one trial, `trial` is the
-    batch that tries.
+    batch that tries.  `restored_broadcast_id` is the newest broadcast of the backup that is being
+    restored, 0 outside of restore mode.
     """
 
     busy_until: datetime | None
@@ -45,6 +46,7 @@ class Gates:
     probe_at: datetime | None
     free_at: datetime | None
     restoring_since: datetime | None
+    restored_broadcast_id: int
 
     def find_obstacle(self, now: datetime) -> datetime | None:
         """Until when nothing may be claimed; None when something may."""
@@ -90,7 +92,13 @@ def read_gates(
         probe_at=_believe(circuit.until_at, now),
         free_at=pace.until_at if _is_of_this_clock(pace.facts, now) else None,
         restoring_since=datetime.fromisoformat(restore["since"]) if restore else None,
+        restored_broadcast_id=_read_newest(restore),
     )
+
+
+def _read_newest(restore: dict[str, Any] | None) -> int:
+    """Return the newest broadcast of the backup; every id where restore mode began without it."""
+    return int(restore.get("last_broadcast_id", 2**62)) if restore else 0
 
 
 def _hold(tx: Connection, name: str) -> Row[Any]:
@@ -188,9 +196,12 @@ def close_circuit(tx: Connection) -> None:
     _set(tx, CIRCUIT, until_at=None, tries=0, facts=None)
 
 
-def begin_restore(tx: Connection, *, now: datetime) -> None:
-    """Nothing is claimed until what was in flight has been looked for."""
-    _set(tx, RESTORE, facts={"since": now.isoformat()})
+def begin_restore(tx: Connection, *, now: datetime, last_broadcast_id: int) -> None:
+    """Stop all claims until what was in flight has been looked for.
+
+    `last_broadcast_id` is the newest broadcast of the backup.
+    """
+    _set(tx, RESTORE, facts={"since": now.isoformat(), "last_broadcast_id": last_broadcast_id})
 
 
 def end_restore(tx: Connection) -> None:

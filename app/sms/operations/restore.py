@@ -5,7 +5,7 @@ always had, before anything is claimed again.  What Sinch does not show then nee
 """
 
 from loguru import logger
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 
 from app.db.audit import write_audit
 from app.sms.audience.plan import find_unplanned, plan_broadcast
@@ -18,6 +18,7 @@ from app.sms.inbound.receive import (
 )
 from app.sms.lifecycle.gates import begin_restore, end_restore, read_gates
 from app.sms.models.batch import Batch
+from app.sms.models.broadcast import Broadcast
 from app.sms.models.states import BatchState
 
 _S = BatchState
@@ -33,7 +34,8 @@ def mark_restored(ctx: Context, *, actor: str, inbounds: bool = True) -> int:
     """
     now = ctx.now()
     with ctx.db.write() as tx:
-        begin_restore(tx, now=now)
+        newest = select(func.coalesce(func.max(Broadcast.id), 0))
+        begin_restore(tx, now=now, last_broadcast_id=tx.execute(newest).scalar_one())
         if inbounds:
             restart_listing(tx)
         else:

@@ -124,9 +124,11 @@ def test_what_was_cut_and_sent_after_the_backup_is_found_under_the_same_referenc
 
 
 @pytest.mark.parametrize("paused", [False, True])
+@pytest.mark.parametrize("set_back_s", [0, 2_400])
 def test_a_tag_looked_up_and_sent_to_after_the_backup_is_not_sent_to_again(
-    machine, sandbox, backup, paused
+    machine, sandbox, backup, paused, set_back_s
 ):
+    """Nor when our clock is set back meanwhile, to before the broadcast was made."""
     accepted = _store_for_a_tag(machine, many_numbers(3))
     if paused:
         pause_broadcast(machine.ctx, accepted.public_id, actor="ops")
@@ -134,6 +136,7 @@ def test_a_tag_looked_up_and_sent_to_after_the_backup_is_not_sent_to_again(
     machine.clock.advance(61)
     _start(machine, accepted)
     backup.bring_back(machine)
+    machine.clock.set_back(set_back_s)
 
     _restore(machine)
     _sweep_until_done(machine)
@@ -143,26 +146,26 @@ def test_a_tag_looked_up_and_sent_to_after_the_backup_is_not_sent_to_again(
 
 
 def test_a_tag_whose_time_has_not_come_at_the_restore_is_looked_up_at_its_time(machine, sandbox):
-    accepted = _store_for_a_tag(machine, many_numbers(3))
+    accepted = _store_for_a_tag(machine, many_numbers(3), start_in_s=3_700)
 
     _restore(machine)
     _sweep_until_done(machine)
     assert machine.states() == []
-    machine.clock.advance(61)
+    machine.clock.advance(3_701)
     _start(machine, accepted)
 
     assert machine.states() == [_S.ACCEPTED]
 
 
-def _store_for_a_tag(machine, numbers):
-    """To people who bear a tag, in a minute."""
+def _store_for_a_tag(machine, numbers, *, start_in_s=60):
+    """Store a broadcast to the subscribers with a tag, scheduled."""
     add_people(machine.ctx, numbers, tags=["vip"])
     order = BroadcastRequest(
         recipients=(),
         audience=plain_tag("vip"),
         text="Hi",
         size=measure_text("Hi"),
-        send_at=machine.ctx.seconds_from_now(60),
+        send_at=machine.ctx.seconds_from_now(start_in_s),
     )
     return accept_broadcast(machine.ctx, order, client="tests")
 
@@ -293,7 +296,7 @@ def test_a_sweep_in_the_middle_of_it_does_not_end_it(machine, sandbox):
 
 def _restore_without_cutting(machine):
     with machine.ctx.db.write() as tx:
-        begin_restore(tx, now=machine.ctx.now())
+        begin_restore(tx, now=machine.ctx.now(), last_broadcast_id=1)
 
 
 def test_a_paused_broadcast_stays_paused(machine, sandbox):
