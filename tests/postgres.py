@@ -54,12 +54,16 @@ class Postgres:
         self.stop(mode)
         self.start()
 
-    def create_database(self) -> str:
-        """The URL of a fresh, migrated database of this instance's."""
+    def create_database(self, template: str = _TEMPLATE) -> str:
+        """Create a migrated database of this instance and return its URL."""
         self._made += 1
         name = f"clarion_{self._made}"
-        self._execute(f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}")
+        self._execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         return self.url(name)
+
+    def create_empty_database(self) -> str:
+        """Create a database without tables and return its URL."""
+        return self.create_database("template0")
 
     def create_passing_database(self) -> str:
         """The URL of a database for one test, which is gone once another test asks for one.
