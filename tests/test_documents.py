@@ -1,0 +1,42 @@
+"""The documents name files that exist, and link to documents and headings that exist."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+_DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+_FILE = re.compile(r"(?<![\w/.*])((?:[a-z_]+/)+[a-z_0-9]+\.py|[a-z_]+\.py)\b")
+_PACKAGE = re.compile(r"`((?:app/)?[a-z_]+(?:/[a-z_]+)*)/?`")
+_LINK = re.compile(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)")
+_WITH_PATHS = [ROOT / "CONTRIBUTING.md", ROOT / "docs" / "architecture.md"]
+
+
+@pytest.mark.parametrize("document", _WITH_PATHS, ids=lambda path: path.name)
+def test_every_file_and_package_that_a_document_names_exists(document):
+    text = document.read_text("utf-8")
+    paths = _FILE.findall(text) + [path for path in _PACKAGE.findall(text) if "/" in path]
+
+    assert [path for path in paths if not any(map(Path.exists, _list_places(path)))] == []
+
+
+@pytest.mark.parametrize("document", _DOCUMENTS, ids=lambda path: path.name)
+def test_every_link_leads_to_a_document_and_a_heading(document):
+    broken = []
+    for path, heading in _LINK.findall(document.read_text("utf-8")):
+        target = document.parent / path if path else document
+        if not target.exists() or (heading and heading not in _list_anchors(target)):
+            broken.append(f"{path}#{heading}")
+
+    assert broken == []
+
+
+def _list_places(path):
+    return [ROOT / path, ROOT / "app" / path]
+
+
+def _list_anchors(document):
+    """Return the anchors of a document's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
