@@ -108,7 +108,7 @@ def test_the_column_is_found_by_whole_words_and_told(run, sandbox, file, heading
 def test_of_two_columns_of_numbers_none_is_guessed(run, sandbox, file):
     path = file(f"from_number,to_number\n{ANN},{BOB}\n")
 
-    assert "--column from_number | to_number" in run("--csv", path, "--message", "Hello").output
+    assert "column: from_number | to_number" in run("--csv", path, "--message", "Hello").output
     assert run("--csv", path, "--column", "to_number", "--message", "Hello").exit_code == 0
     assert sandbox.recipients() == [BOB]
 
@@ -188,7 +188,7 @@ def test_many_more_than_one_batch_holds_go_out_in_one_run(run, sandbox, file):
         (["--to", ANN, "--sender", "much too long a name"], "sender: "),
         (["--csv", "{file}"], "line 3: 'nobody' is not a phone number"),
         (["--csv", "{file}", "--column", "mail"], "no column 'mail'"),
-        (["--csv", "{binary}"], "not a CSV file in UTF-8"),
+        (["--csv", "{binary}"], "line 1 is not in utf-8"),
         (["--to", ANN, "--report", "{file}"], "File exists"),
     ],
 )
@@ -464,3 +464,13 @@ def test_numbers_and_a_tag_at_once_are_refused(run, ctx):
 
     assert ended.exit_code == 2
     assert "--tag" in ended.output
+
+
+def test_a_file_is_read_like_every_other_list_of_people(run, sandbox, file):
+    """Written by people, in Excel's UTF-16, below a header that says E.164."""
+    content = "sep=;\nName;MSISDN\nAnn;46 70-123 45 67\nBob;46701234568\n".encode("utf-16")
+
+    ended = run("--csv", file(content), "--message", "Hello")
+
+    assert ended.exit_code == 0, ended.output
+    assert sandbox.recipients() == ["+46701234567", "+46701234568"]

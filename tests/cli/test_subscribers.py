@@ -95,7 +95,7 @@ WRONG = [
     (["FILE", "--resume", "x"], "give a FILE, or --resume"),
     (["FILE", "--country", "XX"], "country: Not a country"),
     (["FILE", "--column", "phone"], "does not read like NAME=VALUE"),
-    (["FILE", "--column", "phone=Mobil"], "the title 'Mobil' is not there"),
+    (["FILE", "--column", "phone=Mobil"], "the header 'Mobil' is not in the file"),
     (["FILE", "--consent-wording", "Yes"], "consent"),
     (["FILE", "--encoding", "utf-7"], "encoding"),
     (["nowhere.csv"], "does not exist"),

@@ -57,9 +57,12 @@ def test_a_list_is_imported_and_its_bad_lines_are_named(service, run, tmp_path):
     assert done.exit_code == 0
     assert "line 3: Not a phone number." in done.output
     assert "1 numbers, 1 of them written to until now; 1 lines refused." in done.output
-    path.write_bytes(b"\xff\xfe")
+    path.write_bytes(b"phone\n\xff")
     refused = run("suppressions", "import", str(path))
-    assert refused.output.splitlines()[-1] == "Error: The file is not UTF-8"
+    assert refused.output.splitlines()[-1] == (
+        "Error: The list cannot be imported: line 2 is not in utf-8: save the file as CSV in "
+        "UTF-8, or name its encoding"
+    )
 
 
 def test_opt_outs_and_erasures_survive_a_restore(make_service, sandbox, database_url, tmp_path):

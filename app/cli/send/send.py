@@ -18,7 +18,7 @@ from marshmallow import ValidationError
 
 from app.cli.interrupts import interrupts
 from app.cli.send.quotes import print_quote
-from app.cli.send.recipients import choose_recipients, read_entries
+from app.cli.send.recipients import choose_recipients
 from app.db.schema import WrongDatabase
 from app.errors import ClarionError
 from app.http.openapi import reject_fields
@@ -41,7 +41,7 @@ _PAGE = 1_000
 
 
 @click.command("send")
-@click.option("--to", "numbers", multiple=True, help="A recipient in E.164; may be repeated.")
+@click.option("--to", "numbers", multiple=True, help="A recipient's number; may be repeated.")
 @click.option(
     "--csv",
     "csv_path",
@@ -90,11 +90,15 @@ def send(
 
     Exits with 0 when Sinch took everything, 1 when not, 2 when the input is wrong.
     """
-    entries = [*(("--to", number) for number in numbers), *read_entries(csv_path, column)]
+    ctx: Context = current_app.extensions["clarion"]
     whom: dict[str, Any]
     if tag is None:
-        whom = {"recipients": choose_recipients(entries, skip_invalid=skip_invalid)}
-    elif entries:
+        country = ctx.subscriber_context.rules.default_country
+        recipients = choose_recipients(
+            numbers, csv_path, column, country=country, skip_invalid=skip_invalid
+        )
+        whom = {"recipients": recipients}
+    elif numbers or csv_path:
         raise click.UsageError("give --tag, or numbers by --to and --csv")
     else:
         whom = {"audience": {"any": [tag]}}
@@ -107,7 +111,6 @@ def send(
     }
     given = {name: value for name, value in options.items() if value is not None}
     broadcast_request = _make_order({**whom, **given, "allow_duplicate": allow_duplicate})
-    ctx: Context = current_app.extensions["clarion"]
     try:
         ctx.require_own_database()
         if quote:

@@ -6,6 +6,7 @@ ended; no row is done twice.
 """
 
 import contextlib
+import io
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -19,8 +20,6 @@ from app.db.base import table_of
 from app.failpoints import failpoints
 from app.ids import make_id
 from app.subscribers.context import SubscriberContext
-from app.subscribers.imports.columns import ColumnMapping
-from app.subscribers.imports.csv_file import FileChunk, RowBatch, RowReader
 from app.subscribers.imports.models import (
     Import,
     ImportChunk,
@@ -31,6 +30,8 @@ from app.subscribers.imports.models import (
 from app.subscribers.imports.plan import ImportPlan, plan_entries
 from app.subscribers.imports.rows import ParsedRows, RejectedCell, RowParser
 from app.subscribers.imports.write import Raced, write_plan
+from app.subscribers.lists.columns import ColumnMapping
+from app.subscribers.lists.reader import RowReader
 
 # In one transaction; fewer where they take long, since SQLite's other writers wait meanwhile.
 ROWS_AT_ONCE = 2_000
@@ -185,19 +186,21 @@ class _Pass:
         self._sheets = RowParser(self._layout, options, zone=ctx.rules.default_zone, now=ctx.now())
         self._most = _FEWEST_AT_ONCE
         self._rows = RowReader(
-            self._load, delimiter=self._layout.delimiter, line=job.lines_done + 1
+            self._load_lines(job.lines_done + 1),
+            delimiter=self._layout.delimiter,
+            first_line=job.lines_done + 1,
         )
         self._line = job.lines_done
         self.ended = False
 
     def step(self) -> int:
         """Do some rows; how many lines are done with them.  Raises LeaseLost."""
-        portion = self._rows.read(self._most)
-        before, self._line = self._line, portion.next_line - 1
+        rows = self._rows.read(self._most)
+        before, self._line = self._line, self._rows.next_line - 1
         for _ in range(_MOST_RACES):
-            sheet = self._sheets.read(portion)
+            sheet = self._sheets.read(rows)
             try:
-                self._learn(self._commit(portion, sheet))
+                self._learn(self._commit(sheet))
                 break
             except (Raced, IntegrityError):
                 continue
@@ -207,7 +210,7 @@ class _Pass:
         else:
             raise Raced
         failpoints.reach("I1")
-        self.ended = portion.ended
+        self.ended = self._line >= self._job.lines
         return int(self._line - before)
 
     def _learn(self, taken_s: float) -> None:
@@ -217,14 +220,16 @@ class _Pass:
         elif taken_s < _SHORT_S:
             self._most = min(ROWS_AT_ONCE, self._most * 2)
 
-    def _load(self, line: int) -> FileChunk | None:
-        if line > self._job.lines:
-            return None
-        with self._people.db.read() as tx:
-            piece = tx.execute(_PIECE_OF, {"of": self._job.id, "line": line}).one()
-        return FileChunk(piece.first_line, piece.text.decode())
+    def _load_lines(self, line: int) -> Iterator[str]:
+        """Yield the lines of the file from this one on."""
+        while line <= self._job.lines:
+            with self._people.db.read() as tx:
+                chunk = tx.execute(_PIECE_OF, {"of": self._job.id, "line": line}).one()
+            lines = io.StringIO(chunk.text.decode()).readlines()[line - chunk.first_line :]
+            yield from lines
+            line += len(lines)
 
-    def _commit(self, portion: RowBatch, sheet: ParsedRows) -> float:
+    def _commit(self, sheet: ParsedRows) -> float:
         """The seconds for which nobody else could write, in SQLite."""
         ctx, job = self._people, self._job
         with ctx.db.write() as tx:
@@ -236,7 +241,7 @@ class _Pass:
             if self._writes and plan.writes:
                 write_plan(tx, ctx, plan, stamp=job.stamp, actor=job.client)
             self._note(tx, sheet, plan)
-            if portion.ended:
+            if self._line >= self._job.lines:
                 self._end(tx)
             failpoints.reach("I0")
         return time.monotonic() - started

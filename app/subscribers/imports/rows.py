@@ -10,7 +10,8 @@ from zoneinfo import ZoneInfo
 
 from app.phone.reader import ParsedColumn, PhoneReader
 from app.subscribers.attributes import ATTRIBUTE
-from app.subscribers.imports.cells import (
+from app.subscribers.imports.models import ImportConsent, ImportOptions, Purpose, ValueType
+from app.subscribers.lists.cells import (
     MAX_SOURCE_CHARACTERS,
     MAX_WORDING_CHARACTERS,
     read_booleans,
@@ -23,7 +24,7 @@ from app.subscribers.imports.cells import (
     read_values,
     read_zones,
 )
-from app.subscribers.imports.columns import (
+from app.subscribers.lists.columns import (
     ACTIVE,
     CONSENT_AT,
     CONSENT_SOURCE,
@@ -37,8 +38,7 @@ from app.subscribers.imports.columns import (
     TIME_ZONE,
     ColumnMapping,
 )
-from app.subscribers.imports.csv_file import RowBatch
-from app.subscribers.imports.models import ImportConsent, ImportOptions, Purpose, ValueType
+from app.subscribers.lists.reader import Row
 
 MAX_CELL_SHOWN = 64
 WHOLE_ROW = -1
@@ -114,25 +114,27 @@ class RowParser:
         self._options = options
         self._readers = self._choose_readers(ZoneInfo(zone), now)
 
-    def read(self, portion: RowBatch) -> ParsedRows:
+    def read(self, rows: Sequence[Row]) -> ParsedRows:
         """What the rows say."""
-        cells = _Cells(portion.lines, self._layout.headers)
-        cells.take(portion.rows)
+        good = [row for row in rows if not row.error]
+        lines = [row.line for row in good]
+        cells = _Cells(lines, self._layout.headers)
+        cells.take([row.cells for row in good])
         columns: dict[str, list[Any]] = {}
         for place, (name, read) in self._readers.items():
             columns[name] = cells.read(place, read)
         consents = self._join_consents(columns, cells)
-        entries = self._make_entries(columns, consents, portion.lines)
+        entries = self._make_entries(columns, consents, lines)
         if cells.faulty:
             entries.keep([place not in cells.faulty for place in range(len(entries.lines))])
         unreadable = [
-            RejectedCell(line, WHOLE_ROW, "", "", why) for line, why in portion.unreadable
+            RejectedCell(row.line, WHOLE_ROW, "", "", row.error) for row in rows if row.error
         ]
         _merge_repeated(entries)
         return ParsedRows(
             entries=entries,
             refusals=[*cells.list_refusals(), *unreadable],
-            rows=len(portion.rows) + len(unreadable),
+            rows=len(rows),
             refused=len(cells.faulty) + len(unreadable),
         )
 

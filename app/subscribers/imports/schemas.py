@@ -12,8 +12,6 @@ from app.http.fields import MessageText, StrictBoolean, UtcDateTime, reject_untr
 from app.phone.e164 import is_country
 from app.subscribers.attributes import ATTRIBUTE, ATTRIBUTE_NAME
 from app.subscribers.fields import TagList
-from app.subscribers.imports.cells import MAX_SOURCE_CHARACTERS, MAX_WORDING_CHARACTERS
-from app.subscribers.imports.columns import FIELDS
 from app.subscribers.imports.models import (
     ImportConsent,
     ImportOptions,
@@ -22,6 +20,8 @@ from app.subscribers.imports.models import (
     Purpose,
     ValueType,
 )
+from app.subscribers.lists.cells import MAX_SOURCE_CHARACTERS, MAX_WORDING_CHARACTERS
+from app.subscribers.lists.columns import FIELDS
 
 _MAX_TITLE = 200
 _MAX_COLUMNS = 200

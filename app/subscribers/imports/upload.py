@@ -1,6 +1,6 @@
 """How the file of an import comes in: in pieces that are on the disk before the answer."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,15 +11,6 @@ from app.db.types import UtcTime
 from app.errors import BadInput, Conflict
 from app.ids import make_id
 from app.subscribers.context import SubscriberContext
-from app.subscribers.imports.columns import (
-    CONSENT_AT,
-    CONSENT_SOURCE,
-    CONSENT_WORDING,
-    ColumnMapping,
-    UnusableHeaders,
-    map_columns,
-)
-from app.subscribers.imports.csv_file import FileChunk, LineSplitter, UnusableFile, read_heading
 from app.subscribers.imports.models import (
     Import,
     ImportChunk,
@@ -29,6 +20,15 @@ from app.subscribers.imports.models import (
     Purpose,
 )
 from app.subscribers.imports.service import delete_some_chunks, lock_import, view_import
+from app.subscribers.lists.columns import (
+    CONSENT_AT,
+    CONSENT_SOURCE,
+    CONSENT_WORDING,
+    ColumnMapping,
+    UnusableHeaders,
+    map_columns,
+)
+from app.subscribers.lists.reader import FileChunk, UnusableFile, read_heading, split_chunks
 
 _CONSENT = (CONSENT_WORDING, CONSENT_SOURCE, CONSENT_AT)
 
@@ -105,20 +105,14 @@ class _Upload:
             tx.execute(_BEGIN, {"this": row.id, "token": self._token})
         self._id: int = row.id
         self._options = ImportOptions.from_json(row.options)
-        self._cutter = LineSplitter(self._options.encoding)
         self._layout: ColumnMapping | None = None
-        self._received = 0
+        self._received = self._lines = 0
         self.discard()
 
     def take(self, portions: Iterable[bytes]) -> None:
-        for portion in portions:
-            self._received += len(portion)
-            if self._received > self._people.rules.import_max_bytes:
-                raise FileTooLarge
-            for piece in self._cutter.add(portion):
-                self._keep(piece)
-        for piece in self._cutter.end():
-            self._keep(piece)
+        for chunk in split_chunks(self._count(portions), self._options.encoding):
+            self._keep(chunk)
+            self._lines = chunk.next_line - 1
 
     def end(self) -> Row[Any]:
         if self._layout is None:
@@ -132,13 +126,20 @@ class _Upload:
                 "next": ImportStatus.CHECKING if checks else ImportStatus.WRITING,
                 "found": self._layout.to_json(),
                 "received": self._received,
-                "count": self._cutter.lines,
+                "count": self._lines,
                 "done": self._layout.first_line - 1,
                 "at": _choose_stamp(tx, now),
                 "now": now,
             }
             _require(tx.execute(_END, ended).rowcount == 1)
         return view_import(self._people, self._public_id)
+
+    def _count(self, portions: Iterable[bytes]) -> Iterator[bytes]:
+        for portion in portions:
+            self._received += len(portion)
+            if self._received > self._people.rules.import_max_bytes:
+                raise FileTooLarge
+            yield portion
 
     def discard(self) -> None:
         """Delete what was kept, unless another upload has begun."""
@@ -160,13 +161,8 @@ class _Upload:
 
 def _find_layout(piece: FileChunk, options: ImportOptions) -> ColumnMapping:
     """What the columns are for.  Raises UnusableFile and UnusableTitles."""
-    heading = read_heading(piece)
     column_mapping = map_columns(
-        heading.headers,
-        delimiter=heading.delimiter,
-        first_line=heading.first_line,
-        columns=options.columns,
-        ignore=options.ignore,
+        read_heading(piece), columns=options.columns, ignore=options.ignore
     )
     needs = options.purpose is Purpose.MARKETING and options.consent is None
     missing = [name for name in _CONSENT if name not in column_mapping.fields]

@@ -4,10 +4,10 @@ import pytest
 from sqlalchemy import insert
 
 from app.phone.reader import NOT_IN_USE, SHORTENED
-from app.subscribers.imports.csv_file import UNCLOSED
 from app.subscribers.imports.job import work_import
 from app.subscribers.imports.models import ImportStatus, Mode, ValueType
 from app.subscribers.imports.service import export_refusals, view_import
+from app.subscribers.lists.reader import UNCLOSED
 from app.subscribers.models import Tag
 from app.subscribers.profiles.export_csv import export_subscribers
 from tests.factories import many_numbers

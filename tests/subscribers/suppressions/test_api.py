@@ -298,3 +298,19 @@ def test_a_list_may_come_in_pieces_of_any_size(make_service, size):
     taken = import_csv(people, portions, actor="ops", source="list")
 
     assert (taken.numbers, taken.newly_suppressed, taken.refused) == (3, 3, 0)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        f'phone,note\n{ANN},"open\n{BOB},ok\n',
+        f'phone,note\n{ANN},"a "note" here"\n{BOB},ok\n',
+        f"phone,note\n{ANN},\u2028\n\n,\n{BOB},ok\n",
+    ],
+)
+def test_a_broken_quote_costs_no_opt_out(make_service, content):
+    people = people_of(make_service())
+
+    taken = import_csv(people, [content.encode()], actor="ops", source="list")
+
+    assert (taken.newly_suppressed, taken.refused) == (2, 0)

@@ -7,7 +7,7 @@ import pytest
 
 from app.csv_cells import make_harmless
 from app.phone.reader import LOST_PLUS, NO_COUNTRY, NO_NUMBER, NOT_IN_USE, SHORTENED, PhoneReader
-from app.subscribers.imports.cells import (
+from app.subscribers.lists.cells import (
     parse_datetime,
     read_booleans,
     read_languages,

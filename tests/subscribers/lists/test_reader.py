@@ -3,61 +3,45 @@
 import csv
 import io
 import random
-from itertools import pairwise
 
 import pytest
 
-from app.subscribers.imports.csv_file import (
+from app.subscribers.lists.reader import (
     CHUNK_CHARACTERS,
+    MAX_LINE_CHARACTERS,
     MAX_ROW_LINES,
     UNCLOSED,
     FileChunk,
-    LineSplitter,
     RowReader,
     UnusableFile,
     read_heading,
+    split_chunks,
 )
 
 
 def cut(raw, *, portion=7, encoding="utf-8"):
-    cutter = LineSplitter(encoding)
-    pieces = []
-    for start in range(0, len(raw), portion):
-        pieces += cutter.add(raw[start : start + portion])
-    return [*pieces, *cutter.end()]
+    portions = (raw[start : start + portion] for start in range(0, len(raw), portion))
+    return list(split_chunks(portions, encoding))
 
 
 def text_of(raw, **options):
-    return "".join(piece.text for piece in cut(raw, **options))
+    return "".join(chunk.text for chunk in cut(raw, **options))
 
 
-def in_pieces(text, *lines):
-    """The same text, cut before these lines."""
-    rows = text.splitlines(keepends=True)
-    starts = [0, *(line - 1 for line in lines), len(rows)]
-    return [
-        FileChunk(start + 1, "".join(rows[start:end]))
-        for start, end in pairwise(starts)
-        if start < end
-    ]
+def open_rows(text, *, line=1):
+    lines = io.StringIO(text).readlines()[line - 1 :]
+    return RowReader(iter(lines), delimiter=",", first_line=line)
 
 
-def read_all(pieces, *, most=3, delimiter=",", line=1):
+def read_all(text, *, most=3, line=1):
     """Rows with their lines, and what could not be read."""
-
-    def load(wanted):
-        found = [piece for piece in pieces if piece.first_line <= wanted]
-        piece = found[-1] if found else None
-        return piece if piece and wanted < piece.first_line + piece.text.count("\n") else None
-
-    reader = RowReader(load, delimiter=delimiter, line=line)
+    reader = open_rows(text, line=line)
     rows, unreadable = [], []
-    while True:
-        portion = reader.read(most)
-        rows += zip(portion.lines, portion.rows, strict=True)
-        unreadable += portion.unreadable
-        if portion.ended:
-            return rows, unreadable
+    while batch := reader.read(most):
+        rows += [(row.line, row.cells) for row in batch if not row.error]
+        unreadable += [(row.line, row.error) for row in batch if row.error]
+    assert reader.next_line == text.count("\n") + 1
+    return rows, unreadable
 
 
 @pytest.mark.parametrize("portion", [1, 7, 1000])
@@ -83,7 +67,8 @@ def test_it_is_kept_in_one_encoding_with_one_kind_of_line_end(raw, encoding, por
         (b"phone\n\x81\n", "line 2 is not in utf-8"),
         (b"PK\x03\x04 and so on", "this is a workbook or an archive"),
         ("phone\n".encode("utf-16-le"), "this is no text in UTF-8"),
-        ("a" * (CHUNK_CHARACTERS + 1), f"line 1 is longer than {CHUNK_CHARACTERS:,} characters"),
+        ("a" * (CHUNK_CHARACTERS + 1), f"line 1 is longer than {MAX_LINE_CHARACTERS:,} characters"),
+        ("a\n" + "b" * (MAX_LINE_CHARACTERS + 1) + "\nc", "line 2 is longer than"),
     ],
 )
 def test_what_is_no_text_is_refused(raw, reason):
@@ -121,7 +106,7 @@ def test_a_large_file_is_cut_at_its_lines_into_pieces_that_say_where_they_begin(
         ('"phone\nnumber";name\n1;2\n', ["phone\nnumber", "name"], ";", 3),
     ],
 )
-def test_the_titles_and_what_divides_them_are_found(text, headers, delimiter, first_line):
+def test_the_headers_and_what_divides_them_are_found(text, headers, delimiter, first_line):
     heading = read_heading(FileChunk(1, text))
 
     assert (heading.headers, heading.delimiter) == (headers, delimiter)
@@ -133,41 +118,48 @@ def test_the_titles_and_what_divides_them_are_found(text, headers, delimiter, fi
     [
         ("\n\n", "the file is empty"),
         ("sep=;\n", "the file is empty"),
-        ('"phone\n', "the titles in line 1 cannot be read"),
+        ('"phone\n', "the headers in line 1 cannot be read"),
         ("phone" + "," * 500, "more than 500 columns"),
         ("phone,a\0b", "a NUL character"),
     ],
 )
-def test_a_file_without_usable_titles_is_refused(text, reason):
+def test_a_file_without_usable_headers_is_refused(text, reason):
     with pytest.raises(UnusableFile, match=reason):
         read_heading(FileChunk(1, text))
 
 
 def test_no_more_is_read_at_once_than_memory_bears():
-    pieces = in_pieces("".join(f"{number}," + "," * 300_000 + "\n" for number in range(9)))
-    reader = RowReader(lambda line: pieces[0] if line < 10 else None, delimiter=",", line=1)
+    reader = open_rows("".join(f"{number}," + "," * 120_000 + "\n" for number in range(20)))
 
-    portions = [reader.read(2_000) for _ in range(3)]
+    batches = [[row.line for row in reader.read(2_000)] for _ in range(4)]
 
-    assert [portion.lines for portion in portions] == [[1, 2, 3], [4, 5, 6], [7, 8, 9]]
-    assert [portion.ended for portion in portions] == [False, False, True]
+    assert batches == [[*range(1, 10)], [*range(10, 19)], [19, 20], []]
+
+
+def test_a_row_whose_every_line_closes_a_quote_and_opens_another_is_bounded():
+    """csv.reader alone would join all lines to one row."""
+    lines = 'a","b\n' * 20_000
+
+    rows, unreadable = read_all('"' + lines, most=1_000)
+
+    assert rows == []
+    assert len(unreadable) == 20_000
 
 
 def test_rows_keep_the_lines_of_the_file_behind_cells_of_several_lines_and_empty_lines():
     text = 'a,"b\nc\n\nd"\n\ne,"f ""g"""\nh,i\n'
 
-    rows, unreadable = read_all([FileChunk(1, text)])
+    rows, unreadable = read_all(text)
 
     assert rows == [(1, ["a", "b\nc\n\nd"]), (6, ["e", 'f "g"']), (7, ["h", "i"])]
     assert unreadable == []
 
 
 @pytest.mark.parametrize("most", [1, 2, 100])
-@pytest.mark.parametrize("cuts", [(), (3,), (2, 3, 4, 5)])
-def test_a_quote_that_is_not_closed_costs_its_own_row_and_no_other(most, cuts):
+def test_a_quote_that_is_not_closed_costs_its_own_row_and_no_other(most):
     text = 'a,1\nb,"2\nc,3\nd,4" x\ne,5\n'
 
-    rows, unreadable = read_all(in_pieces(text, *cuts), most=most)
+    rows, unreadable = read_all(text, most=most)
 
     assert rows == [(1, ["a", "1"]), (3, ["c", "3"]), (4, ["d", '4" x']), (5, ["e", "5"])]
     assert unreadable == [(2, UNCLOSED)]
@@ -177,7 +169,7 @@ def test_a_quote_that_would_take_in_the_rest_of_the_file_costs_one_row():
     rows = [f"a{number},{'x' * 50}" for number in range(5_000)]
     rows[10] = 'a10,"open'
 
-    read, unreadable = read_all([FileChunk(1, "\n".join(rows) + "\n")], most=2_000)
+    read, unreadable = read_all("\n".join(rows) + "\n", most=2_000)
 
     assert [line for line, _ in read] == [line for line in range(1, 5_001) if line != 11]
     assert unreadable == [(11, UNCLOSED)]
@@ -187,15 +179,15 @@ def test_a_cell_may_have_many_lines_but_not_any_number():
     good = '"' + "\n" * (MAX_ROW_LINES - 1) + '",1\n'
     bad = '"' + "\n" * MAX_ROW_LINES + '",1\n'
 
-    assert [line for line, _ in read_all([FileChunk(1, good + "x,2\n")])[0]] == [
+    assert [line for line, _ in read_all(good + "x,2\n")[0]] == [
         1,
         MAX_ROW_LINES + 1,
     ]
-    assert read_all([FileChunk(1, bad)])[1][0] == (1, UNCLOSED)
+    assert read_all(bad)[1][0] == (1, UNCLOSED)
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_wherever_it_is_cut_and_taken_up_again_every_row_is_read_once(seed):
+def test_wherever_it_is_taken_up_again_every_row_is_read_once(seed):
     lots = random.Random(seed)
     alphabet = ["x", "Ö", '"', ",", "\n", " ", "'", "7"]
     wanted = [
@@ -204,13 +196,11 @@ def test_wherever_it_is_cut_and_taken_up_again_every_row_is_read_once(seed):
     file = io.StringIO()
     csv.writer(file, lineterminator="\n").writerows(wanted)
     text = file.getvalue()
-    lines = text.count("\n")
 
-    pieces = in_pieces(text, *sorted(lots.sample(range(2, lines), 5)))
-    rows, unreadable = read_all(pieces, most=lots.randrange(1, 9))
+    rows, unreadable = read_all(text, most=lots.randrange(1, 9))
 
     assert unreadable == []
     assert [row for _, row in rows] == wanted
     taken_up = lots.choice(rows)[0]
-    again, _ = read_all(pieces, line=taken_up)
+    again, _ = read_all(text, line=taken_up)
     assert again == [(line, row) for line, row in rows if line >= taken_up]

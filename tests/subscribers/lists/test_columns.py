@@ -2,13 +2,13 @@
 
 import pytest
 
-from app.subscribers.imports.columns import FIELDS, UnusableHeaders, map_columns
+from app.subscribers.lists.columns import FIELDS, UnusableHeaders, find_phone_column, map_columns
+from app.subscribers.lists.reader import Heading
 
 
 def fields_of(*headers, columns=None, ignore=()):
-    column_mapping = map_columns(
-        headers, delimiter=",", first_line=2, columns=columns or {}, ignore=ignore
-    )
+    heading = Heading(list(headers), delimiter=",", line=1, first_line=2)
+    column_mapping = map_columns(heading, columns=columns or {}, ignore=ignore)
     return list(column_mapping.fields)
 
 
@@ -88,8 +88,8 @@ def test_columns_may_be_named_and_left_out():
     ("headers", "columns", "reason"),
     [
         ("Name,City", {}, "no column is known to hold phone numbers.*'Name', 'City'"),
-        ("phone,x", {"phone": "Mobil"}, "'Mobil' is not there"),
-        ("phone,City,City", {"attributes.city": "City"}, "'City' stands more than once"),
+        ("phone,x", {"phone": "Mobil"}, "'Mobil' is not in the file"),
+        ("phone,City,City", {"attributes.city": "City"}, "'City' names more than one column"),
         ("phone,City,City", {}, "more than one column is attributes.City"),
         ("phone,x", {"phone": "x", "first_name": "x"}, "'x' is given for two fields"),
         ("phone,???", {}, "makes no name of an attribute"),
@@ -99,3 +99,40 @@ def test_columns_may_be_named_and_left_out():
 def test_titles_that_do_not_say_enough_are_refused(headers, columns, reason):
     with pytest.raises(UnusableHeaders, match=reason):
         fields_of(*headers.split(","), columns=columns)
+
+
+ANN, BOB = "+46701234567", "+46701234568"
+
+
+@pytest.mark.parametrize(
+    ("first_row", "column", "found"),
+    [
+        (["Name", "Mobile (private)"], None, (1, True)),
+        (["phone", "phone type"], None, (0, True)),
+        (["to", "text"], None, (0, True)),
+        (["Wer", "Wo"], "wo", (1, True)),
+        (["a", "A"], "a ", (0, True)),
+        ([ANN], None, (0, False)),
+        (["46701234567"], None, (0, False)),
+        (["Ann", ANN, "12345"], None, (1, False)),
+        (["to Ann", "070-123 45 67"], None, (1, False)),
+    ],
+)
+def test_the_column_of_a_list_of_numbers_is_found_with_or_without_headers(first_row, column, found):
+    assert find_phone_column(first_row, column) == found
+
+
+@pytest.mark.parametrize(
+    ("first_row", "column", "reason"),
+    [
+        (["who"], None, "which column holds the phone numbers.* column: who"),
+        (["phone", "mobile"], None, "column: phone | mobile"),
+        ([ANN, BOB], None, "which column"),
+        (["0701234567", "0701234568"], None, "which column"),
+        (["phone"], "mail", "no column 'mail'"),
+        (["A", "A"], "a", "more than one column 'a'"),
+    ],
+)
+def test_of_two_columns_of_a_list_of_numbers_none_is_guessed(first_row, column, reason):
+    with pytest.raises(UnusableHeaders, match=reason):
+        find_phone_column(first_row, column)

@@ -1,0 +1,288 @@
+"""Recognition of columns by their headers, in English, German, Swedish, French and Spanish.
+
+This is the one place that guesses which column holds what: fields of subscribers for an import,
+phone numbers for opt-out lists and `flask send --csv`.  Pure.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+from app.csv_cells import simplify_title
+from app.phone.e164 import normalise_number
+from app.subscribers.attributes import ATTRIBUTE, ATTRIBUTE_NAME, MAX_ATTRIBUTES
+from app.subscribers.lists.reader import Heading
+
+PHONE, FIRST_NAME, LAST_NAME, NAME = "phone", "first_name", "last_name", "name"
+LANGUAGE, TIME_ZONE, TAGS, ACTIVE = "language", "time_zone", "tags", "active"
+CONSENT_WORDING, CONSENT_SOURCE, CONSENT_AT = "consent_wording", "consent_source", "consent_at"
+MAX_HEADER_SHOWN = 64
+
+# The most specific header first: of two columns for one field, the one named earlier is taken.
+_HEADERS: Mapping[str, tuple[str, ...]] = {
+    PHONE: (
+        "phone_number", "phone", "e164", "msisdn", "mobile_number", "mobile_phone", "mobile_no",
+        "mobile", "cell_phone", "cell_phone_number", "cellphone", "cell", "phone_no",
+        "handynummer", "handy", "handy_nr", "mobilnummer", "mobiltelefonnummer", "mobiltelefon",
+        "mobilfunknummer", "mobilfunk", "mobil_nr", "mobilnr", "mobil",
+        "telephone_mobile", "telephone_portable", "numero_de_portable", "numero_de_mobile",
+        "portable", "gsm", "numero_de_movil", "telefono_movil", "movil", "numero_de_celular",
+        "celular", "telephone_number", "telephone", "tel", "telefonnummer", "telefonnr", "tel_nr",
+        "telefon", "rufnummer", "numero_de_telephone", "no_de_telephone", "no_tel",
+        "numero_de_telefono", "telefono", "recipient", "number", "nummer", "numero",
+        "phone_numbers", "phones", "mobiles", "recipients", "numbers", "to",
+    ),
+    FIRST_NAME: (
+        "first_name", "firstname", "given_name", "given_names", "forename", "vorname", "rufname",
+        "fornamn", "tilltalsnamn", "prenom", "prenoms", "nombre_de_pila", "primer_nombre",
+    ),
+    LAST_NAME: (
+        "last_name", "lastname", "surname", "family_name", "nachname", "familienname", "zuname",
+        "efternamn", "nom_de_famille", "apellido", "apellidos",
+    ),
+    NAME: (
+        "name", "full_name", "fullname", "display_name", "contact_name", "customer_name",
+        "vollstandiger_name", "namn", "fullstandigt_namn", "nom_complet", "nom",
+        "nombre_completo", "nombre_y_apellidos", "nombre",
+    ),
+    LANGUAGE: (
+        "language", "language_code", "lang", "locale", "sprache", "sprak", "langue", "idioma",
+    ),
+    TIME_ZONE: (
+        "time_zone", "timezone", "tz", "zeitzone", "tidszon", "fuseau_horaire", "zona_horaria",
+        "huso_horario",
+    ),
+    TAGS: (
+        "tags", "tag", "labels", "groups", "group", "segments", "segment", "schlagworte",
+        "gruppen", "gruppe", "etiketter", "taggar", "grupper", "grupp", "etiquettes", "groupes",
+        "groupe", "etiquetas", "grupos", "grupo",
+    ),
+    ACTIVE: ("active", "is_active", "aktiv", "actif", "activo"),
+    CONSENT_WORDING: (
+        "consent_wording", "consent_text", "opt_in_text", "opt_in_wording",
+        "einwilligungstext", "wortlaut_der_einwilligung", "samtyckestext",
+        "texte_du_consentement", "texto_del_consentimiento", "texto_de_consentimiento",
+    ),
+    CONSENT_SOURCE: (
+        "consent_source", "opt_in_source", "einwilligungsquelle", "quelle_der_einwilligung",
+        "herkunft_der_einwilligung", "samtyckeskalla", "source_du_consentement",
+        "origen_del_consentimiento", "fuente_del_consentimiento",
+    ),
+    CONSENT_AT: (
+        "consent_at", "consent_time", "consent_date", "consented_on", "opt_in_at", "opt_in_date",
+        "opt_in_time", "einwilligung_am", "datum_der_einwilligung", "zeitpunkt_der_einwilligung",
+        "einwilligungsdatum", "samtyckesdatum", "samtycke_datum", "date_du_consentement",
+        "fecha_del_consentimiento", "fecha_de_consentimiento",
+    ),
+}  # fmt: skip
+FIELDS = tuple(_HEADERS)
+_RANKS = {
+    header: (field, rank)
+    for field, headers in _HEADERS.items()
+    for rank, header in enumerate(headers)
+}
+# Words by which a header such as "Phone 1" or "Mobile (private)" names a phone number.
+_PHONE_WORDS = frozenset(
+    ("phone", "mobile", "cell", "handy", "mobil", "telefon", "telephone", "tel", "portable",
+     "movil", "celular", "telefono", "msisdn", "mobilnummer", "telefonnummer")
+)  # fmt: skip
+# Numbers under these headers are international, with or without a plus.
+_INTERNATIONAL = frozenset(("msisdn", "e164"))
+# Columns of our own export that an import cannot set.
+_EXPORT_ONLY = frozenset(("id", "subscriber_id", "consented_at", "subscribed_at", "updated_at"))
+# A header that means the whole name, or beside the other part of a name this part.
+_NAME_PARTS = {"name": LAST_NAME, "namn": LAST_NAME, "nom": LAST_NAME, "nombre": FIRST_NAME}
+# Headers have fewer digits than a phone number.
+_NUMBER_DIGITS = 5
+
+
+class UnusableHeaders(ValueError):
+    """The headers do not tell the columns' fields.  The message is a sentence for the client."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColumnMapping:
+    """The field of each column: one of FIELDS, `attributes.NAME`, or None for an ignored column.
+
+    `first_line` is the line after the headers.  `is_international` is True if the header of the
+    phone numbers says that they are international even without a plus.
+    """
+
+    headers: tuple[str, ...]
+    fields: tuple[str | None, ...]
+    delimiter: str
+    first_line: int
+    is_international: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the mapping as the database keeps it."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, kept: Mapping[str, Any]) -> Self:
+        """Return the mapping that `to_json` wrote."""
+        return cls(**{**kept, "headers": tuple(kept["headers"]), "fields": tuple(kept["fields"])})
+
+
+def map_columns(
+    heading: Heading, *, columns: Mapping[str, str], ignore: Sequence[str]
+) -> ColumnMapping:
+    """Return the fields of the columns of a subscribers' file.
+
+    `columns` gives headers by field, `ignore` lists the headers of columns to leave out; the rest
+    is guessed.  Raises UnusableHeaders.
+    """
+    headers = tuple(header.strip() for header in heading.headers)
+    plain = [simplify_title(header) for header in headers]
+    fields = _apply_options(headers, columns, ignore)
+    _guess_fields(fields, plain)
+    _guess_name_part(fields, plain)
+    fields = [
+        _name_attribute(header) if field == "" else field
+        for header, field in zip(headers, fields, strict=True)
+    ]
+    _require_usable(headers, fields)
+    return ColumnMapping(
+        headers=headers,
+        fields=tuple(fields),
+        delimiter=heading.delimiter,
+        first_line=heading.first_line,
+        is_international=is_international(headers[fields.index(PHONE)]),
+    )
+
+
+def find_phone_column(first_row: Sequence[str], column: str | None = None) -> tuple[int, bool]:
+    """Return the column of the phone numbers, and True if the first row holds headers.
+
+    `column` is the header to look for.  Without one the header has to name phone numbers, and no
+    other column may; in a first row of data, one cell has to be a number.  Raises UnusableHeaders.
+    """
+    if column is not None:
+        indexes = _find_header(first_row, column)
+        if len(indexes) != 1:
+            count = "more than one" if indexes else "no"
+            raise UnusableHeaders(f"the file has {count} column {show_header(column)}")
+        return indexes[0], True
+    numbers = [index for index, cell in enumerate(first_row) if _holds_number(cell)]
+    if numbers:
+        indexes = [index for index in numbers if normalise_number(first_row[index])] or numbers
+    else:
+        indexes = _find_phone_headers([simplify_title(header) for header in first_row])
+    if len(indexes) != 1:
+        shown = " | ".join(header.strip() for header in first_row[:10])
+        raise UnusableHeaders(
+            f"which column holds the phone numbers? Name its header with column: {shown}"
+        )
+    return indexes[0], not numbers
+
+
+def is_international(header: str) -> bool:
+    """Return True if the header says that its numbers are international even without a plus."""
+    return simplify_title(header) in _INTERNATIONAL
+
+
+def _holds_number(cell: str) -> bool:
+    return sum(character.isdigit() for character in cell) >= _NUMBER_DIGITS
+
+
+def _find_phone_headers(plain: Sequence[str]) -> list[int]:
+    """Return the columns named like a phone number, the best first; else those with such a word."""
+    ranks = [_RANKS.get(header, ("", 0)) for header in plain]
+    exact = [(rank, index) for index, (field, rank) in enumerate(ranks) if field == PHONE]
+    return [index for _, index in sorted(exact)] or [
+        index for index, header in enumerate(plain) if _PHONE_WORDS.intersection(header.split("_"))
+    ]
+
+
+def _apply_options(
+    headers: Sequence[str], columns: Mapping[str, str], ignore: Sequence[str]
+) -> list[str | None]:
+    """Return the field that the options give each column; empty text where they give none."""
+    fields: list[str | None] = ["" if header else None for header in headers]
+    for header in ignore:
+        for index in _find_header(headers, header):
+            fields[index] = None
+    for field, header in columns.items():
+        indexes = _find_header(headers, header)
+        if len(indexes) != 1:
+            reason = "names more than one column" if indexes else "is not in the file"
+            raise UnusableHeaders(f"columns: the header {show_header(header)} {reason}")
+        if fields[indexes[0]]:
+            raise UnusableHeaders(f"columns: {show_header(header)} is given for two fields")
+        fields[indexes[0]] = field
+    return fields
+
+
+def _find_header(headers: Sequence[str], wanted: str) -> list[int]:
+    exact = [index for index, header in enumerate(headers) if header.strip() == wanted.strip()]
+    plain = simplify_title(wanted)
+    return exact or [
+        index for index, header in enumerate(headers) if plain and simplify_title(header) == plain
+    ]
+
+
+def _guess_fields(fields: list[str | None], plain: Sequence[str]) -> None:
+    """Replace the empty texts among `fields` as far as the headers are known."""
+    open_columns = [index for index, field in enumerate(fields) if field == ""]
+    best: dict[str, tuple[int, int]] = {}
+    for index in open_columns:
+        field, rank = _RANKS.get(plain[index], ("", 0))
+        if plain[index] in _EXPORT_ONLY:
+            fields[index] = None
+        elif field and field not in fields:
+            best[field] = min(best.get(field, (rank, index)), (rank, index))
+    for field, (_, index) in best.items():
+        fields[index] = field
+    if PHONE not in fields:
+        named = _find_phone_headers([plain[index] for index in open_columns])
+        if len(named) == 1:
+            fields[open_columns[named[0]]] = PHONE
+
+
+def _guess_name_part(fields: list[str | None], plain: Sequence[str]) -> None:
+    """Make a column of whole names beside one of their parts the other part, or ignore it."""
+    if NAME in fields and (FIRST_NAME in fields or LAST_NAME in fields):
+        index = fields.index(NAME)
+        part = _NAME_PARTS.get(plain[index], "")
+        fields[index] = part if part and part not in fields else None
+
+
+def _name_attribute(header: str) -> str:
+    """Return the attribute that a column holds.
+
+    >>> _name_attribute("Shoe size"), _name_attribute("attributes.City"), _name_attribute("City")
+    ('attributes.shoe_size', 'attributes.City', 'attributes.City')
+    """
+    name = header.removeprefix(ATTRIBUTE)
+    if not ATTRIBUTE_NAME.fullmatch(name):
+        name = re.sub(r"[^a-z0-9_]+", "_", simplify_title(name))[:32].strip("_")
+    return ATTRIBUTE + name
+
+
+def _require_usable(headers: Sequence[str], fields: Sequence[str | None]) -> None:
+    if PHONE not in fields:
+        shown = ", ".join(show_header(header) for header in headers[:10])
+        raise UnusableHeaders(
+            f"no column is known to hold phone numbers; name one with columns. The headers: {shown}"
+        )
+    counts = Counter(field for field in fields if field)
+    for header, field in zip(headers, fields, strict=True):
+        if field == ATTRIBUTE:
+            raise UnusableHeaders(
+                f"the header {show_header(header)} makes no name of an attribute: "
+                "give it one with columns, or ignore it"
+            )
+        if field and counts[field] > 1:
+            raise UnusableHeaders(
+                f"more than one column is {field}: choose one with columns, or ignore one"
+            )
+    if sum(field.startswith(ATTRIBUTE) for field in counts) > MAX_ATTRIBUTES:
+        raise UnusableHeaders(f"more than {MAX_ATTRIBUTES} columns are attributes: ignore some")
+
+
+def show_header(header: str) -> str:
+    """Return a header for a sentence, cut where it is long."""
+    shown = header if len(header) <= MAX_HEADER_SHOWN else header[: MAX_HEADER_SHOWN - 1] + "…"
+    return f"'{shown}'"

@@ -1,0 +1,216 @@
+"""CSV reader for lists of people: decodes bytes, splits them into lines, and reads row by row.
+
+Lines end with a line feed, whatever the file had, so line numbers are those that an editor shows.
+Memory is bounded by the lengths of a chunk, a line and a row; time is linear in the file's size.
+"""
+
+import codecs
+import csv
+import io
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import NamedTuple
+
+CHUNK_CHARACTERS = 1_000_000
+MAX_LINE_CHARACTERS = 128 * 1024
+# Bounds of a row that goes over several lines: an unclosed quote would take in all that follow.
+MAX_ROW_LINES = 100
+_MAX_ROW_CHARACTERS = MAX_LINE_CHARACTERS
+_MAX_READ_CHARACTERS = 1_000_000
+_MAX_COLUMNS = 500
+_WORKBOOK = b"PK\x03\x04"
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+# Of two that are as frequent the first is taken: words hold more commas than other separators.
+_DELIMITERS = "\t;,"
+
+UNCLOSED = "A quote is opened and not closed, or not doubled within quotes."
+
+
+class UnusableFile(ValueError):
+    """The file cannot be read as CSV.  The message is a sentence for the client."""
+
+
+class EmptyFile(UnusableFile):
+    """The file has no line with text."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileChunk:
+    """Some lines of a file, each ended by a line feed.  Lines are numbered from 1."""
+
+    first_line: int
+    text: str
+
+    @property
+    def next_line(self) -> int:
+        """The number of the line after this chunk."""
+        return self.first_line + self.text.count("\n")
+
+
+def split_chunks(portions: Iterable[bytes], encoding: str = "utf-8") -> Iterator[FileChunk]:
+    """Yield the lines of a file whose bytes come in portions of any size.
+
+    `encoding` is for a file without a byte order mark.  Raises UnusableFile.
+    """
+    portions = iter(portions)
+    head = b""
+    while len(head) < 4 and (portion := next(portions, None)) is not None:
+        head += portion
+    decoder = _choose_decoder(head, encoding)
+    line, text = 1, ""
+    for portion in chain((head,), portions, (None,)):
+        try:
+            text += decoder.decode(portion or b"", final=portion is None)
+        except UnicodeDecodeError as e:
+            line += text.count("\n") + bytes(e.object[: e.start]).count(b"\n")
+            raise UnusableFile(
+                f"line {line} is not in {encoding}: save the file as CSV in UTF-8, or name its "
+                "encoding"
+            ) from e
+        while len(text) >= CHUNK_CHARACTERS:
+            end = text.rfind("\n", 0, CHUNK_CHARACTERS) + 1 or len(text)
+            chunk = _make_chunk(line, text[:end])
+            yield chunk
+            line, text = chunk.next_line, text[end:]
+    if text:
+        yield _make_chunk(line, text if text.endswith("\n") else text + "\n")
+
+
+def _make_chunk(first_line: int, text: str) -> FileChunk:
+    for number, line in enumerate(text.split("\n"), first_line):
+        if len(line) > MAX_LINE_CHARACTERS:
+            raise UnusableFile(f"line {number} is longer than {MAX_LINE_CHARACTERS:,} characters")
+    return FileChunk(first_line, text)
+
+
+def _choose_decoder(head: bytes, encoding: str) -> io.IncrementalNewlineDecoder:
+    if head.startswith(_WORKBOOK):
+        raise UnusableFile("this is a workbook or an archive: save the sheet as CSV in UTF-8")
+    if head.startswith(_UTF_16) and not head.startswith(codecs.BOM_UTF32_LE):
+        encoding = "utf-16"
+    elif head.startswith(codecs.BOM_UTF8) or encoding == "utf-8":
+        encoding = "utf-8-sig"
+    if encoding != "utf-16" and b"\0" in head[:4]:
+        raise UnusableFile("this is no text in UTF-8: save the file as CSV in UTF-8")
+    return io.IncrementalNewlineDecoder(
+        codecs.getincrementaldecoder(encoding)(errors="strict"), translate=True
+    )
+
+
+class Row(NamedTuple):
+    """A row and the number of its first line.
+
+    `error` is the reason for which the row cannot be read; `cells` are then those of its first
+    line, as far as they can be told apart.
+    """
+
+    line: int
+    cells: list[str]
+    error: str | None
+
+
+class RowReader:
+    """Iterator over the rows of some lines; empty lines are passed over.
+
+    A row that cannot be read ends with its first line, so it costs no other row.
+    """
+
+    def __init__(self, lines: Iterator[str], *, delimiter: str, first_line: int) -> None:
+        self._lines = lines
+        self._delimiter = delimiter
+        self._returned = deque[str]()
+        self._characters = 0
+        self.next_line = first_line
+
+    def __iter__(self) -> "RowReader":
+        return self
+
+    def __next__(self) -> Row:
+        while True:
+            line, taken = self.next_line, list[str]()
+            try:
+                cells = next(csv.reader(self._take(taken), delimiter=self._delimiter, strict=True))
+                error = None
+            except csv.Error:
+                self._returned.extendleft(reversed(taken[1:]))
+                del taken[1:]
+                cells, error = next(csv.reader(taken, delimiter=self._delimiter)), UNCLOSED
+            self.next_line += len(taken)
+            if cells:
+                return Row(line, cells, error)
+
+    def read(self, limit: int) -> list[Row]:
+        """Return the next rows: at most `limit`, and about a million characters."""
+        rows: list[Row] = []
+        self._characters = 0
+        for row in islice(self, limit):
+            rows.append(row)
+            if self._characters >= _MAX_READ_CHARACTERS:
+                break
+        return rows
+
+    def _take(self, taken: list[str]) -> Iterator[str]:
+        """Yield the lines that one row may have, and add them to `taken`.
+
+        The bound belongs here: csv.reader joins lines for ever while each of them closes one
+        quote and opens another.
+        """
+        characters = 0
+        while len(taken) < MAX_ROW_LINES and characters < _MAX_ROW_CHARACTERS:
+            line = self._returned.popleft() if self._returned else next(self._lines, None)
+            if line is None:
+                return
+            taken.append(line)
+            characters += len(line)
+            self._characters += len(line)
+            yield line
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """The first row of a file with the line it begins at, the delimiter, and the line after it."""
+
+    headers: list[str]
+    delimiter: str
+    line: int
+    first_line: int
+
+
+def read_heading(chunk: FileChunk) -> Heading:
+    """Return the first row that is not empty, or the one after Excel's `sep=;`.
+
+    Raises UnusableFile, and EmptyFile where no such row exists.
+    """
+    lines = io.StringIO(chunk.text).readlines()
+    index = next((number for number, line in enumerate(lines) if line.strip()), len(lines))
+    delimiter = None
+    if index < len(lines) and lines[index].lower().startswith("sep=") and len(lines[index]) == 6:
+        delimiter = lines[index][4]
+        index += 1
+    if index >= len(lines):
+        raise EmptyFile("the file is empty")
+    delimiter = delimiter or _guess_delimiter(lines[index:])
+    rows = RowReader(iter(lines[index:]), delimiter=delimiter, first_line=index + 1)
+    row = next(rows, None)
+    if row is None:
+        raise EmptyFile("the file is empty")
+    if row.error:
+        raise UnusableFile(f"the headers in line {row.line} cannot be read: {row.error}")
+    if len(row.cells) > _MAX_COLUMNS:
+        raise UnusableFile(f"it has more than {_MAX_COLUMNS} columns")
+    if "\0" in "".join(row.cells):
+        raise UnusableFile("its headers hold a NUL character")
+    return Heading(row.cells, delimiter, row.line, rows.next_line)
+
+
+def _guess_delimiter(lines: list[str]) -> str:
+    """Return the separator that the first row has most often outside of quotes."""
+    row = ""
+    for line in lines[:MAX_ROW_LINES]:
+        row += line
+        if row.count('"') % 2 == 0:
+            break
+    outside = "".join(row.split('"')[::2])
+    return max(_DELIMITERS, key=outside.count)
