@@ -1,7 +1,15 @@
-"""Who works off what the requests leave: the timetable of `app.worker.jobs`, in two sizes.
+"""Background work: the jobs of `app.worker.jobs`, run by threads or by Celery.
 
-    threads   of the web process, the default
-    queue     Celery workers and beat, where one machine is not enough
+    jobs.py             what runs when
+    threads.py          threads of the web process (one machine, the default)
+    webhook_workers.py  threads that post events to clients, in both sizes
+    queue.py            the Celery application for `celery --app app.worker.queue`
+    celery_tasks.py     the Celery tasks and the wake-ups
+    broker.py           Celery's configuration for each broker
+    waker.py            sends wake-ups without delaying a request
+    start.py            starts the background work of a web process
+    guard.py            logs failures instead of ending a thread
 
-Either is only a clock and a nudge.  What is to be done stands in the database.
+wake-up: a message without content that there may be work.  The work itself is in the database.
+sweep: a search for all work that is due, every SWEEP_EVERY_S seconds.  It replaces lost wake-ups.
 """

@@ -1,7 +1,7 @@
-"""The Celery application as it is set up for broker, workers and beat.
+"""Configuration of the Celery application for broker, workers and beat.
 
-The broker carries names of tasks and nothing else.  Work that dies with its worker is given back
-by its lease in the database, not by the broker; still, what the broker holds is acknowledged late.
+The broker carries only names of tasks.  The work of a dead worker becomes free when its lease in
+the database ends.  Tasks are acknowledged late all the same.
 """
 
 from typing import Any
@@ -12,15 +12,18 @@ from kombu import Queue
 from app.config import Config, ConfigError
 from app.worker import celery_tasks
 
-_HOUSEKEEPING_S = 60.0
-# For SIGQUIT; on SIGTERM a worker ends as soon as the POSTs in hand have.
+_MAINTENANCE_EVERY_S = 60.0
+# For SIGQUIT; on SIGTERM a worker exits as soon as its POSTs have ended.
 _SOFT_SHUTDOWN_S = 21.0
 _VISIBILITY_S = 300
 _SOCKET_TIMEOUT_S = 2.0
 
 
 def make_celery(config: Config) -> Celery:
-    """The Celery application that the settings describe; connects to nothing yet."""
+    """Return the configured Celery application, without connecting to the broker.
+
+    Raises ConfigError if no broker is set.
+    """
     if config.broker_url is None:
         raise ConfigError("set REDIS_URL or CELERY_BROKER_URL for Celery")
     app = Celery("clarion", broker=config.broker_url, set_as_current=True)
@@ -34,40 +37,42 @@ def make_celery(config: Config) -> Celery:
         worker_concurrency=config.sender_threads,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         worker_hijack_root_logger=False,
-        # Commands to workers need a broadcast, which SQS has none of.
+        # Remote control needs a broadcast queue, which SQS does not have.
         worker_enable_remote_control=not config.broker_url.startswith("sqs"),
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_connection_timeout=_SOCKET_TIMEOUT_S,
         broker_transport_options=_choose_transport(config.broker_url),
-        # Those of the clock first.
+        # Scheduled tasks come first.
         task_queues=[Queue(celery_tasks.CLOCK_QUEUE), Queue(celery_tasks.WORK_QUEUE)],
         task_default_queue=celery_tasks.WORK_QUEUE,
         accept_content=["json"],
         timezone="UTC",
-        # In memory: a file would have to be kept somewhere, and to be trusted.
+        # In memory: a schedule file would need a trusted, persistent place.
         beat_scheduler="celery.beat:Scheduler",
-        beat_schedule=_make_timetable(config),
+        beat_schedule=_make_schedule(config),
     )
     return app
 
 
-def _make_timetable(config: Config) -> dict[str, Any]:
-    return {
-        "sweep": {"task": celery_tasks.run_sweep.name, "schedule": config.rules.sweep_every_s},
-        "book": {"task": celery_tasks.record_events.name, "schedule": config.rules.sweep_every_s},
-        "ask": {"task": celery_tasks.run_questions.name, "schedule": config.rules.sweep_every_s},
-        "keep house": {"task": celery_tasks.run_housekeeping.name, "schedule": _HOUSEKEEPING_S},
+def _make_schedule(config: Config) -> dict[str, Any]:
+    sweep_every_s = config.rules.sweep_every_s
+    tasks = {
+        celery_tasks.run_sweep: sweep_every_s,
+        celery_tasks.record_events: sweep_every_s,
+        celery_tasks.run_polls: sweep_every_s,
+        celery_tasks.maintain: _MAINTENANCE_EVERY_S,
     }
+    return {task.name: {"task": task.name, "schedule": every_s} for task, every_s in tasks.items()}
 
 
 def _choose_transport(broker_url: str) -> dict[str, Any]:
-    # Who publishes tries again by itself, or leaves it to the next sweep.
+    # Our own code retries once, or leaves the work to the next sweep.
     once = {"max_retries": 0, "interval_start": 0, "interval_step": 0}
     if broker_url.startswith(("redis", "rediss")):
         return once | {
             "visibility_timeout": _VISIBILITY_S,
-            # Looked for each 10 seconds, not each 100.
+            # Looks for unacknowledged tasks every 10 seconds, not every 100.
             "unacked_restore_throttle": 1,
             "socket_timeout": _SOCKET_TIMEOUT_S,
             "socket_connect_timeout": _SOCKET_TIMEOUT_S,

@@ -1,8 +1,8 @@
-"""The nudges: how a request tells whoever works in the background, and Celery's side of it.
+"""Celery tasks and the wake-ups that queue them.
 
-A nudge carries nothing but its name.  Losing all of them loses at most the time to the next sweep.
-Few wait at a time, however long nobody takes them: whoever finds something to do tells one more,
-until every worker is busy.
+A wake-up carries only the name of a task.  If all wake-ups are lost, the next sweep finds the work.
+At most MAX_WAITING wake-ups are queued.  A task that finds work queues one more, until all workers
+are busy.
 """
 
 import time
@@ -13,19 +13,19 @@ from typing import Any
 from celery import Task, shared_task
 from loguru import logger
 
-from app.db.schema import WrongDatabase
 from app.sms.context import Context
 from app.sms.dispatch.burst import Burst, submit_next
 from app.subscribers.imports.job import has_imports
 from app.webhooks.incoming.apply import apply_events
+from app.worker.guard import log_failure
 from app.worker.jobs import import_next, plan_next, poll_sinch, roll_up, run_maintenance, sweep
 
-# One for each, so that the clock's does not stand in line behind a long broadcast.
+# Two queues, so that scheduled tasks do not wait behind a long broadcast.
 CLOCK_QUEUE, WORK_QUEUE = "clarion-clock", "clarion-work"
-# More would find nothing more.
+# More waiting tasks would find no more work.
 MAX_WAITING = 4
 WAKE_EXPIRES_S = 60
-# Then another task goes on, and what the clock asks for gets its turn.
+# After this time a task ends and another continues, so that scheduled tasks get a worker.
 WORK_S = 3.0
 _LOOK_EVERY_S = 0.2
 
@@ -35,22 +35,23 @@ _is_stopping: list[Callable[[], bool]] = [lambda: False]
 
 
 def use_context(ctx: Context, *, is_stopping: Callable[[], bool]) -> None:
-    """Let the tasks of this process work with `ctx`, and begin nothing more when told so."""
+    """Set the context of this process's tasks, and the check after which they claim nothing."""
     _contexts[:] = [ctx]
     _is_stopping[:] = [is_stopping]
 
 
 class WakeTask(Task):  # type: ignore[type-arg]  # generic for mypy alone
-    """A task that is queued only while few of its kind wait, and whose failure is only logged.
+    """A task that is queued only while fewer than MAX_WAITING wait in its queue.
 
-    Celery itself would write the error's message, which may quote a statement with its values.
+    Its failure is only logged: Celery would log the error's message, which may quote a statement
+    with its values.
     """
 
     abstract = True
     queue: str
 
     def apply_async(self, *args: Any, **options: Any) -> Any:
-        """None where enough wait already."""
+        """Queue the task.  Returns None if enough tasks are waiting."""
         with self.app.producer_or_acquire() as producer:
             line = producer.channel.queue_declare(self.queue, durable=True, auto_delete=False)
         if line.message_count < MAX_WAITING:
@@ -60,106 +61,112 @@ class WakeTask(Task):  # type: ignore[type-arg]  # generic for mypy alone
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         try:
             return super().__call__(*args, **kwargs)
-        except WrongDatabase as e:
-            logger.bind(reason=str(e)).critical("nothing is sent from this database")
         except Exception as e:
-            logger.opt(exception=e).error("background work failed: the next sweep tries again")
+            log_failure(e)
 
 
 @shared_task(name="clarion.work", base=WakeTask, queue=WORK_QUEUE, expires=WAKE_EXPIRES_S)
 def work() -> None:
-    """Plan and submit what there is, for a while; then somebody goes on."""
+    """Plan and submit for WORK_S seconds; then queue another task if there is more."""
     deadline = time.monotonic() + WORK_S
-    told = False
+    woke_others = False
     while not _is_stopping[0]() and _work_once(_contexts[0]) and not _is_stopping[0]():
         late = time.monotonic() > deadline
-        if not told or late:
-            told = wake_workers()
-        if told and late:  # without a broker nobody else would go on
+        if not woke_others or late:
+            woke_others = wake_workers()
+        if woke_others and late:  # without a broker no other task would continue
             return
 
 
 @shared_task(name="clarion.sweep", base=WakeTask, queue=CLOCK_QUEUE, expires=WAKE_EXPIRES_S)
 def run_sweep() -> None:
-    """Do what the clock asks for; then there may be work."""
+    """Run the jobs of a sweep, then wake the workers for what became due."""
     sweep(_contexts[0])
     wake_workers()
     if has_imports(_contexts[0].subscriber_context):
         wake_importers()
 
 
-@shared_task(name="clarion.book", base=WakeTask, queue=CLOCK_QUEUE, expires=WAKE_EXPIRES_S)
+@shared_task(name="clarion.record", base=WakeTask, queue=CLOCK_QUEUE, expires=WAKE_EXPIRES_S)
 def record_events() -> None:
-    """Apply the events that wait, for a while; then somebody goes on."""
+    """Apply stored callbacks for WORK_S seconds; then queue another task if there are more."""
     deadline = time.monotonic() + WORK_S
     while not _is_stopping[0]() and apply_events(_contexts[0]):
         if time.monotonic() > deadline and wake_report_workers():
             return
-    # Whoever texted us may have to be answered.
-    _nudge(work, 1)
+    # A text from a phone may have stored a reply.
+    _send_wake_ups(work, 1)
 
 
 @shared_task(name="clarion.import", base=WakeTask, queue=WORK_QUEUE, expires=WAKE_EXPIRES_S)
 def import_some() -> None:
-    """Work on a file of subscribers for a while; then somebody goes on, and others get a turn."""
+    """Work on an import for a few seconds; then queue another task, so that others get a turn."""
     while not _is_stopping[0]() and import_next(_contexts[0], stop=_is_stopping[0]):
         if wake_importers():
             return
 
 
-@shared_task(name="clarion.ask", base=WakeTask, queue=CLOCK_QUEUE, expires=WAKE_EXPIRES_S)
-def run_questions() -> None:
-    """Ask Sinch for what it has not told by itself, and sum up what is known."""
+@shared_task(name="clarion.poll", base=WakeTask, queue=CLOCK_QUEUE, expires=WAKE_EXPIRES_S)
+def run_polls() -> None:
+    """Poll Sinch for missing reports and texts, and update the daily counters."""
     try:
         poll_sinch(_contexts[0])
     finally:
         roll_up(_contexts[0], stop=_is_stopping[0])
 
 
-@shared_task(name="clarion.keep_house", base=WakeTask, queue=CLOCK_QUEUE, expires=WAKE_EXPIRES_S)
-def run_housekeeping() -> None:
-    """Do what is done each minute."""
+@shared_task(name="clarion.maintenance", base=WakeTask, queue=CLOCK_QUEUE, expires=WAKE_EXPIRES_S)
+def maintain() -> None:
+    """Run the jobs of every minute."""
     run_maintenance(_contexts[0])
 
 
 def wake_workers() -> bool:
-    """Tell workers that there may be something to send; False when the broker takes no nudge."""
-    return _nudge(work, MAX_WAITING)
+    """Wake workers to plan and submit.  Returns False if the broker took no wake-up."""
+    return _send_wake_ups(work, MAX_WAITING)
 
 
 def wake_report_workers() -> bool:
-    """Tell a worker that there may be events to apply; False when the broker takes no nudge."""
-    return _nudge(record_events, 1)
+    """Wake a worker to apply callbacks.  Returns False if the broker took no wake-up."""
+    return _send_wake_ups(record_events, 1)
 
 
 def wake_importers() -> bool:
-    """Tell a worker that there may be a file to import; False when the broker takes no nudge."""
-    return _nudge(import_some, 1)
+    """Wake a worker to import a file.  Returns False if the broker took no wake-up."""
+    return _send_wake_ups(import_some, 1)
 
 
-def _nudge(task: Any, times: int) -> bool:
-    """Tried twice, since a connection that lay idle may have been closed."""
-    for again in (True, False):
+def _send_wake_ups(task: Any, count: int) -> bool:
+    """Queue a task `count` times.  Returns False if the broker fails twice.
+
+    The second try is for an idle connection that the broker has closed.
+    """
+    for is_last in (False, True):
         try:
-            for _ in range(times):
+            for _ in range(count):
                 task.apply_async()
         except Exception as e:
-            if not again:
-                logger.opt(exception=e).warning("the broker takes no nudge: a sweep will do")
+            if is_last:
+                logger.opt(exception=e).warning(
+                    "the broker took no wake-up; the next sweep finds the work"
+                )
         else:
             return True
     return False
 
 
 def _work_once(ctx: Context) -> bool:
-    """Plan or submit once, or wait a little for what may go soon; False when there is nothing."""
+    """Plan or submit once, or wait briefly for a batch that is due soon.
+
+    Returns False if there is nothing to do before the next sweep.
+    """
     if plan_next(ctx):
         return True
-    found = submit_next(ctx, _burst, stop=_is_stopping[0])
-    if not isinstance(found, datetime):
-        return found
-    wait_s = (found - ctx.now()).total_seconds()
+    result = submit_next(ctx, _burst, stop=_is_stopping[0])
+    if not isinstance(result, datetime):
+        return result
+    wait_s = (result - ctx.now()).total_seconds()
     if wait_s > ctx.rules.sweep_every_s:
-        return False  # a sweep comes first
+        return False
     time.sleep(min(max(wait_s, 0.02), _LOOK_EVERY_S))
     return True

@@ -1,7 +1,14 @@
-"""What is to be done now and then, whoever does it: threads of the web process, or Celery.
+"""Background jobs: what runs when.
 
-`sweep` finds whatever no nudge found; `work` plans and submits until nothing is left.  Both may
-run in any number of places at once.
+    woken by a broadcast, and after every sweep    plan_next, then sms/dispatch/burst.py
+    woken by a callback, and after every sweep     webhooks/incoming/apply.py
+    woken by an uploaded file, and every 15 s      import_next
+    every SWEEP_EVERY_S (15 s)                     sweep: the jobs of EVERY_SWEEP
+    every 5 s (Celery: at every sweep)             poll_sinch, roll_up
+    every minute                                   run_maintenance: the jobs of EVERY_MINUTE
+    every second                                   webhooks/outgoing, by webhook_workers.py
+
+Threads of the web process or Celery run them.  Every job may run in several processes at once.
 """
 
 from collections.abc import Callable
@@ -35,7 +42,21 @@ from app.subscribers.imports.job import work_imports
 from app.subscribers.imports.service import purge_imports
 from app.webhooks.incoming.apply import purge_dead_letters
 
-_SWEEP: tuple[Callable[[Context], object], ...] = (
+
+def check_consistency(ctx: Context) -> None:
+    """Check the invariants.  Logs each violation and records the result for `/ready`."""
+    violations = find_violations(ctx, thorough=False)
+    for violation in violations:
+        logger.bind(violation=violation).error("a consistency check failed")
+    record_consistency(ctx, violations)
+
+
+def purge_old_imports(ctx: Context) -> None:
+    """Delete the files of imports that ended IMPORT_KEPT_DAYS ago."""
+    purge_imports(ctx.subscriber_context)
+
+
+EVERY_SWEEP: tuple[Callable[[Context], object], ...] = (
     expire_leases,
     start_due_broadcasts,
     expire_overdue_broadcasts,
@@ -49,60 +70,61 @@ _SWEEP: tuple[Callable[[Context], object], ...] = (
     finalize_all_reported,
     record_heartbeat,
 )
+EVERY_MINUTE: tuple[Callable[[Context], object], ...] = (
+    purge_old_keys,
+    purge_dead_letters,
+    purge_old_sends,
+    purge_old_imports,
+    request_confirmations,
+    check_consistency,
+    continue_erasures,
+)
 
 
 def sweep(ctx: Context) -> None:
-    """Do everything whose time has come, but for planning and submitting.
+    """Do everything that is due, except planning and submitting.
 
-    What goes wrong with one part does not keep the others back; it is tried again next time.
+    The failure of a job is logged and does not stop the other jobs.
     """
     ctx.require_own_database()
-    for part in _SWEEP:
+    for job in EVERY_SWEEP:
         try:
-            part(ctx)
+            job(ctx)
         except Exception:
-            logger.bind(part=part.__name__).exception("a part of the sweep failed")
+            logger.bind(job=job.__name__).exception("a job failed; the next run tries it again")
+
+
+def run_maintenance(ctx: Context) -> None:
+    """Purge old rows, ask for confirmations, check the invariants and continue erasures."""
+    ctx.require_own_database()
+    for job in EVERY_MINUTE:
+        job(ctx)
 
 
 def poll_sinch(ctx: Context) -> None:
-    """Ask for what Sinch has not told by itself: reports that are due, texts from phones."""
+    """Fetch the reports that are due, and texts from phones that no callback delivered."""
     ctx.require_own_database()
     fetch_due_reports(ctx)
     fetch_inbounds_when_due(ctx)
 
 
 def roll_up(ctx: Context, *, stop: Callable[[], bool] = lambda: False) -> None:
-    """Bring the sums by day in line with what became of messages, and what came from phones."""
+    """Update the daily counters from changed batches and new inbound texts."""
     roll_up_batches(ctx, stop=stop)
     roll_up_inbounds(ctx, stop=stop)
 
 
-def run_maintenance(ctx: Context) -> None:
-    """What is done each minute: forget what is old, check the invariants, erase what can go."""
-    ctx.require_own_database()
-    purge_old_keys(ctx)
-    purge_dead_letters(ctx)
-    purge_old_sends(ctx)
-    purge_imports(ctx.subscriber_context)
-    request_confirmations(ctx)
-    violations = find_violations(ctx, thorough=False)
-    for violation in violations:
-        logger.bind(violation=violation).error("the books do not balance")
-    record_consistency(ctx, violations)
-    continue_erasures(ctx)
-
-
 def plan_next(ctx: Context) -> bool:
-    """Plan a piece of the most urgent broadcast that waits for it; whether there was one."""
+    """Plan a part of the most urgent unplanned broadcast.  Returns False if there is none."""
     ctx.require_own_database()
-    waiting = find_unplanned(ctx)
-    if not waiting:
+    unplanned = find_unplanned(ctx)
+    if not unplanned:
         return False
-    plan_broadcast(ctx, waiting[0])
+    plan_broadcast(ctx, unplanned[0])
     return True
 
 
 def import_next(ctx: Context, *, stop: Callable[[], bool] = lambda: False) -> bool:
-    """Work on a file of subscribers for a few seconds; whether there was one."""
+    """Work on an import for a few seconds.  Returns False if there is none."""
     ctx.require_own_database()
     return work_imports(ctx.subscriber_context, stop=stop)

@@ -1,10 +1,10 @@
-"""What Celery is started with: `celery --app app.worker.queue worker`, and `beat`.
+"""The Celery application: `celery --app app.worker.queue worker`, and `beat`.
 
-Each process of a worker tells clients, too, in threads beside its tasks: a receiver that is slow
-keeps no task waiting.
+Each process of a worker also posts events to clients, in threads beside its tasks, so a slow
+receiver delays no task.
 
-On SIGTERM a worker claims nothing more, lets the POSTs in hand end, and exits with 0.  Celery's
-own way for that, REMAP_SIGTERM=SIGQUIT, always sleeps through the whole of its timeout.
+On SIGTERM a worker claims nothing more, finishes its POSTs and exits with 0.  Celery's own setting
+for that, REMAP_SIGTERM=SIGQUIT, always sleeps through its whole timeout.
 """
 
 import mmap
@@ -36,13 +36,13 @@ from app.worker.broker import make_celery
 from app.worker.start import refuse_wrong_database
 from app.worker.webhook_workers import WebhookWorkers
 
-_MOST_S = 24.5
-# Tenths of a second that a process waits, before it ends, for its parent to read a result.  The
-# parent reads none of a task that it gave out in its last moment: unbounded, that took 30 seconds.
+_MAX_SHUTDOWN_S = 24.5
+# Tenths of a second that a process waits for its parent to read a result before it exits.  A parent
+# that is shutting down does not read the result of its last task: unlimited, that took 30 s.
 billiard.pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = 10
-# One byte that all processes of a worker see: not 0 once it is to end.
+# One byte shared by all processes of a worker: not 0 once the worker is shutting down.
 _stopping = mmap.mmap(-1, 1)
-_tellers: list[WebhookWorkers] = []
+_webhook_workers: list[WebhookWorkers] = []
 
 
 @setup_logging.connect
@@ -61,26 +61,27 @@ def _open_context(**_: Any) -> Context:
 
 @worker_process_init.connect
 def _open_process(**_: Any) -> None:
-    _tell_clients(_open_context())
+    _start_webhook_workers(_open_context())
 
 
 @worker_ready.connect
 def _open_pool(sender: Any, **_: Any) -> None:
-    """Of pools without processes, the first is the only one."""
-    if not _tellers and not isinstance(sender.pool, celery.concurrency.prefork.TaskPool):
-        _tell_clients(_open_context())
+    """Start the webhook workers in a pool without processes."""
+    if not _webhook_workers and not isinstance(sender.pool, celery.concurrency.prefork.TaskPool):
+        _start_webhook_workers(_open_context())
 
 
-def _tell_clients(ctx: Context) -> None:
-    webhook_client = WebhookHttpClient(production=_config.production)
-    _tellers.append(WebhookWorkers(ctx, webhook_client, fast=1, slow=2, is_stopping=_is_stopping))
-    _tellers[-1].start()
+def _start_webhook_workers(ctx: Context) -> None:
+    client = WebhookHttpClient(production=_config.production)
+    workers = WebhookWorkers(ctx, client, fast=1, slow=2, is_stopping=_is_stopping)
+    _webhook_workers.append(workers)
+    workers.start()
 
 
 @worker_process_shutdown.connect
-def _finish_telling(**_: Any) -> None:
-    for tellers in _tellers:
-        tellers.stop()
+def _stop_webhook_workers(**_: Any) -> None:
+    for workers in _webhook_workers:
+        workers.stop()
 
 
 def _is_stopping() -> bool:
@@ -89,21 +90,21 @@ def _is_stopping() -> bool:
 
 @worker_process_init.connect
 def _leave_sigterm_to_the_parent(**_: Any) -> None:
-    """Some send it to every process of a group (Heroku); the parent knows what is in hand."""
+    """Ignore SIGTERM in a child: Heroku sends it to the whole group, and the parent ends us."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 @worker_shutting_down.connect
 def _stop_claiming(**_: Any) -> None:
     _stopping[0] = 1
-    # What then is still in hand ends with us, and its lease tells.
-    last = threading.Timer(_MOST_S, _end)
-    last.daemon = True
-    last.start()
+    # Batches that are still in progress then become unknown when their lease ends.
+    timer = threading.Timer(_MAX_SHUTDOWN_S, _end)
+    timer.daemon = True
+    timer.start()
 
 
 def _end() -> None:
-    logger.error("not everything in hand ended in time")
+    logger.error("POSTs were still in progress at the end of the shutdown time")
     os._exit(1)
 
 
@@ -116,4 +117,4 @@ except ConfigError as e:
 configure_logging(_config.log_level)
 _ctx = make_context(_config)
 refuse_wrong_database(_ctx)
-_ctx.db.close()  # what is opened here is nothing for the processes of a pool
+_ctx.db.close()  # connections must not be shared with the processes of a pool

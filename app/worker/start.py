@@ -1,4 +1,4 @@
-"""Starting the background of a web process."""
+"""Start of the background work of a web process."""
 
 import atexit
 import os
@@ -20,25 +20,25 @@ from app.worker.webhook_workers import WebhookWorkers
 
 
 def start_background(app: Flask, config: Config) -> None:
-    """Let somebody work off what the requests leave: threads of this process, or Celery.
+    """Start the background threads, or the wake-ups for Celery's workers.
 
-    Ends the process with code 78 when the database is not ours to send from.
+    Exits with code 78 if the database is not migrated or belongs to another instance.
     """
     ctx: Context = app.extensions["clarion"]
     refuse_wrong_database(ctx)
     if config.background is Background.CELERY:
         make_celery(config)
-        for name, tell in (
+        for name, send_wake_up in (
             ("wake_workers", wake_workers),
             ("wake_report_worker", wake_report_workers),
             ("wake_importer", wake_importers),
         ):
-            nudger = Waker(tell)
-            app.extensions[name] = nudger.wake_workers
-            nudger.start()
+            waker = Waker(send_wake_up)
+            app.extensions[name] = waker.wake
+            waker.start()
         return
-    tellers = WebhookWorkers(ctx, app.extensions["webhook_client"])
-    threads = BackgroundThreads(ctx, senders=config.sender_threads, tellers=tellers)
+    webhook_workers = WebhookWorkers(ctx, app.extensions["webhook_client"])
+    threads = BackgroundThreads(ctx, senders=config.sender_threads, webhook_workers=webhook_workers)
     app.extensions["background"] = threads
     app.extensions["wake_workers"] = threads.wake_workers
     app.extensions["wake_report_worker"] = threads.wake_report_worker
@@ -48,13 +48,16 @@ def start_background(app: Flask, config: Config) -> None:
 
 
 def is_serving() -> bool:
-    """False for the commands of `flask` other than `run`: they serve nobody."""
+    """Return False in a command of `flask` other than `run`: it serves no requests."""
     from_cli = os.environ.get("FLASK_RUN_FROM_CLI") == "true"
     return not from_cli or "run" in sys.argv[1:]
 
 
 def refuse_wrong_database(ctx: Context) -> None:
-    """End the process when the database is not ours; one that is away may come back."""
+    """Exit with code 78 if the database is not migrated or belongs to another instance.
+
+    A database that cannot be reached is only logged: it may come back.
+    """
     try:
         ctx.require_own_database()
     except (WrongDatabase, WrongPragma) as e:

@@ -1,35 +1,35 @@
-"""Telling Celery's workers that there is something to do, without a request waiting for it."""
+"""Wake-ups for Celery's workers, sent by a thread of the web process."""
 
 import threading
 import time
 from collections.abc import Callable
 
-# So many requests a second as may come, so few nudges.
+# One wake-up serves all requests of this time.
 _PAUSE_S = 0.05
-# While the broker is away.
-_BREATH_S = 2.0
+# After the broker took no wake-up.
+_RETRY_S = 2.0
 
 
 class Waker:
-    """One thread of a web process that talks to the broker, however slow or dead that is.
+    """A thread that sends wake-ups, so that no request waits for a slow or dead broker.
 
-    `tell` publishes the nudge; False when the broker did not take it.
+    `send_wake_up` returns False if the broker did not take the wake-up.
     """
 
-    def __init__(self, tell: Callable[[], bool]) -> None:
-        self._tell = tell
+    def __init__(self, send_wake_up: Callable[[], bool]) -> None:
+        self._send_wake_up = send_wake_up
         self._wanted = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="nudger", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="waker", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
-    def wake_workers(self) -> None:
-        """There may be something to do; returns at once."""
+    def wake(self) -> None:
+        """Have a wake-up sent.  Returns at once."""
         self._wanted.set()
 
     def _run(self) -> None:
         while True:
             self._wanted.wait()
             self._wanted.clear()
-            time.sleep(_PAUSE_S if self._tell() else _BREATH_S)
+            time.sleep(_PAUSE_S if self._send_wake_up() else _RETRY_S)

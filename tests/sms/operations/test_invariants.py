@@ -229,7 +229,7 @@ def test_each_minute_what_is_wrong_is_logged(machine, capfd):
     run_maintenance(machine.ctx)
 
     logged = capfd.readouterr().err
-    assert "the books do not balance" in logged
+    assert "a consistency check failed" in logged
     assert "6 of its 5 recipients are kept" in logged
 
 

@@ -36,14 +36,14 @@ HOLD_S = 5.0
 
 @pytest.fixture
 def run(request):
-    """A function that starts tellers over a desk's database in real time; ended afterwards."""
+    """A function that starts workers over a desk's database in real time; ended afterwards."""
 
     def start(desk, **options):
         ctx = dataclasses.replace(desk.ctx, clock=Clock(), jitter=random.uniform)
-        tellers = WebhookWorkers(ctx, desk.webhook_client, **options)
-        tellers.start()
-        request.addfinalizer(lambda: tellers.stop(within_s=15))
-        return tellers
+        webhook_workers = WebhookWorkers(ctx, desk.webhook_client, **options)
+        webhook_workers.start()
+        request.addfinalizer(lambda: webhook_workers.stop(within_s=15))
+        return webhook_workers
 
     return start
 
@@ -70,12 +70,12 @@ def test_what_is_noted_is_told_soon_without_a_nudge(either_desk, receive, run):
 def test_a_nudge_makes_it_quicker(desk, receive, run):
     receiver = receive()
     desk.listen(receiver.url, quick=3)
-    tellers = run(desk)
+    webhook_workers = run(desk)
     waits = []
     for number in range(5):
         time.sleep(0.05)
         desk.note()
-        tellers.wake_workers()
+        webhook_workers.wake()
         waits.append(_until(lambda number=number: len(receiver.told) == number + 1))
 
     assert statistics.median(waits) < 0.4
@@ -118,11 +118,11 @@ def test_several_processes_share_the_work_and_nothing_goes_twice(
 def test_stopped_they_finish_what_is_in_hand_and_begin_nothing_more(desk, receive, run):
     receiver = receive(wait(0.5))
     desk.listen(receiver.url)
-    tellers = run(desk)
+    webhook_workers = run(desk)
     desk.note(20)
     _until(lambda: receiver.in_hand == 1)
 
-    assert tellers.stop(within_s=10)
+    assert webhook_workers.stop(within_s=10)
 
     told = len(receiver.told)
     time.sleep(0.6)
@@ -132,23 +132,23 @@ def test_stopped_they_finish_what_is_in_hand_and_begin_nothing_more(desk, receiv
 
 def test_a_second_word_to_stop_is_heard_within_a_second(desk, receive, run):
     word = threading.Event()
-    tellers = run(desk, is_stopping=word.is_set)
+    webhook_workers = run(desk, is_stopping=word.is_set)
     time.sleep(0.2)
 
     word.set()
 
-    _until(lambda: not any(thread.is_alive() for thread in tellers._threads), within_s=5)
+    _until(lambda: not any(thread.is_alive() for thread in webhook_workers._threads), within_s=5)
 
 
 def test_stopped_at_any_moment_they_end(desk):
     chance = random.Random(20260302)
     ctx = dataclasses.replace(desk.ctx, clock=Clock())
     for _ in range(30):
-        tellers = WebhookWorkers(ctx, desk.webhook_client)
-        tellers.start()
+        webhook_workers = WebhookWorkers(ctx, desk.webhook_client)
+        webhook_workers.start()
         time.sleep(chance.uniform(0, 0.02))
 
-        assert tellers.stop(within_s=10)
+        assert webhook_workers.stop(within_s=10)
 
 
 def test_with_nothing_to_do_they_leave_the_database_alone(desk, run):
@@ -190,7 +190,7 @@ def test_now_and_then_they_give_up_what_nobody_takes_and_forget_what_is_old(desk
         tx.execute(update(OutboxEvent).where(OutboxEvent.id == old.id).values(at=_days_ago(31)))
         tx.execute(update(Delivery).values(waiting_since=_days_ago(2)))
 
-    run(desk, keep_house_every_s=0.1)
+    run(desk, maintenance_every_s=0.1)
 
     _until(lambda: [each.status for each in desk.deliveries()] == [_D.ABANDONED] * 2)
     assert len(desk.outbox()) == 2
@@ -277,8 +277,8 @@ def test_bad_receivers_slow_no_sending(make_desk, receive, sandbox, database_url
     desk = make_desk(database_url, within_s=HOLD_S)
     machine = Machine.over(desk.ctx)
     ctx = dataclasses.replace(desk.ctx, clock=Clock(), jitter=random.uniform)
-    tellers = WebhookWorkers(ctx, desk.webhook_client)
-    threads = BackgroundThreads(ctx, senders=2, tellers=tellers)
+    webhook_workers = WebhookWorkers(ctx, desk.webhook_client)
+    threads = BackgroundThreads(ctx, senders=2, webhook_workers=webhook_workers)
     threads.start()
     request.addfinalizer(lambda: threads.stop(within_s=20))
 
