@@ -1,16 +1,17 @@
 """Fields of any request: what each takes, and what it refuses in which words."""
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields
 
-from app.http.json_body import is_unicode
 from app.phone.e164 import normalise_number
 
 NUMBER_PATTERN = r"^\+[1-9][0-9]{1,14}$"
 # Any such number is one that both databases take.
 MAX_CURSOR_DIGITS = 18
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def describe(text: str) -> dict[str, str]:
@@ -72,6 +73,11 @@ class Cursor(fields.String):
         if not cursor.isascii() or not cursor.isdigit() or len(cursor) > MAX_CURSOR_DIGITS:
             raise ValidationError("Not one that we gave.")
         return int(cursor)
+
+
+def is_unicode(text: str) -> bool:
+    """Return False if the text holds a lone surrogate, which UTF-8 cannot encode."""
+    return _LONE_SURROGATE.search(text) is None
 
 
 def reject_untransportable(text: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from unicodedata import category, normalize
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from app.http.json_body import is_unicode
+from app.http.fields import is_unicode
 
 MAX_NAME_CHARACTERS = 100
 MAX_TAG_CHARACTERS = 64

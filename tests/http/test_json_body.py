@@ -74,14 +74,17 @@ def test_anything_that_looks_like_json_is_an_object_or_malformed(text):
         (b'{"a": 1e999}', "too large"),
         (b'{"a": -1e999}', "too large"),
         (b'{"a": ' + b"9" * 401 + b"}", "too large"),
-        (b'{"a": "\\uDA00"}', "a holds half a character"),
-        (b'{"' + b"k" * 999 + b'": 1, "' + b"k" * 999 + b'": 1}', '\\u2026" is given twice'),
+        (b'{"a": "\\uDA00"}', "half a character"),
+        (
+            b'{"' + b"k" * 999 + b'": 1, "' + b"k" * 999 + b'": 1}',
+            'the key "' + "k" * 40 + '" is given twice',
+        ),
         (b'{"a": ' + b"9" * 5000 + b"}", "too large"),
         (b'{"a": 1, "a": 2}', 'the key "a" is given twice'),
         (b'{"o": {"k": 1, "k": 1}}', 'the key "k" is given twice'),
-        (b'{"a": "\\ud800"}', "a holds half a character"),
-        (b'{"a": ["x", {"b": "\\udc00x"}]}', "a[1].b holds half a character"),
-        (b'{"\\ud800": 1}', "(a key) holds half a character"),
+        (b'{"a": "\\ud800"}', "half a character"),
+        (b'{"a": ["x", {"b": "\\udc00x"}]}', "half a character"),
+        (b'{"\\ud800": 1}', "half a character"),
         (b'{"a": "\xff"}', "not UTF-8 (byte 7)"),
         (b'\xef\xbb\xbf{"a": 1}', "byte order mark"),
         ('{"a": 1}'.encode("utf-16"), "not UTF-8"),
@@ -105,13 +108,14 @@ def test_a_surrogate_pair_is_one_character():
     assert parse_json_object(b'{"a": "\\ud83d\\ude00"}') == {"a": "😀"}
 
 
-def test_the_place_of_half_a_character_is_told_in_few_words():
-    raw = json.dumps({"k" * 1000: ["x", "\ud800"]}).encode()
+def test_an_escaped_backslash_before_a_u_is_no_surrogate():
+    assert parse_json_object(b'{"a": "\\\\ud800"}') == {"a": "\\ud800"}
 
-    with pytest.raises(MalformedJson) as refused:
-        parse_json_object(raw)
 
-    assert str(refused.value).startswith("k" * 39 + "…[1] holds")
+@pytest.mark.parametrize("escapes", ["\\ud800\\ud800\\udc00", "\\udc00\\ud800", "\\\\\\ud800"])
+def test_a_surrogate_beside_a_pair_or_the_wrong_way_round_is_refused(escapes):
+    with pytest.raises(MalformedJson, match="lone surrogate"):
+        parse_json_object(f'{{"a": "{escapes}"}}'.encode())
 
 
 def test_looking_for_half_characters_takes_no_longer_for_long_keys():

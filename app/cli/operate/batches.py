@@ -6,7 +6,7 @@ from flask.cli import AppGroup
 from app.cli.operate.broadcasts import refuse
 from app.cli.operate.db import name_operator, our_context
 from app.errors import ClarionError
-from app.http.json_body import is_unicode
+from app.http.fields import is_unicode
 from app.sms.dispatch.circuit_breaker import close_circuit_by_hand
 from app.sms.lifecycle.gates import read_gates
 from app.sms.recovery.attention import MAX_NOTE_CHARACTERS, Decision, find_attention, resolve_batch

@@ -5,8 +5,7 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, validate
 
-from app.http.fields import NUMBER_PATTERN
-from app.http.json_body import is_unicode
+from app.http.fields import NUMBER_PATTERN, is_unicode
 from app.phone.e164 import is_sender
 from app.sms.content.placeholders import PARAMETER_NAME
 from app.sms.request.model import MAX_RECIPIENTS
