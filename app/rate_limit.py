@@ -47,7 +47,7 @@ def rate_limited(view: Callable[P, R]) -> Callable[P, R]:
     return view
 
 
-def make_limiter(app: Flask, *, limit: str, read_limit: str, redis_url: str | None) -> Limiter:
+def limit_rates(app: Flask, *, limit: str, read_limit: str, redis_url: str | None) -> Limiter:
     """Enforce the limits on the routes marked @rate_limited.
 
     One count for all that only look, with `read_limit`, and one for all others.  The state is told

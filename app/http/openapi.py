@@ -1,218 +1,115 @@
-"""Routes that document themselves: flask-smorest with our JSON parser and our errors.
+"""OpenAPI document: flask-smorest with our argument parser, our errors and our API key.
 
-The document is served at /openapi.json; the page that shows it is `app.web`'s.
+The document is served at /openapi.json; `app.web` serves the page that shows it.
 """
 
-from collections.abc import Callable, Mapping
-from functools import cache, partial
-from hashlib import sha256
+from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
-from itertools import islice
-from threading import RLock
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 import flask_smorest
-from apispec import APISpec
-from flask import Flask, Request, g
-from marshmallow import RAISE, Schema, ValidationError, fields
-from webargs.flaskparser import FlaskParser
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
-from werkzeug.routing import Map, Rule, UnicodeConverter
+from flask import Flask
+from marshmallow import Schema
+from werkzeug.routing import Map, UnicodeConverter
 
-from app.errors import BadInput, ErrorSchema, UnsupportedBody
-from app.http.json_body import MalformedJson, parse_json_object
+from app.auth import PUBLIC, SCOPE_MARK
+from app.errors import ErrorSchema
+from app.http.arguments import ArgumentsParser
 from app.ids import ID_CHARACTERS
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-API_KEY_SCHEME = "ApiKey"
-
-_MAX_FIELDS = 1_000
-_MAX_FIELDS_SHOWN = 100
-_MAX_NAME_SHOWN = 64
+_API_KEY_SCHEME = "ApiKey"
+_ERRORS_MARK = "documented_errors"
 
 _DESCRIPTION = (
     "Clarion sends one text to one, a thousand or a million people over the Sinch SMS API, "
-    "never twice, and can say for every one of them what happened."
+    "never twice, and reports what happened to each message."
 )
 
 _ERROR_DESCRIPTIONS = {
-    HTTPStatus.BAD_REQUEST: "The request breaks a rule; `fields` names it.",
-    HTTPStatus.UNAUTHORIZED: "No API key.",
-    HTTPStatus.FORBIDDEN: "An unknown API key, or one without the scope.",
-    HTTPStatus.NOT_FOUND: "There is none with this id.",
+    HTTPStatus.BAD_REQUEST: "The request is invalid; `fields` gives the reasons by field.",
+    HTTPStatus.UNAUTHORIZED: "The X-API-Key header is missing.",
+    HTTPStatus.FORBIDDEN: "The API key is unknown or lacks the required scope.",
+    HTTPStatus.NOT_FOUND: "No such resource.",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is larger than MAX_BODY_BYTES.",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body is not application/json in UTF-8.",
-    HTTPStatus.UNPROCESSABLE_ENTITY: "This Idempotency-Key came with another request before.",
-    HTTPStatus.SERVICE_UNAVAILABLE: "The database cannot be used now; Retry-After says when to "
-    "send the same again.",
-    HTTPStatus.TOO_MANY_REQUESTS: "Over the rate limit; Retry-After says when to come back.",
+    HTTPStatus.UNPROCESSABLE_ENTITY: "This Idempotency-Key was used with a different request.",
+    HTTPStatus.TOO_MANY_REQUESTS: "Rate limit exceeded; retry after `Retry-After` seconds.",
+    HTTPStatus.SERVICE_UNAVAILABLE: "The database is unavailable; repeat the request after "
+    "`Retry-After` seconds.",
 }
-
-# Of every route that takes a JSON body.
-BODY_ERRORS = (
+_BODY_ERRORS = (
     HTTPStatus.BAD_REQUEST,
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
 )
-_GUARDED = (
+_API_KEY_ERRORS = (
     HTTPStatus.UNAUTHORIZED,
     HTTPStatus.FORBIDDEN,
     HTTPStatus.TOO_MANY_REQUESTS,
     HTTPStatus.SERVICE_UNAVAILABLE,
 )
-
-
-class JsonParser(FlaskParser):
-    """Reads bodies with the strict parser and answers what is wrong with them as our 400."""
-
-    DEFAULT_VALIDATION_STATUS = HTTPStatus.BAD_REQUEST
-    # A question with a slip in it would be answered as if nothing had been asked.
-    DEFAULT_UNKNOWN_BY_LOCATION = FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION | {"query": RAISE}
-
-    def load_json(self, req: Request, schema: Schema) -> Any:
-        """The body as an object; without one, an empty one where the schema does not need it.
-
-        Raises UnsupportedBody or BadInput.
-        """
-        if not getattr(schema, "body_required", True) and _has_no_body(req):
-            g.body_hash = hash_body(req, b"")
-            return {}
-        _refuse_other_types(req)
-        try:
-            raw = _read_body(req)
-            g.body_hash = hash_body(req, raw)
-            body = parse_json_object(raw)
-        except MalformedJson as e:
-            raise BadInput(_as_sentence(str(e))) from e
-        if len(body) > _MAX_FIELDS:
-            raise BadInput(f"The body has {len(body)} fields: no request has so many")
-        return body
-
-    def load_querystring(self, req: Request, schema: Schema) -> Any:
-        """What stands behind the `?`.
-
-        Raises ValidationError for a name that comes twice and is no list's.
-        """
-        lists = {name for name, field in schema.fields.items() if isinstance(field, fields.List)}
-        several = {name for name, values in req.args.lists() if len(values) > 1}
-        twice = sorted(several - lists)
-        if twice:
-            raise ValidationError({name: ["Given more than once."] for name in twice})
-        return super().load_querystring(req, schema)
-
-    def handle_error(
-        self, error: ValidationError, req: Request, schema: Schema, **_: Any
-    ) -> NoReturn:
-        """Raise BadInput that names each field at fault and the reasons."""
-        raise reject_fields(error) from error
-
-
-def reject_fields(error: ValidationError) -> BadInput:
-    """The BadInput that tells marshmallow's messages, keyed by field."""
-    # webargs wraps what it finds in the body in a level of its own.
-    told: dict[str, Any] = error.messages_dict
-    wrapped = next((told[place] for place in ("json", "query") if place in told), None)
-    messages = wrapped if isinstance(wrapped, dict) else told
-    shown = islice(messages.items(), _MAX_FIELDS_SHOWN)
-    messages = {_shorten(str(name)): reasons for name, reasons in shown}
-    reasons = (f"{name}: {_first_reason(each).rstrip('.')}" for name, each in messages.items())
-    sentence = "; ".join(reasons)
-    return BadInput(_as_sentence(sentence), fields=messages)
-
-
-def hash_body(req: Request, raw: bytes) -> bytes:
-    """What tells one request of a client from another: path and body."""
-    return sha256(req.path.encode() + b"\0" + raw).digest()
-
-
-def _has_no_body(req: Request) -> bool:
-    return not req.content_length and "Transfer-Encoding" not in req.headers
-
-
-def _shorten(name: str) -> str:
-    return name if len(name) <= _MAX_NAME_SHOWN else name[: _MAX_NAME_SHOWN - 1] + "…"
-
-
-def _first_reason(reasons: Any) -> str:
-    while isinstance(reasons, Mapping):
-        reasons = next(iter(reasons.values()))
-    return str(reasons[0]) if isinstance(reasons, list) else str(reasons)
-
-
-def _as_sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] if text.startswith("the ") else text
-
-
-def _read_body(req: Request) -> bytes:
-    """The body.  Raises RequestEntityTooLarge, by its length or once that many bytes came."""
-    try:
-        raw = req.get_data(cache=False)
-    except HTTPException:
-        raise
-    except Exception as e:  # the WSGI server's own, for chunks that are none
-        raise BadInput("The body could not be read") from e
-    # Without a Content-Length werkzeug stops reading at the limit and says nothing.
-    if req.content_length is None and len(raw) == req.max_content_length:
-        raise RequestEntityTooLarge
-    return raw
-
-
-def _refuse_other_types(req: Request) -> None:
-    if req.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
-        raise UnsupportedBody("Send the body uncompressed, without Content-Encoding")
-    charset = req.mimetype_params.get("charset", "utf-8").lower()
-    if req.mimetype != "application/json" or charset not in ("utf-8", "utf8"):
-        raise UnsupportedBody("Send the body as Content-Type: application/json in UTF-8")
+_PATH_ERRORS = (HTTPStatus.NOT_FOUND,)
 
 
 class Blueprint(flask_smorest.Blueprint):
-    """A blueprint whose JSON bodies are read strictly."""
+    """A blueprint whose routes document their errors and their API key by themselves."""
 
-    ARGUMENTS_PARSER = JsonParser()
+    ARGUMENTS_PARSER = ArgumentsParser()
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._untold: list[Callable[[], None]] = []
-        super().__init__(*args, **kwargs)
+    def route(self, rule: str, **options: Any) -> Callable[[F], F]:
+        """Register a view, and document its API key and its errors.
 
-    def _store_endpoint_docs(self, *args: Any, **options: Any) -> None:
-        # What it copies for each route takes a tenth of a start, and only the document needs it.
-        self._untold.append(partial(super()._store_endpoint_docs, *args, **options))
-
-    def register_views_in_doc(self, *args: Any, **options: Any) -> None:
-        """Put its routes into the document."""
-        while self._untold:
-            self._untold.pop(0)()
-        super().register_views_in_doc(*args, **options)
-
-    def documented_errors(self, *statuses: HTTPStatus) -> Callable[[F], F]:
-        """Document the errors that any route of ours may answer."""
-        return self.described_errors({each: _ERROR_DESCRIPTIONS[each] for each in statuses})
-
-    def guarded_errors(self, *more: HTTPStatus) -> Callable[[F], F]:
-        """Document the errors of every route with a key, and more."""
-        return self.documented_errors(*_GUARDED, *more)
-
-    def described_errors(
-        self, descriptions: Mapping[HTTPStatus, str], schema: type[Schema] = ErrorSchema
-    ) -> Callable[[F], F]:
-        """Document errors of one route's own, in words of its own."""
+        The errors are those of `@require_api_key`, `@arguments` and `@error_response` on the view,
+        and 404 if the rule has a variable part.
+        """
+        register = super().route(rule, **options)
 
         def decorate(view: F) -> F:
-            # As `alt_response` does, which copies for each answer what is documented so far: that
-            # was a quarter of a start.
-            documented = view.__dict__.setdefault("_apidoc", {}).setdefault("response", {})
-            answers = documented.setdefault("responses", {})
-            for status, description in descriptions.items():
-                told = {"schema": schema(), "description": description, "content_type": None}
-                answers.setdefault(status, []).append(told)
-            return view
+            has_key = getattr(view, SCOPE_MARK, PUBLIC) != PUBLIC
+            security: dict[str, Any] = {"security": [{_API_KEY_SCHEME: []}]} if has_key else {}
+            responses = _describe_errors(
+                [*(_API_KEY_ERRORS if has_key else []), *(_PATH_ERRORS if "<" in rule else [])]
+            )
+            responses |= getattr(view, _ERRORS_MARK, {})
+            documented: F = register(self.doc(responses=responses, **security)(view))
+            return documented
 
         return decorate
 
+    def arguments(
+        self, schema: Schema, *, location: str = "json", **options: Any
+    ) -> Callable[[F], F]:
+        """Pass the parsed body or query string to the view, and document the errors of parsing."""
+        parse = super().arguments(schema, location=location, **options)
+        statuses = _BODY_ERRORS if location == "json" else (HTTPStatus.BAD_REQUEST,)
+        return lambda view: _add_errors(parse(view), _describe_errors(statuses))
+
+    @staticmethod
+    def error_response(
+        status: HTTPStatus, description: str | None = None, schema: type[Schema] = ErrorSchema
+    ) -> Callable[[F], F]:
+        """Document an error that the view may answer; costs nothing when the view is called."""
+        described = description or _ERROR_DESCRIPTIONS[status]
+        return lambda view: _add_errors(view, {status: _describe_response(described, schema)})
+
+
+def _describe_errors(statuses: Iterable[HTTPStatus]) -> dict[HTTPStatus, Any]:
+    return {status: _describe_response(_ERROR_DESCRIPTIONS[status]) for status in statuses}
+
+
+def _describe_response(description: str, schema: type[Schema] = ErrorSchema) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+def _add_errors(view: F, errors: Mapping[HTTPStatus, Any]) -> F:
+    setattr(view, _ERRORS_MARK, {**getattr(view, _ERRORS_MARK, {}), **errors})
+    return view
+
 
 class _Segment(UnicodeConverter):
-    """A piece of a path that any database can be asked for: PostgreSQL takes no NUL."""
+    """A path segment without NUL, which PostgreSQL does not accept."""
 
     def __init__(self, map: Map, *args: Any, **kwargs: Any) -> None:
         super().__init__(map, *args, **kwargs)
@@ -220,79 +117,22 @@ class _Segment(UnicodeConverter):
 
 
 class _Id(_Segment):
-    """One of our ids: so a name of a fixed length is never taken for one."""
+    """A path segment with one of our ids; the fixed length tells it from a name."""
 
     def __init__(self, map: Map) -> None:
         super().__init__(map, length=ID_CHARACTERS)
 
 
-class _Route(Rule):
-    """A route that gets the code which makes its URL when that is first asked for.
-
-    Nothing of ours asks, and for all routes it takes longer than all else of an application.
-    """
-
-    def _compile_builder(self, append_unknown: bool = True) -> Callable[..., tuple[str, str]]:
-        @cache
-        def make() -> Callable[..., tuple[str, str]]:
-            return super(_Route, self)._compile_builder(append_unknown)
-
-        def build(rule: Rule, **values: Any) -> tuple[str, str]:
-            return make()(rule, **values)
-
-        return build
-
-
-class Api(flask_smorest.Api):
-    """The OpenAPI document of the service; error answers stay with `app.errors`.
-
-    It is put together when it is first asked for: that takes longer than all else of a start.
-    """
-
+class _Api(flask_smorest.Api):
     DEFAULT_ERROR_RESPONSE_NAME = None
     ERROR_SCHEMA = ErrorSchema
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._undocumented: list[tuple[flask_smorest.Blueprint, dict[str, Any]]] = []
-        self._documenting = RLock()
-        super().__init__(*args, **kwargs)
 
-    @property
-    def spec(self) -> APISpec:
-        """The document, of all that is registered so far."""
-        with self._documenting:
-            while self._undocumented:
-                blueprint, options = self._undocumented.pop(0)
-                blueprint.register_views_in_doc(self, self._app, self._spec, **options)
-                self._spec.tag({"name": options["name"], "description": blueprint.description})
-            return self._spec
+def register_api(app: Flask, blueprints: Iterable[flask_smorest.Blueprint]) -> None:
+    """Register the blueprints and serve their OpenAPI document.
 
-    @spec.setter
-    def spec(self, spec: APISpec) -> None:
-        self._spec = spec
-
-    def register_blueprint(
-        self,
-        blp: flask_smorest.Blueprint,
-        *,
-        parameters: list[dict[str, Any]] | None = None,
-        **options: Any,
-    ) -> None:
-        """Serve its routes; they stand in the document once that is asked for."""
-        name = options.get("name", blp.name)
-        self._app.extensions["flask-smorest"]["blp_name_to_api"][name] = self
-        self._app.register_blueprint(blp, **options)
-        self._undocumented.append((blp, {"name": name, "parameters": parameters}))
-
-    def _register_error_handlers(self) -> None:
-        """None of its own."""
-
-    def _register_responses(self) -> None:
-        """None by the names of all statuses: each route describes its answers itself."""
-
-
-def make_api(app: Flask) -> Api:
-    """The Api that documents the blueprints registered with it."""
+    Call `app.errors.register_error_handlers` afterwards: flask-smorest registers one of its own.
+    """
     app.config.update(
         API_TITLE="Clarion",
         API_VERSION="1",
@@ -300,10 +140,10 @@ def make_api(app: Flask) -> Api:
         OPENAPI_URL_PREFIX="/",
         OPENAPI_JSON_PATH="openapi.json",
     )
-    app.url_rule_class = _Route
     app.url_map.converters |= {"default": _Segment, "id": _Id}
-    api = Api(app, spec_kwargs={"info": {"description": _DESCRIPTION}})
+    api = _Api(app, spec_kwargs={"info": {"description": _DESCRIPTION}})
     api.spec.components.security_scheme(
-        API_KEY_SCHEME, {"type": "apiKey", "in": "header", "name": "X-API-Key"}
+        _API_KEY_SCHEME, {"type": "apiKey", "in": "header", "name": "X-API-Key"}
     )
-    return api
+    for blueprint in blueprints:
+        api.register_blueprint(blueprint)

@@ -1,6 +1,7 @@
-"""Headers that keep a browser from doing more with our answers than was meant."""
+"""Security headers of responses, and trusted proxies in front of the service."""
 
 from flask import Flask, Response
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 _ALWAYS = {
     "X-Content-Type-Options": "nosniff",
@@ -14,7 +15,7 @@ _HSTS = "max-age=31536000; includeSubDomains"
 
 
 def secure_responses(app: Flask, *, production: bool) -> None:
-    """Set the headers on every answer that has not set its own; HSTS in production."""
+    """Set security headers on responses that do not set them, with HSTS in production."""
     headers = {**_ALWAYS, **({"Strict-Transport-Security": _HSTS} if production else {})}
 
     def set_headers(response: Response) -> Response:
@@ -23,3 +24,11 @@ def secure_responses(app: Flask, *, production: bool) -> None:
         return response
 
     app.after_request(set_headers)
+
+
+def trust_proxies(app: Flask, count: int) -> None:
+    """Take address, scheme and host from the X-Forwarded headers that `count` proxies add."""
+    if count:
+        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
+            app.wsgi_app, x_for=count, x_proto=count, x_host=count
+        )

@@ -14,7 +14,7 @@ from sqlalchemy import Row
 from app.cli.interrupts import interrupts
 from app.cli.operate.db import name_operator, our_context
 from app.errors import ClarionError
-from app.http.openapi import reject_fields
+from app.http.arguments import reject_fields
 from app.logs import configure_logging
 from app.subscribers.context import SubscriberContext
 from app.subscribers.imports.job import work_import

@@ -21,7 +21,7 @@ from app.cli.send.quotes import print_quote
 from app.cli.send.recipients import choose_recipients
 from app.db.schema import WrongDatabase
 from app.errors import ClarionError
-from app.http.openapi import reject_fields
+from app.http.arguments import reject_fields
 from app.logs import configure_logging
 from app.sms.broadcasts.create import count_expected, describe_refusal
 from app.sms.broadcasts.store import accept_broadcast

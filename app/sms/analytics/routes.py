@@ -7,7 +7,7 @@ from flask import g
 
 from app.auth import ANALYTICS_ALL, READ, require_api_key
 from app.errors import KeyRefused
-from app.http.openapi import API_KEY_SCHEME, Blueprint
+from app.http.openapi import Blueprint
 from app.rate_limit import rate_limited
 from app.sms.analytics.query import AnalyticsQuery, read_analytics, show_analytics
 from app.sms.analytics.schemas import AnalyticsQuerySchema, AnalyticsSchema
@@ -20,12 +20,10 @@ blueprint = Blueprint(
 
 
 @blueprint.route("", methods=["GET"])
-@blueprint.guarded_errors(HTTPStatus.BAD_REQUEST)
 @rate_limited
 @require_api_key(READ)
 @blueprint.arguments(AnalyticsQuerySchema(), location="query")
 @blueprint.response(HTTPStatus.OK, AnalyticsSchema)
-@blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def show_figures(query: dict[str, Any]) -> dict[str, Any]:
     """Sent, delivered, failed, how quickly, and who wanted no more: one's own, by day and so on."""
     question = _make_question(query)

@@ -7,7 +7,7 @@ from typing import Any
 from flask import g
 
 from app.auth import MANAGE_TEMPLATES, READ, require_api_key
-from app.http.openapi import API_KEY_SCHEME, BODY_ERRORS, Blueprint
+from app.http.openapi import Blueprint
 from app.rate_limit import rate_limited
 from app.sms.content import templates
 from app.sms.content.template_schemas import (
@@ -28,16 +28,14 @@ blueprint = Blueprint(
     description="Templates: stored texts in several languages, every version kept.",
 )
 
-_TAKEN = {HTTPStatus.CONFLICT: "There is a template of this name already: replace it."}
+_TAKEN = "There is a template of this name already: replace it."
 
 
 @blueprint.route("", methods=["GET"])
-@blueprint.guarded_errors(HTTPStatus.BAD_REQUEST)
 @rate_limited
 @require_api_key(READ)
 @blueprint.arguments(TemplateQuerySchema(), location="query")
 @blueprint.response(HTTPStatus.OK, TemplatePageSchema)
-@blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def list_templates(query: dict[str, Any]) -> dict[str, Any]:
     """Templates that are not archived, each in its newest version."""
     found, cursor = templates.list_templates(current_context(), **query)
@@ -45,13 +43,11 @@ def list_templates(query: dict[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.route("", methods=["POST"])
-@blueprint.guarded_errors(*BODY_ERRORS)
-@blueprint.described_errors(_TAKEN)
+@blueprint.error_response(HTTPStatus.CONFLICT, _TAKEN)
 @rate_limited
 @require_api_key(MANAGE_TEMPLATES)
 @blueprint.arguments(TemplateSchema())
 @blueprint.response(HTTPStatus.CREATED, TemplateViewSchema)
-@blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def create_template(wanted: dict[str, Any]) -> Mapping[str, Any]:
     """Store a text; under the name of an archived one it becomes that one's next version."""
     made = templates.create_template(current_context(), **wanted, client=g.client.name)
@@ -59,23 +55,19 @@ def create_template(wanted: dict[str, Any]) -> Mapping[str, Any]:
 
 
 @blueprint.route("/<template>", methods=["GET"])
-@blueprint.guarded_errors(HTTPStatus.NOT_FOUND)
 @rate_limited
 @require_api_key(READ)
 @blueprint.response(HTTPStatus.OK, TemplateViewSchema)
-@blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def show_newest(template: str) -> Mapping[str, Any]:
     """The newest version of a template."""
     return show_template(templates.view_template(current_context(), template))
 
 
 @blueprint.route("/<template>", methods=["PUT"])
-@blueprint.guarded_errors(*BODY_ERRORS, HTTPStatus.NOT_FOUND)
 @rate_limited
 @require_api_key(MANAGE_TEMPLATES)
 @blueprint.arguments(TemplateTextsSchema())
 @blueprint.response(HTTPStatus.OK, TemplateViewSchema)
-@blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def replace_template(wording: TemplateTexts, template: str) -> Mapping[str, Any]:
     """Have a template say this from now on: a new version, unless it says just that."""
     made = templates.replace_template(current_context(), template, wording, client=g.client.name)
@@ -83,22 +75,18 @@ def replace_template(wording: TemplateTexts, template: str) -> Mapping[str, Any]
 
 
 @blueprint.route("/<template>", methods=["DELETE"])
-@blueprint.guarded_errors(HTTPStatus.NOT_FOUND)
 @rate_limited
 @require_api_key(MANAGE_TEMPLATES)
 @blueprint.response(HTTPStatus.NO_CONTENT)
-@blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def archive_template(template: str) -> None:
     """Send a template no more; its versions stay to be read."""
     templates.archive_template(current_context(), template, client=g.client.name)
 
 
 @blueprint.route("/<template>/versions/<int:version>", methods=["GET"])
-@blueprint.guarded_errors(HTTPStatus.NOT_FOUND)
 @rate_limited
 @require_api_key(READ)
 @blueprint.response(HTTPStatus.OK, TemplateViewSchema)
-@blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def show_version(template: str, version: int) -> Mapping[str, Any]:
     """One version of a template."""
     return show_template(templates.view_template(current_context(), template, version))

@@ -6,7 +6,7 @@ from typing import Any
 from flask import g
 
 from app.auth import READ, READ_NUMBERS, require_api_key
-from app.http.openapi import API_KEY_SCHEME, Blueprint
+from app.http.openapi import Blueprint
 from app.rate_limit import rate_limited
 from app.sms.current import current_context
 from app.sms.inbound.list import list_inbounds as find_inbounds
@@ -19,12 +19,11 @@ blueprint = Blueprint(
 
 
 @blueprint.route("/inbounds", methods=["GET"])
-@blueprint.guarded_errors(HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND)
+@blueprint.error_response(HTTPStatus.NOT_FOUND)
 @rate_limited
 @require_api_key(READ)
 @blueprint.arguments(InboundQuerySchema(), location="query")
 @blueprint.response(HTTPStatus.OK, InboundPageSchema)
-@blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def list_inbounds(query: dict[str, Any]) -> dict[str, Any]:
     """Texts from phones to us, the newest first."""
     page = find_inbounds(current_context(), **query)

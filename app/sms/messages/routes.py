@@ -6,8 +6,8 @@ from typing import Any
 from flask import Response, g
 
 from app.auth import READ, READ_NUMBERS, require_api_key
-from app.http.files import CSV, answer_csv
-from app.http.openapi import API_KEY_SCHEME, BODY_ERRORS, Blueprint
+from app.http.files import CSV, make_csv_response
+from app.http.openapi import Blueprint
 from app.rate_limit import rate_limited
 from app.sms.current import current_context
 from app.sms.messages.export import export_messages
@@ -29,9 +29,9 @@ blueprint = Blueprint(
 
 
 @blueprint.route("/broadcasts/<broadcast_id>/messages.csv", methods=["GET"])
-@blueprint.guarded_errors(HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND)
-@blueprint.described_errors(
-    {HTTPStatus.CONFLICT: "A large audience is being put in order; Retry-After says how long."},
+@blueprint.error_response(
+    HTTPStatus.CONFLICT,
+    "A large audience is being put in order; Retry-After says how long.",
     BroadcastConflictSchema,
 )
 @rate_limited
@@ -43,33 +43,28 @@ blueprint = Blueprint(
     content_type=CSV,
     description="A line for each recipient; numbers are masked without the scope messages:read.",
 )
-@blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def export_as_csv(choice: dict[str, Any], broadcast_id: str) -> Response:
     """A broadcast's recipients and where each stands, as a file for a spreadsheet."""
     masked = READ_NUMBERS not in g.client.scopes
     lines = export_messages(current_context(), broadcast_id, masked=masked, **choice)
-    return answer_csv(lines, f"{broadcast_id}.csv")
+    return make_csv_response(lines, f"{broadcast_id}.csv")
 
 
 @blueprint.route("/messages/search", methods=["POST"])
-@blueprint.guarded_errors(*BODY_ERRORS)
 @rate_limited
 @require_api_key(READ_NUMBERS)
 @blueprint.arguments(SearchSchema())
 @blueprint.response(HTTPStatus.OK, FoundMessagesSchema)
-@blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def search_messages(question: dict[str, Any]) -> dict[str, Any]:
     """What one person was sent, the newest first, and why they did not get it."""
     return find_messages(current_context(), **question)
 
 
 @blueprint.route("/broadcasts/<broadcast_id>/messages", methods=["GET"])
-@blueprint.guarded_errors(HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND)
 @rate_limited
 @require_api_key(READ_NUMBERS)
 @blueprint.arguments(MessageQuerySchema(), location="query")
 @blueprint.response(HTTPStatus.OK, MessagePageSchema)
-@blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def list_messages(query: dict[str, Any], broadcast_id: str) -> dict[str, Any]:
     """A broadcast's recipients and where each stands."""
     return show_messages(find_messages_of(current_context(), broadcast_id, **query))

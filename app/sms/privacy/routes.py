@@ -8,7 +8,7 @@ from marshmallow import Schema, fields, validate
 
 from app.auth import OVERSEE_PEOPLE, require_api_key
 from app.http.fields import NumberSchema
-from app.http.openapi import API_KEY_SCHEME, BODY_ERRORS, Blueprint
+from app.http.openapi import Blueprint
 from app.rate_limit import rate_limited
 from app.sms.current import current_context
 from app.sms.privacy import erase
@@ -34,12 +34,10 @@ class ErasedSchema(Schema):
 
 
 @blueprint.route("/subscribers/<subscriber_id>/erase", methods=["POST"])
-@blueprint.guarded_errors(HTTPStatus.NOT_FOUND)
 @rate_limited
 @require_api_key(OVERSEE_PEOPLE)
 @blueprint.alt_response(HTTPStatus.ACCEPTED, schema=ErasedSchema, description=_WAITS)
 @blueprint.response(HTTPStatus.OK, ErasedSchema)
-@blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def erase_subscriber(subscriber_id: str) -> tuple[dict[str, Any], HTTPStatus]:
     """Erase all that is known of a subscriber, but that nobody writes to them."""
     erased = erase.erase_subscriber(current_context(), subscriber_id, actor=g.client.name)
@@ -47,13 +45,11 @@ def erase_subscriber(subscriber_id: str) -> tuple[dict[str, Any], HTTPStatus]:
 
 
 @blueprint.route("/suppressions/erase", methods=["POST"])
-@blueprint.guarded_errors(*BODY_ERRORS)
 @rate_limited
 @require_api_key(OVERSEE_PEOPLE)
 @blueprint.arguments(NumberSchema())
 @blueprint.alt_response(HTTPStatus.ACCEPTED, schema=ErasedSchema, description=_WAITS)
 @blueprint.response(HTTPStatus.OK, ErasedSchema)
-@blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def erase_number(whose: dict[str, Any]) -> tuple[dict[str, Any], HTTPStatus]:
     """Erase whoever has this number, subscriber or not."""
     return _answer(erase.erase_number(current_context(), whose["phone"], actor=g.client.name))

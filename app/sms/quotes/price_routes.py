@@ -6,7 +6,7 @@ from typing import Any
 from flask import g
 
 from app.auth import MANAGE_PRICES, READ, require_api_key
-from app.http.openapi import API_KEY_SCHEME, BODY_ERRORS, Blueprint
+from app.http.openapi import Blueprint
 from app.rate_limit import rate_limited
 from app.sms.current import current_context
 from app.sms.quotes.price_schemas import PricesSchema, PricesViewSchema
@@ -20,11 +20,9 @@ blueprint = Blueprint(
 
 
 @blueprint.route("", methods=["GET"])
-@blueprint.guarded_errors()
 @rate_limited
 @require_api_key(READ)
 @blueprint.response(HTTPStatus.OK, PricesViewSchema)
-@blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def show_prices() -> dict[str, Any]:
     """The prices that quotes are made with."""
     with current_context().db.read() as tx:
@@ -32,12 +30,10 @@ def show_prices() -> dict[str, Any]:
 
 
 @blueprint.route("", methods=["PUT"])
-@blueprint.guarded_errors(*BODY_ERRORS)
 @rate_limited
 @require_api_key(MANAGE_PRICES)
 @blueprint.arguments(PricesSchema())
 @blueprint.response(HTTPStatus.OK, PricesViewSchema)
-@blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def replace_prices(wanted: dict[str, Any]) -> dict[str, Any]:
     """Keep these prices and no others."""
     table = replace(current_context(), wanted["currency"], wanted["prices"], actor=g.client.name)

@@ -4,28 +4,29 @@ from http import HTTPStatus
 from typing import Any
 
 from app.auth import SEND, require_api_key
-from app.http.openapi import API_KEY_SCHEME, Blueprint
+from app.http.openapi import Blueprint
 from app.rate_limit import rate_limited
 from app.sms.current import current_context
 from app.sms.quotes.schemas import QuoteRequestSchema, QuoteSchema
 from app.sms.quotes.serialize import serialize_quote
-from app.sms.request.error_schemas import NO_RECIPIENTS, REQUEST_ERRORS, BroadcastRefusedSchema
+from app.sms.request.error_schemas import NO_RECIPIENTS, BroadcastRefusedSchema
 from app.sms.request.model import BroadcastRequest
 
 blueprint = Blueprint("quotes", __name__, url_prefix="/api", description="Before a broadcast.")
 
 
 @blueprint.route("/broadcast/quote", methods=["POST"])
-@blueprint.guarded_errors(*REQUEST_ERRORS)
-@blueprint.described_errors(NO_RECIPIENTS)
-@blueprint.described_errors(
-    {HTTPStatus.BAD_REQUEST: "The request breaks a rule."}, BroadcastRefusedSchema
+@blueprint.error_response(HTTPStatus.UNPROCESSABLE_ENTITY)
+@blueprint.error_response(HTTPStatus.NOT_FOUND, NO_RECIPIENTS)
+@blueprint.error_response(
+    HTTPStatus.BAD_REQUEST,
+    "The request breaks a rule.",
+    BroadcastRefusedSchema,
 )
 @rate_limited
 @require_api_key(SEND)
 @blueprint.arguments(QuoteRequestSchema())
 @blueprint.response(HTTPStatus.OK, QuoteSchema)
-@blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def quote_broadcast(asked: tuple[BroadcastRequest, bool]) -> dict[str, Any]:
     """What a broadcast would come to: to whom, in how many parts, at what cost, when."""
     request, dry_run = asked

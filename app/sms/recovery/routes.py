@@ -8,7 +8,7 @@ from marshmallow import Schema, fields, validate
 
 from app.auth import OPERATE, require_api_key
 from app.http.fields import MessageText
-from app.http.openapi import API_KEY_SCHEME, BODY_ERRORS, Blueprint
+from app.http.openapi import Blueprint
 from app.rate_limit import rate_limited
 from app.sms.current import current_context
 from app.sms.recovery.attention import MAX_NOTE_CHARACTERS, Decision, find_attention, resolve_batch
@@ -42,11 +42,9 @@ class DecisionSchema(Schema):
 
 
 @blueprint.route("/attention", methods=["GET"])
-@blueprint.guarded_errors()
 @rate_limited
 @require_api_key(OPERATE)
 @blueprint.response(HTTPStatus.OK, AttentionPageSchema)
-@blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def list_attention() -> dict[str, Any]:
     """The batches that wait for a decision, the oldest thousand of them."""
     rows = find_attention(current_context())
@@ -57,16 +55,15 @@ def list_attention() -> dict[str, Any]:
 
 
 @blueprint.route("/<client_reference>/resolve", methods=["POST"])
-@blueprint.guarded_errors(*BODY_ERRORS, HTTPStatus.NOT_FOUND)
-@blueprint.described_errors(
-    {HTTPStatus.CONFLICT: "It needs no decision, or its broadcast is cancelled."},
+@blueprint.error_response(
+    HTTPStatus.CONFLICT,
+    "It needs no decision, or its broadcast is cancelled.",
     BatchConflictSchema,
 )
 @rate_limited
 @require_api_key(OPERATE)
 @blueprint.arguments(DecisionSchema())
 @blueprint.response(HTTPStatus.OK, BatchStateSchema)
-@blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def resolve(decision: dict[str, Any], client_reference: str) -> dict[str, Any]:
     """Decide about a batch; audited."""
     state = resolve_batch(

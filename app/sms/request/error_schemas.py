@@ -1,7 +1,5 @@
 """Errors that a broadcast request may be answered with."""
 
-from http import HTTPStatus
-
 from marshmallow import fields, validate
 
 from app.errors import ErrorSchema
@@ -10,18 +8,7 @@ from app.sms.models.states import BroadcastStatus
 
 STATUSES = [*(each.value for each in BroadcastStatus), "unknown", "held"]
 
-# Of every route that takes an order, beside those in words of their own.
-REQUEST_ERRORS = (
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-    HTTPStatus.UNPROCESSABLE_ENTITY,
-)
-
-
-NO_RECIPIENTS = {
-    HTTPStatus.NOT_FOUND: "Nobody active bears the tag or fits the audience, or there is no such "
-    "template.",
-}
+NO_RECIPIENTS = "No active subscriber matches the tag or audience, or the template is unknown."
 
 
 class BroadcastRefusedSchema(ErrorSchema):

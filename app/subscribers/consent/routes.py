@@ -5,7 +5,7 @@ from typing import Any
 
 from app.auth import OVERSEE_PEOPLE, require_api_key
 from app.http.fields import NumberSchema
-from app.http.openapi import API_KEY_SCHEME, BODY_ERRORS, Blueprint
+from app.http.openapi import Blueprint
 from app.rate_limit import rate_limited
 from app.subscribers.consent.schemas import EvidenceSchema
 from app.subscribers.consent.verify import make_evidence
@@ -15,12 +15,10 @@ blueprint = Blueprint("consent", __name__, url_prefix="/api", description="The l
 
 
 @blueprint.route("/consent/evidence", methods=["POST"])
-@blueprint.guarded_errors(*BODY_ERRORS)
 @rate_limited
 @require_api_key(OVERSEE_PEOPLE)
 @blueprint.arguments(NumberSchema())
 @blueprint.response(HTTPStatus.OK, EvidenceSchema)
-@blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def show_evidence(whose: dict[str, Any]) -> dict[str, Any]:
     """Who agreed or objected, when and in which words, and how to check that it is so."""
     return make_evidence(current_subscriber_context(), whose["phone"])

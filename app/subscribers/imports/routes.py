@@ -7,9 +7,8 @@ from flask import Response, current_app, g, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from app.auth import WRITE_PEOPLE, require_api_key
-from app.errors import UnsupportedBody
-from app.http.files import CSV, answer_csv, read_portions
-from app.http.openapi import API_KEY_SCHEME, BODY_ERRORS, Blueprint
+from app.http.files import BINARY, CSV, make_csv_response, read_chunks, require_file
+from app.http.openapi import Blueprint
 from app.rate_limit import rate_limited
 from app.subscribers.current import current_subscriber_context
 from app.subscribers.imports import service
@@ -28,16 +27,14 @@ blueprint = Blueprint(
     "imports", __name__, url_prefix="/api", description="Files of subscribers, in and out."
 )
 
-_CONFLICT = {HTTPStatus.CONFLICT: "It does not stand where this may be done; `status` says where."}
+_CONFLICT = "It does not stand where this may be done; `status` says where."
 
 
 @blueprint.route("/subscribers/imports", methods=["POST"])
-@blueprint.guarded_errors(*BODY_ERRORS)
 @rate_limited
 @require_api_key(WRITE_PEOPLE)
 @blueprint.arguments(ImportSchema(), required=False)
 @blueprint.response(HTTPStatus.CREATED, ImportViewSchema)
-@blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def create_import(options: ImportOptions) -> dict[str, Any]:
     """Say how a file is to be imported; it is sent next."""
     ctx = current_subscriber_context()
@@ -46,32 +43,26 @@ def create_import(options: ImportOptions) -> dict[str, Any]:
 
 
 @blueprint.route("/subscribers/imports/<import_id>/file", methods=["PUT"])
-@blueprint.guarded_errors(HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND)
-@blueprint.described_errors(_CONFLICT, ImportConflictSchema)
-@blueprint.described_errors(
-    {
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The file is larger than IMPORT_MAX_BYTES.",
-        HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body is not text/csv, or it is compressed.",
-    }
+@blueprint.error_response(HTTPStatus.CONFLICT, _CONFLICT, ImportConflictSchema)
+@blueprint.error_response(HTTPStatus.BAD_REQUEST, "The body could not be read.")
+@blueprint.error_response(
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The file is larger than IMPORT_MAX_BYTES."
+)
+@blueprint.error_response(
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The body is not text/csv, or it is compressed."
 )
 @rate_limited
 @require_api_key(WRITE_PEOPLE)
 @blueprint.response(HTTPStatus.ACCEPTED, ImportViewSchema)
-@blueprint.doc(
-    security=[{API_KEY_SCHEME: []}],
-    requestBody={
-        "required": True,
-        "content": {CSV: {"schema": {"type": "string", "format": "binary"}}},
-    },
-)
+@blueprint.doc(requestBody={"required": True, "content": {CSV: BINARY}})
 def send_file(import_id: str) -> dict[str, Any]:
     """Send the file: it is stored before this is answered, and then worked off."""
     ctx = current_subscriber_context()
-    _refuse_other_types()
-    # One more, by which a longer one without a Content-Length shows.
+    require_file(CSV)
+    # One byte more, so that a larger file without a Content-Length is detected.
     request.max_content_length = ctx.rules.import_max_bytes + 1
     try:
-        row = store_file(ctx, import_id, read_portions())
+        row = store_file(ctx, import_id, read_chunks())
     except FileTooLarge as e:
         raise RequestEntityTooLarge from e
     current_app.extensions["wake_importer"]()
@@ -79,12 +70,11 @@ def send_file(import_id: str) -> dict[str, Any]:
 
 
 @blueprint.route("/subscribers/imports", methods=["GET"])
-@blueprint.guarded_errors(HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND)
+@blueprint.error_response(HTTPStatus.NOT_FOUND)
 @rate_limited
 @require_api_key(WRITE_PEOPLE)
 @blueprint.arguments(ImportQuerySchema(), location="query")
 @blueprint.response(HTTPStatus.OK, ImportPageSchema)
-@blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def list_imports(query: dict[str, Any]) -> dict[str, Any]:
     """Imports, the newest first."""
     ctx = current_subscriber_context()
@@ -94,11 +84,9 @@ def list_imports(query: dict[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.route("/subscribers/imports/<import_id>", methods=["GET"])
-@blueprint.guarded_errors(HTTPStatus.NOT_FOUND)
 @rate_limited
 @require_api_key(WRITE_PEOPLE)
 @blueprint.response(HTTPStatus.OK, ImportViewSchema)
-@blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def show_import_of_id(import_id: str) -> dict[str, Any]:
     """How far an import has come."""
     ctx = current_subscriber_context()
@@ -106,7 +94,6 @@ def show_import_of_id(import_id: str) -> dict[str, Any]:
 
 
 @blueprint.route("/subscribers/imports/<import_id>/refused.csv", methods=["GET"])
-@blueprint.guarded_errors(HTTPStatus.NOT_FOUND)
 @rate_limited
 @require_api_key(WRITE_PEOPLE)
 @blueprint.response(
@@ -115,29 +102,19 @@ def show_import_of_id(import_id: str) -> dict[str, Any]:
     content_type=CSV,
     description="For each cell that was refused the file's line, the column, the cell, the reason.",
 )
-@blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def export_refusals(import_id: str) -> Response:
     """The rows that an import refused, and why, as a file for a spreadsheet."""
-    return answer_csv(
+    return make_csv_response(
         service.export_refusals(current_subscriber_context(), import_id), f"refused-{import_id}.csv"
     )
 
 
 @blueprint.route("/subscribers/imports/<import_id>/cancel", methods=["POST"])
-@blueprint.guarded_errors(HTTPStatus.NOT_FOUND)
-@blueprint.described_errors(_CONFLICT, ImportConflictSchema)
+@blueprint.error_response(HTTPStatus.CONFLICT, _CONFLICT, ImportConflictSchema)
 @rate_limited
 @require_api_key(WRITE_PEOPLE)
 @blueprint.response(HTTPStatus.OK, ImportViewSchema)
-@blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def cancel_import(import_id: str) -> dict[str, Any]:
     """Take no more of an import's rows; those that were taken stay."""
     ctx = current_subscriber_context()
     return show_import(service.cancel_import(ctx, import_id), ctx.now())
-
-
-def _refuse_other_types() -> None:
-    if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
-        raise UnsupportedBody("Send the file uncompressed, without Content-Encoding")
-    if request.mimetype != CSV:
-        raise UnsupportedBody("Send the file as Content-Type: text/csv")

@@ -6,8 +6,8 @@ from typing import Any
 from flask import Response, current_app, g
 
 from app.auth import READ_PEOPLE, WRITE_PEOPLE, require_api_key
-from app.http.files import CSV, answer_csv
-from app.http.openapi import API_KEY_SCHEME, BODY_ERRORS, Blueprint
+from app.http.files import CSV, make_csv_response
+from app.http.openapi import Blueprint
 from app.rate_limit import rate_limited
 from app.subscribers.current import current_subscriber_context
 from app.subscribers.profiles import crud, queries
@@ -41,30 +41,26 @@ blueprint = Blueprint(
     description="Subscribers: people we may write to.",
 )
 
-_KNOWN = {HTTPStatus.CONFLICT: "The number is a subscriber's already; `subscriber_id` says whose."}
-_REFUSED = {HTTPStatus.BAD_REQUEST: "Entries are refused; nothing was done."}
+_KNOWN = "The number is a subscriber's already; `subscriber_id` says whose."
+_REFUSED = "Entries are refused; nothing was done."
 
 
 @blueprint.route("/subscribers", methods=["GET"])
-@blueprint.guarded_errors(HTTPStatus.BAD_REQUEST)
 @rate_limited
 @require_api_key(READ_PEOPLE)
 @blueprint.arguments(SubscriberQuerySchema(), location="query")
 @blueprint.response(HTTPStatus.OK, SubscriberPageSchema)
-@blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def list_subscribers(query: dict[str, Any]) -> dict[str, Any]:
     """Subscribers who fit all that is given, in the order of their making."""
     return show_page(queries.list_subscribers(current_subscriber_context(), **query))
 
 
 @blueprint.route("/subscribers", methods=["POST"])
-@blueprint.guarded_errors(*BODY_ERRORS)
-@blueprint.described_errors(_KNOWN, SubscriberConflictSchema)
+@blueprint.error_response(HTTPStatus.CONFLICT, _KNOWN, SubscriberConflictSchema)
 @rate_limited
 @require_api_key(WRITE_PEOPLE)
 @blueprint.arguments(SubscriberSchema())
 @blueprint.response(HTTPStatus.CREATED, SubscriberViewSchema)
-@blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def create_subscriber(entry: SubscriberEntry) -> dict[str, Any]:
     """Keep somebody as a subscriber."""
     return show_person(
@@ -73,13 +69,13 @@ def create_subscriber(entry: SubscriberEntry) -> dict[str, Any]:
 
 
 @blueprint.route("/subscribers/bulk", methods=["POST"])
-@blueprint.guarded_errors(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
-@blueprint.described_errors(_REFUSED, BulkRefusedSchema)
+@blueprint.error_response(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+@blueprint.error_response(HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
+@blueprint.error_response(HTTPStatus.BAD_REQUEST, _REFUSED, BulkRefusedSchema)
 @rate_limited
 @require_api_key(WRITE_PEOPLE)
 @blueprint.arguments(BulkSchema())
 @blueprint.response(HTTPStatus.OK, BulkAnswerSchema)
-@blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def upsert_subscribers(wanted: dict[str, Any]) -> dict[str, Any]:
     """Keep up to 10,000 people: made where they are not there yet, else changed."""
     upserted = upsert(current_subscriber_context(), actor=g.client.name, **wanted)
@@ -92,35 +88,30 @@ def upsert_subscribers(wanted: dict[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.route("/subscribers/lookup", methods=["POST"])
-@blueprint.guarded_errors(*BODY_ERRORS, HTTPStatus.NOT_FOUND)
+@blueprint.error_response(HTTPStatus.NOT_FOUND)
 @rate_limited
 @require_api_key(READ_PEOPLE)
 @blueprint.arguments(LookupSchema())
 @blueprint.response(HTTPStatus.OK, SubscriberViewSchema)
-@blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def look_up_subscriber(wanted: dict[str, Any]) -> dict[str, Any]:
     """The subscriber of a number."""
     return show_person(queries.look_up_subscriber(current_subscriber_context(), **wanted))
 
 
 @blueprint.route("/subscribers/<id:subscriber_id>", methods=["GET"])
-@blueprint.guarded_errors(HTTPStatus.NOT_FOUND)
 @rate_limited
 @require_api_key(READ_PEOPLE)
 @blueprint.response(HTTPStatus.OK, SubscriberViewSchema)
-@blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def show_subscriber(subscriber_id: str) -> dict[str, Any]:
     """One subscriber."""
     return show_person(queries.view_subscriber(current_subscriber_context(), subscriber_id))
 
 
 @blueprint.route("/subscribers/<id:subscriber_id>", methods=["PATCH"])
-@blueprint.guarded_errors(*BODY_ERRORS, HTTPStatus.NOT_FOUND)
 @rate_limited
 @require_api_key(WRITE_PEOPLE)
 @blueprint.arguments(DetailsSchema())
 @blueprint.response(HTTPStatus.OK, SubscriberViewSchema)
-@blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def change_subscriber(change: dict[str, Any], subscriber_id: str) -> dict[str, Any]:
     """Change what is given: null empties, attributes go by name, tags become those given."""
     person = crud.change_subscriber(
@@ -130,22 +121,18 @@ def change_subscriber(change: dict[str, Any], subscriber_id: str) -> dict[str, A
 
 
 @blueprint.route("/subscribers/<id:subscriber_id>", methods=["DELETE"])
-@blueprint.guarded_errors(HTTPStatus.NOT_FOUND)
 @rate_limited
 @require_api_key(WRITE_PEOPLE)
 @blueprint.response(HTTPStatus.NO_CONTENT)
-@blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def delete_subscriber(subscriber_id: str) -> None:
     """Forget a subscriber; suppression and ledger of consent know the number and stay."""
     crud.delete_subscriber(current_subscriber_context(), subscriber_id, actor=g.client.name)
 
 
 @blueprint.route("/subscribers/<id:subscriber_id>/export", methods=["GET"])
-@blueprint.guarded_errors(HTTPStatus.NOT_FOUND)
 @rate_limited
 @require_api_key(READ_PEOPLE)
 @blueprint.response(HTTPStatus.OK, PersonExportSchema)
-@blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def export_subscriber(subscriber_id: str) -> dict[str, Any]:
     """All that is known of a person, as one document."""
     sources = current_app.extensions.get("person_sources", ())
@@ -153,7 +140,6 @@ def export_subscriber(subscriber_id: str) -> dict[str, Any]:
 
 
 @blueprint.route("/subscribers.csv", methods=["GET"])
-@blueprint.guarded_errors()
 @rate_limited
 @require_api_key(READ_PEOPLE)
 @blueprint.response(
@@ -162,7 +148,6 @@ def export_subscriber(subscriber_id: str) -> dict[str, Any]:
     content_type=CSV,
     description="A line for each subscriber, which can be imported again.",
 )
-@blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def export_all_subscribers() -> Response:
     """All subscribers as a file for a spreadsheet."""
-    return answer_csv(export_subscribers(current_subscriber_context()), "subscribers.csv")
+    return make_csv_response(export_subscribers(current_subscriber_context()), "subscribers.csv")

@@ -6,7 +6,7 @@ from typing import Any
 from flask import g
 
 from app.auth import READ_PEOPLE, WRITE_PEOPLE, require_api_key
-from app.http.openapi import API_KEY_SCHEME, BODY_ERRORS, Blueprint
+from app.http.openapi import Blueprint
 from app.rate_limit import rate_limited
 from app.subscribers.attributes import normalise_tag
 from app.subscribers.current import current_subscriber_context
@@ -27,16 +27,14 @@ blueprint = Blueprint(
     "tags", __name__, url_prefix="/api/tags", description="Tags: names that subscribers bear."
 )
 
-_TAKEN = {HTTPStatus.CONFLICT: "There is a tag of this name already."}
+_TAKEN = "There is a tag of this name already."
 
 
 @blueprint.route("", methods=["GET"])
-@blueprint.guarded_errors(HTTPStatus.BAD_REQUEST)
 @rate_limited
 @require_api_key(READ_PEOPLE)
 @blueprint.arguments(TagQuerySchema(), location="query")
 @blueprint.response(HTTPStatus.OK, TagPageSchema)
-@blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def list_tags(query: dict[str, Any]) -> dict[str, Any]:
     """Tags and how many bear them, in the order of their making."""
     counted, cursor = tags.list_tags(current_subscriber_context(), **query)
@@ -44,37 +42,31 @@ def list_tags(query: dict[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.route("", methods=["POST"])
-@blueprint.guarded_errors(*BODY_ERRORS)
-@blueprint.described_errors(_TAKEN)
+@blueprint.error_response(HTTPStatus.CONFLICT, _TAKEN)
 @rate_limited
 @require_api_key(WRITE_PEOPLE)
 @blueprint.arguments(TagSchema())
 @blueprint.response(HTTPStatus.CREATED, TagViewSchema)
-@blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def create_tag(wanted: dict[str, Any]) -> dict[str, Any]:
     """Make a tag; one that is only given to somebody is made without a double opt-in."""
     return show_tag(tags.create_tag(current_subscriber_context(), actor=g.client.name, **wanted))
 
 
 @blueprint.route("/<tag>", methods=["GET"])
-@blueprint.guarded_errors(HTTPStatus.NOT_FOUND)
 @rate_limited
 @require_api_key(READ_PEOPLE)
 @blueprint.response(HTTPStatus.OK, TagViewSchema)
-@blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def show_tag_of_name(tag: str) -> dict[str, Any]:
     """One tag and how many bear it."""
     return show_tag(tags.view_tag(current_subscriber_context(), _name(tag)))
 
 
 @blueprint.route("/<tag>", methods=["PATCH"])
-@blueprint.guarded_errors(*BODY_ERRORS, HTTPStatus.NOT_FOUND)
-@blueprint.described_errors(_TAKEN)
+@blueprint.error_response(HTTPStatus.CONFLICT, _TAKEN)
 @rate_limited
 @require_api_key(WRITE_PEOPLE)
 @blueprint.arguments(TagChangeSchema())
 @blueprint.response(HTTPStatus.OK, TagViewSchema)
-@blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def change_tag(change: dict[str, Any], tag: str) -> dict[str, Any]:
     """Rename a tag, or change whether it asks for a double opt-in."""
     return show_tag(
@@ -83,11 +75,9 @@ def change_tag(change: dict[str, Any], tag: str) -> dict[str, Any]:
 
 
 @blueprint.route("/<tag>", methods=["DELETE"])
-@blueprint.guarded_errors(HTTPStatus.NOT_FOUND)
 @rate_limited
 @require_api_key(WRITE_PEOPLE)
 @blueprint.response(HTTPStatus.OK, TagDeletedSchema)
-@blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def delete_tag(tag: str) -> dict[str, int]:
     """Take a tag from everybody, and forget it."""
     return {
@@ -96,12 +86,10 @@ def delete_tag(tag: str) -> dict[str, int]:
 
 
 @blueprint.route("/<tag>/subscribers", methods=["POST"])
-@blueprint.guarded_errors(*BODY_ERRORS, HTTPStatus.NOT_FOUND)
 @rate_limited
 @require_api_key(WRITE_PEOPLE)
 @blueprint.arguments(TagSubscribersSchema())
 @blueprint.response(HTTPStatus.OK, TagSubscribersChangedSchema)
-@blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def change_tag_subscribers(wanted: dict[str, Any], tag: str) -> dict[str, int]:
     """Give a tag to subscribers, and take it from others."""
     return tags.change_tag_subscribers(

@@ -7,7 +7,7 @@ from flask import current_app, g
 from sqlalchemy import Row
 
 from app.auth import MANAGE_WEBHOOKS, READ_NUMBERS, require_api_key
-from app.http.openapi import API_KEY_SCHEME, BODY_ERRORS, Blueprint
+from app.http.openapi import Blueprint
 from app.rate_limit import rate_limited
 from app.sms.current import current_context
 from app.sms.lifecycle.outbox import LISTENABLE
@@ -35,16 +35,14 @@ blueprint = Blueprint(
     description="Webhooks: where a client wants to be told what becomes of its broadcasts.",
 )
 
-_TOO_MANY = {HTTPStatus.CONFLICT: "There are as many as a client may have."}
-_SWITCHED_OFF = {HTTPStatus.CONFLICT: "It is switched off; `status` says why."}
+_TOO_MANY = "There are as many as a client may have."
+_SWITCHED_OFF = "It is switched off; `status` says why."
 
 
 @blueprint.route("", methods=["GET"])
-@blueprint.guarded_errors()
 @rate_limited
 @require_api_key(MANAGE_WEBHOOKS)
 @blueprint.response(HTTPStatus.OK, EndpointPageSchema)
-@blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def list_webhooks() -> dict[str, Any]:
     """The caller's webhooks."""
     rows = endpoints.list_endpoints(current_context(), client=g.client.name)
@@ -52,13 +50,11 @@ def list_webhooks() -> dict[str, Any]:
 
 
 @blueprint.route("", methods=["POST"])
-@blueprint.guarded_errors(*BODY_ERRORS)
-@blueprint.described_errors(_TOO_MANY)
+@blueprint.error_response(HTTPStatus.CONFLICT, _TOO_MANY)
 @rate_limited
 @require_api_key(MANAGE_WEBHOOKS)
 @blueprint.arguments(EndpointSchema())
 @blueprint.response(HTTPStatus.CREATED, EndpointSecretSchema)
-@blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def create_webhook(wanted: dict[str, Any]) -> dict[str, Any]:
     """Be told of what happens; the answer has the secret, shown this once."""
     row = endpoints.create_endpoint(
@@ -73,11 +69,9 @@ def create_webhook(wanted: dict[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.route("/<webhook_id>", methods=["GET"])
-@blueprint.guarded_errors(HTTPStatus.NOT_FOUND)
 @rate_limited
 @require_api_key(MANAGE_WEBHOOKS)
 @blueprint.response(HTTPStatus.OK, EndpointViewSchema)
-@blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def show_webhook(webhook_id: str) -> dict[str, Any]:
     """One webhook and how it fares."""
     row = endpoints.view_endpoint(current_context(), webhook_id, client=g.client.name)
@@ -85,12 +79,10 @@ def show_webhook(webhook_id: str) -> dict[str, Any]:
 
 
 @blueprint.route("/<webhook_id>", methods=["PATCH"])
-@blueprint.guarded_errors(*BODY_ERRORS, HTTPStatus.NOT_FOUND)
 @rate_limited
 @require_api_key(MANAGE_WEBHOOKS)
 @blueprint.arguments(EndpointChangeSchema())
 @blueprint.response(HTTPStatus.OK, EndpointViewSchema)
-@blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def change_webhook(change: dict[str, Any], webhook_id: str) -> dict[str, Any]:
     """Change where or of what to be told, or switch it off and on."""
     row = endpoints.change_endpoint(
@@ -106,22 +98,18 @@ def change_webhook(change: dict[str, Any], webhook_id: str) -> dict[str, Any]:
 
 
 @blueprint.route("/<webhook_id>", methods=["DELETE"])
-@blueprint.guarded_errors(HTTPStatus.NOT_FOUND)
 @rate_limited
 @require_api_key(MANAGE_WEBHOOKS)
 @blueprint.response(HTTPStatus.NO_CONTENT)
-@blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def delete_webhook(webhook_id: str) -> None:
     """Forget a webhook and all that was to be told to it."""
     endpoints.delete_endpoint(current_context(), webhook_id, client=g.client.name)
 
 
 @blueprint.route("/<webhook_id>/rotate-secret", methods=["POST"])
-@blueprint.guarded_errors(HTTPStatus.NOT_FOUND)
 @rate_limited
 @require_api_key(MANAGE_WEBHOOKS)
 @blueprint.response(HTTPStatus.OK, EndpointSecretSchema)
-@blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def rotate_secret(webhook_id: str) -> dict[str, Any]:
     """Get a new secret; for 24 hours every event is signed with the old one, too."""
     row = endpoints.rotate_secret(current_context(), webhook_id, client=g.client.name)
@@ -129,12 +117,10 @@ def rotate_secret(webhook_id: str) -> dict[str, Any]:
 
 
 @blueprint.route("/<webhook_id>/test", methods=["POST"])
-@blueprint.guarded_errors(HTTPStatus.NOT_FOUND)
-@blueprint.described_errors(_SWITCHED_OFF, EndpointConflictSchema)
+@blueprint.error_response(HTTPStatus.CONFLICT, _SWITCHED_OFF, EndpointConflictSchema)
 @rate_limited
 @require_api_key(MANAGE_WEBHOOKS)
 @blueprint.response(HTTPStatus.ACCEPTED, DeliverySchema)
-@blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def test_webhook(webhook_id: str) -> dict[str, Any]:
     """Have a test event posted; its delivery tells how it went."""
     row = deliveries.send_test(current_context(), webhook_id, client=g.client.name)
@@ -143,12 +129,10 @@ def test_webhook(webhook_id: str) -> dict[str, Any]:
 
 
 @blueprint.route("/<webhook_id>/deliveries", methods=["GET"])
-@blueprint.guarded_errors(HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND)
 @rate_limited
 @require_api_key(MANAGE_WEBHOOKS)
 @blueprint.arguments(DeliveryQuerySchema(), location="query")
 @blueprint.response(HTTPStatus.OK, DeliveryPageSchema)
-@blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def list_deliveries(query: dict[str, Any], webhook_id: str) -> dict[str, Any]:
     """What was told to a webhook, the newest events first; kept for 30 days."""
     page = deliveries.list_deliveries(current_context(), webhook_id, client=g.client.name, **query)
@@ -156,12 +140,10 @@ def list_deliveries(query: dict[str, Any], webhook_id: str) -> dict[str, Any]:
 
 
 @blueprint.route("/<webhook_id>/deliveries/<delivery_id>/replay", methods=["POST"])
-@blueprint.guarded_errors(HTTPStatus.NOT_FOUND)
-@blueprint.described_errors(_SWITCHED_OFF, EndpointConflictSchema)
+@blueprint.error_response(HTTPStatus.CONFLICT, _SWITCHED_OFF, EndpointConflictSchema)
 @rate_limited
 @require_api_key(MANAGE_WEBHOOKS)
 @blueprint.response(HTTPStatus.ACCEPTED, DeliverySchema)
-@blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def replay_delivery(webhook_id: str, delivery_id: str) -> dict[str, Any]:
     """Have one event posted again, whatever came of it before."""
     row = deliveries.replay_delivery(
@@ -172,13 +154,11 @@ def replay_delivery(webhook_id: str, delivery_id: str) -> dict[str, Any]:
 
 
 @blueprint.route("/<webhook_id>/replay", methods=["POST"])
-@blueprint.guarded_errors(*BODY_ERRORS, HTTPStatus.NOT_FOUND)
-@blueprint.described_errors(_SWITCHED_OFF, EndpointConflictSchema)
+@blueprint.error_response(HTTPStatus.CONFLICT, _SWITCHED_OFF, EndpointConflictSchema)
 @rate_limited
 @require_api_key(MANAGE_WEBHOOKS)
 @blueprint.arguments(ReplaySchema())
 @blueprint.response(HTTPStatus.ACCEPTED, ReplayedSchema)
-@blueprint.doc(security=[{API_KEY_SCHEME: []}])
 def replay_webhook(wanted: dict[str, Any], webhook_id: str) -> dict[str, Any]:
     """Have the events since a time posted again that were given up, or all of them."""
     replayed = deliveries.replay_since(

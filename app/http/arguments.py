@@ -1,0 +1,126 @@
+"""Arguments of a request: JSON bodies and query strings, parsed strictly.
+
+A malformed body or an invalid argument raises BadInput (400) with the reasons by field.
+"""
+
+from collections.abc import Mapping
+from hashlib import sha256
+from http import HTTPStatus
+from itertools import islice
+from typing import Any, NoReturn
+
+from flask import Request, g
+from marshmallow import RAISE, Schema, ValidationError, fields
+from webargs.flaskparser import FlaskParser
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+
+from app.errors import BadInput, UnsupportedBody
+from app.http.json_body import MalformedJson, parse_json_object
+
+_MAX_FIELDS = 1_000
+_MAX_FIELDS_SHOWN = 100
+_MAX_NAME_SHOWN = 64
+
+
+class ArgumentsParser(FlaskParser):
+    """The webargs parser of all our routes."""
+
+    DEFAULT_VALIDATION_STATUS = HTTPStatus.BAD_REQUEST
+    # An unknown query parameter, perhaps misspelt, must not be ignored.
+    DEFAULT_UNKNOWN_BY_LOCATION = FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION | {"query": RAISE}
+
+    def load_json(self, req: Request, schema: Schema) -> Any:
+        """Parse the body, and set `g.body_hash`.
+
+        Returns {} for an empty body if the schema sets `body_required = False`.
+        Raises UnsupportedBody, BadInput, or RequestEntityTooLarge.
+        """
+        if not getattr(schema, "body_required", True) and _has_no_body(req):
+            g.body_hash = hash_body(req, b"")
+            return {}
+        _require_plain_json(req)
+        raw = _read_body(req)
+        g.body_hash = hash_body(req, raw)
+        try:
+            body = parse_json_object(raw)
+        except MalformedJson as e:
+            raise BadInput(_capitalize(str(e))) from e
+        if len(body) > _MAX_FIELDS:
+            raise BadInput(f"The body has {len(body)} fields; the maximum is {_MAX_FIELDS}")
+        return body
+
+    def load_querystring(self, req: Request, schema: Schema) -> Any:
+        """Read the query string.
+
+        Raises ValidationError if a parameter that is not a list is given more than once.
+        """
+        lists = {name for name, field in schema.fields.items() if isinstance(field, fields.List)}
+        repeated = {name for name, values in req.args.lists() if len(values) > 1}
+        errors = {name: ["Given more than once."] for name in sorted(repeated - lists)}
+        if errors:
+            raise ValidationError(errors)
+        return super().load_querystring(req, schema)
+
+    def handle_error(
+        self, error: ValidationError, req: Request, schema: Schema, **_: Any
+    ) -> NoReturn:
+        """Raise BadInput with the reasons by field."""
+        raise reject_fields(error) from error
+
+
+def reject_fields(error: ValidationError) -> BadInput:
+    """Return marshmallow's messages as BadInput, with the reasons by field."""
+    messages: dict[str, Any] = error.messages_dict
+    # webargs nests the messages below the location.
+    nested = next((messages[key] for key in ("json", "query") if key in messages), None)
+    if isinstance(nested, dict):
+        messages = nested
+    shown = islice(messages.items(), _MAX_FIELDS_SHOWN)
+    reasons = {_shorten(str(name)): reasons for name, reasons in shown}
+    parts = (f"{name}: {_find_first(told).rstrip('.')}" for name, told in reasons.items())
+    return BadInput(_capitalize("; ".join(parts)), fields=reasons)
+
+
+def hash_body(req: Request, raw: bytes) -> bytes:
+    """Return the SHA-256 of path and body: equal for a repeated request only."""
+    return sha256(req.path.encode() + b"\0" + raw).digest()
+
+
+def _has_no_body(req: Request) -> bool:
+    return not req.content_length and "Transfer-Encoding" not in req.headers
+
+
+def _shorten(name: str) -> str:
+    return name if len(name) <= _MAX_NAME_SHOWN else name[: _MAX_NAME_SHOWN - 1] + "…"
+
+
+def _find_first(reasons: Any) -> str:
+    while isinstance(reasons, Mapping):
+        reasons = next(iter(reasons.values()))
+    return str(reasons[0]) if isinstance(reasons, list) else str(reasons)
+
+
+def _capitalize(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:] if sentence.startswith("the ") else sentence
+
+
+def _read_body(req: Request) -> bytes:
+    """Read the body.  Raises RequestEntityTooLarge above the limit, BadInput if unreadable."""
+    try:
+        raw = req.get_data(cache=False)
+    except HTTPException:
+        raise
+    except Exception as e:  # the WSGI server's own, for malformed chunks
+        raise BadInput("The body could not be read") from e
+    # Without a Content-Length werkzeug cuts the body at the limit and raises nothing.
+    if req.content_length is None and len(raw) == req.max_content_length:
+        raise RequestEntityTooLarge
+    return raw
+
+
+def _require_plain_json(req: Request) -> None:
+    if req.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+        raise UnsupportedBody("Send the body uncompressed, without Content-Encoding")
+    charset = req.mimetype_params.get("charset", "utf-8").lower()
+    if req.mimetype != "application/json" or charset not in ("utf-8", "utf8"):
+        raise UnsupportedBody("Send the body as Content-Type: application/json in UTF-8")
