@@ -1,26 +1,26 @@
-"""Pages of a list: rows, and the cursor that continues behind them."""
+"""Pages of a list.  The cursor of a page is the id of its last row."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from app.errors import BadInput
+from sqlalchemy import Row
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """Rows in order, and the cursor that continues behind them; None at the end."""
+class Page(Generic[T]):
+    """Rows in order, and the cursor of the next page; None on the last page."""
 
-    rows: list[Any]
+    rows: list[T]
     cursor: str | None
 
 
-def read_cursor(cursor: str) -> int:
-    """The row's id that a cursor is.  Raises BadInput."""
-    if not cursor.isascii() or not cursor.isdigit() or len(cursor) > 18:
-        raise bad_cursor("not one that we gave")
-    return int(cursor)
+def make_page(rows: Sequence[Row[Any]], limit: int, *, key: str = "id") -> Page[Row[Any]]:
+    """Make a page of `limit` rows, of which the query has fetched one more if the list goes on.
 
-
-def bad_cursor(reason: str) -> BadInput:
-    """What a wrong cursor is answered."""
-    return BadInput(f"cursor: {reason}", fields={"cursor": [f"{reason.capitalize()}."]})
+    `key` is the column that the list is ordered by, which gives the cursor.
+    """
+    has_more = len(rows) > limit
+    return Page(list(rows[:limit]), str(getattr(rows[limit - 1], key)) if has_more else None)

@@ -9,8 +9,7 @@ from marshmallow import Schema, ValidationError, fields
 from app.phone.e164 import normalise_number
 
 NUMBER_PATTERN = r"^\+[1-9][0-9]{1,14}$"
-# Any such number is one that both databases take.
-MAX_CURSOR_DIGITS = 18
+_MAX_CURSOR_DIGITS = 18  # fits BIGINT
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -66,12 +65,12 @@ class UtcDateTime(fields.AwareDateTime):
 
 
 class Cursor(fields.String):
-    """Where a list of rows goes on: the number of a row, which clients only hand back."""
+    """The cursor of a page: the id of its last row, which a client passes back unread."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
         cursor = super()._deserialize(value, *args, **kwargs)
-        if not cursor.isascii() or not cursor.isdigit() or len(cursor) > MAX_CURSOR_DIGITS:
-            raise ValidationError("Not one that we gave.")
+        if not cursor.isascii() or not cursor.isdigit() or len(cursor) > _MAX_CURSOR_DIGITS:
+            raise ValidationError("Not a cursor of this list.")
         return int(cursor)
 
 

@@ -2,14 +2,14 @@
 
 from marshmallow import Schema, fields, validate
 
-from app.http.fields import MessageText, StrictBoolean
+from app.http.fields import Cursor, MessageText, StrictBoolean
 from app.sms.models.states import BroadcastStatus
 
 
 class BroadcastQuerySchema(Schema):
     """Which broadcasts to list."""
 
-    cursor = MessageText(validate=validate.Length(1, 64))
+    cursor = Cursor()
     limit = fields.Integer(validate=validate.Range(1, 200), load_default=50)
     status = fields.Enum(BroadcastStatus, by_value=True)
     client = MessageText(validate=validate.Length(1, 64))

@@ -50,7 +50,7 @@ def _show_template(template: list[Any] | None) -> dict[str, Any] | None:
     return {"name": template[0], "version": template[1]} if template else None
 
 
-def show_page(page: Page, *, production: bool) -> dict[str, Any]:
+def show_page(page: Page[BroadcastView], *, production: bool) -> dict[str, Any]:
     """A page of broadcasts."""
     shown = [show_view(view, production=production) for view in page.rows]
     return {"broadcasts": shown, "cursor": page.cursor}

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, Select, bindparam, func, select
 
 from app.db.base import table_of
 from app.errors import NotFound
-from app.pagination import Page, read_cursor
+from app.pagination import Page, make_page
 from app.sms.context import Context
 from app.sms.lifecycle.counts import (
     BroadcastCounts,
@@ -143,16 +143,16 @@ def _read_pairs(tx: Connection, statement: Select[Any], these: Sequence[int]) ->
 def list_broadcasts(
     ctx: Context,
     *,
-    cursor: str | None = None,
+    cursor: int | None = None,
     limit: int = 50,
     status: BroadcastStatus | None = None,
     client: str | None = None,
     reference: str | None = None,
-) -> Page:
+) -> Page[BroadcastView]:
     """Broadcasts, newest first, that fit all that is given."""
     query = select(Broadcast.__table__).order_by(Broadcast.id.desc()).limit(limit + 1)
     if cursor is not None:
-        query = query.where(Broadcast.id < read_cursor(cursor))
+        query = query.where(Broadcast.id < cursor)
     if status is not None:
         query = query.where(Broadcast.status == status)
     if client is not None:
@@ -160,10 +160,8 @@ def list_broadcasts(
     if reference is not None:
         query = query.where(Broadcast.reference == reference)
     with ctx.db.read() as tx:
-        rows = tx.execute(query).all()
-        views = _view(tx, rows[:limit])
-    more = len(rows) > limit
-    return Page(views, str(rows[limit - 1].id) if more else None)
+        page = make_page(tx.execute(query).all(), limit)
+        return Page(_view(tx, page.rows), page.cursor)
 
 
 def list_batch_ids(ctx: Context, broadcast_id: int, *, most: int = 1_000) -> list[str]:

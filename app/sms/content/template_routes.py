@@ -38,8 +38,11 @@ _TAKEN = "There is a template of this name already: replace it."
 @blueprint.response(HTTPStatus.OK, TemplatePageSchema)
 def list_templates(query: dict[str, Any]) -> dict[str, Any]:
     """Templates that are not archived, each in its newest version."""
-    found, cursor = templates.list_templates(current_context(), **query)
-    return {"templates": [show_template(each) for each in found], "cursor": cursor}
+    page = templates.list_templates(current_context(), **query)
+    return {
+        "templates": [show_template(template) for template in page.rows],
+        "cursor": page.cursor,
+    }
 
 
 @blueprint.route("", methods=["POST"])

@@ -13,6 +13,7 @@ from app.db.audit import write_audit
 from app.db.base import table_of
 from app.db.engine import insert_new
 from app.errors import Conflict, NotFound
+from app.pagination import Page, make_page
 from app.sms.context import Context
 from app.sms.models.template import StoredTemplate, TemplateVersion
 
@@ -99,14 +100,12 @@ def view_template(ctx: Context, name: str, version: int | None = None) -> Templa
         return find_template(tx, name, version)
 
 
-def list_templates(
-    ctx: Context, *, cursor: int = 0, limit: int = 50
-) -> tuple[list[Template], str | None]:
-    """The newest version of each that is not archived, and the cursor behind them."""
+def list_templates(ctx: Context, *, cursor: int = 0, limit: int = 50) -> Page[Template]:
+    """List templates that are not archived, each in its newest version."""
     with ctx.db.read() as tx:
         rows = tx.execute(_LIST.limit(limit + 1), {"after": cursor}).all()
-    more = len(rows) > limit
-    return [_make(row) for row in rows[:limit]], str(rows[limit - 1].template_id) if more else None
+    page = make_page(rows, limit, key="template_id")
+    return Page([_make(row) for row in page.rows], page.cursor)
 
 
 def create_template(ctx: Context, name: str, wording: TemplateTexts, *, client: str) -> Template:

@@ -1,12 +1,13 @@
 """Texts from phones to us, for whoever wants to read them."""
 
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ScalarSelect, func, select
+from sqlalchemy import Row, ScalarSelect, func, select
 
 from app.db.base import table_of
 from app.errors import NotFound
-from app.pagination import Page, read_cursor
+from app.pagination import Page, make_page
 from app.sms.context import Context
 from app.sms.models.broadcast import Broadcast
 from app.sms.models.reports import Inbound
@@ -24,19 +25,19 @@ _NEWEST = (
 def list_inbounds(
     ctx: Context,
     *,
-    cursor: str | None = None,
+    cursor: int | None = None,
     limit: int = 50,
     kind: str | None = None,
     since: datetime | None = None,
     broadcast_id: str | None = None,
-) -> Page:
+) -> Page[Row[Any]]:
     """Inbounds, the newest first, that fit all that is given; `since` is when we noted them.
 
     Raises NotFound for a broadcast that there is not.
     """
     query = _NEWEST.limit(limit + 1)
     if cursor is not None:
-        query = query.where(_INBOUNDS.c.id < read_cursor(cursor))
+        query = query.where(_INBOUNDS.c.id < cursor)
     if kind is not None:
         query = query.where(_INBOUNDS.c.kind == kind)
     if since is not None:
@@ -49,8 +50,7 @@ def list_inbounds(
                 raise NotFound("There is no such broadcast.")
             query = query.where(_INBOUNDS.c.broadcast_id == found)
         rows = tx.execute(query).all()
-    more = len(rows) > limit
-    return Page(list(rows[:limit]), str(rows[limit - 1].id) if more else None)
+    return make_page(rows, limit)
 
 
 def _find_first(since: datetime) -> ScalarSelect[int]:

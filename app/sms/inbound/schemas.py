@@ -2,7 +2,7 @@
 
 from marshmallow import Schema, fields, validate
 
-from app.http.fields import MessageText, UtcDateTime, describe
+from app.http.fields import Cursor, MessageText, UtcDateTime, describe
 
 
 class InboundSchema(Schema):
@@ -41,7 +41,7 @@ class InboundPageSchema(Schema):
 class InboundQuerySchema(Schema):
     """Which inbounds to list."""
 
-    cursor = MessageText(validate=validate.Length(1, 64))
+    cursor = Cursor()
     limit = fields.Integer(validate=validate.Range(1, 200), load_default=50)
     kind = MessageText(validate=validate.Length(1, 16), metadata={"example": "mo_text"})
     since = UtcDateTime(

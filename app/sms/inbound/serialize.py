@@ -9,7 +9,7 @@ from app.pagination import Page
 from app.phone.e164 import mask_number
 
 
-def show_inbounds(page: Page, *, masked: bool) -> dict[str, Any]:
+def show_inbounds(page: Page[Row[Any]], *, masked: bool) -> dict[str, Any]:
     """A page of inbounds; `masked` hides whose they are, also where the text says it."""
     return {
         "inbounds": [_show_inbound(row, masked=masked) for row in page.rows],

@@ -16,8 +16,8 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, select
 
 from app.db.base import table_of
-from app.errors import Conflict, NotFound
-from app.pagination import Page, bad_cursor
+from app.errors import BadInput, Conflict, NotFound
+from app.pagination import Page
 from app.sms.audience.chunks import CHUNKS_AT_ONCE, is_from_lookup
 from app.sms.context import Context
 from app.sms.lifecycle.counts import STATUS_BY_BATCH_STATE, status_before_batching
@@ -89,7 +89,7 @@ def list_messages(
     limit: int = 100,
     status: MessageStatus | None = None,
     code: int | None = None,
-) -> Page:
+) -> Page[MessageView]:
     """The messages with this status and this code, in the order they are sent to.
 
     Raises NotFound.  The cursor is a place in the audience, never a number: it stands in URLs.
@@ -103,7 +103,7 @@ def list_messages(
         unordered = _is_large(broadcast) and broadcast.planned == 0
         # Its places will be others once it is put in order.
         if mark and not unordered:
-            raise bad_cursor("the recipients were put in order since, begin again")
+            raise _reject_cursor("the recipients were sorted since, start from the first page")
         found, place = _walk(tx, broadcast, place, limit, wanted)
     here = f"{place.chunk}-{place.offset}{_UNORDERED if unordered else ''}"
     return Page(found, here if place.chunk < broadcast.chunks else None)
@@ -126,7 +126,9 @@ def read_messages(
     return _go_on(read_page, read_page())
 
 
-def _go_on(read_page: Callable[..., Page], page: Page) -> Iterator[list[MessageView]]:
+def _go_on(
+    read_page: Callable[..., Page[MessageView]], page: Page[MessageView]
+) -> Iterator[list[MessageView]]:
     yield page.rows
     while page.cursor is not None:
         page = read_page(cursor=page.cursor)
@@ -244,5 +246,9 @@ def _read_place(cursor: str | None) -> tuple[_Place, bool]:
         return _Place(0, 0), False
     place = re.fullmatch(rf"([0-9]{{1,7}})-([0-9]{{1,4}})({_UNORDERED})?", cursor)
     if not place:
-        raise bad_cursor("not one that we gave")
+        raise _reject_cursor("not a cursor of this list")
     return _Place(int(place[1]), int(place[2])), place[3] is not None
+
+
+def _reject_cursor(reason: str) -> BadInput:
+    return BadInput(f"cursor: {reason}", fields={"cursor": [f"{reason.capitalize()}."]})

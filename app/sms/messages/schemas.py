@@ -4,7 +4,7 @@ from typing import Any
 
 from marshmallow import Schema, fields, post_load, validate
 
-from app.http.fields import MessageText, PhoneNumber, describe
+from app.http.fields import Cursor, MessageText, PhoneNumber, describe
 from app.sms.lifecycle.counts import WORDS
 from app.sms.models.statuses import MessageStatus
 
@@ -102,5 +102,5 @@ class SearchSchema(Schema):
     """Whose messages to look for."""
 
     recipient = PhoneNumber(required=True)
-    cursor = MessageText(validate=validate.Length(1, 64))
+    cursor = Cursor()
     limit = fields.Integer(strict=True, validate=validate.Range(1, 200), load_default=50)

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, func, literal, null, select, union
 
 from app.db.base import table_of
-from app.pagination import read_cursor
+from app.pagination import make_page
 from app.phone.e164 import inspect_number
 from app.sms.audience.broadcasts_by_recipient import BEYOND_ALL, find_broadcasts_to
 from app.sms.content.placeholders import fill_text
@@ -101,18 +101,18 @@ _VALUES = select(_CHUNKS.c.parameters, _CHUNKS.c.language).where(
 
 
 def search_messages(
-    ctx: Context, *, recipient: str, cursor: str | None = None, limit: int = 50
+    ctx: Context, *, recipient: str, cursor: int | None = None, limit: int = 50
 ) -> dict[str, Any]:
     """A page of what one number was sent, the newest first, and what to say of it."""
-    before = BEYOND_ALL if cursor is None else read_cursor(cursor)
+    before = BEYOND_ALL if cursor is None else cursor
     with ctx.db.read() as tx:
-        rows = _find(tx, recipient, before, limit + 1)
-        messages = [_show(tx, row, recipient) for row in rows[:limit]]
+        page = make_page(_find(tx, recipient, before, limit + 1), limit)
+        messages = [_show(tx, row, recipient) for row in page.rows]
     return {
         "recipient": recipient,
         "explanation": _explain(recipient, messages) if cursor is None else None,
         "messages": messages,
-        "cursor": str(rows[limit - 1].id) if len(rows) > limit else None,
+        "cursor": page.cursor,
     }
 
 

@@ -7,7 +7,7 @@ from app.sms.lifecycle.counts import explain_status
 from app.sms.messages.list import MessageView
 
 
-def show_messages(page: Page) -> dict[str, Any]:
+def show_messages(page: Page[MessageView]) -> dict[str, Any]:
     """A page of messages."""
     return {"messages": [show_message(each) for each in page.rows], "cursor": page.cursor}
 

@@ -8,7 +8,7 @@ from marshmallow import Schema, ValidationError, fields, post_load, validate
 from sqlalchemy import Row
 
 from app.errors import ErrorSchema
-from app.http.fields import MessageText, StrictBoolean, UtcDateTime, reject_untransportable
+from app.http.fields import Cursor, MessageText, StrictBoolean, UtcDateTime, reject_untransportable
 from app.phone.e164 import is_country
 from app.subscribers.attributes import ATTRIBUTE, ATTRIBUTE_NAME
 from app.subscribers.fields import TagList
@@ -164,7 +164,7 @@ class ImportSchema(Schema):
 class ImportQuerySchema(Schema):
     """Which imports to list."""
 
-    cursor = MessageText(validate=validate.Length(1, 64))
+    cursor = Cursor()
     limit = fields.Integer(validate=validate.Range(1, 200), load_default=50)
 
 

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,6 +12,7 @@ from app.csv_cells import write_lines
 from app.db.base import table_of
 from app.errors import BadInput, Conflict, NotFound
 from app.ids import make_id
+from app.pagination import Page, make_page
 from app.subscribers.context import SubscriberContext
 from app.subscribers.imports.models import (
     Import,
@@ -34,9 +35,6 @@ _REFUSALS = table_of(ImportRefusal)
 _ADD = insert(_IMPORTS)
 _BY_PUBLIC_ID = select(_IMPORTS).where(_IMPORTS.c.public_id == bindparam("this"))
 _HOLD = _BY_PUBLIC_ID.with_for_update()
-_NEWEST = select(_IMPORTS).order_by(_IMPORTS.c.id.desc()).limit(bindparam("most"))
-_BEFORE = select(_IMPORTS.c.id).where(_IMPORTS.c.public_id == bindparam("cursor"))
-_OLDER = _NEWEST.where(_IMPORTS.c.id < _BEFORE.scalar_subquery())
 _CANCEL = (
     update(_IMPORTS)
     .where(_IMPORTS.c.id == bindparam("this"))
@@ -91,14 +89,6 @@ _FORGOTTEN = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ImportPage:
-    """Some imports, the newest first; `cursor` asks for those after them."""
-
-    rows: list[Row[Any]]
-    cursor: str | None
-
-
 def create_import(ctx: SubscriberContext, options: ImportOptions, *, client: str) -> Row[Any]:
     """A new import, which waits for its file.  Raises BadInput for a consent of the future."""
     now = ctx.now()
@@ -126,15 +116,15 @@ def view_import(ctx: SubscriberContext, public_id: str) -> Row[Any]:
         return _find(tx.execute(_BY_PUBLIC_ID, {"this": public_id}).first())
 
 
-def list_imports(ctx: SubscriberContext, *, limit: int, cursor: str | None = None) -> ImportPage:
-    """Imports, the newest first.  Raises NotFound for a cursor that is none."""
+def list_imports(
+    ctx: SubscriberContext, *, limit: int, cursor: int | None = None
+) -> Page[Row[Any]]:
+    """List imports, newest first."""
+    query = select(_IMPORTS).order_by(_IMPORTS.c.id.desc()).limit(limit + 1)
+    if cursor is not None:
+        query = query.where(_IMPORTS.c.id < cursor)
     with ctx.db.read() as tx:
-        if cursor is not None:
-            _find(tx.execute(_BY_PUBLIC_ID, {"this": cursor}).first())
-        query = _NEWEST if cursor is None else _OLDER
-        rows = list(tx.execute(query, {"most": limit + 1, "cursor": cursor}))
-    more = len(rows) > limit
-    return ImportPage(rows[:limit], rows[limit - 1].public_id if more else None)
+        return make_page(tx.execute(query).all(), limit)
 
 
 def cancel_import(ctx: SubscriberContext, public_id: str) -> Row[Any]:

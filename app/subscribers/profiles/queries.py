@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, or_, s
 
 from app.db.base import table_of
 from app.errors import NotFound
+from app.pagination import Page, make_page
 from app.subscribers.attributes import ATTRIBUTE
 from app.subscribers.audiences.conditions import Condition, Op, make_test
 from app.subscribers.context import SubscriberContext
@@ -31,14 +32,6 @@ class Person:
     row: Row[Any]
     tags: Sequence[TagAssignment]
     suppressed: Suppressed | None
-
-
-@dataclass(frozen=True, slots=True)
-class SubscriberPage:
-    """People in the order of their making, and the cursor behind them; None at the end."""
-
-    persons: list[Person]
-    cursor: str | None
 
 
 def view_subscriber(ctx: SubscriberContext, public_id: str) -> Person:
@@ -81,7 +74,7 @@ def list_subscribers(
     text: str | None = None,
     active: bool | None = None,
     attribute: Sequence[tuple[str, str]] = (),
-) -> SubscriberPage:
+) -> Page[Person]:
     """Subscribers who fit all that is given, in the order of their making."""
     query = _start_list(tag, cursor).limit(limit + 1)
     if text is not None:
@@ -95,9 +88,8 @@ def list_subscribers(
                 for each in read_words(value)
             )
             query = query.where(or_(*same))
-        rows = tx.execute(query).all()
-        persons = _read_persons(tx, ctx, rows[:limit])
-    return SubscriberPage(persons, str(rows[limit - 1].id) if len(rows) > limit else None)
+        page = make_page(tx.execute(query).all(), limit)
+        return Page(_read_persons(tx, ctx, page.rows), page.cursor)
 
 
 def read_words(text: str) -> list[Any]:

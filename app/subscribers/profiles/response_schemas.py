@@ -5,9 +5,10 @@ from typing import Any
 from marshmallow import Schema, fields
 
 from app.errors import ErrorSchema
+from app.pagination import Page
 from app.subscribers.consent.schemas import ConsentEventSchema
 from app.subscribers.models import Cause, Scope
-from app.subscribers.profiles.queries import Person, SubscriberPage
+from app.subscribers.profiles.queries import Person
 from app.subscribers.suppressions.store import Suppressed
 
 
@@ -139,9 +140,9 @@ def show_person(person: Person) -> dict[str, Any]:
     }
 
 
-def show_page(page: SubscriberPage) -> dict[str, Any]:
+def show_page(page: Page[Person]) -> dict[str, Any]:
     """A page of subscribers as JSON."""
-    return {"subscribers": [show_person(each) for each in page.persons], "cursor": page.cursor}
+    return {"subscribers": [show_person(each) for each in page.rows], "cursor": page.cursor}
 
 
 def show_suppression(suppressed: Suppressed) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Row, bindparam, select, true, update
 from app.db.audit import write_audit
 from app.db.base import table_of
 from app.errors import Conflict, NotFound
+from app.pagination import Page, make_page
 from app.subscribers.consent.ledger import ConsentEntry, append_consent, append_consents
 from app.subscribers.context import SubscriberContext
 from app.subscribers.models import Cause, ConsentKind, Scope, Suppression
@@ -37,14 +38,6 @@ _CONFIRM = (
 
 
 @dataclass(frozen=True, slots=True)
-class SuppressionPage:
-    """Suppressions, the newest first, and the cursor behind them; None at the end."""
-
-    rows: list[Suppressed]
-    cursor: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class Added:
     """What came of many: how many were asked for, each once, and written to until now."""
 
@@ -61,7 +54,7 @@ def list_suppressions(
     scope: Scope | None = None,
     needs_review: bool | None = None,
     active: bool | None = None,
-) -> SuppressionPage:
+) -> Page[Suppressed]:
     """Those that fit all that is given."""
     query = select(_SUPPRESSIONS).order_by(_SUPPRESSIONS.c.id.desc()).limit(limit + 1)
     if cursor is not None:
@@ -77,10 +70,8 @@ def list_suppressions(
         in_force = _SUPPRESSIONS.c.released_at.is_(None)
         query = query.where(in_force if active else ~in_force)
     with ctx.db.read() as tx:
-        rows = tx.execute(query).all()
-    more = len(rows) > limit
-    shown = [make_suppressed(row) for row in rows[:limit]]
-    return SuppressionPage(shown, str(rows[limit - 1].id) if more else None)
+        page = make_page(tx.execute(query).all(), limit)
+    return Page([make_suppressed(row) for row in page.rows], page.cursor)
 
 
 def look_up(ctx: SubscriberContext, phone: str) -> Suppressed | None:

@@ -37,8 +37,8 @@ _TAKEN = "There is a tag of this name already."
 @blueprint.response(HTTPStatus.OK, TagPageSchema)
 def list_tags(query: dict[str, Any]) -> dict[str, Any]:
     """Tags and how many bear them, in the order of their making."""
-    counted, cursor = tags.list_tags(current_subscriber_context(), **query)
-    return {"tags": [show_tag(each) for each in counted], "cursor": cursor}
+    page = tags.list_tags(current_subscriber_context(), **query)
+    return {"tags": [show_tag(tag) for tag in page.rows], "cursor": page.cursor}
 
 
 @blueprint.route("", methods=["POST"])

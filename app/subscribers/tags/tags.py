@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from app.db.audit import write_audit
 from app.db.base import table_of
 from app.errors import BadInput, Conflict, NotFound
+from app.pagination import Page, make_page
 from app.subscribers.context import SubscriberContext
 from app.subscribers.models import Subscriber, SubscriberTag, Tag
 from app.subscribers.tags.assignments import (
@@ -59,15 +60,12 @@ class TagCounts:
     unconfirmed: int
 
 
-def list_tags(
-    ctx: SubscriberContext, *, cursor: int = 0, limit: int = 100
-) -> tuple[list[TagCounts], str | None]:
-    """Tags in the order of their making, and the cursor behind them; None at the end."""
+def list_tags(ctx: SubscriberContext, *, cursor: int = 0, limit: int = 100) -> Page[TagCounts]:
+    """List tags in the order of creation."""
     query = _LIST.where(_TAGS.c.id > cursor).limit(limit + 1)
     with ctx.db.read() as tx:
-        rows = tx.execute(query).all()
-        counted = _count(tx, rows[:limit])
-    return counted, str(rows[limit - 1].id) if len(rows) > limit else None
+        page = make_page(tx.execute(query).all(), limit)
+        return Page(_count(tx, page.rows), page.cursor)
 
 
 def view_tag(ctx: SubscriberContext, name: str) -> TagCounts:

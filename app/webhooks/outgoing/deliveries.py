@@ -1,13 +1,13 @@
 """What was told to an endpoint, and telling it again."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select, update
 
 from app.db.base import table_of
-from app.errors import BadInput, NotFound
+from app.errors import NotFound
+from app.pagination import Page, make_page
 from app.sms.context import Context
 from app.sms.lifecycle.outbox import EventType, add_event
 from app.sms.models.reports import OutboxEvent
@@ -20,23 +20,15 @@ _VIEW = select(_DELIVERIES, _OUTBOX.c.public_id, _OUTBOX.c.event_type, _OUTBOX.c
 )
 
 
-@dataclass(frozen=True, slots=True)
-class DeliveryPage:
-    """Deliveries in order, and the cursor that continues behind them; None at the end."""
-
-    rows: list[Row[Any]]
-    cursor: str | None
-
-
 def list_deliveries(
     ctx: Context,
     endpoint_public_id: str,
     *,
     client: str | None,
     status: DeliveryStatus | None = None,
-    cursor: str | None = None,
+    cursor: int | None = None,
     limit: int = 50,
-) -> DeliveryPage:
+) -> Page[Row[Any]]:
     """An endpoint's deliveries, the newest events first.  Raises NotFound."""
     with ctx.db.read() as tx:
         endpoint = find_endpoint(tx, endpoint_public_id, client=client)
@@ -44,11 +36,9 @@ def list_deliveries(
         if status is not None:
             query = query.where(_DELIVERIES.c.status == status)
         if cursor is not None:
-            query = query.where(_DELIVERIES.c.event_id < _read_cursor(cursor))
-        page = query.order_by(_DELIVERIES.c.event_id.desc()).limit(limit + 1)
-        rows = list(tx.execute(page))
-    more = len(rows) > limit
-    return DeliveryPage(rows[:limit], str(rows[limit - 1].event_id) if more else None)
+            query = query.where(_DELIVERIES.c.event_id < cursor)
+        query = query.order_by(_DELIVERIES.c.event_id.desc()).limit(limit + 1)
+        return make_page(tx.execute(query).all(), limit, key="event_id")
 
 
 def send_test(ctx: Context, endpoint_public_id: str, *, client: str) -> Row[Any]:
@@ -130,10 +120,3 @@ def _find(tx: Connection, endpoint: Row[Any], event_id: int) -> Row[Any]:
 
 def _no_delivery() -> NotFound:
     return NotFound("There is no such delivery.")
-
-
-def _read_cursor(cursor: str) -> int:
-    if not cursor.isascii() or not cursor.isdigit() or len(cursor) > 18:
-        reason = "Not one that we gave."
-        raise BadInput("cursor: not one that we gave", fields={"cursor": [reason]})
-    return int(cursor)

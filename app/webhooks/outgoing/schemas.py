@@ -5,7 +5,7 @@ from typing import Any
 from marshmallow import Schema, fields, validate
 
 from app.errors import ErrorSchema
-from app.http.fields import MessageText, StrictBoolean, UtcDateTime, describe
+from app.http.fields import Cursor, StrictBoolean, UtcDateTime, describe
 from app.sms.lifecycle.outbox import LISTENABLE, EventType
 from app.webhooks.outgoing.models import DeliveryStatus, EndpointStatus
 from app.webhooks.outgoing.url_policy import MAX_URL_CHARACTERS
@@ -65,7 +65,7 @@ class ReplaySchema(Schema):
 class DeliveryQuerySchema(Schema):
     """Which deliveries to list."""
 
-    cursor = MessageText(validate=validate.Length(1, 64))
+    cursor = Cursor()
     limit = fields.Integer(validate=validate.Range(1, 200), load_default=50)
     status = fields.Enum(DeliveryStatus, by_value=True)
 

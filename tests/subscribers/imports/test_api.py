@@ -182,10 +182,10 @@ def test_an_import_is_cancelled_and_nobody_knows_one_that_there_is_not(here):
         caller.get(f"{IMPORTS}/nobody"),
         caller.get(f"{IMPORTS}/nobody/refused.csv"),
         caller.post(f"{IMPORTS}/nobody/cancel"),
-        caller.get(IMPORTS, cursor="nobody"),
         _put(here, {"url": f"{IMPORTS}/nobody"}, FILE),
     ):
         assert answer.status_code == 404
+    assert caller.get(IMPORTS, cursor="nobody").status_code == 400
 
 
 def test_importing_needs_the_scope_for_writing_and_exporting_the_one_for_reading(here):
