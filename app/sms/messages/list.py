@@ -103,7 +103,7 @@ def list_messages(
         unordered = _is_large(broadcast) and broadcast.planned == 0
         # Its places will be others once it is put in order.
         if mark and not unordered:
-            raise _reject_cursor("the recipients were sorted since, start again with the first page")
+            raise _reject_cursor("the recipients were sorted since, start again")
         found, place = _walk(tx, broadcast, place, limit, wanted)
     here = f"{place.chunk}-{place.offset}{_UNORDERED if unordered else ''}"
     return Page(found, here if place.chunk < broadcast.chunks else None)
