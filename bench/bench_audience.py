@@ -93,7 +93,7 @@ def measure(db: Database, people: int, category: Category) -> None:
         rounds=ROUNDS,
     )
     show_time("one raw anti-join", taken["raw"], each_of=1)
-    show_time("looked up, in pieces of a batch", taken["ours"], each_of=1)
+    show_time("looked up, in chunks of a batch", taken["ours"], each_of=1)
     show_ratio("ours / raw", taken["ours"], taken["raw"], goal=GOAL)
 
 
@@ -114,7 +114,7 @@ def time_ours(db: Database, plan: LookupPlan, people: int) -> float:
     while after is not None:
         with db.read() as tx:
             page = read_page(tx, plan, after=after, size=1_000)
-        found += sum(len(piece.recipients) for piece in page.pieces if not piece.exclusion_reason)
+        found += sum(len(chunk.recipients) for chunk in page.chunks if not chunk.exclusion_reason)
         after = page.last
     taken = time.perf_counter() - started
     assert found == people - len(range(0, people, 10))

@@ -12,10 +12,10 @@ from app.csv_cells import write_lines
 from app.sms.quotes.prices import (
     check_country,
     check_currency,
+    format_price,
     parse_price,
     read_prices,
     replace_prices,
-    show_price,
 )
 
 prices = AppGroup("prices", help="What a part costs, by country: import, export.")
@@ -40,7 +40,7 @@ def export_prices() -> None:
     """The prices as CSV, as `import` takes them."""
     with our_context().db.read() as tx:
         table = read_prices(tx)
-    rows = [(country, table.currency, show_price(each)) for country, each in table.micros.items()]
+    rows = [(country, table.currency, format_price(each)) for country, each in table.micros.items()]
     click.echo(write_lines([_COLUMNS, *rows]), nl=False)
 
 

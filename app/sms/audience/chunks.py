@@ -1,9 +1,9 @@
-"""Who is in a batch: lines of its chunk, and the messages that belong to it."""
+"""Chunks of an audience, and the recipients and messages of a batch."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, select, update
 
@@ -12,94 +12,110 @@ from app.sms.models.batch import Message
 from app.sms.models.broadcast import Chunk
 from app.sms.models.states import ExclusionReason
 
-_CHUNKS, _MESSAGES = table_of(Chunk), table_of(Message)
-# Made once: to make a statement costs several times what it takes to run one.
-_CHUNK = select(_CHUNKS.c.recipients, _CHUNKS.c.parameters, _CHUNKS.c.language).where(
-    _CHUNKS.c.broadcast_id == bindparam("of"), _CHUNKS.c.number == bindparam("this")
-)
-_MOVE = (
-    update(_MESSAGES)
-    .where(_MESSAGES.c.broadcast_id == bindparam("of"))
-    .where(_MESSAGES.c.recipient == bindparam("whom"))
-    .values(batch_id=bindparam("home"))
-)
-
-
-@dataclass(frozen=True, slots=True)
-class BatchRecipients:
-    """The recipients of a batch, the lines they stand on in its chunk, and what the chunk knows.
-
-    `own` are values by name and recipient, of others of the chunk too; `language` chooses among
-    the broadcast's texts.
-    """
-
-    recipients: list[str]
-    lines: Sequence[int]
-    own: Mapping[str, Mapping[str, str]]
-    language: str | None
-
-
-def load_batch_recipients(tx: Connection, batch: Row[Any]) -> BatchRecipients:
-    """Who is in a batch, from its row: broadcast_id, chunk, start, size and picked."""
-    chunk = tx.execute(_CHUNK, {"of": batch.broadcast_id, "this": batch.chunk}).one()
-    everybody = chunk.recipients.split("\n")
-    if batch.recipient_indexes is None:
-        lines: Sequence[int] = range(batch.start, batch.start + batch.size)
-        recipients = everybody[batch.start : batch.start + batch.size]
-    else:
-        lines = batch.recipient_indexes
-        recipients = [everybody[line] for line in lines]
-    return BatchRecipients(recipients, lines, chunk.parameters or {}, chunk.language)
-
-
-def move_messages(tx: Connection, batch: Row[Any], recipients: Sequence[str]) -> None:
-    """Let the messages of these recipients belong to this batch."""
-    place = {"of": batch.broadcast_id, "home": batch.id}
-    tx.execute(_MOVE, [place | {"whom": recipient} for recipient in recipients])
-
-
-def is_from_lookup(broadcast: Row[Any]) -> bool:
-    """Whether its chunks are not simply its recipients, in the order given or of their numbers."""
-    return broadcast.audience is not None or broadcast.texts is not None
-
-
 # Sinch takes 1 to 1,000 recipients in one batch.
 MAX_BATCH_RECIPIENTS = 1_000
-
-
-# Cut in one transaction, about 20 ms; an audience of more is put in order first.
+# Planned in one transaction, about 20 ms; a larger audience is sorted first.
 CHUNKS_AT_ONCE = 20
 
-
-T = TypeVar("T")
+_CHUNKS, _MESSAGES = table_of(Chunk), table_of(Message)
+_SELECT_CHUNK = select(_CHUNKS.c.recipients, _CHUNKS.c.parameters, _CHUNKS.c.language).where(
+    _CHUNKS.c.broadcast_id == bindparam("broadcast_id"), _CHUNKS.c.number == bindparam("chunk")
+)
+_MOVE_MESSAGE = (
+    update(_MESSAGES)
+    .where(_MESSAGES.c.broadcast_id == bindparam("of_broadcast"))
+    .where(_MESSAGES.c.recipient == bindparam("phone"))
+    .values(batch_id=bindparam("new_batch"))
+)
 
 
 @dataclass(frozen=True, slots=True)
 class AudienceChunk:
-    """Some recipients of a broadcast, a batch's worth at most, who are alike.
+    """Recipients of a broadcast who are alike, enough for one batch at most.
 
-    `own` are their values by placeholder and recipient; `language` chooses among translations;
-    `withheld` is why none of them is sent to.
+    `parameters` are their own values by placeholder and recipient; `language` chooses among the
+    translations; `exclusion_reason` is why none of them is sent to.
     """
 
     recipients: Sequence[str]
-    own: Mapping[str, Mapping[str, str]] | None = None
+    parameters: Mapping[str, Mapping[str, str]] | None = None
     language: str | None = None
     exclusion_reason: ExclusionReason | None = None
 
 
-def chunked(recipients: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    """Recipients in groups of at most `size`, order kept.
+@dataclass(frozen=True, slots=True)
+class BatchRecipients:
+    """The recipients of a batch, their indexes in its chunk, and the chunk's values and language.
 
-    >>> [len(chunk) for chunk in chunked(["+4670"] * 2001, 1000)]
-    [1000, 1000, 1]
+    `parameters` hold values by placeholder and recipient, also of others in the chunk.
     """
-    for start in range(0, len(recipients), size):
-        yield recipients[start : start + size]
+
+    recipients: list[str]
+    recipient_indexes: Sequence[int]
+    parameters: Mapping[str, Mapping[str, str]]
+    language: str | None
+
+
+def make_chunk_rows(
+    broadcast_id: int, chunks: Sequence[AudienceChunk], *, first: int = 0
+) -> Iterator[dict[str, Any]]:
+    """Yield the table rows of these chunks, numbered from `first` on."""
+    for number, chunk in enumerate(chunks, first):
+        yield {
+            "broadcast_id": broadcast_id,
+            "number": number,
+            "size": len(chunk.recipients),
+            "recipients": "\n".join(chunk.recipients),
+            "parameters": chunk.parameters,
+            "language": chunk.language,
+            "exclusion_reason": chunk.exclusion_reason,
+        }
+
+
+def select_parameters(
+    parameters: Mapping[str, Mapping[str, str]], recipients: Sequence[str]
+) -> dict[str, dict[str, str]] | None:
+    """Return the values of these recipients by name; None without parameters."""
+    if not parameters:
+        return None
+    return {
+        name: {phone: values[phone] for phone in recipients if phone in values}
+        for name, values in parameters.items()
+    }
+
+
+def load_batch_recipients(tx: Connection, batch: Row[Any]) -> BatchRecipients:
+    """Read the recipients of a batch row: broadcast_id, chunk, start, size, recipient_indexes."""
+    values = {"broadcast_id": batch.broadcast_id, "chunk": batch.chunk}
+    chunk = tx.execute(_SELECT_CHUNK, values).one()
+    indexes = list_recipient_indexes(batch)
+    phones = chunk.recipients.split("\n")
+    return BatchRecipients(
+        [phones[index] for index in indexes], indexes, chunk.parameters or {}, chunk.language
+    )
+
+
+def list_recipient_indexes(batch: Row[Any]) -> Sequence[int]:
+    """List where a batch's recipients are in its chunk, from 0."""
+    if batch.recipient_indexes is not None:
+        indexes: Sequence[int] = batch.recipient_indexes
+        return indexes
+    return range(batch.start, batch.start + batch.size)
+
+
+def move_messages(tx: Connection, batch: Row[Any], recipients: Sequence[str]) -> None:
+    """Assign the messages of these recipients to this batch."""
+    values = {"of_broadcast": batch.broadcast_id, "new_batch": batch.id}
+    tx.execute(_MOVE_MESSAGE, [values | {"phone": phone} for phone in recipients])
+
+
+def is_from_lookup(broadcast: Row[Any]) -> bool:
+    """Return True if the chunks of a broadcast are grouped by language or reason of exclusion."""
+    return broadcast.audience is not None or broadcast.texts is not None
 
 
 def choose_chunk_size(*, parts: int, messages_per_second: float | None, ahead_s: float) -> int:
-    """How many recipients a batch may have: Sinch's limit, and no more than a few seconds' worth.
+    """Return the largest batch: Sinch's limit, or as many as the pace sends in `ahead_s`.
 
     >>> choose_chunk_size(parts=1, messages_per_second=None, ahead_s=2)
     1000
@@ -112,7 +128,7 @@ def choose_chunk_size(*, parts: int, messages_per_second: float | None, ahead_s:
 
 
 def halve(start: int, size: int) -> tuple[tuple[int, int], tuple[int, int]]:
-    """The two halves of a slice, each as its start and size.
+    """Return the two halves of a range, each as its start and size.
 
     >>> halve(10, 5)
     ((10, 2), (12, 3))
@@ -122,13 +138,13 @@ def halve(start: int, size: int) -> tuple[tuple[int, int], tuple[int, int]]:
 
 
 def make_reference(broadcast: str, chunk: int, start: int, level: int) -> str:
-    """A batch's client_reference: opaque, without personal data, the same whenever it is made.
+    """Return a batch's client_reference: opaque, without personal data, always reproducible.
 
-    A database restored from a backup cuts the same batches again, and Sinch's list then still
-    knows them by these references.
+    A database restored from a backup plans equal batches again, and Sinch's list then still
+    contains them by these references.
 
     >>> make_reference("06eadcew01ykq3f2yhftk7dbp0", 0, 0, 0)
     'cl-9123ff358e303f205c144d3e'
     """
-    place = f"{broadcast}/{chunk}/{start}/{level}".encode()
-    return f"cl-{sha256(place).hexdigest()[:24]}"
+    position = f"{broadcast}/{chunk}/{start}/{level}".encode()
+    return f"cl-{sha256(position).hexdigest()[:24]}"

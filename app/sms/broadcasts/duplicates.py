@@ -42,14 +42,14 @@ class Suspect:
     def of(
         cls,
         request: BroadcastRequest,
-        pieces: Sequence[AudienceChunk] | None,
+        chunks: Sequence[AudienceChunk] | None,
         *,
         client: str,
         text_hash: bytes,
     ) -> "Suspect | None":
-        """None for an order that is free to repeat; without pieces its people are not known yet."""
-        recipients = [each for piece in pieces or () for each in piece.recipients]
-        few = pieces is not None and len(recipients) < EXEMPT_BELOW
+        """None for an order that is free to repeat; without chunks its people are not known yet."""
+        recipients = [each for chunk in chunks or () for each in chunk.recipients]
+        few = chunks is not None and len(recipients) < EXEMPT_BELOW
         if request.allow_duplicate or (few and request.category is Category.TRANSACTIONAL):
             return None
         return cls(client, text_hash, recipients, describe_audience(request))
@@ -107,7 +107,7 @@ def _find_candidates(tx: Connection, ctx: Context, suspect: Suspect) -> list[Row
 
 
 def _read_audience(tx: Connection, broadcast: Row[Any]) -> Iterator[list[str]]:
-    """Who got this broadcast, may have got it or will get it, in pieces."""
+    """Who got this broadcast, may have got it or will get it, in chunks."""
     chunks = select(Chunk.number, Chunk.recipients).where(Chunk.broadcast_id == broadcast.id)
     if broadcast.status not in FINAL:
         yield from (recipients.split("\n") for _, recipients in tx.execute(chunks))

@@ -214,7 +214,7 @@ def _store(
     key: RequestKey | None,
     excluded: int,
 ) -> dict[str, Any]:
-    request, pieces = expand_request(ctx, request)
+    request, chunks = expand_request(ctx, request)
     with ctx.db.write() as tx:
         _refuse(tx, lock_broadcast(tx, original.id))
         public_id = make_id(ctx.now())
@@ -226,7 +226,7 @@ def _store(
             public_id=public_id,
             text_hash=hash_text(request, default_sender=ctx.default_sender),
             resend_of=original.id,
-            pieces=pieces,
+            chunks=chunks,
         )
         answer = describe_request(
             request, public_id, "queued", recipients=len(request.recipients)

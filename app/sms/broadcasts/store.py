@@ -15,9 +15,8 @@ from sqlalchemy import Connection, insert
 from app.db.base import table_of
 from app.failpoints import failpoints
 from app.ids import make_id
-from app.sms.audience.chunks import AudienceChunk
+from app.sms.audience.chunks import AudienceChunk, make_chunk_rows
 from app.sms.audience.expand import expand_request
-from app.sms.audience.lookup import make_chunks
 from app.sms.audience.plan import plan_chunks
 from app.sms.broadcasts.duplicates import Suspect, find_duplicate, reject_duplicate
 from app.sms.broadcasts.idempotency import RequestKey, keep_key
@@ -57,19 +56,19 @@ def accept_broadcast(
     BroadcastRepeated when the same text has just gone to mostly the same people.
     """
     ctx.require_own_database()
-    request, pieces = expand_request(ctx, request)
+    request, chunks = expand_request(ctx, request)
     text_hash = hash_text(request, default_sender=ctx.default_sender)
     suspect = (
-        Suspect.of(request, pieces, client=client, text_hash=text_hash) if key is None else None
+        Suspect.of(request, chunks, client=client, text_hash=text_hash) if key is None else None
     )
     cleared = find_duplicate(ctx, suspect) if suspect else frozenset()
-    inline = _can_be_sent_at_once(request, pieces)
+    inline = _can_be_sent_at_once(request, chunks)
     with ctx.db.write() as tx:
         if suspect:
             reject_duplicate(tx, ctx, suspect, cleared)
         public_id = make_id(ctx.now())
         broadcast_id = insert_broadcast(
-            tx, ctx, request, client=client, public_id=public_id, text_hash=text_hash, pieces=pieces
+            tx, ctx, request, client=client, public_id=public_id, text_hash=text_hash, chunks=chunks
         )
         if key is not None:
             answer = None if inline or describe is None else describe(public_id)
@@ -88,11 +87,11 @@ def accept_broadcast(
     return Accepted(broadcast_id, public_id, first)
 
 
-def _can_be_sent_at_once(request: BroadcastRequest, pieces: Sequence[AudienceChunk] | None) -> bool:
+def _can_be_sent_at_once(request: BroadcastRequest, chunks: Sequence[AudienceChunk] | None) -> bool:
     """Whether an order is handed to Sinch within its request."""
-    if pieces is None or request.send_at is not None:
+    if chunks is None or request.send_at is not None:
         return False
-    return sum(len(piece.recipients) for piece in pieces) <= MAX_INLINE_RECIPIENTS
+    return sum(len(chunk.recipients) for chunk in chunks) <= MAX_INLINE_RECIPIENTS
 
 
 def insert_broadcast(
@@ -103,10 +102,10 @@ def insert_broadcast(
     client: str,
     public_id: str,
     text_hash: bytes,
-    pieces: Sequence[AudienceChunk] | None,
+    chunks: Sequence[AudienceChunk] | None,
     resend_of: int | None = None,
 ) -> int:
-    """The id of a new broadcast, stored with its audience; without pieces that is to be found."""
+    """The id of a new broadcast, stored with its audience; without chunks that is to be found."""
     now, rules = ctx.now(), ctx.rules
     start = request.send_at or now
     default_end = start + timedelta(seconds=rules.expire_after_s)
@@ -126,20 +125,20 @@ def insert_broadcast(
         "send_at": request.send_at,
         "expires_at": request.expire_at or default_end,
         "status": BroadcastStatus.SCHEDULED if request.send_at else BroadcastStatus.QUEUED,
-        "recipients": sum(len(piece.recipients) for piece in pieces or ()),
+        "recipients": sum(len(chunk.recipients) for chunk in chunks or ()),
         "invalid": len(request.invalid),
         "duplicates": request.duplicates_removed,
         "planned": 0,
-        "chunks": len(pieces or ()),
+        "chunks": len(chunks or ()),
         "audience": describe_audience(request),
         "tag": request.tag,
-        "resolving": pieces is None,
+        "resolving": chunks is None,
         "texts": dict(request.texts) or None,
         "resend_of": resend_of,
     }
     broadcast_id: int = tx.execute(_ADD_BROADCAST, row).scalar_one()
-    if pieces:
-        tx.execute(_ADD_CHUNKS, list(make_chunks(broadcast_id, pieces)))
+    if chunks:
+        tx.execute(_ADD_CHUNKS, list(make_chunk_rows(broadcast_id, chunks)))
     return broadcast_id
 
 

@@ -249,14 +249,20 @@ def _sort_out(
     """
     content = load_batch_recipients(tx, batch)
     portions = group_by_eligibility(
-        tx, ctx, broadcast, content.recipients, content.lines, batch_id=batch.id, now=now
+        tx,
+        ctx,
+        broadcast,
+        content.recipients,
+        content.recipient_indexes,
+        batch_id=batch.id,
+        now=now,
     )
     first = portions[0]
-    if len(portions) > 1 or not first.may_go:
+    if len(portions) > 1 or not first.eligibility.is_allowed:
         withhold_recipients(tx, broadcast, batch, portions)
-    if not first.may_go:
+    if not first.eligibility.is_allowed:
         return None
-    expires_at = min(broadcast.expires_at, first.expires_at or broadcast.expires_at)
+    expires_at = min(broadcast.expires_at, first.eligibility.expires_at or broadcast.expires_at)
     return _Ready(batch, content, first.recipients, expires_at)
 
 

@@ -28,7 +28,7 @@ def make_outgoing(
         text=choose_text(broadcast, content.language),
         sender=broadcast.sender,
         client_reference=reference,
-        parameters=_merge(options.get("defaults") or {}, content.own, recipients),
+        parameters=_merge(options.get("defaults") or {}, content.parameters, recipients),
         expire_at=expires_at,
         delivery_report=report,
         callback_url=ctx.callback_url if report else None,

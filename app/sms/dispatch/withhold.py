@@ -74,13 +74,13 @@ def withhold_recipients(
             "broadcast_id": broadcast.id,
             "chunk": batch.chunk,
             "start": start,
-            "size": len(portion.lines),
+            "size": len(portion.recipient_indexes),
             "level": 0,
-            "recipient_indexes": list(portion.lines),
-            "exclusion_reason": portion.exclusion_reason,
+            "recipient_indexes": list(portion.recipient_indexes),
+            "exclusion_reason": portion.eligibility.exclusion_reason,
             "client_reference": reference,
             "state": _choose_state(portion, resent=resent),
-            "not_before": portion.not_before,
+            "not_before": portion.eligibility.not_before,
         }
         created = tx.execute(_ADD, row).one()
         move_messages(tx, created, portion.recipients)
@@ -89,18 +89,18 @@ def withhold_recipients(
 
 
 def _choose_state(portion: RecipientGroup, *, resent: bool) -> BatchState:
-    unclear = resent and portion.state is BatchState.SUPPRESSED
-    return BatchState.CLOSED_UNSENT if unclear else portion.state
+    state = portion.eligibility.state
+    return BatchState.CLOSED_UNSENT if resent and state is BatchState.SUPPRESSED else state
 
 
 def _keep(tx: Connection, batch: Row[Any], portion: RecipientGroup, *, resent: bool) -> None:
-    whole = len(portion.lines) == batch.size
+    whole = len(portion.recipient_indexes) == batch.size
     values = {
         "this": batch.id,
         "stands": _choose_state(portion, resent=resent),
-        "so_many": len(portion.lines),
-        "these": batch.recipient_indexes if whole else list(portion.lines),
-        "because": portion.exclusion_reason,
-        "until": portion.not_before,
+        "so_many": len(portion.recipient_indexes),
+        "these": batch.recipient_indexes if whole else list(portion.recipient_indexes),
+        "because": portion.eligibility.exclusion_reason,
+        "until": portion.eligibility.not_before,
     }
     tx.execute(_KEEP, values)

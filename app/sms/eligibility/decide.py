@@ -1,10 +1,10 @@
-"""Who of a batch is not sent to, or not now: asked in the transaction that claims it.
+"""Eligibility of recipients, decided inside the claim transaction: excluded, deferred or allowed.
 
-suppressed      never, whatever the broadcast is for
-no consent, inactive, over the cap    never, of marketing
-quiet           of marketing, at the next opening of the recipient's own day
+opted out                                  excluded from every broadcast
+no consent, inactive, over the daily cap   excluded from marketing
+quiet hours                                marketing deferred until the recipient's day begins
 
-Answers to a person's own text, such as the one to STOP, are held back by nothing.
+A reply to an inbound text, such as the confirmation of a STOP, skips these checks.
 """
 
 from collections import defaultdict
@@ -20,15 +20,15 @@ from app.db.lists import THESE, pack
 from app.phone.pseudonym import is_pseudonym
 from app.sms.context import Context
 from app.sms.eligibility.frequency_cap import CAP_PERIOD
-from app.sms.eligibility.quiet_hours import Window, find_window, place
+from app.sms.eligibility.quiet_hours import Location, find_window, locate_phone
 from app.sms.models.batch import Batch, MarketingSend
 from app.sms.models.states import BatchState, Category, ExclusionReason
 from app.subscribers.models import Subscriber
 from app.subscribers.suppressions.store import find_suppressed
 
 _S = BatchState
-# From which a text may have reached somebody.
-_PERHAPS_SENT = (
+# A text of a batch in one of these states may have reached its recipients.
+_MAY_HAVE_REACHED = (
     _S.SENDING,
     _S.ACCEPTED,
     _S.DUPLICATE,
@@ -38,69 +38,63 @@ _PERHAPS_SENT = (
 )
 
 _SENDS, _BATCHES, _SUBSCRIBERS = table_of(MarketingSend), table_of(Batch), table_of(Subscriber)
-# Made once: to make a statement costs several times what it takes to run one.
-_KNOWN = {
+_SELECT_SUBSCRIBERS = {
     dialect: select(
         _SUBSCRIBERS.c.phone,
         _SUBSCRIBERS.c.active,
         _SUBSCRIBERS.c.consented_at.is_not(None),
         _SUBSCRIBERS.c.time_zone,
-    ).where(_SUBSCRIBERS.c.phone.in_(these))
-    for dialect, these in THESE.items()
+    ).where(_SUBSCRIBERS.c.phone.in_(phones))
+    for dialect, phones in THESE.items()
 }
-_OVER_CAP = {
+_SELECT_OVER_CAP = {
     dialect: select(_SENDS.c.phone)
     .join(_BATCHES, _BATCHES.c.id == _SENDS.c.batch_id)
-    .where(_SENDS.c.phone.in_(these))
-    .where(_SENDS.c.at > bindparam("since"), _SENDS.c.batch_id != bindparam("but"))
-    .where(_BATCHES.c.state.in_(_PERHAPS_SENT))
+    .where(_SENDS.c.phone.in_(phones))
+    .where(_SENDS.c.at > bindparam("since"), _SENDS.c.batch_id != bindparam("batch_id"))
+    .where(_BATCHES.c.state.in_(_MAY_HAVE_REACHED))
     .group_by(_SENDS.c.phone)
-    .having(func.count() >= bindparam("most"))
-    for dialect, these in THESE.items()
+    .having(func.count() >= bindparam("cap"))
+    for dialect, phones in THESE.items()
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Eligibility:
-    """What becomes of a recipient now; equal for all who can go in one batch.
+    """Whether and when a recipient is sent to; equal for all who can share one batch.
 
-    As in Portion: `withheld` without `not_before` is never; `expires_at` is when it gets quiet.
+    `exclusion_reason` says why not now: without `not_before` the recipient is excluded for good,
+    with it deferred until then.  `expires_at` is when Sinch must give up; None for the broadcast's
+    own end.
     """
 
-    exclusion_reason: ExclusionReason | None = None
-    not_before: datetime | None = None
-    expires_at: datetime | None = None
-
-
-_GOES = Eligibility()
-_WITHOUT_CONSENT = Eligibility(ExclusionReason.NO_CONSENT)
-# Who is no subscriber: neither active nor consenting, in a zone not known.
-_STRANGER = (False, False, None)
-
-
-@dataclass(frozen=True, slots=True)
-class RecipientGroup:
-    """Recipients of one batch who are to be treated alike, and their lines in its chunk.
-
-    `withheld` says why they are not sent to now; with `not_before` they are then, without it never.
-    `expires_at` is when Sinch has to give them up; None for the broadcast's own end.
-    """
-
-    recipients: Sequence[str]
-    lines: Sequence[int]
     exclusion_reason: ExclusionReason | None = None
     not_before: datetime | None = None
     expires_at: datetime | None = None
 
     @property
     def state(self) -> BatchState:
-        never = self.exclusion_reason is not None and self.not_before is None
-        return BatchState.SUPPRESSED if never else BatchState.PENDING
+        excluded = self.exclusion_reason is not None and self.not_before is None
+        return BatchState.SUPPRESSED if excluded else BatchState.PENDING
 
     @property
-    def may_go(self) -> bool:
-        """Whether it may be handed to Sinch now."""
+    def is_allowed(self) -> bool:
+        """Return True if the recipient may be submitted to Sinch now."""
         return self.exclusion_reason is None
+
+
+_ALLOWED = Eligibility()
+# Neither active nor consenting, in an unknown zone.
+_NO_SUBSCRIBER = (False, False, None)
+
+
+@dataclass(frozen=True, slots=True)
+class RecipientGroup:
+    """Recipients of one batch with equal eligibility, and their indexes in its chunk."""
+
+    recipients: Sequence[str]
+    recipient_indexes: Sequence[int]
+    eligibility: Eligibility = _ALLOWED
 
 
 def group_by_eligibility(
@@ -108,35 +102,33 @@ def group_by_eligibility(
     ctx: Context,
     broadcast: Row[Any],
     recipients: Sequence[str],
-    lines: Sequence[int],
+    recipient_indexes: Sequence[int],
     *,
     batch_id: int,
     now: datetime,
 ) -> list[RecipientGroup]:
-    """The recipients of a batch in portions that are treated alike; who may go now stands first."""
-    if broadcast.options.get("reply"):
-        return [RecipientGroup(recipients, lines)]
-    fates = check_eligibility(
-        tx,
-        ctx,
-        recipients,
-        category=broadcast.category,
-        ends_at=broadcast.expires_at,
-        batch_id=batch_id,
-        now=now,
-    )
-    if not fates:
-        return [RecipientGroup(recipients, lines)]
-    portions: dict[Eligibility, tuple[list[str], list[int]]] = defaultdict(lambda: ([], []))
-    for recipient, line in zip(recipients, lines, strict=True):
-        members = portions[fates.get(recipient, _GOES)]
-        members[0].append(recipient)
-        members[1].append(line)
-    sorted_out = [
-        RecipientGroup(who, where, fate.exclusion_reason, fate.not_before, fate.expires_at)
-        for fate, (who, where) in portions.items()
+    """Group the recipients of a batch by their eligibility, those allowed now first."""
+    eligibilities: dict[str, Eligibility] = {}
+    if not broadcast.options.get("reply"):
+        eligibilities = check_eligibility(
+            tx,
+            ctx,
+            recipients,
+            category=broadcast.category,
+            ends_at=broadcast.expires_at,
+            batch_id=batch_id,
+            now=now,
+        )
+    if not eligibilities:
+        return [RecipientGroup(recipients, recipient_indexes)]
+    members: dict[Eligibility, list[tuple[str, int]]] = defaultdict(list)
+    for phone, index in zip(recipients, recipient_indexes, strict=True):
+        members[eligibilities.get(phone, _ALLOWED)].append((phone, index))
+    groups = [
+        RecipientGroup([phone for phone, _ in pairs], [index for _, index in pairs], eligibility)
+        for eligibility, pairs in members.items()
     ]
-    return sorted(sorted_out, key=lambda each: not each.may_go)
+    return sorted(groups, key=lambda group: not group.eligibility.is_allowed)
 
 
 def check_eligibility(
@@ -149,82 +141,89 @@ def check_eligibility(
     batch_id: int = 0,
     now: datetime,
 ) -> dict[str, Eligibility]:
-    """What becomes of each; who is not named goes, until the end of the broadcast at `ends_at`.
+    """Return the eligibility of each recipient; a missing one is allowed until `ends_at`.
 
-    Without a batch all texts of the last day count against the cap.
+    The cap leaves out the sends of `batch_id` itself.
     """
     marketing = category is Category.MARKETING
     suppressed = find_suppressed(tx, ctx.subscriber_context, recipients, marketing=marketing)
-    fates = {number: Eligibility(ExclusionReason.OPTED_OUT) for number in suppressed}
+    eligibilities = {phone: Eligibility(ExclusionReason.OPTED_OUT) for phone in suppressed}
     erased = Eligibility(ExclusionReason.ERASED)
-    fates |= {each: erased for each in recipients if is_pseudonym(each)}
+    eligibilities |= {phone: erased for phone in recipients if is_pseudonym(phone)}
     if marketing:
-        left = [each for each in recipients if each not in fates]
-        over_cap = _find_over_cap(tx, ctx, left, batch_id, now)
-        fates |= _judge_marketing(tx, left, over_cap, _Windows(ctx, now, ends_at))
-    return fates
+        remaining = [phone for phone in recipients if phone not in eligibilities]
+        over_cap = _find_over_cap(tx, ctx, remaining, batch_id, now)
+        windows = _Windows(ctx, now, ends_at)
+        eligibilities |= _check_marketing(tx, remaining, over_cap, windows)
+    return eligibilities
 
 
-def _judge_marketing(
+def _check_marketing(
     tx: Connection, recipients: Sequence[str], over_cap: set[str], windows: "_Windows"
 ) -> dict[str, Eligibility]:
-    these = {"these": pack(tx, recipients)}
+    values = {"these": pack(tx, recipients)}
     known = {
         phone: (active, consented, zone)
-        for phone, active, consented, zone in tx.execute(_KNOWN[tx.dialect.name], these)
+        for phone, active, consented, zone in tx.execute(
+            _SELECT_SUBSCRIBERS[tx.dialect.name], values
+        )
     }
     return {
-        number: _judge_one(known.get(number, _STRANGER), number in over_cap, windows, number)
-        for number in recipients
+        phone: _check_subscriber(phone, known.get(phone, _NO_SUBSCRIBER), over_cap, windows)
+        for phone in recipients
     }
 
 
-def _judge_one(
-    subscriber: tuple[bool, bool, str | None], over_cap: bool, windows: "_Windows", number: str
+def _check_subscriber(
+    phone: str,
+    subscriber: tuple[bool, bool, str | None],
+    over_cap: set[str],
+    windows: "_Windows",
 ) -> Eligibility:
     active, consented, zone = subscriber
     if not consented:
-        return _WITHOUT_CONSENT
+        return Eligibility(ExclusionReason.NO_CONSENT)
     if not active:
         return Eligibility(ExclusionReason.INACTIVE)
-    if over_cap:
+    if phone in over_cap:
         return Eligibility(ExclusionReason.FREQUENCY_CAP)
-    return windows.find(number, zone)
+    return windows.check(phone, zone)
 
 
 class _Windows:
-    """The windows of this moment, each place's found once."""
+    """Eligibility by quiet hours at one moment, computed once per location."""
 
     def __init__(self, ctx: Context, now: datetime, ends_at: datetime) -> None:
         self._rules, self._now, self._ends_at = ctx.subscriber_rules, now, ends_at
-        self._fates: dict[tuple[tuple[str, ...], str | None], Eligibility] = {}
+        self._by_location: dict[Location, Eligibility] = {}
 
-    def find(self, number: str, zone: str | None) -> Eligibility:
-        where = place(number, zone, self._rules)
-        if where not in self._fates:
-            self._fates[where] = self._judge(find_window(*where, self._now, self._rules))
-        return self._fates[where]
+    def check(self, phone: str, zone: str | None) -> Eligibility:
+        location = locate_phone(phone, zone, self._rules)
+        if location not in self._by_location:
+            self._by_location[location] = self._check_location(location)
+        return self._by_location[location]
 
-    def _judge(self, window: Window | None) -> Eligibility:
+    def _check_location(self, location: Location) -> Eligibility:
+        window = find_window(*location, self._now, self._rules)
         if window is None:
             return Eligibility(ExclusionReason.NO_WINDOW)
         if window.opens_at > self._now:
             return Eligibility(ExclusionReason.QUIET_HOURS, not_before=window.opens_at)
-        return (
-            Eligibility(expires_at=window.closes_at) if window.closes_at < self._ends_at else _GOES
-        )
+        if window.closes_at < self._ends_at:
+            return Eligibility(expires_at=window.closes_at)
+        return _ALLOWED
 
 
 def _find_over_cap(
     tx: Connection, ctx: Context, recipients: Sequence[str], batch_id: int, now: datetime
 ) -> set[str]:
-    most = ctx.subscriber_rules.marketing_per_day
-    if not most or not recipients:
+    cap = ctx.subscriber_rules.marketing_per_day
+    if not cap or not recipients:
         return set()
     values = {
         "these": pack(tx, recipients),
         "since": now - CAP_PERIOD,
-        "but": batch_id,
-        "most": most,
+        "batch_id": batch_id,
+        "cap": cap,
     }
-    return set(tx.execute(_OVER_CAP[tx.dialect.name], values).scalars())
+    return set(tx.execute(_SELECT_OVER_CAP[tx.dialect.name], values).scalars())

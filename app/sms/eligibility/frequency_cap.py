@@ -1,10 +1,10 @@
-"""The cap on marketing texts to one person in a day: counted, recorded, forgotten."""
+"""Daily cap on marketing texts per recipient: count, record and purge the sends."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, text
+from sqlalchemy import Connection, delete, text
 from sqlalchemy.dialects import postgresql, sqlite
 
 from app.db.base import table_of
@@ -13,39 +13,36 @@ from app.sms.models.batch import MarketingSend
 
 CAP_PERIOD = timedelta(days=1)
 _SENDS = table_of(MarketingSend)
-# Two that count at once would both find room for one text more.
-_COUNT_ALONE = text("SELECT pg_advisory_xact_lock(7245013002)")
+# Two transactions that count at the same time would both find room for one more text.
+_LOCK_COUNTS = text("SELECT pg_advisory_xact_lock(7245013002)")
 
 
-def _make_note(build: Any) -> Any:
+def _make_upsert(build: Any) -> Any:
     statement = build(_SENDS)
     return statement.on_conflict_do_update(
         index_elements=list(_SENDS.primary_key), set_={"at": statement.excluded.at}
     )
 
 
-_NOTE = {"sqlite": _make_note(sqlite.insert), "postgresql": _make_note(postgresql.insert)}
-
-
-_FORGET = delete(_SENDS).where(_SENDS.c.at < bindparam("before"))
+_RECORD = {"sqlite": _make_upsert(sqlite.insert), "postgresql": _make_upsert(postgresql.insert)}
 
 
 def lock_marketing_counts(tx: Connection, ctx: Context) -> None:
-    """Let nobody else count marketing texts until this transaction ends."""
+    """Lock the counting of marketing texts until the end of this transaction."""
     if ctx.subscriber_rules.marketing_per_day and tx.dialect.name != "sqlite":
-        tx.execute(_COUNT_ALONE)
+        tx.execute(_LOCK_COUNTS)
 
 
 def record_marketing_sends(
     tx: Connection, ctx: Context, recipients: Sequence[str], *, batch_id: int, now: datetime
 ) -> None:
-    """Note for the cap that each of these gets a marketing text with this batch."""
+    """Record that each recipient gets a marketing text with this batch."""
     if ctx.subscriber_rules.marketing_per_day:
-        rows = [{"phone": each, "batch_id": batch_id, "at": now} for each in recipients]
-        tx.execute(_NOTE[tx.dialect.name], rows)
+        rows = [{"phone": phone, "batch_id": batch_id, "at": now} for phone in recipients]
+        tx.execute(_RECORD[tx.dialect.name], rows)
 
 
 def purge_old_sends(ctx: Context) -> None:
-    """What is older than the cap reaches back is not counted any more."""
+    """Delete the sends that are older than twice the cap's period."""
     with ctx.db.write() as tx:
-        tx.execute(_FORGET, {"before": ctx.now() - 2 * CAP_PERIOD})
+        tx.execute(delete(_SENDS).where(_SENDS.c.at < ctx.now() - 2 * CAP_PERIOD))

@@ -1,13 +1,13 @@
-"""When a person may get marketing, by the clock on their own wall.  Pure.
+"""Quiet hours: when a recipient may get marketing, by their local clock.  Pure.
 
-An hour is quiet by what the clock shows: an hour that the clock repeats is quiet both times, and
-hours that begin where the clock jumps ahead begin where it lands.
+A repeated hour is quiet both times.  Hours that begin in a skipped hour begin after it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache, lru_cache
+from itertools import pairwise
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE
@@ -21,27 +21,25 @@ from app.sms.eligibility.quiet_hours_by_country import ANYWHERE, RULES, Week
 LONGEST = timedelta(days=3)
 LOOK_AHEAD = timedelta(days=8)
 
-_DAY = timedelta(days=1)
-_KNOWN_DAYS = _DAY + LOOK_AHEAD + LONGEST  # from the midnight before now
-# No zone changes its offset twice in so short a time.
-_STEP = timedelta(hours=6)
-_SECOND = timedelta(seconds=1)
-# Beyond it there are no days left to look ahead.
+_KNOWN_DAYS = timedelta(days=1) + LOOK_AHEAD + LONGEST  # from the midnight before now
+_QUARTER = 15
+# Later moments have no days left to look ahead.
 _LATEST = datetime.max.replace(tzinfo=UTC) - 2 * _KNOWN_DAYS
 _NO_QUIET = (time(), time())
 
-# In a shorter number the last digits may tell its country.
-_SHORT = 11
+# In a shorter number the last digits may decide its country.
+_MIN_CACHED_LENGTH = 11
 _TAIL = "0000"
-_AMERICAN = 12
+_AMERICAN_LENGTH = 12
 
 _Span = tuple[datetime, datetime]
-_Place = tuple[tuple[str, ...], str | None]
+# The zones that a phone may be in, and the country whose hours apply.
+Location = tuple[tuple[str, ...], str | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A span of time in which a person may get marketing, aware UTC; its end is outside."""
+    """A span of time in which a recipient may get marketing, aware UTC; its end is outside."""
 
     opens_at: datetime
     closes_at: datetime
@@ -55,10 +53,10 @@ def find_window(
     *,
     min_open_s: float = 600,
 ) -> Window | None:
-    """From now on the first window of at least `min_open_s` that is open in all of these zones.
+    """Find the next window of at least `min_open_s` that is open in all of these zones.
 
-    It begins now when it is open, and ends after 3 days at the latest.  None when there is none
-    within 8 days, as where the zones are half a day apart.
+    An open window begins now and ends after 3 days at the latest.  Returns None without a window
+    in the next 8 days, as where the zones are half a day apart.
 
     >>> rules = SubscriberRules(quiet_hours={"SE": (time(21), time(8))})
     >>> window = find_window(["Europe/Stockholm"], "SE", datetime(2026, 3, 1, tzinfo=UTC), rules)
@@ -68,7 +66,7 @@ def find_window(
     if now > _LATEST:
         return None
     names = tuple(zones) or (rules.default_zone,)
-    spans = _find_common_spans(names, find_week(country, rules), now.astimezone(UTC).date())
+    spans = _find_open_spans(names, find_week(country, rules), now.astimezone(UTC).date())
     for opens_at, closes_at in spans:
         begins = max(opens_at, now)
         ends = min(closes_at, begins + LONGEST)
@@ -80,10 +78,10 @@ def find_window(
 
 
 def find_week(country: str | None, rules: SubscriberRules) -> Week:
-    """The open hours of each day from Monday on.
+    """Return the open hours of each day, Monday first.
 
-    Hours set for a country, else those set for all others, take the place of the table's.  Its
-    days without marketing stay, unless no hours at all are to be quiet.
+    Hours set for the country, else those set for all others, replace the table's.  The table's
+    days without marketing stay, unless the rules switch quiet hours off.
     """
     week = (RULES.get(country or ANYWHERE) or RULES[ANYWHERE]).week
     quiet = rules.quiet_hours.get(country or ANYWHERE) or rules.quiet_hours.get(ANYWHERE)
@@ -95,19 +93,18 @@ def find_week(country: str | None, rules: SubscriberRules) -> Week:
     return tuple(None if hours is None else (ends, begins) for hours in week)
 
 
-def place(phone: str, stored_zone: str | None, rules: SubscriberRules) -> _Place:
-    """The zones a person may be in, and the country whose hours they keep.
+def locate_phone(phone: str, stored_zone: str | None, rules: SubscriberRules) -> Location:
+    """Return the zones that a phone may be in, and the country whose hours apply.
 
-    Their own zone alone where it is stored, else those of their number, else the default zone.
+    The zones are the subscriber's stored one, else those of the number, else the default zone.
 
-    >>> place("+46701234567", None, SubscriberRules())
+    >>> locate_phone("+46701234567", None, SubscriberRules())
     (('Europe/Stockholm',), 'SE')
-    >>> place("+46701234567", "Asia/Tokyo", SubscriberRules())
+    >>> locate_phone("+46701234567", "Asia/Tokyo", SubscriberRules())
     (('Asia/Tokyo',), 'SE')
     """
-    by_code = _place_codes()
-    found = by_code.get(phone[:3]) or by_code.get(phone[:4])
-    zones, country = found or _locate(phone)
+    by_code = _locate_codes()
+    zones, country = by_code.get(phone[:3]) or by_code.get(phone[:4]) or _locate_number(phone)
     if stored_zone and is_zone(stored_zone):
         return (stored_zone,), country
     return zones or (rules.default_zone,), country
@@ -115,7 +112,7 @@ def place(phone: str, stored_zone: str | None, rules: SubscriberRules) -> _Place
 
 @lru_cache(maxsize=2**12)
 def is_zone(name: str) -> bool:
-    """True for a name of the IANA time zone database.
+    """Return True for a name of the IANA time zone database.
 
     >>> is_zone("Europe/Berlin"), is_zone("Berlin"), is_zone("../etc")
     (True, False, False)
@@ -128,8 +125,8 @@ def is_zone(name: str) -> bool:
 
 
 @cache
-def _place_codes() -> dict[str, _Place]:
-    """Where all numbers of a calling code are: those of one country in one zone."""
+def _locate_codes() -> dict[str, Location]:
+    """Return the location of every calling code that has one country in one zone."""
     zones: dict[str, set[str]] = {}
     for prefix, names in TIMEZONE_DATA.items():
         for digits in (2, 3):
@@ -143,19 +140,19 @@ def _place_codes() -> dict[str, _Place]:
     }
 
 
-def _locate(phone: str) -> _Place:
-    if phone[1:2] == "1" and len(phone) == _AMERICAN:
+def _locate_number(phone: str) -> Location:
+    if phone[1:2] == "1" and len(phone) == _AMERICAN_LENGTH:
         return _locate_american(phone[:8])
-    # Numbers that differ in their last four digits alone are in one place.
-    facts = _inspect(phone[:-4] + _TAIL if len(phone) > _SHORT else phone)
+    # Long numbers that differ in their last four digits alone have one location.
+    facts = _inspect(phone[:-4] + _TAIL if len(phone) > _MIN_CACHED_LENGTH else phone)
     return facts.zones, facts.country
 
 
 @lru_cache(maxsize=2**15)
-def _locate_american(exchange: str) -> _Place:
-    """Where the numbers of +1, an area code and an exchange are.
+def _locate_american(exchange: str) -> Location:
+    """Return the location of numbers of +1 by their area code and exchange.
 
-    The library takes the mobiles of the islands for those of the whole continent.
+    The library locates mobiles of the islands on the whole continent.
     """
     facts = _inspect(f"{exchange[:5]}200{_TAIL}")
     if not facts.valid:
@@ -171,88 +168,38 @@ _inspect = lru_cache(maxsize=2**16)(inspect_number)
 
 
 @lru_cache(maxsize=2**12)
-def _find_common_spans(zones: tuple[str, ...], week: Week, first_day: date) -> tuple[_Span, ...]:
-    """The spans that are open in all zones, in order, from the first day's UTC midnight on."""
-    spans = _find_spans(zones[0], week, first_day)
-    for zone in zones[1:]:
-        spans = tuple(_intersect(spans, _find_spans(zone, week, first_day)))
-    return spans
-
-
-def _intersect(ours: Sequence[_Span], theirs: Sequence[_Span]) -> Iterator[_Span]:
-    i = j = 0
-    while i < len(ours) and j < len(theirs):
-        begins = max(ours[i][0], theirs[j][0])
-        ends = min(ours[i][1], theirs[j][1])
-        if begins < ends:
-            yield begins, ends
-        if ours[i][1] == ends:
-            i += 1
-        else:
-            j += 1
-
-
-@lru_cache(maxsize=2**12)
-def _find_spans(zone: str, week: Week, first_day: date) -> tuple[_Span, ...]:
-    """The spans that are open in one zone; those that touch are one."""
+def _find_open_spans(zones: tuple[str, ...], week: Week, first_day: date) -> tuple[_Span, ...]:
+    """Return the spans that are open in all zones, in order, from the first day's UTC midnight."""
+    infos = [ZoneInfo(zone) for zone in zones]
     spans: list[_Span] = []
-    for begins, ends, offset in _find_stretches(zone, first_day):
-        for opens, closes in _find_local_spans(week, begins + offset, ends + offset):
-            if spans and spans[-1][1] == opens - offset:
-                spans[-1] = spans[-1][0], closes - offset
-            else:
-                spans.append((opens - offset, closes - offset))
+    for begins, ends in pairwise(_list_edges(week, first_day)):
+        if all(_is_open(week, begins.astimezone(info)) for info in infos):
+            if spans and spans[-1][1] == begins:
+                begins = spans.pop()[0]
+            spans.append((begins, ends))
     return tuple(spans)
 
 
-def _find_local_spans(week: Week, begins: datetime, ends: datetime) -> Iterator[_Span]:
-    """What is open between two readings of a clock that does not jump between them."""
-    midnight = datetime.combine(begins.date(), time(), UTC)
-    while midnight < ends:
-        for opens, closes in _open_on(week, midnight):
-            if max(opens, begins) < min(closes, ends):
-                yield max(opens, begins), min(closes, ends)
-        midnight += _DAY
+def _list_edges(week: Week, first_day: date) -> list[datetime]:
+    """List the moments at which any zone may open or close, in order.
+
+    All offsets from UTC are quarters of an hour, and change on the quarter.
+    """
+    midnight = datetime.combine(first_day, time(), UTC)
+    minutes = {0, *(edge.minute % _QUARTER for hours in week if hours for edge in hours)}
+    quarters = range(0, _KNOWN_DAYS.days * 24 * 60, _QUARTER)
+    return [
+        midnight + timedelta(minutes=quarter + minute)
+        for quarter in quarters
+        for minute in sorted(minutes)
+    ]
 
 
-def _open_on(week: Week, midnight: datetime) -> Sequence[_Span]:
-    hours = week[midnight.weekday()]
+def _is_open(week: Week, local: datetime) -> bool:
+    hours, shown = week[local.weekday()], local.time()
     if hours is None:
-        return ()
-    opens, closes = (datetime.combine(midnight, each, UTC) for each in hours)
+        return False
+    opens, closes = hours
     if opens < closes:
-        return ((opens, closes),)
-    return ((midnight, closes), (opens, midnight + _DAY))
-
-
-@lru_cache(maxsize=2**11)
-def _find_stretches(zone: str, first_day: date) -> tuple[tuple[datetime, datetime, timedelta], ...]:
-    """The stretches of the days ahead in which a zone's offset from UTC stays the same."""
-    info = ZoneInfo(zone)
-    begins = moment = datetime.combine(first_day, time(), UTC)
-    end = begins + _KNOWN_DAYS
-    offset, stretches = _offset_at(moment, info), []
-    while moment < end:
-        moment += _STEP
-        if _offset_at(moment, info) != offset:
-            change = _find_change(moment - _STEP, moment, info)
-            stretches.append((begins, change, offset))
-            begins, offset = change, _offset_at(change, info)
-    return (*stretches, (begins, end, offset))
-
-
-def _find_change(before: datetime, after: datetime, info: ZoneInfo) -> datetime:
-    """The first second of the offset that holds at `after`."""
-    offset = _offset_at(after, info)
-    while after - before > _SECOND:
-        middle = before + (after - before) // 2
-        middle = middle.replace(microsecond=0)
-        if _offset_at(middle, info) == offset:
-            after = middle
-        else:
-            before = middle
-    return after
-
-
-def _offset_at(moment: datetime, info: ZoneInfo) -> timedelta:
-    return moment.astimezone(info).utcoffset() or timedelta()
+        return opens <= shown < closes
+    return shown >= opens or shown < closes

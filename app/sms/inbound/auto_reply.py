@@ -113,7 +113,7 @@ def store_own(tx: Connection, ctx: Context, request: BroadcastRequest) -> str:
         client=REPLY_CLIENT,
         public_id=public_id,
         text_hash=hash_text(request, default_sender=ctx.default_sender),
-        pieces=[AudienceChunk(sorted(request.recipients))],
+        chunks=[AudienceChunk(sorted(request.recipients))],
     )
     plan_chunks(tx, ctx, broadcast_id)
     return public_id

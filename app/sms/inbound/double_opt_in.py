@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from app.db.facts import read_metadata, set_metadata
 from app.phone.e164 import can_be_answered
 from app.sms.context import Context
-from app.sms.eligibility.quiet_hours import find_window, place
+from app.sms.eligibility.quiet_hours import find_window, locate_phone
 from app.sms.inbound.auto_reply import REPLY_CLIENT, store_own
 from app.sms.inbound.reply_texts import choose_question
 from app.sms.lifecycle.gates import read_gates
@@ -88,7 +88,7 @@ def _choose(tx: Connection, ctx: Context, people: Sequence[Waiting]) -> list[_As
     suppressed = find_suppressed(tx, ctx.subscriber_context, phones, marketing=True)
     chosen = []
     for each in people:
-        zones, country = place(each.phone, each.time_zone, rules)
+        zones, country = locate_phone(each.phone, each.time_zone, rules)
         window = find_window(zones, country, now, rules)
         if each.phone not in suppressed and window is not None and window.opens_at <= now:
             chosen.append(_Asked(each, window.closes_at))

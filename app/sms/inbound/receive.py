@@ -99,7 +99,7 @@ def _note(tx: Connection, ctx: Context, inbound: schemas.SinchInbound) -> bool:
 
 def _find_answered(tx: Connection, phone: str) -> Row[Any] | None:
     """The last broadcast that a phone was sent, or may have been."""
-    last = find_broadcasts_to(tx, phone, before=BEYOND_ALL, most=_LOOKED_AT, handed_over=True)
+    last = find_broadcasts_to(tx, phone, before=BEYOND_ALL, limit=_LOOKED_AT, handed_over=True)
     if not last:
         return None
     rows: list[Row[Any]] = list(tx.execute(_OWNERS, {"these": last}))

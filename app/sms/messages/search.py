@@ -123,7 +123,7 @@ def list_messages_to(tx: Connection, recipient: str, *, most: int) -> list[dict[
 
 def _find(tx: Connection, recipient: str, before: int, most: int) -> list[Row[Any]]:
     values = {"before": before, "most": most}
-    these = find_broadcasts_to(tx, recipient, before=before, most=most)
+    these = find_broadcasts_to(tx, recipient, before=before, limit=most)
     rows: list[Row[Any]] = list(tx.execute(_IN_BATCHES, {"who": recipient, "these": these}))
     rows += tx.execute(_NOT_IN_BATCHES, values | {"line": f"\n{recipient}\n"})
     return sorted(rows, key=lambda row: int(row.id), reverse=True)[:most]

@@ -226,7 +226,7 @@ def _find_broadcasts(ctx: Context, phone: str) -> Iterator[int]:
     before = BEYOND_ALL
     while True:
         with ctx.db.read() as tx:
-            found = find_broadcasts_to(tx, phone, before=before, most=_PAGE)
+            found = find_broadcasts_to(tx, phone, before=before, limit=_PAGE)
         yield from found
         if len(found) < _PAGE:
             return

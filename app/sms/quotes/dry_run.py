@@ -1,4 +1,4 @@
-"""What Sinch itself says that an order would take; nothing is sent."""
+"""Sinch's own count of a broadcast request's parts, by a dry run: nothing is sent."""
 
 from dataclasses import dataclass
 
@@ -23,10 +23,9 @@ _REFERENCE = "cl-dry-run"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DryRunCheck:
-    """The first recipients of an order, and the parts of all their texts together.
+    """Recipients and parts of a first batch as Sinch counts them, and our count of its parts.
 
-    `recipients` and `parts` are Sinch's word, `our_parts` is what we make of the same texts.
-    Without Sinch's word `problem` says why.
+    Without an answer of Sinch `problem` says why.
     """
 
     recipients: int | None = None
@@ -38,37 +37,35 @@ class DryRunCheck:
 def cross_check(ctx: Context, request: BroadcastRequest) -> DryRunCheck:
     """Have Sinch count the parts of a first batch, of 1,000 recipients at most.
 
-    Whatever Sinch answers, or fails to, is told and never raised.
+    Sinch's errors are returned as a problem and never raised.
     """
-    piece = next(
-        (each for each in iterate_chunks(ctx, request) if each.exclusion_reason is None), None
-    )
-    if piece is None or not piece.recipients:
-        return DryRunCheck(problem="Nobody is left whom Sinch could be asked about.")
-    text = request.texts.get(piece.language or "", request.text)
-    values = _collect_values(request, piece, text)
-    ours = sum(list_parts(text, piece, collect_defaults(request), piece.recipients))
+    chunks = (chunk for chunk in iterate_chunks(ctx, request) if chunk.exclusion_reason is None)
+    chunk = next(chunks, None)
+    if chunk is None or not chunk.recipients:
+        return DryRunCheck(problem="No recipient is left to ask Sinch about.")
+    text = request.texts.get(chunk.language or "", request.text)
+    our_parts = sum(list_parts(request, chunk, chunk.recipients))
     batch = OutgoingBatch(
-        recipients=piece.recipients,
+        recipients=chunk.recipients,
         text=text,
         sender=request.sender or ctx.default_sender,
         client_reference=_REFERENCE,
-        parameters=values or None,
+        parameters=_collect_values(request, chunk, text) or None,
         flash=request.flash,
     )
     try:
         answer = ctx.sinch.dry_run_batch(batch, within_s=_WITHIN_S)
     except SinchError as e:
-        return DryRunCheck(our_parts=ours, problem=_explain(e))
-    return DryRunCheck(recipients=answer.recipients, parts=answer.parts, our_parts=ours)
+        return DryRunCheck(our_parts=our_parts, problem=_explain(e))
+    return DryRunCheck(recipients=answer.recipients, parts=answer.parts, our_parts=our_parts)
 
 
 def _collect_values(
-    request: BroadcastRequest, piece: AudienceChunk, text: str
+    request: BroadcastRequest, chunk: AudienceChunk, text: str
 ) -> dict[str, dict[str, str]]:
-    """For each placeholder of the text the values of these recipients, and the default."""
-    own, defaults = piece.own or {}, collect_defaults(request)
-    values = {name: dict(own.get(name, {})) for name in find_placeholders(text)}
+    """Return the values of these recipients and the default, by the text's placeholders."""
+    parameters, defaults = chunk.parameters or {}, collect_defaults(request)
+    values = {name: dict(parameters.get(name, {})) for name in find_placeholders(text)}
     for name in values:
         if name in defaults:
             values[name][DEFAULT] = defaults[name]
@@ -79,9 +76,9 @@ def _explain(error: SinchError) -> str:
     if isinstance(error, SinchUnreachable):
         return "Sinch cannot be reached."
     if isinstance(error, SinchBusy):
-        return "Sinch is busy: ask again later."
+        return "Sinch is busy: try again later."
     if isinstance(error, SinchMisconfigured):
-        return f"Sinch takes nothing from this account as it is set up ({error})."
+        return f"Sinch accepts nothing from this account as it is set up ({error})."
     if isinstance(error, SinchRefusal):
-        return f"Sinch refuses this text ({error})."
+        return f"Sinch rejects this text ({error})."
     return "Sinch gave no usable answer."

@@ -11,8 +11,8 @@ from app.sms.quotes.prices import (
     PriceTable,
     check_country,
     check_currency,
+    format_price,
     parse_price,
-    show_price,
 )
 
 _MAX_SHOWN = 16
@@ -106,5 +106,5 @@ class PricesViewSchema(Schema):
 
 def show_prices(table: PriceTable) -> dict[str, Any]:
     """The prices as they are shown."""
-    prices = {country: show_price(each) for country, each in table.micros.items()}
+    prices = {country: format_price(each) for country, each in table.micros.items()}
     return {"currency": table.currency, "prices": prices}

@@ -1,4 +1,4 @@
-"""What parts cost, by country: contractual, so none come with us."""
+"""Prices of a message part by country: set by each installation, by its contract with Sinch."""
 
 import re
 from collections.abc import Mapping
@@ -21,15 +21,11 @@ _PRICE = re.compile(PRICE_PATTERN)
 _DECIMALS = 6
 
 _PRICES = table_of(Price)
-_READ = select(_PRICES.c.country, _PRICES.c.currency, _PRICES.c.micros).order_by(_PRICES.c.country)
-_EMPTY, _FILL = delete(_PRICES), insert(_PRICES)
-# Two that replace the table at once would else both insert.
-_WAIT_FOR_WRITERS = text("LOCK TABLE prices IN SHARE ROW EXCLUSIVE MODE")
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Money in millionths of the currency's unit; `unpriced` are countries that have no price."""
+    """An amount in millionths of the currency's unit, and the countries without a price."""
 
     micros: int
     currency: str | None
@@ -38,17 +34,17 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class PriceTable:
-    """What a part costs, in millionths of the currency's unit; no currency while it is empty."""
+    """Price of a part by country, in millionths of the currency's unit; no currency if empty."""
 
     currency: str | None = None
     micros: Mapping[str, int] = field(default_factory=dict)
 
     def price_of(self, country: str) -> int | None:
-        """Of one part to this country, else to everywhere; None when neither is known."""
+        """Return the price of one part to this country, else to everywhere; None without either."""
         return self.micros.get(country, self.micros.get(EVERYWHERE))
 
     def cost(self, parts_by_country: Mapping[str, int]) -> Cost:
-        """Of all these parts that have a price.
+        """Return the cost of all these parts that have a price.
 
         >>> table = PriceTable("EUR", {"SE": 45_000})
         >>> table.cost({"SE": 2, "NO": 1})
@@ -56,15 +52,18 @@ class PriceTable:
         """
         prices = {country: self.price_of(country) for country in parts_by_country}
         return Cost(
-            micros=sum(parts_by_country[each] * (prices[each] or 0) for each in prices),
+            micros=sum(
+                parts_by_country[country] * (price or 0) for country, price in prices.items()
+            ),
             currency=self.currency,
-            unpriced=tuple(sorted(each for each, price in prices.items() if price is None)),
+            unpriced=tuple(sorted(country for country, price in prices.items() if price is None)),
         )
 
 
 def read_prices(tx: Connection) -> PriceTable:
-    """The prices as they stand."""
-    rows = tx.execute(_READ).all()
+    """Return the current prices."""
+    query = select(_PRICES.c.country, _PRICES.c.currency, _PRICES.c.micros)
+    rows = tx.execute(query.order_by(_PRICES.c.country)).all()
     currency = rows[0].currency if rows else None
     return PriceTable(currency, {row.country: row.micros for row in rows})
 
@@ -72,24 +71,25 @@ def read_prices(tx: Connection) -> PriceTable:
 def replace_prices(
     ctx: Context, currency: str, micros: Mapping[str, int], *, actor: str
 ) -> PriceTable:
-    """Keep these prices and no others."""
+    """Replace all prices with these."""
     rows = [
-        {"country": country, "currency": currency, "micros": each}
-        for country, each in micros.items()
+        {"country": country, "currency": currency, "micros": price}
+        for country, price in micros.items()
     ]
     facts = {"currency": currency, "countries": len(rows)}
     with ctx.db.write() as tx:
         if not ctx.db.is_sqlite:
-            tx.execute(_WAIT_FOR_WRITERS)
-        tx.execute(_EMPTY)
+            # Else two requests that replace the table at once would both insert.
+            tx.execute(text("LOCK TABLE prices IN SHARE ROW EXCLUSIVE MODE"))
+        tx.execute(delete(_PRICES))
         if rows:
-            tx.execute(_FILL, rows)
+            tx.execute(insert(_PRICES), rows)
         write_audit(tx, now=ctx.now(), actor=actor, action="replace", subject="prices", facts=facts)
         return read_prices(tx)
 
 
 def parse_price(value: str) -> int:
-    """Millionths of a decimal such as 0.045, exact.  Raises ValueError.
+    """Return the millionths of a decimal such as 0.045, exactly.  Raises ValueError.
 
     >>> parse_price("0.045"), parse_price("1")
     (45000, 1000000)
@@ -100,10 +100,10 @@ def parse_price(value: str) -> int:
     return int(whole + decimals.ljust(_DECIMALS, "0"))
 
 
-def show_price(micros: int) -> str:
-    """The same as a decimal, without needless noughts.
+def format_price(micros: int) -> str:
+    """Return millionths as a decimal without trailing zeros.
 
-    >>> show_price(45_000), show_price(1_000_000), show_price(12_345_678_901)
+    >>> format_price(45_000), format_price(1_000_000), format_price(12_345_678_901)
     ('0.045', '1', '12345.678901')
     """
     whole, decimals = divmod(micros, 10**_DECIMALS)
@@ -111,12 +111,12 @@ def show_price(micros: int) -> str:
 
 
 def check_country(value: str) -> None:
-    """Raise ValueError for what is neither a country nor everywhere."""
+    """Raise ValueError unless the value is a country's code or `*`."""
     if value != EVERYWHERE and value not in SUPPORTED_REGIONS:
         raise ValueError("not a country's code of ISO 3166-1, such as SE, nor *")
 
 
 def check_currency(value: str) -> None:
-    """Raise ValueError for what cannot be a currency's code."""
+    """Raise ValueError unless the value looks like a currency's code."""
     if not _CURRENCY.fullmatch(value):
         raise ValueError("not a currency's code of ISO 4217, such as EUR")

@@ -1,9 +1,9 @@
-"""A quote: what an order would come to, and a token by which its sending keeps to that.
+"""Quotes: what a broadcast request would come to, and the token that a later send is checked with.
 
-The token is signed and needs nothing stored: it holds what is compared when it comes back.
+The token is signed and nothing is stored: it contains the quoted counts, parts and cost.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +11,8 @@ from itsdangerous import BadData, URLSafeTimedSerializer
 
 from app.errors import BadInput, Conflict
 from app.sms.context import Context
-from app.sms.quotes.audience_fingerprint import Fingerprint
-from app.sms.quotes.estimate import Estimate, estimate
-from app.sms.quotes.prices import Cost, read_prices, show_price
+from app.sms.quotes.estimate import Estimate, estimate_request
+from app.sms.quotes.prices import Cost, format_price, read_prices
 from app.sms.request.model import BroadcastRequest, hash_text
 
 VALID_S = 86_400
@@ -21,11 +20,11 @@ VALID_S = 86_400
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """An estimate, what it costs, what each country costs, and the token that stands for it."""
+    """An estimate, its cost, the cost of each country, and the token for sending."""
 
-    found: Estimate
+    estimate: Estimate
     cost: Cost
-    by_country: Mapping[str, int | None]
+    cost_by_country: Mapping[str, int | None]
     token: str
 
 
@@ -34,81 +33,88 @@ class QuoteChanged(Conflict):
 
 
 def make_quote(ctx: Context, request: BroadcastRequest) -> Quote:
-    """What a completed order would come to now."""
-    found = estimate(ctx, request)
+    """Return what a prepared request would come to now."""
+    estimate = estimate_request(ctx, request)
     with ctx.db.read() as tx:
         prices = read_prices(tx)
-    cost = prices.cost(found.parts)
-    by_country = {
+    cost = prices.cost(estimate.parts)
+    cost_by_country = {
         country: None if (price := prices.price_of(country)) is None else price * parts
-        for country, parts in found.parts.items()
+        for country, parts in estimate.parts.items()
     }
-    token = _signer(ctx).dumps(
-        {
-            "text": _hash(ctx, request),
-            "people": found.fingerprint.pack(),
-            "parts": found.parts.total(),
-            "cost": cost.micros,
-            "currency": cost.currency,
-        }
-    )
-    return Quote(found, cost, by_country, str(token))
+    facts = {"text": _hash(ctx, request), **_collect_figures(estimate, cost)}
+    return Quote(estimate, cost, cost_by_country, str(_signer(ctx).dumps(facts)))
 
 
 def check_quote(ctx: Context, request: BroadcastRequest) -> None:
-    """Raise QuoteMoved unless a completed order is what its quote said, within its tolerance.
+    """Raise QuoteChanged unless a prepared request keeps to its quote, within its tolerance.
 
-    Raises BadInput for a token that is not ours, or too old.
+    Raises BadInput for an invalid or expired token.
     """
     if request.quote is None:
         return
-    quoted = _read(ctx, request.quote)
+    quoted = _read_token(ctx, request.quote)
     if quoted["text"] != _hash(ctx, request):
-        raise QuoteChanged("The text, its sender or its category is not what was quoted.")
-    found = estimate(ctx, request)
-    share = request.quote_tolerance / 100
-    changed = found.fingerprint.share_changed(Fingerprint.unpack(quoted["people"]))
-    if changed > share:
-        raise QuoteChanged(
-            f"The audience moved: about {_percent(changed)} of it is not who was quoted.",
-            recipients=found.recipients.total(),
-        )
-    _check_cost(ctx, found, quoted, share)
-
-
-def _check_cost(ctx: Context, found: Estimate, quoted: Mapping[str, Any], share: float) -> None:
+        raise QuoteChanged("The text, sender or category is not the quoted one: quote it again.")
+    estimate = estimate_request(ctx, request)
     with ctx.db.read() as tx:
-        cost = read_prices(tx).cost(found.parts)
-    if cost.currency != quoted["currency"]:
-        raise QuoteChanged("The prices are in another currency than was quoted.")
-    for now, then in ((cost.micros, quoted["cost"]), (found.parts.total(), quoted["parts"])):
-        if abs(now - then) > share * then:
-            raise QuoteChanged(
-                f"The cost moved: {found.parts.total()} parts for {show_price(cost.micros)} "
-                f"{cost.currency or ''}".rstrip()
-                + f", quoted were {quoted['parts']} for {show_price(quoted['cost'])}.",
-                parts=found.parts.total(),
-            )
+        cost = read_prices(tx).cost(estimate.parts)
+    figures = _collect_figures(estimate, cost)
+    changes = list(_list_changes(quoted, figures, tolerance=request.quote_tolerance / 100))
+    if changes:
+        raise QuoteChanged(
+            f"Changed since the quote by more than {request.quote_tolerance} %: "
+            f"{'; '.join(changes)}. Quote it again, or allow more with quote_tolerance.",
+            recipients=figures["recipients"],
+            parts=figures["parts"],
+        )
 
 
-def _read(ctx: Context, token: str) -> Mapping[str, Any]:
+def _collect_figures(estimate: Estimate, cost: Cost) -> dict[str, Any]:
+    return {
+        "recipients": estimate.recipients.total(),
+        "excluded": estimate.excluded.total() + estimate.expired_before_window,
+        "parts": estimate.parts.total(),
+        "cost": cost.micros,
+        "currency": cost.currency,
+    }
+
+
+def _list_changes(
+    quoted: Mapping[str, Any], figures: Mapping[str, Any], *, tolerance: float
+) -> Iterator[str]:
+    """Yield each figure that changed by more than the tolerance, with both values.
+
+    A change of the excluded is compared with the whole audience.
+    """
+    audience = quoted["recipients"] + quoted["excluded"]
+    for name in ("recipients", "excluded", "parts"):
+        base = audience if name == "excluded" else quoted[name]
+        if abs(figures[name] - quoted[name]) > tolerance * base:
+            yield f"{name} from {quoted[name]} to {figures[name]}"
+    changed = abs(figures["cost"] - quoted["cost"]) > tolerance * quoted["cost"]
+    if changed or figures["currency"] != quoted["currency"]:
+        yield f"cost from {_format_cost(quoted)} to {_format_cost(figures)}"
+
+
+def _format_cost(figures: Mapping[str, Any]) -> str:
+    return f"{format_price(figures['cost'])} {figures['currency'] or ''}".rstrip()
+
+
+def _read_token(ctx: Context, token: str) -> Mapping[str, Any]:
     try:
         quoted: Mapping[str, Any] = _signer(ctx).loads(token, max_age=VALID_S)
     except BadData as e:
-        reason = "Not a quote of ours, or older than a day"
+        reason = "Not a token of a quote from the last 24 hours"
         raise BadInput(f"quote: {reason}", fields={"quote": [f"{reason}."]}) from e
     return quoted
 
 
 def _signer(ctx: Context) -> URLSafeTimedSerializer:
-    return URLSafeTimedSerializer(ctx.phone_hash_key, salt="clarion quote")
+    return URLSafeTimedSerializer(ctx.phone_hash_key, salt="clarion quote 2")
 
 
 def _hash(ctx: Context, request: BroadcastRequest) -> str:
-    """What is said, as whom, and what for; whom it goes to is compared apart."""
-    said = hash_text(request, default_sender=ctx.default_sender)
-    return f"{said.hex()[:32]}/{request.category.value}"
-
-
-def _percent(share: float) -> str:
-    return f"{share * 100:.2g} %"
+    """Return a hash of the text, sender, values and category, not of the recipients."""
+    text_hash = hash_text(request, default_sender=ctx.default_sender)
+    return f"{text_hash.hex()[:32]}/{request.category.value}"

@@ -6,7 +6,7 @@ from typing import Any
 
 from app.sms.context import Context
 from app.sms.quotes.dry_run import cross_check
-from app.sms.quotes.prices import Cost, show_price
+from app.sms.quotes.prices import Cost, format_price
 from app.sms.quotes.quote import Quote, make_quote
 from app.sms.request.model import BroadcastRequest
 from app.sms.request.prepare import prepare_request
@@ -30,7 +30,7 @@ def serialize_quote(ctx: Context, request: BroadcastRequest, *, dry_run: bool) -
 
 
 def _show(ctx: Context, request: BroadcastRequest, quote: Quote) -> dict[str, Any]:
-    found = quote.found
+    found = quote.estimate
     rate = ctx.rules.messages_per_second
     deferred = sorted(found.deferred.items())
     return {
@@ -39,7 +39,7 @@ def _show(ctx: Context, request: BroadcastRequest, quote: Quote) -> dict[str, An
             country: {
                 "recipients": people,
                 "parts": found.parts[country],
-                "cost": _show_money(quote.by_country[country]),
+                "cost": _show_money(quote.cost_by_country[country]),
             }
             for country, people in sorted(found.recipients.items())
         },
@@ -58,14 +58,14 @@ def _show(ctx: Context, request: BroadcastRequest, quote: Quote) -> dict[str, An
 
 
 def _show_money(micros: int | None) -> str | None:
-    return None if micros is None else show_price(micros)
+    return None if micros is None else format_price(micros)
 
 
 def _show_cost(cost: Cost) -> dict[str, Any] | None:
     if cost.currency is None:
         return None
     return {
-        "amount": show_price(cost.micros),
+        "amount": format_price(cost.micros),
         "currency": cost.currency,
         "unpriced": list(cost.unpriced),
     }

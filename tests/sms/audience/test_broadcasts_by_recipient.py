@@ -5,9 +5,9 @@ from app.sms.audience.broadcasts_by_recipient import BEYOND_ALL, find_broadcasts
 ANN, BOB, CLO = "+46701234567", "+46707654321", "+46700000003"
 
 
-def _find(machine, number, *, before=BEYOND_ALL, most=50, **how):
+def _find(machine, number, *, before=BEYOND_ALL, limit=50, **how):
     with machine.ctx.db.read() as tx:
-        return find_broadcasts_to(tx, number, before=before, most=most, **how)
+        return find_broadcasts_to(tx, number, before=before, limit=limit, **how)
 
 
 def test_the_newest_come_first_whether_to_one_or_to_many(either_machine):
@@ -18,7 +18,7 @@ def test_the_newest_come_first_whether_to_one_or_to_many(either_machine):
     fifth = machine.store([CLO, ANN], size=1)  # whose pieces are of one each
 
     assert _find(machine, ANN) == [fifth, fourth, second, first]
-    assert _find(machine, ANN, before=fifth, most=2) == [fourth, second]
+    assert _find(machine, ANN, before=fifth, limit=2) == [fourth, second]
     assert _find(machine, "+46799999999") == []
 
 

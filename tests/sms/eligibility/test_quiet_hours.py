@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.config import SubscriberRules
-from app.sms.eligibility.quiet_hours import Window, find_window, place
+from app.sms.eligibility.quiet_hours import Window, find_window, locate_phone
 from app.sms.eligibility.quiet_hours_by_country import ANYWHERE, RULES, write_table
 
 MINUTE = timedelta(minutes=1)
@@ -245,7 +245,7 @@ def test_every_rule_keeps_within_the_day_and_says_where_it_comes_from():
 
 
 def test_a_texan_is_let_sleep_in_on_a_sunday():
-    zones, country = place("+12145550123", None, DEFAULT)
+    zones, country = locate_phone("+12145550123", None, DEFAULT)
     saturday_night = local("2026-06-06T23:00", "America/Chicago").astimezone(UTC)
 
     found = find_window(zones, country, saturday_night, DEFAULT)

@@ -10,7 +10,7 @@ from app.sms.audience.plan import plan_broadcast
 from app.sms.broadcasts.control import pause_broadcast, resume_broadcast
 from app.sms.broadcasts.store import accept_broadcast
 from app.sms.dispatch.withhold import withhold_recipients
-from app.sms.eligibility.decide import RecipientGroup
+from app.sms.eligibility.decide import Eligibility, RecipientGroup
 from app.sms.lifecycle.gates import begin_restore
 from app.sms.models.batch import Batch
 from app.sms.models.states import Attention, BatchState, ExclusionReason
@@ -362,5 +362,5 @@ def _keep_first_aside(machine):
     with machine.ctx.db.write() as tx:
         broadcast = machine.broadcast(batch.broadcast_id)
         numbers = load_batch_recipients(tx, batch).recipients
-        opted_out = RecipientGroup(numbers[:2], [0, 1], ExclusionReason.OPTED_OUT)
+        opted_out = RecipientGroup(numbers[:2], [0, 1], Eligibility(ExclusionReason.OPTED_OUT))
         withhold_recipients(tx, broadcast, batch, [opted_out, RecipientGroup(numbers[2:], [2])])

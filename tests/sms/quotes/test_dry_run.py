@@ -36,9 +36,9 @@ def test_sinch_is_asked_about_a_first_batch_only(machine, sandbox):
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
-        ({"do": "answer", "status": 429}, "Sinch is busy: ask again later."),
-        ({"do": "answer", "status": 400}, "Sinch refuses this text (HTTP 400"),
-        ({"do": "answer", "status": 401}, "Sinch takes nothing from this account"),
+        ({"do": "answer", "status": 429}, "Sinch is busy: try again later."),
+        ({"do": "answer", "status": 400}, "Sinch rejects this text (HTTP 400"),
+        ({"do": "answer", "status": 401}, "Sinch accepts nothing from this account"),
         ({"do": "answer", "status": 500}, "Sinch gave no usable answer."),
         ({"do": "cut"}, "Sinch gave no usable answer."),
     ],
@@ -64,5 +64,5 @@ def test_a_sinch_that_cannot_be_reached_is_told_in_words(make_machine, database_
 def test_sinch_is_not_asked_about_nobody(machine, sandbox):
     found = cross_check(machine.ctx, order("Hi"))
 
-    assert found.problem == "Nobody is left whom Sinch could be asked about."
+    assert found.problem == "No recipient is left to ask Sinch about."
     assert sandbox.requests() == []

@@ -5,10 +5,10 @@ from app.auth import MANAGE_PRICES, READ
 from app.sms.quotes.prices import (
     Cost,
     PriceTable,
+    format_price,
     parse_price,
     read_prices,
     replace_prices,
-    show_price,
 )
 from tests.callers import Caller, limit_scopes
 from tests.factories import AUTH
@@ -136,4 +136,4 @@ def test_the_price_of_everywhere_holds_where_there_is_no_other():
 
 @given(st.integers(0, 10**12 - 1))
 def test_a_price_is_read_as_it_is_shown(micros):
-    assert parse_price(show_price(micros)) == micros
+    assert parse_price(format_price(micros)) == micros

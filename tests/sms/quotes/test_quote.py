@@ -191,8 +191,44 @@ def test_within_its_tolerance_a_quote_holds(caller, ctx, sandbox):
     body["quote"] = _quote(caller, **body)["token"]
     stop(ctx, people[0])
 
-    assert caller.post("/api/broadcast", body | {"quote_tolerance": 0}).status_code == 409
-    assert caller.post("/api/broadcast", body | {"quote_tolerance": 2}).status_code == 202
+    refused = caller.post("/api/broadcast", body | {"quote_tolerance": 0})
+    accepted = caller.post("/api/broadcast", body | {"quote_tolerance": 2})
+
+    assert refused.status_code == 409
+    assert (
+        "recipients from 100 to 99; excluded from 0 to 1; parts from 100 to 99"
+        in (refused.get_json()["error"])
+    )
+    assert (refused.get_json()["recipients"], refused.get_json()["parts"]) == (99, 99)
+    assert accepted.status_code == 202
+
+
+def test_a_cost_that_changed_is_told_with_both_amounts(caller, sandbox):
+    _price(caller)
+    body = {"recipients": _PEOPLE, "message": "Doors open at 8"}
+    body["quote"] = _quote(caller, **body)["token"]
+    dearer = {"currency": "EUR", "prices": {"SE": "0.06"}}
+    caller._http.put("/api/prices", json=dearer, headers=caller._headers)
+
+    refused = caller.post("/api/broadcast", body | {"quote_tolerance": 19})
+    accepted = caller.post("/api/broadcast", body | {"quote_tolerance": 20})
+
+    assert refused.status_code == 409
+    assert "more than 19 %: cost from 0.3 EUR to 0.36 EUR." in refused.get_json()["error"]
+    assert accepted.status_code == 202
+
+
+def test_a_token_of_another_currency_is_refused_whatever_the_tolerance(caller, sandbox):
+    _price(caller)
+    body = {"recipients": _PEOPLE, "message": "Doors open at 8", "quote_tolerance": 100}
+    body["quote"] = _quote(caller, **body)["token"]
+    crowns = {"currency": "SEK", "prices": {"SE": "0.05"}}
+    caller._http.put("/api/prices", json=crowns, headers=caller._headers)
+
+    refused = caller.post("/api/broadcast", body)
+
+    assert refused.status_code == 409
+    assert sandbox.recipients() == []
 
 
 @pytest.mark.parametrize("token", ["x", "a.b.c", "é"])
