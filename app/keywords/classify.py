@@ -1,140 +1,133 @@
-"""What a text from a phone asks of us: to stop, to start again, for help, or a yes.  Pure.
+"""The intent of a text from a phone.  Pure.
 
-The text is folded: small letters without accents, punctuation as breaks.  Then, the first that
-fits decides:
-
-| the text | is |
+| the text | intent |
 |---|---|
-| is a keyword, in whatever case, spelling of accents, doubled letters, spaced letters | that |
-| is a keyword with courtesy around it | that; for a word such as "cancel" unsure |
-| is a long keyword with one letter wrong | STOP |
-| begins a sentence with a clear phrase, such as "don't text me" | STOP |
-| has a clear phrase elsewhere, or in a long text, or one that asks for a moment's peace | unsure |
-| is short and has a keyword in it that is not part of something ordinary | unsure |
+| a keyword, also with courtesy, spaced or doubled letters, or accents left out | its own |
+| a keyword with one letter wrong; "please cancel", where the keyword has to be alone | MAYBE_STOP |
+| a phrase such as "don't text me", without a negation ahead of it | MAYBE_STOP |
+| several clauses, one of which is a keyword of stopping | MAYBE_STOP |
+| at most 5 words, one of which is "stop" or alike, but not "bus stop" or "stop by" | MAYBE_STOP |
+| anything else | NONE |
 
-Certain is only what cannot well be meant otherwise: an answer such as "can you stop by at 5?" must
-not end what a person wants.
+The time is linear in the length of the text.  Of a long text only the beginning and the end are
+read.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from app.keywords.intent import KeywordIntent, KeywordMatch
-from app.keywords.lookup import MOST_KEYWORD_WORDS, SPACED, find_keyword
-from app.keywords.normalize import fold, split_clauses, undo_look_alikes
-from app.keywords.sentences import FEW_TO_CORRECT, weigh_clauses
+from app.keywords.normalize import fold, split_clauses
 from app.keywords.vocabulary import (
-    ANYWHERE,
-    DISGUISE,
-    HINTS,
-    KEYWORDS,
-    SIGNATURES,
+    COURTESY,
+    EMPHASIS,
+    NEGATIONS,
+    ORDINARY_AFTER,
+    ORDINARY_BEFORE,
+    STOP_KINDS,
     UNSPACED,
-    UNSPACED_NEGATION,
+    find_keyword,
+    find_misspelt,
+    find_phrases,
 )
 
-_NONE = KeywordMatch(KeywordIntent.NONE)
-# Of a longer text its beginning and its end are read.
-_MOST_CHARACTERS, _AT_END = 400, 120
-_SHORT_UNSPACED = 30
-_MOST_SIGNED, _MOST_NAMES = 9, 3
-# A phone's answer to a text of ours that it quotes: not the person's own words.
+_NONE, _MAYBE = KeywordMatch(KeywordIntent.NONE), KeywordMatch(KeywordIntent.MAYBE_STOP)
+# The characters that are read of a longer text, and how many of them are at its end.
+_MAX_CHARACTERS, _AT_END = 400, 120
+# The words of a short text, and the words ahead of a phrase in which a negation counts.
+_SHORT_WORDS, _NEGATED_WORDS = 5, 4
+_ALONE = {kind: KeywordIntent(kind) for kind in ("stop", "maybe_stop", "start", "help", "yes")} | {
+    "stop_within": KeywordIntent.STOP,
+    "stop_alone": KeywordIntent.STOP,
+}
+_WITH_COURTESY = _ALONE | {"stop_alone": KeywordIntent.MAYBE_STOP}
+# A phone's answer to a text of ours that it quotes: not the sender's own words.
 _REACTION = re.compile(
     r"\s*(?:\S+ )?(?:liked|loved|disliked|laughed at|emphasi[sz]ed|questioned|reacted \S+ to"
     r"|removed an? \S+ from|gillade|älskade|gefällt|mag|hat|aimé|le gusta|a aimé|ha messo)"
     r"[^\n“”\"«„]{0,40}[“”\"«„]",
     re.IGNORECASE,
 )
-_QUOTES = re.compile('[“”"«„]')
-_WROTE = re.compile(r"(?:wrote|skrev|schrieb|a écrit|escribió|ha scritto|schreef):\s*$", re.I)
-_ADDED = re.compile(
-    r"\s*(?:sent (?:from|via)|get outlook|skickat från|gesendet (?:von|mit)|von meinem"
+# Lines that a phone or a mail program adds, and the text that it quotes.
+_NOT_OWN = re.compile(
+    r"^[ \t]*(?:sent (?:from|via)|get outlook|skickat från|gesendet (?:von|mit)|von meinem"
     r"|envoyé (?:de|depuis)|enviado (?:desde|do)|inviato da|verzonden vanaf|sendt fra|lähetetty"
-    r"|wysłane z|отправлено с|--|>)",
-    re.IGNORECASE,
+    r"|wysłane z|отправлено с|--|>).*$"
+    r"|^.*(?:wrote|skrev|schrieb|a écrit|escribió|ha scritto|schreef):[ \t]*$(?s:.*)",
+    re.IGNORECASE | re.MULTILINE,
 )
 
 
 def classify_keyword(text: str) -> KeywordMatch:
-    """What a text asks for.
+    """Return the intent of a text, and the language of its keyword where that shows.
 
-    >>> classify_keyword("Please STOP!!").intent, classify_keyword("Kan ni sluta skicka sms?")
-    (<KeywordIntent.STOP: 'stop'>, KeywordMatch(intent=<KeywordIntent.STOP: 'stop'>, language='sv'))
-    >>> classify_keyword("Can you stop by at 5?").intent
-    <KeywordIntent.NONE: 'none'>
+    >>> classify_keyword("Sluta, tack!")
+    KeywordMatch(intent=<KeywordIntent.STOP: 'stop'>, language='sv')
+    >>> classify_keyword("Can you stop texting me?").intent.value
+    'maybe_stop'
+    >>> classify_keyword("Can you stop by at 5?").intent.value
+    'none'
     """
-    if _QUOTES.search(text) and _REACTION.match(text):
+    if _REACTION.match(text):
         return _NONE
-    if len(text) > _MOST_CHARACTERS:
-        text = f"{text[: _MOST_CHARACTERS - _AT_END]}\n{text[-_AT_END:]}"
-    if "\n" in text.strip():
-        text = _leave_out_quotes(text)
+    if len(text) > _MAX_CHARACTERS:
+        text = f"{text[: _MAX_CHARACTERS - _AT_END]}\n{text[-_AT_END:]}"
+    if "\n" in text:
+        text = _NOT_OWN.sub("", text)
     folded = fold(text)
     clauses = split_clauses(folded)
     words = [word for clause in clauses for word in clause]
-    if not words or (len(words) > FEW_TO_CORRECT and _is_plain(folded, words)):
-        return _NONE
+    return _match_keyword(words) or (_MAYBE if _may_stop(folded, clauses, words) else _NONE)
+
+
+def _match_keyword(words: Sequence[str]) -> KeywordMatch | None:
+    """Return the match of words that are a keyword, perhaps with courtesy around it."""
+    if keyword := find_keyword(words):
+        return KeywordMatch(_ALONE[keyword.kind], keyword.language)
+    polite = [word for word in words if word not in COURTESY]
+    if keyword := find_keyword(polite):
+        return KeywordMatch(_WITH_COURTESY[keyword.kind], keyword.language or _find_language(words))
+    rest = [word for word in polite if word not in EMPHASIS]
+    keyword = find_keyword(rest)
+    if keyword and keyword.kind in STOP_KINDS:
+        return KeywordMatch(KeywordIntent.STOP, keyword.language or _find_language(words))
+    return _MAYBE if len(rest) == 1 and find_misspelt(rest[0]) else None
+
+
+def _find_language(words: Iterable[str]) -> str | None:
+    """Return the language of the first courtesy that belongs to one language only."""
+    return next((language for word in words if (language := COURTESY.get(word))), None)
+
+
+def _may_stop(folded: str, clauses: Sequence[Sequence[str]], words: Sequence[str]) -> bool:
     return (
-        find_keyword(words)
-        or _find_disguised(folded, words)
-        or _find_signed(text, words)
-        or _find_anywhere(folded)
-        or weigh_clauses(text, clauses, words)
-        or _NONE
+        any(map(_has_phrase, clauses))
+        or (len(clauses) > 1 and any(map(_is_stop, clauses)))
+        or (len(words) <= _SHORT_WORDS and any(map(_has_stop_word, clauses)))
+        or (not folded.isascii() and UNSPACED.search(folded) is not None)
     )
 
 
-def _is_plain(folded: str, words: Sequence[str]) -> bool:
-    """Whether no word of a text is one that any wish has."""
-    if not HINTS.isdisjoint(words) or len([word for word in words if len(word) == 1]) >= SPACED:
-        return False
-    return folded.isascii() or not UNSPACED.search(folded)
+def _is_stop(clause: Sequence[str]) -> bool:
+    match = _match_keyword(clause)
+    return match is not None and match.intent is KeywordIntent.STOP
 
 
-def _find_disguised(folded: str, words: Sequence[str]) -> KeywordMatch | None:
-    """A keyword of stopping in letters that only look like its own."""
-    if len(words) > MOST_KEYWORD_WORDS or not DISGUISE.search(folded):
-        return None
-    plain = undo_look_alikes(folded)
-    found = find_keyword([word for clause in split_clauses(plain) for word in clause])
-    return found if found and found.intent is KeywordIntent.STOP else None
+def _has_phrase(clause: Sequence[str]) -> bool:
+    return any(
+        NEGATIONS.isdisjoint(clause[max(0, index - _NEGATED_WORDS) : index])
+        for index in find_phrases(clause)
+    )
 
 
-def _find_signed(text: str, words: Sequence[str]) -> KeywordMatch | None:
-    """A keyword on a line of its own or before a dash, and behind it no more than a name."""
-    if len(words) > _MOST_SIGNED:
-        return None
-    first = SIGNATURES.split(text.strip(), maxsplit=1)
-    if len(first) == 1:
-        return None
-    own = [word for clause in split_clauses(fold(first[0])) for word in clause]
-    behind = [word for clause in split_clauses(fold(first[-1])) for word in clause]
-    if len(behind) > _MOST_NAMES or any(word in KEYWORDS for word in behind):
-        return None
-    found = find_keyword(own)
-    return found if found and found.intent is KeywordIntent.STOP else None
+def _has_stop_word(clause: Sequence[str]) -> bool:
+    """Return True if a keyword is among the words, and no ordinary neighbour is beside it."""
+    return any(
+        before not in ORDINARY_BEFORE and after not in ORDINARY_AFTER and _is_stop_word(word)
+        for before, word, after in zip(["", *clause], clause, [*clause[1:], ""], strict=False)
+    )
 
 
-def _find_anywhere(folded: str) -> KeywordMatch | None:
-    """A phrase of a script that puts no blanks between words."""
-    if folded.isascii() or not UNSPACED.search(folded):
-        return None
-    for language, pattern in ANYWHERE:
-        if pattern.search(folded):
-            short = len(UNSPACED.findall(folded)) <= _SHORT_UNSPACED
-            certain = short and not UNSPACED_NEGATION.search(folded)
-            return KeywordMatch(
-                KeywordIntent.STOP if certain else KeywordIntent.MAYBE_STOP, language
-            )
-    return None
-
-
-def _leave_out_quotes(text: str) -> str:
-    """Without the lines that quote what we wrote, or that a mail program or phone adds."""
-    lines = []
-    for line in text.strip().splitlines():
-        if _WROTE.search(line):
-            break
-        if not _ADDED.match(line):
-            lines.append(line)
-    return "\n".join(lines)
+def _is_stop_word(word: str) -> bool:
+    keyword = find_keyword([word]) or find_misspelt(word)
+    return keyword is not None and keyword.kind == "stop_within"

@@ -1,23 +1,22 @@
-"""What a text can ask of us."""
+"""The intents that a text can have."""
 
 from enum import StrEnum
 from typing import NamedTuple
 
 
 class KeywordIntent(StrEnum):
-    """What a text asks of us."""
+    """The intent of a text from a phone."""
 
-    STOP = "stop"  # nothing more, for certain
-    MAYBE_STOP = "maybe_stop"  # perhaps: to be looked at
-    START = "start"  # texts again
-    HELP = "help"  # who we are
-    YES = "yes"  # confirms what was asked
-    NO = "no"  # does not
-    NONE = "none"  # none of these
+    STOP = "stop"  # the sender wants no more texts
+    MAYBE_STOP = "maybe_stop"  # suppressed too, and an operator reviews it
+    START = "start"  # the sender wants texts again
+    HELP = "help"  # the sender asks who we are
+    YES = "yes"  # the sender confirms an opt-in
+    NONE = "none"  # an ordinary text
 
 
 class KeywordMatch(NamedTuple):
-    """A wish, and in which language it was said, where that shows."""
+    """An intent, and the language of its keyword unless several languages share it."""
 
     intent: KeywordIntent
     language: str | None = None

@@ -7,13 +7,13 @@ import pytest
 
 from app.keywords.classify import classify_keyword
 from app.keywords.intent import KeywordIntent
-from app.keywords.languages import LANGUAGES
+from app.keywords.vocabulary import LANGUAGES, STOP_KINDS
 from tests.keywords.opt_outs import SENTENCES, vary_keyword, vary_sentence
 
 ORDINARY = (Path(__file__).parent / "ordinary_replies.txt").read_text("utf-8").splitlines()
 STOPS = (KeywordIntent.STOP, KeywordIntent.MAYBE_STOP)
 
-CERTAIN = [
+OPT_OUTS = [
     text
     for said in SENTENCES
     for text in (vary_keyword if said.is_keyword else vary_sentence)(said.text)
@@ -21,17 +21,28 @@ CERTAIN = [
 OTHERWISE = [
     (language.code, keyword.strip())
     for language in LANGUAGES
-    for keyword in language.stop.split(",")
+    for kind in STOP_KINDS
+    for keyword in getattr(language, kind).split(",")
+    if keyword
 ]
 
 
-def test_two_thousand_opt_outs_are_all_heard_for_certain():
-    texts = dict.fromkeys(CERTAIN)
+def test_five_thousand_opt_outs_are_all_heard():
+    texts = dict.fromkeys(OPT_OUTS)
 
-    missed = [text for text in texts if classify_keyword(text).intent is not KeywordIntent.STOP]
+    missed = [text for text in texts if classify_keyword(text).intent not in STOPS]
 
-    assert len(texts) >= 2_000
+    assert len(texts) >= 5_900
     assert missed == []
+
+
+def test_a_keyword_is_certain_however_it_is_written():
+    texts = [text for said in SENTENCES if said.is_keyword for text in vary_keyword(said.text)]
+
+    unsure = [text for text in texts if classify_keyword(text).intent is not KeywordIntent.STOP]
+
+    # What is signed, or has a sentence beside it, is reviewed.
+    assert [text for text in unsure if not text.endswith("Anna")] == ["Ok, no más"]
 
 
 def test_every_keyword_that_is_listed_stops_alone_and_with_courtesy():
@@ -67,7 +78,7 @@ def test_no_ordinary_reply_is_a_stop_and_few_may_be():
     assert len(heard) >= 500
     assert [text for text, intent in heard.items() if intent is KeywordIntent.STOP] == []
     unsure = [text for text, intent in heard.items() if intent is KeywordIntent.MAYBE_STOP]
-    assert len(unsure) < 0.05 * len(heard), unsure
+    assert len(unsure) <= 23, unsure
 
 
 @pytest.mark.parametrize("word", ["no", "nothing", "lunch"])
@@ -138,8 +149,8 @@ def test_what_asks_for_nothing_is_nothing(text):
         ("да", KeywordIntent.YES, "ru"),
         ("はい", KeywordIntent.YES, "ja"),
         ("yes, but not on Monday", KeywordIntent.NONE, None),
-        ("No", KeywordIntent.NO, None),
-        ("nein danke", KeywordIntent.NO, "de"),
+        ("No", KeywordIntent.NONE, None),
+        ("nein danke", KeywordIntent.NONE, None),
         ("stop bitte", KeywordIntent.STOP, "de"),
         ("stop tack", KeywordIntent.STOP, "sv"),
         ("退订", KeywordIntent.STOP, "zh"),
@@ -169,12 +180,13 @@ def test_nothing_that_anybody_can_write_takes_long():
 def write_table():
     """The keywords by language, as docs/opt-out.md has them."""
     for language in LANGUAGES:
-        bare = [f"{word.strip()}*" for word in language.bare.split(",") if word.strip()]
-        others = (" ".join(each.split()) for each in (language.start, language.help, language.yes))
-        stop = ", ".join(
-            part for part in (" ".join(language.stop.split()), ", ".join(bare)) if part
+        alone = [f"{word.strip()}*" for word in language.stop_alone.split(",") if word.strip()]
+        stop, *others = (
+            " ".join(keywords.split())
+            for keywords in (language.stop, language.start, language.help, language.yes)
         )
-        yield f"| {' | '.join((language.code or 'any', stop, *others))} |"
+        stops = ", ".join(part for part in (language.stop_within, stop, *alone) if part)
+        yield f"| {' | '.join((language.code or 'any', ' '.join(stops.split()), *others))} |"
 
 
 def test_the_keywords_stand_in_the_document():
