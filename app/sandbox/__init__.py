@@ -1,45 +1,21 @@
-"""A local stand-in for Sinch's SMS REST API: same URLs, same answers, no SMS.
+"""Sandbox: a local server that speaks Sinch's SMS REST API and sends no SMS.
 
-It shares no code with the client beside it: two readings of one contract check each other.
+It shares no code with `app.sinch`: two readings of one contract check each other.
+
+```
+  client ──> api/wire (faults) ──> api/routes ──────> engine/service_plan ──> control/ledger
+  test   ──> api/wire ───────────> control/routes ───────┘      └──> engine/callbacks ──> webhook
+```
 
 | word | meaning |
 |---|---|
-| plan | the one Sinch service plan this process plays, all of it in memory |
-| batch | one accepted ``POST /batches`` |
-| fate | what is decided for one recipient when the batch is accepted |
-| course | the dated statuses one message goes through, worked out when somebody asks |
-| feed | what makes a batch's callbacks come out when they are due |
-| fault | an answer gone wrong, ordered beforehand through ``/control`` |
-| ledger | every batch ever accepted: the test's witness of what would have been sent |
+| service plan | the one Sinch account that this process plays, in memory |
+| batch | an accepted `POST /batches` |
+| outcome | last status of a message, decided when its batch is accepted |
+| timeline | the dated statuses of a message, worked out when a client asks |
+| fault | an answer that a test ordered to go wrong |
+| ledger | every accepted batch, written before the answer leaves |
 
-```
-  client ──HTTP──> wire (faults) ──> api ──> plan ──> ledger
-  tester ──HTTP──> wire ──────────> control     └──> feed ──> callbacks ──HTTP──> webhook
-```
-
-The number decides the end.  In the fictitious North American range ``+1 NPA 555 01XX``, any area
-code, XX stands for:
-
-| XX | ends as |
-|---|---|
-| 00 | Delivered, 0 |
-| 01 | Failed, 150: unknown subscriber |
-| 02 | Expired, 153: absent |
-| 03 | Rejected, 15: blocked |
-| 04 | Delivered, 0, but only after ``late_after_s`` |
-| 05 | Failed, 257: the recipient opted out |
-| 06 | Aborted, 402: unroutable |
-| 07 | never: stays Dispatched |
-| 08 | Unknown, 0 |
-| 09 | Deleted, 0 |
-| 10 | Aborted, 404: temporary, may be sent again |
-| 11 | Aborted, 413: account blocked |
-| 12 | Aborted, 412: region not provisioned |
-| 13 | Rejected, 62: content screened |
-| 14 | Failed, 203: busy, temporary |
-| 20 | Delivered, 0, then the person answers STOP |
-| 21 | Delivered, 0, then the person answers START |
-| 22 | Delivered, 0, then the person says thank you |
-
-Every other number in the world is delivered, unless ``outcome_probabilities`` says otherwise.
+Numbers `+1 NPA 555 01XX` have a fixed outcome (`engine/outcomes.py`, docs/sandbox.md).  All other
+numbers are delivered, unless `outcome_probabilities` says otherwise.
 """

@@ -1,21 +1,24 @@
-"""The sandbox's time: the machine's, plus what a tester has skipped."""
+"""The sandbox's clock: the machine's time plus an offset that tests move forward."""
 
 import math
 import time
 from datetime import UTC, datetime
 
-# Room for offsets and three more days at both ends of what datetime can hold.
+# Room for offsets and three more days at both ends of the range of datetime.
 _EARLIEST_YEAR, _LATEST_YEAR = 1, 9999
 
 
 class Clock:
-    """Unix seconds that can be moved forward, so that three days need not be waited for."""
+    """Unix time that can be moved forward, so that a test need not wait for three days."""
 
     def __init__(self) -> None:
         self._offset_s = 0.0
 
     def now(self) -> float:
-        """Whole milliseconds, as answers print them: a time read there finds its batch again."""
+        """Return Unix seconds in whole milliseconds, as answers print them.
+
+        A client that asks for a printed time finds exactly the batch that it was printed on.
+        """
         return math.floor((time.time() + self._offset_s) * 1000) / 1000
 
     def advance(self, seconds: float) -> None:
@@ -25,34 +28,27 @@ class Clock:
         self._offset_s = 0.0
 
 
-def format_time(at: float) -> str:
-    """ISO 8601 in UTC with milliseconds.
+def format_time(unix_s: float) -> str:
+    """Format Unix seconds as ISO 8601 in UTC with milliseconds.
 
     >>> format_time(1772366405.25)
     '2026-03-01T12:00:05.250Z'
     """
-    moment = datetime.fromtimestamp(round(at, 3), UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def format_minute(at: float) -> str:
-    """The whole minute, as operators date their statuses.
-
-    >>> format_minute(1772366465.25)
-    '2026-03-01T12:01:00Z'
-    """
-    return datetime.fromtimestamp(at // 60 * 60, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    time_utc = datetime.fromtimestamp(round(unix_s, 3), UTC)
+    return time_utc.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def parse_time(text: str) -> float:
-    """Unix seconds of an ISO 8601 time; without an offset it is UTC.  ValueError otherwise.
+    """Return the Unix seconds of an ISO 8601 time; without an offset it counts as UTC.
+
+    Raises ValueError.
 
     >>> parse_time("2026-03-01T12:00:05.25") == parse_time("2026-03-01T13:00:05.250+01:00")
     True
     """
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    if not _EARLIEST_YEAR < moment.year < _LATEST_YEAR:
+    parsed = datetime.fromisoformat(text)
+    if parsed.tzinfo is None:
+        parsed = parsed.replace(tzinfo=UTC)
+    if not _EARLIEST_YEAR < parsed.year < _LATEST_YEAR:
         raise ValueError(f"out of range: {text}")
-    return moment.timestamp()
+    return parsed.timestamp()

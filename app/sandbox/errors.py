@@ -1,31 +1,23 @@
-"""The one error the sandbox's Sinch side raises: the request is refused."""
+"""The error that the sandbox's API answers with Sinch's `{"code", "text"}`."""
 
 from http import HTTPStatus
 
 
-class Refused(Exception):
-    """The request changed nothing; status, code and text are what the caller is told."""
+class ApiError(Exception):
+    """The request is rejected and changed nothing; the answer shows status, code and text."""
 
     def __init__(self, status: HTTPStatus, code: str, text: str) -> None:
         super().__init__(text)
         self.status, self.code, self.text = status, code, text
 
 
-def bad_json(text: str) -> Refused:
-    return Refused(HTTPStatus.BAD_REQUEST, "syntax_invalid_json", text)
+def bad_json(text: str) -> ApiError:
+    return ApiError(HTTPStatus.BAD_REQUEST, "syntax_invalid_json", text)
 
 
-def bad_format(text: str) -> Refused:
-    return Refused(HTTPStatus.BAD_REQUEST, "syntax_invalid_parameter_format", text)
+def bad_format(text: str) -> ApiError:
+    return ApiError(HTTPStatus.BAD_REQUEST, "syntax_invalid_parameter_format", text)
 
 
-def bad_constraint(text: str) -> Refused:
-    return Refused(HTTPStatus.BAD_REQUEST, "syntax_constraint_violation", text)
-
-
-def forbidden(code: str, text: str) -> Refused:
-    return Refused(HTTPStatus.FORBIDDEN, code, text)
-
-
-def not_found(what: str) -> Refused:
-    return Refused(HTTPStatus.NOT_FOUND, "not_found", f"{what} not found")
+def bad_constraint(text: str) -> ApiError:
+    return ApiError(HTTPStatus.BAD_REQUEST, "syntax_constraint_violation", text)

@@ -6,11 +6,13 @@ _IGNORED = str.maketrans("", "", " -()[]")
 _INTERNATIONAL = re.compile(r"(?:\+|00)?([1-9][0-9]{1,14})", re.ASCII)
 
 
-def digits_of(text: str) -> str | None:
-    """The international digits of a number; None when it is not one.
+def parse_digits(text: str) -> str | None:
+    """Return the international digits of a number; None when the text is not a number.
 
-    >>> digits_of("+1 (201) 555-0100"), digits_of("0046700000001"), digits_of("0700000001")
-    ('12015550100', '46700000001', None)
+    >>> parse_digits("+1 (201) 555-0100"), parse_digits("0046700000001")
+    ('12015550100', '46700000001')
+    >>> parse_digits("0700000001") is None
+    True
     """
     match = _INTERNATIONAL.fullmatch(text.translate(_IGNORED))
     return match[1] if match else None

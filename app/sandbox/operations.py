@@ -1,40 +1,27 @@
-"""The operations faults and request lists are told apart by: method and path after the plan."""
+"""Operations of Sinch's API, named by method and path after the plan."""
 
 import re
 
 _PREFIX = re.compile(r"/xms/v1/[^/]+")
 ANY = "*"
 
-# Those with a fixed word come before those a pattern would swallow.
+# An operation with a fixed word comes before a pattern that would match it.
 OPERATIONS = (
     "POST /batches/dry_run",
     "POST /batches",
     "GET /batches",
     "GET /batches/{id}",
-    "POST /batches/{id}",
-    "PUT /batches/{id}",
     "DELETE /batches/{id}",
-    "POST /batches/{id}/delivery_feedback",
     "GET /batches/{id}/delivery_report",
-    "GET /batches/{id}/delivery_report/{number}",
-    "GET /delivery_reports",
     "GET /inbounds",
-    "GET /inbounds/{id}",
-    "POST /groups",
-    "GET /groups",
-    "GET /groups/{id}",
-    "POST /groups/{id}",
-    "PUT /groups/{id}",
-    "DELETE /groups/{id}",
-    "GET /groups/{id}/members",
 )
 _PATTERNS = [(re.compile(re.sub(r"\{\w+\}", "[^/]+", name)), name) for name in OPERATIONS]
 
 
-def operation_of(method: str, path: str) -> str | None:
-    """The operation a request is; None when the path is not one of Sinch's.
+def find_operation(method: str, path: str) -> str | None:
+    """Return the operation of a request; None when the path is not one of Sinch's.
 
-    >>> operation_of("GET", "/xms/v1/sandbox/batches/01JX/delivery_report")
+    >>> find_operation("GET", "/xms/v1/sandbox/batches/01JX/delivery_report")
     'GET /batches/{id}/delivery_report'
     """
     prefix = _PREFIX.match(path)

@@ -1,4 +1,4 @@
-"""The sandbox as a running server, inside a test or on its own."""
+"""Sandbox server, inside a test or as a process of its own."""
 
 import ipaddress
 import signal
@@ -11,26 +11,27 @@ from types import FrameType, TracebackType
 from flask import Flask
 from flask.json.provider import DefaultJSONProvider
 
-from app.sandbox.api import access, batches, groups
+from app.sandbox.api import access
+from app.sandbox.api import routes as sinch_routes
 from app.sandbox.api.wire import Listener
 from app.sandbox.clock import Clock
-from app.sandbox.control import routes
-from app.sandbox.control.arrivals import Arrivals
+from app.sandbox.control import routes as control_routes
 from app.sandbox.control.faults import Faults
 from app.sandbox.control.ledger import Ledger
+from app.sandbox.control.request_log import RequestLog
 from app.sandbox.control.settings import Settings
-from app.sandbox.engine.plan import Plan
+from app.sandbox.engine.service_plan import ServicePlan
 
 
 class NotLoopback(ValueError):
-    """The sandbox has no password on its control URLs: it listens on this machine only."""
+    """The host is not loopback; the sandbox's control URLs have no password."""
 
 
 class SandboxServer:
     """A sandbox on a loopback port, served by threads of this process.
 
-    The port is taken, but not served, once the object exists; OSError is raised when it cannot
-    be.  Use it as a context manager, or call ``start`` and ``stop``.
+    The constructor binds the port, or raises OSError.  Use it as a context manager, or call
+    `start` and `stop`.
     """
 
     def __init__(
@@ -41,16 +42,16 @@ class SandboxServer:
         ledger_path: str | Path | None = None,
         settings: Settings | None = None,
     ) -> None:
-        _refuse_public_host(host)
+        _require_loopback(host)
         self._host = host
-        self.arrivals = Arrivals()
+        self.request_log = RequestLog()
         ledger = Ledger(Path(ledger_path) if ledger_path else None)
-        self.plan = Plan(settings=settings or Settings(), clock=Clock(), ledger=ledger)
+        self.plan = ServicePlan(settings=settings or Settings(), clock=Clock(), ledger=ledger)
         self.faults = Faults(lambda: self.plan.settings)
         self._app = _create_app(self)
-        self._changing = threading.RLock()
+        self._lock = threading.RLock()
         self._reopening: threading.Timer | None = None
-        self._held: socket.socket | None = None
+        self._idle_socket: socket.socket | None = None
         self._listener = self._listen(_bind(host, port))
 
     @property
@@ -64,27 +65,26 @@ class SandboxServer:
         return self
 
     def stop(self) -> None:
-        """End every connection and thread."""
-        with self._changing:
-            self._stopped = True
+        """End all connections and threads."""
+        with self._lock:
             if self._reopening is not None:
                 self._reopening.cancel()
             self._listener.stop()
-            if self._held is not None:
-                self._held.close()
+            if self._idle_socket is not None:
+                self._idle_socket.close()
         self.plan.stop()
 
     def refuse(self, for_s: float) -> None:
-        """Refuse connections for a while.
+        """Refuse connections for `for_s` seconds.
 
-        The port stays bound, so that nobody else takes it, but nothing listens on it.
+        The port stays bound, so that no other process takes it, but nothing listens on it.
         """
-        with self._changing:
+        with self._lock:
             if self._reopening is not None:
                 self._reopening.cancel()
-            if self._held is None:
+            if self._idle_socket is None:
                 self._listener.stop()
-                self._held = _bind(self._host, self._listener.port)
+                self._idle_socket = _bind(self._host, self._listener.port)
             self._reopening = threading.Timer(for_s, self._reopen)
             self._reopening.daemon = True
             self._reopening.start()
@@ -94,22 +94,22 @@ class SandboxServer:
 
     def __exit__(
         self,
-        kind: type[BaseException] | None,
+        error_type: type[BaseException] | None,
         error: BaseException | None,
-        trace: TracebackType | None,
+        traceback: TracebackType | None,
     ) -> None:
         self.stop()
 
     def _reopen(self) -> None:
-        with self._changing:
-            if self._held is not None and self._held.fileno() != -1:
-                held, self._held = self._held, None
-                self._listener = self._listen(held)
+        with self._lock:
+            if self._idle_socket is not None and self._idle_socket.fileno() != -1:
+                idle, self._idle_socket = self._idle_socket, None
+                self._listener = self._listen(idle)
                 self._listener.start()
 
     def _listen(self, bound: socket.socket) -> Listener:
         return Listener(
-            bound, self._app, plan=self.plan, faults=self.faults, arrivals=self.arrivals
+            bound, self._app, plan=self.plan, faults=self.faults, request_log=self.request_log
         )
 
 
@@ -143,8 +143,8 @@ def _create_app(server: SandboxServer) -> Flask:
     app.json = _CompactJson(app)
     app.extensions["sandbox_server"] = server
     app.extensions["sandbox_plan"] = server.plan
-    for blueprint in (batches.blueprint, groups.blueprint, routes.blueprint):
-        app.register_blueprint(blueprint)
+    app.register_blueprint(sinch_routes.blueprint)
+    app.register_blueprint(control_routes.blueprint)
     access.register_errors(app)
     return app
 
@@ -155,7 +155,7 @@ class _CompactJson(DefaultJSONProvider):
     compact = True
 
 
-def _refuse_public_host(host: str) -> None:
+def _require_loopback(host: str) -> None:
     try:
         loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -83,10 +83,9 @@ def test_a_delay_comes_before_the_answer(sinch, control):
 
 @pytest.mark.parametrize(("shape", "keys"), [
     ("sinch", {"code", "text"}),
-    ("framework", {"timestamp", "status", "error", "path"}),
+    ("framework", {"status", "error", "path"}),
     ("nested", {"error"}),
-    ("description", {"code", "description"}),
-    ("problem", {"type", "title", "detail"}),
+    ("problem", {"type", "title"}),
 ])  # fmt: skip
 def test_every_shape_of_error_body_can_be_had(sinch, control, shape, keys):
     control.order_fault(status=400, shape=shape, code="c", text="t")
@@ -127,20 +126,14 @@ def test_an_accepted_batch_can_be_answered_without_its_id(sinch, control):
 def test_headers_can_be_ordered_and_a_429_can_say_when_to_come_back(sinch, control):
     control.order_fault(status=307, headers={"Location": "/elsewhere"})
     control.order_fault(status=429, headers={"Retry-After": 3})
-    control.order_fault(status=429, times=3)
+    control.order_fault(status=429)
 
     moved = sinch.ask("GET", "/batches", allow_redirects=False)
     told, untold = sinch.ask("GET", "/batches"), sinch.ask("GET", "/batches")
-    control.set(retry_after_s=7)
-    switched = sinch.ask("GET", "/batches")
-    control.set(retry_after_form="date")
-    dated = sinch.ask("GET", "/batches")
 
     assert moved.headers["Location"] == "/elsewhere"
     assert told.headers["Retry-After"] == "3"
     assert "Retry-After" not in untold.headers
-    assert switched.headers["Retry-After"] == "7"
-    assert dated.headers["Retry-After"].endswith("GMT")
 
 
 def test_faults_are_tried_in_order_and_counted(sinch, control):
@@ -158,9 +151,7 @@ def test_faults_are_tried_in_order_and_counted(sinch, control):
 
 @pytest.mark.parametrize(("on", "method", "path"), [
     ("POST /batches/dry_run", "POST", "/batches/dry_run"),
-    ("POST /batches/{id}", "POST", "/batches/01JX"),
     ("GET /batches/{id}/delivery_report", "GET", "/batches/01JX/delivery_report"),
-    ("GET /batches/{id}/delivery_report/{number}", "GET", "/batches/01JX/delivery_report/4670"),
 ])  # fmt: skip
 def test_a_fault_hits_its_operation_alone(sinch, control, on, method, path):
     control.order_fault(on=on, status=599, times=None)
@@ -181,16 +172,6 @@ def test_a_fault_can_be_a_matter_of_luck_and_luck_can_be_repeated(sinch, control
 
     assert first == draw()
     assert 5 < first.count(500) < 35
-
-
-def test_accepted_answers_can_be_lost_by_lot(sinch, control):
-    control.set(lost_answer_probability=1)
-
-    with pytest.raises(requests.ConnectionError):
-        sinch.post_batch()
-
-    assert len(control.recipients()) == 1
-    assert sinch.get("/batches")["count"] == 1
 
 
 @pytest.mark.parametrize(("field", "value"), [

@@ -51,16 +51,11 @@ def test_it_walks_all_pages(sms):
     assert listed == sent[::-1]
 
 
-def test_it_updates_replaces_and_cancels_a_scheduled_batch(sms, control):
+def test_it_cancels_a_scheduled_batch(sms):
     sent = sms.batches.send_sms(to=["46700000001"], from_=SENDER, body="a", send_at=in_an_hour())
 
-    updated = sms.batches.update_sms(sent.id, to_add=["46700000002"], body="b")
-    replaced = sms.batches.replace_sms(sent.id, to=["46700000003"], from_=SENDER, body="c",
-                                       send_at=in_an_hour())  # fmt: skip
     cancelled = sms.batches.cancel(sent.id)
 
-    assert updated.to == ["46700000001", "46700000002"]
-    assert (replaced.id, replaced.to, replaced.body) == (sent.id, ["46700000003"], "c")
     assert cancelled.canceled
     with pytest.raises(SmsException) as conflict:
         sms.batches.cancel(sent.id)
@@ -76,47 +71,27 @@ def test_it_makes_a_dry_run(sms, control):
     assert control.batches() == []
 
 
-def test_it_gives_feedback(sms):
-    sent = sms.batches.send_sms(to=["46700000001"], from_=SENDER, body="a", feedback_enabled=True)
-
-    assert sms.batches.send_delivery_feedback(sent.id, recipients=["46700000001"]) is None
-
-
-def test_it_reads_every_kind_of_delivery_report(sms, control):
+def test_it_reads_summary_and_full_delivery_reports(sms, control):
     sent = sms.batches.send_sms(to=["12015550100", "12015550106", "12015550101"], from_=SENDER,
                                 body="a", client_reference="r")  # fmt: skip
     control.advance(60)
 
     summary = sms.delivery_reports.get(sent.id)
-    full = sms.delivery_reports.get(sent.id, report_type="full", status=["ABORTED", "FAILED"])
-    one = sms.delivery_reports.get_for_number(sent.id, "+12015550106")
-    listed = list(sms.delivery_reports.list(client_reference="r", status=["DELIVERED"],
-                                            code=[0]).iterator())  # fmt: skip
+    full = sms.delivery_reports.get(sent.id, report_type="full")
 
     assert (summary.total_message_count, len(summary.statuses)) == (3, 3)
-    assert [s.recipients for s in full.statuses] == [["12015550106"], ["12015550101"]]
-    assert (one.status, one.code, one.batch_id) == ("Aborted", 402, sent.id)
-    assert [report.recipient for report in listed] == ["12015550100"]
+    assert [(s.status, s.code, s.recipients) for s in full.statuses] == [
+        ("Delivered", 0, ["12015550100"]), ("Aborted", 402, ["12015550106"]),
+        ("Failed", 150, ["12015550101"]),
+    ]  # fmt: skip
 
 
-def test_it_lists_and_reads_inbounds(sms, control):
+def test_it_lists_inbounds(sms, control):
     stop = control.text_from("+46700000001", "STOP", to=SENDER)
-    control.text_from("+46700000002", "hello")
 
-    listed = list(sms.inbounds.list(to=[SENDER]).iterator())
+    listed = list(sms.inbounds.list().iterator())
 
     assert [(i.id, i.from_, i.body) for i in listed] == [(stop["id"], "46700000001", "STOP")]
-    assert sms.inbounds.get(stop["id"]).body == "STOP"
-
-
-def test_it_keeps_groups(sms):
-    group = sms.groups.create(name="Parents", members=["+46700000001"])
-
-    assert sms.groups.get(group.id).size == 1
-    assert list(sms.groups.list_members(group.id).iterator()) == ["46700000001"]
-    assert [g.name for g in sms.groups.list().iterator()] == ["Parents"]
-    sms.groups.delete(group.id)
-    assert list(sms.groups.list().iterator()) == []
 
 
 def test_it_accepts_and_understands_the_callbacks_that_really_arrive(sms, control, webhook):
@@ -126,7 +101,7 @@ def test_it_accepts_and_understands_the_callbacks_that_really_arrive(sms, contro
     for mode in ("summary", "full", "per_recipient", "per_recipient_final"):
         sms.batches.send_sms(to=to, from_=SENDER, body="é", delivery_report=mode)
     control.text_from("+46700000001", "Överraskning ✓")
-    control.text_from("+46700000001", "AQID", type="mo_binary", udh="0605")
+    control.text_from("+46700000001", {"subject": "s", "media": []}, type="mo_media")
     wait_until(lambda: len(webhook.received) == 1 + 1 + 3 + 2 + 2)
 
     for headers, body, event in webhook.received:

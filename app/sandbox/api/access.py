@@ -1,4 +1,4 @@
-"""What every one of Sinch's URLs has in common: the plan, the token, the form of errors."""
+"""Shared by all of Sinch's URLs: plan, token check and error answers."""
 
 import hmac
 from http import HTTPStatus
@@ -7,48 +7,48 @@ from typing import Any
 from flask import Blueprint, Flask, Response, current_app, jsonify, request
 from werkzeug.exceptions import HTTPException
 
-from app.sandbox.api.fields import Json, read_object
-from app.sandbox.engine.plan import Plan
-from app.sandbox.errors import Refused
+from app.sandbox.api.fields import Json, parse_object
+from app.sandbox.engine.service_plan import ServicePlan
+from app.sandbox.errors import ApiError
 
 
 def sinch_blueprint(name: str) -> Blueprint:
-    """URLs under the plan, for those who have its token."""
+    """Return a blueprint under the plan's URL that checks the token of each request."""
     blueprint = Blueprint(name, __name__, url_prefix="/xms/v1/<plan_id>")
     blueprint.url_value_preprocessor(_check_token)
     return blueprint
 
 
-def the_plan() -> Plan:
-    plan: Plan = current_app.extensions["sandbox_plan"]
+def current_plan() -> ServicePlan:
+    plan: ServicePlan = current_app.extensions["sandbox_plan"]
     return plan
 
 
-def read_body() -> Json:
-    """The JSON object sent.  Refused with 415 when it is not called JSON."""
+def parse_body() -> Json:
+    """Return the JSON object in the body.  Raises ApiError 415 for another content type."""
     if request.mimetype != "application/json":
-        raise Refused(
+        raise ApiError(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
             "unsupported_media_type",
             "the content type must be application/json",
         )
-    return read_object(request.get_data())
+    return parse_object(request.get_data())
 
 
 def register_errors(app: Flask) -> None:
-    app.register_error_handler(Refused, _answer_refused)
+    app.register_error_handler(ApiError, _answer_api_error)
     app.register_error_handler(HTTPException, _answer_http_error)
 
 
 def _check_token(endpoint: str | None, values: dict[str, Any] | None) -> None:
-    settings, plan_id = the_plan().settings, (values or {}).pop("plan_id", None)
+    settings, plan_id = current_plan().settings, (values or {}).pop("plan_id", None)
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    right = hmac.compare_digest(token.strip().encode(), settings.token.encode())
-    if scheme.lower() != "bearer" or not right or plan_id != settings.plan_id:
-        raise Refused(HTTPStatus.UNAUTHORIZED, "unauthorized", "wrong token for this plan")
+    matches = hmac.compare_digest(token.strip().encode(), settings.token.encode())
+    if scheme.lower() != "bearer" or not matches or plan_id != settings.plan_id:
+        raise ApiError(HTTPStatus.UNAUTHORIZED, "unauthorized", "wrong token for this plan")
 
 
-def _answer_refused(error: Refused) -> tuple[Response, int]:
+def _answer_api_error(error: ApiError) -> tuple[Response, int]:
     return jsonify(code=error.code, text=error.text), error.status
 
 

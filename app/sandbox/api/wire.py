@@ -1,7 +1,7 @@
-"""HTTP at the socket: keep-alive, and every way an answer can fail to arrive.
+"""HTTP server at the socket level: keep-alive, and the faults that need the socket.
 
-Werkzeug's own handler closes after each answer and cannot be cut off half way, so the answering
-is done here; reading requests and building the WSGI environment stays with Werkzeug.
+Werkzeug's own handler closes after each answer and cannot be cut off half way, so answers are
+written here.  Werkzeug still reads the requests and builds the WSGI environment.
 """
 
 import contextlib
@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
-from app.sandbox.api.shapes import Answer, fake_answer
+from app.sandbox.api.fake_responses import HttpResponse, build_response
 from app.sandbox.clock import format_time
-from app.sandbox.control.arrivals import Arrival, Arrivals
 from app.sandbox.control.faults import Fault, Faults
-from app.sandbox.engine.plan import Plan
-from app.sandbox.operations import operation_of
+from app.sandbox.control.request_log import LoggedRequest, RequestLog
+from app.sandbox.engine.service_plan import ServicePlan
+from app.sandbox.operations import find_operation
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -30,7 +30,7 @@ _CLOSE_WITH_RST = struct.pack("ii", 1, 0)
 
 
 class Listener(ThreadedWSGIServer):
-    """Listens on a bound socket, which it takes over, and knows the connections it accepted."""
+    """Listens on a bound socket, which it takes over, and tracks its open connections."""
 
     daemon_threads = True
 
@@ -39,11 +39,11 @@ class Listener(ThreadedWSGIServer):
         bound: socket.socket,
         app: "WSGIApplication",
         *,
-        plan: Plan,
+        plan: ServicePlan,
         faults: Faults,
-        arrivals: Arrivals,
+        request_log: RequestLog,
     ) -> None:
-        self.plan, self.faults, self.arrivals = plan, faults, arrivals
+        self.plan, self.faults, self.request_log = plan, faults, request_log
         self.stopping = threading.Event()
         self._open: dict[threading.Thread, socket.socket] = {}
         self._serving = threading.Thread(
@@ -51,7 +51,7 @@ class Listener(ThreadedWSGIServer):
         )
         bound.listen(self.request_queue_size)
         host, port = bound.getsockname()[:2]
-        # Given an address to bind itself, Werkzeug would end the process when it is taken.
+        # Werkzeug binding a taken address itself would end the process.
         super().__init__(host, port, app, Handler, fd=bound.fileno())
         bound.close()
 
@@ -59,7 +59,7 @@ class Listener(ThreadedWSGIServer):
         self._serving.start()
 
     def stop(self) -> None:
-        """Refuse new connections, then end every open one but the caller's own."""
+        """Refuse new connections, then end all open ones except the caller's own."""
         self.shutdown()
         self._serving.join()
         self.stopping.set()
@@ -85,7 +85,7 @@ class Listener(ThreadedWSGIServer):
 
 
 class Handler(WSGIRequestHandler):
-    """One connection: requests are read whole, answers are written whole unless a fault hits."""
+    """One connection: reads whole requests, and writes whole answers unless a fault hits."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -98,37 +98,38 @@ class Handler(WSGIRequestHandler):
         try:
             body = _read_body(environ)
         except (ValueError, OSError):
-            self._refuse_framing()
+            self._reject_framing()
             return
-        arrival = self._note(environ, body)
-        fault = self.server.faults.strike(arrival.operation) if arrival else None
-        if arrival is None or fault is None:
-            self._succeed(self._ask(environ, body), arrival)
+        logged = self._log(environ, body)
+        fault = self.server.faults.match(logged.operation) if logged else None
+        if logged is None or fault is None:
+            self._succeed(self._run_app(environ, body), logged)
         else:
-            real = self._ask(environ, body) if fault.when == "after" else None
-            self._fail(fault, real, arrival)
+            real = self._run_app(environ, body) if fault.when == "after" else None
+            self._fail(fault, real, logged)
 
-    def _refuse_framing(self) -> None:
-        """Where this request ends is not known, so no other can follow on this connection."""
+    def _reject_framing(self) -> None:
+        """HttpResponse 400 and close: without the end of this request no other can follow it."""
         self.close_connection = True
-        body = b'{"code":"bad_request","text":"the length of the body cannot be made out"}'
-        self._write(Answer(HTTPStatus.BAD_REQUEST, [("Content-Type", "application/json")], body))
+        body = b'{"code":"bad_request","text":"the length of the body is unclear"}'
+        headers = [("Content-Type", "application/json")]
+        self._write(HttpResponse(HTTPStatus.BAD_REQUEST, headers, body))
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Nothing: the arrivals are the log."""
+        """Log nothing: the request log holds the requests."""
 
-    def _note(self, environ: "WSGIEnvironment", body: bytes) -> Arrival | None:
-        path = environ["PATH_INFO"]
-        operation = operation_of(self.command, path)
+    def _log(self, environ: "WSGIEnvironment", body: bytes) -> LoggedRequest | None:
+        """Log a request on Sinch's URLs; None for another URL."""
+        operation = find_operation(self.command, environ["PATH_INFO"])
         if operation is None:
             return None
         now = format_time(self.server.plan.clock.now())
-        arrival = Arrival(self.command, environ["RAW_URI"], operation, now)
-        self.server.arrivals.note(arrival, body)
-        return arrival
+        logged = LoggedRequest(self.command, environ["RAW_URI"], operation, now)
+        self.server.request_log.add(logged, body)
+        return logged
 
-    def _ask(self, environ: "WSGIEnvironment", body: bytes) -> Answer:
-        """The real answer of the application."""
+    def _run_app(self, environ: "WSGIEnvironment", body: bytes) -> HttpResponse:
+        """Return the real answer of the application."""
         environ["wsgi.input"] = io.BytesIO(body)
         environ["CONTENT_LENGTH"] = str(len(body))
         started: list[tuple[int, list[tuple[str, str]]]] = []
@@ -143,20 +144,20 @@ class Handler(WSGIRequestHandler):
         finally:
             getattr(chunks, "close", lambda: None)()
         status, headers = started[-1]
-        return Answer(status, [h for h in headers if h[0].lower() != "content-length"], sent)
+        return HttpResponse(status, [h for h in headers if h[0].lower() != "content-length"], sent)
 
-    def _succeed(self, answer: Answer, arrival: Arrival | None) -> None:
-        if arrival is not None:
-            arrival.status = answer.status
+    def _succeed(self, answer: HttpResponse, logged: LoggedRequest | None) -> None:
+        if logged is not None:
+            logged.status = answer.status
         self._write(answer)
 
-    def _write(self, answer: Answer) -> None:
+    def _write(self, answer: HttpResponse) -> None:
         self.connection.sendall(self._head(answer) + self._shown_body(answer))
 
-    def _shown_body(self, answer: Answer) -> bytes:
+    def _shown_body(self, answer: HttpResponse) -> bytes:
         return b"" if self.command == "HEAD" or answer.status in (204, 304) else answer.body
 
-    def _head(self, answer: Answer) -> bytes:
+    def _head(self, answer: HttpResponse) -> bytes:
         if self.server.stopping.is_set():
             self.close_connection = True
         phrase = HTTPStatus(answer.status).phrase if answer.status in _KNOWN else "Unknown"
@@ -168,22 +169,19 @@ class Handler(WSGIRequestHandler):
             lines.append("Connection: close")
         return "\r\n".join([*lines, "", ""]).encode("latin-1", "replace")
 
-    def _fail(self, fault: Fault, real: Answer | None, arrival: Arrival) -> None:
-        arrival.fault = fault.id
+    def _fail(self, fault: Fault, real: HttpResponse | None, logged: LoggedRequest) -> None:
+        logged.fault = fault.id
         self.server.stopping.wait(fault.delay_s)
         if fault.do == "reset":
             self._reset()
         elif fault.do in ("cut", "hang"):
             self._cut()
         else:
-            self._answer_badly(fault, real, arrival)
+            self._answer_badly(fault, real, logged)
 
-    def _answer_badly(self, fault: Fault, real: Answer | None, arrival: Arrival) -> None:
-        plan = self.server.plan
-        answer = fake_answer(
-            fault, real=real, path=arrival.path, now=plan.clock.now(), settings=plan.settings
-        )
-        arrival.status = answer.status
+    def _answer_badly(self, fault: Fault, real: HttpResponse | None, logged: LoggedRequest) -> None:
+        answer = build_response(fault, real)
+        logged.status = answer.status
         if fault.do == "half_body":
             self.connection.sendall(self._head(answer) + answer.body[: len(answer.body) // 2])
             self._cut()
@@ -192,7 +190,7 @@ class Handler(WSGIRequestHandler):
         else:
             self._write(answer)
 
-    def _drip(self, answer: Answer, byte_delay_s: float) -> None:
+    def _drip(self, answer: HttpResponse, byte_delay_s: float) -> None:
         self.connection.sendall(self._head(answer))
         for start in range(len(answer.body)):
             if self.server.stopping.wait(byte_delay_s):
@@ -206,7 +204,7 @@ class Handler(WSGIRequestHandler):
             self.connection.shutdown(socket.SHUT_RDWR)
 
     def _reset(self) -> None:
-        """Close the descriptor itself: the orderly way would announce the end before the RST."""
+        """Close the descriptor itself: an orderly close would send FIN before RST."""
         self.close_connection = True
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _CLOSE_WITH_RST)
         os.close(self.connection.detach())
@@ -217,7 +215,7 @@ _KNOWN = {status.value for status in HTTPStatus}
 
 
 def _read_body(environ: "WSGIEnvironment") -> bytes:
-    """All of the request's body, so that the next request starts where it should."""
+    """Read the whole request body, so that the next request starts behind it."""
     stream: Any = environ["wsgi.input"]
     if environ.get("wsgi.input_terminated"):
         chunked: bytes = stream.read()

@@ -1,4 +1,4 @@
-"""Answers that go wrong to order."""
+"""Faults: answers that a test orders to go wrong."""
 
 import itertools
 import random
@@ -11,23 +11,24 @@ from typing import Any
 from app.sandbox.control.settings import Settings
 from app.sandbox.operations import ANY, OPERATIONS
 
-WAYS = ("answer", "cut", "reset", "hang", "half_body", "drip")
-MOMENTS = ("before", "after")
-SHAPES = (
-    "sinch", "framework", "nested", "description", "problem", "html", "empty", "no_id",
-    "not_json", "huge",
+_ACTIONS = ("answer", "cut", "reset", "hang", "half_body", "drip")
+_SHAPES = (
+    "sinch", "framework", "nested", "problem", "html", "empty", "no_id", "not_json", "huge",
 )  # fmt: skip
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+: [^\x00\r\n]*")
 
 
 class BadFault(ValueError):
-    """The definition does not fit; the text begins with the field at fault."""
+    """The definition is invalid; the text begins with the name of the field."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Fault:
-    """One order.  ``when`` after means the request is really carried out first; ``skip``
-    requests it would hit are spared before."""
+    """One ordered fault.
+
+    With `when` "after" the request is carried out before the fault.  `skip` matching requests
+    are spared first.
+    """
 
     on: str = ANY
     do: str = "answer"
@@ -45,89 +46,77 @@ class Fault:
     id: int = 0
     hits: int = 0
 
-    @property
-    def spent(self) -> bool:
-        return self.times is not None and self.hits >= self.times
-
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
 def read_fault(raw: Mapping[str, Any]) -> Fault:
-    """The fault a definition describes.  BadFault names the field that does not fit."""
+    """Read a definition.  Raises BadFault with the name of the invalid field."""
     for name, value in raw.items():
         _check(name, value)
-    fault = Fault(**{**raw, "headers": _texts(raw.get("headers", {}))})
-    # A body can only be cut short when there is one: the real one, unless a fake was ordered.
+    headers = {name: str(value) for name, value in raw.get("headers", {}).items()}
+    fault = Fault(**{**raw, "headers": headers})
+    # Only a body that exists can be cut short: the real one, unless the fault defines its own.
     fault.when = fault.when or ("after" if _needs_real_body(fault) else "before")
     return fault
 
 
 class Faults:
-    """The pending orders, tried in the order they came."""
+    """The ordered faults, tried in the order of their arrival."""
 
     def __init__(self, settings: Callable[[], Settings]) -> None:
         self._settings = settings
         self._lock = threading.Lock()
         self._ids = itertools.count(1)
-        self._pending: list[Fault] = []
+        self._faults: list[Fault] = []
         self.reseed()
 
-    def order(self, fault: Fault) -> Fault:
+    def add(self, fault: Fault) -> Fault:
         with self._lock:
             fault.id = next(self._ids)
-            self._pending.append(fault)
+            self._faults.append(fault)
         return fault
 
-    def all(self) -> list[Fault]:
-        """Every order since the last clearing, spent ones too, with how often each has hit."""
-        return list(self._pending)
+    def list_faults(self) -> list[Fault]:
+        """Return all faults since the last clearing, used up ones too, with their hits."""
+        return list(self._faults)
 
     def clear(self) -> None:
         with self._lock:
-            self._pending.clear()
+            self._faults.clear()
 
     def reseed(self) -> None:
+        """Restart the random sequence from the seed in the settings."""
         self._random = random.Random(self._settings().seed)  # noqa: S311 (repeatable, not secret)
 
-    def strike(self, operation: str) -> Fault | None:
-        """The fault this request meets, counted as a hit; None when it is spared."""
+    def match(self, operation: str) -> Fault | None:
+        """Return the fault that this request meets and count the hit; None without a fault."""
         with self._lock:
-            for fault in self._pending:
+            for fault in self._faults:
                 if self._hits(fault, operation):
                     fault.hits += 1
                     return fault
-            return self._lost_answer(operation)
+        return None
 
     def _hits(self, fault: Fault, operation: str) -> bool:
-        if fault.spent or fault.on not in (ANY, operation):
+        used_up = fault.times is not None and fault.hits >= fault.times
+        if used_up or fault.on not in (ANY, operation):
             return False
         if fault.skip:
             fault.skip -= 1
             return False
         return fault.probability >= 1 or self._random.random() < fault.probability
 
-    def _lost_answer(self, operation: str) -> Fault | None:
-        probability = self._settings().lost_answer_probability
-        if operation != "POST /batches" or not probability:
-            return None
-        lost = self._random.random() < probability
-        return Fault(on=operation, when="after", do="cut") if lost else None
-
 
 def _needs_real_body(fault: Fault) -> bool:
     return fault.do in ("half_body", "drip") and fault.status is None and fault.shape is None
 
 
-def _texts(headers: Mapping[str, object]) -> dict[str, str]:
-    return {name: str(value) for name, value in headers.items()}
-
-
 def _check(name: str, value: object) -> None:
     if name not in _RULES:
         raise BadFault(f"{name}: no such field")
-    fits, expected = _RULES[name]
-    if not fits(value):
+    is_valid, expected = _RULES[name]
+    if not is_valid(value):
         raise BadFault(f"{name}: must be {expected}")
 
 
@@ -148,9 +137,9 @@ def _is_headers(value: object) -> bool:
 _Rule = tuple[Callable[[Any], bool], str]
 _RULES: dict[str, _Rule] = {
     "on": (lambda v: v == ANY or v in OPERATIONS, f"{ANY} or one of {', '.join(OPERATIONS)}"),
-    "do": (lambda v: v in WAYS, f"one of {', '.join(WAYS)}"),
-    "when": (lambda v: v in MOMENTS, f"one of {', '.join(MOMENTS)}"),
-    "shape": (lambda v: v in SHAPES, f"one of {', '.join(SHAPES)}"),
+    "do": (lambda v: v in _ACTIONS, f"one of {', '.join(_ACTIONS)}"),
+    "when": (lambda v: v in ("before", "after"), "before or after"),
+    "shape": (lambda v: v in _SHAPES, f"one of {', '.join(_SHAPES)}"),
     "status": (lambda v: type(v) is int and 200 <= v <= 599, "a number from 200 to 599"),
     "code": (lambda v: isinstance(v, str), "a text"),
     "text": (lambda v: isinstance(v, str), "a text"),

@@ -1,4 +1,4 @@
-"""What was accepted, for the test to judge by: on disk before the answer leaves."""
+"""Ledger of accepted batches: written to disk before the answer leaves."""
 
 import json
 import os
@@ -13,26 +13,24 @@ from app.sandbox.engine.batch import Batch
 
 
 class Ledger:
-    """An optional file of JSON lines; each is on the disk when ``write`` returns."""
+    """An optional file of JSON lines; each line is on disk when `write` returns."""
 
     def __init__(self, path: Path | None = None) -> None:
         self._lock = threading.Lock()
         self._file = path.open("a", encoding="utf-8") if path else None
 
     def write(self, event: str, batch: Batch, at: float) -> None:
-        """Add what happened to a batch: it was ``accepted``, ``changed`` or ``cancelled``."""
+        """Add a line: the batch was `accepted` or `cancelled`."""
         if self._file is None:
             return
-        line = json.dumps(
-            {
-                "event": event,
-                "at": format_time(at),
-                **describe(batch),
-                "to": [_shown(entry) for entry in batch.order.to],
-            }
-        )
+        entry = {
+            "event": event,
+            "at": format_time(at),
+            **show_batch(batch),
+            "to": [f"+{number}" for number in batch.request.recipients],
+        }
         with self._lock:
-            self._file.write(line + "\n")
+            self._file.write(json.dumps(entry) + "\n")
             self._file.flush()
             os.fsync(self._file.fileno())
 
@@ -41,48 +39,33 @@ class Ledger:
             self._file.close()
 
 
-def _shown(entry: str) -> str:
-    """A number in E.164; a group's id as it is."""
-    return f"+{entry}" if entry.isdigit() else entry
-
-
-def describe(batch: Batch) -> dict[str, Any]:
+def show_batch(batch: Batch) -> dict[str, Any]:
     return {
         "id": batch.id,
-        "client_reference": batch.reference,
-        "recipients": len(batch.order.to),
+        "client_reference": batch.client_reference,
+        "recipients": len(batch.request.recipients),
         "accepted_at": format_time(batch.created_at),
         "canceled": batch.cancelled_at is not None,
     }
 
 
-def copies_in_order(batches: Iterable[Batch]) -> list[str]:
-    """One entry for every copy accepted, in the order of acceptance."""
-    return [_shown(entry) for batch in batches for entry in batch.order.to]
+def list_copies(batches: Iterable[Batch]) -> list[str]:
+    """Return each accepted copy's number as `+E.164`, in the order of acceptance."""
+    return [f"+{number}" for batch in batches for number in batch.request.recipients]
 
 
-def copies_of(number: str, batches: Iterable[Batch]) -> dict[str, Any]:
-    holding = [(batch.id, batch.order.to.count(number)) for batch in batches]
-    ids = [batch_id for batch_id, copies in holding if copies]
-    return {"recipient": f"+{number}", "copies": sum(n for _, n in holding), "batches": ids}
+def list_batch_ids(number: str, batches: Iterable[Batch]) -> list[str]:
+    """Return the ids of the batches that hold a number, given as digits."""
+    return [batch.id for batch in batches if number in batch.request.recipients]
 
 
-def batches_by_recipient(batches: Iterable[Batch]) -> dict[str, list[str]]:
-    """Every number with the batch of each of its copies."""
-    found: dict[str, list[str]] = {}
-    for batch in batches:
-        for number in batch.order.to:
-            found.setdefault(_shown(number), []).append(batch.id)
-    return found
-
-
-def summarise(batches: Iterable[Batch]) -> dict[str, Any]:
+def summarize(batches: Iterable[Batch]) -> dict[str, Any]:
     batches = list(batches)
-    copies = Counter(number for batch in batches for number in batch.order.to)
+    copies = Counter(list_copies(batches))
     return {
         "batches": len(batches),
         "canceled": sum(batch.cancelled_at is not None for batch in batches),
         "messages": copies.total(),
         "recipients": len(copies),
-        "accepted_more_than_once": {_shown(number): n for number, n in copies.items() if n > 1},
+        "accepted_more_than_once": {number: n for number, n in copies.items() if n > 1},
     }

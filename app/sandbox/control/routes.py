@@ -1,17 +1,17 @@
-"""The tester's URLs: switches, faults, time, people's texts, and everything that was seen."""
+"""Control URLs for tests: settings, faults, clock, inbounds, and the logs."""
 
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response, current_app, jsonify, request
 
-from app.sandbox.api.access import the_plan
-from app.sandbox.api.fields import read_object
+from app.sandbox.api.access import current_plan
+from app.sandbox.api.fields import parse_object
 from app.sandbox.control import ledger
-from app.sandbox.control.faults import BadFault, Faults, read_fault
+from app.sandbox.control.faults import BadFault, read_fault
 from app.sandbox.control.settings import BadSetting
-from app.sandbox.errors import Refused
-from app.sandbox.numbers import digits_of
+from app.sandbox.errors import ApiError
+from app.sandbox.numbers import parse_digits
 
 if TYPE_CHECKING:
     from app.sandbox.server import SandboxServer
@@ -20,140 +20,136 @@ blueprint = Blueprint("control", __name__, url_prefix="/control")
 
 Json = dict[str, Any]
 
-_LONGEST_S = 3650 * 24 * 3600
+_TEN_YEARS_S = 3650 * 24 * 3600
 
 
-def the_server() -> "SandboxServer":
+def _current_server() -> "SandboxServer":
     server: SandboxServer = current_app.extensions["sandbox_server"]
     return server
 
 
-def the_faults() -> Faults:
-    return the_server().faults
-
-
-def read_control() -> Json:
-    """The JSON object sent, called JSON or not; infinite numbers and half characters are none."""
+def _parse_body() -> Json:
+    """Return the JSON object in the body, whatever its content type."""
     try:
-        return read_object(request.get_data())
-    except Refused as e:
-        raise _bad(e.text) from e
+        return parse_object(request.get_data())
+    except ApiError as e:
+        raise _bad_request(e.text) from e
 
 
 @blueprint.get("/health")
-def show_health() -> Response:
+def get_health() -> Response:
     return jsonify(status="ok")
 
 
 @blueprint.get("/settings")
-def show_settings() -> Response:
-    return jsonify(the_plan().settings.as_json())
+def get_settings() -> Response:
+    return jsonify(current_plan().settings.as_json())
 
 
 @blueprint.patch("/settings")
 def change_settings() -> Response:
-    """Move switches for everything accepted from now on; all of them or none."""
-    plan, changes = the_plan(), read_control()
+    """Change settings for all later batches; an invalid one leaves all as they were."""
+    plan, changes = current_plan(), _parse_body()
     with plan.lock:
         try:
-            plan.settings = plan.settings.changed(changes)
+            plan.settings = plan.settings.change(changes)
         except BadSetting as e:
-            raise _bad(str(e)) from e
+            raise _bad_request(str(e)) from e
     if "seed" in changes:
-        the_faults().reseed()
-        plan.postman.reseed()
-    return show_settings()
+        _current_server().faults.reseed()
+        plan.callbacks.reseed()
+    return get_settings()
 
 
 @blueprint.post("/faults")
 def order_fault() -> tuple[Response, int]:
     try:
-        fault = the_faults().order(read_fault(read_control()))
+        fault = _current_server().faults.add(read_fault(_parse_body()))
     except BadFault as e:
-        raise _bad(str(e)) from e
+        raise _bad_request(str(e)) from e
     return jsonify(fault.as_json()), HTTPStatus.CREATED
 
 
 @blueprint.get("/faults")
 def list_faults() -> Response:
-    return jsonify(faults=[fault.as_json() for fault in the_faults().all()])
+    faults = _current_server().faults.list_faults()
+    return jsonify(faults=[fault.as_json() for fault in faults])
 
 
 @blueprint.delete("/faults")
 def clear_faults() -> tuple[str, int]:
-    the_faults().clear()
+    _current_server().faults.clear()
     return "", HTTPStatus.NO_CONTENT
 
 
 @blueprint.post("/refuse")
 def refuse_connections() -> Response:
-    """Close the listening socket; when this answer arrives, connections are refused."""
-    for_s = _seconds(read_control(), "for_s")
-    the_server().refuse(for_s)
+    """Refuse connections from this answer on, for `for_s` seconds."""
+    for_s = _read_seconds("for_s")
+    _current_server().refuse(for_s)
     return jsonify(for_s=for_s)
 
 
 @blueprint.post("/clock")
 def advance_clock() -> Response:
-    plan, seconds = the_plan(), _seconds(read_control(), "advance_s")
-    plan.advance(seconds)
+    plan = current_plan()
+    plan.advance(_read_seconds("advance_s"))
     return jsonify(now=plan.clock.now())
 
 
 @blueprint.post("/inbounds")
 def receive_inbound() -> tuple[Response, int]:
-    """Let a person text the plan's number: stored, and posted where inbounds go."""
-    return jsonify(the_plan().receive(read_control())), HTTPStatus.CREATED
+    """Receive a text or MMS from a phone: store it and post it to the callback URL."""
+    return jsonify(current_plan().receive_inbound(_parse_body())), HTTPStatus.CREATED
 
 
 @blueprint.get("/requests")
 def list_requests() -> Response:
-    return jsonify(requests=the_server().arrivals.all())
+    return jsonify(requests=_current_server().request_log.list_requests())
 
 
 @blueprint.get("/callbacks")
 def list_callbacks() -> Response:
-    return jsonify(callbacks=the_plan().postman.tries())
+    return jsonify(callbacks=current_plan().callbacks.list_attempts())
 
 
 @blueprint.get("/ledger")
-def show_ledger() -> Response:
-    """Accepted batches; ``recipient``, ``summary`` or ``copies`` ask for one view of them."""
-    plan = the_plan()
+def get_ledger() -> Response:
+    """Return the accepted batches, or the view that `recipient`, `summary` or `copies` selects."""
+    plan, query = current_plan(), request.args
     with plan.lock:
         batches = list(plan.batches.values())
-    if "summary" in request.args:
-        return jsonify(ledger.summarise(batches))
-    if "copies" in request.args:
-        return jsonify(copies=ledger.copies_in_order(batches))
-    if (recipient := request.args.get("recipient")) is not None:
-        number = digits_of("+" + recipient.strip().lstrip("+"))
+    if "summary" in query:
+        return jsonify(ledger.summarize(batches))
+    if "copies" in query:
+        return jsonify(copies=ledger.list_copies(batches))
+    if "recipient" in query:
+        number = parse_digits("+" + query["recipient"].strip().lstrip("+"))
         if number is None:
-            raise _bad("recipient: not a phone number")
-        return jsonify(ledger.copies_of(number, batches))
-    return jsonify(batches=[ledger.describe(batch) for batch in batches],
-                   recipients=ledger.batches_by_recipient(batches))  # fmt: skip
+            raise _bad_request("recipient: not a phone number")
+        return jsonify(batches=ledger.list_batch_ids(number, batches))
+    return jsonify(batches=[ledger.show_batch(batch) for batch in batches])
 
 
 @blueprint.post("/reset")
 def reset() -> tuple[str, int]:
-    """Back to the state at the start: nothing accepted, no faults, switches as started."""
-    server = the_server()
-    the_plan().reset()
+    """Return to the state at the start: no batches, no faults, the first settings."""
+    server = _current_server()
+    current_plan().reset()
     server.faults.clear()
     server.faults.reseed()
-    server.arrivals.clear()
+    server.request_log.clear()
     return "", HTTPStatus.NO_CONTENT
 
 
-def _seconds(body: Json, name: str) -> float:
-    value = body.get(name)
+def _read_seconds(name: str) -> float:
+    value = _parse_body().get(name)
     if not isinstance(value, int | float) or isinstance(value, bool):
-        raise _bad(f"{name}: must be seconds")
-    if not 0 <= value <= _LONGEST_S:
-        raise _bad(f"{name}: must be from 0 to {_LONGEST_S} seconds, ten years")
+        raise _bad_request(f"{name}: must be seconds")
+    if not 0 <= value <= _TEN_YEARS_S:
+        raise _bad_request(f"{name}: must be from 0 to {_TEN_YEARS_S} seconds, ten years")
     return float(value)
 
 
-def _bad(text: str) -> Refused:
-    return Refused(HTTPStatus.BAD_REQUEST, "bad_order", text)
+def _bad_request(text: str) -> ApiError:
+    return ApiError(HTTPStatus.BAD_REQUEST, "bad_order", text)

@@ -1,16 +1,15 @@
-"""Texts from people to the plan's number."""
+"""Texts and MMS from phones to the plan's number."""
 
-import base64
 from dataclasses import dataclass
 from typing import Any
 
 from app.sandbox.api import fields
+from app.sandbox.api.batch_request import MAX_BODY_LENGTH
 from app.sandbox.clock import format_time
-from app.sandbox.errors import bad_constraint, bad_format, not_found
+from app.sandbox.errors import bad_constraint, bad_format
 from app.sandbox.ids import new_id
-from app.sandbox.numbers import digits_of
 
-MAX_BODY = 2000
+OWN_NUMBER = "12015550199"
 _OPTIONAL = ("sent_at", "operator_id", "client_reference")
 
 Json = dict[str, Any]
@@ -18,83 +17,67 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Inbound:
-    """One received message: when, and everything else as Sinch words it."""
+    """A received message: its time, and its JSON in Sinch's shape."""
 
     received_at: float
     json: Json
 
 
 class Inbounds:
-    """Everything received, oldest first."""
+    """All received messages, oldest first."""
 
     def __init__(self) -> None:
-        self._held: dict[str, Inbound] = {}
+        self._received: list[Inbound] = []
 
     def clear(self) -> None:
-        self._held.clear()
+        self._received.clear()
 
-    def all(self) -> list[Inbound]:
-        return list(self._held.values())
+    def list_received(self, *, start: float, end: float | None) -> list[Inbound]:
+        """Return the messages received in [start, end), newest first."""
+        return [
+            inbound
+            for inbound in reversed(self._received)
+            if start <= inbound.received_at and (end is None or inbound.received_at < end)
+        ]
 
-    def find(self, inbound_id: str, *, since: float) -> Inbound:
-        inbound = self._held.get(inbound_id)
-        if inbound is None or inbound.received_at < since:
-            raise not_found(f"inbound {inbound_id}")
-        return inbound
-
-    def receive(self, raw: Json, *, own_number: str, now: float) -> Inbound:
-        """A person's text, as the tester describes it.  Refused when it cannot be one."""
-        kind = fields.choice_of(raw, "type", tuple(_BODIES)) or "mo_text"
+    def receive(self, raw: Json, now: float) -> Inbound:
+        """Store a message as a test describes it.  Raises ApiError when it is invalid."""
+        inbound_type = fields.read_choice(raw, "type", tuple(_BODY_READERS)) or "mo_text"
         inbound = Inbound(now, {
-            "type": kind,
+            "type": inbound_type,
             "id": new_id(now),
-            "from": _number_of(raw, "from", None),
-            "to": _number_of(raw, "to", own_number),
+            "from": fields.parse_number("from", raw.get("from")),
+            "to": fields.parse_number("to", raw.get("to", OWN_NUMBER)),
             "received_at": format_time(now),
-            **_BODIES[kind](raw),
-            **_optional(raw),
+            "body": _BODY_READERS[inbound_type](raw),
+            **_read_optional(raw),
         })  # fmt: skip
-        self._held[inbound.json["id"]] = inbound
+        self._received.append(inbound)
         return inbound
 
 
-def _number_of(raw: Json, name: str, default: str | None) -> str:
-    value = raw.get(name, default)
-    digits = digits_of(value) if isinstance(value, str) else None
-    if digits is None:
-        raise bad_format(f"{name} is not a phone number: {value}")
-    return digits
+def _read_optional(raw: Json) -> Json:
+    fields.read_time(raw, "sent_at")
+    values = {name: fields.read_text(raw, name) for name in _OPTIONAL}
+    return {name: value for name, value in values.items() if value is not None}
 
 
-def _optional(raw: Json) -> Json:
-    fields.time_of(raw, "sent_at")
-    read = {name: fields.text_of(raw, name, longest=2048) for name in _OPTIONAL}
-    return {name: value for name, value in read.items() if value is not None}
-
-
-def _text_body(raw: Json) -> Json:
-    body = fields.text_of(raw, "body", longest=MAX_BODY)
+def _read_text_body(raw: Json) -> str:
+    body = fields.read_text(raw, "body", max_length=MAX_BODY_LENGTH)
     if body is None:
         raise bad_constraint("body is required")
-    return {"body": body}
+    return body
 
 
-def _binary_body(raw: Json) -> Json:
-    body, udh = fields.base64_of(raw, "body"), fields.hex_of(raw, "udh")
-    if body is None or udh is None:
-        raise bad_constraint("body and udh are required")
-    return {"body": base64.b64encode(body).decode(), "udh": udh.hex()}
-
-
-def _media_body(raw: Json) -> Json:
+def _read_media_body(raw: Json) -> Json:
     body = raw.get("body")
     if not isinstance(body, dict):
         raise bad_constraint("body must be an object with subject, message and media")
-    media = fields.list_of(body, "media", least=0, most=100) or []
+    media = fields.read_list(body, "media", min_items=0, max_items=100) or []
     if not all(isinstance(item, dict) for item in media):
         raise bad_format("body.media must be an array of objects")
-    usual = {"content_type": "image/png", "status": "Uploaded", "code": 0}
-    return {"body": {**body, "media": [usual | item for item in media]}}
+    defaults = {"content_type": "image/png", "status": "Uploaded", "code": 0}
+    return {**body, "media": [defaults | item for item in media]}
 
 
-_BODIES = {"mo_text": _text_body, "mo_binary": _binary_body, "mo_media": _media_body}
+_BODY_READERS = {"mo_text": _read_text_body, "mo_media": _read_media_body}

@@ -1,4 +1,4 @@
-"""What becomes of a message.  Pure: number, text and settings in, fate out."""
+"""Outcome and status timeline of a message, as pure functions of number, text and settings."""
 
 import hashlib
 from typing import NamedTuple
@@ -8,125 +8,109 @@ from app.sandbox.control.settings import Settings
 FINAL = frozenset({
     "Aborted", "Cancelled", "Rejected", "Deleted", "Delivered", "Failed", "Expired", "Unknown",
 })  # fmt: skip
-STATUSES = FINAL | {"Queued", "Dispatched"}
+_LATE_AFTER_S = 3600.0
 
 
-class Fate(NamedTuple):
-    """A message's end, as decided when its batch is accepted."""
+class Outcome(NamedTuple):
+    """The last status of a message, as decided when its batch is accepted."""
 
     status: str
     code: int
     late: bool = False
 
-    @property
-    def reaches_a_carrier(self) -> bool:
-        return self.status != "Aborted"
 
-
-class Change(NamedTuple):
-    """From this moment on the message has this status."""
+class StatusChange(NamedTuple):
+    """The status that a message has from the time `at` on, in Unix seconds."""
 
     at: float
     status: str
     code: int
 
 
-DELIVERED = Fate("Delivered", 0)
-NO_PARAMETER = Fate("Aborted", 405)
-NO_ORIGINATOR = Fate("Aborted", 410)
-TOO_MANY_PARTS = Fate("Aborted", 411)
+DELIVERED = Outcome("Delivered", 0)
+NO_PARAMETER = Outcome("Aborted", 405)
+TOO_MANY_PARTS = Outcome("Aborted", 411)
 
 _MAGIC = {
     "00": DELIVERED,
-    "01": Fate("Failed", 150),
-    "02": Fate("Expired", 153),
-    "03": Fate("Rejected", 15),
-    "04": Fate("Delivered", 0, late=True),
-    "05": Fate("Failed", 257),
-    "06": Fate("Aborted", 402),
-    "07": Fate("Dispatched", 401),
-    "08": Fate("Unknown", 0),
-    "09": Fate("Deleted", 0),
-    "10": Fate("Aborted", 404),
-    "11": Fate("Aborted", 413),
-    "12": Fate("Aborted", 412),
-    "13": Fate("Rejected", 62),
-    "14": Fate("Failed", 203),
+    "01": Outcome("Failed", 150),
+    "02": Outcome("Expired", 153),
+    "03": Outcome("Rejected", 15),
+    "04": Outcome("Delivered", 0, late=True),
+    "05": Outcome("Failed", 257),
+    "06": Outcome("Aborted", 402),
+    "07": Outcome("Dispatched", 401),
+    "08": Outcome("Unknown", 0),
+    "09": Outcome("Deleted", 0),
+    "10": Outcome("Aborted", 404),
+    "11": Outcome("Aborted", 413),
+    "12": Outcome("Aborted", 412),
+    "13": Outcome("Rejected", 62),
+    "14": Outcome("Failed", 203),
 }
-# They are delivered, and answer.
-_REPLIES = {"20": "STOP", "21": "START", "22": "Thank you ✓"}
+_AUTO_REPLIES = {"20": "STOP", "21": "START", "22": "Thank you ✓"}
 _USUAL_CODES = {
     "Failed": 150, "Expired": 153, "Rejected": 15, "Aborted": 402, "Unknown": 0, "Deleted": 0,
     "Dispatched": 401,
 }  # fmt: skip
 
 
-def fate_of(number: str, settings: Settings) -> Fate:
-    """How a message to these digits ends, as far as the number decides.
+def choose_outcome(number: str, settings: Settings) -> Outcome:
+    """Return the outcome that the number's digits and the settings decide.
 
-    >>> fate_of("12015550106", Settings()), fate_of("46700000001", Settings()).status
-    (Fate(status='Aborted', code=402, late=False), 'Delivered')
+    >>> choose_outcome("12015550106", Settings())
+    Outcome(status='Aborted', code=402, late=False)
+    >>> choose_outcome("46700000001", Settings()).status
+    'Delivered'
     """
-    fate = _MAGIC.get(number[9:]) if _is_magic(number) else _drawn(number, settings)
-    if fate is None:
-        return DELIVERED
-    if fate.status == "Failed" and settings.code_zero_with_failed:
-        return fate._replace(code=0)
-    return fate
+    if _is_magic(number):
+        return _MAGIC.get(number[9:], DELIVERED)
+    return _draw_outcome(number, settings)
 
 
-def reply_from(number: str) -> str | None:
-    """What the person with these digits answers to a text; None who answers nothing.
+def find_auto_reply(number: str) -> str | None:
+    """Return the text that this magic number answers with; None for a number that does not answer.
 
-    >>> reply_from("12015550120"), reply_from("12015550100")
+    >>> find_auto_reply("12015550120"), find_auto_reply("12015550100")
     ('STOP', None)
     """
-    return _REPLIES.get(number[9:]) if _is_magic(number) else None
+    return _AUTO_REPLIES.get(number[9:]) if _is_magic(number) else None
 
 
 def _is_magic(number: str) -> bool:
     return len(number) == 11 and number[0] == "1" and number[4:9] == "55501"
 
 
-def _drawn(number: str, settings: Settings) -> Fate | None:
-    """The lot drawn for an ordinary number: the same every time for the same seed."""
-    if not settings.outcome_probabilities:
-        return None
+def _draw_outcome(number: str, settings: Settings) -> Outcome:
+    """Draw from `outcome_probabilities`: a seed and a number always give one outcome."""
     digest = hashlib.blake2b(f"{settings.seed}:{number}".encode(), digest_size=8).digest()
-    left = int.from_bytes(digest) / 2**64
+    remaining = int.from_bytes(digest) / 2**64
     for status, probability in settings.outcome_probabilities.items():
-        if left < probability:
-            return Fate(status, _USUAL_CODES[status])
-        left -= probability
-    return None
+        if remaining < probability:
+            return Outcome(status, _USUAL_CODES[status])
+        remaining -= probability
+    return DELIVERED
 
 
-def course_of(
-    fate: Fate,
+def build_timeline(
+    outcome: Outcome,
     *,
     dispatch_at: float,
     expire_at: float,
     cancelled_at: float | None,
-    settings: Settings,
-) -> list[Change]:
-    """What happens to a queued message, in order: at most a dispatch and an end."""
+    deliver_after_s: float,
+) -> list[StatusChange]:
+    """Return the changes after Queued, in order: at most a dispatch and a final status."""
     if cancelled_at is not None and cancelled_at < dispatch_at and cancelled_at < expire_at:
-        return [Change(cancelled_at, "Cancelled", 407)]
+        return [StatusChange(cancelled_at, "Cancelled", 407)]
     if dispatch_at > expire_at:
-        return [Change(expire_at, "Aborted", 406)]
-    if not fate.reaches_a_carrier:
-        return [Change(dispatch_at, fate.status, fate.code)]
-    end = _end_of(fate, dispatch_at=dispatch_at, expire_at=expire_at, settings=settings)
-    if settings.skip_dispatched and end is not None:
-        return [end]
-    dispatched = Change(dispatch_at, "Dispatched", 401)
-    return [dispatched] if end is None else [dispatched, end]
-
-
-def _end_of(
-    fate: Fate, *, dispatch_at: float, expire_at: float, settings: Settings
-) -> Change | None:
-    if fate.status not in FINAL:
-        return None
-    at = dispatch_at + (settings.late_after_s if fate.late else settings.deliver_after_s)
-    return Change(expire_at, "Expired", 153) if at > expire_at else Change(at, *fate[:2])
+        return [StatusChange(expire_at, "Aborted", 406)]
+    if outcome.status == "Aborted":
+        return [StatusChange(dispatch_at, outcome.status, outcome.code)]
+    dispatched = StatusChange(dispatch_at, "Dispatched", 401)
+    if outcome.status not in FINAL:
+        return [dispatched]
+    final_at = dispatch_at + (_LATE_AFTER_S if outcome.late else deliver_after_s)
+    if final_at > expire_at:
+        return [dispatched, StatusChange(expire_at, "Expired", 153)]
+    return [dispatched, StatusChange(final_at, outcome.status, outcome.code)]

@@ -1,4 +1,4 @@
-"""Things to do at a time of the sandbox's clock, done by one thread."""
+"""Jobs at a time of the sandbox's clock, run by one thread."""
 
 import heapq
 import itertools
@@ -7,16 +7,16 @@ from collections.abc import Callable
 
 from app.sandbox.clock import Clock
 
-_LONGEST_SLEEP_S = 60.0
+_MAX_SLEEP_S = 60.0
 
 
 class Scheduler:
-    """Runs short jobs in the order they are due; the clock may jump, then call ``wake``."""
+    """Runs short jobs in the order they are due.  Call `wake` after the clock was moved."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._due: list[tuple[float, int, Callable[[], None]]] = []
-        self._order = itertools.count()
+        self._jobs: list[tuple[float, int, Callable[[], None]]] = []
+        self._sequence = itertools.count()
         self._changed = threading.Condition()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="sandbox-scheduler", daemon=True)
@@ -24,9 +24,9 @@ class Scheduler:
     def start(self) -> None:
         self._thread.start()
 
-    def at(self, due: float, job: Callable[[], None]) -> None:
+    def schedule(self, due: float, job: Callable[[], None]) -> None:
         with self._changed:
-            heapq.heappush(self._due, (due, next(self._order), job))
+            heapq.heappush(self._jobs, (due, next(self._sequence), job))
             self._changed.notify()
 
     def wake(self) -> None:
@@ -35,7 +35,7 @@ class Scheduler:
 
     def clear(self) -> None:
         with self._changed:
-            self._due.clear()
+            self._jobs.clear()
 
     def stop(self) -> None:
         with self._changed:
@@ -44,15 +44,15 @@ class Scheduler:
         self._thread.join()
 
     def _run(self) -> None:
-        while (job := self._next()) is not None:
+        while (job := self._wait_for_job()) is not None:
             job()
 
-    def _next(self) -> Callable[[], None] | None:
-        """Wait for the next due job; None when it is time to stop."""
+    def _wait_for_job(self) -> Callable[[], None] | None:
+        """Wait for the next due job; None when the scheduler stops."""
         with self._changed:
             while not self._stopping:
-                wait_s = self._due[0][0] - self._clock.now() if self._due else _LONGEST_SLEEP_S
+                wait_s = self._jobs[0][0] - self._clock.now() if self._jobs else _MAX_SLEEP_S
                 if wait_s <= 0:
-                    return heapq.heappop(self._due)[2]
-                self._changed.wait(min(wait_s, _LONGEST_SLEEP_S))
+                    return heapq.heappop(self._jobs)[2]
+                self._changed.wait(min(wait_s, _MAX_SLEEP_S))
         return None

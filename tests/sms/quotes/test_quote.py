@@ -8,7 +8,7 @@ from datetime import UTC, datetime, time
 import pytest
 
 from app.config import SubscriberRules
-from app.sandbox.engine.parts import measure
+from app.sandbox.engine.parts import measure_text
 from tests.background import work_off
 from tests.callers import Caller
 from tests.conftest import FUZZ, examples
@@ -311,4 +311,4 @@ def _list_parts(batch):
 
 def _measure(text):
 
-    return measure(text, auto_encoding=False).parts
+    return measure_text(text).parts
