@@ -5,6 +5,7 @@ import ipaddress
 import os
 import shutil
 import socket
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,6 @@ from flask import Flask
 from flask.testing import FlaskClient
 from hypothesis import settings as hypothesis_settings
 
-from app import create_app
-from app.config import read_config
 from app.sandbox.server import SandboxServer
 from app.sms.context import Context
 from app.sms.operations.invariants import find_violations
@@ -26,16 +25,43 @@ from tests.factories import AUTH, settings
 from tests.machine import Machine
 from tests.postgres import Postgres, running_postgres
 from tests.sandbox_control import SandboxControl
+from tests.services import Services
 
 # The same examples at every run; `make fuzz SIZE=20` draws others, twenty times as many, and
 # Hypothesis prints the seed of what fails.
 FUZZ = int(os.environ.get("FUZZ", "0"))
 _connect = socket.socket.connect
+_SLOW_FOLDERS = {"browser", "flood", "journeys", "kills", "queue", "simulation"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--quick", action="store_true", help="leave out tests with processes or PostgreSQL"
+    )
     parser.addoption("--flood", type=int, help="callbacks in a flood instead of the usual number")
     parser.addoption("--flood-seed", type=int, help="the lots of an earlier flood")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With --quick, deselect what starts processes, a browser or PostgreSQL."""
+    if not config.getoption("--quick"):
+        return
+    slow = [item for item in items if _is_slow(item)]
+    items[:] = [item for item in items if item not in set(slow)]
+    config.hook.pytest_deselected(items=slow)
+
+
+def _is_slow(item: pytest.Item) -> bool:
+    if "postgres" in item.name or "postgres" in getattr(item, "fixturenames", ()):
+        return True
+    if _SLOW_FOLDERS.intersection(item.path.parts):
+        return True
+    used = vars(getattr(item, "module", None) or object).values()
+    return any(value is subprocess or _comes_from_processes(value) for value in used)
+
+
+def _comes_from_processes(value: object) -> bool:
+    return getattr(value, "__module__", None) in ("tests.commands", "tests.processes")
 
 
 def _connect_to_loopback_only(self: socket.socket, address: Any) -> None:
@@ -100,9 +126,14 @@ def database_url(migrated_file: Path, tmp_path: Path) -> str:
     return f"sqlite:///{path}"
 
 
+@pytest.fixture(scope="session")
+def services() -> Services:
+    return Services()
+
+
 @pytest.fixture
 def make_service(
-    sandbox_server: SandboxServer, database_url: str
+    services: Services, sandbox_server: SandboxServer, database_url: str
 ) -> Iterator[Callable[..., Flask]]:
     """A function that makes a service over the sandbox, with settings of the test's own.
 
@@ -112,11 +143,13 @@ def make_service(
 
     def make(**overrides: str) -> Flask:
         ours = {"SINCH_REGION_URL": sandbox_server.url, "DATABASE_URL": database_url}
-        made.append(create_app(read_config(settings(**ours | overrides))))
+        made.append(services.take(settings(**ours | overrides)))
         return made[-1]
 
     yield make
-    violations = [each for service in made for each in _close(service)]
+    violations = [violation for service in made for violation in _close(service)]
+    for service in made:
+        services.give_back(service)
     assert violations == []
 
 

@@ -1,0 +1,87 @@
+"""Services for tests, made once for each choice of settings and used again with another database.
+
+To put an application together takes longer than most tests do.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+from flask import Flask
+
+from app import create_app
+from app.config import Config, read_config
+from app.db.engine import Database
+from app.health import Readiness
+from app.logs import configure_logging
+from app.sms.context import Context
+
+# Settings that a service keeps outside of its database, or that act once when it is made.
+_NOT_SHARED = ("FAILPOINT", "REDIS_URL", "CELERY_BROKER_URL")
+
+
+@dataclass
+class _Made:
+    """A service as it was made: what a test adds or replaces is seen by comparing."""
+
+    service: Flask
+    key: frozenset[tuple[str, str]]
+    extensions: dict[str, Any]
+    parts: Any
+
+
+@dataclass
+class Services:
+    """Services that wait to be used again, by their settings."""
+
+    _waiting: dict[frozenset[tuple[str, str]], list[_Made]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+    _in_use: dict[int, _Made] = field(default_factory=dict)
+
+    def take(self, environ: dict[str, str]) -> Flask:
+        """Return a service with these settings that no other test uses meanwhile."""
+        config = read_config(environ)
+        key = frozenset((name, value) for name, value in environ.items() if name != "DATABASE_URL")
+        if self._waiting[key]:
+            made = self._waiting[key].pop()
+            _open_database(made.service, config)
+        else:
+            service = create_app(config)
+            made = _Made(service, key, dict(service.extensions), _list_parts(service))
+        self._in_use[id(made.service)] = made
+        return made.service
+
+    def give_back(self, service: Flask) -> None:
+        """Keep a service for the next test, unless this one has added something to it."""
+        made = self._in_use.pop(id(service))
+        shared = not any(name in _NOT_SHARED for name, _ in made.key)
+        if shared and _list_parts(service) == made.parts:
+            service.extensions.clear()
+            service.extensions.update(made.extensions)
+            self._waiting[made.key].append(made)
+
+
+def _open_database(service: Flask, config: Config) -> None:
+    """Give a service another database, as if it had just been started with it."""
+    ctx: Context = service.extensions["clarion"]
+    pool_size = config.web_threads + config.sender_threads
+    object.__setattr__(ctx, "db", Database(config.database_url, pool_size=pool_size))
+    service.extensions["readiness"] = Readiness(ctx.sinch)
+    for limiter in service.extensions["limiter"]:
+        limiter.reset()
+    service._got_first_request = False
+    configure_logging(config.log_level)
+
+
+def _list_parts(service: Flask) -> Any:
+    """Return what a test may add to a service: routes, hooks, handlers, commands, settings."""
+    hooks = (service.before_request_funcs, service.after_request_funcs)
+    return (
+        sorted(service.view_functions),
+        [[len(functions) for functions in hook.values()] for hook in hooks],
+        len(service.error_handler_spec[None]),
+        sorted(service.cli.commands),
+        dict(service.config),
+        service.wsgi_app,
+    )
