@@ -15,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test lint types imports pytest seeds suites browser fuzz simulate kills kills-celery flood bench openapi clean
+.PHONY: run test check quick lint types imports pytest seeds suites browser fuzz simulate kills kills-celery flood bench openapi clean
 
 run: $(VENV)/runtime
 	@exec $(PY) -m app.cli.up
@@ -23,6 +23,14 @@ run: $(VENV)/runtime
 # Two things at a time: the seeds of the simulation take what the others leave of two cores.
 test: lint imports browser
 	@$(MAKE) --no-print-directory --jobs=2 seeds types suites
+
+# What to run before each commit: no processes, no PostgreSQL, no seeds.
+check: lint imports
+	@$(MAKE) --no-print-directory --jobs=2 types quick
+
+quick: export TMPDIR = $(TEMPORARY)
+quick: $(VENV)/dev
+	$(PY) -m pytest --quick -q -n 2 --dist loadfile
 
 lint: $(VENV)/dev
 	$(VENV)/bin/ruff format --check .

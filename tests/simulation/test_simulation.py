@@ -17,7 +17,7 @@ from tests.simulation.seeds import find_failures, run_seed
 from tests.simulation.sinch import SimulatedSinch
 from tests.simulation.world import NONE, World
 
-SEEDS = 250
+SEEDS = 500
 # By hand other seeds than always.
 FIRST = 1 if not os.environ.get("FUZZ") else int.from_bytes(os.urandom(4), "big")
 # So many are tried until a mistake is found.
