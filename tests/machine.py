@@ -1,4 +1,4 @@
-"""The state machine in a test's hand: one step at a time, under a clock of the test's own."""
+"""State machine of batches for tests: one step at a time, under a manual clock."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from app.sms.broadcasts.store import accept_broadcast
 from app.sms.broadcasts.views import view_by_id
 from app.sms.context import Context
 from app.sms.dispatch.claim import Claim, Idle, claim_batch
-from app.sms.dispatch.outcome import SubmitResult
+from app.sms.dispatch.outcome import SubmitResult, record_results
 from app.sms.dispatch.submit import submit_batch
 from app.sms.lifecycle.gates import Gates, read_gates
 from app.sms.models.batch import Attempt, Batch, Gate, Message
@@ -46,11 +46,11 @@ class Machine:
         return cls(own, clock)
 
     def with_rules(self, **rules: Any) -> "Machine":
-        """The same with other rules."""
+        """Return a machine with other rules."""
         return replace(self, ctx=replace(self.ctx, rules=replace(self.ctx.rules, **rules)))
 
     def worker(self, name: str) -> "Machine":
-        """The same under another worker's name."""
+        """Return a machine with another worker's name."""
         return replace(self, ctx=replace(self.ctx, worker=name))
 
     def store(
@@ -65,14 +65,14 @@ class Machine:
         category: Category = Category.TRANSACTIONAL,
         delivery_report: ReportMode | None = None,
     ) -> int:
-        """The id of a broadcast that is ready to be claimed from, in batches of `size`."""
+        """Store a broadcast whose batches of `size` can be claimed.  Returns its id."""
         measured = measure_text(text)
-        cut = self if size is None else self.with_rules(messages_per_second=None)
+        sized = self
         if size is not None:
-            rate = (size + 0.5) * measured.parts / cut.ctx.rules.pace_ahead_s
-            cut = self.with_rules(messages_per_second=rate)
+            rate = (size + 0.5) * measured.parts / self.ctx.rules.pace_ahead_s
+            sized = self.with_rules(messages_per_second=rate)
         now = self.ctx.now()
-        order = BroadcastRequest(
+        request = BroadcastRequest(
             recipients=list(recipients),
             text=text,
             size=measured,
@@ -83,7 +83,7 @@ class Machine:
             delivery_report=delivery_report,
             allow_duplicate=True,
         )
-        accepted = accept_broadcast(cut.ctx, order, client="tests")
+        accepted = accept_broadcast(sized.ctx, request, client="tests")
         start_due_broadcasts(self.ctx)
         while plan and plan_broadcast(self.ctx, accepted.id):
             pass
@@ -91,7 +91,7 @@ class Machine:
 
     def claim(self, *, of: int | None = None) -> Claim:
         """The next claim; there must be one."""
-        found = claim_batch(self.ctx, of=of)
+        found = claim_batch(self.ctx, broadcast_id=of)
         assert isinstance(found, Claim), found
         return found
 
@@ -120,16 +120,16 @@ class Machine:
             return list(tx.execute(query))
 
     def batch(self, batch_id: int | None = None) -> Row[Any]:
-        """One batch; the only one there is without an id."""
-        found = [each for each in self.batches() if batch_id in (None, each.id)]
+        """Return one batch: by id, or the only one."""
+        found = [batch for batch in self.batches() if batch_id in (None, batch.id)]
         assert len(found) == 1
         return found[0]
 
     def states(self, broadcast_id: int | None = None) -> list[BatchState]:
-        return [each.state for each in self.batches(broadcast_id)]
+        return [batch.state for batch in self.batches(broadcast_id)]
 
     def attempts(self, batch_id: int | None = None) -> list[Row[Any]]:
-        """The ledger."""
+        """Return the attempts, of one batch or of all."""
         query = select(Attempt.__table__).order_by(Attempt.batch_id, Attempt.number)
         if batch_id is not None:
             query = query.where(Attempt.batch_id == batch_id)
@@ -142,12 +142,12 @@ class Machine:
             return tx.execute(query).one()
 
     def counts(self, broadcast_id: int) -> dict[str, int]:
-        """Its recipients by where they stand, without the places where nobody does."""
+        """Return the recipients of a broadcast by status, zeros left out."""
         counts = view_by_id(self.ctx, broadcast_id).counts
-        return {word: count for word, count in counts.items() if count}
+        return {status: count for status, count in counts.items() if count}
 
     def homes(self, broadcast_id: int) -> dict[str, int]:
-        """The batch that each recipient's message belongs to."""
+        """Return the id of the batch of each recipient's message."""
         query = select(Message.recipient, Message.batch_id).where(
             Message.broadcast_id == broadcast_id
         )
@@ -159,7 +159,7 @@ class Machine:
             return read_gates(tx, self.ctx.rules, self.ctx.now())
 
     def gate(self, name: str) -> Row[Any]:
-        """A gate as it is kept."""
+        """Return the row of a gate."""
         with self.ctx.db.read() as tx:
             return tx.execute(select(Gate.__table__).where(Gate.name == name)).one()
 
@@ -168,12 +168,12 @@ class Machine:
             return list(tx.execute(select(AuditEntry.__table__).order_by(AuditEntry.id)))
 
     def corrupt(self, table: type[Any], *where: Any, **values: Any) -> None:
-        """Change rows behind the machine's back."""
+        """Change rows directly in the database."""
         with self.ctx.db.write() as tx:
             tx.execute(update(table).where(*where).values(**values))
 
     def add(self, table: type[Any], **values: Any) -> None:
-        """Add a row behind the machine's back."""
+        """Insert a row directly into the database."""
         with self.ctx.db.write() as tx:
             tx.execute(insert(table).values(**values))
 
@@ -181,8 +181,13 @@ class Machine:
         return find_violations(self.ctx)
 
 
+def record_result(ctx: Context, claim: Claim, result: SubmitResult) -> None:
+    """Record the result of one claim."""
+    record_results(ctx, [(claim, result)])
+
+
 class Together:
-    """Functions that begin at the same moment, each in a thread of its own."""
+    """Functions that start at the same moment, each in its own thread."""
 
     def __init__(self, *functions: Callable[[], object]) -> None:
         self.results: list[object] = [None] * len(functions)
@@ -203,7 +208,7 @@ class Together:
             self.errors.append(e)
 
     def join(self) -> list[object]:
-        """What each gave; the first error is raised."""
+        """Return the results.  Raises the first error."""
         for thread in self._threads:
             thread.join(60)
             assert not thread.is_alive()

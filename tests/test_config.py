@@ -128,9 +128,9 @@ def test_neither_keys_nor_secrets_show_in_a_printed_configuration():
         ({"REPEAT_PERCENT": "0"}, "REPEAT_PERCENT must be a whole number from 1 to 100"),
         ({"REPEAT_PERCENT": "101"}, "REPEAT_PERCENT must be a whole number from 1 to 100"),
         ({"REPEAT_WINDOW_S": "0"}, "REPEAT_WINDOW_S"),
-        ({"ASK_AFTER_S": "5,3"}, "ASK_AFTER_S must grow"),
-        ({"ASK_AFTER_S": "5,,9"}, "ASK_AFTER_S must be seconds"),
-        ({"ASK_LATER_EVERY_S": "0"}, "ASK_LATER_EVERY_S"),
+        ({"RECONCILE_AFTER_S": "5,3"}, "RECONCILE_AFTER_S must grow"),
+        ({"RECONCILE_AFTER_S": "5,,9"}, "RECONCILE_AFTER_S must be seconds"),
+        ({"RECONCILE_LATER_EVERY_S": "0"}, "RECONCILE_LATER_EVERY_S"),
         ({"EXPIRE_AFTER_S": "259201"}, "3 days at most"),
         ({"MAX_START_DELAY_S": "soon"}, "MAX_START_DELAY_S"),
         ({"LEASE_S": "0"}, "LEASE_S"),
@@ -278,9 +278,9 @@ def test_what_is_unset_is_as_the_failure_model_says():
 
     assert rules == SendingRules()
     assert (rules.lease_s, rules.first_byte_within_s, rules.budget_s) == (120, 10, 20)
-    assert rules.ask_after_s == (5, 15, 30, 60, 120, 300, 600, 900)
+    assert rules.reconcile_after_s == (5, 15, 30, 60, 120, 300, 600, 900)
     assert (rules.absent_lists, rules.absent_after_s, rules.absent_recent_s) == (5, 900, 300)
-    assert (rules.unreadable_after_s, rules.ask_later_every_s) == (1800, 3600)
+    assert (rules.unreadable_after_s, rules.reconcile_later_every_s) == (1800, 3600)
     assert (rules.expire_after_s, rules.repeat_window_s, rules.repeat_share) == (86400, 86400, 0.5)
     assert (rules.idempotency_kept_s, rules.commit_retry_s) == (30 * 86400, 20)
     assert rules.messages_per_second is None

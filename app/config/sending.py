@@ -24,8 +24,8 @@ class SendingRules:
     first_byte_within_s: float = 10.0
     sweep_every_s: float = 15.0
     # What is not known
-    ask_after_s: tuple[float, ...] = (5, 15, 30, 60, 120, 300, 600, 900)
-    ask_later_every_s: float = 3600.0
+    reconcile_after_s: tuple[float, ...] = (5, 15, 30, 60, 120, 300, 600, 900)
+    reconcile_later_every_s: float = 3600.0
     absent_after_s: float = 900.0
     absent_lists: int = 5
     absent_recent_s: float = 300.0
@@ -78,8 +78,10 @@ def read_sending_rules(environ: Mapping[str, str]) -> SendingRules:
             environ, "FIRST_BYTE_WITHIN_S", default.first_byte_within_s
         ),
         sweep_every_s=read_seconds(environ, "SWEEP_EVERY_S", default.sweep_every_s),
-        ask_after_s=read_waits(environ, "ASK_AFTER_S", default.ask_after_s),
-        ask_later_every_s=read_seconds(environ, "ASK_LATER_EVERY_S", default.ask_later_every_s),
+        reconcile_after_s=read_waits(environ, "RECONCILE_AFTER_S", default.reconcile_after_s),
+        reconcile_later_every_s=read_seconds(
+            environ, "RECONCILE_LATER_EVERY_S", default.reconcile_later_every_s
+        ),
         absent_after_s=read_seconds(environ, "ABSENT_AFTER_S", default.absent_after_s),
         absent_recent_s=read_seconds(environ, "ABSENT_RECENT_S", default.absent_recent_s),
         unreadable_after_s=read_seconds(environ, "UNREADABLE_AFTER_S", default.unreadable_after_s),
@@ -121,7 +123,7 @@ def _refuse_unsafe(rules: SendingRules) -> None:
             f"SEND_BUDGET_S and LOOKUP_WAITS_S must be {_MAX_PATIENCE_S:g} seconds together at "
             "most, or a router gives up before we answer"
         )
-    if list(rules.ask_after_s) != sorted(rules.ask_after_s):
-        raise ConfigError("ASK_AFTER_S must grow from one question to the next")
+    if list(rules.reconcile_after_s) != sorted(rules.reconcile_after_s):
+        raise ConfigError("RECONCILE_AFTER_S must grow from one question to the next")
     if rules.expire_after_s > 3 * 86_400:
         raise ConfigError("EXPIRE_AFTER_S must be 3 days at most, as long as Sinch keeps a batch")

@@ -212,7 +212,7 @@ def test_a_killed_worker_has_sent_nothing_twice_and_the_next_one_finds_out(
 ):
     sandbox.order_fault(on="POST /batches", when="after", do="drip", delay_s=0.5)
     failed = []
-    settings = {"SWEEP_EVERY_S": "0.2", "LEASE_S": "1", "ASK_AFTER_S": "0.2,0.5,1,2"}
+    settings = {"SWEEP_EVERY_S": "0.2", "LEASE_S": "1", "RECONCILE_AFTER_S": "0.2,0.5,1,2"}
 
     def send():
         try:

@@ -8,8 +8,9 @@ from app.sms.audience.chunks import MAX_BATCH_RECIPIENTS
 from app.sms.broadcasts.create import SUBMITTED
 from app.sms.context import Context
 from app.sms.inbound.reply_texts import Reply
-from app.sms.models.states import MOVES, UNSENT, BatchState
+from app.sms.models.states import UNSENT, BatchState
 from app.sms.operations.invariants import find_violations
+from tests.batch_moves import MOVES
 from tests.simulation.claims import Claims
 from tests.simulation.database import SimulatedDatabase
 from tests.simulation.people import Wanted

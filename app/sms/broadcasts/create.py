@@ -110,7 +110,7 @@ def _give(answer: dict[str, Any], status: HTTPStatus) -> dict[str, Any]:
 
 def choose_http_status(view: BroadcastView) -> HTTPStatus:
     """202, or 502 when Sinch refused and nothing of it was taken."""
-    taken = view.sums.taken or view.counts["unconfirmed"]
+    taken = view.sums.at_sinch or view.counts["unconfirmed"]
     refused = view.row.status is BroadcastStatus.REFUSED or view.counts["held"]
     return HTTPStatus.BAD_GATEWAY if refused and not taken else HTTPStatus.ACCEPTED
 
@@ -185,7 +185,7 @@ def _choose_sentence(view: BroadcastView) -> str:
     exclusion_reason = view.counts["suppressed"]
     if exclusion_reason and exclusion_reason == view.row.recipients:
         return _SENTENCES["suppressed"]
-    if view.sums.taken == view.row.recipients - exclusion_reason:
+    if view.sums.at_sinch == view.row.recipients - exclusion_reason:
         return SUBMITTED
     if view.batches.get("rejected") and view.row.completed_at is not None:
         return _PARTLY_REFUSED

@@ -6,7 +6,7 @@ from marshmallow import Schema, fields, validate
 
 from app.errors import ErrorSchema
 from app.http.fields import describe
-from app.sms.lifecycle.counts import WORDS
+from app.sms.lifecycle.counts import STATUS_NAMES
 from app.sms.messages.schemas import WhySchema
 from app.sms.models.states import BatchState, Category, ExclusionReason
 from app.sms.request.error_schemas import STATUSES
@@ -77,7 +77,7 @@ class BroadcastFailedSchema(ErrorSchema):
 
 
 CountsSchema = Schema.from_dict(
-    {word: fields.Integer(required=True) for word in WORDS}, name="CountsSchema"
+    {name: fields.Integer(required=True) for name in STATUS_NAMES}, name="CountsSchema"
 )
 
 

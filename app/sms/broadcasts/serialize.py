@@ -31,7 +31,7 @@ def show_view(view: BroadcastView, *, production: bool) -> dict[str, Any]:
         "resend_of": view.resend_of,
         "recipients": row.recipients + row.invalid,
         "duplicates_removed": row.duplicates,
-        "parts": row.parts * view.sums.taken,
+        "parts": row.parts * view.sums.at_sinch,
         "counts": view.counts,
         "reasons": give_reasons(view.kinds),
         "timeline": build_timeline(row, view.sums),

@@ -76,7 +76,7 @@ def accept_broadcast(
         first: Claim | Idle | None = None
         if inline:
             plan_chunks(tx, ctx, broadcast_id)
-            first = claim_in(tx, ctx, of=broadcast_id)
+            first = claim_in(tx, ctx, broadcast_id=broadcast_id)
             if isinstance(first, Idle):
                 finalize_in(tx, ctx, broadcast_id)  # nobody of it may be written to
         failpoints.reach("C0")

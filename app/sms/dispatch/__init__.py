@@ -1,0 +1,16 @@
+"""Dispatch: batches from PENDING to the outcome of their POST to Sinch.
+
+    drain, burst ──> claim ──> submit ──> outcome
+                       │                    └── bisect
+                       └── payload, withhold
+
+claim.py            PENDING → SENDING in one transaction, with the frozen payload
+withhold.py         splits excluded and deferred recipients off a batch that is being claimed
+payload.py          the batch as Sinch's API takes it
+submit.py           one POST per claim; leases that expired
+outcome.py          SENDING → ACCEPTED, PENDING, REJECTED, HELD or UNKNOWN
+bisect.py           halves a rejected batch until the rejected number is alone
+burst.py            submits the most urgent batches, for background workers
+drain.py            submits one broadcast, for its HTTP request and the command line
+circuit_breaker.py  probes Sinch after it rejected all payloads
+"""

@@ -1,4 +1,4 @@
-"""Halving a batch that Sinch refuses for a number in it, until that number stands alone."""
+"""Bisection: halve a batch rejected for one of its numbers until that number is alone."""
 
 from typing import Any
 
@@ -13,13 +13,13 @@ from app.sms.models.states import BatchState
 # 2 ** 10 is more than a batch can hold.
 MAX_LEVEL = 10
 
-# 64 pieces of a thousand: if all were refused, the halving itself is in doubt.
+# 64 parts of a thousand recipients: if all were rejected, no single number is to blame.
 _DOUBTFUL_LEVEL = 6
 
-# What Sinch says of one entry of `to`; other refusals would meet each half alike.
-_OF_A_NUMBER = frozenset(("syntax_invalid_parameter_format", "illegal_number_type"))
+# Codes about one entry of `to`; other rejections would meet both halves alike.
+_NUMBER_CODES = frozenset(("syntax_invalid_parameter_format", "illegal_number_type"))
 _TOO_LARGE = 413
-_NOT_TAKEN = (
+_NOT_ACCEPTED = (
     BatchState.SPLIT,
     BatchState.REJECTED,
     BatchState.PENDING,
@@ -29,29 +29,29 @@ _NOT_TAKEN = (
 
 
 def can_be_split(tx: Connection, batch: Row[Any], refusal: SinchRefusal | None) -> bool:
-    """Whether a half of this batch may be taken although the whole was not.
+    """Return True if Sinch may accept a half of this batch although it rejected the whole.
 
-    Not any more once every one of many pieces was refused: then it is no number's fault.
+    Returns False once many parts of the chunk were rejected and none accepted.
     """
     if refusal is None or batch.size < 2 or batch.level >= MAX_LEVEL:
         return False
-    if refusal.code not in _OF_A_NUMBER and refusal.status != _TOO_LARGE:
+    if refusal.code not in _NUMBER_CODES and refusal.status != _TOO_LARGE:
         return False
-    return batch.level < _DOUBTFUL_LEVEL or not _is_all_refused(tx, batch)
+    return batch.level < _DOUBTFUL_LEVEL or not _are_all_rejected(tx, batch)
 
 
-def _is_all_refused(tx: Connection, batch: Row[Any]) -> bool:
-    """Whether Sinch has taken no piece of this chunk so far."""
-    taken = select(Batch.id).where(
+def _are_all_rejected(tx: Connection, batch: Row[Any]) -> bool:
+    """Return True if Sinch has accepted no batch of this chunk so far."""
+    accepted = select(Batch.id).where(
         Batch.broadcast_id == batch.broadcast_id,
         Batch.chunk == batch.chunk,
-        Batch.state.not_in(_NOT_TAKEN),
+        Batch.state.not_in(_NOT_ACCEPTED),
     )
-    return tx.execute(taken.limit(1)).first() is None
+    return tx.execute(accepted.limit(1)).first() is None
 
 
 def split_batch(tx: Connection, batch: Row[Any]) -> None:
-    """Put two halves, each with a reference of its own, in the place of a batch."""
+    """Insert two halves of a batch, each with its own reference, and move its messages there."""
     broadcast = select(Broadcast.public_id).where(Broadcast.id == batch.broadcast_id)
     public_id = tx.execute(broadcast).scalar_one()
     for start, size in halve(batch.start, batch.size):

@@ -1,4 +1,4 @@
-"""Submitting the most urgent batches, as many at once as Sinch is quick to take."""
+"""Bursts: submit the most urgent batches, several per claim while Sinch answers quickly."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -9,10 +9,10 @@ from app.sms.dispatch.submit import submit_burst
 
 
 class Burst:
-    """How many batches to claim at once: what Sinch takes in a tenth of a second.
+    """Number of batches to claim at once: as many as Sinch accepts in a tenth of a second.
 
-    Where Sinch is quick, they share what a claim costs; where it is slow, one is claimed at a
-    time, so that pause and priority act at once and a crash leaves little in doubt.
+    While Sinch is quick, batches share the cost of a claim.  While it is slow, one batch is
+    claimed at a time, so that pause and priority act at once and a crash leaves little in doubt.
     """
 
     MAX_SIZE = 8
@@ -26,24 +26,24 @@ class Burst:
         return max(1, min(self.MAX_SIZE, int(self._SECONDS / max(self._post_s, 0.001))))
 
     def learn(self, seconds: float, posts: int) -> None:
-        """So many posts took so long; what is slower counts at once, what is quicker by halves."""
-        each_s = seconds / posts
-        self._post_s = each_s if each_s > self._post_s else (self._post_s + each_s) / 2
+        """Learn from `posts` that took `seconds`: a slower pace at once, a quicker one by half."""
+        post_s = seconds / posts
+        self._post_s = post_s if post_s > self._post_s else (self._post_s + post_s) / 2
 
 
 def submit_next(
     ctx: Context, burst: Burst | None = None, *, stop: Callable[[], bool] = lambda: False
 ) -> bool | datetime:
-    """Submit the most urgent batch, or a burst of them until `stop`: True when there was one.
+    """Submit the most urgent batch, or a burst of batches until `stop` returns True.
 
-    False when there is none; a time when the next may go then.
+    Returns True if there may be more to do now, else when the next batch may go, else False.
     """
     ctx.require_own_database()
-    found = claim_burst(ctx, most=burst.size if burst else 1)
-    if isinstance(found, Idle):
-        return True if found.again else found.until or False
+    claims = claim_burst(ctx, max_batches=burst.size if burst else 1)
+    if isinstance(claims, Idle):
+        return True if claims.again else claims.not_before or False
     started = ctx.clock.monotonic()
-    submit_burst(ctx, found, stop=stop)
+    submit_burst(ctx, claims, stop=stop)
     if burst:
-        burst.learn(ctx.clock.monotonic() - started, len(found))
+        burst.learn(ctx.clock.monotonic() - started, len(claims))
     return True

@@ -1,4 +1,4 @@
-"""The circuit after Sinch refused everything: probed, tried with one batch, closed."""
+"""Circuit breaker: after Sinch rejected all payloads, probe, try one batch, close."""
 
 from loguru import logger
 from sqlalchemy import Connection, select, update
@@ -14,9 +14,10 @@ from app.sms.models.states import ACTIVE, BatchState
 
 
 def probe_circuit(ctx: Context) -> bool:
-    """When it is time, see whether Sinch answers for our plan again, and then let one batch try.
+    """Probe Sinch if a probe is due, and let one batch try if Sinch answers.
 
-    A green probe alone proves too little: an account may read its lists and yet not send.
+    A successful probe does not close the circuit: an account may read lists and yet not send.
+    Returns True if a batch may try now.
     """
     now = ctx.now()
     with ctx.db.read() as tx:
@@ -24,10 +25,10 @@ def probe_circuit(ctx: Context) -> bool:
     if gates.circuit is None:
         return False
     if gates.circuit.get("half_open"):
-        return _keep_trying(ctx)
+        return _ensure_trial(ctx)
     if gates.probe_at is not None and now < gates.probe_at:
         return False
-    green = _ask(ctx)
+    green = _probe(ctx)
     with ctx.db.write() as tx:
         gates = read_gates(tx, ctx.rules, now, lock=CIRCUIT)
         if gates.circuit is None or gates.circuit.get("half_open"):
@@ -36,13 +37,13 @@ def probe_circuit(ctx: Context) -> bool:
             postpone_probe(tx, ctx.rules, now=now)
             return False
         half_open_circuit(tx, gates)
-        _release_one(tx)
+        _release_oldest(tx)
     logger.info("sinch answers again: one batch tries")
     return True
 
 
 def close_circuit_by_hand(ctx: Context, *, actor: str) -> bool:
-    """An operator says that it is mended; False when it was closed already."""
+    """Close the circuit on an operator's order.  Returns False if it was closed already."""
     with ctx.db.write() as tx:
         now = ctx.now()
         if read_gates(tx, ctx.rules, now).circuit is None:
@@ -52,7 +53,7 @@ def close_circuit_by_hand(ctx: Context, *, actor: str) -> bool:
         return True
 
 
-def _ask(ctx: Context) -> bool:
+def _probe(ctx: Context) -> bool:
     try:
         ctx.sinch.check()
     except SinchError:
@@ -60,8 +61,8 @@ def _ask(ctx: Context) -> bool:
     return True
 
 
-def _keep_trying(ctx: Context) -> bool:
-    """See that some batch can try: the one that did may be lost, paused or cancelled meanwhile."""
+def _ensure_trial(ctx: Context) -> bool:
+    """Let another batch try if the one on trial was lost, paused or cancelled."""
     with ctx.db.write() as tx:
         gates = read_gates(tx, ctx.rules, ctx.now(), lock=CIRCUIT)
         if gates.circuit is None:
@@ -70,19 +71,19 @@ def _keep_trying(ctx: Context) -> bool:
             state = tx.execute(select(Batch.state).where(Batch.id == gates.trial)).scalar()
             if state is BatchState.SENDING:
                 return False
-            # Nobody will say any more what came of it.
+            # The outcome of that trial will not be recorded any more.
             half_open_circuit(tx, gates)
-        return _release_one(tx)
+        return _release_oldest(tx)
 
 
-def _release_one(tx: Connection) -> bool:
-    """Let go the oldest batch held, unless another waits that can try; whether it did."""
+def _release_oldest(tx: Connection) -> bool:
+    """Requeue the oldest held batch unless a pending batch can try.  Returns True if it did."""
     active = select(Broadcast.id).where(
         Broadcast.completed_at.is_(None), Broadcast.status.in_(ACTIVE)
     )
-    of_active = select(Batch.id).where(Batch.broadcast_id.in_(active)).order_by(Batch.id).limit(1)
-    if tx.execute(of_active.where(Batch.state == BatchState.PENDING)).first() is not None:
+    batches = select(Batch.id).where(Batch.broadcast_id.in_(active)).order_by(Batch.id).limit(1)
+    if tx.execute(batches.where(Batch.state == BatchState.PENDING)).first() is not None:
         return False
-    oldest = of_active.where(Batch.state == BatchState.HELD).scalar_subquery()
+    oldest = batches.where(Batch.state == BatchState.HELD).scalar_subquery()
     released = update(Batch).where(Batch.id == oldest, Batch.state == BatchState.HELD)
     return tx.execute(released.values(state=BatchState.PENDING, not_before=None)).rowcount == 1

@@ -1,8 +1,7 @@
-"""PENDING to SENDING: one batch, by the rules of the moment, before its first byte leaves.
+"""Claims: PENDING to SENDING, committed before the first byte of a batch leaves.
 
-In one transaction everything that may hold it back is read again (gates, pause and cancel,
-expiry, suppressions, consent, quiet hours, caps), its payload is frozen, and the attempt is
-written to the ledger.
+One transaction reads everything that may stop a batch (gates, pause and cancel, expiry,
+suppressions, consent, quiet hours, frequency cap), freezes the payload and writes the attempt.
 """
 
 from collections.abc import Sequence
@@ -33,7 +32,6 @@ from app.subscribers.suppressions.store import lock_suppressions_shared
 
 _BROADCASTS, _BATCHES = table_of(Broadcast), table_of(Batch)
 
-# Made once: to make a statement costs several times what it takes to run one.
 _IS_DUE = or_(_BATCHES.c.not_before.is_(None), _BATCHES.c.not_before <= bindparam("now"))
 _IS_PENDING = _BATCHES.c.state == BatchState.PENDING
 _HAS_PENDING = (
@@ -47,10 +45,10 @@ _NEXT_BROADCAST = (
     .order_by(_BROADCASTS.c.priority.desc(), _BROADCASTS.c.id)
     .limit(1)
 )
-_THIS_BROADCAST = _NEXT_BROADCAST.where(_BROADCASTS.c.id == bindparam("of"))
-_BEGIN = (
+_THIS_BROADCAST = _NEXT_BROADCAST.where(_BROADCASTS.c.id == bindparam("broadcast_id"))
+_START_SENDING = (
     update(_BROADCASTS)
-    .where(_BROADCASTS.c.id == bindparam("this"))
+    .where(_BROADCASTS.c.id == bindparam("broadcast_id"))
     .where(_BROADCASTS.c.status == BroadcastStatus.QUEUED)
     .values(
         status=BroadcastStatus.SENDING,
@@ -61,24 +59,24 @@ _BEGIN = (
 )
 _NEXT_BATCHES = (
     select(_BATCHES)
-    .where(_BATCHES.c.broadcast_id == bindparam("of"), _IS_PENDING, _IS_DUE)
+    .where(_BATCHES.c.broadcast_id == bindparam("broadcast_id"), _IS_PENDING, _IS_DUE)
     .order_by(_BATCHES.c.id)
-    .limit(bindparam("most"))
+    .limit(bindparam("limit"))
     .with_for_update(skip_locked=True)
 )
-_TAKE = (
+_CLAIM_BATCH = (
     update(_BATCHES)
-    .where(_BATCHES.c.id == bindparam("this"), _IS_PENDING)
-    .where(_BATCHES.c.attempt == bindparam("last_attempt"))
+    .where(_BATCHES.c.id == bindparam("batch_id"), _IS_PENDING)
+    .where(_BATCHES.c.attempt == bindparam("previous_attempt"))
     .values(
         state=BatchState.SENDING,
         attempt=bindparam("new_attempt"),
-        lease_until=bindparam("new_lease"),
+        lease_until=bindparam("new_lease_until"),
         not_before=None,
         exclusion_reason=None,
     )
 )
-_NOTE_ATTEMPT = insert(table_of(Attempt))
+_INSERT_ATTEMPT = insert(table_of(Attempt))
 
 _NEXT_START = (
     select(_BATCHES.c.not_before)
@@ -88,19 +86,19 @@ _NEXT_START = (
     .order_by(_BATCHES.c.not_before)
     .limit(1)
 )
-_NEXT_START_OF = _NEXT_START.where(_BROADCASTS.c.id == bindparam("of"))
+_THIS_NEXT_START = _NEXT_START.where(_BROADCASTS.c.id == bindparam("broadcast_id"))
 
-# A batch that Sinch would have to give up at once is not worth handing over.
+# A batch that expires sooner is not sent.
 _MIN_LIFE = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A batch that is ours to post, once, and its frozen payload.
+    """A batch claimed by this worker for one POST, and its frozen payload.
 
-    `claimed_at` is monotonic; `size` counts recipients; `on_trial` when an open circuit let it
-    through; `after_busy` when Sinch's last word was to wait; `called_back` when Sinch is asked to
-    tell us what becomes of it.
+    `size` counts recipients.  `claimed_at` is monotonic.  `on_trial` is True if an open circuit
+    let the batch through, `after_busy` if Sinch's last answer was to wait, `called_back` if Sinch
+    is asked for delivery reports.
     """
 
     batch_id: int
@@ -117,48 +115,58 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Idle:
-    """Nothing to claim; `until` says when that may change by itself, None when it does not.
+    """No batch was claimed.
 
-    `again` when some were set aside and the next ones have not been looked at.
+    `not_before` is when a batch may be claimed next, None if time alone changes nothing.  `again`
+    is True if all recipients of the batches looked at were withheld: other batches may be due.
     """
 
-    until: datetime | None = None
+    not_before: datetime | None = None
     again: bool = False
 
 
-def claim_batch(ctx: Context, *, of: int | None = None) -> Claim | Idle:
-    """The most urgent batch that may go now, or the next one of the broadcast `of`."""
-    found = claim_burst(ctx, of=of, most=1)
-    return found if isinstance(found, Idle) else found[0]
+def claim_batch(ctx: Context, *, broadcast_id: int | None = None) -> Claim | Idle:
+    """Claim the most urgent batch that may go now, or the next one of a broadcast."""
+    claims = claim_burst(ctx, broadcast_id=broadcast_id, max_batches=1)
+    return claims if isinstance(claims, Idle) else claims[0]
 
 
-def claim_burst(ctx: Context, *, most: int, of: int | None = None) -> list[Claim] | Idle:
-    """Up to `most` batches of one broadcast at once, which share what a claim costs."""
-    ended: list[int] = []
+def claim_burst(
+    ctx: Context, *, max_batches: int, broadcast_id: int | None = None
+) -> list[Claim] | Idle:
+    """Claim up to `max_batches` of one broadcast in one transaction, to share its cost."""
+    maybe_ended: list[int] = []
     with ctx.db.write() as tx:
-        found = _claim(tx, ctx, of=of, ended=ended, most=most)
-    for broadcast_id in ended:
-        finalize_broadcast(ctx, broadcast_id)
-    if not isinstance(found, Idle):
+        claims = _claim(
+            tx, ctx, broadcast_id=broadcast_id, maybe_ended=maybe_ended, max_batches=max_batches
+        )
+    for ended_id in maybe_ended:
+        finalize_broadcast(ctx, ended_id)
+    if not isinstance(claims, Idle):
         failpoints.reach("C3")
         failpoints.reach("C8")
-    return found
+    return claims
 
 
-def claim_in(tx: Connection, ctx: Context, *, of: int) -> Claim | Idle:
-    """The next batch of a broadcast, claimed within a transaction that is open already."""
-    ended: list[int] = []
-    found = _claim(tx, ctx, of=of, ended=ended, most=1)
-    for broadcast_id in ended:
-        finalize_in(tx, ctx, broadcast_id)
-    return found if isinstance(found, Idle) else found[0]
+def claim_in(tx: Connection, ctx: Context, *, broadcast_id: int) -> Claim | Idle:
+    """Claim the next batch of a broadcast within an open transaction."""
+    maybe_ended: list[int] = []
+    claims = _claim(tx, ctx, broadcast_id=broadcast_id, maybe_ended=maybe_ended, max_batches=1)
+    for ended_id in maybe_ended:
+        finalize_in(tx, ctx, ended_id)
+    return claims if isinstance(claims, Idle) else claims[0]
 
 
 def _claim(
-    tx: Connection, ctx: Context, *, of: int | None, ended: list[int], most: int
+    tx: Connection,
+    ctx: Context,
+    *,
+    broadcast_id: int | None,
+    maybe_ended: list[int],
+    max_batches: int,
 ) -> list[Claim] | Idle:
-    """Ids of broadcasts that may have ended by this are added to `ended`."""
-    # Whoever claims behind a STOP that is committed has seen it.
+    """Claim batches.  Adds the ids of broadcasts that this may have ended to `maybe_ended`."""
+    # A claim behind a committed STOP sees that STOP.
     lock_suppressions_shared(tx)
     now = ctx.now()
     gates = read_gates(tx, ctx.rules, now, lock=PACE)
@@ -166,89 +174,90 @@ def _claim(
     if obstacle is not None:
         return Idle(obstacle)
     while True:
-        broadcast = _find_broadcast(tx, now, of)
+        broadcast = _find_broadcast(tx, now, broadcast_id)
         if broadcast is None:
-            return Idle(_find_next_start(tx, of))
+            return Idle(_find_next_start(tx, broadcast_id))
         if broadcast.expires_at - now >= _MIN_LIFE:
-            # One at a time where each has to be weighed against the pace, or is on trial.
+            # One at a time where each counts against the pace, or is on trial.
             alone = ctx.rules.messages_per_second is not None or gates.circuit is not None
-            return _claim_of(tx, ctx, broadcast, gates, now, ended=ended, most=1 if alone else most)
+            limit = 1 if alone else max_batches
+            return _claim_of_broadcast(
+                tx, ctx, broadcast, gates, now, maybe_ended=maybe_ended, limit=limit
+            )
         expire_pending(tx, broadcast.id)
-        ended.append(broadcast.id)
+        maybe_ended.append(broadcast.id)
 
 
-def _find_broadcast(tx: Connection, now: datetime, of: int | None) -> Row[Any] | None:
-    """The broadcast to serve: highest priority first, then the oldest."""
-    if of is None:
+def _find_broadcast(tx: Connection, now: datetime, broadcast_id: int | None) -> Row[Any] | None:
+    """Find the broadcast to serve: highest priority first, then the oldest."""
+    if broadcast_id is None:
         return tx.execute(_NEXT_BROADCAST, {"now": now}).first()
-    return tx.execute(_THIS_BROADCAST, {"now": now, "of": of}).first()
+    return tx.execute(_THIS_BROADCAST, {"now": now, "broadcast_id": broadcast_id}).first()
 
 
-def _find_next_start(tx: Connection, of: int | None) -> datetime | None:
-    """When the first batch that waits for its time may go."""
-    if of is None:
+def _find_next_start(tx: Connection, broadcast_id: int | None) -> datetime | None:
+    """Return when the first deferred batch may go."""
+    if broadcast_id is None:
         return tx.execute(_NEXT_START).scalar()
-    return tx.execute(_NEXT_START_OF, {"of": of}).scalar()
+    return tx.execute(_THIS_NEXT_START, {"broadcast_id": broadcast_id}).scalar()
 
 
-def _claim_of(
+def _claim_of_broadcast(
     tx: Connection,
     ctx: Context,
     broadcast: Row[Any],
     gates: Gates,
     now: datetime,
     *,
-    ended: list[int],
-    most: int,
+    maybe_ended: list[int],
+    limit: int,
 ) -> list[Claim] | Idle:
-    if not _hold_broadcast(tx, broadcast, now):
+    if not _lock_for_claim(tx, broadcast, now):
         return Idle(now)
-    batches = tx.execute(_NEXT_BATCHES, {"of": broadcast.id, "now": now, "most": most}).all()
+    due = {"broadcast_id": broadcast.id, "now": now, "limit": limit}
+    batches = tx.execute(_NEXT_BATCHES, due).all()
     if not batches:
-        return Idle(now)  # others were quicker
+        return Idle(now)  # other workers were quicker
     if gates.circuit:
-        # Of several that would try, one does.
+        # Of several workers that would try, one does.
         gates = read_gates(tx, ctx.rules, now, lock=CIRCUIT)
         obstacle = gates.find_obstacle(now)
         if obstacle is not None:
             return Idle(obstacle)
     if broadcast.category is Category.MARKETING:
         lock_marketing_counts(tx, ctx)
-    found = [_sort_out(tx, ctx, broadcast, batch, now) for batch in batches]
-    ready = [each for each in found if each is not None]
+    checked = [_check_recipients(tx, ctx, broadcast, batch, now) for batch in batches]
+    ready = [batch for batch in checked if batch is not None]
     if not ready:
-        ended.append(broadcast.id)
+        maybe_ended.append(broadcast.id)
         return Idle(now, again=True)
-    parts = sum(len(each.recipients) for each in ready) * broadcast.parts
+    parts = sum(len(batch.recipients) for batch in ready) * broadcast.parts
     free_at = take_pace(tx, gates, ctx.rules, parts=parts, now=now)
     if free_at is not None:
         return Idle(free_at)
-    claims = [_take(tx, ctx, broadcast, each, gates, now) for each in ready]
-    taken = [claim for claim in claims if claim is not None]
-    if taken and gates.circuit:
-        half_open_circuit(tx, gates, trial=taken[0].batch_id)
-    return taken or Idle(now)
+    attempts = [_start_attempt(tx, ctx, broadcast, batch, gates, now) for batch in ready]
+    claims = [claim for claim in attempts if claim is not None]
+    if claims and gates.circuit:
+        half_open_circuit(tx, gates, trial=claims[0].batch_id)
+    return claims or Idle(now)
 
 
 @dataclass(frozen=True, slots=True)
-class _Ready:
-    """A batch of which nobody is held back, who is in it, and until when it may arrive."""
+class _ReadyBatch:
+    """A batch, the recipients who may be sent to now, and until when it may arrive."""
 
-    batch: Row[Any]
+    row: Row[Any]
     content: BatchRecipients
     recipients: Sequence[str]
     expires_at: datetime
 
 
-def _sort_out(
+def _check_recipients(
     tx: Connection, ctx: Context, broadcast: Row[Any], batch: Row[Any], now: datetime
-) -> _Ready | None:
-    """The batch with those alone who may be sent to now; None when there are none.
-
-    The others are set aside.
-    """
+) -> _ReadyBatch | None:
+    """Withhold the recipients who may not be sent to now.  Returns None if none is left."""
     content = load_batch_recipients(tx, batch)
-    portions = group_by_eligibility(
+    groups = group_by_eligibility(
         tx,
         ctx,
         broadcast,
@@ -257,43 +266,50 @@ def _sort_out(
         batch_id=batch.id,
         now=now,
     )
-    first = portions[0]
-    if len(portions) > 1 or not first.eligibility.is_allowed:
-        withhold_recipients(tx, broadcast, batch, portions)
+    first = groups[0]
+    if len(groups) > 1 or not first.eligibility.is_allowed:
+        withhold_recipients(tx, broadcast, batch, groups)
     if not first.eligibility.is_allowed:
         return None
     expires_at = min(broadcast.expires_at, first.eligibility.expires_at or broadcast.expires_at)
-    return _Ready(batch, content, first.recipients, expires_at)
+    return _ReadyBatch(batch, content, first.recipients, expires_at)
 
 
-def _take(
+def _start_attempt(
     tx: Connection,
     ctx: Context,
     broadcast: Row[Any],
-    ready: _Ready,
+    batch: _ReadyBatch,
     gates: Gates,
     now: datetime,
 ) -> Claim | None:
-    """Freeze a batch's payload and make it ours; None when somebody else was quicker."""
-    batch = ready.batch
+    """Freeze the payload and claim the batch.  Returns None if another worker was quicker."""
+    row = batch.row
     outgoing = make_outgoing(
         ctx,
         broadcast,
-        ready.content,
-        ready.recipients,
-        reference=batch.client_reference,
-        expires_at=ready.expires_at,
+        batch.content,
+        batch.recipients,
+        reference=row.client_reference,
+        expires_at=batch.expires_at,
     )
     body = write_batch(outgoing)
-    attempt = batch.attempt + 1
-    place = {"this": batch.id, "last_attempt": batch.attempt}
-    taken = tx.execute(_TAKE, {**place, "new_attempt": attempt, "new_lease": now + ctx.rules.lease})
-    if taken.rowcount != 1:
+    attempt = row.attempt + 1
+    claimed = tx.execute(
+        _CLAIM_BATCH,
+        {
+            "batch_id": row.id,
+            "previous_attempt": row.attempt,
+            "new_attempt": attempt,
+            "new_lease_until": now + ctx.rules.lease,
+        },
+    )
+    if claimed.rowcount != 1:
         return None
     tx.execute(
-        _NOTE_ATTEMPT,
+        _INSERT_ATTEMPT,
         {
-            "batch_id": batch.id,
+            "batch_id": row.id,
             "number": attempt,
             "started_at": now,
             "payload_hash": sha256(body).digest(),
@@ -302,14 +318,14 @@ def _take(
         },
     )
     if broadcast.category is Category.MARKETING:
-        record_marketing_sends(tx, ctx, ready.recipients, batch_id=batch.id, now=now)
+        record_marketing_sends(tx, ctx, batch.recipients, batch_id=row.id, now=now)
     return Claim(
-        batch_id=batch.id,
+        batch_id=row.id,
         broadcast_id=broadcast.id,
         attempt=attempt,
-        reference=batch.client_reference,
+        reference=row.client_reference,
         body=body,
-        size=len(ready.recipients),
+        size=len(batch.recipients),
         claimed_at=ctx.clock.monotonic(),
         on_trial=gates.circuit is not None,
         after_busy=gates.busy_count > 0,
@@ -317,10 +333,10 @@ def _take(
     )
 
 
-def _hold_broadcast(tx: Connection, broadcast: Row[Any], now: datetime) -> bool:
-    """Keep pause and cancel waiting until this claim is committed; False when they were quicker."""
+def _lock_for_claim(tx: Connection, broadcast: Row[Any], now: datetime) -> bool:
+    """Let pause and cancel wait for this claim.  Returns False if one of them was quicker."""
     if broadcast.status is BroadcastStatus.QUEUED:
-        tx.execute(_BEGIN, {"this": broadcast.id, "now": now})
+        tx.execute(_START_SENDING, {"broadcast_id": broadcast.id, "now": now})
     if tx.dialect.name == "sqlite":
         return True
-    return tx.execute(LOCK_STATUS, {"this": broadcast.id}).scalar() in ACTIVE
+    return tx.execute(LOCK_STATUS, {"broadcast_id": broadcast.id}).scalar() in ACTIVE

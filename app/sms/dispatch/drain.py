@@ -1,6 +1,6 @@
-"""Submitting one broadcast, batch by batch: within its HTTP request, or from the command line.
+"""Draining: submit one broadcast batch by batch, in its HTTP request or from the command line.
 
-Nothing here is needed for a broadcast to be sent: background workers submit what is left.
+Background workers submit whatever is left, also if a drain is cut short.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ from app.sms.recovery.unknown_outcome import reconcile_batch
 MIN_POST_S = 1.0
 # With less time left than this, Sinch's list is not read.
 _MIN_LOOKUP_S = 0.1
-# A request waits at most this long for its next batch: it holds a thread meanwhile.
+# A request waits at most this long for its next batch: it occupies a thread meanwhile.
 _MAX_INLINE_WAIT_S = 5.0
 # The command line waits at most this long for its next batch.
 _MAX_DRAIN_WAIT_S = 30.0
@@ -31,7 +31,7 @@ _MAX_DRAIN_WAIT_S = 30.0
 _POLL_S = 0.1
 
 _BATCHES, _BROADCASTS = table_of(Batch), table_of(Broadcast)
-_UNDER_WAY = (
+_BATCH_UNDER_WAY = (
     select(_BATCHES.c.id)
     .join(_BROADCASTS, _BROADCASTS.c.id == _BATCHES.c.broadcast_id)
     .where(_BATCHES.c.broadcast_id == bindparam("broadcast_id"))
@@ -60,18 +60,18 @@ class Accepted:
 def submit_inline(ctx: Context, broadcast_id: int, first: Claim | Idle) -> None:
     """Submit the batches of a broadcast within `rules.budget_s`; `first` is claimed already."""
     deadline = ctx.clock.monotonic() + ctx.rules.budget_s
-    found = first
+    claim = first
     while True:
-        left_s = deadline - ctx.clock.monotonic()
-        if isinstance(found, Claim):
-            _submit(ctx, found, within_s=left_s)
+        remaining_s = deadline - ctx.clock.monotonic()
+        if isinstance(claim, Claim):
+            _submit(ctx, claim, within_s=remaining_s)
             if not is_under_way(ctx, broadcast_id):
                 return
-        elif not _wait_inline(ctx, broadcast_id, found.until, left_s):
+        elif not _wait_inline(ctx, broadcast_id, claim.not_before, remaining_s):
             return
         if deadline - ctx.clock.monotonic() < MIN_POST_S:
             return
-        found = claim_batch(ctx, of=broadcast_id)
+        claim = claim_batch(ctx, broadcast_id=broadcast_id)
 
 
 def drain_broadcast(
@@ -86,17 +86,17 @@ def drain_broadcast(
         while plan_broadcast(ctx, broadcast_id):
             if stop():
                 return
-        first = claim_batch(ctx, of=broadcast_id)
-    found = first
+        first = claim_batch(ctx, broadcast_id=broadcast_id)
+    claim = first
     while True:
-        if isinstance(found, Claim):
-            _submit(ctx, found)
-            yield found.size
-        elif not _wait(ctx, broadcast_id, found.until, stop):
+        if isinstance(claim, Claim):
+            _submit(ctx, claim)
+            yield claim.size
+        elif not _wait(ctx, broadcast_id, claim.not_before, stop):
             return
         if stop():
             return
-        found = claim_batch(ctx, of=broadcast_id)
+        claim = claim_batch(ctx, broadcast_id=broadcast_id)
 
 
 def is_under_way(ctx: Context, broadcast_id: int) -> bool:
@@ -105,7 +105,7 @@ def is_under_way(ctx: Context, broadcast_id: int) -> bool:
     A paused broadcast is not under way: it may stay paused for days.
     """
     with ctx.db.read() as tx:
-        return tx.execute(_UNDER_WAY, {"broadcast_id": broadcast_id}).first() is not None
+        return tx.execute(_BATCH_UNDER_WAY, {"broadcast_id": broadcast_id}).first() is not None
 
 
 def _submit(ctx: Context, claim: Claim, *, within_s: float | None = None) -> None:
@@ -121,10 +121,10 @@ def _reconcile_soon(ctx: Context, batch_id: int) -> None:
     deadline = ctx.clock.monotonic() + sum(waits_s) + 1.0
     for wait_s in waits_s:
         ctx.clock.sleep(wait_s)
-        left_s = deadline - ctx.clock.monotonic()
-        if left_s < _MIN_LOOKUP_S:
+        remaining_s = deadline - ctx.clock.monotonic()
+        if remaining_s < _MIN_LOOKUP_S:
             return
-        reconcile_batch(ctx, batch_id, within_s=left_s)
+        reconcile_batch(ctx, batch_id, within_s=remaining_s)
         if _is_resolved(ctx, batch_id):
             return
 
@@ -138,32 +138,34 @@ def _is_resolved(ctx: Context, batch_id: int) -> bool:
     return state is not BatchState.UNKNOWN and not lacks_id
 
 
-def _wait_inline(ctx: Context, broadcast_id: int, until: datetime | None, left_s: float) -> bool:
+def _wait_inline(
+    ctx: Context, broadcast_id: int, not_before: datetime | None, remaining_s: float
+) -> bool:
     """Wait until the next batch may go.  Returns False if none is left or it takes too long."""
     if not is_under_way(ctx, broadcast_id):
         return False
-    wait_s = _seconds_until(ctx, until)
-    if wait_s > min(left_s - MIN_POST_S, _MAX_INLINE_WAIT_S):
+    wait_s = _seconds_until(ctx, not_before)
+    if wait_s > min(remaining_s - MIN_POST_S, _MAX_INLINE_WAIT_S):
         return False
     ctx.clock.sleep(max(wait_s, _POLL_S))
     return True
 
 
 def _wait(
-    ctx: Context, broadcast_id: int, until: datetime | None, stop: Callable[[], bool]
+    ctx: Context, broadcast_id: int, not_before: datetime | None, stop: Callable[[], bool]
 ) -> bool:
     """Wait until the next batch may go.  Returns False if none is left, it takes too long, or
     `stop` returns True."""
     if not is_under_way(ctx, broadcast_id):
         return False
-    wait_s = _seconds_until(ctx, until)
+    wait_s = _seconds_until(ctx, not_before)
     if wait_s > _MAX_DRAIN_WAIT_S:
         return False
     deadline = ctx.clock.monotonic() + max(wait_s, _POLL_S)
-    while not stop() and (left_s := deadline - ctx.clock.monotonic()) > 0:
-        ctx.clock.sleep(min(left_s, _POLL_S))
+    while not stop() and (remaining_s := deadline - ctx.clock.monotonic()) > 0:
+        ctx.clock.sleep(min(remaining_s, _POLL_S))
     return not stop()
 
 
-def _seconds_until(ctx: Context, until: datetime | None) -> float:
-    return (until - ctx.now()).total_seconds() if until else 0.0
+def _seconds_until(ctx: Context, at: datetime | None) -> float:
+    return (at - ctx.now()).total_seconds() if at else 0.0

@@ -1,12 +1,12 @@
-"""What the answer to a POST makes of its batch.
+"""Outcomes: move a batch by the answer to its POST.
 
-POST ─┬─ 2xx ───────────────────────────── ACCEPTED (without an id: the list is asked for it)
-      ├─ no byte left, 429 ─────────────── PENDING, and everybody waits
-      ├─ this payload refused ──────────── REJECTED, or halved until the bad number stands alone
-      ├─ everything refused ────────────── HELD, and nothing more is sent
-      └─ anything else ─────────────────── UNKNOWN, for `recovery` to find out
+POST ─┬─ 2xx ─────────────────── ACCEPTED (without an id: Sinch's list is read for it)
+      ├─ no byte left, 429 ───── PENDING, and all sending pauses
+      ├─ payload rejected ────── REJECTED, or SPLIT until the rejected number is alone
+      ├─ all payloads rejected ─ HELD, and the circuit opens
+      └─ anything else ───────── UNKNOWN, for recovery/ to resolve
 
-Every move is a compare-and-swap on state and attempt: whoever comes late changes nothing.
+Each move is a compare-and-swap on state and attempt: a late answer changes nothing.
 """
 
 from collections.abc import Sequence
@@ -45,39 +45,44 @@ from app.sms.models.broadcast import Broadcast
 from app.sms.models.states import BatchState, BroadcastStatus, CancelRequestState, Outcome
 
 _S = BatchState
-# From which the answer to our own attempt still counts.
+# In these states the answer to the latest attempt still counts.
 _AWAITING = (_S.SENDING, _S.UNKNOWN, _S.NEEDS_ATTENTION, _S.PENDING)
 _FIRST_RETRY_S = 0.1
 
 _BROADCASTS, _BATCHES, _ATTEMPTS = table_of(Broadcast), table_of(Batch), table_of(Attempt)
 
-# Made once: to make a statement costs several times what it takes to run one.
 _END_ATTEMPT = (
     update(_ATTEMPTS)
-    .where(_ATTEMPTS.c.batch_id == bindparam("this"))
+    .where(_ATTEMPTS.c.batch_id == bindparam("claimed_batch_id"))
     .where(_ATTEMPTS.c.number == bindparam("attempt"))
-    .values(ended_at=bindparam("now"), outcome=bindparam("became"), http_status=bindparam("told"))
+    .values(
+        ended_at=bindparam("now"),
+        outcome=bindparam("new_outcome"),
+        http_status=bindparam("answer_status"),
+    )
 )
-# For verdicts that change the broadcast: two that shared it could not both do so.
-_OWN_STATUS = (
-    select(_BROADCASTS.c.status).where(_BROADCASTS.c.id == bindparam("this")).with_for_update()
+# For outcomes that change the broadcast: two shared locks would deadlock when upgraded.
+_LOCK_STATUS_EXCLUSIVE = (
+    select(_BROADCASTS.c.status)
+    .where(_BROADCASTS.c.id == bindparam("broadcast_id"))
+    .with_for_update()
 )
 _CHANGE_BROADCAST = (Outcome.REJECTED, Outcome.HELD)
 _ACCEPT = (
     update(_BATCHES)
-    .where(_BATCHES.c.id == bindparam("this"), _BATCHES.c.state.in_(_AWAITING))
-    .where(_BATCHES.c.attempt == bindparam("as_claimed"))
+    .where(_BATCHES.c.id == bindparam("batch_id"), _BATCHES.c.state.in_(_AWAITING))
+    .where(_BATCHES.c.attempt == bindparam("claimed_attempt"))
     .values(
         state=_S.ACCEPTED,
-        sinch_id=bindparam("id_at_sinch"),
+        sinch_id=bindparam("new_sinch_id"),
         lease_until=None,
         not_before=None,
         unknown_at=None,
         attention=None,
-        next_reconcile_at=bindparam("first_ask"),
-        cancel_request=bindparam("wanted"),
-        accepted_at=bindparam("at"),
-        next_report_at=bindparam("first_report"),
+        next_reconcile_at=bindparam("first_reconcile_at"),
+        cancel_request=bindparam("new_cancel_request"),
+        accepted_at=bindparam("now"),
+        next_report_at=bindparam("first_report_at"),
         rollup_dirty=True,
     )
 )
@@ -85,10 +90,10 @@ _ACCEPT = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubmitResult:
-    """What one POST came to.
+    """Result of one POST.
 
-    `sinch_id` may be None for ACCEPTED; `refusal` is Sinch's answer where it refused;
-    `retry_after_s` is Sinch's Retry-After; `pauses_all` is False if only this batch was late.
+    `sinch_id` may be None for ACCEPTED.  `refusal` is Sinch's error answer.  `retry_after_s` is
+    Sinch's Retry-After.  `pauses_all` is False if only this batch was not posted.
     """
 
     outcome: Outcome
@@ -101,39 +106,34 @@ class SubmitResult:
 ClaimResult = tuple[Claim, SubmitResult]
 
 
-def record_with_retry(ctx: Context, judged: Sequence[ClaimResult]) -> None:
-    """Record verdicts, however long the database refuses, up to `commit_retry_s`.
+def record_with_retry(ctx: Context, results: Sequence[ClaimResult]) -> None:
+    """Record results, and retry database errors for up to `commit_retry_s`.
 
-    Beyond that the batches stay claimed until their lease is over, and are then UNKNOWN.
+    After that the batches stay claimed until their lease expires, and then become UNKNOWN.
     """
     deadline = ctx.clock.monotonic() + ctx.rules.commit_retry_s
     wait_s = _FIRST_RETRY_S
     while True:
         try:
-            return record_results(ctx, judged)
+            return record_results(ctx, results)
         except DBAPIError:
-            bound = logger.bind(client_references=[claim.reference for claim, _ in judged])
+            bound = logger.bind(client_references=[claim.reference for claim, _ in results])
             if ctx.clock.monotonic() + wait_s > deadline:
-                bound.error("the database does not take a verdict: the batch becomes unknown")
+                bound.error("the database rejects an outcome: the batch becomes unknown")
                 return None
-            bound.warning("the database does not take a verdict: trying again")
+            bound.warning("the database rejects an outcome: trying again")
             ctx.clock.sleep(wait_s)
             wait_s = min(2 * wait_s, 2.0)
 
 
-def record_result(ctx: Context, claim: Claim, result: SubmitResult) -> None:
-    """Move the batch as the verdict says, once, and note it in the ledger."""
-    record_results(ctx, [(claim, result)])
-
-
-def record_results(ctx: Context, judged: Sequence[ClaimResult]) -> None:
-    """The same for batches of one broadcast, all of them or none."""
-    broadcast_id = judged[0][0].broadcast_id
+def record_results(ctx: Context, results: Sequence[ClaimResult]) -> None:
+    """Move batches of one broadcast by their results and end their attempts; all or none."""
+    broadcast_id = results[0][0].broadcast_id
     with ctx.db.write() as tx:
-        changes = any(result.outcome in _CHANGE_BROADCAST for _, result in judged)
-        hold = _OWN_STATUS if changes else LOCK_STATUS
-        status = tx.execute(hold, {"this": broadcast_id}).scalar_one()
-        for claim, result in judged:
+        changes = any(result.outcome in _CHANGE_BROADCAST for _, result in results)
+        lock = _LOCK_STATUS_EXCLUSIVE if changes else LOCK_STATUS
+        status = tx.execute(lock, {"broadcast_id": broadcast_id}).scalar_one()
+        for claim, result in results:
             # The batch first, as `expire_leases` does.
             _RECORDERS[result.outcome](tx, ctx, claim, result, status)
             _end_attempt(tx, ctx, claim, result)
@@ -143,14 +143,14 @@ def record_results(ctx: Context, judged: Sequence[ClaimResult]) -> None:
             finalize_in(tx, ctx, broadcast_id)
         failpoints.reach("C9")
     if not ctx.db.is_sqlite:
-        _settle_if_last(ctx, broadcast_id)
+        _finalize_if_ended(ctx, broadcast_id)
 
 
-def _settle_if_last(ctx: Context, broadcast_id: int) -> None:
-    """Settle a broadcast when nothing of it is open any more, all that is committed considered.
+def _finalize_if_ended(ctx: Context, broadcast_id: int) -> None:
+    """Finalize a broadcast without open batches.
 
-    Looked at behind the commit: of two that end at once neither sees the other's end before.  And
-    in a transaction of its own: two that both hold the broadcast could not both change it.
+    Runs after the commit, since two transactions that end the last two batches do not see each
+    other, and in a transaction of its own, since two shared locks would deadlock when upgraded.
     """
     with ctx.db.read() as tx:
         if has_open_batches(tx, broadcast_id):
@@ -162,17 +162,17 @@ def _end_attempt(tx: Connection, ctx: Context, claim: Claim, result: SubmitResul
     tx.execute(
         _END_ATTEMPT,
         {
-            "this": claim.batch_id,
+            "claimed_batch_id": claim.batch_id,
             "attempt": claim.attempt,
             "now": ctx.now(),
-            "became": result.outcome,
-            "told": result.refusal.status if result.refusal else None,
+            "new_outcome": result.outcome,
+            "answer_status": result.refusal.status if result.refusal else None,
         },
     )
 
 
 def _swap(claim: Claim, *states: BatchState) -> Update:
-    """The start of a compare-and-swap on the batch as it was claimed."""
+    """Start a compare-and-swap on the claimed batch and attempt."""
     return update(Batch).where(
         Batch.id == claim.batch_id, Batch.attempt == claim.attempt, Batch.state.in_(states)
     )
@@ -181,38 +181,39 @@ def _swap(claim: Claim, *states: BatchState) -> Update:
 def _record_accepted(
     tx: Connection, ctx: Context, claim: Claim, result: SubmitResult, status: BroadcastStatus
 ) -> None:
-    first_ask = ctx.seconds_from_now(ctx.rules.ask_after_s[0]) if result.sinch_id is None else None
+    reconcile_at = ctx.seconds_from_now(ctx.rules.reconcile_after_s[0])
+    cancelled = status is BroadcastStatus.CANCELLED
     swapped = tx.execute(
         _ACCEPT,
         {
-            "this": claim.batch_id,
-            "as_claimed": claim.attempt,
-            "id_at_sinch": result.sinch_id,
-            "first_ask": first_ask,
-            "wanted": CancelRequestState.WANTED if status is BroadcastStatus.CANCELLED else None,
-            "at": ctx.now(),
-            "first_report": ctx.first_report_at(called_back=claim.called_back),
+            "batch_id": claim.batch_id,
+            "claimed_attempt": claim.attempt,
+            "new_sinch_id": result.sinch_id,
+            "first_reconcile_at": reconcile_at if result.sinch_id is None else None,
+            "new_cancel_request": CancelRequestState.WANTED if cancelled else None,
+            "now": ctx.now(),
+            "first_report_at": ctx.first_report_at(called_back=claim.called_back),
         },
     )
     if swapped.rowcount != 1:
-        _tell_late_acceptance(tx, claim, result)
+        _record_late_acceptance(tx, claim, result)
     if claim.after_busy:
         open_busy(tx, ctx.now())
     if claim.on_trial:
         requeue_held(tx)
 
 
-def _tell_late_acceptance(tx: Connection, claim: Claim, result: SubmitResult) -> None:
-    """An attempt was taken that nobody waited for any more: found meanwhile, or sent again."""
+def _record_late_acceptance(tx: Connection, claim: Claim, result: SubmitResult) -> None:
+    """Record an accepted attempt whose batch has moved on: found by recovery, or sent again."""
     row = tx.execute(select(Batch.__table__).where(Batch.id == claim.batch_id)).one()
     known = row.state is _S.ACCEPTED and result.sinch_id in (None, row.sinch_id)
     if row.state is _S.ACCEPTED and row.sinch_id is None and result.sinch_id:
-        ids = update(Batch).where(Batch.id == row.id, Batch.sinch_id.is_(None))
-        tx.execute(ids.values(sinch_id=result.sinch_id, next_reconcile_at=None))
+        without_id = update(Batch).where(Batch.id == row.id, Batch.sinch_id.is_(None))
+        tx.execute(without_id.values(sinch_id=result.sinch_id, next_reconcile_at=None))
         known = True
     if not known:
         bound = logger.bind(client_reference=claim.reference, state=row.state.value)
-        bound.error("sinch took an attempt that was no longer waited for")
+        bound.error("sinch accepted an attempt after its batch had moved on")
 
 
 def _record_not_sent(
@@ -236,34 +237,34 @@ def _record_held(
     tx: Connection, ctx: Context, claim: Claim, result: SubmitResult, status: BroadcastStatus
 ) -> None:
     swapped = tx.execute(_swap(claim, _S.SENDING).values(state=_S.HELD, lease_until=None))
-    _keep_refusal(tx, claim, result)
+    _store_refusal(tx, claim, result)
     if swapped.rowcount != 1:
         return
     now, refusal = ctx.now(), describe_rejection(result)
-    # Nobody closes it before this batch is seen to be held, or it is opened again.
+    # Locked, so that the circuit is not closed before this batch is committed as HELD.
     gates = read_gates(tx, ctx.rules, now, lock=CIRCUIT)
-    # Batches that were under way when it opened do not make the next probe later.
+    # Batches in flight when the circuit opened do not postpone the next probe.
     if gates.circuit is None or claim.on_trial:
         open_circuit(tx, gates, ctx.rules, now=now, refusal=refusal)
         bound = logger.bind(status=refusal.get("status"), code=refusal.get("code"))
-        bound.error("sinch refuses our configuration: all sending stops")
+        bound.error("sinch rejects all payloads: sending stops")
 
 
 def _record_rejected(
     tx: Connection, ctx: Context, claim: Claim, result: SubmitResult, status: BroadcastStatus
 ) -> None:
-    _keep_refusal(tx, claim, result)
+    _store_refusal(tx, claim, result)
     batch = tx.execute(select(Batch.__table__).where(Batch.id == claim.batch_id)).one()
-    halves = can_be_split(tx, batch, result.refusal)
-    # An operator's repetition is refused; what was sent before may have been taken.
+    split = can_be_split(tx, batch, result.refusal)
+    # If an operator resent the batch, Sinch may have accepted the earlier attempt.
     end = _S.CLOSED_UNSENT if was_resent(tx, claim.reference) else _S.REJECTED
-    ending = {"state": _S.SPLIT if halves else end, "lease_until": None}
-    swapped = tx.execute(_swap(claim, _S.SENDING).values(ending))
-    if swapped.rowcount == 1 and halves:
+    values = {"state": _S.SPLIT if split else end, "lease_until": None}
+    swapped = tx.execute(_swap(claim, _S.SENDING).values(values))
+    if swapped.rowcount == 1 and split:
         split_batch(tx, batch)
     if swapped.rowcount == 1:
         bound = logger.bind(client_reference=claim.reference, recipients=claim.size)
-        bound.bind(halved=halves).warning("sinch refuses a batch")
+        bound.bind(split=split).warning("sinch rejected a batch")
     if claim.after_busy:
         open_busy(tx, ctx.now())
     if claim.on_trial:
@@ -278,7 +279,7 @@ def _record_unknown(
             state=_S.UNKNOWN,
             lease_until=None,
             unknown_at=ctx.now(),
-            next_reconcile_at=ctx.seconds_from_now(ctx.rules.ask_after_s[0]),
+            next_reconcile_at=ctx.seconds_from_now(ctx.rules.reconcile_after_s[0]),
         )
     )
     if swapped.rowcount == 1:
@@ -297,15 +298,15 @@ _RECORDERS = {
 
 
 def describe_rejection(result: SubmitResult) -> dict[str, Any]:
-    """Sinch's words as they are kept: status, and code and text where it gave any."""
+    """Return Sinch's rejection as it is stored: status, and code and text if given."""
     refusal = result.refusal
     if refusal is None:
         return {}
-    told = {"status": refusal.status, "code": refusal.code, "text": refusal.text}
-    return {name: value for name, value in told.items() if value is not None}
+    facts = {"status": refusal.status, "code": refusal.code, "text": refusal.text}
+    return {name: value for name, value in facts.items() if value is not None}
 
 
-def _keep_refusal(tx: Connection, claim: Claim, result: SubmitResult) -> None:
+def _store_refusal(tx: Connection, claim: Claim, result: SubmitResult) -> None:
     refusal = describe_rejection(result)
     held = isinstance(result.refusal, SinchMisconfigured)
     values = {"refusal": {**refusal, "everything": held}}
@@ -313,7 +314,7 @@ def _keep_refusal(tx: Connection, claim: Claim, result: SubmitResult) -> None:
 
 
 def _end_trial(tx: Connection, ctx: Context, claim: Claim) -> None:
-    """A trial that neither went through nor was refused: another may try."""
+    """Let another batch try after a trial that was neither accepted nor rejected."""
     if not claim.on_trial:
         return
     gates = read_gates(tx, ctx.rules, ctx.now(), lock=CIRCUIT)
@@ -322,13 +323,13 @@ def _end_trial(tx: Connection, ctx: Context, claim: Claim) -> None:
 
 
 def requeue_held(tx: Connection) -> None:
-    """Sinch takes our calls again: close the circuit, and let go what was held."""
+    """Close the circuit and make held batches pending."""
     close_circuit(tx)
     held = update(Batch).where(Batch.state == _S.HELD)
     tx.execute(held.values(state=_S.PENDING, not_before=None))
-    logger.info("sinch takes our calls again: sending goes on")
+    logger.info("the circuit is closed: sending goes on")
 
 
 def cancel_unsent(tx: Connection, broadcast_id: int) -> int:
-    """Cancel what of a broadcast has not been handed to Sinch; how many batches."""
+    """Cancel the unsent batches of a broadcast.  Returns how many."""
     return end_unsent(tx, broadcast_id, _S.CANCELLED)

@@ -1,4 +1,4 @@
-"""What a batch is to Sinch: who, which text, which values, until when."""
+"""Payload: a batch as Sinch's API takes it."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -20,7 +20,7 @@ def make_outgoing(
     reference: str,
     expires_at: datetime,
 ) -> OutgoingBatch:
-    """The batch of these recipients of a slice."""
+    """Build the outgoing batch for some recipients of a batch."""
     options = broadcast.options
     report = ctx.report_mode(options)
     return OutgoingBatch(
@@ -38,7 +38,7 @@ def make_outgoing(
 
 
 def choose_text(broadcast: Row[Any], language: str | None) -> str:
-    """The text of a broadcast in this language; its own where it has no translations."""
+    """Return the text in this language, or the broadcast's own text without translations."""
     texts: Mapping[str, str] = broadcast.texts or {}
     return texts.get(language or "", broadcast.text)
 
@@ -46,10 +46,10 @@ def choose_text(broadcast: Row[Any], language: str | None) -> str:
 def _merge(
     defaults: Mapping[str, str], own: Mapping[str, Mapping[str, str]], recipients: Sequence[str]
 ) -> Mapping[str, Mapping[str, str]]:
-    """Sinch's parameters: by name, the values of these recipients and the default."""
+    """Build Sinch's `parameters`: by name, the values of these recipients and the default."""
     wanted = set(recipients)
     merged: dict[str, dict[str, str]] = {
-        name: {number: value for number, value in values.items() if number in wanted}
+        name: {phone: value for phone, value in values.items() if phone in wanted}
         for name, values in own.items()
     }
     for name, value in defaults.items():

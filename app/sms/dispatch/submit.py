@@ -1,6 +1,6 @@
-"""One POST of a claimed batch: it leaves once, and what came of it is recorded.
+"""Submission: one POST per claim, and the expiry of leases.
 
-Nothing here decides what an answer means for the batch: `verdicts` does.
+outcome.py decides what an answer means for the batch.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,11 +29,11 @@ from app.sms.models.states import BatchState, Outcome
 # How long an answer may wait for others to be recorded with it.
 MAX_UNRECORDED_S = 0.05
 _S = BatchState
-_LET_GO = SubmitResult(outcome=Outcome.NOT_SENT, pauses_all=False)
+_NOT_POSTED = SubmitResult(outcome=Outcome.NOT_SENT, pauses_all=False)
 
 
 def submit_batch(ctx: Context, claim: Claim, *, within_s: float | None = None) -> SubmitResult:
-    """Post a claimed batch and record what became of it."""
+    """Post a claimed batch and record the outcome."""
     result = post_batch(ctx, claim, within_s=within_s)
     failpoints.reach("C5")
     record_with_retry(ctx, [(claim, result)])
@@ -44,39 +44,39 @@ def submit_batch(ctx: Context, claim: Claim, *, within_s: float | None = None) -
 def submit_burst(
     ctx: Context, claims: Sequence[Claim], *, stop: Callable[[], bool] = lambda: False
 ) -> None:
-    """Post batches claimed together, one after another, recording what is known at short intervals.
+    """Post batches claimed together one by one, and record outcomes at short intervals.
 
-    Those behind one that was not taken, or once `stop` says so, are let go: for them nothing has
-    left.
+    Batches after one that was not sent, or after `stop` returned True, are not posted but recorded
+    as not sent.
     """
-    known: list[ClaimResult] = []
+    unrecorded: list[ClaimResult] = []
     since = ctx.clock.monotonic()
-    for place, claim in enumerate(claims):
+    for index, claim in enumerate(claims, 1):
         result = post_batch(ctx, claim)
         failpoints.reach("C5")
-        known.append((claim, result))
+        unrecorded.append((claim, result))
         if result.outcome in (Outcome.NOT_SENT, Outcome.HELD) or stop():
-            known += [(behind, _LET_GO) for behind in claims[place + 1 :]]
+            unrecorded += [(later, _NOT_POSTED) for later in claims[index:]]
             break
         if ctx.clock.monotonic() - since >= MAX_UNRECORDED_S:
-            record_with_retry(ctx, known)
-            known, since = [], ctx.clock.monotonic()
-    if known:
-        record_with_retry(ctx, known)
+            record_with_retry(ctx, unrecorded)
+            unrecorded, since = [], ctx.clock.monotonic()
+    if unrecorded:
+        record_with_retry(ctx, unrecorded)
     failpoints.reach("C6")
 
 
 def post_batch(ctx: Context, claim: Claim, *, within_s: float | None = None) -> SubmitResult:
-    """The one POST; its answer is waited for `within_s`, by default as long as Sinch may take.
+    """POST a claimed batch once and wait up to `within_s`, by default Sinch's read timeout.
 
-    Who claimed too long ago, a process that was frozen, does not begin: its lease may be over.
+    A process that was frozen too long after its claim does not post: its lease may have expired.
     """
     prepared = PreparedBatch(
         client_reference=claim.reference, recipients=claim.size, body=claim.body
     )
     begin_within_s = claim.claimed_at + ctx.rules.first_byte_within_s - ctx.clock.monotonic()
     if begin_within_s <= 0:
-        return _LET_GO
+        return _NOT_POSTED
     try:
         sent = ctx.sinch.send_prepared(prepared, within_s=within_s, begin_within_s=begin_within_s)
     except SinchBusy as e:
@@ -97,25 +97,25 @@ def post_batch(ctx: Context, claim: Claim, *, within_s: float | None = None) -> 
 
 
 def expire_leases(ctx: Context) -> int:
-    """Batches whose worker did not come back become UNKNOWN; how many."""
+    """Move batches whose worker let the lease expire to UNKNOWN.  Returns how many."""
     now = ctx.now()
-    # One that lies further ahead than a lease lasts is of a clock that was set back.
+    # A lease that ends further ahead than a lease lasts comes from a clock that was set back.
     latest = now + ctx.rules.lease + timedelta(seconds=CLOCK_SLACK_S)
-    is_over = or_(Batch.lease_until <= now, Batch.lease_until > latest)
-    overdue = [Batch.state == _S.SENDING, is_over]
+    is_expired = or_(Batch.lease_until <= now, Batch.lease_until > latest)
+    expired = [Batch.state == _S.SENDING, is_expired]
     with ctx.db.read() as tx:
-        if tx.execute(select(Batch.id).where(*overdue).limit(1)).first() is None:
+        if tx.execute(select(Batch.id).where(*expired).limit(1)).first() is None:
             return 0
     with ctx.db.write() as tx:
         rows: list[Row[Any]] = list(
             tx.execute(
                 update(Batch)
-                .where(*overdue)
+                .where(*expired)
                 .values(
                     state=_S.UNKNOWN,
                     lease_until=None,
                     unknown_at=now,
-                    next_reconcile_at=now + timedelta(seconds=ctx.rules.ask_after_s[0]),
+                    next_reconcile_at=now + timedelta(seconds=ctx.rules.reconcile_after_s[0]),
                 )
                 .returning(Batch.id, Batch.attempt, Batch.client_reference)
             )
@@ -129,5 +129,5 @@ def expire_leases(ctx: Context) -> int:
             tx.execute(attempt.values(outcome=Outcome.UNKNOWN))
     for row in rows:
         bound = logger.bind(client_reference=row.client_reference)
-        bound.warning("a worker did not come back: its batch may have been sent")
+        bound.warning("a worker's lease expired: its batch may have been sent")
     return len(rows)

@@ -1,8 +1,9 @@
-"""Some recipients of a batch go into batches of their own: not at all, or at another time.
+"""Withholding: split excluded and deferred recipients off a batch, into batches of their own.
 
-The batch keeps its reference and what is left; what is set aside is other lines of the same chunk.
-Nothing of either is at Sinch, since only a batch that is being claimed is taken apart; but for one
-that an operator had sent again.  Of that nobody knows, and what is set aside of it keeps that word.
+The batch keeps its reference and the remaining recipients; the new batches hold other recipients
+of the chunk.  Only batches inside a claim are split, so none of these recipients is at Sinch yet.
+Exception: a batch that an operator chose to resend may already have been sent; the batches split
+off keep the resend mark.
 """
 
 from collections.abc import Sequence
@@ -21,86 +22,91 @@ from app.sms.models.states import RESEND, BatchState
 
 _BATCHES, _CHUNKS, _AUDIT = table_of(Batch), table_of(Chunk), table_of(AuditEntry)
 
-
-# Made once: to make a statement costs several times what it takes to run one.
 _LOCK_CHUNK = (
     select(_CHUNKS.c.number)
-    .where(_CHUNKS.c.broadcast_id == bindparam("of"), _CHUNKS.c.number == bindparam("this"))
+    .where(
+        _CHUNKS.c.broadcast_id == bindparam("broadcast_id"), _CHUNKS.c.number == bindparam("chunk")
+    )
     .with_for_update()
 )
-_COUNT_ASIDE = select(func.count()).where(
-    _BATCHES.c.broadcast_id == bindparam("of"),
-    _BATCHES.c.chunk == bindparam("this"),
+_COUNT_WITHHELD = select(func.count()).where(
+    _BATCHES.c.broadcast_id == bindparam("broadcast_id"),
+    _BATCHES.c.chunk == bindparam("chunk"),
     _BATCHES.c.start >= MAX_BATCH_RECIPIENTS,
     _BATCHES.c.level == 0,
 )
-_ADD = insert(_BATCHES).returning(_BATCHES)
-_KEEP = (
+_INSERT_BATCH = insert(_BATCHES).returning(_BATCHES)
+_SHRINK_BATCH = (
     update(_BATCHES)
-    .where(_BATCHES.c.id == bindparam("this"))
+    .where(_BATCHES.c.id == bindparam("batch_id"))
     .values(
-        state=bindparam("stands"),
-        size=bindparam("so_many"),
-        recipient_indexes=bindparam("these"),
-        exclusion_reason=bindparam("because"),
-        not_before=bindparam("until"),
+        state=bindparam("new_state"),
+        size=bindparam("new_size"),
+        recipient_indexes=bindparam("new_indexes"),
+        exclusion_reason=bindparam("reason"),
+        not_before=bindparam("new_not_before"),
     )
 )
-_REPEAT_WORD = insert(_AUDIT).from_select(
+_COPY_RESEND_MARK = insert(_AUDIT).from_select(
     ["at", "actor", "action", "subject", "facts"],
     select(
-        _AUDIT.c.at, _AUDIT.c.actor, _AUDIT.c.action, bindparam("new", type_=String), _AUDIT.c.facts
-    ).where(_AUDIT.c.subject == bindparam("old"), _AUDIT.c.action == RESEND),
+        _AUDIT.c.at,
+        _AUDIT.c.actor,
+        _AUDIT.c.action,
+        bindparam("new_reference", type_=String),
+        _AUDIT.c.facts,
+    ).where(_AUDIT.c.subject == bindparam("old_reference"), _AUDIT.c.action == RESEND),
 )
 
 
 def withhold_recipients(
-    tx: Connection, broadcast: Row[Any], batch: Row[Any], portions: Sequence[RecipientGroup]
+    tx: Connection, broadcast: Row[Any], batch: Row[Any], groups: Sequence[RecipientGroup]
 ) -> None:
-    """Leave the first portion to a pending batch, and give every other one a batch of its own."""
+    """Leave the first group to a pending batch, and give each other group a batch of its own."""
     resent = was_resent(tx, batch.client_reference)
-    _keep(tx, batch, portions[0], resent=resent)
-    others = portions[1:]
+    _shrink(tx, batch, groups[0], resent=resent)
+    others = groups[1:]
     if not others:
         return
-    place = {"of": broadcast.id, "this": batch.chunk}
-    tx.execute(_LOCK_CHUNK, place)
-    aside: int = tx.execute(_COUNT_ASIDE, place).scalar_one()
-    for number, portion in enumerate(others, aside + 1):
-        # Halves are numbered from their whole's start on: each has a batch's worth to itself.
+    chunk = {"broadcast_id": broadcast.id, "chunk": batch.chunk}
+    tx.execute(_LOCK_CHUNK, chunk)
+    withheld: int = tx.execute(_COUNT_WITHHELD, chunk).scalar_one()
+    for number, group in enumerate(others, withheld + 1):
+        # Halves are numbered from the start of their batch: each batch has that range to itself.
         start = number * MAX_BATCH_RECIPIENTS
         reference = make_reference(broadcast.public_id, batch.chunk, start, 0)
         row = {
             "broadcast_id": broadcast.id,
             "chunk": batch.chunk,
             "start": start,
-            "size": len(portion.recipient_indexes),
+            "size": len(group.recipient_indexes),
             "level": 0,
-            "recipient_indexes": list(portion.recipient_indexes),
-            "exclusion_reason": portion.eligibility.exclusion_reason,
+            "recipient_indexes": list(group.recipient_indexes),
+            "exclusion_reason": group.eligibility.exclusion_reason,
             "client_reference": reference,
-            "state": _choose_state(portion, resent=resent),
-            "not_before": portion.eligibility.not_before,
+            "state": _choose_state(group, resent=resent),
+            "not_before": group.eligibility.not_before,
         }
-        created = tx.execute(_ADD, row).one()
-        move_messages(tx, created, portion.recipients)
+        created = tx.execute(_INSERT_BATCH, row).one()
+        move_messages(tx, created, group.recipients)
         if resent:
-            tx.execute(_REPEAT_WORD, {"old": batch.client_reference, "new": reference})
+            references = {"old_reference": batch.client_reference, "new_reference": reference}
+            tx.execute(_COPY_RESEND_MARK, references)
 
 
-def _choose_state(portion: RecipientGroup, *, resent: bool) -> BatchState:
-    state = portion.eligibility.state
+def _choose_state(group: RecipientGroup, *, resent: bool) -> BatchState:
+    state = group.eligibility.state
     return BatchState.CLOSED_UNSENT if resent and state is BatchState.SUPPRESSED else state
 
 
-def _keep(tx: Connection, batch: Row[Any], portion: RecipientGroup, *, resent: bool) -> None:
-    whole = len(portion.recipient_indexes) == batch.size
+def _shrink(tx: Connection, batch: Row[Any], group: RecipientGroup, *, resent: bool) -> None:
+    whole = len(group.recipient_indexes) == batch.size
     values = {
-        "this": batch.id,
-        "stands": _choose_state(portion, resent=resent),
-        "so_many": len(portion.recipient_indexes),
-        "these": batch.recipient_indexes if whole else list(portion.recipient_indexes),
-        "because": portion.eligibility.exclusion_reason,
-        "until": portion.eligibility.not_before,
+        "batch_id": batch.id,
+        "new_state": _choose_state(group, resent=resent),
+        "new_size": len(group.recipient_indexes),
+        "new_indexes": batch.recipient_indexes if whole else list(group.recipient_indexes),
+        "reason": group.eligibility.exclusion_reason,
+        "new_not_before": group.eligibility.not_before,
     }
-    tx.execute(_KEEP, values)
+    tx.execute(_SHRINK_BATCH, values)

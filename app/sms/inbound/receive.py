@@ -16,7 +16,7 @@ from app.sinch.errors import SinchError
 from app.sms.audience.broadcasts_by_recipient import BEYOND_ALL, find_broadcasts_to
 from app.sms.context import Context
 from app.sms.inbound.opt_out import apply_inbound, lock_for_inbounds
-from app.sms.lifecycle.outbox import enqueue_event
+from app.sms.lifecycle.outbox import EventType, enqueue_event
 from app.sms.models.broadcast import Broadcast
 from app.sms.models.reports import Inbound
 from app.subscribers.consent.ledger import ConsentRecord, append_consent_records
@@ -93,7 +93,9 @@ def _note(tx: Connection, ctx: Context, inbound: schemas.SinchInbound) -> bool:
             "body": row["body"],
             "received_at": inbound.received_at.isoformat() if inbound.received_at else None,
         }
-        enqueue_event(tx, ctx, client=answered.client, event_type="inbound.received", facts=facts)
+        enqueue_event(
+            tx, ctx, client=answered.client, event_type=EventType.INBOUND_RECEIVED, facts=facts
+        )
     return True
 
 

@@ -1,11 +1,11 @@
-"""What holds all sending back, one row each, shared by every worker.
+"""Gates: reasons to pause all sending, one row each, shared by every worker.
 
-busy     Sinch had too much to do or could not be reached: closed until a time
-circuit  Sinch refuses whatever we send: open until a trial goes through, or an operator says so
-pace     when the traffic handed to Sinch so far will have left its queue
-restore  the database came from a backup: closed until what was in flight has been looked for
+busy     Sinch answered 429 or was unreachable: no batch is claimed until a time
+circuit  Sinch rejects all payloads: open until a trial batch succeeds or an operator closes it
+pace     when the messages handed to Sinch so far will have left its queue
+restore  the database came from a backup: no batch is claimed until batches in doubt were looked up
 
-The rows are made with the tables; a closed gate survives every restart.
+A migration inserts the rows.  A gate survives restarts.
 """
 
 from collections.abc import Callable
@@ -22,21 +22,21 @@ from app.sms.models.batch import Gate
 
 BUSY, CIRCUIT, PACE, RESTORE = "busy", "circuit", "pace", "restore"
 
-# The longest that Sinch's own wish is followed.
+# Longest Retry-After of Sinch that is followed.
 MAX_BUSY_S = 900.0
 _MIN_BACKOFF_S = 1.0
 
 _GATES = table_of(Gate)
-_ALL = select(_GATES)
+_SELECT_GATES = select(_GATES)
 
 
 @dataclass(frozen=True, slots=True)
 class Gates:
-    """All gates at one moment; times are None where nothing holds back.
+    """All gates at one moment; times are None for gates that do not pause sending.
 
-    `circuit` is None while closed, else its facts: `half_open` allows one trial, `trial` is the
-    batch that tries.  `restored_broadcast_id` is the newest broadcast of the backup that is being
-    restored, 0 outside of restore mode.
+    `circuit` is None while closed, else a dict: `half_open` allows one trial batch, `trial` is the
+    id of the batch on trial, `since` when the circuit opened.  `restored_broadcast_id` is the
+    newest broadcast of the backup in restore mode, else 0.
     """
 
     busy_until: datetime | None
@@ -49,7 +49,7 @@ class Gates:
     restored_broadcast_id: int
 
     def find_obstacle(self, now: datetime) -> datetime | None:
-        """Until when nothing may be claimed; None when something may."""
+        """Return until when no batch may be claimed; None if one may be claimed now."""
         if self.restoring or (self.circuit and not self.may_try):
             return now + timedelta(seconds=CLOCK_SLACK_S)
         if self.busy_until and now < self.busy_until:
@@ -58,61 +58,61 @@ class Gates:
 
     @property
     def restoring(self) -> bool:
-        """Whether what was in flight when the database was saved is still looked for."""
+        """True in restore mode."""
         return self.restoring_since is not None
 
     @property
     def may_try(self) -> bool:
-        """Whether an open circuit lets one batch through to see."""
+        """True if the open circuit lets one trial batch through."""
         return bool(self.circuit and self.circuit.get("half_open") and not self.trial)
 
     @property
     def trial(self) -> int | None:
-        """The batch on trial."""
+        """The id of the batch on trial, if any."""
         return self.circuit.get("trial") if self.circuit else None
 
 
 def read_gates(
     tx: Connection, rules: SendingRules, now: datetime, *, lock: str | None = None
 ) -> Gates:
-    """The gates as they stand; the one named `lock` stays so until the transaction ends.
+    """Read all gates, and lock the one named `lock` until the transaction ends.
 
-    PostgreSQL's; SQLite has one writer anyway.  PACE is only locked where there is a pace to keep,
-    so that claims follow one another.
+    PACE is locked only if `messages_per_second` is set: claims then run one after another.  SQLite
+    has one writer and needs no lock.
     """
-    rows = {row.name: row for row in tx.execute(_ALL)}
+    rows = {row.name: row for row in tx.execute(_SELECT_GATES)}
     if lock and (lock != PACE or rules.messages_per_second) and tx.dialect.name != "sqlite":
-        rows[lock] = _hold(tx, lock)
+        rows[lock] = _lock_gate(tx, lock)
     circuit, pace, restore = rows[CIRCUIT], rows[PACE], rows[RESTORE].facts
     return Gates(
-        busy_until=_believe(rows[BUSY].until_at, now),
+        busy_until=_drop_implausible(rows[BUSY].until_at, now),
         busy_count=rows[BUSY].tries,
         circuit=circuit.facts,
         circuit_count=circuit.tries,
-        probe_at=_believe(circuit.until_at, now),
-        free_at=pace.until_at if _is_of_this_clock(pace.facts, now) else None,
+        probe_at=_drop_implausible(circuit.until_at, now),
+        free_at=pace.until_at if _is_current(pace.facts, now) else None,
         restoring_since=datetime.fromisoformat(restore["since"]) if restore else None,
         restored_broadcast_id=_read_newest(restore),
     )
 
 
 def _read_newest(restore: dict[str, Any] | None) -> int:
-    """Return the newest broadcast of the backup; every id where restore mode began without it."""
+    """Return the newest broadcast of the backup; above all ids if restore mode began without it."""
     return int(restore.get("last_broadcast_id", 2**62)) if restore else 0
 
 
-def _hold(tx: Connection, name: str) -> Row[Any]:
+def _lock_gate(tx: Connection, name: str) -> Row[Any]:
     return tx.execute(select(_GATES).where(_GATES.c.name == name).with_for_update()).one()
 
 
-def _believe(until_at: datetime | None, now: datetime) -> datetime | None:
-    """A time that a gate may be closed until; one further ahead is a clock that was set back."""
+def _drop_implausible(until_at: datetime | None, now: datetime) -> datetime | None:
+    """Return the time, or None if it is so far ahead that the clock must have been set back."""
     latest = now + timedelta(seconds=MAX_BUSY_S + CLOCK_SLACK_S)
     return until_at if until_at and until_at <= latest else None
 
 
-def _is_of_this_clock(facts: dict[str, Any] | None, now: datetime) -> bool:
-    """Whether the pace was last booked before now; else the clock was set back."""
+def _is_current(facts: dict[str, Any] | None, now: datetime) -> bool:
+    """Return False if the pace was last updated after now: the clock was set back since."""
     if facts is None:
         return False
     return datetime.fromisoformat(facts["booked_at"]) <= now + timedelta(seconds=CLOCK_SLACK_S)
@@ -121,10 +121,10 @@ def _is_of_this_clock(facts: dict[str, Any] | None, now: datetime) -> bool:
 def take_pace(
     tx: Connection, gates: Gates, rules: SendingRules, *, parts: int, now: datetime
 ) -> datetime | None:
-    """Book `parts` in Sinch's queue; or the time from which they may be, when that is too full.
+    """Add `parts` to Sinch's queue.  If it is too full, returns when they may be added instead.
 
-    A bucket with debt: what is booked last may take longer than the allowance, and is paid for
-    before the next.
+    This is a token bucket with debt: the last batch may exceed the allowance, and the next one
+    waits until that is sent.
     """
     if rules.messages_per_second is None:
         return None
@@ -145,12 +145,13 @@ def close_busy(
     retry_after_s: float | None,
     jitter: Callable[[float, float], float],
 ) -> datetime:
-    """Let everybody wait: as long as Sinch wishes, else full jitter under a doubling ceiling.
+    """Pause all sending: for Sinch's Retry-After, else exponential back-off with full jitter.
 
-    Those in flight when it closed say what is known: only a longer wish changes it.
+    Returns until when.  Answers to batches that were in flight already change it only by a longer
+    Retry-After.
     """
-    row = _hold(tx, BUSY)
-    closed_until = _believe(row.until_at, now) or now
+    row = _lock_gate(tx, BUSY)
+    closed_until = _drop_implausible(row.until_at, now) or now
     if retry_after_s is None and closed_until > now:
         return closed_until
     count = min(row.tries + (closed_until <= now), 16)
@@ -165,7 +166,7 @@ def close_busy(
 
 
 def open_busy(tx: Connection, now: datetime) -> None:
-    """Sinch took a batch: the waits begin anew, unless it closed again behind that batch."""
+    """Reset the back-off after an accepted batch, unless the gate has closed again since."""
     over = update(Gate).where(Gate.name == BUSY, or_(Gate.until_at.is_(None), Gate.until_at <= now))
     tx.execute(over.values(until_at=None, tries=0))
 
@@ -173,7 +174,7 @@ def open_busy(tx: Connection, now: datetime) -> None:
 def open_circuit(
     tx: Connection, gates: Gates, rules: SendingRules, *, now: datetime, refusal: dict[str, Any]
 ) -> None:
-    """Stop all sending; the next probe comes later each time it opens again."""
+    """Stop all sending.  The wait before the next probe doubles each time the circuit reopens."""
     count = gates.circuit_count + 1
     wait_s = min(rules.probe_every_s * 2 ** min(count - 1, 10), MAX_BUSY_S)
     since = (gates.circuit or {}).get("since", now.isoformat())
@@ -182,22 +183,22 @@ def open_circuit(
 
 
 def half_open_circuit(tx: Connection, gates: Gates, *, trial: int | None = None) -> None:
-    """Let one batch through: the next one claimed, or `trial`, which has just been."""
+    """Let one batch through: the next one claimed, or `trial`, which was just claimed."""
     _set(tx, CIRCUIT, facts={**(gates.circuit or {}), "half_open": True, "trial": trial})
 
 
 def postpone_probe(tx: Connection, rules: SendingRules, *, now: datetime) -> None:
-    """The probe was not green: ask again later."""
+    """Schedule the next probe after one that failed."""
     _set(tx, CIRCUIT, until_at=now + timedelta(seconds=rules.probe_every_s))
 
 
 def close_circuit(tx: Connection) -> None:
-    """Sinch takes our calls again."""
+    """Close the circuit: Sinch accepts our payloads again."""
     _set(tx, CIRCUIT, until_at=None, tries=0, facts=None)
 
 
 def begin_restore(tx: Connection, *, now: datetime, last_broadcast_id: int) -> None:
-    """Stop all claims until what was in flight has been looked for.
+    """Enter restore mode: no batch is claimed until end_restore.
 
     `last_broadcast_id` is the newest broadcast of the backup.
     """
@@ -205,7 +206,7 @@ def begin_restore(tx: Connection, *, now: datetime, last_broadcast_id: int) -> N
 
 
 def end_restore(tx: Connection) -> None:
-    """All of it has been looked for."""
+    """Leave restore mode."""
     _set(tx, RESTORE, facts=None)
 
 

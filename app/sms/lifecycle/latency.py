@@ -1,4 +1,4 @@
-"""Waiting times in classes that grow by a tenth: sums of them give percentiles to within 5 %."""
+"""Latency buckets, each 10 % wider than the last: percentiles are exact to within 5 %."""
 
 import math
 import struct
@@ -7,13 +7,15 @@ from collections.abc import Mapping
 
 _SMALLEST_S = 0.1
 _GROWTH = 1.1
-# Beyond a week nobody asks how late.
+# Longer waits share the last bucket.
 _LONGEST_S = 7 * 86_400.0
+# Stored in place of a missing code or bucket.
 NONE = -1
+_BYTES = 8
 
 
 def latency_bucket(seconds: float) -> int:
-    """The class of a waiting time; clocks that disagree may make it negative, which is class 0.
+    """Return the bucket of a waiting time.  Clocks that disagree may make it negative: bucket 0.
 
     >>> latency_bucket(-3), latency_bucket(0.1), latency_bucket(10), latency_bucket(1e9)
     (0, 0, 48, 163)
@@ -24,12 +26,12 @@ def latency_bucket(seconds: float) -> int:
 
 
 def seconds_of(bucket: int) -> float:
-    """The middle of a class, in seconds."""
+    """Return the middle of a bucket, in seconds."""
     return float(_SMALLEST_S * _GROWTH ** (bucket + 0.5))
 
 
 def percentile(counts: Mapping[int, int], share: float) -> float | None:
-    """The waiting time that this share of all did not exceed; None without any.
+    """Return the seconds that this share of all waits did not exceed; None without any.
 
     >>> percentile({0: 1, 48: 99}, 0.5)
     10.18
@@ -43,11 +45,8 @@ def percentile(counts: Mapping[int, int], share: float) -> float | None:
     return None
 
 
-_BYTES = 8
-
-
 def pack(counts: Mapping[int, int]) -> bytes:
-    """The counts by class, none of them negative, as they are kept.
+    """Pack counts by bucket, none negative, into one large little-endian integer.
 
     >>> pack({1: 2})
     b'\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x02'
@@ -57,16 +56,16 @@ def pack(counts: Mapping[int, int]) -> bytes:
 
 
 def read_packed(packed: bytes) -> int:
-    """The large number, to be added to others."""
+    """Return the large integer.  Sums of such integers are sums of their counts."""
     return int.from_bytes(packed, "little")
 
 
 def unpack(number: int) -> Counter[int]:
-    """The counts by class, without those where nobody is.
+    """Return the counts by bucket, zeros left out.
 
     >>> unpack(read_packed(pack({1: 2, 40: 1})) + read_packed(pack({1: 3})))
     Counter({1: 5, 40: 1})
     """
-    classes = -(-number.bit_length() // (8 * _BYTES))
-    values = struct.unpack(f"<{classes}Q", number.to_bytes(classes * _BYTES, "little"))
+    buckets = -(-number.bit_length() // (8 * _BYTES))
+    values = struct.unpack(f"<{buckets}Q", number.to_bytes(buckets * _BYTES, "little"))
     return Counter({bucket: count for bucket, count in enumerate(values) if count})

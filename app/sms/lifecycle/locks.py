@@ -1,4 +1,4 @@
-"""Locks that transactions take in one order: the books first, then the row of a broadcast."""
+"""Lock order of transactions: counters, suppressions, the row of a broadcast, rows of batches."""
 
 from sqlalchemy import Connection, bindparam, func, select
 
@@ -7,23 +7,19 @@ from app.sms.models.broadcast import Broadcast
 
 _BROADCASTS = table_of(Broadcast)
 
-# Any number will do; nobody else of ours uses it.
-_BOOKS_LOCK = 7_262_635_537
+# An arbitrary number; no other advisory lock of ours uses it.
+_COUNTERS_LOCK = 7_262_635_537
+_LOCK_COUNTERS = select(func.pg_advisory_xact_lock(_COUNTERS_LOCK))
 
-
-# Made once: to make a statement costs several times what it takes to run one.
-_LOCK = select(func.pg_advisory_xact_lock(_BOOKS_LOCK))
+# A shared lock on the broadcast: pause and cancel wait for it, claims and outcomes do not.
+LOCK_STATUS = (
+    select(_BROADCASTS.c.status)
+    .where(_BROADCASTS.c.id == bindparam("broadcast_id"))
+    .with_for_update(read=True)
+)
 
 
 def lock_counters(tx: Connection) -> None:
-    """Let nobody else book until the transaction ends."""
+    """Lock the delivery counts: one transaction records reports at a time."""
     if tx.dialect.name != "sqlite":
-        tx.execute(_LOCK)
-
-
-# Keeps pause and cancel waiting until the transaction ends; claims and verdicts do not wait.
-LOCK_STATUS = (
-    select(_BROADCASTS.c.status)
-    .where(_BROADCASTS.c.id == bindparam("this"))
-    .with_for_update(read=True)
-)
+        tx.execute(_LOCK_COUNTERS)

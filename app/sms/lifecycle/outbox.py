@@ -1,4 +1,4 @@
-"""What clients are to be told, written in the transaction that makes it true."""
+"""Outbox: events for clients, written in the transaction that they report."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -13,41 +13,41 @@ from app.sms.models.reports import OutboxEvent
 
 
 class EventType(StrEnum):
-    """What a client can be told of."""
+    """Types of events for clients."""
 
-    BROADCAST_COMPLETED = "broadcast.completed"  # nothing of it is left to send
-    BROADCAST_ALL_REPORTED = "broadcast.all_reported"  # the end of every message is known
-    MESSAGES_UPDATED = "messages.updated"  # messages ended
+    BROADCAST_COMPLETED = "broadcast.completed"  # no batch is left to send
+    BROADCAST_ALL_REPORTED = "broadcast.all_reported"  # every message has a final status
+    MESSAGES_UPDATED = "messages.updated"  # messages got a final status
     INBOUND_RECEIVED = "inbound.received"  # a phone texted us
-    TEST = "webhook.test"  # whoever asked for a test shall see it work
+    TEST = "webhook.test"  # requested by a client to test its endpoint
 
 
-# What a client may listen to.
-LISTENABLE = tuple(each for each in EventType if each is not EventType.TEST)
+# Types that an endpoint can subscribe to.
+LISTENABLE = tuple(event_type for event_type in EventType if event_type is not EventType.TEST)
 
-# The model of this table stands above us, in app.webhooks.
+# The model of this table belongs to app.webhooks, which this package must not import.
 _ENDPOINTS = table("webhook_endpoints", column("client", String), column("event_types", JSON))
 
-# Made once: to make a statement costs several times what it takes to run one.
 _OUTBOX = table_of(OutboxEvent)
-_ADD = insert(_OUTBOX).returning(_OUTBOX.c.id)
+_INSERT = insert(_OUTBOX).returning(_OUTBOX.c.id)
 _CLIENT = bindparam("client", type_=String)
-_LISTENING = select(_ENDPOINTS.c.event_types).where(
+_SUBSCRIBED = select(_ENDPOINTS.c.event_types).where(
     or_(_ENDPOINTS.c.client == _CLIENT, _CLIENT.is_(None))
 )
 
 
 def enqueue_event(
-    tx: Connection, ctx: Context, *, client: str | None, event_type: str, facts: Mapping[str, Any]
+    tx: Connection,
+    ctx: Context,
+    *,
+    client: str | None,
+    event_type: EventType,
+    facts: Mapping[str, Any],
 ) -> None:
-    """Note that a client, or every one, is to be told of something once this is committed.
-
-    Writes nothing where none of its endpoints listens.
-    """
-    wanted = EventType(event_type)
-    listening = tx.execute(_LISTENING, {"client": client}).scalars()
-    if any(wanted in event_types for event_types in listening):
-        add_event(tx, ctx, client=client, event_type=wanted, facts=facts)
+    """Add an event for a client, or for every client, if any of its endpoints subscribed to it."""
+    subscribed = tx.execute(_SUBSCRIBED, {"client": client}).scalars()
+    if any(event_type in event_types for event_types in subscribed):
+        add_event(tx, ctx, client=client, event_type=event_type, facts=facts)
 
 
 def add_event(
@@ -59,8 +59,8 @@ def add_event(
     facts: Mapping[str, Any],
     fanned_out: bool = False,
 ) -> int:
-    """Note an event, whoever listens; the id of its row."""
+    """Add an event, whether or not an endpoint subscribed.  Returns the id of its row."""
     now = ctx.now()
     row = {"public_id": make_id(now), "client": client, "event_type": event_type.value, "at": now}
-    added = tx.execute(_ADD, row | {"facts": dict(facts), "fanned_out": fanned_out})
+    added = tx.execute(_INSERT, row | {"facts": dict(facts), "fanned_out": fanned_out})
     return int(added.scalar_one())

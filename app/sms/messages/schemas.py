@@ -5,14 +5,14 @@ from typing import Any
 from marshmallow import Schema, fields, post_load, validate
 
 from app.http.fields import Cursor, MessageText, PhoneNumber, describe
-from app.sms.lifecycle.counts import WORDS
+from app.sms.lifecycle.counts import STATUS_NAMES
 from app.sms.models.statuses import MessageStatus
 
 
 class WhySchema(Schema):
     """Where a message stands, and why."""
 
-    status = fields.String(required=True, validate=validate.OneOf(WORDS))
+    status = fields.String(required=True, validate=validate.OneOf(STATUS_NAMES))
     code = fields.Integer(
         required=True, allow_none=True, metadata=describe("Sinch's code, where it gave one.")
     )
@@ -80,7 +80,7 @@ _MAX_CODE = 2**31 - 1
 class MessageChoiceSchema(Schema):
     """Which messages of a broadcast."""
 
-    status = fields.String(validate=validate.OneOf(WORDS))
+    status = fields.String(validate=validate.OneOf(STATUS_NAMES))
     code = fields.Integer(
         validate=validate.Range(0, _MAX_CODE), metadata={"description": "Sinch's code."}
     )

@@ -1,0 +1,13 @@
+"""Tables of broadcasts, states of a batch, statuses of a message.
+
+broadcasts 1─* chunks     the audience, in batch-sized lists of numbers
+           1─* batches    one call to Sinch each: some recipients of a chunk, and its state
+                  1─* attempts   one row per POST to Sinch
+           1─* messages   one recipient's copy each
+
+broadcast.py, batch.py     the tables above, the gates and the marketing sends
+reports.py, daily.py       callbacks, delivery counts, inbounds, outbox; daily counters
+template.py, price.py, erasure.py
+states.py                  states of a batch (with the diagram), statuses of a broadcast
+statuses.py                statuses of a message, Sinch's statuses and codes
+"""

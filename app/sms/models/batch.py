@@ -1,13 +1,4 @@
-"""The tables of broadcasts.
-
-broadcasts 1─* chunks     the audience as asked for, in batch-sized pieces of text
-           1─* batches    one call to Sinch each: a slice of a chunk, and where it stands
-                  1─* attempts   the ledger: one row per POST
-           1─* messages   one recipient's copy each; a recipient is in a broadcast once
-
-A message without a status of its own stands where its batch stands: a million of them cost one
-write each.
-"""
+"""Tables of batches, attempts, messages, marketing sends and gates."""
 
 from datetime import datetime
 from typing import Any
@@ -45,12 +36,13 @@ class Batch(Base):
     chunk: Mapped[int]
     start: Mapped[int]
     size: Mapped[int]
-    # How often it was halved to find a number that Sinch refuses.
+    # How often the batch was halved to find a number that Sinch rejects.
     level: Mapped[int] = mapped_column(default=0)
-    # The lines of the chunk that are in it, where they are not those from `start` on: of a batch
-    # from which some were set aside, and of what was set aside, whose `start` is beyond the chunk.
+    # Indexes of its recipients in the chunk; None for those from `start` on.  Set once recipients
+    # were withheld: on the batch, and on the batches of those withheld, whose `start` is beyond
+    # the chunk.
     recipient_indexes: Mapped[list[int] | None] = mapped_column(JSON(none_as_null=True))
-    # Why its recipients are not sent to, or not yet.
+    # Why its recipients are excluded or deferred.
     exclusion_reason: Mapped[ExclusionReason | None] = mapped_column(EnumText(ExclusionReason))
     client_reference: Mapped[str] = mapped_column(String(64), unique=True)
     state: Mapped[BatchState] = mapped_column(EnumText(BatchState))
@@ -58,7 +50,7 @@ class Batch(Base):
     not_before: Mapped[datetime | None]
     lease_until: Mapped[datetime | None]
     sinch_id: Mapped[str | None] = mapped_column(String(64))
-    # Since when its outcome is not known, and what Sinch's list has said so far.
+    # Since when its outcome is unknown, and what Sinch's list has shown so far.
     unknown_at: Mapped[datetime | None]
     next_reconcile_at: Mapped[datetime | None]
     reconcile_attempts: Mapped[int] = mapped_column(default=0)
@@ -66,18 +58,18 @@ class Batch(Base):
     absent_before_at: Mapped[datetime | None]
     absent_at: Mapped[datetime | None]
     attention: Mapped[Attention | None] = mapped_column(EnumText(Attention))
-    # Sinch's ids of the same batch again, which are still to be cancelled.
+    # Sinch's ids of further copies of the batch, still to be cancelled.
     duplicate_sinch_ids: Mapped[list[str] | None]
-    # Whether an accepted batch shall be cancelled at Sinch, and what came of it.
+    # Whether to cancel an accepted batch at Sinch, and the result.
     cancel_request: Mapped[CancelRequestState | None] = mapped_column(EnumText(CancelRequestState))
-    # When Sinch was known to have it.
+    # When we learned that Sinch accepted the batch.
     accepted_at: Mapped[datetime | None]
-    # How many of its messages have ended, and when to ask for a report unless all have.
+    # How many of its messages have a final status, and when to fetch a report unless all have.
     ended: Mapped[int] = mapped_column(default=0)
     next_report_at: Mapped[datetime | None]
     reports_asked: Mapped[int] = mapped_column(default=0)
-    # True while the daily counters hold less or more of the batch than its messages say;
-    # `rollup_contribution` is what they hold of it.
+    # True while the daily counters differ from the messages of the batch;
+    # `rollup_contribution` is what the batch has added to the counters.
     rollup_dirty: Mapped[bool] = mapped_column(default=False)
     rollup_contribution: Mapped[dict[str, Any] | None]
 
@@ -126,7 +118,7 @@ class Batch(Base):
 
 
 class Attempt(Base):
-    """One POST to Sinch, noted before its first byte leaves."""
+    """One POST to Sinch, written before its first byte leaves."""
 
     __tablename__ = "attempts"
 
@@ -138,7 +130,7 @@ class Attempt(Base):
     http_status: Mapped[int | None]
     payload_hash: Mapped[bytes] = mapped_column(LargeBinary(32))
     worker: Mapped[str] = mapped_column(String(64))
-    # An operator allowed another attempt although this one may have been sent.
+    # An operator allowed another attempt although Sinch may have accepted this one.
     overridden: Mapped[bool] = mapped_column(default=False)
 
     __table_args__ = (
@@ -153,10 +145,12 @@ class Attempt(Base):
 
 
 class Message(Base):
-    """One recipient's copy; stands where its batch stands until Sinch reports on it.
+    """One recipient's copy of a broadcast.
 
-    `status_at` is Sinch's time, where it gave one; `recorded_at` ours.  Without foreign keys, whose
-    check costs as much as the row: it is written with its batch.
+    `status` is None until Sinch reports on the message: its status then follows from the state of
+    its batch, so that a million messages cost one write each.  `status_at` is Sinch's time, where
+    it gave one; `recorded_at` is ours.  The table has no foreign keys: their check costs as much
+    as the row.
     """
 
     __tablename__ = "messages"
@@ -173,7 +167,7 @@ class Message(Base):
 
 
 class MarketingSend(Base):
-    """A marketing text was handed to Sinch for a number, or may have been: for the cap per day."""
+    """A marketing text that may have gone to a number; counted for the daily frequency cap."""
 
     __tablename__ = "marketing_sends"
 
@@ -185,12 +179,12 @@ class MarketingSend(Base):
 
 
 class Gate(Base):
-    """What holds all sending back, shared by every worker: one row for each reason."""
+    """A reason that pauses all sending, shared by every worker; see lifecycle/gates.py."""
 
     __tablename__ = "gates"
 
     name: Mapped[str] = mapped_column(String(16), primary_key=True)
     until_at: Mapped[datetime | None]
-    # How often in a row; waits grow with it.
+    # How often in a row the gate closed; waits grow with it.
     tries: Mapped[int] = mapped_column(default=0)
     facts: Mapped[dict[str, Any] | None]

@@ -13,7 +13,7 @@ from app.sms.models.states import BroadcastStatus, Category, ExclusionReason
 
 
 class Broadcast(Base):
-    """What a client asked for."""
+    """One text to an audience, as a client requested it."""
 
     __tablename__ = "broadcasts"
 
@@ -22,49 +22,49 @@ class Broadcast(Base):
     client: Mapped[str] = mapped_column(String(64))
     created_at: Mapped[datetime]
     text: Mapped[str] = mapped_column(Text)
-    # Of text, sender and values: what "the same text" means.
+    # Over text, sender and parameters; equal hashes mean the same text.
     text_hash: Mapped[bytes] = mapped_column(LargeBinary(32))
     sender: Mapped[str] = mapped_column(String(16))
     category: Mapped[Category] = mapped_column(EnumText(Category))
     priority: Mapped[int]
     reference: Mapped[str | None] = mapped_column(String(64))
-    # Options that go to Sinch with each batch, and values by default.
+    # Options that go to Sinch with each batch, and default parameters.
     options: Mapped[dict[str, Any]]
     encoding: Mapped[str] = mapped_column(String(8))
     parts: Mapped[int]
     send_at: Mapped[datetime | None]
     expires_at: Mapped[datetime]
     status: Mapped[BroadcastStatus] = mapped_column(EnumText(BroadcastStatus))
-    # Numbers, each once.
+    # Distinct valid numbers.
     recipients: Mapped[int]
     invalid: Mapped[int]
     duplicates: Mapped[int]
-    # The first chunk that is not cut into batches yet; `chunks` when all are.
+    # Number of the first chunk without batches; equals `chunks` once all have batches.
     planned: Mapped[int]
     chunks: Mapped[int]
     # Sinch's last refusal: status, code, text.
     refusal: Mapped[dict[str, Any] | None]
-    # When its first batch was claimed, and when its last one ended.
+    # When the first batch was claimed, and when the last one reached a final state.
     first_submitted_at: Mapped[datetime | None]
     completed_at: Mapped[datetime | None]
-    # When the end of its last message was known.
+    # When the last message got a final status.
     all_reported_at: Mapped[datetime | None]
-    # Whom it goes to where that is not a list of numbers, and the tag when it is one alone.
+    # The audience unless it is a list of numbers; the tag if it is a single tag.
     audience: Mapped[dict[str, Any] | None]
     tag: Mapped[str | None] = mapped_column(String(64))
-    # Whether its audience is still being looked up, and up to which number it is.
+    # Whether its audience is still being looked up, and the last number found so far.
     resolving: Mapped[bool] = mapped_column(default=False, server_default=sql("false"))
     resolved_to: Mapped[str | None] = mapped_column(String(16))
-    # By language: the text, its encoding and its parts, where there are translations.
+    # Text, encoding and parts by language, if there are translations.
     texts: Mapped[dict[str, Any] | None]
-    # The broadcast whose unreached recipients this one is sent to again.
+    # The broadcast to whose undelivered recipients this one is sent again.
     resend_of: Mapped[int | None] = mapped_column(BigId)
 
     __table_args__ = (
-        # A broadcast's unreached recipients are sent to again once.
+        # A broadcast can be resent once.
         Index("uq_broadcasts_resend_of", "resend_of", unique=True),
         Index("ix_broadcasts_same_text", "client", "text_hash", "created_at"),
-        # Few are open at a time, many are kept.
+        # Few broadcasts are open at a time, many are kept.
         Index(
             "ix_broadcasts_open",
             "priority",
@@ -78,7 +78,7 @@ class Broadcast(Base):
             sqlite_where=sql("completed_at IS NOT NULL AND all_reported_at IS NULL"),
             postgresql_where=sql("completed_at IS NOT NULL AND all_reported_at IS NULL"),
         ),
-        # Each is looked through for a number.
+        # The search for a number reads the chunks of each of these.
         Index(
             "ix_broadcasts_to_many",
             "id",
@@ -90,7 +90,7 @@ class Broadcast(Base):
 
 
 class Chunk(Base):
-    """A piece of an audience: up to a batch of numbers, one a line, and their own values."""
+    """Part of an audience: at most a batch of numbers, one per line, and their parameters."""
 
     __tablename__ = "chunks"
 
@@ -99,13 +99,13 @@ class Chunk(Base):
     size: Mapped[int]
     recipients: Mapped[str] = mapped_column(Text)
     parameters: Mapped[dict[str, Any] | None]
-    # Which of the broadcast's texts they get.
+    # Which of the broadcast's texts the recipients get.
     language: Mapped[str | None] = mapped_column(String(16))
-    # Why none of them is sent to, known when the audience was looked up.
+    # Why all its recipients are excluded, known when the audience was looked up.
     exclusion_reason: Mapped[ExclusionReason | None] = mapped_column(EnumText(ExclusionReason))
 
     __table_args__ = (
-        # By which broadcasts to one person are found.
+        # Finds the broadcasts to a single recipient.
         Index(
             "ix_chunks_alone",
             "recipients",
@@ -116,7 +116,7 @@ class Chunk(Base):
 
 
 class IdempotencyKey(Base):
-    """A client's key, the request it stands for, and the answer once there is one."""
+    """A client's idempotency key, the hash of its request, and the answer once there is one."""
 
     __tablename__ = "idempotency_keys"
 
@@ -125,7 +125,7 @@ class IdempotencyKey(Base):
     request_hash: Mapped[bytes] = mapped_column(LargeBinary(32))
     broadcast_id: Mapped[int] = mapped_column(ForeignKey("broadcasts.id"))
     created_at: Mapped[datetime] = mapped_column(index=True)
-    # Until then the first request may still be at work.
+    # Until then the first request may still be running.
     running_until: Mapped[datetime]
     answer_status: Mapped[int | None]
     answer: Mapped[dict[str, Any] | None]

@@ -1,7 +1,7 @@
-"""The tables of the analytics: messages and texts from phones, summed up by day.
+"""Tables of the analytics: daily counters of messages and inbounds.
 
-A day is a UTC day: of a message, the one on which Sinch had its batch; of a text from a phone, the
-one on which it was noted.  Where there is no tag or client, it is "".
+A day is a UTC day: for a message the day on which Sinch accepted its batch, for an inbound the day
+on which it was recorded.  A missing tag or client is "".
 """
 
 from datetime import date
@@ -18,7 +18,7 @@ MAX_TAG_CHARACTERS = 64
 
 
 class Dimension(StrEnum):
-    """By what the analytics can be grouped."""
+    """Dimensions by which the analytics can be grouped."""
 
     DAY = "day"
     TAG = "tag"
@@ -30,7 +30,7 @@ class Dimension(StrEnum):
 
 
 class DailyCount(Base):
-    """So many messages handed to Sinch on a day stand so; `code` is -1 where Sinch gave none."""
+    """Number of messages of a day with a status and code; `code` is -1 where Sinch gave none."""
 
     __tablename__ = "daily_counts"
 
@@ -48,10 +48,10 @@ class DailyCount(Base):
 
 
 class DailyDelay(Base):
-    """How long the delivered messages of a day took from Sinch to the phone.
+    """Histogram of how long the delivered messages of a day took from Sinch to the phone.
 
-    By classes of waiting times, packed as `histograms` says: a row for each class would make ten
-    million messages twice as dear to look at as ten thousand.
+    `delays` holds the counts by latency bucket, packed by lifecycle/latency.py: with a row per
+    bucket, reading ten million messages would cost twice as much as reading ten thousand.
     """
 
     __tablename__ = "daily_delays"
@@ -67,9 +67,9 @@ class DailyDelay(Base):
 
 
 class DailyInbound(Base):
-    """So many texts came from phones on a day, of which so many are nothing but a word like STOP.
+    """Number of inbounds of a day, and of those that are opt-outs.
 
-    `client` is whose broadcast the phone was sent last.
+    `client` is the client of the last broadcast to that phone.
     """
 
     __tablename__ = "daily_inbounds"

@@ -1,4 +1,4 @@
-"""The table of erasures that are not finished."""
+"""Table of unfinished erasures."""
 
 from datetime import datetime
 
@@ -9,9 +9,9 @@ from app.db.base import Base
 
 
 class Erasure(Base):
-    """A person whose data is to go, while some of it is still needed; gone itself at the end.
+    """An erasure that waits for open broadcasts; the row is deleted when the erasure is complete.
 
-    `left` names what was still there when it was last looked at.
+    `remaining` names the data that the last pass could not erase yet.
     """
 
     __tablename__ = "erasures"

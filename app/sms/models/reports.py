@@ -1,9 +1,9 @@
-"""The tables of what Sinch tells us: raw events, what they add up to, texts from phones.
+"""Tables of callbacks, delivery counts, inbounds and the outbox.
 
-events    as received, stored before Sinch is answered; gone once applied
-tallies   how many messages of a broadcast ended how and how quickly: the sums of `messages`
-inbounds  texts from phones, each once
-outbox    what clients are to be told; written with the change it tells of
+events           raw callbacks, stored before Sinch gets its answer, deleted once applied
+delivery_counts  number of messages of a broadcast by status, code and latency bucket
+inbounds         texts from phones, each once
+outbox           events for clients, written in the transaction that they report
 """
 
 from datetime import datetime
@@ -20,21 +20,21 @@ from app.sms.models.statuses import MessageStatus
 
 
 class DeadLetterReason(StrEnum):
-    """Why an event is kept although nothing more is done with it."""
+    """Why an event is kept without being applied."""
 
     UNREADABLE = "unreadable"  # not what Sinch's contract describes
     FOREIGN = "foreign"  # about a batch that is not ours
 
 
 class Event(Base):
-    """One callback as its bytes came; waits to be applied, or is kept as a leftover."""
+    """The raw bytes of one callback: waiting to be applied, or kept as a dead letter."""
 
     __tablename__ = "events"
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     received_at: Mapped[datetime]
     raw: Mapped[bytes] = mapped_column(LargeBinary)
-    # How often it was put off, and until when.
+    # How often the event was postponed, and until when.
     tries: Mapped[int] = mapped_column(default=0)
     not_before: Mapped[datetime | None]
     dead_letter_reason: Mapped[DeadLetterReason | None] = mapped_column(EnumText(DeadLetterReason))
@@ -57,11 +57,10 @@ class Event(Base):
 
 
 class DeliveryCount(Base):
-    """So many messages of a broadcast were reported so.
+    """Number of messages of a broadcast with a reported status, code and latency.
 
-    `code` is -1 where Sinch gave none.  `bucket` is how long after the broadcast's start
-    (`send_at`, else `created_at`) they were delivered, as `buckets.bucket_of` numbers it; -1 for
-    every other status.
+    `code` is -1 where Sinch gave none.  `bucket` is the latency bucket (lifecycle/latency.py) from
+    the broadcast's start (`send_at`, else `created_at`) to the delivery; -1 for other statuses.
     """
 
     __tablename__ = "delivery_counts"
@@ -90,7 +89,7 @@ class Inbound(Base):
     received_at: Mapped[datetime | None]
     recorded_at: Mapped[datetime]
     client_reference: Mapped[str | None] = mapped_column(String(128))
-    # The last broadcast this phone was sent before, if any.
+    # The last broadcast sent to this phone before, if any.
     broadcast_id: Mapped[int | None] = mapped_column(BigId)
 
     __table_args__ = (
@@ -103,26 +102,26 @@ class Inbound(Base):
 
 
 class OutboxEvent(Base):
-    """Something a client is to be told; written in the transaction that made it true."""
+    """An event for a client, written in the transaction that it reports."""
 
     __tablename__ = "outbox"
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     public_id: Mapped[str] = mapped_column(String(26), unique=True)
-    # None for what concerns every client, such as an inbound that answers no broadcast.
+    # None for an event to every client, such as an inbound that answers no broadcast.
     client: Mapped[str | None] = mapped_column(String(64))
     event_type: Mapped[str] = mapped_column(String(32))
     at: Mapped[datetime]
     facts: Mapped[dict[str, Any]]
-    # Whether deliveries were made of it, one for each endpoint that listens.
+    # Whether deliveries were created, one for each subscribed endpoint.
     fanned_out: Mapped[bool] = mapped_column(default=False)
 
     __table_args__ = (
         Index(
             "ix_outbox_unspread",
             "id",
-            sqlite_where=sql("spread = 0"),
-            postgresql_where=sql("spread = false"),
+            sqlite_where=sql("fanned_out = 0"),
+            postgresql_where=sql("fanned_out = false"),
         ),
         Index("ix_outbox_at", "at"),
         NEVER_AGAIN,

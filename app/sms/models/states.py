@@ -1,109 +1,72 @@
-"""The words for where a broadcast and a batch stand, and the moves that are allowed.
+"""States of a batch, statuses of a broadcast, outcomes and reasons.
 
-The table of moves is the failure model's: what is proven not sent may go back to PENDING, what is
-not known never does by itself, and what has ended stays as it ended.
+    PENDING ──claim──> SENDING ─┬─> ACCEPTED          2xx
+      ^ │                       ├─> PENDING           not sent: no byte left, or 429
+      │ ├─> SUPPRESSED          ├─> REJECTED, SPLIT   this payload is rejected
+      │ ├─> EXPIRED             ├─> HELD              all payloads are rejected
+      │ └─> CANCELLED           └─> UNKNOWN           it left, and no usable answer came
+      └── HELD
+    UNKNOWN ─┬─> ACCEPTED, DUPLICATE     Sinch's list or a report shows the batch
+             └─> NEEDS_ATTENTION ──> ACCEPTED, DUPLICATE, PENDING, CLOSED_UNSENT
+
+A batch that was proven unsent may go back to PENDING.  An UNKNOWN batch does so only by an
+operator's decision.  Final states never change, but that a report proves a batch ACCEPTED.  After
+an operator's resend, CLOSED_UNSENT replaces final states that mean unsent.
+docs/failure-model.md gives each move and its reason.
 """
 
 from enum import StrEnum
 
 
 class BatchState(StrEnum):
-    """Where one call to Sinch stands."""
+    """States of one call to Sinch."""
 
     PENDING = "pending"  # not sent; waits to be claimed
-    SENDING = "sending"  # claimed: from here on it may be at Sinch
+    SENDING = "sending"  # claimed: from here on Sinch may have it
     ACCEPTED = "accepted"  # Sinch has it
-    REJECTED = "rejected"  # Sinch refuses this payload; nobody gets it
-    SPLIT = "split"  # refused as a whole; its halves go on in its place
-    HELD = "held"  # Sinch refuses whatever we send; not sent, waits for the circuit to close
+    REJECTED = "rejected"  # Sinch rejected this payload; not sent
+    SPLIT = "split"  # rejected as a whole; its halves replace it
+    HELD = "held"  # Sinch rejects all payloads; not sent, waits for the circuit to close
     UNKNOWN = "unknown"  # it may have been sent: Sinch is asked, it is not sent again
     NEEDS_ATTENTION = "needs_attention"  # still unknown: an operator decides
     DUPLICATE = "duplicate"  # Sinch has it more than once
-    SUPPRESSED = "suppressed"  # its recipients are not written to; nobody gets it
-    EXPIRED = "expired"  # too late to send; nobody gets it
-    CANCELLED = "cancelled"  # cancelled before it was claimed; nobody gets it
-    CLOSED_UNSENT = "closed_unsent"  # given up; it may have been sent
+    SUPPRESSED = "suppressed"  # its recipients are excluded; not sent
+    EXPIRED = "expired"  # too late to send; not sent
+    CANCELLED = "cancelled"  # cancelled before it was claimed; not sent
+    CLOSED_UNSENT = "closed_unsent"  # abandoned; it may have been sent
 
 
-# On which a broadcast is not complete.
+# A broadcast is not complete while a batch is in one of these.
 OPEN = (BatchState.PENDING, BatchState.SENDING, BatchState.HELD, BatchState.UNKNOWN)
-# Proven that nobody got a text from it and that nothing of it is on its way.
+# Proven that Sinch has not received the batch.
 UNSENT = (BatchState.PENDING, BatchState.HELD)
 
-# Taken by Sinch: its messages end as Sinch reports.
+# Accepted by Sinch: its messages end as Sinch reports.
 AT_SINCH = (BatchState.ACCEPTED, BatchState.DUPLICATE)
 
-# An operator's decision, in the audit, after which a batch may be at Sinch although it is unsent.
+# Audit action of an operator's resend: the batch may be at Sinch although its state says unsent.
 RESEND = "resend"
-
-_S = BatchState
-
-MOVES: dict[BatchState, frozenset[BatchState]] = {
-    # ACCEPTED: the late answer to an attempt that an operator has just allowed to repeat.
-    # UNKNOWN: restored from a backup, after which it may long have been sent.
-    # CLOSED_UNSENT: in place of an end at which nobody gets it, after an operator had it repeated.
-    _S.PENDING: frozenset(
-        (
-            _S.SENDING,
-            _S.SUPPRESSED,
-            _S.EXPIRED,
-            _S.CANCELLED,
-            _S.ACCEPTED,
-            _S.UNKNOWN,
-            _S.CLOSED_UNSENT,
-        )
-    ),
-    _S.SENDING: frozenset(
-        (
-            _S.PENDING,
-            _S.ACCEPTED,
-            _S.REJECTED,
-            _S.SPLIT,
-            _S.HELD,
-            _S.UNKNOWN,
-            _S.CLOSED_UNSENT,
-        )
-    ),
-    _S.HELD: frozenset((_S.PENDING, _S.EXPIRED, _S.CANCELLED, _S.UNKNOWN, _S.CLOSED_UNSENT)),
-    _S.UNKNOWN: frozenset((_S.ACCEPTED, _S.DUPLICATE, _S.NEEDS_ATTENTION)),
-    _S.NEEDS_ATTENTION: frozenset((_S.ACCEPTED, _S.DUPLICATE, _S.PENDING, _S.CLOSED_UNSENT)),
-    **{
-        state: frozenset()
-        for state in (
-            _S.ACCEPTED,
-            _S.REJECTED,
-            _S.SPLIT,
-            _S.DUPLICATE,
-            _S.SUPPRESSED,
-            _S.EXPIRED,
-            _S.CANCELLED,
-            _S.CLOSED_UNSENT,
-        )
-    },
-}
 
 
 class BroadcastStatus(StrEnum):
-    """Where a broadcast stands."""
+    """Statuses of a broadcast."""
 
     SCHEDULED = "scheduled"  # waits for its send_at
-    MISSED_START = (
-        "missed_start"  # its start was missed by more than the bound: resume or cancel it
-    )
-    QUEUED = "queued"  # nothing of it was handed to Sinch yet
-    SENDING = "sending"  # at least one batch was
-    PAUSED = "paused"  # nothing more is claimed until it is resumed
-    HALTED = "halted"  # Sinch has a batch twice: nothing more is claimed until it is resumed
-    COMPLETE = "complete"  # every batch has ended
-    COMPLETE_NEEDS_ATTENTION = "complete_needs_attention"  # ended, but for what an operator decides
-    REFUSED = "refused"  # Sinch refused all of it; nobody gets it
-    EXPIRED = "expired"  # it was too late to send any of it
-    CANCELLED = "cancelled"  # what was not claimed before is not sent
+    MISSED_START = "missed_start"  # its send_at was missed by too much: resume or cancel it
+    QUEUED = "queued"  # no batch was handed to Sinch yet
+    SENDING = "sending"  # at least one batch was handed to Sinch
+    PAUSED = "paused"  # no batch is claimed until it is resumed
+    HALTED = "halted"  # Sinch has a batch twice: no batch is claimed until it is resumed
+    COMPLETE = "complete"  # every batch has a final state
+    COMPLETE_NEEDS_ATTENTION = "complete_needs_attention"  # an operator has to decide
+    REFUSED = "refused"  # Sinch rejected every batch; not sent
+    EXPIRED = "expired"  # too late to send any batch
+    CANCELLED = "cancelled"  # batches not claimed before are not sent
 
 
-# Claimed from.
+# Batches of these are claimed.
 ACTIVE = (BroadcastStatus.QUEUED, BroadcastStatus.SENDING)
-# Nothing of it is left to do.
+# No batch is left to send.
 FINAL = (
     BroadcastStatus.COMPLETE,
     BroadcastStatus.COMPLETE_NEEDS_ATTENTION,
@@ -114,12 +77,12 @@ FINAL = (
 
 
 class Outcome(StrEnum):
-    """What became of one POST to Sinch, in the ledger of attempts."""
+    """Outcomes of one POST to Sinch, stored with the attempt."""
 
     ACCEPTED = "accepted"  # 2xx
     NOT_SENT = "not_sent"  # proven: no byte left, or 429
-    REJECTED = "rejected"  # this payload is refused
-    HELD = "held"  # everything is refused
+    REJECTED = "rejected"  # this payload is rejected
+    HELD = "held"  # all payloads are rejected
     UNKNOWN = "unknown"  # it left, and no usable answer came
 
 
@@ -128,37 +91,37 @@ PROVEN_UNSENT = (Outcome.NOT_SENT, Outcome.HELD)
 
 
 class Attention(StrEnum):
-    """Why an operator has to look at a batch."""
+    """Why a batch needs an operator's decision."""
 
     ABSENT = "absent"  # Sinch's list does not show it
     UNREADABLE = "unreadable"  # Sinch's list could not be read
-    MISMATCH = "mismatch"  # the list shows something else than was sent
+    MISMATCH = "mismatch"  # the list shows other recipients than were sent
 
 
 class CancelRequestState(StrEnum):
-    """What became of our wish that Sinch stop a batch it has accepted."""
+    """States of our request that Sinch cancel a batch it has accepted."""
 
-    WANTED = "wanted"  # to be asked for
-    CANCELLED = "cancelled"  # Sinch stopped what had not been handed on
-    TOO_LATE = "too_late"  # all of it had been handed on
+    WANTED = "wanted"  # not requested yet
+    CANCELLED = "cancelled"  # Sinch cancelled the messages it had not sent yet
+    TOO_LATE = "too_late"  # Sinch had sent every message
     UNCLEAR = "unclear"  # no clean answer before the batch expired
 
 
 class ExclusionReason(StrEnum):
-    """Why a recipient is not sent to, or not yet; the first that holds, in this order."""
+    """Why a recipient is excluded or deferred; the first that applies, in this order."""
 
-    ERASED = "erased"  # the person had everything on them erased
+    ERASED = "erased"  # the person's data was erased
     OPTED_OUT = "opted_out"  # suppressed: by a STOP, the carrier, an operator, a list
-    NO_CONSENT = "no_consent"  # never agreed to marketing, or took it back
-    INACTIVE = "inactive"  # a subscriber that is switched off
-    NO_VALUE = "no_value"  # a placeholder has neither a value for this person nor a default
-    FREQUENCY_CAP = "frequency_cap"  # had as much marketing as a day may bring
-    NO_WINDOW = "no_window"  # it is quiet at any time in one of the zones this number may be in
-    QUIET_HOURS = "quiet_hours"  # quiet where this person is; goes at the next opening
+    NO_CONSENT = "no_consent"  # no consent to marketing, or withdrawn
+    INACTIVE = "inactive"  # the subscriber is inactive
+    NO_VALUE = "no_value"  # a placeholder has neither a value nor a default
+    FREQUENCY_CAP = "frequency_cap"  # reached the daily limit of marketing texts
+    NO_WINDOW = "no_window"  # no time is outside quiet hours in all zones the number may be in
+    QUIET_HOURS = "quiet_hours"  # quiet hours now; sent when they end
 
 
 class Category(StrEnum):
-    """What a broadcast is for."""
+    """Purpose of a broadcast."""
 
     TRANSACTIONAL = "transactional"
     MARKETING = "marketing"

@@ -1,7 +1,7 @@
-"""The words for what became of one message, and what Sinch's statuses and codes mean in them.
+"""Statuses of a message, and the meaning of Sinch's statuses and codes.
 
-The status decides; a code only says more.  Of several reports on one message the one that ranks
-highest stays, in whatever order and however often they come.
+The status decides, the code explains.  Of several reports on a message the one that ranks highest
+stays, in any order and however often they come.
 """
 
 from dataclasses import dataclass
@@ -9,31 +9,29 @@ from enum import StrEnum
 
 
 class MessageStatus(StrEnum):
-    """Where one recipient's copy stands; every recipient is in exactly one."""
+    """Statuses of one recipient's copy; each recipient has exactly one."""
 
     PENDING = "pending"  # not handed to Sinch yet
-    SUBMITTED = "submitted"  # Sinch has it; its end is not reported yet
+    SUBMITTED = "submitted"  # Sinch has it; no final status yet
     DELIVERED = "delivered"  # it reached the phone, as far as the carrier says
     FAILED = "failed"  # the carrier could not deliver it
-    REJECTED = "rejected"  # refused, by Sinch when it was sent or by the carrier
-    EXPIRED = "expired"  # its time ran out before it reached the phone
+    REJECTED = "rejected"  # rejected by Sinch or by the carrier
+    EXPIRED = "expired"  # it expired before it reached the phone
     ABORTED = "aborted"  # stopped at Sinch before it reached a carrier
-    CANCELLED = "cancelled"  # stopped on our word before it was handed on
+    CANCELLED = "cancelled"  # cancelled at Sinch on our request
     DELETED = "deleted"  # deleted by the carrier: a wrong number, or one that opted out
-    UNKNOWN = "unknown"  # sent, but no end was reported in time
-    SUPPRESSED = "suppressed"  # not sent: this person does not want it
+    UNKNOWN = "unknown"  # sent, but no final status came in time
+    SUPPRESSED = "suppressed"  # not sent: the recipient is excluded
     INVALID = "invalid"  # not sent: not a phone number
-    DUPLICATE = "duplicate"  # not sent: named more than once in the request
-    HELD = "held"  # not sent: Sinch refuses our configuration; goes out once that is mended
-    UNCONFIRMED = (
-        "unconfirmed"  # it may have been sent; Sinch is asked, or an operator has to decide
-    )
+    DUPLICATE = "duplicate"  # not sent: listed more than once in the request
+    HELD = "held"  # not sent yet: Sinch rejects our account or configuration
+    UNCONFIRMED = "unconfirmed"  # it may have been sent; Sinch or an operator will tell
     ABANDONED = "abandoned"  # an operator decided not to send it again; it may have been sent
 
 
 _M = MessageStatus
 
-# Sinch's words, in lower case.
+# Sinch's statuses in lower case.
 _FROM_SINCH: dict[str, MessageStatus] = {
     "queued": _M.SUBMITTED,
     "dispatched": _M.SUBMITTED,
@@ -48,7 +46,7 @@ _FROM_SINCH: dict[str, MessageStatus] = {
     "unknown": _M.UNKNOWN,
 }
 
-# What is reported may only go up.  UNKNOWN is nobody's word against it; DELIVERED is proof.
+# A reported status may only go up.  UNKNOWN means no report came; DELIVERED is proof.
 _RANKS: dict[MessageStatus, int] = {
     _M.SUBMITTED: 1,
     _M.UNKNOWN: 2,
@@ -68,7 +66,7 @@ NOT_REACHED = frozenset((_M.FAILED, _M.REJECTED, _M.EXPIRED, _M.ABORTED, _M.CANC
 
 
 def translate_status(status: str) -> MessageStatus:
-    """Our word for Sinch's; one that is not listed is not an end.
+    """Translate a status of Sinch's.  An unlisted one counts as SUBMITTED, which is not final.
 
     >>> translate_status("Delivered"), translate_status("Teleported")
     (<MessageStatus.DELIVERED: 'delivered'>, <MessageStatus.SUBMITTED: 'submitted'>)
@@ -77,19 +75,19 @@ def translate_status(status: str) -> MessageStatus:
 
 
 def rank_status(status: MessageStatus) -> int:
-    """How much a reported status outweighs another."""
+    """Return the rank of a reported status; the higher rank wins."""
     return _RANKS[status]
 
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why a message stands where it does; `retry` whether sending it again makes sense."""
+    """Explanation of a status; `retry` is True if sending again may help."""
 
     sentence: str
     retry: bool
 
 
-_TEMPORARY = "a temporary trouble; it may be sent again"
+_TEMPORARY = "a temporary error; it may be sent again"
 _PERMANENT = "sending it again will not help"
 
 _BY_CODE: dict[int, Reason] = {
@@ -99,7 +97,7 @@ _BY_CODE: dict[int, Reason] = {
     403: Reason("Sinch had an internal error.", retry=True),
     404: Reason("Sinch could not deliver it for the moment.", retry=True),
     405: Reason("The text has a placeholder without a value for this recipient.", retry=False),
-    406: Reason("It waited at Sinch until its time ran out.", retry=True),
+    406: Reason("It expired while it waited at Sinch.", retry=True),
     407: Reason("Cancelled before it was handed on.", retry=True),
     408: Reason("Sinch refused it.", retry=False),
     410: Reason("No sender fits this recipient's country.", retry=False),
@@ -126,7 +124,7 @@ _BY_CODE: dict[int, Reason] = {
     300: Reason("The number is wrong.", retry=False),
     310: Reason("The sender is wrong.", retry=False),
 }
-# The ranges of Sinch's list of carrier codes, where a single code says no more.
+# Ranges of Sinch's list of carrier codes, for codes not listed above.
 _BY_RANGE: tuple[tuple[range, Reason], ...] = (
     (range(4, 5), Reason(f"The route failed: {_TEMPORARY}.", retry=True)),
     (range(14, 15), Reason(f"The route failed: {_TEMPORARY}.", retry=True)),
@@ -142,30 +140,30 @@ _BY_RANGE: tuple[tuple[range, Reason], ...] = (
 )
 _BY_STATUS: dict[MessageStatus, Reason] = {
     _M.PENDING: Reason("Not handed to Sinch yet.", retry=False),
-    _M.SUBMITTED: Reason("Sinch has it; its end is not reported yet.", retry=False),
+    _M.SUBMITTED: Reason("Sinch has it; no final status is reported yet.", retry=False),
     _M.DELIVERED: Reason("Delivered.", retry=False),
     _M.FAILED: Reason("The carrier could not deliver it.", retry=True),
     _M.REJECTED: Reason("Refused.", retry=False),
-    _M.EXPIRED: Reason("Its time ran out before it reached the phone.", retry=True),
+    _M.EXPIRED: Reason("It expired before it reached the phone.", retry=True),
     _M.ABORTED: Reason("Stopped at Sinch.", retry=False),
     _M.CANCELLED: Reason("Cancelled before it was handed on.", retry=True),
     _M.DELETED: Reason(
         "Deleted by the carrier: the number is wrong or has opted out.", retry=False
     ),
-    _M.UNKNOWN: Reason("Sent, but nobody reported its end; it may have arrived.", retry=False),
-    _M.SUPPRESSED: Reason("This person does not want it.", retry=False),
+    _M.UNKNOWN: Reason("Sent, but no final status was reported; it may have arrived.", retry=False),
+    _M.SUPPRESSED: Reason("The recipient is excluded.", retry=False),
     _M.INVALID: Reason("Not a phone number.", retry=False),
-    _M.DUPLICATE: Reason("Named more than once; sent once.", retry=False),
-    _M.HELD: Reason("Sinch refuses our configuration; it goes out once mended.", retry=False),
+    _M.DUPLICATE: Reason("Listed more than once; sent once.", retry=False),
+    _M.HELD: Reason("Sinch rejects our configuration; it is sent once that is fixed.", retry=False),
     _M.UNCONFIRMED: Reason("It may have been sent; Sinch is asked about it.", retry=False),
     _M.ABANDONED: Reason("It may have been sent; an operator closed it.", retry=False),
 }
-# A code with these statuses says nothing on why.
+# With these statuses the code explains nothing.
 _PLAIN = (_M.DELIVERED, _M.UNKNOWN)
 
 
 def explain(status: MessageStatus, code: int | None) -> Reason:
-    """Why a message stands where it does, from its status and Sinch's code.
+    """Explain the status of a message, given Sinch's code.
 
     >>> explain(MessageStatus.FAILED, 153)
     Reason(sentence='The phone was off or out of reach.', retry=True)

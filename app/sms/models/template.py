@@ -1,7 +1,4 @@
-"""The tables of stored texts.
-
-templates 1─* template_versions
-"""
+"""Tables of templates: templates 1─* template_versions."""
 
 from datetime import datetime
 from typing import Any
@@ -14,7 +11,7 @@ from app.db.types import BigId
 
 
 class StoredTemplate(Base):
-    """A text with a name; `version` is the newest.  One that is archived is not sent anew."""
+    """A named text; `version` is the newest.  An archived template cannot be used any more."""
 
     __tablename__ = "templates"
 
@@ -25,7 +22,7 @@ class StoredTemplate(Base):
 
 
 class TemplateVersion(Base):
-    """What a template said from `created_at` on; never changed, for broadcasts keep to it.
+    """One version of a template's texts.  The row never changes: broadcasts refer to it.
 
     `texts` are by language, a short tag of https://www.rfc-editor.org/rfc/rfc5646.
     """

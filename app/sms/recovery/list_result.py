@@ -58,12 +58,12 @@ def choose_next_lookup(
     age = now - unknown_at
     if age >= LOOKUP_PERIOD:
         return None
-    for offset_s in rules.ask_after_s:
+    for offset_s in rules.reconcile_after_s:
         if timedelta(seconds=offset_s) > age:
             return unknown_at + timedelta(seconds=offset_s)
     if age < timedelta(seconds=rules.unreadable_after_s):
         return now + timedelta(seconds=rules.absent_recent_s / 2)
-    return now + timedelta(seconds=rules.ask_later_every_s)
+    return now + timedelta(seconds=rules.reconcile_later_every_s)
 
 
 def is_proven_absent(

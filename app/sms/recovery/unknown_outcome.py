@@ -89,7 +89,7 @@ def reconcile_due_batches(ctx: Context, *, most: int = 50) -> int:
 
 def _is_due(ctx: Context) -> ColumnElement[bool]:
     """Its time has come, or lies further ahead than any of ours: then the clock was set back."""
-    latest = ctx.seconds_from_now(ctx.rules.ask_later_every_s + CLOCK_SLACK_S)
+    latest = ctx.seconds_from_now(ctx.rules.reconcile_later_every_s + CLOCK_SLACK_S)
     return or_(Batch.next_reconcile_at <= ctx.now(), Batch.next_reconcile_at > latest)
 
 

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, bindparam, select
 
 from app.db.base import table_of
 from app.sms.context import Context
-from app.sms.lifecycle.outbox import enqueue_event
+from app.sms.lifecycle.outbox import EventType, enqueue_event
 from app.sms.models.broadcast import Broadcast
 from app.sms.models.statuses import explain
 from app.sms.reports.record import DeliveryReport, RecordedReports
@@ -31,7 +31,9 @@ def notify_clients(tx: Connection, ctx: Context, booked: RecordedReports) -> Non
                 "reference": owner.reference,
                 "messages": [_describe(each) for each in some],
             }
-            enqueue_event(tx, ctx, client=owner.client, event_type="messages.updated", facts=facts)
+            enqueue_event(
+                tx, ctx, client=owner.client, event_type=EventType.MESSAGES_UPDATED, facts=facts
+            )
 
 
 def _cut(ended: Sequence[DeliveryReport]) -> Iterator[Sequence[DeliveryReport]]:

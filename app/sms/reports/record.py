@@ -141,7 +141,7 @@ def _book_broadcast(
     booked: RecordedReports,
 ) -> None:
     now = ctx.now()
-    status = tx.execute(LOCK_STATUS, {"this": broadcast_id}).scalar_one()
+    status = tx.execute(LOCK_STATUS, {"broadcast_id": broadcast_id}).scalar_one()
     start = _read_start(tx, broadcast_id)
     known = _find_messages(tx, broadcast_id, list(best))
     sums = Counter[tuple[MessageStatus, int, int]]()

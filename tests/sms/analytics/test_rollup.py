@@ -12,7 +12,7 @@ from sqlalchemy import delete, text
 from app.clock import Clock
 from app.failpoints import failpoints
 from app.sms.analytics.rollup import CHANGED, roll_up_batches
-from app.sms.dispatch.outcome import SubmitResult, record_result
+from app.sms.dispatch.outcome import SubmitResult
 from app.sms.lifecycle.latency import latency_bucket
 from app.sms.models.batch import Batch, Message
 from app.sms.models.daily import DailyCount
@@ -21,7 +21,7 @@ from app.sms.models.states import BatchState, Outcome
 from app.worker.jobs import roll_up
 from app.worker.threads import BackgroundThreads
 from tests.factories import many_numbers
-from tests.machine import Together
+from tests.machine import Together, record_result
 from tests.reporting import inbound, read_all, report, tell
 from tests.rollups import (
     daily_counts,
@@ -39,7 +39,7 @@ _DAY = timedelta(days=1)
 def _accepted(machine, recipients=(ANN,), *, name="01SINCHBATCH", **how):
     """The batch, taken by Sinch under this id, of a new broadcast."""
     broadcast = machine.store(recipients, **how)
-    claim = machine.claim(of=broadcast)
+    claim = machine.claim(broadcast_id=broadcast)
     record_result(machine.ctx, claim, SubmitResult(outcome=Outcome.ACCEPTED, sinch_id=name))
     return machine.batch(claim.batch_id)
 
@@ -87,7 +87,7 @@ def test_day_and_wait_are_those_from_sinch_s_taking_it(machine):
     wait_for_noon(machine)
     broadcast = machine.store([ANN], expire_s=3 * _DAY.total_seconds())
     machine.clock.advance(_DAY.total_seconds())
-    claim = machine.claim(of=broadcast)
+    claim = machine.claim(broadcast_id=broadcast)
     record_result(machine.ctx, claim, SubmitResult(outcome=Outcome.ACCEPTED, sinch_id="01LATE"))
     tell(machine.ctx, report(ANN, "Delivered", batch="01LATE", at=_at(machine, 40)))
 

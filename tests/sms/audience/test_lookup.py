@@ -77,7 +77,7 @@ def test_suppressed_people_of_a_tag_are_in_the_books(caller, ctx, sandbox):
     assert shown["excluded"] == {"opted_out": 2}
     page = caller.get(f"/api/broadcasts/{shown['broadcast_id']}/messages", status="suppressed")
     reasons = [each["reason"] for each in page.get_json()["messages"]]
-    assert reasons == ["This person opted out."] * 2
+    assert reasons == ["The recipient opted out."] * 2
 
 
 def test_a_tag_of_which_everybody_opted_out_gets_nothing(caller, ctx, sandbox):

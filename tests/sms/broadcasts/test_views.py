@@ -96,7 +96,7 @@ def test_one_shows_all_that_is_known_and_neither_its_text_nor_a_number(either_se
             {
                 "status": "submitted",
                 "code": None,
-                "reason": "Sinch has it; its end is not reported yet.",
+                "reason": "Sinch has it; no final status is reported yet.",
                 "retry": False,
                 "messages": 2,
             },

@@ -2,10 +2,11 @@
 
 import pytest
 
-from app.sms.dispatch.outcome import SubmitResult, record_result
+from app.sms.dispatch.outcome import SubmitResult
 from app.sms.models.batch import Batch
 from app.sms.models.states import BatchState, BroadcastStatus, Outcome
 from tests.factories import many_numbers
+from tests.machine import record_result
 from tests.picky import Picky
 
 _S = BatchState

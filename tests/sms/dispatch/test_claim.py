@@ -11,7 +11,7 @@ from app.errors import Conflict
 from app.sms.broadcasts.control import cancel_broadcast, pause_broadcast, resume_broadcast
 from app.sms.broadcasts.schedule import expire_overdue_broadcasts, finalize_stale
 from app.sms.dispatch.claim import Claim, claim_batch, claim_burst
-from app.sms.dispatch.outcome import SubmitResult, record_result
+from app.sms.dispatch.outcome import SubmitResult
 from app.sms.dispatch.submit import submit_batch
 from app.sms.models.batch import Batch
 from app.sms.models.broadcast import Broadcast
@@ -20,7 +20,7 @@ from app.sms.recovery.attention import Decision, resolve_batch
 from app.sms.recovery.unknown_outcome import reconcile_batch
 from app.worker.jobs import plan_next, sweep
 from tests.factories import many_numbers
-from tests.machine import Together
+from tests.machine import Together, record_result
 from tests.people import add_people
 
 ANN, BOB = "+46701234567", "+46707654321"
@@ -72,7 +72,7 @@ def test_the_first_claim_makes_a_broadcast_sending(machine):
 
 
 def test_with_nothing_to_do_there_is_nothing_to_wait_for(machine):
-    assert machine.idle().until is None
+    assert machine.idle().not_before is None
 
 
 @pytest.mark.parametrize("stop", [pause_broadcast, cancel_broadcast])
@@ -150,7 +150,7 @@ def test_a_burst_is_of_one_broadcast_and_as_long_as_asked_for(either_machine):
     first = machine.store(many_numbers(3), size=1)
     machine.store([ANN])
 
-    bursts = [claim_burst(machine.ctx, most=2) for _ in range(3)]
+    bursts = [claim_burst(machine.ctx, max_batches=2) for _ in range(3)]
 
     assert [[each.broadcast_id for each in burst] for burst in bursts] == [
         [first, first],
@@ -202,7 +202,7 @@ def test_a_stop_that_is_committed_is_never_followed_by_a_claim(make_machine, eit
         def claim(broadcast=broadcast, stopped=stopped, late=late):
             for _ in range(4):
                 begun_after = stopped.is_set()
-                found = claim_batch(machine.ctx, of=broadcast)
+                found = claim_batch(machine.ctx, broadcast_id=broadcast)
                 if begun_after and isinstance(found, Claim):
                     late.append(found)
 

@@ -143,7 +143,7 @@ def test_the_reference_told_is_the_one_sinch_was_given(send, service, sandbox):
 
 
 def test_what_is_unknown_is_found_later_by_the_background(make_service, sandbox, auth):
-    service = make_service(ASK_AFTER_S="0.1,0.2,0.3,0.4,0.5")
+    service = make_service(RECONCILE_AFTER_S="0.1,0.2,0.3,0.4,0.5")
     _fault(sandbox, "after", do="cut")
     sandbox.order_fault(on="GET /batches", when="before", do="answer", status=500, times=None)
     body = broadcast_to(NUMBER)
@@ -496,5 +496,5 @@ def test_a_wrong_configuration_is_an_error_in_the_log(send, sandbox, capsys):
 
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     (error,) = [line for line in lines if line["level"] == "error"]
-    assert error["message"] == "sinch refuses our configuration: all sending stops"
+    assert error["message"] == "sinch rejects all payloads: sending stops"
     assert (error["status"], error["code"]) == (401, "unauthorized")

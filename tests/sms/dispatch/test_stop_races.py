@@ -99,7 +99,7 @@ class Race:
 
         def claim_all():
             while True:
-                found = claim_burst(ctx, most=dice.choice((1, 1, 3)))
+                found = claim_burst(ctx, max_batches=dice.choice((1, 1, 3)))
                 if not isinstance(found, Idle):
                     at = self._commits.last
                     sent_to = [number for each in found for number in json.loads(each.body)["to"]]

@@ -11,7 +11,7 @@ from sqlalchemy import update
 
 from app.sms.broadcasts.control import cancel_broadcast
 from app.sms.dispatch.claim import Claim, claim_batch, claim_burst
-from app.sms.dispatch.outcome import SubmitResult, record_result
+from app.sms.dispatch.outcome import SubmitResult
 from app.sms.dispatch.submit import expire_leases, post_batch, submit_batch, submit_burst
 from app.sms.models.batch import Batch
 from app.sms.models.broadcast import Broadcast
@@ -25,7 +25,7 @@ from app.sms.models.states import (
 from app.sms.recovery.attention import Decision, resolve_batch
 from app.sms.recovery.unknown_outcome import reconcile_batch
 from tests.factories import many_numbers
-from tests.machine import Together
+from tests.machine import Together, record_result
 from tests.wire import RawServer, respond, send_raw, unused_port
 
 ANN, BOB = "+46701234567", "+46707654321"
@@ -283,7 +283,7 @@ def test_without_a_connection_it_is_pending_again_and_everybody_waits(
     assert machine.states() == [_S.PENDING, _S.PENDING]
     assert (attempt.outcome, attempt.http_status) == (Outcome.NOT_SENT, None)
     assert machine.counts(broadcast) == {"pending": 2}
-    assert machine.idle().until == machine.ctx.seconds_from_now(2)
+    assert machine.idle().not_before == machine.ctx.seconds_from_now(2)
     for each in getattr(_silent_url, "kept", []):
         each.close()
 
@@ -299,7 +299,7 @@ def test_429_is_pending_again_and_everybody_waits_as_long_as_sinch_wishes(either
     assert machine.states() == [_S.PENDING, _S.PENDING]
     assert (attempt.outcome, attempt.http_status) == (Outcome.NOT_SENT, 429)
     assert machine.counts(broadcast) == {"pending": 2}
-    assert machine.idle().until == machine.ctx.seconds_from_now(77)
+    assert machine.idle().not_before == machine.ctx.seconds_from_now(77)
     machine.clock.advance(77)
     machine.submit_all()
     assert machine.states() == [_S.ACCEPTED, _S.ACCEPTED]
@@ -572,7 +572,7 @@ def test_two_refusals_at_once_of_one_broadcast_do_not_wait_for_each_other(make_m
 
 def test_of_a_burst_nothing_more_is_begun_once_the_process_shall_end(machine, sandbox):
     machine.store(many_numbers(5), size=1)
-    claims = claim_burst(machine.ctx, most=5)
+    claims = claim_burst(machine.ctx, max_batches=5)
 
     submit_burst(machine.ctx, claims, stop=lambda: sandbox.posts() == 2)
 
@@ -587,7 +587,7 @@ def test_of_a_burst_nothing_more_is_begun_behind_a_refusal_of_everything(machine
     machine.store(many_numbers(5), size=1)
     _order(sandbox, skip=1, **fault)
 
-    submit_burst(machine.ctx, claim_burst(machine.ctx, most=5))
+    submit_burst(machine.ctx, claim_burst(machine.ctx, max_batches=5))
 
     assert sandbox.posts() == 2
     assert machine.states()[0] is _S.ACCEPTED
@@ -600,7 +600,7 @@ def test_of_a_burst_each_batch_ends_as_its_own_answer_says(either_machine, sandb
     _order(sandbox, skip=1, when="after", do="cut")
     _order(sandbox, skip=2, status=400, code="syntax_constraint_violation")
 
-    submit_burst(machine.ctx, claim_burst(machine.ctx, most=5))
+    submit_burst(machine.ctx, claim_burst(machine.ctx, max_batches=5))
 
     assert machine.counts(broadcast) == {"submitted": 3, "unconfirmed": 1, "rejected": 1}
     assert sandbox.posts() == 5
@@ -609,11 +609,11 @@ def test_of_a_burst_each_batch_ends_as_its_own_answer_says(either_machine, sandb
 def test_the_broadcasts_of_others_are_not_touched(machine, sandbox):
     first, second = machine.store([ANN]), machine.store([BOB])
 
-    submit_batch(machine.ctx, machine.claim(of=second))
+    submit_batch(machine.ctx, machine.claim(broadcast_id=second))
 
     assert machine.states(first) == [_S.PENDING]
     assert machine.states(second) == [_S.ACCEPTED]
-    assert isinstance(claim_batch(machine.ctx, of=first), Claim)
+    assert isinstance(claim_batch(machine.ctx, broadcast_id=first), Claim)
 
 
 def test_of_two_batches_that_end_at_once_one_settles_their_broadcast(
@@ -623,7 +623,7 @@ def test_of_two_batches_that_end_at_once_one_settles_their_broadcast(
 
     for number in range(20):
         broadcast = machine.store(many_numbers(2, start=2 * number), size=1)
-        claims = [machine.claim(of=broadcast) for _ in range(2)]
+        claims = [machine.claim(broadcast_id=broadcast) for _ in range(2)]
         verdicts = [
             SubmitResult(outcome=Outcome.ACCEPTED, sinch_id=f"id-{each.batch_id}")
             for each in claims

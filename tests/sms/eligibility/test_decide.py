@@ -146,7 +146,7 @@ def test_marketing_waits_for_each_persons_day(either_machine, sandbox):
 
     assert sandbox.recipients() == _SWEDES
     assert machine.counts(broadcast)["pending"] == 3
-    assert machine.idle().until == _JAPANESE_MORNING
+    assert machine.idle().not_before == _JAPANESE_MORNING
 
     machine.clock.set(_JAPANESE_MORNING)
     stop(machine.ctx, _JAPANESE[0])

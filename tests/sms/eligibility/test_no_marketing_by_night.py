@@ -90,9 +90,9 @@ def _send_until_nothing_waits(machine, sinch, people, night, broadcast):
             _look_at(sent, now, people, night)
         expire_overdue_broadcasts(machine.ctx)
         idle = machine.idle()
-        if idle.until is None:
+        if idle.not_before is None:
             return
-        machine.clock.set(min(idle.until, ends_at))
+        machine.clock.set(min(idle.not_before, ends_at))
     raise AssertionError("it never ends")
 
 

@@ -11,12 +11,12 @@ from app.sms.broadcasts.control import pause_broadcast, resume_broadcast
 from app.sms.dispatch.burst import submit_next
 from app.sms.dispatch.circuit_breaker import close_circuit_by_hand, probe_circuit
 from app.sms.dispatch.claim import Claim, claim_batch
-from app.sms.dispatch.outcome import SubmitResult, record_result
+from app.sms.dispatch.outcome import SubmitResult
 from app.sms.dispatch.submit import expire_leases
 from app.sms.lifecycle.gates import close_busy
 from app.sms.models.states import BatchState, Category, Outcome
 from tests.factories import many_numbers
-from tests.machine import Together
+from tests.machine import Together, record_result
 from tests.people import add_people
 
 ANN, BOB = "+46701234567", "+46707654321"
@@ -116,7 +116,7 @@ def test_one_gate_holds_every_worker_and_every_broadcast(machine):
 
     record_result(machine.ctx, machine.claim(), _wished(30))
 
-    assert machine.worker("another").idle().until == machine.ctx.seconds_from_now(30)
+    assert machine.worker("another").idle().not_before == machine.ctx.seconds_from_now(30)
 
 
 def test_many_refused_at_once_count_as_one(machine):
@@ -232,7 +232,7 @@ def test_one_refusal_stops_everybody(machine, sandbox):
 
     machine.submit()
 
-    assert machine.worker("another").idle().until == machine.ctx.seconds_from_now(60)
+    assert machine.worker("another").idle().not_before == machine.ctx.seconds_from_now(60)
     assert machine.gates().circuit["status"] == 401
     assert sandbox.posts() == 1
 
@@ -623,7 +623,7 @@ def test_a_batch_greater_than_the_allowance_is_paid_for_before_the_next(make_mac
 
     paced.clock.advance(100)
 
-    assert paced.idle().until == paced.ctx.seconds_from_now(300 - 100 - 2)
+    assert paced.idle().not_before == paced.ctx.seconds_from_now(300 - 100 - 2)
 
 
 def test_a_clock_set_back_does_not_stall_the_pace(make_machine, database_url):

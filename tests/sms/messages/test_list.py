@@ -36,7 +36,7 @@ def test_each_says_where_it_stands_why_since_when_and_whether_to_try_again(eithe
     submitted = {
         "status": "submitted",
         "code": None,
-        "reason": "Sinch has it; its end is not reported yet.",
+        "reason": "Sinch has it; no final status is reported yet.",
         "retry": False,
         "at": taken_at,
         **names,

@@ -9,14 +9,14 @@ import pytest
 from app.config import read_config
 from app.logs import configure_logging
 from app.sms.context import make_context
-from app.sms.dispatch.outcome import SubmitResult, record_result
+from app.sms.dispatch.outcome import SubmitResult
 from app.sms.models.batch import Attempt, Batch, Message
 from app.sms.models.broadcast import Broadcast, Chunk
 from app.sms.models.states import Attention, BatchState, BroadcastStatus, Outcome
 from app.sms.operations.invariants import find_violations
 from app.worker.jobs import run_maintenance
 from tests.factories import many_numbers, settings
-from tests.machine import Machine
+from tests.machine import Machine, record_result
 
 _S = BatchState
 _LONG_AGO = timedelta(hours=2)

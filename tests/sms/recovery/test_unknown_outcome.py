@@ -14,7 +14,7 @@ from app.sms.broadcasts.control import (
     cancel_duplicate_batches,
     resume_broadcast,
 )
-from app.sms.dispatch.outcome import SubmitResult, record_result
+from app.sms.dispatch.outcome import SubmitResult
 from app.sms.dispatch.submit import submit_batch
 from app.sms.models.batch import Batch
 from app.sms.models.states import (
@@ -28,7 +28,7 @@ from app.sms.recovery.attention import Decision, find_attention, resolve_batch
 from app.sms.recovery.unknown_outcome import reconcile_batch, reconcile_due_batches
 from app.worker.jobs import sweep
 from tests.factories import many_numbers
-from tests.machine import Together
+from tests.machine import Together, record_result
 from tests.wire import RawServer, respond
 
 ANN, BOB = "+46701234567", "+46707654321"
@@ -40,7 +40,7 @@ def _lose(machine, sandbox, *, taken=False, recipients=(ANN,)):
     """The id of a batch whose POST got no answer; its broadcast's."""
     sandbox.order_fault(on="POST /batches", when="after" if taken else "before", do="cut")
     broadcast = machine.store(recipients)
-    claim = machine.claim(of=broadcast)
+    claim = machine.claim(broadcast_id=broadcast)
     submit_batch(machine.ctx, claim)
     assert machine.batch(claim.batch_id).state is _S.UNKNOWN
     return claim.batch_id, broadcast
@@ -116,7 +116,7 @@ def test_what_it_does_not_show_is_asked_about_and_never_sent_again(either_machin
 
 
 def test_it_is_asked_about_until_day_13(machine, sandbox):
-    machine = machine.with_rules(ask_later_every_s=86_400.0)
+    machine = machine.with_rules(reconcile_later_every_s=86_400.0)
     _confirm(machine)
     batch_id, _ = _lose(machine, sandbox)
 

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.sinch.errors import SinchRejected
-from app.sms.dispatch.outcome import SubmitResult, record_result
+from app.sms.dispatch.outcome import SubmitResult
 from app.sms.dispatch.submit import submit_batch
 from app.sms.models.batch import Batch
 from app.sms.models.states import Attention, BatchState, BroadcastStatus, Outcome
@@ -17,6 +17,7 @@ from app.sms.recovery.attention import Decision, resolve_batch
 from app.webhooks.incoming.apply import purge_dead_letters
 from app.webhooks.outgoing.models import Endpoint, EndpointStatus
 from tests.factories import many_numbers
+from tests.machine import record_result
 from tests.reporting import (
     batch_report,
     ends,
@@ -35,7 +36,7 @@ _S, _M = BatchState, MessageStatus
 def _accepted(machine, recipients=(ANN,), *, name="01SINCHBATCH", **how):
     """A broadcast whose first batch Sinch took under this id."""
     broadcast = machine.store(recipients, **how)
-    claim = machine.claim(of=broadcast)
+    claim = machine.claim(broadcast_id=broadcast)
     record_result(machine.ctx, claim, SubmitResult(outcome=Outcome.ACCEPTED, sinch_id=name))
     return broadcast, machine.batch(claim.batch_id)
 
@@ -406,6 +407,6 @@ def test_what_a_report_proves_is_never_posted(machine, sandbox):
 
     tell(machine.ctx, report(ANN, "Dispatched", 401, reference=claim.reference))
 
-    assert machine.idle().until is None
+    assert machine.idle().not_before is None
     submit_batch(machine.ctx, claim)  # who held the claim may still post it once
     assert machine.batch().state in (_S.ACCEPTED, _S.DUPLICATE)

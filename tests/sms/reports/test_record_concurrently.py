@@ -5,14 +5,14 @@ import random
 from sqlalchemy import insert
 
 from app.sms.dispatch.claim import Claim, claim_batch
-from app.sms.dispatch.outcome import SubmitResult, record_result
+from app.sms.dispatch.outcome import SubmitResult
 from app.sms.dispatch.submit import expire_leases
 from app.sms.lifecycle.finalize import finalize_all_reported
 from app.sms.models.reports import Event
 from app.sms.models.states import BatchState, BroadcastStatus, Outcome
 from app.webhooks.incoming.apply import apply_events
 from tests.factories import many_numbers
-from tests.machine import Together
+from tests.machine import Together, record_result
 from tests.reporting import ends, events, report
 
 _BATCHES, _SIZE, _REPORTERS = 40, 5, 2
