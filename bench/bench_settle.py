@@ -24,7 +24,7 @@ from app.db.base import table_of
 from app.db.engine import Database
 from app.sms.context import Context
 from app.sms.models.reports import DeliveryCount, Event
-from app.webhooks.incoming.apply import GROUP, apply_events
+from app.webhooks.incoming.apply import MAX_EVENTS, apply_events
 from bench.clarion import make_settings, opened
 from bench.full_books import add_broadcast
 from bench.measure import show_ratio, show_time
@@ -126,7 +126,7 @@ def settle_bare(path: Path) -> float:
     started = time.perf_counter()
     while True:
         found = connection.execute(
-            "SELECT id, raw FROM events ORDER BY id LIMIT ?", (GROUP,)
+            "SELECT id, raw FROM events ORDER BY id LIMIT ?", (MAX_EVENTS,)
         ).fetchall()
         if not found:
             break

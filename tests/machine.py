@@ -89,28 +89,28 @@ class Machine:
             pass
         return accepted.id
 
-    def claim(self, *, of: int | None = None) -> Claim:
-        """The next claim; there must be one."""
-        found = claim_batch(self.ctx, broadcast_id=of)
-        assert isinstance(found, Claim), found
-        return found
+    def claim(self, *, broadcast_id: int | None = None) -> Claim:
+        """Claim the next batch; fails if there is none."""
+        claim = claim_batch(self.ctx, broadcast_id=broadcast_id)
+        assert isinstance(claim, Claim), claim
+        return claim
 
     def idle(self) -> Idle:
-        """Why nothing is claimed; nothing must be."""
-        found = claim_batch(self.ctx)
-        assert isinstance(found, Idle), found
-        return found
+        """Return why no batch is claimed; fails if one is."""
+        claim = claim_batch(self.ctx)
+        assert isinstance(claim, Idle), claim
+        return claim
 
     def submit(self) -> SubmitResult:
-        """The next batch, claimed, posted and recorded."""
+        """Claim, post and record the next batch."""
         return submit_batch(self.ctx, self.claim())
 
     def submit_all(self) -> list[SubmitResult]:
-        """The same until nothing may be claimed."""
-        verdicts = []
-        while isinstance(found := claim_batch(self.ctx), Claim):
-            verdicts.append(submit_batch(self.ctx, found))
-        return verdicts
+        """Submit batches until none may be claimed."""
+        results = []
+        while isinstance(claim := claim_batch(self.ctx), Claim):
+            results.append(submit_batch(self.ctx, claim))
+        return results
 
     def batches(self, broadcast_id: int | None = None) -> list[Row[Any]]:
         query = select(Batch.__table__).order_by(Batch.id)

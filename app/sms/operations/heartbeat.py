@@ -1,4 +1,4 @@
-"""Whether the background is at work, and how it found the books: told to /ready by the database."""
+"""Heartbeat: the last sweep and consistency check, kept in the database for /ready."""
 
 import json
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from app.sms.lifecycle.gates import read_gates
 from app.sms.models.batch import Batch
 from app.sms.models.states import BatchState
 
-_SWEPT, _BOOKS = "swept_at", "violations"
-# So many sweeps may be missed before the background counts as dead.
+_SWEPT_AT, _VIOLATIONS = "swept_at", "violations"
+# After this many missed sweeps the background workers count as stopped.
 _MISSED = 4
 
 
 @dataclass(frozen=True, slots=True)
 class BackgroundHealth:
-    """What /ready tells: is the background alive, do the books balance, what waits for a person."""
+    """Health as /ready shows it; `attention` is the number of batches that need attention."""
 
     background_alive: bool
     is_consistent: bool
@@ -30,39 +30,40 @@ class BackgroundHealth:
 
 
 def record_heartbeat(ctx: Context) -> None:
-    """A sweep has been made."""
-    _note(ctx, _SWEPT, ctx.now().isoformat())
+    """Record that a sweep has run."""
+    _store(ctx, _SWEPT_AT, ctx.now().isoformat())
 
 
 def record_consistency(ctx: Context, violations: list[str]) -> None:
-    """What the last look at the invariants found."""
-    _note(ctx, _BOOKS, json.dumps(violations[:20]))
+    """Record the result of a consistency check."""
+    _store(ctx, _VIOLATIONS, json.dumps(violations[:20]))
 
 
 def read_health(ctx: Context) -> BackgroundHealth:
-    """How things stand; raises the database's error when it cannot be asked."""
+    """Read the current health.  Raises the database's error if it cannot be read."""
     now = ctx.now()
     with ctx.db.read() as tx:
-        facts = {row.name: row.value for row in tx.execute(select(Metadata.name, Metadata.value))}
+        rows = tx.execute(select(Metadata.name, Metadata.value))
+        metadata = {row.name: row.value for row in rows}
         gates = read_gates(tx, ctx.rules, now)
-        waiting = select(func.count()).where(Batch.state == BatchState.NEEDS_ATTENTION)
-        attention = tx.execute(waiting).scalar_one()
+        attention = select(func.count()).where(Batch.state == BatchState.NEEDS_ATTENTION)
+        waiting = tx.execute(attention).scalar_one()
     return BackgroundHealth(
-        background_alive=_is_recent(ctx, facts.get(_SWEPT), now),
-        is_consistent=facts.get(_BOOKS, "[]") == "[]",
+        background_alive=_is_recent(ctx, metadata.get(_SWEPT_AT), now),
+        is_consistent=metadata.get(_VIOLATIONS, "[]") == "[]",
         circuit_open=gates.circuit is not None,
         restoring=gates.restoring,
-        attention=attention,
+        attention=waiting,
     )
 
 
-def _is_recent(ctx: Context, swept: str | None, now: datetime) -> bool:
-    if swept is None:
+def _is_recent(ctx: Context, swept_at: str | None, now: datetime) -> bool:
+    if swept_at is None:
         return False
-    age_s = abs((now - datetime.fromisoformat(swept)).total_seconds())
+    age_s = abs((now - datetime.fromisoformat(swept_at)).total_seconds())
     return age_s <= max(_MISSED * ctx.rules.sweep_every_s, 10.0)
 
 
-def _note(ctx: Context, name: str, value: str) -> None:
+def _store(ctx: Context, name: str, value: str) -> None:
     with ctx.db.write() as tx:
         set_metadata(tx, name, value)

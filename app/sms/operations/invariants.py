@@ -1,6 +1,6 @@
-"""What must hold at every moment, whatever crashed: checked by tests, each minute, and on /ready.
+"""Invariants: what holds at every moment, whatever crashed.  Checked by tests and each minute.
 
-Each check gives sentences, none when all is well.  They read one state of the database.
+Each check yields a sentence per violation.  All checks read one snapshot of the database.
 """
 
 from collections.abc import Callable, Iterator
@@ -30,83 +30,78 @@ _LEASE_SLACK = timedelta(seconds=60)
 # Beyond what `unreadable_after_s` allows.
 _UNKNOWN_SLACK = timedelta(minutes=5)
 _SHOWN = 5
-_JUST = timedelta(minutes=5)
+_RECENT = timedelta(minutes=5)
 
 
 def find_violations(ctx: Context, *, thorough: bool = True) -> list[str]:
-    """Every rule that does not hold.
+    """Return a sentence for each violation.
 
-    `thorough` looks at all there is; otherwise at what is open or has just ended, which stays
-    quick however much is kept.
+    `thorough` checks all broadcasts and messages.  Otherwise only broadcasts that are open or were
+    completed lately are checked, which stays quick however much is stored.
     """
-    since = None if thorough else ctx.now() - _JUST
+    since = None if thorough else ctx.now() - _RECENT
     with ctx.db.read() as tx:
-        found = [sentence for check in _CHECKS for sentence in check(tx, ctx, since)]
+        violations = [sentence for check in _CHECKS for sentence in check(tx, ctx, since)]
         if not thorough:
-            return found
-        return [*found, *_check_messages(tx), *_check_sums(tx), *_check_ended(tx)]
+            return violations
+        return [*violations, *_check_messages(tx), *_check_counts(tx), *_check_ended(tx)]
 
 
-def _recent(since: datetime | None) -> ColumnElement[bool]:
+def _is_recent(since: datetime | None) -> ColumnElement[bool]:
     if since is None:
         return true()
     return or_(Broadcast.completed_at.is_(None), Broadcast.completed_at >= since)
 
 
 def _check_totals(tx: Connection, ctx: Context, since: datetime | None) -> Iterator[str]:
-    """The counts of a broadcast add up to the recipients asked for."""
-    for broadcast in tx.execute(select(Broadcast.__table__).where(_recent(since))):
+    """The counts of a broadcast add up to the requested recipients."""
+    for broadcast in tx.execute(select(Broadcast.__table__).where(_is_recent(since))):
         counts = count_by_status(tx, broadcast)
-        reconcile_attempts = broadcast.recipients + broadcast.invalid
-        if sum(counts.values()) != reconcile_attempts or min(counts.values()) < 0:
-            yield f"broadcast {broadcast.public_id}: {counts} is not {reconcile_attempts}"
+        requested = broadcast.recipients + broadcast.invalid
+        if sum(counts.values()) != requested or min(counts.values()) < 0:
+            yield f"broadcast {broadcast.public_id}: {counts} is not {requested}"
 
 
 def _check_audience(tx: Connection, ctx: Context, since: datetime | None) -> Iterator[str]:
-    """The pieces of an audience hold all of it."""
-    kept = (
+    """The chunks of a broadcast hold all its recipients."""
+    stored = (
         select(func.coalesce(func.sum(Chunk.size), 0))
         .where(Chunk.broadcast_id == Broadcast.id)
         .scalar_subquery()
     )
-    query = select(Broadcast.public_id, Broadcast.recipients, kept)
-    for name, reconcile_attempts, found in tx.execute(
-        query.where(Broadcast.recipients != kept, _recent(since))
+    query = select(Broadcast.public_id, Broadcast.recipients, stored)
+    for public_id, requested, in_chunks in tx.execute(
+        query.where(Broadcast.recipients != stored, _is_recent(since))
     ):
-        yield f"broadcast {name}: {found} of its {reconcile_attempts} recipients are kept"
+        yield f"broadcast {public_id}: {in_chunks} of its {requested} recipients are stored"
 
 
 def _check_plans(tx: Connection, ctx: Context, since: datetime | None) -> Iterator[str]:
-    """A chunk is cut exactly once: halves stand for the whole."""
+    """The batches of a chunk hold its recipients once, split batches left out."""
     planned = (
         select(func.coalesce(func.sum(Chunk.size), 0))
         .where(Chunk.broadcast_id == Broadcast.id, Chunk.number < Broadcast.planned)
         .scalar_subquery()
     )
-    cut = (
+    batched = (
         select(func.coalesce(func.sum(Batch.size), 0))
         .where(Batch.broadcast_id == Broadcast.id, Batch.state != _S.SPLIT)
         .scalar_subquery()
     )
-    query = select(Broadcast.public_id, planned, cut).where(planned != cut, _recent(since))
-    yield from (
-        f"broadcast {name}: {a} planned, {b} in batches" for name, a, b in tx.execute(query)
-    )
+    query = select(Broadcast.public_id, planned, batched)
+    for public_id, expected, found in tx.execute(
+        query.where(planned != batched, _is_recent(since))
+    ):
+        yield f"broadcast {public_id}: {expected} planned, {found} in batches"
 
 
 def _check_attempts(tx: Connection, ctx: Context, since: datetime | None) -> Iterator[str]:
     """No batch has two attempts unless all but the last are proven not sent, or overridden."""
-    seconds_from_now = aliased(Attempt)
+    later = aliased(Attempt)
     repeated = (
         select(Attempt.batch_id, Attempt.number, Attempt.outcome)
-        .join(
-            seconds_from_now,
-            and_(
-                seconds_from_now.batch_id == Attempt.batch_id,
-                seconds_from_now.number > Attempt.number,
-            ),
-        )
-        .where(seconds_from_now.number > 1, Attempt.overridden.is_(False))
+        .join(later, and_(later.batch_id == Attempt.batch_id, later.number > Attempt.number))
+        .where(later.number > 1, Attempt.overridden.is_(False))
         .where(or_(Attempt.outcome.is_(None), Attempt.outcome.not_in(PROVEN_UNSENT)))
         .limit(_SHOWN)
     )
@@ -115,7 +110,7 @@ def _check_attempts(tx: Connection, ctx: Context, since: datetime | None) -> Ite
 
 
 def _check_leases(tx: Connection, ctx: Context, since: datetime | None) -> Iterator[str]:
-    """No SENDING much older than its lease, no UNKNOWN older than an operator's call."""
+    """No batch is SENDING long after its lease, or UNKNOWN when it should need attention."""
     now = ctx.now()
     oldest = now - timedelta(seconds=ctx.rules.unreadable_after_s) - _UNKNOWN_SLACK
     overdue = or_(
@@ -127,7 +122,7 @@ def _check_leases(tx: Connection, ctx: Context, since: datetime | None) -> Itera
 
 
 def _check_states(tx: Connection, ctx: Context, since: datetime | None) -> Iterator[str]:
-    """What each state needs is there."""
+    """Each batch has the columns that its state requires, and no others."""
     broken = or_(
         and_(Batch.state == _S.SENDING, Batch.lease_until.is_(None)),
         and_(Batch.state != _S.SENDING, Batch.lease_until.is_not(None)),
@@ -137,21 +132,21 @@ def _check_states(tx: Connection, ctx: Context, since: datetime | None) -> Itera
         and_(Batch.state == _S.PENDING, Batch.sinch_id.is_not(None)),
     )
     for row in tx.execute(select(Batch.id, Batch.state).where(broken).limit(_SHOWN)):
-        yield f"batch {row.id}: {row.state} lacks what belongs to it"
+        yield f"batch {row.id}: {row.state} with columns that do not fit"
 
 
 def _check_finals(tx: Connection, ctx: Context, since: datetime | None) -> Iterator[str]:
-    """A broadcast that has ended has no open batch."""
+    """A completed broadcast has no open batch."""
     is_open = select(Batch.id).where(Batch.broadcast_id == Broadcast.id, Batch.state.in_(OPEN))
     ended = Broadcast.status.in_([s for s in FINAL if s is not BroadcastStatus.CANCELLED])
-    finished = or_(ended, Broadcast.completed_at.is_not(None))
-    query = select(Broadcast.public_id).where(finished, _recent(since), is_open.exists())
-    rows = tx.execute(query.limit(_SHOWN))
-    yield from (f"broadcast {name}: ended with an open batch" for (name,) in rows)
+    completed = or_(ended, Broadcast.completed_at.is_not(None))
+    query = select(Broadcast.public_id).where(completed, _is_recent(since), is_open.exists())
+    for public_id in tx.execute(query.limit(_SHOWN)).scalars():
+        yield f"broadcast {public_id}: completed with an open batch"
 
 
 def _check_ends(tx: Connection, ctx: Context, since: datetime | None) -> Iterator[str]:
-    """No batch has more ends than messages; what has ended is not asked for; settled is settled."""
+    """`ended` of a batch is at most its size; an all-reported broadcast awaits no report."""
     broken = or_(Batch.ended > Batch.size, and_(Batch.ended > 0, Batch.state.not_in(AT_SINCH)))
     for row in tx.execute(select(Batch.id, Batch.ended, Batch.state).where(broken).limit(_SHOWN)):
         yield f"batch {row.id}: {row.ended} messages of a batch that is {row.state} have ended"
@@ -159,10 +154,10 @@ def _check_ends(tx: Connection, ctx: Context, since: datetime | None) -> Iterato
         Batch.broadcast_id == Broadcast.id, Batch.state.in_(AT_SINCH), Batch.ended < Batch.size
     )
     query = select(Broadcast.public_id).where(
-        Broadcast.all_reported_at.is_not(None), open_ends.exists(), _recent(since)
+        Broadcast.all_reported_at.is_not(None), open_ends.exists(), _is_recent(since)
     )
-    for (name,) in tx.execute(query.limit(_SHOWN)):
-        yield f"broadcast {name}: settled, but ends are awaited"
+    for public_id in tx.execute(query.limit(_SHOWN)).scalars():
+        yield f"broadcast {public_id}: all reported, but reports are awaited"
 
 
 _CHECKS: tuple[Callable[[Connection, Context, datetime | None], Iterator[str]], ...] = (
@@ -178,7 +173,7 @@ _CHECKS: tuple[Callable[[Connection, Context, datetime | None], Iterator[str]], 
 
 
 def _check_messages(tx: Connection) -> Iterator[str]:
-    """A batch has as many messages as recipients; its key has each of them in one batch only."""
+    """A batch has as many messages as recipients."""
     counted = (
         select(Message.batch_id, func.count().label("messages"))
         .group_by(Message.batch_id)
@@ -195,15 +190,15 @@ def _check_messages(tx: Connection) -> Iterator[str]:
         yield f"batch {row.id}: {row.messages} messages for {row.size} recipients"
 
 
-def _check_sums(tx: Connection) -> Iterator[str]:
-    """The tallies of a broadcast are the sums of its messages."""
+def _check_counts(tx: Connection) -> Iterator[str]:
+    """The delivery counts of a broadcast equal the counts of its messages."""
     code = func.coalesce(Message.code, NONE)
     messages = tx.execute(
         select(Message.broadcast_id, Message.status, code, func.count())
         .where(Message.status.is_not(None))
         .group_by(Message.broadcast_id, Message.status, code)
     )
-    sums = tx.execute(
+    counts = tx.execute(
         select(
             DeliveryCount.broadcast_id,
             DeliveryCount.status,
@@ -213,16 +208,17 @@ def _check_sums(tx: Connection) -> Iterator[str]:
         .group_by(DeliveryCount.broadcast_id, DeliveryCount.status, DeliveryCount.code)
         .having(func.sum(DeliveryCount.messages) != 0)
     )
-    reported = {(*place, int(count)) for *place, count in messages}
-    tallied = {(*place, int(count)) for *place, count in sums}
-    for broadcast_id, status, number, count in sorted(reported ^ tallied)[:_SHOWN]:
-        yield f"broadcast {broadcast_id}: {count} {status} {number}, in tallies or messages alone"
+    reported = {(*key, int(count)) for *key, count in messages}
+    counted = {(*key, int(count)) for *key, count in counts}
+    for broadcast_id, status, number, count in sorted(reported ^ counted)[:_SHOWN]:
+        yield f"broadcast {broadcast_id}: {count} {status} {number}, in counts or messages alone"
     negative = select(DeliveryCount.broadcast_id).where(DeliveryCount.messages < 0).limit(_SHOWN)
-    yield from (f"broadcast {each}: a tally below 0" for (each,) in tx.execute(negative))
+    for broadcast_id in tx.execute(negative).scalars():
+        yield f"broadcast {broadcast_id}: a delivery count below 0"
 
 
 def _check_ended(tx: Connection) -> Iterator[str]:
-    """A batch has counted the ends of its messages."""
+    """`ended` of a batch is the number of its messages with a final status."""
     ended = (
         select(Message.batch_id, func.count().label("messages"))
         .where(Message.status.in_(ENDED))

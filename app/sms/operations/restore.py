@@ -1,7 +1,8 @@
-"""A database that came back from a backup: what it holds as unsent may long have been sent.
+"""Restore mode: after a backup was restored, a batch stored as unsent may have been sent since.
 
-Everything not ended becomes UNKNOWN and is looked for at Sinch, under references that a batch has
-always had, before anything is claimed again.  What Sinch does not show then needs an operator.
+Every batch without a final state becomes UNKNOWN and is looked up at Sinch by its reference, which
+a restored database derives again.  Until then no batch is claimed.  A batch that Sinch does not
+list needs attention.
 """
 
 from loguru import logger
@@ -27,10 +28,10 @@ _NOT_ABSENT = {"not_found_count": 0, "absent_at": None, "absent_before_at": None
 
 
 def mark_restored(ctx: Context, *, actor: str, inbounds: bool = True) -> int:
-    """Enter restore mode; how many batches are in doubt.
+    """Enter restore mode.  Returns the number of batches in doubt.
 
-    Without `inbounds` it ends although the texts since the backup could not be listed.
-    Audiences that were not looked up or cut yet are now: their batches may have been sent, too.
+    If `inbounds` is False, restore mode does not wait for the inbounds since the backup.  Audiences
+    without batches get theirs now: they may have been sent, too.
     """
     now = ctx.now()
     with ctx.db.write() as tx:
@@ -44,9 +45,9 @@ def mark_restored(ctx: Context, *, actor: str, inbounds: bool = True) -> int:
         tx.execute(
             doubtful.values(state=_S.UNKNOWN, unknown_at=now, lease_until=None, not_before=None)
         )
-        # What a list said before the backup counts no more: it may have been sent since.
-        again = update(Batch).where(Batch.state.in_((_S.UNKNOWN, _S.NEEDS_ATTENTION)))
-        tx.execute(again.values(next_reconcile_at=now, reconcile_attempts=0, **_NOT_ABSENT))
+        # Lists read before the backup prove nothing: the batch may have been sent since.
+        unresolved = update(Batch).where(Batch.state.in_((_S.UNKNOWN, _S.NEEDS_ATTENTION)))
+        tx.execute(unresolved.values(next_reconcile_at=now, reconcile_attempts=0, **_NOT_ABSENT))
         write_audit(
             tx,
             now=now,
@@ -64,11 +65,10 @@ def mark_restored(ctx: Context, *, actor: str, inbounds: bool = True) -> int:
 
 
 def end_restore_when_done(ctx: Context) -> bool:
-    """Leave restore mode once a clean list answered for every batch in doubt; whether it did.
+    """Leave restore mode once every batch in doubt was looked up.  Returns True if it ended.
 
-    And once the texts that came since the backup were listed: a STOP may be among them.
-
-    One that no list answers for ends with an operator's call, and then waits for that alone.
+    It also waits until the inbounds since the backup were listed: a STOP may be among them.  A
+    batch whose list cannot be read gets NEEDS_ATTENTION, and then waits for one clean list only.
     """
     with ctx.db.read() as tx:
         since = read_gates(tx, ctx.rules, ctx.now()).restoring_since
@@ -78,17 +78,17 @@ def end_restore_when_done(ctx: Context) -> bool:
     if not listed and fetch_inbounds_when_due(ctx) is None:
         return False
     with ctx.db.read() as tx:
-        # A clean list that shows it moves a batch on, one that does not is counted.
-        unanswered = select(Batch.id).where(Batch.state == _S.UNKNOWN, Batch.not_found_count == 0)
-        unasked = select(Batch.id).where(
+        # A clean list either moves a batch or increases its `not_found_count`.
+        unlisted = select(Batch.id).where(Batch.state == _S.UNKNOWN, Batch.not_found_count == 0)
+        not_looked_up = select(Batch.id).where(
             Batch.state == _S.NEEDS_ATTENTION, Batch.reconcile_attempts == 0
         )
-        for query in (unanswered, unasked):
+        for query in (unlisted, not_looked_up):
             if tx.execute(query.limit(1)).first() is not None:
                 return False
     if find_unplanned(ctx):
         return False
     with ctx.db.write() as tx:
         end_restore(tx)
-    logger.warning("restore mode ends: every batch in doubt was looked for at sinch")
+    logger.warning("restore mode ends: every batch in doubt was looked up at sinch")
     return True

@@ -1,4 +1,4 @@
-"""What an operator decides about a batch whose outcome nobody knows; every decision is audited."""
+"""Operator decisions about batches of unknown outcome; each decision is audited."""
 
 from enum import StrEnum
 from typing import Any
@@ -21,32 +21,32 @@ _S = BatchState
 
 
 class Decision(StrEnum):
-    """What to take an uncertain batch for."""
+    """Decisions about a batch that needs attention."""
 
-    MARK_SENT = "mark_sent"  # somebody knows that it went out
+    MARK_SENT = "mark_sent"  # it was sent
     RESEND = "resend"  # post it again, accepting that its recipients may get the text twice
-    GIVE_UP = "give_up"  # leave it: they may or may not have got it
+    GIVE_UP = "give_up"  # close it: it may or may not have been sent
 
 
-_ENDS = {
+_NEW_STATES = {
     Decision.MARK_SENT: _S.ACCEPTED,
     Decision.RESEND: _S.PENDING,
     Decision.GIVE_UP: _S.CLOSED_UNSENT,
 }
 
 
-def find_attention(ctx: Context, *, most: int = 1_000) -> list[Row[Any]]:
-    """The batches that wait for a decision, the oldest first, with their broadcast's id.
+def find_attention(ctx: Context, *, limit: int = 1_000) -> list[Row[Any]]:
+    """Return the batches that need attention, oldest first, with their broadcast's id and client.
 
-    `waiting` of each row counts them all, also those beyond `most`.
+    `waiting` of each row is the number of all such batches, also beyond `limit`.
     """
-    everyone = func.count().over().label("waiting")
+    waiting = func.count().over().label("waiting")
     query = (
-        select(Batch.__table__, Broadcast.public_id, Broadcast.client, everyone)
+        select(Batch.__table__, Broadcast.public_id, Broadcast.client, waiting)
         .join(Broadcast, Broadcast.id == Batch.broadcast_id)
         .where(Batch.state == _S.NEEDS_ATTENTION)
         .order_by(Batch.id)
-        .limit(most)
+        .limit(limit)
     )
     with ctx.db.read() as tx:
         return list(tx.execute(query))
@@ -55,25 +55,26 @@ def find_attention(ctx: Context, *, most: int = 1_000) -> list[Row[Any]]:
 def resolve_batch(
     ctx: Context, reference: str, decision: Decision, *, actor: str, note: str
 ) -> BatchState:
-    """Carry out an operator's decision; where the batch then stands.
+    """Carry out an operator's decision.  Returns the batch's new state.
 
-    Raises NotFound, and Conflict unless the batch needs attention.
+    Raises NotFound if there is no such batch.  Raises Conflict unless the batch needs attention,
+    and for a resend if its broadcast is cancelled.
     """
     with ctx.db.write() as tx:
-        batch = _hold(tx, reference)
+        batch = _lock_batch(tx, reference)
         if batch.state is not _S.NEEDS_ATTENTION:
             raise Conflict(
                 f"A batch that is {batch.state.value} needs no decision.", state=batch.state.value
             )
-        state = _ENDS[decision]
+        state = _NEW_STATES[decision]
         values: dict[str, Any] = {"state": state, "attention": None, "next_reconcile_at": None}
         if decision is Decision.MARK_SENT:
-            # With a wish to stop it: whoever is just asking may find it yet.
+            # With a cancel request: a look-up that is running may still find the batch.
             cancelled = _is_cancelled(tx, batch)
             values = accept_values(ctx, sinch_id=batch.sinch_id, cancelled=cancelled)
         if decision is Decision.RESEND:
             if _is_cancelled(tx, batch):
-                raise Conflict("Its broadcast is cancelled: nothing of it is sent again.")
+                raise Conflict("Its broadcast is cancelled: the batch cannot be sent again.")
             values |= {"unknown_at": None, "reconcile_attempts": 0, "not_found_count": 0}
             values |= {"absent_at": None, "absent_before_at": None}
             _reopen(tx, batch)
@@ -92,14 +93,14 @@ def resolve_batch(
     return state
 
 
-def _hold(tx: Connection, reference: str) -> Row[Any]:
-    """The batch, after its broadcast: in this order everybody takes them."""
+def _lock_batch(tx: Connection, reference: str) -> Row[Any]:
+    """Lock the batch's broadcast, then the batch.  Raises NotFound."""
     query = select(Batch.broadcast_id).where(Batch.client_reference == reference)
     broadcast_id = tx.execute(query).scalar()
     if broadcast_id is None:
         raise NotFound("There is no such batch.")
-    held = select(Broadcast.id).where(Broadcast.id == broadcast_id)
-    tx.execute(held.with_for_update())
+    broadcast = select(Broadcast.id).where(Broadcast.id == broadcast_id)
+    tx.execute(broadcast.with_for_update())
     batch = select(Batch.__table__).where(Batch.client_reference == reference)
     return tx.execute(batch.with_for_update()).one()
 
@@ -110,7 +111,7 @@ def _is_cancelled(tx: Connection, batch: Row[Any]) -> bool:
 
 
 def _reopen(tx: Connection, batch: Row[Any]) -> None:
-    """Note in the ledger that the last attempt may be repeated, and let its broadcast go on."""
+    """Allow another attempt after the last one, and reopen the batch's broadcast."""
     attempts = update(Attempt).where(Attempt.batch_id == batch.id, Attempt.number == batch.attempt)
     tx.execute(attempts.values(overridden=True))
     broadcast = update(Broadcast).where(

@@ -1,8 +1,8 @@
-"""A report on a batch proves that Sinch has it, whatever we knew of it before.
+"""Confirmation: a delivery report proves that Sinch accepted a batch, whatever its state.
 
-It settles what is not known, also before the answer to the POST came; it overrules an operator
-who gave it up, and Sinch's own refusal.  A report under another id than ours says that Sinch has
-the batch twice.
+It resolves an unknown outcome, also before the answer to the POST, and overrules an operator's
+decision to give up as well as a rejection by Sinch.  A report under another Sinch id than ours
+proves that Sinch has the batch twice.
 """
 
 from collections.abc import Sequence
@@ -19,13 +19,13 @@ from app.sms.models.broadcast import Broadcast
 from app.sms.models.states import AT_SINCH, FINAL, BatchState, BroadcastStatus, CancelRequestState
 
 _S = BatchState
-# That a report comes for these is how things may go; for others somebody was wrong.
+# A report on a batch in these states is normal; in other states it is an error.
 _EXPECTED = (_S.SENDING, _S.UNKNOWN, _S.NEEDS_ATTENTION)
 
 _BATCHES = table_of(Batch)
-HELD_BATCHES = (
+LOCK_BATCHES = (
     select(_BATCHES)
-    .where(_BATCHES.c.id.in_(bindparam("these", expanding=True)))
+    .where(_BATCHES.c.id.in_(bindparam("batch_ids", expanding=True)))
     .order_by(_BATCHES.c.id)
     .with_for_update()
 )
@@ -33,38 +33,38 @@ HELD_BATCHES = (
 
 @dataclass(frozen=True, slots=True)
 class ReportedBatch:
-    """A batch that Sinch speaks of, under which ids, and where its broadcast stands."""
+    """A batch that Sinch reports on, the Sinch ids of the reports, its broadcast's status."""
 
-    batch: Row[Any]
+    row: Row[Any]
     sinch_ids: Sequence[str]
     status: BroadcastStatus
 
 
-def confirm_accepted(tx: Connection, ctx: Context, seen: ReportedBatch) -> bool:
-    """Move a batch that is reported on to where it then stands; whether it moved."""
-    row, ids = seen.batch, list(seen.sinch_ids)
-    known = row.sinch_id or (ids[0] if ids else None)
-    duplicate_sinch_ids = [each for each in ids if each != known]
+def confirm_accepted(tx: Connection, ctx: Context, batch: ReportedBatch) -> bool:
+    """Move a batch that Sinch reports on to ACCEPTED or DUPLICATE.  Returns True if it moved."""
+    row, sinch_ids = batch.row, list(batch.sinch_ids)
+    known = row.sinch_id or (sinch_ids[0] if sinch_ids else None)
+    duplicate_sinch_ids = [sinch_id for sinch_id in sinch_ids if sinch_id != known]
     if row.state in AT_SINCH and row.sinch_id is None and known:
         _set(tx, row, sinch_id=known, next_reconcile_at=None)
     if row.state is _S.ACCEPTED and duplicate_sinch_ids:
-        return _note_duplicate(tx, seen, duplicate_sinch_ids)
+        return _mark_duplicate(tx, batch, duplicate_sinch_ids)
     if row.state in AT_SINCH:
         return False
-    values = accept_values(ctx, sinch_id=known, cancelled=seen.status is BroadcastStatus.CANCELLED)
-    _set(tx, row, **values)
+    cancelled = batch.status is BroadcastStatus.CANCELLED
+    _set(tx, row, **accept_values(ctx, sinch_id=known, cancelled=cancelled))
     bound = logger.bind(client_reference=row.client_reference, state=row.state.value)
     if row.state in _EXPECTED:
-        bound.info("a report proves that sinch has a batch")
+        bound.info("a report proves that sinch accepted a batch")
     else:
-        bound.error("sinch reports on a batch that was not taken to be sent")
+        bound.error("sinch reports on a batch that counted as unsent")
     if duplicate_sinch_ids:
-        _note_duplicate(tx, seen, duplicate_sinch_ids)
+        _mark_duplicate(tx, batch, duplicate_sinch_ids)
     return True
 
 
 def accept_values(ctx: Context, *, sinch_id: str | None, cancelled: bool) -> dict[str, Any]:
-    """The columns of a batch that Sinch turns out to have."""
+    """Return the columns of a batch that Sinch is known to have accepted."""
     return {
         "state": _S.ACCEPTED,
         "sinch_id": sinch_id,
@@ -79,7 +79,7 @@ def accept_values(ctx: Context, *, sinch_id: str | None, cancelled: bool) -> dic
 
 
 def report_values(ctx: Context) -> dict[str, Any]:
-    """The columns that say since when Sinch has a batch, and when to ask for its report."""
+    """Return the columns with the time of acceptance and of the first report."""
     return {
         "accepted_at": ctx.now(),
         "next_report_at": ctx.first_report_at(),
@@ -87,14 +87,14 @@ def report_values(ctx: Context) -> dict[str, Any]:
     }
 
 
-def _note_duplicate(tx: Connection, seen: ReportedBatch, duplicate_sinch_ids: list[str]) -> bool:
-    row = seen.batch
+def _mark_duplicate(tx: Connection, batch: ReportedBatch, duplicate_sinch_ids: list[str]) -> bool:
+    row = batch.row
     _set(tx, row, state=_S.DUPLICATE, duplicate_sinch_ids=duplicate_sinch_ids)
     bound = logger.bind(client_reference=row.client_reference, recipients=row.size)
-    bound.error("sinch has this batch more than once: its broadcast is stopped")
-    if seen.status not in FINAL:
-        stopped = update(Broadcast).where(Broadcast.id == row.broadcast_id)
-        tx.execute(stopped.values(status=BroadcastStatus.HALTED))
+    bound.error("sinch has this batch more than once: its broadcast is halted")
+    if batch.status not in FINAL:
+        broadcast = update(Broadcast).where(Broadcast.id == row.broadcast_id)
+        tx.execute(broadcast.values(status=BroadcastStatus.HALTED))
     return True
 
 

@@ -1,4 +1,4 @@
-"""What Sinch's list proves about a batch whose outcome is not known.  Pure."""
+"""Result of looking up a batch in Sinch's list, and when to look again.  Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,52 +8,52 @@ from enum import StrEnum
 from app.config import SendingRules
 from app.sinch.schemas import SinchBatch
 
-# Sinch's list reaches back 14 days; a question is asked as long as it can be answered.
+# Sinch lists batches for 14 days, so stop looking after 13.
 LOOKUP_PERIOD = timedelta(days=13)
-# A clock of ours that runs ahead must not hide a batch from the list.
+# Our clock may run ahead: list from this much earlier.
 LIST_MARGIN = timedelta(hours=1)
 _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class ListFinding(StrEnum):
-    """What one clean list says."""
+    """Findings of one clean list."""
 
-    ABSENT = "absent"  # nothing bears our reference
-    TAKEN = "taken"  # one batch, with the recipients we sent
-    SEVERAL = "several"  # more than one such batch
-    MISMATCH = "mismatch"  # also one that was cancelled, or has other recipients
+    ABSENT = "absent"  # no batch has our reference
+    FOUND = "found"  # one batch, with the recipients we sent
+    MULTIPLE = "multiple"  # more than one such batch
+    MISMATCH = "mismatch"  # a batch that is cancelled or has other recipients
 
 
 @dataclass(frozen=True, slots=True)
 class ListResult:
-    """A finding; `sinch_id` is the batch that counts, `surplus` those that should not be."""
+    """A finding; `sinch_id` is the oldest batch, `duplicate_sinch_ids` are further copies."""
 
     finding: ListFinding
     sinch_id: str | None = None
     duplicate_sinch_ids: tuple[str, ...] = ()
 
 
-def classify_list(found: Sequence[SinchBatch], recipients: Sequence[str]) -> ListResult:
-    """What the batches under our reference prove, given whom the batch was sent to."""
-    if not found:
+def classify_list(batches: Sequence[SinchBatch], recipients: Sequence[str]) -> ListResult:
+    """Classify the listed batches with our reference, given the recipients we sent to."""
+    if not batches:
         return ListResult(ListFinding.ABSENT)
-    # Newest first is how the list is documented; the times decide where it gives them.
-    oldest = min(reversed(found), key=lambda each: each.created_at or _EARLIEST)
-    if any(each.canceled or set(each.recipients) != set(recipients) for each in found):
+    # The list is documented as newest first; creation times decide where given.
+    oldest = min(reversed(batches), key=lambda batch: batch.created_at or _EARLIEST)
+    if any(batch.canceled or set(batch.recipients) != set(recipients) for batch in batches):
         return ListResult(ListFinding.MISMATCH, oldest.id)
-    if len(found) == 1:
-        return ListResult(ListFinding.TAKEN, oldest.id)
-    duplicate_sinch_ids = tuple(each.id for each in found if each.id != oldest.id)
-    return ListResult(ListFinding.SEVERAL, oldest.id, duplicate_sinch_ids)
+    if len(batches) == 1:
+        return ListResult(ListFinding.FOUND, oldest.id)
+    duplicate_sinch_ids = tuple(batch.id for batch in batches if batch.id != oldest.id)
+    return ListResult(ListFinding.MULTIPLE, oldest.id, duplicate_sinch_ids)
 
 
 def choose_next_lookup(
     rules: SendingRules, *, unknown_at: datetime, now: datetime
 ) -> datetime | None:
-    """When to ask again about a batch unknown since then; None when the list reaches no further.
+    """Return when to look up a batch of unknown outcome next; None after LOOKUP_PERIOD.
 
-    At set times first, then often enough for two answers in the last minutes, and hourly once an
-    operator was called.
+    First at the times of `reconcile_after_s`, then often enough for two lists within
+    `absent_recent_s`, and hourly once the batch needs attention.
     """
     age = now - unknown_at
     if age >= LOOKUP_PERIOD:
@@ -74,9 +74,9 @@ def is_proven_absent(
     absent_before_at: datetime | None,
     now: datetime,
 ) -> bool:
-    """Whether the clean lists so far, this one included, are enough to call an operator.
+    """Return True if the clean lists so far prove that Sinch does not have the batch.
 
-    At least five, over at least 15 minutes, the last two of them within 5.
+    By default at least five lists over at least 15 minutes, the last two within 5 minutes.
     """
     return (
         lists >= rules.absent_lists

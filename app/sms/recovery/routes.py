@@ -18,7 +18,7 @@ blueprint = Blueprint(
     "batches",
     __name__,
     url_prefix="/api/batches",
-    description="Batches of which nobody knows whether they were sent.",
+    description="Batches of unknown outcome, which need an operator's decision.",
 )
 
 
@@ -30,8 +30,8 @@ class DecisionSchema(Schema):
         by_value=True,
         required=True,
         metadata={
-            "description": "mark_sent: it went out. resend: post it again, accepting that its "
-            "recipients may get the text twice. give_up: leave it."
+            "description": "mark_sent: it was sent. resend: post it again, accepting that its "
+            "recipients may get the text twice. give_up: close it."
         },
     )
     note = MessageText(
@@ -46,7 +46,7 @@ class DecisionSchema(Schema):
 @require_api_key(OPERATE)
 @blueprint.response(HTTPStatus.OK, AttentionPageSchema)
 def list_attention() -> dict[str, Any]:
-    """The batches that wait for a decision, the oldest thousand of them."""
+    """List the oldest thousand batches that wait for a decision."""
     rows = find_attention(current_context())
     return {
         "waiting": rows[0].waiting if rows else 0,
@@ -78,7 +78,7 @@ def resolve(decision: dict[str, Any], client_reference: str) -> dict[str, Any]:
 
 
 def show_attention(row: Any) -> dict[str, Any]:
-    """A batch that needs a decision, without whom it was to."""
+    """Show a batch that needs a decision, without its recipients."""
     return {
         "client_reference": row.client_reference,
         "broadcast_id": row.public_id,

@@ -14,7 +14,7 @@ class BatchConflictSchema(ErrorSchema):
 
 
 class AttentionSchema(Schema):
-    """A batch whose outcome nobody knows."""
+    """A batch of unknown outcome."""
 
     client_reference = fields.String(required=True)
     broadcast_id = fields.String(required=True)
@@ -22,9 +22,11 @@ class AttentionSchema(Schema):
     recipients = fields.Integer(required=True)
     reason = fields.Enum(Attention, by_value=True, required=True)
     unknown_since = fields.DateTime(required=True, format="iso")
-    lookups = fields.Integer(required=True, metadata=describe("How often Sinch's list was read."))
+    lookups = fields.Integer(
+        required=True, metadata=describe("Number of times that Sinch's list was read.")
+    )
     not_found_count = fields.Integer(
-        required=True, metadata=describe("How often it did not show it.")
+        required=True, metadata=describe("Number of times that the list lacked the batch.")
     )
 
 
@@ -32,13 +34,13 @@ class AttentionPageSchema(Schema):
     """Batches that wait for a decision, the oldest first; at most a thousand."""
 
     waiting = fields.Integer(
-        required=True, metadata={"description": "How many wait in all, shown or not."}
+        required=True, metadata=describe("Number of all batches that wait, shown or not.")
     )
     batches = fields.List(fields.Nested(AttentionSchema), required=True)
 
 
 class BatchStateSchema(Schema):
-    """Where a batch stands after a decision."""
+    """The state of a batch after a decision."""
 
     client_reference = fields.String(required=True)
     state = fields.Enum(BatchState, by_value=True, required=True)

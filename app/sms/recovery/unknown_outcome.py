@@ -1,8 +1,8 @@
-"""UNKNOWN to a word: Sinch is asked until its list shows the batch, or an operator must look.
+"""Batches of unknown outcome: look them up in Sinch's list until it shows them.
 
-Nothing here ever sends.  A batch that the list shows is ACCEPTED; one that it shows twice is
-DUPLICATE, its surplus cancelled and its broadcast stopped; one that it goes on not showing needs
-an operator, and is asked for all the same.
+This module never sends.  A batch that the list shows becomes ACCEPTED.  A batch that it shows
+twice becomes DUPLICATE: its copies are cancelled and its broadcast is halted.  A batch that it
+keeps lacking becomes NEEDS_ATTENTION, and its look-ups go on.
 """
 
 from collections.abc import Sequence
@@ -47,59 +47,58 @@ from app.sms.recovery.list_result import (
     is_proven_absent,
 )
 
-# Those set aside first; where there are more, there are these.
-_ASIDE_LOOKED_FOR = 3
+# Batches of withheld recipients are numbered from 1: if there are any, there are the first ones.
+_WITHHELD_LOOKED_UP = 3
 _S = BatchState
-# About which Sinch may be asked.
-_ASKABLE = (_S.UNKNOWN, _S.NEEDS_ATTENTION, _S.ACCEPTED)
-_QUESTION_S = 10.0
-# A sweep has other things to do: what it has not asked by then, the next one does.
+_LOOKED_UP_STATES = (_S.UNKNOWN, _S.NEEDS_ATTENTION, _S.ACCEPTED)
+_LOOKUP_S = 10.0
+# The next sweep looks up what one pass does not reach in this time.
 _PASS_S = 10.0
-# So long after the last question that counted an operator is called without one.
+# After `unreadable_after_s` and this time, a batch needs attention without another look-up.
 _OVERDUE_S = 60.0
 _MIN_CANCEL_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """A batch in question: its row, whom it was sent to, and since when it may be at Sinch."""
+    """A batch to look up: its row, its recipients, and the earliest time Sinch may have got it."""
 
     batch: Row[Any]
     recipients: list[str]
     since: datetime
 
 
-def reconcile_due_batches(ctx: Context, *, most: int = 50) -> int:
-    """Ask about the batches whose time for it has come, for a few seconds; how many were due."""
+def reconcile_due_batches(ctx: Context, *, limit: int = 50) -> int:
+    """Look up the batches that are due, for a few seconds.  Returns how many were due."""
     with ctx.db.read() as tx:
         due = (
             select(Batch.id)
             .where(Batch.next_reconcile_at.is_not(None), _is_due(ctx))
             .order_by(Batch.next_reconcile_at)
-            .limit(most)
+            .limit(limit)
         )
-        ids = tx.execute(due).scalars().all()
+        batch_ids = tx.execute(due).scalars().all()
     deadline = ctx.clock.monotonic() + _PASS_S
-    for batch_id in ids:
+    for batch_id in batch_ids:
         reconcile_batch(ctx, batch_id)
         if ctx.clock.monotonic() >= deadline:
             break
-    return len(ids)
+    return len(batch_ids)
 
 
 def _is_due(ctx: Context) -> ColumnElement[bool]:
-    """Its time has come, or lies further ahead than any of ours: then the clock was set back."""
+    """Match look-ups whose time has come, or lies so far ahead that the clock was set back."""
     latest = ctx.seconds_from_now(ctx.rules.reconcile_later_every_s + CLOCK_SLACK_S)
     return or_(Batch.next_reconcile_at <= ctx.now(), Batch.next_reconcile_at > latest)
 
 
-def escalate_overdue(ctx: Context, *, most: int = 1_000) -> int:
-    """Call an operator for batches that there was no time to ask about any more; how many."""
+def escalate_overdue(ctx: Context, *, limit: int = 1_000) -> int:
+    """Move batches that were unknown for too long to NEEDS_ATTENTION.  Returns how many."""
     since = ctx.seconds_from_now(-ctx.rules.unreadable_after_s - _OVERDUE_S)
     overdue = select(Batch.id).where(Batch.state == _S.UNKNOWN, Batch.unknown_at <= since)
     with ctx.db.read() as tx:
-        ids = tx.execute(overdue.limit(most)).scalars().all()
-        cases = [case for each in ids if (case := _read_case(tx, ctx, each))]
+        batch_ids = tx.execute(overdue.limit(limit)).scalars().all()
+        cases = [case for batch_id in batch_ids if (case := _read_case(tx, ctx, batch_id))]
     for case in cases:
         with ctx.db.write() as tx:
             _apply(tx, ctx, case, None, control_found=False)
@@ -107,34 +106,34 @@ def escalate_overdue(ctx: Context, *, most: int = 1_000) -> int:
 
 
 def reconcile_batch(
-    ctx: Context, batch_id: int, *, within_s: float = _QUESTION_S
+    ctx: Context, batch_id: int, *, within_s: float = _LOOKUP_S
 ) -> BatchState | None:
-    """Ask Sinch's list once, and move the batch as far as that proves; where it then stands.
+    """Look up a batch in Sinch's list once, and move it by what the list proves.
 
-    None when nothing was to be asked.
+    Returns the batch's state, or None if there was nothing to look up.
     """
     with ctx.db.read() as tx:
         case = _read_case(tx, ctx, batch_id)
     if case is None:
         return None
     deadline = ctx.clock.monotonic() + within_s
-    evidence = _ask(ctx, case, within_s)
+    result = _look_up(ctx, case, within_s)
     failpoints.reach("C7")
-    sighted = False
-    if _needs_control(ctx, case, evidence):
-        evidence = _ask_for_pieces(ctx, case, within_s)
-        sighted = evidence is not None and _control_is_found(ctx, batch_id, within_s)
+    control_found = False
+    if _needs_control(ctx, case, result):
+        result = _look_up_parts(ctx, case, within_s)
+        control_found = result is not None and _is_control_found(ctx, batch_id, within_s)
     with ctx.db.write() as tx:
-        state = _apply(tx, ctx, case, evidence, control_found=sighted)
-    if evidence and evidence.duplicate_sinch_ids and state is _S.DUPLICATE:
-        left_s = deadline - ctx.clock.monotonic()
-        _cancel_surplus(ctx, batch_id, evidence.duplicate_sinch_ids, left_s=left_s)
+        state = _apply(tx, ctx, case, result, control_found=control_found)
+    if result and result.duplicate_sinch_ids and state is _S.DUPLICATE:
+        remaining_s = deadline - ctx.clock.monotonic()
+        _cancel_duplicates(ctx, batch_id, result.duplicate_sinch_ids, within_s=remaining_s)
     return state
 
 
 def _read_case(tx: Connection, ctx: Context, batch_id: int) -> _Case | None:
     batch = tx.execute(select(Batch.__table__).where(Batch.id == batch_id)).first()
-    if batch is None or batch.state not in _ASKABLE:
+    if batch is None or batch.state not in _LOOKED_UP_STATES:
         return None
     if batch.state is _S.ACCEPTED and batch.sinch_id is not None:
         return None
@@ -143,43 +142,44 @@ def _read_case(tx: Connection, ctx: Context, batch_id: int) -> _Case | None:
     created = select(Broadcast.created_at).where(Broadcast.id == batch.broadcast_id)
     since = started_at or tx.execute(created).scalar_one()
     recipients = load_batch_recipients(tx, batch).recipients
-    # Our own clock may have been set back since: never ask from a later time than now.
+    # The clock may have been set back since: never list from a later time than now.
     return _Case(batch, recipients, min(since, ctx.now()) - LIST_MARGIN)
 
 
-def _ask(ctx: Context, case: _Case, within_s: float) -> ListResult | None:
-    """What a clean list proves; None when it was not clean, which says nothing."""
-    found = _list(ctx, case.batch.client_reference, case.since, within_s)
-    return None if found is None else classify_list(found, case.recipients)
+def _look_up(ctx: Context, case: _Case, within_s: float) -> ListResult | None:
+    """Classify a clean list.  Returns None if it was not clean, which proves nothing."""
+    batches = _list(ctx, case.batch.client_reference, case.since, within_s)
+    return None if batches is None else classify_list(batches, case.recipients)
 
 
-def _ask_for_pieces(ctx: Context, case: _Case, within_s: float) -> ListResult | None:
-    """Whether its halves, or what was set aside of its chunk, are at Sinch.
+def _look_up_parts(ctx: Context, case: _Case, within_s: float) -> ListResult | None:
+    """Look up the batches that this one may have been split into: halves and withheld recipients.
 
-    A database from a backup may know nothing of them; those it knows are batches by themselves.
+    A database from a backup may lack them.  Those that it has are looked up by themselves.
     """
-    for reference in _list_unknown_pieces(ctx, case.batch):
-        found = _list(ctx, reference, case.since, within_s)
-        if found is None:
+    for reference in _list_missing_parts(ctx, case.batch):
+        batches = _list(ctx, reference, case.since, within_s)
+        if batches is None:
             return None
-        if found:
-            return ListResult(ListFinding.MISMATCH, found[0].id)
+        if batches:
+            return ListResult(ListFinding.MISMATCH, batches[0].id)
     return ListResult(ListFinding.ABSENT)
 
 
-def _list_unknown_pieces(ctx: Context, batch: Row[Any]) -> list[str]:
-    """The references of pieces that this batch may have been taken apart into, but for ours."""
+def _list_missing_parts(ctx: Context, batch: Row[Any]) -> list[str]:
+    """Return the references of possible parts of a batch that are not in the database."""
     halves = [(start, batch.level + 1) for start, _ in halve(batch.start, batch.size)]
-    aside = [(number * MAX_BATCH_RECIPIENTS, 0) for number in range(1, _ASIDE_LOOKED_FOR + 1)]
+    withheld = [(number * MAX_BATCH_RECIPIENTS, 0) for number in range(1, _WITHHELD_LOOKED_UP + 1)]
     with ctx.db.read() as tx:
         query = select(Broadcast.public_id).where(Broadcast.id == batch.broadcast_id)
         public_id = tx.execute(query).scalar_one()
         references = [
-            make_reference(public_id, batch.chunk, start, level) for start, level in halves + aside
+            make_reference(public_id, batch.chunk, start, level)
+            for start, level in halves + withheld
         ]
-        ours = select(Batch.client_reference).where(Batch.client_reference.in_(references))
-        known = set(tx.execute(ours).scalars())
-    return [each for each in references if each not in known]
+        stored = select(Batch.client_reference).where(Batch.client_reference.in_(references))
+        known = set(tx.execute(stored).scalars())
+    return [reference for reference in references if reference not in known]
 
 
 def _list(
@@ -194,14 +194,11 @@ def _list(
         return None
 
 
-def _needs_control(ctx: Context, case: _Case, evidence: ListResult | None) -> bool:
-    """Whether this answer would be the one that calls an operator."""
-    if evidence is None or evidence.finding is not ListFinding.ABSENT:
+def _needs_control(ctx: Context, case: _Case, result: ListResult | None) -> bool:
+    """Return True if this result would prove the batch absent."""
+    batch = case.batch
+    if result is None or result.finding is not ListFinding.ABSENT or batch.state is not _S.UNKNOWN:
         return False
-    return case.batch.state is _S.UNKNOWN and _would_be_absent(ctx, case.batch)
-
-
-def _would_be_absent(ctx: Context, batch: Row[Any]) -> bool:
     return is_proven_absent(
         ctx.rules,
         lists=batch.not_found_count + 1,
@@ -211,10 +208,10 @@ def _would_be_absent(ctx: Context, batch: Row[Any]) -> bool:
     )
 
 
-def _control_is_found(ctx: Context, batch_id: int, within_s: float) -> bool:
-    """Whether the same question finds a batch that Sinch is known to have taken.
+def _is_control_found(ctx: Context, batch_id: int, within_s: float) -> bool:
+    """Return True if the list shows a batch that Sinch is known to have accepted.
 
-    If it does not, the list is no witness: neither for it nor for the batch in question.
+    If the list lacks that batch, it proves nothing about other batches either.
     """
     with ctx.db.read() as tx:
         known = tx.execute(
@@ -228,14 +225,13 @@ def _control_is_found(ctx: Context, batch_id: int, within_s: float) -> bool:
         ).first()
     if known is None:
         return False
-    found = _list(ctx, known.client_reference, known.started_at - LIST_MARGIN, within_s)
-    return bool(found)
+    return bool(_list(ctx, known.client_reference, known.started_at - LIST_MARGIN, within_s))
 
 
 def _apply(
-    tx: Connection, ctx: Context, case: _Case, evidence: ListResult | None, *, control_found: bool
+    tx: Connection, ctx: Context, case: _Case, result: ListResult | None, *, control_found: bool
 ) -> BatchState:
-    """Move the batch, unless somebody else did meanwhile; where it then stands."""
+    """Move the batch unless it has moved since it was read.  Returns its state."""
     query = select(Broadcast.status).where(Broadcast.id == case.batch.broadcast_id)
     status = tx.execute(query.with_for_update()).scalar_one()
     row = tx.execute(
@@ -243,19 +239,17 @@ def _apply(
     ).one()
     if (row.state, row.attempt) != (case.batch.state, case.batch.attempt):
         return BatchState(row.state)
-    if row.reconcile_attempts != case.batch.reconcile_attempts and not (
-        evidence and evidence.sinch_id
-    ):
-        return BatchState(row.state)  # who asks at the same time has asked once
+    if row.reconcile_attempts != case.batch.reconcile_attempts and not (result and result.sinch_id):
+        return BatchState(row.state)  # simultaneous look-ups count once
     if row.state is _S.ACCEPTED:
-        # Somebody else who asked may have learnt it meanwhile: then there is nothing more to ask.
-        return _S.ACCEPTED if row.sinch_id else _learn_id(tx, ctx, row, evidence)
-    values = _judge(ctx, row, evidence, control_found=control_found)
+        # Another look-up may have found the id meanwhile: then none is needed.
+        return _S.ACCEPTED if row.sinch_id else _store_sinch_id(tx, ctx, row, result)
+    values = _choose_values(ctx, row, result, control_found=control_found)
     found = values["state"] in (_S.ACCEPTED, _S.DUPLICATE)
     if found and status is BroadcastStatus.CANCELLED:
         values["cancel_request"] = CancelRequestState.WANTED
     tx.execute(update(Batch).where(Batch.id == row.id).values(values))
-    _tell(row, values)
+    _log_move(row, values)
     if values["state"] is _S.DUPLICATE and status not in FINAL:
         broadcast = update(Broadcast).where(Broadcast.id == row.broadcast_id)
         tx.execute(broadcast.values(status=BroadcastStatus.HALTED))
@@ -264,26 +258,25 @@ def _apply(
     return BatchState(values["state"])
 
 
-def _judge(
-    ctx: Context, row: Row[Any], evidence: ListResult | None, *, control_found: bool
+def _choose_values(
+    ctx: Context, row: Row[Any], result: ListResult | None, *, control_found: bool
 ) -> dict[str, Any]:
-    """The new values of an UNKNOWN or NEEDS_ATTENTION batch after one question."""
+    """Return the new values of an UNKNOWN or NEEDS_ATTENTION batch after one look-up."""
     now = ctx.now()
     values: dict[str, Any] = {
         "state": row.state,
         "reconcile_attempts": row.reconcile_attempts + 1,
         "next_reconcile_at": choose_next_lookup(ctx.rules, unknown_at=row.unknown_at, now=now),
     }
-    finding = evidence.finding if evidence else None
-    if evidence and finding in (ListFinding.TAKEN, ListFinding.SEVERAL):
-        several = finding is ListFinding.SEVERAL
-        values["state"] = _S.DUPLICATE if several else _S.ACCEPTED
-        values["duplicate_sinch_ids"] = list(evidence.duplicate_sinch_ids) or None
-        values |= report_values(ctx)
+    finding = result.finding if result else None
+    if result and finding in (ListFinding.FOUND, ListFinding.MULTIPLE):
         return values | {
-            "sinch_id": evidence.sinch_id,
+            "state": _S.DUPLICATE if finding is ListFinding.MULTIPLE else _S.ACCEPTED,
+            "sinch_id": result.sinch_id,
+            "duplicate_sinch_ids": list(result.duplicate_sinch_ids) or None,
             "next_reconcile_at": None,
             "attention": None,
+            **report_values(ctx),
         }
     if finding is ListFinding.MISMATCH:
         return values | {"state": _S.NEEDS_ATTENTION, "attention": Attention.MISMATCH}
@@ -301,10 +294,10 @@ def _judge(
     return values
 
 
-def _learn_id(
-    tx: Connection, ctx: Context, row: Row[Any], evidence: ListResult | None
+def _store_sinch_id(
+    tx: Connection, ctx: Context, row: Row[Any], result: ListResult | None
 ) -> BatchState:
-    """A batch taken without an id in the answer: keep the one that the list shows."""
+    """Store the listed Sinch id of a batch that was accepted without an id in the answer."""
     now = ctx.now()
     query = select(Attempt.started_at).where(Attempt.batch_id == row.id)
     started_at = tx.execute(query.order_by(Attempt.number.desc()).limit(1)).scalar_one()
@@ -312,17 +305,17 @@ def _learn_id(
         "reconcile_attempts": row.reconcile_attempts + 1,
         "next_reconcile_at": choose_next_lookup(ctx.rules, unknown_at=started_at, now=now),
     }
-    if evidence and evidence.sinch_id:
-        values |= {"sinch_id": evidence.sinch_id, "next_reconcile_at": None}
-        if evidence.finding is not ListFinding.TAKEN:
+    if result and result.sinch_id:
+        values |= {"sinch_id": result.sinch_id, "next_reconcile_at": None}
+        if result.finding is not ListFinding.FOUND:
             bound = logger.bind(client_reference=row.client_reference)
-            bound.error("sinch has a batch otherwise than it was sent")
+            bound.error("sinch lists an accepted batch otherwise than it was sent")
     tx.execute(update(Batch).where(Batch.id == row.id).values(values))
     return _S.ACCEPTED
 
 
-def _tell(row: Row[Any], values: dict[str, Any]) -> None:
-    """The line for what became of a question: an alert where a person has to act."""
+def _log_move(row: Row[Any], values: dict[str, Any]) -> None:
+    """Log a change of state; as an error where an operator has to act."""
     bound = logger.bind(client_reference=row.client_reference, recipients=row.size)
     state = values["state"]
     if state is row.state:
@@ -330,26 +323,25 @@ def _tell(row: Row[Any], values: dict[str, Any]) -> None:
     if state is _S.ACCEPTED:
         bound.info("batch found at sinch")
     elif state is _S.DUPLICATE:
-        bound.error("sinch has this batch more than once: its broadcast is stopped")
+        bound.error("sinch has this batch more than once: its broadcast is halted")
     elif state is _S.NEEDS_ATTENTION:
         bound.bind(reason=values["attention"].value).error("a batch needs attention")
 
 
-def _cancel_surplus(
-    ctx: Context, batch_id: int, duplicate_sinch_ids: Sequence[str], *, left_s: float
+def _cancel_duplicates(
+    ctx: Context, batch_id: int, duplicate_sinch_ids: Sequence[str], *, within_s: float
 ) -> None:
-    """Cancel what can still be cancelled; what is already on its way cannot.
+    """Cancel the copies of a batch at Sinch as far as possible.
 
-    A client may be waiting: the question's time is shared.  What Sinch does not answer, a sweep
-    asks for again.
+    A client may be waiting: the look-up's remaining time is shared by all copies.  A sweep retries
+    those that Sinch does not answer for.
     """
-    each_s = max(left_s, _MIN_CANCEL_S) / len(duplicate_sinch_ids)
-    left = list(duplicate_sinch_ids)
+    copy_s = max(within_s, _MIN_CANCEL_S) / len(duplicate_sinch_ids)
+    remaining = list(duplicate_sinch_ids)
     for sinch_id in duplicate_sinch_ids:
         with suppress(SinchError):
-            ctx.sinch.cancel_batch(sinch_id, within_s=each_s)
-            left.remove(sinch_id)
+            ctx.sinch.cancel_batch(sinch_id, within_s=copy_s)
+            remaining.remove(sinch_id)
     with ctx.db.write() as tx:
-        tx.execute(
-            update(Batch).where(Batch.id == batch_id).values(duplicate_sinch_ids=left or None)
-        )
+        batch = update(Batch).where(Batch.id == batch_id)
+        tx.execute(batch.values(duplicate_sinch_ids=remaining or None))

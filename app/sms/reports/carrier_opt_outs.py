@@ -11,37 +11,39 @@ from app.subscribers.consent.ledger import ConsentRecord
 from app.subscribers.models import Cause, ConsentKind
 from app.subscribers.suppressions.store import lock_suppressions_exclusive, suppress
 
-# The carrier says that the person opted out.
+# The carrier reports that the recipient opted out.
 OPTED_OUT_CODE = 257
 
 
 def lock_for_codes(tx: Connection, codes: Iterable[int | None]) -> None:
-    """Hold suppressions for the change when one of these codes of reports brings one about."""
+    """Lock suppressions for a change if one of these report codes is an opt-out."""
     if any(code == OPTED_OUT_CODE for code in codes):
         lock_suppressions_exclusive(tx)
 
 
 def apply_carrier_opt_outs(
-    tx: Connection, ctx: Context, told: Iterable[DeliveryReport]
+    tx: Connection, ctx: Context, reports: Iterable[DeliveryReport]
 ) -> list[ConsentRecord]:
-    """Suppress whom a carrier reports as opted out; what is to be written into the ledger of it."""
-    said = []
-    for each in told:
-        if each.code != OPTED_OUT_CODE or not normalise_number(each.recipient):
+    """Suppress the recipients whose reports say that they opted out.
+
+    Returns the records to append to the consent ledger.
+    """
+    records = []
+    for report in reports:
+        phone = report.recipient
+        if report.code != OPTED_OUT_CODE or not normalise_number(phone):
             continue
-        at = min(each.at or ctx.now(), ctx.now())
-        if suppress(
-            tx, ctx.subscriber_context, each.recipient, cause=Cause.CARRIER, actor="carrier", at=at
-        ):
-            said.append(
+        at = min(report.at or ctx.now(), ctx.now())
+        if suppress(tx, ctx.subscriber_context, phone, cause=Cause.CARRIER, actor="carrier", at=at):
+            records.append(
                 ConsentRecord(
                     kind=ConsentKind.OPT_OUT,
-                    phone=each.recipient,
+                    phone=phone,
                     at=at,
                     channel="carrier",
                     actor="carrier",
-                    source=f"report on {each.sinch_id or each.reference}",
+                    source=f"report on {report.sinch_id or report.reference}",
                     wording=f"code {OPTED_OUT_CODE}",
                 )
             )
-    return said
+    return records

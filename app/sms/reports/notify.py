@@ -1,51 +1,46 @@
-"""What was booked is told: to the clients whose messages ended."""
+"""Events for clients whose messages got a final status."""
 
-from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, select
 
 from app.db.base import table_of
+from app.sms.audience.chunks import chunked
 from app.sms.context import Context
 from app.sms.lifecycle.outbox import EventType, enqueue_event
 from app.sms.models.broadcast import Broadcast
 from app.sms.models.statuses import explain
 from app.sms.reports.record import DeliveryReport, RecordedReports
 
-# Numbers in one event to a client.
+# Most messages in one event.
 MAX_MESSAGES = 1_000
 
 _BROADCASTS = table_of(Broadcast)
 _OWNER = select(_BROADCASTS.c.client, _BROADCASTS.c.public_id, _BROADCASTS.c.reference).where(
-    _BROADCASTS.c.id == bindparam("this")
+    _BROADCASTS.c.id == bindparam("broadcast_id")
 )
 
 
-def notify_clients(tx: Connection, ctx: Context, booked: RecordedReports) -> None:
-    """Note for the clients which messages ended."""
-    for broadcast_id, ended in sorted(booked.ended.items()):
-        owner = tx.execute(_OWNER, {"this": broadcast_id}).one()
-        for some in _cut(ended):
+def notify_clients(tx: Connection, ctx: Context, recorded: RecordedReports) -> None:
+    """Add events for the messages that got a final status."""
+    for broadcast_id, ended in sorted(recorded.ended.items()):
+        owner = tx.execute(_OWNER, {"broadcast_id": broadcast_id}).one()
+        for reports in chunked(ended, MAX_MESSAGES):
             facts: dict[str, Any] = {
                 "broadcast_id": owner.public_id,
                 "reference": owner.reference,
-                "messages": [_describe(each) for each in some],
+                "messages": [_show_report(report) for report in reports],
             }
             enqueue_event(
                 tx, ctx, client=owner.client, event_type=EventType.MESSAGES_UPDATED, facts=facts
             )
 
 
-def _cut(ended: Sequence[DeliveryReport]) -> Iterator[Sequence[DeliveryReport]]:
-    for start in range(0, len(ended), MAX_MESSAGES):
-        yield ended[start : start + MAX_MESSAGES]
-
-
-def _describe(told: DeliveryReport) -> dict[str, Any]:
+def _show_report(report: DeliveryReport) -> dict[str, Any]:
     return {
-        "recipient": told.recipient,
-        "status": told.status.value,
-        "code": told.code,
-        "reason": explain(told.status, told.code).sentence,
-        "at": told.at.isoformat() if told.at else None,
+        "recipient": report.recipient,
+        "status": report.status.value,
+        "code": report.code,
+        "reason": explain(report.status, report.code).sentence,
+        "at": report.at.isoformat() if report.at else None,
     }

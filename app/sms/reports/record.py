@@ -1,11 +1,11 @@
-"""What Sinch tells of messages goes into the books: messages, their batches, and the sums of them.
+"""Recording of delivery reports: update messages, batches and delivery counts.
 
-A message keeps the report that outweighs the others, so that order and repetition change nothing.
-Whoever books holds the books alone: sums follow their messages without a gap.
+A message keeps the report with the highest rank, so order and repetition change nothing.  Only one
+transaction records reports at a time, so counts always match the messages.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Row, String, any_, bindparam, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from app.db.base import table_of
+from app.sms.audience.chunks import chunked
 from app.sms.context import Context
 from app.sms.lifecycle.latency import NONE, latency_bucket
 from app.sms.lifecycle.locks import LOCK_STATUS
@@ -21,57 +22,63 @@ from app.sms.models.batch import Batch, Message
 from app.sms.models.broadcast import Broadcast
 from app.sms.models.reports import DeliveryCount
 from app.sms.models.statuses import ENDED, MessageStatus, rank_status
-from app.sms.recovery.confirm import HELD_BATCHES, ReportedBatch, confirm_accepted
+from app.sms.recovery.confirm import LOCK_BATCHES, ReportedBatch, confirm_accepted
 
-# No database takes any number of parameters.
-_MOST_AT_ONCE = 10_000
+# Databases limit the number of parameters of a statement.
+_QUERY_CHUNK_SIZE = 10_000
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
 _BATCHES, _BROADCASTS = table_of(Batch), table_of(Broadcast)
-_MESSAGES, _TALLIES = table_of(Message), table_of(DeliveryCount)
+_MESSAGES, _DELIVERY_COUNTS = table_of(Message), table_of(DeliveryCount)
 
-_PLACES = select(
+_BATCH_IDS = select(
     _BATCHES.c.id, _BATCHES.c.broadcast_id, _BATCHES.c.client_reference, _BATCHES.c.sinch_id
 )
-_BY_REFERENCE = _PLACES.where(_BATCHES.c.client_reference.in_(bindparam("these", expanding=True)))
-_BY_SINCH_ID = _PLACES.where(_BATCHES.c.sinch_id.in_(bindparam("these", expanding=True)))
-_START = select(_BROADCASTS.c.created_at, _BROADCASTS.c.send_at).where(
-    _BROADCASTS.c.id == bindparam("this")
+_BY_REFERENCE = _BATCH_IDS.where(
+    _BATCHES.c.client_reference.in_(bindparam("references", expanding=True))
 )
-_OF_BROADCAST = select(_MESSAGES).where(_MESSAGES.c.broadcast_id == bindparam("of"))
-_KNOWN = {
-    "sqlite": _OF_BROADCAST.where(_MESSAGES.c.recipient.in_(bindparam("these", expanding=True))),
-    # Hundreds of parameters take PostgreSQL six times as long to plan as one list.
+_BY_SINCH_ID = _BATCH_IDS.where(_BATCHES.c.sinch_id.in_(bindparam("sinch_ids", expanding=True)))
+_START = select(_BROADCASTS.c.created_at, _BROADCASTS.c.send_at).where(
+    _BROADCASTS.c.id == bindparam("broadcast_id")
+)
+_OF_BROADCAST = select(_MESSAGES).where(_MESSAGES.c.broadcast_id == bindparam("broadcast_id"))
+_BY_PHONES = {
+    "sqlite": _OF_BROADCAST.where(_MESSAGES.c.recipient.in_(bindparam("phones", expanding=True))),
+    # PostgreSQL plans hundreds of parameters six times as long as one array.
     "postgresql": _OF_BROADCAST.where(
-        _MESSAGES.c.recipient == any_(bindparam("these", type_=postgresql.ARRAY(String)))
+        _MESSAGES.c.recipient == any_(bindparam("phones", type_=postgresql.ARRAY(String)))
     ),
 }
-_REPORT = (
+_UPDATE_MESSAGE = (
     update(_MESSAGES)
-    .where(_MESSAGES.c.broadcast_id == bindparam("of"), _MESSAGES.c.recipient == bindparam("who"))
+    .where(_MESSAGES.c.broadcast_id == bindparam("of_broadcast_id"))
+    .where(_MESSAGES.c.recipient == bindparam("phone"))
     .values(
-        status=bindparam("became"),
-        code=bindparam("said"),
-        status_at=bindparam("happened_at"),
+        status=bindparam("new_status"),
+        code=bindparam("new_code"),
+        status_at=bindparam("reported_at"),
         recorded_at=bindparam("now"),
     )
 )
-_COUNT_ENDED = (
+_ADD_ENDED = (
     update(_BATCHES)
-    .where(_BATCHES.c.id == bindparam("this"))
+    .where(_BATCHES.c.id == bindparam("batch_id"))
     .values(
-        ended=_BATCHES.c.ended + bindparam("more"),
+        ended=_BATCHES.c.ended + bindparam("newly_ended"),
         rollup_dirty=True,
-        next_report_at=bindparam("ask_at"),
+        next_report_at=bindparam("report_at"),
     )
 )
+
+# Status, code (or NONE) and latency bucket (or NONE).
+_CountKey = tuple[MessageStatus, int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryReport:
-    """One thing said of one message: by Sinch, or by us where Sinch said nothing in time.
+    """A report on one message: by Sinch, or by us if Sinch did not report in time.
 
-    Its batch is found by our reference, else by Sinch's id.  `at` is Sinch's time.
+    The batch is found by our `reference`, else by `sinch_id`.  `at` is Sinch's time.
     """
 
     reference: str | None
@@ -83,147 +90,163 @@ class DeliveryReport:
 
     @property
     def weight(self) -> tuple[int, int, float]:
-        """What outweighs what: a total order, so that any sequence ends the same."""
+        """The rank of this report: a total order, so the order of arrival does not matter."""
         return _weigh(self.status, self.code, self.at)
 
 
 @dataclass(slots=True)
 class RecordedReports:
-    """What came of it: who was not found, and what changed, by broadcast."""
+    """Result of recording.
+
+    `unplaced` are reports whose batch was not found.  `ended` are, by broadcast, the reports that
+    gave a message a final status.  `to_finalize` are broadcasts that may be complete now.
+    """
 
     unplaced: list[DeliveryReport] = field(default_factory=list)
     ended: dict[int, list[DeliveryReport]] = field(default_factory=lambda: defaultdict(list))
-    to_settle: set[int] = field(default_factory=set)
+    to_finalize: set[int] = field(default_factory=set)
 
 
-def record_reports(tx: Connection, ctx: Context, told: Sequence[DeliveryReport]) -> RecordedReports:
-    """Put into the books what was said of messages; the books are held."""
-    booked = RecordedReports()
-    places = _find_places(tx, told)
+@dataclass(slots=True)
+class _Changes:
+    """Changes of one broadcast: messages, counts, and batches with the number of newly ended."""
+
+    counts: Counter[_CountKey] = field(default_factory=Counter)
+    ended: Counter[int] = field(default_factory=Counter)
+    batch_ids: set[int] = field(default_factory=set)
+    messages: list[dict[str, Any]] = field(default_factory=list)
+
+
+def record_reports(
+    tx: Connection, ctx: Context, reports: Sequence[DeliveryReport]
+) -> RecordedReports:
+    """Record delivery reports.  The caller holds lock_counters."""
+    recorded = RecordedReports()
+    batches = _find_batches(tx, reports)
     by_broadcast: dict[int, dict[str, DeliveryReport]] = defaultdict(dict)
-    sightings: dict[int, set[str]] = defaultdict(set)
-    for each in told:
-        place = places.get(each.reference) or places.get(each.sinch_id)
-        if place is None:
-            booked.unplaced.append(each)
+    sinch_ids: dict[int, set[str]] = defaultdict(set)
+    for report in reports:
+        batch = batches.get(report.reference) or batches.get(report.sinch_id)
+        if batch is None:
+            recorded.unplaced.append(report)
             continue
-        if each.sinch_id:
-            sightings[place.id].add(each.sinch_id)
-        best = by_broadcast[place.broadcast_id]
-        other = best.get(each.recipient)
-        if other is None or each.weight > other.weight:
-            best[each.recipient] = each
+        if report.sinch_id:
+            sinch_ids[batch.id].add(report.sinch_id)
+        best = by_broadcast[batch.broadcast_id]
+        other = best.get(report.recipient)
+        if other is None or report.weight > other.weight:
+            best[report.recipient] = report
     for broadcast_id in sorted(by_broadcast):
-        _book_broadcast(tx, ctx, broadcast_id, by_broadcast[broadcast_id], sightings, booked)
-    return booked
+        _record_broadcast(tx, ctx, broadcast_id, by_broadcast[broadcast_id], sinch_ids, recorded)
+    return recorded
 
 
-def _find_places(tx: Connection, told: Iterable[DeliveryReport]) -> Mapping[str | None, Row[Any]]:
-    """The batches spoken of, by our reference and by Sinch's id."""
-    references = {each.reference for each in told if each.reference}
-    places: dict[str | None, Row[Any]] = {}
+def _find_batches(
+    tx: Connection, reports: Iterable[DeliveryReport]
+) -> Mapping[str | None, Row[Any]]:
+    """Find the reported batches, by our reference and by Sinch's id."""
+    references = {report.reference for report in reports if report.reference}
+    batches: dict[str | None, Row[Any]] = {}
     if references:
-        rows = tx.execute(_BY_REFERENCE, {"these": list(references)})
-        places |= {row.client_reference: row for row in rows}
-    sinch_ids = {each.sinch_id for each in told if each.sinch_id and each.reference not in places}
+        rows = tx.execute(_BY_REFERENCE, {"references": list(references)})
+        batches |= {row.client_reference: row for row in rows}
+    sinch_ids = {
+        report.sinch_id for report in reports if report.sinch_id and report.reference not in batches
+    }
     if sinch_ids:
-        rows = tx.execute(_BY_SINCH_ID, {"these": list(sinch_ids)})
-        places |= {row.sinch_id: row for row in rows}
-    return places
+        rows = tx.execute(_BY_SINCH_ID, {"sinch_ids": list(sinch_ids)})
+        batches |= {row.sinch_id: row for row in rows}
+    return batches
 
 
-def _book_broadcast(
+def _record_broadcast(
     tx: Connection,
     ctx: Context,
     broadcast_id: int,
     best: Mapping[str, DeliveryReport],
-    sightings: Mapping[int, set[str]],
-    booked: RecordedReports,
+    sinch_ids: Mapping[int, set[str]],
+    recorded: RecordedReports,
 ) -> None:
     now = ctx.now()
     status = tx.execute(LOCK_STATUS, {"broadcast_id": broadcast_id}).scalar_one()
     start = _read_start(tx, broadcast_id)
-    known = _find_messages(tx, broadcast_id, list(best))
-    sums = Counter[tuple[MessageStatus, int, int]]()
-    ended = Counter[int]()
-    changed = set[int]()
-    changes: list[dict[str, Any]] = []
-    for row in known:
-        said = best[row.recipient]
-        ended[row.batch_id] += 0
+    changes = _Changes()
+    for row in _find_messages(tx, broadcast_id, list(best)):
+        report = best[row.recipient]
+        changes.ended[row.batch_id] += 0
         if row.status is not None:
-            if said.weight <= _weigh(row.status, row.code, row.status_at):
+            if report.weight <= _weigh(row.status, row.code, row.status_at):
                 continue
-            sums[_tally(row.status, row.code, row.status_at or row.recorded_at, start)] -= 1
-        sums[_tally(said.status, said.code, said.at or now, start)] += 1
-        if said.status in ENDED:
-            booked.ended[broadcast_id].append(said)
-            ended[row.batch_id] += row.status not in ENDED
-        changed.add(row.batch_id)
-        changes.append(
+            at = row.status_at or row.recorded_at
+            changes.counts[_make_count_key(row.status, row.code, at, start)] -= 1
+        at = report.at or now
+        changes.counts[_make_count_key(report.status, report.code, at, start)] += 1
+        if report.status in ENDED:
+            recorded.ended[broadcast_id].append(report)
+            changes.ended[row.batch_id] += row.status not in ENDED
+        changes.batch_ids.add(row.batch_id)
+        changes.messages.append(
             {
-                "of": broadcast_id,
-                "who": row.recipient,
-                "became": said.status,
-                "said": said.code,
-                "happened_at": said.at,
+                "of_broadcast_id": broadcast_id,
+                "phone": row.recipient,
+                "new_status": report.status,
+                "new_code": report.code,
+                "reported_at": report.at,
                 "now": now,
             }
         )
-    _touch_batches(tx, ctx, ended, changed, sightings, status, booked)
-    if changes:
-        changes.sort(key=lambda change: str(change["who"]))
-        tx.execute(_REPORT, changes)
-    _add_sums(tx, broadcast_id, sums)
+    _update_batches(tx, ctx, changes, sinch_ids, status, recorded)
+    if changes.messages:
+        changes.messages.sort(key=lambda message: str(message["phone"]))
+        tx.execute(_UPDATE_MESSAGE, changes.messages)
+    _add_counts(tx, broadcast_id, changes.counts)
 
 
-def _touch_batches(
+def _update_batches(
     tx: Connection,
     ctx: Context,
-    ended: Mapping[int, int],
-    changed: Set[int],
-    sightings: Mapping[int, set[str]],
+    changes: _Changes,
+    sinch_ids: Mapping[int, set[str]],
     status: Any,
-    booked: RecordedReports,
+    recorded: RecordedReports,
 ) -> None:
-    """Count what has ended; a batch that is reported on is at Sinch, whatever we knew."""
-    counts = []
-    for row in tx.execute(HELD_BATCHES, {"these": list(ended)}).all():
-        sighting = ReportedBatch(row, sorted(sightings.get(row.id, ())), status)
-        if confirm_accepted(tx, ctx, sighting):
-            booked.to_settle.add(row.broadcast_id)
-        if row.id in changed:
-            all_ended = row.ended + ended[row.id] >= row.size
+    """Count ended messages, and confirm that Sinch accepted each reported batch."""
+    updates = []
+    for row in tx.execute(LOCK_BATCHES, {"batch_ids": list(changes.ended)}).all():
+        reported = ReportedBatch(row, sorted(sinch_ids.get(row.id, ())), status)
+        if confirm_accepted(tx, ctx, reported):
+            recorded.to_finalize.add(row.broadcast_id)
+        if row.id in changes.batch_ids:
+            newly_ended = changes.ended[row.id]
+            all_ended = row.ended + newly_ended >= row.size
             next_at = row.next_report_at or ctx.first_report_at()
-            ask_at = None if all_ended else next_at
-            counts.append({"this": row.id, "more": ended[row.id], "ask_at": ask_at})
+            report_at = None if all_ended else next_at
+            updates.append({"batch_id": row.id, "newly_ended": newly_ended, "report_at": report_at})
             if all_ended:
-                booked.to_settle.add(row.broadcast_id)
-    if counts:
-        tx.execute(_COUNT_ENDED, counts)
+                recorded.to_finalize.add(row.broadcast_id)
+    if updates:
+        tx.execute(_ADD_ENDED, updates)
 
 
-def _find_messages(tx: Connection, broadcast_id: int, who: Sequence[str]) -> list[Row[Any]]:
-    known = _KNOWN[tx.dialect.name]
+def _find_messages(tx: Connection, broadcast_id: int, phones: Sequence[str]) -> list[Row[Any]]:
+    query = _BY_PHONES[tx.dialect.name]
     return [
         row
-        for start in range(0, len(who), _MOST_AT_ONCE)
-        for row in tx.execute(
-            known, {"of": broadcast_id, "these": who[start : start + _MOST_AT_ONCE]}
-        )
+        for some in chunked(phones, _QUERY_CHUNK_SIZE)
+        for row in tx.execute(query, {"broadcast_id": broadcast_id, "phones": some})
     ]
 
 
 def _read_start(tx: Connection, broadcast_id: int) -> datetime:
-    row = tx.execute(_START, {"this": broadcast_id}).one()
+    row = tx.execute(_START, {"broadcast_id": broadcast_id}).one()
     start: datetime = row.send_at or row.created_at
     return start
 
 
-def _tally(
+def _make_count_key(
     status: MessageStatus, code: int | None, at: datetime, start: datetime
-) -> tuple[MessageStatus, int, int]:
-    """The sum that a message belongs to."""
+) -> _CountKey:
+    """Return the key of the delivery count that a message belongs to."""
     delivered = status is MessageStatus.DELIVERED
     bucket = latency_bucket((at - start).total_seconds()) if delivered else NONE
     return status, NONE if code is None else code, bucket
@@ -233,9 +256,7 @@ def _weigh(status: MessageStatus, code: int | None, at: datetime | None) -> tupl
     return rank_status(status), NONE if code is None else code, -(at or _NEVER).timestamp()
 
 
-def _add_sums(
-    tx: Connection, broadcast_id: int, sums: Mapping[tuple[MessageStatus, int, int], int]
-) -> None:
+def _add_counts(tx: Connection, broadcast_id: int, counts: Mapping[_CountKey, int]) -> None:
     rows = [
         {
             "broadcast_id": broadcast_id,
@@ -244,19 +265,22 @@ def _add_sums(
             "bucket": bucket,
             "messages": messages,
         }
-        for (status, code, bucket), messages in sorted(sums.items())
+        for (status, code, bucket), messages in sorted(counts.items())
         if messages
     ]
     if rows:
-        tx.execute(_ADD[tx.dialect.name], rows)
+        tx.execute(_UPSERT_COUNT[tx.dialect.name], rows)
 
 
-def _make_add(build: Any) -> Any:
-    statement = build(_TALLIES)
+def _make_upsert(insert: Any) -> Any:
+    statement = insert(_DELIVERY_COUNTS)
     return statement.on_conflict_do_update(
-        index_elements=list(_TALLIES.primary_key),
-        set_={"messages": _TALLIES.c.messages + statement.excluded.messages},
+        index_elements=list(_DELIVERY_COUNTS.primary_key),
+        set_={"messages": _DELIVERY_COUNTS.c.messages + statement.excluded.messages},
     )
 
 
-_ADD = {"sqlite": _make_add(sqlite.insert), "postgresql": _make_add(postgresql.insert)}
+_UPSERT_COUNT = {
+    "sqlite": _make_upsert(sqlite.insert),
+    "postgresql": _make_upsert(postgresql.insert),
+}

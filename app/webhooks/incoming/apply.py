@@ -1,12 +1,12 @@
-"""Events, stored as they came, are applied: a group at a time, all of a group or nothing of it.
+"""Application of stored callbacks: a group at a time, all of a group or none.
 
-An event is gone in the transaction that books it.  One that says nothing to us stays as a
-leftover for a while; one that speaks of a batch we do not know yet is looked at again.
+An event is deleted in the transaction that applies it.  An unreadable or foreign event is kept as
+a dead letter for a while.  An event about a batch that is not known yet is postponed.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from loguru import logger
@@ -30,58 +30,50 @@ from app.sms.reports.notify import notify_clients
 from app.sms.reports.record import DeliveryReport, RecordedReports, record_reports
 from app.subscribers.consent.ledger import append_consent_records
 
-GROUP = 500
-# Of so many messages a group may tell, beside its first event: all others wait meanwhile.
-_GROUP_MESSAGES = 3_000
-# A text from a phone, which may change who is written to and be answered, takes as long as so many.
-_TEXT_AS_MESSAGES = 100
+MAX_EVENTS = 500
+# A group reports on at most this many messages, beside its first event: others wait meanwhile.
+_MAX_MESSAGES = 3_000
+# Weight of one inbound text, in messages: it may change suppressions and trigger a reply.
+_INBOUND_WEIGHT = 100
 # A report may come before the answer that names its batch was recorded.
 _UNPLACED_WAIT = timedelta(seconds=10)
 _MAX_UNPLACED_TRIES = 6
 _MAX_WAIT = timedelta(hours=1)
 
 _EVENTS = table_of(Event)
-# Made once: to make a statement costs several times what it takes to run one.
 _WAITING = (
     select(_EVENTS.c.id, _EVENTS.c.raw, _EVENTS.c.tries, _EVENTS.c.received_at)
     .where(_EVENTS.c.dead_letter_reason.is_(None))
     .where(or_(_EVENTS.c.not_before.is_(None), _EVENTS.c.not_before <= bindparam("now")))
     .order_by(_EVENTS.c.id)
-    .limit(bindparam("most"))
+    .limit(bindparam("limit"))
 )
-_STILL_THERE = select(_EVENTS.c.id).where(
-    _EVENTS.c.id.in_(bindparam("these", expanding=True)), _EVENTS.c.dead_letter_reason.is_(None)
+_STILL_WAITING = select(_EVENTS.c.id).where(
+    _EVENTS.c.id.in_(bindparam("event_ids", expanding=True)),
+    _EVENTS.c.dead_letter_reason.is_(None),
 )
-_FORGET = delete(_EVENTS).where(_EVENTS.c.id.in_(bindparam("these", expanding=True)))
-_LEAVE = (
-    update(_EVENTS)
-    .where(_EVENTS.c.id.in_(bindparam("these", expanding=True)))
-    .values(dead_letter_reason=bindparam("because"))
-)
-_PUT_OFF = (
-    update(_EVENTS)
-    .where(_EVENTS.c.id == bindparam("this"))
-    .values(tries=_EVENTS.c.tries + 1, not_before=bindparam("until"))
-)
+_DELETE = delete(_EVENTS).where(_EVENTS.c.id.in_(bindparam("event_ids", expanding=True)))
+
+Callback = RecipientReport | BatchReport | SinchInbound
 
 
 @dataclass(frozen=True, slots=True)
-class _Read:
-    """An event and what it says; None where that cannot be read."""
+class _ParsedEvent:
+    """An event and its callback; None if it is unreadable."""
 
     row: Row[Any]
-    said: RecipientReport | BatchReport | SinchInbound | None
+    callback: Callback | None
 
 
-def apply_events(ctx: Context, *, most: int = GROUP) -> int:
-    """Apply the events that wait longest, at most so many; how many were looked at.
+def apply_events(ctx: Context, *, limit: int = MAX_EVENTS) -> int:
+    """Apply the events that wait longest, at most `limit`.  Returns how many were read.
 
-    A group that cannot be applied is tried one by one, and what fails then is put off.
+    If a group cannot be applied, its events are applied one by one, and those that fail postponed.
     """
     ctx.require_own_database()
     with ctx.db.read() as tx:
-        rows: Iterable[Row[Any]] = tx.execute(_WAITING, {"now": ctx.now(), "most": most})
-        group = list(_limit(_Read(row, _parse(row.raw)) for row in rows))
+        rows: Iterable[Row[Any]] = tx.execute(_WAITING, {"now": ctx.now(), "limit": limit})
+        group = list(_limit(_ParsedEvent(row, _parse(row.raw)) for row in rows))
     if not group:
         return 0
     try:
@@ -90,37 +82,37 @@ def apply_events(ctx: Context, *, most: int = GROUP) -> int:
         raise  # the database is in trouble, not the events
     except Exception as e:
         logger.opt(exception=e).error("events could not be applied together: one by one")
-        for each in group:
-            _apply_alone(ctx, each)
+        for event in group:
+            _apply_alone(ctx, event)
     return len(group)
 
 
-def _limit(events: Iterator[_Read]) -> Iterator[_Read]:
-    """The first events, as many as together tell of a bearable number of messages."""
+def _limit(events: Iterator[_ParsedEvent]) -> Iterator[_ParsedEvent]:
+    """Yield the first events, up to _MAX_MESSAGES messages in all."""
     messages = 0
     for number, event in enumerate(events):
-        messages += _count_messages(event.said)
-        if number and messages > _GROUP_MESSAGES:
+        messages += _count_messages(event.callback)
+        if number and messages > _MAX_MESSAGES:
             return
         yield event
 
 
-def _count_messages(said: RecipientReport | BatchReport | SinchInbound | None) -> int:
-    if isinstance(said, SinchInbound):
-        return _TEXT_AS_MESSAGES
-    if not isinstance(said, BatchReport):
+def _count_messages(callback: Callback | None) -> int:
+    if isinstance(callback, SinchInbound):
+        return _INBOUND_WEIGHT
+    if not isinstance(callback, BatchReport):
         return 1
-    return 1 + sum(max(each.count, len(each.recipients)) for each in said.statuses)
+    return 1 + sum(max(status.count, len(status.recipients)) for status in callback.statuses)
 
 
-def _parse(raw: bytes) -> RecipientReport | BatchReport | SinchInbound | None:
+def _parse(raw: bytes) -> Callback | None:
     try:
         return parse_callback(raw)
     except UnreadableCallback:
         return None
 
 
-def _apply_alone(ctx: Context, event: _Read) -> None:
+def _apply_alone(ctx: Context, event: _ParsedEvent) -> None:
     try:
         _apply_group(ctx, [event])
     except (OperationalError, InterfaceError):
@@ -129,87 +121,96 @@ def _apply_alone(ctx: Context, event: _Read) -> None:
         wait = min(timedelta(minutes=1) * 2 ** min(event.row.tries, 10), _MAX_WAIT)
         logger.bind(event=event.row.id).opt(exception=e).error("an event could not be applied")
         with ctx.db.write() as tx:
-            tx.execute(_PUT_OFF, {"this": event.row.id, "until": ctx.now() + wait})
+            _postpone(tx, event.row.id, ctx.now() + wait)
 
 
-def _apply_group(ctx: Context, group: Sequence[_Read]) -> None:
-    to_settle = _apply_in_one(ctx, group)
-    # Behind the commit: who holds a broadcast together with others could not change it.
-    for broadcast_id in to_settle:
+def _apply_group(ctx: Context, group: Sequence[_ParsedEvent]) -> None:
+    to_finalize = _apply_in_one(ctx, group)
+    # After the commit: transactions that share a lock on a broadcast could not both change it.
+    for broadcast_id in to_finalize:
         finalize_broadcast(ctx, broadcast_id)
 
 
-def _apply_in_one(ctx: Context, group: Sequence[_Read]) -> set[int]:
+def _apply_in_one(ctx: Context, group: Sequence[_ParsedEvent]) -> set[int]:
     with ctx.db.write() as tx:
-        # The books first: whoever waits for them must not keep claims and STOPs waiting.
+        # The counters first: a wait for them must not make claims and STOPs wait.
         lock_counters(tx)
-        _hold_suppressions(tx, group)
-        there = set(tx.execute(_STILL_THERE, {"these": [each.row.id for each in group]}).scalars())
-        ours = [each for each in group if each.row.id in there]
-        unreadable = [each.row.id for each in ours if each.said is None]
-        booked, foreign, early = _book(tx, ctx, ours)
+        _lock_suppressions(tx, group)
+        ids = {"event_ids": [event.row.id for event in group]}
+        waiting = set(tx.execute(_STILL_WAITING, ids).scalars())
+        events = [event for event in group if event.row.id in waiting]
+        unreadable = [event.row.id for event in events if event.callback is None]
+        recorded, foreign, early = _record(tx, ctx, events)
         failpoints.reach("E1")
-        _keep(tx, unreadable, DeadLetterReason.UNREADABLE)
-        _keep(tx, foreign, DeadLetterReason.FOREIGN)
+        _dead_letter(tx, unreadable, DeadLetterReason.UNREADABLE)
+        _dead_letter(tx, foreign, DeadLetterReason.FOREIGN)
         for event_id in early:
-            tx.execute(_PUT_OFF, {"this": event_id, "until": ctx.now() + _UNPLACED_WAIT})
-        done = there.difference(unreadable, foreign, early)
-        if done:
-            tx.execute(_FORGET, {"these": list(done)})
+            _postpone(tx, event_id, ctx.now() + _UNPLACED_WAIT)
+        applied = waiting.difference(unreadable, foreign, early)
+        if applied:
+            tx.execute(_DELETE, {"event_ids": list(applied)})
     if unreadable:
-        logger.bind(events=len(unreadable)).warning("sinch sent what its contract does not have")
-    return booked.to_settle
+        logger.bind(events=len(unreadable)).warning(
+            "unparseable sinch callback kept as dead letter"
+        )
+    return recorded.to_finalize
 
 
-def _hold_suppressions(tx: Connection, group: Sequence[_Read]) -> None:
-    inbounds = [each.said for each in group if isinstance(each.said, SinchInbound)]
+def _lock_suppressions(tx: Connection, group: Sequence[_ParsedEvent]) -> None:
+    inbounds = [event.callback for event in group if isinstance(event.callback, SinchInbound)]
     lock_for_inbounds(tx, inbounds)
-    lock_for_codes(tx, (code for each in group for code in _list_codes(each.said)))
+    lock_for_codes(tx, (code for event in group for code in _list_codes(event.callback)))
 
 
-def _list_codes(said: RecipientReport | BatchReport | SinchInbound | None) -> Iterator[int | None]:
-    if isinstance(said, RecipientReport):
-        yield said.code
-    elif isinstance(said, BatchReport):
-        yield from (each.code for each in said.statuses)
+def _list_codes(callback: Callback | None) -> Iterator[int | None]:
+    if isinstance(callback, RecipientReport):
+        yield callback.code
+    elif isinstance(callback, BatchReport):
+        yield from (status.code for status in callback.statuses)
 
 
-def _book(
-    tx: Connection, ctx: Context, events: Sequence[_Read]
+def _record(
+    tx: Connection, ctx: Context, events: Sequence[_ParsedEvent]
 ) -> tuple[RecordedReports, list[int], list[int]]:
-    """Book what the events say; and which of them speak of batches not ours, or not yet."""
-    told: list[DeliveryReport] = []
-    speakers: dict[int, Row[Any]] = {}
+    """Record reports and inbounds.
+
+    Returns the recorded reports, and the ids of events about batches that are not ours and about
+    batches that are not known yet.
+    """
+    reports: list[DeliveryReport] = []
+    rows_by_report: dict[int, Row[Any]] = {}
     inbounds: list[SinchInbound] = []
-    reports: list[BatchReport] = []
+    batch_reports: list[BatchReport] = []
     for event in events:
-        said = event.said
-        if isinstance(said, SinchInbound):
-            inbounds.append(said)
-        elif isinstance(said, RecipientReport):
-            told.append(_tell(said))
-            speakers[id(told[-1])] = event.row
-        elif said is not None:
-            reports.append(said)
-            for each in read_summary(tx, said):
-                told.append(each)
-                speakers[id(each)] = event.row
-    noted = store_inbounds(tx, ctx, inbounds)
-    booked = record_reports(tx, ctx, told)
-    unplaced = {id(each) for each in booked.unplaced}
-    opted_out = apply_carrier_opt_outs(tx, ctx, (each for each in told if id(each) not in unplaced))
-    for report in reports:
-        request_full_report(tx, ctx, report)
-    notify_clients(tx, ctx, booked)
+        callback = event.callback
+        if isinstance(callback, SinchInbound):
+            inbounds.append(callback)
+        elif isinstance(callback, RecipientReport):
+            reports.append(_make_report(callback))
+            rows_by_report[id(reports[-1])] = event.row
+        elif callback is not None:
+            batch_reports.append(callback)
+            for report in read_summary(tx, callback):
+                reports.append(report)
+                rows_by_report[id(report)] = event.row
+    stored = store_inbounds(tx, ctx, inbounds)
+    recorded = record_reports(tx, ctx, reports)
+    unplaced = {id(report) for report in recorded.unplaced}
+    opted_out = apply_carrier_opt_outs(
+        tx, ctx, (report for report in reports if id(report) not in unplaced)
+    )
+    for batch_report in batch_reports:
+        request_full_report(tx, ctx, batch_report)
+    notify_clients(tx, ctx, recorded)
     foreign, early = set[int](), set[int]()
-    rows = [speakers[id(each)] for each in booked.unplaced]
-    for row in rows:
+    for report in recorded.unplaced:
+        row = rows_by_report[id(report)]
         (foreign if row.tries >= _MAX_UNPLACED_TRIES else early).add(row.id)
-    append_consent_records(tx, ctx.subscriber_context, [*noted.said, *opted_out])
-    return booked, sorted(foreign), sorted(early)
+    append_consent_records(tx, ctx.subscriber_context, [*stored.said, *opted_out])
+    return recorded, sorted(foreign), sorted(early)
 
 
-def _tell(report: RecipientReport) -> DeliveryReport:
+def _make_report(report: RecipientReport) -> DeliveryReport:
     return DeliveryReport(
         reference=report.client_reference,
         sinch_id=report.batch_id,
@@ -220,13 +221,19 @@ def _tell(report: RecipientReport) -> DeliveryReport:
     )
 
 
-def _keep(tx: Connection, events: Sequence[int], because: DeadLetterReason) -> None:
-    if events:
-        tx.execute(_LEAVE, {"these": list(events), "because": because})
+def _dead_letter(tx: Connection, event_ids: Sequence[int], reason: DeadLetterReason) -> None:
+    if event_ids:
+        events = update(_EVENTS).where(_EVENTS.c.id.in_(event_ids))
+        tx.execute(events.values(dead_letter_reason=reason))
+
+
+def _postpone(tx: Connection, event_id: int, not_before: datetime) -> None:
+    event = update(_EVENTS).where(_EVENTS.c.id == event_id)
+    tx.execute(event.values(tries=_EVENTS.c.tries + 1, not_before=not_before))
 
 
 def purge_dead_letters(ctx: Context) -> int:
-    """Delete events kept as leftovers for long enough; how many."""
+    """Delete dead letters older than `events_kept_s`.  Returns how many."""
     old = delete(_EVENTS).where(
         _EVENTS.c.dead_letter_reason.is_not(None),
         _EVENTS.c.received_at < ctx.seconds_from_now(-ctx.rules.events_kept_s),

@@ -1,13 +1,13 @@
-"""POST /webhooks/sinch: delivery reports and texts from phones, as Sinch calls us.
+"""POST /webhooks/sinch: callbacks with delivery reports and inbounds.
 
-Sinch drops an event for ever on a 4xx other than 429, and comes again for about a day on a 5xx:
+Sinch drops an event for ever on a 4xx other than 429, and retries for about a day on a 5xx:
 
 | answer | when |
 |---|---|
-| 200 | the event is committed, whatever it holds; it is applied behind that |
-| 401 | no valid signature or password: it is not Sinch's |
+| 200 | the event is committed, whatever its content; it is applied later |
+| 401 | no valid signature or password |
 | 413 | larger than any event of Sinch's |
-| 503 | no secret is set, or the database does not take it: it has to come again |
+| 503 | no secret is set, or the event was not committed: Sinch has to send it again |
 """
 
 from collections.abc import Iterable
@@ -34,12 +34,12 @@ _LENGTH_DIGITS = len(str(MAX_EVENT_BYTES))
 _REFUSAL = "clarion.refusal"
 _PROOFS = {f"HTTP_{name.upper().replace('-', '_')}": name for name in PROOF_HEADERS}
 
-# Sinch's contract, not one of ours: it is not in the API document.
+# The contract is Sinch's, so this route is not in our API document.
 blueprint = Blueprint("sinch_callbacks", __name__)
 
 
 def register_callbacks(app: Flask, ctx: Context, auth: WebhookAuth) -> None:
-    """Let Sinch call `app`; whoever books events is nudged when there are some."""
+    """Register the callback route and its fast path; stored events wake the report worker."""
     authenticator = CallbackAuthenticator(
         auth, CallbackStore(ctx, on_stored=lambda: app.extensions["wake_report_worker"]())
     )
@@ -51,7 +51,7 @@ def register_callbacks(app: Flask, ctx: Context, auth: WebhookAuth) -> None:
 @blueprint.post(CALLBACK_PATH)
 @public
 def receive_callback() -> Response:
-    """Keep what Sinch tells; 200 once it is committed."""
+    """Store a callback; answers 200 once it is committed."""
     if _REFUSAL in request.environ:
         raise request.environ[_REFUSAL]
     authenticator = _current_authenticator()
@@ -63,7 +63,7 @@ def receive_callback() -> Response:
 
 @blueprint.after_request
 def _ask_for_password(response: Response) -> Response:
-    """A client of HTTP Basic may wait for the question."""
+    """Add WWW-Authenticate to a 401: some clients of HTTP Basic wait for it."""
     if (
         response.status_code == HTTPStatus.UNAUTHORIZED
         and _current_authenticator().asks_for_password
@@ -73,14 +73,15 @@ def _ask_for_password(response: Response) -> Response:
 
 
 class CallbackFastPath:
-    """The same for the usual callback, without all that surrounds a request elsewhere: a broadcast
-    to a million people makes a million of them.
+    """WSGI middleware that stores callbacks without Flask's cost per request.
 
-    What is refused, or comes otherwise, goes on to the route.
+    A broadcast to a million recipients brings a million callbacks: through Flask the intake reaches
+    about 0.3 of a bare view's rate, this way 0.6 to 0.8.  Rejected callbacks, and requests of other
+    shapes, go on to the route.
     """
 
     def __init__(self, around: "WSGIApplication", authenticator: CallbackAuthenticator) -> None:
-        self._around, self._reception = around, authenticator
+        self._around, self._authenticator = around, authenticator
 
     def __call__(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
@@ -95,7 +96,7 @@ class CallbackFastPath:
             if len(raw) == length:
                 proofs = {name: environ[key] for key, name in _PROOFS.items() if key in environ}
                 address = environ.get("REMOTE_ADDR") or "-"
-                self._reception.receive(raw, proofs, address=address)
+                self._authenticator.receive(raw, proofs, address=address)
                 start_response("200 OK", [("Content-Length", "0")])
                 return ()
         except ClarionError as e:
@@ -109,15 +110,15 @@ def _current_authenticator() -> CallbackAuthenticator:
 
 
 def _find_length(environ: "WSGIEnvironment") -> int | None:
-    """How long the body is; None where that is unclear, or too much."""
-    told = environ.get("CONTENT_LENGTH") or ""
-    if not (told.isascii() and told.isdigit()) or len(told) > _LENGTH_DIGITS:
+    """Return the length of the body.  Returns None if it is missing, malformed or too large."""
+    length = environ.get("CONTENT_LENGTH") or ""
+    if not (length.isascii() and length.isdigit()) or len(length) > _LENGTH_DIGITS:
         return None
-    return int(told) if int(told) <= MAX_EVENT_BYTES else None
+    return int(length) if int(length) <= MAX_EVENT_BYTES else None
 
 
 def _read(environ: "WSGIEnvironment", length: int) -> bytes:
-    """So many bytes of the body; fewer from a client that goes away or falls silent."""
+    """Read the body; it is shorter if the client disconnects or stalls."""
     try:
         raw: bytes = environ["wsgi.input"].read(length)
     except Exception:  # the WSGI server's own
@@ -126,21 +127,21 @@ def _read(environ: "WSGIEnvironment", length: int) -> bytes:
 
 
 def _read_event(authenticator: CallbackAuthenticator) -> bytes:
-    """The bytes as they came."""
+    """Read the body within the size limit.  Raises RequestEntityTooLarge or BadInput."""
     request.max_content_length = MAX_EVENT_BYTES
     try:
         raw = request.get_data(cache=False)
-        # Without a Content-Length werkzeug stops reading at the limit and says nothing.
+        # Without a Content-Length werkzeug stops reading at the limit without an error.
         if request.content_length is None and len(raw) == MAX_EVENT_BYTES:
             raise RequestEntityTooLarge
     except RequestEntityTooLarge:
-        authenticator.note_too_large(address=request.remote_addr or "-")
+        authenticator.log_too_large(address=request.remote_addr or "-")
         raise
     except HTTPException:
         raise
-    except Exception as e:  # the WSGI server's own, for chunks that are none
+    except Exception as e:  # the WSGI server's own, for malformed chunks
         raise BadInput("The body could not be read") from e
-    # gunicorn lets a body end early; it is no forged one.
+    # gunicorn accepts a body that ends early.
     if len(raw) < (request.content_length or 0):
         raise BadInput("The body is shorter than its Content-Length")
     return raw

@@ -1,12 +1,10 @@
-"""Callbacks into the table of events: many in one commit, none acknowledged before its own.
+"""Storage of callbacks: many in one commit, each acknowledged after its commit.
 
-Whoever comes first while another group is being committed leads the next one: it waits for its
-turn, closes the group, and commits all that joined meanwhile.  Where the last group was of several
-it waits for as long as more keep coming, some milliseconds.  So under load a commit serves many,
-and a single callback waits for nobody.
+The first callback during a commit leads the next group: it waits for its turn, closes the group
+and commits all callbacks that joined.  If the last group had several callbacks, the leader waits
+some milliseconds for more.  Under load a commit serves many callbacks; a single one never waits.
 
-A STOP among them takes effect with the commit: no batch claimed behind its acknowledgement goes to
-that number.
+A STOP takes effect with the commit: no batch claimed after its acknowledgement goes to that number.
 """
 
 import threading
@@ -21,19 +19,19 @@ from app.db.types import UtcTime
 from app.sms.context import Context
 from app.sms.inbound.opt_out import suppress_at_once
 
-# A caller hears no later whether its event was stored.
+# A callback is answered within this time, stored or not.
 WITHIN_S = 20.0
-# A commit costs more than several requests do: more of them share it.
+# A commit costs more than several requests, so it is worth waiting for more of them.
 _GATHER_S = 0.005
 _PAUSE_S = 0.001
 
 
 class NotStored(Exception):
-    """The database did not take the event in time: nothing is promised, it has to come again."""
+    """The event was not committed in time: Sinch has to send it again."""
 
 
 class _Group:
-    """Events for one commit, and what came of it."""
+    """Events for one commit, and its result."""
 
     def __init__(self) -> None:
         self.events: list[bytes] = []
@@ -43,10 +41,7 @@ class _Group:
 
 
 class CallbackStore:
-    """The way of raw events into the database of `ctx`, for any number of threads.
-
-    `on_stored` is called behind each commit.
-    """
+    """Stores raw events for any number of threads; calls `on_stored` after each commit."""
 
     def __init__(
         self, ctx: Context, *, on_stored: Callable[[], object], within_s: float = WITHIN_S
@@ -58,7 +53,7 @@ class CallbackStore:
         self._several = False
 
     def store(self, raw: bytes) -> None:
-        """Return once the event is committed.  Raises NotStored when that fails or takes long."""
+        """Return once the event is committed.  Raises NotStored if that fails or is late."""
         with self._joining:
             group = self._next
             leads = not group.events
@@ -100,7 +95,7 @@ class CallbackStore:
 
 
 def _gather(group: _Group) -> None:
-    """Wait for as long as more keep coming, but only a moment."""
+    """Wait while more events keep joining, for at most _GATHER_S."""
     deadline, seen = time.monotonic() + _GATHER_S, 0
     while seen < len(group.events) and time.monotonic() < deadline:
         seen = len(group.events)
@@ -108,8 +103,11 @@ def _gather(group: _Group) -> None:
 
 
 def _insert_events(tx: Connection, now: datetime, events: Sequence[bytes]) -> None:
-    """All of them in one statement: row by row, SQLite's driver lets other threads in between, and
-    a busy process gives each turn back only after milliseconds."""
+    """Insert all events in one statement.
+
+    Between single rows SQLite's driver releases the GIL, and a busy process returns it only after
+    milliseconds.
+    """
     if tx.dialect.name == "sqlite":
         numbered = {f"e{number}": raw for number, raw in enumerate(events)}
         tx.execute(_make_sqlite_insert(len(events)), {"now": now, **numbered})

@@ -185,7 +185,7 @@ def test_nothing_is_claimed_until_all_of_it_was_asked_about(either_machine, sand
     machine.clock.advance(1)
     new = machine.store([ANN])
     machine.idle()
-    reconcile_due_batches(machine.ctx, most=2)
+    reconcile_due_batches(machine.ctx, limit=2)
 
     early = end_restore_when_done(machine.ctx)
     machine.idle()

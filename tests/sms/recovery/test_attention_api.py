@@ -57,7 +57,7 @@ def _rows(service, table, *order):
 def test_how_many_wait_is_told_also_of_those_not_shown(service, caller, troubled):
     references = [troubled(number)[0] for number in many_numbers(3)]
 
-    shown = find_attention(service.extensions["clarion"], most=2)
+    shown = find_attention(service.extensions["clarion"], limit=2)
 
     assert [(row.client_reference, row.waiting) for row in shown] == [
         (references[0], 3),

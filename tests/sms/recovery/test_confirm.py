@@ -127,7 +127,7 @@ def test_two_batches_are_told_as_a_duplicate_and_the_later_one_is_cancelled(
     assert len(sinch.calls(b"POST")) == 1
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     (alert,) = [line["message"] for line in lines if line["level"] == "error"]
-    assert alert == "sinch has this batch more than once: its broadcast is stopped"
+    assert alert == "sinch has this batch more than once: its broadcast is halted"
 
 
 def test_a_batch_that_was_cancelled_is_no_proof_that_it_goes_out(send, waiting):

@@ -44,15 +44,15 @@ def test_nothing_listed_is_absent():
 
 
 def test_one_batch_with_our_recipients_in_any_order_is_taken():
-    assert classify_list([_listed(to=(BOB, ANN))], [ANN, BOB]) == ListResult(ListFinding.TAKEN, "A")
+    assert classify_list([_listed(to=(BOB, ANN))], [ANN, BOB]) == ListResult(ListFinding.FOUND, "A")
 
 
 def test_of_several_the_oldest_counts_and_the_others_are_surplus():
     listed = [_listed("C", after_s=2), _listed("A", after_s=0), _listed("B", after_s=1)]
 
-    evidence = classify_list(listed, [ANN, BOB])
+    result = classify_list(listed, [ANN, BOB])
 
-    assert evidence == ListResult(ListFinding.SEVERAL, "A", ("C", "B"))
+    assert result == ListResult(ListFinding.MULTIPLE, "A", ("C", "B"))
 
 
 def test_without_times_the_last_listed_is_the_oldest():

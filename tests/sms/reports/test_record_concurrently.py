@@ -49,7 +49,7 @@ def test_reports_verdicts_and_sweeps_at_once_end_in_balanced_books(either_machin
         done.append(True)
 
     def book():
-        while apply_events(machine.ctx, most=50) or len(done) < _REPORTERS:
+        while apply_events(machine.ctx, limit=50) or len(done) < _REPORTERS:
             pass
 
     def sweep():

@@ -23,14 +23,14 @@ def test_it_is_told_at_once_and_then_once_a_minute_how_often(lines):
 
     for at in (0, 1, 59.9, 60, 61, 119, 125):
         now[0] = 1000.0 + at
-        alarm.ring(address=f"at {at}")
+        alarm.log(address=f"at {at}")
         told += [(line["times"], line["address"]) for line in lines()]
 
     assert told == [(1, "at 0"), (3, "at 60"), (3, "at 125")]
 
 
 def test_it_is_an_error(lines):
-    ThrottledLog("it burns").ring(reason="a match")
+    ThrottledLog("it burns").log(reason="a match")
 
     (line,) = lines()
     assert (line["level"], line["message"]) == ("error", "it burns")
