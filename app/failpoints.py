@@ -1,7 +1,7 @@
-"""Places where a test ends the process: `FAILPOINT=C3:2` kills at the second pass of C3.
+"""Failpoints: `FAILPOINT=C3:2` kills the process when it reaches C3 the second time.
 
-The names are the crash points of the failure model; at C8 the process freezes instead.  Without
-that setting, which only the test environment takes, a place costs one comparison.
+The names are the crash points of docs/failure-model.md; at C8 the process freezes instead.  Only
+the test environment accepts the setting.  Without it a failpoint costs one comparison.
 """
 
 import os
@@ -11,39 +11,39 @@ from collections.abc import Callable
 
 
 class Failpoints:
-    """Which place acts, and how often it is passed before; `act` is what happens there."""
+    """The armed failpoint, if any, and its action."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._name: str | None = None
-        self._left = 0
+        self._remaining = 0
         self._act: Callable[[], None] = kill_process
 
     def arm(self, name: str | None, passes: int = 1, act: Callable[[], None] | None = None) -> None:
-        """Have `act`, by default the model's, happen at the `passes`-th pass of `name`."""
-        fate = freeze_process if name == "C8" else kill_process
+        """Run `act`, by default the failure model's action, at the `passes`-th pass of `name`."""
+        default = freeze_process if name == "C8" else kill_process
         with self._lock:
-            self._name, self._left, self._act = name, passes, act or fate
+            self._name, self._remaining, self._act = name, passes, act or default
 
     def reach(self, name: str) -> None:
-        """This place is passed."""
+        """Count a pass of this failpoint, and act if it is the armed one."""
         if name != self._name:
             return
         with self._lock:
-            self._left -= 1
-            due = self._left == 0
+            self._remaining -= 1
+            due = self._remaining == 0
         if due:
             self._act()
 
 
 def kill_process() -> None:
-    """End this process as kill -9 does: no handler runs, nothing is flushed."""
+    """End this process like kill -9: no handler runs, nothing is flushed."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def freeze_process() -> None:
-    """Stop this process until somebody sends SIGCONT."""
-    # To the thread: sent to the process, another might take it while this one goes on.
+    """Stop this process until it receives SIGCONT."""
+    # To this thread: another thread might take a signal to the process while this one goes on.
     signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
 
 

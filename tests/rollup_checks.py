@@ -1,4 +1,4 @@
-"""Whether the sums by day are what they say: of all shares, and each share of its messages."""
+"""Checks of the daily counters against the contributions of batches and their messages."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ from app.sms.models.daily import DailyCount, DailyDelay
 _SHOWN = 5
 _COUNTS, _DELAYS = table_of(DailyCount).c, table_of(DailyDelay).c
 _BATCHES, _BROADCASTS, _MESSAGES = table_of(Batch).c, table_of(Broadcast).c, table_of(Message).c
-_SHARES: Select[Any] = select(
+_CONTRIBUTIONS: Select[Any] = select(
     _BATCHES.id,
     _BATCHES.state,
     _BATCHES.accepted_at,
@@ -38,60 +38,61 @@ _SHARES: Select[Any] = select(
 
 
 def check_daily_sums(tx: Connection) -> Iterator[str]:
-    """The sums by day are the sums of what batches have added, and none is below 0.
+    """Check that the daily counters equal the contributions of all batches, and none is negative.
 
-    Holds at every moment, as long as no batch that was counted is deleted.
+    Holds at every moment as long as no batch that was counted is deleted.
     """
-    expected, found = RollupDelta(), _read_sums(tx)
-    for batch in tx.execute(_SHARES.where(_BATCHES.rollup_contribution.is_not(None))):
+    expected, stored = RollupDelta(), _read_counters(tx)
+    for batch in tx.execute(_CONTRIBUTIONS.where(_BATCHES.rollup_contribution.is_not(None))):
         expected.add(batch, parse_contribution(batch.rollup_contribution))
     for name in ("messages", "parts", "delays"):
-        ours, theirs = getattr(expected, name), getattr(found, name)
-        wrong = sorted(key for key in {*ours, *theirs} if ours[key] != theirs[key])
+        added, counted = getattr(expected, name), getattr(stored, name)
+        wrong = sorted(key for key in {*added, *counted} if added[key] != counted[key])
         for key in wrong[:_SHOWN]:
-            yield f"{name} of {key}: {theirs[key]}, batches have added {ours[key]}"
-        negative = sorted(key for key, value in theirs.items() if value < 0)
+            yield f"{name} of {key}: {counted[key]}, batches have added {added[key]}"
+        negative = sorted(key for key, value in counted.items() if value < 0)
         yield from (f"{name} of {key}: below 0" for key in negative[:_SHOWN])
 
 
 def check_shares(tx: Connection) -> Iterator[str]:
-    """A batch that is not marked as changed has added what its messages say.
-
-    Reads every message.
-    """
+    """Check that each batch that is not dirty has contributed the counts of its messages."""
     messages = _collect_messages(tx)
     wrong = 0
-    for batch in tx.execute(_SHARES.where(_BATCHES.rollup_dirty == false()).order_by(_BATCHES.id)):
+    for batch in tx.execute(
+        _CONTRIBUTIONS.where(_BATCHES.rollup_dirty == false()).order_by(_BATCHES.id)
+    ):
         expected = None
         if is_counted(batch):
-            taken_at = batch.accepted_at or batch.created_at
+            accepted_at = batch.accepted_at or batch.created_at
             if tx.dialect.name == "sqlite":
-                taken_at = taken_at.replace(tzinfo=None)
-            share = count_messages(messages[batch.id], taken_at=taken_at, tag=tag_of(batch))
-            expected = serialize_contribution(share)
+                accepted_at = accepted_at.replace(tzinfo=None)
+            contribution = count_messages(
+                messages[batch.id], taken_at=accepted_at, tag=tag_of(batch)
+            )
+            expected = serialize_contribution(contribution)
         if batch.rollup_contribution != expected and wrong < _SHOWN:
             wrong += 1
             yield f"batch {batch.id}: {batch.rollup_contribution} is counted, not {expected}"
 
 
-def _read_sums(tx: Connection) -> RollupDelta:
-    found = RollupDelta()
+def _read_counters(tx: Connection) -> RollupDelta:
+    stored = RollupDelta()
     for row in tx.execute(select(table_of(DailyCount))):
-        key = _place(row), (row.country, row.status.value, row.code)
-        found.messages[key], found.parts[key] = row.messages, row.parts
+        key = _make_key(row), (row.country, row.status.value, row.code)
+        stored.messages[key], stored.parts[key] = row.messages, row.parts
     for row in tx.execute(select(table_of(DailyDelay))):
         for bucket, messages in unpack(read_packed(row.delays)).items():
-            found.delays[_place(row), (row.country, bucket)] = messages
-    return found
+            stored.delays[_make_key(row), (row.country, bucket)] = messages
+    return stored
 
 
-def _place(row: Any) -> RollupKey:
+def _make_key(row: Any) -> RollupKey:
     return RollupKey(row.day, row.client, row.tag, row.sender)
 
 
 def _collect_messages(tx: Connection) -> dict[int, list[Any]]:
     at = func.coalesce(_MESSAGES.status_at, _MESSAGES.recorded_at)
-    found = defaultdict(list)
+    by_batch = defaultdict(list)
     rows = tx.execute(
         select(
             _MESSAGES.batch_id,
@@ -102,5 +103,5 @@ def _collect_messages(tx: Connection) -> dict[int, list[Any]]:
         )
     )
     for batch_id, *message in rows:
-        found[batch_id].append(message)
-    return found
+        by_batch[batch_id].append(message)
+    return by_batch

@@ -1,4 +1,4 @@
-"""The sums by day: brought up to date, read, and checked."""
+"""Daily counters for tests: brought up to date, read, and checked."""
 
 from collections import Counter
 from datetime import timedelta
@@ -17,7 +17,7 @@ _PAUSE_S = 61
 
 
 def roll_up_now(machine: Machine) -> None:
-    """Roll up, however short ago that was done."""
+    """Roll up, however recent the last roll-up is."""
     machine.clock.advance(_PAUSE_S)
     roll_up(machine.ctx)
 
@@ -30,29 +30,29 @@ def wait_for_noon(machine: Machine) -> None:
 
 
 def daily_counts(ctx: Context) -> dict[tuple[Any, ...], int]:
-    """How many messages by (day, country, status, code)."""
-    found = Counter[tuple[Any, ...]]()
+    """Read the number of messages by (day, country, status, code)."""
+    counts = Counter[tuple[Any, ...]]()
     for row in read_all(ctx, DailyCount):
-        found[row.day, row.country, row.status.value, row.code] += row.messages
-    return {place: messages for place, messages in found.items() if messages}
+        counts[row.day, row.country, row.status.value, row.code] += row.messages
+    return {key: messages for key, messages in counts.items() if messages}
 
 
 def daily_delays(ctx: Context) -> dict[tuple[Any, ...], int]:
-    """How many delivered messages by (day, country, bucket)."""
-    found = Counter[tuple[Any, ...]]()
+    """Read the number of delivered messages by (day, country, bucket)."""
+    delays = Counter[tuple[Any, ...]]()
     for row in read_all(ctx, DailyDelay):
         for bucket, messages in unpack(read_packed(row.delays)).items():
-            found[row.day, row.country, bucket] += messages
-    return dict(found)
+            delays[row.day, row.country, bucket] += messages
+    return dict(delays)
 
 
 def daily_inbounds(ctx: Context) -> dict[tuple[Any, ...], tuple[int, int]]:
-    """How many texts, and how many of them say STOP, by (day, client)."""
+    """Read the number of inbounds, and of those that are opt-outs, by (day, client)."""
     rows = read_all(ctx, DailyInbound)
     return {(row.day, row.client): (row.inbounds, row.opt_outs) for row in rows}
 
 
 def miscounts(ctx: Context) -> list[str]:
-    """What the sums by day have wrong."""
+    """Return what is wrong with the daily counters."""
     with ctx.db.read() as tx:
         return [*check_daily_sums(tx), *check_shares(tx)]

@@ -1,4 +1,4 @@
-"""What the state machine stands on; everything it reads or calls comes from here."""
+"""Context of broadcasts: database, Sinch client, clock and rules of one process."""
 
 import os
 import random
@@ -21,10 +21,10 @@ from app.subscribers.context import SubscriberContext
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """Database, Sinch, clock and rules of one process.
+    """Database, Sinch client, clock and rules of one process.
 
-    `worker` names this process in the ledger of attempts; `draw` gives the jitter; `callback_url`
-    is where Sinch reports to, None where it is asked instead.
+    `worker` names this process in the table of attempts.  `callback_url` is where Sinch sends
+    callbacks; None if reports are fetched instead.
     """
 
     db: Database
@@ -41,12 +41,12 @@ class Context:
     jitter: Callable[[float, float], float] = random.uniform
 
     def now(self) -> datetime:
-        """The time of day, aware UTC."""
+        """Return the current time, aware UTC."""
         return self.clock.now()
 
     @property
     def subscriber_context(self) -> SubscriberContext:
-        """What everything about people stands on, under the same clock."""
+        """The context of subscribers, with this clock."""
         return SubscriberContext(
             db=self.db,
             rules=self.subscriber_rules,
@@ -55,33 +55,33 @@ class Context:
         )
 
     def seconds_from_now(self, seconds: float) -> datetime:
-        """So many seconds from now."""
+        """Return the time that is `seconds` from now."""
         return self.clock.now() + timedelta(seconds=seconds)
 
     def report_mode(self, options: Mapping[str, Any]) -> ReportMode | None:
-        """How Sinch reports on a broadcast with these options; None where it has to be asked."""
+        """Return how Sinch reports on a broadcast; None if reports have to be fetched."""
         mode = ReportMode(options.get("delivery_report") or self.delivery_report)
-        # Sinch refuses a batch whose reports have nowhere to go.
+        # Sinch rejects a batch that asks for reports without a callback URL.
         return mode if self.callback_url and mode is not ReportMode.NONE else None
 
     def first_report_at(self, *, called_back: bool | None = None) -> datetime:
-        """When to ask first for the report of a batch that Sinch has just taken.
+        """Return when to fetch the report of a batch first, after Sinch accepted it.
 
-        `called_back` when Sinch tells of it by itself; left out where its options are not at hand.
+        `called_back` is True if Sinch sends callbacks for the batch; None if that is not known.
         """
         if called_back is None:
             called_back = self.callback_url is not None
         return self.seconds_from_now(self.rules.report_wait_s(0, called_back=called_back))
 
     def require_own_database(self) -> None:
-        """Raise WrongDatabase unless the database is migrated and ours; asked once."""
+        """Check once that the database is migrated and ours.  Raises WrongDatabase."""
         if not self.db.verified:
             verify_database(self.db, instance_id=self.instance_id)
             self.db.verified = True
 
 
 def make_context(config: Config) -> Context:
-    """The surroundings that the settings describe; opens nothing yet."""
+    """Build the context from the settings.  Opens no connection."""
     sinch = SinchClient(
         url=config.sinch.url,
         service_plan_id=config.sinch.service_plan_id,
@@ -107,5 +107,5 @@ def make_context(config: Config) -> Context:
 
 
 def make_worker_name() -> str:
-    """Host, process and a random end: never the same for two processes."""
+    """Return a name of this process: host, process id and a random suffix."""
     return f"{socket.gethostname()[:32]}-{os.getpid()}-{secrets.token_hex(4)}"

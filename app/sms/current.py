@@ -1,4 +1,4 @@
-"""What the routes of this service stand on."""
+"""The Context of the current Flask app."""
 
 from flask import current_app
 
@@ -6,9 +6,9 @@ from app.sms.context import Context
 
 
 def current_context() -> Context:
-    """What the state machine stands on in this service.
+    """Return the Context of the current app.
 
-    Raises WrongDatabase: whoever cancels in a copy of a database must not do so at Sinch.
+    Raises WrongDatabase: a cancel in a copy of the database must not reach Sinch.
     """
     ctx: Context = current_app.extensions["clarion"]
     ctx.require_own_database()
