@@ -10,7 +10,7 @@ from datetime import datetime
 
 from app.sms.context import Context
 from app.sms.dispatch.burst import Burst, submit_next
-from app.webhooks.incoming.apply import MAX_EVENTS, apply_events
+from app.webhooks.incoming.apply import MAX_EVENTS
 from app.worker.jobs import import_next, plan_next, poll_sinch, roll_up, run_maintenance, sweep
 from app.worker.webhook_workers import WebhookWorkers
 
