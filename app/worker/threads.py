@@ -10,7 +10,8 @@ from datetime import datetime
 
 from app.sms.context import Context
 from app.sms.dispatch.burst import Burst, submit_next
-from app.webhooks.incoming.apply import MAX_EVENTS
+from app.webhooks.incoming.apply import MAX_EVENTS, apply_events
+from app.worker.guard import join_all, run_guarded
 from app.worker.jobs import import_next, plan_next, poll_sinch, roll_up, run_maintenance, sweep
 from app.worker.webhook_workers import WebhookWorkers
 
@@ -113,12 +114,14 @@ class BackgroundThreads:
 
     def _record(self) -> None:
         while not self._stopping.is_set():
-            self._to_book.clear()
-            while not self._stopping.is_set() and (looked_at := self._do(self._book_group)):
-                self._nudge_tellers()
-                if looked_at != MAX_EVENTS:
-                    # Whoever texted us may have to be answered.
-                    self._to_send[0].set()
+            self._wake_recorder.clear()
+            while not self._stopping.is_set() and (
+                applied := self._run(lambda: apply_events(self._ctx))
+            ):
+                self._wake_webhook_workers()
+                if applied != MAX_EVENTS:
+                    # A text from a phone may have stored a reply.
+                    self._wake_sender[0].set()
                     self._stopping.wait(_GATHER_S)
             self._wake_recorder.wait(self._ctx.rules.sweep_every_s)
 

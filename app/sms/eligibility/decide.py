@@ -27,8 +27,8 @@ from app.subscribers.models import Subscriber
 from app.subscribers.suppressions.store import find_suppressed
 
 _S = BatchState
-# States in which a marketing text counts against the daily cap: it may have been sent.
-_COUNTED_BY_CAP = (
+# A text of a batch in one of these states may have reached its recipients.
+_MAY_HAVE_REACHED = (
     _S.SENDING,
     _S.ACCEPTED,
     _S.DUPLICATE,
@@ -50,9 +50,9 @@ _SELECT_SUBSCRIBERS = {
 _SELECT_OVER_CAP = {
     dialect: select(_SENDS.c.phone)
     .join(_BATCHES, _BATCHES.c.id == _SENDS.c.batch_id)
-    .where(_SENDS.c.phone.in_(these))
-    .where(_SENDS.c.at > bindparam("since"), _SENDS.c.batch_id != bindparam("but"))
-    .where(_BATCHES.c.state.in_(_COUNTED_BY_CAP))
+    .where(_SENDS.c.phone.in_(phones))
+    .where(_SENDS.c.at > bindparam("since"), _SENDS.c.batch_id != bindparam("batch_id"))
+    .where(_BATCHES.c.state.in_(_MAY_HAVE_REACHED))
     .group_by(_SENDS.c.phone)
     .having(func.count() >= bindparam("cap"))
     for dialect, phones in THESE.items()

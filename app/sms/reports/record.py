@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Row, String, any_, bindparam, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from app.db.base import table_of
-from app.sms.audience.chunks import chunked
+from app.db.lists import chunked
 from app.sms.context import Context
 from app.sms.lifecycle.latency import NONE, latency_bucket
 from app.sms.lifecycle.locks import LOCK_STATUS
@@ -25,7 +25,7 @@ from app.sms.models.statuses import ENDED, MessageStatus, rank_status
 from app.sms.recovery.confirm import LOCK_BATCHES, ReportedBatch, confirm_accepted
 
 # Databases limit the number of parameters of a statement.
-_QUERY_CHUNK_SIZE = 10_000
+_PHONES_PER_QUERY = 10_000
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
 _BATCHES, _BROADCASTS = table_of(Batch), table_of(Broadcast)
@@ -232,7 +232,7 @@ def _find_messages(tx: Connection, broadcast_id: int, phones: Sequence[str]) -> 
     query = _BY_PHONES[tx.dialect.name]
     return [
         row
-        for some in chunked(phones, _QUERY_CHUNK_SIZE)
+        for some in chunked(phones, _PHONES_PER_QUERY)
         for row in tx.execute(query, {"broadcast_id": broadcast_id, "phones": some})
     ]
 
