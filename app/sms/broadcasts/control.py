@@ -10,8 +10,7 @@ from app.db.audit import write_audit
 from app.errors import Conflict, NotFound
 from app.sinch.errors import SinchError
 from app.sms.context import Context
-from app.sms.dispatch.outcome import cancel_unsent
-from app.sms.lifecycle.finalize import finalize_in
+from app.sms.lifecycle.finalize import end_unsent, finalize_in
 from app.sms.models.batch import Batch
 from app.sms.models.broadcast import Broadcast
 from app.sms.models.states import ACTIVE, FINAL, BatchState, BroadcastStatus, CancelRequestState
@@ -61,7 +60,7 @@ def cancel_broadcast(ctx: Context, public_id: str, *, actor: str) -> None:
             raise _refuse(broadcast, "cancelled")
         if broadcast.status in FINAL and broadcast.expires_at <= ctx.now():
             raise _refuse(broadcast, "cancelled")
-        cancel_unsent(tx, broadcast.id)
+        end_unsent(tx, broadcast.id, BatchState.CANCELLED)
         accepted = update(Batch).where(
             Batch.broadcast_id == broadcast.id,
             Batch.state.in_((BatchState.ACCEPTED, BatchState.DUPLICATE)),

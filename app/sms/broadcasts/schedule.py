@@ -7,10 +7,10 @@ from loguru import logger
 from sqlalchemy import ColumnElement, Connection, select, update
 
 from app.sms.context import Context
-from app.sms.lifecycle.finalize import expire_pending, finalize_broadcast, finalize_in
+from app.sms.lifecycle.finalize import end_unsent, finalize_broadcast, finalize_in
 from app.sms.models.batch import Batch
 from app.sms.models.broadcast import Broadcast
-from app.sms.models.states import OPEN, UNSENT, BroadcastStatus
+from app.sms.models.states import OPEN, UNSENT, BatchState, BroadcastStatus
 
 
 def start_due_broadcasts(ctx: Context) -> int:
@@ -45,7 +45,7 @@ def expire_overdue_broadcasts(ctx: Context) -> int:
     for broadcast_id in ids:
         with ctx.db.write() as tx:
             _hold_id(tx, broadcast_id)
-            expire_pending(tx, broadcast_id)
+            end_unsent(tx, broadcast_id, BatchState.EXPIRED)
             finalize_in(tx, ctx, broadcast_id)
     return len(ids) + _expire_unresolved(ctx)
 

@@ -22,7 +22,7 @@ from app.sms.dispatch.payload import make_outgoing
 from app.sms.dispatch.withhold import withhold_recipients
 from app.sms.eligibility.decide import group_by_eligibility
 from app.sms.eligibility.frequency_cap import lock_marketing_counts, record_marketing_sends
-from app.sms.lifecycle.finalize import expire_pending, finalize_broadcast, finalize_in
+from app.sms.lifecycle.finalize import end_unsent, finalize_broadcast, finalize_in
 from app.sms.lifecycle.gates import CIRCUIT, PACE, Gates, half_open_circuit, read_gates, take_pace
 from app.sms.lifecycle.locks import LOCK_STATUS
 from app.sms.models.batch import Attempt, Batch
@@ -184,7 +184,7 @@ def _claim(
             return _claim_of_broadcast(
                 tx, ctx, broadcast, gates, now, maybe_ended=maybe_ended, limit=limit
             )
-        expire_pending(tx, broadcast.id)
+        end_unsent(tx, broadcast.id, BatchState.EXPIRED)
         maybe_ended.append(broadcast.id)
 
 

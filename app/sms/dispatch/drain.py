@@ -67,8 +67,10 @@ def submit_inline(ctx: Context, broadcast_id: int, first: Claim | Idle) -> None:
             _submit(ctx, claim, within_s=remaining_s)
             if not is_under_way(ctx, broadcast_id):
                 return
-        elif not _wait_inline(ctx, broadcast_id, claim.not_before, remaining_s):
-            return
+        else:
+            within_s = min(remaining_s - MIN_POST_S, _MAX_INLINE_WAIT_S)
+            if not _wait(ctx, broadcast_id, claim.not_before, within_s=within_s):
+                return
         if deadline - ctx.clock.monotonic() < MIN_POST_S:
             return
         claim = claim_batch(ctx, broadcast_id=broadcast_id)
@@ -92,7 +94,7 @@ def drain_broadcast(
         if isinstance(claim, Claim):
             _submit(ctx, claim)
             yield claim.size
-        elif not _wait(ctx, broadcast_id, claim.not_before, stop):
+        elif not _wait(ctx, broadcast_id, claim.not_before, within_s=_MAX_DRAIN_WAIT_S, stop=stop):
             return
         if stop():
             return
@@ -138,34 +140,24 @@ def _is_resolved(ctx: Context, batch_id: int) -> bool:
     return state is not BatchState.UNKNOWN and not lacks_id
 
 
-def _wait_inline(
-    ctx: Context, broadcast_id: int, not_before: datetime | None, remaining_s: float
-) -> bool:
-    """Wait until the next batch may go.  Returns False if none is left or it takes too long."""
-    if not is_under_way(ctx, broadcast_id):
-        return False
-    wait_s = _seconds_until(ctx, not_before)
-    if wait_s > min(remaining_s - MIN_POST_S, _MAX_INLINE_WAIT_S):
-        return False
-    ctx.clock.sleep(max(wait_s, _POLL_S))
-    return True
-
-
 def _wait(
-    ctx: Context, broadcast_id: int, not_before: datetime | None, stop: Callable[[], bool]
+    ctx: Context,
+    broadcast_id: int,
+    not_before: datetime | None,
+    *,
+    within_s: float,
+    stop: Callable[[], bool] = lambda: False,
 ) -> bool:
-    """Wait until the next batch may go.  Returns False if none is left, it takes too long, or
-    `stop` returns True."""
+    """Wait until the next batch may go.
+
+    Returns False if none is left, if it may not go within `within_s`, or once `stop` returns True.
+    """
     if not is_under_way(ctx, broadcast_id):
         return False
-    wait_s = _seconds_until(ctx, not_before)
-    if wait_s > _MAX_DRAIN_WAIT_S:
+    wait_s = (not_before - ctx.now()).total_seconds() if not_before else 0.0
+    if wait_s > within_s:
         return False
     deadline = ctx.clock.monotonic() + max(wait_s, _POLL_S)
     while not stop() and (remaining_s := deadline - ctx.clock.monotonic()) > 0:
         ctx.clock.sleep(min(remaining_s, _POLL_S))
     return not stop()
-
-
-def _seconds_until(ctx: Context, at: datetime | None) -> float:
-    return (at - ctx.now()).total_seconds() if at else 0.0

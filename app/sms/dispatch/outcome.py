@@ -138,7 +138,7 @@ def record_results(ctx: Context, results: Sequence[ClaimResult]) -> None:
             _RECORDERS[result.outcome](tx, ctx, claim, result, status)
             _end_attempt(tx, ctx, claim, result)
         if status is BroadcastStatus.CANCELLED:
-            cancel_unsent(tx, broadcast_id)
+            end_unsent(tx, broadcast_id, _S.CANCELLED)
         if ctx.db.is_sqlite and not has_open_batches(tx, broadcast_id):
             finalize_in(tx, ctx, broadcast_id)
         failpoints.reach("C9")
@@ -328,8 +328,3 @@ def requeue_held(tx: Connection) -> None:
     held = update(Batch).where(Batch.state == _S.HELD)
     tx.execute(held.values(state=_S.PENDING, not_before=None))
     logger.info("the circuit is closed: sending goes on")
-
-
-def cancel_unsent(tx: Connection, broadcast_id: int) -> int:
-    """Cancel the unsent batches of a broadcast.  Returns how many."""
-    return end_unsent(tx, broadcast_id, _S.CANCELLED)

@@ -159,20 +159,15 @@ def choose_final_status(states: Mapping[BatchState, int]) -> BroadcastStatus:
     return BroadcastStatus.CANCELLED
 
 
-def expire_pending(tx: Connection, broadcast_id: int) -> None:
-    """End the unsent batches of a broadcast as EXPIRED."""
-    end_unsent(tx, broadcast_id, _S.EXPIRED)
-
-
-def end_unsent(tx: Connection, broadcast_id: int, ending: BatchState) -> int:
-    """Move the unsent batches of a broadcast to a final state.  Returns how many.
+def end_unsent(tx: Connection, broadcast_id: int, final_state: BatchState) -> None:
+    """Move the unsent batches of a broadcast to EXPIRED or CANCELLED.
 
     A batch that an operator chose to resend may have been sent before: it becomes CLOSED_UNSENT.
     """
     unsent = update(Batch).where(Batch.broadcast_id == broadcast_id, Batch.state.in_(UNSENT))
     uncertain = unsent.where(_RESENT.where(_AUDIT.c.subject == Batch.client_reference).exists())
-    closed = tx.execute(uncertain.values(state=_S.CLOSED_UNSENT, not_before=None)).rowcount
-    return closed + tx.execute(unsent.values(state=ending, not_before=None)).rowcount
+    tx.execute(uncertain.values(state=_S.CLOSED_UNSENT, not_before=None))
+    tx.execute(unsent.values(state=final_state, not_before=None))
 
 
 def was_resent(tx: Connection, reference: str) -> bool:

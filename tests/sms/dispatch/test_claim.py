@@ -227,7 +227,7 @@ def test_a_stop_that_is_committed_is_never_followed_by_a_claim(make_machine, eit
 def test_everybody_at_once_makes_no_deadlock_and_the_books_balance(
     make_machine, either_database, capfd
 ):
-    """Claims, verdicts of every kind, cancels, pauses, decisions, plans, questions and sweeps."""
+    """Claims, results of every kind, cancels, pauses, decisions, plans, questions and sweeps."""
     machine = make_machine(either_database, lease_s=0.2, probe_every_s=0.1)
     broadcasts = [machine.store(many_numbers(12, start=100 * n), size=1) for n in range(4)]
     deadline = time.monotonic() + 30
@@ -235,7 +235,7 @@ def test_everybody_at_once_makes_no_deadlock_and_the_books_balance(
     claims: list[Claim] = []
     enough = threading.Event()
     numbers = iter(range(10**9))
-    verdicts = [
+    results = [
         _TAKEN,
         SubmitResult(outcome=Outcome.NOT_SENT),
         SubmitResult(outcome=Outcome.HELD),
@@ -255,7 +255,7 @@ def test_everybody_at_once_makes_no_deadlock_and_the_books_balance(
         found = claim_batch(machine.ctx)
         if isinstance(found, Claim):
             claims.append(found)
-            record_result(machine.ctx, found, verdicts[next(numbers) % len(verdicts)])
+            record_result(machine.ctx, found, results[next(numbers) % len(results)])
         else:
             machine.clock.advance(1)
 

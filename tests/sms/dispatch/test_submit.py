@@ -112,10 +112,10 @@ def test_taken_is_accepted(either_machine, sandbox):
     machine = either_machine
     broadcast = machine.store([ANN, BOB])
 
-    verdict = machine.submit()
+    result = machine.submit()
 
     batch, (attempt,) = machine.batch(), machine.attempts()
-    assert verdict.outcome is Outcome.ACCEPTED
+    assert result.outcome is Outcome.ACCEPTED
     assert (batch.state, batch.sinch_id) == (_S.ACCEPTED, sandbox.batches()[0]["id"])
     assert (batch.lease_until, batch.next_reconcile_at) == (None, None)
     assert (attempt.outcome, attempt.ended_at) == (Outcome.ACCEPTED, machine.ctx.now())
@@ -375,10 +375,10 @@ def test_the_same_verdict_twice_changes_nothing(machine, sandbox, fault):
     if fault:
         _order(sandbox, **fault)
     claim = machine.claim()
-    verdict = submit_batch(machine.ctx, claim)
+    result = submit_batch(machine.ctx, claim)
     before = machine.batches(), machine.attempts(), machine.gates()
 
-    record_result(machine.ctx, claim, verdict)
+    record_result(machine.ctx, claim, result)
 
     assert (machine.batches(), machine.attempts(), machine.gates()) == before
 
@@ -387,11 +387,11 @@ def test_a_verdict_that_comes_after_the_next_claim_changes_nothing(machine, sand
     machine.store([ANN])
     _order(sandbox, status=429, headers={"Retry-After": "1"})
     first = machine.claim()
-    verdict = submit_batch(machine.ctx, first)
+    result = submit_batch(machine.ctx, first)
     machine.clock.advance(1)
     second = machine.claim()
 
-    record_result(machine.ctx, first, verdict)
+    record_result(machine.ctx, first, result)
 
     assert (machine.batch().state, machine.batch().attempt) == (_S.SENDING, 2)
     assert machine.gates().find_obstacle(machine.ctx.now()) is None
@@ -403,11 +403,11 @@ def test_an_answer_after_the_lease_still_counts(either_machine, sandbox):
     machine = either_machine
     machine.store([ANN])
     claim = machine.claim()
-    verdict = post_batch(machine.ctx, claim)
+    result = post_batch(machine.ctx, claim)
     machine.clock.advance(machine.ctx.rules.lease_s)
     expire_leases(machine.ctx)
 
-    record_result(machine.ctx, claim, verdict)
+    record_result(machine.ctx, claim, result)
 
     batch = machine.batch()
     assert (batch.state, batch.sinch_id) == (_S.ACCEPTED, sandbox.batches()[0]["id"])
@@ -416,23 +416,23 @@ def test_an_answer_after_the_lease_still_counts(either_machine, sandbox):
 
 
 @pytest.mark.parametrize(
-    "verdict",
+    "result",
     [
         SubmitResult(outcome=Outcome.NOT_SENT),
         SubmitResult(outcome=Outcome.HELD),
         SubmitResult(outcome=Outcome.REJECTED),
         SubmitResult(outcome=Outcome.UNKNOWN),
     ],
-    ids=lambda verdict: verdict.outcome.value,
+    ids=lambda result: result.outcome.value,
 )
-def test_no_other_answer_moves_a_batch_after_its_lease(machine, verdict):
+def test_no_other_answer_moves_a_batch_after_its_lease(machine, result):
     machine.store([ANN])
     claim = machine.claim()
     machine.clock.advance(machine.ctx.rules.lease_s)
     expire_leases(machine.ctx)
     before = machine.batch()
 
-    record_result(machine.ctx, claim, verdict)
+    record_result(machine.ctx, claim, result)
 
     assert machine.batch() == before
     assert machine.gates().find_obstacle(machine.ctx.now()) is None
@@ -442,11 +442,11 @@ def _needs_attention(machine):
     """A claim and its answer, which comes so late that an operator has to decide before."""
     machine.store([ANN])
     claim = machine.claim()
-    verdict = post_batch(machine.ctx, claim)
+    result = post_batch(machine.ctx, claim)
     machine.clock.advance(machine.ctx.rules.lease_s)
     expire_leases(machine.ctx)
     machine.corrupt(Batch, state=_S.NEEDS_ATTENTION, attention=Attention.ABSENT)
-    return claim, verdict
+    return claim, result
 
 
 def _decide(machine, decision):
@@ -455,10 +455,10 @@ def _decide(machine, decision):
 
 
 def test_a_late_answer_counts_even_after_an_operator_allowed_to_send_again(machine, sandbox):
-    claim, verdict = _needs_attention(machine)
+    claim, result = _needs_attention(machine)
     _decide(machine, Decision.RESEND)
 
-    record_result(machine.ctx, claim, verdict)
+    record_result(machine.ctx, claim, result)
 
     assert machine.states() == [_S.ACCEPTED]
     machine.idle()
@@ -624,14 +624,14 @@ def test_of_two_batches_that_end_at_once_one_settles_their_broadcast(
     for number in range(20):
         broadcast = machine.store(many_numbers(2, start=2 * number), size=1)
         claims = [machine.claim(broadcast_id=broadcast) for _ in range(2)]
-        verdicts = [
+        results = [
             SubmitResult(outcome=Outcome.ACCEPTED, sinch_id=f"id-{each.batch_id}")
             for each in claims
         ]
         Together(
             *(
-                partial(record_result, machine.ctx, claim, verdict)
-                for claim, verdict in zip(claims, verdicts, strict=True)
+                partial(record_result, machine.ctx, claim, result)
+                for claim, result in zip(claims, results, strict=True)
             )
         ).join()
 

@@ -357,10 +357,10 @@ def test_each_trial_refused_makes_the_next_probe_later_up_to_fifteen_minutes(mac
     assert waits == [30, 60, 120, 240, 480, 900, 900]
 
 
-@pytest.mark.parametrize("verdict", [_BUSY, _UNKNOWN], ids=["busy", "unknown"])
-def test_a_trial_without_a_word_lets_another_try(machine, verdict):
+@pytest.mark.parametrize("result", [_BUSY, _UNKNOWN], ids=["busy", "unknown"])
+def test_a_trial_without_a_word_lets_another_try(machine, result):
     _half_opened(machine)
-    record_result(machine.ctx, machine.claim(), verdict)
+    record_result(machine.ctx, machine.claim(), result)
     machine.clock.advance(2)
 
     assert machine.claim().on_trial
@@ -394,13 +394,13 @@ def test_a_trial_that_was_given_up_does_not_end_the_one_that_followed(machine):
     machine.idle()
 
 
-@pytest.mark.parametrize("verdict", [_BUSY, _UNKNOWN], ids=["busy", "unknown"])
-def test_a_trial_does_not_open_what_an_operator_has_closed_meanwhile(machine, verdict):
+@pytest.mark.parametrize("result", [_BUSY, _UNKNOWN], ids=["busy", "unknown"])
+def test_a_trial_does_not_open_what_an_operator_has_closed_meanwhile(machine, result):
     _half_opened(machine)
     trial = machine.claim()
     close_circuit_by_hand(machine.ctx, actor="ops")
 
-    record_result(machine.ctx, trial, verdict)
+    record_result(machine.ctx, trial, result)
 
     assert machine.gates().circuit is None
 

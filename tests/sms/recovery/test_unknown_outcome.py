@@ -61,8 +61,8 @@ def _doubt(machine, **more):
 def _confirm(machine):
     """A batch that Sinch is known to have taken."""
     machine.store([BOB])
-    verdict = machine.submit()
-    assert verdict.outcome is Outcome.ACCEPTED
+    result = machine.submit()
+    assert result.outcome is Outcome.ACCEPTED
 
 
 def _go_on(machine, batch_id, seconds):
