@@ -63,7 +63,7 @@ class LateSinch(SimulatedSinch):
 def unknown_is_sent_again() -> Iterator[None]:
     """What is not known goes back to PENDING."""
 
-    def record(tx: Any, ctx: Any, claim: Any, verdict: Any, status: Any) -> None:
+    def record(tx: Any, ctx: Any, claim: Any, result: Any, status: Any) -> None:
         swap = outcome._swap(claim, BatchState.SENDING)
         tx.execute(swap.values(state=BatchState.PENDING, lease_until=None))
 
@@ -101,15 +101,15 @@ def late_verdicts_count() -> Iterator[None]:
 @contextmanager
 def absent_is_sent_again() -> Iterator[None]:
     """What Sinch's list does not show is sent again by itself."""
-    judge = unknown_outcome._judge
+    choose_values = unknown_outcome._choose_values
 
-    def resend(ctx: Any, row: Any, evidence: Any, **more: Any) -> Any:
-        values = judge(ctx, row, evidence, **more)
+    def resend(ctx: Any, row: Any, result: Any, **more: Any) -> Any:
+        values = choose_values(ctx, row, result, **more)
         if values["state"] is BatchState.NEEDS_ATTENTION:
             values |= {"state": BatchState.PENDING, "next_reconcile_at": None, "attention": None}
         return values
 
-    with _replaced(unknown_outcome, "_judge", resend):
+    with _replaced(unknown_outcome, "_choose_values", resend):
         yield
 
 
@@ -167,20 +167,20 @@ def a_stop_waits_until_it_is_applied() -> Iterator[None]:
 @contextmanager
 def those_set_aside_stay_in_the_payload() -> Iterator[None]:
     """Who is left out has a batch of their own, and stands in the request of the others too."""
-    sort_out = claiming._sort_out
+    sort_out = claiming._check_recipients
 
     def keep(*args: Any) -> Any:
         ready = sort_out(*args)
         return ready and replace(ready, recipients=ready.content.recipients)
 
-    with _replaced(claiming, "_sort_out", keep):
+    with _replaced(claiming, "_check_recipients", keep):
         yield
 
 
 @contextmanager
 def marketing_knows_no_hours() -> Iterator[None]:
     """It is always open."""
-    with _replaced(decide._Windows, "find", lambda self, number, zone: decide._GOES):
+    with _replaced(decide._Windows, "check", lambda self, phone, zone: decide._ALLOWED):
         yield
 
 
