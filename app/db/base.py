@@ -3,7 +3,8 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, MetaData, String, Table, Text
+from sqlalchemy import JSON, Index, MetaData, String, Table, Text
+from sqlalchemy import text as sql
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from app.db.types import UtcTime
@@ -32,6 +33,11 @@ def table_of(model: type[Base]) -> Table:
     table = model.__table__
     assert isinstance(table, Table)
     return table
+
+
+def partial_index(name: str, *columns: str, where: str) -> Index:
+    """Return an index over the rows that match a condition, on either database."""
+    return Index(name, *columns, sqlite_where=sql(where), postgresql_where=sql(where))
 
 
 class Metadata(Base):

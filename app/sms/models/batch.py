@@ -11,10 +11,9 @@ from sqlalchemy import (
     String,
     UniqueConstraint,
 )
-from sqlalchemy import text as sql
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.db.base import Base
+from app.db.base import Base, partial_index
 from app.db.types import BigId, EnumText
 from app.sms.models.states import (
     Attention,
@@ -77,43 +76,21 @@ class Batch(Base):
         UniqueConstraint("broadcast_id", "chunk", "start", "level"),
         Index("ix_batches_of_broadcast", "broadcast_id", "state", "id", "size", "accepted_at"),
         Index("ix_batches_sinch_id", "sinch_id"),
-        Index(
-            "ix_batches_unreported",
-            "next_report_at",
-            sqlite_where=sql("next_report_at IS NOT NULL"),
-            postgresql_where=sql("next_report_at IS NOT NULL"),
+        partial_index(
+            "ix_batches_unreported", "next_report_at", where="next_report_at IS NOT NULL"
         ),
-        Index(
-            "ix_batches_rollup_dirty",
-            "id",
-            sqlite_where=sql("rollup_dirty = 1"),
-            postgresql_where=sql("rollup_dirty = true"),
+        partial_index("ix_batches_rollup_dirty", "id", where="rollup_dirty = true"),
+        partial_index("ix_batches_leased", "lease_until", where="state = 'sending'"),
+        partial_index(
+            "ix_batches_to_reconcile", "next_reconcile_at", where="next_reconcile_at IS NOT NULL"
         ),
-        Index(
-            "ix_batches_leased",
-            "lease_until",
-            sqlite_where=sql("state = 'sending'"),
-            postgresql_where=sql("state = 'sending'"),
-        ),
-        Index(
-            "ix_batches_to_reconcile",
-            "next_reconcile_at",
-            sqlite_where=sql("next_reconcile_at IS NOT NULL"),
-            postgresql_where=sql("next_reconcile_at IS NOT NULL"),
-        ),
-        Index(
+        partial_index(
             "ix_batches_troubled",
             "state",
             "id",
-            sqlite_where=sql("state IN ('held', 'unknown', 'needs_attention', 'duplicate')"),
-            postgresql_where=sql("state IN ('held', 'unknown', 'needs_attention', 'duplicate')"),
+            where="state IN ('held', 'unknown', 'needs_attention', 'duplicate')",
         ),
-        Index(
-            "ix_batches_cancel_request",
-            "id",
-            sqlite_where=sql("cancel_request = 'wanted'"),
-            postgresql_where=sql("cancel_request = 'wanted'"),
-        ),
+        partial_index("ix_batches_cancel_request", "id", where="cancel_request = 'wanted'"),
     )
 
 
@@ -134,13 +111,7 @@ class Attempt(Base):
     overridden: Mapped[bool] = mapped_column(default=False)
 
     __table_args__ = (
-        Index(
-            "ix_attempts_repeated",
-            "batch_id",
-            "number",
-            sqlite_where=sql("number > 1"),
-            postgresql_where=sql("number > 1"),
-        ),
+        partial_index("ix_attempts_repeated", "batch_id", "number", where="number > 1"),
     )
 
 

@@ -7,7 +7,7 @@ from sqlalchemy import ForeignKey, Index, LargeBinary, String, Text
 from sqlalchemy import text as sql
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.db.base import Base
+from app.db.base import Base, partial_index
 from app.db.types import BigId, EnumText
 from app.sms.models.states import BroadcastStatus, Category, ExclusionReason
 
@@ -65,26 +65,14 @@ class Broadcast(Base):
         Index("uq_broadcasts_resend_of", "resend_of", unique=True),
         Index("ix_broadcasts_same_text", "client", "text_hash", "created_at"),
         # Few broadcasts are open at a time, many are kept.
-        Index(
-            "ix_broadcasts_open",
-            "priority",
-            "id",
-            sqlite_where=sql("completed_at IS NULL"),
-            postgresql_where=sql("completed_at IS NULL"),
-        ),
-        Index(
+        partial_index("ix_broadcasts_open", "priority", "id", where="completed_at IS NULL"),
+        partial_index(
             "ix_broadcasts_unsettled",
             "id",
-            sqlite_where=sql("completed_at IS NOT NULL AND all_reported_at IS NULL"),
-            postgresql_where=sql("completed_at IS NOT NULL AND all_reported_at IS NULL"),
+            where="completed_at IS NOT NULL AND all_reported_at IS NULL",
         ),
         # The search for a number reads the chunks of each of these.
-        Index(
-            "ix_broadcasts_to_many",
-            "id",
-            sqlite_where=sql("recipients > 1"),
-            postgresql_where=sql("recipients > 1"),
-        ),
+        partial_index("ix_broadcasts_to_many", "id", where="recipients > 1"),
         Index("ix_broadcasts_status", "status", "id"),
     )
 
@@ -106,12 +94,7 @@ class Chunk(Base):
 
     __table_args__ = (
         # Finds the broadcasts to a single recipient.
-        Index(
-            "ix_chunks_alone",
-            "recipients",
-            sqlite_where=sql("size = 1"),
-            postgresql_where=sql("size = 1"),
-        ),
+        partial_index("ix_chunks_alone", "recipients", where="size = 1"),
     )
 
 

@@ -11,10 +11,9 @@ from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Index, LargeBinary, String, Text
-from sqlalchemy import text as sql
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.db.base import Base
+from app.db.base import Base, partial_index
 from app.db.types import NEVER_AGAIN, BigId, EnumText
 from app.sms.models.statuses import MessageStatus
 
@@ -40,18 +39,8 @@ class Event(Base):
     dead_letter_reason: Mapped[DeadLetterReason | None] = mapped_column(EnumText(DeadLetterReason))
 
     __table_args__ = (
-        Index(
-            "ix_events_waiting",
-            "id",
-            sqlite_where=sql("dead_letter_reason IS NULL"),
-            postgresql_where=sql("dead_letter_reason IS NULL"),
-        ),
-        Index(
-            "ix_events_left",
-            "received_at",
-            sqlite_where=sql("dead_letter_reason IS NOT NULL"),
-            postgresql_where=sql("dead_letter_reason IS NOT NULL"),
-        ),
+        partial_index("ix_events_waiting", "id", where="dead_letter_reason IS NULL"),
+        partial_index("ix_events_left", "received_at", where="dead_letter_reason IS NOT NULL"),
         NEVER_AGAIN,
     )
 
@@ -117,12 +106,7 @@ class OutboxEvent(Base):
     fanned_out: Mapped[bool] = mapped_column(default=False)
 
     __table_args__ = (
-        Index(
-            "ix_outbox_unspread",
-            "id",
-            sqlite_where=sql("fanned_out = 0"),
-            postgresql_where=sql("fanned_out = false"),
-        ),
+        partial_index("ix_outbox_unspread", "id", where="fanned_out = false"),
         Index("ix_outbox_at", "at"),
         NEVER_AGAIN,
     )

@@ -117,10 +117,7 @@ def _record(ctx: Context, reports: Sequence[DeliveryReport]) -> set[int]:
         lock_counters(tx)
         lock_for_codes(tx, (report.code for report in reports))
         recorded = record_reports(tx, ctx, reports)
-        unplaced = {id(report) for report in recorded.unplaced}
-        opted_out = apply_carrier_opt_outs(
-            tx, ctx, (report for report in reports if id(report) not in unplaced)
-        )
+        opted_out = apply_carrier_opt_outs(tx, ctx, recorded.placed)
         notify_clients(tx, ctx, recorded)
         append_consent_records(tx, ctx.subscriber_context, opted_out)
     return recorded.to_finalize
@@ -139,7 +136,17 @@ def _end_unreported(ctx: Context, batch: Row[Any]) -> set[int]:
             or_(_MESSAGES.status.is_(None), _MESSAGES.status == MessageStatus.SUBMITTED),
         )
         unreported = tx.execute(open_messages).scalars().all()
-        reports = [_make_unknown(batch, phone) for phone in unreported]
+        reports = [
+            DeliveryReport(
+                reference=batch.client_reference,
+                sinch_id=batch.sinch_id,
+                recipient=phone,
+                status=MessageStatus.UNKNOWN,
+                code=None,
+                at=None,
+            )
+            for phone in unreported
+        ]
         recorded = record_reports(tx, ctx, reports)
         notify_clients(tx, ctx, recorded)
         tx.execute(update(_BATCHES).where(_BATCHES.c.id == batch.id).values(next_report_at=None))
@@ -147,14 +154,3 @@ def _end_unreported(ctx: Context, batch: Row[Any]) -> set[int]:
         bound = logger.bind(client_reference=batch.client_reference, messages=len(reports))
         bound.warning("messages were never reported: they end as unknown")
     return recorded.to_finalize | {batch.broadcast_id}
-
-
-def _make_unknown(batch: Row[Any], phone: str) -> DeliveryReport:
-    return DeliveryReport(
-        reference=batch.client_reference,
-        sinch_id=batch.sinch_id,
-        recipient=phone,
-        status=MessageStatus.UNKNOWN,
-        code=None,
-        at=None,
-    )

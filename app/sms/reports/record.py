@@ -98,10 +98,12 @@ class DeliveryReport:
 class RecordedReports:
     """Result of recording.
 
-    `unplaced` are reports whose batch was not found.  `ended` are, by broadcast, the reports that
-    gave a message a final status.  `to_finalize` are broadcasts that may be complete now.
+    `placed` and `unplaced` are the reports whose batch was found or not.  `ended` are, by
+    broadcast, the reports that gave a message a final status.  `to_finalize` are broadcasts that
+    may be complete now.
     """
 
+    placed: list[DeliveryReport] = field(default_factory=list)
     unplaced: list[DeliveryReport] = field(default_factory=list)
     ended: dict[int, list[DeliveryReport]] = field(default_factory=lambda: defaultdict(list))
     to_finalize: set[int] = field(default_factory=set)
@@ -130,6 +132,7 @@ def record_reports(
         if batch is None:
             recorded.unplaced.append(report)
             continue
+        recorded.placed.append(report)
         if report.sinch_id:
             sinch_ids[batch.id].add(report.sinch_id)
         best = by_broadcast[batch.broadcast_id]

@@ -195,10 +195,7 @@ def _record(
                 rows_by_report[id(report)] = event.row
     stored = store_inbounds(tx, ctx, inbounds)
     recorded = record_reports(tx, ctx, reports)
-    unplaced = {id(report) for report in recorded.unplaced}
-    opted_out = apply_carrier_opt_outs(
-        tx, ctx, (report for report in reports if id(report) not in unplaced)
-    )
+    opted_out = apply_carrier_opt_outs(tx, ctx, recorded.placed)
     for batch_report in batch_reports:
         request_full_report(tx, ctx, batch_report)
     notify_clients(tx, ctx, recorded)
