@@ -1,7 +1,7 @@
-"""An end to every exchange: a socket whose time is up is shut, whatever it is waiting for.
+"""Deadlines for whole network exchanges: name resolution, connecting, and every byte after it.
 
-Socket timeouts bound each wait, not their sum: a peer that sends one byte now and then is never
-too late for them.
+Socket timeouts limit each wait, not the sum of the waits: a peer that sends one byte now and then
+never exceeds them.  So the watchdog shuts down a socket at its deadline, whatever it waits for.
 """
 
 import contextlib
@@ -17,11 +17,11 @@ Addresses = list[tuple[Any, ...]]
 
 
 class Watchdog:
-    """Shuts sockets down at their deadlines; one for the process, one exchange a thread."""
+    """Shuts sockets down at their deadlines; each thread has one exchange at a time."""
 
     def __init__(self) -> None:
         self._watched: dict[int, tuple[float, socket.socket]] = {}
-        self._some = threading.Event()
+        self._has_watched = threading.Event()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
@@ -32,51 +32,74 @@ class Watchdog:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
                 self._thread.start()
-        self._some.set()
+        self._has_watched.set()
 
     def release(self) -> None:
-        """This thread's exchange is over."""
+        """Stop watching this thread's socket."""
         with self._lock:
             self._watched.pop(threading.get_ident(), None)
 
     def _run(self) -> None:
         while True:
-            self._some.wait()
+            self._has_watched.wait()
             with self._lock:
                 if not self._watched:
-                    self._some.clear()
+                    self._has_watched.clear()
                 now = time.monotonic()
-                late = [each for each in self._watched.items() if each[1][0] <= now]
-                for thread_id, (_, sock) in late:
-                    del self._watched[thread_id]
-                    _shut(sock)
+                for thread_id, (deadline, sock) in list(self._watched.items()):
+                    if deadline <= now:
+                        del self._watched[thread_id]
+                        _shut_down(sock)
             time.sleep(_TICK_S)
 
 
-def _shut(sock: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        # Not SSLSocket's own shutdown, which would pull TLS away from under the waiting thread.
-        socket.socket.shutdown(sock, socket.SHUT_RDWR)
+watchdog = Watchdog()
 
 
 def resolve(host: str, port: int, *, within_s: float) -> Addresses:
-    """The addresses of a host.  Raises OSError, TimeoutError when it takes longer.
+    """Return the addresses of a host, as getaddrinfo does.
 
-    getaddrinfo knows no timeout, so it is asked in a thread that is left behind when it is late.
+    Raises OSError, TimeoutError after `within_s`.  getaddrinfo has no timeout, so it runs in a
+    thread that is left behind when it is late.
     """
-    answers: queue.SimpleQueue[Addresses | OSError] = queue.SimpleQueue()
+    results: queue.SimpleQueue[Addresses | OSError] = queue.SimpleQueue()
 
-    def ask() -> None:
+    def look_up() -> None:
         try:
-            answers.put(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+            results.put(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
         except OSError as e:
-            answers.put(e)
+            results.put(e)
 
-    threading.Thread(target=ask, name="resolver", daemon=True).start()
+    threading.Thread(target=look_up, name="resolver", daemon=True).start()
     try:
-        answer = answers.get(timeout=max(within_s, 0.0))
+        result = results.get(timeout=max(within_s, 0.0))
     except queue.Empty as e:
         raise TimeoutError("name resolution took too long") from e
-    if isinstance(answer, OSError):
-        raise answer
-    return answer
+    if isinstance(result, OSError):
+        raise result
+    return result
+
+
+def connect_in_turn(addresses: Addresses, *, until: float) -> socket.socket:
+    """Connect to the first address that accepts, before `until` (monotonic).
+
+    Each address gets an equal share of the time that remains.  Raises OSError when none accepts.
+    """
+    error = OSError("no address to connect to")
+    for index, (family, socket_type, protocol, _, address) in enumerate(addresses):
+        sock = socket.socket(family, socket_type, protocol)
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.settimeout(max((until - time.monotonic()) / (len(addresses) - index), 0.001))
+            sock.connect(address)
+            return sock
+        except OSError as e:
+            sock.close()
+            error = e
+    raise error
+
+
+def _shut_down(sock: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        # SSLSocket's own shutdown would remove TLS while another thread is waiting in it.
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)

@@ -23,7 +23,7 @@ from urllib3.exceptions import HTTPError, NewConnectionError
 from urllib3.response import BaseHTTPResponse
 from urllib3.util import Retry
 
-from app.deadline import Watchdog, resolve
+from app.deadline import connect_in_turn, resolve, watchdog
 
 # A page of 100 batches of 1,000 numbers each is about 1.6 MB.
 MAX_ANSWER_BYTES = 8_000_000
@@ -63,7 +63,6 @@ class Wire(threading.local):
 
 
 wire = Wire()
-_watchdog = Watchdog()
 
 
 class _WatchedConnection(HTTPConnection):
@@ -72,33 +71,17 @@ class _WatchedConnection(HTTPConnection):
     _used_at = 0.0
 
     def _new_conn(self) -> socket.socket:
-        """As urllib3's, with one timeout for resolving and all addresses together."""
-        sock = self._connect_in_turn()
-        _watchdog.watch(sock, wire.deadline)  # over the TLS handshake, too
-        return sock
-
-    def _connect_in_turn(self) -> socket.socket:
-        connect_timeout = self.timeout if isinstance(self.timeout, (int, float)) else MAX_IDLE_S
-        until = min(time.monotonic() + connect_timeout, wire.deadline)
+        """Connect as urllib3 does, with one timeout for resolving and all addresses together."""
+        timeout_s = self.timeout if isinstance(self.timeout, (int, float)) else MAX_IDLE_S
+        until = min(time.monotonic() + timeout_s, wire.deadline)
         try:
             addresses = resolve(self._dns_host, self.port, within_s=until - time.monotonic())
+            sock = connect_in_turn(addresses, until=until)
         except OSError as e:
-            raise NewConnectionError(self, "the name does not resolve") from e
-        error: Exception | None = None
-        for left, (family, kind, protocol, _, address) in zip(
-            range(len(addresses), 0, -1), addresses, strict=True
-        ):
-            sock = socket.socket(family, kind, protocol)
-            try:
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                sock.settimeout(max((until - time.monotonic()) / left, 0.001))
-                sock.connect(address)
-                sock.settimeout(connect_timeout)
-                return sock
-            except OSError as e:
-                sock.close()
-                error = e
-        raise NewConnectionError(self, "no address takes the connection") from error
+            raise NewConnectionError(self, "no connection") from e
+        sock.settimeout(timeout_s)
+        watchdog.watch(sock, wire.deadline)  # over the TLS handshake, too
+        return sock
 
     def send(self, data: Any) -> None:
         if self.sock is None and self.auto_open:
@@ -107,7 +90,7 @@ class _WatchedConnection(HTTPConnection):
         if time.monotonic() >= latest:
             raise TimeoutError("too late to send")
         if self.sock is not None:
-            _watchdog.watch(self.sock, wire.deadline)
+            watchdog.watch(self.sock, wire.deadline)
         wire.touched = True
         self._used_at = time.monotonic()
         super().send(data)
@@ -198,7 +181,7 @@ def exchange(
     try:
         return _exchange(session, request, timeout)
     finally:
-        _watchdog.release()
+        watchdog.release()
 
 
 def _exchange(session: requests.Session, request: requests.PreparedRequest, timeout: Any) -> Answer:

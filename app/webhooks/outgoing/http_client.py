@@ -23,7 +23,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 from urllib3.response import BaseHTTPResponse
 
-from app.deadline import Addresses, Watchdog, resolve
+from app.deadline import Addresses, connect_in_turn, resolve, watchdog
 from app.webhooks.outgoing.url_policy import (
     Target,
     TargetRefused,
@@ -36,8 +36,6 @@ MAX_ANSWER_BYTES = 65_536
 _CONNECT_S = 3.0
 _RESOLVE_S = 3.0
 _PIECE_BYTES = 8_192
-
-_watchdog = Watchdog()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,26 +70,19 @@ class _PinnedConnection(HTTPConnection):
 
     def _new_conn(self) -> socket.socket:
         until = min(time.monotonic() + _CONNECT_S, self.deadline)
-        for left, (family, event_type, protocol, _, address) in zip(
-            range(len(self.addresses), 0, -1), self.addresses, strict=True
-        ):
-            sock = socket.socket(family, event_type, protocol)
-            try:
-                sock.settimeout(max((until - time.monotonic()) / left, 0.001))
-                sock.connect(address)
-            except OSError:
-                sock.close()
-                continue
-            sock.settimeout(WITHIN_S)
-            # TLS takes the socket's descriptor away before the handshake begins.
-            self._twin = sock.dup()
-            _watchdog.watch(self._twin, self.deadline)
-            return sock
-        raise _Unreachable("No connection.")
+        try:
+            sock = connect_in_turn(self.addresses, until=until)
+        except OSError as e:
+            raise _Unreachable("No connection.") from e
+        sock.settimeout(WITHIN_S)
+        # TLS takes the socket's descriptor away before the handshake begins.
+        self._twin = sock.dup()
+        watchdog.watch(self._twin, self.deadline)
+        return sock
 
     def close(self) -> None:
         """As urllib3's; whatever was watched is over."""
-        _watchdog.release()
+        watchdog.release()
         if self._twin is not None:
             self._twin.close()
             self._twin = None
