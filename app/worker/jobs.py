@@ -82,23 +82,23 @@ EVERY_MINUTE: tuple[Callable[[Context], object], ...] = (
 
 
 def sweep(ctx: Context) -> None:
-    """Do everything that is due, except planning and submitting.
-
-    The failure of a job is logged and does not stop the other jobs.
-    """
-    ctx.require_own_database()
-    for job in EVERY_SWEEP:
-        try:
-            job(ctx)
-        except Exception:
-            logger.bind(job=job.__name__).exception("a job failed; the next run tries it again")
+    """Do everything that is due, except planning and submitting."""
+    _run_jobs(ctx, EVERY_SWEEP)
 
 
 def run_maintenance(ctx: Context) -> None:
     """Purge old rows, ask for confirmations, check the invariants and continue erasures."""
+    _run_jobs(ctx, EVERY_MINUTE)
+
+
+def _run_jobs(ctx: Context, jobs: tuple[Callable[[Context], object], ...]) -> None:
+    """Run the jobs in their order.  A failure is logged and does not stop the other jobs."""
     ctx.require_own_database()
-    for job in EVERY_MINUTE:
-        job(ctx)
+    for job in jobs:
+        try:
+            job(ctx)
+        except Exception:
+            logger.bind(job=job.__name__).exception("a job failed; the next run tries it again")
 
 
 def poll_sinch(ctx: Context) -> None:
