@@ -153,7 +153,7 @@ def test_the_migrations_make_the_tables_of_the_models_and_may_be_repeated(
     checked = run.invoke(args=["db", "check"])
 
     assert (again.exit_code, again.output) == (0, "The database is up to date.\n")
-    assert (checked.exit_code, checked.output) == (0, "The tables are as the program wants them.\n")
+    assert (checked.exit_code, checked.output) == (0, "The tables match the models.\n")
 
 
 def test_a_table_that_differs_is_told(make_service, either_database, db):

@@ -1,4 +1,11 @@
-"""Commands of `flask --app wsgi …`: thin, over the same functions as the API."""
+"""Commands of `flask --app wsgi …`, over the same functions as the API.
+
+send/       flask send, its quote, its recipients and its report
+operate/    flask broadcasts, batches, circuit, webhooks, db, sandbox
+data/       flask subscribers, suppressions, consent, prices
+command.py  context, operator and one-line errors of all commands
+up.py       `make run`
+"""
 
 from flask import Flask
 

@@ -1,25 +1,27 @@
-"""Being told to stop: Ctrl-C, a service manager, a lost connection."""
+"""Interrupts of a command: Ctrl-C, a service manager, a lost connection."""
 
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-# What is in hand is finished first.
 _INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
 def interrupts() -> Iterator[Callable[[], bool]]:
-    """Whether we were told to stop, which inside here stops nothing by itself."""
-    pressed: list[int] = []
+    """Yield a function that returns True after an interrupt, so that the current work can end.
 
-    def note(number: int, frame: FrameType | None) -> None:
-        pressed.append(number)
+    Inside the block an interrupt has no other effect.
+    """
+    received: list[int] = []
 
-    before = {number: signal.signal(number, note) for number in _INTERRUPTS}
+    def record(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+
+    before = {number: signal.signal(number, record) for number in _INTERRUPTS}
     try:
-        yield lambda: bool(pressed)
+        yield lambda: bool(received)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

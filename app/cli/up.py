@@ -1,4 +1,4 @@
-"""`make run`: settings if there are none, the tables, the sandbox, the server, a curl to paste."""
+"""`make run`: write the settings, migrate, start the sandbox and the server, print a curl."""
 
 import os
 import secrets
@@ -26,11 +26,11 @@ STOP_WITHIN_S = 28.0
 
 
 class Stopped(Exception):
-    """Somebody asked us to stop."""
+    """A signal asked us to stop."""
 
 
 def run() -> int:
-    """Start everything, wait until it is ready, say how to use it, stop on Ctrl-C."""
+    """Start everything and print how to use it.  Ctrl-C stops it.  Returns the exit code."""
     if "ENV_FILE" not in os.environ and write_env_file(ENV_FILE, example=ROOT / ".env.example"):
         print("Wrote .env with a new API key and secret.", flush=True)
     config = load_config_or_exit()
@@ -50,9 +50,9 @@ def run() -> int:
 
 
 def choose_callbacks(config: Config) -> dict[str, str]:
-    """Settings under which the sandbox calls the service back; none where some are chosen.
+    """Return the settings for callbacks from the sandbox, or none if PUBLIC_URL is set.
 
-    An empty PUBLIC_URL in the environment chooses that Sinch is asked.
+    With an empty PUBLIC_URL in the environment, Clarion polls the sandbox instead.
     """
     if config.public_url or "PUBLIC_URL" in os.environ:
         return {}
@@ -63,14 +63,14 @@ def choose_callbacks(config: Config) -> dict[str, str]:
 
 
 def write_env_file(path: Path, *, example: Path) -> bool:
-    """Copy the example with a generated API key and secret; False when `path` exists."""
+    """Copy the example with a generated API key and secret.  Returns False if `path` exists."""
     lines = example.read_text().splitlines()
     filled = {
         "API_KEYS=": f"API_KEYS=local:{secrets.token_urlsafe(32)}",
         "SECRET_KEY=": f"SECRET_KEY={secrets.token_urlsafe(48)}",
     }
     try:
-        # Only its owner may read it, from the first moment on.
+        # Readable only by its owner from the start.
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         return False
@@ -80,31 +80,36 @@ def write_env_file(path: Path, *, example: Path) -> bool:
 
 
 def find_sandbox_port(config: Config) -> int | None:
-    """The port the settings expect a sandbox on; None when they name Sinch itself."""
+    """Return the port of the sandbox in the settings; None if they name Sinch itself."""
     parts = urlsplit(config.sinch.url)
     return None if parts.hostname in SINCH_HOSTS else parts.port or 80
 
 
 def is_taken(port: int) -> bool:
-    """Whether somebody listens on the port of this machine."""
+    """Return True if a process listens on this port of loopback."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def supervise(commands: list[list[str]], config: Config) -> int:
-    """Run the commands until one ends or we are told to stop, then stop them all, last first."""
+    """Run the commands until one ends or a signal comes, then stop them all, last first.
+
+    Returns the exit code.
+    """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _raise_stopped)
     children: list[subprocess.Popen[bytes]] = []
     try:
         for command in commands:
-            # A session of its own: Ctrl-C reaches us alone, and we stop them in order.
+            # In a session of its own: Ctrl-C reaches only this process, which stops them in order.
             children.append(subprocess.Popen(command, cwd=ROOT, start_new_session=True))
             wait_until(lambda: is_taken(find_sandbox_port(config) or config.port), children)
         if wait_until(lambda: is_ready(config), children):
             print(make_welcome(config), flush=True)
         else:
-            sys.stderr.write("clarion: not ready: see above, and GET /ready\n")
+            sys.stderr.write(
+                "clarion: not ready after a minute: see the lines above and GET /ready\n"
+            )
         while all(child.poll() is None for child in children):
             time.sleep(0.2)
     except Stopped:
@@ -116,18 +121,18 @@ def supervise(commands: list[list[str]], config: Config) -> int:
     return next((child.returncode for child in children if child.returncode > 0), 1)
 
 
-def wait_until(come: Callable[[], bool], children: list[subprocess.Popen[bytes]]) -> bool:
-    """Whether it came within a minute, and before a child ended."""
+def wait_until(is_true: Callable[[], bool], children: list[subprocess.Popen[bytes]]) -> bool:
+    """Wait until `is_true`.  Returns False after a minute or when a child has ended."""
     deadline = time.monotonic() + READY_WITHIN_S
     while time.monotonic() < deadline and all(child.poll() is None for child in children):
-        if come():
+        if is_true():
             return True
         time.sleep(0.2)
     return False
 
 
 def is_ready(config: Config) -> bool:
-    """Whether /ready says so."""
+    """Return True if /ready answers 200."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{config.port}/ready", timeout=5):
             return True
@@ -136,7 +141,7 @@ def is_ready(config: Config) -> bool:
 
 
 def stop(children: list[subprocess.Popen[bytes]]) -> None:
-    """End each child gracefully, the server before the sandbox it may still be talking to."""
+    """Stop each child, the server before the sandbox that it may still be calling."""
     for child in reversed(children):
         if child.poll() is None:
             child.terminate()
@@ -148,14 +153,16 @@ def stop(children: list[subprocess.Popen[bytes]]) -> None:
 
 
 def make_welcome(config: Config) -> str:
-    """What to do now, ready to paste."""
+    """Return the addresses and a curl command to paste."""
     base = f"http://127.0.0.1:{config.port}"
     real = find_sandbox_port(config) is None
     return "\n".join(
         [
             "",
             f"Clarion is ready on {base}, its API page at {base}/docs.",
-            "It sends real SMS over Sinch." if real else "No SMS is sent: Sinch is the sandbox.",
+            "It sends real SMS over Sinch."
+            if real
+            else "No SMS is sent: the sandbox replaces Sinch.",
             "Send a broadcast:",
             "",
             f"curl -X POST {base}/api/broadcast \\",
@@ -169,7 +176,7 @@ def make_welcome(config: Config) -> str:
 
 
 def read_first_key() -> str:
-    """The first API key as its client sends it; our Config holds only its hash."""
+    """Return the first API key in clear text; Config has only its hash."""
     path = os.environ.get("ENV_FILE", str(ENV_FILE))
     from_file = dotenv_values(path, interpolate=False).get("API_KEYS") if path else None
     entries = (os.environ.get("API_KEYS") or from_file or "").split(",")

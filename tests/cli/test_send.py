@@ -444,8 +444,8 @@ def test_a_quote_sends_nothing_and_says_what_it_would_come_to(run, sandbox, ctx)
 
     assert ended.exit_code == 0, ended.output
     assert "1 recipient, 1 part" in ended.output
-    assert "left out, opted out: 1" in ended.output
-    assert "horizontal ellipsis x 1, cheaper: ..." in ended.output
+    assert "excluded, opted out: 1" in ended.output
+    assert "horizontal ellipsis x 1, replacement: ..." in ended.output
     assert sandbox.recipients() == []
 
 

@@ -5,13 +5,12 @@ import sys
 from pathlib import Path
 
 import click
-from flask.cli import AppGroup
 
+from app.cli.command import ServiceGroup, verified_context
 from app.cli.data.suppressions import NUMBER
-from app.cli.operate.db import our_context
 from app.subscribers.consent.verify import make_evidence, verify_ledger
 
-consent = AppGroup("consent", help="The ledger of consent: verify it, hand out evidence.")
+consent = ServiceGroup("consent", help="The ledger of consent: verify it, hand out evidence.")
 
 
 @consent.command("verify")
@@ -27,7 +26,7 @@ def verify(head: str | None) -> None:
             shown = links
 
     anchor = head.strip().lower() if head else None
-    verdict = verify_ledger(our_context().subscriber_context, anchor=anchor, on_progress=show)
+    verdict = verify_ledger(verified_context().subscriber_context, anchor=anchor, on_progress=show)
     if verdict.broken:
         raise click.ClickException(verdict.broken)
     click.echo(f"{verdict.links} links hold, {verdict.erased} of them of erased people.")
@@ -41,7 +40,7 @@ def verify(head: str | None) -> None:
 )
 def write_evidence(number: str, to: Path) -> None:
     """Write all that the ledger says of a number, with its proofs, as JSON."""
-    evidence = make_evidence(our_context().subscriber_context, number)
+    evidence = make_evidence(verified_context().subscriber_context, number)
     text = json.dumps(evidence, indent=2, ensure_ascii=False, default=lambda at: at.isoformat())
     try:
         # Half a character is written as JSON writes it, too.

@@ -5,9 +5,8 @@ import io
 from pathlib import Path
 
 import click
-from flask.cli import AppGroup
 
-from app.cli.operate.db import name_operator, our_context
+from app.cli.command import ServiceGroup, name_operator, verified_context
 from app.csv_cells import write_lines
 from app.sms.quotes.prices import (
     check_country,
@@ -18,7 +17,7 @@ from app.sms.quotes.prices import (
     replace_prices,
 )
 
-prices = AppGroup("prices", help="What a part costs, by country: import, export.")
+prices = ServiceGroup("prices", help="What a part costs, by country: import, export.")
 
 _COLUMNS = ("country", "currency", "price")
 
@@ -31,14 +30,14 @@ def import_prices(file: Path) -> None:
         currency, micros = _read_file(file)
     except (UnicodeDecodeError, csv.Error) as e:
         raise click.ClickException(f"{file.name} is not a CSV file in UTF-8") from e
-    table = replace_prices(our_context(), currency, micros, actor=name_operator())
+    table = replace_prices(verified_context(), currency, micros, actor=name_operator())
     click.echo(f"{len(table.micros)} prices in {currency}.")
 
 
 @prices.command("export")
 def export_prices() -> None:
     """The prices as CSV, as `import` takes them."""
-    with our_context().db.read() as tx:
+    with verified_context().db.read() as tx:
         table = read_prices(tx)
     rows = [(country, table.currency, format_price(each)) for country, each in table.micros.items()]
     click.echo(write_lines([_COLUMNS, *rows]), nl=False)

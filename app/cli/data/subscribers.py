@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-from flask.cli import AppGroup
 from marshmallow import ValidationError
 from sqlalchemy import Row
 
+from app.cli.command import ServiceGroup, name_operator, verified_context
 from app.cli.interrupts import interrupts
-from app.cli.operate.db import name_operator, our_context
 from app.errors import ClarionError
 from app.http.arguments import reject_fields
 from app.logs import configure_logging
@@ -29,7 +28,7 @@ from app.subscribers.imports.service import (
 from app.subscribers.imports.upload import FileTooLarge, store_file
 from app.subscribers.profiles.export_csv import export_subscribers
 
-subscribers = AppGroup("subscribers", help="Subscribers: import and export them as CSV.")
+subscribers = ServiceGroup("subscribers", help="Subscribers: import and export them as CSV.")
 
 EXIT_NOT_ALL_TAKEN = 1
 _PORTION_BYTES = 1_000_000
@@ -68,7 +67,7 @@ def import_file(
         raise click.UsageError("give a FILE, or --resume with the id of an import")
     if refused is not None and refused.exists():
         raise click.UsageError(f"--refused: {refused}: there is such a file")
-    people = our_context().subscriber_context
+    people = verified_context().subscriber_context
     with interrupts() as interrupted:
         if file is not None:
             import_id = _store(people, file, _read_options(said))
@@ -81,7 +80,7 @@ def import_file(
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 200))
 def list_them(limit: int) -> None:
     """The newest imports, a line each."""
-    for row in list_imports(our_context().subscriber_context, limit=limit).rows:
+    for row in list_imports(verified_context().subscriber_context, limit=limit).rows:
         click.echo(
             f"{row.public_id}  {row.created_at:%Y-%m-%d %H:%M}  {row.status:<10}"
             f"{row.lines_done:>9}/{row.lines:<9} {row.refused:>7} refused  {row.client}"
@@ -92,7 +91,7 @@ def list_them(limit: int) -> None:
 @click.argument("file", type=_FILE)
 def export_file(file: Path) -> None:
     """Write all subscribers to a new CSV file."""
-    people = our_context().subscriber_context
+    people = verified_context().subscriber_context
     _write_new(file, export_subscribers(people))
 
 

@@ -5,12 +5,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 import click
-from flask.cli import AppGroup
 
-from app.cli.operate.broadcasts import refuse
-from app.cli.operate.db import name_operator, our_context
-from app.db.schema import WrongDatabase
-from app.errors import ClarionError
+from app.cli.command import ServiceGroup, name_operator, verified_context
 from app.phone.e164 import normalise_number
 from app.sms.privacy.after_restore import erase_again
 from app.sms.privacy.erase import erase_number
@@ -23,7 +19,9 @@ from app.subscribers.suppressions.csv_files import (
 from app.subscribers.suppressions.hashed_lists import export_hashes, import_hashes
 from app.subscribers.suppressions.manage import CLI, add_suppressions, release_number
 
-suppressions = AppGroup("suppressions", help="Suppressions: add, import, export, release, erase.")
+suppressions = ServiceGroup(
+    "suppressions", help="Suppressions: add, release, erase, import, export."
+)
 
 _PORTION_BYTES = 256 * 1024
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -44,26 +42,14 @@ class _Number(click.ParamType[str]):
 NUMBER = _Number()
 
 
-class _Refusing(click.Command):
-    """A command whose refusals are one line each."""
-
-    def invoke(self, ctx: click.Context) -> None:
-        try:
-            super().invoke(ctx)
-        except ClarionError as e:
-            raise refuse(e) from e
-        except WrongDatabase as e:
-            raise click.ClickException(str(e)) from e
-
-
-@suppressions.command("add", cls=_Refusing)
+@suppressions.command("add")
 @click.argument("numbers", nargs=-1, required=True, type=NUMBER)
 @click.option("--marketing", is_flag=True, help="Send them no marketing, but all else.")
 @click.option("--note", help="Why.")
 def add(numbers: tuple[str, ...], marketing: bool, note: str | None) -> None:
     """Write to these numbers no more; no text from their phones lifts it."""
     added = add_suppressions(
-        our_context().subscriber_context,
+        verified_context().subscriber_context,
         numbers,
         actor=name_operator(),
         channel=CLI,
@@ -73,39 +59,39 @@ def add(numbers: tuple[str, ...], marketing: bool, note: str | None) -> None:
     click.echo(f"{added.newly_suppressed} of {added.numbers} were written to until now.")
 
 
-@suppressions.command("release", cls=_Refusing)
+@suppressions.command("release")
 @click.argument("number", type=NUMBER)
 @click.option("--note", required=True, help="On whose word.")
 def release(number: str, note: str) -> None:
     """Write to this number again; consent to marketing does not come back by that."""
-    people = our_context().subscriber_context
+    people = verified_context().subscriber_context
     if not release_number(people, number, actor=name_operator(), channel=CLI, note=note):
         raise click.ClickException("this number is not suppressed")
     click.echo("This number is written to again.")
 
 
-@suppressions.command("erase", cls=_Refusing)
+@suppressions.command("erase")
 @click.argument("number", type=NUMBER)
 @click.confirmation_option(prompt="Nothing of it comes back. Erase all that is known of it?")
 def erase(number: str) -> None:
     """Erase whoever has this number, but that nobody writes to them."""
-    remaining = erase_number(our_context(), number, actor=name_operator()).remaining
+    remaining = erase_number(verified_context(), number, actor=name_operator()).remaining
     if remaining:
         click.echo(f"Suppressed; erased but for {', '.join(remaining)}, which go by themselves.")
     else:
         click.echo("Erased.")
 
 
-@suppressions.command("export", cls=_Refusing)
+@suppressions.command("export")
 @click.option("--digests", is_flag=True, help="Hashes, of erased people too: for a restore.")
 def export(digests: bool) -> None:
     """All suppressions in force, as CSV."""
-    people = our_context().subscriber_context
+    people = verified_context().subscriber_context
     for lines in export_hashes(people) if digests else export_suppressions(people):
         click.echo(lines, nl=False)
 
 
-@suppressions.command("import", cls=_Refusing)
+@suppressions.command("import")
 @click.argument("file", type=_FILE)
 @click.option("--digests", is_flag=True, help="Hashes that `export --digests` wrote.")
 @click.option("--column", help="The title of the numbers.")
@@ -124,7 +110,7 @@ def import_them(
     take = import_json_lines if file.suffix in (".jsonl", ".ndjson") else import_csv
     with file.open("rb") as opened, _make_bar(file) as bar:
         taken = take(
-            our_context().subscriber_context,
+            verified_context().subscriber_context,
             _read_portions(opened, bar),
             actor=name_operator(),
             source=file.name[:200],
@@ -141,7 +127,7 @@ def import_them(
 
 
 def _import_digests(file: Path) -> None:
-    ctx, actor = our_context(), name_operator()
+    ctx, actor = verified_context(), name_operator()
     with file.open(encoding="utf-8", newline="") as lines:
         taken = import_hashes(ctx.subscriber_context, lines, actor=actor)
     again = erase_again(ctx, actor=actor)

@@ -1,0 +1,1 @@
+"""Commands of an operator: broadcasts, batches, circuit breaker, webhooks, database, sandbox."""

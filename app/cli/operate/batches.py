@@ -1,18 +1,15 @@
-"""`flask batches`: what an operator has to look at.  `flask circuit`: when all is refused."""
+"""`flask batches` and `flask circuit`: decisions of an operator."""
 
 import click
-from flask.cli import AppGroup
 
-from app.cli.operate.broadcasts import refuse
-from app.cli.operate.db import name_operator, our_context
-from app.errors import ClarionError
+from app.cli.command import ServiceGroup, name_operator, verified_context
 from app.http.fields import is_unicode
 from app.sms.dispatch.circuit_breaker import close_circuit_by_hand
 from app.sms.lifecycle.gates import read_gates
 from app.sms.recovery.attention import MAX_NOTE_CHARACTERS, Decision, find_attention, resolve_batch
 
-batches = AppGroup("batches", help="Batches of which nobody knows whether they were sent.")
-circuit = AppGroup("circuit", help="The circuit that opens when Sinch refuses everything.")
+batches = ServiceGroup("batches", help="Batches whose outcome at Sinch is unknown.")
+circuit = ServiceGroup("circuit", help="The circuit breaker: open while Sinch refuses every call.")
 
 
 def _read_note(_: click.Context, __: click.Parameter, value: str) -> str:
@@ -24,8 +21,8 @@ def _read_note(_: click.Context, __: click.Parameter, value: str) -> str:
 
 @batches.command("attention")
 def attention() -> None:
-    """The batches that wait for a decision, a line each."""
-    rows = find_attention(our_context())
+    """List the batches that need a decision, one per line."""
+    rows = find_attention(verified_context())
     for row in rows:
         click.echo(
             f"{row.client_reference}  {row.attention.value:<10} {row.size:>5} recipients  since "
@@ -35,7 +32,7 @@ def attention() -> None:
         click.echo("Nothing needs a decision.")
         return
     waiting = rows[0].waiting
-    more = f", of which these are the oldest {len(rows)}" if waiting > len(rows) else ""
+    more = f"; these are the oldest {len(rows)}" if waiting > len(rows) else ""
     click.echo(f"{waiting} batches need a decision{more}.")
 
 
@@ -45,29 +42,27 @@ def attention() -> None:
     "--as",
     "decision",
     required=True,
-    type=click.Choice([each.value for each in Decision]),
-    help="mark_sent: it went out. resend: post it again, accepting that its recipients may get "
-    "the text twice. give_up: leave it.",
+    type=click.Choice([decision.value for decision in Decision]),
+    help="mark_sent: Sinch has it. resend: post it again; its recipients may get the text twice. "
+    "give_up: do not send it again.",
 )
-@click.option("--note", required=True, callback=_read_note, help="Why; kept in the audit log.")
+@click.option("--note", required=True, callback=_read_note, help="Reason, for the audit log.")
 def resolve(reference: str, decision: str, note: str) -> None:
-    """Decide about a batch; REFERENCE is what `attention` shows."""
-    ctx = our_context()
-    try:
-        state = resolve_batch(ctx, reference, Decision(decision), actor=name_operator(), note=note)
-    except ClarionError as e:
-        raise refuse(e) from e
+    """Decide about the batch with this REFERENCE; `attention` shows the references."""
+    state = resolve_batch(
+        verified_context(), reference, Decision(decision), actor=name_operator(), note=note
+    )
     click.echo(f"{reference}: {state.value}")
 
 
 @circuit.command("show")
 def show_circuit() -> None:
-    """Whether sending is stopped, since when and why."""
-    ctx = our_context()
+    """Show whether the circuit breaker is open, since when and why."""
+    ctx = verified_context()
     with ctx.db.read() as tx:
         gates = read_gates(tx, ctx.rules, ctx.now())
     if gates.circuit is None:
-        click.echo("closed: Sinch takes our calls")
+        click.echo("closed: Sinch accepts our calls")
         return
     facts = gates.circuit
     click.echo(
@@ -77,6 +72,6 @@ def show_circuit() -> None:
 
 @circuit.command("close")
 def close_circuit() -> None:
-    """Tell that what Sinch refused is mended: sending goes on at once."""
-    closed = close_circuit_by_hand(our_context(), actor=name_operator())
+    """Close the circuit breaker after a correction; sending continues at once."""
+    closed = close_circuit_by_hand(verified_context(), actor=name_operator())
     click.echo("closed" if closed else "was closed already")

@@ -1,4 +1,4 @@
-"""`flask broadcasts`: what is going on, and a hand on it."""
+"""`flask broadcasts`: list, show, watch, pause, resume and cancel broadcasts."""
 
 import json
 import sys
@@ -8,10 +8,8 @@ from typing import Any
 
 import click
 from flask import current_app
-from flask.cli import AppGroup
 
-from app.cli.operate.db import name_operator, our_context
-from app.errors import ClarionError
+from app.cli.command import ServiceGroup, name_operator, verified_context
 from app.logs import configure_logging
 from app.sms.broadcasts import control
 from app.sms.broadcasts.response_schemas import BroadcastViewSchema
@@ -22,25 +20,22 @@ from app.sms.lifecycle.counts import give_reasons
 from app.sms.models.states import BroadcastStatus
 from app.sms.models.statuses import MessageStatus
 
-broadcasts = AppGroup("broadcasts", help="Broadcasts: list, show, watch, pause, resume, cancel.")
+broadcasts = ServiceGroup(
+    "broadcasts", help="List, show, watch, pause, resume and cancel broadcasts."
+)
 
 _WATCH_EVERY_S = 0.5
-_PENDING = (MessageStatus.PENDING,)
-_AWAITED = (*_PENDING, MessageStatus.SUBMITTED, MessageStatus.HELD, MessageStatus.UNCONFIRMED)
-
-
-def refuse(error: ClarionError) -> click.ClickException:
-    """One line for the terminal."""
-    return click.ClickException(error.sentence)
+_UNSENT = (MessageStatus.PENDING,)
+_UNREPORTED = (*_UNSENT, MessageStatus.SUBMITTED, MessageStatus.HELD, MessageStatus.UNCONFIRMED)
 
 
 @broadcasts.command("list")
-@click.option("--status", type=click.Choice([each.value for each in BroadcastStatus]))
+@click.option("--status", type=click.Choice([status.value for status in BroadcastStatus]))
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 200))
 def list_them(status: str | None, limit: int) -> None:
-    """The newest broadcasts, a line each."""
+    """List the newest broadcasts, one per line."""
     wanted = BroadcastStatus(status) if status else None
-    page = list_broadcasts(our_context(), limit=limit, status=wanted)
+    page = list_broadcasts(verified_context(), limit=limit, status=wanted)
     for view in page.rows:
         row = view.row
         done = row.recipients - view.counts["pending"]
@@ -53,100 +48,92 @@ def list_them(status: str | None, limit: int) -> None:
 @broadcasts.command("show")
 @click.argument("broadcast_id")
 def show(broadcast_id: str) -> None:
-    """One broadcast with its counts, as JSON."""
-    shown = show_view(_view(our_context(), broadcast_id), production=False)
-    click.echo(json.dumps(BroadcastViewSchema().dump(shown), indent=2))
+    """Show one broadcast with its counts, as JSON."""
+    view = show_view(view_broadcast(verified_context(), broadcast_id), production=False)
+    click.echo(json.dumps(BroadcastViewSchema().dump(view), indent=2))
 
 
 @broadcasts.command("watch")
 @click.argument("broadcast_id")
 @click.option("--reports", is_flag=True, help="Until Sinch has reported on every message.")
 def watch(broadcast_id: str, reports: bool) -> None:
-    """Follow one broadcast with a progress bar until all of it was sent, and sum it up."""
-    follow_it = follow_reports if reports else follow_sending
-    for line in tell_reasons(follow_it(our_context(), broadcast_id)):
+    """Follow a broadcast with a progress bar until all of it is sent, then print its counts."""
+    follow = follow_reports if reports else follow_sending
+    for line in describe_counts(follow(verified_context(), broadcast_id)):
         click.echo(line)
 
 
 @broadcasts.command("pause")
 @click.argument("broadcast_id")
 def pause(broadcast_id: str) -> None:
-    """Hand nothing more of it to Sinch."""
+    """Hand no further batch to Sinch until the broadcast is resumed."""
     _act(control.pause_broadcast, broadcast_id)
 
 
 @broadcasts.command("resume")
 @click.argument("broadcast_id")
 def resume(broadcast_id: str) -> None:
-    """Let one that is paused, stopped or late go on."""
+    """Continue a broadcast that is paused, halted or missed its start."""
     _act(control.resume_broadcast, broadcast_id)
 
 
 @broadcasts.command("cancel")
 @click.argument("broadcast_id")
 def cancel(broadcast_id: str) -> None:
-    """Send nothing more of it, and have Sinch stop what it can."""
+    """Send nothing more, and stop at Sinch what it has not handed on."""
     _act(control.cancel_broadcast, broadcast_id)
-    control.cancel_at_sinch(our_context())
+    control.cancel_at_sinch(verified_context())
 
 
 def follow_sending(ctx: Context, broadcast_id: str) -> BroadcastView:
-    """Show how a broadcast is sent until nothing is left to send."""
-    return _follow(ctx, broadcast_id, _PENDING, lambda view: view.row.completed_at is not None)
+    """Show the progress of a broadcast until nothing is left to send."""
+    return _follow(ctx, broadcast_id, _UNSENT, lambda view: view.row.completed_at is not None)
 
 
 def follow_reports(ctx: Context, broadcast_id: str) -> BroadcastView:
-    """Show how the messages of a broadcast end until every end is known."""
-    return _follow(ctx, broadcast_id, _AWAITED, lambda view: view.row.all_reported_at is not None)
+    """Show the progress of a broadcast until the final status of every message is known."""
+    return _follow(
+        ctx, broadcast_id, _UNREPORTED, lambda view: view.row.all_reported_at is not None
+    )
 
 
-def tell_reasons(view: BroadcastView) -> Iterator[str]:
-    """How many recipients stand where, and why: a line each."""
-    for each in give_reasons(view.kinds):
-        code = f" (code {each['code']})" if each["code"] else ""
-        yield f"{each['messages']:>9} {each['status']:<10} {each['reason']}{code}"
+def describe_counts(view: BroadcastView) -> Iterator[str]:
+    """Yield a line per status and reason with its number of messages."""
+    for reason in give_reasons(view.kinds):
+        code = f" (code {reason['code']})" if reason["code"] else ""
+        yield f"{reason['messages']:>9} {reason['status']:<10} {reason['reason']}{code}"
 
 
 def _follow(
     ctx: Context,
     broadcast_id: str,
-    waiting: Sequence[MessageStatus],
+    remaining: Sequence[MessageStatus],
     has_ended: Callable[[BroadcastView], bool],
 ) -> BroadcastView:
-    """Show how many still wait until the end; Ctrl-C leaves it to the background."""
+    """Show how many messages have left the `remaining` statuses, until `has_ended`."""
     if sys.stderr.isatty():
-        configure_logging("ERROR")  # lines between would tear the bar
-    view = _view(ctx, broadcast_id)
+        configure_logging("ERROR")  # log lines would break the progress bar
+    view = view_broadcast(ctx, broadcast_id)
     with click.progressbar(
-        length=view.row.recipients, label=view.row.public_id, item_show_func=_tell_status
+        length=view.row.recipients, label=view.row.public_id, item_show_func=_show_status
     ) as bar:
         shown = 0
         while True:
-            done = view.row.recipients - sum(view.counts[status] for status in waiting)
+            done = view.row.recipients - sum(view.counts[status] for status in remaining)
             bar.update(done - shown, current_item=view)
             shown = done
             if has_ended(view):
                 return view
             time.sleep(_WATCH_EVERY_S)
-            view = _view(ctx, broadcast_id)
+            view = view_broadcast(ctx, broadcast_id)
 
 
-def _tell_status(view: BroadcastView | None) -> str | None:
+def _show_status(view: BroadcastView | None) -> str | None:
     return view.status if view else None
 
 
-def _view(ctx: Context, broadcast_id: str) -> BroadcastView:
-    try:
-        return view_broadcast(ctx, broadcast_id)
-    except ClarionError as e:
-        raise refuse(e) from e
-
-
 def _act(change: Callable[..., Any], broadcast_id: str) -> None:
-    ctx = our_context()
-    try:
-        change(ctx, broadcast_id, actor=name_operator())
-    except ClarionError as e:
-        raise refuse(e) from e
+    ctx = verified_context()
+    change(ctx, broadcast_id, actor=name_operator())
     current_app.extensions["wake_workers"]()
-    click.echo(f"{broadcast_id}: {_view(ctx, broadcast_id).status}")
+    click.echo(f"{broadcast_id}: {view_broadcast(ctx, broadcast_id).status}")

@@ -1,4 +1,4 @@
-"""`flask sandbox`: the stand-in for Sinch on this machine."""
+"""`flask sandbox`: the sandbox in place of Sinch, on this machine."""
 
 from pathlib import Path
 
@@ -17,13 +17,13 @@ from app.sandbox.server import serve
     "--ledger",
     "ledger_path",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="File to write each accepted batch to, before it is answered.",
+    help="File to which each accepted batch is written before it is answered.",
 )
 @with_appcontext
 def run_sandbox(port: int, ledger_path: Path | None) -> None:
     """Serve Sinch's API on loopback; no SMS is sent.
 
-    It calls this service back as its settings say: PUBLIC_URL, SINCH_WEBHOOK_SECRET or
+    Its callbacks follow the settings of this service: PUBLIC_URL, SINCH_WEBHOOK_SECRET or
     SINCH_WEBHOOK_BASIC.
     """
     if current_app.config["PRODUCTION"]:

@@ -1,0 +1,1 @@
+"""`flask send`: a broadcast from the command line."""

@@ -1,7 +1,7 @@
 """`flask send`: a broadcast from the command line, through the same functions as the API.
 
-It is stored first and then worked off here, with a bar; what this process does not finish, the
-service does, or `flask send` left alone: nothing is sent twice by it.
+The broadcast is stored first and then sent by this process, with a progress bar.  If the process
+ends early, the service sends the rest; no recipient gets the text twice.
 """
 
 import csv
@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import click
-from flask import current_app
 from flask.cli import with_appcontext
 from marshmallow import ValidationError
 
+from app.cli.command import ServiceCommand, current_context
 from app.cli.interrupts import interrupts
 from app.cli.send.quotes import print_quote
 from app.cli.send.recipients import choose_recipients
-from app.db.schema import WrongDatabase
 from app.errors import ClarionError
 from app.http.arguments import reject_fields
 from app.logs import configure_logging
@@ -40,7 +39,7 @@ EXIT_NOT_ALL_SENT = 1
 _PAGE = 1_000
 
 
-@click.command("send")
+@click.command("send", cls=ServiceCommand)
 @click.option("--to", "numbers", multiple=True, help="A recipient's number; may be repeated.")
 @click.option(
     "--csv",
@@ -49,21 +48,19 @@ _PAGE = 1_000
     help="File of recipients: a column phone, number, recipient …, or the first column.",
 )
 @click.option("--column", help="The CSV column that holds the numbers.")
-@click.option("--tag", help="To all active subscribers who bear this tag, instead of numbers.")
+@click.option("--tag", help="Send to all active subscribers with this tag.")
 @click.option("--message", help="The text, 1 to 2000 characters.")
-@click.option("--template", help="A stored text instead: its name, or name:version.")
-@click.option("--language", help="Of the message, for the way to unsubscribe; of a template.")
+@click.option("--template", help="A stored text in place of --message: name, or name:version.")
+@click.option("--language", help="Language of the opt-out footer and the template.")
 @click.option(
     "--category",
-    type=click.Choice([each.value for each in Category]),
-    help="What it is for; transactional when left out.",
+    type=click.Choice([category.value for category in Category]),
+    help="Default: transactional.",
 )
-@click.option("--quote", is_flag=True, help="Only say what it would come to.")
-@click.option("--sender", help="SINCH_NUMBER when left out.")
-@click.option("--skip-invalid", is_flag=True, help="Leave invalid numbers out, and list them.")
-@click.option(
-    "--allow-duplicate", is_flag=True, help="Send the same text to the same people again."
-)
+@click.option("--quote", is_flag=True, help="Print recipients, parts and cost; send nothing.")
+@click.option("--sender", help="Default: SINCH_NUMBER.")
+@click.option("--skip-invalid", is_flag=True, help="Skip invalid numbers and list them.")
+@click.option("--allow-duplicate", is_flag=True, help="Send even if it repeats a broadcast.")
 @click.option(
     "--report",
     "report_path",
@@ -86,22 +83,22 @@ def send(
     allow_duplicate: bool,
     report_path: Path | None,
 ) -> None:
-    """Send one text to --to numbers, to everyone in a CSV file, or to a tag.
+    """Send one text to --to numbers, to the numbers of a CSV file, or to a tag.
 
-    Exits with 0 when Sinch took everything, 1 when not, 2 when the input is wrong.
+    Exits with 0 if Sinch accepted everything, 1 if not, 2 if the input is wrong.
     """
-    ctx: Context = current_app.extensions["clarion"]
-    whom: dict[str, Any]
+    ctx = current_context()
+    audience: dict[str, Any]
     if tag is None:
         country = ctx.subscriber_context.rules.default_country
         recipients = choose_recipients(
             numbers, csv_path, column, country=country, skip_invalid=skip_invalid
         )
-        whom = {"recipients": recipients}
+        audience = {"recipients": recipients}
     elif numbers or csv_path:
         raise click.UsageError("give --tag, or numbers by --to and --csv")
     else:
-        whom = {"audience": {"any": [tag]}}
+        audience = {"audience": {"any": [tag]}}
     options = {
         "message": message,
         "template": _read_template(template),
@@ -110,61 +107,53 @@ def send(
         "sender": sender,
     }
     given = {name: value for name, value in options.items() if value is not None}
-    broadcast_request = _make_order({**whom, **given, "allow_duplicate": allow_duplicate})
+    ctx.require_own_database()
     try:
-        ctx.require_own_database()
+        request = _read_request({**audience, **given, "allow_duplicate": allow_duplicate})
         if quote:
-            print_quote(serialize_quote(ctx, broadcast_request, dry_run=False))
+            print_quote(serialize_quote(ctx, request, dry_run=False))
             return
-        broadcast_request = prepare_request(ctx, broadcast_request)
-        total = count_expected(ctx, broadcast_request)
-    except WrongDatabase as e:
-        raise click.ClickException(str(e)) from e
+        request = prepare_request(ctx, request)
+        total = count_expected(ctx, request)
     except ClarionError as e:
         raise click.UsageError(e.sentence) from e
     with _open_report(report_path) as report:
-        view = _send(ctx, broadcast_request, total)
-        _write_report(ctx, view, report)
-    _summarise(ctx, view)
+        view = _send(ctx, request, total)
+        if report:
+            _write_report(ctx, view, report)
+    _print_result(ctx, view)
 
 
-def _read_template(named: str | None) -> dict[str, Any] | None:
-    """The template that `name` or `name:version` names."""
-    if named is None:
+def _read_template(value: str | None) -> dict[str, Any] | None:
+    """Return the request's template for `name` or `name:version`."""
+    if value is None:
         return None
-    name, _, version = named.rpartition(":")
+    name, _, version = value.rpartition(":")
     if name and version.isascii() and version.isdigit():
         return {"name": name, "version": int(version)}
-    return {"name": named}
+    return {"name": value}
 
 
-def _make_order(request: dict[str, Any]) -> BroadcastRequest:
+def _read_request(body: dict[str, Any]) -> BroadcastRequest:
     try:
-        broadcast_request: BroadcastRequest = BroadcastSchema().load(request)
+        request: BroadcastRequest = BroadcastSchema().load(body)
     except ValidationError as e:
-        raise click.UsageError(reject_fields(e).sentence) from e
-    except ClarionError as e:
-        raise click.UsageError(e.sentence) from e
-    return broadcast_request
+        raise reject_fields(e) from e
+    return request
 
 
-def _send(ctx: Context, broadcast_request: BroadcastRequest, total: int) -> BroadcastView:
-    """Store the broadcast and work it off; Ctrl-C leaves the rest to the service."""
-    try:
-        accepted = accept_broadcast(ctx, broadcast_request, client=CLIENT)
-    except ClarionError as e:
-        raise click.ClickException(e.sentence) from e
-    except WrongDatabase as e:
-        raise click.ClickException(str(e)) from e
+def _send(ctx: Context, request: BroadcastRequest, total: int) -> BroadcastView:
+    """Store the broadcast and send it.  Ctrl-C leaves the rest to the service."""
+    accepted = accept_broadcast(ctx, request, client=CLIENT)
     click.echo(f"broadcast {accepted.public_id}")
     if sys.stderr.isatty():
-        configure_logging("ERROR")  # lines between would tear the bar
+        configure_logging("ERROR")  # log lines would break the progress bar
     with (
         interrupts() as interrupted,
         click.progressbar(length=total, label=f"Sending to {total}") as bar,
     ):
-        for handled in drain_broadcast(ctx, accepted.id, accepted.first, stop=interrupted):
-            bar.update(handled)
+        for size in drain_broadcast(ctx, accepted.id, accepted.first, stop=interrupted):
+            bar.update(size)
     if interrupted():
         click.echo(f"interrupted: flask broadcasts watch {accepted.public_id}", err=True)
     return view_by_id(ctx, accepted.id)
@@ -186,34 +175,32 @@ def _open_report(path: Path | None) -> Iterator[TextIO | None]:
         raise click.ClickException(f"--report: {path}: {e.strerror}: it is incomplete") from e
 
 
-def _write_report(ctx: Context, view: BroadcastView, file: TextIO | None) -> None:
-    """A row for each recipient."""
-    if file is None:
-        return
+def _write_report(ctx: Context, view: BroadcastView, file: TextIO) -> None:
+    """Write a row for each recipient."""
     rows = csv.writer(file)
     rows.writerow(("number", "status", "batch_id", "client_reference"))
     cursor: str | None = None
     while True:
         page = list_messages(ctx, view.row.public_id, cursor=cursor, limit=_PAGE)
         rows.writerows(
-            (each.recipient, each.status, each.batch_id, each.client_reference)
-            for each in page.rows
+            (message.recipient, message.status, message.batch_id, message.client_reference)
+            for message in page.rows
         )
         cursor = page.cursor
         if cursor is None:
             return
 
 
-def _summarise(ctx: Context, view: BroadcastView) -> None:
-    """Say what became of everybody; exit with 1 unless Sinch took everything."""
+def _print_result(ctx: Context, view: BroadcastView) -> None:
+    """Print the counts.  Exits with 1 unless Sinch accepted all that may be sent."""
     row = view.row
-    ends = ", ".join(f"{count} {word}" for word, count in view.counts.items() if count)
+    counts = ", ".join(f"{count} {status}" for status, count in view.counts.items() if count)
     parts = "1 part" if row.parts == 1 else f"{row.parts} parts"
-    click.echo(f"{ends} ({row.encoding}, {parts} each)")
+    click.echo(f"{counts} ({row.encoding}, {parts} each)")
     if row.refusal:
         click.echo(_describe(describe_refusal(row.refusal, production=False)), err=True)
     if view.counts["unconfirmed"]:
-        sentence = "some may have been sent: Sinch is asked, do not send them again"
+        sentence = "some may have been sent: Clarion is asking Sinch, do not send them again"
         click.echo(f"{view.counts['unconfirmed']} unconfirmed: {sentence}", err=True)
     for batch_id in list_batch_ids(ctx, row.id):
         click.echo(f"batch {batch_id}")
@@ -223,5 +210,5 @@ def _summarise(ctx: Context, view: BroadcastView) -> None:
 
 def _describe(refusal: dict[str, Any]) -> str:
     text = str(refusal.get("text") or "no reason given")
-    printable = "".join(each if each.isprintable() else "?" for each in text)
+    printable = "".join(character if character.isprintable() else "?" for character in text)
     return f"Sinch says HTTP {refusal.get('status')} {refusal.get('code', '')}, {printable}"
