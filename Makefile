@@ -1,16 +1,16 @@
-# `make run` starts Clarion and its sandbox, `make test` runs every check.  Both set up what they
-# need; the only things to have beforehand are Python 3.11 or newer, git and make.
+# `make run` starts Clarion and its sandbox; `make test` runs every check.  Both install what they
+# need.  Only Python 3.11 or newer, git and make must be there.
 
 SHELL := /bin/sh
 VENV := .venv
 PY := $(VENV)/bin/python
 
-# The first Python that is new enough; `make PYTHON=/path/to/python3 …` chooses another.
+# The first Python that is new enough; `make PYTHON=/path/to/python3 …` sets another.
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3.14 python3; do \
 	$$p -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 \
 	&& { echo $$p; break; }; done)
 
-# Hundreds of processes are started in the tests: they need not compile everything anew.
+# The tests start hundreds of processes, which should not compile everything again.
 unexport PYTHONDONTWRITEBYTECODE
 
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check
@@ -20,7 +20,7 @@ PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 run: $(VENV)/runtime
 	@exec $(PY) -m app.cli.up
 
-# Two things at a time: the seeds of the simulation take what the others leave of two cores.
+# Two jobs at a time: the simulation uses what the others leave of two cores.
 test: lint imports browser
 	@$(MAKE) --no-print-directory --jobs=2 seeds types suites
 
@@ -45,17 +45,17 @@ imports: $(VENV)/dev
 pytest: browser
 	@$(MAKE) --no-print-directory --jobs=2 seeds suites
 
-# Their output comes when they have ended, not in the middle of another's.
+# The output is printed at the end, not mixed with that of the other job.
 seeds: $(VENV)/dev
 	@$(PY) -m pytest tests/simulation >$(VENV)/seeds.txt 2>&1 & pytest=$$!; \
 	trap "kill $$pytest" INT TERM; wait $$pytest; code=$$?; \
 	cat $(VENV)/seeds.txt; exit $$code
 
-# Three tests at a time, for a third of each is waiting; of those with processes that are killed,
-# frozen and flooded two.  Each worker has a Sinch, a PostgreSQL and a Valkey of its own.
+# Three tests at a time, because each waits a third of its time.  Two at a time if the tests kill,
+# freeze or flood processes.  Each worker has its own sandbox, PostgreSQL and Valkey.
 CROWDED := tests/kills tests/queue tests/flood
-# Databases of tests in memory, where there is such a place: what a killed process has written stays
-# there, too, and thousands of commits need not wait for the disk.
+# Test databases are in memory if possible, so that thousands of commits do not wait for the disk.
+# Data written by a killed process stays there too.
 TEMPORARY := $(shell [ -w /dev/shm ] && [ "$$(df -Pk /dev/shm | awk 'NR==2 {print $$4}')" -gt 4000000 ] \
 	&& echo /dev/shm || echo "$${TMPDIR:-/tmp}")
 suites: export TMPDIR := $(TEMPORARY)
@@ -64,8 +64,8 @@ suites: $(VENV)/dev
 	$(foreach folder,$(CROWDED),--ignore=$(folder))
 	$(PY) -m pytest -n 2 --dist worksteal $(CROWDED)
 
-# A Chromium for the browser tests: installed from the distribution when we are root, else those
-# tests say that they are skipped.
+# Chromium for the browser tests: root installs it from the distribution; otherwise these tests are
+# skipped with a message.
 browser:
 	@command -v chromium >/dev/null 2>&1 || command -v google-chrome >/dev/null 2>&1 \
 	|| if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
@@ -75,30 +75,30 @@ browser:
 		|| echo "chromium could not be installed: the browser tests will be skipped"; \
 	fi
 
-# The randomised tests alone, on other examples than always, SIZE times as many.
+# Only the randomised tests, with new examples, SIZE times as many.
 SIZE ?= 10
 fuzz: $(VENV)/dev
 	FUZZ=$(SIZE) $(PY) -m pytest --timeout 0 --hypothesis-show-statistics \
 	tests/http tests/phone tests/text tests/test_logs.py tests/sms/broadcasts/test_create.py
 
-# kill -9 at random, SIZE times as long as in the test command: thousands of batches, other dice
-# each time; KILLS_SEED=n throws those of an earlier run.
+# Random kill -9, SIZE times as long as in `make test`, with a new seed each time; KILLS_SEED=n
+# repeats an earlier run.
 kills: $(VENV)/dev
 	KILLS=$(SIZE) $(PY) -m pytest --timeout 0 -s tests/kills/test_random_kills.py
 
-# The same with Celery's workers, on a Valkey and a PostgreSQL of their own.
+# Random kill -9 with Celery's workers, on their own Valkey and PostgreSQL.
 kills-celery: $(VENV)/dev
 	KILLS=$(SIZE) $(PY) -m pytest --timeout 0 -s tests/queue/test_kills.py
 
-# A flood of CALLBACKS from Sinch, on SQLite, and a tenth of it with two processes on either
-# database; SEED=n repeats the lots of an earlier one.
+# A flood of CALLBACKS callbacks on SQLite, and a tenth of that with two processes on each database;
+# SEED=n repeats an earlier run.
 CALLBACKS ?= 1000000
 flood: $(VENV)/dev
 	$(PY) -m pytest --timeout 0 -s tests/flood/test_flood.py --flood $(CALLBACKS) \
 	$(if $(SEED),--flood-seed $(SEED))
 
-# The simulation of the state machine alone: SEEDS runs from FIRST on, or one with its trace, as in
-# `make simulate SEED=123`.
+# Only the simulation of the state machine: SEEDS runs, starting with FIRST; `make simulate SEED=123`
+# runs one seed and prints its trace.
 SEEDS ?= 10000
 FIRST ?= 1
 SEED ?=
@@ -108,7 +108,7 @@ simulate: $(VENV)/dev
 bench: $(VENV)/dev
 	@for file in bench/bench_*.py; do $(PY) -m bench.$$(basename $$file .py) || exit 1; done
 
-# The committed copy of the API document; a test compares it with the routes.
+# The committed OpenAPI document; a test compares it with the routes.
 openapi: $(VENV)/runtime
 	@APP_ENV=test API_KEYS=k SECRET_KEY=s SINCH_SERVICE_PLAN_ID=p SINCH_API_TOKEN=t \
 	SINCH_NUMBER=+12015550199 SINCH_REGION_URL=http://127.0.0.1:9 LOG_LEVEL=error ENV_FILE= \

@@ -1,7 +1,7 @@
-"""gunicorn: threads, since a broadcast mostly waits for Sinch; settings come from app.config.
+"""gunicorn's settings, from app.config; threads, because a broadcast mostly waits for Sinch.
 
-An unusable configuration stops the master here with exit code 78: a worker that exits would only
-be started again.
+An unusable configuration ends the master here with exit code 78.  gunicorn would restart a worker
+that exits.
 """
 
 import os
@@ -19,21 +19,21 @@ _config = load_config_or_exit()
 configure_logging(_config.log_level)
 _ctx = make_context(_config)
 refuse_wrong_database(_ctx)
-_ctx.db.close()  # what the master opened is nothing for its workers
+_ctx.db.close()  # workers must not share the master's connections
 
-# Development serves this machine only.
+# In development, serve only this machine.
 bind = f"{'0.0.0.0' if _config.production else '127.0.0.1'}:{_config.port}"
 workers = _config.web_concurrency
 worker_class = "gthread"
 threads = _config.web_threads
 timeout = 60
-# A broadcast answers within 25 s (SEND_BUDGET_S and the look-ups), and Heroku kills after 30 s.
+# A broadcast is answered within 25 s (SEND_BUDGET_S and look-ups); Heroku kills after 30 s.
 graceful_timeout = 25
 keepalive = 75
 control_socket_disable = True
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None
-forwarder_headers = ""  # nobody in front of us sets SCRIPT_NAME or PATH_INFO
-accesslog = None  # app.logs writes one line a request
+forwarder_headers = ""  # no proxy sets SCRIPT_NAME or PATH_INFO
+accesslog = None  # app.logs writes one line per request
 logconfig_dict = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -47,19 +47,19 @@ logconfig_dict = {
 
 
 def when_ready(server: Any) -> None:
-    """Have the kernel end a silent client's turn; accepted sockets inherit it (Linux).
+    """Set the kernel's time-out for silent clients; on Linux, accepted sockets inherit it.
 
-    Each holds a thread meanwhile.  A client that sends a byte now and then holds it longer, so
-    production wants a proxy in front that collects whole requests, as routers and nginx do.
+    A silent client occupies a thread.  A client that sends a byte now and then occupies it longer,
+    so production needs a proxy that collects whole requests, as nginx and Heroku's router do.
     """
-    silence = struct.pack("ll", _config.client_timeout_s, 0)
+    timeout_value = struct.pack("ll", _config.client_timeout_s, 0)
     for listener in server.LISTENERS:
-        listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, silence)
-        listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, silence)
+        listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout_value)
+        listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeout_value)
 
 
 def post_worker_init(worker: Any) -> None:
-    """On SIGTERM claim nothing more, at once and not only when the last request has ended."""
+    """On SIGTERM stop claiming at once, before the last request has ended."""
     background = worker.wsgi.extensions.get("background")
     if background is None:
         return
@@ -73,7 +73,7 @@ def post_worker_init(worker: Any) -> None:
 
 
 def worker_exit(server: Any, worker: Any) -> None:
-    """Let the POST in hand end."""
+    """Wait for the POSTs in progress."""
     background = getattr(worker.wsgi, "extensions", {}).get("background")
     if background is not None:
         background.stop()
