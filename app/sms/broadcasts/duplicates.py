@@ -130,6 +130,6 @@ def _refuse(candidate: Row[Any], repeated: int, asked: int) -> BroadcastDuplicat
         f"The same text went to {repeated} of these {asked} recipients with a broadcast at "
         f"{candidate.created_at:%Y-%m-%d %H:%M} UTC. If they shall get it again, set "
         "allow_duplicate to true; to retry a request safely, send an Idempotency-Key.",
-        broadcast_id=candidate.public_id,
-        repeated=repeated,
+        duplicate_of=candidate.public_id,
+        duplicate_recipients=repeated,
     )

@@ -52,8 +52,10 @@ class BroadcastAcceptedSchema(Schema):
 class BroadcastDuplicatedSchema(ErrorSchema):
     """The error when the same was asked for before."""
 
-    broadcast_id = fields.String(metadata=describe("The broadcast that this one repeats."))
-    repeated = fields.Integer(metadata=describe("How many of its recipients had it."))
+    duplicate_of = fields.String(metadata=describe("The broadcast that this one repeats."))
+    duplicate_recipients = fields.Integer(
+        metadata=describe("How many of the recipients were in that broadcast.")
+    )
 
 
 class BroadcastFailedSchema(ErrorSchema):

@@ -30,12 +30,12 @@ def describe_person(
     """The same within a transaction."""
     phone = subscriber.phone
     suppressed = read_suppressions(tx, ctx, [phone]).get(phone)
-    elsewhere: dict[str, Any] = {}
+    related_data: dict[str, Any] = {}
     for source in sources:
-        elsewhere |= source(tx, phone)
+        related_data |= source(tx, phone)
     return {
         "subscriber": show_person(read_person(tx, ctx, subscriber)),
         "consent_events": [show_link(link) for link in read_events(tx, phone)],
         "suppression": suppressed and show_whole_suppression(suppressed),
-        "elsewhere": elsewhere,
+        "related_data": related_data,
     }

@@ -112,7 +112,7 @@ class PersonExportSchema(Schema):
     subscriber = fields.Nested(SubscriberViewSchema, required=True)
     consent_events = fields.List(fields.Nested(ConsentEventSchema), required=True)
     suppression = fields.Nested(WholeSuppressionSchema, required=True, allow_none=True)
-    elsewhere = fields.Dict(
+    related_data = fields.Dict(
         required=True,
         metadata={"description": "What is kept of them besides, such as messages and inbounds."},
     )

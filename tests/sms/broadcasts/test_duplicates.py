@@ -31,8 +31,8 @@ def test_the_same_again_is_refused_names_the_first_and_sends_nothing(either_serv
     again = caller.send(*reversed(TWENTY))
 
     assert again.status_code == 409
-    assert again.get_json()["broadcast_id"] == id_of(first)
-    assert again.get_json()["repeated"] == 20
+    assert again.get_json()["duplicate_of"] == id_of(first)
+    assert again.get_json()["duplicate_recipients"] == 20
     assert "allow_duplicate" in again.get_json()["error"]
     assert "Idempotency-Key" in again.get_json()["error"]
     assert sandbox.recipients() == TWENTY
@@ -61,7 +61,7 @@ def test_several_broadcasts_may_be_repeated_together(caller, sandbox):
 
     assert caller.send(*TWENTY[:5], *TWENTY[10:14], *NEW[:11]).status_code == 202
     answer = caller.send(*TWENTY[5:10], *TWENTY[14:19], *NEW[50:60])
-    assert (answer.status_code, answer.get_json()["repeated"]) == (409, 10)
+    assert (answer.status_code, answer.get_json()["duplicate_recipients"]) == (409, 10)
 
 
 def test_the_same_person_told_twice_before_counts_once(caller, sandbox):

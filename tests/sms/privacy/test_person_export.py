@@ -19,6 +19,6 @@ def test_an_export_has_what_a_person_was_sent_and_what_they_texted(either_servic
 
     whole = caller.get(f"/api/subscribers/{found['subscriber_id']}/export").get_json()
 
-    assert [each["text"] for each in whole["elsewhere"]["messages"]] == ["Hi Ann"]
-    assert [each["body"] for each in whole["elsewhere"]["inbounds"]] == ["Thanks!"]
+    assert [each["text"] for each in whole["related_data"]["messages"]] == ["Hi Ann"]
+    assert [each["body"] for each in whole["related_data"]["inbounds"]] == ["Thanks!"]
     assert BOB not in str(whole)
