@@ -1,4 +1,4 @@
-"""Fields of any request: what each takes, and what it refuses in which words."""
+"""Marshmallow fields shared by the schemas of all routes."""
 
 import re
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ def describe(text: str) -> dict[str, str]:
 
 
 class MessageText(fields.String):
-    """A text that Sinch and a database can take, the blanks around it removed."""
+    """A text that Sinch and the database accept; surrounding whitespace is removed."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
         text = str(super()._deserialize(value, *args, **kwargs)).strip()
@@ -28,7 +28,7 @@ class MessageText(fields.String):
 
 
 class PhoneNumber(fields.String):
-    """A phone number in E.164, blanks around it removed."""
+    """A phone number in E.164; surrounding whitespace is removed."""
 
     def __init__(self, **kwargs: Any) -> None:
         described = {"pattern": NUMBER_PATTERN} | kwargs.pop("metadata", {})
@@ -45,7 +45,7 @@ class PhoneNumber(fields.String):
 
 
 class StrictBoolean(fields.Boolean):
-    """true or false, nothing that merely looks like it."""
+    """A JSON boolean; strings and numbers are rejected."""
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> bool:
         if not isinstance(value, bool):
@@ -54,12 +54,12 @@ class StrictBoolean(fields.Boolean):
 
 
 class UtcDateTime(fields.AwareDateTime):
-    """An ISO 8601 time with its offset, as aware UTC."""
+    """An ISO 8601 time with offset, converted to aware UTC."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> datetime:
-        moment = super()._deserialize(value, *args, **kwargs)
+        parsed = super()._deserialize(value, *args, **kwargs)
         try:
-            return moment.astimezone(UTC)
+            return parsed.astimezone(UTC)
         except OverflowError as e:
             raise ValidationError("Not a time in the years 1 to 9999.") from e
 
@@ -74,13 +74,22 @@ class Cursor(fields.String):
         return int(cursor)
 
 
+def next_cursor() -> fields.String:
+    """Make the field of a page that holds the cursor of the next page."""
+    return fields.String(
+        required=True,
+        allow_none=True,
+        metadata=describe("The cursor of the next page; null on the last page."),
+    )
+
+
 def is_unicode(text: str) -> bool:
     """Return False if the text holds a lone surrogate, which UTF-8 cannot encode."""
     return _LONE_SURROGATE.search(text) is None
 
 
 def reject_untransportable(text: str) -> None:
-    """Raise ValidationError for what cannot travel: NUL and halves of characters."""
+    """Raise ValidationError if the text holds NUL or a lone surrogate."""
     if "\0" in text:
         raise ValidationError("Holds a NUL character.")
     if not is_unicode(text):
@@ -88,6 +97,6 @@ def reject_untransportable(text: str) -> None:
 
 
 class NumberSchema(Schema):
-    """Whose."""
+    """A phone number in a request body; it never appears in a URL."""
 
     phone = PhoneNumber(required=True)

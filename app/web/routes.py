@@ -1,4 +1,4 @@
-"""GET /docs: Swagger UI over /openapi.json, every asset from this server."""
+"""GET /docs: Swagger UI for /openapi.json, with all assets from this server."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ blueprint = Blueprint(
 @blueprint.get("/docs")
 @public
 def show_docs() -> Response:
-    """The API's pages for people who try it out."""
+    """Serve the interactive API documentation."""
     response = make_response(render_template("docs.html"))
     response.headers["Content-Security-Policy"] = _POLICY
     return response
@@ -34,7 +34,7 @@ def show_docs() -> Response:
 @blueprint.get("/docs/assets/<path:name>")
 @public
 def send_docs_asset(name: str) -> Response:
-    """A file of Swagger UI as its package ships it."""
+    """Serve a file of the flask-swagger-ui package."""
     response = send_from_directory(_SWAGGER_UI, name, max_age=_ASSETS_KEPT_S)
     response.headers["Cache-Control"] = f"public, max-age={_ASSETS_KEPT_S}"
     return response

@@ -1,4 +1,4 @@
-"""The analytics over HTTP."""
+"""Route of analytics."""
 
 from http import HTTPStatus
 from typing import Any
@@ -15,7 +15,7 @@ from app.sms.current import current_context
 from app.sms.models.daily import Dimension
 
 blueprint = Blueprint(
-    "analytics", __name__, url_prefix="/api/analytics", description="What became of all messages."
+    "analytics", __name__, url_prefix="/api/analytics", description="Analytics of all messages."
 )
 
 
@@ -25,14 +25,16 @@ blueprint = Blueprint(
 @blueprint.arguments(AnalyticsQuerySchema(), location="query")
 @blueprint.response(HTTPStatus.OK, AnalyticsSchema)
 def show_figures(query: dict[str, Any]) -> dict[str, Any]:
-    """Sent, delivered, failed, how quickly, and who wanted no more: one's own, by day and so on."""
-    question = _make_question(query)
-    return show_analytics(question, read_analytics(current_context(), question))
+    """Count messages sent, delivered and failed, latency and opt-outs, by day, tag, country, …"""
+    analytics_query = _make_query(query)
+    return show_analytics(analytics_query, read_analytics(current_context(), analytics_query))
 
 
-def _make_question(query: dict[str, Any]) -> AnalyticsQuery:
-    """What is asked, of this client alone unless it may see all.  Raises KeyRefused."""
-    only = {each: query[each.value] for each in Dimension if each.value in query}
+def _make_query(query: dict[str, Any]) -> AnalyticsQuery:
+    """Limit the query to the calling client unless it has ANALYTICS_ALL.  Raises KeyRefused."""
+    only = {
+        dimension: query[dimension.value] for dimension in Dimension if dimension.value in query
+    }
     own = g.client.name
     if ANALYTICS_ALL not in g.client.scopes and only.setdefault(Dimension.CLIENT, own) != own:
         raise KeyRefused(f"This API key lacks the scope {ANALYTICS_ALL}")

@@ -1,4 +1,4 @@
-"""What may be asked of the analytics, and the JSON of their answer."""
+"""Schemas of analytics: query parameters and response."""
 
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -17,56 +17,58 @@ _STATUSES = sorted(REPORTED)
 
 
 class AnalyticsQuerySchema(Schema):
-    """Which days, by what, and of what."""
+    """Query parameters of analytics: days, grouping and filters."""
 
     since = fields.Date(
         data_key="from",
-        metadata=describe(f"The first day, in UTC; {DEFAULT_DAYS} days with the last if absent."),
+        metadata=describe(f"First day, in UTC. Default: {DEFAULT_DAYS} days including `to`."),
     )
-    until = fields.Date(data_key="to", metadata=describe("The last day; today if absent."))
+    until = fields.Date(data_key="to", metadata=describe("Last day, in UTC. Default: today."))
     group_by = DelimitedList(
         fields.Enum(Dimension, by_value=True),
         validate=validate.Length(1, 2),
         load_default=lambda: [Dimension.DAY],
-        metadata=describe("One or two, with a comma between them; `day` if absent.")
+        metadata=describe("One or two dimensions, separated by a comma. Default: `day`.")
         | {"uniqueItems": True},
     )
     tag = MessageText(validate=validate.Length(1, MAX_TAG_CHARACTERS))
     sender = MessageText(
-        validate=validate.Length(1, 16), metadata=describe("Of a number, the `+` as %2B.")
+        validate=validate.Length(1, 16), metadata=describe("For a number, encode the `+` as %2B.")
     )
     country = MessageText(
         validate=validate.Regexp("^[A-Z]{2}$", error="Not two capital letters, as in SE."),
-        metadata=describe("ISO 3166-1; ZZ where a number belongs to no country."),
+        metadata=describe("ISO 3166-1 alpha-2; ZZ for a number without a country."),
     )
     status = fields.String(validate=validate.OneOf(_STATUSES))
-    code = fields.Integer(validate=validate.Range(0, _MAX_CODE), metadata=describe("Sinch's."))
+    code = fields.Integer(
+        validate=validate.Range(0, _MAX_CODE), metadata=describe("Sinch's status code.")
+    )
     client = MessageText(
         validate=validate.Length(1, 64),
-        metadata=describe("Another than oneself only with the scope analytics:all."),
+        metadata=describe("Other clients need the scope analytics:all."),
     )
 
     @validates_schema
     def check_groups(self, data: dict[str, Any], **_: Any) -> None:
-        """Raise ValidationError for a repeated dimension."""
+        """Raise ValidationError if a dimension is repeated."""
         groups = data.get("group_by", [])
         if len(set(groups)) != len(groups):
-            raise ValidationError("The same twice.", "group_by")
+            raise ValidationError("Given twice.", "group_by")
 
     @post_load
     def name_status(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        """The same with the status itself in place of its word."""
+        """Convert the status to MessageStatus."""
         if "status" in data:
             data["status"] = MessageStatus(data["status"])
         return data
 
     @post_load
     def choose_days(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        """The same with both days.  Raises ValidationError where they do not fit."""
+        """Fill in missing days.  Raises ValidationError if the range is invalid."""
         until: date = data.get("until") or datetime.now(UTC).date()
         since: date = data.get("since") or _go_back(until, DEFAULT_DAYS - 1)
         if since > until:
-            raise ValidationError(f"Behind `to`, which is {until.isoformat()}.", "from")
+            raise ValidationError(f"After `to`, which is {until.isoformat()}.", "from")
         if (until - since).days >= MAX_DAYS:
             raise ValidationError(f"More than {MAX_DAYS} days up to `to`.", "from")
         return data | {"since": since, "until": until}
@@ -77,7 +79,7 @@ def _go_back(day: date, days: int) -> date:
 
 
 class LatencySchema(Schema):
-    """Within how many seconds so many in a hundred reached the phone, to within a twentieth."""
+    """Percentiles of the seconds until delivery, to within 5 %."""
 
     p50 = fields.Float(required=True, allow_none=True)
     p90 = fields.Float(required=True, allow_none=True)
@@ -85,69 +87,77 @@ class LatencySchema(Schema):
 
 
 class OptOutsSchema(Schema):
-    """How many people wanted no more."""
+    """Opt-outs by channel."""
 
     carrier = fields.Integer(
-        required=True, metadata=describe("Messages that came back for it: Sinch's code 257.")
+        required=True, metadata=describe("Messages rejected for an opt-out: Sinch's code 257.")
     )
     texted = fields.Integer(
         required=True,
         allow_none=True,
-        metadata=describe("Texts that were nothing but a word like STOP; null as `inbounds`."),
+        metadata=describe("Texts that were only a keyword such as STOP; null if `inbounds` is."),
     )
 
 
 class FiguresSchema(Schema):
-    """What became of the messages that Sinch took."""
+    """Counts of the messages that Sinch accepted."""
 
-    sent = fields.Integer(required=True, metadata=describe("Taken by Sinch; the next four of it."))
+    sent = fields.Integer(
+        required=True, metadata=describe("Accepted by Sinch; the sum of the next four.")
+    )
     delivered = fields.Integer(required=True)
     failed = fields.Integer(
         required=True,
-        metadata=describe("Not reached: failed, rejected, expired, aborted, cancelled, deleted."),
+        metadata=describe("Failed, rejected, expired, aborted, cancelled or deleted."),
     )
     unknown_ = fields.Integer(
         data_key="unknown",
         attribute="unknown",
         required=True,
-        metadata=describe("Never reported."),
+        metadata=describe("No report came in time."),
     )
-    submitted = fields.Integer(required=True, metadata=describe("Not reported yet."))
+    submitted = fields.Integer(required=True, metadata=describe("No report yet."))
     delivery_rate = fields.Float(
         required=True,
         allow_none=True,
-        metadata=describe("Delivered, of all whose end is known or given up; null without any."),
+        metadata=describe("delivered / (delivered + failed + unknown); null if that is 0."),
     )
-    parts = fields.Integer(required=True, metadata=describe("At most, as the text has them."))
+    parts = fields.Integer(
+        required=True, metadata=describe("Upper bound, by the length of the text.")
+    )
     latency_s = fields.Nested(
         LatencySchema,
         required=True,
         allow_none=True,
-        metadata=describe("From Sinch to the phone; null where a code, or a status other than "
-        "delivered, is asked for."),
-    )  # fmt: skip
+        metadata=describe(
+            "Seconds from acceptance by Sinch to delivery; null with a filter by code or by a "
+            "status other than delivered."
+        ),
+    )
     inbounds = fields.Integer(
         required=True,
         allow_none=True,
-        metadata=describe("Texts from phones; null unless by day and client alone."),
+        metadata=describe(
+            "Inbound texts; null unless filtered and grouped only by day and client."
+        ),
     )
     opt_outs = fields.Nested(OptOutsSchema, required=True)
 
 
 class GroupSchema(FiguresSchema):
-    """The figures of one group; of day, tag and so on it has those that were asked for."""
+    """The counts of one group, with the dimensions that it is grouped by."""
 
     day = fields.Date()
     tag = fields.String()
     sender = fields.String()
     country = fields.String()
     status = fields.String(validate=validate.OneOf(_STATUSES))
-    code = fields.Integer(allow_none=True, metadata=describe("null where Sinch gave none."))
+    code = fields.Integer(allow_none=True, metadata=describe("null if Sinch gave none."))
     client = fields.String()
 
 
 class AnalyticsSchema(Schema):
-    """Figures by group, and of all together; they are some seconds old."""
+    """Counts by group and in total; up to a few seconds old."""
 
     since = fields.Date(data_key="from", required=True)
     until = fields.Date(data_key="to", required=True)

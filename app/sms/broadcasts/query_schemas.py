@@ -1,4 +1,4 @@
-"""What may stand behind the `?` of a question, or in its body where it names a person."""
+"""Schemas of query parameters of broadcasts, and of the resend request."""
 
 from marshmallow import Schema, fields, validate
 
@@ -7,7 +7,7 @@ from app.sms.models.states import BroadcastStatus
 
 
 class BroadcastQuerySchema(Schema):
-    """Which broadcasts to list."""
+    """Query parameters of the list of broadcasts."""
 
     cursor = Cursor()
     limit = fields.Integer(validate=validate.Range(1, 200), load_default=50)
@@ -17,13 +17,13 @@ class BroadcastQuerySchema(Schema):
 
 
 class ResendSchema(Schema):
-    """Whom to send it to again; all of it may be left out, the body too."""
+    """Options of a resend; the body is optional."""
 
     body_required = False
     include_permanent = StrictBoolean(
         load_default=False,
         metadata={
-            "description": "Also to those for whom sending it again will probably not help, such "
+            "description": "Also resend to recipients whose failure is probably permanent, such "
             "as unknown numbers."
         },
     )

@@ -1,42 +1,41 @@
-"""The JSON of answers about broadcasts, for the API document."""
+"""Schemas of responses about broadcasts."""
 
 from typing import Any
 
 from marshmallow import Schema, fields, validate
 
 from app.errors import ErrorSchema
-from app.http.fields import describe
+from app.http.fields import describe, next_cursor
 from app.sms.lifecycle.counts import STATUS_NAMES
 from app.sms.messages.schemas import WhySchema
 from app.sms.models.states import BatchState, Category, ExclusionReason
 from app.sms.request.error_schemas import STATUSES
 
 
-def _may_be(time: str) -> fields.Field[Any]:
-    """A time that may not have come yet."""
-    return fields.DateTime(required=True, allow_none=True, format="iso", metadata=describe(time))
+def _nullable_time(description: str) -> fields.Field[Any]:
+    return fields.DateTime(
+        required=True, allow_none=True, format="iso", metadata=describe(description)
+    )
 
 
 class BroadcastAcceptedSchema(Schema):
-    """The broadcast is stored; what of it Sinch has taken already."""
+    """An accepted broadcast: it is stored, and may be submitted already."""
 
     message = fields.String(
         required=True, metadata={"example": "SMS batch submitted successfully to Sinch."}
     )
     broadcast_id = fields.String(required=True)
     status = fields.String(required=True, validate=validate.OneOf(STATUSES))
-    url = fields.String(required=True, metadata=describe("Where it can be looked at."))
+    url = fields.String(required=True, metadata=describe("Path of the broadcast."))
     batch_id = fields.String(
         required=True,
         allow_none=True,
-        metadata=describe("Sinch's id of the first batch; null until Sinch has taken one."),
+        metadata=describe("Sinch's id of the first batch; null until Sinch has accepted one."),
     )
     batch_ids = fields.List(fields.String(), required=True)
-    recipients = fields.Integer(
-        required=True, metadata=describe("Each counted once, invalid ones left out.")
-    )
+    recipients = fields.Integer(required=True, metadata=describe("Distinct valid recipients."))
     parts_per_message = fields.Integer(
-        required=True, metadata=describe("Of the longest message once filled.")
+        required=True, metadata=describe("Of the longest text, with values filled in.")
     )
     encoding = fields.String(
         required=True, validate=validate.OneOf(["GSM-7", "UCS-2"]), metadata={"example": "GSM-7"}
@@ -44,22 +43,22 @@ class BroadcastAcceptedSchema(Schema):
     duplicates_removed = fields.Integer(required=True)
     reference = fields.String()
     invalid_numbers = fields.List(
-        fields.Raw(), metadata=describe("With skip_invalid: the first 100 left out.")
+        fields.Raw(), metadata=describe("With skip_invalid: the first 100 invalid entries.")
     )
     invalid_count = fields.Integer()
 
 
 class BroadcastDuplicatedSchema(ErrorSchema):
-    """The error when the same was asked for before."""
+    """409: the broadcast duplicates a recent one."""
 
-    duplicate_of = fields.String(metadata=describe("The broadcast that this one repeats."))
+    duplicate_of = fields.String(metadata=describe("The broadcast that this one duplicates."))
     duplicate_recipients = fields.Integer(
-        metadata=describe("How many of the recipients were in that broadcast.")
+        metadata=describe("Number of recipients that were sent this text already.")
     )
 
 
 class BroadcastFailedSchema(ErrorSchema):
-    """The error when Sinch refused the broadcast: nobody gets a text of it now."""
+    """502: Sinch rejected the broadcast and nothing was sent."""
 
     broadcast_id = fields.String(required=True)
     status = fields.String(required=True, validate=validate.OneOf(STATUSES))
@@ -71,7 +70,7 @@ class BroadcastFailedSchema(ErrorSchema):
     encoding = fields.String(required=True)
     duplicates_removed = fields.Integer(required=True)
     details = fields.Dict(
-        metadata=describe("Sinch's status, code and text, where they may be shown.")
+        metadata=describe("Sinch's status, code and text; left out if they concern our account.")
     )
     reference = fields.String()
     invalid_numbers = fields.List(fields.Raw())
@@ -79,44 +78,44 @@ class BroadcastFailedSchema(ErrorSchema):
 
 
 CountsSchema = Schema.from_dict(
-    {name: fields.Integer(required=True) for name in STATUS_NAMES}, name="CountsSchema"
+    {status: fields.Integer(required=True) for status in STATUS_NAMES}, name="CountsSchema"
 )
 
 
 class ReasonSchema(WhySchema):
-    """How many messages stand where, and why."""
+    """Number of messages by status and reason."""
 
     messages = fields.Integer(required=True)
 
 
 class DeliveredSchema(Schema):
-    """When so many in a hundred of the delivered ones were, within a twentieth of the wait."""
+    """Times by which 50, 90 and 99 % of the delivered messages arrived, to within 5 %."""
 
-    p50 = _may_be("Half of them.")
-    p90 = _may_be("Nine in ten.")
-    p99 = _may_be("99 in a hundred.")
+    p50 = _nullable_time("50 %.")
+    p90 = _nullable_time("90 %.")
+    p99 = _nullable_time("99 %.")
 
 
 class TimelineSchema(Schema):
-    """When things happened; null for what has not."""
+    """Times of the broadcast's events; null for an event that has not happened."""
 
     created_at = fields.DateTime(required=True, format="iso")
-    first_submitted_at = _may_be("When the first batch was about to be handed to Sinch.")
-    last_submitted_at = _may_be("When Sinch was last known to have taken a batch.")
+    first_submitted_at = _nullable_time("When submission of the first batch began.")
+    last_submitted_at = _nullable_time("When Sinch accepted the last batch.")
     delivered = fields.Nested(DeliveredSchema, required=True)
-    completed_at = _may_be("When nothing was left to be handed to Sinch.")
-    all_reported_at = _may_be("When the end of its last message was known.")
+    completed_at = _nullable_time("When nothing was left to submit.")
+    all_reported_at = _nullable_time("When every message had a final status.")
 
 
 class TemplateVersionSchema(Schema):
-    """One version of a stored text."""
+    """A template and its version."""
 
     name = fields.String(required=True)
     version = fields.Integer(required=True)
 
 
 class BroadcastViewSchema(Schema):
-    """A broadcast and where its recipients stand; the counts add up to all asked for."""
+    """A broadcast and its counts, which add up to `recipients`."""
 
     broadcast_id = fields.String(required=True)
     status = fields.String(required=True, validate=validate.OneOf(STATUSES))
@@ -137,88 +136,93 @@ class BroadcastViewSchema(Schema):
     resend_of = fields.String(
         required=True,
         allow_none=True,
-        metadata=describe("The broadcast whose unreached recipients it is sent to again."),
+        metadata=describe("The broadcast whose undelivered recipients this one is sent to."),
     )
     recipients = fields.Integer(
-        required=True, metadata=describe("Asked for, each once, invalid ones too.")
+        required=True,
+        metadata=describe("Distinct recipients of the request, invalid ones included."),
     )
     duplicates_removed = fields.Integer(required=True)
     parts = fields.Integer(
         required=True,
-        metadata=describe("Handed to Sinch: parts_per_message for each recipient, so at most."),
+        metadata=describe(
+            "Upper bound of the parts submitted: parts_per_message for each recipient."
+        ),
     )
     counts = fields.Nested(CountsSchema, required=True)
     reasons = fields.List(
         fields.Nested(ReasonSchema),
         required=True,
-        metadata=describe("The counts by status and code; they add up likewise."),
+        metadata=describe("Counts by status and code; they add up to `recipients`, too."),
     )
     timeline = fields.Nested(TimelineSchema, required=True)
     batches = fields.Dict(
-        keys=fields.String(validate=validate.OneOf([each.value for each in BatchState])),
+        keys=fields.String(validate=validate.OneOf([state.value for state in BatchState])),
         values=fields.Integer(),
         required=True,
-        metadata=describe("How many batches stand in each state."),
+        metadata=describe("Number of batches by state."),
     )
     excluded = fields.Dict(
-        keys=fields.String(validate=validate.OneOf([each.value for each in ExclusionReason])),
+        keys=fields.String(validate=validate.OneOf([reason.value for reason in ExclusionReason])),
         values=fields.Integer(),
         required=True,
         metadata=describe(
-            "Why recipients are suppressed; with quiet_hours how many wait for their day."
+            "Excluded recipients by reason; quiet_hours counts those that are deferred."
         ),
     )
     tag = fields.String(
-        required=True, allow_none=True, metadata=describe("The tag it went to, if to one.")
+        required=True, allow_none=True, metadata=describe("The tag, of a broadcast to a tag.")
     )
     audience = fields.Dict(
-        required=True, allow_none=True, metadata=describe("Whom it goes to, if not to a list.")
+        required=True,
+        allow_none=True,
+        metadata=describe("The audience; null for a list of recipients."),
     )
     resolving = fields.Boolean(
         required=True,
-        metadata=describe("Whether its audience is still being looked up: recipients grow."),
+        metadata=describe("True while the audience is looked up; `recipients` still grows."),
     )
     template = fields.Nested(
         TemplateVersionSchema,
         required=True,
         allow_none=True,
-        metadata=describe("The stored text it was made of, and the version it keeps to."),
+        metadata=describe("The template and the version that the broadcast uses."),
     )
     stopped_at_sinch = fields.Integer(
         required=True,
         metadata=describe(
-            "Accepted recipients of batches that Sinch was made to stop; what it had handed on "
-            "before still arrives."
+            "Recipients of batches cancelled at Sinch; messages that Sinch had dispatched before "
+            "still arrive."
         ),
     )
     refusal = fields.Dict(
         required=True,
         allow_none=True,
-        metadata=describe("Sinch's last refusal, where it may be shown."),
+        metadata=describe("Sinch's last rejection; null if it concerns our account."),
     )
 
 
 class BroadcastPageSchema(Schema):
-    """Broadcasts, newest first."""
+    """A page of broadcasts, newest first."""
 
     broadcasts = fields.List(fields.Nested(BroadcastViewSchema), required=True)
-    cursor = fields.String(
-        required=True, allow_none=True, metadata=describe("For the next page; null at the end.")
-    )
+    cursor = next_cursor()
 
 
 class ResendAcceptedSchema(BroadcastAcceptedSchema):
-    """The new broadcast is stored; it is sent in the background."""
+    """A resend: it is stored, and sent in the background."""
 
-    resend_of = fields.String(required=True, metadata=describe("The broadcast it comes from."))
+    resend_of = fields.String(required=True, metadata=describe("The broadcast that is resent."))
     excluded = fields.Integer(
         required=True,
-        metadata=describe("Not reached, but sending it again would not help: left out."),
+        metadata=describe(
+            "Undelivered recipients that are left out, since the failure is permanent."
+        ),
     )
 
 
 class ResendConflictSchema(ErrorSchema):
-    """The error when it was resent before, or not all of it was sent yet."""
+    """409: the broadcast was resent before, or is not complete."""
 
-    status = fields.String(metadata=describe("Where it stands."))
-    broadcast_id = fields.String(metadata=describe("The broadcast that it was resent as."))
+    status = fields.String(metadata=describe("Status of the broadcast."))
+    broadcast_id = fields.String(metadata=describe("The broadcast that it was resent as before."))

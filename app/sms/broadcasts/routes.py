@@ -1,4 +1,4 @@
-"""Broadcasts over HTTP: create one, look at them, pause, resume and cancel."""
+"""Routes of the `sms` blueprint: create, list, pause, resume, cancel and resend broadcasts."""
 
 from dataclasses import replace
 from http import HTTPStatus
@@ -43,7 +43,7 @@ from app.subscribers.attributes import normalise_tag
 from app.subscribers.audiences.audience import plain_tag
 
 blueprint = Blueprint(
-    "sms", __name__, url_prefix="/api", description="Broadcasts: one text to many people."
+    "sms", __name__, url_prefix="/api", description="Broadcasts: one text to many recipients."
 )
 
 # The request spends at most this long on cancelling at Sinch; a background job cancels the rest.

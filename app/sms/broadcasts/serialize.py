@@ -1,4 +1,4 @@
-"""Broadcasts and messages as the API shows them."""
+"""Broadcasts as JSON."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from app.sms.lifecycle.counts import build_timeline, give_reasons, make_url
 
 
 def show_view(view: BroadcastView, *, production: bool) -> dict[str, Any]:
-    """One broadcast; neither its text nor a number."""
+    """Return a broadcast as JSON, without its text and phone numbers."""
     row = view.row
     return {
         "broadcast_id": row.public_id,
@@ -51,6 +51,6 @@ def _show_template(template: list[Any] | None) -> dict[str, Any] | None:
 
 
 def show_page(page: Page[BroadcastView], *, production: bool) -> dict[str, Any]:
-    """A page of broadcasts."""
+    """Return a page of broadcasts as JSON."""
     shown = [show_view(view, production=production) for view in page.rows]
     return {"broadcasts": shown, "cursor": page.cursor}

@@ -1,4 +1,4 @@
-"""Stored texts over HTTP."""
+"""Routes of templates."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -25,10 +25,10 @@ blueprint = Blueprint(
     "templates",
     __name__,
     url_prefix="/api/templates",
-    description="Templates: stored texts in several languages, every version kept.",
+    description="Templates: texts in several languages; all versions are kept.",
 )
 
-_TAKEN = "There is a template of this name already: replace it."
+_TAKEN = "A template with this name exists; replace it instead."
 
 
 @blueprint.route("", methods=["GET"])
@@ -37,7 +37,7 @@ _TAKEN = "There is a template of this name already: replace it."
 @blueprint.arguments(TemplateQuerySchema(), location="query")
 @blueprint.response(HTTPStatus.OK, TemplatePageSchema)
 def list_templates(query: dict[str, Any]) -> dict[str, Any]:
-    """Templates that are not archived, each in its newest version."""
+    """List templates that are not archived, each in its newest version."""
     page = templates.list_templates(current_context(), **query)
     return {
         "templates": [show_template(template) for template in page.rows],
@@ -52,7 +52,7 @@ def list_templates(query: dict[str, Any]) -> dict[str, Any]:
 @blueprint.arguments(TemplateSchema())
 @blueprint.response(HTTPStatus.CREATED, TemplateViewSchema)
 def create_template(wanted: dict[str, Any]) -> Mapping[str, Any]:
-    """Store a text; under the name of an archived one it becomes that one's next version."""
+    """Create a template.  The name of an archived template continues its versions."""
     made = templates.create_template(current_context(), **wanted, client=g.client.name)
     return show_template(made)
 
@@ -62,7 +62,7 @@ def create_template(wanted: dict[str, Any]) -> Mapping[str, Any]:
 @require_api_key(READ)
 @blueprint.response(HTTPStatus.OK, TemplateViewSchema)
 def show_newest(template: str) -> Mapping[str, Any]:
-    """The newest version of a template."""
+    """Show the newest version of a template."""
     return show_template(templates.view_template(current_context(), template))
 
 
@@ -72,7 +72,7 @@ def show_newest(template: str) -> Mapping[str, Any]:
 @blueprint.arguments(TemplateTextsSchema())
 @blueprint.response(HTTPStatus.OK, TemplateViewSchema)
 def replace_template(wording: TemplateTexts, template: str) -> Mapping[str, Any]:
-    """Have a template say this from now on: a new version, unless it says just that."""
+    """Replace the texts of a template: adds a version, unless nothing changes."""
     made = templates.replace_template(current_context(), template, wording, client=g.client.name)
     return show_template(made)
 
@@ -82,7 +82,7 @@ def replace_template(wording: TemplateTexts, template: str) -> Mapping[str, Any]
 @require_api_key(MANAGE_TEMPLATES)
 @blueprint.response(HTTPStatus.NO_CONTENT)
 def archive_template(template: str) -> None:
-    """Send a template no more; its versions stay to be read."""
+    """Archive a template.  Its versions can still be read."""
     templates.archive_template(current_context(), template, client=g.client.name)
 
 
@@ -91,5 +91,5 @@ def archive_template(template: str) -> None:
 @require_api_key(READ)
 @blueprint.response(HTTPStatus.OK, TemplateViewSchema)
 def show_version(template: str, version: int) -> Mapping[str, Any]:
-    """One version of a template."""
+    """Show a version of a template."""
     return show_template(templates.view_template(current_context(), template, version))

@@ -1,4 +1,4 @@
-"""Stored texts as JSON: what may be stored, and what is answered."""
+"""Schemas of templates: request and response."""
 
 import re
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, post_load, validate
 
-from app.http.fields import Cursor, reject_untransportable
+from app.http.fields import Cursor, next_cursor, reject_untransportable
 from app.sms.content.placeholders import (
     MAX_TEXT_CHARACTERS,
     PlaceholderError,
@@ -22,7 +22,7 @@ _MAX_SHOWN = 64
 
 
 class TranslationTable(fields.Dict):
-    """`{language: text}`; refused with what is wrong with each, languages in their usual case."""
+    """Texts by language.  Loads the language tags in their usual case."""
 
     def __init__(self, **kwargs: Any) -> None:
         text = fields.String(validate=validate.Length(1, MAX_TEXT_CHARACTERS))
@@ -34,20 +34,20 @@ class TranslationTable(fields.Dict):
         if not 1 <= len(value) <= MAX_LANGUAGES:
             raise ValidationError(f"Not 1 to {MAX_LANGUAGES} texts.")
         texts: dict[str, str] = {}
-        faults: dict[str, list[str]] = {}
+        errors: dict[str, list[str]] = {}
         for given, text in value.items():
             language = normalise_language(given) or ""
-            fault = "Given twice." if language in texts else _find_fault(language, text)
-            if fault:
-                faults[given[:_MAX_SHOWN]] = [fault]
+            error = "Given twice." if language in texts else _find_error(language, text)
+            if error:
+                errors[given[:_MAX_SHOWN]] = [error]
             else:
                 texts[language] = text.strip()
-        if faults:
-            raise ValidationError(faults)
+        if errors:
+            raise ValidationError(errors)
         return texts
 
 
-def _find_fault(language: str, text: Any) -> str | None:
+def _find_error(language: str, text: Any) -> str | None:
     if not language:
         return "Not a language such as sv, pt-BR or zh-Hans."
     if not isinstance(text, str):
@@ -65,44 +65,46 @@ def _find_fault(language: str, text: Any) -> str | None:
 
 
 class TemplateTextsSchema(Schema):
-    """What a template says.  `load` gives a Wording."""
+    """The texts of a template.  Loads TemplateTexts."""
 
     texts = TranslationTable(
         required=True,
         metadata={
-            "description": "By language, each with the same `${name}` placeholders.",
+            "description": "Texts by language, all with the same `${name}` placeholders.",
             "example": {"en": "Hi ${first_name}", "sv": "Hej ${first_name}"},
         },
     )
     default_language = LanguageTag(
         required=True,
-        metadata={"description": "Whose text goes to those who have none in theirs."},
+        metadata={
+            "description": "The language for recipients whose own the template does not have."
+        },
     )
 
     @post_load
-    def make_wording(self, data: dict[str, Any], **_: Any) -> Any:
-        """The wording, its texts alike in their placeholders."""
+    def make_texts(self, data: dict[str, Any], **_: Any) -> Any:
+        """Return TemplateTexts.  Raises ValidationError if the placeholders differ."""
         texts, language = data["texts"], data["default_language"]
         if language not in texts:
-            raise ValidationError("There is no text in it.", "default_language")
+            raise ValidationError("There is no text in this language.", "default_language")
         wanted = set(find_placeholders(texts[language]))
-        faults = {
-            other: [_tell_difference(wanted, set(find_placeholders(text)), language)]
+        errors = {
+            other: [_describe_difference(wanted, set(find_placeholders(text)), language)]
             for other, text in texts.items()
             if set(find_placeholders(text)) != wanted
         }
-        if faults:
-            raise ValidationError(faults, "texts")
+        if errors:
+            raise ValidationError(errors, "texts")
         return TemplateTexts(texts=texts, default_language=language)
 
 
-def _tell_difference(wanted: set[str], found: set[str], language: str) -> str:
+def _describe_difference(wanted: set[str], found: set[str], language: str) -> str:
     names = ", ".join(f"${{{name}}}" for name in sorted(wanted ^ found))
-    return f"Not the placeholders of the text in {language}: {names} stands in one of them only."
+    return f"Not the placeholders of the text in {language}: {names} is in only one of them."
 
 
 class TemplateSchema(TemplateTextsSchema):
-    """A template to be made.  `load` gives its name and its Wording."""
+    """A new template.  Loads its name and TemplateTexts."""
 
     name = fields.String(
         required=True,
@@ -114,13 +116,13 @@ class TemplateSchema(TemplateTextsSchema):
     )
 
     @post_load
-    def make_wording(self, data: dict[str, Any], **_: Any) -> Any:
-        """The name, and the wording."""
-        return {"name": data["name"], "wording": super().make_wording(data)}
+    def make_texts(self, data: dict[str, Any], **_: Any) -> Any:
+        """Return the arguments of create_template."""
+        return {"name": data["name"], "wording": super().make_texts(data)}
 
 
 class TemplateQuerySchema(Schema):
-    """Which templates to list."""
+    """Query parameters of the list of templates."""
 
     cursor = Cursor()
     limit = fields.Integer(validate=validate.Range(1, 200), load_default=50)
@@ -136,27 +138,25 @@ class TemplateViewSchema(Schema):
     default_language = fields.String(required=True)
     placeholders = fields.List(fields.String(), required=True)
     created_at = fields.AwareDateTime(required=True)
-    client = fields.String(required=True, metadata={"description": "Who wrote this version."})
+    client = fields.String(
+        required=True, metadata={"description": "The client that wrote this version."}
+    )
     archived_at = fields.AwareDateTime(
         required=True,
         allow_none=True,
-        metadata={"description": "Since when it is not sent anew; null while it is."},
+        metadata={"description": "When the template was archived; null if it is in use."},
     )
 
 
 class TemplatePageSchema(Schema):
-    """Templates in the order of their making, each in its newest version."""
+    """A page of templates in order of creation, each in its newest version."""
 
     templates = fields.List(fields.Nested(TemplateViewSchema), required=True)
-    cursor = fields.String(
-        required=True,
-        allow_none=True,
-        metadata={"description": "Continues behind them; null at the end."},
-    )
+    cursor = next_cursor()
 
 
 def show_template(template: Template) -> Mapping[str, Any]:
-    """A version of a template as JSON."""
+    """Return a version of a template as JSON."""
     return {
         "name": template.name,
         "version": template.version,

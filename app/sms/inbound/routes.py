@@ -1,4 +1,4 @@
-"""Texts from phones over HTTP."""
+"""Route of inbound texts."""
 
 from http import HTTPStatus
 from typing import Any
@@ -14,17 +14,17 @@ from app.sms.inbound.schemas import InboundPageSchema, InboundQuerySchema
 from app.sms.inbound.serialize import show_inbounds
 
 blueprint = Blueprint(
-    "inbounds", __name__, url_prefix="/api", description="Texts from phones to us."
+    "inbounds", __name__, url_prefix="/api", description="Inbound texts from phones."
 )
 
 
 @blueprint.route("/inbounds", methods=["GET"])
-@blueprint.error_response(HTTPStatus.NOT_FOUND)
+@blueprint.error_response(HTTPStatus.NOT_FOUND, "No such broadcast.")
 @rate_limited
 @require_api_key(READ)
 @blueprint.arguments(InboundQuerySchema(), location="query")
 @blueprint.response(HTTPStatus.OK, InboundPageSchema)
 def list_inbounds(query: dict[str, Any]) -> dict[str, Any]:
-    """Texts from phones to us, the newest first."""
+    """List inbound texts, newest first."""
     page = find_inbounds(current_context(), **query)
     return show_inbounds(page, masked=READ_NUMBERS not in g.client.scopes)

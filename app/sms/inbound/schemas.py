@@ -1,52 +1,55 @@
-"""Schemas of texts from phones."""
+"""Schemas of inbound texts."""
 
 from marshmallow import Schema, fields, validate
 
-from app.http.fields import Cursor, MessageText, UtcDateTime, describe
+from app.http.fields import Cursor, MessageText, UtcDateTime, describe, next_cursor
 
 
 class InboundSchema(Schema):
-    """A text from a phone to us."""
+    """An inbound text."""
 
     inbound_id = fields.Integer(required=True)
     sinch_id = fields.String(required=True)
     kind = fields.String(required=True, metadata={"example": "mo_text"})
     sender = fields.String(
-        required=True, metadata=describe("Masked unless the key has the scope messages:read.")
+        required=True, metadata=describe("Masked unless the API key has the scope messages:read.")
     )
     recipient = fields.String(required=True, metadata=describe("Our number or short code."))
     body = fields.String(
         required=True,
-        metadata=describe("The text; of a binary one base64, of a media one its object as JSON."),
+        metadata=describe("The text; base64 for a binary message, JSON for a media message."),
     )
     received_at = fields.DateTime(
-        required=True, allow_none=True, format="iso", metadata=describe("Sinch's time.")
+        required=True, allow_none=True, format="iso", metadata=describe("When Sinch received it.")
     )
-    recorded_at = fields.DateTime(required=True, format="iso", metadata=describe("Ours."))
+    recorded_at = fields.DateTime(
+        required=True, format="iso", metadata=describe("When we stored it.")
+    )
     client_reference = fields.String(required=True, allow_none=True)
     broadcast_id = fields.String(
         required=True,
         allow_none=True,
-        metadata=describe("The last broadcast this phone was sent before."),
+        metadata=describe("The last broadcast that was sent to this phone before."),
     )
 
 
 class InboundPageSchema(Schema):
-    """Inbounds, the newest first."""
+    """A page of inbound texts, newest first."""
 
     inbounds = fields.List(fields.Nested(InboundSchema), required=True)
-    cursor = fields.String(required=True, allow_none=True)
+    cursor = next_cursor()
 
 
 class InboundQuerySchema(Schema):
-    """Which inbounds to list."""
+    """Query parameters of the list of inbound texts."""
 
     cursor = Cursor()
     limit = fields.Integer(validate=validate.Range(1, 200), load_default=50)
     kind = MessageText(validate=validate.Length(1, 16), metadata={"example": "mo_text"})
     since = UtcDateTime(
-        metadata={"description": "Noted by us then or later; ISO 8601 with offset."}
+        metadata={"description": "Only texts stored at or after this time. ISO 8601 with offset."}
     )
     broadcast_id = MessageText(
-        validate=validate.Length(1, 64), metadata={"description": "The broadcast they came after."}
+        validate=validate.Length(1, 64),
+        metadata={"description": "Only texts that came after this broadcast."},
     )

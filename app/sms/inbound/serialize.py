@@ -1,4 +1,4 @@
-"""Texts from phones as JSON."""
+"""Inbound texts as JSON."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from app.phone.e164 import mask_number
 
 
 def show_inbounds(page: Page[Row[Any]], *, masked: bool) -> dict[str, Any]:
-    """A page of inbounds; `masked` hides whose they are, also where the text says it."""
+    """Return a page of inbound texts as JSON; `masked` masks phone numbers, in the text, too."""
     return {
         "inbounds": [_show_inbound(row, masked=masked) for row in page.rows],
         "cursor": page.cursor,

@@ -1,4 +1,4 @@
-"""What became of messages, over HTTP: as a file, for one person, sent again; and what came back."""
+"""Routes of messages: list them, export them, find those of one person."""
 
 from http import HTTPStatus
 from typing import Any
@@ -24,14 +24,17 @@ from app.sms.messages.serialize import show_messages
 from app.sms.request.error_schemas import BroadcastConflictSchema
 
 blueprint = Blueprint(
-    "messages", __name__, url_prefix="/api", description="What became of messages, and inbounds."
+    "messages",
+    __name__,
+    url_prefix="/api",
+    description="Messages: the status of each recipient's copy.",
 )
 
 
 @blueprint.route("/broadcasts/<broadcast_id>/messages.csv", methods=["GET"])
 @blueprint.error_response(
     HTTPStatus.CONFLICT,
-    "A large audience is being put in order; Retry-After says how long.",
+    "A large audience is being sorted; retry after `Retry-After` seconds.",
     BroadcastConflictSchema,
 )
 @rate_limited
@@ -41,10 +44,10 @@ blueprint = Blueprint(
     HTTPStatus.OK,
     {"type": "string"},
     content_type=CSV,
-    description="A line for each recipient; numbers are masked without the scope messages:read.",
+    description="A line per recipient. Numbers are masked without the scope messages:read.",
 )
 def export_as_csv(choice: dict[str, Any], broadcast_id: str) -> Response:
-    """A broadcast's recipients and where each stands, as a file for a spreadsheet."""
+    """Export a broadcast's recipients and their status as a CSV file."""
     masked = READ_NUMBERS not in g.client.scopes
     lines = export_messages(current_context(), broadcast_id, masked=masked, **choice)
     return make_csv_response(lines, f"{broadcast_id}.csv")
@@ -55,9 +58,9 @@ def export_as_csv(choice: dict[str, Any], broadcast_id: str) -> Response:
 @require_api_key(READ_NUMBERS)
 @blueprint.arguments(SearchSchema())
 @blueprint.response(HTTPStatus.OK, FoundMessagesSchema)
-def search_messages(question: dict[str, Any]) -> dict[str, Any]:
-    """What one person was sent, the newest first, and why they did not get it."""
-    return find_messages(current_context(), **question)
+def search_messages(query: dict[str, Any]) -> dict[str, Any]:
+    """Find the messages to one person, newest first, and why they did not arrive."""
+    return find_messages(current_context(), **query)
 
 
 @blueprint.route("/broadcasts/<broadcast_id>/messages", methods=["GET"])
@@ -66,5 +69,5 @@ def search_messages(question: dict[str, Any]) -> dict[str, Any]:
 @blueprint.arguments(MessageQuerySchema(), location="query")
 @blueprint.response(HTTPStatus.OK, MessagePageSchema)
 def list_messages(query: dict[str, Any], broadcast_id: str) -> dict[str, Any]:
-    """A broadcast's recipients and where each stands."""
+    """List a broadcast's recipients and their status."""
     return show_messages(find_messages_of(current_context(), broadcast_id, **query))

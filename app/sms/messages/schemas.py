@@ -1,105 +1,103 @@
-"""The JSON of answers about single messages, resends and inbounds, for the API document."""
+"""Schemas of messages: query parameters and responses."""
 
 from typing import Any
 
 from marshmallow import Schema, fields, post_load, validate
 
-from app.http.fields import Cursor, MessageText, PhoneNumber, describe
+from app.http.fields import Cursor, MessageText, PhoneNumber, describe, next_cursor
 from app.sms.lifecycle.counts import STATUS_NAMES
 from app.sms.models.statuses import MessageStatus
 
 
 class WhySchema(Schema):
-    """Where a message stands, and why."""
+    """The status of a message, and the reason."""
 
     status = fields.String(required=True, validate=validate.OneOf(STATUS_NAMES))
     code = fields.Integer(
-        required=True, allow_none=True, metadata=describe("Sinch's code, where it gave one.")
+        required=True, allow_none=True, metadata=describe("Sinch's status code, if any.")
     )
-    reason = fields.String(required=True, metadata=describe("Why, in a sentence."))
-    retry = fields.Boolean(
-        required=True, metadata=describe("Whether it makes sense to send it again.")
-    )
+    reason = fields.String(required=True, metadata=describe("The reason, in a sentence."))
+    retry = fields.Boolean(required=True, metadata=describe("True if resending may help."))
 
 
 class MessageSchema(WhySchema):
-    """One recipient's copy."""
+    """A message: one recipient's copy of a broadcast."""
 
     recipient = fields.String(required=True)
     at = fields.DateTime(
         required=True,
         allow_none=True,
         format="iso",
-        metadata=describe("Since when it stands there: Sinch's time where it gave one."),
+        metadata=describe("When the status changed, by Sinch's clock if it reported one."),
     )
     batch_id = fields.String(required=True, allow_none=True)
     client_reference = fields.String(required=True, allow_none=True)
 
 
 class MessagePageSchema(Schema):
-    """A broadcast's messages, in the order they are sent."""
+    """A page of a broadcast's messages, in the order of sending."""
 
     messages = fields.List(fields.Nested(MessageSchema), required=True)
-    cursor = fields.String(
-        required=True, allow_none=True, metadata=describe("For the next page; null at the end.")
-    )
+    cursor = next_cursor()
 
 
 class FoundMessageSchema(MessageSchema):
-    """What one person was sent with one broadcast, and what became of it."""
+    """A message to one person, with its text and its broadcast."""
 
     broadcast_id = fields.String(required=True)
     broadcast_status = fields.String(required=True)
-    url = fields.String(required=True, metadata=describe("Where the broadcast can be looked at."))
+    url = fields.String(required=True, metadata=describe("Path of the broadcast."))
     client = fields.String(required=True)
     reference = fields.String(required=True, allow_none=True)
     sender = fields.String(required=True)
-    text = fields.String(required=True, metadata=describe("As this person got it, filled in."))
+    text = fields.String(
+        required=True, metadata=describe("The text with this person's values filled in.")
+    )
     created_at = fields.DateTime(required=True, format="iso")
 
 
 class FoundMessagesSchema(Schema):
-    """A page of what one person was sent, the newest first."""
+    """A page of messages to one person, newest first."""
 
     recipient = fields.String(required=True)
     explanation = fields.String(
         required=True,
         allow_none=True,
         metadata=describe(
-            "What became of the newest, or why there is none; null on pages behind the first."
+            "What happened to the newest message, or why there is none; null after the first page."
         ),
     )
     messages = fields.List(fields.Nested(FoundMessageSchema), required=True)
-    cursor = fields.String(required=True, allow_none=True)
+    cursor = next_cursor()
 
 
-# The largest number that our columns hold.
+# The largest INTEGER of our columns.
 _MAX_CODE = 2**31 - 1
 
 
 class MessageChoiceSchema(Schema):
-    """Which messages of a broadcast."""
+    """Filter of a broadcast's messages."""
 
     status = fields.String(validate=validate.OneOf(STATUS_NAMES))
     code = fields.Integer(
-        validate=validate.Range(0, _MAX_CODE), metadata={"description": "Sinch's code."}
+        validate=validate.Range(0, _MAX_CODE), metadata={"description": "Sinch's status code."}
     )
 
     @post_load
     def name_status(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        """The same with the status as the word it is."""
+        """Convert the status to MessageStatus."""
         return data | ({"status": MessageStatus(data["status"])} if "status" in data else {})
 
 
 class MessageQuerySchema(MessageChoiceSchema):
-    """Which messages to list."""
+    """Query parameters of the list of messages."""
 
     cursor = MessageText(validate=validate.Length(1, 64))
     limit = fields.Integer(validate=validate.Range(1, 1000), load_default=100)
 
 
 class SearchSchema(Schema):
-    """Whose messages to look for."""
+    """The recipient to search for, and the page."""
 
     recipient = PhoneNumber(required=True)
     cursor = Cursor()

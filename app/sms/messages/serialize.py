@@ -8,12 +8,12 @@ from app.sms.messages.list import MessageView
 
 
 def show_messages(page: Page[MessageView]) -> dict[str, Any]:
-    """A page of messages."""
-    return {"messages": [show_message(each) for each in page.rows], "cursor": page.cursor}
+    """Return a page of messages as JSON."""
+    return {"messages": [show_message(message) for message in page.rows], "cursor": page.cursor}
 
 
 def show_message(message: MessageView) -> dict[str, Any]:
-    """One recipient's copy, and why it stands where it does."""
+    """Return a message as JSON, with the reason for its status."""
     return {
         "recipient": message.recipient,
         **explain_status(message.status, message.code, message.exclusion_reason),

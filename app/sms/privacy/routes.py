@@ -1,4 +1,4 @@
-"""A person is erased on request, over HTTP."""
+"""Routes that erase a person's data."""
 
 from http import HTTPStatus
 from typing import Any
@@ -15,21 +15,21 @@ from app.sms.privacy import erase
 from app.sms.privacy.erase import PLACES
 
 blueprint = Blueprint(
-    "erasures", __name__, url_prefix="/api", description="Erasing a person, for good."
+    "erasures", __name__, url_prefix="/api", description="Erasure of a person's data."
 )
 
-_WAITS = "Suppressed now; what is left goes once nothing is awaited of it any more."
+_WAITS = "Suppressed now; the remaining data is erased once its messages are final."
 
 
 class ErasedSchema(Schema):
-    """How far an erasure has come; the person is suppressed in any case."""
+    """Progress of an erasure; the number is suppressed in any case."""
 
     suppression_id = fields.String(required=True)
-    erased = fields.Boolean(required=True, metadata={"description": "Whether nothing is left."})
+    erased = fields.Boolean(required=True, metadata={"description": "True if nothing remains."})
     remaining = fields.List(
         fields.String(validate=validate.OneOf(PLACES)),
         required=True,
-        metadata={"description": "Where the number still stands; it goes by itself."},
+        metadata={"description": "Where the number is still stored; it is erased automatically."},
     )
 
 
@@ -39,7 +39,7 @@ class ErasedSchema(Schema):
 @blueprint.alt_response(HTTPStatus.ACCEPTED, schema=ErasedSchema, description=_WAITS)
 @blueprint.response(HTTPStatus.OK, ErasedSchema)
 def erase_subscriber(subscriber_id: str) -> tuple[dict[str, Any], HTTPStatus]:
-    """Erase all that is known of a subscriber, but that nobody writes to them."""
+    """Erase all data of a subscriber, except that the number stays suppressed."""
     erased = erase.erase_subscriber(current_context(), subscriber_id, actor=g.client.name)
     return _answer(erased)
 
@@ -50,9 +50,9 @@ def erase_subscriber(subscriber_id: str) -> tuple[dict[str, Any], HTTPStatus]:
 @blueprint.arguments(NumberSchema())
 @blueprint.alt_response(HTTPStatus.ACCEPTED, schema=ErasedSchema, description=_WAITS)
 @blueprint.response(HTTPStatus.OK, ErasedSchema)
-def erase_number(whose: dict[str, Any]) -> tuple[dict[str, Any], HTTPStatus]:
-    """Erase whoever has this number, subscriber or not."""
-    return _answer(erase.erase_number(current_context(), whose["phone"], actor=g.client.name))
+def erase_number(body: dict[str, Any]) -> tuple[dict[str, Any], HTTPStatus]:
+    """Erase all data of a number, subscriber or not, except that it stays suppressed."""
+    return _answer(erase.erase_number(current_context(), body["phone"], actor=g.client.name))
 
 
 def _answer(erased: erase.Erased) -> tuple[dict[str, Any], HTTPStatus]:

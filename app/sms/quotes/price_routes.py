@@ -1,4 +1,4 @@
-"""Prices over HTTP."""
+"""Routes of the price table."""
 
 from http import HTTPStatus
 from typing import Any
@@ -15,7 +15,7 @@ from app.sms.quotes.prices import read_prices
 from app.sms.quotes.prices import replace_prices as replace
 
 blueprint = Blueprint(
-    "prices", __name__, url_prefix="/api/prices", description="What a part costs, by country."
+    "prices", __name__, url_prefix="/api/prices", description="Prices of a message part by country."
 )
 
 
@@ -24,7 +24,7 @@ blueprint = Blueprint(
 @require_api_key(READ)
 @blueprint.response(HTTPStatus.OK, PricesViewSchema)
 def show_prices() -> dict[str, Any]:
-    """The prices that quotes are made with."""
+    """Show the prices that quotes use."""
     with current_context().db.read() as tx:
         return show(read_prices(tx))
 
@@ -35,6 +35,6 @@ def show_prices() -> dict[str, Any]:
 @blueprint.arguments(PricesSchema())
 @blueprint.response(HTTPStatus.OK, PricesViewSchema)
 def replace_prices(wanted: dict[str, Any]) -> dict[str, Any]:
-    """Keep these prices and no others."""
+    """Replace all prices."""
     table = replace(current_context(), wanted["currency"], wanted["prices"], actor=g.client.name)
     return show(table)

@@ -1,4 +1,4 @@
-"""Prices, as JSON."""
+"""Schemas of the price table."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +19,7 @@ _MAX_SHOWN = 16
 
 
 class PriceList(fields.Dict):
-    """`{country or "*": decimal as a string}`, as millionths; refused at each faulty one."""
+    """Prices by country or `*`, as decimal strings.  Loads millionths of the currency."""
 
     def __init__(self, **kwargs: Any) -> None:
         price = fields.String(metadata={"pattern": PRICE_PATTERN})
@@ -29,15 +29,15 @@ class PriceList(fields.Dict):
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> dict[str, int]:
         if not isinstance(value, dict):
             raise ValidationError("Not an object of prices by country.")
-        prices, faults = {}, {}
+        prices, errors = {}, {}
         for country, price in value.items():
             try:
                 check_country(country)
                 prices[country] = _parse(price)
             except ValueError as e:
-                faults[country[:_MAX_SHOWN]] = [_say(e)]
-        if faults:
-            raise ValidationError(faults)
+                errors[country[:_MAX_SHOWN]] = [_make_sentence(e)]
+        if errors:
+            raise ValidationError(errors)
         return prices
 
 
@@ -47,9 +47,8 @@ def _parse(price: Any) -> int:
     return parse_price(price)
 
 
-def _say(fault: ValueError) -> str:
-    """The fault as a sentence."""
-    text = str(fault)
+def _make_sentence(error: ValueError) -> str:
+    text = str(error)
     return f"{text[:1].upper()}{text[1:]}."
 
 
@@ -58,13 +57,13 @@ def _validate(check: Callable[[str], None]) -> Callable[[str], None]:
         try:
             check(value)
         except ValueError as e:
-            raise ValidationError(_say(e)) from e
+            raise ValidationError(_make_sentence(e)) from e
 
     return validate
 
 
 class PricesSchema(Schema):
-    """All prices, in place of those there are."""
+    """The new price table."""
 
     currency = fields.String(
         required=True,
@@ -78,33 +77,33 @@ class PricesSchema(Schema):
     prices = PriceList(
         required=True,
         metadata={
-            "description": "Of one part, by country (ISO 3166-1 alpha-2), `*` for all others; "
-            "decimals as strings, so that they are exact.",
+            "description": "Price of one part by country (ISO 3166-1 alpha-2); `*` is for all "
+            "others. Decimal strings, to be exact.",
             "example": {"SE": "0.045", "*": "0.08"},
         },
     )
 
 
 class PricesViewSchema(Schema):
-    """The prices as they stand."""
+    """The current price table."""
 
     currency = fields.String(
         required=True,
         allow_none=True,
-        metadata={"description": "ISO 4217; null while there are no prices."},
+        metadata={"description": "ISO 4217; null if there are no prices."},
     )
     prices = fields.Dict(
         required=True,
         keys=fields.String(),
         values=fields.String(),
         metadata={
-            "description": "Of one part, by country, `*` for all others.",
+            "description": "Price of one part by country; `*` is for all others.",
             "example": {"SE": "0.045", "*": "0.08"},
         },
     )
 
 
 def show_prices(table: PriceTable) -> dict[str, Any]:
-    """The prices as they are shown."""
-    prices = {country: format_price(each) for country, each in table.micros.items()}
+    """Return the price table as JSON."""
+    prices = {country: format_price(price) for country, price in table.micros.items()}
     return {"currency": table.currency, "prices": prices}

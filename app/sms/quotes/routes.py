@@ -1,4 +1,4 @@
-"""What a broadcast would come to, before it is sent."""
+"""Route of quotes."""
 
 from http import HTTPStatus
 from typing import Any
@@ -12,22 +12,22 @@ from app.sms.quotes.serialize import serialize_quote
 from app.sms.request.error_schemas import NO_RECIPIENTS, BroadcastRefusedSchema
 from app.sms.request.model import BroadcastRequest
 
-blueprint = Blueprint("quotes", __name__, url_prefix="/api", description="Before a broadcast.")
+blueprint = Blueprint(
+    "quotes",
+    __name__,
+    url_prefix="/api",
+    description="Quotes: cost and size of a broadcast before it is sent.",
+)
 
 
 @blueprint.route("/broadcast/quote", methods=["POST"])
-@blueprint.error_response(HTTPStatus.UNPROCESSABLE_ENTITY)
+@blueprint.error_response(HTTPStatus.BAD_REQUEST, "The request is invalid.", BroadcastRefusedSchema)
 @blueprint.error_response(HTTPStatus.NOT_FOUND, NO_RECIPIENTS)
-@blueprint.error_response(
-    HTTPStatus.BAD_REQUEST,
-    "The request breaks a rule.",
-    BroadcastRefusedSchema,
-)
 @rate_limited
 @require_api_key(SEND)
 @blueprint.arguments(QuoteRequestSchema())
 @blueprint.response(HTTPStatus.OK, QuoteSchema)
-def quote_broadcast(asked: tuple[BroadcastRequest, bool]) -> dict[str, Any]:
-    """What a broadcast would come to: to whom, in how many parts, at what cost, when."""
-    request, dry_run = asked
+def quote_broadcast(body: tuple[BroadcastRequest, bool]) -> dict[str, Any]:
+    """Quote a broadcast: recipients, parts, cost and times, without sending it."""
+    request, dry_run = body
     return serialize_quote(current_context(), request, dry_run=dry_run)

@@ -1,4 +1,4 @@
-"""A quote as the API shows it, and what it is asked for with."""
+"""Schemas of quotes: request and response."""
 
 from typing import Any
 
@@ -11,41 +11,43 @@ from app.sms.request.schemas import BroadcastSchema
 
 
 class QuoteRequestSchema(BroadcastSchema):
-    """What would be sent.  `load` gives the Order and whether Sinch is asked, too."""
+    """The broadcast to quote.  Loads the BroadcastRequest and whether to do a dry run at Sinch."""
 
     dry_run = StrictBoolean(
         metadata={
-            "description": "Ask Sinch, too, what the first 1,000 recipients would take; nothing is "
-            "sent by that."
+            "description": "Also run Sinch's dry run with the first 1,000 recipients; nothing is "
+            "sent."
         }
     )
 
     @post_load
-    def make_order(self, data: dict[str, Any], **more: Any) -> tuple[BroadcastRequest, bool]:
-        """The order given, and whether to ask Sinch."""
-        asks = data.pop("dry_run", False)
-        return super().make_order(data, **more), asks
+    def make_request(self, data: dict[str, Any], **more: Any) -> tuple[BroadcastRequest, bool]:
+        """Return the BroadcastRequest, and True if Sinch should do a dry run."""
+        dry_run = data.pop("dry_run", False)
+        return super().make_request(data, **more), dry_run
 
 
 class CountryQuoteSchema(Schema):
-    """What goes to one country."""
+    """Recipients, parts and cost of one country."""
 
     recipients = fields.Integer(required=True)
     parts = fields.Integer(required=True)
     cost = fields.String(
-        required=True, allow_none=True, metadata={"description": "null without a price."}
+        required=True,
+        allow_none=True,
+        metadata={"description": "null if the country has no price."},
     )
 
 
 class DeferredSchema(Schema):
-    """So many wait for the beginning of their day."""
+    """Recipients whose quiet hours end at a time."""
 
     at = fields.DateTime(required=True, format="iso")
     recipients = fields.Integer(required=True)
 
 
 class NonGsmCharacterSchema(Schema):
-    """A character that makes a text UCS-2, and a cheaper one like it."""
+    """A character that forces UCS-2, and its GSM-7 replacement."""
 
     character = fields.String(required=True)
     name = fields.String(required=True)
@@ -54,7 +56,7 @@ class NonGsmCharacterSchema(Schema):
 
 
 class TextQuoteSchema(Schema):
-    """One of the texts, as it would leave."""
+    """The text in one language."""
 
     language = fields.String(required=True, allow_none=True)
     text = fields.String(required=True)
@@ -62,82 +64,92 @@ class TextQuoteSchema(Schema):
     characters = fields.List(
         fields.Nested(NonGsmCharacterSchema),
         required=True,
-        metadata={"description": "Those that force UCS-2."},
+        metadata={"description": "The characters that force UCS-2."},
     )
     cheaper = fields.String(
         required=True,
         allow_none=True,
-        metadata={"description": "The text with look-alikes, where that takes fewer parts."},
+        metadata={"description": "The text with GSM-7 replacements, if it takes fewer parts."},
     )
 
 
 class CostSchema(Schema):
-    """What all of it costs, by the price table."""
+    """The cost by the price table."""
 
     amount = fields.String(required=True)
     currency = fields.String(required=True)
     unpriced = fields.List(
         fields.String(),
         required=True,
-        metadata={"description": "Countries without a price: they are not in the amount."},
+        metadata={"description": "Countries without a price; the amount does not include them."},
     )
 
 
 class DryRunSchema(Schema):
-    """What Sinch says the first recipients would take."""
+    """The result of Sinch's dry run with the first recipients."""
 
     recipients = fields.Integer(required=True, allow_none=True)
     parts = fields.Integer(required=True, allow_none=True)
     our_parts = fields.Integer(required=True)
     problem = fields.String(
-        required=True, allow_none=True, metadata={"description": "Why Sinch gave no answer."}
+        required=True, allow_none=True, metadata={"description": "Why Sinch returned no result."}
     )
 
 
 class QuoteSchema(Schema):
-    """What a broadcast would come to now; nothing is sent."""
+    """A quote: recipients, parts and cost of a broadcast if it started now."""
 
     recipients = fields.Integer(
-        required=True, metadata={"description": "Who would get it, now or when their day begins."}
+        required=True, metadata={"description": "Recipients of the text, now or after quiet hours."}
     )
     countries = fields.Dict(
         keys=fields.String(), values=fields.Nested(CountryQuoteSchema), required=True
     )
     excluded = fields.Dict(
-        keys=fields.String(validate=validate.OneOf([each.value for each in ExclusionReason])),
+        keys=fields.String(validate=validate.OneOf([reason.value for reason in ExclusionReason])),
         values=fields.Integer(),
         required=True,
-        metadata={"description": "Who would not get it, by why."},
+        metadata={"description": "Recipients that are excluded, by reason."},
     )
     expired_before_window = fields.Integer(
         required=True,
-        metadata={"description": "Whose day begins after the broadcast has ended."},
+        metadata={"description": "Recipients whose quiet hours end after the broadcast expires."},
     )
     deferred = fields.List(
         fields.Nested(DeferredSchema),
         required=True,
-        metadata={"description": "When those go for whom it is quiet at the start."},
+        metadata={
+            "description": "Recipients in quiet hours at the start, by the time they are sent to."
+        },
     )
     invalid_numbers = fields.List(fields.Raw(), required=True)
     invalid_count = fields.Integer(required=True)
     duplicates_removed = fields.Integer(required=True)
     texts = fields.List(fields.Nested(TextQuoteSchema), required=True)
-    parts = fields.Integer(required=True, metadata={"description": "Over all recipients."})
+    parts = fields.Integer(
+        required=True, metadata={"description": "Parts of all recipients together."}
+    )
     parts_histogram = fields.Dict(
         keys=fields.String(),
         values=fields.Integer(),
         required=True,
-        metadata={"description": "How many recipients' texts take so many parts."},
+        metadata={"description": "Recipients by the number of parts of their text."},
     )
     cost = fields.Nested(
-        CostSchema, required=True, allow_none=True, metadata={"description": "null without prices."}
+        CostSchema,
+        required=True,
+        allow_none=True,
+        metadata={"description": "null if there are no prices."},
     )
     sending_s = fields.Float(
         required=True,
         allow_none=True,
-        metadata={"description": "At the plan's rate; null where none is set."},
+        metadata={
+            "description": "Seconds to submit all parts at SINCH_MESSAGES_PER_SECOND, if it is set."
+        },
     )
     dry_run = fields.Nested(DryRunSchema, required=True, allow_none=True)
     token = fields.String(
-        required=True, metadata={"description": "For `quote` of a broadcast, within a day."}
+        required=True,
+        metadata={"description": "Pass it as `quote` of the broadcast, within 24 hours."},
     )

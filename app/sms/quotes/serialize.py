@@ -1,4 +1,4 @@
-"""A quote in words and figures, for the API and the command line alike."""
+"""Quotes as JSON, for the API and the command line."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -17,7 +17,7 @@ from app.text.segments import measure_text
 
 
 def serialize_quote(ctx: Context, request: BroadcastRequest, *, dry_run: bool) -> dict[str, Any]:
-    """What an order would come to, as JSON.  Raises what its sending would raise."""
+    """Make a quote and return it as JSON.  Raises the errors that sending would raise."""
     ctx.require_own_database()
     check_times(request, ctx.now())
     request = prepare_request(ctx, request)
@@ -78,6 +78,6 @@ def _show_texts(request: BroadcastRequest) -> Iterator[dict[str, Any]]:
             "language": language,
             "text": text,
             "encoding": measure_text(text).encoding.value,
-            "characters": [asdict(each) for each in find_non_gsm_characters(text)],
+            "characters": [asdict(character) for character in find_non_gsm_characters(text)],
             "cheaper": suggest_gsm_text(text),
         }

@@ -1,4 +1,4 @@
-"""Batches that need an operator, over HTTP."""
+"""Routes of batches that need an operator's decision."""
 
 from http import HTTPStatus
 from typing import Any
@@ -18,7 +18,7 @@ blueprint = Blueprint(
     "batches",
     __name__,
     url_prefix="/api/batches",
-    description="Batches of unknown outcome, which need an operator's decision.",
+    description="Batches of unknown outcome.",
 )
 
 
@@ -30,14 +30,14 @@ class DecisionSchema(Schema):
         by_value=True,
         required=True,
         metadata={
-            "description": "mark_sent: it was sent. resend: post it again, accepting that its "
-            "recipients may get the text twice. give_up: close it."
+            "description": "mark_sent: the batch was sent. resend: submit it again; its recipients "
+            "may get the text twice. give_up: do nothing more."
         },
     )
     note = MessageText(
         required=True,
         validate=validate.Length(1, MAX_NOTE_CHARACTERS),
-        metadata={"description": "Why; kept in the audit log. No personal data."},
+        metadata={"description": "The reason, for the audit log. No personal data."},
     )
 
 
@@ -46,7 +46,7 @@ class DecisionSchema(Schema):
 @require_api_key(OPERATE)
 @blueprint.response(HTTPStatus.OK, AttentionPageSchema)
 def list_attention() -> dict[str, Any]:
-    """List the oldest thousand batches that wait for a decision."""
+    """List the batches that need a decision: the oldest 1,000."""
     rows = find_attention(current_context())
     return {
         "waiting": rows[0].waiting if rows else 0,
@@ -57,7 +57,7 @@ def list_attention() -> dict[str, Any]:
 @blueprint.route("/<client_reference>/resolve", methods=["POST"])
 @blueprint.error_response(
     HTTPStatus.CONFLICT,
-    "It needs no decision, or its broadcast is cancelled.",
+    "The batch needs no decision, or its broadcast is cancelled.",
     BatchConflictSchema,
 )
 @rate_limited
@@ -65,7 +65,7 @@ def list_attention() -> dict[str, Any]:
 @blueprint.arguments(DecisionSchema())
 @blueprint.response(HTTPStatus.OK, BatchStateSchema)
 def resolve(decision: dict[str, Any], client_reference: str) -> dict[str, Any]:
-    """Decide about a batch; audited."""
+    """Decide about a batch.  The decision is kept in the audit log."""
     state = resolve_batch(
         current_context(),
         client_reference,
@@ -78,7 +78,7 @@ def resolve(decision: dict[str, Any], client_reference: str) -> dict[str, Any]:
 
 
 def show_attention(row: Any) -> dict[str, Any]:
-    """Show a batch that needs a decision, without its recipients."""
+    """Return a batch that needs a decision as JSON, without its recipients."""
     return {
         "client_reference": row.client_reference,
         "broadcast_id": row.public_id,

@@ -1,4 +1,4 @@
-"""Schemas of batches that need attention."""
+"""Schemas of batches that need an operator's decision."""
 
 from marshmallow import Schema, fields
 
@@ -8,7 +8,7 @@ from app.sms.models.states import Attention, BatchState
 
 
 class BatchConflictSchema(ErrorSchema):
-    """The error when a batch needs no decision, or its broadcast is cancelled."""
+    """409: the batch needs no decision, or its broadcast is cancelled."""
 
     state = fields.Enum(BatchState, by_value=True)
 
@@ -23,18 +23,18 @@ class AttentionSchema(Schema):
     reason = fields.Enum(Attention, by_value=True, required=True)
     unknown_since = fields.DateTime(required=True, format="iso")
     lookups = fields.Integer(
-        required=True, metadata=describe("Number of times that Sinch's list was read.")
+        required=True, metadata=describe("Number of look-ups in Sinch's list of batches.")
     )
     not_found_count = fields.Integer(
-        required=True, metadata=describe("Number of times that the list lacked the batch.")
+        required=True, metadata=describe("Number of look-ups that did not find the batch.")
     )
 
 
 class AttentionPageSchema(Schema):
-    """Batches that wait for a decision, the oldest first; at most a thousand."""
+    """Batches that need a decision, oldest first, at most 1,000."""
 
     waiting = fields.Integer(
-        required=True, metadata=describe("Number of all batches that wait, shown or not.")
+        required=True, metadata={"description": "Number of all batches that need a decision."}
     )
     batches = fields.List(fields.Nested(AttentionSchema), required=True)
 

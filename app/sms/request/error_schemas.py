@@ -1,4 +1,4 @@
-"""Errors that a broadcast request may be answered with."""
+"""Schemas of errors about broadcasts and broadcast requests."""
 
 from marshmallow import fields, validate
 
@@ -6,21 +6,21 @@ from app.errors import ErrorSchema
 from app.http.fields import describe
 from app.sms.models.states import BroadcastStatus
 
-STATUSES = [*(each.value for each in BroadcastStatus), "unknown", "held"]
+STATUSES = [*(status.value for status in BroadcastStatus), "unknown", "held"]
 
 NO_RECIPIENTS = "No active subscriber matches the tag or audience, or the template is unknown."
 
 
 class BroadcastRefusedSchema(ErrorSchema):
-    """The error when the request breaks a rule: nothing was sent."""
+    """400: the broadcast request is invalid; nothing was sent."""
 
     invalid_numbers = fields.List(
-        fields.Raw(), metadata=describe("The first 100 entries that are not numbers.")
+        fields.Raw(), metadata=describe("The first 100 entries that are not phone numbers.")
     )
-    invalid_count = fields.Integer(metadata=describe("How many there are."))
+    invalid_count = fields.Integer(metadata=describe("Number of invalid entries."))
 
 
 class BroadcastConflictSchema(ErrorSchema):
-    """The error when a broadcast does not stand where this may be done to it."""
+    """409: the broadcast's status does not allow the action."""
 
     status = fields.String(required=True, validate=validate.OneOf(STATUSES))

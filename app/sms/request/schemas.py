@@ -1,4 +1,4 @@
-"""What a client may ask for and what it is answered, as JSON."""
+"""Schemas of broadcast requests."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -27,7 +27,7 @@ from app.text.segments import Encoding, TextSize
 
 # Sinch keeps a batch at most 3 days: https://developers.sinch.com/docs/sms/api-reference/
 MAX_LIFE = timedelta(days=3)
-# Beyond it there is no time left for an end.
+# A later start leaves no room for the end within the range of datetime.
 _LATEST = datetime.max.replace(tzinfo=UTC) - 2 * MAX_LIFE
 MAX_PARTS = 255
 MAX_TOKEN_CHARACTERS = 2_000
@@ -38,67 +38,73 @@ EXAMPLE_RECIPIENTS = ["+15551234567", "+46701234567"]
 
 
 class TemplateNameSchema(Schema):
-    """A stored text.  `load` gives a TemplateName."""
+    """A template and its version.  Loads a TemplateName."""
 
     name = fields.String(required=True, validate=validate.Length(1, 64))
     version = fields.Integer(
         strict=True,
         validate=validate.Range(1, 1_000_000),
-        metadata={"description": "The newest when left out; a broadcast keeps the one it began."},
+        metadata={"description": "Default: the newest. The broadcast keeps this version."},
     )
 
     @post_load
     def make_name(self, data: dict[str, Any], **_: Any) -> TemplateName:
-        """The name given."""
+        """Return the TemplateName."""
         return TemplateName(**data)
 
 
 class BroadcastRequestSchema(Schema):
-    """One text, whoever it goes to.  `load` gives an Order.
+    """A broadcast request without recipients.  Loads a BroadcastRequest.
 
-    Raises BadInput with `invalid_numbers` when entries are not phone numbers, and marshmallow's
-    ValidationError for every other fault.
+    Loading raises BadInput with `invalid_numbers` if recipients are not phone numbers, and
+    ValidationError for any other error.
     """
 
     message = MessageText(
         validate=validate.Length(1, MAX_TEXT_CHARACTERS),
         metadata={
-            "description": "The text, 1 to 2000 characters; `${name}` is filled from parameters. "
-            "This or template.",
+            "description": "The text, 1 to 2000 characters. `${name}` is filled in from "
+            "parameters. Give either message or template.",
             "example": "Pickup moved to 08:30",
             "pattern": r"\S",
         },
     )
     template = fields.Nested(
         TemplateNameSchema,
-        metadata={"description": "A stored text, in each recipient's language where it has it."},
+        metadata={
+            "description": "A stored text, sent to each recipient in their language if it has it."
+        },
     )
     language = LanguageTag(
         metadata={
-            "description": "Of the message; of a template, for whom it has no text in theirs."
+            "description": "The language of the message; with a template, the language for "
+            "recipients whose own it does not have."
         }
     )
     sender = fields.String(
         validate=check_sender,
         metadata={
-            "description": "A number, a short code or a name of at most 11; "
-            "SINCH_NUMBER when left out.",
+            "description": "A number, a short code or a name of at most 11 characters. Default: "
+            "SINCH_NUMBER.",
             "maxLength": 16,
             "example": "Acme",
         },
     )
     send_at = UtcDateTime(
-        metadata={"description": "Send then instead of now; ISO 8601 with offset, in the future."}
+        metadata={
+            "description": "Start at this time, in the future. ISO 8601 with offset. Default: now."
+        }
     )
     expire_at = UtcDateTime(
         metadata={
-            "description": "Give up then; after the start and at most 3 days after it. "
-            "ISO 8601 with offset."
+            "description": "Stop trying at this time, at most 3 days after the start. ISO 8601 "
+            "with offset."
         }
     )
     parameters = ParameterTable(
         metadata={
-            "description": "For each `${name}`: values by recipient, and `default` for the rest.",
+            "description": "For each `${name}`: the value by recipient, and `default` for the "
+            "others.",
             "example": {"name": {"+15551234567": "Ann", "default": "friend"}},
         },
     )
@@ -107,70 +113,74 @@ class BroadcastRequestSchema(Schema):
     )
     reference = MessageText(
         validate=validate.Length(1, 64),
-        metadata={"description": "Your own reference, given back in the answer."},
+        metadata={"description": "Your own reference; it is returned with the broadcast."},
     )
-    flash = StrictBoolean(metadata={"description": "Show at once and do not store (class 0)."})
+    flash = StrictBoolean(
+        metadata={"description": "Send as flash SMS (class 0): shown at once, not stored."}
+    )
     max_parts = fields.Integer(
         strict=True,
         validate=validate.Range(1, MAX_PARTS),
-        metadata={"description": "Refuse when the text takes more parts than this."},
+        metadata={"description": "Reject the request if the text takes more parts than this."},
     )
     skip_invalid = StrictBoolean(
-        metadata={"description": "Leave invalid numbers out and list them, instead of refusing."}
+        metadata={
+            "description": "Skip invalid numbers and list them, instead of rejecting the request."
+        }
     )
     category = fields.Enum(
         Category,
         by_value=True,
-        metadata={"description": "What it is for; transactional when left out."},
+        metadata={"description": "The purpose of the text. Default: transactional."},
     )
     priority = fields.Integer(
         strict=True,
         validate=validate.Range(1, 9),
         metadata={
-            "description": "1 to 9, higher first. When left out: 7 for a transactional broadcast "
-            "of up to 1,000 recipients, 5 for a larger one, 3 for marketing."
+            "description": "1 to 9; higher is sent first. Default: 7 for a transactional "
+            "broadcast of up to 1,000 recipients, 5 for a larger one, 3 for marketing."
         },
     )
     allow_duplicate = StrictBoolean(
         metadata={
-            "description": "Send although the same text has just gone to mostly the same people."
+            "description": "Send even if the same text was just sent to mostly the same recipients."
         }
     )
 
     quote = fields.String(
         validate=validate.Length(1, MAX_TOKEN_CHARACTERS),
         metadata={
-            "description": "The token of a quote: refused with 409 when audience, text or cost "
-            "moved since, beyond quote_tolerance."
+            "description": "The token of a quote. Rejected with 409 if text, recipients or cost "
+            "have changed since by more than quote_tolerance."
         },
     )
     quote_tolerance = fields.Integer(
         strict=True,
         validate=validate.Range(0, 100),
         metadata={
-            "description": "By how many per cent recipients and cost may differ from the quote; "
-            "0 when left out."
+            "description": "Per cent by which recipients and cost may differ from the quote. "
+            "Default: 0."
         },
     )
 
     @validates_schema
     def check_text(self, data: dict[str, Any], **_: Any) -> None:
-        """Raise ValidationError unless it says what to send, and once."""
+        """Raise ValidationError unless exactly one of message and template is given."""
         if "message" in data and "template" in data:
-            raise ValidationError("Give either this or message.", "template")
+            raise ValidationError("Give either template or message.", "template")
         if "message" not in data and "template" not in data:
             raise ValidationError("Missing data for required field.", "message")
 
     @post_load
-    def make_order(self, data: dict[str, Any], **_: Any) -> BroadcastRequest:
-        """The order given."""
+    def make_request(self, data: dict[str, Any], **_: Any) -> BroadcastRequest:
+        """Return the BroadcastRequest."""
         if "recipients" not in data:
-            return _make_audience_order(data)
+            return _make_audience_request(data)
         if "fields_" in data:
-            raise ValidationError("Only for an audience: give parameters.", "fields")
+            raise ValidationError("Only for an audience; give parameters instead.", "fields")
         entries = sort_entries(data["recipients"])
         if entries.invalid and not (data.get("skip_invalid") and entries.numbers):
-            raise _refuse_numbers(entries.invalid)
+            raise _reject_numbers(entries.invalid)
         recipients = remove_duplicates(entries.numbers)
         given = _normalise_parameters(data.get("parameters", {}), recipients, entries.invalid)
         common = {name: data[name] for name in _PLAIN_FIELDS if name in data} | {
@@ -192,38 +202,40 @@ class BroadcastRequestSchema(Schema):
 
 
 class BroadcastSchema(BroadcastRequestSchema):
-    """One text to a list of numbers, or to people by what is known of them."""
+    """A broadcast request to a list of numbers or to an audience."""
 
     recipients = RecipientList(
         metadata={
-            "description": "Phone numbers in E.164: `+`, first digit 1-9, 2 to 15 digits. This or "
-            "audience.",
+            "description": "Phone numbers in E.164: `+`, first digit 1-9, 2 to 15 digits. Give "
+            "either recipients or audience.",
             "example": EXAMPLE_RECIPIENTS,
         },
     )
     audience = fields.Nested(
         AudienceSchema,
-        metadata={"description": "Subscribers by tags and fields, looked up when the send starts."},
+        metadata={
+            "description": "Subscribers by tags and fields, looked up when the broadcast starts."
+        },
     )
     fields_ = PlaceholderFields(data_key="fields")
 
     @validates_schema
     def check_recipients(self, data: dict[str, Any], **_: Any) -> None:
-        """Raise ValidationError unless it says whom it goes to, and once."""
+        """Raise ValidationError unless exactly one of recipients and audience is given."""
         if "recipients" in data and "audience" in data:
-            raise ValidationError("Give either this or recipients.", "audience")
+            raise ValidationError("Give either audience or recipients.", "audience")
         if "recipients" not in data and "audience" not in data:
             raise ValidationError("Missing data for required field.", "recipients")
 
 
 class TagBroadcastSchema(BroadcastRequestSchema):
-    """One text to all who bear a tag."""
+    """A broadcast request to the subscribers with a tag."""
 
     fields_ = PlaceholderFields(data_key="fields")
 
 
-def _make_audience_order(data: dict[str, Any]) -> BroadcastRequest:
-    """The order for people who are looked up later; its size is taken once they are known."""
+def _make_audience_request(data: dict[str, Any]) -> BroadcastRequest:
+    """Make the request to an audience, which is looked up and measured later."""
     given = _normalise_parameters(data.get("parameters", {}), [], [])
     return BroadcastRequest(
         recipients=(),
@@ -240,24 +252,24 @@ _UNMEASURED = TextSize(Encoding.GSM_7, 1)
 
 
 def check_times(request: BroadcastRequest, now: datetime) -> None:
-    """Raise BadInput for a start in the past, or an end outside of the 3 days after the start.
+    """Raise BadInput if the start is in the past or the end is not within 3 days after the start.
 
-    Apart from the schema: a request that is repeated, to get its answer, may name a time that has
-    passed since.
+    The schema does not check this: a request that is repeated to get its answer may name a time
+    that has passed since.
     """
     send_at, expire_at = request.send_at, request.expire_at
     if send_at is not None and send_at <= now:
-        raise _refuse_time("send_at", "Not in the future")
+        raise _reject_time("send_at", "Not in the future")
     start = send_at or now
     if start > _LATEST:
-        raise _refuse_time("send_at", "Too far in the future")
+        raise _reject_time("send_at", "Too far in the future")
     if expire_at is not None and expire_at <= start:
-        raise _refuse_time("expire_at", "Not after the start")
+        raise _reject_time("expire_at", "Not after the start")
     if expire_at is not None and expire_at - start > MAX_LIFE:
-        raise _refuse_time("expire_at", "More than 3 days after the start")
+        raise _reject_time("expire_at", "More than 3 days after the start")
 
 
-def _refuse_time(field: str, reason: str) -> BadInput:
+def _reject_time(field: str, reason: str) -> BadInput:
     return BadInput(f"{field}: {reason}", fields={field: [f"{reason}."]})
 
 
@@ -282,7 +294,7 @@ _PLAIN_FIELDS = (
 def _normalise_parameters(
     parameters: dict[str, dict[str, str]], recipients: list[str], invalid: list[object]
 ) -> dict[str, dict[str, str]]:
-    """Parameters with their keys in E.164.  Raises ValidationError for a key that is nobody."""
+    """Convert the keys to E.164.  Raises ValidationError for a key that is no recipient."""
     if not parameters:
         return {}
     known = {*recipients, DEFAULT}
@@ -313,22 +325,22 @@ def _normalise_values(
 
 
 def show_invalid(invalid: Sequence[object]) -> dict[str, Any]:
-    """The facts on invalid entries: the first 100, cut to 64 characters, and how many."""
+    """Return the first 100 invalid entries, cut to 64 characters, and their count."""
     shown = [
-        entry[:MAX_ENTRY_SHOWN] if isinstance(entry, str) else _show_oddity(entry)
+        entry[:MAX_ENTRY_SHOWN] if isinstance(entry, str) else _show_scalar(entry)
         for entry in invalid[:MAX_INVALID_SHOWN]
     ]
     return {"invalid_numbers": shown, "invalid_count": len(invalid)}
 
 
-def _show_oddity(entry: object) -> object:
-    """A scalar as it came; of anything larger, its beginning."""
+def _show_scalar(entry: object) -> object:
+    """Return a small scalar unchanged, and of anything else the beginning as text."""
     plain = entry is None or isinstance(entry, (bool, float))
     small = isinstance(entry, int) and abs(entry) < 10**18
     return entry if plain or small else str(entry)[:MAX_ENTRY_SHOWN]
 
 
-def _refuse_numbers(invalid: list[object]) -> BadInput:
+def _reject_numbers(invalid: list[object]) -> BadInput:
     facts = show_invalid(invalid)
     many = "1 entry is" if len(invalid) == 1 else f"{len(invalid)} entries are"
     return BadInput(

@@ -1,4 +1,4 @@
-"""An audience as clients write it."""
+"""Schemas of audiences in requests."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -26,7 +26,7 @@ MAX_LISTED = 100
 
 
 class ConditionSchema(Schema):
-    """What must be true of a person.  `load` gives a Condition."""
+    """A condition on a field of the subscriber.  Loads a Condition."""
 
     field = fields.String(
         required=True,
@@ -41,8 +41,9 @@ class ConditionSchema(Schema):
         by_value=True,
         load_default=Op.EQ,
         metadata={
-            "description": "ne fits exactly those whom eq does not fit, also those without a "
-            "value. The four of order take text or numbers; in takes a list, exists true or false."
+            "description": "ne matches exactly the subscribers that eq does not match, including "
+            "those without a value. lt, lte, gt and gte take text or numbers; in takes a list, "
+            "exists true or false."
         },
     )
     value = fields.Raw(
@@ -56,48 +57,48 @@ class ConditionSchema(Schema):
 
     @post_load
     def make_condition(self, data: dict[str, Any], **_: Any) -> Condition:
-        """The condition, its value checked."""
+        """Return the Condition.  Raises ValidationError if field, op and value do not fit."""
         field, op, value = data["field"], data["op"], data["value"]
         attribute = field.removeprefix(ATTRIBUTE) if field.startswith(ATTRIBUTE) else None
         if attribute is not None and not ATTRIBUTE_NAME.fullmatch(attribute):
             raise ValidationError("Not the name of an attribute.", "field")
         if attribute is None and field not in (*TEXT_FIELDS, MOMENT_FIELD):
-            raise ValidationError("Not a field that conditions can be put on.", "field")
+            raise ValidationError("Not a field for conditions.", "field")
         if field == MOMENT_FIELD:
-            return Condition(field, op, _check_moment(op, value))
+            return Condition(field, op, _check_time(op, value))
         if op is Op.EXISTS:
             return Condition(field, op, _check_truth(value))
         return Condition(field, op, _check_value(field, op, value))
 
 
 class AudienceSchema(Schema):
-    """Whom a broadcast is for.  `load` gives an Audience."""
+    """An audience: tags and conditions.  Loads an Audience."""
 
-    any = TagList(metadata={"description": "Who bears one of these tags."})
-    all = TagList(metadata={"description": "And all of these."})
-    none = TagList(metadata={"description": "And none of these."})
+    any = TagList(metadata={"description": "Subscribers with at least one of these tags."})
+    all = TagList(metadata={"description": "And with all of these tags."})
+    none = TagList(metadata={"description": "And with none of these tags."})
     where = fields.List(
         fields.Nested(ConditionSchema),
         validate=validate.Length(max=MAX_CONDITIONS),
-        metadata={"description": "And for whom all of this is true."},
+        metadata={"description": "And matching all of these conditions."},
     )
 
     @post_load
     def make_audience(self, data: dict[str, Any], **_: Any) -> Audience:
-        """The audience, which must say more than whom it is not for."""
+        """Return the Audience.  Raises ValidationError if it only excludes."""
         if not (data.get("any") or data.get("all") or data.get("where")):
-            raise ValidationError("Give any, all or where: nobody is meant otherwise.", "any")
-        return Audience(**{name: tuple(each) for name, each in data.items()})
+            raise ValidationError("Give at least one of any, all and where.", "any")
+        return Audience(**{name: tuple(values) for name, values in data.items()})
 
 
-def _check_moment(op: Op, value: Any) -> datetime:
+def _check_time(op: Op, value: Any) -> datetime:
     if op in (Op.IN, Op.EXISTS, Op.STARTS_WITH):
-        raise ValidationError(f"{op.value} cannot be asked of a time.", "op")
+        raise ValidationError(f"{op.value} cannot be used with a time.", "op")
     try:
-        moment = datetime.fromisoformat(value)
-        if moment.tzinfo is None:
+        time = datetime.fromisoformat(value)
+        if time.tzinfo is None:
             raise ValueError("no offset")
-        return moment.astimezone(UTC)
+        return time.astimezone(UTC)
     except (TypeError, ValueError, OverflowError) as e:
         raise ValidationError("Not an ISO 8601 time with its offset.", "value") from e
 
@@ -109,22 +110,22 @@ def _check_truth(value: Any) -> bool:
 
 
 def _check_value(field: str, op: Op, value: Any) -> Any:
-    """The value as it is compared: a tuple for `in`, a language in its usual case."""
+    """Return the value to compare with: a tuple for `in`, a language in its usual case."""
     if op is not Op.IN:
         return _check_scalar(field, op, value)
     if not isinstance(value, list) or not 1 <= len(value) <= MAX_LISTED:
         raise ValidationError(f"Not a list of 1 to {MAX_LISTED} values.", "value")
-    return tuple(_check_scalar(field, op, each) for each in value)
+    return tuple(_check_scalar(field, op, item) for item in value)
 
 
 def _check_scalar(field: str, op: Op, value: Any) -> Any:
     text_only = op is Op.STARTS_WITH or field in TEXT_FIELDS
     if value is None or (text_only and not isinstance(value, str)):
-        raise ValidationError("Not text." if text_only else "null: ask with exists.", "value")
+        raise ValidationError("Not text." if text_only else "null: use exists instead.", "value")
     if op in ORDERING and isinstance(value, bool):
         raise ValidationError("Neither text nor a number.", "value")
-    fault = find_value_fault(value)
-    if fault is not None:
-        raise ValidationError(fault, "value")
+    error = find_value_fault(value)
+    if error is not None:
+        raise ValidationError(error, "value")
     exact = field == "language" and op in (Op.EQ, Op.NE, Op.IN)
     return (exact and normalise_language(value)) or value

@@ -1,4 +1,4 @@
-"""The ledger of consent over HTTP."""
+"""Route of the consent ledger."""
 
 from http import HTTPStatus
 from typing import Any
@@ -11,7 +11,7 @@ from app.subscribers.consent.schemas import EvidenceSchema
 from app.subscribers.consent.verify import make_evidence
 from app.subscribers.current import current_subscriber_context
 
-blueprint = Blueprint("consent", __name__, url_prefix="/api", description="The ledger of consent.")
+blueprint = Blueprint("consent", __name__, url_prefix="/api", description="Consent ledger.")
 
 
 @blueprint.route("/consent/evidence", methods=["POST"])
@@ -19,6 +19,6 @@ blueprint = Blueprint("consent", __name__, url_prefix="/api", description="The l
 @require_api_key(OVERSEE_PEOPLE)
 @blueprint.arguments(NumberSchema())
 @blueprint.response(HTTPStatus.OK, EvidenceSchema)
-def show_evidence(whose: dict[str, Any]) -> dict[str, Any]:
-    """Who agreed or objected, when and in which words, and how to check that it is so."""
-    return make_evidence(current_subscriber_context(), whose["phone"])
+def show_evidence(body: dict[str, Any]) -> dict[str, Any]:
+    """Show a number's consents and objections, with the hashes that prove them."""
+    return make_evidence(current_subscriber_context(), body["phone"])

@@ -1,4 +1,4 @@
-"""Schemas of the ledger of consent, and its links as JSON."""
+"""Schemas of the consent ledger."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from app.subscribers.models import ConsentKind
 
 
 class ConsentEventSchema(Schema):
-    """Something the ledger of consent says."""
+    """An entry of the consent ledger, without its hashes."""
 
     number = fields.Integer(required=True)
     kind = fields.Enum(ConsentKind, by_value=True, required=True)
@@ -22,7 +22,7 @@ class ConsentEventSchema(Schema):
 
 
 def show_link(link: Link) -> dict[str, Any]:
-    """A link of the ledger as JSON, without what proves it."""
+    """Return a ledger entry as JSON, without its hashes."""
     return {
         "number": link.id,
         "kind": link.kind,
@@ -36,14 +36,15 @@ def show_link(link: Link) -> dict[str, Any]:
 
 
 class ConsentLinkSchema(Schema):
-    """A link of the ledger, and what proves it."""
+    """An entry of the consent ledger, with its hashes."""
 
     id = fields.Integer(required=True)
     kind = fields.String(
-        required=True, validate=validate.OneOf([each.value for each in ConsentKind])
+        required=True, validate=validate.OneOf([kind.value for kind in ConsentKind])
     )
     at = fields.String(
-        required=True, metadata={"description": "As it was hashed.", "format": "date-time"}
+        required=True,
+        metadata={"description": "The time in the form that was hashed.", "format": "date-time"},
     )
     actor = fields.String(required=True)
     channel = fields.String(required=True)
@@ -58,14 +59,14 @@ class ConsentLinkSchema(Schema):
 
 
 class HeadSchema(Schema):
-    """The last link."""
+    """The last entry of the ledger."""
 
     id = fields.Integer(required=True)
     hash = fields.String(required=True)
 
 
 class EvidenceSchema(Schema):
-    """All that the ledger says of a number."""
+    """All ledger entries of a number, as evidence."""
 
     phone = fields.String(required=True)
     made_at = fields.AwareDateTime(required=True, format="iso")

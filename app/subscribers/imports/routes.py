@@ -1,4 +1,4 @@
-"""Imports of subscribers over HTTP: say how, send the file, watch; and all of them as a file."""
+"""Routes of imports: create one, upload its file, watch it."""
 
 from http import HTTPStatus
 from typing import Any
@@ -24,10 +24,10 @@ from app.subscribers.imports.schemas import (
 from app.subscribers.imports.upload import FileTooLarge, store_file
 
 blueprint = Blueprint(
-    "imports", __name__, url_prefix="/api", description="Files of subscribers, in and out."
+    "imports", __name__, url_prefix="/api", description="Imports of subscribers from CSV files."
 )
 
-_CONFLICT = "It does not stand where this may be done; `status` says where."
+_CONFLICT = "Not allowed in the import's current status; see `status`."
 
 
 @blueprint.route("/subscribers/imports", methods=["POST"])
@@ -36,7 +36,7 @@ _CONFLICT = "It does not stand where this may be done; `status` says where."
 @blueprint.arguments(ImportSchema(), required=False)
 @blueprint.response(HTTPStatus.CREATED, ImportViewSchema)
 def create_import(options: ImportOptions) -> dict[str, Any]:
-    """Say how a file is to be imported; it is sent next."""
+    """Create an import with its options; upload the file next."""
     ctx = current_subscriber_context()
     row = service.create_import(ctx, options, client=g.client.name)
     return show_import(row, ctx.now())
@@ -56,7 +56,7 @@ def create_import(options: ImportOptions) -> dict[str, Any]:
 @blueprint.response(HTTPStatus.ACCEPTED, ImportViewSchema)
 @blueprint.doc(requestBody={"required": True, "content": {CSV: BINARY}})
 def send_file(import_id: str) -> dict[str, Any]:
-    """Send the file: it is stored before this is answered, and then worked off."""
+    """Upload the file of an import.  It is stored, then imported in the background."""
     ctx = current_subscriber_context()
     require_file(CSV)
     # One byte more, so that a larger file without a Content-Length is detected.
@@ -70,13 +70,12 @@ def send_file(import_id: str) -> dict[str, Any]:
 
 
 @blueprint.route("/subscribers/imports", methods=["GET"])
-@blueprint.error_response(HTTPStatus.NOT_FOUND)
 @rate_limited
 @require_api_key(WRITE_PEOPLE)
 @blueprint.arguments(ImportQuerySchema(), location="query")
 @blueprint.response(HTTPStatus.OK, ImportPageSchema)
 def list_imports(query: dict[str, Any]) -> dict[str, Any]:
-    """Imports, the newest first."""
+    """List imports, newest first."""
     ctx = current_subscriber_context()
     page = service.list_imports(ctx, **query)
     now = ctx.now()
@@ -88,7 +87,7 @@ def list_imports(query: dict[str, Any]) -> dict[str, Any]:
 @require_api_key(WRITE_PEOPLE)
 @blueprint.response(HTTPStatus.OK, ImportViewSchema)
 def show_import_of_id(import_id: str) -> dict[str, Any]:
-    """How far an import has come."""
+    """Show an import and its progress."""
     ctx = current_subscriber_context()
     return show_import(service.view_import(ctx, import_id), ctx.now())
 
@@ -100,10 +99,10 @@ def show_import_of_id(import_id: str) -> dict[str, Any]:
     HTTPStatus.OK,
     {"type": "string"},
     content_type=CSV,
-    description="For each cell that was refused the file's line, the column, the cell, the reason.",
+    description="A line per rejected cell: line of the file, column, cell, reason.",
 )
 def export_refusals(import_id: str) -> Response:
-    """The rows that an import refused, and why, as a file for a spreadsheet."""
+    """Export the rejected cells of an import as a CSV file."""
     return make_csv_response(
         service.export_refusals(current_subscriber_context(), import_id), f"refused-{import_id}.csv"
     )
@@ -115,6 +114,6 @@ def export_refusals(import_id: str) -> Response:
 @require_api_key(WRITE_PEOPLE)
 @blueprint.response(HTTPStatus.OK, ImportViewSchema)
 def cancel_import(import_id: str) -> dict[str, Any]:
-    """Take no more of an import's rows; those that were taken stay."""
+    """Cancel an import.  Rows that were imported stay."""
     ctx = current_subscriber_context()
     return show_import(service.cancel_import(ctx, import_id), ctx.now())

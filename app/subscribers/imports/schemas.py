@@ -1,4 +1,4 @@
-"""What is said of a file to import, and what is answered about an import."""
+"""Schemas of imports: options, query parameters and responses."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -8,7 +8,14 @@ from marshmallow import Schema, ValidationError, fields, post_load, validate
 from sqlalchemy import Row
 
 from app.errors import ErrorSchema
-from app.http.fields import Cursor, MessageText, StrictBoolean, UtcDateTime, reject_untransportable
+from app.http.fields import (
+    Cursor,
+    MessageText,
+    StrictBoolean,
+    UtcDateTime,
+    next_cursor,
+    reject_untransportable,
+)
 from app.phone.e164 import is_country
 from app.subscribers.attributes import ATTRIBUTE, ATTRIBUTE_NAME
 from app.subscribers.fields import TagList
@@ -23,7 +30,7 @@ from app.subscribers.imports.models import (
 from app.subscribers.lists.cells import MAX_SOURCE_CHARACTERS, MAX_WORDING_CHARACTERS
 from app.subscribers.lists.columns import FIELDS
 
-_MAX_TITLE = 200
+_MAX_HEADER = 200
 _MAX_COLUMNS = 200
 _ENCODINGS = ("utf-8", "windows-1252")
 # What counts as done in a pass that only checks is not done yet.
@@ -32,7 +39,7 @@ _OUTCOMES = ("created", "updated", "unchanged", "merged")
 
 
 class ColumnTable(fields.Dict):
-    """`{field: title}`, for fields whose column is not found by itself."""
+    """Headers by field, for columns that are not recognized by themselves."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(keys=fields.String(), values=fields.String(), **kwargs)
@@ -42,21 +49,21 @@ class ColumnTable(fields.Dict):
             raise ValidationError("Not an object of fields.")
         if len(value) > _MAX_COLUMNS:
             raise ValidationError(f"More than {_MAX_COLUMNS} columns.")
-        faults = {str(field)[:64]: _find_fault(field, header) for field, header in value.items()}
-        faulty = {field: [fault] for field, fault in faults.items() if fault}
-        if faulty:
-            raise ValidationError(faulty)
+        found = {str(field)[:64]: _find_error(field, header) for field, header in value.items()}
+        errors = {field: [error] for field, error in found.items() if error}
+        if errors:
+            raise ValidationError(errors)
         return dict(value)
 
 
-def _find_fault(field: str, header: Any) -> str | None:
+def _find_error(field: str, header: Any) -> str | None:
     attribute = field.startswith(ATTRIBUTE) and ATTRIBUTE_NAME.fullmatch(
         field.removeprefix(ATTRIBUTE)
     )
     if field not in FIELDS and not attribute:
         return f"Not a field: one of {', '.join(FIELDS)}, or {ATTRIBUTE}NAME."
-    if not isinstance(header, str) or not 1 <= len(header.strip()) <= _MAX_TITLE:
-        return f"Not a title of 1 to {_MAX_TITLE} characters."
+    if not isinstance(header, str) or not 1 <= len(header.strip()) <= _MAX_HEADER:
+        return f"Not a header of 1 to {_MAX_HEADER} characters."
     try:
         reject_untransportable(header)
     except ValidationError as e:
@@ -65,7 +72,7 @@ def _find_fault(field: str, header: Any) -> str | None:
 
 
 class ConsentForAllSchema(Schema):
-    """The consent that all people of a file gave, where no column has their own."""
+    """The consent of all people in a file whose rows have none of their own."""
 
     wording = MessageText(
         required=True,
@@ -84,59 +91,58 @@ class ConsentForAllSchema(Schema):
 
     @post_load
     def make_consent(self, data: dict[str, Any], **_: Any) -> ImportConsent:
-        """The consent given."""
+        """Return the ImportConsent."""
         return ImportConsent(data["at"], data["source"], data["wording"])
 
 
 class ImportSchema(Schema):
-    """How a file is to be imported; all of it may be left out, the body too."""
+    """Options of an import; the body is optional."""
 
     body_required = False
     mode = fields.Enum(
         Mode,
         by_value=True,
-        metadata={"description": "With bad rows, take the others (when left out), or nothing."},
+        metadata={"description": "With invalid rows, import the valid ones (default), or nothing."},
     )
     purpose = fields.Enum(
         Purpose,
         by_value=True,
         metadata={
-            "description": "What its people are written to for; transactional when left out. For "
-            "marketing each row needs a consent."
+            "description": "The purpose that the people are texted for. Default: transactional. "
+            "Marketing requires a consent in each row."
         },
     )
     columns = ColumnTable(
         metadata={
-            "description": "The titles of fields whose column is not found by itself: "
+            "description": "Headers of columns that are not recognized by themselves, by field: "
             f"{', '.join(FIELDS)}, or attributes.NAME.",
             "example": {"phone": "Mobil", "attributes.city": "Ort"},
         }
     )
     ignore = fields.List(
-        MessageText(validate=validate.Length(1, _MAX_TITLE)),
+        MessageText(validate=validate.Length(1, _MAX_HEADER)),
         validate=validate.Length(max=_MAX_COLUMNS),
-        metadata={"description": "Titles of columns to leave out.", "example": ["Notes"]},
+        metadata={"description": "Headers of columns to ignore.", "example": ["Notes"]},
     )
-    tags = TagList(metadata={"description": "Tags for everybody in the file."})
+    tags = TagList(metadata={"description": "Tags for all people in the file."})
     country = fields.String(
         metadata={
-            "description": "Whose national numbers the file has; DEFAULT_COUNTRY when left out.",
+            "description": "Country of the national numbers in the file. Default: DEFAULT_COUNTRY.",
             "example": "SE",
             "pattern": "^[A-Z]{2}$",
         }
     )
     without_plus = StrictBoolean(
-        metadata={"description": "Take numbers without + or 00 as international ones."}
+        metadata={"description": "Read numbers without + or 00 as international."}
     )
     check_numbers = StrictBoolean(
         metadata={
-            "description": "Refuse numbers that are like none in use, by libphonenumber; true when "
-            "left out."
+            "description": "Reject numbers that are not in use, by libphonenumber. Default: true."
         }
     )
     encoding = fields.String(
         validate=validate.OneOf(_ENCODINGS),
-        metadata={"description": "What a file without a byte order mark is in; utf-8."},
+        metadata={"description": "Encoding of a file without a byte order mark. Default: utf-8."},
     )
     consent = fields.Nested(ConsentForAllSchema)
     types = fields.Dict(
@@ -144,33 +150,35 @@ class ImportSchema(Schema):
         values=fields.Enum(ValueType, by_value=True),
         validate=validate.Length(max=_MAX_COLUMNS),
         metadata={
-            "description": "What the values of attributes are; text when left out.",
+            "description": "Types of attributes, by name. Default: text.",
             "example": {"visits": "number"},
-            "additionalProperties": {"type": "string", "enum": [each.value for each in ValueType]},
+            "additionalProperties": {
+                "type": "string",
+                "enum": [value_type.value for value_type in ValueType],
+            },
         },
     )
 
     @post_load
     def make_options(self, data: dict[str, Any], **_: Any) -> ImportOptions:
-        """The options given."""
+        """Return the ImportOptions."""
         country = data.get("country")
         if country is not None and not is_country(country):
             raise ValidationError("Not a country such as SE.", "country")
-        listed = {name: tuple(data[name]) for name in ("ignore", "tags") if name in data}
-        made: dict[str, Any] = data | listed
-        return ImportOptions(**made)
+        lists = {name: tuple(data[name]) for name in ("ignore", "tags") if name in data}
+        options: dict[str, Any] = data | lists
+        return ImportOptions(**options)
 
 
 class ImportQuerySchema(Schema):
-    """Which imports to list."""
+    """Query parameters of the list of imports."""
 
     cursor = Cursor()
     limit = fields.Integer(validate=validate.Range(1, 200), load_default=50)
 
 
 class ImportViewSchema(Schema):
-    """An import as it stands: rows = created + updated + unchanged + merged + refused, of what has
-    been written."""
+    """An import; rows = created + updated + unchanged + merged + refused, of the rows written."""
 
     import_id = fields.String(required=True)
     status = fields.Enum(ImportStatus, by_value=True, required=True)
@@ -183,15 +191,15 @@ class ImportViewSchema(Schema):
         keys=fields.String(),
         values=fields.String(allow_none=True),
         required=True,
-        metadata={"description": "What each column is taken for; null for nothing."},
+        metadata={"description": "The field of each column, by header; null if it is ignored."},
     )
     bytes = fields.Integer(required=True)
-    lines = fields.Integer(required=True, metadata={"description": "Of the file."})
+    lines = fields.Integer(required=True, metadata={"description": "Lines in the file."})
     lines_done = fields.Integer(
-        required=True, metadata={"description": "Of the present pass through the file."}
+        required=True, metadata={"description": "Lines read in the current pass through the file."}
     )
     seconds_left = fields.Integer(
-        required=True, allow_none=True, metadata={"description": "Of the present pass, about."}
+        required=True, allow_none=True, metadata={"description": "Estimate for the current pass."}
     )
     rows = fields.Integer(required=True)
     created = fields.Integer(required=True)
@@ -199,7 +207,7 @@ class ImportViewSchema(Schema):
     unchanged = fields.Integer(required=True)
     merged = fields.Integer(
         required=True,
-        metadata={"description": "Rows of a number that an earlier row had created or changed."},
+        metadata={"description": "Rows with the number of an earlier row."},
     )
     refused = fields.Integer(required=True)
     error = fields.String(required=True, allow_none=True)
@@ -207,24 +215,20 @@ class ImportViewSchema(Schema):
 
 
 class ImportPageSchema(Schema):
-    """Imports, the newest first."""
+    """A page of imports, newest first."""
 
     imports = fields.List(fields.Nested(ImportViewSchema), required=True)
-    cursor = fields.String(
-        required=True,
-        allow_none=True,
-        metadata={"description": "Continues behind them; null at the end."},
-    )
+    cursor = next_cursor()
 
 
 class ImportConflictSchema(ErrorSchema):
-    """The error when an import does not stand where this may be done."""
+    """409: the import's status does not allow the action."""
 
     status = fields.Enum(ImportStatus, by_value=True)
 
 
 def show_import(row: Row[Any], now: datetime) -> dict[str, Any]:
-    """An import as it is answered."""
+    """Return an import as JSON."""
     column_mapping = row.column_mapping or {"headers": [], "fields": []}
     written = row.status not in _WROTE_NOTHING
     return {
@@ -249,7 +253,7 @@ def show_import(row: Row[Any], now: datetime) -> dict[str, Any]:
 
 
 def estimate_seconds(row: Row[Any], now: datetime) -> int | None:
-    """What the present pass still takes at its pace so far; None while nobody can tell."""
+    """Return the seconds that the current pass still takes, or None if unknown."""
     if row.completed_at or row.phase_at is None or not row.rows:
         return None
     taken_s = (now - row.phase_at).total_seconds()

@@ -1,10 +1,11 @@
-"""Subscribers and their tags as they are answered."""
+"""Schemas of responses about subscribers."""
 
 from typing import Any
 
 from marshmallow import Schema, fields
 
 from app.errors import ErrorSchema
+from app.http.fields import next_cursor
 from app.pagination import Page
 from app.subscribers.consent.schemas import ConsentEventSchema
 from app.subscribers.models import Cause, Scope
@@ -13,7 +14,7 @@ from app.subscribers.suppressions.store import Suppressed
 
 
 class SuppressionSchema(Schema):
-    """Why somebody is not written to."""
+    """The suppression of a subscriber's number."""
 
     suppression_id = fields.String(required=True)
     scope = fields.Enum(Scope, by_value=True, required=True)
@@ -21,12 +22,12 @@ class SuppressionSchema(Schema):
     since = fields.AwareDateTime(required=True)
     needs_review = fields.Boolean(
         required=True,
-        metadata={"description": "Their text could also be meant otherwise: somebody is to look."},
+        metadata={"description": "The text may not have been meant as an opt-out; decide by hand."},
     )
 
 
 class WholeSuppressionSchema(SuppressionSchema):
-    """A suppression with all that is kept of it; lifted where `released_at` says when."""
+    """A suppression with all its details; `released_at` is set if it was lifted."""
 
     released_at = fields.AwareDateTime(required=True, allow_none=True)
     actor = fields.String(required=True)
@@ -47,7 +48,9 @@ class SubscriberViewSchema(Schema):
     unconfirmed_tags = fields.List(
         fields.String(),
         required=True,
-        metadata={"description": "They ask for a double opt-in that has not come yet."},
+        metadata={
+            "description": "Tags with double opt-in that the subscriber has not confirmed yet."
+        },
     )
     active = fields.Boolean(required=True)
     subscribed_at = fields.AwareDateTime(required=True)
@@ -55,47 +58,44 @@ class SubscriberViewSchema(Schema):
     consented_at = fields.AwareDateTime(
         required=True,
         allow_none=True,
-        metadata={"description": "When they last agreed to marketing; null when they do not."},
+        metadata={"description": "When they last consented to marketing; null without consent."},
     )
     suppressed = fields.Boolean(
-        required=True, metadata={"description": "Whether they are written to, consent or not."}
+        required=True,
+        metadata={"description": "True if the number is suppressed; `suppression` says why."},
     )
     suppression = fields.Nested(SuppressionSchema, required=True, allow_none=True)
 
 
 class SubscriberPageSchema(Schema):
-    """Subscribers in the order of their making."""
+    """A page of subscribers in order of creation."""
 
     subscribers = fields.List(fields.Nested(SubscriberViewSchema), required=True)
-    cursor = fields.String(
-        required=True,
-        allow_none=True,
-        metadata={"description": "Continues behind them; null at the end."},
-    )
+    cursor = next_cursor()
 
 
 class SubscriberConflictSchema(ErrorSchema):
-    """The error when the number is a subscriber's already."""
+    """409: a subscriber with this number exists."""
 
     subscriber_id = fields.String()
 
 
 class RefusalSchema(Schema):
-    """An entry that is refused."""
+    """A rejected entry."""
 
-    index = fields.Integer(required=True, metadata={"description": "Its place, from 0."})
+    index = fields.Integer(required=True, metadata={"description": "Index of the entry, from 0."})
     fields_ = fields.Dict(data_key="fields", attribute="fields", required=True)
 
 
 class BulkRefusedSchema(ErrorSchema):
-    """The error when entries are refused: nothing was done."""
+    """400: entries are invalid; nothing was changed."""
 
     refused = fields.Integer()
     refusals = fields.List(fields.Nested(RefusalSchema))
 
 
 class BulkAnswerSchema(Schema):
-    """What became of many entries; they add up."""
+    """Counts of a bulk request; they add up to the number of entries."""
 
     created = fields.Integer(required=True)
     updated = fields.Integer(required=True)
@@ -107,19 +107,21 @@ class BulkAnswerSchema(Schema):
 
 
 class PersonExportSchema(Schema):
-    """All that is known of a person."""
+    """All data stored about a person."""
 
     subscriber = fields.Nested(SubscriberViewSchema, required=True)
     consent_events = fields.List(fields.Nested(ConsentEventSchema), required=True)
     suppression = fields.Nested(WholeSuppressionSchema, required=True, allow_none=True)
     related_data = fields.Dict(
         required=True,
-        metadata={"description": "What is kept of them besides, such as messages and inbounds."},
+        metadata={
+            "description": "Other data about the person, such as messages and inbound texts."
+        },
     )
 
 
 def show_person(person: Person) -> dict[str, Any]:
-    """A subscriber as JSON."""
+    """Return a subscriber as JSON."""
     row = person.row
     return {
         "subscriber_id": row.public_id,
@@ -129,8 +131,8 @@ def show_person(person: Person) -> dict[str, Any]:
         "language": row.language,
         "time_zone": row.time_zone,
         "attributes": row.attributes or {},
-        "tags": [each.name for each in person.tags if each.confirmed],
-        "unconfirmed_tags": [each.name for each in person.tags if not each.confirmed],
+        "tags": [tag.name for tag in person.tags if tag.confirmed],
+        "unconfirmed_tags": [tag.name for tag in person.tags if not tag.confirmed],
         "active": row.active,
         "subscribed_at": row.subscribed_at,
         "updated_at": row.updated_at,
@@ -141,12 +143,12 @@ def show_person(person: Person) -> dict[str, Any]:
 
 
 def show_page(page: Page[Person]) -> dict[str, Any]:
-    """A page of subscribers as JSON."""
-    return {"subscribers": [show_person(each) for each in page.rows], "cursor": page.cursor}
+    """Return a page of subscribers as JSON."""
+    return {"subscribers": [show_person(person) for person in page.rows], "cursor": page.cursor}
 
 
 def show_suppression(suppressed: Suppressed) -> dict[str, Any]:
-    """A suppression as JSON, without whom it is about."""
+    """Return a suppression as JSON, without the number."""
     return {
         "suppression_id": suppressed.public_id,
         "scope": suppressed.scope,
@@ -157,7 +159,7 @@ def show_suppression(suppressed: Suppressed) -> dict[str, Any]:
 
 
 def show_whole_suppression(suppressed: Suppressed) -> dict[str, Any]:
-    """The same with all that is kept of it."""
+    """Return a suppression as JSON with all its details."""
     return {
         **show_suppression(suppressed),
         "released_at": suppressed.released_at,

@@ -1,4 +1,4 @@
-"""Subscribers over HTTP.  A number stands in bodies only, never in an address."""
+"""Routes of subscribers.  Phone numbers are in bodies only, never in URLs."""
 
 from http import HTTPStatus
 from typing import Any
@@ -38,11 +38,11 @@ blueprint = Blueprint(
     "subscribers",
     __name__,
     url_prefix="/api",
-    description="Subscribers: people we may write to.",
+    description="Subscribers: people who get broadcasts.",
 )
 
-_KNOWN = "The number is a subscriber's already; `subscriber_id` says whose."
-_REFUSED = "Entries are refused; nothing was done."
+_KNOWN = "A subscriber with this number exists; see `subscriber_id`."
+_REFUSED = "Entries are invalid; nothing was changed."
 
 
 @blueprint.route("/subscribers", methods=["GET"])
@@ -51,7 +51,7 @@ _REFUSED = "Entries are refused; nothing was done."
 @blueprint.arguments(SubscriberQuerySchema(), location="query")
 @blueprint.response(HTTPStatus.OK, SubscriberPageSchema)
 def list_subscribers(query: dict[str, Any]) -> dict[str, Any]:
-    """Subscribers who fit all that is given, in the order of their making."""
+    """List subscribers that match all given filters, in order of creation."""
     return show_page(queries.list_subscribers(current_subscriber_context(), **query))
 
 
@@ -62,7 +62,7 @@ def list_subscribers(query: dict[str, Any]) -> dict[str, Any]:
 @blueprint.arguments(SubscriberSchema())
 @blueprint.response(HTTPStatus.CREATED, SubscriberViewSchema)
 def create_subscriber(entry: SubscriberEntry) -> dict[str, Any]:
-    """Keep somebody as a subscriber."""
+    """Create a subscriber."""
     return show_person(
         crud.create_subscriber(current_subscriber_context(), entry, actor=g.client.name)
     )
@@ -76,9 +76,9 @@ def create_subscriber(entry: SubscriberEntry) -> dict[str, Any]:
 @require_api_key(WRITE_PEOPLE)
 @blueprint.arguments(BulkSchema())
 @blueprint.response(HTTPStatus.OK, BulkAnswerSchema)
-def upsert_subscribers(wanted: dict[str, Any]) -> dict[str, Any]:
-    """Keep up to 10,000 people: made where they are not there yet, else changed."""
-    upserted = upsert(current_subscriber_context(), actor=g.client.name, **wanted)
+def upsert_subscribers(body: dict[str, Any]) -> dict[str, Any]:
+    """Create or update up to 10,000 subscribers."""
+    upserted = upsert(current_subscriber_context(), actor=g.client.name, **body)
     return {
         "created": len(upserted.outcome.made),
         "updated": upserted.outcome.updated,
@@ -88,14 +88,14 @@ def upsert_subscribers(wanted: dict[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.route("/subscribers/lookup", methods=["POST"])
-@blueprint.error_response(HTTPStatus.NOT_FOUND)
+@blueprint.error_response(HTTPStatus.NOT_FOUND, "No subscriber has this number.")
 @rate_limited
 @require_api_key(READ_PEOPLE)
 @blueprint.arguments(LookupSchema())
 @blueprint.response(HTTPStatus.OK, SubscriberViewSchema)
-def look_up_subscriber(wanted: dict[str, Any]) -> dict[str, Any]:
-    """The subscriber of a number."""
-    return show_person(queries.look_up_subscriber(current_subscriber_context(), **wanted))
+def look_up_subscriber(body: dict[str, Any]) -> dict[str, Any]:
+    """Find the subscriber with a number."""
+    return show_person(queries.look_up_subscriber(current_subscriber_context(), **body))
 
 
 @blueprint.route("/subscribers/<id:subscriber_id>", methods=["GET"])
@@ -103,7 +103,7 @@ def look_up_subscriber(wanted: dict[str, Any]) -> dict[str, Any]:
 @require_api_key(READ_PEOPLE)
 @blueprint.response(HTTPStatus.OK, SubscriberViewSchema)
 def show_subscriber(subscriber_id: str) -> dict[str, Any]:
-    """One subscriber."""
+    """Show a subscriber."""
     return show_person(queries.view_subscriber(current_subscriber_context(), subscriber_id))
 
 
@@ -113,7 +113,7 @@ def show_subscriber(subscriber_id: str) -> dict[str, Any]:
 @blueprint.arguments(DetailsSchema())
 @blueprint.response(HTTPStatus.OK, SubscriberViewSchema)
 def change_subscriber(change: dict[str, Any], subscriber_id: str) -> dict[str, Any]:
-    """Change what is given: null empties, attributes go by name, tags become those given."""
+    """Change the given fields.  null clears a field; attributes are merged, tags are replaced."""
     person = crud.change_subscriber(
         current_subscriber_context(), subscriber_id, actor=g.client.name, **change
     )
@@ -125,7 +125,7 @@ def change_subscriber(change: dict[str, Any], subscriber_id: str) -> dict[str, A
 @require_api_key(WRITE_PEOPLE)
 @blueprint.response(HTTPStatus.NO_CONTENT)
 def delete_subscriber(subscriber_id: str) -> None:
-    """Forget a subscriber; suppression and ledger of consent know the number and stay."""
+    """Delete a subscriber.  Suppression and consent ledger of the number stay."""
     crud.delete_subscriber(current_subscriber_context(), subscriber_id, actor=g.client.name)
 
 
@@ -134,7 +134,7 @@ def delete_subscriber(subscriber_id: str) -> None:
 @require_api_key(READ_PEOPLE)
 @blueprint.response(HTTPStatus.OK, PersonExportSchema)
 def export_subscriber(subscriber_id: str) -> dict[str, Any]:
-    """All that is known of a person, as one document."""
+    """Export all data about a person as one document."""
     sources = current_app.extensions.get("person_sources", ())
     return export_person(current_subscriber_context(), subscriber_id, sources)
 
@@ -146,8 +146,8 @@ def export_subscriber(subscriber_id: str) -> dict[str, Any]:
     HTTPStatus.OK,
     {"type": "string"},
     content_type=CSV,
-    description="A line for each subscriber, which can be imported again.",
+    description="A line per subscriber, in the format of imports.",
 )
 def export_all_subscribers() -> Response:
-    """All subscribers as a file for a spreadsheet."""
+    """Export all subscribers as a CSV file."""
     return make_csv_response(export_subscribers(current_subscriber_context()), "subscribers.csv")

@@ -1,4 +1,4 @@
-"""What a client may give and ask of subscribers."""
+"""Schemas of requests about subscribers."""
 
 from typing import Any
 
@@ -18,52 +18,55 @@ from app.subscribers.fields import (
 from app.subscribers.profiles.entry import DETAILS, GivenConsent, OnConflict, SubscriberEntry
 
 MAX_BULK = 10_000
-UNLISTED = "No such number is in use, as far as is known; allow_unlisted takes it all the same."
-_ALLOW_UNLISTED = "Take numbers of the right form that libphonenumber does not know, too."
+UNLISTED = "Not a number in use, by libphonenumber. Set allow_unlisted to accept it."
+_ALLOW_UNLISTED = "Also accept numbers in E.164 that libphonenumber does not know."
 
 
 class ConsentSchema(Schema):
-    """That somebody agreed to marketing.  `load` gives a Consent."""
+    """A consent to marketing.  Loads a GivenConsent."""
 
     wording = MessageText(
         required=True,
         validate=validate.Length(1, 2000),
-        metadata={"description": "What exactly they agreed to.", "example": "Yes, text me offers."},
+        metadata={
+            "description": "The exact text that they agreed to.",
+            "example": "Yes, text me offers.",
+        },
     )
     source = MessageText(
         required=True,
         validate=validate.Length(1, 200),
-        metadata={"description": "Where they did.", "example": "https://example.com/signup"},
+        metadata={"description": "Where they agreed.", "example": "https://example.com/signup"},
     )
-    at = UtcDateTime(metadata={"description": "When they did; now when left out."})
+    at = UtcDateTime(metadata={"description": "When they agreed. Default: now."})
 
     @post_load
     def make_consent(self, data: dict[str, Any], **_: Any) -> GivenConsent:
-        """The consent."""
+        """Return the GivenConsent."""
         return GivenConsent(**data)
 
 
 class DetailsSchema(Schema):
-    """What is known of a person beside the number."""
+    """Details of a subscriber, without the number."""
 
     first_name = PersonName(allow_none=True)
     last_name = PersonName(allow_none=True)
     language = LanguageTag(allow_none=True)
     time_zone = TimeZoneName(allow_none=True)
     attributes = AttributeTable()
-    tags = TagList(metadata={"description": "Tags that are not there yet are made."})
-    active = StrictBoolean(metadata={"description": "Whether audiences include them."})
+    tags = TagList(metadata={"description": "Unknown tags are created."})
+    active = StrictBoolean(metadata={"description": "Audiences include active subscribers only."})
     subscribed_at = UtcDateTime(
-        metadata={"description": "Since when they are; ISO 8601 with offset."}
+        metadata={"description": "When they subscribed. ISO 8601 with offset."}
     )
     consent = fields.Nested(
         ConsentSchema,
-        metadata={"description": "Goes into the ledger of consent; lifts no suppression."},
+        metadata={"description": "Recorded in the consent ledger; it lifts no suppression."},
     )
 
     @post_load
     def sort_details(self, data: dict[str, Any], **_: Any) -> Any:
-        """The same, columns apart from what is changed by name."""
+        """Return columns, attributes, tags and consent apart."""
         columns = (*DETAILS, "active", "subscribed_at")
         tags = data.get("tags")
         return {
@@ -75,32 +78,32 @@ class DetailsSchema(Schema):
 
 
 class EntrySchema(DetailsSchema):
-    """A person.  `load` gives an Entry."""
+    """A subscriber.  Loads a SubscriberEntry."""
 
     phone = PhoneNumber(required=True, metadata={"example": "+46701234567"})
 
     @post_load
     def sort_details(self, data: dict[str, Any], **_: Any) -> Any:
-        """The entry."""
+        """Return the SubscriberEntry."""
         given: dict[str, Any] = super().sort_details(data)
         return SubscriberEntry(phone=data["phone"], **given)
 
 
 class SubscriberSchema(EntrySchema):
-    """A person to make a subscriber of.  `load` gives an Entry."""
+    """A new subscriber.  Loads a SubscriberEntry."""
 
     allow_unlisted = StrictBoolean(metadata={"description": _ALLOW_UNLISTED})
 
     @post_load
     def sort_details(self, data: dict[str, Any], **_: Any) -> Any:
-        """The entry, its number one that is in use."""
+        """Return the SubscriberEntry.  Raises ValidationError if the number is not in use."""
         if not data.get("allow_unlisted") and not inspect_number(data["phone"]).valid:
             raise ValidationError(UNLISTED, "phone")
         return super().sort_details(data)
 
 
 class _EntryList(fields.List[Any]):
-    """People, looked at one by one later: some may be left out."""
+    """Entries that are validated one by one later, since invalid ones may be skipped."""
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> list[Any]:
         if not isinstance(value, list):
@@ -109,7 +112,7 @@ class _EntryList(fields.List[Any]):
 
 
 class BulkSchema(Schema):
-    """Many people at once."""
+    """A bulk request."""
 
     subscribers = _EntryList(
         fields.Nested(EntrySchema),
@@ -120,32 +123,32 @@ class BulkSchema(Schema):
         OnConflict,
         by_value=True,
         metadata={
-            "description": "What becomes of who is there already. merge, when left out: what is "
-            "given wins, the rest stays, tags are added; replace: names, language, time zone and "
-            "attributes are as given, tags too where given; skip: they stay as they are."
+            "description": "What to do with existing subscribers. merge (default): change the "
+            "given fields and add the tags; replace: set names, language, time zone and attributes "
+            "as given, and the tags if given; skip: change nothing."
         },
     )
     skip_invalid = StrictBoolean(
-        metadata={"description": "Leave out what is refused, instead of doing nothing at all."}
+        metadata={"description": "Skip invalid entries instead of rejecting the request."}
     )
     allow_unlisted = StrictBoolean(metadata={"description": _ALLOW_UNLISTED})
 
 
 class LookupSchema(Schema):
-    """Whom to look for."""
+    """The number to look up."""
 
     phone = PhoneNumber(required=True)
 
 
 class SubscriberQuerySchema(Schema):
-    """Which subscribers to list."""
+    """Query parameters of the list of subscribers."""
 
     cursor = Cursor()
     limit = fields.Integer(validate=validate.Range(1, 500), load_default=100)
-    tag = TagName(metadata={"description": "Who bears it, confirmed or not yet."})
+    tag = TagName(metadata={"description": "Only subscribers with this tag, confirmed or not."})
     text = MessageText(
         validate=validate.Length(1, 100),
-        metadata={"description": "Stands in the first or last name, in whatever case."},
+        metadata={"description": "Only if the first or last name contains it, ignoring case."},
     )
     active = fields.Boolean(truthy={"true"}, falsy={"false"})
     attribute = AttributeFilters()

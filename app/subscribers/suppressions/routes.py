@@ -1,4 +1,4 @@
-"""Who wants nothing, and who agreed to what, over HTTP."""
+"""Routes of suppressions."""
 
 from collections.abc import Iterator
 from http import HTTPStatus
@@ -37,13 +37,13 @@ blueprint = Blueprint(
     "suppressions",
     __name__,
     url_prefix="/api",
-    description="Suppressions: numbers that are not written to; and the ledger of consent.",
+    description="Suppressions: numbers that get no texts.",
 )
 
-_ERASED = "The person was erased: whose number it is, is not known."
-_LIFTED = "It was lifted, or the person was erased."
+_ERASED = "The person was erased, so the number is unknown."
+_LIFTED = "The suppression was lifted, or the person was erased."
 _JSON_LINES = "application/x-ndjson"
-# A million numbers, and what may stand beside them.
+# A million numbers with other columns beside them.
 _MAX_FILE_BYTES = 100 * 1024 * 1024
 
 
@@ -53,10 +53,10 @@ _MAX_FILE_BYTES = 100 * 1024 * 1024
 @blueprint.arguments(SuppressionQuerySchema(), location="query")
 @blueprint.response(HTTPStatus.OK, SuppressionPageSchema)
 def list_suppressions(query: dict[str, Any]) -> dict[str, Any]:
-    """Suppressions that fit all that is given, the newest first."""
+    """List suppressions that match all given filters, newest first."""
     page = manage.list_suppressions(current_subscriber_context(), **query)
     return {
-        "suppressions": [show_suppression(each) for each in page.rows],
+        "suppressions": [show_suppression(suppression) for suppression in page.rows],
         "cursor": page.cursor,
     }
 
@@ -66,16 +66,16 @@ def list_suppressions(query: dict[str, Any]) -> dict[str, Any]:
 @require_api_key(WRITE_PEOPLE)
 @blueprint.arguments(NewSuppressionSchema())
 @blueprint.response(HTTPStatus.OK, AddedSchema)
-def add_suppressions(wanted: dict[str, Any]) -> dict[str, Any]:
-    """Write to these numbers no more; no text from their phones lifts it."""
-    phones = wanted.get("phones") or [wanted["phone"]]
+def add_suppressions(body: dict[str, Any]) -> dict[str, Any]:
+    """Suppress numbers.  A text such as START does not lift it."""
+    phones = body.get("phones") or [body["phone"]]
     added = manage.add_suppressions(
         current_subscriber_context(),
         phones,
         actor=g.client.name,
         channel=manage.API,
-        scope=wanted["scope"],
-        note=wanted.get("note"),
+        scope=body["scope"],
+        note=body.get("note"),
     )
     return {"numbers": added.numbers, "newly_suppressed": added.newly_suppressed}
 
@@ -85,9 +85,9 @@ def add_suppressions(wanted: dict[str, Any]) -> dict[str, Any]:
 @require_api_key(READ_PEOPLE)
 @blueprint.arguments(NumberSchema())
 @blueprint.response(HTTPStatus.OK, SuppressionAnswerSchema)
-def look_up_suppression(whose: dict[str, Any]) -> dict[str, Any]:
-    """Whether a number is written to; also an erased person's."""
-    found = manage.look_up(current_subscriber_context(), whose["phone"])
+def look_up_suppression(body: dict[str, Any]) -> dict[str, Any]:
+    """Look up whether a number is suppressed; also finds the number of an erased person."""
+    found = manage.look_up(current_subscriber_context(), body["phone"])
     return {
         "suppressed": found is not None and found.active,
         "suppression": show_suppression(found) if found else None,
@@ -100,14 +100,14 @@ def look_up_suppression(whose: dict[str, Any]) -> dict[str, Any]:
 @require_api_key(OVERSEE_PEOPLE)
 @blueprint.arguments(ReleaseSchema())
 @blueprint.response(HTTPStatus.OK, SuppressionViewSchema)
-def release_suppression(why: dict[str, Any], suppression_id: str) -> dict[str, Any]:
-    """Write to a number again, on your word; consent to marketing does not come back by that."""
+def release_suppression(body: dict[str, Any], suppression_id: str) -> dict[str, Any]:
+    """Lift a suppression.  Consent to marketing is not restored."""
     released = manage.release_suppression(
         current_subscriber_context(),
         suppression_id,
         actor=g.client.name,
         channel=manage.API,
-        note=why["note"],
+        note=body["note"],
     )
     return show_suppression(released)
 
@@ -118,7 +118,7 @@ def release_suppression(why: dict[str, Any], suppression_id: str) -> dict[str, A
 @require_api_key(WRITE_PEOPLE)
 @blueprint.response(HTTPStatus.OK, SuppressionViewSchema)
 def confirm_suppression(suppression_id: str) -> dict[str, Any]:
-    """A text that could have been meant otherwise was meant as an opt-out."""
+    """Confirm that an ambiguous text was meant as an opt-out."""
     confirmed = manage.confirm_suppression(
         current_subscriber_context(), suppression_id, actor=g.client.name, channel=manage.API
     )
@@ -133,10 +133,10 @@ def confirm_suppression(suppression_id: str) -> dict[str, Any]:
     HTTPStatus.OK,
     {"type": "string"},
     content_type=CSV,
-    description="A line for each suppression, which can be imported again.",
+    description="A line per suppression, in the format of imports.",
 )
 def export_all_suppressions(query: dict[str, Any]) -> Response:
-    """Suppressions as a file for a spreadsheet."""
+    """Export suppressions as a CSV file."""
     return make_csv_response(
         export_suppressions(current_subscriber_context(), **query), "suppressions.csv"
     )
@@ -154,7 +154,7 @@ def export_all_suppressions(query: dict[str, Any]) -> Response:
 @blueprint.response(HTTPStatus.OK, ImportedListSchema)
 @blueprint.doc(requestBody={"required": True, "content": {CSV: BINARY, _JSON_LINES: BINARY}})
 def import_suppressions(options: dict[str, Any]) -> dict[str, Any]:
-    """Take over a list of an earlier system; sending it again changes nothing."""
+    """Import suppressions from a CSV or JSON lines file; repeating it changes nothing."""
     ctx = current_subscriber_context()
     read = import_csv if require_file(CSV, _JSON_LINES) == CSV else import_json_lines
     # One byte more, so that a larger file without a Content-Length is detected.

@@ -1,22 +1,22 @@
-"""What is asked of suppressions and of consent, and what is answered."""
+"""Schemas of suppressions: request and response."""
 
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from app.http.fields import Cursor, MessageText, PhoneNumber
+from app.http.fields import Cursor, MessageText, PhoneNumber, next_cursor
 from app.phone.e164 import is_country
 from app.subscribers.models import Cause, Scope
 from app.subscribers.suppressions.store import Suppressed
 
 MAX_NUMBERS = 10_000
 MAX_NOTE = 200
-_TITLE = 64
-_COUNTRY = "ISO 3166-1 alpha-2: whose national numbers stand in the list."
+_MAX_HEADER = 64
+_COUNTRY = "Country of the national numbers in the file, ISO 3166-1 alpha-2."
 
 
 class SuppressionQuerySchema(Schema):
-    """Which suppressions to list."""
+    """Query parameters of the list of suppressions."""
 
     cursor = Cursor()
     limit = fields.Integer(validate=validate.Range(1, 500), load_default=100)
@@ -27,22 +27,22 @@ class SuppressionQuerySchema(Schema):
 
 
 class SuppressionFileQuerySchema(Schema):
-    """Which suppressions a file holds."""
+    """Query parameters of the suppressions as a file."""
 
     active = fields.Boolean(
         truthy={"true"},
         falsy={"false"},
         load_default=True,
-        metadata={"description": "false for those that were lifted."},
+        metadata={"description": "false: export the suppressions that were lifted."},
     )
 
 
 class SuppressionImportQuerySchema(Schema):
-    """How to read a list of numbers."""
+    """Query parameters of an import of suppressions."""
 
     column = MessageText(
-        validate=validate.Length(1, _TITLE),
-        metadata={"description": "The title of the numbers, or their name in JSON."},
+        validate=validate.Length(1, _MAX_HEADER),
+        metadata={"description": "Header of the column with the numbers, or their key in JSON."},
     )
     country = fields.String(
         validate=[validate.Length(equal=2), validate.Regexp("^[A-Z]{2}$")],
@@ -52,18 +52,18 @@ class SuppressionImportQuerySchema(Schema):
         truthy={"true"},
         falsy={"false"},
         load_default=False,
-        metadata={"description": "The numbers are international and have lost their plus."},
+        metadata={"description": "Read numbers without + as international."},
     )
 
     @validates_schema
     def check_country(self, data: dict[str, Any], **_: Any) -> None:
-        """Refuse what is no country with numbers."""
+        """Raise ValidationError if the country is unknown."""
         if "country" in data and not is_country(data["country"]):
-            raise ValidationError("No country whose numbers are known.", "country")
+            raise ValidationError("Not a country such as SE.", "country")
 
 
 class NewSuppressionSchema(Schema):
-    """Numbers that are not to be written to: one, or several."""
+    """Numbers to suppress: one or several."""
 
     phone = PhoneNumber()
     phones = fields.List(PhoneNumber(), validate=validate.Length(1, MAX_NUMBERS))
@@ -72,13 +72,13 @@ class NewSuppressionSchema(Schema):
 
     @validates_schema
     def check_numbers(self, data: dict[str, Any], **_: Any) -> None:
-        """Refuse both and neither."""
+        """Raise ValidationError unless exactly one of phone and phones is given."""
         if ("phone" in data) == ("phones" in data):
             raise ValidationError("Give either phone or phones.", "phones")
 
 
 class ReleaseSchema(Schema):
-    """Why a suppression is lifted."""
+    """The reason for lifting a suppression."""
 
     note = MessageText(required=True, validate=validate.Length(1, MAX_NOTE))
 
@@ -90,14 +90,16 @@ class SuppressionViewSchema(Schema):
     phone = fields.String(
         required=True,
         allow_none=True,
-        metadata={"description": "null where the person was erased."},
+        metadata={"description": "null if the person was erased."},
     )
     scope = fields.Enum(Scope, by_value=True, required=True)
     cause = fields.Enum(Cause, by_value=True, required=True)
     active = fields.Boolean(required=True)
     needs_review = fields.Boolean(
         required=True,
-        metadata={"description": "The text could also be meant otherwise: confirm or release it."},
+        metadata={
+            "description": "The text may not have been meant as an opt-out: confirm or release it."
+        },
     )
     suppressed_at = fields.AwareDateTime(required=True, format="iso")
     released_at = fields.AwareDateTime(required=True, allow_none=True, format="iso")
@@ -106,72 +108,74 @@ class SuppressionViewSchema(Schema):
     inbound = fields.String(
         required=True,
         allow_none=True,
-        metadata={"description": "Sinch's id of the text that asked for it."},
+        metadata={"description": "Sinch's id of the text that opted out."},
     )
 
 
 class SuppressionPageSchema(Schema):
-    """Suppressions, the newest first."""
+    """A page of suppressions, newest first."""
 
     suppressions = fields.List(fields.Nested(SuppressionViewSchema), required=True)
-    cursor = fields.String(required=True, allow_none=True)
+    cursor = next_cursor()
 
 
 class SuppressionAnswerSchema(Schema):
-    """Whether a number is written to."""
+    """The suppression of a number."""
 
     suppressed = fields.Boolean(required=True)
     suppression = fields.Nested(
         SuppressionViewSchema,
         required=True,
         allow_none=True,
-        metadata={"description": "One that was lifted, too; null where there never was one."},
+        metadata={"description": "Also if it was lifted; null if there never was one."},
     )
 
 
 class AddedSchema(Schema):
-    """What came of the numbers given."""
+    """Number of suppressed numbers."""
 
-    numbers = fields.Integer(required=True, metadata={"description": "Each once."})
+    numbers = fields.Integer(
+        required=True, metadata={"description": "Distinct numbers of the request."}
+    )
     newly_suppressed = fields.Integer(
-        required=True, metadata={"description": "Written to until now."}
+        required=True, metadata={"description": "Not suppressed before."}
     )
 
 
 class RefusedLineSchema(Schema):
-    """A line that was not taken."""
+    """A rejected line."""
 
     line = fields.Integer(required=True)
     reason = fields.String(required=True)
 
 
 class ImportedListSchema(Schema):
-    """What came of a list."""
+    """Result of an import of suppressions."""
 
     numbers = fields.Integer(required=True)
     newly_suppressed = fields.Integer(
-        required=True, metadata={"description": "Written to until now."}
+        required=True, metadata={"description": "Not suppressed before."}
     )
     refused = fields.Integer(required=True)
     refusals = fields.List(
         fields.Nested(RefusedLineSchema),
         required=True,
-        metadata={"description": "The first 1,000 lines that were refused."},
+        metadata={"description": "The first 1,000 rejected lines."},
     )
 
 
-def show_suppression(found: Suppressed) -> dict[str, Any]:
-    """A suppression as it is answered."""
+def show_suppression(suppressed: Suppressed) -> dict[str, Any]:
+    """Return a suppression as JSON."""
     return {
-        "suppression_id": found.public_id,
-        "phone": found.phone,
-        "scope": found.scope,
-        "cause": found.cause,
-        "active": found.active,
-        "needs_review": found.needs_review,
-        "suppressed_at": found.suppressed_at,
-        "released_at": found.released_at,
-        "actor": found.actor,
-        "note": found.note,
-        "inbound": found.inbound,
+        "suppression_id": suppressed.public_id,
+        "phone": suppressed.phone,
+        "scope": suppressed.scope,
+        "cause": suppressed.cause,
+        "active": suppressed.active,
+        "needs_review": suppressed.needs_review,
+        "suppressed_at": suppressed.suppressed_at,
+        "released_at": suppressed.released_at,
+        "actor": suppressed.actor,
+        "note": suppressed.note,
+        "inbound": suppressed.inbound,
     }

@@ -1,4 +1,4 @@
-"""Tags over HTTP."""
+"""Routes of tags."""
 
 from http import HTTPStatus
 from typing import Any
@@ -23,11 +23,9 @@ from app.subscribers.tags.schemas import (
     show_tag,
 )
 
-blueprint = Blueprint(
-    "tags", __name__, url_prefix="/api/tags", description="Tags: names that subscribers bear."
-)
+blueprint = Blueprint("tags", __name__, url_prefix="/api/tags", description="Tags of subscribers.")
 
-_TAKEN = "There is a tag of this name already."
+_TAKEN = "A tag with this name exists."
 
 
 @blueprint.route("", methods=["GET"])
@@ -36,7 +34,7 @@ _TAKEN = "There is a tag of this name already."
 @blueprint.arguments(TagQuerySchema(), location="query")
 @blueprint.response(HTTPStatus.OK, TagPageSchema)
 def list_tags(query: dict[str, Any]) -> dict[str, Any]:
-    """Tags and how many bear them, in the order of their making."""
+    """List tags and their number of subscribers, in order of creation."""
     page = tags.list_tags(current_subscriber_context(), **query)
     return {"tags": [show_tag(tag) for tag in page.rows], "cursor": page.cursor}
 
@@ -47,9 +45,9 @@ def list_tags(query: dict[str, Any]) -> dict[str, Any]:
 @require_api_key(WRITE_PEOPLE)
 @blueprint.arguments(TagSchema())
 @blueprint.response(HTTPStatus.CREATED, TagViewSchema)
-def create_tag(wanted: dict[str, Any]) -> dict[str, Any]:
-    """Make a tag; one that is only given to somebody is made without a double opt-in."""
-    return show_tag(tags.create_tag(current_subscriber_context(), actor=g.client.name, **wanted))
+def create_tag(body: dict[str, Any]) -> dict[str, Any]:
+    """Create a tag.  Assigning an unknown tag also creates it, without double opt-in."""
+    return show_tag(tags.create_tag(current_subscriber_context(), actor=g.client.name, **body))
 
 
 @blueprint.route("/<tag>", methods=["GET"])
@@ -57,7 +55,7 @@ def create_tag(wanted: dict[str, Any]) -> dict[str, Any]:
 @require_api_key(READ_PEOPLE)
 @blueprint.response(HTTPStatus.OK, TagViewSchema)
 def show_tag_of_name(tag: str) -> dict[str, Any]:
-    """One tag and how many bear it."""
+    """Show a tag and its number of subscribers."""
     return show_tag(tags.view_tag(current_subscriber_context(), _name(tag)))
 
 
@@ -68,7 +66,7 @@ def show_tag_of_name(tag: str) -> dict[str, Any]:
 @blueprint.arguments(TagChangeSchema())
 @blueprint.response(HTTPStatus.OK, TagViewSchema)
 def change_tag(change: dict[str, Any], tag: str) -> dict[str, Any]:
-    """Rename a tag, or change whether it asks for a double opt-in."""
+    """Rename a tag, or switch its double opt-in."""
     return show_tag(
         tags.change_tag(current_subscriber_context(), _name(tag), actor=g.client.name, **change)
     )
@@ -79,7 +77,7 @@ def change_tag(change: dict[str, Any], tag: str) -> dict[str, Any]:
 @require_api_key(WRITE_PEOPLE)
 @blueprint.response(HTTPStatus.OK, TagDeletedSchema)
 def delete_tag(tag: str) -> dict[str, int]:
-    """Take a tag from everybody, and forget it."""
+    """Delete a tag and remove it from all subscribers."""
     return {
         "removed": tags.delete_tag(current_subscriber_context(), _name(tag), actor=g.client.name)
     }
@@ -90,13 +88,13 @@ def delete_tag(tag: str) -> dict[str, int]:
 @require_api_key(WRITE_PEOPLE)
 @blueprint.arguments(TagSubscribersSchema())
 @blueprint.response(HTTPStatus.OK, TagSubscribersChangedSchema)
-def change_tag_subscribers(wanted: dict[str, Any], tag: str) -> dict[str, int]:
-    """Give a tag to subscribers, and take it from others."""
+def change_tag_subscribers(body: dict[str, Any], tag: str) -> dict[str, int]:
+    """Add subscribers to a tag, and remove others."""
     return tags.change_tag_subscribers(
-        current_subscriber_context(), _name(tag), actor=g.client.name, **wanted
+        current_subscriber_context(), _name(tag), actor=g.client.name, **body
     )
 
 
 def _name(tag: str) -> str:
-    """The tag as it is kept; what is no tag's name is nobody's."""
+    """Normalise a tag name.  Returns "", which no tag has, for an invalid name."""
     return normalise_tag(tag) or ""

@@ -1,10 +1,10 @@
-"""Tags as JSON: what may be asked, and what is answered."""
+"""Schemas of tags: request and response."""
 
 from typing import Any
 
 from marshmallow import Schema, fields, validate
 
-from app.http.fields import Cursor, MessageText, StrictBoolean
+from app.http.fields import Cursor, MessageText, StrictBoolean, next_cursor
 from app.subscribers.fields import TagName
 from app.subscribers.tags.tags import TagCounts
 
@@ -14,54 +14,55 @@ MAX_SUBSCRIBERS = 10_000
 def _double_opt_in() -> StrictBoolean:
     return StrictBoolean(
         metadata={
-            "description": "Whether who is given it bears it only once they have confirmed it. "
-            "Whoever bears it already is asked nothing."
+            "description": "If true, an added subscriber has the tag only after confirming it by "
+            "text. Subscribers that already have the tag are not asked."
         }
     )
 
 
 class TagSchema(Schema):
-    """A tag to be made."""
+    """A new tag."""
 
     name = TagName(required=True)
     double_opt_in = _double_opt_in()
 
 
 class TagChangeSchema(Schema):
-    """What to change of a tag; what is left out stays."""
+    """Changes of a tag; missing fields stay unchanged."""
 
     name = TagName()
     double_opt_in = _double_opt_in()
 
 
 class TagSubscribersSchema(Schema):
-    """Who is to bear a tag, and who no longer."""
+    """Subscribers to add to a tag, and to remove from it."""
 
     add = fields.List(
         MessageText(),
         validate=validate.Length(max=MAX_SUBSCRIBERS),
-        metadata={"description": "Ids."},
+        metadata={"description": "Subscriber ids to add."},
     )
     remove = fields.List(
         MessageText(),
         validate=validate.Length(max=MAX_SUBSCRIBERS),
-        metadata={"description": "Ids."},
+        metadata={"description": "Subscriber ids to remove."},
     )
 
 
 class TagQuerySchema(Schema):
-    """Which tags to list."""
+    """Query parameters of the list of tags."""
 
     cursor = Cursor()
     limit = fields.Integer(validate=validate.Range(1, 500), load_default=100)
 
 
 class TagCountsSchema(Schema):
-    """How many bear a tag."""
+    """Number of subscribers with a tag."""
 
     all = fields.Integer(required=True)
     active = fields.Integer(
-        required=True, metadata={"description": "Active, and confirmed: whom a broadcast is for."}
+        required=True,
+        metadata={"description": "Active and confirmed: the recipients of a broadcast to the tag."},
     )
     unconfirmed = fields.Integer(required=True)
 
@@ -76,31 +77,27 @@ class TagViewSchema(Schema):
 
 
 class TagPageSchema(Schema):
-    """Tags in the order of their making."""
+    """A page of tags in order of creation."""
 
     tags = fields.List(fields.Nested(TagViewSchema), required=True)
-    cursor = fields.String(
-        required=True,
-        allow_none=True,
-        metadata={"description": "Continues behind them; null at the end."},
-    )
+    cursor = next_cursor()
 
 
 class TagDeletedSchema(Schema):
-    """How many bore a tag that is gone."""
+    """Number of subscribers that a deleted tag had."""
 
     removed = fields.Integer(required=True)
 
 
 class TagSubscribersChangedSchema(Schema):
-    """To how many it was new."""
+    """Number of subscribers that were added and removed."""
 
     added = fields.Integer(required=True)
     removed = fields.Integer(required=True)
 
 
 def show_tag(counted: TagCounts) -> dict[str, Any]:
-    """A tag as JSON."""
+    """Return a tag as JSON."""
     return {
         "name": counted.row.name,
         "double_opt_in": counted.row.double_opt_in,

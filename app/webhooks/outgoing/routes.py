@@ -1,4 +1,4 @@
-"""Webhooks to clients, over HTTP: each client manages its own."""
+"""Routes of client webhooks: each client manages its own."""
 
 from http import HTTPStatus
 from typing import Any
@@ -32,11 +32,11 @@ blueprint = Blueprint(
     "client_webhooks",
     __name__,
     url_prefix="/api/webhooks",
-    description="Webhooks: where a client wants to be told what becomes of its broadcasts.",
+    description="Webhooks: URLs that events of a client's broadcasts are posted to.",
 )
 
-_TOO_MANY = "There are as many as a client may have."
-_SWITCHED_OFF = "It is switched off; `status` says why."
+_TOO_MANY = "The client has the maximum number of webhooks."
+_SWITCHED_OFF = "The webhook is not active; see `status`."
 
 
 @blueprint.route("", methods=["GET"])
@@ -44,7 +44,7 @@ _SWITCHED_OFF = "It is switched off; `status` says why."
 @require_api_key(MANAGE_WEBHOOKS)
 @blueprint.response(HTTPStatus.OK, EndpointPageSchema)
 def list_webhooks() -> dict[str, Any]:
-    """The caller's webhooks."""
+    """List the caller's webhooks."""
     rows = endpoints.list_endpoints(current_context(), client=g.client.name)
     return {"webhooks": [_show_endpoint(row) for row in rows]}
 
@@ -55,14 +55,14 @@ def list_webhooks() -> dict[str, Any]:
 @require_api_key(MANAGE_WEBHOOKS)
 @blueprint.arguments(EndpointSchema())
 @blueprint.response(HTTPStatus.CREATED, EndpointSecretSchema)
-def create_webhook(wanted: dict[str, Any]) -> dict[str, Any]:
-    """Be told of what happens; the answer has the secret, shown this once."""
+def create_webhook(body: dict[str, Any]) -> dict[str, Any]:
+    """Create a webhook.  The response holds the secret, which is shown only once."""
     row = endpoints.create_endpoint(
         current_context(),
-        _the_poster(),
+        _current_webhook_client(),
         client=g.client.name,
-        url=wanted["url"],
-        event_types=wanted.get("event_types", LISTENABLE),
+        url=body["url"],
+        event_types=body.get("event_types", LISTENABLE),
         sees_numbers=_sees_numbers(),
     )
     return _show_secret(row)
@@ -73,7 +73,7 @@ def create_webhook(wanted: dict[str, Any]) -> dict[str, Any]:
 @require_api_key(MANAGE_WEBHOOKS)
 @blueprint.response(HTTPStatus.OK, EndpointViewSchema)
 def show_webhook(webhook_id: str) -> dict[str, Any]:
-    """One webhook and how it fares."""
+    """Show a webhook and the state of its deliveries."""
     row = endpoints.view_endpoint(current_context(), webhook_id, client=g.client.name)
     return _show_endpoint(row)
 
@@ -84,10 +84,10 @@ def show_webhook(webhook_id: str) -> dict[str, Any]:
 @blueprint.arguments(EndpointChangeSchema())
 @blueprint.response(HTTPStatus.OK, EndpointViewSchema)
 def change_webhook(change: dict[str, Any], webhook_id: str) -> dict[str, Any]:
-    """Change where or of what to be told, or switch it off and on."""
+    """Change URL or event types, or disable and enable a webhook."""
     row = endpoints.change_endpoint(
         current_context(),
-        _the_poster(),
+        _current_webhook_client(),
         webhook_id,
         client=g.client.name,
         sees_numbers=_sees_numbers(),
@@ -102,7 +102,7 @@ def change_webhook(change: dict[str, Any], webhook_id: str) -> dict[str, Any]:
 @require_api_key(MANAGE_WEBHOOKS)
 @blueprint.response(HTTPStatus.NO_CONTENT)
 def delete_webhook(webhook_id: str) -> None:
-    """Forget a webhook and all that was to be told to it."""
+    """Delete a webhook with its pending deliveries."""
     endpoints.delete_endpoint(current_context(), webhook_id, client=g.client.name)
 
 
@@ -111,7 +111,7 @@ def delete_webhook(webhook_id: str) -> None:
 @require_api_key(MANAGE_WEBHOOKS)
 @blueprint.response(HTTPStatus.OK, EndpointSecretSchema)
 def rotate_secret(webhook_id: str) -> dict[str, Any]:
-    """Get a new secret; for 24 hours every event is signed with the old one, too."""
+    """Create a new secret.  For 24 hours events are also signed with the old one."""
     row = endpoints.rotate_secret(current_context(), webhook_id, client=g.client.name)
     return _show_secret(row)
 
@@ -122,7 +122,7 @@ def rotate_secret(webhook_id: str) -> dict[str, Any]:
 @require_api_key(MANAGE_WEBHOOKS)
 @blueprint.response(HTTPStatus.ACCEPTED, DeliverySchema)
 def test_webhook(webhook_id: str) -> dict[str, Any]:
-    """Have a test event posted; its delivery tells how it went."""
+    """Post a test event.  The delivery shows the result."""
     row = deliveries.send_test(current_context(), webhook_id, client=g.client.name)
     current_app.extensions["wake_workers"]()
     return _show_delivery(row)
@@ -134,7 +134,7 @@ def test_webhook(webhook_id: str) -> dict[str, Any]:
 @blueprint.arguments(DeliveryQuerySchema(), location="query")
 @blueprint.response(HTTPStatus.OK, DeliveryPageSchema)
 def list_deliveries(query: dict[str, Any], webhook_id: str) -> dict[str, Any]:
-    """What was told to a webhook, the newest events first; kept for 30 days."""
+    """List deliveries to a webhook, newest events first.  They are kept for 30 days."""
     page = deliveries.list_deliveries(current_context(), webhook_id, client=g.client.name, **query)
     return {"deliveries": [_show_delivery(row) for row in page.rows], "cursor": page.cursor}
 
@@ -145,7 +145,7 @@ def list_deliveries(query: dict[str, Any], webhook_id: str) -> dict[str, Any]:
 @require_api_key(MANAGE_WEBHOOKS)
 @blueprint.response(HTTPStatus.ACCEPTED, DeliverySchema)
 def replay_delivery(webhook_id: str, delivery_id: str) -> dict[str, Any]:
-    """Have one event posted again, whatever came of it before."""
+    """Post an event again, whatever the result was."""
     row = deliveries.replay_delivery(
         current_context(), webhook_id, delivery_id, client=g.client.name
     )
@@ -159,16 +159,14 @@ def replay_delivery(webhook_id: str, delivery_id: str) -> dict[str, Any]:
 @require_api_key(MANAGE_WEBHOOKS)
 @blueprint.arguments(ReplaySchema())
 @blueprint.response(HTTPStatus.ACCEPTED, ReplayedSchema)
-def replay_webhook(wanted: dict[str, Any], webhook_id: str) -> dict[str, Any]:
-    """Have the events since a time posted again that were given up, or all of them."""
-    replayed = deliveries.replay_since(
-        current_context(), webhook_id, client=g.client.name, **wanted
-    )
+def replay_webhook(body: dict[str, Any], webhook_id: str) -> dict[str, Any]:
+    """Post the failed events since a time again, or all events."""
+    replayed = deliveries.replay_since(current_context(), webhook_id, client=g.client.name, **body)
     current_app.extensions["wake_workers"]()
     return {"replayed": replayed}
 
 
-def _the_poster() -> WebhookHttpClient:
+def _current_webhook_client() -> WebhookHttpClient:
     webhook_client: WebhookHttpClient = current_app.extensions["webhook_client"]
     return webhook_client
 
@@ -178,7 +176,7 @@ def _sees_numbers() -> bool:
 
 
 def _show_endpoint(row: Row[Any]) -> dict[str, Any]:
-    """An endpoint without its secret."""
+    """Return an endpoint as JSON, without its secret."""
     return {
         "webhook_id": row.public_id,
         "url": row.url,
@@ -198,7 +196,7 @@ def _show_secret(row: Row[Any]) -> dict[str, Any]:
 
 
 def _show_delivery(row: Row[Any]) -> dict[str, Any]:
-    """A delivery without what it tells."""
+    """Return a delivery as JSON, without its payload."""
     return {
         "delivery_id": row.public_id,
         "type": row.event_type,

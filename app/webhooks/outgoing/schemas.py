@@ -1,69 +1,69 @@
-"""Webhooks of clients as JSON: what may be asked, and what is answered."""
+"""Schemas of client webhooks: request and response."""
 
 from typing import Any
 
 from marshmallow import Schema, fields, validate
 
 from app.errors import ErrorSchema
-from app.http.fields import Cursor, StrictBoolean, UtcDateTime, describe
+from app.http.fields import Cursor, StrictBoolean, UtcDateTime, describe, next_cursor
 from app.sms.lifecycle.outbox import LISTENABLE, EventType
 from app.webhooks.outgoing.models import DeliveryStatus, EndpointStatus
 from app.webhooks.outgoing.url_policy import MAX_URL_CHARACTERS
 
-_KINDS = [each.value for each in LISTENABLE]
+_EVENT_TYPES = [event_type.value for event_type in LISTENABLE]
 
 
 def _url(*, required: bool = False) -> fields.String:
     return fields.String(
         validate=validate.Length(1, MAX_URL_CHARACTERS),
         metadata={
-            "description": "Where to post; https, on the public Internet, port 443 or 1024 and "
-            "higher. Outside of production also http and https on loopback.",
+            "description": "The URL to post events to: https, a public address, port 443 or at "
+            "least 1024. Outside production also http and https on loopback.",
             "example": "https://example.com/hooks/sms",
         },
         required=required,
     )
 
 
-def _kinds() -> fields.List[Any]:
-    event_type = fields.String(validate=validate.OneOf(_KINDS))
+def _event_types() -> fields.List[Any]:
+    event_type = fields.String(validate=validate.OneOf(_EVENT_TYPES))
     return fields.List(
         event_type,
-        validate=validate.Length(1, len(_KINDS)),
-        metadata=describe("What to be told of; all of it when left out at first."),
+        validate=validate.Length(1, len(_EVENT_TYPES)),
+        metadata=describe("Event types to post. Default for a new webhook: all."),
     )
 
 
 class EndpointSchema(Schema):
-    """Where a client wants to be told, and of what."""
+    """A new webhook."""
 
     url = _url(required=True)
-    event_types = _kinds()
+    event_types = _event_types()
 
 
 class EndpointChangeSchema(Schema):
-    """What to change of a webhook; what is left out stays."""
+    """Changes of a webhook; missing fields stay unchanged."""
 
     url = _url()
-    event_types = _kinds()
+    event_types = _event_types()
     enabled = StrictBoolean(
-        metadata=describe("Whether anything is posted. On again, it is given every chance anew.")
+        metadata=describe("false stops posting events; true starts again and resets the failures.")
     )
 
 
 class ReplaySchema(Schema):
-    """Which events to post again."""
+    """The events to post again."""
 
     since = UtcDateTime(
-        required=True, metadata=describe("Events from then on; ISO 8601 with offset.")
+        required=True, metadata=describe("Events at or after this time. ISO 8601 with offset.")
     )
     delivered = StrictBoolean(
-        metadata=describe("Also those that were delivered, not only those given up.")
+        metadata=describe("Also replay delivered events, not only failed ones.")
     )
 
 
 class DeliveryQuerySchema(Schema):
-    """Which deliveries to list."""
+    """Query parameters of the list of deliveries."""
 
     cursor = Cursor()
     limit = fields.Integer(validate=validate.Range(1, 200), load_default=50)
@@ -71,72 +71,76 @@ class DeliveryQuerySchema(Schema):
 
 
 class EndpointViewSchema(Schema):
-    """A webhook; its secret is not shown again."""
+    """A webhook, without its secret."""
 
     webhook_id = fields.String(required=True)
     url = fields.String(required=True)
-    event_types = fields.List(fields.String(validate=validate.OneOf(_KINDS)), required=True)
+    event_types = fields.List(fields.String(validate=validate.OneOf(_EVENT_TYPES)), required=True)
     status = fields.Enum(
         EndpointStatus,
         by_value=True,
         required=True,
         metadata=describe(
-            "active; off: switched off by its client; failed: it took nothing for days; gone: it "
-            "answered 410. What is not active gets nothing until it is enabled."
+            "active; off: disabled by the client; failed: disabled after days of failures; gone: "
+            "disabled since it answered 410. Only an active webhook gets events."
         ),
     )
     created_at = fields.AwareDateTime(required=True)
     delivered_at = fields.AwareDateTime(
-        required=True, allow_none=True, metadata=describe("When it last took something.")
+        required=True, allow_none=True, metadata=describe("Time of the last successful delivery.")
     )
     failing_since = fields.AwareDateTime(
-        required=True, allow_none=True, metadata=describe("null while it takes what comes.")
+        required=True,
+        allow_none=True,
+        metadata=describe("Time of the first of the current failures; null without any."),
     )
-    failures = fields.Integer(required=True, metadata=describe("How many in a row."))
-    problem = fields.String(
-        required=True, allow_none=True, metadata=describe("How the last of them went.")
-    )
+    failures = fields.Integer(required=True, metadata=describe("Number of consecutive failures."))
+    problem = fields.String(required=True, allow_none=True, metadata=describe("The last failure."))
     old_secret_until = fields.AwareDateTime(
         required=True,
         allow_none=True,
-        metadata=describe("Until then the secret before the last rotation signs, too."),
+        metadata=describe("Until then events are also signed with the previous secret."),
     )
 
 
 class EndpointPageSchema(Schema):
-    """A client's webhooks."""
+    """All webhooks of a client."""
 
     webhooks = fields.List(fields.Nested(EndpointViewSchema), required=True)
 
 
 class EndpointSecretSchema(EndpointViewSchema):
-    """A webhook with its new secret, shown this once."""
+    """A webhook with its new secret, which is shown only once."""
 
     secret = fields.String(
         required=True,
         metadata={
-            "description": "Signs as https://www.standardwebhooks.com/ describes.",
+            "description": "Key of the signatures, see https://www.standardwebhooks.com/.",
             "example": "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD6eHN9WbiSRc=",
         },
     )
 
 
 class EndpointConflictSchema(ErrorSchema):
-    """The error when a webhook is switched off."""
+    """409: the webhook is not active."""
 
     status = fields.Enum(EndpointStatus, by_value=True)
 
 
 class DeliverySchema(Schema):
-    """One event on its way to a webhook, and how the last try went."""
+    """The delivery of an event to a webhook."""
 
     delivery_id = fields.String(
-        required=True, metadata=describe("The event's id, which the header webhook-id tells.")
+        required=True, metadata=describe("Id of the event, sent in the header webhook-id.")
     )
-    type = fields.String(required=True, validate=validate.OneOf([each.value for each in EventType]))
+    type = fields.String(
+        required=True, validate=validate.OneOf([event_type.value for event_type in EventType])
+    )
     created_at = fields.AwareDateTime(required=True)
     status = fields.Enum(DeliveryStatus, by_value=True, required=True)
-    tries = fields.Integer(required=True, metadata=describe("Since it was last asked for."))
+    tries = fields.Integer(
+        required=True, metadata=describe("Attempts since creation or the last replay.")
+    )
     next_try_at = fields.AwareDateTime(required=True, allow_none=True)
     tried_at = fields.AwareDateTime(required=True, allow_none=True)
     duration_ms = fields.Integer(required=True, allow_none=True)
@@ -145,17 +149,13 @@ class DeliverySchema(Schema):
 
 
 class DeliveryPageSchema(Schema):
-    """Deliveries, the newest events first."""
+    """A page of deliveries, newest events first."""
 
     deliveries = fields.List(fields.Nested(DeliverySchema), required=True)
-    cursor = fields.String(
-        required=True,
-        allow_none=True,
-        metadata=describe("Continues behind them; null at the end."),
-    )
+    cursor = next_cursor()
 
 
 class ReplayedSchema(Schema):
-    """How many events are posted again."""
+    """Number of events that are posted again."""
 
     replayed = fields.Integer(required=True)
