@@ -1,7 +1,7 @@
-"""Who calls: the API key in `X-API-Key`, and what it may do.
+"""Authentication by the API key in `X-API-Key`, and authorization by its scopes.
 
-Keys are compared as SHA-256 digests, all of them, in constant time: neither the key that matches
-nor the length of a wrong one shows in the time taken.
+Keys are compared as SHA-256 digests, all of them, in constant time: the time taken reveals neither
+the matching key nor the length of a wrong one.
 """
 
 import hmac
@@ -25,17 +25,17 @@ PUBLIC = "public"
 SEND = "broadcasts:send"
 READ = "broadcasts:read"
 CONTROL = "broadcasts:control"
-# Who was sent what: personal data.
+# Messages of single recipients: personal data.
 READ_NUMBERS = "messages:read"
 OPERATE = "batches:operate"
-# Other clients' figures, beside one's own.
+# Analytics of other clients.
 ANALYTICS_ALL = "analytics:all"
 MANAGE_WEBHOOKS = "webhooks:manage"
-# What goes to people without their consent, at any hour.
+# Texts to people without their consent, at any hour.
 SEND_TRANSACTIONAL = "broadcasts:transactional"
 READ_PEOPLE = "subscribers:read"
 WRITE_PEOPLE = "subscribers:write"
-# Erasing a person, lifting a suppression.
+# Erase a person, lift a suppression.
 OVERSEE_PEOPLE = "subscribers:oversee"
 MANAGE_TEMPLATES = "templates:manage"
 MANAGE_PRICES = "prices:manage"
@@ -60,14 +60,14 @@ ALL_SCOPES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Who calls our API.  A key of API_KEYS may do everything."""
+    """A client of our API.  A key of API_KEYS has all scopes."""
 
     name: str
     scopes: frozenset[str] = ALL_SCOPES
 
 
 def identify_clients(app: Flask, keys: tuple[KeyHash, ...]) -> None:
-    """Set `g.client` before every request: the Client, or None without a valid key."""
+    """Set `g.client` before every request: the Client, or None without a valid API key."""
 
     def identify() -> None:
         presented = request.headers.get("X-API-Key")
@@ -77,16 +77,16 @@ def identify_clients(app: Flask, keys: tuple[KeyHash, ...]) -> None:
 
 
 def _find_client(presented: str, keys: tuple[KeyHash, ...]) -> Client | None:
-    # WSGI hands header bytes over as Latin-1; backslashreplace keeps odd input from raising.
+    # WSGI decodes header bytes as Latin-1; with backslashreplace no input raises.
     digest = sha256(presented.encode("latin-1", "backslashreplace")).digest()
     matches = [key.client for key in keys if hmac.compare_digest(key.digest, digest)]
     return Client(matches[0]) if matches else None
 
 
 def require_api_key(scope: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Let only clients with `scope` in.
+    """Require an API key with `scope`.
 
-    Raises KeyMissing without a key, KeyRefused with an unknown one or one without the scope.
+    The view raises KeyMissing without a key, KeyRefused for an unknown key or a missing scope.
     """
 
     def decorate(view: Callable[P, R]) -> Callable[P, R]:
@@ -107,12 +107,12 @@ def require_api_key(scope: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
 
 def require_scope(scope: str) -> None:
-    """Raise KeyRefused unless the caller has this scope, too."""
+    """Raise KeyRefused unless the caller has the scope."""
     if scope not in g.client.scopes:
         raise KeyRefused(f"This API key lacks the scope {scope}")
 
 
 def public(view: Callable[P, R]) -> Callable[P, R]:
-    """Declare that a route needs no key; a route that declares nothing fails a test."""
+    """Declare that a route needs no API key; a test fails for a route that declares nothing."""
     setattr(view, SCOPE_MARK, PUBLIC)
     return view

@@ -1,24 +1,24 @@
-"""Time as the state machine sees it, so that tests can give it another."""
+"""Clock that tests can replace."""
 
 import time
 from datetime import UTC, datetime
 
 
 class Clock:
-    """The machine's own clocks."""
+    """The clock of the machine."""
 
     def now(self) -> datetime:
-        """The time of day, aware UTC; an administrator may set it back or forth."""
+        """Return the time of day, aware UTC; it may be set back or forth."""
         return datetime.now(UTC)
 
     def monotonic(self) -> float:
-        """Seconds that only ever grow, whatever is done to the time of day."""
+        """Return seconds that never go back."""
         return time.monotonic()
 
     def sleep(self, seconds: float) -> None:
-        """Let so many seconds pass."""
+        """Wait for the seconds."""
         time.sleep(seconds)
 
 
-# A time further ahead than anything of ours is a clock that was set back.
+# A stored time that is further ahead means that the clock was set back.
 CLOCK_SLACK_S = 60.0

@@ -1,19 +1,19 @@
-"""Errors raised on purpose, and the one JSON shape in which every error leaves.
+"""Errors of the API, and the JSON format of every error response.
 
 {"error": "<sentence>", "request_id": "…", …facts}
 
 ClarionError
-├── BadInput             400  the request breaks a rule; `fields` or another fact says which
-├── KeyMissing           401
-├── KeyRefused           403  unknown key, or one without the scope
-├── NotFound             404  no such broadcast or batch
-├── Conflict             409  not as things stand
-│   ├── RequestRunning        the first request with this Idempotency-Key is at work
-│   └── BroadcastRepeated     the same text has just gone to mostly the same people
-├── UnsupportedBody      415
-├── KeyMisused           422  an Idempotency-Key came with another request
-├── SendFailed           502  Sinch refused
-└── Unavailable          503  the database cannot be used now: nothing was done
+├── BadInput             400  invalid request; `fields` or another fact gives the reasons
+├── KeyMissing           401  no API key
+├── KeyRefused           403  unknown API key, or missing scope
+├── NotFound             404  no such resource
+├── Conflict             409  not allowed in the current state
+│   ├── RequestRunning        the first request with this Idempotency-Key is still running
+│   └── BroadcastDuplicated   the same text was just sent to mostly the same recipients
+├── UnsupportedBody      415  wrong content type
+├── KeyMisused           422  the Idempotency-Key was used with another request
+├── SendFailed           502  Sinch rejected the broadcast
+└── Unavailable          503  the database is unavailable: nothing was done
 """
 
 from collections.abc import Mapping
@@ -36,7 +36,7 @@ from app.db.schema import WrongDatabase
 
 _MAX_SENTENCE = 500
 _DATABASE_RETRY_S = 5
-_AWAY = (OperationalError, InterfaceError, InternalError, TimeoutError)
+_UNAVAILABLE = (OperationalError, InterfaceError, InternalError, TimeoutError)
 
 _SENTENCES = {
     HTTPStatus.NOT_FOUND: "Route not found",
@@ -60,13 +60,13 @@ class ClarionError(Exception):
 
 
 class BadInput(ClarionError):
-    """The request breaks a rule: nothing was done."""
+    """The request is invalid: nothing was done."""
 
     status = HTTPStatus.BAD_REQUEST
 
 
 class KeyMissing(ClarionError):
-    """No API key came with the request."""
+    """The request has no API key."""
 
     status = HTTPStatus.UNAUTHORIZED
 
@@ -78,66 +78,64 @@ class KeyRefused(ClarionError):
 
 
 class UnsupportedBody(ClarionError):
-    """The body is not sent as application/json."""
+    """The body does not have the content type that the route takes."""
 
     status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
 
 
 class SendFailed(ClarionError):
-    """Sinch refused: nobody gets a text of this broadcast now."""
+    """Sinch rejected the broadcast: nothing was sent."""
 
     status = HTTPStatus.BAD_GATEWAY
 
 
 class NotFound(ClarionError):
-    """There is no such broadcast or batch."""
+    """The resource does not exist."""
 
     status = HTTPStatus.NOT_FOUND
 
 
 class Conflict(ClarionError):
-    """Not as things stand: nothing was done."""
+    """Not allowed in the current state: nothing was done."""
 
     status = HTTPStatus.CONFLICT
 
 
 class RequestRunning(Conflict):
-    """The first request with this Idempotency-Key is still at work."""
+    """The first request with this Idempotency-Key is still running."""
 
 
 class BroadcastDuplicated(Conflict):
-    """The same text has just gone to mostly the same people: nothing was sent."""
+    """The broadcast duplicates a recent one, with mostly equal recipients: nothing was sent."""
 
 
 class KeyMisused(ClarionError):
-    """An Idempotency-Key came with another request before: nothing was done."""
+    """The Idempotency-Key was used with another request: nothing was done."""
 
     status = HTTPStatus.UNPROCESSABLE_ENTITY
 
 
 class Unavailable(ClarionError):
-    """The database cannot be used now: nothing was done, the same may be sent again."""
+    """The database is unavailable: nothing was done, the request may be repeated."""
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
 
 
 class ErrorSchema(Schema):
-    """What every error answer holds."""
+    """The body of every error response."""
 
-    error = fields.String(
-        required=True, metadata={"description": "What is wrong, in one sentence."}
-    )
+    error = fields.String(required=True, metadata={"description": "The error, in one sentence."})
     request_id = fields.String(
-        required=True, metadata={"description": "Also in X-Request-ID and in our log."}
+        required=True, metadata={"description": "Also in the X-Request-ID header and in the log."}
     )
     fields_ = fields.Dict(
         data_key="fields",
-        metadata={"description": "For each field at fault, the reasons."},
+        metadata={"description": "The reasons, by field."},
     )
 
 
 def register_error_handlers(app: Flask) -> None:
-    """Let every error of `app` leave as JSON in the one shape."""
+    """Answer every error of `app` as JSON in this format."""
     app.register_error_handler(ClarionError, _answer_clarion_error)
     app.register_error_handler(HTTPException, _answer_http_exception)
     app.register_error_handler(SQLAlchemyError, _answer_database_error)
@@ -152,7 +150,7 @@ def _answer_clarion_error(error: ClarionError) -> Response:
 
 def _answer_http_exception(error: HTTPException) -> Response | HTTPException:
     if error.code is None or error.code < 400:
-        return error  # a redirect is its own answer
+        return error  # a redirect
     status = HTTPStatus(error.code)
     kept = ("Allow", "Retry-After")
     headers = {name: value for name, value in error.get_headers() if name in kept}
@@ -161,19 +159,21 @@ def _answer_http_exception(error: HTTPException) -> Response | HTTPException:
 
 def _answer_wrong_database(error: WrongDatabase) -> Response:
     logger.bind(reason=str(error)).critical("nothing is sent from this database")
-    sentence = "This service's database is not its own; tell its operator. Nothing was sent."
+    sentence = (
+        "The database belongs to another instance or version. Nothing was sent; tell the operator."
+    )
     return _answer_clarion_error(Unavailable(sentence, retry_after_s=60))
 
 
 def _answer_database_error(error: SQLAlchemyError) -> Response:
-    """The database is away, full or locked: retried by the client; anything else is our fault."""
-    if not isinstance(error, _AWAY):
+    """Answer 503 if the database is unreachable, full or locked, else 500."""
+    if not isinstance(error, _UNAVAILABLE):
         return _answer_unexpected(error)
-    logger.opt(exception=error).error("the database cannot be used")
+    logger.opt(exception=error).error("the database is unavailable")
     return _answer_clarion_error(
         Unavailable(
-            "The database cannot be used now; nothing was lost. Send the same request again, "
-            "with an Idempotency-Key if it may have been carried out.",
+            "The database is unavailable; nothing was lost. Repeat the request, with an "
+            "Idempotency-Key if it may have been carried out.",
             retry_after_s=_DATABASE_RETRY_S,
         )
     )

@@ -1,4 +1,4 @@
-"""GET /health: the process answers.  GET /ready: it can send."""
+"""GET /health: the process is alive.  GET /ready: it can send."""
 
 import threading
 import time
@@ -21,34 +21,34 @@ from app.sms.context import Context
 from app.sms.operations.heartbeat import read_health
 from app.subscribers.suppressions.hash_key import WrongKey, has_anonymized
 
-# Whoever asks, and however often, Sinch is asked at most this often.
+# Sinch is checked at most this often.
 READINESS_KEPT_S = 10.0
 
-blueprint = Blueprint("health", __name__, description="Whether the service is alive and can send.")
+blueprint = Blueprint("health", __name__, description="Liveness and readiness.")
 
 
 @dataclass(slots=True)
 class Readiness:
-    """Whether Sinch takes our calls, asked of it at most every 10 s."""
+    """Cached check whether Sinch accepts our calls."""
 
     sinch: SinchClient
     clock: Callable[[], float] = time.monotonic
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _checked_at: float | None = None
-    _verdict: str = "unreachable"
+    _result: str = "unreachable"
 
     def check_sinch(self) -> str:
-        """`ok`, `unreachable` or `misconfigured`, at most 10 s old."""
+        """Return `ok`, `unreachable` or `misconfigured`, at most 10 s old."""
         with self._lock:
             fresh = self._checked_at is not None and self.clock() - self._checked_at < (
-                READINESS_KEPT_S if self._verdict == "ok" else 1.0
+                READINESS_KEPT_S if self._result == "ok" else 1.0
             )
             if not fresh:
-                self._verdict = self._ask_sinch()
+                self._result = self._call_sinch()
                 self._checked_at = self.clock()
-            return self._verdict
+            return self._result
 
-    def _ask_sinch(self) -> str:
+    def _call_sinch(self) -> str:
         try:
             self.sinch.check()
         except SinchMisconfigured:
@@ -59,14 +59,14 @@ class Readiness:
 
 
 class HealthSchema(Schema):
-    """The process answers."""
+    """Response of GET /health."""
 
     status = fields.String(required=True, validate=validate.Equal("ok"))
     timestamp = fields.DateTime(required=True, format="iso")
 
 
 class ReadySchema(Schema):
-    """Whether this process can send, and what stands in the way."""
+    """Response of GET /ready: the result of each check."""
 
     status = fields.String(required=True, validate=validate.OneOf(["ready", "not ready"]))
     sinch = fields.String(
@@ -79,21 +79,21 @@ class ReadySchema(Schema):
     sending = fields.String(
         required=True,
         validate=validate.OneOf(["ok", "stopped", "restoring", "unknown"]),
-        metadata={"description": "stopped: Sinch refuses our configuration."},
+        metadata={"description": "stopped: the circuit breaker is open."},
     )
     consistency = fields.String(required=True, validate=validate.OneOf(["ok", "failed", "unknown"]))
     suppression_key = fields.String(
         required=True,
         validate=validate.OneOf(["ok", "mismatch", "unknown"]),
         metadata={
-            "description": "mismatch: erased people's numbers were hashed with another key; "
-            "nothing is sent until it is back."
+            "description": "mismatch: numbers of erased people were hashed with another key; "
+            "nothing is sent until that key is set again."
         },
     )
     attention = fields.Integer(
         required=True,
         allow_none=True,
-        metadata={"description": "How many batches wait for an operator's decision."},
+        metadata={"description": "Number of batches that need an operator's decision."},
     )
 
 
@@ -101,18 +101,18 @@ class ReadySchema(Schema):
 @public
 @blueprint.response(HTTPStatus.OK, HealthSchema)
 def show_health() -> dict[str, Any]:
-    """Alive: the process answers."""
+    """Check that the process is alive."""
     return {"status": "ok", "timestamp": datetime.now(UTC)}
 
 
 @blueprint.route("/ready", methods=["GET"])
 @public
 @blueprint.alt_response(
-    HTTPStatus.SERVICE_UNAVAILABLE, schema=ReadySchema, description="It cannot send now."
+    HTTPStatus.SERVICE_UNAVAILABLE, schema=ReadySchema, description="The service cannot send now."
 )
 @blueprint.response(HTTPStatus.OK, ReadySchema)
 def show_readiness() -> tuple[dict[str, Any], HTTPStatus]:
-    """Ready: the database is ours, Sinch takes our calls, somebody works in the background."""
+    """Check that the service can send: Sinch, database, background workers, consistency."""
     readiness: Readiness = current_app.extensions["readiness"]
     facts = {"sinch": readiness.check_sinch(), **check_database(current_app.extensions["clarion"])}
     wanted = ("sinch", "database", "background", "sending", "consistency", "suppression_key")
@@ -122,7 +122,7 @@ def show_readiness() -> tuple[dict[str, Any], HTTPStatus]:
 
 
 def check_database(ctx: Context) -> dict[str, Any]:
-    """What the database tells of itself and of the work behind the requests."""
+    """Return the checks that read the database; each is `unknown` if it is unreachable."""
     unknown = {
         "background": "unknown",
         "sending": "unknown",
@@ -132,25 +132,25 @@ def check_database(ctx: Context) -> dict[str, Any]:
     }
     try:
         ctx.require_own_database()
-        pulse = read_health(ctx)
+        health = read_health(ctx)
         suppression_key = _check_key(ctx)
     except WrongDatabase:
         return {"database": "not ours", **unknown}
     except (SQLAlchemyError, OSError):
         return {"database": "unreachable", **unknown}
-    sending = "restoring" if pulse.restoring else "stopped" if pulse.circuit_open else "ok"
+    sending = "restoring" if health.restoring else "stopped" if health.circuit_open else "ok"
     return {
         "database": "ok",
-        "background": "ok" if pulse.background_alive else "stale",
+        "background": "ok" if health.background_alive else "stale",
         "sending": sending,
-        "consistency": "ok" if pulse.is_consistent else "failed",
+        "consistency": "ok" if health.is_consistent else "failed",
         "suppression_key": suppression_key,
-        "attention": pulse.attention,
+        "attention": health.attention,
     }
 
 
 def _check_key(ctx: Context) -> str:
-    """Whether erased people can be told from others."""
+    """Check that SUPPRESSION_KEY is the key that numbers of erased people were hashed with."""
     with ctx.db.read() as tx:
         try:
             has_anonymized(tx, ctx.subscriber_context)

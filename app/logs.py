@@ -1,11 +1,8 @@
-"""Where log lines go and what never gets into one.
+"""Logging: loguru to standard error, with phone numbers masked.
 
-One line per border crossed: a fixed sentence plus bound facts.  A terminal gets readable lines,
-everything else JSON, one object a line, on standard error.
-
-What passes through here has every run of 7 to 15 digits masked.  An exception is told by its
-types and places alone: neither its message nor a variable's value is written, since either may
-hold a number, a text or a key.
+A line is a fixed sentence plus bound facts: readable on a terminal, else one JSON object.  Every
+run of 7 to 15 digits is masked.  An exception is logged with its types and code locations only:
+messages and values of variables may hold a number, a text or a key.
 """
 
 import json
@@ -32,14 +29,14 @@ request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
-# Not part of a longer word, so that identifiers stay whole.
+# Not part of a longer word, so that identifiers stay readable.
 _DIGITS = re.compile(r"(?<![0-9A-Za-z_-])\+?[0-9]{7,15}(?![0-9A-Za-z_-])")
 
 # Libraries whose lines below this level may hold URLs, headers or bodies.
 _QUIET = {
-    "urllib3": logging.ERROR,  # its retries and unreadable headers; app.sinch has its own line
+    "urllib3": logging.ERROR,  # retries and unreadable headers; app.sinch logs its own line
     "requests": logging.INFO,
-    "werkzeug": logging.CRITICAL,  # paths, queries and malformed lines; we have our own line
+    "werkzeug": logging.CRITICAL,  # paths, queries and malformed lines; we log our own line
     "flask_limiter": logging.INFO,
     "limits": logging.INFO,
     "asyncio": logging.INFO,
@@ -52,7 +49,7 @@ _QUIET = {
 
 
 def configure_logging(level: str) -> None:
-    """Send loguru and the standard library's loggers to standard error, from `level` up."""
+    """Write loguru and the standard library's loggers to standard error, from `level` up."""
     logger.remove()
     logger.configure(patcher=_complete)
     if sys.stderr.isatty():
@@ -66,9 +63,9 @@ def configure_logging(level: str) -> None:
 
 
 def log_requests(app: Flask) -> None:
-    """Give every request an id, its caller's X-Request-ID if usable, and one line when answered.
+    """Give every request an id, the caller's X-Request-ID if valid, and log one line per response.
 
-    The line names the route's pattern, never the path, which may hold anything.
+    The line has the pattern of the route, never the path, which may hold a phone number.
     """
 
     def begin() -> None:
@@ -100,33 +97,33 @@ def log_requests(app: Flask) -> None:
 
 
 class InterceptHandler(logging.Handler):
-    """Hands what the standard library logs over to loguru."""
+    """Passes records of the standard library to loguru."""
 
     def emit(self, record: logging.LogRecord) -> None:
         level: str | int = record.levelname
         if level not in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"):
             level = record.levelno
         bound = logger.bind(logger=record.name).opt(exception=record.exc_info, depth=6)
-        bound.log(level, "{}", _tell(record))
+        bound.log(level, "{}", _replace_quotes(record))
 
 
-# What gunicorn says of a request it could not read, or that broke, goes on with the request's own
-# bytes: a line of a body, a header with the key in it, a URL.
+# gunicorn's lines about unreadable or failed requests quote the request: a line of the body, a
+# header with the API key, a URL.
 _GUNICORN_QUOTES = {
-    "Socket error processing request": "client fell silent or went away",
+    "Socket error processing request": "client went away or timed out",
     "Invalid request from": "unreadable HTTP request",
     "Error handling request": "request failed in the server",
 }
 
 
-def _tell(record: logging.LogRecord) -> str:
+def _replace_quotes(record: logging.LogRecord) -> str:
     message = record.getMessage()
-    told = (ours for theirs, ours in _GUNICORN_QUOTES.items() if message.startswith(theirs))
-    return next(told, message)
+    replacements = (ours for start, ours in _GUNICORN_QUOTES.items() if message.startswith(start))
+    return next(replacements, message)
 
 
 def mask_numbers(text: str) -> str:
-    """The text with everything that could be a phone number masked.
+    """Mask everything in the text that may be a phone number.
 
     >>> mask_numbers("to 46701234567 in 01JX0000000000000000000001")
     'to 467••••••67 in 01JX0000000000000000000001'
@@ -135,7 +132,7 @@ def mask_numbers(text: str) -> str:
 
 
 def _complete(record: "Record") -> None:
-    """Add the request id, and mask in the record itself so that no sink sees more."""
+    """Add the request id, and mask numbers in the record itself, before any sink."""
     bound = request_id.get()
     if bound is not None:
         record["extra"].setdefault("request_id", bound)
@@ -173,19 +170,19 @@ def _write_readable(message: "Message") -> None:
 
 
 def _describe_exception(error: BaseException | None) -> Iterator[str]:
-    """Type and places of an exception and of what led to it; never its message.
+    """Yield types and code locations of an exception and its causes, never its message.
 
-    An operating system error also gives its number and standard sentence.
+    An OSError also gives its standard text.
     """
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
         name = f"{type(error).__module__}.{type(error).__qualname__}"
         yield f"{name} [{error.strerror}]" if isinstance(error, OSError) else name
-        yield from _describe_places(error.__traceback__)
+        yield from _describe_locations(error.__traceback__)
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
-def _describe_places(trace: TracebackType | None) -> Iterator[str]:
+def _describe_locations(trace: TracebackType | None) -> Iterator[str]:
     for frame in traceback.extract_tb(trace):
         yield f"  at {frame.filename}:{frame.lineno} in {frame.name}"

@@ -1,7 +1,7 @@
-"""How often: Flask-Limiter, counted by client, and by address for who has no valid key.
+"""Rate limits per client, or per IP address for callers without a valid key.
 
-Counters are in this process's memory, or in Redis when REDIS_URL is set; with Redis out of reach
-they fall back to memory, so that a lost Redis loosens the limit instead of stopping the service.
+Counters are in the memory of the process, or in Redis if REDIS_URL is set.  If Redis is
+unreachable they fall back to memory: the limit is looser then, but the service runs.
 """
 
 import time
@@ -19,7 +19,7 @@ R = TypeVar("R")
 
 LIMITED_MARK = "rate_limited"
 
-# Constant time and memory a client; exact in a first window, weighted by the last one after.
+# Constant time and memory per client.
 _STRATEGY = "sliding-window-counter"
 _REDIS_OPTIONS = {"socket_connect_timeout": 0.5, "socket_timeout": 0.5}
 
@@ -35,14 +35,14 @@ def _one_at_a_time(count: Callable[P, R]) -> Callable[P, R]:
     return guarded
 
 
-# Two that count at once may start the same timer: a RuntimeError, answered with 500.  Mended in
-# limits behind 5.8.0 (github.com/alisaifee/limits/pull/352).  Flask-Limiter's fallback is of this
-# very class, so a class of our own would not do.
+# Two threads that count at once may start one timer twice: a RuntimeError, answered with 500.
+# Fixed in limits after 5.8.0 (github.com/alisaifee/limits/pull/352).  Flask-Limiter's fallback
+# uses this class, so a subclass would not help.
 MemoryStorage.incr = _one_at_a_time(MemoryStorage.incr)  # type: ignore[method-assign]
 
 
 def rate_limited(view: Callable[P, R]) -> Callable[P, R]:
-    """Count calls of this route against its caller's limit, before anything else is looked at."""
+    """Count calls of this route against the caller's limit, before authentication."""
     setattr(view, LIMITED_MARK, True)
     return view
 
@@ -50,13 +50,12 @@ def rate_limited(view: Callable[P, R]) -> Callable[P, R]:
 def limit_rates(app: Flask, *, limit: str, read_limit: str, redis_url: str | None) -> Limiter:
     """Enforce the limits on the routes marked @rate_limited.
 
-    One count for all that only look, with `read_limit`, and one for all others.  The state is told
-    in RateLimit headers.  Callers are identified by `g.client`, so the hook that sets it must be
-    registered before.
+    GET and HEAD share one counter with `read_limit`, all other methods one with `limit`.  Responses
+    have RateLimit headers.  Register the hook that sets `g.client` before.
     """
 
     def choose_limit() -> str:
-        return read_limit if _only_looks() else limit
+        return read_limit if _is_read() else limit
 
     fallback: dict[str, Any] = (
         {"storage_options": _REDIS_OPTIONS, "in_memory_fallback": [choose_limit]}
@@ -72,7 +71,7 @@ def limit_rates(app: Flask, *, limit: str, read_limit: str, redis_url: str | Non
         headers_enabled=False,  # its Reset is an epoch; the headers below count seconds
         **fallback,
     )
-    # A filter, not an exemption: it holds for the fallback's limit too.
+    # A filter, not an exemption: it also applies to the fallback.
     limiter.request_filter(_is_unlimited)
     limiter.init_app(app)
     app.after_request(_make_header_writer(limiter))
@@ -87,15 +86,15 @@ def _is_unlimited() -> bool:
 def _identify_caller() -> str:
     client = g.get("client")
     caller = f"client:{client.name}" if client else f"address:{request.remote_addr or 'none'}"
-    return f"{caller}:looking" if _only_looks() else caller
+    return f"{caller}:read" if _is_read() else caller
 
 
-def _only_looks() -> bool:
+def _is_read() -> bool:
     return request.method in ("GET", "HEAD")
 
 
 def _make_header_writer(limiter: Limiter) -> Callable[[Response], Response]:
-    """RateLimit headers as draft-ietf-httpapi-ratelimit-headers-06 and express-rate-limit."""
+    """Make the hook that writes the headers of draft-ietf-httpapi-ratelimit-headers-06."""
 
     def write_headers(response: Response) -> Response:
         current = limiter.current_limit

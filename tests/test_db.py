@@ -314,7 +314,7 @@ def _is_away(answer):
     told = answer.get_json()
     assert answer.status_code == 503, told
     assert answer.headers["Retry-After"] == "5"
-    assert told["error"].startswith("The database cannot be used now; nothing was lost.")
+    assert told["error"].startswith("The database is unavailable; nothing was lost.")
     assert told["request_id"] == answer.headers["X-Request-ID"]
     return True
 
@@ -352,7 +352,7 @@ def test_a_database_that_was_never_there_is_told_and_neither_its_password_nor_a_
     assert [_is_away(answer) for answer in answers] == [True] * len(CALLS)
     assert sandbox.posts() == 0
     output = capsys.readouterr().err
-    assert '"the database cannot be used"' in output
+    assert '"the database is unavailable"' in output
     assert "s3cret-canary" not in output
     assert ANN[1:] not in output
 

@@ -1,7 +1,12 @@
-"""Every setting, read once from the environment into a frozen Config.
+"""Settings, read once from the environment into a frozen Config.
 
-The sentence, unit and default of each setting stand in `.env.example`.  A setting that is
-missing or unsafe raises ConfigError: one line that names it and says what to do.
+`.env.example` documents each setting with its unit and default.  A missing or unsafe setting
+raises ConfigError: one line that names the setting and what to do.
+
+values    parsers and checks shared by all      storage   databases, broker, background
+keys      API_KEYS                              sinch     SINCH_…: account and host
+people    consent, quiet hours, caps, imports   webhooks  callbacks of Sinch
+sending   times and limits of sending
 """
 
 import os
@@ -103,14 +108,14 @@ class Config:
 
     @property
     def callback_url(self) -> str | None:
-        """Where Sinch reports to; None when it is not to call us."""
+        """The URL that Sinch posts callbacks to; None if there are no callbacks."""
         return f"{self.public_url}{CALLBACK_PATH}" if self.public_url else None
 
 
 def load_config() -> Config:
-    """The settings from the process environment, and from the file `.env` where that is silent.
+    """Read the settings from the environment, and those missing there from the file `.env`.
 
-    ENV_FILE names another file; empty means none.
+    ENV_FILE names another file; empty means none.  Raises ConfigError.
     """
     env_file = os.environ.get("ENV_FILE", str(Path(__file__).parent.parent.parent / ".env"))
     from_file = dotenv_values(env_file, interpolate=False) if env_file else {}
@@ -122,7 +127,7 @@ def load_config() -> Config:
 
 
 def load_config_or_exit() -> Config:
-    """The settings; or one line on standard error and exit code 78."""
+    """Read the settings, or exit with code 78 and one line on standard error."""
     try:
         return load_config()
     except ConfigError as e:
@@ -131,12 +136,12 @@ def load_config_or_exit() -> Config:
 
 
 def read_config(environ: Mapping[str, str]) -> Config:
-    """The settings as one value.
+    """Read the settings from `environ`.
 
-    Raises ConfigError on the first setting that is missing, malformed or, in production, unsafe.
+    Raises ConfigError for the first setting that is missing, malformed or, in production, unsafe.
     """
     env = _read_env(environ)
-    _refuse_debug(environ, env)
+    _reject_debug(environ, env)
     public_url = read_public_url(environ, env)
     api_keys = read_api_keys(environ, env)
     secret_key = _read_secret(environ, "SECRET_KEY", env)
@@ -178,8 +183,8 @@ def _read_env(environ: Mapping[str, str]) -> AppEnv:
         raise ConfigError("set APP_ENV to production, development or test") from e
 
 
-def _refuse_debug(environ: Mapping[str, str], env: AppEnv) -> None:
-    # Flask takes any FLASK_DEBUG but these three, blanks included, for "on": so do we.
+def _reject_debug(environ: Mapping[str, str], env: AppEnv) -> None:
+    # Like Flask, any other FLASK_DEBUG, blanks included, means "on".
     debug = environ.get("FLASK_DEBUG", "").lower() not in ("", "0", "false", "no")
     debugger = environ.get("FLASK_RUN_DEBUGGER", "") != ""
     if (debug or debugger) and env is AppEnv.PRODUCTION:

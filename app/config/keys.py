@@ -1,4 +1,4 @@
-"""API_KEYS: who may call us."""
+"""API_KEYS: the clients of the API."""
 
 import re
 from collections.abc import Mapping
@@ -7,8 +7,8 @@ from hashlib import sha256
 
 from app.config.values import AppEnv, ConfigError, require_strong
 
-# Who answers texts, who sends from the command line, and the person with the phone.
-_OUR_OWN = ("clarion", "cli", "phone", "carrier")
+# Actors of our own in audit log and consent ledger: auto-replies, command line, phone, carrier.
+_RESERVED_NAMES = ("clarion", "cli", "phone", "carrier")
 _CLIENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
@@ -21,7 +21,7 @@ class KeyHash:
 
 
 def read_api_keys(environ: Mapping[str, str], env: AppEnv) -> tuple[KeyHash, ...]:
-    """The keys, comma-separated, each `name:key` or just the key."""
+    """Read the keys: comma-separated, each `name:key` or just the key."""
     entries = [entry.strip() for entry in environ.get("API_KEYS", "").split(",")]
     entries = [entry for entry in entries if entry]
     if not entries:
@@ -45,6 +45,6 @@ def _read_api_key(entry: str, env: AppEnv) -> KeyHash:
         raise ConfigError(
             "a name in API_KEYS must be 1 to 64 letters, digits, '.', '_' or '-' before its ':'"
         )
-    if name in _OUR_OWN:
+    if name in _RESERVED_NAMES:
         raise ConfigError(f"a name in API_KEYS must not be {name}: that is the service itself")
     return KeyHash(name, digest)

@@ -1,4 +1,4 @@
-"""Whom we may write to, when and how often: the rules of consent, quiet hours and caps."""
+"""Rules of marketing: consent, quiet hours, frequency caps; and of imports."""
 
 import hmac
 import re
@@ -15,16 +15,16 @@ _WINDOW = re.compile(
 _COUNTRY = re.compile(r"[A-Z]{2}")
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})?")
 _MAX_FOOTER = 100
-_LONGEST_HELP = 320
+_MAX_HELP = 320
 _SWITCH = {"on": True, "off": False}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriberRules:
-    """What marketing obeys beside suppressions.
+    """Rules for texts to subscribers.
 
-    `quiet_hours` are by country, `*` for all others: local times from and to which nothing is
-    sent, in place of the table that comes with us; an empty window is none.
+    `quiet_hours` maps a country, or `*` for all others, to the local times between which nothing is
+    sent.  They override our own table.  A window whose ends are equal is empty.
     """
 
     default_zone: str = "UTC"
@@ -41,7 +41,7 @@ class SubscriberRules:
 
 
 def read_people_rules(environ: Mapping[str, str]) -> SubscriberRules:
-    """The rules, with our defaults where nothing is set."""
+    """Read the rules, with defaults for unset settings."""
     return SubscriberRules(
         default_zone=_read_zone(environ),
         default_language=_read_match(environ, "DEFAULT_LANGUAGE", _LANGUAGE, "sv or pt-BR") or "en",
@@ -58,7 +58,7 @@ def read_people_rules(environ: Mapping[str, str]) -> SubscriberRules:
 
 
 def read_phone_hash_key(environ: Mapping[str, str], env: AppEnv, *, secret_key: str) -> bytes:
-    """The key of the hashes of numbers: SUPPRESSION_KEY, else made of SECRET_KEY."""
+    """Return the key for hashing phone numbers: SUPPRESSION_KEY, or derived from SECRET_KEY."""
     own = environ.get("SUPPRESSION_KEY", "").strip()
     if own:
         require_strong("SUPPRESSION_KEY", own, env)
@@ -68,9 +68,9 @@ def read_phone_hash_key(environ: Mapping[str, str], env: AppEnv, *, secret_key: 
 
 def _read_help_text(environ: Mapping[str, str]) -> str | None:
     text = environ.get("HELP_TEXT", "").strip()
-    if len(text) > _LONGEST_HELP or "${" in text or not text.isprintable():
+    if len(text) > _MAX_HELP or "${" in text or not text.isprintable():
         raise ConfigError(
-            f"HELP_TEXT must be one line of at most {_LONGEST_HELP} characters without a '${{'"
+            f"HELP_TEXT must be one line of at most {_MAX_HELP} characters without a '${{'"
         )
     return text or None
 
@@ -80,7 +80,9 @@ def _read_zone(environ: Mapping[str, str]) -> str:
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as e:
-        raise ConfigError("DEFAULT_TIME_ZONE must be a zone's name, such as Europe/Berlin") from e
+        raise ConfigError(
+            "DEFAULT_TIME_ZONE must be the name of a time zone, such as Europe/Berlin"
+        ) from e
     return name
 
 
@@ -94,7 +96,7 @@ def _read_match(
 
 
 def _read_quiet_hours(environ: Mapping[str, str]) -> Mapping[str, tuple[time, time]]:
-    """Windows such as `SE=21:00-08:00,*=20:00-09:00`."""
+    """Read windows such as `SE=21:00-08:00,*=20:00-09:00`."""
     windows: dict[str, tuple[time, time]] = {}
     for entry in environ.get("QUIET_HOURS", "").split(","):
         if not entry.strip():
@@ -113,18 +115,18 @@ def _read_quiet_hours(environ: Mapping[str, str]) -> Mapping[str, tuple[time, ti
 
 
 def _read_footers(environ: Mapping[str, str]) -> Mapping[str, str]:
-    """Our own words by language, such as `en=Txt STOP to end|sv=STOPP avslutar`."""
+    """Read footers by language, such as `en=Txt STOP to end|sv=STOPP avslutar`."""
     value = environ.get("OPT_OUT_FOOTER", "").strip()
     if value.lower() in ("", "on", "off"):
         return {}
     footers = {}
     for entry in value.split("|"):
-        language, _, words = (part.strip() for part in entry.partition("="))
-        if not _LANGUAGE.fullmatch(language) or not 0 < len(words) <= _MAX_FOOTER:
+        language, _, footer = (part.strip() for part in entry.partition("="))
+        if not _LANGUAGE.fullmatch(language) or not 0 < len(footer) <= _MAX_FOOTER:
             raise ConfigError(
-                "set OPT_OUT_FOOTER to on, off, or words like en=Txt STOP to end|sv=STOPP avslutar"
+                "set OPT_OUT_FOOTER to on, off, or texts like en=Txt STOP to end|sv=STOPP avslutar"
             )
-        footers[language] = words
+        footers[language] = footer
     return footers
 
 

@@ -1,4 +1,4 @@
-"""How fast, how long and how often: the rules the state machine sends by."""
+"""Times and limits of sending: retries, look-ups, reports, expiry."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,15 +6,15 @@ from datetime import timedelta
 
 from app.config.values import ConfigError, read_int, read_number, read_seconds, read_waits
 
-# One more second goes to the last question: 25 in all, where routers give up at 30.
-_MAX_PATIENCE_S = 24.0
+# The last look-up takes one more second: 25 in all, where routers time out at 30.
+_MAX_REQUEST_S = 24.0
 _MIN_BUDGET_S = 2.0
-_WAITS_BEHIND_CALLBACKS_S = (600.0, 1800.0, 3600.0, 3 * 3600.0, 6 * 3600.0)
+_WAITS_WITH_CALLBACKS_S = (600.0, 1800.0, 3600.0, 3 * 3600.0, 6 * 3600.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendingRules:
-    """Times in seconds unless they say otherwise; the failure model gives the defaults."""
+    """Times in seconds unless named otherwise; docs/failure-model.md gives the defaults."""
 
     # Within a request
     budget_s: float = 20.0
@@ -23,44 +23,44 @@ class SendingRules:
     lease_s: float = 120.0
     first_byte_within_s: float = 10.0
     sweep_every_s: float = 15.0
-    # What is not known
+    # Batches of unknown outcome
     reconcile_after_s: tuple[float, ...] = (5, 15, 30, 60, 120, 300, 600, 900)
     reconcile_later_every_s: float = 3600.0
     absent_after_s: float = 900.0
     absent_lists: int = 5
     absent_recent_s: float = 300.0
     unreadable_after_s: float = 1800.0
-    # What is not reported
+    # Delivery reports
     report_waits_s: tuple[float, ...] = (10, 20, 30, 60, 120, 300, 600, 1800, 3600)
     called_back_waits_s: tuple[float, ...] = report_waits_s
     report_margin_s: float = 6 * 3600.0
     list_inbounds_every_s: float = 300.0
     events_kept_s: float = 2 * 86_400.0
-    # What holds all sending back
+    # Pauses of all sending
     retry_wait_max_s: float = 60.0
     probe_every_s: float = 30.0
     messages_per_second: float | None = None
     pace_ahead_s: float = 2.0
-    # A broadcast's life
+    # Lifetime of broadcasts and keys
     expire_after_s: float = 86_400.0
     max_start_delay_s: float = 3600.0
     repeat_window_s: float = 86_400.0
     repeat_share: float = 0.5
     idempotency_kept_s: float = 30 * 86_400.0
-    # What may be kept waiting
+    # Retries of a commit
     commit_retry_s: float = 20.0
 
     @property
     def lease(self) -> timedelta:
         return timedelta(seconds=self.lease_s)
 
-    def report_wait_s(self, asked: int, *, called_back: bool) -> float:
-        """How long after its acceptance, or after so many questions, a report is asked for.
+    def report_wait_s(self, attempts: int, *, called_back: bool) -> float:
+        """Return the seconds until the next poll of a report, after `attempts` polls.
 
-        `called_back` when Sinch was asked to tell us of that batch by itself.
+        `called_back` is True if Sinch posts reports of the batch by itself.
         """
         waits = self.called_back_waits_s if called_back else self.report_waits_s
-        return waits[min(asked, len(waits) - 1)]
+        return waits[min(attempts, len(waits) - 1)]
 
     @property
     def longest_report_wait_s(self) -> float:
@@ -68,7 +68,7 @@ class SendingRules:
 
 
 def read_sending_rules(environ: Mapping[str, str]) -> SendingRules:
-    """The rules, with the failure model's values where nothing is set."""
+    """Read the rules, with defaults for unset settings."""
     default = SendingRules()
     rules = SendingRules(
         budget_s=read_seconds(environ, "SEND_BUDGET_S", default.budget_s),
@@ -103,27 +103,27 @@ def read_sending_rules(environ: Mapping[str, str]) -> SendingRules:
         repeat_window_s=read_seconds(environ, "REPEAT_WINDOW_S", default.repeat_window_s),
         repeat_share=read_int(environ, "REPEAT_PERCENT", 50, lowest=1, highest=100) / 100,
     )
-    _refuse_unsafe(rules)
+    _reject_unsafe(rules)
     return rules
 
 
 def _choose_called_back_waits(
     environ: Mapping[str, str], default: SendingRules
 ) -> tuple[float, ...]:
-    """Where Sinch calls back, it is asked only for what was lost."""
+    """With callbacks, poll only for lost reports, and therefore later."""
     called_back = environ.get("PUBLIC_URL", "").strip()
-    return _WAITS_BEHIND_CALLBACKS_S if called_back else default.called_back_waits_s
+    return _WAITS_WITH_CALLBACKS_S if called_back else default.called_back_waits_s
 
 
-def _refuse_unsafe(rules: SendingRules) -> None:
+def _reject_unsafe(rules: SendingRules) -> None:
     if rules.budget_s < _MIN_BUDGET_S:
         raise ConfigError(f"SEND_BUDGET_S must be at least {_MIN_BUDGET_S:g} seconds")
-    if rules.budget_s + sum(rules.lookup_waits_s) > _MAX_PATIENCE_S:
+    if rules.budget_s + sum(rules.lookup_waits_s) > _MAX_REQUEST_S:
         raise ConfigError(
-            f"SEND_BUDGET_S and LOOKUP_WAITS_S must be {_MAX_PATIENCE_S:g} seconds together at "
-            "most, or a router gives up before we answer"
+            f"SEND_BUDGET_S and LOOKUP_WAITS_S must be {_MAX_REQUEST_S:g} seconds together at "
+            "most, or a router times out before we answer"
         )
     if list(rules.reconcile_after_s) != sorted(rules.reconcile_after_s):
-        raise ConfigError("RECONCILE_AFTER_S must grow from one question to the next")
+        raise ConfigError("RECONCILE_AFTER_S must be in ascending order")
     if rules.expire_after_s > 3 * 86_400:
         raise ConfigError("EXPIRE_AFTER_S must be 3 days at most, as long as Sinch keeps a batch")

@@ -1,4 +1,4 @@
-"""Where and as whom we talk to Sinch."""
+"""SINCH_ settings: host, account and sender."""
 
 import ipaddress
 import re
@@ -10,13 +10,13 @@ from app.config.values import AppEnv, ConfigError, is_sample, read_seconds, requ
 from app.phone.e164 import is_sender
 
 SINCH_HOSTS = frozenset(f"{region}.sms.api.sinch.com" for region in ("us", "eu", "au", "br", "ca"))
-# In SINCH_SERVICE_PLAN_ID and SINCH_API_TOKEN for the sandbox; refused in production.
+# SINCH_SERVICE_PLAN_ID and SINCH_API_TOKEN of the sandbox; rejected in production.
 SANDBOX_CREDENTIAL = "sandbox"
 
 
 @dataclass(frozen=True, slots=True)
 class SinchSettings:
-    """Where and as whom to talk to Sinch; timeouts in seconds."""
+    """Host, account and sender at Sinch; timeouts in seconds."""
 
     url: str
     service_plan_id: str
@@ -30,17 +30,21 @@ class SinchSettings:
 
 
 def read_sinch(environ: Mapping[str, str], env: AppEnv) -> SinchSettings:
-    """The SINCH_ settings; in production only those of Sinch itself."""
+    """Read the SINCH_ settings; in production only a host of Sinch is accepted."""
     plan_id = require(environ, "SINCH_SERVICE_PLAN_ID")
     token = require(environ, "SINCH_API_TOKEN")
     sender = _read_sender(require(environ, "SINCH_NUMBER"))
     url = require(environ, "SINCH_REGION_URL")
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,128}", plan_id):
         raise ConfigError("SINCH_SERVICE_PLAN_ID must be letters, digits, '_' or '-'")
-    if not token.isascii() or not token.isprintable() or any(each in token for each in " \"'"):
+    if (
+        not token.isascii()
+        or not token.isprintable()
+        or any(character in token for character in " \"'")
+    ):
         raise ConfigError("SINCH_API_TOKEN must be printable ASCII without blanks or quotes")
     if env is AppEnv.PRODUCTION:
-        _refuse_sample_sinch(plan_id, token)
+        _reject_sample_credentials(plan_id, token)
     return SinchSettings(
         url=_read_sinch_url(url, env),
         service_plan_id=plan_id,
@@ -51,7 +55,7 @@ def read_sinch(environ: Mapping[str, str], env: AppEnv) -> SinchSettings:
     )
 
 
-def _refuse_sample_sinch(plan_id: str, token: str) -> None:
+def _reject_sample_credentials(plan_id: str, token: str) -> None:
     for name, value in (("SINCH_SERVICE_PLAN_ID", plan_id), ("SINCH_API_TOKEN", token)):
         if SANDBOX_CREDENTIAL in value.lower():
             raise ConfigError(f"{name} is the sandbox's, which is not for production")
@@ -60,8 +64,8 @@ def _refuse_sample_sinch(plan_id: str, token: str) -> None:
 
 
 def _read_sender(value: str) -> str:
-    """SINCH_NUMBER as E.164, a short code, or an alphanumeric sender."""
-    bare_digits = re.fullmatch(r"[1-9][0-9]{8,14}", value)  # as Sinch's dashboard prints it
+    """Read SINCH_NUMBER: E.164, a short code, or an alphanumeric sender."""
+    bare_digits = re.fullmatch(r"[1-9][0-9]{8,14}", value)  # as in Sinch's dashboard
     if bare_digits:
         return f"+{value}"
     if not is_sender(value):
@@ -73,7 +77,7 @@ def _read_sender(value: str) -> str:
 
 
 def _read_sinch_url(value: str, env: AppEnv) -> str:
-    """The scheme, host and port of SINCH_REGION_URL; a path of /xms/v1 is tolerated."""
+    """Return scheme, host and port of SINCH_REGION_URL; a path /xms/v1 is allowed."""
     try:
         parts = urlsplit(value)
         host, port = parts.hostname or "", parts.port

@@ -1,4 +1,4 @@
-"""Where things are kept and who works them off: database, broker, background."""
+"""Settings of database, broker and background workers."""
 
 import re
 from collections.abc import Mapping
@@ -13,14 +13,14 @@ _BROKERS = ("redis", "rediss", "amqp", "amqps", "sqs")
 
 
 class Background(StrEnum):
-    """What works off broadcasts behind the requests."""
+    """The kind of background workers."""
 
-    THREADS = "threads"  # of the web process
-    CELERY = "celery"  # workers and beat
+    THREADS = "threads"  # in the web process
+    CELERY = "celery"  # celery workers and celery beat
 
 
 def read_database_url(environ: Mapping[str, str]) -> str:
-    """DATABASE_URL as SQLAlchemy wants it.  It may hold a password: an error does not quote it."""
+    """Read DATABASE_URL for SQLAlchemy.  Errors do not quote it: it may hold a password."""
     value = environ.get("DATABASE_URL", "").strip() or DEFAULT_DATABASE_URL
     if re.fullmatch(r"sqlite:///[^?]+", value) and ":memory:" not in value:
         return value
@@ -33,7 +33,7 @@ def read_database_url(environ: Mapping[str, str]) -> str:
 
 
 def read_redis_url(environ: Mapping[str, str]) -> str | None:
-    """REDIS_URL, which may hold a password: an error does not quote it."""
+    """Read REDIS_URL.  Errors do not quote it: it may hold a password."""
     value = environ.get("REDIS_URL", "").strip()
     if not value:
         return None
@@ -43,7 +43,7 @@ def read_redis_url(environ: Mapping[str, str]) -> str | None:
 
 
 def read_broker_url(environ: Mapping[str, str]) -> str | None:
-    """CELERY_BROKER_URL, else REDIS_URL."""
+    """Read CELERY_BROKER_URL, or else REDIS_URL."""
     value = environ.get("CELERY_BROKER_URL", "").strip()
     if not value:
         return read_redis_url(environ)
@@ -55,7 +55,7 @@ def read_broker_url(environ: Mapping[str, str]) -> str | None:
 
 
 def read_background(environ: Mapping[str, str]) -> Background:
-    """BACKGROUND; Celery where it has a broker, else threads."""
+    """Read BACKGROUND.  Default: Celery if there is a broker, else threads."""
     value = environ.get("BACKGROUND", "").strip().lower()
     broker = read_broker_url(environ)
     if not value:
@@ -68,7 +68,7 @@ def read_background(environ: Mapping[str, str]) -> Background:
 
 
 def read_instance_id(environ: Mapping[str, str]) -> str:
-    """INSTANCE_ID; unset, one that follows from the Sinch plan and SECRET_KEY."""
+    """Read INSTANCE_ID.  Default: derived from the Sinch service plan and SECRET_KEY."""
     value = environ.get("INSTANCE_ID", "").strip()
     if value and not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", value):
         raise ConfigError("INSTANCE_ID must be 1 to 64 letters, digits, '.', '_' or '-'")
@@ -80,20 +80,20 @@ def read_instance_id(environ: Mapping[str, str]) -> str:
 
 
 def read_failpoint(environ: Mapping[str, str], env: AppEnv) -> tuple[str, int] | None:
-    """FAILPOINT `name:count`, in the test environment only."""
+    """Read FAILPOINT `name:count`; only the test environment accepts it."""
     value = environ.get("FAILPOINT", "").strip()
     if not value:
         return None
     named = re.fullmatch(r"([A-Za-z0-9_]+):([1-9][0-9]{0,5})", value)
     if env is not AppEnv.TEST or not named:
-        raise ConfigError("FAILPOINT is name:count, and for APP_ENV=test alone")
+        raise ConfigError("FAILPOINT must be name:count, and needs APP_ENV=test")
     return named[1], int(named[2])
 
 
 def _is_server(value: str, schemes: tuple[str, ...]) -> bool:
     try:
         parts = urlsplit(value)
-        _ = parts.port  # raises for one that is none
+        _ = parts.port  # raises ValueError if malformed
         return bool(parts.scheme in schemes and parts.hostname)
     except ValueError:
         return False

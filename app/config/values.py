@@ -1,4 +1,4 @@
-"""How single settings are read and refused; every error names the setting."""
+"""Parsers and checks of single settings.  Every error names the setting."""
 
 import re
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ class ConfigError(Exception):
 
 
 class AppEnv(StrEnum):
-    """Where the process runs; unset means production."""
+    """The environment of the process; default: production."""
 
     PRODUCTION = "production"
     DEVELOPMENT = "development"
@@ -36,7 +36,7 @@ class AppEnv(StrEnum):
 
 
 def require(environ: Mapping[str, str], name: str) -> str:
-    """A setting that must be there, blanks around it removed."""
+    """Return a required setting without surrounding whitespace."""
     value = environ.get(name, "").strip()
     if not value:
         raise ConfigError(f"set {name} (see .env.example)")
@@ -46,7 +46,7 @@ def require(environ: Mapping[str, str], name: str) -> str:
 def read_int(
     environ: Mapping[str, str], name: str, default: int, *, lowest: int, highest: int = 10**12
 ) -> int:
-    """A whole number within bounds."""
+    """Read a whole number within bounds."""
     value = environ.get(name, "").strip()
     if not value:
         return default
@@ -58,7 +58,7 @@ def read_int(
 def read_number(
     environ: Mapping[str, str], name: str, *, lowest: float, highest: float
 ) -> float | None:
-    """A number within bounds, with at most three decimals; None when unset."""
+    """Read a number within bounds, with at most three decimals.  Returns None if unset."""
     value = environ.get(name, "").strip()
     if not value:
         return None
@@ -70,7 +70,7 @@ def read_number(
 
 
 def read_seconds(environ: Mapping[str, str], name: str, default: float) -> float:
-    """Seconds above 0, with at most three decimals."""
+    """Read seconds above 0, with at most three decimals."""
     value = environ.get(name, "").strip()
     return _parse_seconds(name, value) if value else default
 
@@ -78,7 +78,7 @@ def read_seconds(environ: Mapping[str, str], name: str, default: float) -> float
 def read_waits(
     environ: Mapping[str, str], name: str, default: tuple[float, ...]
 ) -> tuple[float, ...]:
-    """Several seconds, comma-separated."""
+    """Read several seconds, separated by commas."""
     value = environ.get(name, "").strip()
     if not value:
         return default
@@ -92,20 +92,20 @@ def _parse_seconds(name: str, value: str) -> float:
 
 
 def is_sample(value: str) -> bool:
-    """True for what stands in examples, to be replaced by a value of one's own."""
+    """Return True if the value is a placeholder from an example."""
     return any(mark in value.lower() for mark in _SAMPLE_MARKS)
 
 
-def require_strong(what: str, secret: str, env: AppEnv) -> None:
-    """Raise ConfigError for a secret that nobody drew at random; the length only in production."""
+def require_strong(name: str, secret: str, env: AppEnv) -> None:
+    """Raise ConfigError if the secret is malformed or, in production, short or guessable."""
     if not secret.isascii() or not secret.isprintable() or not secret:
-        raise ConfigError(f"{what} must be printable ASCII and not empty")
+        raise ConfigError(f"{name} must be printable ASCII and not empty")
     if env is not AppEnv.PRODUCTION:
         return
     if len(secret) < _MIN_SECRET_CHARACTERS:
-        raise ConfigError(f"{what} is shorter than {_MIN_SECRET_CHARACTERS} characters")
+        raise ConfigError(f"{name} is shorter than {_MIN_SECRET_CHARACTERS} characters")
     if is_sample(secret):
-        raise ConfigError(f"{what} is a sample: generate one of your own")
+        raise ConfigError(f"{name} is a sample: generate one of your own")
     guessable = any(mark in secret.lower() for mark in _GUESSABLE_MARKS)
     if guessable or len(set(secret)) < _MIN_DISTINCT_CHARACTERS:
-        raise ConfigError(f"{what} is not random: generate one")
+        raise ConfigError(f"{name} is not random: generate one")

@@ -1,4 +1,4 @@
-"""Where Sinch calls us back, how it proves that it is Sinch, and what it reports."""
+"""Settings of Sinch's callbacks: URL, authentication, report mode."""
 
 import re
 from collections.abc import Mapping
@@ -12,13 +12,13 @@ CALLBACK_PATH = "/webhooks/sinch"
 
 _SECRETS = ("SINCH_WEBHOOK_SECRET", "SINCH_WEBHOOK_SECRET_OLD")
 _HOST = re.compile(r"[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]")
-# Sinch takes 2,048 characters with our path.
+# Sinch accepts 2,048 characters, including our path.
 _MAX_URL = 2_000
 
 
 @dataclass(frozen=True, slots=True)
 class WebhookAuth:
-    """What a callback has to bear: a signature by one of the secrets, or this `user:password`."""
+    """Credentials of callbacks: a signature by one of the secrets, or `user:password`."""
 
     secrets: tuple[str, ...] = ()
     basic: str | None = None
@@ -31,13 +31,13 @@ class WebhookAuth:
 
 
 def read_public_url(environ: Mapping[str, str], env: AppEnv) -> str | None:
-    """PUBLIC_URL without a slash at its end; None when Sinch is not to call us."""
+    """Read PUBLIC_URL without a trailing slash.  Returns None if there are no callbacks."""
     value = environ.get("PUBLIC_URL", "").strip().rstrip("/")
     if not value:
         return None
     try:
         parts = urlsplit(value)
-        _ = parts.port  # raises for one that is none
+        _ = parts.port  # raises ValueError if malformed
     except ValueError as e:
         raise ConfigError("PUBLIC_URL is not a URL") from e
     host = parts.netloc.rpartition(":")[0] if parts.port else parts.netloc
@@ -53,9 +53,9 @@ def read_public_url(environ: Mapping[str, str], env: AppEnv) -> str | None:
 def read_webhook_auth(
     environ: Mapping[str, str], env: AppEnv, *, public_url: str | None
 ) -> WebhookAuth:
-    """SINCH_WEBHOOK_SECRET, its old one, and SINCH_WEBHOOK_BASIC.
+    """Read SINCH_WEBHOOK_SECRET, SINCH_WEBHOOK_SECRET_OLD and SINCH_WEBHOOK_BASIC.
 
-    In production one of them must be there where there is a PUBLIC_URL.
+    In production PUBLIC_URL requires one of them.
     """
     new, old = (_read_secret(environ, name, env) for name in _SECRETS)
     if old and not new:
@@ -65,14 +65,14 @@ def read_webhook_auth(
     )
     if public_url and not auth and env is AppEnv.PRODUCTION:
         raise ConfigError(
-            "set SINCH_WEBHOOK_SECRET or SINCH_WEBHOOK_BASIC: PUBLIC_URL has Sinch call us, and "
-            "anybody else could"
+            "set SINCH_WEBHOOK_SECRET or SINCH_WEBHOOK_BASIC: with PUBLIC_URL, callbacks must "
+            "be authenticated"
         )
     return auth
 
 
 def read_delivery_report(environ: Mapping[str, str]) -> ReportMode:
-    """DELIVERY_REPORT: what Sinch reports of a broadcast that does not say."""
+    """Read DELIVERY_REPORT: the default report mode of broadcasts."""
     value = environ.get("DELIVERY_REPORT", "").strip().lower()
     if not value:
         return ReportMode.PER_RECIPIENT_FINAL

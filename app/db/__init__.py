@@ -1,7 +1,13 @@
-"""The database, which is the truth and the queue: SQLite by default, PostgreSQL by its URL.
+"""Database access: SQLite by default, PostgreSQL by its URL.
 
-Database ── write(): one transaction, committed at its end
-    │       read():  a look that changes nothing
-    ├── types      aware UTC times, enumerations
-    └── schema     is it migrated, and is it ours
+Database ── write(): one transaction, committed at the end of the block
+            read():  one snapshot, changes nothing
+
+base       base class of the tables, table_of()    lists      many values in one statement
+types      aware UTC times, enumerations           facts      key-value rows of the installation
+schema     is it migrated, and is it ours          audit      audit log
+migrating  run alembic
+
+Statements on the hot path are module constants with bind parameters: making a statement costs
+several times what running it takes.
 """

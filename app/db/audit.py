@@ -1,4 +1,4 @@
-"""Who changed what by hand."""
+"""Audit log of changes by hand."""
 
 from datetime import datetime
 from typing import Any
@@ -11,7 +11,7 @@ from app.db.types import BigId
 
 
 class AuditEntry(Base):
-    """What a person or client did, and on whose word."""
+    """An action of a person or client."""
 
     __tablename__ = "audit"
 
@@ -25,9 +25,6 @@ class AuditEntry(Base):
     __table_args__ = (Index("ix_audit_subject", "subject", "id"),)
 
 
-_INSERT = insert(table_of(AuditEntry))
-
-
 def write_audit(
     tx: Connection,
     *,
@@ -37,6 +34,6 @@ def write_audit(
     subject: str,
     facts: dict[str, Any] | None = None,
 ) -> None:
-    """Note who did what to what."""
+    """Add an entry to the audit log."""
     entry = {"at": now, "actor": actor, "action": action, "subject": subject, "facts": facts}
-    tx.execute(_INSERT, entry)
+    tx.execute(insert(table_of(AuditEntry)), entry)

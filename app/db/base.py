@@ -1,4 +1,4 @@
-"""What all tables have in common, and the facts on the database itself."""
+"""Base class of all tables, and the key-value table of the installation."""
 
 from datetime import datetime
 from typing import Any
@@ -11,7 +11,7 @@ from app.db.types import UtcTime
 
 
 class Base(DeclarativeBase):
-    """All tables of the service."""
+    """Base class of the tables."""
 
     metadata = MetaData(
         naming_convention={
@@ -29,7 +29,7 @@ class Base(DeclarativeBase):
 
 
 def table_of(model: type[Base]) -> Table:
-    """The table of a model: statements on it run without the object mapper's share."""
+    """Return the table of a model.  Statements on a table skip the cost of the object mapper."""
     table = model.__table__
     assert isinstance(table, Table)
     return table
@@ -41,7 +41,7 @@ def partial_index(name: str, *columns: str, where: str) -> Index:
 
 
 class Metadata(Base):
-    """One fact on the database itself, such as whose it is."""
+    """A key-value row of the installation, such as its instance id."""
 
     __tablename__ = "metadata"
 

@@ -1,4 +1,4 @@
-"""One database: how it is opened, and the only two ways to use it."""
+"""Database connections: engine settings, write() and read()."""
 
 import contextlib
 import threading
@@ -9,13 +9,13 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 
-# A writer waits this long for the others before it gives up.
+# A writer waits this long for other writers.
 BUSY_TIMEOUT_S = 20
 _CONNECT_TIMEOUT_S = 5
-# A process that is frozen within a transaction must not hold its locks for ever.  Nothing of ours
-# lets so much time pass between two statements.
+# PostgreSQL ends a transaction of a frozen process, which would keep its locks.  We never let so
+# much time pass between two statements.
 _IDLE_IN_TRANSACTION_S = 30
-# Pages kept in memory by each connection: -N is KiB.
+# Page cache of each connection: -N is N KiB.
 _CACHE = "-16384"
 
 _PRAGMAS = {
@@ -32,32 +32,32 @@ class WrongPragma(RuntimeError):
 
 
 class Database:
-    """A database of either kind.  Safe to share between threads, not over a fork."""
+    """An SQLite or PostgreSQL database.  Threads may share it, forked processes may not."""
 
     def __init__(self, url: str, *, pool_size: int = 40) -> None:
         self.engine = _make_engine(url, pool_size)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
-        # Set once it has been seen to be migrated and ours.
+        # True once verify_database() has passed.
         self.verified = False
-        # PostgreSQL's default would let two statements of one look see different states.
+        # By default PostgreSQL gives each statement its own snapshot; a read() needs one for all.
         self._reading = (
             self.engine
             if self.is_sqlite
             else self.engine.execution_options(isolation_level="REPEATABLE READ")
         )
         self._writing = self.engine.execution_options(writes=True)
-        # SQLite has one writer: threads of one process queue here instead of polling the file.
-        self._turn = threading.Lock() if self.is_sqlite else contextlib.nullcontext()
+        # SQLite has one writer: threads of a process wait here instead of polling the file.
+        self._write_lock = threading.Lock() if self.is_sqlite else contextlib.nullcontext()
 
     @contextlib.contextmanager
     def write(self) -> Iterator[Connection]:
-        """A transaction: committed at the end of the block, rolled back when it raises."""
-        with self._turn, self._writing.begin() as connection:
+        """Open a transaction: committed at the end of the block, rolled back on an exception."""
+        with self._write_lock, self._writing.begin() as connection:
             yield connection
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
-        """A connection that sees one state of the database and changes nothing."""
+        """Open a connection that sees one snapshot of the database and changes nothing."""
         with self._reading.connect() as connection:
             yield connection
 
@@ -67,10 +67,10 @@ class Database:
 
 
 def insert_new(tx: Connection, table: type[Any], **values: Any) -> bool:
-    """Insert a row unless its key is there already; whether it was new."""
+    """Insert a row unless its key exists.  Returns True if it was inserted."""
     build = sqlite.insert if tx.dialect.name == "sqlite" else postgresql.insert
     statement = build(table).values(**values).on_conflict_do_nothing()
-    # Without the option SQLAlchemy forgets how many rows an INSERT made: psycopg's is then -1.
+    # Without the option SQLAlchemy does not keep the row count of an INSERT.
     return tx.execute(statement.execution_options(preserve_rowcount=True)).rowcount == 1
 
 
@@ -93,7 +93,7 @@ def _make_engine(url: str, pool_size: int) -> Engine:
         pool_size=pool_size,
         max_overflow=100,
         pool_pre_ping=True,
-        hide_parameters=True,  # an error's message would hold numbers and texts
+        hide_parameters=True,  # error messages would hold phone numbers and texts
     )
     event.listen(engine, "connect", _bound_idle_transactions)
     return engine
@@ -113,6 +113,6 @@ def _set_pragmas(connection: Any, _: Any) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    """Writers take the lock at once: an upgrade from reading fails as "locked" without waiting."""
+    """Begin, for a writer with the lock: a later upgrade would fail as "locked" without waiting."""
     writes = connection.get_execution_options().get("writes")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -1,4 +1,4 @@
-"""Single facts kept in the database: by name, as text."""
+"""Key-value rows of the installation."""
 
 from sqlalchemy import Connection, delete, select, update
 
@@ -7,16 +7,16 @@ from app.db.engine import insert_new
 
 
 def read_metadata(tx: Connection, name: str) -> str | None:
-    """A fact; None when it was never kept."""
+    """Return a value, or None if it is not set."""
     return tx.execute(select(Metadata.value).where(Metadata.name == name)).scalar()
 
 
 def set_metadata(tx: Connection, name: str, value: str) -> None:
-    """Keep a fact in place of the one of this name."""
+    """Set a value."""
     if not insert_new(tx, Metadata, name=name, value=value):
         tx.execute(update(Metadata).where(Metadata.name == name).values(value=value))
 
 
 def delete_metadata(tx: Connection, name: str) -> None:
-    """Keep this fact no longer."""
+    """Delete a value."""
     tx.execute(delete(Metadata).where(Metadata.name == name))

@@ -1,5 +1,8 @@
-"""Many texts in one statement: handed over as one value, for as a list of values they would have
-to be compiled for each number of them, at twice the cost of the look-up, and have a limit."""
+"""Many values in one statement.
+
+Texts are passed as one parameter: as a list of parameters the statement would be compiled anew
+for each length, at twice the cost of the query, and their number would be limited.
+"""
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -7,12 +10,12 @@ from typing import Any, TypeVar
 
 from sqlalchemy import ARRAY, Connection, Select, String, Text, bindparam, func, select
 
-# Values that one statement takes at most.
+# Maximum number of values in one statement.
 QUERY_CHUNK_SIZE = 1_000
 
 T = TypeVar("T")
 
-# The texts of the parameter `these`, as a subquery, by the dialect's name.
+# Subquery of the texts in the parameter `these`, by dialect name.
 THESE: Mapping[str, Select[tuple[Any]]] = {
     "sqlite": select(func.json_each(bindparam("these", type_=Text)).table_valued("value").c.value),
     "postgresql": select(func.unnest(bindparam("these", type_=ARRAY(String)))),
@@ -20,12 +23,12 @@ THESE: Mapping[str, Select[tuple[Any]]] = {
 
 
 def pack(tx: Connection, texts: Collection[str]) -> Any:
-    """Texts as the value of that parameter."""
+    """Pack texts into the value of the parameter `these`."""
     return json.dumps(list(texts)) if tx.dialect.name == "sqlite" else list(texts)
 
 
 def chunked(values: Sequence[T], size: int = QUERY_CHUNK_SIZE) -> Iterator[Sequence[T]]:
-    """Yield the values in groups of at most `size`, in their order.
+    """Yield the values in chunks of at most `size`, in order.
 
     >>> [len(chunk) for chunk in chunked(["+4670"] * 2001)]
     [1000, 1000, 1]

@@ -1,4 +1,4 @@
-"""Making the tables, with alembic.  Imported by whoever migrates, not by every start."""
+"""Database migrations with alembic.  Only `db` commands import it, since alembic is slow to import."""
 
 from alembic import command
 from alembic.config import Config as AlembicConfig
@@ -11,14 +11,14 @@ from app.db.schema import INSTANCE, MIGRATIONS, WrongDatabase
 
 
 def upgrade_database(db: Database, *, instance_id: str) -> None:
-    """Bring the tables up to date; a new database becomes this instance's."""
+    """Upgrade the tables to the newest revision, and set the instance id of a new database."""
     with db.write() as tx:
         command.upgrade(_configure(tx), "head")
         insert_new(tx, Metadata, name=INSTANCE, value=instance_id)
 
 
 def check_schema(db: Database) -> None:
-    """Compare the tables with the models.  Raises WrongDatabase when they differ."""
+    """Compare the tables with the models.  Raises WrongDatabase if they differ."""
     with db.read() as connection:
         try:
             command.check(_configure(connection))

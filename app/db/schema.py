@@ -1,6 +1,6 @@
-"""Whether a database has the tables we need, and whether it is ours.
+"""Check that a database is migrated and belongs to this instance.
 
-Alembic, which makes them, is not imported: with what it imports it is a tenth of a start.
+Alembic is not imported: it would add a tenth to the start-up time.
 """
 
 from pathlib import Path
@@ -15,18 +15,17 @@ INSTANCE = "instance_id"
 
 
 class WrongDatabase(Exception):
-    """The database is not one to send from; the message says what to do."""
+    """Nothing may be sent from this database; the message says what to do."""
 
 
 def adopt_database(db: Database, *, instance_id: str) -> None:
-    """Make this database ours, whosever it was."""
+    """Make the database belong to this instance."""
     with db.write() as tx:
         set_metadata(tx, INSTANCE, instance_id)
 
 
 def verify_database(db: Database, *, instance_id: str) -> None:
-    """Raise WrongDatabase unless it is migrated and ours: a copy must not send what the original
-    does."""
+    """Raise WrongDatabase unless the database is migrated and ours: a copy must not send again."""
     with db.read() as connection:
         current, known = _read_revision(connection), list_revisions()
         if current != known[-1]:
@@ -44,12 +43,12 @@ def verify_database(db: Database, *, instance_id: str) -> None:
 
 
 def list_revisions() -> list[str]:
-    """The revisions there are, the newest last: what their files' names begin with."""
+    """Return all revisions, newest last, by the names of their files."""
     return sorted(path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("*_*.py"))
 
 
 def _read_revision(connection: Connection) -> str | None:
     if not inspect(connection).has_table("alembic_version"):
         return None
-    read: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
-    return read
+    revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return revision

@@ -1,0 +1,15 @@
+"""HTTP plumbing shared by all routes.
+
+A route is a view below decorators of `Blueprint`, which parse, serialize and document:
+
+    @blueprint.route("/tags", methods=["POST"])
+    @blueprint.error_response(HTTPStatus.CONFLICT, "A tag with this name exists.")
+    @rate_limited                        # app.rate_limit
+    @require_api_key(WRITE_PEOPLE)       # app.auth
+    @blueprint.arguments(TagSchema())
+    @blueprint.response(HTTPStatus.CREATED, TagViewSchema)
+
+openapi    Blueprint, register_api(), /openapi.json    fields    shared marshmallow fields
+arguments  bodies and query strings, parsed strictly   files     uploads and CSV responses
+json_body  the strict JSON parser                      security  response headers, proxies
+"""

@@ -16,7 +16,7 @@ from sqlalchemy import text as sql
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db.base import Base
-from app.db.types import NEVER_AGAIN, BigId, EnumText
+from app.db.types import NEVER_REUSE_IDS, BigId, EnumText
 
 
 class Subscriber(Base):
@@ -43,7 +43,7 @@ class Subscriber(Base):
     subscribed_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 
-    __table_args__ = (NEVER_AGAIN,)
+    __table_args__ = (NEVER_REUSE_IDS,)
 
 
 class Tag(Base):
@@ -56,7 +56,7 @@ class Tag(Base):
     double_opt_in: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[datetime]
 
-    __table_args__ = (NEVER_AGAIN,)
+    __table_args__ = (NEVER_REUSE_IDS,)
 
 
 class SubscriberTag(Base):
@@ -149,7 +149,7 @@ class Suppression(Base):
             sqlite_where=sql("phone IS NULL"),
             postgresql_where=sql("phone IS NULL"),
         ),
-        NEVER_AGAIN,
+        NEVER_REUSE_IDS,
     )
 
 

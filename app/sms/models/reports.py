@@ -14,7 +14,7 @@ from sqlalchemy import Index, LargeBinary, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db.base import Base, partial_index
-from app.db.types import NEVER_AGAIN, BigId, EnumText
+from app.db.types import NEVER_REUSE_IDS, BigId, EnumText
 from app.sms.models.statuses import MessageStatus
 
 
@@ -41,7 +41,7 @@ class Event(Base):
     __table_args__ = (
         partial_index("ix_events_waiting", "id", where="dead_letter_reason IS NULL"),
         partial_index("ix_events_left", "received_at", where="dead_letter_reason IS NOT NULL"),
-        NEVER_AGAIN,
+        NEVER_REUSE_IDS,
     )
 
 
@@ -86,7 +86,7 @@ class Inbound(Base):
         Index("ix_inbounds_broadcast", "broadcast_id", "id"),
         Index("ix_inbounds_kind", "kind", "id"),
         Index("ix_inbounds_noted_at", "recorded_at"),
-        NEVER_AGAIN,
+        NEVER_REUSE_IDS,
     )
 
 
@@ -108,5 +108,5 @@ class OutboxEvent(Base):
     __table_args__ = (
         partial_index("ix_outbox_unspread", "id", where="fanned_out = false"),
         Index("ix_outbox_at", "at"),
-        NEVER_AGAIN,
+        NEVER_REUSE_IDS,
     )

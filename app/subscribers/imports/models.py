@@ -11,7 +11,7 @@ from sqlalchemy import text as sql
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db.base import Base
-from app.db.types import NEVER_AGAIN, BigId, EnumText
+from app.db.types import NEVER_REUSE_IDS, BigId, EnumText
 
 
 class ImportStatus(StrEnum):
@@ -81,7 +81,7 @@ class Import(Base):
             sqlite_where=sql("forgotten_at IS NULL"),
             postgresql_where=sql("forgotten_at IS NULL"),
         ),
-        NEVER_AGAIN,
+        NEVER_REUSE_IDS,
     )
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import text as sql
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db.base import Base
-from app.db.types import NEVER_AGAIN, BigId, EnumText
+from app.db.types import NEVER_REUSE_IDS, BigId, EnumText
 
 
 class EndpointStatus(StrEnum):
@@ -64,7 +64,7 @@ class Endpoint(Base):
     leased_until: Mapped[datetime | None]
     served_at: Mapped[datetime]
 
-    __table_args__ = (NEVER_AGAIN,)
+    __table_args__ = (NEVER_REUSE_IDS,)
 
 
 class Delivery(Base):
