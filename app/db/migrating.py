@@ -1,4 +1,4 @@
-"""Database migrations with alembic.  Only `db` commands import it, since alembic is slow to import."""
+"""Database migrations with alembic, which is slow to import: only `db` commands import it."""
 
 from alembic import command
 from alembic.config import Config as AlembicConfig
