@@ -33,10 +33,10 @@ ANALYTICS_ALL = "analytics:all"
 MANAGE_WEBHOOKS = "webhooks:manage"
 # Texts to people without their consent, at any hour.
 SEND_TRANSACTIONAL = "broadcasts:transactional"
-READ_PEOPLE = "subscribers:read"
-WRITE_PEOPLE = "subscribers:write"
+READ_SUBSCRIBERS = "subscribers:read"
+WRITE_SUBSCRIBERS = "subscribers:write"
 # Erase a person, lift a suppression.
-OVERSEE_PEOPLE = "subscribers:oversee"
+OVERSEE_SUBSCRIBERS = "subscribers:oversee"
 MANAGE_TEMPLATES = "templates:manage"
 MANAGE_PRICES = "prices:manage"
 ALL_SCOPES = frozenset(
@@ -49,9 +49,9 @@ ALL_SCOPES = frozenset(
         OPERATE,
         MANAGE_WEBHOOKS,
         ANALYTICS_ALL,
-        READ_PEOPLE,
-        WRITE_PEOPLE,
-        OVERSEE_PEOPLE,
+        READ_SUBSCRIBERS,
+        WRITE_SUBSCRIBERS,
+        OVERSEE_SUBSCRIBERS,
         MANAGE_TEMPLATES,
         MANAGE_PRICES,
     )

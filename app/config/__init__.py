@@ -19,7 +19,7 @@ from dotenv import dotenv_values
 from limits import parse_many
 
 from app.config.keys import KeyHash, read_api_keys
-from app.config.people import SubscriberRules, read_people_rules, read_phone_hash_key
+from app.config.people import SubscriberRules, read_phone_hash_key, read_subscriber_rules
 from app.config.sending import SendingRules, read_sending_rules
 from app.config.sinch import SINCH_HOSTS, SinchSettings, read_sinch
 from app.config.storage import (
@@ -167,7 +167,7 @@ def read_config(environ: Mapping[str, str]) -> Config:
         broker_url=read_broker_url(environ),
         failpoint=read_failpoint(environ, env),
         rules=read_sending_rules(environ),
-        subscriber_rules=read_people_rules(environ),
+        subscriber_rules=read_subscriber_rules(environ),
         phone_hash_key=read_phone_hash_key(environ, env, secret_key=secret_key),
         public_url=public_url,
         webhook_auth=read_webhook_auth(environ, env, public_url=public_url),

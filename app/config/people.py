@@ -40,7 +40,7 @@ class SubscriberRules:
     import_kept_days: int = 7
 
 
-def read_people_rules(environ: Mapping[str, str]) -> SubscriberRules:
+def read_subscriber_rules(environ: Mapping[str, str]) -> SubscriberRules:
     """Read the rules, with defaults for unset settings."""
     return SubscriberRules(
         default_zone=_read_zone(environ),

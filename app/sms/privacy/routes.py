@@ -6,7 +6,7 @@ from typing import Any
 from flask import g
 from marshmallow import Schema, fields, validate
 
-from app.auth import OVERSEE_PEOPLE, require_api_key
+from app.auth import OVERSEE_SUBSCRIBERS, require_api_key
 from app.http.fields import NumberSchema
 from app.http.openapi import Blueprint
 from app.rate_limit import rate_limited
@@ -35,7 +35,7 @@ class ErasedSchema(Schema):
 
 @blueprint.route("/subscribers/<subscriber_id>/erase", methods=["POST"])
 @rate_limited
-@require_api_key(OVERSEE_PEOPLE)
+@require_api_key(OVERSEE_SUBSCRIBERS)
 @blueprint.alt_response(HTTPStatus.ACCEPTED, schema=ErasedSchema, description=_WAITS)
 @blueprint.response(HTTPStatus.OK, ErasedSchema)
 def erase_subscriber(subscriber_id: str) -> tuple[dict[str, Any], HTTPStatus]:
@@ -46,7 +46,7 @@ def erase_subscriber(subscriber_id: str) -> tuple[dict[str, Any], HTTPStatus]:
 
 @blueprint.route("/suppressions/erase", methods=["POST"])
 @rate_limited
-@require_api_key(OVERSEE_PEOPLE)
+@require_api_key(OVERSEE_SUBSCRIBERS)
 @blueprint.arguments(NumberSchema())
 @blueprint.alt_response(HTTPStatus.ACCEPTED, schema=ErasedSchema, description=_WAITS)
 @blueprint.response(HTTPStatus.OK, ErasedSchema)

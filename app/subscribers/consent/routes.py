@@ -3,7 +3,7 @@
 from http import HTTPStatus
 from typing import Any
 
-from app.auth import OVERSEE_PEOPLE, require_api_key
+from app.auth import OVERSEE_SUBSCRIBERS, require_api_key
 from app.http.fields import NumberSchema
 from app.http.openapi import Blueprint
 from app.rate_limit import rate_limited
@@ -16,7 +16,7 @@ blueprint = Blueprint("consent", __name__, url_prefix="/api", description="Conse
 
 @blueprint.route("/consent/evidence", methods=["POST"])
 @rate_limited
-@require_api_key(OVERSEE_PEOPLE)
+@require_api_key(OVERSEE_SUBSCRIBERS)
 @blueprint.arguments(NumberSchema())
 @blueprint.response(HTTPStatus.OK, EvidenceSchema)
 def show_evidence(body: dict[str, Any]) -> dict[str, Any]:

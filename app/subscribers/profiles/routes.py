@@ -5,7 +5,7 @@ from typing import Any
 
 from flask import Response, current_app, g
 
-from app.auth import READ_PEOPLE, WRITE_PEOPLE, require_api_key
+from app.auth import READ_SUBSCRIBERS, WRITE_SUBSCRIBERS, require_api_key
 from app.http.files import CSV, make_csv_response
 from app.http.openapi import Blueprint
 from app.rate_limit import rate_limited
@@ -47,7 +47,7 @@ _REFUSED = "Entries are invalid; nothing was changed."
 
 @blueprint.route("/subscribers", methods=["GET"])
 @rate_limited
-@require_api_key(READ_PEOPLE)
+@require_api_key(READ_SUBSCRIBERS)
 @blueprint.arguments(SubscriberQuerySchema(), location="query")
 @blueprint.response(HTTPStatus.OK, SubscriberPageSchema)
 def list_subscribers(query: dict[str, Any]) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def list_subscribers(query: dict[str, Any]) -> dict[str, Any]:
 @blueprint.route("/subscribers", methods=["POST"])
 @blueprint.error_response(HTTPStatus.CONFLICT, _KNOWN, SubscriberConflictSchema)
 @rate_limited
-@require_api_key(WRITE_PEOPLE)
+@require_api_key(WRITE_SUBSCRIBERS)
 @blueprint.arguments(SubscriberSchema())
 @blueprint.response(HTTPStatus.CREATED, SubscriberViewSchema)
 def create_subscriber(entry: SubscriberEntry) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def create_subscriber(entry: SubscriberEntry) -> dict[str, Any]:
 @blueprint.error_response(HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
 @blueprint.error_response(HTTPStatus.BAD_REQUEST, _REFUSED, BulkRefusedSchema)
 @rate_limited
-@require_api_key(WRITE_PEOPLE)
+@require_api_key(WRITE_SUBSCRIBERS)
 @blueprint.arguments(BulkSchema())
 @blueprint.response(HTTPStatus.OK, BulkAnswerSchema)
 def upsert_subscribers(body: dict[str, Any]) -> dict[str, Any]:
@@ -90,7 +90,7 @@ def upsert_subscribers(body: dict[str, Any]) -> dict[str, Any]:
 @blueprint.route("/subscribers/lookup", methods=["POST"])
 @blueprint.error_response(HTTPStatus.NOT_FOUND, "No subscriber has this number.")
 @rate_limited
-@require_api_key(READ_PEOPLE)
+@require_api_key(READ_SUBSCRIBERS)
 @blueprint.arguments(LookupSchema())
 @blueprint.response(HTTPStatus.OK, SubscriberViewSchema)
 def look_up_subscriber(body: dict[str, Any]) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def look_up_subscriber(body: dict[str, Any]) -> dict[str, Any]:
 
 @blueprint.route("/subscribers/<id:subscriber_id>", methods=["GET"])
 @rate_limited
-@require_api_key(READ_PEOPLE)
+@require_api_key(READ_SUBSCRIBERS)
 @blueprint.response(HTTPStatus.OK, SubscriberViewSchema)
 def show_subscriber(subscriber_id: str) -> dict[str, Any]:
     """Show a subscriber."""
@@ -109,7 +109,7 @@ def show_subscriber(subscriber_id: str) -> dict[str, Any]:
 
 @blueprint.route("/subscribers/<id:subscriber_id>", methods=["PATCH"])
 @rate_limited
-@require_api_key(WRITE_PEOPLE)
+@require_api_key(WRITE_SUBSCRIBERS)
 @blueprint.arguments(DetailsSchema())
 @blueprint.response(HTTPStatus.OK, SubscriberViewSchema)
 def change_subscriber(change: dict[str, Any], subscriber_id: str) -> dict[str, Any]:
@@ -122,7 +122,7 @@ def change_subscriber(change: dict[str, Any], subscriber_id: str) -> dict[str, A
 
 @blueprint.route("/subscribers/<id:subscriber_id>", methods=["DELETE"])
 @rate_limited
-@require_api_key(WRITE_PEOPLE)
+@require_api_key(WRITE_SUBSCRIBERS)
 @blueprint.response(HTTPStatus.NO_CONTENT)
 def delete_subscriber(subscriber_id: str) -> None:
     """Delete a subscriber.  Suppression and consent ledger of the number stay."""
@@ -131,7 +131,7 @@ def delete_subscriber(subscriber_id: str) -> None:
 
 @blueprint.route("/subscribers/<id:subscriber_id>/export", methods=["GET"])
 @rate_limited
-@require_api_key(READ_PEOPLE)
+@require_api_key(READ_SUBSCRIBERS)
 @blueprint.response(HTTPStatus.OK, PersonExportSchema)
 def export_subscriber(subscriber_id: str) -> dict[str, Any]:
     """Export all data about a person as one document."""
@@ -141,7 +141,7 @@ def export_subscriber(subscriber_id: str) -> dict[str, Any]:
 
 @blueprint.route("/subscribers.csv", methods=["GET"])
 @rate_limited
-@require_api_key(READ_PEOPLE)
+@require_api_key(READ_SUBSCRIBERS)
 @blueprint.response(
     HTTPStatus.OK,
     {"type": "string"},

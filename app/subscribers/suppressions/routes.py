@@ -7,7 +7,7 @@ from typing import Any
 from flask import Response, g, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from app.auth import OVERSEE_PEOPLE, READ_PEOPLE, WRITE_PEOPLE, require_api_key
+from app.auth import OVERSEE_SUBSCRIBERS, READ_SUBSCRIBERS, WRITE_SUBSCRIBERS, require_api_key
 from app.http.fields import NumberSchema
 from app.http.files import BINARY, CSV, make_csv_response, read_chunks, require_file
 from app.http.openapi import Blueprint
@@ -49,7 +49,7 @@ _MAX_FILE_BYTES = 100 * 1024 * 1024
 
 @blueprint.route("/suppressions", methods=["GET"])
 @rate_limited
-@require_api_key(READ_PEOPLE)
+@require_api_key(READ_SUBSCRIBERS)
 @blueprint.arguments(SuppressionQuerySchema(), location="query")
 @blueprint.response(HTTPStatus.OK, SuppressionPageSchema)
 def list_suppressions(query: dict[str, Any]) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def list_suppressions(query: dict[str, Any]) -> dict[str, Any]:
 
 @blueprint.route("/suppressions", methods=["POST"])
 @rate_limited
-@require_api_key(WRITE_PEOPLE)
+@require_api_key(WRITE_SUBSCRIBERS)
 @blueprint.arguments(NewSuppressionSchema())
 @blueprint.response(HTTPStatus.OK, AddedSchema)
 def add_suppressions(body: dict[str, Any]) -> dict[str, Any]:
@@ -82,7 +82,7 @@ def add_suppressions(body: dict[str, Any]) -> dict[str, Any]:
 
 @blueprint.route("/suppressions/lookup", methods=["POST"])
 @rate_limited
-@require_api_key(READ_PEOPLE)
+@require_api_key(READ_SUBSCRIBERS)
 @blueprint.arguments(NumberSchema())
 @blueprint.response(HTTPStatus.OK, SuppressionAnswerSchema)
 def look_up_suppression(body: dict[str, Any]) -> dict[str, Any]:
@@ -97,7 +97,7 @@ def look_up_suppression(body: dict[str, Any]) -> dict[str, Any]:
 @blueprint.route("/suppressions/<suppression_id>/release", methods=["POST"])
 @blueprint.error_response(HTTPStatus.CONFLICT, _ERASED)
 @rate_limited
-@require_api_key(OVERSEE_PEOPLE)
+@require_api_key(OVERSEE_SUBSCRIBERS)
 @blueprint.arguments(ReleaseSchema())
 @blueprint.response(HTTPStatus.OK, SuppressionViewSchema)
 def release_suppression(body: dict[str, Any], suppression_id: str) -> dict[str, Any]:
@@ -115,7 +115,7 @@ def release_suppression(body: dict[str, Any], suppression_id: str) -> dict[str, 
 @blueprint.route("/suppressions/<suppression_id>/confirm", methods=["POST"])
 @blueprint.error_response(HTTPStatus.CONFLICT, _LIFTED)
 @rate_limited
-@require_api_key(WRITE_PEOPLE)
+@require_api_key(WRITE_SUBSCRIBERS)
 @blueprint.response(HTTPStatus.OK, SuppressionViewSchema)
 def confirm_suppression(suppression_id: str) -> dict[str, Any]:
     """Confirm that an ambiguous text was meant as an opt-out."""
@@ -127,7 +127,7 @@ def confirm_suppression(suppression_id: str) -> dict[str, Any]:
 
 @blueprint.route("/suppressions.csv", methods=["GET"])
 @rate_limited
-@require_api_key(READ_PEOPLE)
+@require_api_key(READ_SUBSCRIBERS)
 @blueprint.arguments(SuppressionFileQuerySchema(), location="query")
 @blueprint.response(
     HTTPStatus.OK,
@@ -149,7 +149,7 @@ def export_all_suppressions(query: dict[str, Any]) -> Response:
     f"The body is neither {CSV} nor {_JSON_LINES}, or it is compressed.",
 )
 @rate_limited
-@require_api_key(WRITE_PEOPLE)
+@require_api_key(WRITE_SUBSCRIBERS)
 @blueprint.arguments(SuppressionImportQuerySchema(), location="query")
 @blueprint.response(HTTPStatus.OK, ImportedListSchema)
 @blueprint.doc(requestBody={"required": True, "content": {CSV: BINARY, _JSON_LINES: BINARY}})

@@ -5,7 +5,7 @@ from typing import Any
 
 from flask import g
 
-from app.auth import READ_PEOPLE, WRITE_PEOPLE, require_api_key
+from app.auth import READ_SUBSCRIBERS, WRITE_SUBSCRIBERS, require_api_key
 from app.http.openapi import Blueprint
 from app.rate_limit import rate_limited
 from app.subscribers.attributes import normalise_tag
@@ -30,7 +30,7 @@ _TAKEN = "A tag with this name exists."
 
 @blueprint.route("", methods=["GET"])
 @rate_limited
-@require_api_key(READ_PEOPLE)
+@require_api_key(READ_SUBSCRIBERS)
 @blueprint.arguments(TagQuerySchema(), location="query")
 @blueprint.response(HTTPStatus.OK, TagPageSchema)
 def list_tags(query: dict[str, Any]) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def list_tags(query: dict[str, Any]) -> dict[str, Any]:
 @blueprint.route("", methods=["POST"])
 @blueprint.error_response(HTTPStatus.CONFLICT, _TAKEN)
 @rate_limited
-@require_api_key(WRITE_PEOPLE)
+@require_api_key(WRITE_SUBSCRIBERS)
 @blueprint.arguments(TagSchema())
 @blueprint.response(HTTPStatus.CREATED, TagViewSchema)
 def create_tag(body: dict[str, Any]) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def create_tag(body: dict[str, Any]) -> dict[str, Any]:
 
 @blueprint.route("/<tag>", methods=["GET"])
 @rate_limited
-@require_api_key(READ_PEOPLE)
+@require_api_key(READ_SUBSCRIBERS)
 @blueprint.response(HTTPStatus.OK, TagViewSchema)
 def show_tag_of_name(tag: str) -> dict[str, Any]:
     """Show a tag and its number of subscribers."""
@@ -62,7 +62,7 @@ def show_tag_of_name(tag: str) -> dict[str, Any]:
 @blueprint.route("/<tag>", methods=["PATCH"])
 @blueprint.error_response(HTTPStatus.CONFLICT, _TAKEN)
 @rate_limited
-@require_api_key(WRITE_PEOPLE)
+@require_api_key(WRITE_SUBSCRIBERS)
 @blueprint.arguments(TagChangeSchema())
 @blueprint.response(HTTPStatus.OK, TagViewSchema)
 def change_tag(change: dict[str, Any], tag: str) -> dict[str, Any]:
@@ -74,7 +74,7 @@ def change_tag(change: dict[str, Any], tag: str) -> dict[str, Any]:
 
 @blueprint.route("/<tag>", methods=["DELETE"])
 @rate_limited
-@require_api_key(WRITE_PEOPLE)
+@require_api_key(WRITE_SUBSCRIBERS)
 @blueprint.response(HTTPStatus.OK, TagDeletedSchema)
 def delete_tag(tag: str) -> dict[str, int]:
     """Delete a tag and remove it from all subscribers."""
@@ -85,7 +85,7 @@ def delete_tag(tag: str) -> dict[str, int]:
 
 @blueprint.route("/<tag>/subscribers", methods=["POST"])
 @rate_limited
-@require_api_key(WRITE_PEOPLE)
+@require_api_key(WRITE_SUBSCRIBERS)
 @blueprint.arguments(TagSubscribersSchema())
 @blueprint.response(HTTPStatus.OK, TagSubscribersChangedSchema)
 def change_tag_subscribers(body: dict[str, Any], tag: str) -> dict[str, int]:
