@@ -43,7 +43,7 @@ def make_harmless(text: str) -> str:
 
 
 def read_harmless(cell: str) -> str:
-    """What make_harmless was given, of a cell that it made; others stay as they are.
+    """Undo make_harmless; other cells stay unchanged.
 
     >>> read_harmless("'=1+1"), read_harmless("a;'@SUM(A1)"), read_harmless("it's 5")
     ('=1+1', 'a;@SUM(A1)', "it's 5")
@@ -61,7 +61,7 @@ def write_lines(rows: Iterable[Sequence[Cell]]) -> str:
 
 
 def show_plainly(cell: Cell) -> str:
-    """What a cell shows, before it is made harmless.
+    """Return a cell as text, before it is made harmless.
 
     >>> show_plainly(None), show_plainly(False), show_plainly(7.5)
     ('', 'false', '7.5')

@@ -56,10 +56,10 @@ def test_a_key_in_the_url_is_no_key(client):
 
 def test_a_key_without_the_scope_of_a_route_does_not_open_it(make_service, sandbox):
     service = make_service()
-    guarded = require_api_key("nobody:has-this")(lambda: "opened")
+    guarded = require_api_key("unknown:scope")(lambda: "opened")
     service.add_url_rule("/guarded", endpoint="guarded", view_func=guarded)
 
     answer = service.test_client().get("/guarded", headers={"X-API-Key": KEY})
 
     assert answer.status_code == 403
-    assert answer.get_json()["error"] == "This API key lacks the scope nobody:has-this"
+    assert answer.get_json()["error"] == "This API key lacks the scope unknown:scope"

@@ -41,7 +41,7 @@ def db(either_database):
 
 
 def _environ(url, **overrides):
-    # Nobody listens there: none of these ever comes so far as to call.
+    # No server listens there; none of these commands connects to it.
     broker = f"redis://127.0.0.1:{unused_port()}/0"
     more = {"DATABASE_URL": url, "CELERY_BROKER_URL": broker, "BACKGROUND": "threads"}
     return settings(PORT=str(unused_port()), **more | overrides)

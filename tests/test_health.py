@@ -26,7 +26,7 @@ READY = {
 
 @pytest.fixture
 def ctx(service):
-    """What the state machine of a service whose background has just been at work stands on."""
+    """The Context of a service whose background worker has just run."""
     sweep(service.extensions["clarion"])
     return service.extensions["clarion"]
 

@@ -1,4 +1,4 @@
-"""Ids of broadcasts: they stand in URLs, sort by time, and tell nobody how many there are."""
+"""Ids of broadcasts: usable in URLs, sorted by time, not countable from outside."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -14,7 +14,7 @@ from tests.factories import AUTH, KEY, broadcast_to, settings
 
 @pytest.fixture
 def lines(capsys):
-    """What was logged since, one object a line."""
+    """Return a function that reads the logged lines as objects."""
     configure_logging("DEBUG")
 
     def read():

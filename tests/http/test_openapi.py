@@ -44,7 +44,7 @@ from tests.conftest import examples
 from tests.factories import AUTH, broadcast_to, many_numbers
 
 ROOT = Path(__file__).parents[2]
-# Served for people or machines that read the document, or Sinch's contract; not part of it.
+# Not part of the document: its own pages, and the callbacks in Sinch's format.
 UNDOCUMENTED = {
     "/docs",
     "/docs/assets/{name}",
@@ -53,11 +53,11 @@ UNDOCUMENTED = {
     "/webhooks/sinch",
 }
 DOCUMENTED_5XX = {502, 503}
-# Nobody listens there.
+# No server listens there.
 WEBHOOK = "http://127.0.0.1:1025/hook"
 ANN = "+46701234567"
-# What is not drawn by chance, by the name of its field: no URL that is drawn leads anywhere, no
-# number belongs to anybody, no text is in any language.
+# Valid values by field, used instead of random ones: no random URL leads anywhere, and no random
+# number is in use.
 RIGHT = {
     "url": WEBHOOK,
     "phone": ANN,
@@ -179,7 +179,7 @@ def test_every_error_answer_is_documented_in_the_one_shape(service):
         (path, status): answer["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
         for path, methods in document["paths"].items()
         for method in methods.values()
-        if "responses" in method  # beside the methods stands what is in the path
+        if "responses" in method  # beside the methods are the parameters of the path
         for status, answer in method["responses"].items()
         if int(status) >= 400
     }
@@ -231,7 +231,7 @@ CHECKS = [
 
 
 def _make_people(client):
-    """Subscribers, tags and templates to be asked for: their ids by what stands in the path."""
+    """Make subscribers, tags and templates; return their ids by name of the path parameter."""
     tags = [f"tag {number}" for number in range(12)]
     people = [
         {"phone": number, "tags": tags[place : place + 2]}
