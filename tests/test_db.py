@@ -231,7 +231,7 @@ def test_a_request_is_refused_with_another_instances_database(make_service, sand
     answer = _post(service)
 
     assert answer.status_code == 503
-    assert "not its own" in answer.get_json()["error"]
+    assert "belongs to another instance" in answer.get_json()["error"]
     assert answer.headers["Retry-After"] == "60"
     assert sandbox.posts() == 0
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]

@@ -1,6 +1,6 @@
 """Many values in one statement.
 
-Texts are passed as one parameter: as a list of parameters the statement would be compiled anew
+Phone numbers are passed as one parameter: with one for each the statement would be compiled anew
 for each length, at twice the cost of the query, and their number would be limited.
 """
 
@@ -15,16 +15,16 @@ QUERY_CHUNK_SIZE = 1_000
 
 T = TypeVar("T")
 
-# Subquery of the texts in the parameter `these`, by dialect name.
-THESE: Mapping[str, Select[tuple[Any]]] = {
-    "sqlite": select(func.json_each(bindparam("these", type_=Text)).table_valued("value").c.value),
-    "postgresql": select(func.unnest(bindparam("these", type_=ARRAY(String)))),
+# Subquery of the phone numbers in the parameter `phones`, by dialect name.
+PHONES: Mapping[str, Select[tuple[Any]]] = {
+    "sqlite": select(func.json_each(bindparam("phones", type_=Text)).table_valued("value").c.value),
+    "postgresql": select(func.unnest(bindparam("phones", type_=ARRAY(String)))),
 }
 
 
-def pack(tx: Connection, texts: Collection[str]) -> Any:
-    """Pack texts into the value of the parameter `these`."""
-    return json.dumps(list(texts)) if tx.dialect.name == "sqlite" else list(texts)
+def pack(tx: Connection, phones: Collection[str]) -> Any:
+    """Pack phone numbers into the value of the parameter `phones`."""
+    return json.dumps(list(phones)) if tx.dialect.name == "sqlite" else list(phones)
 
 
 def chunked(values: Sequence[T], size: int = QUERY_CHUNK_SIZE) -> Iterator[Sequence[T]]:

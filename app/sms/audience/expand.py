@@ -6,7 +6,7 @@ from dataclasses import replace
 from sqlalchemy import Connection, select
 
 from app.db.base import table_of
-from app.db.lists import THESE, chunked, pack
+from app.db.lists import PHONES, chunked, pack
 from app.sms.audience.chunks import AudienceChunk, choose_chunk_size, select_parameters
 from app.sms.audience.lookup import LookupPlan, read_page
 from app.sms.content.placeholders import choose_language
@@ -99,8 +99,8 @@ def _read_languages(tx: Connection, phones: Sequence[str]) -> Iterator[tuple[str
     """Yield each phone with its subscriber's language, None without one."""
     subscribers = table_of(Subscriber)
     query = select(subscribers.c.phone, subscribers.c.language).where(
-        subscribers.c.phone.in_(THESE[tx.dialect.name])
+        subscribers.c.phone.in_(PHONES[tx.dialect.name])
     )
     for chunk in chunked(phones):
-        languages = dict(tx.execute(query, {"these": pack(tx, chunk)}).tuples().all())
+        languages = dict(tx.execute(query, {"phones": pack(tx, chunk)}).tuples().all())
         yield from ((phone, languages.get(phone)) for phone in chunk)

@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, func, select
 
 from app.db.base import table_of
-from app.db.lists import THESE, pack
+from app.db.lists import PHONES, pack
 from app.phone.pseudonym import is_pseudonym
 from app.sms.context import Context
 from app.sms.eligibility.frequency_cap import CAP_PERIOD
@@ -45,7 +45,7 @@ _SELECT_SUBSCRIBERS = {
         _SUBSCRIBERS.c.consented_at.is_not(None),
         _SUBSCRIBERS.c.time_zone,
     ).where(_SUBSCRIBERS.c.phone.in_(phones))
-    for dialect, phones in THESE.items()
+    for dialect, phones in PHONES.items()
 }
 _SELECT_OVER_CAP = {
     dialect: select(_SENDS.c.phone)
@@ -55,7 +55,7 @@ _SELECT_OVER_CAP = {
     .where(_BATCHES.c.state.in_(_MAY_HAVE_REACHED))
     .group_by(_SENDS.c.phone)
     .having(func.count() >= bindparam("cap"))
-    for dialect, phones in THESE.items()
+    for dialect, phones in PHONES.items()
 }
 
 
@@ -161,7 +161,7 @@ def check_eligibility(
 def _check_marketing(
     tx: Connection, recipients: Sequence[str], over_cap: set[str], windows: "_Windows"
 ) -> dict[str, Eligibility]:
-    values = {"these": pack(tx, recipients)}
+    values = {"phones": pack(tx, recipients)}
     known = {
         phone: (active, consented, zone)
         for phone, active, consented, zone in tx.execute(
@@ -221,7 +221,7 @@ def _find_over_cap(
     if not cap or not recipients:
         return set()
     values = {
-        "these": pack(tx, recipients),
+        "phones": pack(tx, recipients),
         "since": now - CAP_PERIOD,
         "batch_id": batch_id,
         "cap": cap,

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, func, select
 
 from app.csv_cells import show_plainly
 from app.db.base import table_of
-from app.db.lists import THESE, pack
+from app.db.lists import PHONES, pack
 from app.db.types import UtcTime
 from app.subscribers.attributes import MAX_ATTRIBUTES
 from app.subscribers.consent.ledger import ConsentEntry
@@ -28,20 +28,20 @@ _TAGS, _BEARERS = table_of(Tag), table_of(SubscriberTag)
 # Made once: to make a statement costs several times what it takes to run one.
 _KNOWN = {
     dialect: select(_SUBSCRIBERS).where(_SUBSCRIBERS.c.phone.in_(these))
-    for dialect, these in THESE.items()
+    for dialect, these in PHONES.items()
 }
 _OBJECTIONS = {
     dialect: select(_EVENTS.c.phone, func.max(_EVENTS.c.at, type_=UtcTime()).label("at"))
     .where(_EVENTS.c.phone.in_(these), _EVENTS.c.kind == ConsentKind.OPT_OUT)
     .group_by(_EVENTS.c.phone)
-    for dialect, these in THESE.items()
+    for dialect, these in PHONES.items()
 }
 _BORNE = {
     dialect: select(_SUBSCRIBERS.c.phone, _TAGS.c.name)
     .join(_BEARERS, _BEARERS.c.subscriber_id == _SUBSCRIBERS.c.id)
     .join(_TAGS, _TAGS.c.id == _BEARERS.c.tag_id)
     .where(_SUBSCRIBERS.c.phone.in_(these))
-    for dialect, these in THESE.items()
+    for dialect, these in PHONES.items()
 }
 
 
@@ -202,4 +202,4 @@ def _ask(
     tx: Connection, statements: Mapping[str, Any], phones: Sequence[str]
 ) -> Iterable[Row[Any]]:
     dialect = tx.dialect.name
-    return tx.execute(statements[dialect], {"these": pack(tx, phones)})
+    return tx.execute(statements[dialect], {"phones": pack(tx, phones)})

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, insert, select, text, update
 
 from app.db.base import table_of
-from app.db.lists import THESE, pack
+from app.db.lists import PHONES, pack
 from app.ids import make_id
 from app.subscribers.context import SubscriberContext
 from app.subscribers.models import Cause, Scope, Suppression
@@ -32,7 +32,7 @@ _IS_FOR_ALL = _SUPPRESSIONS.c.scope == Scope.ALL
 # Made once: to make a statement costs several times what it takes to run one.
 _NAMED = {
     dialect: select(_SUPPRESSIONS.c.phone).where(_SUPPRESSIONS.c.phone.in_(these), _IS_ACTIVE)
-    for dialect, these in THESE.items()
+    for dialect, these in PHONES.items()
 }
 # By whether it is about marketing.
 _NAMED_FOR = {
@@ -254,7 +254,7 @@ def find_suppressed(
 
 def _find_named(tx: Connection, phones: list[str], *, marketing: bool) -> Iterable[str]:
     dialect = tx.dialect.name
-    return tx.execute(_NAMED_FOR[marketing][dialect], {"these": pack(tx, phones)}).scalars()
+    return tx.execute(_NAMED_FOR[marketing][dialect], {"phones": pack(tx, phones)}).scalars()
 
 
 def read_suppressions(
