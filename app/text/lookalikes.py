@@ -1,101 +1,29 @@
-"""The characters that make a text dear, and those that look like them and do not.  Pure.
+"""Characters that force UCS-2, and GSM-7 replacements for them.  Pure.
 
-One character outside of GSM-7 leaves 70 characters to a part instead of 160.  Nothing here changes
-a text: a look-alike is for a person to accept.
+One character outside GSM-7 leaves 70 characters to a part instead of 160.  Replacements are
+suggested and never applied: a person decides.  Punctuation and accented Latin letters have one.
+Numbers, currency signs, symbols and letters of other scripts have none.
 """
 
-import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from anyascii import anyascii
+
 from app.text.segments import Encoding, is_gsm7, measure_text
 
-
-def _spread(table: dict[str, str]) -> dict[str, str]:
-    """Each character of the keys with its value."""
-    return {character: value for keys, value in table.items() for character in keys}
-
-
-_LOOK_ALIKES = _spread(
-    {
-        "‘’‚‛′ʼʻˈ`´‹›": "'",
-        "“”„‟″«»¨〝〞": '"',
-        "‐‑‒–—―−⁃﹘•‣◦●○▪■∙·¯": "-",
-        "…": "...",
-        "\t\u1680": " ",
-        "\x0b\x85\u2028\u2029": "\n",
-        "™": "(TM)",
-        "℠": "(SM)",
-        "©": "(C)",
-        "®": "(R)",
-        "×": "x",
-        "÷⁄∕": "/",
-        "±": "+/-",
-        "≈˜": "~",
-        "≤": "<=",
-        "≥": ">=",
-        "→": "->",
-        "←": "<-",
-        "⇒": "=>",
-        "°": "deg",
-        "¦": "|",
-        "ˆ": "^",
-        "¸": ",",
-        "¢": "c",
-        "₤": "£",
-        "₹": "Rs",
-        "µμ": "u",
-        # Else the first digit would join a number before it.
-        "¼": " 1/4",
-        "½": " 1/2",
-        "¾": " 3/4",
-        "Ł": "L",
-        "ł": "l",
-        "Đ": "D",
-        "đð": "d",
-        "Ð": "D",
-        "ħ": "h",
-        "Ħ": "H",
-        "ı": "i",
-        "ŋ": "n",
-        "Ŋ": "N",
-        "ŧ": "t",
-        "Ŧ": "T",
-        "œ": "oe",
-        "Œ": "OE",
-        "þ": "th",
-        "Þ": "Th",
-        "ẞ": "ß",
-        # Nearer than the letter without its mark.
-        "ő": "ö",
-        "Ő": "Ö",
-        "ű": "ü",
-        "Ű": "Ü",
-        # They do not show at all.
-        "\xad\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e": "",
-        "\u2060\u2066\u2067\u2068\u2069\ufe0e\ufe0f\ufeff": "",
-    }
-)
-# Letters of Greek and Cyrillic that are drawn like Latin ones.
-_TWINS = dict(
-    zip(
-        "ΑΒΕΖΗΙΚΜΝΟΡΤΥΧοАВЕЅІЈКМНОРСТХавеѕіјорсухё",
-        "ABEZHIKMNOPTYXoABESIJKMHOPCTXaBesijopcyxe",
-        strict=True,
-    )
-)
-_WORD = re.compile(r"[^\W\d_]+")
 _MARKS = ("Mn", "Me")
+# Where GSM-7 has something nearer than ASCII, and accents that people type as apostrophes.
+_NEARER = {"ő": "ö", "Ő": "Ö", "ű": "ü", "Ű": "Ü", "ẞ": "ß", "\t": " "} | dict.fromkeys("`´ʼʻ", "'")
 
 
 @dataclass(frozen=True, slots=True)
 class NonGsmCharacter:
-    """A character, its marks included, that no GSM-7 text may hold, and how often it is there.
+    """A character outside GSM-7 with its combining marks, and how often the text has it.
 
-    `look_alike` is what could stand in its place, "" where it does not show; None when nothing
-    can.
+    `look_alike` is the GSM-7 replacement: "" for an invisible character, None where there is none.
     """
 
     character: str
@@ -105,25 +33,26 @@ class NonGsmCharacter:
 
 
 def find_non_gsm_characters(text: str) -> tuple[NonGsmCharacter, ...]:
-    """The characters that force a text into UCS-2, in the order of their first appearance.
+    """Return the characters that force a text into UCS-2, in the order of their first appearance.
 
     >>> found = find_non_gsm_characters("Don’t – 🙂")
-    >>> [(each.character, each.name, each.look_alike) for each in found]
+    >>> [(character.character, character.name, character.look_alike) for character in found]
     ... # doctest: +NORMALIZE_WHITESPACE
     [('’', 'right single quotation mark', "'"), ('–', 'en dash', '-'),
      ('🙂', 'slightly smiling face', None)]
     """
-    counts = Counter(found for found in _walk(text) if not is_gsm7(found[0]))
+    counts = Counter(character for character in _join_marks(text) if not is_gsm7(character))
     return tuple(
-        NonGsmCharacter(character, _name(character), count, look_alike)
-        for (character, look_alike), count in counts.items()
+        NonGsmCharacter(character, _name(character), count, _replace(character))
+        for character, count in counts.items()
     )
 
 
 def suggest_gsm_text(text: str) -> str | None:
-    """The text in GSM-7, written with look-alikes, in no more parts.
+    """Return the text in GSM-7, or None.
 
-    None when it is in GSM-7 already, or something in it has no look-alike.
+    Returns None when the text is in GSM-7 already, when a character has no replacement, and when
+    the replacements would take more parts.
 
     >>> suggest_gsm_text("Don’t wait…")
     "Don't wait..."
@@ -131,80 +60,45 @@ def suggest_gsm_text(text: str) -> str | None:
     size = measure_text(text)
     if size.encoding is Encoding.GSM_7:
         return None
-    pieces = []
-    for _, look_alike in _walk(text):
-        if look_alike is None:
-            return None
-        pieces.append(look_alike)
-    cheaper = "".join(pieces)
-    return cheaper if measure_text(cheaper).parts <= size.parts else None
-
-
-def _walk(text: str) -> Iterator[tuple[str, str | None]]:
-    """Each character with its marks, and what could stand in its place: itself when it is cheap."""
-    twins = _find_twins(text)
-    place = 0
-    for character in _join_marks(text):
-        if is_gsm7(character):
-            yield character, character
-        elif place in twins:
-            yield character, _TWINS[character[0]]
-        else:
-            yield character, _find_look_alike(character)
-        place += len(character)
+    replaced = [
+        character if is_gsm7(character) else _replace(character) for character in _join_marks(text)
+    ]
+    if None in replaced:
+        return None
+    suggestion = "".join(filter(None, replaced))
+    return suggestion if measure_text(suggestion).parts <= size.parts else None
 
 
 def _join_marks(text: str) -> Iterator[str]:
-    """The characters of a text, each with the marks on it."""
+    """Yield the characters of a text, each with the combining marks behind it."""
     joined = ""
-    for each in text:
-        if joined and unicodedata.category(each) in _MARKS:
-            joined += each
-            continue
-        if joined:
+    for character in text:
+        if joined and unicodedata.category(character) not in _MARKS:
             yield joined
-        joined = each
+            joined = ""
+        joined += character
     if joined:
         yield joined
 
 
-def _find_look_alike(character: str) -> str | None:
+def _replace(character: str) -> str | None:
     composed = unicodedata.normalize("NFC", character)
     if is_gsm7(composed):
         return composed
-    if composed in _LOOK_ALIKES:
-        return _LOOK_ALIKES[composed]
-    pieces = unicodedata.normalize("NFKD", composed)
-    bare = "".join(each for each in pieces if unicodedata.category(each) not in _MARKS)
-    drawn = "".join(_LOOK_ALIKES.get(each, each) for each in bare)
-    return drawn if drawn and is_gsm7(drawn) else None
-
-
-def _find_twins(text: str) -> set[int]:
-    """Where letters of another alphabet may be taken for Latin ones.
-
-    Only in a word that is then Latin throughout; and of words without a Latin letter, only where
-    all words are.
-    """
-    words = [(match, _is_drawable(match[0])) for match in _WORD.finditer(text)]
-    everywhere = all(drawable for _, drawable in words)
-    return {
-        place
-        for match, drawable in words
-        if drawable and (everywhere or any(map(_is_latin, match[0])))
-        for place in range(*match.span())
-        if text[place] in _TWINS
-    }
-
-
-def _is_drawable(word: str) -> bool:
-    return all(each in _TWINS or is_gsm7(each) or _is_latin(each) for each in word)
-
-
-def _is_latin(letter: str) -> bool:
-    return unicodedata.name(letter, "").startswith("LATIN")
+    if composed in _NEARER:
+        return _NEARER[composed]
+    replacement = anyascii(composed)
+    if not is_gsm7(replacement):
+        return None
+    category = unicodedata.category(composed[0])
+    if category.startswith("L"):
+        is_latin = "LATIN" in unicodedata.name(composed[0], "").split()
+        return replacement if is_latin and replacement else None
+    # Not the per mille sign, which would read "%0", nor the pilcrow, "P".
+    is_punctuation = category.startswith(("P", "Z")) or category == "Cf"
+    return replacement if is_punctuation and not any(map(str.isalnum, replacement)) else None
 
 
 def _name(character: str) -> str:
-    names = (unicodedata.name(each, "").lower() or f"U+{ord(each):04X}" for each in character)
+    names = (unicodedata.name(one, "").lower() or f"U+{ord(one):04X}" for one in character)
     return " and ".join(names)

@@ -1,4 +1,4 @@
-"""How a text travels: GSM-7 or UCS-2, and in how many parts.
+"""SMS segmentation: the encoding of a text, GSM-7 or UCS-2, and its number of parts.
 
 Tables: 3GPP TS 23.038, section 6.2.1.  Part sizes: 160 septets or 70 UTF-16 code units alone,
 153 or 67 in each part of a longer text, since the joining header takes the rest.  A part never
@@ -21,7 +21,7 @@ _ESCAPED = str.maketrans({character: _ESCAPE + character for character in _EXTEN
 
 
 class Encoding(StrEnum):
-    """The two alphabets a text part can be written in."""
+    """The character encodings of an SMS."""
 
     GSM_7 = "GSM-7"
     UCS_2 = "UCS-2"
@@ -29,14 +29,14 @@ class Encoding(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TextSize:
-    """What one copy of a text costs: its alphabet and the parts billed."""
+    """The encoding of a text and the number of parts that one copy is billed as."""
 
     encoding: Encoding
     parts: int
 
 
 def is_gsm7(text: str) -> bool:
-    """True for a text that travels in GSM-7.
+    """Return True if every character of a text is in GSM-7.
 
     >>> is_gsm7("Snö"), is_gsm7("Snow ❄")
     (True, False)
@@ -45,7 +45,7 @@ def is_gsm7(text: str) -> bool:
 
 
 def measure_text(text: str) -> TextSize:
-    """The encoding a text needs and the parts it is split into.
+    """Return the encoding that a text needs and the number of parts it is split into.
 
     >>> measure_text("Pickup moved to 08:30")
     TextSize(encoding=<Encoding.GSM_7: 'GSM-7'>, parts=1)

@@ -26,8 +26,7 @@ texts = st.text(
     ("dear", "cheap"),
     [
         ("“Don’t” – he said…", '"Don\'t" - he said...'),
-        (f"5{NBSP}€ • 10\u2009€ ‑ 15\u202f€", "5 € - 10 € - 15 €"),
-        ("Acme™ © 2026", "Acme(TM) (C) 2026"),
+        (f"5{NBSP}€ • 10\u2009€ ‑ 15\u202f€", "5 € * 10 € - 15 €"),
         ("Łódź, Kraków, žluťoučký kůň", "Lodz, Krakow, zlutoucky kun"),
         ("Szép időt, jövő hétfőn, tűz", "Szép idöt, jövö hétfön, tüz"),
         ("cœur, façade, Đà Nẵng", "coeur, facade, Dà Nang"),
@@ -35,13 +34,7 @@ texts = st.text(
         (f"invis{ZWSP}ible\ufeff", "invisible"),
         (f"cafe{COMBINING_ACUTE} s{COMBINING_CARON}", "café s"),
         ("ﬁne ＡＢＣ", "fine ABC"),
-        ("1½ h, 3 × 4", "1 1/2 h, 3 x 4"),
-        ("20 ≤ 30 → yes", "20 <= 30 -> yes"),
-        # Cyrillic С, о and р in Latin words, and a Greek Α.
-        ("\u0421\u043eu\u0440on for \u0391nn", "Coupon for Ann"),
-        (f"s{COMBINING_CARON} \u0421oupon", "s Coupon"),
-        # Greek capitals are drawn alike, and the others are in GSM-7.
-        ("\u0391\u0398\u0397\u039d\u0391", "A\u0398HNA"),
+        ("«Don´t»", "<<Don't>>"),
     ],
 )
 def test_a_dear_text_has_a_cheap_one_that_reads_alike(dear, cheap):
@@ -50,7 +43,8 @@ def test_a_dear_text_has_a_cheap_one_that_reads_alike(dear, cheap):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "Pickup moved to 08:30", "€ [x] ~ é Ö", "Hi 🙂…", "Привет", "日本"]
+    "text",
+    ["", "Pickup moved to 08:30", "€ [x] ~ é Ö", "Hi 🙂…", "Привет", "日本", "1½ h", "Acme™"],
 )
 def test_a_text_that_is_cheap_or_cannot_be_is_left_alone(text):
     assert suggest_gsm_text(text) is None
@@ -84,11 +78,12 @@ def test_a_character_without_a_name_is_told_by_its_number():
     assert [each.name for each in find_non_gsm_characters("\t\ue000")] == ["U+0009", "U+E000"]
 
 
-def test_letters_of_another_alphabet_are_not_taken_for_latin_in_its_own_words():
-    # One word is of letters that look Latin, but stands among others.
-    found = find_non_gsm_characters("Привет, Ann, сор")
+@pytest.mark.parametrize("character", "½²１٣Ⅳ‰₹¢₤°™©×−≤→αаАΑСあ中한º¶🙂")
+def test_numbers_symbols_and_letters_of_other_scripts_are_never_replaced(character):
+    [found] = find_non_gsm_characters(f"a {character} 1")
 
-    assert {each.look_alike for each in found} == {None}
+    assert found.look_alike is None
+    assert suggest_gsm_text(f"“{character}”") is None
 
 
 def test_what_is_dear_by_the_vectors_is_dear_here():
