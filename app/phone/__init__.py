@@ -1,0 +1,11 @@
+"""Phone numbers: reading, checking and masking them, their countries, and pseudonyms.
+
+E.164: the international form, `+` and 2 to 15 digits.
+sender: E.164, a short code of 3 to 8 digits, or an alphanumeric name.
+pseudonym: `-` and digits, in place of the number of an erased person.
+
+    e164.py         the E.164 rule, masking, and libphonenumber's facts about a number
+    reader.py       numbers as spreadsheets and people write them, to E.164
+    country.py      the country of a number, fast
+    pseudonym.py    pseudonyms of erased numbers
+"""

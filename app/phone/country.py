@@ -1,4 +1,4 @@
-"""The country of a phone number, quickly enough for a million of them.  Pure."""
+"""Countries of phone numbers, fast enough for a million of them.  Pure."""
 
 from functools import lru_cache
 
@@ -6,7 +6,7 @@ import phonenumbers
 
 UNKNOWN = "ZZ"
 
-# In a shorter number the last digits may tell its country.
+# In a shorter number the last digits may decide the country.
 _SHORT = 11
 _TAIL = "0000"
 _REGIONS = phonenumbers.COUNTRY_CODE_TO_REGION_CODE
@@ -14,11 +14,10 @@ _MAX_CODE_DIGITS = 3
 
 
 def find_country(number: str) -> str:
-    """The ISO 3166-1 alpha-2 code of an E.164 number's country; ZZ where there is no such.
+    """Return the ISO 3166-1 alpha-2 code of an E.164 number or a pseudonym, or ZZ.
 
-    Numbers that differ in their last four digits alone are in one country.  Without that, a
-    million of a calling code that several countries share would take a minute.  What stands in
-    place of an erased number has a minus for its plus.
+    The last four digits are left out of the look-up, so that its cache serves a million numbers
+    of a calling code that several countries share; without that they take a minute.
 
     >>> find_country("+46701234567"), find_country("+14165550123"), find_country("+8001234")
     ('SE', 'CA', 'ZZ')

@@ -1,7 +1,7 @@
 """Phone numbers in E.164: `+`, a first digit 1 to 9, and 2 to 15 digits in all (ITU-T E.164).
 
-The rule of entry is the pattern alone, which is fast and never wrong about a new country's
-numbers.  `inspect_number` asks libphonenumber what the number really is.
+Requests are checked by the pattern alone, which is fast and never wrong about a new country's
+numbers.  `inspect_number` looks a number up in libphonenumber.
 """
 
 import re
@@ -19,7 +19,7 @@ _SENDER = re.compile(
     r"|[0-9]{3,8}"  # a short code
     r"|(?=[^A-Za-z]*[A-Za-z])[A-Za-z0-9](?:[A-Za-z0-9 &._+-]{0,9}[A-Za-z0-9.])?"  # alphanumeric
 )
-# What libphonenumber has of a region's numbers.
+# The kinds of numbers in libphonenumber's metadata of a region.
 _KINDS = (
     "fixed_line", "mobile", "toll_free", "premium_rate", "shared_cost", "voip", "personal_number",
     "pager", "uan", "voicemail",
@@ -28,7 +28,7 @@ _KINDS = (
 
 @dataclass(frozen=True, slots=True)
 class SortedEntries:
-    """What a client's list of recipients holds: usable numbers, and the rest as it came."""
+    """A client's list of recipients: E.164 numbers, and the invalid entries unchanged."""
 
     numbers: list[str]
     invalid: list[object]
@@ -36,7 +36,7 @@ class SortedEntries:
 
 @dataclass(frozen=True, slots=True)
 class NumberFacts:
-    """What libphonenumber knows of a number.
+    """Facts about a number from libphonenumber.
 
     `country` is ISO 3166-1 alpha-2, or None where the number belongs to no single country;
     `zones` are IANA names, empty when unknown, several when the country has several.
@@ -48,7 +48,7 @@ class NumberFacts:
 
 
 def normalise_number(entry: object) -> str | None:
-    """The number in E.164, blanks around it removed; None when it is not one.
+    """Return the number without blanks around it, or None if it is not E.164.
 
     >>> normalise_number(" +46701234567 ")
     '+46701234567'
@@ -81,7 +81,7 @@ def sort_entries(entries: list[object]) -> SortedEntries:
 
 
 def _all_if_clean(entries: list[object]) -> list[str] | None:
-    """The entries themselves when every one is E.164 as it stands, else None."""
+    """Return the entries unchanged if every one is E.164 already, else None."""
     try:
         lines = "\n".join(entries)  # type: ignore[arg-type]  # a TypeError is the answer
     except TypeError:
@@ -93,14 +93,14 @@ def _all_if_clean(entries: list[object]) -> list[str] | None:
 
 
 def remove_duplicates(numbers: list[str]) -> list[str]:
-    """Each number once, in the order of its first appearance; the list itself when none repeats."""
+    """Return each number once, in the order of its first appearance."""
     if len(set(numbers)) == len(numbers):
         return numbers  # the usual case, at half the cost of building the list anew
     return list(dict.fromkeys(numbers))
 
 
 def mask_number(number: str) -> str:
-    """A number for human eyes in a log: country and end recognisable, the person not.
+    """Return a number for logs and answers: the first and the last digits, the rest as dots.
 
     >>> mask_number("+46701234567")
     '+46•••••••67'
@@ -113,7 +113,7 @@ def mask_number(number: str) -> str:
 
 
 def inspect_number(number: str) -> NumberFacts:
-    """What libphonenumber says of an E.164 number: valid or not, country, time zones.
+    """Look an E.164 number up in libphonenumber.
 
     >>> inspect_number("+46701234567")
     NumberFacts(valid=True, country='SE', zones=('Europe/Stockholm',))
@@ -132,9 +132,9 @@ def inspect_number(number: str) -> NumberFacts:
 
 
 def find_in_use(number: str) -> str | None:
-    """An E.164 number if libphonenumber knows numbers like it, a needless 0 removed; else None.
+    """Return a number that libphonenumber calls valid, without a needless 0, or None.
 
-    For most it takes a thirtieth of what inspect_number does.
+    For most numbers this takes a thirtieth of the time of inspect_number.
 
     >>> find_in_use("+46701234567"), find_in_use("+460701234567"), find_in_use("+46001234567")
     ('+46701234567', '+46701234567', None)
@@ -152,7 +152,7 @@ def find_in_use(number: str) -> str | None:
 
 @cache
 def _make_pattern(code: str) -> re.Pattern[str]:
-    """What numbers of a calling code look like behind it: libphonenumber's own data, in one."""
+    """Compile libphonenumber's patterns of the digits after a calling code into one."""
     kinds = []
     for region in phonenumbers.COUNTRY_CODE_TO_REGION_CODE[int(code)]:
         metadata = phonenumbers.PhoneMetadata.metadata_for_region_or_calling_code(int(code), region)
@@ -164,7 +164,7 @@ def _make_pattern(code: str) -> re.Pattern[str]:
 
 
 def _describe(kind: phonenumbers.PhoneNumberDesc | None) -> str:
-    """The pattern of one kind of numbers; empty where there are none."""
+    """Return the pattern of one kind of numbers, empty if there are none."""
     if kind is None or kind.national_number_pattern is None:
         return ""
     lengths = "|".join(f"[0-9]{{{length}}}" for length in kind.possible_length if length > 0)
@@ -172,7 +172,7 @@ def _describe(kind: phonenumbers.PhoneNumberDesc | None) -> str:
 
 
 def read_national(digits: str, country: str) -> str | None:
-    """The E.164 number that these digits are when they are dialled in a country; None for none.
+    """Return the E.164 number that is dialled with these digits in a country, or None.
 
     >>> read_national("0701234567", "SE")
     '+46701234567'
@@ -191,12 +191,12 @@ def _write(number: phonenumbers.PhoneNumber) -> str:
 
 
 def is_country(code: str) -> bool:
-    """Whether libphonenumber knows the numbers of a country, by ISO 3166-1 alpha-2."""
+    """Return True if libphonenumber knows a country, by its ISO 3166-1 alpha-2 code."""
     return code in phonenumbers.SUPPORTED_REGIONS
 
 
 def can_be_answered(sender: str) -> bool:
-    """True for a sender that texts can go to: a number or a short code, no name.
+    """Return True if a sender can receive texts: a number or a short code, not a name.
 
     >>> can_be_answered("+12015550100"), can_be_answered("12345"), can_be_answered("Acme")
     (True, True, False)
@@ -205,5 +205,5 @@ def can_be_answered(sender: str) -> bool:
 
 
 def is_sender(value: str) -> bool:
-    """True for what can stand as the sender: E.164, 3 to 8 digits, or a name of 1 to 11."""
+    """Return True for E.164, 3 to 8 digits, or a name of 1 to 11 characters."""
     return bool(_SENDER.fullmatch(value))
