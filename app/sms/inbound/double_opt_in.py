@@ -1,7 +1,7 @@
-"""Whoever was given a tag with a double opt-in is asked, once, whether they want it.
+"""The double opt-in question: one text to a subscriber whose tags wait to be confirmed.
 
-By day by their own clock, from the number that takes the answer, and never somebody who is
-suppressed.  One text asks for all tags that somebody waits to confirm; a YES confirms them.
+The question goes once, in the daytime of the subscriber, from the number that takes the answer, and
+never to a suppressed number.  One question is for all tags of a subscriber; a YES confirms them.
 """
 
 from collections import defaultdict
@@ -31,23 +31,23 @@ from app.subscribers.tags.assignments import (
 )
 from app.text.segments import measure_text
 
-# So many tags of people are looked at in one transaction.
+# Tags of subscribers that are read in one transaction.
 _PAGE = 1_000
 _PASS_S = 2.0
-# Behind whom the next pass goes on: those whose night it is must not keep the others waiting.
-_REACHED_FACT = "asked_up_to"
+# Where the next pass continues: subscribers whose night it is must not block the others.
+_REACHED_KEY = "asked_up_to"
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """Somebody who is asked now, and until when their day lasts."""
+class _Recipient:
+    """A subscriber who gets the question now, and the end of their daytime."""
 
-    waiting: Waiting
-    until: datetime
+    subscriber: Waiting
+    closes_at: datetime
 
 
 def request_confirmations(ctx: Context) -> int:
-    """Ask for what nobody was asked about yet, for a few seconds; how many people were asked."""
+    """Send the questions that are due, for a few seconds.  Returns the number of subscribers."""
     if not can_be_answered(ctx.default_sender):
         return 0
     with ctx.db.read() as tx:
@@ -56,66 +56,67 @@ def request_confirmations(ctx: Context) -> int:
             or read_gates(tx, ctx.rules, ctx.now()).restoring_since is not None
         ):
             return 0
-    count, more, began = 0, True, ctx.clock.monotonic()
-    while more and ctx.clock.monotonic() - began < _PASS_S:
-        asked, more = _ask_some(ctx)
-        count += asked
+    count, more, started_s = 0, True, ctx.clock.monotonic()
+    while more and ctx.clock.monotonic() - started_s < _PASS_S:
+        sent, more = _ask_page(ctx)
+        count += sent
     if count:
-        logger.bind(people=count).info("people were asked to confirm")
+        logger.bind(subscribers=count).info("double opt-in questions stored")
     return count
 
 
-def _ask_some(ctx: Context) -> tuple[int, bool]:
-    """How many of a page of people were asked, and whether there is another page."""
+def _ask_page(ctx: Context) -> tuple[int, bool]:
+    """Store the questions of one page.  Returns their number, and True if there is another page."""
     with ctx.db.write() as tx:
         lock_suppressions_shared(tx)
-        after = int(read_metadata(tx, _REACHED_FACT) or 0)
+        after = int(read_metadata(tx, _REACHED_KEY) or 0)
         page = find_unrequested_opt_ins(tx, after=after, most=_PAGE)
-        groups = defaultdict[str, list[_Asked]](list)
-        for asked in _choose(tx, ctx, page.subscribers):
-            language = asked.waiting.language
-            groups[choose_question(language, ctx.subscriber_rules.default_language)].append(asked)
+        groups = defaultdict[str, list[_Recipient]](list)
+        for recipient in _choose(tx, ctx, page.subscribers):
+            language = recipient.subscriber.language
+            text = choose_question(language, ctx.subscriber_rules.default_language)
+            groups[text].append(recipient)
         for text, group in groups.items():
-            _ask(tx, ctx, text, group)
-        set_metadata(tx, _REACHED_FACT, str(page.reached if page.more else 0))
+            _store_question(tx, ctx, text, group)
+        set_metadata(tx, _REACHED_KEY, str(page.reached if page.more else 0))
     return sum(map(len, groups.values())), page.more
 
 
-def _choose(tx: Connection, ctx: Context, people: Sequence[Waiting]) -> list[_Asked]:
-    """Those who may be asked now."""
+def _choose(tx: Connection, ctx: Context, subscribers: Sequence[Waiting]) -> list[_Recipient]:
+    """Return the subscribers who may get the question now."""
     now, rules = ctx.now(), ctx.subscriber_rules
-    phones = [each.phone for each in people]
+    phones = [subscriber.phone for subscriber in subscribers]
     suppressed = find_suppressed(tx, ctx.subscriber_context, phones, marketing=True)
     chosen = []
-    for each in people:
-        zones, country = locate_phone(each.phone, each.time_zone, rules)
+    for subscriber in subscribers:
+        zones, country = locate_phone(subscriber.phone, subscriber.time_zone, rules)
         window = find_window(zones, country, now, rules)
-        if each.phone not in suppressed and window is not None and window.opens_at <= now:
-            chosen.append(_Asked(each, window.closes_at))
+        if subscriber.phone not in suppressed and window is not None and window.opens_at <= now:
+            chosen.append(_Recipient(subscriber, window.closes_at))
     return chosen
 
 
-def _ask(tx: Connection, ctx: Context, text: str, group: Sequence[_Asked]) -> None:
-    """Store one text to people, in place of a question to each."""
+def _store_question(tx: Connection, ctx: Context, text: str, group: Sequence[_Recipient]) -> None:
+    """Store one broadcast with the question to these subscribers."""
     now = ctx.now()
-    phones = [each.waiting.phone for each in group]
+    phones = [recipient.subscriber.phone for recipient in group]
     request = BroadcastRequest(
         recipients=phones,
         text=text,
         size=measure_text(text),
-        expire_at=min(each.until for each in group),
+        expire_at=min(recipient.closes_at for recipient in group),
         allow_duplicate=True,
     )
     public_id = store_own(tx, ctx, request)
-    mark_opt_in_requested(tx, [each.waiting for each in group], at=now)
+    mark_opt_in_requested(tx, [recipient.subscriber for recipient in group], at=now)
     ledger.append_consents(
         tx,
         ctx.subscriber_context,
         ConsentKind.ASKED,
         [
-            (each.waiting.phone, now, public_id, text, name)
-            for each in group
-            for name in each.waiting.tags.values()
+            (recipient.subscriber.phone, now, public_id, text, tag)
+            for recipient in group
+            for tag in recipient.subscriber.tags.values()
         ],
         actor=REPLY_CLIENT,
         channel="sms",

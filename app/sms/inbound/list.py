@@ -1,4 +1,4 @@
-"""Texts from phones to us, for whoever wants to read them."""
+"""Lists of inbounds, the newest first."""
 
 from datetime import datetime
 from typing import Any
@@ -13,7 +13,7 @@ from app.sms.models.broadcast import Broadcast
 from app.sms.models.reports import Inbound
 
 _INBOUNDS, _BROADCASTS = table_of(Inbound), table_of(Broadcast)
-# More than come in a moment in which processes number and date them in another order.
+# More inbounds than processes can number out of the order of their times.
 _SAME_MOMENT = 1_000
 _NEWEST = (
     select(_INBOUNDS, _BROADCASTS.c.public_id)
@@ -31,9 +31,9 @@ def list_inbounds(
     since: datetime | None = None,
     broadcast_id: str | None = None,
 ) -> Page[Row[Any]]:
-    """Inbounds, the newest first, that fit all that is given; `since` is when we noted them.
+    """Return a page of the inbounds that match every filter; `since` is our time of recording.
 
-    Raises NotFound for a broadcast that there is not.
+    Raises NotFound for an unknown broadcast.
     """
     query = _NEWEST.limit(limit + 1)
     if cursor is not None:
@@ -54,9 +54,9 @@ def list_inbounds(
 
 
 def _find_first(since: datetime) -> ScalarSelect[int]:
-    """The lowest number since then: without it all are looked through where few are that new.
+    """Return the lowest id since then, so that the query reads no older rows.
 
-    Numbers follow times, but for those of several processes at the same moment.
+    Ids follow the times of recording, except among processes at the same moment.
     """
     soonest = (
         select(_INBOUNDS.c.id)

@@ -1,4 +1,4 @@
-"""Texts from phones to us: each kept once, whether it was told or found in Sinch's list."""
+"""Inbounds: store each text from a phone once, from a callback or from Sinch's list."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from app.db.base import table_of
 from app.db.facts import delete_metadata, read_metadata, set_metadata
+from app.db.lists import chunked
 from app.sinch import schemas
 from app.sinch.errors import SinchError
 from app.sms.audience.broadcasts_by_recipient import BEYOND_ALL, find_broadcasts_to
@@ -21,26 +22,26 @@ from app.sms.models.broadcast import Broadcast
 from app.sms.models.reports import Inbound
 from app.subscribers.consent.ledger import ConsentRecord, append_consent_records
 
-# Sinch keeps inbounds for so long, as far as is known.
+# Sinch lists inbounds for this long, as far as we know.
 KEPT_AT_SINCH = timedelta(days=14)
-# What was received while a list was made may be missing in it.
+# An inbound that arrives while Sinch makes the list may be missing in it.
 _OVERLAP = timedelta(hours=1)
 _LIST_S = 20.0
-# Kept in one transaction, which takes some 50 ms.
-_AT_ONCE = 30
+# Inbounds stored in one transaction, which takes some 50 ms.
+_CHUNK_SIZE = 30
 _LISTED = "inbounds_listed"
 
 _INBOUNDS = table_of(Inbound)
 _BROADCASTS = table_of(Broadcast)
 _OWNERS = select(
     _BROADCASTS.c.id, _BROADCASTS.c.public_id, _BROADCASTS.c.client, _BROADCASTS.c.options
-).where(_BROADCASTS.c.id.in_(bindparam("these", expanding=True)))
-# Of the last so many sent to a person some may be answers of ours, which nobody answers.
-_LOOKED_AT = 8
+).where(_BROADCASTS.c.id.in_(bindparam("broadcast_ids", expanding=True)))
+# The last broadcasts to a number that are searched for one that is not our own reply.
+_MAX_BROADCASTS = 8
 
 
 def _make_insert(build: Any) -> Any:
-    """Gives the row's id when it is new, and nothing when it is not."""
+    """Build the INSERT that returns the id of a new row, and no row for a known inbound."""
     return build(_INBOUNDS).on_conflict_do_nothing().returning(_INBOUNDS.c.id)
 
 
@@ -49,24 +50,25 @@ _ADD = {"sqlite": _make_insert(sqlite.insert), "postgresql": _make_insert(postgr
 
 @dataclass(frozen=True, slots=True)
 class StoredInbounds:
-    """How many texts were new, and what of them is still to be written into the ledger."""
+    """The number of new inbounds, and their consent records, which the caller appends."""
 
     new: int
-    said: Sequence[ConsentRecord]
+    records: Sequence[ConsentRecord]
 
 
 def store_inbounds(
     tx: Connection, ctx: Context, inbounds: Sequence[schemas.SinchInbound]
 ) -> StoredInbounds:
-    """Keep the texts that are new, note them for the client they answer, and do what they ask for.
+    """Store the inbounds that are new, notify the clients, and apply the intents.
 
-    Suppressions are held for it; the ledger is written by the caller, at the end.
+    The caller has locked suppressions, and appends the consent records at the end.
     """
-    new = [each for each in inbounds if _note(tx, ctx, each)]
-    return StoredInbounds(len(new), [said for each in new for said in apply_inbound(tx, ctx, each)])
+    new = [inbound for inbound in inbounds if _store(tx, ctx, inbound)]
+    records = [record for inbound in new for record in apply_inbound(tx, ctx, inbound)]
+    return StoredInbounds(len(new), records)
 
 
-def _note(tx: Connection, ctx: Context, inbound: schemas.SinchInbound) -> bool:
+def _store(tx: Connection, ctx: Context, inbound: schemas.SinchInbound) -> bool:
     now = ctx.now()
     answered = _find_answered(tx, _clean(inbound.sender))
     row = {
@@ -100,24 +102,25 @@ def _note(tx: Connection, ctx: Context, inbound: schemas.SinchInbound) -> bool:
 
 
 def _find_answered(tx: Connection, phone: str) -> Row[Any] | None:
-    """The last broadcast that a phone was sent, or may have been."""
-    last = find_broadcasts_to(tx, phone, before=BEYOND_ALL, limit=_LOOKED_AT, handed_over=True)
+    """Return the last broadcast of a client that was sent, or may have been, to a number."""
+    last = find_broadcasts_to(tx, phone, before=BEYOND_ALL, limit=_MAX_BROADCASTS, handed_over=True)
     if not last:
         return None
-    rows: list[Row[Any]] = list(tx.execute(_OWNERS, {"these": last}))
-    found = {row.id: row for row in rows}
-    return next((found[each] for each in last if not found[each].options.get("reply")), None)
+    rows: dict[int, Row[Any]] = {
+        row.id: row for row in tx.execute(_OWNERS, {"broadcast_ids": last})
+    }
+    return next((rows[id_] for id_ in last if not rows[id_].options.get("reply")), None)
 
 
 def _clean(text: str) -> str:
-    """Without NUL, which PostgreSQL does not keep."""
+    """Remove NUL, which PostgreSQL does not store."""
     return text.replace("\0", "")
 
 
 def fetch_inbounds_when_due(ctx: Context) -> int | None:
-    """Look for texts that no callback told of, every few minutes.
+    """Read Sinch's list every few minutes, for inbounds that no callback brought.
 
-    How many were new; None when the list that was due could not be read.
+    Returns the number of new inbounds, or None if a list was due and could not be read.
     """
     with ctx.db.read() as tx:
         listed = read_metadata(tx, _LISTED)
@@ -131,33 +134,34 @@ def fetch_inbounds_when_due(ctx: Context) -> int | None:
 
 
 def restart_listing(tx: Connection) -> None:
-    """Let the next list go back as far as Sinch's memory does."""
+    """Make the next list go back as far as Sinch does."""
     delete_metadata(tx, _LISTED)
 
 
 def mark_listed(tx: Connection, now: datetime) -> None:
-    """Let it stand as if a clean list had just been made: on an operator's word."""
+    """Record a clean list at this time, on an operator's word."""
     set_metadata(tx, _LISTED, now.isoformat())
 
 
 def were_listed(tx: Connection, *, since: datetime) -> bool:
-    """Whether a clean list was made since then."""
+    """Return True if a clean list was read since then."""
     listed = read_metadata(tx, _LISTED)
     return listed is not None and datetime.fromisoformat(listed) >= since
 
 
 def fetch_inbounds(ctx: Context, *, since: datetime) -> int | None:
-    """Keep every text that Sinch lists since then; how many were new, None without a clean list."""
+    """Store every inbound that Sinch lists since then.
+
+    Returns the number of new ones, or None if the list could not be read.
+    """
     started_at = ctx.now()
     try:
-        found = ctx.sinch.list_inbounds(received_after=since, within_s=_LIST_S)
+        newest_first = ctx.sinch.list_inbounds(received_after=since, within_s=_LIST_S)
     except SinchError as e:
         logger.bind(reason=type(e).__name__).warning("sinch's list of inbounds cannot be read")
         return None
-    # The oldest first, as they came.
-    in_order = found[::-1]
-    parts = range(0, len(in_order), _AT_ONCE)
-    new = sum(_keep_listed(ctx, in_order[start : start + _AT_ONCE]) for start in parts)
+    chunks = chunked(newest_first[::-1], _CHUNK_SIZE)
+    new = sum(_store_listed(ctx, inbounds) for inbounds in chunks)
     with ctx.db.write() as tx:
         set_metadata(tx, _LISTED, started_at.isoformat())
     if new:
@@ -165,9 +169,9 @@ def fetch_inbounds(ctx: Context, *, since: datetime) -> int | None:
     return new
 
 
-def _keep_listed(ctx: Context, inbounds: Sequence[schemas.SinchInbound]) -> int:
+def _store_listed(ctx: Context, inbounds: Sequence[schemas.SinchInbound]) -> int:
     with ctx.db.write() as tx:
         lock_for_inbounds(tx, inbounds)
-        noted = store_inbounds(tx, ctx, inbounds)
-        append_consent_records(tx, ctx.subscriber_context, noted.said)
-    return noted.new
+        stored = store_inbounds(tx, ctx, inbounds)
+        append_consent_records(tx, ctx.subscriber_context, stored.records)
+    return stored.new

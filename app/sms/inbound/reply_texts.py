@@ -11,12 +11,12 @@ from pathlib import Path
 
 
 class Reply(StrEnum):
-    """What an automatic reply says."""
+    """The kinds of automatic replies."""
 
-    STOP = "stop"  # that nothing more comes
-    START = "start"  # that texts come again
-    HELP = "help"  # whose number this is
-    CONFIRMED = "confirmed"  # that what was asked is confirmed
+    STOP = "stop"  # you are unsubscribed
+    START = "start"  # you are subscribed again
+    HELP = "help"  # who we are
+    CONFIRMED = "confirmed"  # your opt-in is confirmed
 
 
 _REPLIES: Mapping[str, Mapping[str, str]] = tomllib.loads(

@@ -203,7 +203,7 @@ def _record(
     for report in recorded.unplaced:
         row = rows_by_report[id(report)]
         (foreign if row.tries >= _MAX_UNPLACED_TRIES else early).add(row.id)
-    append_consent_records(tx, ctx.subscriber_context, [*stored.said, *opted_out])
+    append_consent_records(tx, ctx.subscriber_context, [*stored.records, *opted_out])
     return recorded, sorted(foreign), sorted(early)
 
 
