@@ -106,9 +106,8 @@ def _find_answered(tx: Connection, phone: str) -> Row[Any] | None:
     last = find_broadcasts_to(tx, phone, before=BEYOND_ALL, limit=_MAX_BROADCASTS, handed_over=True)
     if not last:
         return None
-    rows: dict[int, Row[Any]] = {
-        row.id: row for row in tx.execute(_OWNERS, {"broadcast_ids": last})
-    }
+    found: list[Row[Any]] = list(tx.execute(_OWNERS, {"broadcast_ids": last}))
+    rows = {row.id: row for row in found}
     return next((rows[id_] for id_ in last if not rows[id_].options.get("reply")), None)
 
 
