@@ -10,7 +10,8 @@ from itertools import islice
 from typing import Any, NoReturn
 
 from flask import Request, g
-from marshmallow import RAISE, Schema, ValidationError, fields
+from marshmallow import RAISE, Schema, ValidationError
+from marshmallow.fields import List
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
@@ -54,7 +55,7 @@ class ArgumentsParser(FlaskParser):
 
         Raises ValidationError if a parameter that is not a list is given more than once.
         """
-        lists = {name for name, field in schema.fields.items() if isinstance(field, fields.List)}
+        lists = {name for name, field in schema.fields.items() if isinstance(field, List)}
         repeated = {name for name, values in req.args.lists() if len(values) > 1}
         errors = {name: ["Given more than once."] for name in sorted(repeated - lists)}
         if errors:
@@ -76,9 +77,9 @@ def reject_fields(error: ValidationError) -> BadInput:
     if isinstance(nested, dict):
         messages = nested
     shown = islice(messages.items(), _MAX_FIELDS_SHOWN)
-    reasons = {_shorten(str(name)): reasons for name, reasons in shown}
-    parts = (f"{name}: {_find_first(told).rstrip('.')}" for name, told in reasons.items())
-    return BadInput(_capitalize("; ".join(parts)), fields=reasons)
+    fields = {_shorten(str(name)): reasons for name, reasons in shown}
+    first = (f"{name}: {_find_first(reasons).rstrip('.')}" for name, reasons in fields.items())
+    return BadInput(_capitalize("; ".join(first)), fields=fields)
 
 
 def hash_body(req: Request, raw: bytes) -> bytes:

@@ -51,10 +51,10 @@ def list_templates(query: dict[str, Any]) -> dict[str, Any]:
 @require_api_key(MANAGE_TEMPLATES)
 @blueprint.arguments(TemplateSchema())
 @blueprint.response(HTTPStatus.CREATED, TemplateViewSchema)
-def create_template(wanted: dict[str, Any]) -> Mapping[str, Any]:
+def create_template(body: dict[str, Any]) -> Mapping[str, Any]:
     """Create a template.  The name of an archived template continues its versions."""
-    made = templates.create_template(current_context(), **wanted, client=g.client.name)
-    return show_template(made)
+    stored = templates.create_template(current_context(), **body, client=g.client.name)
+    return show_template(stored)
 
 
 @blueprint.route("/<template>", methods=["GET"])
@@ -71,10 +71,10 @@ def show_newest(template: str) -> Mapping[str, Any]:
 @require_api_key(MANAGE_TEMPLATES)
 @blueprint.arguments(TemplateTextsSchema())
 @blueprint.response(HTTPStatus.OK, TemplateViewSchema)
-def replace_template(wording: TemplateTexts, template: str) -> Mapping[str, Any]:
+def replace_template(texts: TemplateTexts, template: str) -> Mapping[str, Any]:
     """Replace the texts of a template: adds a version, unless nothing changes."""
-    made = templates.replace_template(current_context(), template, wording, client=g.client.name)
-    return show_template(made)
+    stored = templates.replace_template(current_context(), template, texts, client=g.client.name)
+    return show_template(stored)
 
 
 @blueprint.route("/<template>", methods=["DELETE"])

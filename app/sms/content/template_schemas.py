@@ -35,11 +35,11 @@ class TranslationTable(fields.Dict):
             raise ValidationError(f"Not 1 to {MAX_LANGUAGES} texts.")
         texts: dict[str, str] = {}
         errors: dict[str, list[str]] = {}
-        for given, text in value.items():
-            language = normalise_language(given) or ""
+        for key, text in value.items():
+            language = normalise_language(key) or ""
             error = "Given twice." if language in texts else _find_error(language, text)
             if error:
-                errors[given[:_MAX_SHOWN]] = [error]
+                errors[key[:_MAX_SHOWN]] = [error]
             else:
                 texts[language] = text.strip()
         if errors:
@@ -87,19 +87,19 @@ class TemplateTextsSchema(Schema):
         texts, language = data["texts"], data["default_language"]
         if language not in texts:
             raise ValidationError("There is no text in this language.", "default_language")
-        wanted = set(find_placeholders(texts[language]))
+        expected = set(find_placeholders(texts[language]))
         errors = {
-            other: [_describe_difference(wanted, set(find_placeholders(text)), language)]
+            other: [_describe_difference(expected, set(find_placeholders(text)), language)]
             for other, text in texts.items()
-            if set(find_placeholders(text)) != wanted
+            if set(find_placeholders(text)) != expected
         }
         if errors:
             raise ValidationError(errors, "texts")
         return TemplateTexts(texts=texts, default_language=language)
 
 
-def _describe_difference(wanted: set[str], found: set[str], language: str) -> str:
-    names = ", ".join(f"${{{name}}}" for name in sorted(wanted ^ found))
+def _describe_difference(expected: set[str], placeholders: set[str], language: str) -> str:
+    names = ", ".join(f"${{{name}}}" for name in sorted(expected ^ placeholders))
     return f"Not the placeholders of the text in {language}: {names} is in only one of them."
 
 

@@ -34,7 +34,7 @@ def show_prices() -> dict[str, Any]:
 @require_api_key(MANAGE_PRICES)
 @blueprint.arguments(PricesSchema())
 @blueprint.response(HTTPStatus.OK, PricesViewSchema)
-def replace_prices(wanted: dict[str, Any]) -> dict[str, Any]:
+def replace_prices(body: dict[str, Any]) -> dict[str, Any]:
     """Replace all prices."""
-    table = replace(current_context(), wanted["currency"], wanted["prices"], actor=g.client.name)
+    table = replace(current_context(), body["currency"], body["prices"], actor=g.client.name)
     return show(table)

@@ -30,29 +30,33 @@ def serialize_quote(ctx: Context, request: BroadcastRequest, *, dry_run: bool) -
 
 
 def _show(ctx: Context, request: BroadcastRequest, quote: Quote) -> dict[str, Any]:
-    found = quote.estimate
+    estimate = quote.estimate
     rate = ctx.rules.messages_per_second
-    deferred = sorted(found.deferred.items())
+    deferred = sorted(estimate.deferred.items())
     return {
-        "recipients": found.recipients.total(),
+        "recipients": estimate.recipients.total(),
         "countries": {
             country: {
-                "recipients": people,
-                "parts": found.parts[country],
+                "recipients": recipients,
+                "parts": estimate.parts[country],
                 "cost": _show_money(quote.cost_by_country[country]),
             }
-            for country, people in sorted(found.recipients.items())
+            for country, recipients in sorted(estimate.recipients.items())
         },
-        "excluded": {reason.value: people for reason, people in sorted(found.excluded.items())},
-        "expired_before_window": found.expired_before_window,
-        "deferred": [{"at": at, "recipients": people} for at, people in deferred],
+        "excluded": {
+            reason.value: recipients for reason, recipients in sorted(estimate.excluded.items())
+        },
+        "expired_before_window": estimate.expired_before_window,
+        "deferred": [{"at": at, "recipients": recipients} for at, recipients in deferred],
         **show_invalid(request.invalid),
         "duplicates_removed": request.duplicates_removed,
         "texts": list(_show_texts(request)),
-        "parts": found.parts.total(),
-        "parts_histogram": {str(n): people for n, people in sorted(found.histogram.items())},
+        "parts": estimate.parts.total(),
+        "parts_histogram": {
+            str(n): recipients for n, recipients in sorted(estimate.histogram.items())
+        },
         "cost": _show_cost(quote.cost),
-        "sending_s": found.parts.total() / rate if rate else None,
+        "sending_s": estimate.parts.total() / rate if rate else None,
         "token": quote.token,
     }
 

@@ -182,17 +182,19 @@ class BroadcastRequestSchema(Schema):
         if entries.invalid and not (data.get("skip_invalid") and entries.numbers):
             raise _reject_numbers(entries.invalid)
         recipients = remove_duplicates(entries.numbers)
-        given = _normalise_parameters(data.get("parameters", {}), recipients, entries.invalid)
+        all_parameters = _normalise_parameters(
+            data.get("parameters", {}), recipients, entries.invalid
+        )
         common = {name: data[name] for name in _PLAIN_FIELDS if name in data} | {
             "recipients": recipients,
             "duplicates_removed": len(entries.numbers) - len(recipients),
             "invalid": entries.invalid,
         }
         if "template" in data:
-            return BroadcastRequest(text="", size=_UNMEASURED, parameters=given, **common)
+            return BroadcastRequest(text="", size=_UNMEASURED, parameters=all_parameters, **common)
         try:
-            check_placeholders(data["message"], given, recipients)
-            parameters = select_used(data["message"], given)
+            check_placeholders(data["message"], all_parameters, recipients)
+            parameters = select_used(data["message"], all_parameters)
             size = measure_messages(data["message"], parameters, recipients)
         except PlaceholderError as e:
             raise ValidationError(f"{e}.", "message") from e
@@ -236,14 +238,14 @@ class TagBroadcastSchema(BroadcastRequestSchema):
 
 def _make_audience_request(data: dict[str, Any]) -> BroadcastRequest:
     """Make the request to an audience, which is looked up and measured later."""
-    given = _normalise_parameters(data.get("parameters", {}), [], [])
+    all_parameters = _normalise_parameters(data.get("parameters", {}), [], [])
     return BroadcastRequest(
         recipients=(),
         audience=data.get("audience"),
         fields=data.get("fields_", {}),
         text=data.get("message", ""),
         size=_UNMEASURED,
-        parameters=given,
+        parameters=all_parameters,
         **{name: data[name] for name in _PLAIN_FIELDS if name in data},
     )
 

@@ -85,8 +85,8 @@ class EntrySchema(DetailsSchema):
     @post_load
     def sort_details(self, data: dict[str, Any], **_: Any) -> Any:
         """Return the SubscriberEntry."""
-        given: dict[str, Any] = super().sort_details(data)
-        return SubscriberEntry(phone=data["phone"], **given)
+        details: dict[str, Any] = super().sort_details(data)
+        return SubscriberEntry(phone=data["phone"], **details)
 
 
 class SubscriberSchema(EntrySchema):

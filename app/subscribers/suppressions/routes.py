@@ -87,10 +87,10 @@ def add_suppressions(body: dict[str, Any]) -> dict[str, Any]:
 @blueprint.response(HTTPStatus.OK, SuppressionAnswerSchema)
 def look_up_suppression(body: dict[str, Any]) -> dict[str, Any]:
     """Look up whether a number is suppressed; also finds the number of an erased person."""
-    found = manage.look_up(current_subscriber_context(), body["phone"])
+    suppression = manage.look_up(current_subscriber_context(), body["phone"])
     return {
-        "suppressed": found is not None and found.active,
-        "suppression": show_suppression(found) if found else None,
+        "suppressed": suppression is not None and suppression.active,
+        "suppression": show_suppression(suppression) if suppression else None,
     }
 
 
