@@ -52,7 +52,10 @@ def list_templates(query: dict[str, Any]) -> dict[str, Any]:
 @blueprint.arguments(TemplateSchema())
 @blueprint.response(HTTPStatus.CREATED, TemplateViewSchema)
 def create_template(body: dict[str, Any]) -> Mapping[str, Any]:
-    """Create a template.  The name of an archived template continues its versions."""
+    """Create a template.
+
+    The name of an archived template continues its versions.
+    """
     stored = templates.create_template(current_context(), **body, client=g.client.name)
     return show_template(stored)
 
@@ -82,7 +85,10 @@ def replace_template(texts: TemplateTexts, template: str) -> Mapping[str, Any]:
 @require_api_key(MANAGE_TEMPLATES)
 @blueprint.response(HTTPStatus.NO_CONTENT)
 def archive_template(template: str) -> None:
-    """Archive a template.  Its versions can still be read."""
+    """Archive a template.
+
+    Its versions can still be read.
+    """
     templates.archive_template(current_context(), template, client=g.client.name)
 
 

@@ -65,7 +65,10 @@ def list_attention() -> dict[str, Any]:
 @blueprint.arguments(DecisionSchema())
 @blueprint.response(HTTPStatus.OK, BatchStateSchema)
 def resolve(decision: dict[str, Any], client_reference: str) -> dict[str, Any]:
-    """Decide about a batch.  The decision is kept in the audit log."""
+    """Decide about a batch.
+
+    The decision is kept in the audit log.
+    """
     state = resolve_batch(
         current_context(),
         client_reference,

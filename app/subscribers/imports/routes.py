@@ -56,7 +56,10 @@ def create_import(options: ImportOptions) -> dict[str, Any]:
 @blueprint.response(HTTPStatus.ACCEPTED, ImportViewSchema)
 @blueprint.doc(requestBody={"required": True, "content": {CSV: BINARY}})
 def send_file(import_id: str) -> dict[str, Any]:
-    """Upload the file of an import.  It is stored, then imported in the background."""
+    """Upload the file of an import.
+
+    It is stored, then imported in the background.
+    """
     ctx = current_subscriber_context()
     require_file(CSV)
     # One byte more, so that a larger file without a Content-Length is detected.
@@ -114,6 +117,9 @@ def export_refusals(import_id: str) -> Response:
 @require_api_key(WRITE_SUBSCRIBERS)
 @blueprint.response(HTTPStatus.OK, ImportViewSchema)
 def cancel_import(import_id: str) -> dict[str, Any]:
-    """Cancel an import.  Rows that were imported stay."""
+    """Cancel an import.
+
+    Rows that were imported stay.
+    """
     ctx = current_subscriber_context()
     return show_import(service.cancel_import(ctx, import_id), ctx.now())

@@ -113,7 +113,10 @@ def show_subscriber(subscriber_id: str) -> dict[str, Any]:
 @blueprint.arguments(DetailsSchema())
 @blueprint.response(HTTPStatus.OK, SubscriberViewSchema)
 def change_subscriber(change: dict[str, Any], subscriber_id: str) -> dict[str, Any]:
-    """Change the given fields.  null clears a field; attributes are merged, tags are replaced."""
+    """Change the given fields.
+
+    null clears a field; attributes are merged, tags are replaced.
+    """
     person = crud.change_subscriber(
         current_subscriber_context(), subscriber_id, actor=g.client.name, **change
     )
@@ -125,7 +128,10 @@ def change_subscriber(change: dict[str, Any], subscriber_id: str) -> dict[str, A
 @require_api_key(WRITE_SUBSCRIBERS)
 @blueprint.response(HTTPStatus.NO_CONTENT)
 def delete_subscriber(subscriber_id: str) -> None:
-    """Delete a subscriber.  Suppression and consent ledger of the number stay."""
+    """Delete a subscriber.
+
+    Suppression and consent ledger of the number stay.
+    """
     crud.delete_subscriber(current_subscriber_context(), subscriber_id, actor=g.client.name)
 
 

@@ -67,7 +67,10 @@ def list_suppressions(query: dict[str, Any]) -> dict[str, Any]:
 @blueprint.arguments(NewSuppressionSchema())
 @blueprint.response(HTTPStatus.OK, AddedSchema)
 def add_suppressions(body: dict[str, Any]) -> dict[str, Any]:
-    """Suppress numbers.  A text such as START does not lift it."""
+    """Suppress numbers.
+
+    A text such as START does not lift it.
+    """
     phones = body.get("phones") or [body["phone"]]
     added = manage.add_suppressions(
         current_subscriber_context(),
@@ -101,7 +104,10 @@ def look_up_suppression(body: dict[str, Any]) -> dict[str, Any]:
 @blueprint.arguments(ReleaseSchema())
 @blueprint.response(HTTPStatus.OK, SuppressionViewSchema)
 def release_suppression(body: dict[str, Any], suppression_id: str) -> dict[str, Any]:
-    """Lift a suppression.  Consent to marketing is not restored."""
+    """Lift a suppression.
+
+    Consent to marketing is not restored.
+    """
     released = manage.release_suppression(
         current_subscriber_context(),
         suppression_id,

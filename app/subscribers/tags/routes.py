@@ -46,7 +46,10 @@ def list_tags(query: dict[str, Any]) -> dict[str, Any]:
 @blueprint.arguments(TagSchema())
 @blueprint.response(HTTPStatus.CREATED, TagViewSchema)
 def create_tag(body: dict[str, Any]) -> dict[str, Any]:
-    """Create a tag.  Assigning an unknown tag also creates it, without double opt-in."""
+    """Create a tag.
+
+    Assigning an unknown tag also creates it, without double opt-in.
+    """
     return show_tag(tags.create_tag(current_subscriber_context(), actor=g.client.name, **body))
 
 

@@ -56,7 +56,10 @@ def list_webhooks() -> dict[str, Any]:
 @blueprint.arguments(EndpointSchema())
 @blueprint.response(HTTPStatus.CREATED, EndpointSecretSchema)
 def create_webhook(body: dict[str, Any]) -> dict[str, Any]:
-    """Create a webhook.  The response holds the secret, which is shown only once."""
+    """Create a webhook.
+
+    The response holds the secret, which is shown only once.
+    """
     row = endpoints.create_endpoint(
         current_context(),
         _current_webhook_client(),
@@ -111,7 +114,10 @@ def delete_webhook(webhook_id: str) -> None:
 @require_api_key(MANAGE_WEBHOOKS)
 @blueprint.response(HTTPStatus.OK, EndpointSecretSchema)
 def rotate_secret(webhook_id: str) -> dict[str, Any]:
-    """Create a new secret.  For 24 hours events are also signed with the old one."""
+    """Create a new secret.
+
+    For 24 hours events are also signed with the old one.
+    """
     row = endpoints.rotate_secret(current_context(), webhook_id, client=g.client.name)
     return _show_secret(row)
 
@@ -122,7 +128,10 @@ def rotate_secret(webhook_id: str) -> dict[str, Any]:
 @require_api_key(MANAGE_WEBHOOKS)
 @blueprint.response(HTTPStatus.ACCEPTED, DeliverySchema)
 def test_webhook(webhook_id: str) -> dict[str, Any]:
-    """Post a test event.  The delivery shows the result."""
+    """Post a test event.
+
+    The delivery shows the result.
+    """
     row = deliveries.send_test(current_context(), webhook_id, client=g.client.name)
     current_app.extensions["wake_workers"]()
     return _show_delivery(row)
@@ -134,7 +143,10 @@ def test_webhook(webhook_id: str) -> dict[str, Any]:
 @blueprint.arguments(DeliveryQuerySchema(), location="query")
 @blueprint.response(HTTPStatus.OK, DeliveryPageSchema)
 def list_deliveries(query: dict[str, Any], webhook_id: str) -> dict[str, Any]:
-    """List deliveries to a webhook, newest events first.  They are kept for 30 days."""
+    """List deliveries to a webhook, newest events first.
+
+    They are kept for 30 days.
+    """
     page = deliveries.list_deliveries(current_context(), webhook_id, client=g.client.name, **query)
     return {"deliveries": [_show_delivery(row) for row in page.rows], "cursor": page.cursor}
 
