@@ -87,15 +87,6 @@ class SinchClient:
         self._asking.close()
 
     def send_batch(
-        self, batch: schemas.OutgoingBatch, *, within_s: float | None = None
-    ) -> schemas.SentBatch:
-        """Hand a batch to Sinch, in one POST whose answer is waited for `within_s`.
-
-        SinchNotSent proves that nobody gets it; SinchOutcomeUnknown says that some may.
-        """
-        return self.send_prepared(schemas.prepare_batch(batch), within_s=within_s)
-
-    def send_prepared(
         self,
         batch: schemas.PreparedBatch,
         *,
@@ -157,11 +148,6 @@ class SinchClient:
         body = schemas.write_batch(batch)
         answer = self._act("POST", "/batches/dry_run", body, facts={}, within_s=within_s)
         return _read_cleanly(schemas.read_dry_run, answer.body)
-
-    def fetch_report_summary(self, batch_id: str) -> schemas.BatchReport:
-        """Counts by status and code."""
-        path = "/batches/{id}/delivery_report"
-        return self._ask(path, schemas.read_report, {"type": "summary"}, id=batch_id)
 
     def fetch_full_report(self, batch_id: str) -> schemas.BatchReport:
         """Counts by status and code, each with its recipients."""

@@ -165,15 +165,6 @@ def write_batch(batch: OutgoingBatch) -> bytes:
     return json.dumps(present, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def prepare_batch(batch: OutgoingBatch) -> PreparedBatch:
-    """The same batch with its body written."""
-    return PreparedBatch(
-        client_reference=batch.client_reference,
-        recipients=len(batch.recipients),
-        body=write_batch(batch),
-    )
-
-
 def read_sent_batch(body: bytes, *, client_reference: str) -> SentBatch:
     """The id of the batch just taken.
 

@@ -115,7 +115,7 @@ class SimulatedSinch(SinchClient):
 
     # Acting
 
-    def send_prepared(
+    def send_batch(
         self,
         batch: PreparedBatch,
         *,

@@ -57,7 +57,7 @@ class ObedientSinch(SimulatedSinch):
         self.order = "taken"
         self.blind = False
 
-    def send_prepared(self, batch, *, within_s=None, begin_within_s=None):  # type: ignore[no-untyped-def]
+    def send_batch(self, batch, *, within_s=None, begin_within_s=None):  # type: ignore[no-untyped-def]
         numbers = _numbers_of(batch.body)
         if self.order == "away":
             raise SinchUnreachable("no connection")

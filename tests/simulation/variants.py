@@ -27,7 +27,7 @@ from tests.simulation.sinch import SimulatedSinch
 class RetryingSinch(SimulatedSinch):
     """The naive loop: post, and on any error post again."""
 
-    def send_prepared(
+    def send_batch(
         self,
         batch: PreparedBatch,
         *,
@@ -36,7 +36,7 @@ class RetryingSinch(SimulatedSinch):
     ) -> SentBatch:
         for _ in range(3):
             try:
-                return super().send_prepared(batch, within_s=within_s)
+                return super().send_batch(batch, within_s=within_s)
             except SinchNotSent:
                 raise
             except Exception:
@@ -47,7 +47,7 @@ class RetryingSinch(SimulatedSinch):
 class LateSinch(SimulatedSinch):
     """A first byte leaves however long ago the batch was claimed: of some half an hour ago."""
 
-    def send_prepared(
+    def send_batch(
         self,
         batch: PreparedBatch,
         *,
@@ -56,7 +56,7 @@ class LateSinch(SimulatedSinch):
     ) -> SentBatch:
         if self.world.random.random() < 0.2:
             self.world.wait(2_000.0)
-        return super().send_prepared(batch, within_s=within_s)
+        return super().send_batch(batch, within_s=within_s)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from app.sinch.errors import (
     SinchRejected,
 )
 from app.sinch.schemas import OutgoingBatch, ReportMode
+from tests.sinch.batches import prepare
 
 BASE = "https://eu.sms.api.sinch.com/xms/v1/plan-1"
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -42,11 +43,15 @@ def _batch(**more):
     return OutgoingBatch(**base | more)
 
 
+def _prepared(**more):
+    return prepare(_batch(**more))
+
+
 @responses.activate
 def test_a_plain_batch_leaves_with_nothing_more_than_it_needs(sinch):
     responses.post(f"{BASE}/batches", json={"id": BATCH_ID}, status=201)
 
-    sent = sinch.send_batch(_batch())
+    sent = sinch.send_batch(_prepared())
 
     assert sent.id == BATCH_ID
     request = responses.calls[0].request
@@ -73,7 +78,7 @@ def test_a_full_batch_leaves_in_sinchs_spelling(sinch):
     stockholm = timezone(timedelta(hours=1))
 
     sinch.send_batch(
-        _batch(
+        _prepared(
             text="Hi ${name}",
             parameters={"name": {"+46700000001": "Ann", "default": "friend"}},
             send_at=datetime(2026, 3, 1, 13, 30, tzinfo=stockholm),
@@ -107,8 +112,8 @@ def test_the_environment_adds_and_replaces_nothing(sinch, tmp_path, monkeypatch)
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
     responses.post(f"{BASE}/batches", json={"id": BATCH_ID}, headers={"Set-Cookie": "a=b"})
 
-    sinch.send_batch(_batch())
-    sinch.send_batch(_batch())
+    sinch.send_batch(_prepared())
+    sinch.send_batch(_prepared())
 
     assert all(
         call.request.headers["Authorization"] == "Bearer token-1"
@@ -138,7 +143,7 @@ def test_the_environment_adds_and_replaces_nothing(sinch, tmp_path, monkeypatch)
 def test_a_2xx_without_a_usable_id_is_taken_but_without_id(sinch, body):
     responses.post(f"{BASE}/batches", body=body, status=201)
 
-    assert sinch.send_batch(_batch()).id is None
+    assert sinch.send_batch(_prepared()).id is None
 
 
 @pytest.mark.parametrize(
@@ -160,7 +165,7 @@ def test_an_error_body_of_any_shape_is_survived(sinch, body, code, text):
     responses.post(f"{BASE}/batches", body=body, status=400)
 
     with pytest.raises(SinchRejected) as refused:
-        sinch.send_batch(_batch())
+        sinch.send_batch(_prepared())
 
     assert (refused.value.status, refused.value.code, refused.value.text) == (400, code, text)
 
@@ -190,7 +195,7 @@ def test_a_retry_after_of_any_form_is_read(sinch, header, seconds):
     responses.post(f"{BASE}/batches", body="", status=429, headers=headers)
 
     with pytest.raises(SinchBusy) as busy:
-        sinch.send_batch(_batch())
+        sinch.send_batch(_prepared())
 
     assert busy.value.retry_after_s == seconds
 
@@ -335,7 +340,7 @@ def test_a_dry_run_counts_recipients_and_parts(sinch):
 
 
 @responses.activate
-def test_reports_are_read_in_summary_and_in_full(sinch):
+def test_a_report_is_read_in_full(sinch):
     statuses = [
         {"code": 0, "status": "Delivered", "count": 1, "recipients": ["46700000001"]},
         {"code": "402", "status": "Aborted", "count": "1", "recipients": ["+46700000002"]},
@@ -351,17 +356,15 @@ def test_reports_are_read_in_summary_and_in_full(sinch):
     )
 
     full = sinch.fetch_full_report(BATCH_ID)
-    sinch.fetch_report_summary(BATCH_ID)
 
     assert full.total == 2
-    assert [(each.status, each.code, each.count, each.recipients) for each in full.statuses] == [
+    assert [
+        (count.status, count.code, count.count, count.recipients) for count in full.statuses
+    ] == [
         ("Delivered", 0, 1, ("+46700000001",)),
         ("Aborted", 402, 1, ("+46700000002",)),
     ]
-    assert [call.request.url.partition("?")[2] for call in responses.calls] == [
-        "type=full",
-        "type=summary",
-    ]
+    assert [call.request.url.partition("?")[2] for call in responses.calls] == ["type=full"]
 
 
 @responses.activate
@@ -399,7 +402,7 @@ def test_inbounds_of_every_kind_are_listed(sinch):
 def test_any_2xx_takes_the_batch(sinch, status):
     responses.post(f"{BASE}/batches", json={"id": BATCH_ID}, status=status)
 
-    assert sinch.send_batch(_batch()).id == BATCH_ID
+    assert sinch.send_batch(_prepared()).id == BATCH_ID
 
 
 @pytest.mark.parametrize("header", ["²", "Wed, 21 Oct 2015 07:28:00 -0000", ""])
@@ -408,7 +411,7 @@ def test_an_odd_retry_after_does_not_hide_that_sinch_is_busy(sinch, header):
     responses.post(f"{BASE}/batches", body="", status=429, headers={"Retry-After": header})
 
     with pytest.raises(SinchBusy) as busy:
-        sinch.send_batch(_batch())
+        sinch.send_batch(_prepared())
 
     assert busy.value.retry_after_s in (None, 0.0)
 
@@ -447,7 +450,7 @@ def test_the_check_asks_for_one_batch_of_the_last_hours(sinch):
 def test_a_batch_with_no_parameters_at_all_says_nothing_of_them(sinch):
     responses.post(f"{BASE}/batches", json={"id": BATCH_ID}, status=201)
 
-    sinch.send_batch(_batch(parameters={}))
+    sinch.send_batch(_prepared(parameters={}))
 
     assert "parameters" not in json.loads(responses.calls[0].request.body)
 
@@ -458,7 +461,7 @@ def test_of_sinchs_words_500_characters_are_kept(sinch):
     responses.post(f"{BASE}/batches", json=body, status=400)
 
     with pytest.raises(SinchRejected) as refused:
-        sinch.send_batch(_batch())
+        sinch.send_batch(_prepared())
 
     assert refused.value.text == "x" * 500
 
@@ -469,7 +472,7 @@ def test_a_code_that_is_none_is_not_passed_on(sinch, code):
     responses.post(f"{BASE}/batches", json={"code": code, "text": "why"}, status=400)
 
     with pytest.raises(SinchRejected) as refused:
-        sinch.send_batch(_batch())
+        sinch.send_batch(_prepared())
 
     assert (refused.value.code, refused.value.text) == (None, None)
 
@@ -482,7 +485,7 @@ def test_a_refusal_proves_that_nothing_was_sent_and_tells_its_status(sinch, stat
     responses.post(f"{BASE}/batches", body="", status=status)
 
     with pytest.raises(SinchNotSent) as refused:
-        sinch.send_batch(_batch())
+        sinch.send_batch(_prepared())
 
     assert isinstance(refused.value, error)
     assert refused.value.status == status
@@ -505,7 +508,7 @@ def test_a_report_may_have_no_statuses_yet(sinch, statuses):
         json={"batch_id": BATCH_ID, "total_message_count": 0, **statuses},
     )
 
-    assert sinch.fetch_report_summary(BATCH_ID).statuses == ()
+    assert sinch.fetch_full_report(BATCH_ID).statuses == ()
 
 
 @responses.activate
@@ -516,7 +519,7 @@ def test_a_summary_counts_without_naming_recipients(sinch):
         json={"batch_id": BATCH_ID, "total_message_count": 7, "statuses": statuses},
     )
 
-    (delivered,) = sinch.fetch_report_summary(BATCH_ID).statuses
+    (delivered,) = sinch.fetch_full_report(BATCH_ID).statuses
 
     assert (delivered.count, delivered.recipients) == (7, ())
 

@@ -22,9 +22,12 @@ from app.sinch.errors import (
     SinchUnreachable,
 )
 from app.sinch.schemas import OutgoingBatch
+from tests.sinch.batches import prepare
 from tests.wire import RawServer, respond, send_raw, unused_port
 
-BATCH = OutgoingBatch(recipients=["+46700000001"], text="x", sender="Acme", client_reference="cl-1")
+BATCH = prepare(
+    OutgoingBatch(recipients=["+46700000001"], text="x", sender="Acme", client_reference="cl-1")
+)
 TAKEN = respond("201 Created", b'{"id":"01JX0000000000000000000001"}')
 CERTIFICATE = Path(__file__).parent.parent / "payloads/loopback.pem"
 

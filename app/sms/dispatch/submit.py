@@ -78,7 +78,7 @@ def post_batch(ctx: Context, claim: Claim, *, within_s: float | None = None) -> 
     if begin_within_s <= 0:
         return _NOT_POSTED
     try:
-        sent = ctx.sinch.send_prepared(prepared, within_s=within_s, begin_within_s=begin_within_s)
+        sent = ctx.sinch.send_batch(prepared, within_s=within_s, begin_within_s=begin_within_s)
     except SinchBusy as e:
         return SubmitResult(outcome=Outcome.NOT_SENT, refusal=e, retry_after_s=e.retry_after_s)
     except SinchUnreachable:

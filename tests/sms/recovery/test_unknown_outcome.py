@@ -273,7 +273,7 @@ def _take(machine, batch_id, recipients=(ANN,)):
     prepared = PreparedBatch(
         client_reference=reference, recipients=len(recipients), body=json.dumps(body).encode()
     )
-    return machine.ctx.sinch.send_prepared(prepared).id
+    return machine.ctx.sinch.send_batch(prepared).id
 
 
 def test_a_batch_that_sinch_has_twice_stops_its_broadcast_and_the_surplus_is_cancelled(
