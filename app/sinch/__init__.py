@@ -1,11 +1,12 @@
-"""Sinch's SMS REST API (XMS v1) as Python.  Knows nothing of the rest of Clarion.
+"""Client for Sinch's SMS REST API (XMS v1).  Imports nothing of the rest of Clarion but deadlines.
 
 Reference: https://developers.sinch.com/docs/sms/api-reference/
 
-    SinchClient ── session (one POST, retried GETs) ── Sinch
+    SinchClient ── session (POST once, GET with a retry) ── Sinch
         │
-        ├── schemas   our words ⇄ Sinch's spelling; nothing outside this folder knows the latter
-        └── errors    what a failure means: not sent, or unknown
+        ├── schemas    our names ⇄ Sinch's JSON; no other package knows the latter
+        └── errors     what a failure proves: not sent, or outcome unknown
+    callbacks          Sinch's callbacks: check their signature, parse them
 
 Numbers go in and come out in E.164 with `+`; times are aware UTC.
 """

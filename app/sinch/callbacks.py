@@ -1,7 +1,7 @@
-"""Sinch's callbacks as Python: is one really Sinch's, and what does it say.
+"""Sinch's callbacks: verification of their signature, and parsing.
 
-References: https://developers.sinch.com/docs/sms/api-reference/sms/tag/Webhooks/ and, on the
-signature, the page on callbacks' HMAC of the same documentation.
+Reference: https://developers.sinch.com/docs/sms/api-reference/sms/tag/Webhooks/; its page on
+callbacks' HMAC describes the signature.
 """
 
 import base64
@@ -30,12 +30,12 @@ NONCE = f"{SIGNATURE}-nonce"
 TIMESTAMP = f"{SIGNATURE}-timestamp"
 ALGORITHM = f"{SIGNATURE}-algorithm"
 AUTHORIZATION = "authorization"
-# What a callback proves itself with.
+# The headers that authenticate a callback.
 PROOF_HEADERS = (SIGNATURE, NONCE, TIMESTAMP, ALGORITHM, AUTHORIZATION)
 
 _DIGESTS = {"hmacsha256": "sha256", "hmacsha384": "sha384", "hmacsha512": "sha512"}
-# Sinch's SDKs take this one without looking at the header.
-_USUAL_ALGORITHM = "HmacSHA256"
+# Sinch's SDKs use this one without reading the header.
+_DEFAULT_ALGORITHM = "HmacSHA256"
 
 _BATCH_REPORT = re.compile(r"delivery_report(_sms|_mms)?")
 _RECIPIENT_REPORT = re.compile(r"recipient_delivery_report(_sms|_mms)?")
@@ -45,12 +45,12 @@ _NUMBER = re.compile(r"\+[0-9]{2,15}")
 
 
 class UnreadableCallback(ValueError):
-    """A callback that the reference does not describe; the message says why and quotes nothing."""
+    """The reference does not describe such a callback; the message says why and quotes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecipientReport:
-    """What became of one message, in Sinch's words; `recipient` in E.164."""
+    """Status of one message, in Sinch's words; `recipient` in E.164."""
 
     batch_id: str
     client_reference: str | None
@@ -64,34 +64,34 @@ Callback = RecipientReport | BatchReport | SinchInbound
 
 
 def parse_callback(raw: bytes) -> Callback:
-    """What a callback says, by its type.
+    """Parse a callback by its type.
 
-    Raises UnreadableCallback when the type is unknown, or what makes up the event is missing or
-    malformed; what only adds to it becomes None.
+    Raises UnreadableCallback when the type is unknown or a required field is missing or malformed.
+    A malformed optional field becomes None.
     """
     try:
         fields = read_object(raw)
-        kind = str(fields.get("type", "")).lower()
-        if _RECIPIENT_REPORT.fullmatch(kind):
+        callback_type = str(fields.get("type", "")).lower()
+        if _RECIPIENT_REPORT.fullmatch(callback_type):
             return _read_recipient_report(fields)
-        if _BATCH_REPORT.fullmatch(kind):
+        if _BATCH_REPORT.fullmatch(callback_type):
             return _read_batch_report(fields)
-        if _INBOUND.fullmatch(kind):
-            return _read_inbound(fields, kind)
+        if _INBOUND.fullmatch(callback_type):
+            return _read_inbound(fields, callback_type)
     except UnreadableAnswer as e:
         raise UnreadableCallback(str(e)) from e
-    raise UnreadableCallback("a type that is not in the reference")
+    raise UnreadableCallback("unknown type")
 
 
 def verify_signature(body: bytes, headers: Mapping[str, str], secrets: Sequence[str]) -> bool:
-    """Whether one of the secrets signed exactly these bytes; header names in any case.
+    """Return True if one of the secrets signed exactly these bytes; header names in any case.
 
-    Neither the secret that matches nor the place of a wrong character shows in the time taken.
-    Age is not looked at: a late report and a late STOP count too.
+    The time taken shows neither the matching secret nor the position of a wrong character.
+    The timestamp's age does not matter: a late report and a late STOP count too.
     """
-    sent = {name.lower(): value for name, value in headers.items()}
-    signature, nonce, timestamp = (sent.get(name) for name in (SIGNATURE, NONCE, TIMESTAMP))
-    digest = _DIGESTS.get(sent.get(ALGORITHM, _USUAL_ALGORITHM).strip().lower())
+    lowered = {name.lower(): value for name, value in headers.items()}
+    signature, nonce, timestamp = (lowered.get(name) for name in (SIGNATURE, NONCE, TIMESTAMP))
+    digest = _DIGESTS.get(lowered.get(ALGORITHM, _DEFAULT_ALGORITHM).strip().lower())
     if not signature or nonce is None or timestamp is None or digest is None:
         return False
     signed = b".".join((body, _encode(nonce), _encode(timestamp)))
@@ -103,11 +103,11 @@ def verify_signature(body: bytes, headers: Mapping[str, str], secrets: Sequence[
 
 
 def verify_basic(headers: Mapping[str, str], credentials: str) -> bool:
-    """Whether a callback bears exactly this `user:password`, in time that tells nothing of it."""
-    sent = {name.lower(): value for name, value in headers.items()}
-    scheme, _, token = sent.get(AUTHORIZATION, "").partition(" ")
-    right = base64.b64encode(credentials.encode())
-    return hmac.compare_digest(_encode(token.strip()), right) and scheme.lower() == "basic"
+    """Return True if the callback has exactly this `user:password`, compared in constant time."""
+    lowered = {name.lower(): value for name, value in headers.items()}
+    scheme, _, token = lowered.get(AUTHORIZATION, "").partition(" ")
+    expected = base64.b64encode(credentials.encode())
+    return hmac.compare_digest(_encode(token.strip()), expected) and scheme.lower() == "basic"
 
 
 def _sign(signed: bytes, secret: str, digest: str) -> bytes:
@@ -122,7 +122,7 @@ def _read_recipient_report(fields: Mapping[str, Any]) -> RecipientReport:
     recipient = read_recipient(fields.get("recipient"))
     status = fields.get("status")
     if not _NUMBER.fullmatch(recipient):
-        raise UnreadableCallback("a report whose recipient is no number")
+        raise UnreadableCallback("a report whose recipient is not a number")
     if not isinstance(status, str) or not status.strip():
         raise UnreadableCallback("a report without status")
     return RecipientReport(
@@ -142,11 +142,11 @@ def _read_batch_report(fields: Mapping[str, Any]) -> BatchReport:
     return read_report(fields)
 
 
-def _read_inbound(fields: Mapping[str, Any], kind: str) -> SinchInbound:
+def _read_inbound(fields: Mapping[str, Any], callback_type: str) -> SinchInbound:
     _require_id(fields, "id")
-    if not isinstance(fields.get("body"), dict if kind == "mo_media" else str):
-        raise UnreadableCallback("a text from a phone without its body")
-    return read_inbound({**fields, "type": kind})
+    if not isinstance(fields.get("body"), dict if callback_type == "mo_media" else str):
+        raise UnreadableCallback("an inbound without its body")
+    return read_inbound({**fields, "type": callback_type})
 
 
 def _require_id(fields: Mapping[str, Any], name: str) -> str:

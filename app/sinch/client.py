@@ -30,10 +30,10 @@ from app.sinch.session import (
     GET_RETRY,
     POST_RETRY,
     Answer,
+    current_exchange,
     exchange,
     make_headers,
     make_session,
-    wire,
 )
 
 T = TypeVar("T")
@@ -44,17 +44,17 @@ MAX_RETRY_AFTER_S = 900.0
 
 _REJECTED = frozenset((400, 413, 415, 422))
 _MISCONFIGURED = frozenset((401, 402, 403, 404, 405))
-# Of 403 those that speak of what one batch asks for; the others of the account.
+# The codes of a 403 that concern one batch; all others concern the account.
 _REJECTED_CODES = frozenset(
     ("illegal_number_type", "llegal_number_type", "unknown_group", "missing_callback_url")
 )
 
 
 class SinchClient:
-    """One service plan at Sinch.  Safe to share between threads.
+    """One service plan at Sinch.  Threads may share it.
 
-    Every method may raise SinchBusy, SinchRejected or SinchMisconfigured; those that change
-    something also SinchUnreachable or SinchOutcomeUnknown, those that ask SinchAnswerUnusable.
+    Every method may raise SinchBusy, SinchRejected or SinchMisconfigured.  POST and DELETE may
+    also raise SinchUnreachable or SinchOutcomeUnknown, GET SinchAnswerUnusable.
     """
 
     def __init__(
@@ -71,20 +71,20 @@ class SinchClient:
     ) -> None:
         """`ca_file` holds the certificates to trust instead of certifi's.
 
-        `on_written` is called when a request that changes something has left, before its answer.
+        `on_written` is called when a POST or DELETE has left, before its answer.
         """
         self._base = f"{url}/xms/v1/{service_plan_id}"
         self._connect_timeout_s = connect_timeout_s
         self._read_timeout_s = read_timeout_s
         self._headers = make_headers(api_token)
         self._on_written = on_written
-        self._acting = make_session(POST_RETRY, pool_size=pool_size, ca_file=ca_file)
-        self._asking = make_session(GET_RETRY, pool_size=pool_size, ca_file=ca_file)
+        self._post_session = make_session(POST_RETRY, pool_size=pool_size, ca_file=ca_file)
+        self._get_session = make_session(GET_RETRY, pool_size=pool_size, ca_file=ca_file)
 
     def close(self) -> None:
         """Close idle connections."""
-        self._acting.close()
-        self._asking.close()
+        self._post_session.close()
+        self._get_session.close()
 
     def send_batch(
         self,
@@ -93,14 +93,17 @@ class SinchClient:
         within_s: float | None = None,
         begin_within_s: float | None = None,
     ) -> schemas.SentBatch:
-        """The same for a body already written; SinchUnreachable when no byte could leave
-        `begin_within_s`."""
-        facts = {"client_reference": batch.client_reference, "recipients": batch.recipients}
-        answer = self._act(
+        """Send a batch in one POST and wait `within_s` seconds for its answer.
+
+        SinchNotSent proves that no phone gets it; after SinchOutcomeUnknown some may.  Raises
+        SinchUnreachable when no byte could leave `begin_within_s`.
+        """
+        fields = {"client_reference": batch.client_reference, "recipients": batch.recipients}
+        answer = self._send(
             "POST",
             "/batches",
             batch.body,
-            facts=facts,
+            fields=fields,
             within_s=within_s,
             begin_within_s=begin_within_s,
         )
@@ -108,15 +111,15 @@ class SinchClient:
         return schemas.read_sent_batch(body, client_reference=batch.client_reference)
 
     def fetch_batch(self, batch_id: str, *, within_s: float = 10.0) -> schemas.SinchBatch:
-        """One batch.  A 404 right after creation may pass (SinchMisconfigured with status 404)."""
-        return self._ask("/batches/{id}", schemas.read_batch, within_s=within_s, id=batch_id)
+        """Fetch one batch.  Right after creation it may still be SinchMisconfigured with 404."""
+        return self._get("/batches/{id}", schemas.read_batch, within_s=within_s, id=batch_id)
 
     def list_batches(
         self, *, client_reference: str, created_after: datetime, within_s: float = 10.0
     ) -> list[schemas.SinchBatch]:
-        """The batches that bear exactly this reference, at most 14 days old, every page read.
+        """List the batches with exactly this reference, at most 14 days old, from all pages.
 
-        Raises SinchAnswerUnusable unless each page was clean: [] is then Sinch's word.
+        Raises SinchAnswerUnusable unless every page is valid, so [] proves their absence.
         """
         items = self._read_pages(
             "/batches",
@@ -124,18 +127,17 @@ class SinchClient:
                 "client_reference": client_reference,
                 "start_date": schemas.format_time(created_after),
             },
-            of="batches",
             within_s=within_s,
         )
-        found = [_read_cleanly(schemas.read_batch, item) for item in items]
-        # By id: a page that moved on while it was read shows a batch again, not a second one.
-        by_id = {batch.id: batch for batch in found if batch.client_reference == client_reference}
+        batches = [_read_cleanly(schemas.read_batch, item) for item in items]
+        # By id: when pages shift while they are read, one batch appears on two of them.
+        by_id = {batch.id: batch for batch in batches if batch.client_reference == client_reference}
         return list(by_id.values())
 
     def cancel_batch(self, batch_id: str, *, within_s: float | None = None) -> schemas.SinchBatch:
-        """Stop what of a batch has not been handed on; the batch as it then stands."""
-        path, facts = "/batches/{id}", {"id": batch_id}
-        answer = self._act("DELETE", path, None, facts=facts, within_s=within_s)
+        """Cancel the messages that have not left Sinch.  Returns the batch as it then is."""
+        path, fields = "/batches/{id}", {"id": batch_id}
+        answer = self._send("DELETE", path, None, fields=fields, within_s=within_s)
         try:
             return schemas.read_batch(answer.body)
         except schemas.UnreadableAnswer as e:
@@ -144,43 +146,44 @@ class SinchClient:
     def dry_run_batch(
         self, batch: schemas.OutgoingBatch, *, within_s: float | None = None
     ) -> schemas.DryRun:
-        """What the batch would cost; nothing is sent."""
+        """Count recipients and parts of a batch; nothing is sent."""
         body = schemas.write_batch(batch)
-        answer = self._act("POST", "/batches/dry_run", body, facts={}, within_s=within_s)
+        answer = self._send("POST", "/batches/dry_run", body, fields={}, within_s=within_s)
         return _read_cleanly(schemas.read_dry_run, answer.body)
 
     def fetch_full_report(self, batch_id: str) -> schemas.BatchReport:
-        """Counts by status and code, each with its recipients."""
+        """Fetch the counts by status and code, each with its recipients."""
         path = "/batches/{id}/delivery_report"
-        return self._ask(path, schemas.read_report, {"type": "full"}, id=batch_id)
+        return self._get(path, schemas.read_report, {"type": "full"}, id=batch_id)
 
     def list_inbounds(
         self, *, received_after: datetime, within_s: float = 30.0
     ) -> list[schemas.SinchInbound]:
-        """The texts received since then, newest first."""
+        """List the messages received since then, newest first."""
         items = self._read_pages(
             "/inbounds",
             {"start_date": schemas.format_time(received_after)},
-            of="inbounds",
             within_s=within_s,
         )
         return [_read_cleanly(schemas.read_inbound, item) for item in items]
 
     def check(self, *, within_s: float = 3.0) -> None:
-        """Return when Sinch answers for this plan and token, else raise."""
+        """Return if Sinch answers for this plan and token, else raise."""
         query = {"page_size": "1", "start_date": schemas.format_time(_now() - timedelta(hours=1))}
-        self._ask("/batches", lambda body: schemas.read_page(body, of="batches"), query, within_s)
+        self._get(
+            "/batches", lambda body: schemas.read_page(body, list_name="batches"), query, within_s
+        )
 
     def _read_pages(
-        self, path: str, query: Mapping[str, str], *, of: str, within_s: float
+        self, path: str, query: Mapping[str, str], *, within_s: float
     ) -> Iterator[Mapping[str, Any]]:
-        """Every item of a list: until a page is empty or all that were counted are seen."""
+        """Yield every item of a list, until a page is empty or the counted number is reached."""
         deadline = time.monotonic() + within_s
         seen = 0
         for number in range(MAX_PAGES):
-            page = self._ask(
+            page = self._get(
                 path,
-                lambda body: schemas.read_page(body, of=of),
+                lambda body: schemas.read_page(body, list_name=path.removeprefix("/")),
                 {**query, "page": str(number), "page_size": str(PAGE_SIZE)},
                 max(0.1, deadline - time.monotonic()),
             )
@@ -192,21 +195,21 @@ class SinchClient:
                 break
         raise SinchAnswerUnusable("the list did not end in time")
 
-    def _act(
+    def _send(
         self,
         method: str,
         path: str,
         body: bytes | None,
         *,
-        facts: Mapping[str, Any],
+        fields: Mapping[str, Any],
         within_s: float | None = None,
         begin_within_s: float | None = None,
     ) -> Answer:
-        """A call that changes something: its 2xx answer."""
+        """Send a POST or DELETE once.  Returns its 2xx answer."""
         within_s = self._read_timeout_s if within_s is None else within_s
         if within_s <= 0:
             raise SinchUnreachable("no time left to begin")
-        request = self._prepare(method, _fill(path, facts), body)
+        request = self._prepare(method, _fill(path, fields), body)
         timeout = Timeout(
             connect=min(self._connect_timeout_s, within_s / 3),  # tried three times
             read=min(self._read_timeout_s, within_s),
@@ -214,44 +217,45 @@ class SinchClient:
         started = time.monotonic()
         try:
             answer = exchange(
-                self._acting,
+                self._post_session,
                 request,
                 timeout=timeout,
                 within_s=within_s,
                 begin_within_s=begin_within_s,
                 on_written=self._on_written,
             )
-        except Exception as e:  # whatever went wrong, only the wire says what it means
-            _log_call(method, path, started, facts, outcome="unknown" if wire.touched else "unsent")
-            if wire.touched:
+        except Exception as e:  # for any error, only the written bytes decide its meaning
+            touched = current_exchange.touched
+            _log_call(method, path, started, fields, outcome="unknown" if touched else "unsent")
+            if touched:
                 raise SinchOutcomeUnknown("no usable answer came") from e
             raise SinchUnreachable("no connection to Sinch") from e
-        _log_call(method, path, started, facts, status=answer.status)
+        _log_call(method, path, started, fields, status=answer.status)
         if not 200 <= answer.status < 300:
             _raise_refusal(answer)
         return answer
 
-    def _ask(
+    def _get(
         self,
         path: str,
         read: Callable[[bytes], T],
         query: Mapping[str, str] | None = None,
         within_s: float = 10.0,
-        **facts: str,
+        **fields: str,
     ) -> T:
-        """A question: what `read` makes of a whole 200 answer.  Asked twice at most."""
-        url = _fill(path, facts) + (f"?{urlencode(query)}" if query else "")
+        """Send a GET, at most twice.  Returns the result of `read` for a whole 200 answer."""
+        url = _fill(path, fields) + (f"?{urlencode(query)}" if query else "")
         request = self._prepare("GET", url, None)
         timeout = Timeout(connect=min(self._connect_timeout_s, within_s / 2), total=within_s / 2)
         started = time.monotonic()
         try:
-            answer = exchange(self._asking, request, timeout=timeout, within_s=within_s)
+            answer = exchange(self._get_session, request, timeout=timeout, within_s=within_s)
         except (requests.RequestException, HTTPError, OSError) as e:
-            _log_call("GET", path, started, facts, outcome="no answer")
+            _log_call("GET", path, started, fields, outcome="no answer")
             raise SinchAnswerUnusable("no answer from Sinch") from e
-        _log_call("GET", path, started, facts, status=answer.status)
+        _log_call("GET", path, started, fields, status=answer.status)
         if answer.status != 200:
-            _raise_refused_question(answer)
+            _raise_get_refusal(answer)
         if not answer.whole:
             raise SinchAnswerUnusable("the answer was cut")
         return _read_cleanly(read, answer.body)
@@ -269,7 +273,7 @@ class SinchClient:
 
 
 def _raise_refusal(answer: Answer) -> NoReturn:
-    """The error that a status other than 2xx means for a call that changes something."""
+    """Raise the error for a POST or DELETE with another status than 2xx."""
     status, problem = answer.status, schemas.read_problem(answer.body)
     if status == 429:
         raise SinchBusy(
@@ -284,8 +288,8 @@ def _raise_refusal(answer: Answer) -> NoReturn:
     raise SinchOutcomeUnknown(f"HTTP {status}")
 
 
-def _raise_refused_question(answer: Answer) -> NoReturn:
-    """The same for a question, where an unclear answer only means that nothing was learnt."""
+def _raise_get_refusal(answer: Answer) -> NoReturn:
+    """Raise the error for a GET with another status than 200; an unclear one proves nothing."""
     try:
         _raise_refusal(answer)
     except SinchNotSent:
@@ -302,22 +306,22 @@ def _read_cleanly(read: Callable[[Any], T], source: Any) -> T:
 
 
 def _parse_retry_after(value: str | None) -> float | None:
-    """Seconds to wait from delta-seconds or an HTTP date, 0 to 900; None when unreadable."""
+    """Return the seconds to wait, from a number or an HTTP date, 0 to 900; None when unreadable."""
     if value is None:
         return None
     if value.strip().isascii() and value.strip().isdigit():
         return min(float(value.strip()[:9]), MAX_RETRY_AFTER_S)
     try:
-        moment = email.utils.parsedate_to_datetime(value)
-        aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        left_s = aware.timestamp() - _now().timestamp()
+        time_at = email.utils.parsedate_to_datetime(value)
+        aware = time_at if time_at.tzinfo else time_at.replace(tzinfo=UTC)
+        wait_s = aware.timestamp() - _now().timestamp()
     except (ValueError, OverflowError, TypeError):
         return None
-    return min(max(left_s, 0.0), MAX_RETRY_AFTER_S)
+    return min(max(wait_s, 0.0), MAX_RETRY_AFTER_S)
 
 
-def _fill(path: str, facts: Mapping[str, Any]) -> str:
-    return path.format_map({name: quote(str(value), safe="") for name, value in facts.items()})
+def _fill(path: str, fields: Mapping[str, Any]) -> str:
+    return path.format_map({name: quote(str(value), safe="") for name, value in fields.items()})
 
 
 def _now() -> datetime:
@@ -325,8 +329,8 @@ def _now() -> datetime:
 
 
 def _log_call(
-    method: str, path: str, started: float, facts: Mapping[str, Any], **outcome: Any
+    method: str, path: str, started: float, fields: Mapping[str, Any], **outcome: Any
 ) -> None:
     duration_ms = round((time.monotonic() - started) * 1000, 1)
-    bound = logger.bind(call=f"{method} {path}", duration_ms=duration_ms, **facts, **outcome)
+    bound = logger.bind(call=f"{method} {path}", duration_ms=duration_ms, **fields, **outcome)
     bound.info("sinch called")

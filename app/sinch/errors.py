@@ -1,25 +1,26 @@
-"""What went wrong, named for what it means to whoever sends.
+"""Errors of calls to Sinch, named for what each means to the caller.
 
     SinchError
-    ├── SinchNotSent              proven: nobody gets a text from this call
+    ├── SinchNotSent              proven: no phone gets a text from this call
     │   ├── SinchUnreachable      no byte of the request left; try again
-    │   ├── SinchBusy             429; try again later
-    │   ├── SinchRejected         400, 413, 415, 422, some 403: this payload never will be taken
-    │   └── SinchMisconfigured    401, 402, 403, 404, 405, 3xx: no payload will, as things stand
+    │   └── SinchRefusal          Sinch answered no
+    │       ├── SinchBusy             429; try again later
+    │       ├── SinchRejected         400, 413, 415, 422, some 403: Sinch never accepts this payload
+    │       └── SinchMisconfigured    401, 402, 403, 404, 405, 3xx: Sinch accepts no payload now
     ├── SinchOutcomeUnknown       the request left, no usable answer came
-    └── SinchAnswerUnusable       a question (GET) got no clean answer: nothing is known by it
+    └── SinchAnswerUnusable       a GET got no usable answer: it proves nothing
 
-Sources: https://developers.sinch.com/docs/sms/api-reference/status-codes; that Sinch has no
-idempotency key follows from its reference, which documents none.
+Source: https://developers.sinch.com/docs/sms/api-reference/status-codes.  The reference documents
+no idempotency key, so Sinch has none.
 """
 
 
 class SinchError(Exception):
-    """A call to Sinch did not do what was asked."""
+    """A call to Sinch failed."""
 
 
 class SinchNotSent(SinchError):
-    """Proven: nobody gets a text from this call."""
+    """Proven: no phone gets a text from this call."""
 
 
 class SinchUnreachable(SinchNotSent):
@@ -29,8 +30,8 @@ class SinchUnreachable(SinchNotSent):
 class SinchRefusal(SinchNotSent):
     """Sinch answered no.
 
-    `status` is the HTTP status; `code` and `text` are Sinch's, None where the answer held none
-    in the documented shape.
+    `status` is the HTTP status; `code` and `text` are Sinch's, None where the answer had another
+    shape than the documented one.
     """
 
     def __init__(self, status: int, code: str | None, text: str | None) -> None:
@@ -41,7 +42,7 @@ class SinchRefusal(SinchNotSent):
 
 
 class SinchBusy(SinchRefusal):
-    """429: nothing was sent; `retry_after_s` is Sinch's wish, None when it named none."""
+    """429: nothing was sent; `retry_after_s` is Sinch's Retry-After, None without one."""
 
     def __init__(self, code: str | None, text: str | None, *, retry_after_s: float | None) -> None:
         super().__init__(429, code, text)
@@ -49,11 +50,11 @@ class SinchBusy(SinchRefusal):
 
 
 class SinchRejected(SinchRefusal):
-    """This payload is refused: nothing was sent, and the same again will be refused again."""
+    """Sinch rejects this payload: nothing was sent, and another try would be rejected too."""
 
 
 class SinchMisconfigured(SinchRefusal):
-    """Address, plan, token or account is wrong: nothing was sent, nor would anything else be."""
+    """URL, plan, token or account is wrong: nothing was sent, and no other batch can be."""
 
 
 class SinchOutcomeUnknown(SinchError):
@@ -61,4 +62,4 @@ class SinchOutcomeUnknown(SinchError):
 
 
 class SinchAnswerUnusable(SinchError):
-    """A question got no clean answer; it proves neither presence nor absence."""
+    """A GET got no usable answer; it proves neither presence nor absence."""

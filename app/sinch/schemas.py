@@ -1,8 +1,8 @@
-"""Our words to Sinch's spelling and back.
+"""Conversion between our names and Sinch's JSON.
 
 Field reference: https://developers.sinch.com/docs/sms/api-reference/sms/tag/Batches/
-What comes back is read with tolerance: unknown fields are ignored, numbers may bear `+` or not,
-codes and counts may be strings, times may lack a fraction.
+Reading is tolerant: it ignores unknown fields, accepts numbers with and without `+`, codes and
+counts as strings, and times without a fraction.
 """
 
 import json
@@ -20,7 +20,7 @@ _CODE_LIMIT = 10**9
 
 
 class ReportMode(StrEnum):
-    """Which delivery reports Sinch sends to the callback URL."""
+    """The delivery reports that Sinch posts to the callback URL."""
 
     NONE = "none"
     SUMMARY = "summary"
@@ -31,7 +31,7 @@ class ReportMode(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutgoingBatch:
-    """One call to Sinch: 1 to 1,000 recipients in E.164, and what they get.
+    """A batch for Sinch: 1 to 1,000 recipients in E.164, and their text.
 
     `client_reference` is opaque, unique and at most 64 characters; times are aware;
     `parameters` maps a name to `{recipient or "default": value}`.
@@ -52,7 +52,7 @@ class OutgoingBatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedBatch:
-    """A batch whose request body is written already; `recipients` says how many it is to."""
+    """A batch with its request body; `recipients` is their number."""
 
     client_reference: str
     recipients: int
@@ -61,14 +61,14 @@ class PreparedBatch:
 
 @dataclass(frozen=True, slots=True)
 class SentBatch:
-    """Sinch took the batch; `id` is None when its answer did not say under which id."""
+    """Sinch accepted the batch; `id` is None when the answer had no usable one."""
 
     id: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class SinchBatch:
-    """A batch as Sinch keeps it; recipients in E.164."""
+    """A batch as stored at Sinch; recipients in E.164."""
 
     id: str
     client_reference: str | None
@@ -79,7 +79,7 @@ class SinchBatch:
 
 @dataclass(frozen=True, slots=True)
 class DryRun:
-    """What a batch would cost: recipients, and parts over all of them."""
+    """Number of recipients of a batch, and of the parts for all of them."""
 
     recipients: int
     parts: int
@@ -87,7 +87,7 @@ class DryRun:
 
 @dataclass(frozen=True, slots=True)
 class StatusCount:
-    """How many messages of a batch ended alike; recipients only in a full report."""
+    """Number of messages with one status and code; `recipients` only in a full report."""
 
     status: str
     code: int | None
@@ -97,7 +97,7 @@ class StatusCount:
 
 @dataclass(frozen=True, slots=True)
 class BatchReport:
-    """What became of a batch."""
+    """Delivery report of a whole batch."""
 
     batch_id: str
     total: int
@@ -107,10 +107,10 @@ class BatchReport:
 
 @dataclass(frozen=True, slots=True)
 class SinchInbound:
-    """A text from a phone to us; `body` is the text, or base64 or a media object as JSON.
+    """A message from a phone to us; `body` is text, base64, or a media object as JSON.
 
-    `kind` is Sinch's type; `operator_id` the country's and network's code; `client_reference` that
-    of the batch it answers, where the account has that set up; `udh` hexadecimal.
+    `kind` is Sinch's type, `operator_id` the code of country and network, `udh` hexadecimal.
+    `client_reference` is that of the answered batch, if the account has this enabled.
     """
 
     id: str
@@ -127,7 +127,7 @@ class SinchInbound:
 
 @dataclass(frozen=True, slots=True)
 class SinchPage:
-    """One page of a list: its items as they came, and how many there are over all pages."""
+    """One page of a list: its items as JSON, and the number of items on all pages."""
 
     items: list[Mapping[str, Any]]
     total: int
@@ -146,7 +146,7 @@ class UnreadableAnswer(ValueError):
 
 
 def write_batch(batch: OutgoingBatch) -> bytes:
-    """The body of POST /batches; what is None or at Sinch's default is left out."""
+    """Return the body of POST /batches, without fields that are None or at Sinch's default."""
     fields: dict[str, Any] = {
         "to": list(batch.recipients),
         "from": batch.sender,
@@ -166,22 +166,22 @@ def write_batch(batch: OutgoingBatch) -> bytes:
 
 
 def read_sent_batch(body: bytes, *, client_reference: str) -> SentBatch:
-    """The id of the batch just taken.
+    """Return the id of the batch just accepted.
 
-    None when the body does not hold a usable one, or speaks of a batch with another reference.
+    It is None when the body has no usable id or another client_reference.
     """
     try:
         fields = read_object(body)
     except UnreadableAnswer:
         return SentBatch(id=None)
     batch_id = fields.get("id")
-    ours = fields.get("client_reference", client_reference) == client_reference
-    usable = ours and isinstance(batch_id, str) and _ID.fullmatch(batch_id)
+    matches = fields.get("client_reference", client_reference) == client_reference
+    usable = matches and isinstance(batch_id, str) and _ID.fullmatch(batch_id)
     return SentBatch(id=str(batch_id) if usable else None)
 
 
 def read_batch(source: bytes | Mapping[str, Any]) -> SinchBatch:
-    """A batch.  Raises UnreadableAnswer without an id or a list of recipients."""
+    """Read a batch.  Raises UnreadableAnswer without an id or a list of recipients."""
     fields = read_object(source) if isinstance(source, bytes) else source
     recipients = fields.get("to")
     if not isinstance(recipients, list):
@@ -197,7 +197,7 @@ def read_batch(source: bytes | Mapping[str, Any]) -> SinchBatch:
 
 
 def read_dry_run(body: bytes) -> DryRun:
-    """The counts of a dry run."""
+    """Read the counts of a dry run."""
     fields = read_object(body)
     return DryRun(
         recipients=_read_count(fields, "number_of_recipients"),
@@ -206,15 +206,15 @@ def read_dry_run(body: bytes) -> DryRun:
 
 
 def read_report(source: bytes | Mapping[str, Any]) -> BatchReport:
-    """A summary or full report of one batch."""
+    """Read a summary or full report of one batch."""
     fields = read_object(source) if isinstance(source, bytes) else source
     statuses = fields.get("statuses", [])
-    if not isinstance(statuses, list) or not all(isinstance(each, dict) for each in statuses):
+    if not isinstance(statuses, list) or not all(isinstance(status, dict) for status in statuses):
         raise UnreadableAnswer("a report without statuses")
     return BatchReport(
         batch_id=_read_id(fields, "batch_id"),
         total=_read_count(fields, "total_message_count"),
-        statuses=tuple(_read_status_count(each) for each in statuses),
+        statuses=tuple(_read_status_count(status) for status in statuses),
         client_reference=read_reference(fields),
     )
 
@@ -225,7 +225,7 @@ def _read_status_count(fields: Mapping[str, Any]) -> StatusCount:
         raise UnreadableAnswer("a count without status")
     recipients = fields.get("recipients") or []
     if not isinstance(recipients, list):
-        raise UnreadableAnswer("a count whose recipients are no list")
+        raise UnreadableAnswer("a count whose recipients are not a list")
     return StatusCount(
         status=status,
         code=read_code(fields),
@@ -235,7 +235,7 @@ def _read_status_count(fields: Mapping[str, Any]) -> StatusCount:
 
 
 def read_inbound(fields: Mapping[str, Any]) -> SinchInbound:
-    """An inbound of any kind."""
+    """Read an inbound of any type."""
     body = fields.get("body")
     return SinchInbound(
         id=_read_id(fields, "id"),
@@ -244,25 +244,25 @@ def read_inbound(fields: Mapping[str, Any]) -> SinchInbound:
         recipient=read_address(fields.get("to")),
         body=_clean(body) if isinstance(body, str) else json.dumps(body),
         received_at=read_time(fields.get("received_at")),
-        # One page of the reference spells it so.
+        # One page of the reference spells it `send_at`.
         sent_at=read_time(fields.get("sent_at")) or read_time(fields.get("send_at")),
-        operator_id=_read_opaque(fields, "operator_id", longest=16),
+        operator_id=_read_opaque(fields, "operator_id", max_length=16),
         client_reference=read_reference(fields),
-        udh=_read_opaque(fields, "udh", longest=280),
+        udh=_read_opaque(fields, "udh", max_length=280),
     )
 
 
-def read_page(body: bytes, *, of: str) -> SinchPage:
-    """One page of the list named `of`."""
+def read_page(body: bytes, *, list_name: str) -> SinchPage:
+    """Read one page of a list, such as `batches`."""
     fields = read_object(body)
-    items = fields.get(of)
+    items = fields.get(list_name)
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-        raise UnreadableAnswer(f"a page without {of}")
+        raise UnreadableAnswer(f"a page without {list_name}")
     return SinchPage(items=items, total=_read_count(fields, "count"))
 
 
 def read_problem(body: bytes) -> Problem:
-    """What Sinch says is wrong, from a body of any shape, cut to 500 characters."""
+    """Read Sinch's error from a body of any shape, its text cut to 500 characters."""
     try:
         fields = read_object(body)
     except UnreadableAnswer:
@@ -274,7 +274,7 @@ def read_problem(body: bytes) -> Problem:
 
 
 def read_recipient(value: Any) -> str:
-    """A recipient as Sinch writes it in E.164; a group's id as it is.
+    """Return a recipient in E.164; a group's id unchanged.
 
     >>> read_recipient("46700000001"), read_recipient("+46700000001")
     ('+46700000001', '+46700000001')
@@ -286,7 +286,7 @@ def read_recipient(value: Any) -> str:
 
 
 def read_address(value: Any) -> str:
-    """A sender or inbound number in E.164; a short code of at most 8 digits or a name as it is.
+    """Return a number in E.164; a short code of at most 8 digits or a name unchanged.
 
     >>> read_address("46700000001"), read_address("71234"), read_address("Acme")
     ('+46700000001', '71234', 'Acme')
@@ -296,7 +296,7 @@ def read_address(value: Any) -> str:
 
 
 def read_time(value: Any) -> datetime | None:
-    """An ISO 8601 time as aware UTC; one without offset is UTC; None when unreadable."""
+    """Return an ISO 8601 time as aware UTC, which is the default offset; None when unreadable."""
     if not isinstance(value, str):
         return None
     try:
@@ -307,27 +307,27 @@ def read_time(value: Any) -> datetime | None:
 
 
 def read_code(fields: Mapping[str, Any]) -> int | None:
-    """Sinch's code for why a message stands where it does, a number or one as a string."""
+    """Return Sinch's code for a message's status, given as number or string; None when invalid."""
     code = _read_int(fields.get("code"))
     return code if code is not None and 0 <= code < _CODE_LIMIT else None
 
 
 def read_reference(fields: Mapping[str, Any]) -> str | None:
-    """The client_reference; None for one that cannot be ours."""
-    return _read_opaque(fields, "client_reference", longest=128)
+    """Return the client_reference; None when it cannot be one of ours."""
+    return _read_opaque(fields, "client_reference", max_length=128)
 
 
-def format_time(moment: datetime) -> str:
-    """An aware time as Sinch writes it.
+def format_time(time: datetime) -> str:
+    """Format an aware time as Sinch does.
 
     >>> format_time(datetime(2026, 3, 1, 12, tzinfo=UTC))
     '2026-03-01T12:00:00.000Z'
     """
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def read_object(body: bytes) -> dict[str, Any]:
-    """The JSON object that a body holds."""
+    """Return the JSON object in a body.  Raises UnreadableAnswer."""
     try:
         value = json.loads(body)
     except (ValueError, RecursionError) as e:
@@ -344,15 +344,15 @@ def _read_id(fields: Mapping[str, Any], name: str) -> str:
     return value
 
 
-def _read_opaque(fields: Mapping[str, Any], name: str, *, longest: int) -> str | None:
+def _read_opaque(fields: Mapping[str, Any], name: str, *, max_length: int) -> str | None:
     value = fields.get(name)
-    if not isinstance(value, str) or not 1 <= len(value) <= longest:
+    if not isinstance(value, str) or not 1 <= len(value) <= max_length:
         return None
     return value if _OPAQUE.fullmatch(value) else None
 
 
 def _clean(text: str) -> str:
-    """Text that any database can keep: without NUL, and without half characters."""
+    """Replace what databases cannot store: lone surrogates by `?`; drop NUL."""
     return text.encode("utf-8", "replace").decode().replace("\0", "")
 
 

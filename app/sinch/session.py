@@ -1,4 +1,4 @@
-"""HTTP to Sinch: what may be repeated and what must not, and when the first byte has left.
+"""HTTP session for Sinch: retry rules, deadlines, and proof whether a byte was written.
 
 A POST is repeated only while no connection was made; a GET once more, whatever went wrong.
 urllib3 would otherwise repeat a POST after a TLS error (`Retry(3)`) or on any failure
@@ -50,54 +50,55 @@ GET_RETRY = Retry(
 )
 
 
-class Wire(threading.local):
-    """This thread's exchange, times monotonic.
+class _Exchange(threading.local):
+    """State of this thread's exchange; times monotonic.
 
-    Whether a byte was written, when it must be over, and until when it may begin.
+    It must end before `deadline`, and its first byte leave before `begin_by`.
     """
 
-    touched = False
+    touched = False  # True once a byte may have been written
     deadline = 0.0
     begin_by = 0.0
     on_written: Callable[[], None] | None = None
 
 
-wire = Wire()
+current_exchange = _Exchange()
 
 
 class _WatchedConnection(HTTPConnection):
-    """Notes the first byte written, keeps the deadline, is not reused after MAX_IDLE_S."""
+    """Records the first write and keeps the deadline; not reused after MAX_IDLE_S."""
 
     _used_at = 0.0
 
     def _new_conn(self) -> socket.socket:
         """Connect as urllib3 does, with one timeout for resolving and all addresses together."""
         timeout_s = self.timeout if isinstance(self.timeout, (int, float)) else MAX_IDLE_S
-        until = min(time.monotonic() + timeout_s, wire.deadline)
+        until = min(time.monotonic() + timeout_s, current_exchange.deadline)
         try:
             addresses = resolve(self._dns_host, self.port, within_s=until - time.monotonic())
             sock = connect_in_turn(addresses, until=until)
         except OSError as e:
             raise NewConnectionError(self, "no connection") from e
         sock.settimeout(timeout_s)
-        watchdog.watch(sock, wire.deadline)  # over the TLS handshake, too
+        watchdog.watch(sock, current_exchange.deadline)  # over the TLS handshake, too
         return sock
 
     def send(self, data: Any) -> None:
         if self.sock is None and self.auto_open:
             self.connect()
-        latest = wire.deadline if wire.touched else min(wire.deadline, wire.begin_by)
+        state = current_exchange
+        latest = state.deadline if state.touched else min(state.deadline, state.begin_by)
         if time.monotonic() >= latest:
             raise TimeoutError("too late to send")
         if self.sock is not None:
-            watchdog.watch(self.sock, wire.deadline)
-        wire.touched = True
+            watchdog.watch(self.sock, current_exchange.deadline)
+        current_exchange.touched = True
         self._used_at = time.monotonic()
         super().send(data)
 
     def getresponse(self) -> Any:
-        if wire.on_written is not None:
-            wire.on_written()
+        if current_exchange.on_written is not None:
+            current_exchange.on_written()
         return super().getresponse()
 
     @property
@@ -129,7 +130,7 @@ class _WatchedAdapter(HTTPAdapter):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back.  `whole` is False when the body was cut, too long or too slow."""
+    """Sinch's answer.  `whole` is False when the body was cut, too long or too slow."""
 
     status: int
     headers: CaseInsensitiveDict[str]
@@ -138,7 +139,10 @@ class Answer:
 
 
 def make_headers(token: str) -> CaseInsensitiveDict[str]:
-    """What every request bears; an uncompressed answer cannot grow beyond what was read."""
+    """Return the headers of every request.
+
+    They ask for uncompressed answers, whose size in memory is the size on the wire.
+    """
     return CaseInsensitiveDict(
         {
             "Authorization": f"Bearer {token}",
@@ -150,7 +154,7 @@ def make_headers(token: str) -> CaseInsensitiveDict[str]:
 
 
 def make_session(retry: Retry, *, pool_size: int, ca_file: Path | None) -> requests.Session:
-    """A session that repeats only as `retry` says, and takes nothing from the environment."""
+    """Return a session that repeats only as `retry` says and ignores the environment."""
     session = requests.Session()
     session.verify = str(ca_file) if ca_file else True
     session.trust_env = False
@@ -169,15 +173,16 @@ def exchange(
     begin_within_s: float | None = None,
     on_written: Callable[[], None] | None = None,
 ) -> Answer:
-    """Send a prepared request and read the answer, all of it `within_s`.
+    """Send a prepared request and read the answer, all of it `within_s` seconds.
 
-    Its first byte leaves `begin_within_s`, or none does; `on_written` is called once all of it
-    has.  Raises requests.RequestException when no status line came; `wire.touched` then says
-    whether anything was written.  Once a status came, it is returned, however the body ends.
+    The first byte leaves `begin_within_s`, or no byte does.  `on_written` is called after the
+    last.  Raises requests.RequestException without a status line; `current_exchange.touched` is
+    then True if a byte may have been written.  With a status, returns it however the body ends.
     """
-    wire.touched, wire.on_written = False, on_written
-    wire.deadline = time.monotonic() + within_s
-    wire.begin_by = wire.deadline if begin_within_s is None else time.monotonic() + begin_within_s
+    now = time.monotonic()
+    current_exchange.touched, current_exchange.on_written = False, on_written
+    current_exchange.deadline = now + within_s
+    current_exchange.begin_by = now + (within_s if begin_within_s is None else begin_within_s)
     try:
         return _exchange(session, request, timeout)
     finally:
@@ -190,8 +195,8 @@ def _exchange(session: requests.Session, request: requests.PreparedRequest, time
         request, stream=True, timeout=timeout, verify=session.verify or True
     )
     if response.status_code < 200:
-        # An interim answer, which http.client takes for the last: the real one may still come
-        # and must not be read as the answer to somebody else's request.
+        # http.client takes an interim answer for the last.  The real one may still come and must
+        # not be read as the answer to another request.
         response.raw.close()
         return Answer(response.status_code, response.headers, b"", whole=False)
     body, whole = _read_body(response.raw)
@@ -201,7 +206,7 @@ def _exchange(session: requests.Session, request: requests.PreparedRequest, time
 
 
 def _read_body(raw: BaseHTTPResponse) -> tuple[bytes, bool]:
-    """The body as far as it came, and whether that is all of it."""
+    """Return the bytes that came, and True if they are the whole body."""
     chunks: list[bytes] = []
     size = 0
     try:

@@ -1,1 +1,4 @@
-"""Pages for people.  So far one: /docs, the API tried out in a browser."""
+"""HTML pages: so far `/docs`, Swagger UI for the API.
+
+All assets come from this server: the page needs no other host.
+"""
