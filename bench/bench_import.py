@@ -25,17 +25,20 @@ from app.db.engine import Database
 from app.phone.e164 import find_in_use
 from app.subscribers.context import SubscriberContext
 from app.subscribers.imports.job import ROWS_AT_ONCE, work_imports
-from app.subscribers.imports.models import ImportConsent, ImportOptions, ImportStatus, Purpose
+from app.subscribers.imports.models import ImportOptions, ImportStatus, Purpose
 from app.subscribers.imports.service import create_import, view_import
 from app.subscribers.imports.upload import store_file
+from app.subscribers.profiles.entry import GivenConsent
 from bench.clarion import opened
 from bench.measure import show_ratio, show_time
 
 MILLION = 1_000_000
 _CHECKED = 100_000
 _PORTION_BYTES = 256 * 1024
-_CONSENT = ImportConsent(
-    datetime(2026, 1, 1, tzinfo=UTC), "https://shop.example/signup", "Yes, text me."
+_CONSENT = GivenConsent(
+    at=datetime(2026, 1, 1, tzinfo=UTC),
+    source="https://shop.example/signup",
+    wording="Yes, text me.",
 )
 _ADD = (
     "INSERT INTO subscribers (public_id, phone, first_name, last_name, language, attributes, "

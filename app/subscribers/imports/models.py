@@ -1,10 +1,10 @@
 """The tables of imports: each its job, its file in pieces, and the cells it refuses."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 from sqlalchemy import JSON, BigInteger, ForeignKey, Index, LargeBinary, String, UniqueConstraint
 from sqlalchemy import text as sql
@@ -12,6 +12,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db.base import Base
 from app.db.types import NEVER_REUSE_IDS, BigId, EnumText
+from app.subscribers.profiles.entry import GivenConsent
 
 
 class ImportStatus(StrEnum):
@@ -138,14 +139,6 @@ class ValueType(StrEnum):
     BOOLEAN = "boolean"
 
 
-class ImportConsent(NamedTuple):
-    """Who agreed to marketing did so then, there, in these words."""
-
-    at: datetime
-    source: str
-    wording: str
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportOptions:
     """Said once, before the file comes.
@@ -164,7 +157,7 @@ class ImportOptions:
     without_plus: bool = False
     check_numbers: bool = True
     encoding: str = "utf-8"
-    consent: ImportConsent | None = None
+    consent: GivenConsent | None = None
     types: Mapping[str, ValueType] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -180,7 +173,7 @@ class ImportOptions:
             "without_plus": self.without_plus,
             "check_numbers": self.check_numbers,
             "encoding": self.encoding,
-            "consent": consent and consent._asdict() | {"at": consent.at.isoformat()},
+            "consent": consent and asdict(consent) | {"at": consent.at and consent.at.isoformat()},
             "types": dict(self.types),
         }
 
@@ -194,9 +187,7 @@ class ImportOptions:
             "ignore": tuple(kept["ignore"]),
             "tags": tuple(kept["tags"]),
             "consent": consent
-            and ImportConsent(
-                datetime.fromisoformat(consent["at"]), consent["source"], consent["wording"]
-            ),
-            "types": {name: ValueType(each) for name, each in kept["types"].items()},
+            and GivenConsent(**{**consent, "at": datetime.fromisoformat(consent["at"])}),
+            "types": {name: ValueType(value) for name, value in kept["types"].items()},
         }
         return cls(**{**kept, **made})

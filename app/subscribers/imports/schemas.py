@@ -20,15 +20,14 @@ from app.phone.e164 import is_country
 from app.subscribers.attributes import ATTRIBUTE, ATTRIBUTE_NAME
 from app.subscribers.fields import TagList
 from app.subscribers.imports.models import (
-    ImportConsent,
     ImportOptions,
     ImportStatus,
     Mode,
     Purpose,
     ValueType,
 )
-from app.subscribers.lists.cells import MAX_SOURCE_CHARACTERS, MAX_WORDING_CHARACTERS
 from app.subscribers.lists.columns import FIELDS
+from app.subscribers.profiles.schemas import ConsentSchema
 
 _MAX_HEADER = 200
 _MAX_COLUMNS = 200
@@ -71,28 +70,13 @@ def _find_error(field: str, header: Any) -> str | None:
     return None
 
 
-class ConsentForAllSchema(Schema):
-    """The consent of all people in a file whose rows have none of their own."""
+class ConsentForAllSchema(ConsentSchema):
+    """The consent of all people of a file; a row may override it."""
 
-    wording = MessageText(
-        required=True,
-        validate=validate.Length(1, MAX_WORDING_CHARACTERS),
-        metadata={"example": "Yes, text me offers.", "pattern": r"\S"},
-    )
-    source = MessageText(
-        required=True,
-        validate=validate.Length(1, MAX_SOURCE_CHARACTERS),
-        metadata={"example": "https://shop.example/signup", "pattern": r"\S"},
-    )
     at = UtcDateTime(
         required=True,
         metadata={"example": "2026-03-01T08:30:00Z", "description": "ISO 8601 with offset."},
     )
-
-    @post_load
-    def make_consent(self, data: dict[str, Any], **_: Any) -> ImportConsent:
-        """Return the ImportConsent."""
-        return ImportConsent(data["at"], data["source"], data["wording"])
 
 
 class ImportSchema(Schema):

@@ -92,7 +92,7 @@ _FORGOTTEN = (
 def create_import(ctx: SubscriberContext, options: ImportOptions, *, client: str) -> Row[Any]:
     """A new import, which waits for its file.  Raises BadInput for a consent of the future."""
     now = ctx.now()
-    if options.consent and options.consent.at > now:
+    if options.consent and options.consent.at and options.consent.at > now:
         reason = "In the future"
         raise BadInput(f"consent.at: {reason}", fields={"consent": {"at": [f"{reason}."]}})
     if options.country is None:

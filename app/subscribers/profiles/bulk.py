@@ -1,18 +1,18 @@
-"""Many people in one request: made where they are not there yet, else changed."""
+"""Bulk upsert: subscribers of one API request are created or changed."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from loguru import logger
 from marshmallow import ValidationError
 
 from app.errors import BadInput
-from app.phone.e164 import inspect_number
+from app.phone.reader import PhoneReader
 from app.subscribers.context import SubscriberContext
 from app.subscribers.profiles.entry import OnConflict, SubscriberEntry
 from app.subscribers.profiles.schemas import UNLISTED, EntrySchema
-from app.subscribers.profiles.upsert import UpsertResult, write_entries
+from app.subscribers.profiles.upsert import Outcome, UpsertResult, write_entries
 
 MAX_REFUSED_SHOWN = 100
 _ENTRY = EntrySchema()
@@ -22,7 +22,7 @@ _TWICE = {"phone": ["Given before in this request."]}
 
 @dataclass(frozen=True, slots=True)
 class RejectedEntry:
-    """What is wrong with the entry at this place of a request, by field."""
+    """An invalid entry of a request: its index, and the errors by field."""
 
     index: int
     fields: dict[str, Any]
@@ -30,9 +30,9 @@ class RejectedEntry:
 
 @dataclass(frozen=True, slots=True)
 class Upserted:
-    """What became of the entries of a request."""
+    """The result of a bulk upsert."""
 
-    outcome: UpsertResult
+    result: UpsertResult
     refusals: list[RejectedEntry]
 
 
@@ -45,45 +45,46 @@ def upsert_subscribers(
     skip_invalid: bool = False,
     allow_unlisted: bool = False,
 ) -> Upserted:
-    """Make or change subscribers, all or nothing; with `skip_invalid` without what is refused.
+    """Create or change subscribers: all or nothing, or without invalid ones if `skip_invalid`.
 
-    Raises BadInput that names what is refused.
+    Raises BadInput that names the invalid entries.
     """
     entries, refusals = _check(ctx, subscribers, allow_unlisted=allow_unlisted)
     if refusals and not skip_invalid:
-        raise _refuse(refusals)
+        raise _reject(refusals)
     with ctx.db.write() as tx:
-        outcome = write_entries(
+        result = write_entries(
             tx, ctx, list(entries.values()), on_conflict=on_conflict, actor=actor, channel="api"
         )
-        places = {entry.phone: index for index, entry in entries.items()}
+        indexes = {entry.phone: index for index, entry in entries.items()}
         refusals += (
-            RejectedEntry(places[phone], {"attributes": [fault]})
-            for phone, fault in outcome.faults.items()
+            RejectedEntry(indexes[phone], {"attributes": [error]})
+            for phone, error in result.errors.items()
         )
         if refusals and not skip_invalid:
-            raise _refuse(refusals)
+            raise _reject(refusals)
     refusals.sort(key=lambda refusal: refusal.index)
     logger.bind(
         client=actor,
-        made=len(outcome.made),
-        updated=outcome.updated,
-        unchanged=outcome.unchanged,
+        created=result.count(Outcome.CREATED),
+        updated=result.count(Outcome.UPDATED),
+        unchanged=result.count(Outcome.UNCHANGED),
         refused=len(refusals),
-    ).info("subscribers were made or changed")
-    return Upserted(outcome, refusals)
+    ).info("subscribers were created or changed")
+    return Upserted(result, refusals)
 
 
 def show_refusals(refusals: Sequence[RejectedEntry]) -> dict[str, Any]:
-    """How many entries were refused, and the first hundred of them with the reasons."""
-    shown = [{"index": each.index, "fields": each.fields} for each in refusals[:MAX_REFUSED_SHOWN]]
+    """Return the number of invalid entries, and the first hundred of them with the reasons."""
+    shown = [asdict(refusal) for refusal in refusals[:MAX_REFUSED_SHOWN]]
     return {"refused": len(refusals), "refusals": shown}
 
 
 def _check(
     ctx: SubscriberContext, subscribers: Iterable[Any], *, allow_unlisted: bool
 ) -> tuple[dict[int, SubscriberEntry], list[RejectedEntry]]:
-    """The entries by their place, each of another number, and those that are none."""
+    """Return valid entries by index, each of another number, and the invalid ones."""
+    reader = PhoneReader(check=not allow_unlisted)
     entries: dict[int, SubscriberEntry] = {}
     refusals: list[RejectedEntry] = []
     seen, now = set[str](), ctx.now()
@@ -93,11 +94,14 @@ def _check(
         except ValidationError as e:
             refusals.append(RejectedEntry(index, e.messages_dict))
             continue
+        try:
+            entry = replace(entry, phone=reader.read(entry.phone))
+        except ValueError:
+            refusals.append(RejectedEntry(index, {"phone": [UNLISTED]}))
+            continue
         agreed_at = entry.consent.at if entry.consent else None
         if entry.phone in seen:
             refusals.append(RejectedEntry(index, _TWICE))
-        elif not allow_unlisted and not inspect_number(entry.phone).valid:
-            refusals.append(RejectedEntry(index, {"phone": [UNLISTED]}))
         elif agreed_at is not None and agreed_at > now:
             refusals.append(RejectedEntry(index, _FUTURE))
         else:
@@ -106,7 +110,7 @@ def _check(
     return entries, refusals
 
 
-def _refuse(refusals: Sequence[RejectedEntry]) -> BadInput:
+def _reject(refusals: Sequence[RejectedEntry]) -> BadInput:
     first = min(refusals, key=lambda refusal: refusal.index)
     return BadInput(
         f"{len(refusals)} of the subscribers are refused, nothing was done: the first is number "

@@ -20,7 +20,13 @@ from app.subscribers.profiles.entry import (
     merge_details,
 )
 from app.subscribers.profiles.queries import Person, find_subscriber, read_person
-from app.subscribers.profiles.upsert import find_dropped, read_known, record_consents, write_entries
+from app.subscribers.profiles.upsert import (
+    Outcome,
+    find_dropped,
+    read_known,
+    record_consents,
+    write_entries,
+)
 from app.subscribers.tags.assignments import add_tags, lock_tags, read_tags, remove_tags
 
 _SUBSCRIBERS, _BORNE = table_of(Subscriber), table_of(SubscriberTag)
@@ -33,11 +39,11 @@ def create_subscriber(ctx: SubscriberContext, entry: SubscriberEntry, *, actor: 
     """A new subscriber.  Raises Conflict with the id of whoever has the number already."""
     reject_future_consent(ctx, entry.consent)
     with ctx.db.write() as tx:
-        outcome = write_entries(
+        result = write_entries(
             tx, ctx, [entry], on_conflict=OnConflict.SKIP, actor=actor, channel="api"
         )
         row = read_known(tx, [entry.phone])[entry.phone]
-        if not outcome.made:
+        if result.outcomes[entry.phone] is not Outcome.CREATED:
             raise Conflict(
                 "There is a subscriber with this number already.", subscriber_id=row.public_id
             )

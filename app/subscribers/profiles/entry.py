@@ -1,34 +1,35 @@
-"""What a client gives of a person, and what that makes of what is kept.  Pure."""
+"""Entries of subscribers as clients and files give them, and the rules of merging.  Pure."""
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from app.csv_cells import show_plainly
 from app.subscribers.attributes import MAX_ATTRIBUTES, merge_attributes
 
-# What is replaced as a whole; the rest is only ever changed by name.
+# Columns that an entry replaces as a whole.
 DETAILS = ("first_name", "last_name", "language", "time_zone")
 COLUMNS = (*DETAILS, "attributes", "active", "subscribed_at")
 
 
 class OnConflict(StrEnum):
-    """What becomes of somebody whose number is there already."""
+    """What the writer does with an entry whose number is a subscriber's already."""
 
-    MERGE = "merge"  # what is given wins, the rest stays; tags are added
-    REPLACE = "replace"  # names, language, zone and attributes are as given; tags, where given
-    SKIP = "skip"  # they stay as they are
+    MERGE = "merge"  # given values win, the others stay; tags are added
+    REPLACE = "replace"  # names, language, zone and attributes become those given; tags if given
+    SKIP = "skip"  # the subscriber stays unchanged
 
 
 class TooManyAttributes(ValueError):
-    """Somebody would have more than 50, with those there already."""
+    """The subscriber would have more than 50 attributes, with those stored already."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GivenConsent:
-    """That somebody agreed to marketing: in which words, and where that was."""
+    """A consent to marketing: its wording, where it was given, and when; now if None."""
 
     wording: str
     source: str
@@ -37,7 +38,7 @@ class GivenConsent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriberEntry:
-    """What is given of a person; `details` are columns by name, `tags` None when not given."""
+    """The given values of a person: `details` by column; `tags` is None if not given."""
 
     phone: str
     details: Mapping[str, Any] = field(default_factory=dict)
@@ -47,28 +48,47 @@ class SubscriberEntry:
 
 
 def make_details(entry: SubscriberEntry, now: datetime) -> dict[str, Any]:
-    """The columns of a new subscriber."""
+    """Return the columns of a new subscriber."""
     attributes = merge_attributes(None, entry.attributes)
     blank = {**dict.fromkeys(DETAILS), "active": True, "subscribed_at": now}
     return {**blank, **entry.details, "attributes": attributes}
 
 
 def merge_details(old: Mapping[str, Any], entry: SubscriberEntry) -> dict[str, Any]:
-    """The columns with what is given over them.  Raises TooManyAttributes."""
+    """Return the old columns with the given values over them.  Raises TooManyAttributes."""
     attributes = merge_attributes(old["attributes"], entry.attributes)
     if len(attributes or {}) > MAX_ATTRIBUTES:
         raise TooManyAttributes(f"More than {MAX_ATTRIBUTES} attributes, with those there already.")
     return {name: old[name] for name in COLUMNS} | {**entry.details, "attributes": attributes}
 
 
+def merge_cells(old: Mapping[str, Any], entry: SubscriberEntry) -> dict[str, Any]:
+    """Merge a row of a file: a cell that shows the stored number or boolean changes nothing.
+
+    Raises TooManyAttributes.
+    """
+    stored = old["attributes"] or {}
+    attributes = {
+        name: stored[name] if _shows(cell, stored.get(name)) else cell
+        for name, cell in (entry.attributes or {}).items()
+    }
+    return merge_details(old, replace(entry, attributes=attributes))
+
+
+def _shows(cell: Any, stored: Any) -> bool:
+    if isinstance(cell, bool) == isinstance(stored, bool) and cell == stored:
+        return True
+    return stored is not None and isinstance(cell, str) and cell == show_plainly(stored)
+
+
 def replace_details(old: Mapping[str, Any], entry: SubscriberEntry) -> dict[str, Any]:
-    """The columns as given; whether active and since when stays unless it is given."""
+    """Return the given columns; `active` and `subscribed_at` stay unless they are given."""
     kept = {name: old[name] for name in ("active", "subscribed_at")}
     return make_details(entry, old["subscribed_at"]) | {**kept, **entry.details}
 
 
 def is_same(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    """Whether no column differs.
+    """Return True if no column differs.
 
     >>> is_same({"attributes": {"a": 1}}, {"attributes": {"a": True}})
     False

@@ -33,6 +33,7 @@ from app.subscribers.profiles.schemas import (
     SubscriberQuerySchema,
     SubscriberSchema,
 )
+from app.subscribers.profiles.upsert import Outcome
 
 blueprint = Blueprint(
     "subscribers",
@@ -80,9 +81,9 @@ def upsert_subscribers(body: dict[str, Any]) -> dict[str, Any]:
     """Create or update up to 10,000 subscribers."""
     upserted = upsert(current_subscriber_context(), actor=g.client.name, **body)
     return {
-        "created": len(upserted.outcome.made),
-        "updated": upserted.outcome.updated,
-        "unchanged": upserted.outcome.unchanged,
+        "created": upserted.result.count(Outcome.CREATED),
+        "updated": upserted.result.count(Outcome.UPDATED),
+        "unchanged": upserted.result.count(Outcome.UNCHANGED),
         **show_refusals(upserted.refusals),
     }
 

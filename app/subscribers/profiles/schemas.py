@@ -5,7 +5,8 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, post_load, validate
 
 from app.http.fields import Cursor, MessageText, PhoneNumber, StrictBoolean, UtcDateTime
-from app.phone.e164 import inspect_number
+from app.phone.reader import PhoneReader
+from app.subscribers.attributes import MAX_SOURCE_CHARACTERS, MAX_WORDING_CHARACTERS
 from app.subscribers.fields import (
     AttributeFilters,
     AttributeTable,
@@ -27,7 +28,7 @@ class ConsentSchema(Schema):
 
     wording = MessageText(
         required=True,
-        validate=validate.Length(1, 2000),
+        validate=validate.Length(1, MAX_WORDING_CHARACTERS),
         metadata={
             "description": "The exact text that they agreed to.",
             "example": "Yes, text me offers.",
@@ -35,7 +36,7 @@ class ConsentSchema(Schema):
     )
     source = MessageText(
         required=True,
-        validate=validate.Length(1, 200),
+        validate=validate.Length(1, MAX_SOURCE_CHARACTERS),
         metadata={"description": "Where they agreed.", "example": "https://example.com/signup"},
     )
     at = UtcDateTime(metadata={"description": "When they agreed. Default: now."})
@@ -97,9 +98,11 @@ class SubscriberSchema(EntrySchema):
     @post_load
     def sort_details(self, data: dict[str, Any], **_: Any) -> Any:
         """Return the SubscriberEntry.  Raises ValidationError if the number is not in use."""
-        if not data.get("allow_unlisted") and not inspect_number(data["phone"]).valid:
-            raise ValidationError(UNLISTED, "phone")
-        return super().sort_details(data)
+        reader = PhoneReader(check=not data.get("allow_unlisted"))
+        try:
+            return super().sort_details({**data, "phone": reader.read(data["phone"])})
+        except ValueError as e:
+            raise ValidationError(UNLISTED, "phone") from e
 
 
 class _EntryList(fields.List[Any]):

@@ -1,25 +1,29 @@
-"""People as they are given become subscribers, within a transaction.
+"""The one writer of subscribers: inserts and updates entries within a transaction.
 
 Locks are taken in this order: suppressions, tags, subscribers by number, the ledger of consent.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, select, update
+from sqlalchemy import Connection, Row, bindparam, func, select, update
 
 from app.db.base import table_of
-from app.ids import make_id
+from app.db.types import UtcTime
+from app.ids import make_ids
 from app.subscribers.consent import ledger
 from app.subscribers.context import SubscriberContext
-from app.subscribers.models import ConsentKind, Subscriber
+from app.subscribers.models import ConsentEvent, ConsentKind, Subscriber
 from app.subscribers.profiles.entry import (
     OnConflict,
     SubscriberEntry,
     TooManyAttributes,
     is_same,
     make_details,
+    merge_cells,
     merge_details,
     replace_details,
 )
@@ -34,32 +38,36 @@ from app.subscribers.tags.assignments import (
     remove_tags,
 )
 
+OBJECTED = "This person objected to marketing later than that."
+
 _SUBSCRIBERS = table_of(Subscriber)
-# Made once: to make a statement costs several times what it takes to run one.
-_ADD = insert_missing(_SUBSCRIBERS)
-_HOLD = (
-    select(_SUBSCRIBERS)
-    .where(_SUBSCRIBERS.c.phone.in_(bindparam("these", expanding=True)))
-    .order_by(_SUBSCRIBERS.c.phone)
-    .with_for_update()
-)
-_MADE = select(_SUBSCRIBERS.c.id, _SUBSCRIBERS.c.phone).where(
-    _SUBSCRIBERS.c.public_id.in_(bindparam("these", expanding=True))
-)
-_CHANGE = update(_SUBSCRIBERS).where(_SUBSCRIBERS.c.id == bindparam("this"))
+
+
+class Outcome(StrEnum):
+    """What the writer did with an entry."""
+
+    CREATED = "created"
+    UPDATED = "updated"
+    UNCHANGED = "unchanged"
+    MERGED = "merged"  # an earlier row of the same file had created or changed the subscriber
+    REFUSED = "refused"
 
 
 @dataclass(slots=True)
 class UpsertResult:
-    """What became of entries: how many of each, and what was wrong with whom, by number.
+    """The outcome of each entry by number, and the reasons of those refused."""
 
-    `made` are the numbers that are new, in the order of their making.
-    """
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    errors: dict[str, str] = field(default_factory=dict)
 
-    made: list[str] = field(default_factory=list)
-    updated: int = 0
-    unchanged: int = 0
-    faults: dict[str, str] = field(default_factory=dict)
+    def count(self, outcome: Outcome) -> int:
+        """Return the number of entries with this outcome."""
+        return sum(value is outcome for value in self.outcomes.values())
+
+    def refuse(self, phone: str, reason: str) -> None:
+        """Refuse an entry."""
+        self.outcomes[phone] = Outcome.REFUSED
+        self.errors[phone] = reason
 
 
 def write_entries(
@@ -67,115 +75,183 @@ def write_entries(
     ctx: SubscriberContext,
     entries: Sequence[SubscriberEntry],
     *,
-    on_conflict: OnConflict,
+    on_conflict: OnConflict = OnConflict.MERGE,
     actor: str,
     channel: str,
+    file_stamp: datetime | None = None,
 ) -> UpsertResult:
-    """Make subscribers of entries, each of another number, or change those there are.
+    """Insert subscribers for entries, each of another number, or change those that exist.
 
-    A number that is suppressed stays so, whoever enters it.
+    A suppressed number stays suppressed.  `file_stamp` is given for rows of an imported file and
+    is the time of all that this file writes: a cell that shows the stored value changes nothing, a
+    consent is recorded once, and a consent from before an objection refuses its row.
     """
-    outcome = UpsertResult()
     restore_phone(tx, ctx, [entry.phone for entry in entries])
-    tags = lock_tags(tx, ctx, (name for entry in entries for name in entry.tags or ()))
-    left, taken = {entry.phone: entry for entry in entries}, set[str]()
-    while left:
-        known = read_known(tx, list(left))
-        found = [left.pop(phone) for phone in known]
-        if on_conflict is OnConflict.SKIP:
-            outcome.unchanged += len(found)
-        else:
-            taken |= _change_known(tx, ctx, known, found, tags, on_conflict, outcome)
-        made = _make_new(tx, ctx, left, tags)
-        outcome.made += made
-        taken.update(made)
-        # Whom somebody else has just made is there at the next look.
-        left = {phone: entry for phone, entry in left.items() if phone not in taken}
-    agreed = [entry for entry in entries if entry.phone in taken]
+    tags = lock_tags(tx, ctx, {name for entry in entries for name in entry.tags or ()})
+    writer = _Writer(tx, tags, on_conflict, file_stamp or ctx.now(), is_file=file_stamp is not None)
+    remaining = {entry.phone: entry for entry in entries}
+    while remaining:
+        known = read_known(tx, list(remaining))
+        writer.refuse_objectors(known, remaining)
+        writer.change_known(known, remaining)
+        writer.insert_new(remaining)
+        # An entry without an outcome was inserted by another transaction: change it now.
+        outcomes = writer.result.outcomes
+        remaining = {phone: remaining[phone] for phone in remaining if phone not in outcomes}
+    agreed = [entry for entry in entries if entry.phone in writer.agreed]
     record_consents(tx, ctx, agreed, actor=actor, channel=channel)
-    return outcome
+    return writer.result
 
 
 def read_known(tx: Connection, phones: Sequence[str]) -> dict[str, Row[Any]]:
-    """The subscribers of these numbers, whom nobody else changes before the end of it."""
-    found: dict[str, Row[Any]] = {}
-    for part in chunked(sorted(phones)):
-        found |= {row.phone: row for row in tx.execute(_HOLD, {"these": list(part)})}
-    return found
+    """Return the subscribers of these numbers, locked until the transaction ends."""
+    known: dict[str, Row[Any]] = {}
+    for some in chunked(sorted(phones)):
+        query = select(_SUBSCRIBERS).where(_SUBSCRIBERS.c.phone.in_(some))
+        locked = tx.execute(query.order_by(_SUBSCRIBERS.c.phone).with_for_update())
+        known |= {row.phone: row for row in locked}
+    return known
 
 
-def _change_known(
-    tx: Connection,
-    ctx: SubscriberContext,
-    known: Mapping[str, Row[Any]],
-    entries: Sequence[SubscriberEntry],
-    tags: Mapping[str, Any],
-    on_conflict: OnConflict,
-    outcome: UpsertResult,
-) -> set[str]:
-    """Change who is there already; the numbers of those with whom nothing is wrong."""
-    now, replace = ctx.now(), on_conflict is OnConflict.REPLACE
-    borne = read_tags(tx, [row.id for row in known.values()])
-    changes: list[dict[str, Any]] = []
-    added: dict[int, set[str]] = {}
-    removed: list[tuple[int, int]] = []
-    for entry in entries:
-        row = known[entry.phone]
-        old = row._asdict()
-        try:
-            new = replace_details(old, entry) if replace else merge_details(old, entry)
-        except TooManyAttributes as e:
-            outcome.faults[entry.phone] = str(e)
-            continue
-        own = borne.get(row.id, [])
-        more = set(entry.tags or ()).difference(each.name for each in own)
-        less = find_dropped(own, entry.tags) if replace else []
-        if is_same(old, new) and not more and not less:
-            outcome.unchanged += 1
-            continue
-        outcome.updated += 1
-        changes.append({"this": row.id, "updated_at": now, **new})
-        added[row.id] = more
-        removed += [(each.tag_id, row.id) for each in less]
-    if changes:
-        tx.execute(_CHANGE, changes)
-    remove_tags(tx, removed)
-    add_tags(tx, tags, added)
-    return known.keys() - outcome.faults.keys()
+class _Writer:
+    """The writes of one call of `write_entries`, with the locked tags by name."""
 
+    def __init__(
+        self,
+        tx: Connection,
+        tags: Mapping[str, Any],
+        on_conflict: OnConflict,
+        now: datetime,
+        *,
+        is_file: bool,
+    ) -> None:
+        self._tx = tx
+        self._tags = tags
+        self._on_conflict = on_conflict
+        self._now = now
+        self._is_file = is_file
+        self.result = UpsertResult()
+        self.agreed = set[str]()
 
-def find_dropped(borne: Sequence[TagAssignment], tags: Sequence[str] | None) -> list[TagAssignment]:
-    """What somebody bears and no longer is to; nothing where no tags are given."""
-    return [] if tags is None else [each for each in borne if each.name not in tags]
-
-
-def _make_new(
-    tx: Connection,
-    ctx: SubscriberContext,
-    entries: Mapping[str, SubscriberEntry],
-    tags: Mapping[str, Any],
-) -> list[str]:
-    """Make subscribers, as far as nobody else is making them just now; the numbers made."""
-    now = ctx.now()
-    rows = [
-        {
-            "public_id": make_id(now),
-            "phone": phone,
-            "consented_at": None,
-            "updated_at": now,
-            **make_details(entries[phone], now),
+    def refuse_objectors(
+        self, known: Mapping[str, Row[Any]], entries: Mapping[str, SubscriberEntry]
+    ) -> None:
+        """Refuse rows of a file whose consent is older than an objection of the person."""
+        if not self._is_file:
+            return
+        consents = {
+            phone: entry.consent
+            for phone, entry in entries.items()
+            if entry.consent and (phone not in known or known[phone].consented_at is None)
         }
-        for phone in sorted(entries)
-    ]
-    if not rows:
-        return []
-    tx.execute(_ADD[tx.dialect.name], rows)
-    ids: dict[str, int] = {}
-    for part in chunked([row["public_id"] for row in rows]):
-        made = tx.execute(_MADE, {"these": list(part)})
-        ids |= {row.phone: row.id for row in made}
-    add_tags(tx, tags, {ids[phone]: entries[phone].tags or () for phone in ids})
-    return list(ids)
+        objected_at = _read_objections(self._tx, list(consents))
+        for phone, consent in consents.items():
+            if phone in objected_at and (consent.at or self._now) <= objected_at[phone]:
+                self.result.refuse(phone, OBJECTED)
+
+    def change_known(
+        self, known: Mapping[str, Row[Any]], entries: Mapping[str, SubscriberEntry]
+    ) -> None:
+        """Change subscribers that exist, unless conflicts are skipped."""
+        if self._on_conflict is OnConflict.SKIP:
+            self.result.outcomes |= dict.fromkeys(known, Outcome.UNCHANGED)
+            return
+        assigned = read_tags(self._tx, [row.id for row in known.values()])
+        changes: list[dict[str, Any]] = []
+        added: dict[int, set[str]] = {}
+        removed: list[tuple[int, int]] = []
+        for phone, row in known.items():
+            entry, old = entries[phone], row._asdict()
+            new = None if phone in self.result.outcomes else self._combine(old, entry)
+            if new is None:
+                continue
+            own = assigned.get(row.id, [])
+            missing = set(entry.tags or ()).difference(tag.name for tag in own)
+            dropped: list[TagAssignment] = []
+            if self._on_conflict is OnConflict.REPLACE:
+                dropped = find_dropped(own, entry.tags)
+            agrees = self._agrees(row, entry)
+            changed = bool(missing or dropped or (agrees and self._is_file))
+            if changed or not is_same(old, new):
+                changes.append({"subscriber_id": row.id, "updated_at": self._now, **new})
+                added[row.id] = missing
+                removed += [(tag.tag_id, row.id) for tag in dropped]
+                self.result.outcomes[phone] = Outcome.UPDATED
+            else:
+                self.result.outcomes[phone] = Outcome.UNCHANGED
+            if self._is_file and row.updated_at == self._now:
+                self.result.outcomes[phone] = Outcome.MERGED
+            if agrees:
+                self.agreed.add(phone)
+        if changes:
+            by_id = _SUBSCRIBERS.c.id == bindparam("subscriber_id")
+            self._tx.execute(update(_SUBSCRIBERS).where(by_id), changes)
+        remove_tags(self._tx, removed)
+        add_tags(self._tx, self._tags, added)
+
+    def insert_new(self, entries: Mapping[str, SubscriberEntry]) -> None:
+        """Insert the entries without an outcome, except those that another transaction inserts."""
+        phones = sorted(phone for phone in entries if phone not in self.result.outcomes)
+        if not phones:
+            return
+        public_ids = make_ids(self._now, len(phones))
+        rows = [
+            {
+                "public_id": public_id,
+                "phone": phone,
+                "consented_at": None,
+                "updated_at": self._now,
+                **make_details(entries[phone], self._now),
+            }
+            for phone, public_id in zip(phones, public_ids, strict=True)
+        ]
+        self._tx.execute(insert_missing(_SUBSCRIBERS)[self._tx.dialect.name], rows)
+        ids: dict[str, int] = {}
+        for some in chunked(public_ids):
+            query = select(_SUBSCRIBERS.c.id, _SUBSCRIBERS.c.phone)
+            inserted = self._tx.execute(query.where(_SUBSCRIBERS.c.public_id.in_(some)))
+            ids |= {row.phone: row.id for row in inserted}
+        add_tags(self._tx, self._tags, {ids[phone]: entries[phone].tags or () for phone in ids})
+        self.result.outcomes |= dict.fromkeys(ids, Outcome.CREATED)
+        self.agreed |= {phone for phone in ids if entries[phone].consent}
+
+    def _combine(self, old: dict[str, Any], entry: SubscriberEntry) -> dict[str, Any] | None:
+        """Return the new columns; None where they were refused."""
+        try:
+            if self._on_conflict is OnConflict.REPLACE:
+                return replace_details(old, entry)
+            return (merge_cells if self._is_file else merge_details)(old, entry)
+        except TooManyAttributes as e:
+            self.result.refuse(entry.phone, str(e))
+            return None
+
+    def _agrees(self, row: Row[Any], entry: SubscriberEntry) -> bool:
+        """Return True if the entry's consent is to be recorded; that of a file only if newer."""
+        if entry.consent is None or not self._is_file or row.consented_at is None:
+            return entry.consent is not None
+        return bool(row.consented_at < (entry.consent.at or self._now))
+
+
+def _read_objections(tx: Connection, phones: Sequence[str]) -> dict[str, datetime]:
+    """Return the times of the last objections by number."""
+    events = table_of(ConsentEvent)
+    objected_at: dict[str, datetime] = {}
+    for some in chunked(phones):
+        query = select(events.c.phone, func.max(events.c.at, type_=UtcTime()).label("at"))
+        objections = tx.execute(
+            query.where(events.c.phone.in_(some), events.c.kind == ConsentKind.OPT_OUT).group_by(
+                events.c.phone
+            )
+        )
+        objected_at |= {row.phone: row.at for row in objections}
+    return objected_at
+
+
+def find_dropped(
+    assigned: Sequence[TagAssignment], tags: Sequence[str] | None
+) -> list[TagAssignment]:
+    """Return the assignments that are not among the tags given; none if no tags are given."""
+    return [] if tags is None else [tag for tag in assigned if tag.name not in tags]
 
 
 def record_consents(
@@ -186,7 +262,7 @@ def record_consents(
     actor: str,
     channel: str,
 ) -> None:
-    """Add to the ledger what those who agreed to marketing agreed to."""
+    """Add the consents of entries to the ledger."""
     now = ctx.now()
     events = [
         (entry.phone, entry.consent.at or now, entry.consent.source, entry.consent.wording, None)

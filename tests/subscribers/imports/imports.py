@@ -11,12 +11,15 @@ from app.db.base import table_of
 from app.subscribers.consent.ledger import read_events
 from app.subscribers.context import SubscriberContext
 from app.subscribers.imports.job import work_imports
-from app.subscribers.imports.models import ImportConsent, ImportOptions, ImportRefusal
+from app.subscribers.imports.models import ImportOptions, ImportRefusal
 from app.subscribers.imports.service import create_import, view_import
 from app.subscribers.imports.upload import store_file
 from app.subscribers.models import Subscriber
+from app.subscribers.profiles.entry import GivenConsent
 
-CONSENT = ImportConsent(datetime(2025, 1, 1, tzinfo=UTC), "https://shop.example", "Yes, text me.")
+CONSENT = GivenConsent(
+    at=datetime(2025, 1, 1, tzinfo=UTC), source="https://shop.example", wording="Yes, text me."
+)
 COUNTS = ("rows", "created", "updated", "unchanged", "merged", "refused")
 
 

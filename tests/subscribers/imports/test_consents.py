@@ -1,5 +1,6 @@
 """What a file says of consents, and what it cannot undo: objections, suppressions, erasures."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -8,10 +9,11 @@ from sqlalchemy import select, update
 from app.db.base import table_of
 from app.errors import BadInput
 from app.subscribers.consent.ledger import append_consent, read_events
-from app.subscribers.imports.models import ImportConsent, Purpose
-from app.subscribers.imports.plan import OBJECTED
+from app.subscribers.imports.models import Purpose
 from app.subscribers.imports.rows import NO_CONSENT
 from app.subscribers.models import Cause, ConsentKind, Suppression
+from app.subscribers.profiles.entry import GivenConsent
+from app.subscribers.profiles.upsert import OBJECTED
 from app.subscribers.suppressions.store import find_suppressed, suppress
 from tests.subscribers.imports.imports import (
     CONSENT,
@@ -80,7 +82,7 @@ def test_for_other_purposes_a_consent_is_kept_where_it_is_given_whole(people):
 
 def test_a_consent_is_recorded_once_and_a_newer_one_again(people):
     def agree(at):
-        consent = ImportConsent(datetime(2025, 1, at, tzinfo=UTC), "web", "Yes")
+        consent = GivenConsent(at=datetime(2025, 1, at, tzinfo=UTC), source="web", wording="Yes")
         return counts(import_file(people, write_csv(["phone"], [ANN]), consent=consent))
 
     assert agree(5) == {"rows": 1, "created": 1}
@@ -106,7 +108,7 @@ def test_a_consent_from_before_an_objection_is_none(people, subscribed):
     assert counts(row) == {"rows": 2, "created": 1, "refused": 1}
     assert refusals(people, row) == [(2, "", "", OBJECTED)]
     assert before[0] == [each for each in written(people)[0] if BOB not in each]
-    seconds_from_now = CONSENT._replace(at=CONSENT.at + timedelta(days=2))
+    seconds_from_now = replace(CONSENT, at=CONSENT.at + timedelta(days=2))
     import_file(people, write_csv(["phone"], [ANN]), consent=seconds_from_now)
     assert everybody(people)[ANN]["consented_at"] == seconds_from_now.at
 

@@ -138,7 +138,7 @@ def test_bad_rows_are_refused_with_their_line_column_and_reason(people):
     assert refusals(people, row) == [
         (5, "phone", "4.67E+10", SHORTENED),
         (5, "language", "german", "Not a language such as sv, pt-BR or zh-Hans."),
-        (7, "", "", "More cells than there are titles."),
+        (7, "", "", "More cells than headers."),
         (8, "", "", UNCLOSED),
         (9, "first name", "x" * 64, "Longer than 100 characters."),
         (10, "phone", "+46001234567", NOT_IN_USE),

@@ -5,26 +5,31 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from app.csv_cells import make_harmless
 from app.phone.reader import LOST_PLUS, NO_COUNTRY, NO_NUMBER, NOT_IN_USE, SHORTENED, PhoneReader
 from app.subscribers.lists.cells import (
-    parse_datetime,
-    read_booleans,
-    read_languages,
-    read_names,
-    read_numbers,
+    read_boolean,
+    read_datetime,
+    read_language,
+    read_number,
     read_tags,
-    read_zones,
+    read_text,
+    read_time_zone,
 )
 
 ANN = "+46701234567"
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
-SWEDEN = PhoneReader(country="SE")
+
+
+def read(reader, *arguments, **options):
+    """The value, or the reason why there is none."""
+    try:
+        return reader(*arguments, **options)
+    except ValueError as e:
+        return str(e)
 
 
 def read_phone(cell, **options):
-    values, faults = PhoneReader(**options).read_column([cell])
-    return faults[0] if faults else values[0]
+    return read(PhoneReader(**options).read, cell)
 
 
 @pytest.mark.parametrize(
@@ -103,44 +108,41 @@ def test_numbers_that_are_like_none_in_use_are_taken_where_nobody_checks():
     assert read_phone("+4670", check=False) == "+4670"
 
 
-def test_one_bad_cell_does_not_change_how_the_others_are_read():
-    cells = [ANN, "bad", "+460701234568", "+46001234567"]
-
-    values, faults = SWEDEN.read_column(cells)
-
-    assert values == [ANN, None, "+46701234568", None]
-    assert faults == {1: "Not a phone number.", 3: NOT_IN_USE}
+def test_texts_are_measured():
+    assert read_text("x" * 500) == "x" * 500
+    assert read(read_text, "x" * 101, limit=100) == "Longer than 100 characters."
+    assert read(read_text, "a\0b") == "Holds a NUL character."
 
 
-def test_texts_are_stripped_measured_and_freed_of_what_keeps_spreadsheets_from_running_them():
-    harmless = [make_harmless(text) for text in ("=1+1", "+a", "a;@b", "O'Neil", "'tis")]
+@pytest.mark.parametrize(
+    ("reader", "cell", "value"),
+    [
+        (read_language, "SV", "sv"),
+        (read_language, "pt_br", "pt-BR"),
+        (read_language, "German", "Not a language such as sv, pt-BR or zh-Hans."),
+        (read_time_zone, "Europe/Berlin", "Europe/Berlin"),
+        (read_time_zone, "Berlin", "Not a time zone such as Europe/Stockholm."),
+        (read_boolean, "Ja", True),
+        (read_boolean, "NEIN", False),
+        (read_boolean, "1", True),
+        (read_boolean, "maybe", "Neither true nor false."),
+        (read_number, "7", 7),
+        (read_number, "-1,5", -1.5),
+        (read_number, "2.25", 2.25),
+        (read_number, "007", "Not a number."),
+        (read_number, "1e5", "Not a number."),
+        (read_number, "9" * 16, "A number of more than 53 bits."),
+        (read_tags, "VIP; Old  customers|new", ("vip", "old customers", "new")),
+        (read_tags, "a,,b,A", ("a", "b")),
+        (read_tags, ";".join(f"t{n}" for n in range(101)), "More than 100 tags."),
+    ],
+)
+def test_languages_zones_booleans_numbers_and_tags_are_read(reader, cell, value):
+    assert read(reader, cell) == value
 
-    assert read_names([" Ann ", "", "x" * 100, *harmless]) == (
-        ["Ann", None, "x" * 100, "=1+1", "+a", "a;@b", "O'Neil", "'tis"], {},
-    )  # fmt: skip
-    assert read_names(["Ann", "x" * 101, "a\0b"])[1] == {
-        1: "Longer than 100 characters.",
-        2: "Holds a NUL character.",
-    }
 
-
-def test_languages_zones_truths_numbers_and_tags_are_read():
-    assert read_languages(["SV", "pt_br", "", "German"]) == (
-        ["sv", "pt-BR", None, None], {3: "Not a language such as sv, pt-BR or zh-Hans."},
-    )  # fmt: skip
-    assert read_zones(["Europe/Berlin", "Berlin", ""])[1] == {
-        1: "Not a time zone such as Europe/Stockholm."
-    }
-    assert read_booleans(["Ja", "NEIN", "1", "", "maybe"]) == (
-        [True, False, True, None, None], {4: "Neither true nor false."},
-    )  # fmt: skip
-    values, faults = read_numbers(["7", "-1,5", "2.25", "", "007", "9" * 16, "1e5"])
-    assert values == [7, -1.5, 2.25, None, None, None, None]
-    assert faults == {4: "Not a number.", 5: "A number of more than 53 bits.", 6: "Not a number."}
-    assert read_tags(["VIP; Old  customers|new", "", "a,,b,A", "a/b"])[0] == [
-        ("vip", "old customers", "new"), (), ("a", "b"), (),
-    ]  # fmt: skip
-    assert list(read_tags(["ok", "a/b", ";".join(f"t{n}" for n in range(101))])[1]) == [1, 2]
+def test_a_cell_without_tags_of_their_alphabet_is_refused():
+    assert read(read_tags, "a/b").startswith("Not tags of 1 to 64 letters")
 
 
 @pytest.mark.parametrize(
@@ -155,15 +157,15 @@ def test_languages_zones_truths_numbers_and_tags_are_read():
     ],
 )
 def test_times_are_read_in_the_zone_of_the_service_unless_they_have_their_own(cell, moment):
-    assert parse_datetime(cell, zone=ZoneInfo("Europe/Berlin"), now=NOW).isoformat() == moment
+    assert read_datetime(cell, zone=ZoneInfo("Europe/Berlin"), now=NOW).isoformat() == moment
 
 
 @pytest.mark.parametrize("cell", ["03/01/2025", "yesterday", "2025-13-01", "0001-01-01", "45000"])
 def test_times_that_could_be_read_in_two_ways_or_none_are_refused(cell):
     with pytest.raises(ValueError, match="Not a time"):
-        parse_datetime(cell, zone=ZoneInfo("Asia/Tokyo"), now=NOW)
+        read_datetime(cell, zone=ZoneInfo("Asia/Tokyo"), now=NOW)
 
 
 def test_a_time_to_come_is_no_time_of_a_consent():
     with pytest.raises(ValueError, match="In the future"):
-        parse_datetime("2026-03-02", zone=UTC, now=NOW)
+        read_datetime("2026-03-02", zone=UTC, now=NOW)

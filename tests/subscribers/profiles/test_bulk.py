@@ -9,12 +9,14 @@ from app.db.base import table_of
 from app.subscribers.models import Cause, ConsentEvent, Subscriber, Suppression
 from app.subscribers.profiles.bulk import upsert_subscribers
 from app.subscribers.profiles.entry import OnConflict
+from app.subscribers.profiles.upsert import Outcome
 from app.subscribers.suppressions.store import find_suppressed, suppress
 from tests.callers import Caller
 from tests.factories import many_numbers
 from tests.machine import Together
 
 ANN, BO, CY = "+46701234567", "+46707654321", "+46701112233"
+WRITTEN = (Outcome.CREATED, Outcome.UPDATED, Outcome.UNCHANGED)
 MANY = int(os.environ.get("BULK", "300"))
 
 
@@ -189,10 +191,8 @@ def test_many_are_kept_in_one_go(people):
     ]
 
     for count in ((MANY, 0, 0), (0, 0, MANY), (0, MANY, 0)):
-        outcome = upsert_subscribers(
-            people, entries, actor="tests", allow_unlisted=MANY < 1000
-        ).outcome
-        assert (len(outcome.made), outcome.updated, outcome.unchanged) == count
+        upserted = upsert_subscribers(people, entries, actor="tests", allow_unlisted=MANY < 1000)
+        assert tuple(upserted.result.count(outcome) for outcome in WRITTEN) == count
         if count[2]:
             for entry in entries:
                 entry["language"] = "sv"
@@ -209,12 +209,12 @@ def test_several_at_once_make_each_number_once(people):
     def upsert(turn):
         part = numbers[turn * 5 :] + numbers[: turn * 5]
         entries = [{"phone": number, "tags": [f"t{turn}", "all"]} for number in part]
-        return upsert_subscribers(people, entries, actor="tests", allow_unlisted=True).outcome
+        return upsert_subscribers(people, entries, actor="tests", allow_unlisted=True).result
 
-    outcomes = Together(*(lambda turn=turn: upsert(turn) for turn in range(4))).join()
+    results = Together(*(lambda turn=turn: upsert(turn) for turn in range(4))).join()
 
-    assert sum(len(outcome.made) for outcome in outcomes) == len(numbers)
-    assert sum(outcome.updated for outcome in outcomes) == 3 * len(numbers)
+    assert sum(result.count(Outcome.CREATED) for result in results) == len(numbers)
+    assert sum(result.count(Outcome.UPDATED) for result in results) == 3 * len(numbers)
 
 
 def test_whoever_is_entered_anew_is_known_by_number_again_and_stays_suppressed(people):
@@ -227,3 +227,13 @@ def test_whoever_is_entered_anew_is_known_by_number_again_and_stays_suppressed(p
     with people.db.read() as tx:
         assert tx.execute(select(table_of(Suppression).c.phone)).scalars().all() == [ANN]
         assert find_suppressed(tx, people, [ANN], marketing=False) == {ANN}
+
+
+def test_a_needless_zero_makes_no_second_subscriber(caller):
+    written = "+460701234567"
+
+    answer = _send(caller, {"phone": ANN}, {"phone": written}, skip_invalid=True)
+
+    assert _counts(answer) == (1, 0, 0, 1)
+    assert _counts(_send(caller, {"phone": written, "first_name": "Ann"})) == (0, 1, 0, 0)
+    assert caller.post("/api/subscribers", {"phone": written}).status_code == 409
