@@ -30,16 +30,21 @@ class ConsentSchema(Schema):
         required=True,
         validate=validate.Length(1, MAX_WORDING_CHARACTERS),
         metadata={
-            "description": "The exact text that they agreed to.",
+            "description": "The exact text that the person agreed to.",
             "example": "Yes, text me offers.",
+            "pattern": r"\S",
         },
     )
     source = MessageText(
         required=True,
         validate=validate.Length(1, MAX_SOURCE_CHARACTERS),
-        metadata={"description": "Where they agreed.", "example": "https://example.com/signup"},
+        metadata={
+            "description": "Where the person agreed.",
+            "example": "https://example.com/signup",
+            "pattern": r"\S",
+        },
     )
-    at = UtcDateTime(metadata={"description": "When they agreed. Default: now."})
+    at = UtcDateTime(metadata={"description": "When the person agreed. Default: now."})
 
     @post_load
     def make_consent(self, data: dict[str, Any], **_: Any) -> GivenConsent:
