@@ -88,28 +88,27 @@ def send(
     Exits with 0 if Sinch accepted everything, 1 if not, 2 if the input is wrong.
     """
     ctx = current_context()
-    audience: dict[str, Any]
+    recipients: list[str] | None = None
     if tag is None:
         country = ctx.subscriber_context.rules.default_country
         recipients = choose_recipients(
             numbers, csv_path, column, country=country, skip_invalid=skip_invalid
         )
-        audience = {"recipients": recipients}
     elif numbers or csv_path:
         raise click.UsageError("give --tag, or numbers by --to and --csv")
-    else:
-        audience = {"audience": {"any": [tag]}}
-    options = {
+    body = {
+        "recipients": recipients,
+        "audience": {"any": [tag]} if tag is not None else None,
         "message": message,
         "template": _read_template(template),
         "language": language,
         "category": category,
         "sender": sender,
+        "allow_duplicate": allow_duplicate,
     }
-    given = {name: value for name, value in options.items() if value is not None}
     ctx.require_own_database()
     try:
-        request = _read_request({**audience, **given, "allow_duplicate": allow_duplicate})
+        request = _read_request(body)
         if quote:
             print_quote(serialize_quote(ctx, request, dry_run=False))
             return
@@ -135,8 +134,9 @@ def _read_template(value: str | None) -> dict[str, Any] | None:
 
 
 def _read_request(body: dict[str, Any]) -> BroadcastRequest:
+    given = {name: value for name, value in body.items() if value is not None}
     try:
-        request: BroadcastRequest = BroadcastSchema().load(body)
+        request: BroadcastRequest = BroadcastSchema().load(given)
     except ValidationError as e:
         raise reject_fields(e) from e
     return request
