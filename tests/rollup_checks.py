@@ -11,15 +11,14 @@ from app.sms.analytics.contribution import (
     RollupDelta,
     RollupKey,
     count_messages,
-    is_counted,
     parse_contribution,
     serialize_contribution,
-    tag_of,
 )
 from app.sms.lifecycle.latency import read_packed, unpack
 from app.sms.models.batch import Batch, Message
 from app.sms.models.broadcast import Broadcast
 from app.sms.models.daily import DailyCount, DailyDelay
+from app.sms.models.states import AT_SINCH
 
 _SHOWN = 5
 _COUNTS, _DELAYS = table_of(DailyCount).c, table_of(DailyDelay).c
@@ -62,12 +61,12 @@ def check_shares(tx: Connection) -> Iterator[str]:
         _CONTRIBUTIONS.where(_BATCHES.rollup_dirty == false()).order_by(_BATCHES.id)
     ):
         expected = None
-        if is_counted(batch):
+        if batch.state in AT_SINCH:
             accepted_at = batch.accepted_at or batch.created_at
             if tx.dialect.name == "sqlite":
                 accepted_at = accepted_at.replace(tzinfo=None)
             contribution = count_messages(
-                messages[batch.id], taken_at=accepted_at, tag=tag_of(batch)
+                messages[batch.id], accepted_at=accepted_at, tag=batch.tag or ""
             )
             expected = serialize_contribution(contribution)
         if batch.rollup_contribution != expected and wrong < _SHOWN:

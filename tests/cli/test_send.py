@@ -393,7 +393,7 @@ def test_the_same_again_is_refused_unless_it_is_wanted(run, sandbox, file):
     wanted = run("--csv", path, "--message", "Hello", "--allow-duplicate")
 
     assert again.exit_code == 1
-    assert "The same text went to 10 of these 10 recipients" in again.output
+    assert "An equal text went to 10 of these 10 recipients" in again.output
     assert wanted.exit_code == 0
     assert sandbox.posts() == 2
 

@@ -99,7 +99,7 @@ def follow_reports(ctx: Context, broadcast_id: str) -> BroadcastView:
 
 def describe_counts(view: BroadcastView) -> Iterator[str]:
     """Yield a line per status and reason with its number of messages."""
-    for reason in give_reasons(view.kinds):
+    for reason in give_reasons(view.by_status_code):
         code = f" (code {reason['code']})" if reason["code"] else ""
         yield f"{reason['messages']:>9} {reason['status']:<10} {reason['reason']}{code}"
 

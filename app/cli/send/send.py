@@ -204,7 +204,7 @@ def _print_result(ctx: Context, view: BroadcastView) -> None:
         click.echo(f"{view.counts['unconfirmed']} unconfirmed: {sentence}", err=True)
     for batch_id in list_batch_ids(ctx, row.id):
         click.echo(f"batch {batch_id}")
-    if view.sums.at_sinch != row.recipients - view.counts["suppressed"]:
+    if view.totals.at_sinch != row.recipients - view.counts["suppressed"]:
         sys.exit(EXIT_NOT_ALL_SENT)
 
 

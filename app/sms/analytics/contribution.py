@@ -1,7 +1,7 @@
-"""What one batch adds to the sums by day, how that is kept with it, and sums of it.  Pure.
+"""Contribution of one batch to the daily counters, and differences between contributions.  Pure.
 
-A batch's share is kept as it was added, with its day and tag: so it can be taken back exactly,
-whatever has changed since.
+A batch keeps its contribution as it was added, with its day and tag, so that it can be subtracted
+exactly whatever has changed since.
 """
 
 from collections import Counter
@@ -14,18 +14,18 @@ from sqlalchemy import Row
 
 from app.phone.country import find_country
 from app.sms.lifecycle.latency import NONE, latency_bucket
-from app.sms.models.states import AT_SINCH
 from app.sms.models.statuses import MessageStatus
 
-# Country, status and code; country and class of waiting time.
-ContributionKind = tuple[str, str, int]
-Delay = tuple[str, int]
+# Country, status and code.
+CountKey = tuple[str, str, int]
+# Country and bucket of latency.
+DelayKey = tuple[str, int]
 
 _DELIVERED, _SUBMITTED = MessageStatus.DELIVERED.value, MessageStatus.SUBMITTED.value
 
 
 class RollupKey(NamedTuple):
-    """Where in the sums all messages of a batch go."""
+    """Key of the daily counters to which all messages of a batch belong."""
 
     day: date
     client: str
@@ -35,78 +35,64 @@ class RollupKey(NamedTuple):
 
 @dataclass(slots=True)
 class BatchContribution:
-    """How many messages of a batch stand how, and how long the delivered ones took."""
+    """Messages of a batch by country, status and code; delivered ones by latency."""
 
     day: date
     tag: str
-    counts: Counter[ContributionKind] = field(default_factory=Counter)
-    delays: Counter[Delay] = field(default_factory=Counter)
+    counts: Counter[CountKey] = field(default_factory=Counter)
+    delays: Counter[DelayKey] = field(default_factory=Counter)
 
 
-def count_messages(messages: Iterable[Any], *, taken_at: datetime, tag: str) -> BatchContribution:
-    """The share of a batch that Sinch took then: (recipient, status, code, time) of each message.
+def count_messages(
+    messages: Iterable[Any], *, accepted_at: datetime, tag: str
+) -> BatchContribution:
+    """Count a batch's messages: rows of recipient, status, code and time.
 
     Times are all aware, or all naive and in UTC.
     """
-    share = BatchContribution(taken_at.date(), tag)
+    contribution = BatchContribution(accepted_at.date(), tag)
     for recipient, status, code, at in messages:
         country = find_country(recipient)
-        share.counts[country, status or _SUBMITTED, NONE if code is None else code] += 1
+        contribution.counts[country, status or _SUBMITTED, NONE if code is None else code] += 1
         if status == _DELIVERED:
-            share.delays[country, latency_bucket((at - taken_at).total_seconds())] += 1
-    return share
+            bucket = latency_bucket((at - accepted_at).total_seconds())
+            contribution.delays[country, bucket] += 1
+    return contribution
 
 
-def serialize_contribution(share: BatchContribution) -> dict[str, Any]:
-    """A share as it is kept in `Batch.counted`."""
+def serialize_contribution(contribution: BatchContribution) -> dict[str, Any]:
+    """Return a contribution as JSON for `Batch.rollup_contribution`."""
     return {
-        "day": share.day.isoformat(),
-        "tag": share.tag,
-        "counts": [[*kind, messages] for kind, messages in sorted(share.counts.items())],
-        "delays": [[*delay, messages] for delay, messages in sorted(share.delays.items())],
+        "day": contribution.day.isoformat(),
+        "tag": contribution.tag,
+        "counts": [[*key, messages] for key, messages in sorted(contribution.counts.items())],
+        "delays": [[*key, messages] for key, messages in sorted(contribution.delays.items())],
     }
 
 
-def parse_contribution(counted: Mapping[str, Any]) -> BatchContribution:
-    """The share that was kept."""
+def parse_contribution(stored: Mapping[str, Any]) -> BatchContribution:
+    """Parse what serialize_contribution returned."""
     return BatchContribution(
-        day=date.fromisoformat(counted["day"]),
-        tag=counted["tag"],
-        counts=Counter({tuple(kind): messages for *kind, messages in counted["counts"]}),
-        delays=Counter({tuple(delay): messages for *delay, messages in counted["delays"]}),
+        day=date.fromisoformat(stored["day"]),
+        tag=stored["tag"],
+        counts=Counter({tuple(key): messages for *key, messages in stored["counts"]}),
+        delays=Counter({tuple(key): messages for *key, messages in stored["delays"]}),
     )
-
-
-def is_counted(batch: Row[Any]) -> bool:
-    """Whether a batch has a share: only what Sinch took was sent."""
-    return batch.state in AT_SINCH
-
-
-def tag_of(broadcast: Row[Any]) -> str:
-    """The tag whose people a broadcast went to; "" for every other."""
-    return broadcast.tag or ""
 
 
 @dataclass(slots=True)
 class RollupDelta:
-    """Sums of shares, or what is to be added to the rows that hold them."""
+    """Changes of the daily counters, by their key and that of a contribution."""
 
-    messages: Counter[tuple[RollupKey, ContributionKind]] = field(default_factory=Counter)
-    parts: Counter[tuple[RollupKey, ContributionKind]] = field(default_factory=Counter)
-    delays: Counter[tuple[RollupKey, Delay]] = field(default_factory=Counter)
+    messages: Counter[tuple[RollupKey, CountKey]] = field(default_factory=Counter)
+    parts: Counter[tuple[RollupKey, CountKey]] = field(default_factory=Counter)
+    delays: Counter[tuple[RollupKey, DelayKey]] = field(default_factory=Counter)
 
-    def add(self, broadcast: Row[Any], share: BatchContribution) -> None:
-        """Add a share of a broadcast."""
-        self._add(broadcast, share, 1)
-
-    def take_back(self, broadcast: Row[Any], share: BatchContribution) -> None:
-        """Take back a share that was added before."""
-        self._add(broadcast, share, -1)
-
-    def _add(self, broadcast: Row[Any], share: BatchContribution, sign: int) -> None:
-        place = RollupKey(share.day, broadcast.client, share.tag, broadcast.sender)
-        for kind, messages in share.counts.items():
-            self.messages[place, kind] += sign * messages
-            self.parts[place, kind] += sign * messages * broadcast.parts
-        for delay, messages in share.delays.items():
-            self.delays[place, delay] += sign * messages
+    def add(self, broadcast: Row[Any], contribution: BatchContribution, *, sign: int = 1) -> None:
+        """Add the contribution of a broadcast's batch; subtract it with a `sign` of -1."""
+        key = RollupKey(contribution.day, broadcast.client, contribution.tag, broadcast.sender)
+        for count_key, messages in contribution.counts.items():
+            self.messages[key, count_key] += sign * messages
+            self.parts[key, count_key] += sign * messages * broadcast.parts
+        for delay_key, messages in contribution.delays.items():
+            self.delays[key, delay_key] += sign * messages

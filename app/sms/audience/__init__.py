@@ -1,0 +1,12 @@
+"""Audiences: from recipients or a lookup to chunks, batches and messages.
+
+chunk       stored recipients of a broadcast with equal language and exclusion reason, in order
+lookup      reading the subscribers of an audience by tags and fields, when the send starts
+planning    making a batch of each chunk, and a message of each recipient
+
+chunks.py                     chunks, the recipients of a batch, client references
+expand.py                     a request's recipients or audience -> chunks
+lookup.py                     a stored broadcast's audience -> chunks, a page at a time
+plan.py                       chunks -> batches and messages
+broadcasts_by_recipient.py    the broadcasts that contain a number
+"""

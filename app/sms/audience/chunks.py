@@ -95,7 +95,7 @@ def load_batch_recipients(tx: Connection, batch: Row[Any]) -> BatchRecipients:
     )
 
 
-def list_recipient_indexes(batch: Row[Any]) -> Sequence[int]:
+def list_recipient_indexes(batch: Any) -> Sequence[int]:
     """List where a batch's recipients are in its chunk, from 0."""
     if batch.recipient_indexes is not None:
         indexes: Sequence[int] = batch.recipient_indexes

@@ -102,5 +102,5 @@ def _read_languages(tx: Connection, phones: Sequence[str]) -> Iterator[tuple[str
         subscribers.c.phone.in_(PHONES[tx.dialect.name])
     )
     for chunk in chunked(phones):
-        languages = dict(tx.execute(query, {"phones": pack(tx, chunk)}).tuples().all())
+        languages = dict(tx.execute(query, {"phones": pack(tx, chunk)}).all())
         yield from ((phone, languages.get(phone)) for phone in chunk)

@@ -1,0 +1,11 @@
+"""Broadcasts: create, view, control and resend them.
+
+create.py         request -> stored broadcast -> answer
+store.py          the transaction that stores a broadcast
+duplicates.py     reject an equal text to mostly equal recipients
+idempotency.py    Idempotency-Key: one broadcast per key
+views.py          broadcasts with their counts
+control.py        pause, resume, cancel
+schedule.py       start, expire and finalize by the clock
+resend.py         a new broadcast for unreached recipients
+"""

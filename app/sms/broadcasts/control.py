@@ -1,4 +1,4 @@
-"""Pause, resume, cancel and start: what people and the clock do to a broadcast."""
+"""Pause, resume and cancel broadcasts, here and at Sinch."""
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -17,49 +17,54 @@ from app.sms.models.states import ACTIVE, FINAL, BatchState, BroadcastStatus, Ca
 
 _B = BroadcastStatus
 _CANCEL_S = 10.0
-# A sweep has other things to do: what it has not asked for by then, the next one does.
-_PASS_S = 10.0
+# Batches that a run does not reach in this time are left to the next run.
+_RUN_S = 10.0
 
 
 def pause_broadcast(ctx: Context, public_id: str, *, actor: str) -> None:
-    """Claim nothing more of it until it is resumed.  Raises NotFound, Conflict."""
+    """Pause a broadcast: claim none of its batches until it is resumed.
+
+    Raises NotFound; Conflict if its status does not allow it.
+    """
     with ctx.db.write() as tx:
-        broadcast = _hold(tx, public_id)
+        broadcast = _lock_broadcast(tx, public_id)
         if broadcast.status is _B.PAUSED:
             return
         if broadcast.status not in (*ACTIVE, _B.SCHEDULED):
-            raise _refuse(broadcast, "paused")
-        _move(tx, ctx, broadcast, _B.PAUSED, actor=actor, action="pause")
+            raise _conflict(broadcast, "paused")
+        _change_status(tx, ctx, broadcast, _B.PAUSED, actor=actor, action="pause")
 
 
 def resume_broadcast(ctx: Context, public_id: str, *, actor: str) -> None:
-    """Let a paused, stopped or late one go on.  Raises NotFound, Conflict."""
+    """Resume a broadcast that was paused, was halted or missed its start.
+
+    Raises NotFound; Conflict if its status does not allow it.
+    """
     with ctx.db.write() as tx:
-        broadcast = _hold(tx, public_id)
+        broadcast = _lock_broadcast(tx, public_id)
         if broadcast.status in (*ACTIVE, _B.SCHEDULED):
             return
         if broadcast.status not in (_B.PAUSED, _B.HALTED, _B.MISSED_START):
-            raise _refuse(broadcast, "resumed")
+            raise _conflict(broadcast, "resumed")
         ahead = broadcast.send_at is not None and broadcast.send_at > ctx.now()
         status = _B.SCHEDULED if ahead else _B.QUEUED
-        _move(tx, ctx, broadcast, status, actor=actor, action="resume")
+        _change_status(tx, ctx, broadcast, status, actor=actor, action="resume")
         finalize_in(tx, ctx, broadcast.id)
 
 
 def cancel_broadcast(ctx: Context, public_id: str, *, actor: str) -> None:
-    """Send nothing more of it, and have Sinch stop what it has not handed on.
+    """Cancel the unclaimed batches of a broadcast, and mark the others for `cancel_at_sinch`.
 
-    What is not claimed yet is cancelled for certain; Sinch is asked about the rest behind this.
-    Raises NotFound, Conflict.
+    Raises NotFound; Conflict if its status does not allow it.
     """
     with ctx.db.write() as tx:
-        broadcast = _hold(tx, public_id)
+        broadcast = _lock_broadcast(tx, public_id)
         if broadcast.status is _B.CANCELLED:
             return
         if broadcast.status in (_B.REFUSED, _B.EXPIRED):
-            raise _refuse(broadcast, "cancelled")
+            raise _conflict(broadcast, "cancelled")
         if broadcast.status in FINAL and broadcast.expires_at <= ctx.now():
-            raise _refuse(broadcast, "cancelled")
+            raise _conflict(broadcast, "cancelled")
         end_unsent(tx, broadcast.id, BatchState.CANCELLED)
         accepted = update(Batch).where(
             Batch.broadcast_id == broadcast.id,
@@ -67,61 +72,57 @@ def cancel_broadcast(ctx: Context, public_id: str, *, actor: str) -> None:
             Batch.cancel_request.is_(None),
         )
         tx.execute(accepted.values(cancel_request=CancelRequestState.WANTED))
-        _move(tx, ctx, broadcast, _B.CANCELLED, actor=actor, action="cancel")
+        _change_status(tx, ctx, broadcast, _B.CANCELLED, actor=actor, action="cancel")
         finalize_in(tx, ctx, broadcast.id)
 
 
-def cancel_at_sinch(ctx: Context, *, most: int = 100, within_s: float = _PASS_S) -> int:
-    """Ask Sinch to stop batches of cancelled broadcasts; about how many."""
+def cancel_at_sinch(ctx: Context, *, limit: int = 100, within_s: float = _RUN_S) -> int:
+    """Cancel the batches of cancelled broadcasts at Sinch.  Returns how many there were."""
 
-    def stop(batch: Row[Any]) -> dict[str, Any]:
+    def cancel(batch: Row[Any]) -> dict[str, Any]:
         cancel_request = _cancel_at_sinch(ctx, batch.sinch_id, within_s=min(within_s, _CANCEL_S))
         unclear = cancel_request is CancelRequestState.UNCLEAR and ctx.now() < batch.expires_at
         return {} if unclear else {"cancel_request": cancel_request}
 
     wanted = [Batch.cancel_request == CancelRequestState.WANTED, Batch.sinch_id.is_not(None)]
-    return _stop_batches(ctx, wanted, stop, most=most, within_s=within_s)
+    return _cancel_batches(ctx, wanted, cancel, limit=limit, within_s=within_s)
 
 
-def cancel_duplicate_batches(ctx: Context, *, most: int = 20) -> int:
-    """Cancel what Sinch has twice and could not be stopped when it was found; how many batches."""
+def cancel_duplicate_batches(ctx: Context, *, limit: int = 20) -> int:
+    """Cancel batches that Sinch has twice, where that failed before.  Returns how many."""
 
-    def stop(batch: Row[Any]) -> dict[str, Any]:
-        wishes = {
-            each: _cancel_at_sinch(ctx, each, within_s=_CANCEL_S)
-            for each in batch.duplicate_sinch_ids
-        }
+    def cancel(batch: Row[Any]) -> dict[str, Any]:
         unclear = [
-            each
-            for each, cancel_request in wishes.items()
-            if cancel_request is CancelRequestState.UNCLEAR
+            sinch_id
+            for sinch_id in batch.duplicate_sinch_ids
+            if _cancel_at_sinch(ctx, sinch_id, within_s=_CANCEL_S) is CancelRequestState.UNCLEAR
         ]
-        left = unclear if ctx.now() < batch.expires_at else []
-        return {"duplicate_sinch_ids": left or None}
+        remaining = unclear if ctx.now() < batch.expires_at else []
+        return {"duplicate_sinch_ids": remaining or None}
 
-    doubled = [Batch.state == BatchState.DUPLICATE, Batch.duplicate_sinch_ids.is_not(None)]
-    return _stop_batches(ctx, doubled, stop, most=most, within_s=_PASS_S)
+    duplicated = [Batch.state == BatchState.DUPLICATE, Batch.duplicate_sinch_ids.is_not(None)]
+    return _cancel_batches(ctx, duplicated, cancel, limit=limit, within_s=_RUN_S)
 
 
-def _stop_batches(
+def _cancel_batches(
     ctx: Context,
-    which: Sequence[ColumnElement[bool]],
-    stop: Callable[[Row[Any]], dict[str, Any]],
+    conditions: Sequence[ColumnElement[bool]],
+    cancel: Callable[[Row[Any]], dict[str, Any]],
     *,
-    most: int,
+    limit: int,
     within_s: float,
 ) -> int:
-    """Have Sinch stop what it can of these batches while there is time; how many there are.
+    """Cancel the matching batches while there is time.  Returns how many were found.
 
-    `stop` gives the new values of a batch; none, and the next sweep asks for it again.
+    `cancel` returns the new values of a batch; without any, the next run tries it again.
     """
     query = (
         select(Batch.id, Batch.sinch_id, Batch.duplicate_sinch_ids, Broadcast.expires_at)
         .join(Broadcast, Broadcast.id == Batch.broadcast_id)
-        .where(*which)
-        # Those that Sinch does not answer for must not always come first.
+        .where(*conditions)
+        # Batches that Sinch does not answer for must not always come first.
         .order_by(func.random())
-        .limit(most)
+        .limit(limit)
     )
     with ctx.db.read() as tx:
         batches: list[Row[Any]] = list(tx.execute(query))
@@ -129,14 +130,14 @@ def _stop_batches(
     for batch in batches:
         if ctx.clock.monotonic() >= deadline:
             break
-        if values := stop(batch):
+        if values := cancel(batch):
             with ctx.db.write() as tx:
-                tx.execute(update(Batch).where(Batch.id == batch.id, *which).values(values))
+                tx.execute(update(Batch).where(Batch.id == batch.id, *conditions).values(values))
     return len(batches)
 
 
 def _cancel_at_sinch(ctx: Context, sinch_id: str, *, within_s: float) -> CancelRequestState:
-    """What a 2xx says, else what the batch then shows: a 409 may mean too late or done before."""
+    """Cancel one batch.  Without a clear answer (409: too late, or cancelled before) fetch it."""
     with suppress(SinchError):
         if ctx.sinch.cancel_batch(sinch_id, within_s=within_s).canceled:
             return CancelRequestState.CANCELLED
@@ -146,8 +147,8 @@ def _cancel_at_sinch(ctx: Context, sinch_id: str, *, within_s: float) -> CancelR
     return CancelRequestState.UNCLEAR
 
 
-def _hold(tx: Connection, public_id: str) -> Row[Any]:
-    """The broadcast, which nobody else changes before this transaction ends."""
+def _lock_broadcast(tx: Connection, public_id: str) -> Row[Any]:
+    """Lock the broadcast's row.  Raises NotFound."""
     query = select(Broadcast.__table__).where(Broadcast.public_id == public_id)
     broadcast = tx.execute(query.with_for_update()).first()
     if broadcast is None:
@@ -155,7 +156,7 @@ def _hold(tx: Connection, public_id: str) -> Row[Any]:
     return broadcast
 
 
-def _move(
+def _change_status(
     tx: Connection,
     ctx: Context,
     broadcast: Row[Any],
@@ -175,8 +176,8 @@ def _move(
     )
 
 
-def _refuse(broadcast: Row[Any], what: str) -> Conflict:
+def _conflict(broadcast: Row[Any], action: str) -> Conflict:
     return Conflict(
-        f"A broadcast that is {broadcast.status.value} cannot be {what}.",
+        f"A broadcast that is {broadcast.status.value} cannot be {action}.",
         status=broadcast.status.value,
     )

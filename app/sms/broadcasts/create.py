@@ -1,10 +1,10 @@
-"""What a client is told of its broadcast: what is stored of it, and what became of it so far."""
+"""Creation of a broadcast: check and store the request, submit a small one, build the answer."""
 
 from http import HTTPStatus
 from typing import Any
 
 from app.errors import NotFound, RequestRunning, SendFailed
-from app.sms.broadcasts.idempotency import KeyTaken, Replay, RequestKey, find_replay, keep_answer
+from app.sms.broadcasts.idempotency import KeyTaken, RequestKey, find_replay, keep_answer
 from app.sms.broadcasts.store import accept_broadcast
 from app.sms.broadcasts.views import BroadcastView, list_batch_ids, view_by_id
 from app.sms.context import Context
@@ -26,12 +26,11 @@ _SENTENCES = {
     "sending": "Broadcast accepted; the rest of it is sent in the background.",
     "unknown": "Broadcast accepted; Sinch has not confirmed it yet. Do not send it again: it may "
     "have been sent, and is not sent twice.",
-    "complete_needs_attention": "Broadcast accepted; an operator has to look at a part of it.",
-    "suppressed": "Broadcast accepted, but nobody of it may be written to.",
-    "expired": "Broadcast accepted, but it was too late to send it to anybody.",
+    "complete_needs_attention": "Broadcast accepted; an operator must decide about some batches.",
+    "suppressed": "Broadcast accepted, but every recipient is excluded.",
+    "expired": "Broadcast accepted, but it expired before it was sent.",
 }
-_PARTLY_REFUSED = "Broadcast accepted, but Sinch refused a part of its recipients."
-_OTHERWISE = "Broadcast accepted."
+_PARTLY_REJECTED = "Broadcast accepted, but Sinch rejected a part of its recipients."
 
 
 def create_broadcast(
@@ -42,14 +41,14 @@ def create_broadcast(
     key: RequestKey | None,
     production: bool,
 ) -> tuple[dict[str, Any], HTTPStatus, bool]:
-    """Accept an order and submit what can be within the request.
+    """Accept a request and submit a small broadcast at once.
 
-    The answer, its status, and whether there is work left for the background.  Raises SendFailed
-    when Sinch refused all of it, and what find_replay, check_times, complete_order, check_quote and
-    accept_broadcast raise.
+    Returns the answer, its status, and True if work remains for the background.  Raises SendFailed
+    when Sinch rejected all of it, and the errors of find_replay, check_times, prepare_request,
+    check_quote and accept_broadcast.
     """
-    if key and (known := _find_answer(ctx, key, client=client, production=production)):
-        return *known, False
+    if key and (stored := _find_answer(ctx, key, client=client, production=production)):
+        return *stored, False
     check_times(request, ctx.now())
     request = prepare_request(ctx, request)
     expected = count_expected(ctx, request)
@@ -62,8 +61,8 @@ def create_broadcast(
     try:
         accepted = accept_broadcast(ctx, request, client=client, key=key, describe=describe)
     except KeyTaken as e:
-        if key and (known := _find_answer(ctx, key, client=client, production=production)):
-            return *known, False
+        if key and (stored := _find_answer(ctx, key, client=client, production=production)):
+            return *stored, False
         raise RequestRunning("This Idempotency-Key has just expired.", retry_after_s=1) from e
     if accepted.first is None:
         return describe(accepted.public_id), HTTPStatus.ACCEPTED, True
@@ -73,35 +72,31 @@ def create_broadcast(
     status = choose_http_status(view)
     if key:
         keep_answer(ctx, key, client=client, status=status, answer=answer)
-    return _give(answer, status), status, view.row.completed_at is None
+    return _answer_or_raise(answer, status), status, view.row.completed_at is None
 
 
 def _find_answer(
     ctx: Context, key: RequestKey, *, client: str, production: bool
 ) -> tuple[dict[str, Any], HTTPStatus] | None:
-    """What the first request with this key is answered; None when this one is the first."""
+    """Return the answer to the first request with this key; None for a new key.
+
+    The answer is made now if the first request ended without one.
+    """
     replay = find_replay(ctx, key, client=client)
     if replay is None:
         return None
-    return _answer_again(ctx, key, replay, client=client, production=production)
-
-
-def _answer_again(
-    ctx: Context, key: RequestKey, replay: Replay, *, client: str, production: bool
-) -> tuple[dict[str, Any], HTTPStatus]:
-    """The stored answer; one made now where the first request ended without giving any."""
     if replay.answer is not None and replay.status is not None:
         status = HTTPStatus(replay.status)
-        return _give(replay.answer, status), status
+        return _answer_or_raise(replay.answer, status), status
     view = view_by_id(ctx, replay.broadcast_id)
     answer = describe_view(ctx, view, None, production=production)
     status = choose_http_status(view)
     keep_answer(ctx, key, client=client, status=status, answer=answer)
-    return _give(answer, status), status
+    return _answer_or_raise(answer, status), status
 
 
-def _give(answer: dict[str, Any], status: HTTPStatus) -> dict[str, Any]:
-    """The answer, or raised as the error it is."""
+def _answer_or_raise(answer: dict[str, Any], status: HTTPStatus) -> dict[str, Any]:
+    """Return a successful answer; raise an error's as SendFailed."""
     if status < HTTPStatus.BAD_REQUEST:
         return answer
     facts = {name: value for name, value in answer.items() if name != "error"}
@@ -109,34 +104,32 @@ def _give(answer: dict[str, Any], status: HTTPStatus) -> dict[str, Any]:
 
 
 def choose_http_status(view: BroadcastView) -> HTTPStatus:
-    """202, or 502 when Sinch refused and nothing of it was taken."""
-    taken = view.sums.at_sinch or view.counts["unconfirmed"]
-    refused = view.row.status is BroadcastStatus.REFUSED or view.counts["held"]
-    return HTTPStatus.BAD_GATEWAY if refused and not taken else HTTPStatus.ACCEPTED
+    """Return 202, or 502 when Sinch rejected the broadcast and accepted no batch of it."""
+    accepted = view.totals.at_sinch or view.counts["unconfirmed"]
+    rejected = view.row.status is BroadcastStatus.REFUSED or view.counts["held"]
+    return HTTPStatus.BAD_GATEWAY if rejected and not accepted else HTTPStatus.ACCEPTED
 
 
 def count_expected(ctx: Context, request: BroadcastRequest) -> int:
-    """How many recipients an order has, or would have if it were looked up now.
+    """Return the number of recipients, of an audience as of now.
 
-    Raises NotFound for an audience that is nobody.
+    Raises NotFound for an empty audience.
     """
     if request.audience is None:
         return len(request.recipients)
     with ctx.db.read() as tx:
-        if request.tag is not None and find_unknown_tags(tx, [request.tag]):
-            people = 0
-        else:
-            people = count_audience(tx, request.audience)
-    if not people:
-        whom = f"tag: {request.tag}" if request.tag else "this audience"
-        raise NotFound(f"No active subscribers found for {whom}")
-    return people
+        unknown = request.tag is not None and find_unknown_tags(tx, [request.tag])
+        recipients = 0 if unknown else count_audience(tx, request.audience)
+    if not recipients:
+        audience = f"tag: {request.tag}" if request.tag else "this audience"
+        raise NotFound(f"No active subscribers found for {audience}")
+    return recipients
 
 
 def describe_request(
     request: BroadcastRequest, public_id: str, status: str, *, recipients: int
 ) -> dict[str, Any]:
-    """The answer for a broadcast of which nothing has been submitted."""
+    """Return the answer for a stored broadcast without any submitted batch."""
     return {
         "message": _SENTENCES[status],
         "broadcast_id": public_id,
@@ -156,7 +149,7 @@ def describe_request(
 def describe_view(
     ctx: Context, view: BroadcastView, request: BroadcastRequest | None, *, production: bool
 ) -> dict[str, Any]:
-    """The answer for a broadcast as it stands; `order` has its invalid entries, not stored."""
+    """Return the answer for a broadcast by its counts; invalid entries are in the request only."""
     row = view.row
     batch_ids = list_batch_ids(ctx, row.id)
     facts: dict[str, Any] = {
@@ -182,31 +175,31 @@ def describe_view(
 
 
 def _choose_sentence(view: BroadcastView) -> str:
-    exclusion_reason = view.counts["suppressed"]
-    if exclusion_reason and exclusion_reason == view.row.recipients:
+    suppressed = view.counts["suppressed"]
+    if suppressed and suppressed == view.row.recipients:
         return _SENTENCES["suppressed"]
-    if view.sums.at_sinch == view.row.recipients - exclusion_reason:
+    if view.totals.at_sinch == view.row.recipients - suppressed:
         return SUBMITTED
     if view.batches.get("rejected") and view.row.completed_at is not None:
-        return _PARTLY_REFUSED
-    # Tried, but all of it was put off.
-    nothing_went = view.counts["pending"] == view.row.recipients
-    status = "queued" if nothing_went and view.status == "sending" else view.status
-    return _SENTENCES.get(status, _OTHERWISE)
+        return _PARTLY_REJECTED
+    # A submission was tried, but every batch is still pending.
+    all_pending = view.counts["pending"] == view.row.recipients
+    status = "queued" if all_pending and view.status == "sending" else view.status
+    return _SENTENCES.get(status, "Broadcast accepted.")
 
 
 def describe_refusal(refusal: dict[str, Any] | None, *, production: bool) -> dict[str, Any]:
-    """Sinch's own words; in production not those on our account and configuration."""
-    told = dict(refusal or {})
-    everything = told.pop("everything", False)
-    return {} if production and everything else told
+    """Return Sinch's reason; in production none about our account and configuration."""
+    details = dict(refusal or {})
+    is_configuration = details.pop("everything", False)
+    return {} if production and is_configuration else details
 
 
 def _explain_refusal(view: BroadcastView) -> str:
     if not view.counts["held"]:
         return REFUSED
     return (
-        f"{REFUSED} Sinch refuses this service's configuration; tell its operator. Nothing was "
-        "sent, but the broadcast is kept and goes out once that is mended: do not send it again, "
+        f"{REFUSED} Sinch rejects this service's configuration; tell its operator. Nothing was "
+        "sent, but the broadcast is held and sent once that is corrected: do not send it again, "
         "or cancel it first."
     )

@@ -1,7 +1,7 @@
-"""The same text again to mostly the same people: a client's retry without a key, or a slip.
+"""Duplicate broadcasts: an equal text to mostly equal recipients, by a slip or a blind retry.
 
-Looked for exactly, number by number, but only among the broadcasts of the same client with the
-same text within a day: usually there is none, and it costs one look at an index.
+Only broadcasts of the client with an equal text within a day are compared, number by number.
+Usually there is none, and the check costs one index lookup.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,26 +12,26 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, select
 
 from app.errors import BroadcastDuplicated
-from app.sms.audience.chunks import AudienceChunk
+from app.sms.audience.chunks import AudienceChunk, list_recipient_indexes
 from app.sms.context import Context
 from app.sms.models.batch import Batch
 from app.sms.models.broadcast import Broadcast, Chunk
 from app.sms.models.states import FINAL, BatchState, Category
 from app.sms.request.model import BroadcastRequest, describe_audience
 
-# Fewer may be told the same again: "your taxi is here".
+# Fewer recipients may get an equal text again: "your taxi is here".
 EXEMPT_BELOW = 10
-# Of the newest so many numbers are compared; beyond that nobody repeats by accident.
+# Compare with at most this many recipients of recent broadcasts.
 _MAX_COMPARED = 5_000_000
 _MAX_CANDIDATES = 1_000
 
 _S = BatchState
-_GONE = (_S.REJECTED, _S.SUPPRESSED, _S.EXPIRED, _S.CANCELLED, _S.SPLIT)
+_NOT_SENT = (_S.REJECTED, _S.SUPPRESSED, _S.EXPIRED, _S.CANCELLED, _S.SPLIT)
 
 
 @dataclass(frozen=True, slots=True)
-class Suspect:
-    """An order that may repeat another."""
+class DuplicateCheck:
+    """A request to be compared with recent broadcasts."""
 
     client: str
     text_hash: bytes
@@ -46,59 +46,64 @@ class Suspect:
         *,
         client: str,
         text_hash: bytes,
-    ) -> "Suspect | None":
-        """None for an order that is free to repeat; without chunks its people are not known yet."""
-        recipients = [each for chunk in chunks or () for each in chunk.recipients]
+    ) -> "DuplicateCheck | None":
+        """Return the check of a request; None for one that may be a duplicate.
+
+        Without chunks the recipients are not known yet, and only the audience is compared.
+        """
+        recipients = [phone for chunk in chunks or () for phone in chunk.recipients]
         few = chunks is not None and len(recipients) < EXEMPT_BELOW
         if request.allow_duplicate or (few and request.category is Category.TRANSACTIONAL):
             return None
         return cls(client, text_hash, recipients, describe_audience(request))
 
 
-def find_duplicate(ctx: Context, suspect: Suspect) -> frozenset[int]:
-    """The broadcasts compared and found different enough.  Raises BroadcastRepeated."""
+def find_duplicate(ctx: Context, check: DuplicateCheck) -> frozenset[int]:
+    """Return the ids of broadcasts that differ enough.  Raises BroadcastDuplicated."""
     with ctx.db.read() as tx:
-        return _compare(tx, ctx, suspect, frozenset())
+        return _compare(tx, ctx, check, frozenset())
 
 
 def reject_duplicate(
-    tx: Connection, ctx: Context, suspect: Suspect, cleared: frozenset[int]
+    tx: Connection, ctx: Context, check: DuplicateCheck, cleared: frozenset[int]
 ) -> None:
-    """The same for what was stored since, in the transaction that stores this order."""
+    """Compare with broadcasts stored since, in the transaction that stores this request.
+
+    Raises BroadcastDuplicated.
+    """
     if tx.dialect.name != "sqlite":
-        # Two requests at once with the same text follow one another.
-        lock = int.from_bytes(suspect.text_hash[:8], "big", signed=True)
+        # Requests with an equal text are stored one after the other.
+        lock = int.from_bytes(check.text_hash[:8], "big", signed=True)
         tx.execute(select(func.pg_advisory_xact_lock(lock)))
-    _compare(tx, ctx, suspect, cleared)
+    _compare(tx, ctx, check, cleared)
 
 
 def _compare(
-    tx: Connection, ctx: Context, suspect: Suspect, cleared: frozenset[int]
+    tx: Connection, ctx: Context, check: DuplicateCheck, cleared: frozenset[int]
 ) -> frozenset[int]:
-    candidates = _find_candidates(tx, ctx, suspect)
-    fresh = [each for each in candidates if each.id not in cleared]
-    if not fresh:
+    candidates = _find_candidates(tx, ctx, check)
+    if all(candidate.id in cleared for candidate in candidates):
         return cleared
-    asked = set(suspect.recipients)
+    recipients = set(check.recipients)
     repeated, compared = set[str](), 0
     for candidate in candidates:
-        if suspect.audience and candidate.audience == suspect.audience:
-            raise _refuse(candidate, candidate.recipients, candidate.recipients)
-        for numbers in _read_audience(tx, candidate):
-            repeated.update(asked.intersection(numbers))
-        if repeated and len(repeated) >= ctx.rules.repeat_share * len(asked):
-            raise _refuse(candidate, len(repeated), len(asked))
+        if check.audience and candidate.audience == check.audience:
+            raise _duplicated(candidate, candidate.recipients, candidate.recipients)
+        for phones in _read_recipients(tx, candidate):
+            repeated.update(recipients.intersection(phones))
+        if repeated and len(repeated) >= ctx.rules.repeat_share * len(recipients):
+            raise _duplicated(candidate, len(repeated), len(recipients))
         compared += candidate.recipients
         if compared > _MAX_COMPARED:
             break
-    return frozenset(each.id for each in candidates)
+    return frozenset(candidate.id for candidate in candidates)
 
 
-def _find_candidates(tx: Connection, ctx: Context, suspect: Suspect) -> list[Row[Any]]:
+def _find_candidates(tx: Connection, ctx: Context, check: DuplicateCheck) -> list[Row[Any]]:
     since: datetime = ctx.seconds_from_now(-ctx.rules.repeat_window_s)
     query = (
         select(Broadcast.__table__)
-        .where(Broadcast.client == suspect.client, Broadcast.text_hash == suspect.text_hash)
+        .where(Broadcast.client == check.client, Broadcast.text_hash == check.text_hash)
         .where(Broadcast.created_at > since)
         .order_by(Broadcast.created_at.desc())
         .limit(_MAX_CANDIDATES)
@@ -106,30 +111,29 @@ def _find_candidates(tx: Connection, ctx: Context, suspect: Suspect) -> list[Row
     return list(tx.execute(query))
 
 
-def _read_audience(tx: Connection, broadcast: Row[Any]) -> Iterator[list[str]]:
-    """Who got this broadcast, may have got it or will get it, in chunks."""
-    chunks = select(Chunk.number, Chunk.recipients).where(Chunk.broadcast_id == broadcast.id)
+def _read_recipients(tx: Connection, broadcast: Row[Any]) -> Iterator[list[str]]:
+    """Yield the recipients who got this broadcast, may have got it or will get it."""
+    query = select(Chunk.number, Chunk.recipients).where(Chunk.broadcast_id == broadcast.id)
     if broadcast.status not in FINAL:
-        yield from (recipients.split("\n") for _, recipients in tx.execute(chunks))
+        yield from (recipients.split("\n") for _, recipients in tx.execute(query))
         return
     sent = select(Batch.chunk, Batch.start, Batch.size, Batch.recipient_indexes).where(
-        Batch.broadcast_id == broadcast.id, Batch.state.not_in(_GONE)
+        Batch.broadcast_id == broadcast.id, Batch.state.not_in(_NOT_SENT)
     )
-    slices = tx.execute(sent).all()
-    wanted = {each.chunk for each in slices}
-    if not wanted:
+    batches = tx.execute(sent).all()
+    if not batches:
         return
-    lines = {n: text.split("\n") for n, text in tx.execute(chunks) if n in wanted}
-    for each in slices:
-        recipient_indexes = each.recipient_indexes or range(each.start, each.start + each.size)
-        yield [lines[each.chunk][line] for line in recipient_indexes]
+    numbers = {batch.chunk for batch in batches}
+    phones = {number: text.split("\n") for number, text in tx.execute(query) if number in numbers}
+    for batch in batches:
+        yield [phones[batch.chunk][index] for index in list_recipient_indexes(batch)]
 
 
-def _refuse(candidate: Row[Any], repeated: int, asked: int) -> BroadcastDuplicated:
+def _duplicated(candidate: Row[Any], repeated: int, total: int) -> BroadcastDuplicated:
     return BroadcastDuplicated(
-        f"The same text went to {repeated} of these {asked} recipients with a broadcast at "
-        f"{candidate.created_at:%Y-%m-%d %H:%M} UTC. If they shall get it again, set "
-        "allow_duplicate to true; to retry a request safely, send an Idempotency-Key.",
+        f"An equal text went to {repeated} of these {total} recipients with a broadcast at "
+        f"{candidate.created_at:%Y-%m-%d %H:%M} UTC. To send it again, set allow_duplicate to "
+        "true; to retry a request safely, send an Idempotency-Key.",
         duplicate_of=candidate.public_id,
         duplicate_recipients=repeated,
     )

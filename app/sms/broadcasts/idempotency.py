@@ -1,7 +1,7 @@
-"""Idempotency-Key: the same request again gets the answer of the first, and sends nothing.
+"""Idempotency-Key: a repeated request gets the first one's answer and sends nothing.
 
 https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
-A key belongs to its client and is kept for 30 days, in the transaction that stores its broadcast.
+A key belongs to its client, is stored in its broadcast's transaction and is kept for 30 days.
 """
 
 import re
@@ -26,7 +26,7 @@ _RUNNING_MARGIN_S = 10.0
 
 
 class KeyTaken(Exception):
-    """Another request with this key was stored first: look at that one."""
+    """Another request with this key was stored first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class RequestKey:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """What a repeated request is answered: the stored answer, or None when none was given yet."""
+    """The broadcast and stored answer of a key; no answer if its request ended without one."""
 
     broadcast_id: int
     status: int | None
@@ -47,9 +47,9 @@ class Replay:
 
 
 def read_key(header: str | None, request_hash: bytes) -> RequestKey | None:
-    """The key of a request; None without one.  Raises BadInput for one that is none.
+    """Parse the header; None without one.  Raises BadInput for an invalid key.
 
-    The draft has it in quotes, most clients send it bare: both are the same key.
+    The draft requires quotes, most clients send none: quoted and bare keys are equal.
 
     >>> read_key('"8e03978e"', b"").value
     '8e03978e'
@@ -67,7 +67,7 @@ def read_key(header: str | None, request_hash: bytes) -> RequestKey | None:
 
 
 def _unquote(value: str) -> str:
-    # A header that comes twice is handed over with a comma between.
+    # WSGI joins a header that comes twice with a comma.
     if '"' not in value and "," not in value:
         return value
     quoted = _QUOTED.fullmatch(value)
@@ -80,9 +80,9 @@ def _unquote(value: str) -> str:
 
 
 def find_replay(ctx: Context, key: RequestKey, *, client: str) -> Replay | None:
-    """What this key's first request became; None for a new key.
+    """Return the broadcast and answer of a key; None for a new key.
 
-    Raises KeyMisused when it came with another request, RequestRunning while the first is at work.
+    Raises KeyMisused for a key of another request, RequestRunning while its first request runs.
     """
     query = select(IdempotencyKey.__table__).where(
         IdempotencyKey.client == client, IdempotencyKey.key == key.value
@@ -91,15 +91,15 @@ def find_replay(ctx: Context, key: RequestKey, *, client: str) -> Replay | None:
         row = tx.execute(query).first()
     if row is None or row.created_at <= ctx.seconds_from_now(-ctx.rules.idempotency_kept_s):
         return None
-    return _replay(ctx, key, row)
+    return _make_replay(ctx, key, row)
 
 
-def _replay(ctx: Context, key: RequestKey, row: Row[Any]) -> Replay:
+def _make_replay(ctx: Context, key: RequestKey, row: Row[Any]) -> Replay:
     if row.request_hash != key.request_hash:
         raise KeyMisused("This Idempotency-Key came with another request: use a new one for each.")
-    left_s = (row.running_until - ctx.now()).total_seconds()
-    # A clock that was set back must not keep the answer away for longer than a request takes.
-    if row.answer is None and 0 < left_s <= _running_s(ctx):
+    remaining_s = (row.running_until - ctx.now()).total_seconds()
+    # A clock that was set back must not block the answer for longer than a request takes.
+    if row.answer is None and 0 < remaining_s <= _running_s(ctx):
         raise RequestRunning(
             "The first request with this Idempotency-Key is still running.", retry_after_s=2
         )
@@ -115,14 +115,14 @@ def keep_key(
     broadcast_id: int,
     answer: dict[str, Any] | None,
 ) -> None:
-    """Note the key with its broadcast, and the answer when it is known already.
+    """Store the key with its broadcast, and the answer if it is known already.
 
-    Raises KeyTaken when the key is noted already.
+    Raises KeyTaken for a stored key.
     """
     now = ctx.now()
-    too_old = now - timedelta(seconds=ctx.rules.idempotency_kept_s)
-    ours = [IdempotencyKey.client == client, IdempotencyKey.key == key.value]
-    tx.execute(delete(IdempotencyKey).where(*ours, IdempotencyKey.created_at <= too_old))
+    oldest = now - timedelta(seconds=ctx.rules.idempotency_kept_s)
+    this_key = [IdempotencyKey.client == client, IdempotencyKey.key == key.value]
+    tx.execute(delete(IdempotencyKey).where(*this_key, IdempotencyKey.created_at <= oldest))
     is_new = insert_new(
         tx,
         IdempotencyKey,
@@ -142,7 +142,7 @@ def keep_key(
 def keep_answer(
     ctx: Context, key: RequestKey, *, client: str, status: int, answer: dict[str, Any]
 ) -> None:
-    """Note what the request was answered; the first answer stays."""
+    """Store the answer to the first request with this key, unless one is stored."""
     statement = update(IdempotencyKey).where(
         IdempotencyKey.client == client,
         IdempotencyKey.key == key.value,
@@ -153,10 +153,10 @@ def keep_answer(
 
 
 def purge_old_keys(ctx: Context) -> None:
-    """Keys are kept for 30 days."""
-    too_old = ctx.seconds_from_now(-ctx.rules.idempotency_kept_s)
+    """Delete keys that are older than 30 days."""
+    oldest = ctx.seconds_from_now(-ctx.rules.idempotency_kept_s)
     with ctx.db.write() as tx:
-        tx.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at <= too_old))
+        tx.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at <= oldest))
 
 
 def _running_s(ctx: Context) -> float:

@@ -1,15 +1,14 @@
-"""A broadcast again, to those whom it provably has not reached: once, and to nobody else.
+"""Resending: a new broadcast for the recipients that the first one provably did not reach.
 
-Who may have got it, or may still get it, is left out, whatever is asked for.
+Recipients who may have got the text, or may still get it, are always left out.
 """
 
 from collections.abc import Iterator, Sequence, Set
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, func, or_, select, tuple_
+from sqlalchemy import Connection, Row, and_, func, or_, select, tuple_
 
 from app.db.audit import write_audit
-from app.db.base import table_of
 from app.errors import BadInput, Conflict, NotFound, RequestRunning
 from app.ids import make_id
 from app.sinch.schemas import ReportMode
@@ -33,40 +32,7 @@ from app.sms.models.broadcast import Broadcast, Chunk
 from app.sms.models.statuses import NOT_REACHED, explain
 from app.sms.request.model import BroadcastRequest, hash_text
 
-_SENTENCE = "Broadcast accepted; it is sent in the background to those it has not reached."
-
-_BROADCASTS, _CHUNKS = table_of(Broadcast), table_of(Chunk)
-_BATCHES, _MESSAGES = table_of(Batch), table_of(Message)
-# Made once: to make a statement costs several times what it takes to run one.
-_BY_PUBLIC_ID = select(_BROADCASTS).where(_BROADCASTS.c.public_id == bindparam("this"))
-_AGAIN = select(_BROADCASTS.c.public_id).where(_BROADCASTS.c.resend_of == bindparam("this"))
-# Of messages in batches: reported on in one of these ways, or in a batch that ended so as a whole.
-_UNREACHED = (
-    select(_MESSAGES.c.recipient)
-    .select_from(_MESSAGES.join(_BATCHES, _BATCHES.c.id == _MESSAGES.c.batch_id))
-    .where(_MESSAGES.c.broadcast_id == bindparam("of"))
-    .where(
-        or_(
-            tuple_(_MESSAGES.c.status, func.coalesce(_MESSAGES.c.code, NONE)).in_(
-                bindparam("kinds", expanding=True)
-            ),
-            and_(
-                _MESSAGES.c.status.is_(None),
-                _BATCHES.c.state.in_(bindparam("states", expanding=True)),
-            ),
-        )
-    )
-)
-_AUDIENCE = (
-    select(_CHUNKS.c.number, _CHUNKS.c.recipients)
-    .where(_CHUNKS.c.broadcast_id == bindparam("of"))
-    .order_by(_CHUNKS.c.number)
-)
-_OWN_VALUES = (
-    select(_CHUNKS.c.parameters)
-    .where(_CHUNKS.c.broadcast_id == bindparam("of"))
-    .order_by(_CHUNKS.c.number)
-)
+_SENTENCE = "Broadcast accepted; it is sent in the background to recipients that were not reached."
 
 
 def resend_undelivered(
@@ -77,107 +43,120 @@ def resend_undelivered(
     key: RequestKey | None = None,
     include_permanent: bool = False,
 ) -> dict[str, Any]:
-    """The answer for a new broadcast to those not reached for whom it makes sense, or to all.
+    """Create a broadcast for unreached recipients: those a retry may help, or all.
 
-    Raises NotFound; Conflict while it is not finished, and when it was resent before; BadInput
-    when there is nobody; and what find_replay raises.
+    Returns the answer.  Raises NotFound; Conflict for a broadcast that has not completed or was
+    resent before; BadInput without such recipients; and the errors of find_replay.
     """
-    if key and (known := _find_answer(ctx, key, client)):
-        return known
+    if key and (answer := _find_answer(ctx, key, client)):
+        return answer
     try:
-        original, numbers, excluded = _find_unreached(
+        original, phones, excluded = _find_unreached(
             ctx, public_id, include_permanent=include_permanent
         )
-        if not numbers:
-            raise BadInput(_tell_nobody(excluded))
-        request = _make_order(ctx, original, numbers)
+        if not phones:
+            raise BadInput(_explain_nothing(excluded))
+        request = _make_request(ctx, original, phones)
         return _store(ctx, original, request, client=client, key=key, excluded=excluded)
     except (Conflict, KeyTaken) as e:
-        # The same request at the same time was quicker.
-        if key and (known := _find_answer(ctx, key, client)):
-            return known
+        # A simultaneous request with this key may have been stored first.
+        if key and (answer := _find_answer(ctx, key, client)):
+            return answer
         if isinstance(e, KeyTaken):
             raise RequestRunning("This Idempotency-Key has just expired.", retry_after_s=1) from e
         raise
 
 
 def _find_answer(ctx: Context, key: RequestKey, client: str) -> dict[str, Any] | None:
-    """What the first request with this key was answered; it is stored with its broadcast."""
+    """Return the answer to the first request with this key, stored with its broadcast."""
     replay = find_replay(ctx, key, client=client)
     return replay.answer if replay else None
 
 
-def _refuse(tx: Connection, original: Row[Any]) -> None:
-    """Raise Conflict where it is too early, or was done before."""
+def _require_resendable(tx: Connection, original: Row[Any]) -> None:
+    """Raise Conflict for a broadcast that has not completed or was resent before."""
     status = original.status.value
     if original.completed_at is None:
         raise Conflict(
             f"A broadcast that is {status} has not ended: wait for its end, or cancel it.",
             status=status,
         )
-    again = tx.execute(_AGAIN, {"this": original.id}).scalar()
-    if again is not None:
+    query = select(Broadcast.public_id).where(Broadcast.resend_of == original.id)
+    resent_as = tx.execute(query).scalar()
+    if resent_as is not None:
         raise Conflict(
-            "It was sent again before: look at that broadcast, and resend what that has not "
-            "reached.",
+            "It was resent before: look at that broadcast, and resend what that one did not reach.",
             status=status,
-            broadcast_id=again,
+            broadcast_id=resent_as,
         )
 
 
 def _find_unreached(
     ctx: Context, public_id: str, *, include_permanent: bool
 ) -> tuple[Row[Any], list[str], int]:
-    """The broadcast, who shall get it again, and how many others were not reached."""
+    """Return the broadcast, the recipients to resend to, and how many others were not reached."""
+    query = select(Broadcast.__table__).where(Broadcast.public_id == public_id)
     with ctx.db.read() as tx:
-        original = tx.execute(_BY_PUBLIC_ID, {"this": public_id}).first()
+        original = tx.execute(query).first()
         if original is None:
             raise NotFound("There is no such broadcast.")
-        _refuse(tx, original)
-        kinds = count_by_status_code(original, read_counts(tx, [original.id])[original.id])
-        unreached = {kind: n for kind, n in kinds.items() if kind[0] in NOT_REACHED}
+        _require_resendable(tx, original)
+        counts = count_by_status_code(original, read_counts(tx, [original.id])[original.id])
+        unreached = {kind: n for kind, n in counts.items() if kind[0] in NOT_REACHED}
         wanted = {kind for kind in unreached if include_permanent or explain(*kind).retry}
         excluded = sum(n for kind, n in unreached.items() if kind not in wanted)
-        return original, list(_collect(tx, original, wanted)), excluded
+        return original, list(_list_recipients(tx, original, wanted)), excluded
 
 
-def _collect(tx: Connection, original: Row[Any], wanted: Set[StatusCode]) -> Iterator[str]:
-    """Those of these kinds, in the order they were asked for."""
-    values = {
-        "of": original.id,
-        "kinds": [(status, NONE if code is None else code) for status, code in wanted],
-        "states": [
-            state for state, status in STATUS_BY_BATCH_STATE.items() if (status, None) in wanted
-        ],
-    }
-    planned = set(tx.execute(_UNREACHED, values).scalars())
-    unplanned = (status_before_batching(original.status), None) in wanted
-    for chunk in tx.execute(_AUDIENCE, {"of": original.id}):
-        lines = chunk.recipients.split("\n")
-        if chunk.number < original.planned:
-            yield from (number for number in lines if number in planned)
-        elif unplanned:
-            yield from lines
+def _list_recipients(tx: Connection, original: Row[Any], wanted: Set[StatusCode]) -> Iterator[str]:
+    """Yield the recipients with one of these statuses and codes, in the broadcast's order."""
+    planned = _select_planned(tx, original, wanted)
+    include_unplanned = (status_before_batching(original.status), None) in wanted
+    query = select(Chunk.number, Chunk.recipients).where(Chunk.broadcast_id == original.id)
+    for number, recipients in tx.execute(query.order_by(Chunk.number)):
+        phones = recipients.split("\n")
+        if number < original.planned:
+            yield from (phone for phone in phones if phone in planned)
+        elif include_unplanned:
+            yield from phones
 
 
-def _tell_nobody(excluded: int) -> str:
+def _select_planned(tx: Connection, original: Row[Any], wanted: Set[StatusCode]) -> set[str]:
+    """Select recipients in batches: by their report, else by the state of their batch."""
+    reported = [(status, NONE if code is None else code) for status, code in wanted]
+    states = [state for state, status in STATUS_BY_BATCH_STATE.items() if (status, None) in wanted]
+    query = (
+        select(Message.recipient)
+        .join(Batch, Batch.id == Message.batch_id)
+        .where(Message.broadcast_id == original.id)
+        .where(
+            or_(
+                tuple_(Message.status, func.coalesce(Message.code, NONE)).in_(reported),
+                and_(Message.status.is_(None), Batch.state.in_(states)),
+            )
+        )
+    )
+    return set(tx.execute(query).scalars())
+
+
+def _explain_nothing(excluded: int) -> str:
     if not excluded:
-        return "There is nobody of whom it is proven that it has not reached them"
+        return "There is no recipient that provably was not reached"
     return (
-        f"Of {excluded} it is proven that it has not reached them, but sending it again would not "
-        "help; set include_permanent to true to send it all the same"
+        f"{excluded} recipients provably were not reached, but sending again would not help; set "
+        "include_permanent to true to send it all the same"
     )
 
 
-def _make_order(ctx: Context, original: Row[Any], numbers: Sequence[str]) -> BroadcastRequest:
-    """The same text, sender, values and options for these."""
+def _make_request(ctx: Context, original: Row[Any], phones: Sequence[str]) -> BroadcastRequest:
+    """Copy the broadcast's text, sender, values and options for these recipients."""
     options = original.options
-    parameters = _collect_parameters(ctx, original, numbers)
+    parameters = _collect_parameters(ctx, original, phones)
     report = options.get("delivery_report")
     return BroadcastRequest(
-        recipients=numbers,
+        recipients=phones,
         text=original.text,
-        size=measure_messages(original.text, parameters, numbers),
+        size=measure_messages(original.text, parameters, phones),
         sender=original.sender,
         parameters=parameters,
         texts=original.texts or {},
@@ -191,17 +170,18 @@ def _make_order(ctx: Context, original: Row[Any], numbers: Sequence[str]) -> Bro
     )
 
 
-def _collect_parameters(ctx: Context, original: Row[Any], numbers: Sequence[str]) -> Parameters:
-    """The values of these recipients, and those by default."""
-    wanted = set(numbers)
+def _collect_parameters(ctx: Context, original: Row[Any], phones: Sequence[str]) -> Parameters:
+    """Return the values of these recipients, and the default values."""
+    wanted = set(phones)
     collected: dict[str, dict[str, str]] = {
         name: {DEFAULT: value} for name, value in (original.options.get("defaults") or {}).items()
     }
+    query = select(Chunk.parameters).where(Chunk.broadcast_id == original.id)
     with ctx.db.read() as tx:
-        for own in tx.execute(_OWN_VALUES, {"of": original.id}).scalars():
-            for name, values in (own or {}).items():
-                theirs = {number: values[number] for number in values.keys() & wanted}
-                collected.setdefault(name, {}).update(theirs)
+        for parameters in tx.execute(query.order_by(Chunk.number)).scalars():
+            for name, values in (parameters or {}).items():
+                known = {phone: values[phone] for phone in values.keys() & wanted}
+                collected.setdefault(name, {}).update(known)
     return collected
 
 
@@ -216,7 +196,7 @@ def _store(
 ) -> dict[str, Any]:
     request, chunks = expand_request(ctx, request)
     with ctx.db.write() as tx:
-        _refuse(tx, lock_broadcast(tx, original.id))
+        _require_resendable(tx, lock_broadcast(tx, original.id))
         public_id = make_id(ctx.now())
         broadcast_id = insert_broadcast(
             tx,

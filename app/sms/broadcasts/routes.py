@@ -158,7 +158,7 @@ def cancel_broadcast(broadcast_id: str) -> dict[str, Any]:
     """Cancel a broadcast: submit nothing more, and cancel at Sinch what is not yet dispatched."""
     ctx = current_context()
     control.cancel_broadcast(ctx, broadcast_id, actor=g.client.name)
-    control.cancel_at_sinch(ctx, most=20, within_s=_CANCEL_WITHIN_S)
+    control.cancel_at_sinch(ctx, limit=20, within_s=_CANCEL_WITHIN_S)
     current_app.extensions["wake_workers"]()
     return _show(broadcast_id)
 

@@ -1,39 +1,44 @@
-"""Broadcasts whose time has come: start them, expire them, finish those left over."""
+"""Periodic changes of broadcasts: start due ones, expire overdue ones, finalize stale ones."""
 
 from collections.abc import Sequence
 from datetime import timedelta
 
 from loguru import logger
-from sqlalchemy import ColumnElement, Connection, select, update
+from sqlalchemy import ColumnElement, select, update
 
 from app.sms.context import Context
-from app.sms.lifecycle.finalize import end_unsent, finalize_broadcast, finalize_in
+from app.sms.lifecycle.finalize import (
+    end_unsent,
+    finalize_broadcast,
+    finalize_in,
+    lock_broadcast,
+)
 from app.sms.models.batch import Batch
 from app.sms.models.broadcast import Broadcast
 from app.sms.models.states import OPEN, UNSENT, BatchState, BroadcastStatus
 
 
 def start_due_broadcasts(ctx: Context) -> int:
-    """Queue the broadcasts whose time has come; one that is too late waits for somebody's word."""
+    """Queue due broadcasts; one that is too late waits for an operator.  Returns how many."""
     now = ctx.now()
     due = [Broadcast.status == BroadcastStatus.SCHEDULED, Broadcast.send_at <= now]
     with ctx.db.read() as tx:
         ids: Sequence[int] = tx.execute(select(Broadcast.id).where(*due)).scalars().all()
     if not ids:
         return 0
-    too_late = now - timedelta(seconds=ctx.rules.max_start_delay_s)
+    earliest = now - timedelta(seconds=ctx.rules.max_start_delay_s)
     with ctx.db.write() as tx:
-        late = update(Broadcast).where(*due, Broadcast.send_at < too_late)
-        held = tx.execute(late.values(status=BroadcastStatus.MISSED_START)).rowcount
+        late = update(Broadcast).where(*due, Broadcast.send_at < earliest)
+        missed = tx.execute(late.values(status=BroadcastStatus.MISSED_START)).rowcount
         tx.execute(update(Broadcast).where(*due).values(status=BroadcastStatus.QUEUED))
-    if held:
-        bound = logger.bind(broadcasts=held)
-        bound.error("broadcasts missed their time: resume or cancel them")
+    if missed:
+        bound = logger.bind(broadcasts=missed)
+        bound.error("broadcasts missed their start: resume or cancel them")
     return len(ids)
 
 
 def expire_overdue_broadcasts(ctx: Context) -> int:
-    """Expire what was not handed to Sinch in time, also of paused and late ones."""
+    """Expire unsubmitted batches of broadcasts past their end.  Returns how many broadcasts."""
     unsent = select(Batch.id).where(Batch.broadcast_id == Broadcast.id, Batch.state.in_(UNSENT))
     overdue = (
         select(Broadcast.id)
@@ -44,31 +49,32 @@ def expire_overdue_broadcasts(ctx: Context) -> int:
         ids = tx.execute(overdue).scalars().all()
     for broadcast_id in ids:
         with ctx.db.write() as tx:
-            _hold_id(tx, broadcast_id)
+            lock_broadcast(tx, broadcast_id)
             end_unsent(tx, broadcast_id, BatchState.EXPIRED)
             finalize_in(tx, ctx, broadcast_id)
     return len(ids) + _expire_unresolved(ctx)
 
 
 def _expire_unresolved(ctx: Context) -> int:
-    """End broadcasts whose people were not looked up in time: nobody of them is sent to."""
+    """End the audience lookup of broadcasts past their end."""
     overdue: list[ColumnElement[bool]] = [
         Broadcast.resolving.is_(True),
         Broadcast.completed_at.is_(None),
+        Broadcast.expires_at <= ctx.now(),
+        Broadcast.status != BroadcastStatus.CANCELLED,
     ]
-    overdue += [Broadcast.expires_at <= ctx.now(), Broadcast.status != BroadcastStatus.CANCELLED]
     with ctx.db.read() as tx:
         ids = tx.execute(select(Broadcast.id).where(*overdue)).scalars().all()
     for broadcast_id in ids:
         with ctx.db.write() as tx:
-            _hold_id(tx, broadcast_id)
-            over = update(Broadcast).where(Broadcast.id == broadcast_id, *overdue)
-            tx.execute(over.values(resolving=False))
+            lock_broadcast(tx, broadcast_id)
+            expired = update(Broadcast).where(Broadcast.id == broadcast_id, *overdue)
+            tx.execute(expired.values(resolving=False))
     return len(ids)
 
 
 def finalize_stale(ctx: Context) -> int:
-    """Give their final word to broadcasts whose last batch ended when nobody could say so."""
+    """Finalize broadcasts that missed finalization.  Returns how many."""
     is_open = select(Batch.id).where(Batch.broadcast_id == Broadcast.id, Batch.state.in_(OPEN))
     done = (
         select(Broadcast.id)
@@ -84,7 +90,3 @@ def finalize_stale(ctx: Context) -> int:
     for broadcast_id in ids:
         finalize_broadcast(ctx, broadcast_id)
     return len(ids)
-
-
-def _hold_id(tx: Connection, broadcast_id: int) -> None:
-    tx.execute(select(Broadcast.id).where(Broadcast.id == broadcast_id).with_for_update())

@@ -1,8 +1,8 @@
-"""A client's order becomes a broadcast: stored before anybody is told that it was accepted.
+"""Storage of a broadcast, before its client gets an answer.
 
-In one transaction the order, its audience as asked for, and the client's Idempotency-Key; for an
-audience that is sent to within the request also its batches and the first claim, so that one
-commit comes before the POST and one after it.
+One transaction stores the broadcast, its chunks and the client's Idempotency-Key.  For a small
+broadcast it also plans the batches and makes the first claim, so that one commit comes before the
+POST to Sinch and one after it.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ from app.ids import make_id
 from app.sms.audience.chunks import AudienceChunk, make_chunk_rows
 from app.sms.audience.expand import expand_request
 from app.sms.audience.plan import plan_chunks
-from app.sms.broadcasts.duplicates import Suspect, find_duplicate, reject_duplicate
+from app.sms.broadcasts.duplicates import DuplicateCheck, find_duplicate, reject_duplicate
 from app.sms.broadcasts.idempotency import RequestKey, keep_key
 from app.sms.context import Context
 from app.sms.dispatch.claim import Claim, Idle, claim_in
@@ -36,9 +36,8 @@ from app.sms.request.model import (
 )
 
 _BROADCASTS = table_of(Broadcast)
-# Made once: to make a statement costs several times what it takes to run one.
-_ADD_BROADCAST = insert(_BROADCASTS).returning(_BROADCASTS.c.id)
-_ADD_CHUNKS = insert(table_of(Chunk))
+_INSERT_BROADCAST = insert(_BROADCASTS).returning(_BROADCASTS.c.id)
+_INSERT_CHUNKS = insert(table_of(Chunk))
 
 
 def accept_broadcast(
@@ -49,23 +48,23 @@ def accept_broadcast(
     key: RequestKey | None = None,
     describe: Callable[[str], dict[str, Any]] | None = None,
 ) -> Accepted:
-    """Store an order; once this returns it is durable.
+    """Store a request durably.
 
-    `describe` makes the answer of a broadcast that goes on in the background, from its id; it is
-    stored with the key.  Raises KeyTaken when another request came first with the same key,
-    BroadcastRepeated when the same text has just gone to mostly the same people.
+    `describe` makes the answer of a broadcast for the background, from its id; the answer is stored
+    with the key.  Raises KeyTaken when another request with the key was stored first,
+    BroadcastDuplicated when an equal text has just gone to mostly equal recipients.
     """
     ctx.require_own_database()
     request, chunks = expand_request(ctx, request)
     text_hash = hash_text(request, default_sender=ctx.default_sender)
-    suspect = (
-        Suspect.of(request, chunks, client=client, text_hash=text_hash) if key is None else None
-    )
-    cleared = find_duplicate(ctx, suspect) if suspect else frozenset()
-    inline = _can_be_sent_at_once(request, chunks)
+    check = None
+    if key is None:
+        check = DuplicateCheck.of(request, chunks, client=client, text_hash=text_hash)
+    cleared = find_duplicate(ctx, check) if check else frozenset()
+    inline = _is_inline(request, chunks)
     with ctx.db.write() as tx:
-        if suspect:
-            reject_duplicate(tx, ctx, suspect, cleared)
+        if check:
+            reject_duplicate(tx, ctx, check, cleared)
         public_id = make_id(ctx.now())
         broadcast_id = insert_broadcast(
             tx, ctx, request, client=client, public_id=public_id, text_hash=text_hash, chunks=chunks
@@ -78,7 +77,7 @@ def accept_broadcast(
             plan_chunks(tx, ctx, broadcast_id)
             first = claim_in(tx, ctx, broadcast_id=broadcast_id)
             if isinstance(first, Idle):
-                finalize_in(tx, ctx, broadcast_id)  # nobody of it may be written to
+                finalize_in(tx, ctx, broadcast_id)  # no recipient is allowed now
         failpoints.reach("C0")
     failpoints.reach("C1")
     if isinstance(first, Claim):
@@ -87,8 +86,8 @@ def accept_broadcast(
     return Accepted(broadcast_id, public_id, first)
 
 
-def _can_be_sent_at_once(request: BroadcastRequest, chunks: Sequence[AudienceChunk] | None) -> bool:
-    """Whether an order is handed to Sinch within its request."""
+def _is_inline(request: BroadcastRequest, chunks: Sequence[AudienceChunk] | None) -> bool:
+    """Return True if a broadcast is submitted to Sinch within its request."""
     if chunks is None or request.send_at is not None:
         return False
     return sum(len(chunk.recipients) for chunk in chunks) <= MAX_INLINE_RECIPIENTS
@@ -105,7 +104,10 @@ def insert_broadcast(
     chunks: Sequence[AudienceChunk] | None,
     resend_of: int | None = None,
 ) -> int:
-    """The id of a new broadcast, stored with its audience; without chunks that is to be found."""
+    """Insert a broadcast and its chunks; without chunks its audience is looked up later.
+
+    Returns its id.
+    """
     now, rules = ctx.now(), ctx.rules
     start = request.send_at or now
     default_end = start + timedelta(seconds=rules.expire_after_s)
@@ -136,9 +138,9 @@ def insert_broadcast(
         "texts": dict(request.texts) or None,
         "resend_of": resend_of,
     }
-    broadcast_id: int = tx.execute(_ADD_BROADCAST, row).scalar_one()
+    broadcast_id: int = tx.execute(_INSERT_BROADCAST, row).scalar_one()
     if chunks:
-        tx.execute(_ADD_CHUNKS, list(make_chunk_rows(broadcast_id, chunks)))
+        tx.execute(_INSERT_CHUNKS, list(make_chunk_rows(broadcast_id, chunks)))
     return broadcast_id
 
 

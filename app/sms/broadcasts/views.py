@@ -1,11 +1,11 @@
-"""What anybody may ask about broadcasts: one, or a page of them."""
+"""Broadcasts with their counts: one, or a page of them."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, bindparam, func, select
+from sqlalchemy import Connection, Row, bindparam, func, select
 
 from app.db.base import table_of
 from app.errors import NotFound
@@ -23,52 +23,36 @@ from app.sms.models.broadcast import Broadcast
 from app.sms.models.states import AT_SINCH, BatchState, BroadcastStatus, CancelRequestState
 
 _BROADCASTS, _BATCHES = table_of(Broadcast), table_of(Batch)
-# Made once: to make a statement costs several times what it takes to run one.
-_BY_ID = select(_BROADCASTS).where(_BROADCASTS.c.id == bindparam("this"))
-_BY_PUBLIC_ID = select(_BROADCASTS).where(_BROADCASTS.c.public_id == bindparam("this"))
-_BATCH_IDS = (
+# Every submission of a small broadcast runs these three for its answer.
+_SELECT_BY_ID = select(_BROADCASTS).where(_BROADCASTS.c.id == bindparam("broadcast_id"))
+_SELECT_SINCH_IDS = (
     select(_BATCHES.c.sinch_id)
-    .where(_BATCHES.c.broadcast_id == bindparam("of"))
-    .where(_BATCHES.c.state.in_(AT_SINCH))
+    .where(_BATCHES.c.broadcast_id == bindparam("broadcast_id"), _BATCHES.c.state.in_(AT_SINCH))
     .where(_BATCHES.c.sinch_id.is_not(None))
     .order_by(_BATCHES.c.id)
-    .limit(bindparam("most"))
+    .limit(bindparam("limit"))
 )
-_STOPPED = (
-    select(_BATCHES.c.broadcast_id, func.sum(_BATCHES.c.size).label("recipients"))
-    .where(_BATCHES.c.broadcast_id.in_(bindparam("these", expanding=True)))
-    .where(_BATCHES.c.cancel_request == CancelRequestState.CANCELLED)
-    .group_by(_BATCHES.c.broadcast_id)
-)
-_WITHHELD = (
-    select(
-        _BATCHES.c.broadcast_id,
-        _BATCHES.c.exclusion_reason,
-        func.sum(_BATCHES.c.size).label("recipients"),
-    )
-    .where(_BATCHES.c.broadcast_id.in_(bindparam("these", expanding=True)))
+_COUNT_EXCLUDED = (
+    select(_BATCHES.c.broadcast_id, _BATCHES.c.exclusion_reason, func.sum(_BATCHES.c.size))
+    .where(_BATCHES.c.broadcast_id.in_(bindparam("broadcast_ids", expanding=True)))
     .where(_BATCHES.c.exclusion_reason.is_not(None))
     .where(_BATCHES.c.state.in_((BatchState.SUPPRESSED, BatchState.PENDING)))
     .group_by(_BATCHES.c.broadcast_id, _BATCHES.c.exclusion_reason)
-)
-_NAMES = select(_BROADCASTS.c.id, _BROADCASTS.c.public_id).where(
-    _BROADCASTS.c.id.in_(bindparam("these", expanding=True))
 )
 
 
 @dataclass(frozen=True, slots=True)
 class BroadcastView:
-    """A broadcast's row, and what its sums say.
+    """A broadcast's row and its counts.
 
-    `kinds` are recipients by where they stand and why, `counts` by where they stand, `batches` how
-    many batches stand in each state, `withheld` why recipients are suppressed or wait for their
-    day; `resend_of` is the broadcast whose unreached recipients it is
-    sent to again.
+    `by_status_code` and `counts` are recipients, by status and code and by status alone; `batches`
+    are batches by state; `excluded` are excluded or deferred recipients by reason; `resend_of` is
+    the broadcast whose unreached recipients this one is for.
     """
 
     row: Row[Any]
-    sums: BroadcastCounts
-    kinds: dict[StatusCode, int]
+    totals: BroadcastCounts
+    by_status_code: dict[StatusCode, int]
     counts: dict[str, int]
     batches: dict[str, int]
     stopped_at_sinch: int
@@ -77,7 +61,7 @@ class BroadcastView:
 
     @property
     def status(self) -> str:
-        """Its status; `unknown` while it only waits for Sinch to say whether it has a batch."""
+        """Its status; `unknown` while only batches with an unknown outcome are left."""
         sending = self.row.status in (BroadcastStatus.SENDING, BroadcastStatus.QUEUED)
         waiting = ("pending", "sending", "held")
         if sending and self.batches.get("unknown") and not any(map(self.batches.get, waiting)):
@@ -87,57 +71,75 @@ class BroadcastView:
 
 
 def view_broadcast(ctx: Context, public_id: str) -> BroadcastView:
-    """One broadcast.  Raises NotFound."""
+    """Return a broadcast by its public id.  Raises NotFound."""
+    query = select(Broadcast.__table__).where(Broadcast.public_id == public_id)
     with ctx.db.read() as tx:
-        row = tx.execute(_BY_PUBLIC_ID, {"this": public_id}).first()
+        row = tx.execute(query).first()
         if row is None:
             raise NotFound("There is no such broadcast.")
         return _view(tx, [row])[0]
 
 
 def view_by_id(ctx: Context, broadcast_id: int) -> BroadcastView:
-    """One broadcast by its row's id."""
+    """Return a broadcast by its row's id."""
     with ctx.db.read() as tx:
-        return _view(tx, [tx.execute(_BY_ID, {"this": broadcast_id}).one()])[0]
+        row = tx.execute(_SELECT_BY_ID, {"broadcast_id": broadcast_id}).one()
+        return _view(tx, [row])[0]
 
 
 def _view(tx: Connection, rows: Sequence[Row[Any]]) -> list[BroadcastView]:
-    sums = read_counts(tx, [row.id for row in rows])
+    ids = [row.id for row in rows]
+    totals = read_counts(tx, ids)
     cancelled = [row.id for row in rows if row.status is BroadcastStatus.CANCELLED]
-    stopped = _read_pairs(tx, _STOPPED, cancelled)
-    again = [row.resend_of for row in rows if row.resend_of is not None]
-    names = _read_pairs(tx, _NAMES, again)
-    excluded = _read_withheld(tx, [row.id for row in rows])
+    stopped = _count_stopped(tx, cancelled)
+    resent = [row.resend_of for row in rows if row.resend_of is not None]
+    public_ids = _read_public_ids(tx, resent)
+    excluded = _count_excluded(tx, ids)
     views = []
     for row in rows:
-        kinds = count_by_status_code(row, sums[row.id])
+        by_status_code = count_by_status_code(row, totals[row.id])
         views.append(
             BroadcastView(
                 row=row,
-                sums=sums[row.id],
-                kinds=kinds,
-                counts=total_by_status(kinds),
-                batches={state.value: n for state, n in sums[row.id].batches.items()},
-                stopped_at_sinch=int(stopped.get(row.id, 0)),
+                totals=totals[row.id],
+                by_status_code=by_status_code,
+                counts=total_by_status(by_status_code),
+                batches={state.value: n for state, n in totals[row.id].batches.items()},
+                stopped_at_sinch=stopped.get(row.id, 0),
                 excluded=excluded[row.id],
-                resend_of=names.get(row.resend_of),
+                resend_of=public_ids.get(row.resend_of),
             )
         )
     return views
 
 
-def _read_withheld(tx: Connection, these: Sequence[int]) -> Mapping[int, dict[str, int]]:
-    found: dict[int, dict[str, int]] = defaultdict(dict)
-    for row in tx.execute(_WITHHELD, {"these": list(these)}):
-        found[row.broadcast_id][row.exclusion_reason.value] = int(row.recipients)
-    return found
-
-
-def _read_pairs(tx: Connection, statement: Select[Any], these: Sequence[int]) -> Mapping[int, Any]:
-    """What a statement says of each of these rows; nothing is asked about none."""
-    if not these:
+def _count_stopped(tx: Connection, broadcast_ids: Sequence[int]) -> Mapping[int, int]:
+    """Count recipients of batches that were cancelled at Sinch, by broadcast."""
+    if not broadcast_ids:
         return {}
-    return {row[0]: row[1] for row in tx.execute(statement, {"these": list(these)})}
+    query = (
+        select(Batch.broadcast_id, func.sum(Batch.size))
+        .where(Batch.broadcast_id.in_(broadcast_ids))
+        .where(Batch.cancel_request == CancelRequestState.CANCELLED)
+        .group_by(Batch.broadcast_id)
+    )
+    return {broadcast_id: int(recipients) for broadcast_id, recipients in tx.execute(query)}
+
+
+def _count_excluded(tx: Connection, broadcast_ids: Sequence[int]) -> Mapping[int, dict[str, int]]:
+    """Count excluded and deferred recipients by broadcast and reason."""
+    excluded: dict[int, dict[str, int]] = defaultdict(dict)
+    values = {"broadcast_ids": broadcast_ids}
+    for broadcast_id, reason, recipients in tx.execute(_COUNT_EXCLUDED, values):
+        excluded[broadcast_id][reason.value] = int(recipients)
+    return excluded
+
+
+def _read_public_ids(tx: Connection, broadcast_ids: Sequence[int]) -> Mapping[int, str]:
+    if not broadcast_ids:
+        return {}
+    query = select(Broadcast.id, Broadcast.public_id).where(Broadcast.id.in_(broadcast_ids))
+    return dict(tx.execute(query).all())
 
 
 def list_broadcasts(
@@ -149,7 +151,7 @@ def list_broadcasts(
     client: str | None = None,
     reference: str | None = None,
 ) -> Page[BroadcastView]:
-    """Broadcasts, newest first, that fit all that is given."""
+    """List the broadcasts that match all given filters, newest first."""
     query = select(Broadcast.__table__).order_by(Broadcast.id.desc()).limit(limit + 1)
     if cursor is not None:
         query = query.where(Broadcast.id < cursor)
@@ -164,8 +166,8 @@ def list_broadcasts(
         return Page(_view(tx, page.rows), page.cursor)
 
 
-def list_batch_ids(ctx: Context, broadcast_id: int, *, most: int = 1_000) -> list[str]:
-    """Sinch's ids of the batches it has taken, in the order they were cut."""
+def list_batch_ids(ctx: Context, broadcast_id: int, *, limit: int = 1_000) -> list[str]:
+    """List Sinch's ids of the batches that it accepted, in the order they were planned."""
+    values = {"broadcast_id": broadcast_id, "limit": limit}
     with ctx.db.read() as tx:
-        rows = tx.execute(_BATCH_IDS, {"of": broadcast_id, "most": most})
-        return [str(each) for each in rows.scalars()]
+        return [str(sinch_id) for sinch_id in tx.execute(_SELECT_SINCH_IDS, values).scalars()]

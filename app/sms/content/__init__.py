@@ -1,0 +1,10 @@
+"""Content of messages: templates, placeholders, translations and opt-out footers.
+
+template        a stored text with translations; each change makes a new version
+placeholder     `${name}` in a text, filled with a recipient's own value or the default
+footer          the opt-out instruction appended to marketing texts
+
+placeholders.py    check, fill and measure texts; choose a translation
+footers.py         footers by language
+templates.py       templates and their versions
+"""

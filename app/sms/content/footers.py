@@ -1,9 +1,9 @@
-"""The way out that marketing has to name, for texts that name none.  Pure."""
+"""Opt-out footers: appended to marketing texts without an opt-out instruction.  Pure."""
 
 import re
 from collections.abc import Mapping
 
-# In GSM-7, so that none of them makes a text dearer but by its length.
+# All in GSM-7: a footer never forces UCS-2.
 _FOOTERS = {
     "en": "Reply STOP to unsubscribe",
     "cs": "Odhlaseni: odpovezte STOP",
@@ -23,19 +23,18 @@ _FOOTERS = {
     "sv": "Svara STOPP för att slippa",
     "tr": "Cikmak icin RET yaziniz",
 }
-_SAME = {"no": "nb", "nn": "nb"}
-# A keyword to be sent stands in capitals; these say it in any.
-_KEYWORD = re.compile(
+_ALIASES = {"no": "nb", "nn": "nb"}
+# Keywords count in capitals only, phrases in any case.
+_KEYWORDS = re.compile(
     r"(?<![\w-])(STOP|STOPP|STOPALL|ARRET|ARRÊT|BAJA|SAIR|RET|END|QUIT|CANCEL|UNSUBSCRIBE)(?![\w-])"
 )
-_SAID = re.compile(
+_PHRASE = re.compile(
     r"unsubscrib|opt[ -]?out|text stop|reply stop|abmeld|abbestell|désabonn|désinscri|darse de baja"
     r"|dar de baja|anular la suscripci|afmeld|avmeld|melde deg av|meld u af|avregistrer"
     r"|avsluta prenumeration|slippa fler|disiscri|cancella iscrizione|cancelar inscri"
     r"|descadastr|wypisz|rezygn|odhlás|odhlas|dezabon|leirat|peruuta|üyelikten",
     re.IGNORECASE,
 )
-_SEPARATOR = "\n"
 
 
 def has_opt_out_instruction(text: str) -> bool:
@@ -46,22 +45,31 @@ def has_opt_out_instruction(text: str) -> bool:
     >>> has_opt_out_instruction("Non-stop fun, no stop at all")
     False
     """
-    return bool(_KEYWORD.search(text) or _SAID.search(text))
+    return bool(_KEYWORDS.search(text) or _PHRASE.search(text))
 
 
 def choose_footer(language: str | None, own: Mapping[str, str]) -> str:
-    """The way out in this language: the installation's own words, ours, else English.
+    """Return the footer in this language: the installation's own, ours, else the English one.
 
     >>> choose_footer("sv-SE", {}), choose_footer("xx", {"en": "Txt STOP"})
     ('Svara STOPP för att slippa', 'Txt STOP')
     """
-    root = (language or "en").lower().partition("-")[0]
-    root = _SAME.get(root, root)
+    root = language_root(language or "en")
     return own.get(root) or _FOOTERS.get(root) or own.get("en") or _FOOTERS["en"]
 
 
 def add_footer(text: str, language: str | None, own: Mapping[str, str]) -> str:
-    """The text with the way out on a line of its own; as it is where it names one."""
+    """Append the footer on a line of its own, unless the text has an opt-out instruction."""
     if has_opt_out_instruction(text):
         return text
-    return text + _SEPARATOR + choose_footer(language, own)
+    return f"{text}\n{choose_footer(language, own)}"
+
+
+def language_root(language: str) -> str:
+    """Return the language without its region or script, Norwegian variants as Bokmål.
+
+    >>> language_root("sv-SE"), language_root("nn-NO")
+    ('sv', 'nb')
+    """
+    root = language.lower().partition("-")[0]
+    return _ALIASES.get(root, root)

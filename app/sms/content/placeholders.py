@@ -1,4 +1,4 @@
-"""A broadcast before anything leaves: its batches, its personal texts, its size.  Pure."""
+"""Placeholders: check, fill and measure personalised texts, choose a translation.  Pure."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,8 +8,12 @@ from app.subscribers.attributes import ATTRIBUTE
 from app.text.segments import Encoding, TextSize, measure_text
 
 MAX_TEXT_CHARACTERS = 2_000
-
+# Sinch's limit for a parameter's value.
+MAX_VALUE_CHARACTERS = 160
+# The key of a placeholder's value for recipients without their own.
 DEFAULT = "default"
+# Subscriber fields that a text may contain, beside attributes.
+COLUMNS = ("first_name", "last_name", "language")
 
 # Name and length as Sinch documents them for message parameterization.
 PARAMETER_NAME = re.compile(r"[A-Za-z0-9._-]{1,16}")
@@ -19,7 +23,7 @@ Parameters = Mapping[str, Mapping[str, str]]
 
 
 class PlaceholderError(ValueError):
-    """A text that could not be filled for somebody; the message says for whom."""
+    """A text that cannot be filled for a recipient; the message says why and for whom."""
 
 
 def check_syntax(text: str) -> None:
@@ -45,7 +49,7 @@ def check_placeholders(text: str, parameters: Parameters, recipients: Sequence[s
 
 
 def find_placeholders(text: str) -> list[str]:
-    """The names of a text's placeholders, each once.
+    """Return the names of a text's placeholders, each once.
 
     >>> find_placeholders("Hi ${name}, it is ${day}, ${name}")
     ['name', 'day']
@@ -54,16 +58,12 @@ def find_placeholders(text: str) -> list[str]:
 
 
 def select_used(text: str, parameters: Parameters) -> Parameters:
-    """The parameters that the text has a placeholder for; Sinch has no use for the others."""
-    return {
-        name: parameters[name]
-        for name in dict.fromkeys(_PLACEHOLDER.findall(text))
-        if name in parameters
-    }
+    """Return the parameters that the text has a placeholder for."""
+    return {name: parameters[name] for name in find_placeholders(text) if name in parameters}
 
 
 def fill_text(text: str, values: Mapping[str, str]) -> str:
-    """The text with these values filled in; a placeholder without one stays.
+    """Fill the placeholders of a text; a placeholder without a value stays.
 
     >>> fill_text("Hi ${name}, ${day}", {"name": "Ann"})
     'Hi Ann, ${day}'
@@ -72,17 +72,15 @@ def fill_text(text: str, values: Mapping[str, str]) -> str:
 
 
 def measure_messages(text: str, parameters: Parameters, recipients: Sequence[str]) -> TextSize:
-    """The size of the largest message once placeholders are filled.
+    """Return the size of the largest message: UCS-2 if any message is, and the most parts.
 
-    UCS-2 when any message is; the parts of the one with most.  Raises PlaceholderError when a
-    filled message is empty or longer than 2,000 characters.
+    Raises PlaceholderError when a filled message is empty or longer than 2,000 characters.
     """
-    names = _PLACEHOLDER.findall(text)
-    if not names:
+    if not find_placeholders(text):
         return measure_text(text)
     sizes = {
-        measure_text(_fill(text, dict(zip(parameters, filling, strict=True)), recipient))
-        for filling, recipient in _find_fillings(parameters, recipients).items()
+        measure_text(_fill_checked(text, dict(zip(parameters, values, strict=True)), recipient))
+        for values, recipient in _collect_distinct_values(parameters, recipients).items()
     }
     any_ucs2 = any(size.encoding is Encoding.UCS_2 for size in sizes)
     return TextSize(
@@ -91,8 +89,10 @@ def measure_messages(text: str, parameters: Parameters, recipients: Sequence[str
     )
 
 
-def _find_fillings(parameters: Parameters, recipients: Sequence[str]) -> dict[tuple[str, ...], str]:
-    """Each distinct row of values, in the order of the parameters, and somebody who gets it."""
+def _collect_distinct_values(
+    parameters: Parameters, recipients: Sequence[str]
+) -> dict[tuple[str, ...], str]:
+    """Return one recipient for each distinct tuple of values, in the order of the parameters."""
     return {
         tuple(values.get(recipient, values.get(DEFAULT, "")) for values in parameters.values()): (
             recipient
@@ -101,8 +101,8 @@ def _find_fillings(parameters: Parameters, recipients: Sequence[str]) -> dict[tu
     }
 
 
-def _fill(text: str, values: Mapping[str, str], recipient: str) -> str:
-    """The text somebody gets; its length is checked before it is built."""
+def _fill_checked(text: str, values: Mapping[str, str], recipient: str) -> str:
+    """Return the text of one recipient; its length is checked before it is built."""
     names = _PLACEHOLDER.findall(text)
     fixed = len(text) - sum(len(name) + len("${}") for name in names)
     if fixed + sum(len(values[name]) for name in names) > MAX_TEXT_CHARACTERS:
@@ -115,30 +115,22 @@ def _fill(text: str, values: Mapping[str, str], recipient: str) -> str:
     return filled
 
 
-# As long as Sinch documents a parameter's value to be.
-MAX_VALUE_CHARACTERS = 160
-
-
-# What of a subscriber may stand in a text, beside attributes.
-COLUMNS = ("first_name", "last_name", "language")
-
-
 def name_field(placeholder: str, fields: Mapping[str, str]) -> str:
-    """What of a subscriber fills a placeholder: as named, else a column or attribute so called.
+    """Return the subscriber field that fills a placeholder: the given one, else by its own name.
 
     >>> name_field("first_name", {}), name_field("city", {}), name_field("n", {"n": "last_name"})
     ('first_name', 'attributes.city', 'last_name')
     """
-    named = fields.get(placeholder, placeholder)
-    return named if named in COLUMNS or named.startswith(ATTRIBUTE) else ATTRIBUTE + named
+    field = fields.get(placeholder, placeholder)
+    return field if field in COLUMNS or field.startswith(ATTRIBUTE) else ATTRIBUTE + field
 
 
-def read_value(person: Any, field: str) -> str | None:
-    """What stands in a subscriber's field as text; None where nothing usable does."""
+def read_value(subscriber: Any, field: str) -> str | None:
+    """Return a subscriber's field as text; None without a usable value."""
     if field.startswith(ATTRIBUTE):
-        value = (person.attributes or {}).get(field.removeprefix(ATTRIBUTE))
+        value = (subscriber.attributes or {}).get(field.removeprefix(ATTRIBUTE))
     else:
-        value = getattr(person, field)
+        value = getattr(subscriber, field)
     if value is None:
         return None
     text = str(value).lower() if isinstance(value, bool) else str(value).strip()
@@ -146,7 +138,7 @@ def read_value(person: Any, field: str) -> str | None:
 
 
 def choose_language(wanted: str | None, texts: Iterable[str], default: str | None) -> str | None:
-    """Which translation somebody gets: theirs, one of the same language, else the default.
+    """Choose a translation: the wanted one, one of an equal language root, else the default.
 
     >>> choose_language("pt-BR", ["en", "pt"], "en"), choose_language("sv", ["en"], "en")
     ('pt', 'en')
@@ -155,12 +147,12 @@ def choose_language(wanted: str | None, texts: Iterable[str], default: str | Non
     if wanted in available:
         return wanted
     root = (wanted or "").partition("-")[0]
-    alike = [each for each in available if root and each.partition("-")[0] == root]
-    return alike[0] if alike else default
+    similar = (key for key in available if root and key.partition("-")[0] == root)
+    return next(similar, default)
 
 
 def measure_personal(text: str, values: Mapping[str, str]) -> TextSize | None:
-    """What a text takes with these values; None where it is then empty or too long."""
+    """Return the size of a filled text; None if it is empty or too long."""
     filled = fill_text(text, values)
     if not filled.strip() or len(filled) > MAX_TEXT_CHARACTERS:
         return None

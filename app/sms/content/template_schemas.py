@@ -118,7 +118,7 @@ class TemplateSchema(TemplateTextsSchema):
     @post_load
     def make_texts(self, data: dict[str, Any], **_: Any) -> Any:
         """Return the arguments of create_template."""
-        return {"name": data["name"], "wording": super().make_texts(data)}
+        return {"name": data["name"], "content": super().make_texts(data)}
 
 
 class TemplateQuerySchema(Schema):

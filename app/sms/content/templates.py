@@ -1,4 +1,4 @@
-"""Stored texts, by name and version.  A version never changes: broadcasts keep to theirs."""
+"""Stored texts by name and version.  A version never changes: broadcasts keep theirs."""
 
 import re
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from loguru import logger
-from sqlalchemy import Connection, Row, bindparam, insert, select, update
+from sqlalchemy import Connection, Row, Select, insert, select, update
 
 from app.db.audit import write_audit
 from app.db.base import table_of
@@ -18,35 +18,15 @@ from app.sms.context import Context
 from app.sms.models.template import StoredTemplate, TemplateVersion
 
 TEMPLATE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-# The largest number that our columns hold.
+# The largest number of an integer column.
 _MAX_VERSION = 2**31 - 1
 
 _TEMPLATES, _VERSIONS = table_of(StoredTemplate), table_of(TemplateVersion)
-# Made once: to make a statement costs several times what it takes to run one.
-_HOLD = select(_TEMPLATES).where(_TEMPLATES.c.name == bindparam("this")).with_for_update()
-_WITH_VERSION = (
-    select(
-        _TEMPLATES.c.name,
-        _TEMPLATES.c.archived_at,
-        _TEMPLATES.c.version.label("newest"),
-        _VERSIONS,
-    )
-    .join(_VERSIONS, _VERSIONS.c.template_id == _TEMPLATES.c.id)
-    .order_by(_TEMPLATES.c.id)
-)
-_NEWEST = _WITH_VERSION.where(_VERSIONS.c.version == _TEMPLATES.c.version)
-_NEWEST_OF = _NEWEST.where(_TEMPLATES.c.name == bindparam("this"))
-_ONE_OF = _WITH_VERSION.where(
-    _TEMPLATES.c.name == bindparam("this"), _VERSIONS.c.version == bindparam("number")
-)
-_LIST = _NEWEST.where(_TEMPLATES.c.archived_at.is_(None), _TEMPLATES.c.id > bindparam("after"))
-_ADD_VERSION = insert(_VERSIONS)
-_CHANGE = update(_TEMPLATES).where(_TEMPLATES.c.id == bindparam("this"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemplateTexts:
-    """What a template says: texts by language, of which one is for all others."""
+    """The texts of a template by language, and the language for all other recipients."""
 
     texts: Mapping[str, str]
     default_language: str
@@ -56,7 +36,7 @@ class TemplateTexts:
 class Template:
     """One version of a stored text; `texts` are by language.
 
-    `newest` is the last version there is; `archived_at` is since when it is not sent anew.
+    `newest` is the last version; an archived template is not used for new broadcasts.
     """
 
     name: str
@@ -70,9 +50,9 @@ class Template:
 
 
 def load_template(tx: Connection, name: str, version: int | None) -> Template:
-    """A version of a template to be sent, the newest without one.
+    """Return a version of a template for a new broadcast, by default the newest.
 
-    Raises NotFound, also for a template that is archived.
+    Raises NotFound, also for an archived template.
     """
     template = find_template(tx, name, version)
     if template.archived_at is not None:
@@ -81,96 +61,115 @@ def load_template(tx: Connection, name: str, version: int | None) -> Template:
 
 
 def find_template(tx: Connection, name: str, version: int | None) -> Template:
-    """A version of a template, the newest without one, archived or not.  Raises NotFound."""
-    row = None
+    """Return a version of a template, by default the newest, archived or not.  Raises NotFound."""
     if not TEMPLATE_NAME.fullmatch(name):
         raise NotFound("There is no template of such a name.")
-    if version is None:
-        row = tx.execute(_NEWEST_OF, {"this": name}).first()
-    elif version <= _MAX_VERSION:
-        row = tx.execute(_ONE_OF, {"this": name, "number": version}).first()
+    wanted = _TEMPLATES.c.version if version is None else min(version, _MAX_VERSION)
+    query = _select_versions().where(_TEMPLATES.c.name == name, _VERSIONS.c.version == wanted)
+    row = tx.execute(query).first()
     if row is None:
         raise NotFound(f"There is no template {name}{f' version {version}' if version else ''}.")
-    return _make(row)
+    return _make_template(row)
 
 
 def view_template(ctx: Context, name: str, version: int | None = None) -> Template:
-    """The same in a look of its own."""
+    """Read a version of a template, by default the newest.  Raises NotFound."""
     with ctx.db.read() as tx:
         return find_template(tx, name, version)
 
 
+def _select_versions() -> Select[Any]:
+    return (
+        select(
+            _TEMPLATES.c.name,
+            _TEMPLATES.c.archived_at,
+            _TEMPLATES.c.version.label("newest"),
+            _VERSIONS,
+        )
+        .join(_VERSIONS, _VERSIONS.c.template_id == _TEMPLATES.c.id)
+        .order_by(_TEMPLATES.c.id)
+    )
+
+
 def list_templates(ctx: Context, *, cursor: int = 0, limit: int = 50) -> Page[Template]:
     """List templates that are not archived, each in its newest version."""
+    query = _select_versions().where(
+        _VERSIONS.c.version == _TEMPLATES.c.version,
+        _TEMPLATES.c.archived_at.is_(None),
+        _TEMPLATES.c.id > cursor,
+    )
     with ctx.db.read() as tx:
-        rows = tx.execute(_LIST.limit(limit + 1), {"after": cursor}).all()
+        rows = tx.execute(query.limit(limit + 1)).all()
     page = make_page(rows, limit, key="template_id")
-    return Page([_make(row) for row in page.rows], page.cursor)
+    return Page([_make_template(row) for row in page.rows], page.cursor)
 
 
-def create_template(ctx: Context, name: str, wording: TemplateTexts, *, client: str) -> Template:
-    """A new template; one that was archived is there again, with its next version.
+def create_template(ctx: Context, name: str, content: TemplateTexts, *, client: str) -> Template:
+    """Create a template; an archived one of this name comes back with its next version.
 
     Raises Conflict for a name that is in use.
     """
     with ctx.db.write() as tx:
         new = insert_new(tx, StoredTemplate, name=name, version=0, archived_at=None)
-        stored = _hold(tx, name)
+        stored = _lock_template(tx, name)
         if not new and stored.archived_at is None:
             raise Conflict(f"There is a template {name} already.")
-        return _add_version(tx, ctx, stored, wording, client=client)
+        return _add_version(tx, ctx, stored, content, client=client)
 
 
-def replace_template(ctx: Context, name: str, wording: TemplateTexts, *, client: str) -> Template:
-    """A template that says this from now on, in a new version unless it said so before.
+def replace_template(ctx: Context, name: str, content: TemplateTexts, *, client: str) -> Template:
+    """Add a version with these texts, unless the newest has equal ones.
 
-    Raises NotFound for one that there is not, or that is archived.
+    Raises NotFound for an unknown or archived template.
     """
     with ctx.db.write() as tx:
-        stored = _hold(tx, name)
+        stored = _lock_template(tx, name)
         newest = load_template(tx, name, None)
-        if TemplateTexts(texts=newest.texts, default_language=newest.default_language) == wording:
+        if TemplateTexts(texts=newest.texts, default_language=newest.default_language) == content:
             return newest
-        return _add_version(tx, ctx, stored, wording, client=client)
+        return _add_version(tx, ctx, stored, content, client=client)
 
 
 def archive_template(ctx: Context, name: str, *, client: str) -> None:
-    """Send a template no more; what was accepted with it goes out as it is.  Raises NotFound."""
+    """Archive a template; broadcasts accepted with it are sent as they are.  Raises NotFound."""
     with ctx.db.write() as tx:
-        stored = _hold(tx, name)
+        stored = _lock_template(tx, name)
         if stored.archived_at is not None:
             raise NotFound(f"The template {name} is archived.")
-        tx.execute(_CHANGE, {"this": stored.id, "archived_at": ctx.now()})
-        _note(tx, ctx, name, stored.version, client=client, action="archive template")
+        archived = update(_TEMPLATES).where(_TEMPLATES.c.id == stored.id)
+        tx.execute(archived.values(archived_at=ctx.now()))
+        _write_audit(tx, ctx, name, stored.version, client=client, action="archive template")
 
 
-def _hold(tx: Connection, name: str) -> Row[Any]:
-    """The template, which nobody else changes before this transaction ends.  Raises NotFound."""
-    row = tx.execute(_HOLD, {"this": name}).first()
+def _lock_template(tx: Connection, name: str) -> Row[Any]:
+    """Lock the template's row.  Raises NotFound."""
+    query = select(_TEMPLATES).where(_TEMPLATES.c.name == name).with_for_update()
+    row = tx.execute(query).first()
     if row is None:
         raise NotFound(f"There is no template {name}.")
     return row
 
 
 def _add_version(
-    tx: Connection, ctx: Context, stored: Row[Any], wording: TemplateTexts, *, client: str
+    tx: Connection, ctx: Context, stored: Row[Any], content: TemplateTexts, *, client: str
 ) -> Template:
     version = stored.version + 1
-    values = {
+    row = {
         "template_id": stored.id,
         "version": version,
-        "texts": dict(wording.texts),
-        "default_language": wording.default_language,
+        "texts": dict(content.texts),
+        "default_language": content.default_language,
         "created_at": ctx.now(),
         "client": client,
     }
-    tx.execute(_ADD_VERSION, values)
-    tx.execute(_CHANGE, {"this": stored.id, "version": version, "archived_at": None})
-    _note(tx, ctx, stored.name, version, client=client, action="write template")
+    tx.execute(insert(_VERSIONS), row)
+    newest = update(_TEMPLATES).where(_TEMPLATES.c.id == stored.id)
+    tx.execute(newest.values(version=version, archived_at=None))
+    _write_audit(tx, ctx, stored.name, version, client=client, action="write template")
     return find_template(tx, stored.name, version)
 
 
-def _note(
+def _write_audit(
     tx: Connection, ctx: Context, name: str, version: int, *, client: str, action: str
 ) -> None:
     facts = {"version": version}
@@ -178,7 +177,7 @@ def _note(
     logger.bind(template=name, client=client, action=action, **facts).info("a template was changed")
 
 
-def _make(row: Row[Any]) -> Template:
+def _make_template(row: Row[Any]) -> Template:
     return Template(
         name=row.name,
         version=row.version,

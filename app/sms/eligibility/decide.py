@@ -61,7 +61,7 @@ _SELECT_OVER_CAP = {
 
 @dataclass(frozen=True, slots=True)
 class Eligibility:
-    """Whether and when a recipient is sent to; equal for all who can share one batch.
+    """Decision about a recipient: allowed, excluded or deferred; equal within a batch.
 
     `exclusion_reason` says why not now: without `not_before` the recipient is excluded for good,
     with it deferred until then.  `expires_at` is when Sinch must give up; None for the broadcast's

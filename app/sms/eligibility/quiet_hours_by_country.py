@@ -1,16 +1,16 @@
-"""The hours of marketing by country, as data, each with where it is written.  Pure.
+"""Open hours for marketing by country, as data, each with its source.  Pure.
 
-Few laws speak of texts; where one speaks of calls alone, its hours are taken for texts, too, but
-not its forbidden days.  Where sources differ, what all of them allow is taken.  Nowhere does it
-begin before 08:00 or end after 21:00, whatever a law allows.  Holidays are not modelled.
+Few laws mention texts.  A law about calls applies to texts with its hours, but not with its
+forbidden days.  Where sources differ, the hours are those that all of them allow.  No country's
+hours begin before 08:00 or end after 21:00.  Holidays are not modelled.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, time
 
-# From when to when marketing may come, by the local clock; until midnight is until 00:00, equal
-# times are the whole day.  None: not on that day.
+# Begin and end by the local clock.  An end of 00:00 is midnight; equal times are the whole day.
+# None: no marketing on that day.
 Hours = tuple[time, time] | None
 # Monday first.
 Week = tuple[Hours, ...]
@@ -25,8 +25,8 @@ _READ = date(2026, 11, 27)
 class QuietRule:
     """The hours of a country.
 
-    `confirmed` when its source was read on that date, in a stored copy; else the hours are the
-    careful ones of everywhere.
+    A rule is `confirmed` if its source was read on the date `read`, in a stored copy.  All others
+    have the careful hours of everywhere.
     """
 
     country: str
@@ -37,7 +37,7 @@ class QuietRule:
     confirmed: bool = False
 
 
-def _read_hours(text: str) -> Hours:
+def _parse_hours(text: str) -> Hours:
     if text == _NEVER:
         return None
     opens, closes = text.split("-")
@@ -45,7 +45,7 @@ def _read_hours(text: str) -> Hours:
 
 
 def _careful(country: str, source: str) -> QuietRule:
-    return QuietRule(country=country, week=(_read_hours(_CAREFUL),) * 7, source=source)
+    return QuietRule(country=country, week=(_parse_hours(_CAREFUL),) * 7, source=source)
 
 
 def _rule(
@@ -60,7 +60,7 @@ def _rule(
     weekdays, weekend = hours, (saturday or hours, sunday or hours)
     return QuietRule(
         country=country,
-        week=tuple(_read_hours(each) for each in (*[weekdays] * 5, *weekend)),
+        week=tuple(_parse_hours(hours) for hours in (*[weekdays] * 5, *weekend)),
         source=source,
         url=url,
         read=_READ,
@@ -199,20 +199,16 @@ def _list_rules() -> Iterator[QuietRule]:
     )
 
 
-def _by_country(rules: Iterable[QuietRule]) -> dict[str, QuietRule]:
-    return {rule.country: rule for rule in rules}
-
-
-RULES = _by_country(_list_rules())
+RULES = {rule.country: rule for rule in _list_rules()}
 
 
 def write_table() -> str:
-    """All rules as a table in Markdown, the one of everywhere first."""
+    """Return all rules as a Markdown table, the one of everywhere first."""
     lines = [
         "| country | weekdays | Saturday | Sunday | source |",
         "|---|---|---|---|---|",
     ]
-    for rule in sorted(RULES.values(), key=lambda each: each.country):
+    for rule in sorted(RULES.values(), key=lambda rule: rule.country):
         days = " | ".join(_show_hours(rule.week[day]) for day in (0, 5, 6))
         lines.append(f"| `{rule.country}` | {days} | {_show_source(rule)} |")
     return "\n".join(lines) + "\n"

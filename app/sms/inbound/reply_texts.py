@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 
+from app.sms.content.footers import language_root
+
 
 class Reply(StrEnum):
     """The kinds of automatic replies."""
@@ -37,7 +39,6 @@ OPT_IN_QUESTIONS = {
     "pt": "Responda YES se quiser receber as nossas mensagens. Caso contrario, nada enviamos.",
     "sv": "Svara YES om du vill ha våra meddelanden. Annars kommer inga.",
 }
-_ALIASES = {"no": "nb", "nn": "nb"}
 _DEFAULT = "en"
 _OWN_REPLIES = frozenset(text for texts in _REPLIES.values() for text in texts.values())
 
@@ -66,6 +67,5 @@ def is_own_reply(text: str) -> bool:
 
 
 def _choose_language(texts: Mapping[str, object], languages: tuple[str | None, ...]) -> str:
-    roots = ((language or "").lower().partition("-")[0] for language in languages)
-    known = (_ALIASES.get(root, root) for root in roots)
-    return next((language for language in known if language in texts), _DEFAULT)
+    roots = (language_root(language or "") for language in languages)
+    return next((root for root in roots if root in texts), _DEFAULT)

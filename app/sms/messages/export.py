@@ -1,4 +1,4 @@
-"""The messages of a broadcast as a CSV file, of any size in the same memory."""
+"""CSV export of a broadcast's messages, of any size in constant memory."""
 
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -10,7 +10,7 @@ from app.sms.lifecycle.counts import explain_exclusion
 from app.sms.messages.list import MessageView, read_messages
 from app.sms.models.statuses import MessageStatus, explain
 
-_HEADING = ("recipient", "status", "code", "reason", "retry", "at", "batch_id", "client_reference")
+_HEADERS = ("recipient", "status", "code", "reason", "retry", "at", "batch_id", "client_reference")
 
 _explain = cache(explain)
 
@@ -23,28 +23,29 @@ def export_messages(
     status: MessageStatus | None = None,
     code: int | None = None,
 ) -> Iterator[str]:
-    """The file, some thousand lines at a time.
+    """Return the file, some thousand lines at a time.
 
-    Nothing is held while a piece of it is on its way.  Raises NotFound and Conflict before the
-    first piece, as read_messages does.
+    No transaction is open between them.  Raises NotFound and Conflict before the first, as
+    read_messages does.
     """
     pages = read_messages(ctx, public_id, status=status, code=code)
-    show_number = _mask_plainly if masked else str
-    return _write(pages, show_number)
+    return _write_pages(pages, _mask_in_ascii if masked else str)
 
 
-def _write(pages: Iterator[list[MessageView]], show_number: Callable[[str], str]) -> Iterator[str]:
-    yield write_lines([_HEADING])
+def _write_pages(
+    pages: Iterator[list[MessageView]], format_number: Callable[[str], str]
+) -> Iterator[str]:
+    yield write_lines([_HEADERS])
     for page in pages:
-        yield write_lines(_make_row(each, show_number) for each in page)
+        yield write_lines(_make_row(message, format_number) for message in page)
 
 
-def _make_row(message: MessageView, show_number: Callable[[str], str]) -> tuple[Cell, ...]:
+def _make_row(message: MessageView, format_number: Callable[[str], str]) -> tuple[Cell, ...]:
     reason = explain_exclusion(message.status, message.exclusion_reason) or _explain(
         message.status, message.code
     )
     return (
-        show_number(message.recipient),
+        format_number(message.recipient),
         message.status.value,
         message.code,
         reason.sentence,
@@ -55,10 +56,10 @@ def _make_row(message: MessageView, show_number: Callable[[str], str]) -> tuple[
     )
 
 
-def _mask_plainly(number: str) -> str:
-    """A number masked in ASCII, which spreadsheets read without being told the encoding.
+def _mask_in_ascii(number: str) -> str:
+    """Mask a number in ASCII, which spreadsheets read in any encoding.
 
-    >>> _mask_plainly("+46701234567")
+    >>> _mask_in_ascii("+46701234567")
     '+46*******67'
     """
     return mask_number(number).replace("•", "*")

@@ -1,59 +1,45 @@
-"""The messages of a broadcast in the order they are sent to, all of them or some.
+"""Messages of a broadcast in the order they are sent, all or filtered.
 
-A large audience stands in the order of its numbers, which is that of the messages' key: the walk
-follows the index, and what is not wanted is passed over inside the database.  A small one stands
-as its client gave it, and whoever is in no batch yet stands in its chunk alone: there the walk
-goes chunk by chunk.
+A large audience is sorted by number, as the messages' key is: pages follow the key, and the
+database skips unwanted messages.  A small audience keeps its client's order, and recipients without
+a batch are in their chunk alone: there pages follow the chunks.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, select
+from sqlalchemy import Connection, Row, select
 
-from app.db.base import table_of
 from app.errors import BadInput, Conflict, NotFound
 from app.pagination import Page
 from app.sms.audience.chunks import CHUNKS_AT_ONCE, is_from_lookup
 from app.sms.context import Context
 from app.sms.lifecycle.counts import STATUS_BY_BATCH_STATE, status_before_batching
-from app.sms.messages.queries import select_by_chunk, select_by_index
+from app.sms.messages.queries import MessageFilter, select_by_chunk, select_by_key
 from app.sms.models.broadcast import Broadcast, Chunk
 from app.sms.models.states import FINAL, ExclusionReason
 from app.sms.models.statuses import MessageStatus
 
-# Ends the cursor into an audience as the client gave it, which is not in order yet.
-_UNORDERED = "u"
-# Recipients looked at in one statement where few of them may be wanted.  It has an end: without
-# one PostgreSQL may sort all the rest of an audience for each page.
-_BY_INDEX = 100_000
-_BY_CHUNK = 20_000
-# Messages a page when all of them are read; each page is a look of its own at the database.
-_PAGE = 5_000
-_ORDERING_S = 2
-
-_BROADCASTS, _CHUNKS = table_of(Broadcast), table_of(Chunk)
-_BY_PUBLIC_ID = select(_BROADCASTS).where(_BROADCASTS.c.public_id == bindparam("this"))
-_LINES = select(_CHUNKS.c.recipients).where(
-    _CHUNKS.c.broadcast_id == bindparam("of"), _CHUNKS.c.number == bindparam("this")
-)
-_PSEUDONYMS = (
-    select(_CHUNKS.c.number)
-    .where(_CHUNKS.c.broadcast_id == bindparam("of"), _CHUNKS.c.number >= bindparam("first"))
-    .where(_CHUNKS.c.number < bindparam("end"), _CHUNKS.c.recipients.contains("-"))
-    .limit(1)
-)
+# Ends a cursor into a large audience that is not sorted yet.
+_UNSORTED = "u"
+# Recipients that one statement reads at most when few of them may match.  Without an end PostgreSQL
+# may sort the whole rest of an audience for each page.
+_READ_BY_KEY = 100_000
+_READ_BY_CHUNK = 20_000
+# Messages a page when all are read; each page has its own transaction.
+_PAGE_SIZE = 5_000
+_SORTING_S = 2
 
 
 @dataclass(frozen=True, slots=True)
 class MessageView:
-    """One recipient's copy: where it stands, since when, and under which names its batch is known.
+    """One recipient's message: its status, since when, and the names of its batch.
 
-    `at` is Sinch's time where it gave one; `withheld` why it is not sent, or not yet.
+    `at` is Sinch's time if it gave one; `exclusion_reason` is why the message is not sent, or not
+    yet.
     """
 
     recipient: str
@@ -66,16 +52,8 @@ class MessageView:
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
-    """Which messages; None is any."""
-
-    status: MessageStatus | None
-    code: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """A place in an audience: behind everybody when `chunk` is the number of chunks."""
+class _Position:
+    """Position in an audience.  `chunk` equals the number of chunks at the end."""
 
     chunk: int
     offset: int
@@ -90,23 +68,21 @@ def list_messages(
     status: MessageStatus | None = None,
     code: int | None = None,
 ) -> Page[MessageView]:
-    """The messages with this status and this code, in the order they are sent to.
+    """List messages with this status and code, in the order they are sent.  Raises NotFound.
 
-    Raises NotFound.  The cursor is a place in the audience, never a number: it stands in URLs.
+    The cursor is a position in the audience and never contains a number, since URLs are logged.
     """
-    wanted = _Wanted(status, code)
-    place, mark = _read_place(cursor)
+    position, from_unsorted = _parse_cursor(cursor)
     with ctx.db.read() as tx:
-        broadcast = tx.execute(_BY_PUBLIC_ID, {"this": public_id}).first()
-        if broadcast is None:
-            raise NotFound("There is no such broadcast.")
-        unordered = _is_large(broadcast) and broadcast.planned == 0
-        # Its places will be others once it is put in order.
-        if mark and not unordered:
+        broadcast = _find_broadcast(tx, public_id)
+        unsorted = _is_large(broadcast) and broadcast.planned == 0
+        # Sorting changes every position.
+        if from_unsorted and not unsorted:
             raise _reject_cursor("the recipients were sorted since, start again")
-        found, place = _walk(tx, broadcast, place, limit, wanted)
-    here = f"{place.chunk}-{place.offset}{_UNORDERED if unordered else ''}"
-    return Page(found, here if place.chunk < broadcast.chunks else None)
+        wanted = MessageFilter(status, code)
+        messages, position = _read_messages(tx, broadcast, position, limit, wanted)
+    next_cursor = f"{position.chunk}-{position.offset}{_UNSORTED if unsorted else ''}"
+    return Page(messages, next_cursor if position.chunk < broadcast.chunks else None)
 
 
 def read_messages(
@@ -116,138 +92,152 @@ def read_messages(
     status: MessageStatus | None = None,
     code: int | None = None,
 ) -> Iterator[list[MessageView]]:
-    """All of them, a few thousand at a time; the first of them are read at once.
+    """Read all matching messages, a few thousand at a time, the first page at once.
 
-    Between two pages nothing is held: each message is as it stood when its page was read.  Raises
-    NotFound, and Conflict while a large audience is about to be put in order.
+    No transaction is open between two pages: each page has the messages as of its reading.  Raises
+    NotFound, and Conflict while a large audience is about to be sorted.
     """
-    _refuse_unordered(ctx, public_id)
-    read_page = partial(list_messages, ctx, public_id, limit=_PAGE, status=status, code=code)
-    return _go_on(read_page, read_page())
-
-
-def _go_on(
-    read_page: Callable[..., Page[MessageView]], page: Page[MessageView]
-) -> Iterator[list[MessageView]]:
-    yield page.rows
-    while page.cursor is not None:
-        page = read_page(cursor=page.cursor)
-        yield page.rows
-
-
-def _refuse_unordered(ctx: Context, public_id: str) -> None:
     with ctx.db.read() as tx:
-        broadcast = tx.execute(_BY_PUBLIC_ID, {"this": public_id}).first()
-    if broadcast is None or not _is_large(broadcast) or broadcast.planned > 0:
-        return
-    if broadcast.status not in FINAL:
+        broadcast = _find_broadcast(tx, public_id)
+    if _is_large(broadcast) and broadcast.planned == 0 and broadcast.status not in FINAL:
         raise Conflict(
-            "Its recipients are being put in order: try again in a moment.",
-            retry_after_s=_ORDERING_S,
+            "The recipients are being sorted: try again in a moment.",
+            retry_after_s=_SORTING_S,
             status=broadcast.status.value,
         )
 
+    def read_page(cursor: str | None) -> Page[MessageView]:
+        return list_messages(
+            ctx, public_id, cursor=cursor, limit=_PAGE_SIZE, status=status, code=code
+        )
+
+    def continue_after(page: Page[MessageView]) -> Iterator[list[MessageView]]:
+        yield page.rows
+        while page.cursor is not None:
+            page = read_page(page.cursor)
+            yield page.rows
+
+    return continue_after(read_page(None))
+
+
+def _find_broadcast(tx: Connection, public_id: str) -> Row[Any]:
+    query = select(Broadcast.__table__).where(Broadcast.public_id == public_id)
+    broadcast = tx.execute(query).first()
+    if broadcast is None:
+        raise NotFound("There is no such broadcast.")
+    return broadcast
+
 
 def _is_large(broadcast: Row[Any]) -> bool:
-    """Whether an audience is put in order of its numbers before it is sent to."""
+    """Return True if an audience is sorted by number before it is planned."""
     return bool(broadcast.chunks > CHUNKS_AT_ONCE) and not is_from_lookup(broadcast)
 
 
-def _walk(
-    tx: Connection, broadcast: Row[Any], place: _Place, limit: int, wanted: _Wanted
-) -> tuple[list[MessageView], _Place]:
-    found: list[MessageView] = []
+def _read_messages(
+    tx: Connection, broadcast: Row[Any], position: _Position, limit: int, wanted: MessageFilter
+) -> tuple[list[MessageView], _Position]:
+    messages: list[MessageView] = []
     unplanned = status_before_batching(broadcast.status)
-    while len(found) < limit and place.chunk < broadcast.chunks:
-        left = limit - len(found)
-        ordered = _is_large(broadcast) and place.chunk < broadcast.planned
-        if ordered and _holds_pseudonyms(tx, broadcast, place, left, wanted):
-            ordered = False
-        step = _follow_index if ordered else _follow_chunks
-        rows, place = step(tx, broadcast, place, left, wanted)
-        found += [_view(row, unplanned) for row in rows]
-    return found, place
+    while len(messages) < limit and position.chunk < broadcast.chunks:
+        remaining = limit - len(messages)
+        by_key = _is_large(broadcast) and position.chunk < broadcast.planned
+        if by_key and _has_pseudonyms(tx, broadcast, position, remaining, wanted):
+            by_key = False
+        read = _read_by_key if by_key else _read_by_chunk
+        rows, position = read(tx, broadcast, position, remaining, wanted)
+        messages += [_make_view(row, unplanned) for row in rows]
+    return messages, position
 
 
-def _holds_pseudonyms(
-    tx: Connection, broadcast: Row[Any], place: _Place, limit: int, wanted: _Wanted
+def _has_pseudonyms(
+    tx: Connection, broadcast: Row[Any], position: _Position, limit: int, wanted: MessageFilter
 ) -> bool:
-    """Whether somebody here was erased: what stands in place of a number is not in its order."""
-    end = min(_reach(broadcast, place, limit, wanted, _BY_INDEX), broadcast.planned)
-    values = {"of": broadcast.id, "first": place.chunk, "end": end}
-    return tx.execute(_PSEUDONYMS, values).first() is not None
-
-
-def _follow_index(
-    tx: Connection, broadcast: Row[Any], place: _Place, limit: int, wanted: _Wanted
-) -> tuple[list[Row[Any]], _Place]:
-    """The next messages of a large audience by their key."""
-    numbers = _read_lines(tx, broadcast, place.chunk)
-    if place.offset >= len(numbers):
-        return [], _Place(place.chunk + 1, 0)
-    end = min(_reach(broadcast, place, limit, wanted, _BY_INDEX), broadcast.planned)
-    last_number = _read_lines(tx, broadcast, end - 1)[-1]
-    values = {"of": broadcast.id, "first": numbers[place.offset], "last": last_number}
-    statement = select_by_index(wanted.status, wanted.code is not None)
-    rows = list(tx.execute(statement, values | {"code": wanted.code, "most": limit}))
-    if len(rows) < limit:
-        return rows, _Place(end, 0)
-    last = rows[-1]
-    numbers = _read_lines(tx, broadcast, last.chunk)
-    return rows, _step_behind(last.chunk, numbers.index(last.recipient), len(numbers))
-
-
-def _follow_chunks(
-    tx: Connection, broadcast: Row[Any], place: _Place, limit: int, wanted: _Wanted
-) -> tuple[list[Row[Any]], _Place]:
-    """The next messages of as many chunks as it probably takes."""
-    end = min(_reach(broadcast, place, limit, wanted, _BY_CHUNK), broadcast.chunks)
-    values = {"of": broadcast.id, "chunk": place.chunk, "offset": place.offset, "end": end}
-    statement = select_by_chunk(
-        tx.dialect.name,
-        wanted.status,
-        wanted.code is not None,
-        status_before_batching(broadcast.status),
+    """Return True if a recipient here was erased: pseudonyms are not in the order of numbers."""
+    end = min(_choose_end(broadcast, position, limit, wanted, _READ_BY_KEY), broadcast.planned)
+    query = (
+        select(Chunk.number)
+        .where(Chunk.broadcast_id == broadcast.id)
+        .where(Chunk.number >= position.chunk, Chunk.number < end)
+        .where(Chunk.recipients.contains("-"))
+        .limit(1)
     )
-    rows = list(tx.execute(statement, values | {"code": wanted.code, "most": limit}))
+    return tx.execute(query).first() is not None
+
+
+def _read_by_key(
+    tx: Connection, broadcast: Row[Any], position: _Position, limit: int, wanted: MessageFilter
+) -> tuple[list[Row[Any]], _Position]:
+    """Read the next messages of a large audience in the order of their key."""
+    phones = _read_recipients(tx, broadcast, position.chunk)
+    if position.offset >= len(phones):
+        return [], _Position(position.chunk + 1, 0)
+    end = min(_choose_end(broadcast, position, limit, wanted, _READ_BY_KEY), broadcast.planned)
+    last = _read_recipients(tx, broadcast, end - 1)[-1]
+    query = select_by_key(broadcast.id, wanted, first=phones[position.offset], last=last)
+    rows = list(tx.execute(query.limit(limit)))
     if len(rows) < limit:
-        return rows, _Place(end, 0)
-    last = rows[-1]
-    return rows, _step_behind(last.chunk, last.offset, last.size)
+        return rows, _Position(end, 0)
+    chunk = rows[-1].chunk
+    phones = _read_recipients(tx, broadcast, chunk)
+    return rows, _next_position(chunk, phones.index(rows[-1].recipient), len(phones))
 
 
-def _reach(broadcast: Row[Any], place: _Place, limit: int, wanted: _Wanted, at_once: int) -> int:
-    """Before which chunk to stop: as many are looked at as are shown, or more to find a few."""
-    everybody = wanted.status is None and wanted.code is None
-    looked_at = limit if everybody else max(limit, at_once)
-    reach: int = place.chunk + looked_at * broadcast.chunks // max(broadcast.recipients, 1) + 1
-    return reach
+def _read_by_chunk(
+    tx: Connection, broadcast: Row[Any], position: _Position, limit: int, wanted: MessageFilter
+) -> tuple[list[Row[Any]], _Position]:
+    """Read the next messages of as many chunks as probably suffice."""
+    end = min(_choose_end(broadcast, position, limit, wanted, _READ_BY_CHUNK), broadcast.chunks)
+    query = select_by_chunk(
+        broadcast.id,
+        wanted,
+        dialect=tx.dialect.name,
+        first=position.chunk,
+        offset=position.offset,
+        end=end,
+        unplanned=status_before_batching(broadcast.status),
+    )
+    rows = list(tx.execute(query.limit(limit)))
+    if len(rows) < limit:
+        return rows, _Position(end, 0)
+    return rows, _next_position(rows[-1].chunk, rows[-1].offset, rows[-1].size)
 
 
-def _step_behind(chunk: int, offset: int, size: int) -> _Place:
-    return _Place(chunk, offset + 1) if offset + 1 < size else _Place(chunk + 1, 0)
+def _choose_end(
+    broadcast: Row[Any], position: _Position, limit: int, wanted: MessageFilter, max_read: int
+) -> int:
+    """Return the chunk to stop before: `limit` recipients on, or `max_read` if few may match."""
+    recipients = limit if wanted.matches_all else max(limit, max_read)
+    chunks: int = recipients * broadcast.chunks // max(broadcast.recipients, 1) + 1
+    return position.chunk + chunks
 
 
-def _read_lines(tx: Connection, broadcast: Row[Any], chunk: int) -> list[str]:
-    lines: str = tx.execute(_LINES, {"of": broadcast.id, "this": chunk}).scalar_one()
-    return lines.split("\n")
+def _next_position(chunk: int, offset: int, size: int) -> _Position:
+    return _Position(chunk, offset + 1) if offset + 1 < size else _Position(chunk + 1, 0)
 
 
-def _view(row: Row[Any], unplanned: MessageStatus) -> MessageView:
+def _read_recipients(tx: Connection, broadcast: Row[Any], chunk: int) -> list[str]:
+    query = select(Chunk.recipients).where(
+        Chunk.broadcast_id == broadcast.id, Chunk.number == chunk
+    )
+    return tx.execute(query).scalar_one().split("\n")
+
+
+def _make_view(row: Row[Any], unplanned: MessageStatus) -> MessageView:
     if row.state is None:
         return MessageView(row.recipient, unplanned, None, None, None, None)
     status = row.status or STATUS_BY_BATCH_STATE[row.state]
-    named = row.client_reference, row.sinch_id
-    return MessageView(row.recipient, status, row.code, row.at, *named, row.exclusion_reason)
+    names = row.client_reference, row.sinch_id
+    return MessageView(row.recipient, status, row.code, row.at, *names, row.exclusion_reason)
 
 
-def _read_place(cursor: str | None) -> tuple[_Place, bool]:
+def _parse_cursor(cursor: str | None) -> tuple[_Position, bool]:
+    """Return the position, and True if the audience was not sorted yet."""
     if cursor is None:
-        return _Place(0, 0), False
-    place = re.fullmatch(rf"([0-9]{{1,7}})-([0-9]{{1,4}})({_UNORDERED})?", cursor)
-    if not place:
+        return _Position(0, 0), False
+    match = re.fullmatch(rf"([0-9]{{1,7}})-([0-9]{{1,4}})({_UNSORTED})?", cursor)
+    if not match:
         raise _reject_cursor("not a cursor of this list")
-    return _Place(int(place[1]), int(place[2])), place[3] is not None
+    return _Position(int(match[1]), int(match[2])), match[3] is not None
 
 
 def _reject_cursor(reason: str) -> BadInput:

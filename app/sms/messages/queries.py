@@ -1,6 +1,6 @@
-"""Which messages of a broadcast, and from where on, as the database is asked for them."""
+"""SELECT statements that page through a broadcast's messages."""
 
-from functools import cache
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
@@ -10,7 +10,6 @@ from sqlalchemy import (
     Select,
     Text,
     and_,
-    bindparam,
     column,
     func,
     or_,
@@ -26,7 +25,7 @@ from app.sms.models.broadcast import Chunk
 from app.sms.models.statuses import MessageStatus
 
 _CHUNKS, _BATCHES, _MESSAGES = table_of(Chunk), table_of(Batch), table_of(Message)
-_SHOWN = (
+_COLUMNS = (
     _MESSAGES.c.status,
     _MESSAGES.c.code,
     func.coalesce(_MESSAGES.c.status_at, _MESSAGES.c.recorded_at, _BATCHES.c.accepted_at).label(
@@ -39,63 +38,75 @@ _SHOWN = (
 )
 
 
-# Made once for each kind of question: to make a statement costs several times what it takes to
-# run one.
-@cache
-def select_by_index(status: MessageStatus | None, by_code: bool) -> Select[Any]:
-    """The next `most` messages of the broadcast `of` from the number `first` to `last`, by key."""
+@dataclass(frozen=True, slots=True)
+class MessageFilter:
+    """A status and a code that messages must have; None matches any."""
+
+    status: MessageStatus | None
+    code: int | None
+
+    @property
+    def matches_all(self) -> bool:
+        return self.status is None and self.code is None
+
+
+def select_by_key(
+    broadcast_id: int, wanted: MessageFilter, *, first: str, last: str
+) -> Select[Any]:
+    """Select planned messages in the order of their key, from one number to another."""
     return (
-        select(_MESSAGES.c.recipient, _BATCHES.c.chunk, *_SHOWN)
+        select(_MESSAGES.c.recipient, _BATCHES.c.chunk, *_COLUMNS)
         .select_from(_MESSAGES.join(_BATCHES, _BATCHES.c.id == _MESSAGES.c.batch_id))
-        .where(_MESSAGES.c.broadcast_id == bindparam("of"))
-        .where(_MESSAGES.c.recipient.between(bindparam("first"), bindparam("last")))
-        .where(*_choose(status, by_code, unplanned=None))
+        .where(_MESSAGES.c.broadcast_id == broadcast_id)
+        .where(_MESSAGES.c.recipient.between(first, last))
+        .where(*_list_conditions(wanted, unplanned=None))
         .order_by(_MESSAGES.c.recipient)
-        .limit(bindparam("most"))
     )
 
 
-@cache
 def select_by_chunk(
+    broadcast_id: int,
+    wanted: MessageFilter,
+    *,
     dialect: str,
-    status: MessageStatus | None,
-    by_code: bool,
+    first: int,
+    offset: int,
+    end: int,
     unplanned: MessageStatus,
 ) -> Select[Any]:
-    """The next `most` of the chunks from `chunk` to before `end`, those behind an `offset` there.
+    """Select messages and recipients without a batch yet, in the order of their chunks.
 
-    Also of those who are in no batch yet; `unplanned` is where they stand.
+    They begin at an offset of the chunk `first` and stop before the chunk `end`; `unplanned` is the
+    status of recipients without a batch.
     """
-    line, offset = _take_apart(dialect)
-    whose = and_(
+    line, index = _split_recipients(dialect)
+    is_message = and_(
         _MESSAGES.c.broadcast_id == _CHUNKS.c.broadcast_id, _MESSAGES.c.recipient == line.c.value
     )
-    everybody = (
+    recipients = (
         _CHUNKS.join(line, true())
-        .outerjoin(_MESSAGES, whose)
+        .outerjoin(_MESSAGES, is_message)
         .outerjoin(_BATCHES, _BATCHES.c.id == _MESSAGES.c.batch_id)
     )
-    here = _CHUNKS.c.number == bindparam("chunk")
     return (
         select(
             line.c.value.label("recipient"),
             _CHUNKS.c.number.label("chunk"),
-            offset.label("offset"),
+            index.label("offset"),
             _CHUNKS.c.size,
-            *_SHOWN,
+            *_COLUMNS,
         )
-        .select_from(everybody)
-        .where(_CHUNKS.c.broadcast_id == bindparam("of"))
-        .where(_CHUNKS.c.number >= bindparam("chunk"), _CHUNKS.c.number < bindparam("end"))
-        .where(or_(~here, offset >= bindparam("offset")))
-        .where(*_choose(status, by_code, unplanned=unplanned))
-        .order_by(_CHUNKS.c.number, offset)
-        .limit(bindparam("most"))
+        .select_from(recipients)
+        .where(_CHUNKS.c.broadcast_id == broadcast_id)
+        .where(_CHUNKS.c.number >= first, _CHUNKS.c.number < end)
+        .where(or_(_CHUNKS.c.number != first, index >= offset))
+        .where(*_list_conditions(wanted, unplanned=unplanned))
+        .order_by(_CHUNKS.c.number, index)
     )
 
 
-def _take_apart(dialect: str) -> tuple[FromClause, ColumnElement[int]]:
-    """The lines of a chunk as rows, and the place of each, from 0."""
+def _split_recipients(dialect: str) -> tuple[FromClause, ColumnElement[int]]:
+    """Return the recipients of a chunk as rows, and the index of each, from 0."""
     value: ColumnElement[str] = column("value", Text)
     if dialect == "sqlite":
         array = '["' + func.replace(_CHUNKS.c.recipients, "\n", '","') + '"]'
@@ -106,23 +117,21 @@ def _take_apart(dialect: str) -> tuple[FromClause, ColumnElement[int]]:
     return line, type_coerce(line.c.key, Integer) - 1
 
 
-def _choose(
-    status: MessageStatus | None,
-    by_code: bool,
-    *,
-    unplanned: MessageStatus | None,
+def _list_conditions(
+    wanted: MessageFilter, *, unplanned: MessageStatus | None
 ) -> list[ColumnElement[bool]]:
-    """What holds of a wanted message; `unplanned` is where those without a batch stand."""
-    wanted: list[ColumnElement[bool]] = []
-    if by_code:
-        wanted.append(_MESSAGES.c.code == bindparam("code"))
-    if status is not None:
-        ways = [_MESSAGES.c.status == status]
-        states = [state for state, stands in STATUS_BY_BATCH_STATE.items() if stands is status]
-        # Nothing of the batch is looked at where its state does not matter.
-        if states and not by_code:
-            ways.append(and_(_MESSAGES.c.status.is_(None), _BATCHES.c.state.in_(states)))
-        if status is unplanned:
-            ways.append(_BATCHES.c.id.is_(None))
-        wanted.append(or_(*ways))
-    return wanted
+    conditions: list[ColumnElement[bool]] = []
+    if wanted.code is not None:
+        conditions.append(_MESSAGES.c.code == wanted.code)
+    if wanted.status is not None:
+        alternatives = [_MESSAGES.c.status == wanted.status]
+        states = [
+            state for state, status in STATUS_BY_BATCH_STATE.items() if status is wanted.status
+        ]
+        # Only a message without a report has its batch's status, and only a report has a code.
+        if states and wanted.code is None:
+            alternatives.append(and_(_MESSAGES.c.status.is_(None), _BATCHES.c.state.in_(states)))
+        if wanted.status is unplanned:
+            alternatives.append(_BATCHES.c.id.is_(None))
+        conditions.append(or_(*alternatives))
+    return conditions

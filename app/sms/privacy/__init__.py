@@ -1,0 +1,10 @@
+"""Privacy: export and erasure of one person's data.
+
+erasure       removing a number from everything; the hashed suppression stays
+pseudonym     replaces the number in ended broadcasts, so that counts stay
+
+erase.py            erasures: at once where possible, the rest by a job
+traces.py           inbound texts, callbacks, client events, the cap
+after_restore.py    erasures repeated after a restore from a backup
+person_export.py    messages and inbound texts of one person
+"""

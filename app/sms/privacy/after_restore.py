@@ -1,112 +1,102 @@
-"""After a restore from a backup: whom the backup still knows by number, and nobody should."""
+"""Erasures and suppressions that a restored backup has lost: repeat the erasures."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Select, bindparam, select
+from sqlalchemy import select, tuple_
 
 from app.db.base import table_of
+from app.db.lists import chunked
 from app.phone.e164 import normalise_number
 from app.sms.context import Context
 from app.sms.models.broadcast import Chunk
 from app.sms.models.reports import Inbound
 from app.sms.privacy.erase import erase_number
 from app.subscribers.models import Cause, ConsentEvent, Subscriber, Suppression
-from app.subscribers.suppressions.store import QUERY_CHUNK_SIZE, restore_phone
+from app.subscribers.suppressions.store import restore_phone
 
-_PAGE = 2_000
-
-_SUPPRESSIONS, _CHUNKS = table_of(Suppression), table_of(Chunk)
-_NAMELESS = select(_SUPPRESSIONS.c.phone_hash, _SUPPRESSIONS.c.cause).where(
-    _SUPPRESSIONS.c.phone.is_(None)
-)
-_NEXT_CHUNKS = (
-    select(_CHUNKS.c.broadcast_id, _CHUNKS.c.number, _CHUNKS.c.recipients)
-    .where(
-        (_CHUNKS.c.broadcast_id > bindparam("of"))
-        | ((_CHUNKS.c.broadcast_id == bindparam("of")) & (_CHUNKS.c.number > bindparam("this")))
-    )
-    .order_by(_CHUNKS.c.broadcast_id, _CHUNKS.c.number)
-    .limit(100)
-)
-
-
-def _make_walk(
-    table: type[Subscriber] | type[ConsentEvent] | type[Inbound],
-) -> Select[tuple[int, str]]:
-    rows = table_of(table)
-    number = rows.c.sender if table is Inbound else rows.c.phone
-    walk = select(rows.c.id, number.label("number")).where(
-        rows.c.id > bindparam("after"), number.is_not(None)
-    )
-    return walk.order_by(rows.c.id).limit(_PAGE)
-
-
-_WALKS = tuple(_make_walk(table) for table in (Subscriber, ConsentEvent, Inbound))
+_PAGE_SIZE = 2_000
+_CHUNK_PAGE_SIZE = 100
 
 
 @dataclass(frozen=True, slots=True)
 class ErasedAgain:
-    """How many people were erased once more, and how many suppressions have their number back."""
+    """The number of people erased again, and of suppressions whose phone was restored."""
 
     erased: int
     named: int
 
 
 def erase_again(ctx: Context, *, actor: str) -> ErasedAgain:
-    """Look through all numbers there are: erase whoever was, name whoever was not.
+    """Erase numbers of erased people again; restore the phones of other suppressions by hash.
 
-    Takes some 10 seconds a million numbers.
+    Reads every number in the database, which takes about 10 seconds a million.
     """
+    query = select(Suppression.phone_hash, Suppression.cause).where(Suppression.phone.is_(None))
     with ctx.db.read() as tx:
-        nameless = {row.phone_hash: row.cause for row in tx.execute(_NAMELESS)}
-    if not nameless:
+        causes = dict(tx.execute(query).all())
+    if not causes:
         return ErasedAgain(0, 0)
-    found = _find(ctx, nameless)
+    found = _find_phones(ctx, causes)
     erased = [phone for phone, cause in found.items() if cause is Cause.ERASED]
     named = [phone for phone, cause in found.items() if cause is not Cause.ERASED]
     for phone in erased:
         erase_number(ctx, phone, actor=actor)
-    for start in range(0, len(named), QUERY_CHUNK_SIZE):
+    for phones in chunked(named):
         with ctx.db.write() as tx:
-            restore_phone(tx, ctx.subscriber_context, named[start : start + QUERY_CHUNK_SIZE])
+            restore_phone(tx, ctx.subscriber_context, phones)
     return ErasedAgain(len(erased), len(named))
 
 
-def _find(ctx: Context, nameless: Mapping[bytes, Cause]) -> dict[str, Cause]:
+def _find_phones(ctx: Context, causes: Mapping[bytes, Cause]) -> dict[str, Cause]:
+    """Return the numbers that have one of these hashes, with their cause."""
     found: dict[str, Cause] = {}
-    for numbers in _read_numbers(ctx):
-        for number in numbers:
-            cause = nameless.get(ctx.subscriber_context.hash_phone(number))
+    for phones in _read_phones(ctx):
+        for phone in phones:
+            cause = causes.get(ctx.subscriber_context.hash_phone(phone))
             if cause is not None:
-                found[number] = cause
+                found[phone] = cause
     return found
 
 
-def _read_numbers(ctx: Context) -> Iterator[set[str]]:
-    for walk in _WALKS:
-        after = 0
-        while True:
-            with ctx.db.read() as tx:
-                rows = tx.execute(walk, {"after": after}).all()
-            if not rows:
-                break
-            after = rows[-1].id
-            yield {number for row in rows if (number := _complete(row.number))}
+def _read_phones(ctx: Context) -> Iterator[set[str]]:
+    for table in (Subscriber, ConsentEvent, Inbound):
+        yield from _read_column(ctx, table)
     yield from _read_recipients(ctx)
 
 
-def _read_recipients(ctx: Context) -> Iterator[set[str]]:
-    place = {"of": 0, "this": 0}
+def _read_column(
+    ctx: Context, table: type[Subscriber] | type[ConsentEvent] | type[Inbound]
+) -> Iterator[set[str]]:
+    rows_of = table_of(table)
+    phone = rows_of.c.sender if table is Inbound else rows_of.c.phone
+    after = 0
     while True:
+        query = select(rows_of.c.id, phone).where(rows_of.c.id > after, phone.is_not(None))
         with ctx.db.read() as tx:
-            rows = tx.execute(_NEXT_CHUNKS, place).all()
+            rows = tx.execute(query.order_by(rows_of.c.id).limit(_PAGE_SIZE)).all()
         if not rows:
             return
-        place = {"of": rows[-1].broadcast_id, "this": rows[-1].number}
-        yield {line for row in rows for line in row.recipients.split("\n")}
+        after = rows[-1][0]
+        # Phones are hashed with their plus, which Sinch may leave out.
+        phones = (normalise_number("+" + number.lstrip("+")) for _, number in rows)
+        yield {number for number in phones if number}
 
 
-def _complete(number: str) -> str | None:
-    """A number as it is hashed: Sinch may leave out its plus."""
-    return normalise_number("+" + number.lstrip("+"))
+def _read_recipients(ctx: Context) -> Iterator[set[str]]:
+    chunks = table_of(Chunk)
+    after = (0, 0)
+    while True:
+        key = tuple_(chunks.c.broadcast_id, chunks.c.number)
+        query = (
+            select(chunks.c.broadcast_id, chunks.c.number, chunks.c.recipients)
+            .where(key > after)
+            .order_by(chunks.c.broadcast_id, chunks.c.number)
+            .limit(_CHUNK_PAGE_SIZE)
+        )
+        with ctx.db.read() as tx:
+            rows = tx.execute(query).all()
+        if not rows:
+            return
+        after = (rows[-1].broadcast_id, rows[-1].number)
+        yield {phone for row in rows for phone in row.recipients.split("\n")}

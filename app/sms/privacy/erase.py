@@ -1,9 +1,8 @@
-"""Everything that is known of a person goes, for good, but that nobody writes to them.
+"""Erase a person's data permanently; only the hashed suppression remains.
 
-At once: they are suppressed, and what the tables of people hold goes.  Of what was sent to them
-their number goes, a name of no meaning in its place, so that all sums stay.  Where a batch has not
-ended that comes later: what Sinch shows of it is compared with what we sent.  Until then the
-number waits among the erasures, and is looked for again each minute.
+Suppressing the number and deleting the subscriber is immediate.  In ended broadcasts a pseudonym
+replaces the number, so that all counts stay.  In open ones the number is needed to compare what
+Sinch reports with what was sent: the erasure stays queued, and a job continues it each minute.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,10 +11,9 @@ from datetime import datetime
 from typing import Any
 
 from loguru import logger
-from sqlalchemy import Connection, Row, bindparam, delete, literal, select, update
+from sqlalchemy import Connection, Row, delete, literal, select, update
 
 from app.db.audit import write_audit
-from app.db.base import table_of
 from app.db.engine import insert_new
 from app.errors import NotFound
 from app.phone.pseudonym import make_pseudonym, replace_number
@@ -34,218 +32,184 @@ from app.subscribers.models import Subscriber
 from app.subscribers.suppressions.forget import forget_number
 
 MESSAGES, IMPORTS = "messages", "imports"
-# Where a number may stand.
+# The places that an erasure has to clear.
 PLACES = (MESSAGES, INBOUNDS, CALLBACKS, IMPORTS)
-# Broadcasts looked for in one statement.
-_PAGE = 200
-
-_ERASURES, _SUBSCRIBERS = table_of(Erasure), table_of(Subscriber)
-_BROADCASTS, _CHUNKS = table_of(Broadcast), table_of(Chunk)
-_BATCHES, _MESSAGES = table_of(Batch), table_of(Message)
-_KEYS = table_of(IdempotencyKey)
-
-_OF_SUBSCRIBER = select(_SUBSCRIBERS.c.phone).where(_SUBSCRIBERS.c.public_id == bindparam("this"))
-_ERASURE = select(_ERASURES).where(_ERASURES.c.phone == bindparam("who"))
-_ASK_AGAIN = (
-    update(_ERASURES)
-    .where(_ERASURES.c.phone == bindparam("who"))
-    .values(
-        remaining=bindparam("all_", type_=_ERASURES.c.remaining.type), requested_at=bindparam("now")
-    )
-)
-_OPEN_ERASURES = select(_ERASURES.c.phone).order_by(_ERASURES.c.requested_at)
-_MESSAGE = (
-    select(
-        _MESSAGES.c.status,
-        _BATCHES.c.state,
-        _BATCHES.c.chunk,
-        _BATCHES.c.next_report_at,
-    )
-    .join(_BATCHES, _BATCHES.c.id == _MESSAGES.c.batch_id)
-    .where(_MESSAGES.c.broadcast_id == bindparam("of"), _MESSAGES.c.recipient == bindparam("who"))
-)
-_IS_TAKEN = select(_MESSAGES.c.batch_id).where(
-    _MESSAGES.c.broadcast_id == bindparam("of"), _MESSAGES.c.recipient == bindparam("who")
-)
-_RENAME_MESSAGE = (
-    update(_MESSAGES)
-    .where(_MESSAGES.c.broadcast_id == bindparam("of"), _MESSAGES.c.recipient == bindparam("who"))
-    .values(recipient=bindparam("name"))
-)
-_CHUNK = (
-    select(_CHUNKS.c.recipients, _CHUNKS.c.parameters)
-    .where(_CHUNKS.c.broadcast_id == bindparam("of"), _CHUNKS.c.number == bindparam("this"))
-    .with_for_update()
-)
-_HAS_LINE = (literal("\n") + _CHUNKS.c.recipients + literal("\n")).contains(bindparam("line"))
-# Cut into batches as a whole: what is not cut yet has no messages.
-_UNCUT = (
-    select(
-        _CHUNKS.c.broadcast_id, _CHUNKS.c.number, _BROADCASTS.c.status, _BROADCASTS.c.completed_at
-    )
-    .join(_BROADCASTS, _BROADCASTS.c.id == _CHUNKS.c.broadcast_id)
-    .where(_BROADCASTS.c.planned < _BROADCASTS.c.chunks)
-    .where(_CHUNKS.c.number >= _BROADCASTS.c.planned, _HAS_LINE)
-)
-_LOOKING_UP = select(_BROADCASTS.c.id).where(
-    _BROADCASTS.c.completed_at.is_(None), _BROADCASTS.c.resolving
-)
-_ANSWERS = select(_KEYS).where(_KEYS.c.broadcast_id == bindparam("of"), _KEYS.c.answer.is_not(None))
-# The last number an audience was looked up to.
-_FORGET_PLACE = (
-    update(_BROADCASTS)
-    .where(_BROADCASTS.c.resolved_to == bindparam("who"), ~_BROADCASTS.c.resolving)
-    .values(resolved_to=None)
-)
-_UNFINISHED_IMPORT = (
-    select(Import.id)
-    .where(Import.completed_at.is_(None), Import.created_at <= bindparam("since"))
-    .limit(1)
-)
-_REFUSAL = select(_BROADCASTS.c.refusal).where(_BROADCASTS.c.id == bindparam("this"))
+# Broadcasts found by one statement.
+_PAGE_SIZE = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """What came of an erasure: the suppression that stays, and what is still to go."""
+    """Result of an erasure: the suppression that stays, and the places still to be cleared."""
 
     suppression_id: str
     remaining: list[str]
 
 
 def erase_subscriber(ctx: Context, public_id: str, *, actor: str) -> Erased:
-    """Erase the person that a subscriber is.  Raises NotFound."""
+    """Erase the person behind a subscriber.  Raises NotFound."""
+    query = select(Subscriber.phone).where(Subscriber.public_id == public_id)
     with ctx.db.read() as tx:
-        phone = tx.execute(_OF_SUBSCRIBER, {"this": public_id}).scalar()
+        phone = tx.execute(query).scalar()
     if phone is None:
         raise NotFound("There is no such subscriber.")
     return erase_number(ctx, phone, actor=actor)
 
 
 def erase_number(ctx: Context, phone: str, *, actor: str) -> Erased:
-    """Erase whoever has this number, subscriber or not.
+    """Erase the person with this number, subscriber or not.
 
-    They are suppressed when this returns, or raises: what is left goes later in any case.
+    The number is suppressed and the erasure is queued before anything else can fail.
     """
     now = ctx.now()
     with ctx.db.write() as tx:
         suppression_id = forget_number(tx, ctx.subscriber_context, phone, at=now, actor=actor)
-        places = list(PLACES)
-        if not insert_new(
-            tx, Erasure, phone=phone, requested_at=now, actor=actor, remaining=places
-        ):
-            tx.execute(_ASK_AGAIN, {"who": phone, "now": now, "all_": places})
+        row = {"requested_at": now, "remaining": list(PLACES)}
+        if not insert_new(tx, Erasure, phone=phone, actor=actor, **row):
+            tx.execute(update(Erasure).where(Erasure.phone == phone).values(row))
         write_audit(tx, now=now, actor=actor, action="erase", subject=suppression_id)
     logger.bind(suppression=suppression_id, client=actor).info("a person is erased")
-    return Erased(suppression_id, _go_on(ctx, phone))
+    return Erased(suppression_id, _continue_erasure(ctx, phone))
 
 
 def continue_erasures(ctx: Context) -> int:
-    """Erase what could not go before; how many erasures are not finished."""
+    """Continue the queued erasures.  Returns how many are not finished."""
     with ctx.db.read() as tx:
-        phones = tx.execute(_OPEN_ERASURES).scalars().all()
-    open_still = 0
+        phones = tx.execute(select(Erasure.phone).order_by(Erasure.requested_at)).scalars().all()
+    unfinished = 0
     for phone in phones:
         try:
-            open_still += bool(_go_on(ctx, phone))
+            unfinished += bool(_continue_erasure(ctx, phone))
         except Exception as e:
-            open_still += 1
-            logger.opt(exception=e).error("an erasure could not go on: tried again in a minute")
-    return open_still
+            unfinished += 1
+            logger.opt(exception=e).error("an erasure failed: it is tried again in a minute")
+    return unfinished
 
 
-def _go_on(ctx: Context, phone: str) -> list[str]:
-    """Erase what can go by now; what is left.  Sooner or later all of it can."""
+def _continue_erasure(ctx: Context, phone: str) -> list[str]:
+    """Clear what can be cleared by now.  Returns the places that remain."""
     with ctx.db.read() as tx:
-        erasure = tx.execute(_ERASURE, {"who": phone}).first()
+        erasure = tx.execute(select(Erasure.__table__).where(Erasure.phone == phone)).first()
     if erasure is None:
-        return []  # another process was quicker
-    remaining = _look_through(ctx, erasure, erasure.remaining)
+        return []  # another process has finished it
+    remaining = _clear_places(ctx, erasure, erasure.remaining)
     if not remaining and erasure.remaining != list(PLACES):
-        # What was clean before may not be so any more.
-        remaining = _look_through(ctx, erasure, PLACES)
-    this = _ERASURES.c.phone == phone
+        # Places that were clear before may contain the number again.
+        remaining = _clear_places(ctx, erasure, PLACES)
     with ctx.db.write() as tx:
         if remaining:
-            tx.execute(update(_ERASURES).where(this).values(remaining=remaining))
+            kept = update(Erasure).where(Erasure.phone == phone)
+            tx.execute(kept.values(remaining=remaining))
         else:
-            tx.execute(delete(_ERASURES).where(this))
+            tx.execute(delete(Erasure).where(Erasure.phone == phone))
     return remaining
 
 
-def _look_through(ctx: Context, erasure: Row[Any], places: Sequence[str]) -> list[str]:
-    """Erase what can go of these places; those where something is left."""
+def _clear_places(ctx: Context, erasure: Row[Any], places: Sequence[str]) -> list[str]:
+    """Clear these places as far as possible.  Returns those that remain."""
     remaining = []
-    if MESSAGES in places and _erase_messages(ctx, erasure.phone):
+    if MESSAGES in places and _clear_messages(ctx, erasure.phone):
         remaining.append(MESSAGES)
     if INBOUNDS in places or CALLBACKS in places:
         remaining += remove_traces(ctx, erasure.phone)
-    if IMPORTS in places and _erase_import_files(ctx, erasure.requested_at):
+    if IMPORTS in places and _delete_import_files(ctx, erasure.requested_at):
         remaining.append(IMPORTS)
     return remaining
 
 
-def _erase_import_files(ctx: Context, requested_at: datetime) -> bool:
-    """Delete the files of imports, where a number stands in any way of writing it; whether one
-    from before the request has not ended yet."""
-    _forget_files(ctx, before=requested_at)
+def _delete_import_files(ctx: Context, requested_at: datetime) -> bool:
+    """Delete all files of completed imports: a number may be spelt in any way in them.
+
+    Returns True if an import from before the request has not completed.
+    """
+    _purge_imports(ctx, before=requested_at)
+    unfinished = (
+        select(Import.id)
+        .where(Import.completed_at.is_(None), Import.created_at <= requested_at)
+        .limit(1)
+    )
     with ctx.db.read() as tx:
-        if tx.execute(_UNFINISHED_IMPORT, {"since": requested_at}).first():
+        if tx.execute(unfinished).first():
             return True
-    _forget_files(ctx, before=ctx.now())
+    _purge_imports(ctx, before=ctx.now())
     return False
 
 
-def _forget_files(ctx: Context, *, before: datetime) -> None:
+def _purge_imports(ctx: Context, *, before: datetime) -> None:
     while purge_completed(ctx.subscriber_context, before=before):
         pass
 
 
-def _erase_messages(ctx: Context, phone: str) -> bool:
-    """Rename what may be renamed; whether anything may not yet."""
-    kept = False
+def _clear_messages(ctx: Context, phone: str) -> bool:
+    """Rename the number in ended broadcasts.  Returns True if it remains in others."""
+    remains = False
     for broadcast_id in _find_broadcasts(ctx, phone):
         with ctx.db.write() as tx:
             lock_counters(tx)
-            kept |= not _rename_in_batch(tx, broadcast_id, phone)
+            remains |= not _rename_planned(tx, broadcast_id, phone)
     with ctx.db.write() as tx:
-        tx.execute(_FORGET_PLACE, {"who": phone})
+        # The last number that a finished lookup has read.
+        looked_up = update(Broadcast).where(Broadcast.resolved_to == phone, ~Broadcast.resolving)
+        tx.execute(looked_up.values(resolved_to=None))
     with ctx.db.read() as tx:
-        uncut = tx.execute(_UNCUT, {"line": f"\n{phone}\n"}).all()
-        kept |= tx.execute(_LOOKING_UP).first() is not None
-    for chunk in uncut:
+        unplanned = _find_unplanned(tx, phone)
+        remains |= _is_looking_up(tx)
+    for chunk in unplanned:
         if chunk.status in FINAL:
             with ctx.db.write() as tx:
-                _rename_everywhere(tx, chunk.broadcast_id, chunk.number, phone)
+                _rename(tx, chunk.broadcast_id, chunk.number, phone)
         else:
-            kept = True
-    return kept
+            remains = True
+    return remains
+
+
+def _find_unplanned(tx: Connection, phone: str) -> Sequence[Row[Any]]:
+    """Find the chunks with this number that have no batch and so no messages."""
+    lines = literal("\n") + Chunk.recipients + literal("\n")
+    query = (
+        select(Chunk.broadcast_id, Chunk.number, Broadcast.status)
+        .join(Broadcast, Broadcast.id == Chunk.broadcast_id)
+        .where(Broadcast.planned < Broadcast.chunks)
+        .where(Chunk.number >= Broadcast.planned, lines.contains(f"\n{phone}\n"))
+    )
+    rows: Sequence[Any] = tx.execute(query).all()
+    return rows
+
+
+def _is_looking_up(tx: Connection) -> bool:
+    query = select(Broadcast.id).where(Broadcast.completed_at.is_(None), Broadcast.resolving)
+    return tx.execute(query).first() is not None
 
 
 def _find_broadcasts(ctx: Context, phone: str) -> Iterator[int]:
     before = BEYOND_ALL
     while True:
         with ctx.db.read() as tx:
-            found = find_broadcasts_to(tx, phone, before=before, limit=_PAGE)
+            found = find_broadcasts_to(tx, phone, before=before, limit=_PAGE_SIZE)
         yield from found
-        if len(found) < _PAGE:
+        if len(found) < _PAGE_SIZE:
             return
         before = found[-1]
 
 
-def _rename_in_batch(tx: Connection, broadcast_id: int, phone: str) -> bool:
-    """Rename a message; False where its number is still needed."""
-    message = tx.execute(_MESSAGE, {"of": broadcast_id, "who": phone}).first()
+def _rename_planned(tx: Connection, broadcast_id: int, phone: str) -> bool:
+    """Rename the number of a message.  Returns False if the number is still needed."""
+    query = (
+        select(Message.status, Batch.state, Batch.chunk, Batch.next_report_at)
+        .join(Batch, Batch.id == Message.batch_id)
+        .where(Message.broadcast_id == broadcast_id, Message.recipient == phone)
+    )
+    message = tx.execute(query).first()
     if message is None:
         return True
     if not _has_ended(message):
         return False
-    _rename_everywhere(tx, broadcast_id, message.chunk, phone)
+    _rename(tx, broadcast_id, message.chunk, phone)
     return True
 
 
 def _has_ended(message: Any) -> bool:
-    """Whether nothing is awaited any more of the batch, nor of this message at Sinch."""
+    """Return True if no outcome of the batch and no report of the message is awaited."""
     if message.state in OPEN or message.state is BatchState.NEEDS_ATTENTION:
         return False
     if message.state not in AT_SINCH:
@@ -253,40 +217,51 @@ def _has_ended(message: Any) -> bool:
     return message.status in ENDED or message.next_report_at is None
 
 
-def _rename_everywhere(tx: Connection, broadcast_id: int, chunk: int, phone: str) -> None:
-    name = _draw_name(tx, broadcast_id, phone)
-    tx.execute(_RENAME_MESSAGE, {"of": broadcast_id, "who": phone, "name": name})
-    row = tx.execute(_CHUNK, {"of": broadcast_id, "this": chunk}).one()
-    lines = [name if line == phone else line for line in row.recipients.split("\n")]
+def _rename(tx: Connection, broadcast_id: int, chunk: int, phone: str) -> None:
+    """Replace the number by a pseudonym in a broadcast's message, chunk, refusal and answers."""
+    pseudonym = _choose_pseudonym(tx, broadcast_id, phone)
+    message = update(Message).where(
+        Message.broadcast_id == broadcast_id, Message.recipient == phone
+    )
+    tx.execute(message.values(recipient=pseudonym))
+    this_chunk = (Chunk.broadcast_id == broadcast_id, Chunk.number == chunk)
+    query = select(Chunk.recipients, Chunk.parameters).where(*this_chunk).with_for_update()
+    row = tx.execute(query).one()
+    phones = [pseudonym if line == phone else line for line in row.recipients.split("\n")]
     parameters = row.parameters and {
-        key: {who: value for who, value in values.items() if who != phone}
-        for key, values in row.parameters.items()
+        name: {key: value for key, value in values.items() if key != phone}
+        for name, values in row.parameters.items()
     }
-    this = (_CHUNKS.c.broadcast_id == broadcast_id, _CHUNKS.c.number == chunk)
-    changed = update(_CHUNKS).where(*this)
-    tx.execute(changed.values(recipients="\n".join(lines), parameters=parameters))
-    _rename_in_words(tx, broadcast_id, phone, name)
+    renamed = update(Chunk).where(*this_chunk)
+    tx.execute(renamed.values(recipients="\n".join(phones), parameters=parameters))
+    _rename_in_texts(tx, broadcast_id, phone, pseudonym)
 
 
-def _rename_in_words(tx: Connection, broadcast_id: int, phone: str, name: str) -> None:
-    """Sinch's refusal of a batch may quote a number of it, and so may our answer."""
-    refusal = tx.execute(_REFUSAL, {"this": broadcast_id}).scalar()
-    if refusal and replace_number(refusal, phone, name) != refusal:
-        words = replace_number(refusal, phone, name)
-        told = update(_BROADCASTS).where(_BROADCASTS.c.id == broadcast_id)
-        tx.execute(told.values(refusal=words))
-    for row in tx.execute(_ANSWERS, {"of": broadcast_id}).all():
-        words = replace_number(row.answer, phone, name)
-        if words != row.answer:
-            this = (_KEYS.c.client == row.client, _KEYS.c.key == row.key)
-            tx.execute(update(_KEYS).where(*this).values(answer=words))
+def _rename_in_texts(tx: Connection, broadcast_id: int, phone: str, pseudonym: str) -> None:
+    """Replace a number that Sinch's refusal of a batch quotes, and so perhaps our answer."""
+    this_broadcast = Broadcast.id == broadcast_id
+    refusal = tx.execute(select(Broadcast.refusal).where(this_broadcast)).scalar()
+    renamed = refusal and replace_number(refusal, phone, pseudonym)
+    if renamed != refusal:
+        tx.execute(update(Broadcast).where(this_broadcast).values(refusal=renamed))
+    answers = select(IdempotencyKey.__table__).where(
+        IdempotencyKey.broadcast_id == broadcast_id, IdempotencyKey.answer.is_not(None)
+    )
+    for row in tx.execute(answers).all():
+        answer = replace_number(row.answer, phone, pseudonym)
+        if answer != row.answer:
+            this_key = (IdempotencyKey.client == row.client, IdempotencyKey.key == row.key)
+            tx.execute(update(IdempotencyKey).where(*this_key).values(answer=answer))
 
 
-def _draw_name(tx: Connection, broadcast_id: int, phone: str) -> str:
-    """A name that nobody else has in this broadcast."""
-    # Few names are as short as a very short number: then a longer one will do.
+def _choose_pseudonym(tx: Connection, broadcast_id: int, phone: str) -> str:
+    """Choose a pseudonym that is unique in this broadcast."""
+    # There are few pseudonyms as short as a very short number: then take a longer one.
     for model in (phone,) * 5 + (phone.ljust(16, "0"),) * 100:
-        name = make_pseudonym(model)
-        if tx.execute(_IS_TAKEN, {"of": broadcast_id, "who": name}).first() is None:
-            return name
-    raise RuntimeError("no name is free")
+        pseudonym = make_pseudonym(model)
+        taken = select(Message.batch_id).where(
+            Message.broadcast_id == broadcast_id, Message.recipient == pseudonym
+        )
+        if tx.execute(taken).first() is None:
+            return pseudonym
+    raise RuntimeError("no pseudonym is free")

@@ -1,39 +1,29 @@
-"""What the tables of broadcasts know of one person, for the export of everything on them."""
+"""Messages and inbound texts of one person, for the export of their data."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, select
 
-from app.db.base import table_of
 from app.sms.messages.search import list_messages_to
 from app.sms.models.reports import Inbound
 
-# The newest; so many nobody gets in years.
-_MOST = 10_000
-_INBOUNDS = table_of(Inbound)
-_TEXTS = (
-    select(_INBOUNDS)
-    .where(_INBOUNDS.c.sender == bindparam("who"))
-    .order_by(_INBOUNDS.c.id.desc())
-    .limit(_MOST)
-)
+# The newest; more than anyone gets in years.
+_LIMIT = 10_000
 
 
 def export_messages_to(tx: Connection, phone: str) -> Mapping[str, Any]:
-    """What this number was sent, the newest first."""
-    messages = list_messages_to(tx, phone, most=_MOST)
-    times = ("at", "created_at")
-    return {
-        "messages": [
-            each | {name: each[name].isoformat() if each[name] else None for name in times}
-            for each in messages
-        ]
-    }
+    """Return the messages to this number, newest first."""
+    messages = list_messages_to(tx, phone, limit=_LIMIT)
+    for message in messages:
+        for name in ("at", "created_at"):
+            message[name] = message[name].isoformat() if message[name] else None
+    return {"messages": messages}
 
 
 def export_texts_from(tx: Connection, phone: str) -> Mapping[str, Any]:
-    """What this number texted us, the newest first."""
+    """Return the inbound texts from this number, newest first."""
+    query = select(Inbound.__table__).where(Inbound.sender == phone).order_by(Inbound.id.desc())
     return {
         "inbounds": [
             {
@@ -43,7 +33,7 @@ def export_texts_from(tx: Connection, phone: str) -> Mapping[str, Any]:
                 "body": row.body,
                 "received_at": row.received_at.isoformat() if row.received_at else None,
             }
-            for row in tx.execute(_TEXTS, {"who": phone})
+            for row in tx.execute(query.limit(_LIMIT))
         ]
     }
 

@@ -1,4 +1,4 @@
-"""Where else a number stands: texts from a phone, callbacks, what clients are told, the cap."""
+"""Erasure of a number outside of broadcasts: inbound texts, callbacks, client events, the cap."""
 
 from collections.abc import Iterator, Sequence
 
@@ -6,12 +6,11 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     LargeBinary,
-    String,
     Text,
-    bindparam,
     cast,
     delete,
     func,
+    literal,
     select,
     update,
 )
@@ -25,82 +24,82 @@ from app.sms.models.reports import Event, Inbound, OutboxEvent
 
 INBOUNDS, CALLBACKS = "inbounds", "callbacks"
 # Rows in one transaction.
-_MOST = 200
+_PAGE_SIZE = 200
 
-_INBOUNDS, _EVENTS, _OUTBOX = table_of(Inbound), table_of(Event), table_of(OutboxEvent)
-_SENDS = table_of(MarketingSend)
-# A phone's number comes with its plus or without.
-_FROM_PHONE = _INBOUNDS.c.sender.in_(bindparam("these", expanding=True))
-_COUNTED_INBOUNDS = (
-    update(_INBOUNDS)
-    .where(_FROM_PHONE, _INBOUNDS.c.id <= bindparam("counted_to"))
-    .values(sender=bindparam("name"), body="", client_reference=None)
-)
-_OTHER_INBOUNDS = select(_INBOUNDS.c.id).where(_FROM_PHONE).limit(1)
-_DIGITS = {
-    "sqlite": func.instr(_EVENTS.c.raw, bindparam("digits", type_=LargeBinary)) > 0,
-    "postgresql": func.position(bindparam("digits", type_=LargeBinary).op("IN")(_EVENTS.c.raw)) > 0,
-}
-_TOLD = (
-    select(_OUTBOX.c.id)
-    .where(_OUTBOX.c.id > bindparam("after"))
-    .where(cast(_OUTBOX.c.facts, Text).contains(bindparam("digits", type_=String)))
-    .order_by(_OUTBOX.c.id)
-    .limit(_MOST)
-)
-_FACTS = select(_OUTBOX.c.facts).where(_OUTBOX.c.id == bindparam("this")).with_for_update()
+_EVENTS = table_of(Event)
 
 
 def remove_traces(ctx: Context, phone: str) -> list[str]:
-    """Take a number out of all that is not a broadcast; where it still stands."""
-    name = make_pseudonym(phone)
+    """Remove a number from everything but broadcasts.  Returns where it still is."""
+    pseudonym = make_pseudonym(phone)
     with ctx.db.write() as tx:
-        tx.execute(delete(_SENDS).where(_SENDS.c.phone == phone))
-        remaining = [INBOUNDS] if _clean_inbounds(tx, phone, name) else []
-        if _clean_events(tx, phone):
+        tx.execute(delete(MarketingSend).where(MarketingSend.phone == phone))
+        remaining = [INBOUNDS] if _clear_inbounds(tx, phone, pseudonym) else []
+        if _delete_events(tx, phone):
             remaining.append(CALLBACKS)
-    _clean_outbox(ctx, phone, name)
+    _clear_outbox(ctx, phone, pseudonym)
     return remaining
 
 
-def _clean_inbounds(tx: Connection, phone: str, name: str) -> bool:
-    """Empty the texts from a phone that are counted; whether there are others."""
-    senders = [phone, phone[1:]]
-    counted_to = read_counted(tx)
-    tx.execute(_COUNTED_INBOUNDS, {"these": senders, "counted_to": counted_to, "name": name})
-    return tx.execute(_OTHER_INBOUNDS, {"these": senders}).first() is not None
+def _clear_inbounds(tx: Connection, phone: str, pseudonym: str) -> bool:
+    """Clear the texts from a phone that analytics has counted.  Returns True if others remain."""
+    from_phone = Inbound.sender.in_(_spellings(phone))
+    counted = update(Inbound).where(from_phone, Inbound.id <= read_counted(tx))
+    tx.execute(counted.values(sender=pseudonym, body="", client_reference=None))
+    return tx.execute(select(Inbound.id).where(from_phone).limit(1)).first() is not None
 
 
-def _clean_events(tx: Connection, phone: str) -> bool:
-    """Delete leftovers that name a number; whether a callback that does still waits."""
-    names_it: ColumnElement[bool] = _DIGITS[tx.dialect.name]
-    digits = {"digits": phone[1:].encode()}
-    tx.execute(delete(_EVENTS).where(_EVENTS.c.dead_letter_reason.is_not(None), names_it), digits)
-    waiting = select(_EVENTS.c.id).where(_EVENTS.c.dead_letter_reason.is_(None), names_it).limit(1)
-    return tx.execute(waiting, digits).first() is not None
+def _spellings(phone: str) -> tuple[str, str]:
+    """Return a number with and without its plus: Sinch sends both."""
+    return phone, phone[1:]
 
 
-def _clean_outbox(ctx: Context, phone: str, name: str) -> None:
-    """What is told of somebody is told of nobody."""
-    for some in _find_told(ctx, phone):
+def _delete_events(tx: Connection, phone: str) -> bool:
+    """Delete dead letters that contain a number.  Returns True if a pending callback does."""
+    contains: ColumnElement[bool] = _contains_bytes(tx.dialect.name, phone[1:].encode())
+    tx.execute(delete(_EVENTS).where(_EVENTS.c.dead_letter_reason.is_not(None), contains))
+    pending = select(_EVENTS.c.id).where(_EVENTS.c.dead_letter_reason.is_(None), contains).limit(1)
+    return tx.execute(pending).first() is not None
+
+
+def _contains_bytes(dialect: str, digits: bytes) -> ColumnElement[bool]:
+    searched = literal(digits, LargeBinary)
+    if dialect == "sqlite":
+        return func.instr(_EVENTS.c.raw, searched) > 0
+    return func.position(searched.op("IN")(_EVENTS.c.raw)) > 0
+
+
+def _clear_outbox(ctx: Context, phone: str, pseudonym: str) -> None:
+    """Remove the number and the message text from queued client events."""
+    for event_ids in _find_queued(ctx, phone):
         with ctx.db.write() as tx:
-            for event_id in some:
-                facts = tx.execute(_FACTS, {"this": event_id}).scalar()
+            for event_id in event_ids:
+                query = select(OutboxEvent.facts).where(OutboxEvent.id == event_id)
+                facts = tx.execute(query.with_for_update()).scalar()
                 if facts is None:
-                    continue  # told, and forgotten
-                if facts.get("sender") in (phone, phone[1:]):
+                    continue  # delivered and deleted since
+                if facts.get("sender") in _spellings(phone):
                     facts = {**facts, "body": ""}
-                kept = update(_OUTBOX).where(_OUTBOX.c.id == event_id)
-                tx.execute(kept.values(facts=replace_number(facts, phone, name)))
+                cleared = replace_number(facts, phone, pseudonym)
+                tx.execute(
+                    update(OutboxEvent).where(OutboxEvent.id == event_id).values(facts=cleared)
+                )
 
 
-def _find_told(ctx: Context, phone: str) -> Iterator[Sequence[int]]:
+def _find_queued(ctx: Context, phone: str) -> Iterator[Sequence[int]]:
+    """Yield the ids of queued events that contain a number, a page at a time."""
     after = 0
     while True:
+        query = (
+            select(OutboxEvent.id)
+            .where(OutboxEvent.id > after)
+            .where(cast(OutboxEvent.facts, Text).contains(phone[1:]))
+            .order_by(OutboxEvent.id)
+            .limit(_PAGE_SIZE)
+        )
         with ctx.db.read() as tx:
-            values = {"after": after, "digits": phone[1:]}
-            found: Sequence[int] = tx.execute(_TOLD, values).scalars().all()
-        if not found:
+            event_ids: Sequence[int] = tx.execute(query).scalars().all()
+        if not event_ids:
             return
-        yield found
-        after = found[-1]
+        yield event_ids
+        after = event_ids[-1]

@@ -1,0 +1,7 @@
+"""Broadcast requests: JSON in, a validated BroadcastRequest out.
+
+schemas.py, fields.py    JSON -> BroadcastRequest, errors by field
+model.py                 BroadcastRequest and what follows from it alone
+prepare.py               template, opt-out footer and size, from database and settings
+error_schemas.py         the errors of routes that take a request
+"""

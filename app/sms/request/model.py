@@ -1,4 +1,4 @@
-"""A broadcast request, checked: what a client asks for, and to whom it goes."""
+"""Broadcast requests, validated: the text, its options and its recipients or audience."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -14,15 +14,13 @@ from app.subscribers.audiences.audience import Audience
 from app.text.segments import TextSize
 
 MAX_RECIPIENTS = 1_000_000
-
-
-# Up to so many are handed to Sinch within their request.
+# A broadcast of at most this size is submitted to Sinch within its request.
 MAX_INLINE_RECIPIENTS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class TemplateName:
-    """A stored text, in its newest version unless one is pinned."""
+    """A stored text, in its newest version unless a version is given."""
 
     name: str
     version: int | None = None
@@ -30,13 +28,12 @@ class TemplateName:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BroadcastRequest:
-    """What a client asks for, checked: recipients in E.164, each once.
+    """A validated request: recipients in E.164, each once, or an audience for a later lookup.
 
-    With an `audience` there are none: whoever it means is looked up when the send starts, and
-    `fields` name what of a subscriber fills a placeholder.  `parameters` maps a placeholder's name
-    to `{recipient or "default": value}`; `texts` are translations by language, of which `text` is
-    the one of `language`; `invalid` are the entries left out because the client allowed it; `reply`
-    is what it answers of a person's own texts.
+    `parameters` maps a placeholder's name to `{recipient or "default": value}`.  For an audience,
+    `fields` names the subscriber field that fills a placeholder.  `texts` are translations by
+    language; `text` is the one in `language`.  `invalid` are entries that `skip_invalid` removed.
+    `reply` is the kind of an automatic reply to an inbound text.
     """
 
     recipients: Sequence[str]
@@ -67,7 +64,7 @@ class BroadcastRequest:
 
 
 def choose_priority(category: Category, recipients: int) -> int:
-    """1 to 9: a few transactional texts overtake many, and those overtake marketing.
+    """Return the default priority: small transactional broadcasts first, marketing last.
 
     >>> [choose_priority(Category(c), n) for c, n in
     ...  (("transactional", 1), ("transactional", 5000), ("marketing", 1))]
@@ -79,23 +76,23 @@ def choose_priority(category: Category, recipients: int) -> int:
 
 
 def hash_text(request: BroadcastRequest, *, default_sender: str) -> bytes:
-    """What makes two broadcasts say the same: text, sender, every value and translation."""
-    varied = [each for each in (request.parameters, request.texts, request.fields) if each]
-    values = json.dumps(varied[0] if len(varied) == 1 else varied, sort_keys=True) if varied else ""
-    return sha256(
-        "\0".join((request.text, request.sender or default_sender, values)).encode()
-    ).digest()
+    """Return the SHA-256 of text, sender, values and translations, for finding duplicates."""
+    mappings = [m for m in (request.parameters, request.texts, request.fields) if m]
+    values = mappings[0] if len(mappings) == 1 else mappings
+    json_values = json.dumps(values, sort_keys=True) if mappings else ""
+    content = "\0".join((request.text, request.sender or default_sender, json_values))
+    return sha256(content.encode()).digest()
 
 
 def describe_audience(request: BroadcastRequest) -> dict[str, Any] | None:
-    """Whom an order goes to, as it is kept where that is not a list of numbers."""
+    """Return the audience as it is stored with a broadcast; None for a list of recipients."""
     if request.audience is None:
         return None
     return {"select": request.audience.to_json(), "fields": dict(request.fields)}
 
 
 def collect_defaults(request: BroadcastRequest) -> dict[str, str]:
-    """The values for whoever has none of their own."""
+    """Return the default value of each placeholder that has one."""
     return {
         name: values[DEFAULT] for name, values in request.parameters.items() if DEFAULT in values
     }

@@ -11,7 +11,7 @@ from sqlalchemy import delete, text
 
 from app.clock import Clock
 from app.failpoints import failpoints
-from app.sms.analytics.rollup import CHANGED, roll_up_batches
+from app.sms.analytics.rollup import SELECT_DIRTY, roll_up_batches
 from app.sms.dispatch.outcome import SubmitResult
 from app.sms.lifecycle.latency import latency_bucket
 from app.sms.models.batch import Batch, Message
@@ -387,7 +387,7 @@ def test_changed_batches_are_found_by_their_index(either_machine):
     machine = either_machine
     machine.store(many_numbers(60), size=1)
     db = machine.ctx.db
-    compiled = CHANGED.params(after=0, most=9).compile(db.engine)
+    compiled = SELECT_DIRTY.params(after=0, limit=9).compile(db.engine)
     values = compiled.params
     places = compiled.positiontup
 

@@ -87,7 +87,7 @@ def test_a_tag_of_which_everybody_opted_out_gets_nothing(caller, ctx, sandbox):
     answer = _to_tag(caller)
 
     assert answer.status_code == 202
-    assert "nobody of it may be written to" in answer.get_json()["message"]
+    assert "every recipient is excluded" in answer.get_json()["message"]
     assert caller.show(answer)["status"] == "complete"
 
 

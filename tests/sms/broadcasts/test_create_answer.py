@@ -93,7 +93,7 @@ def test_a_part_of_it_refused_is_not_told_as_though_all_went_well(caller, sandbo
 
     told = answer.get_json()
     assert (answer.status_code, told["status"]) == (202, "complete")
-    assert "refused" in told["message"]
+    assert "rejected" in told["message"]
     assert len(told["batch_ids"]) == 1
     counts = caller.show(answer)["counts"]
     assert (counts["submitted"], counts["rejected"]) == (1, 1)
@@ -151,7 +151,7 @@ def test_no_time_left(caller, sandbox):
     answer = caller.send(ANN, expire_at=soon.isoformat())
 
     assert (answer.status_code, answer.get_json()["status"]) == (202, "expired")
-    assert "late" in answer.get_json()["message"]
+    assert "expired" in answer.get_json()["message"]
     assert caller.show(answer)["counts"]["expired"] == 1
     assert sandbox.posts() == 0
 

@@ -274,7 +274,10 @@ def test_before_it_has_ended_it_is_too_early(service, caller, sandbox, status):
 
 @pytest.mark.parametrize(
     ("ends", "told"),
-    [([("Delivered", 0), ("Unknown", 0), None], "nobody"), ([UNKNOWN_NUMBER] * 3, "of 3 it")],
+    [
+        ([("Delivered", 0), ("Unknown", 0), None], "there is no recipient"),
+        ([UNKNOWN_NUMBER] * 3, "3 recipients"),
+    ],
 )
 def test_without_anybody_to_send_to_there_is_no_new_broadcast(service, caller, sandbox, ends, told):
     made = _failed(service, caller, ends)
@@ -285,7 +288,7 @@ def test_without_anybody_to_send_to_there_is_no_new_broadcast(service, caller, s
     assert told in answer.get_json()["error"].lower()
     assert caller.ids() == [id_of(made)]
     with_all = _resend(caller, made, {"include_permanent": True})
-    assert with_all.status_code == (400 if told == "nobody" else 202)
+    assert with_all.status_code == (400 if told == "there is no recipient" else 202)
 
 
 @pytest.mark.parametrize(

@@ -156,7 +156,7 @@ def test_too_late_it_asks_and_goes_out_when_told(either_service, sandbox, capsys
     _tick(either_service)
 
     assert asked == ("missed_start", 0)
-    assert "missed their time" in capsys.readouterr().err
+    assert "missed their start" in capsys.readouterr().err
     assert sandbox.recipients() == [ANN]
 
 

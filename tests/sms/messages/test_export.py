@@ -112,7 +112,7 @@ def test_large_ones_are_whole_and_in_order(either_service, sandbox):
     rows = _export(caller, made)
 
     assert (early.status_code, early.headers["Retry-After"]) == (409, "2")
-    assert "in order" in early.get_json()["error"]
+    assert "being sorted" in early.get_json()["error"]
     assert early.get_json()["status"] == "queued"
     assert [each["recipient"] for each in half] == sorted(numbers)
     assert {each["status"] for each in half} == {"pending"}

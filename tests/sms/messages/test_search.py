@@ -133,7 +133,7 @@ def _cancelled(service, caller, sandbox):
 
 def _submitted(service, caller, sandbox):
     caller.send(ANN)
-    return "submitted", "not reported yet"
+    return "submitted", "no final status is reported yet"
 
 
 def _unknown(service, caller, sandbox):
@@ -174,9 +174,9 @@ def test_of_a_number_that_is_in_none_it_is_said_that_it_is_in_none(either_servic
     known, improbable = _search(caller, ANN), _search(caller, "+46123")
 
     assert known["messages"] == improbable["messages"] == []
-    assert known["explanation"].startswith("Nothing was sent to this number")
-    assert "slip" not in known["explanation"]
-    assert "slip" in improbable["explanation"]
+    assert known["explanation"].startswith("No stored broadcast sent anything to this number")
+    assert "typing error" not in known["explanation"]
+    assert "typing error" in improbable["explanation"]
 
 
 def test_a_number_is_not_found_inside_of_a_longer_one(either_service, sandbox):

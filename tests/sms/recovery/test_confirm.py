@@ -100,7 +100,7 @@ def test_a_batch_with_other_recipients_proves_nothing_and_waits_for_an_operator(
     told = answer.get_json()
     assert answer.status_code == 202
     assert (told["status"], told["batch_id"]) == ("complete_needs_attention", None)
-    assert "an operator has to look" in told["message"]
+    assert "an operator must decide" in told["message"]
     assert look_at(service[0], answer)["counts"]["unconfirmed"] == 2
     assert waiting() == ["mismatch"]
     assert len(sinch.calls(b"POST")) == 1
