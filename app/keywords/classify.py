@@ -68,10 +68,10 @@ def classify_keyword(text: str) -> KeywordMatch:
     >>> classify_keyword("Can you stop by at 5?").intent.value
     'none'
     """
-    if _REACTION.match(text):
-        return _NONE
     if len(text) > _MAX_CHARACTERS:
         text = f"{text[: _MAX_CHARACTERS - _AT_END]}\n{text[-_AT_END:]}"
+    if _REACTION.match(text):
+        return _NONE
     if "\n" in text:
         text = _NOT_OWN.sub("", text)
     folded = fold(text)
