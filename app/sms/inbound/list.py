@@ -15,11 +15,6 @@ from app.sms.models.reports import Inbound
 _INBOUNDS, _BROADCASTS = table_of(Inbound), table_of(Broadcast)
 # More inbounds than processes can number out of the order of their times.
 _SAME_MOMENT = 1_000
-_NEWEST = (
-    select(_INBOUNDS, _BROADCASTS.c.public_id)
-    .outerjoin(_BROADCASTS, _BROADCASTS.c.id == _INBOUNDS.c.broadcast_id)
-    .order_by(_INBOUNDS.c.id.desc())
-)
 
 
 def list_inbounds(
@@ -35,7 +30,12 @@ def list_inbounds(
 
     Raises NotFound for an unknown broadcast.
     """
-    query = _NEWEST.limit(limit + 1)
+    query = (
+        select(_INBOUNDS, _BROADCASTS.c.public_id)
+        .outerjoin(_BROADCASTS, _BROADCASTS.c.id == _INBOUNDS.c.broadcast_id)
+        .order_by(_INBOUNDS.c.id.desc())
+        .limit(limit + 1)
+    )
     if cursor is not None:
         query = query.where(_INBOUNDS.c.id < cursor)
     if kind is not None:
