@@ -181,7 +181,7 @@ def test_many_more_than_one_batch_holds_go_out_in_one_run(run, sandbox, file):
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ([], "nobody to send to"),
+        ([], "no recipients"),
         (["--to", "0701234567"], "--to: '0701234567' is not a phone number"),
         (["--to", ANN, "--message", " "], "message: "),
         (["--to", ANN, "--message", "Hi ${name}"], "${name}"),

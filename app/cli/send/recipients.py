@@ -31,7 +31,7 @@ def choose_recipients(
     entries, is_international = _read_file(path, column)
     entries = [*(("--to", number) for number in numbers), *entries]
     if not entries:
-        raise click.UsageError("nobody to send to: give --to or --csv")
+        raise click.UsageError("no recipients: give --to, --csv or --tag")
     reader = PhoneReader(country=country, without_plus=is_international, check=False)
     phones, errors = list[str](), list[str]()
     for source, entry in entries:
