@@ -1,8 +1,10 @@
 """The time to import a file of a million subscribers, from its bytes to the last commit.
 
-The limit, in the same run, is `csv.reader` and `executemany` of the same rows into the same tables
-and indexes, committed as often and as durably.  It keeps no copy of the file, checks no cell, asks
-for nobody who might be there already, and could not go on after a crash.
+The goal is at least 10,000 rows a second on two cores, without the check of numbers.
+
+For comparison the same run takes the time of `csv.reader` and `executemany` for the same rows,
+tables and indexes, committed as often and as durably.  That keeps no copy of the file, checks no
+cell, looks for no known subscriber, and could not go on after a crash.
 
 What libphonenumber takes to look at a number is stated apart, as is what consents take.
 """
@@ -34,6 +36,7 @@ from bench.measure import show_ratio, show_time
 
 MILLION = 1_000_000
 _CHECKED = 100_000
+_GOAL = 10_000
 _PORTION_BYTES = 256 * 1024
 _CONSENT = GivenConsent(
     at=datetime(2026, 1, 1, tzinfo=UTC),
@@ -83,8 +86,8 @@ def main() -> None:
             show_time("Clarion, from the file to the last commit", [ours_s], each_of=many)
             show_time("csv.reader + executemany", [limit_s], each_of=many)
             print(f"  Clarion {ours_s:.1f} s, csv.reader + executemany {limit_s:.1f} s")
-            goal = None if side.options.consent else 3
-            show_ratio("Clarion / csv.reader + executemany", [ours_s], [limit_s], goal=goal)
+            show_ratio("Clarion / csv.reader + executemany", [ours_s], [limit_s], goal=None)
+            print(f"  {many / ours_s:,.0f} rows a second  goal: at least {_GOAL:,} rows a second")
     check_s = check_numbers(_CHECKED)
     print(f"libphonenumber takes {check_s / _CHECKED * 1e6:.1f} us a number beside all that")
 

@@ -1,0 +1,12 @@
+"""Import of subscribers from CSV files, in the background and safe against crashes.
+
+An import is created with its options, then its file is uploaded, then workers process it.
+
+- routes, schemas: the API; service: create, view, list, cancel, export the refusals, purge
+- upload: the file -> chunks in the database; recognises the columns
+- job: lease, passes through the file, progress; one transaction for some rows
+- rows: rows -> entries for `profiles.upsert`, and the cells for which rows are refused
+
+Vocabulary: a pass goes through the whole file; a checking pass (all or nothing) rolls back what it
+writes.  A row is created, updated, unchanged, merged (into an earlier row) or refused.
+"""

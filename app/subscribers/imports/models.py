@@ -1,4 +1,4 @@
-"""The tables of imports: each its job, its file in pieces, and the cells it refuses."""
+"""Tables of imports (job, file in chunks, refused cells) and the options of an import."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -16,24 +16,24 @@ from app.subscribers.profiles.entry import GivenConsent
 
 
 class ImportStatus(StrEnum):
-    """Where an import stands."""
+    """Status of an import."""
 
-    WAITING = "waiting"  # for its file, or for the rest of it
-    CHECKING = "checking"  # of all or nothing: whether every row can be taken
-    WRITING = "writing"  # its rows become subscribers
-    COMPLETE = "complete"  # every row was taken or refused
-    REFUSED = "refused"  # of all or nothing: a row is bad, nothing was written
-    CANCELLED = "cancelled"  # somebody stopped it; what was written stays
-    FAILED = "failed"  # `error` says why; what was written stays
+    WAITING = "waiting"  # for its file, or for the rest of the file
+    CHECKING = "checking"  # all or nothing: goes through the file without writing
+    WRITING = "writing"  # rows become subscribers
+    COMPLETE = "complete"  # every row was written or refused
+    REFUSED = "refused"  # all or nothing: a row is bad, nothing was written
+    CANCELLED = "cancelled"  # a client stopped it; rows that were written stay
+    FAILED = "failed"  # `error` says why; rows that were written stay
 
 
 class Import(Base):
-    """A file that becomes subscribers.
+    """A file whose rows become subscribers.
 
-    `lines_done` is how far the present pass through the file has come: where the next one begins
-    after a crash.  What a pass has found so far is counted in the transaction that writes it.
-    `stamp` is the time that all it writes bears, and no other import's: by it a number that the
-    file gives twice is told from one that was known before.
+    `lines_done` counts the lines that the current pass has done; after a crash the import goes on
+    behind them.  It and the counts change in the transaction that writes the rows.
+    `stamp` is `updated_at` of all subscribers that the import writes, and of no other import's: it
+    tells a number that the file has twice from a subscriber that existed before.
     """
 
     __tablename__ = "imports"
@@ -43,9 +43,9 @@ class Import(Base):
     client: Mapped[str] = mapped_column(String(128))
     status: Mapped[ImportStatus] = mapped_column(EnumText(ImportStatus))
     options: Mapped[dict[str, Any]] = mapped_column(JSON)
-    # What each column is for; None before the file is there.
+    # The fields of the columns; None before the upload.
     column_mapping: Mapped[dict[str, Any] | None]
-    # As they came; of the lines the first has number 1.
+    # Size of the upload; lines are numbered from 1.
     bytes: Mapped[int] = mapped_column(BigInteger, default=0)
     lines: Mapped[int] = mapped_column(default=0)
     lines_done: Mapped[int] = mapped_column(default=0)
@@ -57,16 +57,16 @@ class Import(Base):
     merged: Mapped[int] = mapped_column(default=0)
     refused: Mapped[int] = mapped_column(default=0)
     error: Mapped[str | None] = mapped_column(String(500))
-    # Whose upload counts, and who works on it until when.
+    # The upload that may write, and the worker's lease.
     upload: Mapped[str | None] = mapped_column(String(26))
     lease: Mapped[str | None] = mapped_column(String(26))
     leased_until: Mapped[datetime | None]
     stamp: Mapped[datetime | None]
     created_at: Mapped[datetime]
-    # When the present pass began.
+    # Start of the current pass.
     phase_at: Mapped[datetime | None]
     completed_at: Mapped[datetime | None]
-    # When its file and its refusals were deleted.
+    # When the file and the refusals were deleted.
     purged_at: Mapped[datetime | None]
 
     __table_args__ = (
@@ -87,7 +87,7 @@ class Import(Base):
 
 
 class ImportChunk(Base):
-    """Some lines of a file, in UTF-8, each ended by a line feed."""
+    """Some whole lines of a file in UTF-8."""
 
     __tablename__ = "import_chunks"
 
@@ -103,7 +103,7 @@ class ImportChunk(Base):
 
 
 class ImportRefusal(Base):
-    """A cell for which a row is refused; one for the whole row has position -1."""
+    """A cell for which a row is refused; position -1 is the whole row."""
 
     __tablename__ = "import_refusals"
 
@@ -118,21 +118,21 @@ class ImportRefusal(Base):
 
 
 class Mode(StrEnum):
-    """What becomes of a file with bad rows."""
+    """Handling of bad rows."""
 
-    SKIP_BAD = "skip_bad"  # the others are taken
-    ALL_OR_NOTHING = "all_or_nothing"  # nothing is
+    SKIP_BAD = "skip_bad"  # the other rows are written
+    ALL_OR_NOTHING = "all_or_nothing"  # no row is written
 
 
 class Purpose(StrEnum):
-    """What its people are written to for."""
+    """Purpose of the messages to the people of a file."""
 
     TRANSACTIONAL = "transactional"
     MARKETING = "marketing"  # every row needs a consent
 
 
 class ValueType(StrEnum):
-    """What the values of an attribute are."""
+    """Type of an attribute's values."""
 
     TEXT = "text"
     NUMBER = "number"
@@ -141,11 +141,11 @@ class ValueType(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportOptions:
-    """Said once, before the file comes.
+    """Options of an import, given before the upload.
 
-    `columns` are titles by field; `tags` and `consent` hold for every row, a row's own consent
-    before it; `types` are by attribute, without its prefix; `encoding` is what the file is in where
-    it has no mark of its own.
+    `columns` are headers by field.  `tags` and `consent` apply to every row; a row may override the
+    consent.  `types` are by attribute, without its prefix.  `encoding` is for a file without a byte
+    order mark.
     """
 
     mode: Mode = Mode.SKIP_BAD
@@ -161,7 +161,7 @@ class ImportOptions:
     types: Mapping[str, ValueType] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """As they are kept."""
+        """Return the options as the database keeps them."""
         consent = self.consent
         return {
             "mode": self.mode.value,
@@ -179,7 +179,7 @@ class ImportOptions:
 
     @classmethod
     def from_json(cls, kept: Mapping[str, Any]) -> Self:
-        """From how they are kept."""
+        """Return the options that `to_json` wrote."""
         consent = kept["consent"]
         made = {
             "mode": Mode(kept["mode"]),

@@ -1,4 +1,4 @@
-"""Imports as whoever orders them sees them: made, looked at, cancelled, forgotten."""
+"""Operations on imports: create, view, list, cancel, export the refusals, purge."""
 
 import contextlib
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Row, delete, insert, select, tuple_, update
 
 from app.csv_cells import write_lines
 from app.db.base import table_of
@@ -24,73 +24,18 @@ from app.subscribers.imports.models import (
 )
 
 _PAGE = 2_000
-# A piece holds a million characters, and SQLite's other writers wait meanwhile.
-_PIECES_AT_ONCE = 4
+# A chunk holds a million characters, and SQLite's other writers wait meanwhile.
+_CHUNKS_AT_ONCE = 4
 _REFUSALS_AT_ONCE = 5_000
+_PURGED_AT_ONCE = 100
 _HEADING = ("line", "column", "cell", "reason")
 
-_IMPORTS, _PIECES = table_of(Import), table_of(ImportChunk)
+_IMPORTS, _CHUNKS = table_of(Import), table_of(ImportChunk)
 _REFUSALS = table_of(ImportRefusal)
-# Made once: to make a statement costs several times what it takes to run one.
-_ADD = insert(_IMPORTS)
-_BY_PUBLIC_ID = select(_IMPORTS).where(_IMPORTS.c.public_id == bindparam("this"))
-_HOLD = _BY_PUBLIC_ID.with_for_update()
-_CANCEL = (
-    update(_IMPORTS)
-    .where(_IMPORTS.c.id == bindparam("this"))
-    .values(
-        status=ImportStatus.CANCELLED,
-        completed_at=bindparam("now"),
-        lease=None,
-        leased_until=None,
-        upload=None,
-    )
-)
-_REFUSALS_AFTER = (
-    select(_REFUSALS)
-    .where(_REFUSALS.c.import_id == bindparam("of"))
-    .where(
-        (_REFUSALS.c.line > bindparam("line"))
-        | ((_REFUSALS.c.line == bindparam("line")) & (_REFUSALS.c.position > bindparam("position")))
-    )
-    .order_by(_REFUSALS.c.line, _REFUSALS.c.position)
-    .limit(_PAGE)
-)
-_OLD = (
-    select(_IMPORTS.c.id)
-    .where(_IMPORTS.c.purged_at.is_(None))
-    .where(_IMPORTS.c.completed_at < bindparam("before"))
-    .order_by(_IMPORTS.c.id)
-    .limit(100)
-)
-_ABANDONED = (
-    select(_IMPORTS.c.public_id)
-    .where(_IMPORTS.c.completed_at.is_(None), _IMPORTS.c.status == ImportStatus.WAITING)
-    .where(_IMPORTS.c.created_at < bindparam("before"))
-    .limit(100)
-)
-_SOME_PIECES = (
-    select(_PIECES.c.id).where(_PIECES.c.import_id == bindparam("of")).limit(_PIECES_AT_ONCE)
-)
-_DROP_PIECES = delete(_PIECES).where(_PIECES.c.id.in_(bindparam("these", expanding=True)))
-_SOME_REFUSALS = (
-    select(_REFUSALS.c.line)
-    .where(_REFUSALS.c.import_id == bindparam("of"))
-    .order_by(_REFUSALS.c.line)
-    .limit(1)
-    .offset(_REFUSALS_AT_ONCE)
-)
-_DROP_REFUSALS = delete(_REFUSALS).where(
-    _REFUSALS.c.import_id == bindparam("of"), _REFUSALS.c.line < bindparam("line")
-)
-_DROP_ALL_REFUSALS = delete(_REFUSALS).where(_REFUSALS.c.import_id == bindparam("of"))
-_FORGOTTEN = (
-    update(_IMPORTS).where(_IMPORTS.c.id == bindparam("this")).values(purged_at=bindparam("now"))
-)
 
 
 def create_import(ctx: SubscriberContext, options: ImportOptions, *, client: str) -> Row[Any]:
-    """A new import, which waits for its file.  Raises BadInput for a consent of the future."""
+    """Create an import that waits for its file.  Raises BadInput for a consent of the future."""
     now = ctx.now()
     if options.consent and options.consent.at and options.consent.at > now:
         reason = "In the future"
@@ -98,22 +43,22 @@ def create_import(ctx: SubscriberContext, options: ImportOptions, *, client: str
     if options.country is None:
         options = replace(options, country=ctx.rules.default_country)
     public_id = make_id(now)
+    created = insert(_IMPORTS).values(
+        public_id=public_id,
+        client=client,
+        status=ImportStatus.WAITING,
+        options=options.to_json(),
+        created_at=now,
+    )
     with ctx.db.write() as tx:
-        values = {
-            "public_id": public_id,
-            "client": client,
-            "status": ImportStatus.WAITING,
-            "options": options.to_json(),
-            "created_at": now,
-        }
-        tx.execute(_ADD, values)
-        return tx.execute(_BY_PUBLIC_ID, {"this": public_id}).one()
+        tx.execute(created)
+        return _find(tx, public_id)
 
 
 def view_import(ctx: SubscriberContext, public_id: str) -> Row[Any]:
-    """One import as it stands.  Raises NotFound."""
+    """Return one import.  Raises NotFound."""
     with ctx.db.read() as tx:
-        return _find(tx.execute(_BY_PUBLIC_ID, {"this": public_id}).first())
+        return _find(tx, public_id)
 
 
 def list_imports(
@@ -128,9 +73,9 @@ def list_imports(
 
 
 def cancel_import(ctx: SubscriberContext, public_id: str) -> Row[Any]:
-    """Take no more of its rows; those that were taken stay.
+    """End an import; rows that are written stay.
 
-    Raises NotFound, and Conflict where it has ended, or is all or nothing and being written.
+    Raises NotFound.  Raises Conflict if it has ended, or is all or nothing and being written.
     """
     with ctx.db.write() as tx:
         row = lock_import(tx, public_id)
@@ -138,19 +83,29 @@ def cancel_import(ctx: SubscriberContext, public_id: str) -> Row[Any]:
         if row.completed_at or (writes and row.options["mode"] == Mode.ALL_OR_NOTHING):
             reason = "has ended" if row.completed_at else "is being written, all of it"
             raise Conflict(f"The import {reason}", status=row.status.value)
-        tx.execute(_CANCEL, {"this": row.id, "now": ctx.now()})
-        return tx.execute(_BY_PUBLIC_ID, {"this": public_id}).one()
+        cancelled = {"status": ImportStatus.CANCELLED, "completed_at": ctx.now()}
+        freed = {"lease": None, "leased_until": None, "upload": None}
+        tx.execute(update(_IMPORTS).where(_IMPORTS.c.id == row.id).values({**cancelled, **freed}))
+        return _find(tx, public_id)
 
 
 def lock_import(tx: Connection, public_id: str) -> Row[Any]:
-    """An import that nobody else changes until this transaction ends.  Raises NotFound."""
-    return _find(tx.execute(_HOLD, {"this": public_id}).first())
+    """Return an import, locked until the transaction ends.  Raises NotFound."""
+    return _find(tx, public_id, lock=True)
+
+
+def _find(tx: Connection, public_id: str, *, lock: bool = False) -> Row[Any]:
+    query = select(_IMPORTS).where(_IMPORTS.c.public_id == public_id)
+    row = tx.execute(query.with_for_update() if lock else query).first()
+    if row is None:
+        raise NotFound("There is no import with this id")
+    return row
 
 
 def export_refusals(ctx: SubscriberContext, public_id: str) -> Iterator[str]:
-    """The cells that were refused as a CSV file, a piece at a time.
+    """Yield the refused cells as a CSV file, some thousand lines at a time.
 
-    Raises NotFound before the first piece, for one whose refusals were deleted, too.
+    Raises NotFound at once, also for an import whose refusals were deleted.
     """
     row = view_import(ctx, public_id)
     if row.purged_at is not None:
@@ -160,69 +115,70 @@ def export_refusals(ctx: SubscriberContext, public_id: str) -> Iterator[str]:
 
 def _write_refusals(ctx: SubscriberContext, import_id: int) -> Iterator[str]:
     yield write_lines([_HEADING])
-    line, position = 0, 0
+    key = tuple_(_REFUSALS.c.line, _REFUSALS.c.position)
+    query = select(_REFUSALS).where(_REFUSALS.c.import_id == import_id).order_by(*key).limit(_PAGE)
+    last = (0, 0)
     while True:
-        asked = {"of": import_id, "line": line, "position": position}
         with ctx.db.read() as tx:
-            rows = tx.execute(_REFUSALS_AFTER, asked).all()
+            rows = tx.execute(query.where(key > tuple_(*last))).all()
         yield write_lines((row.line, row.header, row.cell, row.reason) for row in rows)
         if len(rows) < _PAGE:
             return
-        line, position = rows[-1].line, rows[-1].position
+        last = rows[-1].line, rows[-1].position
 
 
 def purge_imports(ctx: SubscriberContext) -> int:
-    """Delete the files and refusals of imports that ended long enough ago; of how many.
+    """Delete the files and refusals of imports that ended long ago.  Returns how many imports.
 
-    One whose file never came is cancelled as long after it was made.
+    An import that waits for its file is cancelled as long after its creation.
     """
     before = ctx.now() - timedelta(days=ctx.rules.import_kept_days)
+    abandoned = select(_IMPORTS.c.public_id).where(
+        _IMPORTS.c.completed_at.is_(None),
+        _IMPORTS.c.status == ImportStatus.WAITING,
+        _IMPORTS.c.created_at < before,
+    )
     with ctx.db.read() as tx:
-        abandoned = tx.execute(_ABANDONED, {"before": before}).scalars().all()
-    for public_id in abandoned:
-        with contextlib.suppress(Conflict):  # its file has come after all
+        public_ids = tx.execute(abandoned.limit(_PURGED_AT_ONCE)).scalars().all()
+    for public_id in public_ids:
+        with contextlib.suppress(Conflict):  # its file has come meanwhile
             cancel_import(ctx, public_id)
     return purge_completed(ctx, before=before)
 
 
 def purge_completed(ctx: SubscriberContext, *, before: datetime) -> int:
-    """Delete the files and refusals of imports that ended before; of how many, at most 100."""
+    """Delete the files and refusals of at most 100 imports that ended before.  Returns how many."""
+    query = select(_IMPORTS.c.id).where(
+        _IMPORTS.c.purged_at.is_(None), _IMPORTS.c.completed_at < before
+    )
     with ctx.db.read() as tx:
-        ids = tx.execute(_OLD, {"before": before}).scalars().all()
+        ids = tx.execute(query.order_by(_IMPORTS.c.id).limit(_PURGED_AT_ONCE)).scalars().all()
     for import_id in ids:
-        _drop_pieces(ctx, import_id)
-        _drop_refusals(ctx, import_id)
+        _delete_all(ctx, import_id)
+        purged = update(_IMPORTS).where(_IMPORTS.c.id == import_id).values(purged_at=ctx.now())
         with ctx.db.write() as tx:
-            tx.execute(_FORGOTTEN, {"this": import_id, "now": ctx.now()})
+            tx.execute(purged)
     return len(ids)
 
 
 def delete_some_chunks(tx: Connection, import_id: int) -> bool:
-    """Delete a few pieces of a file; whether there were any."""
-    these = tx.execute(_SOME_PIECES, {"of": import_id}).scalars().all()
-    if these:
-        tx.execute(_DROP_PIECES, {"these": list(these)})
-    return bool(these)
+    """Delete a few chunks of a file.  Returns True if there were any."""
+    some = select(_CHUNKS.c.id).where(_CHUNKS.c.import_id == import_id).limit(_CHUNKS_AT_ONCE)
+    return tx.execute(delete(_CHUNKS).where(_CHUNKS.c.id.in_(some))).rowcount > 0
 
 
-def _drop_pieces(ctx: SubscriberContext, import_id: int) -> None:
-    dropped = True
-    while dropped:
-        with ctx.db.write() as tx:
-            dropped = delete_some_chunks(tx, import_id)
+def _delete_all(ctx: SubscriberContext, import_id: int) -> None:
+    """Delete the chunks and the refusals of an import, some in each transaction."""
+    for delete_some in (delete_some_chunks, _delete_some_refusals):
+        while True:
+            with ctx.db.write() as tx:
+                if not delete_some(tx, import_id):
+                    break
 
 
-def _drop_refusals(ctx: SubscriberContext, import_id: int) -> None:
-    while True:
-        with ctx.db.write() as tx:
-            line = tx.execute(_SOME_REFUSALS, {"of": import_id}).scalar()
-            if line is None:
-                tx.execute(_DROP_ALL_REFUSALS, {"of": import_id})
-                return
-            tx.execute(_DROP_REFUSALS, {"of": import_id, "line": line})
-
-
-def _find(row: Row[Any] | None) -> Row[Any]:
-    if row is None:
-        raise NotFound("There is no import with this id")
-    return row
+def _delete_some_refusals(tx: Connection, import_id: int) -> bool:
+    ours = _REFUSALS.c.import_id == import_id
+    lines = select(_REFUSALS.c.line).where(ours).order_by(_REFUSALS.c.line).limit(1)
+    last = tx.execute(lines.offset(_REFUSALS_AT_ONCE)).scalar()
+    some = ours if last is None else ours & (_REFUSALS.c.line <= last)
+    return tx.execute(delete(_REFUSALS).where(some)).rowcount > 0

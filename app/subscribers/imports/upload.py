@@ -1,10 +1,10 @@
-"""How the file of an import comes in: in pieces that are on the disk before the answer."""
+"""Upload of an import's file, stored in chunks before the request is answered."""
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Row, func, insert, select, update
 
 from app.db.base import table_of
 from app.db.types import UtcTime
@@ -32,59 +32,36 @@ from app.subscribers.lists.reader import FileChunk, UnusableFile, read_heading, 
 
 _CONSENT = (CONSENT_WORDING, CONSENT_SOURCE, CONSENT_AT)
 
-_IMPORTS, _PIECES = table_of(Import), table_of(ImportChunk)
-# Made once: to make a statement costs several times what it takes to run one.
-_BEGIN = (
-    update(_IMPORTS)
-    .where(_IMPORTS.c.id == bindparam("this"))
-    .values(upload=bindparam("token"), bytes=0, lines=0)
-)
-_OURS = (
-    update(_IMPORTS)
-    .where(_IMPORTS.c.id == bindparam("this"), _IMPORTS.c.upload == bindparam("token"))
-    .where(_IMPORTS.c.status == ImportStatus.WAITING)
-)
-_NOTE = _OURS.values(bytes=bindparam("received"))
-_END = _OURS.values(
-    status=bindparam("next"),
-    column_mapping=bindparam("found", type_=_IMPORTS.c.column_mapping.type),
-    bytes=bindparam("received"),
-    lines=bindparam("count"),
-    lines_done=bindparam("done"),
-    stamp=bindparam("at"),
-    phase_at=bindparam("now"),
-    upload=None,
-)
-_ADD_PIECE = insert(_PIECES)
-_LAST_STAMP = select(func.max(_IMPORTS.c.stamp, type_=UtcTime()))
+_IMPORTS, _CHUNKS = table_of(Import), table_of(ImportChunk)
 
 
 class FileTooLarge(Exception):
-    """More bytes came than IMPORT_MAX_BYTES: nothing of it is kept."""
+    """The file has more bytes than IMPORT_MAX_BYTES.  Nothing of it is stored."""
 
 
 def store_file(ctx: SubscriberContext, public_id: str, portions: Iterable[bytes]) -> Row[Any]:
-    """Keep the file of an import that waits for it; from then on it is worked off.
+    """Store the file of an import that waits for it.  Returns the import, ready for a worker.
 
-    One that came in part is begun anew.  Raises NotFound, Conflict where it has its file or
-    another upload has begun, BadInput for what cannot be imported, and FileTooLarge.
+    An earlier upload that broke off is replaced.  Raises NotFound and FileTooLarge.  Raises
+    Conflict if the import has its file or another upload has begun, and BadInput for a file that
+    cannot be imported.
     """
     upload = _Upload(ctx, public_id)
     try:
-        upload.take(portions)
+        upload.store(portions)
         return upload.end()
     except Conflict:
         raise
     except BaseException as e:
         upload.discard()
-        refusal = _refuse(e)
-        if refusal is None:
+        bad_input = _describe(e)
+        if bad_input is None:
             raise
-        raise refusal from e
+        raise bad_input from e
 
 
-def _refuse(error: BaseException) -> BadInput | None:
-    """What to answer to a file that cannot be imported."""
+def _describe(error: BaseException) -> BadInput | None:
+    """Return the error for the client if the file cannot be imported."""
     for kind, field in ((UnusableFile, "file"), (UnusableHeaders, "columns")):
         if isinstance(error, kind):
             return BadInput(f"The file cannot be imported: {error}", fields={field: [f"{error}."]})
@@ -92,94 +69,97 @@ def _refuse(error: BaseException) -> BadInput | None:
 
 
 class _Upload:
-    """One file on its way in."""
+    """An upload that has begun; another upload of the import takes its right to write."""
 
     def __init__(self, ctx: SubscriberContext, public_id: str) -> None:
-        self._people = ctx
+        self._ctx = ctx
         self._public_id = public_id
         self._token = make_id(ctx.now())
         with ctx.db.write() as tx:
             row = lock_import(tx, public_id)
             if row.status is not ImportStatus.WAITING:
                 raise Conflict("The import has its file, or has ended", status=row.status.value)
-            tx.execute(_BEGIN, {"this": row.id, "token": self._token})
+            begun = update(_IMPORTS).where(_IMPORTS.c.id == row.id)
+            tx.execute(begun.values(upload=self._token, bytes=0, lines=0))
         self._id: int = row.id
         self._options = ImportOptions.from_json(row.options)
-        self._layout: ColumnMapping | None = None
-        self._received = self._lines = 0
+        self._mapping: ColumnMapping | None = None
+        self._bytes = self._lines = 0
         self.discard()
 
-    def take(self, portions: Iterable[bytes]) -> None:
+    def store(self, portions: Iterable[bytes]) -> None:
         for chunk in split_chunks(self._count(portions), self._options.encoding):
-            self._keep(chunk)
+            if self._mapping is None:
+                self._mapping = _map_columns(chunk, self._options)
             self._lines = chunk.next_line - 1
+            with self._ctx.db.write() as tx:
+                self._require_update(tx, bytes=self._bytes)
+                values = {"import_id": self._id, "first_line": chunk.first_line}
+                tx.execute(insert(_CHUNKS), {**values, "text": chunk.text.encode()})
 
     def end(self) -> Row[Any]:
-        if self._layout is None:
+        if self._mapping is None:
             raise UnusableFile("the file is empty")
         checks = self._options.mode is Mode.ALL_OR_NOTHING
-        now = self._people.now()
-        with self._people.db.write() as tx:
-            ended = {
-                "this": self._id,
-                "token": self._token,
-                "next": ImportStatus.CHECKING if checks else ImportStatus.WRITING,
-                "found": self._layout.to_json(),
-                "received": self._received,
-                "count": self._lines,
-                "done": self._layout.first_line - 1,
-                "at": _choose_stamp(tx, now),
-                "now": now,
-            }
-            _require(tx.execute(_END, ended).rowcount == 1)
-        return view_import(self._people, self._public_id)
+        now = self._ctx.now()
+        with self._ctx.db.write() as tx:
+            self._require_update(
+                tx,
+                status=ImportStatus.CHECKING if checks else ImportStatus.WRITING,
+                column_mapping=self._mapping.to_json(),
+                bytes=self._bytes,
+                lines=self._lines,
+                lines_done=self._mapping.first_line - 1,
+                stamp=_choose_stamp(tx, now),
+                phase_at=now,
+                upload=None,
+            )
+        return view_import(self._ctx, self._public_id)
+
+    def discard(self) -> None:
+        """Delete the stored chunks, unless another upload has begun."""
+        deleted = True
+        while deleted:
+            with self._ctx.db.write() as tx:
+                deleted = self._update(tx, bytes=0) and delete_some_chunks(tx, self._id)
 
     def _count(self, portions: Iterable[bytes]) -> Iterator[bytes]:
         for portion in portions:
-            self._received += len(portion)
-            if self._received > self._people.rules.import_max_bytes:
+            self._bytes += len(portion)
+            if self._bytes > self._ctx.rules.import_max_bytes:
                 raise FileTooLarge
             yield portion
 
-    def discard(self) -> None:
-        """Delete what was kept, unless another upload has begun."""
-        ours = {"this": self._id, "token": self._token, "received": 0}
-        left = True
-        while left:
-            with self._people.db.write() as tx:
-                left = tx.execute(_NOTE, ours).rowcount == 1 and delete_some_chunks(tx, self._id)
+    def _update(self, tx: Connection, **values: Any) -> bool:
+        """Change the row of the import.  Returns True if this upload still counts."""
+        ours = update(_IMPORTS).where(
+            _IMPORTS.c.id == self._id,
+            _IMPORTS.c.upload == self._token,
+            _IMPORTS.c.status == ImportStatus.WAITING,
+        )
+        return tx.execute(ours.values(values)).rowcount == 1
 
-    def _keep(self, piece: FileChunk) -> None:
-        if self._layout is None:
-            self._layout = _find_layout(piece, self._options)
-        with self._people.db.write() as tx:
-            noted = {"this": self._id, "token": self._token, "received": self._received}
-            _require(tx.execute(_NOTE, noted).rowcount == 1)
-            kept = {"import_id": self._id, "first_line": piece.first_line}
-            tx.execute(_ADD_PIECE, kept | {"text": piece.text.encode()})
+    def _require_update(self, tx: Connection, **values: Any) -> None:
+        if not self._update(tx, **values):
+            raise Conflict("Another upload of this import has begun, or it was cancelled")
 
 
-def _find_layout(piece: FileChunk, options: ImportOptions) -> ColumnMapping:
-    """What the columns are for.  Raises UnusableFile and UnusableTitles."""
+def _map_columns(chunk: FileChunk, options: ImportOptions) -> ColumnMapping:
+    """Return the fields of the columns.  Raises UnusableFile and UnusableHeaders."""
     column_mapping = map_columns(
-        read_heading(piece), columns=options.columns, ignore=options.ignore
+        read_heading(chunk), columns=options.columns, ignore=options.ignore
     )
     needs = options.purpose is Purpose.MARKETING and options.consent is None
     missing = [name for name in _CONSENT if name not in column_mapping.fields]
     if needs and missing:
         raise UnusableHeaders(
-            f"marketing needs a consent, and no column is {', '.join(missing)}: say which by "
-            "columns, or give one consent for all rows"
+            f"marketing needs a consent, and no column is {', '.join(missing)}: name them "
+            "with columns, or give one consent for all rows"
         )
     return column_mapping
 
 
 def _choose_stamp(tx: Connection, now: datetime) -> datetime:
-    """A time that no import before has had."""
-    last = tx.execute(_LAST_STAMP).scalar()
+    """Return a time that no other import has."""
+    last = tx.execute(select(func.max(_IMPORTS.c.stamp, type_=UtcTime()))).scalar()
     return now if last is None or last < now else last + timedelta(microseconds=1)
-
-
-def _require(ours: bool) -> None:
-    if not ours:
-        raise Conflict("Another upload of this import has begun, or it was cancelled")
