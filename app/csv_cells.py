@@ -1,4 +1,4 @@
-"""Lines of CSV that a spreadsheet shows and never runs.  Pure.
+"""CSV output whose cells no spreadsheet runs as formulas, and comparison of headers.  Pure.
 
 A spreadsheet takes a cell that begins like a formula for one: https://owasp.org/www-community/attacks/CSV_Injection
 Where it cuts a line at semicolons or tabs, such a cell may begin in the middle of one of ours.
@@ -21,10 +21,10 @@ Cell = str | int | float | bool | None
 
 
 class _Echo:
-    """A file that gives back what is written to it."""
+    """A file whose `write` returns the line."""
 
     def write(self, line: str) -> str:
-        """The line."""
+        """Return the line."""
         return line
 
 
@@ -32,7 +32,7 @@ _WRITER = csv.writer(_Echo(), lineterminator="\r\n")
 
 
 def make_harmless(text: str) -> str:
-    """The text as a cell that no spreadsheet runs.
+    """Return a text as a cell that no spreadsheet runs.
 
     >>> make_harmless("=1+1"), make_harmless("a;@SUM(A1)"), make_harmless("+46701234567")
     ("'=1+1", "a;'@SUM(A1)", '+46701234567')
@@ -52,7 +52,7 @@ def read_harmless(cell: str) -> str:
 
 
 def write_lines(rows: Iterable[Sequence[Cell]]) -> str:
-    r"""Rows as lines of CSV (RFC 4180), every cell harmless; truth as `true` and `false`.
+    r"""Return rows as lines of CSV (RFC 4180) whose cells are harmless.
 
     >>> write_lines([("+46701234567", None, True, "one, two")])
     '+46701234567,,true,"one, two"\r\n'
@@ -75,12 +75,12 @@ def _show(cell: Cell) -> str:
     return make_harmless(cell) if isinstance(cell, str) else show_plainly(cell)
 
 
-def simplify_title(title: str) -> str:
-    """A title as it is compared.
+def simplify_header(header: str) -> str:
+    """Return a header in the form that headers are compared in.
 
-    >>> simplify_title(" Téléphone (mobile) "), simplify_title("Språk"), simplify_title("firstName")
-    ('telephone_mobile', 'sprak', 'first_name')
+    >>> simplify_header(" Téléphone (mobile) "), simplify_header("firstName")
+    ('telephone_mobile', 'first_name')
     """
-    split = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", title)
-    bare = "".join(each for each in normalize("NFKD", split) if not combining(each))
+    split = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", header)
+    bare = "".join(mark for mark in normalize("NFKD", split) if not combining(mark))
     return re.sub(r"[\W_]+", "_", bare.casefold()).strip("_")

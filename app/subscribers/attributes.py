@@ -1,4 +1,4 @@
-"""What a person's details may hold: tags, language, time zone, attributes.  Pure."""
+"""Rules for the values of subscribers: tags, languages, time zones, attributes.  Pure."""
 
 import re
 from collections.abc import Mapping
@@ -19,6 +19,8 @@ MAX_ATTRIBUTE_CHARACTERS = 500
 # Beyond it a database's number and ours are no longer the same.
 MAX_WHOLE_NUMBER = 2**53
 
+# Prefix of an attribute where fields are named.
+ATTRIBUTE = "attributes."
 ATTRIBUTE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,32}")
 _LANGUAGE = re.compile(
     r"(?P<language>[A-Za-z]{2,3})"
@@ -31,7 +33,7 @@ _TAG_MARKS = frozenset(" ._-:")
 
 
 def normalise_tag(name: str) -> str | None:
-    """The tag as it is kept: lower case, single blanks; None when it is not a tag's name.
+    """Return a tag in lower case with single blanks; None for an invalid name.
 
     >>> normalise_tag("  VIP  Customers "), normalise_tag("Kunde:Süd"), normalise_tag("a/b")
     ('vip customers', 'kunde:süd', None)
@@ -48,7 +50,7 @@ def _may_stand_in_tag(character: str) -> bool:
 
 
 def normalise_language(language: str) -> str | None:
-    """A short tag of RFC 5646 in its usual case; None when it is not one.
+    """Return a short tag of RFC 5646 in its usual case; None for an invalid one.
 
     >>> normalise_language("PT_br"), normalise_language("zh-hans-cn"), normalise_language("german")
     ('pt-BR', 'zh-Hans-CN', None)
@@ -63,7 +65,7 @@ def normalise_language(language: str) -> str | None:
 
 @lru_cache(maxsize=1024)
 def is_time_zone(name: str) -> bool:
-    """Whether the IANA time zone database has it.
+    """Return True if the IANA time zone database has this name.
 
     >>> is_time_zone("Europe/Stockholm"), is_time_zone("Mars/Base"), is_time_zone("right/UTC")
     (True, False, False)
@@ -78,7 +80,7 @@ def is_time_zone(name: str) -> bool:
 
 
 def find_attribute_fault(name: str, value: Any) -> str | None:
-    """What is wrong with an attribute, in a sentence; None when nothing is.
+    """Return a sentence about what is wrong with an attribute; None for a valid one.
 
     >>> find_attribute_fault("city", "Berlin"), find_attribute_fault("tags", ["a"])
     (None, 'Not text, a number, true, false or null.')
@@ -89,7 +91,7 @@ def find_attribute_fault(name: str, value: Any) -> str | None:
 
 
 def find_value_fault(value: Any) -> str | None:
-    """The same of the value alone."""
+    """Return a sentence about what is wrong with an attribute's value; None for a valid one."""
     if value is None or isinstance(value, bool | float):
         return None
     if isinstance(value, int):
@@ -106,13 +108,10 @@ def find_value_fault(value: Any) -> str | None:
 def merge_attributes(
     old: Mapping[str, Any] | None, new: Mapping[str, Any] | None
 ) -> dict[str, Any] | None:
-    """The old ones with the new ones over them; null takes one away, and none at all is None.
+    """Return old attributes with new ones over them; a null removes one.  None for no attributes.
 
     >>> merge_attributes({"city": "Berlin", "age": 7}, {"age": None, "vip": True})
     {'city': 'Berlin', 'vip': True}
     """
     merged = {**(old or {}), **(new or {})}
     return {name: value for name, value in merged.items() if value is not None} or None
-
-
-ATTRIBUTE = "attributes."

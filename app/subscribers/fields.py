@@ -1,4 +1,4 @@
-"""Fields of people: what each takes, and what it refuses in which words."""
+"""Marshmallow fields for the values of subscribers."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -23,7 +23,7 @@ _MAX_SHOWN = 64
 
 
 class TagName(fields.String):
-    """A tag, as it is kept."""
+    """A tag in its normal form."""
 
     def __init__(self, **kwargs: Any) -> None:
         described = {"maxLength": MAX_TAG_CHARACTERS, "example": "customers"}
@@ -40,7 +40,7 @@ class TagName(fields.String):
 
 
 class TagList(fields.List[Any]):
-    """Tags, each once, in the order given."""
+    """Distinct tags in the order given."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(TagName(), validate=validate.Length(max=MAX_TAGS), **kwargs)
@@ -50,7 +50,7 @@ class TagList(fields.List[Any]):
 
 
 class LanguageTag(fields.String):
-    """A language, in its usual case."""
+    """A language tag in its usual case."""
 
     def __init__(self, **kwargs: Any) -> None:
         described = {
@@ -82,7 +82,7 @@ class TimeZoneName(fields.String):
 
 
 class PersonName(fields.String):
-    """A name, blanks around it removed; an empty one is none."""
+    """A name without blanks around it; None for an empty one."""
 
     def __init__(self, **kwargs: Any) -> None:
         described = {"maxLength": MAX_NAME_CHARACTERS, "example": "Ann"}
@@ -97,7 +97,7 @@ class PersonName(fields.String):
 
 
 class AttributeFilters(fields.List[Any]):
-    """Attributes and the values they are to have, each as `name:value`."""
+    """Filters by attribute, each as `name:value`."""
 
     def __init__(self, **kwargs: Any) -> None:
         described = {
@@ -120,7 +120,7 @@ def _cut_filter(text: str) -> tuple[str, str]:
 
 
 class AttributeTable(fields.Dict):
-    """A flat object of text, numbers, truth values and nulls."""
+    """A flat object of texts, numbers, booleans and nulls."""
 
     def __init__(self, **kwargs: Any) -> None:
         described = {

@@ -1,4 +1,4 @@
-"""`flask consent`: whether the ledger of consent is whole, and what it proves."""
+"""`flask consent`: verify the ledger of consent and export evidence."""
 
 import json
 import sys
@@ -16,7 +16,7 @@ consent = ServiceGroup("consent", help="The ledger of consent: verify it, hand o
 @consent.command("verify")
 @click.option("--head", help="The hash of a link as it was written down: it must still be there.")
 def verify(head: str | None) -> None:
-    """Walk the whole ledger; exit with 1 and the first link that does not hold."""
+    """Verify the whole ledger.  Exits with 1 at the first broken link."""
     shown = 0
 
     def show(links: int) -> None:
@@ -39,7 +39,7 @@ def verify(head: str | None) -> None:
     "--to", required=True, type=click.Path(dir_okay=False, path_type=Path), help="A file, new."
 )
 def write_evidence(number: str, to: Path) -> None:
-    """Write all that the ledger says of a number, with its proofs, as JSON."""
+    """Write the ledger entries of a number with their proofs as JSON."""
     evidence = make_evidence(verified_context().subscriber_context, number)
     text = json.dumps(evidence, indent=2, ensure_ascii=False, default=lambda at: at.isoformat())
     try:

@@ -1,4 +1,4 @@
-"""`flask prices`: what parts cost, in and out of a file."""
+"""`flask prices`: import and export the prices of message parts by country."""
 
 import csv
 import io
@@ -25,7 +25,7 @@ _COLUMNS = ("country", "currency", "price")
 @prices.command("import")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def import_prices(file: Path) -> None:
-    """Keep the prices of a CSV file and no others; its columns are country, currency and price."""
+    """Replace all prices by those of a CSV file with columns country, currency and price."""
     try:
         currency, micros = _read_file(file)
     except (UnicodeDecodeError, csv.Error) as e:
@@ -36,7 +36,7 @@ def import_prices(file: Path) -> None:
 
 @prices.command("export")
 def export_prices() -> None:
-    """The prices as CSV, as `import` takes them."""
+    """Print the prices as CSV that `import` can read."""
     with verified_context().db.read() as tx:
         table = read_prices(tx)
     rows = [(country, table.currency, format_price(each)) for country, each in table.micros.items()]
@@ -44,7 +44,7 @@ def export_prices() -> None:
 
 
 def _read_file(file: Path) -> tuple[str, dict[str, int]]:
-    """The currency and the prices of a file; a ClickException that names the first faulty line."""
+    """Return the currency and the prices of a file.  Raises ClickException for a bad line."""
     text = file.read_bytes().decode("utf-8-sig")
     head = text.partition("\n")[0]
     rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=head.count))

@@ -1,4 +1,4 @@
-"""`flask subscribers`: files of them, in and out, through the same functions as the API."""
+"""`flask subscribers`: import and export CSV files through the functions of the API."""
 
 import sys
 import time
@@ -41,24 +41,24 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     "file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path)
 )
 @click.option("--resume", "import_id", help="Go on with this import, instead of a file.")
-@click.option("--tag", "tags", multiple=True, help="A tag for everybody; may be repeated.")
-@click.option("--country", help="Whose national numbers it has, such as SE.")
+@click.option("--tag", "tags", multiple=True, help="A tag for all rows; may be repeated.")
+@click.option("--country", help="Country of national numbers, such as SE.")
 @click.option("--without-plus", is_flag=True, help="Numbers without + or 00 are international.")
-@click.option("--column", "columns", multiple=True, help="FIELD=TITLE, such as phone=Mobil.")
-@click.option("--ignore", multiple=True, help="The title of a column to leave out.")
+@click.option("--column", "columns", multiple=True, help="FIELD=HEADER, such as phone=Mobil.")
+@click.option("--ignore", multiple=True, help="Header of a column to leave out.")
 @click.option("--type", "types", multiple=True, help="ATTRIBUTE=number, or boolean.")
 @click.option("--encoding", help="utf-8, or windows-1252.")
-@click.option("--all-or-nothing/--skip-bad", default=False, help="With bad rows, take no row.")
-@click.option("--unchecked", is_flag=True, help="Take numbers that are like none in use, too.")
+@click.option("--all-or-nothing/--skip-bad", default=False, help="With bad rows, import no row.")
+@click.option("--unchecked", is_flag=True, help="Accept numbers that libphonenumber does not know.")
 @click.option("--purpose", type=click.Choice([each.value for each in Purpose]))
-@click.option("--consent-wording", help="What all of them agreed to; with the next two.")
-@click.option("--consent-source", help="Where they did.")
-@click.option("--consent-at", help="When: ISO 8601 with offset.")
+@click.option("--consent-wording", help="Text that all people agreed to; with the next two.")
+@click.option("--consent-source", help="Where they agreed.")
+@click.option("--consent-at", help="When they agreed: ISO 8601 with offset.")
 @click.option("--refused", type=_FILE, help="New CSV file of the cells that were refused.")
 def import_file(
     file: Path | None, import_id: str | None, refused: Path | None, **said: Any
 ) -> None:
-    """Make subscribers of the rows of a CSV file.
+    """Import the rows of a CSV file as subscribers.
 
     Ctrl-C leaves the rest to the service, or to --resume.  Exits with 0 when every row was taken,
     1 when not, 2 when the input is wrong.
@@ -79,7 +79,7 @@ def import_file(
 @subscribers.command("imports")
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 200))
 def list_them(limit: int) -> None:
-    """The newest imports, a line each."""
+    """List the newest imports, a line each."""
     for row in list_imports(verified_context().subscriber_context, limit=limit).rows:
         click.echo(
             f"{row.public_id}  {row.created_at:%Y-%m-%d %H:%M}  {row.status:<10}"
@@ -96,7 +96,7 @@ def export_file(file: Path) -> None:
 
 
 def _read_options(said: dict[str, Any]) -> ImportOptions:
-    """The options as the API would take them.  Raises UsageError."""
+    """Return the options as the API would read them.  Raises UsageError."""
     consent = {name: said.pop(f"consent_{name}") for name in ("wording", "source", "at")}
     request = {name: said[name] for name in ("country", "encoding", "purpose") if said[name]}
     request |= {name: list(said[name]) for name in ("tags", "ignore") if said[name]}
@@ -123,7 +123,7 @@ def _read_pairs(pairs: tuple[str, ...]) -> dict[str, str]:
 
 
 def _store(people: SubscriberContext, file: Path, options: ImportOptions) -> str:
-    """The id of the import whose file is kept now."""
+    """Create an import and store its file.  Returns its id.  Raises UsageError."""
     try:
         row = create_import(people, options, client=name_operator())
         stored = store_file(people, row.public_id, _read_portions(file))
@@ -150,7 +150,7 @@ def _read_portions(file: Path) -> Iterator[bytes]:
 def _work_off(
     people: SubscriberContext, import_id: str, interrupted: Callable[[], bool]
 ) -> Row[Any]:
-    """The import once it has ended, or we were told to stop; a service may take part in it."""
+    """Work on an import until its end or Ctrl-C, beside the service.  Returns the import."""
     row = _view(people, import_id)
     if row.status is ImportStatus.WAITING:
         raise click.UsageError("its file has not arrived: import the file anew")
@@ -166,7 +166,7 @@ def _work_off(
 def _follow_pass(
     people: SubscriberContext, row: Row[Any], interrupted: Callable[[], bool]
 ) -> Row[Any]:
-    """Show how a pass through the file goes, until its end or until we are told to stop."""
+    """Show the progress of a pass until its end or Ctrl-C.  Returns the import."""
     status, done = row.status, 0
     with click.progressbar(length=row.lines, label=status.value) as bar:
         for now in _work_or_watch(people, row, interrupted):
@@ -180,7 +180,7 @@ def _follow_pass(
 def _work_or_watch(
     people: SubscriberContext, row: Row[Any], interrupted: Callable[[], bool]
 ) -> Iterator[Row[Any]]:
-    """The import as it stands, again and again, while we work on it, or somebody else does."""
+    """Yield the import after each commit, of this process or of a worker of the service."""
     yield row
     while not interrupted():
         for _ in work_import(people, row.id, stop=interrupted):
@@ -210,7 +210,7 @@ def _write_new(file: Path, pieces: Iterator[str]) -> None:
 
 
 def _summarise(row: Row[Any]) -> None:
-    """Say what became of the rows; exit with 1 unless every one was taken."""
+    """Print the counts of rows.  Exits with 1 unless every row was written."""
     words = ["refused"]
     if row.status is not ImportStatus.REFUSED:
         words = ["created", "updated", "unchanged", "merged", *words]

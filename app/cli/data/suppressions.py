@@ -74,7 +74,7 @@ def release(number: str, note: str) -> None:
 @click.argument("number", type=NUMBER)
 @click.confirmation_option(prompt="Nothing of it comes back. Erase all that is known of it?")
 def erase(number: str) -> None:
-    """Erase whoever has this number, but that nobody writes to them."""
+    """Erase the person with this number; the number stays suppressed."""
     remaining = erase_number(verified_context(), number, actor=name_operator()).remaining
     if remaining:
         click.echo(f"Suppressed; erased but for {', '.join(remaining)}, which go by themselves.")
@@ -85,7 +85,7 @@ def erase(number: str) -> None:
 @suppressions.command("export")
 @click.option("--digests", is_flag=True, help="Hashes, of erased people too: for a restore.")
 def export(digests: bool) -> None:
-    """All suppressions in force, as CSV."""
+    """Print the suppressions in force as CSV."""
     people = verified_context().subscriber_context
     for lines in export_hashes(people) if digests else export_suppressions(people):
         click.echo(lines, nl=False)
@@ -94,15 +94,15 @@ def export(digests: bool) -> None:
 @suppressions.command("import")
 @click.argument("file", type=_FILE)
 @click.option("--digests", is_flag=True, help="Hashes that `export --digests` wrote.")
-@click.option("--column", help="The title of the numbers.")
-@click.option("--country", help="Whose national numbers they are, such as SE.")
-@click.option("--without-plus", is_flag=True, help="They are international without a plus.")
+@click.option("--column", help="Header of the column of numbers.")
+@click.option("--country", help="Country of national numbers, such as SE.")
+@click.option("--without-plus", is_flag=True, help="Numbers without + or 00 are international.")
 def import_them(
     file: Path, digests: bool, column: str | None, country: str | None, without_plus: bool
 ) -> None:
-    """Take over a list: CSV, or JSON lines in a file that ends in .jsonl or .ndjson.
+    """Suppress the numbers of a list: CSV, or NDJSON if the name ends in .jsonl or .ndjson.
 
-    Doing it again changes nothing.  With --digests, whoever was erased is erased again.
+    Repeating it changes nothing.  --digests erases again the people who were erased before.
     """
     if digests:
         _import_digests(file)

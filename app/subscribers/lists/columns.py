@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-from app.csv_cells import simplify_title
+from app.csv_cells import simplify_header
 from app.phone.e164 import normalise_number
 from app.subscribers.attributes import ATTRIBUTE, ATTRIBUTE_NAME, MAX_ATTRIBUTES
 from app.subscribers.lists.reader import Heading
@@ -135,7 +135,7 @@ def map_columns(
     is guessed.  Raises UnusableHeaders.
     """
     headers = tuple(header.strip() for header in heading.headers)
-    plain = [simplify_title(header) for header in headers]
+    plain = [simplify_header(header) for header in headers]
     fields = _apply_options(headers, columns, ignore)
     _guess_fields(fields, plain)
     _guess_name_part(fields, plain)
@@ -169,7 +169,7 @@ def find_phone_column(first_row: Sequence[str], column: str | None = None) -> tu
     if numbers:
         indexes = [index for index in numbers if normalise_number(first_row[index])] or numbers
     else:
-        indexes = _find_phone_headers([simplify_title(header) for header in first_row])
+        indexes = _find_phone_headers([simplify_header(header) for header in first_row])
     if len(indexes) != 1:
         shown = " | ".join(header.strip() for header in first_row[:10])
         raise UnusableHeaders(
@@ -180,7 +180,7 @@ def find_phone_column(first_row: Sequence[str], column: str | None = None) -> tu
 
 def is_international(header: str) -> bool:
     """Return True if the header says that its numbers are international even without a plus."""
-    return simplify_title(header) in _INTERNATIONAL
+    return simplify_header(header) in _INTERNATIONAL
 
 
 def _holds_number(cell: str) -> bool:
@@ -217,9 +217,9 @@ def _apply_options(
 
 def _find_header(headers: Sequence[str], wanted: str) -> list[int]:
     exact = [index for index, header in enumerate(headers) if header.strip() == wanted.strip()]
-    plain = simplify_title(wanted)
+    plain = simplify_header(wanted)
     return exact or [
-        index for index, header in enumerate(headers) if plain and simplify_title(header) == plain
+        index for index, header in enumerate(headers) if plain and simplify_header(header) == plain
     ]
 
 
@@ -257,7 +257,7 @@ def _name_attribute(header: str) -> str:
     """
     name = header.removeprefix(ATTRIBUTE)
     if not ATTRIBUTE_NAME.fullmatch(name):
-        name = re.sub(r"[^a-z0-9_]+", "_", simplify_title(name))[:32].strip("_")
+        name = re.sub(r"[^a-z0-9_]+", "_", simplify_header(name))[:32].strip("_")
     return ATTRIBUTE + name
 
 

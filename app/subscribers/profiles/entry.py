@@ -16,7 +16,7 @@ COLUMNS = (*DETAILS, "attributes", "active", "subscribed_at")
 
 
 class OnConflict(StrEnum):
-    """What the writer does with an entry whose number is a subscriber's already."""
+    """Handling of an entry whose number is a subscriber's already."""
 
     MERGE = "merge"  # given values win, the others stay; tags are added
     REPLACE = "replace"  # names, language, zone and attributes become those given; tags if given

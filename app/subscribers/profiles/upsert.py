@@ -44,7 +44,7 @@ _SUBSCRIBERS = table_of(Subscriber)
 
 
 class Outcome(StrEnum):
-    """What the writer did with an entry."""
+    """Outcome of an entry."""
 
     CREATED = "created"
     UPDATED = "updated"
