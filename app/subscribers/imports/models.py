@@ -79,8 +79,8 @@ class Import(Base):
         Index(
             "ix_imports_kept",
             "id",
-            sqlite_where=sql("forgotten_at IS NULL"),
-            postgresql_where=sql("forgotten_at IS NULL"),
+            sqlite_where=sql("purged_at IS NULL"),
+            postgresql_where=sql("purged_at IS NULL"),
         ),
         NEVER_REUSE_IDS,
     )
