@@ -47,7 +47,7 @@ def test_every_message_belongs_to_the_batch_that_stands_in_the_end(picky_machine
     machine, broadcast = picky_machine(sinch, numbers)
 
     homes = machine.homes(broadcast)
-    batches = {each.id: each for each in machine.batches()}
+    batches = {batch.id: batch for batch in machine.batches()}
     assert sorted(homes) == numbers
     assert batches[homes[numbers[3]]].state is _S.REJECTED
     assert {batches[home].state for number, home in homes.items() if number != numbers[3]} == {
@@ -66,7 +66,7 @@ def test_on_postgresql_it_ends_alike(make_machine, postgres):
         machine.submit_all()
 
     homes = machine.homes(broadcast)
-    states = {each.id: each.state for each in machine.batches()}
+    states = {batch.id: batch.state for batch in machine.batches()}
     assert sorted(sinch.recipients()) == sorted(set(numbers) - set(bad))
     assert [number for number in numbers if states[homes[number]] is _S.REJECTED] == bad
     assert machine.counts(broadcast) == {"submitted": 997, "rejected": 3}
@@ -79,11 +79,11 @@ def test_each_half_has_a_reference_of_its_own_that_would_be_made_again(picky_mac
     machine, _ = picky_machine(sinch, numbers)
 
     batches = machine.batches()
-    assert len({each.client_reference for each in batches}) == len(batches)
+    assert len({batch.client_reference for batch in batches}) == len(batches)
     assert {sent["client_reference"] for sent in sinch.taken} == {
-        each.client_reference for each in batches if each.state is _S.ACCEPTED
+        batch.client_reference for batch in batches if batch.state is _S.ACCEPTED
     }
-    assert [(each.start, each.size, each.level) for each in batches] == [
+    assert [(batch.start, batch.size, batch.level) for batch in batches] == [
         (0, 16, 0), (0, 8, 1), (8, 8, 1), (0, 4, 2), (4, 4, 2), (0, 2, 3), (2, 2, 3), (0, 1, 4),
         (1, 1, 4),
     ]  # fmt: skip

@@ -58,7 +58,7 @@ def test_batches_of_a_broadcast_go_in_the_order_they_were_cut(machine):
 
     claims = [machine.claim() for _ in range(5)]
 
-    assert [json.loads(each.body)["to"] for each in claims] == [[n] for n in many_numbers(5)]
+    assert [json.loads(claim.body)["to"] for claim in claims] == [[n] for n in many_numbers(5)]
 
 
 def test_the_first_claim_makes_a_broadcast_sending(machine):
@@ -152,12 +152,12 @@ def test_a_burst_is_of_one_broadcast_and_as_long_as_asked_for(either_machine):
 
     bursts = [claim_burst(machine.ctx, max_batches=2) for _ in range(3)]
 
-    assert [[each.broadcast_id for each in burst] for burst in bursts] == [
+    assert [[claim.broadcast_id for claim in burst] for burst in bursts] == [
         [first, first],
         [first],
         [first + 1],
     ]
-    assert len({each.batch_id for burst in bursts for each in burst}) == 4
+    assert len({claim.batch_id for burst in bursts for claim in burst}) == 4
 
 
 def test_claimers_at_once_get_different_batches(make_machine, either_database):
@@ -174,7 +174,7 @@ def test_claimers_at_once_get_different_batches(make_machine, either_database):
 
     claimed = Together(*[claim_ten] * 4).join()
 
-    ids = [each for found in claimed for each in found]
+    ids = [batch_id for found in claimed for batch_id in found]
     assert len(ids) == len(set(ids)) == 40
     assert len(machine.attempts()) == 40
 
@@ -208,7 +208,7 @@ def test_a_stop_that_is_committed_is_never_followed_by_a_claim(make_machine, eit
 
         def halt(public_id=public_id, stopped=stopped):
             stop(machine.ctx, public_id, actor="ops")
-            taken = [each.number for each in machine.attempts()]
+            taken = [attempt.number for attempt in machine.attempts()]
             stopped.set()
             return len(taken)
 
@@ -313,7 +313,7 @@ def test_an_attempt_that_was_not_proven_unsent_is_never_followed_by_another(mach
         machine.submit_all()
 
     assert sandbox.posts() == 5
-    assert [each.number for each in machine.attempts()] == [1] * 5
+    assert [attempt.number for attempt in machine.attempts()] == [1] * 5
     assert sorted(sandbox.recipients()) == many_numbers(5)
 
 
@@ -323,4 +323,4 @@ def test_two_workers_have_names_of_their_own_in_the_ledger(machine, sandbox):
     submit_batch(machine.ctx, machine.worker("one").claim())
     submit_batch(machine.ctx, machine.worker("two").claim())
 
-    assert [each.worker for each in machine.attempts()] == ["one", "two"]
+    assert [attempt.worker for attempt in machine.attempts()] == ["one", "two"]

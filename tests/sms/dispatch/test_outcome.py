@@ -355,8 +355,8 @@ def test_of_several_batches_an_unknown_one_does_not_keep_the_others_back(send, s
     assert shown["batches"] == {"accepted": 3, "unknown": 1}
     assert (shown["counts"]["submitted"], shown["counts"]["unconfirmed"]) == (2500, 1000)
     messages = messages_of(service, answer)
-    assert [each["recipient"] for each in messages] == numbers
-    assert [each["status"] for each in messages] == (
+    assert [message["recipient"] for message in messages] == numbers
+    assert [message["status"] for message in messages] == (
         ["submitted"] * 1000 + ["unconfirmed"] * 1000 + ["submitted"] * 1500
     )
     assert messages[0]["batch_id"] == sandbox.batches()[0]["id"]
@@ -379,7 +379,7 @@ def test_of_several_batches_one_refused_does_not_keep_the_others_back(send, serv
     assert shown["batches"] == {"accepted": 2, "rejected": 1}
     assert (shown["counts"]["submitted"], shown["counts"]["rejected"]) == (1500, 1000)
     assert (shown["refusal"]["status"], shown["refusal"]["code"]) == (400, code)
-    assert [each["status"] for each in messages_of(service, answer)] == (
+    assert [message["status"] for message in messages_of(service, answer)] == (
         ["submitted"] * 1000 + ["rejected"] * 1000 + ["submitted"] * 500
     )
     assert sandbox.recipients() == numbers[:1000] + numbers[2000:]

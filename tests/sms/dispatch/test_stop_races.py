@@ -102,7 +102,7 @@ class Race:
                 found = claim_burst(ctx, max_batches=dice.choice((1, 1, 3)))
                 if not isinstance(found, Idle):
                     at = self._commits.last
-                    sent_to = [number for each in found for number in json.loads(each.body)["to"]]
+                    sent_to = [number for claim in found for number in json.loads(claim.body)["to"]]
                     self.claimed |= dict.fromkeys(sent_to, at)
                 elif self._is_done():
                     return

@@ -41,7 +41,9 @@ def _order(sandbox, **fault):
 
 
 def _bodies(server):
-    return [each.partition(b"\r\n\r\n")[2] for each in server.requests if each[:4] == b"POST"]
+    return [
+        request.partition(b"\r\n\r\n")[2] for request in server.requests if request[:4] == b"POST"
+    ]
 
 
 def test_the_attempt_is_on_record_before_its_first_byte_leaves(make_machine, either_database):
@@ -60,7 +62,9 @@ def test_the_attempt_is_on_record_before_its_first_byte_leaves(make_machine, eit
     ((batch, attempts),) = seen
     assert (batch.state, batch.attempt) == (_S.SENDING, 1)
     assert batch.lease_until == machine.ctx.now() + machine.ctx.rules.lease
-    assert [(each.number, each.outcome, each.ended_at) for each in attempts] == [(1, None, None)]
+    assert [(attempt.number, attempt.outcome, attempt.ended_at) for attempt in attempts] == [
+        (1, None, None)
+    ]
     assert attempts[0].worker == machine.ctx.worker
 
 
@@ -73,7 +77,7 @@ def test_what_arrives_is_what_the_ledger_has_the_hash_of(make_machine, either_da
 
     arrived = [sha256(body).digest() for body in _bodies(server)]
     assert len(arrived) == 3
-    assert [each.payload_hash for each in machine.attempts()] == arrived
+    assert [attempt.payload_hash for attempt in machine.attempts()] == arrived
 
 
 def test_a_batch_keeps_its_payload_and_its_reference_over_all_its_attempts(
@@ -91,7 +95,7 @@ def test_a_batch_keeps_its_payload_and_its_reference_over_all_its_attempts(
     assert len(bodies) == 3
     assert len(set(bodies)) == 1
     assert json.loads(bodies[0])["client_reference"] == machine.batch().client_reference
-    assert [each.number for each in machine.attempts()] == [1, 2, 3]
+    assert [attempt.number for attempt in machine.attempts()] == [1, 2, 3]
 
 
 def test_a_reference_is_short_and_says_nothing_of_anybody(machine, sandbox):
@@ -99,7 +103,7 @@ def test_a_reference_is_short_and_says_nothing_of_anybody(machine, sandbox):
 
     machine.submit_all()
 
-    references = [each["client_reference"] for each in sandbox.batches()]
+    references = [batch["client_reference"] for batch in sandbox.batches()]
     assert len(set(references)) == 4
     for reference in references:
         assert len(reference) <= 64
@@ -284,8 +288,8 @@ def test_without_a_connection_it_is_pending_again_and_everybody_waits(
     assert (attempt.outcome, attempt.http_status) == (Outcome.NOT_SENT, None)
     assert machine.counts(broadcast) == {"pending": 2}
     assert machine.idle().not_before == machine.ctx.seconds_from_now(2)
-    for each in getattr(_silent_url, "kept", []):
-        each.close()
+    for connection in getattr(_silent_url, "kept", []):
+        connection.close()
 
 
 def test_429_is_pending_again_and_everybody_waits_as_long_as_sinch_wishes(either_machine, sandbox):
@@ -303,7 +307,7 @@ def test_429_is_pending_again_and_everybody_waits_as_long_as_sinch_wishes(either
     machine.clock.advance(77)
     machine.submit_all()
     assert machine.states() == [_S.ACCEPTED, _S.ACCEPTED]
-    assert [each.number for each in machine.attempts()] == [1, 2, 1]
+    assert [attempt.number for attempt in machine.attempts()] == [1, 2, 1]
 
 
 def test_a_worker_that_claimed_too_long_ago_writes_no_byte(machine, sandbox):
@@ -478,7 +482,7 @@ def test_a_late_answer_does_not_disturb_the_attempt_that_an_operator_allowed(
     assert (machine.batch().state, machine.batch().attempt) == (_S.SENDING, 2)
     submit_batch(machine.ctx, second)
     assert machine.states() == [_S.ACCEPTED]
-    assert [each.overridden for each in machine.attempts()] == [True, False]
+    assert [attempt.overridden for attempt in machine.attempts()] == [True, False]
     assert machine.violations() == []
 
 
@@ -493,7 +497,7 @@ def test_a_batch_taken_after_its_broadcast_was_cancelled_is_to_be_stopped_at_sin
 
     submit_batch(machine.ctx, claim)
 
-    assert [(each.state, each.cancel_request) for each in machine.batches()] == [
+    assert [(batch.state, batch.cancel_request) for batch in machine.batches()] == [
         (_S.ACCEPTED, CancelRequestState.WANTED),
         (_S.CANCELLED, None),
     ]
@@ -561,7 +565,7 @@ def test_two_refusals_at_once_of_one_broadcast_do_not_wait_for_each_other(make_m
         # Nobody begins before all are there.
         tx.execute(update(Broadcast).where(Broadcast.id == broadcast).values(priority=5))
         together = Together(
-            *(lambda each=each: record_result(machine.ctx, each, refused) for each in claims)
+            *(lambda claim=claim: record_result(machine.ctx, claim, refused) for claim in claims)
         )
         time.sleep(0.3)
 
@@ -578,7 +582,7 @@ def test_of_a_burst_nothing_more_is_begun_once_the_process_shall_end(machine, sa
 
     assert sandbox.posts() == 2
     assert machine.states() == [_S.ACCEPTED] * 2 + [_S.PENDING] * 3
-    assert [each.outcome for each in machine.attempts()][2:] == [Outcome.NOT_SENT] * 3
+    assert [attempt.outcome for attempt in machine.attempts()][2:] == [Outcome.NOT_SENT] * 3
     assert machine.gates().find_obstacle(machine.ctx.now()) is None
 
 
@@ -625,8 +629,8 @@ def test_of_two_batches_that_end_at_once_one_settles_their_broadcast(
         broadcast = machine.store(many_numbers(2, start=2 * number), size=1)
         claims = [machine.claim(broadcast_id=broadcast) for _ in range(2)]
         results = [
-            SubmitResult(outcome=Outcome.ACCEPTED, sinch_id=f"id-{each.batch_id}")
-            for each in claims
+            SubmitResult(outcome=Outcome.ACCEPTED, sinch_id=f"id-{claim.batch_id}")
+            for claim in claims
         ]
         Together(
             *(

@@ -26,7 +26,7 @@ def _counted(view):
 
 
 def _reasons(view):
-    return [(each["status"], each["code"], each["messages"]) for each in view["reasons"]]
+    return [(reason["status"], reason["code"], reason["messages"]) for reason in view["reasons"]]
 
 
 def test_every_report_moves_its_recipient_to_its_word_and_the_counts_still_add_up(
@@ -43,7 +43,7 @@ def test_every_report_moves_its_recipient_to_its_word_and_the_counts_still_add_u
         seen.append(caller.show(made))
 
     assert {sum(view["counts"].values()) for view in seen} == {11}
-    assert {sum(each["messages"] for each in view["reasons"]) for view in seen} == {11}
+    assert {sum(reason["messages"] for reason in view["reasons"]) for view in seen} == {11}
     assert _counted(seen[0]) == {"submitted": 10, "invalid": 1}
     ends = [word.lower() for word in words[:-1]]
     assert _counted(seen[-1]) == dict.fromkeys(ends, 1) | {"submitted": 2, "invalid": 1}
@@ -54,7 +54,7 @@ def test_every_report_moves_its_recipient_to_its_word_and_the_counts_still_add_u
 def test_every_word_there_is_has_its_count(caller, sandbox):
     view = caller.show(caller.send(NUMBERS[0]))
 
-    assert set(view["counts"]) == {each.value for each in MessageStatus} - {"duplicate"}
+    assert set(view["counts"]) == {status.value for status in MessageStatus} - {"duplicate"}
 
 
 def test_the_reasons_say_why_and_whether_to_try_again_the_most_frequent_first(
@@ -66,7 +66,7 @@ def test_the_reasons_say_why_and_whether_to_try_again_the_most_frequent_first(
 
     end_messages(context_of(service), made, dict(zip(NUMBERS, ends, strict=False)))
 
-    told = {(each["status"], each["code"]): each for each in caller.show(made)["reasons"]}
+    told = {(reason["status"], reason["code"]): reason for reason in caller.show(made)["reasons"]}
     assert _reasons(caller.show(made)) == [
         ("submitted", None, 4),
         ("delivered", 0, 1),
@@ -104,14 +104,14 @@ def test_what_is_not_sent_is_told_by_what_became_of_its_batch(service, caller, s
 def test_of_a_page_of_broadcasts_each_has_its_own_sums(either_service, sandbox):
     caller = Caller(either_service)
     made = [caller.send(*NUMBERS[: n + 1]) for n in range(4)]
-    for n, each in enumerate(made):
+    for n, public_id in enumerate(made):
         ends = dict.fromkeys(NUMBERS[:n], ("Delivered" if n % 2 else "Failed", n))
-        end_messages(context_of(either_service), each, ends)
+        end_messages(context_of(either_service), public_id, ends)
     caller.act("cancel", made[3])
 
     page = caller.get("/api/broadcasts").get_json()["broadcasts"]
 
-    assert page == [caller.show(each) for each in made[::-1]]
+    assert page == [caller.show(public_id) for public_id in made[::-1]]
     assert [_counted(view) for view in page] == [
         {"delivered": 3, "submitted": 1},
         {"failed": 2, "submitted": 1},

@@ -287,7 +287,7 @@ def test_it_is_probed_at_its_time_and_not_before(machine, sandbox):
     assert probe_circuit(machine.ctx)
 
     assert before == 0
-    assert [each["operation"] for each in sandbox.requests()] == ["GET /batches"]
+    assert [batch["operation"] for batch in sandbox.requests()] == ["GET /batches"]
 
 
 def test_a_red_probe_leaves_it_open(machine, sandbox):
@@ -463,7 +463,7 @@ def test_an_operator_closes_it_at_once_and_the_books_say_who(machine, sandbox):
 
     machine.submit_all()
     assert machine.states() == [_S.ACCEPTED] * 3
-    assert [(each.actor, each.action, each.subject) for each in machine.audit()] == [
+    assert [(entry.actor, entry.action, entry.subject) for entry in machine.audit()] == [
         ("ops", "close", "circuit")
     ]
     assert not close_circuit_by_hand(machine.ctx, actor="ops")
@@ -501,7 +501,7 @@ def test_only_one_of_many_workers_gets_the_trial(make_machine, postgres):
         assert probe_circuit(machine.ctx)
         found = Together(*[lambda: claim_batch(machine.ctx)] * 4).join()
 
-        (trial,) = [each for each in found if isinstance(each, Claim)]
+        (trial,) = [claim for claim in found if isinstance(claim, Claim)]
         record_result(machine.ctx, trial, _REFUSED)
 
 
@@ -652,7 +652,9 @@ def test_several_workers_share_one_pace(make_machine, either_database):
     base = make_machine(either_database, messages_per_second=rate, pace_ahead_s=0.5)
     others = [make_machine(either_database) for _ in range(workers - 1)]
     base.store(many_numbers(600))
-    contexts = [replace(each.ctx, rules=base.ctx.rules, clock=Clock()) for each in (base, *others)]
+    contexts = [
+        replace(machine.ctx, rules=base.ctx.rules, clock=Clock()) for machine in (base, *others)
+    ]
     claimed, lock, end = [], threading.Lock(), time.monotonic() + seconds
 
     def work(ctx):

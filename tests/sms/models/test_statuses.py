@@ -52,8 +52,8 @@ def test_delivered_says_so_whatever_the_code():
 def test_no_end_is_a_way_back_to_submitted():
     assert {*ENDED, _M.SUBMITTED} == REPORTED
     assert NOT_REACHED < ENDED
-    assert all(rank_status(each) > rank_status(_M.SUBMITTED) for each in ENDED)
-    assert all(rank_status(each) < rank_status(_M.DELIVERED) for each in ENDED - {_M.DELIVERED})
+    assert all(rank_status(status) > rank_status(_M.SUBMITTED) for status in ENDED)
+    assert all(rank_status(status) < rank_status(_M.DELIVERED) for status in ENDED - {_M.DELIVERED})
 
 
 @pytest.mark.parametrize(

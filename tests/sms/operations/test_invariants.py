@@ -162,7 +162,7 @@ def test_what_is_spoilt_is_said(machine, name):
     spoil(machine)
 
     found = machine.violations()
-    assert any(re.fullmatch(sentence, each) for each in found), found
+    assert any(re.fullmatch(sentence, violation) for violation in found), found
 
 
 def test_each_is_said_on_postgresql_too(make_doomed, postgres):
@@ -176,7 +176,7 @@ def test_each_is_said_on_postgresql_too(make_doomed, postgres):
         spoil(machine)
 
         found = machine.violations()
-        assert any(re.fullmatch(sentence, each) for each in found), (name, found)
+        assert any(re.fullmatch(sentence, violation) for violation in found), (name, found)
         _mend(machine)
 
 

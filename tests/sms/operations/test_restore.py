@@ -75,7 +75,7 @@ def test_everything_that_has_not_ended_is_in_doubt(either_machine, sandbox):
     ]  # fmt: skip
     assert in_doubt == 4
     assert machine.violations() == []
-    assert [(each.actor, each.action) for each in machine.audit()] == [("ops", "restored")]
+    assert [(entry.actor, entry.action) for entry in machine.audit()] == [("ops", "restored")]
 
 
 def test_an_audience_not_cut_yet_is_cut_now_and_in_doubt_too(either_machine):
@@ -111,14 +111,14 @@ def test_what_was_cut_and_sent_after_the_backup_is_found_under_the_same_referenc
     backup.save(machine)
     plan_next(machine.ctx)
     machine.submit_all()
-    before = [each.client_reference for each in machine.batches()]
+    before = [batch.client_reference for batch in machine.batches()]
     backup.bring_back(machine)
 
     _restore(machine)
     _sweep_until_done(machine)
     machine.submit_all()
 
-    assert [each.client_reference for each in machine.batches()] == before
+    assert [batch.client_reference for batch in machine.batches()] == before
     assert machine.states() == [_S.ACCEPTED] * 3
     assert sandbox.posts() == 3
 
@@ -230,7 +230,7 @@ def test_many_in_doubt_are_each_asked_once_before_it_ends(machine, sandbox):
     sweeps = _sweep_until_done(machine, at_most=8)
 
     assert sweeps >= 3
-    assert all(each.reconcile_attempts >= 1 for each in machine.batches())
+    assert all(batch.reconcile_attempts >= 1 for batch in machine.batches())
 
 
 def test_what_is_not_found_needs_an_operator_and_is_not_sent(machine, sandbox):

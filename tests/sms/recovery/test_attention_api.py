@@ -95,9 +95,9 @@ def test_the_oldest_comes_first_and_what_is_decided_is_gone(caller, troubled):
 
     _resolve(caller, first, "give_up")
 
-    assert [each["client_reference"] for each in shown] == [first, second]
+    assert [item["client_reference"] for item in shown] == [first, second]
     left = caller.get("/api/batches/attention").get_json()["batches"]
-    assert [(each["client_reference"], each["reason"]) for each in left] == [(second, "mismatch")]
+    assert [(item["client_reference"], item["reason"]) for item in left] == [(second, "mismatch")]
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ class LossySinch:
             )
 
     def calls(self, method):
-        return [each for each in self.server.requests if each.startswith(method)]
+        return [request for request in self.server.requests if request.startswith(method)]
 
 
 @pytest.fixture

@@ -32,11 +32,11 @@ def _age(seconds):
 
 def _asked_at(rules=RULES, *, sweep_s=0.0):
     """Seconds after the outcome became unknown at which a question is asked, to the end."""
-    now, reconcile_attempts = NOON, []
+    now, lookups = NOON, []
     while (at := choose_next_lookup(rules, unknown_at=NOON, now=now)) is not None:
         now = at + timedelta(seconds=sweep_s)
-        reconcile_attempts.append((at - NOON).total_seconds())
-    return reconcile_attempts
+        lookups.append((at - NOON).total_seconds())
+    return lookups
 
 
 def test_nothing_listed_is_absent():
@@ -79,21 +79,21 @@ def test_anything_else_than_was_sent_is_a_mismatch(strange, beside_a_right_one):
 
 
 def test_questions_come_at_the_models_times_then_hourly_to_day_13():
-    reconcile_attempts = _asked_at()
+    lookups = _asked_at()
 
-    assert reconcile_attempts[:8] == [5, 15, 30, 60, 120, 300, 600, 900]
-    until_called = [each for each in reconcile_attempts if 900 < each <= 1800]
+    assert lookups[:8] == [5, 15, 30, 60, 120, 300, 600, 900]
+    until_called = [at for at in lookups if 900 < at <= 1800]
     assert until_called == [1050, 1200, 1350, 1500, 1650, 1800]
-    hourly = [each for each in reconcile_attempts if each > 1800]
+    hourly = [at for at in lookups if at > 1800]
     assert {b - a for a, b in pairwise(hourly)} == {3600}
     last = timedelta(seconds=hourly[-1])
     assert LOOKUP_PERIOD <= last < LOOKUP_PERIOD + timedelta(hours=1)
 
 
 def test_late_sweeps_skip_no_question_for_long():
-    reconcile_attempts = _asked_at(sweep_s=15)
+    lookups = _asked_at(sweep_s=15)
 
-    assert [each for each in reconcile_attempts if each <= 900] == [5, 30, 60, 120, 300, 600, 900]
+    assert [at for at in lookups if at <= 900] == [5, 30, 60, 120, 300, 600, 900]
 
 
 def test_nothing_is_asked_beyond_what_the_list_reaches():

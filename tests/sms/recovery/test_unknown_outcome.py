@@ -110,7 +110,7 @@ def test_what_it_does_not_show_is_asked_about_and_never_sent_again(either_machin
     assert (batch.state, batch.attention) == (_S.NEEDS_ATTENTION, Attention.ABSENT)
     assert machine.counts(broadcast) == {"unconfirmed": 1}
     assert machine.broadcast(broadcast).status is BroadcastStatus.COMPLETE_NEEDS_ATTENTION
-    assert [each.id for each in find_attention(machine.ctx)] == [batch_id]
+    assert [batch.id for batch in find_attention(machine.ctx)] == [batch_id]
     machine.idle()
     assert sandbox.posts() == 2
 
@@ -479,7 +479,7 @@ def test_however_slow_the_list_a_sweep_ends_and_nobody_waits_longer_than_35_minu
 
     assert longest_s <= 30
     assert set(machine.states()) == {_S.NEEDS_ATTENTION}
-    assert {each.attention for each in machine.batches()} == {Attention.UNREADABLE}
+    assert {batch.attention for batch in machine.batches()} == {Attention.UNREADABLE}
 
 
 def test_what_an_operator_counts_as_sent_of_a_cancelled_broadcast_is_stopped_once_found(
@@ -538,7 +538,7 @@ def test_only_an_operator_has_it_sent_again(either_machine, sandbox):
     machine.submit_all()
 
     assert machine.batch(batch_id).state is _S.ACCEPTED
-    assert [each.overridden for each in machine.attempts(batch_id)] == [True, False]
+    assert [attempt.overridden for attempt in machine.attempts(batch_id)] == [True, False]
     assert machine.counts(broadcast) == {"submitted": 1}
     assert sorted(sandbox.recipients()) == sorted([ANN, BOB])
     assert machine.violations() == []

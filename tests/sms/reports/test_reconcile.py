@@ -32,7 +32,7 @@ def _go_on(machine, sandbox, seconds):
 
 
 def _count(sandbox, path):
-    return sum(path in each["path"] for each in sandbox.requests())
+    return sum(path in request["path"] for request in sandbox.requests())
 
 
 def test_a_report_is_asked_for_until_every_end_is_known(either_machine, sandbox):
@@ -74,7 +74,7 @@ def test_who_is_called_back_asks_later(
 
     second = machine.batch().next_report_at
     told = first - machine.batch().accepted_at, second - first
-    assert tuple(each.total_seconds() for each in told) == waits
+    assert tuple(report.total_seconds() for report in told) == waits
 
 
 def test_a_thousand_recipients_cost_one_question(machine, sandbox):

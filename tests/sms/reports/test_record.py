@@ -114,7 +114,7 @@ def test_every_order_of_a_message_s_reports_ends_in_the_same_books(machine):
     for number, order in enumerate(itertools.permutations(_COURSE)):
         name = f"01BATCH{number}"
         broadcast, batch = _accepted(machine, name=name)
-        told = [each.replace(b"01SINCHBATCH", name.encode()) for each in order]
+        told = [report.replace(b"01SINCHBATCH", name.encode()) for report in order]
         tell(machine.ctx, *told, at_once=number % 2 == 0)
         row = ends(machine.ctx, broadcast)[ANN]
         [(status, code, _)] = sums(machine.ctx, broadcast)
@@ -378,7 +378,9 @@ def test_clients_are_told_each_end_once(machine):
     tell(machine.ctx, report(ANN, "Delivered"), report(BOB, "Failed", 153))
 
     told = outbox(machine.ctx, "messages.updated")
-    assert [(each["broadcast_id"], [m["status"] for m in each["messages"]]) for each in told] == [
+    assert [
+        (report["broadcast_id"], [m["status"] for m in report["messages"]]) for report in told
+    ] == [
         (name, ["delivered"]),
         (name, ["failed"]),
     ]

@@ -52,7 +52,7 @@ def test_a_pile_of_full_reports_is_worked_off(either_machine):
     machine = either_machine
     broadcast = machine.store(many_numbers(2))
     machine.submit()
-    reports = [_report_all(machine.batch(), 1_000 * each) for each in range(300)]
+    reports = [_report_all(machine.batch(), 1_000 * number) for number in range(300)]
     store_events(machine.ctx, *reversed(reports))
 
     while apply_events(machine.ctx):

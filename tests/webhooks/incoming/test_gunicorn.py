@@ -77,7 +77,7 @@ def test_one_connection_brings_many_whatever_becomes_of_each(port, stored):
 
 
 def test_chunks_are_put_together(port, stored):
-    chunked = b"".join(b"%x\r\n%s\r\n" % (len(each), each) for each in (RAW[:9], RAW[9:]))
+    chunked = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (RAW[:9], RAW[9:]))
 
     answer = talk(port, head(length="Transfer-Encoding: chunked") + chunked + b"0\r\n\r\n")
 

@@ -117,7 +117,8 @@ def test_forged_callbacks_call_for_somebody_once_with_their_address(make_callbac
 def test_two_secrets_are_taken_while_one_is_changed_for_the_other(make_callbacks):
     callbacks = make_callbacks(SINCH_WEBHOOK_SECRET="new", SINCH_WEBHOOK_SECRET_OLD="old")
 
-    codes = [callbacks.post(REPORT, secret=each).status_code for each in ("new", "old", "older")]
+    secrets = ("new", "old", "older")
+    codes = [callbacks.post(REPORT, secret=secret).status_code for secret in secrets]
 
     assert codes == [200, 200, 401]
 
@@ -212,7 +213,7 @@ def test_a_body_of_more_than_a_megabyte_is_refused_and_somebody_is_called(callba
 
 def test_a_callback_may_come_in_chunks(callbacks):
     answers = [
-        chunked(callbacks, REPORT, **sign(REPORT, secret=each)) for each in (SECRET, "guessed")
+        chunked(callbacks, REPORT, **sign(REPORT, secret=secret)) for secret in (SECRET, "guessed")
     ]
 
     assert [answer.status_code for answer in answers] == [200, 401]

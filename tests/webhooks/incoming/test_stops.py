@@ -144,7 +144,10 @@ def test_what_is_no_text_costs_one_statement(ctx, store):
 
     store(report(ANN, "Delivered"), report(BOB, "Delivered"))
 
-    assert [each.split()[0] for each in statements if "BEGIN" not in each] == ["INSERT", "INSERT"]
+    assert [statement.split()[0] for statement in statements if "BEGIN" not in statement] == [
+        "INSERT",
+        "INSERT",
+    ]
 
 
 def test_no_batch_claimed_behind_an_answered_stop_holds_the_number(ctx, store, machine):
@@ -163,7 +166,7 @@ def test_no_batch_claimed_behind_an_answered_stop_holds_the_number(ctx, store, m
             found = claim_batch(ctx)
             if not isinstance(found, Claim):
                 return
-            sent = {f"+{each.lstrip('+')}" for each in json.loads(found.body)["to"]}
+            sent = {f"+{phone.lstrip('+')}" for phone in json.loads(found.body)["to"]}
             claimed.extend(sent)
             wrong.extend(sent & before)
 
