@@ -15,6 +15,7 @@ from app.db.engine import Database
 from app.health import Readiness
 from app.logs import configure_logging
 from app.sms.context import Context
+from app.webhooks.incoming.authenticate import CallbackAuthenticator
 
 # Settings that a service keeps outside of its database, or that act once when it is made.
 _NOT_SHARED = ("FAILPOINT", "REDIS_URL", "CELERY_BROKER_URL")
@@ -70,6 +71,11 @@ def _open_database(service: Flask, config: Config) -> None:
     service.extensions["readiness"] = Readiness(ctx.sinch)
     for limiter in service.extensions["limiter"]:
         limiter.reset()
+    # An authenticator that has logged no error yet, over the store of the one that there is.
+    authenticator = service.extensions["authenticator"]
+    vars(authenticator).update(
+        vars(CallbackAuthenticator(config.webhook_auth, authenticator._store))
+    )
     service._got_first_request = False
     configure_logging(config.log_level)
 
