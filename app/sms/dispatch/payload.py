@@ -28,7 +28,7 @@ def make_outgoing(
         text=choose_text(broadcast, content.language),
         sender=broadcast.sender,
         client_reference=reference,
-        parameters=_merge(options.get("defaults") or {}, content.parameters, recipients),
+        parameters=merge_parameters(options.get("defaults") or {}, content.parameters, recipients),
         expire_at=expires_at,
         delivery_report=report,
         callback_url=ctx.callback_url if report else None,
@@ -43,7 +43,7 @@ def choose_text(broadcast: Row[Any], language: str | None) -> str:
     return texts.get(language or "", broadcast.text)
 
 
-def _merge(
+def merge_parameters(
     defaults: Mapping[str, str], own: Mapping[str, Mapping[str, str]], recipients: Sequence[str]
 ) -> Mapping[str, Mapping[str, str]]:
     """Build Sinch's `parameters`: by name, the values of these recipients and the default."""

@@ -10,10 +10,9 @@ from app.sinch.errors import (
     SinchUnreachable,
 )
 from app.sinch.schemas import OutgoingBatch
-from app.sms.audience.chunks import AudienceChunk
 from app.sms.audience.expand import iterate_chunks
-from app.sms.content.placeholders import DEFAULT, find_placeholders
 from app.sms.context import Context
+from app.sms.dispatch.payload import merge_parameters
 from app.sms.quotes.estimate import list_parts
 from app.sms.request.model import BroadcastRequest, collect_defaults
 
@@ -43,14 +42,15 @@ def cross_check(ctx: Context, request: BroadcastRequest) -> DryRunCheck:
     chunk = next(chunks, None)
     if chunk is None or not chunk.recipients:
         return DryRunCheck(problem="No recipient is left to ask Sinch about.")
-    text = request.texts.get(chunk.language or "", request.text)
     our_parts = sum(list_parts(request, chunk, chunk.recipients))
     batch = OutgoingBatch(
         recipients=chunk.recipients,
-        text=text,
+        text=request.texts.get(chunk.language or "", request.text),
         sender=request.sender or ctx.default_sender,
         client_reference=_REFERENCE,
-        parameters=_collect_values(request, chunk, text) or None,
+        parameters=merge_parameters(
+            collect_defaults(request), chunk.parameters or {}, chunk.recipients
+        ),
         flash=request.flash,
     )
     try:
@@ -58,18 +58,6 @@ def cross_check(ctx: Context, request: BroadcastRequest) -> DryRunCheck:
     except SinchError as e:
         return DryRunCheck(our_parts=our_parts, problem=_explain(e))
     return DryRunCheck(recipients=answer.recipients, parts=answer.parts, our_parts=our_parts)
-
-
-def _collect_values(
-    request: BroadcastRequest, chunk: AudienceChunk, text: str
-) -> dict[str, dict[str, str]]:
-    """Return the values of these recipients and the default, by the text's placeholders."""
-    parameters, defaults = chunk.parameters or {}, collect_defaults(request)
-    values = {name: dict(parameters.get(name, {})) for name in find_placeholders(text)}
-    for name in values:
-        if name in defaults:
-            values[name][DEFAULT] = defaults[name]
-    return values
 
 
 def _explain(error: SinchError) -> str:
