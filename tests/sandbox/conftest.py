@@ -1,4 +1,4 @@
-"""One sandbox for all of these tests, reset before each; a webhook that notes what it is sent."""
+"""Fixtures: one sandbox for all of these tests, reset before each test; a recording webhook."""
 
 import json
 import threading
@@ -17,7 +17,7 @@ Json = dict[str, Any]
 
 
 class Sinch:
-    """A bare HTTP client of the plan's URLs."""
+    """A plain HTTP client for the plan's URLs."""
 
     def __init__(self, url: str, *, token: str = "sandbox", plan_id: str = "sandbox") -> None:
         self.root = f"{url}/xms/v1/{plan_id}"
@@ -47,13 +47,13 @@ class Sinch:
         return batch
 
     def statuses(self, batch_id: str) -> dict[str, int]:
-        """How many messages are in which status and code, as ``Delivered 0``."""
+        """Count messages by status and code, such as `Delivered 0`."""
         report = self.get(f"/batches/{batch_id}/delivery_report")
         return {f"{s['status']} {s['code']}": s["count"] for s in report["statuses"]}
 
 
 class Webhook:
-    """Notes every callback; answers with the next of ``answers``, else 200, while ``open``."""
+    """Records callbacks; answers with the next of `answers`, else 200, once `open` is set."""
 
     def __init__(self) -> None:
         self.answers: list[int] = []
@@ -93,10 +93,10 @@ class Webhook:
         self.server.server_close()
 
 
-def wait_until(true: Callable[[], object], *, within_s: float = 5.0) -> None:
-    """Come back as soon as it holds; AssertionError when it never does."""
+def wait_until(condition: Callable[[], object], *, within_s: float = 5.0) -> None:
+    """Return once the condition is true; AssertionError after `within_s` seconds."""
     until = time.monotonic() + within_s
-    while not true():
+    while not condition():
         assert time.monotonic() < until, "it never happened"
         time.sleep(0.005)
 

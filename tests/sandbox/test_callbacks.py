@@ -112,8 +112,8 @@ def test_a_5xx_or_429_is_tried_again_up_the_ladder(sinch, control, webhook, stat
     control.set(retry_base_s=100)
     sinch.send(delivery_report="per_recipient_final", callback_url=webhook.url)
 
-    for tries, wait_s in ((1, 100.1), (2, 200.1), (3, 0)):
-        wait_until(lambda tries=tries: len(control.callbacks()) == tries)
+    for attempts, wait_s in ((1, 100.1), (2, 200.1), (3, 0)):
+        wait_until(lambda attempts=attempts: len(control.callbacks()) == attempts)
         control.advance(wait_s)
     assert [t["status"] for t in control.callbacks()] == [status, status, 200]
     assert [t["attempt"] for t in control.callbacks()] == [1, 2, 3]
@@ -174,22 +174,22 @@ def test_callbacks_that_wait_by_lot_overtake_each_other(sinch, control, webhook)
     sinch.send(*numbers, delivery_report="per_recipient_final", callback_url=webhook.url)
 
     wait_until(lambda: len(webhook.events) == 50)
-    told = [event["recipient"] for event in webhook.events]
-    assert sorted(told) == numbers
-    assert told != numbers
+    recipients = [event["recipient"] for event in webhook.events]
+    assert sorted(recipients) == numbers
+    assert recipients != numbers
 
 
 def test_the_same_seed_loses_the_same_ones(control, webhook):
-    told = []
+    senders = []
     for seed in (7, 7, 8):
         control.set(inbound_url=webhook.url, callback_lost_probability=0.5, seed=seed)
         webhook.received.clear()
         for n in range(40):
             control.text_from(f"467000{n:05}", "hi")
         time.sleep(0.5)
-        told.append(sorted(event["from"] for event in webhook.events))
+        senders.append(sorted(event["from"] for event in webhook.events))
 
-    assert told[0] == told[1] != told[2]
+    assert senders[0] == senders[1] != senders[2]
 
 
 def test_a_host_that_cannot_be_one_does_not_silence_the_others(sinch, control, webhook):

@@ -129,11 +129,11 @@ def test_headers_can_be_ordered_and_a_429_can_say_when_to_come_back(sinch, contr
     control.order_fault(status=429)
 
     moved = sinch.ask("GET", "/batches", allow_redirects=False)
-    told, untold = sinch.ask("GET", "/batches"), sinch.ask("GET", "/batches")
+    timed, untimed = sinch.ask("GET", "/batches"), sinch.ask("GET", "/batches")
 
     assert moved.headers["Location"] == "/elsewhere"
-    assert told.headers["Retry-After"] == "3"
-    assert "Retry-After" not in untold.headers
+    assert timed.headers["Retry-After"] == "3"
+    assert "Retry-After" not in untimed.headers
 
 
 def test_faults_are_tried_in_order_and_counted(sinch, control):

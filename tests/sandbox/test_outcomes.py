@@ -1,4 +1,4 @@
-"""What becomes of messages, and what the reports say of them."""
+"""Outcomes of messages, and delivery reports of batches."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -7,8 +7,9 @@ SENDER = "46700000900"
 
 
 def texts(sinch):
-    """Who has texted what, the oldest first."""
-    return [(each["from"], each["body"]) for each in reversed(sinch.get("/inbounds")["inbounds"])]
+    """List the senders and texts of the inbounds, oldest first."""
+    inbounds = reversed(sinch.get("/inbounds")["inbounds"])
+    return [(inbound["from"], inbound["body"]) for inbound in inbounds]
 
 
 def test_who_is_delivered_answers_by_their_number(sinch, webhook, control):
@@ -17,8 +18,8 @@ def test_who_is_delivered_answers_by_their_number(sinch, webhook, control):
 
     wait_until(lambda: len(webhook.events) == 3)
 
-    said = [(each["type"], each["from"], each["to"], each["body"]) for each in webhook.events]
-    assert sorted(said) == [
+    events = [(e["type"], e["from"], e["to"], e["body"]) for e in webhook.events]
+    assert sorted(events) == [
         ("mo_text", STOPS, SENDER, "STOP"),
         ("mo_text", STARTS, SENDER, "START"),
         ("mo_text", THANKS, SENDER, "Thank you ✓"),

@@ -1,4 +1,4 @@
-"""POST /batches: what is taken, what is refused and in which words."""
+"""POST /batches: valid requests, and the errors of invalid ones."""
 
 from datetime import datetime, timedelta
 

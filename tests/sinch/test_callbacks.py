@@ -237,23 +237,23 @@ def test_a_code_that_no_database_keeps_is_none(code):
 @pytest.mark.parametrize(
     "raw",
     [
-        *(recipient_report(batch_id=each) for each in (None, "", 7, "x" * 65, "a b", "a\0b")),
+        *(recipient_report(batch_id=value) for value in (None, "", 7, "x" * 65, "a b", "a\0b")),
         *(
-            recipient_report(recipient=each)
-            for each in (None, 46700000001, "Acme", "+", "4" * 16, "٤٦٧", [PHONE])
+            recipient_report(recipient=value)
+            for value in (None, 46700000001, "Acme", "+", "4" * 16, "٤٦٧", [PHONE])
         ),
-        *(recipient_report(status=each) for each in (None, "", " ", 0, ["Delivered"])),
-        *(batch_report(batch_id=each) for each in (None, "", 7, "x" * 65)),
-        *(batch_report(total_message_count=each) for each in (None, "many", -1)),
-        *(batch_report(statuses=each) for each in (None, "x", {}, ["Delivered"], [{}])),
+        *(recipient_report(status=value) for value in (None, "", " ", 0, ["Delivered"])),
+        *(batch_report(batch_id=value) for value in (None, "", 7, "x" * 65)),
+        *(batch_report(total_message_count=value) for value in (None, "many", -1)),
+        *(batch_report(statuses=value) for value in (None, "x", {}, ["Delivered"], [{}])),
         batch_report(statuses=[_count(0, "Delivered", None)]),
         batch_report(statuses=[_count(0, None, 1)]),
         batch_report(statuses=[_count(0, "Delivered", 1, PHONE)]),
         batch_report(statuses=[_count(0, "Delivered", 1, [7])]),
-        *(inbound(id=each) for each in (None, "", 7, "x" * 65)),
-        *(inbound(**{"from": each}) for each in (None, 46700000001)),
-        *(inbound(to=each) for each in (None, 46700000900)),
-        *(inbound(body=each) for each in (None, 7, {})),
+        *(inbound(id=value) for value in (None, "", 7, "x" * 65)),
+        *(inbound(**{"from": value}) for value in (None, 46700000001)),
+        *(inbound(to=value) for value in (None, 46700000900)),
+        *(inbound(body=value) for value in (None, 7, {})),
         inbound(type="mo_media", body="STOP"),
     ],
 )
@@ -309,7 +309,7 @@ def test_any_bytes_are_read_or_refused(raw):
 
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
-    lambda each: st.lists(each, max_size=3) | st.dictionaries(st.text(max_size=5), each),
+    lambda values: st.lists(values, max_size=3) | st.dictionaries(st.text(max_size=5), values),
     max_leaves=5,
 )
 _NAMES = ("batch_id", "recipient", "status", "code", "at", "client_reference", "statuses",
@@ -339,8 +339,8 @@ def test_the_official_sdk_reads_the_same_in_what_we_read(raw):
         assert theirs.at == ours.at
     elif isinstance(ours, BatchReport):
         assert theirs.total_message_count == ours.total
-        counts = [(each.status, each.code, each.count) for each in ours.statuses]
-        assert [(each.status, each.code, each.count) for each in theirs.statuses] == counts
+        counts = [(count.status, count.code, count.count) for count in ours.statuses]
+        assert [(count.status, count.code, count.count) for count in theirs.statuses] == counts
     else:
         assert f"+{theirs.from_}" == ours.sender
         assert (theirs.id, theirs.body) == (ours.id, ours.body)

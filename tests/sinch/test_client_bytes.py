@@ -131,7 +131,7 @@ def test_the_environment_adds_and_replaces_nothing(sinch, tmp_path, monkeypatch)
         '{"id": ""}',
         '{"id": "no id, a sentence"}',
         '{"id": null}',
-        '{"id": "01JX0000000000000000000009", "client_reference": "somebody-else-s"}',
+        '{"id": "01JX0000000000000000000009", "client_reference": "another-reference"}',
         "[]",
         "<html>ok</html>",
         '{"id": "01JX',

@@ -1,4 +1,4 @@
-"""What the session does on a real socket: what is repeated, what is not, what is proven."""
+"""The Sinch session on a real socket: retries, deadlines, and proof that nothing was sent."""
 
 import contextlib
 import socket
@@ -340,7 +340,7 @@ def test_plain_http_where_tls_is_expected_is_proven_unsent(connect):
 
 @pytest.fixture
 def deaf_url():
-    """Where a connection never opens: a full backlog leaves further ones half open."""
+    """URL whose connections never open: a full backlog leaves further ones half open."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)

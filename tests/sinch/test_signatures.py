@@ -1,4 +1,4 @@
-"""Who signed a callback: the contract's example, and the official SDK as a second opinion."""
+"""Signatures of callbacks: the contract's example, and the official SDK as a second opinion."""
 
 import json
 
