@@ -79,18 +79,18 @@ def is_time_zone(name: str) -> bool:
     return True
 
 
-def find_attribute_fault(name: str, value: Any) -> str | None:
+def find_attribute_error(name: str, value: Any) -> str | None:
     """Return a sentence about what is wrong with an attribute; None for a valid one.
 
-    >>> find_attribute_fault("city", "Berlin"), find_attribute_fault("tags", ["a"])
+    >>> find_attribute_error("city", "Berlin"), find_attribute_error("tags", ["a"])
     (None, 'Not text, a number, true, false or null.')
     """
     if not ATTRIBUTE_NAME.fullmatch(name):
         return "Not a name of 1 to 32 letters A-Z, digits, '_', '.' or '-'."
-    return find_value_fault(value)
+    return find_value_error(value)
 
 
-def find_value_fault(value: Any) -> str | None:
+def find_value_error(value: Any) -> str | None:
     """Return a sentence about what is wrong with an attribute's value; None for a valid one."""
     if value is None or isinstance(value, bool | float):
         return None

@@ -12,7 +12,7 @@ from app.subscribers.attributes import (
     MAX_NAME_CHARACTERS,
     MAX_TAG_CHARACTERS,
     MAX_TAGS,
-    find_attribute_fault,
+    find_attribute_error,
     is_time_zone,
     normalise_language,
     normalise_tag,
@@ -109,12 +109,12 @@ class AttributeFilters(fields.List[Any]):
         super().__init__(fields.String(), validate=length, metadata=described, **kwargs)
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> list[Any]:
-        return [_cut_filter(str(each)) for each in super()._deserialize(value, *args, **kwargs)]
+        return [_parse_filter(str(item)) for item in super()._deserialize(value, *args, **kwargs)]
 
 
-def _cut_filter(text: str) -> tuple[str, str]:
+def _parse_filter(text: str) -> tuple[str, str]:
     name, colon, value = text.partition(":")
-    if not colon or find_attribute_fault(name, value):
+    if not colon or find_attribute_error(name, value):
         raise ValidationError("Not the name of an attribute, a colon and its value.")
     return name, value
 
@@ -144,8 +144,8 @@ class AttributeTable(fields.Dict):
             raise ValidationError("Not an object of names.")
         if len(value) > MAX_ATTRIBUTES:
             raise ValidationError(f"More than {MAX_ATTRIBUTES} attributes.")
-        faults = {name: find_attribute_fault(name, each) for name, each in value.items()}
-        faulty = {name[:_MAX_SHOWN]: [fault] for name, fault in faults.items() if fault}
-        if faulty:
-            raise ValidationError(faulty)
+        found = {name: find_attribute_error(name, item) for name, item in value.items()}
+        errors = {name[:_MAX_SHOWN]: [error] for name, error in found.items() if error}
+        if errors:
+            raise ValidationError(errors)
         return dict(value)

@@ -39,7 +39,9 @@ def export_prices() -> None:
     """Print the prices as CSV that `import` can read."""
     with verified_context().db.read() as tx:
         table = read_prices(tx)
-    rows = [(country, table.currency, format_price(each)) for country, each in table.micros.items()]
+    rows = [
+        (country, table.currency, format_price(price)) for country, price in table.micros.items()
+    ]
     click.echo(write_lines([_COLUMNS, *rows]), nl=False)
 
 

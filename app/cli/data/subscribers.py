@@ -50,13 +50,13 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--encoding", help="utf-8, or windows-1252.")
 @click.option("--all-or-nothing/--skip-bad", default=False, help="With bad rows, import no row.")
 @click.option("--unchecked", is_flag=True, help="Accept numbers that libphonenumber does not know.")
-@click.option("--purpose", type=click.Choice([each.value for each in Purpose]))
+@click.option("--purpose", type=click.Choice([purpose.value for purpose in Purpose]))
 @click.option("--consent-wording", help="Text that all people agreed to; with the next two.")
 @click.option("--consent-source", help="Where they agreed.")
 @click.option("--consent-at", help="When they agreed: ISO 8601 with offset.")
 @click.option("--refused", type=_FILE, help="New CSV file of the cells that were refused.")
 def import_file(
-    file: Path | None, import_id: str | None, refused: Path | None, **said: Any
+    file: Path | None, import_id: str | None, refused: Path | None, **options: Any
 ) -> None:
     """Import the rows of a CSV file as subscribers.
 
@@ -67,12 +67,12 @@ def import_file(
         raise click.UsageError("give a FILE, or --resume with the id of an import")
     if refused is not None and refused.exists():
         raise click.UsageError(f"--refused: {refused}: there is such a file")
-    people = verified_context().subscriber_context
+    ctx = verified_context().subscriber_context
     with interrupts() as interrupted:
         if file is not None:
-            import_id = _store(people, file, _read_options(said))
-        row = _work_off(people, str(import_id), interrupted)
-    _write_refused(people, row, refused)
+            import_id = _store(ctx, file, _read_options(options))
+        row = _work_off(ctx, str(import_id), interrupted)
+    _write_refused(ctx, row, refused)
     _summarise(row)
 
 
@@ -91,25 +91,25 @@ def list_them(limit: int) -> None:
 @click.argument("file", type=_FILE)
 def export_file(file: Path) -> None:
     """Write all subscribers to a new CSV file."""
-    people = verified_context().subscriber_context
-    _write_new(file, export_subscribers(people))
+    ctx = verified_context().subscriber_context
+    _write_new(file, export_subscribers(ctx))
 
 
-def _read_options(said: dict[str, Any]) -> ImportOptions:
+def _read_options(options: dict[str, Any]) -> ImportOptions:
     """Return the options as the API would read them.  Raises UsageError."""
-    consent = {name: said.pop(f"consent_{name}") for name in ("wording", "source", "at")}
-    request = {name: said[name] for name in ("country", "encoding", "purpose") if said[name]}
-    request |= {name: list(said[name]) for name in ("tags", "ignore") if said[name]}
-    request |= {name: _read_pairs(said[name]) for name in ("columns", "types") if said[name]}
-    request |= {"without_plus": said["without_plus"], "check_numbers": not said["unchecked"]}
-    request["mode"] = "all_or_nothing" if said["all_or_nothing"] else "skip_bad"
+    consent = {name: options.pop(f"consent_{name}") for name in ("wording", "source", "at")}
+    request = {name: options[name] for name in ("country", "encoding", "purpose") if options[name]}
+    request |= {name: list(options[name]) for name in ("tags", "ignore") if options[name]}
+    request |= {name: _read_pairs(options[name]) for name in ("columns", "types") if options[name]}
+    request |= {"without_plus": options["without_plus"], "check_numbers": not options["unchecked"]}
+    request["mode"] = "all_or_nothing" if options["all_or_nothing"] else "skip_bad"
     if any(consent.values()):
         request["consent"] = {name: value for name, value in consent.items() if value}
     try:
-        options: ImportOptions = ImportSchema().load(request)
+        loaded: ImportOptions = ImportSchema().load(request)
     except ValidationError as e:
         raise click.UsageError(reject_fields(e).sentence) from e
-    return options
+    return loaded
 
 
 def _read_pairs(pairs: tuple[str, ...]) -> dict[str, str]:
@@ -122,11 +122,11 @@ def _read_pairs(pairs: tuple[str, ...]) -> dict[str, str]:
     return read
 
 
-def _store(people: SubscriberContext, file: Path, options: ImportOptions) -> str:
+def _store(ctx: SubscriberContext, file: Path, options: ImportOptions) -> str:
     """Create an import and store its file.  Returns its id.  Raises UsageError."""
     try:
-        row = create_import(people, options, client=name_operator())
-        stored = store_file(people, row.public_id, _read_portions(file))
+        row = create_import(ctx, options, client=name_operator())
+        stored = store_file(ctx, row.public_id, _read_portions(file))
     except ClarionError as e:
         raise click.UsageError(e.sentence) from e
     except FileTooLarge as e:
@@ -147,29 +147,27 @@ def _read_portions(file: Path) -> Iterator[bytes]:
             yield portion
 
 
-def _work_off(
-    people: SubscriberContext, import_id: str, interrupted: Callable[[], bool]
-) -> Row[Any]:
+def _work_off(ctx: SubscriberContext, import_id: str, interrupted: Callable[[], bool]) -> Row[Any]:
     """Work on an import until its end or Ctrl-C, beside the service.  Returns the import."""
-    row = _view(people, import_id)
+    row = _view(ctx, import_id)
     if row.status is ImportStatus.WAITING:
         raise click.UsageError("its file has not arrived: import the file anew")
     if sys.stderr.isatty():
         configure_logging("ERROR")  # lines between would tear the bar
     while not row.completed_at and not interrupted():
-        row = _follow_pass(people, row, interrupted)
+        row = _follow_pass(ctx, row, interrupted)
     if not row.completed_at:
         click.echo(f"interrupted: flask subscribers import --resume {import_id}", err=True)
     return row
 
 
 def _follow_pass(
-    people: SubscriberContext, row: Row[Any], interrupted: Callable[[], bool]
+    ctx: SubscriberContext, row: Row[Any], interrupted: Callable[[], bool]
 ) -> Row[Any]:
     """Show the progress of a pass until its end or Ctrl-C.  Returns the import."""
     status, done = row.status, 0
     with click.progressbar(length=row.lines, label=status.value) as bar:
-        for now in _work_or_watch(people, row, interrupted):
+        for now in _work_or_watch(ctx, row, interrupted):
             if now.status is not status:
                 return now
             bar.update(now.lines_done - done)
@@ -178,27 +176,27 @@ def _follow_pass(
 
 
 def _work_or_watch(
-    people: SubscriberContext, row: Row[Any], interrupted: Callable[[], bool]
+    ctx: SubscriberContext, row: Row[Any], interrupted: Callable[[], bool]
 ) -> Iterator[Row[Any]]:
     """Yield the import after each commit, of this process or of a worker of the service."""
     yield row
     while not interrupted():
-        for _ in work_import(people, row.id, stop=interrupted):
-            yield _view(people, row.public_id)
-        yield _view(people, row.public_id)
+        for _ in work_import(ctx, row.id, stop=interrupted):
+            yield _view(ctx, row.public_id)
+        yield _view(ctx, row.public_id)
         time.sleep(_LOOK_EVERY_S)
 
 
-def _view(people: SubscriberContext, import_id: str) -> Row[Any]:
+def _view(ctx: SubscriberContext, import_id: str) -> Row[Any]:
     try:
-        return view_import(people, import_id)
+        return view_import(ctx, import_id)
     except ClarionError as e:
         raise click.UsageError(e.sentence) from e
 
 
-def _write_refused(people: SubscriberContext, row: Row[Any], file: Path | None) -> None:
+def _write_refused(ctx: SubscriberContext, row: Row[Any], file: Path | None) -> None:
     if file is not None:
-        _write_new(file, export_refusals(people, row.public_id))
+        _write_new(file, export_refusals(ctx, row.public_id))
 
 
 def _write_new(file: Path, pieces: Iterator[str]) -> None:

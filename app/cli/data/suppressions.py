@@ -64,8 +64,8 @@ def add(numbers: tuple[str, ...], marketing: bool, note: str | None) -> None:
 @click.option("--note", required=True, help="On whose word.")
 def release(number: str, note: str) -> None:
     """Write to this number again; consent to marketing does not come back by that."""
-    people = verified_context().subscriber_context
-    if not release_number(people, number, actor=name_operator(), channel=CLI, note=note):
+    ctx = verified_context().subscriber_context
+    if not release_number(ctx, number, actor=name_operator(), channel=CLI, note=note):
         raise click.ClickException("this number is not suppressed")
     click.echo("This number is written to again.")
 
@@ -86,8 +86,8 @@ def erase(number: str) -> None:
 @click.option("--digests", is_flag=True, help="Hashes, of erased people too: for a restore.")
 def export(digests: bool) -> None:
     """Print the suppressions in force as CSV."""
-    people = verified_context().subscriber_context
-    for lines in export_hashes(people) if digests else export_suppressions(people):
+    ctx = verified_context().subscriber_context
+    for lines in export_hashes(ctx) if digests else export_suppressions(ctx):
         click.echo(lines, nl=False)
 
 

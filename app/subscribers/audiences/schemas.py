@@ -8,7 +8,7 @@ from marshmallow import Schema, ValidationError, fields, post_load, validate
 from app.subscribers.attributes import (
     ATTRIBUTE,
     ATTRIBUTE_NAME,
-    find_value_fault,
+    find_value_error,
     normalise_language,
 )
 from app.subscribers.audiences.audience import Audience
@@ -124,7 +124,7 @@ def _check_scalar(field: str, op: Op, value: Any) -> Any:
         raise ValidationError("Not text." if text_only else "null: use exists instead.", "value")
     if op in ORDERING and isinstance(value, bool):
         raise ValidationError("Neither text nor a number.", "value")
-    error = find_value_fault(value)
+    error = find_value_error(value)
     if error is not None:
         raise ValidationError(error, "value")
     exact = field == "language" and op in (Op.EQ, Op.NE, Op.IN)
