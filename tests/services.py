@@ -17,8 +17,8 @@ from app.logs import configure_logging
 from app.sms.context import Context
 from app.webhooks.incoming.authenticate import CallbackAuthenticator
 
-# Settings that a service keeps outside of its database, or that act once when it is made.
-_NOT_SHARED = ("FAILPOINT", "REDIS_URL", "CELERY_BROKER_URL")
+# Settings whose services keep something outside of the database: counters, throttled log lines.
+_NOT_SHARED = ("FAILPOINT", "REDIS_URL", "CELERY_BROKER_URL", "SINCH_WEBHOOK_SECRET")
 
 
 @dataclass
