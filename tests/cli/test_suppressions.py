@@ -6,7 +6,7 @@ import sqlite3
 import pytest
 from sqlalchemy import insert, text
 
-from app.subscribers.consent.ledger import ConsentKind, append_consent
+from app.subscribers.consent.ledger import ConsentEntry, ConsentKind, append_consent_entries
 from app.subscribers.models import Cause, Subscriber
 from app.subscribers.suppressions.store import find_suppressed, suppress
 
@@ -72,8 +72,8 @@ def test_opt_outs_and_erasures_survive_a_restore(make_service, sandbox, database
         now = people.now()
         row = {"public_id": "ann", "phone": ANN, "subscribed_at": now, "updated_at": now}
         tx.execute(insert(Subscriber).values(**row))
-        said = {"actor": "shop", "channel": "api", "source": "form", "wording": "yes"}
-        append_consent(tx, people, ConsentKind.OPT_IN, BOB, at=now, **said)
+        entry = ConsentEntry(ConsentKind.OPT_IN, BOB, now, "api", "shop", "form", "yes")
+        append_consent_entries(tx, [entry])
         suppress(tx, people, ANN, cause=Cause.STOP, actor="phone", at=now)
     backup = tmp_path / "backup.db"
     with sqlite3.connect(tmp_path / "clarion.db") as live, sqlite3.connect(backup) as copy:

@@ -20,7 +20,7 @@ from app.sms.inbound.auto_reply import REPLY_CLIENT, store_own
 from app.sms.inbound.reply_texts import choose_question
 from app.sms.lifecycle.gates import read_gates
 from app.sms.request.model import BroadcastRequest
-from app.subscribers.consent import ledger
+from app.subscribers.consent.ledger import ConsentEntry, append_consent_entries
 from app.subscribers.models import ConsentKind
 from app.subscribers.suppressions.store import find_suppressed, lock_suppressions_shared
 from app.subscribers.tags.assignments import (
@@ -109,15 +109,11 @@ def _store_question(tx: Connection, ctx: Context, text: str, group: Sequence[_Re
     )
     public_id = store_own(tx, ctx, request)
     mark_opt_in_requested(tx, [recipient.subscriber for recipient in group], at=now)
-    ledger.append_consents(
-        tx,
-        ctx.subscriber_context,
-        ConsentKind.ASKED,
-        [
-            (recipient.subscriber.phone, now, public_id, text, tag)
-            for recipient in group
-            for tag in recipient.subscriber.tags.values()
-        ],
-        actor=REPLY_CLIENT,
-        channel="sms",
-    )
+    entries = [
+        ConsentEntry(
+            ConsentKind.ASKED, subscriber.phone, now, "sms", REPLY_CLIENT, public_id, text, tag
+        )
+        for subscriber in (recipient.subscriber for recipient in group)
+        for tag in subscriber.tags.values()
+    ]
+    append_consent_entries(tx, entries)

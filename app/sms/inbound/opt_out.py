@@ -32,7 +32,7 @@ from app.sms.context import Context
 from app.sms.inbound.auto_reply import TextToAnswer, reply_once
 from app.sms.inbound.reply_texts import Reply, is_own_reply
 from app.sms.models import reports
-from app.subscribers.consent.ledger import ConsentRecord
+from app.subscribers.consent.ledger import ConsentEntry
 from app.subscribers.models import Cause, ConsentKind, Subscriber
 from app.subscribers.suppressions.hash_key import WrongKey
 from app.subscribers.suppressions.store import (
@@ -75,9 +75,9 @@ class InboundIntent:
     language: str | None = None
     is_subscriber: bool = False
 
-    def make_record(self, kind: ConsentKind, tag: str | None = None) -> ConsentRecord:
+    def make_record(self, kind: ConsentKind, tag: str | None = None) -> ConsentEntry:
         """Return the consent record of this inbound, with its exact words."""
-        return ConsentRecord(
+        return ConsentEntry(
             kind=kind,
             phone=self.phone,
             at=self.at,
@@ -98,7 +98,7 @@ def lock_for_inbounds(tx: Connection, inbounds: Iterable[SinchInbound]) -> None:
         lock_suppressions_exclusive(tx)
 
 
-def apply_inbound(tx: Connection, ctx: Context, inbound: SinchInbound) -> list[ConsentRecord]:
+def apply_inbound(tx: Connection, ctx: Context, inbound: SinchInbound) -> list[ConsentEntry]:
     """Apply the intent of a new inbound.
 
     Returns the consent records that the caller appends.  Raises WrongKey.
@@ -192,7 +192,7 @@ def _suppress(tx: Connection, ctx: Context, intent: InboundIntent) -> None:
     )
 
 
-def _stop(tx: Connection, ctx: Context, intent: InboundIntent) -> list[ConsentRecord]:
+def _stop(tx: Connection, ctx: Context, intent: InboundIntent) -> list[ConsentEntry]:
     _suppress(tx, ctx, intent)
     found = _read_suppression(tx, ctx, intent.phone)
     if found is None or not found.active:
@@ -203,7 +203,7 @@ def _stop(tx: Connection, ctx: Context, intent: InboundIntent) -> list[ConsentRe
     return [intent.make_record(ConsentKind.OPT_OUT)]
 
 
-def _start(tx: Connection, ctx: Context, intent: InboundIntent) -> list[ConsentRecord]:
+def _start(tx: Connection, ctx: Context, intent: InboundIntent) -> list[ConsentEntry]:
     if ctx.now() - intent.at > _START_WITHIN:
         return []
     before = _read_suppression(tx, ctx, intent.phone)
@@ -218,7 +218,7 @@ def _start(tx: Connection, ctx: Context, intent: InboundIntent) -> list[ConsentR
     return [intent.make_record(ConsentKind.OPT_IN)] if lifts_own or intent.is_subscriber else []
 
 
-def _confirm(tx: Connection, ctx: Context, intent: InboundIntent) -> list[ConsentRecord]:
+def _confirm(tx: Connection, ctx: Context, intent: InboundIntent) -> list[ConsentEntry]:
     tags = confirm_tags(tx, ctx.subscriber_context, intent.phone, intent.at)
     found = _read_suppression(tx, ctx, intent.phone) if tags else None
     if tags and not (found and found.active):

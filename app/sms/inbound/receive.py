@@ -20,7 +20,7 @@ from app.sms.inbound.opt_out import apply_inbound, lock_for_inbounds
 from app.sms.lifecycle.outbox import EventType, enqueue_event
 from app.sms.models.broadcast import Broadcast
 from app.sms.models.reports import Inbound
-from app.subscribers.consent.ledger import ConsentRecord, append_consent_records
+from app.subscribers.consent.ledger import ConsentEntry, append_consent_entries
 
 # Sinch lists inbounds for this long, as far as we know.
 KEPT_AT_SINCH = timedelta(days=14)
@@ -53,7 +53,7 @@ class StoredInbounds:
     """The number of new inbounds, and their consent records, which the caller appends."""
 
     new: int
-    records: Sequence[ConsentRecord]
+    records: Sequence[ConsentEntry]
 
 
 def store_inbounds(
@@ -172,5 +172,5 @@ def _store_listed(ctx: Context, inbounds: Sequence[schemas.SinchInbound]) -> int
     with ctx.db.write() as tx:
         lock_for_inbounds(tx, inbounds)
         stored = store_inbounds(tx, ctx, inbounds)
-        append_consent_records(tx, ctx.subscriber_context, stored.records)
+        append_consent_entries(tx, stored.records)
     return stored.new

@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 from app.phone.e164 import normalise_number
 from app.sms.context import Context
 from app.sms.reports.record import DeliveryReport
-from app.subscribers.consent.ledger import ConsentRecord
+from app.subscribers.consent.ledger import ConsentEntry
 from app.subscribers.models import Cause, ConsentKind
 from app.subscribers.suppressions.store import lock_suppressions_exclusive, suppress
 
@@ -23,7 +23,7 @@ def lock_for_codes(tx: Connection, codes: Iterable[int | None]) -> None:
 
 def apply_carrier_opt_outs(
     tx: Connection, ctx: Context, reports: Iterable[DeliveryReport]
-) -> list[ConsentRecord]:
+) -> list[ConsentEntry]:
     """Suppress the recipients whose reports say that they opted out.
 
     Returns the records to append to the consent ledger.
@@ -36,7 +36,7 @@ def apply_carrier_opt_outs(
         at = min(report.at or ctx.now(), ctx.now())
         if suppress(tx, ctx.subscriber_context, phone, cause=Cause.CARRIER, actor="carrier", at=at):
             records.append(
-                ConsentRecord(
+                ConsentEntry(
                     kind=ConsentKind.OPT_OUT,
                     phone=phone,
                     at=at,

@@ -24,7 +24,7 @@ from app.sms.reports.batch_reports import read_summary
 from app.sms.reports.carrier_opt_outs import apply_carrier_opt_outs, lock_for_codes
 from app.sms.reports.notify import notify_clients
 from app.sms.reports.record import DeliveryReport, record_reports
-from app.subscribers.consent.ledger import append_consent_records
+from app.subscribers.consent.ledger import append_consent_entries
 
 # The next pass fetches what one pass does not reach in this time.
 _PASS_S = 10.0
@@ -119,7 +119,7 @@ def _record(ctx: Context, reports: Sequence[DeliveryReport]) -> set[int]:
         recorded = record_reports(tx, ctx, reports)
         opted_out = apply_carrier_opt_outs(tx, ctx, recorded.placed)
         notify_clients(tx, ctx, recorded)
-        append_consent_records(tx, ctx.subscriber_context, opted_out)
+        append_consent_entries(tx, opted_out)
     return recorded.to_finalize
 
 

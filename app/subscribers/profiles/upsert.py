@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Row, bindparam, func, select, update
 from app.db.base import table_of
 from app.db.types import UtcTime
 from app.ids import make_ids
-from app.subscribers.consent import ledger
+from app.subscribers.consent.ledger import ConsentEntry, append_consent_entries
 from app.subscribers.context import SubscriberContext
 from app.subscribers.models import ConsentEvent, ConsentKind, Subscriber
 from app.subscribers.profiles.entry import (
@@ -264,9 +264,17 @@ def record_consents(
 ) -> None:
     """Add the consents of entries to the ledger."""
     now = ctx.now()
-    events = [
-        (entry.phone, entry.consent.at or now, entry.consent.source, entry.consent.wording, None)
+    consents = [
+        ConsentEntry(
+            ConsentKind.OPT_IN,
+            entry.phone,
+            entry.consent.at or now,
+            channel,
+            actor,
+            entry.consent.source,
+            entry.consent.wording,
+        )
         for entry in entries
         if entry.consent is not None
     ]
-    ledger.append_consents(tx, ctx, ConsentKind.OPT_IN, events, actor=actor, channel=channel)
+    append_consent_entries(tx, consents)

@@ -12,7 +12,7 @@ from app.db.audit import write_audit
 from app.db.base import table_of
 from app.errors import Conflict, NotFound
 from app.pagination import Page, make_page
-from app.subscribers.consent.ledger import ConsentEntry, append_consent, append_consents
+from app.subscribers.consent.ledger import ConsentEntry, append_consent_entries
 from app.subscribers.context import SubscriberContext
 from app.subscribers.models import Cause, ConsentKind, Scope, Suppression
 from app.subscribers.suppressions.store import (
@@ -130,8 +130,13 @@ def record_objections(
     source: str = SOURCE,
 ) -> None:
     """Add to the ledger that these numbers are not to be written to."""
-    entries = [ConsentEntry(phone, wish.at, source, wish.note or "") for phone in phones]
-    append_consents(tx, ctx, ConsentKind.OPT_OUT, entries, actor=wish.actor, channel=channel)
+    entries = [
+        ConsentEntry(
+            ConsentKind.OPT_OUT, phone, wish.at, channel, wish.actor, source, wish.note or ""
+        )
+        for phone in phones
+    ]
+    append_consent_entries(tx, entries)
 
 
 def release_suppression(
@@ -183,8 +188,8 @@ def _release_number(
     now = ctx.now()
     if not release(tx, ctx, phone, at=now, actor=actor, by_phone=False):
         return False
-    said = {"actor": actor, "channel": channel, "source": SOURCE, "wording": note}
-    append_consent(tx, ctx, ConsentKind.RELEASED, phone, at=now, **said)
+    entry = ConsentEntry(ConsentKind.RELEASED, phone, now, channel, actor, SOURCE, note)
+    append_consent_entries(tx, [entry])
     (released,) = read_suppressions(tx, ctx, [phone]).values()
     write_audit(tx, now=now, actor=actor, action="release suppression", subject=released.public_id)
     return True

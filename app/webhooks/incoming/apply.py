@@ -28,7 +28,7 @@ from app.sms.reports.batch_reports import read_summary, request_full_report
 from app.sms.reports.carrier_opt_outs import apply_carrier_opt_outs, lock_for_codes
 from app.sms.reports.notify import notify_clients
 from app.sms.reports.record import DeliveryReport, RecordedReports, record_reports
-from app.subscribers.consent.ledger import append_consent_records
+from app.subscribers.consent.ledger import append_consent_entries
 
 MAX_EVENTS = 500
 # A group reports on at most this many messages, beside its first event: others wait meanwhile.
@@ -203,7 +203,7 @@ def _record(
     for report in recorded.unplaced:
         row = rows_by_report[id(report)]
         (foreign if row.tries >= _MAX_UNPLACED_TRIES else early).add(row.id)
-    append_consent_records(tx, ctx.subscriber_context, [*stored.records, *opted_out])
+    append_consent_entries(tx, [*stored.records, *opted_out])
     return recorded, sorted(foreign), sorted(early)
 
 

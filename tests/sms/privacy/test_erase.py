@@ -14,7 +14,7 @@ from app.sms.models.erasure import Erasure
 from app.sms.models.reports import DeadLetterReason, Event, Inbound
 from app.sms.models.states import BatchState
 from app.sms.privacy.erase import continue_erasures, erase_number, erase_subscriber
-from app.subscribers.consent.ledger import append_consent
+from app.subscribers.consent.ledger import ConsentEntry, append_consent_entries
 from app.subscribers.consent.verify import verify_ledger
 from app.subscribers.imports.models import Import, ImportChunk, ImportRefusal, ImportStatus
 from app.subscribers.models import (
@@ -84,9 +84,10 @@ def add_person(machine):
     refusal = {"line": 2, "position": 0, "header": "phone", "cell": ANN, "reason": "x"}
     machine.add(ImportRefusal, import_id=1, **refusal)
     with ctx.db.write() as tx:
-        for kind in (ConsentKind.OPT_IN, ConsentKind.OPT_OUT):
-            said = {"actor": "shop", "channel": "api", "source": "form", "wording": "yes"}
-            append_consent(tx, ctx.subscriber_context, kind, ANN, at=now, **said)
+        kinds = (ConsentKind.OPT_IN, ConsentKind.OPT_OUT)
+        append_consent_entries(
+            tx, [ConsentEntry(kind, ANN, now, "api", "shop", "form", "yes") for kind in kinds]
+        )
         said = {"cause": Cause.STOP, "actor": "phone", "at": now, "inbound": "01IN"}
         suppress(tx, ctx.subscriber_context, ANN, note=f"texted from {ANN}", **said)
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import random
+import time
 from datetime import datetime, timedelta
 
 import pytest
@@ -13,13 +14,13 @@ from app.db.base import Metadata, table_of
 from app.subscribers.consent.ledger import (
     HEAD_FACT,
     ConsentEntry,
-    append_consent,
-    append_consents,
+    append_consent_entries,
     forget_person,
     read_events,
 )
 from app.subscribers.consent.verify import make_evidence, verify_ledger
 from app.subscribers.models import ConsentEvent, ConsentKind, Subscriber
+from app.subscribers.profiles.queries import find_subscriber
 from tests.conftest import examples
 from tests.factories import many_numbers
 from tests.machine import Together
@@ -29,21 +30,15 @@ WORDING = 'Yes, "offers" by SMS: åäö \0 \ud83d 😀'
 EVENTS = table_of(ConsentEvent)
 
 
+def entry(kind, phone, at, *, source="list.csv", wording="yes", tag=None):
+    return ConsentEntry(kind, phone, at, "api", "shop", source, wording, tag)
+
+
 def add(people, kind, phone=ANN, *, after_s=0.0, wording=WORDING, tag=None):
     at = people.now() + timedelta(seconds=after_s)
+    join = "https://shop.example/join"
     with people.db.write() as tx:
-        append_consent(
-            tx,
-            people,
-            kind,
-            phone,
-            at=at,
-            actor="shop",
-            channel="api",
-            source="https://shop.example/join",
-            wording=wording,
-            tag=tag,
-        )
+        append_consent_entries(tx, [entry(kind, phone, at, source=join, wording=wording, tag=tag)])
 
 
 def add_subscriber(people, phone=ANN):
@@ -95,11 +90,8 @@ def test_a_consent_from_before_an_objection_does_not_count(people):
 
     then = people.now() - timedelta(days=1)
     with people.db.write() as tx:
-        entries = [
-            ConsentEntry(ANN, then, "list.csv", "yes"),
-            ConsentEntry(BO, then, "list.csv", "yes"),
-        ]
-        append_consents(tx, people, ConsentKind.OPT_IN, entries, actor="cli", channel="import")
+        entries = [entry(ConsentKind.OPT_IN, phone, then) for phone in (ANN, BO)]
+        append_consent_entries(tx, entries)
 
     assert consented_at(people) is None
     assert consented_at(people, BO) == then
@@ -111,23 +103,48 @@ def test_many_are_recorded_at_once_and_objected_at_once(people):
         add_subscriber(people, phone)
     now = people.now()
     early, late = (now - timedelta(hours=2), now - timedelta(hours=1))
-    entries = [(phone, early, "list.csv", "yes", None) for phone in many]
+    entries = [entry(ConsentKind.OPT_IN, phone, early) for phone in many]
+    more = entry(ConsentKind.OPT_IN, many[0], late, wording="again", tag="news")
     with people.db.write() as tx:
-        more = (ConsentEntry(many[0], late, "list.csv", "again", "news"),)
-        assert (
-            append_consents(
-                tx, people, ConsentKind.OPT_IN, [*entries, *more], actor="cli", channel="import"
-            )
-            == 21
-        )
-        append_consents(tx, people, ConsentKind.OPT_IN, [], actor="cli", channel="import")
+        append_consent_entries(tx, [*entries, more])
+        append_consent_entries(tx, [])
 
     assert consented_at(people, many[0]) == late
     assert {consented_at(people, phone) for phone in many[1:]} == {early}
     with people.db.write() as tx:
-        append_consents(tx, people, ConsentKind.OPT_OUT, entries[:2], actor="cli", channel="import")
+        append_consent_entries(tx, [entry(ConsentKind.OPT_OUT, each, early) for each in many[:2]])
     assert [consented_at(people, phone) for phone in many[:3]] == [None, None, early]
     assert verify_ledger(people).links == 23
+
+
+@pytest.mark.parametrize(
+    ("kinds", "counts"),
+    [
+        ([ConsentKind.OPT_OUT, ConsentKind.OPT_IN], True),
+        ([ConsentKind.OPT_IN, ConsentKind.OPT_OUT], False),
+        ([ConsentKind.OPT_IN, ConsentKind.ASKED, ConsentKind.OPT_OUT, ConsentKind.CONFIRMED], True),
+    ],
+)
+def test_the_last_word_of_several_in_one_transaction_counts(people, kinds, counts):
+    add_subscriber(people)
+    now = people.now()
+    with people.db.write() as tx:
+        append_consent_entries(
+            tx,
+            [entry(kind, ANN, now + timedelta(seconds=i)) for i, kind in enumerate(kinds)],
+        )
+
+    assert (consented_at(people) is not None) == counts
+
+
+def test_an_objection_counts_before_an_older_consent_that_comes_with_it(people):
+    add_subscriber(people)
+    early, late = people.now() - timedelta(hours=1), people.now()
+    with people.db.write() as tx:
+        objection = entry(ConsentKind.OPT_OUT, ANN, late)
+        append_consent_entries(tx, [objection, entry(ConsentKind.OPT_IN, ANN, early)])
+
+    assert consented_at(people) is None
 
 
 def test_those_who_write_at_once_write_one_chain(people):
@@ -139,6 +156,25 @@ def test_those_who_write_at_once_write_one_chain(people):
 
     verdict = verify_ledger(people)
     assert (verdict.links, verdict.broken) == (15, None)
+
+
+def test_a_subscriber_is_locked_before_the_head_of_the_ledger(people):
+    add_subscriber(people)
+    add(people, ConsentKind.OPT_IN)
+    objection = entry(ConsentKind.OPT_OUT, ANN, people.now())
+
+    def object_():
+        with people.db.write() as tx:
+            append_consent_entries(tx, [objection])
+
+    with people.db.write() as tx:
+        find_subscriber(tx, ANN, hold=True)
+        objecting = Together(object_)
+        time.sleep(0.2)
+        append_consent_entries(tx, [entry(ConsentKind.OPT_IN, BO, people.now())])
+
+    objecting.join()
+    assert verify_ledger(people).links == 3
 
 
 def test_the_database_itself_keeps_links_from_being_changed_or_deleted(people):

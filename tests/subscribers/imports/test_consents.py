@@ -8,7 +8,7 @@ from sqlalchemy import select, update
 
 from app.db.base import table_of
 from app.errors import BadInput
-from app.subscribers.consent.ledger import append_consent, read_events
+from app.subscribers.consent.ledger import ConsentEntry, append_consent_entries, read_events
 from app.subscribers.imports.models import Purpose
 from app.subscribers.imports.rows import NO_CONSENT
 from app.subscribers.models import Cause, ConsentKind, Suppression
@@ -98,9 +98,9 @@ def test_a_consent_from_before_an_objection_is_none(people, subscribed):
     if subscribed:
         import_file(people, write_csv(["phone"], [ANN]), consent=CONSENT)
     with people.db.write() as tx:
-        said = {"actor": "phone", "channel": "sms", "source": "x", "wording": "STOP"}
         at = CONSENT.at + timedelta(days=1)
-        append_consent(tx, people, ConsentKind.OPT_OUT, ANN, at=at, **said)
+        stop = ConsentEntry(ConsentKind.OPT_OUT, ANN, at, "sms", "phone", "x", "STOP")
+        append_consent_entries(tx, [stop])
     before = written(people)
 
     row = import_file(people, write_csv(["phone"], [ANN], [BOB]), consent=CONSENT)
