@@ -24,7 +24,7 @@ from app.subscribers.consent.ledger import ConsentEntry, append_consent_entries
 from app.subscribers.models import ConsentKind
 from app.subscribers.suppressions.store import find_suppressed, lock_suppressions_shared
 from app.subscribers.tags.assignments import (
-    Waiting,
+    PendingOptIn,
     find_unrequested_opt_ins,
     has_unrequested_opt_in,
     mark_opt_in_requested,
@@ -42,7 +42,7 @@ _REACHED_KEY = "asked_up_to"
 class _Recipient:
     """A subscriber who gets the question now, and the end of their daytime."""
 
-    subscriber: Waiting
+    subscriber: PendingOptIn
     closes_at: datetime
 
 
@@ -70,19 +70,19 @@ def _ask_page(ctx: Context) -> tuple[int, bool]:
     with ctx.db.write() as tx:
         lock_suppressions_shared(tx)
         after = int(read_metadata(tx, _REACHED_KEY) or 0)
-        page = find_unrequested_opt_ins(tx, after=after, most=_PAGE)
+        page = find_unrequested_opt_ins(tx, after=after, limit=_PAGE)
         groups = defaultdict[str, list[_Recipient]](list)
-        for recipient in _choose(tx, ctx, page.subscribers):
+        for recipient in _choose(tx, ctx, page.opt_ins):
             language = recipient.subscriber.language
             text = choose_question(language, ctx.subscriber_rules.default_language)
             groups[text].append(recipient)
         for text, group in groups.items():
             _store_question(tx, ctx, text, group)
-        set_metadata(tx, _REACHED_KEY, str(page.reached if page.more else 0))
+        set_metadata(tx, _REACHED_KEY, str(page.last_id if page.more else 0))
     return sum(map(len, groups.values())), page.more
 
 
-def _choose(tx: Connection, ctx: Context, subscribers: Sequence[Waiting]) -> list[_Recipient]:
+def _choose(tx: Connection, ctx: Context, subscribers: Sequence[PendingOptIn]) -> list[_Recipient]:
     """Return the subscribers who may get the question now."""
     now, rules = ctx.now(), ctx.subscriber_rules
     phones = [subscriber.phone for subscriber in subscribers]

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, func, select, update
 
 from app.db.base import table_of
+from app.db.lists import chunked
 from app.db.types import UtcTime
 from app.ids import make_ids
 from app.subscribers.consent.ledger import ConsentEntry, append_consent_entries
@@ -31,7 +32,6 @@ from app.subscribers.suppressions.store import restore_phone
 from app.subscribers.tags.assignments import (
     TagAssignment,
     add_tags,
-    chunked,
     insert_missing,
     lock_tags,
     read_tags,
@@ -205,7 +205,7 @@ class _Writer:
             }
             for phone, public_id in zip(phones, public_ids, strict=True)
         ]
-        self._tx.execute(insert_missing(_SUBSCRIBERS)[self._tx.dialect.name], rows)
+        insert_missing(self._tx, _SUBSCRIBERS, rows)
         ids: dict[str, int] = {}
         for some in chunked(public_ids):
             query = select(_SUBSCRIBERS.c.id, _SUBSCRIBERS.c.phone)

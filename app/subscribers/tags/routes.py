@@ -36,7 +36,7 @@ _TAKEN = "A tag with this name exists."
 def list_tags(query: dict[str, Any]) -> dict[str, Any]:
     """List tags and their number of subscribers, in order of creation."""
     page = tags.list_tags(current_subscriber_context(), **query)
-    return {"tags": [show_tag(tag) for tag in page.rows], "cursor": page.cursor}
+    return {"tags": [show_tag(counts) for counts in page.rows], "cursor": page.cursor}
 
 
 @blueprint.route("", methods=["POST"])

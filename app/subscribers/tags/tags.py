@@ -1,75 +1,53 @@
-"""Tags: how many bear them, what becomes of them as a whole."""
+"""Tags: create, rename, delete, count and assign to subscribers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from loguru import logger
-from sqlalchemy import Connection, Row, Select, bindparam, case, delete, func, select, update
+from sqlalchemy import Connection, Row, case, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from app.db.audit import write_audit
 from app.db.base import table_of
+from app.db.lists import chunked
 from app.errors import BadInput, Conflict, NotFound
 from app.pagination import Page, make_page
 from app.subscribers.context import SubscriberContext
 from app.subscribers.models import Subscriber, SubscriberTag, Tag
 from app.subscribers.tags.assignments import (
     add_tags,
-    chunked,
     insert_missing,
     lock_subscribers,
     read_tags,
     remove_tags,
 )
 
-MAX_FAULTS_SHOWN = 100
-_NOBODY = (0, 0, 0)
+MAX_ERRORS_SHOWN = 100
 
-_SUBSCRIBERS, _TAGS, _BORNE = table_of(Subscriber), table_of(Tag), table_of(SubscriberTag)
-# Made once: to make a statement costs several times what it takes to run one.
-_BY_NAME = select(_TAGS).where(_TAGS.c.name == bindparam("this"))
-_TO_CHANGE = _BY_NAME.with_for_update()
-_TO_GIVE = _BY_NAME.with_for_update(read=True)
-_LIST = select(_TAGS).order_by(_TAGS.c.id)
-_COUNT = (
-    select(
-        _BORNE.c.tag_id,
-        func.count().label("all"),
-        func.sum(case((_SUBSCRIBERS.c.active & _BORNE.c.confirmed, 1), else_=0)).label("active"),
-        func.sum(case((_BORNE.c.confirmed, 0), else_=1)).label("unconfirmed"),
-    )
-    .join(_SUBSCRIBERS, _SUBSCRIBERS.c.id == _BORNE.c.subscriber_id)
-    .where(_BORNE.c.tag_id.in_(bindparam("these", expanding=True)))
-    .group_by(_BORNE.c.tag_id)
-)
-_ADD = insert_missing(_TAGS)
-_CHANGE = update(_TAGS).where(_TAGS.c.id == bindparam("this"))
-_IDS = select(_SUBSCRIBERS.c.id, _SUBSCRIBERS.c.public_id).where(
-    _SUBSCRIBERS.c.public_id.in_(bindparam("these", expanding=True))
-)
+_SUBSCRIBERS, _TAGS, _ASSIGNMENTS = table_of(Subscriber), table_of(Tag), table_of(SubscriberTag)
 
 
 @dataclass(frozen=True, slots=True)
 class TagCounts:
-    """A tag's row, and how many bear it: all, of these the active who confirmed, who have not."""
+    """A tag's row, and how many subscribers have it: all, active and confirmed, unconfirmed."""
 
     row: Row[Any]
-    all: int
-    active: int
-    unconfirmed: int
+    all: int = 0
+    active: int = 0
+    unconfirmed: int = 0
 
 
 def list_tags(ctx: SubscriberContext, *, cursor: int = 0, limit: int = 100) -> Page[TagCounts]:
-    """List tags in the order of creation."""
-    query = _LIST.where(_TAGS.c.id > cursor).limit(limit + 1)
+    """Return a page of tags, the oldest first."""
+    query = select(_TAGS).where(_TAGS.c.id > cursor).order_by(_TAGS.c.id).limit(limit + 1)
     with ctx.db.read() as tx:
         page = make_page(tx.execute(query).all(), limit)
         return Page(_count(tx, page.rows), page.cursor)
 
 
 def view_tag(ctx: SubscriberContext, name: str) -> TagCounts:
-    """One tag.  Raises NotFound."""
+    """Return one tag.  Raises NotFound."""
     with ctx.db.read() as tx:
         return _count(tx, [_find(tx, name)])[0]
 
@@ -77,13 +55,12 @@ def view_tag(ctx: SubscriberContext, name: str) -> TagCounts:
 def create_tag(
     ctx: SubscriberContext, name: str, *, actor: str, double_opt_in: bool = False
 ) -> TagCounts:
-    """A new tag.  Raises Conflict when there is one of this name."""
+    """Create a tag.  Raises Conflict when the name exists."""
     row = {"name": name, "double_opt_in": double_opt_in, "created_at": ctx.now()}
     with ctx.db.write() as tx:
-        added = tx.execute(_ADD[tx.dialect.name].execution_options(preserve_rowcount=True), row)
-        if not added.rowcount:
-            raise _refuse_name(name)
-        _note(tx, ctx, name, actor=actor, action="create tag")
+        if not insert_missing(tx, _TAGS, [row]):
+            raise _name_exists(name)
+        _audit(tx, ctx, name, actor=actor, action="create tag")
         return _count(tx, [_find(tx, name)])[0]
 
 
@@ -95,31 +72,31 @@ def change_tag(
     name: str | None = None,
     double_opt_in: bool | None = None,
 ) -> TagCounts:
-    """Change what is given.  Raises NotFound, and Conflict when the new name is another's.
+    """Change what is given.  Raises NotFound, and Conflict when the new name exists.
 
-    Whoever bears it already has confirmed it, or not, as before.
+    Existing assignments stay confirmed or unconfirmed.
     """
     values: dict[str, Any] = {} if double_opt_in is None else {"double_opt_in": double_opt_in}
     values |= {} if name is None else {"name": name}
     try:
         with ctx.db.write() as tx:
-            row = _find(tx, old_name, how=_TO_CHANGE)
+            row = _find(tx, old_name, lock=True)
             if values:
-                tx.execute(_CHANGE, {"this": row.id, **values})
-                _note(tx, ctx, old_name, actor=actor, action="change tag", facts=values)
+                tx.execute(update(_TAGS).where(_TAGS.c.id == row.id).values(values))
+                _audit(tx, ctx, old_name, actor=actor, action="change tag", facts=values)
             return _count(tx, [_find(tx, name or old_name)])[0]
     except IntegrityError as e:
-        raise _refuse_name(name or old_name) from e
+        raise _name_exists(name or old_name) from e
 
 
 def delete_tag(ctx: SubscriberContext, name: str, *, actor: str) -> int:
     """Delete a tag and its assignments.  Returns how many subscribers had it.  Raises NotFound."""
     with ctx.db.write() as tx:
-        row = _find(tx, name, how=_TO_CHANGE)
-        removed = tx.execute(delete(_BORNE).where(_BORNE.c.tag_id == row.id)).rowcount
+        row = _find(tx, name, lock=True)
+        removed = tx.execute(delete(_ASSIGNMENTS).where(_ASSIGNMENTS.c.tag_id == row.id)).rowcount
         tx.execute(delete(_TAGS).where(_TAGS.c.id == row.id))
         facts = {"subscribers": removed}
-        _note(tx, ctx, name, actor=actor, action="delete tag", facts=facts)
+        _audit(tx, ctx, name, actor=actor, action="delete tag", facts=facts)
     return removed
 
 
@@ -131,63 +108,77 @@ def change_tag_subscribers(
     remove: Sequence[str] = (),
     actor: str,
 ) -> dict[str, int]:
-    """Give a tag to subscribers and take it from others; how many of each it was new to.
+    """Assign a tag to subscribers and remove it from others.  Returns how many changed.
 
-    Raises NotFound for the tag, BadInput that names subscribers whom there are not.
+    Raises NotFound for the tag, BadInput that names unknown subscribers.
     """
     with ctx.db.write() as tx:
-        tag = _find(tx, name, how=_TO_GIVE)
+        tag = _find(tx, name, lock_shared=True)
         ids = _find_ids(tx, {"add": add, "remove": remove})
-        held = lock_subscribers(tx, ids.values())
-        borne = read_tags(tx, sorted(held))
-        bearers = {each for each in held if tag.id in {b.tag_id for b in borne.get(each, ())}}
-        added = held.intersection(ids[each] for each in add) - bearers
-        removed = bearers.intersection(ids[each] for each in remove)
-        add_tags(tx, {name: tag}, {each: [name] for each in sorted(added)})
-        remove_tags(tx, [(tag.id, each) for each in sorted(removed)])
+        existing = lock_subscribers(tx, ids.values())
+        assigned = read_tags(tx, sorted(existing))
+        tagged = {
+            subscriber_id
+            for subscriber_id, assignments in assigned.items()
+            if any(assignment.tag_id == tag.id for assignment in assignments)
+        }
+        added = existing.intersection(ids[public_id] for public_id in add) - tagged
+        removed = tagged.intersection(ids[public_id] for public_id in remove)
+        add_tags(tx, {name: tag}, {subscriber_id: [name] for subscriber_id in sorted(added)})
+        remove_tags(tx, [(tag.id, subscriber_id) for subscriber_id in sorted(removed)])
     counts = {"added": len(added), "removed": len(removed)}
-    logger.bind(tag=name, client=actor, **counts).info("a tag was given or taken")
+    logger.bind(tag=name, client=actor, **counts).info("tag assignments changed")
     return counts
 
 
-def _find(tx: Connection, name: str, *, how: Select[Any] = _BY_NAME) -> Row[Any]:
-    """The tag's row; with `how` held as well.  Raises NotFound."""
-    row = tx.execute(how, {"this": name}).first()
+def _find(tx: Connection, name: str, *, lock: bool = False, lock_shared: bool = False) -> Row[Any]:
+    query = select(_TAGS).where(_TAGS.c.name == name)
+    if lock or lock_shared:
+        query = query.with_for_update(read=lock_shared)
+    row = tx.execute(query).first()
     if row is None:
         raise NotFound("There is no such tag.")
     return row
 
 
 def _find_ids(tx: Connection, wanted: Mapping[str, Sequence[str]]) -> dict[str, int]:
-    """The numbers of subscribers by their ids, which are given by field."""
-    found: dict[str, int] = {}
-    for part in chunked(list({each for ids in wanted.values() for each in ids})):
-        found |= {row.public_id: row.id for row in tx.execute(_IDS, {"these": list(part)})}
-    faults = {
-        field: [f"There is no subscriber {each[:26]}." for each in ids if each not in found]
-        for field, ids in wanted.items()
+    """Return subscribers' row ids by public id, which are given by field.  Raises BadInput."""
+    ids: dict[str, int] = {}
+    for part in chunked(list({public_id for group in wanted.values() for public_id in group})):
+        query = select(_SUBSCRIBERS.c.id, _SUBSCRIBERS.c.public_id)
+        rows = tx.execute(query.where(_SUBSCRIBERS.c.public_id.in_(part)))
+        ids |= {row.public_id: row.id for row in rows}
+    errors = {
+        field: [f"There is no subscriber {each[:26]}." for each in group if each not in ids]
+        for field, group in wanted.items()
     }
-    faulty = {field: reasons[:MAX_FAULTS_SHOWN] for field, reasons in faults.items() if reasons}
-    if faulty:
-        raise BadInput("Some of the subscribers there are not; nothing was done.", fields=faulty)
-    return found
+    shown = {field: reasons[:MAX_ERRORS_SHOWN] for field, reasons in errors.items() if reasons}
+    if shown:
+        raise BadInput("Unknown subscriber ids; nothing was changed.", fields=shown)
+    return ids
 
 
-def _count(tx: Connection, rows: Sequence[Row[Any]]) -> list[TagCounts]:
-    counts = {row.tag_id: row for row in tx.execute(_COUNT, {"these": [row.id for row in rows]})}
-    return [
-        TagCounts(
-            row, *((n.all, n.active, n.unconfirmed) if (n := counts.get(row.id)) else _NOBODY)
+def _count(tx: Connection, tags: Sequence[Row[Any]]) -> list[TagCounts]:
+    query = (
+        select(
+            _ASSIGNMENTS.c.tag_id,
+            func.count().label("all"),
+            func.sum(case((_SUBSCRIBERS.c.active & _ASSIGNMENTS.c.confirmed, 1), else_=0)),
+            func.sum(case((_ASSIGNMENTS.c.confirmed, 0), else_=1)),
         )
-        for row in rows
-    ]
+        .join(_SUBSCRIBERS, _SUBSCRIBERS.c.id == _ASSIGNMENTS.c.subscriber_id)
+        .where(_ASSIGNMENTS.c.tag_id.in_([tag.id for tag in tags]))
+        .group_by(_ASSIGNMENTS.c.tag_id)
+    )
+    counts = {tag_id: numbers for tag_id, *numbers in tx.execute(query)}
+    return [TagCounts(tag, *counts.get(tag.id, ())) for tag in tags]
 
 
-def _refuse_name(name: str) -> Conflict:
+def _name_exists(name: str) -> Conflict:
     return Conflict(f"There is a tag {name} already.")
 
 
-def _note(
+def _audit(
     tx: Connection,
     ctx: SubscriberContext,
     name: str,
@@ -197,4 +188,4 @@ def _note(
     facts: dict[str, Any] | None = None,
 ) -> None:
     write_audit(tx, now=ctx.now(), actor=actor, action=action, subject=name, facts=facts)
-    logger.bind(tag=name, client=actor, action=action).info("a tag was changed")
+    logger.bind(tag=name, client=actor, action=action).info("tag changed")
