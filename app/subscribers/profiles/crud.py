@@ -1,10 +1,10 @@
-"""Subscribers one at a time: made, changed, deleted."""
+"""Single subscribers: create, change, delete."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from loguru import logger
-from sqlalchemy import bindparam, delete, update
+from sqlalchemy import delete, update
 
 from app.db.audit import write_audit
 from app.db.base import table_of
@@ -29,14 +29,11 @@ from app.subscribers.profiles.upsert import (
 )
 from app.subscribers.tags.assignments import add_tags, lock_tags, read_tags, remove_tags
 
-_SUBSCRIBERS, _BORNE = table_of(Subscriber), table_of(SubscriberTag)
-_CHANGE = update(_SUBSCRIBERS).where(_SUBSCRIBERS.c.id == bindparam("this"))
-_DELETE = delete(_SUBSCRIBERS).where(_SUBSCRIBERS.c.id == bindparam("this"))
-_DELETE_BORNE = delete(_BORNE).where(_BORNE.c.subscriber_id == bindparam("this"))
+_SUBSCRIBERS, _ASSIGNMENTS = table_of(Subscriber), table_of(SubscriberTag)
 
 
 def create_subscriber(ctx: SubscriberContext, entry: SubscriberEntry, *, actor: str) -> Person:
-    """A new subscriber.  Raises Conflict with the id of whoever has the number already."""
+    """Create a subscriber.  Raises Conflict with the id of the one that has the number."""
     reject_future_consent(ctx, entry.consent)
     with ctx.db.write() as tx:
         result = write_entries(
@@ -48,7 +45,7 @@ def create_subscriber(ctx: SubscriberContext, entry: SubscriberEntry, *, actor: 
                 "There is a subscriber with this number already.", subscriber_id=row.public_id
             )
         person = read_person(tx, ctx, row)
-    _log("a subscriber was made", subscriber=row.public_id, client=actor)
+    logger.bind(subscriber=row.public_id, client=actor).info("subscriber created")
     return person
 
 
@@ -62,47 +59,45 @@ def change_subscriber(
     consent: GivenConsent | None,
     actor: str,
 ) -> Person:
-    """Change what is given; attributes are changed by name, tags become those given.
+    """Change what is given: attributes by name; tags become those given.
 
-    Raises NotFound, and BadInput for more attributes than anybody may have.
+    Raises NotFound, and BadInput for too many attributes.
     """
     reject_future_consent(ctx, consent)
     with ctx.db.write() as tx:
-        held = lock_tags(tx, ctx, tags or ())
-        row = find_subscriber(tx, public_id, hold=True)
+        locked = lock_tags(tx, ctx, tags or ())
+        row = find_subscriber(tx, public_id, lock=True)
         entry = SubscriberEntry(
             phone=row.phone, details=details, attributes=attributes, tags=tags, consent=consent
         )
-        borne = read_tags(tx, [row.id]).get(row.id, [])
-        less = find_dropped(borne, tags)
-        more = set(tags or ()).difference(each.name for each in borne)
+        assigned = read_tags(tx, [row.id]).get(row.id, [])
+        removed = find_dropped(assigned, tags)
+        added = set(tags or ()).difference(assignment.name for assignment in assigned)
         old = row._asdict()
         new = _merge(old, entry)
-        if less or more or not is_same(old, new):
-            tx.execute(_CHANGE, {"this": row.id, "updated_at": ctx.now(), **new})
-        remove_tags(tx, [(each.tag_id, row.id) for each in less])
-        add_tags(tx, held, {row.id: more})
+        if removed or added or not is_same(old, new):
+            change = update(_SUBSCRIBERS).where(_SUBSCRIBERS.c.id == row.id)
+            tx.execute(change.values(updated_at=ctx.now(), **new))
+        remove_tags(tx, [(assignment.tag_id, row.id) for assignment in removed])
+        add_tags(tx, locked, {row.id: added})
         record_consents(tx, ctx, [entry], actor=actor, channel="api")
         person = read_person(tx, ctx, find_subscriber(tx, public_id))
-    _log("a subscriber was changed", subscriber=public_id, client=actor)
+    logger.bind(subscriber=public_id, client=actor).info("subscriber changed")
     return person
 
 
 def delete_subscriber(ctx: SubscriberContext, public_id: str, *, actor: str) -> None:
-    """Forget a subscriber; what suppresses the number stays, and so does the ledger of consent.
-
-    Raises NotFound.
-    """
+    """Delete a subscriber; the number's suppression and consent events stay.  Raises NotFound."""
     with ctx.db.write() as tx:
-        row = find_subscriber(tx, public_id, hold=True)
-        tx.execute(_DELETE_BORNE, {"this": row.id})
-        tx.execute(_DELETE, {"this": row.id})
+        row = find_subscriber(tx, public_id, lock=True)
+        tx.execute(delete(_ASSIGNMENTS).where(_ASSIGNMENTS.c.subscriber_id == row.id))
+        tx.execute(delete(_SUBSCRIBERS).where(_SUBSCRIBERS.c.id == row.id))
         write_audit(tx, now=ctx.now(), actor=actor, action="delete subscriber", subject=public_id)
-    _log("a subscriber was deleted", subscriber=public_id, client=actor)
+    logger.bind(subscriber=public_id, client=actor).info("subscriber deleted")
 
 
 def reject_future_consent(ctx: SubscriberContext, consent: GivenConsent | None) -> None:
-    """Raise BadInput for a consent that is yet to be given."""
+    """Raise BadInput for a consent whose time is in the future."""
     if consent is not None and consent.at is not None and consent.at > ctx.now():
         raise BadInput("consent: In the future", fields={"consent": {"at": ["In the future."]}})
 
@@ -112,7 +107,3 @@ def _merge(old: Mapping[str, Any], entry: SubscriberEntry) -> dict[str, Any]:
         return merge_details(old, entry)
     except TooManyAttributes as e:
         raise BadInput(f"attributes: {e}", fields={"attributes": [str(e)]}) from e
-
-
-def _log(sentence: str, **facts: Any) -> None:
-    logger.bind(**facts).info(sentence)

@@ -1,9 +1,9 @@
-"""All subscribers as a CSV file, of any size in the same memory, which can be imported again."""
+"""CSV export of all subscribers, page by page; the file can be imported again."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, select, true
+from sqlalchemy import Connection, Row, func, select, true
 
 from app.csv_cells import Cell, write_lines
 from app.db.base import table_of
@@ -12,26 +12,12 @@ from app.subscribers.context import SubscriberContext
 from app.subscribers.models import Subscriber, SubscriberTag, Tag
 
 _PAGE = 2_000
-_HEADING = (
+_HEADERS = (
     "id", "phone", "first_name", "last_name", "language", "time_zone", "active", "tags",
     "consented_at", "subscribed_at", "updated_at",
 )  # fmt: skip
 
-_SUBSCRIBERS, _TAGS, _BORNE = table_of(Subscriber), table_of(Tag), table_of(SubscriberTag)
-# Made once: to make a statement costs several times what it takes to run one.
-_NEXT = (
-    select(_SUBSCRIBERS)
-    .where(_SUBSCRIBERS.c.id > bindparam("after"))
-    .order_by(_SUBSCRIBERS.c.id)
-    .limit(_PAGE)
-)
-_BORNE_BY = (
-    select(_BORNE.c.subscriber_id, _TAGS.c.name)
-    .join(_TAGS, _TAGS.c.id == _BORNE.c.tag_id)
-    .where(_BORNE.c.subscriber_id.between(bindparam("first"), bindparam("last")))
-    .where(_BORNE.c.confirmed)
-    .order_by(_TAGS.c.name)
-)
+_SUBSCRIBERS, _TAGS, _ASSIGNMENTS = table_of(Subscriber), table_of(Tag), table_of(SubscriberTag)
 _SQLITE_KEYS = func.json_each(_SUBSCRIBERS.c.attributes).table_valued("key")
 _NAMES = {
     "sqlite": select(_SQLITE_KEYS.c.key)
@@ -42,9 +28,9 @@ _NAMES = {
 
 
 def export_subscribers(ctx: SubscriberContext) -> Iterator[str]:
-    """The file, some thousand lines at a time.
+    """Yield the file, a page of lines at a time.
 
-    Tags that wait to be confirmed are not in it.  What is changed meanwhile may be in it or not.
+    Unconfirmed tags are left out.  A change during the export may be in it or not.
     """
     with ctx.db.read() as tx:
         names = sorted(tx.execute(_NAMES[tx.dialect.name]).scalars())
@@ -52,11 +38,12 @@ def export_subscribers(ctx: SubscriberContext) -> Iterator[str]:
 
 
 def _write(ctx: SubscriberContext, names: Sequence[str]) -> Iterator[str]:
-    yield write_lines([(*_HEADING, *(ATTRIBUTE + name for name in names))])
+    yield write_lines([(*_HEADERS, *(ATTRIBUTE + name for name in names))])
     after = 0
     while True:
         with ctx.db.read() as tx:
-            rows = tx.execute(_NEXT, {"after": after}).all()
+            query = select(_SUBSCRIBERS).where(_SUBSCRIBERS.c.id > after)
+            rows = tx.execute(query.order_by(_SUBSCRIBERS.c.id).limit(_PAGE)).all()
             tags = _read_tags(tx, rows)
         if rows:
             yield write_lines(_make_row(row, tags.get(row.id, []), names) for row in rows)
@@ -67,9 +54,17 @@ def _write(ctx: SubscriberContext, names: Sequence[str]) -> Iterator[str]:
 
 def _read_tags(tx: Connection, rows: Sequence[Row[Any]]) -> dict[int, list[str]]:
     tags: dict[int, list[str]] = {}
-    if rows:
-        for row in tx.execute(_BORNE_BY, {"first": rows[0].id, "last": rows[-1].id}):
-            tags.setdefault(row.subscriber_id, []).append(row.name)
+    if not rows:
+        return tags
+    query = (
+        select(_ASSIGNMENTS.c.subscriber_id, _TAGS.c.name)
+        .join(_TAGS, _TAGS.c.id == _ASSIGNMENTS.c.tag_id)
+        .where(_ASSIGNMENTS.c.subscriber_id.between(rows[0].id, rows[-1].id))
+        .where(_ASSIGNMENTS.c.confirmed)
+        .order_by(_TAGS.c.name)
+    )
+    for row in tx.execute(query):
+        tags.setdefault(row.subscriber_id, []).append(row.name)
     return tags
 
 

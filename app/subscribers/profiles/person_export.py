@@ -1,4 +1,4 @@
-"""All that is known of one person."""
+"""Data export of one person."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -12,14 +12,14 @@ from app.subscribers.profiles.queries import find_subscriber, read_person
 from app.subscribers.profiles.response_schemas import show_person, show_whole_suppression
 from app.subscribers.suppressions.store import read_suppressions
 
-# What another part of the service knows of a number, as JSON by name.
+# Returns what another package stores of a number, as JSON by name.
 Source = Callable[[Connection, str], Mapping[str, Any]]
 
 
 def export_person(
     ctx: SubscriberContext, public_id: str, sources: Sequence[Source] = ()
 ) -> dict[str, Any]:
-    """All that is known of a subscriber, as one state of the database has it.  Raises NotFound."""
+    """Return all stored data of a subscriber, from one database snapshot.  Raises NotFound."""
     with ctx.db.read() as tx:
         return describe_person(tx, ctx, find_subscriber(tx, public_id), sources)
 
@@ -27,7 +27,7 @@ def export_person(
 def describe_person(
     tx: Connection, ctx: SubscriberContext, subscriber: Row[Any], sources: Sequence[Source] = ()
 ) -> dict[str, Any]:
-    """The same within a transaction."""
+    """Return all stored data of a subscriber's row and of its number."""
     phone = subscriber.phone
     suppressed = read_suppressions(tx, ctx, [phone]).get(phone)
     related_data: dict[str, Any] = {}

@@ -168,7 +168,7 @@ def test_a_subscriber_is_locked_before_the_head_of_the_ledger(people):
             append_consent_entries(tx, [objection])
 
     with people.db.write() as tx:
-        find_subscriber(tx, ANN, hold=True)
+        find_subscriber(tx, ANN, lock=True)
         objecting = Together(object_)
         time.sleep(0.2)
         append_consent_entries(tx, [entry(ConsentKind.OPT_IN, BO, people.now())])
