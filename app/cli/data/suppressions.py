@@ -132,7 +132,7 @@ def _import_digests(file: Path) -> None:
         taken = import_hashes(ctx.subscriber_context, lines, actor=actor)
     again = erase_again(ctx, actor=actor)
     click.echo(
-        f"{taken.digests} hashes, {taken.newly_suppressed} of them written to until now; "
+        f"{taken.hashes} hashes, {taken.newly_suppressed} of them written to until now; "
         f"{again.erased} people erased again, {again.named} found by number."
     )
 

@@ -1,10 +1,10 @@
-"""How the ledger of consent hangs together.  Pure.
+"""Hashes of the consent ledger.  Pure.
 
-content     what a link says of a person, as JSON
+content     the personal data of a link, as JSON
 commitment  SHA-256 of `salt content`, the salt in hex
 hash        SHA-256 of `previous id kind at commitment`, hashes in hex, the time as ISO 8601
 
-Each with single blanks between: anybody with `sha256sum` can do it again.
+Fields are separated by single blanks, so that `sha256sum` can verify a link.
 """
 
 import json
@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from hashlib import sha256
 
-# What stands for the hash before the first link.
+# In place of the hash before the first link.
 BEGINNING = bytes(32)
-# A tenth of what json.dumps takes, a million times an import.
+# Takes a tenth of the time of json.dumps, a million times an import.
 _quote = json.encoder.encode_basestring_ascii
 _FIELDS = ("phone", "actor", "channel", "source", "wording", "tag")
 
@@ -28,7 +28,7 @@ def write_content(
     wording: str,
     tag: str | None,
 ) -> str:
-    """What a link says, in ASCII, so that any text survives any database.
+    """Return the content of a link, in ASCII, so that any text survives any database.
 
     >>> write_content(phone="+46701234567", actor="shop", channel="api", source="form",
     ...     wording="Yes", tag=None)
@@ -42,7 +42,7 @@ def write_content(
 
 
 def read_content(content: str) -> Mapping[str, str | None]:
-    """What was written.  Raises ValueError for anything else."""
+    """Parse the content of a link.  Raises ValueError."""
     fields = json.loads(content)
     if not isinstance(fields, dict) or tuple(fields) != _FIELDS:
         raise ValueError("not the content of a link")
@@ -50,7 +50,7 @@ def read_content(content: str) -> Mapping[str, str | None]:
 
 
 def is_about(content: str, phone: str) -> bool:
-    """Whether what was written is of this number; at a tenth of what reading it takes.
+    """Return True if a content is of this number, in a tenth of the time of parsing it.
 
     >>> is_about('{"phone":"+46701234567","actor":"shop"}', "+46701234567")
     True
@@ -59,12 +59,12 @@ def is_about(content: str, phone: str) -> bool:
 
 
 def commit_to(salt: bytes, content: str) -> bytes:
-    """What stays of a content once it is gone: whoever has both can show that it was this."""
+    """Return the commitment, which stays when salt and content are erased."""
     return sha256(f"{salt.hex()} {content}".encode()).digest()
 
 
 def write_time(at: datetime) -> str:
-    """A time as it is hashed.
+    """Return a time as it is hashed.
 
     >>> write_time(datetime(2026, 3, 1, 12, tzinfo=UTC))
     '2026-03-01T12:00:00.000000+00:00'
@@ -74,6 +74,6 @@ def write_time(at: datetime) -> str:
 
 
 def hash_link(previous: bytes, number: int, kind: str, at: datetime, commitment: bytes) -> bytes:
-    """The hash of the link that follows the one with the hash `previous`."""
+    """Return the hash of the link that follows the one with the hash `previous`."""
     line = f"{previous.hex()} {number} {kind} {write_time(at)} {commitment.hex()}"
     return sha256(line.encode()).digest()

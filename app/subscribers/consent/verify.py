@@ -1,10 +1,10 @@
-"""Whether the ledger of consent is whole, and what it proves of one number."""
+"""Verification of the consent ledger, and the evidence document of one number."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, select
+from sqlalchemy import Connection, Row, select
 
 from app.db.base import table_of
 from app.subscribers.consent.hash_chain import BEGINNING, commit_to, hash_link, is_about, write_time
@@ -15,25 +15,22 @@ from app.subscribers.models import ConsentEvent
 _PAGE = 5_000
 
 _EVENTS = table_of(ConsentEvent)
-_NEXT = select(_EVENTS).where(_EVENTS.c.id > bindparam("after")).order_by(_EVENTS.c.id).limit(_PAGE)
-_BELOW_ONE = select(_EVENTS.c.id).where(_EVENTS.c.id < 1).limit(1)
 
-# How anybody checks an evidence document, with nothing of ours.
+# Verifies an evidence document without our software.
 HOW_TO_CHECK = (
     "commitment is the SHA-256 of the line `salt content`, and hash that of the line "
     "`previous_hash id kind at commitment`: UTF-8, single blanks between, no line break, hashes "
     "and salt in lower-case hex. content is what was recorded, and says the same as the other "
-    "fields of its event. A head written down at the time, on paper or with somebody else, shows "
+    "fields of its event. A head written down at the time, on paper or with another person, shows "
     "by `flask consent verify --head HASH` that nothing up to it was written anew since."
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerCheck:
-    """What was found: so many links, up to `head`; `broken` says what is wrong with the first
-    that does not hold.
+    """The result of a verification: the number of links up to `head`.
 
-    `erased` counts links whose content was taken out: nothing but that is known of them.
+    `broken` describes the first wrong link; `erased` counts links whose content was erased.
     """
 
     links: int
@@ -43,7 +40,7 @@ class LedgerCheck:
 
     @property
     def whole(self) -> bool:
-        """Whether every link holds."""
+        """True if every link is right."""
         return self.broken is None
 
 
@@ -53,9 +50,9 @@ def verify_ledger(
     anchor: str | None = None,
     on_progress: Callable[[int], None] = lambda links: None,
 ) -> LedgerCheck:
-    """Walk the whole ledger; `anchor` is the hash of a link as it was written down before.
+    """Verify the whole ledger, in which `anchor`, a hash noted earlier, must occur.
 
-    `on_progress` is told how many links were walked, page by page.
+    Calls `on_progress` with the number of links verified after each page.
     """
     head, erased, anchored = Head(), 0, anchor in (None, BEGINNING.hex())
     while True:
@@ -77,10 +74,11 @@ def verify_ledger(
 
 
 def _read_page(tx: Connection, head: Head) -> tuple[Sequence[Row[Any]], str | None]:
-    """The links after the head; where there is none, what is wrong with the end."""
+    """Return the links after the head, and what is wrong with the end if there are none."""
     try:
-        rows = tx.execute(_NEXT, {"after": head.number}).all()
-        # In the same look: what is added meanwhile is in both or in neither.
+        query = select(_EVENTS).where(_EVENTS.c.id > head.number).order_by(_EVENTS.c.id)
+        rows = tx.execute(query.limit(_PAGE)).all()
+        # In one snapshot: a link appended meanwhile is in both queries or in neither.
         return rows, None if rows else _find_wrong_end(tx, head)
     except (ValueError, TypeError, KeyError):
         return [], f"a link after link {head.number} holds what we never write"
@@ -88,7 +86,7 @@ def _read_page(tx: Connection, head: Head) -> tuple[Sequence[Row[Any]], str | No
 
 def _find_wrong_end(tx: Connection, head: Head) -> str | None:
     kept = read_head(tx) or Head()
-    if tx.execute(_BELOW_ONE).first():
+    if tx.execute(select(_EVENTS.c.id).where(_EVENTS.c.id < 1).limit(1)).first():
         return "there is a link before the first"
     if kept == head:
         return None
@@ -98,16 +96,16 @@ def _find_wrong_end(tx: Connection, head: Head) -> str | None:
 
 
 def _find_fault(row: Row[Any], before: Head) -> str | None:
-    """What is wrong with a link after the one before."""
+    """Return what is wrong with a link that must follow `before`; None if nothing is."""
     if row.id != before.number + 1:
         return f"link {before.number + 1} is missing"
     hashed = hash_link(before.hash, row.id, row.kind.value, row.at, row.commitment)
     if hashed != row.hash:
         return f"link {row.id} does not follow from the one before: it was changed or moved"
-    said = (row.phone, row.salt, row.content)
-    if said == (None, None, None):
+    erasable = (row.phone, row.salt, row.content)
+    if erasable == (None, None, None):
         return None
-    if None in said or commit_to(row.salt, row.content) != row.commitment:
+    if None in erasable or commit_to(row.salt, row.content) != row.commitment:
         return f"link {row.id} says something else than it did"
     if not is_about(row.content, row.phone):
         return f"link {row.id} says it of another number"
@@ -115,7 +113,7 @@ def _find_fault(row: Row[Any], before: Head) -> str | None:
 
 
 def make_evidence(ctx: SubscriberContext, phone: str) -> dict[str, Any]:
-    """All that the ledger says of a number, as a document that proves itself."""
+    """Return the consent events of a number as a document that can be verified on its own."""
     with ctx.db.read() as tx:
         links, head = read_events(tx, phone), read_head(tx)
     return {

@@ -1,57 +1,53 @@
-"""A person goes, and only that nobody writes to them stays, as a hash of their number."""
+"""Erasure of a person: only a suppression with the number's hash remains."""
 
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, select
 
 from app.db.base import table_of
 from app.subscribers.consent.ledger import forget_person
 from app.subscribers.context import SubscriberContext
-from app.subscribers.models import Cause, Scope, Subscriber, SubscriberTag, Suppression
+from app.subscribers.models import Cause, Subscriber, SubscriberTag, Suppression
 from app.subscribers.suppressions.hash_key import settle_key
 from app.subscribers.suppressions.store import (
     SuppressionRequest,
+    change_row,
     lock_suppressions_exclusive,
     make_row,
+    read_rows,
 )
 
 _SUPPRESSIONS = table_of(Suppression)
-_SUBSCRIBERS, _TAGS = table_of(Subscriber), table_of(SubscriberTag)
-_BY_DIGEST = select(_SUPPRESSIONS.c.id, _SUPPRESSIONS.c.public_id).where(
-    _SUPPRESSIONS.c.phone_hash == bindparam("this")
-)
-_THIS_PERSON = select(_SUBSCRIBERS.c.id).where(_SUBSCRIBERS.c.phone == bindparam("who"))
-_UNTAG = delete(_TAGS).where(_TAGS.c.subscriber_id.in_(_THIS_PERSON))
-_DELETE = delete(_SUBSCRIBERS).where(_SUBSCRIBERS.c.phone == bindparam("who"))
+_SUBSCRIBERS, _ASSIGNMENTS = table_of(Subscriber), table_of(SubscriberTag)
 
 
 def forget_number(
     tx: Connection, ctx: SubscriberContext, phone: str, *, at: datetime, actor: str
 ) -> str:
-    """Nothing here is known of a number any more, but that it is not written to.
+    """Delete a number's subscriber and consent contents, and suppress its hash.
 
-    The id of that suppression, which nobody lifts by a text.  Raises WrongKey.
+    Returns the id of that suppression, which no text releases.  Raises WrongKey.
     """
     lock_suppressions_exclusive(tx)
     settle_key(tx, ctx)
-    suppression_id = _suppress_nameless(tx, ctx, phone, at=at, actor=actor)
-    tx.execute(_UNTAG, {"who": phone})
-    tx.execute(_DELETE, {"who": phone})
+    suppression_id = _suppress_hash(tx, ctx, phone, at=at, actor=actor)
+    ids = select(_SUBSCRIBERS.c.id).where(_SUBSCRIBERS.c.phone == phone)
+    tx.execute(delete(_ASSIGNMENTS).where(_ASSIGNMENTS.c.subscriber_id.in_(ids)))
+    tx.execute(delete(_SUBSCRIBERS).where(_SUBSCRIBERS.c.phone == phone))
     forget_person(tx, phone)
     return suppression_id
 
 
-def _suppress_nameless(
+def _suppress_hash(
     tx: Connection, ctx: SubscriberContext, phone: str, *, at: datetime, actor: str
 ) -> str:
     phone_hash = ctx.hash_phone(phone)
-    wish = SuppressionRequest(cause=Cause.ERASED, actor=actor, at=at, scope=Scope.ALL)
-    row = make_row(ctx, phone_hash, None, wish)
-    known = tx.execute(_BY_DIGEST, {"this": phone_hash}).first()
+    values = make_row(
+        ctx, phone_hash, None, SuppressionRequest(cause=Cause.ERASED, actor=actor, at=at)
+    )
+    known = read_rows(tx, [phone_hash]).get(phone_hash)
     if known is None:
-        tx.execute(insert(_SUPPRESSIONS), row)
-        return str(row["public_id"])
-    values: dict[str, Any] = {**row, "public_id": known.public_id}
-    tx.execute(update(_SUPPRESSIONS).where(_SUPPRESSIONS.c.id == known.id).values(values))
+        tx.execute(insert(_SUPPRESSIONS), values)
+        return str(values["public_id"])
+    change_row(tx, known, values | {"public_id": known.public_id})
     return str(known.public_id)

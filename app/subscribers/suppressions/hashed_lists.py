@@ -1,7 +1,7 @@
-"""Suppressions as hashes, in and out: what keeps opt-outs and erasures over a restore.
+"""Export and import of suppressions as phone hashes, to keep opt-outs and erasures over a restore.
 
-A backup knows nothing of what came after it.  The list says to nobody who they are, and holds also
-those whose number is gone; it is of use with the same key alone, whose fingerprint stands in it.
+A backup lacks everything that came after it.  The list reveals no number and includes erased
+people; only the key whose fingerprint it contains can import it.
 """
 
 import csv
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 
-from sqlalchemy import Connection, bindparam, insert, select
+from sqlalchemy import Connection, insert, select
 
 from app.csv_cells import write_lines
 from app.db.audit import write_audit
@@ -24,44 +24,36 @@ from app.subscribers.suppressions.store import (
     change_row,
     lock_suppressions_exclusive,
     make_row,
+    read_rows,
     resolve_conflict,
 )
 
-_HEADING = ("key", "phone_hash", "scope", "cause", "suppressed_at")
+_HEADERS = ("key", "phone_hash", "scope", "cause", "suppressed_at")
 _PAGE = 5_000
-_AT_ONCE = 500
+_CHUNK_SIZE = 500
 
 _SUPPRESSIONS = table_of(Suppression)
-# Made once: to make a statement costs several times what it takes to run one.
-_NEXT = (
-    select(_SUPPRESSIONS)
-    .where(_SUPPRESSIONS.c.id > bindparam("after"), _SUPPRESSIONS.c.released_at.is_(None))
-    .order_by(_SUPPRESSIONS.c.id)
-    .limit(_PAGE)
-)
-_THESE = select(_SUPPRESSIONS).where(
-    _SUPPRESSIONS.c.phone_hash.in_(bindparam("these", expanding=True))
-)
-_ADD = insert(_SUPPRESSIONS)
 
 
 @dataclass(frozen=True, slots=True)
 class HashesImported:
-    """How many hashes a list had, and how many of them were new or in force no more."""
+    """Counts of the hashes of a list, and of those not suppressed before."""
 
-    digests: int
+    hashes: int
     newly_suppressed: int
 
 
 def export_hashes(ctx: SubscriberContext) -> Iterator[str]:
-    """All suppressions in force, as a CSV file of hashes."""
+    """Yield all suppressions in force as a CSV file of hashes, a page of lines at a time."""
     key = write_fingerprint(ctx.phone_hash_key)
-    yield write_lines([_HEADING])
+    yield write_lines([_HEADERS])
     after = 0
     while True:
         with ctx.db.write() as tx:
             settle_key(tx, ctx)
-            rows = tx.execute(_NEXT, {"after": after}).all()
+            in_force = select(_SUPPRESSIONS).where(_SUPPRESSIONS.c.released_at.is_(None))
+            query = in_force.where(_SUPPRESSIONS.c.id > after).order_by(_SUPPRESSIONS.c.id)
+            rows = tx.execute(query.limit(_PAGE)).all()
         if not rows:
             return
         after = rows[-1].id
@@ -78,42 +70,44 @@ def export_hashes(ctx: SubscriberContext) -> Iterator[str]:
 
 
 def import_hashes(ctx: SubscriberContext, lines: Iterable[str], *, actor: str) -> HashesImported:
-    """Take over such a file; what was released since stays so, and an erased person's number goes.
+    """Suppress the hashes of such a file, and erase the numbers of erased people again.
 
-    Raises BadInput for another file or another key's, WrongKey.
+    A number that was released later stays released.  Raises BadInput for a file of another kind
+    or key, WrongKey.
     """
-    wishes = _read(ctx, csv.DictReader(lines), actor)
-    digests = newly_suppressed = 0
-    while some := dict(islice(wishes, _AT_ONCE)):
+    requests = _read(ctx, csv.DictReader(lines), actor)
+    hashes = newly_suppressed = 0
+    while part := dict(islice(requests, _CHUNK_SIZE)):
         with ctx.db.write() as tx:
-            newly_suppressed += _take(tx, ctx, some)
-        digests += len(some)
+            newly_suppressed += _suppress_hashes(tx, ctx, part)
+        hashes += len(part)
     with ctx.db.write() as tx:
-        facts = {"digests": digests, "newly_suppressed": newly_suppressed}
+        facts = {"hashes": hashes, "newly_suppressed": newly_suppressed}
         now = ctx.now()
-        write_audit(tx, now=now, actor=actor, action="import digests", subject="all", facts=facts)
-    return HashesImported(digests, newly_suppressed)
+        write_audit(tx, now=now, actor=actor, action="import hashes", subject="all", facts=facts)
+    return HashesImported(hashes, newly_suppressed)
 
 
-def _take(
-    tx: Connection, ctx: SubscriberContext, wishes: Mapping[bytes, SuppressionRequest]
+def _suppress_hashes(
+    tx: Connection, ctx: SubscriberContext, requests: Mapping[bytes, SuppressionRequest]
 ) -> int:
-    """How many of them were not in force until now."""
+    """Return how many of them were not suppressed before."""
     lock_suppressions_exclusive(tx)
     settle_key(tx, ctx)
-    known = {row.phone_hash: row for row in tx.execute(_THESE, {"these": list(wishes)})}
+    known = read_rows(tx, requests)
     added = [
-        make_row(ctx, phone_hash, None, wish)
-        for phone_hash, wish in wishes.items()
+        make_row(ctx, phone_hash, None, request)
+        for phone_hash, request in requests.items()
         if phone_hash not in known
     ]
     if added:
-        tx.execute(_ADD, added)
+        tx.execute(insert(_SUPPRESSIONS), added)
     newly_suppressed = len(added)
     for phone_hash, row in known.items():
-        changes = resolve_conflict(row, wishes[phone_hash])
+        request = requests[phone_hash]
+        changes = resolve_conflict(row, request)
         newly_suppressed += "released_at" in changes
-        if wishes[phone_hash].cause is Cause.ERASED and (changes or row.released_at is None):
+        if request.cause is Cause.ERASED and (changes or row.released_at is None):
             changes |= {"phone": None, "note": None, "inbound": None, "cause": Cause.ERASED}
         change_row(tx, row, changes)
     return newly_suppressed
@@ -122,14 +116,14 @@ def _take(
 def _read(
     ctx: SubscriberContext, rows: "csv.DictReader[str]", actor: str
 ) -> Iterator[tuple[bytes, SuppressionRequest]]:
-    if tuple(rows.fieldnames or ()) != _HEADING:
-        raise BadInput("This is no list of digests: export one with --digests")
+    if tuple(rows.fieldnames or ()) != _HEADERS:
+        raise BadInput("This is not a list of hashes: export one with --digests")
     key = write_fingerprint(ctx.phone_hash_key)
     for row in rows:
         if row["key"] != key:
-            raise BadInput("The list was made with another SUPPRESSION_KEY: set that one")
+            raise BadInput("The list was made with another SUPPRESSION_KEY: set that key")
         try:
-            wish = SuppressionRequest(
+            request = SuppressionRequest(
                 cause=Cause(row["cause"]),
                 actor=actor,
                 at=datetime.fromisoformat(row["suppressed_at"]),
@@ -137,7 +131,7 @@ def _read(
             )
             phone_hash = bytes.fromhex(row["phone_hash"])
         except (ValueError, TypeError) as e:
-            raise BadInput(f"Line {rows.line_num} is none of a list of digests") from e
-        if wish.at.tzinfo is None or len(phone_hash) != 32:
-            raise BadInput(f"Line {rows.line_num} is none of a list of digests")
-        yield phone_hash, wish
+            raise BadInput(f"Line {rows.line_num} is not a line of a list of hashes") from e
+        if request.at.tzinfo is None or len(phone_hash) != 32:
+            raise BadInput(f"Line {rows.line_num} is not a line of a list of hashes")
+        yield phone_hash, request

@@ -1,15 +1,15 @@
-"""Suppressions in an operator's hand: looked at, entered, confirmed, lifted; each change is noted
-in the ledger of consent."""
+"""Suppressions by hand: list, look up, add, confirm, release; each change enters the ledger."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, select, true, update
+from sqlalchemy import Connection, Row, select, true
 
 from app.db.audit import write_audit
 from app.db.base import table_of
+from app.db.lists import chunked
 from app.errors import Conflict, NotFound
 from app.pagination import Page, make_page
 from app.subscribers.consent.ledger import ConsentEntry, append_consent_entries
@@ -18,6 +18,7 @@ from app.subscribers.models import Cause, ConsentKind, Scope, Suppression
 from app.subscribers.suppressions.store import (
     Suppressed,
     SuppressionRequest,
+    change_row,
     lock_suppressions_exclusive,
     make_suppressed,
     read_suppressions,
@@ -27,19 +28,15 @@ from app.subscribers.suppressions.store import (
 
 API, CLI, IMPORT = "api", "cli", "import"
 SOURCE = "suppressions"
-# Numbers in one transaction, which others wait for.
-_AT_ONCE = 500
+# Numbers in one transaction, for which other writers wait.
+_CHUNK_SIZE = 500
 
 _SUPPRESSIONS = table_of(Suppression)
-_BY_PUBLIC_ID = select(_SUPPRESSIONS).where(_SUPPRESSIONS.c.public_id == bindparam("this"))
-_CONFIRM = (
-    update(_SUPPRESSIONS).where(_SUPPRESSIONS.c.id == bindparam("that")).values(needs_review=False)
-)
 
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """What came of many: how many were asked for, each once, and written to until now."""
+    """Counts of distinct numbers that were given, and of those not suppressed before."""
 
     numbers: int
     newly_suppressed: int
@@ -55,7 +52,7 @@ def list_suppressions(
     needs_review: bool | None = None,
     active: bool | None = None,
 ) -> Page[Suppressed]:
-    """Those that fit all that is given."""
+    """Return a page of the suppressions that match every given filter, the newest first."""
     query = select(_SUPPRESSIONS).order_by(_SUPPRESSIONS.c.id.desc()).limit(limit + 1)
     if cursor is not None:
         query = query.where(_SUPPRESSIONS.c.id < cursor)
@@ -75,7 +72,7 @@ def list_suppressions(
 
 
 def look_up(ctx: SubscriberContext, phone: str) -> Suppressed | None:
-    """What is known of a number's suppression, one that was lifted included."""
+    """Return a number's suppression, also a released one; None if there never was one."""
     with ctx.db.read() as tx:
         return read_suppressions(tx, ctx, [phone]).get(phone)
 
@@ -89,50 +86,57 @@ def add_suppressions(
     scope: Scope = Scope.ALL,
     note: str | None = None,
 ) -> Added:
-    """Write to these numbers no more, whatever their phones say.  Raises WrongKey."""
+    """Suppress numbers; no text from a phone releases them.  Raises WrongKey."""
     numbers = list(dict.fromkeys(phones))
-    wish = SuppressionRequest(cause=Cause.MANUAL, actor=actor, at=ctx.now(), scope=scope, note=note)
+    request = SuppressionRequest(
+        cause=Cause.MANUAL, actor=actor, at=ctx.now(), scope=scope, note=note
+    )
     newly_suppressed = 0
-    for some in _cut(numbers):
+    for part in chunked(numbers, _CHUNK_SIZE):
         with ctx.db.write() as tx:
             lock_suppressions_exclusive(tx)
-            before = read_suppressions(tx, ctx, some)
-            newly_suppressed += len(suppress_many(tx, ctx, some, wish))
-            changed = [each for each in some if _says_more(before.get(each), scope)]
-            record_objections(tx, ctx, changed, wish, channel=channel)
+            before = read_suppressions(tx, ctx, part)
+            newly_suppressed += len(suppress_many(tx, ctx, part, request))
+            changed = [phone for phone in part if _is_change(before.get(phone), scope)]
+            record_objections(tx, changed, request, channel=channel)
     return Added(len(numbers), newly_suppressed)
 
 
 def add_imported(
     ctx: SubscriberContext, phones: Sequence[str], *, actor: str, at: datetime, source: str
 ) -> int:
-    """Take over from a list who wants nothing; how many were written to until now.
+    """Suppress the numbers of a list.  Returns how many were not suppressed before.
 
-    What was released since `at` stays so.  Raises WrongKey.
+    A number that was released after `at` stays released.  Raises WrongKey.
     """
-    wish = SuppressionRequest(cause=Cause.IMPORT, actor=actor, at=at)
+    request = SuppressionRequest(cause=Cause.IMPORT, actor=actor, at=at)
     newly_suppressed = 0
-    for some in _cut(phones):
+    for part in chunked(phones, _CHUNK_SIZE):
         with ctx.db.write() as tx:
-            added = suppress_many(tx, ctx, some, wish)
-            record_objections(tx, ctx, added, wish, channel=IMPORT, source=source)
+            added = suppress_many(tx, ctx, part, request)
+            record_objections(tx, added, request, channel=IMPORT, source=source)
             newly_suppressed += len(added)
     return newly_suppressed
 
 
 def record_objections(
     tx: Connection,
-    ctx: SubscriberContext,
     phones: Sequence[str],
-    wish: SuppressionRequest,
+    request: SuppressionRequest,
     *,
     channel: str,
     source: str = SOURCE,
 ) -> None:
-    """Add to the ledger that these numbers are not to be written to."""
+    """Append an opt-out of each number to the ledger."""
     entries = [
         ConsentEntry(
-            ConsentKind.OPT_OUT, phone, wish.at, channel, wish.actor, source, wish.note or ""
+            ConsentKind.OPT_OUT,
+            phone,
+            request.at,
+            channel,
+            request.actor,
+            source,
+            request.note or "",
         )
         for phone in phones
     ]
@@ -142,10 +146,10 @@ def record_objections(
 def release_suppression(
     ctx: SubscriberContext, public_id: str, *, actor: str, channel: str, note: str
 ) -> Suppressed:
-    """Lift a suppression; one that is lifted already stays as it is.
+    """Release a suppression; a released one stays as it is.
 
-    Consent to marketing does not come back by that.  Raises NotFound, WrongKey, and Conflict for
-    an erased person's: nobody here knows any more whose it is.
+    Marketing consent does not come back.  Raises NotFound, WrongKey, and Conflict for an erased
+    person's suppression, whose number is gone.
     """
     with ctx.db.write() as tx:
         lock_suppressions_exclusive(tx)
@@ -158,7 +162,7 @@ def release_suppression(
 def release_number(
     ctx: SubscriberContext, phone: str, *, actor: str, channel: str, note: str
 ) -> bool:
-    """Lift the suppression of a number; whether there was one.  Raises WrongKey."""
+    """Release a number.  Returns True if it was suppressed before.  Raises WrongKey."""
     with ctx.db.write() as tx:
         return _release_number(tx, ctx, phone, actor, channel, note)
 
@@ -166,16 +170,18 @@ def release_number(
 def confirm_suppression(
     ctx: SubscriberContext, public_id: str, *, actor: str, channel: str
 ) -> Suppressed:
-    """A text that could have been meant otherwise was meant so.  Raises NotFound, Conflict."""
+    """Confirm a suppression that needs review.  Raises NotFound, Conflict."""
     with ctx.db.write() as tx:
         lock_suppressions_exclusive(tx)
         row = _find(tx, public_id)
         if row.released_at is not None:
-            raise Conflict("It was lifted: there is nothing to confirm.")
+            raise Conflict("The suppression was released: there is nothing to confirm.")
         if row.needs_review:
-            tx.execute(_CONFIRM, {"that": row.id})
-            wish = SuppressionRequest(cause=row.cause, actor=actor, at=ctx.now(), note="confirmed")
-            record_objections(tx, ctx, [_require_number(row)], wish, channel=channel)
+            change_row(tx, row, {"needs_review": False})
+            request = SuppressionRequest(
+                cause=row.cause, actor=actor, at=ctx.now(), note="confirmed"
+            )
+            record_objections(tx, [_require_number(row)], request, channel=channel)
             write_audit(
                 tx, now=ctx.now(), actor=actor, action="confirm suppression", subject=public_id
             )
@@ -195,15 +201,15 @@ def _release_number(
     return True
 
 
-def _says_more(before: Suppressed | None, scope: Scope) -> bool:
-    """Whether entering a number by hand changes what is known of it."""
+def _is_change(before: Suppressed | None, scope: Scope) -> bool:
+    """Return True if suppressing by hand changes the suppression."""
     if before is None or not before.active or before.cause is not Cause.MANUAL:
         return True
     return before.scope is not Scope.ALL and scope is Scope.ALL
 
 
 def _find(tx: Connection, public_id: str) -> Row[Any]:
-    row = tx.execute(_BY_PUBLIC_ID, {"this": public_id}).first()
+    row = tx.execute(select(_SUPPRESSIONS).where(_SUPPRESSIONS.c.public_id == public_id)).first()
     if row is None:
         raise NotFound("There is no such suppression.")
     return row
@@ -212,11 +218,6 @@ def _find(tx: Connection, public_id: str) -> Row[Any]:
 def _require_number(row: Row[Any]) -> str:
     if row.phone is None:
         raise Conflict(
-            "The person was erased, and nobody here knows the number: enter it anew first."
+            "The person was erased, so the number is not known: suppress the number again first."
         )
     return str(row.phone)
-
-
-def _cut(phones: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(phones), _AT_ONCE):
-        yield phones[start : start + _AT_ONCE]

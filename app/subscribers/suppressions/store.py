@@ -1,12 +1,11 @@
-"""Which numbers are not written to.
+"""Suppressions of numbers: find, suppress, release, and the lock that claims share.
 
-Whoever claims a batch holds suppressions still until its transaction ends; whoever changes one
-holds them for the change.  So a claim that is committed after a STOP has seen it.  Within one
-transaction it is the one or the other, before any other lock but that of the books, which is
-waited for longest and which no claim takes.
+A claim takes the lock shared until its transaction ends; a change takes it exclusive.  So a claim
+that commits after a STOP has seen the STOP.  A transaction takes one of the two, before any other
+lock except that of the counters, which has the longest wait and which no claim takes.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,47 +13,36 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, insert, select, text, update
 
 from app.db.base import table_of
-from app.db.lists import PHONES, pack
+from app.db.lists import PHONES, chunked, pack
 from app.ids import make_id
 from app.subscribers.context import SubscriberContext
 from app.subscribers.models import Cause, Scope, Suppression
 from app.subscribers.suppressions.hash_key import find_anonymized, has_anonymized, settle_key
 
-# So many numbers go into one statement.
-QUERY_CHUNK_SIZE = 1_000
-
-_HOLD_STILL = text("SELECT pg_advisory_xact_lock_shared(7245013001)")
-_HOLD_FOR_CHANGE = text("SELECT pg_advisory_xact_lock(7245013001)")
+_LOCK_SHARED = text("SELECT pg_advisory_xact_lock_shared(7245013001)")
+_LOCK_EXCLUSIVE = text("SELECT pg_advisory_xact_lock(7245013001)")
 
 _SUPPRESSIONS = table_of(Suppression)
 _IS_ACTIVE = _SUPPRESSIONS.c.released_at.is_(None)
 _IS_FOR_ALL = _SUPPRESSIONS.c.scope == Scope.ALL
-# Made once: to make a statement costs several times what it takes to run one.
-_NAMED = {
-    dialect: select(_SUPPRESSIONS.c.phone).where(_SUPPRESSIONS.c.phone.in_(these), _IS_ACTIVE)
-    for dialect, these in PHONES.items()
+_SUPPRESSED_FOR_MARKETING = {
+    dialect: select(_SUPPRESSIONS.c.phone).where(_SUPPRESSIONS.c.phone.in_(phones), _IS_ACTIVE)
+    for dialect, phones in PHONES.items()
 }
-# By whether it is about marketing.
-_NAMED_FOR = {
-    True: _NAMED,
-    False: {dialect: query.where(_IS_FOR_ALL) for dialect, query in _NAMED.items()},
+_SUPPRESSED_FOR_ALL = {
+    dialect: query.where(_IS_FOR_ALL) for dialect, query in _SUPPRESSED_FOR_MARKETING.items()
 }
-_BY_DIGEST = select(_SUPPRESSIONS).where(
-    _SUPPRESSIONS.c.phone_hash.in_(bindparam("these", expanding=True))
+_BY_HASH = select(_SUPPRESSIONS).where(
+    _SUPPRESSIONS.c.phone_hash.in_(bindparam("hashes", expanding=True))
 )
-_ADD = insert(_SUPPRESSIONS)
-_NAME = (
-    update(_SUPPRESSIONS)
-    .where(_SUPPRESSIONS.c.phone_hash == bindparam("this"), _SUPPRESSIONS.c.phone.is_(None))
-    .values(phone=bindparam("number"))
-)
-# Who asked for it could also take it back by a text.
+_INSERT = insert(_SUPPRESSIONS)
+# A text from the phone can release these.
 _BY_THE_PERSON = (Cause.STOP, Cause.CARRIER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suppressed:
-    """A suppression as it stands; in force while `released_at` is None."""
+    """A suppression; in force while `released_at` is None."""
 
     public_id: str
     phone: str | None
@@ -69,15 +57,15 @@ class Suppressed:
 
     @property
     def active(self) -> bool:
-        """Whether it is in force."""
+        """True while it is in force."""
         return self.released_at is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuppressionRequest:
-    """That numbers be suppressed: why, on whose word, as of when.
+    """The cause, author and time of suppressing numbers.
 
-    `needs_review` is True if the text may mean something else; `inbound` is Sinch's id of it.
+    `needs_review` is True if the text may mean something else; `inbound` is Sinch's id of the text.
     """
 
     cause: Cause
@@ -90,15 +78,18 @@ class SuppressionRequest:
 
 
 def lock_suppressions_shared(tx: Connection) -> None:
-    """Suppressions stay as they are until this transaction ends; SQLite has one writer anyway."""
+    """Keep others from changing suppressions until this transaction ends.
+
+    SQLite needs no lock: it has one writer.
+    """
     if tx.dialect.name != "sqlite":
-        tx.execute(_HOLD_STILL)
+        tx.execute(_LOCK_SHARED)
 
 
 def lock_suppressions_exclusive(tx: Connection) -> None:
-    """Nobody holds suppressions still, nor changes them, until this transaction ends."""
+    """Keep others from locking or changing suppressions until this transaction ends."""
     if tx.dialect.name != "sqlite":
-        tx.execute(_HOLD_FOR_CHANGE)
+        tx.execute(_LOCK_EXCLUSIVE)
 
 
 def suppress(
@@ -114,12 +105,11 @@ def suppress(
     inbound: str | None = None,
     needs_review: bool = False,
 ) -> bool:
-    """Write to this number no more; whether it was written to until now.
+    """Suppress a number.  Returns True if it was not suppressed before.  Raises WrongKey.
 
-    What was released later than `at` stays released: the text that asked for it comes late.
-    Raises WrongKey.
+    A number that was released after `at` stays released: the text came late.
     """
-    wish = SuppressionRequest(
+    request = SuppressionRequest(
         cause=cause,
         actor=actor,
         at=at,
@@ -128,88 +118,91 @@ def suppress(
         inbound=inbound,
         needs_review=needs_review,
     )
-    return bool(suppress_many(tx, ctx, [phone], wish))
+    return bool(suppress_many(tx, ctx, [phone], request))
 
 
 def suppress_many(
-    tx: Connection, ctx: SubscriberContext, phones: Sequence[str], wish: SuppressionRequest
+    tx: Connection, ctx: SubscriberContext, phones: Sequence[str], request: SuppressionRequest
 ) -> list[str]:
-    """The same for many at once; those that were written to until now."""
+    """Suppress numbers.  Returns those that were not suppressed before.  Raises WrongKey."""
     lock_suppressions_exclusive(tx)
     settle_key(tx, ctx)
     newly_suppressed: list[str] = []
-    for part in _cut(list(dict.fromkeys(phones))):
-        newly_suppressed += _suppress_part(tx, ctx, part, wish)
+    for part in chunked(list(dict.fromkeys(phones))):
+        newly_suppressed += _suppress_part(tx, ctx, part, request)
     return newly_suppressed
 
 
 def _suppress_part(
-    tx: Connection, ctx: SubscriberContext, phones: Sequence[str], wish: SuppressionRequest
+    tx: Connection, ctx: SubscriberContext, phones: Sequence[str], request: SuppressionRequest
 ) -> list[str]:
-    digests = {ctx.hash_phone(phone): phone for phone in phones}
-    known = {row.phone_hash: row for row in tx.execute(_BY_DIGEST, {"these": list(digests)})}
+    hashes = {ctx.hash_phone(phone): phone for phone in phones}
+    known = read_rows(tx, hashes)
     added = [
-        make_row(ctx, phone_hash, phone, wish)
-        for phone_hash, phone in digests.items()
+        make_row(ctx, phone_hash, phone, request)
+        for phone_hash, phone in hashes.items()
         if phone_hash not in known
     ]
     if added:
-        tx.execute(_ADD, added)
+        tx.execute(_INSERT, added)
     newly_suppressed = [row["phone"] for row in added]
     for phone_hash, row in known.items():
-        changes = resolve_conflict(row, wish)
+        changes = resolve_conflict(row, request)
         if row.phone is None:
-            changes["phone"] = digests[phone_hash]
+            changes["phone"] = hashes[phone_hash]
         if "released_at" in changes:
-            newly_suppressed.append(digests[phone_hash])
+            newly_suppressed.append(hashes[phone_hash])
         change_row(tx, row, changes)
     return newly_suppressed
 
 
 def make_row(
-    ctx: SubscriberContext, phone_hash: bytes, phone: str | None, wish: SuppressionRequest
+    ctx: SubscriberContext, phone_hash: bytes, phone: str | None, request: SuppressionRequest
 ) -> dict[str, Any]:
-    """A new suppression; without a number only its hash is kept."""
+    """Return the row of a new suppression; without a number it has only the hash."""
     return {
         "public_id": make_id(ctx.now()),
         "phone_hash": phone_hash,
         "phone": phone,
-        **_as_values(wish),
+        **_as_values(request),
     }
 
 
-def _as_values(wish: SuppressionRequest) -> dict[str, Any]:
+def _as_values(request: SuppressionRequest) -> dict[str, Any]:
     return {
-        "scope": wish.scope,
-        "cause": wish.cause,
-        "needs_review": wish.needs_review,
-        "suppressed_at": wish.at,
+        "scope": request.scope,
+        "cause": request.cause,
+        "needs_review": request.needs_review,
+        "suppressed_at": request.at,
         "released_at": None,
-        "actor": wish.actor,
-        "note": wish.note,
-        "inbound": wish.inbound,
+        "actor": request.actor,
+        "note": request.note,
+        "inbound": request.inbound,
     }
 
 
-def resolve_conflict(row: Row[Any], wish: SuppressionRequest) -> dict[str, Any]:
-    """What a wish changes of a row; none when it is older than what lifted it, or says no more."""
+def resolve_conflict(row: Row[Any], request: SuppressionRequest) -> dict[str, Any]:
+    """Return the columns of an existing row that a request changes.
+
+    Nothing changes if the row was released after the request, or already says as much.
+    """
     if row.released_at is not None:
-        return {} if row.released_at > wish.at else _as_values(wish)
+        return {} if row.released_at > request.at else _as_values(request)
     changes: dict[str, Any] = {}
-    certain = row.needs_review and not wish.needs_review
-    if certain or (wish.cause is Cause.MANUAL and row.cause is not Cause.MANUAL):
+    certain = row.needs_review and not request.needs_review
+    if certain or (request.cause is Cause.MANUAL and row.cause is not Cause.MANUAL):
         changes |= {
-            "cause": wish.cause,
-            "actor": wish.actor,
-            "note": wish.note,
-            "inbound": wish.inbound,
+            "cause": request.cause,
+            "actor": request.actor,
+            "note": request.note,
+            "inbound": request.inbound,
             "needs_review": False,
         }
-    if wish.scope is Scope.ALL and row.scope is not Scope.ALL:
+    if request.scope is Scope.ALL and row.scope is not Scope.ALL:
         changes["scope"] = Scope.ALL
-    # The last time it was asked for: a START from before it lifts nothing.
-    if wish.cause in _BY_THE_PERSON and wish.at > row.suppressed_at:
-        changes["suppressed_at"] = wish.at
+    # The latest request counts: a START from before it releases nothing.
+    if request.cause in _BY_THE_PERSON and request.at > row.suppressed_at:
+        changes["suppressed_at"] = request.at
     return changes
 
 
@@ -222,14 +215,14 @@ def release(
     actor: str,
     by_phone: bool,
 ) -> bool:
-    """Write to this number again; whether it was suppressed until now.
+    """Release a number.  Returns True if it was suppressed before.  Raises WrongKey.
 
-    `by_phone` when the person's own text asks for it: that lifts what was asked for before, and
-    nothing that somebody here entered.  Raises WrongKey.
+    With `by_phone` a text from the phone asks for it: the text releases an older suppression,
+    but none that was entered by hand.
     """
     lock_suppressions_exclusive(tx)
     settle_key(tx, ctx)
-    row = tx.execute(_BY_DIGEST, {"these": [ctx.hash_phone(phone)]}).first()
+    row = read_rows(tx, [ctx.hash_phone(phone)]).get(ctx.hash_phone(phone))
     if row is None or row.released_at is not None:
         return False
     if by_phone and (at <= row.suppressed_at or row.cause is Cause.MANUAL):
@@ -242,53 +235,53 @@ def release(
 def find_suppressed(
     tx: Connection, ctx: SubscriberContext, phones: Sequence[str], *, marketing: bool
 ) -> set[str]:
-    """Which of these numbers are not written to.  Raises WrongKey."""
-    by_hash, found = has_anonymized(tx, ctx), set[str]()
-    for part in _cut(phones):
-        found.update(_find_named(tx, part, marketing=marketing))
+    """Return the suppressed ones among these numbers.  Raises WrongKey."""
+    queries = _SUPPRESSED_FOR_MARKETING if marketing else _SUPPRESSED_FOR_ALL
+    by_hash, suppressed = has_anonymized(tx, ctx), set[str]()
+    for part in chunked(phones):
+        suppressed.update(tx.execute(queries[tx.dialect.name], {"phones": pack(tx, part)}).scalars())
         if by_hash:
-            nameless = find_anonymized(tx, ctx, part)
-            found.update(phone for phone, scope in nameless if marketing or scope is Scope.ALL)
-    return found
+            anonymized = find_anonymized(tx, ctx, part)
+            suppressed.update(
+                phone for phone, scope in anonymized if marketing or scope is Scope.ALL
+            )
+    return suppressed
 
 
-def _find_named(tx: Connection, phones: list[str], *, marketing: bool) -> Iterable[str]:
-    dialect = tx.dialect.name
-    return tx.execute(_NAMED_FOR[marketing][dialect], {"phones": pack(tx, phones)}).scalars()
+def read_rows(tx: Connection, hashes: Iterable[bytes]) -> dict[bytes, Row[Any]]:
+    """Return the rows of suppressions by phone hash, released ones too."""
+    return {row.phone_hash: row for row in tx.execute(_BY_HASH, {"hashes": list(hashes)})}
 
 
 def read_suppressions(
     tx: Connection, ctx: SubscriberContext, phones: Sequence[str]
 ) -> Mapping[str, Suppressed]:
-    """What is known of these numbers' suppressions, those lifted included."""
-    found: dict[str, Suppressed] = {}
-    for part in _cut(phones):
-        digests = {ctx.hash_phone(phone): phone for phone in part}
-        for row in tx.execute(_BY_DIGEST, {"these": list(digests)}):
-            found[digests[row.phone_hash]] = make_suppressed(row)
-    return found
+    """Return the suppressions of numbers, released ones too."""
+    suppressions: dict[str, Suppressed] = {}
+    for part in chunked(phones):
+        hashes = {ctx.hash_phone(phone): phone for phone in part}
+        for phone_hash, row in read_rows(tx, hashes).items():
+            suppressions[hashes[phone_hash]] = make_suppressed(row)
+    return suppressions
 
 
 def restore_phone(tx: Connection, ctx: SubscriberContext, phones: Sequence[str]) -> None:
-    """Give suppressions of erased people their number back: they were entered here anew, and stay
-    suppressed.  Raises WrongKey."""
+    """Restore the numbers of erased people who are entered anew; they stay suppressed.
+
+    Raises WrongKey.
+    """
     if not has_anonymized(tx, ctx):
         return
     lock_suppressions_exclusive(tx)
-    for part in _cut(phones):
-        digests = {ctx.hash_phone(phone): phone for phone in part}
-        rows = tx.execute(_BY_DIGEST, {"these": list(digests)})
-        named = [
-            {"this": row.phone_hash, "number": digests[row.phone_hash]}
-            for row in rows
-            if not row.phone
-        ]
-        if named:
-            tx.execute(_NAME, named)
+    for part in chunked(phones):
+        hashes = {ctx.hash_phone(phone): phone for phone in part}
+        for phone_hash, row in read_rows(tx, hashes).items():
+            if row.phone is None:
+                change_row(tx, row, {"phone": hashes[phone_hash]})
 
 
 def make_suppressed(row: Row[Any]) -> Suppressed:
-    """A suppression of its row."""
+    """Make a suppression of its row."""
     return Suppressed(
         public_id=row.public_id,
         phone=row.phone,
@@ -304,11 +297,6 @@ def make_suppressed(row: Row[Any]) -> Suppressed:
 
 
 def change_row(tx: Connection, row: Row[Any], changes: Mapping[str, Any]) -> None:
-    """Change a suppression; suppressions are held for it."""
+    """Change a suppression; the exclusive lock is held."""
     if changes:
         tx.execute(update(_SUPPRESSIONS).where(_SUPPRESSIONS.c.id == row.id).values(changes))
-
-
-def _cut(items: Sequence[Any]) -> Iterator[list[Any]]:
-    for start in range(0, len(items), QUERY_CHUNK_SIZE):
-        yield list(items[start : start + QUERY_CHUNK_SIZE])
