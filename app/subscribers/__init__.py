@@ -1,13 +1,13 @@
-"""Who may be written to: subscribers, their tags, who wants nothing, and who agreed to what.
+"""Subscribers, tags, audiences, suppressions and consent: the people a broadcast may go to.
 
-subscriber: a person we may write to, stored.
-tag: a name that subscribers bear, and that a broadcast can go to.
-audience: whom a broadcast is for, by tags and by what is known of people.
-suppression: a number that is not written to, whoever asks; outlives its subscriber.
-consent event: who agreed or objected, when, in which words: one link of a chain that only grows.
+subscriber: a person we may write to, with a number, tags and attributes
+tag: a name assigned to subscribers, which an audience can select
+audience: the subscribers that match tags and conditions
+suppression: a number that is not written to; it outlives its subscriber
+consent event: an opt-in or opt-out, one link of the append-only ledger
 
-    routes ── schemas ──┬── records, upserting ── writing ──┐
-                        ├── importing, exporting ───────────┼── tagging, suppressing ── consent
-                        ├── reading, describing, tags ──────┘            │
-                        └── audiences ── conditions ─────────────────── models
+    imports ─> profiles ─┬─> tags ─────────┬─> audiences ─> context, models, attributes
+                         └─> suppressions ─┴─> consent
+
+`lists` and `fields` read lists of people and JSON bodies.
 """

@@ -1,4 +1,4 @@
-"""What everything about people stands on."""
+"""The SubscriberContext that functions on subscribers take."""
 
 import hmac
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from app.db.engine import Database
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriberContext:
-    """The database of people, its clock, its rules, and the key of their hashes."""
+    """The database, rules and clock, and the key of phone hashes."""
 
     db: Database
     rules: SubscriberRules
@@ -20,17 +20,17 @@ class SubscriberContext:
     clock: Clock = field(default_factory=Clock)
 
     def now(self) -> datetime:
-        """The time of day, aware UTC."""
+        """Return the current time, aware UTC."""
         return self.clock.now()
 
     def hash_phone(self, phone: str) -> bytes:
-        """A number's keyed hash (HMAC-SHA256): without the key nobody finds it by trying."""
-        begun = _begin_hash(self.phone_hash_key).copy()
-        begun.update(phone.encode())
-        return begun.digest()
+        """Return a number's HMAC-SHA256, which cannot be guessed without the key."""
+        keyed = _start_hash(self.phone_hash_key).copy()
+        keyed.update(phone.encode())
+        return keyed.digest()
 
 
 @lru_cache(maxsize=16)
-def _begin_hash(key: bytes) -> hmac.HMAC:
-    """A hash with nothing in it yet but the key: to begin with that takes longer than the rest."""
+def _start_hash(key: bytes) -> hmac.HMAC:
+    """Return a hash of the key alone, whose set-up takes longer than hashing a number."""
     return hmac.new(key, digestmod="sha256")

@@ -1,4 +1,4 @@
-"""What the routes of people stand on."""
+"""The SubscriberContext of the current Flask app."""
 
 from flask import current_app
 
@@ -6,8 +6,8 @@ from app.subscribers.context import SubscriberContext
 
 
 def current_subscriber_context() -> SubscriberContext:
-    """What everything about people stands on in this service.  Raises WrongDatabase."""
+    """Return the SubscriberContext of this app.  Raises WrongDatabase."""
     ctx = current_app.extensions["clarion"]
     ctx.require_own_database()
-    people: SubscriberContext = ctx.subscriber_context
-    return people
+    subscriber_context: SubscriberContext = ctx.subscriber_context
+    return subscriber_context

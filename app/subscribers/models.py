@@ -1,10 +1,10 @@
-"""The tables of people.
+"""Tables of subscribers, tags, suppressions and the consent ledger.
 
 subscribers    1─* subscriber_tags *─1 tags
-suppressions   one row a number, by its keyed hash; the number itself unless it was erased
-consent_events the ledger, a chain of hashes; what it says of a person can be taken out of a link
+suppressions   one row per number, by its keyed hash; the number itself unless it was erased
+consent_events the ledger, a hash chain; the personal data of a link can be erased
 
-A suppression and the ledger know a number, not a subscriber: they outlive it.
+Suppressions and consent events refer to a number, not to a subscriber, and outlive it.
 """
 
 from datetime import datetime
@@ -22,13 +22,13 @@ from app.db.types import NEVER_REUSE_IDS, BigId, EnumText
 class Subscriber(Base):
     """A person we may write to.
 
-    `consented_at` is when they last agreed to marketing; None when they have not, or took it back.
+    `consented_at` is the time of the latest marketing consent; None without consent.
     """
 
     __tablename__ = "subscribers"
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    # Stands in URLs, where a number must not.
+    # Used in URLs, which must not contain a number.
     public_id: Mapped[str] = mapped_column(String(26), unique=True)
     phone: Mapped[str] = mapped_column(String(16), unique=True)
     first_name: Mapped[str | None] = mapped_column(String(100))
@@ -47,7 +47,7 @@ class Subscriber(Base):
 
 
 class Tag(Base):
-    """A name that subscribers bear; with `double_opt_in` only once they have confirmed it."""
+    """A name assigned to subscribers; with `double_opt_in` they must confirm it."""
 
     __tablename__ = "tags"
 
@@ -60,10 +60,7 @@ class Tag(Base):
 
 
 class SubscriberTag(Base):
-    """A subscriber bears a tag; not yet while `confirmed` is false.
-
-    `asked_at` is when they were asked to confirm it.
-    """
+    """The assignment of a tag to a subscriber, without effect until it is confirmed."""
 
     __tablename__ = "subscriber_tags"
 
@@ -86,27 +83,27 @@ class SubscriberTag(Base):
 
 
 class Scope(StrEnum):
-    """What a suppressed number is not sent."""
+    """The messages that a suppressed number does not get."""
 
     ALL = "all"
     MARKETING = "marketing"
 
 
 class Cause(StrEnum):
-    """Why a number is suppressed."""
+    """The reason of a suppression."""
 
-    STOP = "stop"  # a text from the phone asked for it
+    STOP = "stop"  # by a text from the phone
     CARRIER = "carrier"  # the carrier says that the person opted out (code 257)
-    MANUAL = "manual"  # somebody here entered it
+    MANUAL = "manual"  # entered by an operator or a client
     IMPORT = "import"  # from a list of an earlier system
-    ERASED = "erased"  # the person had everything on them erased
+    ERASED = "erased"  # the person's data was erased
 
 
 class Suppression(Base):
     """A number that is not written to while `released_at` is None.
 
-    Known by its keyed hash; an erased person's number is gone (`phone` is None).  The row stays
-    when it is released: a STOP that comes late is told from a new one by its times.
+    Its key is the keyed hash; an erased person's number is gone (`phone` is None).  A released row
+    stays, so that its times distinguish a late STOP from a new one.
     """
 
     __tablename__ = "suppressions"
@@ -117,18 +114,18 @@ class Suppression(Base):
     phone: Mapped[str | None] = mapped_column(String(16))
     scope: Mapped[Scope] = mapped_column(EnumText(Scope))
     cause: Mapped[Cause] = mapped_column(EnumText(Cause))
-    # The text could also be meant otherwise: suppressed until somebody has looked at it.
+    # The text may mean something else: suppressed until a person has reviewed it.
     needs_review: Mapped[bool] = mapped_column(default=False)
     suppressed_at: Mapped[datetime]
     released_at: Mapped[datetime | None]
-    # A client, `cli`, or `phone` for the person.
+    # A client's name, `cli`, or `phone` for the person.
     actor: Mapped[str] = mapped_column(String(128))
     note: Mapped[str | None] = mapped_column(String(200))
-    # Sinch's id of the text that asked for it.
+    # Sinch's id of the text that caused it.
     inbound: Mapped[str | None] = mapped_column(String(64))
 
     __table_args__ = (
-        # The name that the constraint was made with: SQLite cannot rename one.
+        # The constraint's original name: SQLite cannot rename one.
         UniqueConstraint("phone_hash", name="uq_suppressions_digest"),
         Index(
             "ix_suppressions_active",
@@ -154,21 +151,21 @@ class Suppression(Base):
 
 
 class ConsentKind(StrEnum):
-    """What a consent event says."""
+    """The kind of a consent event."""
 
     OPT_IN = "opt_in"  # agreed to marketing
-    OPT_OUT = "opt_out"  # wants nothing more
+    OPT_OUT = "opt_out"  # objected to all messages
     ASKED = "asked"  # was asked to confirm a tag
     CONFIRMED = "confirmed"  # confirmed a tag, which is also an opt-in
-    RELEASED = "released"  # somebody here lifted a suppression
+    RELEASED = "released"  # a suppression was released by hand
 
 
 class ConsentEvent(Base):
-    """One link of the ledger; never changed, but for what erasure takes out of it.
+    """One link of the ledger; only an erasure changes it.
 
-    `commitment` is the SHA-256 of `salt` and of `content` as it was written; `hash` is that of the
-    previous link's hash, `id`, `kind`, `at` and the commitment.  Without salt and content a link
-    still proves that none is missing, and says nothing on anybody.
+    `commitment` is the SHA-256 of `salt` and `content`; `hash` that of the previous link's hash,
+    `id`, `kind`, `at` and the commitment.  Without salt and content a link still proves that no
+    link is missing, and has no personal data.
     """
 
     __tablename__ = "consent_events"

@@ -1,0 +1,6 @@
+"""Audiences: which subscribers a broadcast goes to.
+
+audience    tags (any, all, none) and conditions, as JSON and as one SQL test
+conditions  a test of a field or attribute, with one meaning in SQLite and PostgreSQL
+schemas     audiences in JSON bodies
+"""

@@ -1,4 +1,4 @@
-"""What must be true of a person, and the same as SQL that means it in both databases."""
+"""Conditions on a subscriber, and their SQL with one meaning in both databases."""
 
 import json
 import operator
@@ -26,20 +26,20 @@ from app.db.base import table_of
 from app.subscribers.attributes import ATTRIBUTE
 from app.subscribers.models import Subscriber
 
-MOMENT_FIELD = "subscribed_at"
+TIME_FIELD = "subscribed_at"
 TEXT_FIELDS = ("first_name", "last_name", "language", "time_zone")
 
 _SUBSCRIBERS = table_of(Subscriber)
 
 
 class Op(StrEnum):
-    """How a person's value is held against that of a condition.
+    """Comparison of a subscriber's value with that of a condition.
 
-    Somebody without a value fits none but `ne` and `exists` false.
+    A missing value matches only `ne` and `exists` false.
     """
 
     EQ = "eq"
-    NE = "ne"  # exactly those whom eq does not fit
+    NE = "ne"  # exactly those that eq does not match
     LT = "lt"
     LTE = "lte"
     GT = "gt"
@@ -54,10 +54,10 @@ ORDERING = frozenset((Op.LT, Op.LTE, Op.GT, Op.GTE))
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What must be true of a person; `field` is a column, or `attributes.` and a name.
+    """A test of one field: a column, or `attributes.` and a name.
 
-    Text, numbers and truth values are never equal to each other, nor is one less than another.
-    Text is compared as it stands, by Unicode code points.
+    Text, numbers and truth values are never equal to or less than each other.
+    Text is compared by Unicode code points.
     """
 
     field: str
@@ -75,12 +75,12 @@ _COMPARE: dict[Op, Callable[[Any, Any], ColumnElement[Any]]] = {
 
 
 def make_test(condition: Condition, dialect: Dialect) -> ColumnElement[bool]:
-    """Whether a condition is true of a row of `subscribers`: true or false, never NULL."""
+    """Return the SQL test of a row of `subscribers`: true or false, never NULL."""
     if condition.op is Op.NE:
         return not_(make_test(Condition(condition.field, Op.EQ, condition.value), dialect))
     if condition.op is Op.IN:
-        each = (Condition(condition.field, Op.EQ, value) for value in condition.value)
-        return or_(*(make_test(one, dialect) for one in each))
+        equals = (Condition(condition.field, Op.EQ, value) for value in condition.value)
+        return or_(*(make_test(equal, dialect) for equal in equals))
     name = condition.field
     if name.startswith(ATTRIBUTE):
         attribute = _Attribute(name.removeprefix(ATTRIBUTE), dialect)
@@ -88,20 +88,20 @@ def make_test(condition: Condition, dialect: Dialect) -> ColumnElement[bool]:
     column: ColumnElement[Any] = _SUBSCRIBERS.c[name]
     if condition.op is Op.EXISTS:
         return column.is_not(None) if condition.value else column.is_(None)
-    if name != MOMENT_FIELD:
+    if name != TIME_FIELD:
         column = _by_code_points(column, dialect)
     return func.coalesce(_compare(column, condition.op, condition.value), false())
 
 
 class _Attribute:
-    """One attribute as each type it may be of: NULL where it is of another, or not there."""
+    """SQL of one attribute as text, number or truth value: NULL if missing or of another type."""
 
     def __init__(self, name: str, dialect: Dialect) -> None:
         self._dialect = dialect
         self._sqlite = dialect.name == "sqlite"
         column = _SUBSCRIBERS.c.attributes
         if self._sqlite:
-            # The quotes: a dot within them is no step down.
+            # Quoted, because a dot outside of quotes would separate two names.
             path = f'$."{name}"'
             self._type = func.json_type(column, path)
             self._value: ColumnElement[Any] = func.json_extract(column, path)
@@ -115,8 +115,10 @@ class _Attribute:
 
     @property
     def text(self) -> ColumnElement[Any]:
-        kind = "text" if self._sqlite else "string"
-        return _by_code_points(case((self._type == kind, cast(self._value, Text))), self._dialect)
+        type_name = "text" if self._sqlite else "string"
+        return _by_code_points(
+            case((self._type == type_name, cast(self._value, Text))), self._dialect
+        )
 
     @property
     def number(self) -> ColumnElement[Any]:
@@ -125,7 +127,7 @@ class _Attribute:
         return case((self._type == "number", cast(self._value, Double)))
 
     def as_number(self, value: int | float) -> ColumnElement[Any]:
-        """A number of ours as the database reads one: SQLite's rounding differs in the last bit."""
+        """Return a number as the database parses one: SQLite rounds the last bit differently."""
         if self._sqlite:
             return func.json_extract(json.dumps([value]), "$[0]")
         return cast(float(value), Double)
@@ -141,12 +143,12 @@ def _test_attribute(attribute: _Attribute, op: Op, value: Any) -> ColumnElement[
     if op is Op.EXISTS:
         return attribute.exists if value else not_(attribute.exists)
     if isinstance(value, str):
-        found = _compare(attribute.text, op, value)
+        test = _compare(attribute.text, op, value)
     elif isinstance(value, bool):
-        found = attribute.truth.is_(true() if value else false())
+        test = attribute.truth.is_(true() if value else false())
     else:
-        found = _compare(attribute.number, op, attribute.as_number(value))
-    return func.coalesce(found, false())
+        test = _compare(attribute.number, op, attribute.as_number(value))
+    return func.coalesce(test, false())
 
 
 def _compare(column: ColumnElement[Any], op: Op, value: Any) -> ColumnElement[Any]:
@@ -157,5 +159,5 @@ def _compare(column: ColumnElement[Any], op: Op, value: Any) -> ColumnElement[An
 
 
 def _by_code_points(column: ColumnElement[Any], dialect: Dialect) -> ColumnElement[Any]:
-    """Text in the order of its code points, which is SQLite's own."""
+    """Compare text by code points, as SQLite does by default."""
     return column if dialect.name == "sqlite" else column.collate("C")

@@ -13,7 +13,7 @@ from app.subscribers.attributes import (
 )
 from app.subscribers.audiences.audience import Audience
 from app.subscribers.audiences.conditions import (
-    MOMENT_FIELD,
+    TIME_FIELD,
     ORDERING,
     TEXT_FIELDS,
     Condition,
@@ -32,7 +32,7 @@ class ConditionSchema(Schema):
         required=True,
         validate=validate.Length(1, 64),
         metadata={
-            "description": f"{', '.join(TEXT_FIELDS)}, {MOMENT_FIELD} or {ATTRIBUTE}<name>.",
+            "description": f"{', '.join(TEXT_FIELDS)}, {TIME_FIELD} or {ATTRIBUTE}<name>.",
             "example": "attributes.city",
         },
     )
@@ -62,9 +62,9 @@ class ConditionSchema(Schema):
         attribute = field.removeprefix(ATTRIBUTE) if field.startswith(ATTRIBUTE) else None
         if attribute is not None and not ATTRIBUTE_NAME.fullmatch(attribute):
             raise ValidationError("Not the name of an attribute.", "field")
-        if attribute is None and field not in (*TEXT_FIELDS, MOMENT_FIELD):
+        if attribute is None and field not in (*TEXT_FIELDS, TIME_FIELD):
             raise ValidationError("Not a field for conditions.", "field")
-        if field == MOMENT_FIELD:
+        if field == TIME_FIELD:
             return Condition(field, op, _check_time(op, value))
         if op is Op.EXISTS:
             return Condition(field, op, _check_truth(value))
