@@ -1,8 +1,8 @@
-"""Whose turn it is: an endpoint is leased, and a few of its deliveries are posted.
+"""Leases of endpoints: one worker posts a few due deliveries of an endpoint at a time.
 
-An endpoint is in one hand at a time, so that a dead one holds nobody but itself.  Those that are
-new, or were slow or failed lately, are served by hands of their own (`Lane.SLOW`): the others never
-wait behind them.
+A hanging endpoint blocks only its own lease.  Endpoints that are new, or were slow or failed
+lately, are served by a pool of workers of their own (`Pool.SLOW`), so the others never wait for
+them.
 """
 
 import secrets
@@ -12,37 +12,36 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import bindparam, case, or_, select, update
+from sqlalchemy import ColumnElement, Row, Select, case, or_, select, update
 
 from app.clock import CLOCK_SLACK_S
 from app.db.base import table_of
-from app.db.types import UtcTime
 from app.sms.context import Context
 from app.sms.models.reports import OutboxEvent
 from app.webhooks.outgoing.models import Delivery, Endpoint, EndpointStatus
 
-# The longest that nothing is posted because a receiver wished so, or failed.
+# The longest pause of an endpoint after a failure or by its Retry-After.
 MAX_PAUSE = timedelta(hours=6)
-# So many quick answers in a row open the fast lane.
+# This many quick answers in a row move an endpoint to the fast pool.
 QUICK_TIMES = 3
-# Deliveries in one turn.
+# Deliveries in one lease.
 MAX_DELIVERIES = 20
-# Longer than any turn takes; behind that, whoever had it is taken for dead.
+# Longer than posting takes; after it the worker is taken for dead.
 LEASE = timedelta(seconds=60)
 
 _ENDPOINTS, _DELIVERIES, _OUTBOX = table_of(Endpoint), table_of(Delivery), table_of(OutboxEvent)
 
 
 class Pool(StrEnum):
-    """Who serves an endpoint."""
+    """The pool of workers that serves an endpoint."""
 
     FAST = "fast"
     SLOW = "slow"
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
-    """A delivery to be posted, how often it was before, and its event."""
+class DueDelivery:
+    """A delivery to be posted, its number of earlier tries, and its event."""
 
     event_id: int
     tries: int
@@ -54,89 +53,35 @@ class Due:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointLease:
-    """An endpoint that is ours to post to until it is recorded; `keys` sign."""
+    """An endpoint that this worker posts to until the attempts are recorded; `keys` sign."""
 
     endpoint_id: int
     public_id: str
     url: str
     keys: Sequence[bytes]
     lease: str
-    deliveries: Sequence[Due]
+    deliveries: Sequence[DueDelivery]
 
 
-# Made once: to make a statement costs several times what it takes to run one.
-_NOW = bindparam("now", type_=UtcTime())
-_HAS_DUE = (
-    select(_DELIVERIES.c.event_id)
-    .where(_DELIVERIES.c.endpoint_id == _ENDPOINTS.c.id, _DELIVERIES.c.due_at <= _NOW)
-    .exists()
-)
-# A time further ahead than any of ours comes of a clock that was set back.
-_IS_FREE = or_(
-    _ENDPOINTS.c.leased_until.is_(None),
-    _ENDPOINTS.c.leased_until <= _NOW,
-    _ENDPOINTS.c.leased_until > bindparam("latest_lease"),
-)
-_MAY_BE_CALLED = or_(
-    _ENDPOINTS.c.not_before.is_(None),
-    _ENDPOINTS.c.not_before <= _NOW,
-    _ENDPOINTS.c.not_before > bindparam("latest_pause"),
-)
-_IS_KNOWN = case((_ENDPOINTS.c.delivered_at.is_(None) & (_ENDPOINTS.c.failures == 0), 0), else_=1)
-_READY = (
-    select(_ENDPOINTS)
-    .where(_ENDPOINTS.c.status == EndpointStatus.ACTIVE)
-    .where(_IS_FREE, _MAY_BE_CALLED, _HAS_DUE)
-    .limit(1)
-)
-_NEXT = {
-    Pool.FAST: _READY.where(_ENDPOINTS.c.quick >= QUICK_TIMES).order_by(_ENDPOINTS.c.served_at),
-    # Who is on its way to the fast lane goes first, then who is new: neither stays here for long.
-    Pool.SLOW: _READY.where(_ENDPOINTS.c.quick < QUICK_TIMES).order_by(
-        _ENDPOINTS.c.quick.desc(), _IS_KNOWN, _ENDPOINTS.c.served_at
-    ),
-}
-_TAKE = {lane: query.with_for_update(skip_locked=True) for lane, query in _NEXT.items()}
-_LEASE = (
-    update(_ENDPOINTS)
-    .where(_ENDPOINTS.c.id == bindparam("this"))
-    .values(lease=bindparam("new"), leased_until=bindparam("until"), served_at=bindparam("since"))
-)
-_DUE = (
-    select(
-        _DELIVERIES.c.event_id,
-        _DELIVERIES.c.tries,
-        _OUTBOX.c.public_id,
-        _OUTBOX.c.event_type,
-        _OUTBOX.c.at,
-        _OUTBOX.c.facts,
-    )
-    .join(_OUTBOX, _OUTBOX.c.id == _DELIVERIES.c.event_id)
-    .where(_DELIVERIES.c.endpoint_id == bindparam("of"), _DELIVERIES.c.due_at <= _NOW)
-    .order_by(_DELIVERIES.c.due_at, _DELIVERIES.c.event_id)
-    .limit(MAX_DELIVERIES)
-)
-
-
-def has_due_endpoint(ctx: Context, lane: Pool) -> bool:
-    """Whether an endpoint of this lane may be served now."""
+def has_due_endpoint(ctx: Context, pool: Pool) -> bool:
+    """Return True if an endpoint of this pool can be leased now."""
     with ctx.db.read() as tx:
-        return tx.execute(_NEXT[lane], _moments(ctx)).first() is not None
+        return tx.execute(_select_ready(pool, ctx.now())).first() is not None
 
 
-def lease_endpoint(ctx: Context, lane: Pool) -> EndpointLease | None:
-    """The endpoint of this lane that has waited longest, leased; None when there is none."""
-    if not has_due_endpoint(ctx, lane):
+def lease_endpoint(ctx: Context, pool: Pool) -> EndpointLease | None:
+    """Lease the endpoint of this pool that was served the longest ago; None if none is due."""
+    if not has_due_endpoint(ctx, pool):
         return None
     with ctx.db.write() as tx:
-        moments = _moments(ctx)
-        endpoint = tx.execute(_TAKE[lane], moments).first()
+        now, lease = ctx.now(), secrets.token_hex(16)
+        query = _select_ready(pool, now).with_for_update(skip_locked=True)
+        endpoint = tx.execute(query).first()
         if endpoint is None:
             return None
-        now, lease = moments["now"], secrets.token_hex(16)
-        given = {"this": endpoint.id, "new": lease, "until": now + LEASE, "since": now}
-        tx.execute(_LEASE, given)
-        rows = tx.execute(_DUE, {"of": endpoint.id, "now": now}).all()
+        values = {"lease": lease, "leased_until": now + LEASE, "served_at": now}
+        tx.execute(update(_ENDPOINTS).where(_ENDPOINTS.c.id == endpoint.id).values(values))
+        rows = tx.execute(_select_due(endpoint, now)).all()
     keys = [endpoint.secret]
     if endpoint.old_secret and endpoint.old_secret_until > now:
         keys.append(endpoint.old_secret)
@@ -146,12 +91,55 @@ def lease_endpoint(ctx: Context, lane: Pool) -> EndpointLease | None:
         url=endpoint.url,
         keys=keys,
         lease=lease,
-        deliveries=[Due(*row) for row in rows],
+        deliveries=[DueDelivery(*row) for row in rows],
     )
 
 
-def _moments(ctx: Context) -> dict[str, datetime]:
-    now = ctx.now()
-    # Others may have looked at the clock behind us: only far beyond theirs is a clock set back.
-    latest = now + timedelta(seconds=CLOCK_SLACK_S)
-    return {"now": now, "latest_lease": latest + LEASE, "latest_pause": latest + MAX_PAUSE}
+def _select_ready(pool: Pool, now: datetime) -> Select[Any]:
+    """Select the next endpoint of a pool: active, not leased, not paused, with a due delivery."""
+    has_due = (
+        select(_DELIVERIES.c.event_id)
+        .where(_DELIVERIES.c.endpoint_id == _ENDPOINTS.c.id, _DELIVERIES.c.due_at <= now)
+        .exists()
+    )
+    query = (
+        select(_ENDPOINTS)
+        .where(_ENDPOINTS.c.status == EndpointStatus.ACTIVE, has_due)
+        .where(_is_over(_ENDPOINTS.c.leased_until, now, LEASE))
+        .where(_is_over(_ENDPOINTS.c.not_before, now, MAX_PAUSE))
+        .limit(1)
+    )
+    if pool is Pool.FAST:
+        return query.where(_ENDPOINTS.c.quick >= QUICK_TIMES).order_by(_ENDPOINTS.c.served_at)
+    # Endpoints that are becoming quick go first, then new ones: neither stays in this pool long.
+    is_new = _ENDPOINTS.c.delivered_at.is_(None) & (_ENDPOINTS.c.failures == 0)
+    return query.where(_ENDPOINTS.c.quick < QUICK_TIMES).order_by(
+        _ENDPOINTS.c.quick.desc(), case((is_new, 0), else_=1), _ENDPOINTS.c.served_at
+    )
+
+
+def _is_over(until: ColumnElement[Any], now: datetime, longest: timedelta) -> ColumnElement[bool]:
+    """Return the SQL test whether a time of ours has passed.
+
+    A time further ahead than we set any was written before a clock was set back.  Clocks of other
+    processes differ by at most CLOCK_SLACK_S.
+    """
+    furthest = now + timedelta(seconds=CLOCK_SLACK_S) + longest
+    return or_(until.is_(None), until <= now, until > furthest)
+
+
+def _select_due(endpoint: Row[Any], now: datetime) -> Select[Any]:
+    return (
+        select(
+            _DELIVERIES.c.event_id,
+            _DELIVERIES.c.tries,
+            _OUTBOX.c.public_id,
+            _OUTBOX.c.event_type,
+            _OUTBOX.c.at,
+            _OUTBOX.c.facts,
+        )
+        .join(_OUTBOX, _OUTBOX.c.id == _DELIVERIES.c.event_id)
+        .where(_DELIVERIES.c.endpoint_id == endpoint.id, _DELIVERIES.c.due_at <= now)
+        .order_by(_DELIVERIES.c.due_at, _DELIVERIES.c.event_id)
+        .limit(MAX_DELIVERIES)
+    )

@@ -59,7 +59,7 @@ def test_a_delivery_is_tried_again_for_about_a_day_and_then_given_up(either_desk
     assert (delivery.tries, delivery.http_status, delivery.problem) == (10, 500, "HTTP 500.")
     (event,) = either_desk.outbox()
     (line,) = _alerts(capsys, "warning")
-    assert line["message"] == "a delivery to a client was given up"
+    assert line["message"] == "webhook delivery abandoned after its last try"
     assert (line["webhook"], line["event"]) == (endpoint.public_id, event.public_id)
     assert len(set(receiver.ids())) == 1
 
@@ -173,7 +173,7 @@ def test_what_has_waited_a_day_for_one_that_takes_nothing_is_given_up(either_des
     assert [each.status for each in either_desk.deliveries()] == [_D.ABANDONED] * 50 + [_D.WAITING]
     assert either_desk.endpoint(endpoint).status is _E.ACTIVE
     (line,) = _alerts(capsys, "warning")
-    assert (line["message"], line["deliveries"]) == ("deliveries to clients were given up", 50)
+    assert (line["message"], line["deliveries"]) == ("stale webhook deliveries abandoned", 50)
 
 
 def test_what_waits_for_one_that_works_is_not_given_up_however_long(desk, receive):
@@ -212,7 +212,7 @@ def test_one_that_has_taken_nothing_for_days_is_switched_off_with_an_alert(desk,
     assert desk.ctx.now() - begun >= FAILED_AFTER
     assert tries >= FAILED_TIMES
     (line,) = _alerts(capsys, "error")
-    assert line["message"] == "a client's webhook has taken nothing for days: it is switched off"
+    assert line["message"] == "webhook switched off: every try has failed for days"
     assert line["webhook"] == endpoint.public_id
     desk.tell()
     assert not desk.serve()
@@ -243,7 +243,7 @@ def test_one_that_says_gone_is_never_called_again(desk, receive, capsys):
     assert len(receiver.told) == 1
     assert desk.endpoint(endpoint).status is _E.GONE
     (line,) = _alerts(capsys, "error")
-    assert line["message"] == "a client's webhook is gone: it is switched off"
+    assert line["message"] == "webhook switched off: it answered 410 Gone"
 
 
 def test_nothing_of_a_payload_an_address_or_a_secret_is_logged(desk, receive, capsys):
@@ -257,7 +257,7 @@ def test_nothing_of_a_payload_an_address_or_a_secret_is_logged(desk, receive, ca
     desk.serve()
 
     output = capsys.readouterr().err
-    assert '"a client could not be told"' in output
-    assert '"a client was told"' in output
+    assert '"webhook delivery failed"' in output
+    assert '"webhook delivered"' in output
     for canary in ("46701234567", "canary", "whsec", receiver.url, endpoint.secret.hex()):
         assert canary not in output
