@@ -1,9 +1,9 @@
-"""What was told to an endpoint, and telling it again."""
+"""Deliveries of an endpoint: list, test and replay."""
 
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, Update, insert, select, update
 
 from app.db.base import table_of
 from app.errors import NotFound
@@ -29,7 +29,7 @@ def list_deliveries(
     cursor: int | None = None,
     limit: int = 50,
 ) -> Page[Row[Any]]:
-    """An endpoint's deliveries, the newest events first.  Raises NotFound."""
+    """Return a page of an endpoint's deliveries, the newest events first.  Raises NotFound."""
     with ctx.db.read() as tx:
         endpoint = find_endpoint(tx, endpoint_public_id, client=client)
         query = _VIEW.where(_DELIVERIES.c.endpoint_id == endpoint.id)
@@ -42,9 +42,9 @@ def list_deliveries(
 
 
 def send_test(ctx: Context, endpoint_public_id: str, *, client: str) -> Row[Any]:
-    """Have a test event posted to an endpoint, whatever it listens to.
+    """Create the delivery of a test event, whatever types the endpoint listens to.
 
-    Raises NotFound, Conflict when it is switched off.
+    Raises NotFound, Conflict when the endpoint is switched off.
     """
     with ctx.db.write() as tx:
         endpoint = find_endpoint(tx, endpoint_public_id, client=client)
@@ -53,18 +53,17 @@ def send_test(ctx: Context, endpoint_public_id: str, *, client: str) -> Row[Any]
         event_id = add_event(
             tx, ctx, client=endpoint.client, event_type=EventType.TEST, facts=facts, fanned_out=True
         )
-        waiting = {"status": DeliveryStatus.WAITING, "waiting_since": ctx.now(), "tries": 0}
         key = {"endpoint_id": endpoint.id, "event_id": event_id}
-        tx.execute(insert(_DELIVERIES).values(key | waiting | {"due_at": ctx.now()}))
+        tx.execute(insert(_DELIVERIES).values(key | _due_now(ctx)))
         return _find(tx, endpoint, event_id)
 
 
 def replay_delivery(
     ctx: Context, endpoint_public_id: str, event_public_id: str, *, client: str
 ) -> Row[Any]:
-    """Have one event posted again, whatever came of it before.
+    """Make one event due again, whatever its status.
 
-    Raises NotFound, Conflict when its endpoint is switched off.
+    Raises NotFound, Conflict when the endpoint is switched off.
     """
     with ctx.db.write() as tx:
         endpoint = find_endpoint(tx, endpoint_public_id, client=client)
@@ -73,8 +72,7 @@ def replay_delivery(
         if event_id is None:
             raise _no_delivery()
         require_active(endpoint)
-        again = _again(ctx, endpoint).where(_DELIVERIES.c.event_id == event_id)
-        tx.execute(again)
+        tx.execute(_replay(ctx, endpoint).where(_DELIVERIES.c.event_id == event_id))
         return _find(tx, endpoint, event_id)
 
 
@@ -86,26 +84,29 @@ def replay_since(
     since: datetime,
     delivered: bool = False,
 ) -> int:
-    """Have events since then posted again that were given up, or `delivered` as well; how many.
+    """Make abandoned events since a time due again, and with `delivered` delivered ones too.
 
-    Raises NotFound, Conflict when the endpoint is switched off.
+    Returns how many.  Raises NotFound, Conflict when the endpoint is switched off.
     """
     ended = [DeliveryStatus.ABANDONED, *([DeliveryStatus.DELIVERED] if delivered else [])]
     with ctx.db.write() as tx:
         endpoint = find_endpoint(tx, endpoint_public_id, client=client)
         require_active(endpoint)
         events = select(_OUTBOX.c.id).where(_OUTBOX.c.at >= since)
-        again = _again(ctx, endpoint).where(
+        replay = _replay(ctx, endpoint).where(
             _DELIVERIES.c.status.in_(ended), _DELIVERIES.c.event_id.in_(events)
         )
-        return tx.execute(again).rowcount
+        return tx.execute(replay).rowcount
 
 
-def _again(ctx: Context, endpoint: Row[Any]) -> Any:
-    """Deliveries of an endpoint begin anew."""
+def _replay(ctx: Context, endpoint: Row[Any]) -> Update:
+    statement = update(_DELIVERIES).where(_DELIVERIES.c.endpoint_id == endpoint.id)
+    return statement.values(_due_now(ctx))
+
+
+def _due_now(ctx: Context) -> dict[str, Any]:
     now = ctx.now()
-    begun = {"status": DeliveryStatus.WAITING, "waiting_since": now, "due_at": now, "tries": 0}
-    return update(_DELIVERIES).where(_DELIVERIES.c.endpoint_id == endpoint.id).values(begun)
+    return {"status": DeliveryStatus.WAITING, "waiting_since": now, "due_at": now, "tries": 0}
 
 
 def _find(tx: Connection, endpoint: Row[Any], event_id: int) -> Row[Any]:

@@ -1,4 +1,7 @@
-"""Where a client wants to be told.  A client sees and changes nothing but its own endpoints."""
+"""Webhook endpoints of clients: list, create, change, delete; rotate the secret.
+
+A client sees and changes only its own endpoints; `client=None` is an operator, who sees all.
+"""
 
 from collections.abc import Collection
 from datetime import timedelta
@@ -19,14 +22,14 @@ from app.webhooks.outgoing.signing import make_secret
 from app.webhooks.outgoing.url_policy import TargetRefused
 
 MAX_ENDPOINTS = 20
-# How long a secret that was replaced still signs.
+# A replaced secret still signs this long.
 OLD_SECRET_KEPT = timedelta(hours=24)
-# They tell who was sent what.
+# Event types that reveal numbers.
 PERSONAL = frozenset((EventType.MESSAGES_UPDATED, EventType.INBOUND_RECEIVED))
 
 _ENDPOINTS, _DELIVERIES = table_of(Endpoint), table_of(Delivery)
-# Nothing that was learnt of another place holds for a new one.
-_UNKNOWN = {
+# Values of an endpoint that has no history.
+_NO_HISTORY = {
     "quick": 0,
     "failures": 0,
     "failing_since": None,
@@ -38,7 +41,7 @@ _UNKNOWN = {
 
 
 def list_endpoints(ctx: Context, *, client: str | None) -> list[Row[Any]]:
-    """A client's endpoints in the order they were made; None lists everybody's."""
+    """Return a client's endpoints, the oldest first; None returns those of all clients."""
     query = select(_ENDPOINTS).order_by(_ENDPOINTS.c.id)
     if client is not None:
         query = query.where(_ENDPOINTS.c.client == client)
@@ -47,7 +50,7 @@ def list_endpoints(ctx: Context, *, client: str | None) -> list[Row[Any]]:
 
 
 def view_endpoint(ctx: Context, public_id: str, *, client: str | None) -> Row[Any]:
-    """One endpoint.  Raises NotFound."""
+    """Return one endpoint.  Raises NotFound."""
     with ctx.db.read() as tx:
         return find_endpoint(tx, public_id, client=client)
 
@@ -55,7 +58,7 @@ def view_endpoint(ctx: Context, public_id: str, *, client: str | None) -> Row[An
 def find_endpoint(
     tx: Connection, public_id: str, *, client: str | None, lock: bool = False
 ) -> Row[Any]:
-    """The same within a transaction; with `lock` nobody else changes it until that ends."""
+    """Return one endpoint, locked for a change with `lock`.  Raises NotFound."""
     query = select(_ENDPOINTS).where(_ENDPOINTS.c.public_id == public_id)
     if client is not None:
         query = query.where(_ENDPOINTS.c.client == client)
@@ -74,13 +77,13 @@ def create_endpoint(
     event_types: Collection[str],
     sees_numbers: bool,
 ) -> Row[Any]:
-    """A new endpoint, with its secret.
+    """Create an endpoint with a new secret.
 
-    Raises BadInput for a URL that we do not post to, KeyRefused when a client that may not see
-    numbers would be told them, Conflict when it has too many.
+    Raises BadInput for a URL that we do not post to, KeyRefused when the events reveal numbers that
+    the client may not see, Conflict when it has too many endpoints.
     """
-    _refuse_personal(event_types, sees_numbers=sees_numbers)
-    _refuse_target(webhook_client, url)
+    _require_scope(event_types, sees_numbers=sees_numbers)
+    _require_target(webhook_client, url)
     now = ctx.now()
     row: dict[str, Any] = {
         "public_id": make_id(now),
@@ -96,8 +99,8 @@ def create_endpoint(
         made = select(func.count()).where(_ENDPOINTS.c.client == client)
         if tx.execute(made).scalar_one() >= MAX_ENDPOINTS:
             raise Conflict(f"There are {MAX_ENDPOINTS} webhooks already: delete one first.")
-        tx.execute(insert(_ENDPOINTS).values(row | _UNKNOWN))
-        _note(tx, ctx, row["public_id"], actor=client, action="create webhook")
+        tx.execute(insert(_ENDPOINTS).values(row | _NO_HISTORY))
+        _audit(tx, ctx, row["public_id"], actor=client, action="create webhook")
         return find_endpoint(tx, row["public_id"], client=client)
 
 
@@ -112,36 +115,36 @@ def change_endpoint(
     event_types: Collection[str] | None = None,
     enabled: bool | None = None,
 ) -> Row[Any]:
-    """Change what is given, and show it.  Raises as create_endpoint, and NotFound.
+    """Change what is given.  Raises as create_endpoint, and NotFound.
 
-    What waits while it is off goes out when it is on again, for a day.
+    Events of the last day that wait while it is off are posted when it is on again.
     """
     if url is not None:
-        _refuse_target(webhook_client, url)
+        _require_target(webhook_client, url)
     with ctx.db.write() as tx:
         endpoint = find_endpoint(tx, public_id, client=client, lock=True)
         listens_to = endpoint.event_types if event_types is None else event_types
-        _refuse_personal(listens_to, sees_numbers=sees_numbers)
+        _require_scope(listens_to, sees_numbers=sees_numbers)
         values: dict[str, Any] = {"event_types": _sort(listens_to)}
         if url is not None and url != endpoint.url:
-            values |= {**_UNKNOWN, "url": url}
+            values |= {**_NO_HISTORY, "url": url}
         if enabled is not None:
             values |= _switch(endpoint, enabled=enabled)
         _update(tx, endpoint, values)
-        _note(tx, ctx, public_id, actor=client, action="change webhook")
+        _audit(tx, ctx, public_id, actor=client, action="change webhook")
         return find_endpoint(tx, public_id, client=client)
 
 
 def switch_endpoint(ctx: Context, public_id: str, *, enabled: bool, actor: str) -> None:
-    """An operator's hand on anybody's endpoint.  Raises NotFound."""
+    """Switch any client's endpoint on or off, for an operator.  Raises NotFound."""
     with ctx.db.write() as tx:
         endpoint = find_endpoint(tx, public_id, client=None, lock=True)
         _update(tx, endpoint, _switch(endpoint, enabled=enabled))
-        _note(tx, ctx, public_id, actor=actor, action="change webhook")
+        _audit(tx, ctx, public_id, actor=actor, action="change webhook")
 
 
 def rotate_secret(ctx: Context, public_id: str, *, client: str) -> Row[Any]:
-    """Give an endpoint a new secret; for 24 hours the old one signs, too.  Raises NotFound."""
+    """Replace an endpoint's secret; the old one signs too for 24 hours.  Raises NotFound."""
     with ctx.db.write() as tx:
         endpoint = find_endpoint(tx, public_id, client=client, lock=True)
         values = {
@@ -150,21 +153,21 @@ def rotate_secret(ctx: Context, public_id: str, *, client: str) -> Row[Any]:
             "old_secret_until": ctx.now() + OLD_SECRET_KEPT,
         }
         _update(tx, endpoint, values)
-        _note(tx, ctx, public_id, actor=client, action="rotate webhook secret")
+        _audit(tx, ctx, public_id, actor=client, action="rotate webhook secret")
         return find_endpoint(tx, public_id, client=client)
 
 
 def delete_endpoint(ctx: Context, public_id: str, *, client: str) -> None:
-    """Forget an endpoint and its deliveries.  Raises NotFound."""
+    """Delete an endpoint and its deliveries.  Raises NotFound."""
     with ctx.db.write() as tx:
         endpoint = find_endpoint(tx, public_id, client=client, lock=True)
         tx.execute(delete(_DELIVERIES).where(_DELIVERIES.c.endpoint_id == endpoint.id))
         tx.execute(delete(_ENDPOINTS).where(_ENDPOINTS.c.id == endpoint.id))
-        _note(tx, ctx, public_id, actor=client, action="delete webhook")
+        _audit(tx, ctx, public_id, actor=client, action="delete webhook")
 
 
 def require_active(endpoint: Row[Any]) -> None:
-    """Raise Conflict for an endpoint that is switched off."""
+    """Raise Conflict if an endpoint is switched off."""
     if endpoint.status is not EndpointStatus.ACTIVE:
         raise Conflict(
             f"This webhook is {endpoint.status.value}: switch it on first.",
@@ -172,27 +175,27 @@ def require_active(endpoint: Row[Any]) -> None:
         )
 
 
-def _refuse_target(webhook_client: WebhookHttpClient, url: str) -> None:
+def _require_target(webhook_client: WebhookHttpClient, url: str) -> None:
     try:
         webhook_client.check(url)
     except TargetRefused as e:
         raise BadInput(f"url: {str(e).rstrip('.')}", fields={"url": [str(e)]}) from e
 
 
-def _refuse_personal(event_types: Collection[str], *, sees_numbers: bool) -> None:
+def _require_scope(event_types: Collection[str], *, sees_numbers: bool) -> None:
     personal = PERSONAL.intersection(event_types)
     if personal and not sees_numbers:
         raise KeyRefused(f"This API key lacks the scope messages:read, which {min(personal)} needs")
 
 
 def _switch(endpoint: Row[Any], *, enabled: bool) -> dict[str, Any]:
-    """On, it is given every chance again."""
+    """Return the changes; switched on, an endpoint starts without history."""
     if not enabled:
         stays_off = endpoint.status is not EndpointStatus.ACTIVE
         return {} if stays_off else {"status": EndpointStatus.OFF}
     if endpoint.status is EndpointStatus.ACTIVE:
         return {}
-    return {**_UNKNOWN, "status": EndpointStatus.ACTIVE}
+    return {**_NO_HISTORY, "status": EndpointStatus.ACTIVE}
 
 
 def _update(tx: Connection, endpoint: Row[Any], values: dict[str, Any]) -> None:
@@ -201,10 +204,10 @@ def _update(tx: Connection, endpoint: Row[Any], values: dict[str, Any]) -> None:
 
 
 def _sort(event_types: Collection[str]) -> list[str]:
-    """Each once, in the order they are told."""
-    return [each.value for each in EventType if each in event_types]
+    """Return distinct event types in the order of EventType."""
+    return [event_type.value for event_type in EventType if event_type in event_types]
 
 
-def _note(tx: Connection, ctx: Context, public_id: str, *, actor: str, action: str) -> None:
+def _audit(tx: Connection, ctx: Context, public_id: str, *, actor: str, action: str) -> None:
     write_audit(tx, now=ctx.now(), actor=actor, action=action, subject=public_id)
-    logger.bind(webhook=public_id, client=actor, action=action).info("a webhook was changed")
+    logger.bind(webhook=public_id, client=actor, action=action).info("webhook changed")

@@ -1,9 +1,9 @@
-"""HTTP to clients, whom we trust with nothing: one POST each, to an address looked at before.
+"""HTTP client for webhooks, which trusts no receiver: one POST to an address checked before.
 
-A name is resolved once and the connection made to just that address, so that a name which stands
-for another one a moment later (DNS rebinding) leads nowhere.  No redirect is followed, nothing is
-taken from the environment (proxies, .netrc), an answer is read to 64 KB, and all of it ends within
-10 seconds however slowly a peer drips.
+A name is resolved once and only its checked addresses are connected to, so that a name that
+resolves to another address a moment later (DNS rebinding) has no effect.  The client follows no
+redirect, takes nothing from the environment (proxies, .netrc), reads at most 64 KB of an answer,
+and ends within 10 seconds, however slowly the receiver sends.
 """
 
 import contextlib
@@ -35,15 +35,15 @@ WITHIN_S = 10.0
 MAX_ANSWER_BYTES = 65_536
 _CONNECT_S = 3.0
 _RESOLVE_S = 3.0
-_PIECE_BYTES = 8_192
+_READ_BYTES = 8_192
 
 
 @dataclass(frozen=True, slots=True)
 class PostResult:
-    """What came of a POST.
+    """The result of a POST.
 
-    `problem` is None when it was taken, else a sentence without anything that the receiver said;
-    `http_status` None where no answer came.
+    `problem` is None for a 2xx, else a sentence that quotes nothing from the receiver;
+    `http_status` is None without an answer.
     """
 
     duration_s: float
@@ -53,7 +53,7 @@ class PostResult:
 
     @property
     def gone(self) -> bool:
-        """Whether the receiver asked never to be called again."""
+        """True if the receiver asked never to be called again."""
         return self.http_status == http.client.GONE
 
 
@@ -81,7 +81,7 @@ class _PinnedConnection(HTTPConnection):
         return sock
 
     def close(self) -> None:
-        """As urllib3's; whatever was watched is over."""
+        """Close the connection and stop the watchdog."""
         watchdog.release()
         if self._twin is not None:
             self._twin.close()
@@ -90,11 +90,11 @@ class _PinnedConnection(HTTPConnection):
 
 
 class _PinnedTlsConnection(_PinnedConnection, HTTPSConnection):
-    """The same over TLS; the certificate is checked against the name."""
+    """Connects over TLS; the certificate is checked against the name."""
 
 
 class WebhookHttpClient:
-    """Posts to clients' receivers.  Safe to share between threads."""
+    """Posts to receivers.  Safe to share between threads."""
 
     def __init__(
         self,
@@ -111,25 +111,25 @@ class WebhookHttpClient:
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
-        """Made when first needed: it reads all authorities that there are."""
+        """Created when first needed, because it reads all certificate authorities."""
         return ssl.create_default_context(cafile=self._ca_file or certifi.where())
 
     def check(self, url: str) -> None:
-        """Raise TargetRefused unless we would post there now."""
+        """Raise TargetRefused unless this URL can be posted to."""
         try:
-            self._find(url, within_s=_RESOLVE_S)
+            self._resolve_url(url, within_s=_RESOLVE_S)
         except _Unreachable as e:
             raise TargetRefused(str(e)) from e
 
     def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> PostResult:
-        """Post once; raises nothing for whatever the receiver does."""
+        """Post once.  Raises nothing, whatever the receiver does."""
         started = time.monotonic()
         deadline = started + self._within_s
         try:
             status, retry_after = self._exchange(url, body, headers, deadline)
         except (_Unreachable, TargetRefused) as e:
             return PostResult(time.monotonic() - started, problem=str(e))
-        except Exception as e:  # whatever a library makes of it: a try must be recorded, to end
+        except Exception as e:  # every attempt must be recorded, whatever a library raises
             late = time.monotonic() >= deadline
             problem = f"No answer within {self._within_s:g} s." if late else _describe(e)
             return PostResult(time.monotonic() - started, problem=problem)
@@ -140,25 +140,25 @@ class WebhookHttpClient:
             retry_after_s=read_retry_after(retry_after, now=datetime.now(UTC)),
         )
 
-    def _find(self, url: str, *, within_s: float) -> tuple[Target, Addresses]:
-        """Where a URL leads, and the addresses to connect to.
+    def _resolve_url(self, url: str, *, within_s: float) -> tuple[Target, Addresses]:
+        """Resolve a URL.  Returns the target and the addresses to connect to.
 
-        Raises TargetRefused, and _Unreachable when its name does not resolve.
+        Raises TargetRefused, and _Unreachable when the name does not resolve.
         """
         target = read_target(url, production=self._production)
         try:
             addresses = self._resolve(target.host, target.port, within_s=within_s)
         except (OSError, UnicodeError) as e:
             raise _Unreachable("Its name does not resolve.") from e
-        found = [str(address[0]) for *_, address in addresses]
-        require_public_addresses(target, found, production=self._production)
+        hosts = [str(address[0]) for *_, address in addresses]
+        require_public_addresses(target, hosts, production=self._production)
         return target, addresses
 
     def _exchange(
         self, url: str, body: bytes, headers: Mapping[str, str], deadline: float
     ) -> tuple[int, str | None]:
-        """The status of the answer, and its Retry-After."""
-        target, addresses = self._find(url, within_s=_RESOLVE_S)
+        """Post.  Returns the status of the answer and its Retry-After."""
+        target, addresses = self._resolve_url(url, within_s=_RESOLVE_S)
         connection = self._connect(target, addresses, deadline)
         try:
             connection.request(
@@ -170,7 +170,7 @@ class WebhookHttpClient:
                 decode_content=False,
             )
             answer = connection.getresponse()
-            # A head that was cut by us reads as if it were whole.
+            # A head that the watchdog cut off parses as if it were complete.
             if time.monotonic() >= deadline:
                 raise TimeoutError
             _read_through(answer, deadline)
@@ -191,18 +191,18 @@ class WebhookHttpClient:
 
 
 def _read_through(answer: BaseHTTPResponse, deadline: float) -> None:
-    """Let a receiver say what it has to, within bounds; its status has come already."""
-    left = MAX_ANSWER_BYTES
+    """Read the body within bounds, so that the receiver can finish its answer."""
+    remaining = MAX_ANSWER_BYTES
     with contextlib.suppress(HTTPError, http.client.HTTPException, OSError, ValueError):
-        while left > 0 and time.monotonic() < deadline:
-            piece = answer.read1(min(left, _PIECE_BYTES))
-            if not piece:
+        while remaining > 0 and time.monotonic() < deadline:
+            data = answer.read1(min(remaining, _READ_BYTES))
+            if not data:
                 return
-            left -= len(piece)
+            remaining -= len(data)
 
 
 def describe_status(status: int) -> str | None:
-    """Why a status is not the one of an event that was taken; None when it is.
+    """Return the problem of a status; None for a 2xx.
 
     >>> describe_status(204), describe_status(302)
     (None, 'HTTP 302: redirects are not followed.')
@@ -215,7 +215,7 @@ def describe_status(status: int) -> str | None:
 
 
 def read_retry_after(value: str | None, *, now: datetime) -> float | None:
-    """Seconds from now that a Retry-After asks to wait; None for one that asks nothing.
+    """Return the seconds to wait from now by a Retry-After; None if it is missing or invalid.
 
     >>> read_retry_after("120", now=datetime(2026, 3, 1, tzinfo=UTC))
     120.0
@@ -226,15 +226,15 @@ def read_retry_after(value: str | None, *, now: datetime) -> float | None:
     if text.isascii() and text.isdigit():
         return float(text[:9])
     try:
-        moment = parsedate_to_datetime(text)
+        retry_at = parsedate_to_datetime(text)
     except ValueError:
         return None
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    aware = retry_at if retry_at.tzinfo else retry_at.replace(tzinfo=UTC)
     return max((aware - now).total_seconds(), 0.0)
 
 
 def _describe(error: Exception) -> str:
-    """A sentence on an error, without its text, which may quote the receiver."""
+    """Return a sentence on an error, without its text, which may quote the receiver."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return "Its certificate does not prove its name."
     if isinstance(error, ssl.SSLError):

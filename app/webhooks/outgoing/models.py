@@ -1,8 +1,8 @@
-"""The tables of what clients are told.
+"""Tables of webhook endpoints and deliveries.
 
 webhook_endpoints 1─* deliveries   one event of the outbox, for one endpoint
 
-An endpoint is its own queue: who posts to it leases it as a whole.
+An endpoint is a queue of its own: a worker leases it as a whole.
 """
 
 from datetime import datetime
@@ -17,24 +17,24 @@ from app.db.types import NEVER_REUSE_IDS, BigId, EnumText
 
 
 class EndpointStatus(StrEnum):
-    """Whether anything is posted to an endpoint."""
+    """Status of an endpoint; only an active one is posted to."""
 
     ACTIVE = "active"
-    OFF = "off"  # its client wants nothing for now
-    FAILED = "failed"  # it took nothing for days
+    OFF = "off"  # switched off by its client or an operator
+    FAILED = "failed"  # every try has failed for days
     GONE = "gone"  # it answered 410: never again
 
 
 class DeliveryStatus(StrEnum):
-    """Where one event stands on its way to one endpoint."""
+    """Status of one event for one endpoint."""
 
-    WAITING = "waiting"  # to be posted, or to be posted again
+    WAITING = "waiting"  # to be posted, for the first time or again
     DELIVERED = "delivered"  # it answered 2xx
-    ABANDONED = "abandoned"  # tried for a day in vain
+    ABANDONED = "abandoned"  # failed for a day
 
 
 class Endpoint(Base):
-    """Where a client wants to be told."""
+    """A URL of a client that gets events."""
 
     __tablename__ = "webhook_endpoints"
 
@@ -43,23 +43,23 @@ class Endpoint(Base):
     client: Mapped[str] = mapped_column(String(64), index=True)
     created_at: Mapped[datetime]
     url: Mapped[str] = mapped_column(Text)
-    # What it listens to.
+    # The types of events it gets.
     event_types: Mapped[list[str]]
     secret: Mapped[bytes] = mapped_column(LargeBinary(64))
-    # Signs beside the new one until then.
+    # Signs too until this time.
     old_secret: Mapped[bytes | None] = mapped_column(LargeBinary(64))
     old_secret_until: Mapped[datetime | None]
     status: Mapped[EndpointStatus] = mapped_column(EnumText(EndpointStatus))
-    # How often in a row it answered quickly; few times make it one of the slow lane.
+    # Quick answers in a row; enough of them move it to the fast pool.
     quick: Mapped[int] = mapped_column(default=0)
-    # How often in a row it failed, since when, and how the last time.
+    # Failures in a row, the time of the first, and the problem of the last.
     failures: Mapped[int] = mapped_column(default=0)
     failing_since: Mapped[datetime | None]
     problem: Mapped[str | None] = mapped_column(String(64))
     delivered_at: Mapped[datetime | None]
-    # Nothing is posted to it before.
+    # It pauses until this time.
     not_before: Mapped[datetime | None]
-    # Who posts to it now, until when, and when that was last so.
+    # The worker's lease, its end, and when the last lease began.
     lease: Mapped[str | None] = mapped_column(String(32))
     leased_until: Mapped[datetime | None]
     served_at: Mapped[datetime]
@@ -68,9 +68,9 @@ class Endpoint(Base):
 
 
 class Delivery(Base):
-    """One event for one endpoint, and what came of it.
+    """One event for one endpoint, and the result.
 
-    Without foreign keys: what is left of an endpoint that is deleted is forgotten with the rest.
+    Without foreign keys: rows of a deleted endpoint are purged with the old events.
     """
 
     __tablename__ = "deliveries"
@@ -78,11 +78,11 @@ class Delivery(Base):
     endpoint_id: Mapped[int] = mapped_column(BigId, primary_key=True)
     event_id: Mapped[int] = mapped_column(BigId, primary_key=True)
     status: Mapped[DeliveryStatus] = mapped_column(EnumText(DeliveryStatus))
-    # Since when it waits, and when it is posted next; it is given up a day after the first.
+    # Since when it waits, and when it is posted next; abandoned a day after it began to wait.
     waiting_since: Mapped[datetime]
     due_at: Mapped[datetime | None]
     tries: Mapped[int] = mapped_column(default=0)
-    # The last try.
+    # Of the last try.
     tried_at: Mapped[datetime | None]
     duration_ms: Mapped[int | None]
     http_status: Mapped[int | None]

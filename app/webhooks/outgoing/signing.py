@@ -14,12 +14,12 @@ _PREFIX = "whsec_"
 
 
 def make_secret() -> bytes:
-    """A secret that nobody has."""
+    """Create a random secret."""
     return secrets.token_bytes(_SECRET_BYTES)
 
 
 def write_secret(secret: bytes) -> str:
-    """A secret as its client is given it.
+    """Return a secret as its client gets it.
 
     >>> write_secret(b"four and twenty blackbirds")
     'whsec_Zm91ciBhbmQgdHdlbnR5IGJsYWNrYmlyZHM='
@@ -28,14 +28,11 @@ def write_secret(secret: bytes) -> str:
 
 
 def sign(body: bytes, *, event_id: str, timestamp: int, keys: Sequence[bytes]) -> dict[str, str]:
-    """The headers that prove whose `body` is, with a signature by each key.
-
-    `timestamp` is in seconds of the epoch.
-    """
+    """Return the headers that sign `body` with each key; `timestamp` is in Unix seconds."""
     signed = f"{event_id}.{timestamp}.".encode() + body
-    signatures = (b64encode(hmac.digest(each, signed, sha256)).decode() for each in keys)
+    signatures = (b64encode(hmac.digest(key, signed, sha256)).decode() for key in keys)
     return {
         "webhook-id": event_id,
         "webhook-timestamp": str(timestamp),
-        "webhook-signature": " ".join(f"v1,{each}" for each in signatures),
+        "webhook-signature": " ".join(f"v1,{signature}" for signature in signatures),
     }

@@ -1,7 +1,7 @@
-"""Where a client may have us post to: which URLs, and which addresses behind their names.
+"""URL policy of webhooks (SSRF guard): the URLs and IP addresses that may be posted to.
 
 A client must not reach through us what only we can reach: our own machine, its network, a cloud's
-metadata.  So nothing but the public Internet over TLS, and loopback outside of production.
+metadata.  Allowed are the public Internet over TLS, and loopback outside of production.
 """
 
 import ipaddress
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 MAX_URL_CHARACTERS = 2_000
-# Below are well-known services that are not ours to knock at.
+# Lower ports belong to well-known services other than webhooks.
 _LOWEST_FREE_PORT = 1_024
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 
@@ -22,8 +22,8 @@ _URL = re.compile(
 
 # https://www.iana.org/assignments/iana-ipv4-special-registry/, multicast, and Azure's host agent.
 _REFUSED_V4 = [
-    ipaddress.IPv4Network(each)
-    for each in (
+    ipaddress.IPv4Network(network)
+    for network in (
         "0.0.0.0/8",
         "10.0.0.0/8",
         "100.64.0.0/10",
@@ -42,12 +42,12 @@ _REFUSED_V4 = [
         "240.0.0.0/4",
     )
 ]
-# All that is handed out; what embeds an IPv4 address lies outside of it, or is refused below.
+# All addresses in use; those that embed an IPv4 address are outside of it, or refused below.
 _GLOBAL_V6 = ipaddress.IPv6Network("2000::/3")
 # https://www.iana.org/assignments/iana-ipv6-special-registry/
 _REFUSED_V6 = [
-    ipaddress.IPv6Network(each)
-    for each in (
+    ipaddress.IPv6Network(network)
+    for network in (
         "2001::/23",  # Teredo among them
         "2001:db8::/32",
         "2002::/16",  # 6to4
@@ -57,12 +57,12 @@ _REFUSED_V6 = [
 
 
 class TargetRefused(ValueError):
-    """Nothing is posted there; the message says why, for the client."""
+    """A URL is not allowed; the message tells the client why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A URL taken apart: `path` is what follows the host, query included."""
+    """The parts of a URL; `path` includes the query."""
 
     scheme: str
     host: str
@@ -71,7 +71,7 @@ class Target:
 
 
 def read_target(url: str, *, production: bool) -> Target:
-    """A URL that we may post to, whatever its name stands for.  Raises TargetRefused.
+    """Parse a URL and check all but its addresses.  Raises TargetRefused.
 
     >>> read_target("https://example.com/hook?from=us", production=True)
     Target(scheme='https', host='example.com', port=443, path='/hook?from=us')
@@ -94,21 +94,21 @@ def read_target(url: str, *, production: bool) -> Target:
 
 
 def require_public_addresses(target: Target, addresses: Iterable[str], *, production: bool) -> None:
-    """Raise TargetRefused unless every address of a target's name may be talked to."""
+    """Raise TargetRefused unless every address of a target's name is allowed."""
     for address in addresses:
         if not production and is_loopback(address):
             continue
         if target.scheme != "https":
-            raise TargetRefused("Not https, which only loopback may do without.")
+            raise TargetRefused("Not https, which only loopback addresses may omit.")
         if not is_global(address):
-            raise TargetRefused("Its name stands for an address that is not on the Internet.")
+            raise TargetRefused("Its name resolves to an address outside the public Internet.")
 
 
 def is_global(address: str) -> bool:
-    """Whether an address is one host's on the public Internet.
+    """Return True for a unicast address on the public Internet.
 
-    >>> [is_global(each) for each in ("8.8.8.8", "10.0.0.1", "::ffff:8.8.8.8", "2606:4700::1111")]
-    [True, False, False, True]
+    >>> [is_global(address) for address in ("8.8.8.8", "::ffff:8.8.8.8", "2606:4700::1111")]
+    [True, False, True]
     """
     parsed = ipaddress.ip_address(address)
     if isinstance(parsed, ipaddress.IPv4Address):
@@ -117,9 +117,9 @@ def is_global(address: str) -> bool:
 
 
 def is_loopback(address: str) -> bool:
-    """Whether an address is this machine's own, written plainly.
+    """Return True for a loopback address, unless it embeds IPv4 in IPv6.
 
-    >>> [is_loopback(each) for each in ("127.0.0.1", "::1", "::ffff:127.0.0.1")]
+    >>> [is_loopback(address) for address in ("127.0.0.1", "::1", "::ffff:127.0.0.1")]
     [True, True, False]
     """
     parsed = ipaddress.ip_address(address)

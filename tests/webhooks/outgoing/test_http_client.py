@@ -298,7 +298,7 @@ def test_a_name_that_stands_for_another_address_a_moment_later_leads_nowhere(rec
     outcomes = [_post(webhook_client, url), _post(webhook_client, url)]
 
     assert [each.problem for each in outcomes] == [
-        "Its name stands for an address that is not on the Internet."
+        "Its name resolves to an address outside the public Internet."
     ] * 2
     assert receiver.connections == 0
 
