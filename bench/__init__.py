@@ -3,6 +3,6 @@
     make bench                          all of them
     python -m bench.bench_validation    one
 
-Ratios hold where absolute times do not: both sides run in turn, in the same minute, on the same
-machine.  The median over the rounds is printed, with the lowest and the highest.
+Ratios can be compared between machines, absolute times cannot: both sides run in turn, in the same
+minute, on one machine.  Each bench prints the median over the rounds, the lowest and the highest.
 """

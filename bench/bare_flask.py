@@ -1,5 +1,4 @@
-"""The least a Flask service can do with the same request: parse the JSON and answer JSON, or
-nothing at all."""
+"""A minimal Flask service to compare with: one view parses and answers JSON, one does nothing."""
 
 from flask import Flask, Response, jsonify, request
 
@@ -8,11 +7,11 @@ app = Flask(__name__)
 
 @app.post("/api/broadcast")
 def answer() -> tuple[Response, int]:
-    """How many recipients there are."""
+    """Return the number of recipients."""
     return jsonify({"recipients": len(request.get_json()["recipients"])}), 202
 
 
 @app.post("/webhooks/sinch")
 def do_nothing() -> str:
-    """An empty answer."""
+    """Return an empty answer."""
     return ""

@@ -1,8 +1,7 @@
-"""GET /api/analytics with ten million messages behind it against ten thousand, and the roll-up.
+"""GET /api/analytics over ten million messages against ten thousand, and the roll-up.
 
-Goal: at most 1.5 times.  The sums by day are filled as the roll-up leaves them; messages are not
-read by it, so none are there.  Then the true roll-up, over `--messages` messages that it counts for
-the first time and, unchanged, again.
+Goal: at most 1.5 times.  Only the daily counters are filled, because the query reads no messages.
+Then the real roll-up counts `--messages` messages for the first time and, unchanged, again.
 """
 
 import argparse
@@ -24,19 +23,19 @@ from app.sms.analytics.rollup import roll_up_batches
 from app.sms.context import Context
 from app.sms.models.batch import Batch
 from bench.clarion import KEY, make_settings, opened
-from bench.full_books import add_broadcast
-from bench.full_days import add_days
 from bench.measure import show_ratio, show_time, time_in_turn
+from bench.sample_broadcast import add_broadcast
+from bench.sample_days import add_days
 
 FEW, MANY = 10_000, 10_000_000
 ROLLED = 100_000
 ROUNDS = 15
 LOOKS = 20
-QUESTIONS = ("", "?group_by=country,status", "?group_by=sender,day")
+QUERIES = ("", "?group_by=country,status", "?group_by=sender,day")
 
 
 def main() -> None:
-    """Measure both, and what a number's country costs."""
+    """Measure the query, the roll-up, and finding a number's country."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--messages", type=int, default=ROLLED)
     rolled = arguments.parse_args().messages
@@ -44,14 +43,14 @@ def main() -> None:
         today = datetime.now(UTC).date()
         few = open_service(fill(Path(folder).resolve() / "few.db", FEW, today))
         many = open_service(fill(Path(folder).resolve() / "many.db", MANY, today))
-        for question in QUESTIONS:
-            measure(few, many, f"/api/analytics{question}")
+        for query in QUERIES:
+            measure(few, many, f"/api/analytics{query}")
         measure_roll_up(Path(folder).resolve() / "messages.db", rolled)
     measure_countries()
 
 
 def fill(path: Path, messages: int, today: date) -> str:
-    """The URL of a database with the sums of so many messages."""
+    """Fill a database with daily counters.  Returns its URL."""
     url = f"sqlite:///{path}"
     with opened(url) as db:
         counts, delays = add_days(db, messages, until=today)
@@ -60,22 +59,22 @@ def fill(path: Path, messages: int, today: date) -> str:
 
 
 def open_service(url: str) -> FlaskClient:
-    """A client within the process of a service over this database."""
+    """Return a test client of a service over this database."""
     return create_app(read_config(make_settings(url, sinch=9, LOG_LEVEL="error"))).test_client()
 
 
 def measure(few: FlaskClient, many: FlaskClient, path: str) -> None:
-    """Time one question to both in turn."""
+    """Time one query of both in turn."""
     sides = {"few": lambda: look(few, path), "many": lambda: look(many, path)}
     taken = time_in_turn(sides, rounds=ROUNDS)
     print(f"GET {path}:")
-    show_time(f"{FEW} messages behind it", taken["few"], each_of=LOOKS)
-    show_time(f"{MANY} messages behind it", taken["many"], each_of=LOOKS)
+    show_time(f"over {FEW} messages", taken["few"], each_of=LOOKS)
+    show_time(f"over {MANY} messages", taken["many"], each_of=LOOKS)
     show_ratio("many / few", taken["many"], taken["few"], goal=1.5)
 
 
 def look(client: FlaskClient, path: str) -> float:
-    """Seconds that some looks take."""
+    """Return the seconds of LOOKS requests."""
     started = time.perf_counter()
     for _ in range(LOOKS):
         answer = client.get(path, headers={"X-API-Key": KEY})
@@ -85,7 +84,7 @@ def look(client: FlaskClient, path: str) -> float:
 
 
 def measure_roll_up(path: Path, messages: int) -> None:
-    """Count so many messages for the first time, and again."""
+    """Measure the roll-up of new messages, and again of unchanged ones."""
     url = f"sqlite:///{path}"
     with opened(url):
         pass
@@ -98,7 +97,7 @@ def measure_roll_up(path: Path, messages: int) -> None:
 
 
 def roll_up_all(ctx: Context) -> float:
-    """Seconds that it takes until every batch is counted."""
+    """Return the seconds until every batch is counted."""
     with ctx.db.write() as tx:
         batches = tx.execute(update(table_of(Batch)).values(rollup_dirty=True)).rowcount
         delete_metadata(tx, "rolled_up")  # without the pause between two passes
@@ -109,7 +108,7 @@ def roll_up_all(ctx: Context) -> float:
 
 
 def measure_countries() -> None:
-    """What it costs to find the countries of a thousand numbers."""
+    """Measure finding the countries of a thousand numbers."""
     print("the country of a number:")
     kinds = {"one country's code": "+4670%07d", "a code that 25 share": "+1202555%04d"}
     for name, pattern in kinds.items():

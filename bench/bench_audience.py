@@ -1,7 +1,7 @@
-"""Looking a tag's people up, against one raw SQL anti-join that gives the same numbers.
+"""Expanding a tag's audience, against one raw SQL anti-join that returns the same numbers.
 
-A million people bear the tag and 100,000 of them are suppressed; both give those left in the order
-of their numbers.  Goal: at most 1.5 times.  `--people 100000` for fewer.
+A million subscribers have the tag and 100,000 of them are suppressed; both sides return the others,
+ordered by number.  Goal: at most 1.5 times.  `--people 100000` for fewer.
 """
 
 import argparse
@@ -49,30 +49,30 @@ def main() -> None:
 
 
 def fill(db: Database, people: int) -> None:
-    """So many people who bear one tag and agreed to marketing, every tenth suppressed."""
-    numbers = [f"+4670{(each * 7_919) % people:07d}" for each in range(people)]
+    """Insert subscribers with one tag and marketing consent, every tenth suppressed."""
+    numbers = [f"+4670{(index * 7_919) % people:07d}" for index in range(people)]
     with db.write() as tx:
         tag = {"id": 1, "name": "all", "double_opt_in": False, "created_at": _NOW}
         tx.execute(insert(table_of(Tag)), tag)
         tx.execute(insert(table_of(Subscriber)), [
             {
-                "id": each + 1,
-                "public_id": f"{each:026d}",
+                "id": index + 1,
+                "public_id": f"{index:026d}",
                 "phone": number,
                 "active": True,
                 "consented_at": _NOW,
                 "subscribed_at": _NOW,
                 "updated_at": _NOW,
             }
-            for each, number in enumerate(numbers)
+            for index, number in enumerate(numbers)
         ])  # fmt: skip
         tx.execute(insert(table_of(SubscriberTag)), [
-            {"tag_id": 1, "subscriber_id": each + 1, "confirmed": True} for each in range(people)
+            {"tag_id": 1, "subscriber_id": index + 1, "confirmed": True} for index in range(people)
         ])  # fmt: skip
         tx.execute(insert(table_of(Suppression)), [
             {
-                "public_id": f"{each:026d}",
-                "phone_hash": each.to_bytes(32, "big"),
+                "public_id": f"{index:026d}",
+                "phone_hash": index.to_bytes(32, "big"),
                 "phone": number,
                 "scope": "all",
                 "cause": "stop",
@@ -80,7 +80,7 @@ def fill(db: Database, people: int) -> None:
                 "suppressed_at": _NOW,
                 "actor": "phone",
             }
-            for each, number in enumerate(numbers[::10])
+            for index, number in enumerate(numbers[::10])
         ])  # fmt: skip
 
 
@@ -98,7 +98,7 @@ def measure(db: Database, people: int, category: Category) -> None:
 
 
 def time_raw(db: Database, people: int) -> float:
-    """Seconds of the one statement, its numbers read."""
+    """Return the seconds of the one statement and of reading its numbers."""
     started = time.perf_counter()
     with db.read() as tx:
         numbers = [row[0] for row in tx.execute(_RAW)]
@@ -108,16 +108,16 @@ def time_raw(db: Database, people: int) -> float:
 
 
 def time_ours(db: Database, plan: LookupPlan, people: int) -> float:
-    """Seconds of all pages, as a broadcast reads them."""
-    started, found = time.perf_counter(), 0
+    """Return the seconds of all pages, as a broadcast reads them."""
+    started, count = time.perf_counter(), 0
     after: str | None = ""
     while after is not None:
         with db.read() as tx:
             page = read_page(tx, plan, after=after, size=1_000)
-        found += sum(len(chunk.recipients) for chunk in page.chunks if not chunk.exclusion_reason)
+        count += sum(len(chunk.recipients) for chunk in page.chunks if not chunk.exclusion_reason)
         after = page.last
     taken = time.perf_counter() - started
-    assert found == people - len(range(0, people, 10))
+    assert count == people - len(range(0, people, 10))
     return taken
 
 

@@ -1,4 +1,4 @@
-"""A broadcast through gunicorn and on to a Sinch without latency, against the least it can cost.
+"""A broadcast through gunicorn to a Sinch without latency, against its lower limits.
 
 The limits, each measured in the same run: (a) the same gunicorn serving a bare Flask view that
 parses the body and answers JSON; (b) a bare `requests` loop that posts the same bytes to the same
@@ -44,11 +44,11 @@ def main() -> None:
 
 
 def measure(recipients: int, *, count: int, ports: tuple[int, int, int]) -> None:
-    """Time `count` broadcasts a round to so many recipients, and print the ratios."""
+    """Time `count` broadcasts a round, and print the ratios."""
     sinch, clarion, bare = ports
     numbers = [f"+4670{n:07d}" for n in range(recipients)]
-    asked = {"recipients": numbers, "message": TEXT, "allow_duplicate": True}
-    body = json.dumps(asked).encode()
+    fields = {"recipients": numbers, "message": TEXT, "allow_duplicate": True}
+    body = json.dumps(fields).encode()
     request = make_request("/api/broadcast", body, X_API_Key=KEY)
     batch = write_batch(
         OutgoingBatch(
@@ -79,7 +79,7 @@ def measure(recipients: int, *, count: int, ports: tuple[int, int, int]) -> None
 
 
 def time_posts(port: int, body: bytes, *, count: int) -> float:
-    """Seconds that `count` posts take with one requests session."""
+    """Return the seconds of `count` posts with one requests session."""
     url = f"http://127.0.0.1:{port}/xms/v1/plan/batches"
     headers = {"Authorization": "Bearer token", "Content-Type": "application/json"}
     with requests.Session() as session:
@@ -91,7 +91,7 @@ def time_posts(port: int, body: bytes, *, count: int) -> float:
 
 
 def time_commits(count: int) -> float:
-    """Seconds that so many commits of one row take, as durable as ours."""
+    """Return the seconds of `count` commits of one row, as durable as ours."""
     with tempfile.TemporaryDirectory(dir=".") as folder:
         connection = sqlite3.connect(Path(folder) / "raw.db", isolation_level=None)
         connection.execute("PRAGMA journal_mode = wal")

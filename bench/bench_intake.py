@@ -1,8 +1,8 @@
 """Sinch's signed reports through gunicorn into the database, against a view that does nothing.
 
-Both sides run under the same gunicorn with our settings, are sent the same bytes over the same
-connections, and take turns.  Ours checks the signature, commits, answers, and books what came
-while more comes; the goal is half the rate of the view that does nothing, on either database.
+Both sides run under one gunicorn configuration, get equal bytes over as many connections, and take
+turns.  Ours checks the signature, commits, answers, and records reports while more arrive; the goal
+is half the rate of the view that does nothing, on either database.
 """
 
 import contextlib
@@ -36,7 +36,7 @@ _SANDBOX = {
     "SINCH_API_TOKEN": "sandbox",
     "INSTANCE_ID": INSTANCE,
 }
-# Nothing is asked for meanwhile.
+# Keep the service from polling Sinch meanwhile.
 _QUIET = {"REPORT_WAITS_S": "100000", "LIST_INBOUNDS_EVERY_S": "100000"}
 
 
@@ -60,10 +60,10 @@ def measure(name: str, database_url: str, *, rounds: int) -> None:
         send_and_wait(ports[0], EVENTS * (rounds + 1), text="Pickup moved to 08:30")
         reports = make_reports(db)
         same = sign_all(reports[:EVENTS])
-        booked: list[float] = []
+        recorded: list[float] = []
         taken = time_in_turn(
             {
-                "intake": lambda: time_intake(ports[0], db, reports, booked),
+                "intake": lambda: time_intake(ports[0], db, reports, recorded),
                 "bare": lambda: post_all(ports[1], same, connections=CONNECTIONS).seconds,
             },
             rounds=rounds,
@@ -71,8 +71,8 @@ def measure(name: str, database_url: str, *, rounds: int) -> None:
         with db.read() as tx:
             counted = tx.execute(select(func.sum(DeliveryCount.messages))).scalar()
     if counted != EVENTS * (rounds + 1):
-        raise RuntimeError(f"{counted} messages are booked")
-    show(name, taken, booked[1:])
+        raise RuntimeError(f"only {counted} messages are counted")
+    show(name, taken, recorded[1:])
 
 
 @contextlib.contextmanager
@@ -80,7 +80,7 @@ def running(ports: tuple[int, int], database_url: str, sandbox: SandboxServer) -
     """The service, and the bare view, under the same gunicorn with the same settings."""
     port = int(sandbox.url.rpartition(":")[2])
     settings = make_settings(database_url, sinch=port, SINCH_WEBHOOK_SECRET=SECRET, **_QUIET)
-    ours, bare = (settings | _SANDBOX | {"PORT": str(each)} for each in ports)
+    ours, bare = (settings | _SANDBOX | {"PORT": str(number)} for number in ports)
     with (
         serving(["-m", "gunicorn", "wsgi:app"], ports[0], **ours),
         serving(["-m", "gunicorn", "bench.bare_flask:app"], ports[1], **bare),
@@ -89,22 +89,22 @@ def running(ports: tuple[int, int], database_url: str, sandbox: SandboxServer) -
 
 
 def make_reports(db: Database) -> list[bytes]:
-    """One final report on each message that was sent, shuffled."""
+    """Return a final report of each message that was sent, shuffled."""
     made = [
-        report(each.recipient, "Delivered", batch=each.sinch_id, reference=each.reference)
-        for each in read_sent(db)
+        report(sent.recipient, "Delivered", batch=sent.sinch_id, reference=sent.reference)
+        for sent in read_sent(db)
     ]
     random.Random(1).shuffle(made)
     return made
 
 
 def sign_all(reports: list[bytes]) -> list[bytes]:
-    """The requests that bring these reports."""
+    """Return the signed requests of these reports."""
     return [make_post("/webhooks/sinch", raw, sign(raw, secret=SECRET)) for raw in reports]
 
 
-def time_intake(port: int, db: Database, reports: list[bytes], booked: list[float]) -> float:
-    """Seconds until the next reports are all acknowledged; `booked` gets those until all count."""
+def time_intake(port: int, db: Database, reports: list[bytes], recorded: list[float]) -> float:
+    """Return the seconds until the next reports are acknowledged; append those until recorded."""
     requests = sign_all([reports.pop() for _ in range(EVENTS)])
     started = time.perf_counter()
     outcome = post_all(port, requests, connections=CONNECTIONS)
@@ -112,26 +112,26 @@ def time_intake(port: int, db: Database, reports: list[bytes], booked: list[floa
         raise RuntimeError(f"not every report was taken: {outcome.statuses}")
     while count_waiting(db):
         time.sleep(0.05)
-    booked.append(time.perf_counter() - started)
+    recorded.append(time.perf_counter() - started)
     return outcome.seconds
 
 
 def count_waiting(db: Database) -> int:
-    """How many events are not applied yet."""
+    """Return the number of events that are not applied yet."""
     with db.read() as tx:
         return tx.execute(select(func.count()).select_from(Event)).scalar_one()
 
 
-def show(name: str, taken: dict[str, list[float]], booked: list[float]) -> None:
+def show(name: str, taken: dict[str, list[float]], recorded: list[float]) -> None:
     """Print both rates and their ratio, round by round."""
     print(f"{name}: {EVENTS} signed reports a round, over {CONNECTIONS} connections:")
-    show_time("Clarion, to the 200 behind the commit", taken["intake"], each_of=EVENTS)
-    show_time("Clarion, until all of them are booked", booked, each_of=EVENTS)
+    show_time("Clarion, until the 200 after the commit", taken["intake"], each_of=EVENTS)
+    show_time("Clarion, until all of them are recorded", recorded, each_of=EVENTS)
     show_time("bare Flask view that does nothing", taken["bare"], each_of=EVENTS)
     ratios = sorted(b / a for a, b in zip(taken["intake"], taken["bare"], strict=True))
     middle = ratios[len(ratios) // 2]
-    told = f"{middle:6.2f}  ({ratios[0]:.2f} to {ratios[-1]:.2f})"
-    print(f"  {'rate of Clarion / rate of the bare view':<44} {told}  goal: at least {GOAL}")
+    shown = f"{middle:6.2f}  ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+    print(f"  {'rate of Clarion / rate of the bare view':<44} {shown}  goal: at least {GOAL}")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ loop that posts the same bodies to the same stand-in.  The share of the 202 is w
 before it: the parse, the pass, and raw rows of the audience as it is stored.
 
 Goals: the 202 in 1.5 times its share, the last batch accepted in 2 times the limit, at most 350 MB
-at the peak, and a recipient among a million at most 1.2 times as dear as one among 10,000.
+at the peak, and a recipient among a million at most 1.2 times the time of one among 10,000.
 """
 
 import contextlib
@@ -66,7 +66,7 @@ def show(taken: dict[str, list[float]], memory: list[float]) -> None:
         show_time(f"limit: {name}", taken[name], each_of=1)
     show_time("Clarion, until the durable 202", taken["accepted"], each_of=1)
     show_time("Clarion, until the last batch is accepted", taken["sent"], each_of=1)
-    show_time(f"Clarion, {FEW} recipients, the same", taken["few"], each_of=1)
+    show_time(f"Clarion, {FEW} recipients, until accepted", taken["few"], each_of=1)
     show_ratio("202 / its share", taken["accepted"], share, goal=1.5)
     show_ratio("end to end / limit", taken["sent"], limit, goal=2)
     scaled = [seconds * MILLION / FEW for seconds in taken["few"]]
@@ -75,18 +75,18 @@ def show(taken: dict[str, list[float]], memory: list[float]) -> None:
 
 
 def add(*parts: list[float]) -> list[float]:
-    """The parts of each round, added up."""
-    return [sum(each) for each in zip(*parts, strict=True)]
+    """Return the sum of the parts of each round."""
+    return [sum(seconds) for seconds in zip(*parts, strict=True)]
 
 
 def make_body(count: int, text: str = TEXT) -> bytes:
-    """A request to so many numbers."""
+    """Return the body of a request to `count` numbers."""
     numbers = [f"+4670{n:07d}" for n in range(count)]
     return json.dumps({"recipients": numbers, "message": text}).encode()
 
 
 def measure_limit(sinch: int) -> dict[str, float]:
-    """Seconds of each part of the limit."""
+    """Return the seconds of each part of the limit."""
     raw = make_body(MILLION)
     entries = json.loads(raw)["recipients"]
     bodies = [
@@ -110,7 +110,7 @@ def measure_limit(sinch: int) -> dict[str, float]:
 
 
 def clock(work: Callable[[], object]) -> float:
-    """Seconds that it takes."""
+    """Return the seconds that the work takes."""
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
@@ -118,7 +118,7 @@ def clock(work: Callable[[], object]) -> float:
 
 @contextlib.contextmanager
 def raw_database(table: str) -> Iterator[sqlite3.Connection]:
-    """A new database as durable as ours."""
+    """Open a new database as durable as ours, within a transaction."""
     with tempfile.TemporaryDirectory(dir=".") as folder:
         connection = sqlite3.connect(Path(folder) / "raw.db", isolation_level=None)
         connection.execute("PRAGMA journal_mode = wal")
@@ -131,14 +131,14 @@ def raw_database(table: str) -> Iterator[sqlite3.Connection]:
 
 
 def insert_messages(entries: list[str]) -> None:
-    """The message rows of a million, in one transaction."""
+    """Insert the message rows in one transaction."""
     with raw_database(_TABLE) as connection:
         rows = ((number, n // BATCH) for n, number in enumerate(entries))
         connection.executemany("INSERT INTO messages VALUES (1, ?, ?)", rows)
 
 
 def insert_audience(entries: list[str]) -> None:
-    """The audience as pieces of text, in one transaction."""
+    """Insert the audience as chunks of text, in one transaction."""
     with raw_database("CREATE TABLE chunks (number INTEGER PRIMARY KEY, text TEXT)") as connection:
         rows = (
             (start, "\n".join(entries[start : start + BATCH]))
@@ -148,7 +148,7 @@ def insert_audience(entries: list[str]) -> None:
 
 
 def post_bodies(port: int, bodies: list[bytes]) -> None:
-    """Post them one after another on one connection."""
+    """Post bodies one after another on one connection."""
     connection = http.client.HTTPConnection("127.0.0.1", port)
     headers = {"Content-Type": "application/json"}
     for body in bodies:
@@ -158,7 +158,7 @@ def post_bodies(port: int, bodies: list[bytes]) -> None:
 
 
 def send_and_wait(port: int, count: int, *, text: str) -> tuple[float, float]:
-    """Seconds until the 202, and until the last batch is accepted."""
+    """Send a broadcast.  Returns the seconds until the 202, and until all batches are accepted."""
     body = make_body(count, text)
     started = time.perf_counter()
     answer = call(port, "POST", "/api/broadcast", body)
@@ -169,20 +169,20 @@ def send_and_wait(port: int, count: int, *, text: str) -> tuple[float, float]:
 
 
 def call(port: int, method: str, path: str, body: bytes | None = None) -> Any:
-    """The JSON answer of the service."""
+    """Return the JSON answer of the service."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     headers = {"X-API-Key": KEY, "Content-Type": "application/json"}
     connection.request(method, path, body, headers)
     answer = connection.getresponse()
-    told = json.loads(answer.read())
+    decoded = json.loads(answer.read())
     connection.close()
     if answer.status not in (200, 202):
-        raise RuntimeError(f"{method} {path}: {answer.status} {told}")
-    return told
+        raise RuntimeError(f"{method} {path}: {answer.status} {decoded}")
+    return decoded
 
 
 def read_peak_mb(pid: int) -> float:
-    """The most memory a process ever held."""
+    """Return the peak memory of a process in MB."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 

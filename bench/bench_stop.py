@@ -1,9 +1,9 @@
-"""STOPs while a broadcast goes out: from the callback's first byte until no claim has the number.
+"""STOPs during a broadcast: the time from the callback's first byte until no claim has the number.
 
-A broadcast to many in small batches is under way and Sinch reports on it meanwhile, over
-connections of their own.  People still to come text STOP.  Behind the 2xx no batch that is claimed
-has the number; what was claimed before may still be posted.  Both are looked for: the claims in the
-ledger of attempts, the posts at the stand-in.  The goal is a second for 99 of 100.
+A broadcast in small batches is being sent while Sinch reports on it over other connections.
+Recipients of later batches text STOP.  After the 2xx no claim may include the number; batches
+claimed before may still be posted.  The bench checks the claims in the table of attempts, and the
+posts at the stand-in.  The goal is a second for 99 of 100.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ from tests.signing import sign
 
 SECRET = "a secret that Sinch shares with the bench"
 PEOPLE, STOPS = 200_000, 500
-# Cut at this pace there are 50 in a batch; sent without one, many batches are claimed each second.
+# Planned at this pace a batch has 50 recipients; sent without a pace, claims are frequent.
 RATE = 25
 REPORTS_PER_SECOND = 200
 GOAL_S = 1.0
@@ -41,7 +41,7 @@ _CLAIMED = text(
 
 @dataclass(slots=True)
 class Stop:
-    """One STOP: when its first byte left, and when its 2xx was there; monotonic, and of the day."""
+    """One STOP: when its first byte left and its 2xx arrived, in monotonic and wall-clock time."""
 
     number: str
     began: float
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def measure(name: str, database_url: str, people: int) -> None:
-    """Send, stop, and print what was seen."""
+    """Send a broadcast, text STOPs, and print the result."""
     ports = free_port(), free_port()
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -82,7 +82,7 @@ def measure(name: str, database_url: str, people: int) -> None:
 
 @contextlib.contextmanager
 def _running(ports: tuple[int, int], database_url: str, posts: Path, people: int) -> Iterator[Path]:
-    """A service that has just begun to send; the file of what is posted."""
+    """Run a service that has just begun to send.  Yields the file of its posts."""
     settings = make_settings(
         database_url,
         sinch=ports[1],
@@ -103,13 +103,13 @@ def _running(ports: tuple[int, int], database_url: str, posts: Path, people: int
 
 
 def _stop_people(port: int, people: int) -> Iterator[Stop]:
-    """People of the later half text STOP, one after the other, for some ten seconds."""
+    """Text STOP from people of the later half, one after the other, for some ten seconds."""
     dice = random.Random(1)
     chosen = dice.sample(range(people // 2, people), STOPS)
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    for place, person in enumerate(chosen):
+    for index, person in enumerate(chosen):
         number = f"+4670{person:07d}"
-        raw = inbound(number, "STOP", name=f"01STOP{place}", received_at=None)
+        raw = inbound(number, "STOP", name=f"01STOP{index}", received_at=None)
         time.sleep(dice.uniform(0, 0.04))
         began = time.monotonic()
         _send(connection, "/webhooks/sinch", raw, sign(raw, secret=SECRET))
@@ -118,7 +118,7 @@ def _stop_people(port: int, people: int) -> Iterator[Stop]:
 
 
 def _report(port: int, ended: threading.Event, people: int) -> None:
-    """Sinch's reports on messages of the broadcast; those not yet there are looked at later."""
+    """Send Sinch's reports of the broadcast's messages, also of those not posted yet."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     person = 0
     while not ended.wait(1 / REPORTS_PER_SECOND):
@@ -140,13 +140,13 @@ def _send(
 ) -> None:
     connection.request("POST", path, body, {"Content-Type": "application/json", **headers})
     answer = connection.getresponse()
-    told = answer.read()
+    body = answer.read()
     if answer.status not in (200, 202):
-        raise RuntimeError(f"{path}: {answer.status} {told[:300]!r}")
+        raise RuntimeError(f"{path}: {answer.status} {body[:300]!r}")
 
 
 def _read_last_posts(posts: Path) -> dict[str, float]:
-    """When each number last came with a POST, as the stand-in wrote it down."""
+    """Return the time of each number's last POST, from the stand-in's file."""
     last: dict[str, float] = {}
     for line in posts.read_text().splitlines():
         at, _, numbers = line.partition(" ")
@@ -155,43 +155,40 @@ def _read_last_posts(posts: Path) -> dict[str, float]:
 
 
 def _read_claims(database_url: str) -> dict[str, datetime]:
-    """When the batch was claimed that each number was in."""
+    """Return the time at which each number's batch was claimed."""
     engine = create_engine(database_url)
     with engine.connect() as tx:
-        found = {number: _as_time(at) for number, at in tx.execute(_CLAIMED)}
+        claims = {number: _as_time(at) for number, at in tx.execute(_CLAIMED)}
     engine.dispose()
-    return found
+    return claims
 
 
 def _as_time(at: datetime | str) -> datetime:
-    moment = at if isinstance(at, datetime) else datetime.fromisoformat(at)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    parsed = at if isinstance(at, datetime) else datetime.fromisoformat(at)
+    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
 
 
 def show(
     name: str, stops: list[Stop], claimed: dict[str, datetime], last: dict[str, float]
 ) -> None:
-    """Print the times, and whoever was claimed or posted to behind the answer."""
-    late = [each for each in stops if (at := claimed.get(each.number)) and at > each.answered_at]
-    posted = [last[each.number] - each.began for each in stops if each.number in last]
-    behind = [last[each.number] - each.answered for each in stops if each.number in last]
-    to_answer = sorted(each.answered - each.began for each in stops)
+    """Print the times, and the numbers claimed or posted after the answer."""
+    late = [stop for stop in stops if (at := claimed.get(stop.number)) and at > stop.answered_at]
+    posted = [last[stop.number] - stop.began for stop in stops if stop.number in last]
+    after = [last[stop.number] - stop.answered for stop in stops if stop.number in last]
+    to_answer = sorted(stop.answered - stop.began for stop in stops)
     to_effect = sorted(
-        max(each.answered, last.get(each.number, 0.0)) - each.began for each in stops
+        max(stop.answered, last.get(stop.number, 0.0)) - stop.began for stop in stops
     )
     print(f"{name}: {len(stops)} STOPs beside {len(last)} recipients posted:")
     for what, taken in (("to its 2xx", to_answer), ("to the last POST with it", to_effect)):
         p50, p99 = taken[len(taken) // 2], taken[int(len(taken) * 0.99)]
-        told = f"p50 {p50 * 1e3:7.1f} ms  p99 {p99 * 1e3:7.1f} ms  most {taken[-1] * 1e3:7.1f} ms"
-        print(f"  STOP {what:<28} {told}  goal: p99 below {GOAL_S:.0f} s")
-    print(f"  posted to before or meanwhile: {len(posted)}, behind the 2xx: {_count(behind)}")
-    print(f"  claimed behind the 2xx: {len(late)}  goal: none")
+        shown = f"p50 {p50 * 1e3:7.1f} ms  p99 {p99 * 1e3:7.1f} ms  most {taken[-1] * 1e3:7.1f} ms"
+        print(f"  STOP {what:<28} {shown}  goal: p99 below {GOAL_S:.0f} s")
+    late_posts = sum(wait > 0 for wait in after)
+    print(f"  posted to before or meanwhile: {len(posted)}, after the 2xx: {late_posts}")
+    print(f"  claimed after the 2xx: {len(late)}  goal: none")
     if late:
-        raise SystemExit("somebody was claimed behind the answer to their STOP")
-
-
-def _count(seconds: list[float]) -> int:
-    return sum(each > 0 for each in seconds)
+        raise SystemExit("a number was claimed after the answer to its STOP")
 
 
 if __name__ == "__main__":

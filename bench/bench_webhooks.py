@@ -1,15 +1,14 @@
-"""Telling clients beside ten bad receivers (dead, slow, lying) against telling them alone.
+"""Webhooks to three good receivers, alone and beside ten bad ones (dead, slow, lying).
 
-Real gunicorn, SQLite, broadcasts to one person each, one after another; three good webhooks are
-told that each is finished.  The sides take turns in one run: without webhooks, with the good ones,
-with the bad ones beside them.  The bad ones are made anew each round, so that nothing is known of
-them yet.
+Real gunicorn, SQLite, broadcasts to one person each, one after another; three good webhooks get
+`broadcast.completed`.  The sides take turns in one run: without webhooks, with the good ones, with
+bad ones beside them.  The bad ones are created in each round, so that they have no history.
 
-Goals: with bad receivers about, a good one is told as soon (at most 1.3 times as late in the
-median), and a broadcast takes as long (at most 1.15 times).
+Goals: beside bad receivers an event reaches a good one in at most 1.3 times the median time, and a
+broadcast takes at most 1.15 times as long.
 
-Then how many events a second one webhook gets, against a bare `http.client` loop that posts as
-many bodies, each over a connection of its own.
+Then the events per second of one webhook, against a bare `http.client` loop that posts as many
+bodies, each over a connection of its own.
 """
 
 import contextlib
@@ -36,13 +35,13 @@ class Caller:
         self._http = http.client.HTTPConnection("127.0.0.1", port)
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        """The JSON of an answer."""
+        """Return the JSON of an answer."""
         raw = None if body is None else json.dumps(body).encode()
         self._http.request(method, path, raw, _HEADERS)
         answer = self._http.getresponse()
-        read = answer.read()
-        assert answer.status < 300, read
-        return json.loads(read) if read else None
+        content = answer.read()
+        assert answer.status < 300, content
+        return json.loads(content) if content else None
 
 
 def main() -> None:
@@ -55,7 +54,7 @@ def main() -> None:
         send_many(caller, 20)
         with contextlib.ExitStack() as stack:
             for _ in range(rounds):
-                note(taken, "without", send_many(caller, BROADCASTS)[0], [])
+                keep(taken, "without", send_many(caller, BROADCASTS)[0], [])
                 receivers = [stack.enter_context(good()) for _ in range(3)]
                 made = [listen(caller, url) for _, url in receivers]
                 warm_up(caller, made, receivers)
@@ -63,8 +62,8 @@ def main() -> None:
                 with bad_company() as urls:
                     made += [listen(caller, url) for url in urls]
                     measure(taken, "beside bad", caller, receivers)
-                for each in made:
-                    caller.call("DELETE", f"/api/webhooks/{each}")
+                for webhook_id in made:
+                    caller.call("DELETE", f"/api/webhooks/{webhook_id}")
             receiver, url = stack.enter_context(good())
             events_s = measure_rate(caller, receiver, listen(caller, url))
     show(taken)
@@ -76,23 +75,23 @@ def main() -> None:
 
 
 def listen(caller: Caller, url: str) -> str:
-    """A webhook that is told what is finished."""
+    """Create a webhook that gets broadcast.completed.  Returns its id."""
     wanted = {"url": url, "event_types": ["broadcast.completed"]}
     return str(caller.call("POST", "/api/webhooks", wanted)["webhook_id"])
 
 
 def warm_up(caller: Caller, made: list[str], receivers: list[tuple[Good, str]]) -> None:
-    """Let them answer quickly a few times, as a webhook in use has."""
-    for each in made:
+    """Let them answer quickly a few times, so that the fast pool serves them."""
+    for webhook_id in made:
         for _ in range(5):
-            caller.call("POST", f"/api/webhooks/{each}/test")
+            caller.call("POST", f"/api/webhooks/{webhook_id}/test")
     while any(receiver.posts < 5 for receiver, _ in receivers):
         time.sleep(0.05)
     time.sleep(0.5)
 
 
 def send_many(caller: Caller, count: int) -> tuple[float, dict[str, float]]:
-    """Seconds that so many broadcasts took together, and when each was answered."""
+    """Send `count` broadcasts.  Returns the seconds they took, and when each was answered."""
     answered: dict[str, float] = {}
     started = time.perf_counter()
     for _ in range(count):
@@ -104,18 +103,20 @@ def send_many(caller: Caller, count: int) -> tuple[float, dict[str, float]]:
 
 
 def measure(taken: Taken, side: str, caller: Caller, receivers: list[tuple[Good, str]]) -> None:
-    """Send, and wait until every good receiver was told of all."""
+    """Send, and wait until every good receiver has all events."""
     seconds, answered = send_many(caller, BROADCASTS)
     while any(not answered.keys() <= receiver.arrived.keys() for receiver, _ in receivers):
         time.sleep(0.01)
     waits = [
-        receiver.arrived[each] - at for receiver, _ in receivers for each, at in answered.items()
+        receiver.arrived[broadcast_id] - at
+        for receiver, _ in receivers
+        for broadcast_id, at in answered.items()
     ]
-    note(taken, side, seconds, waits)
+    keep(taken, side, seconds, waits)
 
 
-def note(taken: Taken, side: str, seconds: float, waits: list[float]) -> None:
-    """Keep a round's figures."""
+def keep(taken: Taken, side: str, seconds: float, waits: list[float]) -> None:
+    """Keep the figures of a round."""
     taken.setdefault(f"{side}: sending", []).append(seconds)
     if waits:
         taken.setdefault(f"{side}: median", []).append(statistics.median(waits))
@@ -124,23 +125,23 @@ def note(taken: Taken, side: str, seconds: float, waits: list[float]) -> None:
 
 def show(taken: Taken) -> None:
     """Print the sides and the ratios."""
-    print(f"{BROADCASTS} broadcasts to one person, told to 3 good webhooks, beside 10 bad ones:")
+    print(f"{BROADCASTS} broadcasts to one person, with 3 good webhooks, beside 10 bad ones:")
     for side in ("without", "good", "beside bad"):
         show_time(f"{side}: a broadcast", taken[f"{side}: sending"], each_of=BROADCASTS)
     for side in ("good", "beside bad"):
         for what in ("median", "slowest"):
-            show_time(f"{side}: told after, {what}", taken[f"{side}: {what}"], each_of=1)
+            show_time(f"{side}: event after, {what}", taken[f"{side}: {what}"], each_of=1)
     sending = taken["beside bad: sending"]
     show_ratio("sending: beside bad / good", sending, taken["good: sending"], goal=1.15)
     show_ratio(
         "sending: good / without", taken["good: sending"], taken["without: sending"], goal=None
     )
-    told = taken["beside bad: median"]
-    show_ratio("told after: beside bad / good", told, taken["good: median"], goal=1.3)
+    waits = taken["beside bad: median"]
+    show_ratio("event after: beside bad / good", waits, taken["good: median"], goal=1.3)
 
 
 def measure_rate(caller: Caller, receiver: Good, webhook_id: str) -> float:
-    """Seconds until so many test events have arrived, after they were asked for."""
+    """Return the seconds from a replay of EVENTS test events until they have arrived."""
     for _ in range(EVENTS):
         caller.call("POST", f"/api/webhooks/{webhook_id}/test")
     while receiver.posts < EVENTS:
@@ -155,7 +156,7 @@ def measure_rate(caller: Caller, receiver: Good, webhook_id: str) -> float:
 
 
 def measure_limit() -> float:
-    """Seconds for as many POSTs without anything around them."""
+    """Return the seconds of as many bare POSTs."""
     body = json.dumps({"id": "0" * 26, "data": {"webhook_id": "0" * 26}}).encode()
     with good() as (_, url):
         host = url.split("/")[2]

@@ -1,4 +1,4 @@
-"""The service to measure: a fresh database, a Sinch without latency, no rate limit in the way."""
+"""The service to measure: a new database, a Sinch without latency, no rate limit."""
 
 import contextlib
 import tempfile
@@ -16,7 +16,7 @@ INSTANCE = "bench"
 
 @contextlib.contextmanager
 def opened(database_url: str, *, instance_id: str = INSTANCE) -> Iterator[Database]:
-    """A migrated database; closed, an SQLite is whole in its file."""
+    """Open a migrated database, and close it at the end, so that an SQLite file is complete."""
     db = Database(database_url)
     upgrade_database(db, instance_id=instance_id)
     yield db
@@ -25,7 +25,7 @@ def opened(database_url: str, *, instance_id: str = INSTANCE) -> Iterator[Databa
 
 @contextlib.contextmanager
 def running_clarion(sinch: int) -> Iterator[tuple[int, int]]:
-    """A fresh service over the Sinch on that port: its port, and the process id of its worker."""
+    """Run a new service over the Sinch on that port.  Yields its port and its worker's pid."""
     port = free_port()
     with tempfile.TemporaryDirectory(dir=".") as folder:
         url = f"sqlite:///{Path(folder).resolve() / 'clarion.db'}"
@@ -37,7 +37,7 @@ def running_clarion(sinch: int) -> Iterator[tuple[int, int]]:
 
 
 def make_settings(database_url: str, *, sinch: int, **more: str) -> dict[str, str]:
-    """The environment of a service over this database and the Sinch on that port."""
+    """Return the environment of a service over this database and the Sinch on that port."""
     return {
         "APP_ENV": "test",
         "API_KEYS": f"bench:{KEY}",
@@ -55,7 +55,7 @@ def make_settings(database_url: str, *, sinch: int, **more: str) -> dict[str, st
 
 
 def _find_worker(master: int) -> int:
-    """The one worker of a gunicorn master, once it is there."""
+    """Wait for the one worker of a gunicorn master.  Returns its process id."""
     children = Path(f"/proc/{master}/task/{master}/children")
     while not children.read_text().split():
         time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""Two sides timed in turn, and servers to time."""
+"""Timing of two sides in turn, and of servers."""
 
 import contextlib
 import os
@@ -15,7 +15,7 @@ Round = Callable[[], float]
 
 
 def time_in_turn(sides: Mapping[str, Round], *, rounds: int) -> dict[str, list[float]]:
-    """The seconds of each side's rounds, the sides taking turns after one warm-up each."""
+    """Return the seconds of each side's rounds; the sides take turns after a warm-up each."""
     for run in sides.values():
         run()
     taken: dict[str, list[float]] = {name: [] for name in sides}
@@ -26,7 +26,7 @@ def time_in_turn(sides: Mapping[str, Round], *, rounds: int) -> dict[str, list[f
 
 
 def show_time(name: str, seconds: list[float], *, each_of: int) -> None:
-    """Print a side's median: milliseconds per piece of work, and pieces per second."""
+    """Print a side's median: milliseconds per operation, and operations per second."""
     each_s = statistics.median(seconds) / each_of
     print(f"  {name:<44} {each_s * 1e3:9.3f} ms {1 / each_s:9.1f}/s")
 
@@ -34,13 +34,13 @@ def show_time(name: str, seconds: list[float], *, each_of: int) -> None:
 def show_ratio(name: str, ours: list[float], limit: list[float], *, goal: float | None) -> None:
     """Print ours / limit, round by round: median, lowest, highest, and the goal if there is one."""
     ratios = sorted(a / b for a, b in zip(ours, limit, strict=True))
-    told = f"{statistics.median(ratios):6.2f}  ({ratios[0]:.2f} to {ratios[-1]:.2f})"
-    print(f"  {name:<44} {told}" + (f"  goal: at most {goal}" if goal else ""))
+    shown = f"{statistics.median(ratios):6.2f}  ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+    print(f"  {name:<44} {shown}" + (f"  goal: at most {goal}" if goal else ""))
 
 
 @contextlib.contextmanager
 def serving(command: list[str], port: int, **environ: str) -> Iterator["subprocess.Popen[bytes]"]:
-    """A server process that listens on `port`, its output thrown away."""
+    """Run a server process that listens on `port`, and discard its output."""
     process = subprocess.Popen(
         [sys.executable, *command],
         cwd=ROOT,
@@ -66,13 +66,13 @@ def _wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:
 
 
 def free_port() -> int:
-    """A port nobody listens on."""
+    """Return an unused port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
 
 
 def make_request(path: str, body: bytes, **headers: str) -> bytes:
-    """The bytes of a POST."""
+    """Return the bytes of a POST request."""
     lines = [f"POST {path} HTTP/1.1", "Host: 127.0.0.1", "Content-Type: application/json"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     lines.append(f"Content-Length: {len(body)}")
@@ -80,7 +80,7 @@ def make_request(path: str, body: bytes, **headers: str) -> bytes:
 
 
 def time_requests(port: int, request: bytes, *, count: int, status: bytes) -> float:
-    """Seconds that `count` requests take, one after another on one connection."""
+    """Return the seconds of `count` requests, one after another on one connection."""
     with socket.create_connection(("127.0.0.1", port), 30) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Clients' receivers to measure with: one that takes everything, and bad ones of each kind."""
+"""Receivers of webhooks to measure with: a good one, and bad ones of each kind."""
 
 import contextlib
 import json
@@ -12,7 +12,7 @@ Answer = Callable[[socket.socket], None]
 
 
 class Good:
-    """Takes every event, and remembers when which came."""
+    """Accepts every event, and remembers when each arrived."""
 
     def __init__(self) -> None:
         self.arrived: dict[str, float] = {}
@@ -27,7 +27,7 @@ class Good:
 
 @contextlib.contextmanager
 def good() -> Iterator[tuple[Good, str]]:
-    """One, and its URL."""
+    """Run a good receiver.  Yields it and its URL."""
     receiver = Good()
     with _listening(lambda connection: receiver.answer(connection, _read_body(connection))) as url:
         yield receiver, url
@@ -35,11 +35,11 @@ def good() -> Iterator[tuple[Good, str]]:
 
 @contextlib.contextmanager
 def bad_company() -> Iterator[list[str]]:
-    """The URLs of ten: dead, slow and lying."""
+    """Run ten bad receivers: dead, slow and lying.  Yields their URLs."""
     with contextlib.ExitStack() as stack:
         holes = [stack.enter_context(_black_hole()) for _ in range(2)]
         answers = [_drip_head, _drip_head, _drip_body, _say_nothing, _say_nothing, _pour, _redirect]
-        others = [stack.enter_context(_listening(each)) for each in answers]
+        others = [stack.enter_context(_listening(answer)) for answer in answers]
         yield ["http://127.0.0.1:1025/", *holes, *others]
 
 
@@ -70,7 +70,7 @@ def _redirect(connection: socket.socket) -> None:
 
 @contextlib.contextmanager
 def _listening(answer: Answer) -> Iterator[str]:
-    """A server whose connections each get this answer."""
+    """Run a server that gives every connection this answer.  Yields its URL."""
     with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
         thread = threading.Thread(target=_accept, args=(listener, answer), daemon=True)
         thread.start()
@@ -106,7 +106,7 @@ def _read_body(connection: socket.socket) -> bytes:
 
 @contextlib.contextmanager
 def _black_hole() -> Iterator[str]:
-    """A port where no connection is answered: its queue of connections is full."""
+    """Keep a port whose queue of connections is full, so that none is answered.  Yields its URL."""
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.socket())
         listener.bind(("127.0.0.1", 0))

@@ -1,6 +1,6 @@
-"""`python -m bench.stand_in PORT`: a Sinch that takes everything and thinks about nothing.
+"""`python -m bench.stand_in PORT [FILE]`: a Sinch that accepts every batch at once.
 
-With a FILE behind it each POST is written down there: its monotonic time, and its recipients.
+It writes each POST's monotonic time and recipients to FILE.
 """
 
 import json
@@ -39,7 +39,7 @@ def serve(connection: socket.socket, note: Callable[[bytes], object] | None = No
 
 
 def open_notes(path: Path) -> Callable[[bytes], object]:
-    """A function that writes a POST down."""
+    """Return a function that writes a POST to the file."""
     file = path.open("w")
 
     def note(body: bytes) -> None:
@@ -58,4 +58,4 @@ def main(port: int, notes: Path | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), *(Path(each) for each in sys.argv[2:3]))
+    main(int(sys.argv[1]), *(Path(name) for name in sys.argv[2:3]))

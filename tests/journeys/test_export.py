@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from app.db.engine import Database
-from bench.full_books import add_broadcast
+from bench.sample_broadcast import add_broadcast
 from tests.factories import AUTH, broadcast_to
 from tests.processes import running, wait_until_healthy
 

@@ -10,7 +10,7 @@ from app.auth import READ, READ_NUMBERS
 from app.sms.messages.export import export_messages
 from app.sms.models.batch import Batch
 from app.worker.jobs import plan_next
-from bench.full_books import add_broadcast
+from bench.sample_broadcast import add_broadcast
 from tests.background import context_of, work_off
 from tests.callers import PATIENT, Caller, id_of, limit_scopes
 from tests.endings import end_messages

@@ -1,6 +1,6 @@
-"""A database that has sent much: broadcasts of which nearly all messages were reported on.
+"""Sample broadcasts in a database: sent, and nearly all messages reported.
 
-Filled by SQL alone, into rows as the machine itself would leave them; SQLite only.
+SQL alone inserts the rows that the service would leave; SQLite only.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -18,48 +18,50 @@ CHUNK = 1_000
 _CHUNKS = text(
     "INSERT INTO chunks (broadcast_id, number, size, recipients) "
     "WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < :recipients) "
-    "SELECT :of, i / :chunk, count(*), group_concat(printf('+46%09d', i), char(10)) "
+    "SELECT :broadcast_id, i / :chunk, count(*), group_concat(printf('+46%09d', i), char(10)) "
     "FROM n GROUP BY i / :chunk"
 )
 _BATCHES = text(
     "INSERT INTO batches (broadcast_id, chunk, start, size, level, client_reference, state, "
     "attempt, sinch_id, reconcile_attempts, not_found_count, accepted_at, ended, reports_asked, "
     "rollup_dirty) "
-    "SELECT :of, number, 0, size, 0, 'cl-' || :of || '-' || number, 'accepted', "
-    "1, 'S' || :of || '-' || number, 0, 0, :at, size / 100 * 98 + min(size % 100, 98), 0, 0 "
-    "FROM chunks WHERE broadcast_id = :of"
+    "SELECT :broadcast_id, number, 0, size, 0, 'cl-' || :broadcast_id || '-' || number, "
+    "'accepted', 1, 'S' || :broadcast_id || '-' || number, 0, 0, :at, "
+    "size / 100 * 98 + min(size % 100, 98), 0, 0 "
+    "FROM chunks WHERE broadcast_id = :broadcast_id"
 )
-# Of a hundred 94 are delivered and 4 failed, with one of five codes; 2 are not reported yet.
+# Of a hundred messages 94 are delivered and 4 failed, with one of four codes; 2 are not reported.
 _MESSAGES = text(
     "INSERT INTO messages "
     "(broadcast_id, recipient, batch_id, status, code, status_at, recorded_at) "
-    "WITH line AS (SELECT b.id AS batch, l.value AS number, l.key % 100 AS place FROM batches b "
+    "WITH line AS (SELECT b.id AS batch, l.value AS number, l.key % 100 AS percent FROM batches b "
     "JOIN chunks c ON c.broadcast_id = b.broadcast_id AND c.number = b.chunk, "
     """json_each('["' || replace(c.recipients, char(10), '","') || '"]') l """
-    "WHERE b.broadcast_id = :of ORDER BY b.chunk, l.key) "
-    "SELECT :of, number, batch, "
-    "CASE WHEN place < 94 THEN 'delivered' WHEN place < 98 THEN 'failed' END, "
-    "CASE WHEN place < 94 THEN 0 WHEN place < 98 THEN 150 + place - 94 END, "
-    "CASE WHEN place < 98 THEN :at END, CASE WHEN place < 98 THEN :at END FROM line"
+    "WHERE b.broadcast_id = :broadcast_id ORDER BY b.chunk, l.key) "
+    "SELECT :broadcast_id, number, batch, "
+    "CASE WHEN percent < 94 THEN 'delivered' WHEN percent < 98 THEN 'failed' END, "
+    "CASE WHEN percent < 94 THEN 0 WHEN percent < 98 THEN 150 + percent - 94 END, "
+    "CASE WHEN percent < 98 THEN :at END, CASE WHEN percent < 98 THEN :at END FROM line"
 )
-# As spread as they are where phones answer within seconds, minutes and hours.
-_TALLIES = text(
+# Spread over the buckets as if phones answered within seconds, minutes and hours.
+_DELIVERY_COUNTS = text(
     "INSERT INTO delivery_counts (broadcast_id, status, code, bucket, messages) "
-    "SELECT :of, status, code, "
+    "SELECT :broadcast_id, status, code, "
     "CASE status WHEN 'delivered' THEN 20 + CAST(substr(recipient, 8) AS INTEGER) % 80 "
     "ELSE -1 END, "
-    "count(*) FROM messages WHERE broadcast_id = :of AND status IS NOT NULL GROUP BY 1, 2, 3, 4"
+    "count(*) FROM messages WHERE broadcast_id = :broadcast_id AND status IS NOT NULL "
+    "GROUP BY 1, 2, 3, 4"
 )
-_STEPS = (_CHUNKS, _BATCHES, _MESSAGES, _TALLIES)
+_STEPS = (_CHUNKS, _BATCHES, _MESSAGES, _DELIVERY_COUNTS)
 
 
 def add_broadcast(db: Database, recipients: int) -> str:
-    """The public id of a new broadcast that has gone to so many people."""
+    """Insert a broadcast that was sent.  Returns its public id."""
     with db.write() as tx:
         public_id = make_id(datetime.now(UTC))
         broadcast_id = _add_row(tx, public_id, recipients)
         at = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
-        values = {"of": broadcast_id, "recipients": recipients, "chunk": CHUNK, "at": at}
+        values = {"broadcast_id": broadcast_id, "recipients": recipients, "chunk": CHUNK, "at": at}
         for step in _STEPS:
             names = [name for name in values if f":{name}" in step.text]
             tx.execute(step, {name: values[name] for name in names})

@@ -1,6 +1,6 @@
-"""Sums by day as so many messages leave them: the same days, senders and countries however many.
+"""Sample daily counters: a fixed number of days, senders and countries for any number of messages.
 
-Drawn from one distribution by even shares, so that few messages fill fewer rows, as in life.
+Messages are shared out by one distribution, so that fewer messages fill fewer rows.
 """
 
 from collections import Counter
@@ -20,7 +20,7 @@ SENDERS = ("+12015550199", "Clarion")
 COUNTRIES = ("SE", "NO", "DE", "US")
 CELLS = DAYS * len(SENDERS) * len(COUNTRIES)
 
-# Shares of what a message may have come to, in thousandths.
+# Shares of final statuses, in thousandths.
 _ENDS = {
     ("delivered", 0): 935,
     ("failed", 150): 20,
@@ -31,27 +31,30 @@ _ENDS = {
     ("unknown", -1): 5,
     ("submitted", 401): 2,
 }
-# Half arrive within this, two in three within a factor of three.
+# Half arrive within the median, two in three within a factor of three of it.
 _MEDIAN_S, _SPREAD = 5.0, 1.1
 
 
 def add_days(db: Database, messages: int, *, until: date) -> tuple[int, int]:
-    """Fill the sums of the days up to then; how many rows of counts, and of waiting times."""
-    each, left = divmod(messages, CELLS)
+    """Insert the counters of the days until `until`.
+
+    Returns how many rows of counts and of delays.
+    """
+    per_cell, remaining = divmod(messages, CELLS)
     counts, delays = [], []
-    places = [
+    cells = [
         {"day": until - timedelta(days=n), "client": "bench", "tag": "", "sender": s, "country": c}
         for n in range(DAYS)
         for s in SENDERS
         for c in COUNTRIES
     ]
-    for number, place in enumerate(places):
-        ends = _share_out(each + (number < left), number)
+    for number, cell in enumerate(cells):
+        ends = _share_out(per_cell + (number < remaining), number)
         counts += [
-            place | {"status": status, "code": code, "messages": n, "parts": n}
+            cell | {"status": status, "code": code, "messages": n, "parts": n}
             for (status, code), n in ends.items()
         ]
-        delays.append(place | {"delays": pack(_spread(ends["delivered", 0]))})
+        delays.append(cell | {"delays": pack(_spread(ends["delivered", 0]))})
     with db.write() as tx:
         tx.execute(insert(table_of(DailyCount)), counts)
         tx.execute(insert(table_of(DailyDelay)), delays)
@@ -59,16 +62,16 @@ def add_days(db: Database, messages: int, *, until: date) -> tuple[int, int]:
 
 
 def _share_out(messages: int, cell: int) -> Counter[tuple[str, int]]:
-    """How many came to what; what is left of a share falls to it in every so manieth cell."""
+    """Share messages out to final statuses; remainders go to a status in some of the cells."""
     ends = Counter[tuple[str, int]]()
-    for place, (end, share) in enumerate(_ENDS.items()):
+    for index, (end, share) in enumerate(_ENDS.items()):
         whole, rest = divmod(messages * share, 1000)
-        ends[end] = whole + ((cell * 7 + place * 13) % 100 * 10 < rest)
+        ends[end] = whole + ((cell * 7 + index * 13) % 100 * 10 < rest)
     return +ends
 
 
 def _spread(messages: int) -> Counter[int]:
-    """How many waited how long."""
+    """Return the number of messages by latency bucket."""
     normal = NormalDist(0, _SPREAD)
     waits = (
         _MEDIAN_S * exp(normal.inv_cdf((number + 0.5) / messages)) for number in range(messages)

@@ -1,7 +1,7 @@
-"""Looking at a broadcast in a database of many messages, against one of few.
+"""Reading a broadcast in a database with many messages, against one with few.
 
 Goal: at most 1.5 times.  `--messages 10000000` for ten million, which takes minutes to fill and
-gigabytes of disk; without it a million.
+gigabytes of disk; the default is a million.
 """
 
 import argparse
@@ -15,19 +15,19 @@ from flask.testing import FlaskClient
 from app import create_app
 from app.config import read_config
 from bench.clarion import KEY, make_settings, opened
-from bench.full_books import add_broadcast
 from bench.measure import show_ratio, show_time, time_in_turn
+from bench.sample_broadcast import add_broadcast
 
 FEW = 10_000
 MANY = 1_000_000
-# As many as a broadcast may have.
+# The most recipients that a broadcast may have.
 LARGEST = 1_000_000
 ROUNDS = 15
 LOOKS = 40
 
 
 def main() -> None:
-    """Fill both databases, look, and print the ratios."""
+    """Fill both databases, time the requests, and print the ratios."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--messages", type=int, default=MANY)
     many = arguments.parse_args().messages
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def fill(url: str, sizes: list[int]) -> list[str]:
-    """A database with broadcasts of these sizes; their ids."""
+    """Fill a database with broadcasts of these sizes.  Returns their ids."""
     with opened(url) as db:
         started = time.perf_counter()
         ids = [add_broadcast(db, size) for size in sizes]
@@ -60,12 +60,12 @@ def fill(url: str, sizes: list[int]) -> list[str]:
 
 
 def open_service(url: str) -> FlaskClient:
-    """A client within the process of a service over this database."""
+    """Return a test client of a service over this database."""
     return create_app(read_config(make_settings(url, sinch=9, LOG_LEVEL="error"))).test_client()
 
 
 def look(client: FlaskClient, path: str) -> float:
-    """Seconds that some looks take."""
+    """Return the seconds of LOOKS requests."""
     started = time.perf_counter()
     for _ in range(LOOKS):
         answer = client.get(path, headers={"X-API-Key": KEY})
