@@ -13,9 +13,9 @@ from app.subscribers.attributes import (
 )
 from app.subscribers.audiences.audience import Audience
 from app.subscribers.audiences.conditions import (
-    TIME_FIELD,
     ORDERING,
     TEXT_FIELDS,
+    TIME_FIELD,
     Condition,
     Op,
 )

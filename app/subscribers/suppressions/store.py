@@ -239,7 +239,9 @@ def find_suppressed(
     queries = _SUPPRESSED_FOR_MARKETING if marketing else _SUPPRESSED_FOR_ALL
     by_hash, suppressed = has_anonymized(tx, ctx), set[str]()
     for part in chunked(phones):
-        suppressed.update(tx.execute(queries[tx.dialect.name], {"phones": pack(tx, part)}).scalars())
+        suppressed.update(
+            tx.execute(queries[tx.dialect.name], {"phones": pack(tx, part)}).scalars()
+        )
         if by_hash:
             anonymized = find_anonymized(tx, ctx, part)
             suppressed.update(

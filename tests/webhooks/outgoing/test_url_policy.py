@@ -63,7 +63,7 @@ def test_the_internet_may_be_talked_to(address):
 )
 def test_nothing_else_may(address):
     assert not is_global(address)
-    with pytest.raises(TargetRefused, match="not on the Internet"):
+    with pytest.raises(TargetRefused, match="outside the public Internet"):
         require_public_addresses(HTTPS, [address], production=True)
 
 
