@@ -180,7 +180,7 @@ def import_barely(file: Path, database: Path, *, tagged: bool) -> float:
 
 
 def check_numbers(many: int) -> float:
-    """Seconds that libphonenumber takes for so many numbers."""
+    """Seconds that libphonenumber takes for `many` numbers."""
     numbers = [_make_number(place) for place in range(many)]
     started = time.perf_counter()
     for number in numbers:
