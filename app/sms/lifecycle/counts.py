@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, bindparam, func, select
 
 from app.db.base import table_of
 from app.sms.lifecycle.latency import NONE, percentile
@@ -45,6 +45,24 @@ STATUS_NAMES = tuple(status.value for status in COUNTED)
 StatusCode = tuple[MessageStatus, int | None]
 
 _BATCHES, _DELIVERY_COUNTS = table_of(Batch).c, table_of(DeliveryCount)
+# On the hot path: each answer to POST /api/broadcast reads them.
+_STATES = (
+    select(
+        _BATCHES.broadcast_id,
+        _BATCHES.state,
+        func.count().label("batches"),
+        func.sum(_BATCHES.size).label("recipients"),
+        func.max(_BATCHES.accepted_at).label("last_accepted_at"),
+    )
+    .where(_BATCHES.broadcast_id.in_(bindparam("broadcast_ids", expanding=True)))
+    .where(_BATCHES.state != _S.SPLIT)
+    .group_by(_BATCHES.broadcast_id, _BATCHES.state)
+)
+_REPORTED = (
+    select(_DELIVERY_COUNTS)
+    .where(_DELIVERY_COUNTS.c.broadcast_id.in_(bindparam("broadcast_ids", expanding=True)))
+    .where(_DELIVERY_COUNTS.c.messages != 0)
+)
 
 
 @dataclass(slots=True)
@@ -70,28 +88,14 @@ class BroadcastCounts:
 def read_counts(tx: Connection, broadcast_ids: Sequence[int]) -> Mapping[int, BroadcastCounts]:
     """Read the counts of broadcasts, by id; empty counts for those without batches."""
     by_broadcast: dict[int, BroadcastCounts] = defaultdict(BroadcastCounts)
-    states = (
-        select(
-            _BATCHES.broadcast_id,
-            _BATCHES.state,
-            func.count().label("batches"),
-            func.sum(_BATCHES.size).label("recipients"),
-            func.max(_BATCHES.accepted_at).label("last_accepted_at"),
-        )
-        .where(_BATCHES.broadcast_id.in_(broadcast_ids), _BATCHES.state != _S.SPLIT)
-        .group_by(_BATCHES.broadcast_id, _BATCHES.state)
-    )
-    for row in tx.execute(states):
+    for row in tx.execute(_STATES, {"broadcast_ids": broadcast_ids}):
         counts = by_broadcast[row.broadcast_id]
         counts.batches[row.state] = row.batches
         counts.recipients[row.state] = int(row.recipients)
         if row.last_accepted_at is not None:
             last = counts.last_accepted_at or row.last_accepted_at
             counts.last_accepted_at = max(last, row.last_accepted_at)
-    reported = select(_DELIVERY_COUNTS).where(
-        _DELIVERY_COUNTS.c.broadcast_id.in_(broadcast_ids), _DELIVERY_COUNTS.c.messages != 0
-    )
-    for row in tx.execute(reported):
+    for row in tx.execute(_REPORTED, {"broadcast_ids": broadcast_ids}):
         counts = by_broadcast[row.broadcast_id]
         counts.reported[row.status, None if row.code == NONE else row.code] += row.messages
         if row.status is _M.DELIVERED:

@@ -32,7 +32,7 @@ from app.subscribers.imports.models import (
 from app.subscribers.imports.rows import WHOLE_ROW, ParsedRows, RejectedCell, RowParser
 from app.subscribers.lists.columns import ColumnMapping
 from app.subscribers.lists.reader import RowReader
-from app.subscribers.profiles.upsert import Outcome, UpsertResult, write_entries
+from app.subscribers.profiles.upsert import EntryOutcome, UpsertResult, write_entries
 
 # Rows of one transaction; fewer where they take long, since SQLite's other writers wait meanwhile.
 ROWS_AT_ONCE = 2_000
@@ -281,9 +281,9 @@ def _count(parsed: ParsedRows, result: UpsertResult) -> Counter[str]:
     counts = Counter(rows=parsed.rows, refused=parsed.refused)
     for phone, outcome in result.outcomes.items():
         rows = parsed.entries[phone].rows
-        if outcome in (Outcome.CREATED, Outcome.UPDATED):
+        if outcome in (EntryOutcome.CREATED, EntryOutcome.UPDATED):
             counts[outcome.value] += 1
-            counts[Outcome.MERGED.value] += rows - 1
+            counts[EntryOutcome.MERGED.value] += rows - 1
         else:
             counts[outcome.value] += rows
     return counts

@@ -12,7 +12,7 @@ from app.phone.reader import PhoneReader
 from app.subscribers.context import SubscriberContext
 from app.subscribers.profiles.entry import OnConflict, SubscriberEntry
 from app.subscribers.profiles.schemas import UNLISTED, EntrySchema
-from app.subscribers.profiles.upsert import Outcome, UpsertResult, write_entries
+from app.subscribers.profiles.upsert import EntryOutcome, UpsertResult, write_entries
 
 MAX_REFUSED_SHOWN = 100
 _ENTRY = EntrySchema()
@@ -66,9 +66,9 @@ def upsert_subscribers(
     refusals.sort(key=lambda refusal: refusal.index)
     logger.bind(
         client=actor,
-        created=result.count(Outcome.CREATED),
-        updated=result.count(Outcome.UPDATED),
-        unchanged=result.count(Outcome.UNCHANGED),
+        created=result.count(EntryOutcome.CREATED),
+        updated=result.count(EntryOutcome.UPDATED),
+        unchanged=result.count(EntryOutcome.UNCHANGED),
         refused=len(refusals),
     ).info("subscribers were created or changed")
     return Upserted(result, refusals)

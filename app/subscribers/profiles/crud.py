@@ -21,7 +21,7 @@ from app.subscribers.profiles.entry import (
 )
 from app.subscribers.profiles.queries import Person, find_subscriber, read_person
 from app.subscribers.profiles.upsert import (
-    Outcome,
+    EntryOutcome,
     find_dropped,
     read_known,
     record_consents,
@@ -40,7 +40,7 @@ def create_subscriber(ctx: SubscriberContext, entry: SubscriberEntry, *, actor: 
             tx, ctx, [entry], on_conflict=OnConflict.SKIP, actor=actor, channel="api"
         )
         row = read_known(tx, [entry.phone])[entry.phone]
-        if result.outcomes[entry.phone] is not Outcome.CREATED:
+        if result.outcomes[entry.phone] is not EntryOutcome.CREATED:
             raise Conflict(
                 "There is a subscriber with this number already.", subscriber_id=row.public_id
             )

@@ -33,7 +33,7 @@ from app.subscribers.profiles.schemas import (
     SubscriberQuerySchema,
     SubscriberSchema,
 )
-from app.subscribers.profiles.upsert import Outcome
+from app.subscribers.profiles.upsert import EntryOutcome
 
 blueprint = Blueprint(
     "subscribers",
@@ -81,9 +81,9 @@ def upsert_subscribers(body: dict[str, Any]) -> dict[str, Any]:
     """Create or update up to 10,000 subscribers."""
     upserted = upsert(current_subscriber_context(), actor=g.client.name, **body)
     return {
-        "created": upserted.result.count(Outcome.CREATED),
-        "updated": upserted.result.count(Outcome.UPDATED),
-        "unchanged": upserted.result.count(Outcome.UNCHANGED),
+        "created": upserted.result.count(EntryOutcome.CREATED),
+        "updated": upserted.result.count(EntryOutcome.UPDATED),
+        "unchanged": upserted.result.count(EntryOutcome.UNCHANGED),
         **show_refusals(upserted.refusals),
     }
 

@@ -43,7 +43,7 @@ OBJECTED = "This person objected to marketing later than that."
 _SUBSCRIBERS = table_of(Subscriber)
 
 
-class Outcome(StrEnum):
+class EntryOutcome(StrEnum):
     """Outcome of an entry."""
 
     CREATED = "created"
@@ -57,16 +57,16 @@ class Outcome(StrEnum):
 class UpsertResult:
     """The outcome of each entry by number, and the reasons of those refused."""
 
-    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    outcomes: dict[str, EntryOutcome] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
 
-    def count(self, outcome: Outcome) -> int:
+    def count(self, outcome: EntryOutcome) -> int:
         """Return the number of entries with this outcome."""
         return sum(value is outcome for value in self.outcomes.values())
 
     def refuse(self, phone: str, reason: str) -> None:
         """Refuse an entry."""
-        self.outcomes[phone] = Outcome.REFUSED
+        self.outcomes[phone] = EntryOutcome.REFUSED
         self.errors[phone] = reason
 
 
@@ -154,7 +154,7 @@ class _Writer:
     ) -> None:
         """Change subscribers that exist, unless conflicts are skipped."""
         if self._on_conflict is OnConflict.SKIP:
-            self.result.outcomes |= dict.fromkeys(known, Outcome.UNCHANGED)
+            self.result.outcomes |= dict.fromkeys(known, EntryOutcome.UNCHANGED)
             return
         assigned = read_tags(self._tx, [row.id for row in known.values()])
         changes: list[dict[str, Any]] = []
@@ -176,11 +176,11 @@ class _Writer:
                 changes.append({"subscriber_id": row.id, "updated_at": self._now, **new})
                 added[row.id] = missing
                 removed += [(tag.tag_id, row.id) for tag in dropped]
-                self.result.outcomes[phone] = Outcome.UPDATED
+                self.result.outcomes[phone] = EntryOutcome.UPDATED
             else:
-                self.result.outcomes[phone] = Outcome.UNCHANGED
+                self.result.outcomes[phone] = EntryOutcome.UNCHANGED
             if self._is_file and row.updated_at == self._now:
-                self.result.outcomes[phone] = Outcome.MERGED
+                self.result.outcomes[phone] = EntryOutcome.MERGED
             if agrees:
                 self.agreed.add(phone)
         if changes:
@@ -212,7 +212,7 @@ class _Writer:
             inserted = self._tx.execute(query.where(_SUBSCRIBERS.c.public_id.in_(some)))
             ids |= {row.phone: row.id for row in inserted}
         add_tags(self._tx, self._tags, {ids[phone]: entries[phone].tags or () for phone in ids})
-        self.result.outcomes |= dict.fromkeys(ids, Outcome.CREATED)
+        self.result.outcomes |= dict.fromkeys(ids, EntryOutcome.CREATED)
         self.agreed |= {phone for phone in ids if entries[phone].consent}
 
     def _combine(self, old: dict[str, Any], entry: SubscriberEntry) -> dict[str, Any] | None:

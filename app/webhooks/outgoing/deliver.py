@@ -19,7 +19,7 @@ from app.sms.models.reports import OutboxEvent
 from app.webhooks.outgoing.http_client import PostResult, WebhookHttpClient
 from app.webhooks.outgoing.lease import DueDelivery, EndpointLease, Pool, lease_endpoint
 from app.webhooks.outgoing.models import Delivery
-from app.webhooks.outgoing.retry import Attempt, abandon_stale, record_attempts
+from app.webhooks.outgoing.retry import DeliveryAttempt, abandon_stale, record_attempts
 from app.webhooks.outgoing.signing import sign
 
 # No delivery is begun in a lease that has lasted longer: another worker continues.
@@ -44,7 +44,7 @@ def deliver_next(
     lease = lease_endpoint(ctx, pool)
     if lease is None:
         return False
-    attempts: list[Attempt] = []
+    attempts: list[DeliveryAttempt] = []
     started = time.monotonic()
     for delivery in lease.deliveries:
         if attempts and (stop() or time.monotonic() - started > _LEASE_S):
@@ -58,7 +58,7 @@ def deliver_next(
 
 def post_delivery(
     ctx: Context, webhook_client: WebhookHttpClient, lease: EndpointLease, delivery: DueDelivery
-) -> Attempt:
+) -> DeliveryAttempt:
     """Post one signed delivery."""
     at = ctx.now()
     body = write_event(delivery)
@@ -67,7 +67,7 @@ def post_delivery(
     )
     result = webhook_client.post(lease.url, body, {"Content-Type": "application/json", **headers})
     _log(lease, delivery, result)
-    return Attempt(delivery, at, result)
+    return DeliveryAttempt(delivery, at, result)
 
 
 def _log(lease: EndpointLease, delivery: DueDelivery, result: PostResult) -> None:

@@ -43,7 +43,7 @@ _UPDATE_DELIVERY = (
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class DeliveryAttempt:
     """A delivery that was posted, when, and the result."""
 
     delivery: DueDelivery
@@ -51,7 +51,9 @@ class Attempt:
     result: PostResult
 
 
-def record_attempts(ctx: Context, lease: EndpointLease, attempts: Sequence[Attempt]) -> None:
+def record_attempts(
+    ctx: Context, lease: EndpointLease, attempts: Sequence[DeliveryAttempt]
+) -> None:
     """Record the attempts of a lease, of which only the last may have failed, and end the lease.
 
     A success is recorded in any case, a failure only while the lease is ours: after that another
@@ -78,7 +80,7 @@ def record_attempts(ctx: Context, lease: EndpointLease, attempts: Sequence[Attem
         tx.execute(update(_ENDPOINTS).where(_ENDPOINTS.c.id == row.id).values(changes))
 
 
-def _describe(lease: EndpointLease, attempt: Attempt) -> dict[str, Any]:
+def _describe(lease: EndpointLease, attempt: DeliveryAttempt) -> dict[str, Any]:
     return {
         "of_endpoint": lease.endpoint_id,
         "of_event": attempt.delivery.event_id,
@@ -90,7 +92,7 @@ def _describe(lease: EndpointLease, attempt: Attempt) -> dict[str, Any]:
 
 
 def _record_success(
-    tx: Connection, ctx: Context, endpoint: Row[Any], delivered: Sequence[Attempt]
+    tx: Connection, ctx: Context, endpoint: Row[Any], delivered: Sequence[DeliveryAttempt]
 ) -> dict[str, Any]:
     """Make waiting deliveries due after an outage.  Returns the endpoint's changes."""
     if endpoint.failures >= _OUTAGE:
@@ -112,7 +114,7 @@ def _record_failure(
     tx: Connection,
     ctx: Context,
     lease: EndpointLease,
-    failed: Attempt,
+    failed: DeliveryAttempt,
     endpoint: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Postpone or abandon the delivery.  Returns the endpoint's changes."""
@@ -133,7 +135,12 @@ def _record_failure(
 
 
 def _postpone(
-    tx: Connection, ctx: Context, lease: EndpointLease, failed: Attempt, *, not_before: datetime
+    tx: Connection,
+    ctx: Context,
+    lease: EndpointLease,
+    failed: DeliveryAttempt,
+    *,
+    not_before: datetime,
 ) -> None:
     """Set when a delivery is due again, or abandon it after its last try."""
     tries = failed.delivery.tries + 1
@@ -149,7 +156,11 @@ def _postpone(
 
 
 def _choose_status(
-    ctx: Context, lease: EndpointLease, failed: Attempt, failures: int, failing_since: datetime
+    ctx: Context,
+    lease: EndpointLease,
+    failed: DeliveryAttempt,
+    failures: int,
+    failing_since: datetime,
 ) -> EndpointStatus:
     bound = logger.bind(webhook=lease.public_id, problem=failed.result.problem, failures=failures)
     if failed.result.gone:

@@ -9,14 +9,14 @@ from app.db.base import table_of
 from app.subscribers.models import Cause, ConsentEvent, Subscriber, Suppression
 from app.subscribers.profiles.bulk import upsert_subscribers
 from app.subscribers.profiles.entry import OnConflict
-from app.subscribers.profiles.upsert import Outcome
+from app.subscribers.profiles.upsert import EntryOutcome
 from app.subscribers.suppressions.store import find_suppressed, suppress
 from tests.callers import Caller
 from tests.factories import many_numbers
 from tests.machine import Together
 
 ANN, BO, CY = "+46701234567", "+46707654321", "+46701112233"
-WRITTEN = (Outcome.CREATED, Outcome.UPDATED, Outcome.UNCHANGED)
+WRITTEN = (EntryOutcome.CREATED, EntryOutcome.UPDATED, EntryOutcome.UNCHANGED)
 MANY = int(os.environ.get("BULK", "300"))
 
 
@@ -213,8 +213,8 @@ def test_several_at_once_make_each_number_once(people):
 
     results = Together(*(lambda turn=turn: upsert(turn) for turn in range(4))).join()
 
-    assert sum(result.count(Outcome.CREATED) for result in results) == len(numbers)
-    assert sum(result.count(Outcome.UPDATED) for result in results) == 3 * len(numbers)
+    assert sum(result.count(EntryOutcome.CREATED) for result in results) == len(numbers)
+    assert sum(result.count(EntryOutcome.UPDATED) for result in results) == 3 * len(numbers)
 
 
 def test_whoever_is_entered_anew_is_known_by_number_again_and_stays_suppressed(people):
