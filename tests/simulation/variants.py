@@ -187,7 +187,7 @@ def marketing_knows_no_hours() -> Iterator[None]:
 @contextmanager
 def every_repeated_stop_is_answered() -> Iterator[None]:
     """A text counts as new however often it comes."""
-    with _replaced(receive, "_note", lambda tx, ctx, inbound: True):
+    with _replaced(receive, "_store", lambda tx, ctx, inbound: True):
         yield
 
 
