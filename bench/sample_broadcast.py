@@ -23,7 +23,7 @@ _CHUNKS = text(
 )
 _BATCHES = text(
     "INSERT INTO batches (broadcast_id, chunk, start, size, level, client_reference, state, "
-    "attempt, sinch_id, reconcile_attempts, not_found_count, accepted_at, ended, reports_asked, "
+    "attempt, sinch_id, reconcile_attempts, not_found_count, accepted_at, ended, report_fetches, "
     "rollup_dirty) "
     "SELECT :broadcast_id, number, 0, size, 0, 'cl-' || :broadcast_id || '-' || number, "
     "'accepted', 1, 'S' || :broadcast_id || '-' || number, 0, 0, :at, "

@@ -83,23 +83,23 @@ def test_opt_outs_and_erasures_survive_a_restore(make_service, sandbox, database
     assert run("suppressions", "erase", ANN, "--yes").stdout == "Erased.\n"
     with people.db.write() as tx:
         suppress(tx, people, BOB, cause=Cause.STOP, actor="phone", at=people.now())
-    digests = tmp_path / "digests.csv"
-    digests.write_bytes(run("suppressions", "export", "--digests").stdout_bytes)
+    digests = tmp_path / "hashes.csv"
+    digests.write_bytes(run("suppressions", "export", "--hashes").stdout_bytes)
     assert "+467" not in digests.read_text()
 
     restored = make_service(DATABASE_URL=f"sqlite:///{backup}")
     assert suppressed(restored) == {ANN}
-    done = runner_of(restored)("suppressions", "import", "--digests", str(digests))
+    done = runner_of(restored)("suppressions", "import", "--hashes", str(digests))
 
     assert done.stdout.splitlines()[-1] == (
         "2 hashes, 1 of them written to until now; 1 people erased again, 1 found by number."
     )
     assert suppressed(restored) == {ANN, BOB}
     assert ANN.encode() not in people_text(restored)
-    again = runner_of(restored)("suppressions", "import", "--digests", str(digests))
+    again = runner_of(restored)("suppressions", "import", "--hashes", str(digests))
     assert "2 hashes, 0 of them" in again.output
     other = make_service(SUPPRESSION_KEY="another key")
-    refused = runner_of(other)("suppressions", "import", "--digests", str(digests))
+    refused = runner_of(other)("suppressions", "import", "--hashes", str(digests))
     assert "another SUPPRESSION_KEY" in refused.output
 
 

@@ -83,29 +83,29 @@ def erase(number: str) -> None:
 
 
 @suppressions.command("export")
-@click.option("--digests", is_flag=True, help="Hashes, of erased people too: for a restore.")
-def export(digests: bool) -> None:
+@click.option("--hashes", is_flag=True, help="Hashes, of erased people too: for a restore.")
+def export(hashes: bool) -> None:
     """Print the suppressions in force as CSV."""
     ctx = verified_context().subscriber_context
-    for lines in export_hashes(ctx) if digests else export_suppressions(ctx):
+    for lines in export_hashes(ctx) if hashes else export_suppressions(ctx):
         click.echo(lines, nl=False)
 
 
 @suppressions.command("import")
 @click.argument("file", type=_FILE)
-@click.option("--digests", is_flag=True, help="Hashes that `export --digests` wrote.")
+@click.option("--hashes", is_flag=True, help="Hashes that `export --hashes` wrote.")
 @click.option("--column", help="Header of the column of numbers.")
 @click.option("--country", help="Country of national numbers, such as SE.")
 @click.option("--without-plus", is_flag=True, help="Numbers without + or 00 are international.")
 def import_them(
-    file: Path, digests: bool, column: str | None, country: str | None, without_plus: bool
+    file: Path, hashes: bool, column: str | None, country: str | None, without_plus: bool
 ) -> None:
     """Suppress the numbers of a list: CSV, or NDJSON if the name ends in .jsonl or .ndjson.
 
-    Repeating it changes nothing.  --digests erases again the people who were erased before.
+    Repeating it changes nothing.  --hashes erases again the people who were erased before.
     """
-    if digests:
-        _import_digests(file)
+    if hashes:
+        _import_hashes(file)
         return
     take = import_json_lines if file.suffix in (".jsonl", ".ndjson") else import_csv
     with file.open("rb") as opened, _make_bar(file) as bar:
@@ -126,7 +126,7 @@ def import_them(
     )
 
 
-def _import_digests(file: Path) -> None:
+def _import_hashes(file: Path) -> None:
     ctx, actor = verified_context(), name_operator()
     with file.open(encoding="utf-8", newline="") as lines:
         taken = import_hashes(ctx.subscriber_context, lines, actor=actor)

@@ -23,6 +23,7 @@ _COLUMNS = {
         "counted": "rollup_contribution",
         "next_ask_at": "next_reconcile_at",
         "picked": "recipient_indexes",
+        "reports_asked": "report_fetches",
         "surplus": "duplicate_sinch_ids",
         "wish": "cancel_request",
         "withheld": "exclusion_reason",

@@ -66,7 +66,7 @@ class Batch(Base):
     # How many of its messages have a final status, and when to fetch a report unless all have.
     ended: Mapped[int] = mapped_column(default=0)
     next_report_at: Mapped[datetime | None]
-    reports_asked: Mapped[int] = mapped_column(default=0)
+    report_fetches: Mapped[int] = mapped_column(default=0)
     # True while the daily counters differ from the messages of the batch;
     # `rollup_contribution` is what the batch has added to the counters.
     rollup_dirty: Mapped[bool] = mapped_column(default=False)

@@ -82,15 +82,15 @@ def fetch_report(ctx: Context, batch: Row[Any]) -> bool:
 
 def _schedule_next(ctx: Context, batch: Row[Any]) -> bool:
     """Set the time of the next fetch.  Returns False if another worker was quicker."""
-    fetches = batch.reports_asked + 1
+    fetches = batch.report_fetches + 1
     called_back = ctx.report_mode(batch.options) is not None
     wait_s = ctx.rules.report_wait_s(fetches, called_back=called_back)
     unchanged = update(_BATCHES).where(
         _BATCHES.c.id == batch.id,
-        _BATCHES.c.reports_asked == batch.reports_asked,
+        _BATCHES.c.report_fetches == batch.report_fetches,
         _BATCHES.c.next_report_at.is_not(None),
     )
-    values = {"reports_asked": fetches, "next_report_at": ctx.seconds_from_now(wait_s)}
+    values = {"report_fetches": fetches, "next_report_at": ctx.seconds_from_now(wait_s)}
     with ctx.db.write() as tx:
         return tx.execute(unchanged.values(values)).rowcount == 1
 

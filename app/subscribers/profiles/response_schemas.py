@@ -19,7 +19,7 @@ class SuppressionSchema(Schema):
     suppression_id = fields.String(required=True)
     scope = fields.Enum(Scope, by_value=True, required=True)
     cause = fields.Enum(Cause, by_value=True, required=True)
-    since = fields.AwareDateTime(required=True)
+    suppressed_at = fields.AwareDateTime(required=True)
     needs_review = fields.Boolean(
         required=True,
         metadata={"description": "The text may not have been meant as an opt-out; decide by hand."},
@@ -153,7 +153,7 @@ def show_suppression(suppressed: Suppressed) -> dict[str, Any]:
         "suppression_id": suppressed.public_id,
         "scope": suppressed.scope,
         "cause": suppressed.cause,
-        "since": suppressed.suppressed_at,
+        "suppressed_at": suppressed.suppressed_at,
         "needs_review": suppressed.needs_review,
     }
 

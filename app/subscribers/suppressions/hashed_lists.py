@@ -117,7 +117,7 @@ def _read(
     ctx: SubscriberContext, rows: "csv.DictReader[str]", actor: str
 ) -> Iterator[tuple[bytes, SuppressionRequest]]:
     if tuple(rows.fieldnames or ()) != _HEADERS:
-        raise BadInput("This is not a list of hashes: export one with --digests")
+        raise BadInput("This is not a list of hashes: export one with --hashes")
     key = write_fingerprint(ctx.phone_hash_key)
     for row in rows:
         if row["key"] != key:

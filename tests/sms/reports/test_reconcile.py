@@ -170,7 +170,7 @@ def test_of_two_that_ask_at_once_one_asks(machine, sandbox):
     fetch_due_reports(machine.worker("other").ctx)
 
     assert _count(sandbox, "delivery_report") == sandbox_before + 1
-    assert machine.batch().reports_asked == row.reports_asked + 2
+    assert machine.batch().report_fetches == row.report_fetches + 2
 
 
 @pytest.mark.parametrize("days", [1, 400])
