@@ -15,14 +15,16 @@ unexport PYTHONDONTWRITEBYTECODE
 
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test check quick lint types imports pytest seeds suites browser fuzz simulate kills kills-celery flood bench openapi clean
+.PHONY: run test check quick lint types imports pytest seeds suites crowded browser fuzz simulate kills kills-celery flood bench openapi clean
 
 run: $(VENV)/runtime
 	@exec $(PY) -m app.cli.up
 
-# Two jobs at a time: the simulation uses what the others leave of two cores.
+# Two jobs at a time: the simulation uses what the others leave of two cores.  Tests that kill and
+# freeze processes wait for both: their deadlines need a machine with time to spare.
 test: lint imports browser
 	@$(MAKE) --no-print-directory --jobs=2 seeds types suites
+	@$(MAKE) --no-print-directory crowded
 
 # What to run before each commit: no processes, no PostgreSQL, no seeds.
 check: lint imports
@@ -44,6 +46,7 @@ imports: $(VENV)/dev
 
 pytest: browser
 	@$(MAKE) --no-print-directory --jobs=2 seeds suites
+	@$(MAKE) --no-print-directory crowded
 
 # The output is printed at the end, not mixed with that of the other job.
 seeds: $(VENV)/dev
@@ -58,10 +61,12 @@ CROWDED := tests/kills tests/queue tests/flood
 # Data written by a killed process stays there too.
 TEMPORARY := $(shell [ -w /dev/shm ] && [ "$$(df -Pk /dev/shm | awk 'NR==2 {print $$4}')" -gt 4000000 ] \
 	&& echo /dev/shm || echo "$${TMPDIR:-/tmp}")
-suites: export TMPDIR := $(TEMPORARY)
+suites crowded: export TMPDIR := $(TEMPORARY)
 suites: $(VENV)/dev
 	$(PY) -m pytest -n 3 --dist loadfile --ignore=tests/simulation \
 	$(foreach folder,$(CROWDED),--ignore=$(folder))
+
+crowded: $(VENV)/dev
 	$(PY) -m pytest -n 2 --dist worksteal $(CROWDED)
 
 # Chromium for the browser tests: root installs it from the distribution; otherwise these tests are
