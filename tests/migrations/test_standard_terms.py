@@ -135,6 +135,18 @@ def test_stored_words_are_those_of_today(service, ctx):
     assert find_violations(ctx) == []
 
 
+def test_a_tag_whose_deletion_was_interrupted_is_gone(url):
+    db = Database(url)
+    with db.write() as tx:
+        tx.execute(text("UPDATE tags SET name = '/1' WHERE name = 'news'"))
+    upgrade_database(db, instance_id=INSTANCE)
+
+    with db.read() as tx:
+        assert tx.execute(text("SELECT name FROM tags")).scalars().all() == ["confirm-me"]
+        assert tx.execute(text("SELECT count(*) FROM subscriber_tags")).scalar() == 0
+    db.close()
+
+
 def test_the_ledger_of_consent_still_verifies(service, ctx):
     check = verify_ledger(ctx.subscriber_context)
 

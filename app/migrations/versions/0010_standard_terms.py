@@ -104,11 +104,20 @@ def upgrade() -> None:
     for (table, column), words in _JSON.items():
         for old, new in words.items():
             _replace_in_json(table, column, old, new)
+    _finish_deleting_tags()
     true = "1" if op.get_bind().dialect.name == "sqlite" else "true"
     for old, (new, column, condition) in _INDEXES.items():
         where = sa.text(condition.format(true=true))
         op.drop_index(old, "batches")
         op.create_index(new, "batches", [column], sqlite_where=where, postgresql_where=where)
+
+
+def _finish_deleting_tags() -> None:
+    """Delete the tags whose deletion was interrupted: they were renamed to begin with a slash."""
+    op.execute(
+        "DELETE FROM subscriber_tags WHERE tag_id IN (SELECT id FROM tags WHERE name LIKE '/%')"
+    )
+    op.execute("DELETE FROM tags WHERE name LIKE '/%'")
 
 
 def _rename_column(table: str, old: str, new: str) -> None:
