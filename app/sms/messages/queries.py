@@ -25,7 +25,7 @@ from app.sms.models.broadcast import Chunk
 from app.sms.models.statuses import MessageStatus
 
 _CHUNKS, _BATCHES, _MESSAGES = table_of(Chunk), table_of(Batch), table_of(Message)
-_COLUMNS = (
+MESSAGE_COLUMNS = (
     _MESSAGES.c.status,
     _MESSAGES.c.code,
     func.coalesce(_MESSAGES.c.status_at, _MESSAGES.c.recorded_at, _BATCHES.c.accepted_at).label(
@@ -55,7 +55,7 @@ def select_by_key(
 ) -> Select[Any]:
     """Select planned messages in the order of their key, from one number to another."""
     return (
-        select(_MESSAGES.c.recipient, _BATCHES.c.chunk, *_COLUMNS)
+        select(_MESSAGES.c.recipient, _BATCHES.c.chunk, *MESSAGE_COLUMNS)
         .select_from(_MESSAGES.join(_BATCHES, _BATCHES.c.id == _MESSAGES.c.batch_id))
         .where(_MESSAGES.c.broadcast_id == broadcast_id)
         .where(_MESSAGES.c.recipient.between(first, last))
@@ -94,7 +94,7 @@ def select_by_chunk(
             _CHUNKS.c.number.label("chunk"),
             index.label("offset"),
             _CHUNKS.c.size,
-            *_COLUMNS,
+            *MESSAGE_COLUMNS,
         )
         .select_from(recipients)
         .where(_CHUNKS.c.broadcast_id == broadcast_id)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, literal, null, select, union
+from sqlalchemy import Connection, Row, literal, null, select, union
 
 from app.db.base import table_of
 from app.pagination import make_page
@@ -18,6 +18,7 @@ from app.sms.lifecycle.counts import (
     make_url,
     status_before_batching,
 )
+from app.sms.messages.queries import MESSAGE_COLUMNS
 from app.sms.models.batch import Batch, Message
 from app.sms.models.broadcast import Broadcast, Chunk
 from app.sms.models.states import BroadcastStatus
@@ -42,17 +43,6 @@ _BROADCAST_COLUMNS = (
     _BROADCASTS.c.texts,
     _BROADCASTS.c.options,
     _BROADCASTS.c.created_at,
-)
-_MESSAGE_COLUMNS = (
-    _MESSAGES.c.status,
-    _MESSAGES.c.code,
-    func.coalesce(_MESSAGES.c.status_at, _MESSAGES.c.recorded_at, _BATCHES.c.accepted_at).label(
-        "at"
-    ),
-    _BATCHES.c.state,
-    _BATCHES.c.client_reference,
-    _BATCHES.c.sinch_id,
-    _BATCHES.c.exclusion_reason,
 )
 
 
@@ -89,7 +79,7 @@ def _find_messages(tx: Connection, recipient: str, before: int, limit: int) -> l
 def _find_planned(tx: Connection, recipient: str, before: int, limit: int) -> list[Row[Any]]:
     ids = find_broadcasts_to(tx, recipient, before=before, limit=limit)
     query = (
-        select(*_BROADCAST_COLUMNS, *_MESSAGE_COLUMNS, _BATCHES.c.chunk)
+        select(*_BROADCAST_COLUMNS, *MESSAGE_COLUMNS, _BATCHES.c.chunk)
         .select_from(_MESSAGES)
         .join(_BROADCASTS, _BROADCASTS.c.id == _MESSAGES.c.broadcast_id)
         .join(_BATCHES, _BATCHES.c.id == _MESSAGES.c.batch_id)
@@ -109,7 +99,7 @@ def _find_unplanned(tx: Connection, recipient: str, before: int, limit: int) -> 
         ),
     )
     lines = literal("\n") + _CHUNKS.c.recipients + literal("\n")
-    no_message = [null().label(column.name) for column in _MESSAGE_COLUMNS]
+    no_message = [null().label(column.name) for column in MESSAGE_COLUMNS]
     query = (
         select(*_BROADCAST_COLUMNS, *no_message, _CHUNKS.c.number.label("chunk"))
         .join(_CHUNKS, _CHUNKS.c.broadcast_id == _BROADCASTS.c.id)
