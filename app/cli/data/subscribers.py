@@ -31,7 +31,7 @@ from app.subscribers.profiles.export_csv import export_subscribers
 subscribers = ServiceGroup("subscribers", help="Subscribers: import and export them as CSV.")
 
 EXIT_NOT_ALL_TAKEN = 1
-_PORTION_BYTES = 1_000_000
+_BLOCK_BYTES = 1_000_000
 _LOOK_EVERY_S = 0.3
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -126,7 +126,7 @@ def _store(ctx: SubscriberContext, file: Path, options: ImportOptions) -> str:
     """Create an import and store its file.  Returns its id.  Raises UsageError."""
     try:
         row = create_import(ctx, options, client=name_operator())
-        stored = store_file(ctx, row.public_id, _read_portions(file))
+        stored = store_file(ctx, row.public_id, _read_blocks(file))
     except ClarionError as e:
         raise click.UsageError(e.sentence) from e
     except FileTooLarge as e:
@@ -141,10 +141,10 @@ def _store(ctx: SubscriberContext, file: Path, options: ImportOptions) -> str:
     return str(stored.public_id)
 
 
-def _read_portions(file: Path) -> Iterator[bytes]:
+def _read_blocks(file: Path) -> Iterator[bytes]:
     with file.open("rb") as opened:
-        while portion := opened.read(_PORTION_BYTES):
-            yield portion
+        while block := opened.read(_BLOCK_BYTES):
+            yield block
 
 
 def _work_off(ctx: SubscriberContext, import_id: str, interrupted: Callable[[], bool]) -> Row[Any]:

@@ -23,7 +23,7 @@ suppressions = ServiceGroup(
     "suppressions", help="Suppressions: add, release, erase, import, export."
 )
 
-_PORTION_BYTES = 256 * 1024
+_BLOCK_BYTES = 256 * 1024
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -111,7 +111,7 @@ def import_them(
     with file.open("rb") as opened, _make_bar(file) as bar:
         taken = take(
             verified_context().subscriber_context,
-            _read_portions(opened, bar),
+            _read_blocks(opened, bar),
             actor=name_operator(),
             source=file.name[:200],
             column=column,
@@ -141,7 +141,7 @@ def _make_bar(file: Path) -> "click._termui_impl.ProgressBar[int]":
     return click.progressbar(length=file.stat().st_size, label=file.name)
 
 
-def _read_portions(opened: BinaryIO, bar: "click._termui_impl.ProgressBar[int]") -> Iterator[bytes]:
-    while portion := opened.read(_PORTION_BYTES):
-        yield portion
-        bar.update(len(portion))
+def _read_blocks(opened: BinaryIO, bar: "click._termui_impl.ProgressBar[int]") -> Iterator[bytes]:
+    while block := opened.read(_BLOCK_BYTES):
+        yield block
+        bar.update(len(block))

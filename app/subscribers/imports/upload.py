@@ -39,7 +39,7 @@ class FileTooLarge(Exception):
     """The file has more bytes than IMPORT_MAX_BYTES.  Nothing of it is stored."""
 
 
-def store_file(ctx: SubscriberContext, public_id: str, portions: Iterable[bytes]) -> Row[Any]:
+def store_file(ctx: SubscriberContext, public_id: str, blocks: Iterable[bytes]) -> Row[Any]:
     """Store the file of an import that waits for it.  Returns the import, ready for a worker.
 
     An earlier upload that broke off is replaced.  Raises NotFound and FileTooLarge.  Raises
@@ -48,7 +48,7 @@ def store_file(ctx: SubscriberContext, public_id: str, portions: Iterable[bytes]
     """
     upload = _Upload(ctx, public_id)
     try:
-        upload.store(portions)
+        upload.store(blocks)
         return upload.end()
     except Conflict:
         raise
@@ -87,8 +87,8 @@ class _Upload:
         self._bytes = self._lines = 0
         self.discard()
 
-    def store(self, portions: Iterable[bytes]) -> None:
-        for chunk in split_chunks(self._count(portions), self._options.encoding):
+    def store(self, blocks: Iterable[bytes]) -> None:
+        for chunk in split_chunks(self._count(blocks), self._options.encoding):
             if self._mapping is None:
                 self._mapping = _map_columns(chunk, self._options)
             self._lines = chunk.next_line - 1
@@ -123,12 +123,12 @@ class _Upload:
             with self._ctx.db.write() as tx:
                 deleted = self._update(tx, bytes=0) and delete_some_chunks(tx, self._id)
 
-    def _count(self, portions: Iterable[bytes]) -> Iterator[bytes]:
-        for portion in portions:
-            self._bytes += len(portion)
+    def _count(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
+        for block in blocks:
+            self._bytes += len(block)
             if self._bytes > self._ctx.rules.import_max_bytes:
                 raise FileTooLarge
-            yield portion
+            yield block
 
     def _update(self, tx: Connection, **values: Any) -> bool:
         """Change the row of the import.  Returns True if this upload still counts."""

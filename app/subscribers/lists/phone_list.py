@@ -25,12 +25,12 @@ class PhoneList:
         return self.header is not None and is_international(self.header)
 
 
-def open_phone_list(portions: Iterable[bytes], *, column: str | None = None) -> PhoneList:
-    """Find the phone numbers in a file that comes in portions of bytes; an empty file has none.
+def open_phone_list(blocks: Iterable[bytes], *, column: str | None = None) -> PhoneList:
+    """Find the phone numbers in a file that comes in blocks of bytes; an empty file has none.
 
     `column` is the header above the numbers.  Raises UnusableFile and UnusableHeaders.
     """
-    chunks = split_chunks(portions)
+    chunks = split_chunks(blocks)
     first = next(chunks, None)
     try:
         if first is None:

@@ -49,20 +49,20 @@ class FileChunk:
         return self.first_line + self.text.count("\n")
 
 
-def split_chunks(portions: Iterable[bytes], encoding: str = "utf-8") -> Iterator[FileChunk]:
-    """Yield the lines of a file whose bytes come in portions of any size.
+def split_chunks(blocks: Iterable[bytes], encoding: str = "utf-8") -> Iterator[FileChunk]:
+    """Yield the lines of a file whose bytes come in blocks of any size.
 
     `encoding` is for a file without a byte order mark.  Raises UnusableFile.
     """
-    portions = iter(portions)
+    blocks = iter(blocks)
     head = b""
-    while len(head) < 4 and (portion := next(portions, None)) is not None:
-        head += portion
+    while len(head) < 4 and (block := next(blocks, None)) is not None:
+        head += block
     decoder = _choose_decoder(head, encoding)
     line, text = 1, ""
-    for portion in chain((head,), portions, (None,)):
+    for block in chain((head,), blocks, (None,)):
         try:
-            text += decoder.decode(portion or b"", final=portion is None)
+            text += decoder.decode(block or b"", final=block is None)
         except UnicodeDecodeError as e:
             line += text.count("\n") + bytes(e.object[: e.start]).count(b"\n")
             raise UnusableFile(

@@ -55,7 +55,7 @@ class ImportedList:
 
 def import_csv(
     ctx: SubscriberContext,
-    portions: Iterable[bytes],
+    blocks: Iterable[bytes],
     *,
     actor: str,
     source: str,
@@ -68,7 +68,7 @@ def import_csv(
     Raises BadInput for a file that cannot be read to its end; the lines before are done by then.
     """
     try:
-        phones = open_phone_list(portions, column=column)
+        phones = open_phone_list(blocks, column=column)
         reader = _make_reader(ctx, country, without_plus=without_plus or phones.is_international)
         return _import(ctx, phones, reader, actor=actor, source=source)
     except (UnusableFile, UnusableHeaders) as e:
@@ -77,7 +77,7 @@ def import_csv(
 
 def import_json_lines(
     ctx: SubscriberContext,
-    portions: Iterable[bytes],
+    blocks: Iterable[bytes],
     *,
     actor: str,
     source: str,
@@ -86,7 +86,7 @@ def import_json_lines(
     without_plus: bool = False,
 ) -> ImportedList:
     """Suppress the numbers of an NDJSON file, one text or one object a line.  Raises BadInput."""
-    phones = PhoneList(_read_json(portions, column or "phone"))
+    phones = PhoneList(_read_json(blocks, column or "phone"))
     reader = _make_reader(ctx, country, without_plus=without_plus)
     try:
         return _import(ctx, phones, reader, actor=actor, source=source)
@@ -150,8 +150,8 @@ def _import(
     return result
 
 
-def _read_json(portions: Iterable[bytes], name: str) -> Iterator[tuple[int, str]]:
-    lines = (line for chunk in split_chunks(portions) for line in io.StringIO(chunk.text))
+def _read_json(blocks: Iterable[bytes], name: str) -> Iterator[tuple[int, str]]:
+    lines = (line for chunk in split_chunks(blocks) for line in io.StringIO(chunk.text))
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue

@@ -209,14 +209,14 @@ def test_a_second_upload_ends_the_first(people):
     row = create_import(people, ImportOptions(), client="tests")
     line = f"{ANN},{'x' * 200}\n".encode()
 
-    def portions():
+    def blocks():
         yield b"phone,note\n"
         yield line * 6_000
         store_file(people, row.public_id, [b"phone\n", ANN.encode()])
         yield line * 6_000
 
     with pytest.raises(Conflict, match="Another upload"):
-        store_file(people, row.public_id, portions())
+        store_file(people, row.public_id, blocks())
 
     assert _count(people, ImportChunk) == 1
     assert counts(finish(people, row)) == {"rows": 1, "created": 1}
@@ -225,12 +225,12 @@ def test_a_second_upload_ends_the_first(people):
 def test_an_upload_that_breaks_off_leaves_nothing_and_may_be_begun_anew(people_here):
     row = create_import(people_here, ImportOptions(), client="tests")
 
-    def portions():
+    def blocks():
         yield b"phone\n" + b"+46701234567\n" * 100_000
         raise OSError("the client has gone")
 
     with pytest.raises(OSError, match="gone"):
-        store_file(people_here, row.public_id, portions())
+        store_file(people_here, row.public_id, blocks())
 
     assert _count(people_here, ImportChunk) == 0
     assert view_import(people_here, row.public_id).status is ImportStatus.WAITING

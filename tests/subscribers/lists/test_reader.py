@@ -1,4 +1,4 @@
-"""A file's bytes in any portions and encodings become rows with the lines that an editor shows."""
+"""A file's bytes in any blocks and encodings become rows with the lines that an editor shows."""
 
 import csv
 import io
@@ -19,9 +19,9 @@ from app.subscribers.lists.reader import (
 )
 
 
-def cut(raw, *, portion=7, encoding="utf-8"):
-    portions = (raw[start : start + portion] for start in range(0, len(raw), portion))
-    return list(split_chunks(portions, encoding))
+def cut(raw, *, block=7, encoding="utf-8"):
+    blocks = (raw[start : start + block] for start in range(0, len(raw), block))
+    return list(split_chunks(blocks, encoding))
 
 
 def text_of(raw, **options):
@@ -44,7 +44,7 @@ def read_all(text, *, most=3, line=1):
     return rows, unreadable
 
 
-@pytest.mark.parametrize("portion", [1, 7, 1000])
+@pytest.mark.parametrize("block", [1, 7, 1000])
 @pytest.mark.parametrize(
     ("raw", "encoding"),
     [
@@ -56,8 +56,8 @@ def read_all(text, *, most=3, line=1):
         ("phone;Ort\r+46;Malmö €\r".encode("cp1252"), "windows-1252"),
     ],
 )
-def test_it_is_kept_in_one_encoding_with_one_kind_of_line_end(raw, encoding, portion):
-    assert text_of(raw, portion=portion, encoding=encoding) == "phone;Ort\n+46;Malmö €\n"
+def test_it_is_kept_in_one_encoding_with_one_kind_of_line_end(raw, encoding, block):
+    assert text_of(raw, block=block, encoding=encoding) == "phone;Ort\n+46;Malmö €\n"
 
 
 @pytest.mark.parametrize(
@@ -75,14 +75,14 @@ def test_what_is_no_text_is_refused(raw, reason):
     raw = raw.encode() if isinstance(raw, str) else raw
 
     with pytest.raises(UnusableFile, match=reason):
-        cut(raw, portion=100_000)
+        cut(raw, block=100_000)
 
 
 def test_a_large_file_is_cut_at_its_lines_into_pieces_that_say_where_they_begin():
     line = "+46701234567;" + "x" * 86 + "\n"
     raw = (line * 25_000).encode()
 
-    pieces = cut(raw, portion=64_000)
+    pieces = cut(raw, block=64_000)
 
     assert "".join(piece.text for piece in pieces).encode() == raw
     assert len(pieces) == 3

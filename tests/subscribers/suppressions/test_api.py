@@ -293,9 +293,9 @@ def test_a_list_may_come_in_pieces_of_any_size(make_service, size):
     numbers = many_numbers(3)
     content = "\ufeffnamn;telefon\r\n" + "".join(f'"å;\r\nö";{each}\r\n' for each in numbers)
     raw = content.encode()
-    portions = (raw[place : place + size] for place in range(0, len(raw), size))
+    blocks = (raw[place : place + size] for place in range(0, len(raw), size))
 
-    taken = import_csv(people, portions, actor="ops", source="list")
+    taken = import_csv(people, blocks, actor="ops", source="list")
 
     assert (taken.numbers, taken.newly_suppressed, taken.refused) == (3, 3, 0)
 
