@@ -14,10 +14,10 @@ from flask import Flask, Response, current_app, g, request
 from flask_limiter import Limiter
 from limits.storage import MemoryStorage
 
+from app.auth import PUBLIC, SCOPE_MARK
+
 P = ParamSpec("P")
 R = TypeVar("R")
-
-LIMITED_MARK = "rate_limited"
 
 # Constant time and memory per client.
 _STRATEGY = "sliding-window-counter"
@@ -41,14 +41,8 @@ def _one_at_a_time(count: Callable[P, R]) -> Callable[P, R]:
 MemoryStorage.incr = _one_at_a_time(MemoryStorage.incr)  # type: ignore[method-assign]
 
 
-def rate_limited(view: Callable[P, R]) -> Callable[P, R]:
-    """Count calls of this route against the caller's limit, before authentication."""
-    setattr(view, LIMITED_MARK, True)
-    return view
-
-
 def limit_rates(app: Flask, *, limit: str, read_limit: str, redis_url: str | None) -> Limiter:
-    """Enforce the limits on the routes marked @rate_limited.
+    """Enforce the limits on all routes that need an API key, before the key is checked.
 
     GET and HEAD share one counter with `read_limit`, all other methods one with `limit`.  Responses
     have RateLimit headers.  Register the hook that sets `g.client` before.
@@ -80,7 +74,7 @@ def limit_rates(app: Flask, *, limit: str, read_limit: str, redis_url: str | Non
 
 def _is_unlimited() -> bool:
     view = current_app.view_functions.get(request.endpoint or "")
-    return not getattr(view, LIMITED_MARK, False)
+    return getattr(view, SCOPE_MARK, PUBLIC) == PUBLIC
 
 
 def _identify_caller() -> str:

@@ -4,8 +4,7 @@ A route is a view below decorators of `Blueprint`, which parse, serialize and do
 
     @blueprint.route("/tags", methods=["POST"])
     @blueprint.error_response(HTTPStatus.CONFLICT, "A tag with this name exists.")
-    @rate_limited                        # app.rate_limit
-    @require_api_key(WRITE_SUBSCRIBERS)       # app.auth
+    @require_api_key(WRITE_SUBSCRIBERS)  # app.auth; also counts the call against the rate limit
     @blueprint.arguments(TagSchema())
     @blueprint.response(HTTPStatus.CREATED, TagViewSchema)
 

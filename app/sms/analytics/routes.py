@@ -8,7 +8,6 @@ from flask import g
 from app.auth import ANALYTICS_ALL, READ, require_api_key
 from app.errors import KeyRefused
 from app.http.openapi import Blueprint
-from app.rate_limit import rate_limited
 from app.sms.analytics.query import AnalyticsQuery, read_analytics, show_analytics
 from app.sms.analytics.schemas import AnalyticsQuerySchema, AnalyticsSchema
 from app.sms.current import current_context
@@ -20,7 +19,6 @@ blueprint = Blueprint(
 
 
 @blueprint.route("", methods=["GET"])
-@rate_limited
 @require_api_key(READ)
 @blueprint.arguments(AnalyticsQuerySchema(), location="query")
 @blueprint.response(HTTPStatus.OK, AnalyticsSchema)

@@ -16,7 +16,6 @@ from app.auth import (
 )
 from app.errors import NotFound
 from app.http.openapi import Blueprint
-from app.rate_limit import rate_limited
 from app.sms.broadcasts import control, create, resend, views
 from app.sms.broadcasts.idempotency import RequestKey, read_key
 from app.sms.broadcasts.query_schemas import BroadcastQuerySchema, ResendSchema
@@ -77,7 +76,6 @@ _RESEND_CONFLICT = (
 @blueprint.error_response(HTTPStatus.CONFLICT, _DUPLICATE, BroadcastDuplicatedSchema)
 @blueprint.error_response(HTTPStatus.UNPROCESSABLE_ENTITY)
 @blueprint.error_response(HTTPStatus.BAD_GATEWAY, _FAILED, BroadcastFailedSchema)
-@rate_limited
 @require_api_key(SEND)
 @blueprint.arguments(BroadcastSchema())
 @blueprint.response(HTTPStatus.ACCEPTED, BroadcastAcceptedSchema)
@@ -92,7 +90,6 @@ def create_broadcast(broadcast_request: BroadcastRequest) -> tuple[dict[str, Any
 @blueprint.error_response(HTTPStatus.CONFLICT, _DUPLICATE, BroadcastDuplicatedSchema)
 @blueprint.error_response(HTTPStatus.UNPROCESSABLE_ENTITY)
 @blueprint.error_response(HTTPStatus.BAD_GATEWAY, _FAILED, BroadcastFailedSchema)
-@rate_limited
 @require_api_key(SEND)
 @blueprint.arguments(TagBroadcastSchema())
 @blueprint.response(HTTPStatus.ACCEPTED, BroadcastAcceptedSchema)
@@ -107,7 +104,6 @@ def create_tag_broadcast(
 
 
 @blueprint.route("/broadcasts", methods=["GET"])
-@rate_limited
 @require_api_key(READ)
 @blueprint.arguments(BroadcastQuerySchema(), location="query")
 @blueprint.response(HTTPStatus.OK, BroadcastPageSchema)
@@ -118,7 +114,6 @@ def list_broadcasts(query: dict[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.route("/broadcasts/<broadcast_id>", methods=["GET"])
-@rate_limited
 @require_api_key(READ)
 @blueprint.response(HTTPStatus.OK, BroadcastViewSchema)
 def show_broadcast(broadcast_id: str) -> dict[str, Any]:
@@ -128,7 +123,6 @@ def show_broadcast(broadcast_id: str) -> dict[str, Any]:
 
 @blueprint.route("/broadcasts/<broadcast_id>/pause", methods=["POST"])
 @blueprint.error_response(HTTPStatus.CONFLICT, _CONFLICT, BroadcastConflictSchema)
-@rate_limited
 @require_api_key(CONTROL)
 @blueprint.response(HTTPStatus.OK, BroadcastViewSchema)
 def pause_broadcast(broadcast_id: str) -> dict[str, Any]:
@@ -139,7 +133,6 @@ def pause_broadcast(broadcast_id: str) -> dict[str, Any]:
 
 @blueprint.route("/broadcasts/<broadcast_id>/resume", methods=["POST"])
 @blueprint.error_response(HTTPStatus.CONFLICT, _CONFLICT, BroadcastConflictSchema)
-@rate_limited
 @require_api_key(CONTROL)
 @blueprint.response(HTTPStatus.OK, BroadcastViewSchema)
 def resume_broadcast(broadcast_id: str) -> dict[str, Any]:
@@ -151,7 +144,6 @@ def resume_broadcast(broadcast_id: str) -> dict[str, Any]:
 
 @blueprint.route("/broadcasts/<broadcast_id>/cancel", methods=["POST"])
 @blueprint.error_response(HTTPStatus.CONFLICT, _CONFLICT, BroadcastConflictSchema)
-@rate_limited
 @require_api_key(CONTROL)
 @blueprint.response(HTTPStatus.OK, BroadcastViewSchema)
 def cancel_broadcast(broadcast_id: str) -> dict[str, Any]:
@@ -168,7 +160,6 @@ def cancel_broadcast(broadcast_id: str) -> dict[str, Any]:
 )
 @blueprint.error_response(HTTPStatus.CONFLICT, _RESEND_CONFLICT, ResendConflictSchema)
 @blueprint.error_response(HTTPStatus.UNPROCESSABLE_ENTITY)
-@rate_limited
 @require_api_key(SEND)
 @blueprint.arguments(ResendSchema(), required=False)
 @blueprint.response(HTTPStatus.ACCEPTED, ResendAcceptedSchema)

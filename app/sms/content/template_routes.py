@@ -8,7 +8,6 @@ from flask import g
 
 from app.auth import MANAGE_TEMPLATES, READ, require_api_key
 from app.http.openapi import Blueprint
-from app.rate_limit import rate_limited
 from app.sms.content import templates
 from app.sms.content.template_schemas import (
     TemplatePageSchema,
@@ -32,7 +31,6 @@ _TAKEN = "A template with this name exists; replace it instead."
 
 
 @blueprint.route("", methods=["GET"])
-@rate_limited
 @require_api_key(READ)
 @blueprint.arguments(TemplateQuerySchema(), location="query")
 @blueprint.response(HTTPStatus.OK, TemplatePageSchema)
@@ -47,7 +45,6 @@ def list_templates(query: dict[str, Any]) -> dict[str, Any]:
 
 @blueprint.route("", methods=["POST"])
 @blueprint.error_response(HTTPStatus.CONFLICT, _TAKEN)
-@rate_limited
 @require_api_key(MANAGE_TEMPLATES)
 @blueprint.arguments(TemplateSchema())
 @blueprint.response(HTTPStatus.CREATED, TemplateViewSchema)
@@ -61,7 +58,6 @@ def create_template(body: dict[str, Any]) -> Mapping[str, Any]:
 
 
 @blueprint.route("/<template>", methods=["GET"])
-@rate_limited
 @require_api_key(READ)
 @blueprint.response(HTTPStatus.OK, TemplateViewSchema)
 def show_newest(template: str) -> Mapping[str, Any]:
@@ -70,7 +66,6 @@ def show_newest(template: str) -> Mapping[str, Any]:
 
 
 @blueprint.route("/<template>", methods=["PUT"])
-@rate_limited
 @require_api_key(MANAGE_TEMPLATES)
 @blueprint.arguments(TemplateTextsSchema())
 @blueprint.response(HTTPStatus.OK, TemplateViewSchema)
@@ -81,7 +76,6 @@ def replace_template(texts: TemplateTexts, template: str) -> Mapping[str, Any]:
 
 
 @blueprint.route("/<template>", methods=["DELETE"])
-@rate_limited
 @require_api_key(MANAGE_TEMPLATES)
 @blueprint.response(HTTPStatus.NO_CONTENT)
 def archive_template(template: str) -> None:
@@ -93,7 +87,6 @@ def archive_template(template: str) -> None:
 
 
 @blueprint.route("/<template>/versions/<int:version>", methods=["GET"])
-@rate_limited
 @require_api_key(READ)
 @blueprint.response(HTTPStatus.OK, TemplateViewSchema)
 def show_version(template: str, version: int) -> Mapping[str, Any]:

@@ -7,7 +7,6 @@ from flask import g
 
 from app.auth import READ, READ_NUMBERS, require_api_key
 from app.http.openapi import Blueprint
-from app.rate_limit import rate_limited
 from app.sms.current import current_context
 from app.sms.inbound.list import list_inbounds as find_inbounds
 from app.sms.inbound.schemas import InboundPageSchema, InboundQuerySchema
@@ -20,7 +19,6 @@ blueprint = Blueprint(
 
 @blueprint.route("/inbounds", methods=["GET"])
 @blueprint.error_response(HTTPStatus.NOT_FOUND, "No such broadcast.")
-@rate_limited
 @require_api_key(READ)
 @blueprint.arguments(InboundQuerySchema(), location="query")
 @blueprint.response(HTTPStatus.OK, InboundPageSchema)

@@ -8,7 +8,6 @@ from flask import Response, g
 from app.auth import READ, READ_NUMBERS, require_api_key
 from app.http.files import CSV, make_csv_response
 from app.http.openapi import Blueprint
-from app.rate_limit import rate_limited
 from app.sms.current import current_context
 from app.sms.messages.export import export_messages
 from app.sms.messages.list import list_messages as find_messages_of
@@ -37,7 +36,6 @@ blueprint = Blueprint(
     "A large audience is being sorted; retry after `Retry-After` seconds.",
     BroadcastConflictSchema,
 )
-@rate_limited
 @require_api_key(READ)
 @blueprint.arguments(MessageChoiceSchema(), location="query")
 @blueprint.response(
@@ -54,7 +52,6 @@ def export_as_csv(choice: dict[str, Any], broadcast_id: str) -> Response:
 
 
 @blueprint.route("/messages/search", methods=["POST"])
-@rate_limited
 @require_api_key(READ_NUMBERS)
 @blueprint.arguments(SearchSchema())
 @blueprint.response(HTTPStatus.OK, FoundMessagesSchema)
@@ -64,7 +61,6 @@ def search_messages(query: dict[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.route("/broadcasts/<broadcast_id>/messages", methods=["GET"])
-@rate_limited
 @require_api_key(READ_NUMBERS)
 @blueprint.arguments(MessageQuerySchema(), location="query")
 @blueprint.response(HTTPStatus.OK, MessagePageSchema)

@@ -9,7 +9,6 @@ from marshmallow import Schema, fields, validate
 from app.auth import OVERSEE_SUBSCRIBERS, require_api_key
 from app.http.fields import NumberSchema
 from app.http.openapi import Blueprint
-from app.rate_limit import rate_limited
 from app.sms.current import current_context
 from app.sms.privacy import erase
 from app.sms.privacy.erase import PLACES
@@ -34,7 +33,6 @@ class ErasedSchema(Schema):
 
 
 @blueprint.route("/subscribers/<subscriber_id>/erase", methods=["POST"])
-@rate_limited
 @require_api_key(OVERSEE_SUBSCRIBERS)
 @blueprint.alt_response(HTTPStatus.ACCEPTED, schema=ErasedSchema, description=_WAITS)
 @blueprint.response(HTTPStatus.OK, ErasedSchema)
@@ -45,7 +43,6 @@ def erase_subscriber(subscriber_id: str) -> tuple[dict[str, Any], HTTPStatus]:
 
 
 @blueprint.route("/suppressions/erase", methods=["POST"])
-@rate_limited
 @require_api_key(OVERSEE_SUBSCRIBERS)
 @blueprint.arguments(NumberSchema())
 @blueprint.alt_response(HTTPStatus.ACCEPTED, schema=ErasedSchema, description=_WAITS)

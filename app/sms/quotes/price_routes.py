@@ -7,7 +7,6 @@ from flask import g
 
 from app.auth import MANAGE_PRICES, READ, require_api_key
 from app.http.openapi import Blueprint
-from app.rate_limit import rate_limited
 from app.sms.current import current_context
 from app.sms.quotes.price_schemas import PricesSchema, PricesViewSchema
 from app.sms.quotes.price_schemas import show_prices as show
@@ -20,7 +19,6 @@ blueprint = Blueprint(
 
 
 @blueprint.route("", methods=["GET"])
-@rate_limited
 @require_api_key(READ)
 @blueprint.response(HTTPStatus.OK, PricesViewSchema)
 def show_prices() -> dict[str, Any]:
@@ -30,7 +28,6 @@ def show_prices() -> dict[str, Any]:
 
 
 @blueprint.route("", methods=["PUT"])
-@rate_limited
 @require_api_key(MANAGE_PRICES)
 @blueprint.arguments(PricesSchema())
 @blueprint.response(HTTPStatus.OK, PricesViewSchema)

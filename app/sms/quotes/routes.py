@@ -5,7 +5,6 @@ from typing import Any
 
 from app.auth import SEND, require_api_key
 from app.http.openapi import Blueprint
-from app.rate_limit import rate_limited
 from app.sms.current import current_context
 from app.sms.quotes.schemas import QuoteRequestSchema, QuoteSchema
 from app.sms.quotes.serialize import serialize_quote
@@ -23,7 +22,6 @@ blueprint = Blueprint(
 @blueprint.route("/broadcast/quote", methods=["POST"])
 @blueprint.error_response(HTTPStatus.BAD_REQUEST, "The request is invalid.", BroadcastRefusedSchema)
 @blueprint.error_response(HTTPStatus.NOT_FOUND, NO_RECIPIENTS)
-@rate_limited
 @require_api_key(SEND)
 @blueprint.arguments(QuoteRequestSchema())
 @blueprint.response(HTTPStatus.OK, QuoteSchema)

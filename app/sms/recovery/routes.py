@@ -9,7 +9,6 @@ from marshmallow import Schema, fields, validate
 from app.auth import OPERATE, require_api_key
 from app.http.fields import MessageText
 from app.http.openapi import Blueprint
-from app.rate_limit import rate_limited
 from app.sms.current import current_context
 from app.sms.recovery.attention import MAX_NOTE_CHARACTERS, Decision, find_attention, resolve_batch
 from app.sms.recovery.schemas import AttentionPageSchema, BatchConflictSchema, BatchStateSchema
@@ -42,7 +41,6 @@ class DecisionSchema(Schema):
 
 
 @blueprint.route("/attention", methods=["GET"])
-@rate_limited
 @require_api_key(OPERATE)
 @blueprint.response(HTTPStatus.OK, AttentionPageSchema)
 def list_attention() -> dict[str, Any]:
@@ -60,7 +58,6 @@ def list_attention() -> dict[str, Any]:
     "The batch needs no decision, or its broadcast is cancelled.",
     BatchConflictSchema,
 )
-@rate_limited
 @require_api_key(OPERATE)
 @blueprint.arguments(DecisionSchema())
 @blueprint.response(HTTPStatus.OK, BatchStateSchema)

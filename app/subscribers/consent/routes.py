@@ -6,7 +6,6 @@ from typing import Any
 from app.auth import OVERSEE_SUBSCRIBERS, require_api_key
 from app.http.fields import NumberSchema
 from app.http.openapi import Blueprint
-from app.rate_limit import rate_limited
 from app.subscribers.consent.schemas import EvidenceSchema
 from app.subscribers.consent.verify import make_evidence
 from app.subscribers.current import current_subscriber_context
@@ -15,7 +14,6 @@ blueprint = Blueprint("consent", __name__, url_prefix="/api", description="Conse
 
 
 @blueprint.route("/consent/evidence", methods=["POST"])
-@rate_limited
 @require_api_key(OVERSEE_SUBSCRIBERS)
 @blueprint.arguments(NumberSchema())
 @blueprint.response(HTTPStatus.OK, EvidenceSchema)

@@ -9,7 +9,6 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from app.auth import WRITE_SUBSCRIBERS, require_api_key
 from app.http.files import BINARY, CSV, make_csv_response, read_chunks, require_file
 from app.http.openapi import Blueprint
-from app.rate_limit import rate_limited
 from app.subscribers.current import current_subscriber_context
 from app.subscribers.imports import service
 from app.subscribers.imports.models import ImportOptions
@@ -31,7 +30,6 @@ _CONFLICT = "Not allowed in the import's current status; see `status`."
 
 
 @blueprint.route("/subscribers/imports", methods=["POST"])
-@rate_limited
 @require_api_key(WRITE_SUBSCRIBERS)
 @blueprint.arguments(ImportSchema(), required=False)
 @blueprint.response(HTTPStatus.CREATED, ImportViewSchema)
@@ -51,7 +49,6 @@ def create_import(options: ImportOptions) -> dict[str, Any]:
 @blueprint.error_response(
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The body is not text/csv, or it is compressed."
 )
-@rate_limited
 @require_api_key(WRITE_SUBSCRIBERS)
 @blueprint.response(HTTPStatus.ACCEPTED, ImportViewSchema)
 @blueprint.doc(requestBody={"required": True, "content": {CSV: BINARY}})
@@ -73,7 +70,6 @@ def send_file(import_id: str) -> dict[str, Any]:
 
 
 @blueprint.route("/subscribers/imports", methods=["GET"])
-@rate_limited
 @require_api_key(WRITE_SUBSCRIBERS)
 @blueprint.arguments(ImportQuerySchema(), location="query")
 @blueprint.response(HTTPStatus.OK, ImportPageSchema)
@@ -86,7 +82,6 @@ def list_imports(query: dict[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.route("/subscribers/imports/<import_id>", methods=["GET"])
-@rate_limited
 @require_api_key(WRITE_SUBSCRIBERS)
 @blueprint.response(HTTPStatus.OK, ImportViewSchema)
 def show_import_of_id(import_id: str) -> dict[str, Any]:
@@ -96,7 +91,6 @@ def show_import_of_id(import_id: str) -> dict[str, Any]:
 
 
 @blueprint.route("/subscribers/imports/<import_id>/refused.csv", methods=["GET"])
-@rate_limited
 @require_api_key(WRITE_SUBSCRIBERS)
 @blueprint.response(
     HTTPStatus.OK,
@@ -113,7 +107,6 @@ def export_refusals(import_id: str) -> Response:
 
 @blueprint.route("/subscribers/imports/<import_id>/cancel", methods=["POST"])
 @blueprint.error_response(HTTPStatus.CONFLICT, _CONFLICT, ImportConflictSchema)
-@rate_limited
 @require_api_key(WRITE_SUBSCRIBERS)
 @blueprint.response(HTTPStatus.OK, ImportViewSchema)
 def cancel_import(import_id: str) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from flask import Response, current_app, g
 from app.auth import READ_SUBSCRIBERS, WRITE_SUBSCRIBERS, require_api_key
 from app.http.files import CSV, make_csv_response
 from app.http.openapi import Blueprint
-from app.rate_limit import rate_limited
 from app.subscribers.current import current_subscriber_context
 from app.subscribers.profiles import crud, queries
 from app.subscribers.profiles.bulk import show_refusals
@@ -47,7 +46,6 @@ _REFUSED = "Entries are invalid; nothing was changed."
 
 
 @blueprint.route("/subscribers", methods=["GET"])
-@rate_limited
 @require_api_key(READ_SUBSCRIBERS)
 @blueprint.arguments(SubscriberQuerySchema(), location="query")
 @blueprint.response(HTTPStatus.OK, SubscriberPageSchema)
@@ -58,7 +56,6 @@ def list_subscribers(query: dict[str, Any]) -> dict[str, Any]:
 
 @blueprint.route("/subscribers", methods=["POST"])
 @blueprint.error_response(HTTPStatus.CONFLICT, _KNOWN, SubscriberConflictSchema)
-@rate_limited
 @require_api_key(WRITE_SUBSCRIBERS)
 @blueprint.arguments(SubscriberSchema())
 @blueprint.response(HTTPStatus.CREATED, SubscriberViewSchema)
@@ -73,7 +70,6 @@ def create_subscriber(entry: SubscriberEntry) -> dict[str, Any]:
 @blueprint.error_response(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 @blueprint.error_response(HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
 @blueprint.error_response(HTTPStatus.BAD_REQUEST, _REFUSED, BulkRefusedSchema)
-@rate_limited
 @require_api_key(WRITE_SUBSCRIBERS)
 @blueprint.arguments(BulkSchema())
 @blueprint.response(HTTPStatus.OK, BulkAnswerSchema)
@@ -90,7 +86,6 @@ def upsert_subscribers(body: dict[str, Any]) -> dict[str, Any]:
 
 @blueprint.route("/subscribers/lookup", methods=["POST"])
 @blueprint.error_response(HTTPStatus.NOT_FOUND, "No subscriber has this number.")
-@rate_limited
 @require_api_key(READ_SUBSCRIBERS)
 @blueprint.arguments(LookupSchema())
 @blueprint.response(HTTPStatus.OK, SubscriberViewSchema)
@@ -100,7 +95,6 @@ def look_up_subscriber(body: dict[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.route("/subscribers/<id:subscriber_id>", methods=["GET"])
-@rate_limited
 @require_api_key(READ_SUBSCRIBERS)
 @blueprint.response(HTTPStatus.OK, SubscriberViewSchema)
 def show_subscriber(subscriber_id: str) -> dict[str, Any]:
@@ -109,7 +103,6 @@ def show_subscriber(subscriber_id: str) -> dict[str, Any]:
 
 
 @blueprint.route("/subscribers/<id:subscriber_id>", methods=["PATCH"])
-@rate_limited
 @require_api_key(WRITE_SUBSCRIBERS)
 @blueprint.arguments(DetailsSchema())
 @blueprint.response(HTTPStatus.OK, SubscriberViewSchema)
@@ -125,7 +118,6 @@ def change_subscriber(change: dict[str, Any], subscriber_id: str) -> dict[str, A
 
 
 @blueprint.route("/subscribers/<id:subscriber_id>", methods=["DELETE"])
-@rate_limited
 @require_api_key(WRITE_SUBSCRIBERS)
 @blueprint.response(HTTPStatus.NO_CONTENT)
 def delete_subscriber(subscriber_id: str) -> None:
@@ -137,7 +129,6 @@ def delete_subscriber(subscriber_id: str) -> None:
 
 
 @blueprint.route("/subscribers/<id:subscriber_id>/export", methods=["GET"])
-@rate_limited
 @require_api_key(READ_SUBSCRIBERS)
 @blueprint.response(HTTPStatus.OK, PersonExportSchema)
 def export_subscriber(subscriber_id: str) -> dict[str, Any]:
@@ -147,7 +138,6 @@ def export_subscriber(subscriber_id: str) -> dict[str, Any]:
 
 
 @blueprint.route("/subscribers.csv", methods=["GET"])
-@rate_limited
 @require_api_key(READ_SUBSCRIBERS)
 @blueprint.response(
     HTTPStatus.OK,

@@ -11,7 +11,6 @@ from app.auth import OVERSEE_SUBSCRIBERS, READ_SUBSCRIBERS, WRITE_SUBSCRIBERS, r
 from app.http.fields import NumberSchema
 from app.http.files import BINARY, CSV, make_csv_response, read_chunks, require_file
 from app.http.openapi import Blueprint
-from app.rate_limit import rate_limited
 from app.subscribers.current import current_subscriber_context
 from app.subscribers.suppressions import manage
 from app.subscribers.suppressions.csv_files import (
@@ -48,7 +47,6 @@ _MAX_FILE_BYTES = 100 * 1024 * 1024
 
 
 @blueprint.route("/suppressions", methods=["GET"])
-@rate_limited
 @require_api_key(READ_SUBSCRIBERS)
 @blueprint.arguments(SuppressionQuerySchema(), location="query")
 @blueprint.response(HTTPStatus.OK, SuppressionPageSchema)
@@ -62,7 +60,6 @@ def list_suppressions(query: dict[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.route("/suppressions", methods=["POST"])
-@rate_limited
 @require_api_key(WRITE_SUBSCRIBERS)
 @blueprint.arguments(NewSuppressionSchema())
 @blueprint.response(HTTPStatus.OK, AddedSchema)
@@ -84,7 +81,6 @@ def add_suppressions(body: dict[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.route("/suppressions/lookup", methods=["POST"])
-@rate_limited
 @require_api_key(READ_SUBSCRIBERS)
 @blueprint.arguments(NumberSchema())
 @blueprint.response(HTTPStatus.OK, SuppressionAnswerSchema)
@@ -99,7 +95,6 @@ def look_up_suppression(body: dict[str, Any]) -> dict[str, Any]:
 
 @blueprint.route("/suppressions/<suppression_id>/release", methods=["POST"])
 @blueprint.error_response(HTTPStatus.CONFLICT, _ERASED)
-@rate_limited
 @require_api_key(OVERSEE_SUBSCRIBERS)
 @blueprint.arguments(ReleaseSchema())
 @blueprint.response(HTTPStatus.OK, SuppressionViewSchema)
@@ -120,7 +115,6 @@ def release_suppression(body: dict[str, Any], suppression_id: str) -> dict[str, 
 
 @blueprint.route("/suppressions/<suppression_id>/confirm", methods=["POST"])
 @blueprint.error_response(HTTPStatus.CONFLICT, _LIFTED)
-@rate_limited
 @require_api_key(WRITE_SUBSCRIBERS)
 @blueprint.response(HTTPStatus.OK, SuppressionViewSchema)
 def confirm_suppression(suppression_id: str) -> dict[str, Any]:
@@ -132,7 +126,6 @@ def confirm_suppression(suppression_id: str) -> dict[str, Any]:
 
 
 @blueprint.route("/suppressions.csv", methods=["GET"])
-@rate_limited
 @require_api_key(READ_SUBSCRIBERS)
 @blueprint.arguments(SuppressionFileQuerySchema(), location="query")
 @blueprint.response(
@@ -154,7 +147,6 @@ def export_all_suppressions(query: dict[str, Any]) -> Response:
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     f"The body is neither {CSV} nor {_JSON_LINES}, or it is compressed.",
 )
-@rate_limited
 @require_api_key(WRITE_SUBSCRIBERS)
 @blueprint.arguments(SuppressionImportQuerySchema(), location="query")
 @blueprint.response(HTTPStatus.OK, ImportedListSchema)

@@ -7,7 +7,6 @@ from flask import g
 
 from app.auth import READ_SUBSCRIBERS, WRITE_SUBSCRIBERS, require_api_key
 from app.http.openapi import Blueprint
-from app.rate_limit import rate_limited
 from app.subscribers.attributes import normalise_tag
 from app.subscribers.current import current_subscriber_context
 from app.subscribers.tags import tags
@@ -29,7 +28,6 @@ _TAKEN = "A tag with this name exists."
 
 
 @blueprint.route("", methods=["GET"])
-@rate_limited
 @require_api_key(READ_SUBSCRIBERS)
 @blueprint.arguments(TagQuerySchema(), location="query")
 @blueprint.response(HTTPStatus.OK, TagPageSchema)
@@ -41,7 +39,6 @@ def list_tags(query: dict[str, Any]) -> dict[str, Any]:
 
 @blueprint.route("", methods=["POST"])
 @blueprint.error_response(HTTPStatus.CONFLICT, _TAKEN)
-@rate_limited
 @require_api_key(WRITE_SUBSCRIBERS)
 @blueprint.arguments(TagSchema())
 @blueprint.response(HTTPStatus.CREATED, TagViewSchema)
@@ -54,7 +51,6 @@ def create_tag(body: dict[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.route("/<tag>", methods=["GET"])
-@rate_limited
 @require_api_key(READ_SUBSCRIBERS)
 @blueprint.response(HTTPStatus.OK, TagViewSchema)
 def show_tag_of_name(tag: str) -> dict[str, Any]:
@@ -64,7 +60,6 @@ def show_tag_of_name(tag: str) -> dict[str, Any]:
 
 @blueprint.route("/<tag>", methods=["PATCH"])
 @blueprint.error_response(HTTPStatus.CONFLICT, _TAKEN)
-@rate_limited
 @require_api_key(WRITE_SUBSCRIBERS)
 @blueprint.arguments(TagChangeSchema())
 @blueprint.response(HTTPStatus.OK, TagViewSchema)
@@ -76,7 +71,6 @@ def change_tag(change: dict[str, Any], tag: str) -> dict[str, Any]:
 
 
 @blueprint.route("/<tag>", methods=["DELETE"])
-@rate_limited
 @require_api_key(WRITE_SUBSCRIBERS)
 @blueprint.response(HTTPStatus.OK, TagDeletedSchema)
 def delete_tag(tag: str) -> dict[str, int]:
@@ -87,7 +81,6 @@ def delete_tag(tag: str) -> dict[str, int]:
 
 
 @blueprint.route("/<tag>/subscribers", methods=["POST"])
-@rate_limited
 @require_api_key(WRITE_SUBSCRIBERS)
 @blueprint.arguments(TagSubscribersSchema())
 @blueprint.response(HTTPStatus.OK, TagSubscribersChangedSchema)

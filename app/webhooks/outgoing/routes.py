@@ -8,7 +8,6 @@ from sqlalchemy import Row
 
 from app.auth import MANAGE_WEBHOOKS, READ_NUMBERS, require_api_key
 from app.http.openapi import Blueprint
-from app.rate_limit import rate_limited
 from app.sms.current import current_context
 from app.sms.lifecycle.outbox import LISTENABLE
 from app.webhooks.outgoing import deliveries, endpoints
@@ -40,7 +39,6 @@ _SWITCHED_OFF = "The webhook is not active; see `status`."
 
 
 @blueprint.route("", methods=["GET"])
-@rate_limited
 @require_api_key(MANAGE_WEBHOOKS)
 @blueprint.response(HTTPStatus.OK, EndpointPageSchema)
 def list_webhooks() -> dict[str, Any]:
@@ -51,7 +49,6 @@ def list_webhooks() -> dict[str, Any]:
 
 @blueprint.route("", methods=["POST"])
 @blueprint.error_response(HTTPStatus.CONFLICT, _TOO_MANY)
-@rate_limited
 @require_api_key(MANAGE_WEBHOOKS)
 @blueprint.arguments(EndpointSchema())
 @blueprint.response(HTTPStatus.CREATED, EndpointSecretSchema)
@@ -72,7 +69,6 @@ def create_webhook(body: dict[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.route("/<webhook_id>", methods=["GET"])
-@rate_limited
 @require_api_key(MANAGE_WEBHOOKS)
 @blueprint.response(HTTPStatus.OK, EndpointViewSchema)
 def show_webhook(webhook_id: str) -> dict[str, Any]:
@@ -82,7 +78,6 @@ def show_webhook(webhook_id: str) -> dict[str, Any]:
 
 
 @blueprint.route("/<webhook_id>", methods=["PATCH"])
-@rate_limited
 @require_api_key(MANAGE_WEBHOOKS)
 @blueprint.arguments(EndpointChangeSchema())
 @blueprint.response(HTTPStatus.OK, EndpointViewSchema)
@@ -101,7 +96,6 @@ def change_webhook(change: dict[str, Any], webhook_id: str) -> dict[str, Any]:
 
 
 @blueprint.route("/<webhook_id>", methods=["DELETE"])
-@rate_limited
 @require_api_key(MANAGE_WEBHOOKS)
 @blueprint.response(HTTPStatus.NO_CONTENT)
 def delete_webhook(webhook_id: str) -> None:
@@ -110,7 +104,6 @@ def delete_webhook(webhook_id: str) -> None:
 
 
 @blueprint.route("/<webhook_id>/rotate-secret", methods=["POST"])
-@rate_limited
 @require_api_key(MANAGE_WEBHOOKS)
 @blueprint.response(HTTPStatus.OK, EndpointSecretSchema)
 def rotate_secret(webhook_id: str) -> dict[str, Any]:
@@ -124,7 +117,6 @@ def rotate_secret(webhook_id: str) -> dict[str, Any]:
 
 @blueprint.route("/<webhook_id>/test", methods=["POST"])
 @blueprint.error_response(HTTPStatus.CONFLICT, _SWITCHED_OFF, EndpointConflictSchema)
-@rate_limited
 @require_api_key(MANAGE_WEBHOOKS)
 @blueprint.response(HTTPStatus.ACCEPTED, DeliverySchema)
 def test_webhook(webhook_id: str) -> dict[str, Any]:
@@ -138,7 +130,6 @@ def test_webhook(webhook_id: str) -> dict[str, Any]:
 
 
 @blueprint.route("/<webhook_id>/deliveries", methods=["GET"])
-@rate_limited
 @require_api_key(MANAGE_WEBHOOKS)
 @blueprint.arguments(DeliveryQuerySchema(), location="query")
 @blueprint.response(HTTPStatus.OK, DeliveryPageSchema)
@@ -153,7 +144,6 @@ def list_deliveries(query: dict[str, Any], webhook_id: str) -> dict[str, Any]:
 
 @blueprint.route("/<webhook_id>/deliveries/<delivery_id>/replay", methods=["POST"])
 @blueprint.error_response(HTTPStatus.CONFLICT, _SWITCHED_OFF, EndpointConflictSchema)
-@rate_limited
 @require_api_key(MANAGE_WEBHOOKS)
 @blueprint.response(HTTPStatus.ACCEPTED, DeliverySchema)
 def replay_delivery(webhook_id: str, delivery_id: str) -> dict[str, Any]:
@@ -167,7 +157,6 @@ def replay_delivery(webhook_id: str, delivery_id: str) -> dict[str, Any]:
 
 @blueprint.route("/<webhook_id>/replay", methods=["POST"])
 @blueprint.error_response(HTTPStatus.CONFLICT, _SWITCHED_OFF, EndpointConflictSchema)
-@rate_limited
 @require_api_key(MANAGE_WEBHOOKS)
 @blueprint.arguments(ReplaySchema())
 @blueprint.response(HTTPStatus.ACCEPTED, ReplayedSchema)
