@@ -7,5 +7,5 @@ window      a span of time without quiet hours in every zone that a number may b
 decide.py                     Eligibility of each recipient, asked by claims and quotes
 frequency_cap.py              marketing texts per recipient and day
 quiet_hours.py                zones of a number, next window
-quiet_hours_by_country.py     hours by country, with their sources
+quiet_hours_by_country.py     hours by country; quiet_hours_by_country.toml has their sources
 """

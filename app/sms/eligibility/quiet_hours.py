@@ -15,7 +15,7 @@ from phonenumbers.tzdata import TIMEZONE_DATA
 
 from app.config import SubscriberRules
 from app.phone.e164 import inspect_number
-from app.sms.eligibility.quiet_hours_by_country import ANYWHERE, RULES, Week
+from app.sms.eligibility.quiet_hours_by_country import ANYWHERE, WEEKS, Week
 
 # Sinch keeps a batch at most 3 days: https://developers.sinch.com/docs/sms/api-reference/
 LONGEST = timedelta(days=3)
@@ -83,7 +83,7 @@ def find_week(country: str | None, rules: SubscriberRules) -> Week:
     Hours set for the country, else those set for all others, replace the table's.  The table's
     days without marketing stay, unless the rules switch quiet hours off.
     """
-    week = (RULES.get(country or ANYWHERE) or RULES[ANYWHERE]).week
+    week = WEEKS.get(country or ANYWHERE) or WEEKS[ANYWHERE]
     quiet = rules.quiet_hours.get(country or ANYWHERE) or rules.quiet_hours.get(ANYWHERE)
     if quiet is None:
         return week
