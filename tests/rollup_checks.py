@@ -7,13 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, DateTime, Select, String, false, func, select, type_coerce
 
 from app.db.base import table_of
-from app.sms.analytics.contribution import (
-    RollupDelta,
-    RollupKey,
-    count_messages,
-    parse_contribution,
-    serialize_contribution,
-)
+from app.sms.analytics.contribution import RollupDelta, RollupKey, count_messages
 from app.sms.lifecycle.latency import read_packed, unpack
 from app.sms.models.batch import Batch, Message
 from app.sms.models.broadcast import Broadcast
@@ -43,7 +37,7 @@ def check_daily_sums(tx: Connection) -> Iterator[str]:
     """
     expected, stored = RollupDelta(), _read_counters(tx)
     for batch in tx.execute(_CONTRIBUTIONS.where(_BATCHES.rollup_contribution.is_not(None))):
-        expected.add(batch, parse_contribution(batch.rollup_contribution))
+        expected.add(batch, batch.rollup_contribution)
     for name in ("messages", "parts", "delays"):
         added, counted = getattr(expected, name), getattr(stored, name)
         wrong = sorted(key for key in {*added, *counted} if added[key] != counted[key])
@@ -65,10 +59,9 @@ def check_shares(tx: Connection) -> Iterator[str]:
             accepted_at = batch.accepted_at or batch.created_at
             if tx.dialect.name == "sqlite":
                 accepted_at = accepted_at.replace(tzinfo=None)
-            contribution = count_messages(
+            expected = count_messages(
                 messages[batch.id], accepted_at=accepted_at, tag=batch.tag or ""
             )
-            expected = serialize_contribution(contribution)
         if batch.rollup_contribution != expected and wrong < _SHOWN:
             wrong += 1
             yield f"batch {batch.id}: {batch.rollup_contribution} is counted, not {expected}"

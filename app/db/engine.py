@@ -2,10 +2,10 @@
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, Table, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 
@@ -72,6 +72,24 @@ def insert_new(tx: Connection, table: type[Any], **values: Any) -> bool:
     statement = build(table).values(**values).on_conflict_do_nothing()
     # Without the option SQLAlchemy does not keep the row count of an INSERT.
     return tx.execute(statement.execution_options(preserve_rowcount=True)).rowcount == 1
+
+
+def make_upserts(
+    table: Table, *, add: Sequence[str] = (), replace: Sequence[str] = ()
+) -> Mapping[str, Any]:
+    """Make the statement, by dialect, that inserts rows and updates those whose key exists.
+
+    Columns in `add` then grow by the new row's values; columns in `replace` take them over.
+    """
+    upserts = {}
+    for dialect, build in (("sqlite", sqlite.insert), ("postgresql", postgresql.insert)):
+        statement = build(table)
+        new = statement.excluded
+        values = {name: table.c[name] + new[name] for name in add}
+        values |= {name: new[name] for name in replace}
+        key = list(table.primary_key)
+        upserts[dialect] = statement.on_conflict_do_update(index_elements=key, set_=values)
+    return upserts
 
 
 def _make_engine(url: str, pool_size: int) -> Engine:

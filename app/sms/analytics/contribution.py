@@ -33,51 +33,23 @@ class RollupKey(NamedTuple):
     sender: str
 
 
-@dataclass(slots=True)
-class BatchContribution:
-    """Messages of a batch by country, status and code; delivered ones by latency."""
-
-    day: date
-    tag: str
-    counts: Counter[CountKey] = field(default_factory=Counter)
-    delays: Counter[DelayKey] = field(default_factory=Counter)
-
-
-def count_messages(
-    messages: Iterable[Any], *, accepted_at: datetime, tag: str
-) -> BatchContribution:
+def count_messages(messages: Iterable[Any], *, accepted_at: datetime, tag: str) -> dict[str, Any]:
     """Count a batch's messages: rows of recipient, status, code and time.
 
-    Times are all aware, or all naive and in UTC.
+    Returns the JSON of `Batch.rollup_contribution`.  Times are all aware, or all naive and in UTC.
     """
-    contribution = BatchContribution(accepted_at.date(), tag)
+    counts, delays = Counter[CountKey](), Counter[DelayKey]()
     for recipient, status, code, at in messages:
         country = find_country(recipient)
-        contribution.counts[country, status or _SUBMITTED, NONE if code is None else code] += 1
+        counts[country, status or _SUBMITTED, NONE if code is None else code] += 1
         if status == _DELIVERED:
-            bucket = latency_bucket((at - accepted_at).total_seconds())
-            contribution.delays[country, bucket] += 1
-    return contribution
-
-
-def serialize_contribution(contribution: BatchContribution) -> dict[str, Any]:
-    """Return a contribution as JSON for `Batch.rollup_contribution`."""
+            delays[country, latency_bucket((at - accepted_at).total_seconds())] += 1
     return {
-        "day": contribution.day.isoformat(),
-        "tag": contribution.tag,
-        "counts": [[*key, messages] for key, messages in sorted(contribution.counts.items())],
-        "delays": [[*key, messages] for key, messages in sorted(contribution.delays.items())],
+        "day": accepted_at.date().isoformat(),
+        "tag": tag,
+        "counts": [[*key, number] for key, number in sorted(counts.items())],
+        "delays": [[*key, number] for key, number in sorted(delays.items())],
     }
-
-
-def parse_contribution(stored: Mapping[str, Any]) -> BatchContribution:
-    """Parse what serialize_contribution returned."""
-    return BatchContribution(
-        day=date.fromisoformat(stored["day"]),
-        tag=stored["tag"],
-        counts=Counter({tuple(key): messages for *key, messages in stored["counts"]}),
-        delays=Counter({tuple(key): messages for *key, messages in stored["delays"]}),
-    )
 
 
 @dataclass(slots=True)
@@ -88,11 +60,12 @@ class RollupDelta:
     parts: Counter[tuple[RollupKey, CountKey]] = field(default_factory=Counter)
     delays: Counter[tuple[RollupKey, DelayKey]] = field(default_factory=Counter)
 
-    def add(self, broadcast: Row[Any], contribution: BatchContribution, *, sign: int = 1) -> None:
+    def add(self, broadcast: Row[Any], contribution: Mapping[str, Any], *, sign: int = 1) -> None:
         """Add the contribution of a broadcast's batch; subtract it with a `sign` of -1."""
-        key = RollupKey(contribution.day, broadcast.client, contribution.tag, broadcast.sender)
-        for count_key, messages in contribution.counts.items():
-            self.messages[key, count_key] += sign * messages
-            self.parts[key, count_key] += sign * messages * broadcast.parts
-        for delay_key, messages in contribution.delays.items():
-            self.delays[key, delay_key] += sign * messages
+        day = date.fromisoformat(contribution["day"])
+        key = RollupKey(day, broadcast.client, contribution["tag"], broadcast.sender)
+        for country, status, code, messages in contribution["counts"]:
+            self.messages[key, (country, status, code)] += sign * messages
+            self.parts[key, (country, status, code)] += sign * messages * broadcast.parts
+        for country, bucket, messages in contribution["delays"]:
+            self.delays[key, (country, bucket)] += sign * messages

@@ -9,9 +9,9 @@ from datetime import date
 from typing import Any
 
 from sqlalchemy import Connection, Row, case, func, null, select, text
-from sqlalchemy.dialects import postgresql, sqlite
 
 from app.db.base import table_of
+from app.db.engine import make_upserts
 from app.db.facts import read_metadata, set_metadata
 from app.failpoints import failpoints
 from app.keywords.classify import classify_keyword
@@ -28,17 +28,7 @@ _OPT_OUTS = (KeywordIntent.STOP, KeywordIntent.MAYBE_STOP)
 _LAST_ID_KEY = "rolled_up_inbounds"
 
 _INBOUNDS, _BROADCASTS, _DAILY = table_of(Inbound), table_of(Broadcast), table_of(DailyInbound)
-
-
-def _make_add(build: Any) -> Any:
-    statement = build(_DAILY)
-    return statement.on_conflict_do_update(
-        index_elements=list(_DAILY.primary_key),
-        set_={name: _DAILY.c[name] + statement.excluded[name] for name in ("inbounds", "opt_outs")},
-    )
-
-
-_ADD = {"sqlite": _make_add(sqlite.insert), "postgresql": _make_add(postgresql.insert)}
+_ADD = make_upserts(_DAILY, add=("inbounds", "opt_outs"))
 
 
 def roll_up_inbounds(ctx: Context, *, stop: Callable[[], bool] = lambda: False) -> int:

@@ -27,19 +27,12 @@ from sqlalchemy import (
     type_coerce,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
 from app.db.base import table_of
+from app.db.engine import make_upserts
 from app.db.facts import read_metadata, set_metadata
 from app.failpoints import failpoints
-from app.sms.analytics.contribution import (
-    BatchContribution,
-    RollupDelta,
-    RollupKey,
-    count_messages,
-    parse_contribution,
-    serialize_contribution,
-)
+from app.sms.analytics.contribution import RollupDelta, RollupKey, count_messages
 from app.sms.audience.chunks import load_batch_recipients
 from app.sms.context import Context
 from app.sms.lifecycle.latency import pack, read_packed, unpack
@@ -118,21 +111,8 @@ _SELECT_DELAYS = select(_DELAYS.c.delays).where(
 )
 
 
-def _make_add(build: Any) -> Any:
-    statement = build(_COUNTS)
-    added = {name: _COUNTS.c[name] + statement.excluded[name] for name in ("messages", "parts")}
-    return statement.on_conflict_do_update(index_elements=list(_COUNTS.primary_key), set_=added)
-
-
-def _make_replace(build: Any) -> Any:
-    statement = build(_DELAYS)
-    replaced = {"delays": statement.excluded.delays}
-    return statement.on_conflict_do_update(index_elements=list(_DELAYS.primary_key), set_=replaced)
-
-
-_BUILDERS = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
-_ADD_COUNTS = {name: _make_add(build) for name, build in _BUILDERS.items()}
-_REPLACE_DELAYS = {name: _make_replace(build) for name, build in _BUILDERS.items()}
+_ADD_COUNTS = make_upserts(_COUNTS, add=("messages", "parts"))
+_REPLACE_DELAYS = make_upserts(_DELAYS, replace=("delays",))
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,18 +180,17 @@ def _roll_up(tx: Connection, batches: Sequence[Row[Any]]) -> None:
         # Sinch was sent nothing of the other batches.
         contribution = _count_batch(tx, batch) if batch.state in AT_SINCH else None
         if batch.rollup_contribution:
-            delta.add(batch, parse_contribution(batch.rollup_contribution), sign=-1)
+            delta.add(batch, batch.rollup_contribution, sign=-1)
         if contribution:
             delta.add(batch, contribution)
-        serialized = serialize_contribution(contribution) if contribution else None
-        stored.append({"batch_id": batch.id, "contribution": serialized})
+        stored.append({"batch_id": batch.id, "contribution": contribution})
     _add_counts(tx, delta)
     _add_delays(tx, delta)
     if stored:
         tx.execute(_STORE_CONTRIBUTION, stored)
 
 
-def _count_batch(tx: Connection, batch: Row[Any]) -> BatchContribution:
+def _count_batch(tx: Connection, batch: Row[Any]) -> dict[str, Any]:
     """Count the messages of a batch, with the counters locked."""
     recipients = load_batch_recipients(tx, batch).recipients
     values = {"broadcast_id": batch.broadcast_id, "batch_id": batch.id}

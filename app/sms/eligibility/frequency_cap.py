@@ -2,29 +2,19 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 from sqlalchemy import Connection, delete, text
-from sqlalchemy.dialects import postgresql, sqlite
 
 from app.db.base import table_of
+from app.db.engine import make_upserts
 from app.sms.context import Context
 from app.sms.models.batch import MarketingSend
 
 CAP_PERIOD = timedelta(days=1)
 _SENDS = table_of(MarketingSend)
+_RECORD = make_upserts(_SENDS, replace=("at",))
 # Two transactions that count at the same time would both find room for one more text.
 _LOCK_COUNTS = text("SELECT pg_advisory_xact_lock(7245013002)")
-
-
-def _make_upsert(build: Any) -> Any:
-    statement = build(_SENDS)
-    return statement.on_conflict_do_update(
-        index_elements=list(_SENDS.primary_key), set_={"at": statement.excluded.at}
-    )
-
-
-_RECORD = {"sqlite": _make_upsert(sqlite.insert), "postgresql": _make_upsert(postgresql.insert)}
 
 
 def lock_marketing_counts(tx: Connection, ctx: Context) -> None:

@@ -11,9 +11,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, String, any_, bindparam, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import postgresql
 
 from app.db.base import table_of
+from app.db.engine import make_upserts
 from app.db.lists import chunked
 from app.sms.context import Context
 from app.sms.lifecycle.latency import NONE, latency_bucket
@@ -275,15 +276,4 @@ def _add_counts(tx: Connection, broadcast_id: int, counts: Mapping[_CountKey, in
         tx.execute(_UPSERT_COUNT[tx.dialect.name], rows)
 
 
-def _make_upsert(insert: Any) -> Any:
-    statement = insert(_DELIVERY_COUNTS)
-    return statement.on_conflict_do_update(
-        index_elements=list(_DELIVERY_COUNTS.primary_key),
-        set_={"messages": _DELIVERY_COUNTS.c.messages + statement.excluded.messages},
-    )
-
-
-_UPSERT_COUNT = {
-    "sqlite": _make_upsert(sqlite.insert),
-    "postgresql": _make_upsert(postgresql.insert),
-}
+_UPSERT_COUNT = make_upserts(_DELIVERY_COUNTS, add=("messages",))
