@@ -1,19 +1,6 @@
 """Errors of the API, and the JSON format of every error response.
 
 {"error": "<sentence>", "request_id": "…", …facts}
-
-ClarionError
-├── BadInput             400  invalid request; `fields` or another fact gives the reasons
-├── KeyMissing           401  no API key
-├── KeyRefused           403  unknown API key, or missing scope
-├── NotFound             404  no such resource
-├── Conflict             409  not allowed in the current state
-│   ├── RequestRunning        the first request with this Idempotency-Key is still running
-│   └── BroadcastDuplicated   the same text was just sent to mostly the same recipients
-├── UnsupportedBody      415  wrong content type
-├── KeyMisused           422  the Idempotency-Key was used with another request
-├── SendFailed           502  Sinch rejected the broadcast
-└── Unavailable          503  the database is unavailable: nothing was done
 """
 
 from collections.abc import Mapping

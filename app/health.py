@@ -65,30 +65,32 @@ class HealthSchema(Schema):
     timestamp = fields.DateTime(required=True, format="iso")
 
 
+def _state(*states: str, description: str | None = None) -> fields.String:
+    metadata = {"description": description} if description else {}
+    return fields.String(required=True, validate=validate.OneOf(states), metadata=metadata)
+
+
 class ReadySchema(Schema):
     """Response of GET /ready: the result of each check."""
 
-    status = fields.String(required=True, validate=validate.OneOf(["ready", "not ready"]))
-    sinch = fields.String(
-        required=True, validate=validate.OneOf(["ok", "unreachable", "misconfigured"])
+    status = _state("ready", "not ready")
+    sinch = _state("ok", "unreachable", "misconfigured")
+    database = _state("ok", "unreachable", "not ours")
+    background = _state("ok", "stale", "unknown")
+    sending = _state(
+        "ok",
+        "stopped",
+        "restoring",
+        "unknown",
+        description="stopped: the circuit breaker is open.",
     )
-    database = fields.String(
-        required=True, validate=validate.OneOf(["ok", "unreachable", "not ours"])
-    )
-    background = fields.String(required=True, validate=validate.OneOf(["ok", "stale", "unknown"]))
-    sending = fields.String(
-        required=True,
-        validate=validate.OneOf(["ok", "stopped", "restoring", "unknown"]),
-        metadata={"description": "stopped: the circuit breaker is open."},
-    )
-    consistency = fields.String(required=True, validate=validate.OneOf(["ok", "failed", "unknown"]))
-    suppression_key = fields.String(
-        required=True,
-        validate=validate.OneOf(["ok", "mismatch", "unknown"]),
-        metadata={
-            "description": "mismatch: numbers of erased people were hashed with another key; "
-            "nothing is sent until that key is set again."
-        },
+    consistency = _state("ok", "failed", "unknown")
+    suppression_key = _state(
+        "ok",
+        "mismatch",
+        "unknown",
+        description="mismatch: numbers of erased people were hashed with another key; nothing is "
+        "sent until that key is set again.",
     )
     attention = fields.Integer(
         required=True,
@@ -123,13 +125,8 @@ def show_readiness() -> tuple[dict[str, Any], HTTPStatus]:
 
 def check_database(ctx: Context) -> dict[str, Any]:
     """Return the checks that read the database; each is `unknown` if it is unreachable."""
-    unknown = {
-        "background": "unknown",
-        "sending": "unknown",
-        "consistency": "unknown",
-        "suppression_key": "unknown",
-        "attention": None,
-    }
+    checks = ("background", "sending", "consistency", "suppression_key")
+    unknown = {**dict.fromkeys(checks, "unknown"), "attention": None}
     try:
         ctx.require_own_database()
         health = read_health(ctx)

@@ -1,7 +1,6 @@
 """Identifiers that sort by creation time: UUIDv7 (RFC 9562) in Crockford's base 32."""
 
 import os
-import secrets
 from datetime import datetime
 
 ID_CHARACTERS = 26
@@ -32,19 +31,16 @@ def make_id(now: datetime) -> str:
     >>> make_id(datetime(2026, 3, 1, tzinfo=UTC))[:8]
     '06eadcew'
     """
-    milliseconds = int(now.timestamp() * 1000)
-    bits = milliseconds << 80 | 7 << 76 | secrets.randbits(12) << 64
-    bits |= 0b10 << 62 | secrets.randbits(62)
-    shifts = reversed(range(0, 5 * ID_CHARACTERS, 5))
-    return "".join(_ALPHABET[bits << 2 >> shift & 31] for shift in shifts)
+    return make_ids(now, 1)[0]
 
 
 def make_ids(now: datetime, count: int) -> list[str]:
-    """Make `count` ids of one millisecond, at a tenth of the cost of make_id."""
+    """Make `count` ids of one millisecond."""
+    bits = int(now.timestamp() * 1000) << 2 | 0b01  # 48 bits, and the first half of the version, 7
+    head = "".join(_ALPHABET[bits >> shift & 31] for shift in reversed(range(0, 5 * _HEAD, 5)))
     random = os.urandom(_TAIL * count)
     tails = bytearray(random.translate(_ANY))
     for index, table in _FIXED.items():
         tails[index::_TAIL] = random[index::_TAIL].translate(table)
     text = tails.decode("ascii")
-    head = make_id(now)[:_HEAD]
     return [head + text[start : start + _TAIL] for start in range(0, len(text), _TAIL)]

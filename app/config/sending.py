@@ -1,8 +1,9 @@
 """Times and limits of sending: retries, look-ups, reports, expiry."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from datetime import timedelta
+from typing import Any
 
 from app.config.values import ConfigError, read_int, read_number, read_seconds, read_waits
 
@@ -10,6 +11,15 @@ from app.config.values import ConfigError, read_int, read_number, read_seconds, 
 _MAX_REQUEST_S = 24.0
 _MIN_BUDGET_S = 2.0
 _WAITS_WITH_CALLBACKS_S = (600.0, 1800.0, 3600.0, 3 * 3600.0, 6 * 3600.0)
+# Fields in seconds that no setting of their name changes.
+_NO_SETTING = (
+    "budget_s",
+    "called_back_waits_s",
+    "pace_ahead_s",
+    "events_kept_s",
+    "idempotency_kept_s",
+    "commit_retry_s",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,37 +80,20 @@ class SendingRules:
 def read_sending_rules(environ: Mapping[str, str]) -> SendingRules:
     """Read the rules, with defaults for unset settings."""
     default = SendingRules()
+    named: dict[str, Any] = {}
+    for name, value in asdict(default).items():
+        if name.endswith("_s") and name not in _NO_SETTING:
+            read: Callable[..., Any] = read_waits if isinstance(value, tuple) else read_seconds
+            named[name] = read(environ, name.upper(), value)
     rules = SendingRules(
+        **named,
         budget_s=read_seconds(environ, "SEND_BUDGET_S", default.budget_s),
-        lookup_waits_s=read_waits(environ, "LOOKUP_WAITS_S", default.lookup_waits_s),
-        lease_s=read_seconds(environ, "LEASE_S", default.lease_s),
-        first_byte_within_s=read_seconds(
-            environ, "FIRST_BYTE_WITHIN_S", default.first_byte_within_s
-        ),
-        sweep_every_s=read_seconds(environ, "SWEEP_EVERY_S", default.sweep_every_s),
-        reconcile_after_s=read_waits(environ, "RECONCILE_AFTER_S", default.reconcile_after_s),
-        reconcile_later_every_s=read_seconds(
-            environ, "RECONCILE_LATER_EVERY_S", default.reconcile_later_every_s
-        ),
-        absent_after_s=read_seconds(environ, "ABSENT_AFTER_S", default.absent_after_s),
-        absent_recent_s=read_seconds(environ, "ABSENT_RECENT_S", default.absent_recent_s),
-        unreadable_after_s=read_seconds(environ, "UNREADABLE_AFTER_S", default.unreadable_after_s),
-        report_waits_s=read_waits(environ, "REPORT_WAITS_S", default.report_waits_s),
         called_back_waits_s=read_waits(
             environ, "REPORT_WAITS_S", _choose_called_back_waits(environ, default)
         ),
-        report_margin_s=read_seconds(environ, "REPORT_MARGIN_S", default.report_margin_s),
-        list_inbounds_every_s=read_seconds(
-            environ, "LIST_INBOUNDS_EVERY_S", default.list_inbounds_every_s
-        ),
-        retry_wait_max_s=read_seconds(environ, "RETRY_WAIT_MAX_S", default.retry_wait_max_s),
-        probe_every_s=read_seconds(environ, "PROBE_EVERY_S", default.probe_every_s),
         messages_per_second=read_number(
             environ, "SINCH_MESSAGES_PER_SECOND", lowest=0.1, highest=100_000
         ),
-        expire_after_s=read_seconds(environ, "EXPIRE_AFTER_S", default.expire_after_s),
-        max_start_delay_s=read_seconds(environ, "MAX_START_DELAY_S", default.max_start_delay_s),
-        repeat_window_s=read_seconds(environ, "REPEAT_WINDOW_S", default.repeat_window_s),
         repeat_share=read_int(environ, "REPEAT_PERCENT", 50, lowest=1, highest=100) / 100,
     )
     _reject_unsafe(rules)
