@@ -14,6 +14,7 @@ from typing import ParamSpec, TypeVar
 from flask import Flask, g, request
 
 from app.config import KeyHash
+from app.config.scopes import KeyScope
 from app.errors import KeyMissing, KeyRefused
 
 P = ParamSpec("P")
@@ -22,48 +23,13 @@ R = TypeVar("R")
 SCOPE_MARK = "required_scope"
 PUBLIC = "public"
 
-SEND = "broadcasts:send"
-READ = "broadcasts:read"
-CONTROL = "broadcasts:control"
-# Messages of single recipients: personal data.
-READ_NUMBERS = "messages:read"
-OPERATE = "batches:operate"
-# Analytics of other clients.
-ANALYTICS_ALL = "analytics:all"
-MANAGE_WEBHOOKS = "webhooks:manage"
-# Texts to people without their consent, at any hour.
-SEND_TRANSACTIONAL = "broadcasts:transactional"
-READ_SUBSCRIBERS = "subscribers:read"
-WRITE_SUBSCRIBERS = "subscribers:write"
-# Erase a person, lift a suppression.
-OVERSEE_SUBSCRIBERS = "subscribers:oversee"
-MANAGE_TEMPLATES = "templates:manage"
-MANAGE_PRICES = "prices:manage"
-ALL_SCOPES = frozenset(
-    (
-        SEND,
-        SEND_TRANSACTIONAL,
-        READ,
-        CONTROL,
-        READ_NUMBERS,
-        OPERATE,
-        MANAGE_WEBHOOKS,
-        ANALYTICS_ALL,
-        READ_SUBSCRIBERS,
-        WRITE_SUBSCRIBERS,
-        OVERSEE_SUBSCRIBERS,
-        MANAGE_TEMPLATES,
-        MANAGE_PRICES,
-    )
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Client:
     """A client of our API.  A key of API_KEYS has all scopes."""
 
     name: str
-    scopes: frozenset[str] = ALL_SCOPES
+    scopes: frozenset[KeyScope] = frozenset(KeyScope)
 
 
 def identify_clients(app: Flask, keys: tuple[KeyHash, ...]) -> None:
@@ -83,7 +49,7 @@ def _find_client(presented: str, keys: tuple[KeyHash, ...]) -> Client | None:
     return Client(matches[0]) if matches else None
 
 
-def require_api_key(scope: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+def require_api_key(scope: KeyScope) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Require an API key with `scope`.
 
     The view raises KeyMissing without a key, KeyRefused for an unknown key or a missing scope.
@@ -106,7 +72,7 @@ def require_api_key(scope: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     return decorate
 
 
-def require_scope(scope: str) -> None:
+def require_scope(scope: KeyScope) -> None:
     """Raise KeyRefused unless the caller has the scope."""
     if scope not in g.client.scopes:
         raise KeyRefused(f"This API key lacks the scope {scope}")

@@ -4,9 +4,9 @@
 raises ConfigError: one line that names the setting and what to do.
 
 values    parsers and checks shared by all      storage   databases, broker, background
-keys      API_KEYS                              sinch     SINCH_…: account and host
-people    consent, quiet hours, caps, imports   webhooks  callbacks of Sinch
-sending   times and limits of sending
+keys      API_KEYS                              scopes    permissions of a key
+people    consent, quiet hours, caps, imports   sinch     SINCH_…: account and host
+sending   times and limits of sending           webhooks  callbacks of Sinch
 """
 
 import os

@@ -5,7 +5,8 @@ from typing import Any
 
 from flask import g
 
-from app.auth import ANALYTICS_ALL, READ, require_api_key
+from app.auth import require_api_key
+from app.config.scopes import KeyScope
 from app.errors import KeyRefused
 from app.http.openapi import Blueprint
 from app.sms.analytics.query import AnalyticsQuery, read_analytics, show_analytics
@@ -19,7 +20,7 @@ blueprint = Blueprint(
 
 
 @blueprint.route("", methods=["GET"])
-@require_api_key(READ)
+@require_api_key(KeyScope.READ)
 @blueprint.arguments(AnalyticsQuerySchema(), location="query")
 @blueprint.response(HTTPStatus.OK, AnalyticsSchema)
 def show_figures(query: dict[str, Any]) -> dict[str, Any]:
@@ -29,13 +30,16 @@ def show_figures(query: dict[str, Any]) -> dict[str, Any]:
 
 
 def _make_query(query: dict[str, Any]) -> AnalyticsQuery:
-    """Limit the query to the calling client unless it has ANALYTICS_ALL.  Raises KeyRefused."""
+    """Limit the query to the calling client without KeyScope.ANALYTICS_ALL.  Raises KeyRefused."""
     only = {
         dimension: query[dimension.value] for dimension in Dimension if dimension.value in query
     }
     own = g.client.name
-    if ANALYTICS_ALL not in g.client.scopes and only.setdefault(Dimension.CLIENT, own) != own:
-        raise KeyRefused(f"This API key lacks the scope {ANALYTICS_ALL}")
+    if (
+        KeyScope.ANALYTICS_ALL not in g.client.scopes
+        and only.setdefault(Dimension.CLIENT, own) != own
+    ):
+        raise KeyRefused(f"This API key lacks the scope {KeyScope.ANALYTICS_ALL}")
     return AnalyticsQuery(
         since=query["since"], until=query["until"], group_by=query["group_by"], only=only
     )

@@ -6,14 +6,8 @@ from typing import Any
 
 from flask import current_app, g, request
 
-from app.auth import (
-    CONTROL,
-    READ,
-    SEND,
-    SEND_TRANSACTIONAL,
-    require_api_key,
-    require_scope,
-)
+from app.auth import require_api_key, require_scope
+from app.config.scopes import KeyScope
 from app.errors import NotFound
 from app.http.openapi import Blueprint
 from app.sms.broadcasts import control, create, resend, views
@@ -76,7 +70,7 @@ _RESEND_CONFLICT = (
 @blueprint.error_response(HTTPStatus.CONFLICT, _DUPLICATE, BroadcastDuplicatedSchema)
 @blueprint.error_response(HTTPStatus.UNPROCESSABLE_ENTITY)
 @blueprint.error_response(HTTPStatus.BAD_GATEWAY, _FAILED, BroadcastFailedSchema)
-@require_api_key(SEND)
+@require_api_key(KeyScope.SEND)
 @blueprint.arguments(BroadcastSchema())
 @blueprint.response(HTTPStatus.ACCEPTED, BroadcastAcceptedSchema)
 def create_broadcast(broadcast_request: BroadcastRequest) -> tuple[dict[str, Any], HTTPStatus]:
@@ -90,7 +84,7 @@ def create_broadcast(broadcast_request: BroadcastRequest) -> tuple[dict[str, Any
 @blueprint.error_response(HTTPStatus.CONFLICT, _DUPLICATE, BroadcastDuplicatedSchema)
 @blueprint.error_response(HTTPStatus.UNPROCESSABLE_ENTITY)
 @blueprint.error_response(HTTPStatus.BAD_GATEWAY, _FAILED, BroadcastFailedSchema)
-@require_api_key(SEND)
+@require_api_key(KeyScope.SEND)
 @blueprint.arguments(TagBroadcastSchema())
 @blueprint.response(HTTPStatus.ACCEPTED, BroadcastAcceptedSchema)
 def create_tag_broadcast(
@@ -104,7 +98,7 @@ def create_tag_broadcast(
 
 
 @blueprint.route("/broadcasts", methods=["GET"])
-@require_api_key(READ)
+@require_api_key(KeyScope.READ)
 @blueprint.arguments(BroadcastQuerySchema(), location="query")
 @blueprint.response(HTTPStatus.OK, BroadcastPageSchema)
 def list_broadcasts(query: dict[str, Any]) -> dict[str, Any]:
@@ -114,7 +108,7 @@ def list_broadcasts(query: dict[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.route("/broadcasts/<broadcast_id>", methods=["GET"])
-@require_api_key(READ)
+@require_api_key(KeyScope.READ)
 @blueprint.response(HTTPStatus.OK, BroadcastViewSchema)
 def show_broadcast(broadcast_id: str) -> dict[str, Any]:
     """Show a broadcast: its status and how many recipients are in which state."""
@@ -123,7 +117,7 @@ def show_broadcast(broadcast_id: str) -> dict[str, Any]:
 
 @blueprint.route("/broadcasts/<broadcast_id>/pause", methods=["POST"])
 @blueprint.error_response(HTTPStatus.CONFLICT, _CONFLICT, BroadcastConflictSchema)
-@require_api_key(CONTROL)
+@require_api_key(KeyScope.CONTROL)
 @blueprint.response(HTTPStatus.OK, BroadcastViewSchema)
 def pause_broadcast(broadcast_id: str) -> dict[str, Any]:
     """Pause a broadcast: submit nothing more to Sinch until it is resumed."""
@@ -133,7 +127,7 @@ def pause_broadcast(broadcast_id: str) -> dict[str, Any]:
 
 @blueprint.route("/broadcasts/<broadcast_id>/resume", methods=["POST"])
 @blueprint.error_response(HTTPStatus.CONFLICT, _CONFLICT, BroadcastConflictSchema)
-@require_api_key(CONTROL)
+@require_api_key(KeyScope.CONTROL)
 @blueprint.response(HTTPStatus.OK, BroadcastViewSchema)
 def resume_broadcast(broadcast_id: str) -> dict[str, Any]:
     """Resume a broadcast that is paused, halted or missed its start."""
@@ -144,7 +138,7 @@ def resume_broadcast(broadcast_id: str) -> dict[str, Any]:
 
 @blueprint.route("/broadcasts/<broadcast_id>/cancel", methods=["POST"])
 @blueprint.error_response(HTTPStatus.CONFLICT, _CONFLICT, BroadcastConflictSchema)
-@require_api_key(CONTROL)
+@require_api_key(KeyScope.CONTROL)
 @blueprint.response(HTTPStatus.OK, BroadcastViewSchema)
 def cancel_broadcast(broadcast_id: str) -> dict[str, Any]:
     """Cancel a broadcast: submit nothing more, and cancel at Sinch what is not yet dispatched."""
@@ -160,7 +154,7 @@ def cancel_broadcast(broadcast_id: str) -> dict[str, Any]:
 )
 @blueprint.error_response(HTTPStatus.CONFLICT, _RESEND_CONFLICT, ResendConflictSchema)
 @blueprint.error_response(HTTPStatus.UNPROCESSABLE_ENTITY)
-@require_api_key(SEND)
+@require_api_key(KeyScope.SEND)
 @blueprint.arguments(ResendSchema(), required=False)
 @blueprint.response(HTTPStatus.ACCEPTED, ResendAcceptedSchema)
 def resend_undelivered(choice: dict[str, Any], broadcast_id: str) -> dict[str, Any]:
@@ -174,7 +168,7 @@ def resend_undelivered(choice: dict[str, Any], broadcast_id: str) -> dict[str, A
 
 def _create(broadcast_request: BroadcastRequest) -> tuple[dict[str, Any], HTTPStatus]:
     if broadcast_request.category is Category.TRANSACTIONAL:
-        require_scope(SEND_TRANSACTIONAL)
+        require_scope(KeyScope.SEND_TRANSACTIONAL)
     answer, status, is_incomplete = create.create_broadcast(
         current_context(),
         broadcast_request,

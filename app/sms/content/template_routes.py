@@ -6,7 +6,8 @@ from typing import Any
 
 from flask import g
 
-from app.auth import MANAGE_TEMPLATES, READ, require_api_key
+from app.auth import require_api_key
+from app.config.scopes import KeyScope
 from app.http.openapi import Blueprint
 from app.sms.content import templates
 from app.sms.content.template_schemas import (
@@ -31,7 +32,7 @@ _TAKEN = "A template with this name exists; replace it instead."
 
 
 @blueprint.route("", methods=["GET"])
-@require_api_key(READ)
+@require_api_key(KeyScope.READ)
 @blueprint.arguments(TemplateQuerySchema(), location="query")
 @blueprint.response(HTTPStatus.OK, TemplatePageSchema)
 def list_templates(query: dict[str, Any]) -> dict[str, Any]:
@@ -45,7 +46,7 @@ def list_templates(query: dict[str, Any]) -> dict[str, Any]:
 
 @blueprint.route("", methods=["POST"])
 @blueprint.error_response(HTTPStatus.CONFLICT, _TAKEN)
-@require_api_key(MANAGE_TEMPLATES)
+@require_api_key(KeyScope.MANAGE_TEMPLATES)
 @blueprint.arguments(TemplateSchema())
 @blueprint.response(HTTPStatus.CREATED, TemplateViewSchema)
 def create_template(body: dict[str, Any]) -> Mapping[str, Any]:
@@ -58,7 +59,7 @@ def create_template(body: dict[str, Any]) -> Mapping[str, Any]:
 
 
 @blueprint.route("/<template>", methods=["GET"])
-@require_api_key(READ)
+@require_api_key(KeyScope.READ)
 @blueprint.response(HTTPStatus.OK, TemplateViewSchema)
 def show_newest(template: str) -> Mapping[str, Any]:
     """Show the newest version of a template."""
@@ -66,7 +67,7 @@ def show_newest(template: str) -> Mapping[str, Any]:
 
 
 @blueprint.route("/<template>", methods=["PUT"])
-@require_api_key(MANAGE_TEMPLATES)
+@require_api_key(KeyScope.MANAGE_TEMPLATES)
 @blueprint.arguments(TemplateTextsSchema())
 @blueprint.response(HTTPStatus.OK, TemplateViewSchema)
 def replace_template(texts: TemplateTexts, template: str) -> Mapping[str, Any]:
@@ -76,7 +77,7 @@ def replace_template(texts: TemplateTexts, template: str) -> Mapping[str, Any]:
 
 
 @blueprint.route("/<template>", methods=["DELETE"])
-@require_api_key(MANAGE_TEMPLATES)
+@require_api_key(KeyScope.MANAGE_TEMPLATES)
 @blueprint.response(HTTPStatus.NO_CONTENT)
 def archive_template(template: str) -> None:
     """Archive a template.
@@ -87,7 +88,7 @@ def archive_template(template: str) -> None:
 
 
 @blueprint.route("/<template>/versions/<int:version>", methods=["GET"])
-@require_api_key(READ)
+@require_api_key(KeyScope.READ)
 @blueprint.response(HTTPStatus.OK, TemplateViewSchema)
 def show_version(template: str, version: int) -> Mapping[str, Any]:
     """Show a version of a template."""

@@ -5,7 +5,8 @@ from typing import Any
 
 from flask import g
 
-from app.auth import READ, READ_NUMBERS, require_api_key
+from app.auth import require_api_key
+from app.config.scopes import KeyScope
 from app.http.openapi import Blueprint
 from app.sms.current import current_context
 from app.sms.inbound.list import list_inbounds as find_inbounds
@@ -19,10 +20,10 @@ blueprint = Blueprint(
 
 @blueprint.route("/inbounds", methods=["GET"])
 @blueprint.error_response(HTTPStatus.NOT_FOUND, "No such broadcast.")
-@require_api_key(READ)
+@require_api_key(KeyScope.READ)
 @blueprint.arguments(InboundQuerySchema(), location="query")
 @blueprint.response(HTTPStatus.OK, InboundPageSchema)
 def list_inbounds(query: dict[str, Any]) -> dict[str, Any]:
     """List inbound texts, newest first."""
     page = find_inbounds(current_context(), **query)
-    return show_inbounds(page, masked=READ_NUMBERS not in g.client.scopes)
+    return show_inbounds(page, masked=KeyScope.READ_NUMBERS not in g.client.scopes)

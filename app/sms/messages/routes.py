@@ -5,7 +5,8 @@ from typing import Any
 
 from flask import Response, g
 
-from app.auth import READ, READ_NUMBERS, require_api_key
+from app.auth import require_api_key
+from app.config.scopes import KeyScope
 from app.http.files import CSV, make_csv_response
 from app.http.openapi import Blueprint
 from app.sms.current import current_context
@@ -36,7 +37,7 @@ blueprint = Blueprint(
     "A large audience is being sorted; retry after `Retry-After` seconds.",
     BroadcastConflictSchema,
 )
-@require_api_key(READ)
+@require_api_key(KeyScope.READ)
 @blueprint.arguments(MessageChoiceSchema(), location="query")
 @blueprint.response(
     HTTPStatus.OK,
@@ -46,13 +47,13 @@ blueprint = Blueprint(
 )
 def export_as_csv(choice: dict[str, Any], broadcast_id: str) -> Response:
     """Export a broadcast's recipients and their status as a CSV file."""
-    masked = READ_NUMBERS not in g.client.scopes
+    masked = KeyScope.READ_NUMBERS not in g.client.scopes
     lines = export_messages(current_context(), broadcast_id, masked=masked, **choice)
     return make_csv_response(lines, f"{broadcast_id}.csv")
 
 
 @blueprint.route("/messages/search", methods=["POST"])
-@require_api_key(READ_NUMBERS)
+@require_api_key(KeyScope.READ_NUMBERS)
 @blueprint.arguments(SearchSchema())
 @blueprint.response(HTTPStatus.OK, FoundMessagesSchema)
 def search_messages(query: dict[str, Any]) -> dict[str, Any]:
@@ -61,7 +62,7 @@ def search_messages(query: dict[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.route("/broadcasts/<broadcast_id>/messages", methods=["GET"])
-@require_api_key(READ_NUMBERS)
+@require_api_key(KeyScope.READ_NUMBERS)
 @blueprint.arguments(MessageQuerySchema(), location="query")
 @blueprint.response(HTTPStatus.OK, MessagePageSchema)
 def list_messages(query: dict[str, Any], broadcast_id: str) -> dict[str, Any]:

@@ -6,7 +6,8 @@ from typing import Any
 from flask import g
 from marshmallow import Schema, fields, validate
 
-from app.auth import OVERSEE_SUBSCRIBERS, require_api_key
+from app.auth import require_api_key
+from app.config.scopes import KeyScope
 from app.http.fields import NumberSchema
 from app.http.openapi import Blueprint
 from app.sms.current import current_context
@@ -33,7 +34,7 @@ class ErasedSchema(Schema):
 
 
 @blueprint.route("/subscribers/<subscriber_id>/erase", methods=["POST"])
-@require_api_key(OVERSEE_SUBSCRIBERS)
+@require_api_key(KeyScope.OVERSEE_SUBSCRIBERS)
 @blueprint.alt_response(HTTPStatus.ACCEPTED, schema=ErasedSchema, description=_WAITS)
 @blueprint.response(HTTPStatus.OK, ErasedSchema)
 def erase_subscriber(subscriber_id: str) -> tuple[dict[str, Any], HTTPStatus]:
@@ -43,7 +44,7 @@ def erase_subscriber(subscriber_id: str) -> tuple[dict[str, Any], HTTPStatus]:
 
 
 @blueprint.route("/suppressions/erase", methods=["POST"])
-@require_api_key(OVERSEE_SUBSCRIBERS)
+@require_api_key(KeyScope.OVERSEE_SUBSCRIBERS)
 @blueprint.arguments(NumberSchema())
 @blueprint.alt_response(HTTPStatus.ACCEPTED, schema=ErasedSchema, description=_WAITS)
 @blueprint.response(HTTPStatus.OK, ErasedSchema)

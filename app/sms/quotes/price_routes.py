@@ -5,7 +5,8 @@ from typing import Any
 
 from flask import g
 
-from app.auth import MANAGE_PRICES, READ, require_api_key
+from app.auth import require_api_key
+from app.config.scopes import KeyScope
 from app.http.openapi import Blueprint
 from app.sms.current import current_context
 from app.sms.quotes.price_schemas import PricesSchema, PricesViewSchema
@@ -19,7 +20,7 @@ blueprint = Blueprint(
 
 
 @blueprint.route("", methods=["GET"])
-@require_api_key(READ)
+@require_api_key(KeyScope.READ)
 @blueprint.response(HTTPStatus.OK, PricesViewSchema)
 def show_prices() -> dict[str, Any]:
     """Show the prices that quotes use."""
@@ -28,7 +29,7 @@ def show_prices() -> dict[str, Any]:
 
 
 @blueprint.route("", methods=["PUT"])
-@require_api_key(MANAGE_PRICES)
+@require_api_key(KeyScope.MANAGE_PRICES)
 @blueprint.arguments(PricesSchema())
 @blueprint.response(HTTPStatus.OK, PricesViewSchema)
 def replace_prices(body: dict[str, Any]) -> dict[str, Any]:

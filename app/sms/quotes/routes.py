@@ -3,7 +3,8 @@
 from http import HTTPStatus
 from typing import Any
 
-from app.auth import SEND, require_api_key
+from app.auth import require_api_key
+from app.config.scopes import KeyScope
 from app.http.openapi import Blueprint
 from app.sms.current import current_context
 from app.sms.quotes.schemas import QuoteRequestSchema, QuoteSchema
@@ -22,7 +23,7 @@ blueprint = Blueprint(
 @blueprint.route("/broadcast/quote", methods=["POST"])
 @blueprint.error_response(HTTPStatus.BAD_REQUEST, "The request is invalid.", BroadcastRefusedSchema)
 @blueprint.error_response(HTTPStatus.NOT_FOUND, NO_RECIPIENTS)
-@require_api_key(SEND)
+@require_api_key(KeyScope.SEND)
 @blueprint.arguments(QuoteRequestSchema())
 @blueprint.response(HTTPStatus.OK, QuoteSchema)
 def quote_broadcast(body: tuple[BroadcastRequest, bool]) -> dict[str, Any]:

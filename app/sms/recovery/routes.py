@@ -6,7 +6,8 @@ from typing import Any
 from flask import current_app, g
 from marshmallow import Schema, fields, validate
 
-from app.auth import OPERATE, require_api_key
+from app.auth import require_api_key
+from app.config.scopes import KeyScope
 from app.http.fields import MessageText
 from app.http.openapi import Blueprint
 from app.sms.current import current_context
@@ -41,7 +42,7 @@ class DecisionSchema(Schema):
 
 
 @blueprint.route("/attention", methods=["GET"])
-@require_api_key(OPERATE)
+@require_api_key(KeyScope.OPERATE)
 @blueprint.response(HTTPStatus.OK, AttentionPageSchema)
 def list_attention() -> dict[str, Any]:
     """List the batches that need a decision: the oldest 1,000."""
@@ -58,7 +59,7 @@ def list_attention() -> dict[str, Any]:
     "The batch needs no decision, or its broadcast is cancelled.",
     BatchConflictSchema,
 )
-@require_api_key(OPERATE)
+@require_api_key(KeyScope.OPERATE)
 @blueprint.arguments(DecisionSchema())
 @blueprint.response(HTTPStatus.OK, BatchStateSchema)
 def resolve(decision: dict[str, Any], client_reference: str) -> dict[str, Any]:

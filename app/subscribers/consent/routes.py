@@ -3,7 +3,8 @@
 from http import HTTPStatus
 from typing import Any
 
-from app.auth import OVERSEE_SUBSCRIBERS, require_api_key
+from app.auth import require_api_key
+from app.config.scopes import KeyScope
 from app.http.fields import NumberSchema
 from app.http.openapi import Blueprint
 from app.subscribers.consent.schemas import EvidenceSchema
@@ -14,7 +15,7 @@ blueprint = Blueprint("consent", __name__, url_prefix="/api", description="Conse
 
 
 @blueprint.route("/consent/evidence", methods=["POST"])
-@require_api_key(OVERSEE_SUBSCRIBERS)
+@require_api_key(KeyScope.OVERSEE_SUBSCRIBERS)
 @blueprint.arguments(NumberSchema())
 @blueprint.response(HTTPStatus.OK, EvidenceSchema)
 def show_evidence(body: dict[str, Any]) -> dict[str, Any]:

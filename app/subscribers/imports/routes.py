@@ -6,7 +6,8 @@ from typing import Any
 from flask import Response, current_app, g, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from app.auth import WRITE_SUBSCRIBERS, require_api_key
+from app.auth import require_api_key
+from app.config.scopes import KeyScope
 from app.http.files import BINARY, CSV, make_csv_response, read_chunks, require_file
 from app.http.openapi import Blueprint
 from app.subscribers.current import current_subscriber_context
@@ -30,7 +31,7 @@ _CONFLICT = "Not allowed in the import's current status; see `status`."
 
 
 @blueprint.route("/subscribers/imports", methods=["POST"])
-@require_api_key(WRITE_SUBSCRIBERS)
+@require_api_key(KeyScope.WRITE_SUBSCRIBERS)
 @blueprint.arguments(ImportSchema(), required=False)
 @blueprint.response(HTTPStatus.CREATED, ImportViewSchema)
 def create_import(options: ImportOptions) -> dict[str, Any]:
@@ -49,7 +50,7 @@ def create_import(options: ImportOptions) -> dict[str, Any]:
 @blueprint.error_response(
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The body is not text/csv, or it is compressed."
 )
-@require_api_key(WRITE_SUBSCRIBERS)
+@require_api_key(KeyScope.WRITE_SUBSCRIBERS)
 @blueprint.response(HTTPStatus.ACCEPTED, ImportViewSchema)
 @blueprint.doc(requestBody={"required": True, "content": {CSV: BINARY}})
 def send_file(import_id: str) -> dict[str, Any]:
@@ -70,7 +71,7 @@ def send_file(import_id: str) -> dict[str, Any]:
 
 
 @blueprint.route("/subscribers/imports", methods=["GET"])
-@require_api_key(WRITE_SUBSCRIBERS)
+@require_api_key(KeyScope.WRITE_SUBSCRIBERS)
 @blueprint.arguments(ImportQuerySchema(), location="query")
 @blueprint.response(HTTPStatus.OK, ImportPageSchema)
 def list_imports(query: dict[str, Any]) -> dict[str, Any]:
@@ -82,7 +83,7 @@ def list_imports(query: dict[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.route("/subscribers/imports/<import_id>", methods=["GET"])
-@require_api_key(WRITE_SUBSCRIBERS)
+@require_api_key(KeyScope.WRITE_SUBSCRIBERS)
 @blueprint.response(HTTPStatus.OK, ImportViewSchema)
 def show_import_of_id(import_id: str) -> dict[str, Any]:
     """Show an import and its progress."""
@@ -91,7 +92,7 @@ def show_import_of_id(import_id: str) -> dict[str, Any]:
 
 
 @blueprint.route("/subscribers/imports/<import_id>/refused.csv", methods=["GET"])
-@require_api_key(WRITE_SUBSCRIBERS)
+@require_api_key(KeyScope.WRITE_SUBSCRIBERS)
 @blueprint.response(
     HTTPStatus.OK,
     {"type": "string"},
@@ -107,7 +108,7 @@ def export_refusals(import_id: str) -> Response:
 
 @blueprint.route("/subscribers/imports/<import_id>/cancel", methods=["POST"])
 @blueprint.error_response(HTTPStatus.CONFLICT, _CONFLICT, ImportConflictSchema)
-@require_api_key(WRITE_SUBSCRIBERS)
+@require_api_key(KeyScope.WRITE_SUBSCRIBERS)
 @blueprint.response(HTTPStatus.OK, ImportViewSchema)
 def cancel_import(import_id: str) -> dict[str, Any]:
     """Cancel an import.

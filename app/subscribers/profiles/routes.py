@@ -5,7 +5,8 @@ from typing import Any
 
 from flask import Response, current_app, g
 
-from app.auth import READ_SUBSCRIBERS, WRITE_SUBSCRIBERS, require_api_key
+from app.auth import require_api_key
+from app.config.scopes import KeyScope
 from app.http.files import CSV, make_csv_response
 from app.http.openapi import Blueprint
 from app.subscribers.current import current_subscriber_context
@@ -46,7 +47,7 @@ _REFUSED = "Entries are invalid; nothing was changed."
 
 
 @blueprint.route("/subscribers", methods=["GET"])
-@require_api_key(READ_SUBSCRIBERS)
+@require_api_key(KeyScope.READ_SUBSCRIBERS)
 @blueprint.arguments(SubscriberQuerySchema(), location="query")
 @blueprint.response(HTTPStatus.OK, SubscriberPageSchema)
 def list_subscribers(query: dict[str, Any]) -> dict[str, Any]:
@@ -56,7 +57,7 @@ def list_subscribers(query: dict[str, Any]) -> dict[str, Any]:
 
 @blueprint.route("/subscribers", methods=["POST"])
 @blueprint.error_response(HTTPStatus.CONFLICT, _KNOWN, SubscriberConflictSchema)
-@require_api_key(WRITE_SUBSCRIBERS)
+@require_api_key(KeyScope.WRITE_SUBSCRIBERS)
 @blueprint.arguments(SubscriberSchema())
 @blueprint.response(HTTPStatus.CREATED, SubscriberViewSchema)
 def create_subscriber(entry: SubscriberEntry) -> dict[str, Any]:
@@ -70,7 +71,7 @@ def create_subscriber(entry: SubscriberEntry) -> dict[str, Any]:
 @blueprint.error_response(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 @blueprint.error_response(HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
 @blueprint.error_response(HTTPStatus.BAD_REQUEST, _REFUSED, BulkRefusedSchema)
-@require_api_key(WRITE_SUBSCRIBERS)
+@require_api_key(KeyScope.WRITE_SUBSCRIBERS)
 @blueprint.arguments(BulkSchema())
 @blueprint.response(HTTPStatus.OK, BulkAnswerSchema)
 def upsert_subscribers(body: dict[str, Any]) -> dict[str, Any]:
@@ -86,7 +87,7 @@ def upsert_subscribers(body: dict[str, Any]) -> dict[str, Any]:
 
 @blueprint.route("/subscribers/lookup", methods=["POST"])
 @blueprint.error_response(HTTPStatus.NOT_FOUND, "No subscriber has this number.")
-@require_api_key(READ_SUBSCRIBERS)
+@require_api_key(KeyScope.READ_SUBSCRIBERS)
 @blueprint.arguments(LookupSchema())
 @blueprint.response(HTTPStatus.OK, SubscriberViewSchema)
 def look_up_subscriber(body: dict[str, Any]) -> dict[str, Any]:
@@ -95,7 +96,7 @@ def look_up_subscriber(body: dict[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.route("/subscribers/<id:subscriber_id>", methods=["GET"])
-@require_api_key(READ_SUBSCRIBERS)
+@require_api_key(KeyScope.READ_SUBSCRIBERS)
 @blueprint.response(HTTPStatus.OK, SubscriberViewSchema)
 def show_subscriber(subscriber_id: str) -> dict[str, Any]:
     """Show a subscriber."""
@@ -103,7 +104,7 @@ def show_subscriber(subscriber_id: str) -> dict[str, Any]:
 
 
 @blueprint.route("/subscribers/<id:subscriber_id>", methods=["PATCH"])
-@require_api_key(WRITE_SUBSCRIBERS)
+@require_api_key(KeyScope.WRITE_SUBSCRIBERS)
 @blueprint.arguments(DetailsSchema())
 @blueprint.response(HTTPStatus.OK, SubscriberViewSchema)
 def change_subscriber(change: dict[str, Any], subscriber_id: str) -> dict[str, Any]:
@@ -118,7 +119,7 @@ def change_subscriber(change: dict[str, Any], subscriber_id: str) -> dict[str, A
 
 
 @blueprint.route("/subscribers/<id:subscriber_id>", methods=["DELETE"])
-@require_api_key(WRITE_SUBSCRIBERS)
+@require_api_key(KeyScope.WRITE_SUBSCRIBERS)
 @blueprint.response(HTTPStatus.NO_CONTENT)
 def delete_subscriber(subscriber_id: str) -> None:
     """Delete a subscriber.
@@ -129,7 +130,7 @@ def delete_subscriber(subscriber_id: str) -> None:
 
 
 @blueprint.route("/subscribers/<id:subscriber_id>/export", methods=["GET"])
-@require_api_key(READ_SUBSCRIBERS)
+@require_api_key(KeyScope.READ_SUBSCRIBERS)
 @blueprint.response(HTTPStatus.OK, PersonExportSchema)
 def export_subscriber(subscriber_id: str) -> dict[str, Any]:
     """Export all data about a person as one document."""
@@ -138,7 +139,7 @@ def export_subscriber(subscriber_id: str) -> dict[str, Any]:
 
 
 @blueprint.route("/subscribers.csv", methods=["GET"])
-@require_api_key(READ_SUBSCRIBERS)
+@require_api_key(KeyScope.READ_SUBSCRIBERS)
 @blueprint.response(
     HTTPStatus.OK,
     {"type": "string"},

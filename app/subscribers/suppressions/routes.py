@@ -7,7 +7,8 @@ from typing import Any
 from flask import Response, g, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from app.auth import OVERSEE_SUBSCRIBERS, READ_SUBSCRIBERS, WRITE_SUBSCRIBERS, require_api_key
+from app.auth import require_api_key
+from app.config.scopes import KeyScope
 from app.http.fields import NumberSchema
 from app.http.files import BINARY, CSV, make_csv_response, read_chunks, require_file
 from app.http.openapi import Blueprint
@@ -47,7 +48,7 @@ _MAX_FILE_BYTES = 100 * 1024 * 1024
 
 
 @blueprint.route("/suppressions", methods=["GET"])
-@require_api_key(READ_SUBSCRIBERS)
+@require_api_key(KeyScope.READ_SUBSCRIBERS)
 @blueprint.arguments(SuppressionQuerySchema(), location="query")
 @blueprint.response(HTTPStatus.OK, SuppressionPageSchema)
 def list_suppressions(query: dict[str, Any]) -> dict[str, Any]:
@@ -60,7 +61,7 @@ def list_suppressions(query: dict[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.route("/suppressions", methods=["POST"])
-@require_api_key(WRITE_SUBSCRIBERS)
+@require_api_key(KeyScope.WRITE_SUBSCRIBERS)
 @blueprint.arguments(NewSuppressionSchema())
 @blueprint.response(HTTPStatus.OK, AddedSchema)
 def add_suppressions(body: dict[str, Any]) -> dict[str, Any]:
@@ -81,7 +82,7 @@ def add_suppressions(body: dict[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.route("/suppressions/lookup", methods=["POST"])
-@require_api_key(READ_SUBSCRIBERS)
+@require_api_key(KeyScope.READ_SUBSCRIBERS)
 @blueprint.arguments(NumberSchema())
 @blueprint.response(HTTPStatus.OK, SuppressionAnswerSchema)
 def look_up_suppression(body: dict[str, Any]) -> dict[str, Any]:
@@ -95,7 +96,7 @@ def look_up_suppression(body: dict[str, Any]) -> dict[str, Any]:
 
 @blueprint.route("/suppressions/<suppression_id>/release", methods=["POST"])
 @blueprint.error_response(HTTPStatus.CONFLICT, _ERASED)
-@require_api_key(OVERSEE_SUBSCRIBERS)
+@require_api_key(KeyScope.OVERSEE_SUBSCRIBERS)
 @blueprint.arguments(ReleaseSchema())
 @blueprint.response(HTTPStatus.OK, SuppressionViewSchema)
 def release_suppression(body: dict[str, Any], suppression_id: str) -> dict[str, Any]:
@@ -115,7 +116,7 @@ def release_suppression(body: dict[str, Any], suppression_id: str) -> dict[str, 
 
 @blueprint.route("/suppressions/<suppression_id>/confirm", methods=["POST"])
 @blueprint.error_response(HTTPStatus.CONFLICT, _LIFTED)
-@require_api_key(WRITE_SUBSCRIBERS)
+@require_api_key(KeyScope.WRITE_SUBSCRIBERS)
 @blueprint.response(HTTPStatus.OK, SuppressionViewSchema)
 def confirm_suppression(suppression_id: str) -> dict[str, Any]:
     """Confirm that an ambiguous text was meant as an opt-out."""
@@ -126,7 +127,7 @@ def confirm_suppression(suppression_id: str) -> dict[str, Any]:
 
 
 @blueprint.route("/suppressions.csv", methods=["GET"])
-@require_api_key(READ_SUBSCRIBERS)
+@require_api_key(KeyScope.READ_SUBSCRIBERS)
 @blueprint.arguments(SuppressionFileQuerySchema(), location="query")
 @blueprint.response(
     HTTPStatus.OK,
@@ -147,7 +148,7 @@ def export_all_suppressions(query: dict[str, Any]) -> Response:
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     f"The body is neither {CSV} nor {_JSON_LINES}, or it is compressed.",
 )
-@require_api_key(WRITE_SUBSCRIBERS)
+@require_api_key(KeyScope.WRITE_SUBSCRIBERS)
 @blueprint.arguments(SuppressionImportQuerySchema(), location="query")
 @blueprint.response(HTTPStatus.OK, ImportedListSchema)
 @blueprint.doc(requestBody={"required": True, "content": {CSV: BINARY, _JSON_LINES: BINARY}})

@@ -5,7 +5,8 @@ from typing import Any
 
 from flask import g
 
-from app.auth import READ_SUBSCRIBERS, WRITE_SUBSCRIBERS, require_api_key
+from app.auth import require_api_key
+from app.config.scopes import KeyScope
 from app.http.openapi import Blueprint
 from app.subscribers.attributes import normalise_tag
 from app.subscribers.current import current_subscriber_context
@@ -28,7 +29,7 @@ _TAKEN = "A tag with this name exists."
 
 
 @blueprint.route("", methods=["GET"])
-@require_api_key(READ_SUBSCRIBERS)
+@require_api_key(KeyScope.READ_SUBSCRIBERS)
 @blueprint.arguments(TagQuerySchema(), location="query")
 @blueprint.response(HTTPStatus.OK, TagPageSchema)
 def list_tags(query: dict[str, Any]) -> dict[str, Any]:
@@ -39,7 +40,7 @@ def list_tags(query: dict[str, Any]) -> dict[str, Any]:
 
 @blueprint.route("", methods=["POST"])
 @blueprint.error_response(HTTPStatus.CONFLICT, _TAKEN)
-@require_api_key(WRITE_SUBSCRIBERS)
+@require_api_key(KeyScope.WRITE_SUBSCRIBERS)
 @blueprint.arguments(TagSchema())
 @blueprint.response(HTTPStatus.CREATED, TagViewSchema)
 def create_tag(body: dict[str, Any]) -> dict[str, Any]:
@@ -51,7 +52,7 @@ def create_tag(body: dict[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.route("/<tag>", methods=["GET"])
-@require_api_key(READ_SUBSCRIBERS)
+@require_api_key(KeyScope.READ_SUBSCRIBERS)
 @blueprint.response(HTTPStatus.OK, TagViewSchema)
 def show_tag_of_name(tag: str) -> dict[str, Any]:
     """Show a tag and its number of subscribers."""
@@ -60,7 +61,7 @@ def show_tag_of_name(tag: str) -> dict[str, Any]:
 
 @blueprint.route("/<tag>", methods=["PATCH"])
 @blueprint.error_response(HTTPStatus.CONFLICT, _TAKEN)
-@require_api_key(WRITE_SUBSCRIBERS)
+@require_api_key(KeyScope.WRITE_SUBSCRIBERS)
 @blueprint.arguments(TagChangeSchema())
 @blueprint.response(HTTPStatus.OK, TagViewSchema)
 def change_tag(change: dict[str, Any], tag: str) -> dict[str, Any]:
@@ -71,7 +72,7 @@ def change_tag(change: dict[str, Any], tag: str) -> dict[str, Any]:
 
 
 @blueprint.route("/<tag>", methods=["DELETE"])
-@require_api_key(WRITE_SUBSCRIBERS)
+@require_api_key(KeyScope.WRITE_SUBSCRIBERS)
 @blueprint.response(HTTPStatus.OK, TagDeletedSchema)
 def delete_tag(tag: str) -> dict[str, int]:
     """Delete a tag and remove it from all subscribers."""
@@ -81,7 +82,7 @@ def delete_tag(tag: str) -> dict[str, int]:
 
 
 @blueprint.route("/<tag>/subscribers", methods=["POST"])
-@require_api_key(WRITE_SUBSCRIBERS)
+@require_api_key(KeyScope.WRITE_SUBSCRIBERS)
 @blueprint.arguments(TagSubscribersSchema())
 @blueprint.response(HTTPStatus.OK, TagSubscribersChangedSchema)
 def change_tag_subscribers(body: dict[str, Any], tag: str) -> dict[str, int]:

@@ -6,7 +6,8 @@ from typing import Any
 from flask import current_app, g
 from sqlalchemy import Row
 
-from app.auth import MANAGE_WEBHOOKS, READ_NUMBERS, require_api_key
+from app.auth import require_api_key
+from app.config.scopes import KeyScope
 from app.http.openapi import Blueprint
 from app.sms.current import current_context
 from app.sms.lifecycle.outbox import LISTENABLE
@@ -39,7 +40,7 @@ _SWITCHED_OFF = "The webhook is not active; see `status`."
 
 
 @blueprint.route("", methods=["GET"])
-@require_api_key(MANAGE_WEBHOOKS)
+@require_api_key(KeyScope.MANAGE_WEBHOOKS)
 @blueprint.response(HTTPStatus.OK, EndpointPageSchema)
 def list_webhooks() -> dict[str, Any]:
     """List the caller's webhooks."""
@@ -49,7 +50,7 @@ def list_webhooks() -> dict[str, Any]:
 
 @blueprint.route("", methods=["POST"])
 @blueprint.error_response(HTTPStatus.CONFLICT, _TOO_MANY)
-@require_api_key(MANAGE_WEBHOOKS)
+@require_api_key(KeyScope.MANAGE_WEBHOOKS)
 @blueprint.arguments(EndpointSchema())
 @blueprint.response(HTTPStatus.CREATED, EndpointSecretSchema)
 def create_webhook(body: dict[str, Any]) -> dict[str, Any]:
@@ -69,7 +70,7 @@ def create_webhook(body: dict[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.route("/<webhook_id>", methods=["GET"])
-@require_api_key(MANAGE_WEBHOOKS)
+@require_api_key(KeyScope.MANAGE_WEBHOOKS)
 @blueprint.response(HTTPStatus.OK, EndpointViewSchema)
 def show_webhook(webhook_id: str) -> dict[str, Any]:
     """Show a webhook and the state of its deliveries."""
@@ -78,7 +79,7 @@ def show_webhook(webhook_id: str) -> dict[str, Any]:
 
 
 @blueprint.route("/<webhook_id>", methods=["PATCH"])
-@require_api_key(MANAGE_WEBHOOKS)
+@require_api_key(KeyScope.MANAGE_WEBHOOKS)
 @blueprint.arguments(EndpointChangeSchema())
 @blueprint.response(HTTPStatus.OK, EndpointViewSchema)
 def change_webhook(change: dict[str, Any], webhook_id: str) -> dict[str, Any]:
@@ -96,7 +97,7 @@ def change_webhook(change: dict[str, Any], webhook_id: str) -> dict[str, Any]:
 
 
 @blueprint.route("/<webhook_id>", methods=["DELETE"])
-@require_api_key(MANAGE_WEBHOOKS)
+@require_api_key(KeyScope.MANAGE_WEBHOOKS)
 @blueprint.response(HTTPStatus.NO_CONTENT)
 def delete_webhook(webhook_id: str) -> None:
     """Delete a webhook with its pending deliveries."""
@@ -104,7 +105,7 @@ def delete_webhook(webhook_id: str) -> None:
 
 
 @blueprint.route("/<webhook_id>/rotate-secret", methods=["POST"])
-@require_api_key(MANAGE_WEBHOOKS)
+@require_api_key(KeyScope.MANAGE_WEBHOOKS)
 @blueprint.response(HTTPStatus.OK, EndpointSecretSchema)
 def rotate_secret(webhook_id: str) -> dict[str, Any]:
     """Create a new secret.
@@ -117,7 +118,7 @@ def rotate_secret(webhook_id: str) -> dict[str, Any]:
 
 @blueprint.route("/<webhook_id>/test", methods=["POST"])
 @blueprint.error_response(HTTPStatus.CONFLICT, _SWITCHED_OFF, EndpointConflictSchema)
-@require_api_key(MANAGE_WEBHOOKS)
+@require_api_key(KeyScope.MANAGE_WEBHOOKS)
 @blueprint.response(HTTPStatus.ACCEPTED, DeliverySchema)
 def test_webhook(webhook_id: str) -> dict[str, Any]:
     """Post a test event.
@@ -130,7 +131,7 @@ def test_webhook(webhook_id: str) -> dict[str, Any]:
 
 
 @blueprint.route("/<webhook_id>/deliveries", methods=["GET"])
-@require_api_key(MANAGE_WEBHOOKS)
+@require_api_key(KeyScope.MANAGE_WEBHOOKS)
 @blueprint.arguments(DeliveryQuerySchema(), location="query")
 @blueprint.response(HTTPStatus.OK, DeliveryPageSchema)
 def list_deliveries(query: dict[str, Any], webhook_id: str) -> dict[str, Any]:
@@ -144,7 +145,7 @@ def list_deliveries(query: dict[str, Any], webhook_id: str) -> dict[str, Any]:
 
 @blueprint.route("/<webhook_id>/deliveries/<delivery_id>/replay", methods=["POST"])
 @blueprint.error_response(HTTPStatus.CONFLICT, _SWITCHED_OFF, EndpointConflictSchema)
-@require_api_key(MANAGE_WEBHOOKS)
+@require_api_key(KeyScope.MANAGE_WEBHOOKS)
 @blueprint.response(HTTPStatus.ACCEPTED, DeliverySchema)
 def replay_delivery(webhook_id: str, delivery_id: str) -> dict[str, Any]:
     """Post an event again, whatever the result was."""
@@ -157,7 +158,7 @@ def replay_delivery(webhook_id: str, delivery_id: str) -> dict[str, Any]:
 
 @blueprint.route("/<webhook_id>/replay", methods=["POST"])
 @blueprint.error_response(HTTPStatus.CONFLICT, _SWITCHED_OFF, EndpointConflictSchema)
-@require_api_key(MANAGE_WEBHOOKS)
+@require_api_key(KeyScope.MANAGE_WEBHOOKS)
 @blueprint.arguments(ReplaySchema())
 @blueprint.response(HTTPStatus.ACCEPTED, ReplayedSchema)
 def replay_webhook(body: dict[str, Any], webhook_id: str) -> dict[str, Any]:
@@ -173,7 +174,7 @@ def _current_webhook_client() -> WebhookHttpClient:
 
 
 def _sees_numbers() -> bool:
-    return READ_NUMBERS in g.client.scopes
+    return KeyScope.READ_NUMBERS in g.client.scopes
 
 
 def _show_endpoint(row: Row[Any]) -> dict[str, Any]:

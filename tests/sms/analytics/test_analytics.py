@@ -5,7 +5,8 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 from flask import g
 
-from app.auth import READ, Client
+from app.auth import Client
+from app.config.scopes import KeyScope
 from app.sms.lifecycle.latency import latency_bucket, pack
 from app.sms.models.daily import DailyCount, DailyDelay, DailyInbound
 from app.sms.models.statuses import REPORTED
@@ -223,7 +224,7 @@ def test_a_client_sees_its_own_alone(service, add, add_inbounds):
 
     def shrink():
         if g.client:
-            g.client = Client("shop", frozenset((READ,)))
+            g.client = Client("shop", frozenset((KeyScope.READ,)))
 
     service.before_request(shrink)
 

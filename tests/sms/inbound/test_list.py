@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app.auth import READ, READ_NUMBERS
+from app.config.scopes import KeyScope
 from tests.background import context_of
 from tests.callers import PATIENT, Caller, id_of, limit_scopes
 from tests.factories import many_numbers
@@ -81,7 +81,7 @@ def test_they_can_be_chosen_by_kind_time_and_broadcast(either_service, sandbox):
     assert _names(caller, broadcast_id=id_of(second), kind="mo_text") == []
 
 
-@pytest.mark.parametrize("scopes", [(READ,), (READ, READ_NUMBERS)])
+@pytest.mark.parametrize("scopes", [(KeyScope.READ,), (KeyScope.READ, KeyScope.READ_NUMBERS)])
 def test_without_the_scope_for_it_nobodys_number_is_shown(make_service, service, sandbox, scopes):
     tell(context_of(service), inbound(ANN, "I am Ann, call +46701234567 or 46701234567"))
     limited = make_service(**PATIENT)
@@ -90,7 +90,7 @@ def test_without_the_scope_for_it_nobodys_number_is_shown(make_service, service,
     answer = Caller(limited).get(PATH)
 
     (told,) = answer.get_json()["inbounds"]
-    seen = READ_NUMBERS in scopes
+    seen = KeyScope.READ_NUMBERS in scopes
     assert told["sender"] == (ANN if seen else "+46•••••••67")
     assert told["body"].startswith("I am Ann, call +46")
     assert ("6701234567" in answer.text) == seen

@@ -6,7 +6,7 @@ import tracemalloc
 
 import pytest
 
-from app.auth import READ, READ_NUMBERS
+from app.config.scopes import KeyScope
 from app.sms.messages.export import export_messages
 from app.sms.models.batch import Batch
 from app.worker.jobs import plan_next
@@ -62,7 +62,7 @@ def test_it_is_a_file_to_be_kept(service, sandbox):
     assert answer.headers["Cache-Control"] == "no-store"
 
 
-@pytest.mark.parametrize("scopes", [(READ,), (READ, READ_NUMBERS)])
+@pytest.mark.parametrize("scopes", [(KeyScope.READ,), (KeyScope.READ, KeyScope.READ_NUMBERS)])
 def test_without_the_scope_for_it_numbers_are_masked(make_service, service, sandbox, scopes):
     made = Caller(service).send("+46701234567")
     limited = make_service(**PATIENT)
@@ -70,7 +70,9 @@ def test_without_the_scope_for_it_numbers_are_masked(make_service, service, sand
 
     (row,) = _export(Caller(limited), made)
 
-    assert row["recipient"] == ("+46701234567" if READ_NUMBERS in scopes else "'+46*******67")
+    assert row["recipient"] == (
+        "+46701234567" if KeyScope.READ_NUMBERS in scopes else "'+46*******67"
+    )
 
 
 def test_it_can_hold_some_only(either_service, sandbox):

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.auth import MANAGE_PRICES, READ
+from app.config.scopes import KeyScope
 from app.sms.quotes.prices import (
     Cost,
     PriceTable,
@@ -84,14 +84,14 @@ def test_each_faulty_price_is_named(service):
 
 
 def test_whoever_may_only_read_may_not_set_prices(service):
-    limit_scopes(service, READ)
+    limit_scopes(service, KeyScope.READ)
 
     assert put(service, EUROS).status_code == 403
     assert Caller(service).get("/api/prices").status_code == 200
 
 
 def test_whoever_may_only_set_prices_may_not_read_broadcasts(service):
-    limit_scopes(service, MANAGE_PRICES)
+    limit_scopes(service, KeyScope.MANAGE_PRICES)
 
     assert put(service, EUROS).status_code == 200
     assert Caller(service).get("/api/prices").status_code == 403

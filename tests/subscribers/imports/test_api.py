@@ -7,7 +7,7 @@ import shutil
 import pytest
 import requests
 
-from app.auth import READ_SUBSCRIBERS, WRITE_SUBSCRIBERS
+from app.config.scopes import KeyScope
 from app.worker.jobs import import_next, run_maintenance
 from tests.background import context_of
 from tests.callers import Caller, limit_scopes
@@ -189,7 +189,7 @@ def test_an_import_is_cancelled_and_nobody_knows_one_that_there_is_not(here):
 
 
 def test_importing_needs_the_scope_for_writing_and_exporting_the_one_for_reading(here):
-    limit_scopes(here, READ_SUBSCRIBERS)
+    limit_scopes(here, KeyScope.READ_SUBSCRIBERS)
     caller = Caller(here)
 
     assert caller.post(IMPORTS, {}).status_code == 403
@@ -198,7 +198,7 @@ def test_importing_needs_the_scope_for_writing_and_exporting_the_one_for_reading
 
 
 def test_who_may_only_write_gets_no_list_of_people(here):
-    limit_scopes(here, WRITE_SUBSCRIBERS)
+    limit_scopes(here, KeyScope.WRITE_SUBSCRIBERS)
 
     assert Caller(here).get("/api/subscribers.csv").status_code == 403
     assert Caller(here).post(IMPORTS, {}).status_code == 201

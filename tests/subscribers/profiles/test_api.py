@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import select
 
-from app.auth import READ, READ_SUBSCRIBERS
+from app.config.scopes import KeyScope
 from app.db.audit import AuditEntry
 from app.db.base import table_of
 from app.ids import make_id
@@ -318,7 +318,7 @@ def test_who_there_is_not_is_not_found(caller):
 
 
 def test_each_needs_its_scope(service):
-    limit_scopes(service, READ, READ_SUBSCRIBERS)
+    limit_scopes(service, KeyScope.READ, KeyScope.READ_SUBSCRIBERS)
     caller = Caller(service)
 
     assert caller.get("/api/subscribers").status_code == 200

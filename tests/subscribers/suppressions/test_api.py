@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from flask import Flask
 
-from app.auth import OVERSEE_SUBSCRIBERS, READ_SUBSCRIBERS, WRITE_SUBSCRIBERS
+from app.config.scopes import KeyScope
 from app.subscribers.consent.ledger import read_events
 from app.subscribers.models import Cause
 from app.subscribers.suppressions.csv_files import import_csv
@@ -260,15 +260,15 @@ def test_an_erased_person_can_be_asked_for_and_not_lifted(service, caller):
 @pytest.mark.parametrize(
     ("path", "scope"),
     [
-        (f"{PATH}/x/release", OVERSEE_SUBSCRIBERS),
-        (f"{PATH}/erase", OVERSEE_SUBSCRIBERS),
-        ("/api/subscribers/x/erase", OVERSEE_SUBSCRIBERS),
-        ("/api/consent/evidence", OVERSEE_SUBSCRIBERS),
+        (f"{PATH}/x/release", KeyScope.OVERSEE_SUBSCRIBERS),
+        (f"{PATH}/erase", KeyScope.OVERSEE_SUBSCRIBERS),
+        ("/api/subscribers/x/erase", KeyScope.OVERSEE_SUBSCRIBERS),
+        ("/api/consent/evidence", KeyScope.OVERSEE_SUBSCRIBERS),
     ],
 )
 def test_lifting_erasing_and_evidence_need_a_scope_of_their_own(make_service, path, scope):
     service = make_service()
-    limit_scopes(service, READ_SUBSCRIBERS, WRITE_SUBSCRIBERS)
+    limit_scopes(service, KeyScope.READ_SUBSCRIBERS, KeyScope.WRITE_SUBSCRIBERS)
 
     answer = Caller(service).post(path, {"phone": ANN, "note": "x"})
 

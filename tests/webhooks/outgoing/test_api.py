@@ -7,7 +7,8 @@ from flask import g
 from sqlalchemy import select, update
 from standardwebhooks import Webhook
 
-from app.auth import ALL_SCOPES, MANAGE_WEBHOOKS, READ_NUMBERS, SCOPE_MARK
+from app.auth import SCOPE_MARK
+from app.config.scopes import KeyScope
 from app.db.audit import AuditEntry
 from app.sms.lifecycle.outbox import EventType, enqueue_event
 from app.sms.models.reports import OutboxEvent
@@ -505,7 +506,7 @@ def scoped(make_service):
 
 
 def test_who_may_not_manage_webhooks_does_not(scoped, service):
-    caller = scoped(*(ALL_SCOPES - {MANAGE_WEBHOOKS}))
+    caller = scoped(*(frozenset(KeyScope) - {KeyScope.MANAGE_WEBHOOKS}))
     calls = [
         ("GET", "/api/webhooks", None),
         ("POST", "/api/webhooks", {"url": NOWHERE}),
@@ -518,11 +519,11 @@ def test_who_may_not_manage_webhooks_does_not(scoped, service):
         for name, view in service.view_functions.items()
         if name.startswith("client_webhooks.")
     }
-    assert (len(views), set(views.values())) == (10, {MANAGE_WEBHOOKS})
+    assert (len(views), set(views.values())) == (10, {KeyScope.MANAGE_WEBHOOKS})
 
 
 def test_who_may_not_see_numbers_is_not_told_them_either(scoped):
-    caller = scoped(MANAGE_WEBHOOKS)
+    caller = scoped(KeyScope.MANAGE_WEBHOOKS)
 
     everything = caller.post("/api/webhooks", {"url": NOWHERE})
     inbounds = caller.post("/api/webhooks", {"url": NOWHERE, "event_types": ["inbound.received"]})
@@ -530,7 +531,7 @@ def test_who_may_not_see_numbers_is_not_told_them_either(scoped):
     more = _patch(caller, made, {"event_types": ["messages.updated"]})
 
     assert [each.status_code for each in (everything, inbounds, more)] == [403] * 3
-    assert READ_NUMBERS in more.get_json()["error"]
+    assert KeyScope.READ_NUMBERS in more.get_json()["error"]
     assert caller.get("/api/webhooks").get_json()["webhooks"][0]["event_types"] == [
         "broadcast.completed"
     ]
@@ -538,7 +539,7 @@ def test_who_may_not_see_numbers_is_not_told_them_either(scoped):
 
 def test_who_may_not_see_numbers_leads_them_nowhere_else(scoped, make_service):
     made = _create(Manager(make_service()))
-    caller = scoped(MANAGE_WEBHOOKS)
+    caller = scoped(KeyScope.MANAGE_WEBHOOKS)
 
     moved = _patch(caller, made, {"url": "http://127.0.0.1:1026/"})
 
