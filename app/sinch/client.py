@@ -82,7 +82,6 @@ class SinchClient:
         self._get_session = make_session(GET_RETRY, pool_size=pool_size, ca_file=ca_file)
 
     def close(self) -> None:
-        """Close idle connections."""
         self._post_session.close()
         self._get_session.close()
 
@@ -146,7 +145,6 @@ class SinchClient:
     def dry_run_batch(
         self, batch: schemas.OutgoingBatch, *, within_s: float | None = None
     ) -> schemas.DryRun:
-        """Count recipients and parts of a batch; nothing is sent."""
         body = schemas.write_batch(batch)
         answer = self._send("POST", "/batches/dry_run", body, fields={}, within_s=within_s)
         return _read_cleanly(schemas.read_dry_run, answer.body)
@@ -181,15 +179,15 @@ class SinchClient:
         deadline = time.monotonic() + within_s
         seen = 0
         for number in range(MAX_PAGES):
-            page = self._get(
+            items, total = self._get(
                 path,
                 lambda body: schemas.read_page(body, list_name=path.removeprefix("/")),
                 {**query, "page": str(number), "page_size": str(PAGE_SIZE)},
                 max(0.1, deadline - time.monotonic()),
             )
-            yield from page.items
-            seen += len(page.items)
-            if not page.items or seen >= page.total:
+            yield from items
+            seen += len(items)
+            if not items or seen >= total:
                 return
             if time.monotonic() > deadline:
                 break
@@ -274,17 +272,14 @@ class SinchClient:
 
 def _raise_refusal(answer: Answer) -> NoReturn:
     """Raise the error for a POST or DELETE with another status than 2xx."""
-    status, problem = answer.status, schemas.read_problem(answer.body)
+    status, (code, text) = answer.status, schemas.read_problem(answer.body)
     if status == 429:
-        raise SinchBusy(
-            problem.code,
-            problem.text,
-            retry_after_s=_parse_retry_after(answer.headers.get("Retry-After")),
-        )
-    if status in _REJECTED or (status == 403 and problem.code in _REJECTED_CODES):
-        raise SinchRejected(status, problem.code, problem.text)
+        retry_after_s = _parse_retry_after(answer.headers.get("Retry-After"))
+        raise SinchBusy(code, text, retry_after_s=retry_after_s)
+    if status in _REJECTED or (status == 403 and code in _REJECTED_CODES):
+        raise SinchRejected(status, code, text)
     if status in _MISCONFIGURED or 300 <= status < 400:
-        raise SinchMisconfigured(status, problem.code, problem.text)
+        raise SinchMisconfigured(status, code, text)
     raise SinchOutcomeUnknown(f"HTTP {status}")
 
 

@@ -125,22 +125,6 @@ class SinchInbound:
     udh: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SinchPage:
-    """One page of a list: its items as JSON, and the number of items on all pages."""
-
-    items: list[Mapping[str, Any]]
-    total: int
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Sinch's `{"code", "text"}`; both None when the answer had another shape."""
-
-    code: str | None
-    text: str | None
-
-
 class UnreadableAnswer(ValueError):
     """The body is not what the reference documents."""
 
@@ -197,7 +181,6 @@ def read_batch(source: bytes | Mapping[str, Any]) -> SinchBatch:
 
 
 def read_dry_run(body: bytes) -> DryRun:
-    """Read the counts of a dry run."""
     fields = read_object(body)
     return DryRun(
         recipients=_read_count(fields, "number_of_recipients"),
@@ -235,7 +218,6 @@ def _read_status_count(fields: Mapping[str, Any]) -> StatusCount:
 
 
 def read_inbound(fields: Mapping[str, Any]) -> SinchInbound:
-    """Read an inbound of any type."""
     body = fields.get("body")
     return SinchInbound(
         id=_read_id(fields, "id"),
@@ -252,25 +234,25 @@ def read_inbound(fields: Mapping[str, Any]) -> SinchInbound:
     )
 
 
-def read_page(body: bytes, *, list_name: str) -> SinchPage:
-    """Read one page of a list, such as `batches`."""
+def read_page(body: bytes, *, list_name: str) -> tuple[list[Mapping[str, Any]], int]:
+    """Return the items of one page of a list such as `batches`, and the count of all pages."""
     fields = read_object(body)
     items = fields.get(list_name)
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         raise UnreadableAnswer(f"a page without {list_name}")
-    return SinchPage(items=items, total=_read_count(fields, "count"))
+    return items, _read_count(fields, "count")
 
 
-def read_problem(body: bytes) -> Problem:
-    """Read Sinch's error from a body of any shape, its text cut to 500 characters."""
+def read_problem(body: bytes) -> tuple[str | None, str | None]:
+    """Return Sinch's code and text, cut to 500 characters; None if the body has another shape."""
     try:
         fields = read_object(body)
     except UnreadableAnswer:
-        return Problem(None, None)
+        return None, None
     code, text = fields.get("code"), fields.get("text")
     if not isinstance(code, str) or not _CODE.fullmatch(code) or not isinstance(text, str):
-        return Problem(None, None)
-    return Problem(code, text[:500])
+        return None, None
+    return code, text[:500]
 
 
 def read_recipient(value: Any) -> str:

@@ -20,18 +20,14 @@ from app.sms.analytics.rollup import roll_up_batches
 from app.sms.audience.plan import find_unplanned, plan_broadcast
 from app.sms.broadcasts.control import cancel_at_sinch, cancel_duplicate_batches
 from app.sms.broadcasts.idempotency import purge_old_keys
-from app.sms.broadcasts.schedule import (
-    expire_overdue_broadcasts,
-    finalize_stale,
-    start_due_broadcasts,
-)
+from app.sms.broadcasts.schedule import expire_overdue_broadcasts, start_due_broadcasts
 from app.sms.context import Context
 from app.sms.dispatch.circuit_breaker import probe_circuit
 from app.sms.dispatch.submit import expire_leases
 from app.sms.eligibility.frequency_cap import purge_old_sends
 from app.sms.inbound.double_opt_in import request_confirmations
 from app.sms.inbound.receive import fetch_inbounds_when_due
-from app.sms.lifecycle.finalize import finalize_all_reported
+from app.sms.lifecycle.finalize import finalize_stale
 from app.sms.operations.heartbeat import record_consistency, record_heartbeat
 from app.sms.operations.invariants import find_violations
 from app.sms.operations.restore import end_restore_when_done
@@ -67,7 +63,6 @@ EVERY_SWEEP: tuple[Callable[[Context], object], ...] = (
     cancel_at_sinch,
     cancel_duplicate_batches,
     finalize_stale,
-    finalize_all_reported,
     record_heartbeat,
 )
 EVERY_MINUTE: tuple[Callable[[Context], object], ...] = (

@@ -18,7 +18,6 @@ from app.sms.broadcasts.control import (
 )
 from app.sms.broadcasts.schedule import (
     expire_overdue_broadcasts,
-    finalize_stale,
     start_due_broadcasts,
 )
 from app.sms.context import Context
@@ -27,7 +26,7 @@ from app.sms.dispatch.circuit_breaker import close_circuit_by_hand, probe_circui
 from app.sms.dispatch.submit import expire_leases
 from app.sms.inbound.opt_out import suppress_at_once
 from app.sms.inbound.receive import fetch_inbounds_when_due
-from app.sms.lifecycle.finalize import finalize_all_reported
+from app.sms.lifecycle.finalize import finalize_stale
 from app.sms.models.reports import Event
 from app.sms.operations.restore import end_restore_when_done, mark_restored
 from app.sms.recovery.attention import Decision, resolve_batch
@@ -68,7 +67,7 @@ PARTS: dict[str, Callable[[Context], object]] = {
     "wishes": cancel_at_sinch,
     "stragglers": finalize_stale,
     "next_report_at": fetch_due_reports,
-    "unsettled": finalize_all_reported,
+    "unsettled": finalize_stale,
 }
 
 

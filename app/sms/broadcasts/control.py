@@ -148,7 +148,6 @@ def _cancel_at_sinch(ctx: Context, sinch_id: str, *, within_s: float) -> CancelR
 
 
 def _lock_broadcast(tx: Connection, public_id: str) -> Row[Any]:
-    """Lock the broadcast's row.  Raises NotFound."""
     query = select(Broadcast.__table__).where(Broadcast.public_id == public_id)
     broadcast = tx.execute(query.with_for_update()).first()
     if broadcast is None:

@@ -85,8 +85,8 @@ def _find_answer(
     replay = find_replay(ctx, key, client=client)
     if replay is None:
         return None
-    if replay.answer is not None and replay.status is not None:
-        status = HTTPStatus(replay.status)
+    if replay.answer is not None:
+        status = HTTPStatus(replay.answer_status)
         return _answer_or_raise(replay.answer, status), status
     view = view_by_id(ctx, replay.broadcast_id)
     answer = describe_view(ctx, view, None, production=production)

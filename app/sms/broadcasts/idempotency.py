@@ -37,15 +37,6 @@ class RequestKey:
     request_hash: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Replay:
-    """The broadcast and stored answer of a key; no answer if its request ended without one."""
-
-    broadcast_id: int
-    status: int | None
-    answer: dict[str, Any] | None
-
-
 def read_key(header: str | None, request_hash: bytes) -> RequestKey | None:
     """Parse the header; None without one.  Raises BadInput for an invalid key.
 
@@ -79,8 +70,8 @@ def _unquote(value: str) -> str:
     return re.sub(r"\\(.)", r"\1", quoted[1])
 
 
-def find_replay(ctx: Context, key: RequestKey, *, client: str) -> Replay | None:
-    """Return the broadcast and answer of a key; None for a new key.
+def find_replay(ctx: Context, key: RequestKey, *, client: str) -> Row[Any] | None:
+    """Return the row of a key; None for a new key.  No answer: its request ended without one.
 
     Raises KeyMisused for a key of another request, RequestRunning while its first request runs.
     """
@@ -91,10 +82,6 @@ def find_replay(ctx: Context, key: RequestKey, *, client: str) -> Replay | None:
         row = tx.execute(query).first()
     if row is None or row.created_at <= ctx.seconds_from_now(-ctx.rules.idempotency_kept_s):
         return None
-    return _make_replay(ctx, key, row)
-
-
-def _make_replay(ctx: Context, key: RequestKey, row: Row[Any]) -> Replay:
     if row.request_hash != key.request_hash:
         raise KeyMisused("This Idempotency-Key came with another request: use a new one for each.")
     remaining_s = (row.running_until - ctx.now()).total_seconds()
@@ -103,7 +90,7 @@ def _make_replay(ctx: Context, key: RequestKey, row: Row[Any]) -> Replay:
         raise RequestRunning(
             "The first request with this Idempotency-Key is still running.", retry_after_s=2
         )
-    return Replay(row.broadcast_id, row.answer_status, row.answer)
+    return row
 
 
 def keep_key(

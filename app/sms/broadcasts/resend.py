@@ -171,7 +171,6 @@ def _make_request(ctx: Context, original: Row[Any], phones: Sequence[str]) -> Br
 
 
 def _collect_parameters(ctx: Context, original: Row[Any], phones: Sequence[str]) -> Parameters:
-    """Return the values of these recipients, and the default values."""
     wanted = set(phones)
     collected: dict[str, dict[str, str]] = {
         name: {DEFAULT: value} for name, value in (original.options.get("defaults") or {}).items()

@@ -18,12 +18,9 @@ def _nullable_time(description: str) -> fields.Field[Any]:
     )
 
 
-class BroadcastAcceptedSchema(Schema):
-    """An accepted broadcast: it is stored, and may be submitted already."""
+class BroadcastResultSchema(Schema):
+    """A broadcast in the answer to its request."""
 
-    message = fields.String(
-        required=True, metadata={"example": "SMS batch submitted successfully to Sinch."}
-    )
     broadcast_id = fields.String(required=True)
     status = fields.String(required=True, validate=validate.OneOf(STATUSES))
     url = fields.String(required=True, metadata=describe("Path of the broadcast."))
@@ -48,6 +45,14 @@ class BroadcastAcceptedSchema(Schema):
     invalid_count = fields.Integer()
 
 
+class BroadcastAcceptedSchema(BroadcastResultSchema):
+    """An accepted broadcast: it is stored, and may be submitted already."""
+
+    message = fields.String(
+        required=True, metadata={"example": "SMS batch submitted successfully to Sinch."}
+    )
+
+
 class BroadcastDuplicatedSchema(ErrorSchema):
     """409: the broadcast duplicates a recent one."""
 
@@ -57,24 +62,12 @@ class BroadcastDuplicatedSchema(ErrorSchema):
     )
 
 
-class BroadcastFailedSchema(ErrorSchema):
+class BroadcastFailedSchema(ErrorSchema, BroadcastResultSchema):
     """502: Sinch rejected the broadcast and nothing was sent."""
 
-    broadcast_id = fields.String(required=True)
-    status = fields.String(required=True, validate=validate.OneOf(STATUSES))
-    url = fields.String(required=True)
-    batch_id = fields.String(required=True, allow_none=True)
-    batch_ids = fields.List(fields.String(), required=True)
-    recipients = fields.Integer(required=True)
-    parts_per_message = fields.Integer(required=True)
-    encoding = fields.String(required=True)
-    duplicates_removed = fields.Integer(required=True)
     details = fields.Dict(
         metadata=describe("Sinch's status, code and text; left out if they concern our account.")
     )
-    reference = fields.String()
-    invalid_numbers = fields.List(fields.Raw())
-    invalid_count = fields.Integer()
 
 
 CountsSchema = Schema.from_dict(

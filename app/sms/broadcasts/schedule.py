@@ -1,21 +1,16 @@
-"""Periodic changes of broadcasts: start due ones, expire overdue ones, finalize stale ones."""
+"""Periodic changes of broadcasts: start due ones, expire overdue ones."""
 
 from collections.abc import Sequence
 from datetime import timedelta
 
 from loguru import logger
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import select, update
 
 from app.sms.context import Context
-from app.sms.lifecycle.finalize import (
-    end_unsent,
-    finalize_broadcast,
-    finalize_in,
-    lock_broadcast,
-)
+from app.sms.lifecycle.finalize import end_unsent, finalize_in, lock_broadcast
 from app.sms.models.batch import Batch
 from app.sms.models.broadcast import Broadcast
-from app.sms.models.states import OPEN, UNSENT, BatchState, BroadcastStatus
+from app.sms.models.states import UNSENT, BatchState, BroadcastStatus
 
 
 def start_due_broadcasts(ctx: Context) -> int:
@@ -38,12 +33,17 @@ def start_due_broadcasts(ctx: Context) -> int:
 
 
 def expire_overdue_broadcasts(ctx: Context) -> int:
-    """Expire unsubmitted batches of broadcasts past their end.  Returns how many broadcasts."""
+    """Expire unsubmitted batches, and end audience look-ups, of broadcasts past their end.
+
+    Returns the number of broadcasts.
+    """
     unsent = select(Batch.id).where(Batch.broadcast_id == Broadcast.id, Batch.state.in_(UNSENT))
-    overdue = (
-        select(Broadcast.id)
-        .where(Broadcast.completed_at.is_(None), Broadcast.expires_at <= ctx.now())
-        .where(Broadcast.planned == Broadcast.chunks, unsent.exists())
+    is_resolving = Broadcast.resolving & (Broadcast.status != BroadcastStatus.CANCELLED)
+    is_planned = (Broadcast.planned == Broadcast.chunks) & unsent.exists()
+    overdue = select(Broadcast.id).where(
+        Broadcast.completed_at.is_(None),
+        Broadcast.expires_at <= ctx.now(),
+        is_resolving | is_planned,
     )
     with ctx.db.read() as tx:
         ids = tx.execute(overdue).scalars().all()
@@ -51,42 +51,7 @@ def expire_overdue_broadcasts(ctx: Context) -> int:
         with ctx.db.write() as tx:
             lock_broadcast(tx, broadcast_id)
             end_unsent(tx, broadcast_id, BatchState.EXPIRED)
+            resolving = update(Broadcast).where(Broadcast.id == broadcast_id, is_resolving)
+            tx.execute(resolving.values(resolving=False))
             finalize_in(tx, ctx, broadcast_id)
-    return len(ids) + _expire_unresolved(ctx)
-
-
-def _expire_unresolved(ctx: Context) -> int:
-    """End the audience lookup of broadcasts past their end."""
-    overdue: list[ColumnElement[bool]] = [
-        Broadcast.resolving.is_(True),
-        Broadcast.completed_at.is_(None),
-        Broadcast.expires_at <= ctx.now(),
-        Broadcast.status != BroadcastStatus.CANCELLED,
-    ]
-    with ctx.db.read() as tx:
-        ids = tx.execute(select(Broadcast.id).where(*overdue)).scalars().all()
-    for broadcast_id in ids:
-        with ctx.db.write() as tx:
-            lock_broadcast(tx, broadcast_id)
-            expired = update(Broadcast).where(Broadcast.id == broadcast_id, *overdue)
-            tx.execute(expired.values(resolving=False))
-    return len(ids)
-
-
-def finalize_stale(ctx: Context) -> int:
-    """Finalize broadcasts that missed finalization.  Returns how many."""
-    is_open = select(Batch.id).where(Batch.broadcast_id == Broadcast.id, Batch.state.in_(OPEN))
-    done = (
-        select(Broadcast.id)
-        .where(Broadcast.completed_at.is_(None))
-        .where(
-            (Broadcast.resolving.is_(False) & (Broadcast.planned == Broadcast.chunks))
-            | (Broadcast.status == BroadcastStatus.CANCELLED)
-        )
-        .where(~is_open.exists())
-    )
-    with ctx.db.read() as tx:
-        ids = tx.execute(done).scalars().all()
-    for broadcast_id in ids:
-        finalize_broadcast(ctx, broadcast_id)
     return len(ids)

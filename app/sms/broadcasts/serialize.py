@@ -51,6 +51,5 @@ def _show_template(template: list[Any] | None) -> dict[str, Any] | None:
 
 
 def show_page(page: Page[BroadcastView], *, production: bool) -> dict[str, Any]:
-    """Return a page of broadcasts as JSON."""
     shown = [show_view(view, production=production) for view in page.rows]
     return {"broadcasts": shown, "cursor": page.cursor}

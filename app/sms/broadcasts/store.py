@@ -87,7 +87,6 @@ def accept_broadcast(
 
 
 def _is_inline(request: BroadcastRequest, chunks: Sequence[AudienceChunk] | None) -> bool:
-    """Return True if a broadcast is submitted to Sinch within its request."""
     if chunks is None or request.send_at is not None:
         return False
     return sum(len(chunk.recipients) for chunk in chunks) <= MAX_INLINE_RECIPIENTS

@@ -81,7 +81,6 @@ def view_broadcast(ctx: Context, public_id: str) -> BroadcastView:
 
 
 def view_by_id(ctx: Context, broadcast_id: int) -> BroadcastView:
-    """Return a broadcast by its row's id."""
     with ctx.db.read() as tx:
         row = tx.execute(_SELECT_BY_ID, {"broadcast_id": broadcast_id}).one()
         return _view(tx, [row])[0]
@@ -114,7 +113,6 @@ def _view(tx: Connection, rows: Sequence[Row[Any]]) -> list[BroadcastView]:
 
 
 def _count_stopped(tx: Connection, broadcast_ids: Sequence[int]) -> Mapping[int, int]:
-    """Count recipients of batches that were cancelled at Sinch, by broadcast."""
     if not broadcast_ids:
         return {}
     query = (
@@ -127,7 +125,6 @@ def _count_stopped(tx: Connection, broadcast_ids: Sequence[int]) -> Mapping[int,
 
 
 def _count_excluded(tx: Connection, broadcast_ids: Sequence[int]) -> Mapping[int, dict[str, int]]:
-    """Count excluded and deferred recipients by broadcast and reason."""
     excluded: dict[int, dict[str, int]] = defaultdict(dict)
     values = {"broadcast_ids": broadcast_ids}
     for broadcast_id, reason, recipients in tx.execute(_COUNT_EXCLUDED, values):

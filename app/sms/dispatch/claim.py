@@ -196,7 +196,6 @@ def _find_broadcast(tx: Connection, now: datetime, broadcast_id: int | None) -> 
 
 
 def _find_next_start(tx: Connection, broadcast_id: int | None) -> datetime | None:
-    """Return when the first deferred batch may go."""
     if broadcast_id is None:
         return tx.execute(_NEXT_START).scalar()
     return tx.execute(_THIS_NEXT_START, {"broadcast_id": broadcast_id}).scalar()

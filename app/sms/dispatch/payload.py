@@ -20,7 +20,6 @@ def make_outgoing(
     reference: str,
     expires_at: datetime,
 ) -> OutgoingBatch:
-    """Build the outgoing batch for some recipients of a batch."""
     options = broadcast.options
     report = ctx.report_mode(options)
     return OutgoingBatch(

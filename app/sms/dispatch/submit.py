@@ -33,7 +33,6 @@ _NOT_POSTED = SubmitResult(outcome=Outcome.NOT_SENT, pauses_all=False)
 
 
 def submit_batch(ctx: Context, claim: Claim, *, within_s: float | None = None) -> SubmitResult:
-    """Post a claimed batch and record the outcome."""
     result = post_batch(ctx, claim, within_s=within_s)
     failpoints.reach("C5")
     record_with_retry(ctx, [(claim, result)])

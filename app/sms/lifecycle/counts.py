@@ -120,14 +120,7 @@ def status_before_batching(status: BroadcastStatus) -> MessageStatus:
     return _M.CANCELLED if status is BroadcastStatus.CANCELLED else _M.PENDING
 
 
-def count_by_status(tx: Connection, broadcast: Row[Any]) -> dict[str, int]:
-    """Count all requested recipients, invalid ones included, by status.  Zeros are included."""
-    counts = read_counts(tx, [broadcast.id])[broadcast.id]
-    return total_by_status(count_by_status_code(broadcast, counts))
-
-
 def total_by_status(by_status_code: Mapping[StatusCode, int]) -> dict[str, int]:
-    """Add up counts by status alone.  Zeros are included."""
     totals = dict.fromkeys(STATUS_NAMES, 0)
     for (status, _), recipients in by_status_code.items():
         totals[status.value] += recipients
@@ -215,5 +208,4 @@ def _find_time(broadcast: Row[Any], counts: BroadcastCounts, share: float) -> da
 
 
 def make_url(public_id: str) -> str:
-    """Return the path of a broadcast in our API."""
     return f"/api/broadcasts/{public_id}"

@@ -66,17 +66,23 @@ def finalize_broadcast(ctx: Context, broadcast_id: int) -> BroadcastStatus | Non
         return finalize_in(tx, ctx, broadcast_id)
 
 
-def finalize_all_reported(ctx: Context) -> int:
+def finalize_stale(ctx: Context) -> int:
     """Finalize broadcasts that missed finalization.  Returns how many."""
-    awaited = select(_BATCHES.c.id).where(_BATCHES.c.broadcast_id == _BROADCASTS.c.id, _IS_AWAITED)
-    missed = (
-        select(_BROADCASTS.c.id)
-        .where(_BROADCASTS.c.completed_at.is_not(None), _BROADCASTS.c.all_reported_at.is_(None))
-        .where(~awaited.exists())
-        .limit(100)
+    batch = select(_BATCHES.c.id).where(_BATCHES.c.broadcast_id == _BROADCASTS.c.id)
+    broadcast = select(_BROADCASTS.c.id).limit(100)
+    is_planned = ~_BROADCASTS.c.resolving & (_BROADCASTS.c.planned == _BROADCASTS.c.chunks)
+    ended = broadcast.where(
+        _BROADCASTS.c.completed_at.is_(None),
+        is_planned | (_BROADCASTS.c.status == BroadcastStatus.CANCELLED),
+        ~batch.where(_BATCHES.c.state.in_(OPEN)).exists(),
+    )
+    all_reported = broadcast.where(
+        _BROADCASTS.c.completed_at.is_not(None),
+        _BROADCASTS.c.all_reported_at.is_(None),
+        ~batch.where(_IS_AWAITED).exists(),
     )
     with ctx.db.read() as tx:
-        ids = tx.execute(missed).scalars().all()
+        ids = [row.id for query in (ended, all_reported) for row in tx.execute(query)]
     for broadcast_id in ids:
         finalize_broadcast(ctx, broadcast_id)
     return len(ids)

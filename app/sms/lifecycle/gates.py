@@ -58,7 +58,6 @@ class Gates:
 
     @property
     def restoring(self) -> bool:
-        """True in restore mode."""
         return self.restoring_since is not None
 
     @property
@@ -68,7 +67,6 @@ class Gates:
 
     @property
     def trial(self) -> int | None:
-        """The id of the batch on trial, if any."""
         return self.circuit.get("trial") if self.circuit else None
 
 
@@ -206,7 +204,6 @@ def begin_restore(tx: Connection, *, now: datetime, last_broadcast_id: int) -> N
 
 
 def end_restore(tx: Connection) -> None:
-    """Leave restore mode."""
     _set(tx, RESTORE, facts=None)
 
 

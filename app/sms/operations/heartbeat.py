@@ -30,12 +30,10 @@ class BackgroundHealth:
 
 
 def record_heartbeat(ctx: Context) -> None:
-    """Record that a sweep has run."""
     _store(ctx, _SWEPT_AT, ctx.now().isoformat())
 
 
 def record_consistency(ctx: Context, violations: list[str]) -> None:
-    """Record the result of a consistency check."""
     _store(ctx, _VIOLATIONS, json.dumps(violations[:20]))
 
 

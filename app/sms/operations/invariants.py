@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, true
 from sqlalchemy.orm import aliased
 
 from app.sms.context import Context
-from app.sms.lifecycle.counts import count_by_status
+from app.sms.lifecycle.counts import count_by_status_code, read_counts, total_by_status
 from app.sms.lifecycle.latency import NONE
 from app.sms.models.batch import Attempt, Batch, Message
 from app.sms.models.broadcast import Broadcast, Chunk
@@ -56,7 +56,8 @@ def _is_recent(since: datetime | None) -> ColumnElement[bool]:
 def _check_totals(tx: Connection, ctx: Context, since: datetime | None) -> Iterator[str]:
     """The counts of a broadcast add up to the requested recipients."""
     for broadcast in tx.execute(select(Broadcast.__table__).where(_is_recent(since))):
-        counts = count_by_status(tx, broadcast)
+        stored = read_counts(tx, [broadcast.id])[broadcast.id]
+        counts = total_by_status(count_by_status_code(broadcast, stored))
         requested = broadcast.recipients + broadcast.invalid
         if sum(counts.values()) != requested or min(counts.values()) < 0:
             yield f"broadcast {broadcast.public_id}: {counts} is not {requested}"

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, func, select, update
 from app.db.audit import write_audit
 from app.errors import Conflict, NotFound
 from app.sms.context import Context
-from app.sms.lifecycle.finalize import finalize_in
+from app.sms.lifecycle.finalize import finalize_in, lock_broadcast
 from app.sms.models.batch import Attempt, Batch
 from app.sms.models.broadcast import Broadcast
 from app.sms.models.states import FINAL, BatchState, BroadcastStatus
@@ -61,7 +61,8 @@ def resolve_batch(
     and for a resend if its broadcast is cancelled.
     """
     with ctx.db.write() as tx:
-        batch = _lock_batch(tx, reference)
+        batch, broadcast = _lock_batch(tx, reference)
+        cancelled = broadcast.status is BroadcastStatus.CANCELLED
         if batch.state is not _S.NEEDS_ATTENTION:
             raise Conflict(
                 f"A batch that is {batch.state.value} needs no decision.", state=batch.state.value
@@ -70,10 +71,9 @@ def resolve_batch(
         values: dict[str, Any] = {"state": state, "attention": None, "next_reconcile_at": None}
         if decision is Decision.MARK_SENT:
             # With a cancel request: a look-up that is running may still find the batch.
-            cancelled = _is_cancelled(tx, batch)
             values = accept_values(ctx, sinch_id=batch.sinch_id, cancelled=cancelled)
         if decision is Decision.RESEND:
-            if _is_cancelled(tx, batch):
+            if cancelled:
                 raise Conflict("Its broadcast is cancelled: the batch cannot be sent again.")
             values |= {"unknown_at": None, "reconcile_attempts": 0, "not_found_count": 0}
             values |= {"absent_at": None, "absent_before_at": None}
@@ -93,21 +93,15 @@ def resolve_batch(
     return state
 
 
-def _lock_batch(tx: Connection, reference: str) -> Row[Any]:
-    """Lock the batch's broadcast, then the batch.  Raises NotFound."""
+def _lock_batch(tx: Connection, reference: str) -> tuple[Row[Any], Row[Any]]:
+    """Lock the batch's broadcast, then the batch.  Returns both rows.  Raises NotFound."""
     query = select(Batch.broadcast_id).where(Batch.client_reference == reference)
     broadcast_id = tx.execute(query).scalar()
     if broadcast_id is None:
         raise NotFound("There is no such batch.")
-    broadcast = select(Broadcast.id).where(Broadcast.id == broadcast_id)
-    tx.execute(broadcast.with_for_update())
+    broadcast = lock_broadcast(tx, broadcast_id)
     batch = select(Batch.__table__).where(Batch.client_reference == reference)
-    return tx.execute(batch.with_for_update()).one()
-
-
-def _is_cancelled(tx: Connection, batch: Row[Any]) -> bool:
-    query = select(Broadcast.status).where(Broadcast.id == batch.broadcast_id)
-    return tx.execute(query).scalar() is BroadcastStatus.CANCELLED
+    return tx.execute(batch.with_for_update()).one(), broadcast
 
 
 def _reopen(tx: Connection, batch: Row[Any]) -> None:

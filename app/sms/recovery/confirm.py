@@ -48,18 +48,20 @@ def confirm_accepted(tx: Connection, ctx: Context, batch: ReportedBatch) -> bool
     if row.state in AT_SINCH and row.sinch_id is None and known:
         _set(tx, row, sinch_id=known, next_reconcile_at=None)
     if row.state is _S.ACCEPTED and duplicate_sinch_ids:
-        return _mark_duplicate(tx, batch, duplicate_sinch_ids)
+        _set(tx, row, **mark_duplicate(tx, row, batch.status, duplicate_sinch_ids))
+        return True
     if row.state in AT_SINCH:
         return False
     cancelled = batch.status is BroadcastStatus.CANCELLED
-    _set(tx, row, **accept_values(ctx, sinch_id=known, cancelled=cancelled))
+    values = accept_values(ctx, sinch_id=known, cancelled=cancelled)
     bound = logger.bind(client_reference=row.client_reference, state=row.state.value)
     if row.state in _EXPECTED:
         bound.info("a report proves that sinch accepted a batch")
     else:
         bound.error("sinch reports on a batch that counted as unsent")
     if duplicate_sinch_ids:
-        _mark_duplicate(tx, batch, duplicate_sinch_ids)
+        values |= mark_duplicate(tx, row, batch.status, duplicate_sinch_ids)
+    _set(tx, row, **values)
     return True
 
 
@@ -74,28 +76,22 @@ def accept_values(ctx: Context, *, sinch_id: str | None, cancelled: bool) -> dic
         "attention": None,
         "next_reconcile_at": None,
         "cancel_request": CancelRequestState.WANTED if cancelled else None,
-        **report_values(ctx),
-    }
-
-
-def report_values(ctx: Context) -> dict[str, Any]:
-    """Return the columns with the time of acceptance and of the first report."""
-    return {
         "accepted_at": ctx.now(),
         "next_report_at": ctx.first_report_at(),
         "rollup_dirty": True,
     }
 
 
-def _mark_duplicate(tx: Connection, batch: ReportedBatch, duplicate_sinch_ids: list[str]) -> bool:
-    row = batch.row
-    _set(tx, row, state=_S.DUPLICATE, duplicate_sinch_ids=duplicate_sinch_ids)
+def mark_duplicate(
+    tx: Connection, row: Row[Any], status: BroadcastStatus, duplicate_sinch_ids: list[str]
+) -> dict[str, Any]:
+    """Halt the broadcast of a batch that Sinch has twice.  Returns the batch's new columns."""
     bound = logger.bind(client_reference=row.client_reference, recipients=row.size)
     bound.error("sinch has this batch more than once: its broadcast is halted")
-    if batch.status not in FINAL:
+    if status not in FINAL:
         broadcast = update(Broadcast).where(Broadcast.id == row.broadcast_id)
         tx.execute(broadcast.values(status=BroadcastStatus.HALTED))
-    return True
+    return {"state": _S.DUPLICATE, "duplicate_sinch_ids": duplicate_sinch_ids}
 
 
 def _set(tx: Connection, row: Row[Any], **values: Any) -> None:

@@ -25,18 +25,11 @@ from app.sms.audience.chunks import (
     make_reference,
 )
 from app.sms.context import Context
-from app.sms.lifecycle.finalize import finalize_in, has_open_batches
+from app.sms.lifecycle.finalize import finalize_in, has_open_batches, lock_broadcast
 from app.sms.models.batch import Attempt, Batch
 from app.sms.models.broadcast import Broadcast
-from app.sms.models.states import (
-    FINAL,
-    Attention,
-    BatchState,
-    BroadcastStatus,
-    CancelRequestState,
-    Outcome,
-)
-from app.sms.recovery.confirm import report_values
+from app.sms.models.states import Attention, BatchState, BroadcastStatus, Outcome
+from app.sms.recovery.confirm import accept_values, mark_duplicate
 from app.sms.recovery.list_result import (
     LIST_MARGIN,
     LOOKUP_PERIOD,
@@ -232,8 +225,7 @@ def _apply(
     tx: Connection, ctx: Context, case: _Case, result: ListResult | None, *, control_found: bool
 ) -> BatchState:
     """Move the batch unless it has moved since it was read.  Returns its state."""
-    query = select(Broadcast.status).where(Broadcast.id == case.batch.broadcast_id)
-    status = tx.execute(query.with_for_update()).scalar_one()
+    status = lock_broadcast(tx, case.batch.broadcast_id).status
     row = tx.execute(
         select(Batch.__table__).where(Batch.id == case.batch.id).with_for_update()
     ).one()
@@ -245,14 +237,14 @@ def _apply(
         # Another look-up may have found the id meanwhile: then none is needed.
         return _S.ACCEPTED if row.sinch_id else _store_sinch_id(tx, ctx, row, result)
     values = _choose_values(ctx, row, result, control_found=control_found)
-    found = values["state"] in (_S.ACCEPTED, _S.DUPLICATE)
-    if found and status is BroadcastStatus.CANCELLED:
-        values["cancel_request"] = CancelRequestState.WANTED
+    if result and result.finding in (ListFinding.FOUND, ListFinding.MULTIPLE):
+        cancelled = status is BroadcastStatus.CANCELLED
+        values |= accept_values(ctx, sinch_id=result.sinch_id, cancelled=cancelled)
+    if result and result.finding is ListFinding.MULTIPLE:
+        duplicate_sinch_ids = list(result.duplicate_sinch_ids)
+        values |= mark_duplicate(tx, row, status, duplicate_sinch_ids)
     tx.execute(update(Batch).where(Batch.id == row.id).values(values))
     _log_move(row, values)
-    if values["state"] is _S.DUPLICATE and status not in FINAL:
-        broadcast = update(Broadcast).where(Broadcast.id == row.broadcast_id)
-        tx.execute(broadcast.values(status=BroadcastStatus.HALTED))
     if values["state"] is not row.state and not has_open_batches(tx, row.broadcast_id):
         finalize_in(tx, ctx, row.broadcast_id)
     return BatchState(values["state"])
@@ -261,7 +253,7 @@ def _apply(
 def _choose_values(
     ctx: Context, row: Row[Any], result: ListResult | None, *, control_found: bool
 ) -> dict[str, Any]:
-    """Return the new values of an UNKNOWN or NEEDS_ATTENTION batch after one look-up."""
+    """Return the new values of an UNKNOWN or NEEDS_ATTENTION batch that was not found."""
     now = ctx.now()
     values: dict[str, Any] = {
         "state": row.state,
@@ -269,15 +261,6 @@ def _choose_values(
         "next_reconcile_at": choose_next_lookup(ctx.rules, unknown_at=row.unknown_at, now=now),
     }
     finding = result.finding if result else None
-    if result and finding in (ListFinding.FOUND, ListFinding.MULTIPLE):
-        return values | {
-            "state": _S.DUPLICATE if finding is ListFinding.MULTIPLE else _S.ACCEPTED,
-            "sinch_id": result.sinch_id,
-            "duplicate_sinch_ids": list(result.duplicate_sinch_ids) or None,
-            "next_reconcile_at": None,
-            "attention": None,
-            **report_values(ctx),
-        }
     if finding is ListFinding.MISMATCH:
         return values | {"state": _S.NEEDS_ATTENTION, "attention": Attention.MISMATCH}
     if finding is ListFinding.ABSENT:
@@ -322,8 +305,6 @@ def _log_move(row: Row[Any], values: dict[str, Any]) -> None:
         return
     if state is _S.ACCEPTED:
         bound.info("batch found at sinch")
-    elif state is _S.DUPLICATE:
-        bound.error("sinch has this batch more than once: its broadcast is halted")
     elif state is _S.NEEDS_ATTENTION:
         bound.bind(reason=values["attention"].value).error("a batch needs attention")
 

@@ -9,10 +9,11 @@ import pytest
 
 from app.errors import Conflict
 from app.sms.broadcasts.control import cancel_broadcast, pause_broadcast, resume_broadcast
-from app.sms.broadcasts.schedule import expire_overdue_broadcasts, finalize_stale
+from app.sms.broadcasts.schedule import expire_overdue_broadcasts
 from app.sms.dispatch.claim import Claim, claim_batch, claim_burst
 from app.sms.dispatch.outcome import SubmitResult
 from app.sms.dispatch.submit import submit_batch
+from app.sms.lifecycle.finalize import finalize_stale
 from app.sms.models.batch import Batch
 from app.sms.models.broadcast import Broadcast
 from app.sms.models.states import Attention, BatchState, BroadcastStatus, Category, Outcome

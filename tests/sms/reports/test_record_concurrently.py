@@ -7,7 +7,7 @@ from sqlalchemy import insert
 from app.sms.dispatch.claim import Claim, claim_batch
 from app.sms.dispatch.outcome import SubmitResult
 from app.sms.dispatch.submit import expire_leases
-from app.sms.lifecycle.finalize import finalize_all_reported
+from app.sms.lifecycle.finalize import finalize_stale
 from app.sms.models.reports import Event
 from app.sms.models.states import BatchState, BroadcastStatus, Outcome
 from app.webhooks.incoming.apply import apply_events
@@ -55,7 +55,7 @@ def test_reports_verdicts_and_sweeps_at_once_end_in_balanced_books(either_machin
     def sweep():
         while len(done) < _REPORTERS:
             expire_leases(machine.ctx)
-            finalize_all_reported(machine.ctx)
+            finalize_stale(machine.ctx)
 
     Together(
         send,
