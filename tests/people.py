@@ -4,13 +4,18 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import Connection, insert, select
 
 from app.db.base import table_of
 from app.ids import make_id
 from app.sms.context import Context
+from app.subscribers.context import SubscriberContext
 from app.subscribers.models import Cause, Subscriber, SubscriberTag, Tag
-from app.subscribers.suppressions.store import lock_suppressions_exclusive, suppress
+from app.subscribers.suppressions.store import (
+    SuppressionRequest,
+    lock_suppressions_exclusive,
+    suppress_many,
+)
 
 _LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -59,6 +64,11 @@ def _find_tag(tx: Any, name: str) -> int:
         return int(found)
     row = {"name": name, "double_opt_in": False, "created_at": _LONG_AGO}
     return int(tx.execute(insert(tags).returning(tags.c.id), row).scalar_one())
+
+
+def suppress(tx: Connection, ctx: SubscriberContext, phone: str, **details: Any) -> bool:
+    """Suppress a number.  Returns True if it was not suppressed before."""
+    return bool(suppress_many(tx, ctx, [phone], SuppressionRequest(**details)))
 
 
 def stop(ctx: Context, *phones: str) -> None:

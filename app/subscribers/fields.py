@@ -1,11 +1,12 @@
 """Marshmallow fields for the values of subscribers."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from marshmallow import ValidationError, fields, validate
 
 from app.http.fields import reject_untransportable
+from app.phone.e164 import is_country
 from app.subscribers.attributes import (
     MAX_ATTRIBUTE_CHARACTERS,
     MAX_ATTRIBUTES,
@@ -22,12 +23,19 @@ MAX_FILTERS = 10
 _MAX_SHOWN = 64
 
 
-class TagName(fields.String):
-    """A tag in its normal form."""
+class _DescribedString(fields.String):
+    """A string whose class describes it in the API document; its `metadata` override that."""
+
+    DESCRIPTION: ClassVar[Mapping[str, Any]]
 
     def __init__(self, **kwargs: Any) -> None:
-        described = {"maxLength": MAX_TAG_CHARACTERS, "example": "customers"}
-        super().__init__(metadata=described | kwargs.pop("metadata", {}), **kwargs)
+        super().__init__(metadata={**self.DESCRIPTION, **kwargs.pop("metadata", {})}, **kwargs)
+
+
+class TagName(_DescribedString):
+    """A tag in its normal form."""
+
+    DESCRIPTION: ClassVar = {"maxLength": MAX_TAG_CHARACTERS, "example": "customers"}
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
         tag = normalise_tag(super()._deserialize(value, *args, **kwargs))
@@ -49,16 +57,14 @@ class TagList(fields.List[Any]):
         return list(dict.fromkeys(super()._deserialize(value, *args, **kwargs)))
 
 
-class LanguageTag(fields.String):
+class LanguageTag(_DescribedString):
     """A language tag in its usual case."""
 
-    def __init__(self, **kwargs: Any) -> None:
-        described = {
-            "description": "A short tag of RFC 5646: language, script, region.",
-            "example": "pt-BR",
-            "maxLength": 16,
-        }
-        super().__init__(metadata=described | kwargs.pop("metadata", {}), **kwargs)
+    DESCRIPTION: ClassVar = {
+        "description": "A short tag of RFC 5646: language, script, region.",
+        "example": "pt-BR",
+        "maxLength": 16,
+    }
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
         language = normalise_language(super()._deserialize(value, *args, **kwargs))
@@ -67,12 +73,10 @@ class LanguageTag(fields.String):
         return language
 
 
-class TimeZoneName(fields.String):
+class TimeZoneName(_DescribedString):
     """A name of the IANA time zone database."""
 
-    def __init__(self, **kwargs: Any) -> None:
-        described = {"example": "Europe/Stockholm", "maxLength": 64}
-        super().__init__(metadata=described | kwargs.pop("metadata", {}), **kwargs)
+    DESCRIPTION: ClassVar = {"example": "Europe/Stockholm", "maxLength": 64}
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
         name = str(super()._deserialize(value, *args, **kwargs)).strip()
@@ -81,12 +85,22 @@ class TimeZoneName(fields.String):
         return name
 
 
-class PersonName(fields.String):
+class CountryCode(_DescribedString):
+    """A country of ISO 3166-1 alpha-2."""
+
+    DESCRIPTION: ClassVar = {"example": "SE", "pattern": "^[A-Z]{2}$"}
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
+        country = str(super()._deserialize(value, *args, **kwargs))
+        if not is_country(country):
+            raise ValidationError("Not a country such as SE.")
+        return country
+
+
+class PersonName(_DescribedString):
     """A name without blanks around it; None for an empty one."""
 
-    def __init__(self, **kwargs: Any) -> None:
-        described = {"maxLength": MAX_NAME_CHARACTERS, "example": "Ann"}
-        super().__init__(metadata=described | kwargs.pop("metadata", {}), **kwargs)
+    DESCRIPTION: ClassVar = {"maxLength": MAX_NAME_CHARACTERS, "example": "Ann"}
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
         name = str(super()._deserialize(value, *args, **kwargs)).strip()

@@ -15,7 +15,7 @@ from sqlalchemy import ForeignKey, Index, LargeBinary, String, Text, UniqueConst
 from sqlalchemy import text as sql
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.db.base import Base
+from app.db.base import Base, partial_index
 from app.db.types import NEVER_REUSE_IDS, BigId, EnumText
 
 
@@ -127,25 +127,14 @@ class Suppression(Base):
     __table_args__ = (
         # The constraint's original name: SQLite cannot rename one.
         UniqueConstraint("phone_hash", name="uq_suppressions_digest"),
-        Index(
-            "ix_suppressions_active",
-            "phone",
-            "scope",
-            sqlite_where=sql("released_at IS NULL"),
-            postgresql_where=sql("released_at IS NULL"),
-        ),
+        partial_index("ix_suppressions_active", "phone", "scope", where="released_at IS NULL"),
         Index(
             "ix_suppressions_to_review",
             "id",
             sqlite_where=sql("needs_review = 1"),
             postgresql_where=sql("needs_review = true"),
         ),
-        Index(
-            "ix_suppressions_nameless",
-            "phone_hash",
-            sqlite_where=sql("phone IS NULL"),
-            postgresql_where=sql("phone IS NULL"),
-        ),
+        partial_index("ix_suppressions_nameless", "phone_hash", where="phone IS NULL"),
         NEVER_REUSE_IDS,
     )
 

@@ -8,7 +8,8 @@ from sqlalchemy import insert, text
 
 from app.subscribers.consent.ledger import ConsentEntry, ConsentKind, append_consent_entries
 from app.subscribers.models import Cause, Subscriber
-from app.subscribers.suppressions.store import find_suppressed, suppress
+from app.subscribers.suppressions.store import find_suppressed
+from tests.people import suppress
 
 ANN, BOB, CY = "+46701234567", "+46707654321", "+46701111111"
 

@@ -106,7 +106,7 @@ def test_every_route_says_which_scope_it_needs_or_that_it_is_public(service):
         "subscribers.export_subscriber": KeyScope.READ_SUBSCRIBERS,
         "tags.list_tags": KeyScope.READ_SUBSCRIBERS,
         "tags.create_tag": KeyScope.WRITE_SUBSCRIBERS,
-        "tags.show_tag_of_name": KeyScope.READ_SUBSCRIBERS,
+        "tags.show_tag": KeyScope.READ_SUBSCRIBERS,
         "tags.change_tag": KeyScope.WRITE_SUBSCRIBERS,
         "tags.delete_tag": KeyScope.WRITE_SUBSCRIBERS,
         "tags.change_tag_subscribers": KeyScope.WRITE_SUBSCRIBERS,

@@ -11,11 +11,7 @@ from app.phone.e164 import normalise_number
 from app.sms.privacy.after_restore import erase_again
 from app.sms.privacy.erase import erase_number
 from app.subscribers.models import Scope
-from app.subscribers.suppressions.csv_files import (
-    export_suppressions,
-    import_csv,
-    import_json_lines,
-)
+from app.subscribers.suppressions.csv_files import export_suppressions, import_suppressions
 from app.subscribers.suppressions.hashed_lists import export_hashes, import_hashes
 from app.subscribers.suppressions.manage import CLI, add_suppressions, release_number
 
@@ -107,19 +103,19 @@ def import_them(
     if hashes:
         _import_hashes(file)
         return
-    take = import_json_lines if file.suffix in (".jsonl", ".ndjson") else import_csv
     with file.open("rb") as opened, _make_bar(file) as bar:
-        taken = take(
+        taken = import_suppressions(
             verified_context().subscriber_context,
             _read_blocks(opened, bar),
+            is_json=file.suffix in (".jsonl", ".ndjson"),
             actor=name_operator(),
             source=file.name[:200],
             column=column,
             country=country,
             without_plus=without_plus,
         )
-    for line, reason in taken.refusals:
-        click.echo(f"line {line}: {reason}", err=True)
+    for refusal in taken.refusals:
+        click.echo(f"line {refusal['line']}: {refusal['reason']}", err=True)
     click.echo(
         f"{taken.numbers} numbers, {taken.newly_suppressed} of them written to until now; "
         f"{taken.refused} lines refused."

@@ -17,9 +17,10 @@ consent records that it returns at the end: the ledger is locked last.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from loguru import logger
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, Row, bindparam, select
 
 from app.db.base import table_of
 from app.db.lists import chunked
@@ -36,11 +37,11 @@ from app.subscribers.consent.ledger import ConsentEntry
 from app.subscribers.models import Cause, ConsentKind, Subscriber
 from app.subscribers.suppressions.hash_key import WrongKey
 from app.subscribers.suppressions.store import (
-    Suppressed,
+    SuppressionRequest,
     lock_suppressions_exclusive,
     read_suppressions,
     release,
-    suppress,
+    suppress_many,
 )
 from app.subscribers.tags.assignments import confirm_tags
 
@@ -180,16 +181,14 @@ def _find_known(tx: Connection, sinch_ids: Sequence[str]) -> set[str]:
 
 
 def _suppress(tx: Connection, ctx: Context, intent: InboundIntent) -> None:
-    suppress(
-        tx,
-        ctx.subscriber_context,
-        intent.phone,
+    request = SuppressionRequest(
         cause=Cause.STOP,
         actor=_PERSON,
         at=intent.at,
         inbound=intent.inbound.id,
         needs_review=intent.match.intent is KeywordIntent.MAYBE_STOP,
     )
+    suppress_many(tx, ctx.subscriber_context, [intent.phone], request)
 
 
 def _stop(tx: Connection, ctx: Context, intent: InboundIntent) -> list[ConsentEntry]:
@@ -226,7 +225,7 @@ def _confirm(tx: Connection, ctx: Context, intent: InboundIntent) -> list[Consen
     return [intent.make_record(ConsentKind.CONFIRMED, tag) for tag in tags]
 
 
-def _read_suppression(tx: Connection, ctx: Context, phone: str) -> Suppressed | None:
+def _read_suppression(tx: Connection, ctx: Context, phone: str) -> Row[Any] | None:
     return read_suppressions(tx, ctx.subscriber_context, [phone]).get(phone)
 
 

@@ -9,7 +9,11 @@ from app.sms.context import Context
 from app.sms.reports.record import DeliveryReport
 from app.subscribers.consent.ledger import ConsentEntry
 from app.subscribers.models import Cause, ConsentKind
-from app.subscribers.suppressions.store import lock_suppressions_exclusive, suppress
+from app.subscribers.suppressions.store import (
+    SuppressionRequest,
+    lock_suppressions_exclusive,
+    suppress_many,
+)
 
 # The carrier reports that the recipient opted out.
 OPTED_OUT_CODE = 257
@@ -34,7 +38,8 @@ def apply_carrier_opt_outs(
         if report.code != OPTED_OUT_CODE or not normalise_number(phone):
             continue
         at = min(report.at or ctx.now(), ctx.now())
-        if suppress(tx, ctx.subscriber_context, phone, cause=Cause.CARRIER, actor="carrier", at=at):
+        request = SuppressionRequest(cause=Cause.CARRIER, actor="carrier", at=at)
+        if suppress_many(tx, ctx.subscriber_context, [phone], request):
             records.append(
                 ConsentEntry(
                     kind=ConsentKind.OPT_OUT,

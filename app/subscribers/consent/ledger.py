@@ -104,25 +104,6 @@ class ConsentEntry(NamedTuple):
     tag: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Link:
-    """A link that has its content, with all that proves it."""
-
-    id: int
-    kind: ConsentKind
-    at: datetime
-    actor: str | None
-    channel: str | None
-    source: str | None
-    wording: str | None
-    tag: str | None
-    salt: bytes
-    content: str
-    commitment: bytes
-    previous: bytes
-    hash: bytes
-
-
 def append_consent_entries(tx: Connection, entries: Sequence[ConsentEntry]) -> None:
     """Append links in this order, and update when their subscribers consented.
 
@@ -187,15 +168,25 @@ def make_links(head: Head, entries: Sequence[ConsentEntry]) -> list[dict[str, An
     return links
 
 
-def read_events(tx: Connection, phone: str) -> list[Link]:
-    """Return the links of a number that have their content, the oldest first."""
+def read_events(tx: Connection, phone: str) -> list[dict[str, Any]]:
+    """Return the links of a number that have their content, the oldest first.
+
+    A link has the columns of its row, the fields of its content, and the hash before it.
+    """
     rows = tx.execute(
-        select(_EVENTS, _PREVIOUS.c.hash.label("previous"))
+        select(_EVENTS, _PREVIOUS.c.hash.label("previous_hash"))
         .outerjoin(_PREVIOUS, _PREVIOUS.c.id == _EVENTS.c.id - 1)
         .where(_EVENTS.c.phone == phone)
         .order_by(_EVENTS.c.id)
     )
-    return [_make_link(row) for row in rows]
+    return [
+        {
+            **row._asdict(),
+            **read_content(row.content),
+            "previous_hash": row.previous_hash or BEGINNING,
+        }
+        for row in rows
+    ]
 
 
 def forget_person(tx: Connection, phone: str) -> int:
@@ -216,22 +207,3 @@ def read_head(tx: Connection) -> Head | None:
 def _parse_head(value: str) -> Head:
     number, link_hash = value.split(" ")
     return Head(int(number), bytes.fromhex(link_hash))
-
-
-def _make_link(row: Any) -> Link:
-    content = read_content(row.content)
-    return Link(
-        id=row.id,
-        kind=row.kind,
-        at=row.at,
-        actor=content["actor"],
-        channel=content["channel"],
-        source=content["source"],
-        wording=content["wording"],
-        tag=content["tag"],
-        salt=row.salt,
-        content=row.content,
-        commitment=row.commitment,
-        previous=row.previous or BEGINNING,
-        hash=row.hash,
-    )

@@ -1,41 +1,29 @@
 """Schemas of the consent ledger."""
 
-from typing import Any
-
 from marshmallow import Schema, fields, validate
 
-from app.subscribers.consent.ledger import Link
 from app.subscribers.models import ConsentKind
 
 
-class ConsentEventSchema(Schema):
-    """An entry of the consent ledger, without its hashes."""
+class LinkContentSchema(Schema):
+    """The content of an entry of the consent ledger."""
 
-    number = fields.Integer(required=True)
-    kind = fields.Enum(ConsentKind, by_value=True, required=True)
-    at = fields.AwareDateTime(required=True)
-    actor = fields.String(required=True, allow_none=True)
-    channel = fields.String(required=True, allow_none=True)
-    source = fields.String(required=True, allow_none=True)
-    wording = fields.String(required=True, allow_none=True)
+    actor = fields.String(required=True)
+    channel = fields.String(required=True)
+    source = fields.String(required=True)
+    wording = fields.String(required=True)
     tag = fields.String(required=True, allow_none=True)
 
 
-def show_link(link: Link) -> dict[str, Any]:
-    """Return a ledger entry as JSON, without its hashes."""
-    return {
-        "number": link.id,
-        "kind": link.kind,
-        "at": link.at,
-        "actor": link.actor,
-        "channel": link.channel,
-        "source": link.source,
-        "wording": link.wording,
-        "tag": link.tag,
-    }
+class ConsentEventSchema(LinkContentSchema):
+    """An entry of the consent ledger, without its hashes."""
+
+    number = fields.Integer(required=True, attribute="id")
+    kind = fields.Enum(ConsentKind, by_value=True, required=True)
+    at = fields.AwareDateTime(required=True)
 
 
-class ConsentLinkSchema(Schema):
+class ConsentLinkSchema(LinkContentSchema):
     """An entry of the consent ledger, with its hashes."""
 
     id = fields.Integer(required=True)
@@ -46,11 +34,6 @@ class ConsentLinkSchema(Schema):
         required=True,
         metadata={"description": "The time in the form that was hashed.", "format": "date-time"},
     )
-    actor = fields.String(required=True)
-    channel = fields.String(required=True)
-    source = fields.String(required=True)
-    wording = fields.String(required=True)
-    tag = fields.String(required=True, allow_none=True)
     content = fields.String(required=True)
     salt = fields.String(required=True)
     commitment = fields.String(required=True)

@@ -6,11 +6,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, Index, LargeBinary, String, UniqueConstraint
-from sqlalchemy import text as sql
+from sqlalchemy import JSON, BigInteger, ForeignKey, LargeBinary, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.db.base import Base
+from app.db.base import Base, partial_index
 from app.db.types import NEVER_REUSE_IDS, BigId, EnumText
 from app.subscribers.profiles.entry import GivenConsent
 
@@ -70,18 +69,8 @@ class Import(Base):
     purged_at: Mapped[datetime | None]
 
     __table_args__ = (
-        Index(
-            "ix_imports_unfinished",
-            "id",
-            sqlite_where=sql("completed_at IS NULL"),
-            postgresql_where=sql("completed_at IS NULL"),
-        ),
-        Index(
-            "ix_imports_kept",
-            "id",
-            sqlite_where=sql("purged_at IS NULL"),
-            postgresql_where=sql("purged_at IS NULL"),
-        ),
+        partial_index("ix_imports_unfinished", "id", where="completed_at IS NULL"),
+        partial_index("ix_imports_kept", "id", where="purged_at IS NULL"),
         NEVER_REUSE_IDS,
     )
 

@@ -16,9 +16,8 @@ from app.http.fields import (
     next_cursor,
     reject_untransportable,
 )
-from app.phone.e164 import is_country
 from app.subscribers.attributes import ATTRIBUTE, ATTRIBUTE_NAME
-from app.subscribers.fields import TagList
+from app.subscribers.fields import CountryCode, TagList
 from app.subscribers.imports.models import (
     ImportOptions,
     ImportStatus,
@@ -109,11 +108,9 @@ class ImportSchema(Schema):
         metadata={"description": "Headers of columns to ignore.", "example": ["Notes"]},
     )
     tags = TagList(metadata={"description": "Tags for all people in the file."})
-    country = fields.String(
+    country = CountryCode(
         metadata={
-            "description": "Country of the national numbers in the file. Default: DEFAULT_COUNTRY.",
-            "example": "SE",
-            "pattern": "^[A-Z]{2}$",
+            "description": "Country of the national numbers in the file. Default: DEFAULT_COUNTRY."
         }
     )
     without_plus = StrictBoolean(
@@ -146,9 +143,6 @@ class ImportSchema(Schema):
     @post_load
     def make_options(self, data: dict[str, Any], **_: Any) -> ImportOptions:
         """Return the ImportOptions."""
-        country = data.get("country")
-        if country is not None and not is_country(country):
-            raise ValidationError("Not a country such as SE.", "country")
         lists = {name: tuple(data[name]) for name in ("ignore", "tags") if name in data}
         options: dict[str, Any] = data | lists
         return ImportOptions(**options)

@@ -1,7 +1,6 @@
 """Read subscribers with their tags and suppressions: one, or a page of a list."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, or_, select
@@ -13,20 +12,13 @@ from app.subscribers.attributes import ATTRIBUTE
 from app.subscribers.audiences.conditions import Condition, Op, make_test
 from app.subscribers.context import SubscriberContext
 from app.subscribers.models import Subscriber, SubscriberTag, Tag
-from app.subscribers.suppressions.store import Suppressed, read_suppressions
-from app.subscribers.tags.assignments import TagAssignment, read_tags
+from app.subscribers.suppressions.store import read_suppressions
+from app.subscribers.tags.assignments import read_tags
 
 _SUBSCRIBERS, _TAGS, _ASSIGNMENTS = table_of(Subscriber), table_of(Tag), table_of(SubscriberTag)
 _TRUTH_VALUES = {"true": True, "false": False}
-
-
-@dataclass(frozen=True, slots=True)
-class Person:
-    """A subscriber's row, tags, and the number's suppression if it is in force."""
-
-    row: Row[Any]
-    tags: Sequence[TagAssignment]
-    suppressed: Suppressed | None
+# A subscriber's columns, tags, and the number's suppression if it is in force.
+Person = dict[str, Any]
 
 
 def view_subscriber(ctx: SubscriberContext, public_id: str) -> Person:
@@ -37,11 +29,11 @@ def view_subscriber(ctx: SubscriberContext, public_id: str) -> Person:
 
 def look_up_subscriber(ctx: SubscriberContext, phone: str) -> Person:
     """Return the subscriber of a number.  Raises NotFound."""
+    query = select(_SUBSCRIBERS).where(_SUBSCRIBERS.c.phone == phone)
     with ctx.db.read() as tx:
-        row = tx.execute(select(_SUBSCRIBERS).where(_SUBSCRIBERS.c.phone == phone)).first()
-        if row is None:
-            raise NotFound("There is no subscriber with this number.")
-        return read_person(tx, ctx, row)
+        for person in _read_persons(tx, ctx, tx.execute(query).all()):
+            return person
+    raise NotFound("There is no subscriber with this number.")
 
 
 def find_subscriber(tx: Connection, public_id: str, *, lock: bool = False) -> Row[Any]:
@@ -126,5 +118,15 @@ def _has_name(text: str) -> ColumnElement[bool]:
 def _read_persons(tx: Connection, ctx: SubscriberContext, rows: Sequence[Row[Any]]) -> list[Person]:
     tags = read_tags(tx, [row.id for row in rows])
     known = read_suppressions(tx, ctx, [row.phone for row in rows])
-    active = {phone: suppressed for phone, suppressed in known.items() if suppressed.active}
-    return [Person(row, tags.get(row.id, []), active.get(row.phone)) for row in rows]
+    active = {phone: suppression for phone, suppression in known.items() if suppression.active}
+    return [
+        {
+            **row._asdict(),
+            "attributes": row.attributes or {},
+            "tags": [tag.name for tag in tags.get(row.id, []) if tag.confirmed],
+            "unconfirmed_tags": [tag.name for tag in tags.get(row.id, []) if not tag.confirmed],
+            "suppressed": row.phone in active,
+            "suppression": active.get(row.phone),
+        }
+        for row in rows
+    ]

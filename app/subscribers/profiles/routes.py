@@ -11,7 +11,6 @@ from app.http.files import CSV, make_csv_response
 from app.http.openapi import Blueprint
 from app.subscribers.current import current_subscriber_context
 from app.subscribers.profiles import crud, queries
-from app.subscribers.profiles.bulk import show_refusals
 from app.subscribers.profiles.bulk import upsert_subscribers as upsert
 from app.subscribers.profiles.entry import SubscriberEntry
 from app.subscribers.profiles.export_csv import export_subscribers
@@ -23,8 +22,6 @@ from app.subscribers.profiles.response_schemas import (
     SubscriberConflictSchema,
     SubscriberPageSchema,
     SubscriberViewSchema,
-    show_page,
-    show_person,
 )
 from app.subscribers.profiles.schemas import (
     BulkSchema,
@@ -33,7 +30,6 @@ from app.subscribers.profiles.schemas import (
     SubscriberQuerySchema,
     SubscriberSchema,
 )
-from app.subscribers.profiles.upsert import EntryOutcome
 
 blueprint = Blueprint(
     "subscribers",
@@ -52,7 +48,8 @@ _REFUSED = "Entries are invalid; nothing was changed."
 @blueprint.response(HTTPStatus.OK, SubscriberPageSchema)
 def list_subscribers(query: dict[str, Any]) -> dict[str, Any]:
     """List subscribers that match all given filters, in order of creation."""
-    return show_page(queries.list_subscribers(current_subscriber_context(), **query))
+    page = queries.list_subscribers(current_subscriber_context(), **query)
+    return {"subscribers": page.rows, "cursor": page.cursor}
 
 
 @blueprint.route("/subscribers", methods=["POST"])
@@ -62,9 +59,7 @@ def list_subscribers(query: dict[str, Any]) -> dict[str, Any]:
 @blueprint.response(HTTPStatus.CREATED, SubscriberViewSchema)
 def create_subscriber(entry: SubscriberEntry) -> dict[str, Any]:
     """Create a subscriber."""
-    return show_person(
-        crud.create_subscriber(current_subscriber_context(), entry, actor=g.client.name)
-    )
+    return crud.create_subscriber(current_subscriber_context(), entry, actor=g.client.name)
 
 
 @blueprint.route("/subscribers/bulk", methods=["POST"])
@@ -76,13 +71,7 @@ def create_subscriber(entry: SubscriberEntry) -> dict[str, Any]:
 @blueprint.response(HTTPStatus.OK, BulkAnswerSchema)
 def upsert_subscribers(body: dict[str, Any]) -> dict[str, Any]:
     """Create or update up to 10,000 subscribers."""
-    upserted = upsert(current_subscriber_context(), actor=g.client.name, **body)
-    return {
-        "created": upserted.result.count(EntryOutcome.CREATED),
-        "updated": upserted.result.count(EntryOutcome.UPDATED),
-        "unchanged": upserted.result.count(EntryOutcome.UNCHANGED),
-        **show_refusals(upserted.refusals),
-    }
+    return upsert(current_subscriber_context(), actor=g.client.name, **body)
 
 
 @blueprint.route("/subscribers/lookup", methods=["POST"])
@@ -92,7 +81,7 @@ def upsert_subscribers(body: dict[str, Any]) -> dict[str, Any]:
 @blueprint.response(HTTPStatus.OK, SubscriberViewSchema)
 def look_up_subscriber(body: dict[str, Any]) -> dict[str, Any]:
     """Find the subscriber with a number."""
-    return show_person(queries.look_up_subscriber(current_subscriber_context(), **body))
+    return queries.look_up_subscriber(current_subscriber_context(), **body)
 
 
 @blueprint.route("/subscribers/<id:subscriber_id>", methods=["GET"])
@@ -100,7 +89,7 @@ def look_up_subscriber(body: dict[str, Any]) -> dict[str, Any]:
 @blueprint.response(HTTPStatus.OK, SubscriberViewSchema)
 def show_subscriber(subscriber_id: str) -> dict[str, Any]:
     """Show a subscriber."""
-    return show_person(queries.view_subscriber(current_subscriber_context(), subscriber_id))
+    return queries.view_subscriber(current_subscriber_context(), subscriber_id)
 
 
 @blueprint.route("/subscribers/<id:subscriber_id>", methods=["PATCH"])
@@ -112,10 +101,9 @@ def change_subscriber(change: dict[str, Any], subscriber_id: str) -> dict[str, A
 
     null clears a field; attributes are merged, tags are replaced.
     """
-    person = crud.change_subscriber(
+    return crud.change_subscriber(
         current_subscriber_context(), subscriber_id, actor=g.client.name, **change
     )
-    return show_person(person)
 
 
 @blueprint.route("/subscribers/<id:subscriber_id>", methods=["DELETE"])

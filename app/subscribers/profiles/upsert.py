@@ -60,10 +60,6 @@ class UpsertResult:
     outcomes: dict[str, EntryOutcome] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
 
-    def count(self, outcome: EntryOutcome) -> int:
-        """Return the number of entries with this outcome."""
-        return sum(value is outcome for value in self.outcomes.values())
-
     def refuse(self, phone: str, reason: str) -> None:
         """Refuse an entry."""
         self.outcomes[phone] = EntryOutcome.REFUSED

@@ -44,53 +44,41 @@ class ImportedList:
     numbers: int = 0
     newly_suppressed: int = 0
     refused: int = 0
-    refusals: list[tuple[int, str]] = field(default_factory=list)
+    refusals: list[dict[str, Any]] = field(default_factory=list)
 
     def refuse(self, line: int, reason: str) -> None:
         """Count a refused line, and keep its reason if it is one of the first."""
         self.refused += 1
         if len(self.refusals) < MAX_REFUSALS_SHOWN:
-            self.refusals.append((line, reason))
+            self.refusals.append({"line": line, "reason": reason})
 
 
-def import_csv(
+def import_suppressions(
     ctx: SubscriberContext,
     blocks: Iterable[bytes],
     *,
+    is_json: bool,
     actor: str,
     source: str,
     column: str | None = None,
     country: str | None = None,
     without_plus: bool = False,
 ) -> ImportedList:
-    """Suppress the numbers of a CSV file; repeating it changes nothing.
+    """Suppress the numbers of a CSV file, or of NDJSON: one text or one object a line.
 
-    Raises BadInput for a file that cannot be read to its end; the lines before are done by then.
+    Repeating it changes nothing.  Raises BadInput for a file that cannot be read to its end; the
+    lines before are done by then.
     """
+    home = country or ctx.rules.default_country
     try:
-        phones = open_phone_list(blocks, column=column)
-        reader = _make_reader(ctx, country, without_plus=without_plus or phones.is_international)
+        if is_json:
+            phones = PhoneList(_read_json(blocks, column or "phone"))
+        else:
+            phones = open_phone_list(blocks, column=column)
+        without_plus = without_plus or phones.is_international or home is None
+        reader = PhoneReader(country=home, without_plus=without_plus, check=False)
         return _import(ctx, phones, reader, actor=actor, source=source)
     except (UnusableFile, UnusableHeaders) as e:
-        raise BadInput(f"The list cannot be imported: {e}") from e
-
-
-def import_json_lines(
-    ctx: SubscriberContext,
-    blocks: Iterable[bytes],
-    *,
-    actor: str,
-    source: str,
-    column: str | None = None,
-    country: str | None = None,
-    without_plus: bool = False,
-) -> ImportedList:
-    """Suppress the numbers of an NDJSON file, one text or one object a line.  Raises BadInput."""
-    phones = PhoneList(_read_json(blocks, column or "phone"))
-    reader = _make_reader(ctx, country, without_plus=without_plus)
-    try:
-        return _import(ctx, phones, reader, actor=actor, source=source)
-    except UnusableFile as e:
         raise BadInput(f"The list cannot be imported: {e}") from e
 
 
@@ -122,11 +110,6 @@ def _make_row(row: Row[Any]) -> tuple[Cell, ...]:
         row.actor,
         row.note,
     )
-
-
-def _make_reader(ctx: SubscriberContext, country: str | None, *, without_plus: bool) -> PhoneReader:
-    home = country or ctx.rules.default_country
-    return PhoneReader(country=home, without_plus=without_plus or home is None, check=False)
 
 
 def _import(

@@ -5,12 +5,12 @@ people; only the key whose fingerprint it contains can import it.
 """
 
 import csv
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import select, update
 
 from app.csv_cells import write_lines
 from app.db.audit import write_audit
@@ -19,20 +19,18 @@ from app.errors import BadInput
 from app.subscribers.context import SubscriberContext
 from app.subscribers.models import Cause, Scope, Suppression
 from app.subscribers.suppressions.hash_key import settle_key, write_fingerprint
-from app.subscribers.suppressions.store import (
-    SuppressionRequest,
-    change_row,
-    lock_suppressions_exclusive,
-    make_row,
-    read_rows,
-    resolve_conflict,
-)
+from app.subscribers.suppressions.store import SuppressionRequest, suppress_hashes
 
 _HEADERS = ("key", "phone_hash", "scope", "cause", "suppressed_at")
 _PAGE = 5_000
 _CHUNK_SIZE = 500
 
 _SUPPRESSIONS = table_of(Suppression)
+_ERASE = (
+    update(_SUPPRESSIONS)
+    .where(_SUPPRESSIONS.c.released_at.is_(None))
+    .values(phone=None, note=None, inbound=None, cause=Cause.ERASED)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,39 +76,18 @@ def import_hashes(ctx: SubscriberContext, lines: Iterable[str], *, actor: str) -
     requests = _read(ctx, csv.DictReader(lines), actor)
     hashes = newly_suppressed = 0
     while part := dict(islice(requests, _CHUNK_SIZE)):
+        erased = [
+            phone_hash for phone_hash, request in part.items() if request.cause is Cause.ERASED
+        ]
         with ctx.db.write() as tx:
-            newly_suppressed += _suppress_hashes(tx, ctx, part)
+            newly_suppressed += len(suppress_hashes(tx, ctx, part, {}))
+            tx.execute(_ERASE.where(_SUPPRESSIONS.c.phone_hash.in_(erased)))
         hashes += len(part)
     with ctx.db.write() as tx:
         facts = {"hashes": hashes, "newly_suppressed": newly_suppressed}
         now = ctx.now()
         write_audit(tx, now=now, actor=actor, action="import hashes", subject="all", facts=facts)
     return HashesImported(hashes, newly_suppressed)
-
-
-def _suppress_hashes(
-    tx: Connection, ctx: SubscriberContext, requests: Mapping[bytes, SuppressionRequest]
-) -> int:
-    """Return how many of them were not suppressed before."""
-    lock_suppressions_exclusive(tx)
-    settle_key(tx, ctx)
-    known = read_rows(tx, requests)
-    added = [
-        make_row(ctx, phone_hash, None, request)
-        for phone_hash, request in requests.items()
-        if phone_hash not in known
-    ]
-    if added:
-        tx.execute(insert(_SUPPRESSIONS), added)
-    newly_suppressed = len(added)
-    for phone_hash, row in known.items():
-        request = requests[phone_hash]
-        changes = resolve_conflict(row, request)
-        newly_suppressed += "released_at" in changes
-        if request.cause is Cause.ERASED and (changes or row.released_at is None):
-            changes |= {"phone": None, "note": None, "inbound": None, "cause": Cause.ERASED}
-        change_row(tx, row, changes)
-    return newly_suppressed
 
 
 def _read(

@@ -5,22 +5,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, true
+from sqlalchemy import Connection, Row
 
 from app.db.audit import write_audit
-from app.db.base import table_of
 from app.db.lists import chunked
 from app.errors import Conflict, NotFound
 from app.pagination import Page, make_page
 from app.subscribers.consent.ledger import ConsentEntry, append_consent_entries
 from app.subscribers.context import SubscriberContext
-from app.subscribers.models import Cause, ConsentKind, Scope, Suppression
+from app.subscribers.models import Cause, ConsentKind, Scope
 from app.subscribers.suppressions.store import (
-    Suppressed,
+    SELECT_SUPPRESSIONS,
     SuppressionRequest,
     change_row,
     lock_suppressions_exclusive,
-    make_suppressed,
     read_suppressions,
     release,
     suppress_many,
@@ -31,7 +29,7 @@ SOURCE = "suppressions"
 # Numbers in one transaction, for which other writers wait.
 _CHUNK_SIZE = 500
 
-_SUPPRESSIONS = table_of(Suppression)
+_COLUMNS = SELECT_SUPPRESSIONS.selected_columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,31 +45,18 @@ def list_suppressions(
     *,
     cursor: int | None = None,
     limit: int = 100,
-    cause: Cause | None = None,
-    scope: Scope | None = None,
-    needs_review: bool | None = None,
-    active: bool | None = None,
-) -> Page[Suppressed]:
-    """Return a page of the suppressions that match every given filter, the newest first."""
-    query = select(_SUPPRESSIONS).order_by(_SUPPRESSIONS.c.id.desc()).limit(limit + 1)
+    **filters: Cause | Scope | bool,
+) -> Page[Row[Any]]:
+    """Return a page of suppressions, the newest first; `filters` are values by column."""
+    query = SELECT_SUPPRESSIONS.order_by(_COLUMNS.id.desc()).limit(limit + 1)
+    query = query.where(*(_COLUMNS[name] == value for name, value in filters.items()))
     if cursor is not None:
-        query = query.where(_SUPPRESSIONS.c.id < cursor)
-    if cause is not None:
-        query = query.where(_SUPPRESSIONS.c.cause == cause)
-    if scope is not None:
-        query = query.where(_SUPPRESSIONS.c.scope == scope)
-    if needs_review is not None:
-        flagged = _SUPPRESSIONS.c.needs_review == true()
-        query = query.where(flagged if needs_review else ~flagged)
-    if active is not None:
-        in_force = _SUPPRESSIONS.c.released_at.is_(None)
-        query = query.where(in_force if active else ~in_force)
+        query = query.where(_COLUMNS.id < cursor)
     with ctx.db.read() as tx:
-        page = make_page(tx.execute(query).all(), limit)
-    return Page([make_suppressed(row) for row in page.rows], page.cursor)
+        return make_page(tx.execute(query).all(), limit)
 
 
-def look_up(ctx: SubscriberContext, phone: str) -> Suppressed | None:
+def look_up(ctx: SubscriberContext, phone: str) -> Row[Any] | None:
     """Return a number's suppression, also a released one; None if there never was one."""
     with ctx.db.read() as tx:
         return read_suppressions(tx, ctx, [phone]).get(phone)
@@ -145,7 +130,7 @@ def record_objections(
 
 def release_suppression(
     ctx: SubscriberContext, public_id: str, *, actor: str, channel: str, note: str
-) -> Suppressed:
+) -> Row[Any]:
     """Release a suppression; a released one stays as it is.
 
     Marketing consent does not come back.  Raises NotFound, WrongKey, and Conflict for an erased
@@ -156,7 +141,7 @@ def release_suppression(
         row = _find(tx, public_id)
         if row.released_at is None:
             _release_number(tx, ctx, _require_number(row), actor, channel, note)
-        return make_suppressed(_find(tx, public_id))
+        return _find(tx, public_id)
 
 
 def release_number(
@@ -169,7 +154,7 @@ def release_number(
 
 def confirm_suppression(
     ctx: SubscriberContext, public_id: str, *, actor: str, channel: str
-) -> Suppressed:
+) -> Row[Any]:
     """Confirm a suppression that needs review.  Raises NotFound, Conflict."""
     with ctx.db.write() as tx:
         lock_suppressions_exclusive(tx)
@@ -185,7 +170,7 @@ def confirm_suppression(
             write_audit(
                 tx, now=ctx.now(), actor=actor, action="confirm suppression", subject=public_id
             )
-        return make_suppressed(_find(tx, public_id))
+        return _find(tx, public_id)
 
 
 def _release_number(
@@ -201,7 +186,7 @@ def _release_number(
     return True
 
 
-def _is_change(before: Suppressed | None, scope: Scope) -> bool:
+def _is_change(before: Row[Any] | None, scope: Scope) -> bool:
     """Return True if suppressing by hand changes the suppression."""
     if before is None or not before.active or before.cause is not Cause.MANUAL:
         return True
@@ -209,7 +194,7 @@ def _is_change(before: Suppressed | None, scope: Scope) -> bool:
 
 
 def _find(tx: Connection, public_id: str) -> Row[Any]:
-    row = tx.execute(select(_SUPPRESSIONS).where(_SUPPRESSIONS.c.public_id == public_id)).first()
+    row = tx.execute(SELECT_SUPPRESSIONS.where(_COLUMNS.public_id == public_id)).first()
     if row is None:
         raise NotFound("There is no such suppression.")
     return row

@@ -5,6 +5,7 @@ from http import HTTPStatus
 from typing import Any
 
 from flask import Response, g, request
+from sqlalchemy import Row
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from app.auth import require_api_key
@@ -13,12 +14,7 @@ from app.http.fields import NumberSchema
 from app.http.files import BINARY, CSV, make_csv_response, read_chunks, require_file
 from app.http.openapi import Blueprint
 from app.subscribers.current import current_subscriber_context
-from app.subscribers.suppressions import manage
-from app.subscribers.suppressions.csv_files import (
-    export_suppressions,
-    import_csv,
-    import_json_lines,
-)
+from app.subscribers.suppressions import csv_files, manage
 from app.subscribers.suppressions.schemas import (
     AddedSchema,
     ImportedListSchema,
@@ -30,7 +26,6 @@ from app.subscribers.suppressions.schemas import (
     SuppressionPageSchema,
     SuppressionQuerySchema,
     SuppressionViewSchema,
-    show_suppression,
 )
 
 blueprint = Blueprint(
@@ -54,23 +49,20 @@ _MAX_FILE_BYTES = 100 * 1024 * 1024
 def list_suppressions(query: dict[str, Any]) -> dict[str, Any]:
     """List suppressions that match all given filters, newest first."""
     page = manage.list_suppressions(current_subscriber_context(), **query)
-    return {
-        "suppressions": [show_suppression(suppression) for suppression in page.rows],
-        "cursor": page.cursor,
-    }
+    return {"suppressions": page.rows, "cursor": page.cursor}
 
 
 @blueprint.route("/suppressions", methods=["POST"])
 @require_api_key(KeyScope.WRITE_SUBSCRIBERS)
 @blueprint.arguments(NewSuppressionSchema())
 @blueprint.response(HTTPStatus.OK, AddedSchema)
-def add_suppressions(body: dict[str, Any]) -> dict[str, Any]:
+def add_suppressions(body: dict[str, Any]) -> manage.Added:
     """Suppress numbers.
 
     A text such as START does not lift it.
     """
     phones = body.get("phones") or [body["phone"]]
-    added = manage.add_suppressions(
+    return manage.add_suppressions(
         current_subscriber_context(),
         phones,
         actor=g.client.name,
@@ -78,7 +70,6 @@ def add_suppressions(body: dict[str, Any]) -> dict[str, Any]:
         scope=body["scope"],
         note=body.get("note"),
     )
-    return {"numbers": added.numbers, "newly_suppressed": added.newly_suppressed}
 
 
 @blueprint.route("/suppressions/lookup", methods=["POST"])
@@ -90,7 +81,7 @@ def look_up_suppression(body: dict[str, Any]) -> dict[str, Any]:
     suppression = manage.look_up(current_subscriber_context(), body["phone"])
     return {
         "suppressed": suppression is not None and suppression.active,
-        "suppression": show_suppression(suppression) if suppression else None,
+        "suppression": suppression,
     }
 
 
@@ -99,31 +90,29 @@ def look_up_suppression(body: dict[str, Any]) -> dict[str, Any]:
 @require_api_key(KeyScope.OVERSEE_SUBSCRIBERS)
 @blueprint.arguments(ReleaseSchema())
 @blueprint.response(HTTPStatus.OK, SuppressionViewSchema)
-def release_suppression(body: dict[str, Any], suppression_id: str) -> dict[str, Any]:
+def release_suppression(body: dict[str, Any], suppression_id: str) -> Row[Any]:
     """Lift a suppression.
 
     Consent to marketing is not restored.
     """
-    released = manage.release_suppression(
+    return manage.release_suppression(
         current_subscriber_context(),
         suppression_id,
         actor=g.client.name,
         channel=manage.API,
         note=body["note"],
     )
-    return show_suppression(released)
 
 
 @blueprint.route("/suppressions/<suppression_id>/confirm", methods=["POST"])
 @blueprint.error_response(HTTPStatus.CONFLICT, _LIFTED)
 @require_api_key(KeyScope.WRITE_SUBSCRIBERS)
 @blueprint.response(HTTPStatus.OK, SuppressionViewSchema)
-def confirm_suppression(suppression_id: str) -> dict[str, Any]:
+def confirm_suppression(suppression_id: str) -> Row[Any]:
     """Confirm that an ambiguous text was meant as an opt-out."""
-    confirmed = manage.confirm_suppression(
+    return manage.confirm_suppression(
         current_subscriber_context(), suppression_id, actor=g.client.name, channel=manage.API
     )
-    return show_suppression(confirmed)
 
 
 @blueprint.route("/suppressions.csv", methods=["GET"])
@@ -138,7 +127,7 @@ def confirm_suppression(suppression_id: str) -> dict[str, Any]:
 def export_all_suppressions(query: dict[str, Any]) -> Response:
     """Export suppressions as a CSV file."""
     return make_csv_response(
-        export_suppressions(current_subscriber_context(), **query), "suppressions.csv"
+        csv_files.export_suppressions(current_subscriber_context(), **query), "suppressions.csv"
     )
 
 
@@ -152,22 +141,19 @@ def export_all_suppressions(query: dict[str, Any]) -> Response:
 @blueprint.arguments(SuppressionImportQuerySchema(), location="query")
 @blueprint.response(HTTPStatus.OK, ImportedListSchema)
 @blueprint.doc(requestBody={"required": True, "content": {CSV: BINARY, _JSON_LINES: BINARY}})
-def import_suppressions(options: dict[str, Any]) -> dict[str, Any]:
+def import_suppressions(options: dict[str, Any]) -> csv_files.ImportedList:
     """Import suppressions from a CSV or JSON lines file; repeating it changes nothing."""
-    ctx = current_subscriber_context()
-    read = import_csv if require_file(CSV, _JSON_LINES) == CSV else import_json_lines
+    is_json = require_file(CSV, _JSON_LINES) == _JSON_LINES
     # One byte more, so that a larger file without a Content-Length is detected.
     request.max_content_length = _MAX_FILE_BYTES + 1
-    imported = read(
-        ctx, _read_bounded(), actor=g.client.name, source="POST /api/suppressions/import", **options
+    return csv_files.import_suppressions(
+        current_subscriber_context(),
+        _read_bounded(),
+        is_json=is_json,
+        actor=g.client.name,
+        source="POST /api/suppressions/import",
+        **options,
     )
-    refusals = [{"line": line, "reason": reason} for line, reason in imported.refusals]
-    return {
-        "numbers": imported.numbers,
-        "newly_suppressed": imported.newly_suppressed,
-        "refused": imported.refused,
-        "refusals": refusals,
-    }
 
 
 def _read_bounded() -> Iterator[bytes]:

@@ -5,14 +5,12 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from app.http.fields import Cursor, MessageText, PhoneNumber, next_cursor
-from app.phone.e164 import is_country
+from app.subscribers.fields import CountryCode
 from app.subscribers.models import Cause, Scope
-from app.subscribers.suppressions.store import Suppressed
 
 MAX_NUMBERS = 10_000
 MAX_NOTE = 200
 _MAX_HEADER = 64
-_COUNTRY = "Country of the national numbers in the file, ISO 3166-1 alpha-2."
 
 
 class SuppressionQuerySchema(Schema):
@@ -44,9 +42,8 @@ class SuppressionImportQuerySchema(Schema):
         validate=validate.Length(1, _MAX_HEADER),
         metadata={"description": "Header of the column with the numbers, or their key in JSON."},
     )
-    country = fields.String(
-        validate=[validate.Length(equal=2), validate.Regexp("^[A-Z]{2}$")],
-        metadata={"description": _COUNTRY, "example": "SE"},
+    country = CountryCode(
+        metadata={"description": "Country of the national numbers in the file, ISO 3166-1 alpha-2."}
     )
     without_plus = fields.Boolean(
         truthy={"true"},
@@ -54,12 +51,6 @@ class SuppressionImportQuerySchema(Schema):
         load_default=False,
         metadata={"description": "Read numbers without + as international."},
     )
-
-    @validates_schema
-    def check_country(self, data: dict[str, Any], **_: Any) -> None:
-        """Raise ValidationError if the country is unknown."""
-        if "country" in data and not is_country(data["country"]):
-            raise ValidationError("Not a country such as SE.", "country")
 
 
 class NewSuppressionSchema(Schema):
@@ -86,7 +77,7 @@ class ReleaseSchema(Schema):
 class SuppressionViewSchema(Schema):
     """A suppression."""
 
-    suppression_id = fields.String(required=True)
+    suppression_id = fields.String(required=True, attribute="public_id")
     phone = fields.String(
         required=True,
         allow_none=True,
@@ -162,20 +153,3 @@ class ImportedListSchema(Schema):
         required=True,
         metadata={"description": "The first 1,000 rejected lines."},
     )
-
-
-def show_suppression(suppressed: Suppressed) -> dict[str, Any]:
-    """Return a suppression as JSON."""
-    return {
-        "suppression_id": suppressed.public_id,
-        "phone": suppressed.phone,
-        "scope": suppressed.scope,
-        "cause": suppressed.cause,
-        "active": suppressed.active,
-        "needs_review": suppressed.needs_review,
-        "suppressed_at": suppressed.suppressed_at,
-        "released_at": suppressed.released_at,
-        "actor": suppressed.actor,
-        "note": suppressed.note,
-        "inbound": suppressed.inbound,
-    }

@@ -24,6 +24,8 @@ _LOCK_EXCLUSIVE = text("SELECT pg_advisory_xact_lock(7245013001)")
 
 _SUPPRESSIONS = table_of(Suppression)
 _IS_ACTIVE = _SUPPRESSIONS.c.released_at.is_(None)
+# Rows of suppressions; `active` is true while one is in force.
+SELECT_SUPPRESSIONS = select(_SUPPRESSIONS, _IS_ACTIVE.label("active"))
 _IS_FOR_ALL = _SUPPRESSIONS.c.scope == Scope.ALL
 _SUPPRESSED_FOR_MARKETING = {
     dialect: select(_SUPPRESSIONS.c.phone).where(_SUPPRESSIONS.c.phone.in_(phones), _IS_ACTIVE)
@@ -32,33 +34,12 @@ _SUPPRESSED_FOR_MARKETING = {
 _SUPPRESSED_FOR_ALL = {
     dialect: query.where(_IS_FOR_ALL) for dialect, query in _SUPPRESSED_FOR_MARKETING.items()
 }
-_BY_HASH = select(_SUPPRESSIONS).where(
+_BY_HASH = SELECT_SUPPRESSIONS.where(
     _SUPPRESSIONS.c.phone_hash.in_(bindparam("hashes", expanding=True))
 )
 _INSERT = insert(_SUPPRESSIONS)
 # A text from the phone can release these.
 _BY_THE_PERSON = (Cause.STOP, Cause.CARRIER)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Suppressed:
-    """A suppression; in force while `released_at` is None."""
-
-    public_id: str
-    phone: str | None
-    scope: Scope
-    cause: Cause
-    needs_review: bool
-    suppressed_at: datetime
-    released_at: datetime | None
-    actor: str
-    note: str | None
-    inbound: str | None
-
-    @property
-    def active(self) -> bool:
-        """True while it is in force."""
-        return self.released_at is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,68 +73,46 @@ def lock_suppressions_exclusive(tx: Connection) -> None:
         tx.execute(_LOCK_EXCLUSIVE)
 
 
-def suppress(
-    tx: Connection,
-    ctx: SubscriberContext,
-    phone: str,
-    *,
-    cause: Cause,
-    actor: str,
-    at: datetime,
-    scope: Scope = Scope.ALL,
-    note: str | None = None,
-    inbound: str | None = None,
-    needs_review: bool = False,
-) -> bool:
-    """Suppress a number.  Returns True if it was not suppressed before.  Raises WrongKey.
-
-    A number that was released after `at` stays released: the text came late.
-    """
-    request = SuppressionRequest(
-        cause=cause,
-        actor=actor,
-        at=at,
-        scope=scope,
-        note=note,
-        inbound=inbound,
-        needs_review=needs_review,
-    )
-    return bool(suppress_many(tx, ctx, [phone], request))
-
-
 def suppress_many(
     tx: Connection, ctx: SubscriberContext, phones: Sequence[str], request: SuppressionRequest
 ) -> list[str]:
-    """Suppress numbers.  Returns those that were not suppressed before.  Raises WrongKey."""
-    lock_suppressions_exclusive(tx)
-    settle_key(tx, ctx)
+    """Suppress numbers.  Returns those that were not suppressed before.  Raises WrongKey.
+
+    A number that was released after the request's time stays released: the request came late.
+    """
     newly_suppressed: list[str] = []
     for part in chunked(list(dict.fromkeys(phones))):
-        newly_suppressed += _suppress_part(tx, ctx, part, request)
+        hashes = {ctx.hash_phone(phone): phone for phone in part}
+        added = suppress_hashes(tx, ctx, dict.fromkeys(hashes, request), hashes)
+        newly_suppressed += (hashes[phone_hash] for phone_hash in added)
     return newly_suppressed
 
 
-def _suppress_part(
-    tx: Connection, ctx: SubscriberContext, phones: Sequence[str], request: SuppressionRequest
-) -> list[str]:
-    hashes = {ctx.hash_phone(phone): phone for phone in phones}
-    known = read_rows(tx, hashes)
-    added = [
-        make_row(ctx, phone_hash, phone, request)
-        for phone_hash, phone in hashes.items()
-        if phone_hash not in known
-    ]
+def suppress_hashes(
+    tx: Connection,
+    ctx: SubscriberContext,
+    requests: Mapping[bytes, SuppressionRequest],
+    phones: Mapping[bytes, str],
+) -> list[bytes]:
+    """Suppress phone hashes, whose numbers are known or not.  Raises WrongKey.
+
+    Returns those that were not suppressed before.
+    """
+    lock_suppressions_exclusive(tx)
+    settle_key(tx, ctx)
+    known = read_rows(tx, requests)
+    added = [phone_hash for phone_hash in requests if phone_hash not in known]
     if added:
-        tx.execute(_INSERT, added)
-    newly_suppressed = [row["phone"] for row in added]
+        rows = (make_row(ctx, new, phones.get(new), requests[new]) for new in added)
+        tx.execute(_INSERT, list(rows))
     for phone_hash, row in known.items():
-        changes = resolve_conflict(row, request)
-        if row.phone is None:
-            changes["phone"] = hashes[phone_hash]
+        changes = _resolve_conflict(row, requests[phone_hash])
+        if row.phone is None and phone_hash in phones:
+            changes["phone"] = phones[phone_hash]
         if "released_at" in changes:
-            newly_suppressed.append(hashes[phone_hash])
+            added.append(phone_hash)
         change_row(tx, row, changes)
-    return newly_suppressed
+    return added
 
 
 def make_row(
@@ -181,7 +140,7 @@ def _as_values(request: SuppressionRequest) -> dict[str, Any]:
     }
 
 
-def resolve_conflict(row: Row[Any], request: SuppressionRequest) -> dict[str, Any]:
+def _resolve_conflict(row: Row[Any], request: SuppressionRequest) -> dict[str, Any]:
     """Return the columns of an existing row that a request changes.
 
     Nothing changes if the row was released after the request, or already says as much.
@@ -257,13 +216,13 @@ def read_rows(tx: Connection, hashes: Iterable[bytes]) -> dict[bytes, Row[Any]]:
 
 def read_suppressions(
     tx: Connection, ctx: SubscriberContext, phones: Sequence[str]
-) -> Mapping[str, Suppressed]:
+) -> Mapping[str, Row[Any]]:
     """Return the suppressions of numbers, released ones too."""
-    suppressions: dict[str, Suppressed] = {}
+    suppressions: dict[str, Row[Any]] = {}
     for part in chunked(phones):
         hashes = {ctx.hash_phone(phone): phone for phone in part}
         for phone_hash, row in read_rows(tx, hashes).items():
-            suppressions[hashes[phone_hash]] = make_suppressed(row)
+            suppressions[hashes[phone_hash]] = row
     return suppressions
 
 
@@ -280,22 +239,6 @@ def restore_phone(tx: Connection, ctx: SubscriberContext, phones: Sequence[str])
         for phone_hash, row in read_rows(tx, hashes).items():
             if row.phone is None:
                 change_row(tx, row, {"phone": hashes[phone_hash]})
-
-
-def make_suppressed(row: Row[Any]) -> Suppressed:
-    """Make a suppression of its row."""
-    return Suppressed(
-        public_id=row.public_id,
-        phone=row.phone,
-        scope=row.scope,
-        cause=row.cause,
-        needs_review=row.needs_review,
-        suppressed_at=row.suppressed_at,
-        released_at=row.released_at,
-        actor=row.actor,
-        note=row.note,
-        inbound=row.inbound,
-    )
 
 
 def change_row(tx: Connection, row: Row[Any], changes: Mapping[str, Any]) -> None:

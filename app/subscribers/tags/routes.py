@@ -20,7 +20,6 @@ from app.subscribers.tags.schemas import (
     TagSubscribersChangedSchema,
     TagSubscribersSchema,
     TagViewSchema,
-    show_tag,
 )
 
 blueprint = Blueprint("tags", __name__, url_prefix="/api/tags", description="Tags of subscribers.")
@@ -35,7 +34,7 @@ _TAKEN = "A tag with this name exists."
 def list_tags(query: dict[str, Any]) -> dict[str, Any]:
     """List tags and their number of subscribers, in order of creation."""
     page = tags.list_tags(current_subscriber_context(), **query)
-    return {"tags": [show_tag(counts) for counts in page.rows], "cursor": page.cursor}
+    return {"tags": page.rows, "cursor": page.cursor}
 
 
 @blueprint.route("", methods=["POST"])
@@ -48,15 +47,15 @@ def create_tag(body: dict[str, Any]) -> dict[str, Any]:
 
     Assigning an unknown tag also creates it, without double opt-in.
     """
-    return show_tag(tags.create_tag(current_subscriber_context(), actor=g.client.name, **body))
+    return tags.create_tag(current_subscriber_context(), actor=g.client.name, **body)
 
 
 @blueprint.route("/<tag>", methods=["GET"])
 @require_api_key(KeyScope.READ_SUBSCRIBERS)
 @blueprint.response(HTTPStatus.OK, TagViewSchema)
-def show_tag_of_name(tag: str) -> dict[str, Any]:
+def show_tag(tag: str) -> dict[str, Any]:
     """Show a tag and its number of subscribers."""
-    return show_tag(tags.view_tag(current_subscriber_context(), _name(tag)))
+    return tags.view_tag(current_subscriber_context(), _name(tag))
 
 
 @blueprint.route("/<tag>", methods=["PATCH"])
@@ -66,9 +65,7 @@ def show_tag_of_name(tag: str) -> dict[str, Any]:
 @blueprint.response(HTTPStatus.OK, TagViewSchema)
 def change_tag(change: dict[str, Any], tag: str) -> dict[str, Any]:
     """Rename a tag, or switch its double opt-in."""
-    return show_tag(
-        tags.change_tag(current_subscriber_context(), _name(tag), actor=g.client.name, **change)
-    )
+    return tags.change_tag(current_subscriber_context(), _name(tag), actor=g.client.name, **change)
 
 
 @blueprint.route("/<tag>", methods=["DELETE"])

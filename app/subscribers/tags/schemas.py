@@ -1,12 +1,9 @@
 """Schemas of tags: request and response."""
 
-from typing import Any
-
 from marshmallow import Schema, fields, validate
 
 from app.http.fields import Cursor, MessageText, StrictBoolean, next_cursor
 from app.subscribers.fields import TagName
-from app.subscribers.tags.tags import TagCounts
 
 MAX_SUBSCRIBERS = 10_000
 
@@ -94,17 +91,3 @@ class TagSubscribersChangedSchema(Schema):
 
     added = fields.Integer(required=True)
     removed = fields.Integer(required=True)
-
-
-def show_tag(counted: TagCounts) -> dict[str, Any]:
-    """Return a tag as JSON."""
-    return {
-        "name": counted.row.name,
-        "double_opt_in": counted.row.double_opt_in,
-        "created_at": counted.row.created_at,
-        "subscribers": {
-            "all": counted.all,
-            "active": counted.active,
-            "unconfirmed": counted.unconfirmed,
-        },
-    }

@@ -1,7 +1,6 @@
 """Tags: create, rename, delete, count and assign to subscribers."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from loguru import logger
@@ -26,16 +25,8 @@ from app.subscribers.tags.assignments import (
 MAX_ERRORS_SHOWN = 100
 
 _SUBSCRIBERS, _TAGS, _ASSIGNMENTS = table_of(Subscriber), table_of(Tag), table_of(SubscriberTag)
-
-
-@dataclass(frozen=True, slots=True)
-class TagCounts:
-    """A tag's row, and how many subscribers have it: all, active and confirmed, unconfirmed."""
-
-    row: Row[Any]
-    all: int = 0
-    active: int = 0
-    unconfirmed: int = 0
+# A tag's columns, and how many subscribers have it: all, active and confirmed, unconfirmed.
+TagCounts = dict[str, Any]
 
 
 def list_tags(ctx: SubscriberContext, *, cursor: int = 0, limit: int = 100) -> Page[TagCounts]:
@@ -171,7 +162,12 @@ def _count(tx: Connection, tags: Sequence[Row[Any]]) -> list[TagCounts]:
         .group_by(_ASSIGNMENTS.c.tag_id)
     )
     counts = {tag_id: numbers for tag_id, *numbers in tx.execute(query)}
-    return [TagCounts(tag, *counts.get(tag.id, ())) for tag in tags]
+    names = ("all", "active", "unconfirmed")
+    return [
+        tag._asdict()
+        | {"subscribers": dict(zip(names, counts.get(tag.id, (0, 0, 0)), strict=True))}
+        for tag in tags
+    ]
 
 
 def _name_exists(name: str) -> Conflict:

@@ -16,11 +16,11 @@ from sqlalchemy import event
 from app.clock import Clock
 from app.sms.dispatch.claim import Idle, claim_burst
 from app.subscribers.models import Cause
-from app.subscribers.suppressions.store import suppress
 from app.webhooks.incoming.store import CallbackStore
 from tests.conftest import examples
 from tests.factories import many_numbers
 from tests.machine import Together
+from tests.people import suppress
 from tests.reporting import inbound
 
 # Claims by three and STOPs by three, dozens of each at once.

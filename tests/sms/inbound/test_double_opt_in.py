@@ -12,9 +12,9 @@ from app.sms.inbound.reply_texts import OPT_IN_QUESTIONS, choose_question
 from app.subscribers.consent.ledger import read_events
 from app.subscribers.models import Cause, ConsentKind
 from app.subscribers.profiles.bulk import upsert_subscribers
-from app.subscribers.suppressions.store import suppress
 from app.subscribers.tags import tags
 from app.text.segments import Encoding, measure_text
+from tests.people import suppress
 from tests.reporting import inbound, tell
 
 ANN, BO, CY = "+46701234567", "+46707654321", "+46701112233"
@@ -63,9 +63,9 @@ def test_who_waits_is_asked_once_in_their_language_and_says_yes(asking, at_sinch
     asking.clock.advance(60)
     at = asking.ctx.now().isoformat()
     tell(asking.ctx, inbound(ANN, "Yes!", name="01YES", to="12015550199", received_at=at))
-    assert tags.view_tag(people, "news").active == 1
+    assert tags.view_tag(people, "news")["subscribers"]["active"] == 1
     with people.db.read() as tx:
-        told = [(link.kind, link.wording, link.tag) for link in read_events(tx, ANN)]
+        told = [(link["kind"], link["wording"], link["tag"]) for link in read_events(tx, ANN)]
     assert told == [
         (ConsentKind.ASKED, choose_question("sv"), "news"),
         (ConsentKind.CONFIRMED, "Yes!", "news"),

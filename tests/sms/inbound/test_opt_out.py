@@ -11,7 +11,8 @@ from app.sms.models.states import BatchState
 from app.sms.reports.reconcile import fetch_due_reports
 from app.subscribers.consent.ledger import read_events
 from app.subscribers.models import Cause, ConsentKind, Subscriber, SubscriberTag, Suppression, Tag
-from app.subscribers.suppressions.store import read_suppressions, release, suppress
+from app.subscribers.suppressions.store import read_suppressions, release
+from tests.people import suppress
 from tests.reporting import inbound, inbounds, read_all, report, tell
 
 ANN, BOB = "+46701234567", "+46707654321"
@@ -50,7 +51,8 @@ class Phone:
         """Kind, wording and channel of each link, the oldest first."""
         with self.machine.ctx.db.read() as tx:
             return [
-                (link.kind, link.wording, link.channel) for link in read_events(tx, self.number)
+                (link["kind"], link["wording"], link["channel"])
+                for link in read_events(tx, self.number)
             ]
 
     def subscriber(self):

@@ -25,11 +25,12 @@ from app.subscribers.models import (
     Suppression,
     Tag,
 )
-from app.subscribers.suppressions.store import find_suppressed, suppress
+from app.subscribers.suppressions.store import find_suppressed
 from app.webhooks.outgoing.endpoints import create_endpoint
 from app.webhooks.outgoing.http_client import WebhookHttpClient
 from app.worker.jobs import run_maintenance
 from tests.factories import many_numbers
+from tests.people import suppress
 from tests.reporting import inbound, read_all, report, store_events, sums, tell
 from tests.rollups import daily_counts, daily_inbounds, miscounts, roll_up_now
 

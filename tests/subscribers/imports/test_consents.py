@@ -14,7 +14,8 @@ from app.subscribers.imports.rows import NO_CONSENT
 from app.subscribers.models import Cause, ConsentKind, Suppression
 from app.subscribers.profiles.entry import GivenConsent
 from app.subscribers.profiles.upsert import OBJECTED
-from app.subscribers.suppressions.store import find_suppressed, suppress
+from app.subscribers.suppressions.store import find_suppressed
+from tests.people import suppress
 from tests.subscribers.imports.imports import (
     CONSENT,
     begin,
@@ -57,7 +58,7 @@ def test_a_consent_may_be_given_for_all_and_what_a_row_says_goes_before_it(peopl
     assert found[ANN]["consented_at"] == datetime(2025, 3, 1, tzinfo=UTC)
     assert found[BOB]["consented_at"] == CONSENT.at
     with people.db.read() as tx:
-        assert [link.wording for link in read_events(tx, ANN)] == [CONSENT.wording]
+        assert [link["wording"] for link in read_events(tx, ANN)] == [CONSENT.wording]
 
 
 def test_without_consents_for_marketing_a_file_is_not_taken(people):

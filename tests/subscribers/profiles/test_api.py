@@ -9,8 +9,8 @@ from app.db.audit import AuditEntry
 from app.db.base import table_of
 from app.ids import make_id
 from app.subscribers.models import Cause, ConsentEvent, Subscriber
-from app.subscribers.suppressions.store import suppress
 from tests.callers import Caller, limit_scopes
+from tests.people import suppress
 
 ANN, BO = "+46701234567", "+46707654321"
 # Of the right form, and nobody's: the range is given to no network.

@@ -10,10 +10,11 @@ from app.subscribers.models import Cause, ConsentEvent, Subscriber, Suppression
 from app.subscribers.profiles.bulk import upsert_subscribers
 from app.subscribers.profiles.entry import OnConflict
 from app.subscribers.profiles.upsert import EntryOutcome
-from app.subscribers.suppressions.store import find_suppressed, suppress
+from app.subscribers.suppressions.store import find_suppressed
 from tests.callers import Caller
 from tests.factories import many_numbers
 from tests.machine import Together
+from tests.people import suppress
 
 ANN, BO, CY = "+46701234567", "+46707654321", "+46701112233"
 WRITTEN = (EntryOutcome.CREATED, EntryOutcome.UPDATED, EntryOutcome.UNCHANGED)
@@ -192,7 +193,7 @@ def test_many_are_kept_in_one_go(people):
 
     for count in ((MANY, 0, 0), (0, 0, MANY), (0, MANY, 0)):
         upserted = upsert_subscribers(people, entries, actor="tests", allow_unlisted=MANY < 1000)
-        assert tuple(upserted.result.count(outcome) for outcome in WRITTEN) == count
+        assert tuple(upserted[outcome.value] for outcome in WRITTEN) == count
         if count[2]:
             for entry in entries:
                 entry["language"] = "sv"
@@ -209,12 +210,12 @@ def test_several_at_once_make_each_number_once(people):
     def upsert(turn):
         part = numbers[turn * 5 :] + numbers[: turn * 5]
         entries = [{"phone": number, "tags": [f"t{turn}", "all"]} for number in part]
-        return upsert_subscribers(people, entries, actor="tests", allow_unlisted=True).result
+        return upsert_subscribers(people, entries, actor="tests", allow_unlisted=True)
 
     results = Together(*(lambda turn=turn: upsert(turn) for turn in range(4))).join()
 
-    assert sum(result.count(EntryOutcome.CREATED) for result in results) == len(numbers)
-    assert sum(result.count(EntryOutcome.UPDATED) for result in results) == 3 * len(numbers)
+    assert sum(result["created"] for result in results) == len(numbers)
+    assert sum(result["updated"] for result in results) == 3 * len(numbers)
 
 
 def test_whoever_is_entered_anew_is_known_by_number_again_and_stays_suppressed(people):

@@ -11,10 +11,10 @@ from flask import Flask
 from app.config.scopes import KeyScope
 from app.subscribers.consent.ledger import read_events
 from app.subscribers.models import Cause
-from app.subscribers.suppressions.csv_files import import_csv
-from app.subscribers.suppressions.store import suppress
+from app.subscribers.suppressions.csv_files import import_suppressions
 from tests.callers import Caller, limit_scopes
 from tests.factories import AUTH, many_numbers
+from tests.people import suppress
 
 ANN, BOB = "+46701234567", "+46707654321"
 PATH = "/api/suppressions"
@@ -44,7 +44,7 @@ def text_stop(service, phone=ANN, **more):
 def events_of(service, phone=ANN):
     with people_of(service).db.read() as tx:
         return [
-            (each.kind.value, each.actor, each.channel, each.wording)
+            (each["kind"].value, each["actor"], each["channel"], each["wording"])
             for each in read_events(tx, phone)
         ]
 
@@ -295,7 +295,7 @@ def test_a_list_may_come_in_pieces_of_any_size(make_service, size):
     raw = content.encode()
     blocks = (raw[place : place + size] for place in range(0, len(raw), size))
 
-    taken = import_csv(people, blocks, actor="ops", source="list")
+    taken = import_suppressions(people, blocks, is_json=False, actor="ops", source="list")
 
     assert (taken.numbers, taken.newly_suppressed, taken.refused) == (3, 3, 0)
 
@@ -311,6 +311,8 @@ def test_a_list_may_come_in_pieces_of_any_size(make_service, size):
 def test_a_broken_quote_costs_no_opt_out(make_service, content):
     people = people_of(make_service())
 
-    taken = import_csv(people, [content.encode()], actor="ops", source="list")
+    taken = import_suppressions(
+        people, [content.encode()], is_json=False, actor="ops", source="list"
+    )
 
     assert (taken.newly_suppressed, taken.refused) == (2, 0)

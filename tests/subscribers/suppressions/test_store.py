@@ -21,12 +21,12 @@ from app.subscribers.suppressions.store import (
     read_suppressions,
     release,
     restore_phone,
-    suppress,
     suppress_many,
 )
 from tests.clocks import ManualClock
 from tests.conftest import examples
 from tests.factories import many_numbers
+from tests.people import suppress
 
 ANN, BO = "+46701234567", "+46707654321"
 

@@ -114,7 +114,7 @@ def test_a_double_opt_in_waits_for_a_yes_to_what_was_asked(people):
         assert count_audience(tx, plain_tag("unasked")) == 0
     # Given again, it stays confirmed.
     upsert_subscribers(people, [{"phone": ANN, "tags": ["asked"]}], actor="t")
-    assert tags.view_tag(people, "asked").unconfirmed == 0
+    assert tags.view_tag(people, "asked")["subscribers"]["unconfirmed"] == 0
 
 
 def test_a_deleted_tag_is_taken_from_everybody(people):

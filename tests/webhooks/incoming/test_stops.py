@@ -10,12 +10,13 @@ from app.sms.context import Context
 from app.sms.dispatch.claim import Claim, claim_batch
 from app.subscribers.consent.ledger import read_events
 from app.subscribers.models import Cause, Suppression
-from app.subscribers.suppressions.store import find_suppressed, read_suppressions, suppress
+from app.subscribers.suppressions.store import find_suppressed, read_suppressions
 from app.webhooks.incoming.apply import apply_events
 from app.webhooks.incoming.store import CallbackStore
 from tests.background import context_of
 from tests.factories import many_numbers
 from tests.machine import Machine, Together
+from tests.people import suppress
 from tests.reporting import inbound, report
 from tests.webhooks.incoming.conftest import read_events as read_raw
 
@@ -71,7 +72,7 @@ def test_a_stop_counts_from_its_commit_on_and_is_answered_once_when_applied(
     machine.submit_all()
     assert sandbox.recipients() == [BOB, ANN]
     with ctx.db.read() as tx:
-        assert [link.wording for link in read_events(tx, ANN)] == ["please stop"]
+        assert [link["wording"] for link in read_events(tx, ANN)] == ["please stop"]
 
 
 def test_what_may_be_a_stop_counts_as_early(ctx, store):
