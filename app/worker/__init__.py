@@ -6,9 +6,8 @@
     queue.py            the Celery application for `celery --app app.worker.queue`
     celery_tasks.py     the Celery tasks and the wake-ups
     broker.py           Celery's configuration for each broker
-    waker.py            sends wake-ups without delaying a request
     start.py            starts the background work of a web process
-    guard.py            logs failures instead of ending a thread
+    loops.py            threads that work when woken, and log failures
 
 wake-up: a message without content that there may be work.  The work itself is in the database.
 sweep: a search for all work that is due, every SWEEP_EVERY_S seconds.  It replaces lost wake-ups.

@@ -60,7 +60,7 @@ def _make_schedule(config: Config) -> dict[str, Any]:
     tasks = {
         celery_tasks.run_sweep: sweep_every_s,
         celery_tasks.record_events: sweep_every_s,
-        celery_tasks.run_polls: sweep_every_s,
+        celery_tasks.poll: sweep_every_s,
         celery_tasks.maintain: _MAINTENANCE_EVERY_S,
     }
     return {task.name: {"task": task.name, "schedule": every_s} for task, every_s in tasks.items()}

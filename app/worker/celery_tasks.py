@@ -8,6 +8,7 @@ are busy.
 import time
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from celery import Task, shared_task
@@ -17,8 +18,8 @@ from app.sms.context import Context
 from app.sms.dispatch.burst import Burst, submit_next
 from app.subscribers.imports.job import has_imports
 from app.webhooks.incoming.apply import apply_events
-from app.worker.guard import log_failure
-from app.worker.jobs import import_next, plan_next, poll_sinch, roll_up, run_maintenance, sweep
+from app.worker.jobs import import_next, plan_next, run_maintenance, run_polls, sweep
+from app.worker.loops import log_failure
 
 # Two queues, so that scheduled tasks do not wait behind a long broadcast.
 CLOCK_QUEUE, WORK_QUEUE = "clarion-clock", "clarion-work"
@@ -107,33 +108,15 @@ def import_some() -> None:
 
 
 @shared_task(name="clarion.poll", base=WakeTask, queue=CLOCK_QUEUE, expires=WAKE_EXPIRES_S)
-def run_polls() -> None:
+def poll() -> None:
     """Poll Sinch for missing reports and texts, and update the daily counters."""
-    try:
-        poll_sinch(_contexts[0])
-    finally:
-        roll_up(_contexts[0], stop=_is_stopping[0])
+    run_polls(_contexts[0], stop=_is_stopping[0])
 
 
 @shared_task(name="clarion.maintenance", base=WakeTask, queue=CLOCK_QUEUE, expires=WAKE_EXPIRES_S)
 def maintain() -> None:
     """Run the jobs of every minute."""
     run_maintenance(_contexts[0])
-
-
-def wake_workers() -> bool:
-    """Wake workers to plan and submit.  Returns False if the broker took no wake-up."""
-    return _send_wake_ups(work, MAX_WAITING)
-
-
-def wake_report_workers() -> bool:
-    """Wake a worker to apply callbacks.  Returns False if the broker took no wake-up."""
-    return _send_wake_ups(record_events, 1)
-
-
-def wake_importers() -> bool:
-    """Wake a worker to import a file.  Returns False if the broker took no wake-up."""
-    return _send_wake_ups(import_some, 1)
 
 
 def _send_wake_ups(task: Any, count: int) -> bool:
@@ -153,6 +136,12 @@ def _send_wake_ups(task: Any, count: int) -> bool:
         else:
             return True
     return False
+
+
+# Each returns False if the broker took no wake-up.
+wake_workers = partial(_send_wake_ups, work, MAX_WAITING)
+wake_report_workers = partial(_send_wake_ups, record_events, 1)
+wake_importers = partial(_send_wake_ups, import_some, 1)
 
 
 def _work_once(ctx: Context) -> bool:

@@ -4,7 +4,7 @@
     woken by a callback, and after every sweep     webhooks/incoming/apply.py
     woken by an uploaded file, and every 15 s      import_next
     every SWEEP_EVERY_S (15 s)                     sweep: the jobs of EVERY_SWEEP
-    every 5 s (Celery: at every sweep)             poll_sinch, roll_up
+    every 5 s (Celery: at every sweep)             run_polls
     every minute                                   run_maintenance: the jobs of EVERY_MINUTE
     every second                                   webhooks/outgoing, by webhook_workers.py
 
@@ -96,11 +96,14 @@ def _run_jobs(ctx: Context, jobs: tuple[Callable[[Context], object], ...]) -> No
             logger.bind(job=job.__name__).exception("a job failed; the next run tries it again")
 
 
-def poll_sinch(ctx: Context) -> None:
-    """Fetch the reports that are due, and texts from phones that no callback delivered."""
+def run_polls(ctx: Context, *, stop: Callable[[], bool] = lambda: False) -> None:
+    """Fetch due reports and texts from phones that no callback delivered, then roll up."""
     ctx.require_own_database()
-    fetch_due_reports(ctx)
-    fetch_inbounds_when_due(ctx)
+    try:
+        fetch_due_reports(ctx)
+        fetch_inbounds_when_due(ctx)
+    finally:
+        roll_up(ctx, stop=stop)
 
 
 def roll_up(ctx: Context, *, stop: Callable[[], bool] = lambda: False) -> None:

@@ -3,6 +3,9 @@
 import atexit
 import os
 import sys
+import threading
+import time
+from collections.abc import Callable
 
 from flask import Flask
 from loguru import logger
@@ -14,9 +17,14 @@ from app.db.schema import WrongDatabase
 from app.sms.context import Context
 from app.worker.broker import make_celery
 from app.worker.celery_tasks import wake_importers, wake_report_workers, wake_workers
+from app.worker.loops import Loop
 from app.worker.threads import BackgroundThreads
-from app.worker.waker import Waker
 from app.worker.webhook_workers import WebhookWorkers
+
+# One wake-up serves all requests of this time.
+_GATHER_S = 0.05
+# After the broker took no wake-up.
+_BROKER_PAUSE_S = 2.0
 
 
 def start_background(app: Flask, config: Config) -> None:
@@ -33,9 +41,7 @@ def start_background(app: Flask, config: Config) -> None:
             ("wake_report_worker", wake_report_workers),
             ("wake_importer", wake_importers),
         ):
-            waker = Waker(send_wake_up)
-            app.extensions[name] = waker.wake
-            waker.start()
+            app.extensions[name] = _start_waker(send_wake_up)
         return
     webhook_workers = WebhookWorkers(ctx, app.extensions["webhook_client"])
     threads = BackgroundThreads(ctx, senders=config.sender_threads, webhook_workers=webhook_workers)
@@ -45,6 +51,20 @@ def start_background(app: Flask, config: Config) -> None:
     app.extensions["wake_importer"] = threads.wake_importer
     threads.start()
     atexit.register(threads.stop)
+
+
+def _start_waker(send_wake_up: Callable[[], bool]) -> Callable[[], None]:
+    """Start a thread that sends wake-ups, so that no request waits for a slow or dead broker.
+
+    `send_wake_up` returns False if the broker took none.  Returns a function that returns at once.
+    """
+
+    def work() -> None:
+        time.sleep(_GATHER_S if send_wake_up() else _BROKER_PAUSE_S)
+
+    waker = Loop("waker", work, stopping=threading.Event())
+    waker.start()
+    return waker.wake
 
 
 def is_serving() -> bool:
