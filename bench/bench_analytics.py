@@ -13,10 +13,10 @@ from pathlib import Path
 from flask.testing import FlaskClient
 from sqlalchemy import update
 
-from app import create_app
 from app.config import read_config
 from app.db.base import table_of
 from app.db.facts import delete_metadata
+from app.factory import create_app
 from app.phone.country import find_country
 from app.phone.e164 import inspect_number
 from app.sms.analytics.rollup import roll_up_batches

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from flask.testing import FlaskClient
 
-from app import create_app
 from app.config import read_config
+from app.factory import create_app
 from bench.clarion import KEY, make_settings, opened
 from bench.measure import show_ratio, show_time, time_in_turn
 from bench.sample_broadcast import add_broadcast

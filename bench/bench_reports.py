@@ -18,10 +18,10 @@ from pathlib import Path
 
 from sqlalchemy import func, insert, select, text
 
-from app import create_app
 from app.config import read_config
 from app.db.base import table_of
 from app.db.engine import Database
+from app.factory import create_app
 from app.sms.context import Context
 from app.sms.models.reports import DeliveryCount, Event
 from app.webhooks.incoming.apply import MAX_EVENTS, apply_events

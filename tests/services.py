@@ -9,9 +9,9 @@ from typing import Any
 
 from flask import Flask
 
-from app import create_app
 from app.config import Config, read_config
 from app.db.engine import Database
+from app.factory import create_app
 from app.health import Readiness
 from app.logs import configure_logging
 from app.sms.context import Context

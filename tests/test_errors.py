@@ -7,8 +7,8 @@ import pytest
 from flask import abort
 from werkzeug.exceptions import ServiceUnavailable
 
-from app import create_app
 from app.config import read_config
+from app.factory import create_app
 from tests.factories import broadcast_to, production
 
 

@@ -5,35 +5,53 @@ operate/    flask broadcasts, batches, circuit, webhooks, db, sandbox
 data/       flask subscribers, suppressions, consent, prices
 command.py  context, operator and one-line errors of all commands
 up.py       `make run`
+
+Each command is imported when it runs: `flask --help` needs none of the service.
 """
 
+from importlib import import_module
+from typing import Any
+
+import click
 from flask import Flask
 
-from app.cli.data.consent import consent
-from app.cli.data.prices import prices
-from app.cli.data.subscribers import subscribers
-from app.cli.data.suppressions import suppressions
-from app.cli.operate.batches import batches, circuit
-from app.cli.operate.broadcasts import broadcasts
-from app.cli.operate.db import db
-from app.cli.operate.sandbox import run_sandbox
-from app.cli.operate.webhooks import webhooks
-from app.cli.send.send import send
+from app.config import Config
+from app.failpoints import failpoints
+from app.logs import configure_logging
+
+# Name of the command: where it is, and its help.
+_COMMANDS = {
+    "send": ("send.send", "Send a text to numbers, a CSV file or a tag."),
+    "broadcasts": ("operate.broadcasts", "List, watch, pause, resume, cancel broadcasts."),
+    "batches": ("operate.batches", "Decide about batches of unknown outcome."),
+    "circuit": ("operate.batches", "The circuit breaker: open while Sinch refuses all calls."),
+    "webhooks": ("operate.webhooks", "Webhooks of clients: list, enable, disable, replay."),
+    "db": ("operate.db", "The database: migrate, check, adopt, restore."),
+    "sandbox": ("operate.sandbox", "Serve Sinch's API on loopback; no SMS is sent."),
+    "subscribers": ("data.subscribers", "Subscribers: import and export them as CSV."),
+    "suppressions": ("data.suppressions", "Opt-outs: add, release, erase, import, export."),
+    "consent": ("data.consent", "The consent ledger: verify it, export evidence."),
+    "prices": ("data.prices", "Prices of a part by country: import, export."),
+}
 
 
-def register_commands(app: Flask) -> None:
-    """Add our commands to `flask`."""
-    for command in (
-        send,
-        run_sandbox,
-        db,
-        broadcasts,
-        batches,
-        circuit,
-        webhooks,
-        prices,
-        subscribers,
-        suppressions,
-        consent,
-    ):
-        app.cli.add_command(command)
+class _ImportedWhenRun(click.Command):
+    """A command of `app.cli` that is imported when it runs."""
+
+    def make_context(self, *args: Any, **options: Any) -> click.Context:
+        module = import_module(f"app.cli.{_COMMANDS[str(self.name)][0]}")
+        command: click.Command = getattr(module, str(self.name))
+        command.help = command.help or self.help
+        return command.make_context(*args, **options)
+
+
+def make_command_app(config: Config) -> Flask:
+    """Make the app of the commands: the settings, without routes.  Opens no connection."""
+    configure_logging(config.log_level)
+    if config.failpoint:
+        failpoints.arm(*config.failpoint)
+    app = Flask("app", static_folder=None)
+    app.extensions["config"] = config
+    for name, (_, text) in _COMMANDS.items():
+        app.cli.add_command(_ImportedWhenRun(name, help=text))
+    return app

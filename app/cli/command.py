@@ -9,7 +9,7 @@ from flask.cli import AppGroup
 
 from app.db.schema import WrongDatabase
 from app.errors import ClarionError
-from app.sms.context import Context
+from app.sms.context import Context, make_context
 
 
 class ServiceCommand(click.Command):
@@ -32,7 +32,10 @@ class ServiceGroup(AppGroup):
 
 def current_context() -> Context:
     """Return the context of the current app, whatever its database is."""
-    ctx: Context = current_app.extensions["clarion"]
+    extensions = current_app.extensions
+    if "clarion" not in extensions:
+        extensions["clarion"] = make_context(extensions["config"])
+    ctx: Context = extensions["clarion"]
     return ctx
 
 

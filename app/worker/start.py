@@ -1,7 +1,6 @@
 """Start of the background work of a web process."""
 
 import atexit
-import os
 import sys
 import threading
 import time
@@ -65,12 +64,6 @@ def _start_waker(send_wake_up: Callable[[], bool]) -> Callable[[], None]:
     waker = Loop("waker", work, stopping=threading.Event())
     waker.start()
     return waker.wake
-
-
-def is_serving() -> bool:
-    """Return False in a command of `flask` other than `run`: it serves no requests."""
-    from_cli = os.environ.get("FLASK_RUN_FROM_CLI") == "true"
-    return not from_cli or "run" in sys.argv[1:]
 
 
 def refuse_wrong_database(ctx: Context) -> None:

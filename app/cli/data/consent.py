@@ -10,7 +10,7 @@ from app.cli.command import ServiceGroup, verified_context
 from app.cli.data.suppressions import NUMBER
 from app.subscribers.consent.verify import make_evidence, verify_ledger
 
-consent = ServiceGroup("consent", help="The ledger of consent: verify it, hand out evidence.")
+consent = ServiceGroup("consent")
 
 
 @consent.command("verify")

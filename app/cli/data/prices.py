@@ -17,7 +17,7 @@ from app.sms.quotes.prices import (
     replace_prices,
 )
 
-prices = ServiceGroup("prices", help="What a part costs, by country: import, export.")
+prices = ServiceGroup("prices")
 
 _COLUMNS = ("country", "currency", "price")
 

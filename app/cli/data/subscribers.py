@@ -28,7 +28,7 @@ from app.subscribers.imports.service import (
 from app.subscribers.imports.upload import FileTooLarge, store_file
 from app.subscribers.profiles.export_csv import export_subscribers
 
-subscribers = ServiceGroup("subscribers", help="Subscribers: import and export them as CSV.")
+subscribers = ServiceGroup("subscribers")
 
 EXIT_NOT_ALL_TAKEN = 1
 _BLOCK_BYTES = 1_000_000

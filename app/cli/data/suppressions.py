@@ -15,9 +15,7 @@ from app.subscribers.suppressions.csv_files import export_suppressions, import_s
 from app.subscribers.suppressions.hashed_lists import export_hashes, import_hashes
 from app.subscribers.suppressions.manage import CLI, add_suppressions, release_number
 
-suppressions = ServiceGroup(
-    "suppressions", help="Suppressions: add, release, erase, import, export."
-)
+suppressions = ServiceGroup("suppressions")
 
 _BLOCK_BYTES = 256 * 1024
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)

@@ -8,8 +8,8 @@ from app.sms.dispatch.circuit_breaker import close_circuit_by_hand
 from app.sms.lifecycle.gates import read_gates
 from app.sms.recovery.attention import MAX_NOTE_CHARACTERS, Decision, find_attention, resolve_batch
 
-batches = ServiceGroup("batches", help="Batches whose outcome at Sinch is unknown.")
-circuit = ServiceGroup("circuit", help="The circuit breaker: open while Sinch refuses every call.")
+batches = ServiceGroup("batches")
+circuit = ServiceGroup("circuit")
 
 
 def _read_note(_: click.Context, __: click.Parameter, value: str) -> str:

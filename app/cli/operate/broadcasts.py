@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import click
-from flask import current_app
 
 from app.cli.command import ServiceGroup, name_operator, verified_context
 from app.logs import configure_logging
@@ -20,9 +19,7 @@ from app.sms.lifecycle.counts import give_reasons
 from app.sms.models.states import BroadcastStatus
 from app.sms.models.statuses import MessageStatus
 
-broadcasts = ServiceGroup(
-    "broadcasts", help="List, show, watch, pause, resume and cancel broadcasts."
-)
+broadcasts = ServiceGroup("broadcasts")
 
 _WATCH_EVERY_S = 0.5
 _UNSENT = (MessageStatus.PENDING,)
@@ -135,5 +132,4 @@ def _show_status(view: BroadcastView | None) -> str | None:
 def _act(change: Callable[..., Any], broadcast_id: str) -> None:
     ctx = verified_context()
     change(ctx, broadcast_id, actor=name_operator())
-    current_app.extensions["wake_workers"]()
     click.echo(f"{broadcast_id}: {view_broadcast(ctx, broadcast_id).status}")

@@ -6,7 +6,7 @@ from app.cli.command import ServiceGroup, current_context, name_operator, verifi
 from app.db.schema import adopt_database
 from app.sms.operations.restore import mark_restored
 
-db = ServiceGroup("db", help="The database: migrate, check, adopt, enter restore mode.")
+db = ServiceGroup("db")
 
 
 @db.command("upgrade")

@@ -6,7 +6,7 @@ import click
 from flask import current_app
 from flask.cli import with_appcontext
 
-from app.config import load_config_or_exit
+from app.config import Config
 from app.sandbox.control.settings import Settings
 from app.sandbox.server import serve
 
@@ -20,15 +20,15 @@ from app.sandbox.server import serve
     help="File to which each accepted batch is written before it is answered.",
 )
 @with_appcontext
-def run_sandbox(port: int, ledger_path: Path | None) -> None:
+def sandbox(port: int, ledger_path: Path | None) -> None:
     """Serve Sinch's API on loopback; no SMS is sent.
 
     Its callbacks follow the settings of this service: PUBLIC_URL, SINCH_WEBHOOK_SECRET or
     SINCH_WEBHOOK_BASIC.
     """
-    if current_app.config["PRODUCTION"]:
+    config: Config = current_app.extensions["config"]
+    if config.production:
         raise click.ClickException("the sandbox is not for production: set APP_ENV=development")
-    config = load_config_or_exit()
     settings = Settings(
         inbound_url=config.callback_url,
         hmac_secret=next(iter(config.webhook_auth.secrets), None),

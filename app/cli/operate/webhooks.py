@@ -10,7 +10,7 @@ from app.webhooks.outgoing.deliveries import list_deliveries, replay_since
 from app.webhooks.outgoing.endpoints import list_endpoints, switch_endpoint
 from app.webhooks.outgoing.models import DeliveryStatus
 
-webhooks = ServiceGroup("webhooks", help="Webhooks of clients: list, enable, disable, replay.")
+webhooks = ServiceGroup("webhooks")
 
 _FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
 

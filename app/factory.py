@@ -1,0 +1,64 @@
+"""The factory of the service: `create_app`."""
+
+from flask import Flask
+
+from app.auth import identify_clients
+from app.cli import make_command_app
+from app.config import Config
+from app.errors import register_error_handlers
+from app.health import Readiness
+from app.health import blueprint as health
+from app.http.openapi import register_api
+from app.http.security import secure_responses, trust_proxies
+from app.logs import log_requests
+from app.rate_limit import limit_rates
+from app.sms.blueprints import BLUEPRINTS as SMS
+from app.sms.context import make_context
+from app.sms.privacy.person_export import SOURCES
+from app.subscribers.blueprints import BLUEPRINTS as SUBSCRIBERS
+from app.web.routes import blueprint as web
+from app.webhooks.incoming.routes import register_callbacks
+from app.webhooks.outgoing.http_client import WebhookHttpClient
+from app.webhooks.outgoing.routes import blueprint as client_webhooks
+
+
+def create_app(config: Config) -> Flask:
+    """Make the service from its settings.  Reads no environment and opens no connection."""
+    flask_app = make_command_app(config)
+    flask_app.url_map.merge_slashes = False  # answer a doubled slash with 404, not a redirect
+    flask_app.json.sort_keys = False  # type: ignore[attr-defined]  # answers keep their order
+    flask_app.config.update(
+        SECRET_KEY=config.secret_key,
+        MAX_CONTENT_LENGTH=config.max_body_bytes,
+        PRODUCTION=config.production,
+    )
+    ctx = make_context(config)
+    flask_app.extensions |= {
+        "clarion": ctx,
+        "readiness": Readiness(ctx.sinch),
+        "person_sources": SOURCES,
+        "webhook_client": WebhookHttpClient(production=config.production),
+        # A background that is started in this process replaces these.
+        "wake_workers": lambda: None,
+        "wake_report_worker": lambda: None,
+        "wake_importer": lambda: None,
+    }
+    register_callbacks(flask_app, ctx, config.webhook_auth)
+    trust_proxies(flask_app, config.trusted_proxies)
+
+    # Flask runs hooks before a request in this order, and those after it in reverse: the log line
+    # is written last.
+    log_requests(flask_app)
+    identify_clients(flask_app, config.api_keys)
+    limit_rates(
+        flask_app,
+        limit=config.rate_limit,
+        read_limit=config.read_rate_limit,
+        redis_url=config.redis_url,
+    )
+    secure_responses(flask_app, production=config.production)
+
+    register_api(flask_app, (*SMS, *SUBSCRIBERS, client_webhooks, health))
+    flask_app.register_blueprint(web)
+    register_error_handlers(flask_app)
+    return flask_app
