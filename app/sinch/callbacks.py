@@ -8,13 +8,12 @@ import base64
 import hmac
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from app.sinch.schemas import (
     BatchReport,
     SinchInbound,
+    StatusCount,
     UnreadableAnswer,
     read_code,
     read_inbound,
@@ -48,19 +47,7 @@ class UnreadableCallback(ValueError):
     """The reference does not describe such a callback; the message says why and quotes nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class RecipientReport:
-    """Status of one message, in Sinch's words; `recipient` in E.164."""
-
-    batch_id: str
-    client_reference: str | None
-    recipient: str
-    status: str
-    code: int | None
-    at: datetime | None
-
-
-Callback = RecipientReport | BatchReport | SinchInbound
+Callback = BatchReport | SinchInbound
 
 
 def parse_callback(raw: bytes) -> Callback:
@@ -118,19 +105,19 @@ def _encode(value: str) -> bytes:
     return value.encode("utf-8", "surrogatepass")
 
 
-def _read_recipient_report(fields: Mapping[str, Any]) -> RecipientReport:
+def _read_recipient_report(fields: Mapping[str, Any]) -> BatchReport:
+    """Read a report on one message: a report on its batch that names one recipient."""
     recipient = read_recipient(fields.get("recipient"))
     status = fields.get("status")
     if not _NUMBER.fullmatch(recipient):
         raise UnreadableCallback("a report whose recipient is not a number")
     if not isinstance(status, str) or not status.strip():
         raise UnreadableCallback("a report without status")
-    return RecipientReport(
+    return BatchReport(
         batch_id=_require_id(fields, "batch_id"),
+        total=1,
+        statuses=(StatusCount(status.strip(), read_code(fields), 1, (recipient,)),),
         client_reference=read_reference(fields),
-        recipient=recipient,
-        status=status.strip(),
-        code=read_code(fields),
         at=read_time(fields.get("at")),
     )
 

@@ -87,7 +87,7 @@ class DryRun:
 
 @dataclass(frozen=True, slots=True)
 class StatusCount:
-    """Number of messages with one status and code; `recipients` only in a full report."""
+    """Number of messages with one status and code; a summary leaves `recipients` out."""
 
     status: str
     code: int | None
@@ -97,12 +97,13 @@ class StatusCount:
 
 @dataclass(frozen=True, slots=True)
 class BatchReport:
-    """Delivery report of a whole batch."""
+    """Delivery report of a batch, or of one recipient of it; `at` is the time of the status."""
 
     batch_id: str
     total: int
     statuses: tuple[StatusCount, ...]
     client_reference: str | None = None
+    at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ HEADERS = {
 
 def test_the_contracts_example_of_a_signature_is_accepted():
     assert verify_signature(VECTOR, HEADERS, [SECRET])
-    assert parse_callback(VECTOR).status == "Delivered"
+    assert parse_callback(VECTOR).statuses[0].status == "Delivered"
 
 
 @pytest.mark.parametrize("name", list(HEADERS)[:3])

@@ -1,4 +1,4 @@
-"""Reports on whole batches: with recipients, or with counts only."""
+"""Reports from Sinch: with recipients, or with counts of a batch only."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -28,7 +28,7 @@ _REPORT_DUE_NOW = (
 
 
 def read_summary(tx: Connection, report: BatchReport) -> Iterator[DeliveryReport]:
-    """Yield the delivery reports that a batch report contains.
+    """Yield the delivery reports that a report of Sinch's contains.
 
     A report without recipients gives each message's status only if all messages ended alike.
     """
@@ -75,4 +75,6 @@ def _find_batch(tx: Connection, report: BatchReport) -> Row[Any] | None:
 def _make_report(
     report: BatchReport, recipient: str, status: MessageStatus, code: int | None
 ) -> DeliveryReport:
-    return DeliveryReport(report.client_reference, report.batch_id, recipient, status, code, None)
+    return DeliveryReport(
+        report.client_reference, report.batch_id, recipient, status, code, report.at
+    )

@@ -15,7 +15,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 
 from app.db.base import table_of
 from app.failpoints import failpoints
-from app.sinch.callbacks import RecipientReport, UnreadableCallback, parse_callback
+from app.sinch.callbacks import Callback, UnreadableCallback, parse_callback
 from app.sinch.schemas import BatchReport, SinchInbound
 from app.sms.context import Context
 from app.sms.inbound.opt_out import lock_for_inbounds
@@ -23,7 +23,6 @@ from app.sms.inbound.receive import store_inbounds
 from app.sms.lifecycle.finalize import finalize_broadcast
 from app.sms.lifecycle.locks import lock_counters
 from app.sms.models.reports import DeadLetterReason, Event
-from app.sms.models.statuses import translate_status
 from app.sms.reports.batch_reports import read_summary, request_full_report
 from app.sms.reports.carrier_opt_outs import apply_carrier_opt_outs, lock_for_codes
 from app.sms.reports.notify import notify_clients
@@ -53,8 +52,6 @@ _STILL_WAITING = select(_EVENTS.c.id).where(
     _EVENTS.c.dead_letter_reason.is_(None),
 )
 _DELETE = delete(_EVENTS).where(_EVENTS.c.id.in_(bindparam("event_ids", expanding=True)))
-
-Callback = RecipientReport | BatchReport | SinchInbound
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +97,7 @@ def _limit(events: Iterator[_ParsedEvent]) -> Iterator[_ParsedEvent]:
 def _count_messages(callback: Callback | None) -> int:
     if isinstance(callback, SinchInbound):
         return _INBOUND_WEIGHT
-    if not isinstance(callback, BatchReport):
+    if callback is None:
         return 1
     return 1 + sum(max(status.count, len(status.recipients)) for status in callback.statuses)
 
@@ -163,9 +160,7 @@ def _lock_suppressions(tx: Connection, group: Sequence[_ParsedEvent]) -> None:
 
 
 def _list_codes(callback: Callback | None) -> Iterator[int | None]:
-    if isinstance(callback, RecipientReport):
-        yield callback.code
-    elif isinstance(callback, BatchReport):
+    if isinstance(callback, BatchReport):
         yield from (status.code for status in callback.statuses)
 
 
@@ -185,9 +180,6 @@ def _record(
         callback = event.callback
         if isinstance(callback, SinchInbound):
             inbounds.append(callback)
-        elif isinstance(callback, RecipientReport):
-            reports.append(_make_report(callback))
-            rows_by_report[id(reports[-1])] = event.row
         elif callback is not None:
             batch_reports.append(callback)
             for report in read_summary(tx, callback):
@@ -205,17 +197,6 @@ def _record(
         (foreign if row.tries >= _MAX_UNPLACED_TRIES else early).add(row.id)
     append_consent_entries(tx, [*stored.records, *opted_out])
     return recorded, sorted(foreign), sorted(early)
-
-
-def _make_report(report: RecipientReport) -> DeliveryReport:
-    return DeliveryReport(
-        reference=report.client_reference,
-        sinch_id=report.batch_id,
-        recipient=report.recipient,
-        status=translate_status(report.status),
-        code=report.code,
-        at=report.at,
-    )
 
 
 def _dead_letter(tx: Connection, event_ids: Sequence[int], reason: DeadLetterReason) -> None:
