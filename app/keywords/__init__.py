@@ -6,7 +6,6 @@ phrase: words that ask us to stop wherever they occur, such as "stop ... texting
 clause: the words of a text between two punctuation marks.
 
     classify.py      the intent of a text
-    intent.py        KeywordIntent and KeywordMatch
     vocabulary.py    keywords and phrases, looked up by the words of a text
     normalize.py     one spelling for texts and vocabulary
     languages/       what people say, a table per language; for translators

@@ -15,8 +15,9 @@ read.
 
 import re
 from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from typing import NamedTuple
 
-from app.keywords.intent import KeywordIntent, KeywordMatch
 from app.keywords.normalize import fold, split_clauses
 from app.keywords.vocabulary import (
     COURTESY,
@@ -30,6 +31,25 @@ from app.keywords.vocabulary import (
     find_misspelt,
     find_phrases,
 )
+
+
+class KeywordIntent(StrEnum):
+    """The intent of a text from a phone."""
+
+    STOP = "stop"  # the sender wants no more texts
+    MAYBE_STOP = "maybe_stop"  # suppressed too, and an operator reviews it
+    START = "start"  # the sender wants texts again
+    HELP = "help"  # the sender asks who we are
+    YES = "yes"  # the sender confirms an opt-in
+    NONE = "none"  # an ordinary text
+
+
+class KeywordMatch(NamedTuple):
+    """An intent, and the language of its keyword unless several languages share it."""
+
+    intent: KeywordIntent
+    language: str | None = None
+
 
 _NONE, _MAYBE = KeywordMatch(KeywordIntent.NONE), KeywordMatch(KeywordIntent.MAYBE_STOP)
 # The characters that are read of a longer text, and how many of them are at its end.

@@ -1,20 +1,31 @@
 """Keywords and phrases of every language, as tables for look-up by normalized words.
 
-languages/*.toml has a table per language.  Keywords are separated by commas.  Phrases have a line
-each: `a|b` is either word, `a_b` two words in a row, `a?` may be left out, `a*` may be there any
-number of times, `a~` is any word that begins so, `...` up to three words of any kind, `$` the end
-of the clause, and `<name>` the part of that name.  A phrase begins with whole words.
+languages/*.toml has a table per language; that of the words of all languages is `any`.
+
+    stop_within     keywords that mean STOP, also with courtesy; in a short text, MAYBE_STOP
+    stop            keywords that mean STOP, also with courtesy
+    stop_alone      keywords that mean STOP as the whole text, and MAYBE_STOP with courtesy
+    maybe_stop, start, help, yes    keywords of the other intents
+    courtesy        words that change nothing beside a keyword
+    emphasis        words that change nothing beside a keyword of `stop`
+    negations       words that turn a phrase behind them round
+    ordinary_before, ordinary_after    words beside which a keyword is part of something else
+    phrases, parts  what means MAYBE_STOP wherever it occurs
+    anywhere        the same as regular expressions, for scripts without blanks between words
+
+Keywords are separated by commas.  Phrases have a line each: `a|b` is either word, `a_b` two words
+in a row, `a?` may be left out, `a*` may be there any number of times, `a~` is any word that begins
+so, `...` up to three words of any kind, `$` the end of the clause, and `<name>` the part of that
+name.  A phrase begins with whole words.
 """
 
 import re
 import tomllib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cache
-from operator import attrgetter
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from app.keywords.normalize import fold, split_words
 
@@ -26,38 +37,6 @@ _MISSPELT_FROM, _MISSPELT_TO = 6, 24
 # A keyword may be several: the first kind counts.
 STOP_KINDS = ("stop_within", "stop")
 KINDS = (*STOP_KINDS, "stop_alone", "start", "help", "maybe_stop", "yes")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Language:
-    """The vocabulary of one language; `code` is empty for words of all languages.
-
-    stop_within: keywords that mean STOP, also with courtesy; in a short text, MAYBE_STOP.
-    stop: keywords that mean STOP, also with courtesy.
-    stop_alone: keywords that mean STOP as the whole text, and MAYBE_STOP with courtesy.
-    maybe_stop: keywords that mean MAYBE_STOP.
-    emphasis: words that change nothing beside a keyword of `stop`.
-    negations: words that turn a phrase behind them round.
-    ordinary_before, ordinary_after: words beside which a keyword is part of something else.
-    anywhere: regular expressions for scripts without blanks between words.
-    """
-
-    code: str
-    stop_within: str = ""
-    stop: str = ""
-    stop_alone: str = ""
-    maybe_stop: str = ""
-    start: str = ""
-    help: str = ""
-    yes: str = ""
-    courtesy: str = ""
-    emphasis: str = ""
-    negations: str = ""
-    ordinary_before: str = ""
-    ordinary_after: str = ""
-    phrases: str = ""
-    anywhere: Sequence[str] = ()
-    parts: Mapping[str, str] = field(default_factory=dict)
 
 
 class Keyword(NamedTuple):
@@ -107,19 +86,19 @@ def _leave_out_letters(word: str) -> list[str]:
     return [word, *(word[:index] + word[index + 1 :] for index in range(len(word)))]
 
 
-def _read_languages() -> Iterator[Language]:
-    for path in sorted(_FILES.glob("*.toml")):
+def _read_languages() -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for path in _FILES.glob("*.toml"):
         for code, table in tomllib.loads(path.read_text("utf-8")).items():
-            yield Language(code="" if code == "any" else code, **table)
+            yield "" if code == "any" else code, defaultdict(str, table)
 
 
 def _list_keywords(*kinds: str) -> Iterator[tuple[Keyword, list[str]]]:
     """Yield each keyword of these kinds with its words."""
     for kind in kinds:
-        for language in LANGUAGES:
-            for text in getattr(language, kind).split(","):
+        for code, language in LANGUAGES.items():
+            for text in language[kind].split(","):
                 if words := split_words(text):
-                    yield Keyword(kind, language.code or None), words
+                    yield Keyword(kind, code or None), words
 
 
 def _read_keywords(make_key: Callable[[Sequence[str]], str]) -> dict[str, Keyword]:
@@ -142,22 +121,22 @@ def _read_misspelt() -> dict[str, Keyword]:
 
 def _read_courtesy() -> dict[str, str | None]:
     courtesy: dict[str, str | None] = {}
-    for language in LANGUAGES:
-        for word in split_words(language.courtesy):
-            courtesy[word] = language.code if word not in courtesy else None
+    for code, language in LANGUAGES.items():
+        for word in split_words(language["courtesy"]):
+            courtesy[word] = code if word not in courtesy else None
     return courtesy
 
 
 def _read_words(name: str) -> frozenset[str]:
-    return frozenset(word for lang in LANGUAGES for word in split_words(getattr(lang, name)))
+    return frozenset(word for lang in LANGUAGES.values() for word in split_words(lang[name]))
 
 
 def _read_phrases() -> Mapping[str, Sequence[str]]:
     """Return regular expressions by the word they begin with."""
     phrases = defaultdict[str, list[str]](list)
-    for language in LANGUAGES:
-        for phrase in language.phrases.splitlines():
-            heads, *rest = _fill_parts(phrase, language.parts).split()
+    for language in LANGUAGES.values():
+        for phrase in language["phrases"].splitlines():
+            heads, *rest = _fill_parts(phrase, language["parts"]).split()
             for head in heads.split("|"):
                 phrases[head].append(f"{head} {''.join(map(_make_pattern, rest))}")
     return phrases
@@ -183,7 +162,7 @@ def _compile_phrases(head: str) -> re.Pattern[str]:
     return re.compile("|".join(_PHRASES[head]))
 
 
-LANGUAGES = sorted(_read_languages(), key=attrgetter("code"))
+LANGUAGES = dict(sorted(_read_languages()))
 _KEYWORDS = _read_keywords(_join)
 # Two letters are too few for one of them to be doubled.
 _COLLAPSED = {key: found for key, found in _read_keywords(_collapse).items() if len(key) > 2}
@@ -195,4 +174,6 @@ ORDINARY_AFTER = _read_words("ordinary_after")
 _MISSPELT = _read_misspelt()
 _PHRASES = _read_phrases()
 # The phrases of scripts without blanks between words.
-UNSPACED = re.compile("|".join(fold(pattern) for lang in LANGUAGES for pattern in lang.anywhere))
+UNSPACED = re.compile(
+    "|".join(fold(pattern) for lang in LANGUAGES.values() for pattern in lang["anywhere"])
+)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from app.keywords.classify import classify_keyword
-from app.keywords.intent import KeywordIntent
+from app.keywords import vocabulary
+from app.keywords.classify import KeywordIntent, classify_keyword
 from app.keywords.vocabulary import LANGUAGES, STOP_KINDS
 from tests.keywords.opt_outs import SENTENCES, vary_keyword, vary_sentence
 
@@ -19,10 +19,10 @@ OPT_OUTS = [
     for text in (vary_keyword if said.is_keyword else vary_sentence)(said.text)
 ]
 OTHERWISE = [
-    (language.code, keyword.strip())
-    for language in LANGUAGES
+    (code, keyword.strip())
+    for code, language in LANGUAGES.items()
     for kind in STOP_KINDS
-    for keyword in getattr(language, kind).split(",")
+    for keyword in language[kind].split(",")
     if keyword
 ]
 
@@ -179,14 +179,20 @@ def test_nothing_that_anybody_can_write_takes_long():
 
 def write_table():
     """The keywords by language, as docs/opt-out.md has them."""
-    for language in LANGUAGES:
-        alone = [f"{word.strip()}*" for word in language.stop_alone.split(",") if word.strip()]
+    for code, language in LANGUAGES.items():
+        alone = [f"{word.strip()}*" for word in language["stop_alone"].split(",") if word.strip()]
         stop, *others = (
-            " ".join(keywords.split())
-            for keywords in (language.stop, language.start, language.help, language.yes)
+            " ".join(language[kind].split()) for kind in ("stop", "start", "help", "yes")
         )
-        stops = ", ".join(part for part in (language.stop_within, stop, *alone) if part)
-        yield f"| {' | '.join((language.code or 'any', ' '.join(stops.split()), *others))} |"
+        stops = ", ".join(part for part in (language["stop_within"], stop, *alone) if part)
+        yield f"| {' | '.join((code or 'any', ' '.join(stops.split()), *others))} |"
+
+
+def test_every_table_has_only_names_that_are_read():
+    names = {name for language in LANGUAGES.values() for name, value in language.items() if value}
+
+    for name in names:
+        assert name in vocabulary.__doc__, name
 
 
 def test_the_keywords_stand_in_the_document():

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from typing import Any
 
-from app.keywords.intent import KeywordIntent
+from app.keywords.classify import KeywordIntent
 from app.sms.audience.chunks import MAX_BATCH_RECIPIENTS
 from app.sms.broadcasts.create import SUBMITTED
 from app.sms.context import Context

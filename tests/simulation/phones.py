@@ -3,8 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from app.keywords.classify import classify_keyword
-from app.keywords.intent import KeywordIntent
+from app.keywords.classify import KeywordIntent, classify_keyword
 from app.sinch.callbacks import parse_callback
 from app.sinch.schemas import SinchInbound, format_time
 from app.sms.inbound.reply_texts import Reply

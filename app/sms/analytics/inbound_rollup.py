@@ -14,8 +14,7 @@ from app.db.base import table_of
 from app.db.engine import make_upserts
 from app.db.facts import read_metadata, set_metadata
 from app.failpoints import failpoints
-from app.keywords.classify import classify_keyword
-from app.keywords.intent import KeywordIntent
+from app.keywords.classify import KeywordIntent, classify_keyword
 from app.sms.context import Context
 from app.sms.lifecycle.locks import lock_counters
 from app.sms.models.broadcast import Broadcast

@@ -17,7 +17,7 @@ from app.phone.e164 import can_be_answered
 from app.sms.context import Context
 from app.sms.eligibility.quiet_hours import find_window, locate_phone
 from app.sms.inbound.auto_reply import REPLY_CLIENT, store_own
-from app.sms.inbound.reply_texts import choose_question
+from app.sms.inbound.reply_texts import Reply, choose_reply
 from app.sms.lifecycle.gates import read_gates
 from app.sms.request.model import BroadcastRequest
 from app.subscribers.consent.ledger import ConsentEntry, append_consent_entries
@@ -74,7 +74,8 @@ def _ask_page(ctx: Context) -> tuple[int, bool]:
         groups = defaultdict[str, list[_Recipient]](list)
         for recipient in _choose(tx, ctx, page.opt_ins):
             language = recipient.subscriber.language
-            text = choose_question(language, ctx.subscriber_rules.default_language)
+            default = ctx.subscriber_rules.default_language
+            text = choose_reply(Reply.QUESTION, language, default)
             groups[text].append(recipient)
         for text, group in groups.items():
             _store_question(tx, ctx, text, group)

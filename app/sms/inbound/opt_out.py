@@ -24,8 +24,7 @@ from sqlalchemy import Connection, Row, bindparam, select
 
 from app.db.base import table_of
 from app.db.lists import chunked
-from app.keywords.classify import classify_keyword
-from app.keywords.intent import KeywordIntent, KeywordMatch
+from app.keywords.classify import KeywordIntent, KeywordMatch, classify_keyword
 from app.phone.e164 import normalise_number
 from app.sinch.callbacks import UnreadableCallback, parse_callback
 from app.sinch.schemas import SinchInbound
