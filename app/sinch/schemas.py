@@ -221,8 +221,8 @@ def _read_status_count(fields: Mapping[str, Any]) -> StatusCount:
 def read_inbound(fields: Mapping[str, Any]) -> SinchInbound:
     body = fields.get("body")
     return SinchInbound(
-        id=_read_id(fields, "id"),
-        kind=str(fields.get("type", "")),
+        id=_clean(_read_id(fields, "id")),
+        kind=_clean(str(fields.get("type", ""))),
         sender=read_address(fields.get("from")),
         recipient=read_address(fields.get("to")),
         body=_clean(body) if isinstance(body, str) else json.dumps(body),

@@ -9,9 +9,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, literal_column, select
+from sqlalchemy import Connection, bindparam, literal_column, select
 
 from app.db.base import table_of
 from app.db.types import UtcTime
@@ -65,10 +64,12 @@ def reply_once(tx: Connection, ctx: Context, text: TextToAnswer, reply: Reply) -
     """Store a reply within the limits.  Returns True if it was stored."""
     if not _may_reply(ctx, text, reply) or _is_old(tx, ctx, text):
         return False
-    recent = [row for row in _find_recent(tx, ctx, text.phone) if row.options.get("reply")]
+    rows = tx.execute(_RECENT, {"phone": text.phone, "since": ctx.now() - _DAY}).all()
+    recent = [row for row in rows if row.options.get("reply")]
     if len(recent) >= _MAX_PER_DAY:
         return False
-    if reply is Reply.HELP and _had_help(ctx, recent):
+    latest = [row.options["reply"] for row in recent if row.created_at > ctx.now() - _HOUR]
+    if reply is Reply.HELP and reply in latest:
         return False
     store_own(tx, ctx, make_reply(ctx, text, reply))
     return True
@@ -88,15 +89,6 @@ def _is_old(tx: Connection, ctx: Context, text: TextToAnswer) -> bool:
     now = ctx.now()
     restoring_since = read_gates(tx, ctx.rules, now).restoring_since
     return now - text.at > _FRESH or (restoring_since is not None and text.at <= restoring_since)
-
-
-def _find_recent(tx: Connection, ctx: Context, phone: str) -> list[Row[Any]]:
-    return list(tx.execute(_RECENT, {"phone": phone, "since": ctx.now() - _DAY}))
-
-
-def _had_help(ctx: Context, recent: Sequence[Row[Any]]) -> bool:
-    since = ctx.now() - _HOUR
-    return any(row.options["reply"] == Reply.HELP and row.created_at > since for row in recent)
 
 
 def store_own(tx: Connection, ctx: Context, request: BroadcastRequest) -> str:

@@ -94,7 +94,7 @@ def lock_for_inbounds(tx: Connection, inbounds: Iterable[SinchInbound]) -> None:
 
     Call it before any other lock but that of the counters.
     """
-    if any(map(_may_change, inbounds)):
+    if any(_classify(inbound).intent is not KeywordIntent.NONE for inbound in inbounds):
         lock_suppressions_exclusive(tx)
 
 
@@ -142,21 +142,18 @@ def suppress_at_once(tx: Connection, ctx: Context, raws: Sequence[bytes]) -> Non
 
 def _read_intent(ctx: Context, inbound: SinchInbound) -> InboundIntent | None:
     """Return the inbound with its intent, or None if it has none."""
-    phone = normalise_number(inbound.sender)
-    if phone is None or inbound.kind != _TEXT or is_own_reply(inbound.body):
-        return None
-    match = classify_keyword(inbound.body)
-    if match.intent is KeywordIntent.NONE:
+    phone, match = normalise_number(inbound.sender), _classify(inbound)
+    if phone is None or match.intent is KeywordIntent.NONE:
         return None
     now = ctx.now()
     at = min(inbound.received_at or now, now)
     return InboundIntent(phone=phone, at=at, match=match, inbound=inbound)
 
 
-def _may_change(inbound: SinchInbound) -> bool:
-    if inbound.kind != _TEXT:
-        return False
-    return classify_keyword(inbound.body).intent is not KeywordIntent.NONE
+def _classify(inbound: SinchInbound) -> KeywordMatch:
+    if inbound.kind != _TEXT or is_own_reply(inbound.body):
+        return KeywordMatch(KeywordIntent.NONE)
+    return classify_keyword(inbound.body)
 
 
 def _read_stop(ctx: Context, raw: bytes) -> InboundIntent | None:

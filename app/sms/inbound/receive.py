@@ -1,7 +1,6 @@
 """Inbounds: store each text from a phone once, from a callback or from Sinch's list."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -48,38 +47,32 @@ def _make_insert(build: Any) -> Any:
 _ADD = {"sqlite": _make_insert(sqlite.insert), "postgresql": _make_insert(postgresql.insert)}
 
 
-@dataclass(frozen=True, slots=True)
-class StoredInbounds:
-    """The number of new inbounds, and their consent records, which the caller appends."""
-
-    new: int
-    records: Sequence[ConsentEntry]
-
-
 def store_inbounds(
     tx: Connection, ctx: Context, inbounds: Sequence[schemas.SinchInbound]
-) -> StoredInbounds:
+) -> tuple[int, list[ConsentEntry]]:
     """Store the inbounds that are new, notify the clients, and apply the intents.
 
-    The caller has locked suppressions, and appends the consent records at the end.
+    The caller has locked suppressions.  Returns the number of new inbounds, and the consent records
+    that the caller appends at the end.
     """
     new = [inbound for inbound in inbounds if _store(tx, ctx, inbound)]
-    records = [record for inbound in new for record in apply_inbound(tx, ctx, inbound)]
-    return StoredInbounds(len(new), records)
+    return len(new), [record for inbound in new for record in apply_inbound(tx, ctx, inbound)]
 
 
 def _store(tx: Connection, ctx: Context, inbound: schemas.SinchInbound) -> bool:
-    now = ctx.now()
-    answered = _find_answered(tx, _clean(inbound.sender))
+    answered = _find_answered(tx, inbound.sender)
+    shown = {
+        "kind": inbound.kind[:16],
+        "sender": inbound.sender[:32],
+        "recipient": inbound.recipient[:32],
+        "body": inbound.body,
+    }
     row = {
-        "sinch_id": _clean(inbound.id)[:64],
-        "kind": _clean(inbound.kind)[:16],
-        "sender": _clean(inbound.sender)[:32],
-        "recipient": _clean(inbound.recipient)[:32],
-        "body": _clean(inbound.body),
+        **shown,
+        "sinch_id": inbound.id[:64],
         "received_at": inbound.received_at,
-        "recorded_at": now,
-        "client_reference": _clean(inbound.client_reference or "")[:128] or None,
+        "recorded_at": ctx.now(),
+        "client_reference": inbound.client_reference,
         "broadcast_id": answered.id if answered else None,
     }
     added = tx.execute(_ADD[tx.dialect.name], row).first()
@@ -87,12 +80,9 @@ def _store(tx: Connection, ctx: Context, inbound: schemas.SinchInbound) -> bool:
         return False
     if answered:
         facts = {
+            **shown,
             "inbound_id": added.id,
             "broadcast_id": answered.public_id,
-            "kind": row["kind"],
-            "sender": row["sender"],
-            "recipient": row["recipient"],
-            "body": row["body"],
             "received_at": inbound.received_at.isoformat() if inbound.received_at else None,
         }
         enqueue_event(
@@ -109,11 +99,6 @@ def _find_answered(tx: Connection, phone: str) -> Row[Any] | None:
     found: list[Row[Any]] = list(tx.execute(_OWNERS, {"broadcast_ids": last}))
     rows = {row.id: row for row in found}
     return next((rows[id_] for id_ in last if not rows[id_].options.get("reply")), None)
-
-
-def _clean(text: str) -> str:
-    """Remove NUL, which PostgreSQL does not store."""
-    return text.replace("\0", "")
 
 
 def fetch_inbounds_when_due(ctx: Context) -> int | None:
@@ -171,6 +156,6 @@ def fetch_inbounds(ctx: Context, *, since: datetime) -> int | None:
 def _store_listed(ctx: Context, inbounds: Sequence[schemas.SinchInbound]) -> int:
     with ctx.db.write() as tx:
         lock_for_inbounds(tx, inbounds)
-        stored = store_inbounds(tx, ctx, inbounds)
-        append_consent_entries(tx, stored.records)
-    return stored.new
+        new, records = store_inbounds(tx, ctx, inbounds)
+        append_consent_entries(tx, records)
+    return new

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, String, any_, bindparam, select, update
+from sqlalchemy import Connection, Row, String, any_, bindparam, or_, select, update
 from sqlalchemy.dialects import postgresql
 
 from app.db.base import table_of
@@ -32,13 +32,14 @@ _NEVER = datetime.max.replace(tzinfo=UTC)
 _BATCHES, _BROADCASTS = table_of(Batch), table_of(Broadcast)
 _MESSAGES, _DELIVERY_COUNTS = table_of(Message), table_of(DeliveryCount)
 
-_BATCH_IDS = select(
+_REPORTED = select(
     _BATCHES.c.id, _BATCHES.c.broadcast_id, _BATCHES.c.client_reference, _BATCHES.c.sinch_id
+).where(
+    or_(
+        _BATCHES.c.client_reference.in_(bindparam("references", expanding=True)),
+        _BATCHES.c.sinch_id.in_(bindparam("sinch_ids", expanding=True)),
+    )
 )
-_BY_REFERENCE = _BATCH_IDS.where(
-    _BATCHES.c.client_reference.in_(bindparam("references", expanding=True))
-)
-_BY_SINCH_ID = _BATCH_IDS.where(_BATCHES.c.sinch_id.in_(bindparam("sinch_ids", expanding=True)))
 _START = select(_BROADCASTS.c.created_at, _BROADCASTS.c.send_at).where(
     _BROADCASTS.c.id == bindparam("broadcast_id")
 )
@@ -150,17 +151,11 @@ def _find_batches(
 ) -> Mapping[str | None, Row[Any]]:
     """Find the reported batches, by our reference and by Sinch's id."""
     references = {report.reference for report in reports if report.reference}
-    batches: dict[str | None, Row[Any]] = {}
-    if references:
-        rows = tx.execute(_BY_REFERENCE, {"references": list(references)})
-        batches |= {row.client_reference: row for row in rows}
-    sinch_ids = {
-        report.sinch_id for report in reports if report.sinch_id and report.reference not in batches
-    }
-    if sinch_ids:
-        rows = tx.execute(_BY_SINCH_ID, {"sinch_ids": list(sinch_ids)})
-        batches |= {row.sinch_id: row for row in rows}
-    return batches
+    sinch_ids = {report.sinch_id for report in reports if report.sinch_id}
+    ids = {"references": list(references), "sinch_ids": list(sinch_ids)}
+    rows: list[Row[Any]] = list(tx.execute(_REPORTED, ids))
+    by_sinch_id = {row.sinch_id: row for row in rows if row.sinch_id}
+    return by_sinch_id | {row.client_reference: row for row in rows}
 
 
 def _record_broadcast(
@@ -173,7 +168,8 @@ def _record_broadcast(
 ) -> None:
     now = ctx.now()
     status = tx.execute(LOCK_STATUS, {"broadcast_id": broadcast_id}).scalar_one()
-    start = _read_start(tx, broadcast_id)
+    sent = tx.execute(_START, {"broadcast_id": broadcast_id}).one()
+    start = sent.send_at or sent.created_at
     changes = _Changes()
     for row in _find_messages(tx, broadcast_id, list(best)):
         report = best[row.recipient]
@@ -239,12 +235,6 @@ def _find_messages(tx: Connection, broadcast_id: int, phones: Sequence[str]) -> 
         for some in chunked(phones, _PHONES_PER_QUERY)
         for row in tx.execute(query, {"broadcast_id": broadcast_id, "phones": some})
     ]
-
-
-def _read_start(tx: Connection, broadcast_id: int) -> datetime:
-    row = tx.execute(_START, {"broadcast_id": broadcast_id}).one()
-    start: datetime = row.send_at or row.created_at
-    return start
 
 
 def _make_count_key(

@@ -185,7 +185,7 @@ def _record(
             for report in read_summary(tx, callback):
                 reports.append(report)
                 rows_by_report[id(report)] = event.row
-    stored = store_inbounds(tx, ctx, inbounds)
+    _, records = store_inbounds(tx, ctx, inbounds)
     recorded = record_reports(tx, ctx, reports)
     opted_out = apply_carrier_opt_outs(tx, ctx, recorded.placed)
     for batch_report in batch_reports:
@@ -195,7 +195,7 @@ def _record(
     for report in recorded.unplaced:
         row = rows_by_report[id(report)]
         (foreign if row.tries >= _MAX_UNPLACED_TRIES else early).add(row.id)
-    append_consent_entries(tx, [*stored.records, *opted_out])
+    append_consent_entries(tx, [*records, *opted_out])
     return recorded, sorted(foreign), sorted(early)
 
 
