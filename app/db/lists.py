@@ -5,10 +5,26 @@ for each length, at twice the cost of the query, and their number would be limit
 """
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, TypeVar
 
-from sqlalchemy import ARRAY, Connection, Select, String, Text, bindparam, func, select
+from sqlalchemy import (
+    ARRAY,
+    Connection,
+    Dialect,
+    Select,
+    String,
+    Table,
+    Text,
+    bindparam,
+    func,
+    select,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.types import TypeEngine
+
+from app.db.types import EnumText, UtcTime
 
 # Maximum number of values in one statement.
 QUERY_CHUNK_SIZE = 1_000
@@ -35,3 +51,54 @@ def chunked(values: Sequence[T], size: int = QUERY_CHUNK_SIZE) -> Iterator[Seque
     """
     for start in range(0, len(values), size):
         yield values[start : start + size]
+
+
+def insert_rows(
+    tx: Connection, table: Table, rows: Sequence[Mapping[str, Any]], *, skip_known: bool = False
+) -> int:
+    """Insert rows of the same columns.  Returns how many.
+
+    With `skip_known` a row whose key exists is passed over; otherwise it raises IntegrityError.
+    The driver gets the values directly: SQLAlchemy takes as long to prepare a row as SQLite takes
+    to insert it.
+    """
+    if not rows:
+        return 0
+    sql, converters, by_name = _compile_insert(table, tx.dialect, tuple(rows[0]), skip_known)
+    columns = [[row[name] for row in rows] for name in converters]
+    converted = zip(*map(map, converters.values(), columns), strict=True)
+    values: list[Any] = (
+        [dict(zip(converters, row, strict=True)) for row in converted]
+        if by_name
+        else list(converted)
+    )
+    return tx.exec_driver_sql(sql, values).rowcount
+
+
+@lru_cache(maxsize=64)
+def _compile_insert(
+    table: Table, dialect: Dialect, names: tuple[str, ...], skip_known: bool
+) -> tuple[str, Mapping[str, Callable[[Any], Any]], bool]:
+    """Return the SQL, the converters of values by column, and True for named parameters."""
+    build = sqlite.insert if dialect.name == "sqlite" else postgresql.insert
+    statement = build(table).on_conflict_do_nothing() if skip_known else build(table)
+    compiled = statement.compile(dialect=dialect, column_keys=names)
+    converters = {
+        name: _make_converter(table.c[name].type, dialect) for name in compiled.positiontup or names
+    }
+    return str(compiled), converters, compiled.positiontup is None
+
+
+def _make_converter(kind: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], Any]:
+    """Return what makes the values of a type ready for the driver.
+
+    Times and enumerations repeat, and take 6 microseconds each.
+    """
+    convert = kind.dialect_impl(dialect).bind_processor(dialect)
+    if isinstance(kind, (UtcTime, EnumText)) and convert:
+        return lru_cache(maxsize=1024)(convert)
+    return convert or _keep
+
+
+def _keep(value: Any) -> Any:
+    return value

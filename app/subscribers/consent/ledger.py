@@ -12,12 +12,12 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, exists, func, or_, select, update
 from sqlalchemy.orm import aliased
 
 from app.db.base import Metadata, table_of
 from app.db.engine import insert_new
-from app.db.lists import chunked
+from app.db.lists import chunked, insert_rows
 from app.db.types import UtcTime
 from app.subscribers.consent.hash_chain import (
     BEGINNING,
@@ -42,7 +42,6 @@ _LOCK_SUBSCRIBERS = (
     .order_by(_SUBSCRIBERS.c.phone)
     .with_for_update(key_share=True)
 )
-_INSERT = insert(_EVENTS)
 _APPENDED = _EVENTS.c.id.between(bindparam("first"), bindparam("last"))
 _NEWEST = (
     select(_EVENTS.c.phone, func.max(_EVENTS.c.at, type_=UtcTime()).label("at"))
@@ -113,7 +112,7 @@ def append_consent_entries(tx: Connection, entries: Sequence[ConsentEntry]) -> N
         return
     _lock_subscribers(tx, entries)
     links = make_links(_lock_head(tx), entries)
-    tx.execute(_INSERT, links)
+    insert_rows(tx, _EVENTS, links)
     tx.execute(_MOVE_HEAD, {"head": str(Head(links[-1]["id"], links[-1]["hash"]))})
     for effect, group in groupby(links, lambda link: _EFFECTS.get(link["kind"])):
         ids = [link["id"] for link in group]

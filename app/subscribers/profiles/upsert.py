@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, func, select, update
 
 from app.db.base import table_of
-from app.db.lists import chunked
+from app.db.lists import PHONES, chunked, insert_rows, pack
 from app.db.types import UtcTime
 from app.ids import make_ids
 from app.subscribers.consent.ledger import ConsentEntry, append_consent_entries
@@ -32,7 +32,6 @@ from app.subscribers.suppressions.store import restore_phone
 from app.subscribers.tags.assignments import (
     TagAssignment,
     add_tags,
-    insert_missing,
     lock_tags,
     read_tags,
     remove_tags,
@@ -41,6 +40,12 @@ from app.subscribers.tags.assignments import (
 OBJECTED = "This person objected to marketing later than that."
 
 _SUBSCRIBERS = table_of(Subscriber)
+_INSERTED = {
+    dialect: select(_SUBSCRIBERS.c.id, _SUBSCRIBERS.c.phone).where(
+        _SUBSCRIBERS.c.public_id.in_(public_ids)
+    )
+    for dialect, public_ids in PHONES.items()
+}
 
 
 class EntryOutcome(StrEnum):
@@ -201,12 +206,12 @@ class _Writer:
             }
             for phone, public_id in zip(phones, public_ids, strict=True)
         ]
-        insert_missing(self._tx, _SUBSCRIBERS, rows)
+        insert_rows(self._tx, _SUBSCRIBERS, rows, skip_known=True)
         ids: dict[str, int] = {}
         for some in chunked(public_ids):
-            query = select(_SUBSCRIBERS.c.id, _SUBSCRIBERS.c.phone)
-            inserted = self._tx.execute(query.where(_SUBSCRIBERS.c.public_id.in_(some)))
-            ids |= {row.phone: row.id for row in inserted}
+            packed = {"phones": pack(self._tx, some)}
+            inserted = self._tx.execute(_INSERTED[self._tx.dialect.name], packed)
+            ids |= {phone: subscriber_id for subscriber_id, phone in inserted}
         add_tags(self._tx, self._tags, {ids[phone]: entries[phone].tags or () for phone in ids})
         self.result.outcomes |= dict.fromkeys(ids, EntryOutcome.CREATED)
         self.agreed |= {phone for phone in ids if entries[phone].consent}

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Table, and_, bindparam, delete, false, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, and_, bindparam, delete, false, select, update
 
 from app.db.base import table_of
-from app.db.lists import chunked
+from app.db.lists import chunked, insert_rows
 from app.db.types import UtcTime
 from app.subscribers.context import SubscriberContext
 from app.subscribers.models import Subscriber, SubscriberTag, Tag
@@ -61,15 +60,6 @@ class PendingOptInPage:
     more: bool
 
 
-def insert_missing(tx: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
-    """Insert the rows whose keys are new.  Returns how many were inserted."""
-    if not rows:
-        return 0
-    build = sqlite.insert if tx.dialect.name == "sqlite" else postgresql.insert
-    statement = build(table).on_conflict_do_nothing()
-    return tx.execute(statement.execution_options(preserve_rowcount=True), rows).rowcount
-
-
 def lock_tags(tx: Connection, ctx: SubscriberContext, names: Iterable[str]) -> dict[str, Any]:
     """Create the tags that are missing, and lock all against deletion.  Returns rows by name."""
     wanted, tags = sorted(set(names)), dict[str, Any]()
@@ -80,7 +70,7 @@ def lock_tags(tx: Connection, ctx: SubscriberContext, names: Iterable[str]) -> d
     if missing:
         now = ctx.now()
         rows = [{"name": name, "double_opt_in": False, "created_at": now} for name in missing]
-        insert_missing(tx, _TAGS, rows)
+        insert_rows(tx, _TAGS, rows, skip_known=True)
         tags |= lock_tags(tx, ctx, missing)
     return tags
 
@@ -129,7 +119,7 @@ def add_tags(tx: Connection, tags: Mapping[str, Any], wanted: Mapping[int, Itera
         for subscriber_id, names in wanted.items()
         for name in sorted(names)
     ]
-    insert_missing(tx, _ASSIGNMENTS, rows)
+    insert_rows(tx, _ASSIGNMENTS, rows, skip_known=True)
 
 
 def remove_tags(tx: Connection, pairs: Sequence[tuple[int, int]]) -> None:

@@ -9,14 +9,13 @@ from sqlalchemy.exc import IntegrityError
 
 from app.db.audit import write_audit
 from app.db.base import table_of
-from app.db.lists import chunked
+from app.db.lists import chunked, insert_rows
 from app.errors import BadInput, Conflict, NotFound
 from app.pagination import Page, make_page
 from app.subscribers.context import SubscriberContext
 from app.subscribers.models import Subscriber, SubscriberTag, Tag
 from app.subscribers.tags.assignments import (
     add_tags,
-    insert_missing,
     lock_subscribers,
     read_tags,
     remove_tags,
@@ -49,7 +48,7 @@ def create_tag(
     """Create a tag.  Raises Conflict when the name exists."""
     row = {"name": name, "double_opt_in": double_opt_in, "created_at": ctx.now()}
     with ctx.db.write() as tx:
-        if not insert_missing(tx, _TAGS, [row]):
+        if not insert_rows(tx, _TAGS, [row], skip_known=True):
             raise _name_exists(name)
         _audit(tx, ctx, name, actor=actor, action="create tag")
         return _count(tx, [_find(tx, name)])[0]
