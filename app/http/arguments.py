@@ -13,9 +13,9 @@ from flask import Request, g
 from marshmallow import RAISE, Schema, ValidationError
 from marshmallow.fields import List
 from webargs.flaskparser import FlaskParser
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from app.errors import BadInput, UnsupportedBody
+from app.http.body import read_body
 from app.http.json_body import MalformedJson, parse_json_object
 
 _MAX_FIELDS = 1_000
@@ -40,7 +40,7 @@ class ArgumentsParser(FlaskParser):
             g.body_hash = hash_body(req, b"")
             return {}
         _require_plain_json(req)
-        raw = _read_body(req)
+        raw = read_body(req, req.max_content_length or 0)
         g.body_hash = hash_body(req, raw)
         try:
             body = parse_json_object(raw)
@@ -103,20 +103,6 @@ def _find_first(reasons: Any) -> str:
 
 def _capitalize(sentence: str) -> str:
     return sentence[:1].upper() + sentence[1:] if sentence.startswith("the ") else sentence
-
-
-def _read_body(req: Request) -> bytes:
-    """Read the body.  Raises RequestEntityTooLarge above the limit, BadInput if unreadable."""
-    try:
-        raw = req.get_data(cache=False)
-    except HTTPException:
-        raise
-    except Exception as e:  # the WSGI server's own, for malformed chunks
-        raise BadInput("The body could not be read") from e
-    # Without a Content-Length werkzeug cuts the body at the limit and raises nothing.
-    if req.content_length is None and len(raw) == req.max_content_length:
-        raise RequestEntityTooLarge
-    return raw
 
 
 def _require_plain_json(req: Request) -> None:

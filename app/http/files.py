@@ -1,16 +1,14 @@
-"""Files over HTTP: request bodies that are read in chunks, and CSV responses that are streamed."""
+"""Files over HTTP: content types of uploads, and CSV responses that are streamed."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from flask import Response, request
-from werkzeug.exceptions import HTTPException
 
-from app.errors import BadInput, UnsupportedBody
+from app.errors import UnsupportedBody
 
 CSV = "text/csv"
 # The OpenAPI media type of a request body that is a file.
 BINARY = {"schema": {"type": "string", "format": "binary"}}
-_CHUNK_BYTES = 256 * 1024
 
 
 def require_file(*content_types: str) -> str:
@@ -20,20 +18,6 @@ def require_file(*content_types: str) -> str:
     if request.mimetype not in content_types:
         raise UnsupportedBody(f"Send the file as Content-Type: {' or '.join(content_types)}")
     return request.mimetype
-
-
-def read_chunks() -> Iterator[bytes]:
-    """Yield the body of the current request in chunks.  Raises BadInput if it is unreadable."""
-    while True:
-        try:
-            chunk = request.stream.read(_CHUNK_BYTES)
-        except HTTPException:
-            raise
-        except Exception as e:  # the WSGI server's own, for malformed chunks
-            raise BadInput("The body could not be read") from e
-        if not chunk:
-            return
-        yield chunk
 
 
 def make_csv_response(lines: Iterable[str], file_name: str) -> Response:

@@ -4,11 +4,11 @@ from http import HTTPStatus
 from typing import Any
 
 from flask import Response, current_app, g, request
-from werkzeug.exceptions import RequestEntityTooLarge
 
 from app.auth import require_api_key
 from app.config.scopes import KeyScope
-from app.http.files import BINARY, CSV, make_csv_response, read_chunks, require_file
+from app.http.body import read_blocks
+from app.http.files import BINARY, CSV, make_csv_response, require_file
 from app.http.openapi import Blueprint
 from app.subscribers.current import current_subscriber_context
 from app.subscribers.imports import service
@@ -21,7 +21,7 @@ from app.subscribers.imports.schemas import (
     ImportViewSchema,
     show_import,
 )
-from app.subscribers.imports.upload import FileTooLarge, store_file
+from app.subscribers.imports.upload import store_file
 
 blueprint = Blueprint(
     "imports", __name__, url_prefix="/api", description="Imports of subscribers from CSV files."
@@ -60,12 +60,7 @@ def send_file(import_id: str) -> dict[str, Any]:
     """
     ctx = current_subscriber_context()
     require_file(CSV)
-    # One byte more, so that a larger file without a Content-Length is detected.
-    request.max_content_length = ctx.rules.import_max_bytes + 1
-    try:
-        row = store_file(ctx, import_id, read_chunks())
-    except FileTooLarge as e:
-        raise RequestEntityTooLarge from e
+    row = store_file(ctx, import_id, read_blocks(request, ctx.rules.import_max_bytes))
     current_app.extensions["wake_importer"]()
     return show_import(row, ctx.now())
 

@@ -1,17 +1,16 @@
 """Routes of suppressions."""
 
-from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
 
 from flask import Response, g, request
 from sqlalchemy import Row
-from werkzeug.exceptions import RequestEntityTooLarge
 
 from app.auth import require_api_key
 from app.config.scopes import KeyScope
+from app.http.body import read_blocks
 from app.http.fields import NumberSchema
-from app.http.files import BINARY, CSV, make_csv_response, read_chunks, require_file
+from app.http.files import BINARY, CSV, make_csv_response, require_file
 from app.http.openapi import Blueprint
 from app.subscribers.current import current_subscriber_context
 from app.subscribers.suppressions import csv_files, manage
@@ -144,23 +143,11 @@ def export_all_suppressions(query: dict[str, Any]) -> Response:
 def import_suppressions(options: dict[str, Any]) -> csv_files.ImportedList:
     """Import suppressions from a CSV or JSON lines file; repeating it changes nothing."""
     is_json = require_file(CSV, _JSON_LINES) == _JSON_LINES
-    # One byte more, so that a larger file without a Content-Length is detected.
-    request.max_content_length = _MAX_FILE_BYTES + 1
     return csv_files.import_suppressions(
         current_subscriber_context(),
-        _read_bounded(),
+        read_blocks(request, _MAX_FILE_BYTES),
         is_json=is_json,
         actor=g.client.name,
         source="POST /api/suppressions/import",
         **options,
     )
-
-
-def _read_bounded() -> Iterator[bytes]:
-    """Yield the body in chunks.  Raises RequestEntityTooLarge."""
-    received = 0
-    for chunk in read_chunks():
-        received += len(chunk)
-        if received > _MAX_FILE_BYTES:
-            raise RequestEntityTooLarge
-        yield chunk

@@ -15,11 +15,12 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from flask import Blueprint, Flask, Response, current_app, request
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from app.auth import public
 from app.config import CALLBACK_PATH, WebhookAuth
-from app.errors import BadInput, ClarionError
+from app.errors import ClarionError
+from app.http.body import read_body
 from app.sinch.callbacks import PROOF_HEADERS
 from app.sms.context import Context
 from app.webhooks.incoming.authenticate import CallbackAuthenticator
@@ -128,20 +129,8 @@ def _read(environ: "WSGIEnvironment", length: int) -> bytes:
 
 def _read_event(authenticator: CallbackAuthenticator) -> bytes:
     """Read the body within the size limit.  Raises RequestEntityTooLarge or BadInput."""
-    request.max_content_length = MAX_EVENT_BYTES
     try:
-        raw = request.get_data(cache=False)
-        # Without a Content-Length werkzeug stops reading at the limit without an error.
-        if request.content_length is None and len(raw) == MAX_EVENT_BYTES:
-            raise RequestEntityTooLarge
+        return read_body(request, MAX_EVENT_BYTES)
     except RequestEntityTooLarge:
         authenticator.log_too_large(address=request.remote_addr or "-")
         raise
-    except HTTPException:
-        raise
-    except Exception as e:  # the WSGI server's own, for malformed chunks
-        raise BadInput("The body could not be read") from e
-    # gunicorn accepts a body that ends early.
-    if len(raw) < (request.content_length or 0):
-        raise BadInput("The body is shorter than its Content-Length")
-    return raw

@@ -1,0 +1,50 @@
+"""The one reader of request bodies: every route and the callbacks of Sinch read through it.
+
+gunicorn passes on a body that ends before its Content-Length, and werkzeug cuts one without a
+Content-Length at its limit; neither raises an error.  Half a number is another number, so such a
+body is refused before anything of it is stored.
+"""
+
+from collections.abc import Iterator
+
+from flask import Request
+from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntityTooLarge
+
+from app.errors import BadInput
+
+BLOCK_BYTES = 256 * 1024
+_TOO_SHORT = "The body ended before its Content-Length: nothing was done; send it again, whole"
+
+
+def read_blocks(req: Request, max_bytes: int) -> Iterator[bytes]:
+    """Yield the body in blocks; what they hold may be used only after the last one.
+
+    Raises RequestEntityTooLarge above `max_bytes`.  Raises BadInput if the body is unreadable or
+    ends before its Content-Length.
+    """
+    # One byte more, so that a larger body without a Content-Length is detected.
+    req.max_content_length = max_bytes + 1
+    received = 0
+    while block := _read_block(req):
+        received += len(block)
+        if received > max_bytes:
+            raise RequestEntityTooLarge
+        yield block
+    if received < (req.content_length or 0):
+        raise BadInput(_TOO_SHORT)
+
+
+def read_body(req: Request, max_bytes: int) -> bytes:
+    """Return the whole body.  Raises as `read_blocks` does."""
+    return b"".join(read_blocks(req, max_bytes))
+
+
+def _read_block(req: Request) -> bytes:
+    try:
+        return req.stream.read(BLOCK_BYTES)
+    except ClientDisconnected as e:
+        raise BadInput(_TOO_SHORT) from e
+    except HTTPException:
+        raise
+    except Exception as e:  # the WSGI server's own, for malformed chunks
+        raise BadInput("The body could not be read") from e
