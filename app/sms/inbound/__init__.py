@@ -5,6 +5,7 @@ intent: STOP, START, HELP or YES, by app.keywords.
 reply: the one text that answers an inbound, a broadcast of the client `clarion`.
 
     receive.py          store each inbound once, read Sinch's list
+    intent.py           the intent of an inbound
     opt_out.py          apply the intent: suppressions, consent, tags, the reply
     auto_reply.py       store a reply, within its limits
     double_opt_in.py    send the double opt-in question

@@ -6,9 +6,7 @@ the network answers itself.
 """
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from sqlalchemy import Connection, bindparam, literal_column, select
 
@@ -20,6 +18,7 @@ from app.sms.audience.chunks import AudienceChunk
 from app.sms.audience.plan import plan_chunks
 from app.sms.broadcasts.store import insert_broadcast
 from app.sms.context import Context
+from app.sms.inbound.intent import InboundIntent
 from app.sms.inbound.reply_texts import Reply, choose_reply
 from app.sms.lifecycle.gates import read_gates
 from app.sms.models.broadcast import Broadcast, Chunk
@@ -50,45 +49,33 @@ _RECENT = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class TextToAnswer:
-    """An inbound to reply to, in the first of its languages that we have."""
-
-    phone: str
-    at: datetime
-    our_number: str
-    languages: Sequence[str | None]
-
-
-def reply_once(tx: Connection, ctx: Context, text: TextToAnswer, reply: Reply) -> bool:
-    """Store a reply within the limits.  Returns True if it was stored."""
-    if not _may_reply(ctx, text, reply) or _is_old(tx, ctx, text):
-        return False
-    rows = tx.execute(_RECENT, {"phone": text.phone, "since": ctx.now() - _DAY}).all()
+def reply_once(tx: Connection, ctx: Context, intent: InboundIntent, reply: Reply) -> None:
+    """Store a reply within the limits."""
+    if not _may_reply(ctx, intent, reply) or _is_old(tx, ctx, intent):
+        return
+    rows = tx.execute(_RECENT, {"phone": intent.phone, "since": ctx.now() - _DAY}).all()
     recent = [row for row in rows if row.options.get("reply")]
-    if len(recent) >= _MAX_PER_DAY:
-        return False
     latest = [row.options["reply"] for row in recent if row.created_at > ctx.now() - _HOUR]
-    if reply is Reply.HELP and reply in latest:
-        return False
-    store_own(tx, ctx, make_reply(ctx, text, reply))
-    return True
+    if len(recent) < _MAX_PER_DAY and not (reply is Reply.HELP and reply in latest):
+        store_own(tx, ctx, _make_reply(ctx, intent, reply))
 
 
-def _may_reply(ctx: Context, text: TextToAnswer, reply: Reply) -> bool:
-    ours = normalise_number(text.our_number)
+def _may_reply(ctx: Context, intent: InboundIntent, reply: Reply) -> bool:
+    ours = normalise_number(intent.inbound.recipient)
     if ours is None or not ctx.subscriber_rules.opt_out_replies:
         return False
-    if text.phone in (ours, ctx.default_sender):
+    if intent.phone in (ours, ctx.default_sender):
         return False
     return not (reply in _BY_THE_NETWORK and _TOLL_FREE.fullmatch(ours))
 
 
-def _is_old(tx: Connection, ctx: Context, text: TextToAnswer) -> bool:
+def _is_old(tx: Connection, ctx: Context, intent: InboundIntent) -> bool:
     """Return True if a text is an hour old, or may have got its reply before a restore."""
     now = ctx.now()
     restoring_since = read_gates(tx, ctx.rules, now).restoring_since
-    return now - text.at > _FRESH or (restoring_since is not None and text.at <= restoring_since)
+    return now - intent.at > _FRESH or (
+        restoring_since is not None and intent.at <= restoring_since
+    )
 
 
 def store_own(tx: Connection, ctx: Context, request: BroadcastRequest) -> str:
@@ -107,15 +94,16 @@ def store_own(tx: Connection, ctx: Context, request: BroadcastRequest) -> str:
     return public_id
 
 
-def make_reply(ctx: Context, text: TextToAnswer, reply: Reply) -> BroadcastRequest:
+def _make_reply(ctx: Context, intent: InboundIntent, reply: Reply) -> BroadcastRequest:
     """Return the request of the broadcast that is the reply."""
     own = ctx.subscriber_rules.help_text if reply is Reply.HELP else None
-    body = own or choose_reply(reply, *text.languages, ctx.subscriber_rules.default_language)
+    languages = (intent.match.language, intent.language)
+    body = own or choose_reply(reply, *languages, ctx.subscriber_rules.default_language)
     return BroadcastRequest(
-        recipients=[text.phone],
+        recipients=[intent.phone],
         text=body,
         size=measure_text(body),
-        sender=text.our_number,
+        sender=intent.inbound.recipient,
         expire_at=ctx.now() + _LIFE,
         priority=_PRIORITY,
         allow_duplicate=True,

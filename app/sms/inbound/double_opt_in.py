@@ -6,7 +6,6 @@ never to a suppressed number.  One question is for all tags of a subscriber; a Y
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from loguru import logger
@@ -38,12 +37,8 @@ _PASS_S = 2.0
 _REACHED_KEY = "asked_up_to"
 
 
-@dataclass(frozen=True, slots=True)
-class _Recipient:
-    """A subscriber who gets the question now, and the end of their daytime."""
-
-    subscriber: PendingOptIn
-    closes_at: datetime
+# A subscriber who gets the question now, and the end of their daytime.
+_Recipient = tuple[PendingOptIn, datetime]
 
 
 def request_confirmations(ctx: Context) -> int:
@@ -73,9 +68,8 @@ def _ask_page(ctx: Context) -> tuple[int, bool]:
         page = find_unrequested_opt_ins(tx, after=after, limit=_PAGE)
         groups = defaultdict[str, list[_Recipient]](list)
         for recipient in _choose(tx, ctx, page.opt_ins):
-            language = recipient.subscriber.language
             default = ctx.subscriber_rules.default_language
-            text = choose_reply(Reply.QUESTION, language, default)
+            text = choose_reply(Reply.QUESTION, recipient[0].language, default)
             groups[text].append(recipient)
         for text, group in groups.items():
             _store_question(tx, ctx, text, group)
@@ -93,28 +87,29 @@ def _choose(tx: Connection, ctx: Context, subscribers: Sequence[PendingOptIn]) -
         zones, country = locate_phone(subscriber.phone, subscriber.time_zone, rules)
         window = find_window(zones, country, now, rules)
         if subscriber.phone not in suppressed and window is not None and window.opens_at <= now:
-            chosen.append(_Recipient(subscriber, window.closes_at))
+            chosen.append((subscriber, window.closes_at))
     return chosen
 
 
 def _store_question(tx: Connection, ctx: Context, text: str, group: Sequence[_Recipient]) -> None:
     """Store one broadcast with the question to these subscribers."""
     now = ctx.now()
-    phones = [recipient.subscriber.phone for recipient in group]
+    subscribers = [subscriber for subscriber, _ in group]
+    phones = [subscriber.phone for subscriber in subscribers]
     request = BroadcastRequest(
         recipients=phones,
         text=text,
         size=measure_text(text),
-        expire_at=min(recipient.closes_at for recipient in group),
+        expire_at=min(closes_at for _, closes_at in group),
         allow_duplicate=True,
     )
     public_id = store_own(tx, ctx, request)
-    mark_opt_in_requested(tx, [recipient.subscriber for recipient in group], at=now)
+    mark_opt_in_requested(tx, subscribers, at=now)
     entries = [
         ConsentEntry(
             ConsentKind.ASKED, subscriber.phone, now, "sms", REPLY_CLIENT, public_id, text, tag
         )
-        for subscriber in (recipient.subscriber for recipient in group)
+        for subscriber in subscribers
         for tag in subscriber.tags.values()
     ]
     append_consent_entries(tx, entries)

@@ -15,8 +15,8 @@ consent records that it returns at the end: the ledger is locked last.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from loguru import logger
@@ -24,13 +24,13 @@ from sqlalchemy import Connection, Row, bindparam, select
 
 from app.db.base import table_of
 from app.db.lists import chunked
-from app.keywords.classify import KeywordIntent, KeywordMatch, classify_keyword
-from app.phone.e164 import normalise_number
+from app.keywords.classify import KeywordIntent
 from app.sinch.callbacks import UnreadableCallback, parse_callback
 from app.sinch.schemas import SinchInbound
 from app.sms.context import Context
-from app.sms.inbound.auto_reply import TextToAnswer, reply_once
-from app.sms.inbound.reply_texts import Reply, is_own_reply
+from app.sms.inbound.auto_reply import reply_once
+from app.sms.inbound.intent import PERSON, InboundIntent, find_intent
+from app.sms.inbound.reply_texts import Reply
 from app.sms.models import reports
 from app.subscribers.consent.ledger import ConsentEntry
 from app.subscribers.models import Cause, ConsentKind, Subscriber
@@ -46,11 +46,9 @@ from app.subscribers.tags.assignments import confirm_tags
 
 # An older START may be from before a STOP that reached us by other ways.
 _START_WITHIN = timedelta(days=1)
-_PERSON = "phone"
-_TEXT = "mo_text"
 _TEXT_MARK = b'"mo_text"'
 _STOPS = (KeywordIntent.STOP, KeywordIntent.MAYBE_STOP)
-_BY_THE_PERSON = (Cause.STOP, Cause.CARRIER)
+_BY_THEPERSON = (Cause.STOP, Cause.CARRIER)
 
 _SUBSCRIBERS, _INBOUNDS = table_of(Subscriber), table_of(reports.Inbound)
 # Locked, since tags and the time of consent are changed after it.
@@ -64,37 +62,12 @@ _KNOWN = select(_INBOUNDS.c.sinch_id).where(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InboundIntent:
-    """An inbound with an intent; `language` is the subscriber's."""
-
-    phone: str
-    at: datetime
-    match: KeywordMatch
-    inbound: SinchInbound
-    language: str | None = None
-    is_subscriber: bool = False
-
-    def make_record(self, kind: ConsentKind, tag: str | None = None) -> ConsentEntry:
-        """Return the consent record of this inbound, with its exact words."""
-        return ConsentEntry(
-            kind=kind,
-            phone=self.phone,
-            at=self.at,
-            channel="sms",
-            actor=_PERSON,
-            source=f"text {self.inbound.id}",
-            wording=self.inbound.body,
-            tag=tag,
-        )
-
-
-def lock_for_inbounds(tx: Connection, inbounds: Iterable[SinchInbound]) -> None:
+def lock_for_inbounds(tx: Connection, ctx: Context, inbounds: Iterable[SinchInbound]) -> None:
     """Lock suppressions exclusively if an inbound has an intent.
 
     Call it before any other lock but that of the counters.
     """
-    if any(_classify(inbound).intent is not KeywordIntent.NONE for inbound in inbounds):
+    if any(find_intent(inbound, ctx.now()) for inbound in inbounds):
         lock_suppressions_exclusive(tx)
 
 
@@ -103,7 +76,7 @@ def apply_inbound(tx: Connection, ctx: Context, inbound: SinchInbound) -> list[C
 
     Returns the consent records that the caller appends.  Raises WrongKey.
     """
-    intent = _read_intent(ctx, inbound)
+    intent = find_intent(inbound, ctx.now())
     if intent is None:
         return []
     row = tx.execute(_LOCK_SUBSCRIBER, {"phone": intent.phone}).first()
@@ -115,7 +88,7 @@ def apply_inbound(tx: Connection, ctx: Context, inbound: SinchInbound) -> list[C
         case KeywordIntent.YES:
             return _confirm(tx, ctx, intent)
         case KeywordIntent.HELP:
-            _reply(tx, ctx, intent, Reply.HELP)
+            reply_once(tx, ctx, intent, Reply.HELP)
             return []
         case _:
             return _stop(tx, ctx, intent)
@@ -140,27 +113,11 @@ def suppress_at_once(tx: Connection, ctx: Context, raws: Sequence[bytes]) -> Non
         logger.bind(reason=str(e)).error("a STOP could not be applied at once")
 
 
-def _read_intent(ctx: Context, inbound: SinchInbound) -> InboundIntent | None:
-    """Return the inbound with its intent, or None if it has none."""
-    phone, match = normalise_number(inbound.sender), _classify(inbound)
-    if phone is None or match.intent is KeywordIntent.NONE:
-        return None
-    now = ctx.now()
-    at = min(inbound.received_at or now, now)
-    return InboundIntent(phone=phone, at=at, match=match, inbound=inbound)
-
-
-def _classify(inbound: SinchInbound) -> KeywordMatch:
-    if inbound.kind != _TEXT or is_own_reply(inbound.body):
-        return KeywordMatch(KeywordIntent.NONE)
-    return classify_keyword(inbound.body)
-
-
 def _read_stop(ctx: Context, raw: bytes) -> InboundIntent | None:
     """Return the STOP of a callback, or None.  Never raises: the callback has to be stored."""
     try:
         callback = parse_callback(raw)
-        intent = _read_intent(ctx, callback) if isinstance(callback, SinchInbound) else None
+        intent = find_intent(callback, ctx.now()) if isinstance(callback, SinchInbound) else None
     except UnreadableCallback:
         return None
     except Exception as e:
@@ -179,7 +136,7 @@ def _find_known(tx: Connection, sinch_ids: Sequence[str]) -> set[str]:
 def _suppress(tx: Connection, ctx: Context, intent: InboundIntent) -> None:
     request = SuppressionRequest(
         cause=Cause.STOP,
-        actor=_PERSON,
+        actor=PERSON,
         at=intent.at,
         inbound=intent.inbound.id,
         needs_review=intent.match.intent is KeywordIntent.MAYBE_STOP,
@@ -194,7 +151,7 @@ def _stop(tx: Connection, ctx: Context, intent: InboundIntent) -> list[ConsentEn
         return []  # released since: this text comes late
     # The suppression has the id of the inbound that caused it, at once or just now.
     if found.inbound == intent.inbound.id and not found.needs_review:
-        _reply(tx, ctx, intent, Reply.STOP)
+        reply_once(tx, ctx, intent, Reply.STOP)
     return [intent.make_record(ConsentKind.OPT_OUT)]
 
 
@@ -203,13 +160,13 @@ def _start(tx: Connection, ctx: Context, intent: InboundIntent) -> list[ConsentE
         return []
     before = _read_suppression(tx, ctx, intent.phone)
     released = release(
-        tx, ctx.subscriber_context, intent.phone, at=intent.at, actor=_PERSON, by_phone=True
+        tx, ctx.subscriber_context, intent.phone, at=intent.at, actor=PERSON, by_phone=True
     )
     if released:
-        _reply(tx, ctx, intent, Reply.START)
+        reply_once(tx, ctx, intent, Reply.START)
     elif before is not None and before.active:
         return []
-    lifts_own = released and before is not None and before.cause in _BY_THE_PERSON
+    lifts_own = released and before is not None and before.cause in _BY_THEPERSON
     return [intent.make_record(ConsentKind.OPT_IN)] if lifts_own or intent.is_subscriber else []
 
 
@@ -217,19 +174,9 @@ def _confirm(tx: Connection, ctx: Context, intent: InboundIntent) -> list[Consen
     tags = confirm_tags(tx, ctx.subscriber_context, intent.phone, intent.at)
     found = _read_suppression(tx, ctx, intent.phone) if tags else None
     if tags and not (found and found.active):
-        _reply(tx, ctx, intent, Reply.CONFIRMED)
+        reply_once(tx, ctx, intent, Reply.CONFIRMED)
     return [intent.make_record(ConsentKind.CONFIRMED, tag) for tag in tags]
 
 
 def _read_suppression(tx: Connection, ctx: Context, phone: str) -> Row[Any] | None:
     return read_suppressions(tx, ctx.subscriber_context, [phone]).get(phone)
-
-
-def _reply(tx: Connection, ctx: Context, intent: InboundIntent, reply: Reply) -> None:
-    text = TextToAnswer(
-        phone=intent.phone,
-        at=intent.at,
-        our_number=intent.inbound.recipient,
-        languages=(intent.match.language, intent.language),
-    )
-    reply_once(tx, ctx, text, reply)

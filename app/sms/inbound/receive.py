@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, bindparam, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from app.db.base import table_of
-from app.db.facts import delete_metadata, read_metadata, set_metadata
+from app.db.facts import read_metadata, set_metadata
 from app.db.lists import chunked
 from app.sinch import schemas
 from app.sinch.errors import SinchError
@@ -107,9 +107,8 @@ def fetch_inbounds_when_due(ctx: Context) -> int | None:
     Returns the number of new inbounds, or None if a list was due and could not be read.
     """
     with ctx.db.read() as tx:
-        listed = read_metadata(tx, _LISTED)
+        last_at = read_listed_at(tx)
     now = ctx.now()
-    last_at = datetime.fromisoformat(listed) if listed else None
     every = timedelta(seconds=ctx.rules.list_inbounds_every_s)
     if last_at and timedelta(0) <= now - last_at < every:
         return 0
@@ -117,20 +116,15 @@ def fetch_inbounds_when_due(ctx: Context) -> int | None:
     return fetch_inbounds(ctx, since=max(since, now - KEPT_AT_SINCH))
 
 
-def restart_listing(tx: Connection) -> None:
-    """Make the next list go back as far as Sinch does."""
-    delete_metadata(tx, _LISTED)
-
-
-def mark_listed(tx: Connection, now: datetime) -> None:
-    """Record a clean list at this time, on an operator's word."""
-    set_metadata(tx, _LISTED, now.isoformat())
-
-
-def were_listed(tx: Connection, *, since: datetime) -> bool:
-    """Return True if a clean list was read since then."""
+def read_listed_at(tx: Connection) -> datetime | None:
+    """Return the time of the last clean list, None if the next one goes back as far as Sinch."""
     listed = read_metadata(tx, _LISTED)
-    return listed is not None and datetime.fromisoformat(listed) >= since
+    return datetime.fromisoformat(listed) if listed else None
+
+
+def set_listed_at(tx: Connection, at: datetime | None) -> None:
+    """Record a clean list at this time; None makes the next one go back as far as Sinch does."""
+    set_metadata(tx, _LISTED, at.isoformat() if at else "")
 
 
 def fetch_inbounds(ctx: Context, *, since: datetime) -> int | None:
@@ -147,7 +141,7 @@ def fetch_inbounds(ctx: Context, *, since: datetime) -> int | None:
     chunks = chunked(newest_first[::-1], _CHUNK_SIZE)
     new = sum(_store_listed(ctx, inbounds) for inbounds in chunks)
     with ctx.db.write() as tx:
-        set_metadata(tx, _LISTED, started_at.isoformat())
+        set_listed_at(tx, started_at)
     if new:
         logger.bind(inbounds=new).info("texts were found in sinch's list")
     return new
@@ -155,7 +149,7 @@ def fetch_inbounds(ctx: Context, *, since: datetime) -> int | None:
 
 def _store_listed(ctx: Context, inbounds: Sequence[schemas.SinchInbound]) -> int:
     with ctx.db.write() as tx:
-        lock_for_inbounds(tx, inbounds)
+        lock_for_inbounds(tx, ctx, inbounds)
         new, records = store_inbounds(tx, ctx, inbounds)
         append_consent_entries(tx, records)
     return new

@@ -13,9 +13,8 @@ from app.sms.audience.plan import find_unplanned, plan_broadcast
 from app.sms.context import Context
 from app.sms.inbound.receive import (
     fetch_inbounds_when_due,
-    mark_listed,
-    restart_listing,
-    were_listed,
+    read_listed_at,
+    set_listed_at,
 )
 from app.sms.lifecycle.gates import begin_restore, end_restore, read_gates
 from app.sms.models.batch import Batch
@@ -37,10 +36,7 @@ def mark_restored(ctx: Context, *, actor: str, inbounds: bool = True) -> int:
     with ctx.db.write() as tx:
         newest = select(func.coalesce(func.max(Broadcast.id), 0))
         begin_restore(tx, now=now, last_broadcast_id=tx.execute(newest).scalar_one())
-        if inbounds:
-            restart_listing(tx)
-        else:
-            mark_listed(tx, now)
+        set_listed_at(tx, None if inbounds else now)
         doubtful = update(Batch).where(Batch.state.in_(_IN_DOUBT))
         tx.execute(
             doubtful.values(state=_S.UNKNOWN, unknown_at=now, lease_until=None, not_before=None)
@@ -74,8 +70,8 @@ def end_restore_when_done(ctx: Context) -> bool:
         since = read_gates(tx, ctx.rules, ctx.now()).restoring_since
         if since is None:
             return False
-        listed = were_listed(tx, since=since)
-    if not listed and fetch_inbounds_when_due(ctx) is None:
+        listed_at = read_listed_at(tx)
+    if (listed_at is None or listed_at < since) and fetch_inbounds_when_due(ctx) is None:
         return False
     with ctx.db.read() as tx:
         # A clean list either moves a batch or increases its `not_found_count`.

@@ -135,16 +135,9 @@ def _end_unreported(ctx: Context, batch: Row[Any]) -> set[int]:
             _MESSAGES.batch_id == batch.id,
             or_(_MESSAGES.status.is_(None), _MESSAGES.status == MessageStatus.SUBMITTED),
         )
-        unreported = tx.execute(open_messages).scalars().all()
+        unreported, unknown = tx.execute(open_messages).scalars().all(), MessageStatus.UNKNOWN
         reports = [
-            DeliveryReport(
-                reference=batch.client_reference,
-                sinch_id=batch.sinch_id,
-                recipient=phone,
-                status=MessageStatus.UNKNOWN,
-                code=None,
-                at=None,
-            )
+            DeliveryReport(batch.client_reference, batch.sinch_id, phone, unknown, None, None)
             for phone in unreported
         ]
         recorded = record_reports(tx, ctx, reports)

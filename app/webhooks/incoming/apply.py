@@ -132,7 +132,7 @@ def _apply_in_one(ctx: Context, group: Sequence[_ParsedEvent]) -> set[int]:
     with ctx.db.write() as tx:
         # The counters first: a wait for them must not make claims and STOPs wait.
         lock_counters(tx)
-        _lock_suppressions(tx, group)
+        _lock_suppressions(tx, ctx, group)
         ids = {"event_ids": [event.row.id for event in group]}
         waiting = set(tx.execute(_STILL_WAITING, ids).scalars())
         events = [event for event in group if event.row.id in waiting]
@@ -153,9 +153,9 @@ def _apply_in_one(ctx: Context, group: Sequence[_ParsedEvent]) -> set[int]:
     return recorded.to_finalize
 
 
-def _lock_suppressions(tx: Connection, group: Sequence[_ParsedEvent]) -> None:
+def _lock_suppressions(tx: Connection, ctx: Context, group: Sequence[_ParsedEvent]) -> None:
     inbounds = [event.callback for event in group if isinstance(event.callback, SinchInbound)]
-    lock_for_inbounds(tx, inbounds)
+    lock_for_inbounds(tx, ctx, inbounds)
     lock_for_codes(tx, (code for event in group for code in _list_codes(event.callback)))
 
 
