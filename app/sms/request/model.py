@@ -11,11 +11,12 @@ from app.sinch.schemas import ReportMode
 from app.sms.content.placeholders import DEFAULT, Parameters
 from app.sms.models.states import Category
 from app.subscribers.audiences.audience import Audience
-from app.text.segments import TextSize
+from app.text.segments import Encoding, TextSize
 
 MAX_RECIPIENTS = 1_000_000
 # A broadcast of at most this size is submitted to Sinch within its request.
 MAX_INLINE_RECIPIENTS = 1_000
+_UNMEASURED = TextSize(Encoding.GSM_7, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +33,14 @@ class BroadcastRequest:
 
     `parameters` maps a placeholder's name to `{recipient or "default": value}`.  For an audience,
     `fields` names the subscriber field that fills a placeholder.  `texts` are translations by
-    language; `text` is the one in `language`.  `invalid` are entries that `skip_invalid` removed.
-    `reply` is the kind of an automatic reply to an inbound text.
+    language; `text` is the one in `language`.  prepare_request sets the `size`.  `invalid` are
+    entries that `skip_invalid` removed.  `reply` is the kind of an automatic reply to an inbound
+    text.
     """
 
     recipients: Sequence[str]
     text: str
-    size: TextSize
+    size: TextSize = _UNMEASURED
     audience: Audience | None = None
     tag: str | None = None
     fields: Mapping[str, str] = field(default_factory=dict)

@@ -35,8 +35,6 @@ def prepare_request(ctx: Context, request: BroadcastRequest) -> BroadcastRequest
         request = _use_template(ctx, request, request.template)
     if request.category is Category.MARKETING and ctx.subscriber_rules.opt_out_footer:
         request = _add_footers(ctx, request)
-    elif request.template is None and request.audience is None:
-        return request  # measured by the schema
     return _measure(request)
 
 

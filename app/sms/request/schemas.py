@@ -10,20 +10,12 @@ from app.errors import BadInput
 from app.http.fields import MessageText, StrictBoolean, UtcDateTime
 from app.phone.e164 import normalise_number, remove_duplicates, sort_entries
 from app.sinch.schemas import ReportMode
-from app.sms.content.placeholders import (
-    DEFAULT,
-    MAX_TEXT_CHARACTERS,
-    PlaceholderError,
-    check_placeholders,
-    measure_messages,
-    select_used,
-)
+from app.sms.content.placeholders import DEFAULT, MAX_TEXT_CHARACTERS
 from app.sms.models.states import Category
 from app.sms.request.fields import ParameterTable, PlaceholderFields, RecipientList, check_sender
 from app.sms.request.model import BroadcastRequest, TemplateName
 from app.subscribers.audiences.schemas import AudienceSchema
 from app.subscribers.fields import LanguageTag
-from app.text.segments import Encoding, TextSize
 
 # Sinch keeps a batch at most 3 days: https://developers.sinch.com/docs/sms/api-reference/
 MAX_LIFE = timedelta(days=3)
@@ -174,33 +166,21 @@ class BroadcastRequestSchema(Schema):
     @post_load
     def make_request(self, data: dict[str, Any], **_: Any) -> BroadcastRequest:
         """Return the BroadcastRequest."""
-        if "recipients" not in data:
-            return _make_audience_request(data)
-        if "fields_" in data:
-            raise ValidationError("Only for an audience; give parameters instead.", "fields")
-        entries = sort_entries(data["recipients"])
-        if entries.invalid and not (data.get("skip_invalid") and entries.numbers):
+        skip_invalid = data.pop("skip_invalid", False)
+        entries = sort_entries(data.pop("recipients", ()))
+        if entries.invalid and not (skip_invalid and entries.numbers):
             raise _reject_numbers(entries.invalid)
         recipients = remove_duplicates(entries.numbers)
-        all_parameters = _normalise_parameters(
-            data.get("parameters", {}), recipients, entries.invalid
+        parameters = _normalise_parameters(data.pop("parameters", {}), recipients, entries.invalid)
+        return BroadcastRequest(
+            recipients=recipients,
+            text=data.pop("message", ""),
+            fields=data.pop("fields_", {}),
+            parameters=parameters,
+            duplicates_removed=len(entries.numbers) - len(recipients),
+            invalid=entries.invalid,
+            **data,
         )
-        common = {name: data[name] for name in _PLAIN_FIELDS if name in data} | {
-            "recipients": recipients,
-            "duplicates_removed": len(entries.numbers) - len(recipients),
-            "invalid": entries.invalid,
-        }
-        if "template" in data:
-            return BroadcastRequest(text="", size=_UNMEASURED, parameters=all_parameters, **common)
-        try:
-            check_placeholders(data["message"], all_parameters, recipients)
-            parameters = select_used(data["message"], all_parameters)
-            size = measure_messages(data["message"], parameters, recipients)
-        except PlaceholderError as e:
-            raise ValidationError(f"{e}.", "message") from e
-        if size.parts > data.get("max_parts", MAX_PARTS):
-            raise ValidationError(f"The text takes {size.parts} parts.", "max_parts")
-        return BroadcastRequest(text=data["message"], size=size, parameters=parameters, **common)
 
 
 class BroadcastSchema(BroadcastRequestSchema):
@@ -228,29 +208,14 @@ class BroadcastSchema(BroadcastRequestSchema):
             raise ValidationError("Give either audience or recipients.", "audience")
         if "recipients" not in data and "audience" not in data:
             raise ValidationError("Missing data for required field.", "recipients")
+        if "recipients" in data and "fields_" in data:
+            raise ValidationError("Only for an audience; give parameters instead.", "fields")
 
 
 class TagBroadcastSchema(BroadcastRequestSchema):
     """A broadcast request to the subscribers with a tag."""
 
     fields_ = PlaceholderFields(data_key="fields")
-
-
-def _make_audience_request(data: dict[str, Any]) -> BroadcastRequest:
-    """Make the request to an audience, which is looked up and measured later."""
-    all_parameters = _normalise_parameters(data.get("parameters", {}), [], [])
-    return BroadcastRequest(
-        recipients=(),
-        audience=data.get("audience"),
-        fields=data.get("fields_", {}),
-        text=data.get("message", ""),
-        size=_UNMEASURED,
-        parameters=all_parameters,
-        **{name: data[name] for name in _PLAIN_FIELDS if name in data},
-    )
-
-
-_UNMEASURED = TextSize(Encoding.GSM_7, 1)
 
 
 def check_times(request: BroadcastRequest, now: datetime) -> None:
@@ -273,24 +238,6 @@ def check_times(request: BroadcastRequest, now: datetime) -> None:
 
 def _reject_time(field: str, reason: str) -> BadInput:
     return BadInput(f"{field}: {reason}", fields={field: [f"{reason}."]})
-
-
-_PLAIN_FIELDS = (
-    "template",
-    "language",
-    "quote",
-    "quote_tolerance",
-    "sender",
-    "send_at",
-    "expire_at",
-    "delivery_report",
-    "reference",
-    "flash",
-    "max_parts",
-    "category",
-    "priority",
-    "allow_duplicate",
-)
 
 
 def _normalise_parameters(
