@@ -14,8 +14,9 @@ from sqlalchemy import insert, text
 
 from app.db.base import table_of
 from app.db.engine import Database
-from app.sms.audience.lookup import LookupPlan, read_page
+from app.sms.audience.lookup import read_page
 from app.sms.models.states import Category
+from app.sms.request.model import BroadcastRequest
 from app.subscribers.audiences.audience import plain_tag
 from app.subscribers.models import Subscriber, SubscriberTag, Suppression, Tag
 from bench.clarion import opened
@@ -87,9 +88,9 @@ def fill(db: Database, people: int) -> None:
 def measure(db: Database, people: int, category: Category) -> None:
     """Time both sides in turn."""
     print(f"{people} people of a tag, a tenth of them suppressed, {category.value}")
-    plan = LookupPlan(audience=plain_tag("all"), category=category, text="Hello")
+    request = BroadcastRequest((), "Hello", audience=plain_tag("all"), category=category)
     taken = time_in_turn(
-        {"raw": lambda: time_raw(db, people), "ours": lambda: time_ours(db, plan, people)},
+        {"raw": lambda: time_raw(db, people), "ours": lambda: time_ours(db, request, people)},
         rounds=ROUNDS,
     )
     show_time("one raw anti-join", taken["raw"], each_of=1)
@@ -107,13 +108,13 @@ def time_raw(db: Database, people: int) -> float:
     return taken
 
 
-def time_ours(db: Database, plan: LookupPlan, people: int) -> float:
+def time_ours(db: Database, request: BroadcastRequest, people: int) -> float:
     """Return the seconds of all pages, as a broadcast reads them."""
     started, count = time.perf_counter(), 0
     after: str | None = ""
     while after is not None:
         with db.read() as tx:
-            page = read_page(tx, plan, after=after, size=1_000)
+            page = read_page(tx, request, after=after, size=1_000)
         count += sum(len(chunk.recipients) for chunk in page.chunks if not chunk.exclusion_reason)
         after = page.last
     taken = time.perf_counter() - started

@@ -8,10 +8,10 @@ from sqlalchemy import Connection, select
 from app.db.base import table_of
 from app.db.lists import PHONES, chunked, pack
 from app.sms.audience.chunks import AudienceChunk, choose_chunk_size, select_parameters
-from app.sms.audience.lookup import LookupPlan, read_page
+from app.sms.audience.lookup import read_page
 from app.sms.content.placeholders import choose_language
 from app.sms.context import Context
-from app.sms.request.model import MAX_INLINE_RECIPIENTS, BroadcastRequest, collect_defaults
+from app.sms.request.model import MAX_INLINE_RECIPIENTS, BroadcastRequest
 from app.subscribers.models import Subscriber
 from app.text.segments import Encoding, TextSize
 
@@ -30,7 +30,7 @@ def expand_request(
     if request.send_at is not None:
         return request, None
     with ctx.db.read() as tx:
-        page = read_page(tx, plan_lookup(request), limit=MAX_INLINE_RECIPIENTS + 1, size=size)
+        page = read_page(tx, request, limit=MAX_INLINE_RECIPIENTS + 1, size=size)
     if page.recipients > MAX_INLINE_RECIPIENTS:
         return request, None
     encoding = Encoding.UCS_2 if page.ucs2 else request.size.encoding
@@ -47,7 +47,7 @@ def iterate_chunks(ctx: Context, request: BroadcastRequest) -> Iterator[Audience
     after: str | None = ""
     while after is not None:
         with ctx.db.read() as tx:
-            page = read_page(tx, plan_lookup(request), after=after, size=size)
+            page = read_page(tx, request, after=after, size=size)
         yield from page.chunks
         after = page.last
 
@@ -58,20 +58,6 @@ def choose_size(ctx: Context, request: BroadcastRequest) -> int:
         parts=request.size.parts,
         messages_per_second=ctx.rules.messages_per_second,
         ahead_s=ctx.rules.pace_ahead_s,
-    )
-
-
-def plan_lookup(request: BroadcastRequest) -> LookupPlan:
-    """Return the lookup plan of a request with an audience."""
-    assert request.audience is not None
-    return LookupPlan(
-        audience=request.audience,
-        category=request.category,
-        text=request.text,
-        texts=request.texts,
-        language=request.language,
-        fields=request.fields,
-        defaults=collect_defaults(request),
     )
 
 

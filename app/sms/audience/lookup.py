@@ -6,8 +6,9 @@ chunks; the excluded ones are stored, too, so that the counts add up.
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import Connection, Dialect, Row, Select, and_, case, func, insert, select, update
@@ -16,6 +17,7 @@ from app.db.base import table_of
 from app.db.lists import chunked
 from app.sms.audience.chunks import AudienceChunk, choose_chunk_size, make_chunk_rows
 from app.sms.content.placeholders import (
+    DEFAULT,
     choose_language,
     find_placeholders,
     measure_personal,
@@ -27,6 +29,7 @@ from app.sms.lifecycle.finalize import lock_broadcast
 from app.sms.lifecycle.gates import read_gates
 from app.sms.models.broadcast import Broadcast, Chunk
 from app.sms.models.states import ACTIVE, FINAL, Category, ExclusionReason
+from app.sms.request.model import BroadcastRequest, collect_defaults
 from app.subscribers.audiences.audience import Audience, find_people
 from app.subscribers.models import Scope, Subscriber, Suppression
 from app.text.segments import Encoding
@@ -55,27 +58,6 @@ _EXCLUSION_INDEX = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LookupPlan:
-    """The audience of a broadcast, its texts, and the source of each placeholder's value."""
-
-    audience: Audience
-    category: Category
-    text: str
-    texts: Mapping[str, str] = field(default_factory=dict)
-    language: str | None = None
-    fields: Mapping[str, str] = field(default_factory=dict)
-    defaults: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def field_by_placeholder(self) -> dict[str, str]:
-        """The subscriber field that fills each placeholder of any of the texts."""
-        names = [
-            name for text in (self.text, *self.texts.values()) for name in find_placeholders(text)
-        ]
-        return {name: name_field(name, self.fields) for name in dict.fromkeys(names)}
-
-
 @dataclass(slots=True)
 class LookupPage:
     """Chunks of an audience's next subscribers, and the size of their largest text.
@@ -94,49 +76,58 @@ class LookupPage:
 
 
 def read_page(
-    tx: Connection, plan: LookupPlan, *, after: str = "", limit: int | None = None, size: int
+    tx: Connection,
+    request: BroadcastRequest,
+    *,
+    after: str = "",
+    limit: int | None = None,
+    size: int,
 ) -> LookupPage:
     """Look up the next subscribers by number, in chunks of up to `size`.
 
     Without `limit` and without personal values, one page has them all: reading a million rows
     unsorted and sorting them here is quicker than reading them by the index.
     """
-    if plan.texts or plan.field_by_placeholder or limit is not None:
-        rows = _read_rows(tx, plan, after, limit or _PAGE_SIZE)
-        page = _make_personal_page(plan, rows, size)
+    if request.texts or find_placeholders(request.text) or limit is not None:
+        rows = _read_rows(tx, request, after, limit or _PAGE_SIZE)
+        page = _make_personal_page(request, rows, size)
         page.last = rows[-1].phone if len(rows) == (limit or _PAGE_SIZE) else None
         return page
     return LookupPage(
         [
             AudienceChunk(chunk, exclusion_reason=reason)
-            for reason, phones in zip(_EXCLUSION_REASONS, _read_all_phones(tx, plan), strict=True)
+            for reason, phones in zip(
+                _EXCLUSION_REASONS, _read_all_phones(tx, request), strict=True
+            )
             for chunk in chunked(phones, size)
         ]
     )
 
 
-def _read_all_phones(tx: Connection, plan: LookupPlan) -> Iterator[list[str]]:
+def _read_all_phones(tx: Connection, request: BroadcastRequest) -> Iterator[list[str]]:
     """Yield the sorted numbers for each exclusion reason.
 
     The database joins them to one text each: a million rows would cost a second by themselves.
     """
-    index = _EXCLUSION_INDEX[plan.category]
+    index = _EXCLUSION_INDEX[request.category]
     columns = [
         func.aggregate_strings(_SUBSCRIBERS.c.phone, "\n").filter(index == number)
         for number in range(len(_EXCLUSION_REASONS))
     ]
-    for phones in tx.execute(_select_audience(plan, tx.dialect, *columns)).one():
+    for phones in tx.execute(_select_audience(request, tx.dialect, *columns)).one():
         yield sorted(phones.split("\n")) if phones else []
 
 
-def _read_rows(tx: Connection, plan: LookupPlan, after: str, limit: int) -> Sequence[Row[Any]]:
+def _read_rows(
+    tx: Connection, request: BroadcastRequest, after: str, limit: int
+) -> Sequence[Row[Any]]:
     columns = _SUBSCRIBERS.c
     query = (
         _select_audience(
-            plan,
+            request,
             tx.dialect,
             columns.phone,
-            _EXCLUSION_INDEX[plan.category].label("exclusion_index"),
+            _EXCLUSION_INDEX[request.category].label("exclusion_index"),
             columns.first_name,
             columns.last_name,
             columns.language,
@@ -149,21 +140,27 @@ def _read_rows(tx: Connection, plan: LookupPlan, after: str, limit: int) -> Sequ
     return tx.execute(query).all()
 
 
-def _select_audience(plan: LookupPlan, dialect: Dialect, *columns: Any) -> Select[Any]:
-    source, condition = find_people(plan.audience, dialect)
+def _select_audience(request: BroadcastRequest, dialect: Dialect, *columns: Any) -> Select[Any]:
+    assert request.audience is not None
+    source, condition = find_people(request.audience, dialect)
     joined = source.outerjoin(_SUPPRESSIONS, _IS_SUPPRESSED)
     return select(*columns).select_from(joined).where(condition)
 
 
-def _make_personal_page(plan: LookupPlan, rows: Sequence[Row[Any]], size: int) -> LookupPage:
+def _make_personal_page(
+    request: BroadcastRequest, rows: Sequence[Row[Any]], size: int
+) -> LookupPage:
     groups: dict[tuple[ExclusionReason | None, str | None], list[tuple[str, dict[str, str]]]]
     groups = defaultdict(list)
     page = LookupPage([])
-    fields = plan.field_by_placeholder
-    placeholders = {text: find_placeholders(text) for text in (plan.text, *plan.texts.values())}
+    texts = (request.text, *request.texts.values())
+    placeholders = {text: find_placeholders(text) for text in texts}
+    names = chain.from_iterable(placeholders.values())
+    fields = {name: name_field(name, request.fields) for name in names}
+    defaults = collect_defaults(request)
     for row in rows:
-        language = choose_language(row.language, plan.texts, plan.language)
-        text = plan.texts.get(language or "", plan.text)
+        language = choose_language(row.language, request.texts, request.language)
+        text = request.texts.get(language or "", request.text)
         parameters = {
             name: value
             for name, field_ in fields.items()
@@ -171,9 +168,9 @@ def _make_personal_page(plan: LookupPlan, rows: Sequence[Row[Any]], size: int) -
         }
         reason = _EXCLUSION_REASONS[row.exclusion_index]
         if reason is None:
-            values = {**plan.defaults, **parameters}
+            values = {**defaults, **parameters}
             reason = _measure(page, text, placeholders[text], values)
-        groups[reason, language if plan.texts else None].append((row.phone, parameters))
+        groups[reason, language if request.texts else None].append((row.phone, parameters))
     page.chunks = [
         _make_chunk(chunk, reason, language)
         for (reason, language), members in groups.items()
@@ -224,8 +221,9 @@ def resolve_next(ctx: Context, broadcast_id: int) -> bool:
             messages_per_second=ctx.rules.messages_per_second,
             ahead_s=ctx.rules.pace_ahead_s,
         )
-        plan = _plan_stored_lookup(broadcast)
-        page = read_page(tx, plan, after=broadcast.resolved_to or "", size=size)
+        page = read_page(
+            tx, _restore_request(broadcast), after=broadcast.resolved_to or "", size=size
+        )
     with ctx.db.write() as tx:
         locked = lock_broadcast(tx, broadcast_id)
         # Another worker may have stored this page first.
@@ -251,15 +249,18 @@ def _may_have_been_sent(tx: Connection, ctx: Context, broadcast: Row[Any]) -> bo
     return broadcast.send_at is None or bool(broadcast.send_at <= now + CLOCK_DOUBT)
 
 
-def _plan_stored_lookup(broadcast: Row[Any]) -> LookupPlan:
-    return LookupPlan(
+def _restore_request(broadcast: Row[Any]) -> BroadcastRequest:
+    """Return what the lookup needs of the request that made a broadcast."""
+    defaults = broadcast.options.get("defaults") or {}
+    return BroadcastRequest(
+        recipients=(),
         audience=Audience.from_json(broadcast.audience["select"]),
         category=broadcast.category,
         text=broadcast.text,
         texts=broadcast.texts or {},
         language=broadcast.options.get("language"),
         fields=broadcast.audience.get("fields") or {},
-        defaults=broadcast.options.get("defaults") or {},
+        parameters={name: {DEFAULT: value} for name, value in defaults.items()},
     )
 
 

@@ -1,6 +1,5 @@
 """Routes of templates."""
 
-from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -49,7 +48,7 @@ def list_templates(query: dict[str, Any]) -> dict[str, Any]:
 @require_api_key(KeyScope.MANAGE_TEMPLATES)
 @blueprint.arguments(TemplateSchema())
 @blueprint.response(HTTPStatus.CREATED, TemplateViewSchema)
-def create_template(body: dict[str, Any]) -> Mapping[str, Any]:
+def create_template(body: dict[str, Any]) -> dict[str, Any]:
     """Create a template.
 
     The name of an archived template continues its versions.
@@ -61,7 +60,7 @@ def create_template(body: dict[str, Any]) -> Mapping[str, Any]:
 @blueprint.route("/<template>", methods=["GET"])
 @require_api_key(KeyScope.READ)
 @blueprint.response(HTTPStatus.OK, TemplateViewSchema)
-def show_newest(template: str) -> Mapping[str, Any]:
+def show_newest(template: str) -> dict[str, Any]:
     """Show the newest version of a template."""
     return show_template(templates.view_template(current_context(), template))
 
@@ -70,7 +69,7 @@ def show_newest(template: str) -> Mapping[str, Any]:
 @require_api_key(KeyScope.MANAGE_TEMPLATES)
 @blueprint.arguments(TemplateTextsSchema())
 @blueprint.response(HTTPStatus.OK, TemplateViewSchema)
-def replace_template(texts: TemplateTexts, template: str) -> Mapping[str, Any]:
+def replace_template(texts: TemplateTexts, template: str) -> dict[str, Any]:
     """Replace the texts of a template: adds a version, unless nothing changes."""
     stored = templates.replace_template(current_context(), template, texts, client=g.client.name)
     return show_template(stored)
@@ -90,6 +89,6 @@ def archive_template(template: str) -> None:
 @blueprint.route("/<template>/versions/<int:version>", methods=["GET"])
 @require_api_key(KeyScope.READ)
 @blueprint.response(HTTPStatus.OK, TemplateViewSchema)
-def show_version(template: str, version: int) -> Mapping[str, Any]:
+def show_version(template: str, version: int) -> dict[str, Any]:
     """Show a version of a template."""
     return show_template(templates.view_template(current_context(), template, version))

@@ -1,10 +1,10 @@
 """Schemas of templates: request and response."""
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, post_load, validate
+from sqlalchemy import Row
 
 from app.http.fields import Cursor, next_cursor, reject_untransportable
 from app.sms.content.placeholders import (
@@ -13,7 +13,7 @@ from app.sms.content.placeholders import (
     check_syntax,
     find_placeholders,
 )
-from app.sms.content.templates import TEMPLATE_NAME, Template, TemplateTexts
+from app.sms.content.templates import TEMPLATE_NAME, TemplateTexts
 from app.subscribers.attributes import normalise_language
 from app.subscribers.fields import LanguageTag
 
@@ -133,7 +133,7 @@ class TemplateViewSchema(Schema):
 
     name = fields.String(required=True)
     version = fields.Integer(required=True)
-    newest_version = fields.Integer(required=True)
+    newest_version = fields.Integer(required=True, attribute="newest")
     texts = fields.Dict(keys=fields.String(), values=fields.String(), required=True)
     default_language = fields.String(required=True)
     placeholders = fields.List(fields.String(), required=True)
@@ -155,16 +155,7 @@ class TemplatePageSchema(Schema):
     cursor = next_cursor()
 
 
-def show_template(template: Template) -> Mapping[str, Any]:
+def show_template(template: Row[Any]) -> dict[str, Any]:
     """Return a version of a template as JSON."""
-    return {
-        "name": template.name,
-        "version": template.version,
-        "newest_version": template.newest,
-        "texts": template.texts,
-        "default_language": template.default_language,
-        "placeholders": find_placeholders(template.texts[template.default_language]),
-        "created_at": template.created_at,
-        "client": template.client,
-        "archived_at": template.archived_at,
-    }
+    text = template.texts[template.default_language]
+    return {**template._mapping, "placeholders": find_placeholders(text)}

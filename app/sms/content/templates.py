@@ -1,9 +1,12 @@
-"""Stored texts by name and version.  A version never changes: broadcasts keep theirs."""
+"""Stored texts by name and version.  A version never changes: broadcasts keep theirs.
+
+A row has one version of a template, the number of its `newest` one, and `archived_at`: an archived
+template is not used for new broadcasts.
+"""
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from loguru import logger
@@ -32,24 +35,7 @@ class TemplateTexts:
     default_language: str
 
 
-@dataclass(frozen=True, slots=True)
-class Template:
-    """One version of a stored text; `texts` are by language.
-
-    `newest` is the last version; an archived template is not used for new broadcasts.
-    """
-
-    name: str
-    version: int
-    texts: Mapping[str, str]
-    default_language: str
-    created_at: datetime
-    client: str
-    newest: int
-    archived_at: datetime | None
-
-
-def load_template(tx: Connection, name: str, version: int | None) -> Template:
+def load_template(tx: Connection, name: str, version: int | None) -> Row[Any]:
     """Return a version of a template for a new broadcast, by default the newest.
 
     Raises NotFound, also for an archived template.
@@ -60,7 +46,7 @@ def load_template(tx: Connection, name: str, version: int | None) -> Template:
     return template
 
 
-def find_template(tx: Connection, name: str, version: int | None) -> Template:
+def find_template(tx: Connection, name: str, version: int | None) -> Row[Any]:
     """Return a version of a template, by default the newest, archived or not.  Raises NotFound."""
     if not TEMPLATE_NAME.fullmatch(name):
         raise NotFound("There is no template of such a name.")
@@ -69,10 +55,10 @@ def find_template(tx: Connection, name: str, version: int | None) -> Template:
     row = tx.execute(query).first()
     if row is None:
         raise NotFound(f"There is no template {name}{f' version {version}' if version else ''}.")
-    return _make_template(row)
+    return row
 
 
-def view_template(ctx: Context, name: str, version: int | None = None) -> Template:
+def view_template(ctx: Context, name: str, version: int | None = None) -> Row[Any]:
     """Read a version of a template, by default the newest.  Raises NotFound."""
     with ctx.db.read() as tx:
         return find_template(tx, name, version)
@@ -91,7 +77,7 @@ def _select_versions() -> Select[Any]:
     )
 
 
-def list_templates(ctx: Context, *, cursor: int = 0, limit: int = 50) -> Page[Template]:
+def list_templates(ctx: Context, *, cursor: int = 0, limit: int = 50) -> Page[Row[Any]]:
     """List templates that are not archived, each in its newest version."""
     query = _select_versions().where(
         _VERSIONS.c.version == _TEMPLATES.c.version,
@@ -100,11 +86,10 @@ def list_templates(ctx: Context, *, cursor: int = 0, limit: int = 50) -> Page[Te
     )
     with ctx.db.read() as tx:
         rows = tx.execute(query.limit(limit + 1)).all()
-    page = make_page(rows, limit, key="template_id")
-    return Page([_make_template(row) for row in page.rows], page.cursor)
+    return make_page(rows, limit, key="template_id")
 
 
-def create_template(ctx: Context, name: str, content: TemplateTexts, *, client: str) -> Template:
+def create_template(ctx: Context, name: str, content: TemplateTexts, *, client: str) -> Row[Any]:
     """Create a template; an archived one of this name comes back with its next version.
 
     Raises Conflict for a name that is in use.
@@ -117,7 +102,7 @@ def create_template(ctx: Context, name: str, content: TemplateTexts, *, client: 
         return _add_version(tx, ctx, stored, content, client=client)
 
 
-def replace_template(ctx: Context, name: str, content: TemplateTexts, *, client: str) -> Template:
+def replace_template(ctx: Context, name: str, content: TemplateTexts, *, client: str) -> Row[Any]:
     """Add a version with these texts, unless the newest has equal ones.
 
     Raises NotFound for an unknown or archived template.
@@ -152,7 +137,7 @@ def _lock_template(tx: Connection, name: str) -> Row[Any]:
 
 def _add_version(
     tx: Connection, ctx: Context, stored: Row[Any], content: TemplateTexts, *, client: str
-) -> Template:
+) -> Row[Any]:
     version = stored.version + 1
     row = {
         "template_id": stored.id,
@@ -175,16 +160,3 @@ def _write_audit(
     facts = {"version": version}
     write_audit(tx, now=ctx.now(), actor=client, action=action, subject=name, facts=facts)
     logger.bind(template=name, client=client, action=action, **facts).info("a template was changed")
-
-
-def _make_template(row: Row[Any]) -> Template:
-    return Template(
-        name=row.name,
-        version=row.version,
-        texts=row.texts,
-        default_language=row.default_language,
-        created_at=row.created_at,
-        client=row.client,
-        newest=row.newest,
-        archived_at=row.archived_at,
-    )
