@@ -88,7 +88,9 @@ def fill(db: Database, people: int) -> None:
 def measure(db: Database, people: int, category: Category) -> None:
     """Time both sides in turn."""
     print(f"{people} people of a tag, a tenth of them suppressed, {category.value}")
-    request = BroadcastRequest((), "Hello", audience=plain_tag("all"), category=category)
+    request = BroadcastRequest(
+        recipients=(), text="Hello", audience=plain_tag("all"), category=category
+    )
     taken = time_in_turn(
         {"raw": lambda: time_raw(db, people), "ours": lambda: time_ours(db, request, people)},
         rounds=ROUNDS,
