@@ -1,8 +1,6 @@
 """Messages of a broadcast in the order they are sent, all or filtered.
 
-A large audience is sorted by number, as the messages' key is: pages follow the key, and the
-database skips unwanted messages.  A small audience keeps its client's order, and recipients without
-a batch are in their chunk alone: there pages follow the chunks.
+Pages follow the chunks: recipients without a batch are in their chunk alone.
 """
 
 import re
@@ -18,8 +16,8 @@ from app.pagination import Page
 from app.sms.audience.chunks import CHUNKS_AT_ONCE, is_from_lookup
 from app.sms.context import Context
 from app.sms.lifecycle.counts import STATUS_BY_BATCH_STATE, status_before_batching
-from app.sms.messages.queries import MessageFilter, select_by_chunk, select_by_key
-from app.sms.models.broadcast import Broadcast, Chunk
+from app.sms.messages.queries import MessageFilter, select_messages
+from app.sms.models.broadcast import Broadcast
 from app.sms.models.states import FINAL, ExclusionReason
 from app.sms.models.statuses import MessageStatus
 
@@ -27,8 +25,7 @@ from app.sms.models.statuses import MessageStatus
 _UNSORTED = "u"
 # Recipients that one statement reads at most when few of them may match.  Without an end PostgreSQL
 # may sort the whole rest of an audience for each page.
-_READ_BY_KEY = 100_000
-_READ_BY_CHUNK = 20_000
+_MAX_READ = 20_000
 # Messages a page when all are read; each page has its own transaction.
 _PAGE_SIZE = 5_000
 _SORTING_S = 2
@@ -140,86 +137,34 @@ def _read_messages(
     unplanned = status_before_batching(broadcast.status)
     while len(messages) < limit and position.chunk < broadcast.chunks:
         remaining = limit - len(messages)
-        by_key = _is_large(broadcast) and position.chunk < broadcast.planned
-        if by_key and _has_pseudonyms(tx, broadcast, position, remaining, wanted):
-            by_key = False
-        read = _read_by_key if by_key else _read_by_chunk
-        rows, position = read(tx, broadcast, position, remaining, wanted)
+        end = min(_choose_end(broadcast, position, remaining, wanted), broadcast.chunks)
+        query = select_messages(
+            broadcast.id,
+            wanted,
+            dialect=tx.dialect.name,
+            first=position.chunk,
+            offset=position.offset,
+            end=end,
+            unplanned=unplanned,
+        )
+        rows = list(tx.execute(query.limit(remaining)))
         messages += [_make_view(row, unplanned) for row in rows]
+        if len(rows) < remaining:
+            position = _Position(end, 0)
+        else:
+            position = _next_position(rows[-1].chunk, rows[-1].offset, rows[-1].size)
     return messages, position
 
 
-def _has_pseudonyms(
-    tx: Connection, broadcast: Row[Any], position: _Position, limit: int, wanted: MessageFilter
-) -> bool:
-    """Return True if a recipient here was erased: pseudonyms are not in the order of numbers."""
-    end = min(_choose_end(broadcast, position, limit, wanted, _READ_BY_KEY), broadcast.planned)
-    query = (
-        select(Chunk.number)
-        .where(Chunk.broadcast_id == broadcast.id)
-        .where(Chunk.number >= position.chunk, Chunk.number < end)
-        .where(Chunk.recipients.contains("-"))
-        .limit(1)
-    )
-    return tx.execute(query).first() is not None
-
-
-def _read_by_key(
-    tx: Connection, broadcast: Row[Any], position: _Position, limit: int, wanted: MessageFilter
-) -> tuple[list[Row[Any]], _Position]:
-    """Read the next messages of a large audience in the order of their key."""
-    phones = _read_recipients(tx, broadcast, position.chunk)
-    if position.offset >= len(phones):
-        return [], _Position(position.chunk + 1, 0)
-    end = min(_choose_end(broadcast, position, limit, wanted, _READ_BY_KEY), broadcast.planned)
-    last = _read_recipients(tx, broadcast, end - 1)[-1]
-    query = select_by_key(broadcast.id, wanted, first=phones[position.offset], last=last)
-    rows = list(tx.execute(query.limit(limit)))
-    if len(rows) < limit:
-        return rows, _Position(end, 0)
-    chunk = rows[-1].chunk
-    phones = _read_recipients(tx, broadcast, chunk)
-    return rows, _next_position(chunk, phones.index(rows[-1].recipient), len(phones))
-
-
-def _read_by_chunk(
-    tx: Connection, broadcast: Row[Any], position: _Position, limit: int, wanted: MessageFilter
-) -> tuple[list[Row[Any]], _Position]:
-    """Read the next messages of as many chunks as probably suffice."""
-    end = min(_choose_end(broadcast, position, limit, wanted, _READ_BY_CHUNK), broadcast.chunks)
-    query = select_by_chunk(
-        broadcast.id,
-        wanted,
-        dialect=tx.dialect.name,
-        first=position.chunk,
-        offset=position.offset,
-        end=end,
-        unplanned=status_before_batching(broadcast.status),
-    )
-    rows = list(tx.execute(query.limit(limit)))
-    if len(rows) < limit:
-        return rows, _Position(end, 0)
-    return rows, _next_position(rows[-1].chunk, rows[-1].offset, rows[-1].size)
-
-
-def _choose_end(
-    broadcast: Row[Any], position: _Position, limit: int, wanted: MessageFilter, max_read: int
-) -> int:
-    """Return the chunk to stop before: `limit` recipients on, or `max_read` if few may match."""
-    recipients = limit if wanted.matches_all else max(limit, max_read)
+def _choose_end(broadcast: Row[Any], position: _Position, limit: int, wanted: MessageFilter) -> int:
+    """Return the chunk to stop before: probably `limit` recipients on, more if few may match."""
+    recipients = limit if wanted.matches_all else max(limit, _MAX_READ)
     chunks: int = recipients * broadcast.chunks // max(broadcast.recipients, 1) + 1
     return position.chunk + chunks
 
 
 def _next_position(chunk: int, offset: int, size: int) -> _Position:
     return _Position(chunk, offset + 1) if offset + 1 < size else _Position(chunk + 1, 0)
-
-
-def _read_recipients(tx: Connection, broadcast: Row[Any], chunk: int) -> list[str]:
-    query = select(Chunk.recipients).where(
-        Chunk.broadcast_id == broadcast.id, Chunk.number == chunk
-    )
-    return tx.execute(query).scalar_one().split("\n")
 
 
 def _make_view(row: Row[Any], unplanned: MessageStatus) -> MessageView:

@@ -50,21 +50,7 @@ class MessageFilter:
         return self.status is None and self.code is None
 
 
-def select_by_key(
-    broadcast_id: int, wanted: MessageFilter, *, first: str, last: str
-) -> Select[Any]:
-    """Select planned messages in the order of their key, from one number to another."""
-    return (
-        select(_MESSAGES.c.recipient, _BATCHES.c.chunk, *MESSAGE_COLUMNS)
-        .select_from(_MESSAGES.join(_BATCHES, _BATCHES.c.id == _MESSAGES.c.batch_id))
-        .where(_MESSAGES.c.broadcast_id == broadcast_id)
-        .where(_MESSAGES.c.recipient.between(first, last))
-        .where(*_list_conditions(wanted, unplanned=None))
-        .order_by(_MESSAGES.c.recipient)
-    )
-
-
-def select_by_chunk(
+def select_messages(
     broadcast_id: int,
     wanted: MessageFilter,
     *,
@@ -100,7 +86,7 @@ def select_by_chunk(
         .where(_CHUNKS.c.broadcast_id == broadcast_id)
         .where(_CHUNKS.c.number >= first, _CHUNKS.c.number < end)
         .where(or_(_CHUNKS.c.number != first, index >= offset))
-        .where(*_list_conditions(wanted, unplanned=unplanned))
+        .where(*_list_conditions(wanted, unplanned))
         .order_by(_CHUNKS.c.number, index)
     )
 
@@ -117,9 +103,7 @@ def _split_recipients(dialect: str) -> tuple[FromClause, ColumnElement[int]]:
     return line, type_coerce(line.c.key, Integer) - 1
 
 
-def _list_conditions(
-    wanted: MessageFilter, *, unplanned: MessageStatus | None
-) -> list[ColumnElement[bool]]:
+def _list_conditions(wanted: MessageFilter, unplanned: MessageStatus) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = []
     if wanted.code is not None:
         conditions.append(_MESSAGES.c.code == wanted.code)
