@@ -124,10 +124,10 @@ def _import_hashes(file: Path) -> None:
     ctx, actor = verified_context(), name_operator()
     with file.open(encoding="utf-8", newline="") as lines:
         taken = import_hashes(ctx.subscriber_context, lines, actor=actor)
-    again = erase_again(ctx, actor=actor)
+    erased, restored = erase_again(ctx, actor=actor)
     click.echo(
         f"{taken.hashes} hashes, {taken.newly_suppressed} of them written to until now; "
-        f"{again.erased} people erased again, {again.named} found by number."
+        f"{erased} people erased again, {restored} found by number."
     )
 
 

@@ -37,7 +37,7 @@ class AnalyticsQuery:
     since: date
     until: date
     group_by: Sequence[Dimension]
-    only: Mapping[Dimension, Any]
+    only: dict[Dimension, Any]
 
 
 @dataclass(slots=True)

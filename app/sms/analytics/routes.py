@@ -23,23 +23,17 @@ blueprint = Blueprint(
 @require_api_key(KeyScope.READ)
 @blueprint.arguments(AnalyticsQuerySchema(), location="query")
 @blueprint.response(HTTPStatus.OK, AnalyticsSchema)
-def show_figures(query: dict[str, Any]) -> dict[str, Any]:
+def show_figures(query: AnalyticsQuery) -> dict[str, Any]:
     """Count messages sent, delivered and failed, latency and opt-outs, by day, tag, country, …"""
-    analytics_query = _make_query(query)
-    return show_analytics(analytics_query, read_analytics(current_context(), analytics_query))
+    _limit_to_client(query)
+    return show_analytics(query, read_analytics(current_context(), query))
 
 
-def _make_query(query: dict[str, Any]) -> AnalyticsQuery:
+def _limit_to_client(query: AnalyticsQuery) -> None:
     """Limit the query to the calling client without KeyScope.ANALYTICS_ALL.  Raises KeyRefused."""
-    only = {
-        dimension: query[dimension.value] for dimension in Dimension if dimension.value in query
-    }
     own = g.client.name
     if (
         KeyScope.ANALYTICS_ALL not in g.client.scopes
-        and only.setdefault(Dimension.CLIENT, own) != own
+        and query.only.setdefault(Dimension.CLIENT, own) != own
     ):
         raise KeyRefused(f"This API key lacks the scope {KeyScope.ANALYTICS_ALL}")
-    return AnalyticsQuery(
-        since=query["since"], until=query["until"], group_by=query["group_by"], only=only
-    )

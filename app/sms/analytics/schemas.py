@@ -7,6 +7,7 @@ from marshmallow import Schema, ValidationError, fields, post_load, validate, va
 from webargs.fields import DelimitedList
 
 from app.http.fields import MessageText, describe
+from app.sms.analytics.query import AnalyticsQuery
 from app.sms.models.daily import MAX_TAG_CHARACTERS, Dimension
 from app.sms.models.statuses import REPORTED, MessageStatus
 
@@ -56,22 +57,18 @@ class AnalyticsQuerySchema(Schema):
             raise ValidationError("Given twice.", "group_by")
 
     @post_load
-    def name_status(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        """Convert the status to MessageStatus."""
-        if "status" in data:
-            data["status"] = MessageStatus(data["status"])
-        return data
-
-    @post_load
-    def choose_days(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        """Fill in missing days.  Raises ValidationError if the range is invalid."""
+    def make_query(self, data: dict[str, Any], **_: Any) -> AnalyticsQuery:
+        """Return the AnalyticsQuery.  Raises ValidationError if the range of days is invalid."""
         until: date = data.get("until") or datetime.now(UTC).date()
         since: date = data.get("since") or _go_back(until, DEFAULT_DAYS - 1)
         if since > until:
             raise ValidationError(f"After `to`, which is {until.isoformat()}.", "from")
         if (until - since).days >= MAX_DAYS:
             raise ValidationError(f"More than {MAX_DAYS} days up to `to`.", "from")
-        return data | {"since": since, "until": until}
+        if "status" in data:
+            data["status"] = MessageStatus(data["status"])
+        only = {dimension: data[dimension] for dimension in Dimension if dimension in data}
+        return AnalyticsQuery(since=since, until=until, group_by=data["group_by"], only=only)
 
 
 def _go_back(day: date, days: int) -> date:

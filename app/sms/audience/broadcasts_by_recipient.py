@@ -8,7 +8,7 @@ searched one by one for the number.
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, literal, select
 
 from app.db.base import table_of
 from app.sms.models.batch import Batch, Message
@@ -61,3 +61,13 @@ def _make_queries(*, handed_over: bool) -> tuple[Select[Any], Select[Any]]:
         .where(broadcasts.c.recipients == 1)
     )
     return to_one, query.where(broadcasts.c.recipients > 1)
+
+
+def is_unplanned_to(phone: str) -> ColumnElement[bool]:
+    """Match chunks with this number that have no batch yet, joined to their broadcast."""
+    lines = literal("\n") + Chunk.recipients + literal("\n")
+    return and_(
+        Broadcast.planned < Broadcast.chunks,
+        Chunk.number >= Broadcast.planned,
+        lines.contains(f"\n{phone}\n"),
+    )

@@ -6,7 +6,7 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, post_load, validate
 from sqlalchemy import Row
 
-from app.http.fields import Cursor, next_cursor, reject_untransportable
+from app.http.fields import Cursor, describe, next_cursor, reject_untransportable
 from app.sms.content.placeholders import (
     MAX_TEXT_CHARACTERS,
     PlaceholderError,
@@ -76,9 +76,7 @@ class TemplateTextsSchema(Schema):
     )
     default_language = LanguageTag(
         required=True,
-        metadata={
-            "description": "The language for recipients whose own the template does not have."
-        },
+        metadata=describe("The language for recipients whose own the template does not have."),
     )
 
     @post_load
@@ -138,13 +136,11 @@ class TemplateViewSchema(Schema):
     default_language = fields.String(required=True)
     placeholders = fields.List(fields.String(), required=True)
     created_at = fields.AwareDateTime(required=True)
-    client = fields.String(
-        required=True, metadata={"description": "The client that wrote this version."}
-    )
+    client = fields.String(required=True, metadata=describe("The client that wrote this version."))
     archived_at = fields.AwareDateTime(
         required=True,
         allow_none=True,
-        metadata={"description": "When the template was archived; null if it is in use."},
+        metadata=describe("When the template was archived; null if it is in use."),
     )
 
 

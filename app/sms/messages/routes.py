@@ -18,9 +18,9 @@ from app.sms.messages.schemas import (
     MessagePageSchema,
     MessageQuerySchema,
     SearchSchema,
+    show_messages,
 )
 from app.sms.messages.search import search_messages as find_messages
-from app.sms.messages.serialize import show_messages
 from app.sms.request.error_schemas import BroadcastConflictSchema
 
 blueprint = Blueprint(

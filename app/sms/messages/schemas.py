@@ -5,7 +5,9 @@ from typing import Any
 from marshmallow import Schema, fields, post_load, validate
 
 from app.http.fields import Cursor, MessageText, PhoneNumber, describe, next_cursor
-from app.sms.lifecycle.counts import STATUS_NAMES
+from app.pagination import Page
+from app.sms.lifecycle.counts import STATUS_NAMES, explain_status
+from app.sms.messages.list import MessageView
 from app.sms.models.statuses import MessageStatus
 
 
@@ -80,7 +82,7 @@ class MessageChoiceSchema(Schema):
 
     status = fields.String(validate=validate.OneOf(STATUS_NAMES))
     code = fields.Integer(
-        validate=validate.Range(0, _MAX_CODE), metadata={"description": "Sinch's status code."}
+        validate=validate.Range(0, _MAX_CODE), metadata=describe("Sinch's status code.")
     )
 
     @post_load
@@ -102,3 +104,18 @@ class SearchSchema(Schema):
     recipient = PhoneNumber(required=True)
     cursor = Cursor()
     limit = fields.Integer(strict=True, validate=validate.Range(1, 200), load_default=50)
+
+
+def show_messages(page: Page[MessageView]) -> dict[str, Any]:
+    """Return a page of messages as JSON, with the reasons for their statuses."""
+    return {"messages": [_show_message(message) for message in page.rows], "cursor": page.cursor}
+
+
+def _show_message(message: MessageView) -> dict[str, Any]:
+    return {
+        "recipient": message.recipient,
+        **explain_status(message.status, message.code, message.exclusion_reason),
+        "at": message.at,
+        "batch_id": message.batch_id,
+        "client_reference": message.client_reference,
+    }

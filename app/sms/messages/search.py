@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Row, literal, null, select, union
+from sqlalchemy import Connection, Row, null, select, union
 
 from app.db.base import table_of
 from app.pagination import make_page
 from app.phone.e164 import inspect_number
-from app.sms.audience.broadcasts_by_recipient import BEYOND_ALL, find_broadcasts_to
+from app.sms.audience.broadcasts_by_recipient import BEYOND_ALL, find_broadcasts_to, is_unplanned_to
 from app.sms.content.placeholders import fill_text
 from app.sms.context import Context
 from app.sms.dispatch.payload import choose_text
@@ -90,21 +90,20 @@ def _find_planned(tx: Connection, recipient: str, before: int, limit: int) -> li
 
 def _find_unplanned(tx: Connection, recipient: str, before: int, limit: int) -> list[Row[Any]]:
     """Find chunks with this recipient that have no batch yet: there are few, for a short time."""
-    is_unplanned = _BROADCASTS.c.planned < _BROADCASTS.c.chunks
     # Two indexed queries: the many completed broadcasts are not read.
     candidates = union(
-        select(_BROADCASTS.c.id).where(_BROADCASTS.c.completed_at.is_(None), is_unplanned),
+        select(_BROADCASTS.c.id).where(_BROADCASTS.c.completed_at.is_(None)),
         select(_BROADCASTS.c.id).where(
-            _BROADCASTS.c.status == BroadcastStatus.CANCELLED, is_unplanned
+            _BROADCASTS.c.status == BroadcastStatus.CANCELLED,
+            _BROADCASTS.c.planned < _BROADCASTS.c.chunks,
         ),
     )
-    lines = literal("\n") + _CHUNKS.c.recipients + literal("\n")
     no_message = [null().label(column.name) for column in MESSAGE_COLUMNS]
     query = (
         select(*_BROADCAST_COLUMNS, *no_message, _CHUNKS.c.number.label("chunk"))
         .join(_CHUNKS, _CHUNKS.c.broadcast_id == _BROADCASTS.c.id)
         .where(_BROADCASTS.c.id.in_(candidates), _BROADCASTS.c.id < before)
-        .where(_CHUNKS.c.number >= _BROADCASTS.c.planned, lines.contains(f"\n{recipient}\n"))
+        .where(is_unplanned_to(recipient))
         .order_by(_BROADCASTS.c.id.desc())
         .limit(limit)
     )

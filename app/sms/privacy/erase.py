@@ -11,13 +11,13 @@ from datetime import datetime
 from typing import Any
 
 from loguru import logger
-from sqlalchemy import Connection, Row, delete, literal, select, update
+from sqlalchemy import Connection, Row, delete, select, update
 
 from app.db.audit import write_audit
 from app.db.engine import insert_new
 from app.errors import NotFound
 from app.phone.pseudonym import make_pseudonym, replace_number
-from app.sms.audience.broadcasts_by_recipient import BEYOND_ALL, find_broadcasts_to
+from app.sms.audience.broadcasts_by_recipient import BEYOND_ALL, find_broadcasts_to, is_unplanned_to
 from app.sms.context import Context
 from app.sms.lifecycle.locks import lock_counters
 from app.sms.models.batch import Batch, Message
@@ -151,8 +151,13 @@ def _clear_messages(ctx: Context, phone: str) -> bool:
         # The last number that a finished lookup has read.
         looked_up = update(Broadcast).where(Broadcast.resolved_to == phone, ~Broadcast.resolving)
         tx.execute(looked_up.values(resolved_to=None))
+    query = (
+        select(Chunk.broadcast_id, Chunk.number, Broadcast.status)
+        .join(Broadcast, Broadcast.id == Chunk.broadcast_id)
+        .where(is_unplanned_to(phone))
+    )
     with ctx.db.read() as tx:
-        unplanned = _find_unplanned(tx, phone)
+        unplanned = tx.execute(query).all()
         remains |= _is_looking_up(tx)
     for chunk in unplanned:
         if chunk.status in FINAL:
@@ -161,19 +166,6 @@ def _clear_messages(ctx: Context, phone: str) -> bool:
         else:
             remains = True
     return remains
-
-
-def _find_unplanned(tx: Connection, phone: str) -> Sequence[Row[Any]]:
-    """Find the chunks with this number that have no batch and so no messages."""
-    lines = literal("\n") + Chunk.recipients + literal("\n")
-    query = (
-        select(Chunk.broadcast_id, Chunk.number, Broadcast.status)
-        .join(Broadcast, Broadcast.id == Chunk.broadcast_id)
-        .where(Broadcast.planned < Broadcast.chunks)
-        .where(Chunk.number >= Broadcast.planned, lines.contains(f"\n{phone}\n"))
-    )
-    rows: Sequence[Any] = tx.execute(query).all()
-    return rows
 
 
 def _is_looking_up(tx: Connection) -> bool:

@@ -1,10 +1,10 @@
 """Schemas of the price table."""
 
-from collections.abc import Callable
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields
 
+from app.http.fields import describe
 from app.sms.quotes.prices import (
     CURRENCY_PATTERN,
     PRICE_PATTERN,
@@ -52,14 +52,11 @@ def _make_sentence(error: ValueError) -> str:
     return f"{text[:1].upper()}{text[1:]}."
 
 
-def _validate(check: Callable[[str], None]) -> Callable[[str], None]:
-    def validate(value: str) -> None:
-        try:
-            check(value)
-        except ValueError as e:
-            raise ValidationError(_make_sentence(e)) from e
-
-    return validate
+def _check_currency(value: str) -> None:
+    try:
+        check_currency(value)
+    except ValueError as e:
+        raise ValidationError(_make_sentence(e)) from e
 
 
 class PricesSchema(Schema):
@@ -67,7 +64,7 @@ class PricesSchema(Schema):
 
     currency = fields.String(
         required=True,
-        validate=_validate(check_currency),
+        validate=_check_currency,
         metadata={
             "description": "ISO 4217.",
             "pattern": CURRENCY_PATTERN,
@@ -90,7 +87,7 @@ class PricesViewSchema(Schema):
     currency = fields.String(
         required=True,
         allow_none=True,
-        metadata={"description": "ISO 4217; null if there are no prices."},
+        metadata=describe("ISO 4217; null if there are no prices."),
     )
     prices = fields.Dict(
         required=True,

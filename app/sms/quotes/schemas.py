@@ -4,7 +4,7 @@ from typing import Any
 
 from marshmallow import Schema, fields, post_load, validate
 
-from app.http.fields import StrictBoolean
+from app.http.fields import StrictBoolean, describe
 from app.sms.models.states import ExclusionReason
 from app.sms.request.model import BroadcastRequest
 from app.sms.request.schemas import BroadcastSchema
@@ -14,10 +14,9 @@ class QuoteRequestSchema(BroadcastSchema):
     """The broadcast to quote.  Loads the BroadcastRequest and whether to do a dry run at Sinch."""
 
     dry_run = StrictBoolean(
-        metadata={
-            "description": "Also run Sinch's dry run with the first 1,000 recipients; nothing is "
-            "sent."
-        }
+        metadata=describe(
+            "Also run Sinch's dry run with the first 1,000 recipients; nothing is sent."
+        )
     )
 
     @post_load
@@ -35,7 +34,7 @@ class CountryQuoteSchema(Schema):
     cost = fields.String(
         required=True,
         allow_none=True,
-        metadata={"description": "null if the country has no price."},
+        metadata=describe("null if the country has no price."),
     )
 
 
@@ -64,12 +63,12 @@ class TextQuoteSchema(Schema):
     characters = fields.List(
         fields.Nested(NonGsmCharacterSchema),
         required=True,
-        metadata={"description": "The characters that force UCS-2."},
+        metadata=describe("The characters that force UCS-2."),
     )
     cheaper = fields.String(
         required=True,
         allow_none=True,
-        metadata={"description": "The text with GSM-7 replacements, if it takes fewer parts."},
+        metadata=describe("The text with GSM-7 replacements, if it takes fewer parts."),
     )
 
 
@@ -81,7 +80,7 @@ class CostSchema(Schema):
     unpriced = fields.List(
         fields.String(),
         required=True,
-        metadata={"description": "Countries without a price; the amount does not include them."},
+        metadata=describe("Countries without a price; the amount does not include them."),
     )
 
 
@@ -92,7 +91,7 @@ class DryRunSchema(Schema):
     parts = fields.Integer(required=True, allow_none=True)
     our_parts = fields.Integer(required=True)
     problem = fields.String(
-        required=True, allow_none=True, metadata={"description": "Why Sinch returned no result."}
+        required=True, allow_none=True, metadata=describe("Why Sinch returned no result.")
     )
 
 
@@ -100,7 +99,7 @@ class QuoteSchema(Schema):
     """A quote: recipients, parts and cost of a broadcast if it started now."""
 
     recipients = fields.Integer(
-        required=True, metadata={"description": "Recipients of the text, now or after quiet hours."}
+        required=True, metadata=describe("Recipients of the text, now or after quiet hours.")
     )
     countries = fields.Dict(
         keys=fields.String(), values=fields.Nested(CountryQuoteSchema), required=True
@@ -109,47 +108,43 @@ class QuoteSchema(Schema):
         keys=fields.String(validate=validate.OneOf([reason.value for reason in ExclusionReason])),
         values=fields.Integer(),
         required=True,
-        metadata={"description": "Recipients that are excluded, by reason."},
+        metadata=describe("Recipients that are excluded, by reason."),
     )
     expired_before_window = fields.Integer(
         required=True,
-        metadata={"description": "Recipients whose quiet hours end after the broadcast expires."},
+        metadata=describe("Recipients whose quiet hours end after the broadcast expires."),
     )
     deferred = fields.List(
         fields.Nested(DeferredSchema),
         required=True,
-        metadata={
-            "description": "Recipients in quiet hours at the start, by the time they are sent to."
-        },
+        metadata=describe("Recipients in quiet hours at the start, by the time they are sent to."),
     )
     invalid_numbers = fields.List(fields.Raw(), required=True)
     invalid_count = fields.Integer(required=True)
     duplicates_removed = fields.Integer(required=True)
     texts = fields.List(fields.Nested(TextQuoteSchema), required=True)
-    parts = fields.Integer(
-        required=True, metadata={"description": "Parts of all recipients together."}
-    )
+    parts = fields.Integer(required=True, metadata=describe("Parts of all recipients together."))
     parts_histogram = fields.Dict(
         keys=fields.String(),
         values=fields.Integer(),
         required=True,
-        metadata={"description": "Recipients by the number of parts of their text."},
+        metadata=describe("Recipients by the number of parts of their text."),
     )
     cost = fields.Nested(
         CostSchema,
         required=True,
         allow_none=True,
-        metadata={"description": "null if there are no prices."},
+        metadata=describe("null if there are no prices."),
     )
     sending_s = fields.Float(
         required=True,
         allow_none=True,
-        metadata={
-            "description": "Seconds to submit all parts at SINCH_MESSAGES_PER_SECOND, if it is set."
-        },
+        metadata=describe(
+            "Seconds to submit all parts at SINCH_MESSAGES_PER_SECOND, if it is set."
+        ),
     )
     dry_run = fields.Nested(DryRunSchema, required=True, allow_none=True)
     token = fields.String(
         required=True,
-        metadata={"description": "Pass it as `quote` of the broadcast, within 24 hours."},
+        metadata=describe("Pass it as `quote` of the broadcast, within 24 hours."),
     )

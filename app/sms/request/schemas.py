@@ -7,7 +7,7 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
 
 from app.errors import BadInput
-from app.http.fields import MessageText, StrictBoolean, UtcDateTime
+from app.http.fields import MessageText, StrictBoolean, UtcDateTime, describe
 from app.phone.e164 import normalise_number, remove_duplicates, sort_entries
 from app.sinch.schemas import ReportMode
 from app.sms.content.placeholders import DEFAULT, MAX_TEXT_CHARACTERS
@@ -36,7 +36,7 @@ class TemplateNameSchema(Schema):
     version = fields.Integer(
         strict=True,
         validate=validate.Range(1, 1_000_000),
-        metadata={"description": "Default: the newest. The broadcast keeps this version."},
+        metadata=describe("Default: the newest. The broadcast keeps this version."),
     )
 
     @post_load
@@ -63,15 +63,13 @@ class BroadcastRequestSchema(Schema):
     )
     template = fields.Nested(
         TemplateNameSchema,
-        metadata={
-            "description": "A stored text, sent to each recipient in their language if it has it."
-        },
+        metadata=describe("A stored text, sent to each recipient in their language if it has it."),
     )
     language = LanguageTag(
-        metadata={
-            "description": "The language of the message; with a template, the language for "
-            "recipients whose own it does not have."
-        }
+        metadata=describe(
+            "The language of the message; with a template, the language for recipients whose own "
+            "it does not have."
+        )
     )
     sender = fields.String(
         validate=check_sender,
@@ -83,15 +81,12 @@ class BroadcastRequestSchema(Schema):
         },
     )
     send_at = UtcDateTime(
-        metadata={
-            "description": "Start at this time, in the future. ISO 8601 with offset. Default: now."
-        }
+        metadata=describe("Start at this time, in the future. ISO 8601 with offset. Default: now.")
     )
     expire_at = UtcDateTime(
-        metadata={
-            "description": "Stop trying at this time, at most 3 days after the start. ISO 8601 "
-            "with offset."
-        }
+        metadata=describe(
+            "Stop trying at this time, at most 3 days after the start. ISO 8601 with offset."
+        )
     )
     parameters = ParameterTable(
         metadata={
@@ -101,58 +96,53 @@ class BroadcastRequestSchema(Schema):
         },
     )
     delivery_report = fields.Enum(
-        ReportMode, by_value=True, metadata={"description": "Sinch's delivery report mode."}
+        ReportMode, by_value=True, metadata=describe("Sinch's delivery report mode.")
     )
     reference = MessageText(
         validate=validate.Length(1, 64),
-        metadata={"description": "Your own reference; it is returned with the broadcast."},
+        metadata=describe("Your own reference; it is returned with the broadcast."),
     )
     flash = StrictBoolean(
-        metadata={"description": "Send as flash SMS (class 0): shown at once, not stored."}
+        metadata=describe("Send as flash SMS (class 0): shown at once, not stored.")
     )
     max_parts = fields.Integer(
         strict=True,
         validate=validate.Range(1, MAX_PARTS),
-        metadata={"description": "Reject the request if the text takes more parts than this."},
+        metadata=describe("Reject the request if the text takes more parts than this."),
     )
     skip_invalid = StrictBoolean(
-        metadata={
-            "description": "Skip invalid numbers and list them, instead of rejecting the request."
-        }
+        metadata=describe("Skip invalid numbers and list them, instead of rejecting the request.")
     )
     category = fields.Enum(
         Category,
         by_value=True,
-        metadata={"description": "The purpose of the text. Default: transactional."},
+        metadata=describe("The purpose of the text. Default: transactional."),
     )
     priority = fields.Integer(
         strict=True,
         validate=validate.Range(1, 9),
-        metadata={
-            "description": "1 to 9; higher is sent first. Default: 7 for a transactional "
-            "broadcast of up to 1,000 recipients, 5 for a larger one, 3 for marketing."
-        },
+        metadata=describe(
+            "1 to 9; higher is sent first. Default: 7 for a transactional broadcast of up to "
+            "1,000 recipients, 5 for a larger one, 3 for marketing."
+        ),
     )
     allow_duplicate = StrictBoolean(
-        metadata={
-            "description": "Send even if the same text was just sent to mostly the same recipients."
-        }
+        metadata=describe("Send even if the same text was just sent to mostly the same recipients.")
     )
 
     quote = fields.String(
         validate=validate.Length(1, MAX_TOKEN_CHARACTERS),
-        metadata={
-            "description": "The token of a quote. Rejected with 409 if text, recipients or cost "
-            "have changed since by more than quote_tolerance."
-        },
+        metadata=describe(
+            "The token of a quote. Rejected with 409 if text, recipients or cost have changed "
+            "since by more than quote_tolerance."
+        ),
     )
     quote_tolerance = fields.Integer(
         strict=True,
         validate=validate.Range(0, 100),
-        metadata={
-            "description": "Per cent by which recipients and cost may differ from the quote. "
-            "Default: 0."
-        },
+        metadata=describe(
+            "Per cent by which recipients and cost may differ from the quote. Default: 0."
+        ),
     )
 
     @validates_schema
@@ -195,9 +185,7 @@ class BroadcastSchema(BroadcastRequestSchema):
     )
     audience = fields.Nested(
         AudienceSchema,
-        metadata={
-            "description": "Subscribers by tags and fields, looked up when the broadcast starts."
-        },
+        metadata=describe("Subscribers by tags and fields, looked up when the broadcast starts."),
     )
     fields_ = PlaceholderFields(data_key="fields")
 
