@@ -100,6 +100,19 @@ def classify_keyword(text: str) -> KeywordMatch:
     return _match_keyword(words) or (_MAYBE if _may_stop(folded, clauses, words) else _NONE)
 
 
+def classify_texts(texts: Sequence[str]) -> KeywordMatch:
+    """Return the intent of one message in several texts: the subject and the text of an MMS.
+
+    Each of them may be a STOP; any other intent counts only in all of them together.
+    """
+    matches = [classify_keyword(text) for text in texts]
+    for intent in (KeywordIntent.STOP, KeywordIntent.MAYBE_STOP):
+        for match in matches:
+            if match.intent is intent:
+                return match
+    return classify_keyword("\n".join(texts))
+
+
 def _match_keyword(words: Sequence[str]) -> KeywordMatch | None:
     """Return the match of words that are a keyword, perhaps with courtesy around it."""
     if keyword := find_keyword(words):

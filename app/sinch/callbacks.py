@@ -131,7 +131,7 @@ def _read_batch_report(fields: Mapping[str, Any]) -> BatchReport:
 
 def _read_inbound(fields: Mapping[str, Any], callback_type: str) -> SinchInbound:
     _require_id(fields, "id")
-    if not isinstance(fields.get("body"), dict if callback_type == "mo_media" else str):
+    if not isinstance(fields.get("body"), dict | str if callback_type == "mo_media" else str):
         raise UnreadableCallback("an inbound without its body")
     return read_inbound({**fields, "type": callback_type})
 

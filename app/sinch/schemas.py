@@ -5,6 +5,7 @@ Reading is tolerant: it ignores unknown fields, accepts numbers with and without
 counts as strings, and times without a fraction.
 """
 
+import base64
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -13,10 +14,14 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+import phonenumbers
+
 _CODE = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _OPAQUE = re.compile(r"[!-~]+")
 _CODE_LIMIT = 10**9
+# With their calling code, those of Niue, Saint Helena and Tokelau.
+_SHORTEST_NUMBER = 7
 
 
 class ReportMode(StrEnum):
@@ -110,6 +115,7 @@ class BatchReport:
 class SinchInbound:
     """A message from a phone to us; `body` is text, base64, or a media object as JSON.
 
+    `read_texts` returns what a person wrote in it.
     `kind` is Sinch's type, `operator_id` the code of country and network, `udh` hexadecimal.
     `client_reference` is that of the answered batch, if the account has this enabled.
     """
@@ -222,8 +228,8 @@ def read_inbound(fields: Mapping[str, Any]) -> SinchInbound:
     body = fields.get("body")
     return SinchInbound(
         id=_clean(_read_id(fields, "id")),
-        kind=_clean(str(fields.get("type", ""))),
-        sender=read_address(fields.get("from")),
+        kind=_clean(str(fields.get("type", ""))).lower(),
+        sender=read_sender(fields.get("from")),
         recipient=read_address(fields.get("to")),
         body=_clean(body) if isinstance(body, str) else json.dumps(body),
         received_at=read_time(fields.get("received_at")),
@@ -233,6 +239,32 @@ def read_inbound(fields: Mapping[str, Any]) -> SinchInbound:
         client_reference=read_reference(fields),
         udh=_read_opaque(fields, "udh", max_length=280),
     )
+
+
+def read_texts(kind: str, body: str) -> list[str]:
+    """Return what a person wrote in an inbound: the text of an SMS, or subject and text of an MMS.
+
+    A binary message is a text if its bytes are printable.
+    """
+    if kind == "mo_text":
+        return [body]
+    if kind == "mo_binary":
+        return _read_binary(body)
+    try:
+        media = read_object(body.encode())
+    except UnreadableAnswer:
+        return [body]
+    texts = (media.get("subject"), media.get("message"))
+    return [_clean(text) for text in texts if isinstance(text, str) and text.strip()]
+
+
+def _read_binary(body: str) -> list[str]:
+    try:
+        raw = base64.b64decode(body)
+        text = raw.decode("utf-16-be" if b"\0" in raw else "utf-8")
+    except ValueError:
+        return []
+    return [text] if "".join(text.split()).isprintable() else []
 
 
 def read_page(body: bytes, *, list_name: str) -> tuple[list[Mapping[str, Any]], int]:
@@ -276,6 +308,30 @@ def read_address(value: Any) -> str:
     """
     recipient = read_recipient(value)
     return recipient if len(recipient) > 9 else _clean(str(value))
+
+
+def read_sender(value: Any) -> str:
+    """Return the number of a phone in E.164; a short code or a name unchanged.
+
+    Short codes send no texts of their own, and numbers of small countries are as short.
+
+    >>> read_sender("50051234"), read_sender("6834002"), read_sender("71234")
+    ('+50051234', '+6834002', '71234')
+    """
+    recipient = read_recipient(value)
+    digits = recipient.removeprefix("+")
+    long = len(digits) >= _SHORTEST_NUMBER and digits.isascii() and digits.isdigit()
+    return recipient if long and _is_possible(recipient) else read_address(value)
+
+
+def _is_possible(number: str) -> bool:
+    """Return True if numbers of the country have this length."""
+    try:
+        parsed = phonenumbers.parse(number, None)
+    except phonenumbers.NumberParseException:
+        return False
+    length = phonenumbers.is_possible_number_with_reason(parsed)
+    return bool(length == phonenumbers.ValidationResult.IS_POSSIBLE)
 
 
 def read_time(value: Any) -> datetime | None:

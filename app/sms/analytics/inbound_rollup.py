@@ -8,13 +8,14 @@ from collections.abc import Callable, Sequence
 from datetime import date
 from typing import Any
 
-from sqlalchemy import Connection, Row, case, func, null, select, text
+from sqlalchemy import Connection, Row, func, select, text
 
 from app.db.base import table_of
 from app.db.engine import make_upserts
 from app.db.facts import read_metadata, set_metadata
 from app.failpoints import failpoints
-from app.keywords.classify import KeywordIntent, classify_keyword
+from app.keywords.classify import KeywordIntent, classify_texts
+from app.sinch.schemas import read_texts
 from app.sms.context import Context
 from app.sms.lifecycle.locks import lock_counters
 from app.sms.models.broadcast import Broadcast
@@ -63,7 +64,8 @@ def _select_next(tx: Connection, after: int) -> Sequence[Row[Any]]:
         select(
             _INBOUNDS.c.id,
             _INBOUNDS.c.recorded_at,
-            case((_INBOUNDS.c.kind == "mo_text", _INBOUNDS.c.body), else_=null()).label("text"),
+            _INBOUNDS.c.kind,
+            _INBOUNDS.c.body,
             _BROADCASTS.c.client,
         )
         .outerjoin(_BROADCASTS, _BROADCASTS.c.id == _INBOUNDS.c.broadcast_id)
@@ -80,17 +82,14 @@ def _add_counts(tx: Connection, rows: Sequence[Row[Any]]) -> None:
     for row in rows:
         key = row.recorded_at.date(), row.client or ""
         inbounds[key] += 1
-        opt_outs[key] += _is_opt_out(row)
+        intent = classify_texts(read_texts(row.kind, row.body)).intent
+        opt_outs[key] += intent in _OPT_OUTS
     added = [
         {"day": day, "client": client, "inbounds": count, "opt_outs": opt_outs[day, client]}
         for (day, client), count in sorted(inbounds.items())
     ]
     if added:
         tx.execute(_ADD[tx.dialect.name], added)
-
-
-def _is_opt_out(row: Row[Any]) -> bool:
-    return row.text is not None and classify_keyword(row.text).intent in _OPT_OUTS
 
 
 def _find_newest(tx: Connection) -> int:

@@ -3,15 +3,14 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from app.keywords.classify import KeywordIntent, KeywordMatch, classify_keyword
+from app.keywords.classify import KeywordIntent, KeywordMatch, classify_texts
 from app.phone.e164 import normalise_number
-from app.sinch.schemas import SinchInbound
+from app.sinch.schemas import SinchInbound, read_texts
 from app.sms.inbound.reply_texts import is_own_reply
 from app.subscribers.consent.ledger import ConsentEntry
 from app.subscribers.models import ConsentKind
 
 PERSON = "phone"
-_TEXT = "mo_text"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +33,7 @@ class InboundIntent:
             channel="sms",
             actor=PERSON,
             source=f"text {self.inbound.id}",
-            wording=self.inbound.body,
+            wording="\n".join(read_texts(self.inbound.kind, self.inbound.body)),
             tag=tag,
         )
 
@@ -42,10 +41,9 @@ class InboundIntent:
 def find_intent(inbound: SinchInbound, now: datetime) -> InboundIntent | None:
     """Return an inbound with its intent, or None if it has none."""
     phone = normalise_number(inbound.sender)
-    if phone is None or inbound.kind != _TEXT or is_own_reply(inbound.body):
-        return None
-    match = classify_keyword(inbound.body)
-    if match.intent is KeywordIntent.NONE:
+    texts = read_texts(inbound.kind, inbound.body)
+    match = classify_texts([text for text in texts if not is_own_reply(text)])
+    if phone is None or match.intent is KeywordIntent.NONE:
         return None
     at = min(inbound.received_at or now, now)
     return InboundIntent(phone=phone, at=at, match=match, inbound=inbound)

@@ -46,7 +46,8 @@ from app.subscribers.tags.assignments import confirm_tags
 
 # An older START may be from before a STOP that reached us by other ways.
 _START_WITHIN = timedelta(days=1)
-_TEXT_MARK = b'"mo_text"'
+# A report has none of them in its type: a mark of inbounds, an escaped letter, another encoding.
+_MARKS = (b"mo_", b"\\", b"\0")
 _STOPS = (KeywordIntent.STOP, KeywordIntent.MAYBE_STOP)
 _BY_THEPERSON = (Cause.STOP, Cause.CARRIER)
 
@@ -99,7 +100,7 @@ def suppress_at_once(tx: Connection, ctx: Context, raws: Sequence[bytes]) -> Non
 
     The callbacks are applied later as well.  A callback that cannot be read is left to that.
     """
-    stops = [stop for raw in raws if _TEXT_MARK in raw and (stop := _read_stop(ctx, raw))]
+    stops = [stop for raw in raws if _may_be_inbound(raw) and (stop := _read_stop(ctx, raw))]
     if not stops:
         return
     lock_suppressions_exclusive(tx)
@@ -111,6 +112,12 @@ def suppress_at_once(tx: Connection, ctx: Context, raws: Sequence[bytes]) -> Non
     except WrongKey as e:
         # Nothing is sent under this key: the STOP is applied under the right one.
         logger.bind(reason=str(e)).error("a STOP could not be applied at once")
+
+
+def _may_be_inbound(raw: bytes) -> bool:
+    """Return False for a plain report, which need not be parsed here."""
+    lowered = raw.lower()
+    return any(mark in lowered for mark in _MARKS)
 
 
 def _read_stop(ctx: Context, raw: bytes) -> InboundIntent | None:

@@ -1,0 +1,114 @@
+"""A STOP in every form that a phone sends, over signed callbacks: is the number suppressed?"""
+
+import base64
+import json
+
+import pytest
+
+from app.subscribers.suppressions.store import find_suppressed
+from tests.background import context_of
+
+ANN = "+46701234567"
+_MEDIA = [{"url": "https://example.com/i.jpg", "content_type": "image/jpeg", "status": "Uploaded"}]
+
+
+def text(body, *, sender=ANN, kind="mo_text", **more):
+    """A callback with a text from a phone."""
+    fields = {"type": kind, "id": f"01{sender[1:]}", "from": sender.lstrip("+")}
+    return json.dumps(fields | {"to": "12015550199", "body": body, **more}).encode()
+
+
+def mms(message, subject, **more):
+    """A callback with an MMS from a phone."""
+    body = {"subject": subject, "message": message, "media": _MEDIA}
+    return text(body, kind="mo_media", **more)
+
+
+@pytest.fixture
+def suppressed_by(callbacks):
+    """A function that posts a signed callback and returns who is suppressed with its answer."""
+
+    def post(raw, phone=ANN):
+        assert callbacks.post(raw).status_code == 200
+        ctx = context_of(callbacks.service)
+        with ctx.db.read() as tx:
+            return bool(find_suppressed(tx, ctx.subscriber_context, [phone], marketing=True))
+
+    return post
+
+
+@pytest.mark.parametrize(
+    ("message", "subject"),
+    [
+        ("STOP", ""),
+        ("", "STOP"),
+        (None, "Stop"),
+        ("stop", None),
+        ("STOP", "NoSubject"),
+        ("see the picture", "UNSUBSCRIBE"),
+        ("Sluta, tack!", "Re: Acme"),
+        ("please stop texting me", "hello"),
+        ("START", "STOP"),
+    ],
+)
+def test_a_stop_in_the_text_or_the_subject_of_an_mms_suppresses(suppressed_by, message, subject):
+    assert suppressed_by(mms(message, subject))
+
+
+@pytest.mark.parametrize(
+    ("message", "subject"),
+    [("", ""), (None, None), ("what a sale", "bus stop"), (7, ["STOP"]), ("Liked “STOP”", "")],
+)
+def test_an_mms_that_asks_for_nothing_suppresses_nobody(suppressed_by, message, subject):
+    assert not suppressed_by(mms(message, subject))
+
+
+def test_an_mms_whose_body_is_plain_text_is_read_as_a_text(suppressed_by):
+    assert suppressed_by(text("STOP", kind="mo_media"))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-be"])
+def test_a_stop_sent_as_bytes_suppresses(suppressed_by, encoding):
+    body = base64.b64encode("STOP".encode(encoding)).decode()
+
+    assert suppressed_by(text(body, kind="mo_binary", udh="0500034a0101"))
+
+
+@pytest.mark.parametrize("kind", ["MO_TEXT", "Mo_Text", "mo_text"])
+def test_a_type_in_capitals_takes_effect_with_the_answer(suppressed_by, kind):
+    assert suppressed_by(text("STOP", kind=kind))
+
+
+@pytest.mark.parametrize("kind", ["MO_MEDIA", "Mo_Media"])
+def test_the_type_of_an_mms_may_be_in_capitals_too(suppressed_by, kind):
+    assert suppressed_by(text({"subject": "", "message": "STOP", "media": []}, kind=kind))
+
+
+def test_an_escaped_type_or_another_encoding_takes_effect_with_the_answer(suppressed_by):
+    escaped = text("STOP").replace(b"mo_text", b"\\u006d\\u006f_text")
+    other, wide = "+46701234568", text("STOP", sender="+46701234568").decode().encode("utf-16")
+
+    assert suppressed_by(escaped)
+    assert suppressed_by(wide, other)
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        *("50051234", "29051234", "2908123", "68250123", "6834002", "6907290", "24765012"),
+        *("67774321", "67855123", "68620123", "68540123", "67651234", "0050051234", "+50051234"),
+    ],
+)
+def test_a_number_is_no_short_code_because_it_is_short(suppressed_by, number):
+    phone = "+" + number.lstrip("+").removeprefix("00")
+
+    assert suppressed_by(text("STOP", **{"from": number}), phone)
+
+
+@pytest.mark.parametrize("code", ["71234", "262966", "12345", "Acme"])
+def test_a_short_code_or_a_name_stays_what_it_is(callbacks, code):
+    assert callbacks.post(text("STOP", **{"from": code})).status_code == 200
+
+    ctx = context_of(callbacks.service)
+    with ctx.db.read() as tx:
+        assert not find_suppressed(tx, ctx.subscriber_context, [f"+{code}"], marketing=True)
