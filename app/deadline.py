@@ -9,6 +9,8 @@ import queue
 import socket
 import threading
 import time
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 _TICK_S = 0.05
@@ -97,6 +99,23 @@ def connect_in_turn(addresses: Addresses, *, until: float) -> socket.socket:
             sock.close()
             error = e
     raise error
+
+
+def read_retry_after(value: str | None, *, now: datetime) -> float | None:
+    """Return the seconds to wait from now by a Retry-After; None if it is missing or invalid.
+
+    >>> read_retry_after("120", now=datetime(2026, 3, 1, tzinfo=UTC))
+    120.0
+    """
+    text = (value or "").strip()
+    if text.isascii() and text.isdigit():
+        return float(text[:9])
+    try:
+        retry_at = parsedate_to_datetime(text)
+        aware = retry_at if retry_at.tzinfo else retry_at.replace(tzinfo=UTC)
+        return max((aware - now).total_seconds(), 0.0)
+    except (ValueError, OverflowError):
+        return None
 
 
 def _shut_down(sock: socket.socket) -> None:

@@ -19,5 +19,10 @@ def bad_format(text: str) -> ApiError:
     return ApiError(HTTPStatus.BAD_REQUEST, "syntax_invalid_parameter_format", text)
 
 
+def bad_order(text: str) -> ApiError:
+    """Return the error of a control URL."""
+    return ApiError(HTTPStatus.BAD_REQUEST, "bad_order", text)
+
+
 def bad_constraint(text: str) -> ApiError:
     return ApiError(HTTPStatus.BAD_REQUEST, "syntax_constraint_violation", text)

@@ -3,7 +3,6 @@
 Reference: https://developers.sinch.com/docs/sms/api-reference/
 """
 
-import email.utils
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -16,6 +15,7 @@ from loguru import logger
 from urllib3.exceptions import HTTPError
 from urllib3.util import Timeout
 
+from app.deadline import read_retry_after
 from app.sinch import schemas
 from app.sinch.errors import (
     SinchAnswerUnusable,
@@ -274,8 +274,7 @@ def _raise_refusal(answer: Answer) -> NoReturn:
     """Raise the error for a POST or DELETE with another status than 2xx."""
     status, (code, text) = answer.status, schemas.read_problem(answer.body)
     if status == 429:
-        retry_after_s = _parse_retry_after(answer.headers.get("Retry-After"))
-        raise SinchBusy(code, text, retry_after_s=retry_after_s)
+        raise SinchBusy(code, text, retry_after_s=_read_retry_after(answer))
     if status in _REJECTED or (status == 403 and code in _REJECTED_CODES):
         raise SinchRejected(status, code, text)
     if status in _MISCONFIGURED or 300 <= status < 400:
@@ -300,19 +299,9 @@ def _read_cleanly(read: Callable[[Any], T], source: Any) -> T:
         raise SinchAnswerUnusable("the answer is not what the reference documents") from e
 
 
-def _parse_retry_after(value: str | None) -> float | None:
-    """Return the seconds to wait, from a number or an HTTP date, 0 to 900; None when unreadable."""
-    if value is None:
-        return None
-    if value.strip().isascii() and value.strip().isdigit():
-        return min(float(value.strip()[:9]), MAX_RETRY_AFTER_S)
-    try:
-        time_at = email.utils.parsedate_to_datetime(value)
-        aware = time_at if time_at.tzinfo else time_at.replace(tzinfo=UTC)
-        wait_s = aware.timestamp() - _now().timestamp()
-    except (ValueError, OverflowError, TypeError):
-        return None
-    return min(max(wait_s, 0.0), MAX_RETRY_AFTER_S)
+def _read_retry_after(answer: Answer) -> float | None:
+    retry_after_s = read_retry_after(answer.headers.get("Retry-After"), now=_now())
+    return None if retry_after_s is None else min(retry_after_s, MAX_RETRY_AFTER_S)
 
 
 def _fill(path: str, fields: Mapping[str, Any]) -> str:

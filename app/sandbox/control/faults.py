@@ -5,21 +5,22 @@ import random
 import re
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
+from app.sandbox.control.rules import (
+    TEXT,
+    Rule,
+    check_fields,
+    choice,
+    integer,
+    number,
+    optional,
+)
 from app.sandbox.control.settings import Settings
 from app.sandbox.operations import ANY, OPERATIONS
 
-_ACTIONS = ("answer", "cut", "reset", "hang", "half_body", "drip")
-_SHAPES = (
-    "sinch", "framework", "nested", "problem", "html", "empty", "no_id", "not_json", "huge",
-)  # fmt: skip
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+: [^\x00\r\n]*")
-
-
-class BadFault(ValueError):
-    """The definition is invalid; the text begins with the name of the field."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -46,14 +47,10 @@ class Fault:
     id: int = 0
     hits: int = 0
 
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 def read_fault(raw: Mapping[str, Any]) -> Fault:
-    """Read a definition.  Raises BadFault with the name of the invalid field."""
-    for name, value in raw.items():
-        _check(name, value)
+    """Read a definition.  Raises ApiError with the name of the invalid field."""
+    check_fields(raw, _RULES)
     headers = {name: str(value) for name, value in raw.get("headers", {}).items()}
     fault = Fault(**{**raw, "headers": headers})
     # Only a body that exists can be cut short: the real one, unless the fault defines its own.
@@ -112,41 +109,27 @@ def _needs_real_body(fault: Fault) -> bool:
     return fault.do in ("half_body", "drip") and fault.status is None and fault.shape is None
 
 
-def _check(name: str, value: object) -> None:
-    if name not in _RULES:
-        raise BadFault(f"{name}: no such field")
-    is_valid, expected = _RULES[name]
-    if not is_valid(value):
-        raise BadFault(f"{name}: must be {expected}")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _is_delay(value: Any) -> bool:
-    return _is_number(value) and 0 <= value <= 3600
-
-
-def _is_headers(value: object) -> bool:
+def _are_headers(value: object) -> bool:
     return isinstance(value, dict) and all(
         isinstance(v, str | int) and _HEADER.fullmatch(f"{name}: {v}") for name, v in value.items()
     )
 
 
-_Rule = tuple[Callable[[Any], bool], str]
-_RULES: dict[str, _Rule] = {
-    "on": (lambda v: v == ANY or v in OPERATIONS, f"{ANY} or one of {', '.join(OPERATIONS)}"),
-    "do": (lambda v: v in _ACTIONS, f"one of {', '.join(_ACTIONS)}"),
-    "when": (lambda v: v in ("before", "after"), "before or after"),
-    "shape": (lambda v: v in _SHAPES, f"one of {', '.join(_SHAPES)}"),
-    "status": (lambda v: type(v) is int and 200 <= v <= 599, "a number from 200 to 599"),
-    "code": (lambda v: isinstance(v, str), "a text"),
-    "text": (lambda v: isinstance(v, str), "a text"),
-    "headers": (_is_headers, "an object of header name to value"),
-    "delay_s": (_is_delay, "seconds, at most 3600"),
-    "byte_delay_s": (_is_delay, "seconds, at most 3600"),
-    "skip": (lambda v: type(v) is int and v >= 0, "at least 0"),
-    "times": (lambda v: v is None or (type(v) is int and v >= 1), "at least 1, or null"),
-    "probability": (lambda v: _is_number(v) and 0 <= v <= 1, "a number from 0 to 1"),
+_DELAY_S = number(0, 3600)
+_RULES: dict[str, Rule] = {
+    "on": choice(ANY, *OPERATIONS),
+    "do": choice("answer", "cut", "reset", "hang", "half_body", "drip"),
+    "when": choice("before", "after"),
+    "shape": choice(
+        "sinch", "framework", "nested", "problem", "html", "empty", "no_id", "not_json", "huge"
+    ),
+    "status": integer(200, 599),
+    "code": TEXT,
+    "text": TEXT,
+    "headers": (_are_headers, "an object of header name to value"),
+    "delay_s": _DELAY_S,
+    "byte_delay_s": _DELAY_S,
+    "skip": integer(0, 1_000_000),
+    "times": optional(integer(1, 1_000_000)),
+    "probability": number(0, 1),
 }

@@ -8,9 +8,9 @@ from flask import Blueprint, Response, current_app, jsonify, request
 from app.sandbox.api.access import current_plan
 from app.sandbox.api.fields import parse_object
 from app.sandbox.control import ledger
-from app.sandbox.control.faults import BadFault, read_fault
-from app.sandbox.control.settings import BadSetting
-from app.sandbox.errors import ApiError
+from app.sandbox.control.faults import read_fault
+from app.sandbox.control.rules import check_fields, number
+from app.sandbox.errors import bad_order
 from app.sandbox.numbers import parse_digits
 
 if TYPE_CHECKING:
@@ -30,10 +30,7 @@ def _current_server() -> "SandboxServer":
 
 def _parse_body() -> Json:
     """Return the JSON object in the body, whatever its content type."""
-    try:
-        return parse_object(request.get_data())
-    except ApiError as e:
-        raise _bad_request(e.text) from e
+    return parse_object(request.get_data())
 
 
 @blueprint.get("/health")
@@ -43,7 +40,7 @@ def get_health() -> Response:
 
 @blueprint.get("/settings")
 def get_settings() -> Response:
-    return jsonify(current_plan().settings.as_json())
+    return jsonify(current_plan().settings)
 
 
 @blueprint.patch("/settings")
@@ -51,10 +48,7 @@ def change_settings() -> Response:
     """Change settings for all later batches; an invalid one leaves all as they were."""
     plan, changes = current_plan(), _parse_body()
     with plan.lock:
-        try:
-            plan.settings = plan.settings.change(changes)
-        except BadSetting as e:
-            raise _bad_request(str(e)) from e
+        plan.settings = plan.settings.change(changes)
     if "seed" in changes:
         _current_server().faults.reseed()
         plan.callbacks.reseed()
@@ -63,17 +57,12 @@ def change_settings() -> Response:
 
 @blueprint.post("/faults")
 def order_fault() -> tuple[Response, int]:
-    try:
-        fault = _current_server().faults.add(read_fault(_parse_body()))
-    except BadFault as e:
-        raise _bad_request(str(e)) from e
-    return jsonify(fault.as_json()), HTTPStatus.CREATED
+    return jsonify(_current_server().faults.add(read_fault(_parse_body()))), HTTPStatus.CREATED
 
 
 @blueprint.get("/faults")
 def list_faults() -> Response:
-    faults = _current_server().faults.list_faults()
-    return jsonify(faults=[fault.as_json() for fault in faults])
+    return jsonify(faults=_current_server().faults.list_faults())
 
 
 @blueprint.delete("/faults")
@@ -126,7 +115,7 @@ def get_ledger() -> Response:
     if "recipient" in query:
         number = parse_digits("+" + query["recipient"].strip().lstrip("+"))
         if number is None:
-            raise _bad_request("recipient: not a phone number")
+            raise bad_order("recipient: not a phone number")
         return jsonify(batches=ledger.list_batch_ids(number, batches))
     return jsonify(batches=[ledger.show_batch(batch) for batch in batches])
 
@@ -143,13 +132,6 @@ def reset() -> tuple[str, int]:
 
 
 def _read_seconds(name: str) -> float:
-    value = _parse_body().get(name)
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise _bad_request(f"{name}: must be seconds")
-    if not 0 <= value <= _TEN_YEARS_S:
-        raise _bad_request(f"{name}: must be from 0 to {_TEN_YEARS_S} seconds, ten years")
-    return float(value)
-
-
-def _bad_request(text: str) -> ApiError:
-    return ApiError(HTTPStatus.BAD_REQUEST, "bad_order", text)
+    body: Json = {name: None} | _parse_body()
+    check_fields(body, {name: number(0, _TEN_YEARS_S)})
+    return float(body[name])

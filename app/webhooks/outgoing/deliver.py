@@ -9,15 +9,16 @@ import json
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 from loguru import logger
-from sqlalchemy import delete, select
+from sqlalchemy import Row, delete, select
 
 from app.db.base import table_of
 from app.sms.context import Context
 from app.sms.models.reports import OutboxEvent
 from app.webhooks.outgoing.http_client import PostResult, WebhookHttpClient
-from app.webhooks.outgoing.lease import DueDelivery, EndpointLease, Pool, lease_endpoint
+from app.webhooks.outgoing.lease import EndpointLease, Pool, lease_endpoint
 from app.webhooks.outgoing.models import Delivery
 from app.webhooks.outgoing.retry import DeliveryAttempt, abandon_stale, record_attempts
 from app.webhooks.outgoing.signing import sign
@@ -57,7 +58,7 @@ def deliver_next(
 
 
 def post_delivery(
-    ctx: Context, webhook_client: WebhookHttpClient, lease: EndpointLease, delivery: DueDelivery
+    ctx: Context, webhook_client: WebhookHttpClient, lease: EndpointLease, delivery: Row[Any]
 ) -> DeliveryAttempt:
     """Post one signed delivery."""
     at = ctx.now()
@@ -70,7 +71,7 @@ def post_delivery(
     return DeliveryAttempt(delivery, at, result)
 
 
-def _log(lease: EndpointLease, delivery: DueDelivery, result: PostResult) -> None:
+def _log(lease: EndpointLease, delivery: Row[Any], result: PostResult) -> None:
     bound = logger.bind(
         webhook=lease.public_id,
         event=delivery.public_id,
@@ -83,7 +84,7 @@ def _log(lease: EndpointLease, delivery: DueDelivery, result: PostResult) -> Non
     bound.info("webhook delivered" if result.problem is None else "webhook delivery failed")
 
 
-def write_event(event: DueDelivery) -> bytes:
+def write_event(event: Row[Any]) -> bytes:
     """Return the body that a receiver gets."""
     body = {
         "id": event.public_id,

@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from functools import cached_property
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 from urllib3.response import BaseHTTPResponse
 
-from app.deadline import Addresses, connect_in_turn, resolve, watchdog
+from app.deadline import Addresses, connect_in_turn, read_retry_after, resolve, watchdog
 from app.webhooks.outgoing.url_policy import (
     Target,
     TargetRefused,
@@ -212,25 +211,6 @@ def describe_status(status: int) -> str | None:
     if 300 <= status < 400:
         return f"HTTP {status}: redirects are not followed."
     return f"HTTP {status}."
-
-
-def read_retry_after(value: str | None, *, now: datetime) -> float | None:
-    """Return the seconds to wait from now by a Retry-After; None if it is missing or invalid.
-
-    >>> read_retry_after("120", now=datetime(2026, 3, 1, tzinfo=UTC))
-    120.0
-    """
-    if value is None:
-        return None
-    text = value.strip()
-    if text.isascii() and text.isdigit():
-        return float(text[:9])
-    try:
-        retry_at = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    aware = retry_at if retry_at.tzinfo else retry_at.replace(tzinfo=UTC)
-    return max((aware - now).total_seconds(), 0.0)
 
 
 def _describe(error: Exception) -> str:

@@ -39,28 +39,19 @@ class Pool(StrEnum):
     SLOW = "slow"
 
 
-@dataclass(frozen=True, slots=True)
-class DueDelivery:
-    """A delivery to be posted, its number of earlier tries, and its event."""
-
-    event_id: int
-    tries: int
-    public_id: str
-    event_type: str
-    at: datetime
-    facts: dict[str, Any]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointLease:
-    """An endpoint that this worker posts to until the attempts are recorded; `keys` sign."""
+    """An endpoint that this worker posts to until the attempts are recorded.
+
+    `keys` sign.  `deliveries` are rows with the number of earlier tries and the event.
+    """
 
     endpoint_id: int
     public_id: str
     url: str
     keys: Sequence[bytes]
     lease: str
-    deliveries: Sequence[DueDelivery]
+    deliveries: Sequence[Row[Any]]
 
 
 def has_due_endpoint(ctx: Context, pool: Pool) -> bool:
@@ -81,7 +72,7 @@ def lease_endpoint(ctx: Context, pool: Pool) -> EndpointLease | None:
             return None
         values = {"lease": lease, "leased_until": now + LEASE, "served_at": now}
         tx.execute(update(_ENDPOINTS).where(_ENDPOINTS.c.id == endpoint.id).values(values))
-        rows = tx.execute(_select_due(endpoint, now)).all()
+        deliveries = tx.execute(_select_due(endpoint, now)).all()
     keys = [endpoint.secret]
     if endpoint.old_secret and endpoint.old_secret_until > now:
         keys.append(endpoint.old_secret)
@@ -91,7 +82,7 @@ def lease_endpoint(ctx: Context, pool: Pool) -> EndpointLease | None:
         url=endpoint.url,
         keys=keys,
         lease=lease,
-        deliveries=[DueDelivery(*row) for row in rows],
+        deliveries=deliveries,
     )
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Row, bindparam, select, update
 from app.db.base import table_of
 from app.sms.context import Context
 from app.webhooks.outgoing.http_client import PostResult
-from app.webhooks.outgoing.lease import MAX_PAUSE, QUICK_TIMES, DueDelivery, EndpointLease
+from app.webhooks.outgoing.lease import MAX_PAUSE, QUICK_TIMES, EndpointLease
 from app.webhooks.outgoing.models import Delivery, DeliveryStatus, Endpoint, EndpointStatus
 
 # Seconds until a delivery is tried again: nearly a day in all.
@@ -46,7 +46,7 @@ _UPDATE_DELIVERY = (
 class DeliveryAttempt:
     """A delivery that was posted, when, and the result."""
 
-    delivery: DueDelivery
+    delivery: Row[Any]
     at: datetime
     result: PostResult
 

@@ -44,8 +44,7 @@ _SWITCHED_OFF = "The webhook is not active; see `status`."
 @blueprint.response(HTTPStatus.OK, EndpointPageSchema)
 def list_webhooks() -> dict[str, Any]:
     """List the caller's webhooks."""
-    rows = endpoints.list_endpoints(current_context(), client=g.client.name)
-    return {"webhooks": [_show_endpoint(row) for row in rows]}
+    return {"webhooks": endpoints.list_endpoints(current_context(), client=g.client.name)}
 
 
 @blueprint.route("", methods=["POST"])
@@ -72,17 +71,16 @@ def create_webhook(body: dict[str, Any]) -> dict[str, Any]:
 @blueprint.route("/<webhook_id>", methods=["GET"])
 @require_api_key(KeyScope.MANAGE_WEBHOOKS)
 @blueprint.response(HTTPStatus.OK, EndpointViewSchema)
-def show_webhook(webhook_id: str) -> dict[str, Any]:
+def show_webhook(webhook_id: str) -> Row[Any]:
     """Show a webhook and the state of its deliveries."""
-    row = endpoints.view_endpoint(current_context(), webhook_id, client=g.client.name)
-    return _show_endpoint(row)
+    return endpoints.view_endpoint(current_context(), webhook_id, client=g.client.name)
 
 
 @blueprint.route("/<webhook_id>", methods=["PATCH"])
 @require_api_key(KeyScope.MANAGE_WEBHOOKS)
 @blueprint.arguments(EndpointChangeSchema())
 @blueprint.response(HTTPStatus.OK, EndpointViewSchema)
-def change_webhook(change: dict[str, Any], webhook_id: str) -> dict[str, Any]:
+def change_webhook(change: dict[str, Any], webhook_id: str) -> Row[Any]:
     """Change URL or event types, or disable and enable a webhook."""
     row = endpoints.change_endpoint(
         current_context(),
@@ -93,7 +91,7 @@ def change_webhook(change: dict[str, Any], webhook_id: str) -> dict[str, Any]:
         **change,
     )
     current_app.extensions["wake_workers"]()
-    return _show_endpoint(row)
+    return row
 
 
 @blueprint.route("/<webhook_id>", methods=["DELETE"])
@@ -120,14 +118,14 @@ def rotate_secret(webhook_id: str) -> dict[str, Any]:
 @blueprint.error_response(HTTPStatus.CONFLICT, _SWITCHED_OFF, EndpointConflictSchema)
 @require_api_key(KeyScope.MANAGE_WEBHOOKS)
 @blueprint.response(HTTPStatus.ACCEPTED, DeliverySchema)
-def test_webhook(webhook_id: str) -> dict[str, Any]:
+def test_webhook(webhook_id: str) -> Row[Any]:
     """Post a test event.
 
     The delivery shows the result.
     """
     row = deliveries.send_test(current_context(), webhook_id, client=g.client.name)
     current_app.extensions["wake_workers"]()
-    return _show_delivery(row)
+    return row
 
 
 @blueprint.route("/<webhook_id>/deliveries", methods=["GET"])
@@ -140,20 +138,20 @@ def list_deliveries(query: dict[str, Any], webhook_id: str) -> dict[str, Any]:
     They are kept for 30 days.
     """
     page = deliveries.list_deliveries(current_context(), webhook_id, client=g.client.name, **query)
-    return {"deliveries": [_show_delivery(row) for row in page.rows], "cursor": page.cursor}
+    return {"deliveries": page.rows, "cursor": page.cursor}
 
 
 @blueprint.route("/<webhook_id>/deliveries/<delivery_id>/replay", methods=["POST"])
 @blueprint.error_response(HTTPStatus.CONFLICT, _SWITCHED_OFF, EndpointConflictSchema)
 @require_api_key(KeyScope.MANAGE_WEBHOOKS)
 @blueprint.response(HTTPStatus.ACCEPTED, DeliverySchema)
-def replay_delivery(webhook_id: str, delivery_id: str) -> dict[str, Any]:
+def replay_delivery(webhook_id: str, delivery_id: str) -> Row[Any]:
     """Post an event again, whatever the result was."""
     row = deliveries.replay_delivery(
         current_context(), webhook_id, delivery_id, client=g.client.name
     )
     current_app.extensions["wake_workers"]()
-    return _show_delivery(row)
+    return row
 
 
 @blueprint.route("/<webhook_id>/replay", methods=["POST"])
@@ -177,37 +175,5 @@ def _sees_numbers() -> bool:
     return KeyScope.READ_NUMBERS in g.client.scopes
 
 
-def _show_endpoint(row: Row[Any]) -> dict[str, Any]:
-    """Return an endpoint as JSON, without its secret."""
-    return {
-        "webhook_id": row.public_id,
-        "url": row.url,
-        "event_types": row.event_types,
-        "status": row.status,
-        "created_at": row.created_at,
-        "delivered_at": row.delivered_at,
-        "failing_since": row.failing_since,
-        "failures": row.failures,
-        "problem": row.problem,
-        "old_secret_until": row.old_secret_until,
-    }
-
-
 def _show_secret(row: Row[Any]) -> dict[str, Any]:
-    return {**_show_endpoint(row), "secret": write_secret(row.secret)}
-
-
-def _show_delivery(row: Row[Any]) -> dict[str, Any]:
-    """Return a delivery as JSON, without its payload."""
-    return {
-        "delivery_id": row.public_id,
-        "type": row.event_type,
-        "created_at": row.at,
-        "status": row.status,
-        "tries": row.tries,
-        "next_try_at": row.due_at,
-        "tried_at": row.tried_at,
-        "duration_ms": row.duration_ms,
-        "http_status": row.http_status,
-        "problem": row.problem,
-    }
+    return {**row._mapping, "secret": write_secret(row.secret)}

@@ -73,7 +73,7 @@ class DeliveryQuerySchema(Schema):
 class EndpointViewSchema(Schema):
     """A webhook, without its secret."""
 
-    webhook_id = fields.String(required=True)
+    webhook_id = fields.String(attribute="public_id", required=True)
     url = fields.String(required=True)
     event_types = fields.List(fields.String(validate=validate.OneOf(_EVENT_TYPES)), required=True)
     status = fields.Enum(
@@ -131,17 +131,21 @@ class DeliverySchema(Schema):
     """The delivery of an event to a webhook."""
 
     delivery_id = fields.String(
-        required=True, metadata=describe("Id of the event, sent in the header webhook-id.")
+        attribute="public_id",
+        required=True,
+        metadata=describe("Id of the event, sent in the header webhook-id."),
     )
     type = fields.String(
-        required=True, validate=validate.OneOf([event_type.value for event_type in EventType])
+        attribute="event_type",
+        required=True,
+        validate=validate.OneOf([event_type.value for event_type in EventType]),
     )
-    created_at = fields.AwareDateTime(required=True)
+    created_at = fields.AwareDateTime(attribute="at", required=True)
     status = fields.Enum(DeliveryStatus, by_value=True, required=True)
     tries = fields.Integer(
         required=True, metadata=describe("Attempts since creation or the last replay.")
     )
-    next_try_at = fields.AwareDateTime(required=True, allow_none=True)
+    next_try_at = fields.AwareDateTime(attribute="due_at", required=True, allow_none=True)
     tried_at = fields.AwareDateTime(required=True, allow_none=True)
     duration_ms = fields.Integer(required=True, allow_none=True)
     http_status = fields.Integer(required=True, allow_none=True)

@@ -20,27 +20,11 @@ _URL = re.compile(
     r"([/?][A-Za-z0-9._~!$&'()*+,;=:@%/?|\[\]-]*)?"
 )
 
-# https://www.iana.org/assignments/iana-ipv4-special-registry/, multicast, and Azure's host agent.
+# Refused although Python takes them for global: Azure's host agent, protocol assignments, 6to4.
+# https://www.iana.org/assignments/iana-ipv4-special-registry/
 _REFUSED_V4 = [
     ipaddress.IPv4Network(network)
-    for network in (
-        "0.0.0.0/8",
-        "10.0.0.0/8",
-        "100.64.0.0/10",
-        "127.0.0.0/8",
-        "168.63.129.16/32",
-        "169.254.0.0/16",
-        "172.16.0.0/12",
-        "192.0.0.0/24",
-        "192.0.2.0/24",
-        "192.88.99.0/24",
-        "192.168.0.0/16",
-        "198.18.0.0/15",
-        "198.51.100.0/24",
-        "203.0.113.0/24",
-        "224.0.0.0/4",
-        "240.0.0.0/4",
-    )
+    for network in ("168.63.129.16/32", "192.0.0.0/24", "192.88.99.0/24")
 ]
 # All addresses in use; those that embed an IPv4 address are outside of it, or refused below.
 _GLOBAL_V6 = ipaddress.IPv6Network("2000::/3")
@@ -112,7 +96,8 @@ def is_global(address: str) -> bool:
     """
     parsed = ipaddress.ip_address(address)
     if isinstance(parsed, ipaddress.IPv4Address):
-        return not any(parsed in network for network in _REFUSED_V4)
+        refused = parsed.is_multicast or any(parsed in network for network in _REFUSED_V4)
+        return parsed.is_global and not refused
     return parsed in _GLOBAL_V6 and not any(parsed in network for network in _REFUSED_V6)
 
 

@@ -9,7 +9,8 @@ from email.utils import format_datetime
 
 import pytest
 
-from app.webhooks.outgoing.http_client import MAX_ANSWER_BYTES, WebhookHttpClient, read_retry_after
+from app.deadline import read_retry_after
+from app.webhooks.outgoing.http_client import MAX_ANSWER_BYTES, WebhookHttpClient
 from app.webhooks.outgoing.url_policy import TargetRefused
 from tests.webhooks.outgoing.receivers import (
     CERTIFICATE,
