@@ -6,7 +6,6 @@ import socket
 import sys
 import threading
 from pathlib import Path
-from types import FrameType, TracebackType
 
 from flask import Flask
 from flask.json.provider import DefaultJSONProvider
@@ -48,11 +47,11 @@ class SandboxServer:
         ledger = Ledger(Path(ledger_path) if ledger_path else None)
         self.plan = ServicePlan(settings=settings or Settings(), clock=Clock(), ledger=ledger)
         self.faults = Faults(lambda: self.plan.settings)
-        self._app = _create_app(self)
+        self.app = _create_app(self)
         self._lock = threading.RLock()
         self._reopening: threading.Timer | None = None
         self._idle_socket: socket.socket | None = None
-        self._listener = self._listen(_bind(host, port))
+        self._listener = Listener(_bind(host, port), self)
 
     @property
     def url(self) -> str:
@@ -92,25 +91,15 @@ class SandboxServer:
     def __enter__(self) -> "SandboxServer":
         return self.start()
 
-    def __exit__(
-        self,
-        error_type: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def _reopen(self) -> None:
         with self._lock:
             if self._idle_socket is not None and self._idle_socket.fileno() != -1:
                 idle, self._idle_socket = self._idle_socket, None
-                self._listener = self._listen(idle)
+                self._listener = Listener(idle, self)
                 self._listener.start()
-
-    def _listen(self, bound: socket.socket) -> Listener:
-        return Listener(
-            bound, self._app, plan=self.plan, faults=self.faults, request_log=self.request_log
-        )
 
 
 def serve(
@@ -122,11 +111,8 @@ def serve(
 ) -> None:
     """Run a sandbox until SIGTERM or Ctrl-C."""
     ended = threading.Event()
-
-    def end(number: int, frame: FrameType | None) -> None:
-        ended.set()
-
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
+    ends = (signal.SIGTERM, signal.SIGINT)
+    before = {number: signal.signal(number, lambda *_: ended.set()) for number in ends}
     try:
         with SandboxServer(port, host=host, ledger_path=ledger_path, settings=settings) as server:
             plan_id = server.plan.settings.plan_id

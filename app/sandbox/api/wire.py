@@ -18,13 +18,14 @@ from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
 from app.sandbox.api.fake_responses import HttpResponse, build_response
 from app.sandbox.clock import format_time
-from app.sandbox.control.faults import Fault, Faults
-from app.sandbox.control.request_log import LoggedRequest, RequestLog
-from app.sandbox.engine.service_plan import ServicePlan
+from app.sandbox.control.faults import Fault
+from app.sandbox.control.request_log import LoggedRequest
 from app.sandbox.operations import find_operation
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+    from app.sandbox.server import SandboxServer
 
 _CLOSE_WITH_RST = struct.pack("ii", 1, 0)
 
@@ -34,16 +35,8 @@ class Listener(ThreadedWSGIServer):
 
     daemon_threads = True
 
-    def __init__(
-        self,
-        bound: socket.socket,
-        app: "WSGIApplication",
-        *,
-        plan: ServicePlan,
-        faults: Faults,
-        request_log: RequestLog,
-    ) -> None:
-        self.plan, self.faults, self.request_log = plan, faults, request_log
+    def __init__(self, bound: socket.socket, sandbox: "SandboxServer") -> None:
+        self.sandbox = sandbox
         self.stopping = threading.Event()
         self._open: dict[threading.Thread, socket.socket] = {}
         self._serving = threading.Thread(
@@ -52,7 +45,7 @@ class Listener(ThreadedWSGIServer):
         bound.listen(self.request_queue_size)
         host, port = bound.getsockname()[:2]
         # Werkzeug binding a taken address itself would end the process.
-        super().__init__(host, port, app, Handler, fd=bound.fileno())
+        super().__init__(host, port, sandbox.app, Handler, fd=bound.fileno())
         bound.close()
 
     def start(self) -> None:
@@ -101,9 +94,13 @@ class Handler(WSGIRequestHandler):
             self._reject_framing()
             return
         logged = self._log(environ, body)
-        fault = self.server.faults.match(logged.operation) if logged else None
-        if logged is None or fault is None:
-            self._succeed(self._run_app(environ, body), logged)
+        fault = self.server.sandbox.faults.match(logged.operation) if logged else None
+        if logged is None:
+            self._write(self._run_app(environ, body))
+        elif fault is None:
+            answer = self._run_app(environ, body)
+            logged.status = answer.status
+            self._write(answer)
         else:
             real = self._run_app(environ, body) if fault.when == "after" else None
             self._fail(fault, real, logged)
@@ -123,9 +120,10 @@ class Handler(WSGIRequestHandler):
         operation = find_operation(self.command, environ["PATH_INFO"])
         if operation is None:
             return None
-        now = format_time(self.server.plan.clock.now())
+        sandbox = self.server.sandbox
+        now = format_time(sandbox.plan.clock.now())
         logged = LoggedRequest(self.command, environ["RAW_URI"], operation, now)
-        self.server.request_log.add(logged, body)
+        sandbox.request_log.add(logged, body)
         return logged
 
     def _run_app(self, environ: "WSGIEnvironment", body: bytes) -> HttpResponse:
@@ -146,16 +144,9 @@ class Handler(WSGIRequestHandler):
         status, headers = started[-1]
         return HttpResponse(status, [h for h in headers if h[0].lower() != "content-length"], sent)
 
-    def _succeed(self, answer: HttpResponse, logged: LoggedRequest | None) -> None:
-        if logged is not None:
-            logged.status = answer.status
-        self._write(answer)
-
     def _write(self, answer: HttpResponse) -> None:
-        self.connection.sendall(self._head(answer) + self._shown_body(answer))
-
-    def _shown_body(self, answer: HttpResponse) -> bytes:
-        return b"" if self.command == "HEAD" or answer.status in (204, 304) else answer.body
+        has_body = self.command != "HEAD" and answer.status not in (204, 304)
+        self.connection.sendall(self._head(answer) + (answer.body if has_body else b""))
 
     def _head(self, answer: HttpResponse) -> bytes:
         if self.server.stopping.is_set():
@@ -216,12 +207,10 @@ _KNOWN = {status.value for status in HTTPStatus}
 
 def _read_body(environ: "WSGIEnvironment") -> bytes:
     """Read the whole request body, so that the next request starts behind it."""
-    stream: Any = environ["wsgi.input"]
-    if environ.get("wsgi.input_terminated"):
-        chunked: bytes = stream.read()
-        return chunked
     length = environ.get("CONTENT_LENGTH") or "0"
-    if not (length.isascii() and length.isdigit()) or int(length[:20]) > _MAX_BODY_BYTES:
+    if environ.get("wsgi.input_terminated"):  # chunked
+        length = "-1"
+    elif not (length.isascii() and length.isdigit()) or int(length[:20]) > _MAX_BODY_BYTES:
         raise ValueError(f"Content-Length {length[:20]}")
-    whole: bytes = stream.read(int(length))
-    return whole
+    body: bytes = environ["wsgi.input"].read(int(length))
+    return body

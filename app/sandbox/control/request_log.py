@@ -3,8 +3,7 @@
 import json
 import threading
 from collections import deque
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 _LOG_LENGTH = 200_000
 
@@ -36,9 +35,9 @@ class RequestLog:
         with self._lock:
             self._requests.append(request)
 
-    def list_requests(self) -> list[dict[str, Any]]:
+    def list_requests(self) -> list[LoggedRequest]:
         with self._lock:
-            return [asdict(request) for request in self._requests]
+            return list(self._requests)
 
     def clear(self) -> None:
         with self._lock:

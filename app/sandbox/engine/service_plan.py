@@ -3,6 +3,7 @@
 import threading
 from bisect import insort
 from collections.abc import Iterator
+from functools import partial
 from http import HTTPStatus
 
 from app.sandbox.api.batch_request import read_batch_request
@@ -11,14 +12,17 @@ from app.sandbox.api.queries import RETENTION_S
 from app.sandbox.clock import Clock
 from app.sandbox.control.ledger import Ledger
 from app.sandbox.control.settings import Settings
-from app.sandbox.engine.auto_replies import AutoReplies
 from app.sandbox.engine.batch import Batch
 from app.sandbox.engine.callbacks import CallbackSender
 from app.sandbox.engine.inbounds import Inbounds
+from app.sandbox.engine.outcomes import find_auto_reply
 from app.sandbox.engine.report_callbacks import ReportCallbacks
 from app.sandbox.engine.scheduler import Scheduler
 from app.sandbox.errors import ApiError
 from app.sandbox.ids import new_id
+from app.sandbox.numbers import parse_digits
+
+_REPLY_AFTER_S = 0.05
 
 
 class ServicePlan:
@@ -32,9 +36,6 @@ class ServicePlan:
         self.callbacks = CallbackSender(clock, self.scheduler, lambda: self.settings)
         self._reports = ReportCallbacks(
             lock=self.lock, clock=clock, scheduler=self.scheduler, callbacks=self.callbacks
-        )
-        self._auto_replies = AutoReplies(
-            clock=clock, scheduler=self.scheduler, receive=self.receive_inbound
         )
         self.inbounds = Inbounds()
         self.batches: dict[str, Batch] = {}
@@ -104,7 +105,7 @@ class ServicePlan:
                 batch.queued_at = max(batch.starts_at, self._queue_free_at)
                 self._queue_free_at = batch.queued_at + batch.queue_time_s
                 self._reports.follow(batch)
-                self._auto_replies.follow(batch)
+                self._schedule_replies(batch)
 
     def find_batch(self, batch_id: str) -> Batch:
         """Return a batch.  Raises ApiError 404 when it is unknown or older than the retention."""
@@ -151,6 +152,20 @@ class ServicePlan:
         if url := self.settings.inbound_url or self.settings.callback_url:
             self.callbacks.post(url, inbound.json, about=inbound.json["id"])
         return inbound.json
+
+    def _schedule_replies(self, batch: Batch) -> None:
+        """Schedule the replies of magic numbers to a batch that has just entered the queue."""
+        for index, number in enumerate(batch.recipients):
+            if find_auto_reply(number) is not None:
+                due = batch.build_timeline(index)[-1].at + _REPLY_AFTER_S
+                self.scheduler.schedule(due, partial(self._reply, batch, index))
+
+    def _reply(self, batch: Batch, index: int) -> None:
+        """Reply, unless the message was cancelled meanwhile or its sender is a name."""
+        number, to = batch.recipients[index], parse_digits(batch.request.fields["from"])
+        delivered = batch.find_status(index, self.clock.now()).status == "Delivered"
+        if delivered and to is not None:
+            self.receive_inbound({"from": number, "to": to, "body": find_auto_reply(number)})
 
     def _list_since(self, start: float, client_reference: str | None) -> Iterator[Batch]:
         if client_reference is None:
