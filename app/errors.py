@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, ClassVar
 
-from flask import Flask, Response, g, jsonify
+from flask import Flask, Response, g, jsonify, request
 from loguru import logger
 from marshmallow import Schema, fields
 from sqlalchemy.exc import (
@@ -22,6 +22,8 @@ from werkzeug.exceptions import HTTPException
 from app.db.schema import WrongDatabase
 
 _MAX_SENTENCE = 500
+# The size of the largest body that the route takes, in the request's environment.
+MAX_BYTES_KEY = "clarion.max_bytes"
 _DATABASE_RETRY_S = 5
 _UNAVAILABLE = (OperationalError, InterfaceError, InternalError, TimeoutError)
 
@@ -119,6 +121,9 @@ class ErrorSchema(Schema):
         data_key="fields",
         metadata={"description": "The reasons, by field."},
     )
+    max_bytes = fields.Integer(
+        metadata={"description": "413: the size of the largest body that this route takes."}
+    )
 
 
 def register_error_handlers(app: Flask) -> None:
@@ -141,7 +146,9 @@ def _answer_http_exception(error: HTTPException) -> Response | HTTPException:
     status = HTTPStatus(error.code)
     kept = ("Allow", "Retry-After")
     headers = {name: value for name, value in error.get_headers() if name in kept}
-    return _answer(status, _SENTENCES.get(status, status.phrase), {}, headers)
+    too_large = status is HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    facts = {"max_bytes": request.environ.get(MAX_BYTES_KEY)} if too_large else {}
+    return _answer(status, _SENTENCES.get(status, status.phrase), facts, headers)
 
 
 def _answer_wrong_database(error: WrongDatabase) -> Response:

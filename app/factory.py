@@ -8,6 +8,7 @@ from app.config import Config
 from app.errors import register_error_handlers
 from app.health import Readiness
 from app.health import blueprint as health
+from app.http.gate import guard_capacity
 from app.http.openapi import register_api
 from app.http.security import secure_responses, trust_proxies
 from app.logs import log_requests
@@ -56,6 +57,7 @@ def create_app(config: Config) -> Flask:
         read_limit=config.read_rate_limit,
         redis_url=config.redis_url,
     )
+    guard_capacity(flask_app)
     secure_responses(flask_app, production=config.production)
 
     register_api(flask_app, (*SMS, *SUBSCRIBERS, client_webhooks, health))

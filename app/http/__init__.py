@@ -11,5 +11,5 @@ A route is a view below decorators of `Blueprint`, which parse, serialize and do
 openapi    Blueprint, register_api(), /openapi.json    fields    shared marshmallow fields
 arguments  bodies and query strings, parsed strictly   files     uploads and CSV responses
 json_body  the strict JSON parser                      security  response headers, proxies
-body       the one reader of request bodies
+body       the one reader of request bodies            gate      few expensive requests at a time
 """

@@ -16,7 +16,8 @@ from webargs.flaskparser import FlaskParser
 
 from app.errors import BadInput, UnsupportedBody
 from app.http.body import read_body
-from app.http.json_body import MalformedJson, parse_json_object
+from app.http.gate import FREE_BYTES, reserve_for_body
+from app.http.json_body import SMALL, JsonBounds, MalformedJson, parse_json_object
 
 _MAX_FIELDS = 1_000
 _MAX_FIELDS_SHOWN = 100
@@ -33,17 +34,19 @@ class ArgumentsParser(FlaskParser):
     def load_json(self, req: Request, schema: Schema) -> Any:
         """Parse the body, and set `g.body_hash`.
 
-        Returns {} for an empty body if the schema sets `body_required = False`.
-        Raises UnsupportedBody, BadInput, or RequestEntityTooLarge.
+        Returns {} for an empty body if the schema sets `body_required = False`; `json_bounds` of
+        the schema bound the body.  Raises UnsupportedBody, BadInput, Overloaded, or
+        RequestEntityTooLarge.
         """
         if not getattr(schema, "body_required", True) and _has_no_body(req):
             g.body_hash = hash_body(req, b"")
             return {}
         _require_plain_json(req)
-        raw = read_body(req, req.max_content_length or 0)
+        bounds: JsonBounds = getattr(schema, "json_bounds", SMALL)
+        raw = _read_json(req, bounds)
         g.body_hash = hash_body(req, raw)
         try:
-            body = parse_json_object(raw)
+            body = parse_json_object(raw, bounds)
         except MalformedJson as e:
             raise BadInput(_capitalize(str(e))) from e
         if len(body) > _MAX_FIELDS:
@@ -103,6 +106,18 @@ def _find_first(reasons: Any) -> str:
 
 def _capitalize(sentence: str) -> str:
     return sentence[:1].upper() + sentence[1:] if sentence.startswith("the ") else sentence
+
+
+def _read_json(req: Request, bounds: JsonBounds) -> bytes:
+    """Read the body, for which capacity is reserved before it is read."""
+    limit = min(bounds.max_bytes, req.max_content_length or bounds.max_bytes)
+    # A body of unknown length counts as the smallest large one until it has been read.
+    expected = min(limit, FREE_BYTES + 1) if req.content_length is None else req.content_length
+    if expected <= limit:
+        reserve_for_body(expected)
+    raw = read_body(req, limit)
+    reserve_for_body(len(raw))
+    return raw
 
 
 def _require_plain_json(req: Request) -> None:

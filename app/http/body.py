@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from flask import Request
 from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntityTooLarge
 
-from app.errors import BadInput
+from app.errors import MAX_BYTES_KEY, BadInput
 
 BLOCK_BYTES = 256 * 1024
 _TOO_SHORT = "The body ended before its Content-Length: nothing was done; send it again, whole"
@@ -22,6 +22,7 @@ def read_blocks(req: Request, max_bytes: int) -> Iterator[bytes]:
     Raises RequestEntityTooLarge above `max_bytes`.  Raises BadInput if the body is unreadable or
     ends before its Content-Length.
     """
+    req.environ[MAX_BYTES_KEY] = max_bytes
     # One byte more, so that a larger body without a Content-Length is detected.
     req.max_content_length = max_bytes + 1
     received = 0

@@ -8,6 +8,7 @@ import json
 import math
 import re
 from collections import Counter
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 MAX_DEPTH = 16
@@ -19,20 +20,41 @@ _MAX_KEY_SHOWN = 40
 _ESCAPE = re.compile(rb"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]|(u[dD][89a-fA-F])|.)")
 
 
+# A JSON string; one without an end reaches to the end of the body, so that the search is linear.
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
+_ALL_BUT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+
+
+@dataclass(frozen=True, slots=True)
+class JsonBounds:
+    """The largest body that a route takes: bytes, lists and objects, and items in them."""
+
+    max_bytes: int
+    max_containers: int
+    max_items: int
+
+
+# Of a schema that sets no `json_bounds`.
+SMALL = JsonBounds(1_000_000, 10_000, 100_000)
+UNBOUNDED = JsonBounds(2**63, 2**63, 2**63)
+
+
 class MalformedJson(ValueError):
     """The body is not a JSON object that we accept; the message gives the reason."""
 
 
-def parse_json_object(raw: bytes) -> dict[str, Any]:
+def parse_json_object(raw: bytes, bounds: JsonBounds = UNBOUNDED) -> dict[str, Any]:
     """Parse a body that must be one JSON object in UTF-8.
 
     Raises MalformedJson for anything else, and for NaN, infinite numbers, duplicate keys, lone
-    surrogates, or more than MAX_DEPTH levels.
+    surrogates, more than MAX_DEPTH levels, or more than `bounds` allow: these are looked at before
+    anything is built, since a list of two bytes takes 64 in memory.
     """
     if raw.startswith(b"\xef\xbb\xbf"):
         raise MalformedJson("the body starts with a byte order mark: send plain UTF-8")
     if not raw.strip():
         raise MalformedJson("the body is empty: send a JSON object")
+    _check_bounds(raw, bounds)
     try:
         value = _DECODER.decode(raw.decode("utf-8"))
     except UnicodeDecodeError as e:
@@ -40,12 +62,8 @@ def parse_json_object(raw: bytes) -> dict[str, Any]:
     except json.JSONDecodeError as e:
         reason = f"{e.msg} (line {e.lineno}, column {e.colno})"  # e.msg never quotes the body
         raise MalformedJson(f"the body is not JSON: {reason}") from e
-    except RecursionError as e:
-        raise MalformedJson(_TOO_DEEP) from e
     if not isinstance(value, dict):
         raise MalformedJson("the body must be a JSON object")
-    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH:
-        _check_depth(value, MAX_DEPTH)
     if any(escape[1] for escape in _ESCAPE.finditer(raw)):
         raise MalformedJson("the body holds half a character (a lone surrogate)")
     return value
@@ -75,7 +93,6 @@ def _reject_constant(name: str) -> NoReturn:
     raise MalformedJson(f"{name} is not JSON")
 
 
-_TOO_DEEP = f"the body is nested deeper than {MAX_DEPTH} levels"
 _DECODER = json.JSONDecoder(
     object_pairs_hook=_make_object,
     parse_float=_parse_float,
@@ -84,9 +101,27 @@ _DECODER = json.JSONDecoder(
 )
 
 
-def _check_depth(value: Any, levels: int) -> None:
-    if isinstance(value, dict | list):
-        if levels == 0:
-            raise MalformedJson(_TOO_DEEP)
-        for child in value.values() if isinstance(value, dict) else value:
-            _check_depth(child, levels - 1)
+def _check_bounds(raw: bytes, bounds: JsonBounds) -> None:
+    """Count brackets and commas; only if they may be too many, count without those in strings."""
+    if not _exceeds(raw, bounds) and _count_containers(raw) <= MAX_DEPTH:
+        return
+    outside = _STRING.sub(b"", raw)
+    if _exceeds(outside, bounds):
+        raise MalformedJson(
+            f"the body has more than {bounds.max_containers:,} lists and objects or more than "
+            f"{bounds.max_items:,} items: send less at a time"
+        )
+    levels = 0
+    for bracket in outside.translate(None, _ALL_BUT_BRACKETS):
+        levels += 1 if bracket in b"[{" else -1
+        if levels > MAX_DEPTH:
+            raise MalformedJson(f"the body is nested deeper than {MAX_DEPTH} levels")
+
+
+def _exceeds(raw: bytes, bounds: JsonBounds) -> bool:
+    too_many_items = raw.count(b",") > bounds.max_items
+    return too_many_items or _count_containers(raw) > bounds.max_containers
+
+
+def _count_containers(raw: bytes) -> int:
+    return raw.count(b"[") + raw.count(b"{")

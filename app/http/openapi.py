@@ -32,12 +32,12 @@ _ERROR_DESCRIPTIONS = {
     HTTPStatus.UNAUTHORIZED: "The X-API-Key header is missing.",
     HTTPStatus.FORBIDDEN: "The API key is unknown or lacks the required scope.",
     HTTPStatus.NOT_FOUND: "No such resource.",
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is larger than MAX_BODY_BYTES.",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is larger than this route takes.",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body is not application/json in UTF-8.",
     HTTPStatus.UNPROCESSABLE_ENTITY: "This Idempotency-Key was used with a different request.",
     HTTPStatus.TOO_MANY_REQUESTS: "Rate limit exceeded; retry after `Retry-After` seconds.",
-    HTTPStatus.SERVICE_UNAVAILABLE: "The database is unavailable; repeat the request after "
-    "`Retry-After` seconds.",
+    HTTPStatus.SERVICE_UNAVAILABLE: "The database is unavailable, or too many expensive requests "
+    "are running; repeat the request after `Retry-After` seconds.",
 }
 _BODY_ERRORS = (
     HTTPStatus.BAD_REQUEST,

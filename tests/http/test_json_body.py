@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.http.json_body import MAX_DEPTH, MalformedJson, parse_json_object
+from app.http.json_body import MAX_DEPTH, SMALL, JsonBounds, MalformedJson, parse_json_object
 
 values = st.recursive(
     st.none()
@@ -98,6 +98,30 @@ def test_what_is_not_one_plain_object_is_refused_with_its_reason(raw, reason):
         parse_json_object(raw)
 
     assert reason in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["[,{" * 100_000, '\\"[' * 100_000, "\\\\", "]" * 20])
+def test_brackets_commas_and_quotes_within_a_text_count_as_text(text):
+    raw = b'{"a": "' + text.encode() + b'", "b": [1]}'
+
+    assert parse_json_object(raw, SMALL) == {"a": json.loads(f'"{text}"'), "b": [1]}
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (b'{"a": [[], [], []]}', "more than 4 lists"),
+        (b'{"a": [{}, {}, {}]}', "more than 4 lists"),
+        (b'{"a": [1, 2, 3, 4, 5, 6, 7]}', "more than 5 items"),
+        (b'{"a": "\\"", "b": [[], [], []]}', "more than 4 lists"),
+        (b'{"a": "\\\\", "b": [[], [], []]}', "more than 4 lists"),
+        (b"[" * 1_000_000, "more than 4 lists"),
+        (b'{"a": "' + b'\\"' * 500_000 + b"[" * 500_000, "Unterminated string"),
+    ],
+)
+def test_what_exceeds_the_bounds_is_refused_before_it_is_built(raw, reason):
+    with pytest.raises(MalformedJson, match=reason):
+        parse_json_object(raw, JsonBounds(max_bytes=10**9, max_containers=4, max_items=5))
 
 
 def test_sixteen_levels_are_allowed():

@@ -8,6 +8,7 @@ from marshmallow import Schema, ValidationError, fields, post_load, validate, va
 
 from app.errors import BadInput
 from app.http.fields import MessageText, StrictBoolean, UtcDateTime, describe
+from app.http.json_body import JsonBounds
 from app.phone.e164 import normalise_number, remove_duplicates, sort_entries
 from app.sinch.schemas import ReportMode
 from app.sms.content.placeholders import DEFAULT, MAX_TEXT_CHARACTERS
@@ -52,6 +53,8 @@ class BroadcastRequestSchema(Schema):
     ValidationError for any other error.
     """
 
+    # A million recipients with a value each; filters of an audience.
+    json_bounds = JsonBounds(max_bytes=2**40, max_containers=5_000, max_items=2_100_000)
     message = MessageText(
         validate=validate.Length(1, MAX_TEXT_CHARACTERS),
         metadata={

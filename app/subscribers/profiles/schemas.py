@@ -5,8 +5,14 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, post_load, validate
 
 from app.http.fields import Cursor, MessageText, PhoneNumber, StrictBoolean, UtcDateTime
+from app.http.json_body import JsonBounds
 from app.phone.reader import PhoneReader
-from app.subscribers.attributes import MAX_SOURCE_CHARACTERS, MAX_WORDING_CHARACTERS
+from app.subscribers.attributes import (
+    MAX_ATTRIBUTES,
+    MAX_SOURCE_CHARACTERS,
+    MAX_TAGS,
+    MAX_WORDING_CHARACTERS,
+)
 from app.subscribers.fields import (
     AttributeFilters,
     AttributeTable,
@@ -122,6 +128,12 @@ class _EntryList(fields.List[Any]):
 class BulkSchema(Schema):
     """A bulk request."""
 
+    # Each of them with tags and attributes.
+    json_bounds = JsonBounds(
+        max_bytes=2**40,
+        max_containers=8 * MAX_BULK,
+        max_items=MAX_BULK * (MAX_TAGS + MAX_ATTRIBUTES + 20),
+    )
     subscribers = _EntryList(
         fields.Nested(EntrySchema),
         required=True,
