@@ -28,7 +28,7 @@ class Overloaded(ClarionError):
     status = HTTPStatus.SERVICE_UNAVAILABLE
 
 
-class Gate:
+class CapacityGate:
     """Units of capacity that running requests hold, and the clients that were refused, in order."""
 
     def __init__(self, capacity: int = CAPACITY) -> None:
@@ -63,7 +63,7 @@ class Gate:
 
 def guard_capacity(app: Flask) -> None:
     """Give the app its gate; what a request reserves is returned when it ends."""
-    gate = app.extensions["gate"] = Gate()
+    gate = app.extensions["gate"] = CapacityGate()
 
     def give_back(_: BaseException | None) -> None:
         if units := g.pop("reserved_units", 0):
@@ -80,7 +80,7 @@ def reserve_capacity(units: int = 1) -> None:
     """
     if not has_request_context():
         return
-    gate: Gate = current_app.extensions["gate"]
+    gate: CapacityGate = current_app.extensions["gate"]
     held = g.get("reserved_units", 0)
     missing = min(units, CAPACITY) - held
     client = g.client.name if g.get("client") else ""
