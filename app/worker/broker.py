@@ -4,6 +4,7 @@ The broker carries only names of tasks.  The work of a dead worker becomes free 
 the database ends.  Tasks are acknowledged late all the same.
 """
 
+from datetime import UTC, datetime
 from typing import Any
 
 from celery import Celery
@@ -26,7 +27,10 @@ def make_celery(config: Config) -> Celery:
     """
     if config.broker_url is None:
         raise ConfigError("set REDIS_URL or CELERY_BROKER_URL for Celery")
-    app = Celery("clarion", broker=config.broker_url, set_as_current=True)
+    app = Celery("clarion", broker=config.broker_url)
+    # For all threads: `set_as_current` would be for this one, and the thread that sends wake-ups
+    # would look for RabbitMQ on localhost.
+    app.set_default()
     app.conf.update(
         task_ignore_result=True,
         task_acks_late=True,
@@ -57,13 +61,18 @@ def make_celery(config: Config) -> Celery:
 
 def _make_schedule(config: Config) -> dict[str, Any]:
     sweep_every_s = config.rules.sweep_every_s
+    # Due at once when beat starts, so that /ready need not wait for the first sweep.
+    long_ago = datetime.fromtimestamp(0, UTC)
     tasks = {
         celery_tasks.run_sweep: sweep_every_s,
         celery_tasks.record_events: sweep_every_s,
         celery_tasks.poll: sweep_every_s,
         celery_tasks.maintain: _MAINTENANCE_EVERY_S,
     }
-    return {task.name: {"task": task.name, "schedule": every_s} for task, every_s in tasks.items()}
+    return {
+        task.name: {"task": task.name, "schedule": every_s, "last_run_at": long_ago}
+        for task, every_s in tasks.items()
+    }
 
 
 def _choose_transport(broker_url: str) -> dict[str, Any]:

@@ -30,7 +30,7 @@ def make_crew(
         def make(database_url: str, **overrides: str) -> Crew:
             ours = {
                 "SINCH_REGION_URL": sinch.url,
-                "CELERY_BROKER_URL": broker.url,
+                "REDIS_URL": broker.url,  # alone, as docs/scaling.md says
                 "DATABASE_URL": database_url,
             }
             return stack.enter_context(crew(tmp_path, **ours | overrides))

@@ -37,7 +37,7 @@ def test_no_request_waits_for_a_broker_and_a_sweep_finds_what_no_nudge_told(
 
 def test_no_request_waits_for_a_broker_that_takes_no_connection(make_crew, database_url, sinch):
     with full_listener() as port:
-        crew = make_crew(database_url, CELERY_BROKER_URL=f"redis://127.0.0.1:{port}/0").start_web()
+        crew = make_crew(database_url, REDIS_URL=f"redis://127.0.0.1:{port}/0").start_web()
         started = time.monotonic()
         answers = [
             crew.post(broadcast_to(*many_numbers(1001), message=f"number {n}")) for n in range(5)

@@ -1,13 +1,16 @@
 """What refuses to start, with code 78 and one line that says why."""
 
+import json
+
 import pytest
 
 from tests.databases import migrate
+from tests.kills.mortal import wait_until
 
 
 @pytest.mark.parametrize("line", ["worker", "beat"])
 def test_without_a_broker_nothing_starts(make_crew, database_url, line):
-    refused = make_crew(database_url).run(line, CELERY_BROKER_URL="", BACKGROUND="")
+    refused = make_crew(database_url).run(line, REDIS_URL="", BACKGROUND="")
 
     assert refused.returncode == 78
     assert refused.stderr == "clarion: set REDIS_URL or CELERY_BROKER_URL for Celery\n"
@@ -30,3 +33,25 @@ def test_a_worker_does_not_start_before_the_database_is_migrated(make_crew, tmp_
     assert refused.returncode == 78
     assert "db upgrade" in refused.stderr
     migrate(f"sqlite:///{tmp_path / 'empty.db'}")  # its books are looked at in the end
+
+
+def test_the_service_is_ready_as_soon_as_beat_and_a_worker_run(make_crew, postgres):
+    """Not only after the first SWEEP_EVERY_S, which is longer than this test waits."""
+    crew = make_crew(postgres.create_database(), SWEEP_EVERY_S="300").start_web()
+    assert crew.get("/ready")["background"] == "stale"
+
+    crew.start_beat()
+    crew.start_worker()
+
+    wait_until(lambda: crew.get("/ready")["background"] == "ok", within_s=60, why="beat beats")
+
+
+def test_workers_and_beat_write_json_lines_and_no_banner(make_crew, database_url):
+    crew = make_crew(database_url)
+    hands = [crew.start_beat(), crew.start_worker()]
+    wait_until(lambda: "beat: Starting" in hands[0].output.read_text(), within_s=30, why="beat")
+
+    lines = crew.output().splitlines()
+
+    assert len(lines) >= 2
+    assert [line for line in lines if not isinstance(json.loads(line), dict)] == []

@@ -31,6 +31,18 @@ def test_a_broadcast_goes_out_and_leaves_no_trace(make_crew, either_database, si
     assert not list(ROOT.glob("celerybeat*"))
 
 
+def test_a_broadcast_needs_no_sweep_to_go_out(make_crew, either_database, sinch, broker):
+    """Web processes reach the broker from a thread, too, and need no setting but REDIS_URL."""
+    crew = make_crew(either_database, **UNHURRIED, SWEEP_EVERY_S="120").start_web()
+    crew.start_worker()
+
+    for number in range(3):
+        crew.wait_until_complete(crew.post(broadcast_to(*many_numbers(2_000), message=str(number))))
+
+    assert sinch.copies() == dict.fromkeys(many_numbers(2_000), 3)
+    assert "took no wake-up" not in crew.web.output.read_text()
+
+
 def test_one_nudge_sets_every_process_to_work(make_crew, postgres, sinch, broker):
     crew = make_crew(postgres.create_database(), **UNHURRIED, SENDER_THREADS="3").start_web()
     workers = [crew.start_worker(), crew.start_worker()]
