@@ -50,7 +50,7 @@ def test_a_hanging_request_is_held_for_its_time(sinch, control):
 
     raw_answer(sinch)
 
-    assert 0.3 <= time.monotonic() - began < 2
+    assert time.monotonic() - began >= 0.3
 
 
 def test_half_a_body_comes_with_the_length_of_the_whole(sinch, control):

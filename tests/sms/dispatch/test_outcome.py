@@ -13,6 +13,8 @@ from tests.background import look_at, messages_of, work_off, work_until
 from tests.factories import broadcast_to, many_numbers
 
 NUMBER = "+46701234567"
+# Far more than an answer in time takes on a busy machine, and half of what Sinch is silent for.
+LONG_S = 10.0
 
 
 @pytest.fixture
@@ -249,7 +251,7 @@ def test_too_busy_for_long_is_kept_and_nobody_is_kept_waiting(send, service, san
     assert (told["status"], told["batch_id"]) == ("sending", None)
     assert told["message"] == "Broadcast accepted; it is sent in the background."
     assert "Retry-After" not in answer.headers
-    assert took_s < 1.0
+    assert took_s < LONG_S
     assert sandbox.posts() == 1
 
 
@@ -424,26 +426,26 @@ def test_ten_broadcasts_at_once_are_ten_batches(service, sandbox, auth):
 
 def test_silence_is_waited_for_no_longer_than_the_budget(make_service, sandbox, auth):
     client = make_service(SINCH_READ_TIMEOUT_S="20", SEND_BUDGET_S="2").test_client()
-    _fault(sandbox, "before", do="hang", delay_s=15)
+    _fault(sandbox, "before", do="hang", delay_s=20)
 
     started = time.monotonic()
     answer = client.post("/api/broadcast", headers=auth, json=broadcast_to(NUMBER))
 
     assert answer.status_code == 202
     assert answer.get_json()["status"] == "unknown"
-    assert time.monotonic() - started < 7.5
+    assert time.monotonic() - started < LONG_S
 
 
 def test_a_list_that_hangs_does_not_hold_the_answer_back(send, sandbox):
     _fault(sandbox, "before", do="cut")
-    sandbox.order_fault(on="GET /batches", when="before", do="hang", delay_s=4, times=None)
+    sandbox.order_fault(on="GET /batches", when="before", do="hang", delay_s=20, times=None)
 
     started = time.monotonic()
     answer = send()
 
     assert answer.status_code == 202
     assert answer.get_json()["status"] == "unknown"
-    assert time.monotonic() - started < 3.0
+    assert time.monotonic() - started < LONG_S
 
 
 def test_of_several_batches_none_goes_out_when_the_first_is_too_busy(send, service, sandbox):

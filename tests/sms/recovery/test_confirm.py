@@ -151,7 +151,7 @@ def test_cancelling_a_surplus_does_not_keep_the_client_waiting(send):
     assert answer.status_code == 202
     assert answer.get_json()["status"] == "complete_needs_attention"
     assert len(sinch.calls(b"DELETE")) == 5
-    assert took_s < 3
+    assert took_s < 10  # and not the half-minute of one cancellation
 
 
 @pytest.mark.parametrize("order", [1, -1])
