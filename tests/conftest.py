@@ -61,7 +61,12 @@ def _is_slow(item: pytest.Item) -> bool:
 
 
 def _comes_from_processes(value: object) -> bool:
-    return getattr(value, "__module__", None) in ("tests.commands", "tests.processes")
+    return getattr(value, "__module__", None) in (
+        "tests.commands",
+        "tests.environ",
+        "tests.fork_server",
+        "tests.processes",
+    )
 
 
 def _connect_to_loopback_only(self: socket.socket, address: Any) -> None:

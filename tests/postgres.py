@@ -58,7 +58,7 @@ class Postgres:
         """Create a migrated database of this instance and return its URL."""
         self._made += 1
         name = f"clarion_{self._made}"
-        # Copied file by file: the default writes all of it to the log first, which takes twice as long.
+        # Copied file by file: the default writes all to the log first and takes twice as long.
         self._execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
         return self.url(name)
 

@@ -1,9 +1,7 @@
 """Clarion as a stranger runs it: real processes on loopback."""
 
 import contextlib
-import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -13,17 +11,14 @@ from typing import Any
 
 import requests
 
+from tests import fork_server
 from tests.databases import migrate
+from tests.environ import clean_environ
 from tests.factories import AUTH, settings
+from tests.fork_server import ForkedProcess
 from tests.wire import unused_port
 
-ROOT = Path(__file__).parent.parent
 GUNICORN = [sys.executable, "-m", "gunicorn", "wsgi:app"]
-
-
-def clean_environ(environ: dict[str, str]) -> dict[str, str]:
-    """These settings and no others, whatever the developer's own environment holds."""
-    return {"PATH": os.environ["PATH"], "ENV_FILE": "", "FLASK_SKIP_DOTENV": "1", **environ}
 
 
 def children_of(pid: int) -> list[int]:
@@ -36,7 +31,7 @@ def children_of(pid: int) -> list[int]:
 class Service:
     """A running process, its address, and the file its output goes to."""
 
-    process: subprocess.Popen[bytes]
+    process: ForkedProcess
     url: str
     output: Path
 
@@ -68,23 +63,14 @@ def running(output: Path, *, command: list[str] = GUNICORN, **overrides: str) ->
         overrides["DATABASE_URL"] = f"sqlite:///{output.parent / 'clarion.db'}"
         migrate(overrides["DATABASE_URL"])
     environ = settings(**{"PORT": str(port)} | overrides)
-    with output.open("wb") as file:
-        process = subprocess.Popen(
-            [each.format(port=port) for each in command],
-            cwd=ROOT,
-            env=clean_environ(environ),
-            stdout=file,
-            stderr=file,
-            start_new_session=True,
-        )
+    arguments = [argument.format(port=port) for argument in command]
+    process = fork_server.start(arguments, clean_environ(environ), output)
     service = Service(process, f"http://127.0.0.1:{port}", output)
     try:
         wait_until_healthy(service)
         yield service
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait(10)
+        process.kill_group()
 
 
 def wait_until_healthy(service: Service, *, within_s: float = 30.0) -> None:

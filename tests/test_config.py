@@ -1,16 +1,16 @@
 import re
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 import pytest
 from dotenv import dotenv_values
 
 from app.config import ConfigError, SendingRules, read_config
 from tests.commands import FLASK, run_command
+from tests.environ import ROOT, clean_environ
 from tests.factories import STRONG_KEY, production, settings
 
-ROOT = Path(__file__).parent.parent
 SIGNED = {"SINCH_WEBHOOK_SECRET": STRONG_KEY}
 
 
@@ -372,7 +372,7 @@ def test_every_setting_is_in_the_example_and_the_example_has_no_other():
         [sys.executable, "-m", "gunicorn", "wsgi:app"],
         [*FLASK, "run", "--port", "0"],
         [*FLASK, "sandbox"],
-        [sys.executable, "-c", "import wsgi"],
+        [sys.executable, "-m", "wsgi"],
         [sys.executable, "-m", "celery", "--app", "app.worker.queue", "worker"],
     ],
     ids=["gunicorn", "flask run", "flask sandbox", "wsgi", "celery"],
@@ -416,12 +416,9 @@ def test_settings_are_read_from_an_env_file_and_the_environment_wins(tmp_path):
     file.write_text("\n".join([*lines, "SINCH_NUMBER=${PORT}"]))
     show = "import app.config as c; k=c.load_config(); print(k.port, k.log_level, k.sinch.sender)"
 
-    ended = run_command(
-        [sys.executable, "-c", show],
-        {"ENV_FILE": str(file), "LOG_LEVEL": "error", "SINCH_NUMBER": "Acme"},
-    )
+    printed = _run_code(show, ENV_FILE=str(file), LOG_LEVEL="error", SINCH_NUMBER="Acme")
 
-    assert ended.stdout == "4001 ERROR Acme\n"
+    assert printed == "4001 ERROR Acme\n"
 
 
 def test_the_defaults_are_those_that_the_example_tells():
@@ -458,9 +455,20 @@ def test_a_dollar_in_an_env_file_is_only_a_dollar(tmp_path):
     file.write_text("\n".join(f"{name}={value}" for name, value in environ.items()))
     show = "import app.config as c; print(c.load_config().sinch.api_token)"
 
-    ended = run_command([sys.executable, "-c", show], {"ENV_FILE": str(file)})
+    assert _run_code(show, ENV_FILE=str(file)) == "9d2f6b1c${PORT}8e7a4d53\n"
 
-    assert ended.stdout == "9d2f6b1c${PORT}8e7a4d53\n"
+
+def _run_code(code, **environ):
+    """Run Python code in a process with these settings and no others; return what it prints."""
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=clean_environ(environ),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    ).stdout
 
 
 @pytest.mark.parametrize("text", ["two\nlines", "Hi ${name}", "x" * 321])

@@ -11,9 +11,9 @@ import pytest
 
 from app.config import ConfigError, read_config
 from app.failpoints import Failpoints
+from tests.environ import ROOT
 from tests.factories import production, settings
 from tests.machine import Together
-from tests.processes import ROOT
 
 
 def _armed(name, passes=1):

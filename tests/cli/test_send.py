@@ -10,10 +10,11 @@ import time
 import pytest
 
 from app.sms.content.templates import TemplateTexts, create_template
+from tests import fork_server
 from tests.background import work_off, work_until
+from tests.environ import ROOT, clean_environ
 from tests.factories import many_numbers, settings
 from tests.people import add_people, stop
-from tests.processes import ROOT, clean_environ
 
 SEND = [sys.executable, "-m", "flask", "--app", "wsgi", "send", "--message", "Hello"]
 ANN, BOB = "+46701234567", "+46707654321"
@@ -260,22 +261,18 @@ def test_told_to_stop_it_finishes_the_batch_in_hand_and_leaves_the_rest_to_the_s
     environ = settings(
         SINCH_REGION_URL=sandbox_server.url, SINCH_READ_TIMEOUT_S="10", DATABASE_URL=database_url
     )
-    process = subprocess.Popen(
-        [*SEND, "--csv", file("\n".join(numbers)), "--report", str(report)],
-        cwd=ROOT,
-        env=clean_environ(environ),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    command = [*SEND, "--csv", file("\n".join(numbers)), "--report", str(report)]
+    out, err = tmp_path / "output", tmp_path / "errors"
+    process = fork_server.start(command, clean_environ(environ), out, err)
     while sandbox.posts() < 2:
         time.sleep(0.02)
         assert process.poll() is None
 
     process.send_signal(number)
-    output, errors = process.communicate(timeout=60)
+    code = process.wait(60)
+    output, errors = out.read_text(), err.read_text()
 
-    assert process.returncode == 1
+    assert code == 1
     rows = list(csv.DictReader(report.read_text().splitlines()))
     submitted = [row["number"] for row in rows if row["status"] == "submitted"]
     assert [row["number"] for row in rows] == numbers
@@ -360,13 +357,8 @@ def test_what_a_killed_run_had_not_sent_the_service_sends_and_nothing_twice(
         LEASE_S="1",
     )
     numbers = many_numbers(3000)
-    process = subprocess.Popen(
-        [*SEND, "--csv", file("\n".join(numbers)), "--report", str(report)],
-        cwd=ROOT,
-        env=clean_environ(environ),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    command = [*SEND, "--csv", file("\n".join(numbers)), "--report", str(report)]
+    process = fork_server.start(command, clean_environ(environ), tmp_path / "output")
     while sandbox.posts() < 2:
         time.sleep(0.02)
         assert process.poll() is None

@@ -2,7 +2,6 @@
 
 import csv
 import signal
-import subprocess
 import time
 
 import pytest
@@ -10,10 +9,11 @@ from sqlalchemy import func, select
 
 from app.subscribers.imports.service import list_imports, view_import
 from app.subscribers.models import Subscriber
+from tests import fork_server
 from tests.background import context_of
 from tests.commands import FLASK
+from tests.environ import clean_environ
 from tests.factories import many_numbers, settings
-from tests.processes import ROOT, clean_environ
 from tests.subscribers.imports.imports import everybody, write_csv
 
 ANN, BOB = "+46701234567", "+46701234568"
@@ -123,21 +123,10 @@ def test_all_are_exported_to_a_new_file(run, file, tmp_path):
     assert run("imports").output.count("complete") == 1
 
 
-def _start(path, database_url):
-    return subprocess.Popen(
-        [*FLASK, "subscribers", "import", str(path)],
-        cwd=ROOT,
-        env=clean_environ(settings(DATABASE_URL=database_url)),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def _wait_for_rows(people, process):
+def _wait_for_rows(people, process, output):
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        assert process.poll() is None, process.communicate()[0]
+        assert process.poll() is None, output.read_text()
         rows = list_imports(people, limit=1).rows
         if rows and rows[0].created:
             return rows[0].public_id
@@ -147,23 +136,25 @@ def _wait_for_rows(people, process):
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_what_a_process_leaves_behind_is_taken_up_where_it_stood(
-    run, service, file, database_url, number
+    run, service, file, database_url, tmp_path, number
 ):
     """After kill -9 its lease has to end first."""
     many = 8_000
     people = context_of(service).subscriber_context
     path = file(write_csv(["phone"], *([each] for each in many_numbers(many)), ["bad"]))
-    process = _start(path, database_url)
+    output = tmp_path / "output"
+    environ = clean_environ(settings(DATABASE_URL=database_url))
+    process = fork_server.start([*FLASK, "subscribers", "import", str(path)], environ, output)
 
-    import_id = _wait_for_rows(people, process)
+    import_id = _wait_for_rows(people, process, output)
     process.send_signal(number)
-    said, code = process.communicate(timeout=60)[0], process.returncode
+    code = process.wait(60)
     left = view_import(people, import_id)
     ended = run("import", "--resume", import_id)
 
     assert 0 < left.created < many
     assert code == (1 if number == signal.SIGINT else -signal.SIGKILL)
-    assert number == signal.SIGKILL or f"import --resume {import_id}" in said
+    assert number == signal.SIGKILL or f"import --resume {import_id}" in output.read_text()
     assert ended.exit_code == 1, ended.output
     assert f"complete: {many + 1} rows, {many} created, 0 updated, 0 unchanged" in ended.output
     assert "0 merged, 1 refused" in ended.output

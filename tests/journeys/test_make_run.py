@@ -15,8 +15,8 @@ import pytest
 import requests
 
 from app.cli.up import read_first_key, write_env_file
+from tests.environ import ROOT
 from tests.factories import broadcast_to, many_numbers
-from tests.processes import ROOT
 from tests.sandbox_control import SandboxControl
 from tests.wire import unused_port
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import requests
 
+from tests.environ import ROOT, clean_environ
 from tests.factories import settings
-from tests.processes import ROOT, clean_environ
 from tests.sandbox_control import SandboxControl
 from tests.wire import unused_port
 

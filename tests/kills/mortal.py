@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import requests
 from sqlalchemy import select
@@ -18,9 +18,10 @@ from app.config import read_config
 from app.sms.context import Context, make_context
 from app.sms.models.batch import Batch
 from app.sms.operations.invariants import find_violations
+from tests import fork_server
+from tests.environ import clean_environ
 from tests.factories import AUTH, settings
-from tests.kills import nursery
-from tests.processes import GUNICORN, Service, clean_environ, wait_until_healthy
+from tests.processes import GUNICORN, Service, wait_until_healthy
 from tests.rollups import miscounts
 from tests.wire import unused_port
 
@@ -173,8 +174,8 @@ class Mortal:
 def living(output: Path, **overrides: str) -> Iterator[Service]:
     """One life under gunicorn, ready to answer; its group is killed afterwards."""
     environ = settings(**overrides)
-    process = nursery.start(GUNICORN, clean_environ(environ), output)
-    service = Service(cast(Any, process), f"http://127.0.0.1:{environ['PORT']}", output)
+    process = fork_server.start(GUNICORN, clean_environ(environ), output)
+    service = Service(process, f"http://127.0.0.1:{environ['PORT']}", output)
     try:
         wait_until_healthy(service)
         yield service

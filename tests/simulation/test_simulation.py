@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import func, select
 
 from tests.conftest import examples
-from tests.processes import ROOT, clean_environ
+from tests.environ import ROOT, clean_environ
 from tests.simulation import variants
 from tests.simulation.database import SimulatedDatabase
 from tests.simulation.seeds import find_failures, run_seed

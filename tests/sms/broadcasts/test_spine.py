@@ -5,8 +5,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from tests.environ import ROOT
 from tests.factories import AUTH
-from tests.processes import ROOT
 
 _APP = f"{ROOT / 'app'}/"
 _ROUTE = "app/sms/broadcasts/routes.py"

@@ -5,7 +5,7 @@ import re
 from app.sms.lifecycle.counts import STATUS_BY_BATCH_STATE
 from app.sms.models.states import BatchState
 from tests.batch_moves import MOVES
-from tests.processes import ROOT
+from tests.environ import ROOT
 
 _SECTION = re.compile(r"^## (.+)$", re.MULTILINE)
 

@@ -1,4 +1,4 @@
-"""What is born in the nursery is a process like any other."""
+"""A process of the fork server is a process like any other."""
 
 import os
 import signal
@@ -6,9 +6,10 @@ import subprocess
 
 import pytest
 
+from tests.environ import clean_environ
 from tests.factories import settings
-from tests.kills.nursery import start
-from tests.processes import GUNICORN, clean_environ
+from tests.fork_server import start
+from tests.processes import GUNICORN
 
 
 @pytest.fixture

@@ -1,12 +1,11 @@
-"""Processes that begin with their imports done, forked from one that has nothing else to do.
+"""Processes that begin with their imports done, forked from a server that has nothing else to do.
 
-`python -m gunicorn` takes a second of processor time for its imports, and tests that start and
-kill all the time took most of theirs for that.  What is born here runs the same module with the
-same arguments and environment, in a session of its own, and dies of the same signals.
+`python -m gunicorn` takes a second of processor time for its imports.  A forked process runs the
+module with its arguments and environment in a session of its own, and ends by any signal.
 
-    test ─── order, output ───> nursery ── fork ──> guardian ── fork ──> the process
-         <─────────── its exit code ───────────────────┘                      │
-         <─────────────── its pid ────────────────────────────────────────────┘
+    test ─── order, output ───> server ── fork ──> guardian ── fork ──> the process
+         <─────────── its exit code ──────────────────┘                     │
+         <─────────────── its pid ──────────────────────────────────────────┘
 """
 
 import atexit
@@ -26,7 +25,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.processes import ROOT, clean_environ
+from tests.environ import ROOT, clean_environ
 
 _IMPORTS = (
     "app",
@@ -42,8 +41,8 @@ _IMPORTS = (
 _MOST_BYTES = 65_536
 
 
-class Nursling:
-    """A process of the nursery's; to whoever started it, it is as a Popen is."""
+class ForkedProcess:
+    """A process of the fork server, with the interface of Popen."""
 
     def __init__(self, guardian: socket.socket) -> None:
         self._guardian = guardian
@@ -72,6 +71,9 @@ class Nursling:
         if self.poll() is None:
             os.kill(self.pid, number)
 
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
     def kill_group(self) -> None:
         """End it and all that it has started."""
         with contextlib.suppress(ProcessLookupError):
@@ -79,18 +81,31 @@ class Nursling:
         self.wait(10)
 
 
-def start(command: Sequence[str], environ: Mapping[str, str], output: Path) -> Nursling:
-    """Start `[python, "-m", module, …]` in the root of the project."""
+def start(
+    command: Sequence[str],
+    environ: Mapping[str, str],
+    output: Path,
+    errors: Path | None = None,
+) -> ForkedProcess:
+    """Start `[python, "-m", module, …]` in the root of the project.
+
+    `output` gets what it prints, also its errors unless they have a file of their own.
+    """
+    assert command[1] == "-m"
     ours, guardians = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     order = json.dumps({"command": command[2:], "environ": dict(environ)}).encode()
-    with guardians, output.open("wb") as file:
-        socket.send_fds(_open_nursery(), [order], [guardians.fileno(), file.fileno()])
-    return Nursling(ours)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(guardians)
+        printed = stack.enter_context(output.open("wb"))
+        complained = stack.enter_context(errors.open("wb")) if errors else printed
+        files = [guardians.fileno(), printed.fileno(), complained.fileno()]
+        socket.send_fds(_connect_to_server(), [order], files)
+    return ForkedProcess(ours)
 
 
 @functools.cache
-def _open_nursery() -> socket.socket:
-    """This test process's own, which ends when our side of its socket does."""
+def _connect_to_server() -> socket.socket:
+    """Start the server of this test process; it ends when our side of its socket does."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     command = [sys.executable, "-m", __name__]
     with theirs:
@@ -104,7 +119,7 @@ def _open_nursery() -> socket.socket:
     return ours
 
 
-# In the nursery
+# In the server
 
 
 def _serve() -> None:
@@ -112,10 +127,10 @@ def _serve() -> None:
         importlib.import_module(name)
     assert threading.active_count() == 1  # a fork has no other
     gc.freeze()
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody asks what became of a guardian
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # guardians are not waited for
     orders = socket.socket(fileno=sys.stdin.fileno())
     while True:
-        order, files, _, _ = socket.recv_fds(orders, _MOST_BYTES, 2)
+        order, files, _, _ = socket.recv_fds(orders, _MOST_BYTES, 3)
         if not order:
             return
         if os.fork() == 0:
@@ -125,27 +140,30 @@ def _serve() -> None:
             os.close(file)
 
 
-def _guard(customer: int, output: int, **order: Any) -> None:
+def _guard(customer: int, output: int, errors: int, **order: Any) -> None:
     """Returns in the new process alone, once what it runs has ended."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     pid = os.fork()
     if pid == 0:
-        _live(customer, output, **order)
+        _live(customer, output, errors, **order)
         return
     os.close(output)
+    os.close(errors)
     _, status = os.waitpid(pid, 0)
     with contextlib.suppress(BrokenPipeError):
         os.write(customer, str(os.waitstatus_to_exitcode(status)).encode())
     os._exit(0)
 
 
-def _live(customer: int, output: int, command: list[str], environ: dict[str, str]) -> None:
+def _live(
+    customer: int, output: int, errors: int, command: list[str], environ: dict[str, str]
+) -> None:
     os.setsid()
     os.write(customer, str(os.getpid()).encode())
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(output, 1)
-    os.dup2(output, 2)
-    os.closerange(3, output + 10)
+    os.dup2(errors, 2)
+    os.closerange(3, errors + 10)
     os.environ.clear()
     os.environ.update(environ)
     sys.argv = command
