@@ -17,6 +17,8 @@ _EXTENSION = "\f^{}\\[~]|€"
 
 _GSM7_ONLY = re.compile(f"[{re.escape(_BASIC + _EXTENSION)}]*")
 _ESCAPE = "\x1b"
+# An escape, or the upper byte of a high surrogate: the next unit belongs to it.
+_FIRST_HALVES = (_ESCAPE, *range(0xD8, 0xDC))
 _ESCAPED = str.maketrans({character: _ESCAPE + character for character in _EXTENSION})
 
 
@@ -53,32 +55,18 @@ def measure_text(text: str) -> TextSize:
     2
     """
     if is_gsm7(text):
-        return TextSize(Encoding.GSM_7, _count_gsm7_parts(text))
-    return TextSize(Encoding.UCS_2, _count_ucs2_parts(text))
+        return TextSize(Encoding.GSM_7, _count_parts(text.translate(_ESCAPED), 160, 153))
+    return TextSize(Encoding.UCS_2, _count_parts(text.encode("utf-16-be")[::2], 70, 67))
 
 
-def _count_gsm7_parts(text: str) -> int:
-    septets = text.translate(_ESCAPED)
-    if len(septets) <= 160:
+def _count_parts(units: str | bytes, alone: int, joined: int) -> int:
+    """Count parts of septets, or of the upper bytes of UTF-16."""
+    if len(units) <= alone:
         return 1
     parts, start = 0, 0
-    while start < len(septets):
+    while start < len(units):
         parts += 1
-        start += 153
-        if start < len(septets) and septets[start - 1] == _ESCAPE:
-            start -= 1
-    return parts
-
-
-def _count_ucs2_parts(text: str) -> int:
-    units = text.encode("utf-16-be")
-    total = len(units) // 2
-    if total <= 70:
-        return 1
-    parts, start = 0, 0
-    while start < total:
-        parts += 1
-        start += 67
-        if start < total and 0xD8 <= units[2 * (start - 1)] <= 0xDB:
+        start += joined
+        if start < len(units) and units[start - 1] in _FIRST_HALVES:
             start -= 1
     return parts

@@ -61,7 +61,7 @@ def test_a_list_is_imported_and_its_bad_lines_are_named(service, run, tmp_path):
     path.write_bytes(b"phone\n\xff")
     refused = run("suppressions", "import", str(path))
     assert refused.output.splitlines()[-1] == (
-        "Error: The list cannot be imported: line 2 is not in utf-8: save the file as CSV in "
+        "Error: The file cannot be read: line 2 is not in utf-8: save the file as CSV in "
         "UTF-8, or name its encoding"
     )
 

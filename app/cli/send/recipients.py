@@ -7,7 +7,6 @@ import click
 
 from app.phone.e164 import remove_duplicates
 from app.phone.reader import PhoneReader
-from app.subscribers.lists.columns import UnusableHeaders
 from app.subscribers.lists.phone_list import open_phone_list
 from app.subscribers.lists.reader import UnusableFile
 
@@ -58,8 +57,8 @@ def _read_file(path: Path | None, column: str | None) -> tuple[list[tuple[str, s
             return [(f"line {line}", cell) for line, cell in phones.cells], phones.is_international
     except OSError as e:
         raise click.UsageError(f"--csv: {path.name}: {e.strerror}") from e
-    except (UnusableFile, UnusableHeaders) as e:
-        raise click.UsageError(f"--csv: {path.name}: {e}") from e
+    except UnusableFile as e:
+        raise click.UsageError(f"--csv: {path.name}: {e.sentence}") from e
 
 
 def _report(errors: Sequence[str], *, total: int, skip_invalid: bool) -> None:

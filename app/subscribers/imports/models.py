@@ -151,32 +151,18 @@ class ImportOptions:
 
     def to_json(self) -> dict[str, Any]:
         """Return the options as the database keeps them."""
-        consent = self.consent
-        return {
-            "mode": self.mode.value,
-            "purpose": self.purpose.value,
-            "columns": dict(self.columns),
-            "ignore": list(self.ignore),
-            "tags": list(self.tags),
-            "country": self.country,
-            "without_plus": self.without_plus,
-            "check_numbers": self.check_numbers,
-            "encoding": self.encoding,
-            "consent": consent and asdict(consent) | {"at": consent.at and consent.at.isoformat()},
-            "types": dict(self.types),
-        }
+        kept = asdict(self)
+        if self.consent and self.consent.at:
+            kept["consent"]["at"] = self.consent.at.isoformat()
+        return kept
 
     @classmethod
     def from_json(cls, kept: Mapping[str, Any]) -> Self:
         """Return the options that `to_json` wrote."""
         consent = kept["consent"]
-        made = {
-            "mode": Mode(kept["mode"]),
-            "purpose": Purpose(kept["purpose"]),
-            "ignore": tuple(kept["ignore"]),
-            "tags": tuple(kept["tags"]),
-            "consent": consent
-            and GivenConsent(**{**consent, "at": datetime.fromisoformat(consent["at"])}),
-            "types": {name: ValueType(value) for name, value in kept["types"].items()},
-        }
+        made: dict[str, Any] = {"mode": Mode(kept["mode"]), "purpose": Purpose(kept["purpose"])}
+        made |= {name: tuple(kept[name]) for name in ("ignore", "tags")}
+        if consent:
+            at = consent["at"] and datetime.fromisoformat(consent["at"])
+            made["consent"] = GivenConsent(**{**consent, "at": at})
         return cls(**{**kept, **made})

@@ -42,7 +42,7 @@ from app.subscribers.lists.columns import (
 from app.subscribers.lists.reader import Row
 from app.subscribers.profiles.entry import GivenConsent, SubscriberEntry
 
-MAX_CELL_SHOWN = 64
+_MAX_CELL_SHOWN = 64
 WHOLE_ROW = -1
 NO_CONSENT = "A consent needs its wording, its source and its time."
 
@@ -93,18 +93,6 @@ class ParsedRows:
             parsed.entry = _merge(parsed.entry, entry)
             parsed.rows += 1
 
-    def reject(self, line: int, reason: str, rows: int = 1) -> None:
-        """Refuse whole rows."""
-        self.rejected.append(RejectedCell(line, WHOLE_ROW, "", "", reason))
-        self.refused += rows
-
-
-class _RejectedRow(Exception):
-    """The row is refused for these cells: pairs of a position and a reason."""
-
-    def __init__(self, errors: list[tuple[int, str]]) -> None:
-        self.errors = errors
-
 
 class RowParser:
     """Parser of the rows of one file."""
@@ -131,13 +119,11 @@ class RowParser:
         """Return the entries of rows, each number once."""
         parsed = ParsedRows(len(rows))
         for row in rows:
-            if row.error:
-                parsed.reject(row.line, row.error)
-                continue
-            try:
-                parsed.add(row.line, self._parse_row(row.cells))
-            except _RejectedRow as e:
-                parsed.rejected += [self._show(row, *error) for error in e.errors]
+            result = [(WHOLE_ROW, row.error)] if row.error else self._parse_row(row.cells)
+            if isinstance(result, SubscriberEntry):
+                parsed.add(row.line, result)
+            else:
+                parsed.rejected += [self._show(row, *error) for error in result]
                 parsed.refused += 1
         return parsed
 
@@ -170,8 +156,8 @@ class RowParser:
             if name
         ]
 
-    def _parse_row(self, cells: list[str]) -> SubscriberEntry:
-        """Return the entry of a row.  Raises _RejectedRow."""
+    def _parse_row(self, cells: list[str]) -> SubscriberEntry | list[tuple[int, str]]:
+        """Return the entry of a row, or the positions of its bad cells with the reasons."""
         errors: list[tuple[int, str]] = []
         width = len(self._headers)
         if any(cell.strip() for cell in cells[width:]):
@@ -190,9 +176,7 @@ class RowParser:
         consent = self._options.consent
         if self._has_consents:
             consent = self._read_consent(values, errors)
-        if errors:
-            raise _RejectedRow(errors)
-        return self._make_entry(values, consent)
+        return errors or self._make_entry(values, consent)
 
     def _read_consent(
         self, values: dict[str, Any], errors: list[tuple[int, str]]
@@ -233,15 +217,10 @@ class RowParser:
         return RejectedCell(
             line=row.line,
             position=position,
-            header="" if whole else self._headers[position][:MAX_CELL_SHOWN],
-            cell="" if whole else show_cell(row.cells[position]),
+            header="" if whole else self._headers[position][:_MAX_CELL_SHOWN],
+            cell="" if whole else row.cells[position].replace("\0", "�")[:_MAX_CELL_SHOWN],
             reason=reason,
         )
-
-
-def show_cell(cell: str) -> str:
-    """Return a cell for a report: cut where it is long, without NUL."""
-    return cell.replace("\0", "�")[:MAX_CELL_SHOWN]
 
 
 def _split_name(name: str) -> dict[str, str]:

@@ -1,10 +1,9 @@
 """Schemas of imports: options, query parameters and responses."""
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, post_load, validate
+from marshmallow import Schema, fields, post_load, validate
 from sqlalchemy import Row
 
 from app.errors import ErrorSchema
@@ -14,9 +13,8 @@ from app.http.fields import (
     StrictBoolean,
     UtcDateTime,
     next_cursor,
-    reject_untransportable,
 )
-from app.subscribers.attributes import ATTRIBUTE, ATTRIBUTE_NAME
+from app.subscribers.attributes import ATTRIBUTE_NAME
 from app.subscribers.fields import CountryCode, TagList
 from app.subscribers.imports.models import (
     ImportOptions,
@@ -30,43 +28,13 @@ from app.subscribers.profiles.schemas import ConsentSchema
 
 _MAX_HEADER = 200
 _MAX_COLUMNS = 200
+_FIELD = rf"(?:{'|'.join(FIELDS)}|attributes\.{ATTRIBUTE_NAME.pattern})\Z"
+_FIELD_NAMES = f"{', '.join(FIELDS)}, or attributes.NAME"
+_NOT_A_FIELD = f"Not a field: one of {_FIELD_NAMES}."
 _ENCODINGS = ("utf-8", "windows-1252")
 # What counts as done in a pass that only checks is not done yet.
 _WROTE_NOTHING = (ImportStatus.CHECKING, ImportStatus.REFUSED)
-_OUTCOMES = ("created", "updated", "unchanged", "merged")
-
-
-class ColumnTable(fields.Dict):
-    """Headers by field, for columns that are not recognized by themselves."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(keys=fields.String(), values=fields.String(), **kwargs)
-
-    def _deserialize(self, value: Any, *_: Any, **__: Any) -> dict[str, str]:
-        if not isinstance(value, Mapping):
-            raise ValidationError("Not an object of fields.")
-        if len(value) > _MAX_COLUMNS:
-            raise ValidationError(f"More than {_MAX_COLUMNS} columns.")
-        found = {str(field)[:64]: _find_error(field, header) for field, header in value.items()}
-        errors = {field: [error] for field, error in found.items() if error}
-        if errors:
-            raise ValidationError(errors)
-        return dict(value)
-
-
-def _find_error(field: str, header: Any) -> str | None:
-    attribute = field.startswith(ATTRIBUTE) and ATTRIBUTE_NAME.fullmatch(
-        field.removeprefix(ATTRIBUTE)
-    )
-    if field not in FIELDS and not attribute:
-        return f"Not a field: one of {', '.join(FIELDS)}, or {ATTRIBUTE}NAME."
-    if not isinstance(header, str) or not 1 <= len(header.strip()) <= _MAX_HEADER:
-        return f"Not a header of 1 to {_MAX_HEADER} characters."
-    try:
-        reject_untransportable(header)
-    except ValidationError as e:
-        return str(e.messages[0])
-    return None
+_NOT_WRITTEN = dict.fromkeys(("created", "updated", "unchanged", "merged"), 0)
 
 
 class ConsentForAllSchema(ConsentSchema):
@@ -95,12 +63,15 @@ class ImportSchema(Schema):
             "Marketing requires a consent in each row."
         },
     )
-    columns = ColumnTable(
+    columns = fields.Dict(
+        keys=fields.String(validate=validate.Regexp(_FIELD, error=_NOT_A_FIELD)),
+        values=MessageText(validate=validate.Length(1, _MAX_HEADER)),
+        validate=validate.Length(max=_MAX_COLUMNS),
         metadata={
             "description": "Headers of columns that are not recognized by themselves, by field: "
-            f"{', '.join(FIELDS)}, or attributes.NAME.",
+            f"{_FIELD_NAMES}.",
             "example": {"phone": "Mobil", "attributes.city": "Ort"},
-        }
+        },
     )
     ignore = fields.List(
         MessageText(validate=validate.Length(1, _MAX_HEADER)),
@@ -208,29 +179,18 @@ class ImportConflictSchema(ErrorSchema):
 def show_import(row: Row[Any], now: datetime) -> dict[str, Any]:
     """Return an import as JSON."""
     column_mapping = row.column_mapping or {"headers": [], "fields": []}
-    written = row.status not in _WROTE_NOTHING
-    return {
+    shown = {
         "import_id": row.public_id,
-        "status": row.status,
         "mode": Mode(row.options["mode"]),
         "purpose": Purpose(row.options["purpose"]),
-        "client": row.client,
-        "created_at": row.created_at,
-        "completed_at": row.completed_at,
         "columns": dict(zip(column_mapping["headers"], column_mapping["fields"], strict=True)),
-        "bytes": row.bytes,
-        "lines": row.lines,
-        "lines_done": row.lines_done,
-        "seconds_left": estimate_seconds(row, now),
-        "rows": row.rows,
-        **{name: getattr(row, name) if written else 0 for name in _OUTCOMES},
-        "refused": row.refused,
-        "error": row.error,
+        "seconds_left": _estimate_seconds(row, now),
         "url": f"/api/subscribers/imports/{row.public_id}",
     }
+    return row._asdict() | shown | (_NOT_WRITTEN if row.status in _WROTE_NOTHING else {})
 
 
-def estimate_seconds(row: Row[Any], now: datetime) -> int | None:
+def _estimate_seconds(row: Row[Any], now: datetime) -> int | None:
     """Return the seconds that the current pass still takes, or None if unknown."""
     if row.completed_at or row.phase_at is None or not row.rows:
         return None

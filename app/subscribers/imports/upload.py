@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Row, func, insert, select, update
 
 from app.db.base import table_of
 from app.db.types import UtcTime
-from app.errors import BadInput, Conflict
+from app.errors import Conflict
 from app.ids import make_id
 from app.subscribers.context import SubscriberContext
 from app.subscribers.imports.models import (
@@ -25,10 +25,15 @@ from app.subscribers.lists.columns import (
     CONSENT_SOURCE,
     CONSENT_WORDING,
     ColumnMapping,
-    UnusableHeaders,
     map_columns,
 )
-from app.subscribers.lists.reader import FileChunk, UnusableFile, read_heading, split_chunks
+from app.subscribers.lists.reader import (
+    FileChunk,
+    UnusableFile,
+    UnusableHeaders,
+    read_heading,
+    split_chunks,
+)
 
 _CONSENT = (CONSENT_WORDING, CONSENT_SOURCE, CONSENT_AT)
 
@@ -43,8 +48,7 @@ def store_file(ctx: SubscriberContext, public_id: str, blocks: Iterable[bytes]) 
     """Store the file of an import that waits for it.  Returns the import, ready for a worker.
 
     An earlier upload that broke off is replaced.  Raises NotFound and FileTooLarge.  Raises
-    Conflict if the import has its file or another upload has begun, and BadInput for a file that
-    cannot be imported.
+    Conflict if the import has its file or another upload has begun, and UnusableFile.
     """
     upload = _Upload(ctx, public_id)
     try:
@@ -52,20 +56,9 @@ def store_file(ctx: SubscriberContext, public_id: str, blocks: Iterable[bytes]) 
         return upload.end()
     except Conflict:
         raise
-    except BaseException as e:
+    except BaseException:
         upload.discard()
-        bad_input = _describe(e)
-        if bad_input is None:
-            raise
-        raise bad_input from e
-
-
-def _describe(error: BaseException) -> BadInput | None:
-    """Return the error for the client if the file cannot be imported."""
-    for kind, field in ((UnusableFile, "file"), (UnusableHeaders, "columns")):
-        if isinstance(error, kind):
-            return BadInput(f"The file cannot be imported: {error}", fields={field: [f"{error}."]})
-    return None
+        raise
 
 
 class _Upload:

@@ -16,18 +16,14 @@ from app.subscribers.attributes import (
     normalise_language,
     normalise_tag,
 )
+from app.subscribers.lists.columns import WORDS
 
 _TAG_SEPARATORS = re.compile(r"[,;|\n]")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,15})(?:[.,][0-9]{1,15})?")
 _GERMAN_TIME = re.compile(
     r"([0-9]{1,2})\.([0-9]{1,2})\.([0-9]{4})(?:,?\s+([0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?))?"
 )
-_WORDS = {
-    **dict.fromkeys(("true", "yes", "y", "1", "x", "ja", "j", "wahr", "sant", "oui", "vrai",
-                     "si", "sí", "verdadero"), True),
-    **dict.fromkeys(("false", "no", "n", "0", "nein", "falsch", "nej", "falskt", "non", "faux",
-                     "falso"), False),
-}  # fmt: skip
+_WORDS = dict.fromkeys(WORDS["cells"]["true"], True) | dict.fromkeys(WORDS["cells"]["false"], False)
 
 
 def read_text(cell: str, limit: int = MAX_ATTRIBUTE_CHARACTERS) -> str:

@@ -1,82 +1,29 @@
-"""Recognition of columns by their headers, in English, German, Swedish, French and Spanish.
+"""Recognition of columns by their headers: `words.toml` has those of five languages.
 
 This is the one place that guesses which column holds what: fields of subscribers for an import,
 phone numbers for opt-out lists and `flask send --csv`.  Pure.
 """
 
 import re
+import tomllib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Self
 
 from app.csv_cells import simplify_header
 from app.phone.e164 import normalise_number
 from app.subscribers.attributes import ATTRIBUTE, ATTRIBUTE_NAME, MAX_ATTRIBUTES
-from app.subscribers.lists.reader import Heading
+from app.subscribers.lists.reader import Heading, UnusableHeaders
 
 PHONE, FIRST_NAME, LAST_NAME, NAME = "phone", "first_name", "last_name", "name"
 LANGUAGE, TIME_ZONE, TAGS, ACTIVE = "language", "time_zone", "tags", "active"
 CONSENT_WORDING, CONSENT_SOURCE, CONSENT_AT = "consent_wording", "consent_source", "consent_at"
 MAX_HEADER_SHOWN = 64
 
-# The most specific header first: of two columns for one field, the one named earlier is taken.
-_HEADERS: Mapping[str, tuple[str, ...]] = {
-    PHONE: (
-        "phone_number", "phone", "e164", "msisdn", "mobile_number", "mobile_phone", "mobile_no",
-        "mobile", "cell_phone", "cell_phone_number", "cellphone", "cell", "phone_no",
-        "handynummer", "handy", "handy_nr", "mobilnummer", "mobiltelefonnummer", "mobiltelefon",
-        "mobilfunknummer", "mobilfunk", "mobil_nr", "mobilnr", "mobil",
-        "telephone_mobile", "telephone_portable", "numero_de_portable", "numero_de_mobile",
-        "portable", "gsm", "numero_de_movil", "telefono_movil", "movil", "numero_de_celular",
-        "celular", "telephone_number", "telephone", "tel", "telefonnummer", "telefonnr", "tel_nr",
-        "telefon", "rufnummer", "numero_de_telephone", "no_de_telephone", "no_tel",
-        "numero_de_telefono", "telefono", "recipient", "number", "nummer", "numero",
-        "phone_numbers", "phones", "mobiles", "recipients", "numbers", "to",
-    ),
-    FIRST_NAME: (
-        "first_name", "firstname", "given_name", "given_names", "forename", "vorname", "rufname",
-        "fornamn", "tilltalsnamn", "prenom", "prenoms", "nombre_de_pila", "primer_nombre",
-    ),
-    LAST_NAME: (
-        "last_name", "lastname", "surname", "family_name", "nachname", "familienname", "zuname",
-        "efternamn", "nom_de_famille", "apellido", "apellidos",
-    ),
-    NAME: (
-        "name", "full_name", "fullname", "display_name", "contact_name", "customer_name",
-        "vollstandiger_name", "namn", "fullstandigt_namn", "nom_complet", "nom",
-        "nombre_completo", "nombre_y_apellidos", "nombre",
-    ),
-    LANGUAGE: (
-        "language", "language_code", "lang", "locale", "sprache", "sprak", "langue", "idioma",
-    ),
-    TIME_ZONE: (
-        "time_zone", "timezone", "tz", "zeitzone", "tidszon", "fuseau_horaire", "zona_horaria",
-        "huso_horario",
-    ),
-    TAGS: (
-        "tags", "tag", "labels", "groups", "group", "segments", "segment", "schlagworte",
-        "gruppen", "gruppe", "etiketter", "taggar", "grupper", "grupp", "etiquettes", "groupes",
-        "groupe", "etiquetas", "grupos", "grupo",
-    ),
-    ACTIVE: ("active", "is_active", "aktiv", "actif", "activo"),
-    CONSENT_WORDING: (
-        "consent_wording", "consent_text", "opt_in_text", "opt_in_wording",
-        "einwilligungstext", "wortlaut_der_einwilligung", "samtyckestext",
-        "texte_du_consentement", "texto_del_consentimiento", "texto_de_consentimiento",
-    ),
-    CONSENT_SOURCE: (
-        "consent_source", "opt_in_source", "einwilligungsquelle", "quelle_der_einwilligung",
-        "herkunft_der_einwilligung", "samtyckeskalla", "source_du_consentement",
-        "origen_del_consentimiento", "fuente_del_consentimiento",
-    ),
-    CONSENT_AT: (
-        "consent_at", "consent_time", "consent_date", "consented_on", "opt_in_at", "opt_in_date",
-        "opt_in_time", "einwilligung_am", "datum_der_einwilligung", "zeitpunkt_der_einwilligung",
-        "einwilligungsdatum", "samtyckesdatum", "samtycke_datum", "date_du_consentement",
-        "fecha_del_consentimiento", "fecha_de_consentimiento",
-    ),
-}  # fmt: skip
+WORDS: Mapping[str, Any] = tomllib.loads(Path(__file__).with_name("words.toml").read_text("utf-8"))
+_HEADERS: Mapping[str, Sequence[str]] = WORDS["headers"]
 FIELDS = tuple(_HEADERS)
 _RANKS = {
     header: (field, rank)
@@ -96,10 +43,6 @@ _EXPORT_ONLY = frozenset(("id", "subscriber_id", "consented_at", "subscribed_at"
 _NAME_PARTS = {"name": LAST_NAME, "namn": LAST_NAME, "nom": LAST_NAME, "nombre": FIRST_NAME}
 # Headers have fewer digits than a phone number.
 _NUMBER_DIGITS = 5
-
-
-class UnusableHeaders(ValueError):
-    """The headers do not tell the columns' fields.  The message is a sentence for the client."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

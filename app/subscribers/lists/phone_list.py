@@ -6,7 +6,13 @@ from dataclasses import dataclass
 from itertools import chain, islice
 
 from app.subscribers.lists.columns import find_phone_column, is_international
-from app.subscribers.lists.reader import EmptyFile, RowReader, read_heading, split_chunks
+from app.subscribers.lists.reader import (
+    EmptyFile,
+    FileChunk,
+    RowReader,
+    read_heading,
+    split_chunks,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +37,8 @@ def open_phone_list(blocks: Iterable[bytes], *, column: str | None = None) -> Ph
     `column` is the header above the numbers.  Raises UnusableFile and UnusableHeaders.
     """
     chunks = split_chunks(blocks)
-    first = next(chunks, None)
+    first = next(chunks, FileChunk(1, ""))
     try:
-        if first is None:
-            raise EmptyFile
         heading = read_heading(first)
     except EmptyFile:
         return PhoneList(iter(()))

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import NamedTuple
 
+from app.errors import BadInput
+
 CHUNK_CHARACTERS = 1_000_000
 MAX_LINE_CHARACTERS = 128 * 1024
 # Bounds of a row that goes over several lines: an unclosed quote would take in all that follow.
@@ -28,8 +30,19 @@ _DELIMITERS = "\t;,"
 UNCLOSED = "A quote is opened and not closed, or not doubled within quotes."
 
 
-class UnusableFile(ValueError):
-    """The file cannot be read as CSV.  The message is a sentence for the client."""
+class UnusableFile(BadInput):
+    """The file cannot be read as a list of people, for a reason that the client can mend."""
+
+    field = "file"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The file cannot be read: {reason}", fields={self.field: [f"{reason}."]})
+
+
+class UnusableHeaders(UnusableFile):
+    """The headers do not tell which column holds what."""
+
+    field = "columns"
 
 
 class EmptyFile(UnusableFile):

@@ -19,9 +19,8 @@ from app.db.lists import chunked
 from app.errors import BadInput
 from app.phone.reader import PhoneReader
 from app.subscribers.context import SubscriberContext
-from app.subscribers.lists.columns import UnusableHeaders
 from app.subscribers.lists.phone_list import PhoneList, open_phone_list
-from app.subscribers.lists.reader import UnusableFile, split_chunks
+from app.subscribers.lists.reader import split_chunks
 from app.subscribers.models import Suppression
 from app.subscribers.suppressions.manage import add_imported
 
@@ -71,16 +70,13 @@ def import_suppressions(
     """
     result, started_at = ImportedList(), ctx.now()
     home = country or ctx.rules.default_country
-    try:
-        if is_json:
-            phones = PhoneList(_read_json(blocks, column or "phone"))
-        else:
-            phones = open_phone_list(blocks, column=column)
-        without_plus = without_plus or phones.is_international or home is None
-        reader = PhoneReader(country=home, without_plus=without_plus, check=False)
-        numbers = _read_numbers(phones, reader, result)
-    except (UnusableFile, UnusableHeaders) as e:
-        raise BadInput(f"The list cannot be imported: {e}") from e
+    if is_json:
+        phones = PhoneList(_read_json(blocks, column or "phone"))
+    else:
+        phones = open_phone_list(blocks, column=column)
+    without_plus = without_plus or phones.is_international or home is None
+    reader = PhoneReader(country=home, without_plus=without_plus, check=False)
+    numbers = _read_numbers(phones, reader, result)
     result.numbers = len(numbers)
     for part in chunked(numbers):
         unique = list(dict.fromkeys(f"+{number}" for number in part))
