@@ -9,8 +9,7 @@ UNKNOWN = "ZZ"
 # In a shorter number the last digits may decide the country.
 _SHORT = 11
 _TAIL = "0000"
-_REGIONS = phonenumbers.COUNTRY_CODE_TO_REGION_CODE
-_MAX_CODE_DIGITS = 3
+CALLING_CODES = phonenumbers.COUNTRY_CODE_TO_REGION_CODE
 
 
 def find_country(number: str) -> str:
@@ -25,14 +24,22 @@ def find_country(number: str) -> str:
     return _look_up(number[:-4] + _TAIL if len(number) > _SHORT else number)
 
 
+def find_calling_code(number: str) -> str | None:
+    """Return the digits of a number's or pseudonym's calling code; none begins another.
+
+    >>> find_calling_code("+46701234567"), find_calling_code("+2100")
+    ('46', None)
+    """
+    codes = (number[1:end] for end in (2, 3, 4))
+    return next((code for code in codes if int(code) in CALLING_CODES), None)
+
+
 @lru_cache(maxsize=2**17)
 def _look_up(number: str) -> str:
-    for digits in range(1, _MAX_CODE_DIGITS + 1):
-        regions = _REGIONS.get(int(number[1 : digits + 1]))
-        if regions is not None:
-            region = regions[0] if len(regions) == 1 else _ask_library(number)
-            return region if region and region.isalpha() else UNKNOWN
-    return UNKNOWN
+    code = find_calling_code(number)
+    regions = CALLING_CODES[int(code)] if code else (UNKNOWN,)
+    region = regions[0] if len(regions) == 1 else _ask_library(number)
+    return region if region and region.isalpha() else UNKNOWN
 
 
 def _ask_library(number: str) -> str | None:

@@ -11,6 +11,8 @@ from functools import cache
 import phonenumbers
 from phonenumbers import timezone
 
+from app.phone.country import CALLING_CODES, find_calling_code
+
 _NUMBER = re.compile(r"\+[1-9][0-9]{1,14}")
 # One pass over all numbers at once: possessive, so that a million of them need no backtracking.
 _NUMBERS = re.compile(r"(?:\+[1-9][0-9]{1,14}+\n)*+")
@@ -139,10 +141,9 @@ def find_in_use(number: str) -> str | None:
     >>> find_in_use("+46701234567"), find_in_use("+460701234567"), find_in_use("+46001234567")
     ('+46701234567', '+46701234567', None)
     """
-    for end in (2, 3, 4):  # no calling code begins another
-        regions = phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(int(number[1:end]))
-        if regions and _make_pattern(number[1:end]).match(number, end):
-            return number
+    code = find_calling_code(number)
+    if code and _make_pattern(code).match(number, 1 + len(code)):
+        return number
     try:
         parsed = phonenumbers.parse(number, None)
     except phonenumbers.NumberParseException:
@@ -154,7 +155,7 @@ def find_in_use(number: str) -> str | None:
 def _make_pattern(code: str) -> re.Pattern[str]:
     """Compile libphonenumber's patterns of the digits after a calling code into one."""
     kinds = []
-    for region in phonenumbers.COUNTRY_CODE_TO_REGION_CODE[int(code)]:
+    for region in CALLING_CODES[int(code)]:
         metadata = phonenumbers.PhoneMetadata.metadata_for_region_or_calling_code(int(code), region)
         if metadata is not None:
             general = _describe(metadata.general_desc)

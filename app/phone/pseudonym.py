@@ -9,18 +9,12 @@ import re
 import secrets
 from typing import Any
 
-import phonenumbers
-
-from app.phone.country import find_country
+from app.phone.country import CALLING_CODES, find_calling_code, find_country
 
 # Of the numbers that begin like one of the Vatican, 0.7 % belong to the Vatican: with 300 tries
 # one pseudonym in eight had another country.
 _TRIES = 3000
-# Calling codes that several countries share: the next digits decide the country.
-_SHARED = frozenset(
-    code for code, regions in phonenumbers.COUNTRY_CODE_TO_REGION_CODE.items() if len(regions) > 1
-)
-_MAX_CODE_DIGITS = 3
+# They decide the country where several share a calling code.
 _AREA_DIGITS = 3
 
 
@@ -58,9 +52,7 @@ def replace_number(value: Any, number: str, pseudonym: str) -> Any:
 
 def _find_start(number: str) -> str:
     """Return the digits that decide the country, which say nothing about the person."""
-    for digits in range(1, _MAX_CODE_DIGITS + 1):
-        code = number[1 : digits + 1]
-        if int(code) in phonenumbers.COUNTRY_CODE_TO_REGION_CODE:
-            more = _AREA_DIGITS if int(code) in _SHARED and len(number) > 10 else 0
-            return number[1 : digits + 1 + more]
-    return number[1:2]
+    code = find_calling_code(number) or number[1]
+    is_shared = len(CALLING_CODES.get(int(code), ())) > 1
+    more = _AREA_DIGITS if is_shared and len(number) > 10 else 0
+    return number[1 : len(code) + 1 + more]
