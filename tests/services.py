@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flask import Flask
+from loguru import logger
 from sqlalchemy import event
 from sqlalchemy.engine import make_url
 
@@ -21,6 +22,10 @@ from app.webhooks.incoming.authenticate import CallbackAuthenticator
 
 # Settings whose services keep something outside of the database: counters, throttled log lines.
 _NOT_SHARED = ("FAILPOINT", "REDIS_URL", "CELERY_BROKER_URL", "SINCH_WEBHOOK_SECRET")
+
+
+# The level and the sinks of the log when it was last configured here.
+_configured: list[Any] = []
 
 
 @dataclass
@@ -115,7 +120,14 @@ def _prepare(service: Flask, config: Config, database: Database) -> None:
         vars(CallbackAuthenticator(config.webhook_auth, authenticator._store))
     )
     service._got_first_request = False
-    configure_logging(config.log_level)
+    _log_from(config.log_level)
+
+
+def _log_from(level: str) -> None:
+    """Configure logging unless it is as it was when last configured, which takes milliseconds."""
+    if _configured != [level, list(logger._core.handlers)]:  # type: ignore[attr-defined]
+        configure_logging(level)
+        _configured[:] = [level, list(logger._core.handlers)]  # type: ignore[attr-defined]
 
 
 def _list_parts(service: Flask) -> Any:

@@ -19,7 +19,7 @@ def test_ids_sort_by_the_time_of_their_making():
 
 
 def test_no_two_ids_of_one_moment_are_alike():
-    assert len({make_id(NOW) for _ in range(100_000)}) == 100_000
+    assert len({make_id(NOW) for _ in range(20_000)}) == 20_000
 
 
 def test_many_made_at_once_are_all_different_and_random_in_every_place_that_may_be():

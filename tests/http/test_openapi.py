@@ -288,8 +288,8 @@ def known(make_service, sandbox):
 
 def _count_examples(operation):
     if operation.path == "/api/broadcast":
-        return 60
-    return 24 if operation.body else 10
+        return 40
+    return 16 if operation.body else 7
 
 
 def _try_out(operation, mode, ids):

@@ -165,7 +165,7 @@ def test_while_a_piece_is_on_its_way_nothing_is_held(either_service, sandbox):
 def test_ten_times_as_many_take_the_same_memory(service):
     ctx = context_of(service)
     ctx.require_own_database()
-    few, many = (add_broadcast(ctx.db, count) for count in (10_000, 100_000))
+    few, many = (add_broadcast(ctx.db, count) for count in (5_000, 50_000))
     for _ in export_messages(ctx, few, masked=False):
         pass
 
