@@ -15,6 +15,7 @@ from flask import Flask, g, request
 
 from app.config import KeyHash
 from app.config.scopes import KeyScope
+from app.db.viewer import Viewer
 from app.errors import KeyMissing, KeyRefused
 
 P = ParamSpec("P")
@@ -26,10 +27,15 @@ PUBLIC = "public"
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """A client of our API.  A key of API_KEYS has all scopes."""
+    """A client of our API, and what the key that it came with may do."""
 
     name: str
-    scopes: frozenset[KeyScope] = frozenset(KeyScope)
+    scopes: frozenset[KeyScope]
+
+    @property
+    def viewer(self) -> Viewer:
+        """The wall around this client, lifted by the scope `clients:all`."""
+        return Viewer(self.name, sees_all=KeyScope.ALL_CLIENTS in self.scopes)
 
 
 def identify_clients(app: Flask, keys: tuple[KeyHash, ...]) -> None:
@@ -45,8 +51,8 @@ def identify_clients(app: Flask, keys: tuple[KeyHash, ...]) -> None:
 def _find_client(presented: str, keys: tuple[KeyHash, ...]) -> Client | None:
     # WSGI decodes header bytes as Latin-1; with backslashreplace no input raises.
     digest = sha256(presented.encode("latin-1", "backslashreplace")).digest()
-    matches = [key.client for key in keys if hmac.compare_digest(key.digest, digest)]
-    return Client(matches[0]) if matches else None
+    matches = [key for key in keys if hmac.compare_digest(key.digest, digest)]
+    return Client(matches[0].client, matches[0].scopes) if matches else None
 
 
 def require_api_key(scope: KeyScope) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -76,6 +82,12 @@ def require_scope(scope: KeyScope) -> None:
     """Raise KeyRefused unless the caller has the scope."""
     if scope not in g.client.scopes:
         raise KeyRefused(f"This API key lacks the scope {scope}")
+
+
+def require_scope_for(client: str | None) -> None:
+    """Raise KeyRefused for another client, unless the caller has the scope `clients:all`."""
+    if client not in (None, g.client.name):
+        require_scope(KeyScope.ALL_CLIENTS)
 
 
 def public(view: Callable[P, R]) -> Callable[P, R]:

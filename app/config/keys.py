@@ -5,46 +5,81 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
+from app.config.scopes import DEFAULT_SCOPES, KeyScope
 from app.config.values import AppEnv, ConfigError, require_strong
+from app.text.typos import suggest
 
 # Actors of our own in audit log and consent ledger: auto-replies, command line, phone, carrier.
 _RESERVED_NAMES = ("clarion", "cli", "phone", "carrier")
+_EXAMPLE = "name[scope scope]:key"
+# Not one between the brackets.
+_COMMA = re.compile(r",(?![^\[\]]*\]\s*:)")
 _CLIENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+# name[scope scope]:key; the name and the scopes may be left out.
+_NAMED = re.compile(r"(?P<name>[^:\[\]]*)(?:\[(?P<scopes>[^\[\]]*)\]\s*)?:(?P<key>.*)")
+_EVERY_SCOPE = "*"
 
 
 @dataclass(frozen=True, slots=True)
 class KeyHash:
-    """One entry of API_KEYS: the client's name and the SHA-256 of its key, never the key."""
+    """One entry of API_KEYS: the client, the key's scopes and its SHA-256, never the key."""
 
     client: str
     digest: bytes
+    scopes: frozenset[KeyScope] = DEFAULT_SCOPES
 
 
 def read_api_keys(environ: Mapping[str, str], env: AppEnv) -> tuple[KeyHash, ...]:
-    """Read the keys: comma-separated, each `name:key` or just the key."""
-    entries = [entry.strip() for entry in environ.get("API_KEYS", "").split(",")]
-    entries = [entry for entry in entries if entry]
-    if not entries:
+    """Read the keys: comma-separated, each `name[scope scope]:key`, `name:key` or just the key.
+
+    A client may have several keys, so that one can replace another.
+    """
+    # A comma between scopes separates them, too.
+    entries = [entry.strip() for entry in _COMMA.split(environ.get("API_KEYS", ""))]
+    keys = tuple(_read_api_key(entry, env) for entry in entries if entry)
+    if not keys:
         raise ConfigError("set API_KEYS (see .env.example)")
-    keys = tuple(_read_api_key(entry, env) for entry in entries)
-    if len({key.client for key in keys}) < len(keys):
-        raise ConfigError("API_KEYS has the same name or key twice")
     if len({key.digest for key in keys}) < len(keys):
-        raise ConfigError("API_KEYS has the same key under two names")
+        raise ConfigError("API_KEYS has the same key twice: each key once, for one client")
     return keys
 
 
 def _read_api_key(entry: str, env: AppEnv) -> KeyHash:
-    name, colon, key = (part.strip() for part in entry.partition(":"))
-    if not colon:
-        name, key = "", entry
+    named = _NAMED.fullmatch(entry)
+    if named is None and ":" in entry:
+        raise ConfigError(f"API_KEYS must read like name:key or {_EXAMPLE}: look at the brackets")
+    key = named["key"].strip() if named else entry
     require_strong("a key in API_KEYS", key, env)
     digest = sha256(key.encode()).digest()
-    name = name if colon else f"key-{digest.hex()[:8]}"
+    name = named["name"].strip() if named else f"key-{digest.hex()[:8]}"
     if not _CLIENT_NAME.fullmatch(name):
         raise ConfigError(
             "a name in API_KEYS must be 1 to 64 letters, digits, '.', '_' or '-' before its ':'"
         )
     if name in _RESERVED_NAMES:
         raise ConfigError(f"a name in API_KEYS must not be {name}: that is the service itself")
-    return KeyHash(name, digest)
+    scopes = named["scopes"] if named else None
+    return KeyHash(name, digest, DEFAULT_SCOPES if scopes is None else _read_scopes(name, scopes))
+
+
+def _read_scopes(client: str, value: str) -> frozenset[KeyScope]:
+    """Read the scopes between the brackets; `*` is every scope but `clients:all`."""
+    scopes: set[KeyScope] = set()
+    for word in value.replace(",", " ").split():
+        if word == _EVERY_SCOPE:
+            scopes |= DEFAULT_SCOPES
+        elif word in list(KeyScope):
+            scopes.add(KeyScope(word))
+        else:
+            known = ", ".join(sorted(KeyScope))
+            meant = suggest(word, KeyScope)
+            raise ConfigError(
+                f"API_KEYS: {client} has the unknown scope {word[:40]}"
+                f"{f', perhaps {meant}' if meant else ''}; known are {known}"
+            )
+    if not scopes:
+        raise ConfigError(
+            f"API_KEYS: {client} has no scope in its brackets: name some, or leave the brackets "
+            "out for all but clients:all"
+        )
+    return frozenset(scopes)

@@ -15,11 +15,15 @@ class KeyScope(StrEnum):
     READ_NUMBERS = "messages:read"
     OPERATE = "batches:operate"
     MANAGE_WEBHOOKS = "webhooks:manage"
-    # Analytics of other clients.
-    ANALYTICS_ALL = "analytics:all"
     READ_SUBSCRIBERS = "subscribers:read"
     WRITE_SUBSCRIBERS = "subscribers:write"
     # Erase a person, lift a suppression.
     OVERSEE_SUBSCRIBERS = "subscribers:oversee"
     MANAGE_TEMPLATES = "templates:manage"
     MANAGE_PRICES = "prices:manage"
+    # Lifts the wall between clients: see and control what belongs to any of them.
+    ALL_CLIENTS = "clients:all"
+
+
+# The scopes of a key for which API_KEYS names none.
+DEFAULT_SCOPES = frozenset(KeyScope) - {KeyScope.ALL_CLIENTS}

@@ -13,6 +13,7 @@ from app.clock import Clock
 from app.config import Config, SendingRules, SubscriberRules
 from app.db.engine import Database
 from app.db.schema import verify_database
+from app.db.viewer import NO_WALL, Viewer
 from app.failpoints import failpoints
 from app.sinch.client import SinchClient
 from app.sinch.schemas import ReportMode
@@ -24,7 +25,7 @@ class Context:
     """Database, Sinch client, clock and rules of one process.
 
     `worker` names this process in the table of attempts.  `callback_url` is where Sinch sends
-    callbacks; None if reports are fetched instead.
+    callbacks; None if reports are fetched instead.  `viewer` is the client that a request acts for.
     """
 
     db: Database
@@ -39,6 +40,7 @@ class Context:
     phone_hash_key: bytes = b""
     clock: Clock = field(default_factory=Clock)
     jitter: Callable[[float, float], float] = random.uniform
+    viewer: Viewer = NO_WALL
 
     def now(self) -> datetime:
         """Return the current time, aware UTC."""
@@ -52,6 +54,7 @@ class Context:
             rules=self.subscriber_rules,
             phone_hash_key=self.phone_hash_key,
             clock=self.clock,
+            viewer=self.viewer,
         )
 
     def seconds_from_now(self, seconds: float) -> datetime:

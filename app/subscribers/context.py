@@ -8,6 +8,7 @@ from functools import lru_cache
 from app.clock import Clock
 from app.config import SubscriberRules
 from app.db.engine import Database
+from app.db.viewer import NO_WALL, Viewer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +19,7 @@ class SubscriberContext:
     rules: SubscriberRules
     phone_hash_key: bytes
     clock: Clock = field(default_factory=Clock)
+    viewer: Viewer = NO_WALL
 
     def now(self) -> datetime:
         """Return the current time, aware UTC."""

@@ -6,4 +6,5 @@ UCS-2: the 16-bit encoding with 70 characters to a part, for all other texts.
 
     segments.py      encoding and number of parts
     lookalikes.py    characters that force UCS-2, and replacements for them
+    typos.py         the known name that a misspelt one was meant to be
 """

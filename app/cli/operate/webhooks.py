@@ -35,7 +35,7 @@ def deliveries(webhook_id: str, status: str | None, limit: int) -> None:
     """List the deliveries of a webhook, newest first, without their data."""
     wanted = DeliveryStatus(status) if status else None
     ctx = verified_context()
-    page = list_deliveries(ctx, webhook_id, client=None, status=wanted, limit=limit)
+    page = list_deliveries(ctx, webhook_id, status=wanted, limit=limit)
     for row in page.rows:
         click.echo(
             f"{row.public_id}  {row.at:%Y-%m-%d %H:%M}  {row.event_type:<23} "
@@ -65,7 +65,7 @@ def replay(webhook_id: str, since: datetime, delivered: bool) -> None:
     """Post the events abandoned since a time again."""
     since = since.replace(tzinfo=UTC)
     ctx = verified_context()
-    count = replay_since(ctx, webhook_id, client=None, since=since, delivered=delivered)
+    count = replay_since(ctx, webhook_id, since=since, delivered=delivered)
     click.echo(f"{count} events are posted again.")
 
 

@@ -5,9 +5,8 @@ from typing import Any
 
 from flask import g
 
-from app.auth import require_api_key
+from app.auth import require_api_key, require_scope_for
 from app.config.scopes import KeyScope
-from app.errors import KeyRefused
 from app.http.openapi import Blueprint
 from app.sms.analytics.query import AnalyticsQuery, read_analytics, show_analytics
 from app.sms.analytics.schemas import AnalyticsQuerySchema, AnalyticsSchema
@@ -30,10 +29,7 @@ def show_figures(query: AnalyticsQuery) -> dict[str, Any]:
 
 
 def _limit_to_client(query: AnalyticsQuery) -> None:
-    """Limit the query to the calling client without KeyScope.ANALYTICS_ALL.  Raises KeyRefused."""
-    own = g.client.name
-    if (
-        KeyScope.ANALYTICS_ALL not in g.client.scopes
-        and query.only.setdefault(Dimension.CLIENT, own) != own
-    ):
-        raise KeyRefused(f"This API key lacks the scope {KeyScope.ANALYTICS_ALL}")
+    """Limit the query to the calling client without `clients:all`.  Raises KeyRefused."""
+    require_scope_for(query.only.get(Dimension.CLIENT))
+    if not g.client.viewer.sees_all:
+        query.only[Dimension.CLIENT] = g.client.name

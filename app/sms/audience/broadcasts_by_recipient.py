@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, literal, select
 
 from app.db.base import table_of
+from app.db.viewer import NO_WALL, Viewer
 from app.sms.models.batch import Batch, Message
 from app.sms.models.broadcast import Broadcast, Chunk
 
@@ -19,14 +20,23 @@ BEYOND_ALL = 2**63 - 1
 
 
 def find_broadcasts_to(
-    tx: Connection, phone: str, *, before: int, limit: int, handed_over: bool = False
+    tx: Connection,
+    phone: str,
+    *,
+    before: int,
+    limit: int,
+    handed_over: bool = False,
+    viewer: Viewer = NO_WALL,
 ) -> list[int]:
-    """Return the ids below `before` of the broadcasts with this number in a batch, newest first.
+    """Return the ids below `before` of the viewer's broadcasts with this number in a batch.
 
-    With `handed_over`, only of batches that were submitted to Sinch or may have been.
+    The newest is first.  With `handed_over`, only of batches that were submitted to Sinch or may
+    have been.
     """
     values = {"phone": phone, "before": before, "limit": limit}
     queries = _make_queries(handed_over=handed_over)
+    if not viewer.sees_all:
+        queries = [query.where(viewer.sees(table_of(Broadcast).c.client)) for query in queries]
     ids = [
         broadcast_id for query in queries for broadcast_id in tx.execute(query, values).scalars()
     ]
@@ -34,7 +44,7 @@ def find_broadcasts_to(
 
 
 @cache
-def _make_queries(*, handed_over: bool) -> tuple[Select[Any], Select[Any]]:
+def _make_queries(*, handed_over: bool) -> list[Select[Any]]:
     """Make the queries over broadcasts to one recipient and over all others, once: each inbound
     text runs them."""
     broadcasts, chunks = table_of(Broadcast), table_of(Chunk)
@@ -60,7 +70,7 @@ def _make_queries(*, handed_over: bool) -> tuple[Select[Any], Select[Any]]:
         .where(chunks.c.size == 1, chunks.c.recipients == bindparam("phone"))
         .where(broadcasts.c.recipients == 1)
     )
-    return to_one, query.where(broadcasts.c.recipients > 1)
+    return [to_one, query.where(broadcasts.c.recipients > 1)]
 
 
 def is_unplanned_to(phone: str) -> ColumnElement[bool]:

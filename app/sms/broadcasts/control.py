@@ -7,10 +7,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, func, select, update
 
 from app.db.audit import write_audit
-from app.errors import Conflict, NotFound
+from app.errors import Conflict
 from app.sinch.errors import SinchError
 from app.sms.context import Context
 from app.sms.lifecycle.finalize import end_unsent, finalize_in
+from app.sms.lifecycle.find import find_broadcast
 from app.sms.models.batch import Batch
 from app.sms.models.broadcast import Broadcast
 from app.sms.models.states import ACTIVE, FINAL, BatchState, BroadcastStatus, CancelRequestState
@@ -27,7 +28,7 @@ def pause_broadcast(ctx: Context, public_id: str, *, actor: str) -> None:
     Raises NotFound; Conflict if its status does not allow it.
     """
     with ctx.db.write() as tx:
-        broadcast = _lock_broadcast(tx, public_id)
+        broadcast = find_broadcast(tx, ctx, public_id, lock=True)
         if broadcast.status is _B.PAUSED:
             return
         if broadcast.status not in (*ACTIVE, _B.SCHEDULED):
@@ -41,7 +42,7 @@ def resume_broadcast(ctx: Context, public_id: str, *, actor: str) -> None:
     Raises NotFound; Conflict if its status does not allow it.
     """
     with ctx.db.write() as tx:
-        broadcast = _lock_broadcast(tx, public_id)
+        broadcast = find_broadcast(tx, ctx, public_id, lock=True)
         if broadcast.status in (*ACTIVE, _B.SCHEDULED):
             return
         if broadcast.status not in (_B.PAUSED, _B.HALTED, _B.MISSED_START):
@@ -58,7 +59,7 @@ def cancel_broadcast(ctx: Context, public_id: str, *, actor: str) -> None:
     Raises NotFound; Conflict if its status does not allow it.
     """
     with ctx.db.write() as tx:
-        broadcast = _lock_broadcast(tx, public_id)
+        broadcast = find_broadcast(tx, ctx, public_id, lock=True)
         if broadcast.status is _B.CANCELLED:
             return
         if broadcast.status in (_B.REFUSED, _B.EXPIRED):
@@ -145,14 +146,6 @@ def _cancel_at_sinch(ctx: Context, sinch_id: str, *, within_s: float) -> CancelR
         batch = ctx.sinch.fetch_batch(sinch_id, within_s=within_s)
         return CancelRequestState.CANCELLED if batch.canceled else CancelRequestState.TOO_LATE
     return CancelRequestState.UNCLEAR
-
-
-def _lock_broadcast(tx: Connection, public_id: str) -> Row[Any]:
-    query = select(Broadcast.__table__).where(Broadcast.public_id == public_id)
-    broadcast = tx.execute(query.with_for_update()).first()
-    if broadcast is None:
-        raise NotFound("There is no such broadcast.")
-    return broadcast
 
 
 def _change_status(

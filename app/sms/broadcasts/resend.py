@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, and_, func, or_, select, tuple_
 
 from app.db.audit import write_audit
-from app.errors import BadInput, Conflict, NotFound, RequestRunning
+from app.errors import BadInput, Conflict, RequestRunning
 from app.ids import make_id
 from app.sinch.schemas import ReportMode
 from app.sms.audience.expand import expand_request
@@ -26,6 +26,7 @@ from app.sms.lifecycle.counts import (
     status_before_batching,
 )
 from app.sms.lifecycle.finalize import lock_broadcast
+from app.sms.lifecycle.find import find_broadcast
 from app.sms.lifecycle.latency import NONE
 from app.sms.models.batch import Batch, Message
 from app.sms.models.broadcast import Broadcast, Chunk
@@ -95,11 +96,8 @@ def _find_unreached(
     ctx: Context, public_id: str, *, include_permanent: bool
 ) -> tuple[Row[Any], list[str], int]:
     """Return the broadcast, the recipients to resend to, and how many others were not reached."""
-    query = select(Broadcast.__table__).where(Broadcast.public_id == public_id)
     with ctx.db.read() as tx:
-        original = tx.execute(query).first()
-        if original is None:
-            raise NotFound("There is no such broadcast.")
+        original = find_broadcast(tx, ctx, public_id)
         _require_resendable(tx, original)
         counts = count_by_status_code(original, read_counts(tx, [original.id])[original.id])
         unreached = {kind: n for kind, n in counts.items() if kind[0] in NOT_REACHED}

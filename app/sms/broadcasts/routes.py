@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import current_app, g, request
 
-from app.auth import require_api_key, require_scope
+from app.auth import require_api_key, require_scope, require_scope_for
 from app.config.scopes import KeyScope
 from app.errors import NotFound
 from app.http.openapi import Blueprint
@@ -103,6 +103,7 @@ def create_tag_broadcast(
 @blueprint.response(HTTPStatus.OK, BroadcastPageSchema)
 def list_broadcasts(query: dict[str, Any]) -> dict[str, Any]:
     """List broadcasts, newest first."""
+    require_scope_for(query.get("client"))
     page = views.list_broadcasts(current_context(), **query)
     return show_page(page, production=current_app.config["PRODUCTION"])
 

@@ -8,7 +8,6 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, func, select
 
 from app.db.base import table_of
-from app.errors import NotFound
 from app.pagination import Page, make_page
 from app.sms.context import Context
 from app.sms.lifecycle.counts import (
@@ -18,6 +17,7 @@ from app.sms.lifecycle.counts import (
     read_counts,
     total_by_status,
 )
+from app.sms.lifecycle.find import find_broadcast
 from app.sms.models.batch import Batch
 from app.sms.models.broadcast import Broadcast
 from app.sms.models.states import AT_SINCH, BatchState, BroadcastStatus, CancelRequestState
@@ -72,12 +72,8 @@ class BroadcastView:
 
 def view_broadcast(ctx: Context, public_id: str) -> BroadcastView:
     """Return a broadcast by its public id.  Raises NotFound."""
-    query = select(Broadcast.__table__).where(Broadcast.public_id == public_id)
     with ctx.db.read() as tx:
-        row = tx.execute(query).first()
-        if row is None:
-            raise NotFound("There is no such broadcast.")
-        return _view(tx, [row])[0]
+        return _view(tx, [find_broadcast(tx, ctx, public_id)])[0]
 
 
 def view_by_id(ctx: Context, broadcast_id: int) -> BroadcastView:
@@ -148,8 +144,13 @@ def list_broadcasts(
     client: str | None = None,
     reference: str | None = None,
 ) -> Page[BroadcastView]:
-    """List the broadcasts that match all given filters, newest first."""
-    query = select(Broadcast.__table__).order_by(Broadcast.id.desc()).limit(limit + 1)
+    """List the broadcasts that the viewer sees and that match all given filters, newest first."""
+    query = (
+        select(_BROADCASTS)
+        .where(ctx.viewer.sees(_BROADCASTS.c.client))
+        .order_by(_BROADCASTS.c.id.desc())
+        .limit(limit + 1)
+    )
     if cursor is not None:
         query = query.where(Broadcast.id < cursor)
     if status is not None:

@@ -71,7 +71,7 @@ def show_newest(template: str) -> dict[str, Any]:
 @blueprint.response(HTTPStatus.OK, TemplateViewSchema)
 def replace_template(texts: TemplateTexts, template: str) -> dict[str, Any]:
     """Replace the texts of a template: adds a version, unless nothing changes."""
-    stored = templates.replace_template(current_context(), template, texts, client=g.client.name)
+    stored = templates.replace_template(current_context(), template, texts, actor=g.client.name)
     return show_template(stored)
 
 
@@ -83,7 +83,7 @@ def archive_template(template: str) -> None:
 
     Its versions can still be read.
     """
-    templates.archive_template(current_context(), template, client=g.client.name)
+    templates.archive_template(current_context(), template, actor=g.client.name)
 
 
 @blueprint.route("/<template>/versions/<int:version>", methods=["GET"])

@@ -3,12 +3,12 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, ScalarSelect, func, select
+from sqlalchemy import Row, ScalarSelect, and_, func, select
 
 from app.db.base import table_of
-from app.errors import NotFound
 from app.pagination import Page, make_page
 from app.sms.context import Context
+from app.sms.lifecycle.find import find_broadcast
 from app.sms.models.broadcast import Broadcast
 from app.sms.models.reports import Inbound
 
@@ -28,11 +28,18 @@ def list_inbounds(
 ) -> Page[Row[Any]]:
     """Return a page of the inbounds that match every filter; `since` is our time of recording.
 
+    Texts are for all clients; the broadcast that one answers is shown to the viewer that sees it.
     Raises NotFound for an unknown broadcast.
     """
     query = (
         select(_INBOUNDS, _BROADCASTS.c.public_id)
-        .outerjoin(_BROADCASTS, _BROADCASTS.c.id == _INBOUNDS.c.broadcast_id)
+        .outerjoin(
+            _BROADCASTS,
+            and_(
+                _BROADCASTS.c.id == _INBOUNDS.c.broadcast_id,
+                ctx.viewer.sees(_BROADCASTS.c.client),
+            ),
+        )
         .order_by(_INBOUNDS.c.id.desc())
         .limit(limit + 1)
     )
@@ -44,11 +51,8 @@ def list_inbounds(
         query = query.where(_INBOUNDS.c.recorded_at >= since, _INBOUNDS.c.id >= _find_first(since))
     with ctx.db.read() as tx:
         if broadcast_id is not None:
-            known = select(_BROADCASTS.c.id).where(_BROADCASTS.c.public_id == broadcast_id)
-            found = tx.execute(known).scalar()
-            if found is None:
-                raise NotFound("There is no such broadcast.")
-            query = query.where(_INBOUNDS.c.broadcast_id == found)
+            broadcast = find_broadcast(tx, ctx, broadcast_id)
+            query = query.where(_INBOUNDS.c.broadcast_id == broadcast.id)
         rows = tx.execute(query).all()
     return make_page(rows, limit)
 

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row
 
-from app.errors import BadInput, Conflict, NotFound
+from app.errors import BadInput, Conflict
 from app.pagination import Page
 from app.sms.audience.chunks import CHUNKS_AT_ONCE, is_from_lookup
 from app.sms.context import Context
 from app.sms.lifecycle.counts import STATUS_BY_BATCH_STATE, status_before_batching
+from app.sms.lifecycle.find import find_broadcast
 from app.sms.messages.queries import MessageFilter, select_messages
-from app.sms.models.broadcast import Broadcast
 from app.sms.models.states import FINAL, ExclusionReason
 from app.sms.models.statuses import MessageStatus
 
@@ -71,7 +71,7 @@ def list_messages(
     """
     position, from_unsorted = _parse_cursor(cursor)
     with ctx.db.read() as tx:
-        broadcast = _find_broadcast(tx, public_id)
+        broadcast = find_broadcast(tx, ctx, public_id)
         unsorted = _is_large(broadcast) and broadcast.planned == 0
         # Sorting changes every position.
         if from_unsorted and not unsorted:
@@ -95,7 +95,7 @@ def read_messages(
     NotFound, and Conflict while a large audience is about to be sorted.
     """
     with ctx.db.read() as tx:
-        broadcast = _find_broadcast(tx, public_id)
+        broadcast = find_broadcast(tx, ctx, public_id)
     if _is_large(broadcast) and broadcast.planned == 0 and broadcast.status not in FINAL:
         raise Conflict(
             "The recipients are being sorted: try again in a moment.",
@@ -115,14 +115,6 @@ def read_messages(
             yield page.rows
 
     return continue_after(read_page(None))
-
-
-def _find_broadcast(tx: Connection, public_id: str) -> Row[Any]:
-    query = select(Broadcast.__table__).where(Broadcast.public_id == public_id)
-    broadcast = tx.execute(query).first()
-    if broadcast is None:
-        raise NotFound("There is no such broadcast.")
-    return broadcast
 
 
 def _is_large(broadcast: Row[Any]) -> bool:

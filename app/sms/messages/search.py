@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, null, select, union
 
 from app.db.base import table_of
+from app.db.viewer import Viewer
 from app.pagination import make_page
 from app.phone.e164 import inspect_number
 from app.sms.audience.broadcasts_by_recipient import BEYOND_ALL, find_broadcasts_to, is_unplanned_to
@@ -49,10 +50,10 @@ _BROADCAST_COLUMNS = (
 def search_messages(
     ctx: Context, *, recipient: str, cursor: int | None = None, limit: int = 50
 ) -> dict[str, Any]:
-    """Return a page of the messages to one number, newest first, with an explanation."""
+    """Return a page of the viewer's messages to one number, newest first, with an explanation."""
     before = BEYOND_ALL if cursor is None else cursor
     with ctx.db.read() as tx:
-        page = make_page(_find_messages(tx, recipient, before, limit + 1), limit)
+        page = make_page(_find_messages(tx, ctx.viewer, recipient, before, limit + 1), limit)
         messages = [_serialize(tx, row, recipient) for row in page.rows]
     return {
         "recipient": recipient,
@@ -62,22 +63,28 @@ def search_messages(
     }
 
 
-def list_messages_to(tx: Connection, recipient: str, *, limit: int) -> list[dict[str, Any]]:
-    """List the messages to one number with their statuses, newest first."""
-    rows = _find_messages(tx, recipient, BEYOND_ALL, limit)
+def list_messages_to(
+    tx: Connection, viewer: Viewer, recipient: str, *, limit: int
+) -> list[dict[str, Any]]:
+    """List the viewer's messages to one number with their statuses, newest first."""
+    rows = _find_messages(tx, viewer, recipient, BEYOND_ALL, limit)
     return [_serialize(tx, row, recipient) for row in rows]
 
 
-def _find_messages(tx: Connection, recipient: str, before: int, limit: int) -> list[Row[Any]]:
+def _find_messages(
+    tx: Connection, viewer: Viewer, recipient: str, before: int, limit: int
+) -> list[Row[Any]]:
     rows = [
-        *_find_planned(tx, recipient, before, limit),
-        *_find_unplanned(tx, recipient, before, limit),
+        *_find_planned(tx, viewer, recipient, before, limit),
+        *_find_unplanned(tx, viewer, recipient, before, limit),
     ]
     return sorted(rows, key=lambda row: int(row.id), reverse=True)[:limit]
 
 
-def _find_planned(tx: Connection, recipient: str, before: int, limit: int) -> list[Row[Any]]:
-    ids = find_broadcasts_to(tx, recipient, before=before, limit=limit)
+def _find_planned(
+    tx: Connection, viewer: Viewer, recipient: str, before: int, limit: int
+) -> list[Row[Any]]:
+    ids = find_broadcasts_to(tx, recipient, before=before, limit=limit, viewer=viewer)
     query = (
         select(*_BROADCAST_COLUMNS, *MESSAGE_COLUMNS, _BATCHES.c.chunk)
         .select_from(_MESSAGES)
@@ -88,7 +95,9 @@ def _find_planned(tx: Connection, recipient: str, before: int, limit: int) -> li
     return list(tx.execute(query))
 
 
-def _find_unplanned(tx: Connection, recipient: str, before: int, limit: int) -> list[Row[Any]]:
+def _find_unplanned(
+    tx: Connection, viewer: Viewer, recipient: str, before: int, limit: int
+) -> list[Row[Any]]:
     """Find chunks with this recipient that have no batch yet: there are few, for a short time."""
     # Two indexed queries: the many completed broadcasts are not read.
     candidates = union(
@@ -103,7 +112,7 @@ def _find_unplanned(tx: Connection, recipient: str, before: int, limit: int) -> 
         select(*_BROADCAST_COLUMNS, *no_message, _CHUNKS.c.number.label("chunk"))
         .join(_CHUNKS, _CHUNKS.c.broadcast_id == _BROADCASTS.c.id)
         .where(_BROADCASTS.c.id.in_(candidates), _BROADCASTS.c.id < before)
-        .where(is_unplanned_to(recipient))
+        .where(viewer.sees(_BROADCASTS.c.client), is_unplanned_to(recipient))
         .order_by(_BROADCASTS.c.id.desc())
         .limit(limit)
     )

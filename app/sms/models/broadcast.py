@@ -74,6 +74,7 @@ class Broadcast(Base):
         # The search for a number reads the chunks of each of these.
         partial_index("ix_broadcasts_to_many", "id", where="recipients > 1"),
         Index("ix_broadcasts_status", "status", "id"),
+        Index("ix_broadcasts_client", "client", "id"),
     )
 
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, String
+from sqlalchemy import ForeignKey, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db.base import Base
@@ -11,14 +11,17 @@ from app.db.types import BigId
 
 
 class StoredTemplate(Base):
-    """A named text; `version` is the newest.  An archived template cannot be used any more."""
+    """A client's named text; `version` is the newest.  An archived one is not used any more."""
 
     __tablename__ = "templates"
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    name: Mapped[str] = mapped_column(String(64), unique=True)
+    client: Mapped[str] = mapped_column(String(64))
+    name: Mapped[str] = mapped_column(String(64))
     version: Mapped[int]
     archived_at: Mapped[datetime | None]
+
+    __table_args__ = (UniqueConstraint("client", "name"),)
 
 
 class TemplateVersion(Base):

@@ -36,7 +36,7 @@ _NEW_STATES = {
 
 
 def find_attention(ctx: Context, *, limit: int = 1_000) -> list[Row[Any]]:
-    """Return the batches that need attention, oldest first, with their broadcast's id and client.
+    """Return the viewer's batches that need attention, oldest first, with broadcast and client.
 
     `waiting` of each row is the number of all such batches, also beyond `limit`.
     """
@@ -44,7 +44,7 @@ def find_attention(ctx: Context, *, limit: int = 1_000) -> list[Row[Any]]:
     query = (
         select(Batch.__table__, Broadcast.public_id, Broadcast.client, waiting)
         .join(Broadcast, Broadcast.id == Batch.broadcast_id)
-        .where(Batch.state == _S.NEEDS_ATTENTION)
+        .where(Batch.state == _S.NEEDS_ATTENTION, ctx.viewer.sees(Broadcast.client))
         .order_by(Batch.id)
         .limit(limit)
     )
@@ -61,7 +61,7 @@ def resolve_batch(
     and for a resend if its broadcast is cancelled.
     """
     with ctx.db.write() as tx:
-        batch, broadcast = _lock_batch(tx, reference)
+        batch, broadcast = _lock_batch(tx, ctx, reference)
         cancelled = broadcast.status is BroadcastStatus.CANCELLED
         if batch.state is not _S.NEEDS_ATTENTION:
             raise Conflict(
@@ -93,9 +93,16 @@ def resolve_batch(
     return state
 
 
-def _lock_batch(tx: Connection, reference: str) -> tuple[Row[Any], Row[Any]]:
-    """Lock the batch's broadcast, then the batch.  Returns both rows.  Raises NotFound."""
-    query = select(Batch.broadcast_id).where(Batch.client_reference == reference)
+def _lock_batch(tx: Connection, ctx: Context, reference: str) -> tuple[Row[Any], Row[Any]]:
+    """Lock the broadcast of a batch that the viewer sees, then the batch.
+
+    Returns both rows.  Raises NotFound.
+    """
+    query = (
+        select(Batch.broadcast_id)
+        .join(Broadcast, Broadcast.id == Batch.broadcast_id)
+        .where(Batch.client_reference == reference, ctx.viewer.sees(Broadcast.client))
+    )
     broadcast_id = tx.execute(query).scalar()
     if broadcast_id is None:
         raise NotFound("There is no such batch.")

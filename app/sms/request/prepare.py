@@ -40,7 +40,7 @@ def prepare_request(ctx: Context, request: BroadcastRequest) -> BroadcastRequest
 
 def _use_template(ctx: Context, request: BroadcastRequest, name: TemplateName) -> BroadcastRequest:
     with ctx.db.read() as tx:
-        template = load_template(tx, name.name, name.version)
+        template = load_template(tx, ctx.viewer, name.name, name.version)
     language = request.language or template.default_language
     if language not in template.texts:
         known = ", ".join(sorted(template.texts))

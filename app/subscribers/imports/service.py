@@ -52,20 +52,21 @@ def create_import(ctx: SubscriberContext, options: ImportOptions, *, client: str
     )
     with ctx.db.write() as tx:
         tx.execute(created)
-        return _find(tx, public_id)
+        return _find(tx, ctx, public_id)
 
 
 def view_import(ctx: SubscriberContext, public_id: str) -> Row[Any]:
     """Return one import.  Raises NotFound."""
     with ctx.db.read() as tx:
-        return _find(tx, public_id)
+        return _find(tx, ctx, public_id)
 
 
 def list_imports(
     ctx: SubscriberContext, *, limit: int, cursor: int | None = None
 ) -> Page[Row[Any]]:
     """List imports, newest first."""
-    query = select(_IMPORTS).order_by(_IMPORTS.c.id.desc()).limit(limit + 1)
+    query = select(_IMPORTS).where(ctx.viewer.sees(_IMPORTS.c.client))
+    query = query.order_by(_IMPORTS.c.id.desc()).limit(limit + 1)
     if cursor is not None:
         query = query.where(_IMPORTS.c.id < cursor)
     with ctx.db.read() as tx:
@@ -78,7 +79,7 @@ def cancel_import(ctx: SubscriberContext, public_id: str) -> Row[Any]:
     Raises NotFound.  Raises Conflict if it has ended, or is all or nothing and being written.
     """
     with ctx.db.write() as tx:
-        row = lock_import(tx, public_id)
+        row = lock_import(tx, ctx, public_id)
         writes = row.status is ImportStatus.WRITING
         if row.completed_at or (writes and row.options["mode"] == Mode.ALL_OR_NOTHING):
             reason = "has ended" if row.completed_at else "is being written, all of it"
@@ -86,16 +87,20 @@ def cancel_import(ctx: SubscriberContext, public_id: str) -> Row[Any]:
         cancelled = {"status": ImportStatus.CANCELLED, "completed_at": ctx.now()}
         freed = {"lease": None, "leased_until": None, "upload": None}
         tx.execute(update(_IMPORTS).where(_IMPORTS.c.id == row.id).values({**cancelled, **freed}))
-        return _find(tx, public_id)
+        return _find(tx, ctx, public_id)
 
 
-def lock_import(tx: Connection, public_id: str) -> Row[Any]:
+def lock_import(tx: Connection, ctx: SubscriberContext, public_id: str) -> Row[Any]:
     """Return an import, locked until the transaction ends.  Raises NotFound."""
-    return _find(tx, public_id, lock=True)
+    return _find(tx, ctx, public_id, lock=True)
 
 
-def _find(tx: Connection, public_id: str, *, lock: bool = False) -> Row[Any]:
-    query = select(_IMPORTS).where(_IMPORTS.c.public_id == public_id)
+def _find(
+    tx: Connection, ctx: SubscriberContext, public_id: str, *, lock: bool = False
+) -> Row[Any]:
+    query = select(_IMPORTS).where(
+        _IMPORTS.c.public_id == public_id, ctx.viewer.sees(_IMPORTS.c.client)
+    )
     row = tx.execute(query.with_for_update() if lock else query).first()
     if row is None:
         raise NotFound("There is no import with this id")

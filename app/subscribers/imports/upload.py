@@ -69,7 +69,7 @@ class _Upload:
         self._public_id = public_id
         self._token = make_id(ctx.now())
         with ctx.db.write() as tx:
-            row = lock_import(tx, public_id)
+            row = lock_import(tx, ctx, public_id)
             if row.status is not ImportStatus.WAITING:
                 raise Conflict("The import has its file, or has ended", status=row.status.value)
             begun = update(_IMPORTS).where(_IMPORTS.c.id == row.id)

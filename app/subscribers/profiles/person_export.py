@@ -5,13 +5,14 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from app.db.viewer import Viewer
 from app.subscribers.consent.ledger import read_events
 from app.subscribers.context import SubscriberContext
 from app.subscribers.profiles.queries import find_subscriber, read_person
 from app.subscribers.suppressions.store import read_suppressions
 
-# Returns what another package stores of a number, as JSON by name.
-Source = Callable[[Connection, str], Mapping[str, Any]]
+# Returns what another package stores of a number and the viewer sees, as JSON by name.
+Source = Callable[[Connection, Viewer, str], Mapping[str, Any]]
 
 
 def export_person(
@@ -23,7 +24,7 @@ def export_person(
         phone = subscriber.phone
         related_data: dict[str, Any] = {}
         for source in sources:
-            related_data |= source(tx, phone)
+            related_data |= source(tx, ctx.viewer, phone)
         return {
             "subscriber": read_person(tx, ctx, subscriber),
             "consent_events": read_events(tx, phone),

@@ -24,14 +24,13 @@ def list_deliveries(
     ctx: Context,
     endpoint_public_id: str,
     *,
-    client: str | None,
     status: DeliveryStatus | None = None,
     cursor: int | None = None,
     limit: int = 50,
 ) -> Page[Row[Any]]:
     """Return a page of an endpoint's deliveries, the newest events first.  Raises NotFound."""
     with ctx.db.read() as tx:
-        endpoint = find_endpoint(tx, endpoint_public_id, client=client)
+        endpoint = find_endpoint(tx, ctx, endpoint_public_id)
         query = _VIEW.where(_DELIVERIES.c.endpoint_id == endpoint.id)
         if status is not None:
             query = query.where(_DELIVERIES.c.status == status)
@@ -41,13 +40,13 @@ def list_deliveries(
         return make_page(tx.execute(query).all(), limit, key="event_id")
 
 
-def send_test(ctx: Context, endpoint_public_id: str, *, client: str) -> Row[Any]:
+def send_test(ctx: Context, endpoint_public_id: str) -> Row[Any]:
     """Create the delivery of a test event, whatever types the endpoint listens to.
 
     Raises NotFound, Conflict when the endpoint is switched off.
     """
     with ctx.db.write() as tx:
-        endpoint = find_endpoint(tx, endpoint_public_id, client=client)
+        endpoint = find_endpoint(tx, ctx, endpoint_public_id)
         require_active(endpoint)
         facts = {"webhook_id": endpoint.public_id}
         event_id = add_event(
@@ -58,15 +57,13 @@ def send_test(ctx: Context, endpoint_public_id: str, *, client: str) -> Row[Any]
         return _find(tx, endpoint, event_id)
 
 
-def replay_delivery(
-    ctx: Context, endpoint_public_id: str, event_public_id: str, *, client: str
-) -> Row[Any]:
+def replay_delivery(ctx: Context, endpoint_public_id: str, event_public_id: str) -> Row[Any]:
     """Make one event due again, whatever its status.
 
     Raises NotFound, Conflict when the endpoint is switched off.
     """
     with ctx.db.write() as tx:
-        endpoint = find_endpoint(tx, endpoint_public_id, client=client)
+        endpoint = find_endpoint(tx, ctx, endpoint_public_id)
         event = select(_OUTBOX.c.id).where(_OUTBOX.c.public_id == event_public_id)
         event_id = tx.execute(event).scalar()
         if event_id is None:
@@ -80,7 +77,6 @@ def replay_since(
     ctx: Context,
     endpoint_public_id: str,
     *,
-    client: str | None,
     since: datetime,
     delivered: bool = False,
 ) -> int:
@@ -90,7 +86,7 @@ def replay_since(
     """
     ended = [DeliveryStatus.ABANDONED, *([DeliveryStatus.DELIVERED] if delivered else [])]
     with ctx.db.write() as tx:
-        endpoint = find_endpoint(tx, endpoint_public_id, client=client)
+        endpoint = find_endpoint(tx, ctx, endpoint_public_id)
         require_active(endpoint)
         events = select(_OUTBOX.c.id).where(_OUTBOX.c.at >= since)
         replay = _replay(ctx, endpoint).where(

@@ -1,6 +1,6 @@
 """Webhook endpoints of clients: list, create, change, delete; rotate the secret.
 
-A client sees and changes only its own endpoints; `client=None` is an operator, who sees all.
+A client sees and changes only its own endpoints.
 """
 
 from collections.abc import Collection
@@ -40,28 +40,26 @@ _NO_HISTORY = {
 }
 
 
-def list_endpoints(ctx: Context, *, client: str | None) -> list[Row[Any]]:
-    """Return a client's endpoints, the oldest first; None returns those of all clients."""
-    query = select(_ENDPOINTS).order_by(_ENDPOINTS.c.id)
+def list_endpoints(ctx: Context, *, client: str | None = None) -> list[Row[Any]]:
+    """Return the endpoints that the viewer sees, of one client with `client`, oldest first."""
+    query = select(_ENDPOINTS).where(ctx.viewer.sees(_ENDPOINTS.c.client))
     if client is not None:
         query = query.where(_ENDPOINTS.c.client == client)
     with ctx.db.read() as tx:
-        return list(tx.execute(query))
+        return list(tx.execute(query.order_by(_ENDPOINTS.c.id)))
 
 
-def view_endpoint(ctx: Context, public_id: str, *, client: str | None) -> Row[Any]:
+def view_endpoint(ctx: Context, public_id: str) -> Row[Any]:
     """Return one endpoint.  Raises NotFound."""
     with ctx.db.read() as tx:
-        return find_endpoint(tx, public_id, client=client)
+        return find_endpoint(tx, ctx, public_id)
 
 
-def find_endpoint(
-    tx: Connection, public_id: str, *, client: str | None, lock: bool = False
-) -> Row[Any]:
-    """Return one endpoint, locked for a change with `lock`.  Raises NotFound."""
-    query = select(_ENDPOINTS).where(_ENDPOINTS.c.public_id == public_id)
-    if client is not None:
-        query = query.where(_ENDPOINTS.c.client == client)
+def find_endpoint(tx: Connection, ctx: Context, public_id: str, *, lock: bool = False) -> Row[Any]:
+    """Return an endpoint that the viewer sees; `lock` locks it.  Raises NotFound."""
+    query = select(_ENDPOINTS).where(
+        _ENDPOINTS.c.public_id == public_id, ctx.viewer.sees(_ENDPOINTS.c.client)
+    )
     endpoint = tx.execute(query.with_for_update() if lock else query).first()
     if endpoint is None:
         raise NotFound("There is no such webhook.")
@@ -101,7 +99,7 @@ def create_endpoint(
             raise Conflict(f"There are {MAX_ENDPOINTS} webhooks already: delete one first.")
         tx.execute(insert(_ENDPOINTS).values(row | _NO_HISTORY))
         _audit(tx, ctx, row["public_id"], actor=client, action="create webhook")
-        return find_endpoint(tx, row["public_id"], client=client)
+        return find_endpoint(tx, ctx, row["public_id"])
 
 
 def change_endpoint(
@@ -109,7 +107,7 @@ def change_endpoint(
     webhook_client: WebhookHttpClient,
     public_id: str,
     *,
-    client: str,
+    actor: str,
     sees_numbers: bool,
     url: str | None = None,
     event_types: Collection[str] | None = None,
@@ -122,7 +120,7 @@ def change_endpoint(
     if url is not None:
         _require_target(webhook_client, url)
     with ctx.db.write() as tx:
-        endpoint = find_endpoint(tx, public_id, client=client, lock=True)
+        endpoint = find_endpoint(tx, ctx, public_id, lock=True)
         listens_to = endpoint.event_types if event_types is None else event_types
         _require_scope(listens_to, sees_numbers=sees_numbers)
         values: dict[str, Any] = {"event_types": _sort(listens_to)}
@@ -131,39 +129,39 @@ def change_endpoint(
         if enabled is not None:
             values |= _switch(endpoint, enabled=enabled)
         _update(tx, endpoint, values)
-        _audit(tx, ctx, public_id, actor=client, action="change webhook")
-        return find_endpoint(tx, public_id, client=client)
+        _audit(tx, ctx, public_id, actor=actor, action="change webhook")
+        return find_endpoint(tx, ctx, public_id)
 
 
 def switch_endpoint(ctx: Context, public_id: str, *, enabled: bool, actor: str) -> None:
-    """Switch any client's endpoint on or off, for an operator.  Raises NotFound."""
+    """Switch an endpoint on or off, for an operator.  Raises NotFound."""
     with ctx.db.write() as tx:
-        endpoint = find_endpoint(tx, public_id, client=None, lock=True)
+        endpoint = find_endpoint(tx, ctx, public_id, lock=True)
         _update(tx, endpoint, _switch(endpoint, enabled=enabled))
         _audit(tx, ctx, public_id, actor=actor, action="change webhook")
 
 
-def rotate_secret(ctx: Context, public_id: str, *, client: str) -> Row[Any]:
+def rotate_secret(ctx: Context, public_id: str, *, actor: str) -> Row[Any]:
     """Replace an endpoint's secret; the old one signs too for 24 hours.  Raises NotFound."""
     with ctx.db.write() as tx:
-        endpoint = find_endpoint(tx, public_id, client=client, lock=True)
+        endpoint = find_endpoint(tx, ctx, public_id, lock=True)
         values = {
             "secret": make_secret(),
             "old_secret": endpoint.secret,
             "old_secret_until": ctx.now() + OLD_SECRET_KEPT,
         }
         _update(tx, endpoint, values)
-        _audit(tx, ctx, public_id, actor=client, action="rotate webhook secret")
-        return find_endpoint(tx, public_id, client=client)
+        _audit(tx, ctx, public_id, actor=actor, action="rotate webhook secret")
+        return find_endpoint(tx, ctx, public_id)
 
 
-def delete_endpoint(ctx: Context, public_id: str, *, client: str) -> None:
+def delete_endpoint(ctx: Context, public_id: str, *, actor: str) -> None:
     """Delete an endpoint and its deliveries.  Raises NotFound."""
     with ctx.db.write() as tx:
-        endpoint = find_endpoint(tx, public_id, client=client, lock=True)
+        endpoint = find_endpoint(tx, ctx, public_id, lock=True)
         tx.execute(delete(_DELIVERIES).where(_DELIVERIES.c.endpoint_id == endpoint.id))
         tx.execute(delete(_ENDPOINTS).where(_ENDPOINTS.c.id == endpoint.id))
-        _audit(tx, ctx, public_id, actor=client, action="delete webhook")
+        _audit(tx, ctx, public_id, actor=actor, action="delete webhook")
 
 
 def require_active(endpoint: Row[Any]) -> None:
@@ -210,4 +208,4 @@ def _sort(event_types: Collection[str]) -> list[str]:
 
 def _audit(tx: Connection, ctx: Context, public_id: str, *, actor: str, action: str) -> None:
     write_audit(tx, now=ctx.now(), actor=actor, action=action, subject=public_id)
-    logger.bind(webhook=public_id, client=actor, action=action).info("webhook changed")
+    logger.bind(webhook=public_id, actor=actor, action=action).info("webhook changed")

@@ -43,8 +43,8 @@ _SWITCHED_OFF = "The webhook is not active; see `status`."
 @require_api_key(KeyScope.MANAGE_WEBHOOKS)
 @blueprint.response(HTTPStatus.OK, EndpointPageSchema)
 def list_webhooks() -> dict[str, Any]:
-    """List the caller's webhooks."""
-    return {"webhooks": endpoints.list_endpoints(current_context(), client=g.client.name)}
+    """List webhooks."""
+    return {"webhooks": endpoints.list_endpoints(current_context())}
 
 
 @blueprint.route("", methods=["POST"])
@@ -73,7 +73,7 @@ def create_webhook(body: dict[str, Any]) -> dict[str, Any]:
 @blueprint.response(HTTPStatus.OK, EndpointViewSchema)
 def show_webhook(webhook_id: str) -> Row[Any]:
     """Show a webhook and the state of its deliveries."""
-    return endpoints.view_endpoint(current_context(), webhook_id, client=g.client.name)
+    return endpoints.view_endpoint(current_context(), webhook_id)
 
 
 @blueprint.route("/<webhook_id>", methods=["PATCH"])
@@ -86,7 +86,7 @@ def change_webhook(change: dict[str, Any], webhook_id: str) -> Row[Any]:
         current_context(),
         _current_webhook_client(),
         webhook_id,
-        client=g.client.name,
+        actor=g.client.name,
         sees_numbers=_sees_numbers(),
         **change,
     )
@@ -99,7 +99,7 @@ def change_webhook(change: dict[str, Any], webhook_id: str) -> Row[Any]:
 @blueprint.response(HTTPStatus.NO_CONTENT)
 def delete_webhook(webhook_id: str) -> None:
     """Delete a webhook with its pending deliveries."""
-    endpoints.delete_endpoint(current_context(), webhook_id, client=g.client.name)
+    endpoints.delete_endpoint(current_context(), webhook_id, actor=g.client.name)
 
 
 @blueprint.route("/<webhook_id>/rotate-secret", methods=["POST"])
@@ -110,7 +110,7 @@ def rotate_secret(webhook_id: str) -> dict[str, Any]:
 
     For 24 hours events are also signed with the old one.
     """
-    row = endpoints.rotate_secret(current_context(), webhook_id, client=g.client.name)
+    row = endpoints.rotate_secret(current_context(), webhook_id, actor=g.client.name)
     return _show_secret(row)
 
 
@@ -123,7 +123,7 @@ def test_webhook(webhook_id: str) -> Row[Any]:
 
     The delivery shows the result.
     """
-    row = deliveries.send_test(current_context(), webhook_id, client=g.client.name)
+    row = deliveries.send_test(current_context(), webhook_id)
     current_app.extensions["wake_workers"]()
     return row
 
@@ -137,7 +137,7 @@ def list_deliveries(query: dict[str, Any], webhook_id: str) -> dict[str, Any]:
 
     They are kept for 30 days.
     """
-    page = deliveries.list_deliveries(current_context(), webhook_id, client=g.client.name, **query)
+    page = deliveries.list_deliveries(current_context(), webhook_id, **query)
     return {"deliveries": page.rows, "cursor": page.cursor}
 
 
@@ -147,9 +147,7 @@ def list_deliveries(query: dict[str, Any], webhook_id: str) -> dict[str, Any]:
 @blueprint.response(HTTPStatus.ACCEPTED, DeliverySchema)
 def replay_delivery(webhook_id: str, delivery_id: str) -> Row[Any]:
     """Post an event again, whatever the result was."""
-    row = deliveries.replay_delivery(
-        current_context(), webhook_id, delivery_id, client=g.client.name
-    )
+    row = deliveries.replay_delivery(current_context(), webhook_id, delivery_id)
     current_app.extensions["wake_workers"]()
     return row
 
@@ -161,7 +159,7 @@ def replay_delivery(webhook_id: str, delivery_id: str) -> Row[Any]:
 @blueprint.response(HTTPStatus.ACCEPTED, ReplayedSchema)
 def replay_webhook(body: dict[str, Any], webhook_id: str) -> dict[str, Any]:
     """Post the failed events since a time again, or all events."""
-    replayed = deliveries.replay_since(current_context(), webhook_id, client=g.client.name, **body)
+    replayed = deliveries.replay_since(current_context(), webhook_id, **body)
     current_app.extensions["wake_workers"]()
     return {"replayed": replayed}
 

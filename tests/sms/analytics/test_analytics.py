@@ -234,7 +234,7 @@ def test_a_client_sees_its_own_alone(service, add, add_inbounds):
     assert _ask(service, client="shop")["totals"]["sent"] == 50
     refused = Caller(service).get("/api/analytics", client="tests")
     assert refused.status_code == 403
-    assert refused.get_json()["error"] == "This API key lacks the scope analytics:all"
+    assert refused.get_json()["error"] == "This API key lacks the scope clients:all"
 
 
 def test_of_nothing_there_is_nothing(service):

@@ -2,6 +2,7 @@
 
 import pytest
 
+from app.db.viewer import NO_WALL
 from app.errors import NotFound
 from app.sms.content.templates import (
     TemplateTexts,
@@ -65,7 +66,7 @@ def test_an_archived_template_is_read_and_not_sent(service):
     with ctx.db.read() as tx:
         for version in (None, 1):
             with pytest.raises(NotFound):
-                load_template(tx, "welcome", version)
+                load_template(tx, NO_WALL, "welcome", version)
     for answer in (
         caller.delete("/api/templates/welcome"),
         caller.put("/api/templates/welcome", WELCOME),
@@ -80,12 +81,12 @@ def test_an_archived_template_is_read_and_not_sent(service):
 def test_a_template_is_loaded_in_the_version_asked_for(either_service):
     ctx = either_service.extensions["clarion"]
     create_template(ctx, "hi", HI, client="tests")
-    archive_template(ctx, "hi", client="tests")
+    archive_template(ctx, "hi", actor="tests")
     again = TemplateTexts(texts={"sv": "Hej"}, default_language="sv")
     create_template(ctx, "hi", again, client="tests")
 
     with ctx.db.read() as tx:
-        newest, first = load_template(tx, "hi", None), load_template(tx, "hi", 1)
+        newest, first = load_template(tx, NO_WALL, "hi", None), load_template(tx, NO_WALL, "hi", 1)
 
     assert (newest.version, newest.texts, newest.default_language) == (2, {"sv": "Hej"}, "sv")
     assert (first.version, first.texts, first.default_language) == (1, {"en": "Hi"}, "en")

@@ -51,7 +51,7 @@ def test_an_event_arrives_signed_and_whole(either_desk, receive):
 def test_after_a_rotation_both_secrets_sign_for_a_day(desk, receive):
     receiver = receive()
     old = desk.listen(receiver.url)
-    new = rotate_secret(desk.ctx, old.public_id, client="tests")
+    new = rotate_secret(desk.ctx, old.public_id, actor="tests")
     desk.tell()
     desk.serve_all()
     desk.clock.advance(86_401)
@@ -286,7 +286,7 @@ def test_one_failure_or_slow_answer_leads_to_the_slow_lane(desk, receive):
         assert desk.endpoint(endpoint).quick == 0
         desk.tell()
         assert [desk.serve(Pool.FAST), desk.serve(Pool.SLOW)] == [False, True]
-        delete_endpoint(desk.ctx, endpoint.public_id, client="tests")
+        delete_endpoint(desk.ctx, endpoint.public_id, actor="tests")
 
 
 def test_a_slow_answer_ends_the_turn(desk, receive):
@@ -370,7 +370,7 @@ def _change(desk, endpoint, **change):
         desk.ctx,
         desk.webhook_client,
         endpoint.public_id,
-        client="tests",
+        actor="tests",
         sees_numbers=True,
         **change,
     )
@@ -382,7 +382,7 @@ def test_one_that_is_deleted_in_the_middle_of_a_turn_is_no_error(desk, receive):
     desk.tell(2)
     turn = lease_endpoint(desk.ctx, Pool.FAST)
 
-    delete_endpoint(desk.ctx, endpoint.public_id, client="tests")
+    delete_endpoint(desk.ctx, endpoint.public_id, actor="tests")
     record_attempts(desk.ctx, turn, _try(desk, turn, turn.deliveries))
 
     assert desk.deliveries() == []

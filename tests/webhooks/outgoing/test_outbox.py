@@ -69,7 +69,7 @@ def test_an_endpoint_that_is_off_is_noted_for_all_the_same(desk):
 def test_an_event_whose_listener_is_gone_is_forgotten(desk):
     endpoint = desk.listen(NOWHERE)
     desk.note()
-    delete_endpoint(desk.ctx, endpoint.public_id, client="tests")
+    delete_endpoint(desk.ctx, endpoint.public_id, actor="tests")
 
     assert desk.fanned_out() == 1
 
