@@ -10,6 +10,8 @@ from tests.factories import KEY, broadcast_to
 
 OTHER_KEY = "test-key-2b9d4e7f1c8a5063d1e2f3a4"
 TWO_CLIENTS = f"tests:{KEY},other:{OTHER_KEY}"
+# The same without the wall between them.
+TWO_UNWALLED = f"tests[* clients:all]:{KEY},other[* clients:all]:{OTHER_KEY}"
 # For tests in which Sinch is well: a busy machine is not to look like a slow Sinch.
 PATIENT = {
     "SINCH_CONNECT_TIMEOUT_S": "3",

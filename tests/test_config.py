@@ -7,6 +7,7 @@ import pytest
 from dotenv import dotenv_values
 
 from app.config import ConfigError, SendingRules, read_config
+from app.config.scopes import KeyScope
 from tests.commands import FLASK, run_command
 from tests.environ import ROOT, clean_environ
 from tests.factories import STRONG_KEY, production, settings
@@ -43,8 +44,12 @@ def test_neither_keys_nor_secrets_show_in_a_printed_configuration():
         ({"API_KEYS": "change-me-" + STRONG_KEY}, "sample"),
         ({"API_KEYS": "your-api-key-" + STRONG_KEY}, "sample"),
         ({"API_KEYS": "a" * 40}, "not random"),
-        ({"API_KEYS": f"shop:{STRONG_KEY},shop:{STRONG_KEY[::-1]}"}, "twice"),
-        ({"API_KEYS": f"a:{STRONG_KEY},b:{STRONG_KEY}"}, "same key under two names"),
+        ({"API_KEYS": f"a:{STRONG_KEY},b:{STRONG_KEY}"}, "same key twice"),
+        ({"API_KEYS": f"a:{STRONG_KEY},a:{STRONG_KEY}"}, "same key twice"),
+        ({"API_KEYS": f"shop[broadcast:send]:{STRONG_KEY}"}, "perhaps broadcasts:send; known are"),
+        ({"API_KEYS": f"shop[]:{STRONG_KEY}"}, "shop has no scope"),
+        ({"API_KEYS": f"shop[broadcasts:send:{STRONG_KEY}"}, "look at the brackets"),
+        ({"API_KEYS": f"[broadcasts:send]:{STRONG_KEY}"}, "name in API_KEYS"),
         ({"API_KEYS": f"no blanks:{STRONG_KEY}"}, "name in API_KEYS"),
         ({"API_KEYS": f"clarion:{STRONG_KEY}"}, "the service itself"),
         ({"API_KEYS": "clé:" + STRONG_KEY}, "name in API_KEYS"),
@@ -428,6 +433,22 @@ def test_the_defaults_are_those_that_the_example_tells():
     required = needed | {name: sinch[name] for name in sinch if not name.endswith("_S")}
 
     assert read_config(required) == read_config({**example, **needed})
+
+
+def test_a_key_has_the_scopes_between_its_brackets_or_all_but_clients_all():
+    keys = read_config(
+        settings(
+            API_KEYS="shop:k1, shop [broadcasts:read, messages:read]:k2 ,ops[* clients:all]:k3,k4"
+        )
+    ).api_keys
+
+    usual = frozenset(KeyScope) - {KeyScope.ALL_CLIENTS}
+    assert [(key.client, key.scopes) for key in keys[:3]] == [
+        ("shop", usual),
+        ("shop", {KeyScope.READ, KeyScope.READ_NUMBERS}),
+        ("ops", frozenset(KeyScope)),
+    ]
+    assert (keys[3].client[:4], keys[3].scopes) == ("key-", usual)
 
 
 @pytest.mark.parametrize("region", ["us", "eu", "au", "br", "ca"])

@@ -1,14 +1,16 @@
 """Files over HTTP: content types of uploads, and CSV responses that are streamed."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from flask import Response, request
 
 from app.errors import UnsupportedBody
 
 CSV = "text/csv"
-# The OpenAPI media type of a request body that is a file.
-BINARY = {"schema": {"type": "string", "format": "binary"}}
+# The OpenAPI media types of request bodies that are files.
+BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
+CSV_FILE = {**BINARY, "example": "phone\n+46701234567\n"}
 
 
 def require_file(*content_types: str) -> str:

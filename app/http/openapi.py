@@ -21,6 +21,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _API_KEY_SCHEME = "ApiKey"
 _ERRORS_MARK = "documented_errors"
+_SCOPE_EXTENSION = "x-scope"
 
 _DESCRIPTION = (
     "Clarion sends one text to one, a thousand or a million people over the Sinch SMS API, "
@@ -30,7 +31,6 @@ _DESCRIPTION = (
 _ERROR_DESCRIPTIONS = {
     HTTPStatus.BAD_REQUEST: "The request is invalid; `fields` gives the reasons by field.",
     HTTPStatus.UNAUTHORIZED: "The X-API-Key header is missing.",
-    HTTPStatus.FORBIDDEN: "The API key is unknown or lacks the required scope.",
     HTTPStatus.NOT_FOUND: "No such resource.",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is larger than this route takes.",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body is not application/json in UTF-8.",
@@ -46,7 +46,6 @@ _BODY_ERRORS = (
 )
 _API_KEY_ERRORS = (
     HTTPStatus.UNAUTHORIZED,
-    HTTPStatus.FORBIDDEN,
     HTTPStatus.TOO_MANY_REQUESTS,
     HTTPStatus.SERVICE_UNAVAILABLE,
 )
@@ -59,21 +58,25 @@ class Blueprint(flask_smorest.Blueprint):
     ARGUMENTS_PARSER = ArgumentsParser()
 
     def route(self, rule: str, **options: Any) -> Callable[[F], F]:
-        """Register a view, and document its API key and its errors.
+        """Register a view, and document its name, its scope and its errors.
 
         The errors are those of `@require_api_key`, `@arguments` and `@error_response` on the view,
-        and 404 if the rule has a variable part.
+        and 404 if the rule has a variable part.  A view without `@require_api_key` or `@public`
+        raises AttributeError.
         """
         register = super().route(rule, **options)
 
         def decorate(view: F) -> F:
-            has_key = getattr(view, SCOPE_MARK, PUBLIC) != PUBLIC
-            security: dict[str, Any] = {"security": [{_API_KEY_SCHEME: []}]} if has_key else {}
-            responses = _describe_errors(
-                [*(_API_KEY_ERRORS if has_key else []), *(_PATH_ERRORS if "<" in rule else [])]
-            )
+            facts: dict[str, Any] = {"operationId": _make_operation_id(view.__name__)}
+            responses = _describe_errors(_PATH_ERRORS if "<" in rule else [])
+            scope = getattr(view, SCOPE_MARK)
+            if scope != PUBLIC:
+                facts |= {"security": [{_API_KEY_SCHEME: []}], _SCOPE_EXTENSION: str(scope)}
+                responses |= _describe_errors(_API_KEY_ERRORS)
+                refused = f"The API key is unknown or lacks the scope `{scope}`."
+                responses[HTTPStatus.FORBIDDEN] = _describe_response(refused)
             responses |= getattr(view, _ERRORS_MARK, {})
-            documented: F = register(self.doc(responses=responses, **security)(view))
+            documented: F = register(self.doc(responses=responses, **facts)(view))
             return documented
 
         return decorate
@@ -93,6 +96,16 @@ class Blueprint(flask_smorest.Blueprint):
         """Document an error that the view may answer; costs nothing when the view is called."""
         described = description or _ERROR_DESCRIPTIONS[status]
         return lambda view: _add_errors(view, {status: _describe_response(described, schema)})
+
+
+def _make_operation_id(view_name: str) -> str:
+    """Return the name that generated clients give to a call.
+
+    >>> _make_operation_id("create_tag_broadcast")
+    'createTagBroadcast'
+    """
+    first, *others = view_name.split("_")
+    return first + "".join(word.capitalize() for word in others)
 
 
 def _describe_errors(statuses: Iterable[HTTPStatus]) -> dict[HTTPStatus, Any]:
@@ -141,9 +154,16 @@ def register_api(app: Flask, blueprints: Iterable[flask_smorest.Blueprint]) -> N
         OPENAPI_JSON_PATH="openapi.json",
     )
     app.url_map.converters |= {"default": _Segment, "id": _Id}
-    api = _Api(app, spec_kwargs={"info": {"description": _DESCRIPTION}})
+    described = {"info": {"description": _DESCRIPTION}, "servers": [{"url": "/"}]}
+    api = _Api(app, spec_kwargs=described)
     api.spec.components.security_scheme(
-        _API_KEY_SCHEME, {"type": "apiKey", "in": "header", "name": "X-API-Key"}
+        _API_KEY_SCHEME,
+        {
+            "type": "apiKey",
+            "in": "header",
+            "name": "X-API-Key",
+            "description": "A key of API_KEYS, in this header alone.",
+        },
     )
     for blueprint in blueprints:
         api.register_blueprint(blueprint)

@@ -22,7 +22,7 @@ blueprint = Blueprint(
 @require_api_key(KeyScope.READ)
 @blueprint.arguments(AnalyticsQuerySchema(), location="query")
 @blueprint.response(HTTPStatus.OK, AnalyticsSchema)
-def show_figures(query: AnalyticsQuery) -> dict[str, Any]:
+def query_analytics(query: AnalyticsQuery) -> dict[str, Any]:
     """Count messages sent, delivered and failed, latency and opt-outs, by day, tag, country, …"""
     _limit_to_client(query)
     return show_analytics(query, read_analytics(current_context(), query))

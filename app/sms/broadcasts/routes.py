@@ -71,7 +71,9 @@ _RESEND_CONFLICT = (
 @blueprint.error_response(HTTPStatus.UNPROCESSABLE_ENTITY)
 @blueprint.error_response(HTTPStatus.BAD_GATEWAY, _FAILED, BroadcastFailedSchema)
 @require_api_key(KeyScope.SEND)
-@blueprint.arguments(BroadcastSchema())
+@blueprint.arguments(
+    BroadcastSchema(), example={"recipients": ["+15551234567"], "message": "Pickup moved to 08:30"}
+)
 @blueprint.response(HTTPStatus.ACCEPTED, BroadcastAcceptedSchema)
 def create_broadcast(broadcast_request: BroadcastRequest) -> tuple[dict[str, Any], HTTPStatus]:
     """Send one text to one, a thousand or a million recipients."""
@@ -85,7 +87,7 @@ def create_broadcast(broadcast_request: BroadcastRequest) -> tuple[dict[str, Any
 @blueprint.error_response(HTTPStatus.UNPROCESSABLE_ENTITY)
 @blueprint.error_response(HTTPStatus.BAD_GATEWAY, _FAILED, BroadcastFailedSchema)
 @require_api_key(KeyScope.SEND)
-@blueprint.arguments(TagBroadcastSchema())
+@blueprint.arguments(TagBroadcastSchema(), example={"message": "Pickup moved to 08:30"})
 @blueprint.response(HTTPStatus.ACCEPTED, BroadcastAcceptedSchema)
 def create_tag_broadcast(
     broadcast_request: BroadcastRequest, tag: str
@@ -156,7 +158,7 @@ def cancel_broadcast(broadcast_id: str) -> dict[str, Any]:
 @blueprint.error_response(HTTPStatus.CONFLICT, _RESEND_CONFLICT, ResendConflictSchema)
 @blueprint.error_response(HTTPStatus.UNPROCESSABLE_ENTITY)
 @require_api_key(KeyScope.SEND)
-@blueprint.arguments(ResendSchema(), required=False)
+@blueprint.arguments(ResendSchema(), required=False, example={"include_permanent": False})
 @blueprint.response(HTTPStatus.ACCEPTED, ResendAcceptedSchema)
 def resend_undelivered(choice: dict[str, Any], broadcast_id: str) -> dict[str, Any]:
     """Resend a broadcast, once, to the recipients that it provably did not reach."""

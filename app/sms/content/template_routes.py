@@ -46,7 +46,10 @@ def list_templates(query: dict[str, Any]) -> dict[str, Any]:
 @blueprint.route("", methods=["POST"])
 @blueprint.error_response(HTTPStatus.CONFLICT, _TAKEN)
 @require_api_key(KeyScope.MANAGE_TEMPLATES)
-@blueprint.arguments(TemplateSchema())
+@blueprint.arguments(
+    TemplateSchema(),
+    example={"name": "welcome", "texts": {"en": "Hi ${first_name}"}, "default_language": "en"},
+)
 @blueprint.response(HTTPStatus.CREATED, TemplateViewSchema)
 def create_template(body: dict[str, Any]) -> dict[str, Any]:
     """Create a template.
@@ -60,14 +63,17 @@ def create_template(body: dict[str, Any]) -> dict[str, Any]:
 @blueprint.route("/<template>", methods=["GET"])
 @require_api_key(KeyScope.READ)
 @blueprint.response(HTTPStatus.OK, TemplateViewSchema)
-def show_newest(template: str) -> dict[str, Any]:
+def read_template(template: str) -> dict[str, Any]:
     """Show the newest version of a template."""
     return show_template(templates.view_template(current_context(), template))
 
 
 @blueprint.route("/<template>", methods=["PUT"])
 @require_api_key(KeyScope.MANAGE_TEMPLATES)
-@blueprint.arguments(TemplateTextsSchema())
+@blueprint.arguments(
+    TemplateTextsSchema(),
+    example={"texts": {"en": "Hello ${first_name}"}, "default_language": "en"},
+)
 @blueprint.response(HTTPStatus.OK, TemplateViewSchema)
 def replace_template(texts: TemplateTexts, template: str) -> dict[str, Any]:
     """Replace the texts of a template: adds a version, unless nothing changes."""
@@ -89,6 +95,6 @@ def archive_template(template: str) -> None:
 @blueprint.route("/<template>/versions/<int:version>", methods=["GET"])
 @require_api_key(KeyScope.READ)
 @blueprint.response(HTTPStatus.OK, TemplateViewSchema)
-def show_version(template: str, version: int) -> dict[str, Any]:
+def read_template_version(template: str, version: int) -> dict[str, Any]:
     """Show a version of a template."""
     return show_template(templates.view_template(current_context(), template, version))

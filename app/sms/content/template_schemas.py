@@ -136,7 +136,9 @@ class TemplateViewSchema(Schema):
     default_language = fields.String(required=True)
     placeholders = fields.List(fields.String(), required=True)
     created_at = fields.AwareDateTime(required=True)
-    client = fields.String(required=True, metadata=describe("The client that wrote this version."))
+    client = fields.String(
+        required=True, metadata=describe("The client that the template belongs to.")
+    )
     archived_at = fields.AwareDateTime(
         required=True,
         allow_none=True,

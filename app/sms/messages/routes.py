@@ -45,7 +45,7 @@ blueprint = Blueprint(
     content_type=CSV,
     description="A line per recipient. Numbers are masked without the scope messages:read.",
 )
-def export_as_csv(choice: dict[str, Any], broadcast_id: str) -> Response:
+def export_broadcast_messages(choice: dict[str, Any], broadcast_id: str) -> Response:
     """Export a broadcast's recipients and their status as a CSV file."""
     masked = KeyScope.READ_NUMBERS not in g.client.scopes
     lines = export_messages(current_context(), broadcast_id, masked=masked, **choice)
@@ -54,7 +54,7 @@ def export_as_csv(choice: dict[str, Any], broadcast_id: str) -> Response:
 
 @blueprint.route("/messages/search", methods=["POST"])
 @require_api_key(KeyScope.READ_NUMBERS)
-@blueprint.arguments(SearchSchema())
+@blueprint.arguments(SearchSchema(), example={"recipient": "+15551234567"})
 @blueprint.response(HTTPStatus.OK, FoundMessagesSchema)
 def search_messages(query: dict[str, Any]) -> dict[str, Any]:
     """Find the messages to one person, newest first, and why they did not arrive."""

@@ -45,7 +45,7 @@ def erase_subscriber(subscriber_id: str) -> tuple[dict[str, Any], HTTPStatus]:
 
 @blueprint.route("/suppressions/erase", methods=["POST"])
 @require_api_key(KeyScope.OVERSEE_SUBSCRIBERS)
-@blueprint.arguments(NumberSchema())
+@blueprint.arguments(NumberSchema(), example={"phone": "+15551234567"})
 @blueprint.alt_response(HTTPStatus.ACCEPTED, schema=ErasedSchema, description=_WAITS)
 @blueprint.response(HTTPStatus.OK, ErasedSchema)
 def erase_number(body: dict[str, Any]) -> tuple[dict[str, Any], HTTPStatus]:

@@ -30,7 +30,9 @@ def show_prices() -> dict[str, Any]:
 
 @blueprint.route("", methods=["PUT"])
 @require_api_key(KeyScope.MANAGE_PRICES)
-@blueprint.arguments(PricesSchema())
+@blueprint.arguments(
+    PricesSchema(), example={"currency": "EUR", "prices": {"SE": "0.045", "*": "0.08"}}
+)
 @blueprint.response(HTTPStatus.OK, PricesViewSchema)
 def replace_prices(body: dict[str, Any]) -> dict[str, Any]:
     """Replace all prices."""

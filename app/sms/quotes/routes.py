@@ -24,7 +24,10 @@ blueprint = Blueprint(
 @blueprint.error_response(HTTPStatus.BAD_REQUEST, "The request is invalid.", BroadcastRefusedSchema)
 @blueprint.error_response(HTTPStatus.NOT_FOUND, NO_RECIPIENTS)
 @require_api_key(KeyScope.SEND)
-@blueprint.arguments(QuoteRequestSchema())
+@blueprint.arguments(
+    QuoteRequestSchema(),
+    example={"recipients": ["+15551234567"], "message": "Pickup moved to 08:30"},
+)
 @blueprint.response(HTTPStatus.OK, QuoteSchema)
 def quote_broadcast(body: tuple[BroadcastRequest, bool]) -> dict[str, Any]:
     """Quote a broadcast: recipients, parts, cost and times, without sending it."""

@@ -44,7 +44,7 @@ class DecisionSchema(Schema):
 @blueprint.route("/attention", methods=["GET"])
 @require_api_key(KeyScope.OPERATE)
 @blueprint.response(HTTPStatus.OK, AttentionPageSchema)
-def list_attention() -> dict[str, Any]:
+def list_batches_for_attention() -> dict[str, Any]:
     """List the batches that need a decision: the oldest 1,000."""
     rows = find_attention(current_context())
     return {
@@ -60,9 +60,11 @@ def list_attention() -> dict[str, Any]:
     BatchConflictSchema,
 )
 @require_api_key(KeyScope.OPERATE)
-@blueprint.arguments(DecisionSchema())
+@blueprint.arguments(
+    DecisionSchema(), example={"decision": "mark_sent", "note": "Seen in the dashboard of Sinch"}
+)
 @blueprint.response(HTTPStatus.OK, BatchStateSchema)
-def resolve(decision: dict[str, Any], client_reference: str) -> dict[str, Any]:
+def decide_about_batch(decision: dict[str, Any], client_reference: str) -> dict[str, Any]:
     """Decide about a batch.
 
     The decision is kept in the audit log.

@@ -16,7 +16,7 @@ blueprint = Blueprint("consent", __name__, url_prefix="/api", description="Conse
 
 @blueprint.route("/consent/evidence", methods=["POST"])
 @require_api_key(KeyScope.OVERSEE_SUBSCRIBERS)
-@blueprint.arguments(NumberSchema())
+@blueprint.arguments(NumberSchema(), example={"phone": "+46701234567"})
 @blueprint.response(HTTPStatus.OK, EvidenceSchema)
 def show_evidence(body: dict[str, Any]) -> dict[str, Any]:
     """Show a number's consents and objections, with the hashes that prove them."""

@@ -8,7 +8,7 @@ from flask import Response, current_app, g, request
 from app.auth import require_api_key
 from app.config.scopes import KeyScope
 from app.http.body import read_blocks
-from app.http.files import BINARY, CSV, make_csv_response, require_file
+from app.http.files import CSV, CSV_FILE, make_csv_response, require_file
 from app.http.openapi import Blueprint
 from app.subscribers.current import current_subscriber_context
 from app.subscribers.imports import service
@@ -32,7 +32,9 @@ _CONFLICT = "Not allowed in the import's current status; see `status`."
 
 @blueprint.route("/subscribers/imports", methods=["POST"])
 @require_api_key(KeyScope.WRITE_SUBSCRIBERS)
-@blueprint.arguments(ImportSchema(), required=False)
+@blueprint.arguments(
+    ImportSchema(), required=False, example={"country": "SE", "tags": ["customers"]}
+)
 @blueprint.response(HTTPStatus.CREATED, ImportViewSchema)
 def create_import(options: ImportOptions) -> dict[str, Any]:
     """Create an import with its options; upload the file next."""
@@ -52,8 +54,8 @@ def create_import(options: ImportOptions) -> dict[str, Any]:
 )
 @require_api_key(KeyScope.WRITE_SUBSCRIBERS)
 @blueprint.response(HTTPStatus.ACCEPTED, ImportViewSchema)
-@blueprint.doc(requestBody={"required": True, "content": {CSV: BINARY}})
-def send_file(import_id: str) -> dict[str, Any]:
+@blueprint.doc(requestBody={"required": True, "content": {CSV: CSV_FILE}})
+def upload_import_file(import_id: str) -> dict[str, Any]:
     """Upload the file of an import.
 
     It is stored, then imported in the background.
@@ -80,7 +82,7 @@ def list_imports(query: dict[str, Any]) -> dict[str, Any]:
 @blueprint.route("/subscribers/imports/<import_id>", methods=["GET"])
 @require_api_key(KeyScope.WRITE_SUBSCRIBERS)
 @blueprint.response(HTTPStatus.OK, ImportViewSchema)
-def show_import_of_id(import_id: str) -> dict[str, Any]:
+def read_import(import_id: str) -> dict[str, Any]:
     """Show an import and its progress."""
     ctx = current_subscriber_context()
     return show_import(service.view_import(ctx, import_id), ctx.now())
@@ -94,7 +96,7 @@ def show_import_of_id(import_id: str) -> dict[str, Any]:
     content_type=CSV,
     description="A line per rejected cell: line of the file, column, cell, reason.",
 )
-def export_refusals(import_id: str) -> Response:
+def export_import_refusals(import_id: str) -> Response:
     """Export the rejected cells of an import as a CSV file."""
     return make_csv_response(
         service.export_refusals(current_subscriber_context(), import_id), f"refused-{import_id}.csv"

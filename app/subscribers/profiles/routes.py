@@ -55,7 +55,10 @@ def list_subscribers(query: dict[str, Any]) -> dict[str, Any]:
 @blueprint.route("/subscribers", methods=["POST"])
 @blueprint.error_response(HTTPStatus.CONFLICT, _KNOWN, SubscriberConflictSchema)
 @require_api_key(KeyScope.WRITE_SUBSCRIBERS)
-@blueprint.arguments(SubscriberSchema())
+@blueprint.arguments(
+    SubscriberSchema(),
+    example={"phone": "+46701234567", "first_name": "Ann", "tags": ["customers"]},
+)
 @blueprint.response(HTTPStatus.CREATED, SubscriberViewSchema)
 def create_subscriber(entry: SubscriberEntry) -> dict[str, Any]:
     """Create a subscriber."""
@@ -67,7 +70,9 @@ def create_subscriber(entry: SubscriberEntry) -> dict[str, Any]:
 @blueprint.error_response(HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
 @blueprint.error_response(HTTPStatus.BAD_REQUEST, _REFUSED, BulkRefusedSchema)
 @require_api_key(KeyScope.WRITE_SUBSCRIBERS)
-@blueprint.arguments(BulkSchema())
+@blueprint.arguments(
+    BulkSchema(), example={"subscribers": [{"phone": "+46701234567", "first_name": "Ann"}]}
+)
 @blueprint.response(HTTPStatus.OK, BulkAnswerSchema)
 def upsert_subscribers(body: dict[str, Any]) -> dict[str, Any]:
     """Create or update up to 10,000 subscribers."""
@@ -77,7 +82,7 @@ def upsert_subscribers(body: dict[str, Any]) -> dict[str, Any]:
 @blueprint.route("/subscribers/lookup", methods=["POST"])
 @blueprint.error_response(HTTPStatus.NOT_FOUND, "No subscriber has this number.")
 @require_api_key(KeyScope.READ_SUBSCRIBERS)
-@blueprint.arguments(LookupSchema())
+@blueprint.arguments(LookupSchema(), example={"phone": "+46701234567"})
 @blueprint.response(HTTPStatus.OK, SubscriberViewSchema)
 def look_up_subscriber(body: dict[str, Any]) -> dict[str, Any]:
     """Find the subscriber with a number."""
@@ -94,7 +99,7 @@ def show_subscriber(subscriber_id: str) -> dict[str, Any]:
 
 @blueprint.route("/subscribers/<id:subscriber_id>", methods=["PATCH"])
 @require_api_key(KeyScope.WRITE_SUBSCRIBERS)
-@blueprint.arguments(DetailsSchema())
+@blueprint.arguments(DetailsSchema(), example={"first_name": "Anna"})
 @blueprint.response(HTTPStatus.OK, SubscriberViewSchema)
 def change_subscriber(change: dict[str, Any], subscriber_id: str) -> dict[str, Any]:
     """Change the given fields.

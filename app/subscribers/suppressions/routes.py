@@ -10,7 +10,7 @@ from app.auth import require_api_key
 from app.config.scopes import KeyScope
 from app.http.body import read_blocks
 from app.http.fields import NumberSchema
-from app.http.files import BINARY, CSV, make_csv_response, require_file
+from app.http.files import BINARY, CSV, CSV_FILE, make_csv_response, require_file
 from app.http.openapi import Blueprint
 from app.subscribers.current import current_subscriber_context
 from app.subscribers.suppressions import csv_files, manage
@@ -53,7 +53,9 @@ def list_suppressions(query: dict[str, Any]) -> dict[str, Any]:
 
 @blueprint.route("/suppressions", methods=["POST"])
 @require_api_key(KeyScope.WRITE_SUBSCRIBERS)
-@blueprint.arguments(NewSuppressionSchema())
+@blueprint.arguments(
+    NewSuppressionSchema(), example={"phone": "+46701234567", "note": "Asked by phone"}
+)
 @blueprint.response(HTTPStatus.OK, AddedSchema)
 def add_suppressions(body: dict[str, Any]) -> manage.Added:
     """Suppress numbers.
@@ -73,7 +75,7 @@ def add_suppressions(body: dict[str, Any]) -> manage.Added:
 
 @blueprint.route("/suppressions/lookup", methods=["POST"])
 @require_api_key(KeyScope.READ_SUBSCRIBERS)
-@blueprint.arguments(NumberSchema())
+@blueprint.arguments(NumberSchema(), example={"phone": "+46701234567"})
 @blueprint.response(HTTPStatus.OK, SuppressionAnswerSchema)
 def look_up_suppression(body: dict[str, Any]) -> dict[str, Any]:
     """Look up whether a number is suppressed; also finds the number of an erased person."""
@@ -87,7 +89,7 @@ def look_up_suppression(body: dict[str, Any]) -> dict[str, Any]:
 @blueprint.route("/suppressions/<suppression_id>/release", methods=["POST"])
 @blueprint.error_response(HTTPStatus.CONFLICT, _ERASED)
 @require_api_key(KeyScope.OVERSEE_SUBSCRIBERS)
-@blueprint.arguments(ReleaseSchema())
+@blueprint.arguments(ReleaseSchema(), example={"note": "Asked to get texts again"})
 @blueprint.response(HTTPStatus.OK, SuppressionViewSchema)
 def release_suppression(body: dict[str, Any], suppression_id: str) -> Row[Any]:
     """Lift a suppression.
@@ -139,7 +141,7 @@ def export_all_suppressions(query: dict[str, Any]) -> Response:
 @require_api_key(KeyScope.WRITE_SUBSCRIBERS)
 @blueprint.arguments(SuppressionImportQuerySchema(), location="query")
 @blueprint.response(HTTPStatus.OK, ImportedListSchema)
-@blueprint.doc(requestBody={"required": True, "content": {CSV: BINARY, _JSON_LINES: BINARY}})
+@blueprint.doc(requestBody={"required": True, "content": {CSV: CSV_FILE, _JSON_LINES: BINARY}})
 def import_suppressions(options: dict[str, Any]) -> csv_files.ImportedList:
     """Import suppressions from a CSV or JSON lines file; repeating it changes nothing."""
     is_json = require_file(CSV, _JSON_LINES) == _JSON_LINES

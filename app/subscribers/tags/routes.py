@@ -40,7 +40,7 @@ def list_tags(query: dict[str, Any]) -> dict[str, Any]:
 @blueprint.route("", methods=["POST"])
 @blueprint.error_response(HTTPStatus.CONFLICT, _TAKEN)
 @require_api_key(KeyScope.WRITE_SUBSCRIBERS)
-@blueprint.arguments(TagSchema())
+@blueprint.arguments(TagSchema(), example={"name": "customers"})
 @blueprint.response(HTTPStatus.CREATED, TagViewSchema)
 def create_tag(body: dict[str, Any]) -> dict[str, Any]:
     """Create a tag.
@@ -61,7 +61,7 @@ def show_tag(tag: str) -> dict[str, Any]:
 @blueprint.route("/<tag>", methods=["PATCH"])
 @blueprint.error_response(HTTPStatus.CONFLICT, _TAKEN)
 @require_api_key(KeyScope.WRITE_SUBSCRIBERS)
-@blueprint.arguments(TagChangeSchema())
+@blueprint.arguments(TagChangeSchema(), example={"double_opt_in": False})
 @blueprint.response(HTTPStatus.OK, TagViewSchema)
 def change_tag(change: dict[str, Any], tag: str) -> dict[str, Any]:
     """Rename a tag, or switch its double opt-in."""
@@ -80,7 +80,7 @@ def delete_tag(tag: str) -> dict[str, int]:
 
 @blueprint.route("/<tag>/subscribers", methods=["POST"])
 @require_api_key(KeyScope.WRITE_SUBSCRIBERS)
-@blueprint.arguments(TagSubscribersSchema())
+@blueprint.arguments(TagSubscribersSchema(), example={"add": [], "remove": []})
 @blueprint.response(HTTPStatus.OK, TagSubscribersChangedSchema)
 def change_tag_subscribers(body: dict[str, Any], tag: str) -> dict[str, int]:
     """Add subscribers to a tag, and remove others."""

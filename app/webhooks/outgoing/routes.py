@@ -50,7 +50,7 @@ def list_webhooks() -> dict[str, Any]:
 @blueprint.route("", methods=["POST"])
 @blueprint.error_response(HTTPStatus.CONFLICT, _TOO_MANY)
 @require_api_key(KeyScope.MANAGE_WEBHOOKS)
-@blueprint.arguments(EndpointSchema())
+@blueprint.arguments(EndpointSchema(), example={"url": "https://example.com/hooks/sms"})
 @blueprint.response(HTTPStatus.CREATED, EndpointSecretSchema)
 def create_webhook(body: dict[str, Any]) -> dict[str, Any]:
     """Create a webhook.
@@ -78,7 +78,7 @@ def show_webhook(webhook_id: str) -> Row[Any]:
 
 @blueprint.route("/<webhook_id>", methods=["PATCH"])
 @require_api_key(KeyScope.MANAGE_WEBHOOKS)
-@blueprint.arguments(EndpointChangeSchema())
+@blueprint.arguments(EndpointChangeSchema(), example={"enabled": True})
 @blueprint.response(HTTPStatus.OK, EndpointViewSchema)
 def change_webhook(change: dict[str, Any], webhook_id: str) -> Row[Any]:
     """Change URL or event types, or disable and enable a webhook."""
@@ -155,7 +155,7 @@ def replay_delivery(webhook_id: str, delivery_id: str) -> Row[Any]:
 @blueprint.route("/<webhook_id>/replay", methods=["POST"])
 @blueprint.error_response(HTTPStatus.CONFLICT, _SWITCHED_OFF, EndpointConflictSchema)
 @require_api_key(KeyScope.MANAGE_WEBHOOKS)
-@blueprint.arguments(ReplaySchema())
+@blueprint.arguments(ReplaySchema(), example={"since": "2026-01-01T00:00:00Z"})
 @blueprint.response(HTTPStatus.ACCEPTED, ReplayedSchema)
 def replay_webhook(body: dict[str, Any], webhook_id: str) -> dict[str, Any]:
     """Post the failed events since a time again, or all events."""

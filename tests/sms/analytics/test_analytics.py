@@ -11,7 +11,8 @@ from app.sms.lifecycle.latency import latency_bucket, pack
 from app.sms.models.daily import DailyCount, DailyDelay, DailyInbound
 from app.sms.models.statuses import REPORTED
 from tests.background import context_of
-from tests.callers import PATIENT, TWO_CLIENTS, Caller
+from tests.callers import OTHER_KEY, PATIENT, Caller
+from tests.factories import KEY
 from tests.machine import Machine
 from tests.reporting import inbound, report, tell
 from tests.rollups import roll_up_now
@@ -23,8 +24,9 @@ WEEK = {"from": "2026-03-01", "to": "2026-03-07"}
 
 @pytest.fixture
 def service(make_service, either_database):
-    """On either database."""
-    return make_service(DATABASE_URL=either_database, API_KEYS=TWO_CLIENTS, **PATIENT)
+    """On either database; the key sees all clients."""
+    keys = f"tests[* clients:all]:{KEY},other:{OTHER_KEY}"
+    return make_service(DATABASE_URL=either_database, API_KEYS=keys, **PATIENT)
 
 
 @pytest.fixture

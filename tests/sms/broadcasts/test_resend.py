@@ -17,7 +17,7 @@ from app.sms.models.states import AT_SINCH, Attention, BatchState
 from app.sms.models.statuses import NOT_REACHED, MessageStatus
 from app.worker.jobs import plan_next
 from tests.background import context_of, work_off
-from tests.callers import OTHER_KEY, PATIENT, TWO_CLIENTS, Caller, id_of
+from tests.callers import OTHER_KEY, PATIENT, TWO_UNWALLED, Caller, id_of
 from tests.endings import end_messages
 from tests.factories import AUTH, many_numbers
 from tests.machine import Together
@@ -29,12 +29,12 @@ OFF, UNKNOWN_NUMBER = ("Failed", 153), ("Failed", 150)
 
 @pytest.fixture
 def either_service(make_service, either_database, sandbox):
-    return make_service(DATABASE_URL=either_database, API_KEYS=TWO_CLIENTS, **PATIENT)
+    return make_service(DATABASE_URL=either_database, API_KEYS=TWO_UNWALLED, **PATIENT)
 
 
 @pytest.fixture
 def service(make_service, sandbox):
-    return make_service(API_KEYS=TWO_CLIENTS, **PATIENT)
+    return make_service(API_KEYS=TWO_UNWALLED, **PATIENT)
 
 
 def _resend(caller, made, body=None, **headers):

@@ -11,7 +11,7 @@ from app.sms.dispatch.burst import submit_next
 from app.sms.dispatch.circuit_breaker import close_circuit_by_hand
 from app.worker.jobs import plan_next, sweep
 from tests.background import work_off
-from tests.callers import OTHER_KEY, PATIENT, TWO_CLIENTS, Caller, id_of
+from tests.callers import OTHER_KEY, PATIENT, TWO_UNWALLED, Caller, id_of
 from tests.factories import many_numbers
 
 ANN, BOB = "+46701234567", "+46707654321"
@@ -19,12 +19,12 @@ ANN, BOB = "+46701234567", "+46707654321"
 
 @pytest.fixture
 def either_service(make_service, either_database, sandbox):
-    return make_service(DATABASE_URL=either_database, API_KEYS=TWO_CLIENTS, **PATIENT)
+    return make_service(DATABASE_URL=either_database, API_KEYS=TWO_UNWALLED, **PATIENT)
 
 
 @pytest.fixture
 def service(make_service, sandbox):
-    return make_service(API_KEYS=TWO_CLIENTS, **PATIENT)
+    return make_service(API_KEYS=TWO_UNWALLED, **PATIENT)
 
 
 @pytest.fixture
