@@ -9,8 +9,8 @@ from typing import Any
 
 from flask import Flask
 from loguru import logger
-from sqlalchemy import event
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import Dialect
+from sqlalchemy.util import LRUCache
 
 from app.config import Config, read_config
 from app.db.engine import Database
@@ -24,42 +24,10 @@ from app.webhooks.incoming.authenticate import CallbackAuthenticator
 _NOT_SHARED = ("FAILPOINT", "REDIS_URL", "CELERY_BROKER_URL", "SINCH_WEBHOOK_SECRET")
 
 
+# Of each kind of database the dialect and the statements compiled for it.
+_compiled: dict[bool, tuple[Dialect, LRUCache[Any, Any]]] = {}
 # The level and the sinks of the log when it was last configured here.
 _configured: list[Any] = []
-
-
-@dataclass
-class _Databases:
-    """Databases whose engines are used again: they have compiled most statements already."""
-
-    _idle: dict[tuple[bool, int], list[Database]] = field(default_factory=lambda: defaultdict(list))
-    _targets: dict[int, Any] = field(default_factory=dict)
-
-    def open(self, url: str, pool_size: int) -> Database:
-        """Return a database at this URL, as if it had just been made."""
-        parsed = make_url(url)
-        idle = self._idle[parsed.get_backend_name() == "sqlite", pool_size]
-        if not idle:
-            return Database(url, pool_size=pool_size)
-        database = idle.pop()
-        database.verified = False
-        if id(database) not in self._targets:
-            event.listen(database.engine, "do_connect", self._redirect(id(database)))
-        self._targets[id(database)] = database.engine.dialect.create_connect_args(parsed)
-        return database
-
-    def give_back(self, database: Database) -> None:
-        """Keep a closed database for another service."""
-        self._idle[database.is_sqlite, database.engine.pool.size()].append(database)  # type: ignore[attr-defined]
-
-    def _redirect(self, key: int) -> Any:
-        def connect_elsewhere(
-            _: Any, __: Any, arguments: list[Any], options: dict[str, Any]
-        ) -> None:
-            arguments[:], changed = self._targets[key]
-            options.update(changed)
-
-        return connect_elsewhere
 
 
 @dataclass
@@ -80,7 +48,6 @@ class Services:
         default_factory=lambda: defaultdict(list)
     )
     _in_use: dict[int, _Made] = field(default_factory=dict)
-    _databases: _Databases = field(default_factory=_Databases)
 
     def take(self, environ: dict[str, str]) -> Flask:
         """Return a service with these settings that no other test uses meanwhile."""
@@ -88,18 +55,17 @@ class Services:
         key = frozenset((name, value) for name, value in environ.items() if name != "DATABASE_URL")
         if self._waiting[key]:
             made = self._waiting[key].pop()
-            pool_size = config.web_threads + config.sender_threads
-            _prepare(made.service, config, self._databases.open(config.database_url, pool_size))
+            _open_database(made.service, config)
         else:
             service = create_app(config)
             made = _Made(service, key, dict(service.extensions), _list_parts(service))
+        share_statements(made.service.extensions["clarion"].db)
         self._in_use[id(made.service)] = made
         return made.service
 
     def give_back(self, service: Flask) -> None:
         """Keep a service for the next test, unless this one has added something to it."""
         made = self._in_use.pop(id(service))
-        self._databases.give_back(service.extensions["clarion"].db)
         shared = not any(name in _NOT_SHARED for name, _ in made.key)
         if shared and _list_parts(service) == made.parts:
             service.extensions.clear()
@@ -107,10 +73,21 @@ class Services:
             self._waiting[made.key].append(made)
 
 
-def _prepare(service: Flask, config: Config, database: Database) -> None:
+def share_statements(database: Database) -> None:
+    """Let a database use the statements that earlier ones have compiled."""
+    dialect, statements = _compiled.setdefault(
+        database.is_sqlite, (database.engine.dialect, LRUCache(2_000))
+    )
+    for engine in (database.engine, database._reading, database._writing):
+        engine.dialect = dialect
+        engine.update_execution_options(compiled_cache=statements)
+
+
+def _open_database(service: Flask, config: Config) -> None:
     """Give a service another database, as if it had just been started with it."""
     ctx: Context = service.extensions["clarion"]
-    object.__setattr__(ctx, "db", database)
+    pool_size = config.web_threads + config.sender_threads
+    object.__setattr__(ctx, "db", Database(config.database_url, pool_size=pool_size))
     service.extensions["readiness"] = Readiness(ctx.sinch)
     for limiter in service.extensions["limiter"]:
         limiter.reset()
