@@ -5,11 +5,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from app.sms.audience.lookup import CLOCK_DOUBT
 from tests.simulation.world import START
 
 # Parts of a sweep: those that wait for a moment, and those that each sweep tries again.
 _TIMED = ("lease_until", "send_at", "expires_at", "next_reconcile_at", "next_report_at")
 _UNTIMED = ("restoring", "wishes", "stragglers", "unsettled")
+# In restore mode an audience is looked up if its time comes within what our clock may be off.
+_DOUBT_S = CLOCK_DOUBT.total_seconds()
 # As long as one of these is so, not all has ended.
 _OPEN_ENDS = ("unfinished", "wishes", "events_at", "unreported", "unsettled")
 
@@ -19,8 +22,10 @@ SELECT
    WHERE b.state = 'pending' AND r.status IN ('queued', 'sending')) AS pending,
  (SELECT 1 FROM broadcasts
    WHERE completed_at IS NULL AND (planned < chunks AND NOT resolving AND status <> 'cancelled'
-     OR resolving AND (status IN ('queued', 'sending')
-       OR (SELECT facts IS NOT NULL FROM gates WHERE name = 'restore')))) AS unplanned,
+     OR resolving AND status IN ('queued', 'sending'))) AS unplanned,
+ (SELECT min(coalesce(r.send_at, '2000-01-01')) FROM broadcasts r JOIN gates g
+     ON g.name = 'restore' AND r.id <= json_extract(g.facts, '$.last_broadcast_id')
+   WHERE r.completed_at IS NULL AND r.resolving AND r.status <> 'cancelled') AS in_doubt_at,
  (SELECT min(lease_until) FROM batches WHERE state = 'sending') AS lease_until,
  (SELECT min(next_reconcile_at) FROM batches WHERE next_reconcile_at IS NOT NULL)
    AS next_reconcile_at,
@@ -60,6 +65,7 @@ class Glance:
     attention: bool
     is_open: bool
     events_at: float | None
+    lookup_at: float | None  # of an audience that a restored database may have been sent to
     moments: Mapping[str, float]  # of the timed parts
     untimed: tuple[str, ...]
 
@@ -82,6 +88,7 @@ def glance(raw: sqlite3.Connection) -> Glance:
         attention=bool(seen["attention"]),
         is_open=any(seen[name] for name in _OPEN_ENDS),
         events_at=_to_seconds(seen["events_at"]) if seen["events_at"] else None,
+        lookup_at=_to_seconds(seen["in_doubt_at"]) - _DOUBT_S if seen["in_doubt_at"] else None,
         moments={name: _to_seconds(seen[name]) for name in _TIMED if seen[name]},
         untimed=tuple(untimed),
     )

@@ -4,7 +4,6 @@ from collections import defaultdict
 from typing import Any
 
 from app.keywords.classify import KeywordIntent
-from app.sms.audience.chunks import MAX_BATCH_RECIPIENTS
 from app.sms.broadcasts.create import SUBMITTED
 from app.sms.context import Context
 from app.sms.inbound.reply_texts import Reply
@@ -31,7 +30,6 @@ _COPIES = (
     "SELECT m.recipient, r.reference, json_extract(r.options, '$.reply') FROM messages m "
     "JOIN broadcasts r ON r.id = m.broadcast_id WHERE m.batch_id = ? ORDER BY m.recipient"
 )
-_PIECES = "SELECT id FROM batches WHERE broadcast_id = ? AND chunk = ?"
 _SUPPRESSED = "SELECT phone FROM suppressions WHERE released_at IS NULL"
 
 
@@ -47,17 +45,10 @@ class Oracle:
         # Batches that an operator had sent again: an earlier attempt may be at Sinch.
         self.repeated: set[int] = set()
         self.restoring = False
-        # Chunks of which some were set aside, and the copies of those that a backup knows whole:
-        # a report then proves more than it should, an accepted weakness of a restore.
-        self._apart: set[tuple[int, int]] = set()
-        self._whole_again: set[str] = set()
 
     def forget(self) -> None:
         """The database is another one now."""
         self._seen = []
-        for broadcast_id, chunk in sorted(self._apart):
-            for (batch_id,) in self._db.raw.execute(_PIECES, (broadcast_id, chunk)).fetchall():
-                self._whole_again.update(copy for _, copy in self.copies_of(batch_id))
         self._known = {
             row[0]: (BatchState(row[1]), row[2]) for row in self._db.raw.execute(_BATCHES)
         }
@@ -69,8 +60,6 @@ class Oracle:
             return
         self._seen = rows
         for row in rows:
-            if row[5] >= MAX_BATCH_RECIPIENTS:
-                self._apart.add((row[3], row[4]))
             before, after = self._known.get(row[0]), (BatchState(row[1]), row[2])
             if before == after:
                 continue
@@ -185,8 +174,6 @@ class Oracle:
             unresolved = wanted.to_tag and not rows and stored[0][3] == "expired"
             if state is None and stored[0][3] != "cancelled" and not unresolved:
                 self._world.fail(f"lost: {each} of {wanted.name} is in no batch")
-            if name_copy(wanted.name, each) in self._whole_again:
-                continue
             stands = BatchState(state or "cancelled")
             self._judge_recipient(name_copy(wanted.name, each), stands)
             self._judge_message(wanted, each, stands, status, sinch_id)

@@ -9,10 +9,18 @@ from contextlib import AbstractContextManager, closing
 import pytest
 from sqlalchemy import func, select
 
+from app.sms.audience.lookup import CLOCK_DOUBT
+from app.sms.audience.plan import find_unplanned
+from app.sms.broadcasts.store import accept_broadcast
+from app.sms.operations.restore import mark_restored
+from app.sms.request.model import BroadcastRequest
+from app.subscribers.audiences.audience import plain_tag
+from app.text.segments import measure_text
 from tests.conftest import examples
 from tests.environ import ROOT, clean_environ
 from tests.simulation import variants
 from tests.simulation.database import SimulatedDatabase
+from tests.simulation.running import Simulation
 from tests.simulation.seeds import find_failures, run_seed
 from tests.simulation.sinch import SimulatedSinch
 from tests.simulation.world import NONE, World
@@ -126,3 +134,41 @@ def _sees(
     found = find_failures(ENOUGH, make_sinch=make_sinch, trouble=trouble)
     with closing(found):
         return any(said in sentence for each in found for sentence in each.failures)
+
+
+def test_a_restore_finds_nothing_to_plan_in_what_is_scheduled_for_later(
+    database: SimulatedDatabase,
+) -> None:
+    """The simulation looks for work as the code does, also when our clock was set back."""
+    simulation = Simulation(3, database)
+    ctx = simulation.contexts[0]
+    store_for_a_tag(simulation, start_in_s=CLOCK_DOUBT.total_seconds() + 600)
+    mark_restored(ctx, actor="operator")
+
+    for time, skew, is_due in ((0.0, 0.0, False), (700.0, 0.0, True), (700.0, -900.0, False)):
+        simulation.world.time, simulation.world.skew = time, skew
+
+        assert simulation.has_unplanned() is is_due
+        assert bool(find_unplanned(ctx)) is is_due
+
+
+def test_work_that_is_begun_again_and_again_is_a_failure(database: SimulatedDatabase) -> None:
+    class Restless(Simulation):
+        def has_unplanned(self) -> bool:
+            return True
+
+    failures = Restless(3, database).run()
+
+    assert any(sentence.startswith("no end") for sentence in failures)
+
+
+def store_for_a_tag(simulation: Simulation, *, start_in_s: float) -> None:
+    ctx = simulation.contexts[0]
+    request = BroadcastRequest(
+        recipients=(),
+        audience=plain_tag("vip"),
+        text="Hi",
+        size=measure_text("Hi"),
+        send_at=ctx.seconds_from_now(start_in_s),
+    )
+    accept_broadcast(ctx, request, client="client")

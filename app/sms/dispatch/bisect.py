@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select
+from sqlalchemy import Connection, Row, select
 
 from app.sinch.errors import SinchRefusal
-from app.sms.audience.chunks import halve, load_batch_recipients, make_reference, move_messages
+from app.sms.audience.chunks import halve
+from app.sms.audience.split import split_off
 from app.sms.models.batch import Batch
 from app.sms.models.broadcast import Broadcast
 from app.sms.models.states import BatchState
@@ -55,22 +56,15 @@ def split_batch(tx: Connection, batch: Row[Any]) -> None:
     broadcast = select(Broadcast.public_id).where(Broadcast.id == batch.broadcast_id)
     public_id = tx.execute(broadcast).scalar_one()
     for start, size in halve(batch.start, batch.size):
-        level, first = batch.level + 1, start - batch.start
-        created = tx.execute(
-            insert(Batch)
-            .values(
-                broadcast_id=batch.broadcast_id,
-                chunk=batch.chunk,
-                start=start,
-                size=size,
-                level=level,
-                recipient_indexes=batch.recipient_indexes[first : first + size]
-                if batch.recipient_indexes
-                else None,
-                client_reference=make_reference(public_id, batch.chunk, start, level),
-                state=BatchState.PENDING,
-            )
-            .returning(Batch.__table__)
+        first = start - batch.start
+        indexes = batch.recipient_indexes
+        split_off(
+            tx,
+            batch,
+            public_id,
+            start=start,
+            size=size,
+            level=batch.level + 1,
+            recipient_indexes=indexes[first : first + size] if indexes else None,
+            state=BatchState.PENDING,
         )
-        half = created.one()
-        move_messages(tx, half, load_batch_recipients(tx, half).recipients)

@@ -9,33 +9,19 @@ off keep the resend mark.
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, String, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Row, String, bindparam, insert, select, update
 
 from app.db.audit import AuditEntry
 from app.db.base import table_of
-from app.sms.audience.chunks import MAX_BATCH_RECIPIENTS, make_reference, move_messages
+from app.sms.audience.chunks import MAX_BATCH_RECIPIENTS
+from app.sms.audience.split import find_free_start, split_off
 from app.sms.eligibility.decide import RecipientGroup
 from app.sms.lifecycle.finalize import was_resent
 from app.sms.models.batch import Batch
-from app.sms.models.broadcast import Chunk
 from app.sms.models.states import RESEND, BatchState
 
-_BATCHES, _CHUNKS, _AUDIT = table_of(Batch), table_of(Chunk), table_of(AuditEntry)
+_BATCHES, _AUDIT = table_of(Batch), table_of(AuditEntry)
 
-_LOCK_CHUNK = (
-    select(_CHUNKS.c.number)
-    .where(
-        _CHUNKS.c.broadcast_id == bindparam("broadcast_id"), _CHUNKS.c.number == bindparam("chunk")
-    )
-    .with_for_update()
-)
-_COUNT_WITHHELD = select(func.count()).where(
-    _BATCHES.c.broadcast_id == bindparam("broadcast_id"),
-    _BATCHES.c.chunk == bindparam("chunk"),
-    _BATCHES.c.start >= MAX_BATCH_RECIPIENTS,
-    _BATCHES.c.level == 0,
-)
-_INSERT_BATCH = insert(_BATCHES).returning(_BATCHES)
 _SHRINK_BATCH = (
     update(_BATCHES)
     .where(_BATCHES.c.id == bindparam("batch_id"))
@@ -68,30 +54,23 @@ def withhold_recipients(
     others = groups[1:]
     if not others:
         return
-    chunk = {"broadcast_id": broadcast.id, "chunk": batch.chunk}
-    tx.execute(_LOCK_CHUNK, chunk)
-    withheld: int = tx.execute(_COUNT_WITHHELD, chunk).scalar_one()
-    for number, group in enumerate(others, withheld + 1):
-        # Halves are numbered from the start of their batch: each batch has that range to itself.
-        start = number * MAX_BATCH_RECIPIENTS
-        reference = make_reference(broadcast.public_id, batch.chunk, start, 0)
-        row = {
-            "broadcast_id": broadcast.id,
-            "chunk": batch.chunk,
-            "start": start,
-            "size": len(group.recipient_indexes),
-            "level": 0,
-            "recipient_indexes": list(group.recipient_indexes),
-            "exclusion_reason": group.eligibility.exclusion_reason,
-            "client_reference": reference,
-            "state": _choose_state(group, resent=resent),
-            "not_before": group.eligibility.not_before,
-        }
-        created = tx.execute(_INSERT_BATCH, row).one()
-        move_messages(tx, created, group.recipients)
+    start = find_free_start(tx, batch)
+    for number, group in enumerate(others):
+        created = split_off(
+            tx,
+            batch,
+            broadcast.public_id,
+            start=start + number * MAX_BATCH_RECIPIENTS,
+            size=len(group.recipient_indexes),
+            recipient_indexes=group.recipient_indexes,
+            recipients=group.recipients,
+            exclusion_reason=group.eligibility.exclusion_reason,
+            state=_choose_state(group, resent=resent),
+            not_before=group.eligibility.not_before,
+        )
         if resent:
-            references = {"old_reference": batch.client_reference, "new_reference": reference}
-            tx.execute(_COPY_RESEND_MARK, references)
+            new, old = created.client_reference, batch.client_reference
+            tx.execute(_COPY_RESEND_MARK, {"new_reference": new, "old_reference": old})
 
 
 def _choose_state(group: RecipientGroup, *, resent: bool) -> BatchState:

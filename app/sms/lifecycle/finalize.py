@@ -11,7 +11,7 @@ from app.sms.context import Context
 from app.sms.lifecycle.outbox import EventType, enqueue_event
 from app.sms.models.batch import Batch
 from app.sms.models.broadcast import Broadcast
-from app.sms.models.states import AT_SINCH, OPEN, RESEND, UNSENT, BatchState, BroadcastStatus
+from app.sms.models.states import AT_SINCH, FINAL, OPEN, RESEND, UNSENT, BatchState, BroadcastStatus
 
 _S = BatchState
 _ATTENTION = (_S.NEEDS_ATTENTION, _S.DUPLICATE)
@@ -141,6 +141,20 @@ def _notify_client(
 def lock_broadcast(tx: Connection, broadcast_id: int) -> Row[Any]:
     """Lock a broadcast's row until the transaction ends.  Returns the row."""
     return tx.execute(_LOCK_BROADCAST, {"broadcast_id": broadcast_id}).one()
+
+
+def reopen_broadcast(tx: Connection, broadcast: Row[Any]) -> None:
+    """Let a broadcast complete anew: one of its batches is open again.
+
+    A cancelled broadcast stays cancelled.
+    """
+    status: BroadcastStatus = broadcast.status
+    if status not in FINAL:
+        return
+    if status is not BroadcastStatus.CANCELLED:
+        status = BroadcastStatus.SENDING
+    reopened = update(Broadcast).where(Broadcast.id == broadcast.id)
+    tx.execute(reopened.values(status=status, completed_at=None, all_reported_at=None))
 
 
 def choose_final_status(states: Mapping[BatchState, int]) -> BroadcastStatus:

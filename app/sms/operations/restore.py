@@ -20,6 +20,7 @@ from app.sms.lifecycle.gates import begin_restore, end_restore, read_gates
 from app.sms.models.batch import Batch
 from app.sms.models.broadcast import Broadcast
 from app.sms.models.states import BatchState
+from app.sms.recovery.confirm import RESTORED, RESTORED_SUBJECT
 
 _S = BatchState
 _IN_DOUBT = (_S.PENDING, _S.SENDING, _S.HELD)
@@ -35,7 +36,8 @@ def mark_restored(ctx: Context, *, actor: str, inbounds: bool = True) -> int:
     now = ctx.now()
     with ctx.db.write() as tx:
         newest = select(func.coalesce(func.max(Broadcast.id), 0))
-        begin_restore(tx, now=now, last_broadcast_id=tx.execute(newest).scalar_one())
+        last_broadcast_id: int = tx.execute(newest).scalar_one()
+        begin_restore(tx, now=now, last_broadcast_id=last_broadcast_id)
         set_listed_at(tx, None if inbounds else now)
         doubtful = update(Batch).where(Batch.state.in_(_IN_DOUBT))
         tx.execute(
@@ -48,9 +50,9 @@ def mark_restored(ctx: Context, *, actor: str, inbounds: bool = True) -> int:
             tx,
             now=now,
             actor=actor,
-            action="restored",
-            subject="database",
-            facts={"inbounds": inbounds},
+            action=RESTORED,
+            subject=RESTORED_SUBJECT,
+            facts={"inbounds": inbounds, "last_broadcast_id": last_broadcast_id},
         )
     for broadcast_id in find_unplanned(ctx):
         while plan_broadcast(ctx, broadcast_id):

@@ -9,10 +9,10 @@ from sqlalchemy import Connection, Row, func, select, update
 from app.db.audit import write_audit
 from app.errors import Conflict, NotFound
 from app.sms.context import Context
-from app.sms.lifecycle.finalize import finalize_in, lock_broadcast
+from app.sms.lifecycle.finalize import finalize_in, lock_broadcast, reopen_broadcast
 from app.sms.models.batch import Attempt, Batch
 from app.sms.models.broadcast import Broadcast
-from app.sms.models.states import FINAL, BatchState, BroadcastStatus
+from app.sms.models.states import BatchState, BroadcastStatus
 from app.sms.recovery.confirm import accept_values
 
 MAX_NOTE_CHARACTERS = 500
@@ -77,7 +77,8 @@ def resolve_batch(
                 raise Conflict("Its broadcast is cancelled: the batch cannot be sent again.")
             values |= {"unknown_at": None, "reconcile_attempts": 0, "not_found_count": 0}
             values |= {"absent_at": None, "absent_before_at": None}
-            _reopen(tx, batch)
+            _allow_another_attempt(tx, batch)
+            reopen_broadcast(tx, broadcast)
         tx.execute(update(Batch).where(Batch.id == batch.id).values(values))
         write_audit(
             tx,
@@ -111,11 +112,6 @@ def _lock_batch(tx: Connection, ctx: Context, reference: str) -> tuple[Row[Any],
     return tx.execute(batch.with_for_update()).one(), broadcast
 
 
-def _reopen(tx: Connection, batch: Row[Any]) -> None:
-    """Allow another attempt after the last one, and reopen the batch's broadcast."""
+def _allow_another_attempt(tx: Connection, batch: Row[Any]) -> None:
     attempts = update(Attempt).where(Attempt.batch_id == batch.id, Attempt.number == batch.attempt)
     tx.execute(attempts.values(overridden=True))
-    broadcast = update(Broadcast).where(
-        Broadcast.id == batch.broadcast_id, Broadcast.status.in_(FINAL)
-    )
-    tx.execute(broadcast.values(status=BroadcastStatus.SENDING, completed_at=None))

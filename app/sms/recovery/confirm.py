@@ -7,11 +7,13 @@ proves that Sinch has the batch twice.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from loguru import logger
 from sqlalchemy import Connection, Row, bindparam, select, update
 
+from app.db.audit import AuditEntry
 from app.db.base import table_of
 from app.sms.context import Context
 from app.sms.models.batch import Batch
@@ -19,6 +21,8 @@ from app.sms.models.broadcast import Broadcast
 from app.sms.models.states import AT_SINCH, FINAL, BatchState, BroadcastStatus, CancelRequestState
 
 _S = BatchState
+# The audit entry of a restore, which names the newest broadcast of the backup.
+RESTORED, RESTORED_SUBJECT = "restored", "database"
 # A report on a batch in these states is normal; in other states it is an error.
 _EXPECTED = (_S.SENDING, _S.UNKNOWN, _S.NEEDS_ATTENTION)
 
@@ -46,7 +50,7 @@ def confirm_accepted(tx: Connection, ctx: Context, batch: ReportedBatch) -> bool
     known = row.sinch_id or (sinch_ids[0] if sinch_ids else None)
     duplicate_sinch_ids = [sinch_id for sinch_id in sinch_ids if sinch_id != known]
     if row.state in AT_SINCH and row.sinch_id is None and known:
-        _set(tx, row, sinch_id=known, next_reconcile_at=None)
+        _set(tx, row, sinch_id=known, next_reconcile_at=_verify_at(tx, ctx, row))
     if row.state is _S.ACCEPTED and duplicate_sinch_ids:
         _set(tx, row, **mark_duplicate(tx, row, batch.status, duplicate_sinch_ids))
         return True
@@ -54,6 +58,8 @@ def confirm_accepted(tx: Connection, ctx: Context, batch: ReportedBatch) -> bool
         return False
     cancelled = batch.status is BroadcastStatus.CANCELLED
     values = accept_values(ctx, sinch_id=known, cancelled=cancelled)
+    if row.state is not _S.SENDING:
+        values["next_reconcile_at"] = _verify_at(tx, ctx, row)
     bound = logger.bind(client_reference=row.client_reference, state=row.state.value)
     if row.state in _EXPECTED:
         bound.info("a report proves that sinch accepted a batch")
@@ -62,7 +68,29 @@ def confirm_accepted(tx: Connection, ctx: Context, batch: ReportedBatch) -> bool
     if duplicate_sinch_ids:
         values |= mark_duplicate(tx, row, batch.status, duplicate_sinch_ids)
     _set(tx, row, **values)
+    if batch.status in FINAL:
+        # Reports are awaited again.
+        broadcast = update(Broadcast).where(Broadcast.id == row.broadcast_id)
+        all_reported = broadcast.where(Broadcast.all_reported_at.is_not(None))
+        tx.execute(all_reported.values(all_reported_at=None))
     return True
+
+
+def _verify_at(tx: Connection, ctx: Context, row: Row[Any]) -> datetime | None:
+    """Return when to look up for which recipients Sinch has a batch; None if that is certain."""
+    return ctx.now() if was_restored(tx, row.broadcast_id) else None
+
+
+def was_restored(tx: Connection, broadcast_id: int) -> bool:
+    """Return True if the broadcast comes from a backup.
+
+    Its batches may have been claimed since, for fewer recipients than the backup knows.
+    """
+    query = select(AuditEntry.facts).where(
+        AuditEntry.subject == RESTORED_SUBJECT, AuditEntry.action == RESTORED
+    )
+    restores = tx.execute(query).scalars()
+    return any(facts.get("last_broadcast_id", 0) >= broadcast_id for facts in restores)
 
 
 def accept_values(ctx: Context, *, sinch_id: str | None, cancelled: bool) -> dict[str, Any]:

@@ -26,25 +26,36 @@ class ListFinding(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ListResult:
-    """A finding; `sinch_id` is the oldest batch, `duplicate_sinch_ids` are further copies."""
+    """A finding; `sinch_id` is the oldest batch, `duplicate_sinch_ids` are further copies.
+
+    `part` are the recipients that the list shows if these are fewer than ours.
+    """
 
     finding: ListFinding
     sinch_id: str | None = None
     duplicate_sinch_ids: tuple[str, ...] = ()
+    part: frozenset[str] = frozenset()
 
 
-def classify_list(batches: Sequence[SinchBatch], recipients: Sequence[str]) -> ListResult:
-    """Classify the listed batches with our reference, given the recipients we sent to."""
+def classify_list(
+    batches: Sequence[SinchBatch], recipients: Sequence[str], *, may_be_part: bool = False
+) -> ListResult:
+    """Classify the listed batches with our reference, given the recipients we sent to.
+
+    `may_be_part` is True if the batch may have been sent to some of them only.
+    """
     if not batches:
         return ListResult(ListFinding.ABSENT)
     # The list is documented as newest first; creation times decide where given.
     oldest = min(reversed(batches), key=lambda batch: batch.created_at or _EARLIEST)
-    if any(batch.canceled or set(batch.recipients) != set(recipients) for batch in batches):
+    listed = frozenset(oldest.recipients)
+    part = listed if may_be_part and listed and listed < set(recipients) else frozenset[str]()
+    expected = part or set(recipients)
+    if any(batch.canceled or set(batch.recipients) != expected for batch in batches):
         return ListResult(ListFinding.MISMATCH, oldest.id)
-    if len(batches) == 1:
-        return ListResult(ListFinding.FOUND, oldest.id)
     duplicate_sinch_ids = tuple(batch.id for batch in batches if batch.id != oldest.id)
-    return ListResult(ListFinding.MULTIPLE, oldest.id, duplicate_sinch_ids)
+    finding = ListFinding.MULTIPLE if duplicate_sinch_ids else ListFinding.FOUND
+    return ListResult(finding, oldest.id, duplicate_sinch_ids, part)
 
 
 def choose_next_lookup(

@@ -5,7 +5,8 @@ twice becomes DUPLICATE: its copies are cancelled and its broadcast is halted.  
 keeps lacking becomes NEEDS_ATTENTION, and its look-ups go on.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,12 +25,21 @@ from app.sms.audience.chunks import (
     load_batch_recipients,
     make_reference,
 )
+from app.sms.audience.split import find_free_start, split_off
 from app.sms.context import Context
-from app.sms.lifecycle.finalize import finalize_in, has_open_batches, lock_broadcast
-from app.sms.models.batch import Attempt, Batch
+from app.sms.lifecycle.finalize import (
+    finalize_in,
+    has_open_batches,
+    lock_broadcast,
+    reopen_broadcast,
+)
+from app.sms.lifecycle.latency import NONE
+from app.sms.models.batch import Attempt, Batch, Message
 from app.sms.models.broadcast import Broadcast
+from app.sms.models.reports import DeliveryCount
 from app.sms.models.states import Attention, BatchState, BroadcastStatus, Outcome
-from app.sms.recovery.confirm import accept_values, mark_duplicate
+from app.sms.models.statuses import ENDED, MessageStatus
+from app.sms.recovery.confirm import accept_values, mark_duplicate, was_restored
 from app.sms.recovery.list_result import (
     LIST_MARGIN,
     LOOKUP_PERIOD,
@@ -54,11 +64,15 @@ _MIN_CANCEL_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """A batch to look up: its row, its recipients, and the earliest time Sinch may have got it."""
+    """A batch to look up: its row, its recipients, and the earliest time Sinch may have got it.
+
+    `may_be_part` is True if it may have been sent to some of these recipients only.
+    """
 
     batch: Row[Any]
     recipients: list[str]
     since: datetime
+    may_be_part: bool
 
 
 def reconcile_due_batches(ctx: Context, *, limit: int = 50) -> int:
@@ -128,7 +142,7 @@ def _read_case(tx: Connection, ctx: Context, batch_id: int) -> _Case | None:
     batch = tx.execute(select(Batch.__table__).where(Batch.id == batch_id)).first()
     if batch is None or batch.state not in _LOOKED_UP_STATES:
         return None
-    if batch.state is _S.ACCEPTED and batch.sinch_id is not None:
+    if _is_known(batch):
         return None
     first = select(Attempt.started_at).where(Attempt.batch_id == batch_id)
     started_at = tx.execute(first.order_by(Attempt.number).limit(1)).scalar()
@@ -136,13 +150,22 @@ def _read_case(tx: Connection, ctx: Context, batch_id: int) -> _Case | None:
     since = started_at or tx.execute(created).scalar_one()
     recipients = load_batch_recipients(tx, batch).recipients
     # The clock may have been set back since: never list from a later time than now.
-    return _Case(batch, recipients, min(since, ctx.now()) - LIST_MARGIN)
+    since = min(since, ctx.now()) - LIST_MARGIN
+    return _Case(batch, recipients, since, was_restored(tx, batch.broadcast_id))
+
+
+def _is_known(batch: Row[Any]) -> bool:
+    """Return True for an accepted batch whose id, and if in doubt whose recipients, are known."""
+    has_id = batch.sinch_id is not None and batch.next_reconcile_at is None
+    return batch.state is _S.ACCEPTED and has_id
 
 
 def _look_up(ctx: Context, case: _Case, within_s: float) -> ListResult | None:
     """Classify a clean list.  Returns None if it was not clean, which proves nothing."""
     batches = _list(ctx, case.batch.client_reference, case.since, within_s)
-    return None if batches is None else classify_list(batches, case.recipients)
+    if batches is None:
+        return None
+    return classify_list(batches, case.recipients, may_be_part=case.may_be_part)
 
 
 def _look_up_parts(ctx: Context, case: _Case, within_s: float) -> ListResult | None:
@@ -225,7 +248,7 @@ def _apply(
     tx: Connection, ctx: Context, case: _Case, result: ListResult | None, *, control_found: bool
 ) -> BatchState:
     """Move the batch unless it has moved since it was read.  Returns its state."""
-    status = lock_broadcast(tx, case.batch.broadcast_id).status
+    broadcast = lock_broadcast(tx, case.batch.broadcast_id)
     row = tx.execute(
         select(Batch.__table__).where(Batch.id == case.batch.id).with_for_update()
     ).one()
@@ -235,8 +258,11 @@ def _apply(
         return BatchState(row.state)  # simultaneous look-ups count once
     if row.state is _S.ACCEPTED:
         # Another look-up may have found the id meanwhile: then none is needed.
-        return _S.ACCEPTED if row.sinch_id else _store_sinch_id(tx, ctx, row, result)
+        return _S.ACCEPTED if _is_known(row) else _check_accepted(tx, ctx, row, broadcast, result)
     values = _choose_values(ctx, row, result, control_found=control_found)
+    status = broadcast.status
+    if result and result.part:
+        values |= _set_others_aside(tx, ctx, row, broadcast, result.part)
     if result and result.finding in (ListFinding.FOUND, ListFinding.MULTIPLE):
         cancelled = status is BroadcastStatus.CANCELLED
         values |= accept_values(ctx, sinch_id=result.sinch_id, cancelled=cancelled)
@@ -277,24 +303,93 @@ def _choose_values(
     return values
 
 
-def _store_sinch_id(
-    tx: Connection, ctx: Context, row: Row[Any], result: ListResult | None
+def _check_accepted(
+    tx: Connection,
+    ctx: Context,
+    row: Row[Any],
+    broadcast: Row[Any],
+    result: ListResult | None,
 ) -> BatchState:
-    """Store the listed Sinch id of a batch that was accepted without an id in the answer."""
+    """Store the listed Sinch id of an accepted batch, and its recipients if those were in doubt."""
     now = ctx.now()
-    query = select(Attempt.started_at).where(Attempt.batch_id == row.id)
-    started_at = tx.execute(query.order_by(Attempt.number.desc()).limit(1)).scalar_one()
+    since = row.accepted_at or now
     values: dict[str, Any] = {
         "reconcile_attempts": row.reconcile_attempts + 1,
-        "next_reconcile_at": choose_next_lookup(ctx.rules, unknown_at=started_at, now=now),
+        "next_reconcile_at": choose_next_lookup(ctx.rules, unknown_at=since, now=now),
     }
     if result and result.sinch_id:
-        values |= {"sinch_id": result.sinch_id, "next_reconcile_at": None}
+        values |= {"sinch_id": row.sinch_id or result.sinch_id, "next_reconcile_at": None}
+        if result.part:
+            values |= _set_others_aside(tx, ctx, row, broadcast, result.part)
         if result.finding is not ListFinding.FOUND:
             bound = logger.bind(client_reference=row.client_reference)
             bound.error("sinch lists an accepted batch otherwise than it was sent")
     tx.execute(update(Batch).where(Batch.id == row.id).values(values))
     return _S.ACCEPTED
+
+
+def _set_others_aside(
+    tx: Connection,
+    ctx: Context,
+    row: Row[Any],
+    broadcast: Row[Any],
+    listed: Set[str],
+) -> dict[str, Any]:
+    """Move the recipients whom Sinch does not list to an unknown batch, and reopen the broadcast.
+
+    A claim of which a restored database knows nothing may have withheld them.  Whether they were
+    sent to since is looked up; an operator decides about them.  Returns the batch's new columns.
+    """
+    content = load_batch_recipients(tx, row)
+    ended = select(Message.recipient).where(
+        Message.broadcast_id == row.broadcast_id,
+        Message.batch_id == row.id,
+        Message.status.in_(ENDED),
+    )
+    kept = listed | set(tx.execute(ended).scalars())
+    pairs = list(zip(content.recipient_indexes, content.recipients, strict=True))
+    aside = [(index, phone) for index, phone in pairs if phone not in kept]
+    if not aside:
+        return {}
+    now = ctx.now()
+    created = split_off(
+        tx,
+        row,
+        broadcast.public_id,
+        start=find_free_start(tx, row),
+        size=len(aside),
+        recipient_indexes=[index for index, _ in aside],
+        recipients=[phone for _, phone in aside],
+        state=_S.UNKNOWN,
+        unknown_at=now,
+        next_reconcile_at=now,
+    )
+    _forget_submitted(tx, created)
+    reopen_broadcast(tx, broadcast)
+    bound = logger.bind(client_reference=row.client_reference, recipients=len(aside))
+    bound.warning("sinch lists fewer recipients of a restored batch: the others are looked up")
+    remaining = [index for index, phone in pairs if phone in kept]
+    values = {"size": len(remaining), "recipient_indexes": remaining, "rollup_dirty": True}
+    return values | ({"next_report_at": None} if row.ended >= len(remaining) else {})
+
+
+def _forget_submitted(tx: Connection, batch: Row[Any]) -> None:
+    """Take back reports that said of a whole batch that Sinch has it."""
+    reported = [
+        Message.broadcast_id == batch.broadcast_id,
+        Message.batch_id == batch.id,
+        Message.status == MessageStatus.SUBMITTED,
+    ]
+    codes = Counter(tx.execute(select(Message.code).where(*reported)).scalars())
+    for code, messages in codes.items():
+        count = update(DeliveryCount).where(
+            DeliveryCount.broadcast_id == batch.broadcast_id,
+            DeliveryCount.status == MessageStatus.SUBMITTED,
+            DeliveryCount.code == (NONE if code is None else code),
+        )
+        tx.execute(count.values(messages=DeliveryCount.messages - messages))
+    unreported = {"status": None, "code": None, "status_at": None, "recorded_at": None}
+    tx.execute(update(Message).where(*reported).values(unreported))
 
 
 def _log_move(row: Row[Any], values: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from sqlalchemy import delete, select, update
 
 from app.sms.audience.chunks import load_batch_recipients
 from app.sms.audience.plan import plan_broadcast
@@ -12,18 +13,24 @@ from app.sms.broadcasts.store import accept_broadcast
 from app.sms.dispatch.withhold import withhold_recipients
 from app.sms.eligibility.decide import Eligibility, RecipientGroup
 from app.sms.lifecycle.gates import begin_restore
-from app.sms.models.batch import Batch
-from app.sms.models.states import Attention, BatchState, ExclusionReason
+from app.sms.models.batch import Attempt, Batch, Message
+from app.sms.models.broadcast import Broadcast
+from app.sms.models.states import Attention, BatchState, BroadcastStatus, ExclusionReason
 from app.sms.operations.restore import end_restore_when_done, mark_restored
+from app.sms.recovery.attention import Decision, resolve_batch
+from app.sms.recovery.confirm import ReportedBatch, confirm_accepted
 from app.sms.recovery.unknown_outcome import reconcile_due_batches
 from app.sms.request.model import BroadcastRequest
 from app.subscribers.audiences.audience import plain_tag
+from app.subscribers.models import Suppression
 from app.text.segments import measure_text
+from app.webhooks.incoming.apply import apply_events
 from app.worker.jobs import plan_next, sweep
 from tests.factories import many_numbers
 from tests.people import add_people, stop
+from tests.reporting import batch_report, ends, report, store_events, tell
 
-ANN, BOB = "+46701234567", "+46707654321"
+ANN, BOB, CLO = "+46701234567", "+46707654321", "+46707654322"
 _S = BatchState
 
 
@@ -364,3 +371,131 @@ def _keep_first_aside(machine):
         numbers = load_batch_recipients(tx, batch).recipients
         opted_out = RecipientGroup(numbers[:2], [0, 1], Eligibility(ExclusionReason.OPTED_OUT))
         withhold_recipients(tx, broadcast, batch, [opted_out, RecipientGroup(numbers[2:], [2])])
+
+
+def test_whom_sinch_does_not_list_is_in_doubt_when_a_claim_withheld_her_after_the_backup(
+    either_machine, sandbox
+):
+    machine = either_machine
+    broadcast = _lose_a_claim_without(machine, ANN, to=(ANN, BOB))
+
+    _restore(machine)
+    sweep(machine.ctx)
+
+    assert machine.counts(broadcast) == {"submitted": 1, "unconfirmed": 1}
+    assert machine.homes(broadcast)[ANN] != machine.homes(broadcast)[BOB]
+    assert machine.violations() == []
+
+
+@pytest.mark.parametrize("told", ["one", "all"])
+def test_a_report_before_the_list_proves_nothing_about_whom_the_list_lacks(
+    either_machine, sandbox, told
+):
+    machine = either_machine
+    broadcast = _lose_a_claim_without(machine, ANN, to=(ANN, BOB))
+    _restore(machine)
+    reference = machine.batch().client_reference
+
+    if told == "one":
+        tell(machine.ctx, report(BOB, "Delivered", reference=reference))
+    else:
+        tell(machine.ctx, batch_report([_delivered(1)], reference=reference))
+    assert machine.states() == [_S.ACCEPTED]
+    sweep(machine.ctx)
+
+    counts = machine.counts(broadcast)
+    assert counts == {"delivered" if told == "one" else "submitted": 1, "unconfirmed": 1}
+    assert ends(machine.ctx, broadcast)[ANN] == (None, None)
+    assert machine.violations() == []
+
+
+def test_who_was_withheld_after_the_backup_is_decided_about_anew(machine, sandbox):
+    broadcast = _lose_a_claim_without(machine, ANN, to=(ANN, BOB, CLO))
+    _restore(machine)
+    _sweep_until_done(machine)
+    for _ in range(130):
+        sweep(machine.ctx)
+        machine.clock.advance(15)
+    (in_doubt,) = (b for b in machine.batches() if b.state is _S.NEEDS_ATTENTION)
+
+    stop(machine.ctx, ANN)
+    _resolve(machine, in_doubt, Decision.RESEND)
+    machine.submit_all()
+
+    assert machine.counts(broadcast) == {"submitted": 2, "abandoned": 1}
+    assert sandbox.recipients() == [BOB, CLO]
+    assert machine.violations() == []
+
+
+def test_a_list_with_fewer_recipients_than_were_sent_needs_an_operator_without_a_restore(
+    machine, sandbox
+):
+    _lose_a_claim_without(machine, ANN, to=(ANN, BOB))
+    machine.corrupt(Batch, next_reconcile_at=machine.ctx.now(), unknown_at=machine.ctx.now())
+
+    reconcile_due_batches(machine.ctx)
+
+    assert machine.batch().attention is Attention.MISMATCH
+
+
+def test_a_report_on_a_batch_that_was_given_up_lets_its_broadcast_await_reports_again(
+    either_machine, sandbox
+):
+    """After a restore; the books never say that all is reported meanwhile."""
+    machine = either_machine
+    broadcast = _lose_a_claim_without(machine, ANN, to=(ANN, BOB))
+    sandbox.order_fault(on="GET /batches", status=503, times=None)
+    _restore(machine)
+    machine.corrupt(Batch, state=_S.NEEDS_ATTENTION, attention=Attention.UNREADABLE)
+    _resolve(machine, machine.batch(), Decision.GIVE_UP)
+    assert machine.broadcast(broadcast).all_reported_at is not None
+
+    store_events(machine.ctx, report(BOB, "Delivered", reference=machine.batch().client_reference))
+    with machine.ctx.db.write() as tx:
+        confirm_accepted(tx, machine.ctx, _reported(machine))
+
+    assert machine.violations() == []
+    assert machine.broadcast(broadcast).all_reported_at is None
+    apply_events(machine.ctx)
+    assert machine.violations() == []
+    sandbox.clear_faults()
+    machine.clock.advance(60)
+    sweep(machine.ctx)
+    assert machine.counts(broadcast) == {"delivered": 1, "unconfirmed": 1}
+    assert machine.violations() == []
+
+
+def _lose_a_claim_without(machine, withheld, *, to):
+    """Store a broadcast and send it to all but one; the database then forgets the claim."""
+    broadcast = machine.store(to)
+    stop(machine.ctx, withheld)
+    with machine.ctx.db.read() as tx:
+        before = tx.execute(select(Batch.__table__)).one()._asdict()
+    machine.submit_all()
+    forget = {"state": _S.UNKNOWN, "unknown_at": machine.ctx.now()}
+    _forget(machine, before | forget)
+    return broadcast
+
+
+def _forget(machine, batch):
+    """Put back a batch as it was before its claim, and its messages, as a backup does."""
+    with machine.ctx.db.write() as tx:
+        tx.execute(update(Message).values(batch_id=batch["id"]))
+        tx.execute(delete(Attempt))
+        tx.execute(delete(Batch).where(Batch.id != batch["id"]))
+        tx.execute(update(Batch).values(batch))
+        tx.execute(update(Broadcast).values(status=BroadcastStatus.SENDING, completed_at=None))
+        tx.execute(delete(Suppression))
+
+
+def _delivered(count):
+    return {"code": 0, "status": "Delivered", "count": count}
+
+
+def _reported(machine):
+    batch = machine.batch()
+    return ReportedBatch(batch, ["01SINCHBATCH"], machine.broadcast(batch.broadcast_id).status)
+
+
+def _resolve(machine, batch, decision):
+    resolve_batch(machine.ctx, batch.client_reference, decision, actor="ops", note="a test")
