@@ -23,6 +23,8 @@ def read_blocks(req: Request, max_bytes: int) -> Iterator[bytes]:
     ends before its Content-Length.
     """
     req.environ[MAX_BYTES_KEY] = max_bytes
+    if (req.content_length or 0) > max_bytes:
+        raise RequestEntityTooLarge
     # One byte more, so that a larger body without a Content-Length is detected.
     req.max_content_length = max_bytes + 1
     received = 0

@@ -10,12 +10,14 @@ from app.db.engine import Database
 from app.subscribers.context import SubscriberContext
 from tests.callers import Caller
 from tests.clocks import ManualClock
+from tests.services import share_statements
 
 
 @pytest.fixture
 def people(either_database: str) -> Iterator[SubscriberContext]:
     """What everything about people stands on, on either database; the test runs on both."""
     db = Database(either_database)
+    share_statements(db)
     yield SubscriberContext(
         db=db, rules=SubscriberRules(), phone_hash_key=b"a key for tests", clock=ManualClock()
     )
