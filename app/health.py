@@ -3,12 +3,12 @@
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
 from flask import current_app
+from loguru import logger
 from marshmallow import Schema, fields, validate
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -21,41 +21,109 @@ from app.sms.context import Context
 from app.sms.operations.heartbeat import read_health
 from app.subscribers.suppressions.hash_key import WrongKey, has_anonymized
 
-# Sinch is checked at most this often.
+# Sinch and the broker are checked at most this often; after a failure once a second.
 READINESS_KEPT_S = 10.0
+# A service that has just started waits for its first sweep without an error in the log.
+_STARTING_S = 20.0
+# The service is ready if each of these is ok.
+_REQUIRED = (
+    "sinch",
+    "database",
+    "background",
+    "broker",
+    "sending",
+    "consistency",
+    "suppression_key",
+)
 
 blueprint = Blueprint("health", __name__, description="Liveness and readiness.")
 
 
-@dataclass(slots=True)
-class Readiness:
-    """Cached check whether Sinch accepts our calls."""
+class _KeptCheck:
+    """A check whose result is kept for a while; callers at the same time share one check."""
 
-    sinch: SinchClient
-    clock: Callable[[], float] = time.monotonic
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-    _checked_at: float | None = None
-    _result: str = "unreachable"
+    def __init__(self, check: Callable[[], str], *, clock: Callable[[], float]) -> None:
+        self._check, self._clock = check, clock
+        self._lock = threading.Lock()
+        self._checked_at: float | None = None
+        self._result = ""
+
+    def read(self) -> str:
+        with self._lock:
+            kept_s = READINESS_KEPT_S if self._result == "ok" else 1.0
+            if self._checked_at is None or self._clock() - self._checked_at >= kept_s:
+                self._result = self._check()
+                self._checked_at = self._clock()
+            return self._result
+
+
+class Readiness:
+    """The checks of GET /ready in one process.
+
+    `ping_broker` raises an exception if Celery's broker does not answer; None without a broker.
+    """
+
+    def __init__(
+        self,
+        sinch: SinchClient,
+        *,
+        ping_broker: Callable[[], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._sinch, self.ping_broker = sinch, ping_broker
+        self._clock, self._started_at = clock, clock()
+        self._kept_sinch = _KeptCheck(self._call_sinch, clock=clock)
+        self._kept_broker = _KeptCheck(self._call_broker, clock=clock)
+        self._lock = threading.Lock()
+        self._faults: dict[str, object] = {}
+
+    def check(self, ctx: Context) -> dict[str, Any]:
+        """Run all checks.  Returns the answer of GET /ready; logs faults that begin or end."""
+        facts = {"sinch": self.check_sinch(), "broker": "none"} | check_database(ctx)
+        if self.ping_broker:
+            facts["broker"] = self._kept_broker.read()
+        ready = all(facts[name] in ("ok", "none") for name in _REQUIRED)
+        for name in (*_REQUIRED, "attention"):
+            self._log_change(name, facts[name])
+        return {"status": "ready" if ready else "not ready", **facts}
 
     def check_sinch(self) -> str:
         """Return `ok`, `unreachable` or `misconfigured`, at most 10 s old."""
-        with self._lock:
-            fresh = self._checked_at is not None and self.clock() - self._checked_at < (
-                READINESS_KEPT_S if self._result == "ok" else 1.0
-            )
-            if not fresh:
-                self._result = self._call_sinch()
-                self._checked_at = self.clock()
-            return self._result
+        return self._kept_sinch.read()
 
     def _call_sinch(self) -> str:
         try:
-            self.sinch.check()
+            self._sinch.check()
         except SinchMisconfigured:
             return "misconfigured"
         except SinchError:
             return "unreachable"
         return "ok"
+
+    def _call_broker(self) -> str:
+        try:
+            if self.ping_broker:
+                self.ping_broker()
+        except Exception as e:
+            logger.opt(exception=e).warning("the broker does not answer")
+            return "unreachable"
+        return "ok"
+
+    def _log_change(self, name: str, state: object) -> None:
+        """Log a fault when it begins, and its end.  A state that cannot be read is no change."""
+        if state in ("unknown", None):
+            return
+        if state == "stale" and self._clock() - self._started_at < _STARTING_S:
+            return
+        with self._lock:
+            before = self._faults.pop(name, None)
+            if state not in ("ok", "none", 0):
+                self._faults[name] = state
+        bound = logger.bind(check=name, state=state)
+        if before is None and name in self._faults:
+            bound.error("a check of /ready fails")
+        elif before is not None and name not in self._faults:
+            bound.info("a check of /ready passes again")
 
 
 class HealthSchema(Schema):
@@ -77,6 +145,7 @@ class ReadySchema(Schema):
     sinch = _state("ok", "unreachable", "misconfigured")
     database = _state("ok", "unreachable", "not ours")
     background = _state("ok", "stale", "unknown")
+    broker = _state("ok", "unreachable", "none", description="none: no Celery, so no broker.")
     sending = _state(
         "ok",
         "stopped",
@@ -114,13 +183,11 @@ def show_health() -> dict[str, Any]:
 )
 @blueprint.response(HTTPStatus.OK, ReadySchema)
 def show_readiness() -> tuple[dict[str, Any], HTTPStatus]:
-    """Check that the service can send: Sinch, database, background workers, consistency."""
+    """Check that the service can send: Sinch, database, background, broker, consistency."""
     readiness: Readiness = current_app.extensions["readiness"]
-    facts = {"sinch": readiness.check_sinch(), **check_database(current_app.extensions["clarion"])}
-    wanted = ("sinch", "database", "background", "sending", "consistency", "suppression_key")
-    if all(facts[name] == "ok" for name in wanted):
-        return {"status": "ready", **facts}, HTTPStatus.OK
-    return {"status": "not ready", **facts}, HTTPStatus.SERVICE_UNAVAILABLE
+    facts = readiness.check(current_app.extensions["clarion"])
+    ready = facts["status"] == "ready"
+    return facts, HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
 
 
 def check_database(ctx: Context) -> dict[str, Any]:
@@ -133,7 +200,8 @@ def check_database(ctx: Context) -> dict[str, Any]:
         suppression_key = _check_key(ctx)
     except WrongDatabase:
         return {"database": "not ours", **unknown}
-    except (SQLAlchemyError, OSError):
+    except (SQLAlchemyError, OSError) as e:
+        logger.opt(exception=e).error("the database cannot be read")
         return {"database": "unreachable", **unknown}
     sending = "restoring" if health.restoring else "stopped" if health.circuit_open else "ok"
     return {

@@ -9,9 +9,11 @@ import json
 import logging
 import re
 import sys
+import threading
 import time
 import traceback
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from contextvars import ContextVar
 from types import TracebackType
@@ -48,14 +50,16 @@ _QUIET = {
 }
 
 
-def configure_logging(level: str) -> None:
-    """Write loguru and the standard library's loggers to standard error, from `level` up."""
+def configure_logging(level: str, *, readable: bool = False) -> None:
+    """Write loguru and the standard library's loggers to standard error, from `level` up.
+
+    Lines are JSON unless standard error is a terminal, or `readable`.
+    """
     logger.remove()
     logger.configure(patcher=_complete)
-    if sys.stderr.isatty():
-        logger.add(_write_readable, level=level, diagnose=False, backtrace=False)
-    else:
-        logger.add(_write_json, level=level, diagnose=False, backtrace=False)
+    write = _write_readable if readable or sys.stderr.isatty() else _write_json
+    outages = _OutageFilter()
+    logger.add(write, level=level, filter=outages.pass_on, diagnose=False, backtrace=False)
     logging.basicConfig(handlers=[InterceptHandler()], level=logging.DEBUG, force=True)
     for name, lowest in _QUIET.items():
         logging.getLogger(name).setLevel(lowest)
@@ -114,6 +118,56 @@ _GUNICORN_QUOTES = {
     "Invalid request from": "unreadable HTTP request",
     "Error handling request": "request failed in the server",
 }
+
+
+def mark_outage(error: BaseException, sentence: str, reason: str) -> None:
+    """Mark an error as an outage: its log line is the sentence and the reason, without a stack.
+
+    An outage that lasts is logged once a minute.
+    """
+    error.outage = (sentence, reason)  # type: ignore[attr-defined]
+
+
+def find_outage(error: BaseException | None) -> tuple[str, str] | None:
+    """Return the sentence and the reason of an outage among an error and its causes, if any."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        outage: tuple[str, str] | None = getattr(error, "outage", None)
+        if outage is not None:
+            return outage
+        error = error.__cause__ or error.__context__
+    return None
+
+
+class _OutageFilter:
+    """Lets through one line a minute for each outage; `times` counts the lines it is for."""
+
+    EVERY_S = 60.0
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._times: Counter[str] = Counter()
+        self._logged_at: dict[str, float] = {}
+
+    def pass_on(self, record: "Record") -> bool:
+        """Return False for the line of an outage that was logged within the last minute."""
+        outage = find_outage(record["exception"].value) if record["exception"] else None
+        if outage is None:
+            return True
+        sentence, reason = outage
+        now = time.monotonic()
+        with self._lock:
+            self._times[sentence] += 1
+            logged_at = self._logged_at.get(sentence)
+            if logged_at is not None and now - logged_at < self.EVERY_S:
+                return False
+            self._logged_at[sentence] = now
+            times = self._times.pop(sentence)
+        record["extra"] |= {"reason": mask_numbers(reason), "during": record["message"]}
+        record["extra"]["times"] = times
+        record["message"], record["exception"] = sentence, None
+        return True
 
 
 def _replace_quotes(record: logging.LogRecord) -> str:

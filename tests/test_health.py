@@ -1,3 +1,4 @@
+import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
@@ -17,6 +18,7 @@ READY = {
     "sinch": "ok",
     "database": "ok",
     "background": "ok",
+    "broker": "none",
     "sending": "ok",
     "consistency": "ok",
     "suppression_key": "ok",
@@ -107,6 +109,7 @@ def test_not_ready_without_its_database(make_service, sandbox, tmp_path):
         "sinch": "ok",
         "database": "unreachable",
         "background": "unknown",
+        "broker": "none",
         "sending": "unknown",
         "consistency": "unknown",
         "suppression_key": "unknown",
@@ -243,3 +246,44 @@ def test_many_who_ask_at_once_ask_sinch_once(ctx, sandbox):
 
     assert verdicts == ["ok"] * 8
     assert len(sandbox.requests()) == 1
+
+
+def test_each_fault_is_an_error_in_the_log_when_it_begins_and_an_info_when_it_ends(
+    make_service, sandbox, capsys
+):
+    service = make_service(LOG_LEVEL="info")
+    sweep(service.extensions["clarion"])
+    client, now = service.test_client(), [0.0]
+    ctx = service.extensions["clarion"]
+    service.extensions["readiness"] = Readiness(ctx.sinch, clock=lambda: now[0])
+    sandbox.order_fault(on="GET /batches", when="before", do="answer", status=503, times=None)
+    for now[0] in (0, 1, 2):
+        client.get("/ready")
+    sandbox.clear_faults()
+    for now[0] in (3, 4, 5):
+        client.get("/ready")
+
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    changes = [
+        (line["level"], line["check"], line["state"]) for line in lines if "check" in line
+    ]
+    assert changes == [("error", "sinch", "unreachable"), ("info", "sinch", "ok")]
+
+
+def test_an_outage_of_the_database_is_one_line_with_its_reason(make_service, auth, capsys):
+    """Not one a request, and no stack; the password is in none."""
+    url = "postgresql://ann:secret-word@127.0.0.1:9/clarion"
+    client = make_service(DATABASE_URL=url, LOG_LEVEL="warning").test_client()
+
+    for number in range(5):
+        body = broadcast_to("+46701234567", message=str(number))
+        assert client.post("/api/broadcast", headers=auth, json=body).status_code == 503
+        assert client.get("/ready").get_json()["database"] == "unreachable"
+
+    output = capsys.readouterr().err
+    lines = [json.loads(line) for line in output.splitlines()]
+    (line,) = [line for line in lines if line["message"] == "the database is unavailable"]
+    assert line["reason"] == "PostgreSQL 127.0.0.1:9/clarion: Connection refused"
+    assert "exception" not in line
+    assert "secret-word" not in output
+    assert [line["check"] for line in lines if "check" in line] == ["database"]

@@ -6,7 +6,7 @@ Database ── write(): one transaction, committed at the end of the block
 base       base class of the tables, table_of()    lists      many values in one statement
 types      aware UTC times, enumerations           facts      key-value rows of the installation
 schema     is it migrated, and is it ours          audit      audit log
-migrating  run alembic
+migrating  run alembic                              outages    why the database is unavailable
 
 Statements on the hot path are module constants with bind parameters: making a statement costs
 several times what running it takes.

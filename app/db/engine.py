@@ -9,6 +9,8 @@ from sqlalchemy import Connection, Engine, Table, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 
+from app.db.outages import note_outage
+
 # A writer waits this long for other writers.
 BUSY_TIMEOUT_S = 20
 _CONNECT_TIMEOUT_S = 5
@@ -104,6 +106,7 @@ def _make_engine(url: str, pool_size: int) -> Engine:
         )
         event.listen(engine, "connect", _set_pragmas)
         event.listen(engine, "begin", _begin_sqlite)
+        event.listen(engine, "handle_error", note_outage)
         return engine
     engine = create_engine(
         parsed,
@@ -114,6 +117,7 @@ def _make_engine(url: str, pool_size: int) -> Engine:
         hide_parameters=True,  # error messages would hold phone numbers and texts
     )
     event.listen(engine, "connect", _bound_idle_transactions)
+    event.listen(engine, "handle_error", note_outage)
     return engine
 
 

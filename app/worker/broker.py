@@ -59,6 +59,16 @@ def make_celery(config: Config) -> Celery:
     return app
 
 
+def ping_broker(app: Celery) -> None:
+    """Ask the broker for the length of a queue, over a new connection.  Raises its error."""
+    try:
+        with app.connection_for_write() as connection:
+            celery_tasks.count_waiting(connection.default_channel, celery_tasks.CLOCK_QUEUE)
+    except Exception as e:
+        celery_tasks.mark_broker_outage(app, e)
+        raise
+
+
 def _make_schedule(config: Config) -> dict[str, Any]:
     sweep_every_s = config.rules.sweep_every_s
     # Due at once when beat starts, so that /ready need not wait for the first sweep.

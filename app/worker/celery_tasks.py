@@ -14,6 +14,7 @@ from typing import Any
 from celery import Task, shared_task
 from loguru import logger
 
+from app.logs import mark_outage
 from app.sms.context import Context
 from app.sms.dispatch.burst import Burst, submit_next
 from app.subscribers.imports.job import has_imports
@@ -41,6 +42,18 @@ def use_context(ctx: Context, *, is_stopping: Callable[[], bool]) -> None:
     _is_stopping[:] = [is_stopping]
 
 
+def mark_broker_outage(app: Any, error: Exception) -> None:
+    """Have an error of the broker logged by its reason, once a minute."""
+    reason = f"{app.connection_for_write().as_uri()}: {str(error).partition(chr(10))[0][:200]}"
+    mark_outage(error, "the broker is unreachable", reason)
+
+
+def count_waiting(channel: Any, queue: str) -> int:
+    """Return the number of tasks that wait in a queue, which is made if it is missing."""
+    line = channel.queue_declare(queue, durable=True, auto_delete=False)
+    return int(line.message_count)
+
+
 class WakeTask(Task):  # type: ignore[type-arg]  # generic for mypy alone
     """A task that is queued only while fewer than MAX_WAITING wait in its queue.
 
@@ -53,10 +66,14 @@ class WakeTask(Task):  # type: ignore[type-arg]  # generic for mypy alone
 
     def apply_async(self, *args: Any, **options: Any) -> Any:
         """Queue the task.  Returns None if enough tasks are waiting."""
-        with self.app.producer_or_acquire() as producer:
-            line = producer.channel.queue_declare(self.queue, durable=True, auto_delete=False)
-        if line.message_count < MAX_WAITING:
-            return super().apply_async(*args, **{"retry": False} | options)
+        try:
+            with self.app.producer_or_acquire() as producer:
+                waiting = count_waiting(producer.channel, self.queue)
+            if waiting < MAX_WAITING:
+                return super().apply_async(*args, **{"retry": False} | options)
+        except Exception as e:
+            mark_broker_outage(self.app, e)
+            raise
         return None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

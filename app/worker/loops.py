@@ -24,11 +24,12 @@ class Loop(threading.Thread):
         name: str,
         work: Callable[[], float | None],
         *,
-        stopping: threading.Event,
+        stopping: threading.Event | None = None,
         delay_s: float = 0,
     ) -> None:
         super().__init__(name=name, daemon=True)
-        self._work, self._stopping, self._delay_s = work, stopping, delay_s
+        self._work, self._delay_s = work, delay_s
+        self._stopping = stopping or threading.Event()
         self._woken = threading.Event()
 
     def wake(self) -> None:

@@ -2,9 +2,9 @@
 
 import atexit
 import sys
-import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 from flask import Flask
 from loguru import logger
@@ -13,8 +13,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.config import EXIT_CONFIG, Background, Config
 from app.db.engine import WrongPragma
 from app.db.schema import WrongDatabase
+from app.health import Readiness
 from app.sms.context import Context
-from app.worker.broker import make_celery
+from app.worker.broker import make_celery, ping_broker
 from app.worker.celery_tasks import wake_importers, wake_report_workers, wake_workers
 from app.worker.loops import Loop
 from app.worker.threads import BackgroundThreads
@@ -24,6 +25,7 @@ from app.worker.webhook_workers import WebhookWorkers
 _GATHER_S = 0.05
 # After the broker took no wake-up.
 _BROKER_PAUSE_S = 2.0
+_WATCH_EVERY_S = 30.0
 
 
 def start_background(app: Flask, config: Config) -> None:
@@ -33,8 +35,11 @@ def start_background(app: Flask, config: Config) -> None:
     """
     ctx: Context = app.extensions["clarion"]
     refuse_wrong_database(ctx)
+    readiness: Readiness = app.extensions["readiness"]
+    watch = Loop("readiness", lambda: _watch(readiness, ctx), delay_s=_WATCH_EVERY_S)
+    watch.start()
     if config.background is Background.CELERY:
-        make_celery(config)
+        readiness.ping_broker = partial(ping_broker, make_celery(config))
         for name, send_wake_up in (
             ("wake_workers", wake_workers),
             ("wake_report_worker", wake_report_workers),
@@ -52,6 +57,12 @@ def start_background(app: Flask, config: Config) -> None:
     atexit.register(threads.stop)
 
 
+def _watch(readiness: Readiness, ctx: Context) -> float:
+    """Log what stops the service from sending, also if GET /ready is never called."""
+    readiness.check(ctx)
+    return _WATCH_EVERY_S
+
+
 def _start_waker(send_wake_up: Callable[[], bool]) -> Callable[[], None]:
     """Start a thread that sends wake-ups, so that no request waits for a slow or dead broker.
 
@@ -61,7 +72,7 @@ def _start_waker(send_wake_up: Callable[[], bool]) -> Callable[[], None]:
     def work() -> None:
         time.sleep(_GATHER_S if send_wake_up() else _BROKER_PAUSE_S)
 
-    waker = Loop("waker", work, stopping=threading.Event())
+    waker = Loop("waker", work)
     waker.start()
     return waker.wake
 
