@@ -264,9 +264,7 @@ def test_each_fault_is_an_error_in_the_log_when_it_begins_and_an_info_when_it_en
         client.get("/ready")
 
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
-    changes = [
-        (line["level"], line["check"], line["state"]) for line in lines if "check" in line
-    ]
+    changes = [(line["level"], line["check"], line["state"]) for line in lines if "check" in line]
     assert changes == [("error", "sinch", "unreachable"), ("info", "sinch", "ok")]
 
 
