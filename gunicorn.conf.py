@@ -1,14 +1,20 @@
 """gunicorn's settings, from app.config; threads, because a broadcast mostly waits for Sinch.
 
+The worker is gunicorn's gthread with an event loop that collects requests
+(app/http/gunicorn_worker.py).
+
 An unusable configuration ends the master here with exit code 78.  gunicorn would restart a worker
 that exits.
 """
 
 import os
+import resource
 import signal
 import socket
 import struct
 from typing import Any
+
+from loguru import logger
 
 from app.config import load_config_or_exit
 from app.logs import configure_logging
@@ -21,11 +27,16 @@ _ctx = make_context(_config)
 refuse_wrong_database(_ctx)
 _ctx.db.close()  # workers must not share the master's connections
 
-# In development, serve only this machine.
-bind = f"{'0.0.0.0' if _config.production else '127.0.0.1'}:{_config.port}"
+# Each connection takes a file descriptor.
+_soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+_wanted = 8_192 if _hard == resource.RLIM_INFINITY else min(8_192, _hard)
+resource.setrlimit(resource.RLIMIT_NOFILE, (max(_soft, _wanted), _hard))
+
+bind = f"{f'[{_config.host}]' if ':' in _config.host else _config.host}:{_config.port}"
 workers = _config.web_concurrency
-worker_class = "gthread"
+worker_class = "app.http.gunicorn_worker.CollectingWorker"
 threads = _config.web_threads
+worker_connections = 2_000
 timeout = 60
 # A broadcast is answered within 25 s (SEND_BUDGET_S and look-ups); Heroku kills after 30 s.
 graceful_timeout = 25
@@ -47,11 +58,16 @@ logconfig_dict = {
 
 
 def when_ready(server: Any) -> None:
-    """Set the kernel's time-out for silent clients; on Linux, accepted sockets inherit it.
+    """Say what is missing in front, and set the kernel's time-outs for silent clients.
 
-    A silent client occupies a thread.  A client that sends a byte now and then occupies it longer,
-    so production needs a proxy that collects whole requests, as nginx and Heroku's router do.
+    On Linux, accepted sockets inherit the time-outs.
     """
+    if _config.production and not _config.trusted_proxies:
+        logger.bind(host=_config.host).warning(
+            "no proxy is trusted: put a proxy with TLS in front and set TRUSTED_PROXIES to the "
+            "number of proxies; without TLS, keys and texts can be read on the way, and behind an "
+            "untrusted proxy all callers count as one address"
+        )
     timeout_value = struct.pack("ll", _config.client_timeout_s, 0)
     for listener in server.LISTENERS:
         listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout_value)

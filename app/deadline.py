@@ -19,9 +19,13 @@ Addresses = list[tuple[Any, ...]]
 
 
 class Watchdog:
-    """Shuts sockets down at their deadlines; each thread has one exchange at a time."""
+    """Shuts sockets down at their deadlines; each thread has one exchange at a time.
 
-    def __init__(self) -> None:
+    `how` is the side that is shut: socket.SHUT_RD ends reading only.
+    """
+
+    def __init__(self, *, how: int = socket.SHUT_RDWR) -> None:
+        self._how = how
         self._watched: dict[int, tuple[float, socket.socket]] = {}
         self._has_watched = threading.Event()
         self._lock = threading.Lock()
@@ -51,7 +55,7 @@ class Watchdog:
                 for thread_id, (deadline, sock) in list(self._watched.items()):
                     if deadline <= now:
                         del self._watched[thread_id]
-                        _shut_down(sock)
+                        _shut_down(sock, self._how)
             time.sleep(_TICK_S)
 
 
@@ -118,7 +122,7 @@ def read_retry_after(value: str | None, *, now: datetime) -> float | None:
         return None
 
 
-def _shut_down(sock: socket.socket) -> None:
+def _shut_down(sock: socket.socket, how: int) -> None:
     with contextlib.suppress(OSError):
         # SSLSocket's own shutdown would remove TLS while another thread is waiting in it.
-        socket.socket.shutdown(sock, socket.SHUT_RDWR)
+        socket.socket.shutdown(sock, how)

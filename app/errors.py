@@ -31,6 +31,7 @@ _SENTENCES = {
     HTTPStatus.NOT_FOUND: "Route not found",
     HTTPStatus.METHOD_NOT_ALLOWED: "Method not allowed",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "Request body too large",
+    HTTPStatus.REQUEST_TIMEOUT: "The body came too slowly: send it again over a faster connection",
     HTTPStatus.TOO_MANY_REQUESTS: "Too many requests, please try again later.",
     HTTPStatus.INTERNAL_SERVER_ERROR: "Internal server error",
 }

@@ -32,6 +32,7 @@ def create_app(config: Config) -> Flask:
         SECRET_KEY=config.secret_key,
         MAX_CONTENT_LENGTH=config.max_body_bytes,
         PRODUCTION=config.production,
+        CLIENT_TIMEOUT_S=config.client_timeout_s,
     )
     ctx = make_context(config)
     flask_app.extensions |= {

@@ -96,6 +96,8 @@ def test_neither_keys_nor_secrets_show_in_a_printed_configuration():
         ({"APP_ENV": "staging"}, "APP_ENV"),
         ({"PORT": "http"}, "PORT must be a whole number"),
         ({"PORT": "0"}, "PORT must be"),
+        ({"HOST": "clarion.example.com"}, "HOST must be an IP address"),
+        ({"HOST": "0.0.0.0:80"}, "HOST must be an IP address"),
         ({"PORT": "65536"}, "PORT must be"),
         ({"LOG_LEVEL": "loud"}, "LOG_LEVEL"),
         ({"API_KEYS": "Change-Me-" + STRONG_KEY}, "sample"),

@@ -9,6 +9,7 @@ people    consent, quiet hours, caps, imports   sinch     SINCH_…: account and
 sending   times and limits of sending           webhooks  callbacks of Sinch
 """
 
+import ipaddress
 import os
 import sys
 from collections.abc import Mapping
@@ -73,6 +74,7 @@ class Config:
     """All settings of one process."""
 
     env: AppEnv
+    host: str
     port: int
     web_concurrency: int
     web_threads: int
@@ -147,6 +149,7 @@ def read_config(environ: Mapping[str, str]) -> Config:
     secret_key = _read_secret(environ, "SECRET_KEY", env)
     return Config(
         env=env,
+        host=_read_host(environ),
         port=read_int(environ, "PORT", 3000, lowest=1, highest=65535),
         web_concurrency=read_int(environ, "WEB_CONCURRENCY", 1, lowest=1, highest=64),
         web_threads=read_int(environ, "WEB_THREADS", 32, lowest=1, highest=512),
@@ -173,6 +176,18 @@ def read_config(environ: Mapping[str, str]) -> Config:
         webhook_auth=read_webhook_auth(environ, env, public_url=public_url),
         delivery_report=read_delivery_report(environ),
     )
+
+
+def _read_host(environ: Mapping[str, str]) -> str:
+    """Read the address to listen on; default: this machine only."""
+    value = environ.get("HOST", "").strip().strip("[]") or "127.0.0.1"
+    try:
+        return str(ipaddress.ip_address("127.0.0.1" if value == "localhost" else value))
+    except ValueError as e:
+        raise ConfigError(
+            "HOST must be an IP address to listen on, such as 127.0.0.1 (this machine only) or "
+            "0.0.0.0 (every network)"
+        ) from e
 
 
 def _read_env(environ: Mapping[str, str]) -> AppEnv:

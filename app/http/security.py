@@ -14,9 +14,14 @@ _ALWAYS = {
 _HSTS = "max-age=31536000; includeSubDomains"
 
 
+def list_security_headers(*, production: bool) -> dict[str, str]:
+    """Return the headers of every response, with HSTS in production."""
+    return {**_ALWAYS, **({"Strict-Transport-Security": _HSTS} if production else {})}
+
+
 def secure_responses(app: Flask, *, production: bool) -> None:
-    """Set security headers on responses that do not set them, with HSTS in production."""
-    headers = {**_ALWAYS, **({"Strict-Transport-Security": _HSTS} if production else {})}
+    """Set security headers on responses that do not set them."""
+    headers = list_security_headers(production=production)
 
     def set_headers(response: Response) -> Response:
         for name, value in headers.items():

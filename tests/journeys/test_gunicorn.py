@@ -1,6 +1,7 @@
 """The service under gunicorn, as the Procfile starts it."""
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -15,6 +16,7 @@ import requests
 from tests.callers import count_taken
 from tests.factories import AUTH, broadcast_to, many_numbers, production
 from tests.processes import running, wait_until_healthy
+from tests.wire import unused_port
 
 ANN = "+46701234567"
 
@@ -255,8 +257,27 @@ def test_every_line_of_output_is_json(service):
     assert [line for line in lines if not line.startswith('{"time": ')] == []
 
 
-def test_in_production_it_starts_and_serves_every_address(tmp_path):
+def test_in_production_it_serves_this_machine_only_and_says_what_is_missing_in_front(tmp_path):
     with running(tmp_path / "output", **production() | {"APP_ENV": ""}) as service:
+        port = int(service.url.rpartition(":")[2])
+        with pytest.raises(OSError):  # noqa: PT011  # refused or unreachable
+            socket.create_connection((_outer_address(), port), 1)
+        lines = [json.loads(line) for line in service.output.read_text().splitlines()]
+
+    (warning,) = [line for line in lines if "TRUSTED_PROXIES" in line["message"]]
+    assert (warning["level"], warning["host"]) == ("warning", "127.0.0.1")
+
+
+@pytest.mark.parametrize(("host", "address"), [("::1", "::1"), ("localhost", "127.0.0.1")])
+def test_it_listens_where_it_is_told(sandbox_server, tmp_path, host, address):
+    settings = {"SINCH_REGION_URL": sandbox_server.url, "HOST": host, "PORT": str(unused_port())}
+    with running(tmp_path / "output", host=address, **settings) as service:
+        assert service.get("/health").ok
+
+
+def test_in_production_it_serves_every_address_where_it_is_told_so(tmp_path):
+    told = {"APP_ENV": "", "HOST": "0.0.0.0", "TRUSTED_PROXIES": "1"}
+    with running(tmp_path / "output", **production() | told) as service:
         port = service.url.rpartition(":")[2]
         answer = requests.get(f"http://127.0.0.2:{port}/health", timeout=5)
         shown = requests.get(f"{service.url}/docs", timeout=5)
@@ -264,3 +285,4 @@ def test_in_production_it_starts_and_serves_every_address(tmp_path):
     assert answer.json()["status"] == "ok"
     assert "Strict-Transport-Security" in answer.headers
     assert shown.ok
+    assert "TRUSTED_PROXIES" not in service.output.read_text()

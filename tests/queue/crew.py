@@ -222,7 +222,10 @@ def slow_down(sinch: LedgeredSandbox, seconds: float) -> None:
 def read_procfile(name: str) -> list[str]:
     """The command of a line, run by this Python."""
     lines = dict(line.split(": ", 1) for line in (ROOT / "Procfile").read_text().splitlines())
-    return [sys.executable, "-m", *shlex.split(lines[name])]
+    words = shlex.split(lines[name])
+    settings = [word for word in words if "=" in word.partition(" ")[0] and word[0] != "-"]
+    assert words[: len(settings)] == settings
+    return [sys.executable, "-m", *words[len(settings) :]]
 
 
 @contextlib.contextmanager

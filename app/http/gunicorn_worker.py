@@ -1,0 +1,339 @@
+"""gunicorn's threaded worker, in which silent and slow connections hold no thread.
+
+gthread gives a thread to each new connection, which then waits for its bytes: a few dozen slow
+clients stop the service.  Here the worker's event loop collects the head and a small body of a
+request, and only a request that has arrived gets a thread.  A body that is large or has no length
+is read by a thread; few threads do that at a time, within a deadline that grows with the bytes.
+
+    new or kept alive ──> collecting ──> thread ──> kept alive, or lingering until it is closed
+                              └──> waiting for one of the threads for open bodies
+"""
+
+import contextlib
+import json
+import re
+import selectors
+import socket
+import time
+import uuid
+from functools import partial
+from http import HTTPStatus
+from typing import Any
+
+from gunicorn.http import errors
+from gunicorn.workers.gthread import ThreadWorker
+from loguru import logger
+from werkzeug.exceptions import RequestTimeout
+
+from app.deadline import Watchdog
+from app.http.security import list_security_headers
+
+# A body of at most this size is collected before a thread gets the request.
+COLLECTED_BYTES = 64 * 1024
+_HEAD_BYTES = 64 * 1024
+# All requests that are being collected may hold this together.
+_COLLECTED_BYTES_IN_ALL = 32_000_000
+# Slowest connection on which a body may come in.
+_BYTES_PER_S = 32 * 1024
+# One of this many threads, at least one, may read open bodies.
+_THREADS_PER_OPEN_BODY = 4
+_OPEN_BODY_WAIT_S = 20.0
+_LINGER_S = 2.0
+_LINGER_BYTES = 1_000_000
+_RECEIVE_BYTES = 64 * 1024
+
+_LENGTH = re.compile(rb"^content-length[ \t]*:[ \t]*([0-9]{1,18})[ \t]*\r?$", re.I | re.M)
+_OPEN = re.compile(rb"^(?:transfer-encoding|expect)[ \t]*:", re.I | re.M)
+
+_STATUSES = {
+    errors.LimitRequestLine: (
+        HTTPStatus.REQUEST_URI_TOO_LONG,
+        "The URL is too long: send long values in the body",
+    ),
+    errors.LimitRequestHeaders: (
+        HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+        "The headers are too large or too many: send only those that are documented",
+    ),
+    errors.UnsupportedTransferCoding: (
+        HTTPStatus.NOT_IMPLEMENTED,
+        "The Transfer-Encoding is not supported: send the body plain or chunked",
+    ),
+    errors.ExpectationFailed: (
+        HTTPStatus.EXPECTATION_FAILED,
+        "The Expect header is not supported: leave it out",
+    ),
+}
+_UNREADABLE = (HTTPStatus.BAD_REQUEST, "The request is not valid HTTP: check its line and headers")
+_FAILED = (HTTPStatus.INTERNAL_SERVER_ERROR, "Internal server error")
+_BUSY = (
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    "Too many large requests are coming in; nothing was done. Repeat this one in 2 seconds.",
+)
+
+_body_watchdog = Watchdog(how=socket.SHUT_RD)
+
+
+class _Collected:
+    """The bytes of a request so far, and the time at which the rest must have come."""
+
+    def __init__(self, buffer: bytes, deadline: float) -> None:
+        self.buffer, self.deadline = bytearray(buffer), deadline
+        self.ended = self.is_open = False
+        self._head_bytes = self._searched = 0
+        self._needed = 0
+
+    def has_head(self) -> bool:
+        """Return True once the head is there, and then know how much more there must be."""
+        if self._head_bytes:
+            return True
+        # One empty line may come before a request.
+        start = 2 if self.buffer.startswith(b"\r\n") else 0
+        end = self.buffer.find(b"\r\n\r\n", max(start, self._searched - 3))
+        self._searched = len(self.buffer)
+        if end < 0:
+            return False
+        self._head_bytes = end + 4
+        head = bytes(self.buffer[: self._head_bytes])
+        lengths = _LENGTH.findall(head)
+        # gunicorn refuses several lengths, for which there is nothing to wait.
+        body_bytes = int(lengths[0]) if len(lengths) == 1 else 0
+        self.is_open = body_bytes > COLLECTED_BYTES or _OPEN.search(head) is not None
+        self._needed = self._head_bytes + (0 if self.is_open else body_bytes)
+        return True
+
+    def is_complete(self) -> bool:
+        return self.ended or (self.has_head() and len(self.buffer) >= self._needed)
+
+
+class _TimedReader:
+    """gunicorn's reader of an open body; raises RequestTimeout if the body comes too slowly."""
+
+    def __init__(self, reader: Any, sock: socket.socket, grace_s: float) -> None:
+        self._reader, self._sock = reader, sock
+        self._received, self._deadline = 0, time.monotonic() + grace_s
+
+    def read(self, size: int) -> bytes:
+        deadline = self._deadline + (self._received + size) / _BYTES_PER_S
+        _body_watchdog.watch(self._sock, deadline)
+        try:
+            data: bytes = self._reader.read(size)
+        finally:
+            _body_watchdog.release()
+            if time.monotonic() >= deadline:
+                raise RequestTimeout
+        self._received += len(data)
+        return data
+
+
+class CollectingWorker(ThreadWorker):
+    """gthread with requests collected by its event loop."""
+
+    def init_process(self) -> None:
+        """Begin without connections; gunicorn's method then serves until the end."""
+        self._timeout_s = 0.0
+        self._collecting: dict[Any, _Collected] = {}
+        self._collected_bytes = 0
+        self._waiting: dict[Any, _Collected] = {}
+        self._open_bodies: set[Any] = set()
+        self._lingering: dict[Any, tuple[float, int]] = {}
+        super().init_process()
+
+    def load_wsgi(self) -> None:
+        """Load the application, and learn how long a client may take."""
+        super().load_wsgi()
+        self._timeout_s = self.wsgi.config["CLIENT_TIMEOUT_S"]
+
+    def enqueue_req(self, conn: Any) -> None:
+        """Collect the request of a connection that is new, kept alive, or has sent two at once."""
+        if self.cfg.is_ssl:
+            super().enqueue_req(conn)
+            return
+        buffered = conn.parser.unreader.take_buffered() if conn.parser else b""
+        # The time that a client may be silent is given to the whole request.
+        deadline = time.monotonic() + self._timeout_s
+        self._collecting[conn] = _Collected(buffered, deadline)
+        self._collected_bytes += len(buffered)
+        conn.sock.setblocking(False)
+        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._receive, conn))
+        self._receive(conn, None)
+        self._make_room()
+
+    def finish_request(self, conn: Any, future: Any) -> None:
+        """Keep the connection, or let its last bytes arrive without stopping the loop for them."""
+        if conn in self._open_bodies:
+            self._open_bodies.discard(conn)
+            self._serve_waiting()
+        if future.cancelled() or future.exception() or not future.result():
+            self._linger(conn)
+        else:
+            super().finish_request(conn, future)
+
+    def handle_request(self, req: Any, conn: Any) -> Any:
+        """Read an open body within a deadline."""
+        if conn in self._open_bodies:
+            req.body.reader = _TimedReader(req.body.reader, conn.sock, self._timeout_s)
+        return super().handle_request(req, conn)
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
+        """Answer what gunicorn cannot read, in the format of our errors."""
+        if isinstance(exc, errors.ParseException):
+            answer = _STATUSES.get(type(exc), _UNREADABLE)
+        else:
+            logger.opt(exception=exc).error("request failed in the server")
+            answer = _FAILED
+        with contextlib.suppress(OSError):
+            self._answer(client, addr, *answer)
+
+    def murder_pending(self) -> None:
+        """Close connections whose request has not come in time; called by the loop."""
+        super().murder_pending()
+        now = time.monotonic()
+        if not self.alive:
+            self._hasten_end(now)
+        # The first of each has the earliest deadline.
+        for pending, end in ((self._collecting, self._drop), (self._waiting, self._refuse)):
+            while pending and next(iter(pending.values())).deadline <= now:
+                end(next(iter(pending)))
+        while self._lingering and next(iter(self._lingering.values()))[0] <= now:
+            self._close(next(iter(self._lingering)))
+
+    def _hasten_end(self, now: float) -> None:
+        """Wait no more for connections without a byte, and only shortly for the rest."""
+        for collected in (*self._collecting.values(), *self._waiting.values()):
+            latest = now + _LINGER_S if collected.buffer else now
+            collected.deadline = min(collected.deadline, latest)
+
+    def _receive(self, conn: Any, _: Any) -> None:
+        collected = self._collecting[conn]
+        try:
+            data = conn.sock.recv(_RECEIVE_BYTES)
+        except (BlockingIOError, InterruptedError):
+            data = None
+        except OSError:
+            self._drop(conn)
+            return
+        if data:
+            collected.buffer += data
+            self._collected_bytes += len(data)
+        elif data is not None:
+            collected.ended = True
+        if collected.is_complete():
+            self._pass_on(conn)
+        elif not collected.has_head() and len(collected.buffer) > _HEAD_BYTES:
+            self._forget(conn)
+            self._answer(conn.sock, conn.client, *_STATUSES[errors.LimitRequestHeaders])
+            self._linger(conn)
+
+    def _pass_on(self, conn: Any) -> None:
+        """Give the request to a thread, or let it wait for one of those for open bodies."""
+        collected = self._forget(conn)
+        if not collected.buffer:
+            self._close(conn)
+        elif collected.is_open and not self._has_room_for_open_body():
+            collected.deadline = time.monotonic() + _OPEN_BODY_WAIT_S
+            self._waiting[conn] = collected
+        else:
+            self._start(conn, collected)
+
+    def _has_room_for_open_body(self) -> bool:
+        threads: int = self.cfg.threads
+        return len(self._open_bodies) < max(1, threads // _THREADS_PER_OPEN_BODY)
+
+    def _serve_waiting(self) -> None:
+        while self._waiting and self._has_room_for_open_body():
+            conn = next(iter(self._waiting))
+            self._start(conn, self._waiting.pop(conn))
+
+    def _start(self, conn: Any, collected: _Collected) -> None:
+        if collected.is_open:
+            self._open_bodies.add(conn)
+        conn.init()
+        conn.parser.unreader.unread(bytes(collected.buffer))
+        conn.data_ready = True
+        super().enqueue_req(conn)
+
+    def _make_room(self) -> None:
+        """Close the oldest connections that only wait, so that new ones can be accepted."""
+        while self.nr_conns >= self.worker_connections:
+            if len(self._collecting) > 1:
+                self._drop(next(iter(self._collecting)))
+            elif self.keepalived_conns:
+                conn = self.keepalived_conns.popleft()
+                self.poller.unregister(conn.sock)
+                self._close(conn)
+            else:
+                return
+        while self._collected_bytes > _COLLECTED_BYTES_IN_ALL and len(self._collecting) > 1:
+            self._drop(next(iter(self._collecting)))
+
+    def _forget(self, conn: Any) -> _Collected:
+        """Stop collecting from a connection.  Returns what there was."""
+        self.poller.unregister(conn.sock)
+        collected = self._collecting.pop(conn)
+        self._collected_bytes -= len(collected.buffer)
+        return collected
+
+    def _drop(self, conn: Any) -> None:
+        self._forget(conn)
+        self._close(conn)
+
+    def _refuse(self, conn: Any) -> None:
+        del self._waiting[conn]
+        self._answer(conn.sock, conn.client, *_BUSY, headers={"Retry-After": "2"})
+        self._linger(conn)
+
+    def _linger(self, conn: Any) -> None:
+        """Send the end of the answer, and read on for a moment, so that the answer is not lost."""
+        try:
+            conn.sock.setblocking(False)
+            conn.sock.shutdown(socket.SHUT_WR)
+            self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._drain, conn))
+        except (OSError, ValueError):
+            self._close(conn)
+            return
+        self._lingering[conn] = (time.monotonic() + _LINGER_S, 0)
+
+    def _drain(self, conn: Any, _: Any) -> None:
+        until, drained = self._lingering[conn]
+        with contextlib.suppress(BlockingIOError, InterruptedError):
+            try:
+                data = conn.sock.recv(_RECEIVE_BYTES)
+            except ConnectionError:
+                data = b""
+            if data and drained < _LINGER_BYTES:
+                self._lingering[conn] = (until, drained + len(data))
+            else:
+                self._close(conn)
+
+    def _close(self, conn: Any) -> None:
+        if self._lingering.pop(conn, None):
+            self.poller.unregister(conn.sock)
+        self.nr_conns -= 1
+        conn.close()
+
+    def _answer(
+        self,
+        sock: socket.socket,
+        address: Any,
+        status: HTTPStatus,
+        sentence: str,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        """Write an error that the application does not see, as far as the socket takes it."""
+        request_id = uuid.uuid4().hex
+        body = json.dumps({"error": sentence, "request_id": request_id}).encode()
+        lines = {
+            "Connection": "close",
+            "Content-Type": "application/json",
+            "Content-Length": str(len(body)),
+            "X-Request-ID": request_id,
+            **list_security_headers(production=self.wsgi.config["PRODUCTION"]),
+            **(headers or {}),
+        }
+        head = [f"HTTP/1.1 {status.value} {status.phrase}"]
+        head += [f"{name}: {value}" for name, value in lines.items()]
+        host = address[0] if isinstance(address, tuple) else "-"
+        bound = logger.bind(status=status.value, address=host, request_id=request_id)
+        bound.warning("request refused before it reached a route")
+        with contextlib.suppress(OSError):
+            sock.send("\r\n".join([*head, "", ""]).encode() + body)
