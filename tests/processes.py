@@ -65,22 +65,9 @@ def running(
         overrides["DATABASE_URL"] = f"sqlite:///{output.parent / 'clarion.db'}"
         migrate(overrides["DATABASE_URL"])
     environ = settings(**{"PORT": str(port)} | overrides)
-<<<<<<< HEAD
     arguments = [argument.format(port=port) for argument in command]
     process = fork_server.start(arguments, clean_environ(environ), output)
-    service = Service(process, f"http://127.0.0.1:{port}", output)
-=======
-    with output.open("wb") as file:
-        process = subprocess.Popen(
-            [each.format(port=port) for each in command],
-            cwd=ROOT,
-            env=clean_environ(environ),
-            stdout=file,
-            stderr=file,
-            start_new_session=True,
-        )
     service = Service(process, f"http://{f'[{host}]' if ':' in host else host}:{port}", output)
->>>>>>> 3b7d92c (Collect requests before they get a thread: 64 slow clients stopped the service; listen on loopback unless HOST says otherwise)
     try:
         wait_until_healthy(service)
         yield service
