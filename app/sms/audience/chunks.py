@@ -1,6 +1,6 @@
 """Chunks of an audience, and the recipients and messages of a batch."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, select, update
 
 from app.db.base import table_of
+from app.sms.content.placeholders import Parameters, collect_personal, select_own
 from app.sms.models.batch import Message
 from app.sms.models.broadcast import Chunk
 from app.sms.models.states import ExclusionReason
@@ -72,16 +73,19 @@ def make_chunk_rows(
         }
 
 
-def select_parameters(
-    parameters: Mapping[str, Mapping[str, str]], recipients: Sequence[str]
-) -> dict[str, dict[str, str]] | None:
-    """Return the values of these recipients by name; None without parameters."""
-    if not parameters:
-        return None
-    return {
-        name: {phone: values[phone] for phone in recipients if phone in values}
-        for name, values in parameters.items()
-    }
+def make_chunks(
+    chunks: Iterable[Sequence[str]], parameters: Parameters, *, language: str | None = None
+) -> Iterator[AudienceChunk]:
+    """Make a chunk of each group of recipients, with their own values."""
+    own = select_own(parameters)
+    having = collect_personal(own)
+    for recipients in chunks:
+        personal = [phone for phone in recipients if phone in having]
+        values = {
+            name: {phone: table[phone] for phone in personal if phone in table}
+            for name, table in own.items()
+        }
+        yield AudienceChunk(recipients, values or None, language)
 
 
 def load_batch_recipients(tx: Connection, batch: Row[Any]) -> BatchRecipients:

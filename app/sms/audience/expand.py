@@ -7,7 +7,7 @@ from sqlalchemy import Connection, select
 
 from app.db.base import table_of
 from app.db.lists import PHONES, chunked, pack
-from app.sms.audience.chunks import AudienceChunk, choose_chunk_size, select_parameters
+from app.sms.audience.chunks import AudienceChunk, choose_chunk_size, make_chunks
 from app.sms.audience.lookup import read_page
 from app.sms.content.placeholders import choose_language
 from app.sms.context import Context
@@ -68,8 +68,7 @@ def _chunk_recipients(
     if request.texts:
         by_language = _group_by_language(ctx, request)
     for language, phones in by_language.items():
-        for chunk in chunked(phones, size):
-            yield AudienceChunk(chunk, select_parameters(request.parameters, chunk), language)
+        yield from make_chunks(chunked(phones, size), request.parameters, language=language)
 
 
 def _group_by_language(ctx: Context, request: BroadcastRequest) -> dict[str | None, Sequence[str]]:

@@ -5,7 +5,7 @@ chunks; the excluded ones are stored, too, so that the counts add up.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import chain
@@ -16,11 +16,11 @@ from sqlalchemy import Connection, Dialect, Row, Select, and_, case, func, inser
 from app.db.base import table_of
 from app.db.lists import chunked
 from app.sms.audience.chunks import AudienceChunk, choose_chunk_size, make_chunk_rows
+from app.sms.content.measure import TextPattern
 from app.sms.content.placeholders import (
     DEFAULT,
     choose_language,
     find_placeholders,
-    measure_personal,
     name_field,
     read_value,
 )
@@ -32,7 +32,7 @@ from app.sms.models.states import ACTIVE, FINAL, Category, ExclusionReason
 from app.sms.request.model import BroadcastRequest, collect_defaults
 from app.subscribers.audiences.audience import Audience, find_people
 from app.subscribers.models import Scope, Subscriber, Suppression
-from app.text.segments import Encoding
+from app.text.segments import Encoding, TextSize
 
 # In restore mode our clock may be wrong by this much: a broadcast that is still scheduled by it may
 # have been sent before.
@@ -154,8 +154,8 @@ def _make_personal_page(
     groups = defaultdict(list)
     page = LookupPage([])
     texts = (request.text, *request.texts.values())
-    placeholders = {text: find_placeholders(text) for text in texts}
-    names = chain.from_iterable(placeholders.values())
+    patterns = {text: TextPattern(text) for text in texts}
+    names = chain.from_iterable(pattern.names for pattern in patterns.values())
     fields = {name: name_field(name, request.fields) for name in names}
     defaults = collect_defaults(request)
     for row in rows:
@@ -168,8 +168,7 @@ def _make_personal_page(
         }
         reason = _EXCLUSION_REASONS[row.exclusion_index]
         if reason is None:
-            values = {**defaults, **parameters}
-            reason = _measure(page, text, placeholders[text], values)
+            reason = _note_size(page, patterns[text].measure_one({**defaults, **parameters}))
         groups[reason, language if request.texts else None].append((row.phone, parameters))
     page.chunks = [
         _make_chunk(chunk, reason, language)
@@ -179,11 +178,8 @@ def _make_personal_page(
     return page
 
 
-def _measure(
-    page: LookupPage, text: str, names: Sequence[str], values: Mapping[str, str]
-) -> ExclusionReason | None:
+def _note_size(page: LookupPage, size: TextSize | None) -> ExclusionReason | None:
     """Update the page's largest size.  Returns NO_VALUE for a text that cannot be filled."""
-    size = measure_personal(text, values) if all(name in values for name in names) else None
     if size is None:
         return ExclusionReason.NO_VALUE
     page.parts = max(page.parts, size.parts)

@@ -26,11 +26,10 @@ from app.db.base import table_of
 from app.db.lists import chunked
 from app.sms.audience.chunks import (
     CHUNKS_AT_ONCE,
-    AudienceChunk,
     is_from_lookup,
     make_chunk_rows,
+    make_chunks,
     make_reference,
-    select_parameters,
 )
 from app.sms.audience.lookup import CLOCK_DOUBT, resolve_next
 from app.sms.context import Context
@@ -152,10 +151,7 @@ def _sort_audience(tx: Connection, broadcast: Row[Any]) -> None:
         for name, values in (row.parameters or {}).items():
             parameters.setdefault(name, {}).update(values)
     tx.execute(delete(Chunk).where(Chunk.broadcast_id == broadcast.id))
-    chunks = [
-        AudienceChunk(recipients, select_parameters(parameters, recipients))
-        for recipients in chunked(ordered, rows[0].size)
-    ]
+    chunks = list(make_chunks(chunked(ordered, rows[0].size), parameters))
     tx.execute(insert(Chunk), list(make_chunk_rows(broadcast.id, chunks)))
 
 

@@ -16,7 +16,8 @@ from app.sms.audience.expand import expand_request
 from app.sms.broadcasts.create import describe_request
 from app.sms.broadcasts.idempotency import KeyTaken, RequestKey, find_replay, keep_key
 from app.sms.broadcasts.store import insert_broadcast
-from app.sms.content.placeholders import DEFAULT, Parameters, measure_messages
+from app.sms.content.measure import measure_messages
+from app.sms.content.placeholders import DEFAULT, Parameters
 from app.sms.context import Context
 from app.sms.lifecycle.counts import (
     STATUS_BY_BATCH_STATE,

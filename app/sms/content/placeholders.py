@@ -1,15 +1,16 @@
 """Placeholders: check, fill and measure personalised texts, choose a translation.  Pure."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from app.subscribers.attributes import ATTRIBUTE
-from app.text.segments import Encoding, TextSize, measure_text
 
 MAX_TEXT_CHARACTERS = 2_000
 # Sinch's limit for a parameter's value.
 MAX_VALUE_CHARACTERS = 160
+# Different ones in one text, and names in the parameters of a request.
+MAX_PLACEHOLDERS = 100
 # The key of a placeholder's value for recipients without their own.
 DEFAULT = "default"
 # Subscriber fields that a text may contain, beside attributes.
@@ -17,7 +18,7 @@ COLUMNS = ("first_name", "last_name", "language")
 
 # Name and length as Sinch documents them for message parameterization.
 PARAMETER_NAME = re.compile(r"[A-Za-z0-9._-]{1,16}")
-_PLACEHOLDER = re.compile(r"\$\{([A-Za-z0-9._-]{1,16})\}")
+PLACEHOLDER = re.compile(r"\$\{([A-Za-z0-9._-]{1,16})\}")
 
 Parameters = Mapping[str, Mapping[str, str]]
 
@@ -27,8 +28,10 @@ class PlaceholderError(ValueError):
 
 
 def check_syntax(text: str) -> None:
-    """Raise PlaceholderError for a '${' that begins no placeholder."""
-    if _PLACEHOLDER.sub("", text).find("${") >= 0:
+    """Raise PlaceholderError for a '${' that begins no placeholder, and for too many."""
+    if len(find_placeholders(text)) > MAX_PLACEHOLDERS:
+        raise PlaceholderError(f"it has more than {MAX_PLACEHOLDERS} different placeholders")
+    if PLACEHOLDER.sub("", text).find("${") >= 0:
         raise PlaceholderError(
             "a '${' is not followed by a name of 1 to 16 letters, digits, '.', '-' or '_' and '}'"
         )
@@ -54,12 +57,25 @@ def find_placeholders(text: str) -> list[str]:
     >>> find_placeholders("Hi ${name}, it is ${day}, ${name}")
     ['name', 'day']
     """
-    return list(dict.fromkeys(_PLACEHOLDER.findall(text)))
+    return list(dict.fromkeys(PLACEHOLDER.findall(text)))
 
 
 def select_used(text: str, parameters: Parameters) -> Parameters:
     """Return the parameters that the text has a placeholder for."""
     return {name: parameters[name] for name in find_placeholders(text) if name in parameters}
+
+
+def select_own(parameters: Parameters) -> Parameters:
+    """Return the parameters with values of single recipients."""
+    return {
+        name: values for name, values in parameters.items() if len(values) > (DEFAULT in values)
+    }
+
+
+def collect_personal(own: Parameters) -> Collection[str]:
+    """Return the recipients with a value of their own."""
+    tables = list(own.values())
+    return tables[0] if len(tables) == 1 else set[str]().union(*tables)
 
 
 def fill_text(text: str, values: Mapping[str, str]) -> str:
@@ -68,51 +84,7 @@ def fill_text(text: str, values: Mapping[str, str]) -> str:
     >>> fill_text("Hi ${name}, ${day}", {"name": "Ann"})
     'Hi Ann, ${day}'
     """
-    return _PLACEHOLDER.sub(lambda match: values.get(match[1], match[0]), text)
-
-
-def measure_messages(text: str, parameters: Parameters, recipients: Sequence[str]) -> TextSize:
-    """Return the size of the largest message: UCS-2 if any message is, and the most parts.
-
-    Raises PlaceholderError when a filled message is empty or longer than 2,000 characters.
-    """
-    if not find_placeholders(text):
-        return measure_text(text)
-    sizes = {
-        measure_text(_fill_checked(text, dict(zip(parameters, values, strict=True)), recipient))
-        for values, recipient in _collect_distinct_values(parameters, recipients).items()
-    }
-    any_ucs2 = any(size.encoding is Encoding.UCS_2 for size in sizes)
-    return TextSize(
-        encoding=Encoding.UCS_2 if any_ucs2 else Encoding.GSM_7,
-        parts=max(size.parts for size in sizes),
-    )
-
-
-def _collect_distinct_values(
-    parameters: Parameters, recipients: Sequence[str]
-) -> dict[tuple[str, ...], str]:
-    """Return one recipient for each distinct tuple of values, in the order of the parameters."""
-    return {
-        tuple(values.get(recipient, values.get(DEFAULT, "")) for values in parameters.values()): (
-            recipient
-        )
-        for recipient in recipients
-    }
-
-
-def _fill_checked(text: str, values: Mapping[str, str], recipient: str) -> str:
-    """Return the text of one recipient; its length is checked before it is built."""
-    names = _PLACEHOLDER.findall(text)
-    fixed = len(text) - sum(len(name) + len("${}") for name in names)
-    if fixed + sum(len(values[name]) for name in names) > MAX_TEXT_CHARACTERS:
-        raise PlaceholderError(
-            f"filled in for {recipient} it is longer than {MAX_TEXT_CHARACTERS} characters"
-        )
-    filled = _PLACEHOLDER.sub(lambda match: values[match[1]], text)
-    if not filled.strip():
-        raise PlaceholderError(f"filled in for {recipient} it is empty")
-    return filled
+    return PLACEHOLDER.sub(lambda match: values.get(match[1], match[0]), text)
 
 
 def name_field(placeholder: str, fields: Mapping[str, str]) -> str:
@@ -149,11 +121,3 @@ def choose_language(wanted: str | None, texts: Iterable[str], default: str | Non
     root = (wanted or "").partition("-")[0]
     similar = (key for key in available if root and key.partition("-")[0] == root)
     return next(similar, default)
-
-
-def measure_personal(text: str, values: Mapping[str, str]) -> TextSize | None:
-    """Return the size of a filled text; None if it is empty or too long."""
-    filled = fill_text(text, values)
-    if not filled.strip() or len(filled) > MAX_TEXT_CHARACTERS:
-        return None
-    return measure_text(filled)

@@ -7,13 +7,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import lru_cache
 
 from app.db.lists import chunked
 from app.phone.country import find_country
 from app.sms.audience.chunks import AudienceChunk
 from app.sms.audience.expand import iterate_chunks
-from app.sms.content.placeholders import find_placeholders, measure_personal
+from app.sms.content.measure import TextPattern
 from app.sms.context import Context
 from app.sms.eligibility.decide import Eligibility, check_eligibility
 from app.sms.models.states import ExclusionReason
@@ -90,17 +89,8 @@ def _count_parts(
 
 def list_parts(
     request: BroadcastRequest, chunk: AudienceChunk, recipients: Sequence[str]
-) -> Iterator[int]:
-    """Yield the number of parts of each recipient's own text."""
-    text = request.texts.get(chunk.language or "", request.text)
-    names, defaults = tuple(find_placeholders(text)), collect_defaults(request)
-    parameters = chunk.parameters or {}
-    for phone in recipients:
-        values = (parameters.get(name, {}).get(phone, defaults.get(name, "")) for name in names)
-        yield _measure_parts(text, names, tuple(values))
-
-
-@lru_cache(maxsize=4096)
-def _measure_parts(text: str, names: tuple[str, ...], values: tuple[str, ...]) -> int:
-    size = measure_personal(text, dict(zip(names, values, strict=True)))
-    return size.parts if size else 0
+) -> list[int]:
+    """Return the number of parts of each recipient's own text."""
+    pattern = TextPattern(request.texts.get(chunk.language or "", request.text))
+    sizes = pattern.measure(recipients, chunk.parameters or {}, collect_defaults(request))
+    return [size.parts if size else 0 for size in sizes]

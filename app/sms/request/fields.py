@@ -7,10 +7,9 @@ from marshmallow import ValidationError, fields, validate
 
 from app.http.fields import NUMBER_PATTERN, is_unicode
 from app.phone.e164 import is_sender
-from app.sms.content.placeholders import MAX_VALUE_CHARACTERS, PARAMETER_NAME
+from app.sms.content.placeholders import MAX_PLACEHOLDERS, MAX_VALUE_CHARACTERS, PARAMETER_NAME
 from app.sms.request.model import MAX_RECIPIENTS
 
-MAX_PARAMETERS = 100
 MAX_SHOWN = 64
 FIELD_NAME = re.compile(r"^(first_name|last_name|language|attributes\.[A-Za-z0-9_.-]{1,32})$")
 
@@ -43,8 +42,8 @@ class ParameterTable(fields.Dict):
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> dict[str, dict[str, str]]:
         if not isinstance(value, dict):
             raise ValidationError("Not an object of names.")
-        if len(value) > MAX_PARAMETERS:
-            raise ValidationError(f"More than {MAX_PARAMETERS} names.")
+        if len(value) > MAX_PLACEHOLDERS:
+            raise ValidationError(f"More than {MAX_PLACEHOLDERS} names.")
         errors = {name: _find_error(name, values) for name, values in value.items()}
         shown = {_shorten(name): [error] for name, error in errors.items() if error}
         if shown:
@@ -68,8 +67,8 @@ class PlaceholderFields(fields.Dict):
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> dict[str, str]:
         if not isinstance(value, dict):
             raise ValidationError("Not an object of placeholders.")
-        if len(value) > MAX_PARAMETERS:
-            raise ValidationError(f"More than {MAX_PARAMETERS} placeholders.")
+        if len(value) > MAX_PLACEHOLDERS:
+            raise ValidationError(f"More than {MAX_PLACEHOLDERS} placeholders.")
         errors = {
             _shorten(name): ["Not first_name, last_name, language or attributes.<name>."]
             for name, field in value.items()

@@ -3,11 +3,13 @@
 The schema cannot do this: it has neither the database nor the settings.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from app.errors import BadInput
 from app.phone.e164 import can_be_answered
 from app.sms.content.footers import add_footer
+from app.sms.content.measure import MAX_FILLED, count_filled, measure_messages
 from app.sms.content.placeholders import (
     MAX_TEXT_CHARACTERS,
     PlaceholderError,
@@ -15,7 +17,6 @@ from app.sms.content.placeholders import (
     check_syntax,
     fill_text,
     find_placeholders,
-    measure_messages,
     select_used,
 )
 from app.sms.content.templates import load_template
@@ -81,6 +82,7 @@ def _measure(request: BroadcastRequest) -> BroadcastRequest:
             for name, values in select_used(text, request.parameters).items()
         }
         request = replace(request, parameters=used)
+        _limit_work(texts, request)
         sizes = [_measure_text(text, request) for text in texts]
     except PlaceholderError as e:
         raise _bad_field("template" if request.template else "message", str(e)) from e
@@ -105,6 +107,16 @@ def _check(text: str, request: BroadcastRequest) -> None:
         check_placeholders(text, request.parameters, request.recipients)
     else:
         check_syntax(text)
+
+
+def _limit_work(texts: Sequence[str], request: BroadcastRequest) -> None:
+    """Raise PlaceholderError if filling in all texts would take too long."""
+    filled = sum(count_filled(text, request.parameters) for text in texts)
+    if filled > MAX_FILLED:
+        raise PlaceholderError(
+            f"recipients times placeholders are {filled:,}, more than {MAX_FILLED:,}: use fewer "
+            "placeholders, or send to fewer recipients at once"
+        )
 
 
 def _measure_text(text: str, request: BroadcastRequest) -> TextSize:

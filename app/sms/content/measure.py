@@ -1,0 +1,151 @@
+"""Sizes of texts that are filled in for each recipient.  Pure."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from itertools import chain, islice, repeat, zip_longest
+from operator import add, mul
+
+from app.db.lists import chunked
+from app.sms.content.placeholders import (
+    DEFAULT,
+    MAX_TEXT_CHARACTERS,
+    PLACEHOLDER,
+    Parameters,
+    PlaceholderError,
+    collect_personal,
+    fill_text,
+    select_own,
+)
+from app.text.segments import (
+    Encoding,
+    TextSize,
+    count_plain_parts,
+    is_gsm7,
+    is_plain,
+    measure_text,
+)
+
+# Recipients times placeholders of one request: a million recipients may have ten each.
+MAX_FILLED = 10_000_000
+
+
+class TextPattern:
+    """A text with placeholders, parsed once for all its recipients."""
+
+    def __init__(self, text: str) -> None:
+        self._literal = PLACEHOLDER.sub("", text)
+        self._counts = Counter(PLACEHOLDER.findall(text))
+        self._format = PLACEHOLDER.sub(r"%(\1)s", text.replace("%", "%%"))
+
+    @property
+    def names(self) -> list[str]:
+        """The placeholders, each once."""
+        return list(self._counts)
+
+    def measure_one(self, values: Mapping[str, str]) -> TextSize | None:
+        """Return the size of a text; None if it is empty or too long, or lacks a value."""
+        if not self._counts.keys() <= values.keys():
+            return None
+        return self.measure([""], {}, values)[0]
+
+    def measure(
+        self, recipients: Sequence[str], own: Parameters, defaults: Mapping[str, str]
+    ) -> list[TextSize | None]:
+        """Return the size of each recipient's text; None if it is empty or too long.
+
+        `own` are values by placeholder and recipient, `defaults` those of all others.
+        """
+        fixed = {name: defaults.get(name, "") for name in self._counts if name not in own}
+        columns = {
+            name: list(map(own[name].get, recipients, repeat(defaults.get(name, ""))))
+            for name in self._counts
+            if name in own
+        }
+        lengths = self._add_lengths(fixed, columns, len(recipients))
+        encoding = self._find_plain_encoding("".join(chain(fixed.values(), *columns.values())))
+        if encoding is not None:
+            return [_measure_plain(encoding, length) for length in lengths]
+        rows = zip(*columns.values(), strict=True) if columns else repeat((), len(recipients))
+        return [
+            self._measure_row({**fixed, **dict(zip(columns, row, strict=True))}, length)
+            for row, length in zip(rows, lengths, strict=True)
+        ]
+
+    def _add_lengths(
+        self, fixed: Mapping[str, str], columns: Mapping[str, Sequence[str]], rows: int
+    ) -> list[int]:
+        common = len(self._literal)
+        common += sum(self._counts[name] * len(value) for name, value in fixed.items())
+        lengths = [common] * rows
+        for name, column in columns.items():
+            own = map(mul, map(len, column), repeat(self._counts[name]))
+            lengths = list(map(add, lengths, own))
+        return lengths
+
+    def _find_plain_encoding(self, values: str) -> Encoding | None:
+        """Return the encoding of all texts if their lengths alone decide about their parts."""
+        if not self._literal.strip():
+            return None  # one may be empty
+        encoding = Encoding.GSM_7 if is_gsm7(self._literal) else Encoding.UCS_2
+        return encoding if is_plain(self._literal + values, encoding) else None
+
+    def _measure_row(self, values: Mapping[str, str], length: int) -> TextSize | None:
+        if length > MAX_TEXT_CHARACTERS:
+            return None  # not built: it may be a hundred times as long
+        text = self._format % values
+        return _measure_text(text) if text.strip() else None
+
+
+# Many recipients have texts alike.
+_measure_text = lru_cache(maxsize=2**12)(measure_text)
+
+
+@lru_cache(maxsize=2**13)
+def _measure_plain(encoding: Encoding, length: int) -> TextSize | None:
+    if length > MAX_TEXT_CHARACTERS:
+        return None
+    return TextSize(encoding, count_plain_parts(encoding, length))
+
+
+def count_filled(text: str, parameters: Parameters) -> int:
+    """Return how many values are filled in for recipients that have values of their own."""
+    own = select_own(parameters)
+    counts = Counter(PLACEHOLDER.findall(text))
+    return sum(counts[name] for name in own) * len(collect_personal(own))
+
+
+def measure_messages(text: str, parameters: Parameters, recipients: Sequence[str]) -> TextSize:
+    """Return the size of the largest message: UCS-2 if any message is, and the most parts.
+
+    Raises PlaceholderError when a filled message is empty or longer than 2,000 characters.
+    """
+    if not PLACEHOLDER.search(text):
+        return measure_text(text)
+    pattern, own = TextPattern(text), select_own(parameters)
+    defaults = {name: values[DEFAULT] for name, values in parameters.items() if DEFAULT in values}
+    having = collect_personal(own)
+    personal = [phone for phone in recipients if phone in having]
+    # All others have one text: the first of them is where the lists begin to differ.
+    others = (phone for phone, same in zip_longest(recipients, personal) if phone != same)
+    sizes: set[TextSize] = set()
+    for phones in chunked([*personal, *islice(others, 1)]):
+        found = pattern.measure(phones, own, defaults)
+        if None in found:
+            phone = phones[found.index(None)]
+            values = defaults | {
+                name: table[phone] for name, table in own.items() if phone in table
+            }
+            raise PlaceholderError(f"filled in for {phone} it is {_explain(text, values)}")
+        sizes.update(size for size in found if size)
+    any_ucs2 = any(size.encoding is Encoding.UCS_2 for size in sizes)
+    return TextSize(
+        encoding=Encoding.UCS_2 if any_ucs2 else Encoding.GSM_7,
+        parts=max(size.parts for size in sizes),
+    )
+
+
+def _explain(text: str, values: Mapping[str, str]) -> str:
+    if fill_text(text, values).strip():
+        return f"longer than {MAX_TEXT_CHARACTERS} characters"
+    return "empty"
