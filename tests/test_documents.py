@@ -22,6 +22,13 @@ def test_every_file_and_package_that_a_document_names_exists(document):
 
 
 @pytest.mark.parametrize("document", _DOCUMENTS, ids=lambda path: path.name)
+def test_a_blank_line_follows_every_heading(document):
+    text = re.sub(r"(?ms)^```.*?^```$", "", document.read_text("utf-8"))
+
+    assert re.findall(r"(?m)^#+ .*\n(?=[^\n])", text) == []
+
+
+@pytest.mark.parametrize("document", _DOCUMENTS, ids=lambda path: path.name)
 def test_every_link_leads_to_a_document_and_a_heading(document):
     broken = []
     for path, heading in _LINK.findall(document.read_text("utf-8")):

@@ -23,6 +23,8 @@ def print_quote(quote: Mapping[str, Any]) -> None:
         click.echo(f"  {_plural(recipients, 'text')} of {_plural(int(parts), 'part')}")
     for text in quote["texts"]:
         _print_text(text)
+    for warning in quote["warnings"]:
+        click.echo(f"warning: {warning}")
     if cost is None:
         click.echo("no prices are set: flask prices import FILE")
     else:

@@ -1,5 +1,6 @@
 """Creation of a broadcast: check and store the request, submit a small one, build the answer."""
 
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
@@ -13,7 +14,7 @@ from app.sms.lifecycle.counts import make_url
 from app.sms.models.states import BroadcastStatus
 from app.sms.quotes.quote import check_quote
 from app.sms.request.model import BroadcastRequest
-from app.sms.request.prepare import prepare_request
+from app.sms.request.prepare import list_text_warnings, prepare_request
 from app.sms.request.schemas import check_times, show_invalid
 from app.subscribers.audiences.audience import count_audience, find_unknown_tags
 
@@ -141,9 +142,15 @@ def describe_request(
         "parts_per_message": request.size.parts,
         "encoding": request.size.encoding.value,
         "duplicates_removed": request.duplicates_removed,
+        **_show_warnings(request.texts.values() or [request.text], request.size.parts),
         **({"reference": request.reference} if request.reference else {}),
         **(show_invalid(request.invalid) if request.invalid else {}),
     }
+
+
+def _show_warnings(texts: Iterable[str], parts: int) -> dict[str, Any]:
+    warnings = list_text_warnings(texts, parts)
+    return {"warnings": warnings} if warnings else {}
 
 
 def describe_view(
@@ -163,6 +170,9 @@ def describe_view(
         "encoding": row.encoding,
         "duplicates_removed": row.duplicates,
     }
+    facts |= _show_warnings((row.texts or {}).values() or [row.text], row.parts)
+    if view.exclusions:
+        facts["exclusions"] = view.exclusions
     if row.reference:
         facts["reference"] = row.reference
     if row.invalid:

@@ -154,6 +154,7 @@ def _make_request(ctx: Context, original: Row[Any], phones: Sequence[str]) -> Br
     report = options.get("delivery_report")
     return BroadcastRequest(
         recipients=phones,
+        tag=original.tag,
         text=original.text,
         size=measure_messages(original.text, parameters, phones),
         sender=original.sender,

@@ -18,6 +18,20 @@ def _nullable_time(description: str) -> fields.Field[Any]:
     )
 
 
+class ExclusionSchema(Schema):
+    """Recipients that are excluded, or deferred until the end of their quiet hours."""
+
+    reason = fields.String(
+        required=True, validate=validate.OneOf([reason.value for reason in ExclusionReason])
+    )
+    recipients = fields.Integer(required=True)
+    until = _nullable_time("When deferred recipients are sent to; null if they are excluded.")
+    sentence = fields.String(
+        required=True,
+        metadata={"example": "600 recipients deferred until 2026-03-02 07:00 UTC: quiet hours."},
+    )
+
+
 class BroadcastResultSchema(Schema):
     """A broadcast in the answer to its request."""
 
@@ -43,6 +57,12 @@ class BroadcastResultSchema(Schema):
         fields.Raw(), metadata=describe("With skip_invalid: the first 100 invalid entries.")
     )
     invalid_count = fields.Integer()
+    exclusions = fields.List(
+        fields.Nested(ExclusionSchema), metadata=describe("Who is not sent to, or not yet, if any.")
+    )
+    warnings = fields.List(
+        fields.String(), metadata=describe("What is probably not meant, in sentences, if anything.")
+    )
 
 
 class BroadcastAcceptedSchema(BroadcastResultSchema):
@@ -162,6 +182,11 @@ class BroadcastViewSchema(Schema):
         metadata=describe(
             "Excluded recipients by reason; quiet_hours counts those that are deferred."
         ),
+    )
+    exclusions = fields.List(
+        fields.Nested(ExclusionSchema),
+        required=True,
+        metadata=describe("The same recipients by reason and end, in words too."),
     )
     tag = fields.String(
         required=True, allow_none=True, metadata=describe("The tag, of a broadcast to a tag.")

@@ -37,6 +37,7 @@ def show_view(view: BroadcastView, *, production: bool) -> dict[str, Any]:
         "timeline": build_timeline(row, view.totals),
         "batches": view.batches,
         "excluded": view.excluded,
+        "exclusions": view.exclusions,
         "tag": row.tag,
         "audience": row.audience["select"] if row.audience else None,
         "resolving": row.resolving,

@@ -132,7 +132,7 @@ def insert_broadcast(
         "planned": 0,
         "chunks": len(chunks or ()),
         "audience": describe_audience(request),
-        "tag": request.tag,
+        "tag": request.tag or (request.audience.only_tag if request.audience else None),
         "resolving": chunks is None,
         "texts": dict(request.texts) or None,
         "resend_of": resend_of,

@@ -1,11 +1,11 @@
 """Broadcasts with their counts: one, or a page of them."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, select
+from sqlalchemy import Connection, Row, bindparam, case, func, select
 
 from app.db.base import table_of
 from app.pagination import Page, make_page
@@ -14,6 +14,7 @@ from app.sms.lifecycle.counts import (
     BroadcastCounts,
     StatusCode,
     count_by_status_code,
+    describe_exclusion,
     read_counts,
     total_by_status,
 )
@@ -32,12 +33,18 @@ _SELECT_SINCH_IDS = (
     .order_by(_BATCHES.c.id)
     .limit(bindparam("limit"))
 )
-_COUNT_EXCLUDED = (
-    select(_BATCHES.c.broadcast_id, _BATCHES.c.exclusion_reason, func.sum(_BATCHES.c.size))
+_COUNT_EXCLUSIONS = (
+    select(
+        _BATCHES.c.broadcast_id,
+        _BATCHES.c.exclusion_reason,
+        case((_BATCHES.c.state == BatchState.PENDING, _BATCHES.c.not_before)).label("until"),
+        func.sum(_BATCHES.c.size),
+    )
     .where(_BATCHES.c.broadcast_id.in_(bindparam("broadcast_ids", expanding=True)))
     .where(_BATCHES.c.exclusion_reason.is_not(None))
     .where(_BATCHES.c.state.in_((BatchState.SUPPRESSED, BatchState.PENDING)))
-    .group_by(_BATCHES.c.broadcast_id, _BATCHES.c.exclusion_reason)
+    .group_by(_BATCHES.c.broadcast_id, _BATCHES.c.exclusion_reason, "until")
+    .order_by(_BATCHES.c.exclusion_reason, "until")
 )
 
 
@@ -46,8 +53,8 @@ class BroadcastView:
     """A broadcast's row and its counts.
 
     `by_status_code` and `counts` are recipients, by status and code and by status alone; `batches`
-    are batches by state; `excluded` are excluded or deferred recipients by reason; `resend_of` is
-    the broadcast whose unreached recipients this one is for.
+    are batches by state; `exclusions` are excluded and deferred recipients by reason and end;
+    `resend_of` is the broadcast whose unreached recipients this one is for.
     """
 
     row: Row[Any]
@@ -56,8 +63,16 @@ class BroadcastView:
     counts: dict[str, int]
     batches: dict[str, int]
     stopped_at_sinch: int
-    excluded: dict[str, int]
+    exclusions: list[dict[str, Any]]
     resend_of: str | None
+
+    @property
+    def excluded(self) -> dict[str, int]:
+        """The number of excluded and deferred recipients, by reason."""
+        excluded = Counter[str]()
+        for group in self.exclusions:
+            excluded[group["reason"]] += group["recipients"]
+        return dict(excluded)
 
     @property
     def status(self) -> str:
@@ -89,7 +104,9 @@ def _view(tx: Connection, rows: Sequence[Row[Any]]) -> list[BroadcastView]:
     stopped = _count_stopped(tx, cancelled)
     resent = [row.resend_of for row in rows if row.resend_of is not None]
     public_ids = _read_public_ids(tx, resent)
-    excluded = _count_excluded(tx, ids)
+    exclusions: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    for broadcast_id, *group in tx.execute(_COUNT_EXCLUSIONS, {"broadcast_ids": ids}):
+        exclusions[broadcast_id].append(describe_exclusion(*group))
     views = []
     for row in rows:
         by_status_code = count_by_status_code(row, totals[row.id])
@@ -101,7 +118,7 @@ def _view(tx: Connection, rows: Sequence[Row[Any]]) -> list[BroadcastView]:
                 counts=total_by_status(by_status_code),
                 batches={state.value: n for state, n in totals[row.id].batches.items()},
                 stopped_at_sinch=stopped.get(row.id, 0),
-                excluded=excluded[row.id],
+                exclusions=exclusions[row.id],
                 resend_of=public_ids.get(row.resend_of),
             )
         )
@@ -118,14 +135,6 @@ def _count_stopped(tx: Connection, broadcast_ids: Sequence[int]) -> Mapping[int,
         .group_by(Batch.broadcast_id)
     )
     return {broadcast_id: int(recipients) for broadcast_id, recipients in tx.execute(query)}
-
-
-def _count_excluded(tx: Connection, broadcast_ids: Sequence[int]) -> Mapping[int, dict[str, int]]:
-    excluded: dict[int, dict[str, int]] = defaultdict(dict)
-    values = {"broadcast_ids": broadcast_ids}
-    for broadcast_id, reason, recipients in tx.execute(_COUNT_EXCLUDED, values):
-        excluded[broadcast_id][reason.value] = int(recipients)
-    return excluded
 
 
 def _read_public_ids(tx: Connection, broadcast_ids: Sequence[int]) -> Mapping[int, str]:

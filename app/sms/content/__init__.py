@@ -4,7 +4,8 @@ template        a stored text with translations; each change makes a new version
 placeholder     `${name}` in a text, filled with a recipient's own value or the default
 footer          the opt-out instruction appended to marketing texts
 
-placeholders.py    check, fill and measure texts; choose a translation
+placeholders.py    check and fill texts; choose a translation
+measure.py         sizes of filled texts
 footers.py         footers by language
 templates.py       templates and their versions
 """

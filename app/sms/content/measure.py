@@ -120,8 +120,6 @@ def measure_messages(text: str, parameters: Parameters, recipients: Sequence[str
 
     Raises PlaceholderError when a filled message is empty or longer than 2,000 characters.
     """
-    if not PLACEHOLDER.search(text):
-        return measure_text(text)
     pattern, own = TextPattern(text), select_own(parameters)
     defaults = {name: values[DEFAULT] for name, values in parameters.items() if DEFAULT in values}
     having = collect_personal(own)

@@ -20,6 +20,22 @@ COLUMNS = ("first_name", "last_name", "language")
 PARAMETER_NAME = re.compile(r"[A-Za-z0-9._-]{1,16}")
 PLACEHOLDER = re.compile(r"\$\{([A-Za-z0-9._-]{1,16})\}")
 
+# Placeholders as other programs write them; each quantifier is bounded.
+_FOREIGN_PLACEHOLDER = re.compile(
+    r"""
+    (?<!\$) \{{1,3} [#/^&]? \s{0,3} [^\W\d] [\w\ .|:'"-]{0,40} \}{1,3}  # {name}, {{ name }}
+    | (?<!\$) \{ \d{0,2} \}                      # {}, {0}
+    | \{ \$ \w{1,30} \} | \$ \( \w{1,30} \)       # {$name}, $(name)
+    | \$ [a-z_] [a-z_] \w{0,30}                  # $name
+    | %{1,2} [^\W\d] \w{1,30} %{1,2} (?!\w)      # %name%, %%name%%
+    | % \( \w{1,30} \) s                         # %(name)s
+    | \*\| [^\W\d] [\w:]{0,30} \|\*              # *|NAME|*
+    | \[\[ [^\W\d] [\w\ ]{0,30} \]\]             # [[name]]
+    | <{1,2} [^\W\d] [\w\ .]{0,30} >{1,2}        # <name>, <<name>>
+    """,
+    re.VERBOSE,
+)
+
 Parameters = Mapping[str, Mapping[str, str]]
 
 
@@ -58,6 +74,16 @@ def find_placeholders(text: str) -> list[str]:
     ['name', 'day']
     """
     return list(dict.fromkeys(PLACEHOLDER.findall(text)))
+
+
+def find_foreign_placeholders(texts: Iterable[str]) -> list[str]:
+    """Return what other programs would fill in, each once: here it is sent as it is.
+
+    >>> find_foreign_placeholders(["Hi {name}, ${name}, %city%"])
+    ['{name}', '%city%']
+    """
+    found = (match[0] for text in texts for match in _FOREIGN_PLACEHOLDER.finditer(text))
+    return list(dict.fromkeys(found))
 
 
 def select_used(text: str, parameters: Parameters) -> Parameters:

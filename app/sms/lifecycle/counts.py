@@ -158,6 +158,33 @@ _EXCLUSION_REASONS = {
 }
 
 
+_EXCLUSIONS_IN_WORDS = {
+    ExclusionReason.ERASED: "the person's data was erased",
+    ExclusionReason.OPTED_OUT: "opted out",
+    ExclusionReason.NO_CONSENT: "no consent to marketing",
+    ExclusionReason.INACTIVE: "inactive subscriber",
+    ExclusionReason.NO_VALUE: "no valid value for a placeholder",
+    ExclusionReason.FREQUENCY_CAP: "daily limit of marketing texts reached",
+    ExclusionReason.NO_WINDOW: "quiet hours at every time of day",
+    ExclusionReason.QUIET_HOURS: "quiet hours",
+}
+
+
+def describe_exclusion(
+    reason: ExclusionReason, until: datetime | None, recipients: int
+) -> dict[str, Any]:
+    """Show recipients that are excluded, or deferred until a time, in figures and in words."""
+    what = "deferred" if reason is ExclusionReason.QUIET_HOURS else "excluded"
+    end = f" until {until:%Y-%m-%d %H:%M} UTC" if until else ""
+    many = "1 recipient" if recipients == 1 else f"{recipients} recipients"
+    return {
+        "reason": reason.value,
+        "recipients": int(recipients),
+        "until": until,
+        "sentence": f"{many} {what}{end}: {_EXCLUSIONS_IN_WORDS[reason]}.",
+    }
+
+
 def explain_exclusion(
     status: MessageStatus, exclusion_reason: ExclusionReason | None
 ) -> Reason | None:

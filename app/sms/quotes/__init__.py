@@ -3,5 +3,6 @@
 estimate.py    counts of recipients, parts and exclusions, by the claim's own functions
 prices.py      price of a part by country
 quote.py       a quote and its signed token, which a later send is compared with
+warnings.py    senders that carriers do not take
 dry_run.py     Sinch's own count of a first batch
 """

@@ -144,6 +144,14 @@ class QuoteSchema(Schema):
         ),
     )
     dry_run = fields.Nested(DryRunSchema, required=True, allow_none=True)
+    warnings = fields.List(
+        fields.String(),
+        required=True,
+        metadata=describe(
+            "What is probably not meant, in sentences: braces, many parts, a name to "
+            "countries that take none."
+        ),
+    )
     token = fields.String(
         required=True,
         metadata=describe("Pass it as `quote` of the broadcast, within 24 hours."),

@@ -6,10 +6,12 @@ from typing import Any
 
 from app.sms.context import Context
 from app.sms.quotes.dry_run import cross_check
+from app.sms.quotes.estimate import Estimate
 from app.sms.quotes.prices import Cost, format_price
 from app.sms.quotes.quote import Quote, make_quote
+from app.sms.quotes.warnings import list_sender_warnings
 from app.sms.request.model import BroadcastRequest
-from app.sms.request.prepare import prepare_request
+from app.sms.request.prepare import list_text_warnings, prepare_request
 from app.sms.request.schemas import check_times, show_invalid
 from app.subscribers.audiences.audience import require_known_tags
 from app.text.lookalikes import find_non_gsm_characters, suggest_gsm_text
@@ -57,8 +59,18 @@ def _show(ctx: Context, request: BroadcastRequest, quote: Quote) -> dict[str, An
         },
         "cost": _show_cost(quote.cost),
         "sending_s": estimate.parts.total() / rate if rate else None,
+        "warnings": _list_warnings(ctx, request, estimate),
         "token": quote.token,
     }
+
+
+def _list_warnings(ctx: Context, request: BroadcastRequest, estimate: Estimate) -> list[str]:
+    texts = request.texts.values() or [request.text]
+    sender = request.sender or ctx.default_sender
+    return [
+        *list_text_warnings(texts, max(estimate.histogram, default=request.size.parts)),
+        *list_sender_warnings(sender, estimate.recipients),
+    ]
 
 
 def _show_money(micros: int | None) -> str | None:

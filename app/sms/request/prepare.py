@@ -3,7 +3,7 @@
 The schema cannot do this: it has neither the database nor the settings.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from app.errors import BadInput
@@ -16,6 +16,7 @@ from app.sms.content.placeholders import (
     check_placeholders,
     check_syntax,
     fill_text,
+    find_foreign_placeholders,
     find_placeholders,
     select_used,
 )
@@ -24,6 +25,10 @@ from app.sms.context import Context
 from app.sms.models.states import Category
 from app.sms.request.model import BroadcastRequest, TemplateName, collect_defaults
 from app.text.segments import Encoding, TextSize, measure_text
+
+# A text of more parts is rarely meant, and each part of each recipient is paid for.
+MANY_PARTS = 5
+_MAX_SHOWN = 5
 
 
 def prepare_request(ctx: Context, request: BroadcastRequest) -> BroadcastRequest:
@@ -82,7 +87,8 @@ def _measure(request: BroadcastRequest) -> BroadcastRequest:
             for name, values in select_used(text, request.parameters).items()
         }
         request = replace(request, parameters=used)
-        _limit_work(texts, request)
+        if used:
+            _limit_work(texts, request)
         sizes = [_measure_text(text, request) for text in texts]
     except PlaceholderError as e:
         raise _bad_field("template" if request.template else "message", str(e)) from e
@@ -120,9 +126,26 @@ def _limit_work(texts: Sequence[str], request: BroadcastRequest) -> None:
 
 
 def _measure_text(text: str, request: BroadcastRequest) -> TextSize:
-    if request.audience is None:
+    names = find_placeholders(text)
+    if names and request.audience is None:
         used = select_used(text, request.parameters)
         return measure_messages(text, used, request.recipients)
     # The subscribers are not looked up yet: measure the default values, and "" for the others.
-    values = dict.fromkeys(find_placeholders(text), "") | collect_defaults(request)
+    values = dict.fromkeys(names, "") | collect_defaults(request)
     return measure_text(fill_text(text, values))
+
+
+def list_text_warnings(texts: Iterable[str], parts: int) -> list[str]:
+    """Warn of what is sent otherwise than it was probably meant, and of the number of parts."""
+    warnings = []
+    if found := find_foreign_placeholders(texts):
+        warnings.append(
+            "Not a placeholder, so it is sent to every recipient as it is: "
+            f"{', '.join(found[:_MAX_SHOWN])}. A placeholder is written ${{name}}."
+        )
+    if parts > MANY_PARTS:
+        warnings.append(
+            f"The text takes {parts} parts for a recipient, and each part is paid for. Shorten it, "
+            "or set max_parts to reject longer texts."
+        )
+    return warnings

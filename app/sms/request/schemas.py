@@ -111,7 +111,10 @@ class BroadcastRequestSchema(Schema):
     max_parts = fields.Integer(
         strict=True,
         validate=validate.Range(1, MAX_PARTS),
-        metadata=describe("Reject the request if the text takes more parts than this."),
+        metadata=describe(
+            "Reject the request if the text takes more parts than this. Default: no limit; the "
+            "answer warns of more than 5 parts."
+        ),
     )
     skip_invalid = StrictBoolean(
         metadata=describe("Skip invalid numbers and list them, instead of rejecting the request.")

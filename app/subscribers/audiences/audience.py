@@ -43,6 +43,12 @@ class Audience:
         """All distinct tag names."""
         return tuple(dict.fromkeys((*self.any, *self.all, *self.none)))
 
+    @property
+    def only_tag(self) -> str | None:
+        """The one tag that all subscribers have; None if none or several are asked for."""
+        tags = {*self.any, *self.all}
+        return tags.pop() if len(tags) == 1 else None
+
     def to_json(self) -> dict[str, Any]:
         """Return the audience as JSON for from_json.
 

@@ -14,6 +14,7 @@ from tests.background import context_of
 from tests.callers import OTHER_KEY, PATIENT, Caller
 from tests.factories import KEY
 from tests.machine import Machine
+from tests.people import add_people
 from tests.reporting import inbound, report, tell
 from tests.rollups import roll_up_now
 
@@ -317,3 +318,40 @@ def test_what_cannot_be_asked_is_refused_by_name(service, query, field):
 
 def test_without_a_key_nothing_is_told(service):
     assert service.test_client().get("/api/analytics").status_code == 401
+
+
+_NO_LANGUAGE = {"field": "language", "op": "exists", "value": False}
+
+
+@pytest.mark.parametrize(
+    ("audience", "tag"),
+    [
+        ({"any": ["customers"]}, "customers"),
+        ({"all": ["customers"]}, "customers"),
+        ({"any": ["customers"], "all": ["customers"]}, "customers"),
+        ({"any": ["customers"], "none": ["vip"]}, "customers"),
+        (
+            {
+                "any": ["customers"],
+                "where": [{"field": "language", "op": "exists", "value": False}],
+            },
+            "customers",
+        ),
+        ({"any": ["customers", "vip"]}, ""),
+        ({"any": ["customers"], "all": ["press"]}, ""),
+        ({"where": [_NO_LANGUAGE]}, ""),
+    ],
+)
+def test_an_audience_of_one_tag_counts_as_that_tag(service, sandbox, audience, tag):
+    machine, caller = Machine.over(context_of(service)), Caller(service)
+    add_people(machine.ctx, [ANN], tags=["customers", "press"])
+    add_people(machine.ctx, [CLO], tags=["vip"])
+
+    answer = caller.post("/api/broadcast", {"audience": audience, "message": "Hi"})
+
+    assert answer.status_code == 202, answer.get_json()
+    roll_up_now(machine)
+    today = datetime.now(UTC).date()
+    days = {"from": (today - timedelta(days=2)).isoformat(), "to": today.isoformat()}
+    assert {row["tag"] for row in _ask(service, **days, group_by="tag")["rows"]} == {tag}
+    assert caller.show(answer)["tag"] == (tag or None)

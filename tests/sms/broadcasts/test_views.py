@@ -111,6 +111,7 @@ def test_one_shows_all_that_is_known_and_neither_its_text_nor_a_number(either_se
         "resend_of": None,
         "batches": {"accepted": 1},
         "excluded": {},
+        "exclusions": [],
         "tag": None,
         "audience": None,
         "resolving": False,

@@ -78,6 +78,7 @@ def test_a_quote_says_to_whom_in_how_many_parts_at_what_cost(caller, ctx, sandbo
         "parts": 12,
         "parts_histogram": {"2": 6},
         "cost": {"amount": "0.7", "currency": "EUR", "unpriced": []},
+        "warnings": [],
         "sending_s": None,
         "dry_run": None,
     }
