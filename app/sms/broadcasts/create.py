@@ -53,7 +53,8 @@ def create_broadcast(
     check_times(request, ctx.now())
     request = prepare_request(ctx, request)
     expected = count_expected(ctx, request)
-    check_quote(ctx, request)
+    if request.quote is not None:
+        check_quote(ctx, request, request.quote)
 
     def describe(public_id: str) -> dict[str, Any]:
         status = "scheduled" if request.send_at else "queued"

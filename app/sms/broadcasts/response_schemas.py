@@ -58,7 +58,8 @@ class BroadcastResultSchema(Schema):
     )
     invalid_count = fields.Integer()
     exclusions = fields.List(
-        fields.Nested(ExclusionSchema), metadata=describe("Who is not sent to, or not yet, if any.")
+        fields.Nested(ExclusionSchema),
+        metadata=describe("Excluded and deferred recipients, if any."),
     )
     warnings = fields.List(
         fields.String(), metadata=describe("What is probably not meant, in sentences, if anything.")
@@ -186,7 +187,7 @@ class BroadcastViewSchema(Schema):
     exclusions = fields.List(
         fields.Nested(ExclusionSchema),
         required=True,
-        metadata=describe("The same recipients by reason and end, in words too."),
+        metadata=describe("These recipients by reason and end, in words too."),
     )
     tag = fields.String(
         required=True, allow_none=True, metadata=describe("The tag, of a broadcast to a tag.")

@@ -46,14 +46,12 @@ def make_quote(ctx: Context, request: BroadcastRequest) -> Quote:
     return Quote(estimate, cost, cost_by_country, str(_signer(ctx).dumps(facts)))
 
 
-def check_quote(ctx: Context, request: BroadcastRequest) -> None:
+def check_quote(ctx: Context, request: BroadcastRequest, token: str) -> None:
     """Raise QuoteChanged unless a prepared request keeps to its quote, within its tolerance.
 
     Raises BadInput for an invalid or expired token.
     """
-    if request.quote is None:
-        return
-    quoted = _read_token(ctx, request.quote)
+    quoted = _read_token(ctx, token)
     if quoted["text"] != _hash(ctx, request):
         raise QuoteChanged("The text, sender or category is not the quoted one: quote it again.")
     estimate = estimate_request(ctx, request)
