@@ -290,7 +290,7 @@ class Clients:
             self.cut += 1
             return False
         self.codes[answer.status_code] += 1
-        if answer.status_code in (202, 502):  # a 502 is kept, too
+        if answer.status_code in (202, 502):  # a 502 names its broadcast, too
             order.broadcast_id = answer.json()["broadcast_id"]
         if answer.status_code == 400:
             order.too_late = list(answer.json()["fields"]) == ["send_at"]

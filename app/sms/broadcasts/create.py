@@ -11,6 +11,7 @@ from app.sms.broadcasts.views import BroadcastView, list_batch_ids, view_by_id
 from app.sms.context import Context
 from app.sms.dispatch.drain import submit_inline
 from app.sms.lifecycle.counts import make_url
+from app.sms.lifecycle.gates import read_gates
 from app.sms.models.states import BroadcastStatus
 from app.sms.quotes.quote import check_quote
 from app.sms.request.model import BroadcastRequest
@@ -30,7 +31,18 @@ _SENTENCES = {
     "complete_needs_attention": "Broadcast accepted; an operator must decide about some batches.",
     "suppressed": "Broadcast accepted, but every recipient is excluded.",
     "expired": "Broadcast accepted, but it expired before it was sent.",
+    "held": "Broadcast accepted and kept, but not sent yet: Sinch refuses it because of this "
+    "service's account or the sender. Tell the operator. It is sent once that is corrected: do not "
+    "send it again, or cancel it first.",
 }
+_SENDING_STOPPED = (
+    "Broadcast accepted and kept, but sending is stopped: Sinch refuses this service's calls. Tell "
+    "the operator. It is sent once that is corrected: do not send it again, or cancel it first."
+)
+_SENDING_PAUSED = (
+    "Broadcast accepted and kept, but sending is paused: the database was restored, and Sinch is "
+    "asked for what was sent since. It is sent after that: do not send it again."
+)
 _PARTLY_REJECTED = "Broadcast accepted, but Sinch rejected a part of its recipients."
 
 
@@ -45,8 +57,8 @@ def create_broadcast(
     """Accept a request and submit a small broadcast at once.
 
     Returns the answer, its status, and True if work remains for the background.  Raises SendFailed
-    when Sinch rejected all of it, and the errors of find_replay, check_times, prepare_request,
-    check_quote and accept_broadcast.
+    when Sinch rejected all of it and nothing is kept, and the errors of find_replay, check_times,
+    prepare_request, check_quote and accept_broadcast.
     """
     if key and (stored := _find_answer(ctx, key, client=client, production=production)):
         return *stored, False
@@ -58,7 +70,10 @@ def create_broadcast(
 
     def describe(public_id: str) -> dict[str, Any]:
         status = "scheduled" if request.send_at else "queued"
-        return describe_request(request, public_id, status, recipients=expected)
+        answer = describe_request(request, public_id, status, recipients=expected)
+        return answer | ({"message": stopped} if stopped and not request.send_at else {})
+
+    stopped = explain_stop(ctx) if request.send_at is None else None
 
     try:
         accepted = accept_broadcast(ctx, request, client=client, key=key, describe=describe)
@@ -106,10 +121,21 @@ def _answer_or_raise(answer: dict[str, Any], status: HTTPStatus) -> dict[str, An
 
 
 def choose_http_status(view: BroadcastView) -> HTTPStatus:
-    """Return 202, or 502 when Sinch rejected the broadcast and accepted no batch of it."""
-    accepted = view.totals.at_sinch or view.counts["unconfirmed"]
-    rejected = view.row.status is BroadcastStatus.REFUSED or view.counts["held"]
-    return HTTPStatus.BAD_GATEWAY if rejected and not accepted else HTTPStatus.ACCEPTED
+    """Return 202, or 502 when Sinch rejected all of the broadcast and nothing of it is kept.
+
+    Many clients repeat a request that was answered 502.
+    """
+    refused = view.row.status is BroadcastStatus.REFUSED
+    return HTTPStatus.BAD_GATEWAY if refused else HTTPStatus.ACCEPTED
+
+
+def explain_stop(ctx: Context) -> str | None:
+    """Return a sentence if nothing is sent at present, whatever the broadcast; else None."""
+    with ctx.db.read() as tx:
+        gates = read_gates(tx, ctx.rules, ctx.now())
+    if gates.restoring:
+        return _SENDING_PAUSED
+    return _SENDING_STOPPED if gates.circuit else None
 
 
 def count_expected(ctx: Context, request: BroadcastRequest) -> int:
@@ -180,19 +206,22 @@ def describe_view(
         facts |= show_invalid(request.invalid) if request else {"invalid_count": row.invalid}
     if choose_http_status(view) is HTTPStatus.BAD_GATEWAY:
         details = describe_refusal(row.refusal, production=production)
-        error = {"error": _explain_refusal(view)}
-        return error | facts | ({"details": details} if details else {})
-    return {"message": _choose_sentence(view)} | facts
+        return {"error": REFUSED} | facts | ({"details": details} if details else {})
+    return {"message": _choose_sentence(ctx, view)} | facts
 
 
-def _choose_sentence(view: BroadcastView) -> str:
+def _choose_sentence(ctx: Context, view: BroadcastView) -> str:
     suppressed = view.counts["suppressed"]
     if suppressed and suppressed == view.row.recipients:
         return _SENTENCES["suppressed"]
     if view.totals.at_sinch == view.row.recipients - suppressed:
         return SUBMITTED
+    if view.counts["held"]:
+        return _SENTENCES["held"]
     if view.batches.get("rejected") and view.row.completed_at is not None:
         return _PARTLY_REJECTED
+    if view.counts["pending"] and (stopped := explain_stop(ctx)):
+        return stopped
     # A submission was tried, but every batch is still pending.
     all_pending = view.counts["pending"] == view.row.recipients
     status = "queued" if all_pending and view.status == "sending" else view.status
@@ -204,13 +233,3 @@ def describe_refusal(refusal: dict[str, Any] | None, *, production: bool) -> dic
     details = dict(refusal or {})
     is_configuration = details.pop("everything", False)
     return {} if production and is_configuration else details
-
-
-def _explain_refusal(view: BroadcastView) -> str:
-    if not view.counts["held"]:
-        return REFUSED
-    return (
-        f"{REFUSED} Sinch rejects this service's configuration; tell its operator. Nothing was "
-        "sent, but the broadcast is held and sent once that is corrected: do not send it again, "
-        "or cancel it first."
-    )

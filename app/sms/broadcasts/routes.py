@@ -57,7 +57,7 @@ _DUPLICATE = (
     "Duplicate of a recent broadcast (same text, mostly the same recipients), or the first request "
     "with this Idempotency-Key is still running, or the quote is no longer valid."
 )
-_FAILED = "Sinch rejected the broadcast; `status` is `held` if it is kept and sent later."
+_FAILED = "Sinch rejected the broadcast, and nothing of it is kept."
 _CONFLICT = "Not allowed in the broadcast's current status; see `status`."
 _RESEND_CONFLICT = (
     "Already resent as the broadcast `broadcast_id`, or not complete yet; see `status`."

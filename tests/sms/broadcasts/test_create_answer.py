@@ -1,15 +1,22 @@
 """What a client is told at the end of its request: the status, the sentence and the facts."""
 
+import contextlib
 import json
+import threading
 from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
+from werkzeug.serving import make_server
 
 from app.sms.dispatch.circuit_breaker import close_circuit_by_hand
+from app.sms.operations.restore import mark_restored
 from tests.background import work_off
 from tests.callers import PATIENT, Caller, id_of
-from tests.factories import many_numbers
+from tests.factories import AUTH, broadcast_to, many_numbers
 
 ANN, BOB = "+46701234567", "+46707654321"
 
@@ -122,9 +129,10 @@ def test_our_own_account_refused(service, caller, sandbox, production):
     again = caller.send(ANN, idempotency_key="k")
 
     told = answer.get_json()
-    assert (answer.status_code, told["status"]) == (502, "held")
-    assert "do not send it again" in told["error"]
-    assert ("details" in told, "pay" in answer.text) == (not production, not production)
+    assert (answer.status_code, told["status"]) == (202, "held")
+    assert "do not send it again" in told["message"]
+    assert "pay" not in answer.text
+    assert (caller.show(answer)["refusal"] is None) is production
     assert _facts(again) == _facts(answer)
 
 
@@ -139,8 +147,10 @@ def test_while_our_account_is_refused_others_are_kept_and_go_out_when_it_is_mend
     close_circuit_by_hand(service.extensions["clarion"], actor="tests")
     work_off(service)
 
-    assert (held.status_code, waiting.status_code) == (502, 202)
+    assert (held.status_code, waiting.status_code) == (202, 202)
     assert waiting.get_json()["status"] == "queued"
+    assert "sending is stopped" in waiting.get_json()["message"]
+    assert "do not send it again" in waiting.get_json()["message"]
     assert posts == 1
     assert sorted(sandbox.recipients()) == [ANN, BOB]
 
@@ -216,5 +226,59 @@ def test_a_copy_of_the_database_changes_nothing_at_sinch(make_service, caller, s
 
 def _facts(answer):
     told = json.loads(answer.data)
-    del told["request_id"]
+    told.pop("request_id", None)
     return told
+
+
+@pytest.mark.parametrize("status", [401, 402, 403, 404, 405, 301])
+def test_a_client_that_repeats_what_was_answered_5xx_sends_a_held_text_once(
+    service, sandbox, status
+):
+    """As `requests` does with a retry adapter that also repeats POSTs."""
+    sandbox.order_fault(on="POST /batches", status=status)
+    retry = Retry(3, status_forcelist=[502, 503], allowed_methods=None, backoff_factor=0)
+    with serving(service) as url, requests.Session() as session:
+        session.mount("http://", HTTPAdapter(max_retries=retry))
+        answer = session.post(f"{url}/api/broadcast", json=broadcast_to(ANN), headers=AUTH)
+
+    assert (answer.status_code, answer.json()["status"]) == (202, "held")
+    close_circuit_by_hand(service.extensions["clarion"], actor="tests")
+    work_off(service)
+    assert sandbox.recipients() == [ANN]
+
+
+@contextlib.contextmanager
+def serving(service):
+    server = make_server("127.0.0.1", 0, service, threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_a_broadcast_for_the_background_says_that_sending_is_stopped(service, caller, sandbox):
+    sandbox.order_fault(on="POST /batches", status=401, code="unauthorized")
+    caller.send(ANN)
+
+    for size in (1, 1_001):
+        answer = caller.send(*many_numbers(size))
+
+        assert (answer.status_code, answer.get_json()["status"]) == (202, "queued")
+        assert "sending is stopped" in answer.get_json()["message"]
+
+    later = caller.send(ANN, send_at=(datetime.now(UTC) + timedelta(hours=2)).isoformat())
+    assert "stopped" not in later.get_json()["message"]
+
+
+def test_a_broadcast_after_a_restore_says_that_sending_is_paused(service, caller, sandbox):
+    mark_restored(service.extensions["clarion"], actor="tests")
+
+    for size in (1, 1_001):
+        answer = caller.send(*many_numbers(size))
+
+        assert (answer.status_code, answer.get_json()["status"]) == (202, "queued")
+        assert "sending is paused" in answer.get_json()["message"]

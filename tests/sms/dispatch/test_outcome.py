@@ -195,14 +195,14 @@ def test_a_refusal_of_everything_says_that_the_configuration_is_wrong(
     work_off(service)
 
     told = answer.get_json()
-    assert answer.status_code == 502
-    assert told["error"].startswith("Failed to send SMS batch.")
-    assert "configuration" in told["error"]
-    assert "do not send it again" in told["error"]
-    assert told["details"]["status"] == status
+    assert answer.status_code == 202
+    assert "not sent yet" in told["message"]
+    assert "Tell the operator" in told["message"]
+    assert "do not send it again" in told["message"]
     assert (told["status"], told["batch_id"]) == ("held", None)
     assert "Retry-After" not in answer.headers
     assert look_at(service, answer)["counts"]["held"] == 1
+    assert look_at(service, answer)["refusal"]["status"] == status
     assert sandbox.posts() == 1
 
 
@@ -220,7 +220,6 @@ def test_in_production_the_words_on_our_account_stay_inside(make_service, sandbo
 
     assert refused[0]["details"]["code"] == "secret_code"
     assert refused[1]["status"] == "held"
-    assert "details" not in refused[1]
     assert "secret" not in str(refused[1])
     shown = client.get(refused[1]["url"], headers=auth).get_json()
     assert (shown["counts"]["held"], shown["refusal"]) == (1, None)
