@@ -363,5 +363,6 @@ def test_after_a_cancellation_the_first_answer_still_stands(caller, sandbox):
 
 def _without_request_id(answer):
     told = json.loads(answer.data)
-    assert told.pop("request_id")
+    if answer.status_code >= 400:
+        assert told.pop("request_id")
     return told
