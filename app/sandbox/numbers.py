@@ -1,5 +1,6 @@
-"""Phone numbers as the Sinch API reads and writes them."""
+"""Phone numbers as the Sinch API reads and writes them, and addresses of this machine."""
 
+import ipaddress
 import re
 
 _IGNORED = str.maketrans("", "", " -()[]")
@@ -16,3 +17,15 @@ def parse_digits(text: str) -> str | None:
     """
     match = _INTERNATIONAL.fullmatch(text.translate(_IGNORED))
     return match[1] if match else None
+
+
+def is_loopback(host: str) -> bool:
+    """Return True if a host name or address is this machine's own.
+
+    >>> [is_loopback(host) for host in ("localhost", "127.0.0.1", "::1", "evil.example")]
+    [True, True, True, False]
+    """
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,6 +1,5 @@
 """Sandbox server, inside a test or as a process of its own."""
 
-import ipaddress
 import signal
 import socket
 import sys
@@ -20,6 +19,7 @@ from app.sandbox.control.ledger import Ledger
 from app.sandbox.control.request_log import RequestLog
 from app.sandbox.control.settings import Settings
 from app.sandbox.engine.service_plan import ServicePlan
+from app.sandbox.numbers import is_loopback
 
 
 class NotLoopback(ValueError):
@@ -142,11 +142,7 @@ class _CompactJson(DefaultJSONProvider):
 
 
 def _require_loopback(host: str) -> None:
-    try:
-        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback:
+    if not is_loopback(host):
         raise NotLoopback(f"the sandbox listens on loopback only, not on {host}")
 
 

@@ -259,3 +259,20 @@ def test_callbacks_and_their_retries_are_signed_over_the_raw_body(control, webho
         assert base64.b64decode(headers[prefix]) == expected
         assert headers[f"{prefix}-algorithm"] == "HmacSHA256"
     assert len(nonces) == 2
+
+
+def test_a_text_from_a_phone_overtakes_the_reports_that_wait(sinch, control, webhook):
+    webhook.open.clear()
+    control.set(inbound_url=webhook.url)
+    numbers = [f"4670000{number:04}" for number in range(50)]
+    for _ in range(12):
+        sinch.send(*numbers, delivery_report="per_recipient_final", callback_url=webhook.url)
+    wait_until(lambda: len(webhook.received) == 4)
+    time.sleep(0.3)  # until every report waits in a queue
+
+    control.text_from("46700000001", "STOP")
+    webhook.open.set()
+    wait_until(lambda: len(webhook.received) == 601, within_s=30)
+
+    (place,) = [i for i, event in enumerate(webhook.events) if event["type"] == "mo_text"]
+    assert place < 40

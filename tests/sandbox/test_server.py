@@ -248,3 +248,49 @@ def test_what_no_clock_or_line_could_carry_is_400_on_control_urls(sinch, control
 
     assert answer.status_code == 400
     assert sinch.post_batch().status_code == 201
+
+
+@pytest.mark.parametrize("path", ["inbounds", "settings", "faults", "clock", "reset", "ledger"])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://127.0.0.1:1"},
+        {"Host": "evil.example"},
+        {"Host": "127.0.0.1.evil.example"},
+        {"Host": "10.0.0.1:8089"},
+        {"Host": "evil.example", "Origin": "http://evil.example"},
+    ],
+)
+def test_no_web_page_controls_the_sandbox(control, headers, path):
+    method = {"settings": "PATCH", "ledger": "GET"}.get(path, "POST")
+
+    answer = requests.request(
+        method,
+        f"{control.url}/control/{path}",
+        headers=headers | {"Content-Type": "text/plain"},
+        data=b'{"from": "46705550123", "body": "STOP"}',
+        timeout=5,
+    )
+
+    assert answer.status_code == 403
+    assert "46705550123" not in answer.text
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]", "LOCALHOST"])
+def test_this_machine_controls_it_by_any_of_its_names(control, host):
+    headers = {"Host": f"{host}:8089", "Origin": f"http://{host}:8089"}
+
+    answer = requests.get(f"{control.url}/control/settings", headers=headers, timeout=5)
+
+    assert answer.status_code == 200
+
+
+def test_secrets_are_set_but_not_shown(control):
+    shown = control.set(hmac_secret="s3cret-of-the-webhook", callback_basic="sinch:pass-word")
+    listed = requests.get(f"{control.url}/control/settings", timeout=5).text
+
+    assert shown["hmac_secret"] == shown["callback_basic"] == "set, but not shown"
+    assert "s3cret" not in listed
+    assert "pass-word" not in listed

@@ -2,6 +2,7 @@
 
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from flask import Blueprint, Response, current_app, jsonify, request
 
@@ -10,8 +11,8 @@ from app.sandbox.api.fields import parse_object
 from app.sandbox.control import ledger
 from app.sandbox.control.faults import read_fault
 from app.sandbox.control.rules import check_fields, number
-from app.sandbox.errors import bad_order
-from app.sandbox.numbers import parse_digits
+from app.sandbox.errors import ApiError, bad_order
+from app.sandbox.numbers import is_loopback, parse_digits
 
 if TYPE_CHECKING:
     from app.sandbox.server import SandboxServer
@@ -33,6 +34,18 @@ def _parse_body() -> Json:
     return parse_object(request.get_data())
 
 
+@blueprint.before_request
+def _reject_web_pages() -> None:
+    """Raise ApiError 403 for a call that a web page may have made the user's browser send."""
+    own_host = urlsplit(f"//{request.host}").hostname
+    origin = request.headers.get("Origin")
+    if request.endpoint == "control.get_health":
+        return
+    if not is_loopback(own_host or "") or origin not in (None, f"http://{request.host}"):
+        text = "control URLs are for this machine: send Host: 127.0.0.1 or localhost, no Origin"
+        raise ApiError(HTTPStatus.FORBIDDEN, "forbidden", text)
+
+
 @blueprint.get("/health")
 def get_health() -> Response:
     return jsonify(status="ok")
@@ -40,7 +53,7 @@ def get_health() -> Response:
 
 @blueprint.get("/settings")
 def get_settings() -> Response:
-    return jsonify(current_plan().settings)
+    return jsonify(current_plan().settings.show())
 
 
 @blueprint.patch("/settings")

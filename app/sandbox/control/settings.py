@@ -1,7 +1,8 @@
 """Settings of the sandbox, with validation."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 from app.sandbox.control.rules import (
     TEXT,
@@ -13,6 +14,7 @@ from app.sandbox.control.rules import (
     optional,
 )
 
+_SECRETS, _HIDDEN = ("hmac_secret", "callback_basic"), "set, but not shown"
 _FAILURES = ("Failed", "Expired", "Rejected", "Aborted", "Unknown", "Deleted", "Dispatched")
 
 
@@ -48,6 +50,11 @@ class Settings:
         """Return a copy with these settings.  Raises ApiError with the first invalid one."""
         check_fields(changes, _RULES)
         return replace(self, **dict(changes))  # type: ignore[arg-type]
+
+    def show(self) -> dict[str, Any]:
+        """Return the settings as JSON, without the values of secrets."""
+        secrets = {name: _HIDDEN for name in _SECRETS if getattr(self, name) is not None}
+        return asdict(self) | secrets
 
 
 def _are_probabilities(value: object) -> bool:

@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import hmac
+import itertools
 import json
 import queue
 import threading
@@ -27,6 +28,7 @@ _LOG_LENGTH = 200_000
 _TIMEOUT_S = 10.0
 _MAX_PAUSE_S = 1.0
 _MAX_STOP_S = 2.0
+_FIRST, _LAST = range(2)
 
 
 def sign(body: bytes, *, secret: str, nonce: str, timestamp: str) -> str:
@@ -56,6 +58,9 @@ class _Callback:
     attempt: int = 1
 
 
+_Queue = queue.PriorityQueue[tuple[int, int, _Callback | None]]
+
+
 class CallbackSender:
     """Posts callbacks in the background; those with one `about` keep their order."""
 
@@ -63,9 +68,8 @@ class CallbackSender:
         self, clock: Clock, scheduler: Scheduler, settings: Callable[[], Settings]
     ) -> None:
         self._clock, self._scheduler, self._settings = clock, scheduler, settings
-        self._queues: list[queue.SimpleQueue[_Callback | None]] = [
-            queue.SimpleQueue() for _ in range(_SENDERS)
-        ]
+        self._queues: list[_Queue] = [queue.PriorityQueue() for _ in range(_SENDERS)]
+        self._sequence = itertools.count(1)
         self._stopping = threading.Event()
         self._logging = threading.Lock()
         self._generation = 0
@@ -84,7 +88,7 @@ class CallbackSender:
         """End the senders; one that waits for a hanging webhook ends with the process."""
         self._stopping.set()
         for sender_queue in self._queues:
-            sender_queue.put(None)
+            sender_queue.put((_FIRST, 0, None))
         until = time.monotonic() + _MAX_STOP_S
         for sender in self._senders:
             sender.join(timeout=max(0.0, until - time.monotonic()))
@@ -126,16 +130,19 @@ class CallbackSender:
         self.reseed()
 
     def _enqueue(self, callback: _Callback) -> None:
-        self._queues[hash(callback.about) % _SENDERS].put(callback)
+        # Texts from phones do not wait behind a million reports.
+        priority = _LAST if callback.event_type.endswith("delivery_report_sms") else _FIRST
+        entry = (priority, next(self._sequence), callback)
+        self._queues[hash(callback.about) % _SENDERS].put(entry)
 
     def _enqueue_at(self, due: float, callback: _Callback) -> None:
         self._scheduler.schedule(due, lambda: self._enqueue(callback))
 
-    def _send_queue(self, sender_queue: "queue.SimpleQueue[_Callback | None]") -> None:
+    def _send_queue(self, sender_queue: "_Queue") -> None:
         pause_s = 0.0
         with requests.Session() as session:
             session.trust_env = False
-            while (callback := sender_queue.get()) and not self._stopping.wait(pause_s):
+            while (callback := sender_queue.get()[2]) and not self._stopping.wait(pause_s):
                 status = self._attempt(session, callback)
                 # A 429 slows the sender down, a success brings it back to full speed.
                 pause_s = min(max(pause_s * 2, 0.05), _MAX_PAUSE_S) if status == 429 else 0.0

@@ -19,7 +19,7 @@ from app.sms.lifecycle.outbox import EventType
 from app.webhooks.outgoing.http_client import WebhookHttpClient
 from app.webhooks.outgoing.models import Delivery, Endpoint, EndpointStatus
 from app.webhooks.outgoing.signing import make_secret
-from app.webhooks.outgoing.url_policy import TargetRefused
+from app.webhooks.outgoing.url_policy import TargetRefused, normalise_url
 
 MAX_ENDPOINTS = 20
 # A replaced secret still signs this long.
@@ -81,7 +81,7 @@ def create_endpoint(
     the client may not see, Conflict when it has too many endpoints.
     """
     _require_scope(event_types, sees_numbers=sees_numbers)
-    _require_target(webhook_client, url)
+    url = _require_target(webhook_client, url)
     now = ctx.now()
     row: dict[str, Any] = {
         "public_id": make_id(now),
@@ -118,7 +118,7 @@ def change_endpoint(
     Events of the last day that wait while it is off are posted when it is on again.
     """
     if url is not None:
-        _require_target(webhook_client, url)
+        url = _require_target(webhook_client, url)
     with ctx.db.write() as tx:
         endpoint = find_endpoint(tx, ctx, public_id, lock=True)
         listens_to = endpoint.event_types if event_types is None else event_types
@@ -173,11 +173,13 @@ def require_active(endpoint: Row[Any]) -> None:
         )
 
 
-def _require_target(webhook_client: WebhookHttpClient, url: str) -> None:
+def _require_target(webhook_client: WebhookHttpClient, url: str) -> str:
+    """Return the URL as it is kept.  Raises BadInput unless it can be posted to."""
     try:
         webhook_client.check(url)
     except TargetRefused as e:
         raise BadInput(f"url: {str(e).rstrip('.')}", fields={"url": [str(e)]}) from e
+    return normalise_url(url)
 
 
 def _require_scope(event_types: Collection[str], *, sees_numbers: bool) -> None:

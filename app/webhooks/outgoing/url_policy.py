@@ -8,6 +8,9 @@ import ipaddress
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from urllib.parse import quote
+
+import idna
 
 MAX_URL_CHARACTERS = 2_000
 # Lower ports belong to well-known services other than webhooks.
@@ -19,6 +22,11 @@ _URL = re.compile(
     rf"(https?)://({_HOST}|\[[0-9A-Fa-f:.]{{2,45}}\])(?::([0-9]{{1,5}}))?"
     r"([/?][A-Za-z0-9._~!$&'()*+,;=:@%/?|\[\]-]*)?"
 )
+_PATH_CHARACTERS = "/?._~!$&'()*+,;=:@%|[]-"
+# Blanks, line ends and invisible characters that come with a pasted URL.
+_AROUND = re.compile(r"^[\s\u200b-\u200f\u2060\ufeff]+|[\s\u200b-\u200f\u2060\ufeff]+$")
+# Scheme and host, and the rest.
+_ORIGIN = re.compile(r"((?:[A-Za-z]+://)?[^/?#]*)(.*)", re.DOTALL)
 
 # Refused although Python takes them for global: Azure's host agent, protocol assignments, 6to4.
 # https://www.iana.org/assignments/iana-ipv4-special-registry/
@@ -54,27 +62,73 @@ class Target:
     path: str
 
 
+def normalise_url(url: str) -> str:
+    """Return a URL without what pasting adds around it, with scheme and host in lower case.
+
+    >>> normalise_url(" HTTPS://Example.com/Hook ")
+    'https://example.com/Hook'
+    """
+    origin, rest = _ORIGIN.fullmatch(_AROUND.sub("", url)).groups()  # type: ignore[union-attr]
+    return origin.lower() + rest
+
+
 def read_target(url: str, *, production: bool) -> Target:
     """Parse a URL and check all but its addresses.  Raises TargetRefused.
 
     >>> read_target("https://example.com/hook?from=us", production=True)
     Target(scheme='https', host='example.com', port=443, path='/hook?from=us')
     """
+    url = normalise_url(url)
     parts = _URL.fullmatch(url) if len(url) <= MAX_URL_CHARACTERS else None
     if parts is None:
-        raise TargetRefused(
-            "Not a URL like https://example.com/hook in ASCII, without user and fragment, of at "
-            f"most {MAX_URL_CHARACTERS} characters."
-        )
-    scheme, host, path = parts[1], parts[2].strip("[]").lower(), parts[4] or "/"
+        raise TargetRefused(_explain(url))
+    scheme, host, path = parts[1], parts[2].strip("[]"), parts[4] or "/"
     if scheme != "https" and production:
-        raise TargetRefused("Not https.")
+        raise TargetRefused("Not https: write https:// in place of http://.")
     port = int(parts[3] or _DEFAULT_PORTS[scheme])
     if port != _DEFAULT_PORTS[scheme] and not _LOWEST_FREE_PORT <= port <= 65_535:
         raise TargetRefused(
             f"Its port is neither {_DEFAULT_PORTS[scheme]} nor {_LOWEST_FREE_PORT} or higher."
         )
     return Target(scheme, host, port, path if path.startswith("/") else f"/{path}")
+
+
+def _explain(url: str) -> str:
+    """Say why a URL cannot be parsed, and what to write instead."""
+    if len(url) > MAX_URL_CHARACTERS:
+        return f"Longer than {MAX_URL_CHARACTERS} characters."
+    scheme, separator, rest = url.partition("://")
+    if not separator or not scheme.isalpha():
+        return "Not a whole URL: write it like https://example.com/hook."
+    if scheme not in _DEFAULT_PORTS:
+        return "Not https: write a URL like https://example.com/hook."
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    after_host = rest[len(authority) :]
+    host = authority.partition(":")[0]
+    if "@" in authority:
+        return "It holds a user or password: leave out what is before the '@'."
+    if "#" in rest:
+        return "It holds a fragment: leave out the '#' and what follows."
+    if not host.isascii():
+        return _explain_host(host)
+    if host.endswith("."):
+        return f"Its host ends with a dot: write it as {host.rstrip('.')}."
+    if not after_host.isascii() or " " in after_host:
+        encoded = quote(after_host, safe=_PATH_CHARACTERS)
+        return f"Its path holds characters that must be encoded: write it as {encoded}."
+    return (
+        "Not a URL like https://example.com/hook in ASCII, without user and fragment, of at "
+        f"most {MAX_URL_CHARACTERS} characters."
+    )
+
+
+def _explain_host(host: str) -> str:
+    """Say how a host in another script is written in ASCII (RFC 5891)."""
+    try:
+        ascii_host = idna.encode(host, uts46=True).decode().rstrip(".")
+    except (idna.IDNAError, UnicodeError):
+        return "Its host is not a name on the Internet: write it like example.com."
+    return f"Its host is not in ASCII: write it as {ascii_host}."
 
 
 def require_public_addresses(target: Target, addresses: Iterable[str], *, production: bool) -> None:

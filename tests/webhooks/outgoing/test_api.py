@@ -127,6 +127,9 @@ def test_without_a_choice_it_listens_to_everything(caller):
         ({"url": 7}, "url"),
         ({"url": ""}, "url"),
         ({"url": "x" * 2_001}, "url"),
+        ({"url": "   "}, "url"),
+        ({"url": "https://example.com./hook"}, "url"),
+        ({"url": "https://münchen.example/hook"}, "url"),
         ({"url": "https://user:password@example.com/"}, "url"),
         ({"url": "http://example.com/"}, "url"),
         ({"url": "https://10.0.0.1/"}, "url"),
@@ -149,6 +152,13 @@ def test_what_is_wrong_is_told_by_field_and_makes_nothing(caller, body, field):
     assert answer.status_code == 400
     assert [*answer.get_json()["fields"]] == [field]
     assert caller.get("/api/webhooks").get_json() == {"webhooks": []}
+
+
+def test_a_url_is_taken_as_people_paste_it(caller):
+    made = _create(caller, f" {NOWHERE.replace('http', 'HTTP', 1)}Hook\n")
+    kept = _patch(caller, made, {"url": f"{NOWHERE}Hook"}).get_json()
+
+    assert made["url"] == kept["url"] == f"{NOWHERE}Hook"
 
 
 def test_a_name_that_does_not_resolve_is_told(caller, service):
