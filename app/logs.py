@@ -58,7 +58,7 @@ def configure_logging(level: str, *, readable: bool = False) -> None:
     logger.remove()
     logger.configure(patcher=_complete)
     write = _write_readable if readable or sys.stderr.isatty() else _write_json
-    outages = _OutageFilter()
+    outages.forget()
     logger.add(write, level=level, filter=outages.pass_on, diagnose=False, backtrace=False)
     logging.basicConfig(handlers=[InterceptHandler()], level=logging.DEBUG, force=True)
     for name, lowest in _QUIET.items():
@@ -147,6 +147,10 @@ class _OutageFilter:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self.forget()
+
+    def forget(self) -> None:
+        """Let the next line of each outage through."""
         self._times: Counter[str] = Counter()
         self._logged_at: dict[str, float] = {}
 
@@ -168,6 +172,9 @@ class _OutageFilter:
         record["extra"]["times"] = times
         record["message"], record["exception"] = sentence, None
         return True
+
+
+outages = _OutageFilter()
 
 
 def _replace_quotes(record: logging.LogRecord) -> str:

@@ -28,7 +28,7 @@ from typing import Any
 from tests.environ import ROOT, clean_environ
 
 _IMPORTS = (
-    "app",
+    "app.factory",
     "celery.apps.beat",
     "celery.apps.worker",
     "celery.bin.celery",

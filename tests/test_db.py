@@ -3,8 +3,10 @@
 import contextlib
 import dataclasses
 import json
+import os
 import shutil
 import sqlite3
+import subprocess
 import sys
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -21,6 +23,8 @@ from app.sms.models.batch import Gate
 from app.worker.start import refuse_wrong_database
 from tests.background import look_at, work_until
 from tests.commands import FLASK, run_command
+from tests.databases import migrate
+from tests.environ import ROOT, clean_environ
 from tests.factories import AUTH, INSTANCE, broadcast_to, many_numbers, settings
 from tests.processes import GUNICORN
 from tests.wire import unused_port
@@ -398,3 +402,49 @@ def test_a_full_disk_is_told_and_loses_nothing_that_was_accepted(make_service, s
         if status == 202
     ]
     assert sorted(sandbox.recipients()) == sorted(expected)
+
+
+def _modes(folder):
+    return {path.name: path.stat().st_mode & 0o777 for path in folder.glob("clarion.db*")}
+
+
+@pytest.mark.parametrize("existing", [False, True], ids=["new", "made by an earlier version"])
+def test_only_its_owner_reads_the_database(tmp_path, existing):
+    url = f"sqlite:///{tmp_path / 'clarion.db'}"
+    if existing:
+        migrate(url)
+        (tmp_path / "clarion.db").chmod(0o644)
+    db = Database(url)
+
+    with db.write() as tx:
+        tx.exec_driver_sql("CREATE TABLE anything (x)")
+
+    assert _modes(tmp_path) == dict.fromkeys(
+        ("clarion.db", "clarion.db-wal", "clarion.db-shm"), 0o600
+    )
+    db.close()
+
+
+def test_from_another_folder_a_command_finds_the_database_of_the_project(tmp_path):
+    """A relative path is relative to the project: cron makes no second, empty database."""
+    project, elsewhere = tmp_path / "clarion", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    shutil.copytree(ROOT / "app", project / "app")
+    shutil.copy(ROOT / "wsgi.py", project)
+    flask = [sys.executable, "-m", "flask", "--app", str(project / "wsgi.py")]
+
+    for folder in (project, elsewhere):
+        ended = subprocess.run(
+            [*flask, "db", "upgrade"],
+            cwd=folder,
+            env=clean_environ(settings(DATABASE_URL="sqlite:///clarion.db")),
+            preexec_fn=lambda: os.umask(0o022),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert ended.returncode == 0, ended.stderr
+
+    assert list(elsewhere.iterdir()) == []
+    assert _modes(project)["clarion.db"] == 0o600

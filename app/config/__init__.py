@@ -129,7 +129,11 @@ def load_config() -> Config:
 
 
 def load_config_or_exit() -> Config:
-    """Read the settings, or exit with code 78 and one line on standard error."""
+    """Read the settings, or exit with code 78 and one line on standard error.
+
+    Files that the process writes from now on are its owner's alone: they hold numbers and texts.
+    """
+    os.umask(0o077)
     try:
         return load_config()
     except ConfigError as e:

@@ -4,11 +4,13 @@ import re
 from collections.abc import Mapping
 from enum import StrEnum
 from hashlib import sha256
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from app.config.values import AppEnv, ConfigError
 
 DEFAULT_DATABASE_URL = "sqlite:///clarion.db"
+_PROJECT = Path(__file__).parent.parent.parent
 _BROKERS = ("redis", "rediss", "amqp", "amqps", "sqs")
 
 
@@ -20,10 +22,14 @@ class Background(StrEnum):
 
 
 def read_database_url(environ: Mapping[str, str]) -> str:
-    """Read DATABASE_URL for SQLAlchemy.  Errors do not quote it: it may hold a password."""
+    """Read DATABASE_URL for SQLAlchemy.  Errors do not quote it: it may hold a password.
+
+    A relative path of SQLite is relative to the project, wherever the process was started.
+    """
     value = environ.get("DATABASE_URL", "").strip() or DEFAULT_DATABASE_URL
-    if re.fullmatch(r"sqlite:///[^?]+", value) and ":memory:" not in value:
-        return value
+    sqlite = re.fullmatch(r"sqlite:///([^?]+)", value)
+    if sqlite and ":memory:" not in value:
+        return f"sqlite:///{_PROJECT / sqlite[1]}"
     postgres = re.fullmatch(r"postgres(?:ql)?(?:\+psycopg)?://(.+)", value)
     if not postgres:
         raise ConfigError(

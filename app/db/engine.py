@@ -1,6 +1,7 @@
 """Database connections: engine settings, write() and read()."""
 
 import contextlib
+import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -104,6 +105,7 @@ def _make_engine(url: str, pool_size: int) -> Engine:
             max_overflow=100,
             hide_parameters=True,
         )
+        event.listen(engine, "do_connect", _keep_private)
         event.listen(engine, "connect", _set_pragmas)
         event.listen(engine, "begin", _begin_sqlite)
         event.listen(engine, "handle_error", note_outage)
@@ -124,6 +126,21 @@ def _make_engine(url: str, pool_size: int) -> Engine:
 def _bound_idle_transactions(connection: Any, _: Any) -> None:
     connection.execute(f"SET idle_in_transaction_session_timeout = '{_IDLE_IN_TRANSACTION_S}s'")
     connection.commit()
+
+
+def _keep_private(_: Any, __: Any, arguments: Sequence[str], ___: Any) -> None:
+    """Let only the owner read the files of the database, which hold numbers and texts.
+
+    SQLite gives its other files the mode of the first one.  An existing file is not opened here:
+    closing it would drop the locks that SQLite has on it.
+    """
+    path = arguments[0]
+    with contextlib.suppress(OSError):  # SQLite says itself why it cannot open a file
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL, 0o600))
+    for name in (path, f"{path}-wal", f"{path}-shm"):
+        with contextlib.suppress(OSError):
+            if os.stat(name).st_mode & 0o077:
+                os.chmod(name, 0o600)
 
 
 def _set_pragmas(connection: Any, _: Any) -> None:
