@@ -2,25 +2,42 @@
 
 import re
 from dataclasses import dataclass
-from unicodedata import normalize
 
-from app.phone.e164 import find_in_use, normalise_number, read_national
+import phonenumbers
+
+from app.phone.characters import simplify_characters
+from app.phone.e164 import normalise_number
+from app.phone.spelling import find_in_use, is_possible, read_national, write_national
 
 # Scientific notation of a spreadsheet, as 4.67012E+10; in some languages with a comma.
 _SHORTENED = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]+)?E[+-]?[0-9]+", re.IGNORECASE)
 _DECIMAL = re.compile(r"\+?[0-9]{5,}[.,][0-9]{1,2}")
-_FORMULA = re.compile(r'="(.*)"', re.DOTALL)
-# Direction marks and blanks of no width, which come along when a number is copied.
-_INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
-_SEPARATORS = re.compile(r"[\s()\[\].\-/\u2010-\u2015\u2212]+")
-_TRUNK_ZERO = re.compile(r"[(\[]\s*0\s*[)\]]")
+_FORMULA = re.compile(r'="([^"]*)"')
+# Marks that keep a spreadsheet from taking a number for one, and quotes.
+_QUOTES = "'\"`\u00b4\u2018\u2019\u201c\u201d"
+# tel: of RFC 3966, and p:, by which Meta keeps spreadsheets from changing a number.
+_NUMBER_SCHEMES = ("tel", "p", "phone", "callto")
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z.+-]{0,15}):\s*(?://)?(?=[+(0-9])")
+_SEPARATORS = re.compile(r"[ \t()\[\].\-/\u2010-\u2015\u2212]+")
 _DIGITS = re.compile(r"\+?[0-9]+")
+_EXTENSION = re.compile(r"(?:[;#x]|ext|app?|int|durchwahl)[.=]*\s*[0-9]{1,6}", re.IGNORECASE)
+# Two numbers, even where no other character than those of one number is between them.
+_TWO_NUMBERS = re.compile(r"[0-9]{7}[ /-]+0[0-9]{6}|(?:[0-9][ -]?){7}\s*/\s*0(?:[ -]?[0-9]){6}")
+_BETWEEN_NUMBERS = re.compile(r"[^0-9+() .\-/]+|(?<=[0-9]) *(?=\+)")
+_MANY_DIGITS = re.compile(r"(?:[0-9][^0-9]{0,3}){6}")
+# Longer than any number with its signs and blanks; such a cell is not looked at.
+_MAX_CHARACTERS = 100
 
 NO_NUMBER = "No phone number."
 SHORTENED = "A spreadsheet has shortened this number: its digits are lost."
-LOST_PLUS = "Perhaps an international number that lost its plus: say so by without_plus."
-NO_COUNTRY = "Neither + nor 00 in front: a national number needs a country."
+LOST_PLUS = (
+    "Perhaps an international number that lost its plus: write it with its plus or its 0, or "
+    "say so by without_plus."
+)
+NO_COUNTRY = "Neither + nor 00 in front: a national number needs a country (--country)."
 NOT_IN_USE = "No country has numbers like this one."
+TWO_NUMBERS = "More than one number: leave the one to send to."
+_NORTH_AMERICA = "1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +53,7 @@ class PhoneReader:
     check: bool = True
 
     def read(self, cell: str) -> str:
-        """Return the number in E.164.  Raises ValueError with the reason.
+        """Return the number in its one spelling.  Raises ValueError with the reason.
 
         >>> PhoneReader(country="SE").read("070-123 45 67")
         '+46701234567'
@@ -46,12 +63,9 @@ class PhoneReader:
         number = normalise_number(cell) or normalise_number(self._read_digits(_strip(cell)))
         if number is None:
             raise ValueError("Not a phone number of 2 to 15 digits.")
-        if not self.check:
-            return number
-        in_use = find_in_use(number)
-        if in_use is None:
+        if self.check and find_in_use(number) is None:
             raise ValueError(NOT_IN_USE)
-        return in_use
+        return number
 
     def _read_digits(self, written: str) -> str:
         if not written:
@@ -60,34 +74,69 @@ class PhoneReader:
             raise ValueError(SHORTENED)
         if _DECIMAL.fullmatch(written):
             raise ValueError("A number with decimals: format its column as text.")
-        international = written.startswith(("+", "00"))
-        bare = _SEPARATORS.sub("", _TRUNK_ZERO.sub("", written) if international else written)
-        if not _DIGITS.fullmatch(bare):
-            raise ValueError("Not a phone number.")
+        bare = _SEPARATORS.sub("", written)
+        if not _DIGITS.fullmatch(bare) or _TWO_NUMBERS.search(written):
+            raise ValueError(_explain(written))
         if bare.startswith("+"):
-            return bare
+            return "+" + bare[1:].removeprefix("00")
         if bare.startswith("00"):
-            return "+" + bare[2:]
-        return self._complete(bare)
+            return self._read_dialled("+" + bare[2:], bare)
+        if self.without_plus and not bare.startswith("0"):
+            return _require_possible("+" + bare)
+        return self._read_national(bare)
 
-    def _complete(self, digits: str) -> str:
-        if self.without_plus and not digits.startswith("0"):
-            return "+" + digits
+    def _read_dialled(self, number: str, digits: str) -> str:
+        """Return what 00 and a number dial: some countries dial abroad by 00 and more."""
+        abroad = self.country and not find_in_use(number) and read_national(digits, self.country)
+        return abroad if abroad and find_in_use(abroad) else number
+
+    def _read_national(self, digits: str) -> str:
+        """Return the number of the country that these digits are.
+
+        They are not guessed where they are also a number that lost its plus, unless the country
+        writes its numbers exactly so.
+        """
         if self.country is None:
             raise ValueError(NO_COUNTRY)
         number = read_national(digits, self.country)
+        code = str(phonenumbers.country_code_for_region(self.country))
+        if code != _NORTH_AMERICA and not digits.startswith("0") and find_in_use("+" + digits):
+            is_usual = number and find_in_use(number) and write_national(number) == digits
+            if digits.startswith(code) or not is_usual:
+                raise ValueError(LOST_PLUS)
         if number is None:
             raise ValueError(f"Not a phone number of {self.country}.")
-        # Within North America a 1 is dialled in front of national numbers, too.
-        if number == "+" + digits and not number.startswith("+1"):
-            raise ValueError(LOST_PLUS)
         return number
+
+
+def _require_possible(number: str) -> str:
+    if not is_possible(number):
+        raise ValueError(
+            "No number of this length is international: a national one needs a country."
+        )
+    return number
 
 
 def _strip(cell: str) -> str:
     """Return a cell without what spreadsheets, browsers and address books put around a number."""
-    text = _INVISIBLE.sub("", normalize("NFKC", cell)).strip()
+    if len(cell) > _MAX_CHARACTERS:
+        raise ValueError("Not a phone number.")
+    text = simplify_characters(cell).strip()
     formula = _FORMULA.fullmatch(text)
-    if formula:
-        text = formula[1].strip()
-    return text.removeprefix("'").removeprefix("tel:").strip()
+    text = (formula[1] if formula else text).strip().strip(_QUOTES).strip()
+    scheme = _SCHEME.match(text)
+    if scheme is None:
+        return text
+    if scheme[1].lower() not in _NUMBER_SCHEMES:
+        raise ValueError(f"Begins with {scheme[0].strip()[:20]!r}: leave only the phone number.")
+    return text[scheme.end() :]
+
+
+def _explain(written: str) -> str:
+    """Return the reason why a cell is not a phone number."""
+    parts = _BETWEEN_NUMBERS.split(written)
+    if sum(bool(_MANY_DIGITS.search(part)) for part in parts) > 1 or _TWO_NUMBERS.search(written):
+        return TWO_NUMBERS
+    if _EXTENSION.search(written):
+        return "A number with an extension gets no texts."
+    return "Not a phone number."

@@ -6,15 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.phone.e164 import (
-    find_in_use,
     inspect_number,
     is_sender,
     mask_number,
     normalise_number,
-    read_national,
     remove_duplicates,
     sort_entries,
 )
+from app.phone.spelling import find_in_use, read_national, respell, respell_all
 
 numbers = st.from_regex(r"\+[1-9][0-9]{1,14}", fullmatch=True)
 oddities = st.one_of(
@@ -27,6 +26,7 @@ oddities = st.one_of(
 )
 def test_a_number_in_e164_is_taken_without_the_blanks_around_it(entry):
     assert normalise_number(entry) == entry.strip()
+    assert normalise_number(f"\u202a{entry.strip()}\u202c\u200b") == entry.strip()
 
 
 @pytest.mark.parametrize(
@@ -165,6 +165,40 @@ def test_numbers_in_use_are_those_that_libphonenumber_takes_as_they_stand_or_wit
         except phonenumbers.NumberParseException:
             expected = None
         assert find_in_use(number) == expected, number
+
+
+@pytest.mark.parametrize(
+    ("number", "spellings"),
+    [
+        ("+46701234567", ["+460701234567", "+4600701234567"]),
+        ("+447911123456", ["+4407911123456"]),
+        ("+525512345678", ["+5215512345678", "+52015512345678", "+520445512345678"]),
+        (
+            "+5491123456789",
+            ["+541123456789", "+5401123456789", "+54111523456789", "+549111523456789"],
+        ),
+        ("+79123456789", ["+789123456789"]),
+        ("+36201234567", ["+3606201234567"]),
+        ("+375291234567", ["+3750291234567", "+37580291234567"]),
+        ("+37061234567", ["+370861234567", "+370061234567"]),
+        ("+12025550123", ["+112025550123"]),
+        ("+34612345678", ["+340612345678"]),
+        ("+390612345678", []),
+        ("+2250701234567", []),
+        ("+548001234567", []),
+        ("+15551234567", ["+115551234567"]),
+    ],
+)
+def test_a_number_has_one_spelling(number, spellings):
+    assert [respell(spelling) for spelling in (number, *spellings)] == [number] * (
+        len(spellings) + 1
+    )
+    assert respell_all([number, *spellings]) == [number] * (len(spellings) + 1)
+
+
+def test_the_spelling_of_a_number_is_found_at_once():
+    for number in _draw_numbers(random.Random(11)):
+        assert respell(respell(number)) == respell(number)
 
 
 def test_a_national_number_is_read_as_it_is_dialled_in_its_country():

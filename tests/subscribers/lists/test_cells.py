@@ -5,7 +5,15 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from app.phone.reader import LOST_PLUS, NO_COUNTRY, NO_NUMBER, NOT_IN_USE, SHORTENED, PhoneReader
+from app.phone.reader import (
+    LOST_PLUS,
+    NO_COUNTRY,
+    NO_NUMBER,
+    NOT_IN_USE,
+    SHORTENED,
+    TWO_NUMBERS,
+    PhoneReader,
+)
 from app.subscribers.lists.cells import (
     read_boolean,
     read_datetime,
@@ -52,6 +60,16 @@ def read_phone(cell, **options):
         f'="{ANN}"',
         '="0701234567"',
         f"tel:{ANN}",
+        f"TEL: {ANN}",
+        f"p:{ANN}",
+        "(+46) (0)70 123 45 67",
+        "+00 46 70 123 45 67",
+        f"\u2068{ANN}\u2069",
+        "+46\ufe0f701234567\u3164",
+        "\u180e+4670123\u200b4567",
+        "\u2019\t+46 (0)701234567\u00a0",
+        "٠٧٠١٢٣٤٥٦٧",
+        f'"{ANN}"',
         f"\u202a{ANN}\u202c",
         "+46\u00a070\u00a0123\u00a045\u00a067",
         "+46 70\u2013123\u201145 67",
@@ -73,10 +91,18 @@ def test_a_number_is_read_however_it_is_written(cell):
         ("46701234567.0", "A number with decimals: format its column as text."),
         ("46701234567", LOST_PLUS),
         ("46 70 123 45 67", LOST_PLUS),
-        ("070-123 45 67 ext 3", "Not a phone number."),
+        ("070-123 45 67 ext 3", "A number with an extension gets no texts."),
         ("none", "Not a phone number."),
         ("#####", "Not a phone number."),
-        ("+46701234567, +46701234568", "Not a phone number."),
+        ("+46701234567¹", "Not a phone number."),
+        ("1" * 101, "Not a phone number."),
+        ("+46701234567, +46701234568", TWO_NUMBERS),
+        ("+46 70 123 45 67 ::: +46 70 123 45 68", TWO_NUMBERS),
+        ("+46701234567 +46701234568", TWO_NUMBERS),
+        ("0701234567 / 0701234568", TWO_NUMBERS),
+        ("070-123 45 67 or 070-123 45 68", TWO_NUMBERS),
+        (f"whatsapp:{ANN}", "Begins with 'whatsapp:': leave only the phone number."),
+        (f"sms:{ANN}", "Begins with 'sms:': leave only the phone number."),
         ("+4670123456712345", "Not a phone number of 2 to 15 digits."),
         ("12", "Not a phone number of SE."),
         ("+46001234567", NOT_IN_USE),
@@ -96,6 +122,40 @@ def test_a_national_number_needs_a_country():
     assert read_phone("011 46 70 123 45 67", country="US") == ANN
 
 
+@pytest.mark.parametrize(
+    ("digits", "country"),
+    [
+        ("491713920012", "DE"),
+        ("4917604069012", "DE"),
+        ("49 152 28817386", "DE"),
+        ("15123456789", "DE"),  # of Austin, or without its 0 of Germany
+        ("46701234567", "DE"),
+        ("6285212345678", "ID"),
+        ("38344123456", "XK"),
+        ("8613102345678", "CN"),
+        ("79123456789", "RU"),
+        ("4790123456", "NO"),
+    ],
+)
+@pytest.mark.parametrize("check", [True, False])
+def test_digits_that_are_a_number_with_a_plus_as_well_are_not_guessed(digits, country, check):
+    assert read_phone(digits, country=country, check=check) == LOST_PLUS
+
+
+def test_digits_that_a_country_writes_so_are_its_own():
+    assert read_phone("13102345678", country="CN") == "+8613102345678"  # as one of Los Angeles
+    assert read_phone("6785551234", country="US") == "+16785551234"  # as one of Vanuatu
+    assert read_phone("90123456", country="NO") == "+4790123456"
+    assert read_phone("011 15 2345 6789", country="AR") == "+5491123456789"
+    assert read_phone("0011 46 70 123 45 67", country="AU", check=False) == ANN
+
+
+def test_without_a_plus_a_number_has_the_length_of_an_international_one():
+    reason = "No number of this length is international: a national one needs a country."
+
+    assert read_phone("701234567", without_plus=True, check=False) == reason
+
+
 def test_a_lost_plus_is_put_back_only_where_that_is_said():
     assert read_phone("46701234567", without_plus=True) == ANN
     assert read_phone("46701234567", without_plus=True, country="SE") == ANN
@@ -104,7 +164,7 @@ def test_a_lost_plus_is_put_back_only_where_that_is_said():
 
 
 def test_numbers_that_are_like_none_in_use_are_taken_where_nobody_checks():
-    assert read_phone("+46001234567", check=False) == "+46001234567"
+    assert read_phone("+46901234567", check=False) == "+46901234567"
     assert read_phone("+4670", check=False) == "+4670"
 
 
