@@ -11,6 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from app.db.base import table_of
 from app.db.facts import read_metadata, set_metadata
 from app.db.lists import chunked
+from app.phone.e164 import normalise_number
 from app.sinch import schemas
 from app.sinch.errors import SinchError
 from app.sms.audience.broadcasts_by_recipient import BEYOND_ALL, find_broadcasts_to
@@ -60,10 +61,11 @@ def store_inbounds(
 
 
 def _store(tx: Connection, ctx: Context, inbound: schemas.SinchInbound) -> bool:
-    answered = _find_answered(tx, inbound.sender)
+    sender = normalise_number(inbound.sender) or inbound.sender
+    answered = _find_answered(tx, sender)
     shown = {
         "kind": inbound.kind[:16],
-        "sender": inbound.sender[:32],
+        "sender": sender[:32],
         "recipient": inbound.recipient[:32],
         "body": inbound.body,
     }

@@ -1,11 +1,12 @@
 """Result of looking up a batch in Sinch's list, and when to look again.  Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from app.config import SendingRules
+from app.phone.spelling import respell
 from app.sinch.schemas import SinchBatch
 
 # Sinch lists batches for 14 days, so stop looking after 13.
@@ -48,14 +49,20 @@ def classify_list(
         return ListResult(ListFinding.ABSENT)
     # The list is documented as newest first; creation times decide where given.
     oldest = min(reversed(batches), key=lambda batch: batch.created_at or _EARLIEST)
-    listed = frozenset(oldest.recipients)
+    spellings = {respell(recipient): recipient for recipient in recipients}
+    listed = _spell_as_sent(oldest, spellings)
     part = listed if may_be_part and listed and listed < set(recipients) else frozenset[str]()
     expected = part or set(recipients)
-    if any(batch.canceled or set(batch.recipients) != expected for batch in batches):
+    if any(batch.canceled or _spell_as_sent(batch, spellings) != expected for batch in batches):
         return ListResult(ListFinding.MISMATCH, oldest.id)
     duplicate_sinch_ids = tuple(batch.id for batch in batches if batch.id != oldest.id)
     finding = ListFinding.MULTIPLE if duplicate_sinch_ids else ListFinding.FOUND
     return ListResult(finding, oldest.id, duplicate_sinch_ids, part)
+
+
+def _spell_as_sent(batch: SinchBatch, spellings: Mapping[str, str]) -> frozenset[str]:
+    """Return the listed recipients in the spelling they were sent in."""
+    return frozenset(spellings.get(respell(phone), phone) for phone in batch.recipients)
 
 
 def choose_next_lookup(

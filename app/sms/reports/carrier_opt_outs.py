@@ -34,8 +34,8 @@ def apply_carrier_opt_outs(
     """
     records = []
     for report in reports:
-        phone = report.recipient
-        if report.code != OPTED_OUT_CODE or not normalise_number(phone):
+        phone = normalise_number(report.recipient)
+        if report.code != OPTED_OUT_CODE or phone is None:
             continue
         at = min(report.at or ctx.now(), ctx.now())
         request = SuppressionRequest(cause=Cause.CARRIER, actor="carrier", at=at)

@@ -6,7 +6,7 @@ transaction records reports at a time, so counts always match the messages.
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,6 +16,7 @@ from sqlalchemy.dialects import postgresql
 from app.db.base import table_of
 from app.db.engine import make_upserts
 from app.db.lists import chunked
+from app.phone.spelling import respell
 from app.sms.context import Context
 from app.sms.lifecycle.latency import NONE, latency_bucket
 from app.sms.lifecycle.locks import LOCK_STATUS
@@ -171,8 +172,11 @@ def _record_broadcast(
     sent = tx.execute(_START, {"broadcast_id": broadcast_id}).one()
     start = sent.send_at or sent.created_at
     changes = _Changes()
+    best = {respell(phone): report for phone, report in best.items()} | dict(best)
     for row in _find_messages(tx, broadcast_id, list(best)):
         report = best[row.recipient]
+        if report.recipient != row.recipient:
+            report = replace(report, recipient=row.recipient)
         changes.ended[row.batch_id] += 0
         if row.status is not None:
             if report.weight <= _weigh(row.status, row.code, row.status_at):

@@ -26,6 +26,14 @@ def _listed(batch_id="A", *, to=(ANN, BOB), canceled=False, after_s=0.0):
     return SinchBatch(batch_id, "cl-1", tuple(to), canceled, created_at)
 
 
+def test_a_list_may_spell_the_recipients_in_another_way():
+    listed = _listed(to=("+460701234567", "+5215512345678"))
+
+    found = classify_list([listed], ["+46701234567", "+525512345678"])
+
+    assert found == ListResult(ListFinding.FOUND, "A")
+
+
 def _age(seconds):
     return NOON + timedelta(seconds=seconds)
 
