@@ -7,12 +7,13 @@ libphonenumber.
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 import phonenumbers
 from phonenumbers import timezone
 
 from app.phone.characters import remove_invisible
-from app.phone.spelling import respell, respell_all
+from app.phone.spelling import find_spelling, may_be_respelled
 
 _NUMBER = re.compile(r"\+[1-9][0-9]{1,14}")
 # One pass over all numbers at once: possessive, so that a million of them need no backtracking.
@@ -22,6 +23,9 @@ _SENDER = re.compile(
     r"|[0-9]{3,8}"  # a short code
     r"|(?=[^A-Za-z]*[A-Za-z])[A-Za-z0-9](?:[A-Za-z0-9 &._+-]{0,9}[A-Za-z0-9.])?"  # alphanumeric
 )
+# The characters that tell whether a number may have another spelling.
+_START = 5
+_may_be_respelled = lru_cache(maxsize=2**15)(may_be_respelled)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,28 @@ def _all_if_clean(entries: list[object]) -> list[str] | None:
     return entries  # type: ignore[return-value]  # join() has just proven that all are strings
 
 
+def respell(number: str) -> str:
+    """Return the one spelling of a number in E.164.
+
+    Trunk prefixes go, and mobiles of Argentina and Mexico are spelled as their countries ask for.
+    A number that libphonenumber does not know stays, but for the trunk prefix of its country.
+
+    >>> respell("+460701234567"), respell("+5215512345678"), respell("+541123456789")
+    ('+46701234567', '+525512345678', '+5491123456789')
+    >>> respell("+390612345678")
+    '+390612345678'
+    """
+    return find_spelling(number) if _may_be_respelled(number[:_START]) else number
+
+
+def respell_all(numbers: list[str]) -> list[str]:
+    """Return the one spelling of each number; most take a tenth of a microsecond."""
+    starts = set(filter(_may_be_respelled, {number[:_START] for number in numbers}))
+    if not starts:
+        return numbers
+    return [respell(number) if number[:_START] in starts else number for number in numbers]
+
+
 def remove_duplicates(numbers: list[str]) -> list[str]:
     """Return each number once, in the order of its first appearance."""
     if len(set(numbers)) == len(numbers):
@@ -110,6 +136,11 @@ def mask_number(number: str) -> str:
     if len(number) < 9:
         return "•" * len(number)
     return number[:3] + "•" * (len(number) - 5) + number[-2:]
+
+
+def is_pseudonym(recipient: str) -> bool:
+    """Return True if a recipient is the pseudonym of an erased person."""
+    return recipient.startswith("-")
 
 
 def inspect_number(number: str) -> NumberFacts:

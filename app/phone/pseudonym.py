@@ -35,11 +35,6 @@ def make_pseudonym(number: str) -> str:
     return pseudonym
 
 
-def is_pseudonym(recipient: str) -> bool:
-    """Return True if a recipient is the pseudonym of an erased person."""
-    return recipient.startswith("-")
-
-
 def replace_number(value: Any, number: str, pseudonym: str) -> Any:
     """Return a JSON value with the number, with or without its plus, replaced everywhere.
 

@@ -6,7 +6,7 @@ enter and where they are compared, so that a suppression of one holds for all.
 
 import re
 from collections.abc import Iterator
-from functools import cache, lru_cache
+from functools import cache
 
 import phonenumbers
 
@@ -17,8 +17,6 @@ _KINDS = (
     "fixed_line", "mobile", "toll_free", "premium_rate", "shared_cost", "voip", "personal_number",
     "pager", "uan", "voicemail",
 )  # fmt: skip
-# The characters that tell whether a number may have another spelling.
-_START = 5
 # Trunk prefixes other than 0, by calling code; of Argentina's mobiles the 9 may be left out.
 _TRUNK_PREFIXES = {"1": "1", "7": "8", "52": "1", "370": "8", "375": "8", "993": "8"}
 _ARGENTINA = "54"
@@ -27,35 +25,15 @@ _OLD_MEXICAN = re.compile(r"(?:\+52)(?:1|01|04[45])([0-9]{10})")
 _MAX_ZEROS = 3
 
 
-def respell(number: str) -> str:
-    """Return the one spelling of a number in E.164.
-
-    Trunk prefixes go, and mobiles of Argentina and Mexico are spelled as their countries ask for.
-    A number that libphonenumber does not know stays, but for the trunk prefix of its country.
-
-    >>> respell("+460701234567"), respell("+5215512345678"), respell("+541123456789")
-    ('+46701234567', '+525512345678', '+5491123456789')
-    >>> respell("+390612345678")
-    '+390612345678'
-    """
-    if not _may_be_respelled(number[:_START]):
-        return number
+def find_spelling(number: str) -> str:
+    """Return the one spelling of a number; without its trunk prefix if it is not in use."""
     spellings = [_ask_library(spelling) for spelling in _list_spellings(number)]
     in_use = next((written for written, valid in spellings if valid), None)
     return _spell_mobile(in_use) if in_use else _remove_trunk_prefix(number)
 
 
-def respell_all(numbers: list[str]) -> list[str]:
-    """Return the one spelling of each number; most take a tenth of a microsecond."""
-    starts = set(filter(_may_be_respelled, {number[:_START] for number in numbers}))
-    if not starts:
-        return numbers
-    return [respell(number) if number[:_START] in starts else number for number in numbers]
-
-
-@lru_cache(maxsize=2**15)
-def _may_be_respelled(start: str) -> bool:
-    """Return True if numbers that start like this may have another spelling."""
+def may_be_respelled(start: str) -> bool:
+    """Return True if numbers that start with these five characters may have another spelling."""
     code = find_calling_code(start)
     if code is None:
         return False

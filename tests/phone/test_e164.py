@@ -11,9 +11,11 @@ from app.phone.e164 import (
     mask_number,
     normalise_number,
     remove_duplicates,
+    respell,
+    respell_all,
     sort_entries,
 )
-from app.phone.spelling import find_in_use, read_national, respell, respell_all
+from app.phone.spelling import find_in_use, read_national
 
 numbers = st.from_regex(r"\+[1-9][0-9]{1,14}", fullmatch=True)
 oddities = st.one_of(

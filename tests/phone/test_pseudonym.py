@@ -3,8 +3,8 @@
 import pytest
 
 from app.phone.country import find_country
-from app.phone.e164 import normalise_number
-from app.phone.pseudonym import is_pseudonym, make_pseudonym
+from app.phone.e164 import is_pseudonym, normalise_number
+from app.phone.pseudonym import make_pseudonym
 
 
 @pytest.mark.parametrize(

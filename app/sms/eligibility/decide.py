@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Row, bindparam, func, select
 
 from app.db.base import table_of
 from app.db.lists import PHONES, pack
-from app.phone.pseudonym import is_pseudonym
+from app.phone.e164 import is_pseudonym
 from app.sms.context import Context
 from app.sms.eligibility.frequency_cap import CAP_PERIOD
 from app.sms.eligibility.quiet_hours import Location, find_window, locate_phone

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from app.config import SendingRules
-from app.phone.spelling import respell
+from app.phone.e164 import respell
 from app.sinch.schemas import SinchBatch
 
 # Sinch lists batches for 14 days, so stop looking after 13.

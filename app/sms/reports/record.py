@@ -16,7 +16,7 @@ from sqlalchemy.dialects import postgresql
 from app.db.base import table_of
 from app.db.engine import make_upserts
 from app.db.lists import chunked
-from app.phone.spelling import respell
+from app.phone.e164 import respell
 from app.sms.context import Context
 from app.sms.lifecycle.latency import NONE, latency_bucket
 from app.sms.lifecycle.locks import LOCK_STATUS

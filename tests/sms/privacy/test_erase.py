@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import MetaData, select, update
 
 from app.errors import NotFound
-from app.phone.pseudonym import is_pseudonym
+from app.phone.e164 import is_pseudonym
 from app.sms.audience.plan import plan_broadcast
 from app.sms.broadcasts.control import cancel_broadcast
 from app.sms.messages.list import list_messages, read_messages
