@@ -38,6 +38,11 @@ class SubscriberRules:
     help_text: str | None = None
     import_max_bytes: int = 200_000_000
     import_kept_days: int = 7
+    # Of imports that have not ended: each client's, and those of all clients.
+    import_client_files: int = 100
+    import_client_bytes: int = 1_000_000_000
+    import_total_files: int = 1_000
+    import_total_bytes: int = 4_000_000_000
 
 
 def read_subscriber_rules(environ: Mapping[str, str]) -> SubscriberRules:
@@ -54,6 +59,10 @@ def read_subscriber_rules(environ: Mapping[str, str]) -> SubscriberRules:
         help_text=_read_help_text(environ),
         import_max_bytes=read_int(environ, "IMPORT_MAX_BYTES", 200_000_000, lowest=1_000),
         import_kept_days=read_int(environ, "IMPORT_KEPT_DAYS", 7, lowest=0, highest=365),
+        import_client_files=read_int(environ, "IMPORT_CLIENT_FILES", 100, lowest=1),
+        import_client_bytes=read_int(environ, "IMPORT_CLIENT_BYTES", 1_000_000_000, lowest=1_000),
+        import_total_files=read_int(environ, "IMPORT_TOTAL_FILES", 1_000, lowest=1),
+        import_total_bytes=read_int(environ, "IMPORT_TOTAL_BYTES", 4_000_000_000, lowest=1_000),
     )
 
 

@@ -25,6 +25,16 @@ def people(either_database: str) -> Iterator[SubscriberContext]:
 
 
 @pytest.fixture
+def people_here(database_url: str) -> Iterator[SubscriberContext]:
+    """The same in SQLite alone, for tests to which the database makes no difference."""
+    db = Database(database_url)
+    yield SubscriberContext(
+        db=db, rules=SubscriberRules(), phone_hash_key=b"a key for tests", clock=ManualClock()
+    )
+    db.close()
+
+
+@pytest.fixture
 def caller(make_service: Callable[..., Flask], either_database: str) -> Caller:
     """A client of a service on either database; the test runs on both."""
     return Caller(make_service(DATABASE_URL=either_database))

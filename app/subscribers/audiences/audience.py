@@ -19,6 +19,7 @@ from sqlalchemy import (
 )
 
 from app.db.base import table_of
+from app.db.lists import chunked
 from app.errors import BadInput
 from app.subscribers.audiences.conditions import TIME_FIELD, Condition, Op, make_test
 from app.subscribers.models import Subscriber, SubscriberTag, Tag
@@ -119,9 +120,9 @@ def require_known_tags(tx: Connection, audience: Audience) -> None:
 
 def find_unknown_tags(tx: Connection, tags: Sequence[str]) -> list[str]:
     """Return the tags that do not exist, in the order given."""
-    if not tags:
-        return []
-    known = set(tx.execute(select(_TAGS.c.name).where(_TAGS.c.name.in_(tags))).scalars())
+    known = set[str]()
+    for part in chunked(tags):
+        known.update(tx.execute(select(_TAGS.c.name).where(_TAGS.c.name.in_(part))).scalars())
     return [tag for tag in tags if tag not in known]
 
 

@@ -8,5 +8,6 @@ An import is created with its options, then its file is uploaded, then workers p
 - rows: rows -> entries for `profiles.upsert`, and the cells for which rows are refused
 
 Vocabulary: a pass goes through the whole file; a checking pass (all or nothing) rolls back what it
-writes.  A row is created, updated, unchanged, merged (into an earlier row) or refused.
+writes.  Workers take the clients' imports in turns.  A row is created, updated, unchanged, merged
+(into an earlier row) or refused.
 """

@@ -9,18 +9,21 @@ import contextlib
 import io
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
 from loguru import logger
-from sqlalchemy import Connection, Row, Update, insert, or_, select, update
+from sqlalchemy import Connection, Row, Update, func, insert, or_, select, update
 from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.orm import aliased
 
 from app.db.base import table_of
+from app.errors import BadInput
 from app.failpoints import failpoints
 from app.ids import make_id
+from app.subscribers.audiences.audience import find_unknown_tags
 from app.subscribers.context import SubscriberContext
 from app.subscribers.imports.models import (
     Import,
@@ -30,20 +33,36 @@ from app.subscribers.imports.models import (
     ImportStatus,
 )
 from app.subscribers.imports.rows import WHOLE_ROW, ParsedRows, RejectedCell, RowParser
+from app.subscribers.imports.service import delete_file
 from app.subscribers.lists.columns import ColumnMapping
 from app.subscribers.lists.reader import RowReader
 from app.subscribers.profiles.upsert import EntryOutcome, UpsertResult, write_entries
+from app.subscribers.tags.assignments import MAX_NEW_TAGS
 
 # Rows of one transaction; fewer where they take long, since SQLite's other writers wait meanwhile.
 ROWS_AT_ONCE = 2_000
-_MIN_ROWS_AT_ONCE = 250
+_FIRST_ROWS, _MIN_ROWS_AT_ONCE = 250, 25
 _LONG_S, _SHORT_S = 0.08, 0.04
 SLICE_S = 2.0
 _LEASE = timedelta(seconds=10)
 _MAX_DEADLOCKS = 5
+# Workers in a row that may end without a commit: a file that kills them does not come back.
+MAX_DEATHS = 5
+# Refused cells that are kept; of the others only the rows are counted.
+MAX_REFUSALS_KEPT = 10_000
+TOO_MANY_NEW_TAGS = (
+    f"It would bring more than {MAX_NEW_TAGS} new tags: create them first, or ignore the column."
+)
 _COUNTS = ("rows", "created", "updated", "unchanged", "merged", "refused")
 
-_IMPORTS, _CHUNKS = table_of(Import), table_of(ImportChunk)
+_IMPORTS, _CHUNKS, _REFUSALS = table_of(Import), table_of(ImportChunk), table_of(ImportRefusal)
+_ALL_TURNS = aliased(_IMPORTS)
+_NEXT_TURN = select(func.max(_ALL_TURNS.c.turn) + 1).scalar_subquery()
+_TURNS = (
+    select(_IMPORTS.c.client, func.max(_IMPORTS.c.turn).label("turn"))
+    .group_by(_IMPORTS.c.client)
+    .subquery("turns")
+)
 
 
 class LeaseLost(Exception):
@@ -53,13 +72,18 @@ class LeaseLost(Exception):
 def work_imports(
     ctx: SubscriberContext, *, stop: Callable[[], bool] = lambda: False, for_s: float = SLICE_S
 ) -> bool:
-    """Work on a free import for a while or until `stop`.  Returns True if there was one."""
+    """Work on a free import for a while or until `stop`.  Returns True if there was one.
+
+    A turn is at least one commit.  Clients take turns, and so do the imports of a client.
+    """
     import_id = _find_next(ctx)
     if import_id is None:
         return False
     deadline = time.monotonic() + for_s
-    for _ in work_import(ctx, import_id, stop=lambda: stop() or time.monotonic() > deadline):
-        pass
+    with contextlib.closing(work_import(ctx, import_id, stop=stop)) as steps:
+        for _ in steps:
+            if time.monotonic() > deadline:
+                break
     return True
 
 
@@ -70,7 +94,7 @@ def has_imports(ctx: SubscriberContext) -> bool:
 
 def work_import(
     ctx: SubscriberContext, import_id: int, *, stop: Callable[[], bool] = lambda: False
-) -> Iterator[int]:
+) -> Generator[int]:
     """Work on one import, if it is free, until its end or `stop`.
 
     Yields the number of lines done by each commit.  An import that cannot be processed ends as
@@ -88,10 +112,8 @@ def work_import(
         _release(ctx, import_id, lease)
         raise
     except Exception as e:
-        logger.bind(import_id=job.public_id).opt(exception=e).error("an import failed")
-        error = "The import could not be processed; the service's log says why."
-        with contextlib.suppress(LeaseLost), ctx.db.write() as tx:
-            _finish(tx, ctx, import_id, lease, ImportStatus.FAILED, error)
+        _fail(ctx, job, lease, e)
+        _release(ctx, import_id, lease)
     else:
         _release(ctx, import_id, lease)
 
@@ -106,19 +128,38 @@ def _is_free(ctx: SubscriberContext) -> Any:
 
 
 def _find_next(ctx: SubscriberContext) -> int | None:
-    query = select(_IMPORTS.c.id).where(_is_free(ctx)).order_by(_IMPORTS.c.id).limit(1)
+    """Return the free import that waited longest, of the client whose turn is longest ago."""
+    query = select(_IMPORTS.c.id).join(_TURNS, _TURNS.c.client == _IMPORTS.c.client)
+    query = query.where(_is_free(ctx)).order_by(_TURNS.c.turn, _IMPORTS.c.turn, _IMPORTS.c.id)
     with ctx.db.read() as tx:
-        return tx.execute(query).scalar()
+        return tx.execute(query.limit(1)).scalar()
 
 
 def _take_lease(ctx: SubscriberContext, import_id: int, lease: str) -> Row[Any] | None:
-    """Return the import, now leased; None if another worker holds it or it has ended."""
+    """Return the import, now leased; None if another worker holds it, or it has ended.
+
+    A lease that ran out is that of a worker that died; after too many the import ends as failed.
+    """
     free = (_IMPORTS.c.id == import_id) & _is_free(ctx)
-    values = {"lease": lease, "leased_until": ctx.now() + _LEASE}
     with ctx.db.write() as tx:
-        if tx.execute(update(_IMPORTS).where(free).values(values)).rowcount != 1:
+        row = tx.execute(select(_IMPORTS).where(free).with_for_update()).first()
+        if row is None:
             return None
-        return _read(tx, import_id)
+        deaths = row.deaths + (row.lease is not None)
+        values = {"lease": lease, "leased_until": ctx.now() + _LEASE, "deaths": deaths}
+        leased = update(_IMPORTS).where(_IMPORTS.c.id == import_id)
+        tx.execute(leased.values(turn=_NEXT_TURN, **values))
+        if deaths < MAX_DEATHS:
+            return _read(tx, import_id)
+        error = (
+            f"{deaths} workers ended, one after the other, when they had done {row.lines_done} "
+            "lines: look at the lines after that. Rows that were written stay."
+        )
+        _finish(tx, ctx, import_id, lease, ImportStatus.FAILED, error)
+    logger.bind(import_id=row.public_id, deaths=deaths, lines_done=row.lines_done).error(
+        "an import was given up: its workers died; look at its file"
+    )
+    return None
 
 
 def _read(tx: Connection, import_id: int) -> Row[Any]:
@@ -130,10 +171,26 @@ def _update_leased(import_id: int, lease: str) -> Update:
 
 
 def _release(ctx: SubscriberContext, import_id: int, lease: str) -> None:
-    """Give up the lease, so that no worker waits for its end."""
+    """Give up the lease at once, and delete the file if the import has ended."""
     released = _update_leased(import_id, lease).values(lease=None, leased_until=None)
-    with contextlib.suppress(OperationalError, InterfaceError), ctx.db.write() as tx:
-        tx.execute(released)
+    with contextlib.suppress(OperationalError, InterfaceError):
+        with ctx.db.write() as tx:
+            tx.execute(released)
+        delete_file(ctx, import_id)
+
+
+def _fail(ctx: SubscriberContext, job: Row[Any], lease: str, error: Exception) -> None:
+    """End the import as failed, unless it was taken over or cancelled."""
+    reason = "The import could not be processed; the service's log says why."
+    if isinstance(error, BadInput):
+        reason = error.sentence
+    try:
+        with ctx.db.write() as tx:
+            _finish(tx, ctx, job.id, lease, ImportStatus.FAILED, reason)
+    except LeaseLost:
+        logger.bind(import_id=job.public_id).info("an import was taken over or cancelled")
+    else:
+        logger.bind(import_id=job.public_id).opt(exception=error).error("an import failed")
 
 
 def _work(
@@ -166,10 +223,11 @@ class _Pass:
         self._mapping = ColumnMapping.from_json(job.column_mapping)
         options = ImportOptions.from_json(job.options)
         self._parser = RowParser(self._mapping, options, zone=ctx.rules.default_zone, now=ctx.now())
-        self._limit = _MIN_ROWS_AT_ONCE
+        self._limit = _FIRST_ROWS
+        self._new_tags: list[str] = job.new_tags or []
         self._line = job.lines_done
         self._rows = RowReader(
-            self._load_lines(self._line + 1),
+            _load_lines(ctx, job, self._line + 1),
             delimiter=self._mapping.delimiter,
             first_line=self._line + 1,
         )
@@ -200,30 +258,32 @@ class _Pass:
         elif taken_s < _SHORT_S:
             self._limit = min(ROWS_AT_ONCE, self._limit * 2)
 
-    def _load_lines(self, line: int) -> Iterator[str]:
-        """Yield the lines of the file from this one on."""
-        while line <= self._job.lines:
-            query = select(_CHUNKS.c.first_line, _CHUNKS.c.text).where(
-                _CHUNKS.c.import_id == self._job.id, _CHUNKS.c.first_line <= line
-            )
-            with self._ctx.db.read() as tx:
-                chunk = tx.execute(query.order_by(_CHUNKS.c.first_line.desc()).limit(1)).one()
-            lines = io.StringIO(chunk.text.decode()).readlines()[line - chunk.first_line :]
-            yield from lines
-            line += len(lines)
-
     def _commit(self, parsed: ParsedRows) -> float:
         """Write rows, counts and progress.  Returns the seconds that SQLite's lock was held."""
         ctx = self._ctx
         with ctx.db.write() as tx:
             started = time.monotonic()
             self._update(tx, leased_until=ctx.now() + _LEASE)
+            self._bound_new_tags(tx, parsed)
             result = self._write(tx, parsed)
             self._record(tx, parsed, result)
             if self._is_at_end:
                 self._end(tx)
             failpoints.reach("I0")
         return time.monotonic() - started
+
+    def _bound_new_tags(self, tx: Connection, parsed: ParsedRows) -> None:
+        """Refuse the rows whose tags would be more new ones than a file may bring."""
+        tags = {tag for row in parsed.entries.values() for tag in row.entry.tags or ()}
+        unknown = find_unknown_tags(tx, sorted(tags.difference(self._new_tags)))
+        room = MAX_NEW_TAGS - len(self._new_tags)
+        self._new_tags = self._new_tags + unknown[:room]
+        for phone, row in list(parsed.entries.items()):
+            if unknown[room:] and not set(unknown[room:]).isdisjoint(row.entry.tags or ()):
+                cell = RejectedCell(row.line, WHOLE_ROW, "", "", TOO_MANY_NEW_TAGS)
+                parsed.rejected.append(cell)
+                parsed.refused += row.rows
+                del parsed.entries[phone]
 
     def _write(self, tx: Connection, parsed: ParsedRows) -> UpsertResult:
         savepoint = tx.begin_nested()
@@ -247,11 +307,20 @@ class _Pass:
             for phone, reason in result.errors.items()
         ]
         if rejected:
-            rows = [{"import_id": self._job.id, **asdict(cell)} for cell in rejected]
-            tx.execute(insert(table_of(ImportRefusal)), rows)
+            self._keep_refusals(tx, rejected)
         counts = _count(parsed, result)
         added = {name: getattr(_IMPORTS.c, name) + counts[name] for name in _COUNTS}
-        self._update(tx, lines_done=self._line, **added)
+        self._update(tx, lines_done=self._line, deaths=0, new_tags=self._new_tags, **added)
+
+    def _keep_refusals(self, tx: Connection, rejected: list[RejectedCell]) -> None:
+        ours = _REFUSALS.c.import_id == self._job.id
+        kept = tx.execute(select(func.count()).select_from(_REFUSALS).where(ours)).scalar_one()
+        rows = [
+            {"import_id": self._job.id, **asdict(cell)}
+            for cell in rejected[: MAX_REFUSALS_KEPT - kept]
+        ]
+        if rows:
+            tx.execute(insert(_REFUSALS), rows)
 
     def _end(self, tx: Connection) -> None:
         """End the pass: the import is complete, refused, or goes on to be written."""
@@ -274,6 +343,19 @@ class _Pass:
         changed = _update_leased(self._job.id, self._lease).values(values)
         if tx.execute(changed).rowcount != 1:
             raise LeaseLost
+
+
+def _load_lines(ctx: SubscriberContext, job: Row[Any], line: int) -> Iterator[str]:
+    """Yield the lines of the file from this one on."""
+    while line <= job.lines:
+        query = select(_CHUNKS.c.first_line, _CHUNKS.c.text).where(
+            _CHUNKS.c.import_id == job.id, _CHUNKS.c.first_line <= line
+        )
+        with ctx.db.read() as tx:
+            chunk = tx.execute(query.order_by(_CHUNKS.c.first_line.desc()).limit(1)).one()
+        lines = io.StringIO(chunk.text.decode()).readlines()[line - chunk.first_line :]
+        yield from lines
+        line += len(lines)
 
 
 def _count(parsed: ParsedRows, result: UpsertResult) -> Counter[str]:

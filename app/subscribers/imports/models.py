@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any, Self
 
 from sqlalchemy import JSON, BigInteger, ForeignKey, LargeBinary, String, UniqueConstraint
+from sqlalchemy import text as sql
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db.base import Base, partial_index
@@ -61,11 +62,17 @@ class Import(Base):
     lease: Mapped[str | None] = mapped_column(String(26))
     leased_until: Mapped[datetime | None]
     stamp: Mapped[datetime | None]
+    # The last turn of a worker at it, numbered over all imports: clients take turns.
+    turn: Mapped[int] = mapped_column(default=0, server_default=sql("0"))
+    # Workers in a row that ended without a commit.
+    deaths: Mapped[int] = mapped_column(default=0, server_default=sql("0"))
+    # Tags of the file that did not exist before.
+    new_tags: Mapped[list[str] | None]
     created_at: Mapped[datetime]
     # Start of the current pass.
     phase_at: Mapped[datetime | None]
     completed_at: Mapped[datetime | None]
-    # When the file and the refusals were deleted.
+    # When the refusals were deleted; the file is deleted when the import ends.
     purged_at: Mapped[datetime | None]
 
     __table_args__ = (

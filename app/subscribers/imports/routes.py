@@ -94,7 +94,8 @@ def read_import(import_id: str) -> dict[str, Any]:
     HTTPStatus.OK,
     {"type": "string"},
     content_type=CSV,
-    description="A line per rejected cell: line of the file, column, cell, reason.",
+    description="A line for each of the first 10,000 rejected cells: line of the file, column, "
+    "cell, reason.",
 )
 def export_import_refusals(import_id: str) -> Response:
     """Export the rejected cells of an import as a CSV file."""

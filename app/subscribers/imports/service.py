@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, select, tuple_, update
+from sqlalchemy import Connection, Row, delete, exists, func, insert, select, tuple_, update
 
 from app.csv_cells import write_lines
 from app.db.base import table_of
@@ -26,7 +26,6 @@ from app.subscribers.imports.models import (
 _PAGE = 2_000
 # A chunk holds a million characters, and SQLite's other writers wait meanwhile.
 _CHUNKS_AT_ONCE = 4
-_REFUSALS_AT_ONCE = 5_000
 _PURGED_AT_ONCE = 100
 _HEADING = ("line", "column", "cell", "reason")
 
@@ -35,7 +34,10 @@ _REFUSALS = table_of(ImportRefusal)
 
 
 def create_import(ctx: SubscriberContext, options: ImportOptions, *, client: str) -> Row[Any]:
-    """Create an import that waits for its file.  Raises BadInput for a consent of the future."""
+    """Create an import that waits for its file.
+
+    Raises BadInput for a consent of the future, and Conflict if too many imports have not ended.
+    """
     now = ctx.now()
     if options.consent and options.consent.at and options.consent.at > now:
         reason = "In the future"
@@ -52,7 +54,32 @@ def create_import(ctx: SubscriberContext, options: ImportOptions, *, client: str
     )
     with ctx.db.write() as tx:
         tx.execute(created)
+        require_quota(tx, ctx, client)
         return _find(tx, ctx, public_id)
+
+
+def require_quota(tx: Connection, ctx: SubscriberContext, client: str) -> None:
+    """Raise Conflict if unfinished imports, or their files' bytes, are more than they may be."""
+    rules = ctx.rules
+    query = select(_IMPORTS.c.client, func.count(), func.sum(_IMPORTS.c.bytes))
+    unfinished = query.where(_IMPORTS.c.completed_at.is_(None)).group_by(_IMPORTS.c.client)
+    rows = tx.execute(unfinished).all()
+    own = [row for row in rows if row.client == client]
+    for counted, whose, files, max_bytes in (
+        (own, "CLIENT", rules.import_client_files, rules.import_client_bytes),
+        (rows, "TOTAL", rules.import_total_files, rules.import_total_bytes),
+    ):
+        scope = "of this client" if whose == "CLIENT" else "of all clients"
+        if sum(count for _, count, _ in counted) > files:
+            raise Conflict(
+                f"{files} imports {scope} have not ended, which is the maximum "
+                f"(IMPORT_{whose}_FILES): wait until some end, or cancel some"
+            )
+        if sum(stored for _, _, stored in counted) > max_bytes:
+            raise Conflict(
+                f"The files of unfinished imports {scope} would have more than {max_bytes} bytes, "
+                f"the maximum (IMPORT_{whose}_BYTES): wait until some end, or cancel some"
+            )
 
 
 def view_import(ctx: SubscriberContext, public_id: str) -> Row[Any]:
@@ -87,7 +114,9 @@ def cancel_import(ctx: SubscriberContext, public_id: str) -> Row[Any]:
         cancelled = {"status": ImportStatus.CANCELLED, "completed_at": ctx.now()}
         freed = {"lease": None, "leased_until": None, "upload": None}
         tx.execute(update(_IMPORTS).where(_IMPORTS.c.id == row.id).values({**cancelled, **freed}))
-        return _find(tx, ctx, public_id)
+        ended = _find(tx, ctx, public_id)
+    delete_file(ctx, ended.id)
+    return ended
 
 
 def lock_import(tx: Connection, ctx: SubscriberContext, public_id: str) -> Row[Any]:
@@ -133,9 +162,10 @@ def _write_refusals(ctx: SubscriberContext, import_id: int) -> Iterator[str]:
 
 
 def purge_imports(ctx: SubscriberContext) -> int:
-    """Delete the files and refusals of imports that ended long ago.  Returns how many imports.
+    """Delete the refusals of imports that ended long ago.  Returns how many imports.
 
-    An import that waits for its file is cancelled as long after its creation.
+    An import that waits for its file is cancelled as long after its creation.  Files that a crash
+    left behind an import's end are deleted, too.
     """
     before = ctx.now() - timedelta(days=ctx.rules.import_kept_days)
     abandoned = select(_IMPORTS.c.public_id).where(
@@ -143,8 +173,16 @@ def purge_imports(ctx: SubscriberContext) -> int:
         _IMPORTS.c.status == ImportStatus.WAITING,
         _IMPORTS.c.created_at < before,
     )
+    left_behind = select(_IMPORTS.c.id).where(
+        _IMPORTS.c.completed_at.is_not(None),
+        _IMPORTS.c.purged_at.is_(None),
+        exists(select(_CHUNKS.c.id).where(_CHUNKS.c.import_id == _IMPORTS.c.id)),
+    )
     with ctx.db.read() as tx:
         public_ids = tx.execute(abandoned.limit(_PURGED_AT_ONCE)).scalars().all()
+        ids = tx.execute(left_behind.limit(_PURGED_AT_ONCE)).scalars().all()
+    for import_id in ids:
+        delete_file(ctx, import_id)
     for public_id in public_ids:
         with contextlib.suppress(Conflict):  # its file has come meanwhile
             cancel_import(ctx, public_id)
@@ -152,16 +190,17 @@ def purge_imports(ctx: SubscriberContext) -> int:
 
 
 def purge_completed(ctx: SubscriberContext, *, before: datetime) -> int:
-    """Delete the files and refusals of at most 100 imports that ended before.  Returns how many."""
+    """Delete files and refusals of at most 100 imports that ended before.  Returns how many."""
     query = select(_IMPORTS.c.id).where(
         _IMPORTS.c.purged_at.is_(None), _IMPORTS.c.completed_at < before
     )
     with ctx.db.read() as tx:
         ids = tx.execute(query.order_by(_IMPORTS.c.id).limit(_PURGED_AT_ONCE)).scalars().all()
     for import_id in ids:
-        _delete_all(ctx, import_id)
+        delete_file(ctx, import_id)
         purged = update(_IMPORTS).where(_IMPORTS.c.id == import_id).values(purged_at=ctx.now())
         with ctx.db.write() as tx:
+            tx.execute(delete(_REFUSALS).where(_REFUSALS.c.import_id == import_id))
             tx.execute(purged)
     return len(ids)
 
@@ -172,18 +211,11 @@ def delete_some_chunks(tx: Connection, import_id: int) -> bool:
     return tx.execute(delete(_CHUNKS).where(_CHUNKS.c.id.in_(some))).rowcount > 0
 
 
-def _delete_all(ctx: SubscriberContext, import_id: int) -> None:
-    """Delete the chunks and the refusals of an import, some in each transaction."""
-    for delete_some in (delete_some_chunks, _delete_some_refusals):
-        while True:
-            with ctx.db.write() as tx:
-                if not delete_some(tx, import_id):
-                    break
-
-
-def _delete_some_refusals(tx: Connection, import_id: int) -> bool:
-    ours = _REFUSALS.c.import_id == import_id
-    lines = select(_REFUSALS.c.line).where(ours).order_by(_REFUSALS.c.line).limit(1)
-    last = tx.execute(lines.offset(_REFUSALS_AT_ONCE)).scalar()
-    some = ours if last is None else ours & (_REFUSALS.c.line <= last)
-    return tx.execute(delete(_REFUSALS).where(some)).rowcount > 0
+def delete_file(ctx: SubscriberContext, import_id: int) -> None:
+    """Delete the file of an import that has ended, some chunks in each transaction."""
+    row = select(_IMPORTS.c.id).where(_IMPORTS.c.id == import_id)
+    ended = row.where(_IMPORTS.c.completed_at.is_not(None))
+    deleted = True
+    while deleted:
+        with ctx.db.write() as tx:
+            deleted = tx.execute(ended).first() is not None and delete_some_chunks(tx, import_id)

@@ -19,7 +19,12 @@ from app.subscribers.imports.models import (
     Mode,
     Purpose,
 )
-from app.subscribers.imports.service import delete_some_chunks, lock_import, view_import
+from app.subscribers.imports.service import (
+    delete_some_chunks,
+    lock_import,
+    require_quota,
+    view_import,
+)
 from app.subscribers.lists.columns import (
     CONSENT_AT,
     CONSENT_SOURCE,
@@ -48,14 +53,13 @@ def store_file(ctx: SubscriberContext, public_id: str, blocks: Iterable[bytes]) 
     """Store the file of an import that waits for it.  Returns the import, ready for a worker.
 
     An earlier upload that broke off is replaced.  Raises NotFound and FileTooLarge.  Raises
-    Conflict if the import has its file or another upload has begun, and UnusableFile.
+    Conflict if the import has its file, another upload has begun or too many bytes are stored, and
+    UnusableFile.
     """
     upload = _Upload(ctx, public_id)
     try:
         upload.store(blocks)
         return upload.end()
-    except Conflict:
-        raise
     except BaseException:
         upload.discard()
         raise
@@ -75,6 +79,7 @@ class _Upload:
             begun = update(_IMPORTS).where(_IMPORTS.c.id == row.id)
             tx.execute(begun.values(upload=self._token, bytes=0, lines=0))
         self._id: int = row.id
+        self._client: str = row.client
         self._options = ImportOptions.from_json(row.options)
         self._mapping: ColumnMapping | None = None
         self._bytes = self._lines = 0
@@ -87,6 +92,7 @@ class _Upload:
             self._lines = chunk.next_line - 1
             with self._ctx.db.write() as tx:
                 self._require_update(tx, bytes=self._bytes)
+                require_quota(tx, self._ctx, self._client)
                 values = {"import_id": self._id, "first_line": chunk.first_line}
                 tx.execute(insert(_CHUNKS), {**values, "text": chunk.text.encode()})
 

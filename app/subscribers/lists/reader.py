@@ -5,12 +5,13 @@ Memory is bounded by the lengths of a chunk, a line and a row; time is linear in
 """
 
 import codecs
+import contextlib
 import csv
 import io
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
 from typing import NamedTuple
 
 from app.errors import BadInput
@@ -20,14 +21,16 @@ MAX_LINE_CHARACTERS = 128 * 1024
 # Bounds of a row that goes over several lines: an unclosed quote would take in all that follow.
 MAX_ROW_LINES = 100
 _MAX_ROW_CHARACTERS = MAX_LINE_CHARACTERS
-_MAX_READ_CHARACTERS = 1_000_000
+_MAX_READ_CHARACTERS, _MAX_READ_LINES = 1_000_000, 20_000
 _MAX_COLUMNS = 500
+MAX_LINES = 10_000_000
 _WORKBOOK = b"PK\x03\x04"
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 # Of two that are as frequent the first is taken: words hold more commas than other separators.
 _DELIMITERS = "\t;,"
 
 UNCLOSED = "A quote is opened and not closed, or not doubled within quotes."
+_TOO_MANY_CELLS = f"More than {_MAX_COLUMNS} cells."
 
 
 class UnusableFile(BadInput):
@@ -87,6 +90,8 @@ def split_chunks(blocks: Iterable[bytes], encoding: str = "utf-8") -> Iterator[F
             chunk = _make_chunk(line, text[:end])
             yield chunk
             line, text = chunk.next_line, text[end:]
+            if line > MAX_LINES:
+                raise UnusableFile(f"it has more than {MAX_LINES:,} lines: send several files")
     if text:
         yield _make_chunk(line, text if text.endswith("\n") else text + "\n")
 
@@ -133,7 +138,10 @@ class RowReader:
     def __init__(self, lines: Iterator[str], *, delimiter: str, first_line: int) -> None:
         self._lines = lines
         self._delimiter = delimiter
-        self._returned = deque[str]()
+        # The lines that the next row may have, and their characters.  The bound belongs here:
+        # csv.reader joins lines for ever while each closes one quote and opens another.
+        self._window = deque[str]()
+        self._width = 0
         self._characters = 0
         self.next_line = first_line
 
@@ -141,44 +149,64 @@ class RowReader:
         return self
 
     def __next__(self) -> Row:
-        while True:
-            line, taken = self.next_line, list[str]()
-            try:
-                cells = next(csv.reader(self._take(taken), delimiter=self._delimiter, strict=True))
-                error = None
-            except csv.Error:
-                self._returned.extendleft(reversed(taken[1:]))
-                del taken[1:]
-                cells, error = next(csv.reader(taken, delimiter=self._delimiter)), UNCLOSED
-            self.next_line += len(taken)
-            if cells:
-                return Row(line, cells, error)
+        while (row := self._read_row()) is None:
+            pass
+        return row
 
     def read(self, limit: int) -> list[Row]:
-        """Return the next rows: at most `limit`, and about a million characters."""
+        """Return the next rows: at most `limit`, from a bounded part of the file."""
         rows: list[Row] = []
-        self._characters = 0
-        for row in islice(self, limit):
-            rows.append(row)
-            if self._characters >= _MAX_READ_CHARACTERS:
-                break
+        self._characters, last_line = 0, self.next_line + _MAX_READ_LINES
+        with contextlib.suppress(StopIteration):
+            while (
+                len(rows) < limit
+                and self._characters < _MAX_READ_CHARACTERS
+                and self.next_line < last_line
+            ):
+                row = self._read_row()
+                if row is not None:
+                    rows.append(row)
         return rows
 
-    def _take(self, taken: list[str]) -> Iterator[str]:
-        """Yield the lines that one row may have, and add them to `taken`.
+    def _read_row(self) -> Row | None:
+        """Return the next row, or None for an empty line.  Raises StopIteration at the end."""
+        self._fill_window()
+        if self._window[0] == "\n":
+            self._pass(1)
+            return None
+        line, error = self.next_line, None
+        reader = csv.reader(self._window, delimiter=self._delimiter, strict=True)
+        try:
+            cells = next(reader)
+        except csv.Error:
+            cells = next(csv.reader([self._window[0]], delimiter=self._delimiter))
+            error = UNCLOSED
+            # What the attempt has read counts as read.
+            self._characters += self._width
+        self._pass(1 if error else reader.line_num)
+        if len(cells) > _MAX_COLUMNS:
+            return Row(line, cells[: _MAX_COLUMNS + 1], _TOO_MANY_CELLS)
+        return Row(line, cells, error)
 
-        The bound belongs here: csv.reader joins lines for ever while each of them closes one
-        quote and opens another.
-        """
-        characters = 0
-        while len(taken) < MAX_ROW_LINES and characters < _MAX_ROW_CHARACTERS:
-            line = self._returned.popleft() if self._returned else next(self._lines, None)
+    def _fill_window(self) -> None:
+        """Read the lines that the next row may have.  Raises StopIteration if there are none."""
+        window = self._window
+        while len(window) < MAX_ROW_LINES and self._width < _MAX_ROW_CHARACTERS:
+            line = next(self._lines, None)
             if line is None:
-                return
-            taken.append(line)
-            characters += len(line)
-            self._characters += len(line)
-            yield line
+                break
+            window.append(line)
+            self._width += len(line)
+        if not window:
+            raise StopIteration
+
+    def _pass(self, lines: int) -> None:
+        """Go on behind some lines of the window."""
+        for _ in range(lines):
+            passed = len(self._window.popleft())
+            self._width -= passed
+            self._characters += passed
+        self.next_line += lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,10 +237,10 @@ def read_heading(chunk: FileChunk) -> Heading:
     row = next(rows, None)
     if row is None:
         raise EmptyFile("the file is empty")
-    if row.error:
-        raise UnusableFile(f"the headers in line {row.line} cannot be read: {row.error}")
     if len(row.cells) > _MAX_COLUMNS:
         raise UnusableFile(f"it has more than {_MAX_COLUMNS} columns")
+    if row.error:
+        raise UnusableFile(f"the headers in line {row.line} cannot be read: {row.error}")
     if "\0" in "".join(row.cells):
         raise UnusableFile("its headers hold a NUL character")
     return Heading(row.cells, delimiter, row.line, rows.next_line)

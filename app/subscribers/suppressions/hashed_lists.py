@@ -4,7 +4,6 @@ A backup lacks everything that came after it.  The list reveals no number and in
 people; only the key whose fingerprint it contains can import it.
 """
 
-import csv
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,6 +16,7 @@ from app.db.audit import write_audit
 from app.db.base import table_of
 from app.errors import BadInput
 from app.subscribers.context import SubscriberContext
+from app.subscribers.lists.reader import RowReader
 from app.subscribers.models import Cause, Scope, Suppression
 from app.subscribers.suppressions.hash_key import settle_key, write_fingerprint
 from app.subscribers.suppressions.store import SuppressionRequest, suppress_hashes
@@ -73,7 +73,7 @@ def import_hashes(ctx: SubscriberContext, lines: Iterable[str], *, actor: str) -
     A number that was released later stays released.  Raises BadInput for a file of another kind
     or key, WrongKey.
     """
-    requests = _read(ctx, csv.DictReader(lines), actor)
+    requests = _read(ctx, RowReader(iter(lines), delimiter=",", first_line=1), actor)
     hashes = newly_suppressed = 0
     while part := dict(islice(requests, _CHUNK_SIZE)):
         erased = [
@@ -91,24 +91,21 @@ def import_hashes(ctx: SubscriberContext, lines: Iterable[str], *, actor: str) -
 
 
 def _read(
-    ctx: SubscriberContext, rows: "csv.DictReader[str]", actor: str
+    ctx: SubscriberContext, rows: RowReader, actor: str
 ) -> Iterator[tuple[bytes, SuppressionRequest]]:
-    if tuple(rows.fieldnames or ()) != _HEADERS:
+    header = next(rows, None)
+    if header is None or tuple(header.cells) != _HEADERS:
         raise BadInput("This is not a list of hashes: export one with --hashes")
     key = write_fingerprint(ctx.phone_hash_key)
-    for row in rows:
-        if row["key"] != key:
+    for line, cells, _ in rows:
+        if cells[0] != key:
             raise BadInput("The list was made with another SUPPRESSION_KEY: set that key")
         try:
-            request = SuppressionRequest(
-                cause=Cause(row["cause"]),
-                actor=actor,
-                at=datetime.fromisoformat(row["suppressed_at"]),
-                scope=Scope(row["scope"]),
-            )
-            phone_hash = bytes.fromhex(row["phone_hash"])
+            _, phone_hash, scope, cause, suppressed_at = cells
+            hashed, at = bytes.fromhex(phone_hash), datetime.fromisoformat(suppressed_at)
+            request = SuppressionRequest(cause=Cause(cause), actor=actor, at=at, scope=Scope(scope))
         except (ValueError, TypeError) as e:
-            raise BadInput(f"Line {rows.line_num} is not a line of a list of hashes") from e
-        if request.at.tzinfo is None or len(phone_hash) != 32:
-            raise BadInput(f"Line {rows.line_num} is not a line of a list of hashes")
-        yield phone_hash, request
+            raise BadInput(f"Line {line} is not a line of a list of hashes") from e
+        if at.tzinfo is None or len(hashed) != 32:
+            raise BadInput(f"Line {line} is not a line of a list of hashes")
+        yield hashed, request

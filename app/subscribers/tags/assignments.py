@@ -10,14 +10,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, delete, false, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, false, func, select, update
 
 from app.db.base import table_of
 from app.db.lists import chunked, insert_rows
 from app.db.types import UtcTime
+from app.errors import BadInput
 from app.subscribers.context import SubscriberContext
 from app.subscribers.models import Subscriber, SubscriberTag, Tag
 
+# New tags of one call or file, and tags in all: more would be values of an attribute.
+MAX_NEW_TAGS = 100
+MAX_TAGS_IN_ALL = 10_000
 # An answer's time is by Sinch's clock, the question's by ours.
 _CLOCK_TOLERANCE = timedelta(minutes=5)
 
@@ -61,18 +65,37 @@ class PendingOptInPage:
 
 
 def lock_tags(tx: Connection, ctx: SubscriberContext, names: Iterable[str]) -> dict[str, Any]:
-    """Create the tags that are missing, and lock all against deletion.  Returns rows by name."""
+    """Create the tags that are missing, and lock all against deletion.  Returns rows by name.
+
+    Raises BadInput for too many new tags.
+    """
     wanted, tags = sorted(set(names)), dict[str, Any]()
     for part in chunked(wanted):
         query = select(_TAGS).where(_TAGS.c.name.in_(part)).order_by(_TAGS.c.name)
         tags |= {row.name: row for row in tx.execute(query.with_for_update(read=True))}
     missing = [name for name in wanted if name not in tags]
     if missing:
+        _require_room(tx, len(missing))
         now = ctx.now()
         rows = [{"name": name, "double_opt_in": False, "created_at": now} for name in missing]
         insert_rows(tx, _TAGS, rows, skip_known=True)
         tags |= lock_tags(tx, ctx, missing)
     return tags
+
+
+def _require_room(tx: Connection, missing: int) -> None:
+    """Raise BadInput if this number of tags may not be created."""
+    known = tx.execute(select(func.count()).select_from(_TAGS)).scalar_one()
+    reason = None
+    if missing > MAX_NEW_TAGS:
+        reason = (
+            f"{missing} tags are new, and a request may bring {MAX_NEW_TAGS}: create them first"
+        )
+    elif known + missing > MAX_TAGS_IN_ALL:
+        reason = f"{missing} tags are new, and there may be {MAX_TAGS_IN_ALL} in all: delete some"
+    if reason:
+        reason += ", or keep such values in attributes"
+        raise BadInput(reason, fields={"tags": [f"{reason}."]})
 
 
 def lock_subscribers(tx: Connection, ids: Iterable[int]) -> set[int]:

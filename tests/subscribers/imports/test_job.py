@@ -6,12 +6,9 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, insert, select, text
 
-from app.config import SubscriberRules
 from app.db.base import table_of
-from app.db.engine import Database
 from app.errors import BadInput, Conflict, NotFound
 from app.failpoints import failpoints
-from app.subscribers.context import SubscriberContext
 from app.subscribers.imports.job import has_imports, work_import, work_imports
 from app.subscribers.imports.models import (
     ImportChunk,
@@ -29,7 +26,6 @@ from app.subscribers.imports.service import (
     view_import,
 )
 from app.subscribers.imports.upload import FileTooLarge, store_file
-from tests.clocks import ManualClock
 from tests.factories import many_numbers
 from tests.machine import Together
 from tests.subscribers.imports.imports import (
@@ -63,16 +59,6 @@ def end_at():
 
     yield arm
     failpoints.arm(None)
-
-
-@pytest.fixture
-def people_here(database_url):
-    """People in SQLite alone, where it makes no difference."""
-    db = Database(database_url)
-    yield SubscriberContext(
-        db=db, rules=SubscriberRules(), phone_hash_key=b"a key for tests", clock=ManualClock()
-    )
-    db.close()
 
 
 def _many(count, *more):
@@ -274,7 +260,7 @@ def test_a_file_may_not_be_larger_than_the_setting(people_here):
     assert store_file(small, row.public_id, [file]).bytes == 1_000
 
 
-def test_files_and_refusals_are_deleted_some_days_after_the_end(people):
+def test_a_file_is_deleted_at_the_end_of_its_import_and_refusals_some_days_later(people):
     old = import_file(people, write_csv(["phone"], [ANN], ["bad"]))
     more = {"import_id": old.id, "position": 0, "header": "phone", "cell": "", "reason": ""}
     with people.db.write() as tx:
@@ -295,7 +281,7 @@ def test_files_and_refusals_are_deleted_some_days_after_the_end(people):
     with people.db.read() as tx:
         kept = set(tx.execute(select(ImportChunk.import_id)).scalars())
         refused = set(tx.execute(select(ImportRefusal.import_id)).scalars())
-    assert kept == {recent.id, unfinished.id}
+    assert kept == {unfinished.id}
     assert refused == {recent.id}
     assert counts(finish(people, unfinished)) == {"rows": 1, "unchanged": 1}
 

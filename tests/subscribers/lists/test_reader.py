@@ -204,3 +204,26 @@ def test_wherever_it_is_taken_up_again_every_row_is_read_once(seed):
     taken_up = lots.choice(rows)[0]
     again, _ = read_all(text, line=taken_up)
     assert again == [(line, row) for line, row in rows if line >= taken_up]
+
+
+@pytest.mark.parametrize(
+    "line", ['x","\n', '"\n', "\n", ",,\n", '"' + "x" * 5_000 + '","\n', "," * 100_000 + "\n"]
+)
+def test_no_row_reads_ahead_more_than_a_row_may_have(line):
+    """Each line of some closes a quote and opens the next: one row without an end, to csv."""
+    read, ahead = 0, []
+
+    def lines():
+        nonlocal read
+        for _ in range(400):
+            read += 1
+            yield line
+
+    reader = RowReader(lines(), delimiter=",", first_line=1)
+    while reader.next_line <= 400:
+        rows = reader.read(50)
+        assert sum(len(row.cells) for row in rows) <= 50 * 501
+        ahead.append(read - (reader.next_line - 1))
+
+    assert max(ahead) <= MAX_ROW_LINES
+    assert reader.next_line == 401
