@@ -40,13 +40,14 @@ from app.subscribers.lists.columns import (
     ColumnMapping,
 )
 from app.subscribers.lists.reader import Row
-from app.subscribers.profiles.entry import GivenConsent, SubscriberEntry
+from app.subscribers.profiles.entry import GivenConsent, SubscriberEntry, choose_details
 
 _MAX_CELL_SHOWN = 64
 WHOLE_ROW = -1
 NO_CONSENT = "A consent needs its wording, its source and its time."
 
 _DETAILS = (FIRST_NAME, LAST_NAME, LANGUAGE, TIME_ZONE, ACTIVE)
+_NAME_PARTS = (FIRST_NAME, LAST_NAME)
 _CONSENT = (CONSENT_AT, CONSENT_SOURCE, CONSENT_WORDING)
 _VALUE_READERS: dict[ValueType, Callable[[str], Any]] = {
     ValueType.TEXT: read_text,
@@ -109,6 +110,7 @@ class RowParser:
             check=options.check_numbers,
         )
         self._readers = self._choose_readers(ZoneInfo(zone), now)
+        self._has_whole_names = NAME in mapping.fields or set(_NAME_PARTS) <= set(mapping.fields)
         self._has_consents = any(name in mapping.fields for name in _CONSENT) and (
             options.purpose is Purpose.MARKETING
             or options.consent is not None
@@ -202,9 +204,12 @@ class RowParser:
         if TAGS in values:
             tags = tuple(dict.fromkeys((*tags, *values[TAGS])))
         start = len(ATTRIBUTE)
+        details = {name: values[name] for name in _DETAILS if name in values}
+        if self._has_whole_names and not details.keys().isdisjoint(_NAME_PARTS):
+            details = dict.fromkeys(_NAME_PARTS) | details
         return SubscriberEntry(
             phone=values[PHONE],
-            details={name: values[name] for name in _DETAILS if name in values},
+            details=details,
             attributes={
                 name[start:]: value for name, value in values.items() if name.startswith(ATTRIBUTE)
             },
@@ -241,7 +246,7 @@ def _split_name(name: str) -> dict[str, str]:
 def _merge(earlier: SubscriberEntry, later: SubscriberEntry) -> SubscriberEntry:
     return SubscriberEntry(
         phone=later.phone,
-        details={**earlier.details, **later.details},
+        details={**earlier.details, **choose_details(earlier.details, later.details)},
         attributes={**(earlier.attributes or {}), **(later.attributes or {})},
         tags=tuple(dict.fromkeys((*(earlier.tags or ()), *(later.tags or ())))),
         consent=later.consent or earlier.consent,

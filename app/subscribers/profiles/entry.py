@@ -72,7 +72,24 @@ def merge_cells(old: Mapping[str, Any], entry: SubscriberEntry) -> dict[str, Any
         name: stored[name] if _shows(cell, stored.get(name)) else cell
         for name, cell in (entry.attributes or {}).items()
     }
-    return merge_details(old, replace(entry, attributes=attributes))
+    details = choose_details(old, entry.details)
+    return merge_details(old, replace(entry, details=details, attributes=attributes))
+
+
+def choose_details(old: Mapping[str, Any], new: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the details of a row of a file that replace old ones.
+
+    An empty last name clears the old one only beside another first name: two people of one number
+    do not become one with the first name of the one and the last name of the other.
+
+    >>> choose_details({"first_name": "Ann"}, {"first_name": "Anna", "last_name": None})
+    {'first_name': 'Anna'}
+    """
+    before = (old.get("first_name") or "").casefold()
+    after = (new.get("first_name") or "").casefold()
+    if not before.startswith(after) and not after.startswith(before):
+        return new
+    return {name: value for name, value in new.items() if value is not None}
 
 
 def _shows(cell: Any, stored: Any) -> bool:

@@ -204,3 +204,28 @@ def test_people_keep_fifty_attributes_at_most(people):
     assert counts(row) == {"rows": 2, "created": 1, "refused": 1}
     assert "50 attributes" in refusals(people, row)[0][3]
     assert everybody(people)[ANN]["attributes"]["a1"] == "x"
+
+
+@pytest.mark.parametrize(
+    ("headers", "first", "second", "name"),
+    [
+        (["name"], ["Anna Müller"], ["Jo"], ("Jo", None)),
+        (["name"], ["Jo"], ["Anna Müller"], ("Anna", "Müller")),
+        (["name"], ["Anna Müller"], [""], ("Anna", "Müller")),
+        (["name"], ["Anna Müller"], ["ANNA"], ("ANNA", "Müller")),
+        (["first name", "last name"], ["Anna", "Müller"], ["Jo", ""], ("Jo", None)),
+        (["first name", "last name"], ["Anna", "Müller"], ["", "Kim"], ("Anna", "Kim")),
+        (["first name", "last name"], ["Anna", "Müller"], ["Anna", ""], ("Anna", "Müller")),
+        (["first name", "last name"], ["Anna", ""], ["", "Müller"], ("Anna", "Müller")),
+        (["first name"], ["Anna"], ["Jo"], ("Jo", None)),
+    ],
+)
+@pytest.mark.parametrize("files", [1, 2])
+def test_two_people_of_one_number_do_not_become_one(
+    people_here, headers, first, second, name, files
+):
+    rows = [[ANN, *first], [ANN, *second]]
+    for part in [rows] if files == 1 else [rows[:1], rows[1:]]:
+        import_file(people_here, write_csv(["phone", *headers], *part))
+
+    assert everybody(people_here)[ANN]["name"] == name
