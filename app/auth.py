@@ -22,6 +22,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 SCOPE_MARK = "required_scope"
+BRAKES_MARK = "brakes"
+_KEY_HINT = "Send your key in the header X-API-Key. Authorization and the URL are not read."
 PUBLIC = "public"
 
 
@@ -55,9 +57,12 @@ def _find_client(presented: str, keys: tuple[KeyHash, ...]) -> Client | None:
     return Client(matches[0].client, matches[0].scopes) if matches else None
 
 
-def require_api_key(scope: KeyScope) -> Callable[[Callable[P, R]], Callable[P, R]]:
+def require_api_key(
+    scope: KeyScope, *, brakes: bool = False
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Require an API key with `scope`.
 
+    With `brakes` the call stops texts: no rate limit may refuse it to a client.
     The view raises KeyMissing without a key, KeyRefused for an unknown key or a missing scope.
     """
 
@@ -65,7 +70,7 @@ def require_api_key(scope: KeyScope) -> Callable[[Callable[P, R]], Callable[P, R
         @wraps(view)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
             if not request.headers.get("X-API-Key"):
-                raise KeyMissing("API key required")
+                raise KeyMissing("API key required", hint=_KEY_HINT)
             client: Client | None = g.client
             if client is None:
                 raise KeyRefused("Invalid API key")
@@ -73,6 +78,7 @@ def require_api_key(scope: KeyScope) -> Callable[[Callable[P, R]], Callable[P, R
             return view(*args, **kwargs)
 
         setattr(guarded, SCOPE_MARK, scope)
+        setattr(guarded, BRAKES_MARK, brakes)
         return guarded
 
     return decorate

@@ -32,7 +32,6 @@ _SENTENCES = {
     HTTPStatus.METHOD_NOT_ALLOWED: "Method not allowed",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "Request body too large",
     HTTPStatus.REQUEST_TIMEOUT: "The body came too slowly: send it again over a faster connection",
-    HTTPStatus.TOO_MANY_REQUESTS: "Too many requests, please try again later.",
     HTTPStatus.INTERNAL_SERVER_ERROR: "Internal server error",
 }
 
@@ -122,6 +121,14 @@ class ErrorSchema(Schema):
         data_key="fields",
         metadata={"description": "The reasons, by field."},
     )
+    hint = fields.String(metadata={"description": "What to do."})
+    retry_after_s = fields.Integer(
+        metadata={"description": "When to try again; also in the Retry-After header."}
+    )
+    limit = fields.String(
+        metadata={"description": "429: the rate limit, such as `100 per 15 minutes`."}
+    )
+    setting = fields.String(metadata={"description": "429: the setting with the limit."})
     max_bytes = fields.Integer(
         metadata={"description": "413: the size of the largest body that this route takes."}
     )
@@ -138,7 +145,8 @@ def register_error_handlers(app: Flask) -> None:
 
 def _answer_clarion_error(error: ClarionError) -> Response:
     headers = {} if error.retry_after_s is None else {"Retry-After": str(error.retry_after_s)}
-    return _answer(error.status, error.sentence, error.facts, headers)
+    wait = {} if error.retry_after_s is None else {"retry_after_s": error.retry_after_s}
+    return _answer(error.status, error.sentence, {**error.facts, **wait}, headers)
 
 
 def _answer_http_exception(error: HTTPException) -> Response | HTTPException:

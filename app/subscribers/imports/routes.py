@@ -106,7 +106,7 @@ def export_import_refusals(import_id: str) -> Response:
 
 @blueprint.route("/subscribers/imports/<import_id>/cancel", methods=["POST"])
 @blueprint.error_response(HTTPStatus.CONFLICT, _CONFLICT, ImportConflictSchema)
-@require_api_key(KeyScope.WRITE_SUBSCRIBERS)
+@require_api_key(KeyScope.WRITE_SUBSCRIBERS, brakes=True)
 @blueprint.response(HTTPStatus.OK, ImportViewSchema)
 def cancel_import(import_id: str) -> dict[str, Any]:
     """Cancel an import.

@@ -52,7 +52,7 @@ def list_suppressions(query: dict[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.route("/suppressions", methods=["POST"])
-@require_api_key(KeyScope.WRITE_SUBSCRIBERS)
+@require_api_key(KeyScope.WRITE_SUBSCRIBERS, brakes=True)
 @blueprint.arguments(
     NewSuppressionSchema(), example={"phone": "+46701234567", "note": "Asked by phone"}
 )
@@ -107,7 +107,7 @@ def release_suppression(body: dict[str, Any], suppression_id: str) -> Row[Any]:
 
 @blueprint.route("/suppressions/<suppression_id>/confirm", methods=["POST"])
 @blueprint.error_response(HTTPStatus.CONFLICT, _LIFTED)
-@require_api_key(KeyScope.WRITE_SUBSCRIBERS)
+@require_api_key(KeyScope.WRITE_SUBSCRIBERS, brakes=True)
 @blueprint.response(HTTPStatus.OK, SuppressionViewSchema)
 def confirm_suppression(suppression_id: str) -> Row[Any]:
     """Confirm that an ambiguous text was meant as an opt-out."""
@@ -138,7 +138,7 @@ def export_all_suppressions(query: dict[str, Any]) -> Response:
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     f"The body is neither {CSV} nor {_JSON_LINES}, or it is compressed.",
 )
-@require_api_key(KeyScope.WRITE_SUBSCRIBERS)
+@require_api_key(KeyScope.WRITE_SUBSCRIBERS, brakes=True)
 @blueprint.arguments(SuppressionImportQuerySchema(), location="query")
 @blueprint.response(HTTPStatus.OK, ImportedListSchema)
 @blueprint.doc(requestBody={"required": True, "content": {CSV: CSV_FILE, _JSON_LINES: BINARY}})
