@@ -1,6 +1,7 @@
 """The factory of the service: `create_app`."""
 
 from flask import Flask
+from loguru import logger
 
 from app.auth import identify_clients
 from app.cli import make_command_app
@@ -26,6 +27,8 @@ from app.webhooks.outgoing.routes import blueprint as client_webhooks
 def create_app(config: Config) -> Flask:
     """Make the service from its settings.  Reads no environment and opens no connection."""
     flask_app = make_command_app(config)
+    for warning in config.warnings:
+        logger.warning(warning)
     flask_app.url_map.merge_slashes = False  # answer a doubled slash with 404, not a redirect
     flask_app.json.sort_keys = False  # type: ignore[attr-defined]  # answers keep their order
     flask_app.config.update(

@@ -78,7 +78,7 @@ class TooManyRequests(ClarionError):
 
 @dataclass(frozen=True, slots=True)
 class _Bucket:
-    """What a call counts against; `setting` is the name of the limit's setting, if it has one."""
+    """A caller's counter and its limits; `setting` is the name of their setting, if any."""
 
     limits: Sequence[RateLimitItem]
     caller: str

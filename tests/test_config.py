@@ -44,6 +44,7 @@ def test_neither_keys_nor_secrets_show_in_a_printed_configuration():
         ({"API_KEYS": "change-me-" + STRONG_KEY}, "sample"),
         ({"API_KEYS": "your-api-key-" + STRONG_KEY}, "sample"),
         ({"API_KEYS": "a" * 40}, "not random"),
+        ({"WEB_CONCURRENCY": "2"}, "WEB_CONCURRENCY=2 needs REDIS_URL"),
         ({"API_KEYS": f"a:{STRONG_KEY},b:{STRONG_KEY}"}, "same key twice"),
         ({"API_KEYS": f"a:{STRONG_KEY},a:{STRONG_KEY}"}, "same key twice"),
         ({"API_KEYS": f"shop[broadcast:send]:{STRONG_KEY}"}, "perhaps broadcasts:send; known are"),
@@ -426,6 +427,53 @@ def test_settings_are_read_from_an_env_file_and_the_environment_wins(tmp_path):
     printed = _run_code(show, ENV_FILE=str(file), LOG_LEVEL="error", SINCH_NUMBER="Acme")
 
     assert printed == "4001 ERROR Acme\n"
+
+
+def _find_warnings(tmp_path, in_file=(), **environ):
+    file = tmp_path / "some.env"
+    values = {**production(), **dict(in_file)}
+    file.write_text("\n".join(f"{name}={value}" for name, value in values.items()))
+    show = "import app.config as c; print(*c.load_config().warnings, sep='\\n')"
+    printed = _run_code(show, ENV_FILE=str(file), **environ)
+    return [line for line in printed.splitlines() if line]
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("WEB_CONCURENCY", "WEB_CONCURRENCY"),
+        ("REDIS_URI", "REDIS_URL"),
+        ("DATABASEURL", "DATABASE_URL"),
+        ("SEND_BUDGET", "SEND_BUDGET_S"),
+        ("rate_limits", "RATE_LIMIT"),
+    ],
+)
+def test_a_misspelt_setting_is_warned_about_wherever_it_is(tmp_path, name, meant):
+    warning = f"{name} is not a setting of Clarion and has no effect: perhaps you mean {meant}"
+
+    assert _find_warnings(tmp_path, **{name: "3"}) == [warning]
+    assert _find_warnings(tmp_path, {name: "3"}) == [warning]
+
+
+def test_settings_of_other_programs_are_no_misspelt_ones(tmp_path):
+    others = {"REDIS_TLS_URL": "x", "DATABASE_CONNECTION_POOL_URL": "x", "HOSTNAME": "x"}
+    others |= {"SECRET_KEY_BASE": "x", "PORTAGE_HOME": "x", "DYNO": "web.1", "PYTHONPATH": ""}
+
+    assert _find_warnings(tmp_path, **others) == []
+    assert _find_warnings(tmp_path, {"DYNO": "web.1"}) == [
+        "DYNO is not a setting of Clarion and has no effect (see .env.example)"
+    ]
+
+
+def test_in_development_the_rate_limit_locks_nobody_out_and_in_production_it_is_as_told():
+    def read(env):
+        config = read_config(settings(APP_ENV=env, RATE_LIMIT="", READ_RATE_LIMIT=""))
+        return config.rate_limit, config.read_rate_limit
+
+    assert read("development") == ("10000 per 15 minutes", "100000 per 15 minutes")
+    assert read("test") == ("100 per 15 minutes", "1000 per 15 minutes")
+    strict = read_config(production(RATE_LIMIT="", READ_RATE_LIMIT=""))
+    assert strict.rate_limit == "100 per 15 minutes"
 
 
 def test_the_defaults_are_those_that_the_example_tells():

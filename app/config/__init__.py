@@ -13,7 +13,7 @@ import ipaddress
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dotenv import dotenv_values
@@ -47,6 +47,7 @@ from app.config.webhooks import (
     read_webhook_auth,
 )
 from app.sinch.schemas import ReportMode
+from app.text.typos import suggest
 
 __all__ = [
     "CALLBACK_PATH",
@@ -67,6 +68,10 @@ __all__ = [
 ]
 
 EXIT_CONFIG = 78  # EX_CONFIG of sysexits.h
+# Times the limits of production: learning must not end in a quarter of an hour's lock-out.
+_DEVELOPMENT_CALLS = 100
+# Alike enough that no other program's setting is taken for a misspelt one of ours.
+_MISSPELT = 0.85
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +105,7 @@ class Config:
     public_url: str | None
     webhook_auth: WebhookAuth
     delivery_report: ReportMode
+    warnings: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"Config(env={self.env.value!r}, port={self.port})"
@@ -122,10 +128,35 @@ def load_config() -> Config:
     env_file = os.environ.get("ENV_FILE", str(Path(__file__).parent.parent.parent / ".env"))
     from_file = dotenv_values(env_file, interpolate=False) if env_file else {}
     present = {name: value for name, value in from_file.items() if value is not None}
-    config = read_config({**present, **os.environ})
+    asked = _Asked({**present, **os.environ})
+    config = read_config(asked)
+    config = replace(config, warnings=_find_misspelt(asked, from_file))
     if config.production and "--debugger" in sys.argv:
         raise ConfigError("leave out --debugger: debug is not for production")
     return config
+
+
+class _Asked(dict[str, str]):
+    """An environment that remembers the names that were asked for."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        super().__init__(environ)
+        self.names: set[str] = {"ENV_FILE"}
+
+    def get(self, name: str, default: str = "") -> str:  # type: ignore[override]
+        self.names.add(name)
+        return super().get(name, default)
+
+
+def _find_misspelt(asked: _Asked, from_file: Mapping[str, str | None]) -> tuple[str, ...]:
+    """Return a warning for each name that is no setting: any in our file, else one like ours."""
+    warnings = []
+    for name in sorted(set(asked) - asked.names):
+        meant = suggest(name, asked.names, alike=_MISSPELT)
+        if meant or name in from_file:
+            hint = f": perhaps you mean {meant}" if meant else " (see .env.example)"
+            warnings.append(f"{name} is not a setting of Clarion and has no effect{hint}")
+    return tuple(warnings)
 
 
 def load_config_or_exit() -> Config:
@@ -151,20 +182,21 @@ def read_config(environ: Mapping[str, str]) -> Config:
     public_url = read_public_url(environ, env)
     api_keys = read_api_keys(environ, env)
     secret_key = _read_secret(environ, "SECRET_KEY", env)
+    redis_url = read_redis_url(environ)
     return Config(
         env=env,
         host=_read_host(environ),
         port=read_int(environ, "PORT", 3000, lowest=1, highest=65535),
-        web_concurrency=read_int(environ, "WEB_CONCURRENCY", 1, lowest=1, highest=64),
+        web_concurrency=_read_processes(environ, env, redis_url=redis_url),
         web_threads=read_int(environ, "WEB_THREADS", 32, lowest=1, highest=512),
         client_timeout_s=read_int(environ, "CLIENT_TIMEOUT_S", 15, lowest=1, highest=300),
         log_level=_read_log_level(environ),
         api_keys=api_keys,
         secret_key=secret_key,
         sinch=read_sinch(environ, env),
-        rate_limit=_read_rate_limit(environ, "RATE_LIMIT", "100 per 15 minutes"),
-        read_rate_limit=_read_rate_limit(environ, "READ_RATE_LIMIT", "1000 per 15 minutes"),
-        redis_url=read_redis_url(environ),
+        rate_limit=_read_rate_limit(environ, "RATE_LIMIT", 100, env),
+        read_rate_limit=_read_rate_limit(environ, "READ_RATE_LIMIT", 1000, env),
+        redis_url=redis_url,
         trusted_proxies=read_int(environ, "TRUSTED_PROXIES", 0, lowest=0, highest=10),
         max_body_bytes=read_int(environ, "MAX_BODY_BYTES", 40_000_000, lowest=1_000),
         database_url=read_database_url(environ),
@@ -211,6 +243,17 @@ def _reject_debug(environ: Mapping[str, str], env: AppEnv) -> None:
         raise ConfigError(f"unset {name}: debug is not for production")
 
 
+def _read_processes(environ: Mapping[str, str], env: AppEnv, *, redis_url: str | None) -> int:
+    processes = read_int(environ, "WEB_CONCURRENCY", 1, lowest=1, highest=64)
+    if processes > 1 and env is AppEnv.PRODUCTION and redis_url is None:
+        raise ConfigError(
+            f"WEB_CONCURRENCY={processes} needs REDIS_URL: without it each process counts rate "
+            "limits for itself, and keys can be guessed as many times more often. Set REDIS_URL, "
+            "or WEB_CONCURRENCY=1 and more WEB_THREADS"
+        )
+    return processes
+
+
 def _read_log_level(environ: Mapping[str, str]) -> str:
     level = environ.get("LOG_LEVEL", "").strip().upper() or "INFO"
     level = {"WARN": "WARNING", "FATAL": "CRITICAL"}.get(level, level)
@@ -225,8 +268,10 @@ def _read_secret(environ: Mapping[str, str], name: str, env: AppEnv) -> str:
     return secret
 
 
-def _read_rate_limit(environ: Mapping[str, str], name: str, default: str) -> str:
-    value = environ.get(name, "").strip() or default
+def _read_rate_limit(environ: Mapping[str, str], name: str, calls: int, env: AppEnv) -> str:
+    """Read a rate limit; the default is `calls` per 15 minutes, 100 times that in development."""
+    default = calls * (_DEVELOPMENT_CALLS if env is AppEnv.DEVELOPMENT else 1)
+    value = environ.get(name, "").strip() or f"{default} per 15 minutes"
     try:
         limits = parse_many(value)
     except ValueError as e:

@@ -8,10 +8,17 @@ _LONGEST = 40
 _ALIKE = 0.72
 
 
-def suggest(word: str, known: Iterable[str], other_names: Mapping[str, str] | None = None) -> str:
+def suggest(
+    word: str,
+    known: Iterable[str],
+    other_names: Mapping[str, str] | None = None,
+    *,
+    alike: float = _ALIKE,
+) -> str:
     """Return the known name that a word was probably meant to be, or "".
 
-    `other_names` maps words that are not spelt like the name they mean.
+    `other_names` maps words that are not spelt like the name they mean; `alike` is how alike the
+    spellings must be, up to 1.
 
     >>> suggest("mesage", ["message", "sender"]), suggest("sendAt", ["send_at", "sender"])
     ('message', 'send_at')
@@ -24,7 +31,7 @@ def suggest(word: str, known: Iterable[str], other_names: Mapping[str, str] | No
     meant = (other_names or {}).get(word.lower())
     if meant in by_letters.values():
         return str(meant)
-    close = get_close_matches(_simplify(word), by_letters, n=1, cutoff=_ALIKE)
+    close = get_close_matches(_simplify(word), by_letters, n=1, cutoff=alike)
     return by_letters[close[0]] if close else ""
 
 
