@@ -4,6 +4,9 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
+from loguru import logger
+from sqlalchemy.exc import SQLAlchemyError
+
 from app.errors import NotFound, RequestRunning, SendFailed
 from app.sms.broadcasts.idempotency import KeyTaken, RequestKey, find_replay, keep_answer
 from app.sms.broadcasts.store import accept_broadcast
@@ -83,12 +86,18 @@ def create_broadcast(
         raise RequestRunning("This Idempotency-Key has just expired.", retry_after_s=1) from e
     if accepted.first is None:
         return describe(accepted.public_id), HTTPStatus.ACCEPTED, True
-    submit_inline(ctx, accepted.id, accepted.first)
-    view = view_by_id(ctx, accepted.id)
-    answer = describe_view(ctx, view, request, production=production)
-    status = choose_http_status(view)
-    if key:
-        keep_answer(ctx, key, client=client, status=status, answer=answer)
+    try:
+        submit_inline(ctx, accepted.id, accepted.first)
+        view = view_by_id(ctx, accepted.id)
+        answer = describe_view(ctx, view, request, production=production)
+        status = choose_http_status(view)
+        if key:
+            keep_answer(ctx, key, client=client, status=status, answer=answer)
+    except SQLAlchemyError as e:
+        # It is stored, and perhaps sent: an error would make the client send it again.
+        logger.opt(exception=e).error("the database failed while a stored broadcast was submitted")
+        unconfirmed = describe_request(request, accepted.public_id, "unknown", recipients=expected)
+        return unconfirmed, HTTPStatus.ACCEPTED, True
     return _answer_or_raise(answer, status), status, view.row.completed_at is None
 
 

@@ -9,12 +9,13 @@ import psycopg
 import pytest
 import requests
 from requests.adapters import HTTPAdapter
+from sqlalchemy import text
 from urllib3.util import Retry
 from werkzeug.serving import make_server
 
 from app.sms.dispatch.circuit_breaker import close_circuit_by_hand
 from app.sms.operations.restore import mark_restored
-from tests.background import work_off
+from tests.background import context_of, work_off
 from tests.callers import PATIENT, Caller, id_of
 from tests.factories import AUTH, broadcast_to, many_numbers
 
@@ -282,3 +283,23 @@ def test_a_broadcast_after_a_restore_says_that_sending_is_paused(service, caller
 
         assert (answer.status_code, answer.get_json()["status"]) == (202, "queued")
         assert "sending is paused" in answer.get_json()["message"]
+
+
+def test_a_database_that_fails_after_the_hand_over_does_not_make_the_client_send_again(
+    make_service, sandbox
+):
+    service = make_service(**PATIENT, LOG_LEVEL="critical")
+    caller, ctx = Caller(service), context_of(service)
+    with ctx.db.write() as tx:
+        fail = "BEFORE UPDATE ON idempotency_keys BEGIN SELECT RAISE(ABORT, 'no'); END"
+        tx.execute(text(f"CREATE TRIGGER fail {fail}"))
+
+    answer = caller.send(ANN, idempotency_key="once")
+
+    with ctx.db.write() as tx:
+        tx.execute(text("DROP TRIGGER fail"))
+    assert answer.status_code == 202
+    assert answer.get_json()["status"] == "unknown"
+    work_off(service)
+    assert caller.show(answer)["status"] == "complete"
+    assert sandbox.posts() == 1
