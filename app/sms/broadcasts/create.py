@@ -17,7 +17,7 @@ from app.sms.lifecycle.counts import make_url
 from app.sms.lifecycle.gates import read_gates
 from app.sms.models.states import BroadcastStatus
 from app.sms.quotes.quote import check_quote
-from app.sms.request.model import BroadcastRequest
+from app.sms.request.model import MAX_INLINE_RECIPIENTS, BroadcastRequest
 from app.sms.request.prepare import list_text_warnings, prepare_request
 from app.sms.request.schemas import check_times, show_invalid
 from app.subscribers.audiences.audience import count_audience, find_unknown_tags
@@ -76,7 +76,8 @@ def create_broadcast(
         answer = describe_request(request, public_id, status, recipients=expected)
         return answer | ({"message": stopped} if stopped and not request.send_at else {})
 
-    stopped = explain_stop(ctx) if request.send_at is None else None
+    in_background = request.audience is not None or expected > MAX_INLINE_RECIPIENTS
+    stopped = explain_stop(ctx) if in_background else None
 
     try:
         accepted = accept_broadcast(ctx, request, client=client, key=key, describe=describe)

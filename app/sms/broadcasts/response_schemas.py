@@ -25,7 +25,14 @@ class ExclusionSchema(Schema):
         required=True, validate=validate.OneOf([reason.value for reason in ExclusionReason])
     )
     recipients = fields.Integer(required=True)
-    until = _nullable_time("When deferred recipients are sent to; null if they are excluded.")
+    until = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={
+            "format": "date-time",
+            "description": "When deferred recipients are sent to; null if they are excluded.",
+        },
+    )
     sentence = fields.String(
         required=True,
         metadata={"example": "600 recipients deferred until 2026-03-02 07:00 UTC: quiet hours."},

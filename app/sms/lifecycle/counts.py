@@ -173,14 +173,17 @@ _EXCLUSIONS_IN_WORDS = {
 def describe_exclusion(
     reason: ExclusionReason, until: datetime | None, recipients: int
 ) -> dict[str, Any]:
-    """Show recipients that are excluded, or deferred until a time, in figures and in words."""
+    """Show recipients that are excluded, or deferred until a time, in figures and in words.
+
+    All values are JSON: answers are stored with their Idempotency-Key.
+    """
     what = "deferred" if reason is ExclusionReason.QUIET_HOURS else "excluded"
     end = f" until {until:%Y-%m-%d %H:%M} UTC" if until else ""
     many = "1 recipient" if recipients == 1 else f"{recipients} recipients"
     return {
         "reason": reason.value,
         "recipients": int(recipients),
-        "until": until,
+        "until": until.isoformat() if until else None,
         "sentence": f"{many} {what}{end}: {_EXCLUSIONS_IN_WORDS[reason]}.",
     }
 

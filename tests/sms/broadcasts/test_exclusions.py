@@ -59,3 +59,14 @@ def test_with_all_allowed_the_answer_says_nothing_of_it(service, sandbox):
 
     assert "exclusions" not in answer
     assert caller.show(answer["broadcast_id"])["exclusions"] == []
+
+
+def test_who_waits_is_told_again_under_the_same_key(service, sandbox):
+    caller = Caller(service)
+    order = {"category": "marketing", "idempotency_key": "k"}
+
+    first = caller.send(SWEDE, DANE, **order)
+    again = caller.send(SWEDE, DANE, **order)
+
+    assert (first.status_code, again.status_code) == (202, 202)
+    assert again.get_json() == first.get_json()
