@@ -13,12 +13,12 @@ The time is linear in the length of the text.  Of a long text only the beginning
 read.
 """
 
-import re
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
 from app.keywords.normalize import fold, split_clauses
+from app.keywords.quotations import read_own_words
 from app.keywords.vocabulary import (
     COURTESY,
     EMPHASIS,
@@ -30,6 +30,8 @@ from app.keywords.vocabulary import (
     find_keyword,
     find_misspelt,
     find_phrases,
+    is_disguised,
+    is_instruction,
 )
 
 
@@ -56,26 +58,13 @@ _NONE, _MAYBE = KeywordMatch(KeywordIntent.NONE), KeywordMatch(KeywordIntent.MAY
 _MAX_CHARACTERS, _AT_END = 400, 120
 # The words of a short text, and the words ahead of a phrase in which a negation counts.
 _SHORT_WORDS, _NEGATED_WORDS = 5, 4
+# The words of a keyword and one more, and the digits that are no time or amount.
+_ONE_MORE, _LONG_CODE = 2, 5
 _ALONE = {kind: KeywordIntent(kind) for kind in ("stop", "maybe_stop", "start", "help", "yes")} | {
     "stop_within": KeywordIntent.STOP,
     "stop_alone": KeywordIntent.STOP,
 }
 _WITH_COURTESY = _ALONE | {"stop_alone": KeywordIntent.MAYBE_STOP}
-# A phone's answer to a text of ours that it quotes: not the sender's own words.
-_REACTION = re.compile(
-    r"\s*(?:\S+ )?(?:liked|loved|disliked|laughed at|emphasi[sz]ed|questioned|reacted \S+ to"
-    r"|removed an? \S+ from|gillade|älskade|gefällt|mag|hat|aimé|le gusta|a aimé|ha messo)"
-    r"[^\n“”\"«„]{0,40}[“”\"«„]",
-    re.IGNORECASE,
-)
-# Lines that a phone or a mail program adds, and the text that it quotes.
-_NOT_OWN = re.compile(
-    r"^[ \t]*(?:sent (?:from|via)|get outlook|skickat från|gesendet (?:von|mit)|von meinem"
-    r"|envoyé (?:de|depuis)|enviado (?:desde|do)|inviato da|verzonden vanaf|sendt fra|lähetetty"
-    r"|wysłane z|отправлено с|--|>).*$"
-    r"|^.*(?:wrote|skrev|schrieb|a écrit|escribió|ha scritto|schreef):[ \t]*$(?s:.*)",
-    re.IGNORECASE | re.MULTILINE,
-)
 
 
 def classify_keyword(text: str) -> KeywordMatch:
@@ -90,14 +79,14 @@ def classify_keyword(text: str) -> KeywordMatch:
     """
     if len(text) > _MAX_CHARACTERS:
         text = f"{text[: _MAX_CHARACTERS - _AT_END]}\n{text[-_AT_END:]}"
-    if _REACTION.match(text):
-        return _NONE
-    if "\n" in text:
-        text = _NOT_OWN.sub("", text)
-    folded = fold(text)
+    own = read_own_words(text)
+    folded = fold(own)
     clauses = split_clauses(folded)
     words = [word for clause in clauses for word in clause]
-    return _match_keyword(words) or (_MAYBE if _may_stop(folded, clauses, words) else _NONE)
+    match = _match_keyword(words)
+    if match is None and (_may_stop(folded, clauses, words) or _names_sender(own, words)):
+        return _MAYBE
+    return match or _NONE
 
 
 def classify_texts(texts: Sequence[str]) -> KeywordMatch:
@@ -137,8 +126,23 @@ def _may_stop(folded: str, clauses: Sequence[Sequence[str]], words: Sequence[str
         any(map(_has_phrase, clauses))
         or (len(clauses) > 1 and any(map(_is_stop, clauses)))
         or (len(words) <= _SHORT_WORDS and any(map(_has_stop_word, clauses)))
+        or is_instruction(words)
+        or (len(words) <= _ONE_MORE and any(map(is_disguised, words)))
         or (not folded.isascii() and UNSPACED.search(folded) is not None)
     )
+
+
+def _names_sender(own: str, words: Sequence[str]) -> bool:
+    """Return True for a keyword with a code or a brand behind it: "RET 1234", "BAJA ACME"."""
+    if not _ONE_MORE <= len(words) <= _ONE_MORE + 1:
+        return False
+    keyword, last = find_keyword([words[0]]), words[-1]
+    if keyword is None or keyword.kind not in (*STOP_KINDS, "stop_alone"):
+        return False
+    if last.isdigit():
+        return len(words) == _ONE_MORE or len(last) >= _LONG_CODE
+    is_brand = len(words) == _ONE_MORE and own.isupper() and last not in ORDINARY_AFTER
+    return is_brand and keyword.kind in STOP_KINDS
 
 
 def _is_stop(clause: Sequence[str]) -> bool:

@@ -18,13 +18,16 @@ _INVISIBLE = re.compile(
 )
 _APOSTROPHES = re.compile("(?<=\\w)['’‘`´ʼ](?=\\w)")
 _DRAWN_OUT = re.compile(r"([^\W\d_])\1\1+")
-_SPACED_LETTERS = re.compile(r"\b[a-z](?:[ .\-][a-z]){2,}\b")
+_SPACED_LETTERS = re.compile(r"\b[a-z](?:[ .\-*/,|·][a-z]){2,}\b")
+_SPACES = re.compile(r"[ .\-*/,|·]")
+# A sign that is typed for a letter, or for a word.
+_TYPED = re.compile(r"\$(?=[a-z])"), re.compile(r"(?<=\bwrong )#(?!\w)")
 _NOT = re.compile(r"\b(do|did|does|would|is) not\b")
 _SIGNS = "🛑⛔🚫✋"
 # `\w` leaves out the vowel signs of Indian and Thai letters.
-_WORD_CHARACTERS = f"\\w\u0900-\u0963\u0966-\u0dff\u0e00-\u0e7f{_SIGNS}"
-_CLAUSE_BREAKS = re.compile(f"[^{_WORD_CHARACTERS} \\-–—/'+*#]+")
-_WORD_BREAKS = re.compile(f"[^{_WORD_CHARACTERS}]+")
+WORD_CHARACTERS = f"\\w\u0900-\u0963\u0966-\u0dff\u0e00-\u0e7f{_SIGNS}"
+_CLAUSE_BREAKS = re.compile(f"[^{WORD_CHARACTERS} \\-–—/'+*#]+")
+_WORD_BREAKS = re.compile(f"[^{WORD_CHARACTERS}]+")
 
 
 def split_clauses(folded: str) -> Sequence[Sequence[str]]:
@@ -50,7 +53,10 @@ def fold(text: str) -> str:
     """
     folded = text.lower() if text.isascii() else _fold_letters(text)
     folded = _DRAWN_OUT.sub(r"\1", _APOSTROPHES.sub("", folded.replace("_", " ")))
-    folded = _SPACED_LETTERS.sub(lambda match: re.sub("[ .-]", "", match[0]), folded)
+    folded = _SPACED_LETTERS.sub(lambda match: _SPACES.sub("", match[0]), folded)
+    if "$" in folded or "#" in folded:
+        dollar, hash_sign = _TYPED
+        folded = hash_sign.sub("number", dollar.sub("s", folded))
     return _NOT.sub(r"\1nt", folded) if " not" in folded else folded
 
 

@@ -12,6 +12,12 @@ languages/*.toml has a table per language; that of the words of all languages is
     ordinary_before, ordinary_after    words beside which a keyword is part of something else
     phrases, parts  what means MAYBE_STOP wherever it occurs
     anywhere        the same as regular expressions, for scripts without blanks between words
+    reply_verbs, reply_verbs_after    "reply", "text": ahead of a keyword or behind it
+    between         "with the word": between a verb and its keyword, or a keyword and a number
+    purposes        "to unsubscribe": what a keyword is for
+    instructions    the same as regular expressions
+    reactions, reaction_words    "liked", "removed", and what is beside them in a phone's reaction
+    reacts          the same as regular expressions
 
 Keywords are separated by commas.  Phrases have a line each: `a|b` is either word, `a_b` two words
 in a row, `a?` may be left out, `a*` may be there any number of times, `a~` is any word that begins
@@ -34,6 +40,10 @@ _PART = re.compile("<([a-z]+)>")
 _DOUBLED = re.compile(r"(.)(?=\1)")
 # Shorter keywords differ from ordinary words by one letter.
 _MISSPELT_FROM, _MISSPELT_TO = 6, 24
+_SHORTEST_DISGUISE = 4
+# The digits of a short code: fewer are a time or an amount.
+_SHORTEST_CODE = 5
+_DIGITS_FOR_LETTERS = str.maketrans("013457", "oieast")
 # A keyword may be several: the first kind counts.
 STOP_KINDS = ("stop_within", "stop")
 KINDS = (*STOP_KINDS, "stop_alone", "start", "help", "maybe_stop", "yes")
@@ -51,6 +61,11 @@ def find_keyword(words: Sequence[str]) -> Keyword | None:
     return _KEYWORDS.get(_join(words)) or _COLLAPSED.get(_collapse(words))
 
 
+def find_word(word: str) -> Keyword | None:
+    """Return the keyword that a word is as it stands."""
+    return _KEYWORDS.get(word)
+
+
 def find_misspelt(word: str) -> Keyword | None:
     """Return the long keyword of stopping that a word is with one letter wrong.
 
@@ -62,6 +77,32 @@ def find_misspelt(word: str) -> Keyword | None:
     return next((_MISSPELT[part] for part in _leave_out_letters(word) if part in _MISSPELT), None)
 
 
+def is_disguised(word: str) -> bool:
+    """Return True for a keyword of stopping with digits for letters, repeated, or in one word.
+
+    >>> [is_disguised(word) for word in ("5t0p", "stopstop", "textstop", "stop4ever", "nonstop")]
+    [True, True, True, True, False]
+    """
+    if not _SHORTEST_DISGUISE <= len(word) <= _MISSPELT_TO:
+        return False
+    sizes = range(_SHORTEST_DISGUISE, len(word) // 2 + 1)
+    if any(is_stop(word[:size]) and _repeats(word, size) for size in sizes):
+        return True
+    plain = word.translate(_DIGITS_FOR_LETTERS)
+    if plain != word and not word.isdigit() and is_stop(plain):
+        return True
+    halves = ((word[:cut], word[cut:]) for cut in range(2, len(word) - 1))
+    return any(
+        (left in _GLUED_AHEAD and len(right) > 3 and is_stop(right))
+        or (right in _GLUED_BEHIND and len(left) > 3 and is_stop(left))
+        for left, right in halves
+    )
+
+
+def _repeats(word: str, size: int) -> bool:
+    return word == word[:size] * (len(word) // size)
+
+
 def find_phrases(words: Sequence[str]) -> Iterator[int]:
     """Yield the index of each word of a clause at which a phrase begins."""
     line, offset = " ".join(words) + " ", 0
@@ -69,6 +110,28 @@ def find_phrases(words: Sequence[str]) -> Iterator[int]:
         if word in _PHRASES and _compile_phrases(word).match(line, offset):
             yield index
         offset += len(word) + 1
+
+
+def is_instruction(words: Sequence[str]) -> bool:
+    """Return True if these words are an instruction to opt out, or its end, and nothing else."""
+    keywords = {word for word in words if is_stop(word)}
+    numbers = [word for word in words if word.isdigit() and len(word) >= _SHORTEST_CODE]
+    others = [word for word in words if word not in keywords and word not in numbers]
+    if not others or not keywords:
+        return False
+    says_something = len(keywords) > 1 or numbers or any(map(_says_something, others))
+    return bool(says_something) and any(known.issuperset(others) for known in _INSTRUCTION_WORDS)
+
+
+def is_stop(word: str) -> bool:
+    """Return True for a word that means STOP as it stands."""
+    keyword = _KEYWORDS.get(word)
+    return keyword is not None and keyword.kind in STOP_KINDS
+
+
+def _says_something(word: str) -> bool:
+    """Return True unless a word is only a preposition, which ordinary texts have beside "stop"."""
+    return len(word) > 2 and word not in ORDINARY_BEFORE and word not in ORDINARY_AFTER
 
 
 def _join(words: Sequence[str]) -> str:
@@ -131,6 +194,19 @@ def _read_words(name: str) -> frozenset[str]:
     return frozenset(word for lang in LANGUAGES.values() for word in split_words(lang[name]))
 
 
+def _compile_unspaced(name: str) -> re.Pattern[str]:
+    patterns = (fold(pattern) for language in LANGUAGES.values() for pattern in language[name])
+    return re.compile("|".join(patterns))
+
+
+def _read_instruction_words() -> list[frozenset[str]]:
+    names = ("reply_verbs", "reply_verbs_after", "purposes", "courtesy")
+    return [
+        frozenset(word for name in names for word in split_words(language[name]))
+        for language in LANGUAGES.values()
+    ]
+
+
 def _read_phrases() -> Mapping[str, Sequence[str]]:
     """Return regular expressions by the word they begin with."""
     phrases = defaultdict[str, list[str]](list)
@@ -174,6 +250,21 @@ ORDINARY_AFTER = _read_words("ordinary_after")
 _MISSPELT = _read_misspelt()
 _PHRASES = _read_phrases()
 # The phrases of scripts without blanks between words.
-UNSPACED = re.compile(
-    "|".join(fold(pattern) for lang in LANGUAGES.values() for pattern in lang["anywhere"])
+UNSPACED = _compile_unspaced("anywhere")
+UNSPACED_INSTRUCTION = _compile_unspaced("instructions")
+UNSPACED_REACTION = _compile_unspaced("reacts")
+REPLY_VERBS = _read_words("reply_verbs")
+REPLY_VERBS_AFTER = _read_words("reply_verbs_after")
+PURPOSES = _read_words("purposes")
+BETWEEN = _read_words("between")
+REACTIONS = _read_words("reactions")
+REACTION_WORDS = _read_words("reaction_words") | REACTIONS
+_GLUED_AHEAD = REPLY_VERBS | frozenset(split_words("please pls plz just"))
+_GLUED_BEHIND = frozenset(
+    split_words(
+        "please pls plz now asap thanks thx it this that all already forever 4ever 4good texting"
+        " texts text msgs messages spam spamming sms ads me us"
+    )
 )
+# What an instruction of one language is made of, beside its keyword.
+_INSTRUCTION_WORDS = _read_instruction_words()

@@ -1,0 +1,140 @@
+"""Instructions to opt out, such as "Reply STOP to unsubscribe": those of our texts.  Pure.
+
+An instruction names what to reply, and where that is not plain, to which number:
+
+    a verb and a keyword      "Text STOP", "Svara med STOPP", "STOP antworten", "回复TD"
+    a keyword and a number    "STOP to 12345", "STOP au 36111"
+    a keyword and its purpose "STOP to opt out"
+    a link or a number        "Unsubscribe: acme.example/out"
+
+A keyword alone is none: "END OF SEASON SALE", "CANCEL anytime", "STOP waiting".
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from app.keywords.normalize import WORD_CHARACTERS, fold, split_words
+from app.keywords.vocabulary import (
+    BETWEEN,
+    COURTESY,
+    EMPHASIS,
+    PURPOSES,
+    REPLY_VERBS,
+    REPLY_VERBS_AFTER,
+    STOP_KINDS,
+    UNSPACED_INSTRUCTION,
+    find_word,
+)
+
+_WORD = f"(?:(?!_)[{WORD_CHARACTERS}])+"
+_TOKEN = re.compile(rf"{_WORD}(?:['’-]{_WORD})*|[^\s{WORD_CHARACTERS}]|\n")
+_SENTENCE_END = re.compile(r"(?<=[.!?。！？…])[\s”»\"]+|\n+|(?<=[。！？])")
+_QUOTES = frozenset("\"'“”„‘’«»‹›「」『』*()[]<>:")
+# What the keyword of an abbreviated instruction is for.
+_PURPOSE = re.compile(
+    r"(?:[ ]?[=>:→-]+[ ]?|[ ]?(?:2|to|for)[ ]?)"
+    r"(?:unsub(?:scribe)?|opt[ -]?out|end|quit|cancel|stop)\b(?![ -]\w)",
+    re.IGNORECASE,
+)
+_NUMBER = re.compile(r"\+?[0-9]{5,}")
+_OUT = (
+    r"(?:unsubscrib\w*|opt[ -]?(?:ing )?out|abmeld\w*|abbestell\w*|désabonn\w*|désinscri\w*"
+    r"|darse de baja|dar de baja|afmeld\w*|avmeld\w*|avregistrer\w*|avanmäl\w*|disiscri\w*"
+    r"|cancella iscrizione|cancelar inscri\w*|descadastr\w*|wypisz\w*|rezygn\w*|odhl[aá][sš]\w*"
+    r"|dezabon\w*|leirat\w*|peruuta tilau\w*|üyelikten)"
+)
+_TARGET = r"(?:https?://\S|www\.\S|[\w-]{1,63}\.[a-z]{2,12}/\S|\+?[0-9][0-9 ()/-]{5,20})"
+_LINK = re.compile(
+    rf"\b{_OUT}\b[^.!?\n]{{0,30}}{_TARGET}|{_TARGET}\S{{0,80}}[^.!?\n]{{1,12}}\b{_OUT}\b",
+    re.IGNORECASE,
+)
+
+
+class _Token(NamedTuple):
+    text: str
+    folded: str
+    end: int
+
+
+def has_instruction(text: str) -> bool:
+    """Return True if a text says how to opt out.
+
+    >>> has_instruction("20% off! Txt STOP to end"), has_instruction("Abmelden: STOP antworten")
+    (True, True)
+    >>> has_instruction("END OF SEASON SALE"), has_instruction("Non-stop fun, no stop at all")
+    (False, False)
+    """
+    if any(_find_instructions(text)) or _LINK.search(text):
+        return True
+    return not text.isascii() and UNSPACED_INSTRUCTION.search(fold(text)) is not None
+
+
+def drop_instructions(text: str) -> str:
+    """Return a text without the sentences that say how to opt out, unless it is little else.
+
+    >>> drop_instructions("20% off today. Reply STOP to end"), drop_instructions("Reply STOP")
+    ('20% off today.', 'Reply STOP')
+    """
+    if not has_instruction(text):
+        return text
+    sentences = [sentence for sentence in _SENTENCE_END.split(text) if sentence.strip()]
+    own = "\n".join(sentence for sentence in sentences if not has_instruction(sentence))
+    is_more = any(word not in EMPHASIS and word not in COURTESY for word in split_words(own))
+    return own if is_more else text
+
+
+def _find_instructions(text: str) -> Iterator[bool]:
+    """Yield for each keyword of a text whether it is part of an instruction."""
+    tokens = [_Token(match[0], _fold(match[0]), match.end()) for match in _TOKEN.finditer(text)]
+    for place, token in enumerate(tokens):
+        if kind := _find_kind(token):
+            yield _is_instruction(text, tokens, place, strong=kind in STOP_KINDS)
+
+
+def _fold(word: str) -> str:
+    return word.lower() if word.isascii() else fold(word)
+
+
+def _find_kind(token: _Token) -> str | None:
+    """Return the kind of a keyword of stopping: in capitals, but for "stop" and alike."""
+    keyword = find_word(token.folded)
+    if keyword is None or keyword.kind not in (*STOP_KINDS, "stop_alone", "maybe_stop"):
+        return None
+    return keyword.kind if keyword.kind == "stop_within" or token.text.isupper() else None
+
+
+def _is_instruction(text: str, tokens: Sequence[_Token], place: int, *, strong: bool) -> bool:
+    """Return True if a verb, a number or a purpose belongs to the keyword at this place."""
+    before = _skip(tokens[max(0, place - 6) : place][::-1])
+    behind = [token for token in tokens[place + 1 : place + 7] if token.text not in _QUOTES]
+    if before and before[0].folded in REPLY_VERBS and _ends(behind):
+        return True
+    if place > 1 and tokens[place - 1].text in ":=" and _find_kind(tokens[place - 2]):
+        return strong
+    rest = _skip(behind)
+    connected = len(rest) < len(behind)
+    if strong and connected and rest and _NUMBER.fullmatch(rest[0].text):
+        return True
+    if rest and rest[0].text.isdigit():
+        rest = _skip(rest[1:])
+    if rest and rest[0].folded in REPLY_VERBS_AFTER:
+        return True
+    purpose = _PURPOSE.match(text, tokens[place].end)
+    return strong and tokens[place].text.isupper() and purpose is not None
+
+
+def _ends(behind: Sequence[_Token]) -> bool:
+    """Return True if a sentence may end here, or goes on to say what the keyword is for."""
+    if not behind or not behind[0].text[0].isalpha():
+        return True
+    return behind[0].folded in BETWEEN or behind[0].folded in PURPOSES
+
+
+def _skip(tokens: Sequence[_Token]) -> Sequence[_Token]:
+    """Return the tokens without quotation marks and small words ahead of them, at most three."""
+    kept = [token for token in tokens if token.text not in _QUOTES]
+    for place, token in enumerate(kept[:4]):
+        if token.folded not in BETWEEN:
+            return kept[place:]
+    return []

@@ -1,0 +1,291 @@
+"""Reactions, quotations and instructions: what is the sender's own word, and what is ours."""
+
+import time
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from app.keywords.classify import KeywordIntent, classify_keyword
+from app.keywords.instructions import has_instruction
+from app.keywords.vocabulary import LANGUAGES
+from app.sms.content.footers import choose_footer
+from app.sms.inbound import reply_texts
+
+STOPS = (KeywordIntent.STOP, KeywordIntent.MAYBE_STOP)
+HERE = Path(__file__).parent
+FORMS = [
+    line.split(" ", 1)
+    for line in (HERE / "reactions.txt").read_text("utf-8").split("\n")
+    if line and not line.startswith("#")
+]
+_LANGUAGES = "en cs da de es et fi fr hu it nb nl pl pt ro sv tr"
+FOOTERS = {language: choose_footer(language, {}) for language in _LANGUAGES.split()}
+REPLIES = tomllib.loads(Path(reply_texts.__file__).with_suffix(".toml").read_text("utf-8"))
+OURS = [
+    "STOP",
+    "Please stop texting me",
+    "Acme: 20% off today only. Reply STOP to unsubscribe",
+    "Acme: our “best” sale – 20% off!\nReply STOP to unsubscribe",
+    *FOOTERS.values(),
+    *(f"Acme: 20%!\n{footer}" for footer in FOOTERS.values()),
+    *(text for texts in REPLIES.values() for text in texts.values()),
+]
+
+
+def is_heard(text):
+    return classify_keyword(text).intent in STOPS
+
+
+def test_reactions_of_phones_in_forty_languages_are_never_a_stop():
+    texts = [form.replace("…", ours) for _, form in FORMS for ours in OURS]
+
+    assert len({language for language, _ in FORMS}) >= 35
+    assert len(texts) > 20_000
+    assert [text for text in texts if is_heard(text)] == []
+
+
+@pytest.mark.parametrize(
+    "form",
+    ["Gostei: «…»", "Zabavilo „…“", "Ni-like ang “…”", "Xyz “…” abc", "Mipenda «…»"],
+)
+def test_a_reaction_in_words_unknown_to_us_is_none_when_it_quotes_our_instruction(form):
+    for footer in FOOTERS.values():
+        assert not is_heard(form.replace("…", f"Acme: 20% today! {footer}"))
+
+
+@pytest.mark.parametrize("language", FOOTERS)
+def test_every_end_of_our_footer_that_has_its_keyword_is_heard(language):
+    words = FOOTERS[language].split()
+    place = next(number for number, word in enumerate(words) if word.strip(",").isupper())
+
+    ends = [" ".join(words[start:]) for start in range(place + 1)]
+
+    assert [text for text in ends if not is_heard(text)] == []
+    assert [text for text in ends if not is_heard(text.lower())] == []
+    assert [text for text in ends if not is_heard(f"{text}.")] == []
+
+
+@pytest.mark.parametrize("language", REPLIES)
+@pytest.mark.parametrize("reply", ["start", "help", "confirmed"])
+def test_the_instruction_of_our_reply_sent_back_alone_is_heard(language, reply):
+    text = REPLIES[language][reply]
+    ends = [place for place, character in enumerate(text[:-1]) if character in ".:,。।"]
+
+    assert is_heard(text[ends[-1] + 1 :].strip()) or is_heard(text[ends[-2] + 1 :].strip())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "STOP to unsubscribe",
+        "to unsubscribe",
+        "Reply STOP to unsubscribe",
+        "reply stop to opt out",
+        "Txt STOP to end",
+        "STOP 2 END",
+        "STOP=END",
+        "Text STOP to 12345",
+        "för att slippa",
+        "om af te melden",
+        "aby zrezygnować",
+        "para cancelar",
+        "pour vous désabonner",
+        "per non ricevere più SMS",
+        "for å melde deg av",
+        "回复TD退订",
+        "停止するにはSTOPと返信してください",
+        "거부하려면 STOP이라고 답장하세요",
+    ],
+)
+def test_an_instruction_that_is_done_to_the_letter_is_heard(text):
+    assert is_heard(text)
+
+
+@pytest.mark.parametrize("language", FOOTERS)
+def test_our_whole_text_forwarded_is_not_a_stop(language):
+    for body in ("Acme: 20% today only.", "Sale!", "Come and see us on Friday at noon"):
+        assert not is_heard(f"{body}\n{FOOTERS[language]}")
+        assert is_heard(f"{body}\n{FOOTERS[language]}\n\nSTOP")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "On 3 May 2026 at 10:00 Acme wrote:\n> Sale today. 20% off\n\nSTOP",
+        "On 3 May 2026 at 10:00 Acme\n<sms@acme.example> wrote:\n> Sale\n\nSTOP",
+        "Am 3. Mai 2026 schrieb Acme:\n> Rabatt\n> Abmelden: STOP antworten\n\nSTOP",
+        "Le 3 mai, Acme a écrit :\n> Promo\n\nARRET",
+        "El 3 de mayo, Acme escribió:\n>\n> Oferta\n\nBAJA",
+        "Dnia 3 maja Acme napisał(a):\n> Promocja\n\nWYPISZ",
+        "Den 3 maj skrev Acme:\n> Rea\n\nSluta",
+        "2026/5/3 Acme:\n> セール\n\n停止",
+        "> Sale today\nSTOP",
+        "| Sale today\nSTOP",
+        "STOP\n\nOn Tue, Shop wrote:\n> Sale",
+        "STOP\n\n-----Original Message-----\nFrom: Acme\nSale",
+        "“Acme: 20% off. Reply STOP to end” STOP",
+        "“Acme: 20% off. Reply STOP to end”\n\nplease stop texting me",
+        "STOP “Acme: 20% off. Reply STOP to end”",
+        "“STOP”",
+        'Please "unsubscribe" me',
+        "I said “stop”",
+        "No! “stop texting me”",
+        "Liked it. STOP",
+        "👍 STOP",
+    ],
+)
+def test_the_senders_own_word_counts_above_and_below_a_quotation(text):
+    assert is_heard(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "On 3 May Acme wrote:\n> Sale. Reply STOP to end\n\nGreat, thanks",
+        "Sounds good\n\nOn Tue, Shop wrote:\nSTOP",
+        "Thanks!\n\n-----Original Message-----\nSale. Reply STOP to unsubscribe\nSTOP",
+        "Danke\n\n________________________________\nVon: Acme\nAbmelden: STOP antworten",
+        "> Odhlaseni: odpovezte STOP\nDekuji",
+    ],
+)
+def test_a_quotation_of_ours_is_not_the_senders_word(text):
+    assert not is_heard(text)
+
+
+WAYS_OUT = [
+    "Sale! Reply STOP to unsubscribe",
+    "Sale! Reply with STOP to end",
+    "Sale! Text the word “STOP” to 12345",
+    "Sale. Txt STOP 2 end",
+    "Sale. STOP to opt out",
+    "Sale. STOP=END",
+    "Send QUIT to 12345 to leave",
+    "Reply END to cancel",
+    "Reply: STOP",
+    "Promo! STOP au 36111",
+    "Promo ! Envoyez STOP au 36111",
+    "Rabatt! Antworten Sie mit STOP",
+    "Rabatt! STOP an 12345 senden",
+    "Rea! Svara med STOPP",
+    "Rea! Skicka STOPP till 72456",
+    "Oferta: envía BAJA al 12345",
+    "Oferta. Responda con BAJA",
+    "Promoção! Envie SAIR para 12345",
+    "Indirim! RET yazıp 3340'a gönderin",
+    "Saldi! Rispondi con STOP",
+    "特价！回复TD退订",
+    "セール！「STOP」と返信",
+    "할인! STOP이라고 답장하세요",
+    "Unsubscribe: acme.example/out",
+    "To opt out call 0800 123 456",
+    "Abmelden: https://acme.example/ab",
+    "https://acme.example/u to unsubscribe",
+    *FOOTERS.values(),
+]
+NO_WAYS_OUT = [
+    "END OF SEASON SALE: 50% off everything at Acme",
+    "CANCEL anytime",
+    "Cancel any time, no questions asked",
+    "STOP waiting, start saving",
+    "DON'T STOP NOW",
+    "STOP! Look at this offer",
+    "QUIT smoking with Acme",
+    "THE END IS NEAR: 50% OFF",
+    "RET TIL SOMMER",
+    "BAJA DE PRECIOS EN TODO",
+    "BAJA 50000 pesos menos",
+    "SAIR DE CASA? Nunca mais",
+    "SOLDES: ARRET DES PRIX FOUS",
+    "STOPP! Rea idag",
+    "STOP à la vie chère",
+    "STOPP den hohen Preisen",
+    "Non-stop fun, no stop at all",
+    "Flight with one stop, reply YES to book",
+    "Reply now! END OF SALE",
+    "Send END OF SUMMER wishes",
+    "Text CANCEL culture jokes to win",
+    "Don't reply, STOP waiting",
+    "Reply STOP waiting in line and win",
+    "Unsubscribe from boredom with Acme",
+    "You will never want to unsubscribe",
+    "Opt out of high prices",
+    "Stop by our shop: acme.example/shop",
+    "STOP 2024 waste",
+    "FIN DE SERIE: tout doit partir",
+    "UNSUBSCRIBE FROM BOREDOM",
+    "Rezygnujesz z kawy? Mamy herbatę",
+    "Peruuta varauksesi: acme.example/v",
+    "LEAVE IT TO US",
+    "STOP SIGN SALE",
+    "OUT NOW: the new album",
+    "Our message: STOP hunger now",
+    "The answer: STOP!",
+    "Text us: STOP paying too much",
+    "Send STOP signs to the past",
+    "STOPP FÖR HÖGA PRISER",
+    "STOP MIT HOHEN PREISEN",
+    "ENDE DER SAISON",
+    "STOP AUX PRIX FOUS",
+    "STOP AL CALDO",
+    "BASTA CODE: prenota ora",
+    "PARE DE PAGAR MAIS",
+    "STOP MET BETALEN",
+    "KONIEC SEZONU",
+    "KONEC SEZONY",
+    "LOPETA ODOTTAMINEN",
+    "STOP A MAGAS ÁRAKNAK",
+    "STOP PREȚURILOR MARI",
+    "DUR VE BAK",
+    "",
+]
+
+
+@pytest.mark.parametrize("text", WAYS_OUT)
+def test_an_instruction_names_what_to_do(text):
+    assert has_instruction(text)
+
+
+@pytest.mark.parametrize("text", NO_WAYS_OUT)
+def test_a_keyword_as_an_ordinary_word_is_no_instruction(text):
+    assert not has_instruction(text)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_no_keyword_of_any_language_is_an_instruction_by_itself(language):
+    table = LANGUAGES[language]
+    keywords = [
+        keyword.strip().upper()
+        for kind in ("stop_within", "stop", "stop_alone", "maybe_stop")
+        for keyword in table[kind].split(",")
+        if keyword.strip() and keyword.strip().isascii() and " " not in keyword.strip()
+    ]
+
+    texts = [form.format(word) for word in keywords for form in ("{}", "{} SALE", "WE {} PRICES")]
+
+    assert [text for text in texts if has_instruction(text)] == []
+
+
+def test_quotations_and_instructions_are_read_in_linear_time():
+    nasty = [
+        "“" * 5_000,
+        "“”" * 5_000,
+        "reply stop " * 1_000,
+        "reply " * 2_000 + "STOP",
+        "STOP to " * 1_500,
+        "www." * 3_000,
+        "unsubscribe " * 1_000,
+        "a.bc/" * 2_000,
+        "> x\n" * 3_000,
+        "-" * 10_000,
+        "a:" * 5_000,
+        "\u200a\u200b" * 4_000,
+        "回复" * 4_000,
+        "1 2 3 4 5 " * 1_000,
+    ]
+
+    for text in nasty:
+        start = time.process_time()
+        classify_keyword(text)
+        has_instruction(text)
+        assert time.process_time() - start < 1.0, text[:20]
