@@ -5,9 +5,10 @@ suggested and never applied: a person decides.  Punctuation and accented Latin l
 Numbers, currency signs, symbols and letters of other scripts have none.
 """
 
+import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from anyascii import anyascii
@@ -15,6 +16,8 @@ from anyascii import anyascii
 from app.text.segments import Encoding, is_gsm7, measure_text
 
 _MARKS = ("Mn", "Me")
+_DIGIT = re.compile("[0-9]|^$")
+_THOUSANDS = "’ʼ′"
 # Where GSM-7 has something nearer than ASCII, and accents that people type as apostrophes.
 _NEARER = {"ő": "ö", "Ő": "Ö", "ű": "ü", "Ű": "Ü", "ẞ": "ß", "\t": " "} | dict.fromkeys("`´ʼʻ", "'")
 
@@ -60,13 +63,28 @@ def suggest_gsm_text(text: str) -> str | None:
     size = measure_text(text)
     if size.encoding is Encoding.GSM_7:
         return None
+    characters = list(_join_marks(text))
     replaced = [
-        character if is_gsm7(character) else _replace(character) for character in _join_marks(text)
+        character if is_gsm7(character) else _replace(character) for character in characters
     ]
-    if None in replaced:
+    if None in replaced or _changes_number(characters):
         return None
     suggestion = "".join(filter(None, replaced))
     return suggestion if measure_text(suggestion).parts <= size.parts else None
+
+
+def _changes_number(characters: Sequence[str]) -> bool:
+    """Return True if a sign between two digits would read otherwise: "5·3" or "9‚99"."""
+    neighbours = zip(characters, characters[1:], characters[2:], strict=False)
+    return any(
+        before.isdecimal() and behind.isdecimal() and not (is_gsm7(sign) or _divides_digits(sign))
+        for before, sign, behind in neighbours
+    )
+
+
+def _divides_digits(sign: str) -> bool:
+    """Return True for dashes, spaces, invisible characters and the apostrophe of thousands."""
+    return sign in _THOUSANDS or unicodedata.category(sign[0]) in ("Pd", "Zs", "Cf")
 
 
 def _join_marks(text: str) -> Iterator[str]:
@@ -90,10 +108,14 @@ def _replace(character: str) -> str | None:
     replacement = anyascii(composed)
     if not is_gsm7(replacement):
         return None
+    # A raised or lowered sign is part of a number: 10⁽²⁾, 2ⁿ.
+    if unicodedata.decomposition(composed[0]).startswith(("<super>", "<sub>")):
+        return None
     category = unicodedata.category(composed[0])
     if category.startswith("L"):
         is_latin = "LATIN" in unicodedata.name(composed[0], "").split()
-        return replacement if is_latin and replacement else None
+        # Ƨ and Ƽ are letters that look like the digits 2 and 5.
+        return replacement if is_latin and not _DIGIT.search(replacement) else None
     # Not the per mille sign, which would read "%0", nor the pilcrow, "P".
     is_punctuation = category.startswith(("P", "Z")) or category == "Cf"
     return replacement if is_punctuation and not any(map(str.isalnum, replacement)) else None

@@ -11,6 +11,7 @@ from app.keywords.instructions import has_instruction
 from app.keywords.vocabulary import LANGUAGES
 from app.sms.content.footers import choose_footer
 from app.sms.inbound import reply_texts
+from tests.keywords.ways_out import FOOTER_LANGUAGES, NO_WAYS_OUT, WAYS_OUT
 
 STOPS = (KeywordIntent.STOP, KeywordIntent.MAYBE_STOP)
 HERE = Path(__file__).parent
@@ -19,8 +20,7 @@ FORMS = [
     for line in (HERE / "reactions.txt").read_text("utf-8").split("\n")
     if line and not line.startswith("#")
 ]
-_LANGUAGES = "en cs da de es et fi fr hu it nb nl pl pt ro sv tr"
-FOOTERS = {language: choose_footer(language, {}) for language in _LANGUAGES.split()}
+FOOTERS = {language: choose_footer(language, {}) for language in FOOTER_LANGUAGES}
 REPLIES = tomllib.loads(Path(reply_texts.__file__).with_suffix(".toml").read_text("utf-8"))
 OURS = [
     "STOP",
@@ -151,94 +151,6 @@ def test_the_senders_own_word_counts_above_and_below_a_quotation(text):
 )
 def test_a_quotation_of_ours_is_not_the_senders_word(text):
     assert not is_heard(text)
-
-
-WAYS_OUT = [
-    "Sale! Reply STOP to unsubscribe",
-    "Sale! Reply with STOP to end",
-    "Sale! Text the word “STOP” to 12345",
-    "Sale. Txt STOP 2 end",
-    "Sale. STOP to opt out",
-    "Sale. STOP=END",
-    "Send QUIT to 12345 to leave",
-    "Reply END to cancel",
-    "Reply: STOP",
-    "Promo! STOP au 36111",
-    "Promo ! Envoyez STOP au 36111",
-    "Rabatt! Antworten Sie mit STOP",
-    "Rabatt! STOP an 12345 senden",
-    "Rea! Svara med STOPP",
-    "Rea! Skicka STOPP till 72456",
-    "Oferta: envía BAJA al 12345",
-    "Oferta. Responda con BAJA",
-    "Promoção! Envie SAIR para 12345",
-    "Indirim! RET yazıp 3340'a gönderin",
-    "Saldi! Rispondi con STOP",
-    "特价！回复TD退订",
-    "セール！「STOP」と返信",
-    "할인! STOP이라고 답장하세요",
-    "Unsubscribe: acme.example/out",
-    "To opt out call 0800 123 456",
-    "Abmelden: https://acme.example/ab",
-    "https://acme.example/u to unsubscribe",
-    *FOOTERS.values(),
-]
-NO_WAYS_OUT = [
-    "END OF SEASON SALE: 50% off everything at Acme",
-    "CANCEL anytime",
-    "Cancel any time, no questions asked",
-    "STOP waiting, start saving",
-    "DON'T STOP NOW",
-    "STOP! Look at this offer",
-    "QUIT smoking with Acme",
-    "THE END IS NEAR: 50% OFF",
-    "RET TIL SOMMER",
-    "BAJA DE PRECIOS EN TODO",
-    "BAJA 50000 pesos menos",
-    "SAIR DE CASA? Nunca mais",
-    "SOLDES: ARRET DES PRIX FOUS",
-    "STOPP! Rea idag",
-    "STOP à la vie chère",
-    "STOPP den hohen Preisen",
-    "Non-stop fun, no stop at all",
-    "Flight with one stop, reply YES to book",
-    "Reply now! END OF SALE",
-    "Send END OF SUMMER wishes",
-    "Text CANCEL culture jokes to win",
-    "Don't reply, STOP waiting",
-    "Reply STOP waiting in line and win",
-    "Unsubscribe from boredom with Acme",
-    "You will never want to unsubscribe",
-    "Opt out of high prices",
-    "Stop by our shop: acme.example/shop",
-    "STOP 2024 waste",
-    "FIN DE SERIE: tout doit partir",
-    "UNSUBSCRIBE FROM BOREDOM",
-    "Rezygnujesz z kawy? Mamy herbatę",
-    "Peruuta varauksesi: acme.example/v",
-    "LEAVE IT TO US",
-    "STOP SIGN SALE",
-    "OUT NOW: the new album",
-    "Our message: STOP hunger now",
-    "The answer: STOP!",
-    "Text us: STOP paying too much",
-    "Send STOP signs to the past",
-    "STOPP FÖR HÖGA PRISER",
-    "STOP MIT HOHEN PREISEN",
-    "ENDE DER SAISON",
-    "STOP AUX PRIX FOUS",
-    "STOP AL CALDO",
-    "BASTA CODE: prenota ora",
-    "PARE DE PAGAR MAIS",
-    "STOP MET BETALEN",
-    "KONIEC SEZONU",
-    "KONEC SEZONY",
-    "LOPETA ODOTTAMINEN",
-    "STOP A MAGAS ÁRAKNAK",
-    "STOP PREȚURILOR MARI",
-    "DUR VE BAK",
-    "",
-]
 
 
 @pytest.mark.parametrize("text", WAYS_OUT)

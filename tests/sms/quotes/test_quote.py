@@ -13,6 +13,7 @@ from tests.background import work_off
 from tests.callers import Caller
 from tests.conftest import FUZZ, examples
 from tests.factories import many_numbers
+from tests.keywords.ways_out import NO_WAYS_OUT, WAYS_OUT
 from tests.people import add_people, stop
 from tests.shifting import shift_clock
 
@@ -313,3 +314,50 @@ def _list_parts(batch):
 def _measure(text):
 
     return measure_text(text).parts
+
+
+@pytest.mark.parametrize(
+    "amount",
+    [
+        *("9⁹⁹€", "1⅓ kg", "5⅜”", "10² m", "10⁻³", "2ⁿ", "H₂O", "½ off", "⅒", "1⁄3", "↉", "⅟3"),
+        *("①②", "⒈", "⑽", "⓪", "❶", "➊", "🄀", "🄂", "㉑", "㊿", "⓫", "⑴"),
+        *("𝟗𝟗", "𝟡", "𝟫", "𝟿", "９９", "٩", "९", "๙", "〇", "一", "㆒", "㋀"),
+        *("Ⅻ", "ⅳ", "ↀ", "Ⅰ", "ⅿ", "Ƽ", "Ƨ", "5·3", "5•3", "9‚99", "9‧99", "9᛫99", "9‸99", "9。99"),
+        *("5‰", "5‱", "₂", "⁽²⁾", "x⁽ⁿ⁾", "99¢", "50₽", "−5", "2×3", "6÷2", "≤5", "5½"),
+    ],
+)
+def test_a_cheaper_spelling_never_changes_an_amount(caller, amount):
+    (text,) = _quote(caller, recipients=_PEOPLE, message=f"Only {amount} – today’s price")["texts"]
+
+    assert text["cheaper"] is None
+
+
+@pytest.mark.parametrize(
+    ("text", "cheaper"),
+    [
+        ("5–10 €", "5-10 €"),
+        ("1’000 kr", "1'000 kr"),
+        ("1\u202f000 kr", "1 000 kr"),
+        ("“9,99 €”…", '"9,99 €"...'),
+        ("07\u200b01", "0701"),
+        ("ﬁve Čapek", "five Capek"),
+    ],
+)
+def test_a_sign_that_leaves_the_amount_as_it_is_gets_a_cheaper_spelling(caller, text, cheaper):
+    (quoted,) = _quote(caller, recipients=_PEOPLE, message=f"Only {text} – ok")["texts"]
+
+    assert quoted["cheaper"] == f"Only {cheaper} - ok"
+
+
+@pytest.mark.parametrize("text", NO_WAYS_OUT[:-1])
+def test_marketing_without_an_instruction_gets_the_way_out(caller, text):
+    (quoted,) = _quote(caller, recipients=_PEOPLE, category="marketing", message=text)["texts"]
+
+    assert quoted["text"] == f"{text}\nReply STOP to unsubscribe"
+
+
+@pytest.mark.parametrize("text", WAYS_OUT)
+def test_marketing_with_an_instruction_stays_as_it_is(caller, text):
+    (quoted,) = _quote(caller, recipients=_PEOPLE, category="marketing", message=text)["texts"]
+
+    assert quoted["text"] == text
