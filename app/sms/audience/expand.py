@@ -9,7 +9,7 @@ from app.db.base import table_of
 from app.db.lists import PHONES, chunked, pack
 from app.sms.audience.chunks import AudienceChunk, choose_chunk_size, make_chunks
 from app.sms.audience.lookup import read_page
-from app.sms.content.placeholders import choose_language
+from app.sms.content.languages import choose_language
 from app.sms.context import Context
 from app.sms.request.model import MAX_INLINE_RECIPIENTS, BroadcastRequest
 from app.subscribers.models import Subscriber

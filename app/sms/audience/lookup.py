@@ -16,10 +16,10 @@ from sqlalchemy import Connection, Dialect, Row, Select, and_, case, func, inser
 from app.db.base import table_of
 from app.db.lists import chunked
 from app.sms.audience.chunks import AudienceChunk, choose_chunk_size, make_chunk_rows
+from app.sms.content.languages import choose_language
 from app.sms.content.measure import TextPattern
 from app.sms.content.placeholders import (
     DEFAULT,
-    choose_language,
     find_placeholders,
     name_field,
     read_value,

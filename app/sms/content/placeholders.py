@@ -1,4 +1,4 @@
-"""Placeholders: check, fill and measure personalised texts, choose a translation.  Pure."""
+"""Placeholders: check and fill personalised texts.  Pure."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -133,17 +133,3 @@ def read_value(subscriber: Any, field: str) -> str | None:
         return None
     text = str(value).lower() if isinstance(value, bool) else str(value).strip()
     return text if 0 < len(text) <= MAX_VALUE_CHARACTERS else None
-
-
-def choose_language(wanted: str | None, texts: Iterable[str], default: str | None) -> str | None:
-    """Choose a translation: the wanted one, one of an equal language root, else the default.
-
-    >>> choose_language("pt-BR", ["en", "pt"], "en"), choose_language("sv", ["en"], "en")
-    ('pt', 'en')
-    """
-    available = list(texts)
-    if wanted in available:
-        return wanted
-    root = (wanted or "").partition("-")[0]
-    similar = (key for key in available if root and key.partition("-")[0] == root)
-    return next(similar, default)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 
-from app.sms.content.footers import language_root
+from app.sms.content.languages import match_language
 
 
 class Reply(StrEnum):
@@ -35,9 +35,9 @@ def choose_reply(reply: Reply, *languages: str | None) -> str:
     >>> choose_reply(Reply.STOP, None, "nn-NO")
     'Du er avmeldt og får ikke flere meldinger. Svar START for å melde deg på igjen.'
     """
-    roots = (language_root(language or "") for language in languages)
-    known = (root for root in roots if reply in _TEXTS.get(root, ()))
-    return _TEXTS[next(known, _DEFAULT)][reply]
+    known = [language for language, texts in _TEXTS.items() if reply in texts]
+    matches = (match_language(language, known) for language in languages)
+    return _TEXTS[next(filter(None, matches), _DEFAULT)][reply]
 
 
 def is_own_reply(text: str) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from app.errors import BadInput
 from app.phone.e164 import can_be_answered
 from app.sms.content.footers import add_footer
+from app.sms.content.languages import match_language
 from app.sms.content.measure import MAX_FILLED, count_filled, measure_messages
 from app.sms.content.placeholders import (
     MAX_TEXT_CHARACTERS,
@@ -47,8 +48,9 @@ def prepare_request(ctx: Context, request: BroadcastRequest) -> BroadcastRequest
 def _use_template(ctx: Context, request: BroadcastRequest, name: TemplateName) -> BroadcastRequest:
     with ctx.db.read() as tx:
         template = load_template(tx, ctx.viewer, name.name, name.version)
-    language = request.language or template.default_language
-    if language not in template.texts:
+    wanted = request.language or template.default_language
+    language = match_language(wanted, template.texts)
+    if language is None:
         known = ", ".join(sorted(template.texts))
         raise _bad_field("language", f"The template has no such text: it has {known}")
     several = len(template.texts) > 1
