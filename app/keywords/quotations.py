@@ -20,7 +20,7 @@ _MAX_REACTION_WORDS = 9
 _MAX_HEAD = 60
 # What Google Messages writes between a quotation mark and the text.
 _GOOGLE = "\u200a"
-# Behind these lines comes somebody else's text, also without a mark on each line.
+# Behind these lines comes the text of another person, also without a mark on each line.
 _HEADER = re.compile(
     r"^.*(?:wrote|skrev|schrieb|a écrit|escribió|escreveu|ha scritto|schreef|kirjoitti"
     r"|napisał(?:a|\(a\))?"

@@ -62,7 +62,7 @@ def find_keyword(words: Sequence[str]) -> Keyword | None:
 
 
 def find_word(word: str) -> Keyword | None:
-    """Return the keyword that a word is as it stands."""
+    """Return the keyword that is written as this word."""
     return _KEYWORDS.get(word)
 
 
@@ -124,7 +124,7 @@ def is_instruction(words: Sequence[str]) -> bool:
 
 
 def is_stop(word: str) -> bool:
-    """Return True for a word that means STOP as it stands."""
+    """Return True for a word that means STOP without a change."""
     keyword = _KEYWORDS.get(word)
     return keyword is not None and keyword.kind in STOP_KINDS
 
