@@ -44,6 +44,16 @@ def normalise_tag(name: str) -> str | None:
     return tag if all(map(_may_stand_in_tag, tag)) else None
 
 
+def make_tag_name(text: str) -> str:
+    """Return a text with blanks in place of what no tag may have; "" if no letter or digit is left.
+
+    >>> make_tag_name("* A/B "), make_tag_name("⭐")
+    ('A B', '')
+    """
+    plain = "".join(mark if _may_stand_in_tag(mark) else " " for mark in text)
+    return " ".join(plain.split()) if any(map(str.isalnum, plain)) else ""
+
+
 def _may_stand_in_tag(character: str) -> bool:
     # Marks: without them Hindi, for one, cannot be written.
     return character.isalnum() or character in _TAG_MARKS or category(character).startswith("M")

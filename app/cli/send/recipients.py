@@ -54,7 +54,8 @@ def _read_file(path: Path | None, column: str | None) -> tuple[list[tuple[str, s
             phones = open_phone_list(iter(lambda: file.read(_PORTION_BYTES), b""), column=column)
             if phones.header is not None:
                 click.echo(f"numbers from column {phones.header!r}", err=True)
-            return [(f"line {line}", cell) for line, cell in phones.cells], phones.is_international
+            entries = [(f"line {row.line}", row.cell) for row in phones.rows]
+            return entries, phones.is_international
     except OSError as e:
         raise click.UsageError(f"--csv: {path.name}: {e.strerror}") from e
     except UnusableFile as e:

@@ -39,6 +39,7 @@ from app.subscribers.lists.columns import (
     TIME_ZONE,
     ColumnMapping,
 )
+from app.subscribers.lists.permissions import REASONS, Permission, find_permissions
 from app.subscribers.lists.reader import Row
 from app.subscribers.profiles.entry import GivenConsent, SubscriberEntry, choose_details
 
@@ -109,6 +110,10 @@ class RowParser:
             without_plus=options.without_plus or mapping.is_international,
             check=options.check_numbers,
         )
+        self._permissions = find_permissions(
+            mapping.headers,
+            [name if name and name.startswith(ATTRIBUTE) else None for name in mapping.fields],
+        )
         self._readers = self._choose_readers(ZoneInfo(zone), now)
         self._has_whole_names = NAME in mapping.fields or set(_NAME_PARTS) <= set(mapping.fields)
         self._has_consents = any(name in mapping.fields for name in _CONSENT) and (
@@ -175,10 +180,29 @@ class RowParser:
                     raise ValueError(NO_NUMBER)
             except ValueError as e:
                 errors.append((position, str(e)))
+        says_all = all(values.get(name) for name in _CONSENT)
         consent = self._options.consent
         if self._has_consents:
             consent = self._read_consent(values, errors)
+        said = self._permissions.read(cells)
+        if said and not self._allows(said, errors, has_own=says_all):
+            consent = None
         return errors or self._make_entry(values, consent)
+
+    def _allows(
+        self, said: tuple[Permission, int], errors: list[tuple[int, str]], *, has_own: bool
+    ) -> bool:
+        """Return True if the row may have a consent; refuse it if it has to, or has left.
+
+        `has_own` is True if the row itself says to what the person agreed, where and when.
+        """
+        permission, index = said
+        if permission is Permission.GIVEN or (permission is Permission.NOT_GIVEN and has_own):
+            return True
+        refuses = permission is Permission.LEFT or self._options.purpose is Purpose.MARKETING
+        if refuses and index not in dict(errors):
+            errors.append((index, REASONS[permission]))
+        return False
 
     def _read_consent(
         self, values: dict[str, Any], errors: list[tuple[int, str]]

@@ -103,7 +103,7 @@ def find_phone_column(first_row: Sequence[str], column: str | None = None) -> tu
     other column may; in a first row of data, one cell has to be a number.  Raises UnusableHeaders.
     """
     if column is not None:
-        indexes = _find_header(first_row, column)
+        indexes = find_header(first_row, column)
         if len(indexes) != 1:
             count = "more than one" if indexes else "no"
             raise UnusableHeaders(f"the file has {count} column {show_header(column)}")
@@ -112,13 +112,26 @@ def find_phone_column(first_row: Sequence[str], column: str | None = None) -> tu
     if numbers:
         indexes = [index for index in numbers if normalise_number(first_row[index])] or numbers
     else:
-        indexes = _find_phone_headers([simplify_header(header) for header in first_row])
+        plain = [simplify_header(header) for header in first_row]
+        indexes = _find_phone_headers(plain)
+        if len(indexes) == 1:
+            _require_person(plain, indexes[0])
     if len(indexes) != 1:
         shown = " | ".join(header.strip() for header in first_row[:10])
         raise UnusableHeaders(
             f"which column holds the phone numbers? Name its header with column: {shown}"
         )
     return indexes[0], not numbers
+
+
+def _require_person(plain: Sequence[str], index: int) -> None:
+    """Raise UnusableHeaders in a log of texts: its numbers may be ours instead of the people's."""
+    directions = WORDS["directions"]
+    if plain[index] in directions["to"] and not set(plain).isdisjoint(directions["from"]):
+        raise UnusableHeaders(
+            "it has a column of senders beside that of recipients: name the one that holds the "
+            "people's numbers with column (phone in columns, for subscribers)"
+        )
 
 
 def is_international(header: str) -> bool:
@@ -145,10 +158,10 @@ def _apply_options(
     """Return the field that the options give each column; empty text where they give none."""
     fields: list[str | None] = ["" if header else None for header in headers]
     for header in ignore:
-        for index in _find_header(headers, header):
+        for index in find_header(headers, header):
             fields[index] = None
     for field, header in columns.items():
-        indexes = _find_header(headers, header)
+        indexes = find_header(headers, header)
         if len(indexes) != 1:
             reason = "names more than one column" if indexes else "is not in the file"
             raise UnusableHeaders(f"columns: the header {show_header(header)} {reason}")
@@ -158,7 +171,8 @@ def _apply_options(
     return fields
 
 
-def _find_header(headers: Sequence[str], wanted: str) -> list[int]:
+def find_header(headers: Sequence[str], wanted: str) -> list[int]:
+    """Return the columns with this header, else those with one that looks like it."""
     exact = [index for index, header in enumerate(headers) if header.strip() == wanted.strip()]
     plain = simplify_header(wanted)
     return exact or [
@@ -182,6 +196,8 @@ def _guess_fields(fields: list[str | None], plain: Sequence[str]) -> None:
         named = _find_phone_headers([plain[index] for index in open_columns])
         if len(named) == 1:
             fields[open_columns[named[0]]] = PHONE
+    elif PHONE in best:
+        _require_person(plain, best[PHONE][1])
 
 
 def _guess_name_part(fields: list[str | None], plain: Sequence[str]) -> None:

@@ -1,28 +1,45 @@
 """Phone numbers of a CSV file: the cells of one column, below its header or without one."""
 
 import io
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import chain, islice
+from typing import NamedTuple
 
-from app.subscribers.lists.columns import find_phone_column, is_international
+from app.subscribers.lists.columns import find_header, find_phone_column, is_international
+from app.subscribers.lists.permissions import Permission, PermissionColumns, find_permissions
 from app.subscribers.lists.reader import (
     EmptyFile,
     FileChunk,
     RowReader,
+    UnusableHeaders,
     read_heading,
     split_chunks,
 )
 
 
-@dataclass(frozen=True, slots=True)
-class PhoneList:
-    """The cells of a file's phone column with their lines, and the header of that column, if any.
+class ListedPhone(NamedTuple):
+    """A row's phone cell as written, its line, and other values of the row.
 
-    Reading the cells raises UnusableFile where the file stops being CSV.
+    `values` are the cells of the columns that were asked for, by name, without empty ones.
+    `permission` is what the column with the header `said_by` says, if there is such a column.
     """
 
-    cells: Iterator[tuple[int, str]]
+    line: int
+    cell: str
+    values: Mapping[str, str] = {}
+    permission: Permission | None = None
+    said_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PhoneList:
+    """The rows of a file, and the header of its phone column, if any.
+
+    Reading the rows raises UnusableFile where the file stops being CSV.
+    """
+
+    rows: Iterator[ListedPhone]
     header: str | None = None
 
     @property
@@ -31,26 +48,65 @@ class PhoneList:
         return self.header is not None and is_international(self.header)
 
 
-def open_phone_list(blocks: Iterable[bytes], *, column: str | None = None) -> PhoneList:
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    phone: int
+    headers: list[str] = field(default_factory=list)
+    named: Mapping[str, int] = field(default_factory=dict)
+    permissions: PermissionColumns = PermissionColumns({})  # noqa: RUF009 (it is frozen)
+
+
+def open_phone_list(
+    blocks: Iterable[bytes],
+    *,
+    column: str | None = None,
+    encoding: str = "utf-8",
+    names: Collection[str] = (),
+) -> PhoneList:
     """Find the phone numbers in a file that comes in blocks of bytes; an empty file has none.
 
-    `column` is the header above the numbers.  Raises UnusableFile and UnusableHeaders.
+    `column` is the header above the numbers, `encoding` that of a file without a byte order mark,
+    `names` the columns whose values are wanted as well.  Raises UnusableFile and UnusableHeaders.
     """
-    chunks = split_chunks(blocks)
+    chunks = split_chunks(blocks, encoding)
     first = next(chunks, FileChunk(1, ""))
     try:
         heading = read_heading(first)
     except EmptyFile:
         return PhoneList(iter(()))
     index, has_header = find_phone_column(heading.headers, column)
+    columns = _name_columns(heading.headers, index, names) if has_header else _Columns(index)
     start = heading.first_line if has_header else heading.line
     lines = (line for chunk in chain((first,), chunks) for line in io.StringIO(chunk.text))
     rows = RowReader(islice(lines, start - 1, None), delimiter=heading.delimiter, first_line=start)
-    return PhoneList(_read_cells(rows, index), heading.headers[index] if has_header else None)
+    return PhoneList(_read_rows(rows, columns), heading.headers[index] if has_header else None)
 
 
-def _read_cells(rows: RowReader, index: int) -> Iterator[tuple[int, str]]:
-    """Yield the lines and the cells of a column; rows of blank cells are passed over."""
+def _name_columns(headers: list[str], phone: int, names: Collection[str]) -> _Columns:
+    named: dict[str, int] = {}
+    for name in names:
+        indexes = find_header(headers, name)
+        if len(indexes) > 1:
+            raise UnusableHeaders(f"more than one column is {name}: rename or remove one")
+        if indexes:
+            named[name] = indexes[0]
+    fields = [None if index == phone else header for index, header in enumerate(headers)]
+    return _Columns(phone, headers, named, find_permissions(headers, fields))
+
+
+def _read_rows(rows: RowReader, columns: _Columns) -> Iterator[ListedPhone]:
+    """Yield the rows with their phone cells; rows of blank cells are passed over."""
     for row in rows:
-        if any(cell.strip() for cell in row.cells):
-            yield row.line, row.cells[index].strip() if index < len(row.cells) else ""
+        cells = row.cells
+        if not any(cell.strip() for cell in cells):
+            continue
+        values = {
+            name: cells[index].strip()
+            for name, index in columns.named.items()
+            if index < len(cells) and cells[index].strip()
+        }
+        said = columns.permissions.read(cells)
+        phone = cells[columns.phone].strip() if columns.phone < len(cells) else ""
+        permission, index = said or (None, 0)
+        said_by = columns.headers[index].strip() if said else ""
+        yield ListedPhone(row.line, phone, values, permission, said_by)

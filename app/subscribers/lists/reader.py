@@ -8,6 +8,7 @@ import codecs
 import contextlib
 import csv
 import io
+import re
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -24,10 +25,21 @@ _MAX_ROW_CHARACTERS = MAX_LINE_CHARACTERS
 _MAX_READ_CHARACTERS, _MAX_READ_LINES = 1_000_000, 20_000
 _MAX_COLUMNS = 500
 MAX_LINES = 10_000_000
-_WORKBOOK = b"PK\x03\x04"
+# Files that are no lists, by their first bytes.
+_FOREIGN = {
+    b"PK\x03\x04": "a workbook or an archive",
+    b"\xd0\xcf\x11\xe0": "a workbook",
+    b"\x1f\x8b": "a compressed file",
+    b"%PDF": "a PDF",
+    b"{\\rtf": "a text document",
+    b"BEGIN:VCARD": "address cards",
+}
+# A web page, such as that of a log-in, or JSON.
+_NO_TABLE = re.compile(r"\s*(?:<[!?/a-z]|\{\s*\"|\[\s*[\[{\"])", re.IGNORECASE)
+_HEAD_BYTES = 11
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 # Of two that are as frequent the first is taken: words hold more commas than other separators.
-_DELIMITERS = "\t;,"
+_DELIMITERS = "\t;,|"
 
 UNCLOSED = "A quote is opened and not closed, or not doubled within quotes."
 _TOO_MANY_CELLS = f"More than {_MAX_COLUMNS} cells."
@@ -72,7 +84,7 @@ def split_chunks(blocks: Iterable[bytes], encoding: str = "utf-8") -> Iterator[F
     """
     blocks = iter(blocks)
     head = b""
-    while len(head) < 4 and (block := next(blocks, None)) is not None:
+    while len(head) < _HEAD_BYTES and (block := next(blocks, None)) is not None:
         head += block
     decoder = _choose_decoder(head, encoding)
     line, text = 1, ""
@@ -82,7 +94,7 @@ def split_chunks(blocks: Iterable[bytes], encoding: str = "utf-8") -> Iterator[F
         except UnicodeDecodeError as e:
             line += text.count("\n") + bytes(e.object[: e.start]).count(b"\n")
             raise UnusableFile(
-                f"line {line} is not in {encoding}: save the file as CSV in UTF-8, or name its "
+                f"line {line} is not in {e.encoding}: save the file as CSV in UTF-8, or name its "
                 "encoding"
             ) from e
         while len(text) >= CHUNK_CHARACTERS:
@@ -104,8 +116,9 @@ def _make_chunk(first_line: int, text: str) -> FileChunk:
 
 
 def _choose_decoder(head: bytes, encoding: str) -> io.IncrementalNewlineDecoder:
-    if head.startswith(_WORKBOOK):
-        raise UnusableFile("this is a workbook or an archive: save the sheet as CSV in UTF-8")
+    for start, what in _FOREIGN.items():
+        if head.startswith(start):
+            raise UnusableFile(f"this is {what}: save the sheet as CSV in UTF-8")
     if head.startswith(_UTF_16) and not head.startswith(codecs.BOM_UTF32_LE):
         encoding = "utf-16"
     elif head.startswith(codecs.BOM_UTF8) or encoding == "utf-8":
@@ -232,6 +245,8 @@ def read_heading(chunk: FileChunk) -> Heading:
         index += 1
     if index >= len(lines):
         raise EmptyFile("the file is empty")
+    if _NO_TABLE.match(lines[index]):
+        raise UnusableFile("this is a web page or JSON instead of CSV: export the list as CSV")
     delimiter = delimiter or _guess_delimiter(lines[index:])
     rows = RowReader(iter(lines[index:]), delimiter=delimiter, first_line=index + 1)
     row = next(rows, None)

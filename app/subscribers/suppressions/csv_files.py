@@ -19,7 +19,9 @@ from app.db.lists import chunked
 from app.errors import BadInput
 from app.phone.reader import PhoneReader
 from app.subscribers.context import SubscriberContext
-from app.subscribers.lists.phone_list import PhoneList, open_phone_list
+from app.subscribers.lists.columns import show_header
+from app.subscribers.lists.permissions import NOT_LEFT, Permission
+from app.subscribers.lists.phone_list import ListedPhone, PhoneList, open_phone_list
 from app.subscribers.lists.reader import split_chunks
 from app.subscribers.models import Suppression
 from app.subscribers.suppressions.manage import add_imported
@@ -122,17 +124,19 @@ def _read_numbers(phones: PhoneList, reader: PhoneReader, result: ImportedList) 
     Raises BadInput for too many, and what reading the file raises.
     """
     numbers = array("Q")
-    for line, cell in phones.cells:
+    for row in phones.rows:
         try:
-            numbers.append(int(reader.read(cell)))
+            if row.permission is Permission.GIVEN:
+                raise ValueError(NOT_LEFT.format(show_header(row.said_by)))
+            numbers.append(int(reader.read(row.cell)))
         except ValueError as e:
-            result.refuse(line, str(e))
+            result.refuse(row.line, str(e))
         if len(numbers) + result.refused > MAX_NUMBERS:
             raise BadInput(f"More than {MAX_NUMBERS} numbers: send them in several files")
     return numbers
 
 
-def _read_json(blocks: Iterable[bytes], name: str) -> Iterator[tuple[int, str]]:
+def _read_json(blocks: Iterable[bytes], name: str) -> Iterator[ListedPhone]:
     lines = (line for chunk in split_chunks(blocks) for line in io.StringIO(chunk.text))
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -143,4 +147,4 @@ def _read_json(blocks: Iterable[bytes], name: str) -> Iterator[tuple[int, str]]:
             raise BadInput(f"Line {number} is not JSON") from e
         if isinstance(value, Mapping):
             value = value.get(name)
-        yield number, value if isinstance(value, str) else ""
+        yield ListedPhone(number, value if isinstance(value, str) else "")

@@ -1,0 +1,114 @@
+"""Columns that say who may be texted: a "no" in a file never becomes a yes.
+
+Such a column is recognised by its header, and stays the attribute that it is.  It says that a
+person agrees to texts ("SMS consent"), that one has left ("Unsubscribed at"), or it is a status.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+
+from app.csv_cells import simplify_header
+from app.subscribers.lists.columns import WORDS
+
+_HEADERS: Mapping[str, Sequence[str]] = WORDS["permissions"]
+_CELLS: Mapping[str, Sequence[str]] = WORDS["cells"]
+_STAYS = frozenset((*_CELLS["false"], *_CELLS["none"], *_CELLS["agreed"]))
+_AGREES = frozenset((*_CELLS["true"], *_CELLS["agreed"]))
+_LEFT = re.compile(rf"(?:^|_)(?:{'|'.join(_HEADERS['left'])})(?:_|$)|^stop$")
+# A day of databases that is none, or no time at all.
+_NO_DAY = re.compile(r"[0_]*")
+
+
+class _Kind(StrEnum):
+    AGREED = "agreed"
+    LEFT = "left"
+    STATUS = "status"
+
+
+class Permission(IntEnum):
+    """What a row says of texts to its person; of several answers the greatest counts."""
+
+    GIVEN = 1
+    NOT_GIVEN = 2  # nothing says that the person agrees
+    DENIED = 3  # no marketing
+    LEFT = 4  # no texts at all
+
+
+REASONS: Mapping[Permission, str] = {
+    Permission.NOT_GIVEN: "This column does not say that the person agrees to marketing.",
+    Permission.DENIED: "By this column the person does not agree to marketing.",
+    Permission.LEFT: "By this column the person has left: leave the row out, or ignore the column.",
+}
+NOT_LEFT = "By the column {} this person has not left."
+
+
+@dataclass(frozen=True, slots=True)
+class PermissionColumns:
+    """The columns of a file that say who may be texted, by their index."""
+
+    kinds: Mapping[int, _Kind]
+
+    def read(self, cells: Sequence[str]) -> tuple[Permission, int] | None:
+        """Return what a row says, and the column that says so; None if no column says anything."""
+        answers = [
+            (answer, -index)
+            for index, kind in self.kinds.items()
+            if (answer := _read(kind, cells[index] if index < len(cells) else ""))
+        ]
+        if not answers:
+            return None
+        answer, index = max(answers)
+        return answer, -index
+
+
+def find_permissions(headers: Sequence[str], fields: Sequence[str | None]) -> PermissionColumns:
+    """Return the columns that say who may be texted among those whose field is given.
+
+    >>> find_permissions(["Accepts SMS Marketing", "Accepts Email Marketing"], ["a", "b"]).kinds
+    {0: <_Kind.AGREED: 'agreed'>}
+    """
+    kinds = (
+        (index, _find_kind(simplify_header(header)))
+        for index, (header, field) in enumerate(zip(headers, fields, strict=True))
+        if field is not None
+    )
+    return PermissionColumns({index: kind for index, kind in kinds if kind})
+
+
+def _find_kind(header: str) -> _Kind | None:
+    words = set(header.split("_"))
+    is_ours = not words.isdisjoint(_HEADERS["ours"])
+    if not words.isdisjoint(_HEADERS["about"]) or (
+        not is_ours and not words.isdisjoint(_HEADERS["other_media"])
+    ):
+        return None
+    if _LEFT.search(header):
+        return _Kind.LEFT
+    rest = "_".join(_remove_qualifiers(header))
+    if rest in ("status", "state_status", "status_state") or (rest == "state" and header != rest):
+        return _Kind.STATUS
+    if rest.removesuffix("_status").removesuffix("_state") in _HEADERS["agreed"]:
+        return _Kind.AGREED
+    return _Kind.AGREED if header in ("sms_marketing", "marketing_sms", "marketing") else None
+
+
+def _remove_qualifiers(header: str) -> Iterator[str]:
+    qualifiers = _HEADERS["qualifiers"]
+    return (word for word in header.split("_") if word not in qualifiers)
+
+
+def _read(kind: _Kind, cell: str) -> Permission | None:
+    word = simplify_header(cell)
+    if kind is _Kind.LEFT:
+        stays = _NO_DAY.fullmatch(word) or word in _STAYS
+        return Permission.GIVEN if stays else Permission.LEFT
+    if word in _CELLS["left"]:
+        return Permission.LEFT
+    if word in _CELLS["false"]:
+        return Permission.DENIED
+    if word in (_AGREES if kind is _Kind.AGREED else _CELLS["subscribed"]):
+        return Permission.GIVEN
+    is_open = kind is _Kind.AGREED or word in _CELLS["pending"]
+    return Permission.NOT_GIVEN if is_open else None

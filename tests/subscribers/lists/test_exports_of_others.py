@@ -1,0 +1,350 @@
+"""Lists as shops, address books and other services export them, over HTTP."""
+
+import pytest
+from flask import Flask
+
+from app.phone.reader import LOST_PLUS, NOT_IN_USE, TWO_NUMBERS
+from app.subscribers.lists.permissions import REASONS, Permission
+from app.worker.jobs import import_next
+from tests.background import context_of
+from tests.callers import Caller
+from tests.factories import AUTH
+
+CONSENT = {"at": "2026-01-01T00:00:00+00:00", "source": "shop", "wording": "Yes, text me offers."}
+MARKETING = {"purpose": "marketing", "consent": CONSENT}
+LEFT = REASONS[Permission.LEFT]
+ANN, BO, CY = "+46701740601", "+46701740602", "+46701740603"
+
+
+@pytest.fixture
+def service(make_service) -> Flask:
+    return make_service()
+
+
+class Lists:
+    """A client that imports subscribers and opt-outs."""
+
+    def __init__(self, service: Flask) -> None:
+        self._service, self._caller = service, Caller(service)
+
+    def put(self, file, *, mimetype="text/csv", **options):
+        """The answer to the upload of a file of subscribers."""
+        self.url = self._caller.post("/api/subscribers/imports", options).get_json()["url"]
+        raw = file if isinstance(file, bytes) else file.encode()
+        headers = AUTH | {"Content-Type": mimetype}
+        return self._service.test_client().put(f"{self.url}/file", data=raw, headers=headers)
+
+    def read(self, file, **options):
+        """The numbers that a file makes subscribers of, and the reasons of refused cells."""
+        answer = self.put(file, **options)
+        assert answer.status_code == 202, answer.text
+        while import_next(context_of(self._service)):
+            pass
+        assert self._caller.get(self.url).get_json()["status"] == "complete"
+        refused = self._caller.get(f"{self.url}/refused.csv").text.splitlines()[1:]
+        reasons = [line.split(",", 3) for line in refused]
+        return sorted(self.people()), [(int(each[0]), each[3].strip('"')) for each in reasons]
+
+    def people(self):
+        found = self._caller.get("/api/subscribers").get_json()["subscribers"]
+        return {person["phone"]: person for person in found}
+
+    def object(self, file, *, mimetype="text/csv", **query):
+        """The answer to an import of opt-outs."""
+        raw = file if isinstance(file, bytes) else file.encode()
+        path = "/api/suppressions/import"
+        headers = AUTH | {"Content-Type": mimetype}
+        return self._service.test_client().post(path, data=raw, query_string=query, headers=headers)
+
+    def suppressed(self):
+        found = self._caller.get("/api/suppressions").get_json()["suppressions"]
+        return sorted(each["phone"] for each in found)
+
+
+@pytest.fixture
+def lists(service) -> Lists:
+    return Lists(service)
+
+
+def test_german_mobiles_that_lost_their_plus_are_not_guessed(lists):
+    file = "Vorname;Handy\nAnna;491713920012\nCem;49 152 28817386\nDora;0171 3920013\n"
+
+    assert lists.read(file, country="DE") == (
+        ["+491713920013"],
+        [(2, LOST_PLUS), (3, LOST_PLUS)],
+    )
+
+
+@pytest.mark.parametrize(
+    "headers",
+    ["Name,Phone,Mobile", "Name,Phone Number,Cell", "Name,Telefon,Handy", "Name,phone,SMS number"],
+)
+def test_of_phone_and_mobile_the_mobile_is_taken(lists, headers):
+    assert lists.read(f"{headers}\nAnn Lee,+46 8 465 004 10,+46 70 174 06 01\n") == ([ANN], [])
+
+
+def test_an_address_book_loses_nobody_for_its_groups(lists):
+    file = (
+        "First Name,Labels,Phone 1 - Value,Phone 2 - Value\n"
+        f"Ann,* myContacts,{ANN},\n"
+        f"Bo,* myContacts ::: Friends,{BO} ::: {CY},+46 8 465 004 12\n"
+    )
+
+    read = lists.read(file, columns={"phone": "Phone 1 - Value"})
+
+    assert read == ([ANN], [(3, TWO_NUMBERS)])
+    assert lists.people()[ANN]["tags"] == [{"name": "mycontacts", "confirmed": True}]
+
+
+def test_lead_ads_with_their_mark_in_utf_16_with_tabs(lists):
+    file = f"id\tphone_number\r\nl:1\tp:{ANN}\r\nl:2\tp:0701740602\r\n".encode("utf-16")
+
+    assert lists.read(file, country="SE") == ([ANN, BO], [])
+
+
+def test_tags_of_a_shop_may_have_any_characters(lists):
+    lists.read(f'phone,tags\n{ANN},"B2B/Wholesale, Newsletter & SMS, ⭐"\n')
+
+    tags = [tag["name"] for tag in lists.people()[ANN]["tags"]]
+    assert tags == ["b2b wholesale", "newsletter sms"]
+
+
+NOES = [
+    ("Accepts SMS Marketing", "no"),
+    ("SMS Consent", "FALSE"),
+    ("consent", "0"),
+    ("Opt-in", "nein"),
+    ("SMS opt in", "N"),
+    ("Einwilligung", "Nein"),
+    ("Samtycke", "nej"),
+    ("Consentement", "non"),
+    ("opted_in", ""),
+    ("Accepts Marketing", "maybe"),
+    ("subscription status", "pending"),
+]
+
+
+@pytest.mark.parametrize(("header", "cell"), NOES)
+def test_a_no_is_never_made_a_consent(lists, header, cell):
+    file = f"phone,{header}\n{ANN},yes\n{BO},{cell}\n"
+
+    taken, reasons = lists.read(file, **MARKETING)
+    assert (taken, [line for line, _ in reasons]) == ([ANN], [3])
+
+    assert lists.read(file, consent=CONSENT) == ([ANN, BO], [])
+    assert lists.people()[ANN]["consented_at"]
+    assert lists.people()[BO]["consented_at"] is None
+
+
+GONE = [
+    ("status", "blocklisted"),
+    ("Status", "Unsubscribed"),
+    ("subscriber status", "opted out"),
+    ("SMS consent", "unsubscribed"),
+    ("Unsubscribed", "yes"),
+    ("Unsubscribed at", "2025-01-01"),
+    ("opt_out", "TRUE"),
+    ("Opted out", "1"),
+    ("Do not contact", "x"),
+    ("Abgemeldet", "ja"),
+    ("Avregistrerad", "2025-01-01"),
+    ("Désinscrit", "oui"),
+    ("Fecha de baja", "01.02.2025"),
+]
+
+
+@pytest.mark.parametrize(("header", "cell"), GONE)
+def test_whoever_the_file_says_has_left_does_not_become_a_subscriber(lists, header, cell):
+    file = f"phone,{header}\n{ANN},\n{BO},{cell}\n"
+
+    assert lists.read(file) == ([ANN], [(3, LEFT)])
+    assert lists.read(file, ignore=[header]) == ([ANN, BO], [])
+
+
+@pytest.mark.parametrize(
+    ("header", "cell"),
+    [
+        ("status", "enabled"),
+        ("status", "received"),
+        ("Unsubscribed", "no"),
+        ("Unsubscribed at", "0000-00-00 00:00:00"),
+        ("Unsubscribe link", "https://shop.example/u/1"),
+        ("Accepts Email Marketing", "no"),
+        ("Email opt out", "yes"),
+        ("order status", "cancelled"),
+        ("State", "NO"),
+    ],
+)
+def test_other_columns_say_nothing_of_texts(lists, header, cell):
+    assert lists.read(f"phone,{header}\n{ANN},{cell}\n", **MARKETING) == ([ANN], [])
+    assert lists.people()[ANN]["consented_at"]
+
+
+def test_unseen_characters_around_a_number_are_taken_away(lists):
+    cells = [
+        "\u2068(+46 70 174 06 01\u2069)", "\u202a+46701740602\u202c", "+46\ufe0f701740603",
+        "\u180e+46701740604", "+46701740605\u3164", "\ufeff+46701740606",
+        "’\t+46 (0)701740607\u00a0",
+    ]  # fmt: skip
+
+    numbers, reasons = lists.read("name,phone\n" + "".join(f"a,{cell}\n" for cell in cells))
+
+    assert (numbers, reasons) == ([f"+4670174060{number}" for number in range(1, 8)], [])
+
+
+@pytest.mark.parametrize(
+    ("cell", "at"),
+    [
+        ("2026-03-01 08:30:00 UTC", "2026-03-01T08:30:00+00:00"),
+        ("2026-03-01 08:30:00 +0100", "2026-03-01T07:30:00+00:00"),
+        ("2026-03-01 08:30:00+01", "2026-03-01T07:30:00+00:00"),
+        ("2026-03-01T08:30:00.123456Z", "2026-03-01T08:30:00.123456+00:00"),
+        ("2026/03/01 08:30", "2026-03-01T08:30:00+00:00"),
+        ("1712051212345", None),
+        ("1712051234", None),
+        ("20260301", None),
+        ("45352.35", None),
+        ("1712-05-12", None),
+        ("03/01/2026", None),
+    ],
+)
+def test_times_are_read_as_databases_write_them_and_digits_alone_are_none(lists, cell, at):
+    file = f"phone,consent_wording,consent_source,consent_at\n{ANN},Yes,shop,{cell}\n"
+
+    numbers, reasons = lists.read(file, purpose="marketing")
+
+    if at is None:
+        assert (numbers, [line for line, _ in reasons]) == ([], [2])
+        assert reasons[0][1].startswith("Not a time")
+    else:
+        assert lists.people()[ANN]["consented_at"] == at
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_columns_may_be_divided_by_bars_too(lists, delimiter):
+    file = f"phone{delimiter}name\n{ANN}{delimiter}Ann\n{BO}{delimiter}Bo\n"
+
+    assert lists.read(file) == ([ANN, BO], [])
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "<!doctype html><title>Log in by phone</title><form><input name=phone></form>\n",
+        '\n  <html lang="en"><body>phone</body></html>\n',
+        '<?xml version="1.0"?><phone/>\n',
+        '{"phone": "+46701740601"}\n',
+        '[{"phone": "+46701740601"}]\n',
+        b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1 phone",
+        b"%PDF-1.7 phone\n",
+        b"\x1f\x8b\x08 phone",
+        "BEGIN:VCARD\nTEL:+46701740601\n",
+    ],
+)
+def test_what_is_no_list_is_refused_as_that(lists, file):
+    for answer in (lists.put(file), lists.object(file)):
+        assert answer.status_code == 400
+        assert "this is " in answer.get_json()["error"]
+    assert (lists.people(), lists.suppressed()) == ({}, [])
+
+
+def test_old_numbers_of_a_country_are_refused_and_new_ones_keep_their_digits(lists):
+    file = "phone,name\n+22997123456,Ayo\n+2290197123457,Bisi\n0197123458,Cele\n"
+
+    assert lists.read(file, country="BJ") == (
+        ["+2290197123457", "+2290197123458"],
+        [(2, NOT_IN_USE)],
+    )
+
+
+def test_what_other_programs_put_before_a_number_is_taken_away_or_named(lists):
+    cells = ["tel:+46-70-174-06-01", f"TEL:{BO}", f"Tel: {CY}", f"whatsapp:{ANN}", f"sms:{ANN}"]
+
+    numbers, reasons = lists.read("phone,name\n" + "".join(f"{cell},a\n" for cell in cells))
+
+    assert numbers == [ANN, BO, CY]
+    assert [reason.split(":")[0] for _, reason in reasons] == [
+        "Begins with 'whatsapp", "Begins with 'sms",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "mimetype",
+    ["text/csv; charset=utf-8", "application/vnd.ms-excel", "application/csv", "text/plain",
+     "text/tab-separated-values", "application/octet-stream"],
+)  # fmt: skip
+def test_a_list_may_come_under_the_types_that_systems_give_it(lists, mimetype):
+    assert lists.put(f"phone\n{ANN}\n", mimetype=mimetype).status_code == 202
+    assert lists.object(f"phone\n{ANN}\n", mimetype=mimetype).status_code == 200
+
+
+def test_a_log_of_texts_suppresses_neither_end_unasked(lists):
+    file = f"From,To,Body\n{ANN},+12025550199,STOP\n{BO},+12025550199,Stop\n"
+
+    answer = lists.object(file)
+
+    assert answer.status_code == 400
+    assert "column" in answer.get_json()["error"]
+    assert lists.suppressed() == []
+    assert lists.object(file, column="From").status_code == 200
+    assert lists.suppressed() == [ANN, BO]
+    assert lists.put(file).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "cell",
+    ["+46 070 174 06 01", "+460701740601", "(+46) (0)70 174 06 01", "+46 (0)70 174 06 01",
+     "0046 070 174 06 01"],
+)  # fmt: skip
+def test_a_needless_zero_suppresses_the_person_all_the_same(lists, cell):
+    assert lists.object(f"phone\n{cell}\n").status_code == 200
+    assert lists.suppressed() == [ANN]
+
+
+@pytest.mark.parametrize(
+    ("file", "numbers"),
+    [
+        (f"sep=;\r\nphone;note\r\n{ANN};x\r\n", [ANN]),
+        (f"\r\nphone;note\r\n{ANN};x\r\n", [ANN]),
+        (f"{ANN};;\r\n{BO};;\r\n", [ANN, BO]),
+        (f"phone\tnote\r\n{ANN}\tx\r\n".encode("utf-16"), [ANN]),
+        (f"\ufeff{ANN}\n", [ANN]),
+        (f"phone|note\n{ANN}|x\n", [ANN]),
+    ],
+)
+def test_lists_of_opt_outs_are_read_as_those_of_subscribers(lists, file, numbers):
+    assert lists.object(file).get_json()["refused"] == 0
+    assert lists.suppressed() == numbers
+
+
+def test_a_list_of_opt_outs_may_name_its_encoding(lists):
+    file = f"Größe;Telefon\n1;{ANN}\n".encode("windows-1252")
+
+    assert lists.object(file).status_code == 400
+    assert lists.object(file, encoding="windows-1252").status_code == 200
+    assert lists.suppressed() == [ANN]
+
+
+@pytest.mark.parametrize(
+    ("header", "stays", "leaves"),
+    [
+        ("Unsubscribed", "no", "yes"),
+        ("Unsubscribed at", "", "2026-01-01"),
+        ("status", "subscribed", "unsubscribed"),
+        ("Accepts SMS Marketing", "yes", "no"),
+    ],
+)
+def test_of_an_export_with_all_people_only_those_who_left_are_suppressed(
+    lists, header, stays, leaves
+):
+    answer = lists.object(f"phone,{header}\n{ANN},{stays}\n{BO},{leaves}\n").get_json()
+
+    assert lists.suppressed() == [BO]
+    assert (answer["refused"], answer["refusals"][0]["line"]) == (1, 2)
+
+
+def test_an_opt_out_that_lost_its_plus_suppresses_nobody_else(lists):
+    answer = lists.object("phone\n491732345678\n", country="DE").get_json()
+
+    assert (answer["numbers"], answer["refused"]) == (0, 1)
+    assert lists.suppressed() == []
