@@ -189,7 +189,7 @@ def test_many_more_than_one_batch_holds_go_out_in_one_run(run, sandbox, file):
         (["--to", ANN, "--sender", "much too long a name"], "sender: "),
         (["--csv", "{file}"], "line 3: 'nobody' is not a phone number"),
         (["--csv", "{file}", "--column", "mail"], "no column 'mail'"),
-        (["--csv", "{binary}"], "line 1 is not in utf-8"),
+        (["--csv", "{binary}"], "line 1 is not in utf-16"),
         (["--to", ANN, "--report", "{file}"], "File exists"),
     ],
 )

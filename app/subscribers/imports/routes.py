@@ -50,7 +50,7 @@ def create_import(options: ImportOptions) -> dict[str, Any]:
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The file is larger than IMPORT_MAX_BYTES."
 )
 @blueprint.error_response(
-    HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The body is not text/csv, or it is compressed."
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "The body is no CSV file, or it is compressed."
 )
 @require_api_key(KeyScope.WRITE_SUBSCRIBERS)
 @blueprint.response(HTTPStatus.ACCEPTED, ImportViewSchema)

@@ -24,6 +24,7 @@ from app.subscribers.imports.models import (
     ValueType,
 )
 from app.subscribers.lists.columns import FIELDS
+from app.subscribers.lists.reader import ENCODINGS
 from app.subscribers.profiles.schemas import ConsentSchema
 
 _MAX_HEADER = 200
@@ -31,7 +32,6 @@ _MAX_COLUMNS = 200
 _FIELD = rf"(?:{'|'.join(FIELDS)}|attributes\.{ATTRIBUTE_NAME.pattern})\Z"
 _FIELD_NAMES = f"{', '.join(FIELDS)}, or attributes.NAME"
 _NOT_A_FIELD = f"Not a field: one of {_FIELD_NAMES}."
-_ENCODINGS = ("utf-8", "windows-1252")
 # What counts as done in a pass that only checks is not done yet.
 _WROTE_NOTHING = (ImportStatus.CHECKING, ImportStatus.REFUSED)
 _NOT_WRITTEN = dict.fromkeys(("created", "updated", "unchanged", "merged"), 0)
@@ -93,7 +93,7 @@ class ImportSchema(Schema):
         }
     )
     encoding = fields.String(
-        validate=validate.OneOf(_ENCODINGS),
+        validate=validate.OneOf(ENCODINGS),
         metadata={"description": "Encoding of a file without a byte order mark. Default: utf-8."},
     )
     consent = fields.Nested(ConsentForAllSchema)

@@ -28,7 +28,7 @@ class _Kind(StrEnum):
 
 
 class Permission(IntEnum):
-    """What a row says of texts to its person; of several answers the greatest counts."""
+    """Permission by a row to text its person; of several answers the greatest counts."""
 
     GIVEN = 1
     NOT_GIVEN = 2  # nothing says that the person agrees

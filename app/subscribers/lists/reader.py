@@ -36,6 +36,7 @@ _FOREIGN = {
 }
 # A web page, such as that of a log-in, or JSON.
 _NO_TABLE = re.compile(r"\s*(?:<[!?/a-z]|\{\s*\"|\[\s*[\[{\"])", re.IGNORECASE)
+ENCODINGS = ("utf-8", "windows-1252")
 _HEAD_BYTES = 11
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 # Of two that are as frequent the first is taken: words hold more commas than other separators.

@@ -63,6 +63,7 @@ def import_suppressions(
     source: str,
     column: str | None = None,
     country: str | None = None,
+    encoding: str = "utf-8",
     without_plus: bool = False,
 ) -> ImportedList:
     """Suppress the numbers of a CSV file, or of NDJSON: one text or one object a line.
@@ -75,7 +76,7 @@ def import_suppressions(
     if is_json:
         phones = PhoneList(_read_json(blocks, column or "phone"))
     else:
-        phones = open_phone_list(blocks, column=column)
+        phones = open_phone_list(blocks, column=column, encoding=encoding)
     without_plus = without_plus or phones.is_international or home is None
     reader = PhoneReader(country=home, without_plus=without_plus, check=False)
     numbers = _read_numbers(phones, reader, result)

@@ -6,6 +6,7 @@ from marshmallow import Schema, ValidationError, fields, validate, validates_sch
 
 from app.http.fields import Cursor, MessageText, PhoneNumber, next_cursor
 from app.subscribers.fields import CountryCode
+from app.subscribers.lists.reader import ENCODINGS
 from app.subscribers.models import Cause, Scope
 
 MAX_NUMBERS = 10_000
@@ -44,6 +45,11 @@ class SuppressionImportQuerySchema(Schema):
     )
     country = CountryCode(
         metadata={"description": "Country of the national numbers in the file, ISO 3166-1 alpha-2."}
+    )
+    encoding = fields.String(
+        validate=validate.OneOf(ENCODINGS),
+        load_default=ENCODINGS[0],
+        metadata={"description": "Encoding of a file without a byte order mark."},
     )
     without_plus = fields.Boolean(
         truthy={"true"},

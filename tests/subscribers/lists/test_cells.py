@@ -201,8 +201,9 @@ def test_languages_zones_booleans_numbers_and_tags_are_read(reader, cell, value)
     assert read(reader, cell) == value
 
 
-def test_a_cell_without_tags_of_their_alphabet_is_refused():
-    assert read(read_tags, "a/b").startswith("Not tags of 1 to 64 letters")
+def test_a_tag_has_blanks_in_place_of_what_no_tag_may_have():
+    assert read(read_tags, "a/b, * c ::: ⭐ | d&e") == ("a b", "c", "d e")
+    assert read(read_tags, "x" * 65) == "A tag of more than 64 characters."
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,8 @@ def test_every_field_is_found_by_its_own_name():
 
 def test_of_two_telephones_the_mobile_one_is_taken_and_the_other_is_an_attribute():
     assert fields_of("Telefon", "Mobil") == ["attributes.Telefon", "phone"]
-    assert fields_of("Mobile", "Phone number") == ["attributes.Mobile", "phone"]
+    assert fields_of("Mobile", "Phone number") == ["phone", "attributes.phone_number"]
+    assert fields_of("Phone", "Cell") == ["attributes.Phone", "phone"]
 
 
 def test_what_is_for_nothing_else_is_an_attribute_named_by_its_title():
