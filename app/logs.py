@@ -39,6 +39,7 @@ _QUIET = {
     "urllib3": logging.ERROR,  # retries and unreadable headers; app.sinch logs its own line
     "requests": logging.INFO,
     "werkzeug": logging.CRITICAL,  # paths, queries and malformed lines; we log our own line
+    "flask_limiter": logging.INFO,
     "limits": logging.INFO,
     "asyncio": logging.INFO,
     "alembic": logging.WARNING,

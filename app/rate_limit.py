@@ -1,31 +1,33 @@
-"""Rate limits per client, or per address for callers without a valid key.
+"""Rate limits per client, or per address for callers without a valid key, by Flask-Limiter.
 
 Counters are in the memory of the process, or in Redis if REDIS_URL is set.  If Redis is
-unreachable they fall back to memory: the limit is looser then, but the service runs.
+unreachable they fall back to memory: the limit is looser then, but the service runs, and no answer
+of a view becomes an error.
 
 | calls | counted |
 |---|---|
 | GET | against READ_RATE_LIMIT |
 | that pause, cancel or suppress (`@require_api_key(…, brakes=True)`) | never |
 | all other calls with a key | against RATE_LIMIT; one that was invalid is given back |
-| without a valid key | against the same limits, by address |
+| without a valid key | against the limits above, by address |
 | of public routes | by address, in memory |
 """
 
 import ipaddress
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
 from http import HTTPStatus
 from threading import Lock
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from flask import Flask, Response, current_app, g, request
+from flask.typing import ResponseReturnValue
+from flask_limiter import Limiter, RateLimitExceeded
 from limits import RateLimitItem, parse_many
 from limits.errors import StorageError
-from limits.storage import MemoryStorage, storage_from_string
-from limits.strategies import FixedWindowRateLimiter
+from limits.storage import MemoryStorage
 from loguru import logger
 
 from app.auth import BRAKES_MARK, PUBLIC, SCOPE_MARK
@@ -35,9 +37,14 @@ from app.errors import ClarionError
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_REDIS_OPTIONS = {"socket_connect_timeout": 0.5, "socket_timeout": 0.5}
-# How long counters stay in memory after Redis failed, before it is tried again.
-_AVOID_REDIS_S = 5.0
+# The one strategy whose counts can be given back.
+_STRATEGY = "fixed-window"
+_PREFIX = "clarion"
+_REDIS_OPTIONS = {
+    "socket_connect_timeout": 0.5,
+    "socket_timeout": 0.5,
+    "wrap_exceptions": True,
+}
 _PUBLIC_LIMIT = "3000 per minute"
 _IPV6_PREFIX = 64
 _READS = ("GET", "HEAD", "OPTIONS")
@@ -66,7 +73,8 @@ def _one_at_a_time(count: Callable[P, R]) -> Callable[P, R]:
 
 
 # Two threads that count at once may start one timer twice: a RuntimeError, answered with 500.
-# Fixed in limits after 5.8.0 (github.com/alisaifee/limits/pull/352).
+# Fixed in limits after 5.8.0 (github.com/alisaifee/limits/pull/352).  Flask-Limiter's fallback
+# uses this class, so a subclass would not help.
 MemoryStorage.incr = _one_at_a_time(MemoryStorage.incr)  # type: ignore[method-assign]
 
 
@@ -76,111 +84,104 @@ class TooManyRequests(ClarionError):
     status = HTTPStatus.TOO_MANY_REQUESTS
 
 
-@dataclass(frozen=True, slots=True)
-class _Bucket:
-    """A caller's counter and its limits; `setting` is the name of their setting, if any."""
-
-    limits: Sequence[RateLimitItem]
-    caller: str
-    setting: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Count:
-    """The state of the narrowest limit after a call; it says what the headers say."""
+@dataclass(slots=True)
+class _Window:
+    """The narrowest limit of a call and the state of its counter, as the headers say it."""
 
     limit: RateLimitItem
     remaining: int
     reset_s: int
-    breached: bool
 
 
-class RateCounters:
-    """Counters in Redis if there is one that answers, else in memory.  Never raises."""
-
-    def __init__(self, redis_url: str | None = None) -> None:
-        self._memory = MemoryStorage()
-        self._shared = None
-        if redis_url:
-            storage = storage_from_string(redis_url, wrap_exceptions=True, **_REDIS_OPTIONS)
-            self._shared = FixedWindowRateLimiter(storage)
-        self._own = FixedWindowRateLimiter(self._memory)
-        self._avoided_until = 0.0
-
-    def count(self, bucket: _Bucket, cost: int = 1, *, shared: bool = True) -> _Count:
-        """Count a call; `cost` -1 gives one back."""
-        if shared and self._shared and time.monotonic() >= self._avoided_until:
-            try:
-                count = _count(self._shared, bucket, cost)
-            except (StorageError, OSError) as e:
-                self._avoided_until = time.monotonic() + _AVOID_REDIS_S
-                bound = logger.bind(reason=type(e.__cause__ or e).__name__)
-                bound.warning("Redis does not answer: each process counts rate limits for itself")
-            else:
-                return count
-        return _count(self._own, bucket, cost)
-
-    def reset(self) -> None:
-        """Forget all counts in memory."""
-        self._memory.reset()
-
-
-def _count(counters: FixedWindowRateLimiter, bucket: _Bucket, cost: int) -> _Count:
-    counts = []
-    for limit in bucket.limits:
-        within = counters.hit(limit, "clarion", bucket.caller, cost=cost)
-        window = counters.get_window_stats(limit, "clarion", bucket.caller)
-        reset_s = max(1, int(window.reset_time - time.time()))
-        counts.append(_Count(limit, window.remaining, reset_s, not within))
-    return min(counts, key=lambda count: (not count.breached, count.remaining, -count.reset_s))
-
-
-def limit_rates(app: Flask, *, limit: str, read_limit: str, redis_url: str | None) -> RateCounters:
+def limit_rates(app: Flask, *, limit: str, read_limit: str, redis_url: str | None) -> None:
     """Enforce the limits, before a key is checked.  Register the hook that sets `g.client` before.
 
     Responses of routes that need a key have RateLimit headers.
     """
-    counters = RateCounters(redis_url)
-    writes, reads = parse_many(limit), parse_many(read_limit)
-    public = parse_many(_PUBLIC_LIMIT)
 
-    def choose_bucket() -> _Bucket | None:
-        view = current_app.view_functions.get(request.endpoint or "")
-        address = f"address:{_group_address(request.remote_addr)}"
-        if getattr(view, SCOPE_MARK, PUBLIC) == PUBLIC:
-            # Sinch would drop or repeat a refused callback; its signature is checked first.
-            is_callback = request.path == CALLBACK_PATH
-            return None if is_callback else _Bucket(public, f"{address}:public")
-        client = g.get("client")
-        caller = f"client:{client.name}" if client else address
-        if request.method in _READS:
-            return _Bucket(reads, f"{caller}:read", "READ_RATE_LIMIT")
-        if client and getattr(view, BRAKES_MARK, False):
-            return None
-        return _Bucket(writes, caller, "RATE_LIMIT")
+    def choose_limit() -> str:
+        return read_limit if _is_read() else limit
 
-    def count_call() -> None:
-        g.rate_bucket, g.rate_count = choose_bucket(), None
-        if g.rate_bucket is None:
-            return
-        count = counters.count(g.rate_bucket, shared=g.rate_bucket.setting is not None)
-        if g.rate_bucket.setting or count.breached:
-            g.rate_count = count
-        if count.breached:
-            raise _refuse(g.rate_bucket, count)
+    # A fallback counts by the same limits; without Redis there is nothing to fall back from.
+    fallback = (
+        {"in_memory_fallback": [choose_limit], "storage_options": _REDIS_OPTIONS}
+        if redis_url
+        else {}
+    )
+    limiter = _make_limiter(_identify_caller, choose_limit, redis_url or "memory://", **fallback)
+    limiter.request_filter(_is_not_counted)
+    public = _make_limiter(_identify_address, lambda: _PUBLIC_LIMIT, "memory://")
+    public.request_filter(_is_no_public_page)
+    limiter.init_app(app)
+    public.init_app(app)
+    free = [type(item)(item.amount * _FREE_INVALID, item.multiples) for item in parse_many(limit)]
 
-    def give_back_invalid(response: Response) -> Response:
-        bucket = g.get("rate_bucket")
-        if bucket and bucket.setting == "RATE_LIMIT" and response.status_code in _INVALID:
-            free = [type(limit)(limit.amount * _FREE_INVALID, limit.multiples) for limit in writes]
-            if not counters.count(_Bucket(free, f"{bucket.caller}:invalid")).breached:
-                g.rate_count = counters.count(bucket, cost=-1)
-        return _write_headers(response, g.get("rate_count"))
+    def remember_window() -> None:
+        # Read before the view: nothing behind it may fail for want of Redis.
+        g.rate_window = _read_window(limiter)
 
-    app.before_request(count_call)
-    app.after_request(give_back_invalid)
-    app.extensions["rate_counters"] = counters
-    return counters
+    def refuse(_: RateLimitExceeded) -> ResponseReturnValue:
+        g.rate_window = _read_window(public if _is_public() else limiter)
+        return current_app.handle_user_exception(_make_error(g.rate_window))
+
+    def finish(response: Response) -> Response:
+        window: _Window | None = g.get("rate_window")
+        if window is None:
+            return response
+        if response.status_code in _INVALID and not _is_read() and _give_back(limiter, free):
+            window.remaining += 1
+        return _write_headers(response, window)
+
+    app.before_request(remember_window)
+    app.register_error_handler(RateLimitExceeded, refuse)
+    app.after_request(finish)
+
+
+def _make_limiter(
+    identify: Callable[[], str], choose_limit: Callable[[], str], storage: str, **options: Any
+) -> Limiter:
+    return Limiter(
+        identify,
+        application_limits=[choose_limit],
+        storage_uri=storage,
+        strategy=_STRATEGY,
+        key_prefix=_PREFIX,
+        headers_enabled=False,  # its Reset is an epoch; the headers below count seconds
+        swallow_errors=True,
+        **options,
+    )
+
+
+def _is_read() -> bool:
+    return request.method in _READS
+
+
+def _is_public() -> bool:
+    return getattr(_find_view(), SCOPE_MARK, PUBLIC) == PUBLIC
+
+
+def _find_view() -> Callable[..., Any] | None:
+    return current_app.view_functions.get(request.endpoint or "")
+
+
+def _is_not_counted() -> bool:
+    """Return True for public routes, and for calls of clients that stop texts."""
+    return _is_public() or bool(g.get("client") and getattr(_find_view(), BRAKES_MARK, False))
+
+
+def _is_no_public_page() -> bool:
+    """Return True for callbacks, too: Sinch would drop or repeat a refused one; it is signed."""
+    return not _is_public() or request.path == CALLBACK_PATH
+
+
+def _identify_caller() -> str:
+    client = g.get("client")
+    caller = f"client:{client.name}" if client else _identify_address()
+    return f"{caller}:read" if _is_read() else caller
+
+
+def _identify_address() -> str:
+    return f"address:{_group_address(request.remote_addr)}"
 
 
 def _group_address(address: str | None) -> str:
@@ -200,17 +201,51 @@ def _group_address(address: str | None) -> str:
     return str(ipaddress.ip_network((int(parsed), _IPV6_PREFIX), strict=False).network_address)
 
 
-def _refuse(bucket: _Bucket, count: _Count) -> TooManyRequests:
-    """Return the error; its sentence is fixed, and the facts beside it say limit and time."""
-    limit = _describe_limit(count.limit)
-    setting = f" (the setting {bucket.setting})" if bucket.setting else ""
+def _read_window(limiter: Limiter) -> _Window | None:
+    """Return the narrowest limit of this call.  Returns None if no limit counts it."""
+    try:
+        counted = [
+            (not count.breached, count.remaining, -count.reset_at, count.limit)
+            for count in limiter.current_limits
+        ]
+    except StorageError:
+        logger.warning("Redis does not answer: a response has no rate limit headers")
+        return None
+    if not counted:
+        return None
+    _, remaining, negative_reset_at, limit = min(counted)
+    return _Window(limit, remaining, max(1, int(-negative_reset_at - time.time())))
+
+
+def _give_back(limiter: Limiter, free: list[RateLimitItem]) -> bool:
+    """Take an invalid call off the counters, unless there were too many.  Returns True if done."""
+    counters = limiter.limiter
+    key = (_PREFIX, f"{_identify_caller()}:invalid")
+    try:
+        if not all(counters.hit(item, *key) for item in free):
+            return False
+        for count in limiter.current_limits:
+            counters.hit(count.limit, *count.request_args, cost=-1)
+    except StorageError:
+        return False
+    return True
+
+
+def _make_error(window: _Window | None) -> TooManyRequests:
+    """Make the error; its sentence is fixed, and the facts beside it say limit and time."""
+    sentence = "Too many requests, please try again later."
+    if window is None:
+        return TooManyRequests(sentence, retry_after_s=1)
+    limit = _describe_limit(window.limit)
+    name = None if _is_public() else "READ_RATE_LIMIT" if _is_read() else "RATE_LIMIT"
+    setting = f" (the setting {name})" if name else ""
     return TooManyRequests(
-        "Too many requests, please try again later.",
-        retry_after_s=count.reset_s,
+        sentence,
+        retry_after_s=window.reset_s,
         limit=limit,
-        hint=f"The limit is {limit}{setting}. Wait {count.reset_s} seconds. Pausing, cancelling "
+        hint=f"The limit is {limit}{setting}. Wait {window.reset_s} seconds. Pausing, cancelling "
         "and suppressing are not limited.",
-        **({"setting": bucket.setting} if bucket.setting else {}),
+        **({"setting": name} if name else {}),
     )
 
 
@@ -225,12 +260,11 @@ def _describe_limit(limit: RateLimitItem) -> str:
     return f"{limit.amount} per {window}"
 
 
-def _write_headers(response: Response, count: _Count | None) -> Response:
+def _write_headers(response: Response, window: _Window) -> Response:
     """Write the headers of draft-ietf-httpapi-ratelimit-headers-06."""
-    if count is not None:
-        headers = response.headers
-        headers["RateLimit-Policy"] = f"{count.limit.amount};w={count.limit.get_expiry()}"
-        headers["RateLimit-Limit"] = str(count.limit.amount)
-        headers["RateLimit-Remaining"] = str(count.remaining)
-        headers["RateLimit-Reset"] = str(count.reset_s)
+    headers = response.headers
+    headers["RateLimit-Policy"] = f"{window.limit.amount};w={window.limit.get_expiry()}"
+    headers["RateLimit-Limit"] = str(window.limit.amount)
+    headers["RateLimit-Remaining"] = str(window.remaining)
+    headers["RateLimit-Reset"] = str(window.reset_s)
     return response

@@ -89,7 +89,8 @@ def _open_database(service: Flask, config: Config) -> None:
     pool_size = config.web_threads + config.sender_threads
     object.__setattr__(ctx, "db", Database(config.database_url, pool_size=pool_size))
     service.extensions["readiness"] = Readiness(ctx.sinch)
-    service.extensions["rate_counters"].reset()
+    for limiter in service.extensions["limiter"]:
+        limiter.reset()
     # An authenticator that has logged no error yet, over the store of the one that there is.
     authenticator = service.extensions["authenticator"]
     vars(authenticator).update(
