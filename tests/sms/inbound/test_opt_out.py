@@ -359,6 +359,27 @@ def test_who_opted_out_at_the_carrier_is_suppressed(ann):
     assert not ann.is_suppressed()
 
 
+@pytest.mark.parametrize(
+    ("status", "code", "suppressed"),
+    [
+        ("Delivered", 257, True),
+        ("Dispatched", 257, True),
+        ("Deleted", 257, True),
+        ("Deleted", 0, False),
+        ("Failed", 255, False),
+    ],
+)
+def test_code_257_is_an_opt_out_with_any_status_and_deleted_alone_is_none(
+    ann, status, code, suppressed
+):
+    ann.machine.store([ANN])
+    ann.machine.submit()
+
+    tell(ann.machine.ctx, report(ANN, status, code, batch=ann.machine.batch().sinch_id))
+
+    assert ann.is_suppressed() is suppressed
+
+
 def test_a_report_on_a_batch_that_is_not_ours_suppresses_nobody(phone):
     tell(phone.machine.ctx, report(ANN, "Failed", 257, batch="01FOREIGN"))
 

@@ -164,6 +164,19 @@ def test_any_order_repetition_and_grouping_ends_in_the_same_books(machine, repor
     assert machine.violations() == []
 
 
+@pytest.mark.parametrize("delivered_first", [True, False])
+def test_a_delivered_part_of_a_text_outweighs_a_failed_one(machine, delivered_first):
+    broadcast, _ = _accepted(machine)
+    parts = [
+        report(ANN, "Delivered", 0, number_of_message_parts=2),
+        report(ANN, "Failed", 150, number_of_message_parts=2),
+    ]
+
+    tell(machine.ctx, *(parts if delivered_first else parts[::-1]), at_once=False)
+
+    assert ends(machine.ctx, broadcast) == {ANN: ("delivered", 0)}
+
+
 def test_a_delivery_moves_its_sum_to_the_earlier_time(machine):
     broadcast, _ = _accepted(machine)
     start = machine.ctx.now()

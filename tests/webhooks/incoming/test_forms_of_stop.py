@@ -112,3 +112,59 @@ def test_a_short_code_or_a_name_stays_what_it_is(callbacks, code):
     ctx = context_of(callbacks.service)
     with ctx.db.read() as tx:
         assert not find_suppressed(tx, ctx.subscriber_context, [f"+{code}"], marketing=True)
+
+
+HEARD = [
+    "STOP to unsubscribe",
+    "Svara STOPP för att slippa",
+    "Cikmak icin RET yaziniz",
+    "On 3 May 2026 at 10:00 Acme wrote:\n> Sale today. 20% off\n\nSTOP",
+    "“Acme: 20% off. Reply STOP to end” STOP",
+    *(
+        "UNREG ACME",
+        "RET 1234",
+        "RET ACME",
+        "TC ACME",
+        "TC QC",
+        "回T",
+        "回复T",
+        "OFF 11",
+        "BAJA 1234",
+    ),
+    *("No stop", "stop for good", "Stop at once!", "stop until further notice", "stop and desist"),
+    *("Stop4ever", "Stop on 12345", "STOPSTOPSTOP", "TEXTSTOP", "5T0P", "S/T/O/P", "$top"),
+    *("Asked you to stop", "told you to stop", "stop using my number", "Stop before I report you"),
+    *("no texts", "NO SMS", "not my number", "wrong #", "I object", "DND", "отпишись", "відпишись"),
+    *("stop or I will sue", "keine SMS", "pas de sms", "inga sms", "ich widerspreche", "me opongo"),
+]
+NOT_HEARD = [
+    " ​👍​ to “ Acme: 20% off today only. Reply STOP to unsubscribe ” ",
+    " ‌👍‌ removed from “ Acme. Reply STOP to unsubscribe ” ",
+    "Removed a like from “Acme: 20% off. Reply STOP to unsubscribe”",
+    "Reacted 🛑 to “Acme: 20% off. Reply STOP to unsubscribe”",
+    "Gefällt „Acme: 20%! Abmelden: STOP antworten“",
+    "A aimé « Acme : -20 %. Répondez STOP pour vous désabonner »",
+    "Le gustó “Acme: 20%. Responda BAJA para no recibir más”",
+    "Gillade ”Rea! Svara STOPP för att slippa”",
+    "“Acme セール 停止するにはSTOPと返信してください。”に「いいね」",
+    "“Acme 할인. 거부하려면 STOP이라고 답장하세요.”에 좋아요를 표시함",
+    "对“Acme特价。回复TD退订”表示喜爱",
+    "Понравилось «Acme: скидка. Отписаться: СТОП.»",
+    "Indirim! Cikmak icin RET yaziniz\nhttps://acme.example",
+    "Sounds good\n\nOn Tue, Shop wrote:\nReply STOP to end",
+    *("bus stop", "Full stop.", "stop at 5", "Stop by at 5", "end of june", "nonstop", "stopover"),
+]
+
+
+def test_every_way_to_say_stop_suppresses_with_the_answer_and_no_reaction_does(callbacks):
+    texts = [*HEARD, *NOT_HEARD]
+    phones = [f"+4670174{place:04}" for place in range(len(texts))]
+
+    for phone, body in zip(phones, texts, strict=True):
+        assert callbacks.post(text(body, sender=phone)).status_code == 200
+
+    ctx = context_of(callbacks.service)
+    with ctx.db.read() as tx:
+        stopped = find_suppressed(tx, ctx.subscriber_context, phones, marketing=False)
+    heard = [body for phone, body in zip(phones, texts, strict=True) if phone in stopped]
+    assert heard == HEARD
