@@ -8,6 +8,8 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
+import time
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -448,3 +450,30 @@ def test_from_another_folder_a_command_finds_the_database_of_the_project(tmp_pat
 
     assert list(elsewhere.iterdir()) == []
     assert _modes(project)["clarion.db"] == 0o600
+
+
+def test_an_urgent_writer_comes_before_those_that_wait_and_keeps_none_away(database_url):
+    """Each thread asks while the place is taken: eight that can wait, then two that cannot."""
+    db, order = Database(database_url), []
+
+    def write(name, *, urgent=False):
+        with db.write(urgent=urgent):
+            order.append(name)
+            time.sleep(0.01)
+
+    names = [*(f"ordinary {number}" for number in range(8)), "urgent 1", "urgent 2"]
+    threads = [
+        threading.Thread(target=write, args=(name,), kwargs={"urgent": name.startswith("urgent")})
+        for name in names
+    ]
+    with db.write():
+        for thread in threads:
+            thread.start()
+        time.sleep(0.3)
+    for thread in threads:
+        thread.join(20)
+
+    db.close()
+    assert sorted(order) == sorted(names)
+    assert order[0].startswith("urgent")
+    assert [name.startswith("urgent") for name in order[:4]].count(True) == 2

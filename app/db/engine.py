@@ -3,17 +3,21 @@
 import contextlib
 import os
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import TimeoutError
 
 from app.db.outages import note_outage
 
 # A writer waits this long for other writers.
 BUSY_TIMEOUT_S = 20
+# Writers of other processes poll, at least ten times a second.
+_GIVE_WAY_S = 0.005
 _CONNECT_TIMEOUT_S = 5
 # PostgreSQL ends a transaction of a frozen process, which would keep its locks.  We never let so
 # much time pass between two statements.
@@ -49,14 +53,23 @@ class Database:
             else self.engine.execution_options(isolation_level="REPEATABLE READ")
         )
         self._writing = self.engine.execution_options(writes=True)
-        # SQLite has one writer: threads of a process wait here instead of polling the file.
-        self._write_lock = threading.Lock() if self.is_sqlite else contextlib.nullcontext()
+        self._turns = _WriteTurns() if self.is_sqlite else None
 
     @contextlib.contextmanager
-    def write(self) -> Iterator[Connection]:
-        """Open a transaction: committed at the end of the block, rolled back on an exception."""
-        with self._write_lock, self._writing.begin() as connection:
+    def write(self, *, urgent: bool = False) -> Iterator[Connection]:
+        """Open a transaction: committed at the end of the block, rolled back on an exception.
+
+        An urgent one comes before all others that wait in this process.  Raises TimeoutError after
+        BUSY_TIMEOUT_S.
+        """
+        turn = self._turns.take(urgent=urgent) if self._turns else contextlib.nullcontext()
+        with turn, self._writing.begin() as connection:
             yield connection
+
+    def give_way(self) -> None:
+        """Let other writers in between two transactions of a long piece of work."""
+        if self.is_sqlite:
+            time.sleep(_GIVE_WAY_S)
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
@@ -67,6 +80,49 @@ class Database:
     def close(self) -> None:
         """Close idle connections."""
         self.engine.dispose()
+
+
+class _WriteTurns:
+    """The turns of a process's threads at SQLite's one place for a writer.
+
+    They wait here instead of polling the file.  A lock in strict order would leave the place empty
+    while the next thread wakes up, so any thread may take it, but gives way to an urgent one.
+    Every second turn is open to all: a flood of urgent writers keeps no other one away.
+    """
+
+    def __init__(self) -> None:
+        self._place = threading.Lock()
+        self._counting = threading.Lock()
+        self._urgent = 0
+        self._last_was_urgent = False
+
+    @contextlib.contextmanager
+    def take(self, *, urgent: bool) -> Iterator[None]:
+        """Wait for the place.  Raises TimeoutError."""
+        deadline = time.monotonic() + BUSY_TIMEOUT_S
+        self._count(urgent)
+        try:
+            self._enter(deadline)
+            while self._urgent and not urgent and not self._last_was_urgent:
+                self._place.release()
+                time.sleep(_GIVE_WAY_S)
+                self._enter(deadline)
+        finally:
+            self._count(-urgent)
+        self._last_was_urgent = urgent
+        try:
+            yield
+        finally:
+            self._place.release()
+
+    def _enter(self, deadline: float) -> None:
+        if not self._place.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            raise TimeoutError("waited too long for other writers")
+
+    def _count(self, change: int) -> None:
+        if change:
+            with self._counting:
+                self._urgent += change
 
 
 def insert_new(tx: Connection, table: type[Any], **values: Any) -> bool:

@@ -7,7 +7,6 @@ from enum import StrEnum
 from typing import Any, Self
 
 from sqlalchemy import JSON, BigInteger, ForeignKey, LargeBinary, String, UniqueConstraint
-from sqlalchemy import text as sql
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db.base import Base, partial_index
@@ -63,9 +62,9 @@ class Import(Base):
     leased_until: Mapped[datetime | None]
     stamp: Mapped[datetime | None]
     # The last turn of a worker at it, numbered over all imports: clients take turns.
-    turn: Mapped[int] = mapped_column(default=0, server_default=sql("0"))
+    turn: Mapped[int] = mapped_column(default=0)
     # Workers in a row that ended without a commit.
-    deaths: Mapped[int] = mapped_column(default=0, server_default=sql("0"))
+    deaths: Mapped[int] = mapped_column(default=0)
     # Tags of the file that did not exist before.
     new_tags: Mapped[list[str] | None]
     created_at: Mapped[datetime]

@@ -75,7 +75,10 @@ def create_subscriber(entry: SubscriberEntry) -> dict[str, Any]:
 )
 @blueprint.response(HTTPStatus.OK, BulkAnswerSchema)
 def upsert_subscribers(body: dict[str, Any]) -> dict[str, Any]:
-    """Create or update up to 10,000 subscribers."""
+    """Create or update up to 10,000 subscribers, with at most 100 new tags.
+
+    All are checked first and then written in slices, so that other requests need not wait.
+    """
     return upsert(current_subscriber_context(), actor=g.client.name, **body)
 
 

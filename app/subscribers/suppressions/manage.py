@@ -78,6 +78,7 @@ def add_suppressions(
     )
     newly_suppressed = 0
     for part in chunked(numbers, _CHUNK_SIZE):
+        ctx.db.give_way()
         with ctx.db.write() as tx:
             lock_suppressions_exclusive(tx)
             before = read_suppressions(tx, ctx, part)
@@ -97,6 +98,7 @@ def add_imported(
     request = SuppressionRequest(cause=Cause.IMPORT, actor=actor, at=at)
     newly_suppressed = 0
     for part in chunked(phones, _CHUNK_SIZE):
+        ctx.db.give_way()
         with ctx.db.write() as tx:
             added = suppress_many(tx, ctx, part, request)
             record_objections(tx, added, request, channel=IMPORT, source=source)

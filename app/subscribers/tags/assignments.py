@@ -75,7 +75,7 @@ def lock_tags(tx: Connection, ctx: SubscriberContext, names: Iterable[str]) -> d
         tags |= {row.name: row for row in tx.execute(query.with_for_update(read=True))}
     missing = [name for name in wanted if name not in tags]
     if missing:
-        _require_room(tx, len(missing))
+        require_room(tx, len(missing))
         now = ctx.now()
         rows = [{"name": name, "double_opt_in": False, "created_at": now} for name in missing]
         insert_rows(tx, _TAGS, rows, skip_known=True)
@@ -83,7 +83,7 @@ def lock_tags(tx: Connection, ctx: SubscriberContext, names: Iterable[str]) -> d
     return tags
 
 
-def _require_room(tx: Connection, missing: int) -> None:
+def require_room(tx: Connection, missing: int) -> None:
     """Raise BadInput if this number of tags may not be created."""
     known = tx.execute(select(func.count()).select_from(_TAGS)).scalar_one()
     reason = None

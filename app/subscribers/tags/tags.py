@@ -1,5 +1,6 @@
 """Tags: create, rename, delete, count and assign to subscribers."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,8 +18,8 @@ from app.subscribers.models import Subscriber, SubscriberTag, Tag
 from app.subscribers.tags.assignments import (
     add_tags,
     lock_subscribers,
-    read_tags,
     remove_tags,
+    require_room,
 )
 
 MAX_ERRORS_SHOWN = 100
@@ -45,9 +46,10 @@ def view_tag(ctx: SubscriberContext, name: str) -> TagCounts:
 def create_tag(
     ctx: SubscriberContext, name: str, *, actor: str, double_opt_in: bool = False
 ) -> TagCounts:
-    """Create a tag.  Raises Conflict when the name exists."""
+    """Create a tag.  Raises Conflict when the name exists, and BadInput for too many tags."""
     row = {"name": name, "double_opt_in": double_opt_in, "created_at": ctx.now()}
     with ctx.db.write() as tx:
+        require_room(tx, 1)
         if not insert_rows(tx, _TAGS, [row], skip_known=True):
             raise _name_exists(name)
         _audit(tx, ctx, name, actor=actor, action="create tag")
@@ -102,23 +104,25 @@ def change_tag_subscribers(
 
     Raises NotFound for the tag, BadInput that names unknown subscribers.
     """
-    with ctx.db.write() as tx:
-        tag = _find(tx, name, lock_shared=True)
+    with ctx.db.read() as tx:
+        _find(tx, name)
         ids = _find_ids(tx, {"add": add, "remove": remove})
-        existing = lock_subscribers(tx, ids.values())
-        assigned = read_tags(tx, sorted(existing))
-        tagged = {
-            subscriber_id
-            for subscriber_id, assignments in assigned.items()
-            if any(assignment.tag_id == tag.id for assignment in assignments)
-        }
-        added = existing.intersection(ids[public_id] for public_id in add) - tagged
-        removed = tagged.intersection(ids[public_id] for public_id in remove)
-        add_tags(tx, {name: tag}, {subscriber_id: [name] for subscriber_id in sorted(added)})
-        remove_tags(tx, [(tag.id, subscriber_id) for subscriber_id in sorted(removed)])
-    counts = {"added": len(added), "removed": len(removed)}
+    to_add, to_remove = ({ids[public_id] for public_id in group} for group in (add, remove))
+    counts = Counter(added=0, removed=0)
+    for part in chunked(sorted(ids.values())):
+        ctx.db.give_way()
+        with ctx.db.write() as tx:
+            tag = _find(tx, name, lock_shared=True)
+            existing = lock_subscribers(tx, part)
+            had = _ASSIGNMENTS.c.tag_id == tag.id, _ASSIGNMENTS.c.subscriber_id.in_(part)
+            tagged = set(tx.execute(select(_ASSIGNMENTS.c.subscriber_id).where(*had)).scalars())
+            added = sorted((existing & to_add) - tagged)
+            removed = sorted(tagged & to_remove)
+            add_tags(tx, {name: tag}, {subscriber_id: [name] for subscriber_id in added})
+            remove_tags(tx, [(tag.id, subscriber_id) for subscriber_id in removed])
+        counts.update(added=len(added), removed=len(removed))
     logger.bind(tag=name, client=actor, **counts).info("tag assignments changed")
-    return counts
+    return dict(counts)
 
 
 def _find(tx: Connection, name: str, *, lock: bool = False, lock_shared: bool = False) -> Row[Any]:

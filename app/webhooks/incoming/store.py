@@ -89,7 +89,7 @@ class CallbackStore:
     def _commit(self, events: Sequence[bytes]) -> None:
         self._ctx.require_own_database()
         now = self._ctx.now()
-        with self._ctx.db.write() as tx:
+        with self._ctx.db.write(urgent=True) as tx:
             suppress_at_once(tx, self._ctx, events)
             _insert_events(tx, now, events)
 

@@ -1,20 +1,25 @@
 """Many people in one request: all or nothing, or without those who are refused."""
 
 import os
+import threading
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import func, insert, select, update
 
 from app.db.base import table_of
-from app.subscribers.models import Cause, ConsentEvent, Subscriber, Suppression
+from app.subscribers.models import Cause, ConsentEvent, Subscriber, Suppression, Tag
 from app.subscribers.profiles.bulk import upsert_subscribers
 from app.subscribers.profiles.entry import OnConflict
 from app.subscribers.profiles.upsert import EntryOutcome
 from app.subscribers.suppressions.store import find_suppressed
+from app.subscribers.tags.assignments import MAX_NEW_TAGS, MAX_TAGS_IN_ALL
+from app.webhooks.incoming.store import CallbackStore
+from tests.background import context_of
 from tests.callers import Caller
 from tests.factories import many_numbers
 from tests.machine import Together
 from tests.people import suppress
+from tests.reporting import inbound
 
 ANN, BO, CY = "+46701234567", "+46707654321", "+46701112233"
 WRITTEN = (EntryOutcome.CREATED, EntryOutcome.UPDATED, EntryOutcome.UNCHANGED)
@@ -238,3 +243,84 @@ def test_a_needless_zero_makes_no_second_subscriber(caller):
     assert _counts(answer) == (1, 0, 0, 1)
     assert _counts(_send(caller, {"phone": written, "first_name": "Ann"})) == (0, 1, 0, 0)
     assert caller.post("/api/subscribers", {"phone": written}).status_code == 409
+
+
+def test_a_request_brings_at_most_a_hundred_new_tags(caller):
+    numbers = many_numbers(MAX_NEW_TAGS + 1)
+    entries = [{"phone": number, "tags": [f"t{n}", "all"]} for n, number in enumerate(numbers)]
+
+    refused = _send(caller, *entries, skip_invalid=True, allow_unlisted=True)
+
+    assert refused.status_code == 400
+    assert f"a request may bring {MAX_NEW_TAGS}: create them first" in refused.get_json()["error"]
+    assert caller.get("/api/tags").get_json()["tags"] == []
+    assert _is_nobody(caller, numbers[0])
+    assert _counts(_send(caller, *entries[:99], allow_unlisted=True)) == (99, 0, 0, 0)
+    assert _counts(_send(caller, *entries, allow_unlisted=True)) == (2, 0, 99, 0)
+
+
+def test_there_are_only_so_many_tags_in_all(people_here, make_service):
+    caller = Caller(make_service())
+    now = people_here.now()
+    rows = [
+        {"name": f"tag {n}", "double_opt_in": False, "created_at": now}
+        for n in range(MAX_TAGS_IN_ALL)
+    ]
+    with people_here.db.write() as tx:
+        tx.execute(insert(table_of(Tag)), rows)
+
+    answers = [
+        caller.post("/api/tags", {"name": "one more"}),
+        caller.post("/api/subscribers", {"phone": ANN, "tags": ["one more"]}),
+        _send(caller, {"phone": ANN, "tags": ["one more"]}),
+    ]
+
+    assert [answer.status_code for answer in answers] == [400] * 3
+    assert all("delete some" in answer.get_json()["error"] for answer in answers)
+    assert _counts(_send(caller, {"phone": ANN, "tags": ["tag 7"]})) == (1, 0, 0, 0)
+
+
+def test_too_many_attributes_are_found_before_the_first_entry_is_written(caller):
+    """The entry that fails is the last of several slices."""
+    full = {"phone": ANN, "attributes": {f"a{n}": n for n in range(50)}}
+    _send(caller, full)
+    others = [
+        {"phone": number, "tags": [f"t{n}" for n in range(40)]} for number in many_numbers(150)
+    ]
+    one_more = {"phone": ANN, "attributes": {"b": 1}}
+
+    refused = _send(caller, *others, one_more, allow_unlisted=True)
+
+    assert refused.status_code == 400
+    assert refused.get_json()["refusals"][0]["index"] == 150
+    assert _is_nobody(caller, others[0]["phone"])
+    counts = _counts(_send(caller, *others, one_more, allow_unlisted=True, skip_invalid=True))
+    assert counts == (150, 0, 0, 1)
+
+
+def test_a_stop_is_stored_between_the_slices_of_a_large_request(make_service):
+    service = make_service()
+    people = context_of(service).subscriber_context
+    tags = [f"t{n}" for n in range(60)]
+    entries = [{"phone": number, "tags": tags} for number in many_numbers(1_200)]
+    intake = CallbackStore(context_of(service), on_stored=lambda: None)
+    bulk = threading.Thread(
+        target=upsert_subscribers,
+        args=(people, entries),
+        kwargs={"actor": "shop", "allow_unlisted": True},
+    )
+
+    def count():
+        with people.db.read() as tx:
+            return tx.execute(select(func.count()).select_from(table_of(Subscriber))).scalar()
+
+    bulk.start()
+    while not count():
+        assert bulk.is_alive()
+    intake.store(inbound(ANN, "STOP", received_at=people.now().isoformat()))
+    written = count()
+    bulk.join(60)
+
+    assert written < len(entries) == count()
+    with people.db.read() as tx:
+        assert find_suppressed(tx, people, [ANN], marketing=False) == {ANN}
