@@ -75,6 +75,9 @@ class Services:
 
 def share_statements(database: Database) -> None:
     """Let a database use the statements that earlier ones have compiled."""
+    if database.is_sqlite and True not in _compiled:
+        with database.read() as tx:  # at its first connection a dialect learns SQLite's version
+            tx.exec_driver_sql("SELECT 1")
     dialect, statements = _compiled.setdefault(
         database.is_sqlite, (database.engine.dialect, LRUCache(2_000))
     )
