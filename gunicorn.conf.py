@@ -12,6 +12,7 @@ import resource
 import signal
 import socket
 import struct
+import sys
 from typing import Any
 
 from loguru import logger
@@ -75,7 +76,11 @@ def when_ready(server: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """On SIGTERM stop claiming at once, before the last request has ended."""
+    """Let small requests run beside expensive ones; on SIGTERM stop claiming at once.
+
+    A thread waits this long for each one that computes; a broadcast waits dozens of times.
+    """
+    sys.setswitchinterval(0.001)
     background = worker.wsgi.extensions.get("background")
     if background is None:
         return

@@ -110,18 +110,21 @@ class _TimedReader:
 
     def __init__(self, reader: Any, sock: socket.socket, grace_s: float) -> None:
         self._reader, self._sock = reader, sock
-        self._received, self._deadline = 0, time.monotonic() + grace_s
+        self._time_left_s = grace_s
 
     def read(self, size: int) -> bytes:
-        deadline = self._deadline + (self._received + size) / _BYTES_PER_S
+        """Read; the time that the application takes between two reads does not count."""
+        started = time.monotonic()
+        deadline = started + self._time_left_s + size / _BYTES_PER_S
         _body_watchdog.watch(self._sock, deadline)
         try:
             data: bytes = self._reader.read(size)
         finally:
             _body_watchdog.release()
-            if time.monotonic() >= deadline:
+            ended = time.monotonic()
+            if ended >= deadline:
                 raise RequestTimeout
-        self._received += len(data)
+        self._time_left_s += len(data) / _BYTES_PER_S - (ended - started)
         return data
 
 

@@ -8,9 +8,7 @@ from app.http.fields import Cursor, MessageText, PhoneNumber, StrictBoolean, Utc
 from app.http.json_body import JsonBounds
 from app.phone.reader import PhoneReader
 from app.subscribers.attributes import (
-    MAX_ATTRIBUTES,
     MAX_SOURCE_CHARACTERS,
-    MAX_TAGS,
     MAX_WORDING_CHARACTERS,
 )
 from app.subscribers.fields import (
@@ -128,11 +126,11 @@ class _EntryList(fields.List[Any]):
 class BulkSchema(Schema):
     """A bulk request."""
 
-    # Each of them with tags and attributes.
+    # Each of them with some tags and attributes; with more of them, fewer people fit.
     json_bounds = JsonBounds(
         max_bytes=2**40,
         max_containers=8 * MAX_BULK,
-        max_items=MAX_BULK * (MAX_TAGS + MAX_ATTRIBUTES + 20),
+        max_items=30 * MAX_BULK,
     )
     subscribers = _EntryList(
         fields.Nested(EntrySchema),

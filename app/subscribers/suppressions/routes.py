@@ -11,6 +11,7 @@ from app.config.scopes import KeyScope
 from app.http.body import read_blocks
 from app.http.fields import NumberSchema
 from app.http.files import BINARY, CSV, CSV_FILE, make_csv_response, require_file
+from app.http.gate import reserve_capacity
 from app.http.openapi import Blueprint
 from app.subscribers.current import current_subscriber_context
 from app.subscribers.suppressions import csv_files, manage
@@ -145,6 +146,7 @@ def export_all_suppressions(query: dict[str, Any]) -> Response:
 def import_suppressions(options: dict[str, Any]) -> csv_files.ImportedList:
     """Import suppressions from a CSV or JSON lines file; repeating it changes nothing."""
     is_json = require_file(CSV, _JSON_LINES) == _JSON_LINES
+    reserve_capacity()
     return csv_files.import_suppressions(
         current_subscriber_context(),
         read_blocks(request, _MAX_FILE_BYTES),
