@@ -58,8 +58,8 @@ _NONE, _MAYBE = KeywordMatch(KeywordIntent.NONE), KeywordMatch(KeywordIntent.MAY
 _MAX_CHARACTERS, _AT_END = 400, 120
 # The words of a short text, and the words ahead of a phrase in which a negation counts.
 _SHORT_WORDS, _NEGATED_WORDS = 5, 4
-# The words of a keyword and one more, and the digits that are no time or amount.
-_ONE_MORE, _LONG_CODE = 2, 5
+# The words of a keyword and one more, and the digits of a code right behind it or further on.
+_ONE_MORE, _CODE, _LONG_CODE = 2, 3, 5
 _ALONE = {kind: KeywordIntent(kind) for kind in ("stop", "maybe_stop", "start", "help", "yes")} | {
     "stop_within": KeywordIntent.STOP,
     "stop_alone": KeywordIntent.STOP,
@@ -137,12 +137,17 @@ def _names_sender(own: str, words: Sequence[str]) -> bool:
     if not _ONE_MORE <= len(words) <= _ONE_MORE + 1:
         return False
     keyword, last = find_keyword([words[0]]), words[-1]
-    if keyword is None or keyword.kind not in (*STOP_KINDS, "stop_alone"):
+    if keyword is None:
         return False
-    if last.isdigit():
-        return len(words) == _ONE_MORE or len(last) >= _LONG_CODE
-    is_brand = len(words) == _ONE_MORE and own.isupper() and last not in ORDINARY_AFTER
-    return is_brand and keyword.kind in STOP_KINDS
+    if keyword.kind not in STOP_KINDS:
+        # "cancel 4417" may be an order, "CANCEL 4417" is what other senders ask for.
+        return keyword.kind == "stop_alone" and own.isupper() and last.isdigit()
+    if len(words) > _ONE_MORE:
+        return last.isdigit() and len(last) >= _LONG_CODE
+    # In small letters a number of two digits may be a time.
+    if last.isdigit() and len(last) >= _CODE:
+        return True
+    return own.isupper() and last not in ORDINARY_AFTER
 
 
 def _is_stop(clause: Sequence[str]) -> bool:

@@ -21,7 +21,7 @@ _DRAWN_OUT = re.compile(r"([^\W\d_])\1\1+")
 _SPACED_LETTERS = re.compile(r"\b[a-z](?:[ .\-*/,|·][a-z]){2,}\b")
 _SPACES = re.compile(r"[ .\-*/,|·]")
 # A sign that is typed for a letter, or for a word.
-_TYPED = re.compile(r"\$(?=[a-z])"), re.compile(r"(?<=\bwrong )#(?!\w)")
+_TYPED = re.compile(r"\$(?=[a-z])"), re.compile(r"(?<=\bwrong )#(?!\w| of )")
 _NOT = re.compile(r"\b(do|did|does|would|is) not\b")
 _SIGNS = "🛑⛔🚫✋"
 # `\w` leaves out the vowel signs of Indian and Thai letters.

@@ -63,7 +63,7 @@ def read_own_words(text: str) -> str:
         return ""
     if quotation and split_words(quotation.outside) and has_instruction(quotation.inside):
         return quotation.outside
-    if "\n" in text:
+    if "\n" in text or _QUOTED.match(text):
         text = _drop_quoted_lines(text)
     return drop_instructions(text)
 

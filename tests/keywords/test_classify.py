@@ -32,7 +32,7 @@ def test_five_thousand_opt_outs_are_all_heard():
 
     missed = [text for text in texts if classify_keyword(text).intent not in STOPS]
 
-    assert len(texts) >= 5_900
+    assert len(texts) >= 6_000
     assert missed == []
 
 
@@ -75,10 +75,10 @@ def list_typos(word):
 def test_no_ordinary_reply_is_a_stop_and_few_may_be():
     heard = {text: classify_keyword(text).intent for text in ORDINARY}
 
-    assert len(heard) >= 500
+    assert len(heard) >= 900
     assert [text for text, intent in heard.items() if intent is KeywordIntent.STOP] == []
     unsure = [text for text, intent in heard.items() if intent is KeywordIntent.MAYBE_STOP]
-    assert len(unsure) <= 23, unsure
+    assert len(unsure) <= 18, unsure
 
 
 @pytest.mark.parametrize("word", ["no", "nothing", "lunch"])

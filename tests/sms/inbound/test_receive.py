@@ -102,4 +102,4 @@ def test_an_operator_may_end_it_without_that_list(machine, sandbox):
     sandbox.order_fault(on="GET /inbounds", status=503, times=None)
 
     assert end_restore_when_done(machine.ctx)
-    assert machine.audit()[-1].facts == {"inbounds": False}
+    assert machine.audit()[-1].facts == {"inbounds": False, "last_broadcast_id": 0}
