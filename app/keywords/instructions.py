@@ -45,8 +45,11 @@ _OUT = (
     r"|dezabon\w*|leirat\w*|peruuta tilau\w*|üyelikten)"
 )
 _TARGET = r"(?:https?://\S|www\.\S|[\w-]{1,63}\.[a-z]{2,12}/\S|\+?[0-9][0-9 ()/-]{5,20})"
+_KEYWORD = r"(?:stopp?|baja|sair|ret|td)\b(?![ ]\w)"
 _LINK = re.compile(
-    rf"\b{_OUT}\b[^.!?\n]{{0,30}}{_TARGET}|{_TARGET}\S{{0,80}}[^.!?\n]{{1,12}}\b{_OUT}\b",
+    rf"\b{_OUT}\b(?:[^.!?\n]{{0,30}}{_TARGET}|[ ]?[:=–-][ ]?{_KEYWORD})"
+    rf"|{_TARGET}\S{{0,80}}[^.!?\n]{{1,12}}\b{_OUT}\b"
+    r"|\bstop(?:2|to)(?:end|quit|unsub|cancel|opt)",
     re.IGNORECASE,
 )
 
@@ -98,7 +101,7 @@ def _fold(word: str) -> str:
 
 def _find_kind(token: _Token) -> str | None:
     """Return the kind of a keyword of stopping: in capitals, but for "stop" and alike."""
-    keyword = find_word(token.folded)
+    keyword = find_word(token.folded.replace("-", ""))
     if keyword is None or keyword.kind not in (*STOP_KINDS, "stop_alone", "maybe_stop"):
         return None
     return keyword.kind if keyword.kind == "stop_within" or token.text.isupper() else None
