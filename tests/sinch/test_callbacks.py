@@ -259,7 +259,7 @@ def test_a_code_that_no_database_keeps_is_none(code):
         *(inbound(**{"from": value}) for value in (None, 46700000001)),
         *(inbound(to=value) for value in (None, 46700000900)),
         *(inbound(body=value) for value in (None, 7, {})),
-        inbound(type="mo_media", body="STOP"),
+        inbound(type="mo_media", body=["STOP"]),
     ],
 )
 def test_an_event_without_what_makes_it_up_is_unreadable_and_nothing_is_quoted(raw):
