@@ -15,6 +15,7 @@ _MARKS = '“”„‟"«»‹›「」『』〝〟＂《》〈〉'
 _MARK = re.compile(f"[{_MARKS}]")
 _LAST_MARK = re.compile(f"[{_MARKS}](?=[^{_MARKS}]*\\Z)")
 _SINGLE_MARK = re.compile(r"(?:^|(?<=\s))['‘‚](?=\S)")
+_LAST_SINGLE = re.compile(r"['’‘](?!\w)(?=[^'’‘]*\Z)")
 _EMOJI = re.compile("[\u2190-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001faff❤]")
 _MAX_REACTION_WORDS = 9
 _MAX_HEAD = 60
@@ -70,12 +71,13 @@ def read_own_words(text: str) -> str:
 
 def _find_quotation(text: str) -> _Quotation | None:
     """Return the quotation from the first quotation mark to the last, or what a colon announces."""
-    found = _MARK.search(text) or _SINGLE_MARK.search(text)
+    double, single = _MARK.search(text), _SINGLE_MARK.search(text)
+    found = single if single and (not double or single.start() < double.start()) else double
     if found is None:
         head, colon, rest = text.partition(":")
         words = split_words(head) if colon and len(head) < _MAX_HEAD else []
         return _Quotation(head, rest, "") if not REACTIONS.isdisjoint(words) else None
-    last = _LAST_MARK.search(text, found.end())
+    last = (_LAST_SINGLE if found is single else _LAST_MARK).search(text, found.end())
     ahead, rest = text[: found.start()], text[found.end() :]
     if last is None:
         return _Quotation(ahead, rest, "")
