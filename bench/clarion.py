@@ -33,7 +33,7 @@ def running_clarion(sinch: int) -> Iterator[tuple[int, int]]:
             pass
         settings = make_settings(url, sinch=sinch, PORT=str(port))
         with serving(["-m", "gunicorn", "wsgi:app"], port, **settings) as master:
-            yield port, _find_worker(master.pid)
+            yield port, find_worker(master.pid)
 
 
 def make_settings(database_url: str, *, sinch: int, **more: str) -> dict[str, str]:
@@ -54,7 +54,7 @@ def make_settings(database_url: str, *, sinch: int, **more: str) -> dict[str, st
     }
 
 
-def _find_worker(master: int) -> int:
+def find_worker(master: int) -> int:
     """Wait for the one worker of a gunicorn master.  Returns its process id."""
     children = Path(f"/proc/{master}/task/{master}/children")
     while not children.read_text().split():

@@ -26,6 +26,8 @@ _UNSORTED = "u"
 # Recipients that one statement reads at most when few of them may match.  Without an end PostgreSQL
 # may sort the whole rest of an audience for each page.
 _MAX_READ = 20_000
+# Recipients that one page reads at most: a rare status costs further pages instead of a long one.
+_MAX_READ_PER_PAGE = 100_000
 # Messages a page when all are read; each page has its own transaction.
 _PAGE_SIZE = 5_000
 _SORTING_S = 2
@@ -67,7 +69,8 @@ def list_messages(
 ) -> Page[MessageView]:
     """List messages with this status and code, in the order they are sent.  Raises NotFound.
 
-    The cursor is a position in the audience and never contains a number, since URLs are logged.
+    The cursor is a position in the audience and never contains a number, since URLs are logged.  A
+    page may have fewer messages than `limit`, even none, and a cursor all the same.
     """
     position, from_unsorted = _parse_cursor(cursor)
     with ctx.db.read() as tx:
@@ -127,7 +130,8 @@ def _read_messages(
 ) -> tuple[list[MessageView], _Position]:
     messages: list[MessageView] = []
     unplanned = status_before_batching(broadcast.status)
-    while len(messages) < limit and position.chunk < broadcast.chunks:
+    last = position.chunk + _count_chunks(broadcast, _MAX_READ_PER_PAGE)
+    while len(messages) < limit and position.chunk < min(broadcast.chunks, last):
         remaining = limit - len(messages)
         end = min(_choose_end(broadcast, position, remaining, wanted), broadcast.chunks)
         query = select_messages(
@@ -151,8 +155,13 @@ def _read_messages(
 def _choose_end(broadcast: Row[Any], position: _Position, limit: int, wanted: MessageFilter) -> int:
     """Return the chunk to stop before: probably `limit` recipients on, more if few may match."""
     recipients = limit if wanted.matches_all else max(limit, _MAX_READ)
+    return position.chunk + _count_chunks(broadcast, recipients)
+
+
+def _count_chunks(broadcast: Row[Any], recipients: int) -> int:
+    """Return how many chunks have about this many recipients, at least one."""
     chunks: int = recipients * broadcast.chunks // max(broadcast.recipients, 1) + 1
-    return position.chunk + chunks
+    return chunks
 
 
 def _next_position(chunk: int, offset: int, size: int) -> _Position:

@@ -2,7 +2,7 @@
 
 import json
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -78,9 +78,6 @@ def make_test(condition: Condition, dialect: Dialect) -> ColumnElement[bool]:
     """Return the SQL test of a row of `subscribers`: true or false, never NULL."""
     if condition.op is Op.NE:
         return not_(make_test(Condition(condition.field, Op.EQ, condition.value), dialect))
-    if condition.op is Op.IN:
-        equals = (Condition(condition.field, Op.EQ, value) for value in condition.value)
-        return or_(*(make_test(equal, dialect) for equal in equals))
     name = condition.field
     if name.startswith(ATTRIBUTE):
         attribute = _Attribute(name.removeprefix(ATTRIBUTE), dialect)
@@ -90,6 +87,8 @@ def make_test(condition: Condition, dialect: Dialect) -> ColumnElement[bool]:
         return column.is_not(None) if condition.value else column.is_(None)
     if name != TIME_FIELD:
         column = _by_code_points(column, dialect)
+    if condition.op is Op.IN:
+        return func.coalesce(column.in_(condition.value), false())
     return func.coalesce(_compare(column, condition.op, condition.value), false())
 
 
@@ -142,6 +141,8 @@ class _Attribute:
 def _test_attribute(attribute: _Attribute, op: Op, value: Any) -> ColumnElement[bool]:
     if op is Op.EXISTS:
         return attribute.exists if value else not_(attribute.exists)
+    if op is Op.IN:
+        return _is_one_of(attribute, value)
     if isinstance(value, str):
         test = _compare(attribute.text, op, value)
     elif isinstance(value, bool):
@@ -149,6 +150,19 @@ def _test_attribute(attribute: _Attribute, op: Op, value: Any) -> ColumnElement[
     else:
         test = _compare(attribute.number, op, attribute.as_number(value))
     return func.coalesce(test, false())
+
+
+def _is_one_of(attribute: _Attribute, values: Sequence[Any]) -> ColumnElement[bool]:
+    """Test for any of these values with one look-up a type, however many values there are."""
+    texts = [value for value in values if isinstance(value, str)]
+    truths = {value for value in values if isinstance(value, bool)}
+    numbers = [attribute.as_number(value) for value in values if not isinstance(value, (str, bool))]
+    tests = [_test_attribute(attribute, Op.EQ, value) for value in truths]
+    if texts:
+        tests.append(func.coalesce(attribute.text.in_(texts), false()))
+    if numbers:
+        tests.append(func.coalesce(attribute.number.in_(numbers), false()))
+    return or_(*tests)
 
 
 def _compare(column: ColumnElement[Any], op: Op, value: Any) -> ColumnElement[Any]:

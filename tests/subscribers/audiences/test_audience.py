@@ -240,3 +240,14 @@ def test_tags_and_languages_are_asked_for_as_they_are_kept():
     )
 
     assert audience == Audience(any=("vip",), where=(Condition("language", Op.EQ, "pt-BR"),))
+
+
+@pytest.mark.parametrize("values", [("a", "b"), (1, 2), ("a", 1, True)])
+def test_a_list_of_values_costs_as_many_look_ups_as_two_of_them(people, values):
+    def count_look_ups(listed):
+        condition = Condition("attributes.city", Op.IN, listed)
+        with people.db.read() as tx:
+            sql = str(make_condition(Audience(where=(condition,)), tx.dialect).compile(tx.engine))
+        return sql.count("attributes")
+
+    assert count_look_ups(values * 30) == count_look_ups(values)
