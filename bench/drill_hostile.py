@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,9 @@ from bench.measure import free_port, serving
 from bench.sample_broadcast import add_broadcast
 
 THREADS, GOAL_S, GOAL_MB, SECONDS = 32, 2.0, 700, 10.0
-PEOPLE, MESSAGES = 20_000, 300_000
+# The rate limit would end a client that repeats a refused request at once.
+RETRY_AFTER_S = 2.0
+PEOPLE, MESSAGES = 20_000, 100_000
 _SMALL = {"recipients": ["+46701234567"], "message": "Pickup moved to 08:30"}
 _STRANGER = "+46709999999"
 
@@ -100,7 +103,7 @@ def make_kinds(broadcast: str) -> dict[str, Kind]:
         "lists": _post(send, {"message": "x", "recipients": [[]] * 300_000}),
         "numbers": _post(quote, {"message": "x", "recipients": phones * 40}),
         "audience": _post(quote, audience),
-        "count": _post("/api/audiences/estimate", {"audience": audience["audience"]}),
+        "send_audience": _post(send, {**audience, "send_at": "2035-01-01T00:00:00Z"}),
         "search": _post("/api/messages/search", {"recipient": _STRANGER}),
         "messages": Kind("GET", f"/api/broadcasts/{broadcast}/messages?status=expired"),
         "csv": Kind("GET", f"/api/broadcasts/{broadcast}/messages.csv"),
@@ -132,23 +135,28 @@ def drill(name: str, kind: Kind, port: int, worker: int, seconds: float) -> None
         waits.append(time.monotonic() - started)
         memory_mb = max(memory_mb, _read_memory_mb(worker))
         time.sleep(0.1)
-    ended.set()
-    for thread in threads:
-        thread.join(60)
     fine = max(waits) <= GOAL_S and memory_mb <= GOAL_MB and set(small) == {202}
     print(
-        f"{name:<12} small: {len(waits)} in at most {max(waits):5.2f} s {dict(small)}, "
+        f"{name:<13} small: {len(waits)} in at most {max(waits):5.2f} s {dict(small)}, "
         f"{memory_mb} MB, hostile: {dict(statuses)} {'' if fine else 'MISSED'}",
         flush=True,
     )
+    ended.set()
+    for thread in threads:
+        thread.join(60)
 
 
 def _repeat(kind: Kind, port: int, ended: threading.Event, statuses: Counter[Any]) -> None:
     while not ended.is_set():
         try:
-            statuses[_ask(port, kind)] += 1
+            status = _ask(port, kind)
         except (OSError, http.client.HTTPException) as e:
-            statuses[type(e).__name__] += 1
+            statuses[type(e).__name__] += 1  # refused before its body was read
+            ended.wait(RETRY_AFTER_S)
+            continue
+        statuses[status] += 1
+        if status == HTTPStatus.SERVICE_UNAVAILABLE:
+            ended.wait(RETRY_AFTER_S)
 
 
 def _ask(port: int, kind: Kind) -> int:

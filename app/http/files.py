@@ -1,11 +1,13 @@
 """Files over HTTP: content types of uploads, and CSV responses that are streamed."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from threading import BoundedSemaphore, Lock
 from typing import Any
 
 from flask import Response, request
 
 from app.errors import UnsupportedBody
+from app.http.gate import Overloaded
 
 CSV = "text/csv"
 # What systems call a CSV file: a browser on Windows takes the name from the registry.
@@ -31,8 +33,41 @@ def require_file(*content_types: str) -> str:
     return given
 
 
-def make_csv_response(lines: Iterable[str], file_name: str) -> Response:
-    """Return a response that streams the lines as a CSV file to save."""
+# Each file takes a thread until its client has all of it, so that some stay free for others.
+_MAX_FILES = 8
+_FILES = BoundedSemaphore(_MAX_FILES)
+# Making lines keeps a core busy: more at once would only delay small requests.
+_TURN = Lock()
+_RETRY_AFTER_S = 5
+
+
+def make_csv_response(blocks: Iterable[str], file_name: str) -> Response:
+    """Return a response that streams blocks of lines as a CSV file to save.
+
+    Raises Overloaded while too many files are sent.
+    """
+    lines = _make_in_turn(iter(blocks))
+    next(lines)
     response = Response(lines, mimetype=CSV)
     response.headers.set("Content-Disposition", "attachment", filename=file_name)
     return response
+
+
+def _make_in_turn(blocks: Iterator[str]) -> Iterator[str]:
+    """Yield "" once there is room for the file, then its blocks."""
+    if not _FILES.acquire(blocking=False):
+        raise Overloaded(
+            f"{_MAX_FILES} files are being sent; nothing was done. Repeat this request in "
+            f"{_RETRY_AFTER_S} seconds.",
+            retry_after_s=_RETRY_AFTER_S,
+        )
+    try:
+        yield ""
+        while True:
+            with _TURN:
+                block = next(blocks, None)
+            if block is None:
+                return
+            yield block
+    finally:
+        _FILES.release()

@@ -23,11 +23,9 @@ from app.sms.models.statuses import MessageStatus
 
 # Ends a cursor into a large audience that is not sorted yet.
 _UNSORTED = "u"
-# Recipients that one statement reads at most when few of them may match.  Without an end PostgreSQL
-# may sort the whole rest of an audience for each page.
+# Recipients that a page reads at most when few of them may match: a rare status takes further pages
+# instead of a long one.  Without an end PostgreSQL may sort the whole rest of an audience.
 _MAX_READ = 20_000
-# Recipients that one page reads at most: a rare status costs further pages instead of a long one.
-_MAX_READ_PER_PAGE = 100_000
 # Messages a page when all are read; each page has its own transaction.
 _PAGE_SIZE = 5_000
 _SORTING_S = 2
@@ -130,7 +128,7 @@ def _read_messages(
 ) -> tuple[list[MessageView], _Position]:
     messages: list[MessageView] = []
     unplanned = status_before_batching(broadcast.status)
-    last = position.chunk + _count_chunks(broadcast, _MAX_READ_PER_PAGE)
+    last = position.chunk + _count_chunks(broadcast, _MAX_READ)
     while len(messages) < limit and position.chunk < min(broadcast.chunks, last):
         remaining = limit - len(messages)
         end = min(_choose_end(broadcast, position, remaining, wanted), broadcast.chunks)

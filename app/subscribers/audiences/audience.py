@@ -21,6 +21,7 @@ from sqlalchemy import (
 from app.db.base import table_of
 from app.db.lists import chunked
 from app.errors import BadInput
+from app.http.gate import reserve_capacity
 from app.subscribers.audiences.conditions import TIME_FIELD, Condition, Op, make_test
 from app.subscribers.models import Subscriber, SubscriberTag, Tag
 
@@ -91,8 +92,13 @@ def make_condition(audience: Audience, dialect: Dialect) -> ColumnElement[bool]:
 
 
 def count_audience(tx: Connection, audience: Audience) -> int:
-    """Return the number of subscribers.  Raises BadInput that names unknown tags."""
+    """Return the number of subscribers.
+
+    Raises BadInput that names unknown tags, Overloaded while too many others are counted.
+    """
     require_known_tags(tx, audience)
+    if audience.where:
+        reserve_capacity()  # every subscriber may have to be looked at
     source, condition = find_people(audience, tx.dialect)
     count = select(func.count()).select_from(source).where(condition)
     return int(tx.execute(count).scalar_one())
