@@ -1,4 +1,4 @@
-"""Files that are sent to clients: a few at a time, and no thread is lost for one that is dropped."""
+"""Files that are sent to clients: a few at a time, and no thread is lost for a dropped one."""
 
 import pytest
 
