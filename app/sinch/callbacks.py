@@ -38,7 +38,9 @@ _DEFAULT_ALGORITHM = "HmacSHA256"
 
 _BATCH_REPORT = re.compile(r"delivery_report(_sms|_mms)?")
 _RECIPIENT_REPORT = re.compile(r"recipient_delivery_report(_sms|_mms)?")
-_INBOUND = re.compile(r"mo_(text|binary|media)")
+# Also a kind of text that the reference does not have yet: a STOP may be in it.
+_INBOUND = re.compile(r"mo_[a-z]{1,13}")
+_OF_TEXT = ("mo_text", "mo_binary")
 _ID = re.compile(r"[!-~]{1,64}")
 _NUMBER = re.compile(r"\+[0-9]{2,15}")
 
@@ -58,7 +60,7 @@ def parse_callback(raw: bytes) -> Callback:
     """
     try:
         fields = read_object(raw)
-        callback_type = str(fields.get("type", "")).lower()
+        callback_type = str(fields.get("type", "")).strip().lower()
         if _RECIPIENT_REPORT.fullmatch(callback_type):
             return _read_recipient_report(fields)
         if _BATCH_REPORT.fullmatch(callback_type):
@@ -131,7 +133,7 @@ def _read_batch_report(fields: Mapping[str, Any]) -> BatchReport:
 
 def _read_inbound(fields: Mapping[str, Any], callback_type: str) -> SinchInbound:
     _require_id(fields, "id")
-    if not isinstance(fields.get("body"), dict | str if callback_type == "mo_media" else str):
+    if not isinstance(fields.get("body"), str if callback_type in _OF_TEXT else dict | str):
         raise UnreadableCallback("an inbound without its body")
     return read_inbound({**fields, "type": callback_type})
 

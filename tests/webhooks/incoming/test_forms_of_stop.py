@@ -74,8 +74,8 @@ def test_a_stop_sent_as_bytes_suppresses(suppressed_by, encoding):
     assert suppressed_by(text(body, kind="mo_binary", udh="0500034a0101"))
 
 
-@pytest.mark.parametrize("kind", ["MO_TEXT", "Mo_Text", "mo_text"])
-def test_a_type_in_capitals_takes_effect_with_the_answer(suppressed_by, kind):
+@pytest.mark.parametrize("kind", ["MO_TEXT", "Mo_Text", " mo_text ", "mo_rcs", "mo_unicode"])
+def test_a_type_in_capitals_or_a_new_one_takes_effect_with_the_answer(suppressed_by, kind):
     assert suppressed_by(text("STOP", kind=kind))
 
 
