@@ -15,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test check quick lint types imports pytest seeds suites crowded browser fuzz simulate kills kills-celery flood bench openapi clean
+.PHONY: run test check quick lint types imports pytest seeds suites crowded browser fuzz simulate kills kills-celery flood hostile bench openapi clean
 
 run: $(VENV)/runtime
 	@exec $(PY) -m app.cli.up
@@ -101,6 +101,12 @@ CALLBACKS ?= 1000000
 flood: $(VENV)/dev
 	$(PY) -m pytest --timeout 0 -s tests/flood/test_flood.py --flood $(CALLBACKS) \
 	$(if $(SEED),--flood-seed $(SEED))
+
+# SIZE hostile requests of each kind at once beside a small broadcast; the time of its answer and the
+# memory of the process are printed.
+hostile: $(VENV)/dev
+	HOSTILE=$(SIZE) $(PY) -m pytest --timeout 0 -s tests/journeys/test_hostile_requests.py \
+	tests/journeys/test_slow_clients.py
 
 # Only the simulation of the state machine: SEEDS runs, starting with FIRST; `make simulate SEED=123`
 # runs one seed and prints its trace.

@@ -42,6 +42,7 @@ timeout = 60
 # A broadcast is answered within 25 s (SEND_BUDGET_S and look-ups); Heroku kills after 30 s.
 graceful_timeout = 25
 keepalive = 75
+sendfile = False  # the worker sends the end of an answer itself
 control_socket_disable = True
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None
 forwarder_headers = ""  # no proxy sets SCRIPT_NAME or PATH_INFO

@@ -5,8 +5,10 @@ clients stop the service.  Here the worker's event loop collects the head and a 
 request, and only a request that has arrived gets a thread.  A body that is large or has no length
 is read by a thread; few threads do that at a time, within a deadline that grows with the bytes.
 
-    new or kept alive ──> collecting ──> thread ──> kept alive, or lingering until it is closed
+    new or kept alive ──> collecting ──> thread ──> sending ──> kept alive, or lingering and closed
                               └──> waiting for one of the threads for open bodies
+
+The rest of an answer to a client that reads slowly is sent by the loop, too.
 """
 
 import contextlib
@@ -38,6 +40,9 @@ _BYTES_PER_S = 32 * 1024
 # One of this many threads, at least one, may read open bodies.
 _THREADS_PER_OPEN_BODY = 4
 _OPEN_BODY_WAIT_S = 20.0
+# Bytes of one answer, and of all answers, that may wait for clients to read them.
+_UNSENT_BYTES = 2_000_000
+_UNSENT_BYTES_IN_ALL = 64_000_000
 _LINGER_S = 2.0
 _LINGER_BYTES = 1_000_000
 _RECEIVE_BYTES = 64 * 1024
@@ -128,6 +133,40 @@ class _TimedReader:
         return data
 
 
+class _PatientSocket:
+    """A socket that keeps in memory what its client does not read yet, and does not wait for it."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock, self.unsent = sock, bytearray()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+    def sendall(self, data: bytes) -> None:
+        """Send at once what the client takes; wait for the client only above a limit."""
+        sent = 0 if self.unsent else send_now(self._sock, data)
+        self.unsent += memoryview(data)[sent:]
+        if len(self.unsent) > _UNSENT_BYTES:
+            self._sock.sendall(self.unsent)
+            self.unsent.clear()
+
+
+def send_now(sock: socket.socket, data: bytes | bytearray) -> int:
+    """Send as much as the socket takes without waiting.  Returns the number of bytes."""
+    sent = 0
+    with contextlib.suppress(BlockingIOError, InterruptedError), memoryview(data) as view:
+        while sent < len(view):
+            sent += sock.send(view[sent:], socket.MSG_DONTWAIT)
+    return sent
+
+
+class _Unsent:
+    """The rest of an answer, the end of its request, and the time until which it is sent."""
+
+    def __init__(self, data: bytearray, future: Any, deadline: float) -> None:
+        self.data, self.future, self.deadline = data, future, deadline
+
+
 class CollectingWorker(ThreadWorker):
     """gthread with requests collected by its event loop."""
 
@@ -138,6 +177,7 @@ class CollectingWorker(ThreadWorker):
         self._collected_bytes = 0
         self._waiting: dict[Any, _Collected] = {}
         self._open_bodies: set[Any] = set()
+        self._sending: dict[Any, _Unsent] = {}
         self._lingering: dict[Any, tuple[float, int]] = {}
         super().init_process()
 
@@ -162,20 +202,27 @@ class CollectingWorker(ThreadWorker):
         self._make_room()
 
     def finish_request(self, conn: Any, future: Any) -> None:
-        """Keep the connection, or let its last bytes arrive without stopping the loop for them."""
+        """Send the rest of the answer; then keep the connection, or close it without waiting."""
         if conn in self._open_bodies:
             self._open_bodies.discard(conn)
             self._serve_waiting()
-        if future.cancelled() or future.exception() or not future.result():
+        if unsent := conn.__dict__.pop("unsent", None):
+            self._send_later(conn, unsent, future)
+        elif future.cancelled() or future.exception() or not future.result():
             self._linger(conn)
         else:
             super().finish_request(conn, future)
 
     def handle_request(self, req: Any, conn: Any) -> Any:
-        """Read an open body within a deadline."""
+        """Read an open body within a deadline, and leave the end of the answer to the loop."""
+        sock = conn.sock
         if conn in self._open_bodies:
-            req.body.reader = _TimedReader(req.body.reader, conn.sock, self._timeout_s)
-        return super().handle_request(req, conn)
+            req.body.reader = _TimedReader(req.body.reader, sock, self._timeout_s)
+        conn.sock = patient = _PatientSocket(sock)
+        try:
+            return super().handle_request(req, conn)
+        finally:
+            conn.sock, conn.unsent = sock, patient.unsent
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
         """Answer what gunicorn cannot read, in the format of our errors."""
@@ -197,6 +244,10 @@ class CollectingWorker(ThreadWorker):
         for pending, end in ((self._collecting, self._drop), (self._waiting, self._refuse)):
             while pending and next(iter(pending.values())).deadline <= now:
                 end(next(iter(pending)))
+        for conn, unsent in list(self._sending.items()):
+            if unsent.deadline <= now:
+                self._stop_sending(conn)
+                self._close(conn)
         while self._lingering and next(iter(self._lingering.values()))[0] <= now:
             self._close(next(iter(self._lingering)))
 
@@ -205,6 +256,8 @@ class CollectingWorker(ThreadWorker):
         for collected in (*self._collecting.values(), *self._waiting.values()):
             latest = now + _LINGER_S if collected.buffer else now
             collected.deadline = min(collected.deadline, latest)
+        for unsent in self._sending.values():
+            unsent.deadline = min(unsent.deadline, now + _LINGER_S)
 
     def _receive(self, conn: Any, _: Any) -> None:
         collected = self._collecting[conn]
@@ -284,6 +337,32 @@ class CollectingWorker(ThreadWorker):
         del self._waiting[conn]
         self._answer(conn.sock, conn.client, *_BUSY, headers={"Retry-After": "2"})
         self._linger(conn)
+
+    def _send_later(self, conn: Any, unsent: bytearray, future: Any) -> None:
+        deadline = time.monotonic() + self._timeout_s + len(unsent) / _BYTES_PER_S
+        self._sending[conn] = _Unsent(unsent, future, deadline)
+        conn.sock.setblocking(False)
+        self.poller.register(conn.sock, selectors.EVENT_WRITE, partial(self._send, conn))
+        while sum(len(waiting.data) for waiting in self._sending.values()) > _UNSENT_BYTES_IN_ALL:
+            oldest = next(iter(self._sending))
+            self._stop_sending(oldest)
+            self._close(oldest)
+
+    def _send(self, conn: Any, _: Any) -> None:
+        unsent = self._sending[conn]
+        try:
+            del unsent.data[: send_now(conn.sock, unsent.data)]
+        except OSError:
+            self._stop_sending(conn)
+            self._close(conn)
+            return
+        if not unsent.data:
+            self._stop_sending(conn)
+            self.finish_request(conn, unsent.future)
+
+    def _stop_sending(self, conn: Any) -> None:
+        self.poller.unregister(conn.sock)
+        del self._sending[conn]
 
     def _linger(self, conn: Any) -> None:
         """Send the end of the answer, and read on for a moment, so that the answer is not lost."""

@@ -202,6 +202,43 @@ def test_clients_that_do_not_close_after_an_error_stop_nobody(service, connect):
     assert requests.get(f"{service.url}/health", timeout=10).ok
 
 
+def _begin_to_read(service, path):
+    """A connection with little room, on which an answer begins that nothing reads."""
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.settimeout(30)
+    connection.connect(("127.0.0.1", int(service.url.rpartition(":")[2])))
+    connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    return connection
+
+
+@pytest.mark.parametrize("path", ["/docs/assets/swagger-ui-bundle.js", "/openapi.json"])
+def test_clients_that_do_not_read_hold_no_thread(service, path):
+    whole = requests.get(service.url + path, timeout=30)
+    with contextlib.ExitStack() as stack:
+        slow = [stack.enter_context(_begin_to_read(service, path)) for _ in range(DRIPPING)]
+        health = [requests.get(f"{service.url}/health", timeout=10) for _ in range(3)]
+        again = requests.get(service.url + path, timeout=30)
+
+        assert all(connection.recv(12) == b"HTTP/1.1 200" for connection in slow)
+
+    assert all(answer.ok for answer in health)
+    assert again.content == whole.content
+    assert len(whole.content) > 100_000
+
+
+def test_an_answer_that_is_read_slowly_comes_whole(service):
+    path = "/docs/assets/swagger-ui-bundle.js"
+    whole = requests.get(service.url + path, timeout=30).content
+    with _begin_to_read(service, path) as connection:
+        answer = b""
+        while len(answer.partition(b"\r\n\r\n")[2]) < len(whole):
+            answer += connection.recv(65_536)
+            time.sleep(0.001)
+
+    assert answer.partition(b"\r\n\r\n")[2] == whole
+
+
 def test_a_slow_client_does_not_keep_a_service_from_ending(sandbox_server, tmp_path):
     settings = {"SINCH_REGION_URL": sandbox_server.url, "CLIENT_TIMEOUT_S": "60"}
     with running(tmp_path / "output", **settings) as service:
