@@ -55,11 +55,11 @@ _DELIVERY_COUNTS = text(
 _STEPS = (_CHUNKS, _BATCHES, _MESSAGES, _DELIVERY_COUNTS)
 
 
-def add_broadcast(db: Database, recipients: int) -> str:
+def add_broadcast(db: Database, recipients: int, *, client: str = "bench") -> str:
     """Insert a broadcast that was sent.  Returns its public id."""
     with db.write() as tx:
         public_id = make_id(datetime.now(UTC))
-        broadcast_id = _add_row(tx, public_id, recipients)
+        broadcast_id = _add_row(tx, public_id, recipients, client)
         at = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
         values = {"broadcast_id": broadcast_id, "recipients": recipients, "chunk": CHUNK, "at": at}
         for step in _STEPS:
@@ -68,12 +68,12 @@ def add_broadcast(db: Database, recipients: int) -> str:
     return public_id
 
 
-def _add_row(tx: Connection, public_id: str, recipients: int) -> int:
+def _add_row(tx: Connection, public_id: str, recipients: int, client: str) -> int:
     now, chunks = datetime.now(UTC), -(-recipients // CHUNK)
     columns = table_of(Broadcast).c
     added = insert(table_of(Broadcast)).values(
         public_id=public_id,
-        client="bench",
+        client=client,
         created_at=now,
         text="Pickup moved to 08:30",
         text_hash=bytes(32),

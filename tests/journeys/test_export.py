@@ -29,7 +29,7 @@ def service(sandbox_server, tmp_path_factory):
 def path(service, request):
     """Where the file of a broadcast to many is."""
     db = Database(f"sqlite:///{service.output.parent / 'clarion.db'}")
-    public_id = add_broadcast(db, RECIPIENTS)
+    public_id = add_broadcast(db, RECIPIENTS, client="tests")
     db.close()
     return f"/api/broadcasts/{public_id}/messages.csv"
 
