@@ -101,6 +101,10 @@ class Machine:
         assert isinstance(claim, Idle), claim
         return claim
 
+    def submit_claim(self, claim: Claim) -> SubmitResult:
+        """Post a claimed batch and record the answer."""
+        return submit_batch(self.ctx, claim)
+
     def submit(self) -> SubmitResult:
         """Claim, post and record the next batch."""
         return submit_batch(self.ctx, self.claim())

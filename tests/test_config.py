@@ -39,6 +39,12 @@ def test_neither_keys_nor_secrets_show_in_a_printed_configuration():
     [
         ({"API_KEYS": ""}, "set API_KEYS"),
         ({"API_KEYS": " , "}, "set API_KEYS"),
+        ({"ALLOWED_SENDERS": "shop"}, "ALLOWED_SENDERS must read like client:sender"),
+        ({"ALLOWED_SENDERS": "shop:ACME,shop:Acme"}, "each client once"),
+        ({"ALLOWED_SENDERS": "shpo:ACME"}, "'shpo', which is no client of API_KEYS"),
+        ({"ALLOWED_SENDERS": "shop:"}, "shop has '', which is no sender"),
+        ({"ALLOWED_SENDERS": "shop:ACME|Much too long a name"}, "which is no sender"),
+        ({"ALLOWED_SENDERS": "shop:0701234567 8"}, "which is no sender"),
         ({"API_KEYS": "short"}, "shorter than 32"),
         ({"API_KEYS": "shop:" + "short"}, "shorter than 32"),
         ({"API_KEYS": "change-me-" + STRONG_KEY}, "sample"),

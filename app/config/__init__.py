@@ -19,7 +19,7 @@ from pathlib import Path
 from dotenv import dotenv_values
 from limits import parse_many
 
-from app.config.keys import KeyHash, read_api_keys
+from app.config.keys import KeyHash, read_allowed_senders, read_api_keys
 from app.config.people import SubscriberRules, read_phone_hash_key, read_subscriber_rules
 from app.config.sending import SendingRules, read_sending_rules
 from app.config.sinch import SINCH_HOSTS, SinchSettings, read_sinch
@@ -86,6 +86,7 @@ class Config:
     client_timeout_s: int
     log_level: str
     api_keys: tuple[KeyHash, ...]
+    allowed_senders: Mapping[str, frozenset[str]]
     secret_key: str
     sinch: SinchSettings
     rate_limit: str
@@ -192,6 +193,7 @@ def read_config(environ: Mapping[str, str]) -> Config:
         client_timeout_s=read_int(environ, "CLIENT_TIMEOUT_S", 15, lowest=1, highest=300),
         log_level=_read_log_level(environ),
         api_keys=api_keys,
+        allowed_senders=read_allowed_senders(environ, api_keys),
         secret_key=secret_key,
         sinch=read_sinch(environ, env),
         rate_limit=_read_rate_limit(environ, "RATE_LIMIT", 100, env),

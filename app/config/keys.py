@@ -1,4 +1,4 @@
-"""API_KEYS: the clients of the API."""
+"""API_KEYS and ALLOWED_SENDERS: the clients of the API, and the senders they may use."""
 
 import re
 from collections.abc import Mapping
@@ -7,6 +7,7 @@ from hashlib import sha256
 
 from app.config.scopes import DEFAULT_SCOPES, KeyScope
 from app.config.values import AppEnv, ConfigError, require_strong
+from app.phone.e164 import is_sender
 from app.text.typos import suggest
 
 # Actors of our own in audit log and consent ledger: auto-replies, command line, phone, carrier.
@@ -83,3 +84,32 @@ def _read_scopes(client: str, value: str) -> frozenset[KeyScope]:
             "out for all but clients:all"
         )
     return frozenset(scopes)
+
+
+def read_allowed_senders(
+    environ: Mapping[str, str], keys: tuple[KeyHash, ...]
+) -> Mapping[str, frozenset[str]]:
+    """Read the senders that clients are limited to: comma-separated `client:sender|sender`."""
+    clients = {key.client for key in keys}
+    allowed: dict[str, frozenset[str]] = {}
+    for entry in filter(None, map(str.strip, environ.get("ALLOWED_SENDERS", "").split(","))):
+        client, colon, value = entry.partition(":")
+        client = client.strip()
+        senders = [sender.strip() for sender in value.split("|")]
+        if not colon or client in allowed:
+            raise ConfigError(
+                "ALLOWED_SENDERS must read like client:sender|sender,client:sender, "
+                "with each client once"
+            )
+        if client not in clients:
+            raise ConfigError(
+                f"ALLOWED_SENDERS names {client[:64]!r}, which is no client of API_KEYS"
+            )
+        for sender in senders:
+            if not is_sender(sender):
+                raise ConfigError(
+                    f"ALLOWED_SENDERS: {client} has {sender[:40]!r}, which is no sender: give a "
+                    "number like +46701234567, a short code, or a name of at most 11 characters"
+                )
+        allowed[client] = frozenset(senders)
+    return allowed

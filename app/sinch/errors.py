@@ -6,7 +6,7 @@
     │   └── SinchRefusal          Sinch answered no
     │       ├── SinchBusy             429; try again later
     │       ├── SinchRejected         400, 413, 415, 422, some 403: Sinch never accepts this payload
-    │       └── SinchMisconfigured    401, 402, 403, 404, 405, 3xx: Sinch accepts no payload now
+    │       └── SinchMisconfigured    401 to 405, 3xx: the account, the URL or the sender is refused
     ├── SinchOutcomeUnknown       the request left, no usable answer came
     └── SinchAnswerUnusable       a GET got no usable answer: it proves nothing
 
@@ -54,7 +54,7 @@ class SinchRejected(SinchRefusal):
 
 
 class SinchMisconfigured(SinchRefusal):
-    """URL, plan, token or account is wrong: nothing was sent, and no other batch can be."""
+    """URL, plan, token, account or sender is wrong: nothing was sent; it can be once corrected."""
 
 
 class SinchOutcomeUnknown(SinchError):

@@ -26,6 +26,7 @@ class Context:
 
     `worker` names this process in the table of attempts.  `callback_url` is where Sinch sends
     callbacks; None if reports are fetched instead.  `viewer` is the client that a request acts for.
+    `allowed_senders` are by client; a client that is not there may use any sender.
     """
 
     db: Database
@@ -41,6 +42,7 @@ class Context:
     clock: Clock = field(default_factory=Clock)
     jitter: Callable[[float, float], float] = random.uniform
     viewer: Viewer = NO_WALL
+    allowed_senders: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def now(self) -> datetime:
         """Return the current time, aware UTC."""
@@ -100,6 +102,7 @@ def make_context(config: Config) -> Context:
         sinch=sinch,
         rules=config.rules,
         default_sender=config.sinch.sender,
+        allowed_senders=config.allowed_senders,
         worker=make_worker_name(),
         instance_id=config.instance_id,
         callback_url=config.callback_url,

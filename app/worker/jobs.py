@@ -22,7 +22,7 @@ from app.sms.broadcasts.control import cancel_at_sinch, cancel_duplicate_batches
 from app.sms.broadcasts.idempotency import purge_old_keys
 from app.sms.broadcasts.schedule import expire_overdue_broadcasts, start_due_broadcasts
 from app.sms.context import Context
-from app.sms.dispatch.circuit_breaker import probe_circuit
+from app.sms.dispatch.circuit_breaker import probe_circuit, retry_held
 from app.sms.dispatch.submit import expire_leases
 from app.sms.eligibility.frequency_cap import purge_old_sends
 from app.sms.inbound.double_opt_in import request_confirmations
@@ -57,6 +57,7 @@ EVERY_SWEEP: tuple[Callable[[Context], object], ...] = (
     start_due_broadcasts,
     expire_overdue_broadcasts,
     probe_circuit,
+    retry_held,
     reconcile_due_batches,
     escalate_overdue,
     end_restore_when_done,

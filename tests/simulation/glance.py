@@ -9,7 +9,14 @@ from app.sms.audience.lookup import CLOCK_DOUBT
 from tests.simulation.world import START
 
 # Parts of a sweep: those that wait for a moment, and those that each sweep tries again.
-_TIMED = ("lease_until", "send_at", "expires_at", "next_reconcile_at", "next_report_at")
+_TIMED = (
+    "lease_until",
+    "send_at",
+    "expires_at",
+    "held_until",
+    "next_reconcile_at",
+    "next_report_at",
+)
 _UNTIMED = ("restoring", "wishes", "stragglers", "unsettled")
 # In restore mode an audience is looked up if its time comes within what our clock may be off.
 _DOUBT_S = CLOCK_DOUBT.total_seconds()
@@ -29,6 +36,8 @@ SELECT
  (SELECT min(lease_until) FROM batches WHERE state = 'sending') AS lease_until,
  (SELECT min(next_reconcile_at) FROM batches WHERE next_reconcile_at IS NOT NULL)
    AS next_reconcile_at,
+ (SELECT min(not_before) FROM batches WHERE state = 'held'
+   AND (SELECT facts IS NULL FROM gates WHERE name = 'circuit')) AS held_until,
  (SELECT min(send_at) FROM broadcasts WHERE status = 'scheduled') AS send_at,
  (SELECT min(expires_at) FROM broadcasts r WHERE completed_at IS NULL
    AND (resolving AND status <> 'cancelled' OR planned = chunks

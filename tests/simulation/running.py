@@ -22,7 +22,7 @@ from app.sms.broadcasts.schedule import (
 )
 from app.sms.context import Context
 from app.sms.dispatch.burst import Burst, submit_next
-from app.sms.dispatch.circuit_breaker import close_circuit_by_hand, probe_circuit
+from app.sms.dispatch.circuit_breaker import close_circuit_by_hand, probe_circuit, retry_held
 from app.sms.dispatch.submit import expire_leases
 from app.sms.inbound.opt_out import suppress_at_once
 from app.sms.inbound.receive import fetch_inbounds_when_due
@@ -64,6 +64,7 @@ PARTS: dict[str, Callable[[Context], object]] = {
     "send_at": start_due_broadcasts,
     "expires_at": expire_overdue_broadcasts,
     "circuit": probe_circuit,
+    "held_until": retry_held,
     "next_reconcile_at": reconcile_due_batches,
     "restoring": end_restore_when_done,
     "wishes": cancel_at_sinch,

@@ -94,7 +94,7 @@ class Handler(WSGIRequestHandler):
             self._reject_framing()
             return
         logged = self._log(environ, body)
-        fault = self.server.sandbox.faults.match(logged.operation) if logged else None
+        fault = self.server.sandbox.faults.match(logged.operation, body) if logged else None
         if logged is None:
             self._write(self._run_app(environ, body))
         elif fault is None:

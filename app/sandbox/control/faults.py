@@ -27,8 +27,8 @@ _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+: [^\x00\r\n]*")
 class Fault:
     """One ordered fault.
 
-    With `when` "after" the request is carried out before the fault.  `skip` matching requests
-    are spared first.
+    With `when` "after" the request is carried out before the fault.  Only requests whose body
+    contains `body_has` match; `skip` matching requests are spared first.
     """
 
     on: str = ANY
@@ -41,6 +41,7 @@ class Fault:
     headers: dict[str, str] = field(default_factory=dict)
     delay_s: float = 0.0
     byte_delay_s: float = 0.02
+    body_has: str = ""
     skip: int = 0
     times: int | None = 1
     probability: float = 1.0
@@ -86,18 +87,18 @@ class Faults:
         """Restart the random sequence from the seed in the settings."""
         self._random = random.Random(self._settings().seed)  # noqa: S311 (repeatable, not secret)
 
-    def match(self, operation: str) -> Fault | None:
+    def match(self, operation: str, body: bytes = b"") -> Fault | None:
         """Return the fault that this request meets and count the hit; None without a fault."""
         with self._lock:
             for fault in self._faults:
-                if self._hits(fault, operation):
+                if self._hits(fault, operation, body):
                     fault.hits += 1
                     return fault
         return None
 
-    def _hits(self, fault: Fault, operation: str) -> bool:
+    def _hits(self, fault: Fault, operation: str, body: bytes) -> bool:
         used_up = fault.times is not None and fault.hits >= fault.times
-        if used_up or fault.on not in (ANY, operation):
+        if used_up or fault.on not in (ANY, operation) or fault.body_has.encode() not in body:
             return False
         if fault.skip:
             fault.skip -= 1
@@ -129,6 +130,7 @@ _RULES: dict[str, Rule] = {
     "headers": (_are_headers, "an object of header name to value"),
     "delay_s": _DELAY_S,
     "byte_delay_s": _DELAY_S,
+    "body_has": TEXT,
     "skip": integer(0, 1_000_000),
     "times": optional(integer(1, 1_000_000)),
     "probability": number(0, 1),

@@ -33,6 +33,7 @@ from app.sms.models.batch import Batch, Message
 from app.sms.models.broadcast import Broadcast, Chunk
 from app.sms.models.statuses import NOT_REACHED, explain
 from app.sms.request.model import BroadcastRequest, hash_text
+from app.sms.request.prepare import require_allowed_sender
 
 _SENTENCE = "Broadcast accepted; it is sent in the background to recipients that were not reached."
 
@@ -58,6 +59,7 @@ def resend_undelivered(
         )
         if not phones:
             raise BadInput(_explain_nothing(excluded))
+        require_allowed_sender(ctx, original.sender)
         request = _make_request(ctx, original, phones)
         return _store(ctx, original, request, client=client, key=key, excluded=excluded)
     except (Conflict, KeyTaken) as e:

@@ -9,6 +9,7 @@ withhold.py         splits excluded and deferred recipients off a batch that is 
 payload.py          the batch as Sinch's API takes it
 submit.py           one POST per claim; leases that expired
 outcome.py          SENDING → ACCEPTED, PENDING, REJECTED, HELD or UNKNOWN
+refusals.py         whether a refusal concerns all clients, and which held batch tries next
 bisect.py           halves a rejected batch until the rejected number is alone
 burst.py            submits the most urgent batches, for background workers
 drain.py            submits one broadcast, for its HTTP request and the command line

@@ -1,13 +1,25 @@
 """Circuit breaker: after Sinch rejected all payloads, probe, try one batch, close."""
 
-from loguru import logger
-from sqlalchemy import Connection, select, update
+from datetime import datetime, timedelta
 
+from loguru import logger
+from sqlalchemy import Connection, or_, select, update
+
+from app.clock import CLOCK_SLACK_S
 from app.db.audit import write_audit
-from app.sinch.errors import SinchError
+from app.sinch.errors import SinchError, SinchMisconfigured
 from app.sms.context import Context
 from app.sms.dispatch.outcome import requeue_held
-from app.sms.lifecycle.gates import CIRCUIT, half_open_circuit, postpone_probe, read_gates
+from app.sms.dispatch.refusals import choose_trial
+from app.sms.lifecycle.gates import (
+    CIRCUIT,
+    MAX_BUSY_S,
+    Gates,
+    half_open_circuit,
+    open_circuit,
+    postpone_probe,
+    read_gates,
+)
 from app.sms.models.batch import Batch
 from app.sms.models.broadcast import Broadcast
 from app.sms.models.states import ACTIVE, BatchState
@@ -36,20 +48,22 @@ def probe_circuit(ctx: Context) -> bool:
         if not green:
             postpone_probe(tx, ctx.rules, now=now)
             return False
-        half_open_circuit(tx, gates)
-        _release_oldest(tx)
+        _release_trial(tx, gates, now)
     logger.info("sinch answers again: one batch tries")
     return True
 
 
 def close_circuit_by_hand(ctx: Context, *, actor: str) -> bool:
-    """Close the circuit on an operator's order.  Returns False if it was closed already."""
+    """Close the circuit on an operator's order, and try every held batch again.
+
+    Returns False if it was closed already and no batch was held.
+    """
     with ctx.db.write() as tx:
         now = ctx.now()
-        if read_gates(tx, ctx.rules, now).circuit is None:
+        is_open = read_gates(tx, ctx.rules, now).circuit is not None
+        if not requeue_held(tx, alone=True) and not is_open:
             return False
         write_audit(tx, now=now, actor=actor, action="close", subject="circuit")
-        requeue_held(tx)
         return True
 
 
@@ -63,8 +77,9 @@ def _probe(ctx: Context) -> bool:
 
 def _ensure_trial(ctx: Context) -> bool:
     """Let another batch try if the one on trial was lost, paused or cancelled."""
+    now = ctx.now()
     with ctx.db.write() as tx:
-        gates = read_gates(tx, ctx.rules, ctx.now(), lock=CIRCUIT)
+        gates = read_gates(tx, ctx.rules, now, lock=CIRCUIT)
         if gates.circuit is None:
             return False
         if gates.trial is not None:
@@ -72,18 +87,55 @@ def _ensure_trial(ctx: Context) -> bool:
             if state is BatchState.SENDING:
                 return False
             # The outcome of that trial will not be recorded any more.
-            half_open_circuit(tx, gates)
-        return _release_oldest(tx)
+        elif gates.candidate and _is_claimable(tx, gates.candidate[0], now):
+            return False
+        return _release_trial(tx, gates, now)
 
 
-def _release_oldest(tx: Connection) -> bool:
-    """Requeue the oldest held batch unless a pending batch can try.  Returns True if it did."""
-    active = select(Broadcast.id).where(
-        Broadcast.completed_at.is_(None), Broadcast.status.in_(ACTIVE)
+def _is_claimable(tx: Connection, batch_id: int, now: datetime) -> bool:
+    query = (
+        select(Batch.id)
+        .join(Broadcast, Broadcast.id == Batch.broadcast_id)
+        .where(Batch.id == batch_id, Batch.state == BatchState.PENDING)
+        .where(or_(Batch.not_before.is_(None), Batch.not_before <= now))
+        .where(Broadcast.completed_at.is_(None), Broadcast.status.in_(ACTIVE))
     )
-    batches = select(Batch.id).where(Batch.broadcast_id.in_(active)).order_by(Batch.id).limit(1)
-    if tx.execute(batches.where(Batch.state == BatchState.PENDING)).first() is not None:
-        return False
-    oldest = batches.where(Batch.state == BatchState.HELD).scalar_subquery()
-    released = update(Batch).where(Batch.id == oldest, Batch.state == BatchState.HELD)
-    return tx.execute(released.values(state=BatchState.PENDING, not_before=None)).rowcount == 1
+    return tx.execute(query).first() is not None
+
+
+def _release_trial(tx: Connection, gates: Gates, now: datetime) -> bool:
+    """Half-open the circuit for one batch.  Returns True if there is one that can try."""
+    candidate = choose_trial(tx, gates.last_trial, now)
+    half_open_circuit(tx, gates, candidate=candidate)
+    return candidate is not None
+
+
+def retry_held(ctx: Context) -> int:
+    """Let batches that are held alone try again at their time.  Returns how many.
+
+    If a probe is refused as well, all batches are concerned, and the circuit opens.
+    """
+    now = ctx.now()
+    # A time further ahead than the longest wait comes from a clock that was set back.
+    latest = now + timedelta(seconds=MAX_BUSY_S + CLOCK_SLACK_S)
+    is_due = or_(Batch.not_before <= now, Batch.not_before > latest)
+    due = [Batch.state == BatchState.HELD, is_due]
+    with ctx.db.read() as tx:
+        found = tx.execute(select(Batch.id).where(*due).limit(1)).first()
+        if found is None or read_gates(tx, ctx.rules, now).circuit is not None:
+            return 0
+    try:
+        ctx.sinch.check()
+    except SinchMisconfigured as e:
+        with ctx.db.write() as tx:
+            gates = read_gates(tx, ctx.rules, now, lock=CIRCUIT)
+            if gates.circuit is None:
+                refusal = {"status": e.status, "code": e.code, "text": e.text}
+                open_circuit(tx, gates, ctx.rules, now=now, refusal=refusal)
+        logger.bind(status=e.status, code=e.code).error("sinch refuses a probe: sending stops")
+        return 0
+    except SinchError:
+        return 0
+    with ctx.db.write() as tx:
+        pending = update(Batch).where(*due).values(state=BatchState.PENDING, not_before=None)
+        return tx.execute(pending).rowcount

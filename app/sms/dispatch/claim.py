@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, func, insert, or_, select, update
 
+from app.clock import CLOCK_SLACK_S
 from app.db.base import table_of
 from app.db.types import UtcTime
 from app.failpoints import failpoints
@@ -23,7 +24,7 @@ from app.sms.dispatch.withhold import withhold_recipients
 from app.sms.eligibility.decide import group_by_eligibility
 from app.sms.eligibility.frequency_cap import lock_marketing_counts, record_marketing_sends
 from app.sms.lifecycle.finalize import end_unsent, finalize_broadcast, finalize_in
-from app.sms.lifecycle.gates import CIRCUIT, PACE, Gates, half_open_circuit, read_gates, take_pace
+from app.sms.lifecycle.gates import CIRCUIT, PACE, Gates, begin_trial, read_gates, take_pace
 from app.sms.lifecycle.locks import LOCK_STATUS
 from app.sms.models.batch import Attempt, Batch
 from app.sms.models.broadcast import Broadcast
@@ -64,6 +65,7 @@ _NEXT_BATCHES = (
     .limit(bindparam("limit"))
     .with_for_update(skip_locked=True)
 )
+_CANDIDATE = _NEXT_BATCHES.where(_BATCHES.c.id == bindparam("batch_id"))
 _CLAIM_BATCH = (
     update(_BATCHES)
     .where(_BATCHES.c.id == bindparam("batch_id"), _IS_PENDING)
@@ -173,6 +175,10 @@ def _claim(
     obstacle = gates.find_obstacle(now)
     if obstacle is not None:
         return Idle(obstacle)
+    if gates.candidate:
+        if broadcast_id not in (None, gates.candidate[1]):
+            return Idle(now + timedelta(seconds=CLOCK_SLACK_S))
+        broadcast_id = gates.candidate[1]
     while True:
         broadcast = _find_broadcast(tx, now, broadcast_id)
         if broadcast is None:
@@ -214,7 +220,13 @@ def _claim_of_broadcast(
     if not _lock_for_claim(tx, broadcast, now):
         return Idle(now)
     due = {"broadcast_id": broadcast.id, "now": now, "limit": limit}
-    batches = tx.execute(_NEXT_BATCHES, due).all()
+    if gates.candidate:
+        candidate = due | {"batch_id": gates.candidate[0]}
+        batches = tx.execute(_CANDIDATE, candidate).all()
+        if not batches:
+            return Idle(now + timedelta(seconds=CLOCK_SLACK_S))  # a sweep chooses another one
+    else:
+        batches = tx.execute(_NEXT_BATCHES, due).all()
     if not batches:
         return Idle(now)  # other workers were quicker
     if gates.circuit:
@@ -237,7 +249,7 @@ def _claim_of_broadcast(
     attempts = [_start_attempt(tx, ctx, broadcast, batch, gates, now) for batch in ready]
     claims = [claim for claim in attempts if claim is not None]
     if claims and gates.circuit:
-        half_open_circuit(tx, gates, trial=claims[0].batch_id)
+        begin_trial(tx, gates, batch_id=claims[0].batch_id, broadcast=broadcast)
     return claims or Idle(now)
 
 

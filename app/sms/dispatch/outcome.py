@@ -3,7 +3,7 @@
 POST ─┬─ 2xx ─────────────────── ACCEPTED (without an id: Sinch's list is read for it)
       ├─ no byte left, 429 ───── PENDING, and all sending pauses
       ├─ payload rejected ────── REJECTED, or SPLIT until the rejected number is alone
-      ├─ all payloads rejected ─ HELD, and the circuit opens
+      ├─ account refused ─────── HELD, and the circuit opens unless only this client is refused
       └─ anything else ───────── UNKNOWN, for recovery/ to resolve
 
 Each move is a compare-and-swap on state and attempt: a late answer changes nothing.
@@ -23,11 +23,13 @@ from app.sinch.errors import SinchMisconfigured, SinchRefusal
 from app.sms.context import Context
 from app.sms.dispatch.bisect import can_be_split, split_batch
 from app.sms.dispatch.claim import Claim
+from app.sms.dispatch.refusals import choose_trial, concerns_all, defer_siblings, hold_alone
 from app.sms.lifecycle.finalize import (
     end_unsent,
     finalize_broadcast,
     finalize_in,
     has_open_batches,
+    lock_broadcast,
     was_resent,
 )
 from app.sms.lifecycle.gates import (
@@ -137,6 +139,8 @@ def record_results(ctx: Context, results: Sequence[ClaimResult]) -> None:
             # The batch first, as `expire_leases` does.
             _RECORDERS[result.outcome](tx, ctx, claim, result, status)
             _end_attempt(tx, ctx, claim, result)
+        if any(result.outcome is Outcome.HELD for _, result in results):
+            defer_siblings(tx, broadcast_id)
         if status is BroadcastStatus.CANCELLED:
             end_unsent(tx, broadcast_id, _S.CANCELLED)
         if ctx.db.is_sqlite and not has_open_batches(tx, broadcast_id):
@@ -241,12 +245,22 @@ def _record_held(
     if swapped.rowcount != 1:
         return
     now, refusal = ctx.now(), describe_rejection(result)
+    broadcast = lock_broadcast(tx, claim.broadcast_id)
     # Locked, so that the circuit is not closed before this batch is committed as HELD.
     gates = read_gates(tx, ctx.rules, now, lock=CIRCUIT)
+    bound = logger.bind(status=refusal.get("status"), code=refusal.get("code"))
+    if gates.circuit is None and not concerns_all(tx, broadcast, refusal.get("status"), now):
+        hold_alone(tx, ctx, batch_id=claim.batch_id, attempt=claim.attempt)
+        bound = bound.bind(client=broadcast.client, client_reference=claim.reference)
+        bound.error("sinch refuses a client's batch: it is held, and tried again alone")
     # Batches in flight when the circuit opened do not postpone the next probe.
-    if gates.circuit is None or claim.on_trial:
-        open_circuit(tx, gates, ctx.rules, now=now, refusal=refusal)
-        bound = logger.bind(status=refusal.get("status"), code=refusal.get("code"))
+    elif gates.circuit is None or claim.on_trial:
+        refused = {
+            "batch_id": claim.batch_id,
+            "broadcast_id": broadcast.id,
+            "client": broadcast.client,
+        }
+        open_circuit(tx, gates, ctx.rules, now=now, refusal=refusal, refused=refused)
         bound.error("sinch rejects all payloads: sending stops")
 
 
@@ -317,14 +331,21 @@ def _end_trial(tx: Connection, ctx: Context, claim: Claim) -> None:
     """Let another batch try after a trial that was neither accepted nor rejected."""
     if not claim.on_trial:
         return
-    gates = read_gates(tx, ctx.rules, ctx.now(), lock=CIRCUIT)
+    now = ctx.now()
+    gates = read_gates(tx, ctx.rules, now, lock=CIRCUIT)
     if gates.trial == claim.batch_id:
-        half_open_circuit(tx, gates)
+        half_open_circuit(tx, gates, candidate=choose_trial(tx, gates.last_trial, now))
 
 
-def requeue_held(tx: Connection) -> None:
-    """Close the circuit and make held batches pending."""
+def requeue_held(tx: Connection, *, alone: bool = False) -> int:
+    """Close the circuit and make held batches pending; with `alone` also those held alone.
+
+    Returns how many.
+    """
     close_circuit(tx)
     held = update(Batch).where(Batch.state == _S.HELD)
-    tx.execute(held.values(state=_S.PENDING, not_before=None))
+    if not alone:
+        held = held.where(Batch.not_before.is_(None))
+    requeued = tx.execute(held.values(state=_S.PENDING, not_before=None))
     logger.info("the circuit is closed: sending goes on")
+    return requeued.rowcount

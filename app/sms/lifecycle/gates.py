@@ -34,8 +34,10 @@ _SELECT_GATES = select(_GATES)
 class Gates:
     """All gates at one moment; times are None for gates that do not pause sending.
 
-    `circuit` is None while closed, else a dict: `half_open` allows one trial batch, `trial` is the
-    id of the batch on trial, `since` when the circuit opened.  `restored_broadcast_id` is the
+    `circuit` is None while closed, else a dict: `half_open` allows one trial batch, `candidate` is
+    the batch that may try and its broadcast (None if any may), `trial` is the id of the batch on
+    trial, `last_trial` the batch tried before with its broadcast and client, `since` when the
+    circuit opened.  `restored_broadcast_id` is the
     newest broadcast of the backup in restore mode, else 0.
     """
 
@@ -64,6 +66,17 @@ class Gates:
     def may_try(self) -> bool:
         """True if the open circuit lets one trial batch through."""
         return bool(self.circuit and self.circuit.get("half_open") and not self.trial)
+
+    @property
+    def last_trial(self) -> dict[str, Any] | None:
+        """The batch that was tried or refused last, with its broadcast and client."""
+        return self.circuit.get("last_trial") if self.circuit else None
+
+    @property
+    def candidate(self) -> tuple[int, int] | None:
+        """The ids of the batch that alone may try, and of its broadcast."""
+        batch = self.circuit.get("candidate") if self.circuit else None
+        return (batch[0], batch[1]) if batch else None
 
     @property
     def trial(self) -> int | None:
@@ -170,19 +183,48 @@ def open_busy(tx: Connection, now: datetime) -> None:
 
 
 def open_circuit(
-    tx: Connection, gates: Gates, rules: SendingRules, *, now: datetime, refusal: dict[str, Any]
+    tx: Connection,
+    gates: Gates,
+    rules: SendingRules,
+    *,
+    now: datetime,
+    refusal: dict[str, Any],
+    refused: dict[str, Any] | None = None,
 ) -> None:
-    """Stop all sending.  The wait before the next probe doubles each time the circuit reopens."""
+    """Stop all sending.  The wait before the next probe doubles each time the circuit reopens.
+
+    `refused` is the refused batch with its broadcast and client; None if a probe was refused.
+    """
     count = gates.circuit_count + 1
     wait_s = min(rules.probe_every_s * 2 ** min(count - 1, 10), MAX_BUSY_S)
     since = (gates.circuit or {}).get("since", now.isoformat())
-    facts = {**refusal, "since": since, "half_open": False, "trial": None}
+    facts = {
+        **refusal,
+        "since": since,
+        "half_open": False,
+        "trial": None,
+        "candidate": None,
+        "last_trial": refused,
+    }
     _set(tx, CIRCUIT, until_at=now + timedelta(seconds=wait_s), tries=count, facts=facts)
 
 
-def half_open_circuit(tx: Connection, gates: Gates, *, trial: int | None = None) -> None:
-    """Let one batch through: the next one claimed, or `trial`, which was just claimed."""
-    _set(tx, CIRCUIT, facts={**(gates.circuit or {}), "half_open": True, "trial": trial})
+def half_open_circuit(
+    tx: Connection, gates: Gates, *, candidate: tuple[int, int] | None = None
+) -> None:
+    """Let one batch through: `candidate`, or the next one claimed.
+
+    `candidate` are the ids of a batch and of its broadcast.
+    """
+    facts = {"half_open": True, "trial": None, "candidate": candidate}
+    _set(tx, CIRCUIT, facts={**(gates.circuit or {}), **facts})
+
+
+def begin_trial(tx: Connection, gates: Gates, *, batch_id: int, broadcast: Row[Any]) -> None:
+    """Record that a batch was claimed to try while the circuit is half open."""
+    last = {"batch_id": batch_id, "broadcast_id": broadcast.id, "client": broadcast.client}
+    facts = {"trial": batch_id, "candidate": None, "last_trial": last}
+    _set(tx, CIRCUIT, facts={**(gates.circuit or {}), **facts})
 
 
 def postpone_probe(tx: Connection, rules: SendingRules, *, now: datetime) -> None:

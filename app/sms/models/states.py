@@ -3,7 +3,7 @@
     PENDING ──claim──> SENDING ─┬─> ACCEPTED          2xx
       ^ │                       ├─> PENDING           not sent: no byte left, or 429
       │ ├─> SUPPRESSED          ├─> REJECTED, SPLIT   this payload is rejected
-      │ ├─> EXPIRED             ├─> HELD              all payloads are rejected
+      │ ├─> EXPIRED             ├─> HELD              the account or the sender is refused
       │ └─> CANCELLED           └─> UNKNOWN           it left, and no usable answer came
       └── HELD
     UNKNOWN ─┬─> ACCEPTED, DUPLICATE     Sinch's list or a report shows the batch
@@ -26,7 +26,7 @@ class BatchState(StrEnum):
     ACCEPTED = "accepted"  # Sinch has it
     REJECTED = "rejected"  # Sinch rejected this payload; not sent
     SPLIT = "split"  # rejected as a whole; its halves replace it
-    HELD = "held"  # Sinch rejects all payloads; not sent, waits for the circuit to close
+    HELD = "held"  # Sinch refuses our account or this sender; not sent, and tried again
     UNKNOWN = "unknown"  # it may have been sent: Sinch is asked, it is not sent again
     NEEDS_ATTENTION = "needs_attention"  # still unknown: an operator decides
     DUPLICATE = "duplicate"  # Sinch has it more than once
@@ -82,7 +82,7 @@ class Outcome(StrEnum):
     ACCEPTED = "accepted"  # 2xx
     NOT_SENT = "not_sent"  # proven: no byte left, or 429
     REJECTED = "rejected"  # this payload is rejected
-    HELD = "held"  # all payloads are rejected
+    HELD = "held"  # the account or the sender is refused
     UNKNOWN = "unknown"  # it left, and no usable answer came
 
 

@@ -24,7 +24,7 @@ class MessageStatus(StrEnum):
     SUPPRESSED = "suppressed"  # not sent: the recipient is excluded
     INVALID = "invalid"  # not sent: not a phone number
     DUPLICATE = "duplicate"  # not sent: listed more than once in the request
-    HELD = "held"  # not sent yet: Sinch rejects our account or configuration
+    HELD = "held"  # not sent yet: Sinch refuses our account or the sender
     UNCONFIRMED = "unconfirmed"  # it may have been sent; Sinch or an operator will tell
     ABANDONED = "abandoned"  # an operator decided not to send it again; it may have been sent
 
@@ -154,7 +154,9 @@ _BY_STATUS: dict[MessageStatus, Reason] = {
     _M.SUPPRESSED: Reason("The recipient is excluded.", retry=False),
     _M.INVALID: Reason("Not a phone number.", retry=False),
     _M.DUPLICATE: Reason("Listed more than once; sent once.", retry=False),
-    _M.HELD: Reason("Sinch rejects our configuration; it is sent once that is fixed.", retry=False),
+    _M.HELD: Reason(
+        "Sinch refuses our account or this sender; it is sent once that is corrected.", retry=False
+    ),
     _M.UNCONFIRMED: Reason("It may have been sent; Sinch is asked about it.", retry=False),
     _M.ABANDONED: Reason("It may have been sent; an operator closed it.", retry=False),
 }

@@ -39,13 +39,27 @@ def prepare_request(ctx: Context, request: BroadcastRequest) -> BroadcastRequest
     """Return the request with its texts as they are sent, and their size.
 
     Raises NotFound for an unknown template, BadInput for a text that cannot be filled, is too long,
-    or has more parts than allowed.
+    or has more parts than allowed, and for a sender that the client may not use.
     """
+    require_allowed_sender(ctx, request.sender)
     if request.template is not None:
         request = _use_template(ctx, request, request.template)
     if request.category is Category.MARKETING and ctx.subscriber_rules.opt_out_footer:
         request = _add_footers(ctx, request)
     return _measure(request)
+
+
+def require_allowed_sender(ctx: Context, sender: str | None) -> None:
+    """Raise BadInput for a sender that ALLOWED_SENDERS does not give the calling client."""
+    allowed = ctx.allowed_senders.get(ctx.viewer.client or "")
+    if allowed is None or sender in (None, ctx.default_sender) or sender in allowed:
+        return
+    known = ", ".join(sorted(allowed))
+    raise _bad_field(
+        "sender",
+        f"{ctx.viewer.client} may not send as {sender}: use {known}, or leave the sender out for "
+        f"{ctx.default_sender}; the setting ALLOWED_SENDERS decides",
+    )
 
 
 def _use_template(ctx: Context, request: BroadcastRequest, name: TemplateName) -> BroadcastRequest:

@@ -32,7 +32,8 @@ ANN, BOB = "+46701234567", "+46707654321"
 _S = BatchState
 
 PAYLOAD_REFUSED = [400, 413, 415, 422]
-EVERYTHING_REFUSED = [401, 402, 403, 404, 405, 300, 301, 302, 303, 307, 308]
+EVERYTHING_REFUSED = [401, 402, 300, 301, 302, 303, 307, 308]
+PERHAPS_THE_PAYLOAD_REFUSED = [403, 404, 405]
 UNCLEAR = [408, 409, 410, 418, 451, 500, 501, 502, 503, 504, 507, 520, 599]
 
 
@@ -179,6 +180,22 @@ def test_a_refusal_of_everything_holds_the_batch_and_all_others(machine, sandbox
     assert machine.counts(broadcast) == {"held": 1, "pending": 1}
     assert machine.gates().circuit["status"] == status
     machine.idle()
+    assert sandbox.posts() == 1
+
+
+@pytest.mark.parametrize("status", PERHAPS_THE_PAYLOAD_REFUSED)
+def test_what_may_be_the_payloads_fault_holds_its_broadcast_alone(either_machine, sandbox, status):
+    machine = either_machine
+    refused = machine.store([ANN, BOB], size=1)
+    other = machine.store(many_numbers(1))
+    _order(sandbox, status=status, code="a_code_of_tomorrow")
+
+    machine.submit()
+
+    assert machine.states(refused) == [_S.HELD, _S.PENDING]
+    assert machine.gates().circuit is None
+    assert machine.claim().broadcast_id == other
+    assert machine.idle().not_before > machine.ctx.now()
     assert sandbox.posts() == 1
 
 

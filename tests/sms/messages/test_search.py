@@ -109,7 +109,7 @@ def _rejected(service, caller, sandbox):
 def _held(service, caller, sandbox):
     sandbox.order_fault(on="POST /batches", status=401, code="unauthorized")
     caller.send(ANN)
-    return "held", "rejects our configuration"
+    return "held", "refuses our account or this sender"
 
 
 def _paused(service, caller, sandbox):
