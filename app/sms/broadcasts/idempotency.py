@@ -5,7 +5,8 @@ A key belongs to its client, is stored in its broadcast's transaction and is kep
 """
 
 import re
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import timedelta
 from http import HTTPStatus
 from typing import Any
@@ -31,10 +32,14 @@ class KeyTaken(Exception):
 
 @dataclass(frozen=True, slots=True)
 class RequestKey:
-    """A client's key and the SHA-256 of the request it came with."""
+    """A client's key and the SHA-256 of the request it came with.
+
+    `on_replay` is called when the request gets the answer of an earlier one.
+    """
 
     value: str
     request_hash: bytes
+    on_replay: Callable[[], object] = field(default=lambda: None, compare=False)
 
 
 def read_key(header: str | None, request_hash: bytes) -> RequestKey | None:
@@ -90,6 +95,7 @@ def find_replay(ctx: Context, key: RequestKey, *, client: str) -> Row[Any] | Non
         raise RequestRunning(
             "The first request with this Idempotency-Key is still running.", retry_after_s=2
         )
+    key.on_replay()
     return row
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, and_, func, or_, select, tuple_
 
 from app.db.audit import write_audit
-from app.errors import BadInput, Conflict, RequestRunning
+from app.errors import BadInput, ClarionError, Conflict, RequestRunning
 from app.ids import make_id
 from app.sinch.schemas import ReportMode
 from app.sms.audience.expand import expand_request
@@ -31,11 +31,16 @@ from app.sms.lifecycle.find import find_broadcast
 from app.sms.lifecycle.latency import NONE
 from app.sms.models.batch import Batch, Message
 from app.sms.models.broadcast import Broadcast, Chunk
-from app.sms.models.statuses import NOT_REACHED, explain
+from app.sms.models.statuses import NOT_REACHED, MessageStatus, explain
 from app.sms.request.model import BroadcastRequest, hash_text
 from app.sms.request.prepare import require_allowed_sender
 
 _SENTENCE = "Broadcast accepted; it is sent in the background to recipients that were not reached."
+_STILL_AWAITED = (
+    " Recipients without a final status are left out, and the first broadcast is resent only once."
+)
+# A final status may still come.
+_AWAITED = (MessageStatus.SUBMITTED, MessageStatus.UNCONFIRMED)
 
 
 def resend_undelivered(
@@ -54,14 +59,15 @@ def resend_undelivered(
     if key and (answer := _find_answer(ctx, key, client)):
         return answer
     try:
-        original, phones, excluded = _find_unreached(
+        original, phones, excluded, awaited = _find_unreached(
             ctx, public_id, include_permanent=include_permanent
         )
         if not phones:
-            raise BadInput(_explain_nothing(excluded))
+            raise _explain_nothing(original, excluded, awaited)
         require_allowed_sender(ctx, original.sender)
         request = _make_request(ctx, original, phones)
-        return _store(ctx, original, request, client=client, key=key, excluded=excluded)
+        left_out = {"excluded": excluded, "awaited": awaited}
+        return _store(ctx, original, request, client=client, key=key, left_out=left_out)
     except (Conflict, KeyTaken) as e:
         # A simultaneous request with this key may have been stored first.
         if key and (answer := _find_answer(ctx, key, client)):
@@ -97,8 +103,11 @@ def _require_resendable(tx: Connection, original: Row[Any]) -> None:
 
 def _find_unreached(
     ctx: Context, public_id: str, *, include_permanent: bool
-) -> tuple[Row[Any], list[str], int]:
-    """Return the broadcast, the recipients to resend to, and how many others were not reached."""
+) -> tuple[Row[Any], list[str], int, int]:
+    """Return the broadcast and the recipients to resend to.
+
+    Also returns how many others were not reached, and how many may still be.
+    """
     with ctx.db.read() as tx:
         original = find_broadcast(tx, ctx, public_id)
         _require_resendable(tx, original)
@@ -106,7 +115,8 @@ def _find_unreached(
         unreached = {kind: n for kind, n in counts.items() if kind[0] in NOT_REACHED}
         wanted = {kind for kind in unreached if include_permanent or explain(*kind).retry}
         excluded = sum(n for kind, n in unreached.items() if kind not in wanted)
-        return original, list(_list_recipients(tx, original, wanted)), excluded
+        awaited = sum(n for (status, _), n in counts.items() if status in _AWAITED)
+        return original, list(_list_recipients(tx, original, wanted)), excluded, awaited
 
 
 def _list_recipients(tx: Connection, original: Row[Any], wanted: Set[StatusCode]) -> Iterator[str]:
@@ -140,13 +150,21 @@ def _select_planned(tx: Connection, original: Row[Any], wanted: Set[StatusCode])
     return set(tx.execute(query).scalars())
 
 
-def _explain_nothing(excluded: int) -> str:
-    if not excluded:
-        return "There is no recipient that provably was not reached"
-    return (
-        f"{excluded} recipients provably were not reached, but sending again would not help; set "
-        "include_permanent to true to send it all the same"
-    )
+def _explain_nothing(original: Row[Any], excluded: int, awaited: int) -> ClarionError:
+    """Return the error for a broadcast without a recipient to resend to."""
+    if excluded:
+        return BadInput(
+            f"{excluded} recipients provably were not reached, but sending again would not help; "
+            "set include_permanent to true to send it all the same"
+        )
+    if awaited:
+        return Conflict(
+            f"No recipient provably was not reached so far, and {awaited} have no final status "
+            "yet: wait until the broadcast has its all_reported_at.",
+            status=original.status.value,
+            awaited=awaited,
+        )
+    return BadInput("There is no recipient that provably was not reached")
 
 
 def _make_request(ctx: Context, original: Row[Any], phones: Sequence[str]) -> BroadcastRequest:
@@ -193,7 +211,7 @@ def _store(
     *,
     client: str,
     key: RequestKey | None,
-    excluded: int,
+    left_out: dict[str, int],
 ) -> dict[str, Any]:
     request, chunks = expand_request(ctx, request)
     with ctx.db.write() as tx:
@@ -212,9 +230,9 @@ def _store(
         answer = describe_request(
             request, public_id, "queued", recipients=len(request.recipients)
         ) | {
-            "message": _SENTENCE,
+            "message": _SENTENCE + (_STILL_AWAITED if left_out["awaited"] else ""),
             "resend_of": original.public_id,
-            "excluded": excluded,
+            **left_out,
         }
         if key is not None:
             keep_key(tx, ctx, key, client=client, broadcast_id=broadcast_id, answer=answer)

@@ -245,10 +245,15 @@ class ResendAcceptedSchema(BroadcastAcceptedSchema):
             "Undelivered recipients that are left out, since the failure is permanent."
         ),
     )
+    awaited = fields.Integer(
+        required=True,
+        metadata=describe("Recipients that are left out, since they have no final status yet."),
+    )
 
 
 class ResendConflictSchema(ErrorSchema):
-    """409: the broadcast was resent before, or is not complete."""
+    """409: the broadcast was resent before, is not complete, or too few reports have come."""
 
+    awaited = fields.Integer(metadata=describe("Recipients without a final status."))
     status = fields.String(metadata=describe("Status of the broadcast."))
     broadcast_id = fields.String(metadata=describe("The broadcast that it was resent as before."))

@@ -4,7 +4,7 @@ from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 
-from flask import current_app, g, request
+from flask import Response, after_this_request, current_app, g, request
 
 from app.auth import require_api_key, require_scope, require_scope_for
 from app.config.scopes import KeyScope
@@ -48,9 +48,10 @@ IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
     "required": False,
     "schema": {"type": "string", "maxLength": 255},
-    "description": "A repeated request with the same key gets the answer of the first and sends "
-    "nothing. Keys are kept for 30 days.",
+    "description": "A repeated request with the same key gets the answer of the first, with the "
+    "header Idempotency-Replayed: true, and sends nothing. Keys are kept for 30 days.",
 }
+_REPLAYED = "Idempotency-Replayed"
 
 _INVALID = "The request is invalid; nothing was sent."
 _DUPLICATE = (
@@ -60,7 +61,8 @@ _DUPLICATE = (
 _FAILED = "Sinch rejected the broadcast, and nothing of it is kept."
 _CONFLICT = "Not allowed in the broadcast's current status; see `status`."
 _RESEND_CONFLICT = (
-    "Already resent as the broadcast `broadcast_id`, or not complete yet; see `status`."
+    "Already resent as the broadcast `broadcast_id`, or not complete yet, see `status`; or no "
+    "failure is reported so far, see `awaited`."
 )
 
 
@@ -185,7 +187,13 @@ def _create(broadcast_request: BroadcastRequest) -> tuple[dict[str, Any], HTTPSt
 
 
 def _read_key() -> RequestKey | None:
-    return read_key(request.headers.get("Idempotency-Key"), g.get("body_hash", b""))
+    key = read_key(request.headers.get("Idempotency-Key"), g.get("body_hash", b""))
+    return replace(key, on_replay=lambda: after_this_request(_mark_replay)) if key else None
+
+
+def _mark_replay(response: Response) -> Response:
+    response.headers[_REPLAYED] = "true"
+    return response
 
 
 def _show(broadcast_id: str) -> dict[str, Any]:

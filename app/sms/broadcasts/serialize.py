@@ -34,7 +34,7 @@ def show_view(view: BroadcastView, *, production: bool) -> dict[str, Any]:
         "parts": row.parts * view.totals.at_sinch,
         "counts": view.counts,
         "reasons": give_reasons(view.by_status_code),
-        "timeline": build_timeline(row, view.totals),
+        "timeline": build_timeline(row, view.totals, view.seen_at),
         "batches": view.batches,
         "excluded": view.excluded,
         "exclusions": view.exclusions,

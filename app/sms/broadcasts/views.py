@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, case, func, select
@@ -58,6 +59,7 @@ class BroadcastView:
     """
 
     row: Row[Any]
+    seen_at: datetime
     totals: BroadcastCounts
     by_status_code: dict[StatusCode, int]
     counts: dict[str, int]
@@ -88,16 +90,16 @@ class BroadcastView:
 def view_broadcast(ctx: Context, public_id: str) -> BroadcastView:
     """Return a broadcast by its public id.  Raises NotFound."""
     with ctx.db.read() as tx:
-        return _view(tx, [find_broadcast(tx, ctx, public_id)])[0]
+        return _view(tx, ctx, [find_broadcast(tx, ctx, public_id)])[0]
 
 
 def view_by_id(ctx: Context, broadcast_id: int) -> BroadcastView:
     with ctx.db.read() as tx:
         row = tx.execute(_SELECT_BY_ID, {"broadcast_id": broadcast_id}).one()
-        return _view(tx, [row])[0]
+        return _view(tx, ctx, [row])[0]
 
 
-def _view(tx: Connection, rows: Sequence[Row[Any]]) -> list[BroadcastView]:
+def _view(tx: Connection, ctx: Context, rows: Sequence[Row[Any]]) -> list[BroadcastView]:
     ids = [row.id for row in rows]
     totals = read_counts(tx, ids)
     cancelled = [row.id for row in rows if row.status is BroadcastStatus.CANCELLED]
@@ -113,6 +115,7 @@ def _view(tx: Connection, rows: Sequence[Row[Any]]) -> list[BroadcastView]:
         views.append(
             BroadcastView(
                 row=row,
+                seen_at=ctx.now(),
                 totals=totals[row.id],
                 by_status_code=by_status_code,
                 counts=total_by_status(by_status_code),
@@ -170,7 +173,7 @@ def list_broadcasts(
         query = query.where(Broadcast.reference == reference)
     with ctx.db.read() as tx:
         page = make_page(tx.execute(query).all(), limit)
-        return Page(_view(tx, page.rows), page.cursor)
+        return Page(_view(tx, ctx, page.rows), page.cursor)
 
 
 def list_batch_ids(ctx: Context, broadcast_id: int, *, limit: int = 1_000) -> list[str]:

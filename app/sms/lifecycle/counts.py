@@ -214,27 +214,32 @@ def explain_status(
 _PERCENTILES = {"p50": 0.50, "p90": 0.90, "p99": 0.99}
 
 
-def build_timeline(broadcast: Row[Any], counts: BroadcastCounts) -> dict[str, Any]:
+def build_timeline(broadcast: Row[Any], counts: BroadcastCounts, now: datetime) -> dict[str, Any]:
     """Show the times of a broadcast; None for what has not happened yet."""
     return {
         "created_at": broadcast.created_at,
         "first_submitted_at": broadcast.first_submitted_at,
         "last_submitted_at": counts.last_accepted_at,
         "delivered": {
-            name: _find_time(broadcast, counts, share) for name, share in _PERCENTILES.items()
+            name: _find_time(broadcast, counts, share, now) for name, share in _PERCENTILES.items()
         },
         "completed_at": broadcast.completed_at,
         "all_reported_at": broadcast.all_reported_at,
     }
 
 
-def _find_time(broadcast: Row[Any], counts: BroadcastCounts, share: float) -> datetime | None:
-    """Return when this share of the messages was delivered, to within 5 % of the time it took."""
+def _find_time(
+    broadcast: Row[Any], counts: BroadcastCounts, share: float, now: datetime
+) -> datetime | None:
+    """Return when this share of the messages was delivered, to within 5 % of the time it took.
+
+    It is never after the last report, nor after now.
+    """
     waited_s = percentile(counts.delays, share)
     if waited_s is None:
         return None
     start: datetime = broadcast.send_at or broadcast.created_at
-    return start + timedelta(seconds=waited_s)
+    return min(start + timedelta(seconds=waited_s), broadcast.all_reported_at or now)
 
 
 def make_url(public_id: str) -> str:

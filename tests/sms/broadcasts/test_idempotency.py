@@ -366,3 +366,17 @@ def _without_request_id(answer):
     if answer.status_code >= 400:
         assert told.pop("request_id")
     return told
+
+
+@pytest.mark.parametrize("status", [201, 400, 401])
+def test_a_replay_says_in_a_header_that_it_is_one(service, caller, sandbox, status):
+    if status >= 400:
+        sandbox.order_fault(on="POST /batches", status=status, code="syntax_x")
+    first = caller.send(ANN, idempotency_key="k")
+
+    again = caller.send(ANN, idempotency_key="k")
+    other = caller.send(ANN, idempotency_key="another")
+
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert "Idempotency-Replayed" not in first.headers
+    assert "Idempotency-Replayed" not in other.headers

@@ -273,22 +273,36 @@ def test_before_it_has_ended_it_is_too_early(service, caller, sandbox, status):
 
 
 @pytest.mark.parametrize(
-    ("ends", "told"),
+    ("ends", "status", "told"),
     [
-        ([("Delivered", 0), ("Unknown", 0), None], "there is no recipient"),
-        ([UNKNOWN_NUMBER] * 3, "3 recipients"),
+        ([("Delivered", 0), ("Unknown", 0)], 400, "there is no recipient"),
+        ([("Delivered", 0), None, None], 409, "2 have no final status yet: wait"),
+        ([None] * 3, 409, "3 have no final status yet: wait"),
+        ([UNKNOWN_NUMBER] * 3, 400, "3 recipients"),
     ],
 )
-def test_without_anybody_to_send_to_there_is_no_new_broadcast(service, caller, sandbox, ends, told):
+def test_without_anybody_to_send_to_there_is_no_new_broadcast(
+    service, caller, sandbox, ends, status, told
+):
     made = _failed(service, caller, ends)
 
     answer = _resend(caller, made)
 
-    assert answer.status_code == 400
+    assert answer.status_code == status
     assert told in answer.get_json()["error"].lower()
     assert caller.ids() == [id_of(made)]
     with_all = _resend(caller, made, {"include_permanent": True})
-    assert with_all.status_code == (400 if told == "there is no recipient" else 202)
+    assert with_all.status_code == (202 if told == "3 recipients" else status)
+
+
+def test_a_resend_tells_how_many_may_still_fail_without_being_resent(service, caller, sandbox):
+    made = _failed(service, caller, [OFF, None, None])
+
+    answer = _resend(caller, made)
+
+    assert (answer.status_code, answer.get_json()["recipients"]) == (202, 1)
+    assert answer.get_json()["awaited"] == 2
+    assert "resent only once" in answer.get_json()["message"]
 
 
 @pytest.mark.parametrize(
