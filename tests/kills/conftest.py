@@ -3,6 +3,7 @@
 import os
 import random
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,16 @@ from tests.kills.ledger import LedgeredSandbox, running_sandbox
 
 # So that a failure there shows what was compared.
 pytest.register_assert_rewrite("tests.kills.judging", "tests.kills.mortal")
+
+
+# Beyond several waits of a test, each with its own deadline.
+TIMEOUT_S = 1_200
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.parent == Path(__file__).parent and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(TIMEOUT_S))
 
 
 @pytest.fixture(scope="session")

@@ -160,6 +160,13 @@ class Mortal:
         with self._looking() as ctx, ctx.db.read() as tx:
             return Counter(state.value for (state,) in tx.execute(select(Batch.state)))
 
+    def has_claimed(self) -> bool:
+        """Whether a batch was claimed whose outcome is not known.
+
+        A short lease may be over before anybody looks.
+        """
+        return not self.states().keys().isdisjoint(("sending", "unknown", "needs_attention"))
+
     @contextlib.contextmanager
     def _looking(self) -> Iterator[Context]:
         ctx = make_context(read_config(settings(**self._settings)))
