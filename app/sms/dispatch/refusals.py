@@ -78,8 +78,8 @@ def choose_trial(
     """Choose the batch to try while the circuit is half open.  Returns its id and its broadcast's.
 
     `last` is the trial before: another client's batch goes first, then one of another broadcast,
-    then another batch.  The same batch follows itself only if there is no other.  A held batch
-    becomes pending.
+    then another batch.  A batch follows itself only if there is no other.  A held batch becomes
+    pending.
     """
     last = last or {}
     repeats = (
