@@ -12,7 +12,7 @@ from app.health import blueprint as health
 from app.http.gate import guard_capacity
 from app.http.openapi import register_api
 from app.http.security import secure_responses, trust_proxies
-from app.logs import log_requests
+from app.logs import configure_logging, log_requests
 from app.rate_limit import limit_rates
 from app.sms.blueprints import BLUEPRINTS as SMS
 from app.sms.context import make_context
@@ -26,6 +26,7 @@ from app.webhooks.outgoing.routes import blueprint as client_webhooks
 
 def create_app(config: Config) -> Flask:
     """Make the service from its settings.  Reads no environment and opens no connection."""
+    configure_logging(config.log_level)
     flask_app = make_command_app(config)
     for warning in config.warnings:
         logger.warning(warning)

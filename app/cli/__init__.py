@@ -17,7 +17,6 @@ from flask import Flask
 
 from app.config import Config
 from app.failpoints import failpoints
-from app.logs import configure_logging
 
 # Name of the command: where it is, and its help.
 _COMMANDS = {
@@ -47,7 +46,6 @@ class _ImportedWhenRun(click.Command):
 
 def make_command_app(config: Config) -> Flask:
     """Make the app of the commands: the settings, without routes.  Opens no connection."""
-    configure_logging(config.log_level)
     if config.failpoint:
         failpoints.arm(*config.failpoint)
     app = Flask("app", static_folder=None)

@@ -1,15 +1,25 @@
-"""Commands of `flask`: their context, their operator, and errors of one line."""
+"""Commands of `flask`: context, operator, tables, and errors of one line."""
 
 import getpass
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import click
 from flask import current_app
-from flask.cli import AppGroup
+from flask.cli import AppGroup, ScriptInfo
+from sqlalchemy.exc import SQLAlchemyError
 
 from app.db.schema import WrongDatabase
 from app.errors import ClarionError
+from app.logs import find_outage
+from app.phone.e164 import is_country
 from app.sms.context import Context, make_context
+
+# The zone of all times that commands print.
+TIME = "%Y-%m-%d %H:%M UTC"
 
 
 class ServiceCommand(click.Command):
@@ -22,12 +32,32 @@ class ServiceCommand(click.Command):
             raise click.ClickException(e.sentence) from e
         except WrongDatabase as e:
             raise click.ClickException(str(e)) from e
+        except SQLAlchemyError as e:
+            outage = find_outage(e)
+            if outage is None:
+                raise
+            raise click.ClickException(": ".join(outage)) from e
 
 
 class ServiceGroup(AppGroup):
     """A group of such commands."""
 
     command_class = ServiceCommand
+
+
+class _Country(click.ParamType[str]):
+    """A country of ISO 3166-1 alpha-2."""
+
+    name = "country"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not is_country(value.upper()):
+            self.fail(f"{value!r} is not a country: give its two letters, such as SE", param, ctx)
+        return value.upper()
+
+
+COUNTRY = _Country()
+ENCODING = click.Choice(["utf-8", "windows-1252"])
 
 
 def current_context() -> Context:
@@ -52,3 +82,37 @@ def name_operator() -> str:
         return f"cli:{getpass.getuser()}"
     except (KeyError, OSError):
         return "cli"
+
+
+def name_program() -> str:
+    """Return how this program was called, such as `.venv/bin/flask --app wsgi`, to paste."""
+    root = click.get_current_context().find_root()
+    program, *more = (root.info_name or "flask").split()
+    used = sys.executable if more else sys.argv[0]
+    if os.path.basename(used) == program and shutil.which(program) != os.path.abspath(used):
+        program = used
+    info = root.find_object(ScriptInfo)
+    app = info.app_import_path if info else None
+    return " ".join([program, *more, *(["--app", app] if app else [])])
+
+
+def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
+    """Print rows in columns below their headers, or `empty` if there are none."""
+    lines = [[str(cell) for cell in row] for row in rows]
+    if not lines:
+        click.echo(empty)
+        return
+    widths = [max(map(len, column)) for column in zip(headers, *lines, strict=True)]
+    for line in (headers, *lines):
+        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        click.echo("  ".join(cells).rstrip())
+
+
+def count_of(count: int, noun: str) -> str:
+    """Return a number with its noun.
+
+    >>> count_of(1, "batch"), count_of(2, "recipient")
+    ('1 batch', '2 recipients')
+    """
+    ending = "" if count == 1 else "es" if noun.endswith(("ch", "sh")) else "s"
+    return f"{count} {noun}{ending}"

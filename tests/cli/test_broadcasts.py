@@ -1,6 +1,7 @@
 """`flask broadcasts`, `flask batches`, `flask circuit`, `flask db`: an operator's hand."""
 
 import json
+import re
 import threading
 from datetime import UTC, datetime, timedelta
 
@@ -14,8 +15,10 @@ from app.sms.models.states import Attention, BatchState
 from app.worker.jobs import plan_next
 from tests.background import work_off
 from tests.callers import PATIENT, Caller, id_of
+from tests.commands import FLASK, run_command
 from tests.endings import end_messages
-from tests.factories import many_numbers
+from tests.factories import many_numbers, settings
+from tests.wire import unused_port
 
 ANN, BOB = "+46701234567", "+46707654321"
 
@@ -64,12 +67,12 @@ def test_the_list_has_a_line_for_each_the_newest_first(run, caller, service):
     ended = run("broadcasts", "list")
 
     assert ended.exit_code == 0, ended.output
-    lines = ended.output.splitlines()
+    titles, *lines = ended.output.splitlines()
+    assert titles.split("  ")[0] == "BROADCAST"
+    assert titles.endswith("REFERENCE OR TEXT")
     assert [line.split()[0] for line in lines] == [id_of(second), id_of(first)]
-    assert "queued" in lines[0]
-    assert "0/1001" in lines[0]
-    assert "complete" in lines[1]
-    assert "2/2" in lines[1]
+    assert re.search(r" UTC  queued +0 +1001 +tests +Pickup moved to 08:30$", lines[0])
+    assert re.search(r" UTC  complete +2 +2 +tests +Pickup moved to 08:30$", lines[1])
     assert "+4670" not in ended.output
 
 
@@ -79,7 +82,7 @@ def test_the_list_can_be_cut_short_and_chosen_from(run, caller):
 
     chosen = run("broadcasts", "list", "--status", "complete", "--limit", "2").output
 
-    assert [line.split()[0] for line in chosen.splitlines()] == done[:0:-1]
+    assert [line.split()[0] for line in chosen.splitlines()[1:]] == done[:0:-1]
     assert run("broadcasts", "list", "--status", "sent").exit_code == 2
     assert run("broadcasts", "list", "--limit", "0").exit_code == 2
 
@@ -87,7 +90,7 @@ def test_the_list_can_be_cut_short_and_chosen_from(run, caller):
 def test_one_is_shown_as_the_api_shows_it(run, caller):
     made = caller.send(ANN, BOB)
 
-    shown = json.loads(run("broadcasts", "show", id_of(made)).output)
+    shown = json.loads(run("broadcasts", "show", "--json", id_of(made)).output)
 
     assert shown == caller.show(made)
 
@@ -170,8 +173,8 @@ def test_what_waits_for_a_decision_is_listed(run, troubled):
     assert ended.exit_code == 0, ended.output
     assert troubled in ended.output
     assert "absent" in ended.output
-    assert "1 recipients" in ended.output
-    assert "1 batches need a decision." in ended.output
+    assert ended.output.startswith("BATCH ")
+    assert "1 batch needs a decision." in ended.output
     assert "+4670" not in ended.output
 
 
@@ -319,3 +322,47 @@ def test_after_a_restore_nothing_is_sent_until_sinch_was_asked(run, service, cal
     assert ended.output.splitlines()[-1].startswith("Restore mode: 3 batches may have been sent")
     assert sandbox.posts() == 0
     assert _audit(service) == [("cli", "restored", "database")]
+
+
+def test_a_list_without_rows_says_so(run):
+    for command, sentence in (
+        (("broadcasts", "list"), "There are no broadcasts."),
+        (("webhooks", "list"), "There are no webhooks."),
+        (("subscribers", "imports"), "There are no imports."),
+        (("batches", "attention"), "Nothing needs a decision."),
+    ):
+        assert run(*command).stdout == f"{sentence}\n"
+
+
+def test_one_is_shown_with_the_zone_of_its_times_and_a_beginning_of_its_text(run, caller):
+    made = caller.send(ANN, message="A text of more than forty characters,\nin two lines")
+
+    shown = run("broadcasts", "show", id_of(made)).output
+
+    assert re.search(r"^reference or text: +A text of more than forty characters, i…$", shown, re.M)
+    assert re.search(r"^created: +\d{4}-\d\d-\d\d \d\d:\d\d UTC$", shown, re.M)
+    assert "+4670" not in shown
+
+
+def test_no_line_of_help_is_cut_off():
+    environ = settings()
+    top = run_command([*FLASK, "--help"], environ).stdout
+    names = re.findall(r"^  ([a-z]+)  ", top.partition("Commands:")[2], re.M)
+    helps = [run_command([*FLASK, name, "--help"], environ).stdout for name in names]
+
+    assert {"send", "broadcasts", "db"} <= set(names)
+    assert not {"limiter", "openapi", "routes", "run", "shell"} & set(names)
+    assert all(helps)
+    cut = [line for text in (top, *helps) for line in text.splitlines() if line.endswith("...")]
+    assert [line for line in cut if "Usage:" not in line] == []
+
+
+def test_a_database_that_is_away_is_one_line_without_a_password():
+    url = f"postgresql://ann:secret-word@127.0.0.1:{unused_port()}/clarion"
+
+    ended = run_command([*FLASK, "broadcasts", "list"], settings(DATABASE_URL=url))
+
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("Error: the database is unavailable: PostgreSQL 127.0.0.1:")
+    assert ended.stderr.endswith("/clarion: Connection refused\n")
+    assert ended.stderr.count("\n") == 1

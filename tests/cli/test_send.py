@@ -1,11 +1,14 @@
 import csv
 import os
+import re
 import resource
 import signal
 import subprocess
 import sys
 import threading
 import time
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -13,17 +16,17 @@ from app.sms.content.templates import TemplateTexts, create_template
 from tests import fork_server
 from tests.background import work_off, work_until
 from tests.environ import ROOT, clean_environ
-from tests.factories import many_numbers, settings
+from tests.factories import in_hours, many_numbers, settings
 from tests.people import add_people, stop
 
-SEND = [sys.executable, "-m", "flask", "--app", "wsgi", "send", "--message", "Hello"]
+SEND = [sys.executable, "-m", "flask", "--app", "wsgi", "send", "--yes", "--message", "Hello"]
 ANN, BOB = "+46701234567", "+46707654321"
 
 
 @pytest.fixture
 def run(service, sandbox):
     def run(*arguments):
-        return service.test_cli_runner().invoke(args=["send", *arguments])
+        return service.test_cli_runner().invoke(args=["send", "--yes", *arguments])
 
     return run
 
@@ -43,7 +46,7 @@ def test_a_text_goes_to_the_numbers_given(run, sandbox):
 
     assert ended.exit_code == 0, ended.output
     assert "2 submitted (GSM-7, 1 part each)" in ended.output
-    assert f"batch {sandbox.batches()[0]['id']}" in ended.output
+    assert sandbox.batches()[0]["id"] not in ended.output  # with --report only
     assert sandbox.recipients() == [ANN, BOB]
 
 
@@ -130,7 +133,7 @@ def test_a_csv_may_come_through_a_pipe(run, sandbox, tmp_path):
 def test_duplicates_are_told(run, sandbox):
     ended = run("--to", ANN, "--to", ANN, "--message", "Hello")
 
-    assert "1 duplicates removed" in ended.output
+    assert "1 duplicate removed" in ended.output
     assert sandbox.recipients() == [ANN]
 
 
@@ -231,7 +234,7 @@ def test_the_report_says_of_everybody_what_became_of_them(run, sandbox, file, tm
     assert "1000 unconfirmed: some may have been sent" in ended.output
     assert "do not send them again" in ended.output
     rows = list(csv.DictReader(report.read_text().splitlines()))
-    assert [row["number"] for row in rows] == numbers
+    assert [row["recipient"] for row in rows] == numbers
     assert [row["status"] for row in rows] == (
         ["submitted"] * 1000 + ["unconfirmed"] * 1000 + ["rejected"] * 1000 + ["submitted"] * 500
     )
@@ -274,13 +277,15 @@ def test_told_to_stop_it_finishes_the_batch_in_hand_and_leaves_the_rest_to_the_s
 
     assert code == 1
     rows = list(csv.DictReader(report.read_text().splitlines()))
-    submitted = [row["number"] for row in rows if row["status"] == "submitted"]
-    assert [row["number"] for row in rows] == numbers
+    submitted = [row["recipient"] for row in rows if row["status"] == "submitted"]
+    assert [row["recipient"] for row in rows] == numbers
     assert submitted == sandbox.recipients()
     assert 2000 <= len(submitted) < 5000
     assert f"{5000 - len(submitted)} pending, {len(submitted)} submitted" in output
     broadcast = output.split()[1]
-    assert f"interrupted: flask broadcasts watch {broadcast}" in errors
+    assert f"interrupted: the service sends the other {5000 - len(submitted)}." in errors
+    for action in ("cancel", "watch"):
+        assert f"-m flask --app wsgi broadcasts {action} {broadcast}" in errors
 
     sandbox.clear_faults()
     work_off(make_service())
@@ -316,7 +321,7 @@ def test_when_nobody_valid_is_left_nothing_is_sent(run, sandbox):
     ended = run("--to", "nobody", "--skip-invalid", "--message", "Hello")
 
     assert ended.exit_code == 2
-    assert "1 of 1 are not phone numbers" in ended.output
+    assert "1 of 1 is not a phone number" in ended.output
 
 
 def test_an_unknown_outcome_names_the_reference_to_look_for(run, sandbox, tmp_path):
@@ -329,12 +334,8 @@ def test_an_unknown_outcome_names_the_reference_to_look_for(run, sandbox, tmp_pa
     assert ended.exit_code == 1
     assert "1 unconfirmed" in ended.output
     (row,) = csv.DictReader(report.read_text().splitlines())
-    assert row == {
-        "number": ANN,
-        "status": "unconfirmed",
-        "batch_id": "",
-        "client_reference": sandbox.batches()[0]["client_reference"],
-    }
+    assert (row["recipient"], row["status"], row["batch_id"]) == (ANN, "unconfirmed", "")
+    assert row["client_reference"] == sandbox.batches()[0]["client_reference"]
 
 
 def test_ctrl_c_means_again_what_it_meant_before(run):
@@ -386,6 +387,9 @@ def test_the_same_again_is_refused_unless_it_is_wanted(run, sandbox, file):
 
     assert again.exit_code == 1
     assert "An equal text went to 10 of these 10 recipients" in again.output
+    assert "give --allow-duplicate" in again.output
+    assert "allow_duplicate" not in again.output
+    assert "Idempotency-Key" not in again.output
     assert wanted.exit_code == 0
     assert sandbox.posts() == 2
 
@@ -466,3 +470,176 @@ def test_a_file_is_read_like_every_other_list_of_people(run, sandbox, file):
 
     assert ended.exit_code == 0, ended.output
     assert sandbox.recipients() == ["+46701234567", "+46701234568"]
+
+
+@pytest.fixture
+def ask(service, sandbox):
+    """A function that runs `flask send` for a person who answers its questions."""
+
+    def run(*arguments, answer=""):
+        return service.test_cli_runner().invoke(args=["send", *arguments], input=answer)
+
+    return run
+
+
+def test_above_a_hundred_recipients_it_asks_with_count_parts_and_cost(ask, sandbox, file, service):
+    prices = file("country,currency,price\nSE,EUR,0.05\n", "prices.csv")
+    service.test_cli_runner().invoke(args=["prices", "import", prices])
+    few, many = (file("\n".join(many_numbers(count)), f"{count}.csv") for count in (100, 101))
+
+    declined = ask("--csv", many, "--message", "Hello", answer="n\n")
+    silent = ask("--csv", many, "--message", "Hello")
+    posts = sandbox.posts()
+    small = ask("--csv", few, "--message", "Hello")
+    agreed = ask("--csv", many, "--message", "Hello", "--allow-duplicate", answer="y\n")
+
+    assert (declined.exit_code, silent.exit_code, posts) == (1, 2, 0)
+    assert "101 recipients, 101 parts" in declined.output
+    assert "costs 5.05 EUR" in declined.output
+    assert "GSM-7: Hello" in declined.output
+    assert "Nothing was sent." in declined.output
+    assert "give --yes" in silent.output
+    assert (small.exit_code, agreed.exit_code) == (0, 0), agreed.output
+    assert "101 submitted" in agreed.output
+
+
+def test_a_file_of_national_numbers_needs_its_country(run, sandbox, file):
+    path = file("Namn;Mobil\nAnn;070-123 45 67\nBob;0046 70 765 43 21\nCy;+46(0)70-765 43 22\n")
+
+    without = run("--csv", path, "--message", "Hello")
+    ended = run("--csv", path, "--country", "se", "--message", "Hello")
+
+    assert without.exit_code == 2
+    assert "give --country SE for national numbers" in without.output
+    assert ended.exit_code == 0, ended.output
+    assert sandbox.recipients() == [ANN, BOB, "+46707654322"]
+    assert "'ZZ' is not a country" in run("--to", ANN, "--country", "ZZ", "--message", "x").output
+
+
+def test_numbers_without_plus_and_an_old_encoding_are_named_by_options(run, sandbox, file):
+    path = file("Förnamn;Mobil\nÅsa;46701234567\n".encode("windows-1252"))
+
+    ended = run("--csv", path, "--encoding", "windows-1252", "--without-plus", "--message", "Hello")
+
+    assert ended.exit_code == 0, ended.output
+    assert sandbox.recipients() == [ANN]
+
+
+def test_placeholders_are_filled_from_columns_of_their_name(run, at_sinch, file):
+    """Also by the headers that the import of subscribers knows."""
+    path = file(f"Förnamn;phone;Time\nÅsa;{ANN};08:30\n;{BOB};09:00\n")
+
+    ended = run(
+        "--csv", path, "--default", "first_name=friend",
+        "--message", "Hi ${first_name}: ${time}",
+    )  # fmt: skip
+
+    assert ended.exit_code == 0, ended.output
+    (batch,) = at_sinch()
+    assert batch["parameters"] == {
+        "first_name": {ANN: "Åsa", "default": "friend"},
+        "time": {ANN: "08:30", BOB: "09:00"},
+    }
+
+
+def test_a_placeholder_without_a_column_names_the_way_out(run, sandbox, file):
+    ended = run("--csv", file(f"phone\n{ANN}\n"), "--message", "Hi ${first_name}")
+
+    assert ended.exit_code == 2
+    assert (
+        "${first_name} has no value: give a CSV column of that name, or --default" in ended.output
+    )
+    assert sandbox.posts() == 0
+
+
+def test_a_campaign_is_named_and_left_to_the_service_until_its_time(run, sandbox, service):
+    soon = in_hours(1)
+
+    ended = run(
+        "--to", ANN, "--message", "Hello", "--reference", "Spring sale", "--send-at", soon,
+        "--expire-at", in_hours(2), "--priority", "4", "--max-parts", "1",
+    )  # fmt: skip
+
+    assert ended.exit_code == 0, ended.output
+    assert " UTC; to stop it:\n" in ended.output
+    public_id = ended.output.split()[1]
+    assert f"broadcasts cancel {public_id}" in ended.output
+    assert sandbox.posts() == 0
+    listed = service.test_cli_runner().invoke(args=["broadcasts", "list"]).output
+    assert "scheduled" in listed
+    assert "Spring sale" in listed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--send-at", "2020-01-01T00:00:00Z"], "--send-at: Not in the future"),
+        (["--send-at", "tomorrow"], "--send-at: "),
+        (["--expire-at", "2020-01-01T00:00:00Z"], "--expire-at: Not after the start"),
+        (["--priority", "10"], "priority: "),
+        (["--reference", "x" * 65], "reference: "),
+        (["--max-parts", "0"], "--max-parts: "),
+        (["--default", "name"], "does not read like NAME=VALUE"),
+        (["--csv", "{file}"], "--to and --csv exclude each other"),
+        (["--tag", "vip"], "--to and --tag exclude each other"),
+    ],
+)
+def test_an_option_that_is_wrong_is_named(run, sandbox, file, arguments, reason):
+    given = [part.format(file=file(f"phone\n{BOB}\n")) for part in arguments]
+
+    ended = run("--to", ANN, "--message", "Hello", *given)
+
+    assert ended.exit_code == 2, ended.output
+    assert reason in ended.output
+    assert sandbox.posts() == 0
+
+
+def test_who_is_left_out_or_waits_is_said_in_words(make_service, sandbox):
+    """Marketing to one who opted out, one who sleeps, and one who may be written to."""
+    now = datetime.now(ZoneInfo("Europe/Stockholm"))
+    quiet = "-".join(f"{now + timedelta(hours=hours):%H:%M}" for hours in (-2, 2))
+    service = make_service(QUIET_HOURS=f"*=00:00-00:00,SE={quiet}")
+    ctx = service.extensions["clarion"]
+    add_people(ctx, [ANN, BOB, "+4520123456"], tags=["vip"])
+    stop(ctx, BOB)
+
+    ended = service.test_cli_runner().invoke(
+        args=["send", "--tag", "vip", "--category", "marketing", "--message", "Sale"]
+    )
+    public_id = ended.output.split()[1]
+    watched = service.test_cli_runner().invoke(args=["broadcasts", "watch", public_id])
+
+    assert ended.exit_code == 0, ended.output
+    for output in (ended.output, watched.output):
+        assert re.search(r"1 recipient deferred until \d{4}-\d\d-\d\d \d\d:\d\d UTC: ", output)
+        assert "1 recipient excluded: " in output
+    assert sandbox.recipients() == ["+4520123456"]
+
+
+def test_it_ends_when_the_service_has_sent_its_part_of_the_batches(run, service, sandbox, file):
+    slow = {"do": "drip", "delay_s": 0.1, "byte_delay_s": 0}
+    sandbox.order_fault(on="POST /batches", when="after", times=None, **slow)
+    path = file("\n".join(many_numbers(6_000)))
+    worker = threading.Thread(
+        target=work_until, args=(service, lambda: len(sandbox.recipients()) >= 6_000)
+    )
+    worker.start()
+
+    ended = service.test_cli_runner().invoke(
+        args=["send", "--yes", "--csv", path, "--message", "x"]
+    )
+    worker.join()
+
+    assert ended.exit_code == 0, ended.output
+    assert "6000 submitted" in ended.output
+    assert sandbox.recipients() == many_numbers(6_000)
+
+
+def test_a_row_that_says_no_is_left_out_and_said(run, sandbox, file):
+    path = file(f"phone,unsubscribed\n{ANN},no\n{BOB},yes\n")
+
+    ended = run("--csv", path, "--message", "Hello")
+
+    assert ended.exit_code == 0, ended.output
+    assert "1 row left out, column 'unsubscribed'" in ended.output
+    assert sandbox.recipients() == [ANN]

@@ -46,9 +46,7 @@ def test_a_file_becomes_subscribers(run, service, file):
     )  # fmt: skip
 
     assert ended.exit_code == 0, ended.output
-    assert (
-        "complete: 1 rows, 1 created, 0 updated, 0 unchanged, 0 merged, 0 refused" in ended.output
-    )
+    assert "complete: 1 row, 1 created, 0 updated, 0 unchanged, 0 merged, 0 refused" in ended.output
     assert "'Kontakt' is phone" in ended.output
     assert "'Notiz' is left out" in ended.output
     found = everybody(context_of(service).subscriber_context)[ANN]
@@ -93,7 +91,7 @@ WRONG = [
     ([], "give a FILE, or --resume"),
     (["--resume", "nobody"], "There is no import with this id"),
     (["FILE", "--resume", "x"], "give a FILE, or --resume"),
-    (["FILE", "--country", "XX"], "country: Not a country"),
+    (["FILE", "--country", "XX"], "'XX' is not a country"),
     (["FILE", "--column", "phone"], "does not read like NAME=VALUE"),
     (["FILE", "--column", "phone=Mobil"], "the header 'Mobil' is not in the file"),
     (["FILE", "--consent-wording", "Yes"], "consent"),

@@ -57,7 +57,7 @@ def test_a_list_is_imported_and_its_bad_lines_are_named(service, run, tmp_path):
 
     assert done.exit_code == 0
     assert "line 3: Not a phone number." in done.output
-    assert "1 numbers, 1 of them written to until now; 1 lines refused." in done.output
+    assert "1 number, 1 of them written to until now; 1 line refused." in done.output
     path.write_bytes(b"phone\n\xff")
     refused = run("suppressions", "import", str(path))
     assert refused.output.splitlines()[-1] == (
@@ -93,7 +93,7 @@ def test_opt_outs_and_erasures_survive_a_restore(make_service, sandbox, database
     done = runner_of(restored)("suppressions", "import", "--hashes", str(digests))
 
     assert done.stdout.splitlines()[-1] == (
-        "2 hashes, 1 of them written to until now; 1 people erased again, 1 found by number."
+        "2 hashes, 1 of them written to until now; 1 person erased again, 1 found by number."
     )
     assert suppressed(restored) == {ANN, BOB}
     assert ANN.encode() not in people_text(restored)
@@ -138,7 +138,7 @@ def test_evidence_goes_into_a_new_file(service, run, tmp_path):
     run("suppressions", "add", ANN, "--note", "på begäran")
     path = tmp_path / "ann.json"
 
-    assert run("consent", "evidence", ANN, "--to", str(path)).output == "1 events.\n"
+    assert run("consent", "evidence", ANN, "--to", str(path)).output == "1 event.\n"
 
     evidence = json.loads(path.read_text())
     assert evidence["events"][0]["wording"] == "på begäran"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from app.cli.command import ServiceGroup, verified_context
+from app.cli.command import ServiceGroup, count_of, verified_context
 from app.cli.data.suppressions import NUMBER
 from app.subscribers.consent.verify import make_evidence, verify_ledger
 
@@ -29,7 +29,10 @@ def verify(head: str | None) -> None:
     verdict = verify_ledger(verified_context().subscriber_context, anchor=anchor, on_progress=show)
     if verdict.broken:
         raise click.ClickException(verdict.broken)
-    click.echo(f"{verdict.links} links hold, {verdict.erased} of them of erased people.")
+    verb = "holds" if verdict.links == 1 else "hold"
+    click.echo(
+        f"{count_of(verdict.links, 'link')} {verb}, {verdict.erased} of them of erased people."
+    )
     click.echo(f"head {verdict.head.hash.hex()}")
 
 
@@ -48,4 +51,4 @@ def write_evidence(number: str, to: Path) -> None:
             file.write(text + "\n")
     except OSError as e:
         raise click.ClickException(f"{to} could not be written: {type(e).__name__}") from e
-    click.echo(f"{len(evidence['events'])} events.")
+    click.echo(f"{count_of(len(evidence['events']), 'event')}.")

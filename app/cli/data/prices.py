@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from app.cli.command import ServiceGroup, name_operator, verified_context
+from app.cli.command import ServiceGroup, count_of, name_operator, verified_context
 from app.csv_cells import write_lines
 from app.sms.quotes.prices import (
     check_country,
@@ -25,13 +25,16 @@ _COLUMNS = ("country", "currency", "price")
 @prices.command("import")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def import_prices(file: Path) -> None:
-    """Replace all prices by those of a CSV file with columns country, currency and price."""
+    """Replace all prices by those of a CSV file.
+
+    Its columns are country, currency and price.
+    """
     try:
         currency, micros = _read_file(file)
     except (UnicodeDecodeError, csv.Error) as e:
         raise click.ClickException(f"{file.name} is not a CSV file in UTF-8") from e
     table = replace_prices(verified_context(), currency, micros, actor=name_operator())
-    click.echo(f"{len(table.micros)} prices in {currency}.")
+    click.echo(f"{count_of(len(table.micros), 'price')} in {currency}.")
 
 
 @prices.command("export")

@@ -10,11 +10,20 @@ import click
 from marshmallow import ValidationError
 from sqlalchemy import Row
 
-from app.cli.command import ServiceGroup, name_operator, verified_context
+from app.cli.command import (
+    COUNTRY,
+    ENCODING,
+    TIME,
+    ServiceGroup,
+    count_of,
+    name_operator,
+    name_program,
+    print_table,
+    verified_context,
+)
 from app.cli.interrupts import interrupts
 from app.errors import ClarionError
 from app.http.arguments import reject_fields
-from app.logs import configure_logging
 from app.subscribers.context import SubscriberContext
 from app.subscribers.imports.job import work_import
 from app.subscribers.imports.models import ImportOptions, ImportStatus, Purpose
@@ -42,12 +51,12 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 )
 @click.option("--resume", "import_id", help="Go on with this import, instead of a file.")
 @click.option("--tag", "tags", multiple=True, help="A tag for all rows; may be repeated.")
-@click.option("--country", help="Country of national numbers, such as SE.")
+@click.option("--country", type=COUNTRY, help="Country of national numbers, such as SE.")
 @click.option("--without-plus", is_flag=True, help="Numbers without + or 00 are international.")
 @click.option("--column", "columns", multiple=True, help="FIELD=HEADER, such as phone=Mobil.")
 @click.option("--ignore", multiple=True, help="Header of a column to leave out.")
 @click.option("--type", "types", multiple=True, help="ATTRIBUTE=number, or boolean.")
-@click.option("--encoding", help="utf-8, or windows-1252.")
+@click.option("--encoding", type=ENCODING, help="Of a file without a byte order mark.")
 @click.option("--all-or-nothing/--skip-bad", default=False, help="With bad rows, import no row.")
 @click.option("--unchecked", is_flag=True, help="Accept numbers that libphonenumber does not know.")
 @click.option("--purpose", type=click.Choice([purpose.value for purpose in Purpose]))
@@ -79,12 +88,22 @@ def import_file(
 @subscribers.command("imports")
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 200))
 def list_them(limit: int) -> None:
-    """List the newest imports, a line each."""
-    for row in list_imports(verified_context().subscriber_context, limit=limit).rows:
-        click.echo(
-            f"{row.public_id}  {row.created_at:%Y-%m-%d %H:%M}  {row.status:<10}"
-            f"{row.lines_done:>9}/{row.lines:<9} {row.refused:>7} refused  {row.client}"
+    """List the newest imports, one per line."""
+    imports = list_imports(verified_context().subscriber_context, limit=limit).rows
+    rows = (
+        (
+            row.public_id,
+            f"{row.created_at:{TIME}}",
+            row.status.value,
+            row.lines_done,
+            row.lines,
+            row.refused,
+            row.client,
         )
+        for row in imports
+    )
+    headers = ("IMPORT", "CREATED", "STATUS", "LINES DONE", "OF", "REFUSED", "CLIENT")
+    print_table(headers, rows, empty="There are no imports.")
 
 
 @subscribers.command("export")
@@ -152,12 +171,11 @@ def _work_off(ctx: SubscriberContext, import_id: str, interrupted: Callable[[], 
     row = _view(ctx, import_id)
     if row.status is ImportStatus.WAITING:
         raise click.UsageError("its file has not arrived: import the file anew")
-    if sys.stderr.isatty():
-        configure_logging("ERROR")  # lines between would tear the bar
     while not row.completed_at and not interrupted():
         row = _follow_pass(ctx, row, interrupted)
     if not row.completed_at:
-        click.echo(f"interrupted: flask subscribers import --resume {import_id}", err=True)
+        command = f"{name_program()} subscribers import --resume {import_id}"
+        click.echo(f"interrupted: the service goes on.  To watch it: {command}", err=True)
     return row
 
 
@@ -213,7 +231,7 @@ def _summarise(row: Row[Any]) -> None:
     if row.status is not ImportStatus.REFUSED:
         words = ["created", "updated", "unchanged", "merged", *words]
     counted = ", ".join(f"{getattr(row, word)} {word}" for word in words)
-    click.echo(f"{row.status.value}: {row.rows} rows, {counted}")
+    click.echo(f"{row.status.value}: {count_of(row.rows, 'row')}, {counted}")
     if row.error:
         click.echo(row.error, err=True)
     if row.refused:

@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 import click
 
-from app.cli.command import ServiceGroup, name_operator, verified_context
+from app.cli.command import COUNTRY, ServiceGroup, count_of, name_operator, verified_context
 from app.phone.e164 import normalise_number
 from app.sms.privacy.after_restore import erase_again
 from app.sms.privacy.erase import erase_number
@@ -41,7 +41,10 @@ NUMBER = _Number()
 @click.option("--marketing", is_flag=True, help="Send them no marketing, but all else.")
 @click.option("--note", help="Why.")
 def add(numbers: tuple[str, ...], marketing: bool, note: str | None) -> None:
-    """Write to these numbers no more; no text from their phones lifts it."""
+    """Write to these numbers no more.
+
+    No text from their phones lifts it.
+    """
     added = add_suppressions(
         verified_context().subscriber_context,
         numbers,
@@ -57,7 +60,10 @@ def add(numbers: tuple[str, ...], marketing: bool, note: str | None) -> None:
 @click.argument("number", type=NUMBER)
 @click.option("--note", required=True, help="On whose word.")
 def release(number: str, note: str) -> None:
-    """Write to this number again; consent to marketing does not come back by that."""
+    """Write to this number again.
+
+    Consent to marketing does not come back by that.
+    """
     ctx = verified_context().subscriber_context
     if not release_number(ctx, number, actor=name_operator(), channel=CLI, note=note):
         raise click.ClickException("this number is not suppressed")
@@ -71,7 +77,8 @@ def erase(number: str) -> None:
     """Erase the person with this number; the number stays suppressed."""
     remaining = erase_number(verified_context(), number, actor=name_operator()).remaining
     if remaining:
-        click.echo(f"Suppressed; erased but for {', '.join(remaining)}, which go by themselves.")
+        later = " and ".join(name.replace("_", " ") for name in remaining)
+        click.echo(f"Suppressed and erased.  The service erases the {later} as soon as it can.")
     else:
         click.echo("Erased.")
 
@@ -89,13 +96,14 @@ def export(hashes: bool) -> None:
 @click.argument("file", type=_FILE)
 @click.option("--hashes", is_flag=True, help="Hashes that `export --hashes` wrote.")
 @click.option("--column", help="Header of the column of numbers.")
-@click.option("--country", help="Country of national numbers, such as SE.")
+@click.option("--country", type=COUNTRY, help="Country of national numbers, such as SE.")
 @click.option("--without-plus", is_flag=True, help="Numbers without + or 00 are international.")
 def import_them(
     file: Path, hashes: bool, column: str | None, country: str | None, without_plus: bool
 ) -> None:
-    """Suppress the numbers of a list: CSV, or NDJSON if the name ends in .jsonl or .ndjson.
+    """Suppress the numbers of a CSV or NDJSON file.
 
+    It is NDJSON if its name ends in .jsonl or .ndjson.
     Repeating it changes nothing.  --hashes erases again the people who were erased before.
     """
     if hashes:
@@ -115,8 +123,8 @@ def import_them(
     for refusal in taken.refusals:
         click.echo(f"line {refusal['line']}: {refusal['reason']}", err=True)
     click.echo(
-        f"{taken.numbers} numbers, {taken.newly_suppressed} of them written to until now; "
-        f"{taken.refused} lines refused."
+        f"{count_of(taken.numbers, 'number')}, {taken.newly_suppressed} of them written to "
+        f"until now; {count_of(taken.refused, 'line')} refused."
     )
 
 
@@ -125,9 +133,10 @@ def _import_hashes(file: Path) -> None:
     with file.open(encoding="utf-8", newline="") as lines:
         taken = import_hashes(ctx.subscriber_context, lines, actor=actor)
     erased, restored = erase_again(ctx, actor=actor)
+    people = "person" if erased == 1 else "people"
     click.echo(
-        f"{taken.hashes} hashes, {taken.newly_suppressed} of them written to until now; "
-        f"{erased} people erased again, {restored} found by number."
+        f"{count_of(taken.hashes, 'hash')}, {taken.newly_suppressed} of them written to until now; "
+        f"{erased} {people} erased again, {restored} found by number."
     )
 
 

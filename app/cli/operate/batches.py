@@ -2,7 +2,14 @@
 
 import click
 
-from app.cli.command import ServiceGroup, name_operator, verified_context
+from app.cli.command import (
+    TIME,
+    ServiceGroup,
+    count_of,
+    name_operator,
+    print_table,
+    verified_context,
+)
 from app.http.fields import is_unicode
 from app.sms.dispatch.circuit_breaker import close_circuit_by_hand
 from app.sms.lifecycle.gates import read_gates
@@ -23,17 +30,24 @@ def _read_note(_: click.Context, __: click.Parameter, value: str) -> str:
 def attention() -> None:
     """List the batches that need a decision, one per line."""
     rows = find_attention(verified_context())
-    for row in rows:
-        click.echo(
-            f"{row.client_reference}  {row.attention.value:<10} {row.size:>5} recipients  since "
-            f"{row.unknown_at:%Y-%m-%d %H:%M} UTC  broadcast {row.public_id}"
+    cells = (
+        (
+            row.client_reference,
+            row.attention.value,
+            row.size,
+            f"{row.unknown_at:{TIME}}",
+            row.public_id,
         )
+        for row in rows
+    )
+    headers = ("BATCH", "REASON", "RECIPIENTS", "SINCE", "BROADCAST")
+    print_table(headers, cells, empty="Nothing needs a decision.")
     if not rows:
-        click.echo("Nothing needs a decision.")
         return
     waiting = rows[0].waiting
     more = f"; these are the oldest {len(rows)}" if waiting > len(rows) else ""
-    click.echo(f"{waiting} batches need a decision{more}.")
+    verb = "needs" if waiting == 1 else "need"
+    click.echo(f"{count_of(waiting, 'batch')} {verb} a decision{more}.")
 
 
 @batches.command("resolve")
@@ -48,7 +62,10 @@ def attention() -> None:
 )
 @click.option("--note", required=True, callback=_read_note, help="Reason, for the audit log.")
 def resolve(reference: str, decision: str, note: str) -> None:
-    """Decide about the batch with this REFERENCE; `attention` shows the references."""
+    """Decide about the batch with this REFERENCE.
+
+    `attention` shows the references.
+    """
     state = resolve_batch(
         verified_context(), reference, Decision(decision), actor=name_operator(), note=note
     )
@@ -62,16 +79,15 @@ def show_circuit() -> None:
     with ctx.db.read() as tx:
         gates = read_gates(tx, ctx.rules, ctx.now())
     if gates.circuit is None:
-        click.echo("closed: Sinch accepts our calls")
+        click.echo("closed: sending goes on, Sinch accepts our calls")
         return
     facts = gates.circuit
-    click.echo(
-        f"open since {facts.get('since')}: HTTP {facts.get('status')} {facts.get('code', '')}"
-    )
+    answer = f"HTTP {facts.get('status')} {facts.get('code', '')}".rstrip()
+    click.echo(f"open since {facts.get('since')}: {answer}; nothing is sent meanwhile")
 
 
 @circuit.command("close")
 def close_circuit() -> None:
-    """Close the circuit breaker after a correction; sending continues at once."""
+    """Close it after a correction: sending continues at once."""
     closed = close_circuit_by_hand(verified_context(), actor=name_operator())
     click.echo("closed" if closed else "was closed already")

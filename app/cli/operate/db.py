@@ -2,7 +2,7 @@
 
 import click
 
-from app.cli.command import ServiceGroup, current_context, name_operator, verified_context
+from app.cli.command import ServiceGroup, count_of, current_context, name_operator, verified_context
 from app.db.schema import adopt_database
 from app.sms.operations.restore import mark_restored
 
@@ -50,4 +50,6 @@ def restored(skip_inbounds: bool) -> None:
     Batches that Sinch does not show wait for `flask batches attention`.
     """
     unknown = mark_restored(verified_context(), actor=name_operator(), inbounds=not skip_inbounds)
-    click.echo(f"Restore mode: {unknown} batches may have been sent; Sinch is asked about each.")
+    click.echo(
+        f"Restore mode: {count_of(unknown, 'batch')} may have been sent; Sinch is asked about each."
+    )

@@ -7,6 +7,7 @@ from flask import current_app
 from flask.cli import with_appcontext
 
 from app.config import Config
+from app.logs import configure_logging
 from app.sandbox.control.settings import Settings
 from app.sandbox.server import serve
 
@@ -29,6 +30,7 @@ def sandbox(port: int, ledger_path: Path | None) -> None:
     config: Config = current_app.extensions["config"]
     if config.production:
         raise click.ClickException("the sandbox is not for production: set APP_ENV=development")
+    configure_logging(config.log_level)
     settings = Settings(
         inbound_url=config.callback_url,
         hmac_secret=next(iter(config.webhook_auth.secrets), None),

@@ -5,7 +5,14 @@ from urllib.parse import urlsplit
 
 import click
 
-from app.cli.command import ServiceGroup, name_operator, verified_context
+from app.cli.command import (
+    TIME,
+    ServiceGroup,
+    count_of,
+    name_operator,
+    print_table,
+    verified_context,
+)
 from app.webhooks.outgoing.deliveries import list_deliveries, replay_since
 from app.webhooks.outgoing.endpoints import list_endpoints, switch_endpoint
 from app.webhooks.outgoing.models import DeliveryStatus
@@ -18,13 +25,20 @@ _FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
 @webhooks.command("list")
 @click.option("--client", help="Only webhooks of this client.")
 def list_them(client: str | None) -> None:
-    """List the webhooks, one per line, each with the host of its URL only."""
-    for row in list_endpoints(verified_context(), client=client):
-        failing = f"failing since {row.failing_since:%Y-%m-%d %H:%M}" if row.failing_since else ""
-        click.echo(
-            f"{row.public_id}  {row.status.value:<7} {row.client:<16} "
-            f"{urlsplit(row.url).netloc}  {failing} {row.problem or ''}".rstrip()
+    """List the webhooks, each with the host of its URL only."""
+    rows = (
+        (
+            row.public_id,
+            row.status.value,
+            row.client,
+            urlsplit(row.url).netloc,
+            f"{row.failing_since:{TIME}}" if row.failing_since else "",
+            row.problem or "",
         )
+        for row in list_endpoints(verified_context(), client=client)
+    )
+    headers = ("WEBHOOK", "STATUS", "CLIENT", "HOST", "FAILING SINCE", "PROBLEM")
+    print_table(headers, rows, empty="There are no webhooks.")
 
 
 @webhooks.command("deliveries")
@@ -32,15 +46,26 @@ def list_them(client: str | None) -> None:
 @click.option("--status", type=click.Choice([status.value for status in DeliveryStatus]))
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 200))
 def deliveries(webhook_id: str, status: str | None, limit: int) -> None:
-    """List the deliveries of a webhook, newest first, without their data."""
+    """List the deliveries of a webhook, newest first.
+
+    Their data is not shown.
+    """
     wanted = DeliveryStatus(status) if status else None
     ctx = verified_context()
     page = list_deliveries(ctx, webhook_id, status=wanted, limit=limit)
-    for row in page.rows:
-        click.echo(
-            f"{row.public_id}  {row.at:%Y-%m-%d %H:%M}  {row.event_type:<23} "
-            f"{row.status.value:<9} {row.tries:>2} tries  {row.problem or ''}".rstrip()
+    rows = (
+        (
+            row.public_id,
+            f"{row.at:{TIME}}",
+            row.event_type,
+            row.status.value,
+            row.tries,
+            row.problem or "",
         )
+        for row in page.rows
+    )
+    headers = ("DELIVERY", "EVENT AT", "EVENT", "STATUS", "TRIES", "PROBLEM")
+    print_table(headers, rows, empty="There are no deliveries.")
 
 
 @webhooks.command("enable")
@@ -66,7 +91,7 @@ def replay(webhook_id: str, since: datetime, delivered: bool) -> None:
     since = since.replace(tzinfo=UTC)
     ctx = verified_context()
     count = replay_since(ctx, webhook_id, since=since, delivered=delivered)
-    click.echo(f"{count} events are posted again.")
+    click.echo(f"{count_of(count, 'event')} will be posted again.")
 
 
 def _switch(webhook_id: str, *, enabled: bool) -> None:

@@ -5,6 +5,8 @@ from typing import Any
 
 import click
 
+from app.cli.command import TIME, count_of, name_program
+
 
 def print_quote(quote: Mapping[str, Any]) -> None:
     """Print recipients, exclusions, parts, cost and time, one per line."""
@@ -16,17 +18,17 @@ def print_quote(quote: Mapping[str, Any]) -> None:
     for reason, recipients in quote["excluded"].items():
         click.echo(f"  excluded, {reason.replace('_', ' ')}: {recipients}")
     for window in quote["deferred"]:
-        click.echo(f"  deferred until {window['at']:%Y-%m-%d %H:%M} UTC: {window['recipients']}")
+        click.echo(f"  deferred until {window['at']:{TIME}}: {window['recipients']}")
     if quote["expired_before_window"]:
         click.echo(f"  expired before their window opens: {quote['expired_before_window']}")
     for parts, recipients in quote["parts_histogram"].items():
-        click.echo(f"  {_plural(recipients, 'text')} of {_plural(int(parts), 'part')}")
+        click.echo(f"  {count_of(recipients, 'text')} of {count_of(int(parts), 'part')}")
     for text in quote["texts"]:
         _print_text(text)
     for warning in quote["warnings"]:
         click.echo(f"warning: {warning}")
     if cost is None:
-        click.echo("no prices are set: flask prices import FILE")
+        click.echo(f"no prices are set: {name_program()} prices import FILE")
     else:
         click.echo(f"costs {cost['amount']} {cost['currency']}")
         if cost["unpriced"]:
@@ -37,7 +39,7 @@ def print_quote(quote: Mapping[str, Any]) -> None:
 
 def _print_text(text: Mapping[str, Any]) -> None:
     language = f" ({text['language']})" if text["language"] else ""
-    click.echo(f"{text['encoding']}{language}")
+    click.echo(f"{text['encoding']}{language}: {text['text']}")
     for character in text["characters"]:
         look_alike = character["look_alike"]
         replacement = f", replacement: {look_alike}" if look_alike is not None else ""
@@ -45,8 +47,4 @@ def _print_text(text: Mapping[str, Any]) -> None:
 
 
 def _count(recipients: int, parts: int) -> str:
-    return f"{_plural(recipients, 'recipient')}, {_plural(parts, 'part')}"
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+    return f"{count_of(recipients, 'recipient')}, {count_of(parts, 'part')}"

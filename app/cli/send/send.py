@@ -4,9 +4,8 @@ The broadcast is stored first and then sent by this process, with a progress bar
 ends early, the service sends the rest; no recipient gets the text twice.
 """
 
-import csv
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
@@ -15,28 +14,54 @@ import click
 from flask.cli import with_appcontext
 from marshmallow import ValidationError
 
-from app.cli.command import ServiceCommand, current_context
+from app.cli.command import (
+    COUNTRY,
+    ENCODING,
+    TIME,
+    ServiceCommand,
+    count_of,
+    current_context,
+    name_program,
+)
 from app.cli.interrupts import interrupts
+from app.cli.operate.broadcasts import count_deferred, describe_exclusions
 from app.cli.send.quotes import print_quote
-from app.cli.send.recipients import choose_recipients
-from app.errors import ClarionError
+from app.cli.send.recipients import RecipientOptions, Recipients, read_recipients
+from app.errors import BroadcastDuplicated, ClarionError
 from app.http.arguments import reject_fields
-from app.logs import configure_logging
 from app.sms.broadcasts.create import count_expected, describe_refusal
 from app.sms.broadcasts.store import accept_broadcast
-from app.sms.broadcasts.views import BroadcastView, list_batch_ids, view_by_id
+from app.sms.broadcasts.views import BroadcastView, view_by_id
+from app.sms.content.placeholders import DEFAULT, find_placeholders
+from app.sms.content.templates import load_template
 from app.sms.context import Context
 from app.sms.dispatch.drain import drain_broadcast
-from app.sms.messages.list import list_messages
+from app.sms.messages.export import export_messages
 from app.sms.models.states import Category
 from app.sms.quotes.serialize import serialize_quote
 from app.sms.request.model import BroadcastRequest
 from app.sms.request.prepare import prepare_request
-from app.sms.request.schemas import BroadcastSchema
+from app.sms.request.schemas import BroadcastSchema, check_times
 
 CLIENT = "cli"
 EXIT_NOT_ALL_SENT = 1
-_PAGE = 1_000
+# A broadcast to more recipients is confirmed first.
+_CONFIRMED_ABOVE = 100
+
+# Options that are fields of the API's request.
+_PLAIN_OPTIONS = (
+    "message",
+    "language",
+    "category",
+    "sender",
+    "send_at",
+    "expire_at",
+    "priority",
+    "reference",
+    "max_parts",
+    "allow_duplicate",
+)
+_FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command("send", cls=ServiceCommand)
@@ -45,82 +70,100 @@ _PAGE = 1_000
     "--csv",
     "csv_path",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="File of recipients: a column phone, number, recipient …, or the first column.",
+    help="File of recipients: a column phone, number, recipient …, or the first column. Its other "
+    "columns fill the placeholders of their name, such as ${first_name}.",
 )
 @click.option("--column", help="The CSV column that holds the numbers.")
+@click.option(
+    "--country",
+    type=COUNTRY,
+    help="Country of national numbers, such as SE. Default: DEFAULT_COUNTRY.",
+)
+@click.option("--without-plus", is_flag=True, help="Numbers without + or 00 are international.")
+@click.option("--encoding", type=ENCODING, help="Of a CSV file without a byte order mark.")
 @click.option("--tag", help="Send to all active subscribers with this tag.")
 @click.option("--message", help="The text, 1 to 2000 characters.")
 @click.option("--template", help="A stored text in place of --message: name, or name:version.")
+@click.option("--default", "defaults", multiple=True, help="NAME=VALUE where ${NAME} has none.")
 @click.option("--language", help="Language of the opt-out footer and the template.")
 @click.option(
     "--category",
     type=click.Choice([category.value for category in Category]),
     help="Default: transactional.",
 )
-@click.option("--quote", is_flag=True, help="Print recipients, parts and cost; send nothing.")
 @click.option("--sender", help="Default: SINCH_NUMBER.")
+@click.option("--send-at", help="Start at this time: ISO 8601 with offset. Default: now.")
+@click.option("--expire-at", help="Stop trying at this time: ISO 8601 with offset.")
+@click.option("--priority", type=int, help="1 to 9; higher is sent first.")
+@click.option("--reference", help="Your name for the broadcast, 1 to 64 characters.")
+@click.option("--max-parts", type=int, help="Send nothing if the text takes more parts.")
+@click.option("--quote", is_flag=True, help="Print recipients, parts and cost; send nothing.")
+@click.option("--yes", is_flag=True, help=f"Do not ask, also above {_CONFIRMED_ABOVE} recipients.")
 @click.option("--skip-invalid", is_flag=True, help="Skip invalid numbers and list them.")
 @click.option("--allow-duplicate", is_flag=True, help="Send even if it repeats a broadcast.")
 @click.option(
     "--report",
     "report_path",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="New CSV file with a row for each recipient: number, status, batch.",
+    type=_FILE,
+    help="New CSV file with a row for each recipient: number, status, reason, batch.",
 )
 @with_appcontext
-def send(
-    numbers: tuple[str, ...],
-    csv_path: Path | None,
-    column: str | None,
-    tag: str | None,
-    message: str | None,
-    template: str | None,
-    language: str | None,
-    category: str | None,
-    quote: bool,
-    sender: str | None,
-    skip_invalid: bool,
-    allow_duplicate: bool,
-    report_path: Path | None,
-) -> None:
-    """Send one text to --to numbers, to the numbers of a CSV file, or to a tag.
+def send(quote: bool, yes: bool, report_path: Path | None, **options: Any) -> None:
+    """Send a text to numbers, to a CSV file or to a tag.
 
-    Exits with 0 if Sinch accepted everything, 1 if not, 2 if the input is wrong.
+    Asks first if there are more than 100 recipients.  Exits with 0 if Sinch accepted everything
+    that may be sent now, 1 if not, 2 if the input is wrong.
     """
     ctx = current_context()
-    recipients: list[str] | None = None
-    if tag is None:
-        country = ctx.subscriber_context.rules.default_country
-        recipients = choose_recipients(
-            numbers, csv_path, column, country=country, skip_invalid=skip_invalid
-        )
-    elif numbers or csv_path:
-        raise click.UsageError("give --tag, or numbers by --to and --csv")
-    body = {
-        "recipients": recipients,
-        "audience": {"any": [tag]} if tag is not None else None,
-        "message": message,
-        "template": _read_template(template),
-        "language": language,
-        "category": category,
-        "sender": sender,
-        "allow_duplicate": allow_duplicate,
-    }
     ctx.require_own_database()
     try:
-        request = _read_request(body)
+        request = _read_request(_make_body(ctx, options))
         if quote:
             print_quote(serialize_quote(ctx, request, dry_run=False))
             return
-        request = prepare_request(ctx, request)
-        total = count_expected(ctx, request)
+        check_times(request, ctx.now())
+        prepared = prepare_request(ctx, request)
+        total = count_expected(ctx, prepared)
+        if total > _CONFIRMED_ABOVE and not yes:
+            _confirm(ctx, request)
     except ClarionError as e:
-        raise click.UsageError(e.sentence) from e
+        raise click.UsageError(_name_options(e)) from e
     with _open_report(report_path) as report:
-        view = _send(ctx, request, total)
+        view = _send(ctx, prepared, total)
         if report:
-            _write_report(ctx, view, report)
-    _print_result(ctx, view)
+            report.writelines(export_messages(ctx, view.row.public_id, masked=False))
+    _print_result(view)
+
+
+def _make_body(ctx: Context, options: dict[str, Any]) -> dict[str, Any]:
+    """Return the body of the API's request.  Raises UsageError for options that exclude others."""
+    sources = {"--to": "numbers", "--csv": "csv_path", "--tag": "tag"}
+    given = [option for option, name in sources.items() if options[name]]
+    if len(given) > 1:
+        raise click.UsageError(f"{' and '.join(given)} exclude each other: give one of them")
+    template = _read_template(options["template"])
+    found = Recipients()
+    if options["tag"] is None:
+        country = options["country"] or ctx.subscriber_context.rules.default_country
+        names = _find_names(ctx, options["message"], template)
+        reading = ("numbers", "csv_path", "column", "encoding", "without_plus", "skip_invalid")
+        found = read_recipients(
+            RecipientOptions(
+                **{name: options[name] for name in reading},
+                country=country,
+                placeholders=names,
+                marketing=options["category"] == Category.MARKETING,
+            )
+        )
+    parameters = found.parameters
+    for name, value in _read_pairs(options["defaults"]):
+        parameters.setdefault(name, {})[DEFAULT] = value
+    return {name: options[name] for name in _PLAIN_OPTIONS} | {
+        "recipients": found.phones or None,
+        "audience": {"any": [options["tag"]]} if options["tag"] is not None else None,
+        "template": template,
+        "parameters": parameters or None,
+    }
 
 
 def _read_template(value: str | None) -> dict[str, Any] | None:
@@ -133,6 +176,25 @@ def _read_template(value: str | None) -> dict[str, Any] | None:
     return {"name": value}
 
 
+def _find_names(
+    ctx: Context, message: str | None, template: dict[str, Any] | None
+) -> Sequence[str]:
+    """Return the placeholders of the text, or of all texts of the template."""
+    if template is None:
+        return find_placeholders(message or "")
+    with ctx.db.read() as tx:
+        stored = load_template(tx, ctx.viewer, template["name"], template.get("version"))
+    return find_placeholders(" ".join(stored.texts.values()))
+
+
+def _read_pairs(pairs: Sequence[str]) -> Iterator[tuple[str, str]]:
+    for pair in pairs:
+        name, sign, value = pair.partition("=")
+        if not sign:
+            raise click.UsageError(f"--default: {pair!r} does not read like NAME=VALUE")
+        yield name.strip(), value
+
+
 def _read_request(body: dict[str, Any]) -> BroadcastRequest:
     given = {name: value for name, value in body.items() if value is not None}
     try:
@@ -142,21 +204,67 @@ def _read_request(body: dict[str, Any]) -> BroadcastRequest:
     return request
 
 
+def _name_options(error: ClarionError) -> str:
+    """Return the error with our options where it names the API's fields."""
+    sentence = error.sentence
+    if isinstance(error, BroadcastDuplicated):
+        before, _, _ = sentence.partition("To send it again")
+        return f"{before}To send it again, give --allow-duplicate."
+    for name in ("send_at", "expire_at", "max_parts"):
+        sentence = sentence.replace(name, f"--{name.replace('_', '-')}")
+    return sentence.replace("give it in parameters", "give a CSV column of that name, or --default")
+
+
+def _confirm(ctx: Context, request: BroadcastRequest) -> None:
+    """Print the quote and ask.  Exits unless the answer is yes."""
+    print_quote(serialize_quote(ctx, request, dry_run=False))
+    try:
+        confirmed = click.confirm("Send it?")
+    except click.Abort as e:
+        raise click.UsageError("not confirmed: give --yes to send without a question") from e
+    if not confirmed:
+        click.echo("Nothing was sent.")
+        sys.exit(EXIT_NOT_ALL_SENT)
+
+
 def _send(ctx: Context, request: BroadcastRequest, total: int) -> BroadcastView:
     """Store the broadcast and send it.  Ctrl-C leaves the rest to the service."""
-    accepted = accept_broadcast(ctx, request, client=CLIENT)
+    try:
+        accepted = accept_broadcast(ctx, request, client=CLIENT)
+    except BroadcastDuplicated as e:
+        raise click.ClickException(_name_options(e)) from e
     click.echo(f"broadcast {accepted.public_id}")
-    if sys.stderr.isatty():
-        configure_logging("ERROR")  # log lines would break the progress bar
+    if request.send_at is not None:
+        click.echo(f"the service sends it at {request.send_at:{TIME}}; to stop it:")
+        click.echo(f"  {name_program()} broadcasts cancel {accepted.public_id}")
+        return view_by_id(ctx, accepted.id)
     with (
         interrupts() as interrupted,
         click.progressbar(length=total, label=f"Sending to {total}") as bar,
     ):
-        for size in drain_broadcast(ctx, accepted.id, accepted.first, stop=interrupted):
-            bar.update(size)
+        sent = 0
+        for _ in drain_broadcast(ctx, accepted.id, accepted.first, stop=interrupted):
+            sent = _show_progress(ctx, accepted.id, bar, sent)
+        _show_progress(ctx, accepted.id, bar, sent)
+    view = view_by_id(ctx, accepted.id)
     if interrupted():
-        click.echo(f"interrupted: flask broadcasts watch {accepted.public_id}", err=True)
-    return view_by_id(ctx, accepted.id)
+        _explain_interrupt(view)
+    return view
+
+
+def _show_progress(ctx: Context, broadcast_id: int, bar: Any, shown: int) -> int:
+    """Count what the service has sent meanwhile, too.  Returns how many recipients are done."""
+    view = view_by_id(ctx, broadcast_id)
+    done = view.row.recipients - view.counts["pending"]
+    bar.update(done - shown)
+    return int(done)
+
+
+def _explain_interrupt(view: BroadcastView) -> None:
+    left, public_id = view.counts["pending"], view.row.public_id
+    click.echo(f"interrupted: the service sends the other {left}.", err=True)
+    for word, action in (("To stop it", "cancel"), ("To follow it", "watch")):
+        click.echo(f"{word}: {name_program()} broadcasts {action} {public_id}", err=True)
 
 
 @contextmanager
@@ -165,7 +273,7 @@ def _open_report(path: Path | None) -> Iterator[TextIO | None]:
         yield None
         return
     try:
-        file = path.open("x", newline="")
+        file = path.open("x", encoding="utf-8", newline="")
     except OSError as e:
         raise click.UsageError(f"--report: {path}: {e.strerror}") from e
     try:
@@ -175,36 +283,20 @@ def _open_report(path: Path | None) -> Iterator[TextIO | None]:
         raise click.ClickException(f"--report: {path}: {e.strerror}: it is incomplete") from e
 
 
-def _write_report(ctx: Context, view: BroadcastView, file: TextIO) -> None:
-    """Write a row for each recipient."""
-    rows = csv.writer(file)
-    rows.writerow(("number", "status", "batch_id", "client_reference"))
-    cursor: str | None = None
-    while True:
-        page = list_messages(ctx, view.row.public_id, cursor=cursor, limit=_PAGE)
-        rows.writerows(
-            (message.recipient, message.status, message.batch_id, message.client_reference)
-            for message in page.rows
-        )
-        cursor = page.cursor
-        if cursor is None:
-            return
-
-
-def _print_result(ctx: Context, view: BroadcastView) -> None:
-    """Print the counts.  Exits with 1 unless Sinch accepted all that may be sent."""
+def _print_result(view: BroadcastView) -> None:
+    """Print the counts.  Exits with 1 unless Sinch accepted all that may be sent now."""
     row = view.row
     counts = ", ".join(f"{count} {status}" for status, count in view.counts.items() if count)
-    parts = "1 part" if row.parts == 1 else f"{row.parts} parts"
-    click.echo(f"{counts} ({row.encoding}, {parts} each)")
+    click.echo(f"{counts} ({row.encoding}, {count_of(row.parts, 'part')} each)")
+    for line in describe_exclusions(view):
+        click.echo(line)
     if row.refusal:
         click.echo(_describe(describe_refusal(row.refusal, production=False)), err=True)
     if view.counts["unconfirmed"]:
         sentence = "some may have been sent: Clarion is asking Sinch, do not send them again"
         click.echo(f"{view.counts['unconfirmed']} unconfirmed: {sentence}", err=True)
-    for batch_id in list_batch_ids(ctx, row.id):
-        click.echo(f"batch {batch_id}")
-    if view.totals.at_sinch != row.recipients - view.counts["suppressed"]:
+    left_out = view.counts["suppressed"] + count_deferred(view)
+    if row.send_at is None and view.totals.at_sinch != row.recipients - left_out:
         sys.exit(EXIT_NOT_ALL_SENT)
 
 

@@ -180,6 +180,12 @@ def find_header(headers: Sequence[str], wanted: str) -> list[int]:
     ]
 
 
+def find_field(headers: Sequence[str], field: str) -> list[int]:
+    """Return the columns whose headers are known for this field, such as Vorname for first_name."""
+    ranks = (_RANKS.get(simplify_header(header), ("", 0)) for header in headers)
+    return [index for index, (known, _) in enumerate(ranks) if known == field]
+
+
 def _guess_fields(fields: list[str | None], plain: Sequence[str]) -> None:
     """Replace the empty texts among `fields` as far as the headers are known."""
     open_columns = [index for index, field in enumerate(fields) if field == ""]

@@ -6,7 +6,12 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import NamedTuple
 
-from app.subscribers.lists.columns import find_header, find_phone_column, is_international
+from app.subscribers.lists.columns import (
+    find_field,
+    find_header,
+    find_phone_column,
+    is_international,
+)
 from app.subscribers.lists.permissions import Permission, PermissionColumns, find_permissions
 from app.subscribers.lists.reader import (
     EmptyFile,
@@ -85,7 +90,7 @@ def open_phone_list(
 def _name_columns(headers: list[str], phone: int, names: Collection[str]) -> _Columns:
     named: dict[str, int] = {}
     for name in names:
-        indexes = find_header(headers, name)
+        indexes = find_header(headers, name) or find_field(headers, name)
         if len(indexes) > 1:
             raise UnusableHeaders(f"more than one column is {name}: rename or remove one")
         if indexes:
