@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shlex
 import signal
 import socket
 import subprocess
@@ -38,6 +39,10 @@ def run() -> int:
     sandbox_port = find_sandbox_port(config)
     if sandbox_port:
         commands.insert(0, [*FLASK, "sandbox", "--port", str(sandbox_port)])
+    public = urlsplit(config.public_url or "")
+    if public.hostname == "127.0.0.1" and public.port != config.port:
+        print(f"PUBLIC_URL follows PORT: {config.port}. Change it in .env, too.", flush=True)
+        os.environ["PUBLIC_URL"] = f"http://127.0.0.1:{config.port}"
     for port, setting in ((config.port, "PORT"), (sandbox_port, "SINCH_REGION_URL")):
         if port and is_taken(port):
             sys.stderr.write(f"clarion: port {port} is taken: set another {setting}\n")
@@ -45,27 +50,18 @@ def run() -> int:
     migrated = subprocess.run([*FLASK, "db", "upgrade"], cwd=ROOT, check=False)
     if migrated.returncode:
         return migrated.returncode
-    os.environ.update(choose_callbacks(config) if sandbox_port else {})
     return supervise(commands, config)
 
 
-def choose_callbacks(config: Config) -> dict[str, str]:
-    """Return the settings for callbacks from the sandbox, or none if PUBLIC_URL is set.
-
-    With an empty PUBLIC_URL in the environment, Clarion polls the sandbox instead.
-    """
-    if config.public_url or "PUBLIC_URL" in os.environ:
-        return {}
-    return {
-        "PUBLIC_URL": f"http://127.0.0.1:{config.port}",
-        "SINCH_WEBHOOK_SECRET": secrets.token_urlsafe(32),
-    }
-
-
 def write_env_file(path: Path, *, example: Path) -> bool:
-    """Copy the example with a generated API key and secret.  Returns False if `path` exists."""
+    """Copy the example with generated secrets and the address for callbacks of the sandbox.
+
+    Returns False if `path` exists.
+    """
     lines = example.read_text().splitlines()
     filled = {
+        "PUBLIC_URL=": f"PUBLIC_URL=http://127.0.0.1:{os.environ.get('PORT') or 3000}",
+        "SINCH_WEBHOOK_SECRET=": f"SINCH_WEBHOOK_SECRET={secrets.token_urlsafe(32)}",
         "API_KEYS=": f"API_KEYS=local:{secrets.token_urlsafe(32)}",
         "SECRET_KEY=": f"SECRET_KEY={secrets.token_urlsafe(48)}",
     }
@@ -153,9 +149,11 @@ def stop(children: list[subprocess.Popen[bytes]]) -> None:
 
 
 def make_welcome(config: Config) -> str:
-    """Return the addresses and a curl command to paste."""
+    """Return the addresses, and commands to paste."""
     base = f"http://127.0.0.1:{config.port}"
     real = find_sandbox_port(config) is None
+    installed = (ROOT / ".venv/bin/flask").exists()
+    flask = ".venv/bin/flask --app wsgi" if installed else shlex.join(FLASK)
     return "\n".join(
         [
             "",
@@ -169,6 +167,11 @@ def make_welcome(config: Config) -> str:
             f"  -H 'X-API-Key: {read_first_key()}' \\",
             "  -H 'Content-Type: application/json' \\",
             f"  -d '{EXAMPLE}'",
+            "",
+            "Or from the command line, in another terminal:",
+            "",
+            f"cd {shlex.quote(str(ROOT))} && \\",
+            f"{flask} send --to +15551234567 --message 'Pickup moved to 09:00'",
             "",
             "Ctrl-C stops everything.",
         ]

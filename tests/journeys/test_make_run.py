@@ -99,6 +99,37 @@ def test_the_curl_it_prints_works_and_ctrl_c_stops_everything(checkout, start):
     assert "Traceback" not in output.read_text()
 
 
+def test_the_command_line_it_prints_works_and_what_it_sends_is_reported_on(checkout, start):
+    """The settings for callbacks are in .env: a command in another terminal has them, too."""
+    ports = _ports()
+    process, output = start(**ports)
+    _wait_for(output, "Ctrl-C stops everything", process)
+    command = re.search(r"^cd .* && \\\\\n.* send --to .*$", output.read_text(), re.M)[0]
+
+    sent = subprocess.run(
+        command,
+        shell=True,
+        env={"PATH": os.environ["PATH"], **ports},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert sent.returncode == 0, sent.stderr
+    assert "1 submitted" in sent.stdout
+    public_id = sent.stdout.split()[1]
+    key = re.search(r"X-API-Key: ([\w-]+)", output.read_text())[1]
+    url = f"http://127.0.0.1:{ports['PORT']}/api/broadcasts/{public_id}"
+    deadline = time.monotonic() + 8  # sooner than Clarion polls
+    while True:
+        shown = requests.get(url, headers={"X-API-Key": key}, timeout=20).json()
+        if shown["counts"]["delivered"] == 1:
+            break
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
 def _processes_in(folder):
     """What still runs with that folder as its working directory."""
     found = []
