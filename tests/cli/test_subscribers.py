@@ -1,6 +1,7 @@
 """`flask subscribers`: files in and out; what Ctrl-C and kill -9 leave is taken up again."""
 
 import csv
+import re
 import signal
 import time
 
@@ -66,6 +67,26 @@ def test_refused_rows_are_written_to_a_file_and_the_exit_code_says_so(run, file,
     assert run("import", file(b"phone\n"), "--refused", report).exit_code == 2
 
 
+def test_the_reasons_of_refusals_are_summed_up_with_the_way_out(run, file):
+    path = file(write_csv(["phone"], [ANN], ["070-123 45 68"], ["070-123 45 69"], ["bad"]))
+
+    ended = run("import", path)
+
+    assert ended.exit_code == 1
+    assert re.search(r"^ +2 refused: .* Give --country\.$", ended.output, re.M), ended.output
+    assert re.search(r"^ +1 refused: Not a phone number", ended.output, re.M)
+
+
+def test_a_file_that_cannot_be_used_leaves_no_import_that_waits(run, file):
+    ended = run("import", file("phone;name\n+46701234567;Åsa\n".encode("cp1252")))
+
+    assert ended.exit_code == 2
+    assert "give --encoding" in ended.output
+    listed = run("imports").output
+    assert listed.startswith("IMPORT ")
+    assert "waiting" not in listed
+
+
 def test_of_all_or_nothing_a_bad_row_keeps_all_out(run, service, file):
     ended = run("import", file(write_csv(["phone"], [ANN], ["bad"])), "--all-or-nothing")
 
@@ -77,7 +98,9 @@ def test_of_all_or_nothing_a_bad_row_keeps_all_out(run, service, file):
 def test_for_marketing_a_consent_may_be_given_for_all(run, service, file):
     path = file(write_csv(["phone"], [ANN]))
 
-    assert run("import", path, "--purpose", "marketing").exit_code == 2
+    without = run("import", path, "--purpose", "marketing")
+    assert without.exit_code == 2
+    assert "--consent-wording, --consent-source and --consent-at" in without.output
     ended = run(
         "import", path, "--purpose", "marketing", "--consent-wording", "Yes",
         "--consent-source", "fair", "--consent-at", "2025-01-01T00:00:00Z",

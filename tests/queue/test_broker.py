@@ -1,15 +1,18 @@
 """A broker that is away, silent, or has forgotten everything: time is lost, never a text."""
 
 import contextlib
+import itertools
 import socket
+import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
 
 from tests.factories import broadcast_to, many_numbers
 from tests.kills.mortal import wait_until
-from tests.queue.crew import slow_down
+from tests.queue.crew import UNHURRIED, slow_down
 
 
 @pytest.mark.parametrize("trouble", ["dead", "frozen"])
@@ -67,6 +70,65 @@ def test_a_broker_that_forgets_and_dies_in_the_middle_costs_no_text(
 
     crew.wait_until_complete(accepted, within_s=60)
     assert sinch.copies() == dict.fromkeys(numbers, 1)
+
+
+def test_redis_killed_under_traffic_makes_no_answer_an_error_and_no_text_go_twice(
+    make_crew, postgres, sinch, broker
+):
+    """Redis counts the limits, too: an error for a text that is out would be sent again."""
+    crew = make_crew(postgres.create_database(), **UNHURRIED, SWEEP_EVERY_S="1").start_web()
+    crew.start_beat()
+    workers = [crew.start_worker()]
+    traffic = Traffic(crew)
+
+    with traffic.flowing(threads=4):
+        for _ in range(3):
+            traffic.wait_for_more(20)
+            broker.kill()
+            traffic.wait_for_more(20)
+            broker.start()
+    if workers[0].process.poll() is not None:  # kombu may end it: docs/scaling.md
+        crew.start_worker()
+    many = crew.post(broadcast_to(*many_numbers(2_000, start=1_000_000), message="to many"))
+
+    crew.wait_until_complete(many, within_s=60)
+    assert traffic.codes.keys() == {202}
+    assert set(sinch.copies()) == {*traffic.numbers, *many_numbers(2_000, start=1_000_000)}
+    assert set(sinch.copies().values()) == {1}
+
+
+class Traffic:
+    """Clients that send one text after the other, each to a number of its own."""
+
+    def __init__(self, crew):
+        self.crew, self.codes, self.numbers = crew, Counter(), []
+        self._next, self._stopping = itertools.count(), threading.Event()
+
+    @contextlib.contextmanager
+    def flowing(self, threads) -> Iterator[None]:
+        running = [threading.Thread(target=self._send) for _ in range(threads)]
+        for thread in running:
+            thread.start()
+        try:
+            yield
+        finally:
+            self._stopping.set()
+            for thread in running:
+                thread.join(60)
+
+    def wait_for_more(self, answers):
+        before = self.codes.total()
+        wait_until(
+            lambda: self.codes.total() >= before + answers, within_s=60, why="clients have answers"
+        )
+
+    def _send(self):
+        while not self._stopping.is_set():
+            number = next(self._next)
+            (phone,) = many_numbers(1, start=number)
+            self.numbers.append(phone)
+            answer = self.crew.post(broadcast_to(phone, message=f"number {number}"))
+            self.codes[answer.status_code] += 1
 
 
 @contextlib.contextmanager

@@ -46,6 +46,28 @@ def test_the_service_is_ready_as_soon_as_beat_and_a_worker_run(make_crew, postgr
     wait_until(lambda: crew.get("/ready")["background"] == "ok", within_s=60, why="beat beats")
 
 
+def test_a_broker_that_is_away_is_shown_by_ready_and_logged_once_with_its_reason(
+    make_crew, database_url, broker
+):
+    crew = make_crew(database_url).start_web()
+    crew.start_worker()
+    crew.start_beat()
+    wait_until(lambda: crew.get("/ready")["status"] == "ready", within_s=60, why="it is ready")
+    assert crew.get("/ready")["broker"] == "ok"
+
+    broker.kill()
+
+    wait_until(lambda: crew.get("/ready")["broker"] == "unreachable", within_s=30, why="it is seen")
+    lines = [json.loads(line) for line in crew.web.output.read_text().splitlines()]
+    reasons = [line["reason"] for line in lines if line["message"] == "the broker is unreachable"]
+    assert len(reasons) == 1
+    assert reasons[0].startswith(f"redis://127.0.0.1:{broker.port}/0: ")
+    faults = [line["state"] for line in lines if line.get("check") == "broker"]
+    assert faults == ["unreachable"]
+    assert [line for line in lines if "exception" in line] == []
+    broker.start()
+
+
 def test_workers_and_beat_write_json_lines_and_no_banner(make_crew, database_url):
     crew = make_crew(database_url)
     hands = [crew.start_beat(), crew.start_worker()]

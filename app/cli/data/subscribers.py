@@ -1,7 +1,10 @@
 """`flask subscribers`: import and export CSV files through the functions of the API."""
 
+import csv
+import io
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +32,7 @@ from app.subscribers.imports.job import work_import
 from app.subscribers.imports.models import ImportOptions, ImportStatus, Purpose
 from app.subscribers.imports.schemas import ImportSchema
 from app.subscribers.imports.service import (
+    cancel_import,
     create_import,
     export_refusals,
     list_imports,
@@ -42,6 +46,7 @@ subscribers = ServiceGroup("subscribers")
 EXIT_NOT_ALL_TAKEN = 1
 _BLOCK_BYTES = 1_000_000
 _LOOK_EVERY_S = 0.3
+_MAX_REASONS = 5
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
@@ -82,7 +87,7 @@ def import_file(
             import_id = _store(ctx, file, _read_options(options))
         row = _work_off(ctx, str(import_id), interrupted)
     _write_refused(ctx, row, refused)
-    _summarise(row)
+    _summarise(ctx, row)
 
 
 @subscribers.command("imports")
@@ -142,22 +147,43 @@ def _read_pairs(pairs: tuple[str, ...]) -> dict[str, str]:
 
 
 def _store(ctx: SubscriberContext, file: Path, options: ImportOptions) -> str:
-    """Create an import and store its file.  Returns its id.  Raises UsageError."""
+    """Create an import and store its file.  Returns its id.  Raises UsageError.
+
+    An import whose file cannot be used is cancelled.
+    """
     try:
         row = create_import(ctx, options, client=name_operator())
-        stored = store_file(ctx, row.public_id, _read_blocks(file))
     except ClarionError as e:
         raise click.UsageError(e.sentence) from e
-    except FileTooLarge as e:
-        raise click.UsageError(f"{file}: larger than IMPORT_MAX_BYTES") from e
-    except OSError as e:
-        raise click.UsageError(f"{file}: {e.strerror}") from e
+    try:
+        stored = store_file(ctx, row.public_id, _read_blocks(file))
+    except (ClarionError, FileTooLarge, OSError) as e:
+        cancel_import(ctx, row.public_id)
+        reason = f"{file}: larger than IMPORT_MAX_BYTES"
+        if isinstance(e, ClarionError):
+            reason = _name_options(e.sentence)
+        elif isinstance(e, OSError):
+            reason = f"{file}: {e.strerror}"
+        raise click.UsageError(reason) from e
     click.echo(f"import {stored.public_id}")
     for title, field in zip(
         stored.column_mapping["headers"], stored.column_mapping["fields"], strict=True
     ):
         click.echo(f"  {title!r} is {field or 'left out'}", err=True)
     return str(stored.public_id)
+
+
+def _name_options(sentence: str) -> str:
+    """Name our options where the sentence names fields of the API."""
+    consent = "--consent-wording, --consent-source and --consent-at"
+    ours = {
+        "with columns, or give one consent": f"with --column, or give {consent}",
+        "name its encoding": "give --encoding",
+        "columns: ": "--column: ",
+    }
+    for theirs, option in ours.items():
+        sentence = sentence.replace(theirs, option)
+    return sentence
 
 
 def _read_blocks(file: Path) -> Iterator[bytes]:
@@ -225,8 +251,11 @@ def _write_new(file: Path, pieces: Iterator[str]) -> None:
         raise click.ClickException(f"{file}: {e.strerror}") from e
 
 
-def _summarise(row: Row[Any]) -> None:
-    """Print the counts of rows.  Exits with 1 unless every row was written."""
+def _summarise(ctx: SubscriberContext, row: Row[Any]) -> None:
+    """Print the counts of rows and the most frequent reasons of refusals.
+
+    Exits with 1 unless every row was written.
+    """
     words = ["refused"]
     if row.status is not ImportStatus.REFUSED:
         words = ["created", "updated", "unchanged", "merged", *words]
@@ -235,6 +264,10 @@ def _summarise(row: Row[Any]) -> None:
     if row.error:
         click.echo(row.error, err=True)
     if row.refused:
-        click.echo(f"see --refused, or refused.csv of import {row.public_id}", err=True)
+        refusals = csv.DictReader(io.StringIO("".join(export_refusals(ctx, row.public_id))))
+        reasons = Counter(refusal["reason"] for refusal in refusals)
+        for reason, times in reasons.most_common(_MAX_REASONS):
+            click.echo(f"{times:>9} refused: {reason}", err=True)
+        click.echo("--refused FILE writes each with its line to a file", err=True)
     if row.status is not ImportStatus.COMPLETE or row.refused:
         sys.exit(EXIT_NOT_ALL_TAKEN)
