@@ -42,8 +42,8 @@ class RequestKey:
     on_replay: Callable[[], object] = field(default=lambda: None, compare=False)
 
 
-def read_key(header: str | None, request_hash: bytes) -> RequestKey | None:
-    """Parse the header; None without one.  Raises BadInput for an invalid key.
+def read_key(header: str, request_hash: bytes) -> RequestKey:
+    """Parse the header.  Raises BadInput for an invalid key.
 
     The draft requires quotes, most clients send none: quoted and bare keys are equal.
 
@@ -52,8 +52,6 @@ def read_key(header: str | None, request_hash: bytes) -> RequestKey | None:
     >>> read_key("8e03978e", b"").value
     '8e03978e'
     """
-    if header is None:
-        return None
     value = _unquote(header.strip(" \t"))
     if not _PRINTABLE.fullmatch(value):
         raise BadInput(

@@ -187,8 +187,11 @@ def _create(broadcast_request: BroadcastRequest) -> tuple[dict[str, Any], HTTPSt
 
 
 def _read_key() -> RequestKey | None:
-    key = read_key(request.headers.get("Idempotency-Key"), g.get("body_hash", b""))
-    return replace(key, on_replay=lambda: after_this_request(_mark_replay)) if key else None
+    header = request.headers.get("Idempotency-Key")
+    if header is None:
+        return None
+    key = read_key(header, g.get("body_hash", b""))
+    return replace(key, on_replay=lambda: after_this_request(_mark_replay))
 
 
 def _mark_replay(response: Response) -> Response:
