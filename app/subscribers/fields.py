@@ -93,7 +93,7 @@ class CountryCode(_DescribedString):
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
         country = str(super()._deserialize(value, *args, **kwargs))
         if not is_country(country):
-            raise ValidationError("Not a country such as SE.")
+            raise ValidationError("Not the two letters of a country, such as SE.")
         return country
 
 

@@ -61,7 +61,7 @@ def test_a_broker_that_is_away_is_shown_by_ready_and_logged_once_with_its_reason
     lines = [json.loads(line) for line in crew.web.output.read_text().splitlines()]
     reasons = [line["reason"] for line in lines if line["message"] == "the broker is unreachable"]
     assert len(reasons) == 1
-    assert reasons[0].startswith(f"redis://127.0.0.1:{broker.port}/0: ")
+    assert reasons[0].startswith(f"redis://:**@127.0.0.1:{broker.port}/0: Error 111 ")
     faults = [line["state"] for line in lines if line.get("check") == "broker"]
     assert faults == ["unreachable"]
     assert [line for line in lines if "exception" in line] == []

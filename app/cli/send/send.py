@@ -119,7 +119,9 @@ def send(quote: bool, yes: bool, report_path: Path | None, **options: Any) -> No
     try:
         request = _read_request(_make_body(ctx, options))
         if quote:
-            print_quote(serialize_quote(ctx, request, dry_run=False))
+            quoted = serialize_quote(ctx, request, dry_run=False)
+            print_quote(quoted)
+            click.echo(f"token for the API: {quoted['token']}")
             return
         check_times(request, ctx.now())
         prepared = prepare_request(ctx, request)
