@@ -19,6 +19,7 @@ from sqlalchemy.exc import (
 )
 from werkzeug.exceptions import HTTPException
 
+from app.db.engine import QueryTooSlow
 from app.db.schema import WrongDatabase
 
 _MAX_SENTENCE = 500
@@ -140,6 +141,7 @@ def register_error_handlers(app: Flask) -> None:
     app.register_error_handler(HTTPException, _answer_http_exception)
     app.register_error_handler(SQLAlchemyError, _answer_database_error)
     app.register_error_handler(WrongDatabase, _answer_wrong_database)
+    app.register_error_handler(QueryTooSlow, _answer_slow_query)
     app.register_error_handler(Exception, _answer_unexpected)
 
 
@@ -164,6 +166,14 @@ def _answer_wrong_database(error: WrongDatabase) -> Response:
     logger.bind(reason=str(error)).critical("nothing is sent from this database")
     sentence = (
         "The database belongs to another instance or version. Nothing was sent; tell the operator."
+    )
+    return _answer_clarion_error(Unavailable(sentence, retry_after_s=60))
+
+
+def _answer_slow_query(_: QueryTooSlow) -> Response:
+    sentence = (
+        "Looking these subscribers up took too long, and nothing was done: use fewer conditions or "
+        "a tag, or try again when fewer requests run."
     )
     return _answer_clarion_error(Unavailable(sentence, retry_after_s=60))
 

@@ -18,7 +18,7 @@ from sqlalchemy import event, select, text, update
 from sqlalchemy.exc import StatementError
 
 from app.db.base import Metadata
-from app.db.engine import Database, WrongPragma, insert_new
+from app.db.engine import Database, QueryTooSlow, WrongPragma, insert_new
 from app.db.schema import MIGRATIONS, list_revisions
 from app.logs import configure_logging
 from app.sms.models.batch import Gate
@@ -477,3 +477,19 @@ def test_an_urgent_writer_comes_before_those_that_wait_and_keeps_none_away(datab
     assert sorted(order) == sorted(names)
     assert order[0].startswith("urgent")
     assert [name.startswith("urgent") for name in order[:4]].count(True) == 2
+
+
+def test_a_query_that_takes_too_long_is_ended_and_the_next_one_is_not(db):
+    """The slow one counts for ever."""
+    endless = (
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+    )
+
+    with pytest.raises(QueryTooSlow), db.read(within_s=0.2) as tx:
+        tx.exec_driver_sql(endless)
+
+    for _ in range(3):
+        with db.read() as tx:
+            assert tx.exec_driver_sql("SELECT 7").scalar() == 7
+    with db.read(within_s=20) as tx:
+        assert tx.exec_driver_sql("SELECT 7").scalar() == 7

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Table, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import TimeoutError
+from sqlalchemy.exc import OperationalError, TimeoutError
 
 from app.db.outages import note_outage
 
@@ -18,6 +18,10 @@ from app.db.outages import note_outage
 BUSY_TIMEOUT_S = 20
 # Writers of other processes poll, at least ten times a second.
 _GIVE_WAY_S = 0.005
+# The codes by which SQLite and PostgreSQL report it.
+_INTERRUPTED = ("SQLITE_INTERRUPT", "57014")
+# SQLite's steps between two looks at the clock: some tenth of a millisecond.
+_STEPS_BETWEEN_LOOKS = 20_000
 _CONNECT_TIMEOUT_S = 5
 # PostgreSQL ends a transaction of a frozen process, which would keep its locks.  We never let so
 # much time pass between two statements.
@@ -32,6 +36,10 @@ _PRAGMAS = {
     "busy_timeout": str(BUSY_TIMEOUT_S * 1000),
     "cache_size": _CACHE,
 }
+
+
+class QueryTooSlow(Exception):
+    """A query was ended because it took longer than it may."""
 
 
 class WrongPragma(RuntimeError):
@@ -72,14 +80,42 @@ class Database:
             time.sleep(_GIVE_WAY_S)
 
     @contextlib.contextmanager
-    def read(self) -> Iterator[Connection]:
-        """Open a connection that sees one snapshot of the database and changes nothing."""
+    def read(self, *, within_s: float | None = None) -> Iterator[Connection]:
+        """Open a connection that sees one snapshot of the database and changes nothing.
+
+        Raises QueryTooSlow when a statement is not done within this time.
+        """
         with self._reading.connect() as connection:
-            yield connection
+            if within_s is None:
+                yield connection
+            else:
+                with _end_slow_queries(connection, within_s):
+                    yield connection
 
     def close(self) -> None:
         """Close idle connections."""
         self.engine.dispose()
+
+
+@contextlib.contextmanager
+def _end_slow_queries(tx: Connection, within_s: float) -> Iterator[None]:
+    deadline = time.monotonic() + within_s
+    driver: Any = tx.connection.driver_connection
+    if tx.dialect.name == "sqlite":
+        driver.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS_BETWEEN_LOOKS)
+    else:
+        timeout_ms = max(1, round(within_s * 1000))
+        tx.exec_driver_sql(f"SET LOCAL statement_timeout = {timeout_ms}")
+    try:
+        yield
+    except OperationalError as e:
+        code = getattr(e.orig, "sqlite_errorname", None) or getattr(e.orig, "sqlstate", None)
+        if code not in _INTERRUPTED:
+            raise
+        raise QueryTooSlow("a query took longer than it may") from e
+    finally:
+        if tx.dialect.name == "sqlite":
+            driver.set_progress_handler(None, 0)
 
 
 class _WriteTurns:

@@ -9,8 +9,9 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 
 from app.logs import mark_outage
 
-# Connection, login, no such database, resources, operator, system: no fault of a statement.
-_SQLSTATES = re.compile(r"08|28|3D|53|57|58|25006")
+# Connection, login, no such database, resources, operator, system: no fault of a statement, as a
+# timeout of ours (57014) is.
+_SQLSTATES = re.compile(r"08|28|3D|53|57(?!014)|58|25006")
 _SQLITE_FAULTS = re.compile(
     r"SQLITE_(BUSY|LOCKED|IOERR|FULL|READONLY|CANTOPEN|CORRUPT|NOTADB|PERM)"
 )

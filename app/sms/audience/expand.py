@@ -1,11 +1,13 @@
 """Chunks of a broadcast request's audience, before it is stored."""
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from sqlalchemy import Connection, select
 
 from app.db.base import table_of
+from app.db.engine import QueryTooSlow
 from app.db.lists import PHONES, chunked, pack
 from app.sms.audience.chunks import AudienceChunk, choose_chunk_size, make_chunks
 from app.sms.audience.lookup import read_page
@@ -14,6 +16,9 @@ from app.sms.context import Context
 from app.sms.request.model import MAX_INLINE_RECIPIENTS, BroadcastRequest
 from app.subscribers.models import Subscriber
 from app.text.segments import Encoding, TextSize
+
+# What a request may spend on looking up an audience.
+AUDIENCE_WITHIN_S = 10.0
 
 
 def expand_request(
@@ -29,8 +34,11 @@ def expand_request(
         return request, list(_chunk_recipients(ctx, request, size))
     if request.send_at is not None:
         return request, None
-    with ctx.db.read() as tx:
-        page = read_page(tx, request, limit=MAX_INLINE_RECIPIENTS + 1, size=size)
+    try:
+        with ctx.db.read(within_s=AUDIENCE_WITHIN_S) as tx:
+            page = read_page(tx, request, limit=MAX_INLINE_RECIPIENTS + 1, size=size)
+    except QueryTooSlow:
+        return request, None
     if page.recipients > MAX_INLINE_RECIPIENTS:
         return request, None
     encoding = Encoding.UCS_2 if page.ucs2 else request.size.encoding
@@ -39,14 +47,18 @@ def expand_request(
 
 
 def iterate_chunks(ctx: Context, request: BroadcastRequest) -> Iterator[AudienceChunk]:
-    """Yield all chunks of a request as it would be sent now, with a transaction for each page."""
+    """Yield all chunks of a request as it would be sent now, with a transaction for each page.
+
+    Raises QueryTooSlow.
+    """
     size = choose_size(ctx, request)
     if request.audience is None:
         yield from _chunk_recipients(ctx, request, size)
         return
     after: str | None = ""
+    deadline = time.monotonic() + AUDIENCE_WITHIN_S
     while after is not None:
-        with ctx.db.read() as tx:
+        with ctx.db.read(within_s=deadline - time.monotonic()) as tx:
             page = read_page(tx, request, after=after, size=size)
         yield from page.chunks
         after = page.last

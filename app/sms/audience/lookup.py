@@ -11,7 +11,19 @@ from datetime import timedelta
 from itertools import chain
 from typing import Any
 
-from sqlalchemy import Connection, Dialect, Row, Select, and_, case, func, insert, select, update
+from sqlalchemy import (
+    Connection,
+    Dialect,
+    Row,
+    Select,
+    and_,
+    case,
+    func,
+    insert,
+    select,
+    true,
+    update,
+)
 
 from app.db.base import table_of
 from app.db.lists import chunked
@@ -40,6 +52,9 @@ CLOCK_DOUBT = timedelta(hours=1)
 
 # Subscribers a page; each page is one query and one short write transaction.
 _PAGE_SIZE = 20_000
+# Look-ups of a page: a million take about a second.
+_LOOKUPS_AT_ONCE = 500_000
+_FEW_LOOKUPS = 4
 
 _BROADCASTS, _CHUNKS = table_of(Broadcast), table_of(Chunk)
 _SUBSCRIBERS, _SUPPRESSIONS = table_of(Subscriber), table_of(Suppression)
@@ -86,12 +101,17 @@ def read_page(
     """Look up the next subscribers by number, in chunks of up to `size`.
 
     Without `limit` and without personal values, one page has them all: reading a million rows
-    unsorted and sorting them here is quicker than reading them by the index.
+    unsorted and sorting them here is quicker than reading them by the index.  An audience of many
+    conditions is looked up among some subscribers at a time, since others wait meanwhile.
     """
-    if request.texts or find_placeholders(request.text) or limit is not None:
-        rows = _read_rows(tx, request, after, limit or _PAGE_SIZE)
+    assert request.audience is not None
+    lookups = request.audience.lookups
+    is_costly = lookups > _FEW_LOOKUPS and limit is None
+    if request.texts or find_placeholders(request.text) or limit is not None or is_costly:
+        end = _find_end(tx, after, _LOOKUPS_AT_ONCE // lookups) if is_costly else None
+        rows = _read_rows(tx, request, after, limit or _PAGE_SIZE, end)
         page = _make_personal_page(request, rows, size)
-        page.last = rows[-1].phone if len(rows) == (limit or _PAGE_SIZE) else None
+        page.last = rows[-1].phone if len(rows) == (limit or _PAGE_SIZE) else end
         return page
     return LookupPage(
         [
@@ -118,8 +138,15 @@ def _read_all_phones(tx: Connection, request: BroadcastRequest) -> Iterator[list
         yield sorted(phones.split("\n")) if phones else []
 
 
+def _find_end(tx: Connection, after: str, subscribers: int) -> str | None:
+    """Return the number at which that many next subscribers end; None if there are no more."""
+    phones = select(_SUBSCRIBERS.c.phone).where(_SUBSCRIBERS.c.phone > after)
+    query = phones.order_by(_SUBSCRIBERS.c.phone).offset(subscribers - 1).limit(1)
+    return tx.execute(query).scalar()
+
+
 def _read_rows(
-    tx: Connection, request: BroadcastRequest, after: str, limit: int
+    tx: Connection, request: BroadcastRequest, after: str, limit: int, end: str | None
 ) -> Sequence[Row[Any]]:
     columns = _SUBSCRIBERS.c
     query = (
@@ -133,7 +160,7 @@ def _read_rows(
             columns.language,
             columns.attributes,
         )
-        .where(columns.phone > after)
+        .where(columns.phone > after, true() if end is None else columns.phone <= end)
         .order_by(columns.phone)
         .limit(limit)
     )

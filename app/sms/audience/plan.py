@@ -4,6 +4,7 @@ The database itself copies the recipients, a few chunks a transaction: a million
 pass through Python one by one nor keep other writers waiting.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
@@ -156,17 +157,34 @@ def _sort_audience(tx: Connection, broadcast: Row[Any]) -> None:
 
 
 def find_unplanned(ctx: Context) -> list[int]:
-    """Return the ids of the broadcasts with something to look up or plan, most urgent first."""
+    """Return the ids of the broadcasts with something to look up or plan, most urgent first.
+
+    Of equal priority, the first broadcasts of all clients come before their second ones, and the
+    one that has got least before the others: a large or slow one does not hold up the rest.
+    """
     is_unplanned = and_(Broadcast.planned < Broadcast.chunks, Broadcast.resolving.is_(False))
     with ctx.db.read() as tx:
         restored_id = read_gates(tx, ctx.rules, ctx.now()).restored_broadcast_id
         query = (
-            select(Broadcast.id)
+            select(
+                Broadcast.id,
+                Broadcast.client,
+                Broadcast.priority,
+                Broadcast.resolved_to,
+                Broadcast.planned,
+            )
             .where(Broadcast.completed_at.is_(None), Broadcast.status.not_in(FINAL))
             .where(or_(is_unplanned, _is_lookup_due(ctx, restored_id)))
             .order_by(Broadcast.priority.desc(), Broadcast.id)
         )
-        return list(tx.execute(query).scalars())
+        rows = tx.execute(query).all()
+    earlier = Counter[tuple[int, str]]()
+    order = []
+    for row in rows:
+        rank = earlier[row.priority, row.client]
+        order.append((-row.priority, rank, row.resolved_to or "", row.planned, row.id))
+        earlier[row.priority, row.client] += 1
+    return [broadcast_id for *_, broadcast_id in sorted(order)]
 
 
 def _is_lookup_due(ctx: Context, restored_broadcast_id: int) -> ColumnElement[bool]:

@@ -8,6 +8,7 @@ from loguru import logger
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.errors import NotFound, RequestRunning, SendFailed
+from app.sms.audience.expand import AUDIENCE_WITHIN_S
 from app.sms.broadcasts.idempotency import KeyTaken, RequestKey, find_replay, keep_answer
 from app.sms.broadcasts.store import accept_broadcast
 from app.sms.broadcasts.views import BroadcastView, list_batch_ids, view_by_id
@@ -151,11 +152,11 @@ def explain_stop(ctx: Context) -> str | None:
 def count_expected(ctx: Context, request: BroadcastRequest) -> int:
     """Return the number of recipients, of an audience as of now.
 
-    Raises NotFound for an empty audience.
+    Raises NotFound for an empty audience, and QueryTooSlow.
     """
     if request.audience is None:
         return len(request.recipients)
-    with ctx.db.read() as tx:
+    with ctx.db.read(within_s=AUDIENCE_WITHIN_S) as tx:
         unknown = request.tag is not None and find_unknown_tags(tx, [request.tag])
         recipients = 0 if unknown else count_audience(tx, request.audience)
     if not recipients:

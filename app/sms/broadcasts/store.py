@@ -5,6 +5,7 @@ broadcast it also plans the batches and makes the first claim, so that one commi
 POST to Sinch and one after it.
 """
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import astuple
 from datetime import timedelta
@@ -109,6 +110,7 @@ def insert_broadcast(
     """
     now, rules = ctx.now(), ctx.rules
     start = request.send_at or now
+    recipients = sum(len(chunk.recipients) for chunk in chunks or ())
     default_end = start + timedelta(seconds=rules.expire_after_s)
     row = {
         "public_id": public_id,
@@ -118,7 +120,9 @@ def insert_broadcast(
         "text_hash": text_hash,
         "sender": request.sender or ctx.default_sender,
         "category": request.category,
-        "priority": request.priority or choose_priority(request.category, len(request.recipients)),
+        # An audience that is looked up later is a large one.
+        "priority": request.priority
+        or choose_priority(request.category, sys.maxsize if chunks is None else recipients),
         "reference": request.reference,
         "options": _collect_options(request),
         "encoding": request.size.encoding.value,
@@ -126,7 +130,7 @@ def insert_broadcast(
         "send_at": request.send_at,
         "expires_at": request.expire_at or default_end,
         "status": BroadcastStatus.SCHEDULED if request.send_at else BroadcastStatus.QUEUED,
-        "recipients": sum(len(chunk.recipients) for chunk in chunks or ()),
+        "recipients": recipients,
         "invalid": len(request.invalid),
         "duplicates": request.duplicates_removed,
         "planned": 0,

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from app.http.gate import reserve_capacity
+from app.sms.audience.expand import AUDIENCE_WITHIN_S
 from app.sms.context import Context
 from app.sms.quotes.dry_run import cross_check
 from app.sms.quotes.estimate import Estimate
@@ -37,7 +38,7 @@ def _count_recipients(ctx: Context, request: BroadcastRequest) -> int:
     """Return how many recipients are looked at.  Raises BadInput for an unknown tag."""
     if request.audience is None:
         return len(request.recipients)
-    with ctx.db.read() as tx:
+    with ctx.db.read(within_s=AUDIENCE_WITHIN_S) as tx:
         return count_audience(tx, request.audience)
 
 

@@ -3,12 +3,15 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import select
 
+from app.db.base import table_of
 from app.sms.broadcasts.schedule import start_due_broadcasts
+from app.sms.models.broadcast import Broadcast
 from app.sms.models.states import ExclusionReason
-from app.worker.jobs import sweep
+from app.worker.jobs import plan_next, sweep
 from tests.background import context_of, work_off
-from tests.callers import Caller, limit_scopes
+from tests.callers import OTHER_KEY, TWO_CLIENTS, Caller, limit_scopes
 from tests.factories import in_hours, many_numbers
 from tests.people import add_people, stop
 from tests.shifting import shift_clock
@@ -268,3 +271,39 @@ def test_transactional_texts_need_their_scope(make_service, database_url, sandbo
     assert refused.status_code == 403
     assert "broadcasts:transactional" in refused.get_json()["error"]
     assert allowed.status_code == 202
+
+
+def test_a_costly_audience_of_one_client_does_not_hold_up_another(make_service, sandbox):
+    """It takes several looks, and the other client's broadcasts get every second turn."""
+    service = make_service(API_KEYS=TWO_CLIENTS)
+    ctx = context_of(service)
+    crowd = many_numbers(30_000)
+    add_people(ctx, crowd, attributes={"a": "x"})
+    condition = {"field": "attributes.a", "op": "in", "value": ["x", *map(str, range(24))]}
+    shop, crm = Caller(service), Caller(service, OTHER_KEY)
+    costly = [
+        _to_audience(shop, {"where": [condition] * 20}, allow_duplicate=True) for _ in range(2)
+    ]
+    assert [answer.status_code for answer in costly] == [202, 202]
+    plan_next(ctx)
+    assert shop.show(costly[0])["recipients"] < len(crowd)
+
+    others = [crm.send(*many_numbers(1_500, start=40_000 * n)) for n in (1, 2)]
+    turns = 0
+    while not all(_is_planned(ctx, answer) for answer in others):
+        assert plan_next(ctx)
+        turns += 1
+    assert not _is_planned(ctx, costly[0])
+
+    while plan_next(ctx):
+        pass
+    shown = [shop.show(answer) for answer in costly]
+    assert [one["recipients"] for one in shown] == [len(crowd)] * 2
+    assert turns <= 6
+
+
+def _is_planned(ctx, answer):
+    query = select(Broadcast).where(Broadcast.public_id == answer.get_json()["broadcast_id"])
+    with ctx.db.read() as tx:
+        row = tx.execute(query.with_only_columns(*table_of(Broadcast).c)).one()
+    return not row.resolving and 0 < row.chunks == row.planned

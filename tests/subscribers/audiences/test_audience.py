@@ -12,7 +12,7 @@ from sqlalchemy import insert, select
 from app.db.base import table_of
 from app.errors import BadInput
 from app.subscribers.audiences.audience import Audience, count_audience, make_condition, plain_tag
-from app.subscribers.audiences.conditions import Condition, Op
+from app.subscribers.audiences.conditions import Condition, Op, make_test
 from app.subscribers.audiences.schemas import AudienceSchema
 from app.subscribers.models import Subscriber, SubscriberTag, Tag
 
@@ -225,6 +225,8 @@ def test_a_plain_tag_means_the_active_who_confirmed_it(people, crowd):
         ({"where": [{"field": "subscribed_at", "op": "exists", "value": True}]}, "where"),
         ({"where": [{"field": "subscribed_at", "op": "gt", "value": 7}]}, "where"),
         ({"where": [{"field": "subscribed_at", "value": "0001-01-01T00:00:00+14:00"}]}, "where"),
+        ({"where": [{"field": "attributes.a", "op": "in", "value": ["x"] * 101}]}, "where"),
+        ({"where": [{"field": "attributes.a", "op": "eq", "value": "x"}] * 21}, "where"),
     ],
 )
 def test_what_is_no_audience_is_refused_by_name(body, field):
@@ -251,3 +253,46 @@ def test_a_list_of_values_costs_as_many_look_ups_as_two_of_them(people, values):
         return sql.count("attributes")
 
     assert count_look_ups(values * 30) == count_look_ups(values)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        ["Berlin", "7", ""],
+        [1, 2.5, -0.1, 7],
+        [True],
+        [True, False],
+        ["1", 1, True],
+        ["é", "berlin", *range(90)],
+    ],
+)
+@pytest.mark.parametrize("name", ["attributes.a", "attributes.city"])
+def test_a_list_means_each_of_its_values_and_is_looked_up_once_for_each_type(
+    people, crowd, values, name
+):
+    listed = Condition(name, Op.IN, tuple(values))
+    one_by_one = [Condition(name, Op.EQ, value) for value in values]
+
+    with people.db.read() as tx:
+
+        def find(test):
+            phones = select(table_of(Subscriber).c.phone).where(test)
+            return set(tx.execute(phones).scalars())
+
+        found = find(make_test(listed, tx.dialect))
+        expected = set().union(*(find(make_test(test, tx.dialect)) for test in one_by_one))
+        statement = str(make_test(listed, tx.dialect).compile(dialect=tx.dialect))
+
+    assert found == expected
+    assert statement.count("subscribers.attributes") <= 2 * len({type(each) for each in values}) + 4
+
+
+@pytest.mark.parametrize("group", ["any", "none"])
+def test_many_tags_are_looked_up_by_one_test(people, crowd, group):
+    tags = [f"t{n}" for n in range(100)]
+    audience = Audience(**{group: tuple(tags)}, where=(Condition("language", Op.EQ, "sv"),))
+
+    with people.db.read() as tx:
+        statement = str(make_condition(audience, tx.dialect).compile(dialect=tx.dialect))
+
+    assert statement.count("EXISTS") == 1
