@@ -554,3 +554,20 @@ def test_the_answer_to_help_is_one_line_without_placeholders(text):
 
     with pytest.raises(ConfigError, match="HELP_TEXT"):
         read_config(settings(HELP_TEXT=text))
+
+
+@pytest.mark.parametrize(
+    ("host", "listens_on", "own_url"),
+    [
+        ("", "127.0.0.1", "http://127.0.0.1:3000"),
+        (" localhost ", "127.0.0.1", "http://127.0.0.1:3000"),
+        ("0.0.0.0", "0.0.0.0", "http://127.0.0.1:3000"),
+        ("::", "::", "http://127.0.0.1:3000"),
+        ("[::1]", "::1", "http://[::1]:3000"),
+        ("10.1.2.3", "10.1.2.3", "http://10.1.2.3:3000"),
+    ],
+)
+def test_it_listens_on_this_machine_only_unless_host_says_otherwise(host, listens_on, own_url):
+    config = read_config(production(HOST=host) if host else production())
+
+    assert (config.host, config.own_url) == (listens_on, own_url)

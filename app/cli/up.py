@@ -44,7 +44,7 @@ def run() -> int:
         print(f"PUBLIC_URL follows PORT: {config.port}. Change it in .env, too.", flush=True)
         os.environ["PUBLIC_URL"] = f"http://127.0.0.1:{config.port}"
     for port, setting in ((config.port, "PORT"), (sandbox_port, "SINCH_REGION_URL")):
-        if port and is_taken(port):
+        if port and is_taken(port, config.own_host if setting == "PORT" else "127.0.0.1"):
             sys.stderr.write(f"clarion: port {port} is taken: set another {setting}\n")
             return 1
     migrated = subprocess.run([*FLASK, "db", "upgrade"], cwd=ROOT, check=False)
@@ -81,10 +81,11 @@ def find_sandbox_port(config: Config) -> int | None:
     return None if parts.hostname in SINCH_HOSTS else parts.port or 80
 
 
-def is_taken(port: int) -> bool:
-    """Return True if a process listens on this port of loopback."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+def is_taken(port: int, host: str) -> bool:
+    """Return True if a process listens on this port of an address of this machine."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        return probe.connect_ex((host, port)) == 0
 
 
 def supervise(commands: list[list[str]], config: Config) -> int:
@@ -99,7 +100,7 @@ def supervise(commands: list[list[str]], config: Config) -> int:
         for command in commands:
             # In a session of its own: Ctrl-C reaches only this process, which stops them in order.
             children.append(subprocess.Popen(command, cwd=ROOT, start_new_session=True))
-            wait_until(lambda: is_taken(find_sandbox_port(config) or config.port), children)
+            wait_until(lambda: _is_first_up(config), children)
         if wait_until(lambda: is_ready(config), children):
             print(make_welcome(config), flush=True)
         else:
@@ -127,10 +128,17 @@ def wait_until(is_true: Callable[[], bool], children: list[subprocess.Popen[byte
     return False
 
 
+def _is_first_up(config: Config) -> bool:
+    sandbox_port = find_sandbox_port(config)
+    if sandbox_port:
+        return is_taken(sandbox_port, "127.0.0.1")
+    return is_taken(config.port, config.own_host)
+
+
 def is_ready(config: Config) -> bool:
     """Return True if /ready answers 200."""
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{config.port}/ready", timeout=5):
+        with urllib.request.urlopen(f"{config.own_url}/ready", timeout=5):
             return True
     except OSError:  # URLError is one
         return False
@@ -150,7 +158,7 @@ def stop(children: list[subprocess.Popen[bytes]]) -> None:
 
 def make_welcome(config: Config) -> str:
     """Return the addresses, and commands to paste."""
-    base = f"http://127.0.0.1:{config.port}"
+    base = config.own_url
     real = find_sandbox_port(config) is None
     installed = (ROOT / ".venv/bin/flask").exists()
     flask = ".venv/bin/flask --app wsgi" if installed else shlex.join(FLASK)

@@ -116,6 +116,17 @@ class Config:
         return self.env is AppEnv.PRODUCTION
 
     @property
+    def own_host(self) -> str:
+        """The address at which this machine reaches the service."""
+        return "127.0.0.1" if ipaddress.ip_address(self.host).is_unspecified else self.host
+
+    @property
+    def own_url(self) -> str:
+        """The URL at which this machine reaches the service."""
+        host = f"[{self.own_host}]" if ":" in self.own_host else self.own_host
+        return f"http://{host}:{self.port}"
+
+    @property
     def callback_url(self) -> str | None:
         """The URL that Sinch posts callbacks to; None if there are no callbacks."""
         return f"{self.public_url}{CALLBACK_PATH}" if self.public_url else None
