@@ -328,6 +328,26 @@ def _check_accepted(
     return _S.ACCEPTED
 
 
+def check_recipients(ctx: Context, batch_id: int, reported: Set[str]) -> None:
+    """Keep the recipients of an accepted batch in doubt whom Sinch's full report names.
+
+    The others are set aside as if Sinch's list had shown this.
+    """
+    with ctx.db.read() as tx:
+        case = _read_case(tx, ctx, batch_id)
+    if case is None or not case.may_be_part or not reported < set(case.recipients):
+        return
+    with ctx.db.write() as tx:
+        broadcast = lock_broadcast(tx, case.batch.broadcast_id)
+        row = tx.execute(
+            select(Batch.__table__).where(Batch.id == batch_id).with_for_update()
+        ).one()
+        if row.state is _S.ACCEPTED and row.size == case.batch.size:
+            values = _set_others_aside(tx, ctx, row, broadcast, reported)
+            found = update(Batch).where(Batch.id == batch_id)
+            tx.execute(found.values({**values, "next_reconcile_at": None}))
+
+
 def _set_others_aside(
     tx: Connection,
     ctx: Context,

@@ -20,6 +20,7 @@ from app.sms.lifecycle.locks import lock_counters
 from app.sms.models.batch import Batch, Message
 from app.sms.models.broadcast import Broadcast
 from app.sms.models.statuses import MessageStatus
+from app.sms.recovery.unknown_outcome import check_recipients
 from app.sms.reports.batch_reports import read_summary
 from app.sms.reports.carrier_opt_outs import apply_carrier_opt_outs, lock_for_codes
 from app.sms.reports.notify import notify_clients
@@ -107,6 +108,9 @@ def _fetch(ctx: Context, batch: Row[Any]) -> tuple[Sequence[DeliveryReport], boo
         bound = logger.bind(client_reference=batch.client_reference, reason=type(e).__name__)
         bound.warning("a report cannot be read: it is fetched again later")
         return [], False
+    named = {phone for status in report.statuses for phone in status.recipients}
+    if batch.next_reconcile_at is not None and len(named) == report.total:
+        check_recipients(ctx, batch.id, named)
     with ctx.db.read() as tx:
         return list(read_summary(tx, report)), True
 

@@ -20,6 +20,7 @@ from app.sms.operations.restore import end_restore_when_done, mark_restored
 from app.sms.recovery.attention import Decision, resolve_batch
 from app.sms.recovery.confirm import ReportedBatch, confirm_accepted
 from app.sms.recovery.unknown_outcome import reconcile_due_batches
+from app.sms.reports.reconcile import fetch_due_reports
 from app.sms.request.model import BroadcastRequest
 from app.subscribers.audiences.audience import plain_tag
 from app.subscribers.models import Suppression
@@ -406,6 +407,25 @@ def test_a_report_before_the_list_proves_nothing_about_whom_the_list_lacks(
     counts = machine.counts(broadcast)
     assert counts == {"delivered" if told == "one" else "submitted": 1, "unconfirmed": 1}
     assert ends(machine.ctx, broadcast)[ANN] == (None, None)
+    assert machine.violations() == []
+
+
+def test_a_full_report_says_who_was_sent_to_where_no_list_can_be_read(either_machine, sandbox):
+    machine = either_machine
+    broadcast = _lose_a_claim_without(machine, ANN, to=(ANN, BOB))
+    sandbox.order_fault(on="GET /batches", status=503, times=None)
+    _restore(machine)
+    (sinch_id,) = (batch["id"] for batch in sandbox.batches())
+    tell(
+        machine.ctx,
+        report(BOB, "Dispatched", batch=sinch_id, reference=machine.batch().client_reference),
+    )
+    machine.clock.advance(3_600)
+
+    fetch_due_reports(machine.ctx)
+
+    assert machine.homes(broadcast)[ANN] != machine.homes(broadcast)[BOB]
+    assert machine.counts(broadcast)["unconfirmed"] == 1
     assert machine.violations() == []
 
 
