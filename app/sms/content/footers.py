@@ -41,6 +41,8 @@ def choose_footer(language: str | None, own: Mapping[str, str]) -> str:
 
 
 def add_footer(text: str, language: str | None, own: Mapping[str, str]) -> str:
-    """Append the footer on a line of its own, unless the text has an opt-out instruction."""
+    """Append the footer on a line of its own, unless the text has it or another instruction."""
     footer = choose_footer(language, own)
-    return text if footer in text or has_instruction(text) else f"{text}\n{footer}"
+    if has_instruction(text) or footer in map(str.strip, text.splitlines()):
+        return text
+    return f"{text}\n{footer}"

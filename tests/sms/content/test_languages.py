@@ -1,6 +1,6 @@
 """The text that a reader gets: templates, footers and replies fall back by the rules of CLDR."""
 
-from app.sms.content.footers import choose_footer
+from app.sms.content.footers import add_footer, choose_footer
 from app.sms.inbound.reply_texts import Reply, choose_reply
 from tests.callers import Caller
 from tests.factories import many_numbers
@@ -86,6 +86,8 @@ def test_footers_and_replies_fall_back_by_the_same_rules():
     own = {"zh-Hant": "回覆STOP退訂", "zh-Hans": "回复TD退订", "no": "Svar STOPP"}
 
     assert choose_footer("zh-TW", own) == own["zh-Hant"]
+    assert add_footer("DON'T STOP NOW", "en", {"en": "STOP"}) == "DON'T STOP NOW\nSTOP"
+    assert add_footer("Rea\nSTOPP avslutar", "sv", {"sv": "STOPP avslutar"}).count("STOPP") == 1
     assert choose_footer("nn", own) == own["no"]
     assert choose_footer("nn", {}) == choose_footer("nb", {}) != choose_footer("en", {})
     assert choose_reply(Reply.STOP, "iw") == choose_reply(Reply.STOP, "he")
