@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, ClassVar
 
-from flask import Flask, Response, g, jsonify, request
+from flask import Flask, Response, current_app, g, jsonify, request
 from loguru import logger
 from marshmallow import Schema, fields
 from sqlalchemy.exc import (
@@ -17,15 +17,19 @@ from sqlalchemy.exc import (
     SQLAlchemyError,
     TimeoutError,
 )
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from app.db.engine import QueryTooSlow
 from app.db.schema import WrongDatabase
+from app.text.typos import suggest
 
 _MAX_SENTENCE = 500
 # The size of the largest body that the route takes, in the request's environment.
 MAX_BYTES_KEY = "clarion.max_bytes"
 _DATABASE_RETRY_S = 5
+_LONGEST_PATH = 40
+# How alike a path must be to one that there is.
+_SAME_PATH = 0.85
 _UNAVAILABLE = (OperationalError, InterfaceError, InternalError, TimeoutError)
 
 _SENTENCES = {
@@ -158,8 +162,26 @@ def _answer_http_exception(error: HTTPException) -> Response | HTTPException:
     kept = ("Allow", "Retry-After")
     headers = {name: value for name, value in error.get_headers() if name in kept}
     too_large = status is HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-    facts = {"max_bytes": request.environ.get(MAX_BYTES_KEY)} if too_large else {}
+    facts = {"max_bytes": request.environ.get(MAX_BYTES_KEY)} if too_large else _suggest_route()
     return _answer(status, _SENTENCES.get(status, status.phrase), facts, headers)
+
+
+def _suggest_route() -> dict[str, str]:
+    """Return a hint with the route that a misspelt path was probably meant to be.
+
+    A path that is right but for a slash at its end, or for GET, gets none.
+    """
+    error, path = request.routing_exception, request.path
+    right = path.endswith("/") or (isinstance(error, MethodNotAllowed) and request.method == "GET")
+    if error is None or right or len(path) > _LONGEST_PATH:
+        return {}
+    paths = {
+        rule.rule
+        for rule in current_app.url_map.iter_rules()
+        if request.method in (rule.methods or ()) and "<" not in rule.rule
+    }
+    meant = suggest(path, paths, alike=_SAME_PATH)
+    return {"hint": f"Did you mean {request.method} {meant}?"} if meant else {}
 
 
 def _answer_wrong_database(error: WrongDatabase) -> Response:

@@ -20,7 +20,6 @@ def _post(client, auth, body, content_type="application/json", **more):
 @pytest.mark.parametrize(
     ("method", "path", "status", "sentence"),
     [
-        ("GET", "/", 404, "Route not found"),
         ("GET", "/api/nothing", 404, "Route not found"),
         ("POST", "/api/broadcast/", 404, "Route not found"),
         ("GET", "/api/broadcast", 405, "Method not allowed"),

@@ -3,6 +3,7 @@
 A malformed body or an invalid argument raises BadInput (400) with the reasons by field.
 """
 
+import json
 from collections.abc import Mapping
 from hashlib import sha256
 from http import HTTPStatus
@@ -18,6 +19,7 @@ from app.errors import BadInput, UnsupportedBody
 from app.http.body import read_body
 from app.http.gate import FREE_BYTES, reserve_for_body
 from app.http.json_body import SMALL, JsonBounds, MalformedJson, parse_json_object
+from app.http.reasons import explain_errors
 
 _MAX_FIELDS = 1_000
 _MAX_FIELDS_SHOWN = 100
@@ -32,23 +34,24 @@ class ArgumentsParser(FlaskParser):
     DEFAULT_UNKNOWN_BY_LOCATION = FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION | {"query": RAISE}
 
     def load_json(self, req: Request, schema: Schema) -> Any:
-        """Parse the body, and set `g.body_hash`.
+        """Parse the body, and set `g.body_hashes` for an Idempotency-Key.
 
         Returns {} for an empty body if the schema sets `body_required = False`; `json_bounds` of
         the schema bound the body.  Raises UnsupportedBody, BadInput, Overloaded, or
         RequestEntityTooLarge.
         """
         if not getattr(schema, "body_required", True) and _has_no_body(req):
-            g.body_hash = hash_body(req, b"")
+            g.body_hashes = _hash_body(req, b"", {})
             return {}
         _require_plain_json(req)
         bounds: JsonBounds = getattr(schema, "json_bounds", SMALL)
         raw = _read_json(req, bounds)
-        g.body_hash = hash_body(req, raw)
         try:
             body = parse_json_object(raw, bounds)
         except MalformedJson as e:
             raise BadInput(_capitalize(str(e))) from e
+        if "Idempotency-Key" in req.headers:
+            g.body_hashes = _hash_body(req, raw, body)
         if len(body) > _MAX_FIELDS:
             raise BadInput(f"The body has {len(body)} fields; the maximum is {_MAX_FIELDS}")
         return body
@@ -69,25 +72,31 @@ class ArgumentsParser(FlaskParser):
         self, error: ValidationError, req: Request, schema: Schema, **_: Any
     ) -> NoReturn:
         """Raise BadInput with the reasons by field."""
-        raise reject_fields(error) from error
+        raise reject_fields(error, schema) from error
 
 
-def reject_fields(error: ValidationError) -> BadInput:
-    """Return marshmallow's messages as BadInput, with the reasons by field."""
+def reject_fields(error: ValidationError, schema: Schema | None = None) -> BadInput:
+    """Return marshmallow's messages as BadInput, with the reasons by field in plain words."""
     messages: dict[str, Any] = error.messages_dict
     # webargs nests the messages below the location.
     nested = next((messages[key] for key in ("json", "query") if key in messages), None)
     if isinstance(nested, dict):
         messages = nested
+    messages = explain_errors(messages, error.data, schema, is_body=True)
     shown = islice(messages.items(), _MAX_FIELDS_SHOWN)
     fields = {_shorten(str(name)): reasons for name, reasons in shown}
     first = (f"{name}: {_find_first(reasons).rstrip('.')}" for name, reasons in fields.items())
     return BadInput(_capitalize("; ".join(first)), fields=fields)
 
 
-def hash_body(req: Request, raw: bytes) -> bytes:
-    """Return the SHA-256 of path and body: equal for a repeated request only."""
-    return sha256(req.path.encode() + b"\0" + raw).digest()
+def _hash_body(req: Request, raw: bytes, body: dict[str, Any]) -> tuple[bytes, bytes]:
+    """Return two SHA-256 of path and body: of what the JSON means, and of its bytes.
+
+    The first is equal for a request that is repeated with its keys in another order.
+    """
+    meant = json.dumps(body, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    path = req.path.encode() + b"\0"
+    return sha256(path + meant.encode()).digest(), sha256(path + raw).digest()
 
 
 def _has_no_body(req: Request) -> bool:

@@ -3,12 +3,14 @@
 The document is served at /openapi.json; `app.web` serves the page that shows it.
 """
 
+import json
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from http import HTTPStatus
 from typing import Any, TypeVar
 
 import flask_smorest
-from flask import Flask
+from flask import Flask, Response
 from marshmallow import Schema
 from werkzeug.routing import Map, UnicodeConverter
 
@@ -167,3 +169,17 @@ def register_api(app: Flask, blueprints: Iterable[flask_smorest.Blueprint]) -> N
     )
     for blueprint in blueprints:
         api.register_blueprint(blueprint)
+    _serve_written_once(app, api)
+
+
+def _serve_written_once(app: Flask, api: flask_smorest.Api) -> None:
+    """Serve the document as bytes: to write it takes as long as some hundred small requests."""
+
+    @cache
+    def write() -> bytes:
+        return json.dumps(api.spec.to_dict(), ensure_ascii=False).encode()
+
+    def serve() -> Response:
+        return Response(write(), mimetype="application/json")
+
+    app.view_functions["api-docs.openapi_json"] = serve

@@ -1,9 +1,20 @@
-"""GET /docs: Swagger UI for /openapi.json, with all assets from this server."""
+"""GET /: where to go.  GET /docs: Swagger UI for /openapi.json, all assets from this server."""
 
 from pathlib import Path
 
 import flask_swagger_ui
-from flask import Blueprint, Response, make_response, render_template, send_from_directory
+from flask import (
+    Blueprint,
+    Response,
+    jsonify,
+    make_response,
+    redirect,
+    render_template,
+    request,
+    send_from_directory,
+    url_for,
+)
+from werkzeug.wrappers import Response as WerkzeugResponse
 
 from app.auth import public
 
@@ -20,6 +31,34 @@ _POLICY = (
 blueprint = Blueprint(
     "web", __name__, template_folder="templates", static_folder="static", static_url_path="/static"
 )
+
+
+_PLACES = {
+    "docs": "/docs",
+    "openapi": "/openapi.json",
+    "health": "/health",
+    "ready": "/ready",
+    "send": "POST /api/broadcast",
+}
+
+
+@blueprint.get("/")
+@public
+def show_start() -> Response:
+    """Say where to go: a page for browsers, JSON for programs."""
+    best = request.accept_mimetypes.best_match(("application/json", "text/html"))
+    if best == "text/html":
+        response = make_response(render_template("start.html"))
+        response.headers["Content-Security-Policy"] = _POLICY
+        return response
+    return jsonify({"service": "Clarion", **_PLACES})
+
+
+@blueprint.get("/docs/")
+@public
+def redirect_docs() -> WerkzeugResponse:
+    """Redirect to the page without the slash."""
+    return redirect(url_for("web.show_docs"))
 
 
 @blueprint.get("/docs")

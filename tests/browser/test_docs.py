@@ -46,15 +46,34 @@ def test_the_api_is_shown_and_can_be_tried(page, url, sandbox, auth):
     page.get_by_label("Value:").fill(auth["X-API-Key"])
     page.get_by_role("button", name="Apply credentials").click()
     page.get_by_role("button", name="Close").click()
-    page.locator("#operations-sms-post_api_broadcast").click()
+    page.locator("#operations-sms-createBroadcast").click()
     page.get_by_role("button", name="Try it out").click()
-    page.locator("textarea.body-param__text").fill(
-        '{"recipients": ["+46701234567"], "message": "from the page"}'
-    )
+    # The first click: the example as it is.
     page.get_by_role("button", name="Execute").click()
     page.locator(".live-responses-table .response-col_status", has_text="202").wait_for()
 
-    assert sandbox.recipients() == ["+46701234567"]
+    assert sandbox.recipients() == ["+15551234567"]
     assert page.title() == "Clarion API"
     assert [each for each in requested if not each.startswith((url, "data:"))] == []
     assert complaints == []
+
+
+def test_the_key_is_kept_when_the_page_is_loaded_again(page, url, sandbox, auth):
+    page.goto(f"{url}/docs")
+    page.get_by_role("button", name="Authorize").click()
+    page.get_by_label("Value:").fill(auth["X-API-Key"])
+    page.get_by_role("button", name="Apply credentials").click()
+    page.get_by_role("button", name="Close").click()
+    _send_example(page)
+
+    page.reload()
+    _send_example(page)
+
+    assert sandbox.posts() == 2
+
+
+def _send_example(page):
+    page.locator("#operations-sms-createBroadcast").click()
+    page.get_by_role("button", name="Try it out").click()
+    page.get_by_role("button", name="Execute").click()
+    page.locator(".live-responses-table .response-col_status", has_text="202").wait_for()

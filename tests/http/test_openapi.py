@@ -32,7 +32,9 @@ from tests.factories import AUTH, broadcast_to, many_numbers
 ROOT = Path(__file__).parents[2]
 # Not part of the document: its own pages, and the callbacks in Sinch's format.
 UNDOCUMENTED = {
+    "/",
     "/docs",
+    "/docs/",
     "/docs/assets/{name}",
     "/openapi.json",
     "/static/{filename}",

@@ -32,17 +32,19 @@ class KeyTaken(Exception):
 
 @dataclass(frozen=True, slots=True)
 class RequestKey:
-    """A client's key and the SHA-256 of the request it came with.
+    """A client's key and two SHA-256 of its request: of what it means, and of its bytes.
 
-    `on_replay` is called when the request gets the answer of an earlier one.
+    Earlier versions stored the second.  `on_replay` is called when the request gets the answer of
+    an earlier one.
     """
 
     value: str
     request_hash: bytes
+    raw_hash: bytes = b""
     on_replay: Callable[[], object] = field(default=lambda: None, compare=False)
 
 
-def read_key(header: str, request_hash: bytes) -> RequestKey:
+def read_key(header: str, request_hash: bytes, raw_hash: bytes = b"") -> RequestKey:
     """Parse the header.  Raises BadInput for an invalid key.
 
     The draft requires quotes, most clients send none: quoted and bare keys are equal.
@@ -57,7 +59,7 @@ def read_key(header: str, request_hash: bytes) -> RequestKey:
         raise BadInput(
             f"Idempotency-Key must be 1 to {MAX_KEY_CHARACTERS} printable ASCII characters"
         )
-    return RequestKey(value, request_hash)
+    return RequestKey(value, request_hash, raw_hash)
 
 
 def _unquote(value: str) -> str:
@@ -85,7 +87,7 @@ def find_replay(ctx: Context, key: RequestKey, *, client: str) -> Row[Any] | Non
         row = tx.execute(query).first()
     if row is None or row.created_at <= ctx.seconds_from_now(-ctx.rules.idempotency_kept_s):
         return None
-    if row.request_hash != key.request_hash:
+    if row.request_hash not in (key.request_hash, key.raw_hash):
         raise KeyMisused("This Idempotency-Key came with another request: use a new one for each.")
     remaining_s = (row.running_until - ctx.now()).total_seconds()
     # A clock that was set back must not block the answer for longer than a request takes.

@@ -48,10 +48,10 @@ IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
     "required": False,
     "schema": {"type": "string", "maxLength": 255},
-    "description": "A repeated request with the same key gets the answer of the first, with the "
-    "header Idempotency-Replayed: true, and sends nothing. Keys are kept for 30 days.",
+    "description": "A repeated request with the same key gets the answer of the first and sends "
+    "nothing; the header `Idempotent-Replayed: true` marks it. Keys are kept for 30 days.",
 }
-_REPLAYED = "Idempotency-Replayed"
+_REPLAYED = "Idempotent-Replayed"
 
 _INVALID = "The request is invalid; nothing was sent."
 _DUPLICATE = (
@@ -190,7 +190,7 @@ def _read_key() -> RequestKey | None:
     header = request.headers.get("Idempotency-Key")
     if header is None:
         return None
-    key = read_key(header, g.get("body_hash", b""))
+    key = read_key(header, *g.get("body_hashes", (b"", b"")))
     return replace(key, on_replay=lambda: after_this_request(_mark_replay))
 
 

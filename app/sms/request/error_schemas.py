@@ -17,6 +17,12 @@ class BroadcastRefusedSchema(ErrorSchema):
     invalid_numbers = fields.List(
         fields.Raw(), metadata=describe("The first 100 entries that are not phone numbers.")
     )
+    invalid_hints = fields.List(
+        fields.Dict(),
+        metadata=describe(
+            "The index of each of the first 20 such entries in the request, with what to write."
+        ),
+    )
     invalid_count = fields.Integer(metadata=describe("Number of invalid entries."))
 
 

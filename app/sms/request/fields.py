@@ -23,7 +23,7 @@ class RecipientList(fields.List[Any]):
 
     def _deserialize(self, value: Any, *_: Any, **__: Any) -> list[Any]:
         if not isinstance(value, list):
-            raise ValidationError("Not a list of phone numbers.")
+            raise ValidationError("Not a list of phone numbers: put them in [ ].")
         return value
 
 

@@ -7,13 +7,14 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
 
 from app.errors import BadInput
-from app.http.fields import MessageText, StrictBoolean, UtcDateTime, describe
+from app.http.fields import E164_RULE, MessageText, StrictBoolean, UtcDateTime, describe
 from app.http.json_body import JsonBounds
 from app.phone.e164 import normalise_number, remove_duplicates, sort_entries
 from app.sinch.schemas import ReportMode
 from app.sms.content.placeholders import DEFAULT, MAX_TEXT_CHARACTERS
 from app.sms.models.states import Category
 from app.sms.request.fields import ParameterTable, PlaceholderFields, RecipientList, check_sender
+from app.sms.request.hints import list_hints
 from app.sms.request.model import BroadcastRequest, TemplateName
 from app.subscribers.audiences.schemas import AudienceSchema
 from app.subscribers.fields import LanguageTag
@@ -151,21 +152,22 @@ class BroadcastRequestSchema(Schema):
         ),
     )
 
-    @validates_schema
-    def check_text(self, data: dict[str, Any], **_: Any) -> None:
+    @validates_schema(pass_original=True, skip_on_field_errors=False)
+    def check_text(self, _: Any, given: Any, **__: Any) -> None:
         """Raise ValidationError unless exactly one of message and template is given."""
-        if "message" in data and "template" in data:
+        if "message" in given and "template" in given:
             raise ValidationError("Give either template or message.", "template")
-        if "message" not in data and "template" not in data:
-            raise ValidationError("Missing data for required field.", "message")
+        if "message" not in given and "template" not in given:
+            raise ValidationError("Missing: give the text here, or a template.", "message")
 
     @post_load
     def make_request(self, data: dict[str, Any], **_: Any) -> BroadcastRequest:
         """Return the BroadcastRequest."""
         skip_invalid = data.pop("skip_invalid", False)
-        entries = sort_entries(data.pop("recipients", ()))
+        given = data.pop("recipients", [])
+        entries = sort_entries(given)
         if entries.invalid and not (skip_invalid and entries.numbers):
-            raise _reject_numbers(entries.invalid)
+            raise _reject_numbers(given, entries.invalid)
         recipients = remove_duplicates(entries.numbers)
         parameters = _normalise_parameters(data.pop("parameters", {}), recipients, entries.invalid)
         return BroadcastRequest(
@@ -195,14 +197,14 @@ class BroadcastSchema(BroadcastRequestSchema):
     )
     fields_ = PlaceholderFields(data_key="fields")
 
-    @validates_schema
-    def check_recipients(self, data: dict[str, Any], **_: Any) -> None:
+    @validates_schema(pass_original=True, skip_on_field_errors=False)
+    def check_recipients(self, _: Any, given: Any, **__: Any) -> None:
         """Raise ValidationError unless exactly one of recipients and audience is given."""
-        if "recipients" in data and "audience" in data:
+        if "recipients" in given and "audience" in given:
             raise ValidationError("Give either audience or recipients.", "audience")
-        if "recipients" not in data and "audience" not in data:
-            raise ValidationError("Missing data for required field.", "recipients")
-        if "recipients" in data and "fields_" in data:
+        if "recipients" not in given and "audience" not in given:
+            raise ValidationError("Missing: give phone numbers here, or an audience.", "recipients")
+        if "recipients" in given and "fields" in given:
             raise ValidationError("Only for an audience; give parameters instead.", "fields")
 
 
@@ -283,11 +285,12 @@ def _show_scalar(entry: object) -> object:
     return entry if plain or small else str(entry)[:MAX_ENTRY_SHOWN]
 
 
-def _reject_numbers(invalid: list[object]) -> BadInput:
+def _reject_numbers(given: list[object], invalid: list[object]) -> BadInput:
     facts = show_invalid(invalid)
     many = "1 entry is" if len(invalid) == 1 else f"{len(invalid)} entries are"
     return BadInput(
-        f"recipients: {many} not a phone number in E.164 (a '+' and 2 to 15 digits)",
+        f"recipients: {many} not a phone number in E.164 ({E164_RULE})",
         fields={"recipients": ["Holds entries that are not phone numbers in E.164."]},
         **facts,
+        invalid_hints=list_hints(given),
     )

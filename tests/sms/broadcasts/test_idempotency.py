@@ -13,7 +13,7 @@ from app.sms.models.broadcast import IdempotencyKey
 from app.worker.jobs import run_maintenance, sweep
 from tests.background import work_off
 from tests.callers import OTHER_KEY, PATIENT, TWO_CLIENTS, Caller
-from tests.factories import many_numbers
+from tests.factories import AUTH, many_numbers
 from tests.shifting import shift_clock
 
 ANN, BOB = "+46701234567", "+46707654321"
@@ -377,6 +377,50 @@ def test_a_replay_says_in_a_header_that_it_is_one(service, caller, sandbox, stat
     again = caller.send(ANN, idempotency_key="k")
     other = caller.send(ANN, idempotency_key="another")
 
-    assert again.headers["Idempotency-Replayed"] == "true"
-    assert "Idempotency-Replayed" not in first.headers
-    assert "Idempotency-Replayed" not in other.headers
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert "Idempotent-Replayed" not in first.headers
+    assert "Idempotent-Replayed" not in other.headers
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        '{"message": "Hi", "recipients": ["+46701234567"], "parameters": {}, "flash": false}',
+        '{"flash":false,"parameters":{},"recipients":["+46701234567"],"message":"Hi"}',
+        r"""{"flash": false, "recipients": ["\u002b46701234567"], "message": "H\u0069",
+            "parameters": {}}""",
+    ],
+)
+def test_the_same_request_in_another_spelling_of_its_json_gets_the_first_answer(
+    make_service, sandbox, again
+):
+    client = make_service(**PATIENT).test_client()
+    headers = AUTH | {"Idempotency-Key": "once"}
+    body = {"recipients": ["+46701234567"], "message": "Hi", "flash": False, "parameters": {}}
+    first = client.post("/api/broadcast", headers=headers, json=body)
+
+    second = client.post(
+        "/api/broadcast", headers=headers, data=again, content_type="application/json"
+    )
+
+    assert (first.status_code, second.status_code) == (202, 202)
+    assert second.get_json() == first.get_json()
+    assert sandbox.posts() == 1
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"flash": True}, {"message": "Hi "}, {"recipients": ["+46701234567", "+46707654321"]},
+     {"priority": 5}],
+)  # fmt: skip
+def test_another_request_is_none_in_another_spelling(make_service, sandbox, other):
+    client = make_service(**PATIENT).test_client()
+    headers = AUTH | {"Idempotency-Key": "once"}
+    body = {"recipients": ["+46701234567"], "message": "Hi", "flash": False}
+    client.post("/api/broadcast", headers=headers, json=body)
+
+    second = client.post("/api/broadcast", headers=headers, json=body | other)
+
+    assert second.status_code == 422
+    assert "Idempotent-Replayed" not in second.headers
+    assert sandbox.posts() == 1
