@@ -102,13 +102,13 @@ class SimulatedDatabase(Database):
         self.raw.execute("COMMIT")
 
     @contextlib.contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self, *, urgent: bool = False) -> Iterator[Connection]:
         world = self._world
         world.cross()
         quiet = world.current is None
         if not quiet and world.faults.strike(world.random, "db_begin"):
             raise Trouble("cannot begin")
-        with super().write() as tx:
+        with super().write(urgent=urgent) as tx:
             yield tx
             if not quiet and world.faults.strike(world.random, "db_rollback"):
                 raise Trouble("cannot commit")
@@ -118,7 +118,8 @@ class SimulatedDatabase(Database):
             raise Trouble("committed, but nobody is told")
 
     @contextlib.contextmanager
-    def read(self) -> Iterator[Connection]:
+    def read(self, *, within_s: float | None = None) -> Iterator[Connection]:
+        """As the real one, without its deadline: the simulation knows no time but its own."""
         world = self._world
         world.cross()
         if world.current is not None and world.faults.strike(world.random, "db_read"):
