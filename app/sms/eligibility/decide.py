@@ -8,7 +8,7 @@ A reply to an inbound text, such as the confirmation of a STOP, skips these chec
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Row, bindparam, func, select
 
 from app.db.base import table_of
 from app.db.lists import PHONES, pack
-from app.phone.e164 import is_pseudonym
+from app.phone.e164 import is_pseudonym, respell_all
 from app.sms.context import Context
 from app.sms.eligibility.frequency_cap import CAP_PERIOD
 from app.sms.eligibility.quiet_hours import Location, find_window, locate_phone
@@ -146,8 +146,8 @@ def check_eligibility(
     The cap leaves out the sends of `batch_id` itself.
     """
     marketing = category is Category.MARKETING
-    suppressed = find_suppressed(tx, ctx.subscriber_context, recipients, marketing=marketing)
-    eligibilities = {phone: Eligibility(ExclusionReason.OPTED_OUT) for phone in suppressed}
+    opted_out = Eligibility(ExclusionReason.OPTED_OUT)
+    eligibilities = dict.fromkeys(_find_opted_out(tx, ctx, recipients, marketing), opted_out)
     erased = Eligibility(ExclusionReason.ERASED)
     eligibilities |= {phone: erased for phone in recipients if is_pseudonym(phone)}
     if marketing:
@@ -156,6 +156,21 @@ def check_eligibility(
         windows = _Windows(ctx, now, ends_at)
         eligibilities |= _check_marketing(tx, remaining, over_cap, windows)
     return eligibilities
+
+
+def _find_opted_out(
+    tx: Connection, ctx: Context, recipients: Sequence[str], marketing: bool
+) -> Iterator[str]:
+    """Yield the suppressed recipients.
+
+    A broadcast of an earlier version may have another spelling of a number than its suppression.
+    """
+    spellings = respell_all(list(recipients))
+    phones = [*recipients, *set(spellings).difference(recipients)]
+    suppressed = find_suppressed(tx, ctx.subscriber_context, phones, marketing=marketing)
+    for phone, spelling in zip(recipients, spellings, strict=True):
+        if phone in suppressed or spelling in suppressed:
+            yield phone
 
 
 def _check_marketing(

@@ -1,10 +1,11 @@
 """Schemas of audiences in requests."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, post_load, validate
 
+from app.http.fields import UtcDateTime
 from app.subscribers.attributes import (
     ATTRIBUTE,
     ATTRIBUTE_NAME,
@@ -95,12 +96,10 @@ def _check_time(op: Op, value: Any) -> datetime:
     if op in (Op.IN, Op.EXISTS, Op.STARTS_WITH):
         raise ValidationError(f"{op.value} cannot be used with a time.", "op")
     try:
-        time = datetime.fromisoformat(value)
-        if time.tzinfo is None:
-            raise ValueError("no offset")
-        return time.astimezone(UTC)
-    except (TypeError, ValueError, OverflowError) as e:
-        raise ValidationError("Not an ISO 8601 time with its offset.", "value") from e
+        time: datetime = UtcDateTime().deserialize(value)
+    except ValidationError as e:
+        raise ValidationError(e.messages, "value") from e
+    return time
 
 
 def _check_truth(value: Any) -> bool:

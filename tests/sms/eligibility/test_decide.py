@@ -3,6 +3,8 @@
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
+import pytest
+
 from app.config import SubscriberRules
 from app.sms.models.states import BatchState, Category, ExclusionReason
 from tests.factories import many_numbers
@@ -49,6 +51,28 @@ def test_a_suppressed_number_is_left_out_whatever_the_broadcast_is_for(either_ma
         assert machine.counts(broadcast)["suppressed"] == 2
         sandbox.reset()
     assert machine.violations() == []
+
+
+@pytest.mark.parametrize(
+    ("stored", "stopped"),
+    [
+        ("+460701234567", "+46701234567"),
+        ("+4600701234567", "+46701234567"),
+        ("+5215512345678", "+525512345678"),
+        ("+541123456789", "+5491123456789"),
+    ],
+)
+def test_a_suppression_holds_for_a_number_that_a_broadcast_spells_otherwise(
+    either_machine, sandbox, stored, stopped
+):
+    machine = _rules(either_machine)
+    stop(machine.ctx, stopped)
+
+    broadcast = machine.store([stored, _SWEDES[0]])  # as before numbers had one spelling
+    machine.submit_all()
+
+    assert sandbox.recipients() == [_SWEDES[0]]
+    assert machine.counts(broadcast)["suppressed"] == 1
 
 
 def test_one_stopped_between_planning_and_claim_is_set_aside(either_machine, sandbox):
