@@ -4,12 +4,13 @@ from functools import lru_cache
 
 import phonenumbers
 
+from app.phone.spelling import CALLING_CODES, find_calling_code
+
 UNKNOWN = "ZZ"
 
 # In a shorter number the last digits may decide the country.
 _SHORT = 11
 _TAIL = "0000"
-CALLING_CODES = phonenumbers.COUNTRY_CODE_TO_REGION_CODE
 
 
 def find_country(number: str) -> str:
@@ -22,16 +23,6 @@ def find_country(number: str) -> str:
     ('SE', 'CA', 'ZZ')
     """
     return _look_up(number[:-4] + _TAIL if len(number) > _SHORT else number)
-
-
-def find_calling_code(number: str) -> str | None:
-    """Return the digits of a number's or pseudonym's calling code; none begins another.
-
-    >>> find_calling_code("+46701234567"), find_calling_code("+2100")
-    ('46', None)
-    """
-    codes = (number[1:end] for end in (2, 3, 4))
-    return next((code for code in codes if int(code) in CALLING_CODES), None)
 
 
 @lru_cache(maxsize=2**17)

@@ -9,7 +9,8 @@ import re
 import secrets
 from typing import Any
 
-from app.phone.country import CALLING_CODES, find_calling_code, find_country
+from app.phone.country import find_country
+from app.phone.spelling import CALLING_CODES, find_calling_code
 
 # Of the numbers that begin like one of the Vatican, 0.7 % belong to the Vatican: with 300 tries
 # one pseudonym in eight had another country.

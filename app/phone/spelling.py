@@ -10,8 +10,7 @@ from functools import cache
 
 import phonenumbers
 
-from app.phone.country import CALLING_CODES, find_calling_code
-
+CALLING_CODES = phonenumbers.COUNTRY_CODE_TO_REGION_CODE
 # The kinds of numbers in libphonenumber's metadata of a region.
 _KINDS = (
     "fixed_line", "mobile", "toll_free", "premium_rate", "shared_cost", "voip", "personal_number",
@@ -30,6 +29,16 @@ def find_spelling(number: str) -> str:
     spellings = [_ask_library(spelling) for spelling in _list_spellings(number)]
     in_use = next((written for written, valid in spellings if valid), None)
     return _spell_mobile(in_use) if in_use else _remove_trunk_prefix(number)
+
+
+def find_calling_code(number: str) -> str | None:
+    """Return the digits of a number's or pseudonym's calling code; none begins another.
+
+    >>> find_calling_code("+46701234567"), find_calling_code("+2100")
+    ('46', None)
+    """
+    codes = (number[1:end] for end in (2, 3, 4))
+    return next((code for code in codes if int(code) in CALLING_CODES), None)
 
 
 def may_be_respelled(start: str) -> bool:
