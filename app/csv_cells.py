@@ -11,12 +11,13 @@ from unicodedata import combining, normalize
 
 # Numbers as we write them: the worst a spreadsheet does to one is to drop its plus.
 _NUMBER = re.compile(r"\+[0-9]{2,15}")
-_FORMULA = re.compile(
-    r"(?:^|(?<=[;,|\t\r\n\"]))"  # where a cell may begin
-    r"(?=[\s\"]*[=+\-@\t\r＝＋－＠])"  # what it would be taken for a formula by
-)
-_MADE_HARMLESS = re.compile(r"(?:^|(?<=[;,|\t\r\n\"]))'(?=[\s\"']*[=+\-@\t\r＝＋－＠])")
+# Where a cell may begin for a program that cuts a line at other signs, and what a formula begins
+# with, behind blanks and quotes.
+_CUTS = frozenset(';,|\t\r\n"')
+_FORMULA_STARTS = frozenset("=+-@\t\r＝＋－＠")
 _INNER_START = re.compile(r"[;,|\t\r\n\"]")
+# A number as a formula that is a text: a spreadsheet would drop its plus.
+_TEXT_FORMULA = '="{}"'
 Cell = str | int | float | bool | None
 
 
@@ -39,7 +40,10 @@ def make_harmless(text: str) -> str:
     """
     if text[:1].isalnum() and not _INNER_START.search(text):
         return text  # nearly always, at a tenth of the cost
-    return text if _NUMBER.fullmatch(text) else _FORMULA.sub("'", text)
+    if _NUMBER.fullmatch(text) or _FORMULA_STARTS.isdisjoint(text):
+        return text
+    starts = _find_formulas(text, between="")
+    return "".join(f"'{mark}" if index in starts else mark for index, mark in enumerate(text))
 
 
 def read_harmless(cell: str) -> str:
@@ -48,7 +52,26 @@ def read_harmless(cell: str) -> str:
     >>> read_harmless("'=1+1"), read_harmless("a;'@SUM(A1)"), read_harmless("it's 5")
     ('=1+1', 'a;@SUM(A1)', "it's 5")
     """
-    return _MADE_HARMLESS.sub("", cell) if "'" in cell else cell
+    if "'" not in cell or _FORMULA_STARTS.isdisjoint(cell):
+        return cell
+    starts = _find_formulas(cell, between="'")
+    return "".join(mark for index, mark in enumerate(cell) if mark != "'" or index not in starts)
+
+
+def _find_formulas(text: str, *, between: str) -> set[int]:
+    """Return the indexes at which a cell may begin that is a formula.
+
+    Blanks, quotes and the characters of `between` may be ahead of the formula.  The text is read
+    once, from its end: a pattern that looks ahead from each index takes the square of the time.
+    """
+    found, ahead = set[int](), False
+    for index in range(len(text) - 1, -1, -1):
+        mark = text[index]
+        passes = mark == '"' or mark in between or mark.isspace()
+        ahead = mark in _FORMULA_STARTS or (ahead and passes)
+        if ahead and (index == 0 or text[index - 1] in _CUTS):
+            found.add(index)
+    return found
 
 
 def write_lines(rows: Iterable[Sequence[Cell]]) -> str:
