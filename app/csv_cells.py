@@ -5,8 +5,9 @@ Where it cuts a line at semicolons or tabs, such a cell may begin in the middle 
 """
 
 import csv
+import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from unicodedata import combining, normalize
 
 # Numbers as we write them: the worst a spreadsheet does to one is to drop its plus.
@@ -17,7 +18,7 @@ _CUTS = frozenset(';,|\t\r\n"')
 _FORMULA_STARTS = frozenset("=+-@\t\r＝＋－＠")
 _INNER_START = re.compile(r"[;,|\t\r\n\"]")
 # A number as a formula that is a text: a spreadsheet would drop its plus.
-_TEXT_FORMULA = '="{}"'
+_TEXT_FORMULA = re.compile(r'="(\+[0-9]{2,15})"')
 Cell = str | int | float | bool | None
 
 
@@ -47,11 +48,16 @@ def make_harmless(text: str) -> str:
 
 
 def read_harmless(cell: str) -> str:
-    """Undo make_harmless; other cells stay unchanged.
+    """Undo make_harmless, and the guard of a number; other cells stay unchanged.
 
     >>> read_harmless("'=1+1"), read_harmless("a;'@SUM(A1)"), read_harmless("it's 5")
     ('=1+1', 'a;@SUM(A1)', "it's 5")
+    >>> read_harmless('="+46701234567"')
+    '+46701234567'
     """
+    guarded = _TEXT_FORMULA.fullmatch(cell)
+    if guarded:
+        return guarded[1]
     if "'" not in cell or _FORMULA_STARTS.isdisjoint(cell):
         return cell
     starts = _find_formulas(cell, between="'")
@@ -81,6 +87,28 @@ def write_lines(rows: Iterable[Sequence[Cell]]) -> str:
     '+46701234567,,true,"one, two"\r\n'
     """
     return "".join(_WRITER.writerow([_show(cell) for cell in row]) for row in rows)
+
+
+def format_lines(
+    pieces: Iterable[str], *, delimiter: str = ",", spreadsheet: bool = False
+) -> Iterator[str]:
+    """Yield whole lines of CSV with another delimiter, and as spreadsheets need them.
+
+    They take a file without a byte order mark for one in windows-1252, and a number for a sum.
+    """
+    if delimiter == "," and not spreadsheet:
+        yield from pieces
+        return
+    if spreadsheet:
+        yield "\ufeff"
+    writer = csv.writer(_Echo(), delimiter=delimiter, lineterminator="\r\n")
+    for piece in pieces:
+        rows = csv.reader(io.StringIO(piece, newline=""))
+        yield "".join(writer.writerow(map(_guard, row) if spreadsheet else row) for row in rows)
+
+
+def _guard(cell: str) -> str:
+    return f'="{cell}"' if _NUMBER.fullmatch(cell) else cell
 
 
 def show_plainly(cell: Cell) -> str:

@@ -1,11 +1,13 @@
 """Files over HTTP: content types of uploads, and CSV responses that are streamed."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from threading import BoundedSemaphore, Lock
 from typing import Any
 
 from flask import Response, request
+from marshmallow import Schema, fields, post_load, validate
 
+from app.csv_cells import format_lines
 from app.errors import UnsupportedBody
 from app.http.gate import Overloaded
 
@@ -15,6 +17,7 @@ CSV_TYPES = (
     CSV, "application/csv", "text/x-csv", "application/vnd.ms-excel", "text/plain",
     "text/tab-separated-values", "text/comma-separated-values", "application/octet-stream",
 )  # fmt: skip
+_DELIMITERS = {",": ",", ";": ";", "tab": "\t"}
 # The OpenAPI media types of request bodies that are files.
 BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 CSV_FILE = {**BINARY, "example": "phone\n+46701234567\n"}
@@ -41,12 +44,39 @@ _TURN = Lock()
 _RETRY_AFTER_S = 5
 
 
-def make_csv_response(blocks: Iterable[str], file_name: str) -> Response:
+class CsvQuerySchema(Schema):
+    """Query parameters of every CSV file; loading gathers them in `csv_format`."""
+
+    delimiter = fields.String(
+        validate=validate.OneOf([*_DELIMITERS]),
+        load_default=",",
+        metadata={"description": "The sign between cells. Spreadsheets of most of Europe need ;"},
+    )
+    spreadsheet = fields.Boolean(
+        truthy={"true"},
+        falsy={"false"},
+        load_default=False,
+        metadata={
+            "description": 'Write for Excel and the like: a byte order mark, and ="+46..." for a '
+            "number, which would lose its plus. An import reads such a file as any other."
+        },
+    )
+
+    @post_load
+    def gather_format(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        """Return the parameters with those of the format apart."""
+        spreadsheet, delimiter = data.pop("spreadsheet"), _DELIMITERS[data.pop("delimiter")]
+        return data | {"csv_format": {"delimiter": delimiter, "spreadsheet": spreadsheet}}
+
+
+def make_csv_response(
+    blocks: Iterable[str], file_name: str, csv_format: Mapping[str, Any]
+) -> Response:
     """Return a response that streams blocks of lines as a CSV file to save.
 
     Raises Overloaded while too many files are sent.
     """
-    lines = _make_in_turn(iter(blocks))
+    lines = _make_in_turn(format_lines(blocks, **csv_format))
     next(lines)
     response = Response(lines, mimetype=CSV)
     response.headers.set("Content-Disposition", "attachment", filename=file_name)

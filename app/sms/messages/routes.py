@@ -14,7 +14,7 @@ from app.sms.messages.export import export_messages
 from app.sms.messages.list import list_messages as find_messages_of
 from app.sms.messages.schemas import (
     FoundMessagesSchema,
-    MessageChoiceSchema,
+    MessageFileSchema,
     MessagePageSchema,
     MessageQuerySchema,
     SearchSchema,
@@ -38,7 +38,7 @@ blueprint = Blueprint(
     BroadcastConflictSchema,
 )
 @require_api_key(KeyScope.READ)
-@blueprint.arguments(MessageChoiceSchema(), location="query")
+@blueprint.arguments(MessageFileSchema(), location="query")
 @blueprint.response(
     HTTPStatus.OK,
     {"type": "string"},
@@ -48,8 +48,9 @@ blueprint = Blueprint(
 def export_broadcast_messages(choice: dict[str, Any], broadcast_id: str) -> Response:
     """Export a broadcast's recipients and their status as a CSV file."""
     masked = KeyScope.READ_NUMBERS not in g.client.scopes
+    csv_format = choice.pop("csv_format")
     lines = export_messages(current_context(), broadcast_id, masked=masked, **choice)
-    return make_csv_response(lines, f"{broadcast_id}.csv")
+    return make_csv_response(lines, f"{broadcast_id}.csv", csv_format)
 
 
 @blueprint.route("/messages/search", methods=["POST"])

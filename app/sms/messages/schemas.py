@@ -5,6 +5,7 @@ from typing import Any
 from marshmallow import Schema, fields, post_load, validate
 
 from app.http.fields import Cursor, MessageText, PhoneNumber, describe, next_cursor
+from app.http.files import CsvQuerySchema
 from app.pagination import Page
 from app.sms.lifecycle.counts import STATUS_NAMES, explain_status
 from app.sms.messages.list import MessageView
@@ -89,6 +90,10 @@ class MessageChoiceSchema(Schema):
     def name_status(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
         """Convert the status to MessageStatus."""
         return data | ({"status": MessageStatus(data["status"])} if "status" in data else {})
+
+
+class MessageFileSchema(MessageChoiceSchema, CsvQuerySchema):
+    """Query parameters of a broadcast's messages as a file."""
 
 
 class MessageQuerySchema(MessageChoiceSchema):

@@ -8,7 +8,7 @@ from flask import Response, current_app, g, request
 from app.auth import require_api_key
 from app.config.scopes import KeyScope
 from app.http.body import read_blocks
-from app.http.files import CSV, CSV_FILE, make_csv_response, require_file
+from app.http.files import CSV, CSV_FILE, CsvQuerySchema, make_csv_response, require_file
 from app.http.openapi import Blueprint
 from app.subscribers.current import current_subscriber_context
 from app.subscribers.imports import service
@@ -90,6 +90,7 @@ def read_import(import_id: str) -> dict[str, Any]:
 
 @blueprint.route("/subscribers/imports/<import_id>/refused.csv", methods=["GET"])
 @require_api_key(KeyScope.WRITE_SUBSCRIBERS)
+@blueprint.arguments(CsvQuerySchema(), location="query")
 @blueprint.response(
     HTTPStatus.OK,
     {"type": "string"},
@@ -97,11 +98,10 @@ def read_import(import_id: str) -> dict[str, Any]:
     description="A line for each of the first 10,000 rejected cells: line of the file, column, "
     "cell, reason.",
 )
-def export_import_refusals(import_id: str) -> Response:
+def export_import_refusals(query: dict[str, Any], import_id: str) -> Response:
     """Export the rejected cells of an import as a CSV file."""
-    return make_csv_response(
-        service.export_refusals(current_subscriber_context(), import_id), f"refused-{import_id}.csv"
-    )
+    lines = service.export_refusals(current_subscriber_context(), import_id)
+    return make_csv_response(lines, f"refused-{import_id}.csv", **query)
 
 
 @blueprint.route("/subscribers/imports/<import_id>/cancel", methods=["POST"])

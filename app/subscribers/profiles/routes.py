@@ -7,7 +7,7 @@ from flask import Response, current_app, g
 
 from app.auth import require_api_key
 from app.config.scopes import KeyScope
-from app.http.files import CSV, make_csv_response
+from app.http.files import CSV, CsvQuerySchema, make_csv_response
 from app.http.openapi import Blueprint
 from app.subscribers.current import current_subscriber_context
 from app.subscribers.profiles import crud, queries
@@ -136,12 +136,14 @@ def export_subscriber(subscriber_id: str) -> dict[str, Any]:
 
 @blueprint.route("/subscribers.csv", methods=["GET"])
 @require_api_key(KeyScope.READ_SUBSCRIBERS)
+@blueprint.arguments(CsvQuerySchema(), location="query")
 @blueprint.response(
     HTTPStatus.OK,
     {"type": "string"},
     content_type=CSV,
     description="A line per subscriber, in the format of imports.",
 )
-def export_all_subscribers() -> Response:
+def export_all_subscribers(query: dict[str, Any]) -> Response:
     """Export all subscribers as a CSV file."""
-    return make_csv_response(export_subscribers(current_subscriber_context()), "subscribers.csv")
+    lines = export_subscribers(current_subscriber_context())
+    return make_csv_response(lines, "subscribers.csv", **query)

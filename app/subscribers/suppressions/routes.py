@@ -128,9 +128,8 @@ def confirm_suppression(suppression_id: str) -> Row[Any]:
 )
 def export_all_suppressions(query: dict[str, Any]) -> Response:
     """Export suppressions as a CSV file."""
-    return make_csv_response(
-        csv_files.export_suppressions(current_subscriber_context(), **query), "suppressions.csv"
-    )
+    lines = csv_files.export_suppressions(current_subscriber_context(), active=query["active"])
+    return make_csv_response(lines, "suppressions.csv", query["csv_format"])
 
 
 @blueprint.route("/suppressions/import", methods=["POST"])

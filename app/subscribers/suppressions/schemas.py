@@ -5,6 +5,7 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from app.http.fields import Cursor, MessageText, PhoneNumber, next_cursor
+from app.http.files import CsvQuerySchema
 from app.subscribers.fields import CountryCode
 from app.subscribers.lists.reader import ENCODINGS
 from app.subscribers.models import Cause, Scope
@@ -25,7 +26,7 @@ class SuppressionQuerySchema(Schema):
     active = fields.Boolean(truthy={"true"}, falsy={"false"})
 
 
-class SuppressionFileQuerySchema(Schema):
+class SuppressionFileQuerySchema(CsvQuerySchema):
     """Query parameters of the suppressions as a file."""
 
     active = fields.Boolean(
