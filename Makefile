@@ -15,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test check quick lint types imports pytest seeds suites crowded browser fuzz simulate kills kills-celery flood hostile bench openapi clean
+.PHONY: run test check quick lint types imports pytest seeds suites crowded browser fuzz lists simulate kills kills-celery flood hostile bench openapi clean
 
 run: $(VENV)/runtime
 	@exec $(PY) -m app.cli.up
@@ -85,6 +85,11 @@ SIZE ?= 10
 fuzz: $(VENV)/dev
 	FUZZ=$(SIZE) $(PY) -m pytest --timeout 0 --hypothesis-show-statistics \
 	tests/http tests/phone tests/text tests/test_logs.py tests/sms/broadcasts/test_create.py
+
+# Made-up lists after the grammar of real exports: SIZE of them, with a new seed each time;
+# LISTS_SEED=n repeats an earlier run.
+lists: $(VENV)/dev
+	LISTS=$(SIZE) nice $(PY) -m pytest --timeout 0 -s tests/subscribers/lists/test_made_up.py
 
 # Random kill -9, SIZE times as long as in `make test`, with a new seed each time; KILLS_SEED=n
 # repeats an earlier run.

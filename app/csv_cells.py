@@ -19,6 +19,8 @@ _FORMULA_STARTS = frozenset("=+-@\t\r＝＋－＠")
 _INNER_START = re.compile(r"[;,|\t\r\n\"]")
 # A number as a formula that is a text: a spreadsheet would drop its plus.
 _TEXT_FORMULA = re.compile(r'="(\+[0-9]{2,15})"')
+# Signs between cells, by the names that options have for them.
+DELIMITERS = {",": ",", ";": ";", "tab": "\t"}
 Cell = str | int | float | bool | None
 
 
@@ -92,7 +94,7 @@ def write_lines(rows: Iterable[Sequence[Cell]]) -> str:
 def format_lines(
     pieces: Iterable[str], *, delimiter: str = ",", spreadsheet: bool = False
 ) -> Iterator[str]:
-    """Yield whole lines of CSV with another delimiter, and as spreadsheets need them.
+    """Yield whole lines of CSV with another of DELIMITERS, and as spreadsheets need them.
 
     They take a file without a byte order mark for one in windows-1252, and a number for a sum.
     """
@@ -101,7 +103,7 @@ def format_lines(
         return
     if spreadsheet:
         yield "\ufeff"
-    writer = csv.writer(_Echo(), delimiter=delimiter, lineterminator="\r\n")
+    writer = csv.writer(_Echo(), delimiter=DELIMITERS[delimiter], lineterminator="\r\n")
     for piece in pieces:
         rows = csv.reader(io.StringIO(piece, newline=""))
         yield "".join(writer.writerow(map(_guard, row) if spreadsheet else row) for row in rows)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.csv_cells import make_harmless, read_harmless, write_lines
+from app.csv_cells import format_lines, make_harmless, read_harmless, write_lines
 
 STARTS = "=+-@\t\r＝＋－＠"
 
@@ -108,3 +108,22 @@ def test_every_reader_gets_the_cells_back(rows):
                 assert text == ("true" if cell else "false")
             else:
                 assert text == ("" if cell is None else str(cell))
+
+
+def test_a_cell_takes_time_by_its_length_alone():
+    cell = '"' * 50_000 + "="
+
+    assert read_harmless(make_harmless(cell)) == cell
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "tab"])
+def test_a_file_for_spreadsheets_is_marked_and_its_numbers_keep_their_plus(delimiter):
+    lines = write_lines([("+46701234567", "Göteborg; Ost, Süd\tWest", 7)])
+
+    mark, *written = format_lines([lines], delimiter=delimiter, spreadsheet=True)
+
+    assert mark == "\ufeff"
+    sign = {"tab": "\t"}.get(delimiter, delimiter)
+    [row] = csv.reader(io.StringIO("".join(written), newline=""), delimiter=sign)
+    assert row == ['="+46701234567"', "Göteborg; Ost, Süd\tWest", "7"]
+    assert read_harmless(row[0]) == "+46701234567"

@@ -4,7 +4,7 @@ import getpass
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import click
@@ -12,6 +12,7 @@ from flask import current_app
 from flask.cli import AppGroup, ScriptInfo
 from sqlalchemy.exc import SQLAlchemyError
 
+from app.csv_cells import DELIMITERS
 from app.db.schema import WrongDatabase
 from app.errors import ClarionError
 from app.logs import find_outage
@@ -37,6 +38,17 @@ class ServiceCommand(click.Command):
             if outage is None:
                 raise
             raise click.ClickException(": ".join(outage)) from e
+
+
+def csv_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of a CSV file's format to a command that writes one."""
+    signs = click.Choice([*DELIMITERS])
+    command = click.option(
+        "--delimiter", default=",", type=signs, help="Sign between cells; ; for most of Europe."
+    )(command)
+    return click.option(
+        "--spreadsheet", is_flag=True, help="For Excel: with a byte order mark, and safe numbers."
+    )(command)
 
 
 class ServiceGroup(AppGroup):

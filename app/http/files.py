@@ -7,7 +7,7 @@ from typing import Any
 from flask import Response, request
 from marshmallow import Schema, fields, post_load, validate
 
-from app.csv_cells import format_lines
+from app.csv_cells import DELIMITERS, format_lines
 from app.errors import UnsupportedBody
 from app.http.gate import Overloaded
 
@@ -17,7 +17,6 @@ CSV_TYPES = (
     CSV, "application/csv", "text/x-csv", "application/vnd.ms-excel", "text/plain",
     "text/tab-separated-values", "text/comma-separated-values", "application/octet-stream",
 )  # fmt: skip
-_DELIMITERS = {",": ",", ";": ";", "tab": "\t"}
 # The OpenAPI media types of request bodies that are files.
 BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 CSV_FILE = {**BINARY, "example": "phone\n+46701234567\n"}
@@ -48,7 +47,7 @@ class CsvQuerySchema(Schema):
     """Query parameters of every CSV file; loading gathers them in `csv_format`."""
 
     delimiter = fields.String(
-        validate=validate.OneOf([*_DELIMITERS]),
+        validate=validate.OneOf([*DELIMITERS]),
         load_default=",",
         metadata={"description": "The sign between cells. Spreadsheets of most of Europe need ;"},
     )
@@ -65,8 +64,8 @@ class CsvQuerySchema(Schema):
     @post_load
     def gather_format(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
         """Return the parameters with those of the format apart."""
-        spreadsheet, delimiter = data.pop("spreadsheet"), _DELIMITERS[data.pop("delimiter")]
-        return data | {"csv_format": {"delimiter": delimiter, "spreadsheet": spreadsheet}}
+        names = ("delimiter", "spreadsheet")
+        return data | {"csv_format": {name: data.pop(name) for name in names}}
 
 
 def make_csv_response(

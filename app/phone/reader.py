@@ -7,7 +7,13 @@ import phonenumbers
 
 from app.phone.characters import simplify_characters
 from app.phone.e164 import normalise_number
-from app.phone.spelling import find_in_use, is_possible, read_national, write_national
+from app.phone.spelling import (
+    find_in_use,
+    is_national_mobile,
+    is_possible,
+    read_national,
+    write_national,
+)
 
 # Scientific notation of a spreadsheet, as 4.67012E+10; in some languages with a comma.
 _SHORTENED = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]+)?E[+-]?[0-9]+", re.IGNORECASE)
@@ -45,11 +51,13 @@ class PhoneReader:
     """Options for reading numbers.
 
     A number without + or 00 is one of `country`, or if `without_plus` an international one that
-    lost its plus.  With `check` libphonenumber has to know numbers like it.
+    lost its plus.  With `may_lack_plus` digits get a plus if they are a number with it alone.  With
+    `check` libphonenumber has to know numbers like it.
     """
 
     country: str | None = None
     without_plus: bool = False
+    may_lack_plus: bool = False
     check: bool = True
 
     def read(self, cell: str) -> str:
@@ -97,6 +105,8 @@ class PhoneReader:
         writes its numbers exactly so.
         """
         if self.country is None:
+            if self.may_lack_plus and find_in_use("+" + digits) and not is_national_mobile(digits):
+                return "+" + digits
             raise ValueError(NO_COUNTRY)
         number = read_national(digits, self.country)
         code = str(phonenumbers.country_code_for_region(self.country))

@@ -116,6 +116,18 @@ def _make_pattern(code: str) -> re.Pattern[str]:
     return re.compile("|".join(kinds))
 
 
+def is_national_mobile(digits: str) -> bool:
+    """Return True if these digits are a mobile of some country, without its calling code."""
+    return _make_mobile_pattern().match(digits) is not None
+
+
+@cache
+def _make_mobile_pattern() -> re.Pattern[str]:
+    regions = map(phonenumbers.PhoneMetadata.metadata_for_region, phonenumbers.SUPPORTED_REGIONS)
+    mobiles = {_describe(metadata.mobile) for metadata in regions if metadata}
+    return re.compile(rf"(?:{'|'.join(sorted(filter(None, mobiles)))})\Z")
+
+
 def _describe(kind: phonenumbers.PhoneNumberDesc | None) -> str:
     """Return the pattern of one kind of numbers, empty if there are none."""
     if kind is None or kind.national_number_pattern is None:

@@ -181,3 +181,40 @@ def test_what_a_process_leaves_behind_is_taken_up_where_it_stood(
     assert "0 merged, 1 refused" in ended.output
     with people.db.read() as tx:
         assert tx.execute(select(func.count()).select_from(Subscriber)).scalar() == many
+
+
+def test_the_reasons_of_refused_rows_are_counted(run, file):
+    rows = [["0701234567"], ["0701234568"], ["none"], [ANN]]
+
+    ended = run("import", file(write_csv(["phone"], *rows)))
+
+    assert "2 refused: Neither + nor 00 in front: a national number needs a country" in ended.output
+    assert "1 refused: Not a phone number." in ended.output
+
+
+def test_a_file_that_cannot_be_stored_leaves_no_import_that_waits(run, file):
+    wrong = run("import", file("phone,name\n+46701234567,Jörg\n".encode("windows-1252")))
+
+    assert wrong.exit_code == 2
+    assert "line 2 is not in utf-8" in wrong.output
+    assert "waiting" not in run("imports").output
+
+
+def test_for_marketing_the_options_of_a_consent_are_named(run, file):
+    wrong = run("import", file(write_csv(["phone"], [ANN])), "--purpose", "marketing")
+
+    assert wrong.exit_code == 2
+    for option in ("--consent-wording", "--consent-source", "--consent-at"):
+        assert option in wrong.output
+
+
+def test_an_export_may_be_for_spreadsheets(run, file, tmp_path):
+    run("import", file(write_csv(["phone", "first name"], [ANN, "Göran"])))
+
+    run("export", tmp_path / "all.csv", "--spreadsheet", "--delimiter", ";")
+
+    written = (tmp_path / "all.csv").read_bytes()
+    assert written.startswith(b"\xef\xbb\xbfid;phone;")
+    assert f'"=""{ANN}""";Göran'.encode() in written
+    again = run("import", tmp_path / "all.csv")
+    assert "1 unchanged" in again.output

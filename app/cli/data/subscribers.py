@@ -19,12 +19,14 @@ from app.cli.command import (
     TIME,
     ServiceGroup,
     count_of,
+    csv_options,
     name_operator,
     name_program,
     print_table,
     verified_context,
 )
 from app.cli.interrupts import interrupts
+from app.csv_cells import format_lines
 from app.errors import ClarionError
 from app.http.arguments import reject_fields
 from app.subscribers.context import SubscriberContext
@@ -113,10 +115,11 @@ def list_them(limit: int) -> None:
 
 @subscribers.command("export")
 @click.argument("file", type=_FILE)
-def export_file(file: Path) -> None:
+@csv_options
+def export_file(file: Path, delimiter: str, spreadsheet: bool) -> None:
     """Write all subscribers to a new CSV file."""
-    ctx = verified_context().subscriber_context
-    _write_new(file, export_subscribers(ctx))
+    lines = export_subscribers(verified_context().subscriber_context)
+    _write_new(file, format_lines(lines, delimiter=delimiter, spreadsheet=spreadsheet))
 
 
 def _read_options(options: dict[str, Any]) -> ImportOptions:

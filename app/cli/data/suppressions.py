@@ -2,11 +2,20 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import click
 
-from app.cli.command import COUNTRY, ServiceGroup, count_of, name_operator, verified_context
+from app.cli.command import (
+    COUNTRY,
+    ENCODING,
+    ServiceGroup,
+    count_of,
+    csv_options,
+    name_operator,
+    verified_context,
+)
+from app.csv_cells import format_lines
 from app.phone.e164 import normalise_number
 from app.sms.privacy.after_restore import erase_again
 from app.sms.privacy.erase import erase_number
@@ -85,11 +94,13 @@ def erase(number: str) -> None:
 
 @suppressions.command("export")
 @click.option("--hashes", is_flag=True, help="Hashes, of erased people too: for a restore.")
-def export(hashes: bool) -> None:
+@csv_options
+def export(hashes: bool, delimiter: str, spreadsheet: bool) -> None:
     """Print the suppressions in force as CSV."""
     ctx = verified_context().subscriber_context
-    for lines in export_hashes(ctx) if hashes else export_suppressions(ctx):
-        click.echo(lines, nl=False)
+    lines = export_hashes(ctx) if hashes else export_suppressions(ctx)
+    for piece in format_lines(lines, delimiter=delimiter, spreadsheet=spreadsheet):
+        click.echo(piece, nl=False)
 
 
 @suppressions.command("import")
@@ -97,10 +108,9 @@ def export(hashes: bool) -> None:
 @click.option("--hashes", is_flag=True, help="Hashes that `export --hashes` wrote.")
 @click.option("--column", help="Header of the column of numbers.")
 @click.option("--country", type=COUNTRY, help="Country of national numbers, such as SE.")
+@click.option("--encoding", default="utf-8", show_default=True, type=ENCODING)
 @click.option("--without-plus", is_flag=True, help="Numbers without + or 00 are international.")
-def import_them(
-    file: Path, hashes: bool, column: str | None, country: str | None, without_plus: bool
-) -> None:
+def import_them(file: Path, hashes: bool, **options: Any) -> None:
     """Suppress the numbers of a CSV or NDJSON file.
 
     It is NDJSON if its name ends in .jsonl or .ndjson.
@@ -116,9 +126,7 @@ def import_them(
             is_json=file.suffix in (".jsonl", ".ndjson"),
             actor=name_operator(),
             source=file.name[:200],
-            column=column,
-            country=country,
-            without_plus=without_plus,
+            **options,
         )
     for refusal in taken.refusals:
         click.echo(f"line {refusal['line']}: {refusal['reason']}", err=True)

@@ -38,6 +38,8 @@ _FOREIGN = {
 _NO_TABLE = re.compile(r"\s*(?:<[!?/a-z]|\{\s*\"|\[\s*[\[{\"])", re.IGNORECASE)
 ENCODINGS = ("utf-8", "windows-1252")
 _HEAD_BYTES = 11
+# Lines by which the separator is chosen.
+_SAMPLE_LINES = 50
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 # Of two that are as frequent the first is taken: words hold more commas than other separators.
 _DELIMITERS = "\t;,|"
@@ -263,11 +265,25 @@ def read_heading(chunk: FileChunk) -> Heading:
 
 
 def _guess_delimiter(lines: list[str]) -> str:
-    """Return the separator that the first row has most often outside of quotes."""
+    """Return the separator of the first row by which most rows have as many cells as that.
+
+    Of several the most frequent one counts.  Separators within quotes are none, and the first row
+    may hold another one: "e-mail,phone|notes".
+    """
     row = ""
     for line in lines[:MAX_ROW_LINES]:
         row += line
         if row.count('"') % 2 == 0:
             break
     outside = "".join(row.split('"')[::2])
-    return max(_DELIMITERS, key=outside.count)
+    used = [sign for sign in _DELIMITERS if sign in outside] or _DELIMITERS
+    return max(used, key=lambda sign: (_fit(lines, sign), outside.count(sign)))
+
+
+def _fit(lines: list[str], delimiter: str) -> float:
+    """Return the share of the first rows that have as many cells as the very first."""
+    try:
+        widths = [len(row) for row in csv.reader(lines[:_SAMPLE_LINES], delimiter=delimiter) if row]
+    except csv.Error:
+        return 0
+    return widths.count(widths[0]) / len(widths) if widths else 0

@@ -77,8 +77,10 @@ def import_suppressions(
         phones = PhoneList(_read_json(blocks, column or "phone"))
     else:
         phones = open_phone_list(blocks, column=column, encoding=encoding)
-    without_plus = without_plus or phones.is_international or home is None
-    reader = PhoneReader(country=home, without_plus=without_plus, check=False)
+    without_plus = without_plus or phones.is_international
+    reader = PhoneReader(
+        country=home, without_plus=without_plus, may_lack_plus=home is None, check=False
+    )
     numbers = _read_numbers(phones, reader, result)
     result.numbers = len(numbers)
     for part in chunked(numbers):

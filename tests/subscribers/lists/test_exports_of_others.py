@@ -347,3 +347,23 @@ def test_an_opt_out_that_lost_its_plus_suppresses_nobody_else(lists):
 
     assert (answer["numbers"], answer["refused"]) == (0, 1)
     assert lists.suppressed() == []
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "tab"])
+def test_our_files_for_spreadsheets_are_lists_again(lists, service, delimiter):
+    lists.read(f"phone,first name,attributes.other\n{ANN},Göran,{BO}\n")
+    query = {"spreadsheet": "true", "delimiter": delimiter}
+    paths = ("/api/subscribers.csv", "/api/suppressions.csv", f"{lists.url}/refused.csv")
+
+    files = [
+        service.test_client().get(path, headers=AUTH, query_string=query).data for path in paths
+    ]
+
+    assert all(file.startswith(b"\xef\xbb\xbf") for file in files)
+    assert f'"=""{ANN}"""'.encode() in files[0]
+    assert lists.read(files[0]) == ([ANN], [])
+    assert lists.people()[ANN]["attributes"] == {"other": BO}
+    assert lists.object(files[0]).status_code == 200
+    assert lists.suppressed() == [ANN]
+    wrong = service.test_client().get(paths[0], headers=AUTH, query_string={"delimiter": "x"})
+    assert wrong.status_code == 400
