@@ -230,6 +230,22 @@ def test_a_batch_that_needs_no_decision_or_is_none_is_one_line(run, caller, sand
     assert unknown.output == "Error: There is no such batch.\n"
 
 
+def test_what_is_held_alone_is_shown_with_its_client_and_tried_at_once(
+    run, service, caller, sandbox
+):
+    sandbox.order_fault(on="POST /batches", status=403, code="sender_not_allowed")
+    held = caller.send(ANN, sender="EvilCorp")
+
+    shown = run("circuit", "show").output
+    closed = run("circuit", "close").stdout
+
+    assert f"held alone: broadcast {id_of(held)} of tests, sender EvilCorp: HTTP 403" in shown
+    assert "closed: sending goes on" in shown
+    assert closed == "closed\n"
+    work_off(service)
+    assert sandbox.recipients() == [ANN]
+
+
 def test_the_circuit_is_shown_and_closed(run, service, caller, sandbox):
     before = run("circuit", "show").output
     sandbox.order_fault(on="POST /batches", status=402, code="no_money")

@@ -1,5 +1,8 @@
 """`flask batches` and `flask circuit`: decisions of an operator."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import click
 
 from app.cli.command import (
@@ -11,7 +14,7 @@ from app.cli.command import (
     verified_context,
 )
 from app.http.fields import is_unicode
-from app.sms.dispatch.circuit_breaker import close_circuit_by_hand
+from app.sms.dispatch.circuit_breaker import close_circuit_by_hand, find_held_alone
 from app.sms.lifecycle.gates import read_gates
 from app.sms.recovery.attention import MAX_NOTE_CHARACTERS, Decision, find_attention, resolve_batch
 
@@ -74,16 +77,24 @@ def resolve(reference: str, decision: str, note: str) -> None:
 
 @circuit.command("show")
 def show_circuit() -> None:
-    """Show whether the circuit breaker is open, since when and why."""
+    """Show whether the circuit breaker is open, since when and why, and what is held alone."""
     ctx = verified_context()
     with ctx.db.read() as tx:
         gates = read_gates(tx, ctx.rules, ctx.now())
+    for held in find_held_alone(ctx):
+        click.echo(
+            f"held alone: broadcast {held.public_id} of {held.client}, sender {held.sender}: "
+            f"{_show_refusal(held.refusal or {})}; tried again at {held.retry_at:%H:%M:%S} UTC"
+        )
     if gates.circuit is None:
         click.echo("closed: sending goes on, Sinch accepts our calls")
         return
     facts = gates.circuit
-    answer = f"HTTP {facts.get('status')} {facts.get('code', '')}".rstrip()
-    click.echo(f"open since {facts.get('since')}: {answer}; nothing is sent meanwhile")
+    click.echo(f"open since {facts['since']}: {_show_refusal(facts)}; nothing is sent meanwhile")
+
+
+def _show_refusal(facts: Mapping[str, Any]) -> str:
+    return f"HTTP {facts.get('status')} {facts.get('code', '')}".rstrip()
 
 
 @circuit.command("close")

@@ -1,9 +1,10 @@
 """Circuit breaker: after Sinch rejected all payloads, probe, try one batch, close."""
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from loguru import logger
-from sqlalchemy import Connection, or_, select, update
+from sqlalchemy import Connection, Row, func, or_, select, update
 
 from app.clock import CLOCK_SLACK_S
 from app.db.audit import write_audit
@@ -60,9 +61,11 @@ def close_circuit_by_hand(ctx: Context, *, actor: str) -> bool:
     """
     with ctx.db.write() as tx:
         now = ctx.now()
+        held = select(Batch.id).where(Batch.state == BatchState.HELD).limit(1)
         is_open = read_gates(tx, ctx.rules, now).circuit is not None
-        if not requeue_held(tx, alone=True) and not is_open:
+        if not is_open and tx.execute(held).first() is None:
             return False
+        requeue_held(tx, alone=True)
         write_audit(tx, now=now, actor=actor, action="close", subject="circuit")
         return True
 
@@ -108,6 +111,19 @@ def _release_trial(tx: Connection, gates: Gates, now: datetime) -> bool:
     candidate = choose_trial(tx, gates.last_trial, now)
     half_open_circuit(tx, gates, candidate=candidate)
     return candidate is not None
+
+
+def find_held_alone(ctx: Context) -> list[Row[Any]]:
+    """Return the broadcasts with batches held alone, and `retry_at`, when these try again."""
+    query = (
+        select(Broadcast.__table__, func.min(Batch.not_before).label("retry_at"))
+        .join(Batch, Batch.broadcast_id == Broadcast.id)
+        .where(Batch.state == BatchState.HELD, Batch.not_before.is_not(None))
+        .group_by(Broadcast.id)
+        .order_by(Broadcast.id)
+    )
+    with ctx.db.read() as tx:
+        return list(tx.execute(query))
 
 
 def retry_held(ctx: Context) -> int:

@@ -337,15 +337,11 @@ def _end_trial(tx: Connection, ctx: Context, claim: Claim) -> None:
         half_open_circuit(tx, gates, candidate=choose_trial(tx, gates.last_trial, now))
 
 
-def requeue_held(tx: Connection, *, alone: bool = False) -> int:
-    """Close the circuit and make held batches pending; with `alone` also those held alone.
-
-    Returns how many.
-    """
+def requeue_held(tx: Connection, *, alone: bool = False) -> None:
+    """Close the circuit and make held batches pending; with `alone` also those held alone."""
     close_circuit(tx)
     held = update(Batch).where(Batch.state == _S.HELD)
     if not alone:
         held = held.where(Batch.not_before.is_(None))
-    requeued = tx.execute(held.values(state=_S.PENDING, not_before=None))
+    tx.execute(held.values(state=_S.PENDING, not_before=None))
     logger.info("the circuit is closed: sending goes on")
-    return requeued.rowcount
