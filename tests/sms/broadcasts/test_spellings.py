@@ -83,3 +83,15 @@ def test_reports_and_texts_in_another_spelling_are_of_the_recipient(machine):
     assert [(row.sender, row.broadcast_id) for row in inbounds(machine.ctx)] == [
         ("+525512345678", broadcast)
     ]
+
+
+def test_a_subscriber_is_one_under_every_spelling(client, post):
+    given = [{"phone": "+460701740683"}, {"phone": "+46701740683"}]
+
+    twice = client.post("/api/subscribers/bulk", headers=AUTH, json={"subscribers": given})
+    post("/api/subscribers/bulk", subscribers=given[:1])
+    found = post("/api/subscribers/lookup", phone="+4600701740683")
+
+    assert twice.status_code == 400
+    assert twice.get_json()["refusals"][0]["fields"] == {"phone": ["Given before in this request."]}
+    assert found["phone"] == "+46701740683"
