@@ -20,7 +20,7 @@ from sqlalchemy.exc import (
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from app.db.engine import QueryTooSlow
-from app.db.schema import WrongDatabase
+from app.db.schema import WrongDatabase, log_wrong_database
 from app.text.typos import suggest
 
 _MAX_SENTENCE = 500
@@ -185,7 +185,7 @@ def _suggest_route() -> dict[str, str]:
 
 
 def _answer_wrong_database(error: WrongDatabase) -> Response:
-    logger.bind(reason=str(error)).critical("nothing is sent from this database")
+    log_wrong_database(error)
     sentence = (
         "The database belongs to another instance or version. Nothing was sent; tell the operator."
     )

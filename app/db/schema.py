@@ -5,10 +5,12 @@ Alembic is not imported: it would add a tenth to the start-up time.
 
 from pathlib import Path
 
+from loguru import logger
 from sqlalchemy import Connection, inspect, text
 
 from app.db.engine import Database
 from app.db.facts import read_metadata, set_metadata
+from app.logs import mark_outage
 
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
 INSTANCE = "instance_id"
@@ -16,6 +18,13 @@ INSTANCE = "instance_id"
 
 class WrongDatabase(Exception):
     """Nothing may be sent from this database; the message says what to do."""
+
+
+def log_wrong_database(error: WrongDatabase) -> None:
+    """Log once a minute that nothing is sent, and why."""
+    sentence = "nothing is sent from this database"
+    mark_outage(error, sentence, str(error))
+    logger.opt(exception=error).critical(sentence)
 
 
 def adopt_database(db: Database, *, instance_id: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from loguru import logger
 
-from app.db.schema import WrongDatabase
+from app.db.schema import WrongDatabase, log_wrong_database
 
 # After a failure; the database may be unavailable.
 _PAUSE_S = 2.0
@@ -91,8 +91,8 @@ class Loops:
 
 
 def log_failure(error: Exception) -> None:
-    """Log the failure of background work."""
+    """Log the failure of background work, one that lasts once a minute."""
     if isinstance(error, WrongDatabase):
-        logger.bind(reason=str(error)).critical("nothing is sent from this database")
+        log_wrong_database(error)
     else:
         logger.opt(exception=error).error("background work failed; it will be tried again")

@@ -16,7 +16,7 @@ from app.sms.models.states import BatchState
 from app.worker.threads import BackgroundThreads
 from tests.factories import INSTANCE, many_numbers
 from tests.machine import Machine
-from tests.wire import RawServer, respond
+from tests.wire import RawServer, respond, unused_port
 
 ANN = "+46701234567"
 _S = BatchState
@@ -211,6 +211,29 @@ def test_an_error_of_the_database_ends_no_thread(machine, sandbox, run):
         tx.exec_driver_sql("ALTER TABLE elsewhere RENAME TO gates")
 
     _until(_all_accepted(machine, 1))
+
+
+@pytest.mark.parametrize("fault", ["away", "another's"])
+def test_a_fault_that_lasts_is_one_line_however_many_threads_meet_it(
+    make_service, database_url, capsys, fault
+):
+    away = f"postgresql://ann:secret-word@127.0.0.1:{unused_port()}/clarion"
+    more = {"DATABASE_URL": away} if fault == "away" else {"INSTANCE_ID": "another"}
+    service = make_service(LOG_LEVEL="warning", **more)
+    ctx = service.extensions["clarion"]
+    threads = BackgroundThreads(
+        replace(ctx, rules=replace(ctx.rules, sweep_every_s=0.2)), senders=4
+    )
+    threads.start()
+    time.sleep(3)
+    threads.stop(within_s=15)
+
+    output = capsys.readouterr().err
+    (line,) = [json.loads(line) for line in output.splitlines()]
+    assert line["level"] == ("error" if fault == "away" else "critical")
+    assert "Connection refused" in line["reason"] or "another instance" in line["reason"]
+    assert "exception" not in line
+    assert "secret-word" not in output
 
 
 def test_from_another_instances_database_nothing_is_sent(machine, sandbox, run, capfd):
