@@ -7,7 +7,14 @@ from typing import Any
 
 import click
 
-from app.cli.command import TIME, ServiceGroup, name_operator, print_table, verified_context
+from app.cli.command import (
+    TIME,
+    ServiceGroup,
+    count_of,
+    name_operator,
+    print_table,
+    verified_context,
+)
 from app.sms.broadcasts import control
 from app.sms.broadcasts.response_schemas import BroadcastViewSchema
 from app.sms.broadcasts.serialize import show_view
@@ -64,7 +71,7 @@ def show(broadcast_id: str, as_json: bool) -> None:
         "status": view.status,
         "client": row.client,
         "category": f"{row.category.value}, priority {row.priority}",
-        "text": f"{row.encoding}, {row.parts} parts a message",
+        "text": f"{row.encoding}, {count_of(row.parts, 'part')} a message",
         "created": row.created_at,
         "starts": row.send_at,
         "first sent": row.first_submitted_at,

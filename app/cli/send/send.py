@@ -4,6 +4,7 @@ The broadcast is stored first and then sent by this process, with a progress bar
 ends early, the service sends the rest; no recipient gets the text twice.
 """
 
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -212,8 +213,9 @@ def _name_options(error: ClarionError) -> str:
     if isinstance(error, BroadcastDuplicated):
         before, _, _ = sentence.partition("To send it again")
         return f"{before}To send it again, give --allow-duplicate."
-    for name in ("send_at", "expire_at", "max_parts"):
-        sentence = sentence.replace(name, f"--{name.replace('_', '-')}")
+    for name in _PLAIN_OPTIONS:
+        option = f"--{name.replace('_', '-')}: "
+        sentence = re.sub(rf"(?<![\w-]){name}: ", option, sentence, flags=re.IGNORECASE)
     return sentence.replace("give it in parameters", "give a CSV column of that name, or --default")
 
 
