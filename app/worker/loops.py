@@ -16,7 +16,8 @@ class Loop(threading.Thread):
     """A thread that works, and works again whenever it is woken.
 
     `work` returns after how many seconds to work again without a wake-up: 0 for at once, None for
-    never.  A failure is logged and does not end the thread.  The first time comes after `delay_s`.
+    never.  A failure is logged and does not end the thread.  The first time comes after `delay_s`,
+    if None with the first wake-up.
     """
 
     def __init__(
@@ -25,7 +26,7 @@ class Loop(threading.Thread):
         work: Callable[[], float | None],
         *,
         stopping: threading.Event | None = None,
-        delay_s: float = 0,
+        delay_s: float | None = 0,
     ) -> None:
         super().__init__(name=name, daemon=True)
         self._work, self._delay_s = work, delay_s

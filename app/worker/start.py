@@ -72,7 +72,7 @@ def _start_waker(send_wake_up: Callable[[], bool]) -> Callable[[], None]:
     def work() -> None:
         time.sleep(_GATHER_S if send_wake_up() else _BROKER_PAUSE_S)
 
-    waker = Loop("waker", work)
+    waker = Loop("waker", work, delay_s=None)
     waker.start()
     return waker.wake
 
