@@ -253,7 +253,7 @@ def test_the_circuit_is_shown_and_closed(run, service, caller, sandbox):
 
     opened = run("circuit", "show").output
     closed = run("circuit", "close").stdout
-    again = run("circuit", "close").output
+    again = run("circuit", "close").stdout
     work_off(service)
 
     assert before.startswith("closed")
