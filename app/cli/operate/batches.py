@@ -77,7 +77,10 @@ def resolve(reference: str, decision: str, note: str) -> None:
 
 @circuit.command("show")
 def show_circuit() -> None:
-    """Show whether the circuit breaker is open, since when and why, and what is held alone."""
+    """Show whether the circuit breaker is open, and why.
+
+    Also shows since when, and what is held alone.
+    """
     ctx = verified_context()
     with ctx.db.read() as tx:
         gates = read_gates(tx, ctx.rules, ctx.now())
