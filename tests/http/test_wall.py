@@ -281,3 +281,24 @@ def test_a_client_may_have_several_keys_so_that_one_replaces_another(make_servic
 
     assert new.show(made)["client"] == "shop"
     assert new.send(ANN).status_code == 403
+
+
+def test_every_example_of_the_document_succeeds_as_it_stands(service, sandbox):
+    calls = {call.label: call for call in _read_calls(service) if call.body}
+    first = [calls.pop(label) for label in ("POST /api/tags", "POST /api/subscribers")]
+    answers = {call.label: call.send(service, CRM, {}) for call in first}
+    ids = _make_objects(service, sandbox)
+    # What releases and erases comes last.
+    last = ("/release", "/erase")
+    for call in sorted(calls.values(), key=lambda call: call.path.endswith(last)):
+        answers[call.label] = call.send(service, CRM, ids)
+
+    refused = {
+        label: answer.get_json()["error"]
+        for label, answer in answers.items()
+        if answer.status_code not in (200, 201, 202)
+    }
+
+    # The first asks for a network; the second for a broadcast that did not reach someone.
+    assert refused.pop("POST /api/webhooks", None) in (None, "url: Its name does not resolve")
+    assert set(refused) <= {"POST /api/broadcasts/{broadcast_id}/resend-undelivered"}, refused
