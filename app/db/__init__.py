@@ -7,6 +7,7 @@ base       base class of the tables, table_of()    lists      many values in one
 types      aware UTC times, enumerations           facts      key-value rows of the installation
 schema     is it migrated, and is it ours          audit      audit log
 migrating  run alembic                              outages    why the database is unavailable
+viewer     the wall between clients: which rows a caller sees
 
 Statements on the hot path are module constants with bind parameters: making a statement costs
 several times what running it takes.

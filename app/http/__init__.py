@@ -4,7 +4,7 @@ A route is a view below decorators of `Blueprint`, which parse, serialize and do
 
     @blueprint.route("/tags", methods=["POST"])
     @blueprint.error_response(HTTPStatus.CONFLICT, "A tag with this name exists.")
-    @require_api_key(WRITE_SUBSCRIBERS)  # app.auth; also counts the call against the rate limit
+    @require_api_key(KeyScope.WRITE_SUBSCRIBERS)  # app.auth; also limits its rate
     @blueprint.arguments(TagSchema())
     @blueprint.response(HTTPStatus.CREATED, TagViewSchema)
 
@@ -12,4 +12,5 @@ openapi    Blueprint, register_api(), /openapi.json    fields    shared marshmal
 arguments  bodies and query strings, parsed strictly   files     uploads and CSV responses
 json_body  the strict JSON parser                      security  response headers, proxies
 body       the one reader of request bodies            gate      few expensive requests at a time
+reasons    why arguments are invalid, in plain words
 """

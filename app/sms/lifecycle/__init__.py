@@ -5,5 +5,6 @@ finalize.py   the final status of a broadcast, and ending its unsent batches
 gates.py      what pauses all sending: back-off, circuit breaker, pace, restore mode
 outbox.py     events for clients, written in the transaction that they report
 latency.py    latency buckets and percentiles
+find.py       find a broadcast by its public id, behind the wall between clients
 locks.py      the lock order: counters, suppressions, broadcast, batch
 """
