@@ -24,7 +24,9 @@ _URL = re.compile(
 )
 _PATH_CHARACTERS = "/?._~!$&'()*+,;=:@%|[]-"
 # Blanks, line ends and invisible characters that come with a pasted URL.
-_AROUND = re.compile(r"^[\s\u200b-\u200f\u2060\ufeff]+|[\s\u200b-\u200f\u2060\ufeff]+$")
+_AROUND = "".join(
+    map(chr, (*range(9, 14), 32, 0xA0, *range(0x2000, 0x2010), 0x2060, 0x3000, 0xFEFF))
+)
 # Scheme and host, and the rest.
 _ORIGIN = re.compile(r"((?:[A-Za-z]+://)?[^/?#]*)(.*)", re.DOTALL)
 
@@ -68,7 +70,7 @@ def normalise_url(url: str) -> str:
     >>> normalise_url(" HTTPS://Example.com/Hook ")
     'https://example.com/Hook'
     """
-    origin, rest = _ORIGIN.fullmatch(_AROUND.sub("", url)).groups()  # type: ignore[union-attr]
+    origin, rest = _ORIGIN.fullmatch(url.strip(_AROUND)).groups()  # type: ignore[union-attr]
     return origin.lower() + rest
 
 
