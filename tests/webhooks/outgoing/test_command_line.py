@@ -39,16 +39,17 @@ def test_webhooks_are_listed_without_what_may_be_a_secret(desk, run, receive):
     code, output = run("list")
 
     assert code == 0
-    first, second = output.splitlines()
+    titles, first, second = output.splitlines()
     host = receiver.url.split("/")[2]
     since = f"{desk.ctx.now():%Y-%m-%d %H:%M}"
     assert first.split() == [
         *(failing.public_id, "active", "tests", host),
-        *f"failing since {since} HTTP 500.".split(),
+        *f"{since} UTC HTTP 500.".split(),
     ]
     assert second.split() == [other.public_id, "off", "other", "127.0.0.1:1025"]
     assert "canary" not in output
-    assert run("list", "--client", "other")[1] == f"{second}\n"
+    alone = run("list", "--client", "other")[1].splitlines()
+    assert [line.split() for line in alone] == [titles.split(), second.split()]
 
 
 def test_deliveries_are_listed(desk, run, receive):
@@ -60,12 +61,13 @@ def test_deliveries_are_listed(desk, run, receive):
     code, output = run("deliveries", endpoint.public_id)
 
     assert code == 0
-    lines = [line.split() for line in output.splitlines()]
+    lines = [line.split() for line in output.splitlines()[1:]]
     assert [line[0] for line in lines] == [second.public_id, first.public_id]
-    assert lines[0][3:] == ["broadcast.completed", "delivered", "1", "tries"]
-    assert lines[1][3:] == ["broadcast.completed", "waiting", "1", "tries", "HTTP", "500."]
-    assert run("deliveries", endpoint.public_id, "--status", "abandoned") == (0, "")
-    assert len(run("deliveries", endpoint.public_id, "--limit", "1")[1].splitlines()) == 1
+    assert lines[0][4:] == ["broadcast.completed", "delivered", "1"]
+    assert lines[1][4:] == ["broadcast.completed", "waiting", "1", "HTTP", "500."]
+    none = (0, "There are no deliveries.\n")
+    assert run("deliveries", endpoint.public_id, "--status", "abandoned") == none
+    assert len(run("deliveries", endpoint.public_id, "--limit", "1")[1].splitlines()) == 2
 
 
 def test_an_operator_switches_a_webhook_off_and_on_and_it_is_audited(desk, run):
@@ -95,7 +97,7 @@ def test_an_operator_has_what_was_given_up_told_again(desk, run):
     code, output = run("replay", endpoint.public_id, *since)
 
     assert while_off == (1, "Error: This webhook is off: switch it on first.\n")
-    assert (code, output) == (0, "3 events are posted again.\n")
+    assert (code, output) == (0, "3 events will be posted again.\n")
     assert [each.status for each in desk.deliveries()] == [DeliveryStatus.WAITING] * 3
 
 
