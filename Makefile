@@ -32,7 +32,7 @@ check: lint imports
 
 quick: export TMPDIR = $(TEMPORARY)
 quick: $(VENV)/dev
-	$(PY) -m pytest --quick -q -n 2 --dist loadfile
+	$(PY) -m pytest --quick -q -n 3 --dist worksteal
 
 lint: $(VENV)/dev
 	$(VENV)/bin/ruff format --check .
@@ -54,7 +54,7 @@ seeds: $(VENV)/dev
 	trap "kill $$pytest" INT TERM; wait $$pytest; code=$$?; \
 	cat $(VENV)/seeds.txt; exit $$code
 
-# Three tests at a time, because each waits a third of its time.  Two at a time if the tests kill,
+# Four tests at a time, because each waits half of its time.  Two at a time if the tests kill,
 # freeze or flood processes.  Each worker has its own sandbox, PostgreSQL and Valkey.
 CROWDED := tests/kills tests/queue tests/flood
 # Test databases are in memory if possible, so that thousands of commits do not wait for the disk.
@@ -63,7 +63,7 @@ TEMPORARY := $(shell [ -w /dev/shm ] && [ "$$(df -Pk /dev/shm | awk 'NR==2 {prin
 	&& echo /dev/shm || echo "$${TMPDIR:-/tmp}")
 suites crowded: export TMPDIR := $(TEMPORARY)
 suites: $(VENV)/dev
-	$(PY) -m pytest -n 3 --dist loadfile --ignore=tests/simulation \
+	$(PY) -m pytest -n 4 --dist worksteal --ignore=tests/simulation \
 	$(foreach folder,$(CROWDED),--ignore=$(folder))
 
 crowded: $(VENV)/dev

@@ -13,7 +13,7 @@ def in_a_request(service):
 
 
 def start(*blocks):
-    return make_csv_response(blocks or ("a\n", "b\n"), "x.csv")
+    return make_csv_response(blocks or ("a\n", "b\n"), "x.csv", {})
 
 
 def test_a_file_has_all_its_blocks():
@@ -40,4 +40,4 @@ def test_a_file_that_breaks_off_leaves_its_place_to_others():
 
     for _ in range(20):
         with pytest.raises(RuntimeError, match="gone"):
-            make_csv_response(break_off(), "x.csv").get_data()
+            make_csv_response(break_off(), "x.csv", {}).get_data()

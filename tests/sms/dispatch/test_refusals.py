@@ -61,14 +61,14 @@ def test_a_client_whose_sender_is_refused_does_not_keep_another_waiting(
     assert machine.violations() == []
 
 
-@pytest.mark.parametrize("status", ANY_STATUS)
+@pytest.mark.parametrize("status", [401, 403, 302])
 def test_the_refused_client_is_tried_less_and_less_and_goes_out_once_it_is_mended(
     machine, sandbox, status
 ):
     _refuse(sandbox, status, times=None)
     poison = _store(machine, "shop", 5, text="Poison")
     other = _store(machine, "crm", start=100)
-    _go_on(machine, minutes=120)
+    _go_on(machine, minutes=120, step_s=30)
     posts = sandbox.posts()
     sandbox.clear_faults()
 

@@ -111,8 +111,12 @@ def test_of_a_page_of_broadcasts_each_has_its_own_sums(either_service, sandbox):
     caller.act("cancel", made[3])
 
     page = caller.get("/api/broadcasts").get_json()["broadcasts"]
+    alone = [caller.show(public_id) for public_id in made[::-1]]
 
-    assert page == [caller.show(public_id) for public_id in made[::-1]]
+    # Percentiles are estimates, never later than the time of the call.
+    for view in (*page, *alone):
+        view["timeline"].pop("delivered")
+    assert page == alone
     assert [_counted(view) for view in page] == [
         {"delivered": 3, "submitted": 1},
         {"failed": 2, "submitted": 1},
