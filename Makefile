@@ -26,7 +26,7 @@ test: lint imports browser
 	@$(MAKE) --no-print-directory --jobs=2 seeds types suites
 	@$(MAKE) --no-print-directory crowded
 
-# What to run before each commit: no processes, no PostgreSQL, no seeds.
+# What to run before each commit: no slow tests, no processes, no PostgreSQL, no seeds.
 check: lint imports
 	@$(MAKE) --no-print-directory --jobs=2 types quick
 

@@ -36,14 +36,16 @@ _SLOW_FOLDERS = {"browser", "flood", "journeys", "kills", "queue", "simulation"}
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--quick", action="store_true", help="leave out tests with processes or PostgreSQL"
+        "--quick",
+        action="store_true",
+        help="leave out slow tests and those with processes or PostgreSQL",
     )
     parser.addoption("--flood", type=int, help="callbacks in a flood instead of the usual number")
     parser.addoption("--flood-seed", type=int, help="the lots of an earlier flood")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With --quick, deselect what starts processes, a browser or PostgreSQL."""
+    """With --quick, deselect what is slow or starts processes, a browser or PostgreSQL."""
     if not config.getoption("--quick"):
         return
     slow = [item for item in items if _is_slow(item)]
@@ -52,6 +54,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _is_slow(item: pytest.Item) -> bool:
+    if item.get_closest_marker("slow"):
+        return True
     if "postgres" in item.name or "postgres" in getattr(item, "fixturenames", ()):
         return True
     if _SLOW_FOLDERS.intersection(item.path.parts):

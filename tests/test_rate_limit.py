@@ -290,6 +290,7 @@ def test_an_address_of_ipv6_is_counted_with_its_64_and_a_mapped_one_as_ipv4(clie
     assert [call("192.0.2.7"), call("::ffff:c000:207")] == [401, 429]
 
 
+@pytest.mark.slow
 def test_public_routes_are_limited_by_address(make_service):
     client = make_service(LOG_LEVEL="error").test_client()
 

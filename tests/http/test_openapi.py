@@ -348,6 +348,7 @@ def _choose_one_of_each(body):
     return {"message": "Hi"} | {k: value for k, value in body.items() if k not in others}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", list(GenerationMode))
 def test_no_answer_is_outside_of_the_document(known, mode):
     service, ids = known

@@ -273,6 +273,7 @@ def test_transactional_texts_need_their_scope(make_service, database_url, sandbo
     assert allowed.status_code == 202
 
 
+@pytest.mark.slow
 def test_a_costly_audience_of_one_client_does_not_hold_up_another(make_service, sandbox):
     """It takes several looks, and the other client's broadcasts get every second turn."""
     service = make_service(API_KEYS=TWO_CLIENTS)

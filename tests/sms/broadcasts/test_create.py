@@ -99,6 +99,7 @@ def test_one_to_a_million_recipients_are_taken(send, sandbox, count):
     assert sandbox.posts() == 0
 
 
+@pytest.mark.slow
 def test_a_million_recipients_are_taken(send, service, sandbox):
     answer = send(*many_numbers(1_000_000))
 
@@ -440,6 +441,7 @@ def test_more_parts_than_allowed_are_refused_before_anything_is_sent(send, sandb
     assert sandbox.posts() == 1
 
 
+@pytest.mark.slow
 @hypothesis_settings(
     max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -564,6 +566,7 @@ def test_two_values_for_one_person_are_refused(send, sandbox):
     assert sandbox.posts() == 0
 
 
+@pytest.mark.slow
 def test_more_names_or_values_than_can_be_meant_are_refused(send, sandbox):
     names = send(ANN, parameters={f"n{n}": {} for n in range(101)})
     values = send(ANN, parameters={"n": {str(n): "x" for n in range(1_000_002)}})

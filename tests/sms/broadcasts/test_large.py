@@ -129,6 +129,7 @@ def test_cutting_goes_on_where_it_ended_after_a_restart(make_service, either_dat
     assert Caller(second).show(made)["status"] == "complete"
 
 
+@pytest.mark.slow
 def test_a_million_in_one_request_are_durable_within_seconds(service, sandbox):
     """How long and how much memory exactly, `bench/` measures; this is that it works at all."""
     body = json.dumps(

@@ -36,6 +36,7 @@ def _go_on(machine, *, minutes, step_s=15.0):
         machine.clock.advance(step_s)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", ANY_STATUS)
 def test_a_client_whose_sender_is_refused_does_not_keep_another_waiting(
     either_machine, sandbox, status
@@ -61,6 +62,7 @@ def test_a_client_whose_sender_is_refused_does_not_keep_another_waiting(
     assert machine.violations() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [401, 403, 302])
 def test_the_refused_client_is_tried_less_and_less_and_goes_out_once_it_is_mended(
     machine, sandbox, status

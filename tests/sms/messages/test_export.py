@@ -162,6 +162,7 @@ def test_while_a_piece_is_on_its_way_nothing_is_held(either_service, sandbox):
     assert pool.checkedout() == 0
 
 
+@pytest.mark.slow
 def test_six_times_as_many_take_the_same_memory(service):
     ctx = context_of(service)
     ctx.require_own_database()

@@ -109,6 +109,7 @@ _COURSE = (
 )
 
 
+@pytest.mark.slow
 def test_every_order_of_a_message_s_reports_ends_in_the_same_books(machine):
     found = set()
     for number, order in enumerate(itertools.permutations(_COURSE)):
@@ -135,6 +136,7 @@ _REPORTS = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

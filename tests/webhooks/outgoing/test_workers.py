@@ -29,6 +29,7 @@ from tests.webhooks.outgoing.receivers import (
     wait,
 )
 
+pytestmark = pytest.mark.slow
 _D = DeliveryStatus
 # So long a bad receiver can hold a thread here.
 HOLD_S = 5.0
