@@ -20,11 +20,10 @@ PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 run: $(VENV)/runtime
 	@exec $(PY) -m app.cli.up
 
-# Two jobs at a time: the simulation uses what the others leave of two cores.  Tests that kill and
-# freeze processes wait for both: their deadlines need a machine with time to spare.
-test: lint imports browser
-	@$(MAKE) --no-print-directory --jobs=2 seeds types suites
-	@$(MAKE) --no-print-directory crowded
+# Tests that kill and freeze processes mostly wait; the simulation uses what they leave of two cores.
+test: lint imports types browser
+	@$(MAKE) --no-print-directory suites
+	@$(MAKE) --no-print-directory --jobs=2 crowded seeds
 
 # What to run before each commit: no slow tests, no processes, no PostgreSQL, no seeds.
 check: lint imports
@@ -45,8 +44,8 @@ imports: $(VENV)/dev
 	$(VENV)/bin/lint-imports --no-cache
 
 pytest: browser
-	@$(MAKE) --no-print-directory --jobs=2 seeds suites
-	@$(MAKE) --no-print-directory crowded
+	@$(MAKE) --no-print-directory suites
+	@$(MAKE) --no-print-directory --jobs=2 crowded seeds
 
 # The output is printed at the end, not mixed with that of the other job.
 seeds: $(VENV)/dev
@@ -54,8 +53,8 @@ seeds: $(VENV)/dev
 	trap "kill $$pytest" INT TERM; wait $$pytest; code=$$?; \
 	cat $(VENV)/seeds.txt; exit $$code
 
-# Four tests at a time, because each waits half of its time.  Two at a time if the tests kill,
-# freeze or flood processes.  Each worker has its own sandbox, PostgreSQL and Valkey.
+# Four tests at a time, because each waits half of its time; three if they kill, freeze or flood
+# processes.  Each worker has its own sandbox, PostgreSQL and Valkey.
 CROWDED := tests/kills tests/queue tests/flood
 # Test databases are in memory if possible, so that thousands of commits do not wait for the disk.
 # Data written by a killed process stays there too.
@@ -67,7 +66,7 @@ suites: $(VENV)/dev
 	$(foreach folder,$(CROWDED),--ignore=$(folder))
 
 crowded: $(VENV)/dev
-	$(PY) -m pytest -n 2 --dist worksteal $(CROWDED)
+	$(PY) -m pytest -n 3 --dist worksteal $(CROWDED)
 
 # Chromium for the browser tests: root installs it from the distribution; otherwise these tests are
 # skipped with a message.

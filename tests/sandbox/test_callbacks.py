@@ -267,12 +267,12 @@ def test_a_text_from_a_phone_overtakes_the_reports_that_wait(sinch, control, web
     numbers = [f"4670000{number:04}" for number in range(50)]
     for _ in range(12):
         sinch.send(*numbers, delivery_report="per_recipient_final", callback_url=webhook.url)
-    wait_until(lambda: len(webhook.received) == 4)
+    wait_until(lambda: len(webhook.received) == 4, within_s=30)
     time.sleep(0.3)  # until every report waits in a queue
 
     control.text_from("46700000001", "STOP")
     webhook.open.set()
-    wait_until(lambda: len(webhook.received) == 601, within_s=30)
+    wait_until(lambda: len(webhook.received) == 601, within_s=90)
 
     (place,) = [i for i, event in enumerate(webhook.events) if event["type"] == "mo_text"]
     assert place < 40
