@@ -88,6 +88,7 @@ def share_statements(database: Database) -> None:
 
 def _open_database(service: Flask, config: Config) -> None:
     """Give a service another database, as if it had just been started with it."""
+    _log_from(config.log_level)
     ctx: Context = service.extensions["clarion"]
     pool_size = config.web_threads + config.sender_threads
     object.__setattr__(ctx, "db", Database(config.database_url, pool_size=pool_size))
@@ -100,7 +101,6 @@ def _open_database(service: Flask, config: Config) -> None:
         vars(CallbackAuthenticator(config.webhook_auth, authenticator._store))
     )
     service._got_first_request = False
-    _log_from(config.log_level)
 
 
 def _log_from(level: str) -> None:
