@@ -15,15 +15,13 @@ unexport PYTHONDONTWRITEBYTECODE
 
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test check quick lint types imports pytest seeds suites crowded browser fuzz lists simulate kills kills-celery flood hostile bench openapi clean
+.PHONY: run test check quick lint types imports pytest others seeds suites crowded browser fuzz lists simulate kills kills-celery flood hostile bench openapi clean
 
 run: $(VENV)/runtime
 	@exec $(PY) -m app.cli.up
 
-# Tests that kill and freeze processes mostly wait; the simulation uses what they leave of two cores.
-test: lint imports types browser
-	@$(MAKE) --no-print-directory suites
-	@$(MAKE) --no-print-directory --jobs=2 crowded seeds
+# The simulation uses what all others leave of two cores.
+test: lint imports types pytest
 
 # What to run before each commit: no slow tests, no processes, no PostgreSQL, no seeds.
 check: lint imports
@@ -44,8 +42,12 @@ imports: $(VENV)/dev
 	$(VENV)/bin/lint-imports --no-cache
 
 pytest: browser
+	@$(MAKE) --no-print-directory --jobs=2 seeds others
+
+# One after the other: tests that kill and freeze processes need a machine with time to spare.
+others:
 	@$(MAKE) --no-print-directory suites
-	@$(MAKE) --no-print-directory --jobs=2 crowded seeds
+	@$(MAKE) --no-print-directory crowded
 
 # The output is printed at the end, not mixed with that of the other job.
 seeds: $(VENV)/dev
