@@ -344,6 +344,7 @@ def test_sinch_is_not_asked_for_ever(service, caller, sandbox):
     assert len(sandbox.requests()) == before
 
 
+@pytest.mark.slow
 def test_a_silent_sinch_does_not_keep_who_cancels_waiting(make_service, sandbox):
     service = make_service(**PATIENT)
     caller = Caller(service)

@@ -280,6 +280,7 @@ def test_too_busy_without_end_is_no_busy_loop(send, service, sandbox):
     assert sandbox.recipients() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("on", ["POST /batches", "*"])
 def test_the_answer_comes_in_time_however_slow_sinch_is(make_service, sandbox, auth, on):
     # The budget and the look-ups take 3.3 s together; Sinch would take a minute.
@@ -423,6 +424,7 @@ def test_ten_broadcasts_at_once_are_ten_batches(service, sandbox, auth):
     assert sorted(sandbox.recipients()) == many_numbers(10)
 
 
+@pytest.mark.slow
 def test_silence_is_waited_for_no_longer_than_the_budget(make_service, sandbox, auth):
     client = make_service(SINCH_READ_TIMEOUT_S="20", SEND_BUDGET_S="2").test_client()
     _fault(sandbox, "before", do="hang", delay_s=20)

@@ -92,6 +92,7 @@ def _walk(zones, hours, days_off, now):
     return None
 
 
+@pytest.mark.slow
 @given(zone_names, windows, moments, st.sampled_from(["DE", "FR"]))
 def test_a_window_is_the_first_that_the_clock_on_the_wall_allows(zone, hours, now, country):
     rules = SubscriberRules(quiet_hours={country: hours})
@@ -102,6 +103,7 @@ def test_a_window_is_the_first_that_the_clock_on_the_wall_allows(zone, hours, no
     assert found == _walk([zone], hours, days_off, now)
 
 
+@pytest.mark.slow
 @given(st.lists(zone_names, min_size=2, max_size=4), windows, moments)
 def test_a_window_is_open_in_every_zone_a_person_may_be_in(zones, hours, now):
     found = find_window(zones, "DE", now, SubscriberRules(quiet_hours={"*": hours}))

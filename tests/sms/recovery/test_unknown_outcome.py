@@ -456,6 +456,7 @@ def test_an_answer_that_arrives_after_an_operator_decided_changes_nothing(
     assert (batch.state, batch.reconcile_attempts, batch.attention) == (_S.PENDING, 0, None)
 
 
+@pytest.mark.slow
 def test_however_slow_the_list_a_sweep_ends_and_nobody_waits_longer_than_35_minutes(
     make_machine, database_url
 ):

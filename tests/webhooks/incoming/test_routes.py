@@ -183,6 +183,7 @@ def test_while_the_database_is_away_sinch_is_asked_to_come_again(make_callbacks,
     ]
 
 
+@pytest.mark.slow
 def test_a_database_that_is_away_is_tried_once_for_each_callback(make_callbacks):
     with RawServer(send_raw(b"")).running() as server:
         place = server.url.replace("http:", "postgresql:")
