@@ -3,7 +3,8 @@
 send/       flask send, its quote, its recipients and its report
 operate/    flask broadcasts, batches, circuit, webhooks, db, sandbox
 data/       flask subscribers, suppressions, consent, prices
-command.py  context, operator and one-line errors of all commands
+command.py  context, operator, options, tables and one-line errors of all commands
+interrupts.py  Ctrl-C and SIGTERM while a command works
 up.py       `make run`
 
 Each command is imported when it runs: `flask --help` needs none of the service.

@@ -13,4 +13,5 @@ arguments  bodies and query strings, parsed strictly   files     uploads and CSV
 json_body  the strict JSON parser                      security  response headers, proxies
 body       the one reader of request bodies            gate      few expensive requests at a time
 reasons    why arguments are invalid, in plain words
+gunicorn_worker   gunicorn's worker, in which slow clients hold no thread
 """

@@ -58,8 +58,9 @@ _NONE, _MAYBE = KeywordMatch(KeywordIntent.NONE), KeywordMatch(KeywordIntent.MAY
 _MAX_CHARACTERS, _AT_END = 400, 120
 # The words of a short text, and the words ahead of a phrase in which a negation counts.
 _SHORT_WORDS, _NEGATED_WORDS = 5, 4
-# The words of a keyword and one more, and the digits of a code right behind it or further on.
-_ONE_MORE, _CODE, _LONG_CODE = 2, 3, 5
+# A keyword of one word and one word behind it; the fewest digits of a code right behind the
+# keyword, and of one further on.
+_TWO_WORDS, _CODE, _LONG_CODE = 2, 3, 5
 _ALONE = {kind: KeywordIntent(kind) for kind in ("stop", "maybe_stop", "start", "help", "yes")} | {
     "stop_within": KeywordIntent.STOP,
     "stop_alone": KeywordIntent.STOP,
@@ -127,14 +128,14 @@ def _may_stop(folded: str, clauses: Sequence[Sequence[str]], words: Sequence[str
         or (len(clauses) > 1 and any(map(_is_stop, clauses)))
         or (len(words) <= _SHORT_WORDS and any(map(_has_stop_word, clauses)))
         or is_instruction(words)
-        or (len(words) <= _ONE_MORE and any(map(is_disguised, words)))
+        or (len(words) <= _TWO_WORDS and any(map(is_disguised, words)))
         or (not folded.isascii() and UNSPACED.search(folded) is not None)
     )
 
 
 def _names_sender(own: str, words: Sequence[str]) -> bool:
     """Return True for a keyword with a code or a brand behind it: "RET 1234", "BAJA ACME"."""
-    if not _ONE_MORE <= len(words) <= _ONE_MORE + 1:
+    if not _TWO_WORDS <= len(words) <= _TWO_WORDS + 1:
         return False
     keyword, last = find_keyword([words[0]]), words[-1]
     if keyword is None:
@@ -142,7 +143,7 @@ def _names_sender(own: str, words: Sequence[str]) -> bool:
     if keyword.kind not in STOP_KINDS:
         # "cancel 4417" may be an order, "CANCEL 4417" is what other senders ask for.
         return keyword.kind == "stop_alone" and own.isupper() and last.isdigit()
-    if len(words) > _ONE_MORE:
+    if len(words) > _TWO_WORDS:
         return last.isdigit() and len(last) >= _LONG_CODE
     # In small letters a number of two digits may be a time.
     if last.isdigit() and len(last) >= _CODE:

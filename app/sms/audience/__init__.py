@@ -8,5 +8,6 @@ chunks.py                     chunks, the recipients of a batch, client referenc
 expand.py                     a request's recipients or audience -> chunks
 lookup.py                     a stored broadcast's audience -> chunks, a page at a time
 plan.py                       chunks -> batches and messages
+split.py                      recipients of a batch -> a batch of their own
 broadcasts_by_recipient.py    the broadcasts that contain a number
 """

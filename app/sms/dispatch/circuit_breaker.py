@@ -1,4 +1,7 @@
-"""Circuit breaker: after Sinch rejected all payloads, probe, try one batch, close."""
+"""Circuit breaker: after Sinch refused all calls, probe, try one batch, close.
+
+Also the list and the retries of batches that are held alone, because Sinch refused one client.
+"""
 
 from datetime import datetime, timedelta
 from typing import Any

@@ -49,7 +49,7 @@ _START_WITHIN = timedelta(days=1)
 # A report has none of them in its type: a mark of inbounds, an escaped letter, another encoding.
 _MARKS = (b"mo_", b"\\", b"\0")
 _STOPS = (KeywordIntent.STOP, KeywordIntent.MAYBE_STOP)
-_BY_THEPERSON = (Cause.STOP, Cause.CARRIER)
+_BY_THE_PERSON = (Cause.STOP, Cause.CARRIER)
 
 _SUBSCRIBERS, _INBOUNDS = table_of(Subscriber), table_of(reports.Inbound)
 # Locked, since tags and the time of consent are changed after it.
@@ -173,7 +173,7 @@ def _start(tx: Connection, ctx: Context, intent: InboundIntent) -> list[ConsentE
         reply_once(tx, ctx, intent, Reply.START)
     elif before is not None and before.active:
         return []
-    lifts_own = released and before is not None and before.cause in _BY_THEPERSON
+    lifts_own = released and before is not None and before.cause in _BY_THE_PERSON
     return [intent.make_record(ConsentKind.OPT_IN)] if lifts_own or intent.is_subscriber else []
 
 
