@@ -240,19 +240,18 @@ class CollectingWorker(ThreadWorker):
         now = time.monotonic()
         if not self.alive:
             self._hasten_end(now)
-        # The first of each has the earliest deadline.
+        # The first of each has the earliest deadline; at the end one may wait for those before it.
         for pending, end in ((self._collecting, self._drop), (self._waiting, self._refuse)):
             while pending and next(iter(pending.values())).deadline <= now:
                 end(next(iter(pending)))
         for conn, unsent in list(self._sending.items()):
             if unsent.deadline <= now:
-                self._stop_sending(conn)
                 self._close(conn)
         while self._lingering and next(iter(self._lingering.values()))[0] <= now:
             self._close(next(iter(self._lingering)))
 
     def _hasten_end(self, now: float) -> None:
-        """Wait no more for connections without a byte, and only shortly for the rest."""
+        """Wait only shortly for what is still coming or going."""
         for collected in (*self._collecting.values(), *self._waiting.values()):
             latest = now + _LINGER_S if collected.buffer else now
             collected.deadline = min(collected.deadline, latest)
@@ -344,16 +343,13 @@ class CollectingWorker(ThreadWorker):
         conn.sock.setblocking(False)
         self.poller.register(conn.sock, selectors.EVENT_WRITE, partial(self._send, conn))
         while sum(len(waiting.data) for waiting in self._sending.values()) > _UNSENT_BYTES_IN_ALL:
-            oldest = next(iter(self._sending))
-            self._stop_sending(oldest)
-            self._close(oldest)
+            self._close(next(iter(self._sending)))
 
     def _send(self, conn: Any, _: Any) -> None:
         unsent = self._sending[conn]
         try:
             del unsent.data[: send_now(conn.sock, unsent.data)]
         except OSError:
-            self._stop_sending(conn)
             self._close(conn)
             return
         if not unsent.data:
@@ -390,6 +386,8 @@ class CollectingWorker(ThreadWorker):
     def _close(self, conn: Any) -> None:
         if self._lingering.pop(conn, None):
             self.poller.unregister(conn.sock)
+        if conn in self._sending:
+            self._stop_sending(conn)
         self.nr_conns -= 1
         conn.close()
 
