@@ -59,6 +59,11 @@ class BadInput(ClarionError):
     status = HTTPStatus.BAD_REQUEST
 
 
+def reject_field(field: str, reason: str) -> BadInput:
+    """Return the error for one field of a request; the reason has no full stop."""
+    return BadInput(f"{field}: {reason}", fields={field: [f"{reason}."]})
+
+
 class KeyMissing(ClarionError):
     """The request has no API key."""
 

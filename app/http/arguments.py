@@ -41,7 +41,7 @@ class ArgumentsParser(FlaskParser):
         RequestEntityTooLarge.
         """
         if not getattr(schema, "body_required", True) and _has_no_body(req):
-            g.body_hashes = _hash_body(req, b"", {})
+            _keep_hashes(req, b"", {})
             return {}
         _require_plain_json(req)
         bounds: JsonBounds = getattr(schema, "json_bounds", SMALL)
@@ -50,8 +50,7 @@ class ArgumentsParser(FlaskParser):
             body = parse_json_object(raw, bounds)
         except MalformedJson as e:
             raise BadInput(_capitalize(str(e))) from e
-        if "Idempotency-Key" in req.headers:
-            g.body_hashes = _hash_body(req, raw, body)
+        _keep_hashes(req, raw, body)
         if len(body) > _MAX_FIELDS:
             raise BadInput(f"The body has {len(body)} fields; the maximum is {_MAX_FIELDS}")
         return body
@@ -87,6 +86,12 @@ def reject_fields(error: ValidationError, schema: Schema | None = None) -> BadIn
     fields = {_shorten(str(name)): reasons for name, reasons in shown}
     first = (f"{name}: {_find_first(reasons).rstrip('.')}" for name, reasons in fields.items())
     return BadInput(_capitalize("; ".join(first)), fields=fields)
+
+
+def _keep_hashes(req: Request, raw: bytes, body: dict[str, Any]) -> None:
+    """Set `g.body_hashes` for a request with an Idempotency-Key."""
+    if "Idempotency-Key" in req.headers:
+        g.body_hashes = _hash_body(req, raw, body)
 
 
 def _hash_body(req: Request, raw: bytes, body: dict[str, Any]) -> tuple[bytes, bytes]:

@@ -26,7 +26,7 @@ _MAX_ZEROS = 3
 
 def find_spelling(number: str) -> str:
     """Return the one spelling of a number; without its trunk prefix if it is not in use."""
-    spellings = [_ask_library(spelling) for spelling in _list_spellings(number)]
+    spellings = map(_ask_library, _list_spellings(number))
     in_use = next((written for written, valid in spellings if valid), None)
     return _spell_mobile(in_use) if in_use else _remove_trunk_prefix(number)
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from functools import lru_cache
 
 _LONGEST = 40
 _ALIKE = 0.72
@@ -35,5 +36,7 @@ def suggest(
     return by_letters[close[0]] if close else ""
 
 
+# The known names come again for each word.
+@lru_cache(maxsize=1024)
 def _simplify(name: str) -> str:
     return re.sub(r"[\W_]+", "", name.lower())

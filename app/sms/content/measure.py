@@ -1,7 +1,7 @@
 """Sizes of texts that are filled in for each recipient.  Pure."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain, islice, repeat, zip_longest
 from operator import add, mul
@@ -108,10 +108,10 @@ def _measure_plain(encoding: Encoding, length: int) -> TextSize | None:
     return TextSize(encoding, count_plain_parts(encoding, length))
 
 
-def count_filled(text: str, parameters: Parameters) -> int:
-    """Return how many values are filled in for recipients that have values of their own."""
+def count_filled(texts: Iterable[str], parameters: Parameters) -> int:
+    """Return how many values all texts need for recipients that have values of their own."""
     own = select_own(parameters)
-    counts = Counter(PLACEHOLDER.findall(text))
+    counts = Counter(chain.from_iterable(map(PLACEHOLDER.findall, texts)))
     return sum(counts[name] for name in own) * len(collect_personal(own))
 
 
@@ -136,6 +136,11 @@ def measure_messages(text: str, parameters: Parameters, recipients: Sequence[str
             }
             raise PlaceholderError(f"filled in for {phone} it is {_explain(text, values)}")
         sizes.update(size for size in found if size)
+    return find_largest(sizes)
+
+
+def find_largest(sizes: Collection[TextSize]) -> TextSize:
+    """Return UCS-2 if any of the texts has it, and the most parts."""
     any_ucs2 = any(size.encoding is Encoding.UCS_2 for size in sizes)
     return TextSize(
         encoding=Encoding.UCS_2 if any_ucs2 else Encoding.GSM_7,

@@ -9,7 +9,7 @@ from typing import Any
 
 from itsdangerous import BadData, URLSafeTimedSerializer
 
-from app.errors import BadInput, Conflict
+from app.errors import Conflict, reject_field
 from app.sms.context import Context
 from app.sms.quotes.estimate import Estimate, estimate_request
 from app.sms.quotes.prices import Cost, format_price, read_prices
@@ -103,8 +103,7 @@ def _read_token(ctx: Context, token: str) -> Mapping[str, Any]:
     try:
         quoted: Mapping[str, Any] = _signer(ctx).loads(token, max_age=VALID_S)
     except BadData as e:
-        reason = "Not a token of a quote from the last 24 hours"
-        raise BadInput(f"quote: {reason}", fields={"quote": [f"{reason}."]}) from e
+        raise reject_field("quote", "Not a token of a quote from the last 24 hours") from e
     return quoted
 
 

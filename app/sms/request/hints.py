@@ -1,12 +1,10 @@
 """Hints for entries of `recipients` that are not phone numbers in E.164."""
 
 import re
-from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
 from app.phone.characters import simplify_characters
-from app.phone.e164 import normalise_number
 from app.phone.reader import PhoneReader
 
 MAX_HINTS = 20
@@ -15,14 +13,15 @@ _READER = PhoneReader(check=False)
 _SIGNS = re.compile(r"[\s()\[\]./-]+")
 
 
-def list_hints(entries: list[object]) -> list[dict[str, Any]]:
-    """Return the index of each of the first 20 invalid entries, with what to write instead."""
-    invalid: Iterator[tuple[int, object]] = (
-        (index, entry) for index, entry in enumerate(entries) if normalise_number(entry) is None
-    )
+def list_hints(entries: list[object], invalid: list[object]) -> list[dict[str, Any]]:
+    """Return the index of each of the first 20 invalid entries, with what to write instead.
+
+    `invalid` are the objects among the entries that were found to be invalid, in their order.
+    """
+    ids = {id(entry) for entry in invalid[:MAX_HINTS]}
+    found = ((index, entry) for index, entry in enumerate(entries) if id(entry) in ids)
     return [
-        {"index": index, "hint": explain_entry(entry)}
-        for index, entry in islice(invalid, MAX_HINTS)
+        {"index": index, "hint": explain_entry(entry)} for index, entry in islice(found, MAX_HINTS)
     ]
 
 

@@ -6,12 +6,12 @@ The schema cannot do this: it has neither the database nor the settings.
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from app.errors import BadInput
+from app.errors import reject_field
 from app.http.gate import reserve_capacity
 from app.phone.e164 import can_be_answered
 from app.sms.content.footers import add_footer
 from app.sms.content.languages import match_language
-from app.sms.content.measure import MAX_FILLED, count_filled, measure_messages
+from app.sms.content.measure import MAX_FILLED, count_filled, find_largest, measure_messages
 from app.sms.content.placeholders import (
     MAX_TEXT_CHARACTERS,
     PlaceholderError,
@@ -26,7 +26,7 @@ from app.sms.content.templates import load_template
 from app.sms.context import Context
 from app.sms.models.states import Category
 from app.sms.request.model import BroadcastRequest, TemplateName, collect_defaults
-from app.text.segments import Encoding, TextSize, measure_text
+from app.text.segments import TextSize, measure_text
 
 # A text of more parts is rarely meant, and each part of each recipient is paid for.
 MANY_PARTS = 5
@@ -55,7 +55,7 @@ def require_allowed_sender(ctx: Context, sender: str | None) -> None:
     if allowed is None or sender in (None, ctx.default_sender) or sender in allowed:
         return
     known = ", ".join(sorted(allowed))
-    raise _bad_field(
+    raise reject_field(
         "sender",
         f"{ctx.viewer.client} may not send as {sender}: use {known}, or leave the sender out for "
         f"{ctx.default_sender}; the setting ALLOWED_SENDERS decides",
@@ -69,7 +69,7 @@ def _use_template(ctx: Context, request: BroadcastRequest, name: TemplateName) -
     language = match_language(wanted, template.texts)
     if language is None:
         known = ", ".join(sorted(template.texts))
-        raise _bad_field("language", f"The template has no such text: it has {known}")
+        raise reject_field("language", f"The template has no such text: it has {known}")
     several = len(template.texts) > 1
     return replace(
         request,
@@ -110,17 +110,11 @@ def _measure(request: BroadcastRequest) -> BroadcastRequest:
             _limit_work(texts, request)
         sizes = [_measure_text(text, request) for text in texts]
     except PlaceholderError as e:
-        raise _bad_field("template" if request.template else "message", str(e)) from e
-    parts = max(size.parts for size in sizes)
-    if request.max_parts is not None and parts > request.max_parts:
-        raise _bad_field("max_parts", f"The text takes {parts} parts")
-    any_ucs2 = any(size.encoding is Encoding.UCS_2 for size in sizes)
-    encoding = Encoding.UCS_2 if any_ucs2 else Encoding.GSM_7
-    return replace(request, size=TextSize(encoding, parts))
-
-
-def _bad_field(field: str, reason: str) -> BadInput:
-    return BadInput(f"{field}: {reason}", fields={field: [f"{reason}."]})
+        raise reject_field("template" if request.template else "message", str(e)) from e
+    size = find_largest(sizes)
+    if request.max_parts is not None and size.parts > request.max_parts:
+        raise reject_field("max_parts", f"The text takes {size.parts} parts")
+    return replace(request, size=size)
 
 
 def _check(text: str, request: BroadcastRequest) -> None:
@@ -136,7 +130,7 @@ def _check(text: str, request: BroadcastRequest) -> None:
 
 def _limit_work(texts: Sequence[str], request: BroadcastRequest) -> None:
     """Reserve capacity for filling in all texts.  Raises PlaceholderError if it takes too long."""
-    filled = sum(count_filled(text, request.parameters) for text in texts)
+    filled = count_filled(texts, request.parameters)
     if filled > MAX_FILLED:
         raise PlaceholderError(
             f"recipients times placeholders are {filled:,}, more than {MAX_FILLED:,}: use fewer "

@@ -6,7 +6,7 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
 
-from app.errors import BadInput
+from app.errors import BadInput, reject_field
 from app.http.fields import E164_RULE, MessageText, StrictBoolean, UtcDateTime, describe
 from app.http.json_body import JsonBounds
 from app.phone.e164 import normalise_number, remove_duplicates, sort_entries
@@ -222,18 +222,14 @@ def check_times(request: BroadcastRequest, now: datetime) -> None:
     """
     send_at, expire_at = request.send_at, request.expire_at
     if send_at is not None and send_at <= now:
-        raise _reject_time("send_at", "Not in the future")
+        raise reject_field("send_at", "Not in the future")
     start = send_at or now
     if start > _LATEST:
-        raise _reject_time("send_at", "Too far in the future")
+        raise reject_field("send_at", "Too far in the future")
     if expire_at is not None and expire_at <= start:
-        raise _reject_time("expire_at", "Not after the start")
+        raise reject_field("expire_at", "Not after the start")
     if expire_at is not None and expire_at - start > MAX_LIFE:
-        raise _reject_time("expire_at", "More than 3 days after the start")
-
-
-def _reject_time(field: str, reason: str) -> BadInput:
-    return BadInput(f"{field}: {reason}", fields={field: [f"{reason}."]})
+        raise reject_field("expire_at", "More than 3 days after the start")
 
 
 def _normalise_parameters(
@@ -292,5 +288,5 @@ def _reject_numbers(given: list[object], invalid: list[object]) -> BadInput:
         f"recipients: {many} not a phone number in E.164 ({E164_RULE})",
         fields={"recipients": ["Holds entries that are not phone numbers in E.164."]},
         **facts,
-        invalid_hints=list_hints(given),
+        invalid_hints=list_hints(given, invalid),
     )
