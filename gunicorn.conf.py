@@ -18,6 +18,7 @@ from typing import Any
 from loguru import logger
 
 from app.config import load_config_or_exit
+from app.config.values import join_host_port
 from app.logs import configure_logging
 from app.sms.context import make_context
 from app.worker.start import refuse_wrong_database
@@ -33,7 +34,7 @@ _soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 _wanted = 8_192 if _hard == resource.RLIM_INFINITY else min(8_192, _hard)
 resource.setrlimit(resource.RLIMIT_NOFILE, (max(_soft, _wanted), _hard))
 
-bind = f"{f'[{_config.host}]' if ':' in _config.host else _config.host}:{_config.port}"
+bind = join_host_port(_config.host, _config.port)
 workers = _config.web_concurrency
 worker_class = "app.http.gunicorn_worker.CollectingWorker"
 threads = _config.web_threads

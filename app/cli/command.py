@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -70,6 +71,18 @@ class _Country(click.ParamType[str]):
 
 COUNTRY = _Country()
 ENCODING = click.Choice(["utf-8", "windows-1252"])
+FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+def read_pairs(pairs: Iterable[str], *, option: str = "") -> dict[str, str]:
+    """Return values by name from NAME=VALUE.  Raises UsageError, which names `option`."""
+    read = {}
+    for pair in pairs:
+        name, sign, value = pair.partition("=")
+        if not sign:
+            raise click.UsageError(f"{option}{pair!r} does not read like NAME=VALUE")
+        read[name.strip()] = value
+    return read
 
 
 def current_context() -> Context:

@@ -35,6 +35,7 @@ from app.config.storage import (
 from app.config.values import (
     AppEnv,
     ConfigError,
+    join_host_port,
     read_int,
     require,
     require_strong,
@@ -123,8 +124,7 @@ class Config:
     @property
     def own_url(self) -> str:
         """The URL at which this machine reaches the service."""
-        host = f"[{self.own_host}]" if ":" in self.own_host else self.own_host
-        return f"http://{host}:{self.port}"
+        return f"http://{join_host_port(self.own_host, self.port)}"
 
     @property
     def callback_url(self) -> str | None:

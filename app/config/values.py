@@ -23,6 +23,11 @@ _SAMPLE_MARKS = (
 _GUESSABLE_MARKS = ("password", "12345678", "abcdefgh", "qwerty")
 
 
+def join_host_port(host: str, port: int) -> str:
+    """Return host:port, with an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 class ConfigError(Exception):
     """A setting is missing or unsafe: the process must not start."""
 

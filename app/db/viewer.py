@@ -1,8 +1,9 @@
 """The wall between clients: which rows the caller of a function may see."""
 
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import ColumnElement, true
+from sqlalchemy import ColumnElement, Connection, Row, Table, select, true
 from sqlalchemy.orm import InstrumentedAttribute
 
 
@@ -20,6 +21,14 @@ class Viewer:
     def sees(self, client: ColumnElement[str] | InstrumentedAttribute[str]) -> ColumnElement[bool]:
         """Return the condition that a row, with this column of its client, is not hidden."""
         return true() if self.sees_all else client == self.client
+
+    def find(self, tx: Connection, table: Table, public_id: str, *, lock: bool) -> Row[Any] | None:
+        """Return the row of this id; `lock` locks it until the transaction ends.
+
+        Returns None for an unknown id and for a row of another client alike.
+        """
+        query = select(table).where(table.c.public_id == public_id, self.sees(table.c.client))
+        return tx.execute(query.with_for_update() if lock else query).first()
 
 
 # The command line and background jobs.

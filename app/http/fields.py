@@ -36,6 +36,11 @@ def describe(text: str) -> dict[str, str]:
     return {"description": text}
 
 
+def query_boolean(**options: Any) -> fields.Boolean:
+    """Make the field of a query parameter that is true or false."""
+    return fields.Boolean(truthy={"true"}, falsy={"false"}, **options)
+
+
 class MessageText(fields.String):
     """A text that Sinch and the database accept; surrounding whitespace is removed."""
 

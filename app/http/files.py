@@ -9,6 +9,7 @@ from marshmallow import Schema, fields, post_load, validate
 
 from app.csv_cells import DELIMITERS, format_lines
 from app.errors import UnsupportedBody
+from app.http.fields import describe, query_boolean
 from app.http.gate import Overloaded
 
 CSV = "text/csv"
@@ -49,16 +50,14 @@ class CsvQuerySchema(Schema):
     delimiter = fields.String(
         validate=validate.OneOf([*DELIMITERS]),
         load_default=",",
-        metadata={"description": "The sign between cells. Spreadsheets of most of Europe need ;"},
+        metadata=describe("The sign between cells. Spreadsheets of most of Europe need ;"),
     )
-    spreadsheet = fields.Boolean(
-        truthy={"true"},
-        falsy={"false"},
+    spreadsheet = query_boolean(
         load_default=False,
-        metadata={
-            "description": 'Write for Excel and the like: a byte order mark, and ="+46..." for a '
-            "number, which would lose its plus. An import reads such a file as any other."
-        },
+        metadata=describe(
+            'Write for Excel and the like: a byte order mark, and ="+46..." for a number, which '
+            "would lose its plus. An import reads such a file as any other."
+        ),
     )
 
     @post_load

@@ -147,7 +147,7 @@ def _name_type(given: Any) -> str:
 
 def _explain_length(given: Any, lowest: str, highest: str) -> str:
     if not isinstance(given, str):
-        size = len(given) if isinstance(given, Sequence | Mapping) else 0
+        size = _count(given)
         return f"{_show(lowest)} to {_show(highest)} entries are allowed; here are {size:,}."
     length = len(given.strip())
     if not length:
@@ -160,14 +160,17 @@ def _explain_length(given: Any, lowest: str, highest: str) -> str:
 
 
 def _explain_shorter(given: Any, lowest: str) -> str:
-    size = len(given) if isinstance(given, str | Sequence | Mapping) else 0
-    return f"At least {_show(lowest)} must be given; here are {size:,}."
+    return f"At least {_show(lowest)} must be given; here are {_count(given):,}."
 
 
 def _explain_longer(given: Any, highest: str) -> str:
-    size = len(given) if isinstance(given, str | Sequence | Mapping) else 0
     what = "characters" if isinstance(given, str) else "entries"
-    return f"At most {_show(highest)} {what} are allowed; here are {size:,}."
+    return f"At most {_show(highest)} {what} are allowed; here are {_count(given):,}."
+
+
+def _count(given: Any) -> int:
+    """Return the number of characters or entries, 0 for a value that has none."""
+    return len(given) if isinstance(given, Sequence | Mapping) else 0
 
 
 def _explain_bounds(given: Any, lowest: str, highest: str | None) -> str:

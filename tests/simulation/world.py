@@ -160,10 +160,6 @@ class World:
         """When the next one does."""
         return self._events[0][0] if self._events else None
 
-    def forget_events(self) -> None:
-        """Have nothing of what was to come happen."""
-        self._events.clear()
-
     def tell_time(self, time: float) -> datetime:
         """A moment of the true time, as a time of day."""
         return START + timedelta(seconds=time)

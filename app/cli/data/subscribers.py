@@ -16,6 +16,7 @@ from sqlalchemy import Row
 from app.cli.command import (
     COUNTRY,
     ENCODING,
+    FILE,
     TIME,
     ServiceGroup,
     count_of,
@@ -23,6 +24,7 @@ from app.cli.command import (
     name_operator,
     name_program,
     print_table,
+    read_pairs,
     verified_context,
 )
 from app.cli.interrupts import interrupts
@@ -49,7 +51,6 @@ EXIT_NOT_ALL_TAKEN = 1
 _BLOCK_BYTES = 1_000_000
 _LOOK_EVERY_S = 0.3
 _MAX_REASONS = 5
-_FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @subscribers.command("import")
@@ -70,7 +71,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--consent-wording", help="Text that all people agreed to; with the next two.")
 @click.option("--consent-source", help="Where they agreed.")
 @click.option("--consent-at", help="When they agreed: ISO 8601 with offset.")
-@click.option("--refused", type=_FILE, help="New CSV file of the cells that were refused.")
+@click.option("--refused", type=FILE, help="New CSV file of the cells that were refused.")
 def import_file(
     file: Path | None, import_id: str | None, refused: Path | None, **options: Any
 ) -> None:
@@ -114,7 +115,7 @@ def list_them(limit: int) -> None:
 
 
 @subscribers.command("export")
-@click.argument("file", type=_FILE)
+@click.argument("file", type=FILE)
 @csv_options
 def export_file(file: Path, delimiter: str, spreadsheet: bool) -> None:
     """Write all subscribers to a new CSV file."""
@@ -127,7 +128,7 @@ def _read_options(options: dict[str, Any]) -> ImportOptions:
     consent = {name: options.pop(f"consent_{name}") for name in ("wording", "source", "at")}
     request = {name: options[name] for name in ("country", "encoding", "purpose") if options[name]}
     request |= {name: list(options[name]) for name in ("tags", "ignore") if options[name]}
-    request |= {name: _read_pairs(options[name]) for name in ("columns", "types") if options[name]}
+    request |= {name: read_pairs(options[name]) for name in ("columns", "types") if options[name]}
     request |= {"without_plus": options["without_plus"], "check_numbers": not options["unchecked"]}
     request["mode"] = "all_or_nothing" if options["all_or_nothing"] else "skip_bad"
     if any(consent.values()):
@@ -137,16 +138,6 @@ def _read_options(options: dict[str, Any]) -> ImportOptions:
     except ValidationError as e:
         raise click.UsageError(reject_fields(e).sentence) from e
     return loaded
-
-
-def _read_pairs(pairs: tuple[str, ...]) -> dict[str, str]:
-    read = {}
-    for pair in pairs:
-        name, sign, value = pair.partition("=")
-        if not sign:
-            raise click.UsageError(f"{pair!r} does not read like NAME=VALUE")
-        read[name.strip()] = value
-    return read
 
 
 def _store(ctx: SubscriberContext, file: Path, options: ImportOptions) -> str:

@@ -18,11 +18,13 @@ from marshmallow import ValidationError
 from app.cli.command import (
     COUNTRY,
     ENCODING,
+    FILE,
     TIME,
     ServiceCommand,
     count_of,
     current_context,
     name_program,
+    read_pairs,
 )
 from app.cli.interrupts import interrupts
 from app.cli.operate.broadcasts import count_deferred, describe_exclusions
@@ -62,7 +64,6 @@ _PLAIN_OPTIONS = (
     "max_parts",
     "allow_duplicate",
 )
-_FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command("send", cls=ServiceCommand)
@@ -105,7 +106,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option(
     "--report",
     "report_path",
-    type=_FILE,
+    type=FILE,
     help="New CSV file with a row for each recipient: number, status, reason, batch.",
 )
 @with_appcontext
@@ -159,7 +160,7 @@ def _make_body(ctx: Context, options: dict[str, Any]) -> dict[str, Any]:
             )
         )
     parameters = found.parameters
-    for name, value in _read_pairs(options["defaults"]):
+    for name, value in read_pairs(options["defaults"], option="--default: ").items():
         parameters.setdefault(name, {})[DEFAULT] = value
     return {name: options[name] for name in _PLAIN_OPTIONS} | {
         "recipients": found.phones or None,
@@ -188,14 +189,6 @@ def _find_names(
     with ctx.db.read() as tx:
         stored = load_template(tx, ctx.viewer, template["name"], template.get("version"))
     return find_placeholders(" ".join(stored.texts.values()))
-
-
-def _read_pairs(pairs: Sequence[str]) -> Iterator[tuple[str, str]]:
-    for pair in pairs:
-        name, sign, value = pair.partition("=")
-        if not sign:
-            raise click.UsageError(f"--default: {pair!r} does not read like NAME=VALUE")
-        yield name.strip(), value
 
 
 def _read_request(body: dict[str, Any]) -> BroadcastRequest:

@@ -10,7 +10,7 @@ from app.sandbox.api.access import current_plan
 from app.sandbox.api.fields import parse_object
 from app.sandbox.control import ledger
 from app.sandbox.control.faults import read_fault
-from app.sandbox.control.rules import check_fields, number
+from app.sandbox.control.rules import SECONDS, check_fields
 from app.sandbox.errors import ApiError, bad_order
 from app.sandbox.numbers import is_loopback, parse_digits
 
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 blueprint = Blueprint("control", __name__, url_prefix="/control")
 
 Json = dict[str, Any]
-
-_TEN_YEARS_S = 3650 * 24 * 3600
 
 
 def _current_server() -> "SandboxServer":
@@ -146,5 +144,5 @@ def reset() -> tuple[str, int]:
 
 def _read_seconds(name: str) -> float:
     body: Json = {name: None} | _parse_body()
-    check_fields(body, {name: number(0, _TEN_YEARS_S)})
+    check_fields(body, {name: SECONDS})
     return float(body[name])

@@ -26,6 +26,10 @@ def number(minimum: float, maximum: float) -> Rule:
     return lambda value: is_number(value) and minimum <= value <= maximum, expected
 
 
+# At most ten years: sums of times and waits of the operating system have limits.
+SECONDS: Rule = number(0, 3650 * 24 * 3600)
+
+
 def integer(minimum: int, maximum: int) -> Rule:
     expected = f"a whole number from {minimum} to {maximum}"
     return lambda value: type(value) is int and minimum <= value <= maximum, expected

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from app.sandbox.control.rules import (
+    SECONDS,
     TEXT,
     Rule,
     check_fields,
@@ -66,8 +67,6 @@ def _are_probabilities(value: object) -> bool:
     )
 
 
-# At most ten years: sums of times and waits of the operating system have limits.
-_SECONDS = number(0, 3650 * 24 * 3600)
 _RULES: dict[str, Rule] = {
     "plan_id": TEXT,
     "token": TEXT,
@@ -76,16 +75,16 @@ _RULES: dict[str, Rule] = {
     "inbound_url": optional(TEXT),
     "hmac_secret": optional(TEXT),
     "callback_basic": optional(TEXT),
-    "dispatch_after_s": _SECONDS,
-    "deliver_after_s": _SECONDS,
+    "dispatch_after_s": SECONDS,
+    "deliver_after_s": SECONDS,
     "outcome_probabilities": (
         _are_probabilities,
         f"an object of {', '.join(_FAILURES)} to 0..1, together at most 1",
     ),
     "seed": (lambda value: type(value) is int, "a whole number"),
-    "list_delay_s": _SECONDS,
+    "list_delay_s": SECONDS,
     "callback_copies": integer(1, 100),
     "callback_lost_probability": number(0, 1),
-    "callback_delay_s": _SECONDS,
-    "retry_base_s": _SECONDS,
+    "callback_delay_s": SECONDS,
+    "retry_base_s": SECONDS,
 }

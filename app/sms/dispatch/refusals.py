@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, case, func, or_, select, update
 
 from app.sms.context import Context
-from app.sms.lifecycle.gates import MAX_BUSY_S
+from app.sms.lifecycle.gates import choose_probe_wait
 from app.sms.models.batch import Attempt, Batch
 from app.sms.models.broadcast import Broadcast
 from app.sms.models.states import ACTIVE, BatchState, Outcome
@@ -53,7 +53,7 @@ def _is_after(later: datetime | None, earlier: datetime | None) -> bool:
 
 def hold_alone(tx: Connection, ctx: Context, *, batch_id: int, attempt: int) -> None:
     """Let a held batch be tried again by itself, later after each attempt."""
-    wait_s = min(ctx.rules.probe_every_s * 2 ** min(attempt - 1, 10), MAX_BUSY_S)
+    wait_s = choose_probe_wait(ctx.rules, attempt)
     alone = update(Batch).where(Batch.id == batch_id, Batch.state == _S.HELD)
     tx.execute(alone.values(not_before=ctx.seconds_from_now(wait_s)))
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row
 
 from app.db.base import table_of
 from app.errors import NotFound
@@ -17,10 +17,7 @@ def find_broadcast(tx: Connection, ctx: Context, public_id: str, *, lock: bool =
 
     Raises NotFound, also for a broadcast of another client.
     """
-    query = select(_BROADCASTS).where(
-        _BROADCASTS.c.public_id == public_id, ctx.viewer.sees(_BROADCASTS.c.client)
-    )
-    broadcast = tx.execute(query.with_for_update() if lock else query).first()
+    broadcast = ctx.viewer.find(tx, _BROADCASTS, public_id, lock=lock)
     if broadcast is None:
         raise NotFound("There is no such broadcast.")
     return broadcast

@@ -37,8 +37,8 @@ class Gates:
     `circuit` is None while closed, else a dict: `half_open` allows one trial batch, `candidate` is
     the batch that may try and its broadcast (None if any may), `trial` is the id of the batch on
     trial, `last_trial` the batch tried before with its broadcast and client, `since` when the
-    circuit opened.  `restored_broadcast_id` is the
-    newest broadcast of the backup in restore mode, else 0.
+    circuit opened.  `restored_broadcast_id` is the newest broadcast of the backup in restore mode,
+    else 0.
     """
 
     busy_until: datetime | None
@@ -182,6 +182,12 @@ def open_busy(tx: Connection, now: datetime) -> None:
     tx.execute(over.values(until_at=None, tries=0))
 
 
+def choose_probe_wait(rules: SendingRules, attempt: int) -> float:
+    """Return the seconds until the next try, which double with each attempt."""
+    doublings: int = 2 ** min(attempt - 1, 10)
+    return min(rules.probe_every_s * doublings, MAX_BUSY_S)
+
+
 def open_circuit(
     tx: Connection,
     gates: Gates,
@@ -196,7 +202,7 @@ def open_circuit(
     `refused` is the refused batch with its broadcast and client; None if a probe was refused.
     """
     count = gates.circuit_count + 1
-    wait_s = min(rules.probe_every_s * 2 ** min(count - 1, 10), MAX_BUSY_S)
+    wait_s = choose_probe_wait(rules, count)
     since = (gates.circuit or {}).get("since", now.isoformat())
     facts = {
         **refusal,
@@ -209,10 +215,8 @@ def open_circuit(
     _set(tx, CIRCUIT, until_at=now + timedelta(seconds=wait_s), tries=count, facts=facts)
 
 
-def half_open_circuit(
-    tx: Connection, gates: Gates, *, candidate: tuple[int, int] | None = None
-) -> None:
-    """Let one batch through: `candidate`, or the next one claimed.
+def half_open_circuit(tx: Connection, gates: Gates, *, candidate: tuple[int, int] | None) -> None:
+    """Let one batch through: `candidate`, or the next one claimed where it is None.
 
     `candidate` are the ids of a batch and of its broadcast.
     """

@@ -127,10 +127,7 @@ def lock_import(tx: Connection, ctx: SubscriberContext, public_id: str) -> Row[A
 def _find(
     tx: Connection, ctx: SubscriberContext, public_id: str, *, lock: bool = False
 ) -> Row[Any]:
-    query = select(_IMPORTS).where(
-        _IMPORTS.c.public_id == public_id, ctx.viewer.sees(_IMPORTS.c.client)
-    )
-    row = tx.execute(query.with_for_update() if lock else query).first()
+    row = ctx.viewer.find(tx, _IMPORTS, public_id, lock=lock)
     if row is None:
         raise NotFound("There is no import with this id")
     return row

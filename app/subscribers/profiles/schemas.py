@@ -4,7 +4,14 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, post_load, validate
 
-from app.http.fields import Cursor, MessageText, PhoneNumber, StrictBoolean, UtcDateTime
+from app.http.fields import (
+    Cursor,
+    MessageText,
+    PhoneNumber,
+    StrictBoolean,
+    UtcDateTime,
+    query_boolean,
+)
 from app.http.json_body import JsonBounds
 from app.phone.reader import PhoneReader
 from app.subscribers.attributes import (
@@ -168,5 +175,5 @@ class SubscriberQuerySchema(Schema):
         validate=validate.Length(1, 100),
         metadata={"description": "Only if the first or last name contains it, ignoring case."},
     )
-    active = fields.Boolean(truthy={"true"}, falsy={"false"})
+    active = query_boolean()
     attribute = AttributeFilters()

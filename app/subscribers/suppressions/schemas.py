@@ -4,7 +4,7 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from app.http.fields import Cursor, MessageText, PhoneNumber, next_cursor
+from app.http.fields import Cursor, MessageText, PhoneNumber, next_cursor, query_boolean
 from app.http.files import CsvQuerySchema
 from app.subscribers.fields import CountryCode
 from app.subscribers.lists.reader import ENCODINGS
@@ -22,16 +22,14 @@ class SuppressionQuerySchema(Schema):
     limit = fields.Integer(validate=validate.Range(1, 500), load_default=100)
     cause = fields.Enum(Cause, by_value=True)
     scope = fields.Enum(Scope, by_value=True)
-    needs_review = fields.Boolean(truthy={"true"}, falsy={"false"})
-    active = fields.Boolean(truthy={"true"}, falsy={"false"})
+    needs_review = query_boolean()
+    active = query_boolean()
 
 
 class SuppressionFileQuerySchema(CsvQuerySchema):
     """Query parameters of the suppressions as a file."""
 
-    active = fields.Boolean(
-        truthy={"true"},
-        falsy={"false"},
+    active = query_boolean(
         load_default=True,
         metadata={"description": "false: export the suppressions that were lifted."},
     )
@@ -52,9 +50,7 @@ class SuppressionImportQuerySchema(Schema):
         load_default=ENCODINGS[0],
         metadata={"description": "Encoding of a file without a byte order mark."},
     )
-    without_plus = fields.Boolean(
-        truthy={"true"},
-        falsy={"false"},
+    without_plus = query_boolean(
         load_default=False,
         metadata={"description": "Read numbers without + as international."},
     )

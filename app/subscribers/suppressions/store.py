@@ -234,11 +234,9 @@ def restore_phone(tx: Connection, ctx: SubscriberContext, phones: Sequence[str])
     if not has_anonymized(tx, ctx):
         return
     lock_suppressions_exclusive(tx)
-    for part in chunked(phones):
-        hashes = {ctx.hash_phone(phone): phone for phone in part}
-        for phone_hash, row in read_rows(tx, hashes).items():
-            if row.phone is None:
-                change_row(tx, row, {"phone": hashes[phone_hash]})
+    for phone, row in read_suppressions(tx, ctx, phones).items():
+        if row.phone is None:
+            change_row(tx, row, {"phone": phone})
 
 
 def change_row(tx: Connection, row: Row[Any], changes: Mapping[str, Any]) -> None:

@@ -57,10 +57,7 @@ def view_endpoint(ctx: Context, public_id: str) -> Row[Any]:
 
 def find_endpoint(tx: Connection, ctx: Context, public_id: str, *, lock: bool = False) -> Row[Any]:
     """Return an endpoint that the viewer sees; `lock` locks it.  Raises NotFound."""
-    query = select(_ENDPOINTS).where(
-        _ENDPOINTS.c.public_id == public_id, ctx.viewer.sees(_ENDPOINTS.c.client)
-    )
-    endpoint = tx.execute(query.with_for_update() if lock else query).first()
+    endpoint = ctx.viewer.find(tx, _ENDPOINTS, public_id, lock=lock)
     if endpoint is None:
         raise NotFound("There is no such webhook.")
     return endpoint
