@@ -108,9 +108,10 @@ flood: $(VENV)/dev
 	$(PY) -m pytest --timeout 0 -s tests/flood/test_flood.py --flood $(CALLBACKS) \
 	$(if $(SEED),--flood-seed $(SEED))
 
-# SIZE hostile requests of each kind at once beside a small broadcast; the time of its answer and the
-# memory of the process are printed.
+# Hostile requests of each kind at once beside a small broadcast; the time of its answer and the
+# memory of the process are printed.  First 32 that read or write a full database, then SIZE others.
 hostile: $(VENV)/dev
+	$(PY) -m bench.drill_hostile
 	HOSTILE=$(SIZE) $(PY) -m pytest --timeout 0 -s tests/journeys/test_hostile_requests.py \
 	tests/journeys/test_slow_clients.py
 

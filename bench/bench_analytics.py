@@ -22,7 +22,7 @@ from app.phone.e164 import inspect_number
 from app.sms.analytics.rollup import roll_up_batches
 from app.sms.context import Context
 from app.sms.models.batch import Batch
-from bench.clarion import KEY, make_settings, opened
+from bench.clarion import make_settings, open_service, opened, time_looks
 from bench.measure import show_ratio, show_time, time_in_turn
 from bench.sample_broadcast import add_broadcast
 from bench.sample_days import add_days
@@ -58,29 +58,17 @@ def fill(path: Path, messages: int, today: date) -> str:
     return url
 
 
-def open_service(url: str) -> FlaskClient:
-    """Return a test client of a service over this database."""
-    return create_app(read_config(make_settings(url, sinch=9, LOG_LEVEL="error"))).test_client()
-
-
 def measure(few: FlaskClient, many: FlaskClient, path: str) -> None:
     """Time one query of both in turn."""
-    sides = {"few": lambda: look(few, path), "many": lambda: look(many, path)}
+    sides = {
+        "few": lambda: time_looks(few, path, LOOKS),
+        "many": lambda: time_looks(many, path, LOOKS),
+    }
     taken = time_in_turn(sides, rounds=ROUNDS)
     print(f"GET {path}:")
     show_time(f"over {FEW} messages", taken["few"], each_of=LOOKS)
     show_time(f"over {MANY} messages", taken["many"], each_of=LOOKS)
     show_ratio("many / few", taken["many"], taken["few"], goal=1.5)
-
-
-def look(client: FlaskClient, path: str) -> float:
-    """Return the seconds of LOOKS requests."""
-    started = time.perf_counter()
-    for _ in range(LOOKS):
-        answer = client.get(path, headers={"X-API-Key": KEY})
-        if answer.status_code != 200:
-            raise RuntimeError(answer.text)
-    return time.perf_counter() - started
 
 
 def measure_roll_up(path: Path, messages: int) -> None:

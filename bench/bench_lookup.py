@@ -10,11 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from flask.testing import FlaskClient
-
-from app.config import read_config
-from app.factory import create_app
-from bench.clarion import KEY, make_settings, opened
+from bench.clarion import open_service, opened, time_looks
 from bench.measure import show_ratio, show_time, time_in_turn
 from bench.sample_broadcast import add_broadcast
 
@@ -39,14 +35,14 @@ def main() -> None:
         largest, *_, alike = fill(many_url, [*sizes, FEW])
         few, full = open_service(few_url), open_service(many_url)
         measure(f"GET /api/broadcasts/{{id}}, among {many} messages", {
-            "few": lambda: look(few, f"/api/broadcasts/{small}"),
-            "alike": lambda: look(full, f"/api/broadcasts/{alike}"),
-            "largest": lambda: look(full, f"/api/broadcasts/{largest}"),
+            "few": lambda: time_looks(few, f"/api/broadcasts/{small}", LOOKS),
+            "alike": lambda: time_looks(full, f"/api/broadcasts/{alike}", LOOKS),
+            "largest": lambda: time_looks(full, f"/api/broadcasts/{largest}", LOOKS),
         }, largest=sizes[0])  # fmt: skip
         measure(f"GET …/messages, 100 of them, among {many} messages", {
-            "few": lambda: look(few, f"/api/broadcasts/{small}/messages"),
-            "alike": lambda: look(full, f"/api/broadcasts/{alike}/messages"),
-            "largest": lambda: look(full, f"/api/broadcasts/{largest}/messages"),
+            "few": lambda: time_looks(few, f"/api/broadcasts/{small}/messages", LOOKS),
+            "alike": lambda: time_looks(full, f"/api/broadcasts/{alike}/messages", LOOKS),
+            "largest": lambda: time_looks(full, f"/api/broadcasts/{largest}/messages", LOOKS),
         }, largest=sizes[0])  # fmt: skip
 
 
@@ -57,21 +53,6 @@ def fill(url: str, sizes: list[int]) -> list[str]:
         ids = [add_broadcast(db, size) for size in sizes]
     print(f"{sum(sizes)} messages filled in within {time.perf_counter() - started:.0f} s")
     return ids
-
-
-def open_service(url: str) -> FlaskClient:
-    """Return a test client of a service over this database."""
-    return create_app(read_config(make_settings(url, sinch=9, LOG_LEVEL="error"))).test_client()
-
-
-def look(client: FlaskClient, path: str) -> float:
-    """Return the seconds of LOOKS requests."""
-    started = time.perf_counter()
-    for _ in range(LOOKS):
-        answer = client.get(path, headers={"X-API-Key": KEY})
-        if answer.status_code != 200:
-            raise RuntimeError(answer.text)
-    return time.perf_counter() - started
 
 
 def measure(title: str, sides: dict[str, Callable[[], float]], *, largest: int) -> None:

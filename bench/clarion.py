@@ -6,8 +6,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from flask.testing import FlaskClient
+
+from app.config import read_config
 from app.db.engine import Database
 from app.db.migrating import upgrade_database
+from app.factory import create_app
 from bench.measure import free_port, serving
 
 KEY = "bench-key"
@@ -60,3 +64,18 @@ def find_worker(master: int) -> int:
     while not children.read_text().split():
         time.sleep(0.05)
     return int(children.read_text().split()[0])
+
+
+def open_service(url: str) -> FlaskClient:
+    """Return a test client of a service over this database."""
+    return create_app(read_config(make_settings(url, sinch=9, LOG_LEVEL="error"))).test_client()
+
+
+def time_looks(client: FlaskClient, path: str, looks: int) -> float:
+    """Return the seconds that the requests take."""
+    started = time.perf_counter()
+    for _ in range(looks):
+        answer = client.get(path, headers={"X-API-Key": KEY})
+        if answer.status_code != 200:
+            raise RuntimeError(answer.text)
+    return time.perf_counter() - started

@@ -9,6 +9,7 @@ from sqlalchemy import text
 from app.db.engine import Database
 from app.db.migrating import _configure, check_schema, upgrade_database
 from tests.factories import INSTANCE
+from tests.migrations.old import make_old_database
 
 _TEMPLATES = "SELECT id, name, version, archived_at FROM templates ORDER BY id"
 _VERSIONS = (
@@ -20,13 +21,7 @@ _VERSIONS = (
 @pytest.fixture(params=["sqlite", "postgres"])
 def db(request, tmp_path) -> Iterator[Database]:
     """A database of revision 0010 with templates of two clients."""
-    if request.param == "sqlite":
-        address = f"sqlite:///{tmp_path / 'old.db'}"
-    else:
-        address = request.getfixturevalue("postgres").create_empty_database()
-    db = Database(address)
-    with db.write() as tx:
-        command.upgrade(_configure(tx), "0010")
+    db = make_old_database(request, tmp_path, "0010")
     with db.write() as tx:
         for id_, name, version in ((1, "hello", 2), (2, "code", 1)):
             values = {"id": id_, "name": name, "version": version}

@@ -26,6 +26,7 @@ from app.webhooks.incoming.apply import apply_events
 from tests.background import context_of, work_off, work_until
 from tests.callers import PATIENT, Caller
 from tests.factories import INSTANCE, KEY
+from tests.migrations.old import make_old_database
 
 DUMP = json.loads((Path(__file__).parents[1] / "payloads/database-0009.json").read_text("utf-8"))
 ROWS = DUMP["tables"]
@@ -35,17 +36,11 @@ _S = BatchState
 @pytest.fixture(params=["sqlite", "postgres"])
 def url(request, tmp_path) -> str:
     """A database of revision 0009 with the rows of the dump."""
-    if request.param == "sqlite":
-        address = f"sqlite:///{tmp_path / 'old.db'}"
-    else:
-        address = request.getfixturevalue("postgres").create_empty_database()
-    db = Database(address)
-    with db.write() as tx:
-        command.upgrade(_configure(tx), "0009")
+    db = make_old_database(request, tmp_path, "0009")
     with db.write() as tx:
         _load(tx)
     db.close()
-    return address
+    return db.engine.url.render_as_string(hide_password=False)
 
 
 def _load(tx: Any) -> None:

@@ -28,6 +28,8 @@ from tests.background import context_of
 from tests.callers import OTHER_KEY, TWO_CLIENTS, Caller
 from tests.factories import AUTH, many_numbers
 from tests.subscribers.imports.imports import (
+    Ended,
+    begin,
     counts,
     everybody,
     finish,
@@ -43,15 +45,6 @@ SIZE = 20_000 * max(1, int(os.environ.get("FUZZ", "0")))
 # Each line closes a quote and opens the next, so csv.reader would join them all.
 NEVER_ENDING = b'x","\n'
 MIB = 1024 * 1024
-
-
-class Ended(BaseException):
-    """The process has ended here: goes through everything, and nobody cleans up."""
-
-
-def begin(people, file, *, client="shop", **options):
-    row = create_import(people, ImportOptions(**options), client=client)
-    return store_file(people, row.public_id, [file])
 
 
 def poison(size):
@@ -115,12 +108,12 @@ def test_many_imports_of_one_client_leave_every_second_turn_to_another(people):
 
 
 @pytest.mark.parametrize("mode", list(Mode))
-def test_a_file_that_its_workers_die_of_is_given_up_and_others_go_on(people, mode):
+def test_a_file_that_its_workers_die_of_is_given_up_and_others_go_on(people, end_at, mode):
     deadly = begin(people, small(), mode=mode)
     healthy = begin(people, small(start=50), client="crm")
 
     for _ in range(MAX_DEATHS):
-        failpoints.arm("I0", 1, _end)
+        end_at("I0", 1)
         with contextlib.suppress(Ended):
             list(work_import(people, deadly.id))
         people.clock.advance(11)
@@ -137,16 +130,12 @@ def test_a_file_that_its_workers_die_of_is_given_up_and_others_go_on(people, mod
     assert not has_imports(people)
 
 
-def _end():
-    raise Ended
-
-
-def test_workers_that_die_between_commits_do_not_end_an_import(people):
+def test_workers_that_die_between_commits_do_not_end_an_import(people, end_at):
     row = begin(people, write_csv(["phone"], *([n] for n in many_numbers(3_000))))
     lives = 0
 
     while not view_import(people, row.public_id).completed_at:
-        failpoints.arm("I1", 1, _end)
+        end_at("I1", 1)
         with contextlib.suppress(Ended):
             list(work_import(people, row.id))
         lives += 1
@@ -209,7 +198,7 @@ def test_the_files_of_a_client_have_only_so_many_bytes(people):
         people, import_client_bytes=2 * len(file), import_total_bytes=3 * len(file)
     )
     stored = [begin(bounded, file) for _ in range(2)]
-    third = create_import(bounded, ImportOptions(), client="shop")
+    third = create_import(bounded, ImportOptions(), client="tests")
 
     with pytest.raises(Conflict, match=r"of this client .*IMPORT_CLIENT_BYTES"):
         store_file(bounded, third.public_id, [file])

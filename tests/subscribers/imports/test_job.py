@@ -8,7 +8,6 @@ from sqlalchemy import func, insert, select, text
 
 from app.db.base import table_of
 from app.errors import BadInput, Conflict, NotFound
-from app.failpoints import failpoints
 from app.subscribers.imports.job import has_imports, work_import, work_imports
 from app.subscribers.imports.models import (
     ImportChunk,
@@ -29,6 +28,7 @@ from app.subscribers.imports.upload import FileTooLarge, store_file
 from tests.factories import many_numbers
 from tests.machine import Together
 from tests.subscribers.imports.imports import (
+    Ended,
     begin,
     counts,
     everybody,
@@ -41,24 +41,6 @@ from tests.subscribers.imports.imports import (
 
 ANN = "+46701234567"
 LEASE_S = 11
-
-
-class Ended(BaseException):
-    """The process has ended here: goes through everything, and nobody cleans up."""
-
-
-@pytest.fixture
-def end_at():
-    """A function that ends the work at a pass of a place, once."""
-
-    def arm(place, passes):
-        def end():
-            raise Ended
-
-        failpoints.arm(place, passes, end)
-
-    yield arm
-    failpoints.arm(None)
 
 
 def _many(count, *more):
