@@ -6,9 +6,15 @@ import sqlite3
 import pytest
 from sqlalchemy import insert, text
 
-from app.subscribers.consent.ledger import ConsentEntry, ConsentKind, append_consent_entries
-from app.subscribers.models import Cause, Subscriber
+from app.subscribers.consent.ledger import (
+    ConsentEntry,
+    ConsentKind,
+    append_consent_entries,
+    read_events,
+)
+from app.subscribers.models import Cause, Scope, Subscriber
 from app.subscribers.suppressions.store import find_suppressed
+from tests.factories import AUTH, broadcast_to
 from tests.people import suppress
 
 ANN, BOB, CY = "+46701234567", "+46707654321", "+46701111111"
@@ -64,6 +70,43 @@ def test_a_list_is_imported_and_its_bad_lines_are_named(service, run, tmp_path):
         "Error: The file cannot be read: line 2 is not in utf-8: save the file as CSV in "
         "UTF-8, or name its encoding"
     )
+
+
+def _suppress_as_written(people, phone, **more):
+    with people.db.write() as tx:
+        details = {"cause": Cause.STOP, "actor": "phone", "at": people.now()}
+        suppress(tx, people, phone, **details | more)
+
+
+def test_an_upgrade_makes_an_old_spelling_of_a_suppressed_number_hold(service, sandbox, run):
+    people = people_of(service)
+    for spelling, more in (("+460701234567", {}), ("+4600707654321", {"scope": Scope.MARKETING})):
+        _suppress_as_written(people, spelling, **more)
+    assert suppressed(service) == set()
+
+    upgraded = [run("db", "upgrade").output for _ in range(2)]
+
+    assert upgraded == [
+        "2 numbers suppressed in another spelling, too.\nThe database is up to date.\n",
+        "The database is up to date.\n",
+    ]
+    assert suppressed(service) == {ANN}  # the other was suppressed for marketing alone
+    sent = service.test_client().post("/api/broadcast", headers=AUTH, json=broadcast_to(ANN, BOB))
+    assert sent.status_code == 202
+    assert sandbox.recipients() == [BOB]
+    with people.db.read() as tx:
+        assert [event["kind"] for event in read_events(tx, ANN)] == [ConsentKind.OPT_OUT]
+
+
+def test_a_number_released_after_its_old_spelling_stays_released(service, run):
+    people = people_of(service)
+    _suppress_as_written(people, "+460701234567")
+    run("suppressions", "add", ANN, "--note", "called us")
+    run("suppressions", "release", ANN, "--note", "called again")
+
+    run("db", "upgrade")
+
+    assert suppressed(service) == set()
 
 
 def test_opt_outs_and_erasures_survive_a_restore(make_service, sandbox, database_url, tmp_path):

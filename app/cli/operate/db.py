@@ -5,6 +5,7 @@ import click
 from app.cli.command import ServiceGroup, count_of, current_context, name_operator, verified_context
 from app.db.schema import adopt_database
 from app.sms.operations.restore import mark_restored
+from app.subscribers.suppressions.respell import respell_suppressions
 
 db = ServiceGroup("db")
 
@@ -16,6 +17,9 @@ def upgrade() -> None:
 
     ctx = current_context()
     upgrade_database(ctx.db, instance_id=ctx.instance_id)
+    respelled = respell_suppressions(ctx.subscriber_context)
+    if respelled:
+        click.echo(f"{count_of(respelled, 'number')} suppressed in another spelling, too.")
     click.echo("The database is up to date.")
 
 

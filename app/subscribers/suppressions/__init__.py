@@ -5,5 +5,6 @@ manage        list, add, confirm and release by hand, with consent events
 forget        erase a person: only the hash of the number stays suppressed
 hash_key      the key of phone hashes, and its change
 csv_files     lists of numbers in and out
+respell       suppressions of an earlier version, under the one spelling of their number
 hashed_lists  lists of hashes in and out, for a restore from a backup
 """
