@@ -57,8 +57,8 @@ def measure(recipients: int, *, count: int, ports: tuple[int, int, int]) -> None
     )
     taken = time_in_turn(
         {
-            "clarion": lambda: time_requests(clarion, request, count=count, status=b"202"),
-            "flask": lambda: time_requests(bare, request, count=count, status=b"202"),
+            "clarion": lambda: sum(time_requests(clarion, request, count=count, status=b"202")),
+            "flask": lambda: sum(time_requests(bare, request, count=count, status=b"202")),
             "requests": lambda: time_posts(sinch, batch, count=count),
             "commits": lambda: time_commits(2 * count),
         },

@@ -12,7 +12,7 @@ from app.config import read_config
 from app.db.engine import Database
 from app.db.migrating import upgrade_database
 from app.factory import create_app
-from bench.measure import free_port, serving
+from bench.measure import find_workers, free_port, serving
 
 KEY = "bench-key"
 INSTANCE = "bench"
@@ -37,7 +37,7 @@ def running_clarion(sinch: int) -> Iterator[tuple[int, int]]:
             pass
         settings = make_settings(url, sinch=sinch, PORT=str(port))
         with serving(["-m", "gunicorn", "wsgi:app"], port, **settings) as master:
-            yield port, find_worker(master.pid)
+            yield port, find_workers(master.pid)[0]
 
 
 def make_settings(database_url: str, *, sinch: int, **more: str) -> dict[str, str]:
@@ -56,14 +56,6 @@ def make_settings(database_url: str, *, sinch: int, **more: str) -> dict[str, st
         "INSTANCE_ID": INSTANCE,
         **more,
     }
-
-
-def find_worker(master: int) -> int:
-    """Wait for the one worker of a gunicorn master.  Returns its process id."""
-    children = Path(f"/proc/{master}/task/{master}/children")
-    while not children.read_text().split():
-        time.sleep(0.05)
-    return int(children.read_text().split()[0])
 
 
 def open_service(url: str) -> FlaskClient:

@@ -25,8 +25,8 @@ from sqlalchemy import insert
 from app.db.base import table_of
 from app.db.engine import Database
 from app.subscribers.models import Subscriber
-from bench.clarion import KEY, find_worker, make_settings, opened
-from bench.measure import free_port, serving
+from bench.clarion import KEY, make_settings, opened
+from bench.measure import find_workers, free_port, serving
 from bench.sample_broadcast import add_broadcast
 
 THREADS, GOAL_S, GOAL_MB, SECONDS = 32, 2.0, 700, 10.0
@@ -62,7 +62,7 @@ def main() -> None:
             serving(["-m", "bench.stand_in", str(sinch)], sinch),
             serving(["-m", "gunicorn", "wsgi:app"], port, **settings) as master,
         ):
-            worker = find_worker(master.pid)
+            worker = find_workers(master.pid)[0]
             for name in [options.kind] if options.kind else kinds:
                 drill(name, kinds[name], port, worker, options.seconds)
 

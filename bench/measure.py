@@ -39,11 +39,13 @@ def show_ratio(name: str, ours: list[float], limit: list[float], *, goal: float 
 
 
 @contextlib.contextmanager
-def serving(command: list[str], port: int, **environ: str) -> Iterator["subprocess.Popen[bytes]"]:
+def serving(
+    command: list[str], port: int, *, cwd: str = str(ROOT), **environ: str
+) -> Iterator["subprocess.Popen[bytes]"]:
     """Run a server process that listens on `port`, and discard its output."""
     process = subprocess.Popen(
         [sys.executable, *command],
-        cwd=ROOT,
+        cwd=cwd,
         env={"PATH": os.environ["PATH"], "ENV_FILE": "", **environ},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -65,6 +67,14 @@ def _wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:
     raise RuntimeError("the server to measure did not start")
 
 
+def find_workers(master: int, count: int = 1) -> list[int]:
+    """Wait for the workers of a gunicorn master.  Returns their process ids."""
+    children = Path(f"/proc/{master}/task/{master}/children")
+    while len(workers := children.read_text().split()) < count:
+        time.sleep(0.05)
+    return [int(worker) for worker in workers]
+
+
 def free_port() -> int:
     """Return an unused port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -79,17 +89,19 @@ def make_request(path: str, body: bytes, **headers: str) -> bytes:
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
-def time_requests(port: int, request: bytes, *, count: int, status: bytes) -> float:
-    """Return the seconds of `count` requests, one after another on one connection."""
+def time_requests(port: int, request: bytes, *, count: int, status: bytes) -> list[float]:
+    """Return the seconds of each of `count` requests, one after another on one connection."""
+    taken = []
     with socket.create_connection(("127.0.0.1", port), 30) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        started = time.perf_counter()
         for _ in range(count):
+            started = time.perf_counter()
             connection.sendall(request)
             answer = _read_answer(connection)
+            taken.append(time.perf_counter() - started)
             if not answer.startswith(b"HTTP/1.1 " + status):
                 raise RuntimeError(f"not {status!r}: {answer[:300]!r}")
-        return time.perf_counter() - started
+    return taken
 
 
 def _read_answer(connection: socket.socket) -> bytes:
