@@ -47,7 +47,7 @@ class Service:
         """The processes that answer, under their master."""
         return children_of(self.process.pid)
 
-    def stop(self, number: int = signal.SIGTERM, *, within_s: float = 30.0) -> int:
+    def stop(self, number: int = signal.SIGTERM, *, within_s: float = 90.0) -> int:
         self.process.send_signal(number)
         return self.process.wait(within_s)
 
@@ -75,7 +75,7 @@ def running(
         process.kill_group()
 
 
-def wait_until_healthy(service: Service, *, within_s: float = 30.0) -> None:
+def wait_until_healthy(service: Service, *, within_s: float = 90.0) -> None:
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
         assert service.process.poll() is None, service.output.read_text()

@@ -138,7 +138,7 @@ class Crew:
         hand = self.call_worker(**overrides)
         wait_until(
             lambda: " ready." in hand.output.read_text() or hand.process.poll() is not None,
-            within_s=30,
+            within_s=90,
             why="a worker is ready",
         )
         assert hand.process.poll() is None, hand.output.read_text()
@@ -178,7 +178,7 @@ class Crew:
         assert self.web is not None
         return requests.get(f"{self.web.url}{path}", headers=AUTH, timeout=30).json()
 
-    def wait_until_complete(self, *accepted: requests.Response, within_s: float = 30) -> None:
+    def wait_until_complete(self, *accepted: requests.Response, within_s: float = 90) -> None:
         wait_until(
             lambda: all(self.show(each)["status"] == "complete" for each in accepted),
             within_s=within_s,

@@ -25,7 +25,7 @@ def test_a_file_is_worked_off_beside_a_broadcast(make_crew, database_url, sinch)
     call("PUT", f"{made['url']}/file", data=file, headers=csv)
 
     wait_until(
-        lambda: call("GET", made["url"])["status"] == "complete", within_s=30, why="it is imported"
+        lambda: call("GET", made["url"])["status"] == "complete", within_s=90, why="it is imported"
     )
     assert call("GET", made["url"])["created"] == 2_000
     crew.wait_until_complete(sent)

@@ -57,7 +57,7 @@ def test_a_broker_that_is_away_is_shown_by_ready_and_logged_once_with_its_reason
 
     broker.kill()
 
-    wait_until(lambda: crew.get("/ready")["broker"] == "unreachable", within_s=30, why="it is seen")
+    wait_until(lambda: crew.get("/ready")["broker"] == "unreachable", within_s=90, why="it is seen")
     lines = [json.loads(line) for line in crew.web.output.read_text().splitlines()]
     reasons = [line["reason"] for line in lines if line["message"] == "the broker is unreachable"]
     assert len(reasons) == 1
@@ -71,7 +71,7 @@ def test_a_broker_that_is_away_is_shown_by_ready_and_logged_once_with_its_reason
 def test_workers_and_beat_write_json_lines_and_no_banner(make_crew, database_url):
     crew = make_crew(database_url)
     hands = [crew.start_beat(), crew.start_worker()]
-    wait_until(lambda: "beat: Starting" in hands[0].output.read_text(), within_s=30, why="beat")
+    wait_until(lambda: "beat: Starting" in hands[0].output.read_text(), within_s=90, why="beat")
 
     lines = crew.output().splitlines()
 
