@@ -75,6 +75,10 @@ class Broadcast(Base):
         partial_index("ix_broadcasts_to_many", "id", where="recipients > 1"),
         Index("ix_broadcasts_status", "status", "id"),
         Index("ix_broadcasts_client", "client", "id"),
+        # Finds a client's broadcasts by their reference, and those of all clients.
+        partial_index(
+            "ix_broadcasts_reference", "reference", "client", "id", where="reference IS NOT NULL"
+        ),
     )
 
 

@@ -5,8 +5,11 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import event, text
 
 import app.auth
+from app.db.viewer import Viewer
+from app.sms.broadcasts.views import list_broadcasts
 from app.sms.dispatch.burst import submit_next
 from app.sms.dispatch.circuit_breaker import close_circuit_by_hand
 from app.worker.jobs import plan_next, sweep
@@ -192,6 +195,26 @@ def test_broadcasts_can_be_asked_for_by_status_client_and_reference(either_servi
     assert ours.ids(client="other") == [other]
     assert ours.ids(reference="r-1", client="tests") == [done]
     assert ours.ids(reference="r-2") == []
+
+
+@pytest.mark.parametrize("client", ["tests", None])
+def test_a_reference_is_found_by_its_index(either_machine, client):
+    machine = either_machine
+    db = machine.ctx.db
+    found = []
+    event.listen(db.engine, "before_cursor_execute", lambda *said: found.append(said[2:4]))
+    ctx = replace(machine.ctx, viewer=Viewer(client, sees_all=client is None))
+    list_broadcasts(ctx, reference="r-1")
+    query, values = next(said for said in found if "reference = " in said[0])
+
+    with db.write() as tx:
+        if not db.is_sqlite:
+            # As it is once there are many; so few broadcasts are read one after another.
+            tx.execute(text("SET LOCAL enable_seqscan = off"))
+        explain = "EXPLAIN QUERY PLAN " if db.is_sqlite else "EXPLAIN "
+        plan = " ".join(str(row) for row in tx.exec_driver_sql(explain + query, values))
+
+    assert "ix_broadcasts_reference" in plan
 
 
 @pytest.mark.parametrize(
