@@ -218,6 +218,20 @@ def test_invalid_rows_are_left_out_on_request(run, sandbox, file):
     assert sandbox.recipients() == [ANN, BOB]
 
 
+def test_the_report_may_be_for_a_spreadsheet(run, sandbox, tmp_path):
+    report = tmp_path / "report.csv"
+
+    ended = run(
+        "--to", ANN, "--message", "Hello", "--report", str(report), "--spreadsheet",
+        "--delimiter", ";",
+    )  # fmt: skip
+
+    assert ended.exit_code == 0, ended.output
+    head, row = report.read_text("utf-8").splitlines()
+    assert head.startswith("\ufeffrecipient;")
+    assert row.startswith(f'"=""{ANN}""";submitted;')
+
+
 def test_the_report_says_of_everybody_what_became_of_them(run, sandbox, file, tmp_path):
     numbers = many_numbers(3500)
     fault = {"on": "POST /batches", "when": "before"}

@@ -6,8 +6,14 @@ from pathlib import Path
 
 import click
 
-from app.cli.command import ServiceGroup, count_of, name_operator, verified_context
-from app.csv_cells import write_lines
+from app.cli.command import (
+    ServiceGroup,
+    count_of,
+    csv_options,
+    name_operator,
+    verified_context,
+)
+from app.csv_cells import format_lines, write_lines
 from app.sms.quotes.prices import (
     check_country,
     check_currency,
@@ -38,14 +44,17 @@ def import_prices(file: Path) -> None:
 
 
 @prices.command("export")
-def export_prices() -> None:
+@csv_options
+def export_prices(delimiter: str, spreadsheet: bool) -> None:
     """Print the prices as CSV that `import` can read."""
     with verified_context().db.read() as tx:
         table = read_prices(tx)
     rows = [
         (country, table.currency, format_price(price)) for country, price in table.micros.items()
     ]
-    click.echo(write_lines([_COLUMNS, *rows]), nl=False)
+    lines = [write_lines([_COLUMNS, *rows])]
+    for piece in format_lines(lines, delimiter=delimiter, spreadsheet=spreadsheet):
+        click.echo(piece, nl=False)
 
 
 def _read_file(file: Path) -> tuple[str, dict[str, int]]:

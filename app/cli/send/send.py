@@ -22,6 +22,7 @@ from app.cli.command import (
     TIME,
     ServiceCommand,
     count_of,
+    csv_options,
     current_context,
     name_program,
     read_pairs,
@@ -30,6 +31,7 @@ from app.cli.interrupts import interrupts
 from app.cli.operate.broadcasts import count_deferred, describe_exclusions
 from app.cli.send.quotes import print_quote
 from app.cli.send.recipients import RecipientOptions, Recipients, read_recipients
+from app.csv_cells import format_lines
 from app.errors import BroadcastDuplicated, ClarionError
 from app.http.arguments import reject_fields
 from app.sms.broadcasts.create import count_expected, describe_refusal
@@ -109,12 +111,21 @@ _PLAIN_OPTIONS = (
     type=FILE,
     help="New CSV file with a row for each recipient: number, status, reason, batch.",
 )
+@csv_options
 @with_appcontext
-def send(quote: bool, yes: bool, report_path: Path | None, **options: Any) -> None:
+def send(
+    quote: bool,
+    yes: bool,
+    report_path: Path | None,
+    delimiter: str,
+    spreadsheet: bool,
+    **options: Any,
+) -> None:
     """Send a text to numbers, to a CSV file or to a tag.
 
     Asks first if there are more than 100 recipients.  Exits with 0 if Sinch accepted everything
-    that may be sent now, 1 if not, 2 if the input is wrong.
+    that may be sent now, 1 if not, 2 if the input is wrong.  --delimiter and --spreadsheet are for
+    the file of --report.
     """
     ctx = current_context()
     ctx.require_own_database()
@@ -135,7 +146,9 @@ def send(quote: bool, yes: bool, report_path: Path | None, **options: Any) -> No
     with _open_report(report_path) as report:
         view = _send(ctx, prepared, total)
         if report:
-            report.writelines(export_messages(ctx, view.row.public_id, masked=False))
+            lines = export_messages(ctx, view.row.public_id, masked=False)
+            formatted = format_lines(lines, delimiter=delimiter, spreadsheet=spreadsheet)
+            report.writelines(formatted)
     _print_result(view)
 
 
