@@ -67,6 +67,35 @@ def test_refused_rows_are_written_to_a_file_and_the_exit_code_says_so(run, file,
     assert run("import", file(b"phone\n"), "--refused", report).exit_code == 2
 
 
+def test_landlines_are_named_by_their_lines_and_taken(run, file, tmp_path):
+    report = tmp_path / "warnings.csv"
+    path = file(write_csv(["phone"], [ANN], ["+4930901820"], ["+46850829000"]))
+
+    ended = run("import", path, "--warnings", report)
+
+    assert ended.exit_code == 0, ended.output
+    assert "3 created" in ended.output
+    assert "warning: 2 rows have landlines" in ended.output
+    assert "lines 3, 4" in ended.output
+    with report.open(newline="") as opened:
+        assert [row["cell"] for row in csv.DictReader(opened)] == [
+            "+4930901820",
+            "+46850829000",
+        ]
+
+
+def test_the_report_of_refusals_may_be_for_a_spreadsheet(run, file, tmp_path):
+    report = tmp_path / "refused.csv"
+    path = file(write_csv(["phone"], ["+46001234567"]))
+
+    run("import", path, "--refused", report, "--spreadsheet", "--delimiter", ";")
+
+    assert report.read_text("utf-8").splitlines()[:2] == [
+        "\ufeffline;column;cell;reason",
+        '2;phone;"=""+46001234567""";No country has numbers like this one.',
+    ]
+
+
 def test_the_reasons_of_refusals_are_summed_up_with_the_way_out(run, file):
     path = file(write_csv(["phone"], [ANN], ["070-123 45 68"], ["070-123 45 69"], ["bad"]))
 

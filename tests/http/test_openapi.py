@@ -135,6 +135,7 @@ def test_every_route_says_which_scope_it_needs_or_that_it_is_public(service):
         "imports.list_imports": KeyScope.WRITE_SUBSCRIBERS,
         "imports.read_import": KeyScope.WRITE_SUBSCRIBERS,
         "imports.export_import_refusals": KeyScope.WRITE_SUBSCRIBERS,
+        "imports.export_import_warnings": KeyScope.WRITE_SUBSCRIBERS,
         "imports.cancel_import": KeyScope.WRITE_SUBSCRIBERS,
         "subscribers.export_all_subscribers": KeyScope.READ_SUBSCRIBERS,
         "client_webhooks.list_webhooks": KeyScope.MANAGE_WEBHOOKS,

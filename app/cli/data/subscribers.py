@@ -34,7 +34,7 @@ from app.http.arguments import reject_fields
 from app.subscribers.context import SubscriberContext
 from app.subscribers.imports.job import work_import
 from app.subscribers.imports.models import ImportOptions, ImportStatus, Purpose
-from app.subscribers.imports.schemas import ImportSchema
+from app.subscribers.imports.schemas import ImportSchema, list_warnings
 from app.subscribers.imports.service import (
     cancel_import,
     create_import,
@@ -50,7 +50,7 @@ subscribers = ServiceGroup("subscribers")
 EXIT_NOT_ALL_TAKEN = 1
 _BLOCK_BYTES = 1_000_000
 _LOOK_EVERY_S = 0.3
-_MAX_REASONS = 5
+_MAX_REASONS, _MAX_LINES = 5, 10
 
 
 @subscribers.command("import")
@@ -72,24 +72,37 @@ _MAX_REASONS = 5
 @click.option("--consent-source", help="Where they agreed.")
 @click.option("--consent-at", help="When they agreed: ISO 8601 with offset.")
 @click.option("--refused", type=FILE, help="New CSV file of the cells that were refused.")
+@click.option("--warnings", type=FILE, help="New CSV file of the landlines that were imported.")
+@csv_options
 def import_file(
-    file: Path | None, import_id: str | None, refused: Path | None, **options: Any
+    file: Path | None,
+    import_id: str | None,
+    refused: Path | None,
+    warnings: Path | None,
+    delimiter: str,
+    spreadsheet: bool,
+    **options: Any,
 ) -> None:
     """Import the rows of a CSV file as subscribers.
 
     Ctrl-C leaves the rest to the service, or to --resume.  Exits with 0 when every row was taken,
-    1 when not, 2 when the input is wrong.
+    1 when not, 2 when the input is wrong.  --delimiter and --spreadsheet are for the files of
+    --refused and --warnings.
     """
     if (file is None) == (import_id is None):
         raise click.UsageError("give a FILE, or --resume with the id of an import")
-    if refused is not None and refused.exists():
-        raise click.UsageError(f"--refused: {refused}: there is such a file")
+    for option, path in (("--refused", refused), ("--warnings", warnings)):
+        if path is not None and path.exists():
+            raise click.UsageError(f"{option}: {path}: there is such a file")
     ctx = verified_context().subscriber_context
     with interrupts() as interrupted:
         if file is not None:
             import_id = _store(ctx, file, _read_options(options))
         row = _work_off(ctx, str(import_id), interrupted)
-    _write_refused(ctx, row, refused)
+    for path, of_warnings in ((refused, False), (warnings, True)):
+        if path is not None:
+            lines = export_refusals(ctx, row.public_id, warnings=of_warnings)
+            _write_new(path, format_lines(lines, delimiter=delimiter, spreadsheet=spreadsheet))
     _summarise(ctx, row)
 
 
@@ -232,11 +245,6 @@ def _view(ctx: SubscriberContext, import_id: str) -> Row[Any]:
         raise click.UsageError(e.sentence) from e
 
 
-def _write_refused(ctx: SubscriberContext, row: Row[Any], file: Path | None) -> None:
-    if file is not None:
-        _write_new(file, export_refusals(ctx, row.public_id))
-
-
 def _write_new(file: Path, pieces: Iterator[str]) -> None:
     try:
         with file.open("x", encoding="utf-8", newline="") as opened:
@@ -258,10 +266,22 @@ def _summarise(ctx: SubscriberContext, row: Row[Any]) -> None:
     if row.error:
         click.echo(row.error, err=True)
     if row.refused:
-        refusals = csv.DictReader(io.StringIO("".join(export_refusals(ctx, row.public_id))))
-        reasons = Counter(refusal["reason"] for refusal in refusals)
+        reasons = Counter(refusal["reason"] for refusal in _read_cells(ctx, row, warnings=False))
         for reason, times in reasons.most_common(_MAX_REASONS):
             click.echo(f"{times:>9} refused: {reason}", err=True)
         click.echo("--refused FILE writes each with its line to a file", err=True)
+    for warning in list_warnings(row):
+        lines = [cell["line"] for cell in _read_cells(ctx, row, warnings=True)]
+        shown = ", ".join(lines[:_MAX_LINES]) + (" …" if len(lines) > _MAX_LINES else "")
+        click.echo(
+            f"warning: {warning.replace('look at warnings.csv', f'lines {shown}')}", err=True
+        )
+        click.echo("--warnings FILE writes each with its line to a file", err=True)
     if row.status is not ImportStatus.COMPLETE or row.refused:
         sys.exit(EXIT_NOT_ALL_TAKEN)
+
+
+def _read_cells(ctx: SubscriberContext, row: Row[Any], *, warnings: bool) -> list[dict[str, str]]:
+    """Return the cells that were refused, or taken with a warning."""
+    lines = export_refusals(ctx, row.public_id, warnings=warnings)
+    return list(csv.DictReader(io.StringIO("".join(lines))))

@@ -15,7 +15,18 @@ from datetime import timedelta
 from typing import Any
 
 from loguru import logger
-from sqlalchemy import Connection, Row, Update, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Update,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import aliased
 
@@ -53,7 +64,7 @@ MAX_REFUSALS_KEPT = 10_000
 TOO_MANY_NEW_TAGS = (
     f"It would bring more than {MAX_NEW_TAGS} new tags: create them first, or ignore the column."
 )
-_COUNTS = ("rows", "created", "updated", "unchanged", "merged", "refused")
+_COUNTS = ("rows", "created", "updated", "unchanged", "merged", "refused", "landlines")
 
 _IMPORTS, _CHUNKS, _REFUSALS = table_of(Import), table_of(ImportChunk), table_of(ImportRefusal)
 _ALL_TURNS = aliased(_IMPORTS)
@@ -306,21 +317,27 @@ class _Pass:
             RejectedCell(parsed.entries[phone].line, WHOLE_ROW, "", "", reason)
             for phone, reason in result.errors.items()
         ]
-        if rejected:
-            self._keep_refusals(tx, rejected)
-        counts = _count(parsed, result)
+        self._keep_cells(tx, rejected, is_warning=False)
+        taken = parsed.entries.keys() - result.errors.keys()
+        landlines = [cell for phone, cell in parsed.landlines if phone in taken]
+        self._keep_cells(tx, landlines, is_warning=True)
+        counts = _count(parsed, result) + Counter(landlines=len(landlines))
         added = {name: getattr(_IMPORTS.c, name) + counts[name] for name in _COUNTS}
         self._update(tx, lines_done=self._line, deaths=0, new_tags=self._new_tags, **added)
 
-    def _keep_refusals(self, tx: Connection, rejected: list[RejectedCell]) -> None:
-        ours = _REFUSALS.c.import_id == self._job.id
-        kept = tx.execute(select(func.count()).select_from(_REFUSALS).where(ours)).scalar_one()
-        rows = [
-            {"import_id": self._job.id, **asdict(cell)}
-            for cell in rejected[: MAX_REFUSALS_KEPT - kept]
-        ]
+    def _keep_cells(self, tx: Connection, cells: list[RejectedCell], *, is_warning: bool) -> None:
+        """Keep the first cells of rows that are refused, or taken with a warning."""
+        if not cells:
+            return
+        query = select(func.count()).select_from(_REFUSALS).where(*self._kept(is_warning))
+        room = MAX_REFUSALS_KEPT - tx.execute(query).scalar_one()
+        kept = {"import_id": self._job.id, "is_warning": is_warning}
+        rows = [kept | asdict(cell) for cell in cells[:room]]
         if rows:
             tx.execute(insert(_REFUSALS), rows)
+
+    def _kept(self, is_warning: bool) -> tuple[ColumnElement[bool], ...]:
+        return _REFUSALS.c.import_id == self._job.id, _REFUSALS.c.is_warning == is_warning
 
     def _end(self, tx: Connection) -> None:
         """End the pass: the import is complete, refused, or goes on to be written."""
@@ -330,6 +347,7 @@ class _Pass:
         elif _read(tx, job.id).refused:
             _finish(tx, ctx, job.id, self._lease, ImportStatus.REFUSED)
         else:
+            tx.execute(delete(_REFUSALS).where(*self._kept(True)))
             self._update(
                 tx,
                 status=ImportStatus.WRITING,

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any, Self
 
 from sqlalchemy import JSON, BigInteger, ForeignKey, LargeBinary, String, UniqueConstraint
+from sqlalchemy import text as sql
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db.base import Base, partial_index
@@ -55,6 +56,8 @@ class Import(Base):
     unchanged: Mapped[int] = mapped_column(default=0)
     merged: Mapped[int] = mapped_column(default=0)
     refused: Mapped[int] = mapped_column(default=0)
+    # Rows that were taken although their number is a landline.
+    landlines: Mapped[int] = mapped_column(default=0, server_default=sql("0"))
     error: Mapped[str | None] = mapped_column(String(500))
     # The upload that may write, and the worker's lease.
     upload: Mapped[str | None] = mapped_column(String(26))
@@ -98,7 +101,7 @@ class ImportChunk(Base):
 
 
 class ImportRefusal(Base):
-    """A cell for which a row is refused; position -1 is the whole row."""
+    """A cell for which a row is refused, or taken with a warning; position -1 is the whole row."""
 
     __tablename__ = "import_refusals"
 
@@ -108,6 +111,7 @@ class ImportRefusal(Base):
     header: Mapped[str] = mapped_column(String(64))
     cell: Mapped[str] = mapped_column(String(64))
     reason: Mapped[str] = mapped_column(String(200))
+    is_warning: Mapped[bool] = mapped_column(default=False, server_default=sql("false"))
 
     __table_args__ = ({"sqlite_with_rowid": False},)
 

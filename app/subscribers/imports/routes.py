@@ -27,6 +27,7 @@ blueprint = Blueprint(
     "imports", __name__, url_prefix="/api", description="Imports of subscribers from CSV files."
 )
 
+_CELLS = "line of the file, column, cell, reason."
 _CONFLICT = "Not allowed in the import's current status; see `status`."
 
 
@@ -95,13 +96,28 @@ def read_import(import_id: str) -> dict[str, Any]:
     HTTPStatus.OK,
     {"type": "string"},
     content_type=CSV,
-    description="A line for each of the first 10,000 rejected cells: line of the file, column, "
-    "cell, reason.",
+    description=f"A line for each of the first 10,000 rejected cells: {_CELLS}",
 )
 def export_import_refusals(query: dict[str, Any], import_id: str) -> Response:
     """Export the rejected cells of an import as a CSV file."""
     lines = service.export_refusals(current_subscriber_context(), import_id)
     return make_csv_response(lines, f"refused-{import_id}.csv", **query)
+
+
+@blueprint.route("/subscribers/imports/<import_id>/warnings.csv", methods=["GET"])
+@require_api_key(KeyScope.WRITE_SUBSCRIBERS)
+@blueprint.arguments(CsvQuerySchema(), location="query")
+@blueprint.response(
+    HTTPStatus.OK,
+    {"type": "string"},
+    content_type=CSV,
+    description="A line for each of the first 10,000 imported rows with a landline: " + _CELLS,
+)
+def export_import_warnings(query: dict[str, Any], import_id: str) -> Response:
+    """Export the landlines of an import as a CSV file: they get no texts in most countries."""
+    ctx = current_subscriber_context()
+    lines = service.export_refusals(ctx, import_id, warnings=True)
+    return make_csv_response(lines, f"warnings-{import_id}.csv", **query)
 
 
 @blueprint.route("/subscribers/imports/<import_id>/cancel", methods=["POST"])

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from app.csv_cells import read_harmless
 from app.phone.reader import NO_NUMBER, PhoneReader
+from app.phone.spelling import is_landline
 from app.subscribers.attributes import (
     ATTRIBUTE,
     MAX_NAME_CHARACTERS,
@@ -46,6 +47,7 @@ from app.subscribers.profiles.entry import GivenConsent, SubscriberEntry, choose
 _MAX_CELL_SHOWN = 64
 WHOLE_ROW = -1
 NO_CONSENT = "A consent needs its wording, its source and its time."
+LANDLINE = "A landline: it gets no texts in most countries."
 
 _DETAILS = (FIRST_NAME, LAST_NAME, LANGUAGE, TIME_ZONE, ACTIVE)
 _NAME_PARTS = (FIRST_NAME, LAST_NAME)
@@ -59,7 +61,10 @@ _VALUE_READERS: dict[ValueType, Callable[[str], Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class RejectedCell:
-    """A cell for which a row is refused, and the reason.  The whole row has position WHOLE_ROW."""
+    """A cell for which a row is refused or taken with a warning, and the reason.
+
+    The whole row has position WHOLE_ROW.
+    """
 
     line: int
     position: int
@@ -79,12 +84,16 @@ class ParsedEntry:
 
 @dataclass(slots=True)
 class ParsedRows:
-    """The entries of some rows by number, and the cells for which other rows are refused."""
+    """The entries of some rows by number, and the cells for which other rows are refused.
+
+    `landlines` are numbers and cells of rows that are taken although they hold a landline.
+    """
 
     rows: int
     entries: dict[str, ParsedEntry] = field(default_factory=dict)
     rejected: list[RejectedCell] = field(default_factory=list)
     refused: int = 0
+    landlines: list[tuple[str, RejectedCell]] = field(default_factory=list)
 
     def add(self, line: int, entry: SubscriberEntry) -> None:
         """Add the entry of a row; its cells override those of earlier rows of the number."""
@@ -104,6 +113,7 @@ class RowParser:
     ) -> None:
         self._headers = mapping.headers
         self._fields = mapping.fields
+        self._phone_at = mapping.fields.index(PHONE)
         self._options = options
         self._phones = PhoneReader(
             country=options.country,
@@ -129,6 +139,9 @@ class RowParser:
             result = [(WHOLE_ROW, row.error)] if row.error else self._parse_row(row.cells)
             if isinstance(result, SubscriberEntry):
                 parsed.add(row.line, result)
+                if is_landline(result.phone):
+                    cell = self._show(row, self._phone_at, LANDLINE)
+                    parsed.landlines.append((result.phone, cell))
             else:
                 parsed.rejected += [self._show(row, *error) for error in result]
                 parsed.refused += 1

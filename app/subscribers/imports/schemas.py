@@ -159,6 +159,18 @@ class ImportViewSchema(Schema):
         metadata={"description": "Rows with the number of an earlier row."},
     )
     refused = fields.Integer(required=True)
+    landlines = fields.Integer(
+        required=True,
+        metadata={
+            "description": "Imported rows whose number is a landline, which gets no texts in most "
+            "countries; `warnings.csv` has them."
+        },
+    )
+    warnings = fields.List(
+        fields.String(),
+        required=True,
+        metadata={"description": "What to look at, in words, although the rows were taken."},
+    )
     error = fields.String(required=True, allow_none=True)
     url = fields.String(required=True)
 
@@ -185,9 +197,18 @@ def show_import(row: Row[Any], now: datetime) -> dict[str, Any]:
         "purpose": Purpose(row.options["purpose"]),
         "columns": dict(zip(column_mapping["headers"], column_mapping["fields"], strict=True)),
         "seconds_left": _estimate_seconds(row, now),
+        "warnings": list_warnings(row),
         "url": f"/api/subscribers/imports/{row.public_id}",
     }
     return row._asdict() | shown | (_NOT_WRITTEN if row.status in _WROTE_NOTHING else {})
+
+
+def list_warnings(row: Row[Any]) -> list[str]:
+    """Return what to look at, in words, although the rows were taken."""
+    if not row.landlines:
+        return []
+    rows = "1 row has a landline" if row.landlines == 1 else f"{row.landlines} rows have landlines"
+    return [f"{rows}, which get no texts in most countries: look at warnings.csv."]
 
 
 def _estimate_seconds(row: Row[Any], now: datetime) -> int | None:

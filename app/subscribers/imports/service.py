@@ -133,21 +133,25 @@ def _find(
     return row
 
 
-def export_refusals(ctx: SubscriberContext, public_id: str) -> Iterator[str]:
+def export_refusals(
+    ctx: SubscriberContext, public_id: str, *, warnings: bool = False
+) -> Iterator[str]:
     """Yield the refused cells as a CSV file, some thousand lines at a time.
 
+    With `warnings` yields the cells of rows that were taken with a warning instead.
     Raises NotFound at once, also for an import whose refusals were deleted.
     """
     row = view_import(ctx, public_id)
     if row.purged_at is not None:
         raise NotFound("What this import refused has been deleted")
-    return _write_refusals(ctx, row.id)
+    return _write_cells(ctx, row.id, warnings=warnings)
 
 
-def _write_refusals(ctx: SubscriberContext, import_id: int) -> Iterator[str]:
+def _write_cells(ctx: SubscriberContext, import_id: int, *, warnings: bool) -> Iterator[str]:
     yield write_lines([_HEADING])
     key = tuple_(_REFUSALS.c.line, _REFUSALS.c.position)
-    query = select(_REFUSALS).where(_REFUSALS.c.import_id == import_id).order_by(*key).limit(_PAGE)
+    ours = _REFUSALS.c.import_id == import_id, _REFUSALS.c.is_warning == warnings
+    query = select(_REFUSALS).where(*ours).order_by(*key).limit(_PAGE)
     last = (0, 0)
     while True:
         with ctx.db.read() as tx:

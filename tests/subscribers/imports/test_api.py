@@ -91,6 +91,43 @@ def test_what_all_or_nothing_only_checked_is_not_told_as_done(here):
     )  # fmt: skip
 
 
+def test_landlines_are_imported_with_a_warning_that_names_their_rows(service):
+    berlin, new_york = "+4930901820", "+12025550123"
+    file = write_csv(["phone"], [ANN], [berlin], ["bad"], [new_york], ["+46850829000"])
+
+    ended = _import(service, file)
+
+    assert (ended["created"], ended["refused"], ended["landlines"]) == (4, 1, 2)
+    assert ended["warnings"] == [
+        "2 rows have landlines, which get no texts in most countries: look at warnings.csv."
+    ]
+    warned = Caller(service).get(f"{ended['url']}/warnings.csv").text
+    assert [row[:3] for row in csv.reader(io.StringIO(warned, newline=""))] == [
+        ["line", "column", "cell"],
+        ["3", "phone", berlin],
+        ["6", "phone", "+46850829000"],
+    ]
+    assert "bad" in Caller(service).get(f"{ended['url']}/refused.csv").text
+
+
+@pytest.mark.parametrize("mode", ["skip_bad", "all_or_nothing"])
+def test_a_file_without_landlines_has_no_warning_and_one_with_has_it_once(here, mode):
+    assert _import(here, write_csv(["phone"], [ANN]), mode=mode)["warnings"] == []
+
+    ended = _import(here, write_csv(["phone"], ["+4930901820"]), mode=mode)
+
+    assert (ended["status"], ended["created"], ended["landlines"]) == ("complete", 1, 1)
+    assert len(Caller(here).get(f"{ended['url']}/warnings.csv").text.splitlines()) == 2
+
+
+def test_a_refused_landline_is_not_warned_of(here):
+    file = write_csv(["phone", "language"], ["+4930901820", "no language"])
+
+    ended = _import(here, file)
+
+    assert (ended["refused"], ended["landlines"], ended["warnings"]) == (1, 0, [])
+
+
 def test_the_default_country_is_the_settings(make_service):
     ended = _import(make_service(DEFAULT_COUNTRY="SE"), FILE)
 
