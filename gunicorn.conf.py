@@ -61,7 +61,7 @@ logconfig_dict = {
 
 
 def when_ready(server: Any) -> None:
-    """Say what is missing in front, and set the kernel's time-outs for silent clients.
+    """Say what settings lack, and set the kernel's time-outs for silent clients.
 
     On Linux, accepted sockets inherit the time-outs.
     """
@@ -70,6 +70,13 @@ def when_ready(server: Any) -> None:
             "no proxy is trusted: put a proxy with TLS in front and set TRUSTED_PROXIES to the "
             "number of proxies; without TLS, keys and texts can be read on the way, and behind an "
             "untrusted proxy all callers count as one address"
+        )
+    unnamed = [key.client for key in _config.api_keys if key.is_unnamed]
+    if len(unnamed) > 1:
+        logger.bind(clients=unnamed).warning(
+            "several keys in API_KEYS have no name: each is a client of its own and sees nothing "
+            "of the others. If one replaces another, give it that client's name, such as "
+            f"{unnamed[0]}:NEWKEY"
         )
     timeout_value = struct.pack("ll", _config.client_timeout_s, 0)
     for listener in server.LISTENERS:

@@ -1,6 +1,7 @@
 import pytest
 
 from app.auth import require_api_key
+from tests.callers import Caller, id_of
 from tests.factories import KEY, broadcast_to
 
 
@@ -63,3 +64,16 @@ def test_a_key_without_the_scope_of_a_route_does_not_open_it(make_service, sandb
 
     assert answer.status_code == 403
     assert answer.get_json()["error"] == "This API key lacks the scope unknown:scope"
+
+
+def test_a_key_without_a_name_is_replaced_by_one_with_its_clients_name(make_service, sandbox):
+    old = Caller(make_service(API_KEYS="old-key-0a1b"), "old-key-0a1b")
+    made = old.send("+46701234567")
+    client = old.show(made)["client"]
+
+    both = make_service(API_KEYS=f"old-key-0a1b,{client}:new-key-2c3d,stranger-4e5f")
+
+    assert Caller(both, "new-key-2c3d").ids() == [id_of(made)]
+    assert Caller(both, "stranger-4e5f").ids() == []
+    unnamed = [key.is_unnamed for key in both.extensions["config"].api_keys]
+    assert unnamed == [True, False, True]

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from dotenv import dotenv_values
 
 from app.config import SINCH_HOSTS, Config, load_config_or_exit
+from app.config.keys import find_first_key
 
 ROOT = Path(__file__).parent.parent.parent
 ENV_FILE = ROOT / ".env"
@@ -56,13 +57,13 @@ def run() -> int:
 def write_env_file(path: Path, *, example: Path) -> bool:
     """Copy the example with generated secrets and the address for callbacks of the sandbox.
 
-    Returns False if `path` exists.
+    The key sees what the command line sends, too.  Returns False if `path` exists.
     """
     lines = example.read_text().splitlines()
     filled = {
         "PUBLIC_URL=": f"PUBLIC_URL=http://127.0.0.1:{os.environ.get('PORT') or 3000}",
         "SINCH_WEBHOOK_SECRET=": f"SINCH_WEBHOOK_SECRET={secrets.token_urlsafe(32)}",
-        "API_KEYS=": f"API_KEYS=local:{secrets.token_urlsafe(32)}",
+        "API_KEYS=": f"API_KEYS=local[* clients:all]:{secrets.token_urlsafe(32)}",
         "SECRET_KEY=": f"SECRET_KEY={secrets.token_urlsafe(48)}",
     }
     try:
@@ -187,12 +188,10 @@ def make_welcome(config: Config) -> str:
 
 
 def read_first_key() -> str:
-    """Return the first API key in clear text; Config has only its hash."""
+    """Return the first API key, from the environment or from .env."""
     path = os.environ.get("ENV_FILE", str(ENV_FILE))
     from_file = dotenv_values(path, interpolate=False).get("API_KEYS") if path else None
-    entries = (os.environ.get("API_KEYS") or from_file or "").split(",")
-    name, colon, key = next(entry for entry in entries if entry.strip()).partition(":")
-    return (key if colon else name).strip()
+    return find_first_key(os.environ.get("API_KEYS") or from_file or "")
 
 
 def _raise_stopped(number: int, frame: FrameType | None) -> None:

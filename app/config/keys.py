@@ -29,20 +29,39 @@ class KeyHash:
     digest: bytes
     scopes: frozenset[KeyScope] = DEFAULT_SCOPES
 
+    @property
+    def is_unnamed(self) -> bool:
+        """True if the entry names no client: each such key is a client of its own."""
+        return self.client == _name_client(self.digest)
+
+
+def _name_client(digest: bytes) -> str:
+    return f"key-{digest.hex()[:8]}"
+
 
 def read_api_keys(environ: Mapping[str, str], env: AppEnv) -> tuple[KeyHash, ...]:
     """Read the keys: comma-separated, each `name[scope scope]:key`, `name:key` or just the key.
 
     A client may have several keys, so that one can replace another.
     """
-    # A comma between scopes separates them, too.
-    entries = [entry.strip() for entry in _COMMA.split(environ.get("API_KEYS", ""))]
-    keys = tuple(_read_api_key(entry, env) for entry in entries if entry)
+    keys = tuple(_read_api_key(entry, env) for entry in _split(environ.get("API_KEYS", "")))
     if not keys:
         raise ConfigError("set API_KEYS (see .env.example)")
     if len({key.digest for key in keys}) < len(keys):
         raise ConfigError("API_KEYS has the same key twice: each key once, for one client")
     return keys
+
+
+def find_first_key(api_keys: str) -> str:
+    """Return the first key of API_KEYS in clear text; Config has only its hash."""
+    entry = _split(api_keys)[0]
+    named = _NAMED.fullmatch(entry)
+    return named["key"].strip() if named else entry
+
+
+def _split(api_keys: str) -> list[str]:
+    # A comma between scopes separates them, too.
+    return [entry.strip() for entry in _COMMA.split(api_keys) if entry.strip()]
 
 
 def _read_api_key(entry: str, env: AppEnv) -> KeyHash:
@@ -52,7 +71,7 @@ def _read_api_key(entry: str, env: AppEnv) -> KeyHash:
     key = named["key"].strip() if named else entry
     require_strong("a key in API_KEYS", key, env)
     digest = sha256(key.encode()).digest()
-    name = named["name"].strip() if named else f"key-{digest.hex()[:8]}"
+    name = named["name"].strip() if named else _name_client(digest)
     if not _CLIENT_NAME.fullmatch(name):
         raise ConfigError(
             "a name in API_KEYS must be 1 to 64 letters, digits, '.', '_' or '-' before its ':'"

@@ -128,6 +128,10 @@ def test_the_command_line_it_prints_works_and_what_it_sends_is_reported_on(check
     deadline = time.monotonic() + 8  # sooner than Clarion polls
     while json.loads(run(show).stdout)["counts"]["delivered"] != 1:
         assert time.monotonic() < deadline
+    key = re.search(r"X-API-Key: ([\w-]+)", output.read_text())[1]
+    url = f"http://127.0.0.1:{ports['PORT']}/api/broadcasts"
+    seen = requests.get(url, headers={"X-API-Key": key}, timeout=20).json()["broadcasts"]
+    assert [(row["broadcast_id"], row["client"]) for row in seen] == [(public_id, "cli")]
 
 
 def _processes_in(folder):
@@ -217,7 +221,7 @@ def test_the_settings_it_writes_are_secret_and_strong(tmp_path):
 
     assert path.stat().st_mode & 0o777 == 0o600
     written = dict(re.findall(r"^([A-Z_]+)=(.*)$", path.read_text(), re.M))
-    assert re.fullmatch(r"local:[\w-]{43}", written["API_KEYS"])
+    assert re.fullmatch(r"local\[\* clients:all\]:[\w-]{43}", written["API_KEYS"])
     assert re.fullmatch(r"[\w-]{64}", written["SECRET_KEY"])
 
 
@@ -246,7 +250,8 @@ def test_ctrl_c_in_a_terminal_lets_the_broadcast_in_hand_be_answered(start):
     assert [answer.status_code for answer in answers] == [202]
 
 
-def test_the_key_shown_is_the_one_in_the_environment(monkeypatch):
-    monkeypatch.setenv("API_KEYS", "shop:first-key, other:second-key")
+@pytest.mark.parametrize("first", ["shop:first-key", "shop[* clients:all]:first-key", "first-key"])
+def test_the_key_shown_is_the_one_in_the_environment(monkeypatch, first):
+    monkeypatch.setenv("API_KEYS", f"{first}, other:second-key")
 
     assert read_first_key() == "first-key"
