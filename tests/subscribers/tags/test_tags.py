@@ -1,21 +1,27 @@
 """Tags: made, given, confirmed, renamed, taken from everybody."""
 
 import time
+from collections.abc import Callable, Iterator
 
 import pytest
 from sqlalchemy import select, update
 
 from app.db.audit import AuditEntry
 from app.db.base import table_of
+from app.db.lists import insert_rows
 from app.errors import BadInput, NotFound
+from app.failpoints import failpoints
+from app.ids import make_id
 from app.subscribers.audiences.audience import count_audience, plain_tag
 from app.subscribers.models import Subscriber, SubscriberTag, Tag
 from app.subscribers.profiles.bulk import upsert_subscribers
+from app.subscribers.suppressions.manage import CLI, add_suppressions
 from app.subscribers.tags import tags
 from app.subscribers.tags.assignments import add_tags, confirm_tags, lock_tags
 from tests.callers import Caller
 from tests.factories import many_numbers
 from tests.machine import Together
+from tests.subscribers.imports.imports import Ended
 
 ANN, BO = "+46701234567", "+46707654321"
 _BORNE, _TAGS = table_of(SubscriberTag), table_of(Tag)
@@ -131,6 +137,61 @@ def test_a_deleted_tag_is_taken_from_everybody(people):
         assert len(tx.execute(select(_BORNE)).all()) == 12
         noted = tx.execute(select(table_of(AuditEntry).c["action", "subject", "facts"])).all()
     assert noted == [("delete tag", "vip", {"subscribers": 12})]
+
+
+@pytest.fixture
+def at_each_page() -> Iterator[Callable[[Callable[[], None]], None]]:
+    """A function that sets what is done behind the first page of a deletion."""
+    yield lambda act: failpoints.arm("T1", 1, act)
+    failpoints.arm(None)
+
+
+def _tag_many(people, count):
+    """Make subscribers with a tag, directly in the database."""
+    now = people.now()
+    with people.db.write() as tx:
+        insert_rows(tx, _TAGS, [{"name": "many", "double_opt_in": False, "created_at": now}])
+        tag_id = tx.execute(select(_TAGS.c.id)).scalar_one()
+        common = {"active": True, "subscribed_at": now, "updated_at": now, "attributes": None}
+        rows = [
+            {"public_id": make_id(now), "phone": phone, **common} for phone in many_numbers(count)
+        ]
+        insert_rows(tx, table_of(Subscriber), rows)
+        ids = tx.execute(select(table_of(Subscriber).c.id)).scalars()
+        had = {"tag_id": tag_id, "confirmed": True}
+        insert_rows(tx, _BORNE, [had | {"subscriber_id": id_} for id_ in ids])
+
+
+def test_a_large_tag_is_deleted_beside_a_stop(people, at_each_page):
+    _tag_many(people, 12_000)
+    seen = []
+
+    def stop():
+        add_suppressions(people, [ANN], actor="t", channel=CLI)
+        with people.db.read() as tx:
+            seen.append(len(tx.execute(select(_BORNE)).all()))
+
+    at_each_page(stop)
+
+    assert tags.delete_tag(people, "many", actor="t") == 12_000
+    assert seen == [7_000]
+    with people.db.read() as tx:
+        assert tx.execute(select(_TAGS)).all() == []
+
+
+def test_a_deletion_that_broke_off_is_finished_by_the_next(people, at_each_page):
+    _tag_many(people, 6_000)
+
+    def end():
+        raise Ended
+
+    at_each_page(end)
+    with pytest.raises(Ended):
+        tags.delete_tag(people, "many", actor="t")
+
+    assert tags.delete_tag(people, "many", actor="t") == 1_000
+    with people.db.read() as tx:
+        assert tx.execute(select(_BORNE)).all() == []
 
 
 def test_an_audience_that_names_a_deleted_tag_is_an_error(people):
