@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
+from app.keywords.instructions import is_bare_instruction
 from app.keywords.normalize import fold, split_clauses
 from app.keywords.quotations import read_own_words
 from app.keywords.vocabulary import (
@@ -31,7 +32,6 @@ from app.keywords.vocabulary import (
     find_misspelt,
     find_phrases,
     is_disguised,
-    is_instruction,
 )
 
 
@@ -127,7 +127,7 @@ def _may_stop(folded: str, clauses: Sequence[Sequence[str]], words: Sequence[str
         any(map(_has_phrase, clauses))
         or (len(clauses) > 1 and any(map(_is_stop, clauses)))
         or (len(words) <= _SHORT_WORDS and any(map(_has_stop_word, clauses)))
-        or is_instruction(words)
+        or is_bare_instruction(words)
         or (len(words) <= _TWO_WORDS and any(map(is_disguised, words)))
         or (not folded.isascii() and UNSPACED.search(folded) is not None)
     )

@@ -19,17 +19,23 @@ from app.keywords.vocabulary import (
     BETWEEN,
     COURTESY,
     EMPHASIS,
+    LANGUAGES,
+    ORDINARY_AFTER,
+    ORDINARY_BEFORE,
     PURPOSES,
     REPLY_VERBS,
     REPLY_VERBS_AFTER,
     STOP_KINDS,
     UNSPACED_INSTRUCTION,
     find_word,
+    is_stop,
 )
 
 _WORD = f"(?:(?!_)[{WORD_CHARACTERS}])+"
 _TOKEN = re.compile(rf"{_WORD}(?:['’-]{_WORD})*|[^\s{WORD_CHARACTERS}]|\n")
 _SENTENCE_END = re.compile(r"(?<=[.!?。！？…])[\s”»\"]+|\n+|(?<=[。！？])")
+# The digits of a short code: fewer are a time or an amount.
+_SHORTEST_CODE = 5
 _QUOTES = frozenset("\"'“”„‘’«»‹›「」『』*()[]<>:")
 # What the keyword of an abbreviated instruction is for.
 _PURPOSE = re.compile(
@@ -73,6 +79,17 @@ def has_instruction(text: str) -> bool:
     return not text.isascii() and UNSPACED_INSTRUCTION.search(fold(text)) is not None
 
 
+def is_bare_instruction(words: Sequence[str]) -> bool:
+    """Return True if these words are an instruction to opt out, or its end, and nothing else."""
+    keywords = {word for word in words if is_stop(word)}
+    numbers = [word for word in words if word.isdigit() and len(word) >= _SHORTEST_CODE]
+    others = [word for word in words if word not in keywords and word not in numbers]
+    if not others or not keywords:
+        return False
+    says_something = len(keywords) > 1 or numbers or any(map(_says_something, others))
+    return bool(says_something) and any(known.issuperset(others) for known in _INSTRUCTION_WORDS)
+
+
 def drop_instructions(text: str) -> str:
     """Return a text without the sentences that say how to opt out, unless it is little else.
 
@@ -85,6 +102,11 @@ def drop_instructions(text: str) -> str:
     own = "\n".join(sentence for sentence in sentences if not has_instruction(sentence))
     is_more = any(word not in EMPHASIS and word not in COURTESY for word in split_words(own))
     return own if is_more else text
+
+
+def _says_something(word: str) -> bool:
+    """Return True unless a word is only a preposition, which ordinary texts have beside "stop"."""
+    return len(word) > 2 and word not in ORDINARY_BEFORE and word not in ORDINARY_AFTER
 
 
 def _find_instructions(text: str) -> Iterator[bool]:
@@ -141,3 +163,15 @@ def _skip(tokens: Sequence[_Token]) -> Sequence[_Token]:
         if token.folded not in BETWEEN:
             return kept[place:]
     return []
+
+
+def _read_instruction_words() -> list[frozenset[str]]:
+    names = ("reply_verbs", "reply_verbs_after", "purposes", "courtesy")
+    return [
+        frozenset(word for name in names for word in split_words(language[name]))
+        for language in LANGUAGES.values()
+    ]
+
+
+# What an instruction of one language is made of, beside its keyword.
+_INSTRUCTION_WORDS = _read_instruction_words()

@@ -41,8 +41,6 @@ _DOUBLED = re.compile(r"(.)(?=\1)")
 # Shorter keywords differ from ordinary words by one letter.
 _MISSPELT_FROM, _MISSPELT_TO = 6, 24
 _SHORTEST_DISGUISE = 4
-# The digits of a short code: fewer are a time or an amount.
-_SHORTEST_CODE = 5
 _DIGITS_FOR_LETTERS = str.maketrans("013457", "oieast")
 # A keyword may be several: the first kind counts.
 STOP_KINDS = ("stop_within", "stop")
@@ -112,26 +110,10 @@ def find_phrases(words: Sequence[str]) -> Iterator[int]:
         offset += len(word) + 1
 
 
-def is_instruction(words: Sequence[str]) -> bool:
-    """Return True if these words are an instruction to opt out, or its end, and nothing else."""
-    keywords = {word for word in words if is_stop(word)}
-    numbers = [word for word in words if word.isdigit() and len(word) >= _SHORTEST_CODE]
-    others = [word for word in words if word not in keywords and word not in numbers]
-    if not others or not keywords:
-        return False
-    says_something = len(keywords) > 1 or numbers or any(map(_says_something, others))
-    return bool(says_something) and any(known.issuperset(others) for known in _INSTRUCTION_WORDS)
-
-
 def is_stop(word: str) -> bool:
     """Return True for a word that means STOP without a change."""
     keyword = _KEYWORDS.get(word)
     return keyword is not None and keyword.kind in STOP_KINDS
-
-
-def _says_something(word: str) -> bool:
-    """Return True unless a word is only a preposition, which ordinary texts have beside "stop"."""
-    return len(word) > 2 and word not in ORDINARY_BEFORE and word not in ORDINARY_AFTER
 
 
 def _join(words: Sequence[str]) -> str:
@@ -199,14 +181,6 @@ def _compile_unspaced(name: str) -> re.Pattern[str]:
     return re.compile("|".join(patterns))
 
 
-def _read_instruction_words() -> list[frozenset[str]]:
-    names = ("reply_verbs", "reply_verbs_after", "purposes", "courtesy")
-    return [
-        frozenset(word for name in names for word in split_words(language[name]))
-        for language in LANGUAGES.values()
-    ]
-
-
 def _read_phrases() -> Mapping[str, Sequence[str]]:
     """Return regular expressions by the word they begin with."""
     phrases = defaultdict[str, list[str]](list)
@@ -266,5 +240,3 @@ _GLUED_BEHIND = frozenset(
         " texts text msgs messages spam spamming sms ads me us"
     )
 )
-# What an instruction of one language is made of, beside its keyword.
-_INSTRUCTION_WORDS = _read_instruction_words()
