@@ -7,11 +7,12 @@ import json
 import time
 from collections.abc import Callable
 
-from app.http.json_body import parse_json_object
+from app.http.json_body import JsonBounds, parse_json_object
 from app.phone.e164 import inspect_number, remove_duplicates, sort_entries
 from bench.measure import show_ratio, show_time, time_in_turn
 
 COUNT = 1_000_000
+BOUNDS = JsonBounds(10**9, 10, 2 * COUNT)
 INSPECTED = 2_000
 ROUNDS = 7
 
@@ -25,7 +26,7 @@ def main() -> None:
     taken = time_in_turn(
         {
             "json.loads": lambda: _time(lambda: json.loads(raw)),
-            "strict": lambda: _time(lambda: parse_json_object(raw)),
+            "strict": lambda: _time(lambda: parse_json_object(raw, BOUNDS)),
             "valid": lambda: _time(lambda: remove_duplicates(sort_entries(entries).numbers)),
             "invalid": lambda: _time(lambda: sort_entries(invalid)),
             "inspected": lambda: _time(lambda: [inspect_number(n) for n in entries[:INSPECTED]]),

@@ -39,14 +39,13 @@ class JsonBounds:
 
 # Of a schema that sets no `json_bounds`.
 SMALL = JsonBounds(1_000_000, 10_000, 100_000)
-UNBOUNDED = JsonBounds(2**63, 2**63, 2**63)
 
 
 class MalformedJson(ValueError):
     """The body is not a JSON object that we accept; the message gives the reason."""
 
 
-def parse_json_object(raw: bytes, bounds: JsonBounds = UNBOUNDED) -> dict[str, Any]:
+def parse_json_object(raw: bytes, bounds: JsonBounds) -> dict[str, Any]:
     """Parse a body that must be one JSON object in UTF-8.
 
     Raises MalformedJson for anything else, and for NaN, infinite numbers, duplicate keys, lone
