@@ -1,10 +1,12 @@
-"""Pages of a list.  The cursor of a page is the id of its last row."""
+"""Pages of a list, and reading of a long one.  The cursor of a page is the id of its last row."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import Row
+from sqlalchemy import ColumnElement, Row, Select, tuple_
+
+from app.db.engine import Database
 
 T = TypeVar("T")
 
@@ -24,3 +26,21 @@ def make_page(rows: Sequence[Row[Any]], limit: int, *, key: str = "id") -> Page[
     """
     has_more = len(rows) > limit
     return Page(list(rows[:limit]), str(getattr(rows[limit - 1], key)) if has_more else None)
+
+
+def read_pages(
+    db: Database, query: Select[Any], *key: ColumnElement[Any], size: int
+) -> Iterator[Sequence[Row[Any]]]:
+    """Yield the rows of a query in pages, each in a transaction of its own, until the last.
+
+    `key` are columns of the query that order its rows and that no two rows share.
+    """
+    page, behind = query.order_by(*key).limit(size), tuple_(*key)
+    rows: Sequence[Row[Any]] = []
+    while not rows or len(rows) == size:
+        last = [rows[-1]._mapping[column] for column in key] if rows else None
+        with db.read() as tx:
+            rows = tx.execute(page if last is None else page.where(behind > tuple_(*last))).all()
+        if not rows:
+            return
+        yield rows

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Mapping
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import select
 
 from app.db.base import table_of
 from app.db.lists import chunked
+from app.pagination import read_pages
 from app.phone.e164 import normalise_number
 from app.sms.context import Context
 from app.sms.models.broadcast import Chunk
@@ -62,33 +63,16 @@ def _read_column(
 ) -> Iterator[set[str]]:
     rows_of = table_of(table)
     phone = rows_of.c.sender if table is Inbound else rows_of.c.phone
-    after = 0
-    while True:
-        query = select(rows_of.c.id, phone).where(rows_of.c.id > after, phone.is_not(None))
-        with ctx.db.read() as tx:
-            rows = tx.execute(query.order_by(rows_of.c.id).limit(_PAGE_SIZE)).all()
-        if not rows:
-            return
-        after = rows[-1][0]
+    query = select(rows_of.c.id, phone.label("phone")).where(phone.is_not(None))
+    for rows in read_pages(ctx.db, query, rows_of.c.id, size=_PAGE_SIZE):
         # Phones are hashed with their plus, which Sinch may leave out.
-        phones = (normalise_number("+" + number.lstrip("+")) for _, number in rows)
+        phones = (normalise_number("+" + row.phone.lstrip("+")) for row in rows)
         yield {number for number in phones if number}
 
 
 def _read_recipients(ctx: Context) -> Iterator[set[str]]:
     chunks = table_of(Chunk)
-    after = (0, 0)
-    while True:
-        key = tuple_(chunks.c.broadcast_id, chunks.c.number)
-        query = (
-            select(chunks.c.broadcast_id, chunks.c.number, chunks.c.recipients)
-            .where(key > after)
-            .order_by(chunks.c.broadcast_id, chunks.c.number)
-            .limit(_CHUNK_PAGE_SIZE)
-        )
-        with ctx.db.read() as tx:
-            rows = tx.execute(query).all()
-        if not rows:
-            return
-        after = (rows[-1].broadcast_id, rows[-1].number)
+    key = chunks.c.broadcast_id, chunks.c.number
+    query = select(*key, chunks.c.recipients)
+    for rows in read_pages(ctx.db, query, *key, size=_CHUNK_PAGE_SIZE):
         yield {phone for row in rows for phone in row.recipients.split("\n")}

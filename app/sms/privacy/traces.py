@@ -16,6 +16,7 @@ from sqlalchemy import (
 )
 
 from app.db.base import table_of
+from app.pagination import read_pages
 from app.phone.pseudonym import make_pseudonym, replace_number
 from app.sms.analytics.inbound_rollup import read_counted
 from app.sms.context import Context
@@ -88,18 +89,7 @@ def _clear_outbox(ctx: Context, phone: str, pseudonym: str) -> None:
 
 def _find_queued(ctx: Context, phone: str) -> Iterator[Sequence[int]]:
     """Yield the ids of queued events that contain a number, a page at a time."""
-    after = 0
-    while True:
-        query = (
-            select(OutboxEvent.id)
-            .where(OutboxEvent.id > after)
-            .where(cast(OutboxEvent.facts, Text).contains(phone[1:]))
-            .order_by(OutboxEvent.id)
-            .limit(_PAGE_SIZE)
-        )
-        with ctx.db.read() as tx:
-            event_ids: Sequence[int] = tx.execute(query).scalars().all()
-        if not event_ids:
-            return
-        yield event_ids
-        after = event_ids[-1]
+    events = table_of(OutboxEvent)
+    query = select(events.c.id).where(cast(events.c.facts, Text).contains(phone[1:]))
+    for rows in read_pages(ctx.db, query, events.c.id, size=_PAGE_SIZE):
+        yield [row.id for row in rows]

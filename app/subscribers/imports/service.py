@@ -6,13 +6,13 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, exists, func, insert, select, tuple_, update
+from sqlalchemy import Connection, Row, delete, exists, func, insert, select, update
 
 from app.csv_cells import write_lines
 from app.db.base import table_of
 from app.errors import BadInput, Conflict, NotFound
 from app.ids import make_id
-from app.pagination import Page, make_page
+from app.pagination import Page, make_page, read_pages
 from app.subscribers.context import SubscriberContext
 from app.subscribers.imports.models import (
     Import,
@@ -149,17 +149,10 @@ def export_refusals(
 
 def _write_cells(ctx: SubscriberContext, import_id: int, *, warnings: bool) -> Iterator[str]:
     yield write_lines([_HEADING])
-    key = tuple_(_REFUSALS.c.line, _REFUSALS.c.position)
+    key = _REFUSALS.c.line, _REFUSALS.c.position
     ours = _REFUSALS.c.import_id == import_id, _REFUSALS.c.is_warning == warnings
-    query = select(_REFUSALS).where(*ours).order_by(*key).limit(_PAGE)
-    last = (0, 0)
-    while True:
-        with ctx.db.read() as tx:
-            rows = tx.execute(query.where(key > tuple_(*last))).all()
+    for rows in read_pages(ctx.db, select(_REFUSALS).where(*ours), *key, size=_PAGE):
         yield write_lines((row.line, row.header, row.cell, row.reason) for row in rows)
-        if len(rows) < _PAGE:
-            return
-        last = rows[-1].line, rows[-1].position
 
 
 def purge_imports(ctx: SubscriberContext) -> int:

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from loguru import logger
@@ -12,7 +11,7 @@ from sqlalchemy import select
 from app.db.base import table_of
 from app.db.lists import chunked
 from app.errors import BadInput
-from app.phone.reader import PhoneReader
+from app.phone.spelling import find_in_use
 from app.subscribers.context import SubscriberContext
 from app.subscribers.models import Subscriber
 from app.subscribers.profiles.entry import (
@@ -121,7 +120,6 @@ def _check(
     ctx: SubscriberContext, subscribers: Iterable[Any], *, allow_unlisted: bool
 ) -> tuple[dict[int, SubscriberEntry], dict[int, Errors]]:
     """Return valid entries by index, each of another number, and the errors of invalid ones."""
-    reader = PhoneReader(check=not allow_unlisted)
     entries: dict[int, SubscriberEntry] = {}
     refusals: dict[int, Errors] = {}
     seen, now = set[str](), ctx.now()
@@ -131,9 +129,7 @@ def _check(
         except ValidationError as e:
             refusals[index] = e.messages_dict
             continue
-        try:
-            entry = replace(entry, phone=reader.read(entry.phone))
-        except ValueError:
+        if not allow_unlisted and find_in_use(entry.phone) is None:
             refusals[index] = {"phone": [UNLISTED]}
             continue
         agreed_at = entry.consent.at if entry.consent else None

@@ -13,7 +13,7 @@ from app.http.fields import (
     query_boolean,
 )
 from app.http.json_body import JsonBounds
-from app.phone.reader import PhoneReader
+from app.phone.spelling import find_in_use
 from app.subscribers.attributes import (
     MAX_SOURCE_CHARACTERS,
     MAX_WORDING_CHARACTERS,
@@ -114,11 +114,9 @@ class SubscriberSchema(EntrySchema):
     @post_load
     def sort_details(self, data: dict[str, Any], **_: Any) -> Any:
         """Return the SubscriberEntry.  Raises ValidationError if the number is not in use."""
-        reader = PhoneReader(check=not data.get("allow_unlisted"))
-        try:
-            return super().sort_details({**data, "phone": reader.read(data["phone"])})
-        except ValueError as e:
-            raise ValidationError(UNLISTED, "phone") from e
+        if not data.get("allow_unlisted") and find_in_use(data["phone"]) is None:
+            raise ValidationError(UNLISTED, "phone")
+        return super().sort_details(data)
 
 
 class _EntryList(fields.List[Any]):

@@ -17,6 +17,7 @@ from app.csv_cells import Cell, write_lines
 from app.db.base import table_of
 from app.db.lists import chunked
 from app.errors import BadInput
+from app.pagination import read_pages
 from app.phone.reader import PhoneReader
 from app.subscribers.context import SubscriberContext
 from app.subscribers.lists.columns import show_header
@@ -95,14 +96,7 @@ def export_suppressions(ctx: SubscriberContext, *, active: bool | None = True) -
     """Yield suppressions as a CSV file; those of erased people have no number."""
     yield write_lines([_HEADING])
     table = table_of(Suppression)
-    after = 0
-    while True:
-        query = select(table).where(table.c.id > after).order_by(table.c.id).limit(_PAGE)
-        with ctx.db.read() as tx:
-            rows = tx.execute(query).all()
-        if not rows:
-            return
-        after = rows[-1].id
+    for rows in read_pages(ctx.db, select(table), table.c.id, size=_PAGE):
         wanted = (row for row in rows if active in (None, row.released_at is None))
         yield write_lines(_make_row(row) for row in wanted)
 
