@@ -23,6 +23,8 @@ _ESCAPE = re.compile(rb"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]|(u[dD][89a-fA-F])|.)
 # A JSON string; one without an end reaches to the end of the body, so that the search is linear.
 _STRING_PATTERN = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)'
 _STRING = re.compile(_STRING_PATTERN, re.DOTALL)
+# The colon behind a key, and a few within strings.
+_KEY_COLON = re.compile(rb':(?<=["\s]:)')
 # A piece of a body with some thousand strings.
 _PIECE = re.compile(rb'(?:[^"]*+' + _STRING_PATTERN + rb'){1,5000}+|[^"]++', re.DOTALL)
 _ALL_BUT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
@@ -79,7 +81,7 @@ def _decode(raw: bytes) -> Any:
     text = raw.decode("utf-8")
     value = _DECODER.decode(text)
     keys = _count_keys(value)
-    if raw.count(b":") != keys and _remove_strings(raw).count(b":") != keys:
+    if len(_KEY_COLON.findall(raw)) != keys and _remove_strings(raw).count(b":") != keys:
         value = _DECODER_OF_PAIRS.decode(text)
     return value
 
@@ -128,10 +130,10 @@ _DECODER_OF_PAIRS = json.JSONDecoder(object_pairs_hook=_make_object, **_PARSERS)
 
 def _check_bounds(raw: bytes, bounds: JsonBounds) -> None:
     """Count brackets and commas; only if they may be too many, count without those in strings."""
-    if not _exceeds(raw, bounds) and _count_containers(raw) <= MAX_DEPTH:
+    if not _exceeds(raw, bounds.max_items, min(bounds.max_containers, MAX_DEPTH)):
         return
     outside = _remove_strings(raw)
-    if _exceeds(outside, bounds):
+    if _exceeds(outside, bounds.max_items, bounds.max_containers):
         raise MalformedJson(
             f"the body has more than {bounds.max_containers:,} lists and objects or more than "
             f"{bounds.max_items:,} items: send less at a time"
@@ -148,10 +150,5 @@ def _remove_strings(raw: bytes) -> bytes:
     return b"".join(_STRING.sub(b"", piece[0]) for piece in _PIECE.finditer(raw))
 
 
-def _exceeds(raw: bytes, bounds: JsonBounds) -> bool:
-    too_many_items = raw.count(b",") > bounds.max_items
-    return too_many_items or _count_containers(raw) > bounds.max_containers
-
-
-def _count_containers(raw: bytes) -> int:
-    return raw.count(b"[") + raw.count(b"{")
+def _exceeds(raw: bytes, max_items: int, max_containers: int) -> bool:
+    return raw.count(b",") > max_items or raw.count(b"[") + raw.count(b"{") > max_containers

@@ -87,6 +87,7 @@ def test_anything_that_looks_like_json_is_an_object_or_malformed(text):
         (b'{"a": ' + b"9" * 5000 + b"}", "too large"),
         (b'{"a": 1, "a": 2}', 'the key "a" is given twice'),
         (b'{"o": {"k": 1, "k": 1}}', 'the key "k" is given twice'),
+        (b'{"a": ":", "k" : 1, "k"\n\t:1}', 'the key "k" is given twice'),
         (b'{"a": "\\ud800"}', "half a character"),
         (b'{"a": ["x", {"b": "\\udc00x"}]}', "half a character"),
         (b'{"\\ud800": 1}', "half a character"),
