@@ -6,8 +6,10 @@ libphonenumber.
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import itemgetter
 
 import phonenumbers
 from phonenumbers import timezone
@@ -24,7 +26,7 @@ _SENDER = re.compile(
     r"|(?=[^A-Za-z]*[A-Za-z])[A-Za-z0-9](?:[A-Za-z0-9 &._+-]{0,9}[A-Za-z0-9.])?"  # alphanumeric
 )
 # The characters that tell whether a number may have another spelling.
-_START = 5
+_get_start = itemgetter(slice(5))
 _may_be_respelled = lru_cache(maxsize=2**15)(may_be_respelled)
 
 
@@ -107,15 +109,15 @@ def respell(number: str) -> str:
     >>> respell("+390612345678")
     '+390612345678'
     """
-    return find_spelling(number) if _may_be_respelled(number[:_START]) else number
+    return find_spelling(number) if _may_be_respelled(_get_start(number)) else number
 
 
 def respell_all(numbers: list[str]) -> list[str]:
     """Return the one spelling of each number; most take a tenth of a microsecond."""
-    starts = set(filter(_may_be_respelled, {number[:_START] for number in numbers}))
+    starts = set(filter(_may_be_respelled, set(map(_get_start, numbers))))
     if not starts:
         return numbers
-    return [respell(number) if number[:_START] in starts else number for number in numbers]
+    return [respell(number) if _get_start(number) in starts else number for number in numbers]
 
 
 def remove_duplicates(numbers: list[str]) -> list[str]:
@@ -138,9 +140,9 @@ def mask_number(number: str) -> str:
     return number[:3] + "•" * (len(number) - 5) + number[-2:]
 
 
-def is_pseudonym(recipient: str) -> bool:
-    """Return True if a recipient is the pseudonym of an erased person."""
-    return recipient.startswith("-")
+def find_pseudonyms(recipients: Iterable[str]) -> list[str]:
+    """Return the pseudonyms of erased people among recipients."""
+    return [recipient for recipient in recipients if recipient[0] == "-"]
 
 
 def inspect_number(number: str) -> NumberFacts:

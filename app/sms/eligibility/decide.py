@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Row, bindparam, func, select
 
 from app.db.base import table_of
 from app.db.lists import PHONES, pack
-from app.phone.e164 import is_pseudonym, respell_all
+from app.phone.e164 import find_pseudonyms, respell_all
 from app.sms.context import Context
 from app.sms.eligibility.frequency_cap import CAP_PERIOD
 from app.sms.eligibility.quiet_hours import Location, find_window, locate_phone
@@ -149,7 +149,7 @@ def check_eligibility(
     opted_out = Eligibility(ExclusionReason.OPTED_OUT)
     eligibilities = dict.fromkeys(_find_opted_out(tx, ctx, recipients, marketing), opted_out)
     erased = Eligibility(ExclusionReason.ERASED)
-    eligibilities |= {phone: erased for phone in recipients if is_pseudonym(phone)}
+    eligibilities |= dict.fromkeys(find_pseudonyms(recipients), erased)
     if marketing:
         remaining = [phone for phone in recipients if phone not in eligibilities]
         over_cap = _find_over_cap(tx, ctx, remaining, batch_id, now)
@@ -165,10 +165,11 @@ def _find_opted_out(
 
     A broadcast of an earlier version may have another spelling of a number than its suppression.
     """
-    spellings = respell_all(list(recipients))
-    phones = [*recipients, *set(spellings).difference(recipients)]
+    numbers = list(recipients)
+    spellings = respell_all(numbers)
+    phones = numbers if spellings is numbers else list({*numbers, *spellings})
     suppressed = find_suppressed(tx, ctx.subscriber_context, phones, marketing=marketing)
-    for phone, spelling in zip(recipients, spellings, strict=True):
+    for phone, spelling in zip(numbers, spellings, strict=True) if suppressed else ():
         if phone in suppressed or spelling in suppressed:
             yield phone
 
