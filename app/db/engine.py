@@ -4,7 +4,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event
@@ -13,6 +13,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError, TimeoutError
 
 from app.db.outages import note_outage
+from app.db.shared_writes import Item, Result, SharedWrites
 
 # A writer waits this long for other writers.
 BUSY_TIMEOUT_S = 20
@@ -62,6 +63,7 @@ class Database:
         )
         self._writing = self.engine.execution_options(writes=True)
         self._turns = _WriteTurns() if self.is_sqlite else None
+        self._shared: dict[Callable[..., Any], SharedWrites[Any, Any]] = {}
 
     @contextlib.contextmanager
     def write(self, *, urgent: bool = False) -> Iterator[Connection]:
@@ -73,6 +75,13 @@ class Database:
         turn = self._turns.take(urgent=urgent) if self._turns else contextlib.nullcontext()
         with turn, self._writing.begin() as connection:
             yield connection
+
+    def share(
+        self, write: Callable[[Connection, Sequence[Item]], Sequence[Result]]
+    ) -> SharedWrites[Item, Result]:
+        """Return the transactions that threads share to run this function."""
+        known = self._shared.get(write)
+        return known or self._shared.setdefault(write, SharedWrites(self.write, write))
 
     def give_way(self) -> None:
         """Let other writers in between two transactions of a long piece of work."""

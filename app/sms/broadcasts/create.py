@@ -89,10 +89,18 @@ def create_broadcast(
     if accepted.first is None:
         return describe(accepted.public_id), HTTPStatus.ACCEPTED, True
     try:
-        submit_inline(ctx, accepted.id, accepted.first)
-        view = view_by_id(ctx, accepted.id)
-        answer = describe_view(ctx, view, request, production=production)
-        status = choose_http_status(view)
+        batch_id = submit_inline(ctx, accepted.id, accepted.first)
+        if batch_id is not None and request.audience is None:
+            answer, status = (
+                _describe_complete(request, accepted.public_id, batch_id),
+                HTTPStatus.ACCEPTED,
+            )
+            completed = True
+        else:
+            view = view_by_id(ctx, accepted.id)
+            answer = describe_view(ctx, view, request, production=production)
+            status = choose_http_status(view)
+            completed = view.row.completed_at is not None
         if key:
             keep_answer(ctx, key, client=client, status=status, answer=answer)
     except SQLAlchemyError as e:
@@ -100,7 +108,7 @@ def create_broadcast(
         logger.opt(exception=e).error("the database failed while a stored broadcast was submitted")
         unconfirmed = describe_request(request, accepted.public_id, "unknown", recipients=expected)
         return unconfirmed, HTTPStatus.ACCEPTED, True
-    return _answer_or_raise(answer, status), status, view.row.completed_at is None
+    return _answer_or_raise(answer, status), status, not completed
 
 
 def _find_answer(
@@ -170,7 +178,7 @@ def describe_request(
 ) -> dict[str, Any]:
     """Return the answer for a stored broadcast without any submitted batch."""
     return {
-        "message": _SENTENCES[status],
+        "message": _SENTENCES.get(status, "Broadcast accepted."),
         "broadcast_id": public_id,
         "status": status,
         "url": make_url(public_id),
@@ -184,6 +192,12 @@ def describe_request(
         **({"reference": request.reference} if request.reference else {}),
         **(show_invalid(request.invalid) if request.invalid else {}),
     }
+
+
+def _describe_complete(request: BroadcastRequest, public_id: str, batch_id: str) -> dict[str, Any]:
+    """Return the answer for a broadcast whose only batch Sinch accepted."""
+    answer = describe_request(request, public_id, "complete", recipients=len(request.recipients))
+    return answer | {"message": SUBMITTED, "batch_id": batch_id, "batch_ids": [batch_id]}
 
 
 def _show_warnings(texts: Iterable[str], parts: int) -> dict[str, Any]:

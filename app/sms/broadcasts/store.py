@@ -6,7 +6,7 @@ POST to Sinch and one after it.
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple
 from datetime import timedelta
 from typing import Any
@@ -24,6 +24,7 @@ from app.sms.broadcasts.idempotency import RequestKey, keep_key
 from app.sms.context import Context
 from app.sms.dispatch.claim import Claim, Idle, claim_in
 from app.sms.dispatch.drain import Accepted
+from app.sms.dispatch.one_batch import OneBatch, claim_new, prepare_one_batch
 from app.sms.lifecycle.finalize import finalize_in
 from app.sms.models.broadcast import Broadcast, Chunk
 from app.sms.models.states import BroadcastStatus
@@ -62,24 +63,41 @@ def accept_broadcast(
     if key is None:
         check = DuplicateCheck.of(request, chunks, client=client, text_hash=text_hash)
     cleared = find_duplicate(ctx, check) if check else frozenset()
+    public_id = make_id(ctx.now())
+    row = _make_row(
+        ctx, request, client=client, public_id=public_id, text_hash=text_hash, chunks=chunks
+    )
     inline = _is_inline(request, chunks)
+    one_batch = prepare_one_batch(ctx, row, chunks) if inline and chunks else None
+    if one_batch and not (key or check):
+        claim = ctx.db.share(_store_together).write(one_batch)
+        if claim is not None:
+            return _accept(claim.broadcast_id, public_id, claim)
+        one_batch = None
     with ctx.db.write() as tx:
         if check:
             reject_duplicate(tx, ctx, check, cleared)
-        public_id = make_id(ctx.now())
-        broadcast_id = insert_broadcast(
-            tx, ctx, request, client=client, public_id=public_id, text_hash=text_hash, chunks=chunks
-        )
+        first: Claim | Idle | None = claim_new(tx, [one_batch])[0] if one_batch else None
+        broadcast_id = first.broadcast_id if isinstance(first, Claim) else _insert(tx, row, chunks)
         if key is not None:
             answer = None if inline or describe is None else describe(public_id)
             keep_key(tx, ctx, key, client=client, broadcast_id=broadcast_id, answer=answer)
-        first: Claim | Idle | None = None
-        if inline:
+        if inline and first is None:
             plan_chunks(tx, ctx, broadcast_id)
             first = claim_in(tx, ctx, broadcast_id=broadcast_id)
             if isinstance(first, Idle):
                 finalize_in(tx, ctx, broadcast_id)  # no recipient is allowed now
         failpoints.reach("C0")
+    return _accept(broadcast_id, public_id, first)
+
+
+def _store_together(tx: Connection, broadcasts: Sequence[OneBatch]) -> Sequence[Claim | None]:
+    claims = claim_new(tx, broadcasts)
+    failpoints.reach("C0")
+    return claims
+
+
+def _accept(broadcast_id: int, public_id: str, first: Claim | Idle | None) -> Accepted:
     failpoints.reach("C1")
     if isinstance(first, Claim):
         failpoints.reach("C3")
@@ -108,11 +126,33 @@ def insert_broadcast(
 
     Returns its id.
     """
+    row = _make_row(
+        ctx,
+        request,
+        client=client,
+        public_id=public_id,
+        text_hash=text_hash,
+        chunks=chunks,
+        resend_of=resend_of,
+    )
+    return _insert(tx, row, chunks)
+
+
+def _make_row(
+    ctx: Context,
+    request: BroadcastRequest,
+    *,
+    client: str,
+    public_id: str,
+    text_hash: bytes,
+    chunks: Sequence[AudienceChunk] | None,
+    resend_of: int | None = None,
+) -> dict[str, Any]:
     now, rules = ctx.now(), ctx.rules
     start = request.send_at or now
     recipients = sum(len(chunk.recipients) for chunk in chunks or ())
     default_end = start + timedelta(seconds=rules.expire_after_s)
-    row = {
+    return {
         "public_id": public_id,
         "client": client,
         "created_at": now,
@@ -141,6 +181,9 @@ def insert_broadcast(
         "texts": dict(request.texts) or None,
         "resend_of": resend_of,
     }
+
+
+def _insert(tx: Connection, row: Mapping[str, Any], chunks: Sequence[AudienceChunk] | None) -> int:
     broadcast_id: int = tx.execute(_INSERT_BROADCAST, row).scalar_one()
     if chunks:
         tx.execute(_INSERT_CHUNKS, list(make_chunk_rows(broadcast_id, chunks)))

@@ -91,7 +91,7 @@ _NEXT_START = (
 _THIS_NEXT_START = _NEXT_START.where(_BROADCASTS.c.id == bindparam("broadcast_id"))
 
 # A batch that expires sooner is not sent.
-_MIN_LIFE = timedelta(seconds=1)
+MIN_LIFE = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +100,7 @@ class Claim:
 
     `size` counts recipients.  `claimed_at` is monotonic.  `on_trial` is True if an open circuit
     let the batch through, `after_busy` if Sinch's last answer was to wait, `called_back` if Sinch
-    is asked for delivery reports.
+    is asked for delivery reports, `is_whole` if the broadcast has no other batch, see one_batch.
     """
 
     batch_id: int
@@ -113,6 +113,7 @@ class Claim:
     on_trial: bool
     after_busy: bool
     called_back: bool
+    is_whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +184,7 @@ def _claim(
         broadcast = _find_broadcast(tx, now, broadcast_id)
         if broadcast is None:
             return Idle(_find_next_start(tx, broadcast_id))
-        if broadcast.expires_at - now >= _MIN_LIFE:
+        if broadcast.expires_at - now >= MIN_LIFE:
             # One at a time where each counts against the pace, or is on trial.
             alone = ctx.rules.messages_per_second is not None or gates.circuit is not None
             limit = 1 if alone else max_batches

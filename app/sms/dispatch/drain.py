@@ -13,6 +13,7 @@ from app.db.base import table_of
 from app.sms.audience.plan import plan_broadcast
 from app.sms.context import Context
 from app.sms.dispatch.claim import Claim, Idle, claim_batch
+from app.sms.dispatch.outcome import SubmitResult
 from app.sms.dispatch.submit import submit_batch
 from app.sms.models.batch import Batch
 from app.sms.models.broadcast import Broadcast
@@ -57,22 +58,27 @@ class Accepted:
     first: Claim | Idle | None
 
 
-def submit_inline(ctx: Context, broadcast_id: int, first: Claim | Idle) -> None:
-    """Submit the batches of a broadcast within `rules.budget_s`; `first` is claimed already."""
+def submit_inline(ctx: Context, broadcast_id: int, first: Claim | Idle) -> str | None:
+    """Submit the batches of a broadcast within `rules.budget_s`; `first` is claimed already.
+
+    Returns Sinch's id of the only batch if the broadcast is complete with it; otherwise None.
+    """
     deadline = ctx.clock.monotonic() + ctx.rules.budget_s
     claim = first
     while True:
         remaining_s = deadline - ctx.clock.monotonic()
         if isinstance(claim, Claim):
-            _submit(ctx, claim, within_s=remaining_s)
+            result = _submit(ctx, claim, within_s=remaining_s)
+            if result.completed:
+                return result.sinch_id
             if not is_under_way(ctx, broadcast_id):
-                return
+                return None
         else:
             within_s = min(remaining_s - MIN_POST_S, _MAX_INLINE_WAIT_S)
             if not _wait(ctx, broadcast_id, claim.not_before, within_s=within_s):
-                return
+                return None
         if deadline - ctx.clock.monotonic() < MIN_POST_S:
-            return
+            return None
         claim = claim_batch(ctx, broadcast_id=broadcast_id)
 
 
@@ -110,11 +116,12 @@ def is_under_way(ctx: Context, broadcast_id: int) -> bool:
         return tx.execute(_BATCH_UNDER_WAY, {"broadcast_id": broadcast_id}).first() is not None
 
 
-def _submit(ctx: Context, claim: Claim, *, within_s: float | None = None) -> None:
+def _submit(ctx: Context, claim: Claim, *, within_s: float | None = None) -> SubmitResult:
     result = submit_batch(ctx, claim, within_s=within_s)
     unclear = result.outcome is Outcome.UNKNOWN
     if unclear or (result.outcome is Outcome.ACCEPTED and result.sinch_id is None):
         _reconcile_soon(ctx, claim.batch_id)
+    return result
 
 
 def _reconcile_soon(ctx: Context, batch_id: int) -> None:

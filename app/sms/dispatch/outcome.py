@@ -95,7 +95,8 @@ class SubmitResult:
     """Result of one POST.
 
     `sinch_id` may be None for ACCEPTED.  `refusal` is Sinch's error answer.  `retry_after_s` is
-    Sinch's Retry-After.  `pauses_all` is False if only this batch was not posted.
+    Sinch's Retry-After.  `pauses_all` is False if only this batch was not posted.  `completed` is
+    True once this result is recorded, and the broadcast complete with it.
     """
 
     outcome: Outcome
@@ -103,6 +104,7 @@ class SubmitResult:
     refusal: SinchRefusal | None = None
     retry_after_s: float | None = None
     pauses_all: bool = True
+    completed: bool = False
 
 
 ClaimResult = tuple[Claim, SubmitResult]

@@ -13,13 +13,14 @@ from app.sms.context import Context
 
 def make_outgoing(
     ctx: Context,
-    broadcast: Row[Any],
+    broadcast: Any,
     content: BatchRecipients,
     recipients: Sequence[str],
     *,
     reference: str,
     expires_at: datetime,
 ) -> OutgoingBatch:
+    """Return the batch; `broadcast` has the columns of its table."""
     options = broadcast.options
     report = ctx.report_mode(options)
     return OutgoingBatch(

@@ -4,6 +4,7 @@ outcome.py decides what an answer means for the batch.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -22,6 +23,7 @@ from app.sinch.errors import (
 from app.sinch.schemas import PreparedBatch
 from app.sms.context import Context
 from app.sms.dispatch.claim import Claim
+from app.sms.dispatch.one_batch import Acceptance, complete
 from app.sms.dispatch.outcome import ClaimResult, SubmitResult, record_with_retry
 from app.sms.models.batch import Attempt, Batch
 from app.sms.models.states import BatchState, Outcome
@@ -35,7 +37,11 @@ _NOT_POSTED = SubmitResult(outcome=Outcome.NOT_SENT, pauses_all=False)
 def submit_batch(ctx: Context, claim: Claim, *, within_s: float | None = None) -> SubmitResult:
     result = post_batch(ctx, claim, within_s=within_s)
     failpoints.reach("C5")
-    record_with_retry(ctx, [(claim, result)])
+    if claim.is_whole and result.sinch_id and not claim.after_busy:
+        completed = complete(Acceptance(ctx, claim, result.sinch_id))
+        result = replace(result, completed=completed)
+    if not result.completed:
+        record_with_retry(ctx, [(claim, result)])
     failpoints.reach("C6")
     return result
 

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Row, and_, bindparam, func, or_, select, upda
 from app.db.audit import AuditEntry
 from app.db.base import table_of
 from app.sms.context import Context
-from app.sms.lifecycle.outbox import EventType, enqueue_event
+from app.sms.lifecycle.outbox import EventType, notify_clients
 from app.sms.models.batch import Batch
 from app.sms.models.broadcast import Broadcast
 from app.sms.models.states import AT_SINCH, FINAL, OPEN, RESEND, UNSENT, BatchState, BroadcastStatus
@@ -117,25 +117,10 @@ def finalize_in(tx: Connection, ctx: Context, broadcast_id: int) -> BroadcastSta
         },
     )
     if broadcast.completed_at is None:
-        _notify_client(tx, ctx, broadcast, EventType.BROADCAST_COMPLETED, status)
+        notify_clients(tx, ctx, EventType.BROADCAST_COMPLETED, [broadcast], status)
     if broadcast.all_reported_at is None and all_reported_at:
-        _notify_client(tx, ctx, broadcast, EventType.BROADCAST_ALL_REPORTED, status)
+        notify_clients(tx, ctx, EventType.BROADCAST_ALL_REPORTED, [broadcast], status)
     return status
-
-
-def _notify_client(
-    tx: Connection,
-    ctx: Context,
-    broadcast: Row[Any],
-    event_type: EventType,
-    status: BroadcastStatus,
-) -> None:
-    facts = {
-        "broadcast_id": broadcast.public_id,
-        "reference": broadcast.reference,
-        "status": status.value,
-    }
-    enqueue_event(tx, ctx, client=broadcast.client, event_type=event_type, facts=facts)
 
 
 def lock_broadcast(tx: Connection, broadcast_id: int) -> Row[Any]:

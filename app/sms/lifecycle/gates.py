@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Row, or_, select, update
 from app.clock import CLOCK_SLACK_S
 from app.config import SendingRules
 from app.db.base import table_of
+from app.db.prepared import Prepared
 from app.sms.models.batch import Gate
 
 BUSY, CIRCUIT, PACE, RESTORE = "busy", "circuit", "pace", "restore"
@@ -27,7 +28,7 @@ MAX_BUSY_S = 900.0
 _MIN_BACKOFF_S = 1.0
 
 _GATES = table_of(Gate)
-_SELECT_GATES = select(_GATES)
+_SELECT_GATES = Prepared(select(_GATES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ def read_gates(
     PACE is locked only if `messages_per_second` is set: claims then run one after another.  SQLite
     has one writer and needs no lock.
     """
-    rows = {row.name: row for row in tx.execute(_SELECT_GATES)}
+    rows = {row.name: row for row in _SELECT_GATES.fetch(tx)}
     if lock and (lock != PACE or rules.messages_per_second) and tx.dialect.name != "sqlite":
         rows[lock] = _lock_gate(tx, lock)
     circuit, pace, restore = rows[CIRCUIT], rows[PACE], rows[RESTORE].facts

@@ -1,15 +1,17 @@
 """Outbox: events for clients, written in the transaction that they report."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, Connection, String, bindparam, column, insert, or_, select, table
+from sqlalchemy import JSON, Connection, Row, String, bindparam, column, insert, or_, select, table
 
 from app.db.base import table_of
+from app.db.prepared import Prepared
 from app.ids import make_id
 from app.sms.context import Context
 from app.sms.models.reports import OutboxEvent
+from app.sms.models.states import BroadcastStatus
 
 
 class EventType(StrEnum):
@@ -31,8 +33,8 @@ _ENDPOINTS = table("webhook_endpoints", column("client", String), column("event_
 _OUTBOX = table_of(OutboxEvent)
 _INSERT = insert(_OUTBOX).returning(_OUTBOX.c.id)
 _CLIENT = bindparam("client", type_=String)
-_SUBSCRIBED = select(_ENDPOINTS.c.event_types).where(
-    or_(_ENDPOINTS.c.client == _CLIENT, _CLIENT.is_(None))
+_SUBSCRIBED = Prepared(
+    select(_ENDPOINTS.c.event_types).where(or_(_ENDPOINTS.c.client == _CLIENT, _CLIENT.is_(None)))
 )
 
 
@@ -45,9 +47,33 @@ def enqueue_event(
     facts: Mapping[str, Any],
 ) -> None:
     """Add an event for a client, or for every client, if any of its endpoints subscribed to it."""
-    subscribed = tx.execute(_SUBSCRIBED, {"client": client}).scalars()
-    if any(event_type in event_types for event_types in subscribed):
+    if _is_subscribed(tx, client, event_type):
         add_event(tx, ctx, client=client, event_type=event_type, facts=facts)
+
+
+def notify_clients(
+    tx: Connection,
+    ctx: Context,
+    event_type: EventType,
+    broadcasts: Sequence[Row[Any]],
+    status: BroadcastStatus,
+) -> None:
+    """Add an event about each broadcast for its client, if one of its endpoints subscribed."""
+    clients = {broadcast.client for broadcast in broadcasts}
+    subscribed = {client for client in clients if _is_subscribed(tx, client, event_type)}
+    for broadcast in broadcasts:
+        if broadcast.client in subscribed:
+            facts = {
+                "broadcast_id": broadcast.public_id,
+                "reference": broadcast.reference,
+                "status": status.value,
+            }
+            add_event(tx, ctx, client=broadcast.client, event_type=event_type, facts=facts)
+
+
+def _is_subscribed(tx: Connection, client: str | None, event_type: EventType) -> bool:
+    rows = _SUBSCRIBED.fetch(tx, {"client": client})
+    return any(event_type in row.event_types for row in rows)
 
 
 def add_event(

@@ -14,6 +14,7 @@ from sqlalchemy import ARRAY, Connection, LargeBinary, bindparam, exists, select
 
 from app.db.base import Metadata, table_of
 from app.db.facts import read_metadata, set_metadata
+from app.db.prepared import Prepared
 from app.db.schema import WrongDatabase
 from app.subscribers.context import SubscriberContext
 from app.subscribers.models import Scope, Suppression
@@ -22,9 +23,14 @@ KEY_FACT = "suppression_key"
 _PAGE = 1_000
 
 _SUPPRESSIONS = table_of(Suppression)
-_ANONYMIZED = select(
-    exists(select(_SUPPRESSIONS.c.id).where(_SUPPRESSIONS.c.phone.is_(None))).label("exists"),
-    select(Metadata.value).where(Metadata.name == KEY_FACT).scalar_subquery().label("fingerprint"),
+_ANONYMIZED = Prepared(
+    select(
+        exists(select(_SUPPRESSIONS.c.id).where(_SUPPRESSIONS.c.phone.is_(None))).label("exists"),
+        select(Metadata.value)
+        .where(Metadata.name == KEY_FACT)
+        .scalar_subquery()
+        .label("fingerprint"),
+    )
 )
 _LOOKUP = "SELECT phone_hash, scope FROM suppressions WHERE phone IS NULL AND released_at IS NULL"
 _POSTGRES_LOOKUP = text(f"{_LOOKUP} AND phone_hash = ANY(:hashes)").bindparams(
@@ -53,7 +59,7 @@ def has_anonymized(tx: Connection, ctx: SubscriberContext) -> bool:
 
     Raises WrongKey if those were hashed with another key.
     """
-    anonymized = tx.execute(_ANONYMIZED).one()
+    (anonymized,) = _ANONYMIZED.fetch(tx)
     if anonymized.exists and anonymized.fingerprint != write_fingerprint(ctx.phone_hash_key):
         raise WrongKey
     return bool(anonymized.exists)

@@ -14,12 +14,13 @@ from sqlalchemy import Connection, Row, bindparam, insert, select, text, update
 
 from app.db.base import table_of
 from app.db.lists import PHONES, chunked, pack
+from app.db.prepared import Prepared, run_sql
 from app.ids import make_id
 from app.subscribers.context import SubscriberContext
 from app.subscribers.models import Cause, Scope, Suppression
 from app.subscribers.suppressions.hash_key import find_anonymized, has_anonymized, settle_key
 
-_LOCK_SHARED = text("SELECT pg_advisory_xact_lock_shared(7245013001)")
+_LOCK_SHARED = "SELECT pg_advisory_xact_lock_shared(7245013001)"
 _LOCK_EXCLUSIVE = text("SELECT pg_advisory_xact_lock(7245013001)")
 
 _SUPPRESSIONS = table_of(Suppression)
@@ -27,12 +28,15 @@ _IS_ACTIVE = _SUPPRESSIONS.c.released_at.is_(None)
 # Rows of suppressions; `active` is true while one is in force.
 SELECT_SUPPRESSIONS = select(_SUPPRESSIONS, _IS_ACTIVE.label("active"))
 _IS_FOR_ALL = _SUPPRESSIONS.c.scope == Scope.ALL
-_SUPPRESSED_FOR_MARKETING = {
+_ACTIVE_OF_PHONES = {
     dialect: select(_SUPPRESSIONS.c.phone).where(_SUPPRESSIONS.c.phone.in_(phones), _IS_ACTIVE)
     for dialect, phones in PHONES.items()
 }
+_SUPPRESSED_FOR_MARKETING = {
+    dialect: Prepared(query) for dialect, query in _ACTIVE_OF_PHONES.items()
+}
 _SUPPRESSED_FOR_ALL = {
-    dialect: query.where(_IS_FOR_ALL) for dialect, query in _SUPPRESSED_FOR_MARKETING.items()
+    dialect: Prepared(query.where(_IS_FOR_ALL)) for dialect, query in _ACTIVE_OF_PHONES.items()
 }
 _BY_HASH = SELECT_SUPPRESSIONS.where(
     _SUPPRESSIONS.c.phone_hash.in_(bindparam("hashes", expanding=True))
@@ -64,7 +68,7 @@ def lock_suppressions_shared(tx: Connection) -> None:
     SQLite needs no lock: it has one writer.
     """
     if tx.dialect.name != "sqlite":
-        tx.execute(_LOCK_SHARED)
+        run_sql(tx, _LOCK_SHARED)
 
 
 def lock_suppressions_exclusive(tx: Connection) -> None:
@@ -198,9 +202,8 @@ def find_suppressed(
     queries = _SUPPRESSED_FOR_MARKETING if marketing else _SUPPRESSED_FOR_ALL
     by_hash, suppressed = has_anonymized(tx, ctx), set[str]()
     for part in chunked(phones):
-        suppressed.update(
-            tx.execute(queries[tx.dialect.name], {"phones": pack(tx, part)}).scalars()
-        )
+        rows = queries[tx.dialect.name].fetch(tx, {"phones": pack(tx, part)})
+        suppressed.update(row.phone for row in rows)
         if by_hash:
             anonymized = find_anonymized(tx, ctx, part)
             suppressed.update(

@@ -1,0 +1,322 @@
+"""Broadcasts of one batch: two short transactions, which the requests of a process share.
+
+Most calls send one text to one person.  What they write is known before: the payload is frozen and
+the rows are inserted as they are after the claim.  Requests that wait for a transaction commit
+together, see app.db.shared_writes.
+
+    claim_new    checks gates and suppressions, inserts everything, claimed
+    complete     after Sinch accepted the batch: ends batch, attempt and broadcast
+
+Whatever differs (a suppressed number, a closed gate, another answer, a pause meanwhile) goes the
+general way, by audience/plan, dispatch/claim and dispatch/outcome: nothing is written here then.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from hashlib import sha256
+from types import SimpleNamespace
+from typing import Any
+
+from loguru import logger
+from sqlalchemy import BigInteger, Connection, String, bindparam, column, update, values
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.db.base import table_of
+from app.db.prepared import Prepared, PreparedInsert, run_sql
+from app.db.types import UtcTime
+from app.failpoints import failpoints
+from app.sinch.schemas import write_batch
+from app.sms.audience.chunks import AudienceChunk, BatchRecipients, make_chunk_rows, make_reference
+from app.sms.context import Context
+from app.sms.dispatch.claim import MIN_LIFE, Claim
+from app.sms.dispatch.payload import make_outgoing
+from app.sms.lifecycle.gates import read_gates
+from app.sms.lifecycle.outbox import EventType, notify_clients
+from app.sms.models.batch import Attempt, Batch
+from app.sms.models.broadcast import Broadcast, Chunk
+from app.sms.models.states import BatchState, BroadcastStatus, Category, Outcome
+from app.subscribers.suppressions.store import find_suppressed, lock_suppressions_shared
+
+_BROADCASTS, _BATCHES, _ATTEMPTS = table_of(Broadcast), table_of(Batch), table_of(Attempt)
+_INSERT_BROADCASTS = PreparedInsert(_BROADCASTS, "id", "public_id")
+_INSERT_CHUNKS = PreparedInsert(table_of(Chunk))
+_INSERT_BATCHES = PreparedInsert(_BATCHES, "id", "client_reference")
+_INSERT_ATTEMPTS = PreparedInsert(_ATTEMPTS)
+_INSERT_MESSAGES = {
+    "sqlite": "INSERT INTO messages (broadcast_id, recipient, batch_id) "
+    "SELECT b.broadcast_id, line.value, b.id FROM batches b "
+    "JOIN chunks c ON c.broadcast_id = b.broadcast_id AND c.number = b.chunk, "
+    """json_each('["' || replace(c.recipients, char(10), '","') || '"]') line """
+    "WHERE b.id IN (SELECT value FROM json_each(?))",
+    "postgresql": "INSERT INTO messages (broadcast_id, recipient, batch_id) "
+    "SELECT b.broadcast_id, line, b.id FROM batches b "
+    "JOIN chunks c ON c.broadcast_id = b.broadcast_id AND c.number = b.chunk "
+    "CROSS JOIN LATERAL unnest(string_to_array(c.recipients, chr(10))) line "
+    "WHERE b.id = ANY(%s::bigint[])",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OneBatch:
+    """A broadcast of one batch: its row, its chunk and the frozen payload of its batch."""
+
+    ctx: Context
+    row: Mapping[str, Any]
+    chunk: AudienceChunk
+    reference: str
+    body: bytes
+    called_back: bool
+
+
+def prepare_one_batch(
+    ctx: Context, row: Mapping[str, Any], chunks: Sequence[AudienceChunk]
+) -> OneBatch | None:
+    """Freeze the payload of a new broadcast.  Returns None for one that goes the general way.
+
+    `row` is the row of the table of broadcasts.
+    """
+    if len(chunks) != 1 or row["category"] is not Category.TRANSACTIONAL:
+        return None
+    chunk = chunks[0]
+    if chunk.exclusion_reason is not None or ctx.rules.messages_per_second is not None:
+        return None
+    phones = list(chunk.recipients)
+    reference = make_reference(row["public_id"], 0, 0, 0)
+    outgoing = make_outgoing(
+        ctx,
+        SimpleNamespace(**row),
+        BatchRecipients(phones, range(len(phones)), chunk.parameters or {}, chunk.language),
+        phones,
+        reference=reference,
+        expires_at=row["expires_at"],
+    )
+    return OneBatch(
+        ctx=ctx,
+        row=row,
+        chunk=chunk,
+        reference=reference,
+        body=write_batch(outgoing),
+        called_back=outgoing.callback_url is not None,
+    )
+
+
+def claim_new(tx: Connection, broadcasts: Sequence[OneBatch]) -> list[Claim | None]:
+    """Insert broadcasts with their claimed batches.  Returns a claim for each.
+
+    None is for a broadcast that goes the general way: it is not inserted.  Raises WrongKey.
+    """
+    ctx = broadcasts[0].ctx
+    # A claim behind a committed STOP sees that STOP.
+    lock_suppressions_shared(tx)
+    now = ctx.now()
+    gates = read_gates(tx, ctx.rules, now)
+    if gates.circuit or gates.find_obstacle(now) is not None:
+        return [None] * len(broadcasts)
+    phones = [phone for broadcast in broadcasts for phone in broadcast.chunk.recipients]
+    suppressed = find_suppressed(tx, ctx.subscriber_context, phones, marketing=False)
+    allowed = [broadcast for broadcast in broadcasts if _may_go(broadcast, suppressed, now)]
+    ids = _insert(tx, allowed, now) if allowed else {}
+    claimed_at = ctx.clock.monotonic()
+    return [
+        Claim(
+            batch_id=ids[broadcast.reference],
+            broadcast_id=ids[broadcast.row["public_id"]],
+            attempt=1,
+            reference=broadcast.reference,
+            body=broadcast.body,
+            size=len(broadcast.chunk.recipients),
+            claimed_at=claimed_at,
+            on_trial=False,
+            after_busy=gates.busy_count > 0,
+            called_back=broadcast.called_back,
+            is_whole=True,
+        )
+        if broadcast.reference in ids
+        else None
+        for broadcast in broadcasts
+    ]
+
+
+def _may_go(broadcast: OneBatch, suppressed: set[str], now: datetime) -> bool:
+    if broadcast.row["expires_at"] - now < MIN_LIFE:
+        return False
+    return not suppressed or suppressed.isdisjoint(broadcast.chunk.recipients)
+
+
+def _insert(tx: Connection, broadcasts: Sequence[OneBatch], now: datetime) -> dict[str, int]:
+    """Insert all rows.  Returns the ids of broadcasts by public id, of batches by reference."""
+    claimed = {"status": BroadcastStatus.SENDING, "first_submitted_at": now, "planned": 1}
+    rows = [{**broadcast.row, **claimed} for broadcast in broadcasts]
+    ids = {row.public_id: row.id for row in _INSERT_BROADCASTS.run(tx, rows)}
+    _INSERT_CHUNKS.run(
+        tx,
+        [
+            row
+            for broadcast in broadcasts
+            for row in make_chunk_rows(ids[broadcast.row["public_id"]], [broadcast.chunk])
+        ],
+    )
+    batches = [
+        {
+            "broadcast_id": ids[broadcast.row["public_id"]],
+            "chunk": 0,
+            "start": 0,
+            "size": len(broadcast.chunk.recipients),
+            "level": 0,
+            "client_reference": broadcast.reference,
+            "state": BatchState.SENDING,
+            "attempt": 1,
+            "lease_until": now + broadcast.ctx.rules.lease,
+            "reconcile_attempts": 0,
+            "not_found_count": 0,
+            "ended": 0,
+            "report_fetches": 0,
+            "rollup_dirty": False,
+        }
+        for broadcast in broadcasts
+    ]
+    batch_ids = {row.client_reference: row.id for row in _INSERT_BATCHES.run(tx, batches)}
+    own = list(batch_ids.values())
+    run_sql(
+        tx,
+        _INSERT_MESSAGES[tx.dialect.name],
+        (json.dumps(own) if tx.dialect.name == "sqlite" else own,),
+    )
+    _INSERT_ATTEMPTS.run(
+        tx,
+        [
+            {
+                "batch_id": batch_ids[broadcast.reference],
+                "number": 1,
+                "started_at": now,
+                "payload_hash": sha256(broadcast.body).digest(),
+                "worker": broadcast.ctx.worker,
+                "overridden": False,
+            }
+            for broadcast in broadcasts
+        ],
+    )
+    return ids | batch_ids
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """A claim of a broadcast's only batch, and Sinch's id of the batch."""
+
+    ctx: Context
+    claim: Claim
+    sinch_id: str
+
+
+class _BatchMoved(Exception):
+    """A batch is no longer as its claim left it."""
+
+
+def complete(acceptance: Acceptance) -> bool:
+    """Record that Sinch accepted a broadcast's only batch: the broadcast is complete.
+
+    Returns False if nothing was recorded: then the general way does.
+    """
+    try:
+        return acceptance.ctx.db.share(_complete).write(acceptance)
+    except (SQLAlchemyError, _BatchMoved) as e:
+        bound = logger.bind(client_reference=acceptance.claim.reference, error=type(e).__name__)
+        bound.warning("a broadcast of one batch is recorded the general way")
+        return False
+
+
+def _complete(tx: Connection, acceptances: Sequence[Acceptance]) -> list[bool]:
+    ctx = acceptances[0].ctx
+    now = ctx.now()
+    ids = {f"id_{n}": each.claim.broadcast_id for n, each in enumerate(acceptances)}
+    # The broadcast first, as every transaction locks it; it may be paused or cancelled meanwhile.
+    rows = _end_broadcasts(len(acceptances)).fetch(tx, {"now": now, **ids})
+    ended = {row.id for row in rows}
+    own = [each for each in acceptances if each.claim.broadcast_id in ended]
+    if own:
+        _end_batches(tx, own, now)
+        notify_clients(tx, ctx, EventType.BROADCAST_COMPLETED, rows, BroadcastStatus.COMPLETE)
+    failpoints.reach("C9")
+    return [each.claim.broadcast_id in ended for each in acceptances]
+
+
+def _end_batches(tx: Connection, acceptances: Sequence[Acceptance], now: datetime) -> None:
+    given: dict[str, Any] = {"now": now}
+    for n, each in enumerate(acceptances):
+        given[f"id_{n}"] = each.claim.batch_id
+        given[f"sinch_id_{n}"] = each.sinch_id
+        report_at = each.ctx.first_report_at(called_back=each.claim.called_back)
+        given[f"report_at_{n}"] = report_at
+    count = len(acceptances)
+    if len(_accept_batches(count).fetch(tx, given)) != count:
+        raise _BatchMoved
+    _end_attempts(count).change(tx, given)
+
+
+@cache
+def _end_broadcasts(count: int) -> Prepared:
+    return Prepared(
+        update(_BROADCASTS)
+        .where(_BROADCASTS.c.id.in_(_number(count)))
+        .where(_BROADCASTS.c.status == BroadcastStatus.SENDING)
+        .values(status=BroadcastStatus.COMPLETE, completed_at=bindparam("now"))
+        .returning(
+            _BROADCASTS.c.id,
+            _BROADCASTS.c.public_id,
+            _BROADCASTS.c.client,
+            _BROADCASTS.c.reference,
+        )
+    )
+
+
+@cache
+def _accept_batches(count: int) -> Prepared:
+    accepted = (
+        values(
+            column("id", BigInteger),
+            column("sinch_id", String),
+            column("report_at", UtcTime()),
+            name="accepted",
+        )
+        .data(
+            [
+                (
+                    bindparam(f"id_{n}", type_=BigInteger),
+                    bindparam(f"sinch_id_{n}", type_=String),
+                    bindparam(f"report_at_{n}", type_=UtcTime()),
+                )
+                for n in range(count)
+            ]
+        )
+        .cte("accepted")
+    )
+    return Prepared(
+        update(_BATCHES)
+        .where(_BATCHES.c.id == accepted.c.id, _BATCHES.c.state == BatchState.SENDING)
+        .where(_BATCHES.c.attempt == 1)
+        .values(
+            state=BatchState.ACCEPTED,
+            sinch_id=accepted.c.sinch_id,
+            lease_until=None,
+            accepted_at=bindparam("now"),
+            next_report_at=accepted.c.report_at,
+            rollup_dirty=True,
+        )
+        .returning(_BATCHES.c.id)
+    )
+
+
+@cache
+def _end_attempts(count: int) -> Prepared:
+    return Prepared(
+        update(_ATTEMPTS)
+        .where(_ATTEMPTS.c.batch_id.in_(_number(count)), _ATTEMPTS.c.number == 1)
+        .values(ended_at=bindparam("now"), outcome=Outcome.ACCEPTED)
+    )
+
+
+def _number(count: int) -> list[Any]:
+    return [bindparam(f"id_{n}", type_=BigInteger) for n in range(count)]
