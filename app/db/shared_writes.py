@@ -25,11 +25,11 @@ _PAUSE_S = 0.001
 class _Group(Generic[Item, Result]):
     """Items for one transaction, and its results in their order, or its error."""
 
-    def __init__(self) -> None:
+    def __init__(self, ended: threading.Event) -> None:
         self.items: list[Item] = []
         self.results: Sequence[Result] = ()
         self.error: BaseException | None = None
-        self.ended = threading.Event()
+        self.ended = ended
 
 
 class SharedWrites(Generic[Item, Result]):
@@ -39,6 +39,10 @@ class SharedWrites(Generic[Item, Result]):
     of the group get the error.  A thread waits at most `within_s`.  With `gather` a leader waits
     some milliseconds for more threads if the last group had several.
     """
+
+    # What threads wait for.
+    make_lock: Callable[[], Any] = threading.Lock
+    make_event: Callable[[], Any] = threading.Event
 
     def __init__(
         self,
@@ -50,8 +54,8 @@ class SharedWrites(Generic[Item, Result]):
     ) -> None:
         self._begin, self._write, self._within_s, self._gather = begin, write, within_s, gather
         self._joining = threading.Lock()
-        self._turn = threading.Lock()
-        self._next = _Group[Item, Result]()
+        self._turn = self.make_lock()
+        self._next = _Group[Item, Result](self.make_event())
         self._several = False
 
     def write(self, item: Item) -> Result:
@@ -95,7 +99,7 @@ class SharedWrites(Generic[Item, Result]):
     def _close(self, group: _Group[Item, Result]) -> None:
         with self._joining:
             if self._next is group:
-                self._next = _Group()
+                self._next = _Group(self.make_event())
                 self._several = len(group.items) > 1
 
 

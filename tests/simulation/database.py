@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import OperationalError
 
 from app.db.engine import Database
+from app.db.shared_writes import SharedWrites
 from tests.databases import migrate
 from tests.simulation.world import World
 
@@ -22,6 +23,7 @@ _LATER_FACTS = "DELETE FROM metadata WHERE name IN ('inbounds_listed', 'suppress
 # What a database has before anything happens in it.
 _KEPT = {"alembic_version", "metadata", "gates"}
 _TRIGGERS = "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'consent_events'"
+_TURN_S = 0.001
 _TABLES = "SELECT name FROM sqlite_master WHERE type = 'table'"
 
 
@@ -60,6 +62,37 @@ class KeptConnections:
             connection.close()
 
 
+class _Lock:
+    """Held by a task of the simulated world, where others go on meanwhile."""
+
+    def __init__(self, world: World) -> None:
+        self._world, self._held = world, False
+
+    def acquire(self, timeout: float) -> bool:
+        while self._held:
+            self._world.wait(_TURN_S)
+        self._held = True
+        return True
+
+    def release(self) -> None:
+        self._held = False
+
+
+class _Event:
+    """What tasks of the simulated world wait for."""
+
+    def __init__(self, world: World) -> None:
+        self._world, self._is_set = world, False
+
+    def set(self) -> None:
+        self._is_set = True
+
+    def wait(self, timeout: float | None) -> bool:
+        while not self._is_set:
+            self._world.wait(_TURN_S)
+        return True
+
+
 class SimulatedDatabase(Database):
     """The database of one process of seeds; each seed enters its own world."""
 
@@ -94,6 +127,7 @@ class SimulatedDatabase(Database):
     def enter(self, world: World, observe: Callable[[], None]) -> None:
         """Begin a seed with no rows; `observe` is called behind every commit."""
         self._world, self._observe = world, observe
+        self._shared_by: dict[tuple[Any, int], SharedWrites[Any, Any]] = {}
         self.raw.execute("BEGIN IMMEDIATE")
         for table in self._emptied:
             self.raw.execute(f"DELETE FROM {table}")
@@ -116,6 +150,17 @@ class SimulatedDatabase(Database):
         self._observe()
         if not quiet and world.faults.strike(world.random, "db_lost"):
             raise Trouble("committed, but nobody is told")
+
+    def share(self, write: Callable[..., Any]) -> SharedWrites[Any, Any]:
+        """Each simulated process shares its own transactions."""
+        world = self._world
+
+        class Shared(SharedWrites[Any, Any]):
+            make_lock = staticmethod(lambda: _Lock(world))
+            make_event = staticmethod(lambda: _Event(world))
+
+        process = world.current.process if world.current else 0
+        return self._shared_by.setdefault((write, process), Shared(self.write, write))
 
     @contextlib.contextmanager
     def read(self, *, within_s: float | None = None) -> Iterator[Connection]:
