@@ -14,6 +14,7 @@ from sqlalchemy.sql.expression import ReturnsRows
 from sqlalchemy.types import TypeEngine
 
 from app.db.types import EnumText, UtcTime
+from app.failpoints import failpoints
 
 _NOTHING: Mapping[str, Any] = {}
 
@@ -103,6 +104,7 @@ class PreparedInsert:
 
 def run_sql(tx: Connection, sql: str, parameters: Any = ()) -> Any:
     """Run SQL by the driver.  Returns its cursor."""
+    failpoints.reach("statement")
     driver: Any = tx.connection.driver_connection
     try:
         return driver.execute(sql, parameters)
