@@ -17,7 +17,6 @@ import ipaddress
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import wraps
 from http import HTTPStatus
 from threading import Lock
 from typing import Any, ParamSpec, TypeVar
@@ -57,25 +56,36 @@ _INVALID = (
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     HTTPStatus.UNPROCESSABLE_ENTITY,
 )
+# Each time that this many counters have come, those of windows that have ended are dropped.
+_SWEPT_EVERY = 1_000
 # Invalid calls that are given back at most, as a multiple of RATE_LIMIT.
 _FREE_INVALID = 10
 
 
-def _one_at_a_time(count: Callable[P, R]) -> Callable[P, R]:
-    lock = Lock()
-
-    @wraps(count)
-    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
-        with lock:
-            return count(*args, **kwargs)
-
-    return guarded
+_counting = Lock()
 
 
-# Two threads that count at once may start one timer twice: a RuntimeError, answered with 500.
-# Fixed in limits after 5.8.0 (github.com/alisaifee/limits/pull/352).  Flask-Limiter's fallback
-# uses this class, so a subclass would not help.
-MemoryStorage.incr = _one_at_a_time(MemoryStorage.incr)  # type: ignore[method-assign]
+def _count(counters: MemoryStorage, key: str, expiry: float, amount: int = 1) -> int:
+    """Count a call in memory, and drop the counters of windows that have ended.
+
+    The method of `limits` 5.8.0 starts a thread for that at nearly every call, which costs more
+    than the rest of the limit, and two calls at once may start one thread twice: a RuntimeError
+    (github.com/alisaifee/limits/pull/352).
+    """
+    now = time.time()
+    with _counting:
+        if counters.expirations.get(key, 0) <= now:
+            if len(counters.expirations) % _SWEPT_EVERY == _SWEPT_EVERY - 1:
+                for old in [name for name, at in list(counters.expirations.items()) if at <= now]:
+                    counters.clear(old)
+            counters.expirations[key] = now + expiry
+            counters.storage[key] = 0
+        counters.storage[key] += amount
+        return counters.storage[key]
+
+
+# Flask-Limiter's fallback uses this class, so a subclass would not help.
+MemoryStorage.incr = _count  # type: ignore[method-assign,assignment]
 
 
 class TooManyRequests(ClarionError):

@@ -13,6 +13,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError, TimeoutError
 
 from app.db.outages import note_outage
+from app.db.prepared import raise_again, run_sql
 from app.db.shared_writes import Item, Result, SharedWrites
 
 # A writer waits this long for other writers.
@@ -52,6 +53,7 @@ class Database:
 
     def __init__(self, url: str, *, pool_size: int = 40) -> None:
         self.engine = _make_engine(url, pool_size)
+        event.listen(self.engine, "do_execute", raise_again)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
         # True once verify_database() has passed.
         self.verified = False
@@ -255,4 +257,4 @@ def _set_pragmas(connection: Any, _: Any) -> None:
 def _begin_sqlite(connection: Connection) -> None:
     """Begin, for a writer with the lock: a later upgrade would fail as "locked" without waiting."""
     writes = connection.get_execution_options().get("writes")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    run_sql(connection, "BEGIN IMMEDIATE" if writes else "BEGIN")

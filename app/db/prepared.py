@@ -17,6 +17,7 @@ from app.db.types import EnumText, UtcTime
 from app.failpoints import failpoints
 
 _NOTHING: Mapping[str, Any] = {}
+_FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +109,19 @@ def run_sql(tx: Connection, sql: str, parameters: Any = ()) -> Any:
     driver: Any = tx.connection.driver_connection
     try:
         return driver.execute(sql, parameters)
-    except tx.dialect.loaded_dbapi.Error:
-        # SQLAlchemy runs it once more, and raises its own error: it knows whether the connection
-        # is lost.  A failed statement has changed nothing.
-        return tx.exec_driver_sql(sql, parameters)
+    except tx.dialect.loaded_dbapi.Error as e:
+        tx.exec_driver_sql(sql, execution_options={_FAILED: e})
+        raise
+
+
+def raise_again(cursor: Any, statement: str, parameters: Any, context: Any) -> None:
+    """Raise the error of run_sql, so that SQLAlchemy handles it as one of its own statements.
+
+    It wraps the error, tells the listeners, and drops a connection that is lost.
+    """
+    error = context.execution_options.get(_FAILED)
+    if error is not None:
+        raise error
 
 
 def _execute(tx: Connection, form: _Form, values: Mapping[str, Any]) -> Any:
