@@ -4,7 +4,7 @@ The import of subscribers, the import of opt-outs and `flask send --csv` all rea
 package.  Nothing in it knows the database.
 
 - reader: bytes -> chunks of whole lines -> rows (`split_chunks`, `read_heading`, `RowReader`)
-- columns: headers -> fields, guessed in five languages (`map_columns`, `find_phone_column`)
+- columns: headers -> fields, guessed in many languages (`map_columns`, `find_phone_column`)
 - cells: cell -> value of a field; raises ValueError with the reason
 - permissions: columns that say who has left or does not agree
 - phone_list: the cells of the phone column, with or without headers (`open_phone_list`)

@@ -1,4 +1,4 @@
-"""Recognition of columns by their headers: `words.toml` has those of five languages.
+"""Recognition of columns by their headers: `words.toml` has those of many languages.
 
 This is the one place that guesses which column holds what: fields of subscribers for an import,
 phone numbers for opt-out lists and `flask send --csv`.  Pure.
@@ -22,8 +22,13 @@ LANGUAGE, TIME_ZONE, TAGS, ACTIVE = "language", "time_zone", "tags", "active"
 CONSENT_WORDING, CONSENT_SOURCE, CONSENT_AT = "consent_wording", "consent_source", "consent_at"
 MAX_HEADER_SHOWN = 64
 
-WORDS: Mapping[str, Any] = tomllib.loads(Path(__file__).with_name("words.toml").read_text("utf-8"))
-_HEADERS: Mapping[str, Sequence[str]] = WORDS["headers"]
+WORDS: Mapping[str, Mapping[str, Sequence[str]]] = {
+    table: {name: [simplify_header(word) for word in words] for name, words in named.items()}
+    for table, named in tomllib.loads(
+        Path(__file__).with_name("words.toml").read_text("utf-8")
+    ).items()
+}
+_HEADERS = WORDS["headers"]
 FIELDS = tuple(_HEADERS)
 _RANKS = {
     header: (field, rank)
@@ -33,14 +38,21 @@ _RANKS = {
 # Words by which a header such as "Phone 1" or "Mobile (private)" names a phone number.
 _PHONE_WORDS = frozenset(
     ("phone", "mobile", "cell", "handy", "mobil", "telefon", "telephone", "tel", "portable",
-     "movil", "celular", "telefono", "msisdn", "mobilnummer", "telefonnummer")
+     "movil", "celular", "telefono", "msisdn", "mobilnummer", "telefonnummer", "cellulare", "mob",
+     "telefoon", "mobiel", "telefone", "telemovel", "telefonu", "puhelin", "matkapuhelin", "gsm",
+     "телефон", "телефона", "телефону")
 )  # fmt: skip
+# Beside another phone column these are choices: "SMS: yes".
+_WEAK_PHONES = frozenset(("sms", "whats_app"))
 # Numbers under these headers are international, with or without a plus.
 _INTERNATIONAL = frozenset(("msisdn", "e164"))
 # Columns of our own export that an import cannot set.
 _EXPORT_ONLY = frozenset(("id", "subscriber_id", "consented_at", "subscribed_at", "updated_at"))
 # A header that means the whole name, or beside the other part of a name this part.
-_NAME_PARTS = {"name": LAST_NAME, "namn": LAST_NAME, "nom": LAST_NAME, "nombre": FIRST_NAME}
+_NAME_PARTS = dict.fromkeys(
+    ("name", "namn", "nom", "naam", "navn", "nimi", "nev", "nume"), LAST_NAME
+)
+_NAME_PARTS |= dict.fromkeys(("nombre", "nome", "adı"), FIRST_NAME)
 # Headers have fewer digits than a phone number.
 _NUMBER_DIGITS = 5
 
@@ -147,6 +159,8 @@ def _find_phone_headers(plain: Sequence[str]) -> list[int]:
     """Return the columns named like a phone number, the best first; else those with such a word."""
     ranks = [_RANKS.get(header, ("", 0)) for header in plain]
     exact = [(rank, index) for index, (field, rank) in enumerate(ranks) if field == PHONE]
+    strong = [(rank, index) for rank, index in exact if plain[index] not in _WEAK_PHONES]
+    exact = strong or exact
     return [index for _, index in sorted(exact)] or [
         index for index, header in enumerate(plain) if _PHONE_WORDS.intersection(header.split("_"))
     ]

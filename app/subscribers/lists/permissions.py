@@ -5,18 +5,22 @@ person agrees to texts ("SMS consent"), that one has left ("Unsubscribed at"), o
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
 from app.csv_cells import simplify_header
 from app.subscribers.lists.columns import WORDS
 
-_HEADERS: Mapping[str, Sequence[str]] = WORDS["permissions"]
-_CELLS: Mapping[str, Sequence[str]] = WORDS["cells"]
+_HEADERS = {name: frozenset(words) for name, words in WORDS["permissions"].items()}
+_CELLS = {name: frozenset(words) for name, words in WORDS["cells"].items()}
 _STAYS = frozenset((*_CELLS["false"], *_CELLS["none"], *_CELLS["agreed"]))
 _AGREES = frozenset((*_CELLS["true"], *_CELLS["agreed"]))
-_LEFT = re.compile(rf"(?:^|_)(?:{'|'.join(_HEADERS['left'])})(?:_|$)|^stop$")
+_LEFT = re.compile(rf"(?:^|_)(?:{'|'.join(sorted(_HEADERS['left']))})(?:_|$)|^stop$")
+_UNMISTAKABLE = re.compile(
+    "|".join(word.replace("_", r"[\W_]*") for word in sorted(_CELLS["unmistakable"])), re.IGNORECASE
+)
+_MAX_UNMISTAKABLE = 24
 # A day of databases that is none, or no time at all.
 _NO_DAY = re.compile(r"[0_]*")
 
@@ -24,7 +28,10 @@ _NO_DAY = re.compile(r"[0_]*")
 class _Kind(StrEnum):
     AGREED = "agreed"
     LEFT = "left"
+    GONE = "gone"  # the same, but an empty cell or a "no" says nothing
     STATUS = "status"
+    ACTIVE = "active"  # only a "no" counts: of an opt-out list, an active row is one in force
+    ANY = "any"  # only an unmistakable word counts
 
 
 class Permission(IntEnum):
@@ -85,25 +92,38 @@ def _find_kind(header: str) -> _Kind | None:
     ):
         return None
     if _LEFT.search(header):
-        return _Kind.LEFT
-    rest = "_".join(_remove_qualifiers(header))
+        return _Kind.LEFT if words.isdisjoint(_HEADERS["reasons"]) else _Kind.GONE
+    if _remove(header, "qualifiers", "days") in _HEADERS["left_alone"]:
+        return _Kind.GONE
+    rest = _remove(header, "qualifiers", "other_media")
     if rest in ("status", "state_status", "status_state") or (rest == "state" and header != rest):
         return _Kind.STATUS
-    if rest.removesuffix("_status").removesuffix("_state") in _HEADERS["agreed"]:
+    if header in WORDS["headers"]["active"]:
+        return _Kind.ACTIVE
+    if {header, rest.removesuffix("_status").removesuffix("_state")} & _HEADERS["agreed"]:
         return _Kind.AGREED
-    return _Kind.AGREED if header in ("sms_marketing", "marketing_sms", "marketing") else None
+    if header in ("sms_marketing", "marketing_sms", "marketing"):
+        return _Kind.AGREED
+    return _Kind.STATUS if is_ours and not rest else _Kind.ANY
 
 
-def _remove_qualifiers(header: str) -> Iterator[str]:
-    qualifiers = _HEADERS["qualifiers"]
-    return (word for word in header.split("_") if word not in qualifiers)
+def _remove(header: str, *names: str) -> str:
+    """Return a header without the words of these lists."""
+    return "_".join(
+        word for word in header.split("_") if not any(word in _HEADERS[name] for name in names)
+    )
 
 
 def _read(kind: _Kind, cell: str) -> Permission | None:
+    if kind is _Kind.ANY:
+        return Permission.LEFT if _is_unmistakable(cell.strip()) else None
     word = simplify_header(cell)
-    if kind is _Kind.LEFT:
+    if kind is _Kind.ACTIVE:
+        return Permission.LEFT if word in _CELLS["false"] else None
+    if kind in (_Kind.LEFT, _Kind.GONE):
         stays = _NO_DAY.fullmatch(word) or word in _STAYS
-        return Permission.GIVEN if stays else Permission.LEFT
+        given = Permission.GIVEN if kind is _Kind.LEFT else None
+        return given if stays else Permission.LEFT
     if word in _CELLS["left"]:
         return Permission.LEFT
     if word in _CELLS["false"]:
@@ -112,3 +132,13 @@ def _read(kind: _Kind, cell: str) -> Permission | None:
         return Permission.GIVEN
     is_open = kind is _Kind.AGREED or word in _CELLS["pending"]
     return Permission.NOT_GIVEN if is_open else None
+
+
+def _is_unmistakable(cell: str) -> bool:
+    """Return True if a cell of any column says that the person has left.
+
+    Each attribute of each row is looked at: most fail at their first letter.
+    """
+    if len(cell) > _MAX_UNMISTAKABLE:
+        return False
+    return bool(_UNMISTAKABLE.fullmatch(cell if cell.isascii() else simplify_header(cell)))

@@ -120,6 +120,21 @@ NOES = [
     ("opted_in", ""),
     ("Accepts Marketing", "maybe"),
     ("subscription status", "pending"),
+    ("SMS", "no"),
+    ("OK to text?", "No"),
+    ("Can we text you", "n"),
+    ("Receives texts", "0"),
+    ("SMS-Werbung erlaubt", "nein"),
+    ("Accepte les SMS", "non"),
+    ("Acepta recibir SMS", "no"),
+    ("Consenso SMS", "no"),
+    ("Toestemming", "nee"),
+    ("Aceita SMS", "não"),
+    ("Samtykke", "nei"),
+    ("Zgoda na SMS", "nie"),
+    ("Suostumus", "ei"),
+    ("Souhlas", "ne"),
+    ("SMS izni", "hayır"),
 ]
 
 
@@ -149,6 +164,23 @@ GONE = [
     ("Avregistrerad", "2025-01-01"),
     ("Désinscrit", "oui"),
     ("Fecha de baja", "01.02.2025"),
+    ("Removed at", "2025-01-01"),
+    ("Complained", "yes"),
+    ("Replied STOP", "1"),
+    ("No texts", "x"),
+    ("Opt-out reason", "too many"),
+    ("List", "Unsubscribed"),
+    ("Werbesperre", "ja"),
+    ("Keine SMS", "x"),
+    ("Ne pas contacter", "oui"),
+    ("No contactar", "sí"),
+    ("Kontakta ej", "ja"),
+    ("Disiscritto", "sì"),
+    ("Uitgeschreven", "ja"),
+    ("Não contactar", "sim"),
+    ("Afmeldt", "2025-01-01"),
+    ("Wypisany", "tak"),
+    ("Markkinointikielto", "kyllä"),
 ]
 
 
@@ -172,6 +204,14 @@ def test_whoever_the_file_says_has_left_does_not_become_a_subscriber(lists, head
         ("Email opt out", "yes"),
         ("order status", "cancelled"),
         ("State", "NO"),
+        ("Days left", "3"),
+        ("Orders cancelled", "2"),
+        ("Bounce rate", "0.3"),
+        ("Contact", "no"),
+        ("Country", "NO"),
+        ("Opt-out link", "https://shop.example/u/1"),
+        ("Email status", "unsubscribed"),
+        ("Text", "hello"),
     ],
 )
 def test_other_columns_say_nothing_of_texts(lists, header, cell):
@@ -331,6 +371,12 @@ def test_a_list_of_opt_outs_may_name_its_encoding(lists):
         ("Unsubscribed at", "", "2026-01-01"),
         ("status", "subscribed", "unsubscribed"),
         ("Accepts SMS Marketing", "yes", "no"),
+        ("Consenso SMS", "sì", "no"),
+        ("Uitgeschreven", "nee", "ja"),
+        ("Согласие на рассылку", "да", "нет"),
+        ("Отписан", "нет", "да"),
+        ("退订", "否", "是"),
+        ("수신거부", "아니오", "예"),
     ],
 )
 def test_of_an_export_with_all_people_only_those_who_left_are_suppressed(
@@ -340,6 +386,22 @@ def test_of_an_export_with_all_people_only_those_who_left_are_suppressed(
 
     assert lists.suppressed() == [BO]
     assert (answer["refused"], answer["refusals"][0]["line"]) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("header", "cell"),
+    [
+        ("Deleted at", ""),
+        ("Opt-out reason", ""),
+        ("Active", "yes"),
+        ("Active", "no"),
+        ("SMS", "yes"),
+    ],
+)
+def test_a_list_of_opt_outs_loses_nobody_for_a_column_beside_it(lists, header, cell):
+    answer = lists.object(f"phone,{header}\n{ANN},{cell}\n").get_json()
+
+    assert (lists.suppressed(), answer["refused"]) == ([ANN], 0)
 
 
 def test_an_opt_out_that_lost_its_plus_suppresses_nobody_else(lists):
