@@ -22,17 +22,29 @@ from app.subscribers.lists.columns import WORDS
 
 _TAG_SEPARATORS = re.compile(r"[,;|\n]|:::")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,15})(?:[.,][0-9]{1,15})?")
-_CLOCK = r"(?P<time>[0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]{1,9})?)?)"
-_TIME = re.compile(
-    r"(?P<year>[0-9]{4})(?P<sign>[-/])(?P<month>[0-9]{1,2})(?P=sign)(?P<day>[0-9]{1,2})"
-    rf"(?:(?:T| +){_CLOCK} *(?P<offset>Z|UTC|GMT|[+-][0-9]{{2}}(?::?[0-9]{{2}})?)?)?"
+_CLOCK = (
+    r"(?P<hour>[0-9]{1,2}):(?P<rest>[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]{1,9})?)?)(?: ?(?P<half>[ap])m)?"
+    r"(?: *(?P<offset>Z|(?:UTC|GMT)(?:[+-][0-9]{2}:?[0-9]{2})?|[+-][0-9]{2}(?::?[0-9]{2})?)"
+    r"(?: \([^()]{1,40}\))?)?"
 )
-_GERMAN_TIME = re.compile(
-    r"(?P<day>[0-9]{1,2})\.(?P<month>[0-9]{1,2})\.(?P<year>[0-9]{4})"
-    rf"(?:,? +{_CLOCK})?(?P<offset>)"
+_DAY, _YEAR, _MONTH_NAME = r"(?P<day>[0-9]{1,2})", r"(?P<year>[0-9]{4})", r"(?P<month>[A-Z]{3,9})"
+_WEEKDAY = r"(?:[A-Z]{3,9},? )?"
+# As ISO 8601 and databases write a time, as people of most of Europe do, and with a month's name.
+_TIMES = [
+    re.compile(rf"{day}(?:(?:T|,? +){_CLOCK})?", re.IGNORECASE)
+    for day in (
+        rf"{_YEAR}(?P<sign>[-/.])(?P<month>[0-9]{{1,2}})(?P=sign){_DAY}",
+        rf"{_DAY}\.(?P<month>[0-9]{{1,2}})\.{_YEAR}",
+        rf"{_WEEKDAY}{_DAY}[ -]{_MONTH_NAME}[ -]{_YEAR}",
+        rf"{_WEEKDAY}{_MONTH_NAME} {_DAY},? {_YEAR}",
+    )
+]
+_MONTHS = (
+    "january february march april may june july august september october november december".split()
 )
 # Digits alone, such as milliseconds since 1970, are no time; nor is a day before texts existed.
 _FIRST_YEAR = 1990
+_NOON = 12
 _NO_TIME = "Not a time such as 2025-12-31T08:30:00Z or 2025-12-31."
 _BOOLEANS = {word: value == "true" for value in ("true", "false") for word in WORDS["cells"][value]}
 
@@ -101,19 +113,19 @@ def read_tags(cell: str) -> tuple[str, ...]:
 def read_datetime(cell: str, *, zone: tzinfo, now: datetime) -> datetime:
     """Return a time of the past in UTC: ISO 8601, as databases write it, or `31.12.2025`.
 
-    A time without an offset is one of `zone`.
+    A month may have its English name.  A time without an offset is one of `zone`.
 
     >>> from datetime import UTC
     >>> read_datetime("2025-03-01 08:30+02:00", zone=UTC, now=datetime.now(UTC)).isoformat()
     '2025-03-01T06:30:00+00:00'
     """
-    parts = _TIME.fullmatch(cell) or _GERMAN_TIME.fullmatch(cell)
+    parts = next(filter(None, (time.fullmatch(cell) for time in _TIMES)), None)
     if parts is None:
         raise ValueError(_NO_TIME)
-    day = f"{parts['year']}-{parts['month']:0>2}-{parts['day']:0>2}"
-    time = parts["time"] or ""
-    time = time and f"T{'0' if time[1] == ':' else ''}{time}"
-    offset = re.sub("UTC|GMT", "Z", parts["offset"] or "")
+    day = f"{parts['year']}-{_read_month(parts['month']):0>2}-{parts['day']:0>2}"
+    time = f"T{_read_hour(parts)}:{parts['rest']}" if parts["rest"] else ""
+    offset = (parts["offset"] or "").upper()
+    offset = re.sub("^(?:UTC|GMT)(?=.)", "", offset).replace("UTC", "Z").replace("GMT", "Z")
     try:
         moment = datetime.fromisoformat(day + time + offset)
         moment = moment if moment.tzinfo else moment.replace(tzinfo=zone)
@@ -125,3 +137,24 @@ def read_datetime(cell: str, *, zone: tzinfo, now: datetime) -> datetime:
     if moment > now:
         raise ValueError("In the future.")
     return moment
+
+
+def _read_month(month: str) -> str:
+    """Return a month's number.  Raises ValueError for a word that is no month."""
+    if month.isdecimal():
+        return month
+    name = month.lower()
+    found = [number for number, known in enumerate(_MONTHS, 1) if known.startswith(name)]
+    if len(found) != 1:
+        raise ValueError(_NO_TIME)
+    return str(found[0])
+
+
+def _read_hour(parts: re.Match[str]) -> str:
+    """Return the hour of 24 in two digits.  Raises ValueError for "13 am"."""
+    hour, half = int(parts["hour"]), parts["half"]
+    if half and not 1 <= hour <= _NOON:
+        raise ValueError(_NO_TIME)
+    if half:
+        hour = hour % _NOON + (_NOON if half.lower() == "p" else 0)
+    return f"{hour:02}"
