@@ -19,8 +19,9 @@ from app.phone.spelling import (
 _SHORTENED = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]+)?E[+-]?[0-9]+", re.IGNORECASE)
 _DECIMAL = re.compile(r"\+?[0-9]{5,}[.,][0-9]{1,2}")
 _FORMULA = re.compile(r'="([^"]*)"')
-# Marks that keep a spreadsheet from taking a number for one, and quotes.
-_QUOTES = "'\"`\u00b4\u2018\u2019\u201c\u201d"
+# Marks that keep a spreadsheet from taking a number for one, quotes, and what is around a number of
+# a list or of mail.
+_QUOTES = "'\"`\u00b4\u2018\u2019\u201c\u201d<>{},;"
 # tel: of RFC 3966, and p:, by which Meta keeps spreadsheets from changing a number.
 _NUMBER_SCHEMES = ("tel", "p", "phone", "callto")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z.+-]{0,15}):\s*(?://)?(?=[+(0-9])")

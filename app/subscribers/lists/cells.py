@@ -23,7 +23,8 @@ from app.subscribers.lists.columns import WORDS
 _TAG_SEPARATORS = re.compile(r"[,;|\n]|:::")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,15})(?:[.,][0-9]{1,15})?")
 _CLOCK = (
-    r"(?P<hour>[0-9]{1,2}):(?P<rest>[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]{1,9})?)?)(?: ?(?P<half>[ap])m)?"
+    r"(?P<hour>[0-9]{1,2}):(?P<rest>[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]{1,9})?)?)"
+    r"(?: ?(?P<half>[ap])m)?"
     r"(?: *(?P<offset>Z|(?:UTC|GMT)(?:[+-][0-9]{2}:?[0-9]{2})?|[+-][0-9]{2}(?::?[0-9]{2})?)"
     r"(?: \([^()]{1,40}\))?)?"
 )
@@ -40,8 +41,9 @@ _TIMES = [
     )
 ]
 _MONTHS = (
-    "january february march april may june july august september october november december".split()
-)
+    "january", "february", "march", "april", "may", "june", "july", "august", "september",
+    "october", "november", "december",
+)  # fmt: skip
 # Digits alone, such as milliseconds since 1970, are no time; nor is a day before texts existed.
 _FIRST_YEAR = 1990
 _NOON = 12

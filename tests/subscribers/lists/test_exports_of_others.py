@@ -307,6 +307,11 @@ def test_old_numbers_of_a_country_are_refused_and_new_ones_keep_their_digits(lis
     )
 
 
+@pytest.mark.parametrize("cell", ["<{}>", "{},", "{};", "{{{}}}", "'{}'", "tel:{}", "“{}”"])
+def test_what_surrounds_a_number_is_taken_away(lists, cell):
+    assert lists.read(f'name,phone\nAnn,"{cell.format(ANN)}"\n') == ([ANN], [])
+
+
 def test_what_other_programs_put_before_a_number_is_taken_away_or_named(lists):
     cells = ["tel:+46-70-174-06-01", f"TEL:{BO}", f"Tel: {CY}", f"whatsapp:{ANN}", f"sms:{ANN}"]
 
