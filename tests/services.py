@@ -19,9 +19,10 @@ from app.health import Readiness
 from app.logs import configure_logging, outages
 from app.sms.context import Context
 from app.webhooks.incoming.authenticate import CallbackAuthenticator
+from app.webhooks.incoming.store import CallbackStore
 
 # Settings whose services keep something outside of the database: counters, throttled log lines.
-_NOT_SHARED = ("FAILPOINT", "REDIS_URL", "CELERY_BROKER_URL", "SINCH_WEBHOOK_SECRET")
+_NOT_SHARED = ("FAILPOINT", "REDIS_URL", "CELERY_BROKER_URL")
 
 
 # Of each kind of database the dialect and the statements compiled for it.
@@ -95,11 +96,10 @@ def _open_database(service: Flask, config: Config) -> None:
     service.extensions["readiness"] = Readiness(ctx.sinch)
     for limiter in service.extensions["limiter"]:
         limiter.reset()
-    # An authenticator that has logged no error yet, over the store of the one that there is.
+    # An authenticator that has logged no error yet, over a store that has stored nothing.
     authenticator = service.extensions["authenticator"]
-    vars(authenticator).update(
-        vars(CallbackAuthenticator(config.webhook_auth, authenticator._store))
-    )
+    store = CallbackStore(ctx, on_stored=authenticator._store._on_stored)
+    vars(authenticator).update(vars(CallbackAuthenticator(config.webhook_auth, store)))
     service._got_first_request = False
 
 
@@ -117,7 +117,8 @@ def _list_parts(service: Flask) -> Any:
     return (
         sorted(service.view_functions),
         [[len(functions) for functions in hook.values()] for hook in hooks],
-        len(service.error_handler_spec[None]),
+        # Looking for the handlers of a status that has none adds an empty entry.
+        sum(map(len, service.error_handler_spec[None].values())),
         sorted(service.cli.commands),
         dict(service.config),
         service.wsgi_app,
