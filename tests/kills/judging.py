@@ -5,7 +5,8 @@ from collections import Counter
 from tests.callers import count_taken
 from tests.kills.mortal import Clients, Mortal
 
-_OPEN = ("scheduled", "queued", "sending", "missed_start", "halted")
+# The first is the most likely.
+_OPEN = ("sending", "queued", "scheduled", "missed_start", "halted")
 
 
 def is_settled(service: Mortal) -> bool:

@@ -201,13 +201,16 @@ def mortal(folder: Path, **overrides: str) -> Iterator[Mortal]:
 
 
 def wait_until(come: Callable[[], object], *, within_s: float, why: str) -> None:
-    """AssertionError with `why` unless it comes; whoever is asked may be dead for a moment."""
-    deadline = time.monotonic() + within_s
-    while time.monotonic() < deadline:
+    """AssertionError with `why` unless it comes; whoever is asked may be dead for a moment.
+
+    What takes longer is asked for more seldom: answers cost more than what they wait for.
+    """
+    began = time.monotonic()
+    while (waited_s := time.monotonic() - began) < within_s:
         with contextlib.suppress(requests.RequestException):
             if come():
                 return
-        time.sleep(0.05)
+        time.sleep(min(0.05 + waited_s / 20, 0.4))
     raise AssertionError(f"not within {within_s} s: {why}")
 
 
