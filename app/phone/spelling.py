@@ -6,7 +6,7 @@ enter and where they are compared, so that a suppression of one holds for all.
 
 import re
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 
 import phonenumbers
 
@@ -26,8 +26,8 @@ _MAX_ZEROS = 3
 
 def find_spelling(number: str) -> str:
     """Return the one spelling of a number; without its trunk prefix if it is not in use."""
-    spellings = map(_ask_library, _list_spellings(number))
-    in_use = next((written for written, valid in spellings if valid), None)
+    spellings = map(_rewrite, _list_spellings(number))
+    in_use = next(filter(_is_in_use, spellings), None)
     return _spell_mobile(in_use) if in_use else _remove_trunk_prefix(number)
 
 
@@ -37,7 +37,12 @@ def find_calling_code(number: str) -> str | None:
     >>> find_calling_code("+46701234567"), find_calling_code("+2100")
     ('46', None)
     """
-    codes = (number[1:end] for end in (2, 3, 4))
+    return _find_code(number[1:4])
+
+
+@lru_cache(maxsize=1024)
+def _find_code(digits: str) -> str | None:
+    codes = (digits[:length] for length in (1, 2, 3))
     return next((code for code in codes if int(code) in CALLING_CODES), None)
 
 
@@ -74,7 +79,7 @@ def _spell_mobile(number: str) -> str:
 
 
 def _remove_trunk_prefix(number: str) -> str:
-    while (without := _ask_library(number)[0]) != number:
+    while (without := _rewrite(number)) != number:
         number = without
     return number
 
@@ -87,20 +92,55 @@ def find_in_use(number: str) -> str | None:
     >>> find_in_use("+46701234567"), find_in_use("+460701234567"), find_in_use("+46001234567")
     ('+46701234567', '+46701234567', None)
     """
-    code = find_calling_code(number)
-    if code and _make_pattern(code).match(number, 1 + len(code)):
+    if _is_in_use(number):
         return number
-    written, valid = _ask_library(number)
-    return written if valid else None
+    written = _rewrite(number)
+    return written if _is_in_use(written) else None
 
 
-def _ask_library(number: str) -> tuple[str, bool]:
-    """Return a number as libphonenumber writes it, and True if it calls the number valid."""
+def _is_in_use(number: str) -> bool:
+    code = find_calling_code(number)
+    return code is not None and _make_pattern(code).match(number, 1 + len(code)) is not None
+
+
+def _rewrite(number: str) -> str:
+    """Return a number as libphonenumber writes it, mostly at a tenth of its cost."""
+    code = find_calling_code(number)
+    if code is None:
+        return number
+    prefix, start = _make_prefix(code), 1 + len(code)
+    found = prefix.match(number, start)
+    if found is None or (prefix.groups and _is_in_use(number)):
+        return number
+    if not prefix.groups:
+        return number[:start] + number[found.end() :]
     try:
-        parsed = phonenumbers.parse(number, None)
+        return _write(phonenumbers.parse(number, None))
     except phonenumbers.NumberParseException:
-        return number, False
-    return _write(parsed), phonenumbers.is_valid_number(parsed)
+        return number
+
+
+@cache
+def _make_prefix(code: str) -> re.Pattern[str]:
+    """Compile the digits behind a calling code that libphonenumber leaves out.
+
+    What it replaces by other digits is in groups.
+    """
+    region = CALLING_CODES[int(code)][0]
+    metadata = phonenumbers.PhoneMetadata.metadata_for_region_or_calling_code(int(code), region)
+    if metadata is None or not metadata.national_prefix_for_parsing or not metadata.general_desc:
+        return re.compile("(?!)")
+    if metadata.national_prefix_transform_rule:
+        return re.compile(f"({metadata.national_prefix_for_parsing})")
+    prefix = re.sub(r"\((?!\?)", "(?:", metadata.national_prefix_for_parsing)
+    general = metadata.general_desc
+    usual = rf"(?:{general.national_number_pattern})\Z"
+    lengths = [rf"[0-9]{{{length}}}" for length in general.possible_length]
+    lengths.append(rf"[0-9]{{{general.possible_length[-1] + 1},}}")
+    # Not of a usual number whose rest is none, and not where the rest is too short.
+    return re.compile(
+        rf"(?:(?!{usual})(?>{prefix})|(?>{prefix})(?={usual}))(?=(?:{'|'.join(lengths)})\Z)"
+    )
 
 
 @cache

@@ -15,7 +15,7 @@ from app.phone.e164 import (
     respell_all,
     sort_entries,
 )
-from app.phone.spelling import find_in_use, read_national
+from app.phone.spelling import find_in_use, may_be_respelled, read_national
 
 numbers = st.from_regex(r"\+[1-9][0-9]{1,14}", fullmatch=True)
 oddities = st.one_of(
@@ -151,6 +151,8 @@ def _draw_numbers(lots):
             digits = [*number]
             digits[lots.randrange(len(str(code)) + 1, len(digits))] = lots.choice("0123456789")
             yield from (number, "".join(digits), f"{number}1")
+            prefix = lots.choice(("0", "00", "01", "06", "1", "8", "9", "80"))
+            yield f"+{code}{prefix}{''.join(digits)[len(str(code)) + 1 :]}"[:16]
         yield f"+{code}0{lots.randrange(10**8)}"
 
 
@@ -160,13 +162,27 @@ def _pairs(regions, kinds):
 
 def test_numbers_in_use_are_those_that_libphonenumber_takes_as_they_stand_or_without_a_zero():
     for number in _draw_numbers(random.Random(7)):
-        try:
-            parsed = phonenumbers.parse(number, None)
-            valid = phonenumbers.is_valid_number(parsed)
-            expected = phonenumbers.format_number(parsed, 0) if valid else None
-        except phonenumbers.NumberParseException:
-            expected = None
-        assert find_in_use(number) == expected, number
+        written, valid = _ask_library(number)
+        assert find_in_use(number) == (written if valid else None), number
+
+
+def test_a_number_not_in_use_loses_the_prefixes_that_libphonenumber_leaves_out():
+    unknown = [n for n in _draw_numbers(random.Random(3)) if not find_in_use(respell(n))]
+    for number in unknown:
+        shorter = number
+        while shorter != (written := _ask_library(shorter)[0]):
+            shorter = written
+        assert respell(number) in (number, shorter), number
+        assert respell(number) == shorter or not may_be_respelled(number[:5]), number
+    assert len(unknown) > 500
+
+
+def _ask_library(number):
+    try:
+        parsed = phonenumbers.parse(number, None)
+    except phonenumbers.NumberParseException:
+        return number, False
+    return phonenumbers.format_number(parsed, 0), phonenumbers.is_valid_number(parsed)
 
 
 @pytest.mark.parametrize(
