@@ -6,6 +6,7 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields
 
+from app.phone.characters import remove_invisible
 from app.phone.e164 import normalise_number
 
 E164_RULE = "a '+', then 2 to 15 digits, of which the first is 1 to 9"
@@ -42,12 +43,15 @@ def query_boolean(**options: Any) -> fields.Boolean:
 
 
 class MessageText(fields.String):
-    """A text that Sinch and the database accept; surrounding whitespace is removed."""
+    """A text that Sinch and the database accept; surrounding whitespace is removed.
+
+    A text of invisible characters alone is empty.
+    """
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
         text = str(super()._deserialize(value, *args, **kwargs)).strip()
         reject_untransportable(text)
-        return text
+        return text if text.isascii() or remove_invisible(text).strip() else ""
 
 
 class PhoneNumber(fields.String):

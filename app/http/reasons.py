@@ -11,20 +11,49 @@ from marshmallow import Schema
 from marshmallow.exceptions import SCHEMA
 from marshmallow.fields import Field, List, Nested
 
+from app.phone.characters import remove_invisible
 from app.text.typos import suggest
 
-# Names that other programs give to our fields, in lower case.
+# Names that other programs give to our fields, in lower case and without underscores.
 _OTHER_NAMES = {
     **dict.fromkeys(
-        ("to", "numbers", "number", "phones", "phone", "phone_numbers", "recipient", "msisdn"),
+        (
+            "to",
+            "numbers",
+            "number",
+            "phones",
+            "phone",
+            "phonenumber",
+            "phonenumbers",
+            "recipient",
+            "msisdn",
+            "msisdns",
+            "destination",
+            "destinations",
+            "mobile",
+            "mobiles",
+        ),
         "recipients",
     ),
-    **dict.fromkeys(("text", "body", "content", "msg", "sms"), "message"),
-    **dict.fromkeys(("from", "originator", "source", "sender_id"), "sender"),
-    **dict.fromkeys(("when", "schedule", "scheduled_at", "start_at", "at"), "send_at"),
-    **dict.fromkeys(("validity", "ttl", "valid_until"), "expire_at"),
+    **dict.fromkeys(("text", "body", "content", "msg", "sms", "messagetext"), "message"),
+    **dict.fromkeys(("from", "originator", "source", "senderid", "fromnumber"), "sender"),
+    **dict.fromkeys(
+        (
+            "when",
+            "schedule",
+            "scheduled",
+            "scheduledat",
+            "scheduledfor",
+            "scheduletime",
+            "startat",
+            "sendtime",
+            "at",
+        ),
+        "send_at",
+    ),
+    **dict.fromkeys(("validity", "validityperiod", "ttl", "validuntil", "expiresat"), "expire_at"),
     **dict.fromkeys(("tag", "tags", "group", "segment"), "audience"),
-    **dict.fromkeys(("ref", "client_reference", "name", "id"), "reference"),
+    **dict.fromkeys(("ref", "clientreference", "clientref", "name", "id"), "reference"),
     **dict.fromkeys(("params", "variables", "values"), "parameters"),
 }
 # The name of errors of an object as a whole.
@@ -150,7 +179,7 @@ def _explain_length(given: Any, lowest: str, highest: str) -> str:
         size = _count(given)
         return f"{_show(lowest)} to {_show(highest)} entries are allowed; here are {size:,}."
     length = len(given.strip())
-    if not length:
+    if not remove_invisible(given).strip():
         what = "Only blanks" if given else "Empty"
         return f"{what}: give {_show(lowest)} to {_show(highest)} characters."
     return (

@@ -18,8 +18,8 @@ def suggest(
 ) -> str:
     """Return the known name that a word was probably meant to be, or "".
 
-    `other_names` maps words that are not spelt like the name they mean; `alike` is how alike the
-    spellings must be, up to 1.
+    `other_names` maps words that are not spelt like the name they mean, without their underscores;
+    `alike` is how alike the spellings must be, up to 1.
 
     >>> suggest("mesage", ["message", "sender"]), suggest("sendAt", ["send_at", "sender"])
     ('message', 'send_at')
@@ -29,7 +29,7 @@ def suggest(
     if len(word) > _LONGEST:
         return ""
     by_letters = {_simplify(name): name for name in known}
-    meant = (other_names or {}).get(word.lower())
+    meant = (other_names or {}).get(_simplify(word))
     if meant in by_letters.values():
         return str(meant)
     close = get_close_matches(_simplify(word), by_letters, n=1, cutoff=alike)

@@ -34,6 +34,8 @@ def caller(make_service, sandbox):
         ("from", "sender"), ("sendAt", "send_at"), ("send-at", "send_at"), ("when", "send_at"),
         ("expires_at", "expire_at"), ("tag", "audience"), ("allowDuplicates", "allow_duplicate"),
         ("catagory", "category"), ("deliveryReport", "delivery_report"),
+        ("phoneNumbers", "recipients"), ("phone_numbers", "recipients"),
+        ("scheduledAt", "send_at"), ("scheduled_for", "send_at"), ("validityPeriod", "expire_at"),
     ],
 )  # fmt: skip
 def test_a_misspelt_field_is_told_what_was_meant_and_what_is_missing(caller, written, meant):
@@ -58,6 +60,7 @@ def test_a_field_that_is_like_none_is_told_which_there_are(caller):
         ("message", "x" * 2001, ["2,000", "2,001"]),
         ("message", "", ["Empty", "1 to 2,000 characters"]),
         ("message", " \n\t", ["Only blanks", "1 to 2,000 characters"]),
+        ("message", "\u200b\u3164 \u2800", ["Only blanks", "1 to 2,000 characters"]),
         ("message", None, ["null", "leave the field out"]),
         ("message", 5, ["text", "double quotes", "a number"]),
         ("message", ["Hi"], ["text", "a list"]),
