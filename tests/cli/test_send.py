@@ -18,6 +18,7 @@ from tests.background import work_off, work_until
 from tests.environ import ROOT, clean_environ
 from tests.factories import in_hours, many_numbers, settings
 from tests.people import add_people, stop
+from tests.wire import unused_port
 
 SEND = [sys.executable, "-m", "flask", "--app", "wsgi", "send", "--yes", "--message", "Hello"]
 ANN, BOB = "+46701234567", "+46707654321"
@@ -216,6 +217,19 @@ def test_invalid_rows_are_left_out_on_request(run, sandbox, file):
     assert ended.exit_code == 0
     assert "line 3: 'nobody'" in ended.output
     assert sandbox.recipients() == [ANN, BOB]
+
+
+def test_what_waits_for_sinch_is_said_with_the_ways_to_stop_and_follow_it(make_service):
+    service = make_service(SINCH_REGION_URL=f"http://127.0.0.1:{unused_port()}")
+
+    ended = service.test_cli_runner().invoke(args=["send", "--to", ANN, "--message", "Hello"])
+
+    assert ended.exit_code == 1
+    assert "1 pending" in ended.output
+    assert "Sinch cannot be reached, or takes no more at the moment." in ended.output
+    assert "The service sends what waits, 1 in all, as soon as it can." in ended.output
+    assert "broadcasts cancel" in ended.output
+    assert "broadcasts watch" in ended.output
 
 
 def test_the_report_may_be_for_a_spreadsheet(run, sandbox, tmp_path):

@@ -273,9 +273,8 @@ def _summarise(ctx: SubscriberContext, row: Row[Any]) -> None:
     for warning in list_warnings(row):
         lines = [cell["line"] for cell in _read_cells(ctx, row, warnings=True)]
         shown = ", ".join(lines[:_MAX_LINES]) + (" …" if len(lines) > _MAX_LINES else "")
-        click.echo(
-            f"warning: {warning.replace('look at warnings.csv', f'lines {shown}')}", err=True
-        )
+        named = f"{'line' if len(lines) == 1 else 'lines'} {shown}"
+        click.echo(f"warning: {warning.replace('look at warnings.csv', named)}", err=True)
         click.echo("--warnings FILE writes each with its line to a file", err=True)
     if row.status is not ImportStatus.COMPLETE or row.refused:
         sys.exit(EXIT_NOT_ALL_TAKEN)

@@ -34,7 +34,7 @@ from app.cli.send.recipients import RecipientOptions, Recipients, read_recipient
 from app.csv_cells import format_lines
 from app.errors import BroadcastDuplicated, ClarionError
 from app.http.arguments import reject_fields
-from app.sms.broadcasts.create import count_expected, describe_refusal
+from app.sms.broadcasts.create import count_expected, describe_refusal, explain_stop
 from app.sms.broadcasts.store import accept_broadcast
 from app.sms.broadcasts.views import BroadcastView, view_by_id
 from app.sms.content.placeholders import DEFAULT, find_placeholders
@@ -257,8 +257,14 @@ def _send(ctx: Context, request: BroadcastRequest, total: int) -> BroadcastView:
             sent = _show_progress(ctx, accepted.id, bar, sent)
         _show_progress(ctx, accepted.id, bar, sent)
     view = view_by_id(ctx, accepted.id)
+    waiting = view.counts["pending"] - count_deferred(view)
     if interrupted():
-        _explain_interrupt(view)
+        _explain_rest(view, f"interrupted: the service sends the other {view.counts['pending']}.")
+    elif waiting:
+        reason = explain_stop(ctx) or "Sinch cannot be reached, or takes no more at the moment."
+        _explain_rest(
+            view, f"{reason}\nThe service sends what waits, {waiting} in all, as soon as it can."
+        )
     return view
 
 
@@ -270,9 +276,10 @@ def _show_progress(ctx: Context, broadcast_id: int, bar: Any, shown: int) -> int
     return int(done)
 
 
-def _explain_interrupt(view: BroadcastView) -> None:
-    left, public_id = view.counts["pending"], view.row.public_id
-    click.echo(f"interrupted: the service sends the other {left}.", err=True)
+def _explain_rest(view: BroadcastView, sentence: str) -> None:
+    """Say why the rest is not sent yet, and how to stop or follow it."""
+    click.echo(sentence, err=True)
+    public_id = view.row.public_id
     for word, action in (("To stop it", "cancel"), ("To follow it", "watch")):
         click.echo(f"{word}: {name_program()} broadcasts {action} {public_id}", err=True)
 

@@ -207,8 +207,10 @@ def list_warnings(row: Row[Any]) -> list[str]:
     """Return what to look at, in words, although the rows were taken."""
     if not row.landlines:
         return []
-    rows = "1 row has a landline" if row.landlines == 1 else f"{row.landlines} rows have landlines"
-    return [f"{rows}, which get no texts in most countries: look at warnings.csv."]
+    rows = f"{row.landlines} rows have landlines, which get"
+    if row.landlines == 1:
+        rows = "1 row has a landline, which gets"
+    return [f"{rows} no texts in most countries: look at warnings.csv."]
 
 
 def _estimate_seconds(row: Row[Any], now: datetime) -> int | None:
