@@ -1,16 +1,19 @@
 """Database connections: engine settings, write() and read()."""
 
 import contextlib
+import math
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import psycopg
 from sqlalchemy import Connection, Engine, Table, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import OperationalError, TimeoutError
+from sqlalchemy.exc import InvalidatePoolError, OperationalError, TimeoutError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from app.db.outages import note_outage
 from app.db.prepared import raise_again, run_sql
@@ -28,6 +31,9 @@ _CONNECT_TIMEOUT_S = 5
 # PostgreSQL ends a transaction of a frozen process, which would keep its locks.  We never let so
 # much time pass between two statements.
 _IDLE_IN_TRANSACTION_S = 30
+# A connection is pinged before it is used again after this time.
+_PING_AFTER_S = 1.0
+_USED_AT = "used_at"
 # Page cache of each connection: -N is N KiB.
 _CACHE = "-16384"
 
@@ -218,10 +224,11 @@ def _make_engine(url: str, pool_size: int) -> Engine:
         connect_args={"connect_timeout": _CONNECT_TIMEOUT_S, "application_name": "clarion"},
         pool_size=pool_size,
         max_overflow=100,
-        pool_pre_ping=True,
         hide_parameters=True,  # error messages would hold phone numbers and texts
     )
     event.listen(engine, "connect", _bound_idle_transactions)
+    event.listen(engine, "checkin", _note_use)
+    event.listen(engine, "checkout", _ping_if_idle)
     event.listen(engine, "handle_error", note_outage)
     return engine
 
@@ -229,6 +236,21 @@ def _make_engine(url: str, pool_size: int) -> Engine:
 def _bound_idle_transactions(connection: Any, _: Any) -> None:
     connection.execute(f"SET idle_in_transaction_session_timeout = '{_IDLE_IN_TRANSACTION_S}s'")
     connection.commit()
+
+
+def _note_use(_: Any, record: ConnectionPoolEntry) -> None:
+    record.info[_USED_AT] = time.monotonic()
+
+
+def _ping_if_idle(connection: Any, record: ConnectionPoolEntry, _: Any) -> None:
+    """Replace a connection that was lost while it was idle; a ping costs as much as a statement."""
+    if time.monotonic() - record.info.get(_USED_AT, math.inf) < _PING_AFTER_S:
+        return
+    try:
+        connection.execute("SELECT 1")
+        connection.rollback()
+    except psycopg.Error as e:
+        raise InvalidatePoolError from e
 
 
 def _keep_private(_: Any, __: Any, arguments: Sequence[str], ___: Any) -> None:
