@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from datetime import timedelta
 from typing import Any
 
 from app.config.values import ConfigError, read_int, read_number, read_seconds, read_waits
@@ -59,18 +58,6 @@ class SendingRules:
     idempotency_kept_s: float = 30 * 86_400.0
     # Retries of a commit
     commit_retry_s: float = 20.0
-
-    @property
-    def lease(self) -> timedelta:
-        return timedelta(seconds=self.lease_s)
-
-    def report_wait_s(self, attempts: int, *, called_back: bool) -> float:
-        """Return the seconds until the next poll of a report, after `attempts` polls.
-
-        `called_back` is True if Sinch posts reports of the batch by itself.
-        """
-        waits = self.called_back_waits_s if called_back else self.report_waits_s
-        return waits[min(attempts, len(waits) - 1)]
 
     @property
     def longest_report_wait_s(self) -> float:

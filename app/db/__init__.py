@@ -4,11 +4,12 @@ Database ── write(): one transaction, committed at the end of the block
             read():  one snapshot, changes nothing
 
 base       base class of the tables, table_of()    lists      many values in one statement
+prepared   statements that the driver runs         shared_writes   one commit for many threads
 types      aware UTC times, enumerations           facts      key-value rows of the installation
 schema     is it migrated, and is it ours          audit      audit log
 migrating  run alembic                              outages    why the database is unavailable
 viewer     the wall between clients: which rows a caller sees
 
-Statements on the hot path are module constants with bind parameters: making a statement costs
-several times what running it takes.
+Statements on the hot path are module constants with bind parameters, and prepared: making a
+statement costs several times what running it takes, and so does SQLAlchemy's share of running it.
 """

@@ -9,13 +9,23 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Dialect, Table, UpdateBase, bindparam, insert
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Dialect,
+    Table,
+    UpdateBase,
+    bindparam,
+    insert,
+    literal,
+)
 from sqlalchemy.sql.expression import ReturnsRows
 from sqlalchemy.types import TypeEngine
 
 from app.db.types import EnumText, UtcTime
 from app.failpoints import failpoints
 
+Statement = ReturnsRows | UpdateBase
 _NOTHING: Mapping[str, Any] = {}
 _FAILED = "failed"
 
@@ -43,12 +53,12 @@ class _Form:
 
 
 class Prepared:
-    """A statement of SQLAlchemy, run without SQLAlchemy.
+    """A statement of SQLAlchemy, or one for each dialect by its name, run without SQLAlchemy.
 
-    Its parameters are `bindparam`s; a list of values in one parameter is not supported.
+    Its parameters are `bindparam`s.  Lists of values are written with `one_of`.
     """
 
-    def __init__(self, statement: ReturnsRows | UpdateBase) -> None:
+    def __init__(self, statement: Statement | Mapping[str, Statement]) -> None:
         self._statement = statement
         self._forms: dict[str, _Form] = {}
 
@@ -58,6 +68,11 @@ class Prepared:
         assert form.read_row is not None
         return [form.read_row(row) for row in _execute(tx, form, values).fetchall()]
 
+    def first(self, tx: Connection, values: Mapping[str, Any] = _NOTHING) -> Any:
+        """Run the statement.  Returns its first row, or None."""
+        rows = self.fetch(tx, values)
+        return rows[0] if rows else None
+
     def change(self, tx: Connection, values: Mapping[str, Any] = _NOTHING) -> int:
         """Run the statement.  Returns the number of rows that it inserted or changed."""
         count: int = _execute(tx, self._form(tx.dialect), values).rowcount
@@ -66,7 +81,10 @@ class Prepared:
     def _form(self, dialect: Dialect) -> _Form:
         form = self._forms.get(dialect.name)
         if form is None:
-            form = self._forms[dialect.name] = _compile(self._statement, dialect)
+            statement = self._statement
+            if isinstance(statement, Mapping):
+                statement = statement[dialect.name]
+            form = self._forms[dialect.name] = _compile(statement, dialect)
         return form
 
 
@@ -103,6 +121,11 @@ class PreparedInsert:
         return Prepared(statement)
 
 
+def one_of(column: ColumnElement[Any], values: Sequence[Any]) -> ColumnElement[bool]:
+    """Match rows whose column has one of these values, each of which is a parameter."""
+    return column.in_([literal(value, column.type) for value in values])
+
+
 def run_sql(tx: Connection, sql: str, parameters: Any = ()) -> Any:
     """Run SQL by the driver.  Returns its cursor."""
     failpoints.reach("statement")
@@ -130,7 +153,7 @@ def _execute(tx: Connection, form: _Form, values: Mapping[str, Any]) -> Any:
     return run_sql(tx, form.sql, form.bind(values))
 
 
-def _compile(statement: ReturnsRows | UpdateBase, dialect: Dialect) -> _Form:
+def _compile(statement: Statement, dialect: Dialect) -> _Form:
     compiled: Any = statement.compile(dialect=dialect)
     binds = {name: bind for bind, name in compiled.bind_names.items()}
     names = compiled.positiontup or tuple(binds)

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import TimeoutError
@@ -23,21 +23,28 @@ _PAUSE_S = 0.001
 
 
 class _Group(Generic[Item, Result]):
-    """Items for one transaction, and its results in their order, or its error."""
+    """Items for one transaction, and the result or the error of each, in their order."""
 
     def __init__(self, ended: threading.Event) -> None:
         self.items: list[Item] = []
-        self.results: Sequence[Result] = ()
-        self.error: BaseException | None = None
+        self.results: list[Result | None] = []
+        self.errors: list[BaseException | None] = []
         self.ended = ended
+
+    def succeed(self, results: Sequence[Result]) -> None:
+        self.results, self.errors = list(results), [None] * len(results)
+
+    def fail(self, error: BaseException) -> None:
+        self.results, self.errors = [None] * len(self.items), [error] * len(self.items)
 
 
 class SharedWrites(Generic[Item, Result]):
     """One kind of transaction, which writes any number of items at once.
 
-    `begin` opens a transaction; `write` returns a result for each item.  If it raises, all threads
-    of the group get the error.  A thread waits at most `within_s`.  With `gather` a leader waits
-    some milliseconds for more threads if the last group had several.
+    `begin` opens a transaction; `write` returns a result for each item.  If it raises for several
+    items, each is written in a transaction of its own, so that an error concerns its item alone.  A
+    thread waits at most `within_s`.  With `gather` a leader waits some milliseconds for more
+    threads if the last group had several.
     """
 
     # What threads wait for.
@@ -72,9 +79,10 @@ class SharedWrites(Generic[Item, Result]):
             self._lead(group)
         elif not group.ended.wait(self._within_s):
             raise TimeoutError("waited too long for a commit")
-        if group.error is not None:
-            raise group.error
-        return group.results[number]
+        error = group.errors[number]
+        if error is not None:
+            raise error
+        return cast(Result, group.results[number])
 
     def _lead(self, group: _Group[Item, Result]) -> None:
         has_turn = False
@@ -84,17 +92,40 @@ class SharedWrites(Generic[Item, Result]):
                 raise TimeoutError("waited too long for other commits")
             if self._gather and self._several:
                 _wait_for_more(group.items)
-            with self._begin() as tx:
-                self._close(group)
-                results = self._write(tx, group.items)
-            group.results = results
+            self._write_group(group)
         except BaseException as e:
-            group.error = e
-        finally:
             self._close(group)
+            group.fail(e)
+        finally:
             if has_turn:
                 self._turn.release()
             group.ended.set()
+
+    def _write_group(self, group: _Group[Item, Result]) -> None:
+        is_writing = False
+        try:
+            with self._begin() as tx:
+                self._close(group)
+                is_writing = True
+                results = self._write(tx, group.items)
+                is_writing = False
+            group.succeed(results)
+        except Exception:
+            # An error of the commit itself does not tell whether it took place.
+            if not is_writing or len(group.items) == 1:
+                raise
+            self._write_one_by_one(group)
+
+    def _write_one_by_one(self, group: _Group[Item, Result]) -> None:
+        for item in group.items:
+            result, error = None, None
+            try:
+                with self._begin() as tx:
+                    (result,) = self._write(tx, [item])
+            except Exception as e:
+                error = e
+            group.results.append(result)
+            group.errors.append(error)
 
     def _close(self, group: _Group[Item, Result]) -> None:
         with self._joining:

@@ -31,6 +31,8 @@ a later time, a worker does what is below the line.
     broadcasts/create      prepare the request (request/prepare), check its quote
     broadcasts/store       chunks by audience/expand; one commit: duplicates, Idempotency-Key,
                            broadcast and chunks
+    dispatch/one_batch     for most broadcasts: that commit and the one after the POST, without
+                           the steps below but dispatch/drain and submit
     ---------------------
     audience/lookup        find a large audience
     audience/plan          a batch and its messages for each chunk

@@ -76,7 +76,20 @@ class Context:
         """
         if called_back is None:
             called_back = self.callback_url is not None
-        return self.seconds_from_now(self.rules.report_wait_s(0, called_back=called_back))
+        return self.seconds_from_now(self.report_wait_s(0, called_back=called_back))
+
+    def report_wait_s(self, fetches: int, *, called_back: bool) -> float:
+        """Return the seconds until a report is fetched next, after `fetches` times.
+
+        `called_back` is True if Sinch posts reports of the batch by itself.
+        """
+        waits_s = self.rules.called_back_waits_s if called_back else self.rules.report_waits_s
+        return waits_s[min(fetches, len(waits_s) - 1)]
+
+    @property
+    def lease(self) -> timedelta:
+        """How long a claim lasts."""
+        return timedelta(seconds=self.rules.lease_s)
 
     def require_own_database(self) -> None:
         """Check once that the database is migrated and ours.  Raises WrongDatabase."""

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, select, update
 
 from app.db.base import table_of
+from app.db.prepared import Prepared
 from app.sms.content.placeholders import Parameters, collect_personal, select_own
 from app.sms.models.batch import Message
 from app.sms.models.broadcast import Chunk
@@ -19,8 +20,10 @@ MAX_BATCH_RECIPIENTS = 1_000
 CHUNKS_AT_ONCE = 20
 
 _CHUNKS, _MESSAGES = table_of(Chunk), table_of(Message)
-_SELECT_CHUNK = select(_CHUNKS.c.recipients, _CHUNKS.c.parameters, _CHUNKS.c.language).where(
-    _CHUNKS.c.broadcast_id == bindparam("broadcast_id"), _CHUNKS.c.number == bindparam("chunk")
+_SELECT_CHUNK = Prepared(
+    select(_CHUNKS.c.recipients, _CHUNKS.c.parameters, _CHUNKS.c.language).where(
+        _CHUNKS.c.broadcast_id == bindparam("broadcast_id"), _CHUNKS.c.number == bindparam("chunk")
+    )
 )
 _MOVE_MESSAGE = (
     update(_MESSAGES)
@@ -91,7 +94,7 @@ def make_chunks(
 def load_batch_recipients(tx: Connection, batch: Row[Any]) -> BatchRecipients:
     """Read the recipients of a batch row: broadcast_id, chunk, start, size, recipient_indexes."""
     values = {"broadcast_id": batch.broadcast_id, "chunk": batch.chunk}
-    chunk = tx.execute(_SELECT_CHUNK, values).one()
+    (chunk,) = _SELECT_CHUNK.fetch(tx, values)
     indexes = list_recipient_indexes(batch)
     phones = chunk.recipients.split("\n")
     return BatchRecipients(

@@ -25,6 +25,7 @@ from sqlalchemy import (
 
 from app.db.base import table_of
 from app.db.lists import chunked
+from app.db.prepared import Prepared
 from app.sms.audience.chunks import (
     CHUNKS_AT_ONCE,
     is_from_lookup,
@@ -59,14 +60,14 @@ _INSERT_MESSAGES = {
 }
 _BROADCASTS, _CHUNKS = table_of(Broadcast), table_of(Chunk)
 # Every small broadcast is planned within its request.
-_SELECT_CHUNKS = (
+_SELECT_CHUNKS = Prepared(
     select(_CHUNKS.c.number, _CHUNKS.c.size, _CHUNKS.c.exclusion_reason)
     .where(_CHUNKS.c.broadcast_id == bindparam("broadcast_id"))
     .where(_CHUNKS.c.number >= bindparam("first"), _CHUNKS.c.number < bindparam("end"))
     .order_by(_CHUNKS.c.number)
 )
 _INSERT_BATCHES = insert(table_of(Batch))
-_SET_PLANNED = (
+_SET_PLANNED = Prepared(
     update(_BROADCASTS)
     .where(_BROADCASTS.c.id == bindparam("broadcast_id"))
     .values(planned=bindparam("end"))
@@ -99,10 +100,10 @@ def plan_chunks(tx: Connection, ctx: Context, broadcast_id: int, *, limit: int =
         _sort_audience(tx, broadcast)
     end = min(broadcast.planned + limit, broadcast.chunks)
     values = {"broadcast_id": broadcast_id, "first": broadcast.planned, "end": end}
-    chunks = tx.execute(_SELECT_CHUNKS, values).all()
+    chunks = _SELECT_CHUNKS.fetch(tx, values)
     tx.execute(_INSERT_BATCHES, list(_make_batches(tx, ctx, broadcast, chunks)))
     tx.execute(_INSERT_MESSAGES[tx.dialect.name], values)
-    tx.execute(_SET_PLANNED, {"broadcast_id": broadcast_id, "end": end})
+    _SET_PLANNED.change(tx, {"broadcast_id": broadcast_id, "end": end})
     return bool(end < broadcast.chunks)
 
 

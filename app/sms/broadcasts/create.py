@@ -14,8 +14,8 @@ from app.sms.broadcasts.store import accept_broadcast
 from app.sms.broadcasts.views import BroadcastView, list_batch_ids, view_by_id
 from app.sms.context import Context
 from app.sms.dispatch.drain import submit_inline
-from app.sms.lifecycle.counts import make_url
 from app.sms.lifecycle.gates import read_gates
+from app.sms.models.broadcast import BROADCAST_URL
 from app.sms.models.states import BroadcastStatus
 from app.sms.quotes.quote import check_quote
 from app.sms.request.model import MAX_INLINE_RECIPIENTS, BroadcastRequest
@@ -181,7 +181,7 @@ def describe_request(
         "message": _SENTENCES.get(status, "Broadcast accepted."),
         "broadcast_id": public_id,
         "status": status,
-        "url": make_url(public_id),
+        "url": BROADCAST_URL.format(public_id),
         "batch_id": None,
         "batch_ids": [],
         "recipients": recipients,
@@ -214,7 +214,7 @@ def describe_view(
     facts: dict[str, Any] = {
         "broadcast_id": row.public_id,
         "status": "held" if view.counts["held"] else view.status,
-        "url": make_url(row.public_id),
+        "url": BROADCAST_URL.format(row.public_id),
         "batch_id": batch_ids[0] if batch_ids else None,
         "batch_ids": batch_ids,
         "recipients": row.recipients,

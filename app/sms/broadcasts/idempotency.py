@@ -11,9 +11,11 @@ from datetime import timedelta
 from http import HTTPStatus
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, delete, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
-from app.db.engine import insert_new
+from app.db.base import table_of
+from app.db.prepared import Prepared
 from app.errors import BadInput, KeyMisused, RequestRunning
 from app.sms.context import Context
 from app.sms.models.broadcast import IdempotencyKey
@@ -22,6 +24,21 @@ MAX_KEY_CHARACTERS = 255
 _PRINTABLE = re.compile(rf"[ -~]{{1,{MAX_KEY_CHARACTERS}}}")
 # A string of https://www.rfc-editor.org/rfc/rfc9651.html#section-3.3.3, without parameters.
 _QUOTED = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])*)"')
+_KEYS = table_of(IdempotencyKey)
+_IS_THIS = and_(_KEYS.c.client == bindparam("client"), _KEYS.c.key == bindparam("key"))
+_SELECT = Prepared(select(_KEYS).where(_IS_THIS))
+_DELETE_OLD = Prepared(delete(_KEYS).where(_IS_THIS, _KEYS.c.created_at <= bindparam("oldest")))
+_INSERT = Prepared(
+    {
+        "sqlite": sqlite.insert(_KEYS).on_conflict_do_nothing(),
+        "postgresql": postgresql.insert(_KEYS).on_conflict_do_nothing(),
+    }
+)
+_KEEP_ANSWER = Prepared(
+    update(_KEYS)
+    .where(_IS_THIS, _KEYS.c.answer.is_(None))
+    .values(answer_status=bindparam("new_status"), answer=bindparam("new_answer"))
+)
 # Beyond the longest answer of the first request.
 _RUNNING_MARGIN_S = 10.0
 
@@ -80,11 +97,8 @@ def find_replay(ctx: Context, key: RequestKey, *, client: str) -> Row[Any] | Non
 
     Raises KeyMisused for a key of another request, RequestRunning while its first request runs.
     """
-    query = select(IdempotencyKey.__table__).where(
-        IdempotencyKey.client == client, IdempotencyKey.key == key.value
-    )
     with ctx.db.read() as tx:
-        row = tx.execute(query).first()
+        row: Row[Any] | None = _SELECT.first(tx, {"client": client, "key": key.value})
     if row is None or row.created_at <= ctx.seconds_from_now(-ctx.rules.idempotency_kept_s):
         return None
     if row.request_hash not in (key.request_hash, key.raw_hash):
@@ -114,21 +128,18 @@ def keep_key(
     """
     now = ctx.now()
     oldest = now - timedelta(seconds=ctx.rules.idempotency_kept_s)
-    this_key = [IdempotencyKey.client == client, IdempotencyKey.key == key.value]
-    tx.execute(delete(IdempotencyKey).where(*this_key, IdempotencyKey.created_at <= oldest))
-    is_new = insert_new(
-        tx,
-        IdempotencyKey,
-        client=client,
-        key=key.value,
-        request_hash=key.request_hash,
-        broadcast_id=broadcast_id,
-        created_at=now,
-        running_until=now + timedelta(seconds=_running_s(ctx)),
-        answer_status=None if answer is None else HTTPStatus.ACCEPTED.value,
-        answer=answer,
-    )
-    if not is_new:
+    _DELETE_OLD.change(tx, {"client": client, "key": key.value, "oldest": oldest})
+    row = {
+        "client": client,
+        "key": key.value,
+        "request_hash": key.request_hash,
+        "broadcast_id": broadcast_id,
+        "created_at": now,
+        "running_until": now + timedelta(seconds=_running_s(ctx)),
+        "answer_status": None if answer is None else HTTPStatus.ACCEPTED.value,
+        "answer": answer,
+    }
+    if not _INSERT.change(tx, row):
         raise KeyTaken
 
 
@@ -136,20 +147,16 @@ def keep_answer(
     ctx: Context, key: RequestKey, *, client: str, status: int, answer: dict[str, Any]
 ) -> None:
     """Store the answer to the first request with this key, unless one is stored."""
-    statement = update(IdempotencyKey).where(
-        IdempotencyKey.client == client,
-        IdempotencyKey.key == key.value,
-        IdempotencyKey.answer.is_(None),
-    )
+    values = {"client": client, "key": key.value, "new_status": status, "new_answer": answer}
     with ctx.db.write() as tx:
-        tx.execute(statement.values(answer_status=status, answer=answer))
+        _KEEP_ANSWER.change(tx, values)
 
 
 def purge_old_keys(ctx: Context) -> None:
     """Delete keys that are older than 30 days."""
     oldest = ctx.seconds_from_now(-ctx.rules.idempotency_kept_s)
     with ctx.db.write() as tx:
-        tx.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at <= oldest))
+        tx.execute(delete(_KEYS).where(_KEYS.c.created_at <= oldest))
 
 
 def _running_s(ctx: Context) -> float:

@@ -5,7 +5,8 @@ from typing import Any
 from app.pagination import Page
 from app.sms.broadcasts.create import describe_refusal
 from app.sms.broadcasts.views import BroadcastView
-from app.sms.lifecycle.counts import build_timeline, give_reasons, make_url
+from app.sms.lifecycle.counts import build_timeline, give_reasons
+from app.sms.models.broadcast import BROADCAST_URL
 
 
 def show_view(view: BroadcastView, *, production: bool) -> dict[str, Any]:
@@ -14,7 +15,7 @@ def show_view(view: BroadcastView, *, production: bool) -> dict[str, Any]:
     return {
         "broadcast_id": row.public_id,
         "status": view.status,
-        "url": make_url(row.public_id),
+        "url": BROADCAST_URL.format(row.public_id),
         "client": row.client,
         "reference": row.reference,
         "category": row.category,

@@ -12,6 +12,7 @@ outcome.py          SENDING → ACCEPTED, PENDING, REJECTED, HELD or UNKNOWN
 refusals.py         whether a refusal concerns all clients, and which held batch tries next
 bisect.py           halves a rejected batch until the rejected number is alone
 burst.py            submits the most urgent batches, for background workers
+one_batch.py        broadcasts of one batch: stored claimed, and completed, in shared transactions
 drain.py            submits one broadcast, for its HTTP request and the command line
 circuit_breaker.py  probes Sinch after it rejected all payloads
 """

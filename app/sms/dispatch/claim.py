@@ -10,10 +10,11 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, func, or_, select, update
 
 from app.clock import CLOCK_SLACK_S
 from app.db.base import table_of
+from app.db.prepared import Prepared, PreparedInsert, one_of
 from app.db.types import UtcTime
 from app.failpoints import failpoints
 from app.sinch.schemas import write_batch
@@ -25,7 +26,7 @@ from app.sms.eligibility.decide import group_by_eligibility
 from app.sms.eligibility.frequency_cap import lock_marketing_counts, record_marketing_sends
 from app.sms.lifecycle.finalize import end_unsent, finalize_broadcast, finalize_in
 from app.sms.lifecycle.gates import CIRCUIT, PACE, Gates, begin_trial, read_gates, take_pace
-from app.sms.lifecycle.locks import LOCK_STATUS
+from app.sms.lifecycle.locks import read_status
 from app.sms.models.batch import Attempt, Batch
 from app.sms.models.broadcast import Broadcast
 from app.sms.models.states import ACTIVE, BatchState, BroadcastStatus, Category
@@ -40,14 +41,15 @@ _HAS_PENDING = (
     .where(_BATCHES.c.broadcast_id == _BROADCASTS.c.id, _IS_PENDING, _IS_DUE)
     .exists()
 )
-_NEXT_BROADCAST = (
+_SELECT_BROADCAST = (
     select(_BROADCASTS)
-    .where(_BROADCASTS.c.completed_at.is_(None), _BROADCASTS.c.status.in_(ACTIVE), _HAS_PENDING)
+    .where(_BROADCASTS.c.completed_at.is_(None), one_of(_BROADCASTS.c.status, ACTIVE), _HAS_PENDING)
     .order_by(_BROADCASTS.c.priority.desc(), _BROADCASTS.c.id)
     .limit(1)
 )
-_THIS_BROADCAST = _NEXT_BROADCAST.where(_BROADCASTS.c.id == bindparam("broadcast_id"))
-_START_SENDING = (
+_NEXT_BROADCAST = Prepared(_SELECT_BROADCAST)
+_THIS_BROADCAST = Prepared(_SELECT_BROADCAST.where(_BROADCASTS.c.id == bindparam("broadcast_id")))
+_START_SENDING = Prepared(
     update(_BROADCASTS)
     .where(_BROADCASTS.c.id == bindparam("broadcast_id"))
     .where(_BROADCASTS.c.status == BroadcastStatus.QUEUED)
@@ -58,15 +60,16 @@ _START_SENDING = (
         ),
     )
 )
-_NEXT_BATCHES = (
+_SELECT_BATCHES = (
     select(_BATCHES)
     .where(_BATCHES.c.broadcast_id == bindparam("broadcast_id"), _IS_PENDING, _IS_DUE)
     .order_by(_BATCHES.c.id)
     .limit(bindparam("limit"))
     .with_for_update(skip_locked=True)
 )
-_CANDIDATE = _NEXT_BATCHES.where(_BATCHES.c.id == bindparam("batch_id"))
-_CLAIM_BATCH = (
+_NEXT_BATCHES = Prepared(_SELECT_BATCHES)
+_CANDIDATE = Prepared(_SELECT_BATCHES.where(_BATCHES.c.id == bindparam("batch_id")))
+_CLAIM_BATCH = Prepared(
     update(_BATCHES)
     .where(_BATCHES.c.id == bindparam("batch_id"), _IS_PENDING)
     .where(_BATCHES.c.attempt == bindparam("previous_attempt"))
@@ -78,17 +81,18 @@ _CLAIM_BATCH = (
         exclusion_reason=None,
     )
 )
-_INSERT_ATTEMPT = insert(table_of(Attempt))
+_INSERT_ATTEMPTS = PreparedInsert(table_of(Attempt))
 
-_NEXT_START = (
+_SELECT_START = (
     select(_BATCHES.c.not_before)
     .join(_BROADCASTS, _BROADCASTS.c.id == _BATCHES.c.broadcast_id)
-    .where(_BROADCASTS.c.completed_at.is_(None), _BROADCASTS.c.status.in_(ACTIVE))
+    .where(_BROADCASTS.c.completed_at.is_(None), one_of(_BROADCASTS.c.status, ACTIVE))
     .where(_IS_PENDING, _BATCHES.c.not_before.is_not(None))
     .order_by(_BATCHES.c.not_before)
     .limit(1)
 )
-_THIS_NEXT_START = _NEXT_START.where(_BROADCASTS.c.id == bindparam("broadcast_id"))
+_NEXT_START = Prepared(_SELECT_START)
+_THIS_NEXT_START = Prepared(_SELECT_START.where(_BROADCASTS.c.id == bindparam("broadcast_id")))
 
 # A batch that expires sooner is not sent.
 MIN_LIFE = timedelta(seconds=1)
@@ -197,15 +201,20 @@ def _claim(
 
 def _find_broadcast(tx: Connection, now: datetime, broadcast_id: int | None) -> Row[Any] | None:
     """Find the broadcast to serve: highest priority first, then the oldest."""
+    found: Row[Any] | None
     if broadcast_id is None:
-        return tx.execute(_NEXT_BROADCAST, {"now": now}).first()
-    return tx.execute(_THIS_BROADCAST, {"now": now, "broadcast_id": broadcast_id}).first()
+        found = _NEXT_BROADCAST.first(tx, {"now": now})
+    else:
+        found = _THIS_BROADCAST.first(tx, {"now": now, "broadcast_id": broadcast_id})
+    return found
 
 
 def _find_next_start(tx: Connection, broadcast_id: int | None) -> datetime | None:
     if broadcast_id is None:
-        return tx.execute(_NEXT_START).scalar()
-    return tx.execute(_THIS_NEXT_START, {"broadcast_id": broadcast_id}).scalar()
+        batch = _NEXT_START.first(tx)
+    else:
+        batch = _THIS_NEXT_START.first(tx, {"broadcast_id": broadcast_id})
+    return batch.not_before if batch else None
 
 
 def _claim_of_broadcast(
@@ -223,11 +232,11 @@ def _claim_of_broadcast(
     due = {"broadcast_id": broadcast.id, "now": now, "limit": limit}
     if gates.candidate:
         candidate = due | {"batch_id": gates.candidate[0]}
-        batches = tx.execute(_CANDIDATE, candidate).all()
+        batches = _CANDIDATE.fetch(tx, candidate)
         if not batches:
             return Idle(now + timedelta(seconds=CLOCK_SLACK_S))  # a sweep chooses another one
     else:
-        batches = tx.execute(_NEXT_BATCHES, due).all()
+        batches = _NEXT_BATCHES.fetch(tx, due)
     if not batches:
         return Idle(now)  # other workers were quicker
     if gates.circuit:
@@ -307,27 +316,29 @@ def _start_attempt(
     )
     body = write_batch(outgoing)
     attempt = row.attempt + 1
-    claimed = tx.execute(
-        _CLAIM_BATCH,
+    claimed = _CLAIM_BATCH.change(
+        tx,
         {
             "batch_id": row.id,
             "previous_attempt": row.attempt,
             "new_attempt": attempt,
-            "new_lease_until": now + ctx.rules.lease,
+            "new_lease_until": now + ctx.lease,
         },
     )
-    if claimed.rowcount != 1:
+    if claimed != 1:
         return None
-    tx.execute(
-        _INSERT_ATTEMPT,
-        {
-            "batch_id": row.id,
-            "number": attempt,
-            "started_at": now,
-            "payload_hash": sha256(body).digest(),
-            "worker": ctx.worker,
-            "overridden": False,
-        },
+    _INSERT_ATTEMPTS.run(
+        tx,
+        [
+            {
+                "batch_id": row.id,
+                "number": attempt,
+                "started_at": now,
+                "payload_hash": sha256(body).digest(),
+                "worker": ctx.worker,
+                "overridden": False,
+            }
+        ],
     )
     if broadcast.category is Category.MARKETING:
         record_marketing_sends(tx, ctx, batch.recipients, batch_id=row.id, now=now)
@@ -348,7 +359,7 @@ def _start_attempt(
 def _lock_for_claim(tx: Connection, broadcast: Row[Any], now: datetime) -> bool:
     """Let pause and cancel wait for this claim.  Returns False if one of them was quicker."""
     if broadcast.status is BroadcastStatus.QUEUED:
-        tx.execute(_START_SENDING, {"broadcast_id": broadcast.id, "now": now})
+        _START_SENDING.change(tx, {"broadcast_id": broadcast.id, "now": now})
     if tx.dialect.name == "sqlite":
         return True
-    return tx.execute(LOCK_STATUS, {"broadcast_id": broadcast.id}).scalar() in ACTIVE
+    return read_status(tx, broadcast.id) in ACTIVE

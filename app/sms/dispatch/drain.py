@@ -10,6 +10,7 @@ from datetime import datetime
 from sqlalchemy import and_, bindparam, or_, select
 
 from app.db.base import table_of
+from app.db.prepared import Prepared, one_of
 from app.sms.audience.plan import plan_broadcast
 from app.sms.context import Context
 from app.sms.dispatch.claim import Claim, Idle, claim_batch
@@ -32,14 +33,14 @@ _MAX_DRAIN_WAIT_S = 30.0
 _POLL_S = 0.1
 
 _BATCHES, _BROADCASTS = table_of(Batch), table_of(Broadcast)
-_BATCH_UNDER_WAY = (
+_BATCH_UNDER_WAY = Prepared(
     select(_BATCHES.c.id)
     .join(_BROADCASTS, _BROADCASTS.c.id == _BATCHES.c.broadcast_id)
     .where(_BATCHES.c.broadcast_id == bindparam("broadcast_id"))
     .where(
         or_(
             _BATCHES.c.state == BatchState.SENDING,
-            and_(_BATCHES.c.state == BatchState.PENDING, _BROADCASTS.c.status.in_(ACTIVE)),
+            and_(_BATCHES.c.state == BatchState.PENDING, one_of(_BROADCASTS.c.status, ACTIVE)),
         )
     )
     .limit(1)
@@ -113,7 +114,7 @@ def is_under_way(ctx: Context, broadcast_id: int) -> bool:
     A paused broadcast is not under way: it may stay paused for days.
     """
     with ctx.db.read() as tx:
-        return tx.execute(_BATCH_UNDER_WAY, {"broadcast_id": broadcast_id}).first() is not None
+        return _BATCH_UNDER_WAY.first(tx, {"broadcast_id": broadcast_id}) is not None
 
 
 def _submit(ctx: Context, claim: Claim, *, within_s: float | None = None) -> SubmitResult:

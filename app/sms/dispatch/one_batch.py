@@ -21,7 +21,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from loguru import logger
-from sqlalchemy import BigInteger, Connection, String, bindparam, column, update, values
+from sqlalchemy import BigInteger, Connection, String, bindparam, column, select, update, values
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.db.base import table_of
@@ -169,7 +169,7 @@ def _insert(tx: Connection, broadcasts: Sequence[OneBatch], now: datetime) -> di
             "client_reference": broadcast.reference,
             "state": BatchState.SENDING,
             "attempt": 1,
-            "lease_until": now + broadcast.ctx.rules.lease,
+            "lease_until": now + broadcast.ctx.lease,
             "reconcile_attempts": 0,
             "not_found_count": 0,
             "ended": 0,
@@ -231,29 +231,38 @@ def complete(acceptance: Acceptance) -> bool:
 def _complete(tx: Connection, acceptances: Sequence[Acceptance]) -> list[bool]:
     ctx = acceptances[0].ctx
     now = ctx.now()
-    ids = {f"id_{n}": each.claim.broadcast_id for n, each in enumerate(acceptances)}
-    # The broadcast first, as every transaction locks it; it may be paused or cancelled meanwhile.
-    rows = _end_broadcasts(len(acceptances)).fetch(tx, {"now": now, **ids})
+    ids = {f"id_{n}": acceptance.claim.broadcast_id for n, acceptance in enumerate(acceptances)}
+    # Broadcasts first, in the order of their ids, as every transaction locks them: one of them may
+    # be paused or cancelled meanwhile.
+    if len(ids) > 1 and tx.dialect.name != "sqlite":
+        _lock_broadcasts(len(ids)).fetch(tx, ids)
+    rows = _end_broadcasts(len(ids)).fetch(tx, {"now": now, **ids})
     ended = {row.id for row in rows}
-    own = [each for each in acceptances if each.claim.broadcast_id in ended]
+    own = [acceptance for acceptance in acceptances if acceptance.claim.broadcast_id in ended]
     if own:
         _end_batches(tx, own, now)
         notify_clients(tx, ctx, EventType.BROADCAST_COMPLETED, rows, BroadcastStatus.COMPLETE)
     failpoints.reach("C9")
-    return [each.claim.broadcast_id in ended for each in acceptances]
+    return [acceptance.claim.broadcast_id in ended for acceptance in acceptances]
 
 
 def _end_batches(tx: Connection, acceptances: Sequence[Acceptance], now: datetime) -> None:
     given: dict[str, Any] = {"now": now}
-    for n, each in enumerate(acceptances):
-        given[f"id_{n}"] = each.claim.batch_id
-        given[f"sinch_id_{n}"] = each.sinch_id
-        report_at = each.ctx.first_report_at(called_back=each.claim.called_back)
+    for n, acceptance in enumerate(acceptances):
+        given[f"id_{n}"] = acceptance.claim.batch_id
+        given[f"sinch_id_{n}"] = acceptance.sinch_id
+        report_at = acceptance.ctx.first_report_at(called_back=acceptance.claim.called_back)
         given[f"report_at_{n}"] = report_at
     count = len(acceptances)
     if len(_accept_batches(count).fetch(tx, given)) != count:
         raise _BatchMoved
     _end_attempts(count).change(tx, given)
+
+
+@cache
+def _lock_broadcasts(count: int) -> Prepared:
+    locked = select(_BROADCASTS.c.id).where(_BROADCASTS.c.id.in_(_number(count)))
+    return Prepared(locked.order_by(_BROADCASTS.c.id).with_for_update())
 
 
 @cache

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Update, bindparam, select, update
 from sqlalchemy.exc import DBAPIError
 
 from app.db.base import table_of
+from app.db.prepared import Prepared, one_of
 from app.failpoints import failpoints
 from app.sinch.errors import SinchMisconfigured, SinchRefusal
 from app.sms.context import Context
@@ -41,7 +42,7 @@ from app.sms.lifecycle.gates import (
     open_circuit,
     read_gates,
 )
-from app.sms.lifecycle.locks import LOCK_STATUS
+from app.sms.lifecycle.locks import read_status
 from app.sms.models.batch import Attempt, Batch
 from app.sms.models.broadcast import Broadcast
 from app.sms.models.states import BatchState, BroadcastStatus, CancelRequestState, Outcome
@@ -53,7 +54,7 @@ _FIRST_RETRY_S = 0.1
 
 _BROADCASTS, _BATCHES, _ATTEMPTS = table_of(Broadcast), table_of(Batch), table_of(Attempt)
 
-_END_ATTEMPT = (
+_END_ATTEMPT = Prepared(
     update(_ATTEMPTS)
     .where(_ATTEMPTS.c.batch_id == bindparam("claimed_batch_id"))
     .where(_ATTEMPTS.c.number == bindparam("attempt"))
@@ -63,16 +64,10 @@ _END_ATTEMPT = (
         http_status=bindparam("answer_status"),
     )
 )
-# For outcomes that change the broadcast: two shared locks would deadlock when upgraded.
-_LOCK_STATUS_EXCLUSIVE = (
-    select(_BROADCASTS.c.status)
-    .where(_BROADCASTS.c.id == bindparam("broadcast_id"))
-    .with_for_update()
-)
 _CHANGE_BROADCAST = (Outcome.REJECTED, Outcome.HELD)
-_ACCEPT = (
+_ACCEPT = Prepared(
     update(_BATCHES)
-    .where(_BATCHES.c.id == bindparam("batch_id"), _BATCHES.c.state.in_(_AWAITING))
+    .where(_BATCHES.c.id == bindparam("batch_id"), one_of(_BATCHES.c.state, _AWAITING))
     .where(_BATCHES.c.attempt == bindparam("claimed_attempt"))
     .values(
         state=_S.ACCEPTED,
@@ -135,8 +130,8 @@ def record_results(ctx: Context, results: Sequence[ClaimResult]) -> None:
     broadcast_id = results[0][0].broadcast_id
     with ctx.db.write() as tx:
         changes = any(result.outcome in _CHANGE_BROADCAST for _, result in results)
-        lock = _LOCK_STATUS_EXCLUSIVE if changes else LOCK_STATUS
-        status = tx.execute(lock, {"broadcast_id": broadcast_id}).scalar_one()
+        status = read_status(tx, broadcast_id, exclusive=changes)
+        assert status is not None
         for claim, result in results:
             # The batch first, as `expire_leases` does.
             _RECORDERS[result.outcome](tx, ctx, claim, result, status)
@@ -165,8 +160,8 @@ def _finalize_if_ended(ctx: Context, broadcast_id: int) -> None:
 
 
 def _end_attempt(tx: Connection, ctx: Context, claim: Claim, result: SubmitResult) -> None:
-    tx.execute(
-        _END_ATTEMPT,
+    _END_ATTEMPT.change(
+        tx,
         {
             "claimed_batch_id": claim.batch_id,
             "attempt": claim.attempt,
@@ -189,8 +184,8 @@ def _record_accepted(
 ) -> None:
     reconcile_at = ctx.seconds_from_now(ctx.rules.reconcile_after_s[0])
     cancelled = status is BroadcastStatus.CANCELLED
-    swapped = tx.execute(
-        _ACCEPT,
+    swapped = _ACCEPT.change(
+        tx,
         {
             "batch_id": claim.batch_id,
             "claimed_attempt": claim.attempt,
@@ -201,7 +196,7 @@ def _record_accepted(
             "first_report_at": ctx.first_report_at(called_back=claim.called_back),
         },
     )
-    if swapped.rowcount != 1:
+    if swapped != 1:
         _record_late_acceptance(tx, claim, result)
     if claim.after_busy:
         open_busy(tx, ctx.now())

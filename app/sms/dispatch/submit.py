@@ -105,7 +105,7 @@ def expire_leases(ctx: Context) -> int:
     """Move batches whose worker let the lease expire to UNKNOWN.  Returns how many."""
     now = ctx.now()
     # A lease that ends further ahead than a lease lasts comes from a clock that was set back.
-    latest = now + ctx.rules.lease + timedelta(seconds=CLOCK_SLACK_S)
+    latest = now + ctx.lease + timedelta(seconds=CLOCK_SLACK_S)
     is_expired = or_(Batch.lease_until <= now, Batch.lease_until > latest)
     expired = [Batch.state == _S.SENDING, is_expired]
     with ctx.db.read() as tx:

@@ -240,7 +240,3 @@ def _find_time(
         return None
     start: datetime = broadcast.send_at or broadcast.created_at
     return min(start + timedelta(seconds=waited_s), broadcast.all_reported_at or now)
-
-
-def make_url(public_id: str) -> str:
-    return f"/api/broadcasts/{public_id}"

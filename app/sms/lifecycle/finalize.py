@@ -1,12 +1,13 @@
 """Finalization: a broadcast's final status, and ending its unsent batches."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import Connection, Row, and_, bindparam, func, or_, select, update
 
 from app.db.audit import AuditEntry
 from app.db.base import table_of
+from app.db.prepared import Prepared, one_of
 from app.sms.context import Context
 from app.sms.lifecycle.outbox import EventType, notify_clients
 from app.sms.models.batch import Batch
@@ -17,20 +18,20 @@ _S = BatchState
 _ATTENTION = (_S.NEEDS_ATTENTION, _S.DUPLICATE)
 _BATCHES, _BROADCASTS, _AUDIT = table_of(Batch), table_of(Broadcast), table_of(AuditEntry)
 
-_OPEN_BATCH = (
+_OPEN_BATCH = Prepared(
     select(_BATCHES.c.id)
-    .where(_BATCHES.c.broadcast_id == bindparam("broadcast_id"), _BATCHES.c.state.in_(OPEN))
+    .where(_BATCHES.c.broadcast_id == bindparam("broadcast_id"), one_of(_BATCHES.c.state, OPEN))
     .limit(1)
 )
-_COUNT_STATES = (
+_COUNT_STATES = Prepared(
     select(_BATCHES.c.state, func.count().label("batches"))
     .where(_BATCHES.c.broadcast_id == bindparam("broadcast_id"), _BATCHES.c.state != _S.SPLIT)
     .group_by(_BATCHES.c.state)
 )
-_LOCK_BROADCAST = (
+_LOCK_BROADCAST = Prepared(
     select(_BROADCASTS).where(_BROADCASTS.c.id == bindparam("broadcast_id")).with_for_update()
 )
-_COMPLETE = (
+_COMPLETE = Prepared(
     update(_BROADCASTS)
     .where(_BROADCASTS.c.id == bindparam("broadcast_id"))
     .values(
@@ -42,9 +43,9 @@ _COMPLETE = (
 # A final status of a message is still expected, or unknown.
 _IS_AWAITED = or_(
     _BATCHES.c.state == _S.NEEDS_ATTENTION,
-    and_(_BATCHES.c.state.in_(AT_SINCH), _BATCHES.c.ended < _BATCHES.c.size),
+    and_(one_of(_BATCHES.c.state, AT_SINCH), _BATCHES.c.ended < _BATCHES.c.size),
 )
-_AWAITED_BATCH = (
+_AWAITED_BATCH = Prepared(
     select(_BATCHES.c.id)
     .where(_BATCHES.c.broadcast_id == bindparam("broadcast_id"), _IS_AWAITED)
     .limit(1)
@@ -57,7 +58,7 @@ _COMPLETING = (_S.ACCEPTED, _S.DUPLICATE, _S.CLOSED_UNSENT, _S.NEEDS_ATTENTION)
 
 def has_open_batches(tx: Connection, broadcast_id: int) -> bool:
     """Return True if a batch is unsent, being sent or of unknown outcome."""
-    return tx.execute(_OPEN_BATCH, {"broadcast_id": broadcast_id}).first() is not None
+    return _OPEN_BATCH.first(tx, {"broadcast_id": broadcast_id}) is not None
 
 
 def finalize_broadcast(ctx: Context, broadcast_id: int) -> BroadcastStatus | None:
@@ -74,7 +75,7 @@ def finalize_stale(ctx: Context) -> int:
     ended = broadcast.where(
         _BROADCASTS.c.completed_at.is_(None),
         is_planned | (_BROADCASTS.c.status == BroadcastStatus.CANCELLED),
-        ~batch.where(_BATCHES.c.state.in_(OPEN)).exists(),
+        ~batch.where(one_of(_BATCHES.c.state, OPEN)).exists(),
     )
     all_reported = broadcast.where(
         _BROADCASTS.c.completed_at.is_not(None),
@@ -99,16 +100,16 @@ def finalize_in(tx: Connection, ctx: Context, broadcast_id: int) -> BroadcastSta
     cancelled = broadcast.status is BroadcastStatus.CANCELLED
     if (unplanned and not cancelled) or has_open_batches(tx, broadcast_id):
         return None
-    rows = tx.execute(_COUNT_STATES, {"broadcast_id": broadcast_id})
+    rows = _COUNT_STATES.fetch(tx, {"broadcast_id": broadcast_id})
     states: dict[BatchState, int] = {row.state: row.batches for row in rows}
     now = ctx.now()
     status = BroadcastStatus.CANCELLED if cancelled else choose_final_status(states)
     if not (states or cancelled) and broadcast.expires_at <= now:
         status = BroadcastStatus.EXPIRED  # before the audience was looked up
-    awaited = tx.execute(_AWAITED_BATCH, {"broadcast_id": broadcast_id}).first() is not None
+    awaited = _AWAITED_BATCH.first(tx, {"broadcast_id": broadcast_id}) is not None
     all_reported_at = None if awaited else broadcast.all_reported_at or now
-    tx.execute(
-        _COMPLETE,
+    _COMPLETE.change(
+        tx,
         {
             "broadcast_id": broadcast_id,
             "final_status": status,
@@ -125,7 +126,8 @@ def finalize_in(tx: Connection, ctx: Context, broadcast_id: int) -> BroadcastSta
 
 def lock_broadcast(tx: Connection, broadcast_id: int) -> Row[Any]:
     """Lock a broadcast's row until the transaction ends.  Returns the row."""
-    return tx.execute(_LOCK_BROADCAST, {"broadcast_id": broadcast_id}).one()
+    (broadcast,) = _LOCK_BROADCAST.fetch(tx, {"broadcast_id": broadcast_id})
+    return cast(Row[Any], broadcast)
 
 
 def reopen_broadcast(tx: Connection, broadcast: Row[Any]) -> None:

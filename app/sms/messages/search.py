@@ -16,12 +16,11 @@ from app.sms.dispatch.payload import choose_text
 from app.sms.lifecycle.counts import (
     STATUS_BY_BATCH_STATE,
     explain_status,
-    make_url,
     status_before_batching,
 )
 from app.sms.messages.queries import MESSAGE_COLUMNS
 from app.sms.models.batch import Batch, Message
-from app.sms.models.broadcast import Broadcast, Chunk
+from app.sms.models.broadcast import BROADCAST_URL, Broadcast, Chunk
 from app.sms.models.states import BroadcastStatus
 from app.sms.models.statuses import MessageStatus
 
@@ -135,7 +134,7 @@ def _serialize(tx: Connection, row: Row[Any], recipient: str) -> dict[str, Any]:
         "client_reference": row.client_reference,
         "broadcast_id": row.public_id,
         "broadcast_status": row.broadcast_status.value,
-        "url": make_url(row.public_id),
+        "url": BROADCAST_URL.format(row.public_id),
         "client": row.client,
         "reference": row.reference,
         "sender": row.sender,

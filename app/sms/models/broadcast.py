@@ -11,6 +11,9 @@ from app.db.base import Base, partial_index
 from app.db.types import BigId, EnumText
 from app.sms.models.states import BroadcastStatus, Category, ExclusionReason
 
+# The address of a broadcast by its public id.
+BROADCAST_URL = "/api/broadcasts/{}"
+
 
 class Broadcast(Base):
     """One text to an audience, as a client requested it."""

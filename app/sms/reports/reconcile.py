@@ -85,7 +85,7 @@ def _schedule_next(ctx: Context, batch: Row[Any]) -> bool:
     """Set the time of the next fetch.  Returns False if another worker was quicker."""
     fetches = batch.report_fetches + 1
     called_back = ctx.report_mode(batch.options) is not None
-    wait_s = ctx.rules.report_wait_s(fetches, called_back=called_back)
+    wait_s = ctx.report_wait_s(fetches, called_back=called_back)
     unchanged = update(_BATCHES).where(
         _BATCHES.c.id == batch.id,
         _BATCHES.c.report_fetches == batch.report_fetches,

@@ -19,7 +19,7 @@ from app.db.lists import chunked
 from app.phone.e164 import respell
 from app.sms.context import Context
 from app.sms.lifecycle.latency import NONE, latency_bucket
-from app.sms.lifecycle.locks import LOCK_STATUS
+from app.sms.lifecycle.locks import read_status
 from app.sms.models.batch import Batch, Message
 from app.sms.models.broadcast import Broadcast
 from app.sms.models.reports import DeliveryCount
@@ -168,7 +168,7 @@ def _record_broadcast(
     recorded: RecordedReports,
 ) -> None:
     now = ctx.now()
-    status = tx.execute(LOCK_STATUS, {"broadcast_id": broadcast_id}).scalar_one()
+    status = read_status(tx, broadcast_id)
     sent = tx.execute(_START, {"broadcast_id": broadcast_id}).one()
     start = sent.send_at or sent.created_at
     changes = _Changes()

@@ -59,7 +59,7 @@ def has_anonymized(tx: Connection, ctx: SubscriberContext) -> bool:
 
     Raises WrongKey if those were hashed with another key.
     """
-    (anonymized,) = _ANONYMIZED.fetch(tx)
+    anonymized = _ANONYMIZED.first(tx)
     if anonymized.exists and anonymized.fingerprint != write_fingerprint(ctx.phone_hash_key):
         raise WrongKey
     return bool(anonymized.exists)

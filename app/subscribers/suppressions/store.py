@@ -32,12 +32,10 @@ _ACTIVE_OF_PHONES = {
     dialect: select(_SUPPRESSIONS.c.phone).where(_SUPPRESSIONS.c.phone.in_(phones), _IS_ACTIVE)
     for dialect, phones in PHONES.items()
 }
-_SUPPRESSED_FOR_MARKETING = {
-    dialect: Prepared(query) for dialect, query in _ACTIVE_OF_PHONES.items()
-}
-_SUPPRESSED_FOR_ALL = {
-    dialect: Prepared(query.where(_IS_FOR_ALL)) for dialect, query in _ACTIVE_OF_PHONES.items()
-}
+_SUPPRESSED_FOR_MARKETING = Prepared(_ACTIVE_OF_PHONES)
+_SUPPRESSED_FOR_ALL = Prepared(
+    {dialect: query.where(_IS_FOR_ALL) for dialect, query in _ACTIVE_OF_PHONES.items()}
+)
 _BY_HASH = SELECT_SUPPRESSIONS.where(
     _SUPPRESSIONS.c.phone_hash.in_(bindparam("hashes", expanding=True))
 )
@@ -199,10 +197,10 @@ def find_suppressed(
     tx: Connection, ctx: SubscriberContext, phones: Sequence[str], *, marketing: bool
 ) -> set[str]:
     """Return the suppressed ones among these numbers.  Raises WrongKey."""
-    queries = _SUPPRESSED_FOR_MARKETING if marketing else _SUPPRESSED_FOR_ALL
+    query = _SUPPRESSED_FOR_MARKETING if marketing else _SUPPRESSED_FOR_ALL
     by_hash, suppressed = has_anonymized(tx, ctx), set[str]()
     for part in chunked(phones):
-        rows = queries[tx.dialect.name].fetch(tx, {"phones": pack(tx, part)})
+        rows = query.fetch(tx, {"phones": pack(tx, part)})
         suppressed.update(row.phone for row in rows)
         if by_hash:
             anonymized = find_anonymized(tx, ctx, part)

@@ -43,7 +43,7 @@ _OWN = {
     "worker",
 }
 _TRIGGER = """
-CREATE TRIGGER refuse BEFORE INSERT ON messages
+CREATE TRIGGER refuse BEFORE INSERT ON messages WHEN NEW.recipient = '{}'
 BEGIN SELECT RAISE(ABORT, 'refused'); END
 """
 _TRANSACTION = ("BEGIN", "COMMIT", "ROLLBACK")
@@ -187,16 +187,23 @@ def test_requests_that_wait_are_committed_together_and_each_is_answered_for_itse
     assert len(commits) < 2 * len(numbers)
 
 
-def test_an_error_of_a_shared_transaction_stores_and_sends_nothing(service, sandbox):
+def test_an_error_concerns_its_own_request_alone(service, sandbox):
     """A trigger of the database refuses one of the texts."""
+    numbers = many_numbers(6)
+    Caller(service).send(BOB)
     with context_of(service).db.write() as tx:
-        tx.execute(text(_TRIGGER))
+        tx.execute(text(_TRIGGER.format(numbers[2])))
 
-    answer = Caller(service).send(ANN, message="refused by the database")
+    with _write_place_taken(service):
+        threads, answers = _send_together(service, *numbers)
+        time.sleep(0.5)
+    for thread in threads:
+        thread.join(60)
 
-    assert answer.status_code >= 500
-    assert sandbox.posts() == 0
-    assert Caller(service).ids() == []
+    failed = [number for number, answer in answers.items() if answer.status_code >= 500]
+    assert failed == [numbers[2]]
+    assert sorted(sandbox.recipients()) == sorted({BOB, *numbers} - {numbers[2]})
+    assert len(Caller(service).ids()) == len(numbers)
 
 
 @pytest.mark.parametrize("action", ["pause", "cancel"])
@@ -245,9 +252,9 @@ def test_a_crash_before_any_statement_loses_nothing_and_sends_nothing_twice(
         service = make_service(**settings)
         shift_clock(service, 60)
         _recover(service)
-        shown = [Caller(service).show(each) for each in Caller(service).ids()]
+        shown = [Caller(service).show(broadcast) for broadcast in Caller(service).ids()]
         assert len(shown) == len(sandbox.batches())
-        assert {each["status"] for each in shown} == {"complete"}
+        assert {broadcast["status"] for broadcast in shown} == {"complete"}
         assert sandbox.recipients().count(number) == sent <= 1
 
     assert answer.get_json()["status"] == "complete"
