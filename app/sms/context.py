@@ -88,7 +88,7 @@ class Context:
 
     @property
     def lease(self) -> timedelta:
-        """How long a claim lasts."""
+        """The time that a claim lasts."""
         return timedelta(seconds=self.rules.lease_s)
 
     def require_own_database(self) -> None:

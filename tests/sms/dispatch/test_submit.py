@@ -366,7 +366,7 @@ def test_a_lease_that_is_over_leaves_the_batch_unknown(either_machine, sandbox):
     machine = either_machine
     broadcast = machine.store([ANN])
     machine.claim()
-    machine.clock.advance(machine.ctx.lease_s - 0.001)
+    machine.clock.advance(machine.ctx.rules.lease_s - 0.001)
     early = expire_leases(machine.ctx)
     machine.clock.advance(0.001)
 
@@ -425,7 +425,7 @@ def test_an_answer_after_the_lease_still_counts(either_machine, sandbox):
     machine.store([ANN])
     claim = machine.claim()
     result = post_batch(machine.ctx, claim)
-    machine.clock.advance(machine.ctx.lease_s)
+    machine.clock.advance(machine.ctx.rules.lease_s)
     expire_leases(machine.ctx)
 
     record_result(machine.ctx, claim, result)
@@ -449,7 +449,7 @@ def test_an_answer_after_the_lease_still_counts(either_machine, sandbox):
 def test_no_other_answer_moves_a_batch_after_its_lease(machine, result):
     machine.store([ANN])
     claim = machine.claim()
-    machine.clock.advance(machine.ctx.lease_s)
+    machine.clock.advance(machine.ctx.rules.lease_s)
     expire_leases(machine.ctx)
     before = machine.batch()
 
@@ -464,7 +464,7 @@ def _needs_attention(machine):
     machine.store([ANN])
     claim = machine.claim()
     result = post_batch(machine.ctx, claim)
-    machine.clock.advance(machine.ctx.lease_s)
+    machine.clock.advance(machine.ctx.rules.lease_s)
     expire_leases(machine.ctx)
     machine.corrupt(Batch, state=_S.NEEDS_ATTENTION, attention=Attention.ABSENT)
     return claim, result
@@ -563,7 +563,7 @@ def test_a_verdict_that_the_database_refuses_for_long_leaves_the_batch_to_its_le
     with machine.ctx.db.write() as tx:
         tx.exec_driver_sql("ALTER TABLE elsewhere RENAME TO attempts")
     assert machine.states() == [_S.SENDING]
-    machine.clock.advance(machine.ctx.lease_s)
+    machine.clock.advance(machine.ctx.rules.lease_s)
     expire_leases(machine.ctx)
     assert machine.states() == [_S.UNKNOWN]
     machine.clock.advance(5)
