@@ -27,12 +27,20 @@ def url(service, sandbox):
     server.server_close()
 
 
-@pytest.fixture
-def page():
+@pytest.fixture(scope="module")
+def browser():
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser.new_page()
+        yield browser
         browser.close()
+
+
+@pytest.fixture
+def page(browser):
+    """A page of a browser that has kept nothing."""
+    context = browser.new_context()
+    yield context.new_page()
+    context.close()
 
 
 def test_the_api_is_shown_and_can_be_tried(page, url, sandbox, auth):

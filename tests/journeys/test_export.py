@@ -67,7 +67,7 @@ def test_clients_that_go_away_or_stop_reading_harm_nobody(service, path, sandbox
     whole = requests.get(service.url + path, headers=AUTH, timeout=60)
 
     assert answer.status_code == 202
-    assert waited_s < 5
+    assert waited_s < 15
     assert whole.text.count("\r\n") == RECIPIENTS + 1
     assert "request failed in the server" not in service.output.read_text()
     for connection in silent:

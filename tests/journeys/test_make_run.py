@@ -1,5 +1,6 @@
 """`make run`'s program: from nothing to a curl that works, and down again."""
 
+import contextlib
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -25,7 +27,50 @@ from tests.wire import unused_port
 @pytest.fixture
 def checkout(tmp_path):
     """A copy of the sources in a folder of its own, without an .env."""
-    folder = tmp_path / "clarion"
+    return _copy_sources(tmp_path / "clarion")
+
+
+@pytest.fixture
+def start(checkout, tmp_path):
+    """A function that starts `python -m app.cli.up` there, ended by the test or afterwards."""
+    with _starting(checkout, tmp_path / "output") as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def clarion(tmp_path_factory):
+    """One that runs for all tests which leave it as it is."""
+    folder = tmp_path_factory.mktemp("shared")
+    checkout, ports = _copy_sources(folder / "clarion"), _ports()
+    with _starting(checkout, folder / "output") as start:
+        process, output = start(**ports)
+        _wait_for(output, "Ctrl-C stops everything", process)
+        printed = output.read_text()
+        key = re.search(r"X-API-Key: ([\w-]+)", printed)[1]
+        yield Running(checkout, ports, key, printed)
+
+
+@dataclass(frozen=True)
+class Running:
+    """Clarion as `make run` starts it: its folder, ports, first key, and what it printed."""
+
+    checkout: Path
+    ports: dict[str, str]
+    key: str
+    printed: str
+
+    def get(self, path):
+        return requests.get(self._url(path), headers={"X-API-Key": self.key}, timeout=20).json()
+
+    def post(self, path, body):
+        headers = {"X-API-Key": self.key}
+        return requests.post(self._url(path), json=body, headers=headers, timeout=20).json()
+
+    def _url(self, path):
+        return f"http://127.0.0.1:{self.ports['PORT']}{path}"
+
+
+def _copy_sources(folder):
     folder.mkdir()
     for name in ("app", "wsgi.py", "gunicorn.conf.py", ".env.example"):
         source = ROOT / name
@@ -34,11 +79,9 @@ def checkout(tmp_path):
     return folder
 
 
-@pytest.fixture
-def start(checkout, tmp_path):
-    """A function that starts `python -m app.cli.up` there, killed at the end."""
+@contextlib.contextmanager
+def _starting(checkout, output):
     started = []
-    output = tmp_path / "output"
 
     def start(**environ):
         with output.open("ab") as file:
@@ -54,15 +97,17 @@ def start(checkout, tmp_path):
             )
         return started[-1], output
 
-    yield start
-    for process in started:
-        if process.poll() is None:
-            process.terminate()
-            process.wait(40)
+    try:
+        yield start
+    finally:
+        for process in started:
+            if process.poll() is None:
+                process.terminate()
+                process.wait(90)
 
 
 def _wait_for(output: Path, pattern: str, process) -> re.Match[str]:
-    deadline = time.monotonic() + 40
+    deadline = time.monotonic() + 90
     while time.monotonic() < deadline:
         found = re.search(pattern, output.read_text(), re.S)
         if found:
@@ -91,7 +136,7 @@ def test_the_curl_it_prints_works_and_ctrl_c_stops_everything(checkout, start):
         timeout=30,
     )
     process.send_signal(signal.SIGINT)
-    code = process.wait(40)
+    code = process.wait(90)
 
     assert sent.stdout.endswith(" 202")
     assert "SMS batch submitted successfully to Sinch." in sent.stdout
@@ -100,20 +145,17 @@ def test_the_curl_it_prints_works_and_ctrl_c_stops_everything(checkout, start):
     assert "Traceback" not in output.read_text()
 
 
-def test_the_command_line_it_prints_works_and_what_it_sends_is_reported_on(checkout, start):
+def test_the_command_line_it_prints_works_and_what_it_sends_is_reported_on(clarion):
     """The settings for callbacks are in .env: a command in another terminal has them, too."""
-    ports = _ports()
-    process, output = start(**ports)
-    _wait_for(output, "Ctrl-C stops everything", process)
-    command = re.search(r"^cd .* && .\n.* send --to .*$", output.read_text(), re.M)[0]
+    command = re.search(r"^cd .* && .\n.* send --to .*$", clarion.printed, re.M)[0]
 
     def run(line):
-        environ = {"PATH": os.environ["PATH"], **ports}
+        environ = {"PATH": os.environ["PATH"], **clarion.ports}
         return subprocess.run(
             line,
             shell=True,
             env=environ,
-            cwd=checkout,
+            cwd=clarion.checkout,
             capture_output=True,
             text=True,
             check=False,
@@ -124,14 +166,19 @@ def test_the_command_line_it_prints_works_and_what_it_sends_is_reported_on(check
 
     assert sent.returncode == 0, sent.stderr
     public_id = sent.stdout.split()[1]
+    _until(lambda: clarion.get(f"/api/broadcasts/{public_id}")["counts"]["delivered"] == 1)
     show = f"{sys.executable} -m flask --app wsgi broadcasts show --json {public_id}"
-    deadline = time.monotonic() + 8  # sooner than Clarion polls
-    while json.loads(run(show).stdout)["counts"]["delivered"] != 1:
-        assert time.monotonic() < deadline
-    key = re.search(r"X-API-Key: ([\w-]+)", output.read_text())[1]
-    url = f"http://127.0.0.1:{ports['PORT']}/api/broadcasts"
-    seen = requests.get(url, headers={"X-API-Key": key}, timeout=20).json()["broadcasts"]
+    assert json.loads(run(show).stdout)["counts"]["delivered"] == 1
+    seen = clarion.get("/api/broadcasts?client=cli")["broadcasts"]
     assert [(row["broadcast_id"], row["client"]) for row in seen] == [(public_id, "cli")]
+
+
+def _until(done):
+    """Sooner than Clarion asks, which is after ten minutes."""
+    deadline = time.monotonic() + 60
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
 
 
 def _processes_in(folder):
@@ -156,7 +203,7 @@ def test_a_second_start_keeps_the_keys_and_the_broadcasts(checkout, start):
     body = broadcast_to(*many_numbers(1001), send_at="2099-01-01T00:00:00Z")
     sent = requests.post(f"{api}/api/broadcast", json=body, headers=headers, timeout=20).json()
     process.send_signal(signal.SIGTERM)
-    process.wait(40)
+    process.wait(90)
 
     again, output = start(**ports)
     _wait_for(output, "Ctrl-C stops everything.*Ctrl-C stops everything", again)
@@ -166,40 +213,27 @@ def test_a_second_start_keeps_the_keys_and_the_broadcasts(checkout, start):
     assert (shown["status"], shown["counts"]["pending"]) == ("scheduled", 1001)
 
 
-def test_the_sandbox_tells_what_became_of_it_and_what_phones_answer(start):
-    ports = _ports()
-    process, output = start(**ports)
-    key = _wait_for(output, r"X-API-Key: ([\w-]+)", process)[1]
-    _wait_for(output, "Ctrl-C stops everything", process)
-    api, headers = f"http://127.0.0.1:{ports['PORT']}", {"X-API-Key": key}
-    sandbox = SandboxControl(ports["SINCH_REGION_URL"])
+def test_the_sandbox_tells_what_became_of_it_and_what_phones_answer(clarion):
+    sandbox = SandboxControl(clarion.ports["SINCH_REGION_URL"])
     sandbox.reset()  # it signs as it was started
 
-    body = broadcast_to("+46701234567", "+12025550101")
-    sent = requests.post(f"{api}/api/broadcast", json=body, headers=headers, timeout=20).json()
+    sent = clarion.post("/api/broadcast", broadcast_to("+46701234567", "+12025550101"))
     sandbox.text_from("+46701234567", "STOP")
 
-    def look(path):
-        return requests.get(api + path, headers=headers, timeout=20).json()
-
-    deadline = time.monotonic() + 8  # sooner than anybody asks
-    while not (look(sent["url"])["all_reported_at"] and look("/api/inbounds")["inbounds"]):
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-    counts = look(sent["url"])["counts"]
+    _until(lambda: clarion.get(sent["url"])["all_reported_at"])
+    _until(lambda: clarion.get("/api/inbounds")["inbounds"])
+    counts = clarion.get(sent["url"])["counts"]
     assert (counts["delivered"], counts["failed"]) == (1, 1)
     assert {each["status"] for each in sandbox.callbacks()} == {200}
 
 
-def test_a_taken_port_is_named(start, checkout):
-    ports = _ports()
-    first, output = start(**ports)
-    _wait_for(output, "Ctrl-C stops everything", first)
+def test_a_taken_port_is_named(clarion, start):
+    port = clarion.ports["PORT"]
 
-    second, _ = start(**ports)
+    second, output = start(**clarion.ports)
 
-    assert second.wait(20) == 1
-    assert f"port {ports['PORT']} is taken: set another PORT" in output.read_text()
+    assert second.wait(90) == 1
+    assert f"port {port} is taken: set another PORT" in output.read_text()
 
 
 def test_when_the_sandbox_dies_the_server_is_stopped_too(start, checkout):
@@ -209,7 +243,7 @@ def test_when_the_sandbox_dies_the_server_is_stopped_too(start, checkout):
 
     os.kill(int(children[0]), signal.SIGKILL)
 
-    assert process.wait(40) != 0
+    assert process.wait(90) != 0
     assert _processes_in(checkout) == []
 
 
@@ -243,7 +277,7 @@ def test_ctrl_c_in_a_terminal_lets_the_broadcast_in_hand_be_answered(start):
     while not sandbox.posts():
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGINT)  # a terminal's Ctrl-C goes to the whole group
-    code = process.wait(40)
+    code = process.wait(90)
     sending.join(10)
 
     assert code == 0

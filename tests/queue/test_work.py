@@ -23,7 +23,7 @@ def test_a_broadcast_goes_out_and_leaves_no_trace(make_crew, either_database, si
     assert accepted.status_code == 202
     crew.wait_until_complete(accepted)
     assert sinch.copies() == dict.fromkeys(numbers, 1)
-    wait_until(lambda: crew.get("/ready")["background"] == "ok", within_s=20, why="beat beats")
+    wait_until(lambda: crew.get("/ready")["background"] == "ok", within_s=90, why="beat beats")
     seen = crew.output() + crew.web.output.read_text()
     assert CANARY not in seen
     assert KEY not in seen
@@ -46,13 +46,13 @@ def test_a_broadcast_needs_no_sweep_to_go_out(make_crew, either_database, sinch,
 def test_one_nudge_sets_every_process_to_work(make_crew, postgres, sinch, broker):
     crew = make_crew(postgres.create_database(), **UNHURRIED, SENDER_THREADS="3").start_web()
     workers = [crew.start_worker(), crew.start_worker()]
-    slow_down(sinch, 0.4)
+    slow_down(sinch, 1.5)  # longer than it takes to look
 
     accepted = crew.post(broadcast_to(*many_numbers(30_000)))
 
     wait_until(
         lambda: crew.show(accepted)["batches"].get("sending") == 6,
-        within_s=15,
+        within_s=90,
         why="six processes submit at a time",
     )
     own = [connections_of(pid) for worker in workers for pid in worker.children()]
@@ -65,7 +65,7 @@ def test_one_nudge_sets_every_process_to_work(make_crew, postgres, sinch, broker
 def test_a_broadcast_that_keeps_a_pace_is_not_left_to_the_sweeps(
     make_crew, database_url, sinch, broker
 ):
-    crew = make_crew(database_url, SINCH_MESSAGES_PER_SECOND="1000", SWEEP_EVERY_S="15")
+    crew = make_crew(database_url, SINCH_MESSAGES_PER_SECOND="1000", SWEEP_EVERY_S="120")
     crew.start_web()
     crew.start_worker()
     started = time.monotonic()
@@ -73,7 +73,7 @@ def test_a_broadcast_that_keeps_a_pace_is_not_left_to_the_sweeps(
     accepted = crew.post(broadcast_to(*many_numbers(6_000)))
 
     crew.wait_until_complete(accepted)
-    assert 3 < time.monotonic() - started < 12
+    assert 3 < time.monotonic() - started < 60
 
 
 def test_a_task_that_comes_often_and_many_at_a_time_changes_nothing(
@@ -82,7 +82,7 @@ def test_a_task_that_comes_often_and_many_at_a_time_changes_nothing(
     crew = make_crew(postgres.create_database(), SENDER_THREADS="4").start_web()
     numbers = many_numbers(30_000)
     accepted = crew.post(broadcast_to(*numbers))
-    wait_until(lambda: broker.waiting(WORK), within_s=10, why="the nudge has come")
+    wait_until(lambda: broker.waiting(WORK), within_s=90, why="the nudge has come")
     broker.put(WORK, *broker.waiting(WORK)[:1] * 300)
 
     crew.start_worker()
@@ -95,7 +95,7 @@ def test_a_task_that_comes_often_and_many_at_a_time_changes_nothing(
 def test_without_workers_the_queues_do_not_grow(make_crew, database_url, sinch, broker):
     crew = make_crew(database_url, SWEEP_EVERY_S="0.05").start_web()
     crew.start_beat()
-    wait_until(lambda: len(broker.waiting(CLOCK)) >= 4, within_s=20, why="beat has begun")
+    wait_until(lambda: len(broker.waiting(CLOCK)) >= 4, within_s=90, why="beat has begun")
 
     answers = [
         crew.post(broadcast_to(*many_numbers(1001, start=1001 * n), message=f"number {n}"))

@@ -39,7 +39,7 @@ def run(request):
     return start
 
 
-def _until(done, *, within_s=15.0):
+def _until(done, *, within_s=60.0):
     """Seconds until something was so."""
     started = time.monotonic()
     while not done():
@@ -91,7 +91,7 @@ def test_several_processes_share_the_work_and_nothing_goes_twice(
     for machine in machines:
         run(machine, senders=3, sweep_every_s=0.3)
 
-    _until(_all_accepted(machines[0], 40), within_s=30)
+    _until(_all_accepted(machines[0], 40))
     assert sorted(sandbox.recipients()) == many_numbers(40)
     assert sandbox.posts() == 40
 
@@ -170,19 +170,27 @@ def test_stopping_what_never_started_is_no_error(machine):
 
 def test_with_nothing_to_do_they_leave_the_database_alone(machine, run):
     statements = []
-    run(machine, senders=4)
-    time.sleep(1.0)
     event.listen(
         machine.ctx.db.engine, "before_cursor_execute", lambda *args: statements.append(args[2])
     )
+    run(machine, senders=4)
+    _until(lambda: statements and _is_quiet(statements))
+    begun = len(statements)
 
     time.sleep(1.0)
 
-    assert len(statements) <= 40
+    assert len(statements) - begun <= 40
+
+
+def _is_quiet(statements):
+    """The sweep that they begin with is over."""
+    seen = len(statements)
+    time.sleep(0.7)
+    return len(statements) - seen <= 28
 
 
 def test_while_sinch_is_busy_they_leave_both_alone_and_then_go_on(machine, sandbox, run):
-    sandbox.order_fault(on="POST /batches", status=429, headers={"Retry-After": "2"})
+    sandbox.order_fault(on="POST /batches", status=429, headers={"Retry-After": "4"})
     machine.store(many_numbers(3), size=1)
     statements = []
     event.listen(
@@ -253,11 +261,11 @@ def test_from_another_instances_database_nothing_is_sent(machine, sandbox, run, 
     machine.ctx.db.verified = False
 
     run(machine, sweep_every_s=0.1)
-    time.sleep(0.7)
+    _until(lambda: "nothing is sent from this database" in capfd.readouterr().err)
+    time.sleep(0.5)
 
     assert sandbox.posts() == 0
     assert machine.states() == [_S.PENDING]
-    assert "nothing is sent from this database" in capfd.readouterr().err
     adopt_database(machine.ctx.db, instance_id=INSTANCE)
     _until(_all_accepted(machine, 1))
 
@@ -277,4 +285,4 @@ def test_whoever_texts_us_is_answered_without_a_sweep(machine, sandbox, run):
 
     threads.wake_report_worker()
 
-    assert _until(lambda: sandbox.recipients() == [ANN]) < 10
+    assert _until(lambda: sandbox.recipients() == [ANN]) < 50  # a sweep comes after 60 s

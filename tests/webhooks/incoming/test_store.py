@@ -54,7 +54,7 @@ def nobody_else_may_write(ctx):
         other.close()
 
 
-def wait_until(come, within_s=10):
+def wait_until(come, within_s=60):
     deadline = time.monotonic() + within_s
     while not come():
         assert time.monotonic() < deadline
