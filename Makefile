@@ -101,7 +101,7 @@ kills: $(VENV)/dev
 kills-celery: $(VENV)/dev
 	KILLS=$(SIZE) $(PY) -m pytest --timeout 0 -s tests/queue/test_kills.py
 
-# A flood of CALLBACKS callbacks on SQLite, and a tenth of that with two processes on each database;
+# A flood of CALLBACKS callbacks on SQLite, and a fifth of that with two processes on each database;
 # SEED=n repeats an earlier run.
 CALLBACKS ?= 1000000
 flood: $(VENV)/dev

@@ -205,6 +205,12 @@ def shared_service(
     assert (stored, violations) == ({}, [])
 
 
+@pytest.fixture(scope="module")
+def asker(shared_service: Flask) -> Caller:
+    """A client of the shared service, for questions and for what is refused."""
+    return Caller(shared_service)
+
+
 def _count_rows(path: Path) -> Counter[str]:
     """Count the rows of each table, except of what a service notes by itself."""
     with closing(sqlite3.connect(path)) as db:

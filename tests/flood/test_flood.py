@@ -20,8 +20,8 @@ from tests.flood.flooding import SECRET, Flood, count_messages, read_sent
 from tests.load import post_all
 from tests.processes import running
 
-# Half a minute on two slow cores.
-SIZE = 20_000
+# A quarter of a minute on two slow cores.
+SIZE = 10_000
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def opened():
 
 @pytest.mark.parametrize(
     ("kind", "workers", "share"),
-    [("sqlite", "1", 1.0), ("sqlite", "2", 0.1), ("postgres", "2", 0.1)],
+    [("sqlite", "1", 1.0), ("sqlite", "2", 0.2), ("postgres", "2", 0.2)],
 )
 def test_of_a_flood_nothing_is_lost_and_nothing_forged_counts(
     request, sandbox_server, sandbox, tmp_path, opened, size, seed, kind, workers, share

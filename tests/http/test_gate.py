@@ -32,8 +32,10 @@ def _call(client, method, path, body):
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
-def test_a_route_that_needs_little_takes_a_megabyte(client, method, path):
-    answer = _call(client, method, path, b'{"nothing": "' + b"x" * 1_000_000 + b'"}')
+def test_a_route_that_needs_little_takes_a_megabyte(shared_service, method, path):
+    answer = _call(
+        shared_service.test_client(), method, path, b'{"nothing": "' + b"x" * 1_000_000 + b'"}'
+    )
 
     if path in LARGE:
         assert answer.status_code == 400
@@ -49,7 +51,8 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
-def test_more_lists_or_items_than_a_route_can_need_are_not_built(client, method, path):
+def test_more_lists_or_items_than_a_route_can_need_are_not_built(shared_service, method, path):
+    client = shared_service.test_client()
     for many in HOSTILE if path in LARGE else [HOSTILE[0], HOSTILE[2][:900_000]]:
         answer = _call(client, method, path, b'{"recipients": ' + many + b"}")
 

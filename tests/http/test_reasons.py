@@ -38,8 +38,8 @@ def caller(make_service, sandbox):
         ("scheduledAt", "send_at"), ("scheduled_for", "send_at"), ("validityPeriod", "expire_at"),
     ],
 )  # fmt: skip
-def test_a_misspelt_field_is_told_what_was_meant_and_what_is_missing(caller, written, meant):
-    refused = _refuse(caller, {written: "x"})
+def test_a_misspelt_field_is_told_what_was_meant_and_what_is_missing(asker, written, meant):
+    refused = _refuse(asker, {written: "x"})
 
     assert refused["fields"][written] == [f"Unknown field: did you mean {meant}?"]
     assert "give phone numbers here" in refused["fields"]["recipients"][0]
@@ -80,8 +80,8 @@ def test_a_field_that_is_like_none_is_told_which_there_are(caller):
         ("parameters", [], ["object"]),
     ],
 )
-def test_each_reason_says_what_was_given_and_what_to_write(caller, field, value, words):
-    refused = _refuse(caller, broadcast_to(ANN) | {field: value})
+def test_each_reason_says_what_was_given_and_what_to_write(asker, field, value, words):
+    refused = _refuse(asker, broadcast_to(ANN) | {field: value})
 
     assert field in refused["fields"]
     assert not JARGON.search(str(refused["fields"]) + refused["error"]), refused
@@ -113,8 +113,8 @@ def test_each_reason_says_what_was_given_and_what_to_write(caller, field, value,
     ],
 )
 @pytest.mark.parametrize("field", ["send_at", "expire_at"])
-def test_a_time_that_cannot_be_read_is_told_how_to_write_it(caller, field, value, words):
-    refused = _refuse(caller, broadcast_to(ANN) | {field: value})
+def test_a_time_that_cannot_be_read_is_told_how_to_write_it(asker, field, value, words):
+    refused = _refuse(asker, broadcast_to(ANN) | {field: value})
 
     reason = refused["fields"][field][0]
     assert [word for word in words if word not in reason] == []
@@ -182,8 +182,8 @@ def test_of_a_million_wrong_entries_the_first_twenty_get_a_hint(caller):
         ("/api/broadcast", {"recipients": [ANN], "audience": {"where": [{"op": 5, "field": []}]}}),
     ],
 )
-def test_no_route_answers_in_the_words_of_a_library(caller, path, body):
-    refused = _refuse(caller, body, path)
+def test_no_route_answers_in_the_words_of_a_library(asker, path, body):
+    refused = _refuse(asker, body, path)
 
     assert refused["fields"]
     assert not JARGON.search(str(refused["fields"]) + refused["error"]), refused

@@ -282,38 +282,38 @@ def test_the_end_of_every_message_has_its_place(service, add):
     assert parts == totals["sent"] == len(REPORTED)
 
 
-@pytest.mark.parametrize(
-    ("query", "field"),
-    [
-        ({"from": "yesterday"}, "from"),
-        ({"from": "2026-02-30"}, "from"),
-        ({"to": "2026-13-01"}, "to"),
-        ({"from": "2026-03-08", "to": "2026-03-07"}, "from"),
-        ({"from": "2025-03-01", "to": "2026-03-02"}, "from"),
-        ({"group_by": "hour"}, "group_by"),
-        ({"group_by": ""}, "group_by"),
-        ({"group_by": "day,country,sender"}, "group_by"),
-        ({"group_by": "day,day"}, "group_by"),
-        ({"country": "se"}, "country"),
-        ({"country": "SWE"}, "country"),
-        ({"status": "pending"}, "status"),
-        ({"status": "lost"}, "status"),
-        ({"code": "-1"}, "code"),
-        ({"code": "x"}, "code"),
-        ({"code": str(2**31)}, "code"),
-        ({"sender": ""}, "sender"),
-        ({"sender": "x" * 17}, "sender"),
-        ({"tag": "x" * 65}, "tag"),
-        ({"tag": "a\0b"}, "tag"),
-        ({"client": ""}, "client"),
-        ({"sendr": "Clarion"}, "sendr"),
-    ],
-)
-def test_what_cannot_be_asked_is_refused_by_name(service, query, field):
-    answer = Caller(service).get("/api/analytics", **query)
+_REFUSED = [
+    ({"from": "yesterday"}, "from"),
+    ({"from": "2026-02-30"}, "from"),
+    ({"to": "2026-13-01"}, "to"),
+    ({"from": "2026-03-08", "to": "2026-03-07"}, "from"),
+    ({"from": "2025-03-01", "to": "2026-03-02"}, "from"),
+    ({"group_by": "hour"}, "group_by"),
+    ({"group_by": ""}, "group_by"),
+    ({"group_by": "day,country,sender"}, "group_by"),
+    ({"group_by": "day,day"}, "group_by"),
+    ({"country": "se"}, "country"),
+    ({"country": "SWE"}, "country"),
+    ({"status": "pending"}, "status"),
+    ({"status": "lost"}, "status"),
+    ({"code": "-1"}, "code"),
+    ({"code": "x"}, "code"),
+    ({"code": str(2**31)}, "code"),
+    ({"sender": ""}, "sender"),
+    ({"sender": "x" * 17}, "sender"),
+    ({"tag": "x" * 65}, "tag"),
+    ({"tag": "a\0b"}, "tag"),
+    ({"client": ""}, "client"),
+    ({"sendr": "Clarion"}, "sendr"),
+]
 
-    assert answer.status_code == 400
-    assert list(answer.get_json()["fields"]) == [field]
+
+def test_what_cannot_be_asked_is_refused_by_name(service):
+    for query, field in _REFUSED:
+        answer = Caller(service).get("/api/analytics", **query)
+
+        assert answer.status_code == 400, query
+        assert list(answer.get_json()["fields"]) == [field], query
 
 
 def test_without_a_key_nothing_is_told(service):

@@ -312,10 +312,8 @@ def test_where_no_report_is_wanted_none_is_asked_for(
         ("__proto__", {}),
     ],
 )
-def test_a_wrong_field_is_named_and_nothing_is_sent(client, sandbox, field, value):
-    body = broadcast_to(ANN) | {field: value}
-
-    answer = client.post("/api/broadcast", headers=AUTH, json=body)
+def test_a_wrong_field_is_named_and_nothing_is_sent(asker, sandbox, field, value):
+    answer = asker.send(ANN, **{field: value})
 
     assert answer.status_code == 400
     assert list(answer.get_json()["fields"]) == [field]

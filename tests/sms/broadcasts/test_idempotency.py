@@ -187,13 +187,13 @@ _TWICE = ["k,k", "k, k", ",k", '"a" "b"', '"a","b"']
 
 
 @pytest.mark.parametrize("key", [*_NO_KEYS, *_CUT, *_TWICE])
-def test_what_is_no_key_is_refused_and_nothing_is_sent(caller, sandbox, key):
-    answer = caller.send(ANN, idempotency_key=key)
+def test_what_is_no_key_is_refused_and_nothing_is_sent(asker, sandbox, key):
+    answer = asker.send(ANN, idempotency_key=key)
 
     assert answer.status_code == 400
     assert "Idempotency-Key" in answer.get_json()["error"]
     assert sandbox.posts() == 0
-    assert caller.ids() == []
+    assert asker.ids() == []
 
 
 def test_quotes_and_commas_within_quotes_belong_to_the_key(caller, sandbox):

@@ -271,12 +271,12 @@ def test_a_wrong_question_about_messages_names_the_field(caller, sandbox, query,
 
 
 @pytest.mark.parametrize("path", ["", "/messages"])
-@pytest.mark.parametrize("broadcast", ["0" * 26, "x", "%00", "a%00b", "%2e%2e", "1", "é" * 300])
-def test_an_unknown_broadcast_is_told_as_such(either_service, broadcast, path):
-    answer = Caller(either_service).get(f"/api/broadcasts/{broadcast}{path}")
+def test_an_unknown_broadcast_is_told_as_such(either_service, path):
+    for broadcast in ("0" * 26, "x", "%00", "a%00b", "%2e%2e", "1", "é" * 300):
+        answer = Caller(either_service).get(f"/api/broadcasts/{broadcast}{path}")
 
-    assert answer.status_code == 404
-    assert answer.get_json()["error"]
+        assert answer.status_code == 404, broadcast
+        assert answer.get_json()["error"], broadcast
 
 
 @pytest.mark.parametrize("limit", [1, 7, 1000])

@@ -31,12 +31,6 @@ def ctx(either_service):
     return either_service.extensions["clarion"]
 
 
-@pytest.fixture(scope="module")
-def reader(shared_service):
-    """A caller for quotes that depend on nothing but their text."""
-    return Caller(shared_service)
-
-
 def _quote(caller, **body):
     answer = caller.post("/api/broadcast/quote", {"message": "Doors open at 8", **body})
     assert answer.status_code == 200, answer.data
@@ -92,15 +86,15 @@ def test_a_quote_says_to_whom_in_how_many_parts_at_what_cost(caller, ctx, sandbo
     assert sandbox.recipients() == []
 
 
-def test_without_prices_there_is_no_cost(reader):
-    quote = _quote(reader, recipients=_PEOPLE)
+def test_without_prices_there_is_no_cost(asker):
+    quote = _quote(asker, recipients=_PEOPLE)
 
     assert quote["cost"] is None
     assert quote["countries"]["SE"]["cost"] is None
 
 
-def test_characters_that_make_a_text_dear_are_named_with_cheaper_ones(reader):
-    (text,) = _quote(reader, recipients=_PEOPLE, message="It’s on — 50% off")["texts"]
+def test_characters_that_make_a_text_dear_are_named_with_cheaper_ones(asker):
+    (text,) = _quote(asker, recipients=_PEOPLE, message="It’s on — 50% off")["texts"]
 
     assert text["encoding"] == "UCS-2"
     assert [(each["character"], each["look_alike"]) for each in text["characters"]] == [
@@ -240,10 +234,10 @@ def test_a_token_of_another_currency_is_refused_whatever_the_tolerance(caller, s
 
 
 @pytest.mark.parametrize("token", ["x", "a.b.c", "é"])
-def test_a_token_that_is_none_is_refused(reader, token):
+def test_a_token_that_is_none_is_refused(asker, token):
     body = {"recipients": _PEOPLE, "message": "Hello", "quote": token}
 
-    answer = reader.post("/api/broadcast", body)
+    answer = asker.post("/api/broadcast", body)
 
     assert answer.status_code == 400
     assert "quote" in answer.get_json()["fields"]
@@ -332,8 +326,8 @@ def _measure(text):
         *("5‰", "5‱", "₂", "⁽²⁾", "x⁽ⁿ⁾", "99¢", "50₽", "−5", "2×3", "6÷2", "≤5", "5½"),
     ],
 )
-def test_a_cheaper_spelling_never_changes_an_amount(reader, amount):
-    (text,) = _quote(reader, recipients=_PEOPLE, message=f"Only {amount} – today’s price")["texts"]
+def test_a_cheaper_spelling_never_changes_an_amount(asker, amount):
+    (text,) = _quote(asker, recipients=_PEOPLE, message=f"Only {amount} – today’s price")["texts"]
 
     assert text["cheaper"] is None
 
@@ -349,21 +343,21 @@ def test_a_cheaper_spelling_never_changes_an_amount(reader, amount):
         ("ﬁve Čapek", "five Capek"),
     ],
 )
-def test_a_sign_that_leaves_the_amount_as_it_is_gets_a_cheaper_spelling(reader, text, cheaper):
-    (quoted,) = _quote(reader, recipients=_PEOPLE, message=f"Only {text} – ok")["texts"]
+def test_a_sign_that_leaves_the_amount_as_it_is_gets_a_cheaper_spelling(asker, text, cheaper):
+    (quoted,) = _quote(asker, recipients=_PEOPLE, message=f"Only {text} – ok")["texts"]
 
     assert quoted["cheaper"] == f"Only {cheaper} - ok"
 
 
 @pytest.mark.parametrize("text", NO_WAYS_OUT[:-1])
-def test_marketing_without_an_instruction_gets_the_way_out(reader, text):
-    (quoted,) = _quote(reader, recipients=_PEOPLE, category="marketing", message=text)["texts"]
+def test_marketing_without_an_instruction_gets_the_way_out(asker, text):
+    (quoted,) = _quote(asker, recipients=_PEOPLE, category="marketing", message=text)["texts"]
 
     assert quoted["text"] == f"{text}\nReply STOP to unsubscribe"
 
 
 @pytest.mark.parametrize("text", WAYS_OUT)
-def test_marketing_with_an_instruction_stays_as_it_is(reader, text):
-    (quoted,) = _quote(reader, recipients=_PEOPLE, category="marketing", message=text)["texts"]
+def test_marketing_with_an_instruction_stays_as_it_is(asker, text):
+    (quoted,) = _quote(asker, recipients=_PEOPLE, category="marketing", message=text)["texts"]
 
     assert quoted["text"] == text
