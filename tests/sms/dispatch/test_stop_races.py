@@ -14,7 +14,9 @@ import pytest
 from sqlalchemy import event
 
 from app.clock import Clock
+from app.sms.broadcasts.store import accept_broadcast
 from app.sms.dispatch.claim import Idle, claim_burst
+from app.sms.request.model import BroadcastRequest
 from app.subscribers.models import Cause
 from app.webhooks.incoming.store import CallbackStore
 from tests.conftest import examples
@@ -26,6 +28,7 @@ from tests.reporting import inbound
 # Claims by three and STOPs by three, dozens of each at once.
 ROUNDS = examples(2)
 PEOPLE = 60
+_CLAIMED = "SELECT m.recipient FROM messages m JOIN attempts a ON a.batch_id = m.batch_id"
 
 
 class Commits:
@@ -34,10 +37,15 @@ class Commits:
     def __init__(self, engine):
         self._count = itertools.count(1)
         self._own = threading.local()
+        # With the number of the commit of its claim, if each commit is to look.
+        self.claimed = None
         event.listen(engine, "commit", self._note)
 
-    def _note(self, _):
+    def _note(self, connection):
         self._own.last = next(self._count)
+        if self.claimed is not None:
+            for (number,) in connection.exec_driver_sql(_CLAIMED):
+                self.claimed.setdefault(number, self._own.last)
 
     @property
     def last(self):
@@ -67,8 +75,16 @@ class Race:
         ]
 
     def run(self):
+        self._race([self._make_claimer(place) for place in range(3)])
+
+    def run_single_sends(self, numbers):
+        """The same beside requests of one text to one of the numbers each, by eight threads."""
+        self._commits.claimed = self.claimed
+        self._race([self._make_sender(numbers[place::8]) for place in range(8)])
+
+    def _race(self, senders):
         stops = [self._make_stopper(place) for place in range(len(self._stoppers))]
-        Together(*stops, *(self._make_claimer(place) for place in range(3))).join()
+        Together(*stops, *senders).join()
         event.remove(self._ctx.db.engine, "commit", self._commits._note)
 
     def _make_stopper(self, place):
@@ -111,6 +127,14 @@ class Race:
 
         return claim_all
 
+    def _make_sender(self, numbers):
+        def send_all():
+            for number in numbers:
+                request = BroadcastRequest(recipients=[number], text="Hello")
+                accept_broadcast(self._ctx, request, client="tests")
+
+        return send_all
+
     def _is_done(self):
         """Nothing waits any more; Idle may also mean that others were quicker."""
         with self._ctx.db.read() as tx:
@@ -133,3 +157,17 @@ def test_nobody_stopped_is_in_a_claim_that_is_committed_later(either_machine, ro
     counts = machine.counts(broadcast)
     assert counts["suppressed"] == PEOPLE - len(race.claimed)
     assert machine.violations() == []
+
+
+@pytest.mark.parametrize("round_", range(ROUNDS))
+def test_nobody_stopped_is_in_a_single_send_that_is_committed_later(either_machine, round_):
+    ctx = replace(either_machine.ctx, clock=Clock())
+    numbers = many_numbers(PEOPLE)
+
+    race = Race(ctx, numbers, seed=round_)
+    race.run_single_sends(numbers)
+
+    late = {n: (race.stopped[n], at) for n, at in race.claimed.items() if race.stopped[n] < at}
+    assert late == {}
+    assert 0 < len(race.claimed) < PEOPLE
+    assert replace(either_machine, ctx=ctx).violations() == []
