@@ -6,6 +6,7 @@
 | a keyword with one letter wrong; "please cancel", where the keyword has to be alone | MAYBE_STOP |
 | a phrase such as "don't text me", without a negation ahead of it | MAYBE_STOP |
 | several clauses, one of which is a keyword of stopping | MAYBE_STOP |
+| our own instruction to opt out, sent back, and little else | MAYBE_STOP |
 | at most 5 words, one of which is "stop" or alike, but not "bus stop" or "stop by" | MAYBE_STOP |
 | anything else | NONE |
 
@@ -17,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
-from app.keywords.instructions import is_bare_instruction
+from app.keywords.instructions import has_instruction, is_bare_instruction
 from app.keywords.normalize import fold, split_clauses
 from app.keywords.quotations import read_own_words
 from app.keywords.vocabulary import (
@@ -58,6 +59,7 @@ _NONE, _MAYBE = KeywordMatch(KeywordIntent.NONE), KeywordMatch(KeywordIntent.MAY
 _MAX_CHARACTERS, _AT_END = 400, 120
 # The words of a short text, and the words ahead of a phrase in which a negation counts.
 _SHORT_WORDS, _NEGATED_WORDS = 5, 4
+_INSTRUCTION_WORDS = 12
 # A keyword of one word and one word behind it; the fewest digits of a code right behind the
 # keyword, and of one further on.
 _TWO_WORDS, _CODE, _LONG_CODE = 2, 3, 5
@@ -85,7 +87,11 @@ def classify_keyword(text: str) -> KeywordMatch:
     clauses = split_clauses(folded)
     words = [word for clause in clauses for word in clause]
     match = _match_keyword(words)
-    if match is None and (_may_stop(folded, clauses, words) or _names_sender(own, words)):
+    if match is None and (
+        _may_stop(folded, clauses, words)
+        or _names_sender(own, words)
+        or _is_our_instruction(own, words)
+    ):
         return _MAYBE
     return match or _NONE
 
@@ -149,6 +155,12 @@ def _names_sender(own: str, words: Sequence[str]) -> bool:
     if last.isdigit() and len(last) >= _CODE:
         return True
     return own.isupper() and last not in ORDINARY_AFTER
+
+
+def _is_our_instruction(own: str, words: Sequence[str]) -> bool:
+    """Return True for an instruction of ours sent back: no question about one."""
+    is_asked = own.rstrip("\"'”“» ").endswith(("?", "？", "؟"))
+    return len(words) <= _INSTRUCTION_WORDS and not is_asked and has_instruction(own)
 
 
 def _is_stop(clause: Sequence[str]) -> bool:

@@ -34,8 +34,8 @@ from app.keywords.vocabulary import (
 _WORD = f"(?:(?!_)[{WORD_CHARACTERS}])+"
 _TOKEN = re.compile(rf"{_WORD}(?:['’-]{_WORD})*|[^\s{WORD_CHARACTERS}]|\n")
 _SENTENCE_END = re.compile(r"(?<=[.!?。！？…])[\s”»\"]+|\n+|(?<=[。！？])")
-# The digits of a short code: fewer are a time or an amount.
-_SHORTEST_CODE = 5
+# The digits of a short code: fewer are a time or an amount, unless more words say otherwise.
+_SHORTEST_CODE, _SHORTEST_NUMBER = 5, 4
 _QUOTES = frozenset("\"'“”„‘’«»‹›「」『』*()[]<>:")
 # What the keyword of an abbreviated instruction is for.
 _PURPOSE = re.compile(
@@ -82,11 +82,12 @@ def has_instruction(text: str) -> bool:
 def is_bare_instruction(words: Sequence[str]) -> bool:
     """Return True if these words are an instruction to opt out, or its end, and nothing else."""
     keywords = {word for word in words if is_stop(word)}
-    numbers = [word for word in words if word.isdigit() and len(word) >= _SHORTEST_CODE]
+    numbers = [word for word in words if word.isdigit() and len(word) >= _SHORTEST_NUMBER]
     others = [word for word in words if word not in keywords and word not in numbers]
     if not others or not keywords:
         return False
-    says_something = len(keywords) > 1 or numbers or any(map(_says_something, others))
+    is_to_code = any(len(number) >= _SHORTEST_CODE for number in numbers)
+    says_something = len(keywords) > 1 or is_to_code or any(map(_says_something, others))
     return bool(says_something) and any(known.issuperset(others) for known in _INSTRUCTION_WORDS)
 
 
@@ -100,7 +101,7 @@ def drop_instructions(text: str) -> str:
         return text
     sentences = [sentence for sentence in _SENTENCE_END.split(text) if sentence.strip()]
     own = "\n".join(sentence for sentence in sentences if not has_instruction(sentence))
-    is_more = any(word not in EMPHASIS and word not in COURTESY for word in split_words(own))
+    is_more = any(word not in _BESIDE for word in split_words(own))
     return own if is_more else text
 
 
@@ -175,3 +176,7 @@ def _read_instruction_words() -> list[frozenset[str]]:
 
 # What an instruction of one language is made of, beside its keyword.
 _INSTRUCTION_WORDS = _read_instruction_words()
+# Words beside an instruction that belong to it: "HELP for help. Msg & data rates may apply."
+_BESIDE = (EMPHASIS | frozenset(COURTESY) | PURPOSES | REPLY_VERBS | BETWEEN).union(
+    split_words("help info msg msgs message data std standard rates rate may apply terms t c sms")
+)

@@ -17,6 +17,8 @@ from typing import Any
 import phonenumbers
 
 _CODE = re.compile(r"[A-Za-z0-9_.-]{1,100}")
+# What a person wrote in an MMS, and what other kinds of messages may call it.
+_TEXT_FIELDS = ("subject", "message", "text", "body", "caption")
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _OPAQUE = re.compile(r"[!-~]+")
 _CODE_LIMIT = 10**9
@@ -244,7 +246,8 @@ def read_inbound(fields: Mapping[str, Any]) -> SinchInbound:
 def read_texts(kind: str, body: str) -> list[str]:
     """Return what a person wrote in an inbound: the text of an SMS, or subject and text of an MMS.
 
-    A binary message is a text if its bytes are printable.
+    A binary message is a text if its bytes are printable.  A kind that the reference does not have
+    yet may name its text otherwise.
     """
     if kind == "mo_text":
         return [body]
@@ -254,7 +257,8 @@ def read_texts(kind: str, body: str) -> list[str]:
         media = read_object(body.encode())
     except UnreadableAnswer:
         return [body]
-    texts = (media.get("subject"), media.get("message"))
+    named = {name.lower(): value for name, value in media.items()}
+    texts = (named.get(name) for name in _TEXT_FIELDS)
     return [_clean(text) for text in texts if isinstance(text, str) and text.strip()]
 
 

@@ -79,6 +79,11 @@ def test_a_type_in_capitals_or_a_new_one_takes_effect_with_the_answer(suppressed
     assert suppressed_by(text("STOP", kind=kind))
 
 
+@pytest.mark.parametrize("name", ["message", "Message", "text", "body", "caption"])
+def test_the_text_of_a_new_kind_of_message_is_read_whatever_it_is_called(suppressed_by, name):
+    assert suppressed_by(text({name: "STOP", "id": "7"}, kind="mo_rcs"))
+
+
 @pytest.mark.parametrize("kind", ["MO_MEDIA", "Mo_Media"])
 def test_the_type_of_an_mms_may_be_in_capitals_too(suppressed_by, kind):
     assert suppressed_by(text({"subject": "", "message": "STOP", "media": []}, kind=kind))
@@ -120,6 +125,17 @@ HEARD = [
     "Cikmak icin RET yaziniz",
     "On 3 May 2026 at 10:00 Acme wrote:\n> Sale today. 20% off\n\nSTOP",
     "“Acme: 20% off. Reply STOP to end” STOP",
+    # Instructions as installations write them, sent back whole or from their middle on.
+    "Reply STOP to cancel, HELP for help",
+    "STOP to cancel, HELP for help",
+    "Msg & data rates may apply. Reply STOP to cancel.",
+    "Vill du inte ha fler sms? Svara STOPP",
+    "Keine SMS mehr? STOP antworten",
+    "Para darte de baja responde BAJA",
+    "Pour ne plus recevoir de SMS: STOP au 36180",
+    "STOP til 1234 for at framelde",
+    "Iptal icin RET yazip 3340'a gonderin",
+    "Tu choi QC, soan TC gui 9241",
     *(
         "UNREG ACME",
         "RET 1234",
@@ -152,6 +168,7 @@ NOT_HEARD = [
     "Понравилось «Acme: скидка. Отписаться: СТОП.»",
     "Indirim! Cikmak icin RET yaziniz\nhttps://acme.example",
     "Sounds good\n\nOn Tue, Shop wrote:\nReply STOP to end",
+    *("What happens if I reply STOP?", "Is it true I can reply STOP to end these?"),
     *("bus stop", "Full stop.", "stop at 5", "Stop by at 5", "end of june", "nonstop", "stopover"),
 ]
 
