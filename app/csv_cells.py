@@ -57,7 +57,7 @@ def read_harmless(cell: str) -> str:
     >>> read_harmless('="+46701234567"')
     '+46701234567'
     """
-    guarded = _TEXT_FORMULA.fullmatch(cell)
+    guarded = cell.startswith("=") and _TEXT_FORMULA.fullmatch(cell)
     if guarded:
         return guarded[1]
     if "'" not in cell or _FORMULA_STARTS.isdisjoint(cell):

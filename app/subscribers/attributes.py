@@ -59,6 +59,7 @@ def _may_stand_in_tag(character: str) -> bool:
     return character.isalnum() or character in _TAG_MARKS or category(character).startswith("M")
 
 
+@lru_cache(maxsize=1024)
 def normalise_language(language: str) -> str | None:
     """Return a short tag of RFC 5646 in its usual case; None for an invalid one.
 

@@ -83,7 +83,7 @@ def make_chunks(
     own = select_own(parameters)
     having = collect_personal(own)
     for recipients in chunks:
-        personal = [phone for phone in recipients if phone in having]
+        personal = [phone for phone in recipients if phone in having] if having else ()
         values = {
             name: {phone: table[phone] for phone in personal if phone in table}
             for name, table in own.items()

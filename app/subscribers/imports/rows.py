@@ -180,7 +180,7 @@ class RowParser:
         """Return the entry of a row, or the positions of its bad cells with the reasons."""
         errors: list[tuple[int, str]] = []
         width = len(self._headers)
-        if any(cell.strip() for cell in cells[width:]):
+        if len(cells) > width and any(cell.strip() for cell in cells[width:]):
             errors.append((WHOLE_ROW, "More cells than headers."))
         cells += [""] * (width - len(cells))
         values: dict[str, Any] = {}
@@ -193,11 +193,11 @@ class RowParser:
                     raise ValueError(NO_NUMBER)
             except ValueError as e:
                 errors.append((position, str(e)))
-        says_all = all(values.get(name) for name in _CONSENT)
+        said = self._permissions.read(cells)
+        says_all = said is not None and all(values.get(name) for name in _CONSENT)
         consent = self._options.consent
         if self._has_consents:
             consent = self._read_consent(values, errors)
-        said = self._permissions.read(cells)
         if said and not self._allows(said, errors, has_own=says_all):
             consent = None
         return errors or self._make_entry(values, consent)

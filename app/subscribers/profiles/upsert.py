@@ -39,7 +39,21 @@ from app.subscribers.tags.assignments import (
 
 OBJECTED = "This person objected to marketing later than that."
 
-_SUBSCRIBERS = table_of(Subscriber)
+_SUBSCRIBERS, _EVENTS = table_of(Subscriber), table_of(ConsentEvent)
+# Locked until the transaction ends.
+_KNOWN = {
+    dialect: select(_SUBSCRIBERS)
+    .where(_SUBSCRIBERS.c.phone.in_(phones))
+    .order_by(_SUBSCRIBERS.c.phone)
+    .with_for_update()
+    for dialect, phones in PHONES.items()
+}
+_LAST_OBJECTIONS = {
+    dialect: select(_EVENTS.c.phone, func.max(_EVENTS.c.at, type_=UtcTime()).label("at"))
+    .where(_EVENTS.c.phone.in_(phones), _EVENTS.c.kind == ConsentKind.OPT_OUT)
+    .group_by(_EVENTS.c.phone)
+    for dialect, phones in PHONES.items()
+}
 _INSERTED = {
     dialect: select(_SUBSCRIBERS.c.id, _SUBSCRIBERS.c.phone).where(
         _SUBSCRIBERS.c.public_id.in_(public_ids)
@@ -108,8 +122,7 @@ def read_known(tx: Connection, phones: Sequence[str]) -> dict[str, Row[Any]]:
     """Return the subscribers of these numbers, locked until the transaction ends."""
     known: dict[str, Row[Any]] = {}
     for some in chunked(sorted(phones)):
-        query = select(_SUBSCRIBERS).where(_SUBSCRIBERS.c.phone.in_(some))
-        locked = tx.execute(query.order_by(_SUBSCRIBERS.c.phone).with_for_update())
+        locked = tx.execute(_KNOWN[tx.dialect.name], {"phones": pack(tx, some)})
         known |= {row.phone: row for row in locked}
     return known
 
@@ -235,15 +248,9 @@ class _Writer:
 
 def _read_objections(tx: Connection, phones: Sequence[str]) -> dict[str, datetime]:
     """Return the times of the last objections by number."""
-    events = table_of(ConsentEvent)
     objected_at: dict[str, datetime] = {}
     for some in chunked(phones):
-        query = select(events.c.phone, func.max(events.c.at, type_=UtcTime()).label("at"))
-        objections = tx.execute(
-            query.where(events.c.phone.in_(some), events.c.kind == ConsentKind.OPT_OUT).group_by(
-                events.c.phone
-            )
-        )
+        objections = tx.execute(_LAST_OBJECTIONS[tx.dialect.name], {"phones": pack(tx, some)})
         objected_at |= {row.phone: row.at for row in objections}
     return objected_at
 
