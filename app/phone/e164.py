@@ -78,12 +78,13 @@ def sort_entries(entries: list[object]) -> SortedEntries:
         return SortedEntries(respell_all(clean), [])
     numbers, invalid = [], []
     for entry in entries:
-        number = normalise_number(entry)
-        if number is None:
-            invalid.append(entry)
-        else:
+        if isinstance(entry, str) and _NUMBER.fullmatch(entry):
+            numbers.append(entry)  # nearly always, at a third of the cost
+        elif (number := normalise_number(entry)) is not None:
             numbers.append(number)
-    return SortedEntries(numbers, invalid)
+        else:
+            invalid.append(entry)
+    return SortedEntries(respell_all(numbers), invalid)
 
 
 def _all_if_clean(entries: list[object]) -> list[str] | None:
