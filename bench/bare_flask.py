@@ -3,6 +3,8 @@
 from flask import Flask, Response, jsonify, request
 
 app = Flask(__name__)
+# What our gunicorn worker asks of its app.
+app.config.update(CLIENT_TIMEOUT_S=15, PRODUCTION=False)
 
 
 @app.post("/api/broadcast")
