@@ -133,7 +133,8 @@ class RowParser:
         )
 
     def parse(self, rows: Sequence[Row]) -> ParsedRows:
-        """Return the entries of rows, each number once."""
+        """Return the entries of rows, each number once; rows of blank cells are passed over."""
+        rows = [row for row in rows if row.error or any(cell.strip() for cell in row.cells)]
         parsed = ParsedRows(len(rows))
         for row in rows:
             result = [(WHOLE_ROW, row.error)] if row.error else self._parse_row(row.cells)

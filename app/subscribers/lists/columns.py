@@ -152,7 +152,9 @@ def is_international(header: str) -> bool:
 
 
 def _holds_number(cell: str) -> bool:
-    return sum(character.isdigit() for character in cell) >= _NUMBER_DIGITS
+    """Return True for a cell of digits rather than letters, unlike "Opt-outs until 2026-11-01"."""
+    digits = sum(character.isdigit() for character in cell)
+    return digits >= _NUMBER_DIGITS and digits > sum(character.isalpha() for character in cell)
 
 
 def _find_phone_headers(plain: Sequence[str]) -> list[int]:

@@ -35,6 +35,9 @@ _FOREIGN = {
     b"BEGIN:VCARD": "address cards",
 }
 # A web page, such as that of a log-in, or JSON.
+# Excel's first line that says the delimiter, and what an empty row consists of.
+_TOLD_DELIMITER = re.compile(r'"?sep=([^"\n])"?[ \t]*\n', re.IGNORECASE)
+_NO_TEXT = ' \t\n\u00a0;,|"'
 _NO_TABLE = re.compile(r"\s*(?:<[!?/a-z]|\{\s*\"|\[\s*[\[{\"])", re.IGNORECASE)
 ENCODINGS = ("utf-8", "windows-1252")
 _HEAD_BYTES = 11
@@ -241,11 +244,11 @@ def read_heading(chunk: FileChunk) -> Heading:
     Raises UnusableFile, and EmptyFile where no such row exists.
     """
     lines = io.StringIO(chunk.text).readlines()
-    index = next((number for number, line in enumerate(lines) if line.strip()), len(lines))
+    index = _find_text(lines, 0)
     delimiter = None
-    if index < len(lines) and lines[index].lower().startswith("sep=") and len(lines[index]) == 6:
-        delimiter = lines[index][4]
-        index += 1
+    if index < len(lines) and (told := _TOLD_DELIMITER.fullmatch(lines[index])):
+        delimiter = told[1]
+        index = _find_text(lines, index + 1)
     if index >= len(lines):
         raise EmptyFile("the file is empty")
     if _NO_TABLE.match(lines[index]):
@@ -262,6 +265,12 @@ def read_heading(chunk: FileChunk) -> Heading:
     if "\0" in "".join(row.cells):
         raise UnusableFile("its headers hold a NUL character")
     return Heading(row.cells, delimiter, row.line, rows.next_line)
+
+
+def _find_text(lines: list[str], start: int) -> int:
+    """Return the first line from `start` on that has more than separators."""
+    found = (number for number in range(start, len(lines)) if lines[number].strip(_NO_TEXT))
+    return next(found, len(lines))
 
 
 def _guess_delimiter(lines: list[str]) -> str:

@@ -372,6 +372,35 @@ def test_lists_of_opt_outs_are_read_as_those_of_subscribers(lists, file, numbers
     assert lists.suppressed() == numbers
 
 
+@pytest.mark.parametrize(
+    "start",
+    [
+        "sep=;\n",
+        "SEP=;\n",
+        '"sep=;"\n',
+        "sep=;\n\n",
+        "sep=;\n;;\n",
+        "\n\n",
+        ";;\n",
+        '"";"";""\n',
+        " ; \n\n",
+    ],
+)
+def test_empty_rows_and_the_sign_between_cells_may_come_first(lists, start):
+    file = f"{start}phone;name\n{ANN};Ann\n;\n\n"
+
+    assert lists.read(file) == ([ANN], [])
+    lists.object(file)
+    assert lists.suppressed() == [ANN]
+
+
+def test_a_line_above_the_headers_is_no_number_for_its_date(lists):
+    answer = lists.object(f"Opt-outs until 2026-11-01\nphone,date\n{ANN},2026-01-01\n")
+
+    assert answer.status_code == 400
+    assert "which column holds the phone numbers?" in answer.get_json()["error"]
+
+
 def test_a_list_of_opt_outs_may_name_its_encoding(lists):
     file = f"Größe;Telefon\n1;{ANN}\n".encode("windows-1252")
 
