@@ -6,6 +6,7 @@
     queue.py            the Celery application for `celery --app app.worker.queue`
     celery_tasks.py     the Celery tasks and the wake-ups
     broker.py           Celery's configuration for each broker
+    consumer.py         the consumer of a Celery worker, which outlives its broker
     start.py            starts the background work of a web process
     loops.py            threads that work when woken, and log failures
 

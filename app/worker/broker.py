@@ -36,6 +36,7 @@ def make_celery(config: Config) -> Celery:
         task_acks_late=True,
         task_reject_on_worker_lost=True,
         worker_prefetch_multiplier=1,
+        worker_consumer="app.worker.consumer:PatientConsumer",
         worker_soft_shutdown_timeout=_SOFT_SHUTDOWN_S,
         worker_enable_soft_shutdown_on_idle=False,
         worker_concurrency=config.sender_threads,
