@@ -42,6 +42,15 @@ _PHONE_WORDS = frozenset(
      "telefoon", "mobiel", "telefone", "telemovel", "telefonu", "puhelin", "matkapuhelin", "gsm",
      "телефон", "телефона", "телефону")
 )  # fmt: skip
+# With words beside them as in "Phone (mobile)", "Mobile 1" or "Handy privat", these are mobiles.
+_MOBILE_WORDS = frozenset(
+    ("mobile", "cell", "cellphone", "cellular", "handy", "mobil", "mobilnummer", "gsm", "portable",
+     "movil", "celular", "cellulare", "mobiel", "telemovel", "matkapuhelin", "мобильныи")
+)  # fmt: skip
+_BESIDE_MOBILE = _MOBILE_WORDS | _PHONE_WORDS | frozenset(
+    ("number", "no", "nr", "num", "nummer", "numero", "numer", "1", "private", "privat", "prive",
+     "personal", "home", "work", "business", "main", "primary", "contact", "person", "de", "value")
+)  # fmt: skip
 # Beside another phone column these are choices: "SMS: yes".
 _WEAK_PHONES = frozenset(("sms", "whats_app"))
 # Numbers under these headers are international, with or without a plus.
@@ -159,7 +168,7 @@ def _holds_number(cell: str) -> bool:
 
 def _find_phone_headers(plain: Sequence[str]) -> list[int]:
     """Return the columns named like a phone number, the best first; else those with such a word."""
-    ranks = [_RANKS.get(header, ("", 0)) for header in plain]
+    ranks = [_find_rank(header) for header in plain]
     exact = [(rank, index) for index, (field, rank) in enumerate(ranks) if field == PHONE]
     strong = [(rank, index) for rank, index in exact if plain[index] not in _WEAK_PHONES]
     exact = strong or exact
@@ -202,12 +211,23 @@ def find_field(headers: Sequence[str], field: str) -> list[int]:
     return [index for index, (known, _) in enumerate(ranks) if known == field]
 
 
+def _find_rank(header: str) -> tuple[str, float]:
+    """Return the field that a header is known for, and its rank among the headers of that field.
+
+    A mobile by its words comes right behind "mobile".
+    """
+    words = set(header.split("_"))
+    if header not in _RANKS and words & _MOBILE_WORDS and words <= _BESIDE_MOBILE:
+        return PHONE, _RANKS["mobile"][1] + 0.5
+    return _RANKS.get(header, ("", 0))
+
+
 def _guess_fields(fields: list[str | None], plain: Sequence[str]) -> None:
     """Replace the empty texts among `fields` as far as the headers are known."""
     open_columns = [index for index, field in enumerate(fields) if field == ""]
-    best: dict[str, tuple[int, int]] = {}
+    best: dict[str, tuple[float, int]] = {}
     for index in open_columns:
-        field, rank = _RANKS.get(plain[index], ("", 0))
+        field, rank = _find_rank(plain[index])
         if plain[index] in _EXPORT_ONLY:
             fields[index] = None
         elif field and field not in fields:

@@ -77,7 +77,19 @@ def test_german_mobiles_that_lost_their_plus_are_not_guessed(lists):
 
 @pytest.mark.parametrize(
     "headers",
-    ["Name,Phone,Mobile", "Name,Phone Number,Cell", "Name,Telefon,Handy", "Name,phone,SMS number"],
+    [
+        "Name,Phone,Mobile",
+        "Name,Phone Number,Cell",
+        "Name,Telefon,Handy",
+        "Name,phone,SMS number",
+        "Name,phone,phone_mobile",
+        "Name,Phone,Phone (Mobile)",
+        "Name,Phone - Work,Phone - Mobile",
+        "Name,Tel,Mobile 1",
+        "Name,Telefon,Handy privat",
+        "Name,Telephone1,MobilePhone",
+        "Name,Telefono,Cellulare",
+    ],
 )
 def test_of_phone_and_mobile_the_mobile_is_taken(lists, headers):
     assert lists.read(f"{headers}\nAnn Lee,+46 8 465 004 10,+46 70 174 06 01\n") == ([ANN], [])
