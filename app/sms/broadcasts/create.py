@@ -5,6 +5,7 @@ from http import HTTPStatus
 from typing import Any
 
 from loguru import logger
+from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.errors import NotFound, RequestRunning, SendFailed
@@ -13,7 +14,8 @@ from app.sms.broadcasts.idempotency import KeyTaken, RequestKey, find_replay, ke
 from app.sms.broadcasts.store import accept_broadcast
 from app.sms.broadcasts.views import BroadcastView, list_batch_ids, view_by_id
 from app.sms.context import Context
-from app.sms.dispatch.drain import submit_inline
+from app.sms.dispatch.claim import Claim, Idle
+from app.sms.dispatch.drain import Accepted, submit_inline
 from app.sms.lifecycle.gates import read_gates
 from app.sms.models.broadcast import BROADCAST_URL
 from app.sms.models.states import BroadcastStatus
@@ -89,26 +91,54 @@ def create_broadcast(
     if accepted.first is None:
         return describe(accepted.public_id), HTTPStatus.ACCEPTED, True
     try:
-        batch_id = submit_inline(ctx, accepted.id, accepted.first)
-        if batch_id is not None and request.audience is None:
-            answer, status = (
-                _describe_complete(request, accepted.public_id, batch_id),
-                HTTPStatus.ACCEPTED,
-            )
-            completed = True
-        else:
-            view = view_by_id(ctx, accepted.id)
-            answer = describe_view(ctx, view, request, production=production)
-            status = choose_http_status(view)
-            completed = view.row.completed_at is not None
-        if key:
-            keep_answer(ctx, key, client=client, status=status, answer=answer)
+        answer, status, completed = _submit(
+            ctx, request, accepted, accepted.first, client=client, key=key, production=production
+        )
     except SQLAlchemyError as e:
         # It is stored, and perhaps sent: an error would make the client send it again.
         logger.opt(exception=e).error("the database failed while a stored broadcast was submitted")
         unconfirmed = describe_request(request, accepted.public_id, "unknown", recipients=expected)
         return unconfirmed, HTTPStatus.ACCEPTED, True
     return _answer_or_raise(answer, status), status, not completed
+
+
+def _submit(
+    ctx: Context,
+    request: BroadcastRequest,
+    accepted: Accepted,
+    first: Claim | Idle,
+    *,
+    client: str,
+    key: RequestKey | None,
+    production: bool,
+) -> tuple[dict[str, Any], HTTPStatus, bool]:
+    """Submit a small broadcast, and keep its answer with the key.
+
+    Returns the answer, its status, and True if the broadcast is complete.
+    """
+
+    def keep(tx: Connection, answer: dict[str, Any], status: HTTPStatus) -> None:
+        if key:
+            keep_answer(tx, key, client=client, status=status, answer=answer)
+
+    def describe_complete(batch_id: str) -> dict[str, Any]:
+        return _describe_complete(request, accepted.public_id, batch_id)
+
+    def keep_complete(tx: Connection, batch_id: str) -> None:
+        keep(tx, describe_complete(batch_id), HTTPStatus.ACCEPTED)
+
+    # An audience is described as it was looked up.
+    is_known = request.audience is None
+    batch_id = submit_inline(ctx, accepted.id, first, keep_complete if is_known else None)
+    if batch_id is not None and is_known:
+        return describe_complete(batch_id), HTTPStatus.ACCEPTED, True
+    view = view_by_id(ctx, accepted.id)
+    answer = describe_view(ctx, view, request, production=production)
+    status = choose_http_status(view)
+    if key:
+        with ctx.db.write() as tx:
+            keep(tx, answer, status)
+    return answer, status, view.row.completed_at is not None
 
 
 def _find_answer(
@@ -127,7 +157,8 @@ def _find_answer(
     view = view_by_id(ctx, replay.broadcast_id)
     answer = describe_view(ctx, view, None, production=production)
     status = choose_http_status(view)
-    keep_answer(ctx, key, client=client, status=status, answer=answer)
+    with ctx.db.write() as tx:
+        keep_answer(tx, key, client=client, status=status, answer=answer)
     return _answer_or_raise(answer, status), status
 
 

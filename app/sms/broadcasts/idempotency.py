@@ -144,12 +144,11 @@ def keep_key(
 
 
 def keep_answer(
-    ctx: Context, key: RequestKey, *, client: str, status: int, answer: dict[str, Any]
+    tx: Connection, key: RequestKey, *, client: str, status: int, answer: dict[str, Any]
 ) -> None:
     """Store the answer to the first request with this key, unless one is stored."""
     values = {"client": client, "key": key.value, "new_status": status, "new_answer": answer}
-    with ctx.db.write() as tx:
-        _KEEP_ANSWER.change(tx, values)
+    _KEEP_ANSWER.change(tx, values)
 
 
 def purge_old_keys(ctx: Context) -> None:

@@ -68,8 +68,14 @@ def accept_broadcast(
         ctx, request, client=client, public_id=public_id, text_hash=text_hash, chunks=chunks
     )
     inline = _is_inline(request, chunks)
-    one_batch = prepare_one_batch(ctx, row, chunks) if inline and chunks else None
-    if one_batch and not (key or check):
+
+    def keep(tx: Connection, broadcast_id: int) -> None:
+        if key is not None:
+            answer = None if inline or describe is None else describe(public_id)
+            keep_key(tx, ctx, key, client=client, broadcast_id=broadcast_id, answer=answer)
+
+    one_batch = prepare_one_batch(ctx, row, chunks, keep) if inline and chunks else None
+    if one_batch and not check:
         claim = ctx.db.share(_store_together).write(one_batch)
         if claim is not None:
             return _accept(claim.broadcast_id, public_id, claim)
@@ -78,10 +84,11 @@ def accept_broadcast(
         if check:
             reject_duplicate(tx, ctx, check, cleared)
         first: Claim | Idle | None = claim_new(tx, [one_batch])[0] if one_batch else None
-        broadcast_id = first.broadcast_id if isinstance(first, Claim) else _insert(tx, row, chunks)
-        if key is not None:
-            answer = None if inline or describe is None else describe(public_id)
-            keep_key(tx, ctx, key, client=client, broadcast_id=broadcast_id, answer=answer)
+        if isinstance(first, Claim):
+            broadcast_id = first.broadcast_id
+        else:
+            broadcast_id = _insert(tx, row, chunks)
+            keep(tx, broadcast_id)
         if inline and first is None:
             plan_chunks(tx, ctx, broadcast_id)
             first = claim_in(tx, ctx, broadcast_id=broadcast_id)

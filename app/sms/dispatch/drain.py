@@ -14,6 +14,7 @@ from app.db.prepared import Prepared, one_of
 from app.sms.audience.plan import plan_broadcast
 from app.sms.context import Context
 from app.sms.dispatch.claim import Claim, Idle, claim_batch
+from app.sms.dispatch.one_batch import StoreMore
 from app.sms.dispatch.outcome import SubmitResult
 from app.sms.dispatch.submit import submit_batch
 from app.sms.models.batch import Batch
@@ -59,17 +60,20 @@ class Accepted:
     first: Claim | Idle | None
 
 
-def submit_inline(ctx: Context, broadcast_id: int, first: Claim | Idle) -> str | None:
+def submit_inline(
+    ctx: Context, broadcast_id: int, first: Claim | Idle, store_more: StoreMore | None = None
+) -> str | None:
     """Submit the batches of a broadcast within `rules.budget_s`; `first` is claimed already.
 
-    Returns Sinch's id of the only batch if the broadcast is complete with it; otherwise None.
+    Returns Sinch's id of the only batch if the broadcast is complete with it, and `store_more` was
+    called; otherwise None.
     """
     deadline = ctx.clock.monotonic() + ctx.rules.budget_s
     claim = first
     while True:
         remaining_s = deadline - ctx.clock.monotonic()
         if isinstance(claim, Claim):
-            result = _submit(ctx, claim, within_s=remaining_s)
+            result = _submit(ctx, claim, within_s=remaining_s, store_more=store_more)
             if result.completed:
                 return result.sinch_id
             if not is_under_way(ctx, broadcast_id):
@@ -117,8 +121,14 @@ def is_under_way(ctx: Context, broadcast_id: int) -> bool:
         return _BATCH_UNDER_WAY.first(tx, {"broadcast_id": broadcast_id}) is not None
 
 
-def _submit(ctx: Context, claim: Claim, *, within_s: float | None = None) -> SubmitResult:
-    result = submit_batch(ctx, claim, within_s=within_s)
+def _submit(
+    ctx: Context,
+    claim: Claim,
+    *,
+    within_s: float | None = None,
+    store_more: StoreMore | None = None,
+) -> SubmitResult:
+    result = submit_batch(ctx, claim, within_s=within_s, store_more=store_more)
     unclear = result.outcome is Outcome.UNKNOWN
     if unclear or (result.outcome is Outcome.ACCEPTED and result.sinch_id is None):
         _reconcile_soon(ctx, claim.batch_id)

@@ -12,7 +12,7 @@ general way, by audience/plan, dispatch/claim and dispatch/outcome: nothing is w
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -61,7 +61,10 @@ _INSERT_MESSAGES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OneBatch:
-    """A broadcast of one batch: its row, its chunk and the frozen payload of its batch."""
+    """A broadcast of one batch: its row, its chunk and the frozen payload of its batch.
+
+    `store_more` stores what belongs to its id, in the same transaction.
+    """
 
     ctx: Context
     row: Mapping[str, Any]
@@ -69,10 +72,18 @@ class OneBatch:
     reference: str
     body: bytes
     called_back: bool
+    store_more: Callable[[Connection, int], object] | None
+
+
+# Stores what belongs to Sinch's id of the only batch of a broadcast, which is complete with it.
+StoreMore = Callable[[Connection, str], object]
 
 
 def prepare_one_batch(
-    ctx: Context, row: Mapping[str, Any], chunks: Sequence[AudienceChunk]
+    ctx: Context,
+    row: Mapping[str, Any],
+    chunks: Sequence[AudienceChunk],
+    store_more: Callable[[Connection, int], object] | None = None,
 ) -> OneBatch | None:
     """Freeze the payload of a new broadcast.  Returns None for one that goes the general way.
 
@@ -100,13 +111,15 @@ def prepare_one_batch(
         reference=reference,
         body=write_batch(outgoing),
         called_back=outgoing.callback_url is not None,
+        store_more=store_more,
     )
 
 
 def claim_new(tx: Connection, broadcasts: Sequence[OneBatch]) -> list[Claim | None]:
     """Insert broadcasts with their claimed batches.  Returns a claim for each.
 
-    None is for a broadcast that goes the general way: it is not inserted.  Raises WrongKey.
+    None is for a broadcast that goes the general way: it is not inserted.  Raises WrongKey, and
+    what `store_more` raises.
     """
     ctx = broadcasts[0].ctx
     # A claim behind a committed STOP sees that STOP.
@@ -119,6 +132,9 @@ def claim_new(tx: Connection, broadcasts: Sequence[OneBatch]) -> list[Claim | No
     suppressed = find_suppressed(tx, ctx.subscriber_context, phones, marketing=False)
     allowed = [broadcast for broadcast in broadcasts if _may_go(broadcast, suppressed, now)]
     ids = _insert(tx, allowed, now) if allowed else {}
+    for broadcast in allowed:
+        if broadcast.store_more:
+            broadcast.store_more(tx, ids[broadcast.row["public_id"]])
     claimed_at = ctx.clock.monotonic()
     return [
         Claim(
@@ -204,11 +220,15 @@ def _insert(tx: Connection, broadcasts: Sequence[OneBatch], now: datetime) -> di
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """A claim of a broadcast's only batch, and Sinch's id of the batch."""
+    """A claim of a broadcast's only batch, and Sinch's id of the batch.
+
+    `store_more` stores what belongs to that id, in the same transaction.
+    """
 
     ctx: Context
     claim: Claim
     sinch_id: str
+    store_more: StoreMore | None = None
 
 
 class _BatchMoved(Exception):
@@ -242,6 +262,9 @@ def _complete(tx: Connection, acceptances: Sequence[Acceptance]) -> list[bool]:
     if own:
         _end_batches(tx, own, now)
         notify_clients(tx, ctx, EventType.BROADCAST_COMPLETED, rows, BroadcastStatus.COMPLETE)
+    for acceptance in own:
+        if acceptance.store_more:
+            acceptance.store_more(tx, acceptance.sinch_id)
     failpoints.reach("C9")
     return [acceptance.claim.broadcast_id in ended for acceptance in acceptances]
 

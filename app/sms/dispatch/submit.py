@@ -23,7 +23,7 @@ from app.sinch.errors import (
 from app.sinch.schemas import PreparedBatch
 from app.sms.context import Context
 from app.sms.dispatch.claim import Claim
-from app.sms.dispatch.one_batch import Acceptance, complete
+from app.sms.dispatch.one_batch import Acceptance, StoreMore, complete
 from app.sms.dispatch.outcome import ClaimResult, SubmitResult, record_with_retry
 from app.sms.models.batch import Attempt, Batch
 from app.sms.models.states import BatchState, Outcome
@@ -34,11 +34,21 @@ _S = BatchState
 _NOT_POSTED = SubmitResult(outcome=Outcome.NOT_SENT, pauses_all=False)
 
 
-def submit_batch(ctx: Context, claim: Claim, *, within_s: float | None = None) -> SubmitResult:
+def submit_batch(
+    ctx: Context,
+    claim: Claim,
+    *,
+    within_s: float | None = None,
+    store_more: StoreMore | None = None,
+) -> SubmitResult:
+    """Post a claimed batch and record the result.
+
+    `store_more` is called in the transaction that completes a broadcast of one batch.
+    """
     result = post_batch(ctx, claim, within_s=within_s)
     failpoints.reach("C5")
     if claim.is_whole and result.sinch_id and not claim.after_busy:
-        completed = complete(Acceptance(ctx, claim, result.sinch_id))
+        completed = complete(Acceptance(ctx, claim, result.sinch_id, store_more))
         result = replace(result, completed=completed)
     if not result.completed:
         record_with_retry(ctx, [(claim, result)])

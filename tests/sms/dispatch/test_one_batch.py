@@ -101,6 +101,7 @@ def test_one_text_to_one_person_takes_at_most_fourteen_statements(service, sandb
     assert len(statements) <= 14, "\n".join(statements)
 
 
+@pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "k"}])
 @pytest.mark.parametrize(
     "request_of",
     [
@@ -119,7 +120,7 @@ def test_one_text_to_one_person_takes_at_most_fourteen_statements(service, sandb
     ],
 )
 def test_both_ways_leave_equal_rows_and_give_equal_answers(
-    make_service, either_database, sandbox, request_of
+    make_service, either_database, sandbox, request_of, headers
 ):
     body = {"message": "Hello"} | request_of
     settings = {"DATABASE_URL": either_database, "API_KEYS": TWO_CLIENTS, **PATIENT}
@@ -128,7 +129,7 @@ def test_both_ways_leave_equal_rows_and_give_equal_answers(
     general = make_service(MESSAGES_PER_SECOND="100000", **settings)
 
     answers = [
-        caller.post("/api/broadcast", body)
+        caller.post("/api/broadcast", body, **headers)
         for caller in (Caller(quick), Caller(general, OTHER_KEY))
     ]
 
