@@ -20,8 +20,9 @@ PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 run: $(VENV)/runtime
 	@exec $(PY) -m app.cli.up
 
-# The simulation uses what all others leave of two cores.
-test: lint imports types pytest
+# The simulation uses what all others leave of two cores, and mypy needs no more than one of them.
+test: lint imports browser
+	@$(MAKE) --no-print-directory --jobs=3 types seeds others
 
 # What to run before each commit: no slow tests, no processes, no PostgreSQL, no seeds.
 check: lint imports
