@@ -31,7 +31,7 @@ def work_off(service: Flask) -> None:
         pass
 
 
-def work_until(service: Flask, done: Callable[[], object], *, within_s: float = 20.0) -> None:
+def work_until(service: Flask, done: Callable[[], object], *, within_s: float = 60.0) -> None:
     """Sweep, plan and submit until `done` returns True."""
     deadline = time.monotonic() + within_s
     while True:

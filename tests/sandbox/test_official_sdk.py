@@ -3,17 +3,18 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sinch import SinchClient
-from sinch.domains.sms.api.v1.exceptions import SmsException
 
 from tests.sandbox.conftest import wait_until
+from tests.sinch.official import official
 
 SENDER = "46700000900"
 
 
 @pytest.fixture
 def sms(control):
-    client = SinchClient(service_plan_id="sandbox", sms_api_token="sandbox", sms_region="us")
+    client = official("", "SinchClient")(
+        service_plan_id="sandbox", sms_api_token="sandbox", sms_region="us"
+    )
     client.configuration.sms_domain_with_service_plan_id = control.url
     yield client.sms
     client.configuration.transport.http_session.close()
@@ -57,7 +58,7 @@ def test_it_cancels_a_scheduled_batch(sms):
     cancelled = sms.batches.cancel(sent.id)
 
     assert cancelled.canceled
-    with pytest.raises(SmsException) as conflict:
+    with pytest.raises(official("domains.sms.api.v1.exceptions", "SmsException")) as conflict:
         sms.batches.cancel(sent.id)
     assert conflict.value.http_response.status_code == 409
 

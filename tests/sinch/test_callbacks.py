@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sinch.domains.sms.sinch_events.v1.sms_sinch_event import SmsSinchEvent
 
 from app.sinch.callbacks import Callback, UnreadableCallback, parse_callback
 from app.sinch.schemas import BatchReport, SinchInbound, StatusCount
+from tests.sinch.official import event_reader
 
 BATCH = "01JX0000000000000000000001"
 PHONE = "46700000001"
@@ -336,7 +336,7 @@ def _read_or_refuse(raw):
 
 @pytest.mark.parametrize("raw", [recipient_report(), batch_report(), inbound()])
 def test_the_official_sdk_reads_the_same_in_what_we_read(raw):
-    theirs, ours = SmsSinchEvent("any").parse_event(raw), parse_callback(raw)
+    theirs, ours = event_reader("any").parse_event(raw), parse_callback(raw)
 
     if isinstance(ours, BatchReport) and ours.at:
         status = StatusCount(theirs.status, theirs.code, 1, (f"+{theirs.recipient}",))
