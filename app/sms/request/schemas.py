@@ -249,6 +249,8 @@ def _normalise_parameters(
 def _normalise_values(
     name: str, values: dict[str, str], *, known: set[str], skipped: set[str]
 ) -> dict[str, str]:
+    if values.keys() <= known:
+        return values  # nearly always, at a tenth of the cost
     normalised: dict[str, str] = {}
     for key, value in values.items():
         number = DEFAULT if key == DEFAULT else normalise_number(key)
