@@ -34,6 +34,8 @@ _IDLE_IN_TRANSACTION_S = 30
 # A connection is pinged before it is used again after this time.
 _PING_AFTER_S = 1.0
 _USED_AT = "used_at"
+# Each connection keeps this many statements parsed: those for groups have a form for each size.
+_KEPT_STATEMENTS = 500
 # Page cache of each connection: -N is N KiB.
 _CACHE = "-16384"
 
@@ -209,7 +211,11 @@ def _make_engine(url: str, pool_size: int) -> Engine:
     if parsed.get_backend_name() == "sqlite":
         engine = create_engine(
             parsed,
-            connect_args={"isolation_level": None, "timeout": BUSY_TIMEOUT_S},
+            connect_args={
+                "isolation_level": None,
+                "timeout": BUSY_TIMEOUT_S,
+                "cached_statements": _KEPT_STATEMENTS,
+            },
             pool_size=pool_size,
             max_overflow=100,
             hide_parameters=True,
@@ -226,14 +232,15 @@ def _make_engine(url: str, pool_size: int) -> Engine:
         max_overflow=100,
         hide_parameters=True,  # error messages would hold phone numbers and texts
     )
-    event.listen(engine, "connect", _bound_idle_transactions)
+    event.listen(engine, "connect", _set_up_postgres)
     event.listen(engine, "checkin", _note_use)
     event.listen(engine, "checkout", _ping_if_idle)
     event.listen(engine, "handle_error", note_outage)
     return engine
 
 
-def _bound_idle_transactions(connection: Any, _: Any) -> None:
+def _set_up_postgres(connection: Any, _: Any) -> None:
+    connection.prepared_max = _KEPT_STATEMENTS
     connection.execute(f"SET idle_in_transaction_session_timeout = '{_IDLE_IN_TRANSACTION_S}s'")
     connection.commit()
 

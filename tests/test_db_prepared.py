@@ -1,0 +1,114 @@
+"""Statements that the driver runs itself: as SQLAlchemy would run them."""
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from sqlalchemy import bindparam, select, text, update
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from app.db.base import table_of
+from app.db.engine import Database
+from app.db.prepared import Prepared, PreparedInsert, one_of, run_sql
+from app.sms.models.broadcast import Broadcast
+from app.sms.models.states import ACTIVE, BroadcastStatus, Category
+
+_TABLE = table_of(Broadcast)
+_NOW = datetime(2026, 7, 1, 12, 30, 15, 123456, tzinfo=UTC)
+_INSERT = PreparedInsert(_TABLE, "id", "public_id")
+_OPEN = Prepared(select(_TABLE).where(one_of(_TABLE.c.status, ACTIVE)).order_by(_TABLE.c.id))
+_PAUSE = Prepared(
+    update(_TABLE)
+    .where(_TABLE.c.public_id == bindparam("wanted"))
+    .values(status=BroadcastStatus.PAUSED, reference=bindparam("wanted"))
+)
+
+
+@pytest.fixture
+def db(either_database):
+    database = Database(either_database)
+    yield database
+    database.close()
+
+
+def _row(public_id, **more):
+    return {
+        "public_id": public_id,
+        "client": "tests",
+        "created_at": _NOW.astimezone(timezone(timedelta(hours=5))),
+        "text": 'Half a "price" for 100 % of 日本 👋🏽',
+        "text_hash": bytes(range(32)),
+        "sender": "+12015550199",
+        "category": Category.MARKETING,
+        "priority": 3,
+        "options": {"defaults": {"name": "Ann"}, "max_parts": 2},
+        "encoding": "UCS-2",
+        "parts": 1,
+        "expires_at": _NOW,
+        "status": BroadcastStatus.QUEUED,
+        "recipients": 1,
+        "invalid": 0,
+        "duplicates": 0,
+        "planned": 0,
+        "chunks": 1,
+        "resolving": False,
+        "texts": None,
+    } | more
+
+
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_rows_are_written_and_read_as_sqlalchemy_reads_them(db, count):
+    with db.write() as tx:
+        made = _INSERT.run(tx, [_row(f"b{number}") for number in range(count)])
+    with db.read() as tx:
+        theirs = tx.execute(select(_TABLE).order_by(_TABLE.c.id)).all()
+        ours = _OPEN.fetch(tx)
+
+    assert {row.public_id for row in made} == {f"b{number}" for number in range(count)}
+    assert [row._asdict() for row in ours] == [row._asdict() for row in theirs]
+    assert {row.id for row in made} == {row.id for row in ours}
+    assert ours[0].created_at == _NOW
+    assert (ours[0].options["max_parts"], ours[0].texts) == (2, None)
+
+
+def test_a_change_tells_how_many_rows_it_changed_and_takes_a_value_twice(db):
+    with db.write() as tx:
+        _INSERT.run(tx, [_row("first"), _row("second")])
+        changed = _PAUSE.change(tx, {"wanted": "first"}), _PAUSE.change(tx, {"wanted": "none"})
+    with db.read() as tx:
+        rows = tx.execute(select(_TABLE.c.status, _TABLE.c.reference).order_by(_TABLE.c.id)).all()
+        last = _OPEN.first(tx)
+
+    assert changed == (1, 0)
+    assert rows == [(BroadcastStatus.PAUSED, "first"), (BroadcastStatus.QUEUED, None)]
+    assert last.public_id == "second"
+
+
+def test_its_errors_are_those_of_sqlalchemy_and_the_transaction_changes_nothing(db):
+    def insert_twice():
+        with db.write() as tx:
+            _INSERT.run(tx, [_row("first")])
+            _INSERT.run(tx, [_row("first")])
+
+    with pytest.raises(DBAPIError):
+        insert_twice()
+
+    with db.read() as tx:
+        assert _OPEN.fetch(tx) == []
+
+
+def test_a_lost_connection_is_replaced(postgres):
+    database = Database(postgres.create_database())
+
+    def lose_connection():
+        with database.write() as tx:
+            pid = run_sql(tx, "SELECT pg_backend_pid()").fetchone()[0]
+            with database.write() as other:
+                other.execute(text(f"SELECT pg_terminate_backend({pid})"))
+            run_sql(tx, "SELECT 1")
+
+    with pytest.raises(OperationalError):
+        lose_connection()
+
+    with database.write() as tx:
+        assert run_sql(tx, "SELECT 1").fetchone() == (1,)
+    database.close()
