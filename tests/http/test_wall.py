@@ -11,11 +11,14 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from sqlalchemy import select
 
 from app.config.scopes import KeyScope
-from app.worker.jobs import sweep
+from app.sms.models.reports import OutboxEvent
+from app.webhooks.outgoing.fan_out import fan_out_events
+from app.worker.jobs import run_polls, sweep
 from tests.background import context_of
-from tests.callers import PATIENT, Caller
+from tests.callers import PATIENT, Caller, id_of
 
 SHOP, CRM, ADMIN = "shop-key-7f3a", "crm-key-91c2", "admin-key-5d08"
 ANN = "+46701234567"
@@ -229,6 +232,33 @@ def test_subscribers_tags_suppressions_and_inbound_texts_are_shared(service, ids
     assert shop.get("/api/tags/customers").status_code == 200
     assert len(shop.get("/api/suppressions").get_json()["suppressions"]) == 1
     assert shop.get("/api/inbounds").status_code == 200
+
+
+def test_a_text_is_told_only_to_the_client_whose_broadcast_it_answers(service, sandbox):
+    hook = {"url": "http://127.0.0.1:8009/hook", "event_types": ["inbound.received"]}
+    callers = [Caller(service, key) for key in (SHOP, CRM, ADMIN)]
+    hooks = [caller.post("/api/webhooks", hook).get_json()["webhook_id"] for caller in callers]
+    shop, crm = callers[0].send(ANN, message="From the shop"), callers[1].send(ANN)
+    sandbox.text_from(ANN, "Thanks")
+    run_polls(context_of(service))
+    fan_out_events(context_of(service))
+
+    told = [
+        len(caller.get(f"/api/webhooks/{webhook_id}/deliveries").get_json()["deliveries"])
+        for caller, webhook_id in zip(callers, hooks, strict=True)
+    ]
+    with context_of(service).db.read() as tx:
+        facts = tx.execute(select(OutboxEvent.facts)).scalars().all()
+    shown = [caller.get("/api/inbounds").get_json()["inbounds"] for caller in callers]
+
+    assert told == [0, 1, 0]
+    assert [each["broadcast_id"] for each in facts] == [id_of(crm)]
+    assert [[row["broadcast_id"] for row in rows] for rows in shown] == [
+        [None],
+        [id_of(crm)],
+        [id_of(crm)],
+    ]
+    assert id_of(shop) != id_of(crm)
 
 
 def test_the_scope_clients_all_lifts_the_wall(service, ids):
