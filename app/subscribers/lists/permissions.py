@@ -21,6 +21,7 @@ _UNMISTAKABLE = re.compile(
     "|".join(word.replace("_", r"[\W_]*") for word in sorted(_CELLS["unmistakable"])), re.IGNORECASE
 )
 _MAX_UNMISTAKABLE = 24
+_STARTS = {start for word in _CELLS["unmistakable"] for start in (word[0], word[0].upper())}
 # A day of databases that is none, or no time at all.
 _NO_DAY = re.compile(r"[0_]*")
 
@@ -139,6 +140,6 @@ def _is_unmistakable(cell: str) -> bool:
 
     Each attribute of each row is looked at: most fail at their first letter.
     """
-    if len(cell) > _MAX_UNMISTAKABLE:
+    if len(cell) > _MAX_UNMISTAKABLE or cell[:1] not in _STARTS:
         return False
     return bool(_UNMISTAKABLE.fullmatch(cell if cell.isascii() else simplify_header(cell)))
