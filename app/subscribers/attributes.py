@@ -9,6 +9,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from app.http.fields import is_unicode
 
+# Texts did not exist before: an earlier time of a consent is a number that was read as one.
+FIRST_YEAR = 1990
 MAX_NAME_CHARACTERS = 100
 MAX_TAG_CHARACTERS = 64
 MAX_TAGS = 100

@@ -1,13 +1,15 @@
 """Marshmallow fields for the values of subscribers."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, ClassVar
 
 from marshmallow import ValidationError, fields, validate
 
-from app.http.fields import reject_untransportable
+from app.http.fields import UtcDateTime, reject_untransportable
 from app.phone.e164 import is_country
 from app.subscribers.attributes import (
+    FIRST_YEAR,
     MAX_ATTRIBUTE_CHARACTERS,
     MAX_ATTRIBUTES,
     MAX_NAME_CHARACTERS,
@@ -131,6 +133,16 @@ def _parse_filter(text: str) -> tuple[str, str]:
     if not colon or find_attribute_error(name, value):
         raise ValidationError("Not the name of an attribute, a colon and its value.")
     return name, value
+
+
+class TimeOfPerson(UtcDateTime):
+    """A time at which a person did something: not before texts existed."""
+
+    def _deserialize(self, value: Any, *_: Any, **__: Any) -> datetime:
+        time = super()._deserialize(value)
+        if time.year < FIRST_YEAR:
+            raise ValidationError(f"Before {FIRST_YEAR}, when there were no texts.")
+        return time
 
 
 class AttributeTable(fields.Dict):

@@ -11,11 +11,10 @@ from app.http.fields import (
     Cursor,
     MessageText,
     StrictBoolean,
-    UtcDateTime,
     next_cursor,
 )
 from app.subscribers.attributes import ATTRIBUTE_NAME
-from app.subscribers.fields import CountryCode, TagList
+from app.subscribers.fields import CountryCode, TagList, TimeOfPerson
 from app.subscribers.imports.models import (
     ImportOptions,
     ImportStatus,
@@ -40,7 +39,7 @@ _NOT_WRITTEN = dict.fromkeys(("created", "updated", "unchanged", "merged"), 0)
 class ConsentForAllSchema(ConsentSchema):
     """The consent of all people of a file; a row may override it."""
 
-    at = UtcDateTime(
+    at = TimeOfPerson(
         required=True,
         metadata={"example": "2026-03-01T08:30:00Z", "description": "ISO 8601 with offset."},
     )

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, tzinfo
 
 from app.csv_cells import simplify_header
 from app.subscribers.attributes import (
+    FIRST_YEAR,
     MAX_ATTRIBUTE_CHARACTERS,
     MAX_TAG_CHARACTERS,
     MAX_TAGS,
@@ -44,8 +45,7 @@ _MONTHS = (
     "january", "february", "march", "april", "may", "june", "july", "august", "september",
     "october", "november", "december",
 )  # fmt: skip
-# Digits alone, such as milliseconds since 1970, are no time; nor is a day before texts existed.
-_FIRST_YEAR = 1990
+# Digits alone, such as milliseconds since 1970, are no time.
 _NOON = 12
 _NO_TIME = "Not a time such as 2025-12-31T08:30:00Z or 2025-12-31."
 _BOOLEANS = {word: value == "true" for value in ("true", "false") for word in WORDS["cells"][value]}
@@ -134,7 +134,7 @@ def read_datetime(cell: str, *, zone: tzinfo, now: datetime) -> datetime:
         moment = moment.astimezone(UTC)
     except (ValueError, OverflowError) as e:
         raise ValueError(_NO_TIME) from e
-    if moment.year < _FIRST_YEAR:
+    if moment.year < FIRST_YEAR:
         raise ValueError(_NO_TIME)
     if moment > now:
         raise ValueError("In the future.")

@@ -9,7 +9,6 @@ from app.http.fields import (
     MessageText,
     PhoneNumber,
     StrictBoolean,
-    UtcDateTime,
     query_boolean,
 )
 from app.http.json_body import JsonBounds
@@ -25,6 +24,7 @@ from app.subscribers.fields import (
     PersonName,
     TagList,
     TagName,
+    TimeOfPerson,
     TimeZoneName,
 )
 from app.subscribers.profiles.entry import DETAILS, GivenConsent, OnConflict, SubscriberEntry
@@ -55,7 +55,7 @@ class ConsentSchema(Schema):
             "pattern": r"\S",
         },
     )
-    at = UtcDateTime(metadata={"description": "When the person agreed. Default: now."})
+    at = TimeOfPerson(metadata={"description": "When the person agreed. Default: now."})
 
     @post_load
     def make_consent(self, data: dict[str, Any], **_: Any) -> GivenConsent:
@@ -73,7 +73,7 @@ class DetailsSchema(Schema):
     attributes = AttributeTable()
     tags = TagList(metadata={"description": "Unknown tags are created."})
     active = StrictBoolean(metadata={"description": "Audiences include active subscribers only."})
-    subscribed_at = UtcDateTime(
+    subscribed_at = TimeOfPerson(
         metadata={"description": "When they subscribed. ISO 8601 with offset."}
     )
     consent = fields.Nested(

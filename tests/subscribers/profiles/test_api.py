@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+import pytest
 from sqlalchemy import select
 
 from app.config.scopes import KeyScope
@@ -327,3 +328,20 @@ def test_each_needs_its_scope(service):
         caller.post("/api/subscribers/bulk", {"subscribers": [{"phone": ANN}]}).status_code == 403
     )
     assert caller.post("/api/tags", {"name": "vip"}).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "at", ["1712-05-12T23:45:00Z", "0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z"]
+)
+def test_a_time_before_texts_existed_is_no_time_of_a_consent(make_service, at):
+    caller = Caller(make_service())
+    consent = {"wording": "Yes", "source": "shop", "at": at}
+    options = {"purpose": "marketing", "consent": consent}
+    answers = [
+        caller.post("/api/subscribers", {"phone": "+46701234567", "consent": consent}),
+        caller.post("/api/subscribers", {"phone": "+46701234567", "subscribed_at": at}),
+        caller.post("/api/subscribers/imports", options),
+    ]
+
+    assert [answer.status_code for answer in answers] == [400] * 3
+    assert all("Before 1990" in answer.get_json()["error"] for answer in answers)
