@@ -12,6 +12,7 @@ openapi    Blueprint, register_api(), /openapi.json    fields    shared marshmal
 arguments  bodies and query strings, parsed strictly   files     uploads and CSV responses
 json_body  the strict JSON parser                      security  response headers, proxies
 body       the one reader of request bodies            gate      few expensive requests at a time
+json_portions  its decoder, which lets other threads run
 reasons    why arguments are invalid, in plain words
 gunicorn_worker   gunicorn's worker, in which slow clients hold no thread
 """

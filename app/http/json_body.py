@@ -11,6 +11,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from app.http.json_portions import PortionDecoder, RepeatedKey
+
 MAX_DEPTH = 16
 _MAX_INT_DIGITS = 400
 _MAX_KEY_SHOWN = 40
@@ -63,6 +65,8 @@ def parse_json_object(raw: bytes, bounds: JsonBounds) -> dict[str, Any]:
         value = _decode(raw)
     except UnicodeDecodeError as e:
         raise MalformedJson(f"the body is not UTF-8 (byte {e.start})") from e
+    except RepeatedKey as e:
+        raise MalformedJson(f"the key {json.dumps(e.key[:_MAX_KEY_SHOWN])} is given twice") from e
     except json.JSONDecodeError as e:
         reason = f"{e.msg} (line {e.lineno}, column {e.colno})"  # e.msg never quotes the body
         raise MalformedJson(f"the body is not JSON: {reason}") from e
@@ -98,8 +102,7 @@ def _count_keys(value: Any) -> int:
 def _make_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) < len(pairs):
-        key = Counter(key for key, _ in pairs).most_common(1)[0][0]
-        raise MalformedJson(f"the key {json.dumps(key[:_MAX_KEY_SHOWN])} is given twice")
+        raise RepeatedKey(Counter(key for key, _ in pairs).most_common(1)[0][0])
     return value
 
 
@@ -124,8 +127,8 @@ _PARSERS: dict[str, Any] = {
     "parse_int": _parse_int,
     "parse_constant": _reject_constant,
 }
-_DECODER = json.JSONDecoder(**_PARSERS)
-_DECODER_OF_PAIRS = json.JSONDecoder(object_pairs_hook=_make_object, **_PARSERS)
+_DECODER = PortionDecoder(json.JSONDecoder(**_PARSERS))
+_DECODER_OF_PAIRS = PortionDecoder(json.JSONDecoder(object_pairs_hook=_make_object, **_PARSERS))
 
 
 def _check_bounds(raw: bytes, bounds: JsonBounds) -> None:

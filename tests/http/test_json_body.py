@@ -1,11 +1,13 @@
 import json
 import time
+from collections import Counter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.http.json_body import MAX_DEPTH, SMALL, JsonBounds, MalformedJson, parse_json_object
+from app.http.json_portions import PortionDecoder, RepeatedKey
 
 values = st.recursive(
     st.none()
@@ -58,6 +60,46 @@ def test_anything_that_looks_like_json_is_an_object_or_malformed(text):
     except MalformedJson:
         return
     assert json.loads(text) == parsed
+
+
+@given(
+    st.one_of(
+        st.builds(json.dumps, values),
+        st.builds(lambda value: json.dumps(value, indent=1, ensure_ascii=False), values),
+        st.text(alphabet='{}[]":,\\1e- ', max_size=60),
+    ),
+    st.integers(0, 60),
+    st.sampled_from(["", *'{}[]":,\\1 ']),
+    st.integers(1, 9),
+)
+def test_portions_of_any_size_make_the_value_or_the_error_of_json(text, place, sign, size):
+    text = text[:place] + sign + text[place:]
+    plain = json.JSONDecoder(object_pairs_hook=_keep_pairs)
+
+    assert _decode(PortionDecoder(plain, first=size, largest=size), text) == _decode(plain, text)
+
+
+def _keep_pairs(pairs):
+    for key, number in Counter(key for key, _ in pairs).items():
+        if number > 1:
+            raise RepeatedKey(key)
+    return dict(pairs)
+
+
+def _decode(decoder, text):
+    try:
+        return decoder.decode(text)
+    except json.JSONDecodeError as e:
+        return e.msg, e.pos
+    except RepeatedKey:
+        return "repeated"  # which key is found first depends on the portions
+
+
+def test_a_key_of_a_large_object_is_given_once():
+    pairs = [f'"{number}": ""' for number in range(100_000)]
+
+    with pytest.raises(MalformedJson, match='the key "77" is given twice'):
+        parse_json_object(f"{{{', '.join([*pairs, pairs[77]])}}}".encode())
 
 
 @pytest.mark.parametrize(
