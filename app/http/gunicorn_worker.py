@@ -3,10 +3,11 @@
 gthread gives a thread to each new connection, which then waits for its bytes: a few dozen slow
 clients stop the service.  Here the worker's event loop collects the head and a small body of a
 request, and only a request that has arrived gets a thread.  A body that is large or has no length
-is read by a thread; few threads do that at a time, within a deadline that grows with the bytes.
+is read by a thread, within a deadline that grows with the bytes.  A lane has few of the threads:
+bodies that are still open, and reading requests, which would all share one core.
 
     new or kept alive ──> collecting ──> thread ──> sending ──> kept alive, or lingering and closed
-                              └──> waiting for one of the threads for open bodies
+                              └──> waiting for a thread of its lane
 
 The rest of an answer to a client that reads slowly is sent by the loop, too.
 """
@@ -20,6 +21,7 @@ import time
 import uuid
 from functools import partial
 from http import HTTPStatus
+from itertools import chain
 from typing import Any
 
 from gunicorn.http import errors
@@ -37,9 +39,9 @@ _HEAD_BYTES = 64 * 1024
 _COLLECTED_BYTES_IN_ALL = 32_000_000
 # Slowest connection on which a body may come in.
 _BYTES_PER_S = 32 * 1024
-# One of this many threads, at least one, may read open bodies.
-_THREADS_PER_OPEN_BODY = 4
-_OPEN_BODY_WAIT_S = 20.0
+# A lane has one of this many threads, and at least one.
+_THREADS_PER_PLACE = 4
+_LANE_WAIT_S = 20.0
 # Bytes of one answer, and of all answers, that may wait for clients to read them.
 _UNSENT_BYTES = 2_000_000
 _UNSENT_BYTES_IN_ALL = 64_000_000
@@ -49,6 +51,8 @@ _RECEIVE_BYTES = 64 * 1024
 
 _LENGTH = re.compile(rb"^content-length[ \t]*:[ \t]*([0-9]{1,18})[ \t]*\r?$", re.I | re.M)
 _OPEN = re.compile(rb"^(?:transfer-encoding|expect)[ \t]*:", re.I | re.M)
+# A file leaves its thread idle while its client reads; app.http.files limits their number.
+_READING = re.compile(rb"(?:\r\n)?(?:GET|HEAD) (?!/health\b|/ready\b|[^ ?]*\.csv[ ?])")
 
 _STATUSES = {
     errors.LimitRequestLine: (
@@ -72,7 +76,7 @@ _UNREADABLE = (HTTPStatus.BAD_REQUEST, "The request is not valid HTTP: check its
 _FAILED = (HTTPStatus.INTERNAL_SERVER_ERROR, "Internal server error")
 _BUSY = (
     HTTPStatus.SERVICE_UNAVAILABLE,
-    "Too many large requests are coming in; nothing was done. Repeat this one in 2 seconds.",
+    "Too many requests of this kind are running; nothing was done. Repeat this one in 2 seconds.",
 )
 
 _body_watchdog = Watchdog(how=socket.SHUT_RD)
@@ -83,7 +87,7 @@ class _Collected:
 
     def __init__(self, buffer: bytes, deadline: float) -> None:
         self.buffer, self.deadline = bytearray(buffer), deadline
-        self.ended = self.is_open = False
+        self.ended = self.is_open = self.is_reading = False
         self._head_bytes = self._searched = 0
         self._needed = 0
 
@@ -103,11 +107,24 @@ class _Collected:
         # gunicorn refuses several lengths, for which there is nothing to wait.
         body_bytes = int(lengths[0]) if len(lengths) == 1 else 0
         self.is_open = body_bytes > COLLECTED_BYTES or _OPEN.search(head) is not None
+        self.is_reading = _READING.match(head) is not None
         self._needed = self._head_bytes + (0 if self.is_open else body_bytes)
         return True
 
     def is_complete(self) -> bool:
         return self.ended or (self.has_head() and len(self.buffer) >= self._needed)
+
+
+class _Lane:
+    """Requests of which few have a thread at a time; the others wait in order."""
+
+    def __init__(self, threads: int) -> None:
+        self._places = max(1, threads // _THREADS_PER_PLACE)
+        self.running: set[Any] = set()
+        self.waiting: dict[Any, _Collected] = {}
+
+    def has_room(self) -> bool:
+        return len(self.running) < self._places
 
 
 class _TimedReader:
@@ -167,6 +184,12 @@ class _Unsent:
         self.data, self.future, self.deadline = data, future, deadline
 
 
+def _find_overdue(pending: dict[Any, _Collected], now: float) -> Any:
+    """Return the first connection if its time is over; those behind it have more time."""
+    conn, collected = next(iter(pending.items()), (None, None))
+    return conn if collected is not None and collected.deadline <= now else None
+
+
 class CollectingWorker(ThreadWorker):
     """gthread with requests collected by its event loop."""
 
@@ -175,8 +198,8 @@ class CollectingWorker(ThreadWorker):
         self._timeout_s = 0.0
         self._collecting: dict[Any, _Collected] = {}
         self._collected_bytes = 0
-        self._waiting: dict[Any, _Collected] = {}
-        self._open_bodies: set[Any] = set()
+        self._open_bodies, self._reading = _Lane(self.cfg.threads), _Lane(self.cfg.threads)
+        self._lanes = (self._open_bodies, self._reading)
         self._sending: dict[Any, _Unsent] = {}
         self._lingering: dict[Any, tuple[float, int]] = {}
         super().init_process()
@@ -203,9 +226,7 @@ class CollectingWorker(ThreadWorker):
 
     def finish_request(self, conn: Any, future: Any) -> None:
         """Send the rest of the answer; then keep the connection, or close it without waiting."""
-        if conn in self._open_bodies:
-            self._open_bodies.discard(conn)
-            self._serve_waiting()
+        self._leave_lane(conn)
         if unsent := conn.__dict__.pop("unsent", None):
             self._send_later(conn, unsent, future)
         elif future.cancelled() or future.exception() or not future.result():
@@ -216,7 +237,7 @@ class CollectingWorker(ThreadWorker):
     def handle_request(self, req: Any, conn: Any) -> Any:
         """Read an open body within a deadline, and leave the end of the answer to the loop."""
         sock = conn.sock
-        if conn in self._open_bodies:
+        if conn in self._open_bodies.running:
             req.body.reader = _TimedReader(req.body.reader, sock, self._timeout_s)
         conn.sock = patient = _PatientSocket(sock)
         try:
@@ -241,9 +262,12 @@ class CollectingWorker(ThreadWorker):
         if not self.alive:
             self._hasten_end(now)
         # The first of each has the earliest deadline; at the end one may wait for those before it.
-        for pending, end in ((self._collecting, self._drop), (self._waiting, self._refuse)):
-            while pending and next(iter(pending.values())).deadline <= now:
-                end(next(iter(pending)))
+        while (conn := _find_overdue(self._collecting, now)) is not None:
+            self._drop(conn)
+        for lane in self._lanes:
+            while (conn := _find_overdue(lane.waiting, now)) is not None:
+                del lane.waiting[conn]
+                self._refuse(conn)
         for conn, unsent in list(self._sending.items()):
             if unsent.deadline <= now:
                 self._close(conn)
@@ -252,7 +276,8 @@ class CollectingWorker(ThreadWorker):
 
     def _hasten_end(self, now: float) -> None:
         """Wait only shortly for what is still coming or going."""
-        for collected in (*self._collecting.values(), *self._waiting.values()):
+        pending = (self._collecting, *(lane.waiting for lane in self._lanes))
+        for collected in chain.from_iterable(waiting.values() for waiting in pending):
             latest = now + _LINGER_S if collected.buffer else now
             collected.deadline = min(collected.deadline, latest)
         for unsent in self._sending.values():
@@ -280,28 +305,39 @@ class CollectingWorker(ThreadWorker):
             self._linger(conn)
 
     def _pass_on(self, conn: Any) -> None:
-        """Give the request to a thread, or let it wait for one of those for open bodies."""
+        """Give the request to a thread, or let it wait for one of its lane."""
         collected = self._forget(conn)
         if not collected.buffer:
             self._close(conn)
-        elif collected.is_open and not self._has_room_for_open_body():
-            collected.deadline = time.monotonic() + _OPEN_BODY_WAIT_S
-            self._waiting[conn] = collected
-        else:
+            return
+        lane = self._find_lane(collected)
+        if lane is None:
             self._start(conn, collected)
+        elif lane.has_room():
+            self._start_in(lane, conn, collected)
+        else:
+            collected.deadline = time.monotonic() + _LANE_WAIT_S
+            lane.waiting[conn] = collected
 
-    def _has_room_for_open_body(self) -> bool:
-        threads: int = self.cfg.threads
-        return len(self._open_bodies) < max(1, threads // _THREADS_PER_OPEN_BODY)
+    def _find_lane(self, collected: _Collected) -> _Lane | None:
+        if collected.is_open:
+            return self._open_bodies
+        return self._reading if collected.is_reading else None
 
-    def _serve_waiting(self) -> None:
-        while self._waiting and self._has_room_for_open_body():
-            conn = next(iter(self._waiting))
-            self._start(conn, self._waiting.pop(conn))
+    def _leave_lane(self, conn: Any) -> None:
+        """Give the place of a connection to the next one, if it has a place."""
+        for lane in self._lanes:
+            if conn in lane.running:
+                lane.running.discard(conn)
+                if lane.waiting:
+                    waiting = next(iter(lane.waiting))
+                    self._start_in(lane, waiting, lane.waiting.pop(waiting))
+
+    def _start_in(self, lane: _Lane, conn: Any, collected: _Collected) -> None:
+        lane.running.add(conn)
+        self._start(conn, collected)
 
     def _start(self, conn: Any, collected: _Collected) -> None:
-        if collected.is_open:
-            self._open_bodies.add(conn)
         conn.init()
         conn.parser.unreader.unread(bytes(collected.buffer))
         conn.data_ready = True
@@ -333,7 +369,6 @@ class CollectingWorker(ThreadWorker):
         self._close(conn)
 
     def _refuse(self, conn: Any) -> None:
-        del self._waiting[conn]
         self._answer(conn.sock, conn.client, *_BUSY, headers={"Retry-After": "2"})
         self._linger(conn)
 

@@ -165,6 +165,14 @@ def test_more_large_bodies_than_threads_for_them_are_all_answered(service):
     assert len(answers) == 40
 
 
+def test_more_reading_requests_than_threads_for_them_are_all_answered(connect):
+    request = b"GET /api/tags HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+    answers = [_read_to_end(connection) for connection in _open(connect, request, 100)]
+
+    assert {answer[:12] for answer in answers} <= {b"HTTP/1.1 401", b"HTTP/1.1 429"}
+
+
 @pytest.mark.parametrize(
     ("request_bytes", "status"),
     [
