@@ -71,6 +71,8 @@ class ArgumentsParser(FlaskParser):
         self, error: ValidationError, req: Request, schema: Schema, **_: Any
     ) -> NoReturn:
         """Raise BadInput with the reasons by field."""
+        # marshmallow's frames refer to their error, so the body would stay in memory for long.
+        error.__traceback__ = None
         raise reject_fields(error, schema) from error
 
 

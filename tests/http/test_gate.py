@@ -1,11 +1,13 @@
 """The cost of a request is bounded before it arises, and few expensive requests run at a time."""
 
 import contextlib
+import gc
 import io
 import json
 from pathlib import Path
 
 import pytest
+from marshmallow import ValidationError
 
 from app.http.gate import CAPACITY, CapacityGate, reserve_capacity
 from tests.factories import AUTH, broadcast_to
@@ -152,3 +154,16 @@ def test_the_turn_of_a_client_costs_nothing_where_there_is_room_for_both():
 
     assert gate.take(1, client="a")
     assert gate.take(1, client="b")
+
+
+def test_a_refused_body_leaves_memory_at_once(client):
+    gc.collect()
+    gc.disable()
+    try:
+        answer = client.post("/api/broadcast", headers=AUTH, json={"parameters": {"a": {"b": 1}}})
+        kept = [found for found in gc.get_objects() if isinstance(found, ValidationError)]
+    finally:
+        gc.enable()
+
+    assert answer.status_code == 400
+    assert kept == []
