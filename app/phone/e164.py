@@ -25,6 +25,8 @@ _SENDER = re.compile(
     r"|[0-9]{3,8}"  # a short code
     r"|(?=[^A-Za-z]*[A-Za-z])[A-Za-z0-9](?:[A-Za-z0-9 &._+-]{0,9}[A-Za-z0-9.])?"  # alphanumeric
 )
+# Longer than any number with its signs, blanks and invisible characters.
+MAX_CHARACTERS = 100
 # The characters that tell whether a number may have another spelling.
 _get_start = itemgetter(slice(5))
 _may_be_respelled = lru_cache(maxsize=2**15)(may_be_respelled)
@@ -63,6 +65,8 @@ def normalise_number(entry: object) -> str | None:
         return None
     number = entry.strip()
     if not _NUMBER.fullmatch(number):
+        if len(number) > MAX_CHARACTERS:
+            return None
         number = remove_invisible(number).strip()
     return respell(number) if _NUMBER.fullmatch(number) else None
 

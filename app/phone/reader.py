@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import phonenumbers
 
 from app.phone.characters import simplify_characters
-from app.phone.e164 import normalise_number
+from app.phone.e164 import MAX_CHARACTERS, normalise_number
 from app.phone.spelling import (
     find_in_use,
     is_national_mobile,
@@ -32,8 +32,6 @@ _EXTENSION = re.compile(r"(?:[;#x]|ext|app?|int|durchwahl)[.=]*\s*[0-9]{1,6}", r
 _TWO_NUMBERS = re.compile(r"[0-9]{7}[ /-]+0[0-9]{6}|(?:[0-9][ -]?){7}\s*/\s*0(?:[ -]?[0-9]){6}")
 _BETWEEN_NUMBERS = re.compile(r"[^0-9+() .\-/]+|(?<=[0-9]) *(?=\+)")
 _MANY_DIGITS = re.compile(r"(?:[0-9][^0-9]{0,3}){6}")
-# Longer than any number with its signs and blanks; such a cell is not looked at.
-_MAX_CHARACTERS = 100
 
 NO_NUMBER = "No phone number."
 SHORTENED = "A spreadsheet has shortened this number: its digits are lost."
@@ -130,7 +128,7 @@ def _require_possible(number: str) -> str:
 
 def _strip(cell: str) -> str:
     """Return a cell without what spreadsheets, browsers and address books put around a number."""
-    if len(cell) > _MAX_CHARACTERS:
+    if len(cell) > MAX_CHARACTERS:
         raise ValueError("Not a phone number.")
     text = simplify_characters(cell).strip()
     formula = _FORMULA.fullmatch(text)

@@ -133,12 +133,13 @@ def test_times_with_an_offset_are_one_time_in_each_spelling(caller, value):
 
 
 def test_each_entry_that_is_no_number_gets_a_hint_with_its_index(caller):
-    wrong = ["0701234567", "+0123", "46701234567", "0046 70 123 45 67", "", 7, "+" + "4" * 16, "x"]
+    wrong = ["0701234567", "+0123", "46701234567", "0046 70 123 45 67", "", 7, "+" + "4" * 16]
+    wrong += ["x", "x" * 101]
 
     refused = _refuse(caller, broadcast_to(ANN, *wrong))
 
     assert "of which the first is 1 to 9" in refused["error"]
-    assert [hint["index"] for hint in refused["invalid_hints"]] == list(range(1, 9))
+    assert [hint["index"] for hint in refused["invalid_hints"]] == list(range(1, 10))
     hints = [hint["hint"] for hint in refused["invalid_hints"]]
     for hint, word in zip(
         hints,
@@ -151,6 +152,7 @@ def test_each_entry_that_is_no_number_gets_a_hint_with_its_index(caller):
             "quotes",
             "16",
             "",
+            "Longer than any phone number",
         ],
         strict=True,
     ):

@@ -5,6 +5,7 @@ from itertools import islice
 from typing import Any
 
 from app.phone.characters import simplify_characters
+from app.phone.e164 import MAX_CHARACTERS
 from app.phone.reader import PhoneReader
 
 MAX_HINTS = 20
@@ -41,6 +42,8 @@ def explain_entry(entry: object) -> str:
         return "Not text: put the number in double quotes, with its +."
     if not entry.strip():
         return "Empty."
+    if len(entry) > MAX_CHARACTERS:
+        return "Longer than any phone number."
     bare = _SIGNS.sub("", simplify_characters(entry))
     digits = bare.lstrip("+")
     if digits.isascii() and digits.isdigit():
