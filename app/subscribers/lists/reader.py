@@ -193,19 +193,25 @@ class RowReader:
         if self._window[0] == "\n":
             self._pass(1)
             return None
-        line, error = self.next_line, None
-        reader = csv.reader(self._window, delimiter=self._delimiter, strict=True)
-        try:
-            cells = next(reader)
-        except csv.Error:
-            cells = next(csv.reader([self._window[0]], delimiter=self._delimiter))
-            error = UNCLOSED
-            # What the attempt has read counts as read.
-            self._characters += self._width
-        self._pass(1 if error else reader.line_num)
+        line = self.next_line
+        cells, lines, error = self._split_row()
+        self._pass(lines)
         if len(cells) > _MAX_COLUMNS:
             return Row(line, cells[: _MAX_COLUMNS + 1], _TOO_MANY_CELLS)
         return Row(line, cells, error)
+
+    def _split_row(self) -> tuple[list[str], int, str | None]:
+        """Return the cells of the next row, the lines that it has, and why it cannot be read."""
+        line = self._window[0]
+        if '"' not in line:
+            return line.removesuffix("\n").split(self._delimiter), 1, None
+        reader = csv.reader(self._window, delimiter=self._delimiter, strict=True)
+        try:
+            return next(reader), reader.line_num, None
+        except csv.Error:
+            # What the attempt has read counts as read.
+            self._characters += self._width
+            return next(csv.reader([line], delimiter=self._delimiter)), 1, UNCLOSED
 
     def _fill_window(self) -> None:
         """Read the lines that the next row may have.  Raises StopIteration if there are none."""
