@@ -109,12 +109,11 @@ flood: $(VENV)/dev
 	$(PY) -m pytest --timeout 0 -s tests/flood/test_flood.py --flood $(CALLBACKS) \
 	$(if $(SEED),--flood-seed $(SEED))
 
-# Hostile requests of each kind at once beside a small broadcast; the time of its answer and the
-# memory of the process are printed.  First 32 that read or write a full database, then SIZE others.
+# SIZE hostile requests of each kind at once beside small broadcasts, and slow clients.  A line for
+# each kind has the times of the broadcasts and the memory.  KIND="lists or keys" for some.
 hostile: $(VENV)/dev
-	$(PY) -m bench.drill_hostile
 	HOSTILE=$(SIZE) $(PY) -m pytest --timeout 0 -s tests/journeys/test_hostile_requests.py \
-	tests/journeys/test_slow_clients.py
+	tests/journeys/test_slow_clients.py $(if $(KIND),-k "$(KIND)")
 
 # Only the simulation of the state machine: SEEDS runs, starting with FIRST; `make simulate SEED=123`
 # runs one seed and prints its trace.

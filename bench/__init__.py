@@ -2,7 +2,6 @@
 
     make bench                          all of them
     python -m bench.bench_validation    one
-    python -m bench.drill_hostile       no ratio: 32 expensive requests at once (also make hostile)
 
 Ratios can be compared between machines, absolute times cannot: both sides run in turn, in the same
 minute, on one machine.  Each bench prints the median over the rounds, the lowest and the highest.
