@@ -7,7 +7,6 @@ import json
 from collections.abc import Mapping
 from hashlib import sha256
 from http import HTTPStatus
-from itertools import islice
 from typing import Any, NoReturn
 
 from flask import Request, g
@@ -22,8 +21,6 @@ from app.http.json_body import SMALL, JsonBounds, MalformedJson, parse_json_obje
 from app.http.reasons import explain_errors
 
 _MAX_FIELDS = 1_000
-_MAX_FIELDS_SHOWN = 100
-_MAX_NAME_SHOWN = 64
 
 
 class ArgumentsParser(FlaskParser):
@@ -83,9 +80,7 @@ def reject_fields(error: ValidationError, schema: Schema | None = None) -> BadIn
     nested = next((messages[key] for key in ("json", "query") if key in messages), None)
     if isinstance(nested, dict):
         messages = nested
-    messages = explain_errors(messages, error.data, schema, is_body=True)
-    shown = islice(messages.items(), _MAX_FIELDS_SHOWN)
-    fields = {_shorten(str(name)): reasons for name, reasons in shown}
+    fields = explain_errors(messages, error.data, schema, is_body=True)
     first = (f"{name}: {_find_first(reasons).rstrip('.')}" for name, reasons in fields.items())
     return BadInput(_capitalize("; ".join(first)), fields=fields)
 
@@ -108,10 +103,6 @@ def _hash_body(req: Request, raw: bytes, body: dict[str, Any]) -> tuple[bytes, b
 
 def _has_no_body(req: Request) -> bool:
     return not req.content_length and "Transfer-Encoding" not in req.headers
-
-
-def _shorten(name: str) -> str:
-    return name if len(name) <= _MAX_NAME_SHOWN else name[: _MAX_NAME_SHOWN - 1] + "…"
 
 
 def _find_first(reasons: Any) -> str:

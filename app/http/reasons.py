@@ -5,6 +5,7 @@ Each reason says what was given and what to write instead.
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from marshmallow import Schema
@@ -59,6 +60,9 @@ _OTHER_NAMES = {
 # The name of errors of an object as a whole.
 _OF_ALL = "object"
 _MOST_NAMES = 30
+# Errors of a body, and of each field within it.
+_MOST_FIELDS, _MOST_BELOW = 100, 20
+_MOST_NAME = 64
 _MOST_VALUE = 40
 _BETWEEN = re.compile(r"Length must be between (\d+) and (\d+)\.")
 _SHORTER = re.compile(r"Shorter than minimum length (\d+)\.")
@@ -100,19 +104,27 @@ def explain_errors(
 ) -> Any:
     """Return marshmallow's errors, a list of messages or a tree of them, in plain words.
 
-    `given` is what a client sent; `schema` is the schema or the field that refused it.
+    `given` is what a client sent; `schema` is the schema or the field that refused it.  Only the
+    first of many errors are returned, and long names are cut.
     """
     if isinstance(errors, Mapping):
         explained = {
-            _OF_ALL if name == SCHEMA else name: explain_errors(
-                below, _look_up(given, name), _look_down(schema, name)
-            )
-            for name, below in errors.items()
+            _shorten(name): explain_errors(below, _look_up(given, name), _look_down(schema, name))
+            for name, below in islice(errors.items(), _MOST_FIELDS if is_body else _MOST_BELOW)
         }
         return explained[_OF_ALL] if [*explained] == [_OF_ALL] and not is_body else explained
     if isinstance(errors, Sequence) and not isinstance(errors, str):
         return [_explain(str(error), given, schema) for error in errors]
     return errors
+
+
+def _shorten(name: Any) -> Any:
+    """Return a name in a tree of errors as it is shown; an index stays."""
+    if not isinstance(name, str):
+        return name
+    if name == SCHEMA:
+        return _OF_ALL
+    return name if len(name) <= _MOST_NAME else name[: _MOST_NAME - 1] + "…"
 
 
 def _look_up(given: Any, name: Any) -> Any:
