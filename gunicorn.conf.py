@@ -7,6 +7,8 @@ An unusable configuration ends the master here with exit code 78.  gunicorn woul
 that exits.
 """
 
+import contextlib
+import ctypes
 import os
 import resource
 import signal
@@ -28,6 +30,11 @@ configure_logging(_config.log_level)
 _ctx = make_context(_config)
 refuse_wrong_database(_ctx)
 _ctx.db.close()  # workers must not share the master's connections
+
+# glibc raises the size from which it gives a freed block back to the system with each such block:
+# a few large requests, and their memory would be kept for ever.  M_MMAP_THRESHOLD keeps it fixed.
+with contextlib.suppress(AttributeError):  # only glibc has it
+    ctypes.CDLL(None).mallopt(-3, 256 * 1024)
 
 # Each connection takes a file descriptor.
 _soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
