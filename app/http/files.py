@@ -1,6 +1,6 @@
 """Files over HTTP: content types of uploads, and CSV responses that are streamed."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from threading import BoundedSemaphore, Lock
 from typing import Any
 
@@ -68,21 +68,24 @@ class CsvQuerySchema(Schema):
 
 
 def make_csv_response(
-    blocks: Iterable[str], file_name: str, csv_format: Mapping[str, Any]
+    export: Callable[[], Iterable[str]], file_name: str, csv_format: Mapping[str, Any]
 ) -> Response:
     """Return a response that streams blocks of lines as a CSV file to save.
 
-    Raises Overloaded while too many files are sent.
+    `export` returns the blocks.  It is called once there is room for the file, so that a request
+    that is one too many reads nothing.  Raises what it raises, and Overloaded if there is no room.
     """
-    lines = _make_in_turn(format_lines(blocks, **csv_format))
+    lines = _make_in_turn(export, csv_format)
     next(lines)
     response = Response(lines, mimetype=CSV)
     response.headers.set("Content-Disposition", "attachment", filename=file_name)
     return response
 
 
-def _make_in_turn(blocks: Iterator[str]) -> Iterator[str]:
-    """Yield "" once there is room for the file, then its blocks."""
+def _make_in_turn(
+    export: Callable[[], Iterable[str]], csv_format: Mapping[str, Any]
+) -> Iterator[str]:
+    """Yield "" once the file has begun, then its blocks."""
     if not _FILES.acquire(blocking=False):
         raise Overloaded(
             f"{_MAX_FILES} files are being sent; nothing was done. Repeat this request in "
@@ -90,6 +93,8 @@ def _make_in_turn(blocks: Iterator[str]) -> Iterator[str]:
             retry_after_s=_RETRY_AFTER_S,
         )
     try:
+        with _TURN:
+            blocks = format_lines(export(), **csv_format)
         yield ""
         while True:
             with _TURN:

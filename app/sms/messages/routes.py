@@ -1,5 +1,6 @@
 """Routes of messages: list them, export them, find those of one person."""
 
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -49,8 +50,8 @@ def export_broadcast_messages(choice: dict[str, Any], broadcast_id: str) -> Resp
     """Export a broadcast's recipients and their status as a CSV file."""
     masked = KeyScope.READ_NUMBERS not in g.client.scopes
     csv_format = choice.pop("csv_format")
-    lines = export_messages(current_context(), broadcast_id, masked=masked, **choice)
-    return make_csv_response(lines, f"{broadcast_id}.csv", csv_format)
+    export = partial(export_messages, current_context(), broadcast_id, masked=masked, **choice)
+    return make_csv_response(export, f"{broadcast_id}.csv", csv_format)
 
 
 @blueprint.route("/messages/search", methods=["POST"])

@@ -1,5 +1,6 @@
 """Routes of imports: create one, upload its file, watch it."""
 
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -100,8 +101,8 @@ def read_import(import_id: str) -> dict[str, Any]:
 )
 def export_import_refusals(query: dict[str, Any], import_id: str) -> Response:
     """Export the rejected cells of an import as a CSV file."""
-    lines = service.export_refusals(current_subscriber_context(), import_id)
-    return make_csv_response(lines, f"refused-{import_id}.csv", **query)
+    export = partial(service.export_refusals, current_subscriber_context(), import_id)
+    return make_csv_response(export, f"refused-{import_id}.csv", **query)
 
 
 @blueprint.route("/subscribers/imports/<import_id>/warnings.csv", methods=["GET"])
@@ -116,8 +117,8 @@ def export_import_refusals(query: dict[str, Any], import_id: str) -> Response:
 def export_import_warnings(query: dict[str, Any], import_id: str) -> Response:
     """Export the landlines of an import as a CSV file: they get no texts in most countries."""
     ctx = current_subscriber_context()
-    lines = service.export_refusals(ctx, import_id, warnings=True)
-    return make_csv_response(lines, f"warnings-{import_id}.csv", **query)
+    export = partial(service.export_refusals, ctx, import_id, warnings=True)
+    return make_csv_response(export, f"warnings-{import_id}.csv", **query)
 
 
 @blueprint.route("/subscribers/imports/<import_id>/cancel", methods=["POST"])

@@ -1,5 +1,6 @@
 """Routes of subscribers.  Phone numbers are in bodies only, never in URLs."""
 
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -145,5 +146,5 @@ def export_subscriber(subscriber_id: str) -> dict[str, Any]:
 )
 def export_all_subscribers(query: dict[str, Any]) -> Response:
     """Export all subscribers as a CSV file."""
-    lines = export_subscribers(current_subscriber_context())
-    return make_csv_response(lines, "subscribers.csv", **query)
+    export = partial(export_subscribers, current_subscriber_context())
+    return make_csv_response(export, "subscribers.csv", **query)

@@ -1,5 +1,6 @@
 """Routes of suppressions."""
 
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -128,8 +129,9 @@ def confirm_suppression(suppression_id: str) -> Row[Any]:
 )
 def export_all_suppressions(query: dict[str, Any]) -> Response:
     """Export suppressions as a CSV file."""
-    lines = csv_files.export_suppressions(current_subscriber_context(), active=query["active"])
-    return make_csv_response(lines, "suppressions.csv", query["csv_format"])
+    active = query["active"]
+    export = partial(csv_files.export_suppressions, current_subscriber_context(), active=active)
+    return make_csv_response(export, "suppressions.csv", query["csv_format"])
 
 
 @blueprint.route("/suppressions/import", methods=["POST"])
