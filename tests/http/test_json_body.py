@@ -99,7 +99,7 @@ def test_a_key_of_a_large_object_is_given_once():
     pairs = [f'"{number}": ""' for number in range(100_000)]
 
     with pytest.raises(MalformedJson, match='the key "77" is given twice'):
-        parse_json_object(f"{{{', '.join([*pairs, pairs[77]])}}}".encode())
+        _parse(f"{{{', '.join([*pairs, pairs[77]])}}}".encode())
 
 
 @pytest.mark.parametrize(
