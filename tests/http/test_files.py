@@ -2,6 +2,7 @@
 
 import pytest
 
+from app.errors import NotFound
 from app.http.files import CSV, make_csv_response
 from app.http.gate import Overloaded
 
@@ -13,7 +14,7 @@ def in_a_request(service):
 
 
 def start(*blocks):
-    return make_csv_response(blocks or ("a\n", "b\n"), "x.csv", {})
+    return make_csv_response(lambda: blocks or ("a\n", "b\n"), "x.csv", {})
 
 
 def test_a_file_has_all_its_blocks():
@@ -26,7 +27,7 @@ def test_a_few_files_are_sent_at_a_time_and_others_are_asked_to_come_back():
     sent = [start() for _ in range(8)]
 
     with pytest.raises(Overloaded, match="Repeat this request"):
-        start()
+        make_csv_response(lambda: pytest.fail("it was begun"), "x.csv", {})
 
     sent.pop().get_data()  # to its end
     sent[0].close()  # its client has gone
@@ -40,4 +41,13 @@ def test_a_file_that_breaks_off_leaves_its_place_to_others():
 
     for _ in range(20):
         with pytest.raises(RuntimeError, match="gone"):
-            make_csv_response(break_off(), "x.csv", {}).get_data()
+            make_csv_response(break_off, "x.csv", {}).get_data()
+
+
+def test_a_file_that_cannot_begin_leaves_its_place_to_others():
+    def refuse():
+        raise NotFound("no such broadcast")
+
+    for _ in range(20):
+        with pytest.raises(NotFound):
+            make_csv_response(refuse, "x.csv", {})
