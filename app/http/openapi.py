@@ -4,18 +4,18 @@ The document is served at /openapi.json; `app.web` serves the page that shows it
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
-from functools import cache, partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from http import HTTPStatus
-from threading import Lock
 from typing import Any, TypeVar
 
 import flask_smorest
 from flask import Flask, Response
+from flask_smorest.spec import openapi_cli
 from marshmallow import Schema
 from werkzeug.routing import Map, UnicodeConverter
 
-from app.auth import PUBLIC, SCOPE_MARK
+from app.auth import PUBLIC, SCOPE_MARK, public
 from app.errors import ErrorSchema
 from app.http.arguments import ArgumentsParser
 from app.ids import ID_CHARACTERS
@@ -92,10 +92,6 @@ class Blueprint(flask_smorest.Blueprint):
         statuses = _BODY_ERRORS if location == "json" else (HTTPStatus.BAD_REQUEST,)
         return lambda view: _add_errors(parse(view), _describe_errors(statuses))
 
-    def register_views_in_doc(self, api: "_Api", *args: Any, **names: Any) -> None:
-        """Put the views into the document, but not before it is asked for."""
-        api.undocumented.append(partial(super().register_views_in_doc, api, *args, **names))
-
     @staticmethod
     def error_response(
         status: HTTPStatus, description: str | None = None, schema: type[Schema] = ErrorSchema
@@ -147,68 +143,58 @@ class _Api(flask_smorest.Api):
     DEFAULT_ERROR_RESPONSE_NAME = None
     ERROR_SCHEMA = ErrorSchema
 
-    def __init__(self, app: Flask, **options: Any) -> None:
-        self.undocumented: list[Callable[[], None]] = []
-        super().__init__(app, **options)
 
+class _Document:
+    """The OpenAPI document, made when it is first asked for.
 
-class _LateDocument:
-    """The document, with its views put in when it is first asked for.
-
-    Putting them in took two thirds of the time to make a service, for each command too.
+    flask-smorest makes it in an app of its own: it takes twice as long as all else that makes a
+    service, also one that runs a command.
     """
 
-    def __init__(self, document: Any, undocumented: list[Callable[[], None]]) -> None:
-        self._document, self._undocumented = document, undocumented
-        self._lock = Lock()
+    def __init__(self, blueprints: Sequence[flask_smorest.Blueprint]) -> None:
+        self.blueprints = blueprints
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the whole document, as flask-smorest's own does."""
-        with self._lock:
-            while self._undocumented:
-                self._undocumented.pop(0)()
-        whole: dict[str, Any] = self._document.to_dict()
-        return whole
+    @cached_property
+    def spec(self) -> Any:
+        """The document; `flask openapi` looks for it by this name."""
+        app = Flask(__name__)
+        app.config.update(API_TITLE="Clarion", API_VERSION="1", OPENAPI_VERSION="3.0.3")
+        app.url_map.converters |= _CONVERTERS
+        described = {"info": {"description": _DESCRIPTION}, "servers": [{"url": "/"}]}
+        api = _Api(app, spec_kwargs=described)
+        api.spec.components.security_scheme(
+            _API_KEY_SCHEME,
+            {
+                "type": "apiKey",
+                "in": "header",
+                "name": "X-API-Key",
+                "description": "A key of API_KEYS, in this header alone.",
+            },
+        )
+        for blueprint in self.blueprints:
+            api.register_blueprint(blueprint)
+        return api.spec
+
+    @cached_property
+    def written(self) -> bytes:
+        """The document as JSON: to write it takes as long as some hundred small requests."""
+        return json.dumps(self.spec.to_dict(), ensure_ascii=False).encode()
+
+
+_CONVERTERS = {"default": _Segment, "id": _Id}
 
 
 def register_api(app: Flask, blueprints: Iterable[flask_smorest.Blueprint]) -> None:
-    """Register the blueprints and serve their OpenAPI document.
+    """Register the blueprints and serve their OpenAPI document."""
+    app.url_map.converters |= _CONVERTERS
+    document = _Document(tuple(blueprints))
+    for blueprint in document.blueprints:
+        app.register_blueprint(blueprint)
+    app.cli.add_command(openapi_cli)
+    app.extensions["flask-smorest"] = {"apis": {"": {"ext_obj": document}}}
 
-    Call `app.errors.register_error_handlers` afterwards: flask-smorest registers one of its own.
-    """
-    app.config.update(
-        API_TITLE="Clarion",
-        API_VERSION="1",
-        OPENAPI_VERSION="3.0.3",
-        OPENAPI_URL_PREFIX="/",
-        OPENAPI_JSON_PATH="openapi.json",
-    )
-    app.url_map.converters |= {"default": _Segment, "id": _Id}
-    described = {"info": {"description": _DESCRIPTION}, "servers": [{"url": "/"}]}
-    api = _Api(app, spec_kwargs=described)
-    api.spec.components.security_scheme(
-        _API_KEY_SCHEME,
-        {
-            "type": "apiKey",
-            "in": "header",
-            "name": "X-API-Key",
-            "description": "A key of API_KEYS, in this header alone.",
-        },
-    )
-    for blueprint in blueprints:
-        api.register_blueprint(blueprint)
-    api.spec = _LateDocument(api.spec, api.undocumented)
-    _serve_written_once(app, api)
+    @public
+    def serve_document() -> Response:
+        return Response(document.written, mimetype="application/json")
 
-
-def _serve_written_once(app: Flask, api: flask_smorest.Api) -> None:
-    """Serve the document as bytes: to write it takes as long as some hundred small requests."""
-
-    @cache
-    def write() -> bytes:
-        return json.dumps(api.spec.to_dict(), ensure_ascii=False).encode()
-
-    def serve() -> Response:
-        return Response(write(), mimetype="application/json")
-
-    app.view_functions["api-docs.openapi_json"] = serve
+    app.add_url_rule("/openapi.json", "openapi_document", serve_document)
