@@ -376,7 +376,7 @@ def test_no_answer_is_outside_of_the_document(known, mode):
     # Not all in vain: what is right gets through, what is wrong does not.
     if mode is GenerationMode.NEGATIVE:
         assert len(answered) >= 5
-        assert min(statuses[400] for statuses in answered.values()) > 5
+        assert min(statuses[400] for statuses in answered.values()) >= 3
         return
     assert answered["POST /api/broadcast"][202] > 5
     assert {
