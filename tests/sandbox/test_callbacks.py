@@ -261,6 +261,7 @@ def test_callbacks_and_their_retries_are_signed_over_the_raw_body(control, webho
     assert len(nonces) == 2
 
 
+@pytest.mark.slow
 def test_a_text_from_a_phone_overtakes_the_reports_that_wait(sinch, control, webhook):
     webhook.open.clear()
     control.set(inbound_url=webhook.url)

@@ -189,6 +189,7 @@ def _is_quiet(statements):
     return len(statements) - seen <= 28
 
 
+@pytest.mark.slow
 def test_while_sinch_is_busy_they_leave_both_alone_and_then_go_on(machine, sandbox, run):
     sandbox.order_fault(on="POST /batches", status=429, headers={"Retry-After": "4"})
     machine.store(many_numbers(3), size=1)
@@ -230,6 +231,7 @@ def refusing_port():
         yield bound.getsockname()[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["away", "another's"])
 def test_a_fault_that_lasts_is_one_line_however_many_threads_meet_it(
     make_service, database_url, capsys, fault, refusing_port

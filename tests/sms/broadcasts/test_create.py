@@ -90,6 +90,7 @@ def test_a_batch_holds_a_thousand_at_most(send, service, sandbox, count, batches
     assert within == (1 if count == 1000 else 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [0, 1_000_001])
 def test_one_to_a_million_recipients_are_taken(send, sandbox, count):
     answer = send(*many_numbers(count))

@@ -111,6 +111,7 @@ def test_when_all_are_bad_everybody_is_rejected_by_name(picky_machine):
     assert sinch.posts == 15
 
 
+@pytest.mark.slow
 def test_when_every_piece_is_refused_the_halving_ends_early(picky_machine):
     numbers = many_numbers(1000)
     sinch = Picky(*numbers)

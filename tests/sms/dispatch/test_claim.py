@@ -225,6 +225,7 @@ def test_a_stop_that_is_committed_is_never_followed_by_a_claim(make_machine, eit
         finalize_stale(machine.ctx)
 
 
+@pytest.mark.slow
 def test_everybody_at_once_makes_no_deadlock_and_the_books_balance(
     make_machine, either_database, capfd
 ):

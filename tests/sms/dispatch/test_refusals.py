@@ -100,6 +100,7 @@ def test_when_another_client_is_refused_too_it_concerns_all(machine, sandbox, st
     assert machine.gates().circuit["status"] == status
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [403, 404, 405])
 def test_when_a_probe_is_refused_too_it_concerns_all(machine, sandbox, status):
     _refuse(sandbox, status, all_texts=True, times=None)

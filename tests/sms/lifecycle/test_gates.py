@@ -646,6 +646,7 @@ def test_a_clock_set_forth_gives_no_more_than_the_allowance(make_machine, databa
     assert sum(parts for _, parts, _ in _drain(machine, 0.01)) <= 40
 
 
+@pytest.mark.slow
 def test_several_workers_share_one_pace(make_machine, either_database):
     """Real time, several connections: the bucket is in the database, not in the process."""
     rate, workers, seconds = 40.0, 4, 2.0

@@ -102,6 +102,7 @@ def test_what_sinch_says_cannot_become_a_formula(machine, service, sandbox):
     assert ",=" not in text
 
 
+@pytest.mark.slow
 def test_large_ones_are_whole_and_in_order(either_service, sandbox):
     caller, numbers = Caller(either_service), many_numbers(20_500)[::-1]
     made = caller.send(*numbers)

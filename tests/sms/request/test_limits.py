@@ -20,6 +20,7 @@ def personal(recipients, text):
     return {"recipients": phones, "message": text, "parameters": {"a": values}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", PATHS)
 def test_fifty_thousand_recipients_times_333_placeholders_are_refused(caller, sandbox, path):
     answer = caller.post(path, personal(50_000, "${a}" * 333))

@@ -60,6 +60,7 @@ def count(people, model):
         return tx.execute(select(func.count()).select_from(table_of(model))).scalar()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "line", [NEVER_ENDING, b'"\n', b"\n", b",,,,,,,,\n", b'x,"' + b"y" * 900 + b"\n"]
 )
@@ -248,6 +249,7 @@ def test_a_file_with_too_many_new_tags_far_apart_is_refused_as_a_whole(people):
     assert count(people, Tag) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", [NEVER_ENDING, b'"\n', b"\n"])
 def test_a_list_of_opt_outs_whose_rows_never_end_takes_little_memory(make_service, line):
     service = make_service()

@@ -47,6 +47,7 @@ def _report_all(batch, start):
     return batch_report([status], batch=batch.sinch_id, reference=batch.client_reference)
 
 
+@pytest.mark.slow
 def test_a_pile_of_full_reports_is_worked_off(either_machine):
     """More numbers than one question may have: 250,000 on SQLite, 65,535 on PostgreSQL."""
     machine = either_machine
