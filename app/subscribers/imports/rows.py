@@ -122,7 +122,10 @@ class RowParser:
         )
         self._permissions = find_permissions(
             mapping.headers,
-            [name if name and name.startswith(ATTRIBUTE) else None for name in mapping.fields],
+            [
+                name if name == TAGS or (name and name.startswith(ATTRIBUTE)) else None
+                for name in mapping.fields
+            ],
         )
         self._readers = self._choose_readers(ZoneInfo(zone), now)
         self._has_whole_names = NAME in mapping.fields or set(_NAME_PARTS) <= set(mapping.fields)

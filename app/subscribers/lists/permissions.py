@@ -21,6 +21,7 @@ _UNMISTAKABLE = re.compile(
     "|".join(word.replace("_", r"[\W_]*") for word in sorted(_CELLS["unmistakable"])), re.IGNORECASE
 )
 _MAX_UNMISTAKABLE = 24
+_BETWEEN_TAGS = frozenset(",;|")
 _STARTS = {start for word in _CELLS["unmistakable"] for start in (word[0], word[0].upper())}
 # A day of databases that is none, or no time at all.
 _NO_DAY = re.compile(r"[0_]*")
@@ -136,10 +137,16 @@ def _read(kind: _Kind, cell: str) -> Permission | None:
 
 
 def _is_unmistakable(cell: str) -> bool:
-    """Return True if a cell of any column says that the person has left.
+    """Return True if a cell of any column, or a tag in it, says that the person has left.
 
     Each attribute of each row is looked at: most fail at their first letter.
     """
-    if len(cell) > _MAX_UNMISTAKABLE or cell[:1] not in _STARTS:
+    if _BETWEEN_TAGS.isdisjoint(cell):
+        return _is_unmistakable_word(cell)
+    return any(_is_unmistakable_word(word.strip()) for word in re.split("[,;|]", cell))
+
+
+def _is_unmistakable_word(word: str) -> bool:
+    if len(word) > _MAX_UNMISTAKABLE or word[:1] not in _STARTS:
         return False
-    return bool(_UNMISTAKABLE.fullmatch(cell if cell.isascii() else simplify_header(cell)))
+    return bool(_UNMISTAKABLE.fullmatch(word if word.isascii() else simplify_header(word)))

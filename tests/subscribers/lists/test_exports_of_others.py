@@ -182,6 +182,8 @@ GONE = [
     ("No texts", "x"),
     ("Opt-out reason", "too many"),
     ("List", "Unsubscribed"),
+    ("Tags", "vip|Unsubscribed"),
+    ("Gruppen", "abgemeldet"),
     ("Werbesperre", "ja"),
     ("Keine SMS", "x"),
     ("Ne pas contacter", "oui"),
