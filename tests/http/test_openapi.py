@@ -292,7 +292,7 @@ def known(make_service, sandbox):
 def _count_examples(operation):
     if operation.path == "/api/broadcast":
         return 40
-    return 16 if operation.body else 6
+    return 20 if operation.body else 6
 
 
 def _try_out(operation, mode, ids):
