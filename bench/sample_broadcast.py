@@ -18,7 +18,7 @@ CHUNK = 1_000
 _CHUNKS = text(
     "INSERT INTO chunks (broadcast_id, number, size, recipients) "
     "WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < :recipients) "
-    "SELECT :broadcast_id, i / :chunk, count(*), group_concat(printf('+46%09d', i), char(10)) "
+    "SELECT :broadcast_id, i / :chunk, count(*), group_concat(printf('+4670%07d', i), char(10)) "
     "FROM n GROUP BY i / :chunk"
 )
 _BATCHES = text(
