@@ -167,7 +167,10 @@ def is_landline(number: str) -> bool:
     code = find_calling_code(number)
     if code is None or _make_mobile_pattern(int(code)).match(number, 1 + len(code)):
         return False  # nearly always, at a thirtieth of the cost
-    kind = phonenumbers.number_type(phonenumbers.parse(number, None))
+    try:
+        kind = phonenumbers.number_type(phonenumbers.parse(number, None))
+    except phonenumbers.NumberParseException:
+        return False
     return bool(kind == phonenumbers.PhoneNumberType.FIXED_LINE)
 
 

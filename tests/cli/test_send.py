@@ -219,6 +219,14 @@ def test_invalid_rows_are_left_out_on_request(run, sandbox, file):
     assert sandbox.recipients() == [ANN, BOB]
 
 
+def test_landlines_are_named_before_they_are_sent_to(run, sandbox, file):
+    ended = run("--csv", file(f"phone\n{ANN}\n+4930901820\n"), "--message", "Hello")
+
+    assert ended.exit_code == 0, ended.output
+    assert "warning: landlines get no texts in most countries: line 3" in ended.output
+    assert sandbox.recipients() == [ANN, "+4930901820"]
+
+
 def test_what_waits_for_sinch_is_said_with_the_ways_to_stop_and_follow_it(make_service):
     service = make_service(SINCH_REGION_URL=f"http://127.0.0.1:{unused_port()}")
 

@@ -10,6 +10,7 @@ import click
 from app.cli.command import count_of
 from app.phone.e164 import remove_duplicates
 from app.phone.reader import PhoneReader
+from app.phone.spelling import is_landline
 from app.subscribers.lists.permissions import REASONS, Permission
 from app.subscribers.lists.phone_list import ListedPhone, PhoneList, open_phone_list
 from app.subscribers.lists.reader import UnusableFile
@@ -79,6 +80,7 @@ def _read_phones(phones: PhoneList, options: RecipientOptions) -> Recipients:
         check=False,
     )
     found, errors, left_out = Recipients(), list[str](), Counter[str]()
+    landlines = list[str]()
     for row in phones.rows:
         if _is_left_out(row, marketing=options.marketing):
             left_out[f"column {row.said_by!r}: {REASONS[row.permission or Permission.LEFT]}"] += 1
@@ -90,8 +92,13 @@ def _read_phones(phones: PhoneList, options: RecipientOptions) -> Recipients:
             errors.append(f"{source}: {row.cell[:64]!r} is not a phone number: {e}")
             continue
         found.phones.append(phone)
+        if is_landline(phone):
+            landlines.append(f"line {row.line}" if row.line else phone)
         for name, value in row.values.items():  # of a number that comes twice the first
             found.parameters.setdefault(name, {}).setdefault(phone, value)
+    if landlines:
+        shown = ", ".join(_list(landlines))
+        click.echo(f"warning: landlines get no texts in most countries: {shown}", err=True)
     for reason, rows in left_out.items():
         click.echo(f"{count_of(rows, 'row')} left out, {reason}", err=True)
     _report(errors, valid=len(found.phones), options=options)

@@ -120,6 +120,14 @@ def test_a_file_without_landlines_has_no_warning_and_one_with_has_it_once(here, 
     assert len(Caller(here).get(f"{ended['url']}/warnings.csv").text.splitlines()) == 2
 
 
+def test_a_number_that_no_country_has_is_no_landline(here):
+    file = write_csv(["phone"], ["+9980"], ["+12"], ["+461"], ["+4930901820"])
+
+    ended = _import(here, file, check_numbers=False)
+
+    assert (ended["created"], ended["landlines"]) == (4, 1)
+
+
 def test_a_refused_landline_is_not_warned_of(here):
     file = write_csv(["phone", "language"], ["+4930901820", "no language"])
 
