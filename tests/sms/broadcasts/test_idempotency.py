@@ -424,3 +424,27 @@ def test_another_request_is_none_in_another_spelling(make_service, sandbox, othe
     assert second.status_code == 422
     assert "Idempotent-Replayed" not in second.headers
     assert sandbox.posts() == 1
+
+
+def test_the_order_of_keys_matters_only_in_a_large_body(client):
+    def send(key, body):
+        return client.post(
+            "/api/broadcast",
+            headers={**AUTH, "Idempotency-Key": key},
+            data=json.dumps(body),
+            content_type="application/json",
+        )
+
+    for key, count, status in (("small", 2, 202), ("large", 70_000, 422)):
+        body = {
+            "message": key,
+            "send_at": "2099-01-01T00:00:00Z",
+            "recipients": many_numbers(count),
+        }
+
+        first, again, otherwise = (
+            send(key, body), send(key, body), send(key, dict(reversed(body.items()))),
+        )  # fmt: skip
+
+        assert (first.status_code, again.status_code, otherwise.status_code) == (202, 202, status)
+        assert first.get_json() == again.get_json()
