@@ -52,6 +52,32 @@ HOSTILE = [
 ]
 
 
+WRONG = (
+    ["+46701234567"] * 3_000,
+    [{}] * 3_000,
+    {f"a name of many {number}": None for number in range(3_000)},
+    {"k" * 50_000: {"k" * 50_000: []}},
+    "x" * 100_000,
+)
+
+
+@pytest.mark.parametrize(("method", "path"), ROUTES)
+def test_a_refusal_is_short_whatever_is_wrong(client, method, path):
+    properties = _find_schema(path, method)["properties"]
+    for wrong in (*WRONG, {"any": WRONG[0], "where": WRONG[1]}):
+        body = json.dumps(dict.fromkeys(properties, wrong)).encode()
+        answer = _call(client, method, path, body)
+
+        assert answer.status_code in (400, 404, 413)
+        assert len(answer.data) < 50_000
+
+
+def _find_schema(path, method):
+    body = DOCUMENT["paths"][path][method.lower()]["requestBody"]
+    schema = body["content"]["application/json"]["schema"]
+    return DOCUMENT["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+
+
 @pytest.mark.parametrize(("method", "path"), ROUTES)
 def test_more_lists_or_items_than_a_route_can_need_are_not_built(shared_service, method, path):
     client = shared_service.test_client()
