@@ -204,7 +204,7 @@ class RowReader:
         """Return the cells of the next row, the lines that it has, and why it cannot be read."""
         line = self._window[0]
         if '"' not in line:
-            return line.removesuffix("\n").split(self._delimiter), 1, None
+            return line.removesuffix("\n").removesuffix("\r").split(self._delimiter), 1, None
         reader = csv.reader(self._window, delimiter=self._delimiter, strict=True)
         try:
             return next(reader), reader.line_num, None
