@@ -33,6 +33,10 @@ _TWO_NUMBERS = re.compile(r"[0-9]{7}[ /-]+0[0-9]{6}|(?:[0-9][ -]?){7}\s*/\s*0(?:
 _BETWEEN_NUMBERS = re.compile(r"[^0-9+() .\-/]+|(?<=[0-9]) *(?=\+)")
 _MANY_DIGITS = re.compile(r"(?:[0-9][^0-9]{0,3}){6}")
 
+# More than a number has with what is dialled in front of it; libphonenumber would try them all.
+_MAX_DIGITS = 25
+_NO_E164 = "Not a phone number of 2 to 15 digits."
+
 NO_NUMBER = "No phone number."
 SHORTENED = "A spreadsheet has shortened this number: its digits are lost."
 LOST_PLUS = (
@@ -69,7 +73,7 @@ class PhoneReader:
         """
         number = normalise_number(cell) or normalise_number(self._read_digits(_strip(cell)))
         if number is None:
-            raise ValueError("Not a phone number of 2 to 15 digits.")
+            raise ValueError(_NO_E164)
         if self.check and find_in_use(number) is None:
             raise ValueError(NOT_IN_USE)
         return number
@@ -84,6 +88,8 @@ class PhoneReader:
         bare = _SEPARATORS.sub("", written)
         if not _DIGITS.fullmatch(bare) or _TWO_NUMBERS.search(written):
             raise ValueError(_explain(written))
+        if len(bare) > _MAX_DIGITS:
+            raise ValueError(_NO_E164)
         if bare.startswith("+"):
             return "+" + bare[1:].removeprefix("00")
         if bare.startswith("00"):

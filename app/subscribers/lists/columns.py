@@ -138,7 +138,7 @@ def find_phone_column(first_row: Sequence[str], column: str | None = None) -> tu
         if len(indexes) == 1:
             _require_person(plain, indexes[0])
     if len(indexes) != 1:
-        shown = " | ".join(header.strip() for header in first_row[:10])
+        shown = " | ".join(_cut(header.strip()) for header in first_row[:10])
         raise UnusableHeaders(
             f"which column holds the phone numbers? Name its header with column: {shown}"
         )
@@ -285,5 +285,8 @@ def _require_usable(headers: Sequence[str], fields: Sequence[str | None]) -> Non
 
 def show_header(header: str) -> str:
     """Return a header for a sentence, cut where it is long."""
-    shown = header if len(header) <= MAX_HEADER_SHOWN else header[: MAX_HEADER_SHOWN - 1] + "…"
-    return f"'{shown}'"
+    return f"'{_cut(header)}'"
+
+
+def _cut(header: str) -> str:
+    return header if len(header) <= MAX_HEADER_SHOWN else header[: MAX_HEADER_SHOWN - 1] + "…"

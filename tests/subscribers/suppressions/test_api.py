@@ -316,3 +316,19 @@ def test_a_broken_quote_costs_no_opt_out(make_service, content):
     )
 
     assert (taken.newly_suppressed, taken.refused) == (2, 0)
+
+
+def test_a_refused_file_is_not_sent_back(make_service):
+    refused = send_list(make_service(), b"x" * 100_000, "text/csv")
+
+    assert refused.status_code == 400
+    assert len(refused.data) < 1_000
+
+
+def test_a_cell_of_too_many_digits_is_no_number(make_service):
+    content = b"phone\n" + b"1" * 26 + b"\n+46701234567\n"
+
+    taken = send_list(make_service(), content, "text/csv", country="SE").get_json()
+
+    assert (taken["numbers"], taken["refused"]) == (1, 1)
+    assert "2 to 15 digits" in taken["refusals"][0]["reason"]
