@@ -11,6 +11,7 @@ from sqlalchemy import select
 from app.db.base import table_of
 from app.db.lists import chunked
 from app.errors import BadInput
+from app.http.reasons import explain_errors
 from app.phone.spelling import find_in_use
 from app.subscribers.context import SubscriberContext
 from app.subscribers.models import Subscriber
@@ -119,7 +120,10 @@ def _slice(entries: Mapping[int, SubscriberEntry]) -> Iterator[dict[int, Subscri
 def _check(
     ctx: SubscriberContext, subscribers: Iterable[Any], *, allow_unlisted: bool
 ) -> tuple[dict[int, SubscriberEntry], dict[int, Errors]]:
-    """Return valid entries by index, each of another number, and the errors of invalid ones."""
+    """Return valid entries by index, each of another number, and the errors of invalid ones.
+
+    The errors are in plain words for as many as are shown.
+    """
     entries: dict[int, SubscriberEntry] = {}
     refusals: dict[int, Errors] = {}
     seen, now = set[str](), ctx.now()
@@ -127,7 +131,11 @@ def _check(
         try:
             entry = _ENTRY.load(given)
         except ValidationError as e:
-            refusals[index] = e.messages_dict
+            refusals[index] = (
+                explain_errors(e.messages_dict, given, _ENTRY, is_body=True)
+                if len(refusals) < MAX_REFUSED_SHOWN
+                else {}
+            )
             continue
         if not allow_unlisted and find_in_use(entry.phone) is None:
             refusals[index] = {"phone": [UNLISTED]}

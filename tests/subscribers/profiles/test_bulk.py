@@ -121,7 +121,7 @@ def test_who_is_skipped_stays_and_agrees_to_nothing(service):
 FAULTY = [
     ({"phone": "0701234567"}, ["phone"]),
     ({"phone": BO, "language": "german", "tags": ["a/b"]}, ["language", "tags"]),
-    ("x", ["_schema"]),
+    ("x", ["object"]),
     ({"phone": ANN, "first_name": "twice"}, ["phone"]),
     ({"phone": "+46999"}, ["phone"]),
     (
