@@ -71,7 +71,7 @@ def main() -> None:
                     title = f"{name}, {database}, {processes} process{'es'[: processes * 2 - 2]}"
                     service = _clarion(checkout, title, url, sinch=sinch, processes=processes)
                     services.append(stack.enter_context(service))
-        for recipients, clients, count in ((1, 1, 150), (1, CLIENTS, 1_280), (1_000, CLIENTS, 160)):
+        for recipients, clients, count in ((1, 1, 150), (1, CLIENTS, 640), (1_000, CLIENTS, 96)):
             print(f"{recipients} recipient(s), {clients} client(s), {count} requests a round:")
             measure(services, recipients, clients=clients, count=count, stand_in=stand_in.pid)
             if clients == 1:
