@@ -10,12 +10,11 @@ from sqlalchemy import Connection, Row, and_, func, or_, select, tuple_
 
 from app.db.audit import write_audit
 from app.errors import BadInput, ClarionError, Conflict, RequestRunning
-from app.ids import make_id
 from app.sinch.schemas import ReportMode
 from app.sms.audience.expand import expand_request
 from app.sms.broadcasts.create import describe_request
 from app.sms.broadcasts.idempotency import KeyTaken, RequestKey, find_replay, keep_key
-from app.sms.broadcasts.store import insert_broadcast
+from app.sms.broadcasts.store import insert_broadcast, make_row
 from app.sms.content.measure import measure_messages
 from app.sms.content.placeholders import DEFAULT, Parameters
 from app.sms.context import Context
@@ -32,7 +31,7 @@ from app.sms.lifecycle.latency import NONE
 from app.sms.models.batch import Batch, Message
 from app.sms.models.broadcast import Broadcast, Chunk
 from app.sms.models.statuses import NOT_REACHED, MessageStatus, explain
-from app.sms.request.model import BroadcastRequest, hash_text
+from app.sms.request.model import BroadcastRequest
 from app.sms.request.prepare import require_allowed_sender
 
 _SENTENCE = "Broadcast accepted; it is sent in the background to recipients that were not reached."
@@ -216,17 +215,9 @@ def _store(
     request, chunks = expand_request(ctx, request)
     with ctx.db.write() as tx:
         _require_resendable(tx, lock_broadcast(tx, original.id))
-        public_id = make_id(ctx.now())
-        broadcast_id = insert_broadcast(
-            tx,
-            ctx,
-            request,
-            client=client,
-            public_id=public_id,
-            text_hash=hash_text(request, default_sender=ctx.default_sender),
-            resend_of=original.id,
-            chunks=chunks,
-        )
+        row = make_row(ctx, request, chunks, client=client, resend_of=original.id)
+        public_id: str = row["public_id"]
+        broadcast_id = insert_broadcast(tx, row, chunks)
         answer = describe_request(
             request, public_id, "queued", recipients=len(request.recipients)
         ) | {

@@ -58,15 +58,12 @@ def accept_broadcast(
     """
     ctx.require_own_database()
     request, chunks = expand_request(ctx, request)
-    text_hash = hash_text(request, default_sender=ctx.default_sender)
+    row = make_row(ctx, request, chunks, client=client)
+    public_id: str = row["public_id"]
     check = None
     if key is None:
-        check = DuplicateCheck.of(request, chunks, client=client, text_hash=text_hash)
+        check = DuplicateCheck.of(request, chunks, client=client, text_hash=row["text_hash"])
     cleared = find_duplicate(ctx, check) if check else frozenset()
-    public_id = make_id(ctx.now())
-    row = _make_row(
-        ctx, request, client=client, public_id=public_id, text_hash=text_hash, chunks=chunks
-    )
     inline = _is_inline(request, chunks)
 
     def keep(tx: Connection, broadcast_id: int) -> None:
@@ -87,7 +84,7 @@ def accept_broadcast(
         if isinstance(first, Claim):
             broadcast_id = first.broadcast_id
         else:
-            broadcast_id = _insert(tx, row, chunks)
+            broadcast_id = insert_broadcast(tx, row, chunks)
             keep(tx, broadcast_id)
         if inline and first is None:
             plan_chunks(tx, ctx, broadcast_id)
@@ -118,53 +115,25 @@ def _is_inline(request: BroadcastRequest, chunks: Sequence[AudienceChunk] | None
     return sum(len(chunk.recipients) for chunk in chunks) <= MAX_INLINE_RECIPIENTS
 
 
-def insert_broadcast(
-    tx: Connection,
+def make_row(
     ctx: Context,
     request: BroadcastRequest,
+    chunks: Sequence[AudienceChunk] | None,
     *,
     client: str,
-    public_id: str,
-    text_hash: bytes,
-    chunks: Sequence[AudienceChunk] | None,
-    resend_of: int | None = None,
-) -> int:
-    """Insert a broadcast and its chunks; without chunks its audience is looked up later.
-
-    Returns its id.
-    """
-    row = _make_row(
-        ctx,
-        request,
-        client=client,
-        public_id=public_id,
-        text_hash=text_hash,
-        chunks=chunks,
-        resend_of=resend_of,
-    )
-    return _insert(tx, row, chunks)
-
-
-def _make_row(
-    ctx: Context,
-    request: BroadcastRequest,
-    *,
-    client: str,
-    public_id: str,
-    text_hash: bytes,
-    chunks: Sequence[AudienceChunk] | None,
     resend_of: int | None = None,
 ) -> dict[str, Any]:
+    """Return the table row of a new broadcast; without chunks its audience is looked up later."""
     now, rules = ctx.now(), ctx.rules
     start = request.send_at or now
     recipients = sum(len(chunk.recipients) for chunk in chunks or ())
     default_end = start + timedelta(seconds=rules.expire_after_s)
     return {
-        "public_id": public_id,
+        "public_id": make_id(now),
         "client": client,
         "created_at": now,
         "text": request.text,
-        "text_hash": text_hash,
+        "text_hash": hash_text(request, default_sender=ctx.default_sender),
         "sender": request.sender or ctx.default_sender,
         "category": request.category,
         # An audience that is looked up later is a large one.
@@ -190,7 +159,10 @@ def _make_row(
     }
 
 
-def _insert(tx: Connection, row: Mapping[str, Any], chunks: Sequence[AudienceChunk] | None) -> int:
+def insert_broadcast(
+    tx: Connection, row: Mapping[str, Any], chunks: Sequence[AudienceChunk] | None
+) -> int:
+    """Insert a broadcast and its chunks.  Returns its id."""
     broadcast_id: int = tx.execute(_INSERT_BROADCAST, row).scalar_one()
     if chunks:
         tx.execute(_INSERT_CHUNKS, list(make_chunk_rows(broadcast_id, chunks)))

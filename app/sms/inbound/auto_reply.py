@@ -12,17 +12,16 @@ from sqlalchemy import Connection, bindparam, literal_column, select
 
 from app.db.base import table_of
 from app.db.types import UtcTime
-from app.ids import make_id
 from app.phone.e164 import normalise_number
 from app.sms.audience.chunks import AudienceChunk
 from app.sms.audience.plan import plan_chunks
-from app.sms.broadcasts.store import insert_broadcast
+from app.sms.broadcasts.store import insert_broadcast, make_row
 from app.sms.context import Context
 from app.sms.inbound.intent import InboundIntent
 from app.sms.inbound.reply_texts import Reply, choose_reply
 from app.sms.lifecycle.gates import read_gates
 from app.sms.models.broadcast import Broadcast, Chunk
-from app.sms.request.model import BroadcastRequest, hash_text
+from app.sms.request.model import BroadcastRequest
 from app.text.segments import measure_text
 
 # The client name of our own broadcasts.
@@ -80,18 +79,10 @@ def _is_old(tx: Connection, ctx: Context, intent: InboundIntent) -> bool:
 
 def store_own(tx: Connection, ctx: Context, request: BroadcastRequest) -> str:
     """Store a broadcast of ours, ready to be sent.  Returns its public id."""
-    public_id = make_id(ctx.now())
-    broadcast_id = insert_broadcast(
-        tx,
-        ctx,
-        request,
-        client=REPLY_CLIENT,
-        public_id=public_id,
-        text_hash=hash_text(request, default_sender=ctx.default_sender),
-        chunks=[AudienceChunk(sorted(request.recipients))],
-    )
-    plan_chunks(tx, ctx, broadcast_id)
-    return public_id
+    chunks = [AudienceChunk(sorted(request.recipients))]
+    row = make_row(ctx, request, chunks, client=REPLY_CLIENT)
+    plan_chunks(tx, ctx, insert_broadcast(tx, row, chunks))
+    return str(row["public_id"])
 
 
 def _make_reply(ctx: Context, intent: InboundIntent, reply: Reply) -> BroadcastRequest:
