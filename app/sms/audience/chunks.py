@@ -19,6 +19,18 @@ MAX_BATCH_RECIPIENTS = 1_000
 # Planned in one transaction, about 20 ms; a larger audience is sorted first.
 CHUNKS_AT_ONCE = 20
 
+# The statement that inserts the messages of batches `b`, by dialect, up to its WHERE: json_each and
+# unnest split a chunk's recipients inside the database.
+INSERT_MESSAGES = {
+    "sqlite": "INSERT INTO messages (broadcast_id, recipient, batch_id) "
+    "SELECT b.broadcast_id, line.value, b.id FROM batches b "
+    "JOIN chunks c ON c.broadcast_id = b.broadcast_id AND c.number = b.chunk, "
+    """json_each('["' || replace(c.recipients, char(10), '","') || '"]') line """,
+    "postgresql": "INSERT INTO messages (broadcast_id, recipient, batch_id) "
+    "SELECT b.broadcast_id, line, b.id FROM batches b "
+    "JOIN chunks c ON c.broadcast_id = b.broadcast_id AND c.number = b.chunk "
+    "CROSS JOIN LATERAL unnest(string_to_array(c.recipients, chr(10))) line ",
+}
 _CHUNKS, _MESSAGES = table_of(Chunk), table_of(Message)
 _SELECT_CHUNK = Prepared(
     select(_CHUNKS.c.recipients, _CHUNKS.c.parameters, _CHUNKS.c.language).where(

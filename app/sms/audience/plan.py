@@ -28,6 +28,7 @@ from app.db.lists import chunked
 from app.db.prepared import Prepared
 from app.sms.audience.chunks import (
     CHUNKS_AT_ONCE,
+    INSERT_MESSAGES,
     is_from_lookup,
     make_chunk_rows,
     make_chunks,
@@ -42,21 +43,10 @@ from app.sms.models.broadcast import Broadcast, Chunk
 from app.sms.models.states import ACTIVE, FINAL, BatchState
 
 _INSERT_MESSAGES = {
-    # json_each and unnest split a chunk's recipients inside the database.
-    "sqlite": text(
-        "INSERT INTO messages (broadcast_id, recipient, batch_id) "
-        "SELECT b.broadcast_id, line.value, b.id FROM batches b "
-        "JOIN chunks c ON c.broadcast_id = b.broadcast_id AND c.number = b.chunk, "
-        """json_each('["' || replace(c.recipients, char(10), '","') || '"]') line """
-        "WHERE b.broadcast_id = :broadcast_id AND b.chunk >= :first AND b.chunk < :end"
-    ),
-    "postgresql": text(
-        "INSERT INTO messages (broadcast_id, recipient, batch_id) "
-        "SELECT b.broadcast_id, line, b.id FROM batches b "
-        "JOIN chunks c ON c.broadcast_id = b.broadcast_id AND c.number = b.chunk "
-        "CROSS JOIN LATERAL unnest(string_to_array(c.recipients, chr(10))) line "
-        "WHERE b.broadcast_id = :broadcast_id AND b.chunk >= :first AND b.chunk < :end"
-    ),
+    dialect: text(
+        f"{insertion}WHERE b.broadcast_id = :broadcast_id AND b.chunk >= :first AND b.chunk < :end"
+    )
+    for dialect, insertion in INSERT_MESSAGES.items()
 }
 _BROADCASTS, _CHUNKS = table_of(Broadcast), table_of(Chunk)
 # Every small broadcast is planned within its request.

@@ -81,7 +81,7 @@ _CLAIM_BATCH = Prepared(
         exclusion_reason=None,
     )
 )
-_INSERT_ATTEMPTS = PreparedInsert(table_of(Attempt))
+INSERT_ATTEMPTS = PreparedInsert(table_of(Attempt))
 
 _SELECT_START = (
     select(_BATCHES.c.not_before)
@@ -327,18 +327,9 @@ def _start_attempt(
     )
     if claimed != 1:
         return None
-    _INSERT_ATTEMPTS.run(
+    INSERT_ATTEMPTS.run(
         tx,
-        [
-            {
-                "batch_id": row.id,
-                "number": attempt,
-                "started_at": now,
-                "payload_hash": sha256(body).digest(),
-                "worker": ctx.worker,
-                "overridden": False,
-            }
-        ],
+        [make_attempt(ctx, row.id, number=attempt, body=body, now=now)],
     )
     if broadcast.category is Category.MARKETING:
         record_marketing_sends(tx, ctx, batch.recipients, batch_id=row.id, now=now)
@@ -354,6 +345,20 @@ def _start_attempt(
         after_busy=gates.busy_count > 0,
         called_back=outgoing.callback_url is not None,
     )
+
+
+def make_attempt(
+    ctx: Context, batch_id: int, *, number: int, body: bytes, now: datetime
+) -> dict[str, Any]:
+    """Return the table row of an attempt, which is stored before its first byte leaves."""
+    return {
+        "batch_id": batch_id,
+        "number": number,
+        "started_at": now,
+        "payload_hash": sha256(body).digest(),
+        "worker": ctx.worker,
+        "overridden": False,
+    }
 
 
 def _lock_for_claim(tx: Connection, broadcast: Row[Any], now: datetime) -> bool:

@@ -14,7 +14,7 @@ from app.db.prepared import Prepared, one_of
 from app.sms.audience.plan import plan_broadcast
 from app.sms.context import Context
 from app.sms.dispatch.claim import Claim, Idle, claim_batch
-from app.sms.dispatch.one_batch import StoreMore
+from app.sms.dispatch.one_batch import StoreForBatch
 from app.sms.dispatch.outcome import SubmitResult
 from app.sms.dispatch.submit import submit_batch
 from app.sms.models.batch import Batch
@@ -61,7 +61,7 @@ class Accepted:
 
 
 def submit_inline(
-    ctx: Context, broadcast_id: int, first: Claim | Idle, store_more: StoreMore | None = None
+    ctx: Context, broadcast_id: int, first: Claim | Idle, store_more: StoreForBatch | None = None
 ) -> str | None:
     """Submit the batches of a broadcast within `rules.budget_s`; `first` is claimed already.
 
@@ -126,7 +126,7 @@ def _submit(
     claim: Claim,
     *,
     within_s: float | None = None,
-    store_more: StoreMore | None = None,
+    store_more: StoreForBatch | None = None,
 ) -> SubmitResult:
     result = submit_batch(ctx, claim, within_s=within_s, store_more=store_more)
     unclear = result.outcome is Outcome.UNKNOWN

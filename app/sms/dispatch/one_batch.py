@@ -16,7 +16,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from hashlib import sha256
 from types import SimpleNamespace
 from typing import Any
 
@@ -29,9 +28,15 @@ from app.db.prepared import Prepared, PreparedInsert, run_sql
 from app.db.types import UtcTime
 from app.failpoints import failpoints
 from app.sinch.schemas import write_batch
-from app.sms.audience.chunks import AudienceChunk, BatchRecipients, make_chunk_rows, make_reference
+from app.sms.audience.chunks import (
+    INSERT_MESSAGES,
+    AudienceChunk,
+    BatchRecipients,
+    make_chunk_rows,
+    make_reference,
+)
 from app.sms.context import Context
-from app.sms.dispatch.claim import MIN_LIFE, Claim
+from app.sms.dispatch.claim import INSERT_ATTEMPTS, MIN_LIFE, Claim, make_attempt
 from app.sms.dispatch.payload import make_outgoing
 from app.sms.lifecycle.gates import read_gates
 from app.sms.lifecycle.outbox import EventType, notify_clients
@@ -44,19 +49,13 @@ _BROADCASTS, _BATCHES, _ATTEMPTS = table_of(Broadcast), table_of(Batch), table_o
 _INSERT_BROADCASTS = PreparedInsert(_BROADCASTS, "id", "public_id")
 _INSERT_CHUNKS = PreparedInsert(table_of(Chunk))
 _INSERT_BATCHES = PreparedInsert(_BATCHES, "id", "client_reference")
-_INSERT_ATTEMPTS = PreparedInsert(_ATTEMPTS)
 _INSERT_MESSAGES = {
-    "sqlite": "INSERT INTO messages (broadcast_id, recipient, batch_id) "
-    "SELECT b.broadcast_id, line.value, b.id FROM batches b "
-    "JOIN chunks c ON c.broadcast_id = b.broadcast_id AND c.number = b.chunk, "
-    """json_each('["' || replace(c.recipients, char(10), '","') || '"]') line """
-    "WHERE b.id IN (SELECT value FROM json_each(?))",
-    "postgresql": "INSERT INTO messages (broadcast_id, recipient, batch_id) "
-    "SELECT b.broadcast_id, line, b.id FROM batches b "
-    "JOIN chunks c ON c.broadcast_id = b.broadcast_id AND c.number = b.chunk "
-    "CROSS JOIN LATERAL unnest(string_to_array(c.recipients, chr(10))) line "
-    "WHERE b.id = ANY(%s::bigint[])",
+    "sqlite": INSERT_MESSAGES["sqlite"] + "WHERE b.id IN (SELECT value FROM json_each(?))",  # noqa: S608
+    "postgresql": INSERT_MESSAGES["postgresql"] + "WHERE b.id = ANY(%s::bigint[])",
 }
+# Stores what belongs to a new broadcast's id, or to Sinch's id of its only batch.
+StoreForBroadcast = Callable[[Connection, int], object]
+StoreForBatch = Callable[[Connection, str], object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,18 +71,14 @@ class OneBatch:
     reference: str
     body: bytes
     called_back: bool
-    store_more: Callable[[Connection, int], object] | None
-
-
-# Stores what belongs to Sinch's id of the only batch of a broadcast, which is complete with it.
-StoreMore = Callable[[Connection, str], object]
+    store_more: StoreForBroadcast | None
 
 
 def prepare_one_batch(
     ctx: Context,
     row: Mapping[str, Any],
     chunks: Sequence[AudienceChunk],
-    store_more: Callable[[Connection, int], object] | None = None,
+    store_more: StoreForBroadcast | None = None,
 ) -> OneBatch | None:
     """Freeze the payload of a new broadcast.  Returns None for one that goes the general way.
 
@@ -201,17 +196,16 @@ def _insert(tx: Connection, broadcasts: Sequence[OneBatch], now: datetime) -> di
         _INSERT_MESSAGES[tx.dialect.name],
         (json.dumps(own) if tx.dialect.name == "sqlite" else own,),
     )
-    _INSERT_ATTEMPTS.run(
+    INSERT_ATTEMPTS.run(
         tx,
         [
-            {
-                "batch_id": batch_ids[broadcast.reference],
-                "number": 1,
-                "started_at": now,
-                "payload_hash": sha256(broadcast.body).digest(),
-                "worker": broadcast.ctx.worker,
-                "overridden": False,
-            }
+            make_attempt(
+                broadcast.ctx,
+                batch_ids[broadcast.reference],
+                number=1,
+                body=broadcast.body,
+                now=now,
+            )
             for broadcast in broadcasts
         ],
     )
@@ -228,7 +222,7 @@ class Acceptance:
     ctx: Context
     claim: Claim
     sinch_id: str
-    store_more: StoreMore | None = None
+    store_more: StoreForBatch | None = None
 
 
 class _BatchMoved(Exception):

@@ -23,7 +23,7 @@ from app.sinch.errors import (
 from app.sinch.schemas import PreparedBatch
 from app.sms.context import Context
 from app.sms.dispatch.claim import Claim
-from app.sms.dispatch.one_batch import Acceptance, StoreMore, complete
+from app.sms.dispatch.one_batch import Acceptance, StoreForBatch, complete
 from app.sms.dispatch.outcome import ClaimResult, SubmitResult, record_with_retry
 from app.sms.models.batch import Attempt, Batch
 from app.sms.models.states import BatchState, Outcome
@@ -39,7 +39,7 @@ def submit_batch(
     claim: Claim,
     *,
     within_s: float | None = None,
-    store_more: StoreMore | None = None,
+    store_more: StoreForBatch | None = None,
 ) -> SubmitResult:
     """Post a claimed batch and record the result.
 
