@@ -16,11 +16,9 @@ from typing import Any
 
 from loguru import logger
 from sqlalchemy import (
-    ColumnElement,
     Connection,
     Row,
     Update,
-    delete,
     func,
     insert,
     or_,
@@ -319,7 +317,8 @@ class _Pass:
         ]
         self._keep_cells(tx, rejected, is_warning=False)
         taken = parsed.entries.keys() - result.errors.keys()
-        landlines = [cell for phone, cell in parsed.landlines if phone in taken]
+        # Of rows that are only checked, none is imported.
+        landlines = [cell for phone, cell in parsed.landlines if phone in taken and self._writes]
         self._keep_cells(tx, landlines, is_warning=True)
         counts = _count(parsed, result) + Counter(landlines=len(landlines))
         added = {name: getattr(_IMPORTS.c, name) + counts[name] for name in _COUNTS}
@@ -329,15 +328,13 @@ class _Pass:
         """Keep the first cells of rows that are refused, or taken with a warning."""
         if not cells:
             return
-        query = select(func.count()).select_from(_REFUSALS).where(*self._kept(is_warning))
+        ours = _REFUSALS.c.import_id == self._job.id, _REFUSALS.c.is_warning == is_warning
+        query = select(func.count()).select_from(_REFUSALS).where(*ours)
         room = MAX_REFUSALS_KEPT - tx.execute(query).scalar_one()
         kept = {"import_id": self._job.id, "is_warning": is_warning}
         rows = [kept | asdict(cell) for cell in cells[:room]]
         if rows:
             tx.execute(insert(_REFUSALS), rows)
-
-    def _kept(self, is_warning: bool) -> tuple[ColumnElement[bool], ...]:
-        return _REFUSALS.c.import_id == self._job.id, _REFUSALS.c.is_warning == is_warning
 
     def _end(self, tx: Connection) -> None:
         """End the pass: the import is complete, refused, or goes on to be written."""
@@ -347,7 +344,6 @@ class _Pass:
         elif _read(tx, job.id).refused:
             _finish(tx, ctx, job.id, self._lease, ImportStatus.REFUSED)
         else:
-            tx.execute(delete(_REFUSALS).where(*self._kept(True)))
             self._update(
                 tx,
                 status=ImportStatus.WRITING,

@@ -310,3 +310,10 @@ def test_a_running_service_takes_a_file_in_chunks_and_works_it_off_by_itself(tmp
             return shown["status"] == "complete" and shown["created"] == 3_000
 
         wait_until(ended, within_s=30, why="the file is worked off")
+
+
+def test_a_landline_that_was_only_checked_is_not_told_as_imported(here):
+    ended = _import(here, "phone\n+493012345678\n0155\n", country="DE", mode="all_or_nothing")
+
+    assert ended["status"] == "refused"
+    assert (ended["landlines"], ended["warnings"]) == (0, [])
