@@ -37,10 +37,11 @@ def read_pages(
     """
     page, behind = query.order_by(*key).limit(size), tuple_(*key)
     rows: Sequence[Row[Any]] = []
-    while not rows or len(rows) == size:
+    while True:
         last = [rows[-1]._mapping[column] for column in key] if rows else None
         with db.read() as tx:
             rows = tx.execute(page if last is None else page.where(behind > tuple_(*last))).all()
-        if not rows:
+        if rows:
+            yield rows
+        if len(rows) < size:
             return
-        yield rows

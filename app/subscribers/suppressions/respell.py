@@ -5,6 +5,7 @@ from typing import Any
 from sqlalchemy import Row, select
 
 from app.db.base import table_of
+from app.pagination import read_pages
 from app.phone.e164 import respell
 from app.subscribers.context import SubscriberContext
 from app.subscribers.models import Suppression
@@ -19,27 +20,20 @@ _SOURCE = "another spelling of the number"
 def respell_suppressions(ctx: SubscriberContext) -> int:
     """Suppress the one spelling of each number that is suppressed in another spelling.
 
-    Safe to repeat.  The rows in the other spelling stay, with their cause, scope and time.  Rows of
-    erased people have only the hash of their spelling and are left out.  Returns how many numbers
-    were not suppressed before.  Raises WrongKey.
+    The rows in the other spelling stay, with their cause, scope and time, so that a repetition does
+    this again for those that were not released since.  Rows of erased people have only the hash of
+    their spelling and are left out.  Returns how many numbers were not suppressed before.  Raises
+    WrongKey.
     """
-    added, after = 0, 0
-    while rows := _read_page(ctx, after):
-        added += sum(_respell(ctx, row) for row in rows if respell(row.phone) != row.phone)
-        after = rows[-1].id
-    return added
-
-
-def _read_page(ctx: SubscriberContext, after: int) -> list[Row[Any]]:
-    query = (
-        select(_SUPPRESSIONS)
-        .where(_SUPPRESSIONS.c.id > after)
-        .where(_SUPPRESSIONS.c.phone.is_not(None), _SUPPRESSIONS.c.released_at.is_(None))
-        .order_by(_SUPPRESSIONS.c.id)
-        .limit(_PAGE_SIZE)
+    query = select(_SUPPRESSIONS).where(
+        _SUPPRESSIONS.c.phone.is_not(None), _SUPPRESSIONS.c.released_at.is_(None)
     )
-    with ctx.db.read() as tx:
-        return list(tx.execute(query))
+    return sum(
+        _respell(ctx, row)
+        for rows in read_pages(ctx.db, query, _SUPPRESSIONS.c.id, size=_PAGE_SIZE)
+        for row in rows
+        if respell(row.phone) != row.phone
+    )
 
 
 def _respell(ctx: SubscriberContext, row: Row[Any]) -> int:
