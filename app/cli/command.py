@@ -72,6 +72,7 @@ class _Country(click.ParamType[str]):
 COUNTRY = _Country()
 ENCODING = click.Choice(["utf-8", "windows-1252"])
 FILE = click.Path(dir_okay=False, path_type=Path)
+EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 def read_pairs(pairs: Iterable[str], *, option: str = "") -> dict[str, str]:

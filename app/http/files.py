@@ -67,6 +67,10 @@ class CsvQuerySchema(Schema):
         return data | {"csv_format": {name: data.pop(name) for name in names}}
 
 
+# The schema and the content type of a route that answers a CSV file.
+CSV_RESPONSE: dict[str, Any] = {"schema": {"type": "string"}, "content_type": CSV}
+
+
 def make_csv_response(
     export: Callable[[], Iterable[str]], file_name: str, csv_format: Mapping[str, Any]
 ) -> Response:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from app.cli.command import ServiceGroup, count_of, verified_context
+from app.cli.command import FILE, ServiceGroup, count_of, verified_context
 from app.cli.data.suppressions import NUMBER
 from app.subscribers.consent.verify import make_evidence, verify_ledger
 
@@ -38,9 +38,7 @@ def verify(head: str | None) -> None:
 
 @consent.command("evidence")
 @click.argument("number", type=NUMBER)
-@click.option(
-    "--to", required=True, type=click.Path(dir_okay=False, path_type=Path), help="A file, new."
-)
+@click.option("--to", required=True, type=FILE, help="A file, new.")
 def write_evidence(number: str, to: Path) -> None:
     """Write the ledger entries of a number with their proofs as JSON."""
     evidence = make_evidence(verified_context().subscriber_context, number)

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from app.cli.command import (
+    EXISTING_FILE,
     ServiceGroup,
     count_of,
     csv_options,
@@ -29,7 +30,7 @@ _COLUMNS = ("country", "currency", "price")
 
 
 @prices.command("import")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", type=EXISTING_FILE)
 def import_prices(file: Path) -> None:
     """Replace all prices by those of a CSV file.
 

@@ -16,6 +16,7 @@ from sqlalchemy import Row
 from app.cli.command import (
     COUNTRY,
     ENCODING,
+    EXISTING_FILE,
     FILE,
     TIME,
     ServiceGroup,
@@ -54,9 +55,7 @@ _MAX_REASONS, _MAX_LINES = 5, 10
 
 
 @subscribers.command("import")
-@click.argument(
-    "file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path)
-)
+@click.argument("file", required=False, type=EXISTING_FILE)
 @click.option("--resume", "import_id", help="Go on with this import, instead of a file.")
 @click.option("--tag", "tags", multiple=True, help="A tag for all rows; may be repeated.")
 @click.option("--country", type=COUNTRY, help="Country of national numbers, such as SE.")
@@ -270,11 +269,12 @@ def _summarise(ctx: SubscriberContext, row: Row[Any]) -> None:
         for reason, times in reasons.most_common(_MAX_REASONS):
             click.echo(f"{times:>9} refused: {reason}", err=True)
         click.echo("--refused FILE writes each with its line to a file", err=True)
-    for warning in list_warnings(row):
+    if row.landlines:
         lines = [cell["line"] for cell in _read_cells(ctx, row, warnings=True)]
         shown = ", ".join(lines[:_MAX_LINES]) + (" …" if len(lines) > _MAX_LINES else "")
         named = f"{'line' if len(lines) == 1 else 'lines'} {shown}"
-        click.echo(f"warning: {warning.replace('look at warnings.csv', named)}", err=True)
+        (warning,) = list_warnings(row, where=named)
+        click.echo(f"warning: {warning}", err=True)
         click.echo("--warnings FILE writes each with its line to a file", err=True)
     if row.status is not ImportStatus.COMPLETE or row.refused:
         sys.exit(EXIT_NOT_ALL_TAKEN)

@@ -9,6 +9,7 @@ import click
 from app.cli.command import (
     COUNTRY,
     ENCODING,
+    EXISTING_FILE,
     ServiceGroup,
     count_of,
     csv_options,
@@ -27,7 +28,6 @@ from app.subscribers.suppressions.manage import CLI, add_suppressions, release_n
 suppressions = ServiceGroup("suppressions")
 
 _BLOCK_BYTES = 256 * 1024
-_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 class _Number(click.ParamType[str]):
@@ -104,7 +104,7 @@ def export(hashes: bool, delimiter: str, spreadsheet: bool) -> None:
 
 
 @suppressions.command("import")
-@click.argument("file", type=_FILE)
+@click.argument("file", type=EXISTING_FILE)
 @click.option("--hashes", is_flag=True, help="Hashes that `export --hashes` wrote.")
 @click.option("--column", help="Header of the column of numbers.")
 @click.option("--country", type=COUNTRY, help="Country of national numbers, such as SE.")

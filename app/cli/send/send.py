@@ -18,6 +18,7 @@ from marshmallow import ValidationError
 from app.cli.command import (
     COUNTRY,
     ENCODING,
+    EXISTING_FILE,
     FILE,
     TIME,
     ServiceCommand,
@@ -73,7 +74,7 @@ _PLAIN_OPTIONS = (
 @click.option(
     "--csv",
     "csv_path",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=EXISTING_FILE,
     help="File of recipients: a column phone, number, recipient …, or the first column. Its other "
     "columns fill the placeholders of their name, such as ${first_name}.",
 )

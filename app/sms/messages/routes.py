@@ -8,7 +8,7 @@ from flask import Response, g
 
 from app.auth import require_api_key
 from app.config.scopes import KeyScope
-from app.http.files import CSV, make_csv_response
+from app.http.files import CSV_RESPONSE, make_csv_response
 from app.http.openapi import Blueprint
 from app.sms.current import current_context
 from app.sms.messages.export import export_messages
@@ -42,8 +42,7 @@ blueprint = Blueprint(
 @blueprint.arguments(MessageFileSchema(), location="query")
 @blueprint.response(
     HTTPStatus.OK,
-    {"type": "string"},
-    content_type=CSV,
+    **CSV_RESPONSE,
     description="A line per recipient. Numbers are masked without the scope messages:read.",
 )
 def export_broadcast_messages(choice: dict[str, Any], broadcast_id: str) -> Response:

@@ -9,7 +9,14 @@ from flask import Response, current_app, g, request
 from app.auth import require_api_key
 from app.config.scopes import KeyScope
 from app.http.body import read_blocks
-from app.http.files import CSV, CSV_FILE, CsvQuerySchema, make_csv_response, require_file
+from app.http.files import (
+    CSV,
+    CSV_FILE,
+    CSV_RESPONSE,
+    CsvQuerySchema,
+    make_csv_response,
+    require_file,
+)
 from app.http.openapi import Blueprint
 from app.subscribers.current import current_subscriber_context
 from app.subscribers.imports import service
@@ -95,8 +102,7 @@ def read_import(import_id: str) -> dict[str, Any]:
 @blueprint.arguments(CsvQuerySchema(), location="query")
 @blueprint.response(
     HTTPStatus.OK,
-    {"type": "string"},
-    content_type=CSV,
+    **CSV_RESPONSE,
     description=f"A line for each of the first 10,000 rejected cells: {_CELLS}",
 )
 def export_import_refusals(query: dict[str, Any], import_id: str) -> Response:
@@ -110,8 +116,7 @@ def export_import_refusals(query: dict[str, Any], import_id: str) -> Response:
 @blueprint.arguments(CsvQuerySchema(), location="query")
 @blueprint.response(
     HTTPStatus.OK,
-    {"type": "string"},
-    content_type=CSV,
+    **CSV_RESPONSE,
     description="A line for each of the first 10,000 imported rows with a landline: " + _CELLS,
 )
 def export_import_warnings(query: dict[str, Any], import_id: str) -> Response:

@@ -8,7 +8,7 @@ from flask import Response, current_app, g
 
 from app.auth import require_api_key
 from app.config.scopes import KeyScope
-from app.http.files import CSV, CsvQuerySchema, make_csv_response
+from app.http.files import CSV_RESPONSE, CsvQuerySchema, make_csv_response
 from app.http.openapi import Blueprint
 from app.subscribers.current import current_subscriber_context
 from app.subscribers.profiles import crud, queries
@@ -140,8 +140,7 @@ def export_subscriber(subscriber_id: str) -> dict[str, Any]:
 @blueprint.arguments(CsvQuerySchema(), location="query")
 @blueprint.response(
     HTTPStatus.OK,
-    {"type": "string"},
-    content_type=CSV,
+    **CSV_RESPONSE,
     description="A line per subscriber, in the format of imports.",
 )
 def export_all_subscribers(query: dict[str, Any]) -> Response:

@@ -11,7 +11,7 @@ from app.auth import require_api_key
 from app.config.scopes import KeyScope
 from app.http.body import read_blocks
 from app.http.fields import NumberSchema
-from app.http.files import BINARY, CSV, CSV_FILE, make_csv_response, require_file
+from app.http.files import BINARY, CSV, CSV_FILE, CSV_RESPONSE, make_csv_response, require_file
 from app.http.gate import reserve_capacity
 from app.http.openapi import Blueprint
 from app.subscribers.current import current_subscriber_context
@@ -123,8 +123,7 @@ def confirm_suppression(suppression_id: str) -> Row[Any]:
 @blueprint.arguments(SuppressionFileQuerySchema(), location="query")
 @blueprint.response(
     HTTPStatus.OK,
-    {"type": "string"},
-    content_type=CSV,
+    **CSV_RESPONSE,
     description="A line per suppression, in the format of imports.",
 )
 def export_all_suppressions(query: dict[str, Any]) -> Response:
