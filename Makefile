@@ -50,7 +50,7 @@ others:
 	@$(MAKE) --no-print-directory suites
 	@$(MAKE) --no-print-directory crowded
 
-# The output is printed at the end, not mixed with that of the other job.
+# The output is printed at the end, not mixed with that of the other jobs.
 seeds: $(VENV)/dev
 	@$(PY) -m pytest tests/simulation >$(VENV)/seeds.txt 2>&1 & pytest=$$!; \
 	trap "kill $$pytest" INT TERM; wait $$pytest; code=$$?; \

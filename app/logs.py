@@ -111,8 +111,8 @@ class InterceptHandler(logging.Handler):
         bound.log(level, "{}", _replace_quotes(record))
 
 
-# gunicorn's lines about failed requests quote the request: a line of the body, a
-# header with the API key, a URL.
+# gunicorn's lines about failed requests quote the request: a line of the body, a header with the
+# API key, a URL.
 _GUNICORN_QUOTES = {
     "Socket error processing request": "client went away or timed out",
     "Error handling request": "request failed in the server",

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from threading import Lock
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 from flask import Flask, Response, current_app, g, request
 from flask.typing import ResponseReturnValue
@@ -32,9 +32,6 @@ from loguru import logger
 from app.auth import BRAKES_MARK, PUBLIC, SCOPE_MARK
 from app.config import CALLBACK_PATH
 from app.errors import ClarionError
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 # The one strategy whose counts can be given back.
 _STRATEGY = "fixed-window"
@@ -76,8 +73,9 @@ def _count(counters: MemoryStorage, key: str, expiry: float, amount: int = 1) ->
     with _counting:
         if counters.expirations.get(key, 0) <= now:
             if len(counters.expirations) % _SWEPT_EVERY == _SWEPT_EVERY - 1:
-                for old in [name for name, at in list(counters.expirations.items()) if at <= now]:
-                    counters.clear(old)
+                for name, at in list(counters.expirations.items()):
+                    if at <= now:
+                        counters.clear(name)
             counters.expirations[key] = now + expiry
             counters.storage[key] = 0
         counters.storage[key] += amount

@@ -19,7 +19,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from bench.bench_broadcast import TEXT, time_commits, time_posts
@@ -68,7 +68,8 @@ def main() -> None:
             for processes in (1, 2):
                 for database in ("SQLite", "PostgreSQL"):
                     url = postgres.create_empty_database() if database == "PostgreSQL" else None
-                    title = f"{name}, {database}, {processes} process{'es'[: processes * 2 - 2]}"
+                    number = "2 processes" if processes == 2 else "1 process"
+                    title = f"{name}, {database}, {number}"
                     service = _clarion(checkout, title, url, sinch=sinch, processes=processes)
                     services.append(stack.enter_context(service))
         for recipients, clients, count in ((1, 1, 150), (1, CLIENTS, 640), (1_000, CLIENTS, 96)):
@@ -94,12 +95,7 @@ def measure(
         f"  {'':<36} {'per second':>12} {'p50 ms':>9} {'processor ms':>13} {'load, Sinch ms':>15}"
     )
     for name, rounds in results.items():
-        medians = [
-            statistics.median(values)
-            for values in zip(
-                *((r.rate, r.median_ms, r.processor_ms, r.others_ms) for r in rounds), strict=True
-            )
-        ]
+        medians = [statistics.median(values) for values in zip(*map(astuple, rounds), strict=True)]
         print("  {:<36} {:>12.0f} {:>9.1f} {:>13.2f} {:>15.2f}".format(name, *medians))
 
 

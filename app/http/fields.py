@@ -45,7 +45,7 @@ def query_boolean(**options: Any) -> fields.Boolean:
 class MessageText(fields.String):
     """A text that Sinch and the database accept; surrounding whitespace is removed.
 
-    A text of invisible characters alone is empty.
+    A text of invisible characters beyond ASCII alone is empty.
     """
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:

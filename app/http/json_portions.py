@@ -19,7 +19,7 @@ _BLANKS = re.compile(r"[ \t\n\r]*")
 
 
 class RepeatedKey(ValueError):
-    """An object has this key twice, in different portions."""
+    """An object has this key twice."""
 
     def __init__(self, key: str) -> None:
         super().__init__(key)

@@ -139,6 +139,9 @@ class _Id(_Segment):
         super().__init__(map, length=ID_CHARACTERS)
 
 
+_CONVERTERS = {"default": _Segment, "id": _Id}
+
+
 class _Api(flask_smorest.Api):
     DEFAULT_ERROR_RESPONSE_NAME = None
     ERROR_SCHEMA = ErrorSchema
@@ -179,9 +182,6 @@ class _Document:
     def written(self) -> bytes:
         """The document as JSON: to write it takes as long as some hundred small requests."""
         return json.dumps(self.spec.to_dict(), ensure_ascii=False).encode()
-
-
-_CONVERTERS = {"default": _Segment, "id": _Id}
 
 
 def register_api(app: Flask, blueprints: Iterable[flask_smorest.Blueprint]) -> None:

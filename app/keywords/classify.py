@@ -57,9 +57,9 @@ class KeywordMatch(NamedTuple):
 _NONE, _MAYBE = KeywordMatch(KeywordIntent.NONE), KeywordMatch(KeywordIntent.MAYBE_STOP)
 # The characters that are read of a longer text, and how many of them are at its end.
 _MAX_CHARACTERS, _AT_END = 400, 120
-# The words of a short text, and the words ahead of a phrase in which a negation counts.
-_SHORT_WORDS, _NEGATED_WORDS = 5, 4
-_INSTRUCTION_WORDS = 12
+# The words of a short text, the words ahead of a phrase in which a negation counts, and the most
+# words of an instruction of ours that is sent back.
+_SHORT_WORDS, _NEGATED_WORDS, _MAX_INSTRUCTION_WORDS = 5, 4, 12
 # A keyword of one word and one word behind it; the fewest digits of a code right behind the
 # keyword, and of one further on.
 _TWO_WORDS, _CODE, _LONG_CODE = 2, 3, 5
@@ -160,7 +160,7 @@ def _names_sender(own: str, words: Sequence[str]) -> bool:
 def _is_our_instruction(own: str, words: Sequence[str]) -> bool:
     """Return True for an instruction of ours sent back: no question about one."""
     is_asked = own.rstrip("\"'”“» ").endswith(("?", "？", "؟"))
-    return len(words) <= _INSTRUCTION_WORDS and not is_asked and has_instruction(own)
+    return len(words) <= _MAX_INSTRUCTION_WORDS and not is_asked and has_instruction(own)
 
 
 def _is_stop(clause: Sequence[str]) -> bool:

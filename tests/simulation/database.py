@@ -93,6 +93,16 @@ class _Event:
         return True
 
 
+def _share_in(world: World) -> type[SharedWrites[Any, Any]]:
+    """The transactions that tasks of this world share."""
+
+    class Shared(SharedWrites[Any, Any]):
+        make_lock = staticmethod(lambda: _Lock(world))
+        make_event = staticmethod(lambda: _Event(world))
+
+    return Shared
+
+
 class SimulatedDatabase(Database):
     """The database of one process of seeds; each seed enters its own world."""
 
@@ -153,14 +163,10 @@ class SimulatedDatabase(Database):
 
     def share(self, write: Callable[..., Any]) -> SharedWrites[Any, Any]:
         """Each simulated process shares its own transactions."""
-        world = self._world
-
-        class Shared(SharedWrites[Any, Any]):
-            make_lock = staticmethod(lambda: _Lock(world))
-            make_event = staticmethod(lambda: _Event(world))
-
-        process = world.current.process if world.current else 0
-        return self._shared_by.setdefault((write, process), Shared(self.write, write))
+        key = write, self._world.current.process if self._world.current else 0
+        if key not in self._shared_by:
+            self._shared_by[key] = _share_in(self._world)(self.write, write)
+        return self._shared_by[key]
 
     @contextlib.contextmanager
     def read(self, *, within_s: float | None = None) -> Iterator[Connection]:

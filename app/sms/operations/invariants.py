@@ -36,7 +36,7 @@ _RECENT = timedelta(minutes=5)
 _BEFORE_ALL = datetime(2000, 1, 1, tzinfo=UTC)
 _AT_ONCE = 100
 
-_is_recent = or_(Broadcast.completed_at.is_(None), Broadcast.completed_at >= bindparam("since"))
+_IS_RECENT = or_(Broadcast.completed_at.is_(None), Broadcast.completed_at >= bindparam("since"))
 
 
 def find_violations(ctx: Context, *, thorough: bool = True) -> list[str]:
@@ -64,7 +64,7 @@ def find_violations(ctx: Context, *, thorough: bool = True) -> list[str]:
         ]
 
 
-_BROADCASTS = select(Broadcast.__table__).where(_is_recent)
+_BROADCASTS = select(Broadcast.__table__).where(_IS_RECENT)
 
 
 def _check_totals(tx: Connection, moments: dict[str, datetime]) -> Iterator[str]:
@@ -106,14 +106,14 @@ _CHECKS: tuple[tuple[Executable, str], ...] = (
     # The chunks of a broadcast hold all its recipients.
     (
         select(Broadcast.public_id, Broadcast.recipients, _STORED.label("stored")).where(
-            Broadcast.recipients != _STORED, _is_recent
+            Broadcast.recipients != _STORED, _IS_RECENT
         ),
         "broadcast {public_id}: {stored} of its {recipients} recipients are stored",
     ),
     # The batches of a chunk hold its recipients once, split batches left out.
     (
         select(Broadcast.public_id, _PLANNED.label("planned"), _BATCHED.label("batched")).where(
-            _PLANNED != _BATCHED, _is_recent
+            _PLANNED != _BATCHED, _IS_RECENT
         ),
         "broadcast {public_id}: {planned} planned, {batched} in batches",
     ),
@@ -158,7 +158,7 @@ _CHECKS: tuple[tuple[Executable, str], ...] = (
     (
         select(Broadcast.public_id)
         .where(or_(Broadcast.status.in_(_ENDS_BY_ITSELF), Broadcast.completed_at.is_not(None)))
-        .where(_is_recent, _OPEN_BATCH.exists())
+        .where(_IS_RECENT, _OPEN_BATCH.exists())
         .limit(_SHOWN),
         "broadcast {public_id}: completed with an open batch",
     ),
@@ -172,7 +172,7 @@ _CHECKS: tuple[tuple[Executable, str], ...] = (
     # An all-reported broadcast awaits no report.
     (
         select(Broadcast.public_id)
-        .where(Broadcast.all_reported_at.is_not(None), _AWAITED.exists(), _is_recent)
+        .where(Broadcast.all_reported_at.is_not(None), _AWAITED.exists(), _IS_RECENT)
         .limit(_SHOWN),
         "broadcast {public_id}: all reported, but reports are awaited",
     ),

@@ -202,14 +202,14 @@ def show_import(row: Row[Any], now: datetime) -> dict[str, Any]:
     return row._asdict() | shown | (_NOT_WRITTEN if row.status in _WROTE_NOTHING else {})
 
 
-def list_warnings(row: Row[Any]) -> list[str]:
-    """Return what to look at, in words, although the rows were taken."""
+def list_warnings(row: Row[Any], *, where: str = "look at warnings.csv") -> list[str]:
+    """Return what to look at and where, in words, although the rows were taken."""
     if not row.landlines:
         return []
     rows = f"{row.landlines} rows have landlines, which get"
     if row.landlines == 1:
         rows = "1 row has a landline, which gets"
-    return [f"{rows} no texts in most countries: look at warnings.csv."]
+    return [f"{rows} no texts in most countries: {where}."]
 
 
 def _estimate_seconds(row: Row[Any], now: datetime) -> int | None:

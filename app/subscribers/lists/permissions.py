@@ -1,7 +1,8 @@
 """Columns that say who may be texted: a "no" in a file never becomes a yes.
 
-Such a column is recognised by its header, and stays the attribute that it is.  It says that a
-person agrees to texts ("SMS consent"), that one has left ("Unsubscribed at"), or it is a status.
+Most are recognised by their header: a person agrees to texts ("SMS consent"), has left
+("Unsubscribed at"), or has a status.  In any other column, except those about other media, an
+unmistakable cell such as "unsubscribed" counts.  A column stays the attribute that it is.
 """
 
 import re
@@ -73,7 +74,7 @@ class PermissionColumns:
 
 
 def find_permissions(headers: Sequence[str], fields: Sequence[str | None]) -> PermissionColumns:
-    """Return the columns that say who may be texted among those whose field is given.
+    """Return how each column is read, among those whose field is given.
 
     >>> find_permissions(["Accepts SMS Marketing", "Accepts Email Marketing"], ["a", "b"]).kinds
     {0: <_Kind.AGREED: 'agreed'>}

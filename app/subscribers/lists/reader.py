@@ -34,10 +34,10 @@ _FOREIGN = {
     b"{\\rtf": "a text document",
     b"BEGIN:VCARD": "address cards",
 }
-# A web page, such as that of a log-in, or JSON.
 # Excel's first line that says the delimiter, and what an empty row consists of.
 _TOLD_DELIMITER = re.compile(r'"?sep=([^"\n])"?[ \t]*\n', re.IGNORECASE)
 _NO_TEXT = ' \t\n\u00a0;,|"'
+# A web page, such as that of a log-in, or JSON.
 _NO_TABLE = re.compile(r"\s*(?:<[!?/a-z]|\{\s*\"|\[\s*[\[{\"])", re.IGNORECASE)
 ENCODINGS = ("utf-8", "windows-1252")
 _HEAD_BYTES = 11
