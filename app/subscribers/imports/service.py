@@ -143,7 +143,7 @@ def export_refusals(
     """
     row = view_import(ctx, public_id)
     if row.purged_at is not None:
-        raise NotFound("The cells of this import have been deleted")
+        raise NotFound("What this import refused has been deleted")
     return _write_cells(ctx, row.id, warnings=warnings)
 
 
