@@ -1,8 +1,8 @@
 """Celery tasks and the wake-ups that queue them.
 
 A wake-up carries only the name of a task.  If all wake-ups are lost, the next sweep finds the work.
-At most MAX_WAITING wake-ups are queued.  A task that finds work queues one more, until all workers
-are busy.
+At most MAX_WAITING wake-ups wait in a queue, so all wake-ups of a queue find the same work.  A task
+that finds work queues one more, until all workers are busy.
 """
 
 import time
@@ -17,7 +17,6 @@ from loguru import logger
 from app.logs import mark_outage
 from app.sms.context import Context
 from app.sms.dispatch.burst import Burst, submit_next
-from app.subscribers.imports.job import has_imports
 from app.webhooks.incoming.apply import apply_events
 from app.worker.jobs import import_next, plan_next, run_maintenance, run_polls, sweep
 from app.worker.loops import log_failure
@@ -26,6 +25,8 @@ from app.worker.loops import log_failure
 CLOCK_QUEUE, WORK_QUEUE = "clarion-clock", "clarion-work"
 # More waiting tasks would find no more work.
 MAX_WAITING = 4
+# Wake-ups for callbacks leave room in their queue for the tasks of beat.
+_MAX_SCHEDULED = 2 * MAX_WAITING
 WAKE_EXPIRES_S = 60
 # After this time a task ends and another continues, so that scheduled tasks get a worker.
 WORK_S = 3.0
@@ -55,7 +56,7 @@ def count_waiting(channel: Any, queue: str) -> int:
 
 
 class WakeTask(Task):  # type: ignore[type-arg]  # generic for mypy alone
-    """A task that is queued only while fewer than MAX_WAITING wait in its queue.
+    """A task that is queued only while fewer than `max_waiting` tasks wait in its queue.
 
     Its failure is only logged: Celery would log the error's message, which may quote a statement
     with its values.
@@ -63,13 +64,14 @@ class WakeTask(Task):  # type: ignore[type-arg]  # generic for mypy alone
 
     abstract = True
     queue: str
+    max_waiting = MAX_WAITING
 
     def apply_async(self, *args: Any, **options: Any) -> Any:
         """Queue the task.  Returns None if enough tasks are waiting."""
         try:
             with self.app.producer_or_acquire() as producer:
                 waiting = count_waiting(producer.channel, self.queue)
-            if waiting < MAX_WAITING:
+            if waiting < self.max_waiting:
                 return super().apply_async(*args, **{"retry": False} | options)
         except Exception as e:
             mark_broker_outage(self.app, e)
@@ -83,29 +85,40 @@ class WakeTask(Task):  # type: ignore[type-arg]  # generic for mypy alone
             log_failure(e)
 
 
-@shared_task(name="clarion.work", base=WakeTask, queue=WORK_QUEUE, expires=WAKE_EXPIRES_S)
+_wake_task = partial(shared_task, base=WakeTask, expires=WAKE_EXPIRES_S)
+_scheduled_task = partial(_wake_task, queue=CLOCK_QUEUE, max_waiting=_MAX_SCHEDULED)
+
+
+@_wake_task(name="clarion.work", queue=WORK_QUEUE)
 def work() -> None:
-    """Plan and submit for WORK_S seconds; then queue another task if there is more."""
-    deadline = time.monotonic() + WORK_S
-    woke_others = False
-    while not _is_stopping[0]() and _work_once(_contexts[0]) and not _is_stopping[0]():
-        late = time.monotonic() > deadline
-        if not woke_others or late:
-            woke_others = wake_workers()
-        if woke_others and late:  # without a broker no other task would continue
+    """Send for WORK_S seconds, then import for a few; then queue another task if there is more."""
+    while not _is_stopping[0]():
+        has_sent = _send()
+        has_imported = not _is_stopping[0]() and import_next(_contexts[0], stop=_is_stopping[0])
+        # Without a broker no other task would continue.
+        if not (has_sent or has_imported) or wake_workers():
             return
 
 
-@shared_task(name="clarion.sweep", base=WakeTask, queue=CLOCK_QUEUE, expires=WAKE_EXPIRES_S)
+def _send() -> bool:
+    """Plan and submit for WORK_S seconds.  Returns False if there is nothing more."""
+    deadline = time.monotonic() + WORK_S
+    woke_others = False
+    while _work_once(_contexts[0]):
+        if _is_stopping[0]() or time.monotonic() > deadline:
+            return True
+        woke_others = woke_others or wake_workers()
+    return False
+
+
+@_scheduled_task(name="clarion.sweep")
 def run_sweep() -> None:
     """Run the jobs of a sweep, then wake the workers for what became due."""
     sweep(_contexts[0])
     wake_workers()
-    if has_imports(_contexts[0].subscriber_context):
-        wake_importers()
 
 
-@shared_task(name="clarion.record", base=WakeTask, queue=CLOCK_QUEUE, expires=WAKE_EXPIRES_S)
+@_wake_task(name="clarion.record", queue=CLOCK_QUEUE)
 def record_events() -> None:
     """Apply stored callbacks for WORK_S seconds; then queue another task if there are more."""
     deadline = time.monotonic() + WORK_S
@@ -116,21 +129,13 @@ def record_events() -> None:
     _send_wake_ups(work, 1)
 
 
-@shared_task(name="clarion.import", base=WakeTask, queue=WORK_QUEUE, expires=WAKE_EXPIRES_S)
-def import_some() -> None:
-    """Work on an import for a few seconds; then queue another task, so that others get a turn."""
-    while not _is_stopping[0]() and import_next(_contexts[0], stop=_is_stopping[0]):
-        if wake_importers():
-            return
-
-
-@shared_task(name="clarion.poll", base=WakeTask, queue=CLOCK_QUEUE, expires=WAKE_EXPIRES_S)
+@_scheduled_task(name="clarion.poll")
 def poll() -> None:
     """Poll Sinch for missing reports and texts, and update the daily counters."""
     run_polls(_contexts[0], stop=_is_stopping[0])
 
 
-@shared_task(name="clarion.maintenance", base=WakeTask, queue=CLOCK_QUEUE, expires=WAKE_EXPIRES_S)
+@_scheduled_task(name="clarion.maintenance")
 def maintain() -> None:
     """Run the jobs of every minute."""
     run_maintenance(_contexts[0])
@@ -158,7 +163,6 @@ def _send_wake_ups(task: Any, count: int) -> bool:
 # Each returns False if the broker took no wake-up.
 wake_workers = partial(_send_wake_ups, work, MAX_WAITING)
 wake_report_workers = partial(_send_wake_ups, record_events, 1)
-wake_importers = partial(_send_wake_ups, import_some, 1)
 
 
 def _work_once(ctx: Context) -> bool:

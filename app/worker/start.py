@@ -16,7 +16,7 @@ from app.db.schema import WrongDatabase
 from app.health import Readiness
 from app.sms.context import Context
 from app.worker.broker import make_celery, ping_broker
-from app.worker.celery_tasks import wake_importers, wake_report_workers, wake_workers
+from app.worker.celery_tasks import wake_report_workers, wake_workers
 from app.worker.loops import Loop
 from app.worker.threads import BackgroundThreads
 from app.worker.webhook_workers import WebhookWorkers
@@ -40,12 +40,10 @@ def start_background(app: Flask, config: Config) -> None:
     watch.start()
     if config.background is Background.CELERY:
         readiness.ping_broker = partial(ping_broker, make_celery(config))
-        for name, send_wake_up in (
-            ("wake_workers", wake_workers),
-            ("wake_report_worker", wake_report_workers),
-            ("wake_importer", wake_importers),
-        ):
-            app.extensions[name] = _start_waker(send_wake_up)
+        app.extensions["wake_workers"] = app.extensions["wake_importer"] = _start_waker(
+            wake_workers
+        )
+        app.extensions["wake_report_worker"] = _start_waker(wake_report_workers)
         return
     webhook_workers = WebhookWorkers(ctx, app.extensions["webhook_client"])
     threads = BackgroundThreads(ctx, senders=config.sender_threads, webhook_workers=webhook_workers)

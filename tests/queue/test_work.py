@@ -104,8 +104,23 @@ def test_without_workers_the_queues_do_not_grow(make_crew, database_url, sinch, 
     time.sleep(1)
 
     assert [answer.status_code for answer in answers] == [202] * 20
-    assert len(broker.waiting(CLOCK)) <= 6
+    assert len(broker.waiting(CLOCK)) <= 10
     assert 1 <= len(broker.waiting(WORK)) <= 6
+
+
+def test_wake_ups_for_callbacks_leave_room_for_sweeps(make_crew, database_url, sinch, broker):
+    crew = make_crew(database_url, SWEEP_EVERY_S="3600").start_web()
+    callback = b'{"headers": {"task": "clarion.record"}, "body": "W1tdLCB7fSwge31d"}'
+    broker.put(CLOCK, *[callback] * 4)
+
+    crew.start_beat()
+
+    for task in (b"clarion.sweep", b"clarion.poll", b"clarion.maintenance"):
+        wait_until(
+            lambda task=task: any(task in message for message in broker.waiting(CLOCK)),
+            within_s=90,
+            why=f"beat has queued {task.decode()}",
+        )
 
 
 def test_a_stranger_in_the_queue_is_dropped(make_crew, database_url, sinch, broker):

@@ -96,11 +96,6 @@ def work_imports(
     return True
 
 
-def has_imports(ctx: SubscriberContext) -> bool:
-    """Return True if an import is unfinished and no worker holds it."""
-    return _find_next(ctx) is not None
-
-
 def work_import(
     ctx: SubscriberContext, import_id: int, *, stop: Callable[[], bool] = lambda: False
 ) -> Generator[int]:

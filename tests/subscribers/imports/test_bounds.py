@@ -14,7 +14,6 @@ from app.subscribers.imports.job import (
     MAX_DEATHS,
     MAX_REFUSALS_KEPT,
     TOO_MANY_NEW_TAGS,
-    has_imports,
     work_import,
     work_imports,
 )
@@ -128,7 +127,7 @@ def test_a_file_that_its_workers_die_of_is_given_up_and_others_go_on(people, end
     assert "look at the lines after that" in given_up.error
     assert given_up.created == 0
     assert counts(finish(people, healthy)) == {"rows": 20, "created": 20}
-    assert not has_imports(people)
+    assert not work_imports(people)
 
 
 def test_workers_that_die_between_commits_do_not_end_an_import(people, end_at):
@@ -164,7 +163,7 @@ def test_a_cancelled_import_keeps_no_file(people):
     cancel_import(people, row.public_id)
 
     assert count(people, ImportChunk) == 0
-    assert not has_imports(people)
+    assert not work_imports(people)
 
 
 def test_an_import_cancelled_while_it_is_worked_on_ends_without_an_error(people):
