@@ -278,8 +278,7 @@ class CollectingWorker(ThreadWorker):
         """Wait only shortly for what is still coming or going."""
         pending = (self._collecting, *(lane.waiting for lane in self._lanes))
         for collected in chain.from_iterable(waiting.values() for waiting in pending):
-            latest = now + _LINGER_S if collected.buffer else now
-            collected.deadline = min(collected.deadline, latest)
+            collected.deadline = min(collected.deadline, now + _LINGER_S)
         for unsent in self._sending.values():
             unsent.deadline = min(unsent.deadline, now + _LINGER_S)
 

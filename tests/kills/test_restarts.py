@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import time
 
 import pytest
@@ -48,6 +49,19 @@ def test_a_reload_under_load_is_seen_by_nobody(service, sinch):
     assert set(clients.codes) == {202}
     assert clients.cut == 0
     assert service.attention() == []
+
+
+def test_a_request_that_comes_while_its_worker_ends_is_answered(service):
+    port = int(service.url.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), 30) as connection:
+        time.sleep(0.3)  # for the worker to accept it
+        for worker in service.workers():
+            os.kill(worker, signal.SIGTERM)
+        time.sleep(0.3)
+        connection.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        answer = connection.recv(65_536)
+
+    assert answer.startswith(b"HTTP/1.1 200 ")
 
 
 def reload(service):
