@@ -13,7 +13,6 @@ of a view becomes an error.
 | of public routes | by address, in memory |
 """
 
-import ipaddress
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from limits.errors import StorageError
 from limits.storage import MemoryStorage
 from loguru import logger
 
+from app.addresses import group_address
 from app.auth import BRAKES_MARK, PUBLIC, SCOPE_MARK
 from app.config import CALLBACK_PATH
 from app.errors import ClarionError
@@ -42,7 +42,6 @@ _REDIS_OPTIONS = {
     "wrap_exceptions": True,
 }
 _PUBLIC_LIMIT = "3000 per minute"
-_IPV6_PREFIX = 64
 _READS = ("GET", "HEAD", "OPTIONS")
 # Answers that show an invalid request, in which nothing was done.
 _INVALID = (
@@ -189,24 +188,7 @@ def _identify_caller() -> str:
 
 
 def _identify_address() -> str:
-    return f"address:{_group_address(request.remote_addr)}"
-
-
-def _group_address(address: str | None) -> str:
-    """Return what an address is counted by: IPv6 by /64, which one customer has.
-
-    >>> _group_address("2001:db8:1:2:3::4"), _group_address("::ffff:192.0.2.1")
-    ('2001:db8:1:2::', '192.0.2.1')
-    """
-    try:
-        parsed = ipaddress.ip_address(address or "")
-    except ValueError:
-        return address or "none"
-    if isinstance(parsed, ipaddress.IPv4Address):
-        return str(parsed)
-    if parsed.ipv4_mapped:
-        return str(parsed.ipv4_mapped)
-    return str(ipaddress.ip_network((int(parsed), _IPV6_PREFIX), strict=False).network_address)
+    return f"address:{group_address(request.remote_addr)}"
 
 
 def _read_window(limiter: Limiter) -> _Window | None:

@@ -59,6 +59,7 @@ def test_neither_keys_nor_secrets_show_in_a_printed_configuration():
         ({"API_KEYS": f"[broadcasts:send]:{STRONG_KEY}"}, "name in API_KEYS"),
         ({"API_KEYS": f"no blanks:{STRONG_KEY}"}, "name in API_KEYS"),
         ({"API_KEYS": f"clarion:{STRONG_KEY}"}, "the service itself"),
+        ({"API_KEYS": f"people:{STRONG_KEY}"}, "choose another"),
         ({"API_KEYS": "clé:" + STRONG_KEY}, "name in API_KEYS"),
         ({"API_KEYS": "shop:" + STRONG_KEY + "é"}, "printable ASCII"),
         ({"SECRET_KEY": ""}, "set SECRET_KEY"),

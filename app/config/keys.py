@@ -10,8 +10,11 @@ from app.config.values import AppEnv, ConfigError, require_strong
 from app.phone.e164 import is_sender
 from app.text.typos import suggest
 
-# Actors of our own in audit log and consent ledger: auto-replies, command line, phone, carrier.
-_RESERVED_NAMES = ("clarion", "cli", "phone", "carrier")
+# The client that the pages act for.
+PEOPLE_CLIENT = "people"
+# Actors of our own in audit log and consent ledger: auto-replies, command line, phone, carrier, and
+# users of the pages.
+_RESERVED_NAMES = ("clarion", "cli", "phone", "carrier", PEOPLE_CLIENT)
 _EXAMPLE = "name[scope scope]:key"
 # Not one between the brackets.
 _COMMA = re.compile(r",(?![^\[\]]*\]\s*:)")
@@ -77,7 +80,9 @@ def _read_api_key(entry: str, env: AppEnv) -> KeyHash:
             "a name in API_KEYS must be 1 to 64 letters, digits, '.', '_' or '-' before its ':'"
         )
     if name in _RESERVED_NAMES:
-        raise ConfigError(f"a name in API_KEYS must not be {name}: that is the service itself")
+        raise ConfigError(
+            f"a name in API_KEYS must not be {name}, which the service itself uses: choose another"
+        )
     scopes = named["scopes"] if named else None
     return KeyHash(name, digest, DEFAULT_SCOPES if scopes is None else _read_scopes(name, scopes))
 

@@ -2,6 +2,7 @@
 
 from alembic import context
 
+from app.accounts import models as account_models
 from app.db.audit import AuditEntry
 from app.db.base import Base
 from app.sms.models import broadcast, daily, erasure, price, reports, template
@@ -11,6 +12,7 @@ from app.webhooks.outgoing import models as webhook_models
 
 _TABLES = (
     AuditEntry,
+    account_models.User,
     broadcast.Broadcast,
     reports.Event,
     daily.DailyCount,

@@ -1,0 +1,10 @@
+"""Users of the pages: names, roles, invitations, passwords, sessions.
+
+users      create, invite, accept, change, reset, list     sessions  sign in, find, end, purge
+roles      what a user may do                               names     spelling
+passwords  length and scrypt                                tokens    of links and cookies
+waits      growing waits after wrong passwords              models    tables
+
+An operator invites a user by a link; the user then chooses a password.  Links and cookies hold a
+token, the database holds its SHA-256.  Nothing here knows Flask.
+"""

@@ -1,0 +1,194 @@
+"""Users: create, invite, accept an invitation, change the role, reset, list.
+
+An invitation is a token that sets a password once, within INVITATION_DAYS.  A new one replaces the
+one before.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, select, update
+
+from app.accounts.models import User
+from app.accounts.names import clean_name, fold_name
+from app.accounts.passwords import hash_password
+from app.accounts.roles import Role
+from app.accounts.sessions import end_sessions_of
+from app.accounts.tokens import hash_token, make_token
+from app.accounts.waits import forget_name, hash_name
+from app.clock import Clock
+from app.config.keys import PEOPLE_CLIENT
+from app.db.audit import write_audit
+from app.db.base import table_of
+from app.db.engine import Database, insert_new
+from app.errors import Conflict, NotFound
+
+INVITATION_DAYS = 7
+FIRST_USER = "admin"
+
+_USERS = table_of(User)
+
+
+@dataclass(frozen=True, slots=True)
+class UserRow:
+    """A user as lists show them; `invited_until` is set while an invitation is not accepted."""
+
+    id: int
+    name: str
+    role: Role
+    created_at: datetime
+    has_password: bool
+    invited_until: datetime | None
+
+
+def create_user(db: Database, clock: Clock, name: str, role: Role, *, actor: str) -> str:
+    """Create a user without a password.  Returns the token of an invitation.
+
+    Raises BadInput for an unusable name, Conflict for one that is taken.
+    """
+    name, now, token = clean_name(name), clock.now(), make_token()
+    values = {"name": name, "name_key": fold_name(name), "role": role, "created_at": now}
+    with db.write() as tx:
+        if not insert_new(tx, User, **values, **_invite(token, now)):
+            raise Conflict(
+                f"There is a user named {name} already: choose another name, or make a new link "
+                "with `flask users invite`"
+            )
+        _audit(tx, now, actor, "create user", name, {"role": role.value})
+    return token
+
+
+def invite_user(db: Database, clock: Clock, name: str, *, actor: str) -> str:
+    """Replace the invitation of a user who has not accepted it.  Returns the new token.
+
+    Raises NotFound, and Conflict if the user has a password.
+    """
+    now, token = clock.now(), make_token()
+    with db.write() as tx:
+        user = _lock_named(tx, name)
+        if user.password_hash is not None:
+            raise Conflict(
+                f"{user.name} has a password: if they forgot it, make a link with "
+                "`flask users reset`, which ends their sessions"
+            )
+        _change(tx, user, _invite(token, now))
+        _audit(tx, now, actor, "invite user", user.name)
+    return token
+
+
+def invite_first_user(db: Database, clock: Clock, *, actor: str) -> str | None:
+    """Create the first user, or invite them again.  Returns the token.
+
+    Returns None if there are others, or if the first one has a password.
+    """
+    users = list_users(db)
+    if not users:
+        return create_user(db, clock, FIRST_USER, Role.ADMIN, actor=actor)
+    only = users[0]
+    if len(users) > 1 or only.name != FIRST_USER or only.has_password:
+        return None
+    return invite_user(db, clock, FIRST_USER, actor=actor)
+
+
+def change_role(db: Database, clock: Clock, name: str, role: Role, *, actor: str) -> None:
+    """Give a user another role and end their sessions.  Raises NotFound."""
+    now = clock.now()
+    with db.write() as tx:
+        user = _lock_named(tx, name)
+        if user.role is role:
+            return
+        _change(tx, user, {"role": role})
+        end_sessions_of(tx, user.id)
+        facts = {"before": user.role.value, "role": role.value}
+        _audit(tx, now, actor, "change role", user.name, facts)
+
+
+def reset_user(db: Database, clock: Clock, name: str, *, actor: str) -> str:
+    """Void the password of a user and end their sessions.  Returns the token of an invitation.
+
+    Raises NotFound.
+    """
+    now, token = clock.now(), make_token()
+    with db.write() as tx:
+        user = _lock_named(tx, name)
+        _change(tx, user, {"password_hash": None, **_invite(token, now)})
+        end_sessions_of(tx, user.id)
+        _audit(tx, now, actor, "reset user", user.name)
+    return token
+
+
+def list_users(db: Database) -> list[UserRow]:
+    """List all users by name."""
+    with db.read() as tx:
+        return [_make_row(user) for user in tx.execute(select(_USERS).order_by(_USERS.c.name_key))]
+
+
+def find_invitation(db: Database, clock: Clock, token: str) -> UserRow:
+    """Return the invited user.  Raises NotFound for an invitation that is no longer valid."""
+    with db.read() as tx:
+        return _make_row(_find_invited(tx, token, clock.now()))
+
+
+def accept_invitation(db: Database, clock: Clock, token: str, password: str) -> UserRow:
+    """Set the password of an invited user, once.  Returns the user.
+
+    Raises NotFound for an invitation that is no longer valid, BadInput for an unusable password.
+    """
+    find_invitation(db, clock, token)
+    hashed = hash_password(password)
+    with db.write() as tx:
+        now = clock.now()
+        user = _find_invited(tx, token, now, lock=True)
+        accepted = {"password_hash": hashed, "invitation_hash": None, "invited_until": None}
+        _change(tx, user, accepted)
+        end_sessions_of(tx, user.id)
+        forget_name(tx, hash_name(user.name_key))
+        _audit(tx, now, f"{PEOPLE_CLIENT}:{user.name}", "accept invitation", user.name)
+        return _make_row(tx.execute(select(_USERS).where(_USERS.c.id == user.id)).one())
+
+
+def _invite(token: str, now: datetime) -> dict[str, Any]:
+    until = now + timedelta(days=INVITATION_DAYS)
+    return {"invitation_hash": hash_token(token), "invited_until": until}
+
+
+def _lock_named(tx: Connection, name: str) -> Row[Any]:
+    query = select(_USERS).where(_USERS.c.name_key == fold_name(name))
+    user = tx.execute(query.with_for_update()).first()
+    if user is None:
+        raise NotFound("There is no user with this name: `flask users list` shows all")
+    return user
+
+
+def _find_invited(tx: Connection, token: str, now: datetime, *, lock: bool = False) -> Row[Any]:
+    query = select(_USERS).where(
+        _USERS.c.invitation_hash == hash_token(token), _USERS.c.invited_until > now
+    )
+    user = tx.execute(query.with_for_update() if lock else query).first()
+    if user is None:
+        raise NotFound(
+            f"This link was used, replaced, or is older than {INVITATION_DAYS} days: ask an "
+            "administrator for a new one"
+        )
+    return user
+
+
+def _change(tx: Connection, user: Row[Any], values: dict[str, Any]) -> None:
+    tx.execute(update(_USERS).where(_USERS.c.id == user.id).values(values))
+
+
+def _make_row(user: Row[Any]) -> UserRow:
+    has_password = user.password_hash is not None
+    return UserRow(user.id, user.name, user.role, user.created_at, has_password, user.invited_until)
+
+
+def _audit(
+    tx: Connection,
+    now: datetime,
+    actor: str,
+    action: str,
+    name: str,
+    facts: dict[str, Any] | None = None,
+) -> None:
+    write_audit(tx, now=now, actor=actor, action=action, subject=name, facts=facts)
