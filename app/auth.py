@@ -25,6 +25,8 @@ SCOPE_MARK = "required_scope"
 BRAKES_MARK = "brakes"
 _KEY_HINT = "Send your key in the header X-API-Key. Authorization and the URL are not read."
 PUBLIC = "public"
+# Of a page: it needs a user instead of a key.
+PAGE = "page"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ from app.sms.blueprints import BLUEPRINTS as SMS
 from app.sms.context import make_context
 from app.sms.privacy.person_export import SOURCES
 from app.subscribers.blueprints import BLUEPRINTS as SUBSCRIBERS
-from app.web.routes import blueprint as web
+from app.web.blueprints import BLUEPRINTS as WEB
+from app.web.guard import protect_pages
 from app.webhooks.incoming.routes import register_callbacks
 from app.webhooks.outgoing.http_client import WebhookHttpClient
 from app.webhooks.outgoing.routes import blueprint as client_webhooks
@@ -64,8 +65,10 @@ def create_app(config: Config) -> Flask:
     )
     guard_capacity(flask_app)
     secure_responses(flask_app, production=config.production)
+    protect_pages(flask_app, production=config.production, is_sandbox=config.sinch.is_sandbox)
 
     register_api(flask_app, (*SMS, *SUBSCRIBERS, client_webhooks, health))
-    flask_app.register_blueprint(web)
+    for page in WEB:
+        flask_app.register_blueprint(page)
     register_error_handlers(flask_app)
     return flask_app

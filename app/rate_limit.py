@@ -10,7 +10,7 @@ of a view becomes an error.
 | that pause, cancel or suppress (`@require_api_key(…, brakes=True)`) | never |
 | all other calls with a key | against RATE_LIMIT; one that was invalid is given back |
 | without a valid key | against the limits above, by address |
-| of public routes | by address, in memory |
+| of public routes and pages | by address, in memory |
 """
 
 import time
@@ -29,7 +29,7 @@ from limits.storage import MemoryStorage
 from loguru import logger
 
 from app.addresses import group_address
-from app.auth import BRAKES_MARK, PUBLIC, SCOPE_MARK
+from app.auth import BRAKES_MARK, PAGE, PUBLIC, SCOPE_MARK
 from app.config import CALLBACK_PATH
 from app.errors import ClarionError
 
@@ -164,7 +164,7 @@ def _is_read() -> bool:
 
 
 def _is_public() -> bool:
-    return getattr(_find_view(), SCOPE_MARK, PUBLIC) == PUBLIC
+    return getattr(_find_view(), SCOPE_MARK, PUBLIC) in (PUBLIC, PAGE)
 
 
 def _find_view() -> Callable[..., Any] | None:

@@ -1,4 +1,16 @@
-"""HTML pages: `/` with links, and `/docs`, Swagger UI for the API.
+"""Pages for people: sign in, overview, broadcasts, decisions; and the API's documentation.
 
-All assets come from this server: the page needs no other host.
+    session -> guard.py (user, role, CSRF, policy) -> a view -> functions of app.sms -> template
+
+guard.py        what every page has: session, role, CSRF token, security policy, error pages
+sign_in.py      sign in and out, first password
+overview.py     needs attention, under way, scheduled, the last 30 days; why a number got no text
+broadcasts.py   the list, one broadcast, its people; pause, resume, stop
+attention.py    an operator's decision about a batch of unknown outcome
+accounting.py   lines that add up to everybody who was asked for
+states.py       state, progress and verdict of a broadcast
+words.py        numbers and times
+routes.py       `/`, `/docs`
+
+All assets come from this server: the pages need no other host, and work without JavaScript.
 """

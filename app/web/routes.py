@@ -1,4 +1,4 @@
-"""GET /: where to go.  GET /docs: Swagger UI for /openapi.json, all assets from this server."""
+"""GET /: where to go.  GET /docs: Swagger UI.  Scripts and stylesheets, all from this server."""
 
 from pathlib import Path
 
@@ -44,13 +44,11 @@ _PLACES = {
 
 @blueprint.get("/")
 @public
-def show_start() -> Response:
-    """Say where to go: a page for browsers, JSON for programs."""
+def show_start() -> Response | WerkzeugResponse:
+    """Say where to go: the overview for browsers, JSON for programs."""
     best = request.accept_mimetypes.best_match(("application/json", "text/html"))
     if best == "text/html":
-        response = make_response(render_template("start.html"))
-        response.headers["Content-Security-Policy"] = _POLICY
-        return response
+        return redirect(url_for("overview.show_overview"))
     return jsonify({"service": "Clarion", **_PLACES})
 
 

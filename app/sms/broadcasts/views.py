@@ -54,7 +54,8 @@ class BroadcastView:
     """A broadcast's row and its counts.
 
     `by_status_code` and `counts` are recipients, by status and code and by status alone; `batches`
-    are batches by state; `exclusions` are excluded and deferred recipients by reason and end;
+    are batches by state; `cancel_requests` are the recipients of batches that Sinch was to cancel,
+    by what came of it; `exclusions` are excluded and deferred recipients by reason and end;
     `resend_of` is the broadcast whose unreached recipients this one is for.
     """
 
@@ -64,9 +65,14 @@ class BroadcastView:
     by_status_code: dict[StatusCode, int]
     counts: dict[str, int]
     batches: dict[str, int]
-    stopped_at_sinch: int
+    cancel_requests: Mapping[CancelRequestState, int]
     exclusions: list[dict[str, Any]]
     resend_of: str | None
+
+    @property
+    def stopped_at_sinch(self) -> int:
+        """The number of recipients of batches that Sinch cancelled on our request."""
+        return self.cancel_requests.get(CancelRequestState.CANCELLED, 0)
 
     @property
     def excluded(self) -> dict[str, int]:
@@ -103,7 +109,7 @@ def _view(tx: Connection, ctx: Context, rows: Sequence[Row[Any]]) -> list[Broadc
     ids = [row.id for row in rows]
     totals = read_counts(tx, ids)
     cancelled = [row.id for row in rows if row.status is BroadcastStatus.CANCELLED]
-    stopped = _count_stopped(tx, cancelled)
+    cancel_requests = _count_cancel_requests(tx, cancelled)
     resent = [row.resend_of for row in rows if row.resend_of is not None]
     public_ids = _read_public_ids(tx, resent)
     exclusions: dict[int, list[dict[str, Any]]] = defaultdict(list)
@@ -120,7 +126,7 @@ def _view(tx: Connection, ctx: Context, rows: Sequence[Row[Any]]) -> list[Broadc
                 by_status_code=by_status_code,
                 counts=total_by_status(by_status_code),
                 batches={state.value: n for state, n in totals[row.id].batches.items()},
-                stopped_at_sinch=stopped.get(row.id, 0),
+                cancel_requests=cancel_requests[row.id],
                 exclusions=exclusions[row.id],
                 resend_of=public_ids.get(row.resend_of),
             )
@@ -128,16 +134,19 @@ def _view(tx: Connection, ctx: Context, rows: Sequence[Row[Any]]) -> list[Broadc
     return views
 
 
-def _count_stopped(tx: Connection, broadcast_ids: Sequence[int]) -> Mapping[int, int]:
-    if not broadcast_ids:
-        return {}
-    query = (
-        select(Batch.broadcast_id, func.sum(Batch.size))
-        .where(Batch.broadcast_id.in_(broadcast_ids))
-        .where(Batch.cancel_request == CancelRequestState.CANCELLED)
-        .group_by(Batch.broadcast_id)
-    )
-    return {broadcast_id: int(recipients) for broadcast_id, recipients in tx.execute(query)}
+def _count_cancel_requests(
+    tx: Connection, broadcast_ids: Sequence[int]
+) -> Mapping[int, dict[CancelRequestState, int]]:
+    found: Mapping[int, dict[CancelRequestState, int]] = defaultdict(dict)
+    if broadcast_ids:
+        query = (
+            select(Batch.broadcast_id, Batch.cancel_request, func.sum(Batch.size))
+            .where(Batch.broadcast_id.in_(broadcast_ids), Batch.cancel_request.is_not(None))
+            .group_by(Batch.broadcast_id, Batch.cancel_request)
+        )
+        for broadcast_id, state, recipients in tx.execute(query):
+            found[broadcast_id][state] = int(recipients)
+    return found
 
 
 def _read_public_ids(tx: Connection, broadcast_ids: Sequence[int]) -> Mapping[int, str]:

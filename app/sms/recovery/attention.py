@@ -35,10 +35,13 @@ _NEW_STATES = {
 }
 
 
-def find_attention(ctx: Context, *, limit: int = 1_000) -> list[Row[Any]]:
+def find_attention(
+    ctx: Context, *, limit: int = 1_000, reference: str | None = None
+) -> list[Row[Any]]:
     """Return the viewer's batches that need attention, oldest first, with broadcast and client.
 
-    `waiting` of each row is the number of all such batches, also beyond `limit`.
+    `reference` chooses one batch.  `waiting` of each row is the number of all such batches, also
+    beyond `limit`.
     """
     waiting = func.count().over().label("waiting")
     query = (
@@ -48,6 +51,8 @@ def find_attention(ctx: Context, *, limit: int = 1_000) -> list[Row[Any]]:
         .order_by(Batch.id)
         .limit(limit)
     )
+    if reference is not None:
+        query = query.where(Batch.client_reference == reference)
     with ctx.db.read() as tx:
         return list(tx.execute(query))
 

@@ -1,0 +1,85 @@
+"""The page on which an operator decides about a batch of unknown outcome."""
+
+from http import HTTPStatus
+
+from flask import current_app, flash, redirect, render_template, request, url_for
+from marshmallow import ValidationError
+from werkzeug.wrappers import Response
+
+from app.accounts.roles import Role
+from app.sms.broadcasts.views import view_broadcast
+from app.sms.current import current_context
+from app.sms.models.states import Attention
+from app.sms.recovery.attention import find_attention, resolve_batch
+from app.sms.recovery.routes import DecisionSchema
+from app.web.guard import describe_actor, make_page_blueprint, require_role
+from app.web.states import name_broadcast
+
+blueprint = make_page_blueprint("attention")
+
+# What we think, and why.
+_LIKELY = {
+    Attention.ABSENT: (
+        "Most likely they were not sent.",
+        "Sinch's list does not show the batch, though it was asked for it again and again.",
+    ),
+    Attention.UNREADABLE: (
+        "It cannot be told.",
+        "Sinch's list could not be read while it could have shown the batch.",
+    ),
+    Attention.MISMATCH: (
+        "Some of it was probably sent.",
+        "Sinch's list shows a batch of this reference with other people than ours.",
+    ),
+}
+
+
+@blueprint.get("/attention/<reference>")
+@require_role(Role.OPERATOR)
+def show_decision(reference: str) -> Response | str:
+    """Show what is known of a batch, and what can be decided."""
+    return _show(reference, error="", note="")
+
+
+@blueprint.post("/attention/<reference>")
+@require_role(Role.OPERATOR)
+def decide(reference: str) -> Response | str | tuple[str, HTTPStatus]:
+    """Carry out a decision.  Without a note nothing is done."""
+    form = {name: request.form.get(name, "") for name in ("decision", "note")}
+    ctx = current_context()
+    rows = find_attention(ctx, limit=1, reference=reference)
+    try:
+        decision = DecisionSchema().load(form)
+    except ValidationError as e:
+        reasons = e.normalized_messages()
+        error = (
+            "Write why, for whoever asks later." if "note" in reasons else "Choose one of three."
+        )
+        page = _show(reference, error=error, note=form["note"])
+        return page if isinstance(page, Response) else (page, HTTPStatus.BAD_REQUEST)
+    resolve_batch(
+        ctx, reference, decision["decision"], actor=describe_actor(), note=decision["note"]
+    )
+    current_app.extensions["wake_workers"]()
+    flash("Decided.\nThe decision and its note are kept with your name.", "done")
+    target = url_for("broadcasts.show_broadcast", broadcast_id=rows[0].public_id)
+    return redirect(target, HTTPStatus.SEE_OTHER)
+
+
+def _show(reference: str, *, error: str, note: str) -> Response | str:
+    ctx = current_context()
+    rows = find_attention(ctx, limit=1, reference=reference)
+    if not rows:
+        flash("Nothing to decide.\nThe batch needs no decision any more.", "done")
+        return redirect(url_for("overview.show_overview"), HTTPStatus.SEE_OTHER)
+    batch = rows[0]
+    likely, why = _LIKELY[batch.attention]
+    return render_template(
+        "decision.html",
+        batch=batch,
+        name=name_broadcast(view_broadcast(ctx, batch.public_id)),
+        likely=likely,
+        why=why,
+        error=error,
+        note=note,
+    )

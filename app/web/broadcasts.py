@@ -1,0 +1,319 @@
+"""Pages of broadcasts: the list, one that moves by itself, its people, and pause, resume, stop."""
+
+import time
+from http import HTTPStatus
+from typing import Any
+
+from flask import current_app, flash, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from app.accounts.roles import Role
+from app.errors import Conflict, NotFound
+from app.phone.e164 import mask_number
+from app.sms.broadcasts import control
+from app.sms.broadcasts.query_schemas import BroadcastQuerySchema
+from app.sms.broadcasts.views import BroadcastView, list_broadcasts, view_broadcast
+from app.sms.current import current_context
+from app.sms.lifecycle.counts import build_timeline, explain_status
+from app.sms.messages.list import list_messages
+from app.sms.messages.schemas import MessageQuerySchema
+from app.sms.models.states import FINAL, BroadcastStatus, CancelRequestState
+from app.sms.models.statuses import MessageStatus
+from app.web.accounting import MARKS, AccountingLine, account_for, count_never_handed
+from app.web.guard import describe_actor, find_user, make_page_blueprint, require_role
+from app.web.states import (
+    choose_poll_s,
+    describe_state,
+    is_moving,
+    measure_progress,
+    name_broadcast,
+    say_verdict,
+)
+from app.web.words import clock_time, people
+
+blueprint = make_page_blueprint("broadcasts")
+
+_ROWS = 50
+_CANCEL_WITHIN_S = 3.0
+_SLOWEST_POLL_S = 30.0
+_POLL_GROWTH = 1.5
+_B = BroadcastStatus
+# Filters of the list, by the word of their chip.
+_FILTERS = {
+    "All": None,
+    "Sending": _B.SENDING,
+    "Scheduled": _B.SCHEDULED,
+    "Paused": _B.PAUSED,
+    "Done": _B.COMPLETE,
+    "A decision waits": _B.COMPLETE_NEEDS_ATTENTION,
+    "Stopped": _B.CANCELLED,
+}
+_PAUSABLE = (_B.QUEUED, _B.SENDING, _B.SCHEDULED)
+_RESUMABLE = (_B.PAUSED, _B.HALTED, _B.MISSED_START)
+
+
+@blueprint.get("/broadcasts")
+@require_role(Role.VIEWER)
+def list_all() -> str:
+    """List broadcasts, newest first."""
+    query = BroadcastQuerySchema().load({"limit": str(_ROWS)} | request.args.to_dict())
+    page = list_broadcasts(current_context(), **query)
+    rows = []
+    for view in page.rows:
+        accounting = account_for(view)
+        rows.append(
+            {
+                "id": view.row.public_id,
+                "name": name_broadcast(view),
+                "client": view.row.client,
+                "created_at": view.row.created_at,
+                "state": describe_state(view),
+                "asked_for": accounting.asked_for,
+                "delivered": accounting.delivered,
+            }
+        )
+    status = query.get("status")
+    return render_template(
+        "broadcasts.html",
+        rows=rows,
+        cursor=page.cursor,
+        cursor_given="cursor" in query,
+        status=status,
+        filters=_FILTERS,
+    )
+
+
+@blueprint.get("/broadcasts/<broadcast_id>")
+@require_role(Role.VIEWER)
+def show_broadcast(broadcast_id: str) -> str:
+    """Show a broadcast: its state, what can be done, and where everybody is."""
+    return render_template("broadcast.html", **_describe(_find(broadcast_id)))
+
+
+@blueprint.get("/broadcasts/<broadcast_id>/live")
+@require_role(Role.VIEWER)
+def show_broadcast_region(broadcast_id: str) -> str:
+    """Show the part of a broadcast that moves; and its head, once its state has changed."""
+    facts = _describe(_find(broadcast_id))
+    head_changed = request.args.get("state") != facts["state_key"]
+    if request.args.get("figures") == facts["figures_key"] and facts["poll_s"]:
+        waited_s = request.args.get("wait", 0.0, float)
+        longer_s = min(max(waited_s, facts["poll_s"]) * _POLL_GROWTH, _SLOWEST_POLL_S)
+        facts["poll_s"] = round(longer_s, 1)
+    return render_template("broadcast_live.html", head_changed=head_changed, **facts)
+
+
+@blueprint.get("/broadcasts/<broadcast_id>/stop")
+@require_role(Role.SENDER)
+def ask_to_stop(broadcast_id: str) -> Response | str:
+    """Show what a stop does, in figures, before it is done."""
+    facts = _describe(_find(broadcast_id))
+    if not facts["can_stop"]:
+        return _go_back(broadcast_id)
+    return render_template("broadcast.html", is_stopping=True, **facts)
+
+
+@blueprint.post("/broadcasts/<broadcast_id>/stop")
+@require_role(Role.SENDER)
+def stop(broadcast_id: str) -> Response:
+    """Stop a broadcast, here and at Sinch, and say what came of it."""
+    ctx, started = current_context(), time.monotonic()
+
+    def cancel() -> None:
+        control.cancel_broadcast(ctx, broadcast_id, actor=describe_actor())
+        control.cancel_at_sinch(ctx, limit=20, within_s=_CANCEL_WITHIN_S)
+        took = int(time.monotonic() - started) + 1
+        flash(f"Stopped in {took} s.\n{_describe_stop(_find(broadcast_id))}", "done")
+
+    return _change(broadcast_id, cancel)
+
+
+@blueprint.post("/broadcasts/<broadcast_id>/pause")
+@require_role(Role.SENDER)
+def pause(broadcast_id: str) -> Response:
+    """Pause a broadcast."""
+    ctx = current_context()
+
+    def change() -> None:
+        control.pause_broadcast(ctx, broadcast_id, actor=describe_actor())
+        flash("Paused.\nNothing more is handed to Sinch until it is resumed.", "done")
+
+    return _change(broadcast_id, change)
+
+
+@blueprint.post("/broadcasts/<broadcast_id>/resume")
+@require_role(Role.SENDER)
+def resume(broadcast_id: str) -> Response:
+    """Resume a broadcast."""
+    ctx = current_context()
+
+    def change() -> None:
+        control.resume_broadcast(ctx, broadcast_id, actor=describe_actor())
+        flash("Resumed.\nThe texts that wait are handed to Sinch.", "done")
+
+    return _change(broadcast_id, change)
+
+
+@blueprint.get("/broadcasts/<broadcast_id>/people")
+@require_role(Role.VIEWER)
+def list_people(broadcast_id: str) -> str:
+    """List the people of a broadcast, filtered by where they are."""
+    query = MessageQuerySchema().load({"limit": str(_ROWS)} | request.args.to_dict())
+    ctx, view = current_context(), _find(broadcast_id)
+    page = list_messages(ctx, broadcast_id, **query)
+    user = find_user()
+    shows_numbers = user is not None and user.role.includes(Role.AUTHOR)
+    rows = []
+    for message in page.rows:
+        kind, word = MARKS[message.status]
+        reason = explain_status(message.status, message.code, message.exclusion_reason)["reason"]
+        phone = message.recipient
+        number = phone if shows_numbers else mask_number(phone)
+        rows.append(
+            {"number": number, "kind": kind, "word": word, "reason": reason, "at": message.at}
+        )
+    chosen = query.get("status")
+    return render_template(
+        "broadcast_people.html",
+        id=broadcast_id,
+        name=name_broadcast(view),
+        title=_say_filter(chosen),
+        rows=rows,
+        cursor=page.cursor,
+        chosen=chosen,
+        code=query.get("code"),
+        accounting=account_for(view),
+        statuses=[(status, view.counts[status]) for status in MARKS if view.counts.get(status)],
+        shows_numbers=shows_numbers,
+    )
+
+
+def _say_filter(status: MessageStatus | None) -> str:
+    return (
+        "Everybody who was asked for" if status is None else f"People: {MARKS[status][1].lower()}"
+    )
+
+
+def _find(broadcast_id: str) -> BroadcastView:
+    try:
+        return view_broadcast(current_context(), broadcast_id)
+    except NotFound:
+        raise NotFound("There is no such broadcast.") from None
+
+
+def _change(broadcast_id: str, change: Any) -> Response:
+    """Change a broadcast.  What its state does not allow is said on its page."""
+    try:
+        change()
+    except Conflict as e:
+        flash(f"Nothing was done.\n{e.sentence}", "warn")
+    current_app.extensions["wake_workers"]()
+    return _go_back(broadcast_id)
+
+
+def _go_back(broadcast_id: str) -> Response:
+    target = url_for("broadcasts.show_broadcast", broadcast_id=broadcast_id)
+    return redirect(target, HTTPStatus.SEE_OTHER)
+
+
+def _describe(view: BroadcastView) -> dict[str, Any]:
+    accounting, row = account_for(view), view.row
+    for line in accounting.lines:
+        for linked in (line, *line.subs):
+            linked.href = _link_people(row.public_id, linked)
+    state = describe_state(view)
+    return {
+        "id": row.public_id,
+        "name": name_broadcast(view),
+        "text": row.text,
+        "sender": row.sender,
+        "client": row.client,
+        "parts": row.parts,
+        "encoding": row.encoding,
+        "state": state,
+        "verdict": say_verdict(view, accounting),
+        "accounting": accounting,
+        "duplicates": row.duplicates,
+        "progress": measure_progress(view, accounting),
+        "times": _list_times(view),
+        "can_pause": row.status in _PAUSABLE,
+        "can_resume": row.status in _RESUMABLE,
+        "can_stop": _can_stop(view),
+        "stop": _describe_panel(view),
+        "poll_s": choose_poll_s(view),
+        "state_key": f"{row.status.value}:{view.status}",
+        "figures_key": "-".join(str(line.figure) for line in accounting.lines),
+        "seen_at": view.seen_at,
+    }
+
+
+def _list_times(view: BroadcastView) -> list[dict[str, str]]:
+    """Return what happened and when, the oldest first."""
+    times = build_timeline(view.row, view.totals, view.seen_at)
+    so_far = " so far" if is_moving(view) else ""
+    events = [
+        (times["created_at"], "Made."),
+        (times["first_submitted_at"], "The first text was handed to Sinch."),
+        (times["last_submitted_at"], f"The last text{so_far} was handed to Sinch."),
+        (times["delivered"]["p50"], "Half of those that arrived were delivered."),
+        (times["delivered"]["p99"], "99 % of those that arrived were delivered."),
+        (times["completed_at"], "Nothing was left to send."),
+        (times["all_reported_at"], "All reports were in."),
+    ]
+    happened = sorted((event for event in events if event[0]), key=lambda event: event[0])
+    return [
+        {"time": clock_time(at, view.seen_at), "sentence": sentence} for at, sentence in happened
+    ]
+
+
+def _link_people(broadcast_id: str, line: AccountingLine) -> str | None:
+    if len(line.statuses) != 1:
+        return None
+    return url_for(
+        "broadcasts.list_people",
+        broadcast_id=broadcast_id,
+        status=line.statuses[0].value,
+        code=line.code,
+    )
+
+
+def _can_stop(view: BroadcastView) -> bool:
+    """Return True while a stop can still keep a text from somebody."""
+    if view.row.status not in FINAL:
+        return True
+    at_sinch = view.counts["submitted"] > 0 and view.row.expires_at > view.seen_at
+    return at_sinch and view.row.status in (_B.COMPLETE, _B.COMPLETE_NEEDS_ATTENTION)
+
+
+def _describe_panel(view: BroadcastView) -> dict[str, int]:
+    """Return how many people get nothing after a stop, are at Sinch, and have the text."""
+    delivered = view.counts["delivered"]
+    return {
+        "unsent": count_never_handed(view),
+        "at_sinch": view.counts["submitted"],
+        "delivered": delivered,
+    }
+
+
+def _describe_stop(view: BroadcastView) -> str:
+    """Return what a stop came to, in figures that are read after it."""
+    unsent = sum(line.figure for line in account_for(view).lines if line.kind == "stopped")
+    requests = view.cancel_requests
+    called_back = requests.get(CancelRequestState.CANCELLED, 0)
+    too_late = requests.get(CancelRequestState.TOO_LATE, 0)
+    open_requests = (CancelRequestState.WANTED, CancelRequestState.UNCLEAR)
+    unknown = sum(requests.get(state, 0) for state in open_requests)
+    nothing = f"{people(unsent)} {'gets' if unsent == 1 else 'get'} nothing."
+    at_sinch = called_back + too_late + unknown
+    if not at_sinch:
+        return f"{nothing} No text was at Sinch."
+    outcomes = [
+        f"{figure:,} {words}"
+        for figure, words in (
+            (called_back, "called back"),
+            (too_late, "had left before"),
+            (unknown, "not known yet"),
+        )
+        if figure
+    ]
+    return f"{nothing} {at_sinch:,} were already at Sinch: {', '.join(outcomes)}."

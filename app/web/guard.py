@@ -1,0 +1,275 @@
+"""Pages are for users who have signed in: session, role, CSRF token, security policy and errors.
+
+A page acts for the reserved client `people`, which sees the broadcasts of all clients.
+"""
+
+import re
+from collections.abc import Callable
+from functools import wraps
+from http import HTTPStatus
+from typing import Any, ParamSpec, TypeVar
+
+from flask import (
+    Blueprint,
+    Flask,
+    Response,
+    current_app,
+    g,
+    make_response,
+    redirect,
+    render_template,
+    request,
+    session,
+    url_for,
+)
+from flask_wtf.csrf import CSRFError, CSRFProtect
+from loguru import logger
+from marshmallow import ValidationError
+from sqlalchemy.exc import SQLAlchemyError
+from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Response as WerkzeugResponse
+
+from app.accounts.roles import ROLE_SENTENCES, Role
+from app.accounts.sessions import ABSOLUTE_S, SignedIn, find_session
+from app.auth import PAGE, SCOPE_MARK, Client
+from app.config.keys import PEOPLE_CLIENT
+from app.config.scopes import KeyScope
+from app.db.schema import WrongDatabase
+from app.errors import ClarionError
+from app.sms.context import Context
+from app.sms.operations.heartbeat import BackgroundHealth, read_health
+from app.web import words
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+_SESSION_TOKEN = "token"  # noqa: S105  # the name, not a token
+# A path of ours, where a sign-in may lead: no host, no scheme.
+_OWN_PATH = re.compile(r"/(?![/\\])[\x21-\x7e]{0,300}")
+_READS = ("GET", "HEAD")
+_PEOPLE = Client(PEOPLE_CLIENT, frozenset(KeyScope))
+_csrf = CSRFProtect()
+
+
+def protect_pages(app: Flask, *, production: bool, is_sandbox: bool) -> None:
+    """Set up sessions and CSRF tokens.  The API has neither."""
+    app.config.update(
+        IS_SANDBOX=is_sandbox,
+        SESSION_COOKIE_NAME="__Host-clarion" if production else "clarion",
+        SESSION_COOKIE_SECURE=production,
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_REFRESH_EACH_REQUEST=False,
+        PERMANENT_SESSION_LIFETIME=ABSOLUTE_S,
+        WTF_CSRF_CHECK_DEFAULT=False,  # pages check it themselves
+        WTF_CSRF_TIME_LIMIT=None,  # a form may stay open as long as its session
+        WTF_CSRF_SSL_STRICT=False,  # our pages send no Referer; Sec-Fetch-Site is checked instead
+    )
+    _csrf.init_app(app)
+    for name in words.FILTERS:
+        app.jinja_env.filters[name] = getattr(words, name)
+
+
+def make_page_blueprint(name: str) -> Blueprint:
+    """Return a blueprint whose views are pages."""
+    blueprint = Blueprint(name, __name__, template_folder="templates")
+    blueprint.before_request(_begin_page)
+    blueprint.after_request(_secure_page)
+    blueprint.context_processor(_describe_frame)
+    blueprint.register_error_handler(ClarionError, _show_clarion_error)
+    blueprint.register_error_handler(ValidationError, _show_bad_filter)
+    blueprint.register_error_handler(CSRFError, _show_forged_form)
+    blueprint.register_error_handler(HTTPException, _show_http_error)
+    blueprint.register_error_handler(WrongDatabase, _show_database_error)
+    blueprint.register_error_handler(SQLAlchemyError, _show_database_error)
+    blueprint.register_error_handler(Exception, _show_unexpected)
+    return blueprint
+
+
+def require_role(role: Role) -> Callable[[Callable[P, R]], Callable[P, R | Any]]:
+    """Require a user with at least this role; others are sent to sign in, or get an error page."""
+
+    def decorate(view: Callable[P, R]) -> Callable[P, R | Any]:
+        @wraps(view)
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> R | Any:
+            user = find_user()
+            if user is None:
+                return _send_to_sign_in()
+            if not user.role.includes(role):
+                return show_error(
+                    HTTPStatus.FORBIDDEN,
+                    f"Your role does not allow this: it needs the role {role.value}.",
+                    f"You are signed in as {user.name} with the role {user.role.value}. "
+                    "An administrator can change it.",
+                )
+            g.client = _PEOPLE
+            return view(*args, **kwargs)
+
+        setattr(guarded, SCOPE_MARK, PAGE)
+        return guarded
+
+    return decorate
+
+
+def open_page(view: Callable[P, R]) -> Callable[P, R]:
+    """Declare that a page needs no user."""
+    setattr(view, SCOPE_MARK, PAGE)
+    return view
+
+
+def find_user() -> SignedIn | None:
+    """Return the user who is signed in, read from the database once a request."""
+    if "user" not in g:
+        token, ctx = session.get(_SESSION_TOKEN), page_context()
+        g.user = find_session(ctx.db, ctx.clock, token) if token else None
+    user: SignedIn | None = g.user
+    return user
+
+
+def start_session(token: str) -> None:
+    """Keep the token of a new session in the cookie; nothing of an earlier one stays."""
+    session.clear()
+    session.permanent = True
+    session[_SESSION_TOKEN] = token
+
+
+def forget_session() -> str | None:
+    """Empty the cookie.  Returns the token of the session that it had, if any."""
+    token: str | None = session.get(_SESSION_TOKEN)
+    session.clear()
+    g.user = None
+    return token
+
+
+def page_context() -> Context:
+    """Return the Context of the app, for what needs no user."""
+    ctx: Context = current_app.extensions["clarion"]
+    ctx.require_own_database()
+    return ctx
+
+
+def describe_actor() -> str:
+    """Return the name under which the user's actions are kept."""
+    return f"{PEOPLE_CLIENT}:{g.user.name}"
+
+
+def choose_next(path: str | None) -> str:
+    """Return where a sign-in leads: a path of ours, or the overview."""
+    return path if path and _OWN_PATH.fullmatch(path) else url_for("overview.show_overview")
+
+
+def show_error(status: HTTPStatus, sentence: str, detail: str = "") -> WerkzeugResponse:
+    """Show an error as a page; a region that polls gets its status alone, and is loaded anew."""
+    page = render_template("error.html", status=status.value, sentence=sentence, detail=detail)
+    return make_response(page, status)
+
+
+def _begin_page() -> WerkzeugResponse | None:
+    if request.method in _READS:
+        return None
+    # Browsers say where a form comes from; others, such as scripts, have the token alone.
+    if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
+        raise CSRFError("The form came from another site.")
+    _csrf.protect()
+    return None
+
+
+def _secure_page(response: Response) -> Response:
+    response.headers.setdefault("Content-Security-Policy", _POLICY)
+    return response
+
+
+def _describe_frame() -> dict[str, Any]:
+    """Return what the frame of every page shows."""
+    ctx: Context = current_app.extensions["clarion"]
+    user: SignedIn | None = g.get("user")
+    health = _read_health(ctx) if user else None
+    return {
+        "user": user,
+        "may": lambda role: user is not None and user.role.includes(Role(role)),
+        "role_sentence": ROLE_SENTENCES[user.role] if user else "",
+        "is_sandbox": current_app.config["IS_SANDBOX"],
+        "stopped": _describe_stop(health) if health else None,
+        "waiting": health.attention if health else 0,
+        "now": ctx.now(),
+    }
+
+
+def _read_health(ctx: Context) -> BackgroundHealth | None:
+    try:
+        return read_health(ctx)
+    except SQLAlchemyError:
+        return None  # the page itself says so
+
+
+def _describe_stop(health: BackgroundHealth) -> str | None:
+    if health.circuit_open:
+        return "Nothing is sent: Sinch refuses our account or token."
+    if health.restoring:
+        return "Nothing is sent: the database came from a backup, and Sinch is being asked."
+    return None
+
+
+def _send_to_sign_in() -> WerkzeugResponse:
+    if request.headers.get("HX-Request"):  # a region that polls: the whole page is loaded anew
+        return make_response("", HTTPStatus.UNAUTHORIZED, {"HX-Refresh": "true"})
+    ended = bool(forget_session())
+    is_read = request.method in _READS
+    path = request.full_path.rstrip("?") if is_read else url_for("overview.show_overview")
+    target = url_for("sign_in.show_sign_in", next=path, ended=1 if ended else None)
+    return redirect(target, HTTPStatus.SEE_OTHER)
+
+
+def _show_clarion_error(error: ClarionError) -> WerkzeugResponse:
+    return show_error(error.status, error.sentence, str(error.facts.get("hint", "")))
+
+
+def _show_forged_form(_: CSRFError) -> WerkzeugResponse:
+    return show_error(
+        HTTPStatus.BAD_REQUEST,
+        "The form was not sent from a page of your session, and nothing was done.",
+        "Go back, load the page again, and send it once more.",
+    )
+
+
+def _show_bad_filter(error: ValidationError) -> WerkzeugResponse:
+    names = ", ".join(sorted(map(str, error.normalized_messages())))
+    return show_error(
+        HTTPStatus.BAD_REQUEST,
+        f"The address has a filter that does not exist: {names[:100]}.",
+        "Choose a filter on the page.",
+    )
+
+
+def _show_http_error(error: HTTPException) -> WerkzeugResponse:
+    if error.code is None or error.code < HTTPStatus.BAD_REQUEST:
+        return error.get_response()
+    status = HTTPStatus(error.code)
+    sentences = {
+        HTTPStatus.NOT_FOUND: "There is no such page.",
+        HTTPStatus.METHOD_NOT_ALLOWED: "The page does not take this.",
+    }
+    return show_error(status, sentences.get(status, f"{status.phrase}."))
+
+
+def _show_database_error(error: Exception) -> WerkzeugResponse:
+    logger.opt(exception=error).error("the database is unavailable")
+    g.user = None
+    return show_error(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "The database cannot be used. Nothing is lost; nothing is sent.",
+        "Try again in some seconds.",
+    )
+
+
+def _show_unexpected(error: Exception) -> WerkzeugResponse:
+    logger.opt(exception=error).error("uncaught exception")
+    return show_error(
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "The page could not be shown because of a fault of ours.",
+        f"The log has more under {g.get('request_id', '-')}.",
+    )

@@ -1,0 +1,199 @@
+"""The overview: what needs attention, what runs, what is scheduled, the last 30 days, and why."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from flask import current_app, render_template, request, url_for
+
+from app.accounts.roles import Role
+from app.health import Readiness
+from app.phone.e164 import normalise_number
+from app.sms.analytics.query import AnalyticsQuery, Figures, read_analytics
+from app.sms.broadcasts.views import BroadcastView, list_broadcasts
+from app.sms.context import Context
+from app.sms.current import current_context
+from app.sms.messages.search import search_messages
+from app.sms.models.daily import Dimension
+from app.sms.models.states import BroadcastStatus
+from app.sms.models.statuses import MessageStatus
+from app.sms.recovery.attention import find_attention
+from app.web.accounting import MARKS, account_for
+from app.web.guard import make_page_blueprint, require_role
+from app.web.states import describe_state, is_moving, measure_progress, name_broadcast
+from app.web.words import clock_time, texts
+
+blueprint = make_page_blueprint("overview")
+
+_RUNNING = (
+    BroadcastStatus.SENDING,
+    BroadcastStatus.QUEUED,
+    BroadcastStatus.PAUSED,
+    BroadcastStatus.HALTED,
+    BroadcastStatus.MISSED_START,
+)
+_SHOWN = 20
+_CHART_DAYS = 30
+_MESSAGES_SHOWN = 5
+_NAME_CHARACTERS = 60
+_QUICK_S, _SLOW_S = 2, 15
+# Sentences of the checks of /ready that fail, by check and result; each says what to do.
+_CONDITIONS = {
+    ("sinch", "unreachable"): "Sinch does not answer. Texts wait and go out by themselves when it "
+    "does.",
+    ("sinch", "misconfigured"): "Sinch refuses our account or token, so nothing is sent. Check "
+    "SINCH_SERVICE_PLAN_ID, SINCH_API_TOKEN and SINCH_REGION, and the balance of the account.",
+    ("sending", "stopped"): "Sinch refuses what we send, so nothing is sent. Check the account and "
+    "the sender; a trial goes out by itself, and flask circuit close tries at once.",
+    ("sending", "restoring"): "The database came from a backup. Sinch is being asked what went "
+    "out; nothing is sent meanwhile.",
+    ("background", "stale"): "Nothing works in the background: no report is recorded, and large "
+    "broadcasts wait. Start the service or its workers again.",
+    ("broker", "unreachable"): "The broker does not answer. Broadcasts of more than 1,000 people "
+    "wait until it does.",
+    ("consistency", "failed"): "The counts of a broadcast do not add up. Texts are not sent twice "
+    "by that, but do not trust the figures; the log names what is wrong.",
+    ("suppression_key", "mismatch"): "SUPPRESSION_KEY is not the key of the stored opt-outs. "
+    "Nothing is sent until it is set again.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Something that needs attention: a sentence, and the link and word of its action."""
+
+    key: str
+    sentence: str
+    href: str = ""
+    action: str = ""
+
+
+@blueprint.get("/overview")
+@require_role(Role.VIEWER)
+def show_overview() -> str:
+    """Show what needs attention, runs and is scheduled, and the last 30 days."""
+    ctx = current_context()
+    return render_template("overview.html", days=_read_days(ctx), **_describe_now(ctx))
+
+
+@blueprint.get("/overview/live")
+@require_role(Role.VIEWER)
+def show_overview_region() -> str:
+    """Show the part of the overview that moves."""
+    return render_template("overview_live.html", **_describe_now(current_context()))
+
+
+@blueprint.route("/why", methods=["GET", "POST"])
+@require_role(Role.VIEWER)
+def show_why() -> str:
+    """Say why a number did not get a text.  The number comes by POST, since URLs are logged."""
+    number, answer, error = request.form.get("number", ""), None, ""
+    if request.method == "POST":
+        phone = normalise_number(number)
+        if phone is None:
+            error = "Write the number with its country, such as +46 70 174 06 21."
+        else:
+            answer = _explain(current_context(), phone)
+    return render_template("why.html", number=number, answer=answer, error=error)
+
+
+def _explain(ctx: Context, phone: str) -> dict[str, Any]:
+    """Return one sentence on a number, and what the newest broadcasts came to for it."""
+    found = search_messages(ctx, recipient=phone, limit=_MESSAGES_SHOWN)
+    rows = []
+    for message in found["messages"]:
+        word = MARKS[MessageStatus(message["status"])][1]
+        at = message["at"] or message["created_at"]
+        name = message["reference"] or message["text"]
+        rows.append(
+            {
+                "time": clock_time(at, ctx.now()),
+                "bold": f"{word}.",
+                "sentence": f"{message['reason']} “{name[:_NAME_CHARACTERS]}”",
+            }
+        )
+    return {"bold": found["explanation"], "detail": "", "rows": rows}
+
+
+def _describe_now(ctx: Context) -> dict[str, Any]:
+    running = [view for status in _RUNNING for view in _list(ctx, status)]
+    scheduled = sorted(_list(ctx, BroadcastStatus.SCHEDULED), key=lambda view: view.row.send_at)
+    moving = any(is_moving(view) for view in running)
+    conditions = _list_conditions(ctx)
+    return {
+        "heading": _say_heading(len(conditions), len(running), len(scheduled)),
+        "running": [_show_broadcast(view) for view in running[:_SHOWN]],
+        "scheduled": [_show_broadcast(view) for view in scheduled],
+        "conditions": conditions,
+        "poll_s": _QUICK_S if moving else _SLOW_S,
+        "seen_at": ctx.now(),
+    }
+
+
+def _say_heading(conditions: int, running: int, scheduled: int) -> str:
+    """Return the title of the overview.
+
+    >>> _say_heading(0, 0, 0), _say_heading(2, 1, 0)
+    ('Nothing is under way.', '2 things need attention, 1 broadcast is under way.')
+    """
+    counts = (
+        (conditions, "1 thing needs attention", "{} things need attention"),
+        (running, "1 broadcast is under way", "{} broadcasts are under way"),
+        (scheduled, "1 is scheduled", "{} are scheduled"),
+    )
+    parts = [one if n == 1 else many.format(n) for n, one, many in counts if n]
+    sentence = ", ".join(parts) or "nothing is under way"
+    return f"{sentence[0].upper()}{sentence[1:]}."
+
+
+def _list(ctx: Context, status: BroadcastStatus) -> list[BroadcastView]:
+    return list_broadcasts(ctx, status=status, limit=_SHOWN).rows
+
+
+def _show_broadcast(view: BroadcastView) -> dict[str, Any]:
+    accounting = account_for(view)
+    return {
+        "id": view.row.public_id,
+        "name": name_broadcast(view),
+        "state": describe_state(view),
+        "accounting": accounting,
+        "progress": measure_progress(view, accounting),
+        "client": view.row.client,
+    }
+
+
+def _list_conditions(ctx: Context) -> list[Condition]:
+    """Return what needs attention, the most urgent first."""
+    readiness: Readiness = current_app.extensions["readiness"]
+    facts = readiness.check(ctx)
+    conditions = [
+        Condition(check, sentence)
+        for (check, result), sentence in _CONDITIONS.items()
+        if facts.get(check) == result
+    ]
+    for batch in find_attention(ctx, limit=_SHOWN):
+        sentence = f"It is not known whether {texts(batch.size)} went out. Nothing is sent again."
+        href = url_for("attention.show_decision", reference=batch.client_reference)
+        conditions.append(Condition(batch.client_reference, sentence, href, "Decide"))
+    return conditions
+
+
+def _read_days(ctx: Context) -> list[dict[str, Any]]:
+    """Return sent, delivered and opt-outs of each of the last days, the oldest first."""
+    until = ctx.now().date()
+    since = until - timedelta(days=_CHART_DAYS - 1)
+    query = AnalyticsQuery(since=since, until=until, group_by=[Dimension.DAY], only={})
+    by_day = {group[0]: figures for group, figures in read_analytics(ctx, query).groups}
+    days = []
+    for number in range(_CHART_DAYS):
+        day = since + timedelta(days=number)
+        figures = by_day.get(day, Figures())
+        days.append(
+            {
+                "day": day,
+                "sent": figures.statuses.total(),
+                "delivered": figures.statuses[MessageStatus.DELIVERED],
+                "opt_outs": figures.opted_out + (figures.inbounds or (0, 0))[1],
+            }
+        )
+    return days

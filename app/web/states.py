@@ -1,0 +1,117 @@
+"""State of a broadcast as a mark with a time, and the sentence that a page opens with."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from app.sms.broadcasts.views import BroadcastView
+from app.sms.models.states import FINAL, BroadcastStatus
+from app.web.accounting import Accounting
+from app.web.words import clock_time, people, say_duration, share
+
+_B = BroadcastStatus
+_TITLE_CHARACTERS = 48
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The mark of a broadcast: its kind, and a word with a time."""
+
+    kind: str
+    word: str
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Progress of a broadcast that is being sent; `finish` is None while nothing moves."""
+
+    per_second: float
+    finish: datetime | None
+
+
+def name_broadcast(view: BroadcastView) -> str:
+    """Return the reference of a broadcast, else the beginning of its text."""
+    if view.row.reference:
+        return str(view.row.reference)
+    text = " ".join(view.row.text.split())
+    return text if len(text) <= _TITLE_CHARACTERS else text[: _TITLE_CHARACTERS - 1] + "…"
+
+
+def describe_state(view: BroadcastView) -> State:
+    """Return the state of a broadcast as a fact with a time."""
+    row, now = view.row, view.seen_at
+    done = clock_time(row.completed_at, now) if row.completed_at else ""
+    at = f" at {done}" if row.completed_at and row.completed_at.date() == now.date() else ""
+    if row.completed_at and not at:
+        at = f" on {done}"
+    match row.status:
+        case _B.SCHEDULED:
+            return State("clock", f"Starts {clock_time(row.send_at, now)}")
+        case _B.MISSED_START:
+            missed = clock_time(row.send_at, now)
+            return State("decision", f"Missed its start at {missed}: start it or stop it")
+        case _B.QUEUED:
+            return State("waiting", "In the queue")
+        case _B.SENDING if view.status == "unknown":
+            return State("may-have", "Sinch is asked about some of it")
+        case _B.SENDING:
+            return State("sending", "Sending")
+        case _B.PAUSED:
+            return State("paused", "Paused")
+        case _B.HALTED:
+            return State("decision", "Halted: Sinch has a batch twice")
+        case _B.COMPLETE_NEEDS_ATTENTION:
+            return State("decision", f"Done{at}, a decision waits")
+        case _B.REFUSED:
+            return State("not-reached", "Refused by Sinch: nobody gets it")
+        case _B.EXPIRED:
+            return State("not-reached", "Too late: the rest was not sent")
+        case _B.CANCELLED:
+            return State("stopped", f"Stopped{at}")
+    return State("delivered", f"Done{at}")
+
+
+def is_moving(view: BroadcastView) -> bool:
+    """Return True while texts are handed to Sinch."""
+    return view.row.status in (_B.QUEUED, _B.SENDING)
+
+
+def choose_poll_s(view: BroadcastView) -> float | None:
+    """Return the seconds until a page about the broadcast looks again; None if it is settled."""
+    if is_moving(view):
+        return 2.0
+    if view.row.status not in FINAL:
+        return 15.0
+    return None if view.row.all_reported_at else 30.0
+
+
+def measure_progress(view: BroadcastView, accounting: Accounting) -> Progress | None:
+    """Return how quickly a broadcast is handed to Sinch.  Returns None unless it is sending."""
+    row = view.row
+    if row.status is not _B.SENDING or row.first_submitted_at is None:
+        return None
+    last = view.totals.last_accepted_at or view.seen_at
+    took_s = max((last - row.first_submitted_at).total_seconds(), 0.1)
+    per_second = accounting.handed / took_s
+    left = row.recipients - accounting.handed
+    if per_second <= 0 or left <= 0:
+        return Progress(per_second, None)
+    finish = max(view.seen_at, last + timedelta(seconds=left / per_second))
+    return Progress(per_second, finish)
+
+
+def say_verdict(view: BroadcastView, accounting: Accounting) -> str:
+    """Return the sentence that answers how the broadcast went, or how it goes."""
+    delivered, asked_for = accounting.delivered, accounting.asked_for
+    got = f"{delivered:,} of {people(asked_for)} got it ({share(delivered, asked_for)})."
+    match view.row.status:
+        case _B.SCHEDULED:
+            start = clock_time(view.row.send_at, view.seen_at)
+            ahead = say_duration(view.row.send_at - view.seen_at)
+            return f"Nothing is sent before {start} UTC, in {ahead}: {people(asked_for)}."
+        case _B.PAUSED | _B.HALTED | _B.MISSED_START:
+            handed = accounting.handed
+            return f"{handed:,} of {people(asked_for)} were handed to Sinch; no more is for now."
+        case _B.QUEUED | _B.SENDING:
+            handed = accounting.handed
+            return f"{handed:,} of {people(asked_for)} are handed to Sinch; {delivered:,} got it."
+    return got

@@ -1,0 +1,83 @@
+"""Numbers and times as pages show them; each function is a filter of the templates."""
+
+from datetime import datetime, timedelta
+
+FILTERS = ("count", "people", "texts", "share", "clock_time", "clock_seconds")
+
+_DAY = "%a %-d %b"
+
+
+def count(number: int) -> str:
+    """Return a number with commas between thousands.
+
+    >>> count(12431)
+    '12,431'
+    """
+    return f"{number:,}"
+
+
+def people(number: int) -> str:
+    """Return a number of people.
+
+    >>> people(1), people(1200)
+    ('1 person', '1,200 people')
+    """
+    return "1 person" if number == 1 else f"{number:,} people"
+
+
+def texts(number: int) -> str:
+    """Return a number of texts.
+
+    >>> texts(1), texts(0)
+    ('1 text', '0 texts')
+    """
+    return "1 text" if number == 1 else f"{number:,} texts"
+
+
+def share(part: int, whole: int) -> str:
+    """Return a part of a whole per cent, with one decimal.
+
+    >>> share(11874, 12431), share(1, 12431), share(0, 5), share(2, 2)
+    ('95.5 %', 'under 0.1 %', '0 %', '100 %')
+    """
+    if not part:
+        return "0 %"
+    if part == whole:
+        return "100 %"
+    percent = part / whole * 100
+    # Rounding must say neither that it is all of them nor that it is none.
+    return "under 0.1 %" if percent < 0.05 else f"{min(percent, 99.9):.1f} %"
+
+
+def clock_time(at: datetime, now: datetime) -> str:
+    """Return a time, with its day unless that is today, and its year unless it is this one.
+
+    >>> from datetime import UTC
+    >>> now = datetime(2026, 12, 4, 10, 36, tzinfo=UTC)
+    >>> clock_time(now, now), clock_time(datetime(2026, 12, 1, 9, tzinfo=UTC), now)
+    ('10:36', 'Tue 1 Dec, 09:00')
+    >>> clock_time(datetime(2027, 1, 5, 9, tzinfo=UTC), now)
+    'Tue 5 Jan 2027, 09:00'
+    """
+    if at.date() == now.date():
+        return f"{at:%H:%M}"
+    year = "" if at.year == now.year else f" {at.year}"
+    return f"{at.strftime(_DAY)}{year}, {at:%H:%M}"
+
+
+def clock_seconds(at: datetime) -> str:
+    """Return the time of day to the second."""
+    return f"{at:%H:%M:%S}"
+
+
+def say_duration(duration: timedelta) -> str:
+    """Return a duration in its largest unit.
+
+    >>> say_duration(timedelta(seconds=1)), say_duration(timedelta(minutes=90))
+    ('1 s', '1 h 30 min')
+    """
+    seconds = round(duration.total_seconds())
+    if seconds < 60:
+        return f"{seconds} s"
+    hours, minutes = divmod(seconds // 60, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
