@@ -13,7 +13,7 @@ ALLOWED = {
     "celery": ("worker/",),
     "requests": ("sinch/", "webhooks/outgoing/", "sandbox/"),
 }
-ALLOWED["flask"] += ("logs.py", "cli/", "sandbox/", "worker/start.py")
+ALLOWED["flask"] += ("logs.py", "cli/", "sandbox/", "web/", "worker/start.py")
 
 
 def find_imports(path: Path) -> Iterator[str]:

@@ -5,12 +5,11 @@ import pytest
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 
 
-def test_a_browser_at_the_start_finds_the_way_to_the_documentation(service):
-    answer = service.test_client().get("/", headers=BROWSER)
+def test_a_browser_at_the_start_is_led_to_sign_in_and_to_the_documentation(service):
+    answer = service.test_client().get("/", headers=BROWSER, follow_redirects=True)
 
-    assert (answer.status_code, answer.mimetype) == (200, "text/html")
-    for place in ("/docs", "/openapi.json", "/ready"):
-        assert f'href="{place}"' in answer.text
+    assert (answer.status_code, answer.request.path) == (200, "/login")
+    assert 'href="/docs"' in answer.text
 
 
 @pytest.mark.parametrize("accept", [None, "*/*", "application/json"])

@@ -141,8 +141,8 @@ def _explain_reports(found: Mapping[StatusCode, int]) -> list[AccountingLine]:
     for (sentence, again), figure in figures.most_common():
         keys = by_reason[sentence, again]
         # One status and code is a filter of people; several would need several.
-        status, code = keys[0] if len(keys) == 1 else (None, None)
-        statuses = (status,) if status else ()
+        status, code = keys[0]
+        statuses = (status,) if len(keys) == 1 else ()
         lines.append(AccountingLine(sentence, figure, statuses, code, again=again))
     return lines
 

@@ -48,13 +48,13 @@ def decide(reference: str) -> Response | str | tuple[str, HTTPStatus]:
     form = {name: request.form.get(name, "") for name in ("decision", "note")}
     ctx = current_context()
     rows = find_attention(ctx, limit=1, reference=reference)
+    if not rows:
+        return _show(reference, error="", note="")
     try:
         decision = DecisionSchema().load(form)
     except ValidationError as e:
-        reasons = e.normalized_messages()
-        error = (
-            "Write why, for whoever asks later." if "note" in reasons else "Choose one of three."
-        )
+        missing = "note" in e.messages_dict
+        error = "Write why, for those who ask later." if missing else "Choose one of the three."
         page = _show(reference, error=error, note=form["note"])
         return page if isinstance(page, Response) else (page, HTTPStatus.BAD_REQUEST)
     resolve_batch(

@@ -278,7 +278,7 @@ def _link_people(broadcast_id: str, line: AccountingLine) -> str | None:
 
 
 def _can_stop(view: BroadcastView) -> bool:
-    """Return True while a stop can still keep a text from somebody."""
+    """Return True while a stop can still keep a text from a person."""
     if view.row.status not in FINAL:
         return True
     at_sinch = view.counts["submitted"] > 0 and view.row.expires_at > view.seen_at
@@ -303,10 +303,10 @@ def _describe_stop(view: BroadcastView) -> str:
     too_late = requests.get(CancelRequestState.TOO_LATE, 0)
     open_requests = (CancelRequestState.WANTED, CancelRequestState.UNCLEAR)
     unknown = sum(requests.get(state, 0) for state in open_requests)
-    nothing = f"{people(unsent)} {'gets' if unsent == 1 else 'get'} nothing."
     at_sinch = called_back + too_late + unknown
+    sentences = [f"{people(unsent)} {'gets' if unsent == 1 else 'get'} nothing."] if unsent else []
     if not at_sinch:
-        return f"{nothing} No text was at Sinch."
+        return " ".join([*sentences, "No text was at Sinch."])
     outcomes = [
         f"{figure:,} {words}"
         for figure, words in (
@@ -316,4 +316,5 @@ def _describe_stop(view: BroadcastView) -> str:
         )
         if figure
     ]
-    return f"{nothing} {at_sinch:,} were already at Sinch: {', '.join(outcomes)}."
+    were = "1 was" if at_sinch == 1 else f"{at_sinch:,} were"
+    return " ".join([*sentences, f"{were} already at Sinch: {', '.join(outcomes)}."])

@@ -237,7 +237,7 @@ def _show_forged_form(_: CSRFError) -> WerkzeugResponse:
 
 
 def _show_bad_filter(error: ValidationError) -> WerkzeugResponse:
-    names = ", ".join(sorted(map(str, error.normalized_messages())))
+    names = ", ".join(sorted(map(str, error.messages_dict)))
     return show_error(
         HTTPStatus.BAD_REQUEST,
         f"The address has a filter that does not exist: {names[:100]}.",

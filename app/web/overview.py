@@ -59,7 +59,7 @@ _CONDITIONS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Condition:
+class AttentionItem:
     """Something that needs attention: a sentence, and the link and word of its action."""
 
     key: str
@@ -162,19 +162,19 @@ def _show_broadcast(view: BroadcastView) -> dict[str, Any]:
     }
 
 
-def _list_conditions(ctx: Context) -> list[Condition]:
+def _list_conditions(ctx: Context) -> list[AttentionItem]:
     """Return what needs attention, the most urgent first."""
     readiness: Readiness = current_app.extensions["readiness"]
     facts = readiness.check(ctx)
     conditions = [
-        Condition(check, sentence)
+        AttentionItem(check, sentence)
         for (check, result), sentence in _CONDITIONS.items()
         if facts.get(check) == result
     ]
     for batch in find_attention(ctx, limit=_SHOWN):
         sentence = f"It is not known whether {texts(batch.size)} went out. Nothing is sent again."
         href = url_for("attention.show_decision", reference=batch.client_reference)
-        conditions.append(Condition(batch.client_reference, sentence, href, "Decide"))
+        conditions.append(AttentionItem(batch.client_reference, sentence, href, "Decide"))
     return conditions
 
 

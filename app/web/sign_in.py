@@ -100,7 +100,9 @@ def set_password(token: str) -> Response | tuple[str, HTTPStatus]:
         errors = {name: reasons[0] for name, reasons in e.facts["fields"].items()}
         page = render_template("invite.html", token=token, user_name=user.name, errors=errors)
         return page, HTTPStatus.BAD_REQUEST
-    except SignInRefused:  # somebody has tried this name: the password is set all the same
+    except (
+        SignInRefused
+    ):  # wrong tries under this name: the password is set, and the user signs in later
         return redirect(url_for("sign_in.show_sign_in"), HTTPStatus.SEE_OTHER)
     start_session(session_token)
     return redirect(url_for("overview.show_overview"), HTTPStatus.SEE_OTHER)

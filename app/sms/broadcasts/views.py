@@ -140,12 +140,14 @@ def _count_cancel_requests(
     found: Mapping[int, dict[CancelRequestState, int]] = defaultdict(dict)
     if broadcast_ids:
         query = (
-            select(Batch.broadcast_id, Batch.cancel_request, func.sum(Batch.size))
+            select(
+                Batch.broadcast_id, Batch.cancel_request, func.sum(Batch.size).label("recipients")
+            )
             .where(Batch.broadcast_id.in_(broadcast_ids), Batch.cancel_request.is_not(None))
             .group_by(Batch.broadcast_id, Batch.cancel_request)
         )
-        for broadcast_id, state, recipients in tx.execute(query):
-            found[broadcast_id][state] = int(recipients)
+        for row in tx.execute(query):
+            found[row.broadcast_id][row.cancel_request] = int(row.recipients)
     return found
 
 

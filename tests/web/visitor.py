@@ -1,0 +1,64 @@
+"""A person at the pages, without a browser: signs in, reads, presses buttons."""
+
+import re
+from dataclasses import dataclass
+from html import unescape
+from typing import Any
+
+from flask import Flask
+from werkzeug.test import TestResponse
+
+from app.accounts.roles import Role
+from app.accounts.users import accept_invitation, create_user
+from app.sms.context import Context
+
+PASSWORD = "correct horse battery"
+_TOKEN = re.compile(r'name="csrf_token" value="([^"]+)"')
+
+
+@dataclass
+class Visitor:
+    """A browser's cookies and the pages it shows."""
+
+    service: Flask
+
+    def __post_init__(self) -> None:
+        self.client = self.service.test_client()
+
+    def get(self, path: str, **headers: str) -> TestResponse:
+        return self.client.get(path, headers=headers)
+
+    def post(
+        self, path: str, fields: dict[str, Any] | None = None, *, on: str = "/login", **headers: str
+    ) -> TestResponse:
+        """Send a form with the token of the page `on`."""
+        token = _TOKEN.search(self.get(on).get_data(as_text=True))
+        data = {"csrf_token": token[1] if token else ""} | (fields or {})
+        return self.client.post(path, data=data, headers=headers)
+
+    def sign_in(self, name: str, password: str = PASSWORD, **fields: str) -> TestResponse:
+        return self.post("/login", {"name": name, "password": password} | fields)
+
+
+def make_user(service: Flask, role: Role, name: str | None = None) -> str:
+    """Make a user who has set a password.  Returns the name."""
+    ctx: Context = service.extensions["clarion"]
+    name = name or f"a {role.value}"
+    token = create_user(ctx.db, ctx.clock, name, role, actor="tests")
+    accept_invitation(ctx.db, ctx.clock, token, PASSWORD)
+    return name
+
+
+def visit(service: Flask, role: Role) -> Visitor:
+    """Return a visitor who is signed in with a role."""
+    visitor = Visitor(service)
+    assert visitor.sign_in(make_user(service, role)).status_code == 303
+    return visitor
+
+
+def read_text(response: TestResponse) -> str:
+    """Return the words of a page, without markup."""
+    text = re.sub(
+        r"<(script|style|svg)\b.*?</\1>", " ", response.get_data(as_text=True), flags=re.S
+    )
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", text)).split())
