@@ -96,7 +96,8 @@ def show_broadcast_region(broadcast_id: str) -> str:
     """Show the part of a broadcast that moves; and its head, once its state has changed."""
     facts = _describe(_find(broadcast_id))
     head_changed = request.args.get("state") != facts["state_key"]
-    if request.args.get("figures") == facts["figures_key"] and facts["poll_s"]:
+    figures_changed = request.args.get("figures") != facts["figures_key"]
+    if facts["poll_s"] and not (head_changed or figures_changed):
         waited_s = request.args.get("wait", 0.0, float)
         longer_s = min(max(waited_s, facts["poll_s"]) * _POLL_GROWTH, _SLOWEST_POLL_S)
         facts["poll_s"] = round(longer_s, 1)

@@ -8,7 +8,7 @@ from flask import current_app, render_template, request, url_for
 
 from app.accounts.roles import Role
 from app.health import Readiness
-from app.phone.e164 import normalise_number
+from app.phone.reader import PhoneReader
 from app.sms.analytics.query import AnalyticsQuery, Figures, read_analytics
 from app.sms.broadcasts.views import BroadcastView, list_broadcasts
 from app.sms.context import Context
@@ -89,8 +89,9 @@ def show_why() -> str:
     """Say why a number did not get a text.  The number comes by POST, since URLs are logged."""
     number, answer, error = request.form.get("number", ""), None, ""
     if request.method == "POST":
-        phone = normalise_number(number)
-        if phone is None:
+        try:
+            phone = PhoneReader(check=False).read(number)
+        except ValueError:
             error = "Write the number with its country, such as +46 70 174 06 21."
         else:
             answer = _explain(current_context(), phone)

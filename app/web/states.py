@@ -62,7 +62,7 @@ def describe_state(view: BroadcastView) -> State:
         case _B.COMPLETE_NEEDS_ATTENTION:
             return State("decision", f"Done{at}, a decision waits")
         case _B.REFUSED:
-            return State("not-reached", "Refused by Sinch: nobody gets it")
+            return State("not-reached", "Refused by Sinch: no text was sent")
         case _B.EXPIRED:
             return State("not-reached", "Too late: the rest was not sent")
         case _B.CANCELLED:

@@ -1,0 +1,180 @@
+"""Pages of broadcasts: the figures add up, what is pressed is done once, numbers are masked."""
+
+import re
+
+import pytest
+
+from app.accounts.roles import Role
+from app.web.words import people
+from tests.callers import id_of
+from tests.factories import many_numbers
+from tests.web.visitor import read_text, visit
+
+ANN, BOB = "+46701234567", "+46702345678"
+_SUM = re.compile(r"(\d[\d,]*) [\d.]+ %")
+
+
+@pytest.fixture
+def sender(service, sandbox):
+    return visit(service, Role.SENDER)
+
+
+@pytest.fixture
+def queued(caller, sandbox):
+    """The id of a broadcast that waits for workers, which the tests do not have."""
+    return id_of(caller.send(*many_numbers(1_500)))
+
+
+def show(visitor, broadcast_id, page=""):
+    return read_text(visitor.get(f"/broadcasts/{broadcast_id}{page}"))
+
+
+def read_lines(text):
+    """The figures of the ledger's lines, the last of which is the sum."""
+    ledger = text.partition("What that means People Share")[2].partition("Adds up")[0]
+    return [int(figure.replace(",", "")) for figure in _SUM.findall(ledger)]
+
+
+def test_everybody_is_in_one_line_with_the_reason_below(sender, caller):
+    caller.post("/api/suppressions", {"phones": [BOB], "scope": "all"})
+    broadcast = id_of(caller.send(ANN, BOB, *many_numbers(3), "12", skip_invalid=True))
+
+    text = show(sender, broadcast)
+
+    *lines, asked_for = read_lines(text)
+    assert (sum(lines), asked_for) == (6, 6)
+    assert "On its way Sinch has it and has not reported its end yet. 4 66.7 %" in text
+    assert "Left out They were not to get it. 2 33.3 %" in text
+    assert "Opted out. 1" in text
+    assert "Not a phone number. 1" in text
+    assert "Adds up: everybody is in exactly one line." in text
+
+
+def test_a_large_one_is_paused_resumed_and_stopped(sender, queued):
+    assert "In the queue" in show(sender, queued)
+
+    for action, state, note in (
+        ("pause", "Paused", "Paused. Nothing more is handed to Sinch until it is resumed."),
+        ("resume", "In the queue", "Resumed. The texts that wait are handed to Sinch."),
+    ):
+        page = f"/broadcasts/{queued}"
+        assert sender.post(f"{page}/{action}", on=page).headers["Location"] == page
+        text = show(sender, queued)
+        assert state in text
+        assert note in text
+    panel = show(sender, queued, "/stop")
+    assert "1,500 people get nothing." in panel
+    assert "Stop, and do not send the 1,500" in panel
+
+    sender.post(f"/broadcasts/{queued}/stop", on=f"/broadcasts/{queued}/stop")
+
+    text = show(sender, queued)
+    assert "1,500 people get nothing. No text was at Sinch." in text
+    assert "Stopped They get nothing: the broadcast was stopped. 1,500 100 %" in text
+    assert "Never handed to Sinch. 1,500" in text
+    assert read_lines(text) == [0, 1_500, 1_500]
+
+
+def test_a_stop_says_what_sinch_called_back(sender, caller, sandbox):
+    sandbox.order_fault(on="DELETE /batches/{id}", when="before", do="answer", status=409)
+    broadcast = id_of(caller.send(*many_numbers(7)))
+    assert "Call the 7 back" in show(sender, broadcast, "/stop")
+
+    sender.post(f"/broadcasts/{broadcast}/stop", on=f"/broadcasts/{broadcast}/stop")
+
+    assert "7 were already at Sinch: 7 had left before." in show(sender, broadcast)
+
+
+def test_pressed_twice_or_too_late_nothing_more_is_done(sender, queued, caller):
+    page = f"/broadcasts/{queued}"
+    for _ in range(2):
+        assert sender.post(f"{page}/stop", on=page).status_code == 303
+
+    assert caller.get(f"/api{page}").get_json()["counts"]["cancelled"] == 1_500
+    sender.post(f"{page}/pause", on=page)
+    text = show(sender, queued)
+    assert "Nothing was done. A broadcast that is cancelled cannot be paused." in text
+    assert "Stop…" not in text
+    assert sender.get(f"{page}/stop").headers["Location"] == page
+
+
+def test_a_region_polls_until_all_is_reported_and_more_slowly_while_nothing_changes(
+    sender, queued, caller
+):
+    page = sender.get(f"/broadcasts/{queued}").text
+    region = _read_poll(page)
+    assert "delay:2.0s" in page
+
+    again = sender.get(region).text
+    assert "delay:3.0s" in again
+    assert 'id="head"' not in again
+
+    caller.post(f"/api/broadcasts/{queued}/pause")
+    changed = sender.get(region).text
+    assert "delay:15.0s" in changed
+    assert 'id="head" hx-swap-oob="true"' in changed
+    assert "Paused" in read_text(sender.get(region))
+
+
+def _read_poll(page):
+    return re.search(r'id="live" hx-get="([^"]+)"', page)[1].replace("&amp;", "&")
+
+
+def test_people_are_listed_by_where_they_are(sender, caller):
+    caller.post("/api/suppressions", {"phones": [BOB], "scope": "all"})
+    broadcast = id_of(caller.send(ANN, BOB))
+
+    everybody = show(sender, broadcast, "/people")
+    left_out = show(sender, broadcast, "/people?status=suppressed")
+
+    assert ANN in everybody
+    assert BOB in everybody
+    assert ANN not in left_out
+    assert f"{BOB} Left out The recipient opted out." in left_out
+    assert f"All {2}" in left_out
+    assert "No one is in this line now." in show(sender, broadcast, "/people?status=delivered")
+
+
+def test_a_viewer_sees_figures_but_no_number_and_presses_nothing(service, sandbox, caller, queued):
+    viewer = visit(service, Role.VIEWER)
+    broadcast = id_of(caller.send(ANN))
+
+    text = show(viewer, broadcast, "/people")
+    assert ANN not in text
+    assert "+46•••••••67" in text
+    assert "Pause" not in show(viewer, queued)
+    for action in ("pause", "resume", "stop"):
+        refused = viewer.post(f"/broadcasts/{queued}/{action}", on=f"/broadcasts/{queued}")
+        assert refused.status_code == 403
+        assert "it needs the role sender" in read_text(refused)
+    assert caller.get(f"/api/broadcasts/{queued}").get_json()["status"] == "queued"
+
+
+def test_the_list_is_filtered_and_goes_on(sender, caller, queued):
+    for number in range(51):
+        caller.send(ANN, message=f"number {number}")
+
+    first = sender.get("/broadcasts")
+    older = re.search(r'href="([^"]+)">Older', first.text)[1].replace("&amp;", "&")
+    paused = read_text(sender.get("/broadcasts?status=paused"))
+
+    assert "number 50" in read_text(first)
+    assert "number 0 " in read_text(sender.get(older))
+    assert "No broadcast is in this state." in paused
+    assert sender.get("/broadcasts?status=bogus").status_code == 400
+    assert sender.get("/broadcasts/unknown").status_code == 404
+
+
+def test_a_broadcast_of_a_program_is_shown_under_its_reference_escaped(sender, caller):
+    hostile = "<script>alert(1)</script>"
+    broadcast = id_of(caller.send(ANN, reference="R 1", message=hostile))
+
+    page = sender.get(f"/broadcasts/{broadcast}")
+
+    assert "<h1>R 1</h1>" in page.text
+    assert hostile not in page.text
+    assert hostile in read_text(page)
+
+
+def test_numbers_of_people_are_written_with_commas():
+    assert people(12431) == "12,431 people"

@@ -1,0 +1,93 @@
+"""The overview, why a number got no text, and the decision about a batch in doubt."""
+
+import pytest
+from sqlalchemy import update
+
+from app.accounts.roles import Role
+from app.sms.models.batch import Batch
+from app.sms.models.states import Attention, BatchState
+from tests.callers import id_of
+from tests.factories import in_hours, many_numbers
+from tests.web.visitor import read_text, visit
+
+ANN = "+46701234567"
+
+
+@pytest.fixture
+def operator(service, sandbox):
+    return visit(service, Role.OPERATOR)
+
+
+@pytest.fixture
+def in_doubt(service, caller, sandbox):
+    """The reference of a batch that needs a decision, and the id of its broadcast."""
+    sandbox.order_fault(on="POST /batches", when="before", do="cut")
+    broadcast = id_of(caller.send(ANN))
+    path = f"/api/broadcasts/{broadcast}/messages"
+    reference = caller.get(path).get_json()["messages"][0]["client_reference"]
+    ended = {"state": BatchState.NEEDS_ATTENTION, "attention": Attention.ABSENT}
+    with service.extensions["clarion"].db.write() as tx:
+        tx.execute(update(Batch).where(Batch.client_reference == reference).values(ended))
+    return reference, broadcast
+
+
+def test_the_overview_shows_what_runs_waits_and_needs_attention(operator, caller, in_doubt):
+    caller.send(*many_numbers(1_200), reference="large")
+    caller.send(ANN, send_at=in_hours(30), reference="later")
+
+    text = read_text(operator.get("/overview"))
+
+    assert "2 things need attention, 2 broadcasts are under way, 1 is scheduled." in text
+    assert "It is not known whether 1 text went out. Nothing is sent again. Decide" in text
+    assert "Nothing works in the background" in text
+    assert "large In the queue" in text
+    assert "0 of 1,200 people handed to Sinch, 0 delivered." in text
+    assert "later 1 person Starts" in text
+
+
+def test_an_empty_overview_says_what_will_be_there(operator):
+    text = read_text(operator.get("/overview"))
+
+    assert "Nothing is being sent." in text
+    assert "Nothing was sent in the last 30 days." in text
+
+
+def test_a_number_is_explained_in_one_sentence(operator, caller):
+    caller.post("/api/suppressions", {"phones": [ANN], "scope": "all"})
+    caller.send(ANN, reference="R 1")
+
+    left_out = read_text(operator.post("/why", {"number": "+46 70 123 45 67"}, on="/why"))
+    unknown = read_text(operator.post("/why", {"number": "+46709999999"}, on="/why"))
+    wrong = operator.post("/why", {"number": "07012"}, on="/why")
+
+    assert "is suppressed: The recipient opted out." in left_out
+    assert "“R 1”" in left_out
+    assert "No stored broadcast sent anything to this number" in unknown
+    assert "Write the number with its country" in read_text(wrong)
+    assert 'value="07012"' in wrong.text
+
+
+def test_a_decision_needs_a_note_and_is_made_once(operator, caller, in_doubt):
+    reference, broadcast = in_doubt
+    page = f"/attention/{reference}"
+    text = read_text(operator.get(page))
+    assert "Most likely they were not sent." in text
+    assert reference in text
+
+    refused = operator.post(page, {"decision": "resend", "note": ""}, on=page)
+    assert refused.status_code == 400
+    assert "Write why" in read_text(refused)
+    decided = operator.post(page, {"decision": "mark_sent", "note": "seen it"}, on=page)
+    again = operator.post(page, {"decision": "resend", "note": "again"}, on="/why")
+
+    assert decided.headers["Location"] == f"/broadcasts/{broadcast}"
+    assert again.headers["Location"] == "/overview"
+    assert "Nothing to decide." in read_text(operator.get("/overview"))
+    assert caller.get(f"/api/broadcasts/{broadcast}").get_json()["counts"]["submitted"] == 1
+
+
+def test_a_sender_cannot_decide(service, sandbox, in_doubt):
+    sender = visit(service, Role.SENDER)
+
+    assert "An operator decides." in read_text(sender.get("/overview"))
+    assert sender.get(f"/attention/{in_doubt[0]}").status_code == 403
