@@ -24,6 +24,7 @@ _LATER_FACTS = "DELETE FROM metadata WHERE name IN ('inbounds_listed', 'suppress
 _KEPT = {"alembic_version", "metadata", "gates"}
 _TRIGGERS = "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'consent_events'"
 _TURN_S = 0.001
+_LONGEST_TURN_S = 1.0
 _TABLES = "SELECT name FROM sqlite_master WHERE type = 'table'"
 
 
@@ -62,6 +63,14 @@ class KeptConnections:
             connection.close()
 
 
+def _wait_while(world: World, must_wait: Callable[[], bool]) -> None:
+    """Look again more and more seldom: the task that is waited for may be frozen for minutes."""
+    turn_s = _TURN_S
+    while must_wait():
+        world.wait(turn_s)
+        turn_s = min(2 * turn_s, _LONGEST_TURN_S)
+
+
 class _Lock:
     """Held by a task of the simulated world, where others go on meanwhile."""
 
@@ -69,8 +78,7 @@ class _Lock:
         self._world, self._held = world, False
 
     def acquire(self, timeout: float) -> bool:
-        while self._held:
-            self._world.wait(_TURN_S)
+        _wait_while(self._world, lambda: self._held)
         self._held = True
         return True
 
@@ -88,8 +96,7 @@ class _Event:
         self._is_set = True
 
     def wait(self, timeout: float | None) -> bool:
-        while not self._is_set:
-            self._world.wait(_TURN_S)
+        _wait_while(self._world, lambda: not self._is_set)
         return True
 
 
