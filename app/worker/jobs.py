@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 from loguru import logger
 
+from app.accounts.sessions import purge_old_sessions
 from app.sms.analytics.inbound_rollup import roll_up_inbounds
 from app.sms.analytics.rollup import roll_up_batches
 from app.sms.audience.plan import find_unplanned, plan_broadcast
@@ -52,6 +53,11 @@ def purge_old_imports(ctx: Context) -> None:
     purge_imports(ctx.subscriber_context)
 
 
+def purge_sign_ins(ctx: Context) -> None:
+    """Delete sessions of users that have ended, and waits after wrong passwords of long ago."""
+    purge_old_sessions(ctx.db, ctx.clock)
+
+
 EVERY_SWEEP: tuple[Callable[[Context], object], ...] = (
     expire_leases,
     start_due_broadcasts,
@@ -71,6 +77,7 @@ EVERY_MINUTE: tuple[Callable[[Context], object], ...] = (
     purge_dead_letters,
     purge_old_sends,
     purge_old_imports,
+    purge_sign_ins,
     request_confirmations,
     check_consistency,
     continue_erasures,

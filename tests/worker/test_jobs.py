@@ -1,5 +1,8 @@
 """Background jobs: one that fails stops no other job."""
 
+from sqlalchemy import insert, select
+
+from app.accounts.models import SignInWait
 from app.logs import configure_logging
 from app.sms.operations.heartbeat import read_health
 from app.worker.jobs import run_maintenance, sweep
@@ -39,3 +42,16 @@ def test_a_job_of_a_sweep_that_fails_stops_no_other(machine, capfd):
     assert capfd.readouterr().err.count(FAILED) >= 1
     assert read_health(machine.ctx).background_alive
     sweep(machine.ctx)
+
+
+def test_waits_after_wrong_passwords_are_purged_by_the_minute(machine):
+    ctx = machine.ctx
+    row = {"subject_hash": b"x" * 32, "failures": 3, "tried_at": ctx.now()}
+    with ctx.db.write() as tx:
+        tx.execute(insert(SignInWait), row)
+    ctx.clock.advance(3_601)
+
+    run_maintenance(ctx)
+
+    with ctx.db.read() as tx:
+        assert tx.execute(select(SignInWait.failures)).all() == []
