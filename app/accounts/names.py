@@ -29,10 +29,10 @@ def fold_name(name: str) -> str:
     >>> fold_name(" ANNA Norling") == fold_name("Anna norling")
     True
     """
-    return _compose(_compose(name).casefold())
+    # What a database refuses to store is in no name, but may be in what is typed.
+    storable = name.replace("\0", " ").encode("utf-8", "replace").decode("utf-8")
+    return _compose(_compose(storable).casefold())
 
 
 def _compose(name: str) -> str:
-    # What a database refuses to store is in no name, but may be in what is typed.
-    name = name.replace("\0", " ").encode("utf-8", "replace").decode("utf-8")
     return " ".join(unicodedata.normalize("NFC", name).split())

@@ -41,5 +41,5 @@ def is_right_password(password: str, stored: str | None) -> bool:
 
 
 def _normalise(password: str) -> str:
-    """Compose its characters: keyboards write an å as one or as two."""
-    return unicodedata.normalize("NFC", password)
+    """Compose its characters: keyboards write an å as one or as two.  No input raises."""
+    return unicodedata.normalize("NFC", password.encode("utf-8", "replace").decode("utf-8"))

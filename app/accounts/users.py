@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, delete, select, update
 
-from app.accounts.models import User
+from app.accounts.models import User, UserSession
 from app.accounts.names import clean_name, fold_name
 from app.accounts.passwords import hash_password
 from app.accounts.roles import Role
@@ -91,17 +91,21 @@ def invite_first_user(db: Database, clock: Clock, *, actor: str) -> str | None:
     return invite_user(db, clock, FIRST_USER, actor=actor)
 
 
-def change_role(db: Database, clock: Clock, name: str, role: Role, *, actor: str) -> None:
-    """Give a user another role and end their sessions.  Raises NotFound."""
+def change_role(db: Database, clock: Clock, name: str, role: Role, *, actor: str) -> bool:
+    """Give a user another role and end their sessions.  Raises NotFound.
+
+    Returns False if they have this role already: nothing is done then.
+    """
     now = clock.now()
     with db.write() as tx:
         user = _lock_named(tx, name)
         if user.role is role:
-            return
+            return False
         _change(tx, user, {"role": role})
         end_sessions_of(tx, user.id)
         facts = {"before": user.role.value, "role": role.value}
         _audit(tx, now, actor, "change role", user.name, facts)
+    return True
 
 
 def reset_user(db: Database, clock: Clock, name: str, *, actor: str) -> str:
@@ -116,6 +120,11 @@ def reset_user(db: Database, clock: Clock, name: str, *, actor: str) -> str:
         end_sessions_of(tx, user.id)
         _audit(tx, now, actor, "reset user", user.name)
     return token
+
+
+def make_link(page_url: str, token: str) -> str:
+    """Return the link of an invitation."""
+    return f"{page_url}/invite/{token}"
 
 
 def list_users(db: Database) -> list[UserRow]:
@@ -146,6 +155,12 @@ def accept_invitation(db: Database, clock: Clock, token: str, password: str) -> 
         forget_name(tx, hash_name(user.name_key))
         _audit(tx, now, f"{PEOPLE_CLIENT}:{user.name}", "accept invitation", user.name)
         return _make_row(tx.execute(select(_USERS).where(_USERS.c.id == user.id)).one())
+
+
+def end_all_access(tx: Connection) -> None:
+    """End all sessions and invitations: a backup brings back some that had ended."""
+    tx.execute(delete(table_of(UserSession)))
+    tx.execute(update(_USERS).values(invitation_hash=None, invited_until=None))
 
 
 def _invite(token: str, now: datetime) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 
+from app.clock import Clock
 from app.config import SINCH_HOSTS, Config, load_config_or_exit
 from app.config.keys import find_first_key
 
@@ -44,6 +45,7 @@ def run() -> int:
     if public.hostname == "127.0.0.1" and public.port != config.port:
         print(f"PUBLIC_URL follows PORT: {config.port}. Change it in .env, too.", flush=True)
         os.environ["PUBLIC_URL"] = f"http://127.0.0.1:{config.port}"
+        config = load_config_or_exit()
     for port, setting in ((config.port, "PORT"), (sandbox_port, "SINCH_REGION_URL")):
         if port and is_taken(port, config.own_host if setting == "PORT" else "127.0.0.1"):
             sys.stderr.write(f"clarion: port {port} is taken: set another {setting}\n")
@@ -103,7 +105,7 @@ def supervise(commands: list[list[str]], config: Config) -> int:
             children.append(subprocess.Popen(command, cwd=ROOT, start_new_session=True))
             wait_until(lambda: _is_first_up(config), children)
         if wait_until(lambda: is_ready(config), children):
-            print(make_welcome(config), flush=True)
+            print(make_welcome(config, first_link=invite_first(config)), flush=True)
         else:
             sys.stderr.write(
                 "clarion: not ready after a minute: see the lines above and GET /ready\n"
@@ -157,7 +159,23 @@ def stop(children: list[subprocess.Popen[bytes]]) -> None:
             child.wait()
 
 
-def make_welcome(config: Config) -> str:
+def invite_first(config: Config) -> str | None:
+    """Return a link by which the first user chooses a password; None if they have done so.
+
+    The link of an earlier start ends.
+    """
+    from app.accounts.users import invite_first_user, make_link  # noqa: PLC0415 (slow to import)
+    from app.db.engine import Database  # noqa: PLC0415
+
+    db = Database(config.database_url, pool_size=1)
+    try:
+        token = invite_first_user(db, Clock(), actor="cli")
+    finally:
+        db.close()
+    return make_link(config.page_url, token) if token else None
+
+
+def make_welcome(config: Config, *, first_link: str | None) -> str:
     """Return the addresses, and commands to paste."""
     base = config.own_url
     real = find_sandbox_port(config) is None
@@ -170,6 +188,11 @@ def make_welcome(config: Config) -> str:
             "It sends real SMS over Sinch."
             if real
             else "No SMS is sent: the sandbox replaces Sinch.",
+            *(
+                ["Choose a password for the user admin, by this link, once:", "", first_link, ""]
+                if first_link
+                else [f"Sign in to its pages: {config.page_url}/login"]
+            ),
             "Send a broadcast:",
             "",
             f"curl -X POST {base}/api/broadcast \\",

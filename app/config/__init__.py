@@ -127,6 +127,11 @@ class Config:
         return f"http://{join_host_port(self.own_host, self.port)}"
 
     @property
+    def page_url(self) -> str:
+        """The URL at which people reach the pages."""
+        return self.public_url or self.own_url
+
+    @property
     def callback_url(self) -> str | None:
         """The URL that Sinch posts callbacks to; None if there are no callbacks."""
         return f"{self.public_url}{CALLBACK_PATH}" if self.public_url else None

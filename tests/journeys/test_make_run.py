@@ -207,10 +207,14 @@ def test_a_second_start_keeps_the_keys_and_the_broadcasts(checkout, start):
 
     again, output = start(**ports)
     _wait_for(output, "Ctrl-C stops everything.*Ctrl-C stops everything", again)
+    links = re.findall(r"(?m)^http://127.0.0.1:(\d+)/invite/([\w-]{43})$", output.read_text())
 
     shown = requests.get(api + sent["url"], headers=headers, timeout=20).json()
     assert (checkout / ".env").read_text() == first
     assert (shown["status"], shown["counts"]["pending"]) == ("scheduled", 1001)
+    # Neither link was used: the second start makes a new one.
+    assert [port for port, _ in links] == [ports["PORT"]] * 2
+    assert links[0] != links[1]
 
 
 def test_the_sandbox_tells_what_became_of_it_and_what_phones_answer(clarion):

@@ -1,1 +1,1 @@
-"""Commands of an operator: broadcasts, batches, circuit breaker, webhooks, database, sandbox."""
+"""Commands of an operator: broadcasts, batches, circuit, webhooks, users, database, sandbox."""

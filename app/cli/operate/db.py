@@ -51,7 +51,8 @@ def restored(skip_inbounds: bool) -> None:
     Run this before anything else is started on the database.  Batches that had not ended at the
     time of the backup may have been sent since.  Nothing is sent until Sinch has been asked about
     every such batch, and until the texts since the backup were listed, because one may be a STOP.
-    Batches that Sinch does not show wait for `flask batches attention`.
+    Batches that Sinch does not show wait for `flask batches attention`.  Users have to sign in
+    again, and unused invitations have ended.
     """
     unknown = mark_restored(verified_context(), actor=name_operator(), inbounds=not skip_inbounds)
     click.echo(

@@ -2,12 +2,13 @@
 
 Every batch without a final state becomes UNKNOWN and is looked up at Sinch by its reference, which
 a restored database derives again.  Until then no batch is claimed.  A batch that Sinch does not
-list needs attention.
+list needs attention.  Users have to sign in again.
 """
 
 from loguru import logger
 from sqlalchemy import func, select, update
 
+from app.accounts.users import end_all_access
 from app.db.audit import write_audit
 from app.sms.audience.plan import find_unplanned, plan_broadcast
 from app.sms.context import Context
@@ -46,6 +47,7 @@ def mark_restored(ctx: Context, *, actor: str, inbounds: bool = True) -> int:
         # Lists read before the backup prove nothing: the batch may have been sent since.
         unresolved = update(Batch).where(Batch.state.in_((_S.UNKNOWN, _S.NEEDS_ATTENTION)))
         tx.execute(unresolved.values(next_reconcile_at=now, reconcile_attempts=0, **_NOT_ABSENT))
+        end_all_access(tx)
         write_audit(
             tx,
             now=now,

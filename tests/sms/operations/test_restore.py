@@ -6,6 +6,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, select, update
 
+from app.accounts.roles import Role
+from app.accounts.sessions import find_session, sign_in
+from app.accounts.users import accept_invitation, create_user, find_invitation
+from app.errors import NotFound
 from app.sms.audience.chunks import load_batch_recipients
 from app.sms.audience.plan import plan_broadcast
 from app.sms.broadcasts.control import pause_broadcast, resume_broadcast
@@ -57,6 +61,22 @@ def backup(database_url, tmp_path):
 
 def _restore(machine):
     return mark_restored(machine.ctx, actor="ops")
+
+
+def test_users_sign_in_again_and_links_of_the_backup_end(either_machine):
+    ctx = either_machine.ctx
+    password = "correct horse battery"
+    token = create_user(ctx.db, ctx.clock, "Anna", Role.ADMIN, actor="ops")
+    accept_invitation(ctx.db, ctx.clock, token, password)
+    session = sign_in(ctx.db, ctx.clock, "Anna", password, address="192.0.2.1")
+    link = create_user(ctx.db, ctx.clock, "Bo", Role.ADMIN, actor="ops")
+
+    _restore(either_machine)
+
+    assert find_session(ctx.db, ctx.clock, session) is None
+    with pytest.raises(NotFound):
+        find_invitation(ctx.db, ctx.clock, link)
+    assert sign_in(ctx.db, ctx.clock, "Anna", password, address="192.0.2.1")
 
 
 def _sweep_until_done(machine, *, at_most=10):
