@@ -41,7 +41,7 @@ def test_the_overview_shows_what_runs_waits_and_needs_attention(operator, caller
     assert "It is not known whether 1 text went out. Nothing is sent again. Decide" in text
     assert "Nothing works in the background" in text
     assert "large In the queue" in text
-    assert "0 of 1,200 people handed to Sinch, 0 delivered." in text
+    assert "0 of 1,200 people handed to Sinch, 0 delivered" in text
     assert "later 1 person Starts" in text
 
 
