@@ -15,10 +15,14 @@ unexport PYTHONDONTWRITEBYTECODE
 
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test check quick lint types imports pytest others seeds suites crowded browser fuzz lists simulate kills kills-celery flood hostile bench openapi clean
+.PHONY: run demo test check quick lint types imports pytest others seeds suites crowded browser fuzz lists simulate kills kills-celery flood hostile bench openapi clean
 
 run: $(VENV)/runtime
 	@exec $(PY) -m app.cli.up
+
+# Made-up people and broadcasts over the sandbox, in a temporary folder; Ctrl-C removes them.
+demo: $(VENV)/runtime
+	@exec $(PY) -m app.cli.demo
 
 # The simulation uses what all others leave of two cores, and mypy needs no more than one of them.
 test: lint imports browser

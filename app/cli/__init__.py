@@ -6,6 +6,7 @@ data/       flask subscribers, suppressions, consent, prices
 command.py  context, operator, options, tables and one-line errors of all commands
 interrupts.py  Ctrl-C and SIGTERM while a command works
 up.py       `make run`
+demo.py     `make demo`
 
 Each command is imported when it runs: `flask --help` needs none of the service.
 """

@@ -36,7 +36,17 @@ def run() -> int:
     """Start everything and print how to use it.  Ctrl-C stops it.  Returns the exit code."""
     if "ENV_FILE" not in os.environ and write_env_file(ENV_FILE, example=ROOT / ".env.example"):
         print("Wrote .env with a new API key and secret.", flush=True)
-    config = load_config_or_exit()
+    return start(
+        load_config_or_exit(),
+        lambda config: make_welcome(config, first_link=invite_first(config)),
+    )
+
+
+def start(config: Config, welcome: Callable[[Config], str]) -> int:
+    """Migrate, start the sandbox and the server, and print what `welcome` returns once they answer.
+
+    Returns the exit code.
+    """
     commands = [[sys.executable, "-m", "gunicorn", "wsgi:app"]]
     sandbox_port = find_sandbox_port(config)
     if sandbox_port:
@@ -53,7 +63,7 @@ def run() -> int:
     migrated = subprocess.run([*FLASK, "db", "upgrade"], cwd=ROOT, check=False)
     if migrated.returncode:
         return migrated.returncode
-    return supervise(commands, config)
+    return supervise(commands, config, welcome)
 
 
 def write_env_file(path: Path, *, example: Path) -> bool:
@@ -91,13 +101,18 @@ def is_taken(port: int, host: str) -> bool:
         return probe.connect_ex((host, port)) == 0
 
 
-def supervise(commands: list[list[str]], config: Config) -> int:
+def watch_signals() -> None:
+    """From now on raise Stopped when a signal asks this process to end."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _raise_stopped)
+
+
+def supervise(commands: list[list[str]], config: Config, welcome: Callable[[Config], str]) -> int:
     """Run the commands until one ends or a signal comes, then stop them all, last first.
 
     Returns the exit code.
     """
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _raise_stopped)
+    watch_signals()
     children: list[subprocess.Popen[bytes]] = []
     try:
         for command in commands:
@@ -105,7 +120,7 @@ def supervise(commands: list[list[str]], config: Config) -> int:
             children.append(subprocess.Popen(command, cwd=ROOT, start_new_session=True))
             wait_until(lambda: _is_first_up(config), children)
         if wait_until(lambda: is_ready(config), children):
-            print(make_welcome(config, first_link=invite_first(config)), flush=True)
+            print(welcome(config), flush=True)
         else:
             sys.stderr.write(
                 "clarion: not ready after a minute: see the lines above and GET /ready\n"
