@@ -25,8 +25,9 @@ _RANKS = {role: rank for rank, role in enumerate(Role)}
 
 ROLE_SENTENCES = {
     Role.VIEWER: "A viewer sees broadcasts and their figures; numbers are masked.",
-    Role.AUTHOR: "An author also sees whole numbers, and why a person did not get a text.",
-    Role.SENDER: "A sender may also pause, resume and stop broadcasts.",
-    Role.OPERATOR: "An operator may also decide about texts of unknown outcome.",
+    Role.AUTHOR: "An author sees broadcasts, their figures and whole numbers.",
+    Role.SENDER: "A sender sees broadcasts and numbers, and may pause, resume and stop broadcasts.",
+    Role.OPERATOR: "An operator may do what a sender may, and decide about texts of which it is "
+    "not known whether they went out.",
     Role.ADMIN: "An administrator may do everything.",
 }

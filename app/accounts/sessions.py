@@ -4,11 +4,13 @@ A session ends IDLE_S after its last use, ABSOLUTE_S after the sign-in, and at o
 password or role changes.
 """
 
+import contextlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http import HTTPStatus
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, update
+from sqlalchemy.exc import SQLAlchemyError
 
 from app.accounts.models import User, UserSession
 from app.accounts.names import fold_name
@@ -116,10 +118,15 @@ def find_session(db: Database, clock: Clock, token: str) -> SignedIn | None:
         return None
     session_id, seen_at, user_id, name, role = found
     if now - seen_at >= _SEEN_EVERY:
-        seen = update(_SESSIONS).where(_SESSIONS.c.id == session_id)
-        with db.write() as tx:
-            tx.execute(seen.values(seen_at=now))
+        _note_use(db, session_id, now)
     return SignedIn(user_id, name, role, session_id)
+
+
+def _note_use(db: Database, session_id: int, now: datetime) -> None:
+    """Note the use of a session.  Pages are shown even if the database takes no writes."""
+    used = update(_SESSIONS).where(_SESSIONS.c.id == session_id)
+    with contextlib.suppress(SQLAlchemyError), db.write() as tx:
+        tx.execute(used.values(seen_at=now))
 
 
 def end_session(db: Database, token: str) -> None:

@@ -115,6 +115,17 @@ def test_the_use_of_a_session_is_noted_at_most_once_a_minute(either_accounts):
     assert noted[0] == noted[1] < noted[2] == noted[3] == noted[4]
 
 
+def test_a_database_that_takes_no_writes_still_knows_who_is_signed_in(accounts):
+    join(accounts)
+    token = enter(accounts)
+    full = "BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END"
+    with accounts.db.write() as tx:
+        tx.exec_driver_sql(f"CREATE TRIGGER full BEFORE UPDATE ON user_sessions {full}")
+    accounts.clock.advance(61)
+
+    assert find(accounts, token).name == "Anna"
+
+
 def test_a_clock_that_was_set_ahead_leaves_no_session_behind(accounts):
     join(accounts)
     accounts.clock.advance(30 * 86_400)
