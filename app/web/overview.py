@@ -106,11 +106,13 @@ def _explain(ctx: Context, phone: str) -> dict[str, Any]:
         word = MARKS[MessageStatus(message["status"])][1]
         at = message["at"] or message["created_at"]
         name = message["reference"] or message["text"]
+        bold = f"{word}."
+        reason = "" if message["reason"] == bold else f"{message['reason']} "
         rows.append(
             {
                 "time": clock_time(at, ctx.now()),
-                "bold": f"{word}.",
-                "sentence": f"{message['reason']} “{name[:_NAME_CHARACTERS]}”",
+                "bold": bold,
+                "sentence": f"{reason}“{name[:_NAME_CHARACTERS]}”",
             }
         )
     return {"bold": found["explanation"], "detail": "", "rows": rows}
