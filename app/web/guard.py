@@ -37,6 +37,7 @@ from app.config.scopes import KeyScope
 from app.db.schema import WrongDatabase
 from app.errors import ClarionError
 from app.sms.context import Context
+from app.sms.inbound.threads import count_to_answer
 from app.sms.operations.heartbeat import BackgroundHealth, read_health
 from app.web import words
 
@@ -187,7 +188,7 @@ def _describe_frame() -> dict[str, Any]:
     """Return what the frame of every page shows."""
     ctx: Context = current_app.extensions["clarion"]
     user: SignedIn | None = g.get("user")
-    health = _read_health(ctx) if user else None
+    health, unanswered = _read_state(ctx) if user else (None, 0)
     return {
         "user": user,
         "may": lambda role: user is not None and user.role.includes(Role(role)),
@@ -195,15 +196,17 @@ def _describe_frame() -> dict[str, Any]:
         "is_sandbox": current_app.config["IS_SANDBOX"],
         "stopped": _describe_stop(health) if health else None,
         "waiting": health.attention if health else 0,
+        "unanswered": unanswered,
         "now": ctx.now(),
     }
 
 
-def _read_health(ctx: Context) -> BackgroundHealth | None:
+def _read_state(ctx: Context) -> tuple[BackgroundHealth | None, int]:
+    """Return the health of the background, and how many threads wait for an answer."""
     try:
-        return read_health(ctx)
+        return read_health(ctx), count_to_answer(ctx)
     except SQLAlchemyError:
-        return None  # the page itself says so
+        return None, 0  # the page itself says so
 
 
 def _describe_stop(health: BackgroundHealth) -> str | None:

@@ -1,8 +1,8 @@
 """Numbers and times as pages show them; each function is a filter of the templates."""
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
-FILTERS = ("count", "people", "texts", "share", "clock_time", "clock_seconds")
+FILTERS = ("count", "people", "texts", "share", "clock_time", "clock_seconds", "day_name")
 
 _DAY = "%a %-d %b"
 
@@ -63,6 +63,19 @@ def clock_time(at: datetime, now: datetime) -> str:
         return f"{at:%H:%M}"
     year = "" if at.year == now.year else f" {at.year}"
     return f"{at.strftime(_DAY)}{year}, {at:%H:%M}"
+
+
+def day_name(day: date, now: datetime) -> str:
+    """Return a day as a heading.
+
+    >>> now = datetime(2026, 12, 4, 10, 36)
+    >>> [day_name(date(2026, 12, day), now) for day in (4, 3, 1)], day_name(date(2025, 1, 5), now)
+    (['Today', 'Yesterday', 'Tue 1 Dec'], 'Sun 5 Jan 2025')
+    """
+    ago = (now.date() - day).days
+    if ago in (0, 1):
+        return "Yesterday" if ago else "Today"
+    return day.strftime(_DAY) + ("" if day.year == now.year else f" {day.year}")
 
 
 def clock_seconds(at: datetime) -> str:

@@ -11,7 +11,7 @@ STATIC = ROOT / "app" / "web" / "static"
 STYLESHEET = re.sub(r"/\*.*?\*/", "", (STATIC / "clarion.css").read_text("utf-8"), flags=re.S)
 # Swagger UI's page has a policy of its own.
 TEMPLATES = sorted(
-    path for path in (ROOT / "app/web/templates").glob("*.html") if path.name != "docs.html"
+    path for path in (ROOT / "app/web/templates").rglob("*.html") if path.name != "docs.html"
 )
 _COLOUR = re.compile(
     r"#[0-9a-f]{3,8}\b|\b(?:rgba?|hsla?|hwb|lab|lch|oklab|oklch|color|color-mix)\("

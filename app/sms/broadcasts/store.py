@@ -178,5 +178,6 @@ def _collect_options(request: BroadcastRequest) -> dict[str, Any]:
         "language": request.language,
         "template": astuple(request.template) if request.template else None,
         "reply": request.reply,
+        "created_by": request.created_by,
     }
     return {name: value for name, value in options.items() if value is not None}

@@ -10,5 +10,7 @@ reply: the one text that answers an inbound, a broadcast of the client `clarion`
     auto_reply.py       store a reply, within its limits
     double_opt_in.py    send the double opt-in question
     reply_texts.py      texts of replies and of the question, by language
+    threads.py          texts with one number, both ways, and the list of them
+    answer.py           an answer that a user writes
     list.py             list inbounds; routes, schemas, serialize: over HTTP
 """

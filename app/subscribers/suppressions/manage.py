@@ -155,7 +155,7 @@ def release_number(
 
 
 def confirm_suppression(
-    ctx: SubscriberContext, public_id: str, *, actor: str, channel: str
+    ctx: SubscriberContext, public_id: str, *, actor: str, channel: str, note: str = "confirmed"
 ) -> Row[Any]:
     """Confirm a suppression that needs review.  Raises NotFound, Conflict."""
     with ctx.db.write() as tx:
@@ -165,9 +165,7 @@ def confirm_suppression(
             raise Conflict("The suppression was released: there is nothing to confirm.")
         if row.needs_review:
             change_row(tx, row, {"needs_review": False})
-            request = SuppressionRequest(
-                cause=row.cause, actor=actor, at=ctx.now(), note="confirmed"
-            )
+            request = SuppressionRequest(cause=row.cause, actor=actor, at=ctx.now(), note=note)
             record_objections(tx, [_require_number(row)], request, channel=channel)
             write_audit(
                 tx, now=ctx.now(), actor=actor, action="confirm suppression", subject=public_id
