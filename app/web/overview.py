@@ -20,7 +20,7 @@ from app.sms.models.statuses import MessageStatus
 from app.sms.recovery.attention import find_attention
 from app.web.accounting import MARKS, account_for
 from app.web.guard import make_page_blueprint, require_role
-from app.web.states import describe_state, is_moving, measure_progress, name_broadcast
+from app.web.states import describe_state, is_moving, measure_progress, name_broadcast, say_audience
 from app.web.words import clock_time, texts
 
 blueprint = make_page_blueprint("overview")
@@ -160,6 +160,7 @@ def _show_broadcast(view: BroadcastView) -> dict[str, Any]:
         "name": name_broadcast(view),
         "state": describe_state(view),
         "accounting": accounting,
+        "audience": say_audience(view, accounting),
         "progress": measure_progress(view, accounting),
         "client": view.row.client,
     }

@@ -36,6 +36,15 @@ def name_broadcast(view: BroadcastView) -> str:
     return text if len(text) <= _TITLE_CHARACTERS else text[: _TITLE_CHARACTERS - 1] + "…"
 
 
+def say_audience(view: BroadcastView, accounting: Accounting) -> str:
+    """Return how many people were asked for, or that they are not looked up yet."""
+    found = people(accounting.asked_for)
+    if not view.row.resolving:
+        return found
+    ahead = view.row.status is _B.SCHEDULED and not accounting.asked_for
+    return "its people are looked up when it starts" if ahead else f"{found} so far"
+
+
 def describe_state(view: BroadcastView) -> State:
     """Return the state of a broadcast as a fact with a time."""
     row, now = view.row, view.seen_at
@@ -107,7 +116,8 @@ def say_verdict(view: BroadcastView, accounting: Accounting) -> str:
         case _B.SCHEDULED:
             start = clock_time(view.row.send_at, view.seen_at)
             ahead = say_duration(view.row.send_at - view.seen_at)
-            return f"Nothing is sent before {start} UTC, in {ahead}: {people(asked_for)}."
+            audience = say_audience(view, accounting)
+            return f"Nothing is sent before {start} UTC, in {ahead}: {audience}."
         case _B.PAUSED | _B.HALTED | _B.MISSED_START:
             handed = accounting.handed
             return f"{handed:,} of {people(asked_for)} were handed to Sinch; no more is for now."

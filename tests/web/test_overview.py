@@ -45,6 +45,17 @@ def test_the_overview_shows_what_runs_waits_and_needs_attention(operator, caller
     assert "later 1 person Starts" in text
 
 
+def test_an_audience_that_is_looked_up_later_is_no_empty_one(operator, caller):
+    caller.post("/api/subscribers", {"phone": ANN, "tags": ["crew"]})
+    tagged = {"message": "Pickup moved to 08:30", "send_at": in_hours(30)}
+    later = id_of(caller.post("/api/broadcast/tag/crew", tagged))
+
+    assert "its people are looked up when it starts" in read_text(operator.get("/overview"))
+    page = read_text(operator.get(f"/broadcasts/{later}"))
+    assert "Nothing is sent before" in page
+    assert " min: its people are looked up when it starts." in page
+
+
 def test_an_empty_overview_says_what_will_be_there(operator):
     text = read_text(operator.get("/overview"))
 
