@@ -11,6 +11,7 @@ accounting.py   lines that add up to everybody who was asked for
 states.py       state, progress and verdict of a broadcast
 words.py        numbers and times
 conversations/  inbox: threads by person, and answers
+subscribers/    people: search, one person, stop and allow texts
 routes.py       `/`, `/docs`
 
 All assets come from this server: the pages need no other host, and work without JavaScript.

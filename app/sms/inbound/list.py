@@ -1,5 +1,6 @@
 """Lists of inbounds, the newest first."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -55,6 +56,25 @@ def list_inbounds(
             query = query.where(_INBOUNDS.c.broadcast_id == broadcast.id)
         rows = tx.execute(query).all()
     return make_page(rows, limit)
+
+
+def list_texts_from(
+    ctx: Context, phone: str, *, cursor: int | None = None, limit: int = 50
+) -> Page[Row[Any]]:
+    """Return a page of the inbounds from one number, the newest first."""
+    query = select(_INBOUNDS).where(_INBOUNDS.c.sender == phone)
+    query = query.order_by(_INBOUNDS.c.id.desc()).limit(limit + 1)
+    if cursor is not None:
+        query = query.where(_INBOUNDS.c.id < cursor)
+    with ctx.db.read() as tx:
+        return make_page(tx.execute(query).all(), limit)
+
+
+def find_inbounds(ctx: Context, sinch_ids: Sequence[str]) -> dict[str, Row[Any]]:
+    """Return the stored inbounds among these, by Sinch's id."""
+    query = select(_INBOUNDS).where(_INBOUNDS.c.sinch_id.in_(sinch_ids))
+    with ctx.db.read() as tx:
+        return {row.sinch_id: row for row in tx.execute(query)}
 
 
 def _find_first(since: datetime) -> ScalarSelect[int]:

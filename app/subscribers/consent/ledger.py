@@ -89,8 +89,9 @@ class Head:
 class ConsentEntry(NamedTuple):
     """The content of a link to be appended.
 
-    `channel` is how it reached us (sms, api, cli, import, carrier), `source` where it was given
-    (a form's address, a file, a text's id), `wording` the exact text that was sent or agreed to.
+    `channel` is how it reached us (sms, api, cli, page, import, carrier), `source` where it was
+    given (a form's address, a file, a text's id), `wording` the exact text that was sent or agreed
+    to.
     """
 
     kind: ConsentKind

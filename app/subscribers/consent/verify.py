@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, select
 
@@ -10,7 +11,7 @@ from app.db.base import table_of
 from app.subscribers.consent.hash_chain import BEGINNING, commit_to, hash_link, is_about, write_time
 from app.subscribers.consent.ledger import Head, read_events, read_head
 from app.subscribers.context import SubscriberContext
-from app.subscribers.models import ConsentEvent
+from app.subscribers.models import ConsentEvent, ConsentKind
 
 _PAGE = 5_000
 
@@ -37,6 +38,19 @@ class LedgerCheck:
     erased: int
     head: Head
     broken: str | None = None
+
+
+class _Link(NamedTuple):
+    """The columns of a link that are verified."""
+
+    id: int
+    kind: ConsentKind
+    at: datetime
+    phone: Any
+    salt: Any
+    content: Any
+    commitment: bytes
+    hash: bytes
 
 
 def verify_ledger(
@@ -90,7 +104,7 @@ def _find_wrong_end(tx: Connection, head: Head) -> str | None:
     return f"link {head.number} is not the last one that was kept, {kept.number}"
 
 
-def _find_fault(row: Row[Any], before: Head) -> str | None:
+def _find_fault(row: Row[Any] | _Link, before: Head) -> str | None:
     """Return what is wrong with a link that must follow `before`; None if nothing is."""
     if row.id != before.number + 1:
         return f"link {before.number + 1} is missing"
@@ -105,6 +119,32 @@ def _find_fault(row: Row[Any], before: Head) -> str | None:
     if not is_about(row.content, row.phone):
         return f"link {row.id} says it of another number"
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """The consent events of a number, the oldest first; `fault` is what is wrong with one."""
+
+    events: Sequence[Mapping[str, Any]]
+    fault: str | None
+
+
+def read_history(ctx: SubscriberContext, phone: str) -> History:
+    """Read the consent events of a number, and verify each with its hash and the one before it.
+
+    That none is missing only the verification of the whole ledger can say.
+    """
+    with ctx.db.read() as tx:
+        events = read_events(tx, phone)
+    faults = (
+        _find_fault(_Link(**{name: event[name] for name in _Link._fields}), _head_before(event))
+        for event in events
+    )
+    return History(events, next(filter(None, faults), None))
+
+
+def _head_before(event: Mapping[str, Any]) -> Head:
+    return Head(event["id"] - 1, event["previous_hash"])
 
 
 def make_evidence(ctx: SubscriberContext, phone: str) -> dict[str, Any]:

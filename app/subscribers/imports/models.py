@@ -41,6 +41,9 @@ class Import(Base):
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     public_id: Mapped[str] = mapped_column(String(26), unique=True)
     client: Mapped[str] = mapped_column(String(128))
+    # The user who brought the file, and its name there; None for a file of the API.
+    created_by: Mapped[str | None] = mapped_column(String(128))
+    file_name: Mapped[str | None] = mapped_column(String(200))
     status: Mapped[ImportStatus] = mapped_column(EnumText(ImportStatus))
     options: Mapped[dict[str, Any]] = mapped_column(JSON)
     # The fields of the columns; None before the upload.

@@ -33,7 +33,7 @@ def look_up_subscriber(ctx: SubscriberContext, phone: str) -> Person:
     """Return the subscriber of a number.  Raises NotFound."""
     query = select(_SUBSCRIBERS).where(_SUBSCRIBERS.c.phone == phone)
     with ctx.db.read() as tx:
-        for person in _read_persons(tx, ctx, tx.execute(query).all()):
+        for person in read_persons(tx, ctx, tx.execute(query).all()):
             return person
     raise NotFound("There is no subscriber with this number.")
 
@@ -49,7 +49,7 @@ def find_subscriber(tx: Connection, public_id: str, *, lock: bool = False) -> Ro
 
 def read_person(tx: Connection, ctx: SubscriberContext, row: Row[Any]) -> Person:
     """Add tags and suppression to a subscriber's row."""
-    return _read_persons(tx, ctx, [row])[0]
+    return read_persons(tx, ctx, [row])[0]
 
 
 def list_subscribers(
@@ -75,7 +75,7 @@ def list_subscribers(
             )
             query = query.where(or_(*(make_test(each, tx.dialect) for each in conditions)))
         page = make_page(tx.execute(query).all(), limit)
-        return Page(_read_persons(tx, ctx, page.rows), page.cursor)
+        return Page(read_persons(tx, ctx, page.rows), page.cursor)
 
 
 def parse_values(text: str) -> list[Any]:
@@ -117,7 +117,8 @@ def _has_name(text: str) -> ColumnElement[bool]:
     return or_(*(name.icontains(each, autoescape=True) for name in names for each in spellings))
 
 
-def _read_persons(tx: Connection, ctx: SubscriberContext, rows: Sequence[Row[Any]]) -> list[Person]:
+def read_persons(tx: Connection, ctx: SubscriberContext, rows: Sequence[Row[Any]]) -> list[Person]:
+    """Add tags and suppressions to the rows of subscribers."""
     tags = read_tags(tx, [row.id for row in rows])
     known = read_suppressions(tx, ctx, [row.phone for row in rows])
     active = {phone: suppression for phone, suppression in known.items() if suppression.active}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection, Row, func, select
 
 from app.db.audit import write_audit
 from app.db.lists import chunked
@@ -24,7 +24,7 @@ from app.subscribers.suppressions.store import (
     suppress_many,
 )
 
-API, CLI, IMPORT = "api", "cli", "import"
+API, CLI, IMPORT, PAGE = "api", "cli", "import", "page"
 SOURCE = "suppressions"
 # Numbers in one transaction, for which other writers wait.
 _CHUNK_SIZE = 500
@@ -60,6 +60,19 @@ def look_up(ctx: SubscriberContext, phone: str) -> Row[Any] | None:
     """Return a number's suppression, also a released one; None if there never was one."""
     with ctx.db.read() as tx:
         return read_suppressions(tx, ctx, [phone]).get(phone)
+
+
+def view_suppression(ctx: SubscriberContext, public_id: str) -> Row[Any]:
+    """Return a suppression, also a released one.  Raises NotFound."""
+    with ctx.db.read() as tx:
+        return _find(tx, public_id)
+
+
+def count_to_review(ctx: SubscriberContext) -> int:
+    """Return how many suppressions in force are of texts that may mean something else."""
+    query = select(func.count()).where(_COLUMNS.needs_review, _COLUMNS.active)
+    with ctx.db.read() as tx:
+        return tx.execute(query).scalar_one()
 
 
 def add_suppressions(

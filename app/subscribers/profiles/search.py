@@ -1,0 +1,94 @@
+"""Find subscribers by the beginning of their name, and list the newest.
+
+The indexes are over names in lower case; a database may fold the case of ASCII letters only, so the
+usual spellings of a beginning are tried.
+"""
+
+from string import ascii_lowercase, ascii_uppercase
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select
+
+from app.db.base import table_of
+from app.pagination import Page, make_page
+from app.subscribers.context import SubscriberContext
+from app.subscribers.models import Subscriber
+from app.subscribers.profiles.queries import LIST_WITHIN_S, Person, read_persons
+
+_SUBSCRIBERS = table_of(Subscriber)
+# No character is behind it.
+_LAST = "\U0010ffff"
+_FOLD = str.maketrans(ascii_uppercase, ascii_lowercase)
+_MAX_WORDS = 4
+
+
+def find_by_name(ctx: SubscriberContext, text: str, *, limit: int) -> Page[Person]:
+    """Return the first subscribers whose first or last name, or both, begin with this text.
+
+    The page's cursor is "more" if there are others; they are found by a longer beginning.
+    """
+    words = text.replace(",", " ").split()[:_MAX_WORDS]
+    if not words:
+        return Page([], None)
+    found: dict[int, Row[Any]] = {}
+    with ctx.db.read(within_s=LIST_WITHIN_S) as tx:
+        for test, order in _make_tests(tx, words):
+            query = select(_SUBSCRIBERS).where(test).order_by(order).limit(limit + 1)
+            found |= {row.id: row for row in tx.execute(query)}
+        rows = sorted(found.values(), key=_get_name)
+        return Page(read_persons(tx, ctx, rows[:limit]), "more" if len(rows) > limit else None)
+
+
+def list_newest(
+    ctx: SubscriberContext, *, cursor: int | None = None, limit: int = 50
+) -> Page[Person]:
+    """Return a page of subscribers, the newest first."""
+    query = select(_SUBSCRIBERS).order_by(_SUBSCRIBERS.c.id.desc()).limit(limit + 1)
+    if cursor is not None:
+        query = query.where(_SUBSCRIBERS.c.id < cursor)
+    with ctx.db.read() as tx:
+        page = make_page(tx.execute(query).all(), limit)
+        return Page(read_persons(tx, ctx, page.rows), page.cursor)
+
+
+def _make_tests(
+    tx: Connection, words: list[str]
+) -> list[tuple[ColumnElement[bool], ColumnElement[str]]]:
+    """Return tests that one range of an index answers, each with the order of that index."""
+    first, last = _fold(tx, "first_name"), _fold(tx, "last_name")
+    whole = " ".join(words)
+    tests = [
+        (_begins(column, spelling), column)
+        for column in (first, last)
+        for spelling in _spell(whole)
+    ]
+    for split in range(1, len(words)):
+        one, other = " ".join(words[:split]), " ".join(words[split:])
+        for given, family in ((one, other), (other, one)):
+            is_given = or_(*(_begins(first, spelling) for spelling in _spell(given)))
+            tests += [(and_(_begins(last, name), is_given), last) for name in _spell(family)]
+    return tests
+
+
+def _fold(tx: Connection, name: str) -> ColumnElement[str]:
+    """Return the expression that the index of a name is over."""
+    folded = func.lower(_SUBSCRIBERS.c[name])
+    return folded if tx.dialect.name == "sqlite" else folded.collate("C")
+
+
+def _begins(column: ColumnElement[str], beginning: str) -> ColumnElement[bool]:
+    return and_(column >= beginning, column < beginning + _LAST)
+
+
+def _spell(text: str) -> list[str]:
+    """Return the beginnings as which a database may fold a text.
+
+    >>> _spell("Ann"), _spell("åsa")
+    (['ann'], ['åsa', 'Åsa'])
+    """
+    spellings = (text.lower(), text, text.upper(), text.title())
+    return list(dict.fromkeys(spelling.translate(_FOLD) for spelling in spellings))
+
+
+def _get_name(row: Row[Any]) -> tuple[str, str, int]:
+    return ((row.first_name or "").casefold(), (row.last_name or "").casefold(), row.id)

@@ -1,0 +1,169 @@
+"""The page of one person: details, texts both ways, consents; stop and allow texts."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any
+
+from flask import flash, redirect, render_template, request, url_for
+from marshmallow import ValidationError
+from werkzeug.wrappers import Response
+
+from app.accounts.roles import Role
+from app.errors import NotFound
+from app.http.fields import Cursor
+from app.sms.current import current_context
+from app.subscribers.consent.verify import read_history
+from app.subscribers.current import current_subscriber_context
+from app.subscribers.profiles.queries import Person, view_subscriber
+from app.subscribers.suppressions import manage
+from app.subscribers.suppressions.schemas import NewSuppressionSchema, ReleaseSchema
+from app.web.guard import describe_actor, make_page_blueprint, require_role
+from app.web.subscribers.thread import ThreadPage, read_thread
+from app.web.subscribers.wording import describe_access, say_cause, say_event, show_name
+from app.web.words import clock_time
+
+blueprint = make_page_blueprint("person")
+
+_NOTE_ERRORS = {
+    "release": "Write why, for those who ask later: 1 to 200 characters.",
+    "suppress": "At most 200 characters.",
+}
+_LABELS = (("first_name", "First name"), ("last_name", "Last name"), ("language", "Language"))
+
+
+@blueprint.get("/people/<id:subscriber_id>")
+@require_role(Role.AUTHOR)
+def show_person(subscriber_id: str) -> str:
+    """Show what is stored of a person, and what can be done."""
+    return _show(_find(subscriber_id))
+
+
+@blueprint.get("/people/<id:subscriber_id>/thread")
+@require_role(Role.AUTHOR)
+def show_thread(subscriber_id: str) -> str:
+    """Show the thread of a person, the part of the page that moves."""
+    person = _find(subscriber_id)
+    events = read_history(current_subscriber_context(), person["phone"]).events
+    return render_template(
+        "subscribers/thread.html", id=subscriber_id, **_describe_thread(person, events)
+    )
+
+
+@blueprint.post("/people/<id:subscriber_id>/suppress")
+@require_role(Role.AUTHOR)
+def suppress(subscriber_id: str) -> Response | tuple[str, HTTPStatus]:
+    """Stop marketing, or every text, to a person."""
+    person = _find(subscriber_id)
+    form = {name: request.form.get(name, "") for name in ("scope", "note")}
+    try:
+        body = NewSuppressionSchema().load(form | {"phone": person["phone"]})
+    except ValidationError as e:
+        return _show_mistake(person, form, "suppress", e)
+    manage.add_suppressions(
+        current_subscriber_context(),
+        [person["phone"]],
+        actor=describe_actor(),
+        channel=manage.PAGE,
+        scope=body["scope"],
+        note=body["note"] or None,
+    )
+    flash("Stopped.\nIt holds over every import. It is kept with your name.", "done")
+    return _go_back(subscriber_id)
+
+
+@blueprint.post("/people/<id:subscriber_id>/release")
+@require_role(Role.OPERATOR)
+def release(subscriber_id: str) -> Response | tuple[str, HTTPStatus]:
+    """Allow texts to a person again.  Without a note nothing is done."""
+    person = _find(subscriber_id)
+    form = {"note": request.form.get("note", "")}
+    try:
+        body = ReleaseSchema().load(form)
+    except ValidationError as e:
+        return _show_mistake(person, form, "release", e)
+    if person["suppression"] is None:
+        flash("Nothing was done.\nTexts were allowed already.", "warn")
+        return _go_back(subscriber_id)
+    manage.release_suppression(
+        current_subscriber_context(),
+        person["suppression"].public_id,
+        actor=describe_actor(),
+        channel=manage.PAGE,
+        note=body["note"],
+    )
+    flash("Texts may go on.\nAgreement to marketing does not come back by that.", "done")
+    return _go_back(subscriber_id)
+
+
+def _find(subscriber_id: str) -> Person:
+    try:
+        return view_subscriber(current_subscriber_context(), subscriber_id)
+    except NotFound:
+        raise NotFound("There is no such person, or their data was erased.") from None
+
+
+def _go_back(subscriber_id: str) -> Response:
+    target = url_for("person.show_person", subscriber_id=subscriber_id)
+    return redirect(target, HTTPStatus.SEE_OTHER)
+
+
+def _show_mistake(
+    person: Person, form: dict[str, str], action: str, error: ValidationError
+) -> tuple[str, HTTPStatus]:
+    """Show the page with what is wrong at its field; what was typed stays."""
+    errors = dict.fromkeys(error.messages_dict, _NOTE_ERRORS[action])
+    if "scope" in errors:
+        errors["scope"] = "Choose marketing or everything."
+    return _show(person, errors=errors, form=form), HTTPStatus.BAD_REQUEST
+
+
+def _show(person: Person, **facts: Any) -> str:
+    ctx = current_subscriber_context()
+    history, now = read_history(ctx, person["phone"]), ctx.now()
+    suppression = person["suppression"]
+    return render_template(
+        "subscribers/person.html",
+        id=person["public_id"],
+        name=show_name(person) or person["phone"],
+        person=person,
+        access=describe_access(person, now),
+        details=_list_details(person),
+        history=[_show_event(event, now) for event in history.events],
+        fault=history.fault,
+        suppression=suppression,
+        cause=say_cause(suppression, now) if suppression else "",
+        seen_at=now,
+        **_describe_thread(person, history.events),
+        **facts,
+    )
+
+
+def _show_event(event: Mapping[str, Any], now: datetime) -> dict[str, str]:
+    bold, sentence = say_event(event)
+    return {"time": clock_time(event["at"], now), "bold": bold, "sentence": sentence}
+
+
+def _list_details(person: Person) -> list[tuple[str, str]]:
+    """Return what is stored of a person, as labels and values."""
+    details = [(label, person[name]) for name, label in _LABELS]
+    details.append(("Zone", person["time_zone"]))
+    details += sorted(person["attributes"].items())
+    details.append(("Active", None if person["active"] else "no"))
+    return [(label, _show_value(value)) for label, value in details if value is not None]
+
+
+def _show_value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _describe_thread(person: Person, events: Any) -> dict[str, Any]:
+    cursors: dict[str, Any] = {
+        name: Cursor().deserialize(request.args[name])
+        for name in ("ours", "theirs")
+        if name in request.args
+    }
+    thread: ThreadPage = read_thread(current_context(), person["phone"], events, **cursors)
+    return {"thread": thread, "moves": not cursors}

@@ -1,0 +1,123 @@
+"""People in words: names and numbers as a role may see them, what they get, their consents."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from flask import current_app
+from sqlalchemy import Row
+
+from app.accounts.roles import Role
+from app.config.keys import PEOPLE_CLIENT
+from app.phone.e164 import mask_number
+from app.phone.reader import PhoneReader
+from app.sms.context import Context
+from app.subscribers.models import Cause, ConsentKind, Scope
+from app.subscribers.profiles.queries import Person
+from app.web.guard import find_user
+from app.web.words import clock_time
+
+_SHOWN_WORDS = 200
+_CAUSES = {
+    Cause.STOP: "opted out",
+    Cause.CARRIER: "opted out at their carrier",
+    Cause.MANUAL: "stopped by hand",
+    Cause.IMPORT: "on an imported opt-out list",
+    Cause.ERASED: "their data was erased",
+}
+SCOPES = {Scope.ALL: "Everything", Scope.MARKETING: "Marketing"}
+
+
+def shows_numbers() -> bool:
+    """Return True if the user may see whole numbers and names."""
+    user = find_user()
+    return user is not None and user.role.includes(Role.AUTHOR)
+
+
+def show_number(phone: str | None) -> str:
+    """Return a number as the user may see it."""
+    if phone is None:
+        return "Erased"
+    return phone if shows_numbers() else mask_number(phone)
+
+
+def show_name(person: Mapping[str, Any]) -> str:
+    """Return a person's name as the user may see it; "" for none."""
+    names = [name for name in (person["first_name"], person["last_name"]) if name]
+    return " ".join(names if shows_numbers() else (f"{name[0]}." for name in names))
+
+
+def read_number(text: str) -> str:
+    """Return a number that is written as people write it.  Raises ValueError with the reason."""
+    ctx: Context = current_app.extensions["clarion"]
+    return PhoneReader(country=ctx.subscriber_rules.default_country, check=False).read(text)
+
+
+def describe_access(person: Person, now: datetime) -> dict[str, str]:
+    """Return what a person gets, as kind and word of a mark."""
+    suppression = person["suppression"]
+    if suppression is None:
+        return _describe_consent(person)
+    if suppression.needs_review:
+        return {"kind": "decision", "word": "Nothing until their text is read"}
+    gets = "Nothing" if suppression.scope is Scope.ALL else "No marketing"
+    return {"kind": "left-out", "word": f"{gets}: {say_cause(suppression, now)}"}
+
+
+def _describe_consent(person: Person) -> dict[str, str]:
+    if not person["active"]:
+        return {"kind": "left-out", "word": "No marketing: not active"}
+    if person["consented_at"] is None:
+        return {"kind": "left-out", "word": "No marketing: has not agreed to it"}
+    return {"kind": "delivered", "word": "Gets everything"}
+
+
+def say_cause(suppression: Row[Any], now: datetime) -> str:
+    """Return why and since which day a number is suppressed."""
+    at = suppression.suppressed_at
+    day = "today" if at.date() == now.date() else clock_time(at, now).partition(",")[0]
+    return f"{_CAUSES[suppression.cause]} {day}"
+
+
+def name_actor(actor: str) -> str:
+    """Return who did something.
+
+    >>> name_actor("people:Anna"), name_actor("shop"), name_actor("phone")
+    ('Anna', 'the client “shop”', 'the person')
+    """
+    known = {"cli": "the command line", "phone": "the person", "carrier": "their carrier"}
+    if actor.startswith(f"{PEOPLE_CLIENT}:"):
+        return actor.removeprefix(f"{PEOPLE_CLIENT}:")
+    return known.get(actor) or ("an import" if actor == PEOPLE_CLIENT else f"the client “{actor}”")
+
+
+def say_event(event: Mapping[str, Any]) -> tuple[str, str]:
+    """Return a consent event as its bold beginning and the rest."""
+    words = cut(event["wording"])
+    by_text = event["channel"] == "sms"
+    recorded = f"Recorded by {name_actor(event['actor'])}."
+    match event["kind"]:
+        case ConsentKind.OPT_IN if by_text:
+            return f"Wrote “{words}”.", "Agreed to texts."
+        case ConsentKind.OPT_IN:
+            return f"Agreed to “{words}”", f"at {cut(event['source'])}. {recorded}"
+        case ConsentKind.OPT_OUT if by_text:
+            return f"Wrote “{words}”.", "Nothing is sent from then on."
+        case ConsentKind.OPT_OUT:
+            note = f"“{words}”. " if words else ""
+            return "Opted out.", f"{note}{recorded}"
+        case ConsentKind.ASKED:
+            return f"Was asked to confirm the tag “{event['tag']}”.", f"“{words}”"
+        case ConsentKind.CONFIRMED:
+            return f"Answered “{words}”", f"to our question about the tag “{event['tag']}”."
+        case _:
+            return "Texts were allowed again.", f"“{words}”. {recorded}"
+
+
+def cut(text: str) -> str:
+    """Return a text for a sentence, cut where it is long.
+
+    >>> cut("a" * 300) == "a" * 199 + "…"
+    True
+    """
+    return text if len(text) <= _SHOWN_WORDS else f"{text[: _SHOWN_WORDS - 1]}…"
