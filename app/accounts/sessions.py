@@ -149,13 +149,14 @@ def end_sessions_of(tx: Connection, user_id: int) -> None:
 def purge_old_sessions(db: Database, clock: Clock) -> None:
     """Delete sessions that have ended and waits that no longer count."""
     now = clock.now()
-    ended = ~_is_live(now)
+    ended = select(_SESSIONS.c.id).where(~_is_live(now))
     with db.read() as tx:
-        has_sessions = tx.execute(select(_SESSIONS.c.id).where(ended).limit(1)).first()
+        has_sessions = tx.execute(ended.limit(1)).first() is not None
         has_waits = has_old_waits(tx, now=now)
     if has_sessions or has_waits:
         with db.write() as tx:
-            tx.execute(delete(_SESSIONS).where(ended))
+            free = ended.with_for_update(skip_locked=True)
+            tx.execute(delete(_SESSIONS).where(_SESSIONS.c.id.in_(free)))
             purge_waits(tx, now=now)
 
 

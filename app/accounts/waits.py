@@ -90,11 +90,13 @@ def begin_try(tx: Connection, subjects: Subjects, *, now: datetime) -> SignInTry
 
 def take_back(tx: Connection, right: SignInTry) -> None:
     """Forget the wrong passwords of a name, and of its address the try that turned out right."""
-    forget_name(tx, right.subjects.name)
-    counted = _WAITS.c.subject_hash == right.subjects.address
-    unchanged = _WAITS.c.wait_until == right.address_until
-    fewer = {"failures": _WAITS.c.failures - 1, "wait_until": None}
-    tx.execute(update(_WAITS).where(counted, unchanged).values(fewer))
+    for subject in right.subjects.in_order:
+        if subject == right.subjects.name:
+            forget_name(tx, subject)
+        else:
+            counted = _WAITS.c.subject_hash == subject, _WAITS.c.wait_until == right.address_until
+            fewer = {"failures": _WAITS.c.failures - 1, "wait_until": None}
+            tx.execute(update(_WAITS).where(*counted).values(fewer))
 
 
 def forget_name(tx: Connection, name_hash: bytes) -> None:
@@ -109,8 +111,9 @@ def has_old_waits(tx: Connection, *, now: datetime) -> bool:
 
 
 def purge_waits(tx: Connection, *, now: datetime) -> None:
-    """Delete the rows that no longer count."""
-    tx.execute(delete(_WAITS).where(_is_old(now)))
+    """Delete the rows that no longer count, but for those of a try at this moment."""
+    old = select(_WAITS.c.subject_hash).where(_is_old(now)).with_for_update(skip_locked=True)
+    tx.execute(delete(_WAITS).where(_WAITS.c.subject_hash.in_(old)))
 
 
 def _is_old(now: datetime) -> ColumnElement[bool]:

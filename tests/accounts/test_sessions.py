@@ -281,6 +281,30 @@ def test_of_many_who_try_from_one_address_at_once_one_password_is_looked_at(eith
     assert sum(_failures(either_accounts)) == 2
 
 
+def test_sign_ins_right_and_wrong_and_a_purge_do_not_lock_each_other_out(either_accounts):
+    accounts, clock = either_accounts, either_accounts.clock
+    for name in ("Anna", "Bo"):
+        join(accounts, name)
+
+    def attempt(name, password, address):
+        return lambda db: sign_in(db, clock, name, password, address=address)
+
+    results = []
+    for _ in range(4):
+        clock.advance(3_700)
+        results += at_once(
+            accounts.url,
+            *(
+                attempt(name, password, address)
+                for name, address in (("Anna", ADDRESS), ("Bo", ADDRESS), ("Anna", ELSEWHERE))
+                for password in (PASSWORD, "wrong")
+            ),
+            lambda db: purge_old_sessions(db, clock),
+        )
+
+    assert {type(result) for result in results} <= {str, SignInRefused, type(None)}
+
+
 @pytest.mark.parametrize("text", ["\0", "å\ud800", "x" * 100_000, "'; DROP TABLE users; --", "%"])
 def test_hostile_names_and_passwords_are_refused_like_any_other(either_accounts, text):
     join(either_accounts)
