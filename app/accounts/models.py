@@ -32,6 +32,8 @@ class User(Base):
     # SHA-256 of the token of the link that sets a password, and the end of the link.
     invitation_hash: Mapped[bytes | None] = mapped_column(LargeBinary(DIGEST_BYTES), unique=True)
     invited_until: Mapped[datetime | None]
+    # Their own number, in E.164, to which they send a text to try it.
+    phone: Mapped[str | None] = mapped_column(String(16))
 
     __table_args__ = (NEVER_REUSE_IDS,)
 

@@ -5,7 +5,7 @@ from alembic import context
 from app.accounts import models as account_models
 from app.db.audit import AuditEntry
 from app.db.base import Base
-from app.sms.models import broadcast, daily, erasure, price, reports, template
+from app.sms.models import broadcast, daily, draft, erasure, price, reports, template
 from app.subscribers import models as people_models
 from app.subscribers.imports import models as import_models
 from app.webhooks.outgoing import models as webhook_models
@@ -16,6 +16,7 @@ _TABLES = (
     broadcast.Broadcast,
     reports.Event,
     daily.DailyCount,
+    draft.StoredDraft,
     erasure.Erasure,
     import_models.Import,
     people_models.Subscriber,

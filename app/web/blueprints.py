@@ -3,10 +3,29 @@
 from app.web.attention import blueprint as attention
 from app.web.broadcasts import blueprint as broadcasts
 from app.web.conversations.inbox import blueprint as inbox
+from app.web.new.audience import blueprint as new_audience
+from app.web.new.confirm import blueprint as new_confirm
+from app.web.new.drafts import blueprint as drafts
+from app.web.new.text import blueprint as new_text
+from app.web.new.when import blueprint as new_when
 from app.web.overview import blueprint as overview
 from app.web.routes import blueprint as start
 from app.web.sign_in import blueprint as sign_in
 from app.web.subscribers.people import blueprint as people
 from app.web.subscribers.person import blueprint as person
 
-BLUEPRINTS = (start, sign_in, overview, broadcasts, attention, people, person, inbox)
+BLUEPRINTS = (
+    start,
+    sign_in,
+    overview,
+    broadcasts,
+    attention,
+    people,
+    person,
+    inbox,
+    drafts,
+    new_text,
+    new_audience,
+    new_when,
+    new_confirm,
+)

@@ -65,7 +65,7 @@ def list_all() -> str:
             {
                 "id": view.row.public_id,
                 "name": name_broadcast(view),
-                "client": view.row.client,
+                "client": view.row.created_by or view.row.client,
                 "created_at": view.row.created_at,
                 "state": describe_state(view),
                 "asked_for": accounting.asked_for,
@@ -229,6 +229,7 @@ def _describe(view: BroadcastView) -> dict[str, Any]:
         "text": row.text,
         "sender": row.sender,
         "client": row.client,
+        "created_by": row.created_by,
         "parts": row.parts,
         "encoding": row.encoding,
         "state": state,

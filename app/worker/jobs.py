@@ -25,6 +25,7 @@ from app.sms.broadcasts.schedule import expire_overdue_broadcasts, start_due_bro
 from app.sms.context import Context
 from app.sms.dispatch.circuit_breaker import probe_circuit, retry_held
 from app.sms.dispatch.submit import expire_leases
+from app.sms.drafts.store import purge_old_drafts
 from app.sms.eligibility.frequency_cap import purge_old_sends
 from app.sms.inbound.double_opt_in import request_confirmations
 from app.sms.inbound.receive import fetch_inbounds_when_due
@@ -78,6 +79,7 @@ EVERY_MINUTE: tuple[Callable[[Context], object], ...] = (
     purge_old_sends,
     purge_old_imports,
     purge_sign_ins,
+    purge_old_drafts,
     request_confirmations,
     check_consistency,
     continue_erasures,

@@ -29,7 +29,7 @@ def test_the_migration_adds_tables_and_can_be_undone(db):
     upgrade_database(db, instance_id=INSTANCE)
 
     check_schema(db)
-    assert _tables(db) - before == _TABLES
+    assert _tables(db) - before >= _TABLES
     with db.write() as tx:
         command.downgrade(_configure(tx), "0014")
     assert _tables(db) == before

@@ -25,6 +25,12 @@ class Visitor:
     def __post_init__(self) -> None:
         self.client = self.service.test_client()
 
+    def copy(self) -> "Visitor":
+        """Return another window of the same browser."""
+        other = Visitor(self.service)
+        other.client._cookies = dict(self.client._cookies or {})
+        return other
+
     def get(self, path: str, **headers: str) -> TestResponse:
         return self.client.get(path, headers=headers)
 

@@ -52,13 +52,16 @@ class RequestKey:
     """A client's key and two SHA-256 of its request: of what it means, and of its bytes.
 
     Earlier versions stored the second.  `on_replay` is called when the request gets the answer of
-    an earlier one.
+    an earlier one, and `on_keep` with the broadcast's id in the transaction that stores the key.
     """
 
     value: str
     request_hash: bytes
     raw_hash: bytes = b""
     on_replay: Callable[[], object] = field(default=lambda: None, compare=False)
+    on_keep: Callable[[Connection, int], object] = field(
+        default=lambda tx, broadcast_id: None, compare=False
+    )
 
 
 def read_key(header: str, request_hash: bytes, raw_hash: bytes = b"") -> RequestKey:
@@ -141,6 +144,7 @@ def keep_key(
     }
     if not _INSERT.change(tx, row):
         raise KeyTaken
+    key.on_keep(tx, broadcast_id)
 
 
 def keep_answer(

@@ -142,6 +142,11 @@ class BroadcastViewSchema(Schema):
     status = fields.String(required=True, validate=validate.OneOf(STATUSES))
     url = fields.String(required=True)
     client = fields.String(required=True)
+    created_by = fields.String(
+        required=True,
+        allow_none=True,
+        metadata=describe("The user who made it on the pages; null for a client's own."),
+    )
     reference = fields.String(allow_none=True)
     category = fields.Enum(Category, by_value=True, required=True)
     priority = fields.Integer(required=True)

@@ -17,6 +17,7 @@ def show_view(view: BroadcastView, *, production: bool) -> dict[str, Any]:
         "status": view.status,
         "url": BROADCAST_URL.format(row.public_id),
         "client": row.client,
+        "created_by": row.created_by,
         "reference": row.reference,
         "category": row.category,
         "priority": row.priority,

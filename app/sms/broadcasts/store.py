@@ -131,6 +131,7 @@ def make_row(
     return {
         "public_id": make_id(now),
         "client": client,
+        "created_by": request.created_by,
         "created_at": now,
         "text": request.text,
         "text_hash": hash_text(request, default_sender=ctx.default_sender),
@@ -178,6 +179,5 @@ def _collect_options(request: BroadcastRequest) -> dict[str, Any]:
         "language": request.language,
         "template": astuple(request.template) if request.template else None,
         "reply": request.reply,
-        "created_by": request.created_by,
     }
     return {name: value for name, value in options.items() if value is not None}

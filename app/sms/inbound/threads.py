@@ -165,7 +165,7 @@ def find_answer(tx: Connection, phone: str) -> SentAnswer | None:
     """Return the newest answer to a number, None if there is none."""
     query = (
         _select_texts_to(phone)
-        .add_columns(_BROADCASTS.c.public_id, _BROADCASTS.c.created_at, _BROADCASTS.c.options)
+        .add_columns(_BROADCASTS.c.public_id, _BROADCASTS.c.created_at, _BROADCASTS.c.created_by)
         .where(_BROADCASTS.c.client == PEOPLE_CLIENT)
         .order_by(_BROADCASTS.c.id.desc())
         .limit(1)
@@ -173,7 +173,7 @@ def find_answer(tx: Connection, phone: str) -> SentAnswer | None:
     row = tx.execute(query).first()
     if row is None:
         return None
-    return SentAnswer(id=row.public_id, at=row.created_at, author=row.options.get("created_by"))
+    return SentAnswer(id=row.public_id, at=row.created_at, author=row.created_by)
 
 
 def read_body(kind: str, body: str) -> str:
@@ -248,9 +248,9 @@ def _select_texts_to(phone: Any) -> Select[Any]:
 def _list_ours(tx: Connection, ctx: Context, phone: str) -> list[ThreadText]:
     messages = list_messages_to(tx, ctx.viewer, phone, limit=_MAX_TEXTS)
     ids = [message["broadcast_id"] for message in messages]
-    query = select(_BROADCASTS.c.public_id, _BROADCASTS.c.options)
+    query = select(_BROADCASTS.c.public_id, _BROADCASTS.c.created_by)
     rows = tx.execute(query.where(_BROADCASTS.c.public_id.in_(ids)))
-    authors = {row.public_id: row.options.get("created_by") for row in rows}
+    authors = {row.public_id: row.created_by for row in rows}
     return [
         ThreadText(
             at=message["created_at"],

@@ -23,6 +23,8 @@ class Broadcast(Base):
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     public_id: Mapped[str] = mapped_column(String(26), unique=True)
     client: Mapped[str] = mapped_column(String(64))
+    # The user who made it on the pages.
+    created_by: Mapped[str | None] = mapped_column(String(60))
     created_at: Mapped[datetime]
     text: Mapped[str] = mapped_column(Text)
     # Over text, sender and parameters; equal hashes mean the same text.

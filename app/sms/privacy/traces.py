@@ -1,4 +1,5 @@
-"""Erasure of a number outside of broadcasts: inbound texts, callbacks, client events, the cap."""
+"""Erasure of a number outside of broadcasts: drafts, inbound texts, callbacks, client events,
+the cap."""
 
 from collections.abc import Iterator, Sequence
 
@@ -20,6 +21,7 @@ from app.pagination import read_pages
 from app.phone.pseudonym import make_pseudonym, replace_number
 from app.sms.analytics.inbound_rollup import read_counted
 from app.sms.context import Context
+from app.sms.drafts.store import forget_in_drafts
 from app.sms.models.batch import MarketingSend
 from app.sms.models.reports import Event, Inbound, OutboxEvent
 
@@ -33,6 +35,7 @@ _EVENTS = table_of(Event)
 def remove_traces(ctx: Context, phone: str) -> list[str]:
     """Remove a number from everything but broadcasts.  Returns where it still is."""
     pseudonym = make_pseudonym(phone)
+    forget_in_drafts(ctx, phone)
     with ctx.db.write() as tx:
         tx.execute(delete(MarketingSend).where(MarketingSend.phone == phone))
         remaining = [INBOUNDS] if _clear_inbounds(tx, phone, pseudonym) else []

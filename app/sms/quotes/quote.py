@@ -9,7 +9,7 @@ from typing import Any
 
 from itsdangerous import BadData, URLSafeTimedSerializer
 
-from app.errors import Conflict, reject_field
+from app.errors import BadInput, Conflict, reject_field
 from app.sms.context import Context
 from app.sms.quotes.estimate import Estimate, estimate_request
 from app.sms.quotes.prices import Cost, format_price, read_prices
@@ -66,6 +66,14 @@ def check_quote(ctx: Context, request: BroadcastRequest, token: str) -> None:
             recipients=figures["recipients"],
             parts=figures["parts"],
         )
+
+
+def read_quoted(ctx: Context, token: str) -> Mapping[str, Any] | None:
+    """Return the figures of a quote by its token; None for an invalid or expired one."""
+    try:
+        return _read_token(ctx, token)
+    except BadInput:
+        return None
 
 
 def _collect_figures(estimate: Estimate, cost: Cost) -> dict[str, Any]:

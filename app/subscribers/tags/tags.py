@@ -40,6 +40,12 @@ def list_tags(ctx: SubscriberContext, *, cursor: int = 0, limit: int = 100) -> P
         return Page(_count(tx, page.rows), page.cursor)
 
 
+def list_tag_names(ctx: SubscriberContext) -> list[str]:
+    """Return the names of all tags, in their order."""
+    with ctx.db.read() as tx:
+        return list(tx.execute(select(_TAGS.c.name).order_by(_TAGS.c.name)).scalars())
+
+
 def view_tag(ctx: SubscriberContext, name: str) -> TagCounts:
     """Return one tag.  Raises NotFound."""
     with ctx.db.read() as tx:

@@ -1,0 +1,7 @@
+"""Drafts: broadcasts that people write on the pages, and send once.
+
+numbers.py   pasted numbers, and what is wrong with them
+store.py     save, find, list and delete drafts
+request.py   draft -> BroadcastRequest, by the schema of the API
+send.py      quote a draft, and send it with its quote: once
+"""

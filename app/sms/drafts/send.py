@@ -1,0 +1,62 @@
+"""Quote a draft, and send it with its quote: once, however often the button is pressed.
+
+The broadcast is stored in the transaction that marks its draft as sent, and only if the draft has
+the version that was quoted.
+"""
+
+from dataclasses import replace
+from hashlib import sha256
+from typing import Any
+
+from app.errors import Conflict, KeyMisused, SendFailed
+from app.sms.broadcasts.create import create_broadcast
+from app.sms.broadcasts.idempotency import RequestKey
+from app.sms.context import Context
+from app.sms.drafts.request import make_request
+from app.sms.drafts.store import DraftChanged, find_draft, mark_sent
+from app.sms.quotes.serialize import serialize_quote
+
+
+def quote_draft(ctx: Context, draft: Any) -> dict[str, Any]:
+    """Return the quote of a draft as the API shows it.  Raises what sending would raise."""
+    return serialize_quote(ctx, make_request(draft), dry_run=False)
+
+
+def send_draft(
+    ctx: Context,
+    public_id: str,
+    version: int,
+    quote: str,
+    *,
+    client: str,
+    user: str,
+    production: bool,
+) -> tuple[str, bool]:
+    """Send a draft as it was quoted.  Returns the broadcast's id, and True if work remains.
+
+    A draft that is sent already returns its broadcast.  Raises DraftChanged for another version,
+    QuoteChanged when its figures have moved, and the errors of create_broadcast.
+    """
+    draft = find_draft(ctx, public_id)
+    if draft.broadcast:
+        return draft.broadcast, False
+    if draft.version != version:
+        raise DraftChanged("The draft was changed meanwhile: nothing was sent.")
+    request = replace(make_request(draft), quote=quote, created_by=user)
+    name = f"draft {public_id} {version}"
+    key = RequestKey(
+        name,
+        sha256(name.encode()).digest(),
+        on_keep=lambda tx, broadcast_id: mark_sent(tx, public_id, version, broadcast_id),
+    )
+    try:
+        answer, _, is_incomplete = create_broadcast(
+            ctx, request, client=client, key=key, production=production
+        )
+    except (Conflict, KeyMisused, SendFailed):
+        # Another press was first, or Sinch refused it: its page says so.
+        sent = find_draft(ctx, public_id).broadcast
+        if sent is None:
+            raise
+        return sent, True
+    return str(answer["broadcast_id"]), is_incomplete

@@ -1,0 +1,161 @@
+"""Storage of drafts.  A draft that was sent does not change any more."""
+
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, delete, insert, select, update
+
+from app.db.base import table_of
+from app.errors import Conflict, NotFound
+from app.ids import ID_CHARACTERS
+from app.pagination import Page, make_page
+from app.sms.context import Context
+from app.sms.models.broadcast import Broadcast
+from app.sms.models.draft import StoredDraft
+
+MAX_TITLE = 48
+_UNTITLED = "Without a text"
+# Days after its last change until a draft is deleted: it contains numbers and names.
+KEPT_DAYS = 90
+_DRAFTS, _BROADCASTS = table_of(StoredDraft), table_of(Broadcast)
+_ID = re.compile(rf"[0-9a-hjkmnp-tv-z]{{{ID_CHARACTERS}}}")
+_NOT_APPROVED = {"asked_at": None, "asked_by": None, "approved_at": None, "approved_by": None}
+
+
+class DraftChanged(Conflict):
+    """The draft is not the version that was looked at: nothing was done."""
+
+
+class DraftSent(Conflict):
+    """The draft is a broadcast already, `broadcast_id`: nothing was done."""
+
+
+def save_draft(
+    ctx: Context,
+    public_id: str,
+    changes: Mapping[str, Any],
+    *,
+    user: str,
+    columns: Mapping[str, Any] | None = None,
+) -> int:
+    """Change keys of a draft's body, and other columns; None removes.  Returns the version.
+
+    A draft that does not exist is made.  What changes nothing keeps version and approval.  Raises
+    DraftSent.
+    """
+    if not _ID.fullmatch(public_id):
+        raise NotFound("There is no such draft.")
+    now = ctx.now()
+    with ctx.db.write() as tx:
+        row = _find(tx, public_id, lock=True)
+        if row is not None:
+            _reject_sent(row)
+        body = {**(row.body if row else {}), **changes}
+        body = {name: value for name, value in body.items() if value is not None}
+        values = {"title": _make_title(body), "body": body, **(columns or {})}
+        if row is None:
+            made = {"public_id": public_id, "version": 1, "created_at": now, "created_by": user}
+            tx.execute(insert(_DRAFTS), {**made, **values, "changed_at": now, "changed_by": user})
+            return 1
+        version: int = row.version
+        if all(row._mapping[name] == value for name, value in values.items()):
+            return version
+        changed = {"version": version + 1, "changed_at": now, "changed_by": user}
+        ours = update(_DRAFTS).where(_DRAFTS.c.id == row.id)
+        tx.execute(ours.values(**values, **changed, **_NOT_APPROVED))
+        return version + 1
+
+
+def find_draft(ctx: Context, public_id: str) -> Row[Any]:
+    """Return a draft, with the public id of its broadcast as `broadcast`.  Raises NotFound."""
+    with ctx.db.read() as tx:
+        row = _find(tx, public_id)
+    if row is None:
+        raise NotFound("There is no such draft.")
+    return row
+
+
+def list_drafts(ctx: Context, *, cursor: int | None = None, limit: int = 50) -> Page[Row[Any]]:
+    """List drafts that are not sent, the newest first."""
+    shown = (_DRAFTS.c[name] for name in ("id", "public_id", "title", "created_by", "changed_at"))
+    query: Select[Any] = select(
+        *shown, _DRAFTS.c.changed_by, _DRAFTS.c.asked_by, _DRAFTS.c.approved_by
+    )
+    query = query.where(_DRAFTS.c.broadcast_id.is_(None)).order_by(_DRAFTS.c.id.desc())
+    if cursor is not None:
+        query = query.where(_DRAFTS.c.id < cursor)
+    with ctx.db.read() as tx:
+        return make_page(tx.execute(query.limit(limit + 1)).all(), limit)
+
+
+def delete_draft(ctx: Context, public_id: str) -> None:
+    """Delete a draft that is not sent.  Raises NotFound and DraftSent."""
+    with ctx.db.write() as tx:
+        row = _find(tx, public_id, lock=True)
+        if row is None:
+            raise NotFound("There is no such draft.")
+        _reject_sent(row)
+        tx.execute(delete(_DRAFTS).where(_DRAFTS.c.id == row.id))
+
+
+def mark_sent(tx: Connection, public_id: str, version: int, broadcast_id: int) -> None:
+    """Make a draft the broadcast that is stored in this transaction.
+
+    Raises DraftChanged for a draft of another version, or that is a broadcast already.
+    """
+    ours = update(_DRAFTS).where(
+        _DRAFTS.c.public_id == public_id,
+        _DRAFTS.c.version == version,
+        _DRAFTS.c.broadcast_id.is_(None),
+    )
+    # The broadcast has the numbers.
+    values = {"broadcast_id": broadcast_id, "numbers": None, "file": None}
+    if not tx.execute(ours.values(values)).rowcount:
+        raise DraftChanged("The draft was changed meanwhile: nothing was sent.")
+
+
+def forget_in_drafts(ctx: Context, phone: str) -> None:
+    """Remove a number from drafts, and all their files: it may be spelt in any way in them."""
+    with ctx.db.write() as tx:
+        tx.execute(update(_DRAFTS).where(_DRAFTS.c.file.is_not(None)).values(file=None))
+        query = select(_DRAFTS.c.id, _DRAFTS.c.body, _DRAFTS.c.numbers)
+        found = query.where(_DRAFTS.c.numbers.contains(phone)).with_for_update()
+        for row in tx.execute(found).all():
+            numbers = "\n".join(number for number in row.numbers.split("\n") if number != phone)
+            values = {
+                name: {number: value for number, value in table.items() if number != phone}
+                for name, table in (row.body.get("parameters") or {}).items()
+            }
+            body = {**row.body, "parameters": values} if values else row.body
+            ours = update(_DRAFTS).where(_DRAFTS.c.id == row.id)
+            tx.execute(
+                ours.values(numbers=numbers or None, body=body, version=_DRAFTS.c.version + 1)
+            )
+
+
+def purge_old_drafts(ctx: Context) -> int:
+    """Delete drafts that were not changed for 90 days, sent or not.  Returns how many."""
+    oldest = ctx.now() - timedelta(days=KEPT_DAYS)
+    with ctx.db.write() as tx:
+        return tx.execute(delete(_DRAFTS).where(_DRAFTS.c.changed_at < oldest)).rowcount
+
+
+def _find(tx: Connection, public_id: str, *, lock: bool = False) -> Row[Any] | None:
+    broadcast = select(_BROADCASTS.c.public_id).where(_BROADCASTS.c.id == _DRAFTS.c.broadcast_id)
+    query = select(_DRAFTS, broadcast.scalar_subquery().label("broadcast"))
+    query = query.where(_DRAFTS.c.public_id == public_id)
+    return tx.execute(query.with_for_update(of=_DRAFTS) if lock else query).first()
+
+
+def _reject_sent(row: Row[Any]) -> None:
+    if row.broadcast_id is not None:
+        raise DraftSent("The draft is a broadcast already.", broadcast_id=row.broadcast)
+
+
+def _make_title(body: Mapping[str, Any]) -> str:
+    """Return the reference, else the beginning of the text."""
+    named = body.get("reference") or body.get("message") or ""
+    text = " ".join(named.split()) or _UNTITLED
+    return text if len(text) <= MAX_TITLE else text[: MAX_TITLE - 1] + "…"

@@ -1,0 +1,10 @@
+"""Pages of a new broadcast, saved as a draft at each step.
+
+drafts.py      drafts: list, begin, delete
+text.py        1: what they read
+audience.py    2: who gets it
+when.py        3: sender, kind and start
+confirm.py     4: what will happen, and the button that does it, once
+frame.py       what the steps have in common
+figures.py     money, countries and reasons in words; the words of the button
+"""

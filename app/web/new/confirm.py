@@ -1,0 +1,109 @@
+"""The fourth step of a new broadcast: what will happen, and the button that does it, once."""
+
+from http import HTTPStatus
+from typing import Any
+
+from flask import current_app, request
+from marshmallow import ValidationError
+from sqlalchemy import Row
+
+from app.accounts.roles import Role
+from app.config.keys import PEOPLE_CLIENT
+from app.errors import BadInput, ClarionError, NotFound
+from app.sms.current import current_context
+from app.sms.drafts.send import quote_draft, send_draft
+from app.sms.drafts.store import DraftChanged
+from app.sms.quotes.quote import QuoteChanged, read_quoted
+from app.web.guard import make_page_blueprint, require_role
+from app.web.new.figures import compare_quote, describe_quote
+from app.web.new.frame import (
+    find,
+    find_steps,
+    go_to_broadcast,
+    go_to_step,
+    is_done,
+    name_user,
+    show_step,
+)
+
+blueprint = make_page_blueprint("new_confirm")
+
+_MOVED = "The draft was changed in another window."
+_LOOK_AGAIN = "Nothing was sent. Look again, and press once more."
+
+
+@blueprint.get("/new/<draft_id>/confirm")
+@require_role(Role.AUTHOR)
+def show(draft_id: str) -> Any:
+    """Show what will happen."""
+    draft = find(draft_id)
+    if draft.broadcast:
+        return go_to_broadcast(draft.broadcast)
+    for step in ("text", "audience", "when"):
+        if not is_done(draft, step):
+            return go_to_step(draft_id, step)
+    return _show(draft)
+
+
+@blueprint.post("/new/<draft_id>/confirm")
+@require_role(Role.SENDER)
+def confirm(draft_id: str) -> Any:
+    """Send the draft as it was quoted.  When something has moved, say what and ask again."""
+    ctx = current_context()
+    version, token = request.form.get("version", 0, int), request.form.get("quote", "")
+    try:
+        broadcast_id, remains = send_draft(
+            ctx,
+            draft_id,
+            version,
+            token,
+            client=PEOPLE_CLIENT,
+            user=name_user(),
+            production=current_app.config["PRODUCTION"],
+        )
+    except DraftChanged:
+        return _ask_again(find(draft_id), moved=_MOVED)
+    except QuoteChanged:
+        return _ask_again(find(draft_id), token=token)
+    except (BadInput, NotFound, ValidationError):
+        # The quote is too old, or the draft cannot be sent: its page says what to do.
+        return _ask_again(find(draft_id), moved="The figures were too old.")
+    if remains:
+        current_app.extensions["wake_workers"]()
+    return go_to_broadcast(broadcast_id)
+
+
+def _ask_again(draft: Row[Any], *, moved: str = "", token: str = "") -> Any:
+    if draft.broadcast:
+        return go_to_broadcast(draft.broadcast)
+    page = _show(draft, moved=moved, token=token)
+    return (page, HTTPStatus.CONFLICT) if isinstance(page, str) else page
+
+
+def _show(draft: Row[Any], *, moved: str = "", token: str = "") -> Any:
+    ctx = current_context()
+    try:
+        quote = quote_draft(ctx, draft)
+    except (ValidationError, BadInput, NotFound) as e:
+        return _show_faults(draft, e)
+    changes = compare_quote(read_quoted(ctx, token), quote) if token else []
+    if token:
+        moved = "The figures have moved since you looked."
+    return show_step(
+        "confirm",
+        draft,
+        draft.public_id,
+        faults=[],
+        moved=moved,
+        look_again=_LOOK_AGAIN,
+        changes=changes,
+        quote=quote,
+        facts=describe_quote(quote, draft, ctx.now()),
+        sender=draft.body.get("sender") or ctx.default_sender,
+        quoted_at=ctx.now(),
+    )
+
+
+def _show_faults(draft: Row[Any], error: ValidationError | ClarionError) -> Any:
+    """Show what keeps the draft from being sent, each with its step."""
+    return show_step("confirm", draft, draft.public_id, faults=find_steps(error))

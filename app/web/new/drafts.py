@@ -1,0 +1,48 @@
+"""Pages of drafts: the list, the beginning of a new one, its end."""
+
+from http import HTTPStatus
+
+from flask import flash, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from app.accounts.roles import Role
+from app.ids import make_id
+from app.sms.broadcasts.query_schemas import BroadcastQuerySchema
+from app.sms.current import current_context
+from app.sms.drafts.store import DraftSent, delete_draft, list_drafts
+from app.web.guard import make_page_blueprint, require_role
+from app.web.new.frame import go_to_broadcast, show_step
+
+blueprint = make_page_blueprint("drafts")
+
+
+@blueprint.get("/drafts")
+@require_role(Role.AUTHOR)
+def list_all() -> str:
+    """List drafts, the newest first."""
+    query = BroadcastQuerySchema(only=("cursor",)).load(request.args.to_dict())
+    page = list_drafts(current_context(), **query)
+    return render_template(
+        "new/drafts.html", rows=page.rows, cursor=page.cursor, cursor_given="cursor" in query
+    )
+
+
+@blueprint.get("/new")
+@require_role(Role.AUTHOR)
+def begin() -> Response | str:
+    """Show the first step of a new draft.  It is made when it is saved, and once."""
+    draft_id = make_id(current_context().now())
+    page = show_step("text", None, draft_id, message="")
+    return page if isinstance(page, str) else page[0]
+
+
+@blueprint.post("/new/<draft_id>/delete")
+@require_role(Role.AUTHOR)
+def delete(draft_id: str) -> Response:
+    """Delete a draft."""
+    try:
+        delete_draft(current_context(), draft_id)
+    except DraftSent as e:
+        return go_to_broadcast(e.facts["broadcast_id"])
+    flash("Deleted.\nThe draft is gone.", "done")
+    return redirect(url_for("drafts.list_all"), HTTPStatus.SEE_OTHER)

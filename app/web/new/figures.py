@@ -1,0 +1,174 @@
+"""Figures of a quote in words: money, countries, who is left out, and the words of the button."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Row
+
+from app.sms.models.states import ExclusionReason
+from app.web.words import clock_time, count, people, texts
+
+_SIGNS = {"EUR": "€", "USD": "$", "GBP": "£"}
+_WHOLE_FROM = 10
+_R = ExclusionReason
+_LEFT_OUT = {
+    _R.ERASED: "Their data was erased",
+    _R.OPTED_OUT: "They opted out",
+    _R.NO_CONSENT: "They have not agreed to marketing",
+    _R.INACTIVE: "They are inactive",
+    _R.NO_VALUE: "A placeholder has no value for them, and no default",
+    _R.FREQUENCY_CAP: "They had as much marketing as a day may bring",
+    _R.NO_WINDOW: "It is quiet at any time in one of their zones",
+}
+_FIGURES = {"recipients": "Texts", "excluded": "Left out", "parts": "Parts"}
+
+
+@dataclass(frozen=True, slots=True)
+class QuoteFacts:
+    """A quote in words.
+
+    `left_out` are reasons with their people; `waits` times with theirs; `cost` is None without
+    prices; `done` is when the last text is handed over, if that is known.
+    """
+
+    countries: list[dict[str, Any]]
+    left_out: list[dict[str, Any]]
+    left_out_total: int
+    asked_for: int
+    waits: list[dict[str, Any]]
+    starts: str
+    cost: str | None
+    exact_cost: str | None
+    done: str | None
+    button: str
+
+
+def describe_quote(quote: Mapping[str, Any], draft: Row[Any], now: datetime) -> QuoteFacts:
+    """Return a quote in words."""
+    cost = quote["cost"]
+    currency = cost["currency"] if cost else ""
+    left_out = [
+        {"sentence": _LEFT_OUT[_R(reason)], "figure": figure}
+        for reason, figure in sorted(quote["excluded"].items(), key=lambda item: -item[1])
+    ]
+    if late := quote["expired_before_window"]:
+        left_out.append({"sentence": "Their quiet hours end after it ends", "figure": late})
+    total = sum(line["figure"] for line in left_out)
+    starts_at = _read_start(draft)
+    about = say_about(Decimal(cost["amount"]), currency) if cost else None
+    done = _say_done(quote, starts_at or now, now)
+    return QuoteFacts(
+        countries=[
+            {
+                "country": country,
+                "people": figures["recipients"],
+                "parts": figures["parts"],
+                "cost": say_money(Decimal(figures["cost"]), currency) if figures["cost"] else "",
+            }
+            for country, figures in sorted(
+                quote["countries"].items(), key=lambda item: -item[1]["recipients"]
+            )
+        ],
+        left_out=left_out,
+        left_out_total=total,
+        asked_for=total + quote["recipients"],
+        waits=[
+            {"time": clock_time(group["at"], now), "people": group["recipients"]}
+            for group in quote["deferred"]
+        ],
+        starts=clock_time(starts_at, now) if starts_at else "As soon as it is confirmed",
+        cost=about,
+        exact_cost=say_money(Decimal(cost["amount"]), currency) if cost else None,
+        done=done,
+        button=say_button(
+            quote["recipients"], cost=about, at=_say_start(starts_at, now), done=done
+        ),
+    )
+
+
+def say_button(number: int, *, cost: str | None, at: str | None, done: str | None) -> str:
+    """Return the words of the button that sends.
+
+    >>> say_button(12431, cost="about €612", at=None, done="10:42")
+    'Send 12,431 texts, about €612, done by 10:42'
+    >>> say_button(1, cost=None, at="Fri 4 Dec at 10:00", done="10:42")
+    'Send 1 text on Fri 4 Dec at 10:00'
+    """
+    start = f" on {at}" if at else ""
+    parts = [f"Send {texts(number)}{start}", cost, f"done by {done}" if done and not at else None]
+    return ", ".join(filter(None, parts))
+
+
+def say_about(amount: Decimal, currency: str) -> str:
+    """Return an amount as people say it.
+
+    >>> say_about(Decimal("611.69"), "EUR"), say_about(Decimal("4.5"), "SEK")
+    ('about €612', 'about 4.50 SEK')
+    """
+    if amount >= _WHOLE_FROM:
+        return f"about {_add_currency(f'{amount:,.0f}', currency)}"
+    return f"about {say_money(amount, currency)}"
+
+
+def say_money(amount: Decimal, currency: str) -> str:
+    """Return an amount with two decimals.
+
+    >>> say_money(Decimal("1611.694"), "EUR")
+    '€1,611.69'
+    """
+    return _add_currency(f"{amount:,.2f}", currency)
+
+
+def compare_quote(
+    quoted: Mapping[str, Any] | None, quote: Mapping[str, Any]
+) -> list[dict[str, str]]:
+    """Return each figure that has moved since it was quoted: its name, old and new."""
+    if quoted is None:
+        return []
+    left_out = sum(quote["excluded"].values()) + quote["expired_before_window"]
+    now = {"recipients": quote["recipients"], "excluded": left_out, "parts": quote["parts"]}
+    changes = [
+        {"name": name, "old": count(quoted[key]), "new": count(now[key])}
+        for key, name in _FIGURES.items()
+        if quoted[key] != now[key]
+    ]
+    cost = quote["cost"]
+    old = say_money(Decimal(quoted["cost"]) / 1_000_000, quoted["currency"] or "")
+    new = say_money(Decimal(cost["amount"]), cost["currency"]) if cost else "not known"
+    if old != new and (cost or quoted["currency"]):
+        changes.append(
+            {"name": "Cost", "old": old if quoted["currency"] else "not known", "new": new}
+        )
+    return changes
+
+
+def say_rest(facts: QuoteFacts) -> str:
+    """Return why there is no person to send to."""
+    reasons = [f"{line['figure']:,}: {line['sentence'].lower()}" for line in facts.left_out]
+    return f"Of {people(facts.asked_for)}, all are left out. {'; '.join(reasons)}."
+
+
+def _add_currency(amount: str, currency: str) -> str:
+    sign = _SIGNS.get(currency)
+    return f"{sign}{amount}" if sign else f"{amount} {currency}".strip()
+
+
+def _read_start(draft: Row[Any]) -> datetime | None:
+    written = draft.body.get("send_at")
+    return datetime.fromisoformat(written) if written else None
+
+
+def _say_start(starts_at: datetime | None, now: datetime) -> str | None:
+    return f"{starts_at:%a %-d %b at %H:%M}" if starts_at and starts_at > now else None
+
+
+def _say_done(quote: Mapping[str, Any], start: datetime, now: datetime) -> str | None:
+    """Return when the last text is handed to Sinch, quiet hours included, if that is known."""
+    last = max((group["at"] for group in quote["deferred"]), default=None)
+    if quote["sending_s"] is not None:
+        finish = start + timedelta(seconds=quote["sending_s"])
+        return clock_time(max(finish, last) if last else finish, now)
+    return clock_time(last, now) if last else None

@@ -1,0 +1,152 @@
+"""Parts that all steps of a new broadcast share: finding, saving, errors, the way on."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from flask import flash, redirect, render_template, request, url_for
+from marshmallow import ValidationError
+from sqlalchemy import Row
+from werkzeug.wrappers import Response
+
+from app.errors import BadInput, ClarionError, NotFound
+from app.sms.current import current_context
+from app.sms.drafts.store import DraftSent, find_draft, save_draft
+from app.web.guard import find_user
+
+_STEPS = {
+    "text": "Text",
+    "audience": "Audience",
+    "when": "When",
+    "confirm": "Confirm",
+}
+# The step at which a field of the request is entered.
+_STEP_OF = {
+    "message": "text",
+    "template": "text",
+    "parameters": "text",
+    "language": "text",
+    "recipients": "audience",
+    "audience": "audience",
+    "fields": "audience",
+    "sender": "when",
+    "category": "when",
+    "send_at": "when",
+    "expire_at": "when",
+}
+
+
+def find(draft_id: str) -> Row[Any]:
+    """Return a draft.  Raises NotFound."""
+    return find_draft(current_context(), draft_id)
+
+
+def name_user() -> str:
+    """Return the name of the user who is signed in."""
+    user = find_user()
+    return user.name if user else ""
+
+
+def read_text(name: str) -> str:
+    """Return a field of the form, with the ends of lines that phones know."""
+    return request.form.get(name, "").replace("\r\n", "\n").strip()
+
+
+def is_done(draft: Row[Any], step: str) -> bool:
+    """Return True if a step has what a broadcast needs."""
+    body = draft.body
+    match step:
+        case "text":
+            return "message" in body or "template" in body
+        case "audience":
+            return bool(draft.numbers) or "audience" in body
+        case "when":
+            return "category" in body
+    return False
+
+
+def show_step(
+    step: str,
+    draft: Row[Any] | None,
+    draft_id: str,
+    *,
+    errors: Mapping[str, str] | None = None,
+    **facts: Any,
+) -> str | tuple[str, HTTPStatus]:
+    """Show a step; with errors it is answered as a bad request."""
+    steps = [
+        {
+            "key": key,
+            "word": word,
+            "is_done": draft is not None and is_done(draft, key),
+            "is_here": key == step,
+        }
+        for key, word in _STEPS.items()
+    ]
+    page = render_template(
+        f"new/{step}.html",
+        draft=draft,
+        draft_id=draft_id,
+        step=step,
+        steps=steps,
+        errors=errors or {},
+        **facts,
+    )
+    return (page, HTTPStatus.BAD_REQUEST) if errors else page
+
+
+def save(draft_id: str, changes: Mapping[str, Any], **columns: Any) -> Response | None:
+    """Save what a step has.  Returns where to go if the draft is a broadcast already."""
+    try:
+        save_draft(current_context(), draft_id, changes, user=name_user(), columns=columns)
+    except DraftSent as e:
+        flash("It was sent already.\nThe draft is this broadcast; nothing was changed.", "warn")
+        return go_to_broadcast(e.facts["broadcast_id"])
+    return None
+
+
+def go_on(draft_id: str, step: str, following: str) -> Response:
+    """Return where the pressed button leads: to the following step, or back to this one."""
+    if request.form.get("go") == "stay":
+        flash("Saved.\nThe draft is under Broadcasts, Drafts.", "done")
+        following = step
+    return go_to_step(draft_id, following)
+
+
+def go_to_step(draft_id: str, step: str) -> Response:
+    """Return the way to a step."""
+    return redirect(url_for(f"new_{step}.show", draft_id=draft_id), HTTPStatus.SEE_OTHER)
+
+
+def go_to_broadcast(broadcast_id: str) -> Response:
+    """Return the way to a broadcast's page."""
+    target = url_for("broadcasts.show_broadcast", broadcast_id=broadcast_id)
+    return redirect(target, HTTPStatus.SEE_OTHER)
+
+
+def collect_errors(error: ValidationError | ClarionError) -> dict[str, str]:
+    """Return the first sentence of each field; that of a whole request has the name ""."""
+    if isinstance(error, ValidationError):
+        found: Mapping[str, Any] = error.messages_dict
+    else:
+        found = error.facts.get("fields") or {}
+    errors = {name: _find_sentence(messages) for name, messages in found.items()}
+    return errors or {"": str(getattr(error, "sentence", error))}
+
+
+def find_steps(error: ValidationError | ClarionError) -> list[dict[str, str]]:
+    """Return what is not right yet, each with the step where it is mended."""
+    if isinstance(error, NotFound):
+        return [{"step": "audience", "sentence": error.sentence + "."}]
+    unnamed = "text" if isinstance(error, BadInput) else "audience"
+    return [
+        {"step": _STEP_OF.get(name, unnamed), "sentence": sentence}
+        for name, sentence in collect_errors(error).items()
+    ]
+
+
+def _find_sentence(messages: Any) -> str:
+    """Return the first sentence of errors that may be nested."""
+    while isinstance(messages, list | tuple | dict) and messages:
+        messages = next(iter(messages.values() if isinstance(messages, dict) else messages))
+    return str(messages)

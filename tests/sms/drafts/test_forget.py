@@ -1,0 +1,34 @@
+"""A person who is erased is in no draft any more, and old drafts are deleted."""
+
+from datetime import timedelta
+
+from app.ids import make_id
+from app.sms.drafts.store import find_draft, list_drafts, purge_old_drafts, save_draft
+from app.sms.privacy.erase import erase_number
+
+ANN, BOB = "+46701234567", "+46702345678"
+
+
+def test_an_erased_number_is_removed_from_drafts_and_their_files(machine):
+    ctx = machine.ctx
+    draft_id = make_id(ctx.now())
+    columns = {"numbers": f"{ANN}\n{BOB}", "file": "number\n0701234567"}
+    save_draft(ctx, draft_id, {"parameters": {"n": {ANN: "Ann"}}}, user="anna", columns=columns)
+
+    erase_number(ctx, ANN, actor="tests")
+
+    draft = find_draft(ctx, draft_id)
+    assert (draft.numbers, draft.file, draft.body) == (BOB, None, {"parameters": {"n": {}}})
+    assert draft.version == 2
+
+
+def test_a_draft_is_deleted_90_days_after_its_last_change(machine):
+    ctx, clock = machine.ctx, machine.clock
+    save_draft(ctx, make_id(ctx.now()), {"message": "Hi"}, user="anna")
+    clock.advance(timedelta(days=89).total_seconds())
+    assert purge_old_drafts(ctx) == 0
+
+    clock.advance(timedelta(days=2).total_seconds())
+
+    assert purge_old_drafts(ctx) == 1
+    assert list_drafts(ctx).rows == []

@@ -1,0 +1,243 @@
+"""A new broadcast from its text to its page: sent once, and asked again when something moved."""
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from app.accounts.roles import Role
+from app.sms.drafts.store import DraftChanged, find_draft, mark_sent, save_draft
+from tests.factories import many_numbers
+from tests.web.visitor import read_text, visit
+
+ANN, BOB, CLEO = "+46701234567", "+46702345678", "+46703456789"
+_HIDDEN = re.compile(r'name="(version|quote)" value="([^"]+)"')
+
+
+@pytest.fixture
+def sender(service, sandbox):
+    return visit(service, Role.SENDER)
+
+
+def send(visitor, path, fields=None):
+    return visitor.post(path, fields, on="/new")
+
+
+def begin(visitor, text="Pickup moved to 08:30"):
+    """Save a text as a new draft.  Returns the path of the draft."""
+    form = re.search(r'action="(/new/\w+)/text"', visitor.get("/new").text)[1]
+    answer = send(visitor, f"{form}/text", {"message": text, "go": "on"})
+    assert answer.headers["Location"] == f"{form}/audience"
+    return form
+
+
+def fill_in(visitor, *numbers, text="Pickup moved to 08:30", category="transactional"):
+    """Make a draft with all that it needs.  Returns its path."""
+    draft = begin(visitor, text)
+    pasted = {"kind": "numbers", "numbers": "\r\n".join(numbers)}
+    assert send(visitor, f"{draft}/audience", pasted).headers["Location"] == f"{draft}/when"
+    when = {"category": category}
+    assert send(visitor, f"{draft}/when", when).headers["Location"] == f"{draft}/confirm"
+    return draft
+
+
+def read_form(visitor, draft):
+    return dict(_HIDDEN.findall(visitor.get(f"{draft}/confirm").text))
+
+
+def test_a_text_to_pasted_numbers_is_quoted_sent_and_shown(sender, sandbox, caller):
+    caller.post("/api/suppressions", {"phones": [CLEO], "scope": "all"})
+    draft = fill_in(sender, ANN, "+46 70 234 56 78", CLEO)
+
+    page = sender.get(f"{draft}/confirm")
+
+    text = read_text(page)
+    assert "This is what will happen" in text
+    assert "SE 2 2 not known Together 2 2 not known" in text
+    assert "They opted out 1 Left out of 3 1" in text
+    assert "Send 2 texts" in text
+    answer = send(sender, f"{draft}/confirm", read_form(sender, draft))
+    shown = read_text(sender.get(answer.headers["Location"]))
+    assert "Pickup moved to 08:30" in shown
+    assert "Made by a sender." in shown
+    assert sorted(sandbox.recipients()) == [ANN, BOB]
+    broadcast_id = answer.headers["Location"].rpartition("/")[2]
+    view = caller.get(f"/api/broadcasts/{broadcast_id}")
+    assert view.status_code == 404
+
+
+def test_pressed_again_reloaded_and_gone_back_it_is_sent_once(sender, sandbox):
+    draft = fill_in(sender, ANN)
+    form = read_form(sender, draft)
+
+    first = send(sender, f"{draft}/confirm", form)
+
+    page = first.headers["Location"]
+    assert send(sender, f"{draft}/confirm", form).headers["Location"] == page
+    for step in ("text", "audience", "when", "confirm"):
+        assert sender.get(f"{draft}/{step}").headers["Location"] == page
+    changed = send(sender, f"{draft}/text", {"message": "Something else", "go": "on"})
+    assert changed.headers["Location"] == page
+    assert "It was sent already." in read_text(sender.get(page))
+    assert len(sandbox.recipients()) == 1
+
+
+def test_a_draft_that_another_tab_changed_is_shown_again_and_not_sent(sender, sandbox):
+    draft = fill_in(sender, ANN)
+    form = read_form(sender, draft)
+    send(sender, f"{draft}/text", {"message": "Pickup moved to 09:00", "go": "on"})
+
+    answer = send(sender, f"{draft}/confirm", form)
+
+    assert answer.status_code == 409
+    assert "The draft was changed in another window." in read_text(answer)
+    assert "Pickup moved to 09:00" in read_text(answer)
+    assert sandbox.recipients() == []
+    assert send(sender, f"{draft}/confirm", read_form(sender, draft)).status_code == 303
+    assert sandbox.recipients() == [ANN]
+
+
+def test_when_figures_have_moved_it_says_what_and_asks_again(sender, sandbox, caller):
+    draft = fill_in(sender, ANN, BOB)
+    form = read_form(sender, draft)
+    caller.post("/api/suppressions", {"phones": [BOB], "scope": "all"})
+
+    answer = send(sender, f"{draft}/confirm", form)
+
+    assert answer.status_code == 409
+    text = read_text(answer)
+    assert "The figures have moved since you looked." in text
+    assert "Texts 2 1 Left out 0 1 Parts 2 1" in text
+    assert "Send 1 text" in text
+    assert sandbox.recipients() == []
+
+
+def test_many_presses_at_once_send_once_and_show_one_page(service, sender, sandbox):
+    draft = fill_in(sender, ANN)
+    form = read_form(sender, draft)
+
+    def press(_):
+        tab = sender.copy()
+        return tab.client.post(f"{draft}/confirm", data=form | {"csrf_token": token})
+
+    token = re.search(r'name="csrf_token" value="([^"]+)"', sender.get(f"{draft}/confirm").text)[1]
+    with ThreadPoolExecutor(4) as threads:
+        answers = list(threads.map(press, range(8)))
+
+    assert {answer.status_code for answer in answers} == {303}
+    assert len({answer.headers["Location"] for answer in answers}) == 1
+    assert sandbox.recipients() == [ANN]
+
+
+def test_a_press_that_another_change_overtakes_stores_nothing(service, sender, sandbox):
+    draft_id = fill_in(sender, ANN).rpartition("/")[2]
+    ctx = service.extensions["clarion"]
+    looked_at = find_draft(ctx, draft_id).version
+    save_draft(ctx, draft_id, {"message": "Other"}, user="another")
+
+    with pytest.raises(DraftChanged), ctx.db.write() as tx:
+        mark_sent(tx, draft_id, looked_at, 1)
+
+    assert find_draft(ctx, draft_id).broadcast_id is None
+
+
+def test_a_broadcast_to_a_tag_waits_for_workers_and_knows_who_made_it(sender, sandbox, caller):
+    for phone in (ANN, BOB):
+        caller.post("/api/subscribers", {"phone": phone, "tags": ["vip"]})
+    draft = begin(sender)
+    send(sender, f"{draft}/audience", {"kind": "tag", "tag": "vip"})
+    send(sender, f"{draft}/when", {"category": "transactional"})
+    assert "Send 2 texts" in read_text(sender.get(f"{draft}/confirm"))
+
+    answer = send(sender, f"{draft}/confirm", read_form(sender, draft))
+
+    assert "Made by a sender." in read_text(sender.get(answer.headers["Location"]))
+
+
+@pytest.mark.parametrize(
+    ("step", "fields", "sentence"),
+    [
+        ("text", {"message": "  "}, "Write the text."),
+        ("audience", {}, "Choose who gets it."),
+        ("audience", {"kind": "tag"}, "Choose a tag."),
+        ("audience", {"kind": "numbers"}, "Paste at least one number."),
+        ("audience", {"kind": "numbers", "numbers": f"{ANN}\nAnna"}, "1 entry is no phone number."),
+        ("when", {}, "Choose what kind of text it is."),
+        ("when", {"category": "marketing", "sender": "not a sender"}, "Not a number like"),
+    ],
+)
+def test_what_is_wrong_is_said_at_its_field_and_what_was_typed_stays(
+    sender, step, fields, sentence
+):
+    draft = begin(sender)
+
+    answer = send(sender, f"{draft}/{step}", fields)
+
+    assert answer.status_code == 400
+    assert read_text(answer).startswith("Error: ")
+    assert read_text(answer).count(sentence) == 2
+    assert all(value.strip() in answer.text for value in fields.values())
+
+
+def test_entries_that_are_no_numbers_are_left_out_if_that_is_wanted(sender):
+    draft = begin(sender)
+    pasted = {"kind": "numbers", "numbers": f"{ANN}\nAnna\n{ANN}"}
+    assert "2 Anna Not a phone number." in read_text(send(sender, f"{draft}/audience", pasted))
+
+    answer = send(sender, f"{draft}/audience", pasted | {"skip": "yes"})
+
+    assert answer.headers["Location"] == f"{draft}/when"
+    assert f">{ANN}</textarea>" in sender.get(f"{draft}/audience").text
+
+
+def test_what_cannot_be_sent_says_why_and_where_it_is_mended(sender):
+    draft = fill_in(sender, ANN, text="Hi ${first_name}")
+
+    text = read_text(sender.get(f"{draft}/confirm"))
+
+    assert "This cannot be sent yet" in text
+    assert "Change the text" in text
+
+
+def test_a_step_that_is_missing_is_shown_instead_of_the_confirmation(sender):
+    draft = begin(sender)
+
+    assert sender.get(f"{draft}/confirm").headers["Location"] == f"{draft}/audience"
+
+
+def test_drafts_are_listed_and_deleted(sender):
+    draft = begin(sender, "A <b>bold</b> text")
+    listed = sender.get("/drafts")
+    assert "A &lt;b&gt;bold&lt;/b&gt; text" in listed.text
+
+    send(sender, f"{draft}/delete")
+
+    assert "There are no drafts." in read_text(sender.get("/drafts"))
+    assert sender.get(f"{draft}/text").status_code == 404
+
+
+def test_an_author_writes_and_a_sender_sends(service, sender, sandbox):
+    author = visit(service, Role.AUTHOR)
+    draft = fill_in(author, ANN)
+    assert "A sender has to press the button." in read_text(author.get(f"{draft}/confirm"))
+    form = read_form(sender, draft)
+
+    assert send(author, f"{draft}/confirm", form).status_code == 403
+    assert sandbox.recipients() == []
+    assert send(sender, f"{draft}/confirm", form).status_code == 303
+
+
+def test_a_viewer_sees_no_drafts(service):
+    viewer = visit(service, Role.VIEWER)
+
+    assert viewer.get("/drafts").status_code == 403
+    assert viewer.get("/new").status_code == 403
+    assert "New broadcast" not in read_text(viewer.get("/broadcasts"))
+
+
+def test_a_large_one_is_sent_by_workers(sender, sandbox):
+    draft = fill_in(sender, *many_numbers(1_500))
+
+    page = send(sender, f"{draft}/confirm", read_form(sender, draft)).headers["Location"]
+
+    assert "In the queue" in read_text(sender.get(page))
