@@ -24,10 +24,11 @@ class Role(StrEnum):
 _RANKS = {role: rank for rank, role in enumerate(Role)}
 
 ROLE_SENTENCES = {
-    Role.VIEWER: "A viewer sees broadcasts and their figures; numbers are masked.",
-    Role.AUTHOR: "An author sees broadcasts, their figures and whole numbers.",
-    Role.SENDER: "A sender sees broadcasts and numbers, and may pause, resume and stop broadcasts.",
-    Role.OPERATOR: "An operator may do what a sender may, and decide about texts of which it is "
-    "not known whether they went out.",
+    Role.VIEWER: "A viewer sees broadcasts and texts from phones; numbers are masked.",
+    Role.AUTHOR: "An author sees people and their numbers, and may write drafts, answer texts and "
+    "opt people out.",
+    Role.SENDER: "A sender may do what an author may, and send, pause, resume and stop broadcasts.",
+    Role.OPERATOR: "An operator may do what a sender may, decide what cannot be known, and let "
+    "people get texts again.",
     Role.ADMIN: "An administrator may do everything.",
 }

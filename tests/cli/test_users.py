@@ -44,7 +44,7 @@ def test_a_new_user_gets_a_link_under_our_address(run, ctx):
 
     assert ended.exit_code == 0, ended.output
     said, once, link = ended.output.splitlines()
-    assert said.startswith("Anna may sign in once they have chosen a password. A sender sees ")
+    assert said.startswith("Anna may sign in once they have chosen a password. A sender may ")
     assert once == "This link works once, within 7 days:"
     assert link.startswith("http://127.0.0.1:3000/invite/")
     user = find_invitation(ctx.db, ctx.clock, _token(ended.output))
