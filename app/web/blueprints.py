@@ -3,6 +3,7 @@
 from app.web.attention import blueprint as attention
 from app.web.broadcasts import blueprint as broadcasts
 from app.web.conversations.inbox import blueprint as inbox
+from app.web.conversations.templates import blueprint as templates
 from app.web.new.audience import blueprint as new_audience
 from app.web.new.confirm import blueprint as new_confirm
 from app.web.new.drafts import blueprint as drafts
@@ -23,6 +24,7 @@ BLUEPRINTS = (
     people,
     person,
     inbox,
+    templates,
     drafts,
     new_text,
     new_audience,

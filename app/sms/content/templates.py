@@ -111,10 +111,12 @@ def list_templates(ctx: Context, *, cursor: int = 0, limit: int = 50) -> Page[Ro
     return make_page(rows, limit, key="template_id")
 
 
-def create_template(ctx: Context, name: str, content: TemplateTexts, *, client: str) -> Row[Any]:
+def create_template(
+    ctx: Context, name: str, content: TemplateTexts, *, client: str, actor: str | None = None
+) -> Row[Any]:
     """Create a client's template; an archived one of this name comes back with its next version.
 
-    Raises Conflict for a name that the client uses.
+    `actor` writes it, by default the client.  Raises Conflict for a name that the client uses.
     """
     own = Viewer(client, sees_all=False)
     with ctx.db.write() as tx:
@@ -123,7 +125,7 @@ def create_template(ctx: Context, name: str, content: TemplateTexts, *, client: 
         stored = _find_stored(tx, own, name, lock=True)
         if not new and stored.archived_at is None:
             raise Conflict(f"There is a template {name} already.")
-        return _add_version(tx, ctx, stored, content, actor=client)
+        return _add_version(tx, ctx, stored, content, actor=actor or client)
 
 
 def replace_template(ctx: Context, name: str, content: TemplateTexts, *, actor: str) -> Row[Any]:

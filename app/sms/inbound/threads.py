@@ -36,10 +36,9 @@ from app.sms.models.reports import Inbound
 from app.subscribers.models import Scope, Subscriber, Suppression
 from app.subscribers.suppressions.store import read_suppressions
 
-# Texts that a page of the list looks at: a page may be short, and more come behind it.
-_WINDOW = 2_000
-# Every page has the count, so that it looks at fewer: it takes some milliseconds.
-_COUNTED = 500
+# Texts that a page of the list looks at, and the count on every page: it takes some 20 ms, and a
+# page may be short though more come behind it.
+_WINDOW = 500
 # An older text does not wait for an answer any more.
 ANSWER_WITHIN = timedelta(days=14)
 # The newest of each kind that a thread shows.
@@ -128,7 +127,7 @@ def list_threads(
 
 def count_to_answer(ctx: Context) -> int:
     """Return how many threads wait for an answer, among the newest texts."""
-    window = select(_INBOUNDS).order_by(_INBOUNDS.c.id.desc()).limit(_COUNTED)
+    window = select(_INBOUNDS).order_by(_INBOUNDS.c.id.desc()).limit(_WINDOW)
     query = _select_threads(ctx, window, ThreadFilter.TO_ANSWER).order_by(None).subquery()
     with ctx.db.read() as tx:
         return tx.execute(select(func.count()).select_from(query)).scalar_one()

@@ -279,6 +279,7 @@ def _describe_thread(thread: Thread) -> dict[str, Any]:
     return {
         "id": thread.newest_id,
         "name": say_name(person, thread.phone, masked=masked),
+        "person_id": person.public_id if person is not None else None,
         "details": _list_details(thread, number),
         "days": _group_by_day(thread.texts, person, masked=masked),
         "newest": f"{thread.newest_id}.{len(thread.texts)}.{last.status}.{bool(suppression)}"[:64],
