@@ -3,6 +3,7 @@
 from app.web.attention import blueprint as attention
 from app.web.broadcasts import blueprint as broadcasts
 from app.web.conversations.inbox import blueprint as inbox
+from app.web.conversations.tags import blueprint as tags
 from app.web.conversations.templates import blueprint as templates
 from app.web.new.audience import blueprint as new_audience
 from app.web.new.confirm import blueprint as new_confirm
@@ -25,6 +26,7 @@ BLUEPRINTS = (
     person,
     inbox,
     templates,
+    tags,
     drafts,
     new_text,
     new_audience,
