@@ -10,7 +10,7 @@ attention.py    an operator's decision about a batch of unknown outcome
 accounting.py   lines that add up to everybody who was asked for
 states.py       state, progress and verdict of a broadcast
 words.py        numbers and times
-conversations/  inbox: threads by person, and answers; templates
+conversations/  inbox: threads by person, and answers; templates; tags
 subscribers/    people: search, one person, stop and allow texts
 routes.py       `/`, `/docs`
 

@@ -3,4 +3,5 @@
 inbox.py      threads by person, an answer, the judgement of a text that may mean "stop"
 masking.py    names and numbers as a role may see them
 templates.py  texts in several languages with all their versions
+tags.py       tags with their numbers of people
 """

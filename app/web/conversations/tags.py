@@ -86,7 +86,9 @@ def delete(tag: str) -> Response:
 
 
 def _say_removed(removed: int) -> str:
-    return f"{people(removed)} had it. All of them are still there." if removed else "No one had it."
+    return (
+        f"{people(removed)} had it. All of them are still there." if removed else "No one had it."
+    )
 
 
 def _show_list(name: str, error: str) -> str:
