@@ -13,6 +13,7 @@ from app.web.new.when import blueprint as new_when
 from app.web.overview import blueprint as overview
 from app.web.routes import blueprint as start
 from app.web.sign_in import blueprint as sign_in
+from app.web.subscribers.imports import blueprint as imports
 from app.web.subscribers.people import blueprint as people
 from app.web.subscribers.person import blueprint as person
 
@@ -24,6 +25,7 @@ BLUEPRINTS = (
     attention,
     people,
     person,
+    imports,
     inbox,
     templates,
     tags,

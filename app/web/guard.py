@@ -52,6 +52,9 @@ _SESSION_TOKEN = "token"  # noqa: S105  # the name, not a token
 # A path of ours, where a sign-in may lead: no host, no scheme.
 _OWN_PATH = re.compile(r"/(?![/\\])[\x21-\x7e]{0,300}")
 _READS = ("GET", "HEAD")
+_FILE_MARK = "takes_file"
+# The parts of a form around its file.
+_FORM_BYTES = 1_000_000
 _PEOPLE = Client(PEOPLE_CLIENT, frozenset(KeyScope))
 _csrf = CSRFProtect()
 
@@ -116,6 +119,12 @@ def require_role(role: Role) -> Callable[[Callable[P, R]], Callable[P, R | Any]]
     return decorate
 
 
+def takes_file(view: Callable[P, R]) -> Callable[P, R]:
+    """Let a form of authors hold a file as large as an import's may be."""
+    setattr(view, _FILE_MARK, True)
+    return view
+
+
 def open_page(view: Callable[P, R]) -> Callable[P, R]:
     """Declare that a page needs no user."""
     setattr(view, SCOPE_MARK, PAGE)
@@ -175,8 +184,19 @@ def _begin_page() -> WerkzeugResponse | None:
     # Browsers say where a form comes from; others, such as scripts, have the token alone.
     if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
         raise CSRFError("The form came from another site.")
+    _make_room_for_file()
     _csrf.protect()
     return None
+
+
+def _make_room_for_file() -> None:
+    """Let the form be larger, before it is read, if it may bring a file and its user is known."""
+    view = current_app.view_functions.get(request.endpoint or "")
+    if getattr(view, _FILE_MARK, False):
+        user = find_user()
+        if user is not None and user.role.includes(Role.AUTHOR):
+            rules = page_context().subscriber_rules
+            request.max_content_length = rules.import_max_bytes + _FORM_BYTES
 
 
 def _secure_page(response: Response) -> Response:
@@ -255,6 +275,7 @@ def _show_http_error(error: HTTPException) -> WerkzeugResponse:
     sentences = {
         HTTPStatus.NOT_FOUND: "There is no such page.",
         HTTPStatus.METHOD_NOT_ALLOWED: "The page does not take this.",
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The file or the form is too large.",
     }
     return show_error(status, sentences.get(status, f"{status.phrase}."))
 

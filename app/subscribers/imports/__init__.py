@@ -3,7 +3,8 @@
 An import is created with its options, then its file is uploaded, then workers process it.
 
 - routes, schemas: the API; service: create, view, list, cancel, export the refusals, purge
-- upload: the file -> chunks in the database; recognises the columns
+- upload: the file -> chunks in the database; recognises the columns; stages a file for a page
+- preview: the first rows of a staged file, with what is wrong with them
 - job: lease, passes through the file, progress; one transaction for some rows
 - rows: rows -> entries for `profiles.upsert`, and the cells for which rows are refused
 

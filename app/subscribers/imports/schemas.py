@@ -199,7 +199,16 @@ def show_import(row: Row[Any], now: datetime) -> dict[str, Any]:
         "warnings": list_warnings(row),
         "url": f"/api/subscribers/imports/{row.public_id}",
     }
-    return row._asdict() | shown | (_NOT_WRITTEN if row.status in _WROTE_NOTHING else {})
+    return row._asdict() | shown | (_NOT_WRITTEN if _wrote_nothing(row) else {})
+
+
+def _wrote_nothing(row: Row[Any]) -> bool:
+    """Return True if what counts as done was only checked.
+
+    All or nothing is cancelled only while it is checked.
+    """
+    is_whole = row.options["mode"] == Mode.ALL_OR_NOTHING
+    return row.status in _WROTE_NOTHING or (is_whole and row.status is ImportStatus.CANCELLED)
 
 
 def list_warnings(row: Row[Any], *, where: str = "look at warnings.csv") -> list[str]:

@@ -1,7 +1,7 @@
 """Operations on imports: create, view, list, cancel, export the refusals, purge."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -33,29 +33,41 @@ _IMPORTS, _CHUNKS = table_of(Import), table_of(ImportChunk)
 _REFUSALS = table_of(ImportRefusal)
 
 
-def create_import(ctx: SubscriberContext, options: ImportOptions, *, client: str) -> Row[Any]:
+def create_import(
+    ctx: SubscriberContext,
+    options: ImportOptions,
+    *,
+    client: str,
+    created_by: str | None = None,
+    file_name: str | None = None,
+) -> Row[Any]:
     """Create an import that waits for its file.
 
     Raises BadInput for a consent of the future, and Conflict if too many imports have not ended.
     """
     now = ctx.now()
-    if options.consent and options.consent.at and options.consent.at > now:
-        reason = "In the future"
-        raise BadInput(f"consent.at: {reason}", fields={"consent": {"at": [f"{reason}."]}})
-    if options.country is None:
-        options = replace(options, country=ctx.rules.default_country)
     public_id = make_id(now)
     created = insert(_IMPORTS).values(
         public_id=public_id,
         client=client,
+        created_by=created_by,
+        file_name=file_name,
         status=ImportStatus.WAITING,
-        options=options.to_json(),
+        options=complete_options(ctx, options).to_json(),
         created_at=now,
     )
     with ctx.db.write() as tx:
         tx.execute(created)
         require_quota(tx, ctx, client)
         return _find(tx, ctx, public_id)
+
+
+def complete_options(ctx: SubscriberContext, options: ImportOptions) -> ImportOptions:
+    """Return options with the default country.  Raises BadInput for a consent of the future."""
+    if options.consent and options.consent.at and options.consent.at > ctx.now():
+        reason = "In the future"
+        raise BadInput(f"consent.at: {reason}", fields={"consent": {"at": [f"{reason}."]}})
+    return replace(options, country=options.country or ctx.rules.default_country)
 
 
 def require_quota(tx: Connection, ctx: SubscriberContext, client: str) -> None:
@@ -145,6 +157,14 @@ def export_refusals(
     if row.purged_at is not None:
         raise NotFound("What this import refused has been deleted")
     return _write_cells(ctx, row.id, warnings=warnings)
+
+
+def list_refusals(ctx: SubscriberContext, public_id: str, *, limit: int) -> Sequence[Row[Any]]:
+    """Return the first refused cells of an import, by line.  Raises NotFound."""
+    ours = _REFUSALS.c.import_id == view_import(ctx, public_id).id, ~_REFUSALS.c.is_warning
+    query = select(_REFUSALS).where(*ours).order_by(_REFUSALS.c.line, _REFUSALS.c.position)
+    with ctx.db.read() as tx:
+        return tx.execute(query.limit(limit)).all()
 
 
 def _write_cells(ctx: SubscriberContext, import_id: int, *, warnings: bool) -> Iterator[str]:

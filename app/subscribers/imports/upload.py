@@ -20,6 +20,7 @@ from app.subscribers.imports.models import (
     Purpose,
 )
 from app.subscribers.imports.service import (
+    complete_options,
     delete_some_chunks,
     lock_import,
     require_quota,
@@ -65,11 +66,65 @@ def store_file(ctx: SubscriberContext, public_id: str, blocks: Iterable[bytes]) 
         raise
 
 
+def stage_file(ctx: SubscriberContext, public_id: str, blocks: Iterable[bytes]) -> Row[Any]:
+    """Store the file of an import that goes on waiting: `start_staged` says what its columns are.
+
+    Raises as `store_file` does, but not for its headers.
+    """
+    upload = _Upload(ctx, public_id, maps_columns=False)
+    try:
+        upload.store(blocks)
+        return upload.stage()
+    except BaseException:
+        upload.discard()
+        raise
+
+
+def is_staged(row: Row[Any]) -> bool:
+    """Return True if an import has its whole file and waits for its columns."""
+    return row.status is ImportStatus.WAITING and row.upload is None and row.lines > 0
+
+
+def start_staged(ctx: SubscriberContext, public_id: str, options: ImportOptions) -> Row[Any]:
+    """Start an import whose file is staged.  Returns it, ready for a worker.
+
+    Raises NotFound, UnusableHeaders, BadInput, and Conflict if it has begun or ended.
+    """
+    options = complete_options(ctx, options)
+    mapping = _map_columns(read_first_chunk(ctx, public_id), options)
+    now = ctx.now()
+    with ctx.db.write() as tx:
+        row = lock_import(tx, ctx, public_id)
+        require_staged(row)
+        begun = {"options": options.to_json(), **_begin(tx, options, mapping, now)}
+        tx.execute(update(_IMPORTS).where(_IMPORTS.c.id == row.id).values(begun))
+    return view_import(ctx, public_id)
+
+
+def require_staged(row: Row[Any]) -> None:
+    """Raise Conflict if an import does not wait for its columns."""
+    if not is_staged(row):
+        raise Conflict("The import has begun or ended, or has no file", status=row.status.value)
+
+
+def read_first_chunk(ctx: SubscriberContext, public_id: str) -> FileChunk:
+    """Return the beginning of a staged file.  Raises NotFound and Conflict."""
+    row = view_import(ctx, public_id)
+    require_staged(row)
+    query = select(_CHUNKS.c.first_line, _CHUNKS.c.text).where(_CHUNKS.c.import_id == row.id)
+    with ctx.db.read() as tx:
+        chunk = tx.execute(query.order_by(_CHUNKS.c.first_line).limit(1)).one()
+    return FileChunk(chunk.first_line, chunk.text.decode())
+
+
 class _Upload:
     """An upload that has begun; another upload of the import takes its right to write."""
 
-    def __init__(self, ctx: SubscriberContext, public_id: str) -> None:
+    def __init__(
+        self, ctx: SubscriberContext, public_id: str, *, maps_columns: bool = True
+    ) -> None:
         self._ctx = ctx
+        self._maps_columns = maps_columns
         self._public_id = public_id
         self._token = make_id(ctx.now())
         with ctx.db.write() as tx:
@@ -87,8 +142,10 @@ class _Upload:
 
     def store(self, blocks: Iterable[bytes]) -> None:
         for chunk in split_chunks(self._count(blocks), self._options.encoding):
-            if self._mapping is None:
+            if self._maps_columns and self._mapping is None:
                 self._mapping = _map_columns(chunk, self._options)
+            elif not self._lines:
+                read_heading(chunk)
             self._lines = chunk.next_line - 1
             with self._ctx.db.write() as tx:
                 self._require_update(tx, bytes=self._bytes)
@@ -99,20 +156,16 @@ class _Upload:
     def end(self) -> Row[Any]:
         if self._mapping is None:
             raise UnusableFile("the file is empty")
-        checks = self._options.mode is Mode.ALL_OR_NOTHING
-        now = self._ctx.now()
         with self._ctx.db.write() as tx:
-            self._require_update(
-                tx,
-                status=ImportStatus.CHECKING if checks else ImportStatus.WRITING,
-                column_mapping=self._mapping.to_json(),
-                bytes=self._bytes,
-                lines=self._lines,
-                lines_done=self._mapping.first_line - 1,
-                stamp=_choose_stamp(tx, now),
-                phase_at=now,
-                upload=None,
-            )
+            begun = _begin(tx, self._options, self._mapping, self._ctx.now())
+            self._require_update(tx, bytes=self._bytes, lines=self._lines, upload=None, **begun)
+        return view_import(self._ctx, self._public_id)
+
+    def stage(self) -> Row[Any]:
+        if not self._lines:
+            raise UnusableFile("the file is empty")
+        with self._ctx.db.write() as tx:
+            self._require_update(tx, bytes=self._bytes, lines=self._lines, upload=None)
         return view_import(self._ctx, self._public_id)
 
     def discard(self) -> None:
@@ -141,6 +194,20 @@ class _Upload:
     def _require_update(self, tx: Connection, **values: Any) -> None:
         if not self._update(tx, **values):
             raise Conflict("Another upload of this import has begun, or it was cancelled")
+
+
+def _begin(
+    tx: Connection, options: ImportOptions, mapping: ColumnMapping, now: datetime
+) -> dict[str, Any]:
+    """Return the columns of an import that a worker may take."""
+    checks = options.mode is Mode.ALL_OR_NOTHING
+    return {
+        "status": ImportStatus.CHECKING if checks else ImportStatus.WRITING,
+        "column_mapping": mapping.to_json(),
+        "lines_done": mapping.first_line - 1,
+        "stamp": _choose_stamp(tx, now),
+        "phase_at": now,
+    }
 
 
 def _map_columns(chunk: FileChunk, options: ImportOptions) -> ColumnMapping:

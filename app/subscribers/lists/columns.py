@@ -98,13 +98,13 @@ def map_columns(
     `columns` gives headers by field, `ignore` lists the headers of columns to leave out; the rest
     is guessed.  Raises UnusableHeaders.
     """
-    headers = tuple(header.strip() for header in heading.headers)
+    headers = strip_headers(heading)
     plain = [simplify_header(header) for header in headers]
     fields = _apply_options(headers, columns, ignore)
     _guess_fields(fields, plain)
     _guess_name_part(fields, plain)
     fields = [
-        _name_attribute(header) if field == "" else field
+        name_attribute(header) if field == "" else field
         for header, field in zip(headers, fields, strict=True)
     ]
     _require_usable(headers, fields)
@@ -115,6 +115,11 @@ def map_columns(
         first_line=heading.first_line,
         is_international=is_international(headers[fields.index(PHONE)]),
     )
+
+
+def strip_headers(heading: Heading) -> tuple[str, ...]:
+    """Return the headers of a file without the blanks around them."""
+    return tuple(header.strip() for header in heading.headers)
 
 
 def find_phone_column(first_row: Sequence[str], column: str | None = None) -> tuple[int, bool]:
@@ -250,10 +255,10 @@ def _guess_name_part(fields: list[str | None], plain: Sequence[str]) -> None:
         fields[index] = part if part and part not in fields else None
 
 
-def _name_attribute(header: str) -> str:
+def name_attribute(header: str) -> str:
     """Return the attribute that a column holds.
 
-    >>> _name_attribute("Shoe size"), _name_attribute("attributes.City"), _name_attribute("City")
+    >>> name_attribute("Shoe size"), name_attribute("attributes.City"), name_attribute("City")
     ('attributes.shoe_size', 'attributes.City', 'attributes.City')
     """
     name = header.removeprefix(ATTRIBUTE)

@@ -1,7 +1,10 @@
-"""Pages of people: search, one person.
+"""Pages of people: search, one person, imports.
 
 people.py         search, the newest
 person.py         one person: stop and allow texts
+imports.py        import of a file: its list, progress, refused rows
+columns.py        the columns of a file and its first rows
+row_ledger.py     lines that add up to every row of a file
 thread.py         texts both ways, with what was agreed between them
 wording.py        names, marks and consent events in words
 """

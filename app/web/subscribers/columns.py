@@ -1,0 +1,216 @@
+"""The form in which the columns of a file get their meaning, and the first rows by it."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from marshmallow import ValidationError
+from sqlalchemy import Row
+
+from app.errors import BadInput
+from app.subscribers.attributes import ATTRIBUTE
+from app.subscribers.context import SubscriberContext
+from app.subscribers.imports.models import ImportOptions, Mode, ValueType
+from app.subscribers.imports.preview import FilePreview, PreviewRow, preview_file
+from app.subscribers.imports.rows import WHOLE_ROW
+from app.subscribers.imports.schemas import ImportSchema
+from app.subscribers.imports.upload import read_first_chunk
+from app.subscribers.lists.columns import FIELDS, name_attribute, strip_headers
+from app.subscribers.lists.reader import read_heading
+
+_ROWS_SHOWN = 5
+_MAX_CELL = 80
+_DELIMITERS = {"\t": "tabs"}
+_LABELS = {
+    "phone": "Phone number",
+    "first_name": "First name",
+    "last_name": "Last name",
+    "name": "Whole name",
+    "language": "Language",
+    "time_zone": "Time zone",
+    "tags": "Tags",
+    "active": "Active (yes or no)",
+    "consent_wording": "Agreed to: the words",
+    "consent_source": "Agreed where",
+    "consent_at": "Agreed when",
+}
+_TYPES = {ValueType.TEXT: "text", ValueType.NUMBER: "number", ValueType.BOOLEAN: "yes or no"}
+_TYPE_MARK = "|"
+_FIELD_ERRORS = {
+    "tags": "A tag has 1 to 64 letters, digits, blanks, '.', '_', '-' or ':'; at most 100 tags.",
+    "country": "Write the two letters of a country, such as SE.",
+    "wording": "Write what they agreed to, word for word.",
+    "source": "Write where they agreed, such as the address of the page.",
+    "at": "Write the day on which they agreed, not before 1990 and not in the future.",
+}
+
+
+@dataclass(slots=True)
+class ColumnForm:
+    """The form as it was sent, the options that it gives, and what is wrong, by field.
+
+    `choices` are by position of the column; None before the first choice.
+    """
+
+    options: ImportOptions
+    choices: dict[int, str] | None = None
+    given: dict[str, str] = field(default_factory=dict)
+    errors: dict[str, str] = field(default_factory=dict)
+
+
+def read_defaults(row: Row[Any]) -> ColumnForm:
+    """Return the form of a file whose columns were not chosen yet."""
+    options = ImportOptions.from_json(row.options)
+    given = {"country": options.country or "", "mode": options.mode.value}
+    return ColumnForm(options, given=given)
+
+
+def read_form(ctx: SubscriberContext, row: Row[Any], form: Mapping[str, str]) -> ColumnForm:
+    """Return the options that a form gives, validated as those of the API are."""
+    kept = ImportOptions.from_json(row.options)
+    given = {name: value for name, value in form.items() if not name.startswith("column-")}
+    choices = {
+        int(name.removeprefix("column-")): value
+        for name, value in form.items()
+        if name.startswith("column-") and name.removeprefix("column-").isdecimal()
+    }
+    errors: dict[str, str] = {}
+    raw = _make_options(_read_headers(ctx, row), choices, given, errors) | {
+        "encoding": kept.encoding
+    }
+    options = kept
+    try:
+        options = ImportSchema().load(raw)
+    except ValidationError as e:
+        errors |= _name_errors(e.messages_dict)
+    if options.consent and options.consent.at and options.consent.at > ctx.now():
+        errors["at"] = _FIELD_ERRORS["at"]
+        options = replace(options, consent=None)
+    return ColumnForm(options, choices, given, errors)
+
+
+def _read_headers(ctx: SubscriberContext, row: Row[Any]) -> tuple[str, ...]:
+    return strip_headers(read_heading(read_first_chunk(ctx, row.public_id)))
+
+
+def _make_options(
+    headers: tuple[str, ...],
+    choices: Mapping[int, str],
+    given: Mapping[str, str],
+    errors: dict[str, str],
+) -> dict[str, Any]:
+    """Return the body that a client of the API would send."""
+    columns, types, ignore = {}, {}, []
+    chosen = [(headers[at], value) for at, value in choices.items() if at < len(headers)]
+    fields = [value.partition(_TYPE_MARK)[0] for _, value in chosen if value]
+    twice = [name for name, count in Counter(fields).items() if count > 1]
+    if twice:
+        errors["columns"] = f"Two columns are “{_say_field(twice[0])}”: leave one out."
+    for header, value in chosen:
+        name, _, value_type = value.partition(_TYPE_MARK)
+        if not name:
+            ignore.append(header)
+            continue
+        columns[name] = header
+        if name.startswith(ATTRIBUTE) and value_type:
+            types[name.removeprefix(ATTRIBUTE)] = value_type
+    raw: dict[str, Any] = {
+        "columns": columns,
+        "types": types,
+        "ignore": ignore,
+        "mode": given.get("mode", Mode.SKIP_BAD.value),
+        "without_plus": "without_plus" in given,
+        "tags": [tag for tag in given.get("tags", "").split(",") if tag.strip()],
+    }
+    if country := given.get("country", "").strip():
+        raw["country"] = country.upper()
+    if given.get("agreed") == "all":
+        raw["consent"] = _read_consent(given)
+    return raw
+
+
+def _read_consent(given: Mapping[str, str]) -> dict[str, str]:
+    day = given.get("at", "").strip()
+    return {
+        "wording": given.get("wording", ""),
+        "source": given.get("source", ""),
+        "at": f"{day}T00:00:00Z" if day else "",
+    }
+
+
+def _name_errors(messages: Mapping[str, Any]) -> dict[str, str]:
+    """Return a sentence for each field of the form that is wrong."""
+    names = [name for name in messages if name != "consent"]
+    names += list(messages.get("consent", {}))
+    return {
+        name if name in _FIELD_ERRORS else "columns": _FIELD_ERRORS.get(
+            name, "A column's title is too long, or its choice is unknown: leave it out."
+        )
+        for name in names
+    }
+
+
+def say_unusable(error: BadInput) -> str:
+    """Return why the columns cannot be used; the title of a field is not repeated."""
+    reason = error.sentence.removeprefix("The file cannot be read: ").partition("; name one")[0]
+    return f"{reason[0].upper()}{reason[1:]}."
+
+
+def make_table(ctx: SubscriberContext, row: Row[Any], form: ColumnForm) -> dict[str, Any]:
+    """Return columns with their choices, and the first rows with what is wrong with them."""
+    preview = preview_file(ctx, row.public_id, form.options, rows=_ROWS_SHOWN)
+    if preview.error and "columns" not in form.errors:
+        form.errors["columns"] = say_unusable(BadInput(preview.error))
+    return {
+        "columns": [_make_column(at, preview, form) for at in range(len(preview.headers))],
+        "rows": [_make_row(shown, len(preview.headers)) for shown in preview.rows],
+        "lines": row.lines - preview.first_line + 1,
+        "delimiter": _DELIMITERS.get(preview.delimiter, f"“{preview.delimiter}”"),
+    }
+
+
+def _make_column(at: int, preview: FilePreview, form: ColumnForm) -> dict[str, Any]:
+    header = preview.headers[at]
+    attribute = name_attribute(header)
+    options = [("", "Leave out"), *((name, _LABELS[name]) for name in FIELDS)]
+    if attribute != ATTRIBUTE:
+        options += [
+            (f"{attribute}{_TYPE_MARK}{value_type.value}", f"{_say_field(attribute)} ({word})")
+            for value_type, word in _TYPES.items()
+        ]
+    return {
+        "at": at,
+        "header": header,
+        "options": options if header else [],
+        "chosen": _choose(at, preview, form),
+    }
+
+
+def _choose(at: int, preview: FilePreview, form: ColumnForm) -> str:
+    if form.choices is not None:
+        return form.choices.get(at, "")
+    name = preview.fields[at] if preview.fields else name_attribute(preview.headers[at])
+    if name and name.startswith(ATTRIBUTE):
+        return f"{name}{_TYPE_MARK}{ValueType.TEXT.value}"
+    return name or ""
+
+
+def _say_field(name: str) -> str:
+    return _LABELS.get(name) or name.removeprefix(ATTRIBUTE)
+
+
+def _make_row(shown: PreviewRow, width: int) -> dict[str, Any]:
+    bad = {cell.position for cell in shown.rejected}
+    cells = [*shown.cells, *[""] * width][:width]
+    return {
+        "line": shown.line,
+        "cells": [
+            {"text": cell[:_MAX_CELL], "is_bad": at in bad or WHOLE_ROW in bad}
+            for at, cell in enumerate(cells)
+        ],
+        "errors": [
+            f"{cell.header}: {cell.reason}" if cell.header else cell.reason
+            for cell in shown.rejected
+        ],
+    }
