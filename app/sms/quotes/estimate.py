@@ -36,13 +36,18 @@ class Estimate:
     expired_before_window: int = 0
 
 
-def estimate_request(ctx: Context, request: BroadcastRequest) -> Estimate:
-    """Count all recipients of a request, as of its start."""
-    estimate = Estimate()
+def estimate_request(
+    ctx: Context, request: BroadcastRequest, *, limit: int | None = None
+) -> Estimate:
+    """Count all recipients of a request, or about the first `limit`, as of its start."""
+    estimate, looked_at = Estimate(), 0
     starts_at = max(request.send_at or ctx.now(), ctx.now())
     default_end = starts_at + timedelta(seconds=ctx.rules.expire_after_s)
     ends_at = request.expire_at or default_end
     for chunk in iterate_chunks(ctx, request):
+        if limit is not None and looked_at >= limit:
+            break
+        looked_at += len(chunk.recipients)
         if chunk.exclusion_reason is not None:
             estimate.excluded[chunk.exclusion_reason] += len(chunk.recipients)
             continue

@@ -32,7 +32,7 @@ def list_all() -> str:
 def begin() -> Response | str:
     """Show the first step of a new draft.  It is made when it is saved, and once."""
     draft_id = make_id(current_context().now())
-    page = show_step("text", None, draft_id, message="")
+    page = show_step("text", None, draft_id, message="", counted=None)
     return page if isinstance(page, str) else page[0]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Row
 
+from app.sms.drafts.count import CheaperText, TextCount
 from app.sms.models.states import ExclusionReason
 from app.web.words import clock_time, count, people, texts
 
@@ -89,6 +90,56 @@ def describe_quote(quote: Mapping[str, Any], draft: Row[Any], now: datetime) -> 
     )
 
 
+def describe_count(counted: TextCount) -> dict[str, str]:
+    """Return how a text counts: what is bold, what follows, and what is read aloud."""
+    each = [
+        f"{say_parts(parts)} for {people(number)}" for parts, number in counted.histogram.items()
+    ]
+    if len(each) == 1 and sum(counted.histogram.values()) > 1:
+        each = [each[0].replace(" for ", " for each of ")]
+    bold = ", ".join(each) or say_parts(counted.parts)
+    after = f"{len(counted.text):,} characters, {counted.encoding}."
+    if counted.counted < counted.people:
+        after += f" By the first {counted.counted:,} of {people(counted.people)}."
+    elif counted.cost.currency and counted.histogram:
+        after += f" {_say_cost(counted).capitalize()}."
+    if counted.is_everybody and counted.people:
+        after += f" Counted over all {people(counted.people)} until you choose."
+    return {"bold": bold, "after": after, "said": f"{bold}, {counted.encoding}"}
+
+
+def describe_cheaper(counted: TextCount, cheaper: CheaperText) -> dict[str, str] | None:
+    """Return what dear characters cost, and the words of the button without them."""
+    if not cheaper.characters:
+        return None
+    kinds = len(cheaper.characters)
+    subject = "One character makes" if kinds == 1 else f"{kinds} characters make"
+    other = cheaper.count
+    if other is None or cheaper.text is None:
+        return {"bold": f"{subject} it UCS-2.", "button": ""}
+    parts = f"{say_parts(counted.parts)} instead of {other.parts}"
+    dearer = counted.cost.micros - other.cost.micros
+    if other.parts >= counted.parts and dearer <= 0:
+        return None
+    is_known = bool(counted.cost.currency) and counted.counted == counted.people and dearer > 0
+    bold = f"{subject} this text {parts}."
+    button = f"Use other characters: {say_parts(other.parts)}"
+    if is_known:
+        amount = say_about(_read_micros(dearer), counted.cost.currency or "")
+        bold = f"{subject} this text {amount} dearer: {parts}."
+        button += f", {_say_cost(other)}"
+    return {"bold": bold, "button": button}
+
+
+def say_parts(parts: int) -> str:
+    """Return a number of parts.
+
+    >>> say_parts(1), say_parts(3)
+    ('1 part', '3 parts')
+    """
+    return "1 part" if parts == 1 else f"{parts:,} parts"
+
+
 def say_button(number: int, *, cost: str | None, at: str | None, done: str | None) -> str:
     """Return the words of the button that sends.
 
@@ -136,7 +187,7 @@ def compare_quote(
         if quoted[key] != now[key]
     ]
     cost = quote["cost"]
-    old = say_money(Decimal(quoted["cost"]) / 1_000_000, quoted["currency"] or "")
+    old = say_money(_read_micros(quoted["cost"]), quoted["currency"] or "")
     new = say_money(Decimal(cost["amount"]), cost["currency"]) if cost else "not known"
     if old != new and (cost or quoted["currency"]):
         changes.append(
@@ -145,10 +196,12 @@ def compare_quote(
     return changes
 
 
-def say_rest(facts: QuoteFacts) -> str:
-    """Return why there is no person to send to."""
-    reasons = [f"{line['figure']:,}: {line['sentence'].lower()}" for line in facts.left_out]
-    return f"Of {people(facts.asked_for)}, all are left out. {'; '.join(reasons)}."
+def _say_cost(counted: TextCount) -> str:
+    return say_about(_read_micros(counted.cost.micros), counted.cost.currency or "")
+
+
+def _read_micros(micros: int) -> Decimal:
+    return Decimal(micros) / 1_000_000
 
 
 def _add_currency(amount: str, currency: str) -> str:

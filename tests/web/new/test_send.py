@@ -8,41 +8,15 @@ import pytest
 from app.accounts.roles import Role
 from app.sms.drafts.store import DraftChanged, find_draft, mark_sent, save_draft
 from tests.factories import many_numbers
+from tests.web.new.drafting import begin, fill_in, read_form, send
 from tests.web.visitor import read_text, visit
 
 ANN, BOB, CLEO = "+46701234567", "+46702345678", "+46703456789"
-_HIDDEN = re.compile(r'name="(version|quote)" value="([^"]+)"')
 
 
 @pytest.fixture
 def sender(service, sandbox):
     return visit(service, Role.SENDER)
-
-
-def send(visitor, path, fields=None):
-    return visitor.post(path, fields, on="/new")
-
-
-def begin(visitor, text="Pickup moved to 08:30"):
-    """Save a text as a new draft.  Returns the path of the draft."""
-    form = re.search(r'action="(/new/\w+)/text"', visitor.get("/new").text)[1]
-    answer = send(visitor, f"{form}/text", {"message": text, "go": "on"})
-    assert answer.headers["Location"] == f"{form}/audience"
-    return form
-
-
-def fill_in(visitor, *numbers, text="Pickup moved to 08:30", category="transactional"):
-    """Make a draft with all that it needs.  Returns its path."""
-    draft = begin(visitor, text)
-    pasted = {"kind": "numbers", "numbers": "\r\n".join(numbers)}
-    assert send(visitor, f"{draft}/audience", pasted).headers["Location"] == f"{draft}/when"
-    when = {"category": category}
-    assert send(visitor, f"{draft}/when", when).headers["Location"] == f"{draft}/confirm"
-    return draft
-
-
-def read_form(visitor, draft):
-    return dict(_HIDDEN.findall(visitor.get(f"{draft}/confirm").text))
 
 
 def test_a_text_to_pasted_numbers_is_quoted_sent_and_shown(sender, sandbox, caller):

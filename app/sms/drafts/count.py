@@ -1,0 +1,152 @@
+"""Counts of a text while it is written: parts and cost over its audience, and a person's copy."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import Row
+
+from app.sms.audience.expand import AUDIENCE_WITHIN_S, iterate_chunks
+from app.sms.content.placeholders import fill_text
+from app.sms.context import Context
+from app.sms.models.states import Category
+from app.sms.quotes.estimate import estimate_request
+from app.sms.quotes.prices import Cost, read_prices
+from app.sms.request.model import BroadcastRequest, collect_defaults
+from app.sms.request.prepare import prepare_request
+from app.sms.request.schemas import BroadcastRequestSchema
+from app.subscribers.audiences.audience import Audience, count_audience
+from app.text.lookalikes import NonGsmCharacter, find_non_gsm_characters, suggest_gsm_text
+
+# More people are not looked at while a text is written.
+MAX_COUNTED = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class TextCount:
+    """A text over its audience: `histogram` counts people by the parts of their own text.
+
+    `people` are all of the audience, `counted` those who were looked at, the first ones.
+    `is_everybody` is True while there is no audience, and all subscribers stand for it.
+    """
+
+    text: str
+    encoding: str
+    parts: int
+    histogram: Mapping[int, int]
+    people: int
+    counted: int
+    is_everybody: bool
+    cost: Cost
+
+
+@dataclass(frozen=True, slots=True)
+class CheaperText:
+    """Dear characters of a text: which they are, and the same text without them, counted too."""
+
+    characters: tuple[NonGsmCharacter, ...]
+    text: str | None
+    count: TextCount | None
+
+
+@dataclass(frozen=True, slots=True)
+class PersonCopy:
+    """The text as one person of the audience gets it, and their place in it."""
+
+    phone: str
+    text: str
+    number: int
+
+
+def count_text(ctx: Context, draft: Row[Any] | None, message: str) -> TextCount:
+    """Count a text over the audience of its draft, else over all subscribers.
+
+    Raises ValidationError and BadInput for a text that cannot be sent.
+    """
+    request, is_everybody = _make_request(ctx, draft, message)
+    total = _count_people(ctx, request)
+    estimate = estimate_request(ctx, request, limit=MAX_COUNTED)
+    with ctx.db.read() as tx:
+        cost = read_prices(tx).cost(estimate.parts)
+    return TextCount(
+        text=request.text,
+        encoding=request.size.encoding.value,
+        parts=request.size.parts,
+        histogram=dict(sorted(estimate.histogram.items())),
+        people=total,
+        counted=min(total, MAX_COUNTED),
+        is_everybody=is_everybody,
+        cost=cost,
+    )
+
+
+def find_cheaper(ctx: Context, draft: Row[Any] | None, message: str) -> CheaperText:
+    """Return what is dear in a text, and how it counts without that."""
+    characters = find_non_gsm_characters(message)
+    text = suggest_gsm_text(message) if characters else None
+    return CheaperText(characters, text, count_text(ctx, draft, text) if text else None)
+
+
+def fill_for_person(
+    ctx: Context, draft: Row[Any] | None, message: str, *, number: int
+) -> PersonCopy | None:
+    """Return the copy of the person at this place of the audience, 0 for the longest one.
+
+    Returns None for an empty audience.  A place past the end is that of the first person.
+    """
+    request, _ = _make_request(ctx, draft, message)
+    copies = islice(_fill_all(ctx, request), MAX_COUNTED)
+    if number == 0:
+        return max(copies, key=lambda copy: len(copy.text), default=None)
+    first = next(copies, None)
+    if first is None or number == 1:
+        return first
+    return next(islice(copies, number - 2, None), first)
+
+
+def _fill_all(ctx: Context, request: BroadcastRequest) -> Iterator[PersonCopy]:
+    defaults, number = collect_defaults(request), 0
+    for chunk in iterate_chunks(ctx, request):
+        if chunk.exclusion_reason is not None:
+            continue
+        text, parameters = request.texts.get(chunk.language or "", request.text), chunk.parameters
+        for phone in chunk.recipients:
+            number += 1
+            own = {
+                name: values[phone]
+                for name, values in (parameters or {}).items()
+                if phone in values
+            }
+            yield PersonCopy(phone, fill_text(text, defaults | own), number)
+
+
+def _make_request(
+    ctx: Context, draft: Row[Any] | None, message: str
+) -> tuple[BroadcastRequest, bool]:
+    """Return a prepared request of what is known so far, and True without an audience."""
+    body: Mapping[str, Any] = draft.body if draft else {}
+    request: BroadcastRequest = BroadcastRequestSchema(only=("message",)).load({"message": message})
+    audience = body.get("audience")
+    numbers = draft.numbers.split("\n") if draft and draft.numbers else []
+    is_everybody = not audience and not numbers
+    return prepare_request(
+        ctx,
+        replace(
+            request,
+            recipients=numbers,
+            audience=Audience.from_json(audience)
+            if audience
+            else (Audience() if is_everybody else None),
+            category=Category(body.get("category", Category.TRANSACTIONAL)),
+            sender=body.get("sender"),
+            parameters=body.get("parameters") or {},
+        ),
+    ), is_everybody
+
+
+def _count_people(ctx: Context, request: BroadcastRequest) -> int:
+    if request.audience is None:
+        return len(request.recipients)
+    with ctx.db.read(within_s=AUDIENCE_WITHIN_S) as tx:
+        return count_audience(tx, request.audience)

@@ -1,0 +1,94 @@
+"""The count of a text while it is written: parts, cost, dear characters, a person's copy."""
+
+import pytest
+
+from app.accounts.roles import Role
+from tests.web.new.drafting import begin, send
+from tests.web.visitor import read_text, visit
+
+ANN, BOB = "+46701234567", "+46702345678"
+_DEAR = "Don’t wait – it’s 30% off skis and boots till Sunday, all days"
+
+
+@pytest.fixture
+def author(service, sandbox):
+    return visit(service, Role.AUTHOR)
+
+
+def count(visitor, draft, message, **fields):
+    return send(visitor, f"{draft}/text/count", {"message": message} | fields)
+
+
+def subscribe(caller):
+    caller.post("/api/subscribers", {"phone": ANN, "first_name": "Ann", "tags": ["vip"]})
+    caller.post("/api/subscribers", {"phone": BOB, "first_name": "Bartholomew"})
+
+
+def test_without_an_audience_it_is_counted_over_all_subscribers(author, caller):
+    subscribe(caller)
+
+    text = read_text(count(author, begin(author), "Pickup moved to 08:30"))
+
+    assert "1 part for each of 2 people , 21 characters, GSM-7." in text
+    assert "Counted over all 2 people until you choose." in text
+
+
+def test_without_subscribers_the_text_alone_is_counted(author):
+    assert "1 part , 2 characters, GSM-7." in read_text(count(author, begin(author), "Hi"))
+
+
+def test_a_long_name_pushes_its_person_into_a_second_part(author, caller):
+    subscribe(caller)
+
+    text = read_text(count(author, begin(author), "Hi ${first_name}, " + "a" * 150))
+
+    assert "1 part for 1 person, 2 parts for 1 person" in text
+
+
+def test_dear_characters_are_named_with_their_cost_and_replaced_by_one_press(author, caller):
+    subscribe(caller)
+    caller.put("/api/prices", {"currency": "EUR", "prices": {"SE": "0.05"}})
+    draft = begin(author)
+
+    text = read_text(count(author, draft, _DEAR + "!" * 9))
+
+    assert "2 parts for each of 2 people , 71 characters, UCS-2. About €0.20." in text
+    assert "2 characters make this text about €0.10 dearer: 2 parts instead of 1." in text
+    assert "Use other characters: 1 part, about €0.10" in text
+    assert "right single quotation mark, 2×: “'” instead" in text
+    page = send(author, f"{draft}/text", {"message": _DEAR, "go": "cheaper"})
+    shown = author.get(page.headers["Location"])
+    assert "Don&#39;t wait - it&#39;s 30% off" in shown.text
+    assert "UCS-2" not in read_text(shown)
+
+
+def test_dear_characters_that_cost_nothing_are_not_mentioned(author):
+    assert "instead" not in read_text(count(author, begin(author), _DEAR))
+
+
+def test_what_is_read_aloud_changes_with_parts_and_encoding_alone(author):
+    draft = begin(author)
+    first = count(author, draft, "Hi")
+    assert 'id="said"' in first.text
+
+    assert 'id="said"' not in count(author, draft, "Hi you", said="1 part, GSM-7").text
+
+
+def test_a_person_of_the_audience_is_shown_with_their_copy(author, caller):
+    subscribe(caller)
+    draft = begin(author, "Hi ${first_name}")
+    first = author.get(f"{draft}/text")
+    assert "As Ann gets it Hi Ann Person 1" in read_text(first)
+
+    other = send(author, f"{draft}/text", {"message": "Hi ${first_name}", "go": "person-2"})
+    longest = send(author, f"{draft}/text", {"message": "Hi ${first_name}", "go": "person-0"})
+
+    for answer in (other, longest):
+        shown = read_text(author.get(answer.headers["Location"]))
+        assert "As Bartholomew gets it Hi Bartholomew Person 2" in shown
+
+
+def test_a_text_that_cannot_be_sent_says_why_instead(author):
+    text = read_text(count(author, begin(author), "Hi ${"))
+
+    assert "is not followed by a name" in text
