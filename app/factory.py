@@ -37,6 +37,7 @@ def create_app(config: Config) -> Flask:
         SECRET_KEY=config.secret_key,
         MAX_CONTENT_LENGTH=config.max_body_bytes,
         PRODUCTION=config.production,
+        PAGE_URL=config.page_url,
         CLIENT_TIMEOUT_S=config.client_timeout_s,
     )
     ctx = make_context(config)

@@ -1,0 +1,147 @@
+"""Pages of users, for administrators: list, create, another role, a new link."""
+
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any
+
+from flask import current_app, flash, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from app.accounts.roles import ROLE_SENTENCES, Role
+from app.accounts.users import (
+    INVITATION_DAYS,
+    UserRow,
+    change_role,
+    create_user,
+    invite_user,
+    list_users,
+    make_link,
+    reset_user,
+)
+from app.errors import BadInput, Conflict, NotFound
+from app.web.guard import (
+    describe_actor,
+    find_user,
+    make_page_blueprint,
+    page_context,
+    require_role,
+)
+from app.web.words import clock_time
+
+blueprint = make_page_blueprint("users")
+
+
+@blueprint.get("/users")
+@require_role(Role.ADMIN)
+def list_all() -> str:
+    """List users with their roles."""
+    return _show_list("", "", {})
+
+
+@blueprint.post("/users")
+@require_role(Role.ADMIN)
+def create() -> Response | tuple[str, HTTPStatus]:
+    """Create a user, and show the link by which they choose a password."""
+    ctx, name = page_context(), request.form.get("name", "")
+    role = _read_role()
+    if role is None:
+        errors = {"role": "Choose one of the five."}
+        return _show_list(name, "", errors), HTTPStatus.BAD_REQUEST
+    try:
+        token = create_user(ctx.db, ctx.clock, name, role, actor=describe_actor())
+    except (BadInput, Conflict) as e:
+        taken = "There is a user with this name already: choose another."
+        reason = e.facts["fields"]["name"][0] if isinstance(e, BadInput) else taken
+        return _show_list(name, role.value, {"name": reason}), e.status
+    _flash_link(token)
+    return redirect(url_for("users.list_all"), HTTPStatus.SEE_OTHER)
+
+
+@blueprint.get("/users/<int:user_id>")
+@require_role(Role.ADMIN)
+def show(user_id: int) -> str:
+    """Show a user: the role, and what can be done."""
+    user = _find(user_id)
+    return render_template(
+        "users/user.html",
+        shown=user,
+        state=_describe_state(user, page_context().now()),
+        roles=ROLE_SENTENCES,
+        is_self=_is_self(user),
+    )
+
+
+@blueprint.post("/users/<int:user_id>/role")
+@require_role(Role.ADMIN)
+def set_role(user_id: int) -> Response:
+    """Give a user another role, and end their sessions."""
+    ctx, user, role = page_context(), _find_other(user_id), _read_role()
+    if role is None:
+        raise BadInput("Choose one of the five roles.")
+    if change_role(ctx.db, ctx.clock, user.name, role, actor=describe_actor()):
+        flash(f"{user.name} has the role {role.value} now.\nThey have to sign in again.", "done")
+    else:
+        flash(f"{user.name} has the role {role.value} already.\nNothing was changed.", "done")
+    return _go_to(user_id)
+
+
+@blueprint.post("/users/<int:user_id>/link")
+@require_role(Role.ADMIN)
+def make_new_link(user_id: int) -> Response:
+    """Show a new link: void the password if there is one, and end the link before."""
+    ctx, user = page_context(), _find_other(user_id)
+    make = reset_user if user.has_password else invite_user
+    _flash_link(make(ctx.db, ctx.clock, user.name, actor=describe_actor()))
+    return _go_to(user_id)
+
+
+def _read_role() -> Role | None:
+    value = request.form.get("role", "")
+    return Role(value) if value in list(Role) else None
+
+
+def _find(user_id: int) -> UserRow:
+    for user in list_users(page_context().db):
+        if user.id == user_id:
+            return user
+    raise NotFound("There is no such user.")
+
+
+def _find_other(user_id: int) -> UserRow:
+    """Return a user.  Raises Conflict for the one who asks, who could lock themselves out."""
+    user = _find(user_id)
+    if _is_self(user):
+        raise Conflict("You cannot change your own access: another administrator can.")
+    return user
+
+
+def _is_self(user: UserRow) -> bool:
+    asking = find_user()
+    return asking is not None and asking.user_id == user.id
+
+
+def _describe_state(user: UserRow, now: datetime) -> str:
+    if user.has_password:
+        return "Has a password"
+    if user.invited_until and user.invited_until > now:
+        return f"Invited until {clock_time(user.invited_until, now)}"
+    return "The link has ended"
+
+
+def _flash_link(token: str) -> None:
+    link = make_link(current_app.config["PAGE_URL"], token)
+    once = f"It works once, within {INVITATION_DAYS} days, and is shown only now."
+    flash(f"Give them this link: {link}\n{once}", "done")
+
+
+def _show_list(name: str, role: str, errors: dict[str, Any]) -> str:
+    ctx = page_context()
+    now = ctx.now()
+    rows = [{"user": user, "state": _describe_state(user, now)} for user in list_users(ctx.db)]
+    return render_template(
+        "users/users.html", rows=rows, roles=ROLE_SENTENCES, name=name, role=role, errors=errors
+    )
+
+
+def _go_to(user_id: int) -> Response:
+    return redirect(url_for("users.show", user_id=user_id), HTTPStatus.SEE_OTHER)
