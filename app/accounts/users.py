@@ -163,6 +163,11 @@ def end_all_access(tx: Connection) -> None:
     tx.execute(update(_USERS).values(invitation_hash=None, invited_until=None))
 
 
+def forget_phone(tx: Connection, phone: str) -> None:
+    """Remove a number from the users whose own it is."""
+    tx.execute(update(_USERS).where(_USERS.c.phone == phone).values(phone=None))
+
+
 def _invite(token: str, now: datetime) -> dict[str, Any]:
     until = now + timedelta(days=INVITATION_DAYS)
     return {"invitation_hash": hash_token(token), "invited_until": until}

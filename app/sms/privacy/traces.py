@@ -1,5 +1,5 @@
-"""Erasure of a number outside of broadcasts: drafts, inbound texts, callbacks, client events,
-the cap."""
+"""Erasure of a number outside of broadcasts: drafts, users' own numbers, inbound texts, callbacks,
+client events, the cap."""
 
 from collections.abc import Iterator, Sequence
 
@@ -16,6 +16,7 @@ from sqlalchemy import (
     update,
 )
 
+from app.accounts.users import forget_phone
 from app.db.base import table_of
 from app.pagination import read_pages
 from app.phone.pseudonym import make_pseudonym, replace_number
@@ -38,6 +39,7 @@ def remove_traces(ctx: Context, phone: str) -> list[str]:
     forget_in_drafts(ctx, phone)
     with ctx.db.write() as tx:
         tx.execute(delete(MarketingSend).where(MarketingSend.phone == phone))
+        forget_phone(tx, phone)
         remaining = [INBOUNDS] if _clear_inbounds(tx, phone, pseudonym) else []
         if _delete_events(tx, phone):
             remaining.append(CALLBACKS)

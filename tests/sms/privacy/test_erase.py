@@ -3,6 +3,8 @@
 import pytest
 from sqlalchemy import MetaData, select, update
 
+from app.accounts.models import User
+from app.accounts.roles import Role
 from app.errors import NotFound
 from app.phone.e164 import find_pseudonyms
 from app.sms.audience.plan import plan_broadcast
@@ -110,6 +112,9 @@ def test_nothing_of_a_person_is_left_in_any_column_of_any_table(either_machine):
     refusal = {"status": 400, "text": f"Invalid recipient {ANN}, not {BOB}"}
     machine.corrupt(Broadcast, Broadcast.id == made, refusal=refusal, resolved_to=ANN)
     machine.add(MarketingSend, phone=ANN, batch_id=1, at=ctx.now())
+    for phone in (ANN, BOB):
+        own = {"name_key": f"user of {phone[:3]}{phone[-2:]}", "role": Role.SENDER, "phone": phone}
+        machine.add(User, name=own["name_key"], created_at=ctx.now(), **own)
     deliver(machine, made, ANN, BOB)
     tell(ctx, inbound(ANN, f"Call me: {ANN}"))
     remaining = {"received_at": ctx.now(), "raw": report(ANN, "Delivered"), "tries": 9}
@@ -119,6 +124,7 @@ def test_nothing_of_a_person_is_left_in_any_column_of_any_table(either_machine):
     assert {each.partition(".")[0] for each in stood} == {
         "subscribers", "suppressions", "consent_events", "chunks", "messages", "broadcasts",
         "inbounds", "events", "outbox", "marketing_sends", "import_chunks", "import_refusals",
+        "users",
     }  # fmt: skip
     assert {"broadcasts.refusal", "broadcasts.resolved_to"} <= stood
     before = sums(ctx, made), daily_counts(ctx), daily_inbounds(ctx), machine.counts(made)
@@ -146,7 +152,7 @@ def test_nothing_of_a_person_is_left_in_any_column_of_any_table(either_machine):
     assert machine.broadcast(made).refusal["text"] == f"Invalid recipient {first}, not {BOB}"
     shown = list_messages(ctx, machine.broadcast(made).public_id).rows
     assert [view.recipient for view in shown] == [first, BOB]
-    assert where_it_stands(ctx, BOB) >= {"chunks.recipients", "messages.recipient"}
+    assert where_it_stands(ctx, BOB) >= {"chunks.recipients", "messages.recipient", "users.phone"}
 
 
 def test_an_erased_person_stays_suppressed_whoever_imports_them_again(either_machine):
