@@ -16,6 +16,7 @@ from app.web.sign_in import blueprint as sign_in
 from app.web.subscribers.imports import blueprint as imports
 from app.web.subscribers.people import blueprint as people
 from app.web.subscribers.person import blueprint as person
+from app.web.subscribers.suppressions import blueprint as suppressions
 from app.web.users import blueprint as users
 
 BLUEPRINTS = (
@@ -27,6 +28,7 @@ BLUEPRINTS = (
     people,
     person,
     imports,
+    suppressions,
     inbox,
     templates,
     tags,

@@ -18,10 +18,11 @@ from app.sms.models.daily import Dimension
 from app.sms.models.states import BroadcastStatus
 from app.sms.models.statuses import MessageStatus
 from app.sms.recovery.attention import find_attention
+from app.subscribers.suppressions.manage import count_to_review
 from app.web.accounting import MARKS, account_for
 from app.web.guard import make_page_blueprint, require_role
 from app.web.states import describe_state, is_moving, measure_progress, name_broadcast, say_audience
-from app.web.words import clock_time, texts
+from app.web.words import clock_time, people, texts
 
 blueprint = make_page_blueprint("overview")
 
@@ -179,7 +180,20 @@ def _list_conditions(ctx: Context) -> list[AttentionItem]:
         sentence = f"It is not known whether {texts(batch.size)} went out. Nothing is sent again."
         href = url_for("attention.show_decision", reference=batch.client_reference)
         conditions.append(AttentionItem(batch.client_reference, sentence, href, "Decide"))
+    if review := _describe_review(ctx):
+        conditions.append(review)
     return conditions
+
+
+def _describe_review(ctx: Context) -> AttentionItem | None:
+    """Return how many people wrote a text that may mean STOP, and that is not judged yet."""
+    texts_to_read = count_to_review(ctx.subscriber_context)
+    if not texts_to_read:
+        return None
+    wrote = f"{people(texts_to_read)} wrote something that may mean “stop”."
+    sentence = f"{wrote} Nothing is sent to them until it is read."
+    href = url_for("suppression_pages.list_to_review")
+    return AttentionItem("review", sentence, href, f"Read the {texts_to_read:,}")
 
 
 def _read_days(ctx: Context) -> list[dict[str, Any]]:

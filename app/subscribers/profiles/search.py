@@ -4,6 +4,7 @@ The indexes are over names in lower case; a database may fold the case of ASCII 
 usual spellings of a beginning are tried.
 """
 
+from collections.abc import Sequence
 from string import ascii_lowercase, ascii_uppercase
 from typing import Any
 
@@ -37,6 +38,13 @@ def find_by_name(ctx: SubscriberContext, text: str, *, limit: int) -> Page[Perso
             found |= {row.id: row for row in tx.execute(query)}
         rows = sorted(found.values(), key=_get_name)
         return Page(read_persons(tx, ctx, rows[:limit]), "more" if len(rows) > limit else None)
+
+
+def find_by_numbers(ctx: SubscriberContext, phones: Sequence[str]) -> dict[str, Row[Any]]:
+    """Return the rows of subscribers by number; of at most some hundred numbers."""
+    query = select(_SUBSCRIBERS).where(_SUBSCRIBERS.c.phone.in_(phones))
+    with ctx.db.read() as tx:
+        return {row.phone: row for row in tx.execute(query)}
 
 
 def list_newest(

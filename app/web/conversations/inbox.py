@@ -180,13 +180,14 @@ def judge(text_id: int) -> Response | tuple[str, HTTPStatus]:
         return _show_thread(text_id, draft), HTTPStatus.BAD_REQUEST
     actor, note = describe_actor(), judgement["note"]
     try:
-        _carry_out(suppression, judgement["meant"], actor=actor, note=note)
+        carry_out_judgement(suppression, judgement["meant"], actor=actor, note=note)
     except Conflict as e:
         flash(f"Nothing was done.\n{e.sentence}", "warn")
     return _go_to(text_id)
 
 
-def _carry_out(suppression: Row[Any], meant: str, *, actor: str, note: str) -> None:
+def carry_out_judgement(suppression: Row[Any], meant: str, *, actor: str, note: str) -> None:
+    """Stop all texts, or let them go on, and say so.  Raises Conflict."""
     ctx, public_id = current_context().subscriber_context, suppression.public_id
     if meant == "stop":
         manage.confirm_suppression(ctx, public_id, actor=actor, channel=CHANNEL, note=note)

@@ -1,0 +1,216 @@
+"""Pages of suppressions: the list, one of them, and the texts that may mean STOP."""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+from flask import flash, redirect, render_template, request, url_for
+from marshmallow import ValidationError
+from sqlalchemy import Row
+from werkzeug.wrappers import Response
+
+from app.accounts.roles import Role
+from app.errors import Conflict, NotFound
+from app.sms.current import current_context
+from app.sms.inbound.list import find_inbounds
+from app.subscribers.current import current_subscriber_context
+from app.subscribers.profiles.search import find_by_numbers
+from app.subscribers.suppressions import manage
+from app.subscribers.suppressions.schemas import (
+    NewSuppressionSchema,
+    ReleaseSchema,
+    SuppressionQuerySchema,
+)
+from app.web.conversations.inbox import JudgementSchema, carry_out_judgement
+from app.web.guard import describe_actor, make_page_blueprint, require_role
+from app.web.subscribers.thread import read_inbound
+from app.web.subscribers.wording import (
+    SCOPES,
+    name_actor,
+    read_number,
+    say_cause,
+    show_name,
+    show_number,
+)
+
+blueprint = make_page_blueprint("suppression_pages")
+
+_ROWS = 50
+_FILTERS = {
+    "In force": {"active": "true"},
+    "Marketing alone": {"active": "true", "scope": "marketing"},
+    "Lifted": {"active": "false"},
+}
+_NO_NOTE = "Write why, for those who ask later: 1 to 200 characters."
+
+
+@blueprint.get("/people/suppressions")
+@require_role(Role.VIEWER)
+def list_all() -> str:
+    """List numbers that get no texts, the newest first."""
+    return _show_list({}, {})
+
+
+@blueprint.post("/people/suppressions")
+@require_role(Role.AUTHOR)
+def add() -> Response | tuple[str, HTTPStatus]:
+    """Stop texts to a number, which need not be that of a person we know."""
+    form = {name: request.form.get(name, "") for name in ("number", "scope", "note")}
+    errors: dict[str, str] = {}
+    phone = ""
+    try:
+        phone = read_number(form["number"])
+    except ValueError as e:
+        errors["number"] = str(e)
+    body = {"phone": phone, "scope": form["scope"], "note": form["note"]}
+    try:
+        given = NewSuppressionSchema().load(body)
+    except ValidationError as e:
+        sentences = {"scope": "Choose marketing or everything.", "note": "At most 200 characters."}
+        errors |= {name: sentences[name] for name in e.messages_dict if name in sentences}
+    if errors:
+        return _show_list(form, errors), HTTPStatus.BAD_REQUEST
+    manage.add_suppressions(
+        current_subscriber_context(),
+        [phone],
+        actor=describe_actor(),
+        channel=manage.PAGE,
+        scope=given["scope"],
+        note=given["note"] or None,
+    )
+    flash(f"Stopped.\nTexts to {phone} are stopped. It is kept with your name.", "done")
+    return redirect(url_for("suppression_pages.list_all"), HTTPStatus.SEE_OTHER)
+
+
+@blueprint.get("/people/suppressions/<id:suppression_id>")
+@require_role(Role.AUTHOR)
+def show_one(suppression_id: str) -> str:
+    """Show a suppression, with the text that caused it."""
+    return _show_one(_find(suppression_id))
+
+
+@blueprint.post("/people/suppressions/<id:suppression_id>/release")
+@require_role(Role.OPERATOR)
+def release(suppression_id: str) -> Response | tuple[str, HTTPStatus]:
+    """Allow texts to a number again.  Without a note nothing is done."""
+    row = _find(suppression_id)
+    form = {"note": request.form.get("note", "")}
+    try:
+        note = ReleaseSchema().load(form)["note"]
+    except ValidationError:
+        return _show_one(row, note=form["note"], error=_NO_NOTE), HTTPStatus.BAD_REQUEST
+    try:
+        manage.release_suppression(
+            current_subscriber_context(),
+            suppression_id,
+            actor=describe_actor(),
+            channel=manage.PAGE,
+            note=note,
+        )
+        flash("Texts may go on.\nAgreement to marketing does not come back by that.", "done")
+    except Conflict as e:
+        flash(f"Nothing was done.\n{e.sentence}", "warn")
+    target = url_for("suppression_pages.show_one", suppression_id=suppression_id)
+    return redirect(target, HTTPStatus.SEE_OTHER)
+
+
+@blueprint.get("/people/review")
+@require_role(Role.OPERATOR)
+def list_to_review() -> str:
+    """List the texts that may mean STOP, the newest first."""
+    return _show_review()
+
+
+@blueprint.post("/people/review/<id:suppression_id>")
+@require_role(Role.OPERATOR)
+def judge(suppression_id: str) -> Response | tuple[str, HTTPStatus]:
+    """Say what a text meant: stop all texts, or let them go on."""
+    row = _find(suppression_id)
+    form = {name: request.form.get(name, "") for name in ("meant", "note")}
+    try:
+        judgement = JudgementSchema().load(form)
+    except ValidationError as e:
+        error = _NO_NOTE if "note" in e.messages_dict else "Choose one of the two."
+        page = _show_review(wrong_id=suppression_id, note=form["note"], error=error)
+        return page, HTTPStatus.BAD_REQUEST
+    target = redirect(url_for("suppression_pages.list_to_review"), HTTPStatus.SEE_OTHER)
+    if not (row.active and row.needs_review):
+        flash("Nothing was done.\nThe text was judged meanwhile.", "warn")
+        return target
+    try:
+        carry_out_judgement(row, judgement["meant"], actor=describe_actor(), note=judgement["note"])
+    except Conflict as e:
+        flash(f"Nothing was done.\n{e.sentence}", "warn")
+    return target
+
+
+def _find(suppression_id: str) -> Row[Any]:
+    try:
+        return manage.view_suppression(current_subscriber_context(), suppression_id)
+    except NotFound:
+        raise NotFound("There is no such opt-out.") from None
+
+
+def _show_list(form: dict[str, str], errors: dict[str, str]) -> str:
+    args = {"active": "true", "limit": str(_ROWS)} | request.args.to_dict()
+    query = SuppressionQuerySchema().load(args)
+    page = manage.list_suppressions(current_subscriber_context(), **query)
+    filters = {word: dict(values) for word, values in _FILTERS.items()}
+    chosen = {name: args[name] for name in ("active", "scope") if name in args}
+    return render_template(
+        "subscribers/suppressions.html",
+        rows=_describe(page.rows),
+        cursor=page.cursor,
+        filters=filters,
+        chosen=chosen,
+        form=form,
+        errors=errors,
+    )
+
+
+def _show_one(row: Row[Any], *, note: str = "", error: str = "") -> str:
+    (shown,) = _describe([row])
+    return render_template("subscribers/suppression.html", row=shown, note=note, error=error)
+
+
+def _show_review(*, wrong_id: str = "", note: str = "", error: str = "") -> str:
+    page = manage.list_suppressions(
+        current_subscriber_context(), limit=_ROWS, needs_review=True, active=True
+    )
+    return render_template(
+        "subscribers/review.html",
+        rows=_describe(page.rows),
+        has_more=page.cursor is not None,
+        wrong_id=wrong_id,
+        note=note,
+        error=error,
+    )
+
+
+def _describe(rows: Sequence[Row[Any]]) -> list[dict[str, Any]]:
+    """Return suppressions with their people, and the texts that caused them."""
+    ctx, now = current_subscriber_context(), current_context().now()
+    people = find_by_numbers(ctx, [row.phone for row in rows if row.phone])
+    texts = find_inbounds(current_context(), [row.inbound for row in rows if row.inbound])
+    shown = []
+    for row in rows:
+        person, text = people.get(row.phone), texts.get(row.inbound)
+        cause = say_cause(row, now)
+        shown.append(
+            {
+                "id": row.public_id,
+                "number": show_number(row.phone),
+                "name": show_name(person._asdict()) if person else "",
+                "person_id": person.public_id if person else None,
+                "text": read_inbound(text) if text else "",
+                "what": SCOPES[row.scope],
+                "why": f"{cause[0].upper()}{cause[1:]}",
+                "at": row.suppressed_at,
+                "released_at": row.released_at,
+                "by": name_actor(row.actor),
+                "note": row.note or "",
+                "needs_review": row.needs_review,
+                "active": row.active,
+            }
+        )
+    return shown
