@@ -55,6 +55,8 @@ class SendingRules:
     max_start_delay_s: float = 3600.0
     repeat_window_s: float = 86_400.0
     repeat_share: float = 0.5
+    # A draft of more people needs a second person's approval; by default none does.
+    approval_above: int = 10**12
     idempotency_kept_s: float = 30 * 86_400.0
     # Retries of a commit
     commit_retry_s: float = 20.0
@@ -81,6 +83,7 @@ def read_sending_rules(environ: Mapping[str, str]) -> SendingRules:
         messages_per_second=read_number(
             environ, "SINCH_MESSAGES_PER_SECOND", lowest=0.1, highest=100_000
         ),
+        approval_above=read_int(environ, "APPROVAL_ABOVE", default.approval_above, lowest=0),
         repeat_share=read_int(environ, "REPEAT_PERCENT", 50, lowest=1, highest=100) / 100,
     )
     _reject_unsafe(rules)

@@ -1,6 +1,7 @@
 """Pages of broadcasts: the list, one that moves by itself, its people, and pause, resume, stop."""
 
 import time
+from hashlib import sha256
 from http import HTTPStatus
 from typing import Any
 
@@ -8,10 +9,13 @@ from flask import current_app, flash, redirect, render_template, request, url_fo
 from werkzeug.wrappers import Response
 
 from app.accounts.roles import Role
-from app.errors import Conflict, NotFound
+from app.config.keys import PEOPLE_CLIENT
+from app.errors import BadInput, Conflict, NotFound
 from app.phone.e164 import mask_number
 from app.sms.broadcasts import control
+from app.sms.broadcasts.idempotency import RequestKey
 from app.sms.broadcasts.query_schemas import BroadcastQuerySchema
+from app.sms.broadcasts.resend import find_resend, resend_undelivered
 from app.sms.broadcasts.views import BroadcastView, list_broadcasts, view_broadcast
 from app.sms.current import current_context
 from app.sms.lifecycle.counts import build_timeline, explain_status
@@ -19,7 +23,7 @@ from app.sms.messages.list import list_messages
 from app.sms.messages.schemas import MessageQuerySchema
 from app.sms.models.states import FINAL, BroadcastStatus, CancelRequestState
 from app.sms.models.statuses import MessageStatus
-from app.web.accounting import MARKS, AccountingLine, account_for, count_never_handed
+from app.web.accounting import MARKS, Accounting, AccountingLine, account_for, count_never_handed
 from app.web.guard import describe_actor, find_user, make_page_blueprint, require_role
 from app.web.states import (
     choose_poll_s,
@@ -155,6 +159,28 @@ def resume(broadcast_id: str) -> Response:
     return _change(broadcast_id, change)
 
 
+@blueprint.post("/broadcasts/<broadcast_id>/resend")
+@require_role(Role.SENDER)
+def resend(broadcast_id: str) -> Response:
+    """Send to those not reached whom another try may reach, once."""
+    ctx, user = current_context(), find_user()
+    name = f"resend {broadcast_id}"
+    try:
+        answer = resend_undelivered(
+            ctx,
+            broadcast_id,
+            client=PEOPLE_CLIENT,
+            key=RequestKey(name, sha256(name.encode()).digest()),
+            created_by=user.name if user else None,
+        )
+    except (Conflict, BadInput) as e:
+        flash(f"Nothing was done.\n{e.sentence}", "warn")
+        return _go_back(broadcast_id)
+    current_app.extensions["wake_workers"]()
+    flash(f"Sent again to {people(answer['recipients'])}.\nThis is the new broadcast.", "done")
+    return _go_back(answer["broadcast_id"])
+
+
 @blueprint.get("/broadcasts/<broadcast_id>/people")
 @require_role(Role.VIEWER)
 def list_people(broadcast_id: str) -> str:
@@ -238,6 +264,7 @@ def _describe(view: BroadcastView) -> dict[str, Any]:
         "duplicates": row.duplicates,
         "progress": measure_progress(view, accounting),
         "times": _list_times(view),
+        "again": _describe_resend(view, accounting),
         "can_pause": row.status in _PAUSABLE,
         "can_resume": row.status in _RESUMABLE,
         "can_stop": _can_stop(view),
@@ -246,6 +273,19 @@ def _describe(view: BroadcastView) -> dict[str, Any]:
         "state_key": f"{row.status.value}:{view.status}",
         "figures_key": "-".join(str(line.figure) for line in accounting.lines),
         "seen_at": view.seen_at,
+    }
+
+
+def _describe_resend(view: BroadcastView, accounting: Accounting) -> dict[str, Any] | None:
+    """Return how many of those not reached are worth another try, or who has sent it again."""
+    lines = [line for line in accounting.lines if line.kind == "not-reached"]
+    figure = sum(sub.figure for line in lines for sub in line.subs if sub.again)
+    if not figure or view.row.completed_at is None:
+        return None
+    return {
+        "figure": figure,
+        "awaited": view.counts["submitted"],
+        "resent": find_resend(current_context(), view.row.public_id),
     }
 
 

@@ -13,6 +13,7 @@ from app.sms.analytics.query import AnalyticsQuery, Figures, read_analytics
 from app.sms.broadcasts.views import BroadcastView, list_broadcasts
 from app.sms.context import Context
 from app.sms.current import current_context
+from app.sms.drafts.approval import list_asked
 from app.sms.messages.search import search_messages
 from app.sms.models.daily import Dimension
 from app.sms.models.states import BroadcastStatus
@@ -61,12 +62,13 @@ _CONDITIONS = {
 
 @dataclass(frozen=True, slots=True)
 class AttentionItem:
-    """Something that needs attention: a sentence, and the link and word of its action."""
+    """Something that needs attention: a sentence, and the link, word and role of its action."""
 
     key: str
     sentence: str
     href: str = ""
     action: str = ""
+    role: Role = Role.OPERATOR
 
 
 @blueprint.get("/overview")
@@ -182,6 +184,10 @@ def _list_conditions(ctx: Context) -> list[AttentionItem]:
         conditions.append(AttentionItem(batch.client_reference, sentence, href, "Decide"))
     if review := _describe_review(ctx):
         conditions.append(review)
+    for draft in list_asked(ctx):
+        href = url_for("new_confirm.show", draft_id=draft.public_id)
+        sentence = f"“{draft.title}” needs a second person: {draft.asked_by} has asked."
+        conditions.append(AttentionItem(draft.public_id, sentence, href, "Show it", Role.SENDER))
     return conditions
 
 

@@ -6,7 +6,9 @@ import pytest
 
 from app.accounts.roles import Role
 from app.web.words import people
+from tests.background import context_of
 from tests.callers import id_of
+from tests.endings import end_messages
 from tests.factories import many_numbers
 from tests.web.visitor import read_text, visit
 
@@ -178,3 +180,24 @@ def test_a_broadcast_of_a_program_is_shown_under_its_reference_escaped(sender, c
 
 def test_numbers_of_people_are_written_with_commas():
     assert people(12431) == "12,431 people"
+
+
+def test_those_not_reached_are_sent_to_again_once(service, sender, caller):
+    broadcast = id_of(made := caller.send(ANN, BOB))
+    end_messages(context_of(service), made, {ANN: ("Failed", 153), BOB: ("Delivered", 0)})
+    assert "Send to the 1 not reached" in show(sender, broadcast)
+
+    first = sender.post(f"/broadcasts/{broadcast}/resend", on="/broadcasts")
+    again = sender.post(f"/broadcasts/{broadcast}/resend", on="/broadcasts")
+
+    page = first.headers["Location"]
+    assert again.headers["Location"] == page != f"/broadcasts/{broadcast}"
+    assert "Sent again to 1 person." in read_text(sender.get(page))
+    assert "by a sender: the new broadcast" in show(sender, broadcast)
+    assert "Send to the" not in show(sender, broadcast)
+
+
+def test_a_broadcast_that_still_runs_is_not_sent_again(sender, queued):
+    sender.post(f"/broadcasts/{queued}/resend", on="/broadcasts")
+
+    assert "Nothing was done." in show(sender, queued)

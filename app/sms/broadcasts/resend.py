@@ -4,6 +4,7 @@ Recipients who may have got the text, or may still get it, are always left out.
 """
 
 from collections.abc import Iterator, Sequence, Set
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, Row, and_, func, or_, select, tuple_
@@ -49,6 +50,7 @@ def resend_undelivered(
     client: str,
     key: RequestKey | None = None,
     include_permanent: bool = False,
+    created_by: str | None = None,
 ) -> dict[str, Any]:
     """Create a broadcast for unreached recipients: those a retry may help, or all.
 
@@ -64,7 +66,7 @@ def resend_undelivered(
         if not phones:
             raise _explain_nothing(original, excluded, awaited)
         require_allowed_sender(ctx, original.sender)
-        request = _make_request(ctx, original, phones)
+        request = replace(_make_request(ctx, original, phones), created_by=created_by)
         left_out = {"excluded": excluded, "awaited": awaited}
         return _store(ctx, original, request, client=client, key=key, left_out=left_out)
     except (Conflict, KeyTaken) as e:
@@ -74,6 +76,14 @@ def resend_undelivered(
         if isinstance(e, KeyTaken):
             raise RequestRunning("This Idempotency-Key has just expired.", retry_after_s=1) from e
         raise
+
+
+def find_resend(ctx: Context, public_id: str) -> Row[Any] | None:
+    """Return the broadcast that resent this one; None if it was not."""
+    with ctx.db.read() as tx:
+        original = find_broadcast(tx, ctx, public_id)
+        query = select(Broadcast.__table__).where(Broadcast.resend_of == original.id)
+        return tx.execute(query).first()
 
 
 def _find_answer(ctx: Context, key: RequestKey, client: str) -> dict[str, Any] | None:
@@ -230,7 +240,7 @@ def _store(
         write_audit(
             tx,
             now=ctx.now(),
-            actor=client,
+            actor=f"{client}:{request.created_by}" if request.created_by else client,
             action="resend_undelivered",
             subject=original.public_id,
             facts={"broadcast_id": public_id, "recipients": len(request.recipients)},

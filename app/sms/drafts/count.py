@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
+from types import SimpleNamespace
 from typing import Any
 
 from sqlalchemy import Row
@@ -10,8 +11,9 @@ from sqlalchemy import Row
 from app.sms.audience.expand import AUDIENCE_WITHIN_S, iterate_chunks
 from app.sms.content.placeholders import fill_text
 from app.sms.context import Context
+from app.sms.drafts.request import make_request
 from app.sms.models.states import Category
-from app.sms.quotes.estimate import estimate_request
+from app.sms.quotes.estimate import Estimate, estimate_request
 from app.sms.quotes.prices import Cost, read_prices
 from app.sms.request.model import BroadcastRequest, collect_defaults
 from app.sms.request.prepare import prepare_request
@@ -39,6 +41,15 @@ class TextCount:
     counted: int
     is_everybody: bool
     cost: Cost
+
+
+@dataclass(frozen=True, slots=True)
+class DraftCount:
+    """An estimate of a draft's audience: of the first `counted` of all its people."""
+
+    estimate: Estimate
+    people: int
+    counted: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +90,22 @@ def count_text(ctx: Context, draft: Row[Any] | None, message: str) -> TextCount:
         is_everybody=is_everybody,
         cost=cost,
     )
+
+
+def count_draft(ctx: Context, draft: Any) -> DraftCount:
+    """Count the audience of a draft at its start: who gets it, who waits, and who is left out.
+
+    What is not chosen yet counts as the API's default.  Raises as make_request does, and NotFound
+    and BadInput for an audience without people or of unknown tags.
+    """
+    body = {**draft.body}
+    if "template" not in body:
+        body.setdefault("message", "-")
+    known = SimpleNamespace(body=body, numbers=draft.numbers)
+    request = prepare_request(ctx, make_request(known, ctx.now()))
+    total = _count_people(ctx, request)
+    estimate = estimate_request(ctx, request, limit=MAX_COUNTED)
+    return DraftCount(estimate, total, min(total, MAX_COUNTED))
 
 
 def find_cheaper(ctx: Context, draft: Row[Any] | None, message: str) -> CheaperText:

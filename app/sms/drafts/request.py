@@ -1,16 +1,22 @@
 """Requests from drafts, by the schema of the API, so that both have one truth about errors."""
 
+from datetime import datetime, timedelta
 from typing import Any
-
-from sqlalchemy import Row
 
 from app.sms.request.model import BroadcastRequest
 from app.sms.request.schemas import BroadcastSchema
 
+# Hours after its start in which a broadcast is tried; the body of the API has the time instead.
+END_AFTER = "end_after_h"
 
-def make_request(draft: Row[Any]) -> BroadcastRequest:
+
+def make_request(draft: Any, now: datetime) -> BroadcastRequest:
     """Return the request of a draft.  Raises ValidationError and BadInput for what is missing."""
     body: dict[str, Any] = dict(draft.body)
+    hours = body.pop(END_AFTER, None)
+    if hours is not None:
+        start = datetime.fromisoformat(body["send_at"]) if "send_at" in body else now
+        body["expire_at"] = (start + timedelta(hours=hours)).isoformat()
     if draft.numbers:
         body["recipients"] = draft.numbers.split("\n")
     request: BroadcastRequest = BroadcastSchema().load(body)

@@ -12,14 +12,16 @@ from app.errors import Conflict, KeyMisused, SendFailed
 from app.sms.broadcasts.create import create_broadcast
 from app.sms.broadcasts.idempotency import RequestKey
 from app.sms.context import Context
+from app.sms.drafts.approval import ApprovalMissing, needs_approval
 from app.sms.drafts.request import make_request
 from app.sms.drafts.store import DraftChanged, find_draft, mark_sent
+from app.sms.quotes.quote import read_quoted
 from app.sms.quotes.serialize import serialize_quote
 
 
 def quote_draft(ctx: Context, draft: Any) -> dict[str, Any]:
     """Return the quote of a draft as the API shows it.  Raises what sending would raise."""
-    return serialize_quote(ctx, make_request(draft), dry_run=False)
+    return serialize_quote(ctx, make_request(draft, ctx.now()), dry_run=False)
 
 
 def send_draft(
@@ -35,14 +37,17 @@ def send_draft(
     """Send a draft as it was quoted.  Returns the broadcast's id, and True if work remains.
 
     A draft that is sent already returns its broadcast.  Raises DraftChanged for another version,
-    QuoteChanged when its figures have moved, and the errors of create_broadcast.
+    ApprovalMissing, QuoteChanged when its figures have moved, and the errors of create_broadcast.
     """
     draft = find_draft(ctx, public_id)
     if draft.broadcast:
         return draft.broadcast, False
     if draft.version != version:
         raise DraftChanged("The draft was changed meanwhile: nothing was sent.")
-    request = replace(make_request(draft), quote=quote, created_by=user)
+    quoted = read_quoted(ctx, quote)
+    if quoted and needs_approval(ctx, draft, quoted["recipients"]):
+        raise ApprovalMissing("A second person has to approve it first: nothing was sent.")
+    request = replace(make_request(draft, ctx.now()), quote=quote, created_by=user)
     name = f"draft {public_id} {version}"
     key = RequestKey(
         name,

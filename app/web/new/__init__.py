@@ -1,9 +1,9 @@
 """Pages of a new broadcast, saved as a draft at each step.
 
 drafts.py      drafts: list, begin, delete
-text.py        1: what they read
+text.py        1: what they read, counted while it is written
 audience.py    2: who gets it
-when.py        3: sender, kind and start
+when.py        3: sender, kind, start, end, and when it rings
 confirm.py     4: what will happen, and the button that does it, once
 frame.py       what the steps have in common
 figures.py     money, countries and reasons in words; the words of the button

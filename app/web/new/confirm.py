@@ -2,8 +2,9 @@
 
 from http import HTTPStatus
 from typing import Any
+from zoneinfo import ZoneInfo
 
-from flask import current_app, request
+from flask import current_app, flash, request
 from marshmallow import ValidationError
 from sqlalchemy import Row
 
@@ -11,10 +12,18 @@ from app.accounts.roles import Role
 from app.config.keys import PEOPLE_CLIENT
 from app.errors import BadInput, ClarionError, NotFound
 from app.sms.current import current_context
+from app.sms.drafts.approval import (
+    ApprovalMissing,
+    ApprovalRefused,
+    approve_draft,
+    ask_approval,
+    is_involved,
+    needs_approval,
+)
 from app.sms.drafts.send import quote_draft, send_draft
 from app.sms.drafts.store import DraftChanged
 from app.sms.quotes.quote import QuoteChanged, read_quoted
-from app.web.guard import make_page_blueprint, require_role
+from app.web.guard import describe_actor, make_page_blueprint, require_role
 from app.web.new.figures import compare_quote, describe_quote
 from app.web.new.frame import (
     find,
@@ -63,6 +72,8 @@ def confirm(draft_id: str) -> Any:
         )
     except DraftChanged:
         return _ask_again(find(draft_id), moved=_MOVED)
+    except ApprovalMissing as e:
+        return _ask_again(find(draft_id), moved=e.sentence)
     except QuoteChanged:
         return _ask_again(find(draft_id), token=token)
     except (BadInput, NotFound, ValidationError):
@@ -71,6 +82,36 @@ def confirm(draft_id: str) -> Any:
     if remains:
         current_app.extensions["wake_workers"]()
     return go_to_broadcast(broadcast_id)
+
+
+@blueprint.post("/new/<draft_id>/ask")
+@require_role(Role.AUTHOR)
+def ask(draft_id: str) -> Any:
+    """Ask for a second person's approval."""
+    try:
+        ask_approval(
+            current_context(), draft_id, request.form.get("version", 0, int), user=name_user()
+        )
+    except DraftChanged:
+        return _ask_again(find(draft_id), moved=_MOVED)
+    flash("Asked.\nThe overview shows it to everybody who may approve it.", "done")
+    return go_to_step(draft_id, "confirm")
+
+
+@blueprint.post("/new/<draft_id>/approve")
+@require_role(Role.SENDER)
+def approve(draft_id: str) -> Any:
+    """Approve a draft of other people."""
+    draft, version = find(draft_id), request.form.get("version", 0, int)
+    try:
+        approve_draft(current_context(), draft, version, user=name_user(), actor=describe_actor())
+    except DraftChanged:
+        return _ask_again(find(draft_id), moved=_MOVED)
+    except ApprovalRefused as e:
+        flash(f"Nothing was done.\n{e.sentence}", "warn")
+        return go_to_step(draft_id, "confirm")
+    flash("Approved.\nIt can be sent now; a change takes the approval away.", "done")
+    return go_to_step(draft_id, "confirm")
 
 
 def _ask_again(draft: Row[Any], *, moved: str = "", token: str = "") -> Any:
@@ -86,6 +127,7 @@ def _show(draft: Row[Any], *, moved: str = "", token: str = "") -> Any:
         quote = quote_draft(ctx, draft)
     except (ValidationError, BadInput, NotFound) as e:
         return _show_faults(draft, e)
+    zone = ZoneInfo(ctx.subscriber_rules.default_zone)
     changes = compare_quote(read_quoted(ctx, token), quote) if token else []
     if token:
         moved = "The figures have moved since you looked."
@@ -98,7 +140,10 @@ def _show(draft: Row[Any], *, moved: str = "", token: str = "") -> Any:
         look_again=_LOOK_AGAIN,
         changes=changes,
         quote=quote,
-        facts=describe_quote(quote, draft, ctx.now()),
+        facts=describe_quote(quote, draft, ctx.now(), zone),
+        zone=str(zone),
+        needs_approval=needs_approval(ctx, draft, quote["recipients"]),
+        is_involved=is_involved(draft, name_user()),
         sender=draft.body.get("sender") or ctx.default_sender,
         quoted_at=ctx.now(),
     )

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import Row
 
-from app.sms.drafts.count import CheaperText, TextCount
+from app.sms.drafts.count import CheaperText, DraftCount, TextCount
 from app.sms.models.states import ExclusionReason
 from app.web.words import clock_time, count, people, texts
 
@@ -47,8 +47,11 @@ class QuoteFacts:
     button: str
 
 
-def describe_quote(quote: Mapping[str, Any], draft: Row[Any], now: datetime) -> QuoteFacts:
-    """Return a quote in words."""
+def describe_quote(
+    quote: Mapping[str, Any], draft: Row[Any], now: datetime, zone: tzinfo
+) -> QuoteFacts:
+    """Return a quote in words, with times of this zone."""
+    now = now.astimezone(zone)
     cost = quote["cost"]
     currency = cost["currency"] if cost else ""
     left_out = [
@@ -58,7 +61,7 @@ def describe_quote(quote: Mapping[str, Any], draft: Row[Any], now: datetime) -> 
     if late := quote["expired_before_window"]:
         left_out.append({"sentence": "Their quiet hours end after it ends", "figure": late})
     total = sum(line["figure"] for line in left_out)
-    starts_at = _read_start(draft)
+    starts_at = _read_start(draft, zone)
     about = say_about(Decimal(cost["amount"]), currency) if cost else None
     done = _say_done(quote, starts_at or now, now)
     return QuoteFacts(
@@ -77,7 +80,7 @@ def describe_quote(quote: Mapping[str, Any], draft: Row[Any], now: datetime) -> 
         left_out_total=total,
         asked_for=total + quote["recipients"],
         waits=[
-            {"time": clock_time(group["at"], now), "people": group["recipients"]}
+            {"time": clock_time(group["at"].astimezone(zone), now), "people": group["recipients"]}
             for group in quote["deferred"]
         ],
         starts=clock_time(starts_at, now) if starts_at else "As soon as it is confirmed",
@@ -106,6 +109,24 @@ def describe_count(counted: TextCount) -> dict[str, str]:
     if counted.is_everybody and counted.people:
         after += f" Counted over all {people(counted.people)} until you choose."
     return {"bold": bold, "after": after, "said": f"{bold}, {counted.encoding}"}
+
+
+def describe_waits(counted: DraftCount, now: datetime, zone: tzinfo) -> dict[str, Any]:
+    """Return when a draft rings in words: how many at once, and how many wait until when."""
+    estimate = counted.estimate
+    waiting = sorted(estimate.deferred.items())
+    at_once = estimate.recipients.total() - estimate.deferred.total()
+    return {
+        "at_once": at_once,
+        "waits": [
+            {"time": clock_time(at.astimezone(zone), now.astimezone(zone)), "people": number}
+            for at, number in waiting
+        ],
+        "too_late": estimate.expired_before_window,
+        "never": estimate.excluded[_R.NO_WINDOW],
+        "counted": counted.counted if counted.counted < counted.people else None,
+        "people": counted.people,
+    }
 
 
 def describe_cheaper(counted: TextCount, cheaper: CheaperText) -> dict[str, str] | None:
@@ -209,9 +230,9 @@ def _add_currency(amount: str, currency: str) -> str:
     return f"{sign}{amount}" if sign else f"{amount} {currency}".strip()
 
 
-def _read_start(draft: Row[Any]) -> datetime | None:
+def _read_start(draft: Row[Any], zone: tzinfo) -> datetime | None:
     written = draft.body.get("send_at")
-    return datetime.fromisoformat(written) if written else None
+    return datetime.fromisoformat(written).astimezone(zone) if written else None
 
 
 def _say_start(starts_at: datetime | None, now: datetime) -> str | None:
@@ -220,7 +241,8 @@ def _say_start(starts_at: datetime | None, now: datetime) -> str | None:
 
 def _say_done(quote: Mapping[str, Any], start: datetime, now: datetime) -> str | None:
     """Return when the last text is handed to Sinch, quiet hours included, if that is known."""
-    last = max((group["at"] for group in quote["deferred"]), default=None)
+    times = (group["at"].astimezone(now.tzinfo) for group in quote["deferred"])
+    last = max(times, default=None)
     if quote["sending_s"] is not None:
         finish = start + timedelta(seconds=quote["sending_s"])
         return clock_time(max(finish, last) if last else finish, now)
