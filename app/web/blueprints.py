@@ -13,6 +13,8 @@ from app.web.new.when import blueprint as new_when
 from app.web.overview import blueprint as overview
 from app.web.routes import blueprint as start
 from app.web.sign_in import blueprint as sign_in
+from app.web.subscribers.add import blueprint as add_person
+from app.web.subscribers.erase import blueprint as erase_person
 from app.web.subscribers.imports import blueprint as imports
 from app.web.subscribers.people import blueprint as people
 from app.web.subscribers.person import blueprint as person
@@ -27,6 +29,8 @@ BLUEPRINTS = (
     attention,
     people,
     person,
+    add_person,
+    erase_person,
     imports,
     suppressions,
     inbox,

@@ -10,15 +10,15 @@ from marshmallow import ValidationError
 from werkzeug.wrappers import Response
 
 from app.accounts.roles import Role
-from app.errors import NotFound
 from app.http.fields import Cursor
 from app.sms.current import current_context
 from app.subscribers.consent.verify import read_history
 from app.subscribers.current import current_subscriber_context
-from app.subscribers.profiles.queries import Person, view_subscriber
+from app.subscribers.profiles.queries import Person
 from app.subscribers.suppressions import manage
 from app.subscribers.suppressions.schemas import NewSuppressionSchema, ReleaseSchema
 from app.web.guard import describe_actor, make_page_blueprint, require_role
+from app.web.subscribers.erase import find_person
 from app.web.subscribers.thread import ThreadPage, read_thread
 from app.web.subscribers.wording import describe_access, say_cause, say_event, show_name
 from app.web.words import clock_time
@@ -36,14 +36,14 @@ _LABELS = (("first_name", "First name"), ("last_name", "Last name"), ("language"
 @require_role(Role.AUTHOR)
 def show_person(subscriber_id: str) -> str:
     """Show what is stored of a person, and what can be done."""
-    return _show(_find(subscriber_id))
+    return _show(find_person(subscriber_id))
 
 
 @blueprint.get("/people/<id:subscriber_id>/thread")
 @require_role(Role.AUTHOR)
 def show_thread(subscriber_id: str) -> str:
     """Show the thread of a person, the part of the page that moves."""
-    person = _find(subscriber_id)
+    person = find_person(subscriber_id)
     events = read_history(current_subscriber_context(), person["phone"]).events
     return render_template(
         "subscribers/thread.html", id=subscriber_id, **_describe_thread(person, events)
@@ -54,7 +54,7 @@ def show_thread(subscriber_id: str) -> str:
 @require_role(Role.AUTHOR)
 def suppress(subscriber_id: str) -> Response | tuple[str, HTTPStatus]:
     """Stop marketing, or every text, to a person."""
-    person = _find(subscriber_id)
+    person = find_person(subscriber_id)
     form = {name: request.form.get(name, "") for name in ("scope", "note")}
     try:
         body = NewSuppressionSchema().load(form | {"phone": person["phone"]})
@@ -76,7 +76,7 @@ def suppress(subscriber_id: str) -> Response | tuple[str, HTTPStatus]:
 @require_role(Role.OPERATOR)
 def release(subscriber_id: str) -> Response | tuple[str, HTTPStatus]:
     """Allow texts to a person again.  Without a note nothing is done."""
-    person = _find(subscriber_id)
+    person = find_person(subscriber_id)
     form = {"note": request.form.get("note", "")}
     try:
         body = ReleaseSchema().load(form)
@@ -94,13 +94,6 @@ def release(subscriber_id: str) -> Response | tuple[str, HTTPStatus]:
     )
     flash("Texts may go on.\nAgreement to marketing does not come back by that.", "done")
     return _go_back(subscriber_id)
-
-
-def _find(subscriber_id: str) -> Person:
-    try:
-        return view_subscriber(current_subscriber_context(), subscriber_id)
-    except NotFound:
-        raise NotFound("There is no such person, or their data was erased.") from None
 
 
 def _go_back(subscriber_id: str) -> Response:

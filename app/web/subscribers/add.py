@@ -1,0 +1,84 @@
+"""The page on which a person is added by hand."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from flask import flash, redirect, render_template, request, url_for
+from marshmallow import ValidationError
+from werkzeug.wrappers import Response
+
+from app.accounts.roles import Role
+from app.errors import Conflict
+from app.subscribers.current import current_subscriber_context
+from app.subscribers.profiles.crud import create_subscriber
+from app.subscribers.profiles.schemas import SubscriberSchema
+from app.web.guard import describe_actor, make_page_blueprint, require_role
+from app.web.subscribers.wording import read_number
+
+blueprint = make_page_blueprint("add_person")
+
+_PLAIN = ("first_name", "last_name", "language", "time_zone")
+_CONSENT = ("wording", "source")
+_FIELDS = ("phone", *_PLAIN, "tags", "agreed", *_CONSENT)
+_SENTENCES = {
+    "phone": "No country has numbers like this one.",
+    "first_name": "At most 100 characters.",
+    "last_name": "At most 100 characters.",
+    "language": "Write a language such as sv, pt-BR or zh-Hans.",
+    "time_zone": "Write a zone such as Europe/Stockholm.",
+    "tags": "A tag has 1 to 64 letters, digits, blanks, '.', '_', '-' or ':'; at most 100 tags.",
+    "wording": "Write what they agreed to, word for word.",
+    "source": "Write where they agreed, such as the address of the page.",
+}
+
+
+@blueprint.get("/people/add")
+@require_role(Role.AUTHOR)
+def show_form() -> str:
+    """Show the empty form."""
+    return render_template("subscribers/add.html", form={}, errors={})
+
+
+@blueprint.post("/people/add")
+@require_role(Role.AUTHOR)
+def add() -> Response | tuple[str, HTTPStatus]:
+    """Add a person, or show what is wrong at its field; what was typed stays."""
+    form = {name: request.form.get(name, "") for name in _FIELDS}
+    errors: dict[str, str] = {}
+    body = _make_body(form, errors)
+    try:
+        entry = SubscriberSchema().load(body)
+    except ValidationError as e:
+        errors = _name_errors(e.messages_dict) | errors
+    if errors:
+        page = render_template("subscribers/add.html", form=form, errors=errors)
+        return page, HTTPStatus.BAD_REQUEST
+    try:
+        person = create_subscriber(current_subscriber_context(), entry, actor=describe_actor())
+        person_id = person["public_id"]
+        flash("Added.\nTexts can go to this number from now on.", "done")
+    except Conflict as e:
+        person_id = e.facts["subscriber_id"]
+        flash("Nothing was added.\nThe number is one of this person already.", "warn")
+    target = url_for("person.show_person", subscriber_id=person_id)
+    return redirect(target, HTTPStatus.SEE_OTHER)
+
+
+def _make_body(form: Mapping[str, str], errors: dict[str, str]) -> dict[str, Any]:
+    """Return the body that a client of the API would send: fields that are empty are left out."""
+    body: dict[str, Any] = {name: form[name] for name in _PLAIN if form[name].strip()}
+    body["tags"] = [tag for tag in form["tags"].split(",") if tag.strip()]
+    if form["agreed"]:
+        body["consent"] = {name: form[name] for name in _CONSENT}
+    try:
+        body["phone"] = read_number(form["phone"])
+    except ValueError as e:
+        errors["phone"] = str(e)
+    return body
+
+
+def _name_errors(messages: Mapping[str, Any]) -> dict[str, str]:
+    """Return a sentence for each field of the form that is wrong."""
+    names = [*(name for name in messages if name != "consent"), *messages.get("consent", {})]
+    return {name: _SENTENCES[name] for name in names}
