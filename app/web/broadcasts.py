@@ -270,7 +270,8 @@ def _describe(view: BroadcastView) -> dict[str, Any]:
         "can_stop": _can_stop(view),
         "stop": _describe_panel(view),
         "poll_s": choose_poll_s(view),
-        "state_key": f"{row.status.value}:{view.status}",
+        # Also what can be stopped changes: at last no text is at Sinch any more.
+        "state_key": f"{row.status.value}:{view.status}:{int(_can_stop(view))}",
         "figures_key": "-".join(str(line.figure) for line in accounting.lines),
         "seen_at": view.seen_at,
     }

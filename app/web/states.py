@@ -85,12 +85,14 @@ def is_moving(view: BroadcastView) -> bool:
 
 
 def choose_poll_s(view: BroadcastView) -> float | None:
-    """Return the seconds until a page about the broadcast looks again; None if it is settled."""
-    if is_moving(view):
-        return 2.0
-    if view.row.status not in FINAL:
-        return 15.0
-    return None if view.row.all_reported_at else 30.0
+    """Return the seconds until a page about the broadcast looks again; None if it is settled.
+
+    While nothing changes the page waits longer and longer.
+    """
+    if view.row.status in FINAL and view.row.all_reported_at:
+        return None
+    # Reports come soon after the last text was handed to Sinch.
+    return 2.0 if is_moving(view) or view.row.status in FINAL else 15.0
 
 
 def measure_progress(view: BroadcastView, accounting: Accounting) -> Progress | None:
