@@ -45,7 +45,7 @@ _SETTINGS = {
     "SINCH_MESSAGES_PER_SECOND": "40",
     # A lost answer becomes a decision within seconds, not within a quarter of an hour.
     "SWEEP_EVERY_S": "1",
-    "RECONCILE_AFTER_S": "1,2,3,4,5,6,7,8",
+    "RECONCILE_AFTER_S": ",".join(map(str, range(1, 60))),
     "ABSENT_AFTER_S": "5",
 }
 

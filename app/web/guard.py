@@ -48,6 +48,8 @@ _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
+# Attribute of a view that says which role it requires; open pages have none.
+ROLE_MARK = "required_role"
 _SESSION_TOKEN = "token"  # noqa: S105  # the name, not a token
 # A path of ours, where a sign-in may lead: no host, no scheme.
 _OWN_PATH = re.compile(r"/(?![/\\])[\x21-\x7e]{0,300}")
@@ -114,6 +116,7 @@ def require_role(role: Role) -> Callable[[Callable[P, R]], Callable[P, R | Any]]
             return view(*args, **kwargs)
 
         setattr(guarded, SCOPE_MARK, PAGE)
+        setattr(guarded, ROLE_MARK, role)
         return guarded
 
     return decorate
