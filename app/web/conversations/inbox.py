@@ -39,6 +39,7 @@ from app.subscribers.suppressions.schemas import MAX_NOTE
 from app.web.accounting import MARKS
 from app.web.conversations.masking import mask_text, say_name
 from app.web.guard import describe_actor, find_user, make_page_blueprint, require_role
+from app.web.subscribers.wording import shows_numbers
 from app.web.words import clock_time
 
 blueprint = make_page_blueprint("inbox")
@@ -259,7 +260,7 @@ def _describe_list(
 
 
 def _describe_row(row: Row[Any], phone: str | None) -> dict[str, Any]:
-    masked = _is_masked()
+    masked = not shows_numbers()
     body = " ".join(read_body(row.kind, row.body).split()) or _NO_TEXT
     return {
         "id": row.id,
@@ -274,7 +275,7 @@ def _describe_row(row: Row[Any], phone: str | None) -> dict[str, Any]:
 
 
 def _describe_thread(thread: Thread) -> dict[str, Any]:
-    masked, person, suppression = _is_masked(), thread.subscriber, thread.suppression
+    masked, person, suppression = not shows_numbers(), thread.subscriber, thread.suppression
     number = mask_number(thread.phone) if masked else thread.phone
     last = thread.texts[-1]
     return {
@@ -331,8 +332,3 @@ def _group_by_day(
             days.append({"day": text.at.date(), "texts": []})
         days[-1]["texts"].append(_describe_text(text, person, masked=masked))
     return days
-
-
-def _is_masked() -> bool:
-    user = find_user()
-    return user is None or not user.role.includes(Role.AUTHOR)
