@@ -15,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run demo test check quick lint types imports pytest others seeds suites crowded browser fuzz lists simulate kills kills-celery flood hostile bench openapi clean
+.PHONY: run demo test check quick lint types imports pytest others seeds suites crowded browser fuzz lists simulate kills kills-celery flood hostile bench screenshots openapi clean
 
 run: $(VENV)/runtime
 	@exec $(PY) -m app.cli.up
@@ -129,6 +129,10 @@ simulate: $(VENV)/dev
 
 bench: $(VENV)/dev
 	@for file in bench/bench_*.py; do $(PY) -m bench.$$(basename $$file .py) || exit 1; done
+
+# README's pictures, from the demo.
+screenshots: $(VENV)/dev browser
+	@$(PY) -m tests.browser.pictures
 
 # The committed OpenAPI document; a test compares it with the routes.
 openapi: $(VENV)/runtime
