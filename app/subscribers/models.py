@@ -31,7 +31,7 @@ class Subscriber(Base):
     # Used in URLs, which must not contain a number.
     public_id: Mapped[str] = mapped_column(String(26), unique=True)
     phone: Mapped[str] = mapped_column(String(16), unique=True)
-    # Both names have an index over their lower case, by which a beginning is found (search.py).
+    # Whole names have two indexes over their lower case, by which a beginning is found (search.py).
     first_name: Mapped[str | None] = mapped_column(String(100))
     last_name: Mapped[str | None] = mapped_column(String(100))
     # A tag of https://www.rfc-editor.org/rfc/rfc5646, such as sv or pt-BR.

@@ -9,13 +9,18 @@ branch_labels = None
 depends_on = None
 
 
+_NAMES = {
+    "ix_subscribers_first_name": ("first_name", "last_name"),
+    "ix_subscribers_last_name": ("last_name", "first_name"),
+}
+
+
 def upgrade() -> None:
     # Compared byte by byte, so that every name with a beginning is in one range of the index.
     collation = ' COLLATE "C"' if op.get_bind().dialect.name == "postgresql" else ""
-    for name in ("first_name", "last_name"):
-        op.execute(
-            f"CREATE INDEX ix_subscribers_{name} ON subscribers ((lower({name}){collation}))"
-        )
+    for index, (one, other) in _NAMES.items():
+        name = f"lower(coalesce({one}, '') || ' ' || coalesce({other}, ''))"
+        op.execute(f"CREATE INDEX {index} ON subscribers (({name}{collation}))")
     op.add_column("imports", sa.Column("file_name", sa.String(200), nullable=True))
     op.add_column("imports", sa.Column("created_by", sa.String(128), nullable=True))
 
@@ -23,5 +28,5 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_column("imports", "created_by")
     op.drop_column("imports", "file_name")
-    for name in ("last_name", "first_name"):
-        op.drop_index(f"ix_subscribers_{name}", "subscribers")
+    for index in _NAMES:
+        op.drop_index(index, "subscribers")

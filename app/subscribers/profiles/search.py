@@ -1,14 +1,14 @@
 """Find subscribers by the beginning of their name, and list the newest.
 
-The indexes are over names in lower case; a database may fold the case of ASCII letters only, so the
-usual spellings of a beginning are tried.
+Two indexes are over whole names in lower case, the first or the last name in front.  A database may
+fold the case of ASCII letters only, so the usual spellings of a beginning are tried.
 """
 
 from collections.abc import Sequence
 from string import ascii_lowercase, ascii_uppercase
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, String, and_, literal_column, select
 
 from app.db.base import table_of
 from app.pagination import Page, make_page
@@ -20,20 +20,20 @@ _SUBSCRIBERS = table_of(Subscriber)
 # No character is behind it.
 _LAST = "\U0010ffff"
 _FOLD = str.maketrans(ascii_uppercase, ascii_lowercase)
-_MAX_WORDS = 4
+_NAMES = ("first_name", "last_name")
 
 
 def find_by_name(ctx: SubscriberContext, text: str, *, limit: int) -> Page[Person]:
-    """Return the first subscribers whose first or last name, or both, begin with this text.
+    """Return the first subscribers whose name begins with this text, in either order.
 
     The page's cursor is "more" if there are others; they are found by a longer beginning.
     """
-    words = text.replace(",", " ").split()[:_MAX_WORDS]
-    if not words:
+    beginning = " ".join(text.replace(",", " ").split())
+    if not beginning:
         return Page([], None)
     found: dict[int, Row[Any]] = {}
     with ctx.db.read(within_s=LIST_WITHIN_S) as tx:
-        for test, order in _make_tests(tx, words):
+        for test, order in _make_tests(tx, beginning):
             query = select(_SUBSCRIBERS).where(test).order_by(order).limit(limit + 1)
             found |= {row.id: row for row in tx.execute(query)}
         rows = sorted(found.values(), key=_get_name)
@@ -60,28 +60,20 @@ def list_newest(
 
 
 def _make_tests(
-    tx: Connection, words: list[str]
+    tx: Connection, beginning: str
 ) -> list[tuple[ColumnElement[bool], ColumnElement[str]]]:
     """Return tests that one range of an index answers, each with the order of that index."""
-    first, last = _fold(tx, "first_name"), _fold(tx, "last_name")
-    whole = " ".join(words)
-    tests = [
-        (_begins(column, spelling), column)
-        for column in (first, last)
-        for spelling in _spell(whole)
+    columns = [_fold(tx, *names) for names in (_NAMES, _NAMES[::-1])]
+    return [
+        (_begins(column, spelling), column) for column in columns for spelling in _spell(beginning)
     ]
-    for split in range(1, len(words)):
-        one, other = " ".join(words[:split]), " ".join(words[split:])
-        for given, family in ((one, other), (other, one)):
-            is_given = or_(*(_begins(first, spelling) for spelling in _spell(given)))
-            tests += [(and_(_begins(last, name), is_given), last) for name in _spell(family)]
-    return tests
 
 
-def _fold(tx: Connection, name: str) -> ColumnElement[str]:
-    """Return the expression that the index of a name is over."""
-    folded = func.lower(_SUBSCRIBERS.c[name])
-    return folded if tx.dialect.name == "sqlite" else folded.collate("C")
+def _fold(tx: Connection, one: str, other: str) -> ColumnElement[str]:
+    """Return the expression that an index is over, word for word: a parameter would not match."""
+    collation = "" if tx.dialect.name == "sqlite" else ' COLLATE "C"'
+    name = f"lower(coalesce({one}, '') || ' ' || coalesce({other}, ''))"
+    return literal_column(f"{name}{collation}", String)
 
 
 def _begins(column: ColumnElement[str], beginning: str) -> ColumnElement[bool]:
