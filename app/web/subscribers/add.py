@@ -72,7 +72,7 @@ def _make_body(form: Mapping[str, str], errors: dict[str, str]) -> dict[str, Any
     if form["agreed"]:
         body["consent"] = {name: form[name] for name in _CONSENT}
     try:
-        body["phone"] = read_number(form["phone"])
+        body["phone"] = read_number(form["phone"], check=True)
     except ValueError as e:
         errors["phone"] = str(e)
     return body

@@ -47,10 +47,13 @@ def show_name(person: Mapping[str, Any]) -> str:
     return " ".join(names if shows_numbers() else (f"{name[0]}." for name in names))
 
 
-def read_number(text: str) -> str:
-    """Return a number that is written as people write it.  Raises ValueError with the reason."""
+def read_number(text: str, *, check: bool = False) -> str:
+    """Return a number that is written as people write it.  Raises ValueError with the reason.
+
+    With `check` a country has to have numbers like it.
+    """
     ctx: Context = current_app.extensions["clarion"]
-    return PhoneReader(country=ctx.subscriber_rules.default_country, check=False).read(text)
+    return PhoneReader(country=ctx.subscriber_rules.default_country, check=check).read(text)
 
 
 def describe_access(person: Person, now: datetime) -> dict[str, str]:
