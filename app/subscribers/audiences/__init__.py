@@ -2,5 +2,6 @@
 
 audience    tags (any, all, none) and conditions, as JSON and as one SQL test
 conditions  a test of a field or attribute, with one meaning in SQLite and PostgreSQL
+known       fields for conditions, to be chosen from a list
 schemas     audiences in JSON bodies
 """

@@ -1,21 +1,46 @@
-"""The second step of a new broadcast: who gets it."""
+"""The second step of a new broadcast: who gets it, counted while it is chosen."""
 
+from types import SimpleNamespace
 from typing import Any
+from zoneinfo import ZoneInfo
 
-from flask import request
+from flask import redirect, render_template, request, url_for
+from marshmallow import ValidationError
 
 from app.accounts.roles import Role
+from app.errors import ClarionError
 from app.sms.current import current_context
+from app.sms.drafts.count import count_draft
 from app.sms.drafts.numbers import MAX_PASTED, PastedNumbers, read_pasted
-from app.subscribers.audiences.audience import Audience, plain_tag
+from app.subscribers.audiences.known import list_fields
+from app.subscribers.audiences.schemas import AudienceSchema
 from app.subscribers.tags.tags import list_tag_names
 from app.web.guard import make_page_blueprint, require_role
-from app.web.new.frame import find, go_on, go_to_broadcast, read_text, save, show_step
+from app.web.new.conditions import (
+    OPERATIONS,
+    ConditionRow,
+    make_condition,
+    name_field,
+    read_rows,
+    write_rows,
+)
+from app.web.new.figures import describe_reach
+from app.web.new.frame import (
+    collect_errors,
+    find,
+    go_on,
+    go_to_broadcast,
+    read_text,
+    save,
+    show_step,
+)
 from app.web.words import people
 
 blueprint = make_page_blueprint("new_audience")
 
 _MAX_SHOWN = 20
+_GROUPS = {"any": "Has any of these tags", "all": "Has all of these", "none": "Has none of these"}
+_EMPTY = ConditionRow("", "eq", "")
 
 
 @blueprint.get("/new/<draft_id>/audience")
@@ -25,12 +50,14 @@ def show(draft_id: str) -> Any:
     draft = find(draft_id)
     if draft.broadcast:
         return go_to_broadcast(draft.broadcast)
-    stored = draft.body.get("audience")
+    stored = draft.body.get("audience") or {}
     return _show(
         draft,
-        kind="numbers" if draft.numbers else "tag" if stored else "",
-        tag=Audience.from_json(stored).only_tag if stored else "",
+        kind="numbers" if draft.numbers else "people" if stored else "",
+        chosen={group: stored.get(group, []) for group in _GROUPS},
+        rows=write_rows(stored.get("where", []), _find_zone()),
         numbers=draft.numbers or "",
+        reach=_count(draft, draft.body.get("audience"), draft.numbers),
     )
 
 
@@ -39,30 +66,97 @@ def show(draft_id: str) -> Any:
 def change(draft_id: str) -> Any:
     """Save the audience."""
     draft = find(draft_id)
-    kind, tag, numbers = read_text("kind"), read_text("tag"), read_text("numbers")
-    typed = {"kind": kind, "tag": tag, "numbers": numbers}
-    if kind == "tag":
-        if not tag:
-            return _show(draft, errors={"tag": "Choose a tag."}, **typed)
-        audience = plain_tag(tag).to_json()
-        saved = save(draft_id, {"audience": audience}, numbers=None)
-        return saved or go_on(draft_id, "audience", "when")
+    audience, pasted, errors = _read_form()
+    if errors:
+        return _show(draft, errors=errors, wrong=pasted.wrong if pasted else (), **_read_typed())
+    numbers = "\n".join(pasted.numbers) if pasted else None
+    if saved := save(draft_id, {"audience": audience}, numbers=numbers):
+        return saved
+    if request.form.get("go") == "condition":
+        return redirect(url_for("new_audience.show", draft_id=draft_id, _anchor="conditions"), 303)
+    return go_on(draft_id, "audience", "when")
+
+
+@blueprint.post("/new/<draft_id>/audience/count")
+@require_role(Role.AUTHOR)
+def show_count(draft_id: str) -> str:
+    """Count what is chosen now; nothing is saved."""
+    draft = find(draft_id)
+    audience, pasted, errors = _read_form()
+    numbers = "\n".join(pasted.numbers) if pasted else None
+    is_half = pasted is None and (errors or audience is None)
+    reach = {"wrong": next(iter(errors.values()))} if is_half else _count(draft, audience, numbers)
+    return render_template("new/reach.html", reach=reach)
+
+
+def _read_form() -> tuple[dict[str, Any] | None, PastedNumbers | None, dict[str, str]]:
+    """Return the audience or the pasted numbers of the form, and what is wrong by field."""
+    kind = read_text("kind")
     if kind == "numbers":
-        pasted = read_pasted(numbers, country=_find_country())
-        if error := _find_error(pasted, skips="skip" in request.form):
-            return _show(draft, errors={"numbers": error}, wrong=pasted.wrong, **typed)
-        saved = save(draft_id, {"audience": None}, numbers="\n".join(pasted.numbers))
-        return saved or go_on(draft_id, "audience", "when")
-    return _show(draft, errors={"kind": "Choose who gets it."}, **typed)
+        pasted = read_pasted(read_text("numbers"), country=_find_country())
+        error = _find_error(pasted, skips="skip" in request.form)
+        return None, pasted, {"numbers": error} if error else {}
+    if kind != "people":
+        return None, None, {"kind": "Choose who gets it."}
+    audience: dict[str, Any] = {group: request.form.getlist(group) for group in _GROUPS}
+    audience["where"] = []
+    fields = list_fields(current_context().subscriber_context)
+    for row in read_rows(request.form):
+        try:
+            condition = make_condition(row, fields.get(row.field, "text"), _find_zone())
+            AudienceSchema().load({"where": [condition]})
+        except (ValueError, ValidationError) as e:
+            sentence = _find_sentence(e)
+            return None, None, {"conditions": f"{name_field(row.field)}: {sentence}"}
+        audience["where"].append(condition)
+    if not (audience["any"] or audience["all"] or audience["where"]):
+        return None, None, {"any": "Choose at least one tag, or a condition."}
+    try:
+        return AudienceSchema().load(audience).to_json(), None, {}
+    except ValidationError as e:
+        return None, None, {"any": next(iter(collect_errors(e).values()))}
 
 
-def _show(draft: Any, *, wrong: Any = (), **facts: Any) -> Any:
-    names = list_tag_names(current_context().subscriber_context)
+def _find_sentence(error: ValueError | ValidationError) -> str:
+    if isinstance(error, ValidationError):
+        return next(iter(collect_errors(error).values()))
+    return str(error)
+
+
+def _read_typed() -> dict[str, Any]:
+    """Return the form as it was typed."""
+    return {
+        "kind": read_text("kind"),
+        "chosen": {group: request.form.getlist(group) for group in _GROUPS},
+        "rows": read_rows(request.form),
+        "numbers": read_text("numbers"),
+    }
+
+
+def _count(draft: Any, audience: Any, numbers: str | None) -> dict[str, Any] | None:
+    """Return whom an audience reaches, in figures; None without one."""
+    if not audience and not numbers:
+        return None
+    body = {name: value for name, value in draft.body.items() if name != "audience"}
+    body |= {"audience": audience} if audience else {}
+    try:
+        counted = count_draft(current_context(), SimpleNamespace(body=body, numbers=numbers))
+    except (ValidationError, ClarionError) as e:
+        return {"wrong": next(iter(collect_errors(e).values()))}
+    return describe_reach(counted)
+
+
+def _show(draft: Any, *, wrong: Any = (), rows: list[ConditionRow], **facts: Any) -> Any:
+    ctx = current_context().subscriber_context
     return show_step(
         "audience",
         draft,
         draft.public_id,
-        tags=names,
+        groups=_GROUPS,
+        tags=list_tag_names(ctx),
+        rows=[*rows, _EMPTY],
+        fields={field: name_field(field) for field in list_fields(ctx)},
+        operations=OPERATIONS,
         wrong=wrong[:_MAX_SHOWN],
         wrong_more=max(0, len(wrong) - _MAX_SHOWN),
         country=_find_country(),
@@ -72,6 +166,10 @@ def _show(draft: Any, *, wrong: Any = (), **facts: Any) -> Any:
 
 def _find_country() -> str | None:
     return current_context().subscriber_rules.default_country
+
+
+def _find_zone() -> ZoneInfo:
+    return ZoneInfo(current_context().subscriber_rules.default_zone)
 
 
 def _find_error(pasted: PastedNumbers, *, skips: bool) -> str | None:

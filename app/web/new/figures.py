@@ -54,12 +54,7 @@ def describe_quote(
     now = now.astimezone(zone)
     cost = quote["cost"]
     currency = cost["currency"] if cost else ""
-    left_out = [
-        {"sentence": _LEFT_OUT[_R(reason)], "figure": figure}
-        for reason, figure in sorted(quote["excluded"].items(), key=lambda item: -item[1])
-    ]
-    if late := quote["expired_before_window"]:
-        left_out.append({"sentence": "Their quiet hours end after it ends", "figure": late})
+    left_out = _list_left_out(quote["excluded"], quote["expired_before_window"])
     total = sum(line["figure"] for line in left_out)
     starts_at = _read_start(draft, zone)
     about = say_about(Decimal(cost["amount"]), currency) if cost else None
@@ -109,6 +104,15 @@ def describe_count(counted: TextCount) -> dict[str, str]:
     if counted.is_everybody and counted.people:
         after += f" Counted over all {people(counted.people)} until you choose."
     return {"bold": bold, "after": after, "said": f"{bold}, {counted.encoding}"}
+
+
+def describe_reach(counted: DraftCount) -> dict[str, Any]:
+    """Return the subtraction from those who fit an audience to those who get the text."""
+    estimate = counted.estimate
+    left_out = _list_left_out(estimate.excluded, estimate.expired_before_window)
+    get_it = estimate.recipients.total()
+    fit = get_it + sum(line["figure"] for line in left_out)
+    return {"fit": fit, "left_out": left_out, "get_it": get_it, "people": max(counted.people, fit)}
 
 
 def describe_waits(counted: DraftCount, now: datetime, zone: tzinfo) -> dict[str, Any]:
@@ -223,6 +227,17 @@ def _say_cost(counted: TextCount) -> str:
 
 def _read_micros(micros: int) -> Decimal:
     return Decimal(micros) / 1_000_000
+
+
+def _list_left_out(excluded: Mapping[Any, int], late: int) -> list[dict[str, Any]]:
+    """Return why people are left out, the most frequent reason first."""
+    left_out = [
+        {"sentence": _LEFT_OUT[_R(reason)], "figure": figure}
+        for reason, figure in sorted(excluded.items(), key=lambda item: -item[1])
+        if figure
+    ]
+    late_line = {"sentence": "Their quiet hours end after it ends", "figure": late}
+    return [*left_out, late_line] if late else left_out
 
 
 def _add_currency(amount: str, currency: str) -> str:

@@ -119,7 +119,7 @@ def test_a_broadcast_to_a_tag_waits_for_workers_and_knows_who_made_it(sender, sa
     for phone in (ANN, BOB):
         caller.post("/api/subscribers", {"phone": phone, "tags": ["vip"]})
     draft = begin(sender)
-    send(sender, f"{draft}/audience", {"kind": "tag", "tag": "vip"})
+    send(sender, f"{draft}/audience", {"kind": "people", "any": "vip"})
     send(sender, f"{draft}/when", {"category": "transactional"})
     assert "Send 2 texts" in read_text(sender.get(f"{draft}/confirm"))
 
@@ -133,7 +133,7 @@ def test_a_broadcast_to_a_tag_waits_for_workers_and_knows_who_made_it(sender, sa
     [
         ("text", {"message": "  "}, "Write the text."),
         ("audience", {}, "Choose who gets it."),
-        ("audience", {"kind": "tag"}, "Choose a tag."),
+        ("audience", {"kind": "people"}, "Choose at least one tag, or a condition."),
         ("audience", {"kind": "numbers"}, "Paste at least one number."),
         ("audience", {"kind": "numbers", "numbers": f"{ANN}\nAnna"}, "1 entry is no phone number."),
         ("when", {}, "Choose what kind of text it is."),
