@@ -22,7 +22,6 @@ def upgrade() -> None:
         sa.Column("title", sa.String(length=64), nullable=False),
         sa.Column("body", _JSON, nullable=False),
         sa.Column("numbers", sa.Text(), nullable=True),
-        sa.Column("file", sa.Text(), nullable=True),
         sa.Column("created_at", _TIME, nullable=False),
         sa.Column("created_by", sa.String(length=60), nullable=False),
         sa.Column("changed_at", _TIME, nullable=False),

@@ -111,15 +111,14 @@ def mark_sent(tx: Connection, public_id: str, version: int, broadcast_id: int) -
         _DRAFTS.c.broadcast_id.is_(None),
     )
     # The broadcast has the numbers.
-    values = {"broadcast_id": broadcast_id, "numbers": None, "file": None}
+    values = {"broadcast_id": broadcast_id, "numbers": None}
     if not tx.execute(ours.values(values)).rowcount:
         raise DraftChanged("The draft was changed meanwhile: nothing was sent.")
 
 
 def forget_in_drafts(ctx: Context, phone: str) -> None:
-    """Remove a number from drafts, and all their files: it may be spelt in any way in them."""
+    """Remove a number from drafts."""
     with ctx.db.write() as tx:
-        tx.execute(update(_DRAFTS).where(_DRAFTS.c.file.is_not(None)).values(file=None))
         query = select(_DRAFTS.c.id, _DRAFTS.c.body, _DRAFTS.c.numbers)
         found = query.where(_DRAFTS.c.numbers.contains(phone)).with_for_update()
         for row in tx.execute(found).all():

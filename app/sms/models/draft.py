@@ -26,9 +26,8 @@ class StoredDraft(Base):
     title: Mapped[str] = mapped_column(String(64))
     # What is known so far, as the JSON body of POST /api/broadcast without its recipients.
     body: Mapped[dict[str, Any]]
-    # The recipients in E.164, one per line, and the CSV file that they come from.
+    # The recipients in E.164, one per line, unless there is an audience.
     numbers: Mapped[str | None] = mapped_column(Text)
-    file: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime]
     created_by: Mapped[str] = mapped_column(String(MAX_USER_NAME))
     changed_at: Mapped[datetime]
