@@ -163,6 +163,25 @@ def end_all_access(tx: Connection) -> None:
     tx.execute(update(_USERS).values(invitation_hash=None, invited_until=None))
 
 
+def find_phone(db: Database, user_id: int) -> str | None:
+    """Return the user's own number, if they have given it."""
+    with db.read() as tx:
+        phone: str | None = tx.execute(
+            select(_USERS.c.phone).where(_USERS.c.id == user_id)
+        ).scalar()
+    return phone
+
+
+def set_phone(db: Database, clock: Clock, user_id: int, phone: str, *, actor: str) -> None:
+    """Keep a number as the user's own.  A change is audited without the number."""
+    ours = update(_USERS).where(_USERS.c.id == user_id)
+    with db.write() as tx:
+        changed = tx.execute(ours.where(_USERS.c.phone.is_distinct_from(phone)).values(phone=phone))
+        if changed.rowcount:
+            subject = str(user_id)
+            write_audit(tx, now=clock.now(), actor=actor, action="set own number", subject=subject)
+
+
 def forget_phone(tx: Connection, phone: str) -> None:
     """Remove a number from the users whose own it is."""
     tx.execute(update(_USERS).where(_USERS.c.phone == phone).values(phone=None))

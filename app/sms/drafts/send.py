@@ -8,15 +8,20 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
+from sqlalchemy import Row
+
 from app.errors import Conflict, KeyMisused, SendFailed
 from app.sms.broadcasts.create import create_broadcast
 from app.sms.broadcasts.idempotency import RequestKey
 from app.sms.context import Context
 from app.sms.drafts.approval import ApprovalMissing, needs_approval
+from app.sms.drafts.count import fill_for_person
 from app.sms.drafts.request import make_request
 from app.sms.drafts.store import DraftChanged, find_draft, mark_sent
 from app.sms.quotes.quote import read_quoted
 from app.sms.quotes.serialize import serialize_quote
+from app.sms.request.model import BroadcastRequest
+from app.sms.request.schemas import BroadcastSchema
 
 
 def quote_draft(ctx: Context, draft: Any) -> dict[str, Any]:
@@ -65,3 +70,37 @@ def send_draft(
             raise
         return sent, True
     return str(answer["broadcast_id"]), is_incomplete
+
+
+def send_test(
+    ctx: Context,
+    draft: Row[Any],
+    phone: str,
+    trial: str,
+    *,
+    client: str,
+    user: str,
+    production: bool,
+) -> str:
+    """Send a draft's text to one number, a user's own, as a notice, now.  Returns the broadcast.
+
+    Placeholders have the values of the audience's first person.  A `trial` is sent once.
+    """
+    message = draft.body.get("message", "")
+    copy = fill_for_person(ctx, draft, message, number=1)
+    body = {
+        "recipients": [phone],
+        "message": copy.text if copy else message,
+        "reference": f"test of {draft.title}",
+    }
+    body |= {"sender": draft.body["sender"]} if "sender" in draft.body else {}
+    request: BroadcastRequest = BroadcastSchema().load(body)
+    name = f"test {draft.public_id} {trial[:40]}"
+    answer, _, _ = create_broadcast(
+        ctx,
+        replace(request, created_by=user),
+        client=client,
+        key=RequestKey(name, sha256(name.encode()).digest()),
+        production=production,
+    )
+    return str(answer["broadcast_id"])

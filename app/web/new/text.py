@@ -3,18 +3,23 @@
 from http import HTTPStatus
 from typing import Any
 
-from flask import redirect, render_template, request, url_for
+from flask import current_app, flash, redirect, render_template, request, url_for
 from marshmallow import ValidationError
 from werkzeug.wrappers import Response
 
 from app.accounts.roles import Role
-from app.errors import BadInput, Conflict, NotFound
+from app.accounts.users import find_phone, set_phone
+from app.config.keys import PEOPLE_CLIENT
+from app.errors import BadInput, ClarionError, Conflict, NotFound
+from app.ids import make_id
+from app.phone.reader import PhoneReader
 from app.sms.current import current_context
 from app.sms.drafts.count import count_text, fill_for_person, find_cheaper
+from app.sms.drafts.send import send_test
 from app.sms.request.schemas import BroadcastRequestSchema
 from app.subscribers.profiles.queries import look_up_subscriber
 from app.text.lookalikes import suggest_gsm_text
-from app.web.guard import make_page_blueprint, require_role
+from app.web.guard import describe_actor, find_user, make_page_blueprint, require_role
 from app.web.new.figures import describe_cheaper, describe_count
 from app.web.new.frame import (
     collect_errors,
@@ -38,8 +43,12 @@ def show(draft_id: str) -> Any:
         return go_to_broadcast(draft.broadcast)
     message = draft.body.get("message", "")
     person = max(0, request.args.get("person", 1, int))
-    counted = count(draft, message, person=person)
-    return show_step("text", draft, draft_id, message=message, counted=counted)
+    counted, ctx, user = count(draft, message, person=person), current_context(), find_user()
+    phone = find_phone(ctx.db, user.user_id) if user else None
+    trial = make_id(ctx.now())
+    return show_step(
+        "text", draft, draft_id, message=message, counted=counted, phone=phone, trial=trial
+    )
 
 
 @blueprint.post("/new/<draft_id>/text")
@@ -55,6 +64,8 @@ def change(draft_id: str) -> Response | Any:
         message = suggest_gsm_text(message) or message
     if saved := save(draft_id, {"message": message}):
         return saved
+    if go == "test":
+        return _send_test(draft_id)
     if go == "cheaper" or go.startswith("person-"):
         person = go.removeprefix("person-") if go != "cheaper" else None
         target = url_for("new_text.show", draft_id=draft_id, person=person)
@@ -70,6 +81,35 @@ def show_count(draft_id: str) -> str:
     return render_template(
         "new/count.html", counted=counted, is_answer=True, said=request.form.get("said", "")
     )
+
+
+def _send_test(draft_id: str) -> Response:
+    """Send the text to the user's own number, and say what came of it."""
+    ctx, user = current_context(), find_user()
+    back = redirect(url_for("new_text.show", draft_id=draft_id), HTTPStatus.SEE_OTHER)
+    try:
+        phone = PhoneReader(country=ctx.subscriber_rules.default_country).read(read_text("phone"))
+    except ValueError as e:
+        flash(f"No test was sent.\nYour own number: {e}", "warn")
+        return back
+    if user is None:
+        return back
+    set_phone(ctx.db, ctx.clock, user.user_id, phone, actor=describe_actor())
+    try:
+        broadcast_id = send_test(
+            ctx,
+            find(draft_id),
+            phone,
+            read_text("trial"),
+            client=PEOPLE_CLIENT,
+            user=user.name,
+            production=current_app.config["PRODUCTION"],
+        )
+    except (ClarionError, ValidationError) as e:
+        flash(f"No test was sent.\n{next(iter(collect_errors(e).values()))}", "warn")
+        return back
+    flash(f"A test is on its way to {phone}.\nIt is the broadcast {broadcast_id}.", "done")
+    return back
 
 
 def count(draft: Any, message: str, *, person: int = 1) -> dict[str, Any] | None:

@@ -92,3 +92,19 @@ def test_a_text_that_cannot_be_sent_says_why_instead(author):
     text = read_text(count(author, begin(author), "Hi ${"))
 
     assert "is not followed by a name" in text
+
+
+def test_the_text_is_tried_on_the_own_number_once_a_press(author, caller, sandbox):
+    subscribe(caller)
+    draft = begin(author, "Hi ${first_name}")
+    form = {"message": "Hi ${first_name}", "go": "test", "phone": "+46 70 999 88 77", "trial": "a"}
+
+    for _ in range(2):
+        assert send(author, f"{draft}/text", form).headers["Location"] == f"{draft}/text"
+
+    assert sandbox.recipients() == ["+46709998877"]
+    page = author.get(f"{draft}/text")
+    assert "A test is on its way to +46709998877." in read_text(page)
+    assert 'value="+46709998877"' in page.text
+    wrong = send(author, f"{draft}/text", form | {"phone": "Anna"})
+    assert "No test was sent." in read_text(author.get(wrong.headers["Location"]))
