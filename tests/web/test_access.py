@@ -230,7 +230,7 @@ def make_hostile(count):
         "<a href=data:text/html,{n}>",
         "%3Cscript%3E{n}%00",
         "\U0001f9d1\u200d\U0001f680 {n} \u0627\u0644\u0639\u0631\u0628\u064a\u0629",
-        "</a></td></tr></table><h1>{n}",
+        "</p></section></main><h1>{n}",
         "<meta http-equiv=refresh content=0;url=//{n}>",
     )
     return [f"{parts[n % len(parts)]}{parts[n * 7 % 13]}".format(n=n)[:100] for n in range(count)]
