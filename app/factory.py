@@ -66,7 +66,12 @@ def create_app(config: Config) -> Flask:
     )
     guard_capacity(flask_app)
     secure_responses(flask_app, production=config.production)
-    protect_pages(flask_app, production=config.production, is_sandbox=config.sinch.is_sandbox)
+    protect_pages(
+        flask_app,
+        production=config.production,
+        is_sandbox=config.sinch.is_sandbox,
+        second_factor=config.second_factor,
+    )
 
     register_api(flask_app, (*SMS, *SUBSCRIBERS, client_webhooks, health))
     for page in WEB:

@@ -24,6 +24,14 @@ def test_a_complete_production_environment_is_accepted():
     assert config.sinch.url == "https://eu.sms.api.sinch.com"
 
 
+def test_the_users_who_need_a_second_factor_are_none_senders_or_all():
+    set_to = [read_config(settings(SECOND_FACTOR=value)) for value in ("", "Senders", " all ")]
+
+    assert [config.second_factor for config in set_to] == ["off", "senders", "all"]
+    with pytest.raises(ConfigError, match="set SECOND_FACTOR to off, senders or all"):
+        read_config(settings(SECOND_FACTOR="admins"))
+
+
 def test_neither_keys_nor_secrets_show_in_a_printed_configuration():
     environ = production()
 

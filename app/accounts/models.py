@@ -1,11 +1,12 @@
-"""Tables of users, their sessions, and waits after wrong passwords.
+"""Tables of users, their sessions and recovery codes, and waits after wrong passwords.
 
-users 1─* user_sessions        sign_in_waits: names and addresses, also those of no user
+users 1─* user_sessions, half_sign_ins, recovery_codes
+sign_in_waits: names and addresses, also those of no user
 """
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, LargeBinary, String
+from sqlalchemy import BigInteger, ForeignKey, LargeBinary, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.accounts.roles import Role
@@ -15,6 +16,7 @@ from app.db.types import NEVER_REUSE_IDS, BigId, EnumText
 # Folding the case of a character makes at most three of it.
 MAX_NAME, MAX_NAME_KEY = 60, 180
 DIGEST_BYTES = 32
+SEED_BYTES = 20
 
 
 class User(Base):
@@ -34,6 +36,10 @@ class User(Base):
     invited_until: Mapped[datetime | None]
     # Their own number, in E.164, to which they send a text to try it.
     phone: Mapped[str | None] = mapped_column(String(16))
+    # What makes the secret of the second factor, together with SECRET_KEY.
+    factor_seed: Mapped[bytes | None] = mapped_column(LargeBinary(SEED_BYTES))
+    # The step of time of the last code that counted; None until the second factor is confirmed.
+    factor_step: Mapped[int | None] = mapped_column(BigInteger)
 
     __table_args__ = (NEVER_REUSE_IDS,)
 
@@ -52,6 +58,30 @@ class UserSession(Base):
     seen_at: Mapped[datetime]
 
     __table_args__ = (NEVER_REUSE_IDS,)
+
+
+class HalfSignIn(Base):
+    """A browser in which a user has given the password and not the code."""
+
+    __tablename__ = "half_sign_ins"
+
+    # SHA-256 of the token in the cookie.
+    token_hash: Mapped[bytes] = mapped_column(LargeBinary(DIGEST_BYTES), primary_key=True)
+    user_id: Mapped[int] = mapped_column(BigId, ForeignKey("users.id"), index=True)
+    created_at: Mapped[datetime]
+
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+
+class RecoveryCode(Base):
+    """A code that counts once in place of one of the app's."""
+
+    __tablename__ = "recovery_codes"
+
+    user_id: Mapped[int] = mapped_column(BigId, ForeignKey("users.id"), primary_key=True)
+    code_hash: Mapped[bytes] = mapped_column(LargeBinary(DIGEST_BYTES), primary_key=True)
+
+    __table_args__ = ({"sqlite_with_rowid": False},)
 
 
 class SignInWait(Base):

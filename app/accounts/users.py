@@ -10,7 +10,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, select, update
 
-from app.accounts.models import User, UserSession
+from app.accounts.factor import remove_factor
+from app.accounts.models import HalfSignIn, User, UserSession
 from app.accounts.names import clean_name, fold_name
 from app.accounts.passwords import hash_password
 from app.accounts.roles import Role
@@ -39,6 +40,7 @@ class UserRow:
     role: Role
     created_at: datetime
     has_password: bool
+    has_factor: bool
     invited_until: datetime | None
 
 
@@ -109,14 +111,15 @@ def change_role(db: Database, clock: Clock, name: str, role: Role, *, actor: str
 
 
 def reset_user(db: Database, clock: Clock, name: str, *, actor: str) -> str:
-    """Void the password of a user and end their sessions.  Returns the token of an invitation.
+    """Void a user's password, remove the second factor, and end the sessions.
 
-    Raises NotFound.
+    Returns the token of an invitation.  Raises NotFound.
     """
     now, token = clock.now(), make_token()
     with db.write() as tx:
         user = _lock_named(tx, name)
         _change(tx, user, {"password_hash": None, **_invite(token, now)})
+        remove_factor(tx, user.id)
         end_sessions_of(tx, user.id)
         _audit(tx, now, actor, "reset user", user.name)
     return token
@@ -159,7 +162,8 @@ def accept_invitation(db: Database, clock: Clock, token: str, password: str) -> 
 
 def end_all_access(tx: Connection) -> None:
     """End all sessions and invitations: a backup brings back some that had ended."""
-    tx.execute(delete(table_of(UserSession)))
+    for table in (UserSession, HalfSignIn):
+        tx.execute(delete(table_of(table)))
     tx.execute(update(_USERS).values(invitation_hash=None, invited_until=None))
 
 
@@ -218,8 +222,15 @@ def _change(tx: Connection, user: Row[Any], values: dict[str, Any]) -> None:
 
 
 def _make_row(user: Row[Any]) -> UserRow:
-    has_password = user.password_hash is not None
-    return UserRow(user.id, user.name, user.role, user.created_at, has_password, user.invited_until)
+    return UserRow(
+        id=user.id,
+        name=user.name,
+        role=user.role,
+        created_at=user.created_at,
+        has_password=user.password_hash is not None,
+        has_factor=user.factor_step is not None,
+        invited_until=user.invited_until,
+    )
 
 
 def _audit(

@@ -1,4 +1,4 @@
-"""Waits after wrong passwords: 1, 2, 4 … 60 seconds, for each name and each address.
+"""Waits after wrong passwords and codes: 1, 2, 4 … 60 seconds, for each name and each address.
 
 A try is counted as wrong before its password is looked at, and taken back if it was right:
 otherwise processes would look at many passwords at once.  A wait never grows beyond a minute, and
@@ -7,11 +7,12 @@ its owner waiting too, who then needs luck, or a session from before.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
-from typing import Any
+from http import HTTPStatus
+from typing import Any, ClassVar
 
 from sqlalchemy import ColumnElement, Connection, Row, delete, select, update
 
@@ -20,6 +21,7 @@ from app.addresses import group_address
 from app.clock import CLOCK_SLACK_S
 from app.db.base import table_of
 from app.db.engine import make_upserts
+from app.errors import ClarionError
 
 LONGEST_WAIT_S = 60
 # After this time without a try a name or address begins with one second again.
@@ -29,6 +31,19 @@ _SLACK = timedelta(seconds=CLOCK_SLACK_S)
 _WAITS = table_of(SignInWait)
 # Locks a row, and makes it if it is missing.
 _LOCK = make_upserts(_WAITS, add=("failures",))
+
+
+class TryRefused(ClarionError):
+    """A wrong password or code, or a try that comes too early."""
+
+    status = HTTPStatus.UNAUTHORIZED
+    reason: ClassVar[str]
+
+    def __init__(self, wait_s: int) -> None:
+        unit = "second" if wait_s == 1 else "seconds"
+        sentence = f"{self.reason} You can try again in {wait_s} {unit}."
+        super().__init__(sentence, retry_after_s=wait_s)
+        self.wait_s = wait_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +68,14 @@ class Subjects:
 class SignInTry:
     """A try that may look at the password or not.
 
-    `wait_s` are the seconds to wait if it may not, or if the password turns out wrong.
+    `wait_s` are the seconds to wait if it may not, or if the password turns out wrong.  `until` are
+    the ends of the waits that it began.
     """
 
     is_allowed: bool
     wait_s: int
     subjects: Subjects
-    address_until: datetime | None = None
+    until: Mapping[bytes, datetime] = field(default_factory=dict)
 
 
 def hash_name(name_key: str) -> bytes:
@@ -84,19 +100,16 @@ def begin_try(tx: Connection, subjects: Subjects, *, now: datetime) -> SignInTry
     if left_s:
         return SignInTry(False, left_s, subjects)
     waits_s = {subject: _count(tx, row, now) for subject, row in rows.items()}
-    until = now + timedelta(seconds=waits_s[subjects.address])
+    until = {subject: now + timedelta(seconds=wait_s) for subject, wait_s in waits_s.items()}
     return SignInTry(True, max(waits_s.values()), subjects, until)
 
 
 def take_back(tx: Connection, right: SignInTry) -> None:
-    """Forget the wrong passwords of a name, and of its address the try that turned out right."""
+    """Forget a try that turned out right; wrong ones before it stay counted."""
     for subject in right.subjects.in_order:
-        if subject == right.subjects.name:
-            forget_name(tx, subject)
-        else:
-            counted = _WAITS.c.subject_hash == subject, _WAITS.c.wait_until == right.address_until
-            fewer = {"failures": _WAITS.c.failures - 1, "wait_until": None}
-            tx.execute(update(_WAITS).where(*counted).values(fewer))
+        counted = _WAITS.c.subject_hash == subject, _WAITS.c.wait_until == right.until[subject]
+        fewer = {"failures": _WAITS.c.failures - 1, "wait_until": None}
+        tx.execute(update(_WAITS).where(*counted).values(fewer))
 
 
 def forget_name(tx: Connection, name_hash: bytes) -> None:

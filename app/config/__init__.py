@@ -5,6 +5,7 @@ raises ConfigError: one line that names the setting and what to do.
 
 values    parsers and checks shared by all      storage   databases, broker, background
 keys      API_KEYS                              scopes    permissions of a key
+accounts  SECOND_FACTOR
 people    consent, quiet hours, caps, imports   sinch     SINCH_…: account and host
 sending   times and limits of sending           webhooks  callbacks of Sinch
 """
@@ -19,6 +20,7 @@ from pathlib import Path
 from dotenv import dotenv_values
 from limits import parse_many
 
+from app.config.accounts import SecondFactor, read_second_factor
 from app.config.keys import KeyHash, read_allowed_senders, read_api_keys
 from app.config.people import SubscriberRules, read_phone_hash_key, read_subscriber_rules
 from app.config.sending import SendingRules, read_sending_rules
@@ -89,6 +91,7 @@ class Config:
     api_keys: tuple[KeyHash, ...]
     allowed_senders: Mapping[str, frozenset[str]]
     secret_key: str
+    second_factor: SecondFactor
     sinch: SinchSettings
     rate_limit: str
     read_rate_limit: str
@@ -211,6 +214,7 @@ def read_config(environ: Mapping[str, str]) -> Config:
         api_keys=api_keys,
         allowed_senders=read_allowed_senders(environ, api_keys),
         secret_key=secret_key,
+        second_factor=read_second_factor(environ),
         sinch=read_sinch(environ, env),
         rate_limit=_read_rate_limit(environ, "RATE_LIMIT", 100, env),
         read_rate_limit=_read_rate_limit(environ, "READ_RATE_LIMIT", 1000, env),

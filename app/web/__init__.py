@@ -3,7 +3,8 @@
     session -> guard.py (user, role, CSRF, policy) -> a view -> functions of app.sms -> template
 
 guard.py        what every page has: session, role, CSRF token, security policy, error pages
-sign_in.py      sign in and out, first password
+sign_in.py      sign in and out by a password and a code, first password
+account.py      the own account: second factor, password
 overview.py     needs attention, under way, scheduled, the last 30 days; why a number got no text
 broadcasts.py   the list, one broadcast, its people; pause, resume, stop
 attention.py    an operator's decision about a batch of unknown outcome

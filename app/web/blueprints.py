@@ -1,5 +1,6 @@
 """The blueprints of the pages."""
 
+from app.web.account import blueprint as account
 from app.web.attention import blueprint as attention
 from app.web.broadcasts import blueprint as broadcasts
 from app.web.conversations.inbox import blueprint as inbox
@@ -24,6 +25,7 @@ from app.web.users import blueprint as users
 BLUEPRINTS = (
     start,
     sign_in,
+    account,
     overview,
     broadcasts,
     attention,

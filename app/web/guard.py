@@ -29,9 +29,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as WerkzeugResponse
 
+from app.accounts.factor import is_required
 from app.accounts.roles import ROLE_SENTENCES, Role
 from app.accounts.sessions import ABSOLUTE_S, SignedIn, find_session
 from app.auth import PAGE, SCOPE_MARK, Client
+from app.config.accounts import SecondFactor
 from app.config.keys import PEOPLE_CLIENT
 from app.config.scopes import KeyScope
 from app.db.schema import WrongDatabase
@@ -51,6 +53,7 @@ _POLICY = (
 # Attribute of a view that says which role it requires; open pages have none.
 ROLE_MARK = "required_role"
 _SESSION_TOKEN = "token"  # noqa: S105  # the name, not a token
+_HALF_TOKEN = "half"  # noqa: S105
 # A path of ours, where a sign-in may lead: no host, no scheme.
 _OWN_PATH = re.compile(r"/(?![/\\])[\x21-\x7e]{0,300}")
 _READS = ("GET", "HEAD")
@@ -61,10 +64,13 @@ _PEOPLE = Client(PEOPLE_CLIENT, frozenset(KeyScope))
 _csrf = CSRFProtect()
 
 
-def protect_pages(app: Flask, *, production: bool, is_sandbox: bool) -> None:
+def protect_pages(
+    app: Flask, *, production: bool, is_sandbox: bool, second_factor: SecondFactor
+) -> None:
     """Set up sessions and CSRF tokens.  The API has neither."""
     app.config.update(
         IS_SANDBOX=is_sandbox,
+        SECOND_FACTOR=second_factor,
         SESSION_COOKIE_NAME="__Host-clarion" if production else "clarion",
         SESSION_COOKIE_SECURE=production,
         SESSION_COOKIE_HTTPONLY=True,
@@ -96,8 +102,13 @@ def make_page_blueprint(name: str) -> Blueprint:
     return blueprint
 
 
-def require_role(role: Role) -> Callable[[Callable[P, R]], Callable[P, R | Any]]:
-    """Require a user with at least this role; others are sent to sign in, or get an error page."""
+def require_role(
+    role: Role, *, needs_factor: bool = True
+) -> Callable[[Callable[P, R]], Callable[P, R | Any]]:
+    """Require a user with at least this role; others are sent to sign in, or get an error page.
+
+    A user whose second factor is missing is led to set it up, unless `needs_factor` is False.
+    """
 
     def decorate(view: Callable[P, R]) -> Callable[P, R | Any]:
         @wraps(view)
@@ -105,6 +116,8 @@ def require_role(role: Role) -> Callable[[Callable[P, R]], Callable[P, R | Any]]
             user = find_user()
             if user is None:
                 return _send_to_sign_in()
+            if needs_factor and is_factor_missing(user):
+                return _send_to_setup()
             if not user.role.includes(role):
                 return show_error(
                     HTTPStatus.FORBIDDEN,
@@ -141,6 +154,23 @@ def find_user() -> SignedIn | None:
         g.user = find_session(ctx.db, ctx.clock, token) if token else None
     user: SignedIn | None = g.user
     return user
+
+
+def is_factor_missing(user: SignedIn) -> bool:
+    """Return True if a user has to set up a second factor before anything else."""
+    return not user.has_factor and is_required(current_app.config["SECOND_FACTOR"], user.role)
+
+
+def await_code(token: str) -> None:
+    """Keep the token of a sign-in that awaits a code in the cookie; nothing else stays."""
+    session.clear()
+    session[_HALF_TOKEN] = token
+
+
+def find_half() -> str:
+    """Return the token of a sign-in that awaits a code; empty if there is none."""
+    token: str = session.get(_HALF_TOKEN, "")
+    return token
 
 
 def start_session(token: str) -> None:
@@ -211,9 +241,11 @@ def _describe_frame() -> dict[str, Any]:
     """Return what the frame of every page shows."""
     ctx: Context = current_app.extensions["clarion"]
     user: SignedIn | None = g.get("user")
-    health, unanswered = _read_state(ctx) if user else (None, 0)
+    is_let_in = user is not None and not is_factor_missing(user)
+    health, unanswered = _read_state(ctx) if is_let_in else (None, 0)
     return {
         "user": user,
+        "is_let_in": is_let_in,
         "may": lambda role: user is not None and user.role.includes(Role(role)),
         "role_sentence": ROLE_SENTENCES[user.role] if user else "",
         "is_sandbox": current_app.config["IS_SANDBOX"],
@@ -243,11 +275,18 @@ def _describe_stop(health: BackgroundHealth) -> str | None:
 def _send_to_sign_in() -> WerkzeugResponse:
     if request.headers.get("HX-Request"):  # a region that polls: the whole page is loaded anew
         return make_response("", HTTPStatus.UNAUTHORIZED, {"HX-Refresh": "true"})
-    ended = bool(forget_session())
+    # A sign-in that awaits a code in another window goes on.
+    ended = _SESSION_TOKEN in session and bool(forget_session())
     is_read = request.method in _READS
     path = request.full_path.rstrip("?") if is_read else url_for("overview.show_overview")
     target = url_for("sign_in.show_sign_in", next=path, ended=1 if ended else None)
     return redirect(target, HTTPStatus.SEE_OTHER)
+
+
+def _send_to_setup() -> WerkzeugResponse:
+    if request.headers.get("HX-Request"):
+        return make_response("", HTTPStatus.FORBIDDEN, {"HX-Refresh": "true"})
+    return redirect(url_for("account.show_account"), HTTPStatus.SEE_OTHER)
 
 
 def _show_clarion_error(error: ClarionError) -> WerkzeugResponse:

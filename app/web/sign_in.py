@@ -2,15 +2,27 @@
 
 from http import HTTPStatus
 
-from flask import redirect, render_template, request, url_for
+from flask import current_app, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
+from app.accounts.factor import CodeRefused, TypedCode
 from app.accounts.roles import Role
-from app.accounts.sessions import SignInRefused, end_all_sessions, end_session, sign_in
+from app.accounts.sessions import (
+    CodeAwaited,
+    SignInRefused,
+    SignInTooLate,
+    end_all_sessions,
+    end_session,
+    finish_sign_in,
+    is_code_awaited,
+    sign_in,
+)
 from app.accounts.users import accept_invitation, find_invitation
 from app.errors import BadInput
 from app.web.guard import (
+    await_code,
     choose_next,
+    find_half,
     find_user,
     forget_session,
     make_page_blueprint,
@@ -30,13 +42,14 @@ def show_sign_in() -> Response | str:
     target = choose_next(request.args.get("next"))
     if find_user():
         return redirect(target, HTTPStatus.SEE_OTHER)
-    return render_template("sign_in.html", next=target, ended="ended" in request.args, name="")
+    ended, late = "ended" in request.args, "late" in request.args
+    return render_template("sign_in.html", next=target, ended=ended, late=late, name="")
 
 
 @blueprint.post("/login")
 @open_page
 def sign_user_in() -> Response | tuple[str, HTTPStatus]:
-    """Sign a user in.  One answer is for unknown names and wrong passwords."""
+    """Sign a user in, or ask for a code.  One answer is for unknown names and wrong passwords."""
     name, target = request.form.get("name", ""), choose_next(request.form.get("next"))
     ctx = page_context()
     try:
@@ -50,8 +63,51 @@ def sign_user_in() -> Response | tuple[str, HTTPStatus]:
     except SignInRefused as e:
         page = render_template("sign_in.html", next=target, name=name, wait_s=e.wait_s)
         return page, HTTPStatus.UNAUTHORIZED
+    if isinstance(token, CodeAwaited):
+        await_code(token.token)
+        return redirect(url_for("sign_in.ask_for_code", next=target), HTTPStatus.SEE_OTHER)
     start_session(token)
     return redirect(target, HTTPStatus.SEE_OTHER)
+
+
+@blueprint.get("/login/code")
+@open_page
+def ask_for_code() -> Response | str:
+    """Show the form for a code of the app, or for a recovery code."""
+    target, ctx = choose_next(request.args.get("next")), page_context()
+    if find_user():
+        return redirect(target, HTTPStatus.SEE_OTHER)
+    if not is_code_awaited(ctx.db, ctx.clock, find_half()):
+        return _ask_again(target)
+    return render_template("account/code.html", next=target, recovery="recovery" in request.args)
+
+
+@blueprint.post("/login/code")
+@open_page
+def check_code() -> Response | tuple[str, HTTPStatus]:
+    """Begin a session by a code, after the password."""
+    target, ctx = choose_next(request.form.get("next")), page_context()
+    try:
+        token = finish_sign_in(ctx.db, ctx.clock, find_half(), read_code())
+    except SignInTooLate:
+        return _ask_again(target)
+    except CodeRefused as e:
+        recovery = "recovery" in request.form
+        page = render_template("account/code.html", next=target, recovery=recovery, wait_s=e.wait_s)
+        return page, HTTPStatus.UNAUTHORIZED
+    start_session(token)
+    return redirect(target, HTTPStatus.SEE_OTHER)
+
+
+def read_code() -> TypedCode:
+    """Return the code of the form."""
+    secret_key: str = current_app.config["SECRET_KEY"]
+    return TypedCode(request.form.get("code", ""), request.remote_addr or "", secret_key)
+
+
+def _ask_again(target: str) -> Response:
+    """Ask for the password again.  The cookie stays: it may have a session by now."""
+    return redirect(url_for("sign_in.show_sign_in", next=target, late=1), HTTPStatus.SEE_OTHER)
 
 
 @blueprint.post("/logout")
@@ -64,7 +120,7 @@ def sign_out() -> Response:
 
 
 @blueprint.post("/logout/everywhere")
-@require_role(Role.VIEWER)
+@require_role(Role.VIEWER, needs_factor=False)
 def sign_out_everywhere() -> Response:
     """End all sessions of the user."""
     if user := find_user():
@@ -103,6 +159,8 @@ def set_password(token: str) -> Response | tuple[str, HTTPStatus]:
     except (
         SignInRefused
     ):  # wrong tries under this name: the password is set, and the user signs in later
+        return redirect(url_for("sign_in.show_sign_in"), HTTPStatus.SEE_OTHER)
+    if isinstance(session_token, CodeAwaited):  # set up meanwhile, in another window
         return redirect(url_for("sign_in.show_sign_in"), HTTPStatus.SEE_OTHER)
     start_session(session_token)
     return redirect(url_for("overview.show_overview"), HTTPStatus.SEE_OTHER)

@@ -3,7 +3,9 @@
 import re
 
 import pytest
+from pyotp import TOTP
 
+from app.accounts.factor import begin_setup, confirm_setup
 from app.accounts.roles import Role
 from app.accounts.sessions import find_session, sign_in
 from app.accounts.users import accept_invitation, find_invitation, list_users
@@ -99,6 +101,20 @@ def test_a_reset_ends_the_sessions_and_prints_a_link(run, ctx):
     assert ended.output.startswith("Anna is signed out everywhere, and the password is void.\n")
     assert find_session(ctx.db, ctx.clock, session) is None
     assert find_invitation(ctx.db, ctx.clock, _token(ended.output)).name == "Anna"
+
+
+def test_a_reset_removes_the_second_factor(run, ctx):
+    user = _join(run, ctx, "Anna")
+    secret = begin_setup(ctx.db, "a secret", user.id)
+    confirm_setup(ctx.db, ctx.clock, "a secret", user.id, TOTP(secret).at(ctx.now()))
+    before = run("list").output
+
+    link = run("reset", "Anna").output
+    accept_invitation(ctx.db, ctx.clock, _token(link), PASSWORD)
+
+    assert "has a password and a second factor" in before
+    assert "second factor" not in run("list").output
+    assert isinstance(sign_in(ctx.db, ctx.clock, "Anna", PASSWORD, address="192.0.2.1"), str)
 
 
 def test_the_list_says_how_far_each_has_come(run, ctx):

@@ -24,6 +24,8 @@ from tests.web.visitor import Visitor, make_user, read_text, visit
 OPEN = {
     "GET /login",
     "POST /login",
+    "GET /login/code",
+    "POST /login/code",
     "POST /logout",
     "GET /invite/<token>",
     "POST /invite/<token>",

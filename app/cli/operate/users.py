@@ -58,7 +58,7 @@ def set_role(name: str, role: str) -> None:
 @users.command("reset")
 @click.argument("name")
 def reset(name: str) -> None:
-    """Void a user's password, end their sessions, and print a link for a new one.
+    """Void a user's password and second factor, end their sessions, and print a new link.
 
     For a user who leaves: keep the link to yourself.
     """
@@ -89,7 +89,7 @@ def _print_link(token: str) -> None:
 
 def _describe(user: UserRow, now: datetime) -> str:
     if user.has_password:
-        return "has a password"
+        return "has a password and a second factor" if user.has_factor else "has a password"
     if user.invited_until and user.invited_until > now:
         return f"invited until {user.invited_until:{TIME}}"
     return "the link has ended"

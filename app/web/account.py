@@ -1,0 +1,138 @@
+"""Pages of the own account: second factor and password.
+
+A secret and recovery codes are shown once, by the answer to the form that made them: the database
+cannot show them again.
+"""
+
+from http import HTTPStatus
+from typing import Any
+
+import segno
+from flask import current_app, flash, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from app.accounts.factor import (
+    CodeRefused,
+    begin_setup,
+    confirm_setup,
+    count_recovery_codes,
+    is_required,
+    make_uri,
+    turn_off,
+)
+from app.accounts.own import PasswordRefused, change_password
+from app.accounts.roles import Role
+from app.accounts.sessions import SignedIn
+from app.errors import BadInput
+from app.web.guard import (
+    find_user,
+    make_page_blueprint,
+    page_context,
+    require_role,
+    start_session,
+)
+from app.web.sign_in import read_code
+
+blueprint = make_page_blueprint("account")
+
+# Light modules around a QR code, which readers need.
+_QUIET_MODULES = 4
+
+
+@blueprint.get("/account")
+@require_role(Role.VIEWER, needs_factor=False)
+def show_account() -> str:
+    """Show the user's role, second factor, and the form for another password."""
+    return _show_account({})
+
+
+@blueprint.post("/account/factor")
+@require_role(Role.VIEWER, needs_factor=False)
+def set_up_factor() -> str:
+    """Make a new secret and show it, this once."""
+    user, ctx = _get_user(), page_context()
+    secret = begin_setup(ctx.db, current_app.config["SECRET_KEY"], user.user_id)
+    uri = make_uri(secret, user.name)
+    groups = " ".join(secret[start : start + 4] for start in range(0, len(secret), 4))
+    return render_template("account/setup.html", uri=uri, groups=groups, qr=draw_qr(uri), error="")
+
+
+@blueprint.post("/account/factor/confirm")
+@require_role(Role.VIEWER, needs_factor=False)
+def confirm_factor() -> str | tuple[str, HTTPStatus]:
+    """Turn the second factor on, and show the recovery codes, this once."""
+    user, ctx, code = _get_user(), page_context(), request.form.get("code", "")
+    try:
+        codes = confirm_setup(
+            ctx.db, ctx.clock, current_app.config["SECRET_KEY"], user.user_id, code
+        )
+    except BadInput as e:
+        page = render_template("account/setup.html", error=e.facts["fields"]["code"][0])
+        return page, HTTPStatus.BAD_REQUEST
+    return render_template("account/codes.html", codes=codes)
+
+
+@blueprint.post("/account/factor/off")
+@require_role(Role.VIEWER)
+def turn_factor_off() -> Response | tuple[str, HTTPStatus]:
+    """Remove the second factor by a code."""
+    user, ctx = _get_user(), page_context()
+    try:
+        turn_off(ctx.db, ctx.clock, user.user_id, read_code())
+    except CodeRefused as e:
+        return _show_account({"code": e.sentence}), e.status
+    flash(
+        "The second factor is off.\nThe codes of your app and the recovery codes are void.", "done"
+    )
+    return redirect(url_for("account.show_account"), HTTPStatus.SEE_OTHER)
+
+
+@blueprint.post("/account/password")
+@require_role(Role.VIEWER, needs_factor=False)
+def set_password() -> Response | tuple[str, HTTPStatus]:
+    """Change the password by the present one."""
+    user, ctx, new = _get_user(), page_context(), request.form.get("password", "")
+    if new != request.form.get("password_again", ""):
+        page = _show_account({"password_again": "The two differ: type it twice."})
+        return page, HTTPStatus.BAD_REQUEST
+    present, address = request.form.get("present", ""), request.remote_addr or ""
+    try:
+        token = change_password(ctx.db, ctx.clock, user.user_id, present, new, address=address)
+    except PasswordRefused as e:
+        return _show_account({"present": e.sentence}), e.status
+    except BadInput as e:
+        return _show_account({"password": e.facts["fields"]["password"][0]}), e.status
+    start_session(token)
+    flash("The password is changed.\nYou are signed out everywhere but here.", "done")
+    return redirect(url_for("account.show_account"), HTTPStatus.SEE_OTHER)
+
+
+def draw_qr(text: str) -> dict[str, Any]:
+    """Return a QR code as an SVG path of unit squares, and the modules of a side."""
+    matrix = segno.make(text, error="m", micro=False).matrix
+    squares = (
+        f"M{x + _QUIET_MODULES} {y + _QUIET_MODULES}h1v1h-1z"
+        for y, row in enumerate(matrix)
+        for x, is_dark in enumerate(row)
+        if is_dark
+    )
+    return {"path": "".join(squares), "side": len(matrix) + 2 * _QUIET_MODULES}
+
+
+def _get_user() -> SignedIn:
+    user = find_user()
+    if user is None:
+        raise LookupError("a page of an account without its user")
+    return user
+
+
+def _show_account(errors: dict[str, str]) -> str:
+    user, ctx = _get_user(), page_context()
+    rule = current_app.config["SECOND_FACTOR"]
+    left = count_recovery_codes(ctx.db, user.user_id) if user.has_factor else 0
+    return render_template(
+        "account/account.html",
+        errors=errors,
+        codes_left=left,
+        is_required=is_required(rule, user.role),
+    )
