@@ -9,8 +9,6 @@ import pytest
 from app.accounts.roles import Role
 from tests.browser.chromium import CHROMIUM
 from tests.factories import broadcast_to, many_numbers
-from tests.web.addresses import list_pages
-from tests.web.samples import LONG, make_samples
 
 pytestmark = [
     pytest.mark.browser,
@@ -20,7 +18,6 @@ pytestmark = [
 MANY = 5_000
 # More than are sent before the stop.
 TOO_MANY = 20_000
-WIDTHS = (320, 360, 768, 1280)
 WITHIN_S = 40.0
 
 
@@ -128,52 +125,3 @@ def test_a_stop_at_any_moment_is_told_as_it_was(clarion, open_browser, scripts, 
     assert lines["Delivered"] == truth["Delivered"]
     assert lines.get("Not reached", 0) == truth["Failed"]
     assert lines.get("May have it", 0) == truth["Unknown"]
-
-
-# The elements that make a page wider than its window, the innermost of them.
-_FIND_WIDER = """() => {
-  const width = document.documentElement.clientWidth;
-  if (document.documentElement.scrollWidth <= width) return [];
-  const is_wider = (element) => element.getBoundingClientRect().right > width + 0.5;
-  const wider = [...document.body.querySelectorAll("*")].filter(is_wider);
-  return wider.filter((element) => ![...element.children].some(is_wider))
-    .map((element) => `${element.tagName} ${element.getAttribute("class") ?? ""} `
-      + element.textContent.trim().slice(0, 20));
-}"""
-
-
-def test_no_page_scrolls_sideways(clarion, open_browser, shared_service):
-    clarion.sandbox.order_fault(on="POST /batches", do="cut", body_has="in doubt")
-    doubtful = send(clarion, 1, start=9_000_000, message="in doubt")
-    person = open_browser()
-    invitation = clarion.invite(Role.VIEWER)
-    person.sign_in_from(clarion.invite(Role.ADMIN))
-    (samples,) = make_samples(clarion.call, clarion.hear, [LONG])
-    values = samples | {
-        "token": invitation.rpartition("/")[2],
-        "reference": clarion.wait_for_doubt(doubtful),
-    }
-    person.page.goto(f"{clarion.service.url}/new")
-    person.page.get_by_label("Text").first.fill(LONG)
-    person.page.get_by_role("button", name="Save and choose the audience").click()
-    person.page.wait_for_url("**/audience")
-    values["draft_id"] = person.page.url.split("/")[-2]
-
-    wrong = []
-    routes = [
-        route for route in list_pages(shared_service) if route.rule.arguments <= values.keys()
-    ]
-    assert len(routes) > 20
-    for route in routes:
-        address = route.address(values)
-        answer = person.page.request.get(clarion.service.url + address)
-        wrong += [] if answer.ok else [f"{route}: {answer.status}"]
-        if not answer.ok or not answer.text().lstrip().startswith("<!doctype"):
-            continue  # a file, or a region that its page has
-        person.page.goto(clarion.service.url + address)
-        for width in WIDTHS:
-            person.page.set_viewport_size({"width": width, "height": 800})
-            wider = person.page.evaluate(_FIND_WIDER)
-            wrong += [f"{route} at {width}: {', '.join(wider)}"] if wider else []
-
-    assert not wrong, "\n".join(wrong)
