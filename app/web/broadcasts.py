@@ -78,7 +78,7 @@ def list_all() -> str:
         )
     status = query.get("status")
     return render_template(
-        "broadcasts.html",
+        "broadcasts/list.html",
         rows=rows,
         cursor=page.cursor,
         cursor_given="cursor" in query,
@@ -91,7 +91,7 @@ def list_all() -> str:
 @require_role(Role.VIEWER)
 def show_broadcast(broadcast_id: str) -> str:
     """Show a broadcast: its state, what can be done, and where everybody is."""
-    return render_template("broadcast.html", **_describe(_find(broadcast_id)))
+    return render_template("broadcasts/page.html", **_describe(_find(broadcast_id)))
 
 
 @blueprint.get("/broadcasts/<broadcast_id>/live")
@@ -105,7 +105,7 @@ def show_broadcast_region(broadcast_id: str) -> str:
         waited_s = request.args.get("wait", 0.0, float)
         longer_s = min(max(waited_s, facts["poll_s"]) * _POLL_GROWTH, _SLOWEST_POLL_S)
         facts["poll_s"] = round(longer_s, 1)
-    return render_template("broadcast_live.html", head_changed=head_changed, **facts)
+    return render_template("broadcasts/live.html", head_changed=head_changed, **facts)
 
 
 @blueprint.get("/broadcasts/<broadcast_id>/stop")
@@ -115,7 +115,7 @@ def ask_to_stop(broadcast_id: str) -> Response | str:
     facts = _describe(_find(broadcast_id))
     if not facts["can_stop"]:
         return _go_back(broadcast_id)
-    return render_template("broadcast.html", is_stopping=True, **facts)
+    return render_template("broadcasts/page.html", is_stopping=True, **facts)
 
 
 @blueprint.post("/broadcasts/<broadcast_id>/stop")
@@ -201,7 +201,7 @@ def list_people(broadcast_id: str) -> str:
         )
     chosen = query.get("status")
     return render_template(
-        "broadcast_people.html",
+        "broadcasts/people.html",
         id=broadcast_id,
         name=name_broadcast(view),
         title=_say_filter(chosen),

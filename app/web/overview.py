@@ -76,14 +76,14 @@ class AttentionItem:
 def show_overview() -> str:
     """Show what needs attention, runs and is scheduled, and the last 30 days."""
     ctx = current_context()
-    return render_template("overview.html", days=_read_days(ctx), **_describe_now(ctx))
+    return render_template("overview/page.html", days=_read_days(ctx), **_describe_now(ctx))
 
 
 @blueprint.get("/overview/live")
 @require_role(Role.VIEWER)
 def show_overview_region() -> str:
     """Show the part of the overview that moves."""
-    return render_template("overview_live.html", **_describe_now(current_context()))
+    return render_template("overview/live.html", **_describe_now(current_context()))
 
 
 @blueprint.route("/why", methods=["GET", "POST"])
