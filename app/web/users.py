@@ -122,7 +122,7 @@ def _is_self(user: UserRow) -> bool:
 
 def _describe_state(user: UserRow, now: datetime) -> str:
     if user.has_password:
-        return "Has a password"
+        return "Has a password and a second factor" if user.has_factor else "Has a password"
     if user.invited_until and user.invited_until > now:
         return f"Invited until {clock_time(user.invited_until, now)}"
     return "The link has ended"
