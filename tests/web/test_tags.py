@@ -25,11 +25,13 @@ def test_a_tag_is_made_renamed_and_deleted_with_its_numbers(author, service):
     assert (made.status_code, made.location) == (303, "/tags")
     text = read_text(author.get("/tags"))
     assert "The tag customers is made." in text
-    assert "customers 1 1" in text
+    assert "customers … …" in text
+    assert "customers 1 1" in read_text(author.get("/tags?counted=1"))
 
     renamed = author.post("/tags/customers", {"name": "regulars"}, on="/tags/customers")
     assert renamed.location == "/tags/regulars"
-    assert "1 person" in read_text(author.get("/tags/regulars"))
+    assert "Count its people" in read_text(author.get("/tags/regulars"))
+    assert "1 person 1 get a broadcast to it" in read_text(author.get("/tags/regulars?counted=1"))
     assert author.get("/tags/customers").status_code == 404
 
     asked = read_text(author.get("/tags/regulars/delete"))

@@ -20,6 +20,8 @@ from app.web.words import people
 blueprint = make_page_blueprint("tag_pages")
 
 _ROWS = 50
+# An argument of the address: the page is shown with its counts, which may take seconds.
+_COUNTED = "counted"
 
 
 @blueprint.get("/tags")
@@ -92,18 +94,32 @@ def _say_removed(removed: int) -> str:
 
 
 def _show_list(name: str, error: str) -> str:
-    query = TagQuerySchema().load({"limit": str(_ROWS)} | request.args.to_dict())
-    page = tags.list_tags(current_subscriber_context(), **query)
+    given = request.args.to_dict()
+    counted = bool(given.pop(_COUNTED, ""))
+    query = TagQuerySchema().load({"limit": str(_ROWS)} | given)
+    page = tags.list_tags(current_subscriber_context(), counted=counted, **query)
     return render_template(
-        "conversations/tags.html", rows=page.rows, cursor=page.cursor, name=name, error=error
+        "conversations/tags.html",
+        rows=page.rows,
+        start=request.args.get("cursor"),
+        cursor=page.cursor,
+        counted=counted,
+        name=name,
+        error=error,
     )
 
 
 def _show(tag: str, typed: str | None, error: str, *, is_deleting: bool = False) -> str:
-    found = tags.view_tag(current_subscriber_context(), _normalise(tag))
-    name = found["name"] if typed is None else typed
+    # A deletion is asked for with its figures; they come behind the page otherwise.
+    counted = is_deleting or _COUNTED in request.args
+    found = tags.view_tag(current_subscriber_context(), _normalise(tag), counted=counted)
     return render_template(
-        "conversations/tag.html", tag=found, name=name, error=error, is_deleting=is_deleting
+        "conversations/tag.html",
+        tag=found,
+        counted=counted,
+        name=found["name"] if typed is None else typed,
+        error=error,
+        is_deleting=is_deleting,
     )
 
 
