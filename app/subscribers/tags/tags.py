@@ -28,8 +28,8 @@ MAX_ERRORS_SHOWN = 100
 _DELETED_AT_ONCE = 5_000
 
 _SUBSCRIBERS, _TAGS, _ASSIGNMENTS = table_of(Subscriber), table_of(Tag), table_of(SubscriberTag)
-# A tag's columns, and how many subscribers have it: all, active and confirmed, unconfirmed.  Without
-# them where a page does not wait for the count.
+# A tag's columns, and how many subscribers have it: all, active and confirmed, unconfirmed.  A tag
+# that is not counted has its columns alone.
 TagCounts = dict[str, Any]
 
 
