@@ -43,7 +43,7 @@ LOST_PLUS = (
     "Perhaps an international number that lost its plus: write it with its plus or its 0, or "
     "say so by without_plus."
 )
-NO_COUNTRY = "Neither + nor 00 in front: a national number needs a country (--country)."
+NO_COUNTRY = "Neither + nor 00 in front: a national number needs a country."
 NOT_IN_USE = "No country has numbers like this one."
 TWO_NUMBERS = "More than one number: leave the one to send to."
 _NORTH_AMERICA = "1"

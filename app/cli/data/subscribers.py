@@ -32,6 +32,7 @@ from app.cli.interrupts import interrupts
 from app.csv_cells import format_lines
 from app.errors import ClarionError
 from app.http.arguments import reject_fields
+from app.phone.reader import NO_COUNTRY
 from app.subscribers.context import SubscriberContext
 from app.subscribers.imports.job import work_import
 from app.subscribers.imports.models import ImportOptions, ImportStatus, Purpose
@@ -267,7 +268,8 @@ def _summarise(ctx: SubscriberContext, row: Row[Any]) -> None:
     if row.refused:
         reasons = Counter(refusal["reason"] for refusal in _read_cells(ctx, row, warnings=False))
         for reason, times in reasons.most_common(_MAX_REASONS):
-            click.echo(f"{times:>9} refused: {reason}", err=True)
+            way_out = " Name it with --country." if reason.endswith(NO_COUNTRY) else ""
+            click.echo(f"{times:>9} refused: {reason}{way_out}", err=True)
         click.echo("--refused FILE writes each with its line to a file", err=True)
     if row.landlines:
         lines = [cell["line"] for cell in _read_cells(ctx, row, warnings=True)]

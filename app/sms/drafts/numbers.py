@@ -42,8 +42,7 @@ def read_pasted(text: str, *, country: str | None) -> PastedNumbers:
             try:
                 read.append(reader.read(entry))
             except ValueError as e:
-                reason = str(e).replace(" (--country)", "")
-                found.wrong.append(WrongEntry(line, entry[:_MAX_SHOWN], reason))
+                found.wrong.append(WrongEntry(line, entry[:_MAX_SHOWN], str(e)))
     found.numbers = remove_duplicates(read)
     found.duplicates = len(read) - len(found.numbers)
     return found
