@@ -38,7 +38,10 @@ def create(name: str, role: str) -> None:
 @users.command("invite")
 @click.argument("name")
 def invite(name: str) -> None:
-    """Print a new link for a user who has not used theirs; the old one ends."""
+    """Print a new link for a user who has no password yet.
+
+    The old link ends.
+    """
     ctx = verified_context()
     _print_link(invite_user(ctx.db, ctx.clock, name, actor=name_operator()))
 
@@ -58,9 +61,9 @@ def set_role(name: str, role: str) -> None:
 @users.command("reset")
 @click.argument("name")
 def reset(name: str) -> None:
-    """Void a user's password and second factor, end their sessions, and print a new link.
+    """Take a user's password away and print a new link.
 
-    For a user who leaves: keep the link to yourself.
+    Their sessions and second factor end.  For a user who leaves: keep the link to yourself.
     """
     ctx = verified_context()
     token = reset_user(ctx.db, ctx.clock, name, actor=name_operator())

@@ -81,6 +81,7 @@ def test_one_shows_all_that_is_known_and_neither_its_text_nor_a_number(either_se
         "status": "complete",
         "url": f"/api/broadcasts/{id_of(made)}",
         "client": "tests",
+        "created_by": None,
         "reference": "r-1",
         "category": "transactional",
         "priority": 7,
