@@ -29,10 +29,10 @@ class PageRoute:
     def address(self, values: Mapping[str, object] | None = None) -> str:
         """Return its path; an argument without a value gets one that names nothing."""
         given = dict(values or {})
-        for name in self.rule.arguments:
-            is_number = isinstance(self.rule._converters[name], IntegerConverter)
-            given.setdefault(name, 1 if is_number else _NO_ID)
-        built = self.rule.build({name: given[name] for name in self.rule.arguments})
+        in_path = self.rule._converters
+        for name, converter in in_path.items():
+            given.setdefault(name, 1 if isinstance(converter, IntegerConverter) else _NO_ID)
+        built = self.rule.build({name: given[name] for name in in_path})
         assert built, self
         return built[1]
 

@@ -19,7 +19,7 @@ from app.http.files import make_csv_response
 from app.subscribers.current import current_subscriber_context
 from app.subscribers.imports import service
 from app.subscribers.imports.models import ImportOptions, ImportStatus
-from app.subscribers.imports.schemas import ImportQuerySchema, show_import
+from app.subscribers.imports.schemas import ImportQuerySchema, list_warnings, show_import
 from app.subscribers.imports.upload import FileTooLarge, is_staged, stage_file, start_staged
 from app.subscribers.lists.reader import ENCODINGS, UnusableFile
 from app.web.guard import find_user, make_page_blueprint, require_role, takes_file
@@ -144,13 +144,16 @@ def cancel(import_id: str) -> Response:
     return _go_to(import_id)
 
 
-@blueprint.get("/people/imports/<id:import_id>/refused.csv")
+@blueprint.get("/people/imports/<id:import_id>/refused.csv", defaults={"warnings": False})
+@blueprint.get("/people/imports/<id:import_id>/warnings.csv", defaults={"warnings": True})
 @require_role(Role.AUTHOR)
-def export_refused(import_id: str) -> FlaskResponse:
-    """Export the refused rows as a file for a spreadsheet."""
-    export = partial(service.export_refusals, current_subscriber_context(), import_id)
+def export_cells(import_id: str, *, warnings: bool) -> FlaskResponse:
+    """Export the refused cells, or those of rows with a warning, as a file for a spreadsheet."""
+    ctx = current_subscriber_context()
+    export = partial(service.export_refusals, ctx, import_id, warnings=warnings)
     csv_format = {"delimiter": ",", "spreadsheet": True}
-    return make_csv_response(export, f"refused-{import_id}.csv", csv_format)
+    name = "warnings" if warnings else "refused"
+    return make_csv_response(export, f"{name}-{import_id}.csv", csv_format)
 
 
 def _find(import_id: str) -> Row[Any]:
@@ -230,7 +233,8 @@ def _describe(row: Row[Any]) -> dict[str, Any]:
         "poll_s": _POLL_S,
         "seen_at": now,
         "error": row.error,
-        "warnings": [] if is_running else shown["warnings"],
+        "warnings": [] if is_running else list_warnings(row, where=_say_where(row)),
+        "has_cells": row.purged_at is None,
         "took": _say_took(row),
         "ended_at": row.completed_at,
         "progress": _measure(row, shown, now) if is_running else None,
@@ -248,6 +252,10 @@ def _title(row: Row[Any]) -> str:
         return "The file of this import is not here"
     title = _TITLES[row.status].format(_name(row))
     return title if row.file_name else title[0].upper() + title[1:]
+
+
+def _say_where(row: Row[Any]) -> str:
+    return "look at their lines" if row.purged_at is None else "the list of them is deleted"
 
 
 def _say_took(row: Row[Any]) -> str:

@@ -2,12 +2,14 @@
 
 import io
 import re
+from datetime import timedelta
 from html import unescape
 
 import pytest
 
 from app.accounts.roles import Role
 from app.subscribers.imports.job import work_imports
+from app.subscribers.imports.service import purge_completed
 from tests.web.visitor import read_text, visit
 
 FILE = (
@@ -107,6 +109,26 @@ def test_a_file_is_imported_and_every_row_is_in_one_line(author, page, work):
     people = show(author, "/people")
     assert "Maja Ekdahl +46701740634" in people
     assert "2026, members" in people
+
+
+def test_the_landlines_of_a_file_are_one_press_away(author, work, service):
+    page = upload(author, "phone\n+493012345678\n").headers["Location"]
+    author.post(page, {"column-0": "phone", "action": "start"}, on=page)
+    work()
+
+    answer = author.get(page)
+
+    said = "1 row has a landline, which gets no texts in most countries: look at their lines."
+    assert said in read_text(answer)
+    assert f'href="{page}/warnings.csv"' in answer.text
+    file = author.get(f"{page}/warnings.csv")
+    assert file.headers["Content-Disposition"].startswith("attachment; filename=warnings-")
+    assert "493012345678" in file.text
+    ctx = service.extensions["clarion"].subscriber_context
+    purge_completed(ctx, before=ctx.now() + timedelta(seconds=1))
+    answer = author.get(page)
+    assert "the list of them is deleted." in read_text(answer)
+    assert "warnings.csv" not in answer.text
 
 
 def test_a_second_press_begins_nothing_again(author, page):
@@ -222,7 +244,8 @@ def test_a_viewer_imports_nothing(service, author, page):
     viewer = visit(service, Role.VIEWER)
 
     assert upload(viewer).status_code == 403
-    for path in (page, f"{page}/live", f"{page}/refused.csv", "/people/imports"):
+    files = [f"{page}/{name}.csv" for name in ("refused", "warnings")]
+    for path in (page, f"{page}/live", *files, "/people/imports"):
         assert viewer.get(path).status_code == 403
     for path in (page, f"{page}/cancel"):
         assert viewer.post(path, on="/people").status_code == 403
