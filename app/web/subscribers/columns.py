@@ -70,18 +70,18 @@ def read_form(ctx: SubscriberContext, row: Row[Any], form: Mapping[str, str]) ->
     """Return the options that a form gives, validated as those of the API are."""
     kept = ImportOptions.from_json(row.options)
     given = {name: value for name, value in form.items() if not name.startswith("column-")}
-    choices = {
-        int(name.removeprefix("column-")): value
-        for name, value in form.items()
-        if name.startswith("column-") and name.removeprefix("column-").isdecimal()
-    }
+    headers = strip_headers(read_heading(read_first_chunk(ctx, row.public_id)))
+    choices = {at: form[f"column-{at}"] for at in range(len(headers)) if f"column-{at}" in form}
     errors: dict[str, str] = {}
-    raw = _make_options(_read_headers(ctx, row), choices, given, errors) | {
-        "encoding": kept.encoding
-    }
+    raw = _make_options(headers, choices, given, errors)
     options = kept
     try:
-        options = ImportSchema().load(raw)
+        options = replace(
+            ImportSchema().load(raw),
+            encoding=kept.encoding,
+            # These titles are the file's own, of any length and number.
+            ignore=tuple(headers[at] for at, value in choices.items() if not value),
+        )
     except ValidationError as e:
         errors |= _name_errors(e.messages_dict)
     if options.consent and options.consent.at and options.consent.at > ctx.now():
@@ -90,35 +90,26 @@ def read_form(ctx: SubscriberContext, row: Row[Any], form: Mapping[str, str]) ->
     return ColumnForm(options, choices, given, errors)
 
 
-def _read_headers(ctx: SubscriberContext, row: Row[Any]) -> tuple[str, ...]:
-    return strip_headers(read_heading(read_first_chunk(ctx, row.public_id)))
-
-
 def _make_options(
     headers: tuple[str, ...],
     choices: Mapping[int, str],
     given: Mapping[str, str],
     errors: dict[str, str],
 ) -> dict[str, Any]:
-    """Return the body that a client of the API would send."""
-    columns, types, ignore = {}, {}, []
-    chosen = [(headers[at], value) for at, value in choices.items() if at < len(headers)]
-    fields = [value.partition(_TYPE_MARK)[0] for _, value in chosen if value]
-    twice = [name for name, count in Counter(fields).items() if count > 1]
+    """Return the body that a client of the API would send, without the columns to leave out."""
+    columns, types = {}, {}
+    chosen = [(headers[at], value.partition(_TYPE_MARK)) for at, value in choices.items() if value]
+    counts = Counter(name for _, (name, _, _) in chosen)
+    twice = [name for name, count in counts.items() if count > 1]
     if twice:
         errors["columns"] = f"Two columns are “{_say_field(twice[0])}”: leave one out."
-    for header, value in chosen:
-        name, _, value_type = value.partition(_TYPE_MARK)
-        if not name:
-            ignore.append(header)
-            continue
+    for header, (name, _, value_type) in chosen:
         columns[name] = header
         if name.startswith(ATTRIBUTE) and value_type:
             types[name.removeprefix(ATTRIBUTE)] = value_type
     raw: dict[str, Any] = {
         "columns": columns,
         "types": types,
-        "ignore": ignore,
         "mode": given.get("mode", Mode.SKIP_BAD.value),
         "without_plus": "without_plus" in given,
         "tags": [tag for tag in given.get("tags", "").split(",") if tag.strip()],

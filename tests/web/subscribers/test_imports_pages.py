@@ -173,6 +173,22 @@ def test_an_agreement_of_all_is_kept_for_each(author, page, work):
     assert "Maja Ekdahl +46701740634 Gets everything" in show(author, "/people")
 
 
+def test_a_column_whose_title_is_too_long_can_be_left_out(author, work):
+    page = upload(author, f"phone,{'x' * 201}\n+46701740621,1\n").headers["Location"]
+
+    author.post(page, {"column-0": "phone", "column-1": "", "action": "start"}, on=page)
+    work()
+
+    assert "1 100 %" in show(author, page)
+
+
+def test_a_form_of_columns_that_the_file_has_not_is_read_without_them(author, page, work):
+    choose(author, page, **{f"column-{'9' * 5_000}": "phone", "column-99": "phone"})
+    work()
+
+    assert "members.csv is imported" in show(author, page)
+
+
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
