@@ -8,7 +8,6 @@ from typing import Any
 from marshmallow import ValidationError
 from sqlalchemy import Row
 
-from app.errors import BadInput
 from app.subscribers.attributes import ATTRIBUTE
 from app.subscribers.context import SubscriberContext
 from app.subscribers.imports.models import ImportOptions, Mode, ValueType
@@ -142,9 +141,9 @@ def _name_errors(messages: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def say_unusable(error: BadInput) -> str:
+def say_unusable(sentence: str) -> str:
     """Return why the columns cannot be used; the title of a field is not repeated."""
-    reason = error.sentence.removeprefix("The file cannot be read: ").partition("; name one")[0]
+    reason = sentence.removeprefix("The file cannot be read: ").partition("; name one")[0]
     return f"{reason[0].upper()}{reason[1:]}."
 
 
@@ -152,7 +151,7 @@ def make_table(ctx: SubscriberContext, row: Row[Any], form: ColumnForm) -> dict[
     """Return columns with their choices, and the first rows with what is wrong with them."""
     preview = preview_file(ctx, row.public_id, form.options, rows=_ROWS_SHOWN)
     if preview.error and "columns" not in form.errors:
-        form.errors["columns"] = say_unusable(BadInput(preview.error))
+        form.errors["columns"] = say_unusable(preview.error)
     return {
         "columns": [_make_column(at, preview, form) for at in range(len(preview.headers))],
         "rows": [_make_row(shown, len(preview.headers)) for shown in preview.rows],

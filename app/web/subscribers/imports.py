@@ -126,7 +126,7 @@ def start(import_id: str) -> Response | str | tuple[str, HTTPStatus]:
     except Conflict as e:
         flash(f"Nothing was done.\n{e.sentence}.", "warn")
     except BadInput as e:
-        form.errors["columns"] = columns.say_unusable(e)
+        form.errors["columns"] = columns.say_unusable(e.sentence)
         return _show_columns(row, form), HTTPStatus.BAD_REQUEST
     current_app.extensions["wake_importer"]()
     return _go_to(import_id)
