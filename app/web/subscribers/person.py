@@ -20,15 +20,18 @@ from app.subscribers.suppressions.schemas import NewSuppressionSchema, ReleaseSc
 from app.web.guard import describe_actor, make_page_blueprint, require_role
 from app.web.subscribers.erase import find_person
 from app.web.subscribers.thread import ThreadPage, read_thread
-from app.web.subscribers.wording import describe_access, say_cause, say_event, show_name
+from app.web.subscribers.wording import (
+    NO_NOTE,
+    describe_access,
+    explain_stop,
+    say_cause,
+    say_event,
+    show_name,
+)
 from app.web.words import clock_time
 
 blueprint = make_page_blueprint("person")
 
-_NOTE_ERRORS = {
-    "release": "Write why, for those who ask later: 1 to 200 characters.",
-    "suppress": "At most 200 characters.",
-}
 _LABELS = (("first_name", "First name"), ("last_name", "Last name"), ("language", "Language"))
 
 
@@ -59,7 +62,7 @@ def suppress(subscriber_id: str) -> Response | tuple[str, HTTPStatus]:
     try:
         body = NewSuppressionSchema().load(form | {"phone": person["phone"]})
     except ValidationError as e:
-        return _show_mistake(person, form, "suppress", e)
+        return _show_mistakes(person, form, explain_stop(e))
     manage.add_suppressions(
         current_subscriber_context(),
         [person["phone"]],
@@ -80,8 +83,8 @@ def release(subscriber_id: str) -> Response | tuple[str, HTTPStatus]:
     form = {"note": request.form.get("note", "")}
     try:
         body = ReleaseSchema().load(form)
-    except ValidationError as e:
-        return _show_mistake(person, form, "release", e)
+    except ValidationError:
+        return _show_mistakes(person, form, {"release-note": NO_NOTE})
     if person["suppression"] is None:
         flash("Nothing was done.\nTexts were allowed already.", "warn")
         return _go_back(subscriber_id)
@@ -101,13 +104,10 @@ def _go_back(subscriber_id: str) -> Response:
     return redirect(target, HTTPStatus.SEE_OTHER)
 
 
-def _show_mistake(
-    person: Person, form: dict[str, str], action: str, error: ValidationError
+def _show_mistakes(
+    person: Person, form: dict[str, str], errors: dict[str, str]
 ) -> tuple[str, HTTPStatus]:
-    """Show the page with what is wrong at its field; what was typed stays."""
-    errors = dict.fromkeys(error.messages_dict, _NOTE_ERRORS[action])
-    if "scope" in errors:
-        errors["scope"] = "Choose marketing or everything."
+    """Show the page with what is wrong, by the ids of its fields; what was typed stays."""
     return _show(person, errors=errors, form=form), HTTPStatus.BAD_REQUEST
 
 

@@ -25,7 +25,9 @@ from app.web.conversations.inbox import JudgementSchema, carry_out_judgement
 from app.web.guard import describe_actor, make_page_blueprint, require_role
 from app.web.subscribers.thread import read_inbound
 from app.web.subscribers.wording import (
+    NO_NOTE,
     SCOPES,
+    explain_stop,
     name_actor,
     read_number,
     say_cause,
@@ -41,7 +43,6 @@ _FILTERS = {
     "Marketing alone": {"active": "true", "scope": "marketing"},
     "Lifted": {"active": "false"},
 }
-_NO_NOTE = "Write why, for those who ask later: 1 to 200 characters."
 
 
 @blueprint.get("/people/suppressions")
@@ -66,8 +67,7 @@ def add() -> Response | tuple[str, HTTPStatus]:
     try:
         given = NewSuppressionSchema().load(body)
     except ValidationError as e:
-        sentences = {"scope": "Choose marketing or everything.", "note": "At most 200 characters."}
-        errors |= {name: sentences[name] for name in e.messages_dict if name in sentences}
+        errors |= explain_stop(e)
     if errors:
         return _show_list(form, errors), HTTPStatus.BAD_REQUEST
     manage.add_suppressions(
@@ -98,7 +98,7 @@ def release(suppression_id: str) -> Response | tuple[str, HTTPStatus]:
     try:
         note = ReleaseSchema().load(form)["note"]
     except ValidationError:
-        return _show_one(row, note=form["note"], error=_NO_NOTE), HTTPStatus.BAD_REQUEST
+        return _show_one(row, note=form["note"], error=NO_NOTE), HTTPStatus.BAD_REQUEST
     try:
         manage.release_suppression(
             current_subscriber_context(),
@@ -130,7 +130,7 @@ def judge(suppression_id: str) -> Response | tuple[str, HTTPStatus]:
     try:
         judgement = JudgementSchema().load(form)
     except ValidationError as e:
-        error = _NO_NOTE if "note" in e.messages_dict else "Choose one of the two."
+        error = NO_NOTE if "note" in e.messages_dict else "Choose one of the two."
         page = _show_review(wrong_id=suppression_id, note=form["note"], error=error)
         return page, HTTPStatus.BAD_REQUEST
     target = redirect(url_for("suppression_pages.list_to_review"), HTTPStatus.SEE_OTHER)

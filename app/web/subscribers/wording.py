@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from flask import current_app
+from marshmallow import ValidationError
 from sqlalchemy import Row
 
 from app.accounts.roles import Role
@@ -24,6 +25,12 @@ _CAUSES = {
     Cause.MANUAL: "stopped by hand",
     Cause.IMPORT: "on an imported opt-out list",
     Cause.ERASED: "their data was erased",
+}
+NO_NOTE = "Write why, for those who ask later: 1 to 200 characters."
+# What can be wrong with a form that stops texts: the id of the field, and a sentence.
+_STOP_MISTAKES = {
+    "scope": ("scope", "Choose marketing or everything."),
+    "note": ("reason", "At most 200 characters."),
 }
 SCOPES = {Scope.ALL: "Everything", Scope.MARKETING: "Marketing"}
 
@@ -115,6 +122,11 @@ def say_event(event: Mapping[str, Any]) -> tuple[str, str]:
             return f"Answered “{words}”", f"to our question about the tag “{event['tag']}”."
         case _:
             return "Texts were allowed again.", f"“{words}”. {recorded}"
+
+
+def explain_stop(error: ValidationError) -> dict[str, str]:
+    """Return what is wrong with a form that stops texts, by the id of the field."""
+    return dict(_STOP_MISTAKES[name] for name in _STOP_MISTAKES if name in error.messages_dict)
 
 
 def cut(text: str) -> str:

@@ -1,5 +1,7 @@
 """A person of the service, texts from phones, and who reads their pages."""
 
+import re
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
@@ -22,6 +24,12 @@ FIELDS = {
     "tags": ["members"],
     "consent": {"wording": "Yes, text me offers.", "source": "https://shop.example/club"},
 }
+
+
+def list_unclear_links(page: str) -> list[str]:
+    """Return the targets of a page's links within itself that are not the id of one element."""
+    ids, links = Counter(re.findall(r'\sid="([^"]*)"', page)), re.findall(r'href="#([^"]*)"', page)
+    return [target for target in links if target and ids[target] != 1]
 
 
 @pytest.fixture

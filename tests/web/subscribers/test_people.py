@@ -5,7 +5,7 @@ from html import unescape
 import pytest
 
 from app.accounts.roles import Role
-from tests.web.subscribers.conftest import ANN, FIELDS
+from tests.web.subscribers.conftest import ANN, FIELDS, list_unclear_links
 from tests.web.visitor import read_text, visit
 
 HOSTILE = "<script>alert(1)</script>'\"&{{7*7}}"
@@ -131,6 +131,24 @@ def test_an_author_may_not_allow_texts_again(author, ann, caller):
 
     assert author.post(f"{ann}/release", {"note": "please"}, on=ann).status_code == 403
     assert "An operator can allow texts again." in show(author, ann)
+
+
+@pytest.mark.parametrize(
+    ("action", "form", "field"),
+    [
+        ("suppress", {"scope": "all", "note": "x" * 201}, "reason"),
+        ("suppress", {"note": "Rang us"}, "scope"),
+        ("release", {"note": ""}, "release-note"),
+    ],
+)
+def test_what_is_wrong_leads_to_its_field(operator, ann, caller, action, form, field):
+    caller.post("/api/suppressions", {"phone": ANN, "scope": "marketing"})
+
+    page = operator.post(f"{ann}/{action}", form, on=ann).text
+
+    assert f'<li><a href="#{field}">' in page
+    assert list_unclear_links(page) == []
+    assert not form["note"] or f'value="{form["note"]}"' in page
 
 
 def test_a_wrong_scope_or_a_long_note_changes_nothing(author, ann):

@@ -3,7 +3,7 @@
 import pytest
 
 from app.accounts.roles import Role
-from tests.web.subscribers.conftest import ANN
+from tests.web.subscribers.conftest import ANN, list_unclear_links
 from tests.web.visitor import read_text, visit
 
 BOB = "+46702345678"
@@ -118,6 +118,19 @@ def test_that_of_an_erased_person_cannot_be_lifted(operator, caller):
     assert "the number itself is not known, and stays stopped" in show(operator, page)
     operator.post(f"{page}/release", {"note": "why"}, on="/people")
     assert "Nothing was done. The person was erased" in show(operator, page)
+
+
+def test_what_is_wrong_leads_to_its_field(operator, suppressed):
+    page = "/people/suppressions"
+    long = {"number": BOB, "scope": "all", "note": "x" * 201}
+    answers = [
+        operator.post(page, long, on=page),
+        operator.post(f"{page}/{suppressed}/release", {"note": ""}, on=page),
+    ]
+
+    for answer in answers:
+        assert '<li><a href="#reason">' in answer.text
+        assert list_unclear_links(answer.text) == []
 
 
 def test_a_number_that_is_not_known_is_stopped(author, caller):
