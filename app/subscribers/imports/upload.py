@@ -57,13 +57,7 @@ def store_file(ctx: SubscriberContext, public_id: str, blocks: Iterable[bytes]) 
     Conflict if the import has its file, another upload has begun or too many bytes are stored, and
     UnusableFile.
     """
-    upload = _Upload(ctx, public_id)
-    try:
-        upload.store(blocks)
-        return upload.end()
-    except BaseException:
-        upload.discard()
-        raise
+    return _store(_Upload(ctx, public_id), blocks)
 
 
 def stage_file(ctx: SubscriberContext, public_id: str, blocks: Iterable[bytes]) -> Row[Any]:
@@ -71,13 +65,7 @@ def stage_file(ctx: SubscriberContext, public_id: str, blocks: Iterable[bytes]) 
 
     Raises as `store_file` does, but not for its headers.
     """
-    upload = _Upload(ctx, public_id, maps_columns=False)
-    try:
-        upload.store(blocks)
-        return upload.stage()
-    except BaseException:
-        upload.discard()
-        raise
+    return _store(_Upload(ctx, public_id, maps_columns=False), blocks)
 
 
 def is_staged(row: Row[Any]) -> bool:
@@ -117,6 +105,15 @@ def read_first_chunk(ctx: SubscriberContext, public_id: str) -> FileChunk:
     return FileChunk(chunk.first_line, chunk.text.decode())
 
 
+def _store(upload: "_Upload", blocks: Iterable[bytes]) -> Row[Any]:
+    try:
+        upload.store(blocks)
+        return upload.end()
+    except BaseException:
+        upload.discard()
+        raise
+
+
 class _Upload:
     """An upload that has begun; another upload of the import takes its right to write."""
 
@@ -154,18 +151,13 @@ class _Upload:
                 tx.execute(insert(_CHUNKS), {**values, "text": chunk.text.encode()})
 
     def end(self) -> Row[Any]:
-        if self._mapping is None:
-            raise UnusableFile("the file is empty")
-        with self._ctx.db.write() as tx:
-            begun = _begin(tx, self._options, self._mapping, self._ctx.now())
-            self._require_update(tx, bytes=self._bytes, lines=self._lines, upload=None, **begun)
-        return view_import(self._ctx, self._public_id)
-
-    def stage(self) -> Row[Any]:
         if not self._lines:
             raise UnusableFile("the file is empty")
         with self._ctx.db.write() as tx:
-            self._require_update(tx, bytes=self._bytes, lines=self._lines, upload=None)
+            begun: dict[str, Any] = {}
+            if self._mapping is not None:
+                begun = _begin(tx, self._options, self._mapping, self._ctx.now())
+            self._require_update(tx, bytes=self._bytes, lines=self._lines, upload=None, **begun)
         return view_import(self._ctx, self._public_id)
 
     def discard(self) -> None:
