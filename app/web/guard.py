@@ -5,7 +5,8 @@ A page acts for the reserved client `people`, which sees the broadcasts of all c
 
 import re
 from collections.abc import Callable
-from functools import wraps
+from contextlib import suppress
+from functools import partial, wraps
 from http import HTTPStatus
 from typing import Any, ParamSpec, TypeVar
 
@@ -242,26 +243,29 @@ def _describe_frame() -> dict[str, Any]:
     ctx: Context = current_app.extensions["clarion"]
     user: SignedIn | None = g.get("user")
     is_let_in = user is not None and not is_factor_missing(user)
-    health, unanswered = _read_state(ctx) if is_let_in else (None, 0)
     return {
         "user": user,
         "is_let_in": is_let_in,
         "may": lambda role: user is not None and user.role.includes(Role(role)),
         "role_sentence": ROLE_SENTENCES[user.role] if user else "",
         "is_sandbox": current_app.config["IS_SANDBOX"],
-        "stopped": _describe_stop(health) if health else None,
-        "waiting": health.attention if health else 0,
-        "unanswered": unanswered,
+        # A function: a region that polls is shown without the frame.
+        "read_service": partial(_read_service, ctx, is_let_in=is_let_in),
         "now": ctx.now(),
     }
 
 
-def _read_state(ctx: Context) -> tuple[BackgroundHealth | None, int]:
-    """Return the health of the background, and how many threads wait for an answer."""
-    try:
-        return read_health(ctx), count_to_answer(ctx)
-    except SQLAlchemyError:
-        return None, 0  # the page itself says so
+def _read_service(ctx: Context, *, is_let_in: bool) -> dict[str, Any]:
+    """Return what the frame says of the service: why nothing is sent, and what waits for people."""
+    health, unanswered = None, 0
+    if is_let_in:
+        with suppress(SQLAlchemyError):  # the page itself says so
+            health, unanswered = read_health(ctx), count_to_answer(ctx)
+    return {
+        "stopped": _describe_stop(health) if health else None,
+        "waiting": health.attention if health else 0,
+        "unanswered": unanswered,
+    }
 
 
 def _describe_stop(health: BackgroundHealth) -> str | None:
