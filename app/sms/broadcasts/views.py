@@ -106,6 +106,8 @@ def view_by_id(ctx: Context, broadcast_id: int) -> BroadcastView:
 
 
 def _view(tx: Connection, ctx: Context, rows: Sequence[Row[Any]]) -> list[BroadcastView]:
+    if not rows:
+        return []
     ids = [row.id for row in rows]
     totals = read_counts(tx, ids)
     cancelled = [row.id for row in rows if row.status is BroadcastStatus.CANCELLED]
