@@ -11,6 +11,7 @@ attention.py    an operator's decision about a batch of unknown outcome
 accounting.py   lines that add up to everybody who was asked for
 states.py       state, progress and verdict of a broadcast
 words.py        numbers and times
+polling.py      how soon a region is read again
 users.py        users, for administrators: create, another role, a new link
 conversations/  inbox: threads by person, and answers; templates; tags
 subscribers/    people: search, one person, stop and allow texts

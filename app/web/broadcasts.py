@@ -25,6 +25,7 @@ from app.sms.models.states import FINAL, BroadcastStatus, CancelRequestState
 from app.sms.models.statuses import MessageStatus
 from app.web.accounting import MARKS, Accounting, AccountingLine, account_for, count_never_handed
 from app.web.guard import describe_actor, find_user, make_page_blueprint, require_role
+from app.web.polling import slow_down
 from app.web.states import (
     choose_poll_s,
     describe_state,
@@ -39,8 +40,6 @@ blueprint = make_page_blueprint("broadcasts")
 
 _ROWS = 50
 _CANCEL_WITHIN_S = 3.0
-_SLOWEST_POLL_S = 30.0
-_POLL_GROWTH = 1.5
 _B = BroadcastStatus
 # Filters of the list, by the word of their chip.
 _FILTERS = {
@@ -102,9 +101,7 @@ def show_broadcast_region(broadcast_id: str) -> str:
     head_changed = request.args.get("state") != facts["state_key"]
     figures_changed = request.args.get("figures") != facts["figures_key"]
     if facts["poll_s"] and not (head_changed or figures_changed):
-        waited_s = request.args.get("wait", 0.0, float)
-        longer_s = min(max(waited_s, facts["poll_s"]) * _POLL_GROWTH, _SLOWEST_POLL_S)
-        facts["poll_s"] = round(longer_s, 1)
+        facts["poll_s"] = slow_down(request.args.get("wait", 0.0, float), facts["poll_s"])
     return render_template("broadcasts/live.html", head_changed=head_changed, **facts)
 
 

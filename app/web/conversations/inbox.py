@@ -39,6 +39,7 @@ from app.subscribers.suppressions.schemas import MAX_NOTE
 from app.web.accounting import MARKS
 from app.web.conversations.masking import mask_text, say_name
 from app.web.guard import describe_actor, find_user, make_page_blueprint, require_role
+from app.web.polling import slow_down
 from app.web.subscribers.wording import shows_numbers
 from app.web.words import clock_time
 
@@ -46,15 +47,14 @@ blueprint = make_page_blueprint("inbox")
 
 _ROWS = 50
 _CUT = 100
-LIST_POLL_S, THREAD_POLL_S, SLOWEST_POLL_S = 15.0, 5.0, 30.0
-_POLL_GROWTH = 1.5
+_LIST_POLL_S, _THREAD_POLL_S = 15.0, 5.0
 _NO_TEXT = "(a picture, or another message without text)"
 _CHIPS = {
     "All": ThreadFilter.ALL,
     "To answer": ThreadFilter.TO_ANSWER,
     "Opted out": ThreadFilter.OPTED_OUT,
 }
-CHANNEL = "page"
+_CHANNEL = "page"
 
 
 class InboxQuerySchema(Schema):
@@ -127,8 +127,7 @@ def show_thread_region(text_id: int) -> str:
     query = _load(ThreadQuerySchema)
     facts = _describe_thread(view_thread(current_context(), text_id))
     if query.get("newest") == facts["newest"]:
-        waited_s = max(query.get("wait", 0.0), THREAD_POLL_S)
-        facts["poll_s"] = round(min(waited_s * _POLL_GROWTH, SLOWEST_POLL_S), 1)
+        facts["poll_s"] = slow_down(query.get("wait", 0.0), _THREAD_POLL_S)
     return render_template("conversations/thread.html", **facts)
 
 
@@ -191,10 +190,10 @@ def carry_out_judgement(suppression: Row[Any], meant: str, *, actor: str, note: 
     """Stop all texts, or let them go on, and say so.  Raises Conflict."""
     ctx, public_id = current_context().subscriber_context, suppression.public_id
     if meant == "stop":
-        manage.confirm_suppression(ctx, public_id, actor=actor, channel=CHANNEL, note=note)
+        manage.confirm_suppression(ctx, public_id, actor=actor, channel=_CHANNEL, note=note)
         flash("Stopped.\nNothing is sent to them. The note is kept with your name.", "done")
     else:
-        manage.release_suppression(ctx, public_id, actor=actor, channel=CHANNEL, note=note)
+        manage.release_suppression(ctx, public_id, actor=actor, channel=_CHANNEL, note=note)
         flash("Texts may go on.\nThe note is kept with your name.", "done")
 
 
@@ -254,7 +253,7 @@ def _describe_list(
         "show": show,
         "chips": _CHIPS,
         "opened": opened,
-        "list_poll_s": LIST_POLL_S,
+        "list_poll_s": _LIST_POLL_S,
         "seen_at": ctx.now(),
     }
 
@@ -285,7 +284,7 @@ def _describe_thread(thread: Thread) -> dict[str, Any]:
         "details": _list_details(thread, number),
         "days": _group_by_day(thread.texts, person, masked=masked),
         "newest": f"{thread.newest_id}.{len(thread.texts)}.{last.status}.{bool(suppression)}"[:64],
-        "poll_s": THREAD_POLL_S,
+        "poll_s": _THREAD_POLL_S,
         "state": name_state(thread),
         "refusal": explain_refusal(thread),
         "our_number": thread.our_number,
