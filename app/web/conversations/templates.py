@@ -179,8 +179,8 @@ def find_costly(text: str) -> str:
     """
     found = find_non_gsm_characters(PLACEHOLDER.sub("", text))
     return ", ".join(
-        f"{each.character} (use {each.look_alike})" if each.look_alike else each.character
-        for each in found
+        f"{costly.character} (use {costly.look_alike})" if costly.look_alike else costly.character
+        for costly in found
     )
 
 
