@@ -11,7 +11,6 @@ from werkzeug.wrappers import Response
 from app.accounts.roles import Role
 from app.config.keys import PEOPLE_CLIENT
 from app.errors import BadInput, Conflict, NotFound
-from app.phone.e164 import mask_number
 from app.sms.broadcasts import control
 from app.sms.broadcasts.idempotency import RequestKey
 from app.sms.broadcasts.query_schemas import BroadcastQuerySchema
@@ -34,6 +33,7 @@ from app.web.states import (
     name_broadcast,
     say_verdict,
 )
+from app.web.subscribers.wording import show_number, shows_numbers
 from app.web.words import clock_time, people
 
 blueprint = make_page_blueprint("broadcasts")
@@ -185,14 +185,11 @@ def list_people(broadcast_id: str) -> str:
     query = MessageQuerySchema().load({"limit": str(_ROWS)} | request.args.to_dict())
     ctx, view = current_context(), _find(broadcast_id)
     page = list_messages(ctx, broadcast_id, **query)
-    user = find_user()
-    shows_numbers = user is not None and user.role.includes(Role.AUTHOR)
     rows = []
     for message in page.rows:
         kind, word = MARKS[message.status]
         reason = explain_status(message.status, message.code, message.exclusion_reason)["reason"]
-        phone = message.recipient
-        number = phone if shows_numbers else mask_number(phone)
+        number = show_number(message.recipient)
         rows.append(
             {"number": number, "kind": kind, "word": word, "reason": reason, "at": message.at}
         )
@@ -208,7 +205,7 @@ def list_people(broadcast_id: str) -> str:
         code=query.get("code"),
         accounting=account_for(view),
         statuses=[(status, view.counts[status]) for status in MARKS if view.counts.get(status)],
-        shows_numbers=shows_numbers,
+        shows_numbers=shows_numbers(),
     )
 
 

@@ -12,9 +12,9 @@ from sqlalchemy import Row
 from werkzeug.wrappers import Response
 
 from app.accounts.roles import Role
+from app.config.keys import PEOPLE_CLIENT
 from app.errors import BadInput, ClarionError, Conflict, NotFound, RequestRunning
 from app.http.fields import Cursor, MessageText
-from app.phone.e164 import mask_number
 from app.sms.current import current_context
 from app.sms.inbound.answer import (
     AnsweredMeanwhile,
@@ -22,6 +22,7 @@ from app.sms.inbound.answer import (
     explain_refusal,
     name_state,
 )
+from app.sms.inbound.auto_reply import REPLY_CLIENT
 from app.sms.inbound.threads import (
     SentAnswer,
     Thread,
@@ -40,7 +41,7 @@ from app.web.accounting import MARKS
 from app.web.conversations.masking import mask_text, say_name
 from app.web.guard import describe_actor, find_user, make_page_blueprint, require_role
 from app.web.polling import slow_down
-from app.web.subscribers.wording import shows_numbers
+from app.web.subscribers.wording import show_number, shows_numbers
 from app.web.words import clock_time
 
 blueprint = make_page_blueprint("inbox")
@@ -48,13 +49,14 @@ blueprint = make_page_blueprint("inbox")
 _ROWS = 50
 _CUT = 100
 _LIST_POLL_S, _THREAD_POLL_S = 15.0, 5.0
+# Clients whose name says nothing to people.
+_OURS = (PEOPLE_CLIENT, REPLY_CLIENT)
 _NO_TEXT = "(a picture, or another message without text)"
 _CHIPS = {
     "All": ThreadFilter.ALL,
     "To answer": ThreadFilter.TO_ANSWER,
     "Opted out": ThreadFilter.OPTED_OUT,
 }
-_CHANNEL = "page"
 
 
 class InboxQuerySchema(Schema):
@@ -137,7 +139,7 @@ def answer(text_id: int) -> Response | tuple[str, HTTPStatus]:
     """Send an answer, once for each state of the thread that its page showed."""
     text, user = request.form.get("message", ""), find_user()
     try:
-        told, _, is_incomplete = answer_thread(
+        created, _, is_incomplete = answer_thread(
             current_context(),
             text_id,
             text,
@@ -155,7 +157,7 @@ def answer(text_id: int) -> Response | tuple[str, HTTPStatus]:
         return _show_thread(text_id, Draft(text, note=f"Not sent.\n{e.sentence}")), e.status
     if is_incomplete:
         current_app.extensions["wake_workers"]()
-    flash(*_say_sent(told))
+    flash(*_say_sent(created))
     return _go_to(text_id)
 
 
@@ -190,10 +192,10 @@ def carry_out_judgement(suppression: Row[Any], meant: str, *, actor: str, note: 
     """Stop all texts, or let them go on, and say so.  Raises Conflict."""
     ctx, public_id = current_context().subscriber_context, suppression.public_id
     if meant == "stop":
-        manage.confirm_suppression(ctx, public_id, actor=actor, channel=_CHANNEL, note=note)
+        manage.confirm_suppression(ctx, public_id, actor=actor, channel=manage.PAGE, note=note)
         flash("Stopped.\nNothing is sent to them. The note is kept with your name.", "done")
     else:
-        manage.release_suppression(ctx, public_id, actor=actor, channel=_CHANNEL, note=note)
+        manage.release_suppression(ctx, public_id, actor=actor, channel=manage.PAGE, note=note)
         flash("Texts may go on.\nThe note is kept with your name.", "done")
 
 
@@ -227,10 +229,10 @@ def _say_answered(last: SentAnswer | None) -> str:
     return f"{name} answered at {clock_time(last.at, current_context().now())}."
 
 
-def _say_sent(told: dict[str, Any]) -> tuple[str, str]:
-    if told.get("batch_id") or told["status"] == "queued":
+def _say_sent(created: dict[str, Any]) -> tuple[str, str]:
+    if created.get("batch_id") or created["status"] == "queued":
         return "Sent.\nIts status is below the text.", "done"
-    return f"Kept, but not sent yet.\n{told['message']}", "warn"
+    return f"Kept, but not sent yet.\n{created['message']}", "warn"
 
 
 def _show_thread(text_id: int, draft: Draft) -> str:
@@ -275,13 +277,12 @@ def _describe_row(row: Row[Any], phone: str | None) -> dict[str, Any]:
 
 def _describe_thread(thread: Thread) -> dict[str, Any]:
     masked, person, suppression = not shows_numbers(), thread.subscriber, thread.suppression
-    number = mask_number(thread.phone) if masked else thread.phone
     last = thread.texts[-1]
     return {
         "id": thread.newest_id,
         "name": say_name(person, thread.phone, masked=masked),
         "person_id": person.public_id if person is not None else None,
-        "details": _list_details(thread, number),
+        "details": _list_details(thread),
         "days": _group_by_day(thread.texts, person, masked=masked),
         "newest": f"{thread.newest_id}.{len(thread.texts)}.{last.status}.{bool(suppression)}"[:64],
         "poll_s": _THREAD_POLL_S,
@@ -294,11 +295,11 @@ def _describe_thread(thread: Thread) -> dict[str, Any]:
     }
 
 
-def _list_details(thread: Thread, number: str) -> str:
+def _list_details(thread: Thread) -> str:
     person = thread.subscriber
     if person is None:
         return "Not among the people you keep."
-    return ", ".join(filter(None, (number, person.language, person.time_zone)))
+    return ", ".join(filter(None, (show_number(thread.phone), person.language, person.time_zone)))
 
 
 def _find_opted_out_at(suppression: Row[Any] | None) -> datetime | None:
@@ -318,7 +319,7 @@ def _describe_text(text: ThreadText, person: Any, *, masked: bool) -> dict[str, 
         "kind": kind,
         "word": word,
         "reason": text.reason if kind not in ("delivered", "sending") else "",
-        "by": text.author or ("" if text.client in ("people", "clarion") else text.client),
+        "by": text.author or ("" if text.client in _OURS else text.client),
     }
 
 
