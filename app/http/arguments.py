@@ -81,8 +81,23 @@ def reject_fields(error: ValidationError, schema: Schema | None = None) -> BadIn
     if isinstance(nested, dict):
         messages = nested
     fields = explain_errors(messages, error.data, schema, is_body=True)
-    first = (f"{name}: {_find_first(reasons).rstrip('.')}" for name, reasons in fields.items())
+    first = (f"{name}: {find_first(reasons).rstrip('.')}" for name, reasons in fields.items())
     return BadInput(_capitalize("; ".join(first)), fields=fields)
+
+
+def find_first(reasons: Any) -> str:
+    """Return the first of the reasons of a field, however deep they are nested."""
+    while isinstance(reasons, Mapping):
+        reasons = next(iter(reasons.values()))
+    return str(reasons[0]) if isinstance(reasons, list) else str(reasons)
+
+
+def load_fields(schema: Schema, body: Mapping[str, Any]) -> Any:
+    """Load fields that came otherwise than as JSON.  Raises BadInput with the reasons by field."""
+    try:
+        return schema.load(body)
+    except ValidationError as e:
+        raise reject_fields(e, schema) from e
 
 
 def _keep_hashes(req: Request, raw: bytes, body: dict[str, Any]) -> None:
@@ -107,12 +122,6 @@ def _hash_body(req: Request, raw: bytes, body: dict[str, Any]) -> tuple[bytes, b
 
 def _has_no_body(req: Request) -> bool:
     return not req.content_length and "Transfer-Encoding" not in req.headers
-
-
-def _find_first(reasons: Any) -> str:
-    while isinstance(reasons, Mapping):
-        reasons = next(iter(reasons.values()))
-    return str(reasons[0]) if isinstance(reasons, list) else str(reasons)
 
 
 def _capitalize(sentence: str) -> str:

@@ -1,15 +1,13 @@
 """Pages of tags: list with their numbers of people, make, rename, delete."""
 
 from http import HTTPStatus
-from typing import Any
 
 from flask import flash, redirect, render_template, request, url_for
-from marshmallow import Schema, ValidationError
 from werkzeug.wrappers import Response
 
 from app.accounts.roles import Role
 from app.errors import BadInput, Conflict
-from app.http.arguments import reject_fields
+from app.http.arguments import load_fields
 from app.subscribers.attributes import normalise_tag
 from app.subscribers.current import current_subscriber_context
 from app.subscribers.tags import tags
@@ -38,7 +36,7 @@ def create() -> Response | tuple[str, HTTPStatus]:
     name = request.form.get("name", "")
     body = {"name": name, "double_opt_in": "double_opt_in" in request.form}
     try:
-        new = _load(TagSchema(), body)
+        new = load_fields(TagSchema(), body)
         tags.create_tag(current_subscriber_context(), actor=describe_actor(), **new)
     except (BadInput, Conflict) as e:
         return _show_list(name, _explain(e)), e.status
@@ -60,7 +58,7 @@ def change(tag: str) -> Response | tuple[str, HTTPStatus]:
     name = request.form.get("name", "")
     body = {"name": name, "double_opt_in": "double_opt_in" in request.form}
     try:
-        changes = _load(TagChangeSchema(), body)
+        changes = load_fields(TagChangeSchema(), body)
         tags.change_tag(
             current_subscriber_context(), _normalise(tag), actor=describe_actor(), **changes
         )
@@ -126,13 +124,6 @@ def _show(tag: str, typed: str | None, error: str, *, is_deleting: bool = False)
 def _normalise(tag: str) -> str:
     """Return the name of a tag; "", which no tag has, for an invalid one."""
     return normalise_tag(tag) or ""
-
-
-def _load(schema: Schema, body: dict[str, Any]) -> Any:
-    try:
-        return schema.load(body)
-    except ValidationError as e:
-        raise reject_fields(e, schema) from e
 
 
 def _explain(error: BadInput | Conflict) -> str:

@@ -6,15 +6,15 @@ from http import HTTPStatus
 from typing import Any
 
 from flask import flash, redirect, render_template, request, url_for
-from marshmallow import Schema, ValidationError, fields, validate
+from marshmallow import Schema, fields, validate
 from sqlalchemy import Row
 from werkzeug.wrappers import Response
 
 from app.accounts.roles import Role
 from app.config.keys import PEOPLE_CLIENT
 from app.db.viewer import Viewer
-from app.errors import Conflict
-from app.http.arguments import reject_fields
+from app.errors import BadInput, Conflict
+from app.http.arguments import find_first, load_fields
 from app.sms.content import templates
 from app.sms.content.placeholders import PLACEHOLDER
 from app.sms.content.template_schemas import (
@@ -91,12 +91,13 @@ def create() -> Response | tuple[str, HTTPStatus]:
     """Create a template of the pages."""
     name, rows = request.form.get("name", ""), _read_rows()
     try:
-        new = _load(TemplateSchema(), {"name": name} | _make_body(rows))
+        new = load_fields(TemplateSchema(), {"name": name} | _make_body(rows))
         templates.create_template(
             current_context(), **new, client=PEOPLE_CLIENT, actor=_name_actor()
         )
-    except _Refused as e:
-        return _show_form(None, name, _mark(rows, e.errors), e.errors), HTTPStatus.BAD_REQUEST
+    except BadInput as e:
+        errors = e.facts["fields"]
+        return _show_form(None, name, _mark(rows, errors), errors), e.status
     except Conflict as e:
         errors = {"name": e.sentence}
         return _show_form(None, name, rows, errors), HTTPStatus.CONFLICT
@@ -138,9 +139,10 @@ def change(client: str, name: str) -> Response | tuple[str, HTTPStatus]:
     ctx, rows = _as(client), _read_rows()
     before = templates.view_template(ctx, name)
     try:
-        content = _load(TemplateTextsSchema(), _make_body(rows))
-    except _Refused as e:
-        return _show_form(before, name, _mark(rows, e.errors), e.errors), HTTPStatus.BAD_REQUEST
+        content = load_fields(TemplateTextsSchema(), _make_body(rows))
+    except BadInput as e:
+        errors = e.facts["fields"]
+        return _show_form(before, name, _mark(rows, errors), errors), e.status
     stored = templates.replace_template(ctx, name, content, actor=_name_actor())
     if stored.version == before.version:
         flash("Nothing was changed.\nThe texts are those of the newest version.", "done")
@@ -184,14 +186,6 @@ def find_costly(text: str) -> str:
     )
 
 
-class _Refused(Exception):
-    """The form is wrong: reasons by field, those of texts by language below `texts`."""
-
-    def __init__(self, errors: dict[str, Any]) -> None:
-        super().__init__("refused")
-        self.errors = errors
-
-
 def _as(client: str) -> Context:
     """Return the context of the client that a template belongs to: names are unique there."""
     return replace(current_context(), viewer=Viewer(client, sees_all=False))
@@ -214,22 +208,16 @@ def _read_rows() -> list[TextRow]:
 
 
 def _make_body(rows: list[TextRow]) -> dict[str, Any]:
+    """Return the fields of a template.  Raises BadInput for a language that is given twice."""
     given = [row for row in rows if row.language or row.text.strip()]
     languages = [row.language for row in given]
     twice = [language for language in languages if languages.count(language) > 1]
     if twice:
-        raise _Refused({"texts": {twice[0]: ["Given twice."]}})
+        raise BadInput("A language is given twice.", fields={"texts": {twice[0]: ["Given twice."]}})
     return {
         "texts": {row.language: row.text for row in given},
         "default_language": languages[0] if languages else "",
     }
-
-
-def _load(schema: Schema, body: dict[str, Any]) -> Any:
-    try:
-        return schema.load(body)
-    except ValidationError as e:
-        raise _Refused(reject_fields(e, schema).facts["fields"]) from e
 
 
 def _mark(rows: list[TextRow], errors: Mapping[str, Any]) -> list[TextRow]:
@@ -237,26 +225,20 @@ def _mark(rows: list[TextRow], errors: Mapping[str, Any]) -> list[TextRow]:
     reasons = errors.get("texts") or errors.get("default_language") or {}
     by_language = reasons if isinstance(reasons, Mapping) else {}
     marked = [
-        replace(row, error=_first(by_language[row.language[:_MAX_SHOWN]]))
+        replace(row, error=find_first(by_language[row.language[:_MAX_SHOWN]]))
         if row.language[:_MAX_SHOWN] in by_language and (row.language or row.text.strip())
         else row
         for row in rows
     ] or [TextRow()]
     if reasons and not any(row.error for row in marked):
-        marked[0] = replace(marked[0], error=_first(reasons))
+        marked[0] = replace(marked[0], error=find_first(reasons))
     return marked
-
-
-def _first(reasons: Any) -> str:
-    while isinstance(reasons, Mapping):
-        reasons = next(iter(reasons.values()))
-    return str(reasons[0]) if isinstance(reasons, list) else str(reasons)
 
 
 def _show_form(
     row: Row[Any] | None, name: str, rows: list[TextRow], errors: Mapping[str, Any]
 ) -> str:
-    error = _first(errors["name"]) if "name" in errors else ""
+    error = find_first(errors["name"]) if "name" in errors else ""
     return render_template(
         "conversations/template_form.html", template=row, name=name, error=error, rows=rows
     )
