@@ -8,7 +8,6 @@ from flask import current_app, render_template, request, url_for
 
 from app.accounts.roles import Role
 from app.health import Readiness
-from app.phone.reader import PhoneReader
 from app.sms.analytics.query import AnalyticsQuery, Figures, read_analytics
 from app.sms.broadcasts.views import BroadcastView, list_broadcasts
 from app.sms.context import Context
@@ -23,6 +22,7 @@ from app.subscribers.suppressions.manage import count_to_review
 from app.web.accounting import MARKS, account_for
 from app.web.guard import make_page_blueprint, require_role
 from app.web.states import describe_state, is_moving, measure_progress, name_broadcast, say_audience
+from app.web.subscribers.wording import read_number
 from app.web.words import clock_time, people, texts
 
 blueprint = make_page_blueprint("overview")
@@ -93,7 +93,7 @@ def show_why() -> str:
     number, answer, error = request.form.get("number", ""), None, ""
     if request.method == "POST":
         try:
-            phone = PhoneReader(check=False).read(number)
+            phone = read_number(number)
         except ValueError:
             error = "Write the number with its country, such as +46 70 174 06 21."
         else:

@@ -78,6 +78,14 @@ def test_a_number_is_explained_in_one_sentence(operator, caller):
     assert 'value="07012"' in wrong.text
 
 
+def test_a_number_is_looked_up_as_people_of_the_default_country_write_it(make_service, sandbox):
+    operator = visit(make_service(DEFAULT_COUNTRY="SE"), Role.OPERATOR)
+
+    answer = read_text(operator.post("/why", {"number": "070-123 45 67"}, on="/why"))
+
+    assert "No stored broadcast sent anything to this number" in answer
+
+
 def test_a_decision_needs_a_note_and_is_made_once(operator, caller, in_doubt):
     reference, broadcast = in_doubt
     page = f"/attention/{reference}"
