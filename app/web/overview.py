@@ -118,7 +118,7 @@ def _explain(ctx: Context, phone: str) -> dict[str, Any]:
                 "sentence": f"{reason}“{name[:_NAME_CHARACTERS]}”",
             }
         )
-    return {"bold": found["explanation"], "detail": "", "rows": rows}
+    return {"sentence": found["explanation"], "rows": rows}
 
 
 def _describe_now(ctx: Context) -> dict[str, Any]:
@@ -165,7 +165,6 @@ def _show_broadcast(view: BroadcastView) -> dict[str, Any]:
         "accounting": accounting,
         "audience": say_audience(view, accounting),
         "progress": measure_progress(view, accounting),
-        "client": view.row.client,
     }
 
 
