@@ -1,6 +1,7 @@
 """Pages of broadcasts: the list, one that moves by itself, its people, and pause, resume, stop."""
 
 import time
+from collections.abc import Callable
 from hashlib import sha256
 from http import HTTPStatus
 from typing import Any
@@ -222,7 +223,7 @@ def _find(broadcast_id: str) -> BroadcastView:
         raise NotFound("There is no such broadcast.") from None
 
 
-def _change(broadcast_id: str, change: Any) -> Response:
+def _change(broadcast_id: str, change: Callable[[], None]) -> Response:
     """Change a broadcast.  What its state does not allow is said on its page."""
     try:
         change()

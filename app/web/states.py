@@ -48,10 +48,7 @@ def say_audience(view: BroadcastView, accounting: Accounting) -> str:
 def describe_state(view: BroadcastView) -> State:
     """Return the state of a broadcast as a fact with a time."""
     row, now = view.row, view.seen_at
-    done = clock_time(row.completed_at, now) if row.completed_at else ""
-    at = f" at {done}" if row.completed_at and row.completed_at.date() == now.date() else ""
-    if row.completed_at and not at:
-        at = f" on {done}"
+    at = _say_when(row.completed_at, now)
     match row.status:
         case _B.SCHEDULED:
             return State("clock", f"Starts {clock_time(row.send_at, now)}")
@@ -77,6 +74,13 @@ def describe_state(view: BroadcastView) -> State:
         case _B.CANCELLED:
             return State("stopped", f"Stopped{at}")
     return State("delivered", f"Done{at}")
+
+
+def _say_when(at: datetime | None, now: datetime) -> str:
+    """Return a time as the end of a sentence: at a time of today, else on a day; "" for no time."""
+    if at is None:
+        return ""
+    return f" {'at' if at.date() == now.date() else 'on'} {clock_time(at, now)}"
 
 
 def is_moving(view: BroadcastView) -> bool:
