@@ -9,7 +9,7 @@ from flask import current_app, render_template, request, url_for
 from app.accounts.roles import Role
 from app.health import Readiness
 from app.sms.analytics.query import AnalyticsQuery, Figures, read_analytics
-from app.sms.broadcasts.views import BroadcastView, list_broadcasts
+from app.sms.broadcasts.views import BroadcastView, list_newest
 from app.sms.context import Context
 from app.sms.current import current_context
 from app.sms.drafts.approval import list_asked
@@ -122,8 +122,10 @@ def _explain(ctx: Context, phone: str) -> dict[str, Any]:
 
 
 def _describe_now(ctx: Context) -> dict[str, Any]:
-    running = [view for status in _RUNNING for view in _list(ctx, status)]
-    scheduled = sorted(_list(ctx, BroadcastStatus.SCHEDULED), key=lambda view: view.row.send_at)
+    views = list_newest(ctx, (*_RUNNING, BroadcastStatus.SCHEDULED), limit=_SHOWN)
+    running = [view for view in views if view.row.status in _RUNNING]
+    scheduled = [view for view in views if view.row.status is BroadcastStatus.SCHEDULED]
+    scheduled.sort(key=lambda view: view.row.send_at)
     moving = any(is_moving(view) for view in running)
     conditions = _list_conditions(ctx)
     return {
@@ -150,10 +152,6 @@ def _say_heading(conditions: int, running: int, scheduled: int) -> str:
     parts = [one if n == 1 else many.format(n) for n, one, many in counts if n]
     sentence = ", ".join(parts) or "nothing is under way"
     return f"{sentence[0].upper()}{sentence[1:]}."
-
-
-def _list(ctx: Context, status: BroadcastStatus) -> list[BroadcastView]:
-    return list_broadcasts(ctx, status=status, limit=_SHOWN).rows
 
 
 def _show_broadcast(view: BroadcastView) -> dict[str, Any]:

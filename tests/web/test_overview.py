@@ -1,11 +1,12 @@
 """The overview, why a number got no text, and the decision about a batch in doubt."""
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import Engine, event, update
 
 from app.accounts.roles import Role
 from app.sms.models.batch import Batch
-from app.sms.models.states import Attention, BatchState
+from app.sms.models.broadcast import Broadcast
+from app.sms.models.states import Attention, BatchState, BroadcastStatus
 from tests.callers import id_of
 from tests.factories import in_hours, many_numbers
 from tests.web.visitor import read_text, visit
@@ -43,6 +44,27 @@ def test_the_overview_shows_what_runs_waits_and_needs_attention(operator, caller
     assert "large In the queue" in text
     assert "0 of 1,200 people handed to Sinch, 0 delivered" in text
     assert "later 1 person Starts" in text
+
+
+def test_a_broadcast_that_begins_while_the_overview_is_read_is_on_it(service, operator, caller):
+    caller.send(*many_numbers(1_200), reference="large")
+    db, statements = service.extensions["clarion"].db, []
+
+    def begin(_connection, _cursor, statement, parameters, *_):
+        is_first = "sending" in parameters and not statements
+        if is_first and "FROM broadcasts" in statement:
+            statements.append(statement)
+            with db.write() as tx:
+                tx.execute(update(Broadcast).values(status=BroadcastStatus.SENDING))
+
+    event.listen(Engine, "after_cursor_execute", begin)
+    try:
+        text = read_text(operator.get("/overview"))
+    finally:
+        event.remove(Engine, "after_cursor_execute", begin)
+
+    assert len(statements) == 1
+    assert "1 broadcast is under way" in text
 
 
 def test_an_audience_that_is_looked_up_later_is_no_empty_one(operator, caller):

@@ -1,7 +1,7 @@
 """Broadcasts with their counts: one, or a page of them."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -187,6 +187,26 @@ def list_broadcasts(
     with ctx.db.read() as tx:
         page = make_page(tx.execute(query).all(), limit)
         return Page(_view(tx, ctx, page.rows), page.cursor)
+
+
+def list_newest(
+    ctx: Context, statuses: Iterable[BroadcastStatus], *, limit: int
+) -> list[BroadcastView]:
+    """List the newest broadcasts of each status, all as they are at one moment.
+
+    Otherwise a broadcast that changes its status meanwhile could be in no list.
+    """
+    newest = (
+        select(_BROADCASTS)
+        .where(ctx.viewer.sees(_BROADCASTS.c.client))
+        .order_by(_BROADCASTS.c.id.desc())
+        .limit(limit)
+    )
+    with ctx.db.read() as tx:
+        rows: list[Row[Any]] = []
+        for status in statuses:
+            rows += tx.execute(newest.where(_BROADCASTS.c.status == status)).all()
+        return _view(tx, ctx, rows)
 
 
 def list_batch_ids(ctx: Context, broadcast_id: int, *, limit: int = 1_000) -> list[str]:
