@@ -14,22 +14,19 @@ from app.subscribers.current import current_subscriber_context
 from app.subscribers.profiles.crud import create_subscriber
 from app.subscribers.profiles.schemas import SubscriberSchema
 from app.web.guard import describe_actor, make_page_blueprint, require_role
-from app.web.subscribers.wording import read_number
+from app.web.subscribers.wording import FIELD_MISTAKES, list_wrong_fields, read_number
 
 blueprint = make_page_blueprint("add_person")
 
 _PLAIN = ("first_name", "last_name", "language", "time_zone")
 _CONSENT = ("wording", "source")
 _FIELDS = ("phone", *_PLAIN, "tags", "agreed", *_CONSENT)
-_SENTENCES = {
+_SENTENCES = FIELD_MISTAKES | {
     "phone": "No country has numbers like this one.",
     "first_name": "At most 100 characters.",
     "last_name": "At most 100 characters.",
     "language": "Write a language such as sv, pt-BR or zh-Hans.",
     "time_zone": "Write a zone such as Europe/Stockholm.",
-    "tags": "A tag has 1 to 64 letters, digits, blanks, '.', '_', '-' or ':'; at most 100 tags.",
-    "wording": "Write what they agreed to, word for word.",
-    "source": "Write where they agreed, such as the address of the page.",
 }
 
 
@@ -50,7 +47,7 @@ def add() -> Response | tuple[str, HTTPStatus]:
     try:
         entry = SubscriberSchema().load(body)
     except ValidationError as e:
-        errors = _name_errors(e.messages_dict) | errors
+        errors = {name: _SENTENCES[name] for name in list_wrong_fields(e)} | errors
     if errors:
         page = render_template("subscribers/add.html", form=form, errors=errors)
         return page, HTTPStatus.BAD_REQUEST
@@ -76,9 +73,3 @@ def _make_body(form: Mapping[str, str], errors: dict[str, str]) -> dict[str, Any
     except ValueError as e:
         errors["phone"] = str(e)
     return body
-
-
-def _name_errors(messages: Mapping[str, Any]) -> dict[str, str]:
-    """Return a sentence for each field of the form that is wrong."""
-    names = [*(name for name in messages if name != "consent"), *messages.get("consent", {})]
-    return {name: _SENTENCES[name] for name in names}

@@ -17,6 +17,7 @@ from app.subscribers.imports.schemas import ImportSchema
 from app.subscribers.imports.upload import read_first_chunk
 from app.subscribers.lists.columns import FIELDS, name_attribute, strip_headers
 from app.subscribers.lists.reader import read_heading
+from app.web.subscribers.wording import FIELD_MISTAKES, list_wrong_fields
 
 _ROWS_SHOWN = 5
 _MAX_CELL = 80
@@ -36,11 +37,8 @@ _LABELS = {
 }
 _TYPES = {ValueType.TEXT: "text", ValueType.NUMBER: "number", ValueType.BOOLEAN: "yes or no"}
 _TYPE_MARK = "|"
-_FIELD_ERRORS = {
-    "tags": "A tag has 1 to 64 letters, digits, blanks, '.', '_', '-' or ':'; at most 100 tags.",
+_FIELD_ERRORS = FIELD_MISTAKES | {
     "country": "Write the two letters of a country, such as SE.",
-    "wording": "Write what they agreed to, word for word.",
-    "source": "Write where they agreed, such as the address of the page.",
     "at": "Write the day on which they agreed, not before 1990 and not in the future.",
 }
 
@@ -82,7 +80,7 @@ def read_form(ctx: SubscriberContext, row: Row[Any], form: Mapping[str, str]) ->
             ignore=tuple(headers[at] for at, value in choices.items() if not value),
         )
     except ValidationError as e:
-        errors |= _name_errors(e.messages_dict)
+        errors |= _name_errors(e)
     if options.consent and options.consent.at and options.consent.at > ctx.now():
         errors["at"] = _FIELD_ERRORS["at"]
         options = replace(options, consent=None)
@@ -129,15 +127,13 @@ def _read_consent(given: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _name_errors(messages: Mapping[str, Any]) -> dict[str, str]:
+def _name_errors(error: ValidationError) -> dict[str, str]:
     """Return a sentence for each field of the form that is wrong."""
-    names = [name for name in messages if name != "consent"]
-    names += list(messages.get("consent", {}))
     return {
         name if name in _FIELD_ERRORS else "columns": _FIELD_ERRORS.get(
             name, "A column's title is too long, or its choice is unknown: leave it out."
         )
-        for name in names
+        for name in list_wrong_fields(error)
     }
 
 

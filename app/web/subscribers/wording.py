@@ -26,6 +26,12 @@ _CAUSES = {
     Cause.IMPORT: "on an imported opt-out list",
     Cause.ERASED: "their data was erased",
 }
+# What is wrong with fields that the forms of a person and of a file have.
+FIELD_MISTAKES = {
+    "tags": "A tag has 1 to 64 letters, digits, blanks, '.', '_', '-' or ':'; at most 100 tags.",
+    "wording": "Write what they agreed to, word for word.",
+    "source": "Write where they agreed, such as the address of the page.",
+}
 NO_NOTE = "Write why, for those who ask later: 1 to 200 characters."
 # What can be wrong with a form that stops texts: the id of the field, and a sentence.
 _STOP_MISTAKES = {
@@ -122,6 +128,12 @@ def say_event(event: Mapping[str, Any]) -> tuple[str, str]:
             return f"Answered “{words}”", f"to our question about the tag “{event['tag']}”."
         case _:
             return "Texts were allowed again.", f"“{words}”. {recorded}"
+
+
+def list_wrong_fields(error: ValidationError) -> list[str]:
+    """Return the fields of a form that are wrong, those of a consent in place of the consent."""
+    messages = error.messages_dict
+    return [*(name for name in messages if name != "consent"), *messages.get("consent", {})]
 
 
 def explain_stop(error: ValidationError) -> dict[str, str]:
