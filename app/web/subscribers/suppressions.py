@@ -155,13 +155,12 @@ def _show_list(form: dict[str, str], errors: dict[str, str]) -> str:
     args = {"active": "true", "limit": str(_ROWS)} | request.args.to_dict()
     query = SuppressionQuerySchema().load(args)
     page = manage.list_suppressions(current_subscriber_context(), **query)
-    filters = {word: dict(values) for word, values in _FILTERS.items()}
     chosen = {name: args[name] for name in ("active", "scope") if name in args}
     return render_template(
         "subscribers/suppressions.html",
         rows=_describe(page.rows),
         cursor=page.cursor,
-        filters=filters,
+        filters=_FILTERS,
         chosen=chosen,
         form=form,
         errors=errors,
@@ -200,9 +199,11 @@ def _describe(rows: Sequence[Row[Any]]) -> list[dict[str, Any]]:
             {
                 "id": row.public_id,
                 "number": show_number(row.phone),
+                "is_erased": row.phone is None,
                 "name": show_name(person._asdict()) if person else "",
                 "person_id": person.public_id if person else None,
                 "text": read_inbound(text) if text else "",
+                "scope": row.scope,
                 "what": SCOPES[row.scope],
                 "why": f"{cause[0].upper()}{cause[1:]}",
                 "at": row.suppressed_at,
