@@ -12,6 +12,7 @@ from app.keywords.classify import KeywordIntent, classify_texts
 from app.sinch.schemas import read_texts
 from app.sms.context import Context
 from app.sms.inbound.list import list_texts_from
+from app.sms.inbound.threads import read_body
 from app.sms.messages.search import search_messages
 from app.sms.models.statuses import MessageStatus
 from app.subscribers.models import ConsentKind
@@ -113,8 +114,8 @@ def _show_theirs(row: Row[Any]) -> ThreadEntry:
 
 def read_inbound(row: Row[Any]) -> str:
     """Return what a person wrote, or what else they sent."""
-    texts = "\n".join(read_texts(row.kind, row.body))
-    return texts or ("A picture or a file." if _is_json(row.body) else "No readable text.")
+    text = read_body(row.kind, row.body)
+    return text or ("A picture or a file." if _is_json(row.body) else "No readable text.")
 
 
 def _is_json(body: str) -> bool:
