@@ -45,7 +45,7 @@ def list_tags(
 
 
 def list_tag_names(ctx: SubscriberContext) -> list[str]:
-    """Return the names of all tags, in their order."""
+    """Return the names of all tags, sorted."""
     with ctx.db.read() as tx:
         return list(tx.execute(select(_TAGS.c.name).order_by(_TAGS.c.name)).scalars())
 
