@@ -14,6 +14,7 @@ from app.sms.audience.lookup import read_page
 from app.sms.content.languages import choose_language
 from app.sms.context import Context
 from app.sms.request.model import MAX_INLINE_RECIPIENTS, BroadcastRequest
+from app.subscribers.audiences.audience import count_audience
 from app.subscribers.models import Subscriber
 from app.text.segments import Encoding, TextSize
 
@@ -62,6 +63,14 @@ def iterate_chunks(ctx: Context, request: BroadcastRequest) -> Iterator[Audience
             page = read_page(tx, request, after=after, size=size)
         yield from page.chunks
         after = page.last
+
+
+def count_recipients(ctx: Context, request: BroadcastRequest) -> int:
+    """Return how many recipients a request has now.  Raises BadInput for an unknown tag."""
+    if request.audience is None:
+        return len(request.recipients)
+    with ctx.db.read(within_s=AUDIENCE_WITHIN_S) as tx:
+        return count_audience(tx, request.audience)
 
 
 def choose_size(ctx: Context, request: BroadcastRequest) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from app.sms.audience.expand import AUDIENCE_WITHIN_S, iterate_chunks
+from app.sms.audience.expand import count_recipients, iterate_chunks
 from app.sms.content.placeholders import fill_text
 from app.sms.context import Context
 from app.sms.drafts.request import make_request
@@ -18,7 +18,7 @@ from app.sms.quotes.prices import Cost, read_prices
 from app.sms.request.model import BroadcastRequest, collect_defaults
 from app.sms.request.prepare import prepare_request
 from app.sms.request.schemas import BroadcastRequestSchema
-from app.subscribers.audiences.audience import Audience, count_audience
+from app.subscribers.audiences.audience import Audience
 from app.text.lookalikes import NonGsmCharacter, find_non_gsm_characters, suggest_gsm_text
 
 # More people are not looked at while a text is written.
@@ -76,7 +76,7 @@ def count_text(ctx: Context, draft: Row[Any] | None, message: str) -> TextCount:
     Raises ValidationError and BadInput for a text that cannot be sent.
     """
     request, is_everybody = _make_request(ctx, draft, message)
-    total = _count_people(ctx, request)
+    total = count_recipients(ctx, request)
     estimate = estimate_request(ctx, request, limit=MAX_COUNTED)
     with ctx.db.read() as tx:
         cost = read_prices(tx).cost(estimate.parts)
@@ -103,7 +103,7 @@ def count_draft(ctx: Context, draft: Any) -> DraftCount:
         body.setdefault("message", "-")
     known = SimpleNamespace(body=body, numbers=draft.numbers)
     request = prepare_request(ctx, make_request(known, ctx.now()))
-    total = _count_people(ctx, request)
+    total = count_recipients(ctx, request)
     estimate = estimate_request(ctx, request, limit=MAX_COUNTED)
     return DraftCount(estimate, total, min(total, MAX_COUNTED))
 
@@ -170,10 +170,3 @@ def _make_request(
             parameters=body.get("parameters") or {},
         ),
     ), is_everybody
-
-
-def _count_people(ctx: Context, request: BroadcastRequest) -> int:
-    if request.audience is None:
-        return len(request.recipients)
-    with ctx.db.read(within_s=AUDIENCE_WITHIN_S) as tx:
-        return count_audience(tx, request.audience)

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from app.http.gate import reserve_capacity
-from app.sms.audience.expand import AUDIENCE_WITHIN_S
+from app.sms.audience.expand import count_recipients
 from app.sms.context import Context
 from app.sms.quotes.dry_run import cross_check
 from app.sms.quotes.estimate import Estimate
@@ -15,7 +15,6 @@ from app.sms.quotes.warnings import list_sender_warnings
 from app.sms.request.model import BroadcastRequest
 from app.sms.request.prepare import list_text_warnings, prepare_request
 from app.sms.request.schemas import check_times, show_invalid
-from app.subscribers.audiences.audience import count_audience
 from app.text.lookalikes import find_non_gsm_characters, suggest_gsm_text
 from app.text.segments import measure_text
 
@@ -28,18 +27,10 @@ def serialize_quote(ctx: Context, request: BroadcastRequest, *, dry_run: bool) -
     ctx.require_own_database()
     check_times(request, ctx.now())
     request = prepare_request(ctx, request)
-    reserve_capacity(_count_recipients(ctx, request) // _RECIPIENTS_PER_UNIT)
+    reserve_capacity(count_recipients(ctx, request) // _RECIPIENTS_PER_UNIT)
     quote = make_quote(ctx, request)
     checked = asdict(cross_check(ctx, request)) if dry_run else None
     return _show(ctx, request, quote) | {"dry_run": checked}
-
-
-def _count_recipients(ctx: Context, request: BroadcastRequest) -> int:
-    """Return how many recipients are looked at.  Raises BadInput for an unknown tag."""
-    if request.audience is None:
-        return len(request.recipients)
-    with ctx.db.read(within_s=AUDIENCE_WITHIN_S) as tx:
-        return count_audience(tx, request.audience)
 
 
 def _show(ctx: Context, request: BroadcastRequest, quote: Quote) -> dict[str, Any]:
