@@ -98,10 +98,7 @@ def count_draft(ctx: Context, draft: Any) -> DraftCount:
     What is not chosen yet counts as the API's default.  Raises as make_request does, and NotFound
     and BadInput for an audience without people or of unknown tags.
     """
-    body = {**draft.body}
-    if "template" not in body:
-        body.setdefault("message", "-")
-    known = SimpleNamespace(body=body, numbers=draft.numbers)
+    known = SimpleNamespace(body={"message": "-", **draft.body}, numbers=draft.numbers)
     request = prepare_request(ctx, make_request(known, ctx.now()))
     total = count_recipients(ctx, request)
     estimate = estimate_request(ctx, request, limit=MAX_COUNTED)
@@ -167,6 +164,5 @@ def _make_request(
             else (Audience() if is_everybody else None),
             category=Category(body.get("category", Category.TRANSACTIONAL)),
             sender=body.get("sender"),
-            parameters=body.get("parameters") or {},
         ),
     ), is_everybody

@@ -119,19 +119,12 @@ def mark_sent(tx: Connection, public_id: str, version: int, broadcast_id: int) -
 def forget_in_drafts(ctx: Context, phone: str) -> None:
     """Remove a number from drafts."""
     with ctx.db.write() as tx:
-        query = select(_DRAFTS.c.id, _DRAFTS.c.body, _DRAFTS.c.numbers)
+        query = select(_DRAFTS.c.id, _DRAFTS.c.numbers)
         found = query.where(_DRAFTS.c.numbers.contains(phone)).with_for_update()
         for row in tx.execute(found).all():
             numbers = "\n".join(number for number in row.numbers.split("\n") if number != phone)
-            values = {
-                name: {number: value for number, value in table.items() if number != phone}
-                for name, table in (row.body.get("parameters") or {}).items()
-            }
-            body = {**row.body, "parameters": values} if values else row.body
             ours = update(_DRAFTS).where(_DRAFTS.c.id == row.id)
-            tx.execute(
-                ours.values(numbers=numbers or None, body=body, version=_DRAFTS.c.version + 1)
-            )
+            tx.execute(ours.values(numbers=numbers or None, version=_DRAFTS.c.version + 1))
 
 
 def purge_old_drafts(ctx: Context) -> int:
@@ -154,7 +147,6 @@ def _reject_sent(row: Row[Any]) -> None:
 
 
 def _make_title(body: Mapping[str, Any]) -> str:
-    """Return the reference, else the beginning of the text."""
-    named = body.get("reference") or body.get("message") or ""
-    text = " ".join(named.split()) or _UNTITLED
+    """Return the beginning of the text."""
+    text = " ".join(body.get("message", "").split()) or _UNTITLED
     return text if len(text) <= MAX_TITLE else text[: MAX_TITLE - 1] + "…"

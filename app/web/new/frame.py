@@ -23,12 +23,8 @@ _STEPS = {
 # The step at which a field of the request is entered.
 _STEP_OF = {
     "message": "text",
-    "template": "text",
-    "parameters": "text",
-    "language": "text",
     "recipients": "audience",
     "audience": "audience",
-    "fields": "audience",
     "sender": "when",
     "category": "when",
     "send_at": "when",
@@ -57,7 +53,7 @@ def is_done(draft: Row[Any], step: str) -> bool:
     body = draft.body
     match step:
         case "text":
-            return "message" in body or "template" in body
+            return "message" in body
         case "audience":
             return bool(draft.numbers) or "audience" in body
         case "when":

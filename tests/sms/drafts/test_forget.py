@@ -13,12 +13,12 @@ def test_an_erased_number_is_removed_from_drafts(machine):
     ctx = machine.ctx
     draft_id = make_id(ctx.now())
     columns = {"numbers": f"{ANN}\n{BOB}"}
-    save_draft(ctx, draft_id, {"parameters": {"n": {ANN: "Ann"}}}, user="anna", columns=columns)
+    save_draft(ctx, draft_id, {"message": "Hi"}, user="anna", columns=columns)
 
     erase_number(ctx, ANN, actor="tests")
 
     draft = find_draft(ctx, draft_id)
-    assert (draft.numbers, draft.body) == (BOB, {"parameters": {"n": {}}})
+    assert (draft.numbers, draft.body) == (BOB, {"message": "Hi"})
     assert draft.version == 2
 
 
