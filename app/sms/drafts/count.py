@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
-from types import SimpleNamespace
 from typing import Any
 
 from sqlalchemy import Row
@@ -92,14 +91,14 @@ def count_text(ctx: Context, draft: Row[Any] | None, message: str) -> TextCount:
     )
 
 
-def count_draft(ctx: Context, draft: Any) -> DraftCount:
-    """Count the audience of a draft at its start: who gets it, who waits, and who is left out.
+def count_draft(ctx: Context, body: Mapping[str, Any], numbers: str | None) -> DraftCount:
+    """Count a draft's audience at its start: who gets it, who waits, and who is left out.
 
     What is not chosen yet counts as the API's default.  Raises as make_request does, and NotFound
     and BadInput for an audience without people or of unknown tags.
     """
-    known = SimpleNamespace(body={"message": "-", **draft.body}, numbers=draft.numbers)
-    request = prepare_request(ctx, make_request(known, ctx.now()))
+    request = make_request({"message": "-", **body}, numbers, now=ctx.now())
+    request = prepare_request(ctx, request)
     total = count_recipients(ctx, request)
     estimate = estimate_request(ctx, request, limit=MAX_COUNTED)
     return DraftCount(estimate, total, min(total, MAX_COUNTED))

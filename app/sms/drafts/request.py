@@ -1,5 +1,6 @@
 """Requests from drafts, by the schema of the API, so that both have one truth about errors."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,14 +11,19 @@ from app.sms.request.schemas import BroadcastSchema
 END_AFTER = "end_after_h"
 
 
-def make_request(draft: Any, now: datetime) -> BroadcastRequest:
-    """Return the request of a draft.  Raises ValidationError and BadInput for what is missing."""
-    body: dict[str, Any] = dict(draft.body)
+def make_request(
+    known: Mapping[str, Any], numbers: str | None, *, now: datetime
+) -> BroadcastRequest:
+    """Return the request of a draft's body and numbers.
+
+    Raises ValidationError and BadInput for what is missing.
+    """
+    body = dict(known)
     hours = body.pop(END_AFTER, None)
     if hours is not None:
         start = datetime.fromisoformat(body["send_at"]) if "send_at" in body else now
         body["expire_at"] = (start + timedelta(hours=hours)).isoformat()
-    if draft.numbers:
-        body["recipients"] = draft.numbers.split("\n")
+    if numbers:
+        body["recipients"] = numbers.split("\n")
     request: BroadcastRequest = BroadcastSchema().load(body)
     return request

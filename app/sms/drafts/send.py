@@ -24,9 +24,10 @@ from app.sms.request.model import BroadcastRequest
 from app.sms.request.schemas import BroadcastSchema
 
 
-def quote_draft(ctx: Context, draft: Any) -> dict[str, Any]:
+def quote_draft(ctx: Context, draft: Row[Any]) -> dict[str, Any]:
     """Return the quote of a draft as the API shows it.  Raises what sending would raise."""
-    return serialize_quote(ctx, make_request(draft, ctx.now()), dry_run=False)
+    request = make_request(draft.body, draft.numbers, now=ctx.now())
+    return serialize_quote(ctx, request, dry_run=False)
 
 
 def send_draft(
@@ -52,7 +53,8 @@ def send_draft(
     quoted = read_quoted(ctx, quote)
     if quoted and needs_approval(ctx, draft, quoted["recipients"]):
         raise ApprovalMissing("A second person has to approve it first: nothing was sent.")
-    request = replace(make_request(draft, ctx.now()), quote=quote, created_by=user)
+    request = make_request(draft.body, draft.numbers, now=ctx.now())
+    request = replace(request, quote=quote, created_by=user)
     name = f"draft {public_id} {version}"
     key = RequestKey(
         name,

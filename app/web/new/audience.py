@@ -1,6 +1,5 @@
 """The second step of a new broadcast: who gets it, counted while it is chosen."""
 
-from types import SimpleNamespace
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -57,7 +56,7 @@ def show(draft_id: str) -> Any:
         chosen={group: stored.get(group, []) for group in _GROUPS},
         rows=write_rows(stored.get("where", []), _find_zone()),
         numbers=draft.numbers or "",
-        reach=_count(draft, draft.body.get("audience"), draft.numbers),
+        reach=_count(draft, stored, draft.numbers),
     )
 
 
@@ -140,7 +139,7 @@ def _count(draft: Any, audience: Any, numbers: str | None) -> dict[str, Any] | N
     body = {name: value for name, value in draft.body.items() if name != "audience"}
     body |= {"audience": audience} if audience else {}
     try:
-        counted = count_draft(current_context(), SimpleNamespace(body=body, numbers=numbers))
+        counted = count_draft(current_context(), body, numbers)
     except (ValidationError, ClarionError) as e:
         return {"wrong": next(iter(collect_errors(e).values()))}
     return describe_reach(counted)

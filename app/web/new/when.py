@@ -107,7 +107,7 @@ def _describe_waits(draft: Any) -> dict[str, Any] | None:
         return None
     ctx = current_context()
     try:
-        counted = count_draft(ctx, draft)
+        counted = count_draft(ctx, draft.body, draft.numbers)
     except (ValidationError, ClarionError):
         return None
     return describe_waits(counted, ctx.now(), _find_zone())
