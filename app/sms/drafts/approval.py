@@ -6,13 +6,13 @@ changed or asked for.
 
 from typing import Any
 
-from sqlalchemy import Row, select, update
+from sqlalchemy import Row, select
 
 from app.db.audit import write_audit
 from app.db.base import table_of
 from app.errors import Conflict
 from app.sms.context import Context
-from app.sms.drafts.store import DraftChanged
+from app.sms.drafts.store import change_version
 from app.sms.models.draft import StoredDraft
 
 _DRAFTS = table_of(StoredDraft)
@@ -39,20 +39,18 @@ def is_involved(draft: Row[Any], user: str) -> bool:
 
 def ask_approval(ctx: Context, public_id: str, version: int, *, user: str) -> None:
     """Ask for the approval of a version of a draft.  Raises DraftChanged."""
-    _change(ctx, public_id, version, {"asked_at": ctx.now(), "asked_by": user})
+    with ctx.db.write() as tx:
+        change_version(tx, public_id, version, asked_at=ctx.now(), asked_by=user)
 
 
 def approve_draft(ctx: Context, draft: Row[Any], version: int, *, user: str, actor: str) -> None:
     """Approve a version of a draft.  Raises ApprovalRefused and DraftChanged."""
     if is_involved(draft, user):
         raise ApprovalRefused("A second person approves: you have worked on this draft yourself.")
-    _change(
-        ctx,
-        draft.public_id,
-        version,
-        {"approved_at": ctx.now(), "approved_by": user},
-        actor=actor,
-    )
+    now, public_id = ctx.now(), draft.public_id
+    with ctx.db.write() as tx:
+        change_version(tx, public_id, version, approved_at=now, approved_by=user)
+        write_audit(tx, now=now, actor=actor, action="approve draft", subject=public_id)
 
 
 def list_asked(ctx: Context) -> list[Row[Any]]:
@@ -69,23 +67,3 @@ def list_asked(ctx: Context) -> list[Row[Any]]:
     )
     with ctx.db.read() as tx:
         return list(tx.execute(query))
-
-
-def _change(
-    ctx: Context,
-    public_id: str,
-    version: int,
-    values: dict[str, Any],
-    *,
-    actor: str | None = None,
-) -> None:
-    ours = update(_DRAFTS).where(
-        _DRAFTS.c.public_id == public_id,
-        _DRAFTS.c.version == version,
-        _DRAFTS.c.broadcast_id.is_(None),
-    )
-    with ctx.db.write() as tx:
-        if not tx.execute(ours.values(values)).rowcount:
-            raise DraftChanged("The draft was changed meanwhile: nothing was done.")
-        if actor:
-            write_audit(tx, now=ctx.now(), actor=actor, action="approve draft", subject=public_id)

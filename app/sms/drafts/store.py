@@ -101,7 +101,13 @@ def delete_draft(ctx: Context, public_id: str) -> None:
 
 
 def mark_sent(tx: Connection, public_id: str, version: int, broadcast_id: int) -> None:
-    """Make a draft the broadcast that is stored in this transaction.
+    """Make a draft the broadcast that is stored in this transaction.  Raises DraftChanged."""
+    # The broadcast has the numbers.
+    change_version(tx, public_id, version, broadcast_id=broadcast_id, numbers=None)
+
+
+def change_version(tx: Connection, public_id: str, version: int, **columns: Any) -> None:
+    """Change columns of a version of a draft that is not sent.
 
     Raises DraftChanged for a draft of another version, or that is a broadcast already.
     """
@@ -110,10 +116,8 @@ def mark_sent(tx: Connection, public_id: str, version: int, broadcast_id: int) -
         _DRAFTS.c.version == version,
         _DRAFTS.c.broadcast_id.is_(None),
     )
-    # The broadcast has the numbers.
-    values = {"broadcast_id": broadcast_id, "numbers": None}
-    if not tx.execute(ours.values(values)).rowcount:
-        raise DraftChanged("The draft was changed meanwhile: nothing was sent.")
+    if not tx.execute(ours.values(columns)).rowcount:
+        raise DraftChanged("The draft was changed meanwhile: nothing was done.")
 
 
 def forget_in_drafts(ctx: Context, phone: str) -> None:
