@@ -79,10 +79,8 @@ def find_draft(ctx: Context, public_id: str) -> Row[Any]:
 
 def list_drafts(ctx: Context, *, cursor: int | None = None, limit: int = 50) -> Page[Row[Any]]:
     """List drafts that are not sent, the newest first."""
-    shown = (_DRAFTS.c[name] for name in ("id", "public_id", "title", "created_by", "changed_at"))
-    query: Select[Any] = select(
-        *shown, _DRAFTS.c.changed_by, _DRAFTS.c.asked_by, _DRAFTS.c.approved_by
-    )
+    shown = (_DRAFTS.c[name] for name in ("id", "public_id", "title", "changed_at", "changed_by"))
+    query: Select[Any] = select(*shown)
     query = query.where(_DRAFTS.c.broadcast_id.is_(None)).order_by(_DRAFTS.c.id.desc())
     if cursor is not None:
         query = query.where(_DRAFTS.c.id < cursor)
