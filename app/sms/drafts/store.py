@@ -118,15 +118,14 @@ def change_version(tx: Connection, public_id: str, version: int, **columns: Any)
         raise DraftChanged("The draft was changed meanwhile: nothing was done.")
 
 
-def forget_in_drafts(ctx: Context, phone: str) -> None:
+def forget_in_drafts(tx: Connection, phone: str) -> None:
     """Remove a number from drafts."""
-    with ctx.db.write() as tx:
-        query = select(_DRAFTS.c.id, _DRAFTS.c.numbers)
-        found = query.where(_DRAFTS.c.numbers.contains(phone)).with_for_update()
-        for row in tx.execute(found).all():
-            numbers = "\n".join(number for number in row.numbers.split("\n") if number != phone)
-            ours = update(_DRAFTS).where(_DRAFTS.c.id == row.id)
-            tx.execute(ours.values(numbers=numbers or None, version=_DRAFTS.c.version + 1))
+    query = select(_DRAFTS.c.id, _DRAFTS.c.numbers)
+    found = query.where(_DRAFTS.c.numbers.contains(phone)).with_for_update()
+    for row in tx.execute(found).all():
+        numbers = "\n".join(number for number in row.numbers.split("\n") if number != phone)
+        ours = update(_DRAFTS).where(_DRAFTS.c.id == row.id)
+        tx.execute(ours.values(numbers=numbers or None, version=_DRAFTS.c.version + 1))
 
 
 def purge_old_drafts(ctx: Context) -> int:

@@ -36,10 +36,10 @@ _EVENTS = table_of(Event)
 def remove_traces(ctx: Context, phone: str) -> list[str]:
     """Remove a number from everything but broadcasts.  Returns where it still is."""
     pseudonym = make_pseudonym(phone)
-    forget_in_drafts(ctx, phone)
     with ctx.db.write() as tx:
         tx.execute(delete(MarketingSend).where(MarketingSend.phone == phone))
         forget_phone(tx, phone)
+        forget_in_drafts(tx, phone)
         remaining = [INBOUNDS] if _clear_inbounds(tx, phone, pseudonym) else []
         if _delete_events(tx, phone):
             remaining.append(CALLBACKS)
