@@ -1,7 +1,6 @@
 """The second step of a new broadcast: who gets it, counted while it is chosen."""
 
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from flask import redirect, render_template, request, url_for
 from marshmallow import ValidationError
@@ -27,6 +26,7 @@ from app.web.new.figures import describe_reach
 from app.web.new.frame import (
     collect_errors,
     find,
+    find_zone,
     go_on,
     go_to_broadcast,
     read_text,
@@ -54,7 +54,7 @@ def show(draft_id: str) -> Any:
         draft,
         kind="numbers" if draft.numbers else "people" if stored else "",
         chosen={group: stored.get(group, []) for group in _GROUPS},
-        rows=write_rows(stored.get("where", []), _find_zone()),
+        rows=write_rows(stored.get("where", []), find_zone()),
         numbers=draft.numbers or "",
         reach=_count(draft, stored, draft.numbers),
     )
@@ -102,7 +102,7 @@ def _read_form() -> tuple[dict[str, Any] | None, PastedNumbers | None, dict[str,
     fields = list_fields(current_context().subscriber_context)
     for row in read_rows(request.form):
         try:
-            condition = make_condition(row, fields.get(row.field, "text"), _find_zone())
+            condition = make_condition(row, fields.get(row.field, "text"), find_zone())
             AudienceSchema().load({"where": [condition]})
         except (ValueError, ValidationError) as e:
             sentence = _find_sentence(e)
@@ -165,10 +165,6 @@ def _show(draft: Any, *, wrong: Any = (), rows: list[ConditionRow], **facts: Any
 
 def _find_country() -> str | None:
     return current_context().subscriber_rules.default_country
-
-
-def _find_zone() -> ZoneInfo:
-    return ZoneInfo(current_context().subscriber_rules.default_zone)
 
 
 def _find_error(pasted: PastedNumbers, *, skips: bool) -> str | None:

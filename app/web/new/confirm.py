@@ -2,7 +2,6 @@
 
 from http import HTTPStatus
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from flask import current_app, flash, request
 from marshmallow import ValidationError
@@ -28,6 +27,7 @@ from app.web.new.figures import compare_quote, describe_quote
 from app.web.new.frame import (
     find,
     find_steps,
+    find_zone,
     go_to_broadcast,
     go_to_step,
     is_done,
@@ -127,7 +127,7 @@ def _show(draft: Row[Any], *, moved: str = "", token: str = "") -> Any:
         quote = quote_draft(ctx, draft)
     except (ValidationError, BadInput, NotFound) as e:
         return _show_faults(draft, e)
-    zone = ZoneInfo(ctx.subscriber_rules.default_zone)
+    zone = find_zone()
     changes = compare_quote(read_quoted(ctx, token), quote) if token else []
     if token:
         moved = "The figures have moved since you looked."

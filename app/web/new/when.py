@@ -2,7 +2,6 @@
 
 from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from flask import request
 from marshmallow import ValidationError
@@ -19,6 +18,7 @@ from app.web.new.figures import describe_waits
 from app.web.new.frame import (
     collect_errors,
     find,
+    find_zone,
     go_on,
     go_to_broadcast,
     is_done,
@@ -44,7 +44,7 @@ def show(draft_id: str) -> Any:
         return go_to_broadcast(draft.broadcast)
     body = draft.body
     starts_at = body.get("send_at")
-    local = datetime.fromisoformat(starts_at).astimezone(_find_zone()) if starts_at else None
+    local = datetime.fromisoformat(starts_at).astimezone(find_zone()) if starts_at else None
     typed = {
         "sender": body.get("sender", ""),
         "category": body.get("category", ""),
@@ -82,7 +82,7 @@ def _show(
     in_words = None
     if local:
         ahead = local - ctx.now()
-        in_words = f"{local:%A %-d %B %Y, %H:%M} in {_find_zone()}"
+        in_words = f"{local:%A %-d %B %Y, %H:%M} in {find_zone()}"
         in_words += (
             f", in {say_duration(ahead)}" if ahead.total_seconds() > 0 else ", which is past"
         )
@@ -92,7 +92,7 @@ def _show(
         draft.public_id,
         errors=errors,
         typed=typed,
-        zone=str(_find_zone()),
+        zone=str(find_zone()),
         in_words=in_words,
         ends=_ENDS,
         usual_end=round(ctx.rules.expire_after_s / 3_600),
@@ -110,11 +110,7 @@ def _describe_waits(draft: Any) -> dict[str, Any] | None:
         counted = count_draft(ctx, draft.body, draft.numbers)
     except (ValidationError, ClarionError):
         return None
-    return describe_waits(counted, ctx.now(), _find_zone())
-
-
-def _find_zone() -> ZoneInfo:
-    return ZoneInfo(current_context().subscriber_rules.default_zone)
+    return describe_waits(counted, ctx.now(), find_zone())
 
 
 def _read_start(typed: dict[str, str], given: dict[str, Any]) -> dict[str, str]:
@@ -127,7 +123,7 @@ def _read_start(typed: dict[str, str], given: dict[str, Any]) -> dict[str, str]:
         local = datetime.fromisoformat(f"{typed['day']}T{typed['clock']}")
     except ValueError:
         return {"day": "Not a day and a time."}
-    given["send_at"] = local.replace(tzinfo=_find_zone()).isoformat()
+    given["send_at"] = local.replace(tzinfo=find_zone()).isoformat()
     return {}
 
 
