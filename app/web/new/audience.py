@@ -24,13 +24,13 @@ from app.web.new.conditions import (
 )
 from app.web.new.figures import describe_reach
 from app.web.new.frame import (
-    collect_errors,
     find,
     find_zone,
     go_on,
     go_to_broadcast,
     read_text,
     save,
+    say_error,
     show_step,
 )
 from app.web.words import people
@@ -83,7 +83,8 @@ def show_count(draft_id: str) -> str:
     draft = find(draft_id)
     audience, pasted, errors = _read_form()
     numbers = "\n".join(pasted.numbers) if pasted else None
-    is_half = pasted is None and (errors or audience is None)
+    # Of pasted numbers those that are right are counted.
+    is_half = errors and pasted is None
     reach = {"wrong": next(iter(errors.values()))} if is_half else _count(draft, audience, numbers)
     return render_template("new/reach.html", reach=reach)
 
@@ -105,7 +106,7 @@ def _read_form() -> tuple[dict[str, Any] | None, PastedNumbers | None, dict[str,
             condition = make_condition(row, fields.get(row.field, "text"), find_zone())
             AudienceSchema().load({"where": [condition]})
         except (ValueError, ValidationError) as e:
-            sentence = _find_sentence(e)
+            sentence = say_error(e) if isinstance(e, ValidationError) else str(e)
             return None, None, {"conditions": f"{name_field(row.field)}: {sentence}"}
         audience["where"].append(condition)
     if not (audience["any"] or audience["all"] or audience["where"]):
@@ -113,13 +114,7 @@ def _read_form() -> tuple[dict[str, Any] | None, PastedNumbers | None, dict[str,
     try:
         return AudienceSchema().load(audience).to_json(), None, {}
     except ValidationError as e:
-        return None, None, {"any": next(iter(collect_errors(e).values()))}
-
-
-def _find_sentence(error: ValueError | ValidationError) -> str:
-    if isinstance(error, ValidationError):
-        return next(iter(collect_errors(error).values()))
-    return str(error)
+        return None, None, {"any": say_error(e)}
 
 
 def _read_typed() -> dict[str, Any]:
@@ -141,7 +136,7 @@ def _count(draft: Any, audience: Any, numbers: str | None) -> dict[str, Any] | N
     try:
         counted = count_draft(current_context(), body, numbers)
     except (ValidationError, ClarionError) as e:
-        return {"wrong": next(iter(collect_errors(e).values()))}
+        return {"wrong": say_error(e)}
     return describe_reach(counted)
 
 

@@ -136,6 +136,11 @@ def collect_errors(error: ValidationError | ClarionError) -> dict[str, str]:
     return errors or {"": str(getattr(error, "sentence", error))}
 
 
+def say_error(error: ValidationError | ClarionError) -> str:
+    """Return the first sentence of what is wrong."""
+    return next(iter(collect_errors(error).values()))
+
+
 def find_steps(error: ValidationError | ClarionError) -> list[dict[str, str]]:
     """Return what is not right yet, each with the step where it is mended."""
     if isinstance(error, NotFound):

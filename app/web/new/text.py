@@ -28,6 +28,7 @@ from app.web.new.frame import (
     go_to_broadcast,
     read_text,
     save,
+    say_error,
     show_step,
 )
 
@@ -106,7 +107,7 @@ def _send_test(draft_id: str) -> Response:
             production=current_app.config["PRODUCTION"],
         )
     except (ClarionError, ValidationError) as e:
-        flash(f"No test was sent.\n{next(iter(collect_errors(e).values()))}", "warn")
+        flash(f"No test was sent.\n{say_error(e)}", "warn")
         return back
     flash(f"A test is on its way to {phone}.\nIt is the broadcast {broadcast_id}.", "done")
     return back
@@ -122,7 +123,7 @@ def count(draft: Any, message: str, *, person: int = 1) -> dict[str, Any] | None
         cheaper = find_cheaper(ctx, draft, message)
         copy = fill_for_person(ctx, draft, message, number=person)
     except (ValidationError, BadInput, NotFound, Conflict) as e:
-        return {"wrong": next(iter(collect_errors(e).values()))}
+        return {"wrong": say_error(e)}
     return {
         "count": describe_count(counted),
         "cheaper": describe_cheaper(counted, cheaper),
