@@ -117,8 +117,7 @@ def approve(draft_id: str) -> Any:
 def _ask_again(draft: Row[Any], *, moved: str = "", token: str = "") -> Any:
     if draft.broadcast:
         return go_to_broadcast(draft.broadcast)
-    page = _show(draft, moved=moved, token=token)
-    return (page, HTTPStatus.CONFLICT) if isinstance(page, str) else page
+    return _show(draft, moved=moved, token=token), HTTPStatus.CONFLICT
 
 
 def _show(draft: Row[Any], *, moved: str = "", token: str = "") -> Any:
