@@ -32,7 +32,7 @@ class QuoteFacts:
     """A quote in words.
 
     `left_out` are reasons with their people; `waits` times with theirs; `cost` is None without
-    prices; `done` is when the last text is handed over, if that is known.
+    prices; `button` says when the last text is handed over, if that is known.
     """
 
     countries: list[dict[str, Any]]
@@ -43,7 +43,6 @@ class QuoteFacts:
     starts: str
     cost: str | None
     exact_cost: str | None
-    done: str | None
     button: str
 
 
@@ -81,7 +80,6 @@ def describe_quote(
         starts=clock_time(starts_at, now) if starts_at else "As soon as it is confirmed",
         cost=about,
         exact_cost=say_money(Decimal(cost["amount"]), currency) if cost else None,
-        done=done,
         button=say_button(
             quote["recipients"], cost=about, at=_say_start(starts_at, now), done=done
         ),

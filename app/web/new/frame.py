@@ -89,7 +89,6 @@ def show_step(
         f"new/{step}.html",
         draft=draft,
         draft_id=draft_id,
-        step=step,
         steps=steps,
         errors=errors or {},
         **facts,
