@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from hashlib import sha256
 from http import HTTPStatus
 from typing import Any
 
@@ -13,7 +12,7 @@ from app.accounts.roles import Role
 from app.config.keys import PEOPLE_CLIENT
 from app.errors import BadInput, Conflict, NotFound
 from app.sms.broadcasts import control
-from app.sms.broadcasts.idempotency import RequestKey
+from app.sms.broadcasts.idempotency import make_key
 from app.sms.broadcasts.query_schemas import BroadcastQuerySchema
 from app.sms.broadcasts.resend import find_resend, resend_undelivered
 from app.sms.broadcasts.views import BroadcastView, list_broadcasts, view_broadcast
@@ -162,13 +161,12 @@ def resume(broadcast_id: str) -> Response:
 def resend(broadcast_id: str) -> Response:
     """Send to those not reached whom another try may reach, once."""
     ctx, user = current_context(), find_user()
-    name = f"resend {broadcast_id}"
     try:
         answer = resend_undelivered(
             ctx,
             broadcast_id,
             client=PEOPLE_CLIENT,
-            key=RequestKey(name, sha256(name.encode()).digest()),
+            key=make_key(f"resend {broadcast_id}"),
             created_by=user.name if user else None,
         )
     except (Conflict, BadInput) as e:

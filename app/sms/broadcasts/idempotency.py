@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from hashlib import sha256
 from http import HTTPStatus
 from typing import Any
 
@@ -80,6 +81,11 @@ def read_key(header: str, request_hash: bytes, raw_hash: bytes = b"") -> Request
             f"Idempotency-Key must be 1 to {MAX_KEY_CHARACTERS} printable ASCII characters"
         )
     return RequestKey(value, request_hash, raw_hash)
+
+
+def make_key(name: str) -> RequestKey:
+    """Return the key of an action on a page, which is done once under this name."""
+    return RequestKey(name, sha256(name.encode()).digest())
 
 
 def _unquote(value: str) -> str:

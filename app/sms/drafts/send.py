@@ -5,14 +5,13 @@ the version that was quoted.
 """
 
 from dataclasses import replace
-from hashlib import sha256
 from typing import Any
 
 from sqlalchemy import Row
 
 from app.errors import Conflict, KeyMisused, SendFailed
 from app.sms.broadcasts.create import create_broadcast
-from app.sms.broadcasts.idempotency import RequestKey
+from app.sms.broadcasts.idempotency import make_key
 from app.sms.context import Context
 from app.sms.drafts.approval import ApprovalMissing, needs_approval
 from app.sms.drafts.count import fill_for_person
@@ -55,10 +54,8 @@ def send_draft(
         raise ApprovalMissing("A second person has to approve it first: nothing was sent.")
     request = make_request(draft.body, draft.numbers, now=ctx.now())
     request = replace(request, quote=quote, created_by=user)
-    name = f"draft {public_id} {version}"
-    key = RequestKey(
-        name,
-        sha256(name.encode()).digest(),
+    key = replace(
+        make_key(f"draft {public_id} {version}"),
         on_keep=lambda tx, broadcast_id: mark_sent(tx, public_id, version, broadcast_id),
     )
     try:
@@ -97,12 +94,11 @@ def send_test(
     }
     body |= {"sender": draft.body["sender"]} if "sender" in draft.body else {}
     request: BroadcastRequest = BroadcastSchema().load(body)
-    name = f"test {draft.public_id} {trial[:40]}"
     answer, _, _ = create_broadcast(
         ctx,
         replace(request, created_by=user),
         client=client,
-        key=RequestKey(name, sha256(name.encode()).digest()),
+        key=make_key(f"test {draft.public_id} {trial[:40]}"),
         production=production,
     )
     return str(answer["broadcast_id"])
