@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from app.sms.broadcasts.views import BroadcastView
+from app.sms.drafts.store import make_title
 from app.sms.models.states import FINAL, BroadcastStatus
 from app.web.accounting import Accounting
 from app.web.words import clock_time, people, say_duration, share
 
 _B = BroadcastStatus
-_TITLE_CHARACTERS = 48
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +32,7 @@ def name_broadcast(view: BroadcastView) -> str:
     """Return the reference of a broadcast, else the beginning of its text."""
     if view.row.reference:
         return str(view.row.reference)
-    text = " ".join(view.row.text.split())
-    return text if len(text) <= _TITLE_CHARACTERS else text[: _TITLE_CHARACTERS - 1] + "…"
+    return make_title(view.row.text)
 
 
 def say_audience(view: BroadcastView, accounting: Accounting) -> str:

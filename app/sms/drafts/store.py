@@ -15,7 +15,7 @@ from app.sms.context import Context
 from app.sms.models.broadcast import Broadcast
 from app.sms.models.draft import StoredDraft
 
-MAX_TITLE = 48
+_MAX_TITLE = 48
 _UNTITLED = "Without a text"
 # Days after its last change until a draft is deleted: it contains numbers and names.
 KEPT_DAYS = 90
@@ -54,7 +54,7 @@ def save_draft(
             _reject_sent(row)
         body = {**(row.body if row else {}), **changes}
         body = {name: value for name, value in body.items() if value is not None}
-        values = {"title": _make_title(body), "body": body, **(columns or {})}
+        values = {"title": make_title(body.get("message", "")), "body": body, **(columns or {})}
         if row is None:
             made = {"public_id": public_id, "version": 1, "created_at": now, "created_by": user}
             tx.execute(insert(_DRAFTS), {**made, **values, "changed_at": now, "changed_by": user})
@@ -135,6 +135,16 @@ def purge_old_drafts(ctx: Context) -> int:
         return tx.execute(delete(_DRAFTS).where(_DRAFTS.c.changed_at < oldest)).rowcount
 
 
+def make_title(message: str) -> str:
+    """Return the beginning of a text, in one line.
+
+    >>> make_title("Pickup\\nmoved"), len(make_title("a" * 49))
+    ('Pickup moved', 48)
+    """
+    text = " ".join(message.split()) or _UNTITLED
+    return text if len(text) <= _MAX_TITLE else text[: _MAX_TITLE - 1] + "…"
+
+
 def _find(tx: Connection, public_id: str, *, lock: bool = False) -> Row[Any] | None:
     broadcast = select(_BROADCASTS.c.public_id).where(_BROADCASTS.c.id == _DRAFTS.c.broadcast_id)
     query = select(_DRAFTS, broadcast.scalar_subquery().label("broadcast"))
@@ -145,9 +155,3 @@ def _find(tx: Connection, public_id: str, *, lock: bool = False) -> Row[Any] | N
 def _reject_sent(row: Row[Any]) -> None:
     if row.broadcast_id is not None:
         raise DraftSent("The draft is a broadcast already.", broadcast_id=row.broadcast)
-
-
-def _make_title(body: Mapping[str, Any]) -> str:
-    """Return the beginning of the text."""
-    text = " ".join(body.get("message", "").split()) or _UNTITLED
-    return text if len(text) <= MAX_TITLE else text[: MAX_TITLE - 1] + "…"
