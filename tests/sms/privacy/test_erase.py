@@ -6,9 +6,11 @@ from sqlalchemy import MetaData, select, update
 from app.accounts.models import User
 from app.accounts.roles import Role
 from app.errors import NotFound
+from app.ids import make_id
 from app.phone.e164 import find_pseudonyms
 from app.sms.audience.plan import plan_broadcast
 from app.sms.broadcasts.control import cancel_broadcast
+from app.sms.drafts.store import save_draft
 from app.sms.messages.list import list_messages, read_messages
 from app.sms.models.batch import Batch, MarketingSend
 from app.sms.models.broadcast import Broadcast, Chunk
@@ -115,6 +117,8 @@ def test_nothing_of_a_person_is_left_in_any_column_of_any_table(either_machine):
     for phone in (ANN, BOB):
         own = {"name_key": f"user of {phone[:3]}{phone[-2:]}", "role": Role.SENDER, "phone": phone}
         machine.add(User, name=own["name_key"], created_at=ctx.now(), **own)
+    pasted = {"numbers": f"{ANN}\n{BOB}"}
+    save_draft(ctx, make_id(ctx.now()), {"message": "Hi"}, user="anna", columns=pasted)
     deliver(machine, made, ANN, BOB)
     tell(ctx, inbound(ANN, f"Call me: {ANN}"))
     remaining = {"received_at": ctx.now(), "raw": report(ANN, "Delivered"), "tries": 9}
@@ -124,7 +128,7 @@ def test_nothing_of_a_person_is_left_in_any_column_of_any_table(either_machine):
     assert {each.partition(".")[0] for each in stood} == {
         "subscribers", "suppressions", "consent_events", "chunks", "messages", "broadcasts",
         "inbounds", "events", "outbox", "marketing_sends", "import_chunks", "import_refusals",
-        "users",
+        "users", "drafts",
     }  # fmt: skip
     assert {"broadcasts.refusal", "broadcasts.resolved_to"} <= stood
     before = sums(ctx, made), daily_counts(ctx), daily_inbounds(ctx), machine.counts(made)
@@ -152,7 +156,12 @@ def test_nothing_of_a_person_is_left_in_any_column_of_any_table(either_machine):
     assert machine.broadcast(made).refusal["text"] == f"Invalid recipient {first}, not {BOB}"
     shown = list_messages(ctx, machine.broadcast(made).public_id).rows
     assert [view.recipient for view in shown] == [first, BOB]
-    assert where_it_stands(ctx, BOB) >= {"chunks.recipients", "messages.recipient", "users.phone"}
+    assert where_it_stands(ctx, BOB) >= {
+        "chunks.recipients",
+        "messages.recipient",
+        "users.phone",
+        "drafts.numbers",
+    }
 
 
 def test_an_erased_person_stays_suppressed_whoever_imports_them_again(either_machine):
