@@ -22,10 +22,9 @@ from app.accounts.factor import (
 )
 from app.accounts.own import PasswordRefused, change_password
 from app.accounts.roles import Role
-from app.accounts.sessions import SignedIn
 from app.errors import BadInput
 from app.web.guard import (
-    find_user,
+    current_user,
     make_page_blueprint,
     page_context,
     require_role,
@@ -50,7 +49,7 @@ def show_account() -> str:
 @require_role(Role.VIEWER, needs_factor=False)
 def set_up_factor() -> str:
     """Make a new secret and show it, this once."""
-    user, ctx = _get_user(), page_context()
+    user, ctx = current_user(), page_context()
     secret = begin_setup(ctx.db, current_app.config["SECRET_KEY"], user.user_id)
     uri = make_uri(secret, user.name)
     groups = " ".join(secret[start : start + 4] for start in range(0, len(secret), 4))
@@ -61,7 +60,7 @@ def set_up_factor() -> str:
 @require_role(Role.VIEWER, needs_factor=False)
 def confirm_factor() -> str | tuple[str, HTTPStatus]:
     """Turn the second factor on, and show the recovery codes, this once."""
-    user, ctx, code = _get_user(), page_context(), request.form.get("code", "")
+    user, ctx, code = current_user(), page_context(), request.form.get("code", "")
     try:
         codes = confirm_setup(
             ctx.db, ctx.clock, current_app.config["SECRET_KEY"], user.user_id, code
@@ -76,7 +75,7 @@ def confirm_factor() -> str | tuple[str, HTTPStatus]:
 @require_role(Role.VIEWER)
 def turn_factor_off() -> Response | tuple[str, HTTPStatus]:
     """Remove the second factor by a code."""
-    user, ctx = _get_user(), page_context()
+    user, ctx = current_user(), page_context()
     try:
         turn_off(ctx.db, ctx.clock, user.user_id, read_code())
     except CodeRefused as e:
@@ -91,7 +90,7 @@ def turn_factor_off() -> Response | tuple[str, HTTPStatus]:
 @require_role(Role.VIEWER, needs_factor=False)
 def set_password() -> Response | tuple[str, HTTPStatus]:
     """Change the password by the present one."""
-    user, ctx, new = _get_user(), page_context(), request.form.get("password", "")
+    user, ctx, new = current_user(), page_context(), request.form.get("password", "")
     if new != request.form.get("password_again", ""):
         page = _show_account({"password_again": "The two differ: type it twice."})
         return page, HTTPStatus.BAD_REQUEST
@@ -119,15 +118,8 @@ def draw_qr(text: str) -> dict[str, Any]:
     return {"path": "".join(squares), "side": len(matrix) + 2 * _QUIET_MODULES}
 
 
-def _get_user() -> SignedIn:
-    user = find_user()
-    if user is None:
-        raise LookupError("a page of an account without its user")
-    return user
-
-
 def _show_account(errors: dict[str, str]) -> str:
-    user, ctx = _get_user(), page_context()
+    user, ctx = current_user(), page_context()
     rule = current_app.config["SECOND_FACTOR"]
     left = count_recovery_codes(ctx.db, user.user_id) if user.has_factor else 0
     return render_template(

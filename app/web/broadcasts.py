@@ -23,7 +23,7 @@ from app.sms.messages.schemas import MessageQuerySchema
 from app.sms.models.states import FINAL, BroadcastStatus, CancelRequestState
 from app.sms.models.statuses import MessageStatus
 from app.web.accounting import MARKS, Accounting, AccountingLine, account_for, count_never_handed
-from app.web.guard import describe_actor, find_user, make_page_blueprint, require_role
+from app.web.guard import current_user, describe_actor, make_page_blueprint, require_role
 from app.web.polling import slow_down
 from app.web.states import (
     choose_poll_s,
@@ -160,14 +160,14 @@ def resume(broadcast_id: str) -> Response:
 @require_role(Role.SENDER)
 def resend(broadcast_id: str) -> Response:
     """Send to those not reached whom another try may reach, once."""
-    ctx, user = current_context(), find_user()
+    ctx = current_context()
     try:
         answer = resend_undelivered(
             ctx,
             broadcast_id,
             client=PEOPLE_CLIENT,
             key=make_key(f"resend {broadcast_id}"),
-            created_by=user.name if user else None,
+            created_by=current_user().name,
         )
     except (Conflict, BadInput) as e:
         flash(f"Nothing was done.\n{e.sentence}", "warn")

@@ -157,6 +157,12 @@ def find_user() -> SignedIn | None:
     return user
 
 
+def current_user() -> SignedIn:
+    """Return the user of a view that requires a role."""
+    user: SignedIn = g.user
+    return user
+
+
 def is_factor_missing(user: SignedIn) -> bool:
     """Return True if a user has to set up a second factor before anything else."""
     return not user.has_factor and is_required(current_app.config["SECOND_FACTOR"], user.role)
@@ -198,7 +204,7 @@ def page_context() -> Context:
 
 def describe_actor() -> str:
     """Return the name under which the user's actions are kept."""
-    return f"{PEOPLE_CLIENT}:{g.user.name}"
+    return f"{PEOPLE_CLIENT}:{current_user().name}"
 
 
 def choose_next(path: str | None) -> str:

@@ -22,6 +22,7 @@ from app.errors import BadInput
 from app.web.guard import (
     await_code,
     choose_next,
+    current_user,
     find_half,
     find_user,
     forget_session,
@@ -123,8 +124,7 @@ def sign_out() -> Response:
 @require_role(Role.VIEWER, needs_factor=False)
 def sign_out_everywhere() -> Response:
     """End all sessions of the user."""
-    if user := find_user():
-        end_all_sessions(page_context().db, user.user_id)
+    end_all_sessions(page_context().db, current_user().user_id)
     forget_session()
     return redirect(url_for("sign_in.show_sign_in"), HTTPStatus.SEE_OTHER)
 

@@ -20,8 +20,8 @@ from app.accounts.users import (
 )
 from app.errors import BadInput, Conflict, NotFound
 from app.web.guard import (
+    current_user,
     describe_actor,
-    find_user,
     make_page_blueprint,
     page_context,
     require_role,
@@ -116,8 +116,7 @@ def _find_other(user_id: int) -> UserRow:
 
 
 def _is_self(user: UserRow) -> bool:
-    asking = find_user()
-    return asking is not None and asking.user_id == user.id
+    return user.id == current_user().user_id
 
 
 def _describe_state(user: UserRow, now: datetime) -> str:

@@ -39,7 +39,7 @@ from app.subscribers.suppressions import manage
 from app.subscribers.suppressions.schemas import MAX_NOTE
 from app.web.accounting import MARKS
 from app.web.conversations.masking import mask_text, say_name
-from app.web.guard import describe_actor, find_user, make_page_blueprint, require_role
+from app.web.guard import current_user, describe_actor, make_page_blueprint, require_role
 from app.web.polling import slow_down
 from app.web.subscribers.wording import show_number, shows_numbers
 from app.web.words import clock_time
@@ -137,14 +137,14 @@ def show_thread_region(text_id: int) -> str:
 @require_role(Role.AUTHOR)
 def answer(text_id: int) -> Response | tuple[str, HTTPStatus]:
     """Send an answer, once for each state of the thread that its page showed."""
-    text, user = request.form.get("message", ""), find_user()
+    text = request.form.get("message", "")
     try:
         created, _, is_incomplete = answer_thread(
             current_context(),
             text_id,
             text,
             state=request.form.get("state", ""),
-            author=user.name if user else "",
+            author=current_user().name,
             production=current_app.config["PRODUCTION"],
         )
     except RequestRunning:

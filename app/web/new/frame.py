@@ -13,7 +13,7 @@ from werkzeug.wrappers import Response
 from app.errors import BadInput, ClarionError, NotFound
 from app.sms.current import current_context
 from app.sms.drafts.store import DraftSent, find_draft, save_draft
-from app.web.guard import find_user
+from app.web.guard import current_user
 
 _STEPS = {
     "text": "Text",
@@ -40,8 +40,7 @@ def find(draft_id: str) -> Row[Any]:
 
 def name_user() -> str:
     """Return the name of the user who is signed in."""
-    user = find_user()
-    return user.name if user else ""
+    return current_user().name
 
 
 def find_zone() -> ZoneInfo:

@@ -19,7 +19,7 @@ from app.sms.drafts.send import send_test
 from app.sms.request.schemas import BroadcastRequestSchema
 from app.subscribers.profiles.queries import look_up_subscriber
 from app.text.lookalikes import suggest_gsm_text
-from app.web.guard import describe_actor, find_user, make_page_blueprint, require_role
+from app.web.guard import current_user, describe_actor, make_page_blueprint, require_role
 from app.web.new.figures import describe_cheaper, describe_count
 from app.web.new.frame import (
     collect_errors,
@@ -44,8 +44,8 @@ def show(draft_id: str) -> Any:
         return go_to_broadcast(draft.broadcast)
     message = draft.body.get("message", "")
     person = max(0, request.args.get("person", 1, int))
-    counted, ctx, user = count(draft, message, person=person), current_context(), find_user()
-    phone = find_phone(ctx.db, user.user_id) if user else None
+    counted, ctx = count(draft, message, person=person), current_context()
+    phone = find_phone(ctx.db, current_user().user_id)
     trial = make_id(ctx.now())
     return show_step(
         "text", draft, draft_id, message=message, counted=counted, phone=phone, trial=trial
@@ -86,14 +86,12 @@ def show_count(draft_id: str) -> str:
 
 def _send_test(draft_id: str) -> Response:
     """Send the text to the user's own number, and say what came of it."""
-    ctx, user = current_context(), find_user()
+    ctx, user = current_context(), current_user()
     back = redirect(url_for("new_text.show", draft_id=draft_id), HTTPStatus.SEE_OTHER)
     try:
         phone = PhoneReader(country=ctx.subscriber_rules.default_country).read(read_text("phone"))
     except ValueError as e:
         flash(f"No test was sent.\nYour own number: {e}", "warn")
-        return back
-    if user is None:
         return back
     set_phone(ctx.db, ctx.clock, user.user_id, phone, actor=describe_actor())
     try:

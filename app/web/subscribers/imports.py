@@ -22,7 +22,7 @@ from app.subscribers.imports.models import ImportOptions, ImportStatus
 from app.subscribers.imports.schemas import ImportQuerySchema, list_warnings, show_import
 from app.subscribers.imports.upload import FileTooLarge, is_staged, stage_file, start_staged
 from app.subscribers.lists.reader import ENCODINGS, UnusableFile
-from app.web.guard import find_user, make_page_blueprint, require_role, takes_file
+from app.web.guard import current_user, make_page_blueprint, require_role, takes_file
 from app.web.subscribers import columns, row_ledger
 from app.web.words import say_duration
 
@@ -69,7 +69,7 @@ def upload() -> Response | tuple[str, HTTPStatus]:
     file = request.files.get("file")
     if file is None or not file.filename:
         return _show_list(error="Choose a file."), HTTPStatus.BAD_REQUEST
-    ctx, user = current_subscriber_context(), find_user()
+    ctx = current_subscriber_context()
     encoding = request.form.get("encoding", "")
     options = ImportOptions(encoding=encoding if encoding in ENCODINGS else ENCODINGS[0])
     row = None
@@ -78,7 +78,7 @@ def upload() -> Response | tuple[str, HTTPStatus]:
             ctx,
             options,
             client=PEOPLE_CLIENT,
-            created_by=user.name if user else None,
+            created_by=current_user().name,
             file_name=file.filename.replace("\0", "")[:_MAX_NAME],
         )
         stage_file(ctx, row.public_id, _read_blocks(file.stream))

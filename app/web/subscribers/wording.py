@@ -15,7 +15,7 @@ from app.phone.reader import PhoneReader
 from app.sms.context import Context
 from app.subscribers.models import Cause, ConsentKind, Scope
 from app.subscribers.profiles.queries import Person
-from app.web.guard import find_user
+from app.web.guard import current_user
 from app.web.words import clock_time
 
 _SHOWN_WORDS = 200
@@ -43,8 +43,7 @@ SCOPES = {Scope.ALL: "Everything", Scope.MARKETING: "Marketing"}
 
 def shows_numbers() -> bool:
     """Return True if the user may see whole numbers and names."""
-    user = find_user()
-    return user is not None and user.role.includes(Role.AUTHOR)
+    return current_user().role.includes(Role.AUTHOR)
 
 
 def show_number(phone: str | None) -> str:
