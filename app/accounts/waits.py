@@ -41,9 +41,8 @@ class TryRefused(ClarionError):
 
     def __init__(self, wait_s: int) -> None:
         unit = "second" if wait_s == 1 else "seconds"
-        sentence = f"{self.reason} You can try again in {wait_s} {unit}."
-        super().__init__(sentence, retry_after_s=wait_s)
-        self.wait_s = wait_s
+        self.wait_s, self.way_out = wait_s, f"You can try again in {wait_s} {unit}."
+        super().__init__(f"{self.reason} {self.way_out}", retry_after_s=wait_s)
 
 
 @dataclass(frozen=True, slots=True)

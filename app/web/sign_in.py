@@ -62,7 +62,7 @@ def sign_user_in() -> Response | tuple[str, HTTPStatus]:
             address=request.remote_addr or "",
         )
     except SignInRefused as e:
-        page = render_template("sign_in.html", next=target, name=name, wait_s=e.wait_s)
+        page = render_template("sign_in.html", next=target, name=name, refused=e)
         return page, HTTPStatus.UNAUTHORIZED
     if isinstance(token, CodeAwaited):
         await_code(token.token)
@@ -94,7 +94,7 @@ def check_code() -> Response | tuple[str, HTTPStatus]:
         return _ask_again(target)
     except CodeRefused as e:
         recovery = "recovery" in request.form
-        page = render_template("account/code.html", next=target, recovery=recovery, wait_s=e.wait_s)
+        page = render_template("account/code.html", next=target, recovery=recovery, refused=e)
         return page, HTTPStatus.UNAUTHORIZED
     start_session(token)
     return redirect(target, HTTPStatus.SEE_OTHER)
