@@ -14,7 +14,7 @@ from marshmallow import RAISE, Schema, ValidationError
 from marshmallow.fields import List
 from webargs.flaskparser import FlaskParser
 
-from app.errors import BadInput, UnsupportedBody
+from app.errors import BadInput, ClarionError, UnsupportedBody
 from app.http.body import read_body
 from app.http.gate import FREE_BYTES, reserve_for_body
 from app.http.json_body import SMALL, JsonBounds, MalformedJson, parse_json_object
@@ -90,6 +90,16 @@ def find_first(reasons: Any) -> str:
     while isinstance(reasons, Mapping):
         reasons = next(iter(reasons.values()))
     return str(reasons[0]) if isinstance(reasons, list) else str(reasons)
+
+
+def collect_errors(error: ValidationError | ClarionError) -> dict[str, str]:
+    """Return the first reason of each field; that of a whole request has the name ""."""
+    if isinstance(error, ValidationError):
+        found: Mapping[str, Any] = error.messages_dict
+    else:
+        found = error.facts.get("fields") or {}
+    errors = {name: find_first(reasons) for name, reasons in found.items()}
+    return errors or {"": str(getattr(error, "sentence", error))}
 
 
 def load_fields(schema: Schema, body: Mapping[str, Any]) -> Any:

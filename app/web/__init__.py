@@ -13,6 +13,7 @@ states.py       state, progress and verdict of a broadcast
 words.py        numbers and times
 polling.py      how soon a region is read again
 users.py        users, for administrators: create, another role, a new link
+new/            a broadcast in steps, as a draft until it is sent
 conversations/  inbox: threads by person, and answers; templates; tags
 subscribers/    people: search, one person, stop and allow texts
 routes.py       `/`, `/docs`

@@ -23,6 +23,7 @@ from app.accounts.factor import (
 from app.accounts.own import PasswordRefused, change_password
 from app.accounts.roles import Role
 from app.errors import BadInput
+from app.http.arguments import collect_errors
 from app.web.guard import (
     current_user,
     make_page_blueprint,
@@ -30,7 +31,7 @@ from app.web.guard import (
     require_role,
     start_session,
 )
-from app.web.sign_in import read_code
+from app.web.sign_in import read_code, read_new_password
 
 blueprint = make_page_blueprint("account")
 
@@ -66,7 +67,7 @@ def confirm_factor() -> str | tuple[str, HTTPStatus]:
             ctx.db, ctx.clock, current_app.config["SECRET_KEY"], user.user_id, code
         )
     except BadInput as e:
-        page = render_template("account/setup.html", error=e.facts["fields"]["code"][0])
+        page = render_template("account/setup.html", error=collect_errors(e)["code"])
         return page, HTTPStatus.BAD_REQUEST
     return render_template("account/codes.html", codes=codes)
 
@@ -90,17 +91,15 @@ def turn_factor_off() -> Response | tuple[str, HTTPStatus]:
 @require_role(Role.VIEWER, needs_factor=False)
 def set_password() -> Response | tuple[str, HTTPStatus]:
     """Change the password by the present one."""
-    user, ctx, new = current_user(), page_context(), request.form.get("password", "")
-    if new != request.form.get("password_again", ""):
-        page = _show_account({"password_again": "The two differ: type it twice."})
-        return page, HTTPStatus.BAD_REQUEST
+    user, ctx = current_user(), page_context()
     present, address = request.form.get("present", ""), request.remote_addr or ""
     try:
+        new = read_new_password()
         token = change_password(ctx.db, ctx.clock, user.user_id, present, new, address=address)
     except PasswordRefused as e:
         return _show_account({"present": e.sentence}), e.status
     except BadInput as e:
-        return _show_account({"password": e.facts["fields"]["password"][0]}), e.status
+        return _show_account(collect_errors(e)), e.status
     start_session(token)
     flash("The password is changed.\nYou are signed out everywhere but here.", "done")
     return redirect(url_for("account.show_account"), HTTPStatus.SEE_OTHER)

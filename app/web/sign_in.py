@@ -18,7 +18,8 @@ from app.accounts.sessions import (
     sign_in,
 )
 from app.accounts.users import accept_invitation, find_invitation
-from app.errors import BadInput
+from app.errors import BadInput, reject_field
+from app.http.arguments import collect_errors
 from app.web.guard import (
     await_code,
     choose_next,
@@ -106,6 +107,14 @@ def read_code() -> TypedCode:
     return TypedCode(request.form.get("code", ""), request.remote_addr or "", secret_key)
 
 
+def read_new_password() -> str:
+    """Return the new password of the form.  Raises BadInput unless it was typed twice alike."""
+    password = request.form.get("password", "")
+    if password != request.form.get("password_again", ""):
+        raise reject_field("password_again", "The two differ: type it twice")
+    return password
+
+
 def _ask_again(target: str) -> Response:
     """Ask for the password again.  The cookie stays: it may have a session by now."""
     return redirect(url_for("sign_in.show_sign_in", next=target, late=1), HTTPStatus.SEE_OTHER)
@@ -144,21 +153,17 @@ def set_password(token: str) -> Response | tuple[str, HTTPStatus]:
     """Set the first password of a user, and sign the user in."""
     ctx = page_context()
     user = find_invitation(ctx.db, ctx.clock, token)
-    password = request.form.get("password", "")
     try:
-        if password != request.form.get("password_again", ""):
-            raise BadInput("differs", fields={"password_again": ["The two differ: type it twice."]})
+        password = read_new_password()
         accept_invitation(ctx.db, ctx.clock, token, password)
         session_token = sign_in(
             ctx.db, ctx.clock, user.name, password, address=request.remote_addr or ""
         )
     except BadInput as e:
-        errors = {name: reasons[0] for name, reasons in e.facts["fields"].items()}
+        errors = collect_errors(e)
         page = render_template("invite.html", token=token, user_name=user.name, errors=errors)
         return page, HTTPStatus.BAD_REQUEST
-    except (
-        SignInRefused
-    ):  # wrong tries under this name: the password is set, and the user signs in later
+    except SignInRefused:  # after wrong tries: the password is set, and the user signs in later
         return redirect(url_for("sign_in.show_sign_in"), HTTPStatus.SEE_OTHER)
     if isinstance(session_token, CodeAwaited):  # set up meanwhile, in another window
         return redirect(url_for("sign_in.show_sign_in"), HTTPStatus.SEE_OTHER)

@@ -19,6 +19,7 @@ from app.accounts.users import (
     reset_user,
 )
 from app.errors import BadInput, Conflict, NotFound
+from app.http.arguments import collect_errors
 from app.web.guard import (
     current_user,
     describe_actor,
@@ -51,7 +52,7 @@ def create() -> Response | tuple[str, HTTPStatus]:
         token = create_user(ctx.db, ctx.clock, name, role, actor=describe_actor())
     except (BadInput, Conflict) as e:
         taken = "There is a user with this name already: choose another."
-        reason = e.facts["fields"]["name"][0] if isinstance(e, BadInput) else taken
+        reason = collect_errors(e)["name"] if isinstance(e, BadInput) else taken
         return _show_list(name, role.value, {"name": reason}), e.status
     _flash_link(token)
     return redirect(url_for("users.list_all"), HTTPStatus.SEE_OTHER)

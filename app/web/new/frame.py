@@ -11,6 +11,7 @@ from sqlalchemy import Row
 from werkzeug.wrappers import Response
 
 from app.errors import BadInput, ClarionError, NotFound
+from app.http.arguments import collect_errors
 from app.sms.current import current_context
 from app.sms.drafts.store import DraftSent, find_draft, save_draft
 from app.web.guard import current_user
@@ -124,16 +125,6 @@ def go_to_broadcast(broadcast_id: str) -> Response:
     return redirect(target, HTTPStatus.SEE_OTHER)
 
 
-def collect_errors(error: ValidationError | ClarionError) -> dict[str, str]:
-    """Return the first sentence of each field; that of a whole request has the name ""."""
-    if isinstance(error, ValidationError):
-        found: Mapping[str, Any] = error.messages_dict
-    else:
-        found = error.facts.get("fields") or {}
-    errors = {name: _find_sentence(messages) for name, messages in found.items()}
-    return errors or {"": str(getattr(error, "sentence", error))}
-
-
 def say_error(error: ValidationError | ClarionError) -> str:
     """Return the first sentence of what is wrong."""
     return next(iter(collect_errors(error).values()))
@@ -148,10 +139,3 @@ def find_steps(error: ValidationError | ClarionError) -> list[dict[str, str]]:
         {"step": _STEP_OF.get(name, unnamed), "sentence": sentence}
         for name, sentence in collect_errors(error).items()
     ]
-
-
-def _find_sentence(messages: Any) -> str:
-    """Return the first sentence of errors that may be nested."""
-    while isinstance(messages, list | tuple | dict) and messages:
-        messages = next(iter(messages.values() if isinstance(messages, dict) else messages))
-    return str(messages)

@@ -11,6 +11,7 @@ from app.accounts.roles import Role
 from app.accounts.users import find_phone, set_phone
 from app.config.keys import PEOPLE_CLIENT
 from app.errors import BadInput, ClarionError, Conflict, NotFound
+from app.http.arguments import collect_errors
 from app.ids import make_id
 from app.phone.reader import PhoneReader
 from app.sms.current import current_context
@@ -22,7 +23,6 @@ from app.text.lookalikes import suggest_gsm_text
 from app.web.guard import current_user, describe_actor, make_page_blueprint, require_role
 from app.web.new.figures import describe_cheaper, describe_count
 from app.web.new.frame import (
-    collect_errors,
     find,
     go_on,
     go_to_broadcast,

@@ -8,6 +8,7 @@ from marshmallow import ValidationError
 
 from app.accounts.roles import Role
 from app.errors import BadInput, ClarionError
+from app.http.arguments import collect_errors
 from app.sms.current import current_context
 from app.sms.drafts.count import count_draft
 from app.sms.drafts.request import END_AFTER
@@ -16,7 +17,6 @@ from app.sms.request.schemas import BroadcastRequestSchema, check_times
 from app.web.guard import make_page_blueprint, require_role
 from app.web.new.figures import describe_waits
 from app.web.new.frame import (
-    collect_errors,
     find,
     find_zone,
     go_on,
