@@ -15,16 +15,15 @@ from datetime import datetime
 from typing import Any
 
 from pyotp import TOTP
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, select
 
-from app.accounts.models import SEED_BYTES, RecoveryCode, User
+from app.accounts.models import SEED_BYTES, RecoveryCode
 from app.accounts.roles import Role
+from app.accounts.rows import audit_own, change_user, lock_user
 from app.accounts.tokens import hash_token
 from app.accounts.waits import Subjects, TryRefused, begin_try, take_back
 from app.clock import Clock
 from app.config.accounts import SecondFactor
-from app.config.keys import PEOPLE_CLIENT
-from app.db.audit import write_audit
 from app.db.base import table_of
 from app.db.engine import Database
 from app.errors import Conflict, reject_field
@@ -40,7 +39,7 @@ _RECOVERY_LETTERS = "abcdefghjkmnpqrstvwxyz0123456789"
 _RECOVERY_GROUPS, _GROUP_LETTERS = 4, 4
 _LOOK_ALIKE = str.maketrans({"o": "0", "i": "1", "l": "1", "-": None})
 
-_USERS, _RECOVERY = table_of(User), table_of(RecoveryCode)
+_RECOVERY = table_of(RecoveryCode)
 
 
 class CodeRefused(TryRefused):
@@ -81,7 +80,7 @@ def begin_setup(db: Database, secret_key: str, user_id: int) -> str:
     with db.write() as tx:
         if lock_user(tx, user_id).factor_step is not None:
             raise Conflict("You have a second factor already: turn it off to set up another")
-        _change(tx, user_id, factor_seed=seed)
+        change_user(tx, user_id, factor_seed=seed)
     return _make_secret(secret_key, seed)
 
 
@@ -107,7 +106,7 @@ def confirm_setup(
             raise reject_field(
                 "code", "That code does not fit: type the one that your app shows now"
             )
-        _change(tx, user_id, factor_step=step)
+        change_user(tx, user_id, factor_step=step)
         rows = [{"user_id": user_id, "code_hash": _hash_recovery_code(code)} for code in codes]
         tx.execute(insert(_RECOVERY), rows)
         audit_own(tx, user, "set up second factor", now)
@@ -138,11 +137,6 @@ def count_recovery_codes(db: Database, user_id: int) -> int:
         return tx.execute(query).scalar_one()
 
 
-def lock_user(tx: Connection, user_id: int) -> Row[Any]:
-    """Lock a user's row; waits are locked after it."""
-    return tx.execute(select(_USERS).where(_USERS.c.id == user_id).with_for_update()).one()
-
-
 def try_code(tx: Connection, user: Row[Any], typed: TypedCode, *, now: datetime) -> int:
     """Try a code of a locked user who has a second factor; one that fits is used up.
 
@@ -157,19 +151,14 @@ def try_code(tx: Connection, user: Row[Any], typed: TypedCode, *, now: datetime)
 
 def remove_factor(tx: Connection, user_id: int) -> None:
     """Remove the second factor of a user, and the recovery codes."""
-    _change(tx, user_id, factor_seed=None, factor_step=None)
+    change_user(tx, user_id, factor_seed=None, factor_step=None)
     tx.execute(delete(_RECOVERY).where(_RECOVERY.c.user_id == user_id))
-
-
-def audit_own(tx: Connection, user: Row[Any], action: str, now: datetime) -> None:
-    """Note what a user has changed in their own account."""
-    write_audit(tx, now=now, actor=f"{PEOPLE_CLIENT}:{user.name}", action=action, subject=user.name)
 
 
 def _use_code(tx: Connection, user: Row[Any], typed: TypedCode, now: datetime) -> bool:
     step = _find_step(user, typed.secret_key, typed.code, now)
     if step is not None:
-        _change(tx, user.id, factor_step=step)
+        change_user(tx, user.id, factor_step=step)
         return True
     is_its = _RECOVERY.c.code_hash == _hash_recovery_code(typed.code)
     used = tx.execute(delete(_RECOVERY).where(_RECOVERY.c.user_id == user.id, is_its)).rowcount
@@ -211,7 +200,3 @@ def _make_recovery_code() -> str:
 
 def _hash_recovery_code(code: str) -> bytes:
     return hash_token("".join(code.casefold().split()).translate(_LOOK_ALIKE))
-
-
-def _change(tx: Connection, user_id: int, **values: Any) -> None:
-    tx.execute(update(_USERS).where(_USERS.c.id == user_id).values(values))

@@ -1,10 +1,10 @@
 """Changes of users to their own account: the password."""
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 
-from app.accounts.factor import audit_own, lock_user
 from app.accounts.models import User
 from app.accounts.passwords import hash_password, is_right_password
+from app.accounts.rows import audit_own, change_user, lock_user
 from app.accounts.sessions import end_sessions_of, start_session
 from app.accounts.waits import Subjects, TryRefused, begin_try, forget_name, take_back
 from app.clock import Clock
@@ -40,7 +40,7 @@ def change_password(
             raise PasswordRefused(attempt.wait_s)
         take_back(tx, attempt)
         forget_name(tx, attempt.subjects.name)
-        tx.execute(update(_USERS).where(_USERS.c.id == user_id).values(password_hash=hashed))
+        change_user(tx, user_id, password_hash=hashed)
         end_sessions_of(tx, user_id)
         audit_own(tx, user, "change password", now)
         return start_session(tx, user_id, now=now)

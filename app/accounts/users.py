@@ -15,11 +15,11 @@ from app.accounts.models import HalfSignIn, User, UserSession
 from app.accounts.names import clean_name, fold_name
 from app.accounts.passwords import hash_password
 from app.accounts.roles import Role
+from app.accounts.rows import audit_own, change_user
 from app.accounts.sessions import end_sessions_of
 from app.accounts.tokens import hash_token, make_token
 from app.accounts.waits import forget_name, hash_name
 from app.clock import Clock
-from app.config.keys import PEOPLE_CLIENT
 from app.db.audit import write_audit
 from app.db.base import table_of
 from app.db.engine import Database, insert_new
@@ -74,7 +74,7 @@ def invite_user(db: Database, clock: Clock, name: str, *, actor: str) -> str:
                 f"{user.name} has a password: if they forgot it, make a link with "
                 "`flask users reset`, which ends their sessions"
             )
-        _change(tx, user, _invite(token, now))
+        change_user(tx, user.id, **_invite(token, now))
         _audit(tx, now, actor, "invite user", user.name)
     return token
 
@@ -103,7 +103,7 @@ def change_role(db: Database, clock: Clock, name: str, role: Role, *, actor: str
         user = _lock_named(tx, name)
         if user.role is role:
             return False
-        _change(tx, user, {"role": role})
+        change_user(tx, user.id, role=role)
         end_sessions_of(tx, user.id)
         facts = {"before": user.role.value, "role": role.value}
         _audit(tx, now, actor, "change role", user.name, facts)
@@ -118,7 +118,7 @@ def reset_user(db: Database, clock: Clock, name: str, *, actor: str) -> str:
     now, token = clock.now(), make_token()
     with db.write() as tx:
         user = _lock_named(tx, name)
-        _change(tx, user, {"password_hash": None, **_invite(token, now)})
+        change_user(tx, user.id, password_hash=None, **_invite(token, now))
         remove_factor(tx, user.id)
         end_sessions_of(tx, user.id)
         _audit(tx, now, actor, "reset user", user.name)
@@ -152,11 +152,10 @@ def accept_invitation(db: Database, clock: Clock, token: str, password: str) -> 
     with db.write() as tx:
         now = clock.now()
         user = _find_invited(tx, token, now, lock=True)
-        accepted = {"password_hash": hashed, "invitation_hash": None, "invited_until": None}
-        _change(tx, user, accepted)
+        change_user(tx, user.id, password_hash=hashed, invitation_hash=None, invited_until=None)
         end_sessions_of(tx, user.id)
         forget_name(tx, hash_name(user.name_key))
-        _audit(tx, now, f"{PEOPLE_CLIENT}:{user.name}", "accept invitation", user.name)
+        audit_own(tx, user, "accept invitation", now)
         return _make_row(tx.execute(select(_USERS).where(_USERS.c.id == user.id)).one())
 
 
@@ -215,10 +214,6 @@ def _find_invited(tx: Connection, token: str, now: datetime, *, lock: bool = Fal
             "administrator for a new one"
         )
     return user
-
-
-def _change(tx: Connection, user: Row[Any], values: dict[str, Any]) -> None:
-    tx.execute(update(_USERS).where(_USERS.c.id == user.id).values(values))
 
 
 def _make_row(user: Row[Any]) -> UserRow:
