@@ -3,7 +3,7 @@
 import pytest
 
 from app.accounts.roles import Role
-from app.accounts.users import create_user
+from app.accounts.users import change_role, create_user
 from tests.factories import production
 from tests.web.visitor import PASSWORD, Visitor, make_user, read_text, visit
 
@@ -80,6 +80,16 @@ def test_signing_out_ends_one_session_or_all(service):
 
     second.post("/logout/everywhere", on="/why")
     assert third.get("/overview").headers["Location"].endswith("ended=1")
+
+
+def test_who_was_signed_out_by_another_role_is_not_told_that_they_were_idle(service):
+    visitor, ctx = visit(service, Role.VIEWER), service.extensions["clarion"]
+    change_role(ctx.db, ctx.clock, "a viewer", Role.AUTHOR, actor="tests")
+
+    told = read_text(visitor.get(visitor.get("/overview").location))
+
+    assert "You were signed out. That happens after 12 hours without use" in told
+    assert "and when your password or role changes." in told
 
 
 @pytest.mark.parametrize(
