@@ -4,6 +4,7 @@ An invitation is a token that sets a password once, within INVITATION_DAYS.  A n
 one before.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -42,6 +43,14 @@ class UserRow:
     has_password: bool
     has_factor: bool
     invited_until: datetime | None
+
+    def describe_state(self, now: datetime, show_time: Callable[[datetime], str]) -> str:
+        """Return how far the user has come, such as "has a password"."""
+        if self.has_password:
+            return "has a password and a second factor" if self.has_factor else "has a password"
+        if self.invited_until and self.invited_until > now:
+            return f"invited until {show_time(self.invited_until)}"
+        return "the link has ended"
 
 
 def create_user(db: Database, clock: Clock, name: str, role: Role, *, actor: str) -> str:

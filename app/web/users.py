@@ -1,6 +1,7 @@
 """Pages of users, for administrators: list, create, another role, a new link."""
 
 from datetime import datetime
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -121,11 +122,8 @@ def _is_self(user: UserRow) -> bool:
 
 
 def _describe_state(user: UserRow, now: datetime) -> str:
-    if user.has_password:
-        return "Has a password and a second factor" if user.has_factor else "Has a password"
-    if user.invited_until and user.invited_until > now:
-        return f"Invited until {clock_time(user.invited_until, now)}"
-    return "The link has ended"
+    state = user.describe_state(now, partial(clock_time, now=now))
+    return f"{state[0].upper()}{state[1:]}"
 
 
 def _flash_link(token: str) -> None:

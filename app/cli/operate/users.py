@@ -8,7 +8,6 @@ from flask import current_app
 from app.accounts.roles import ROLE_SENTENCES, Role
 from app.accounts.users import (
     INVITATION_DAYS,
-    UserRow,
     change_role,
     create_user,
     invite_user,
@@ -77,7 +76,12 @@ def list_them() -> None:
     ctx = verified_context()
     now = ctx.now()
     rows = (
-        (user.name, user.role.value, _describe(user, now), f"{user.created_at:{TIME}}")
+        (
+            user.name,
+            user.role.value,
+            user.describe_state(now, _show_time),
+            _show_time(user.created_at),
+        )
         for user in list_users(ctx.db)
     )
     empty = "There are no users: flask users create NAME --role admin makes the first one."
@@ -90,9 +94,5 @@ def _print_link(token: str) -> None:
     click.echo(make_link(config.page_url, token))
 
 
-def _describe(user: UserRow, now: datetime) -> str:
-    if user.has_password:
-        return "has a password and a second factor" if user.has_factor else "has a password"
-    if user.invited_until and user.invited_until > now:
-        return f"invited until {user.invited_until:{TIME}}"
-    return "the link has ended"
+def _show_time(at: datetime) -> str:
+    return f"{at:{TIME}}"
