@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from dotenv import dotenv_values
 
 from app.clock import Clock
-from app.config import SINCH_HOSTS, Config, load_config_or_exit
+from app.config import Config, load_config_or_exit
 from app.config.keys import find_first_key
 
 ROOT = Path(__file__).parent.parent.parent
@@ -90,8 +90,7 @@ def write_env_file(path: Path, *, example: Path) -> bool:
 
 def find_sandbox_port(config: Config) -> int | None:
     """Return the port of the sandbox in the settings; None if they name Sinch itself."""
-    parts = urlsplit(config.sinch.url)
-    return None if parts.hostname in SINCH_HOSTS else parts.port or 80
+    return (urlsplit(config.sinch.url).port or 80) if config.sinch.is_sandbox else None
 
 
 def is_taken(port: int, host: str) -> bool:
@@ -193,16 +192,15 @@ def invite_first(config: Config) -> str | None:
 def make_welcome(config: Config, *, first_link: str | None) -> str:
     """Return the addresses, and commands to paste."""
     base = config.own_url
-    real = find_sandbox_port(config) is None
     installed = (ROOT / ".venv/bin/flask").exists()
     flask = ".venv/bin/flask --app wsgi" if installed else shlex.join(FLASK)
     return "\n".join(
         [
             "",
             f"Clarion is ready on {base}, its API page at {base}/docs.",
-            "It sends real SMS over Sinch."
-            if real
-            else "No SMS is sent: the sandbox replaces Sinch.",
+            "No SMS is sent: the sandbox replaces Sinch."
+            if config.sinch.is_sandbox
+            else "It sends real SMS over Sinch.",
             *(
                 ["Choose a password for the user admin, by this link, once:", "", first_link, ""]
                 if first_link

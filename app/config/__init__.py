@@ -24,7 +24,7 @@ from app.config.accounts import SecondFactor, read_second_factor
 from app.config.keys import KeyHash, read_allowed_senders, read_api_keys
 from app.config.people import SubscriberRules, read_phone_hash_key, read_subscriber_rules
 from app.config.sending import SendingRules, read_sending_rules
-from app.config.sinch import SINCH_HOSTS, SinchSettings, read_sinch
+from app.config.sinch import SinchSettings, read_sinch
 from app.config.storage import (
     Background,
     read_background,
@@ -55,7 +55,6 @@ from app.text.typos import suggest
 __all__ = [
     "CALLBACK_PATH",
     "EXIT_CONFIG",
-    "SINCH_HOSTS",
     "AppEnv",
     "Background",
     "Config",
