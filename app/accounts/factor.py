@@ -172,10 +172,8 @@ def _find_step(user: Row[Any], secret_key: str, code: str, now: datetime) -> int
     typed = "".join(code.split())
     if not _SIX_DIGITS.fullmatch(typed):
         return None
-    totp, this_step = (
-        TOTP(_make_secret(secret_key, user.factor_seed)),
-        int(now.timestamp()) // _STEP_S,
-    )
+    totp = TOTP(_make_secret(secret_key, user.factor_seed))
+    this_step = int(now.timestamp()) // _STEP_S
     newest = this_step + _SLACK_STEPS
     # A step of the future was noted under a wrong clock.
     is_noted = user.factor_step is not None and user.factor_step <= newest

@@ -289,13 +289,13 @@ def _add_broadcasts(caller: _Caller) -> None:
     _wait_for(lambda: _show(caller, finished)["all_reported_at"])
     _answer(caller, finished)
     _wait_for(lambda: _show(caller, closed)["status"] == "complete_needs_attention")
-    start = datetime.now(UTC).replace(hour=10, minute=0, second=0, microsecond=0)
+    today = datetime.now(UTC).replace(hour=10, minute=0, second=0, microsecond=0)
     caller.send(
         "Hi ${first_name}, kayaks are back in stock: 20 per cent off until Friday.",
         "customers",
         category="marketing",
         reference="Back in stock",
-        send_at=(start + timedelta(days=1)).isoformat(),
+        send_at=(today + timedelta(days=1)).isoformat(),
     )
     season = "Hi ${first_name}, the season ends on Sunday. Is your locker empty by then?"
     caller.send(season, "customers", reference="End of the season")
