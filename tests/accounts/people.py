@@ -4,7 +4,7 @@ from datetime import datetime
 from threading import Barrier, Thread
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import MetaData, select
 
 from app.accounts.roles import Role
 from app.accounts.sessions import SignedIn, find_session, sign_in
@@ -58,6 +58,16 @@ def read_audit(accounts: Accounts) -> list[tuple[str, str, str]]:
     with accounts.db.read() as tx:
         rows = tx.execute(select(entries).order_by(entries.c.id)).all()
     return [(row.actor, row.action, row.subject) for row in rows]
+
+
+def read_database(accounts: Accounts) -> str:
+    """Every row of every table, as a text."""
+    metadata, stored = MetaData(), ""
+    with accounts.db.read() as tx:
+        metadata.reflect(tx)
+        for table in metadata.sorted_tables:
+            stored += "".join(str(tuple(row)) for row in tx.execute(select(table)))
+    return stored
 
 
 def at_once(url: str, *actions: Any) -> list[Any]:

@@ -3,7 +3,6 @@
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import MetaData, select
 
 from app.accounts.roles import ROLE_SENTENCES, Role
 from app.accounts.sessions import SignInRefused
@@ -19,7 +18,16 @@ from app.accounts.users import (
     reset_user,
 )
 from app.errors import BadInput, Conflict, NotFound
-from tests.accounts.people import PASSWORD, at_once, enter, find, invite, join, read_audit
+from tests.accounts.people import (
+    PASSWORD,
+    at_once,
+    enter,
+    find,
+    invite,
+    join,
+    read_audit,
+    read_database,
+)
 
 OPS = "cli:ops"
 OTHER_PASSWORD = "a quite different one"
@@ -260,11 +268,7 @@ def test_no_column_has_a_token_a_password_or_an_address(accounts):
     accept(accounts, token)
     session = enter(accounts)
 
-    metadata, stored = MetaData(), ""
-    with accounts.db.read() as tx:
-        metadata.reflect(tx)
-        for table in metadata.sorted_tables:
-            stored += "".join(str(tuple(row)) for row in tx.execute(select(table)))
+    stored = read_database(accounts)
 
     assert "Anna" in stored
     for secret in (token, session, PASSWORD, "a password in the field", "192.0.2.1"):
