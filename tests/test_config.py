@@ -389,6 +389,16 @@ def test_every_setting_is_in_the_example_and_the_example_has_no_other():
     }
 
 
+def test_pages_name_only_settings_that_there_are():
+    example = (ROOT / ".env.example").read_text()
+    pages = "".join(path.read_text() for path in (ROOT / "app/web").rglob("*.py"))
+
+    named = set(re.findall(r"\b(?:SINCH|SUPPRESSION)_[A-Z_]+", pages))
+
+    assert "SUPPRESSION_KEY" in named
+    assert [name for name in sorted(named) if not re.search(rf"^#? ?{name}=", example, re.M)] == []
+
+
 @pytest.mark.parametrize(
     "command",
     [

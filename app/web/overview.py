@@ -44,7 +44,7 @@ _CONDITIONS = {
     ("sinch", "unreachable"): "Sinch does not answer. Texts wait and go out by themselves when it "
     "does.",
     ("sinch", "misconfigured"): "Sinch refuses our account or token, so nothing is sent. Check "
-    "SINCH_SERVICE_PLAN_ID, SINCH_API_TOKEN and SINCH_REGION, and the balance of the account.",
+    "SINCH_SERVICE_PLAN_ID, SINCH_API_TOKEN and SINCH_REGION_URL, and the balance of the account.",
     ("sending", "stopped"): "Sinch refuses what we send, so nothing is sent. Check the account and "
     "the sender; a trial goes out by itself, and flask circuit close tries at once.",
     ("sending", "restoring"): "The database came from a backup. Sinch is being asked what went "
