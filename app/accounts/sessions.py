@@ -74,8 +74,7 @@ class SignedIn:
     user_id: int
     name: str
     role: Role
-    session_id: int
-    has_factor: bool = False
+    has_factor: bool
 
 
 def sign_in(
@@ -180,7 +179,7 @@ def find_session(db: Database, clock: Clock, token: str) -> SignedIn | None:
     session_id, seen_at, user_id, name, role, step = found
     if now - seen_at >= _SEEN_EVERY:
         _note_use(db, session_id, now)
-    return SignedIn(user_id, name, role, session_id, step is not None)
+    return SignedIn(user_id, name, role, step is not None)
 
 
 def _note_use(db: Database, session_id: int, now: datetime) -> None:
