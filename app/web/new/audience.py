@@ -7,7 +7,6 @@ from marshmallow import ValidationError
 
 from app.accounts.roles import Role
 from app.errors import ClarionError
-from app.http.arguments import collect_errors
 from app.sms.current import current_context
 from app.sms.drafts.count import count_draft
 from app.sms.drafts.numbers import MAX_PASTED, PastedNumbers, read_pasted
