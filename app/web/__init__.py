@@ -6,13 +6,10 @@ guard.py        what every page has: session, role, CSRF token, security policy,
 sign_in.py      sign in and out by a password and a code, first password
 account.py      the own account: second factor, password
 overview.py     needs attention, under way, scheduled, the last 30 days; why a number got no text
-broadcasts.py   the list, one broadcast, its people; pause, resume, stop
-attention.py    an operator's decision about a batch of unknown outcome
-accounting.py   lines that add up to everybody who was asked for
-states.py       state, progress and verdict of a broadcast
 words.py        numbers and times
 polling.py      how soon a region is read again
 users.py        users, for administrators: create, another role, a new link
+broadcasts/     the list, one broadcast, its people; an operator's decisions
 new/            a broadcast in steps, as a draft until it is sent
 conversations/  inbox: threads by person, and answers; templates; tags
 subscribers/    people: search, one person, stop and allow texts

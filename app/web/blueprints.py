@@ -1,8 +1,8 @@
 """The blueprints of the pages."""
 
 from app.web.account import blueprint as account
-from app.web.attention import blueprint as attention
-from app.web.broadcasts import blueprint as broadcasts
+from app.web.broadcasts.attention import blueprint as attention
+from app.web.broadcasts.pages import blueprint as broadcasts
 from app.web.conversations.inbox import blueprint as inbox
 from app.web.conversations.tags import blueprint as tags
 from app.web.conversations.templates import blueprint as templates

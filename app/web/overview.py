@@ -19,9 +19,15 @@ from app.sms.models.states import BroadcastStatus
 from app.sms.models.statuses import MessageStatus
 from app.sms.recovery.attention import find_attention
 from app.subscribers.suppressions.manage import count_to_review
-from app.web.accounting import MARKS, account_for
+from app.web.broadcasts.accounting import MARKS, account_for
+from app.web.broadcasts.states import (
+    describe_state,
+    is_moving,
+    measure_progress,
+    name_broadcast,
+    say_audience,
+)
 from app.web.guard import make_page_blueprint, require_role
-from app.web.states import describe_state, is_moving, measure_progress, name_broadcast, say_audience
 from app.web.subscribers.wording import read_number
 from app.web.words import clock_time, people, texts
 

@@ -37,7 +37,7 @@ from app.sms.models.statuses import MessageStatus
 from app.subscribers.models import Scope
 from app.subscribers.suppressions import manage
 from app.subscribers.suppressions.schemas import MAX_NOTE
-from app.web.accounting import MARKS
+from app.web.broadcasts.accounting import MARKS
 from app.web.conversations.masking import mask_text, say_name
 from app.web.guard import current_user, describe_actor, make_page_blueprint, require_role
 from app.web.polling import slow_down

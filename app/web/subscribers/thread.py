@@ -16,7 +16,7 @@ from app.sms.inbound.threads import read_body
 from app.sms.messages.search import search_messages
 from app.sms.models.statuses import MessageStatus
 from app.subscribers.models import ConsentKind
-from app.web.accounting import MARKS
+from app.web.broadcasts.accounting import MARKS
 
 _SHOWN = 40
 _HEARD = {

@@ -12,8 +12,8 @@ from app.sms.current import current_context
 from app.sms.models.states import Attention
 from app.sms.recovery.attention import find_attention, resolve_batch
 from app.sms.recovery.routes import DecisionSchema
+from app.web.broadcasts.states import name_broadcast
 from app.web.guard import describe_actor, make_page_blueprint, require_role
-from app.web.states import name_broadcast
 
 blueprint = make_page_blueprint("attention")
 

@@ -22,10 +22,14 @@ from app.sms.messages.list import list_messages
 from app.sms.messages.schemas import MessageQuerySchema
 from app.sms.models.states import FINAL, BroadcastStatus, CancelRequestState
 from app.sms.models.statuses import MessageStatus
-from app.web.accounting import MARKS, Accounting, AccountingLine, account_for, count_never_handed
-from app.web.guard import current_user, describe_actor, make_page_blueprint, require_role
-from app.web.polling import slow_down
-from app.web.states import (
+from app.web.broadcasts.accounting import (
+    MARKS,
+    Accounting,
+    AccountingLine,
+    account_for,
+    count_never_handed,
+)
+from app.web.broadcasts.states import (
     choose_poll_s,
     describe_state,
     is_moving,
@@ -33,6 +37,8 @@ from app.web.states import (
     name_broadcast,
     say_verdict,
 )
+from app.web.guard import current_user, describe_actor, make_page_blueprint, require_role
+from app.web.polling import slow_down
 from app.web.subscribers.wording import show_number, shows_numbers
 from app.web.words import clock_time, people
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from app.sms.broadcasts.views import BroadcastView
 from app.sms.drafts.store import make_title
 from app.sms.models.states import FINAL, BroadcastStatus
-from app.web.accounting import Accounting
+from app.web.broadcasts.accounting import Accounting
 from app.web.words import clock_time, people, say_duration, share
 
 _B = BroadcastStatus

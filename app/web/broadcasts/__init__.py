@@ -1,0 +1,7 @@
+"""Pages of broadcasts: the list, one broadcast, its people, decisions.
+
+pages.py        the list, one broadcast, its people; pause, resume, stop, resend
+attention.py    an operator's decision about a batch of unknown outcome
+accounting.py   lines that add up to everybody who was asked for
+states.py       state, progress and verdict of a broadcast
+"""
