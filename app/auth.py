@@ -1,22 +1,24 @@
 """Authentication by the API key in `X-API-Key`, and authorization by its scopes.
 
-Keys are compared as SHA-256 digests, all of them, in constant time: the time taken reveals neither
-the matching key nor the length of a wrong one.
+Keys of API_KEYS are compared as SHA-256 digests, all of them, in constant time: the time taken
+reveals neither the matching key nor the length of a wrong one.  Keys of the database are found by
+their digest.
 """
 
 import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
-from hashlib import sha256
 from typing import ParamSpec, TypeVar
 
-from flask import Flask, g, request
+from flask import Flask, current_app, g, request
 
 from app.config import KeyHash
 from app.config.scopes import KeyScope
 from app.db.viewer import Viewer
 from app.errors import KeyMissing, KeyRefused
+from app.keys.live import KeyUnusable, LiveKeys
+from app.keys.secret import hash_key
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -35,6 +37,8 @@ class Client:
 
     name: str
     scopes: frozenset[KeyScope]
+    # Its requests are checked, and nothing is sent.
+    is_test: bool = False
 
     @property
     def viewer(self) -> Viewer:
@@ -43,20 +47,43 @@ class Client:
 
 
 def identify_clients(app: Flask, keys: tuple[KeyHash, ...]) -> None:
-    """Set `g.client` before every request: the Client, or None without a valid API key."""
+    """Set `g.client` before every request: the Client, or None without a valid API key.
+
+    Only a route that needs a key asks the database: others work without it.
+    """
+
+    live_keys = LiveKeys()
 
     def identify() -> None:
         presented = request.headers.get("X-API-Key")
-        g.client = _find_client(presented, keys) if presented else None
+        g.client = g.key_fault = None
+        if not presented:
+            return
+        g.client = _find_client(presented, keys)
+        if g.client is None and _needs_key():
+            try:
+                g.client = _find_stored(presented, live_keys)
+            except KeyUnusable as e:
+                g.key_fault = str(e)
 
     app.before_request(identify)
 
 
+def _needs_key() -> bool:
+    view = current_app.view_functions.get(request.endpoint or "")
+    return getattr(view, SCOPE_MARK, PUBLIC) not in (PUBLIC, PAGE)
+
+
 def _find_client(presented: str, keys: tuple[KeyHash, ...]) -> Client | None:
-    # WSGI decodes header bytes as Latin-1; with backslashreplace no input raises.
-    digest = sha256(presented.encode("latin-1", "backslashreplace")).digest()
+    digest = hash_key(presented)
     matches = [key for key in keys if hmac.compare_digest(key.digest, digest)]
     return Client(matches[0].client, matches[0].scopes) if matches else None
+
+
+def _find_stored(presented: str, live_keys: LiveKeys) -> Client | None:
+    ctx = current_app.extensions["clarion"]
+    key = live_keys.find(ctx.db, ctx.clock, presented, address=request.remote_addr)
+    return Client(key.client, key.scopes, is_test=key.is_test) if key else None
 
 
 def require_api_key(
@@ -75,7 +102,8 @@ def require_api_key(
                 raise KeyMissing("API key required", hint=_KEY_HINT)
             client: Client | None = g.client
             if client is None:
-                raise KeyRefused("Invalid API key")
+                hint = {"hint": g.key_fault} if g.key_fault else {}
+                raise KeyRefused("Invalid API key", **hint)
             require_scope(scope)
             return view(*args, **kwargs)
 

@@ -1,7 +1,7 @@
 """Commands of `flask --app wsgi …`, over the same functions as the API.
 
 send/       flask send, its quote, its recipients and its report
-operate/    flask broadcasts, batches, circuit, webhooks, users, db, sandbox
+operate/    flask broadcasts, batches, circuit, webhooks, keys, users, db, sandbox
 data/       flask subscribers, suppressions, consent, prices
 command.py  context, operator, options, tables and one-line errors of all commands
 interrupts.py  Ctrl-C and SIGTERM while a command works
@@ -27,6 +27,7 @@ _COMMANDS = {
     "batches": ("operate.batches", "Decide about batches of unknown outcome."),
     "circuit": ("operate.batches", "The circuit breaker: open while Sinch refuses all calls."),
     "webhooks": ("operate.webhooks", "Webhooks of clients: list, enable, disable, replay."),
+    "keys": ("operate.keys", "API keys: create, rotate, revoke, list."),
     "users": ("operate.users", "Users of the pages: create, invite, role, reset, list."),
     "db": ("operate.db", "The database: migrate, check, adopt, restore."),
     "sandbox": ("operate.sandbox", "Serve Sinch's API on loopback; no SMS is sent."),

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
-from app.config.scopes import DEFAULT_SCOPES, KeyScope
+from app.config.scopes import DEFAULT_SCOPES, KeyScope, read_scopes
 from app.config.values import AppEnv, ConfigError, require_strong
 from app.phone.e164 import is_sender
 from app.text.typos import suggest
@@ -21,7 +21,6 @@ _COMMA = re.compile(r",(?![^\[\]]*\]\s*:)")
 _CLIENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 # name[scope scope]:key; the name and the scopes may be left out.
 _NAMED = re.compile(r"(?P<name>[^:\[\]]*)(?:\[(?P<scopes>[^\[\]]*)\]\s*)?:(?P<key>.*)")
-_EVERY_SCOPE = "*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +61,15 @@ def find_first_key(api_keys: str) -> str:
     return named["key"].strip() if named else entry
 
 
+def find_name_fault(client: str) -> str | None:
+    """Return what is wrong with the name of a client, to follow "the name"; None if nothing is."""
+    if not _CLIENT_NAME.fullmatch(client):
+        return "must be 1 to 64 letters, digits, '.', '_' or '-', the first a letter or digit"
+    if client in _RESERVED_NAMES:
+        return f"must not be {client}, which the service itself uses: choose another"
+    return None
+
+
 def _split(api_keys: str) -> list[str]:
     # A comma between scopes separates them, too.
     return [entry.strip() for entry in _COMMA.split(api_keys) if entry.strip()]
@@ -75,45 +83,34 @@ def _read_api_key(entry: str, env: AppEnv) -> KeyHash:
     require_strong("a key in API_KEYS", key, env)
     digest = sha256(key.encode()).digest()
     name = named["name"].strip() if named else _name_client(digest)
-    if not _CLIENT_NAME.fullmatch(name):
-        raise ConfigError(
-            "a name in API_KEYS must be 1 to 64 letters, digits, '.', '_' or '-' before its ':'"
-        )
-    if name in _RESERVED_NAMES:
-        raise ConfigError(
-            f"a name in API_KEYS must not be {name}, which the service itself uses: choose another"
-        )
+    if fault := find_name_fault(name):
+        raise ConfigError(f"a name in API_KEYS {fault}")
     scopes = named["scopes"] if named else None
     return KeyHash(name, digest, DEFAULT_SCOPES if scopes is None else _read_scopes(name, scopes))
 
 
 def _read_scopes(client: str, value: str) -> frozenset[KeyScope]:
-    """Read the scopes between the brackets; `*` is every scope but `clients:all`."""
-    scopes: set[KeyScope] = set()
-    for word in value.replace(",", " ").split():
-        if word == _EVERY_SCOPE:
-            scopes |= DEFAULT_SCOPES
-        elif word in list(KeyScope):
-            scopes.add(KeyScope(word))
-        else:
-            known = ", ".join(sorted(KeyScope))
-            meant = suggest(word, KeyScope)
-            raise ConfigError(
-                f"API_KEYS: {client} has the unknown scope {word[:40]}"
-                f"{f', perhaps {meant}' if meant else ''}; known are {known}"
-            )
+    """Read the scopes between the brackets."""
+    try:
+        scopes = read_scopes(value)
+    except ValueError as e:
+        raise ConfigError(f"API_KEYS: {client} has {e}") from e
     if not scopes:
         raise ConfigError(
             f"API_KEYS: {client} has no scope in its brackets: name some, or leave the brackets "
             "out for all but clients:all"
         )
-    return frozenset(scopes)
+    return scopes
 
 
 def read_allowed_senders(
     environ: Mapping[str, str], keys: tuple[KeyHash, ...]
 ) -> Mapping[str, frozenset[str]]:
-    """Read the senders that clients are limited to: comma-separated `client:sender|sender`."""
+    """Read the senders that clients are limited to: comma-separated `client:sender|sender`.
+
+    A client may have its keys in the database, so that a name is refused only if it is like one of
+    API_KEYS.
+    """
     clients = {key.client for key in keys}
     allowed: dict[str, frozenset[str]] = {}
     for entry in filter(None, map(str.strip, environ.get("ALLOWED_SENDERS", "").split(","))):
@@ -125,9 +122,11 @@ def read_allowed_senders(
                 "ALLOWED_SENDERS must read like client:sender|sender,client:sender, "
                 "with each client once"
             )
-        if client not in clients:
+        meant = None if client in clients else suggest(client, clients)
+        if meant or not _CLIENT_NAME.fullmatch(client):
             raise ConfigError(
                 f"ALLOWED_SENDERS names {client[:64]!r}, which is no client of API_KEYS"
+                f"{f': perhaps you mean {meant}' if meant else ''}"
             )
         for sender in senders:
             if not is_sender(sender):

@@ -2,6 +2,8 @@
 
 from enum import StrEnum
 
+from app.text.typos import suggest
+
 
 class KeyScope(StrEnum):
     """A permission of an API key."""
@@ -27,3 +29,35 @@ class KeyScope(StrEnum):
 
 # The scopes of a key for which API_KEYS names none.
 DEFAULT_SCOPES = frozenset(KeyScope) - {KeyScope.ALL_CLIENTS}
+# Those that change nothing: a key for tests has no others.
+TEST_SCOPES = frozenset(
+    (
+        KeyScope.SEND,
+        KeyScope.SEND_TRANSACTIONAL,
+        KeyScope.READ,
+        KeyScope.READ_NUMBERS,
+        KeyScope.READ_SUBSCRIBERS,
+    )
+)
+_EVERY_SCOPE = "*"
+
+
+def read_scopes(value: str) -> frozenset[KeyScope]:
+    """Read scopes between blanks or commas; `*` is every scope but `clients:all`.
+
+    Raises ValueError with a sentence about the first unknown one.
+    """
+    scopes: set[KeyScope] = set()
+    for word in value.replace(",", " ").split():
+        if word == _EVERY_SCOPE:
+            scopes |= DEFAULT_SCOPES
+        elif word in list(KeyScope):
+            scopes.add(KeyScope(word))
+        else:
+            known = ", ".join(sorted(KeyScope))
+            meant = suggest(word, KeyScope)
+            raise ValueError(
+                f"the unknown scope {word[:40]}{f', perhaps {meant}' if meant else ''}; known are "
+                f"{known}"
+            )
+    return frozenset(scopes)

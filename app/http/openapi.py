@@ -171,7 +171,7 @@ class _Document:
                 "type": "apiKey",
                 "in": "header",
                 "name": "X-API-Key",
-                "description": "A key of API_KEYS, in this header alone.",
+                "description": "A key of API_KEYS or of `flask keys`, in this header alone.",
             },
         )
         for blueprint in self.blueprints:

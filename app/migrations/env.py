@@ -5,12 +5,14 @@ from alembic import context
 from app.accounts import models as account_models
 from app.db.audit import AuditEntry
 from app.db.base import Base
+from app.keys.models import ApiKey
 from app.sms.models import broadcast, daily, draft, erasure, price, reports, template
 from app.subscribers import models as people_models
 from app.subscribers.imports import models as import_models
 from app.webhooks.outgoing import models as webhook_models
 
 _TABLES = (
+    ApiKey,
     AuditEntry,
     account_models.User,
     broadcast.Broadcast,

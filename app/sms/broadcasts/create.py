@@ -29,6 +29,7 @@ SUBMITTED = "SMS batch submitted successfully to Sinch."
 REFUSED = "Failed to send SMS batch."
 
 _SENTENCES = {
+    "test": "Checked, and not sent: this is a test key.",
     "scheduled": "Broadcast accepted; it is sent at its time.",
     "queued": "Broadcast accepted; it is sent in the background.",
     "sending": "Broadcast accepted; the rest of it is sent in the background.",
@@ -68,11 +69,7 @@ def create_broadcast(
     """
     if key and (stored := _find_answer(ctx, key, client=client, production=production)):
         return *stored, False
-    check_times(request, ctx.now())
-    request = prepare_request(ctx, request)
-    expected = count_expected(ctx, request)
-    if request.quote is not None:
-        check_quote(ctx, request, request.quote)
+    request, expected = _check(ctx, request)
 
     def describe(public_id: str) -> dict[str, Any]:
         status = "scheduled" if request.send_at else "queued"
@@ -100,6 +97,26 @@ def create_broadcast(
         unconfirmed = describe_request(request, accepted.public_id, "unknown", recipients=expected)
         return unconfirmed, HTTPStatus.ACCEPTED, True
     return _answer_or_raise(answer, status), status, not completed
+
+
+def try_broadcast(ctx: Context, request: BroadcastRequest) -> dict[str, Any]:
+    """Check a request that comes with a test key.  Returns the answer; nothing is stored or sent.
+
+    Raises the errors of check_times, prepare_request and check_quote.
+    """
+    request, expected = _check(ctx, request)
+    answer = describe_request(request, "", "test", recipients=expected)
+    return answer | {"broadcast_id": None, "url": None}
+
+
+def _check(ctx: Context, request: BroadcastRequest) -> tuple[BroadcastRequest, int]:
+    """Return the request as it is stored, and its number of recipients."""
+    check_times(request, ctx.now())
+    request = prepare_request(ctx, request)
+    expected = count_expected(ctx, request)
+    if request.quote is not None:
+        check_quote(ctx, request, request.quote)
+    return request, expected
 
 
 def _submit(

@@ -42,9 +42,19 @@ class ExclusionSchema(Schema):
 class BroadcastResultSchema(Schema):
     """A broadcast in the answer to its request."""
 
-    broadcast_id = fields.String(required=True)
-    status = fields.String(required=True, validate=validate.OneOf(STATUSES))
-    url = fields.String(required=True, metadata=describe("Path of the broadcast."))
+    broadcast_id = fields.String(
+        required=True, allow_none=True, metadata=describe("Null for a test key.")
+    )
+    status = fields.String(
+        required=True,
+        validate=validate.OneOf([*STATUSES, "test"]),
+        metadata=describe("`test`: the key is a test key; all was checked, and nothing is sent."),
+    )
+    url = fields.String(
+        required=True,
+        allow_none=True,
+        metadata=describe("Path of the broadcast; null for a test key."),
+    )
     batch_id = fields.String(
         required=True,
         allow_none=True,

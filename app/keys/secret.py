@@ -1,0 +1,55 @@
+"""The text of a key: a prefix by which people and scanners know it, 256 random bits, a checksum."""
+
+import binascii
+import secrets
+from base64 import b32decode, b32encode
+from hashlib import sha256
+from zlib import crc32
+
+PREFIX = "clarion_"
+TEST_PREFIX = "clarion_test_"
+_SECRET_BYTES, _CHECKSUM_BYTES = 32, 4
+# Characters of secret and checksum in base 32, and those that decoding needs after them.
+_CHARACTERS, _PADDING = 58, "======"
+_HINT_CHARACTERS = 4
+
+
+def make_key(*, is_test: bool) -> str:
+    """Return a new key, such as `clarion_` and 58 lower-case letters and digits."""
+    prefix = TEST_PREFIX if is_test else PREFIX
+    secret = secrets.token_bytes(_SECRET_BYTES)
+    text = b32encode(secret + _add_up(prefix, secret)).decode("ascii")
+    return prefix + text.rstrip("=").lower()
+
+
+def is_whole(key: str) -> bool:
+    """Return True if a key has our form and its checksum is right: nothing of it is missing."""
+    prefix = TEST_PREFIX if key.startswith(TEST_PREFIX) else PREFIX
+    text = key.removeprefix(prefix)
+    if len(text) != _CHARACTERS or not key.startswith(prefix) or not text.isascii():
+        return False
+    try:
+        decoded = b32decode(text.upper() + _PADDING)
+    except binascii.Error:
+        return False
+    secret, checksum = decoded[:_SECRET_BYTES], decoded[_SECRET_BYTES:]
+    return text.islower() and checksum == _add_up(prefix, secret)
+
+
+def hash_key(key: str) -> bytes:
+    """Return the SHA-256 of a key as a header has it.  No input raises."""
+    return sha256(key.encode("latin-1", "backslashreplace")).digest()
+
+
+def make_hint(key: str) -> str:
+    """Return the beginning of a key, by which people tell keys apart.
+
+    >>> make_hint("clarion_test_abcdefgh")
+    'clarion_test_abcd…'
+    """
+    prefix = TEST_PREFIX if key.startswith(TEST_PREFIX) else PREFIX
+    return key[: len(prefix) + _HINT_CHARACTERS] + "…"
+
+
+def _add_up(prefix: str, secret: bytes) -> bytes:
+    return crc32(prefix.encode() + secret).to_bytes(_CHECKSUM_BYTES, "big")

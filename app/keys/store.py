@@ -1,0 +1,206 @@
+"""Create, rotate, revoke and list keys.  A change takes effect in every process within seconds."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from ipaddress import ip_network
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, or_, select, update
+
+from app.clock import Clock
+from app.config.keys import find_name_fault
+from app.config.scopes import TEST_SCOPES, KeyScope
+from app.db.audit import write_audit
+from app.db.base import table_of
+from app.db.engine import Database
+from app.errors import Conflict, NotFound, reject_field
+from app.keys.models import ApiKey
+from app.keys.secret import hash_key, make_hint, make_key
+
+# One in use, and the one that replaces it.
+MAX_LIVE = 2
+
+_KEYS = table_of(ApiKey)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyOptions:
+    """Scopes, networks and end of a new key."""
+
+    scopes: frozenset[KeyScope]
+    networks: tuple[str, ...] = ()
+    expires_at: datetime | None = None
+    is_test: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRow:
+    """A key as lists show it."""
+
+    id: int
+    client: str
+    hint: str
+    scopes: tuple[str, ...]
+    networks: tuple[str, ...]
+    is_test: bool
+    created_at: datetime
+    created_by: str
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    used_at: datetime | None
+
+    def has_ended(self, now: datetime) -> bool:
+        """Return True for a key that no request can use any more."""
+        is_past = self.expires_at is not None and now > self.expires_at
+        return is_past or self.revoked_at is not None
+
+
+def create_key(
+    db: Database, clock: Clock, client: str, options: KeyOptions, *, actor: str
+) -> tuple[KeyRow, str]:
+    """Create a key of a client.  Returns its row and its text, which is stored nowhere.
+
+    Raises BadInput for options that make no usable key, Conflict if the client has two live keys.
+    """
+    now = clock.now()
+    if fault := find_name_fault(client):
+        raise reject_field("name", fault)
+    if options.expires_at is not None and options.expires_at <= now:
+        raise reject_field("expires", "This time is past: give a later one")
+    if options.is_test and not options.scopes <= TEST_SCOPES:
+        known = ", ".join(sorted(TEST_SCOPES))
+        raise reject_field("scope", f"A test key changes nothing, so it has only these: {known}")
+    networks = _read_networks(options.networks)
+    with db.write() as tx:
+        live = _lock_live(tx, client, now)
+        if len(live) >= MAX_LIVE:
+            shown = " and ".join(str(row.id) for row in live)
+            raise Conflict(
+                f"{client} has {MAX_LIVE} live keys already, {shown}: revoke the one that is not "
+                "used any more with `flask keys revoke`"
+            )
+        return _insert(tx, now, client, options, networks, actor=actor)
+
+
+def rotate_key(
+    db: Database, clock: Clock, key_id: int, *, ends_at: datetime, actor: str
+) -> tuple[KeyRow, str]:
+    """Create a key like another one, which then ends at `ends_at` if not before.
+
+    The new key lasts as long as the old one was to.  Returns its row and text.  Raises NotFound,
+    and Conflict for a key that has ended or whose client has another live key.
+    """
+    now = clock.now()
+    with db.write() as tx:
+        old = _lock(tx, key_id)
+        if old.has_ended(now):
+            raise Conflict(f"Key {key_id} has ended: create a new one with `flask keys create`")
+        others = [row.id for row in _lock_live(tx, old.client, now) if row.id != key_id]
+        if len(others) >= MAX_LIVE - 1:
+            raise Conflict(
+                f"{old.client} has another live key, {others[0]}: revoke one of the two first with "
+                "`flask keys revoke`"
+            )
+        last = min(ends_at, old.expires_at) if old.expires_at else ends_at
+        tx.execute(update(_KEYS).where(_KEYS.c.id == key_id).values(expires_at=last))
+        options = KeyOptions(
+            frozenset(map(KeyScope, old.scopes)),
+            expires_at=now + (old.expires_at - old.created_at) if old.expires_at else None,
+            is_test=old.is_test,
+        )
+        return _insert(tx, now, old.client, options, list(old.networks), actor=actor, old=key_id)
+
+
+def revoke_key(db: Database, clock: Clock, key_id: int, *, actor: str) -> KeyRow:
+    """End a key.  Returns its row.  Raises NotFound, and Conflict if it is revoked already."""
+    now = clock.now()
+    with db.write() as tx:
+        row = _lock(tx, key_id)
+        if row.revoked_at is not None:
+            raise Conflict(f"Key {key_id} was revoked at {row.revoked_at:%Y-%m-%d %H:%M} UTC")
+        tx.execute(update(_KEYS).where(_KEYS.c.id == key_id).values(revoked_at=now))
+        facts = {"client": row.client}
+        write_audit(tx, now=now, actor=actor, action="revoke key", subject=str(key_id), facts=facts)
+    return row
+
+
+def list_keys(db: Database) -> list[KeyRow]:
+    """List all keys by client, those that ended, too."""
+    query = select(_KEYS).order_by(_KEYS.c.client, _KEYS.c.id)
+    with db.read() as tx:
+        return [_make_row(row) for row in tx.execute(query)]
+
+
+def _lock(tx: Connection, key_id: int) -> KeyRow:
+    query = select(_KEYS).where(_KEYS.c.id == key_id).with_for_update()
+    row = tx.execute(query).first()
+    if row is None:
+        raise NotFound("There is no key of this number: `flask keys list` shows all")
+    return _make_row(row)
+
+
+def _lock_live(tx: Connection, client: str, now: datetime) -> list[KeyRow]:
+    query = select(_KEYS).where(
+        _KEYS.c.client == client,
+        _KEYS.c.revoked_at.is_(None),
+        or_(_KEYS.c.expires_at.is_(None), _KEYS.c.expires_at > now),
+    )
+    return [_make_row(row) for row in tx.execute(query.order_by(_KEYS.c.id).with_for_update())]
+
+
+def _insert(
+    tx: Connection,
+    now: datetime,
+    client: str,
+    options: KeyOptions,
+    networks: list[str],
+    *,
+    actor: str,
+    old: int | None = None,
+) -> tuple[KeyRow, str]:
+    key = make_key(is_test=options.is_test)
+    values = {
+        "client": client,
+        "digest": hash_key(key),
+        "hint": make_hint(key),
+        "scopes": sorted(options.scopes),
+        "networks": networks or None,
+        "is_test": options.is_test,
+        "created_at": now,
+        "created_by": actor,
+        "expires_at": options.expires_at,
+    }
+    row = _make_row(tx.execute(insert(_KEYS).values(values).returning(*_KEYS.c)).one())
+    facts = {"client": client, "scopes": values["scopes"], **({"replaces": old} if old else {})}
+    write_audit(tx, now=now, actor=actor, action="create key", subject=str(row.id), facts=facts)
+    return row, key
+
+
+def _read_networks(values: Iterable[str]) -> list[str]:
+    """Return networks as they are stored.  Raises BadInput for what is no address or network."""
+    networks = []
+    for value in values:
+        try:
+            networks.append(str(ip_network(value.strip())))
+        except ValueError as e:
+            raise reject_field(
+                "address", f"{value[:64]!r} is no address or network such as 192.0.2.0/24"
+            ) from e
+    return networks
+
+
+def _make_row(row: Row[Any]) -> KeyRow:
+    return KeyRow(
+        id=row.id,
+        client=row.client,
+        hint=row.hint,
+        scopes=tuple(row.scopes),
+        networks=tuple(row.networks or ()),
+        is_test=row.is_test,
+        created_at=row.created_at,
+        created_by=row.created_by,
+        expires_at=row.expires_at,
+        revoked_at=row.revoked_at,
+        used_at=row.used_at,
+    )
