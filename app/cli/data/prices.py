@@ -15,7 +15,7 @@ from app.cli.command import (
     verified_context,
 )
 from app.csv_cells import format_lines, write_lines
-from app.sms.quotes.prices import (
+from app.sms.caps.prices import (
     check_country,
     check_currency,
     format_price,

@@ -8,12 +8,12 @@ from typing import Any
 from sqlalchemy import Row
 
 from app.sms.audience.expand import count_recipients, iterate_chunks
+from app.sms.caps.prices import Cost, read_prices
 from app.sms.content.placeholders import fill_text
 from app.sms.context import Context
 from app.sms.drafts.request import make_request
 from app.sms.models.states import Category
 from app.sms.quotes.estimate import Estimate, estimate_request
-from app.sms.quotes.prices import Cost, read_prices
 from app.sms.request.model import BroadcastRequest, collect_defaults
 from app.sms.request.prepare import prepare_request
 from app.sms.request.schemas import BroadcastRequestSchema

@@ -1,7 +1,6 @@
 """Quotes: recipients, parts and cost of a broadcast before it is sent.
 
 estimate.py    counts of recipients, parts and exclusions, by the claim's own functions
-prices.py      price of a part by country
 quote.py       a quote and its signed token, which a later send is compared with
 warnings.py    senders that carriers do not take
 dry_run.py     Sinch's own count of a first batch

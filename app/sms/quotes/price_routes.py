@@ -8,11 +8,11 @@ from flask import g
 from app.auth import require_api_key
 from app.config.scopes import KeyScope
 from app.http.openapi import Blueprint
+from app.sms.caps.prices import read_prices
+from app.sms.caps.prices import replace_prices as replace
 from app.sms.current import current_context
 from app.sms.quotes.price_schemas import PricesSchema, PricesViewSchema
 from app.sms.quotes.price_schemas import show_prices as show
-from app.sms.quotes.prices import read_prices
-from app.sms.quotes.prices import replace_prices as replace
 
 blueprint = Blueprint(
     "prices", __name__, url_prefix="/api/prices", description="Prices of a message part by country."

@@ -5,7 +5,7 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields
 
 from app.http.fields import describe
-from app.sms.quotes.prices import (
+from app.sms.caps.prices import (
     CURRENCY_PATTERN,
     PRICE_PATTERN,
     PriceTable,

@@ -10,9 +10,9 @@ from typing import Any
 from itsdangerous import BadData, URLSafeTimedSerializer
 
 from app.errors import BadInput, Conflict, reject_field
+from app.sms.caps.prices import Cost, format_price, read_prices
 from app.sms.context import Context
 from app.sms.quotes.estimate import Estimate, estimate_request
-from app.sms.quotes.prices import Cost, format_price, read_prices
 from app.sms.request.model import BroadcastRequest, hash_text
 
 VALID_S = 86_400

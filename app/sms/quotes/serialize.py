@@ -6,10 +6,10 @@ from typing import Any
 
 from app.http.gate import reserve_capacity
 from app.sms.audience.expand import count_recipients
+from app.sms.caps.prices import Cost, format_price
 from app.sms.context import Context
 from app.sms.quotes.dry_run import cross_check
 from app.sms.quotes.estimate import Estimate
-from app.sms.quotes.prices import Cost, format_price
 from app.sms.quotes.quote import Quote, make_quote
 from app.sms.quotes.warnings import list_sender_warnings
 from app.sms.request.model import BroadcastRequest

@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.config.scopes import KeyScope
-from app.sms.quotes.prices import (
+from app.sms.caps.prices import (
     Cost,
     PriceTable,
     format_price,
