@@ -1,7 +1,7 @@
 """Commands of `flask --app wsgi …`, over the same functions as the API.
 
 send/       flask send, its quote, its recipients and its report
-operate/    flask broadcasts, batches, circuit, webhooks, keys, users, db, sandbox
+operate/    flask broadcasts, batches, circuit, webhooks, keys, caps, users, db, sandbox
 data/       flask subscribers, suppressions, consent, prices
 command.py  context, operator, options, tables and one-line errors of all commands
 interrupts.py  Ctrl-C and SIGTERM while a command works
@@ -28,6 +28,7 @@ _COMMANDS = {
     "circuit": ("operate.batches", "The circuit breaker: open while Sinch refuses all calls."),
     "webhooks": ("operate.webhooks", "Webhooks of clients: list, enable, disable, replay."),
     "keys": ("operate.keys", "API keys: create, rotate, revoke, list."),
+    "caps": ("operate.caps", "Limits on what clients send in an hour or a day."),
     "users": ("operate.users", "Users of the pages: create, invite, role, reset, list."),
     "db": ("operate.db", "The database: migrate, check, adopt, restore."),
     "sandbox": ("operate.sandbox", "Serve Sinch's API on loopback; no SMS is sent."),

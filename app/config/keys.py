@@ -18,7 +18,7 @@ _RESERVED_NAMES = ("clarion", "cli", "phone", "carrier", PEOPLE_CLIENT)
 _EXAMPLE = "name[scope scope]:key"
 # Not one between the brackets.
 _COMMA = re.compile(r",(?![^\[\]]*\]\s*:)")
-_CLIENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+CLIENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 # name[scope scope]:key; the name and the scopes may be left out.
 _NAMED = re.compile(r"(?P<name>[^:\[\]]*)(?:\[(?P<scopes>[^\[\]]*)\]\s*)?:(?P<key>.*)")
 
@@ -63,7 +63,7 @@ def find_first_key(api_keys: str) -> str:
 
 def find_name_fault(client: str) -> str | None:
     """Return what is wrong with the name of a client, to follow "the name"; None if nothing is."""
-    if not _CLIENT_NAME.fullmatch(client):
+    if not CLIENT_NAME.fullmatch(client):
         return "must be 1 to 64 letters, digits, '.', '_' or '-', the first a letter or digit"
     if client in _RESERVED_NAMES:
         return f"must not be {client}, which the service itself uses: choose another"
@@ -123,7 +123,7 @@ def read_allowed_senders(
                 "with each client once"
             )
         meant = None if client in clients else suggest(client, clients)
-        if meant or not _CLIENT_NAME.fullmatch(client):
+        if meant or not CLIENT_NAME.fullmatch(client):
             raise ConfigError(
                 f"ALLOWED_SENDERS names {client[:64]!r}, which is no client of API_KEYS"
                 f"{f': perhaps you mean {meant}' if meant else ''}"

@@ -6,7 +6,7 @@ from app.accounts import models as account_models
 from app.db.audit import AuditEntry
 from app.db.base import Base
 from app.keys.models import ApiKey
-from app.sms.models import broadcast, daily, draft, erasure, price, reports, template
+from app.sms.models import broadcast, cap, daily, draft, erasure, price, reports, template
 from app.subscribers import models as people_models
 from app.subscribers.imports import models as import_models
 from app.webhooks.outgoing import models as webhook_models
@@ -16,6 +16,7 @@ _TABLES = (
     AuditEntry,
     account_models.User,
     broadcast.Broadcast,
+    cap.Cap,
     reports.Event,
     daily.DailyCount,
     draft.StoredDraft,

@@ -16,6 +16,7 @@ Packages, the lowest last; a package imports only what is below it:
     reports      delivery reports            dispatch    claim, submit, outcome
     recovery     batches of unknown outcome
     audience     recipients into chunks and batches
+    caps         limits on what is sent in an hour or a day; prices
     eligibility  suppression, consent, quiet hours, frequency cap
     request      the validated request
     content      placeholders, footers, templates

@@ -22,6 +22,7 @@ from app.sms.audience.plan import find_unplanned, plan_broadcast
 from app.sms.broadcasts.control import cancel_at_sinch, cancel_duplicate_batches
 from app.sms.broadcasts.idempotency import purge_old_keys
 from app.sms.broadcasts.schedule import expire_overdue_broadcasts, start_due_broadcasts
+from app.sms.caps.budget import purge_old_uses
 from app.sms.context import Context
 from app.sms.dispatch.circuit_breaker import probe_circuit, retry_held
 from app.sms.dispatch.submit import expire_leases
@@ -77,6 +78,7 @@ EVERY_MINUTE: tuple[Callable[[Context], object], ...] = (
     purge_old_keys,
     purge_dead_letters,
     purge_old_sends,
+    purge_old_uses,
     purge_old_imports,
     purge_sign_ins,
     purge_old_drafts,

@@ -145,9 +145,10 @@ def describe_exclusions(view: BroadcastView) -> Iterator[str]:
 
 
 def count_deferred(view: BroadcastView) -> int:
-    """Return the number of recipients who wait for the end of quiet hours."""
-    waiting = ExclusionReason.QUIET_HOURS.value
-    return sum(group["recipients"] for group in view.exclusions if group["reason"] == waiting)
+    """Return the number of recipients who wait for a time, such as the end of quiet hours."""
+    return sum(
+        group["recipients"] for group in view.exclusions if ExclusionReason(group["reason"]).defers
+    )
 
 
 def _follow(broadcast_id: str, *, reports: bool) -> BroadcastView:

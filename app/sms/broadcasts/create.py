@@ -13,12 +13,13 @@ from app.sms.audience.expand import AUDIENCE_WITHIN_S
 from app.sms.broadcasts.idempotency import KeyTaken, RequestKey, find_replay, keep_answer
 from app.sms.broadcasts.store import accept_broadcast
 from app.sms.broadcasts.views import BroadcastView, list_batch_ids, view_by_id
+from app.sms.caps.caps import check_recipients, describe_caps
 from app.sms.context import Context
 from app.sms.dispatch.claim import Claim, Idle
 from app.sms.dispatch.drain import Accepted, submit_inline
 from app.sms.lifecycle.gates import read_gates
 from app.sms.models.broadcast import BROADCAST_URL
-from app.sms.models.states import BroadcastStatus
+from app.sms.models.states import BroadcastStatus, ExclusionReason
 from app.sms.quotes.quote import check_quote
 from app.sms.request.model import MAX_INLINE_RECIPIENTS, BroadcastRequest
 from app.sms.request.prepare import list_text_warnings, prepare_request
@@ -38,6 +39,8 @@ _SENTENCES = {
     "complete_needs_attention": "Broadcast accepted; an operator must decide about some batches.",
     "suppressed": "Broadcast accepted, but every recipient is excluded.",
     "expired": "Broadcast accepted, but it expired before it was sent.",
+    "capped": "Broadcast accepted; a cap on sending is reached. The rest is sent when the cap "
+    "begins anew, or once an administrator has raised it: do not send it again.",
     "held": "Broadcast accepted and kept, but not sent yet: Sinch refuses it because of this "
     "service's account or the sender. Tell the operator. It is sent once that is corrected: do not "
     "send it again, or cancel it first.",
@@ -69,11 +72,12 @@ def create_broadcast(
     """
     if key and (stored := _find_answer(ctx, key, client=client, production=production)):
         return *stored, False
-    request, expected = _check(ctx, request)
+    request, expected = _check(ctx, request, client=client)
 
     def describe(public_id: str) -> dict[str, Any]:
         status = "scheduled" if request.send_at else "queued"
         answer = describe_request(request, public_id, status, recipients=expected)
+        answer |= _show_caps(ctx, client)
         return answer | ({"message": stopped} if stopped and not request.send_at else {})
 
     in_background = request.audience is not None or expected > MAX_INLINE_RECIPIENTS
@@ -99,21 +103,22 @@ def create_broadcast(
     return _answer_or_raise(answer, status), status, not completed
 
 
-def try_broadcast(ctx: Context, request: BroadcastRequest) -> dict[str, Any]:
+def try_broadcast(ctx: Context, request: BroadcastRequest, *, client: str) -> dict[str, Any]:
     """Check a request that comes with a test key.  Returns the answer; nothing is stored or sent.
 
     Raises the errors of check_times, prepare_request and check_quote.
     """
-    request, expected = _check(ctx, request)
+    request, expected = _check(ctx, request, client=client)
     answer = describe_request(request, "", "test", recipients=expected)
-    return answer | {"broadcast_id": None, "url": None}
+    return answer | {"broadcast_id": None, "url": None} | _show_caps(ctx, client)
 
 
-def _check(ctx: Context, request: BroadcastRequest) -> tuple[BroadcastRequest, int]:
+def _check(ctx: Context, request: BroadcastRequest, *, client: str) -> tuple[BroadcastRequest, int]:
     """Return the request as it is stored, and its number of recipients."""
     check_times(request, ctx.now())
     request = prepare_request(ctx, request)
     expected = count_expected(ctx, request)
+    check_recipients(ctx, client, expected)
     if request.quote is not None:
         check_quote(ctx, request, request.quote)
     return request, expected
@@ -248,6 +253,11 @@ def _describe_complete(request: BroadcastRequest, public_id: str, batch_id: str)
     return answer | {"message": SUBMITTED, "batch_id": batch_id, "batch_ids": [batch_id]}
 
 
+def _show_caps(ctx: Context, client: str) -> dict[str, Any]:
+    caps = describe_caps(ctx, client)
+    return {"caps": caps} if caps else {}
+
+
 def _show_warnings(texts: Iterable[str], parts: int) -> dict[str, Any]:
     warnings = list_text_warnings(texts, parts)
     return {"warnings": warnings} if warnings else {}
@@ -273,6 +283,7 @@ def describe_view(
     facts |= _show_warnings((row.texts or {}).values() or [row.text], row.parts)
     if view.exclusions:
         facts["exclusions"] = view.exclusions
+    facts |= _show_caps(ctx, row.client)
     if row.reference:
         facts["reference"] = row.reference
     if row.invalid:
@@ -291,6 +302,8 @@ def _choose_sentence(ctx: Context, view: BroadcastView) -> str:
         return SUBMITTED
     if view.counts["held"]:
         return _SENTENCES["held"]
+    if any(group["reason"] == ExclusionReason.CAP_REACHED for group in view.exclusions):
+        return _SENTENCES["capped"]
     if view.batches.get("rejected") and view.row.completed_at is not None:
         return _PARTLY_REJECTED
     if view.counts["pending"] and (stopped := explain_stop(ctx)):

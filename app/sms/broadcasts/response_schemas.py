@@ -39,6 +39,23 @@ class ExclusionSchema(Schema):
     )
 
 
+class CapSchema(Schema):
+    """A cap on what is sent in an hour or a day of UTC, and what is left of it."""
+
+    client = fields.String(
+        required=True, allow_none=True, metadata=describe("Null: of all clients together.")
+    )
+    period = fields.String(required=True, validate=validate.OneOf(["hour", "day"]))
+    unit = fields.String(
+        required=True,
+        validate=validate.OneOf(["parts", "cost"]),
+        metadata=describe("Message parts, or millionths of the currency of the prices."),
+    )
+    amount = fields.Integer(required=True)
+    left = fields.Integer(required=True, metadata=describe("At 0 batches wait until `resets_at`."))
+    resets_at = fields.String(required=True, metadata={"format": "date-time"})
+
+
 class BroadcastResultSchema(Schema):
     """A broadcast in the answer to its request."""
 
@@ -77,6 +94,9 @@ class BroadcastResultSchema(Schema):
     exclusions = fields.List(
         fields.Nested(ExclusionSchema),
         metadata=describe("Excluded and deferred recipients, if any."),
+    )
+    caps = fields.List(
+        fields.Nested(CapSchema), metadata=describe("What the caps on this client leave, if any.")
     )
     warnings = fields.List(
         fields.String(), metadata=describe("What is probably not meant, in sentences, if anything.")

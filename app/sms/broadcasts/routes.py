@@ -177,7 +177,8 @@ def _create(broadcast_request: BroadcastRequest) -> tuple[dict[str, Any], HTTPSt
     if broadcast_request.category is Category.TRANSACTIONAL:
         require_scope(KeyScope.SEND_TRANSACTIONAL)
     if g.client.is_test:
-        return create.try_broadcast(current_context(), broadcast_request), HTTPStatus.ACCEPTED
+        ctx, client = current_context(), g.client.name
+        return create.try_broadcast(ctx, broadcast_request, client=client), HTTPStatus.ACCEPTED
     answer, status, is_incomplete = create.create_broadcast(
         current_context(),
         broadcast_request,

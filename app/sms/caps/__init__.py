@@ -1,4 +1,6 @@
-"""Caps: limits on what a client, or all clients, may send in an hour or a day.
+"""Caps: limits on what a client, or all clients together, may send in an hour or a day.
 
+budget.py  what the caps leave, counted in the transaction that claims
+caps.py    set, remove and list caps; the largest broadcast
 prices.py  the price of a part by country
 """

@@ -1,7 +1,7 @@
 """Claims: PENDING to SENDING, committed before the first byte of a batch leaves.
 
 One transaction reads everything that may stop a batch (gates, pause and cancel, expiry,
-suppressions, consent, quiet hours, frequency cap), freezes the payload and writes the attempt.
+suppressions, consent, quiet hours, caps), freezes the payload and writes the attempt.
 """
 
 from collections.abc import Sequence
@@ -19,6 +19,7 @@ from app.db.types import UtcTime
 from app.failpoints import failpoints
 from app.sinch.schemas import write_batch
 from app.sms.audience.chunks import BatchRecipients, load_batch_recipients
+from app.sms.caps.budget import Budget, open_budget
 from app.sms.context import Context
 from app.sms.dispatch.payload import make_outgoing
 from app.sms.dispatch.withhold import withhold_recipients
@@ -247,7 +248,8 @@ def _claim_of_broadcast(
             return Idle(obstacle)
     if broadcast.category is Category.MARKETING:
         lock_marketing_counts(tx, ctx)
-    checked = [_check_recipients(tx, ctx, broadcast, batch, now) for batch in batches]
+    budget = open_budget(tx, ctx, broadcast, now)
+    checked = [_check_recipients(tx, ctx, broadcast, batch, budget, now) for batch in batches]
     ready = [batch for batch in checked if batch is not None]
     if not ready:
         maybe_ended.append(broadcast.id)
@@ -258,6 +260,8 @@ def _claim_of_broadcast(
         return Idle(free_at)
     attempts = [_start_attempt(tx, ctx, broadcast, batch, gates, now) for batch in ready]
     claims = [claim for claim in attempts if claim is not None]
+    if budget:
+        budget.record([claim.batch_id for claim in claims])
     if claims and gates.circuit:
         begin_trial(tx, gates, batch_id=claims[0].batch_id, broadcast=broadcast)
     return claims or Idle(now)
@@ -274,7 +278,12 @@ class _ReadyBatch:
 
 
 def _check_recipients(
-    tx: Connection, ctx: Context, broadcast: Row[Any], batch: Row[Any], now: datetime
+    tx: Connection,
+    ctx: Context,
+    broadcast: Row[Any],
+    batch: Row[Any],
+    budget: Budget | None,
+    now: datetime,
 ) -> _ReadyBatch | None:
     """Withhold the recipients who may not be sent to now.  Returns None if none is left."""
     content = load_batch_recipients(tx, batch)
@@ -287,6 +296,8 @@ def _check_recipients(
         batch_id=batch.id,
         now=now,
     )
+    if budget:
+        groups = budget.limit(batch, groups)
     first = groups[0]
     if len(groups) > 1 or not first.eligibility.is_allowed:
         withhold_recipients(tx, broadcast, batch, groups)

@@ -7,8 +7,8 @@ together, see app.db.shared_writes.
     claim_new    checks gates and suppressions, inserts everything, claimed
     complete     after Sinch accepted the batch: ends batch, attempt and broadcast
 
-Whatever differs (a suppressed number, a closed gate, another answer, a pause meanwhile) goes the
-general way, by audience/plan, dispatch/claim and dispatch/outcome: nothing is written here then.
+Whatever differs (a suppressed number, a cap, a closed gate, another answer, a pause meanwhile) goes
+the general way, by audience/plan, dispatch/claim and dispatch/outcome: nothing is written here.
 """
 
 import json
@@ -35,6 +35,7 @@ from app.sms.audience.chunks import (
     make_chunk_rows,
     make_reference,
 )
+from app.sms.caps.budget import is_capped
 from app.sms.context import Context
 from app.sms.dispatch.claim import INSERT_ATTEMPTS, MIN_LIFE, Claim, make_attempt
 from app.sms.dispatch.payload import make_outgoing
@@ -123,9 +124,15 @@ def claim_new(tx: Connection, broadcasts: Sequence[OneBatch]) -> list[Claim | No
     gates = read_gates(tx, ctx.rules, now)
     if gates.circuit or gates.find_obstacle(now) is not None:
         return [None] * len(broadcasts)
+    clients = {str(broadcast.row["client"]) for broadcast in broadcasts}
+    capped = {client for client in clients if is_capped(tx, client)}
     phones = [phone for broadcast in broadcasts for phone in broadcast.chunk.recipients]
     suppressed = find_suppressed(tx, ctx.subscriber_context, phones, marketing=False)
-    allowed = [broadcast for broadcast in broadcasts if _may_go(broadcast, suppressed, now)]
+    allowed = [
+        broadcast
+        for broadcast in broadcasts
+        if broadcast.row["client"] not in capped and _may_go(broadcast, suppressed, now)
+    ]
     ids = _insert(tx, allowed, now) if allowed else {}
     for broadcast in allowed:
         if broadcast.store_more:

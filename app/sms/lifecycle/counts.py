@@ -155,6 +155,9 @@ _EXCLUSION_REASONS = {
     ExclusionReason.QUIET_HOURS: Reason(
         "Quiet hours where the recipient is; sent when they end.", retry=False
     ),
+    ExclusionReason.CAP_REACHED: Reason(
+        "A cap on sending is reached; sent when it begins anew or is raised.", retry=False
+    ),
 }
 
 
@@ -167,6 +170,7 @@ _EXCLUSIONS_IN_WORDS = {
     ExclusionReason.FREQUENCY_CAP: "daily limit of marketing texts reached",
     ExclusionReason.NO_WINDOW: "quiet hours at every time of day",
     ExclusionReason.QUIET_HOURS: "quiet hours",
+    ExclusionReason.CAP_REACHED: "a cap on sending is reached",
 }
 
 
@@ -177,7 +181,7 @@ def describe_exclusion(
 
     All values are JSON: answers are stored with their Idempotency-Key.
     """
-    what = "deferred" if reason is ExclusionReason.QUIET_HOURS else "excluded"
+    what = "deferred" if reason.defers else "excluded"
     end = f" until {until:%Y-%m-%d %H:%M} UTC" if until else ""
     many = "1 recipient" if recipients == 1 else f"{recipients} recipients"
     return {

@@ -21,6 +21,8 @@ class EventType(StrEnum):
     BROADCAST_ALL_REPORTED = "broadcast.all_reported"  # every message has a final status
     MESSAGES_UPDATED = "messages.updated"  # messages got a final status
     INBOUND_RECEIVED = "inbound.received"  # a phone texted us
+    CAP_NEARED = "cap.neared"  # 80 % of a cap on sending are used
+    CAP_REACHED = "cap.reached"  # a cap on sending is reached: texts wait
     TEST = "webhook.test"  # requested by a client to test its endpoint
 
 

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Row, func, select, update
 
 from app.db.audit import write_audit
 from app.errors import Conflict, NotFound
+from app.sms.caps.budget import forget_use
 from app.sms.context import Context
 from app.sms.lifecycle.finalize import finalize_in, lock_broadcast, reopen_broadcast
 from app.sms.models.batch import Attempt, Batch
@@ -83,6 +84,7 @@ def resolve_batch(
             values |= {"unknown_at": None, "reconcile_attempts": 0, "not_found_count": 0}
             values |= {"absent_at": None, "absent_before_at": None}
             _allow_another_attempt(tx, batch)
+            forget_use(tx, batch.id)
             reopen_broadcast(tx, broadcast)
         tx.execute(update(Batch).where(Batch.id == batch.id).values(values))
         write_audit(

@@ -52,6 +52,11 @@ _LEFT_OUT = {
     ExclusionReason.NO_WINDOW: "Quiet hours at every time of day.",
 }
 
+_WAITS = {
+    ExclusionReason.QUIET_HOURS: "Quiet hours where they are",
+    ExclusionReason.CAP_REACHED: "A cap on sending is reached",
+}
+
 
 @dataclass(slots=True)
 class AccountingLine:
@@ -150,10 +155,11 @@ def _explain_reports(found: Mapping[StatusCode, int]) -> list[AccountingLine]:
 def _explain_waiting(view: BroadcastView) -> list[AccountingLine]:
     lines = []
     for group in view.exclusions:
-        if group["reason"] == ExclusionReason.QUIET_HOURS.value:
+        reason = ExclusionReason(group["reason"])
+        if reason.defers:
             until = datetime.fromisoformat(group["until"]) if group["until"] else None
             end = f" until {clock_time(until, view.seen_at)} UTC" if until else ""
-            lines.append(AccountingLine(f"Quiet hours where they are{end}.", group["recipients"]))
+            lines.append(AccountingLine(f"{_WAITS[reason]}{end}.", group["recipients"]))
     return lines
 
 
@@ -172,8 +178,9 @@ def _explain_stopped(view: BroadcastView) -> list[AccountingLine]:
 def _explain_left_out(view: BroadcastView) -> list[AccountingLine]:
     figures = Counter[str]()
     for group in view.exclusions:
-        if group["reason"] != ExclusionReason.QUIET_HOURS.value:
-            figures[_LEFT_OUT[ExclusionReason(group["reason"])]] += group["recipients"]
+        reason = ExclusionReason(group["reason"])
+        if not reason.defers:
+            figures[_LEFT_OUT[reason]] += group["recipients"]
     lines = [AccountingLine(sentence, figure) for sentence, figure in figures.most_common()]
     if view.row.invalid:
         lines.append(AccountingLine("Not a phone number.", view.row.invalid))

@@ -27,6 +27,8 @@ ALL_KINDS = [
     "broadcast.all_reported",
     "messages.updated",
     "inbound.received",
+    "cap.neared",
+    "cap.reached",
 ]
 UNKNOWN = "06eadcew01ykq3f2yhftk7dbp0"
 
@@ -142,7 +144,7 @@ def test_without_a_choice_it_listens_to_everything(caller):
         ({"url": NOWHERE, "event_types": ["*"]}, "event_types"),
         ({"url": NOWHERE, "event_types": "broadcast.completed"}, "event_types"),
         ({"url": NOWHERE, "event_types": [None]}, "event_types"),
-        ({"url": NOWHERE, "event_types": ["broadcast.completed"] * 5}, "event_types"),
+        ({"url": NOWHERE, "event_types": ["broadcast.completed"] * 7}, "event_types"),
         ({"url": NOWHERE, "secret": "whsec_mine"}, "secret"),
     ],
 )

@@ -1,0 +1,258 @@
+"""The budget that caps leave, counted in the transaction that claims a batch.
+
+Of a batch that does not fit, the recipients that do are sent to; the others wait until the hour or
+day of the cap is over, or until the cap is raised.  A batch counts once in an hour and once in a
+day, however often it is tried.  Each recipient counts as the broadcast's longest text.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from loguru import logger
+from sqlalchemy import Connection, Row, Table, bindparam, delete, insert, select, update
+
+from app.db.base import table_of
+from app.db.engine import insert_new
+from app.db.prepared import Prepared
+from app.phone.country import find_country
+from app.sms.caps.prices import PriceTable, read_prices
+from app.sms.context import Context
+from app.sms.eligibility.decide import Eligibility, RecipientGroup
+from app.sms.lifecycle.outbox import EventType, enqueue_event
+from app.sms.models.cap import ALL, Cap, CapCounter, CapPeriod, CapUnit, CapUse
+from app.sms.models.states import ExclusionReason
+
+# Clients are told when so much of a cap is used.
+NEARED_PERCENT = 80
+# Uses of periods that have ended count no more.
+_USES_KEPT = timedelta(days=2)
+
+_CAPS, _COUNTERS, _USES = table_of(Cap), table_of(CapCounter), table_of(CapUse)
+_SELECT_CAPS = Prepared(
+    select(_CAPS)
+    .where(_CAPS.c.client.in_((ALL, bindparam("client"))))
+    .where(_CAPS.c.period != CapPeriod.BROADCAST)
+    .order_by(_CAPS.c.client, _CAPS.c.period, _CAPS.c.unit)
+)
+
+# Whose counter, and of which period.
+_CounterKey = tuple[str, CapPeriod]
+
+
+@dataclass(slots=True)
+class _Limit:
+    """A cap in its current hour or day; `used` includes what this transaction takes."""
+
+    cap: Row[Any]
+    started_at: datetime
+    used: int
+
+    @property
+    def ends_at(self) -> datetime:
+        length = timedelta(hours=1) if self.cap.period is CapPeriod.HOUR else timedelta(days=1)
+        return self.started_at + length
+
+    def has_room(self, need: int) -> bool:
+        return self.used + need <= int(self.cap.amount)
+
+
+def start_period(now: datetime, period: CapPeriod) -> datetime:
+    """Return the start of the hour or day of UTC that a time is in."""
+    hour = now.replace(minute=0, second=0, microsecond=0)
+    return hour if period is CapPeriod.HOUR else hour.replace(hour=0)
+
+
+def is_capped(tx: Connection, client: str) -> bool:
+    """Return True if a cap limits what this client sends in an hour or a day."""
+    return _SELECT_CAPS.first(tx, {"client": client}) is not None
+
+
+def read_limits(tx: Connection, now: datetime, *, client: str | None = None) -> list[_Limit]:
+    """Return the caps that limit a client in an hour or a day, else all, with what is used."""
+    query = select(_CAPS).where(_CAPS.c.period != CapPeriod.BROADCAST)
+    if client is not None:
+        query = query.where(_CAPS.c.client.in_((ALL, client)))
+    caps = tx.execute(query.order_by(_CAPS.c.client, _CAPS.c.period, _CAPS.c.unit)).all()
+    counters = {(row.client, row.period): row for row in tx.execute(select(_COUNTERS))}
+    return [_make_limit(cap, counters.get((cap.client, cap.period)), now) for cap in caps]
+
+
+def open_budget(
+    tx: Connection, ctx: Context, broadcast: Row[Any], now: datetime
+) -> "Budget | None":
+    """Lock the counters of a broadcast's caps.  Returns None if no cap limits it."""
+    caps = _SELECT_CAPS.fetch(tx, {"client": broadcast.client})
+    if not caps:
+        return None
+    keys = sorted({(cap.client, cap.period) for cap in caps})
+    counters = {key: _lock_counter(tx, key, now) for key in keys}
+    limits = [_make_limit(cap, counters[cap.client, cap.period], now) for cap in caps]
+    counts_cost = any(cap.unit is CapUnit.COST for cap in caps)
+    return Budget(tx, ctx, broadcast, limits, read_prices(tx) if counts_cost else None, now)
+
+
+class Budget:
+    """The budget of one broadcast's batches, in the transaction that claims them."""
+
+    def __init__(
+        self,
+        tx: Connection,
+        ctx: Context,
+        broadcast: Row[Any],
+        limits: Sequence[_Limit],
+        prices: PriceTable | None,
+        now: datetime,
+    ) -> None:
+        self._tx, self._ctx, self._broadcast, self._now = tx, ctx, broadcast, now
+        self._limits, self._prices = limits, prices
+        # What each batch adds to which counters: parts and millionths.
+        self._added: dict[int, tuple[set[_CounterKey], int, int]] = {}
+
+    def limit(self, batch: Row[Any], groups: list[RecipientGroup]) -> list[RecipientGroup]:
+        """Defer those recipients of the first group for whom the caps leave nothing."""
+        first, *others = groups
+        if not first.eligibility.is_allowed:
+            return groups
+        limits = self._find_limits(batch)
+        fitting, until = self._take(batch.id, first.recipients, limits)
+        if until is None:
+            return groups
+        rest = RecipientGroup(
+            first.recipients[fitting:],
+            first.recipient_indexes[fitting:],
+            Eligibility(ExclusionReason.CAP_REACHED, not_before=until),
+        )
+        if not fitting:
+            return [rest, *others]
+        kept = replace(
+            first,
+            recipients=first.recipients[:fitting],
+            recipient_indexes=first.recipient_indexes[:fitting],
+        )
+        return [kept, *others, rest]
+
+    def record(self, batch_ids: Sequence[int]) -> None:
+        """Count the batches that were claimed."""
+        for batch_id in batch_ids:
+            keys, parts, micros = self._added.get(batch_id, (set(), 0, 0))
+            for client, period in sorted(keys):
+                ours = _of(_COUNTERS, client, period)
+                self._tx.execute(
+                    ours.values(parts=_COUNTERS.c.parts + parts, micros=_COUNTERS.c.micros + micros)
+                )
+            if keys:
+                self._tx.execute(delete(_USES).where(_USES.c.batch_id == batch_id))
+                self._tx.execute(insert(_USES), {"batch_id": batch_id, "at": self._now})
+        for limit in self._limits:
+            if limit.used * 100 >= int(limit.cap.amount) * NEARED_PERCENT:
+                self._tell(limit, EventType.CAP_NEARED)
+
+    def _find_limits(self, batch: Row[Any]) -> list[_Limit]:
+        """Return the limits against which a batch does not count yet."""
+        if not batch.attempt:
+            return list(self._limits)
+        query = select(_USES.c.at).where(_USES.c.batch_id == batch.id)
+        counted_at: datetime | None = self._tx.execute(query).scalar()
+        return [
+            limit for limit in self._limits if counted_at is None or counted_at < limit.started_at
+        ]
+
+    def _take(
+        self, batch_id: int, recipients: Sequence[str], limits: Sequence[_Limit]
+    ) -> tuple[int, datetime | None]:
+        """Take parts and costs of recipients while there is room.
+
+        Returns how many there was room for, and until when the others wait.
+        """
+        parts, micros, until = self._broadcast.parts, 0, None
+        fitting = len(recipients) if not limits else 0
+        for phone in recipients[fitting:]:
+            cost = self._find_price(phone) * parts
+            need = {CapUnit.PARTS: parts, CapUnit.COST: cost}
+            full = [limit for limit in limits if not limit.has_room(need[limit.cap.unit])]
+            if full:
+                until = max(limit.ends_at for limit in full)
+                for limit in full:
+                    self._tell(limit, EventType.CAP_REACHED)
+                break
+            for limit in limits:
+                limit.used += need[limit.cap.unit]
+            fitting, micros = fitting + 1, micros + cost
+        keys = {(limit.cap.client, limit.cap.period) for limit in limits}
+        self._added[batch_id] = (keys, fitting * parts, micros)
+        return fitting, until
+
+    def _find_price(self, phone: str) -> int:
+        """Return the price of a part; without one for the country, the dearest there is."""
+        if self._prices is None or not self._prices.micros:
+            return 0
+        price = self._prices.price_of(find_country(phone))
+        return max(self._prices.micros.values()) if price is None else price
+
+    def _tell(self, limit: _Limit, event_type: EventType) -> None:
+        """Tell clients once in an hour or day that a cap is nearly, or fully, used."""
+        cap, is_reached = limit.cap, event_type is EventType.CAP_REACHED
+        told = _CAPS.c.reached_in if is_reached else _CAPS.c.neared_in
+        ours = _of(_CAPS, cap.client, cap.period).where(
+            _CAPS.c.unit == cap.unit, told.is_distinct_from(limit.started_at)
+        )
+        if not self._tx.execute(ours.values({told: limit.started_at})).rowcount:
+            return
+        bound = logger.bind(client=cap.client, period=cap.period.value, unit=cap.unit.value)
+        bound.warning("a cap is reached" if is_reached else "a cap is nearly reached")
+        facts = {**describe_limit(limit), "broadcast_id": self._broadcast.public_id}
+        client = None if cap.client == ALL else cap.client
+        enqueue_event(self._tx, self._ctx, client=client, event_type=event_type, facts=facts)
+
+
+def describe_limit(limit: _Limit) -> dict[str, Any]:
+    """Show a cap and what is left of it in its hour or day."""
+    left = max(0, int(limit.cap.amount) - limit.used)
+    return describe_cap(limit.cap) | {"left": left, "resets_at": limit.ends_at.isoformat()}
+
+
+def describe_cap(cap: Row[Any]) -> dict[str, Any]:
+    """Show a cap; costs are in millionths of the currency's unit."""
+    return {
+        "client": None if cap.client == ALL else cap.client,
+        "period": cap.period.value,
+        "unit": cap.unit.value,
+        "amount": int(cap.amount),
+    }
+
+
+def forget_use(tx: Connection, batch_id: int) -> None:
+    """Let the next attempt of a batch count again: Sinch may have both."""
+    tx.execute(delete(_USES).where(_USES.c.batch_id == batch_id))
+
+
+def purge_old_uses(ctx: Context) -> None:
+    """Delete the uses of periods that have ended."""
+    with ctx.db.write() as tx:
+        tx.execute(delete(_USES).where(_USES.c.at < ctx.now() - _USES_KEPT))
+
+
+def _make_limit(cap: Row[Any], counter: Row[Any] | None, now: datetime) -> _Limit:
+    started_at = start_period(now, cap.period)
+    # After the clock was set back, the counter's period is ahead: it goes on counting.
+    if counter is None or counter.started_at < started_at:
+        return _Limit(cap, started_at, 0)
+    used = counter.micros if cap.unit is CapUnit.COST else counter.parts
+    return _Limit(cap, counter.started_at, used)
+
+
+def _lock_counter(tx: Connection, key: _CounterKey, now: datetime) -> Row[Any]:
+    """Lock a counter, and begin it anew if its hour or day is over."""
+    client, period = key
+    anew = {"started_at": start_period(now, period), "parts": 0, "micros": 0}
+    insert_new(tx, CapCounter, client=client, period=period, **anew)
+    over = _of(_COUNTERS, client, period).where(_COUNTERS.c.started_at < anew["started_at"])
+    tx.execute(over.values(anew))
+    query = select(_COUNTERS).where(_COUNTERS.c.client == client, _COUNTERS.c.period == period)
+    return tx.execute(query.with_for_update()).one()
+
+
+def _of(table: Table, client: str, period: CapPeriod) -> Any:
+    return update(table).where(table.c.client == client, table.c.period == period)

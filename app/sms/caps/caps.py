@@ -1,0 +1,126 @@
+"""Set, remove and list caps; refuse a broadcast with more recipients than it may have."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from app.config.keys import CLIENT_NAME
+from app.db.audit import write_audit
+from app.db.base import table_of
+from app.errors import NotFound, reject_field
+from app.sms.caps.budget import describe_cap, describe_limit, read_limits
+from app.sms.caps.prices import read_prices
+from app.sms.context import Context
+from app.sms.models.batch import Batch
+from app.sms.models.broadcast import Broadcast
+from app.sms.models.cap import ALL, Cap, CapPeriod, CapUnit
+from app.sms.models.states import BatchState, ExclusionReason
+
+_CAPS, _BATCHES, _BROADCASTS = table_of(Cap), table_of(Batch), table_of(Broadcast)
+
+
+@dataclass(frozen=True, slots=True)
+class CapName:
+    """A cap's client, or ALL, with its period and unit."""
+
+    client: str
+    period: CapPeriod
+    unit: CapUnit
+
+
+def set_cap(ctx: Context, cap: CapName, amount: int, *, actor: str) -> None:
+    """Set a cap; costs are in millionths.  What waits for a cap is looked at again at once.
+
+    Raises BadInput for a period without this unit, and for a cap on costs without prices.
+    """
+    _check(cap, amount)
+    with ctx.db.write() as tx:
+        if cap.unit is CapUnit.COST and read_prices(tx).currency is None:
+            raise reject_field("unit", "No prices are stored: import them with flask prices import")
+        before = tx.execute(_find(cap, select(_CAPS.c.amount))).scalar()
+        tx.execute(_find(cap, delete(_CAPS)))
+        row = {"client": cap.client, "period": cap.period, "unit": cap.unit, "amount": amount}
+        tx.execute(insert(_CAPS), row)
+        _end_waits(tx)
+        _audit(tx, ctx, cap, "set cap", {"amount": amount, "before": before}, actor=actor)
+
+
+def remove_cap(ctx: Context, cap: CapName, *, actor: str) -> None:
+    """Remove a cap.  Raises NotFound."""
+    with ctx.db.write() as tx:
+        if not tx.execute(_find(cap, delete(_CAPS))).rowcount:
+            raise NotFound("There is no such cap: `flask caps list` shows all")
+        _end_waits(tx)
+        _audit(tx, ctx, cap, "remove cap", {}, actor=actor)
+
+
+def list_caps(ctx: Context) -> list[dict[str, Any]]:
+    """List all caps; those of hours and days with what is left, and when they begin anew."""
+    broadcast = select(_CAPS).where(_CAPS.c.period == CapPeriod.BROADCAST).order_by(_CAPS.c.client)
+    with ctx.db.read() as tx:
+        limits = read_limits(tx, ctx.now())
+        rows = tx.execute(broadcast).all()
+    alone = [describe_cap(row) for row in rows]
+    return [*map(describe_limit, limits), *alone]
+
+
+def describe_caps(ctx: Context, client: str) -> list[dict[str, Any]]:
+    """Return what the caps on a client's hours and days leave, as answers show it."""
+    with ctx.db.read() as tx:
+        return [describe_limit(limit) for limit in read_limits(tx, ctx.now(), client=client)]
+
+
+def check_recipients(ctx: Context, client: str, recipients: int) -> None:
+    """Raise BadInput if a broadcast has more recipients than a cap allows, which is at least 1."""
+    if recipients <= 1:
+        return
+    query = select(_CAPS.c.amount).where(
+        _CAPS.c.client.in_((ALL, client)), _CAPS.c.period == CapPeriod.BROADCAST
+    )
+    with ctx.db.read() as tx:
+        amounts: Sequence[int] = tx.execute(query).scalars().all()
+    if amounts and recipients > min(amounts):
+        raise reject_field(
+            "recipients",
+            f"{recipients:,} are more than the {min(amounts):,} that a broadcast may have: send "
+            "several, or ask an administrator to raise the cap",
+        )
+
+
+def _check(cap: CapName, amount: int) -> None:
+    # Clients of our own, such as `people`, can be capped like others.
+    if cap.client != ALL and not CLIENT_NAME.fullmatch(cap.client):
+        raise reject_field("client", "The name must be 1 to 64 letters, digits, '.', '_' or '-'")
+    is_broadcast = cap.period is CapPeriod.BROADCAST
+    if is_broadcast != (cap.unit is CapUnit.RECIPIENTS):
+        raise reject_field(
+            "unit", "A cap is on recipients of a broadcast, or on parts or cost of an hour or a day"
+        )
+    if amount < (1 if is_broadcast else 0):
+        raise reject_field("amount", "A cap is 0 or more, that on recipients 1 or more")
+
+
+def _end_waits(tx: Connection) -> None:
+    """Let what waits for a cap be claimed now, if it fits."""
+    is_open = select(_BROADCASTS.c.id).where(_BROADCASTS.c.completed_at.is_(None))
+    waiting = update(_BATCHES).where(
+        _BATCHES.c.broadcast_id.in_(is_open),
+        _BATCHES.c.state == BatchState.PENDING,
+        _BATCHES.c.exclusion_reason == ExclusionReason.CAP_REACHED,
+    )
+    tx.execute(waiting.values(not_before=None))
+
+
+def _find(cap: CapName, statement: Any) -> Any:
+    return statement.where(
+        _CAPS.c.client == cap.client, _CAPS.c.period == cap.period, _CAPS.c.unit == cap.unit
+    )
+
+
+def _audit(
+    tx: Connection, ctx: Context, cap: CapName, action: str, facts: dict[str, Any], *, actor: str
+) -> None:
+    facts = {"period": cap.period.value, "unit": cap.unit.value, **facts}
+    write_audit(tx, now=ctx.now(), actor=actor, action=action, subject=cap.client, facts=facts)

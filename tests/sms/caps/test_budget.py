@@ -1,0 +1,205 @@
+"""Caps: what they leave is decided in the transaction that claims, and never exceeded."""
+
+import threading
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select
+
+from app.db.base import table_of
+from app.sms.caps.caps import CapName, describe_caps, remove_cap, set_cap
+from app.sms.caps.prices import replace_prices
+from app.sms.dispatch.claim import Idle, claim_batch
+from app.sms.dispatch.submit import submit_batch
+from app.sms.models.batch import Batch
+from app.sms.models.cap import ALL, CapPeriod, CapUnit
+from app.sms.models.reports import OutboxEvent
+from app.sms.models.states import Attention, BatchState, ExclusionReason
+from app.sms.recovery.attention import Decision, resolve_batch
+from app.webhooks.outgoing.endpoints import create_endpoint
+from app.webhooks.outgoing.http_client import WebhookHttpClient
+from tests.factories import many_numbers
+
+NUMBERS = many_numbers(8)
+HOUR_PARTS = (CapPeriod.HOUR, CapUnit.PARTS)
+DAY_PARTS = (CapPeriod.DAY, CapUnit.PARTS)
+
+
+@pytest.fixture
+def machine(either_machine):
+    """A machine whose hour has just begun, and whose day is not about to end."""
+    now = either_machine.clock.now()
+    noon = now.replace(hour=12, minute=1, second=0, microsecond=0)
+    either_machine.clock.set(noon if noon > now else noon + timedelta(days=1))
+    return either_machine
+
+
+def _cap(machine, amount, period=CapPeriod.HOUR, unit=CapUnit.PARTS, *, client=ALL):
+    set_cap(machine.ctx, CapName(client, period, unit), amount, actor="ops")
+
+
+def _left(machine):
+    return [cap["left"] for cap in describe_caps(machine.ctx, "tests")]
+
+
+def test_what_exceeds_a_cap_waits_for_the_next_hour(machine, sandbox):
+    _cap(machine, 5)
+    broadcast = machine.store(NUMBERS)
+
+    machine.submit_all()
+
+    assert sandbox.recipients() == NUMBERS[:5]
+    assert machine.counts(broadcast) == {"submitted": 5, "pending": 3}
+    (waiting,) = [batch for batch in machine.batches() if batch.state is BatchState.PENDING]
+    assert waiting.exclusion_reason is ExclusionReason.CAP_REACHED
+    assert waiting.not_before == machine.clock.now().replace(minute=0) + timedelta(hours=1)
+    assert machine.idle().not_before == waiting.not_before
+    machine.clock.set(waiting.not_before)
+    machine.submit_all()
+    assert sandbox.recipients() == NUMBERS
+    assert _left(machine) == [2]
+    assert machine.violations() == []
+
+
+def test_raising_a_cap_sends_exactly_the_rest_at_once(machine, sandbox):
+    _cap(machine, 2)
+    _cap(machine, 5, CapPeriod.DAY)
+    broadcast = machine.store(NUMBERS, size=3)
+    machine.submit_all()
+    assert len(sandbox.recipients()) == 2
+
+    _cap(machine, 100)
+    machine.submit_all()
+    assert len(sandbox.recipients()) == 5
+    remove_cap(machine.ctx, CapName(ALL, *DAY_PARTS), actor="ops")
+    machine.submit_all()
+
+    assert sorted(sandbox.recipients()) == sorted(NUMBERS)
+    assert machine.counts(broadcast) == {"submitted": 8}
+    assert machine.violations() == []
+
+
+def test_a_text_of_two_parts_counts_twice(machine, sandbox):
+    _cap(machine, 7)
+    machine.store(NUMBERS, text="a" * 200)
+
+    machine.submit_all()
+
+    assert sandbox.recipients() == NUMBERS[:3]
+    assert _left(machine) == [1]
+
+
+def test_a_cap_of_nothing_sends_nothing(machine, sandbox):
+    _cap(machine, 0)
+    machine.store(NUMBERS)
+
+    machine.submit_all()
+
+    assert sandbox.posts() == 0
+
+
+def test_a_cap_of_another_client_limits_nothing(machine, sandbox):
+    _cap(machine, 1, client="other")
+    machine.store(NUMBERS)
+
+    machine.submit_all()
+
+    assert sandbox.recipients() == NUMBERS
+
+
+def test_of_two_caps_the_narrower_counts_and_both_are_used(machine, sandbox):
+    _cap(machine, 6)
+    _cap(machine, 4, CapPeriod.DAY, client="tests")
+    machine.store(NUMBERS)
+
+    machine.submit_all()
+
+    assert sandbox.recipients() == NUMBERS[:4]
+    assert _left(machine) == [2, 0]
+    (waiting,) = [batch for batch in machine.batches() if batch.state is BatchState.PENDING]
+    assert waiting.not_before == machine.clock.now().replace(hour=0, minute=0) + timedelta(days=1)
+
+
+def test_costs_are_counted_by_country_and_unpriced_ones_as_the_dearest(machine, sandbox):
+    swedish, norwegian, danish = "+46701234567", "+4740612345", "+4520123456"
+    replace_prices(machine.ctx, "EUR", {"SE": 30_000, "NO": 50_000}, actor="ops")
+    _cap(machine, 129_999, CapPeriod.DAY, CapUnit.COST)
+    machine.store([swedish, norwegian, danish])
+
+    machine.submit_all()
+
+    assert sandbox.recipients() == [swedish, norwegian]
+    assert _left(machine) == [49_999]
+
+
+@pytest.mark.parametrize("fault", [{"status": 429}, {"status": 401}])
+def test_a_batch_that_is_tried_again_counts_once(machine, sandbox, fault):
+    _cap(machine, 8)
+    sandbox.order_fault(on="POST /batches", **fault)
+    machine.store(NUMBERS)
+
+    machine.submit_all()
+    machine.clock.advance(60)
+    machine.submit_all()
+
+    assert _left(machine) == [0]
+
+
+def test_an_operators_resend_counts_again(machine, sandbox):
+    _cap(machine, 20)
+    sandbox.order_fault(on="POST /batches", when="after", do="cut")
+    machine.store(NUMBERS)
+    machine.submit()
+    machine.corrupt(Batch, state=BatchState.NEEDS_ATTENTION, attention=Attention.ABSENT)
+
+    resolve_batch(
+        machine.ctx, machine.batch().client_reference, Decision.RESEND, actor="ops", note=""
+    )
+    machine.submit_all()
+
+    assert len(sandbox.recipients()) == 16
+    assert _left(machine) == [4]
+
+
+def test_clients_are_told_once_that_a_cap_is_nearly_and_fully_used(machine, sandbox):
+    create_endpoint(
+        machine.ctx,
+        WebhookHttpClient(production=False),
+        client="tests",
+        url="http://127.0.0.1:9999/clarion",
+        event_types=["cap.neared", "cap.reached"],
+        sees_numbers=True,
+    )
+    _cap(machine, 5, client="tests")
+    for numbers in (NUMBERS[:3], NUMBERS[3:4], NUMBERS[4:7], NUMBERS[7:]):
+        machine.store(numbers)
+        machine.submit_all()
+
+    with machine.ctx.db.read() as tx:
+        events = tx.execute(select(table_of(OutboxEvent))).all()
+    assert [event.event_type for event in events] == ["cap.neared", "cap.reached"]
+    assert events[1].facts["left"] == 0
+    assert sandbox.recipients() == NUMBERS[:5]
+
+
+def test_threads_that_claim_at_once_never_exceed_a_cap(machine, sandbox):
+    _cap(machine, 37)
+    for start in range(0, 60, 3):
+        machine.store(many_numbers(60)[start : start + 3])
+
+    def work():
+        while not isinstance(claim := claim_batch(machine.ctx), Idle):
+            submit_batch(machine.ctx, claim)
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    work()
+
+    assert len(set(sandbox.recipients())) == len(sandbox.recipients()) == 37
+    _cap(machine, 1_000)
+    work()
+    assert sorted(sandbox.recipients()) == sorted(many_numbers(60))
+    assert machine.violations() == []
