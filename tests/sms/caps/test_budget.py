@@ -184,22 +184,26 @@ def test_clients_are_told_once_that_a_cap_is_nearly_and_fully_used(machine, sand
 
 def test_threads_that_claim_at_once_never_exceed_a_cap(machine, sandbox):
     _cap(machine, 37)
-    for start in range(0, 60, 3):
-        machine.store(many_numbers(60)[start : start + 3])
+    numbers = many_numbers(60)
+    broadcasts = [machine.store(numbers[start : start + 3]) for start in range(0, 60, 3)]
+    start_together = threading.Barrier(len(broadcasts))
 
-    def work():
-        while not isinstance(claim := claim_batch(machine.ctx), Idle):
+    def work(broadcast_id=None):
+        while not isinstance(claim := claim_batch(machine.ctx, broadcast_id=broadcast_id), Idle):
             submit_batch(machine.ctx, claim)
 
-    threads = [threading.Thread(target=work) for _ in range(8)]
+    def work_together(broadcast_id):
+        start_together.wait(60)
+        work(broadcast_id)
+
+    threads = [threading.Thread(target=work_together, args=(key,)) for key in broadcasts]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(60)
-    work()
 
     assert len(set(sandbox.recipients())) == len(sandbox.recipients()) == 37
     _cap(machine, 1_000)
     work()
-    assert sorted(sandbox.recipients()) == sorted(many_numbers(60))
+    assert sorted(sandbox.recipients()) == sorted(numbers)
     assert machine.violations() == []
