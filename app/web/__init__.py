@@ -3,15 +3,13 @@
     session -> guard.py (user, role, CSRF, policy) -> a view -> functions of app.sms -> template
 
 guard.py        what every page has: session, role, CSRF token, security policy, error pages
-sign_in.py      sign in and out by a password and a code, first password
-account.py      the own account: second factor, password
 overview.py     needs attention, under way, scheduled, the last 30 days; why a number got no text
 words.py        numbers and times
 polling.py      how soon a region is read again
-users.py        users, for administrators: create, another role, a new link
 broadcasts/     the list, one broadcast, its people; an operator's decisions
 new/            a broadcast in steps, as a draft until it is sent
 conversations/  inbox: threads by person, and answers; templates; tags
+accounts/       sign in, the own account, users
 subscribers/    people: search, one person, stop and allow texts
 routes.py       `/`, `/docs`
 

@@ -1,6 +1,8 @@
 """The blueprints of the pages."""
 
-from app.web.account import blueprint as account
+from app.web.accounts.account import blueprint as account
+from app.web.accounts.sign_in import blueprint as sign_in
+from app.web.accounts.users import blueprint as users
 from app.web.broadcasts.attention import blueprint as attention
 from app.web.broadcasts.pages import blueprint as broadcasts
 from app.web.conversations.inbox import blueprint as inbox
@@ -13,14 +15,12 @@ from app.web.new.text import blueprint as new_text
 from app.web.new.when import blueprint as new_when
 from app.web.overview import blueprint as overview
 from app.web.routes import blueprint as start
-from app.web.sign_in import blueprint as sign_in
 from app.web.subscribers.add import blueprint as add_person
 from app.web.subscribers.erase import blueprint as erase_person
 from app.web.subscribers.imports import blueprint as imports
 from app.web.subscribers.people import blueprint as people
 from app.web.subscribers.person import blueprint as person
 from app.web.subscribers.suppressions import blueprint as suppressions
-from app.web.users import blueprint as users
 
 BLUEPRINTS = (
     start,

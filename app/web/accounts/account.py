@@ -24,6 +24,7 @@ from app.accounts.own import PasswordRefused, change_password
 from app.accounts.roles import Role
 from app.errors import BadInput
 from app.http.arguments import collect_errors
+from app.web.accounts.sign_in import read_code, read_new_password
 from app.web.guard import (
     current_user,
     make_page_blueprint,
@@ -31,7 +32,6 @@ from app.web.guard import (
     require_role,
     start_session,
 )
-from app.web.sign_in import read_code, read_new_password
 
 blueprint = make_page_blueprint("account")
 

@@ -8,7 +8,7 @@ from pyotp import TOTP
 
 from app.accounts.roles import Role
 from app.accounts.users import accept_invitation, change_role, reset_user
-from app.web.account import draw_qr
+from app.web.accounts.account import draw_qr
 from tests.web.visitor import PASSWORD, Visitor, make_user, read_text, visit
 
 REQUIRED = {"SECOND_FACTOR": "senders"}
