@@ -1,13 +1,14 @@
-"""Errors of the API, and the JSON format of every error response.
+"""Errors, and their JSON format; browsers get pages in its place.
 
 {"error": "<sentence>", "request_id": "…", …facts}
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any, ClassVar
 
 from flask import Flask, Response, current_app, g, jsonify, request
+from flask.typing import ResponseReturnValue
 from loguru import logger
 from marshmallow import Schema, fields
 from sqlalchemy.exc import (
@@ -30,7 +31,8 @@ _DATABASE_RETRY_S = 5
 _LONGEST_PATH = 40
 # How alike a path must be to one that there is.
 _SAME_PATH = 0.85
-_UNAVAILABLE = (OperationalError, InterfaceError, InternalError, TimeoutError)
+# The database is unreachable, full or locked.
+UNAVAILABLE = (OperationalError, InterfaceError, InternalError, TimeoutError)
 
 _SENTENCES = {
     HTTPStatus.NOT_FOUND: "Route not found",
@@ -144,14 +146,26 @@ class ErrorSchema(Schema):
     )
 
 
-def register_error_handlers(app: Flask) -> None:
-    """Answer every error of `app` as JSON in this format."""
-    app.register_error_handler(ClarionError, _answer_clarion_error)
-    app.register_error_handler(HTTPException, _answer_http_exception)
-    app.register_error_handler(SQLAlchemyError, _answer_database_error)
-    app.register_error_handler(WrongDatabase, _answer_wrong_database)
-    app.register_error_handler(QueryTooSlow, _answer_slow_query)
-    app.register_error_handler(Exception, _answer_unexpected)
+def register_error_handlers(
+    app: Flask, make_page: Callable[[Exception], ResponseReturnValue | None]
+) -> None:
+    """Answer every error of `app`: by a page if `make_page` returns one, else as JSON."""
+
+    def register(
+        error_class: type[Exception], answer: Callable[[Any], ResponseReturnValue]
+    ) -> None:
+        def handle(error: Exception) -> ResponseReturnValue:
+            page = make_page(error)
+            return answer(error) if page is None else page
+
+        app.register_error_handler(error_class, handle)
+
+    register(ClarionError, _answer_clarion_error)
+    register(HTTPException, _answer_http_exception)
+    register(SQLAlchemyError, _answer_database_error)
+    register(WrongDatabase, _answer_wrong_database)
+    register(QueryTooSlow, _answer_slow_query)
+    register(Exception, _answer_unexpected)
 
 
 def _answer_clarion_error(error: ClarionError) -> Response:
@@ -206,8 +220,8 @@ def _answer_slow_query(_: QueryTooSlow) -> Response:
 
 
 def _answer_database_error(error: SQLAlchemyError) -> Response:
-    """Answer 503 if the database is unreachable, full or locked, else 500."""
-    if not isinstance(error, _UNAVAILABLE):
+    """Answer 503 if the database is unavailable, else 500."""
+    if not isinstance(error, UNAVAILABLE):
         return _answer_unexpected(error)
     logger.opt(exception=error).error("the database is unavailable")
     return _answer_clarion_error(

@@ -19,6 +19,7 @@ from app.sms.context import make_context
 from app.sms.privacy.person_export import SOURCES
 from app.subscribers.blueprints import BLUEPRINTS as SUBSCRIBERS
 from app.web.blueprints import BLUEPRINTS as WEB
+from app.web.errors import make_error_page
 from app.web.guard import protect_pages
 from app.webhooks.incoming.routes import register_callbacks
 from app.webhooks.outgoing.http_client import WebhookHttpClient
@@ -76,5 +77,5 @@ def create_app(config: Config) -> Flask:
     register_api(flask_app, (*SMS, *SUBSCRIBERS, client_webhooks, health))
     for page in WEB:
         flask_app.register_blueprint(page)
-    register_error_handlers(flask_app)
+    register_error_handlers(flask_app, make_error_page)
     return flask_app

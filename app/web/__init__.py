@@ -2,7 +2,8 @@
 
     session -> guard.py (user, role, CSRF, policy) -> a view -> functions of app.sms -> template
 
-guard.py        what every page has: session, role, CSRF token, security policy, error pages
+guard.py        what every page has: session, role, CSRF token, security policy, frame
+errors.py       errors as pages
 overview.py     needs attention, under way, scheduled, the last 30 days; why a number got no text
 words.py        numbers and times
 polling.py      how soon a region is read again

@@ -1,4 +1,4 @@
-"""Pages are for users who have signed in: session, role, CSRF token, security policy and errors.
+"""Pages are for users who have signed in: session, role, CSRF token, security policy and frame.
 
 A page acts for the reserved client `people`, which sees the broadcasts of all clients.
 """
@@ -18,16 +18,14 @@ from flask import (
     g,
     make_response,
     redirect,
-    render_template,
     request,
     session,
     url_for,
 )
+from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError, CSRFProtect
-from loguru import logger
 from marshmallow import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
-from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from app.accounts.factor import is_required
@@ -37,8 +35,7 @@ from app.auth import PAGE, SCOPE_MARK, Client
 from app.config.accounts import SecondFactor
 from app.config.keys import PEOPLE_CLIENT
 from app.config.scopes import KeyScope
-from app.db.schema import WrongDatabase
-from app.errors import ClarionError
+from app.errors import BadInput, ClarionError
 from app.sms.context import Context
 from app.sms.inbound.threads import count_to_answer
 from app.sms.operations.heartbeat import BackgroundHealth, read_health
@@ -47,7 +44,7 @@ from app.web import words
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_POLICY = (
+PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
@@ -63,6 +60,12 @@ _FILE_MARK = "takes_file"
 _FORM_BYTES = 1_000_000
 _PEOPLE = Client(PEOPLE_CLIENT, frozenset(KeyScope))
 _csrf = CSRFProtect()
+
+
+class RoleTooLow(ClarionError):
+    """The user may not do this: nothing was done."""
+
+    status = HTTPStatus.FORBIDDEN
 
 
 def protect_pages(
@@ -83,6 +86,7 @@ def protect_pages(
         WTF_CSRF_SSL_STRICT=False,  # our pages send no Referer; Sec-Fetch-Site is checked instead
     )
     _csrf.init_app(app)
+    app.context_processor(_describe_frame)
     for name in words.FILTERS:
         app.jinja_env.filters[name] = getattr(words, name)
 
@@ -92,21 +96,14 @@ def make_page_blueprint(name: str) -> Blueprint:
     blueprint = Blueprint(name, __name__, template_folder="templates")
     blueprint.before_request(_begin_page)
     blueprint.after_request(_secure_page)
-    blueprint.context_processor(_describe_frame)
-    blueprint.register_error_handler(ClarionError, _show_clarion_error)
-    blueprint.register_error_handler(ValidationError, _show_bad_filter)
-    blueprint.register_error_handler(CSRFError, _show_forged_form)
-    blueprint.register_error_handler(HTTPException, _show_http_error)
-    blueprint.register_error_handler(WrongDatabase, _show_database_error)
-    blueprint.register_error_handler(SQLAlchemyError, _show_database_error)
-    blueprint.register_error_handler(Exception, _show_unexpected)
+    blueprint.register_error_handler(ValidationError, _reject_filter)
     return blueprint
 
 
 def require_role(
     role: Role, *, needs_factor: bool = True
 ) -> Callable[[Callable[P, R]], Callable[P, R | Any]]:
-    """Require a user with at least this role; others are sent to sign in, or get an error page.
+    """Require a user with at least this role; others are sent to sign in, or refused.
 
     A user whose second factor is missing is led to set it up, unless `needs_factor` is False.
     """
@@ -120,10 +117,9 @@ def require_role(
             if needs_factor and is_factor_missing(user):
                 return _send_to_setup()
             if not user.role.includes(role):
-                return show_error(
-                    HTTPStatus.FORBIDDEN,
+                raise RoleTooLow(
                     f"Your role does not allow this: it needs the role {role.value}.",
-                    f"You are signed in as {user.name} with the role {user.role.value}. "
+                    hint=f"You are signed in as {user.name} with the role {user.role.value}. "
                     "An administrator can change it.",
                 )
             g.client = _PEOPLE
@@ -212,21 +208,24 @@ def choose_next(path: str | None) -> str:
     return path if path and _OWN_PATH.fullmatch(path) else url_for("overview.show_overview")
 
 
-def show_error(status: HTTPStatus, sentence: str, detail: str = "") -> WerkzeugResponse:
-    """Show an error as a page; a region that polls gets its status alone, and is loaded anew."""
-    page = render_template("error.html", status=status.value, sentence=sentence, detail=detail)
-    return make_response(page, status)
-
-
-def _begin_page() -> WerkzeugResponse | None:
+def _begin_page() -> None:
     if request.method in _READS:
-        return None
+        return
     # Browsers say where a form comes from; others, such as scripts, have the token alone.
     if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
-        raise CSRFError("The form came from another site.")
+        raise _reject_forged_form()
     _make_room_for_file()
-    _csrf.protect()
-    return None
+    try:
+        _csrf.protect()
+    except CSRFError:
+        raise _reject_forged_form() from None
+
+
+def _reject_forged_form() -> BadInput:
+    return BadInput(
+        "The form was not sent from a page of your session, and nothing was done.",
+        hint="Go back, load the page again, and send it once more.",
+    )
 
 
 def _make_room_for_file() -> None:
@@ -240,7 +239,7 @@ def _make_room_for_file() -> None:
 
 
 def _secure_page(response: Response) -> Response:
-    response.headers.setdefault("Content-Security-Policy", _POLICY)
+    response.headers.setdefault("Content-Security-Policy", PAGE_POLICY)
     return response
 
 
@@ -299,53 +298,9 @@ def _send_to_setup() -> WerkzeugResponse:
     return redirect(url_for("account.show_account"), HTTPStatus.SEE_OTHER)
 
 
-def _show_clarion_error(error: ClarionError) -> WerkzeugResponse:
-    return show_error(error.status, error.sentence, str(error.facts.get("hint", "")))
-
-
-def _show_forged_form(_: CSRFError) -> WerkzeugResponse:
-    return show_error(
-        HTTPStatus.BAD_REQUEST,
-        "The form was not sent from a page of your session, and nothing was done.",
-        "Go back, load the page again, and send it once more.",
-    )
-
-
-def _show_bad_filter(error: ValidationError) -> WerkzeugResponse:
+def _reject_filter(error: ValidationError) -> ResponseReturnValue:
     names = ", ".join(sorted(map(str, error.messages_dict)))
-    return show_error(
-        HTTPStatus.BAD_REQUEST,
-        f"The address has a filter that does not exist: {names[:100]}.",
-        "Choose a filter on the page.",
-    )
-
-
-def _show_http_error(error: HTTPException) -> WerkzeugResponse:
-    if error.code is None or error.code < HTTPStatus.BAD_REQUEST:
-        return error.get_response()
-    status = HTTPStatus(error.code)
-    sentences = {
-        HTTPStatus.NOT_FOUND: "There is no such page.",
-        HTTPStatus.METHOD_NOT_ALLOWED: "The page does not take this.",
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The file or the form is too large.",
-    }
-    return show_error(status, sentences.get(status, f"{status.phrase}."))
-
-
-def _show_database_error(error: Exception) -> WerkzeugResponse:
-    logger.opt(exception=error).error("the database is unavailable")
-    g.user = None
-    return show_error(
-        HTTPStatus.SERVICE_UNAVAILABLE,
-        "The database cannot be used. Nothing is lost; nothing is sent.",
-        "Try again in some seconds.",
-    )
-
-
-def _show_unexpected(error: Exception) -> WerkzeugResponse:
-    logger.opt(exception=error).error("uncaught exception")
-    return show_error(
-        HTTPStatus.INTERNAL_SERVER_ERROR,
-        "The page could not be shown because of a fault of ours.",
-        f"The log has more under {g.get('request_id', '-')}.",
+    sentence = f"The address has a filter that does not exist: {names[:100]}."
+    return current_app.handle_user_exception(
+        BadInput(sentence, hint="Choose a filter on the page.")
     )
