@@ -16,6 +16,7 @@ from app.web.new.when import blueprint as new_when
 from app.web.overview import blueprint as overview
 from app.web.routes import blueprint as start
 from app.web.subscribers.add import blueprint as add_person
+from app.web.subscribers.change import blueprint as change_person
 from app.web.subscribers.erase import blueprint as erase_person
 from app.web.subscribers.imports import blueprint as imports
 from app.web.subscribers.people import blueprint as people
@@ -32,6 +33,7 @@ BLUEPRINTS = (
     people,
     person,
     add_person,
+    change_person,
     erase_person,
     imports,
     suppressions,

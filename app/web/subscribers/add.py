@@ -14,20 +14,14 @@ from app.subscribers.current import current_subscriber_context
 from app.subscribers.profiles.crud import create_subscriber
 from app.subscribers.profiles.schemas import SubscriberSchema
 from app.web.guard import describe_actor, make_page_blueprint, require_role
-from app.web.subscribers.wording import FIELD_MISTAKES, list_wrong_fields, read_number
+from app.web.subscribers.wording import DETAIL_MISTAKES, list_wrong_fields, read_number, split_tags
 
 blueprint = make_page_blueprint("add_person")
 
 _PLAIN = ("first_name", "last_name", "language", "time_zone")
 _CONSENT = ("wording", "source")
 _FIELDS = ("phone", *_PLAIN, "tags", "agreed", *_CONSENT)
-_SENTENCES = FIELD_MISTAKES | {
-    "phone": "No country has numbers like this one.",
-    "first_name": "At most 100 characters.",
-    "last_name": "At most 100 characters.",
-    "language": "Write a language such as sv, pt-BR or zh-Hans.",
-    "time_zone": "Write a zone such as Europe/Stockholm.",
-}
+_SENTENCES = DETAIL_MISTAKES | {"phone": "No country has numbers like this one."}
 
 
 @blueprint.get("/people/add")
@@ -65,7 +59,7 @@ def add() -> Response | tuple[str, HTTPStatus]:
 def _make_body(form: Mapping[str, str], errors: dict[str, str]) -> dict[str, Any]:
     """Return the body that a client of the API would send: fields that are empty are left out."""
     body: dict[str, Any] = {name: form[name] for name in _PLAIN if form[name].strip()}
-    body["tags"] = [tag for tag in form["tags"].split(",") if tag.strip()]
+    body["tags"] = split_tags(form["tags"])
     if form["agreed"]:
         body["consent"] = {name: form[name] for name in _CONSENT}
     try:

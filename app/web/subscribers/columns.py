@@ -17,7 +17,7 @@ from app.subscribers.imports.schemas import ImportSchema
 from app.subscribers.imports.upload import read_first_chunk
 from app.subscribers.lists.columns import FIELDS, name_attribute, strip_headers
 from app.subscribers.lists.reader import read_heading
-from app.web.subscribers.wording import FIELD_MISTAKES, list_wrong_fields
+from app.web.subscribers.wording import FIELD_MISTAKES, VALUE_TYPES, list_wrong_fields, split_tags
 
 _ROWS_SHOWN = 5
 _MAX_CELL = 80
@@ -35,7 +35,6 @@ _LABELS = {
     "consent_source": "Agreed where",
     "consent_at": "Agreed when",
 }
-_TYPES = {ValueType.TEXT: "text", ValueType.NUMBER: "number", ValueType.BOOLEAN: "yes or no"}
 _TYPE_MARK = "|"
 _FIELD_ERRORS = FIELD_MISTAKES | {
     "country": "Write the two letters of a country, such as SE.",
@@ -109,7 +108,7 @@ def _make_options(
         "types": types,
         "mode": given.get("mode", Mode.SKIP_BAD.value),
         "without_plus": "without_plus" in given,
-        "tags": [tag for tag in given.get("tags", "").split(",") if tag.strip()],
+        "tags": split_tags(given.get("tags", "")),
     }
     if country := given.get("country", "").strip():
         raw["country"] = country.upper()
@@ -163,7 +162,7 @@ def _make_column(at: int, preview: FilePreview, form: ColumnForm) -> dict[str, A
     if attribute != ATTRIBUTE:
         options += [
             (f"{attribute}{_TYPE_MARK}{value_type.value}", f"{_say_field(attribute)} ({word})")
-            for value_type, word in _TYPES.items()
+            for value_type, word in VALUE_TYPES.items()
         ]
     return {
         "at": at,

@@ -27,6 +27,7 @@ from app.web.subscribers.wording import (
     say_cause,
     say_event,
     show_name,
+    show_value,
 )
 from app.web.words import clock_time
 
@@ -143,13 +144,7 @@ def _list_details(person: Person) -> list[tuple[str, str]]:
     details.append(("Zone", person["time_zone"]))
     details += sorted(person["attributes"].items())
     details.append(("Active", None if person["active"] else "no"))
-    return [(label, _show_value(value)) for label, value in details if value is not None]
-
-
-def _show_value(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return [(label, show_value(value)) for label, value in details if value is not None]
 
 
 def _describe_thread(person: Person, events: Any) -> dict[str, Any]:

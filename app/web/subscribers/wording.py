@@ -10,9 +10,11 @@ from sqlalchemy import Row
 
 from app.accounts.roles import Role
 from app.config.keys import PEOPLE_CLIENT
+from app.csv_cells import show_plainly
 from app.phone.e164 import mask_number
 from app.phone.reader import PhoneReader
 from app.sms.context import Context
+from app.subscribers.imports.models import ValueType
 from app.subscribers.models import Cause, ConsentKind, Scope
 from app.subscribers.profiles.queries import Person
 from app.web.guard import current_user
@@ -31,6 +33,17 @@ FIELD_MISTAKES = {
     "tags": "A tag has 1 to 64 letters, digits, blanks, '.', '_', '-' or ':'; at most 100 tags.",
     "wording": "Write what they agreed to, word for word.",
     "source": "Write where they agreed, such as the address of the page.",
+}
+DETAIL_MISTAKES = FIELD_MISTAKES | {
+    "first_name": "At most 100 characters.",
+    "last_name": "At most 100 characters.",
+    "language": "Write a language such as sv, pt-BR or zh-Hans.",
+    "time_zone": "Write a zone such as Europe/Stockholm.",
+}
+VALUE_TYPES = {
+    ValueType.TEXT: "text",
+    ValueType.NUMBER: "number",
+    ValueType.BOOLEAN: "yes or no",
 }
 NO_NOTE = "Write why, for those who ask later: 1 to 200 characters."
 # What can be wrong with a form that stops texts: the id of the field, and a sentence.
@@ -57,6 +70,22 @@ def show_name(person: Mapping[str, Any]) -> str:
     """Return a person's name as the user may see it; "" for none."""
     names = [name for name in (person["first_name"], person["last_name"]) if name]
     return " ".join(names if shows_numbers() else (f"{name[0]}." for name in names))
+
+
+def show_value(value: Any) -> str:
+    """Return a stored value as people write it.
+
+    >>> show_value(True), show_value(7.0), show_value(1234567.25)
+    ('yes', '7', '1234567.25')
+    """
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return show_plainly(value).removesuffix(".0") if isinstance(value, float) else str(value)
+
+
+def split_tags(text: str) -> list[str]:
+    """Return tags that are written with commas between them."""
+    return [tag for tag in text.split(",") if tag.strip()]
 
 
 def read_number(text: str, *, check: bool = False) -> str:
