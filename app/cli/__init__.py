@@ -1,7 +1,7 @@
 """Commands of `flask --app wsgi …`, over the same functions as the API.
 
 send/       flask send, its quote, its recipients and its report
-operate/    flask broadcasts, batches, circuit, webhooks, keys, caps, users, db, sandbox
+operate/    flask broadcasts, batches, circuit, webhooks, keys, caps, audit, users, db, sandbox
 data/       flask subscribers, suppressions, consent, prices
 command.py  context, operator, options, tables and one-line errors of all commands
 interrupts.py  Ctrl-C and SIGTERM while a command works
@@ -29,6 +29,7 @@ _COMMANDS = {
     "webhooks": ("operate.webhooks", "Webhooks of clients: list, enable, disable, replay."),
     "keys": ("operate.keys", "API keys: create, rotate, revoke, list."),
     "caps": ("operate.caps", "Limits on what clients send in an hour or a day."),
+    "audit": ("operate.audit", "The audit log: list, verify, export."),
     "users": ("operate.users", "Users of the pages: create, invite, role, reset, list."),
     "db": ("operate.db", "The database: migrate, check, adopt, restore."),
     "sandbox": ("operate.sandbox", "Serve Sinch's API on loopback; no SMS is sent."),

@@ -14,6 +14,7 @@ from flask.cli import AppGroup, ScriptInfo
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.csv_cells import DELIMITERS
+from app.db.audit import write_audit
 from app.db.schema import WrongDatabase
 from app.errors import ClarionError
 from app.logs import find_outage
@@ -110,6 +111,13 @@ def name_operator() -> str:
         return "cli"
 
 
+def audit_export(subject: str) -> None:
+    """Note in the audit log that the operator exports something, before it is read."""
+    ctx = verified_context()
+    with ctx.db.write() as tx:
+        write_audit(tx, now=ctx.now(), actor=name_operator(), action="export", subject=subject)
+
+
 def name_program() -> str:
     """Return how this program was called, such as `.venv/bin/flask --app wsgi`, to paste."""
     root = click.get_current_context().find_root()
@@ -137,8 +145,11 @@ def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]], *, emp
 def count_of(count: int, noun: str) -> str:
     """Return a number with its noun.
 
-    >>> count_of(1, "batch"), count_of(2, "recipient")
-    ('1 batch', '2 recipients')
+    >>> count_of(1, "batch"), count_of(2, "recipient"), count_of(0, "entry")
+    ('1 batch', '2 recipients', '0 entries')
     """
-    ending = "" if count == 1 else "es" if noun.endswith(("ch", "sh")) else "s"
-    return f"{count} {noun}{ending}"
+    if count == 1:
+        return f"1 {noun}"
+    if noun.endswith("ry"):
+        return f"{count} {noun[:-1]}ies"
+    return f"{count} {noun}{'es' if noun.endswith(('ch', 'sh')) else 's'}"

@@ -1,4 +1,8 @@
-"""Audit log of changes by hand."""
+"""Audit log: who did what through the API, the pages and the command line.
+
+An entry is written in the transaction of the deed.  A broadcast is the entry of its own sending: it
+has the client and the user.
+"""
 
 from datetime import datetime
 from typing import Any

@@ -4,10 +4,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from threading import BoundedSemaphore, Lock
 from typing import Any
 
-from flask import Response, request
+from flask import Response, current_app, g, request
 from marshmallow import Schema, fields, post_load, validate
 
 from app.csv_cells import DELIMITERS, format_lines
+from app.db.audit import write_audit
 from app.errors import UnsupportedBody
 from app.http.fields import describe, query_boolean
 from app.http.gate import Overloaded
@@ -34,6 +35,14 @@ def require_file(*content_types: str) -> str:
     if given not in content_types:
         raise UnsupportedBody(f"Send the file as Content-Type: {' or '.join(content_types)}")
     return given
+
+
+def audit_export(subject: str) -> None:
+    """Note in the audit log who exports what, before the first line leaves."""
+    ctx = current_app.extensions["clarion"]
+    actor = g.get("actor") or g.client.name
+    with ctx.db.write() as tx:
+        write_audit(tx, now=ctx.now(), actor=actor, action="export", subject=subject)
 
 
 # Each file takes a thread until its client has all of it, so that some stay free for others.
@@ -81,6 +90,7 @@ def make_csv_response(
     """
     lines = _make_in_turn(export, csv_format)
     next(lines)
+    audit_export(file_name)
     response = Response(lines, mimetype=CSV)
     response.headers.set("Content-Disposition", "attachment", filename=file_name)
     return response

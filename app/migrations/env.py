@@ -6,6 +6,7 @@ from app.accounts import models as account_models
 from app.db.audit import AuditEntry
 from app.db.base import Base
 from app.keys.models import ApiKey
+from app.operate.audit import AuditSeal
 from app.sms.models import broadcast, cap, daily, draft, erasure, price, reports, template
 from app.subscribers import models as people_models
 from app.subscribers.imports import models as import_models
@@ -14,6 +15,7 @@ from app.webhooks.outgoing import models as webhook_models
 _TABLES = (
     ApiKey,
     AuditEntry,
+    AuditSeal,
     account_models.User,
     broadcast.Broadcast,
     cap.Cap,

@@ -122,7 +122,7 @@ def require_role(
                     hint=f"You are signed in as {user.name} with the role {user.role.value}. "
                     "An administrator can change it.",
                 )
-            g.client = _PEOPLE
+            g.client, g.actor = _PEOPLE, describe_actor()
             return view(*args, **kwargs)
 
         setattr(guarded, SCOPE_MARK, PAGE)

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from loguru import logger
 
 from app.accounts.sessions import purge_old_sessions
+from app.operate.audit import seal_entries
 from app.sms.analytics.inbound_rollup import roll_up_inbounds
 from app.sms.analytics.rollup import roll_up_batches
 from app.sms.audience.plan import find_unplanned, plan_broadcast
@@ -60,6 +61,11 @@ def purge_sign_ins(ctx: Context) -> None:
     purge_old_sessions(ctx.db, ctx.clock)
 
 
+def seal_audit_log(ctx: Context) -> None:
+    """Seal the entries of the audit log that are old enough."""
+    seal_entries(ctx.db, ctx.clock)
+
+
 EVERY_SWEEP: tuple[Callable[[Context], object], ...] = (
     expire_leases,
     start_due_broadcasts,
@@ -85,6 +91,7 @@ EVERY_MINUTE: tuple[Callable[[Context], object], ...] = (
     request_confirmations,
     check_consistency,
     continue_erasures,
+    seal_audit_log,
 )
 
 

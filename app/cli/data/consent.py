@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from app.cli.command import FILE, ServiceGroup, count_of, verified_context
+from app.cli.command import FILE, ServiceGroup, audit_export, count_of, verified_context
 from app.cli.data.suppressions import NUMBER
 from app.subscribers.consent.verify import make_evidence, verify_ledger
 
@@ -41,6 +41,7 @@ def verify(head: str | None) -> None:
 @click.option("--to", required=True, type=FILE, help="A file, new.")
 def write_evidence(number: str, to: Path) -> None:
     """Write the ledger entries of a number with their proofs as JSON."""
+    audit_export("consent evidence")
     evidence = make_evidence(verified_context().subscriber_context, number)
     text = json.dumps(evidence, indent=2, ensure_ascii=False, default=lambda at: at.isoformat())
     try:

@@ -20,6 +20,7 @@ from app.cli.command import (
     FILE,
     TIME,
     ServiceGroup,
+    audit_export,
     count_of,
     csv_options,
     name_operator,
@@ -132,6 +133,7 @@ def list_them(limit: int) -> None:
 @csv_options
 def export_file(file: Path, delimiter: str, spreadsheet: bool) -> None:
     """Write all subscribers to a new CSV file."""
+    audit_export("subscribers")
     lines = export_subscribers(verified_context().subscriber_context)
     _write_new(file, format_lines(lines, delimiter=delimiter, spreadsheet=spreadsheet))
 

@@ -11,6 +11,7 @@ from app.cli.command import (
     ENCODING,
     EXISTING_FILE,
     ServiceGroup,
+    audit_export,
     count_of,
     csv_options,
     name_operator,
@@ -97,6 +98,7 @@ def erase(number: str) -> None:
 @csv_options
 def export(hashes: bool, delimiter: str, spreadsheet: bool) -> None:
     """Print the suppressions in force as CSV."""
+    audit_export("suppressions")
     ctx = verified_context().subscriber_context
     lines = export_hashes(ctx) if hashes else export_suppressions(ctx)
     for piece in format_lines(lines, delimiter=delimiter, spreadsheet=spreadsheet):

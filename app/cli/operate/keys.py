@@ -44,7 +44,10 @@ def create(
     help="The old key works this much longer.",
 )
 def rotate(key_id: int, hours: int) -> None:
-    """Create a key like another and print it; the other one ends in some hours."""
+    """Replace a key by a new one, and print that.
+
+    The old one works for some hours more.
+    """
     ctx = verified_context()
     ends_at = ctx.now() + timedelta(hours=hours)
     row, key = rotate_key(ctx.db, ctx.clock, key_id, ends_at=ends_at, actor=name_operator())

@@ -8,7 +8,7 @@ from flask import Response, current_app, g
 
 from app.auth import require_api_key
 from app.config.scopes import KeyScope
-from app.http.files import CSV_RESPONSE, CsvQuerySchema, make_csv_response
+from app.http.files import CSV_RESPONSE, CsvQuerySchema, audit_export, make_csv_response
 from app.http.openapi import Blueprint
 from app.subscribers.current import current_subscriber_context
 from app.subscribers.profiles import crud, queries
@@ -132,7 +132,9 @@ def delete_subscriber(subscriber_id: str) -> None:
 def export_subscriber(subscriber_id: str) -> dict[str, Any]:
     """Export all data about a person as one document."""
     sources = current_app.extensions.get("person_sources", ())
-    return export_person(current_subscriber_context(), subscriber_id, sources)
+    person = export_person(current_subscriber_context(), subscriber_id, sources)
+    audit_export(f"subscriber {subscriber_id}")
+    return person
 
 
 @blueprint.route("/subscribers.csv", methods=["GET"])

@@ -1,0 +1,4 @@
+"""Operation of an installation, above all that it operates on.
+
+audit.py   the audit log: list, seal, verify
+"""
