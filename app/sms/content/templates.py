@@ -28,6 +28,10 @@ _MAX_VERSION = 2**31 - 1
 _TEMPLATES, _VERSIONS = table_of(StoredTemplate), table_of(TemplateVersion)
 
 
+class TemplateMissing(NotFound):
+    """There is no such template, or it is archived."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemplateTexts:
     """The texts of a template by language, and the language for all other recipients."""
@@ -43,7 +47,7 @@ def load_template(tx: Connection, viewer: Viewer, name: str, version: int | None
     """
     template = find_template(tx, viewer, name, version)
     if template.archived_at is not None:
-        raise NotFound(f"The template {name} is archived.")
+        raise TemplateMissing(f"The template {name} is archived.")
     return template
 
 
@@ -57,7 +61,7 @@ def find_template(tx: Connection, viewer: Viewer, name: str, version: int | None
     query = _select_versions().where(_TEMPLATES.c.id == stored.id, _VERSIONS.c.version == wanted)
     row = tx.execute(query).first()
     if row is None:
-        raise NotFound(f"There is no template {name} version {version}.")
+        raise TemplateMissing(f"There is no template {name} version {version}.")
     return row
 
 
@@ -67,14 +71,14 @@ def _find_stored(tx: Connection, viewer: Viewer, name: str, *, lock: bool = Fals
     Raises NotFound.  Raises Conflict if only other clients have it, and several do.
     """
     if not TEMPLATE_NAME.fullmatch(name):
-        raise NotFound("There is no template of such a name.")
+        raise TemplateMissing("There is no template of such a name.")
     query = select(_TEMPLATES).where(_TEMPLATES.c.name == name, viewer.sees(_TEMPLATES.c.client))
     rows = tx.execute(query.with_for_update() if lock else query).all()
     own = [row for row in rows if row.client == viewer.client]
     if len(own or rows) > 1:
         raise Conflict(f"Several clients have a template {name}: use the key of one of them.")
     if not rows:
-        raise NotFound(f"There is no template {name}.")
+        raise TemplateMissing(f"There is no template {name}.")
     return (own or rows)[0]
 
 
@@ -82,6 +86,12 @@ def view_template(ctx: Context, name: str, version: int | None = None) -> Row[An
     """Read a version of a template, by default the newest.  Raises NotFound."""
     with ctx.db.read() as tx:
         return find_template(tx, ctx.viewer, name, version)
+
+
+def view_usable_template(ctx: Context, name: str) -> Row[Any]:
+    """Read the newest version of a template for a new broadcast.  Raises as load_template."""
+    with ctx.db.read() as tx:
+        return load_template(tx, ctx.viewer, name, None)
 
 
 def _select_versions() -> Select[Any]:
@@ -146,7 +156,7 @@ def archive_template(ctx: Context, name: str, *, actor: str) -> None:
     with ctx.db.write() as tx:
         stored = _find_stored(tx, ctx.viewer, name, lock=True)
         if stored.archived_at is not None:
-            raise NotFound(f"The template {name} is archived.")
+            raise TemplateMissing(f"The template {name} is archived.")
         archived = update(_TEMPLATES).where(_TEMPLATES.c.id == stored.id)
         tx.execute(archived.values(archived_at=ctx.now()))
         _write_audit(tx, ctx, stored, stored.version, actor=actor, action="archive template")

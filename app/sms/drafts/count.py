@@ -5,13 +5,11 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Row
-
 from app.sms.audience.expand import count_recipients, iterate_chunks
 from app.sms.caps.prices import Cost, read_prices
 from app.sms.content.placeholders import fill_text
 from app.sms.context import Context
-from app.sms.drafts.request import make_request
+from app.sms.drafts.request import TEXT_KEYS, make_request, select_text
 from app.sms.models.states import Category
 from app.sms.quotes.estimate import Estimate, estimate_request
 from app.sms.request.model import BroadcastRequest, collect_defaults
@@ -28,11 +26,12 @@ MAX_COUNTED = 10_000
 class TextCount:
     """A text over its audience: `histogram` counts people by the parts of their own text.
 
-    `people` are all of the audience, `counted` those who were looked at, the first ones.
-    `is_everybody` is True while there is no audience, and all subscribers stand for it.
+    `texts` are by language; a text without one has the language None.  `people` are all of the
+    audience, `counted` those who were looked at, the first ones.  `is_everybody` is True while
+    there is no audience, and all subscribers stand for it.
     """
 
-    text: str
+    texts: Mapping[str | None, str]
     encoding: str
     parts: int
     histogram: Mapping[int, int]
@@ -53,10 +52,12 @@ class DraftCount:
 
 @dataclass(frozen=True, slots=True)
 class CheaperText:
-    """Dear characters of a text: which they are, and the same text without them, counted too."""
+    """Dear characters of a text: which they are, and the count of the same text without them.
+
+    `count` is None if there is no such text.
+    """
 
     characters: tuple[NonGsmCharacter, ...]
-    text: str | None
     count: TextCount | None
 
 
@@ -69,18 +70,22 @@ class PersonCopy:
     number: int
 
 
-def count_text(ctx: Context, draft: Row[Any] | None, message: str) -> TextCount:
-    """Count a text over the audience of its draft, else over all subscribers.
+def count_text(ctx: Context, body: Mapping[str, Any], numbers: str | None) -> TextCount:
+    """Count the text of a draft's body over its audience, else over all subscribers.
 
-    Raises ValidationError and BadInput for a text that cannot be sent.
+    Raises ValidationError, BadInput, NotFound and Conflict for a text that cannot be sent.
     """
-    request, is_everybody = _make_request(ctx, draft, message)
+    request, is_everybody = _make_request(ctx, body, numbers)
+    return _count(ctx, request, is_everybody=is_everybody)
+
+
+def _count(ctx: Context, request: BroadcastRequest, *, is_everybody: bool) -> TextCount:
     total = count_recipients(ctx, request)
     estimate = estimate_request(ctx, request, limit=MAX_COUNTED)
     with ctx.db.read() as tx:
         cost = read_prices(tx).cost(estimate.parts)
     return TextCount(
-        text=request.text,
+        texts=_list_texts(request),
         encoding=request.size.encoding.value,
         parts=request.size.parts,
         histogram=dict(sorted(estimate.histogram.items())),
@@ -104,21 +109,34 @@ def count_draft(ctx: Context, body: Mapping[str, Any], numbers: str | None) -> D
     return DraftCount(estimate, total, min(total, MAX_COUNTED))
 
 
-def find_cheaper(ctx: Context, draft: Row[Any] | None, message: str) -> CheaperText:
-    """Return what is dear in a text, and how it counts without that."""
-    characters = find_non_gsm_characters(message)
-    text = suggest_gsm_text(message) if characters else None
-    return CheaperText(characters, text, count_text(ctx, draft, text) if text else None)
+def find_cheaper(ctx: Context, body: Mapping[str, Any], numbers: str | None) -> CheaperText:
+    """Return what is dear in the text of a draft's body, and how it counts without that."""
+    request, is_everybody = _make_request(ctx, body, numbers)
+    texts = _list_texts(request)
+    characters = find_non_gsm_characters("\n".join(texts.values()))
+    cheaper = {key: suggest_gsm_text(text) or text for key, text in texts.items()}
+    if cheaper == texts:
+        return CheaperText(characters, None)
+    other = prepare_request(
+        ctx,
+        replace(
+            request,
+            template=None,
+            text=cheaper[request.language],
+            texts={key: cheaper[key] for key in request.texts},
+        ),
+    )
+    return CheaperText(characters, _count(ctx, other, is_everybody=is_everybody))
 
 
 def fill_for_person(
-    ctx: Context, draft: Row[Any] | None, message: str, *, number: int
+    ctx: Context, body: Mapping[str, Any], numbers: str | None, *, number: int
 ) -> PersonCopy | None:
     """Return the copy of the person at this place of the audience, 0 for the longest one.
 
     Returns None for an empty audience.  A place past the end is that of the first person.
     """
-    request, _ = _make_request(ctx, draft, message)
+    request, _ = _make_request(ctx, body, numbers)
     copies = islice(_fill_all(ctx, request), MAX_COUNTED)
     if number == 0:
         return max(copies, key=lambda copy: len(copy.text), default=None)
@@ -126,6 +144,13 @@ def fill_for_person(
     if first is None or number == 1:
         return first
     return next(islice(copies, number - 2, None), first)
+
+
+def fill_for_first(ctx: Context, body: Mapping[str, Any], numbers: str | None) -> str:
+    """Return the copy of the audience's first person; without people that of the defaults."""
+    request, _ = _make_request(ctx, body, numbers)
+    first = next(_fill_all(ctx, request), None)
+    return first.text if first else fill_text(request.text, collect_defaults(request))
 
 
 def _fill_all(ctx: Context, request: BroadcastRequest) -> Iterator[PersonCopy]:
@@ -144,20 +169,23 @@ def _fill_all(ctx: Context, request: BroadcastRequest) -> Iterator[PersonCopy]:
             yield PersonCopy(phone, fill_text(text, defaults | own), number)
 
 
+def _list_texts(request: BroadcastRequest) -> dict[str | None, str]:
+    """Return the texts of a request by language, one at least."""
+    return {request.language: request.text} | dict(request.texts)
+
+
 def _make_request(
-    ctx: Context, draft: Row[Any] | None, message: str
+    ctx: Context, body: Mapping[str, Any], numbers: str | None
 ) -> tuple[BroadcastRequest, bool]:
     """Return a prepared request of what is known so far, and True without an audience."""
-    body: Mapping[str, Any] = draft.body if draft else {}
-    request: BroadcastRequest = BroadcastRequestSchema(only=("message",)).load({"message": message})
+    request: BroadcastRequest = BroadcastRequestSchema(only=TEXT_KEYS).load(select_text(body))
     audience = body.get("audience")
-    numbers = draft.numbers.split("\n") if draft and draft.numbers else []
     is_everybody = not audience and not numbers
     return prepare_request(
         ctx,
         replace(
             request,
-            recipients=numbers,
+            recipients=numbers.split("\n") if numbers else [],
             audience=Audience.from_json(audience)
             if audience
             else (Audience() if is_everybody else None),

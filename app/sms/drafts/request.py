@@ -9,6 +9,8 @@ from app.sms.request.schemas import BroadcastSchema
 
 # Hours after its start in which a broadcast is tried; the body of the API has the time instead.
 END_AFTER = "end_after_h"
+# The keys of a body that make its text.  With a template, `message` is what was typed before.
+TEXT_KEYS = ("message", "template", "language", "parameters")
 
 
 def make_request(
@@ -18,7 +20,8 @@ def make_request(
 
     Raises ValidationError and BadInput for what is missing.
     """
-    body = dict(known)
+    others = {name: value for name, value in known.items() if name not in TEXT_KEYS}
+    body = others | select_text(known)
     hours = body.pop(END_AFTER, None)
     if hours is not None:
         start = datetime.fromisoformat(body["send_at"]) if "send_at" in body else now
@@ -27,3 +30,9 @@ def make_request(
         body["recipients"] = numbers.split("\n")
     request: BroadcastRequest = BroadcastSchema().load(body)
     return request
+
+
+def select_text(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keys of a draft's body that make its text: a template counts before a message."""
+    unused = "message" if "template" in body else None
+    return {name: body[name] for name in TEXT_KEYS if name in body and name != unused}

@@ -14,7 +14,7 @@ from app.sms.broadcasts.create import create_broadcast
 from app.sms.broadcasts.idempotency import make_key
 from app.sms.context import Context
 from app.sms.drafts.approval import ApprovalMissing, needs_approval
-from app.sms.drafts.count import fill_for_person
+from app.sms.drafts.count import fill_for_first
 from app.sms.drafts.request import make_request
 from app.sms.drafts.store import DraftChanged, find_draft, mark_sent
 from app.sms.quotes.quote import read_quoted
@@ -83,13 +83,12 @@ def send_test(
 ) -> str:
     """Send a draft's text to one number, a user's own, as a notice, now.  Returns the broadcast.
 
-    Placeholders have the values of the audience's first person.  A `trial` is sent once.
+    Placeholders have the values of the audience's first person, else their defaults.  A `trial` is
+    sent once.
     """
-    message = draft.body.get("message", "")
-    copy = fill_for_person(ctx, draft, message, number=1)
     body = {
         "recipients": [phone],
-        "message": copy.text if copy else message,
+        "message": fill_for_first(ctx, draft.body, draft.numbers),
         "reference": f"test of {draft.title}",
     }
     body |= {"sender": draft.body["sender"]} if "sender" in draft.body else {}

@@ -54,7 +54,7 @@ def save_draft(
             _reject_sent(row)
         body = {**(row.body if row else {}), **changes}
         body = {name: value for name, value in body.items() if value is not None}
-        values = {"title": make_title(body.get("message", "")), "body": body, **(columns or {})}
+        values = {"title": _choose_title(body), "body": body, **(columns or {})}
         if row is None:
             made = {"public_id": public_id, "version": 1, "created_at": now, "created_by": user}
             tx.execute(insert(_DRAFTS), {**made, **values, "changed_at": now, "changed_by": user})
@@ -143,6 +143,11 @@ def make_title(message: str) -> str:
     """
     text = " ".join(message.split()) or _UNTITLED
     return text if len(text) <= _MAX_TITLE else text[: _MAX_TITLE - 1] + "…"
+
+
+def _choose_title(body: Mapping[str, Any]) -> str:
+    """Return the title of a draft: of its template's name, else of its text."""
+    return make_title(body["template"]["name"] if "template" in body else body.get("message", ""))
 
 
 def _find(tx: Connection, public_id: str, *, lock: bool = False) -> Row[Any] | None:

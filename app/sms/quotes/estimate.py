@@ -24,13 +24,15 @@ class Estimate:
     """Counts of a request's recipients.
 
     `recipients` and `parts` are by country, of all who would get the text; `histogram` counts
-    recipients by the parts of their own text; `deferred` counts those who wait for the end of their
+    recipients by the parts of their own text, `languages` by the language of a translated one, or
+    None; `deferred` counts those who wait for the end of their
     quiet hours, by that time; `expired_before_window` those for whom it comes too late.
     """
 
     recipients: Counter[str] = field(default_factory=Counter)
     parts: Counter[str] = field(default_factory=Counter)
     histogram: Counter[int] = field(default_factory=Counter)
+    languages: Counter[str | None] = field(default_factory=Counter)
     deferred: Counter[datetime] = field(default_factory=Counter)
     excluded: Counter[ExclusionReason] = field(default_factory=Counter)
     expired_before_window: int = 0
@@ -84,6 +86,7 @@ def _count_eligibility(
 def _count_parts(
     estimate: Estimate, request: BroadcastRequest, chunk: AudienceChunk, recipients: Sequence[str]
 ) -> None:
+    estimate.languages[chunk.language or request.language] += len(recipients)
     counts = list_parts(request, chunk, recipients)
     for phone, parts in zip(recipients, counts, strict=True):
         country = find_country(phone)

@@ -59,6 +59,9 @@ class TextQuoteSchema(Schema):
 
     language = fields.String(required=True, allow_none=True)
     text = fields.String(required=True)
+    recipients = fields.Integer(
+        required=True, metadata=describe("Recipients who would get the text in this language.")
+    )
     encoding = fields.String(required=True, validate=validate.OneOf(["GSM-7", "UCS-2"]))
     characters = fields.List(
         fields.Nested(NonGsmCharacterSchema),

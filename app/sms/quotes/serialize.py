@@ -54,7 +54,7 @@ def _show(ctx: Context, request: BroadcastRequest, quote: Quote) -> dict[str, An
         "deferred": [{"at": at, "recipients": recipients} for at, recipients in deferred],
         **show_invalid(request.invalid),
         "duplicates_removed": request.duplicates_removed,
-        "texts": list(_show_texts(request)),
+        "texts": list(_show_texts(request, estimate)),
         "parts": estimate.parts.total(),
         "parts_histogram": {
             str(n): recipients for n, recipients in sorted(estimate.histogram.items())
@@ -89,12 +89,13 @@ def _show_cost(cost: Cost) -> dict[str, Any] | None:
     }
 
 
-def _show_texts(request: BroadcastRequest) -> Iterator[dict[str, Any]]:
+def _show_texts(request: BroadcastRequest, estimate: Estimate) -> Iterator[dict[str, Any]]:
     texts: Mapping[Any, str] = request.texts or {request.language: request.text}
     for language, text in texts.items():
         yield {
             "language": language,
             "text": text,
+            "recipients": estimate.languages[language],
             "encoding": measure_text(text).encoding.value,
             "characters": [asdict(character) for character in find_non_gsm_characters(text)],
             "cheaper": suggest_gsm_text(text),

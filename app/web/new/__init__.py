@@ -3,6 +3,7 @@
 drafts.py      drafts: list, begin, delete
 text.py        1: what they read, counted while it is written
 audience.py    2: who gets it, counted while it is chosen
+reading.py     texts in pieces, as they are read
 conditions.py  conditions as fields of a form
 when.py        3: sender, kind, start, end, and when it rings
 confirm.py     4: what will happen, and the button that does it, once

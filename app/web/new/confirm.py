@@ -9,7 +9,8 @@ from sqlalchemy import Row
 
 from app.accounts.roles import Role
 from app.config.keys import PEOPLE_CLIENT
-from app.errors import BadInput, ClarionError, NotFound
+from app.errors import BadInput, Conflict, NotFound
+from app.sms.content.templates import TemplateMissing
 from app.sms.current import current_context
 from app.sms.drafts.approval import (
     ApprovalMissing,
@@ -34,6 +35,7 @@ from app.web.new.frame import (
     name_user,
     show_step,
 )
+from app.web.new.reading import mark_text
 
 blueprint = make_page_blueprint("new_confirm")
 
@@ -76,6 +78,8 @@ def confirm(draft_id: str) -> Any:
         return _ask_again(find(draft_id), moved=e.sentence)
     except QuoteChanged:
         return _ask_again(find(draft_id), token=token)
+    except TemplateMissing as e:
+        return _ask_again(find(draft_id), moved=e.sentence)
     except (BadInput, NotFound, ValidationError):
         # The quote is too old, or the draft cannot be sent: its page says what to do.
         return _ask_again(find(draft_id), moved="The figures were too old.")
@@ -124,12 +128,16 @@ def _show(draft: Row[Any], *, moved: str = "", token: str = "") -> Any:
     ctx = current_context()
     try:
         quote = quote_draft(ctx, draft)
-    except (ValidationError, BadInput, NotFound) as e:
-        return _show_faults(draft, e)
+    except (ValidationError, BadInput, NotFound, Conflict) as e:
+        faults = find_steps(e)
+        return show_step("confirm", draft, draft.public_id, faults=faults, moved=moved)
     zone = find_zone()
-    changes = compare_quote(read_quoted(ctx, token), quote) if token else []
+    quoted, now_quoted = read_quoted(ctx, token), read_quoted(ctx, quote["token"])
     if token:
         moved = "The figures have moved since you looked."
+    if quoted and now_quoted and quoted["text"] != now_quoted["text"]:
+        name = draft.body.get("template", {}).get("name")
+        moved = f"{f'The template {name}' if name else 'The text'} was changed since you looked."
     return show_step(
         "confirm",
         draft,
@@ -137,8 +145,9 @@ def _show(draft: Row[Any], *, moved: str = "", token: str = "") -> Any:
         faults=[],
         moved=moved,
         look_again=_LOOK_AGAIN,
-        changes=changes,
+        changes=compare_quote(quoted, quote),
         quote=quote,
+        texts=[text | {"pieces": list(mark_text(text["text"]))} for text in quote["texts"]],
         facts=describe_quote(quote, draft, ctx.now(), zone),
         zone=str(zone),
         needs_approval=needs_approval(ctx, draft, quote["recipients"]),
@@ -146,8 +155,3 @@ def _show(draft: Row[Any], *, moved: str = "", token: str = "") -> Any:
         sender=draft.body.get("sender") or ctx.default_sender,
         quoted_at=ctx.now(),
     )
-
-
-def _show_faults(draft: Row[Any], error: ValidationError | ClarionError) -> Any:
-    """Show what keeps the draft from being sent, each with its step."""
-    return show_step("confirm", draft, draft.public_id, faults=find_steps(error))

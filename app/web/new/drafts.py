@@ -12,7 +12,8 @@ from app.sms.broadcasts.query_schemas import BroadcastQuerySchema
 from app.sms.current import current_context
 from app.sms.drafts.store import DraftSent, delete_draft, list_drafts
 from app.web.guard import make_page_blueprint, require_role
-from app.web.new.frame import go_to_broadcast, show_step
+from app.web.new.frame import go_to_broadcast
+from app.web.new.text import select_typed, show_text
 
 blueprint = make_page_blueprint("drafts")
 
@@ -33,7 +34,7 @@ def list_all() -> str:
 def begin() -> Any:
     """Show the first step of a new draft.  It is made when it is saved, and once."""
     draft_id = make_id(current_context().now())
-    return show_step("text", None, draft_id, message="", counted=None)
+    return show_text(None, draft_id, select_typed(None))
 
 
 @blueprint.post("/new/<draft_id>/delete")

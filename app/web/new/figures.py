@@ -94,7 +94,9 @@ def describe_count(counted: TextCount) -> dict[str, str]:
     if len(each) == 1 and sum(counted.histogram.values()) > 1:
         each = [each[0].replace(" for ", " for each of ")]
     bold = ", ".join(each) or say_parts(counted.parts)
-    after = f"{len(counted.text):,} characters, {counted.encoding}."
+    sizes = sorted({len(text) for text in counted.texts.values()})
+    characters = " to ".join(f"{size:,}" for size in (sizes[0], sizes[-1])[: len(sizes)])
+    after = f"{characters} characters, {counted.encoding}."
     if counted.counted < counted.people:
         after += f" By the first {counted.counted:,} of {people(counted.people)}."
     elif counted.cost.currency and counted.histogram:
@@ -138,7 +140,7 @@ def describe_cheaper(counted: TextCount, cheaper: CheaperText) -> dict[str, str]
     kinds = len(cheaper.characters)
     subject = "One character makes" if kinds == 1 else f"{kinds} characters make"
     other = cheaper.count
-    if other is None or cheaper.text is None:
+    if other is None:
         return {"bold": f"{subject} it UCS-2.", "button": ""}
     parts = f"{say_parts(counted.parts)} instead of {other.parts}"
     dearer = counted.cost.micros - other.cost.micros

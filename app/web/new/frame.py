@@ -10,8 +10,9 @@ from marshmallow import ValidationError
 from sqlalchemy import Row
 from werkzeug.wrappers import Response
 
-from app.errors import BadInput, ClarionError, NotFound
+from app.errors import BadInput, ClarionError, Conflict, NotFound
 from app.http.arguments import collect_errors
+from app.sms.content.templates import TemplateMissing
 from app.sms.current import current_context
 from app.sms.drafts.store import DraftSent, find_draft, save_draft
 from app.web.guard import current_user
@@ -25,6 +26,9 @@ _STEPS = {
 # The step at which a field of the request is entered.
 _STEP_OF = {
     "message": "text",
+    "template": "text",
+    "language": "text",
+    "parameters": "text",
     "recipients": "audience",
     "audience": "audience",
     "sender": "when",
@@ -59,7 +63,7 @@ def is_done(draft: Row[Any], step: str) -> bool:
     body = draft.body
     match step:
         case "text":
-            return "message" in body
+            return "message" in body or "template" in body
         case "audience":
             return bool(draft.numbers) or "audience" in body
         case "when":
@@ -132,9 +136,11 @@ def say_error(error: ValidationError | ClarionError) -> str:
 
 def find_steps(error: ValidationError | ClarionError) -> list[dict[str, str]]:
     """Return what is not right yet, each with the step where it is mended."""
+    if isinstance(error, TemplateMissing):
+        return [{"step": "text", "sentence": error.sentence}]
     if isinstance(error, NotFound):
         return [{"step": "audience", "sentence": error.sentence + "."}]
-    unnamed = "text" if isinstance(error, BadInput) else "audience"
+    unnamed = "text" if isinstance(error, (BadInput, Conflict)) else "audience"
     return [
         {"step": _STEP_OF.get(name, unnamed), "sentence": sentence}
         for name, sentence in collect_errors(error).items()

@@ -1,10 +1,15 @@
-"""The first step of a new broadcast: what they read, counted while it is written."""
+"""The first step of a new broadcast: what they read, counted while it is written.
 
+The text is written in the box, or it is a template; what was written before stays in the draft.
+"""
+
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
 from flask import current_app, flash, redirect, render_template, request, url_for
 from marshmallow import ValidationError
+from sqlalchemy import Row
 from werkzeug.wrappers import Response
 
 from app.accounts.roles import Role
@@ -14,8 +19,11 @@ from app.errors import BadInput, ClarionError, Conflict, NotFound
 from app.http.arguments import collect_errors
 from app.ids import make_id
 from app.phone.reader import PhoneReader
+from app.sms.content.placeholders import DEFAULT, MAX_VALUE_CHARACTERS, find_placeholders
+from app.sms.content.templates import list_templates, view_usable_template
 from app.sms.current import current_context
 from app.sms.drafts.count import count_text, fill_for_person, find_cheaper
+from app.sms.drafts.request import TEXT_KEYS, select_text
 from app.sms.drafts.send import send_test
 from app.sms.request.schemas import BroadcastRequestSchema
 from app.subscribers.profiles.queries import look_up_subscriber
@@ -31,8 +39,13 @@ from app.web.new.frame import (
     say_error,
     show_step,
 )
+from app.web.new.reading import mark_texts
 
 blueprint = make_page_blueprint("new_text")
+
+_MAX_TEMPLATES = 500
+# Begins the names of fields with the default of a placeholder.
+_DEFAULT_FIELD = "default-"
 
 
 @blueprint.get("/new/<draft_id>/text")
@@ -42,28 +55,20 @@ def show(draft_id: str) -> Any:
     draft = find(draft_id)
     if draft.broadcast:
         return go_to_broadcast(draft.broadcast)
-    message = draft.body.get("message", "")
     person = max(0, request.args.get("person", 1, int))
-    counted, ctx = count(draft, message, person=person), current_context()
-    phone = find_phone(ctx.db, current_user().user_id)
-    trial = make_id(ctx.now())
-    return show_step(
-        "text", draft, draft_id, message=message, counted=counted, phone=phone, trial=trial
-    )
+    return show_text(draft, draft_id, select_typed(draft), person=person)
 
 
 @blueprint.post("/new/<draft_id>/text")
 @require_role(Role.AUTHOR)
 def change(draft_id: str) -> Response | Any:
     """Save the text, in its cheaper spelling if that is asked for."""
-    message, go = read_text("message"), request.form.get("go", "")
-    errors = _find_errors(message)
-    if errors:
-        draft = _find_saved(draft_id)
-        return show_step("text", draft, draft_id, errors=errors, message=message, counted=None)
+    typed, go = _read_typed(), request.form.get("go", "")
+    if errors := _find_errors(typed):
+        return show_text(_find_saved(draft_id), draft_id, typed, errors=errors)
     if go == "cheaper":
-        message = suggest_gsm_text(message) or message
-    if saved := save(draft_id, {"message": message}):
+        typed["message"] = suggest_gsm_text(typed["message"]) or typed["message"]
+    if saved := save(draft_id, typed):
         return saved
     if go == "test":
         return _send_test(draft_id)
@@ -77,11 +82,127 @@ def change(draft_id: str) -> Response | Any:
 @blueprint.post("/new/<draft_id>/text/count")
 @require_role(Role.AUTHOR)
 def show_count(draft_id: str) -> str:
-    """Count what is in the box now; nothing is saved."""
-    counted = count(_find_saved(draft_id), read_text("message"))
+    """Count the text as it is in the form now; nothing is saved.
+
+    Answers the box as well when another template was chosen.
+    """
+    region = "written" if request.headers.get("HX-Target") == "written" else "count"
     return render_template(
-        "new/count.html", counted=counted, is_answer=True, said=request.form.get("said", "")
+        f"new/{region}.html",
+        **_describe(_find_saved(draft_id), _read_typed()),
+        errors={},
+        draft_id=draft_id,
+        is_answer=True,
+        said=request.form.get("said", ""),
     )
+
+
+def show_text(
+    draft: Row[Any] | None,
+    draft_id: str,
+    typed: Mapping[str, Any],
+    *,
+    person: int = 1,
+    errors: Mapping[str, str] | None = None,
+) -> Any:
+    """Show the step with a text; what is wrong with it is not counted."""
+    ctx = current_context()
+    return show_step(
+        "text",
+        draft,
+        draft_id,
+        errors=errors,
+        templates=sorted({row.name for row in list_templates(ctx, limit=_MAX_TEMPLATES).rows}),
+        phone=find_phone(ctx.db, current_user().user_id),
+        trial=make_id(ctx.now()) if draft else None,
+        **_describe(draft, typed, person=person, counts=not errors),
+    )
+
+
+def select_typed(draft: Row[Any] | None) -> dict[str, Any]:
+    """Return the keys of a draft's body that make its text, None for those that it lacks."""
+    return {name: draft.body.get(name) if draft else None for name in TEXT_KEYS}
+
+
+def _read_typed() -> dict[str, Any]:
+    """Return the text of the form, as the keys of a draft's body."""
+    template = read_text("template")
+    given = {name: read_text(name) for name in request.form if name.startswith(_DEFAULT_FIELD)}
+    defaults = {
+        name.removeprefix(_DEFAULT_FIELD): {DEFAULT: value}
+        for name, value in given.items()
+        if value
+    }
+    return {
+        "message": read_text("message") or None,
+        "template": {"name": template} if template else None,
+        "language": _find_language(template, read_text("language")),
+        "parameters": defaults or None,
+    }
+
+
+def _find_language(template: str, language: str) -> str | None:
+    """Return a language that was chosen, if the template has it."""
+    chosen = _find_template(template)
+    return language if chosen and language in chosen.texts else None
+
+
+def _find_template(name: str) -> Row[Any] | None:
+    """Return a template that a new broadcast can have; None without one."""
+    try:
+        return view_usable_template(current_context(), name) if name else None
+    except (NotFound, Conflict):
+        return None
+
+
+def _describe(
+    draft: Row[Any] | None, typed: Mapping[str, Any], *, person: int = 1, counts: bool = True
+) -> dict[str, Any]:
+    """Return what the step shows of a text: its fields, its count, and how it is read."""
+    chosen = (typed["template"] or {}).get("name", "")
+    template = _find_template(chosen)
+    text = template.texts[template.default_language] if template else typed["message"] or ""
+    names = [] if chosen and not template else find_placeholders(text)
+    defaults = {
+        name: values.get(DEFAULT, "") for name, values in (typed["parameters"] or {}).items()
+    }
+    return {
+        "message": typed["message"] or "",
+        "chosen": chosen,
+        "template": template,
+        "language": typed["language"],
+        "defaults": {name: defaults.get(name, "") for name in names},
+        # Of placeholders that another text has; they come back with it.
+        "other_defaults": {name: defaults[name] for name in defaults if name not in names},
+        "max_default": MAX_VALUE_CHARACTERS,
+        "counted": _count(draft, typed, person=person) if counts else None,
+    }
+
+
+def _count(
+    draft: Row[Any] | None, typed: Mapping[str, Any], *, person: int
+) -> dict[str, Any] | None:
+    """Return the count of a text in words, or what is wrong with it; None without a text."""
+    body = dict(draft.body) if draft else {}
+    body = {name: value for name, value in {**body, **typed}.items() if value is not None}
+    numbers = draft.numbers if draft else None
+    if not select_text(body).keys() & {"message", "template"}:
+        return None
+    ctx = current_context()
+    try:
+        counted = count_text(ctx, body, numbers)
+        cheaper = find_cheaper(ctx, body, numbers)
+        copy = fill_for_person(ctx, body, numbers, number=person)
+    except (ValidationError, BadInput, NotFound, Conflict) as e:
+        return {"wrong": say_error(e)}
+    return {
+        "count": describe_count(counted),
+        "cheaper": describe_cheaper(counted, cheaper),
+        "characters": cheaper.characters,
+        "texts": mark_texts(counted.texts),
+        "example": copy,
+        "name": _find_name(copy.phone) if copy else "",
+    }
 
 
 def _send_test(draft_id: str) -> Response:
@@ -111,26 +232,6 @@ def _send_test(draft_id: str) -> Response:
     return back
 
 
-def count(draft: Any, message: str, *, person: int = 1) -> dict[str, Any] | None:
-    """Return the count of a text in words, or what is wrong with it; None without a text."""
-    if not message:
-        return None
-    ctx = current_context()
-    try:
-        counted = count_text(ctx, draft, message)
-        cheaper = find_cheaper(ctx, draft, message)
-        copy = fill_for_person(ctx, draft, message, number=person)
-    except (ValidationError, BadInput, NotFound, Conflict) as e:
-        return {"wrong": say_error(e)}
-    return {
-        "count": describe_count(counted),
-        "cheaper": describe_cheaper(counted, cheaper),
-        "characters": cheaper.characters,
-        "example": copy,
-        "name": _find_name(copy.phone) if copy else "",
-    }
-
-
 def _find_name(phone: str) -> str:
     """Return the name of the person with this number, else the number."""
     try:
@@ -141,17 +242,22 @@ def _find_name(phone: str) -> str:
     return " ".join(filter(None, names)) or phone
 
 
-def _find_errors(message: str) -> dict[str, str]:
-    if not message:
+def _find_errors(typed: Mapping[str, Any]) -> dict[str, str]:
+    text = select_text({name: value for name, value in typed.items() if value is not None})
+    if not text.keys() & {"message", "template"}:
         return {"message": "Write the text."}
     try:
-        BroadcastRequestSchema(only=("message",)).load({"message": message})
+        BroadcastRequestSchema(only=TEXT_KEYS).load(text)
+        if typed["template"]:
+            view_usable_template(current_context(), typed["template"]["name"])
     except ValidationError as e:
         return collect_errors(e)
+    except (NotFound, Conflict) as e:
+        return {"template": e.sentence}
     return {}
 
 
-def _find_saved(draft_id: str) -> Any:
+def _find_saved(draft_id: str) -> Row[Any] | None:
     """Return the draft; None for a new one."""
     try:
         return find(draft_id)

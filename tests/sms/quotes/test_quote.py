@@ -71,6 +71,7 @@ def test_a_quote_says_to_whom_in_how_many_parts_at_what_cost(caller, ctx, sandbo
             {
                 "language": None,
                 "text": "x" * 161,
+                "recipients": 6,
                 "encoding": "GSM-7",
                 "characters": [],
                 "cheaper": None,
