@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import phonenumbers
 
 from app.phone.characters import simplify_characters
+from app.phone.country_names import name_country
 from app.phone.e164 import MAX_CHARACTERS, normalise_number
 from app.phone.spelling import (
     find_in_use,
@@ -120,7 +121,7 @@ class PhoneReader:
             if digits.startswith(code) or not is_usual:
                 raise ValueError(LOST_PLUS)
         if number is None:
-            raise ValueError(f"Not a phone number of {self.country}.")
+            raise ValueError(f"Not a phone number of {name_country(self.country)}.")
         return number
 
 

@@ -4,8 +4,10 @@ import random
 
 import phonenumbers
 import pytest
+from anyascii import anyascii
 
 from app.phone.country import find_country
+from app.phone.country_names import list_countries, name_country
 from app.phone.e164 import inspect_number
 
 _SHARED = {
@@ -46,6 +48,15 @@ def test_where_countries_share_a_code_it_is_the_library_s(code):
 
         if facts.country is not None:
             assert find_country(number) == facts.country, number
+
+
+def test_every_country_with_numbers_has_a_name_of_its_own():
+    names = list_countries()
+
+    assert set(names) == set(phonenumbers.SUPPORTED_REGIONS)
+    assert len({*names.values(), name_country("ZZ")}) == len(names) + 1
+    assert list(names.values()) == sorted(names.values(), key=anyascii)
+    assert name_country("001") == "Numbers of no country"
 
 
 def _draw_number(dice: random.Random, code: int) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from app.phone.country_names import name_country
 from app.phone.e164 import can_be_answered
 
 # Where carriers take only numbers as senders: they replace a name, or reject the text.
@@ -13,6 +14,6 @@ def list_sender_warnings(sender: str, countries: Iterable[str]) -> list[str]:
     refusing = sorted({*_NO_NAMES.split()}.intersection(countries))
     if can_be_answered(sender) or not refusing:
         return []
-    named = ", ".join(refusing)
+    named = ", ".join(sorted(map(name_country, refusing)))
     warning = f"Carriers in {named} take only numbers as senders: they replace {sender}, or reject"
     return [f"{warning} the text. Send from a number there."]

@@ -7,6 +7,7 @@ from marshmallow import ValidationError
 
 from app.accounts.roles import Role
 from app.errors import ClarionError
+from app.phone.country_names import name_country
 from app.sms.current import current_context
 from app.sms.drafts.count import count_draft
 from app.sms.drafts.numbers import MAX_PASTED, PastedNumbers, read_pasted
@@ -153,7 +154,7 @@ def _show(draft: Any, *, wrong: Any = (), rows: list[ConditionRow], **facts: Any
         operations=OPERATIONS,
         wrong=wrong[:_MAX_SHOWN],
         wrong_more=max(0, len(wrong) - _MAX_SHOWN),
-        country=_find_country(),
+        country=name_country(country) if (country := _find_country()) else None,
         **facts,
     )
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Row
 
+from app.phone.country_names import name_country
 from app.sms.drafts.count import CheaperText, DraftCount, TextCount
 from app.sms.models.states import ExclusionReason
 from app.web.words import clock_time, count, people, texts
@@ -61,7 +62,7 @@ def describe_quote(
     return QuoteFacts(
         countries=[
             {
-                "country": country,
+                "country": name_country(country),
                 "people": figures["recipients"],
                 "parts": figures["parts"],
                 "cost": say_money(Decimal(figures["cost"]), currency) if figures["cost"] else "",

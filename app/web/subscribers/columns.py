@@ -37,7 +37,7 @@ _LABELS = {
 }
 _TYPE_MARK = "|"
 _FIELD_ERRORS = FIELD_MISTAKES | {
-    "country": "Write the two letters of a country, such as SE.",
+    "country": "Choose a country.",
     "at": "Write the day on which they agreed, not before 1990 and not in the future.",
 }
 

@@ -16,6 +16,7 @@ from app.config.keys import PEOPLE_CLIENT
 from app.errors import BadInput, Conflict, NotFound
 from app.http.body import BLOCK_BYTES
 from app.http.files import make_csv_response
+from app.phone.country_names import list_countries
 from app.subscribers.current import current_subscriber_context
 from app.subscribers.imports import service
 from app.subscribers.imports.models import ImportOptions, ImportStatus
@@ -219,6 +220,7 @@ def _show_columns(row: Row[Any], form: columns.ColumnForm) -> str:
         title=_TITLES[_S.WAITING].format(_name(row)),
         form=form,
         table=columns.make_table(ctx, row, form),
+        countries=list_countries(),
     )
 
 

@@ -11,6 +11,8 @@ from werkzeug.wrappers import Response
 
 from app.accounts.roles import Role
 from app.http.fields import Cursor
+from app.phone.country import UNKNOWN, find_country
+from app.phone.country_names import name_country
 from app.sms.current import current_context
 from app.subscribers.consent.verify import read_history
 from app.subscribers.current import current_subscriber_context
@@ -141,10 +143,17 @@ def _show_event(event: Mapping[str, Any], now: datetime) -> dict[str, str]:
 def _list_details(person: Person) -> list[tuple[str, str]]:
     """Return what is stored of a person, as labels and values."""
     details = [(label, person[name]) for name, label in _LABELS]
+    details.append(("Country", _find_country(person["phone"])))
     details.append(("Zone", person["time_zone"]))
     details += sorted(person["attributes"].items())
     details.append(("Active", None if person["active"] else "no"))
     return [(label, show_value(value)) for label, value in details if value is not None]
+
+
+def _find_country(phone: str) -> str | None:
+    """Return the country of a number; None for one of no country."""
+    country = find_country(phone)
+    return None if country == UNKNOWN else name_country(country)
 
 
 def _describe_thread(person: Person, events: Any) -> dict[str, Any]:

@@ -100,7 +100,11 @@ def test_an_ordinary_text_has_no_warning(caller):
 
 @pytest.mark.parametrize(
     ("recipients", "named"),
-    [((AMERICAN,), "US"), ((SWEDE, CANADIAN, AMERICAN), "CA, US"), ((BRAZILIAN,), "BR")],
+    [
+        ((AMERICAN,), "United States"),
+        ((SWEDE, CANADIAN, AMERICAN), "Canada, United States"),
+        ((BRAZILIAN,), "Brazil"),
+    ],
 )
 def test_a_name_as_sender_is_warned_of_where_carriers_take_numbers_alone(caller, recipients, named):
     (warning,) = quote(caller, *recipients, sender="Acme")

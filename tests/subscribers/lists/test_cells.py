@@ -104,10 +104,10 @@ def test_a_number_is_read_however_it_is_written(cell):
         (f"whatsapp:{ANN}", "Begins with 'whatsapp:': leave only the phone number."),
         (f"sms:{ANN}", "Begins with 'sms:': leave only the phone number."),
         ("+4670123456712345", "Not a phone number of 2 to 15 digits."),
-        ("12", "Not a phone number of SE."),
+        ("12", "Not a phone number of Sweden."),
         ("+46001234567", NOT_IN_USE),
         ("+999123456789", NOT_IN_USE),
-        ("0700", "Not a phone number of SE."),
+        ("0700", "Not a phone number of Sweden."),
     ],
 )
 def test_what_is_no_number_is_refused_with_the_reason(cell, reason):

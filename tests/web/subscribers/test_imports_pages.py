@@ -192,7 +192,7 @@ def test_a_form_of_columns_that_the_file_has_not_is_read_without_them(author, pa
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
-        ({"country": "XX"}, "Write the two letters of a country"),
+        ({"country": "XX"}, "Choose a country."),
         ({"tags": "a/b"}, "A tag has 1 to 64 letters"),
         ({"column-0": ""}, "No column is known to hold phone numbers."),
         ({"column-4": "phone"}, "Two columns are “Phone number”: leave one out."),
