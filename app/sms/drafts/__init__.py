@@ -1,5 +1,6 @@
 """Drafts: broadcasts that people write on the pages, and send once.
 
+again.py     a new draft from a broadcast
 approval.py  a second person approves drafts to many
 count.py     parts and cost while a text is written, and the copy of a person
 numbers.py   pasted numbers, and what is wrong with them

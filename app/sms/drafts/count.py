@@ -189,6 +189,7 @@ def _make_request(
             audience=Audience.from_json(audience)
             if audience
             else (Audience() if is_everybody else None),
+            fields=body.get("fields", {}),
             category=Category(body.get("category", Category.TRANSACTIONAL)),
             sender=body.get("sender"),
         ),

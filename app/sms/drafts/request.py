@@ -28,6 +28,8 @@ def make_request(
         body["expire_at"] = (start + timedelta(hours=hours)).isoformat()
     if numbers:
         body["recipients"] = numbers.split("\n")
+        # Those of the audience that a copied broadcast had.
+        body.pop("fields", None)
     request: BroadcastRequest = BroadcastSchema().load(body)
     return request
 

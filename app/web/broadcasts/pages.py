@@ -11,6 +11,7 @@ from werkzeug.wrappers import Response
 from app.accounts.roles import Role
 from app.config.keys import PEOPLE_CLIENT
 from app.errors import BadInput, Conflict, NotFound
+from app.ids import make_id
 from app.sms.broadcasts import control
 from app.sms.broadcasts.idempotency import make_key
 from app.sms.broadcasts.query_schemas import BroadcastQuerySchema
@@ -273,6 +274,7 @@ def _describe(view: BroadcastView) -> dict[str, Any]:
         "state_key": f"{row.status.value}:{view.status}:{int(_can_stop(view))}",
         "figures_key": "-".join(str(line.figure) for line in accounting.lines),
         "seen_at": view.seen_at,
+        "draft_id": make_id(view.seen_at),
     }
 
 
