@@ -72,7 +72,7 @@ def test_a_page_shows_what_is_stored_and_what_was_agreed(author, ann):
     text = show(author, ann)
 
     assert "Ann Ekdahl +46701234567 Gets everything" in text
-    assert "Language sv city Malmö visits 7" in text
+    assert "Language sv Country Sweden city Malmö visits 7" in text
     assert "members" in text
     assert "Agreed to “Yes, text me offers.” at https://shop.example/club." in text
     assert "Sealed: nothing in these entries was changed." in text
