@@ -17,7 +17,16 @@ from app.accounts.sessions import (
     sign_in,
 )
 from app.db.base import table_of
-from tests.accounts.people import ADDRESS, PASSWORD, at_once, enter, find, invite, join
+from tests.accounts.people import (
+    ADDRESS,
+    PASSWORD,
+    at_once,
+    enter,
+    find,
+    invite,
+    join,
+    join_by_link,
+)
 
 ELSEWHERE = "198.51.100.7"
 
@@ -167,7 +176,7 @@ def test_an_unknown_name_and_a_user_without_a_password_are_answered_alike(accoun
 
 def test_an_unknown_name_takes_as_long_to_answer(accounts):
     """Three tries each; the bound is wide, since a look-up without a hash is a hundredth of it."""
-    join(accounts)
+    join_by_link(accounts)
 
     def measure(name):
         accounts.clock.advance(60)
@@ -257,7 +266,7 @@ def test_a_clock_that_is_set_back_locks_no_name(accounts):
 
 
 def test_of_many_who_try_a_name_at_once_one_password_is_looked_at(either_accounts):
-    join(either_accounts)
+    join_by_link(either_accounts)
 
     def guess(number):
         address = f"203.0.113.{number}"

@@ -25,6 +25,7 @@ from tests.accounts.people import (
     find,
     invite,
     join,
+    join_by_link,
     read_audit,
     read_database,
 )
@@ -211,7 +212,7 @@ def test_another_role_ends_the_sessions_and_the_same_role_does_not(either_accoun
 
 
 def test_a_session_that_begins_during_a_change_of_the_role_has_the_new_role(either_accounts):
-    join(either_accounts)
+    join_by_link(either_accounts)
     url = either_accounts.url
 
     for role in (Role.ADMIN, Role.VIEWER, Role.OPERATOR):

@@ -9,10 +9,10 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from app.accounts.roles import Role
-from app.accounts.users import accept_invitation, create_user
+from app.accounts.users import create_user
 from app.sms.context import Context
+from tests.accounts.people import PASSWORD, give_password
 
-PASSWORD = "correct horse battery"
 _TOKEN = re.compile(r'name="csrf_token" value="([^"]+)"')
 
 
@@ -50,8 +50,8 @@ def make_user(service: Flask, role: Role, name: str | None = None) -> str:
     """Make a user who has set a password.  Returns the name."""
     ctx: Context = service.extensions["clarion"]
     name = name or f"a {role.value}"
-    token = create_user(ctx.db, ctx.clock, name, role, actor="tests")
-    accept_invitation(ctx.db, ctx.clock, token, PASSWORD)
+    create_user(ctx.db, ctx.clock, name, role, actor="tests")
+    give_password(ctx.db, name)
     return name
 
 
