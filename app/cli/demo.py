@@ -39,8 +39,6 @@ _KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TERM", "TMPDIR", "VIRTUAL_ENV")
 _SETTINGS = {
     "DEFAULT_TIME_ZONE": "Europe/Stockholm",
     "LOG_LEVEL": "critical",
-    # Each answer to a STOP is a broadcast to one person, and would fill the lists.
-    "OPT_OUT_REPLIES": "off",
     # So slowly that a campaign can be watched for minutes.
     "SINCH_MESSAGES_PER_SECOND": "40",
     # A lost answer becomes a decision within seconds, not within a quarter of an hour.

@@ -12,9 +12,11 @@ from app.text.typos import suggest
 
 # The client that the pages act for.
 PEOPLE_CLIENT = "people"
+# The client of what Clarion sends by itself: automatic replies, double opt-in questions.
+OWN_CLIENT = "clarion"
 # Actors of our own in audit log and consent ledger: auto-replies, command line, phone, carrier, and
 # users of the pages.
-_RESERVED_NAMES = ("clarion", "cli", "phone", "carrier", PEOPLE_CLIENT)
+_RESERVED_NAMES = (OWN_CLIENT, "cli", "phone", "carrier", PEOPLE_CLIENT)
 _EXAMPLE = "name[scope scope]:key"
 # Not one between the brackets.
 _COMMA = re.compile(r",(?![^\[\]]*\]\s*:)")

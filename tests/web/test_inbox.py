@@ -83,6 +83,33 @@ def test_an_answer_goes_from_the_number_that_was_written_to_and_is_shown(
     assert "to answer" not in text
 
 
+def test_the_list_has_the_last_text_of_a_thread(service, author):
+    write(service, ANN, "Does it hold online too?", "01A")
+    path, state = open_newest(author)
+
+    author.post(path, {"message": "It does,\nuntil Sunday.", "state": state}, on=path)
+    answered = list_of(author)
+    write(service, ANN, "Thanks", "01B")
+
+    assert "You: It does, until Sunday." in answered
+    assert "Does it hold" not in answered
+    assert "Thanks" in list_of(author)
+    assert "You:" not in list_of(author)
+
+
+def test_answers_and_automatic_replies_are_in_threads_and_in_no_list(service, author):
+    write(service, ANN, "Hello?", "01A")
+    path, state = open_newest(author)
+    author.post(path, {"message": "Hello.", "state": state}, on=path)
+    write(service, ANN, "STOP", "01B")
+
+    thread = read_text(author.get(path))
+    assert "You wrote: Hello." in thread
+    assert thread.count("You wrote:") == 2
+    assert "No broadcast was sent yet." in read_text(author.get("/broadcasts"))
+    assert "Nothing is being sent." in read_text(author.get("/overview"))
+
+
 def test_a_second_press_sends_nothing(service, author, sandbox):
     write(service, ANN, "Does it hold online too?")
     path, state = open_newest(author)

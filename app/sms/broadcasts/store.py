@@ -179,5 +179,6 @@ def _collect_options(request: BroadcastRequest) -> dict[str, Any]:
         "language": request.language,
         "template": astuple(request.template) if request.template else None,
         "reply": request.reply,
+        "answer": request.is_answer or None,
     }
     return {name: value for name, value in options.items() if value is not None}

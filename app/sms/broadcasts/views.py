@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, case, func, select
+from sqlalchemy import Connection, Row, and_, bindparam, case, func, or_, select
 
+from app.config.keys import OWN_CLIENT
 from app.db.base import table_of
 from app.pagination import Page, make_page
 from app.sms.context import Context
@@ -46,6 +47,14 @@ _COUNT_EXCLUSIONS = (
     .where(_BATCHES.c.state.in_((BatchState.SUPPRESSED, BatchState.PENDING)))
     .group_by(_BATCHES.c.broadcast_id, _BATCHES.c.exclusion_reason, "until")
     .order_by(_BATCHES.c.exclusion_reason, "until")
+)
+
+# What belongs to one person's thread: texts that Clarion sends by itself, and answers of users.
+_IS_IN_THREAD = and_(
+    _BROADCASTS.c.recipients == 1,
+    or_(
+        _BROADCASTS.c.client == OWN_CLIENT, _BROADCASTS.c.options["answer"].as_string().is_not(None)
+    ),
 )
 
 
@@ -168,8 +177,12 @@ def list_broadcasts(
     status: BroadcastStatus | None = None,
     client: str | None = None,
     reference: str | None = None,
+    with_threads: bool = True,
 ) -> Page[BroadcastView]:
-    """List the broadcasts that the viewer sees and that match all given filters, newest first."""
+    """List the broadcasts that the viewer sees and that match all given filters, newest first.
+
+    Without `with_threads`, what belongs to one person's thread is left out.
+    """
     query = (
         select(_BROADCASTS)
         .where(ctx.viewer.sees(_BROADCASTS.c.client))
@@ -184,6 +197,8 @@ def list_broadcasts(
         query = query.where(Broadcast.client == client)
     if reference is not None:
         query = query.where(Broadcast.reference == reference)
+    if not with_threads:
+        query = query.where(~_IS_IN_THREAD)
     with ctx.db.read() as tx:
         page = make_page(tx.execute(query).all(), limit)
         return Page(_view(tx, ctx, page.rows), page.cursor)
@@ -192,13 +207,13 @@ def list_broadcasts(
 def list_newest(
     ctx: Context, statuses: Iterable[BroadcastStatus], *, limit: int
 ) -> list[BroadcastView]:
-    """List the newest broadcasts of each status, all as they are at one moment.
+    """List the newest broadcasts of each status, all as they are at one moment, without threads.
 
     Otherwise a broadcast that changes its status meanwhile could be in no list.
     """
     newest = (
         select(_BROADCASTS)
-        .where(ctx.viewer.sees(_BROADCASTS.c.client))
+        .where(ctx.viewer.sees(_BROADCASTS.c.client), ~_IS_IN_THREAD)
         .order_by(_BROADCASTS.c.id.desc())
         .limit(limit)
     )

@@ -96,7 +96,7 @@ def _make_request(thread: Thread, text: str, *, author: str) -> BroadcastRequest
         raise reject_fields(e, schema) from e
     except BadInput as e:
         raise NoAnswerAllowed("You cannot: the text did not come from a phone number.") from e
-    return replace(request, created_by=author)
+    return replace(request, created_by=author, is_answer=True)
 
 
 def _make_key(thread: Thread, request: BroadcastRequest, state: str) -> RequestKey:

@@ -10,6 +10,7 @@ from datetime import timedelta
 
 from sqlalchemy import Connection, bindparam, literal_column, select
 
+from app.config.keys import OWN_CLIENT
 from app.db.base import table_of
 from app.db.types import UtcTime
 from app.phone.e164 import normalise_number
@@ -24,8 +25,6 @@ from app.sms.models.broadcast import Broadcast, Chunk
 from app.sms.request.model import BroadcastRequest
 from app.text.segments import measure_text
 
-# The client name of our own broadcasts.
-REPLY_CLIENT = "clarion"
 _LIFE = timedelta(hours=1)
 # A reply to an older text would come out of nowhere.
 _FRESH = timedelta(hours=1)
@@ -43,7 +42,7 @@ _RECENT = (
     .join(_CHUNKS, _CHUNKS.c.broadcast_id == _BROADCASTS.c.id)
     # A literal, as in the index: with a parameter the index is not used.
     .where(_CHUNKS.c.size == literal_column("1"), _CHUNKS.c.recipients == bindparam("phone"))
-    .where(_BROADCASTS.c.client == REPLY_CLIENT)
+    .where(_BROADCASTS.c.client == OWN_CLIENT)
     .where(_BROADCASTS.c.created_at > bindparam("since", type_=UtcTime()))
 )
 
@@ -80,7 +79,7 @@ def _is_old(tx: Connection, ctx: Context, intent: InboundIntent) -> bool:
 def store_own(tx: Connection, ctx: Context, request: BroadcastRequest) -> str:
     """Store a broadcast of ours, ready to be sent.  Returns its public id."""
     chunks = [AudienceChunk(sorted(request.recipients))]
-    row = make_row(ctx, request, chunks, client=REPLY_CLIENT)
+    row = make_row(ctx, request, chunks, client=OWN_CLIENT)
     plan_chunks(tx, ctx, insert_broadcast(tx, row, chunks))
     return str(row["public_id"])
 

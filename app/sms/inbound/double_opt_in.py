@@ -11,11 +11,12 @@ from datetime import datetime
 from loguru import logger
 from sqlalchemy import Connection
 
+from app.config.keys import OWN_CLIENT
 from app.db.facts import read_metadata, set_metadata
 from app.phone.e164 import can_be_answered
 from app.sms.context import Context
 from app.sms.eligibility.quiet_hours import find_window, locate_phone
-from app.sms.inbound.auto_reply import REPLY_CLIENT, store_own
+from app.sms.inbound.auto_reply import store_own
 from app.sms.inbound.reply_texts import Reply, choose_reply
 from app.sms.lifecycle.gates import read_gates
 from app.sms.request.model import BroadcastRequest
@@ -107,7 +108,7 @@ def _store_question(tx: Connection, ctx: Context, text: str, group: Sequence[_Re
     mark_opt_in_requested(tx, subscribers, at=now)
     entries = [
         ConsentEntry(
-            ConsentKind.ASKED, subscriber.phone, now, "sms", REPLY_CLIENT, public_id, text, tag
+            ConsentKind.ASKED, subscriber.phone, now, "sms", OWN_CLIENT, public_id, text, tag
         )
         for subscriber in subscribers
         for tag in subscriber.tags.values()

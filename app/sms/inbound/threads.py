@@ -23,13 +23,12 @@ from sqlalchemy import (
     select,
 )
 
-from app.config.keys import PEOPLE_CLIENT
+from app.config.keys import OWN_CLIENT, PEOPLE_CLIENT
 from app.db.base import table_of
 from app.errors import NotFound
 from app.pagination import Page, make_page
 from app.sinch.schemas import read_texts
 from app.sms.context import Context
-from app.sms.inbound.auto_reply import REPLY_CLIENT
 from app.sms.messages.search import list_messages_to
 from app.sms.models.broadcast import Broadcast, Chunk
 from app.sms.models.reports import Inbound
@@ -80,6 +79,7 @@ class SentAnswer:
     id: str
     at: datetime
     author: str | None
+    text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,23 +156,28 @@ def view_thread(ctx: Context, text_id: int) -> Thread:
             texts=_merge(inbounds, _list_ours(tx, ctx, phone)),
             subscriber=tx.execute(subscriber).first(),
             suppression=suppression if suppression and suppression.active else None,
-            answer=find_answer(tx, phone),
+            answer=_find_answers(tx, [phone]).get(phone),
         )
 
 
-def find_answer(tx: Connection, phone: str) -> SentAnswer | None:
-    """Return the newest answer to a number, None if there is none."""
-    query = (
-        _select_texts_to(phone)
-        .add_columns(_BROADCASTS.c.public_id, _BROADCASTS.c.created_at, _BROADCASTS.c.created_by)
-        .where(_BROADCASTS.c.client == PEOPLE_CLIENT)
-        .order_by(_BROADCASTS.c.id.desc())
-        .limit(1)
+def find_answers(ctx: Context, phones: Sequence[str]) -> dict[str, SentAnswer]:
+    """Return the newest answer to each of some numbers; those without one are left out."""
+    with ctx.db.read() as tx:
+        return _find_answers(tx, phones)
+
+
+def _find_answers(tx: Connection, phones: Sequence[str]) -> dict[str, SentAnswer]:
+    answers = _select_alone(_CHUNKS.c.recipients.in_(phones)).where(
+        _BROADCASTS.c.client == PEOPLE_CLIENT
     )
-    row = tx.execute(query).first()
-    if row is None:
-        return None
-    return SentAnswer(id=row.public_id, at=row.created_at, author=row.created_by)
+    newest = answers.with_only_columns(func.max(_BROADCASTS.c.id)).group_by(_CHUNKS.c.recipients)
+    query = answers.where(_BROADCASTS.c.id.in_(newest.scalar_subquery()))
+    return {
+        row.recipients: SentAnswer(
+            id=row.public_id, at=row.created_at, author=row.created_by, text=row.text
+        )
+        for row in tx.execute(query)
+    }
 
 
 def read_body(kind: str, body: str) -> str:
@@ -227,20 +232,27 @@ def _select_threads(ctx: Context, window: Select[Any], show: ThreadFilter) -> Se
 
 
 def _is_answered(texts: Any) -> ColumnElement[bool]:
-    query = _select_texts_to(texts.c.sender).where(
-        _BROADCASTS.c.client.in_((PEOPLE_CLIENT, REPLY_CLIENT)),
+    query = _select_alone(_CHUNKS.c.recipients == texts.c.sender).where(
+        _BROADCASTS.c.client.in_((PEOPLE_CLIENT, OWN_CLIENT)),
         _BROADCASTS.c.created_at >= texts.c.recorded_at,
     )
     return query.correlate(texts).exists()
 
 
-def _select_texts_to(phone: Any) -> Select[Any]:
-    """Select the broadcasts to one number alone."""
+def _select_alone(is_to: ColumnElement[bool]) -> Select[Any]:
+    """Select the broadcasts to one number alone, with the number as `recipients`."""
+    columns = _BROADCASTS.c
     return (
-        select(_BROADCASTS.c.id)
-        .join(_CHUNKS, _CHUNKS.c.broadcast_id == _BROADCASTS.c.id)
+        select(
+            columns.public_id,
+            columns.created_at,
+            columns.created_by,
+            columns.text,
+            _CHUNKS.c.recipients,
+        )
+        .join(_CHUNKS, _CHUNKS.c.broadcast_id == columns.id)
         # A literal, as in the index: with a parameter the index is not used.
-        .where(_CHUNKS.c.size == literal_column("1"), _CHUNKS.c.recipients == phone)
+        .where(_CHUNKS.c.size == literal_column("1"), is_to)
     )
 
 

@@ -35,7 +35,7 @@ class BroadcastRequest:
     `fields` names the subscriber field that fills a placeholder.  `texts` are translations by
     language; `text` is the one in `language`.  prepare_request sets the `size`.  `invalid` are
     entries that `skip_invalid` removed.  `reply` is the kind of an automatic reply to an inbound
-    text, `created_by` the user of a page.
+    text, `is_answer` marks a user's answer to one, `created_by` is the user of a page.
     """
 
     recipients: Sequence[str]
@@ -63,6 +63,7 @@ class BroadcastRequest:
     duplicates_removed: int = 0
     invalid: Sequence[object] = ()
     reply: str | None = None
+    is_answer: bool = False
     created_by: str | None = None
 
 

@@ -67,7 +67,7 @@ _RESUMABLE = (_B.PAUSED, _B.HALTED, _B.MISSED_START)
 def list_all() -> str:
     """List broadcasts, newest first."""
     query = BroadcastQuerySchema().load({"limit": str(_ROWS)} | request.args.to_dict())
-    page = list_broadcasts(current_context(), **query)
+    page = list_broadcasts(current_context(), with_threads=False, **query)
     rows = []
     for view in page.rows:
         accounting = account_for(view)

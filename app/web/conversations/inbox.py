@@ -1,6 +1,6 @@
 """The inbox: threads by person, one of them open, an answer to it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
@@ -12,7 +12,7 @@ from sqlalchemy import Row
 from werkzeug.wrappers import Response
 
 from app.accounts.roles import Role
-from app.config.keys import PEOPLE_CLIENT
+from app.config.keys import OWN_CLIENT, PEOPLE_CLIENT
 from app.errors import BadInput, ClarionError, Conflict, NotFound, RequestRunning
 from app.http.fields import Cursor, MessageText
 from app.sms.current import current_context
@@ -22,12 +22,12 @@ from app.sms.inbound.answer import (
     explain_refusal,
     name_state,
 )
-from app.sms.inbound.auto_reply import REPLY_CLIENT
 from app.sms.inbound.threads import (
     SentAnswer,
     Thread,
     ThreadFilter,
     ThreadText,
+    find_answers,
     find_phone,
     list_threads,
     read_body,
@@ -38,10 +38,9 @@ from app.subscribers.models import Scope
 from app.subscribers.suppressions import manage
 from app.subscribers.suppressions.schemas import MAX_NOTE
 from app.web.broadcasts.accounting import MARKS
-from app.web.conversations.masking import mask_text, say_name
 from app.web.guard import current_user, describe_actor, make_page_blueprint, require_role
 from app.web.polling import slow_down
-from app.web.subscribers.wording import show_number, shows_numbers
+from app.web.subscribers.wording import show_name, show_number, show_text
 from app.web.words import clock_time
 
 blueprint = make_page_blueprint("inbox")
@@ -50,7 +49,7 @@ _ROWS = 50
 _CUT = 100
 _LIST_POLL_S, _THREAD_POLL_S = 15.0, 5.0
 # Clients whose name says nothing to people.
-_OURS = (PEOPLE_CLIENT, REPLY_CLIENT)
+_OURS = (PEOPLE_CLIENT, OWN_CLIENT)
 _NO_TEXT = "(a picture, or another message without text)"
 _CHIPS = {
     "All": ThreadFilter.ALL,
@@ -248,8 +247,9 @@ def _describe_list(
 ) -> dict[str, Any]:
     ctx, show = current_context(), query["show"]
     page = list_threads(ctx, limit=_ROWS, **query)
+    answers = find_answers(ctx, [row.sender for row in page.rows])
     return {
-        "rows": [_describe_row(row, phone) for row in page.rows],
+        "rows": [_describe_row(row, answers.get(row.sender), phone) for row in page.rows],
         "cursor": page.cursor,
         "cursor_given": query.get("cursor"),
         "show": show,
@@ -260,14 +260,17 @@ def _describe_list(
     }
 
 
-def _describe_row(row: Row[Any], phone: str | None) -> dict[str, Any]:
-    masked = not shows_numbers()
+def _describe_row(row: Row[Any], answer: SentAnswer | None, phone: str | None) -> dict[str, Any]:
+    """Return a thread with its last text, theirs or an answer."""
+    person, at = row._asdict(), row.recorded_at
     body = " ".join(read_body(row.kind, row.body).split()) or _NO_TEXT
+    if answer and answer.at >= at:
+        at, body = answer.at, f"You: {' '.join(answer.text.split())}"
     return {
         "id": row.id,
-        "name": say_name(row, row.sender, masked=masked),
-        "body": (mask_text(body, row) if masked else body)[:_CUT],
-        "at": row.recorded_at,
+        "name": show_name(person, row.sender),
+        "body": show_text(body, person)[:_CUT],
+        "at": at,
         "waits": not row.answered and not row.opted_out,
         "opted_out": row.opted_out,
         "to_review": row.to_review,
@@ -276,14 +279,14 @@ def _describe_row(row: Row[Any], phone: str | None) -> dict[str, Any]:
 
 
 def _describe_thread(thread: Thread) -> dict[str, Any]:
-    masked, person, suppression = not shows_numbers(), thread.subscriber, thread.suppression
-    last = thread.texts[-1]
+    suppression, last = thread.suppression, thread.texts[-1]
+    person = thread.subscriber._asdict() if thread.subscriber else None
     return {
         "id": thread.newest_id,
-        "name": say_name(person, thread.phone, masked=masked),
-        "person_id": person.public_id if person is not None else None,
+        "name": show_name(person, thread.phone),
+        "person_id": person["public_id"] if person else None,
         "details": _list_details(thread),
-        "days": _group_by_day(thread.texts, person, masked=masked),
+        "days": _group_by_day(thread.texts, person),
         "newest": f"{thread.newest_id}.{len(thread.texts)}.{last.status}.{bool(suppression)}"[:64],
         "poll_s": _THREAD_POLL_S,
         "state": name_state(thread),
@@ -309,12 +312,12 @@ def _find_opted_out_at(suppression: Row[Any] | None) -> datetime | None:
     return at
 
 
-def _describe_text(text: ThreadText, person: Any, *, masked: bool) -> dict[str, Any]:
+def _describe_text(text: ThreadText, person: Mapping[str, Any] | None) -> dict[str, Any]:
     body = text.body if text.body.strip() else _NO_TEXT
     kind, word = MARKS[MessageStatus(text.status)] if text.is_ours else ("", "")
     return {
         "at": text.at,
-        "body": mask_text(body, person) if masked else body,
+        "body": show_text(body, person),
         "is_ours": text.is_ours,
         "kind": kind,
         "word": word,
@@ -324,11 +327,11 @@ def _describe_text(text: ThreadText, person: Any, *, masked: bool) -> dict[str, 
 
 
 def _group_by_day(
-    texts: Sequence[ThreadText], person: Any, *, masked: bool
+    texts: Sequence[ThreadText], person: Mapping[str, Any] | None
 ) -> list[dict[str, Any]]:
     days: list[dict[str, Any]] = []
     for text in texts:
         if not days or days[-1]["day"] != text.at.date():
             days.append({"day": text.at.date(), "texts": []})
-        days[-1]["texts"].append(_describe_text(text, person, masked=masked))
+        days[-1]["texts"].append(_describe_text(text, person))
     return days

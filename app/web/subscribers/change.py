@@ -182,7 +182,7 @@ def _show(
     return render_template(
         "subscribers/change.html",
         id=person["public_id"],
-        name=show_name(person) or person["phone"],
+        name=show_name(person, person["phone"]),
         form=dict(form) | {"seen": _name_state(person)},
         values=[(name, _VALUE + name) for name in sorted(person[_TABLE])],
         types=VALUE_TYPES,

@@ -59,7 +59,7 @@ def _show(person: Person, *, digits: str = "", error: str = "") -> str:
     return render_template(
         "subscribers/erase.html",
         id=person["public_id"],
-        name=show_name(person) or person["phone"],
+        name=show_name(person, person["phone"]),
         phone=person["phone"],
         digits=digits,
         error=error,

@@ -121,7 +121,7 @@ def _show(person: Person, **facts: Any) -> str:
     return render_template(
         "subscribers/person.html",
         id=person["public_id"],
-        name=show_name(person) or person["phone"],
+        name=show_name(person, person["phone"]),
         person=person,
         access=describe_access(person, now),
         details=_list_details(person),

@@ -200,7 +200,7 @@ def _describe(rows: Sequence[Row[Any]]) -> list[dict[str, Any]]:
                 "id": row.public_id,
                 "number": show_number(row.phone),
                 "is_erased": row.phone is None,
-                "name": show_name(person._asdict()) if person else "",
+                "name": show_name(person._asdict() if person else None),
                 "person_id": person.public_id if person else None,
                 "text": read_inbound(text) if text else "",
                 "scope": row.scope,

@@ -1,6 +1,7 @@
 """People in words: names and numbers as a role may see them, what they get, their consents."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +12,7 @@ from sqlalchemy import Row
 from app.accounts.roles import Role
 from app.config.keys import PEOPLE_CLIENT
 from app.csv_cells import show_plainly
+from app.logs import mask_numbers
 from app.phone.e164 import mask_number
 from app.phone.reader import PhoneReader
 from app.sms.context import Context
@@ -66,10 +68,43 @@ def show_number(phone: str | None) -> str:
     return phone if shows_numbers() else mask_number(phone)
 
 
-def show_name(person: Mapping[str, Any]) -> str:
-    """Return a person's name as the user may see it; "" for none."""
-    names = [name for name in (person["first_name"], person["last_name"]) if name]
-    return " ".join(names if shows_numbers() else (f"{name[0]}." for name in names))
+def show_name(person: Mapping[str, Any] | None, phone: str = "") -> str:
+    """Return a person's name, else the number, as the user may see it; "" without both."""
+    names = _list_names(person)
+    if not names:
+        return show_number(phone) if phone else ""
+    return " ".join(names if shows_numbers() else map(abbreviate, names))
+
+
+def show_text(text: str, person: Mapping[str, Any] | None) -> str:
+    """Return a text as the user may see it."""
+    return text if shows_numbers() else mask_text(text, _list_names(person))
+
+
+def _list_names(person: Mapping[str, Any] | None) -> list[str]:
+    names = (person["first_name"], person["last_name"]) if person else ()
+    return [name.strip() for name in names if name and name.strip()]
+
+
+def abbreviate(name: str) -> str:
+    """Return the initial of a name.
+
+    >>> abbreviate("Ylva")
+    'Y.'
+    """
+    return f"{name[:1]}."
+
+
+def mask_text(text: str, names: Iterable[str]) -> str:
+    """Return a text without numbers, and with initials for names.
+
+    >>> mask_text("Hi Ylva, call 46701234567", ["ylva"])
+    'Hi Y., call 467••••••67'
+    """
+    for name in names:
+        found = rf"(?<!\w){re.escape(name)}(?!\w)"
+        text = re.sub(found, lambda match: abbreviate(match[0]), text, flags=re.IGNORECASE)
+    return mask_numbers(text)
 
 
 def show_value(value: Any) -> str:

@@ -5,11 +5,19 @@ from datetime import UTC, datetime
 import pytest
 
 from app.errors import BadInput
+from app.sms.broadcasts.views import list_broadcasts, list_newest
 from app.sms.inbound import threads
 from app.sms.inbound.answer import AnsweredMeanwhile, NoAnswerAllowed, answer_thread, name_state
-from app.sms.inbound.threads import ThreadFilter, count_to_answer, list_threads, view_thread
+from app.sms.inbound.threads import (
+    ThreadFilter,
+    count_to_answer,
+    find_answers,
+    list_threads,
+    view_thread,
+)
+from app.sms.models.states import BroadcastStatus
 from tests.background import context_of
-from tests.callers import PATIENT
+from tests.callers import PATIENT, Caller, id_of
 from tests.factories import many_numbers
 from tests.reporting import inbound, tell
 
@@ -96,6 +104,37 @@ def test_a_thread_has_the_texts_both_ways_in_order(either_service):
     ]
     assert (thread.texts[1].author, thread.answer.author) == ("Anna", "Anna")
     assert thread.first_id == text_id < thread.newest_id
+
+
+def test_the_newest_answer_to_each_number_is_found(either_service):
+    ctx = context_of(either_service)
+    write(ctx, ANN, "When do you open?", "01A")
+    write(ctx, BOB, "Who is this?", "01B")
+    text_id = list_threads(ctx).rows[1].id
+    answer(ctx, text_id, "At 10.")
+    answer(ctx, text_id, "At 9, sorry.", name_state(view_thread(ctx, text_id)))
+
+    found = find_answers(ctx, [ANN, BOB])
+
+    assert {phone: (sent.text, sent.author) for phone, sent in found.items()} == {
+        ANN: ("At 9, sorry.", "Anna")
+    }
+
+
+def test_a_list_of_broadcasts_may_leave_out_what_is_in_threads(either_service):
+    ctx, caller = context_of(either_service), Caller(either_service)
+    write(ctx, ANN, "When do you open?", "01A")
+    answer(ctx, list_threads(ctx).rows[0].id, "At 10.")
+    write(ctx, BOB, "STOP", "01B")
+    alone, marketing = id_of(caller.send(ANN)), id_of(caller.send(*many_numbers(2)))
+
+    listed = list_broadcasts(ctx, with_threads=False).rows
+    everything = list_broadcasts(ctx).rows
+    done = list_newest(ctx, list(BroadcastStatus), limit=9)
+
+    assert [view.row.public_id for view in listed] == [marketing, alone]
+    assert {view.row.public_id for view in done} == {marketing, alone}
+    assert [view.row.client for view in everything] == ["tests", "tests", "clarion", "people"]
 
 
 def test_of_two_answers_to_one_state_the_first_is_sent(either_service, sandbox):
