@@ -78,7 +78,7 @@ def create_key(
             shown = " and ".join(str(row.id) for row in live)
             raise Conflict(
                 f"{client} has {MAX_LIVE} live keys already, {shown}: revoke the one that is not "
-                "used any more with `flask keys revoke`"
+                "used any more"
             )
         return _insert(tx, now, client, options, networks, actor=actor)
 
@@ -95,12 +95,11 @@ def rotate_key(
     with db.write() as tx:
         old = _lock(tx, key_id)
         if old.has_ended(now):
-            raise Conflict(f"Key {key_id} has ended: create a new one with `flask keys create`")
+            raise Conflict(f"Key {key_id} has ended: create a new one")
         others = [row.id for row in _lock_live(tx, old.client, now) if row.id != key_id]
         if len(others) >= MAX_LIVE - 1:
             raise Conflict(
-                f"{old.client} has another live key, {others[0]}: revoke one of the two first with "
-                "`flask keys revoke`"
+                f"{old.client} has another live key, {others[0]}: revoke one of the two first"
             )
         last = min(ends_at, old.expires_at) if old.expires_at else ends_at
         tx.execute(update(_KEYS).where(_KEYS.c.id == key_id).values(expires_at=last))
@@ -136,7 +135,7 @@ def _lock(tx: Connection, key_id: int) -> KeyRow:
     query = select(_KEYS).where(_KEYS.c.id == key_id).with_for_update()
     row = tx.execute(query).first()
     if row is None:
-        raise NotFound("There is no key of this number: `flask keys list` shows all")
+        raise NotFound("There is no key of this number")
     return _make_row(row)
 
 

@@ -7,7 +7,7 @@ have lower ids.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -62,13 +62,12 @@ class AuditVerdict:
 
 
 def list_entries(
-    db: Database, *, cursor: int | None = None, limit: int = 50, **only: str | None
+    db: Database, *, only: Mapping[str, str], cursor: int | None = None, limit: int = 50
 ) -> Page[Row[Any]]:
     """List entries, the newest first; `only` gives the actor, action or subject to list."""
     query = select(_ENTRIES).order_by(_ENTRIES.c.id.desc()).limit(limit + 1)
     for name, value in only.items():
-        if value is not None:
-            query = query.where(_ENTRIES.c[name] == value)
+        query = query.where(_ENTRIES.c[name] == value)
     if cursor is not None:
         query = query.where(_ENTRIES.c.id < cursor)
     with db.read() as tx:

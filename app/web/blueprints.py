@@ -3,6 +3,9 @@
 from app.web.accounts.account import blueprint as account
 from app.web.accounts.sign_in import blueprint as sign_in
 from app.web.accounts.users import blueprint as users
+from app.web.admin.audit import blueprint as audit
+from app.web.admin.caps import blueprint as caps
+from app.web.admin.keys import blueprint as keys
 from app.web.broadcasts.attention import blueprint as attention
 from app.web.broadcasts.pages import blueprint as broadcasts
 from app.web.conversations.inbox import blueprint as inbox
@@ -41,6 +44,9 @@ BLUEPRINTS = (
     templates,
     tags,
     users,
+    keys,
+    caps,
+    audit,
     drafts,
     new_text,
     new_audience,

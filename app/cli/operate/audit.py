@@ -23,7 +23,9 @@ def list_them(actor: str | None, action: str | None, subject: str | None, limit:
     A broadcast that was sent is its own entry: see `flask broadcasts list`.
     """
     db = verified_context().db
-    page = list_entries(db, limit=limit, actor=actor, action=action, subject=subject)
+    asked = {"actor": actor, "action": action, "subject": subject}
+    only = {name: value for name, value in asked.items() if value is not None}
+    page = list_entries(db, only=only, limit=limit)
     rows = (
         (entry.id, f"{entry.at:{TIME}}", entry.actor, entry.action, entry.subject, _show(entry))
         for entry in page.rows

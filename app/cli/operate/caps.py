@@ -5,8 +5,8 @@ from typing import Any
 import click
 
 from app.cli.command import ServiceGroup, name_operator, print_table, verified_context
-from app.sms.caps.caps import CapName, list_caps, remove_cap, set_cap
-from app.sms.caps.prices import format_price, parse_price, read_prices
+from app.sms.caps.caps import CapName, list_caps, read_amount, remove_cap, set_cap
+from app.sms.caps.prices import format_price, read_prices
 from app.sms.models.cap import ALL, CapPeriod, CapUnit
 
 caps = ServiceGroup("caps")
@@ -30,7 +30,7 @@ def set_one(client: str, period: str, unit: str, amount: str) -> None:
     """
     ctx = verified_context()
     cap = _name(client, period, unit)
-    set_cap(ctx, cap, _read_amount(cap.unit, amount), actor=name_operator())
+    set_cap(ctx, cap, read_amount(cap.unit, amount), actor=name_operator())
     click.echo(f"{client}: at most {amount} {unit} {_say_period(cap.period)}.")
 
 
@@ -71,17 +71,6 @@ def _name(client: str, period: str, unit: str) -> CapName:
 
 def _say_period(period: CapPeriod) -> str:
     return f"{'a' if period is not CapPeriod.HOUR else 'an'} {period.value}"
-
-
-def _read_amount(unit: CapUnit, amount: str) -> int:
-    if unit is CapUnit.COST:
-        try:
-            return parse_price(amount)
-        except ValueError as e:
-            raise click.UsageError(f"AMOUNT is {e}") from e
-    if not (amount.isascii() and amount.isdigit()) or len(amount) > 15:
-        raise click.UsageError("AMOUNT must be a whole number")
-    return int(amount)
 
 
 def _show_amount(cap: dict[str, Any], name: str, currency: str) -> str:

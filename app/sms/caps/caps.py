@@ -11,12 +11,14 @@ from app.db.audit import write_audit
 from app.db.base import table_of
 from app.errors import NotFound, reject_field
 from app.sms.caps.budget import describe_cap, describe_limit, read_limits
-from app.sms.caps.prices import read_prices
+from app.sms.caps.prices import parse_price, read_prices
 from app.sms.context import Context
 from app.sms.models.batch import Batch
 from app.sms.models.broadcast import Broadcast
 from app.sms.models.cap import ALL, Cap, CapPeriod, CapUnit
 from app.sms.models.states import BatchState, ExclusionReason
+
+_MAX_DIGITS = 15
 
 _CAPS, _BATCHES, _BROADCASTS = table_of(Cap), table_of(Batch), table_of(Broadcast)
 
@@ -28,6 +30,18 @@ class CapName:
     client: str
     period: CapPeriod
     unit: CapUnit
+
+
+def read_amount(unit: CapUnit, value: str) -> int:
+    """Return the amount of a cap as it is typed; costs become millionths.  Raises BadInput."""
+    try:
+        if unit is CapUnit.COST:
+            return parse_price(value)
+        if value.isascii() and value.isdigit() and len(value) <= _MAX_DIGITS:
+            return int(value)
+    except ValueError as e:
+        raise reject_field("amount", f"It is {e}") from e
+    raise reject_field("amount", "It must be a whole number")
 
 
 def set_cap(ctx: Context, cap: CapName, amount: int, *, actor: str) -> None:

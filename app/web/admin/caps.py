@@ -1,0 +1,115 @@
+"""The page of caps: limits on what a client, or all clients, may send."""
+
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any
+
+from flask import flash, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from app.accounts.roles import Role
+from app.errors import BadInput, NotFound, reject_field
+from app.http.arguments import collect_errors
+from app.sms.caps.caps import CapName, list_caps, read_amount, remove_cap, set_cap
+from app.sms.caps.prices import format_price, read_prices
+from app.sms.models.cap import ALL, CapPeriod, CapUnit
+from app.web.guard import describe_actor, make_page_blueprint, page_context, require_role
+
+blueprint = make_page_blueprint("caps")
+
+# The caps that there can be: period and unit, by the words of the page.
+_KINDS = {
+    "day parts": "Parts in a day",
+    "hour parts": "Parts in an hour",
+    "day cost": "Cost of a day",
+    "hour cost": "Cost of an hour",
+    "broadcast recipients": "People of one broadcast",
+}
+
+
+@blueprint.get("/caps")
+@require_role(Role.ADMIN)
+def list_all() -> str:
+    """List the caps with what is left of them."""
+    return _show({}, {})
+
+
+@blueprint.post("/caps")
+@require_role(Role.ADMIN)
+def set_one() -> Response | tuple[str, HTTPStatus]:
+    """Set a cap."""
+    typed = {name: request.form.get(name, "").strip() for name in ("client", "kind", "amount")}
+    try:
+        cap = _read_cap(typed["client"], typed["kind"])
+        amount = read_amount(cap.unit, typed["amount"].replace(",", ""))
+        set_cap(page_context(), cap, amount, actor=describe_actor())
+    except BadInput as e:
+        # The unit is chosen together with the period.
+        names = {"unit": "kind"}
+        errors = {names.get(name, name): reason for name, reason in collect_errors(e).items()}
+        return _show(typed, errors), e.status
+    flash(
+        f"{_name_client(cap)}: {_KINDS[typed['kind']].lower()}, at most {typed['amount']}.\n"
+        "What waited for it and fits goes on within seconds.",
+        "done",
+    )
+    return _go_back()
+
+
+@blueprint.post("/caps/remove")
+@require_role(Role.ADMIN)
+def remove() -> Response:
+    """Remove a cap."""
+    try:
+        cap = _read_cap(request.form.get("client", ""), request.form.get("kind", ""))
+        remove_cap(page_context(), cap, actor=describe_actor())
+    except (BadInput, NotFound):
+        flash("Nothing was done.\nThere is no such cap any more.", "warn")
+    else:
+        flash("The cap is removed.\nWhat waited for it goes on within seconds.", "done")
+    return _go_back()
+
+
+def _read_cap(client: str, kind: str) -> CapName:
+    """Return the cap that a form names; no client is all of them.  Raises BadInput."""
+    if kind not in _KINDS:
+        raise reject_field("kind", "Choose what the cap limits")
+    period, unit = kind.split()
+    return CapName(client or ALL, CapPeriod(period), CapUnit(unit))
+
+
+def _name_client(cap: CapName) -> str:
+    return "All clients" if cap.client == ALL else cap.client
+
+
+def _show(typed: dict[str, str], errors: dict[str, str]) -> str:
+    ctx = page_context()
+    with ctx.db.read() as tx:
+        currency = read_prices(tx).currency
+    rows = [_describe(cap, currency or "") for cap in list_caps(ctx)]
+    return render_template(
+        "admin/caps.html", rows=rows, kinds=_KINDS, typed=typed, errors=errors, currency=currency
+    )
+
+
+def _describe(cap: dict[str, Any], currency: str) -> dict[str, Any]:
+    """Return a cap in the words of the page."""
+
+    def show(amount: int) -> str:
+        is_cost = cap["unit"] == CapUnit.COST.value
+        return f"{format_price(amount)} {currency}" if is_cost else f"{amount:,}"
+
+    kind = f"{cap['period']} {cap['unit']}"
+    resets_at = cap.get("resets_at")
+    return {
+        "client": cap["client"] or "",
+        "kind": kind,
+        "word": _KINDS[kind],
+        "amount": show(cap["amount"]),
+        "left": show(cap["left"]) if "left" in cap else "",
+        "resets_at": datetime.fromisoformat(resets_at) if resets_at else None,
+    }
+
+
+def _go_back() -> Response:
+    return redirect(url_for("caps.list_all"), HTTPStatus.SEE_OTHER)

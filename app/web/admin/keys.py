@@ -1,0 +1,129 @@
+"""Pages of API keys: list, create, replace, revoke."""
+
+from datetime import datetime, timedelta
+from http import HTTPStatus
+from typing import Any
+
+from flask import flash, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from app.accounts.roles import Role
+from app.config.scopes import DEFAULT_SCOPES, KeyScope
+from app.errors import BadInput, Conflict, reject_field
+from app.http.arguments import collect_errors
+from app.keys.store import KeyOptions, KeyRow, create_key, list_keys, revoke_key, rotate_key
+from app.web.guard import describe_actor, make_page_blueprint, page_context, require_role
+from app.web.words import clock_time
+
+blueprint = make_page_blueprint("keys")
+
+_OVERLAP = timedelta(hours=24)
+_MAX_DAYS = 3650
+
+
+@blueprint.get("/keys")
+@require_role(Role.ADMIN)
+def list_all() -> str:
+    """List the keys, those that ended last."""
+    return _show({"scopes": sorted(DEFAULT_SCOPES)}, {})
+
+
+@blueprint.post("/keys")
+@require_role(Role.ADMIN)
+def create() -> Response | tuple[str, HTTPStatus]:
+    """Create a key, and show it once."""
+    ctx, form = page_context(), request.form
+    typed: dict[str, Any] = {
+        name: form.get(name, "") for name in ("name", "days", "addresses", "kind")
+    }
+    typed["scopes"] = form.getlist("scopes")
+    try:
+        options = _read_options(ctx.now())
+        row, key = create_key(
+            ctx.db, ctx.clock, typed["name"].strip(), options, actor=describe_actor()
+        )
+    except (BadInput, Conflict) as e:
+        errors = collect_errors(e) if isinstance(e, BadInput) else {"name": e.sentence}
+        return _show(typed, errors), e.status
+    _flash_key(row, key, f"The new key of {row.client}")
+    return _go_back()
+
+
+@blueprint.post("/keys/<int:key_id>/replace")
+@require_role(Role.ADMIN)
+def replace(key_id: int) -> Response:
+    """Show a new key like another, which works for a day more."""
+    ctx = page_context()
+    ends_at = ctx.now() + _OVERLAP
+    try:
+        row, key = rotate_key(ctx.db, ctx.clock, key_id, ends_at=ends_at, actor=describe_actor())
+    except Conflict as e:
+        flash(f"Nothing was done.\n{e.sentence}.", "warn")
+        return _go_back()
+    _flash_key(row, key, f"The new key of {row.client}; the one before works for 24 hours more")
+    return _go_back()
+
+
+@blueprint.post("/keys/<int:key_id>/revoke")
+@require_role(Role.ADMIN)
+def revoke(key_id: int) -> Response:
+    """End a key."""
+    ctx = page_context()
+    try:
+        row = revoke_key(ctx.db, ctx.clock, key_id, actor=describe_actor())
+    except Conflict as e:
+        flash(f"Nothing was done.\n{e.sentence}.", "warn")
+        return _go_back()
+    flash(f"Key {key_id} of {row.client} is revoked.\nIt is refused within 5 seconds.", "done")
+    return _go_back()
+
+
+def _read_options(now: datetime) -> KeyOptions:
+    """Read the options of the form.  Raises BadInput."""
+    scopes = frozenset(scope for scope in KeyScope if scope in request.form.getlist("scopes"))
+    if not scopes:
+        raise reject_field("scopes", "Choose what the key may do")
+    days = request.form.get("days", "").strip()
+    is_number = days.isascii() and days.isdigit() and len(days) <= len(str(_MAX_DAYS))
+    if days and not (is_number and 1 <= int(days) <= _MAX_DAYS):
+        raise reject_field("days", f"Give 1 to {_MAX_DAYS} days, or nothing for a key without end")
+    return KeyOptions(
+        scopes,
+        networks=tuple(request.form.get("addresses", "").replace(",", " ").split()),
+        expires_at=now + timedelta(days=int(days)) if days else None,
+        is_test=request.form.get("kind") == "test",
+    )
+
+
+def _flash_key(row: KeyRow, key: str, name: str) -> None:
+    flash(f"{name}: {key}\nIt is shown only now. Programs send it as X-API-Key.", "done")
+
+
+def _show(typed: dict[str, Any], errors: dict[str, str]) -> str:
+    ctx = page_context()
+    now = ctx.now()
+    rows = [
+        {"key": key, "state": _describe_state(key, now), "has_ended": key.has_ended(now)}
+        for key in list_keys(ctx.db)
+    ]
+    rows.sort(key=lambda row: bool(row["has_ended"]))
+    # Names in the form are those of the fields; errors of the store name the field `scope`.
+    names = {"scope": "scopes", "address": "addresses", "expires": "days"}
+    errors = {names.get(name, name): sentence for name, sentence in errors.items()}
+    return render_template(
+        "admin/keys.html", rows=rows, scopes=list(KeyScope), typed=typed, errors=errors
+    )
+
+
+def _describe_state(key: KeyRow, now: datetime) -> str:
+    if key.revoked_at:
+        return f"Revoked {clock_time(key.revoked_at, now)}"
+    kind = "Test key" if key.is_test else "Live"
+    if key.expires_at is None:
+        return kind
+    end = clock_time(key.expires_at, now)
+    return f"Ended {end}" if key.has_ended(now) else f"{kind}, until {end}"
+
+
+def _go_back() -> Response:
+    return redirect(url_for("keys.list_all"), HTTPStatus.SEE_OTHER)

@@ -1,0 +1,149 @@
+"""Pages for administrators: keys, caps and the audit log."""
+
+import re
+
+import pytest
+
+from app.accounts.roles import Role
+from app.keys.secret import is_whole
+from app.keys.store import list_keys
+from app.sms.caps.caps import list_caps
+from tests.callers import Caller
+from tests.web.visitor import read_text, visit
+
+SCOPES = ["broadcasts:send", "broadcasts:transactional", "broadcasts:read"]
+
+
+@pytest.fixture
+def admin(service):
+    return visit(service, Role.ADMIN)
+
+
+@pytest.fixture
+def ctx(service):
+    return service.extensions["clarion"]
+
+
+def _make_key(admin, **form):
+    return admin.post(
+        "/keys", on="/keys", fields={"name": "shop", "scopes": SCOPES, "kind": "live", **form}
+    )
+
+
+def test_a_key_is_made_on_the_page_shown_once_and_used(service, admin, sandbox):
+    made = _make_key(admin, days="90")
+
+    shown = read_text(admin.get(made.location))
+    key = re.search(r"The new key of shop: (clarion_\w+)", shown)[1]
+    assert is_whole(key)
+    assert Caller(service, key).send("+46701234567").status_code == 202
+    again = read_text(admin.get("/keys"))
+    assert key not in again
+    assert "broadcasts:read, broadcasts:send, broadcasts:transactional" in again
+    assert re.search(r"Live, until \w{3} \d+ \w{3}", again)
+
+
+def test_a_key_is_replaced_and_revoked_on_the_page(service, admin, ctx):
+    _make_key(admin)
+
+    replaced = admin.post("/keys/1/replace", on="/keys")
+    shown = read_text(admin.get(replaced.location))
+    key = re.search(r"works for 24 hours more: (clarion_\w+)", shown)[1]
+    refused = read_text(admin.get(admin.post("/keys/2/replace", on="/keys").location))
+    revoked = read_text(admin.get(admin.post("/keys/1/revoke", on="/keys").location))
+    twice = read_text(admin.get(admin.post("/keys/1/revoke", on="/keys").location))
+
+    assert "Nothing was done. shop has another live key, 1" in refused
+    assert "Key 1 of shop is revoked. It is refused within 5 seconds." in revoked
+    assert "Nothing was done. Key 1 was revoked at" in twice
+    assert Caller(service, key).get("/api/broadcasts").status_code == 200
+    assert [row.created_by for row in list_keys(ctx.db)] == ["people:a admin"] * 2
+
+
+@pytest.mark.parametrize(
+    ("form", "reason"),
+    [
+        ({"name": "people"}, "must not be people, which the service itself uses"),
+        ({"name": ""}, "must be 1 to 64 letters"),
+        ({"days": "0"}, "Give 1 to 3650 days"),
+        ({"days": "soon"}, "Give 1 to 3650 days"),
+        ({"addresses": "example.com"}, "'example.com' is no address or network"),
+        ({"scopes": []}, "Choose what the key may do"),
+        ({"scopes": ["nothing"]}, "Choose what the key may do"),
+        ({"kind": "test", "scopes": ["templates:manage"]}, "A test key changes nothing"),
+    ],
+)
+def test_a_key_that_could_not_work_is_refused_at_its_field(admin, ctx, form, reason):
+    answer = _make_key(admin, **form)
+
+    assert answer.status_code == 400
+    assert reason in read_text(answer)
+    assert 'aria-current="true"' not in answer.text
+    assert list_keys(ctx.db) == []
+
+
+def test_a_third_key_of_a_client_is_refused(admin, ctx):
+    for _ in range(2):
+        _make_key(admin)
+
+    answer = _make_key(admin)
+
+    assert answer.status_code == 409
+    assert "shop has 2 live keys already, 1 and 2: revoke the one that" in read_text(answer)
+
+
+def test_a_cap_is_set_shown_with_what_is_left_and_removed(service, admin, ctx, sandbox):
+    form = {"client": "", "kind": "day parts", "amount": "5,000"}
+    done = read_text(admin.get(admin.post("/caps", form, on="/caps").location))
+    Caller(service).send("+46701234567")
+
+    shown = read_text(admin.get("/caps"))
+
+    assert "All clients: parts in a day, at most 5,000." in done
+    assert re.search(r"All clients Parts in a day 5,000 4,999 \w{3} \d+ \w{3}, 00:00", shown)
+    removed = admin.post("/caps/remove", {"client": "", "kind": "day parts"}, on="/caps")
+    assert "The cap is removed." in read_text(admin.get(removed.location))
+    again = admin.post("/caps/remove", {"client": "", "kind": "day parts"}, on="/caps")
+    assert "There is no such cap any more." in read_text(admin.get(again.location))
+    assert list_caps(ctx) == []
+
+
+@pytest.mark.parametrize(
+    ("form", "reason"),
+    [
+        ({"kind": "day parts", "amount": "many"}, "It must be a whole number"),
+        ({"kind": "day parts", "amount": "-1"}, "It must be a whole number"),
+        ({"kind": "day cost", "amount": "5"}, "No prices are stored"),
+        ({"kind": "week parts", "amount": "5"}, "Choose what the cap limits"),
+        ({"kind": "", "amount": "5"}, "Choose what the cap limits"),
+        ({"client": "<b>", "kind": "day parts", "amount": "5"}, "The name must be 1 to 64 letters"),
+    ],
+)
+def test_a_cap_that_cannot_be_is_refused_at_its_field(admin, ctx, form, reason):
+    answer = admin.post("/caps", form, on="/caps")
+
+    assert answer.status_code == 400
+    assert reason in read_text(answer)
+    assert list_caps(ctx) == []
+
+
+def test_the_audit_log_says_who_did_what_and_that_it_is_whole(admin, ctx):
+    _make_key(admin)
+    admin.post("/caps", {"client": "shop", "kind": "hour parts", "amount": "7"}, on="/caps")
+
+    shown = read_text(admin.get("/audit"))
+    filtered = read_text(admin.get("/audit?action=set+cap"))
+    checked = read_text(admin.get("/audit?check=1&cursor=nonsense"))
+
+    assert "people:a admin set cap shop period: hour, unit: parts, amount: 7" in shown
+    assert "people:a admin create key 1 client: shop" in shown
+    assert "create key" not in filtered
+    assert "Sealed: nothing in 0 entries was changed or left out." in checked
+
+
+@pytest.mark.parametrize("path", ["/keys", "/caps", "/audit"])
+def test_other_roles_see_none_of_it(service, path):
+    operator = visit(service, Role.OPERATOR)
+
+    assert operator.get(path).status_code == 403
+    assert f'href="{path}"' not in operator.get("/overview").text
