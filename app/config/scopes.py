@@ -27,6 +27,21 @@ class KeyScope(StrEnum):
     ALL_CLIENTS = "clients:all"
 
 
+SCOPE_SENTENCES = {
+    KeyScope.SEND: "Create, quote and resend broadcasts.",
+    KeyScope.SEND_TRANSACTIONAL: "Send texts without consent to marketing, at any hour.",
+    KeyScope.READ: "Read broadcasts, templates, figures and texts from phones, numbers masked.",
+    KeyScope.CONTROL: "Pause, resume and stop broadcasts.",
+    KeyScope.READ_NUMBERS: "Read who got what, with numbers.",
+    KeyScope.OPERATE: "Decide about batches that may have been sent.",
+    KeyScope.MANAGE_WEBHOOKS: "Set up and replay webhooks.",
+    KeyScope.READ_SUBSCRIBERS: "Read and export people, tags and opt-outs.",
+    KeyScope.WRITE_SUBSCRIBERS: "Import and change people, tags and opt-outs.",
+    KeyScope.OVERSEE_SUBSCRIBERS: "Erase people, lift opt-outs, read the evidence of consent.",
+    KeyScope.MANAGE_TEMPLATES: "Write and archive templates.",
+    KeyScope.MANAGE_PRICES: "Replace the prices.",
+    KeyScope.ALL_CLIENTS: "See and control what belongs to any client.",
+}
 # The scopes of a key for which API_KEYS names none.
 DEFAULT_SCOPES = frozenset(KeyScope) - {KeyScope.ALL_CLIENTS}
 # Those that change nothing: a key for tests has no others.

@@ -8,6 +8,7 @@ overview.py     needs attention, under way, scheduled, the last 30 days; why a n
 words.py        numbers and times
 polling.py      how soon a region is read again
 broadcasts/     the list, one broadcast, its people; an operator's decisions
+admin/          keys, caps and the audit log, for administrators
 new/            a broadcast in steps, as a draft until it is sent
 conversations/  inbox: threads by person, and answers; templates; tags
 accounts/       sign in, the own account, users

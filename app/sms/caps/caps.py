@@ -136,5 +136,6 @@ def _find(cap: CapName, statement: Any) -> Any:
 def _audit(
     tx: Connection, ctx: Context, cap: CapName, action: str, facts: dict[str, Any], *, actor: str
 ) -> None:
+    subject = "all clients" if cap.client == ALL else cap.client
     facts = {"period": cap.period.value, "unit": cap.unit.value, **facts}
-    write_audit(tx, now=ctx.now(), actor=actor, action=action, subject=cap.client, facts=facts)
+    write_audit(tx, now=ctx.now(), actor=actor, action=action, subject=subject, facts=facts)

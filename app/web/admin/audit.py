@@ -34,8 +34,14 @@ def list_all() -> str:
 
 def _describe(facts: dict[str, Any] | None) -> str:
     """Return facts as words: names and values, without the signs of JSON."""
-    return ", ".join(
-        f"{name.replace('_', ' ')}: {value if isinstance(value, str) else json.dumps(value)}"
+    return "; ".join(
+        f"{name.replace('_', ' ')}: {_write(value)}"
         for name, value in (facts or {}).items()
-        if value not in (None, "")
+        if value not in (None, "", [])
     )
+
+
+def _write(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(_write, value))
+    return value if isinstance(value, str) else json.dumps(value)

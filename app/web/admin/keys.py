@@ -8,7 +8,7 @@ from flask import flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from app.accounts.roles import Role
-from app.config.scopes import DEFAULT_SCOPES, KeyScope
+from app.config.scopes import DEFAULT_SCOPES, SCOPE_SENTENCES, KeyScope
 from app.errors import BadInput, Conflict, reject_field
 from app.http.arguments import collect_errors
 from app.keys.store import KeyOptions, KeyRow, create_key, list_keys, revoke_key, rotate_key
@@ -103,7 +103,12 @@ def _show(typed: dict[str, Any], errors: dict[str, str]) -> str:
     ctx = page_context()
     now = ctx.now()
     rows = [
-        {"key": key, "state": _describe_state(key, now), "has_ended": key.has_ended(now)}
+        {
+            "key": key,
+            "may": _describe_scopes(key),
+            "state": _describe_state(key, now),
+            "has_ended": key.has_ended(now),
+        }
         for key in list_keys(ctx.db)
     ]
     rows.sort(key=lambda row: bool(row["has_ended"]))
@@ -111,8 +116,13 @@ def _show(typed: dict[str, Any], errors: dict[str, str]) -> str:
     names = {"scope": "scopes", "address": "addresses", "expires": "days"}
     errors = {names.get(name, name): sentence for name, sentence in errors.items()}
     return render_template(
-        "admin/keys.html", rows=rows, scopes=list(KeyScope), typed=typed, errors=errors
+        "admin/keys.html", rows=rows, scopes=SCOPE_SENTENCES, typed=typed, errors=errors
     )
+
+
+def _describe_scopes(key: KeyRow) -> str:
+    is_default = set(key.scopes) == DEFAULT_SCOPES
+    return f"All but {KeyScope.ALL_CLIENTS.value}" if is_default else ", ".join(key.scopes)
 
 
 def _describe_state(key: KeyRow, now: datetime) -> str:
