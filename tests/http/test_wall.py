@@ -6,6 +6,7 @@ client.  Bodies are the examples of the document, so that only the wall can refu
 
 import json
 import re
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,9 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
-from app.config.scopes import KeyScope
+from app.config.scopes import TEST_SCOPES, KeyScope
+from app.db.base import Base
+from app.keys.store import KeyOptions, create_key, revoke_key
 from app.sms.models.reports import OutboxEvent
 from app.webhooks.outgoing.fan_out import fan_out_events
 from app.worker.jobs import run_polls, sweep
@@ -128,6 +131,48 @@ def test_without_a_key_or_with_a_wrong_one_no_route_answers(service, ids):
     assert len(calls) > 60
     assert set(without.values()) == {401}, without
     assert set(wrong.values()) == {403}, wrong
+
+
+def test_an_ended_key_of_the_database_opens_no_route(service, ids):
+    ctx, every = context_of(service), frozenset(KeyScope)
+    elsewhere = KeyOptions(every, networks=("192.0.2.0/24",))
+    row, revoked = create_key(ctx.db, ctx.clock, "crm", KeyOptions(every), actor="tests")
+    _, foreign = create_key(ctx.db, ctx.clock, "shop", elsewhere, actor="tests")
+    assert Caller(service, revoked).get("/api/broadcasts").status_code == 200
+    revoke_key(ctx.db, ctx.clock, row.id, actor="tests")
+    calls = _read_calls(service)
+    # For two seconds a process may know it still.
+    time.sleep(2.1)
+
+    for key in (revoked, foreign):
+        answers = {call.label: call.send(service, key, ids).status_code for call in calls}
+        assert set(answers.values()) == {403}, answers
+
+
+def test_a_test_key_changes_nothing_by_any_route(service, ids, sandbox):
+    ctx = context_of(service)
+    _, key = create_key(
+        ctx.db, ctx.clock, "crm", KeyOptions(TEST_SCOPES, is_test=True), actor="tests"
+    )
+    Caller(service, key).get("/api/broadcasts")
+    before, posts = _dump(service), sandbox.posts()
+
+    answers = {call.label: call.send(service, key, ids) for call in _read_calls(service)}
+
+    assert {answer.status_code for answer in answers.values()} <= {200, 202, 403, 404, 409}
+    assert sandbox.posts() == posts
+    assert _dump(service) == before
+
+
+def _dump(service: Flask) -> dict[str, Any]:
+    """Return all rows of all tables, but the entries of exports in the audit log."""
+    with context_of(service).db.read() as tx:
+        rows = {
+            table.name: [tuple(row) for row in tx.execute(select(table))]
+            for table in Base.metadata.sorted_tables
+        }
+    rows["audit"] = [row for row in rows["audit"] if "export" not in row]
+    return rows
 
 
 def test_what_belongs_to_another_client_is_a_404_like_what_does_not_exist(service, ids):
