@@ -13,7 +13,10 @@ from app.http.gate import guard_capacity
 from app.http.openapi import register_api
 from app.http.security import secure_responses, trust_proxies
 from app.logs import configure_logging, log_requests
+from app.metrics.process import count_sinch_call
+from app.metrics.routes import register_metrics
 from app.rate_limit import limit_rates
+from app.sentry import start_sentry
 from app.sms.blueprints import BLUEPRINTS as SMS
 from app.sms.context import make_context
 from app.sms.privacy.person_export import SOURCES
@@ -29,6 +32,8 @@ from app.webhooks.outgoing.routes import blueprint as client_webhooks
 def create_app(config: Config) -> Flask:
     """Make the service from its settings.  Reads no environment and opens no connection."""
     configure_logging(config.log_level)
+    if config.monitoring.sentry_dsn:
+        start_sentry(config.monitoring.sentry_dsn, environment=config.env)
     flask_app = make_command_app(config)
     for warning in config.warnings:
         logger.warning(warning)
@@ -41,7 +46,7 @@ def create_app(config: Config) -> Flask:
         PAGE_URL=config.page_url,
         CLIENT_TIMEOUT_S=config.client_timeout_s,
     )
-    ctx = make_context(config)
+    ctx = make_context(config, on_called=count_sinch_call)
     flask_app.extensions |= {
         "clarion": ctx,
         "readiness": Readiness(ctx.sinch),
@@ -54,6 +59,7 @@ def create_app(config: Config) -> Flask:
     }
     register_callbacks(flask_app, ctx, config.webhook_auth)
     trust_proxies(flask_app, config.trusted_proxies)
+    register_metrics(flask_app, ctx, config.monitoring.metrics_token)
 
     # Flask runs hooks before a request in this order, and those after it in reverse: the log line
     # is written last.

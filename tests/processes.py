@@ -64,7 +64,8 @@ def running(
     if "DATABASE_URL" not in overrides:
         overrides["DATABASE_URL"] = f"sqlite:///{output.parent / 'clarion.db'}"
         migrate(overrides["DATABASE_URL"])
-    environ = settings(**{"PORT": str(port)} | overrides)
+    metrics = str(output.parent / "metrics")
+    environ = settings(**{"PORT": str(port), "METRICS_DIR": metrics} | overrides)
     arguments = [argument.format(port=port) for argument in command]
     process = fork_server.start(arguments, clean_environ(environ), output)
     service = Service(process, f"http://{f'[{host}]' if ':' in host else host}:{port}", output)

@@ -17,6 +17,7 @@ from app.db.engine import Database
 from app.factory import create_app
 from app.health import Readiness
 from app.logs import configure_logging, outages
+from app.metrics.database import DatabaseMetrics
 from app.sms.context import Context
 from app.webhooks.incoming.authenticate import CallbackAuthenticator
 from app.webhooks.incoming.store import CallbackStore
@@ -94,6 +95,7 @@ def _open_database(service: Flask, config: Config) -> None:
     pool_size = config.web_threads + config.sender_threads
     object.__setattr__(ctx, "db", Database(config.database_url, pool_size=pool_size))
     service.extensions["readiness"] = Readiness(ctx.sinch)
+    service.extensions["database_metrics"] = DatabaseMetrics(ctx)
     for limiter in service.extensions["limiter"]:
         limiter.reset()
     # An authenticator that has logged no error yet, over a store that has stored nothing.

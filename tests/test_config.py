@@ -186,6 +186,14 @@ def test_neither_keys_nor_secrets_show_in_a_printed_configuration():
         ({"SINCH_WEBHOOK_BASIC": "sinch:s3cret"}, "password in SINCH_WEBHOOK_BASIC is shorter"),
         ({"SINCH_WEBHOOK_BASIC": "é:" + STRONG_KEY}, "user in SINCH_WEBHOOK_BASIC"),
         ({"DELIVERY_REPORT": "sometimes"}, "DELIVERY_REPORT to none, summary"),
+        ({"METRICS_TOKEN": "short"}, "METRICS_TOKEN is shorter"),
+        ({"METRICS_DIR": "metrics"}, "METRICS_DIR must be an absolute path"),
+        ({"SENTRY_DSN": "s3cret"}, "SENTRY_DSN must read like"),
+        ({"SENTRY_DSN": "http://s3cret@sentry.example/1"}, "SENTRY_DSN must read like"),
+        ({"SENTRY_DSN": "https://sentry.example/1"}, "SENTRY_DSN must read like"),
+        ({"SENTRY_DSN": "https://s3cret:s3cret@sentry.example/1"}, "SENTRY_DSN must read like"),
+        ({"SENTRY_DSN": "https://s3cret@sentry.example/project"}, "SENTRY_DSN must read like"),
+        ({"SENTRY_DSN": "https://s3cret@sentry.example:x/1"}, "SENTRY_DSN must read like"),
     ],
 )
 def test_production_refuses_with_one_line_that_names_the_setting(overrides, reason):

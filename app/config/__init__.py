@@ -5,7 +5,7 @@ raises ConfigError: one line that names the setting and what to do.
 
 values    parsers and checks shared by all      storage   databases, broker, background
 keys      API_KEYS                              scopes    permissions of a key
-accounts  SECOND_FACTOR
+accounts  SECOND_FACTOR                         monitoring  metrics, error reports
 people    consent, quiet hours, caps, imports   sinch     SINCH_…: account and host
 sending   times and limits of sending           webhooks  callbacks of Sinch
 """
@@ -22,6 +22,7 @@ from limits import parse_many
 
 from app.config.accounts import SecondFactor, read_second_factor
 from app.config.keys import KeyHash, read_allowed_senders, read_api_keys
+from app.config.monitoring import Monitoring, read_monitoring
 from app.config.people import SubscriberRules, read_phone_hash_key, read_subscriber_rules
 from app.config.sending import SendingRules, read_sending_rules
 from app.config.sinch import SinchSettings, read_sinch
@@ -109,6 +110,7 @@ class Config:
     public_url: str | None
     webhook_auth: WebhookAuth
     delivery_report: ReportMode
+    monitoring: Monitoring
     warnings: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
@@ -202,6 +204,7 @@ def read_config(environ: Mapping[str, str]) -> Config:
     api_keys = read_api_keys(environ, env)
     secret_key = _read_secret(environ, "SECRET_KEY", env)
     redis_url = read_redis_url(environ)
+    database_url, instance_id = read_database_url(environ), read_instance_id(environ)
     return Config(
         env=env,
         host=_read_host(environ),
@@ -220,8 +223,8 @@ def read_config(environ: Mapping[str, str]) -> Config:
         redis_url=redis_url,
         trusted_proxies=read_int(environ, "TRUSTED_PROXIES", 0, lowest=0, highest=10),
         max_body_bytes=read_int(environ, "MAX_BODY_BYTES", 40_000_000, lowest=1_000),
-        database_url=read_database_url(environ),
-        instance_id=read_instance_id(environ),
+        database_url=database_url,
+        instance_id=instance_id,
         background=read_background(environ),
         sender_threads=read_int(environ, "SENDER_THREADS", 4, lowest=1, highest=64),
         broker_url=read_broker_url(environ),
@@ -232,6 +235,9 @@ def read_config(environ: Mapping[str, str]) -> Config:
         public_url=public_url,
         webhook_auth=read_webhook_auth(environ, env, public_url=public_url),
         delivery_report=read_delivery_report(environ),
+        monitoring=read_monitoring(
+            environ, env, database_url=database_url, instance_id=instance_id
+        ),
     )
 
 

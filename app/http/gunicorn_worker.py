@@ -52,7 +52,7 @@ _RECEIVE_BYTES = 64 * 1024
 _LENGTH = re.compile(rb"^content-length[ \t]*:[ \t]*([0-9]{1,18})[ \t]*\r?$", re.I | re.M)
 _OPEN = re.compile(rb"^(?:transfer-encoding|expect)[ \t]*:", re.I | re.M)
 # A file leaves its thread idle while its client reads; app.http.files limits their number.
-_READING = re.compile(rb"(?:\r\n)?(?:GET|HEAD) (?!/health\b|/ready\b|[^ ?]*\.csv[ ?])")
+_READING = re.compile(rb"(?:\r\n)?(?:GET|HEAD) (?!/(?:health|ready|metrics)\b|[^ ?]*\.csv[ ?])")
 
 _STATUSES = {
     errors.LimitRequestLine: (

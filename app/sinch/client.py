@@ -37,6 +37,8 @@ from app.sinch.session import (
 )
 
 T = TypeVar("T")
+# Gets the call, its outcome and its seconds: ok, busy, refused, failed, unknown, unsent, no answer.
+OnCalled = Callable[[str, str, float], None]
 
 PAGE_SIZE = 100
 MAX_PAGES = 1_000
@@ -68,16 +70,18 @@ class SinchClient:
         pool_size: int = 32,
         ca_file: Path | None = None,
         on_written: Callable[[], None] | None = None,
+        on_called: OnCalled | None = None,
     ) -> None:
         """`ca_file` holds the certificates to trust instead of certifi's.
 
-        `on_written` is called when a POST or DELETE has left, before its answer.
+        `on_written` is called when a POST or DELETE has left, before its answer; `on_called` after
+        each call.
         """
         self._base = f"{url}/xms/v1/{service_plan_id}"
         self._connect_timeout_s = connect_timeout_s
         self._read_timeout_s = read_timeout_s
         self._headers = make_headers(api_token)
-        self._on_written = on_written
+        self._on_written, self._on_called = on_written, on_called
         self._post_session = make_session(POST_RETRY, pool_size=pool_size, ca_file=ca_file)
         self._get_session = make_session(GET_RETRY, pool_size=pool_size, ca_file=ca_file)
 
@@ -224,11 +228,13 @@ class SinchClient:
             )
         except Exception as e:  # for any error, only the written bytes decide its meaning
             touched = current_exchange.touched
-            _log_call(method, path, started, fields, outcome="unknown" if touched else "unsent")
+            self._note_call(
+                method, path, started, fields, outcome="unknown" if touched else "unsent"
+            )
             if touched:
                 raise SinchOutcomeUnknown("no usable answer came") from e
             raise SinchUnreachable("no connection to Sinch") from e
-        _log_call(method, path, started, fields, status=answer.status)
+        self._note_call(method, path, started, fields, status=answer.status)
         if not 200 <= answer.status < 300:
             _raise_refusal(answer)
         return answer
@@ -249,14 +255,32 @@ class SinchClient:
         try:
             answer = exchange(self._get_session, request, timeout=timeout, within_s=within_s)
         except (requests.RequestException, HTTPError, OSError) as e:
-            _log_call("GET", path, started, fields, outcome="no answer")
+            self._note_call("GET", path, started, fields, outcome="no answer")
             raise SinchAnswerUnusable("no answer from Sinch") from e
-        _log_call("GET", path, started, fields, status=answer.status)
+        self._note_call("GET", path, started, fields, status=answer.status)
         if answer.status != 200:
             _raise_get_refusal(answer)
         if not answer.whole:
             raise SinchAnswerUnusable("the answer was cut")
         return _read_cleanly(read, answer.body)
+
+    def _note_call(
+        self,
+        method: str,
+        path: str,
+        started: float,
+        fields: Mapping[str, Any],
+        *,
+        status: int | None = None,
+        outcome: str | None = None,
+    ) -> None:
+        """Log a call and count it; `path` has the names of its fields in place of the values."""
+        call, duration_s = f"{method} {path}", time.monotonic() - started
+        facts = {"status": status} if outcome is None else {"outcome": outcome}
+        bound = logger.bind(call=call, duration_ms=round(duration_s * 1000, 1), **fields, **facts)
+        bound.info("sinch called")
+        if self._on_called is not None:
+            self._on_called(call, outcome or _name_outcome(status), duration_s)
 
     def _prepare(self, method: str, path: str, body: bytes | None) -> requests.PreparedRequest:
         request = requests.PreparedRequest()
@@ -268,6 +292,19 @@ class SinchClient:
             request.headers["Content-Type"] = "application/json"
             request.headers["Content-Length"] = str(len(body))
         return request
+
+
+def _name_outcome(status: int | None) -> str:
+    """Return how a call with this status is counted.
+
+    >>> [_name_outcome(status) for status in (201, 429, 403, 503)]
+    ['ok', 'busy', 'refused', 'failed']
+    """
+    if status is None or status >= 500:
+        return "failed"
+    if 200 <= status < 300:
+        return "ok"
+    return "busy" if status == 429 else "refused"
 
 
 def _raise_refusal(answer: Answer) -> NoReturn:
@@ -310,11 +347,3 @@ def _fill(path: str, fields: Mapping[str, Any]) -> str:
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-def _log_call(
-    method: str, path: str, started: float, fields: Mapping[str, Any], **outcome: Any
-) -> None:
-    duration_ms = round((time.monotonic() - started) * 1000, 1)
-    bound = logger.bind(call=f"{method} {path}", duration_ms=duration_ms, **fields, **outcome)
-    bound.info("sinch called")

@@ -15,7 +15,7 @@ from app.db.engine import Database
 from app.db.schema import verify_database
 from app.db.viewer import NO_WALL, Viewer
 from app.failpoints import failpoints
-from app.sinch.client import SinchClient
+from app.sinch.client import OnCalled, SinchClient
 from app.sinch.schemas import ReportMode
 from app.subscribers.context import SubscriberContext
 
@@ -98,8 +98,11 @@ class Context:
             self.db.verified = True
 
 
-def make_context(config: Config) -> Context:
-    """Build the context from the settings.  Opens no connection."""
+def make_context(config: Config, *, on_called: OnCalled | None = None) -> Context:
+    """Build the context from the settings.  Opens no connection.
+
+    `on_called` is called after each call to Sinch.
+    """
     sinch = SinchClient(
         url=config.sinch.url,
         service_plan_id=config.sinch.service_plan_id,
@@ -108,6 +111,7 @@ def make_context(config: Config) -> Context:
         read_timeout_s=config.sinch.read_timeout_s,
         pool_size=config.web_threads + config.sender_threads,
         on_written=lambda: failpoints.reach("C4"),
+        on_called=on_called,
     )
     db = Database(config.database_url, pool_size=config.web_threads + config.sender_threads)
     return Context(

@@ -29,11 +29,13 @@ from loguru import logger
 from app.config import EXIT_CONFIG, ConfigError, load_config_or_exit
 from app.failpoints import failpoints
 from app.logs import configure_logging
+from app.metrics.process import count_process, count_sinch_call
+from app.sentry import start_sentry
 from app.sms.context import Context, make_context
 from app.webhooks.outgoing.http_client import WebhookHttpClient
 from app.worker import celery_tasks
 from app.worker.broker import make_celery
-from app.worker.start import refuse_wrong_database
+from app.worker.start import choose_folder, refuse_wrong_database
 from app.worker.webhook_workers import WebhookWorkers
 
 _MAX_SHUTDOWN_S = 24.5
@@ -54,24 +56,28 @@ def _use_our_logs(**_: Any) -> None:
 def _open_context(**_: Any) -> Context:
     if _config.failpoint:
         failpoints.arm(*_config.failpoint)
-    ctx = make_context(_config)
+    if _config.monitoring.sentry_dsn:
+        start_sentry(_config.monitoring.sentry_dsn, environment=_config.env)
+    ctx = make_context(_config, on_called=count_sinch_call)
     celery_tasks.use_context(ctx, is_stopping=_is_stopping)
     return ctx
 
 
 @worker_process_init.connect
 def _open_process(**_: Any) -> None:
-    _start_webhook_workers(_open_context())
+    _begin_work(_open_context())
 
 
 @worker_ready.connect
 def _open_pool(sender: Any, **_: Any) -> None:
-    """Start the webhook workers in a pool without processes."""
+    """Begin to work in a pool without processes."""
     if not _webhook_workers and not isinstance(sender.pool, celery.concurrency.prefork.TaskPool):
-        _start_webhook_workers(_open_context())
+        _begin_work(_open_context())
 
 
-def _start_webhook_workers(ctx: Context) -> None:
+def _begin_work(ctx: Context) -> None:
+    """Count this process, and start its webhook workers."""
+    count_process("worker", choose_folder(_config))
     client = WebhookHttpClient(production=_config.production)
     workers = WebhookWorkers(ctx, client, fast=1, slow=2, is_stopping=_is_stopping)
     _webhook_workers.append(workers)

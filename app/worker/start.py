@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 from flask import Flask
 from loguru import logger
@@ -14,6 +15,7 @@ from app.config import EXIT_CONFIG, Background, Config
 from app.db.engine import WrongPragma
 from app.db.schema import WrongDatabase
 from app.health import Readiness
+from app.metrics.process import count_process
 from app.sms.context import Context
 from app.worker.broker import make_celery, ping_broker
 from app.worker.celery_tasks import wake_report_workers, wake_workers
@@ -35,6 +37,7 @@ def start_background(app: Flask, config: Config) -> None:
     """
     ctx: Context = app.extensions["clarion"]
     refuse_wrong_database(ctx)
+    count_process("web", choose_folder(config))
     readiness: Readiness = app.extensions["readiness"]
     watch = Loop("readiness", lambda: _watch(readiness, ctx), delay_s=_WATCH_EVERY_S)
     watch.start()
@@ -53,6 +56,12 @@ def start_background(app: Flask, config: Config) -> None:
     app.extensions["wake_importer"] = threads.wake_importer
     threads.start()
     atexit.register(threads.stop)
+
+
+def choose_folder(config: Config) -> Path | None:
+    """Return the folder in which processes count together; None if there is only one process."""
+    is_alone = config.web_concurrency == 1 and config.background is Background.THREADS
+    return None if is_alone else config.monitoring.metrics_dir
 
 
 def _watch(readiness: Readiness, ctx: Context) -> float:

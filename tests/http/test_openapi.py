@@ -30,12 +30,13 @@ from tests.conftest import examples
 from tests.factories import AUTH, broadcast_to, many_numbers
 
 ROOT = Path(__file__).parents[2]
-# Not part of the document: its own pages, and the callbacks in Sinch's format.
+# Not part of the document: its own pages, callbacks in Sinch's format, and Prometheus's metrics.
 UNDOCUMENTED = {
     "/",
     "/docs",
     "/docs/",
     "/docs/assets/{name}",
+    "/metrics",
     "/openapi.json",
     "/static/{filename}",
     "/webhooks/sinch",

@@ -180,7 +180,7 @@ class Mortal:
 @contextlib.contextmanager
 def living(output: Path, **overrides: str) -> Iterator[Service]:
     """One life under gunicorn, ready to answer; its group is killed afterwards."""
-    environ = settings(**overrides)
+    environ = settings(**{"METRICS_DIR": str(output.parent / "metrics")} | overrides)
     process = fork_server.start(GUNICORN, clean_environ(environ), output)
     service = Service(process, f"http://127.0.0.1:{environ['PORT']}", output)
     try:

@@ -231,7 +231,7 @@ def read_procfile(name: str) -> list[str]:
 @contextlib.contextmanager
 def crew(folder: Path, **overrides: str) -> Iterator[Crew]:
     """Nobody is started yet; nothing of it is left afterwards, and its books balance."""
-    found = Crew(folder, IN_CELERY | overrides)
+    found = Crew(folder, IN_CELERY | {"METRICS_DIR": str(folder / "metrics")} | overrides)
     try:
         yield found
         assert found.violations() == []

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import Connection, func, select
 
 from app.db.base import Metadata
 from app.db.facts import set_metadata
@@ -16,6 +16,14 @@ from app.sms.models.states import BatchState
 _SWEPT_AT, _VIOLATIONS = "swept_at", "violations"
 # After this many missed sweeps the background workers count as stopped.
 _MISSED = 4
+
+
+@dataclass(frozen=True, slots=True)
+class BackgroundMarks:
+    """Marks of the background: its last sweep, and the violations of the last check."""
+
+    swept_at: datetime | None
+    violations: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,24 +49,34 @@ def read_health(ctx: Context) -> BackgroundHealth:
     """Read the current health.  Raises the database's error if it cannot be read."""
     now = ctx.now()
     with ctx.db.read() as tx:
-        rows = tx.execute(select(Metadata.name, Metadata.value))
-        metadata = {row.name: row.value for row in rows}
+        marks = read_marks(tx)
         gates = read_gates(tx, ctx.rules, now)
         attention = select(func.count()).where(Batch.state == BatchState.NEEDS_ATTENTION)
         waiting = tx.execute(attention).scalar_one()
     return BackgroundHealth(
-        background_alive=_is_recent(ctx, metadata.get(_SWEPT_AT), now),
-        is_consistent=metadata.get(_VIOLATIONS, "[]") == "[]",
+        background_alive=_is_recent(ctx, marks.swept_at, now),
+        is_consistent=not marks.violations,
         circuit_open=gates.circuit is not None,
         restoring=gates.restoring,
         attention=waiting,
     )
 
 
-def _is_recent(ctx: Context, swept_at: str | None, now: datetime) -> bool:
+def read_marks(tx: Connection) -> BackgroundMarks:
+    """Read the marks of the background."""
+    rows = tx.execute(select(Metadata.name, Metadata.value))
+    metadata = {row.name: row.value for row in rows}
+    swept_at = metadata.get(_SWEPT_AT)
+    return BackgroundMarks(
+        swept_at=datetime.fromisoformat(swept_at) if swept_at else None,
+        violations=json.loads(metadata.get(_VIOLATIONS, "[]")),
+    )
+
+
+def _is_recent(ctx: Context, swept_at: datetime | None, now: datetime) -> bool:
     if swept_at is None:
         return False
-    age_s = abs((now - datetime.fromisoformat(swept_at)).total_seconds())
+    age_s = abs((now - swept_at).total_seconds())
     return age_s <= max(_MISSED * ctx.rules.sweep_every_s, 10.0)
 
 

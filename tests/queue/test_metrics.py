@@ -1,0 +1,45 @@
+"""Celery's processes count together with those of the web."""
+
+import os
+import signal
+
+import requests
+
+from tests.factories import broadcast_to, many_numbers
+from tests.kills.mortal import wait_until
+from tests.metrics.scrape import Scrape
+from tests.queue.crew import UNHURRIED
+
+
+def test_two_children_of_a_worker_of_which_one_is_killed_agree_with_the_ledger(
+    make_crew, sinch, database_url
+):
+    numbers = many_numbers(8_000)
+    crew = make_crew(database_url, **UNHURRIED).start_web()
+    hand = crew.start_worker()
+    crew.start_beat()
+
+    def read() -> Scrape:
+        return Scrape(requests.get(f"{crew.web.url}/metrics", timeout=30).text)
+
+    wait_until(
+        lambda: read().values("clarion_processes") == {("web",): 1, ("worker",): 2},
+        within_s=60,
+        why="two children work",
+    )
+    crew.wait_until_complete(crew.post(broadcast_to(*numbers[:4_000])))
+    victim = hand.children()[-1]
+    os.kill(victim, signal.SIGKILL)
+    crew.wait_until_complete(crew.post(broadcast_to(*numbers[4_000:])))
+    wait_until(
+        lambda: read().values("clarion_processes") == {("web",): 1, ("worker",): 2},
+        within_s=60,
+        why="the dead child is forgotten and its successor counted",
+    )
+
+    scrape = read()
+    posted = scrape.values("clarion_sinch_calls_total", call="POST /batches")
+    assert posted == {("ok",): 8}
+    assert sum(sinch.references().values()) == 8
+    assert len(sinch.copies()) == 8_000
+    wait_until(lambda: read().sum("clarion_messages") == 8_000, within_s=60, why="counters follow")
