@@ -91,13 +91,12 @@ def confirm_setup(
 
     Raises BadInput for a code that does not fit, Conflict if no set-up is under way.
     """
-    codes = [_make_recovery_code() for _ in range(RECOVERY_CODES)]
     with db.write() as tx:
         now, user = clock.now(), lock_user(tx, user_id)
         if user.factor_step is not None:
             raise Conflict(
-                "The second factor is on already. If you did not see the recovery codes, turn it "
-                "off with a code of your app and set it up again"
+                "The second factor is on already. If you did not see the recovery codes, make new "
+                "ones on the page of your account"
             )
         if user.factor_seed is None:
             raise Conflict("No set-up is under way: begin it on the page of your account")
@@ -107,10 +106,8 @@ def confirm_setup(
                 "code", "That code does not fit: type the one that your app shows now"
             )
         change_user(tx, user_id, factor_step=step)
-        rows = [{"user_id": user_id, "code_hash": _hash_recovery_code(code)} for code in codes]
-        tx.execute(insert(_RECOVERY), rows)
         audit_own(tx, user, "set up second factor", now)
-    return codes
+        return make_recovery_codes(tx, user_id)
 
 
 def turn_off(db: Database, clock: Clock, user_id: int, typed: TypedCode) -> None:
@@ -128,6 +125,15 @@ def turn_off(db: Database, clock: Clock, user_id: int, typed: TypedCode) -> None
             audit_own(tx, user, "turn off second factor", now)
     if wait_s:
         raise CodeRefused(wait_s)
+
+
+def make_recovery_codes(tx: Connection, user_id: int) -> list[str]:
+    """Make recovery codes of a user, in place of those before.  Returns them."""
+    codes = [_make_recovery_code() for _ in range(RECOVERY_CODES)]
+    rows = [{"user_id": user_id, "code_hash": _hash_recovery_code(code)} for code in codes]
+    tx.execute(delete(_RECOVERY).where(_RECOVERY.c.user_id == user_id))
+    tx.execute(insert(_RECOVERY), rows)
+    return codes
 
 
 def count_recovery_codes(db: Database, user_id: int) -> int:

@@ -1,4 +1,4 @@
-"""Users: create, invite, accept an invitation, change the role, reset, list.
+"""Users: create, invite, accept an invitation, change the role, reset, remove, list.
 
 An invitation is a token that sets a password once, within INVITATION_DAYS.  A new one replaces the
 one before.
@@ -132,6 +132,30 @@ def reset_user(db: Database, clock: Clock, name: str, *, actor: str) -> str:
         end_sessions_of(tx, user.id)
         _audit(tx, now, actor, "reset user", user.name)
     return token
+
+
+def remove_user(db: Database, clock: Clock, name: str, *, actor: str) -> None:
+    """Remove a user for good and end the sessions; what has the name as its author keeps it.
+
+    Raises NotFound, and Conflict if no other administrator with a password would be left.
+    """
+    is_admin = _USERS.c.role == Role.ADMIN
+    with db.write() as tx:
+        # All are locked, so that two of them cannot remove each other at the same moment.
+        admins = tx.execute(
+            select(_USERS).where(is_admin).order_by(_USERS.c.id).with_for_update()
+        ).all()
+        user = _lock_named(tx, name)
+        others = [admin for admin in admins if admin.id != user.id and admin.password_hash]
+        if user.role is Role.ADMIN and not others:
+            raise Conflict(
+                f"{user.name} is the last administrator with a password: give another user the "
+                "role admin first"
+            )
+        remove_factor(tx, user.id)
+        end_sessions_of(tx, user.id)
+        tx.execute(delete(_USERS).where(_USERS.c.id == user.id))
+        _audit(tx, clock.now(), actor, "remove user", user.name, {"role": user.role.value})
 
 
 def make_link(page_url: str, token: str) -> str:

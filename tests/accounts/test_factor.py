@@ -5,6 +5,7 @@ from pyotp import TOTP
 from sqlalchemy import select
 
 from app.accounts.factor import (
+    RECOVERY_CODES,
     CodeRefused,
     TypedCode,
     begin_setup,
@@ -13,7 +14,12 @@ from app.accounts.factor import (
     turn_off,
 )
 from app.accounts.models import HalfSignIn, User
-from app.accounts.own import PasswordRefused, change_password
+from app.accounts.own import (
+    PasswordRefused,
+    TypedPassword,
+    change_password,
+    renew_recovery_codes,
+)
 from app.accounts.roles import Role
 from app.accounts.sessions import (
     HALF_S,
@@ -280,8 +286,8 @@ def _sign_out(anna):
 
 
 def _change_password(anna):
-    arguments = anna.accounts.db, anna.accounts.clock, anna.user.id, PASSWORD, "another password"
-    change_password(*arguments, address=ADDRESS)
+    accounts, typed = anna.accounts, TypedPassword(PASSWORD, ADDRESS)
+    change_password(accounts.db, accounts.clock, anna.user.id, typed, "another password")
 
 
 @pytest.mark.parametrize("change", [_change_role, _reset, _sign_out, _change_password])
@@ -391,7 +397,8 @@ def test_the_own_password_is_changed_by_the_present_one(either_accounts):
     old = enter(accounts)
 
     def change(present, new):
-        return change_password(accounts.db, accounts.clock, user.id, present, new, address=ADDRESS)
+        typed = TypedPassword(present, ADDRESS)
+        return change_password(accounts.db, accounts.clock, user.id, typed, new)
 
     with pytest.raises(BadInput, match="12 to 200 characters"):
         change(PASSWORD, "short")
@@ -413,9 +420,8 @@ def test_of_two_who_change_a_password_at_once_one_does(either_accounts):
     accounts, user = either_accounts, join(either_accounts)
 
     def change(new, address):
-        return lambda db: change_password(
-            db, accounts.clock, user.id, PASSWORD, new, address=address
-        )
+        typed = TypedPassword(PASSWORD, address)
+        return lambda db: change_password(db, accounts.clock, user.id, typed, new)
 
     results = at_once(
         accounts.url, change("first password", ADDRESS), change("second password", ELSEWHERE)
@@ -426,8 +432,39 @@ def test_of_two_who_change_a_password_at_once_one_does(either_accounts):
     assert find(accounts, tokens[0])
 
 
+def test_new_recovery_codes_void_the_old_ones_by_the_password(either_anna):
+    accounts, user_id = either_anna.accounts, either_anna.user.id
+
+    def renew(password):
+        typed = TypedPassword(password, ADDRESS)
+        return renew_recovery_codes(accounts.db, accounts.clock, user_id, typed)
+
+    with pytest.raises(PasswordRefused) as refused:
+        renew("wrong wrong wrong")
+    assert count_recovery_codes(accounts.db, user_id) == RECOVERY_CODES
+    accounts.clock.advance(refused.value.wait_s)
+    codes = renew(PASSWORD)
+
+    assert len(set(codes) - set(either_anna.recovery)) == RECOVERY_CODES
+    assert count_recovery_codes(accounts.db, user_id) == RECOVERY_CODES
+    wait_s = _wait_s(accounts, enter(accounts), either_anna.recovery[0])
+    accounts.clock.advance(wait_s)
+    assert find(accounts, _finish(accounts, enter(accounts), codes[0]))
+
+
+def test_without_a_second_factor_there_are_no_recovery_codes(accounts):
+    user = join(accounts)
+
+    with pytest.raises(Conflict, match="no second factor"):
+        renew_recovery_codes(accounts.db, accounts.clock, user.id, TypedPassword(PASSWORD, ADDRESS))
+
+    assert count_recovery_codes(accounts.db, user.id) == 0
+
+
 def test_what_users_do_to_their_account_is_in_the_audit_log(anna):
     accounts = anna.accounts
+    typed = TypedPassword(PASSWORD, ADDRESS)
+    anna.recovery = renew_recovery_codes(accounts.db, accounts.clock, anna.user.id, typed)
     _finish(accounts, enter(accounts), anna.recovery[0])
     turn_off(accounts.db, accounts.clock, anna.user.id, _typed(anna.next_code()))
     _change_password(anna)
@@ -436,6 +473,7 @@ def test_what_users_do_to_their_account_is_in_the_audit_log(anna):
         ("people:Anna", action, "Anna")
         for action in (
             "set up second factor",
+            "renew recovery codes",
             "use recovery code",
             "turn off second factor",
             "change password",

@@ -15,6 +15,7 @@ from app.accounts.users import (
     invite_first_user,
     invite_user,
     list_users,
+    remove_user,
     reset_user,
 )
 from app.errors import BadInput, Conflict, NotFound
@@ -245,12 +246,57 @@ def test_no_session_of_an_old_password_outlives_a_reset(either_accounts):
         either_accounts.clock.advance(120)
 
 
+def remove(accounts, name, *, db=None):
+    return remove_user(db or accounts.db, accounts.clock, name, actor=OPS)
+
+
+def test_a_removed_user_is_signed_out_and_their_name_is_free(either_accounts):
+    join(either_accounts, "Bo", Role.ADMIN)
+    user = join(either_accounts)
+    session = enter(either_accounts)
+
+    remove(either_accounts, "anna")
+
+    assert find(either_accounts, session) is None
+    assert [kept.name for kept in list_users(either_accounts.db)] == ["Bo"]
+    with pytest.raises(SignInRefused):
+        enter(either_accounts)
+    assert join(either_accounts).id > user.id
+
+
+def test_the_last_administrator_stays(either_accounts):
+    join(either_accounts, "Anna", Role.ADMIN)
+    invite(either_accounts, "Bo", Role.ADMIN)
+
+    with pytest.raises(Conflict, match="last administrator"):
+        remove(either_accounts, "Anna")
+    remove(either_accounts, "Bo")
+
+    assert [kept.name for kept in list_users(either_accounts.db)] == ["Anna"]
+
+
+def test_of_two_administrators_who_remove_each_other_at_once_one_stays(either_accounts):
+    for name in ("Anna", "Bo"):
+        join(either_accounts, name, Role.ADMIN)
+
+    results = at_once(
+        either_accounts.url,
+        lambda db: remove(either_accounts, "Anna", db=db),
+        lambda db: remove(either_accounts, "Bo", db=db),
+    )
+
+    assert sorted(type(result) for result in results if result) == [Conflict]
+    assert len(list_users(either_accounts.db)) == 1
+
+
 def test_what_is_done_to_users_is_in_the_audit_log(accounts):
     token = invite(accounts)
     token = invite_user(accounts.db, accounts.clock, "ANNA", actor=OPS)
     accept(accounts, token)
     change_role(accounts.db, accounts.clock, "anna", Role.ADMIN, actor="people:Bo")
     reset_user(accounts.db, accounts.clock, "anna", actor=OPS)
+    join(accounts, "Bo", Role.ADMIN)
+    remove(accounts, "anna")
 
     assert read_audit(accounts) == [
         (OPS, "create user", "Anna"),
@@ -258,6 +304,8 @@ def test_what_is_done_to_users_is_in_the_audit_log(accounts):
         ("people:Anna", "accept invitation", "Anna"),
         ("people:Bo", "change role", "Anna"),
         (OPS, "reset user", "Anna"),
+        ("cli:ops", "create user", "Bo"),
+        (OPS, "remove user", "Anna"),
     ]
 
 

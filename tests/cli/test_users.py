@@ -77,6 +77,20 @@ def test_a_new_link_replaces_the_old_one(run, ctx):
         find_invitation(ctx.db, ctx.clock, old)
 
 
+def test_a_user_is_removed_but_not_the_last_administrator(run, ctx):
+    _join(run, ctx, "Bo", role="admin")
+    _join(run, ctx, "Anna")
+    session = sign_in(ctx.db, ctx.clock, "Anna", PASSWORD, address="192.0.2.1")
+
+    removed, refused, unknown = (run("remove", name) for name in ("anna", "Bo", "Anna"))
+
+    assert removed.output == "anna is removed and signed out everywhere.\n"
+    assert find_session(ctx.db, ctx.clock, session) is None
+    assert (refused.exit_code, "last administrator" in refused.output) == (1, True)
+    assert (unknown.exit_code, "no user with this name" in unknown.output) == (1, True)
+    assert [user.name for user in list_users(ctx.db)] == ["Bo"]
+
+
 def test_a_role_is_changed_and_the_user_signs_in_again(run, ctx):
     _join(run, ctx, "Anna")
     session = sign_in(ctx.db, ctx.clock, "Anna", PASSWORD, address="192.0.2.1")

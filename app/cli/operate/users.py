@@ -13,6 +13,7 @@ from app.accounts.users import (
     invite_user,
     list_users,
     make_link,
+    remove_user,
     reset_user,
 )
 from app.cli.command import TIME, ServiceGroup, name_operator, print_table, verified_context
@@ -68,6 +69,18 @@ def reset(name: str) -> None:
     token = reset_user(ctx.db, ctx.clock, name, actor=name_operator())
     click.echo(f"{name} is signed out everywhere, and the password is void.")
     _print_link(token)
+
+
+@users.command("remove")
+@click.argument("name")
+def remove(name: str) -> None:
+    """Remove a user for good.
+
+    Their sessions end.  Their drafts stay, and so does their name on what they did.
+    """
+    ctx = verified_context()
+    remove_user(ctx.db, ctx.clock, name, actor=name_operator())
+    click.echo(f"{name} is removed and signed out everywhere.")
 
 
 @users.command("list")

@@ -20,7 +20,12 @@ from app.accounts.factor import (
     make_uri,
     turn_off,
 )
-from app.accounts.own import PasswordRefused, change_password
+from app.accounts.own import (
+    PasswordRefused,
+    TypedPassword,
+    change_password,
+    renew_recovery_codes,
+)
 from app.accounts.roles import Role
 from app.errors import BadInput
 from app.http.arguments import collect_errors
@@ -69,7 +74,19 @@ def confirm_factor() -> str | tuple[str, HTTPStatus]:
     except BadInput as e:
         page = render_template("account/setup.html", error=collect_errors(e)["code"])
         return page, HTTPStatus.BAD_REQUEST
-    return render_template("account/codes.html", codes=codes)
+    return render_template("account/codes.html", codes=codes, is_new=True)
+
+
+@blueprint.post("/account/factor/codes")
+@require_role(Role.VIEWER)
+def make_new_codes() -> str | tuple[str, HTTPStatus]:
+    """Show new recovery codes, this once, by the present password; the old ones are void."""
+    user, ctx = current_user(), page_context()
+    try:
+        codes = renew_recovery_codes(ctx.db, ctx.clock, user.user_id, _read_password())
+    except PasswordRefused as e:
+        return _show_account({"codes-password": e.sentence}), e.status
+    return render_template("account/codes.html", codes=codes, is_new=False)
 
 
 @blueprint.post("/account/factor/off")
@@ -92,10 +109,9 @@ def turn_factor_off() -> Response | tuple[str, HTTPStatus]:
 def set_password() -> Response | tuple[str, HTTPStatus]:
     """Change the password by the present one."""
     user, ctx = current_user(), page_context()
-    present, address = request.form.get("present", ""), request.remote_addr or ""
     try:
         new = read_new_password()
-        token = change_password(ctx.db, ctx.clock, user.user_id, present, new, address=address)
+        token = change_password(ctx.db, ctx.clock, user.user_id, _read_password(), new)
     except PasswordRefused as e:
         return _show_account({"present": e.sentence}), e.status
     except BadInput as e:
@@ -103,6 +119,10 @@ def set_password() -> Response | tuple[str, HTTPStatus]:
     start_session(token)
     flash("The password is changed.\nYou are signed out everywhere but here.", "done")
     return redirect(url_for("account.show_account"), HTTPStatus.SEE_OTHER)
+
+
+def _read_password() -> TypedPassword:
+    return TypedPassword(request.form.get("present", ""), request.remote_addr or "")
 
 
 def draw_qr(text: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Pages of users, for administrators: list, create, another role, a new link."""
+"""Pages of users, for administrators: list, create, another role, a new link, remove."""
 
 from datetime import datetime
 from functools import partial
@@ -17,6 +17,7 @@ from app.accounts.users import (
     invite_user,
     list_users,
     make_link,
+    remove_user,
     reset_user,
 )
 from app.errors import BadInput, Conflict, NotFound
@@ -63,14 +64,24 @@ def create() -> Response | tuple[str, HTTPStatus]:
 @require_role(Role.ADMIN)
 def show(user_id: int) -> str:
     """Show a user: the role, and what can be done."""
-    user = _find(user_id)
-    return render_template(
-        "users/user.html",
-        shown=user,
-        state=_describe_state(user, page_context().now()),
-        roles=ROLE_SENTENCES,
-        is_self=_is_self(user),
-    )
+    return _show_one(_find(user_id))
+
+
+@blueprint.get("/users/<int:user_id>/remove")
+@require_role(Role.ADMIN)
+def ask_to_remove(user_id: int) -> str:
+    """Show what a removal does before it is done."""
+    return _show_one(_find_other(user_id), is_removing=True)
+
+
+@blueprint.post("/users/<int:user_id>/remove")
+@require_role(Role.ADMIN)
+def remove(user_id: int) -> Response:
+    """Remove a user for good, and end their sessions."""
+    ctx, user = page_context(), _find_other(user_id)
+    remove_user(ctx.db, ctx.clock, user.name, actor=describe_actor())
+    flash(f"{user.name} is removed.\nTheir name stays on what they did.", "done")
+    return redirect(url_for("users.list_all"), HTTPStatus.SEE_OTHER)
 
 
 @blueprint.post("/users/<int:user_id>/role")
@@ -130,6 +141,17 @@ def _flash_link(token: str) -> None:
     link = make_link(current_app.config["PAGE_URL"], token)
     once = f"It works once, within {INVITATION_DAYS} days, and is shown only now."
     flash(f"Give them this link: {link}\n{once}", "done")
+
+
+def _show_one(user: UserRow, *, is_removing: bool = False) -> str:
+    return render_template(
+        "users/user.html",
+        shown=user,
+        state=_describe_state(user, page_context().now()),
+        roles=ROLE_SENTENCES,
+        is_self=_is_self(user),
+        is_removing=is_removing,
+    )
 
 
 def _show_list(name: str, role: str, errors: dict[str, Any]) -> str:

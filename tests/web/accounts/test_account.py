@@ -125,10 +125,13 @@ def test_a_second_set_up_is_refused(service):
     visitor = visit(service, Role.VIEWER)
     _set_up(visitor)
 
-    for path in ("/account/factor", "/account/factor/confirm"):
+    for path, way_out in (
+        ("/account/factor", "turn it off"),
+        ("/account/factor/confirm", "make new"),
+    ):
         answer = visitor.post(path, {"code": "123456"}, on="/account")
         assert answer.status_code == 409
-        assert "turn it off" in read_text(answer)
+        assert way_out in read_text(answer)
 
 
 def test_a_code_turns_it_off(service):
@@ -140,6 +143,21 @@ def test_a_code_turns_it_off(service):
     assert (done.status_code, done.location) == (303, "/account")
     assert "The second factor is off." in read_text(visitor.get("/account"))
     assert Visitor(service).sign_in("a viewer").location == "/overview"
+
+
+def test_new_recovery_codes_are_shown_once_by_the_password(service):
+    visitor = visit(service, Role.VIEWER)
+    _, old = _set_up(visitor)
+
+    page = visitor.post("/account/factor/codes", {"present": PASSWORD}, on="/account")
+
+    new = re.findall(r"<code>([a-z0-9-]{19})</code>", page.text)
+    assert (len(new), set(new) & set(old)) == (10, set())
+    assert "The recovery codes before them are void." in read_text(page)
+    assert not any(code in visitor.get("/account").text for code in new)
+    assert _finish(_half(service, "a viewer"), old[0]).status_code == 401
+    wrong = visitor.post("/account/factor/codes", {"present": "wrong wrong"}, on="/account")
+    assert (wrong.status_code, 'id="codes-password-error"' in wrong.text) == (401, True)
 
 
 def test_a_wrong_code_does_not_turn_it_off(service):

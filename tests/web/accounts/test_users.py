@@ -5,6 +5,7 @@ import re
 import pytest
 
 from app.accounts.roles import Role
+from tests.web.new.drafting import begin
 from tests.web.visitor import PASSWORD, Visitor, read_text, visit
 
 _LINK = re.compile(r"https?://\S+?(/invite/[\w-]+)")
@@ -80,7 +81,31 @@ def test_administrators_cannot_lock_themselves_out(admin):
     assert "This is you." in read_text(admin.get(page))
     assert admin.post(f"{page}/role", {"role": "viewer"}, on="/users").status_code == 409
     assert admin.post(f"{page}/link", on="/users").status_code == 409
+    assert admin.get(f"{page}/remove").status_code == 409
+    assert admin.post(f"{page}/remove", on="/users").status_code == 409
     assert admin.get("/users").status_code == 200
+
+
+def test_a_user_is_removed_for_good_and_their_draft_stays(admin, service):
+    create(admin, "Jonas", "author")
+    visitor, _ = accept(service, _LINK.search(read_text(admin.get("/users")))[1])
+    draft = begin(visitor, "The kayaks are back")
+    page = page_of(admin, "Jonas")
+
+    asked = read_text(admin.get(f"{page}/remove"))
+    assert "Remove Jonas for good?" in asked
+    assert "Stays: their drafts and broadcasts, and their name on what they did." in asked
+    answer = admin.post(f"{page}/remove", on=f"{page}/remove")
+
+    assert answer.location == "/users"
+    text = read_text(admin.get("/users"))
+    assert "Jonas is removed." in text
+    assert "Jonas Author" not in text
+    assert visitor.get("/overview").status_code == 303
+    assert visitor.sign_in("Jonas").status_code == 401
+    assert admin.get(page).status_code == 404
+    assert "Jonas" in read_text(admin.get("/drafts"))
+    assert admin.get(f"{draft}/text").status_code == 200
 
 
 @pytest.mark.parametrize("name", ["", " ", "x" * 61, "a\u200bb"])
@@ -110,7 +135,7 @@ def test_others_see_no_users(service, admin, role):
     assert 'href="/users"' not in visitor.get("/overview").text
     assert 'href="/users"' in admin.get("/overview").text
     assert [visitor.get(path).status_code for path in ("/users", page)] == [403, 403]
-    for path in ("/users", f"{page}/role", f"{page}/link"):
+    for path in ("/users", f"{page}/role", f"{page}/link", f"{page}/remove"):
         answer = visitor.post(path, {"name": "x", "role": "admin"}, on="/overview")
         assert answer.status_code == 403
 
