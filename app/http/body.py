@@ -6,6 +6,7 @@ body is refused before anything of it is stored.
 """
 
 from collections.abc import Iterator
+from typing import IO
 
 from flask import Request
 from werkzeug.exceptions import ClientDisconnected, HTTPException, RequestEntityTooLarge
@@ -35,6 +36,12 @@ def read_blocks(req: Request, max_bytes: int) -> Iterator[bytes]:
         yield block
     if received < (req.content_length or 0):
         raise BadInput(_TOO_SHORT)
+
+
+def read_stream(stream: IO[bytes]) -> Iterator[bytes]:
+    """Yield the file of a form in blocks."""
+    while block := stream.read(BLOCK_BYTES):
+        yield block
 
 
 def read_body(req: Request, max_bytes: int) -> bytes:

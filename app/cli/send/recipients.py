@@ -1,18 +1,21 @@
 """Recipients of `flask send`: numbers of the command line and of a CSV file, with their values."""
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
 from app.cli.command import count_of
-from app.phone.e164 import remove_duplicates
 from app.phone.reader import PhoneReader
-from app.phone.spelling import is_landline
-from app.subscribers.lists.permissions import REASONS, Permission
-from app.subscribers.lists.phone_list import ListedPhone, PhoneList, open_phone_list
+from app.subscribers.lists.permissions import REASONS
+from app.subscribers.lists.phone_list import (
+    ListedPhone,
+    PhoneList,
+    SortedPhones,
+    open_phone_list,
+    sort_phones,
+)
 from app.subscribers.lists.reader import UnusableFile
 
 _MAX_SHOWN = 20
@@ -38,15 +41,7 @@ class RecipientOptions:
     marketing: bool
 
 
-@dataclass(slots=True)
-class Recipients:
-    """Recipients in E.164, each once, and their values: `{placeholder: {recipient: value}}`."""
-
-    phones: list[str] = field(default_factory=list)
-    parameters: dict[str, dict[str, str]] = field(default_factory=dict)
-
-
-def read_recipients(options: RecipientOptions) -> Recipients:
+def read_recipients(options: RecipientOptions) -> SortedPhones:
     """Return the recipients of --to or --csv.
 
     Lists the entries that are no phone numbers, and raises UsageError for them unless
@@ -73,47 +68,31 @@ def read_recipients(options: RecipientOptions) -> Recipients:
         raise click.UsageError(f"--csv: {options.csv_path}: {_name_options(e.sentence)}") from e
 
 
-def _read_phones(phones: PhoneList, options: RecipientOptions) -> Recipients:
+def _read_phones(phones: PhoneList, options: RecipientOptions) -> SortedPhones:
     reader = PhoneReader(
         country=options.country,
         without_plus=options.without_plus or phones.is_international,
         check=False,
     )
-    found, errors, left_out = Recipients(), list[str](), Counter[str]()
-    landlines = list[str]()
-    for row in phones.rows:
-        if _is_left_out(row, marketing=options.marketing):
-            left_out[f"column {row.said_by!r}: {REASONS[row.permission or Permission.LEFT]}"] += 1
-            continue
-        try:
-            phone = reader.read(row.cell)
-        except ValueError as e:
-            source = f"line {row.line}" if row.line else "--to"
-            errors.append(f"{source}: {row.cell[:64]!r} is not a phone number: {e}")
-            continue
-        found.phones.append(phone)
-        if is_landline(phone):
-            landlines.append(f"line {row.line}" if row.line else phone)
-        for name, value in row.values.items():  # of a number that comes twice the first
-            found.parameters.setdefault(name, {}).setdefault(phone, value)
-    if landlines:
-        shown = ", ".join(_list(landlines))
+    found = sort_phones(phones.rows, reader, marketing=options.marketing)
+    if found.landlines:
+        shown = ", ".join(_list([_locate(row) for row in found.landlines]))
         click.echo(f"warning: landlines get no texts in most countries: {shown}", err=True)
-    for reason, rows in left_out.items():
+    for (header, permission), rows in found.left_out.items():
+        reason = f"column {header!r}: {REASONS[permission]}"
         click.echo(f"{count_of(rows, 'row')} left out, {reason}", err=True)
-    _report(errors, valid=len(found.phones), options=options)
-    recipients = remove_duplicates(found.phones)
-    if len(recipients) < len(found.phones):
-        removed = count_of(len(found.phones) - len(recipients), "duplicate")
-        click.echo(f"{removed} removed", err=True)
-    found.phones = recipients
+    errors = [
+        f"{_locate(row, '--to')}: {row.cell[:64]!r} is not a phone number: {reason}"
+        for row, reason in found.wrong
+    ]
+    _report(errors, valid=len(found.phones) + found.duplicates, options=options)
+    if found.duplicates:
+        click.echo(f"{count_of(found.duplicates, 'duplicate')} removed", err=True)
     return found
 
 
-def _is_left_out(row: ListedPhone, *, marketing: bool) -> bool:
-    """Return True if a column of the row says that its person wants no such text."""
-    needed = Permission.NOT_GIVEN if marketing else Permission.LEFT
-    return row.permission is not None and row.permission >= needed
+def _locate(row: ListedPhone, otherwise: str = "") -> str:
+    return f"line {row.line}" if row.line else otherwise or row.cell
 
 
 def _name_options(reason: str) -> str:

@@ -31,7 +31,7 @@ from app.cli.command import (
 from app.cli.interrupts import interrupts
 from app.cli.operate.broadcasts import count_deferred, describe_exclusions
 from app.cli.send.quotes import print_quote
-from app.cli.send.recipients import RecipientOptions, Recipients, read_recipients
+from app.cli.send.recipients import RecipientOptions, read_recipients
 from app.csv_cells import format_lines
 from app.errors import BroadcastDuplicated, ClarionError
 from app.http.arguments import reject_fields
@@ -48,6 +48,7 @@ from app.sms.quotes.serialize import serialize_quote
 from app.sms.request.model import BroadcastRequest
 from app.sms.request.prepare import prepare_request
 from app.sms.request.schemas import BroadcastSchema, check_times
+from app.subscribers.lists.phone_list import SortedPhones
 
 CLIENT = "cli"
 EXIT_NOT_ALL_SENT = 1
@@ -160,7 +161,7 @@ def _make_body(ctx: Context, options: dict[str, Any]) -> dict[str, Any]:
     if len(given) > 1:
         raise click.UsageError(f"{' and '.join(given)} exclude each other: give one of them")
     template = _read_template(options["template"])
-    found = Recipients()
+    found = SortedPhones()
     if options["tag"] is None:
         country = options["country"] or ctx.subscriber_context.rules.default_country
         names = _find_names(ctx, options["message"], template)

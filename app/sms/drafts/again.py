@@ -11,7 +11,7 @@ from app.phone.e164 import find_pseudonyms
 from app.sms.content.placeholders import DEFAULT
 from app.sms.content.templates import TemplateMissing, load_template
 from app.sms.context import Context
-from app.sms.drafts.numbers import MAX_PASTED
+from app.sms.drafts.numbers import MAX_NUMBERS
 from app.sms.drafts.store import save_draft
 from app.sms.lifecycle.find import find_broadcast
 from app.sms.models.broadcast import Chunk
@@ -74,9 +74,9 @@ def _copy_audience(row: Row[Any]) -> dict[str, Any]:
 
 def _copy_numbers(tx: Connection, row: Row[Any], sentences: list[str]) -> str | None:
     """Return the numbers, one a line; None if they are too many, or all erased."""
-    if row.recipients > MAX_PASTED:
+    if row.recipients > MAX_NUMBERS:
         sentences.append(
-            f"Its {row.recipients:,} numbers are not copied: more than {MAX_PASTED:,} belong in a "
+            f"Its {row.recipients:,} numbers are not copied: more than {MAX_NUMBERS:,} belong in a "
             "file, with a tag."
         )
         return None

@@ -9,13 +9,14 @@ from app.sms.audience.expand import count_recipients, iterate_chunks
 from app.sms.caps.prices import Cost, read_prices
 from app.sms.content.placeholders import fill_text
 from app.sms.context import Context
-from app.sms.drafts.request import TEXT_KEYS, make_request, select_text
+from app.sms.drafts.request import TEXT_KEYS, make_request, merge_values, select_text
 from app.sms.models.states import Category
 from app.sms.quotes.estimate import Estimate, estimate_request
 from app.sms.request.model import BroadcastRequest, collect_defaults
 from app.sms.request.prepare import prepare_request
 from app.sms.request.schemas import BroadcastRequestSchema
 from app.subscribers.audiences.audience import Audience
+from app.subscribers.lists.phone_list import SortedPhones
 from app.text.lookalikes import NonGsmCharacter, find_non_gsm_characters, suggest_gsm_text
 
 # More people are not looked at while a text is written.
@@ -70,12 +71,12 @@ class PersonCopy:
     number: int
 
 
-def count_text(ctx: Context, body: Mapping[str, Any], numbers: str | None) -> TextCount:
+def count_text(ctx: Context, body: Mapping[str, Any], listed: SortedPhones | None) -> TextCount:
     """Count the text of a draft's body over its audience, else over all subscribers.
 
     Raises ValidationError, BadInput, NotFound and Conflict for a text that cannot be sent.
     """
-    request, is_everybody = _make_request(ctx, body, numbers)
+    request, is_everybody = _make_request(ctx, body, listed)
     return _count(ctx, request, is_everybody=is_everybody)
 
 
@@ -96,22 +97,22 @@ def _count(ctx: Context, request: BroadcastRequest, *, is_everybody: bool) -> Te
     )
 
 
-def count_draft(ctx: Context, body: Mapping[str, Any], numbers: str | None) -> DraftCount:
+def count_draft(ctx: Context, body: Mapping[str, Any], listed: SortedPhones | None) -> DraftCount:
     """Count a draft's audience at its start: who gets it, who waits, and who is left out.
 
     What is not chosen yet counts as the API's default.  Raises as make_request does, and NotFound
     and BadInput for an audience without people or of unknown tags.
     """
-    request = make_request({"message": "-", **body}, numbers, now=ctx.now())
+    request = make_request({"message": "-", **body}, listed, now=ctx.now())
     request = prepare_request(ctx, request)
     total = count_recipients(ctx, request)
     estimate = estimate_request(ctx, request, limit=MAX_COUNTED)
     return DraftCount(estimate, total, min(total, MAX_COUNTED))
 
 
-def find_cheaper(ctx: Context, body: Mapping[str, Any], numbers: str | None) -> CheaperText:
+def find_cheaper(ctx: Context, body: Mapping[str, Any], listed: SortedPhones | None) -> CheaperText:
     """Return what is dear in the text of a draft's body, and how it counts without that."""
-    request, is_everybody = _make_request(ctx, body, numbers)
+    request, is_everybody = _make_request(ctx, body, listed)
     texts = _list_texts(request)
     characters = find_non_gsm_characters("\n".join(texts.values()))
     cheaper = {key: suggest_gsm_text(text) or text for key, text in texts.items()}
@@ -130,13 +131,13 @@ def find_cheaper(ctx: Context, body: Mapping[str, Any], numbers: str | None) -> 
 
 
 def fill_for_person(
-    ctx: Context, body: Mapping[str, Any], numbers: str | None, *, number: int
+    ctx: Context, body: Mapping[str, Any], listed: SortedPhones | None, *, number: int
 ) -> PersonCopy | None:
     """Return the copy of the person at this place of the audience, 0 for the longest one.
 
     Returns None for an empty audience.  A place past the end is that of the first person.
     """
-    request, _ = _make_request(ctx, body, numbers)
+    request, _ = _make_request(ctx, body, listed)
     copies = islice(_fill_all(ctx, request), MAX_COUNTED)
     if number == 0:
         return max(copies, key=lambda copy: len(copy.text), default=None)
@@ -146,9 +147,9 @@ def fill_for_person(
     return next(islice(copies, number - 2, None), first)
 
 
-def fill_for_first(ctx: Context, body: Mapping[str, Any], numbers: str | None) -> str:
+def fill_for_first(ctx: Context, body: Mapping[str, Any], listed: SortedPhones | None) -> str:
     """Return the copy of the audience's first person; without people that of the defaults."""
-    request, _ = _make_request(ctx, body, numbers)
+    request, _ = _make_request(ctx, body, listed)
     first = next(_fill_all(ctx, request), None)
     return first.text if first else fill_text(request.text, collect_defaults(request))
 
@@ -175,17 +176,18 @@ def _list_texts(request: BroadcastRequest) -> dict[str | None, str]:
 
 
 def _make_request(
-    ctx: Context, body: Mapping[str, Any], numbers: str | None
+    ctx: Context, body: Mapping[str, Any], listed: SortedPhones | None
 ) -> tuple[BroadcastRequest, bool]:
     """Return a prepared request of what is known so far, and True without an audience."""
     request: BroadcastRequest = BroadcastRequestSchema(only=TEXT_KEYS).load(select_text(body))
     audience = body.get("audience")
-    is_everybody = not audience and not numbers
+    is_everybody = not audience and not listed
     return prepare_request(
         ctx,
         replace(
             request,
-            recipients=numbers.split("\n") if numbers else [],
+            recipients=listed.phones if listed else [],
+            parameters=merge_values(listed, request.parameters),
             audience=Audience.from_json(audience)
             if audience
             else (Audience() if is_everybody else None),

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from app.phone.e164 import remove_duplicates
 from app.phone.reader import PhoneReader
 
-# More belong in a file.
-MAX_PASTED = 10_000
+# Of a draft, pasted or in its file: more belong in an import.
+MAX_NUMBERS = 10_000
 _BETWEEN = re.compile(r"[,;\t]")
 _MAX_SHOWN = 40
 

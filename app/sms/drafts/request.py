@@ -1,11 +1,21 @@
 """Requests from drafts, by the schema of the API, so that both have one truth about errors."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
+from sqlalchemy import Row
+
+from app.errors import Conflict, NotFound
+from app.sms.content.placeholders import Parameters, find_placeholders
+from app.sms.content.templates import view_usable_template
+from app.sms.context import Context
+from app.sms.drafts.people_file import PeopleFile, sort_people
+from app.sms.models.states import Category
 from app.sms.request.model import BroadcastRequest
 from app.sms.request.schemas import BroadcastSchema
+from app.subscribers.lists.phone_list import SortedPhones
 
 # Hours after its start in which a broadcast is tried; the body of the API has the time instead.
 END_AFTER = "end_after_h"
@@ -14,9 +24,9 @@ TEXT_KEYS = ("message", "template", "language", "parameters")
 
 
 def make_request(
-    known: Mapping[str, Any], numbers: str | None, *, now: datetime
+    known: Mapping[str, Any], listed: SortedPhones | None, *, now: datetime
 ) -> BroadcastRequest:
-    """Return the request of a draft's body and numbers.
+    """Return the request of a draft's body and of the people that it lists, if any.
 
     Raises ValidationError and BadInput for what is missing.
     """
@@ -26,10 +36,13 @@ def make_request(
     if hours is not None:
         start = datetime.fromisoformat(body["send_at"]) if "send_at" in body else now
         body["expire_at"] = (start + timedelta(hours=hours)).isoformat()
-    if numbers:
-        body["recipients"] = numbers.split("\n")
+    if listed:
         # Those of the audience that a copied broadcast had.
         body.pop("fields", None)
+        body |= {
+            "recipients": listed.phones,
+            "parameters": merge_values(listed, body.get("parameters", {})),
+        }
     request: BroadcastRequest = BroadcastSchema().load(body)
     return request
 
@@ -38,3 +51,44 @@ def select_text(body: Mapping[str, Any]) -> dict[str, Any]:
     """Return the keys of a draft's body that make its text: a template counts before a message."""
     unused = "message" if "template" in body else None
     return {name: body[name] for name in TEXT_KEYS if name in body and name != unused}
+
+
+def merge_values(listed: SortedPhones | None, defaults: Parameters) -> Parameters:
+    """Return the values of people who are listed beside the defaults of placeholders."""
+    own = listed.parameters if listed else {}
+    names = dict.fromkeys((*own, *defaults))
+    return {name: {**own.get(name, {}), **defaults.get(name, {})} for name in names}
+
+
+def list_people(
+    ctx: Context, draft: Row[Any], body: Mapping[str, Any] | None = None
+) -> SortedPhones | None:
+    """Return the pasted numbers of a draft, or the people of its file; None for an audience.
+
+    The people have values for the text of the draft's body, or of another one.
+    """
+    if draft.numbers:
+        return SortedPhones(draft.numbers.split("\n"))
+    if draft.file and draft.file["is_chosen"]:
+        return sort_for_body(ctx, PeopleFile.from_json(draft.file), body or draft.body)
+    return None
+
+
+def sort_for_body(ctx: Context, file: PeopleFile, body: Mapping[str, Any]) -> SortedPhones:
+    """Return whom the text of a draft's body reaches by a file, and with which values."""
+    marketing = body.get("category") == Category.MARKETING
+    return sort_people(file, find_names(ctx, body), marketing=marketing)
+
+
+def find_names(ctx: Context, body: Mapping[str, Any]) -> list[str]:
+    """Return the placeholders of a draft's text, those of all languages of its template."""
+    texts = [body.get("message", "")]
+    if "template" in body:
+        with suppress(NotFound, Conflict):
+            texts = list(view_usable_template(ctx, body["template"]["name"]).texts.values())
+    return find_placeholders(" ".join(texts))
+
+
+def find_open_names(ctx: Context, body: Mapping[str, Any]) -> list[str]:
+    """Return the placeholders of a draft's text that have no default."""
+    return [name for name in find_names(ctx, body) if name not in body.get("parameters", {})]

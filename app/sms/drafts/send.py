@@ -15,7 +15,7 @@ from app.sms.broadcasts.idempotency import make_key
 from app.sms.context import Context
 from app.sms.drafts.approval import ApprovalMissing, needs_approval
 from app.sms.drafts.count import fill_for_first
-from app.sms.drafts.request import make_request
+from app.sms.drafts.request import list_people, make_request
 from app.sms.drafts.store import DraftChanged, find_draft, mark_sent
 from app.sms.quotes.quote import read_quoted
 from app.sms.quotes.serialize import serialize_quote
@@ -25,7 +25,7 @@ from app.sms.request.schemas import BroadcastSchema
 
 def quote_draft(ctx: Context, draft: Row[Any]) -> dict[str, Any]:
     """Return the quote of a draft as the API shows it.  Raises what sending would raise."""
-    request = make_request(draft.body, draft.numbers, now=ctx.now())
+    request = make_request(draft.body, list_people(ctx, draft), now=ctx.now())
     return serialize_quote(ctx, request, dry_run=False)
 
 
@@ -52,7 +52,7 @@ def send_draft(
     quoted = read_quoted(ctx, quote)
     if quoted and needs_approval(ctx, draft, quoted["recipients"]):
         raise ApprovalMissing("A second person has to approve it first: nothing was sent.")
-    request = make_request(draft.body, draft.numbers, now=ctx.now())
+    request = make_request(draft.body, list_people(ctx, draft), now=ctx.now())
     request = replace(request, quote=quote, created_by=user)
     key = replace(
         make_key(f"draft {public_id} {version}"),
@@ -88,7 +88,7 @@ def send_test(
     """
     body = {
         "recipients": [phone],
-        "message": fill_for_first(ctx, draft.body, draft.numbers),
+        "message": fill_for_first(ctx, draft.body, list_people(ctx, draft)),
         "reference": f"test of {draft.title}",
     }
     body |= {"sender": draft.body["sender"]} if "sender" in draft.body else {}

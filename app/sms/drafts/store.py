@@ -5,13 +5,14 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, delete, insert, select, update
+from sqlalchemy import Connection, Row, Select, delete, insert, or_, select, update
 
 from app.db.base import table_of
 from app.errors import Conflict, NotFound
 from app.ids import ID_CHARACTERS
 from app.pagination import Page, make_page
 from app.sms.context import Context
+from app.sms.drafts.people_file import forget_in_file
 from app.sms.models.broadcast import Broadcast
 from app.sms.models.draft import StoredDraft
 
@@ -101,7 +102,7 @@ def delete_draft(ctx: Context, public_id: str) -> None:
 def mark_sent(tx: Connection, public_id: str, version: int, broadcast_id: int) -> None:
     """Make a draft the broadcast that is stored in this transaction.  Raises DraftChanged."""
     # The broadcast has the numbers.
-    change_version(tx, public_id, version, broadcast_id=broadcast_id, numbers=None)
+    change_version(tx, public_id, version, broadcast_id=broadcast_id, numbers=None, file=None)
 
 
 def change_version(tx: Connection, public_id: str, version: int, **columns: Any) -> None:
@@ -119,13 +120,17 @@ def change_version(tx: Connection, public_id: str, version: int, **columns: Any)
 
 
 def forget_in_drafts(tx: Connection, phone: str) -> None:
-    """Remove a number from drafts."""
-    query = select(_DRAFTS.c.id, _DRAFTS.c.numbers)
-    found = query.where(_DRAFTS.c.numbers.contains(phone)).with_for_update()
-    for row in tx.execute(found).all():
-        numbers = "\n".join(number for number in row.numbers.split("\n") if number != phone)
-        ours = update(_DRAFTS).where(_DRAFTS.c.id == row.id)
-        tx.execute(ours.values(numbers=numbers or None, version=_DRAFTS.c.version + 1))
+    """Remove a number from drafts, and the rows of files that have it, however it is written."""
+    query = select(_DRAFTS.c.id, _DRAFTS.c.numbers, _DRAFTS.c.file)
+    found = or_(_DRAFTS.c.numbers.contains(phone), _DRAFTS.c.file.is_not(None))
+    for row in tx.execute(query.where(found).with_for_update()).all():
+        numbers = [number for number in (row.numbers or "").split("\n") if number != phone]
+        left = {"numbers": "\n".join(numbers) or None, "file": row.file}
+        if row.file:
+            left["file"] = forget_in_file(row.file, phone)
+        if left != {"numbers": row.numbers, "file": row.file}:
+            ours = update(_DRAFTS).where(_DRAFTS.c.id == row.id)
+            tx.execute(ours.values(**left, version=_DRAFTS.c.version + 1))
 
 
 def purge_old_drafts(ctx: Context) -> int:

@@ -26,8 +26,10 @@ class StoredDraft(Base):
     title: Mapped[str] = mapped_column(String(64))
     # What is known so far, as the JSON body of POST /api/broadcast without its recipients.
     body: Mapped[dict[str, Any]]
-    # The recipients in E.164, one per line, unless there is an audience.
+    # The recipients in E.164, one per line, unless there is an audience or a file.
     numbers: Mapped[str | None] = mapped_column(Text)
+    # A CSV file of recipients: its rows, what its columns are, and which rows are left out.
+    file: Mapped[dict[str, Any] | None]
     created_at: Mapped[datetime]
     created_by: Mapped[str] = mapped_column(String(MAX_USER_NAME))
     changed_at: Mapped[datetime]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
 from app.csv_cells import read_harmless
@@ -47,6 +47,7 @@ from app.subscribers.profiles.entry import GivenConsent, SubscriberEntry, choose
 _MAX_CELL_SHOWN = 64
 WHOLE_ROW = -1
 NO_CONSENT = "A consent needs its wording, its source and its time."
+TOO_MANY_CELLS = "More cells than headers."
 LANDLINE = "A landline: it gets no texts in most countries."
 
 _DETAILS = (FIRST_NAME, LAST_NAME, LANGUAGE, TIME_ZONE, ACTIVE)
@@ -144,10 +145,10 @@ class RowParser:
             if isinstance(result, SubscriberEntry):
                 parsed.add(row.line, result)
                 if is_landline(result.phone):
-                    cell = self._show(row, self._phone_at, LANDLINE)
+                    cell = show_rejected(row, self._headers, self._phone_at, LANDLINE)
                     parsed.landlines.append((result.phone, cell))
             else:
-                parsed.rejected += [self._show(row, *error) for error in result]
+                parsed.rejected += [show_rejected(row, self._headers, *error) for error in result]
                 parsed.refused += 1
         return parsed
 
@@ -185,7 +186,7 @@ class RowParser:
         errors: list[tuple[int, str]] = []
         width = len(self._headers)
         if len(cells) > width and any(cell.strip() for cell in cells[width:]):
-            errors.append((WHOLE_ROW, "More cells than headers."))
+            errors.append((WHOLE_ROW, TOO_MANY_CELLS))
         cells += [""] * (width - len(cells))
         values: dict[str, Any] = {}
         for position, name, read in self._readers:
@@ -258,15 +259,24 @@ class RowParser:
             consent=consent,
         )
 
-    def _show(self, row: Row, position: int, reason: str) -> RejectedCell:
-        whole = position == WHOLE_ROW
-        return RejectedCell(
-            line=row.line,
-            position=position,
-            header="" if whole else self._headers[position][:_MAX_CELL_SHOWN],
-            cell="" if whole else row.cells[position].replace("\0", "�")[:_MAX_CELL_SHOWN],
-            reason=reason,
-        )
+
+class _Cells(Protocol):
+    @property
+    def line(self) -> int: ...
+    @property
+    def cells(self) -> Sequence[str]: ...
+
+
+def show_rejected(row: _Cells, headers: Sequence[str], position: int, reason: str) -> RejectedCell:
+    """Return a cell of a row as it is shown, or the whole row, with what is wrong with it."""
+    whole = position == WHOLE_ROW
+    return RejectedCell(
+        line=row.line,
+        position=position,
+        header="" if whole else headers[position][:_MAX_CELL_SHOWN],
+        cell="" if whole else row.cells[position].replace("\0", "�")[:_MAX_CELL_SHOWN],
+        reason=reason,
+    )
 
 
 def _split_name(name: str) -> dict[str, str]:

@@ -150,6 +150,11 @@ def find_phone_column(first_row: Sequence[str], column: str | None = None) -> tu
     return indexes[0], not numbers
 
 
+def has_headers(first_row: Sequence[str]) -> bool:
+    """Return True unless a cell of the first row is a phone number."""
+    return not any(map(_holds_number, first_row))
+
+
 def _require_person(plain: Sequence[str], index: int) -> None:
     """Raise UnusableHeaders in a log of texts: its numbers may be ours instead of the people's."""
     directions = WORDS["directions"]

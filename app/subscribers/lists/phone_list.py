@@ -1,11 +1,15 @@
 """Phone numbers of a CSV file: the cells of one column, below its header or without one."""
 
 import io
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import NamedTuple
 
+from app.phone.e164 import remove_duplicates
+from app.phone.reader import PhoneReader
+from app.phone.spelling import is_landline
 from app.subscribers.lists.columns import (
     find_field,
     find_header,
@@ -16,6 +20,7 @@ from app.subscribers.lists.permissions import Permission, PermissionColumns, fin
 from app.subscribers.lists.reader import (
     EmptyFile,
     FileChunk,
+    Heading,
     RowReader,
     UnusableHeaders,
     read_heading,
@@ -53,6 +58,22 @@ class PhoneList:
         return self.header is not None and is_international(self.header)
 
 
+@dataclass(slots=True)
+class SortedPhones:
+    """Numbers in E.164, each once, and their values as `{name: {number: value}}`.
+
+    `wrong` are rows without a number, with the reason; `left_out` counts rows by the header of the
+    column which says that their person wants no such text; `landlines` are rows with one.
+    """
+
+    phones: list[str] = field(default_factory=list)
+    parameters: dict[str, dict[str, str]] = field(default_factory=dict)
+    wrong: list[tuple[ListedPhone, str]] = field(default_factory=list)
+    left_out: Counter[tuple[str, Permission]] = field(default_factory=Counter)
+    landlines: list[ListedPhone] = field(default_factory=list)
+    duplicates: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class _Columns:
     phone: int
@@ -73,18 +94,62 @@ def open_phone_list(
     `column` is the header above the numbers, `encoding` that of a file without a byte order mark,
     `names` the columns whose values are wanted as well.  Raises UnusableFile and UnusableHeaders.
     """
-    chunks = split_chunks(blocks, encoding)
-    first = next(chunks, FileChunk(1, ""))
     try:
-        heading = read_heading(first)
+        heading, lines = open_file(blocks, encoding)
     except EmptyFile:
         return PhoneList(iter(()))
     index, has_header = find_phone_column(heading.headers, column)
     columns = _name_columns(heading.headers, index, names) if has_header else _Columns(index)
-    start = heading.first_line if has_header else heading.line
-    lines = (line for chunk in chain((first,), chunks) for line in io.StringIO(chunk.text))
-    rows = RowReader(islice(lines, start - 1, None), delimiter=heading.delimiter, first_line=start)
+    rows = read_rows(heading, lines, has_header=has_header)
     return PhoneList(_read_rows(rows, columns), heading.headers[index] if has_header else None)
+
+
+def open_file(blocks: Iterable[bytes], encoding: str) -> tuple[Heading, Iterator[str]]:
+    """Return the first row of a file and all its lines.  Raises UnusableFile and EmptyFile."""
+    chunks = split_chunks(blocks, encoding)
+    first = next(chunks, FileChunk(1, ""))
+    heading = read_heading(first)
+    return heading, (line for chunk in chain((first,), chunks) for line in io.StringIO(chunk.text))
+
+
+def read_rows(heading: Heading, lines: Iterator[str], *, has_header: bool) -> RowReader:
+    """Return the reader of a file's rows; without a header the first row is one of them."""
+    start = heading.first_line if has_header else heading.line
+    return RowReader(islice(lines, start - 1, None), delimiter=heading.delimiter, first_line=start)
+
+
+def sort_phones(
+    rows: Iterable[ListedPhone], reader: PhoneReader, *, marketing: bool
+) -> SortedPhones:
+    """Return whom a text may reach by the rows of a file, and what is wrong with other rows.
+
+    Marketing leaves rows out that do not agree to it.  Of a number that comes twice the first value
+    counts.
+    """
+    found, phones = SortedPhones(), list[str]()
+    for row in rows:
+        if _is_left_out(row, marketing=marketing):
+            found.left_out[row.said_by, row.permission or Permission.LEFT] += 1
+            continue
+        try:
+            phone = reader.read(row.cell)
+        except ValueError as e:
+            found.wrong.append((row, str(e)))
+            continue
+        phones.append(phone)
+        if is_landline(phone):
+            found.landlines.append(row)
+        for name, value in row.values.items():
+            found.parameters.setdefault(name, {}).setdefault(phone, value)
+    found.phones = remove_duplicates(phones)
+    found.duplicates = len(phones) - len(found.phones)
+    return found
+
+
+def _is_left_out(row: ListedPhone, *, marketing: bool) -> bool:
+    """Return True if a column of the row says that its person wants no such text."""
+    needed = Permission.NOT_GIVEN if marketing else Permission.LEFT
+    return row.permission is not None and row.permission >= needed
 
 
 def _name_columns(headers: list[str], phone: int, names: Collection[str]) -> _Columns:

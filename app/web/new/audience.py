@@ -1,5 +1,6 @@
 """The second step of a new broadcast: who gets it, counted while it is chosen."""
 
+from dataclasses import replace
 from typing import Any
 
 from flask import redirect, render_template, request, url_for
@@ -7,14 +8,18 @@ from marshmallow import ValidationError
 
 from app.accounts.roles import Role
 from app.errors import ClarionError
-from app.phone.country_names import name_country
+from app.phone.country_names import list_countries, name_country
 from app.sms.current import current_context
 from app.sms.drafts.count import count_draft
-from app.sms.drafts.numbers import MAX_PASTED, PastedNumbers, read_pasted
+from app.sms.drafts.numbers import MAX_NUMBERS, PastedNumbers, read_pasted
+from app.sms.drafts.people_file import PeopleFile
+from app.sms.drafts.request import list_people, sort_for_body
 from app.subscribers.audiences.known import list_fields
 from app.subscribers.audiences.schemas import AudienceSchema
+from app.subscribers.lists.phone_list import SortedPhones
+from app.subscribers.lists.reader import UnusableFile
 from app.subscribers.tags.tags import list_tag_names
-from app.web.guard import make_page_blueprint, require_role
+from app.web.guard import make_page_blueprint, require_role, takes_file
 from app.web.new.conditions import (
     OPERATIONS,
     ConditionRow,
@@ -29,10 +34,19 @@ from app.web.new.frame import (
     find_zone,
     go_on,
     go_to_broadcast,
+    go_to_step,
     read_text,
     save,
     say_error,
     show_step,
+)
+from app.web.new.list_file import (
+    describe_file,
+    find_file_errors,
+    read_columns,
+    read_upload,
+    skip_faults,
+    subtract_rows,
 )
 from app.web.words import people
 
@@ -50,27 +64,37 @@ def show(draft_id: str) -> Any:
     draft = find(draft_id)
     if draft.broadcast:
         return go_to_broadcast(draft.broadcast)
-    stored = draft.body.get("audience") or {}
+    stored, file = draft.body.get("audience") or {}, _find_file(draft)
+    reach = (
+        _count_file(draft, file)
+        if file
+        else _count(draft, stored, list_people(current_context(), draft))
+    )
     return _show(
         draft,
-        kind="numbers" if draft.numbers else "people" if stored else "",
+        kind="file" if file else "numbers" if draft.numbers else "people",
         chosen={group: stored.get(group, []) for group in _GROUPS},
         rows=write_rows(stored.get("where", []), find_zone()),
         numbers=draft.numbers or "",
-        reach=_count(draft, stored, draft.numbers),
+        file=file,
+        reach=reach,
     )
 
 
 @blueprint.post("/new/<draft_id>/audience")
 @require_role(Role.AUTHOR)
+@takes_file
 def change(draft_id: str) -> Any:
     """Save the audience."""
     draft = find(draft_id)
+    if read_text("kind") == "file":
+        return _change_file(draft)
     audience, pasted, errors = _read_form()
     if errors:
-        return _show(draft, errors=errors, wrong=pasted.wrong if pasted else (), **_read_typed())
+        wrong = pasted.wrong if pasted else ()
+        return _show(draft, errors=errors, wrong=wrong, file=_find_file(draft), **_read_typed())
     numbers = "\n".join(pasted.numbers) if pasted else None
-    if saved := save(draft_id, {"audience": audience}, numbers=numbers):
+    if saved := save(draft_id, {"audience": audience}, numbers=numbers, file=None):
         return saved
     if request.form.get("go") == "condition":
         return redirect(url_for("new_audience.show", draft_id=draft_id, _anchor="conditions"), 303)
@@ -82,12 +106,47 @@ def change(draft_id: str) -> Any:
 def show_count(draft_id: str) -> str:
     """Count what is chosen now; nothing is saved."""
     draft = find(draft_id)
+    if read_text("kind") == "file":
+        file = _find_file(draft)
+        reach = _count_file(draft, read_columns(file)) if file else None
+        return render_template("new/reach.html", reach=reach)
     audience, pasted, errors = _read_form()
-    numbers = "\n".join(pasted.numbers) if pasted else None
     # Of pasted numbers those that are right are counted.
     is_half = errors and pasted is None
-    reach = {"wrong": next(iter(errors.values()))} if is_half else _count(draft, audience, numbers)
+    listed = SortedPhones(pasted.numbers) if pasted and pasted.numbers else None
+    reach = {"wrong": next(iter(errors.values()))} if is_half else _count(draft, audience, listed)
     return render_template("new/reach.html", reach=reach)
+
+
+def _change_file(draft: Any) -> Any:
+    """Save a file that the form brings, or the columns of the one that the draft has."""
+    go, file = request.form.get("go"), _find_file(draft)
+    try:
+        brought = read_upload()
+    except UnusableFile as e:
+        return _show(draft, errors={"file": f"{e.sentence}."}, file=file, **_read_typed())
+    if file and not brought:
+        file = read_columns(file)
+        file = replace(file, skipped=()) if go == "look" else file
+    file = brought or file
+    if file is None:
+        return _show(draft, errors={"file": "Choose a file."}, **_read_typed())
+    if go == "skip":
+        file = skip_faults(file, draft.body)
+    looks = bool(brought) or go == "look"
+    errors = {} if looks else find_file_errors(file, draft.body)
+    file = replace(file, is_chosen=not looks and not errors)
+    kept = {"numbers": None, "file": file.to_json()}
+    if saved := save(draft.public_id, {"audience": None}, **kept):
+        return saved
+    if errors:
+        reach = _count_file(draft, file)
+        return _show(find(draft.public_id), errors=errors, file=file, reach=reach, **_read_typed())
+    return (
+        go_to_step(draft.public_id, "audience")
+        if looks
+        else go_on(draft.public_id, "audience", "when")
+    )
 
 
 def _read_form() -> tuple[dict[str, Any] | None, PastedNumbers | None, dict[str, str]]:
@@ -125,23 +184,51 @@ def _read_typed() -> dict[str, Any]:
         "chosen": {group: request.form.getlist(group) for group in _GROUPS},
         "rows": read_rows(request.form),
         "numbers": read_text("numbers"),
+        "encoding": read_text("encoding"),
     }
 
 
-def _count(draft: Any, audience: Any, numbers: str | None) -> dict[str, Any] | None:
+def _find_file(draft: Any) -> PeopleFile | None:
+    """Return the file of a draft, whether its columns are chosen yet or not."""
+    return PeopleFile.from_json(draft.file) if draft.file else None
+
+
+def _count(draft: Any, audience: Any, listed: SortedPhones | None) -> dict[str, Any] | None:
     """Return whom an audience reaches, in figures; None without one."""
-    if not audience and not numbers:
+    if not audience and not listed:
         return None
     body = {name: value for name, value in draft.body.items() if name != "audience"}
     body |= {"audience": audience} if audience else {}
     try:
-        counted = count_draft(current_context(), body, numbers)
+        counted = count_draft(current_context(), body, listed)
     except (ValidationError, ClarionError) as e:
         return {"wrong": say_error(e)}
     return describe_reach(counted)
 
 
-def _show(draft: Any, *, wrong: Any = (), rows: list[ConditionRow], **facts: Any) -> Any:
+def _count_file(draft: Any, file: PeopleFile) -> dict[str, Any]:
+    """Return whom a file reaches without the rows that cannot be sent to, in figures."""
+    file = skip_faults(file, draft.body)
+    if errors := find_file_errors(file, draft.body):
+        return {"wrong": next(iter(errors.values()))}
+    listed = sort_for_body(current_context(), file, draft.body)
+    reach = _count(draft, None, listed) or {}
+    if "wrong" in reach:
+        return reach
+    rows = subtract_rows(file, listed)
+    fit = reach["fit"] + sum(line["figure"] for line in rows)
+    whole = {"fit": fit, "people": fit, "first": "Rows of the file"}
+    return reach | whole | {"left_out": rows + reach["left_out"]}
+
+
+def _show(
+    draft: Any,
+    *,
+    wrong: Any = (),
+    rows: list[ConditionRow],
+    file: PeopleFile | None = None,
+    **facts: Any,
+) -> Any:
     ctx = current_context().subscriber_context
     return show_step(
         "audience",
@@ -155,6 +242,10 @@ def _show(draft: Any, *, wrong: Any = (), rows: list[ConditionRow], **facts: Any
         wrong=wrong[:_MAX_SHOWN],
         wrong_more=max(0, len(wrong) - _MAX_SHOWN),
         country=name_country(country) if (country := _find_country()) else None,
+        countries=list_countries(),
+        file_country=read_text("country") or _find_country() or "",
+        most=MAX_NUMBERS,
+        file=describe_file(file, draft.body) if file else None,
         **facts,
     )
 
@@ -167,8 +258,8 @@ def _find_error(pasted: PastedNumbers, *, skips: bool) -> str | None:
     """Return what is wrong with pasted numbers as a whole."""
     if not pasted.numbers and not pasted.wrong:
         return "Paste at least one number."
-    if len(pasted.numbers) > MAX_PASTED:
-        return f"At most {people(MAX_PASTED)} fit in here; import more as a file, and give a tag."
+    if len(pasted.numbers) > MAX_NUMBERS:
+        return f"At most {people(MAX_NUMBERS)} fit in here; import more as a file, and give a tag."
     if pasted.wrong and not (skips and pasted.numbers):
         several = "1 entry is" if len(pasted.wrong) == 1 else f"{len(pasted.wrong):,} entries are"
         return f"{several} no phone number."

@@ -65,7 +65,8 @@ def is_done(draft: Row[Any], step: str) -> bool:
         case "text":
             return "message" in body or "template" in body
         case "audience":
-            return bool(draft.numbers) or "audience" in body
+            is_chosen = draft.file and draft.file["is_chosen"]
+            return bool(draft.numbers or is_chosen or "audience" in body)
         case "when":
             return "category" in body
     return False

@@ -23,7 +23,7 @@ from app.sms.content.placeholders import DEFAULT, MAX_VALUE_CHARACTERS, find_pla
 from app.sms.content.templates import list_templates, view_usable_template
 from app.sms.current import current_context
 from app.sms.drafts.count import count_text, fill_for_person, find_cheaper
-from app.sms.drafts.request import TEXT_KEYS, select_text
+from app.sms.drafts.request import TEXT_KEYS, list_people, select_text
 from app.sms.drafts.send import send_test
 from app.sms.request.schemas import BroadcastRequestSchema
 from app.subscribers.profiles.queries import look_up_subscriber
@@ -185,14 +185,14 @@ def _count(
     """Return the count of a text in words, or what is wrong with it; None without a text."""
     body = dict(draft.body) if draft else {}
     body = {name: value for name, value in {**body, **typed}.items() if value is not None}
-    numbers = draft.numbers if draft else None
     if not select_text(body).keys() & {"message", "template"}:
         return None
     ctx = current_context()
     try:
-        counted = count_text(ctx, body, numbers)
-        cheaper = find_cheaper(ctx, body, numbers)
-        copy = fill_for_person(ctx, body, numbers, number=person)
+        listed = list_people(ctx, draft, body) if draft else None
+        counted = count_text(ctx, body, listed)
+        cheaper = find_cheaper(ctx, body, listed)
+        copy = fill_for_person(ctx, body, listed, number=person)
     except (ValidationError, BadInput, NotFound, Conflict) as e:
         return {"wrong": say_error(e)}
     return {

@@ -11,7 +11,7 @@ from app.errors import BadInput, ClarionError
 from app.http.arguments import collect_errors
 from app.sms.current import current_context
 from app.sms.drafts.count import count_draft
-from app.sms.drafts.request import END_AFTER
+from app.sms.drafts.request import END_AFTER, list_people
 from app.sms.models.states import Category
 from app.sms.request.schemas import BroadcastRequestSchema, check_times
 from app.web.guard import make_page_blueprint, require_role
@@ -107,7 +107,7 @@ def _describe_waits(draft: Any) -> dict[str, Any] | None:
         return None
     ctx = current_context()
     try:
-        counted = count_draft(ctx, draft.body, draft.numbers)
+        counted = count_draft(ctx, draft.body, list_people(ctx, draft))
     except (ValidationError, ClarionError):
         return None
     return describe_waits(counted, ctx.now(), find_zone())

@@ -22,7 +22,7 @@ from app.web.subscribers.wording import FIELD_MISTAKES, VALUE_TYPES, list_wrong_
 _ROWS_SHOWN = 5
 _MAX_CELL = 80
 _DELIMITERS = {"\t": "tabs"}
-_LABELS = {
+LABELS = {
     "phone": "Phone number",
     "first_name": "First name",
     "last_name": "Last name",
@@ -36,7 +36,7 @@ _LABELS = {
     "consent_at": "Agreed when",
 }
 _TYPE_MARK = "|"
-_FIELD_ERRORS = FIELD_MISTAKES | {
+FIELD_ERRORS = FIELD_MISTAKES | {
     "country": "Choose a country.",
     "at": "Write the day on which they agreed, not before 1990 and not in the future.",
 }
@@ -81,7 +81,7 @@ def read_form(ctx: SubscriberContext, row: Row[Any], form: Mapping[str, str]) ->
     except ValidationError as e:
         errors |= _name_errors(e)
     if options.consent and options.consent.at and options.consent.at > ctx.now():
-        errors["at"] = _FIELD_ERRORS["at"]
+        errors["at"] = FIELD_ERRORS["at"]
         options = replace(options, consent=None)
     return ColumnForm(options, choices, given, errors)
 
@@ -129,7 +129,7 @@ def _read_consent(given: Mapping[str, str]) -> dict[str, str]:
 def _name_errors(error: ValidationError) -> dict[str, str]:
     """Return a sentence for each field of the form that is wrong."""
     return {
-        name if name in _FIELD_ERRORS else "columns": _FIELD_ERRORS.get(
+        name if name in FIELD_ERRORS else "columns": FIELD_ERRORS.get(
             name, "A column's title is too long, or its choice is unknown: leave it out."
         )
         for name in list_wrong_fields(error)
@@ -149,7 +149,7 @@ def make_table(ctx: SubscriberContext, row: Row[Any], form: ColumnForm) -> dict[
         form.errors["columns"] = say_unusable(preview.error)
     return {
         "columns": [_make_column(at, preview, form) for at in range(len(preview.headers))],
-        "rows": [_make_row(shown, len(preview.headers)) for shown in preview.rows],
+        "rows": [make_row(shown, len(preview.headers)) for shown in preview.rows],
         "lines": row.lines - preview.first_line + 1,
         "delimiter": _DELIMITERS.get(preview.delimiter, f"“{preview.delimiter}”"),
     }
@@ -158,7 +158,7 @@ def make_table(ctx: SubscriberContext, row: Row[Any], form: ColumnForm) -> dict[
 def _make_column(at: int, preview: FilePreview, form: ColumnForm) -> dict[str, Any]:
     header = preview.headers[at]
     attribute = name_attribute(header)
-    options = [("", "Leave out"), *((name, _LABELS[name]) for name in FIELDS)]
+    options = [("", "Leave out"), *((name, LABELS[name]) for name in FIELDS)]
     if attribute != ATTRIBUTE:
         options += [
             (f"{attribute}{_TYPE_MARK}{value_type.value}", f"{_say_field(attribute)} ({word})")
@@ -182,10 +182,11 @@ def _choose(at: int, preview: FilePreview, form: ColumnForm) -> str:
 
 
 def _say_field(name: str) -> str:
-    return _LABELS.get(name) or name.removeprefix(ATTRIBUTE)
+    return LABELS.get(name) or name.removeprefix(ATTRIBUTE)
 
 
-def _make_row(shown: PreviewRow, width: int) -> dict[str, Any]:
+def make_row(shown: PreviewRow, width: int) -> dict[str, Any]:
+    """Return a row of a file with its bad cells marked and what is wrong with them."""
     bad = {cell.position for cell in shown.rejected}
     cells = [*shown.cells, *[""] * width][:width]
     return {

@@ -1,10 +1,9 @@
 """Pages of imports: a file, its columns, progress, and where every row went."""
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from functools import partial
 from http import HTTPStatus
-from typing import Any, BinaryIO
+from typing import Any
 
 from flask import Response as FlaskResponse
 from flask import current_app, flash, make_response, redirect, render_template, request, url_for
@@ -14,7 +13,7 @@ from werkzeug.wrappers import Response
 from app.accounts.roles import Role
 from app.config.keys import PEOPLE_CLIENT
 from app.errors import BadInput, Conflict, NotFound
-from app.http.body import BLOCK_BYTES
+from app.http.body import read_stream
 from app.http.files import make_csv_response
 from app.phone.country_names import list_countries
 from app.subscribers.current import current_subscriber_context
@@ -82,7 +81,7 @@ def upload() -> Response | tuple[str, HTTPStatus]:
             created_by=current_user().name,
             file_name=file.filename.replace("\0", "")[:_MAX_NAME],
         )
-        stage_file(ctx, row.public_id, _read_blocks(file.stream))
+        stage_file(ctx, row.public_id, read_stream(file.stream))
     except FileTooLarge:
         return _give_up(row, f"A file may have {ctx.rules.import_max_bytes:,} bytes.", encoding)
     except (UnusableFile, Conflict) as e:
@@ -166,11 +165,6 @@ def _find(import_id: str) -> Row[Any]:
 
 def _go_to(import_id: str) -> Response:
     return redirect(url_for("import_pages.show_one", import_id=import_id), HTTPStatus.SEE_OTHER)
-
-
-def _read_blocks(stream: BinaryIO | Any) -> Iterator[bytes]:
-    while block := stream.read(BLOCK_BYTES):
-        yield block
 
 
 def _give_up(row: Row[Any] | None, error: str, encoding: str) -> tuple[str, HTTPStatus]:

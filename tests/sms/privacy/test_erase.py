@@ -117,7 +117,8 @@ def test_nothing_of_a_person_is_left_in_any_column_of_any_table(either_machine):
     for phone in (ANN, BOB):
         own = {"name_key": f"user of {phone[:3]}{phone[-2:]}", "role": Role.SENDER, "phone": phone}
         machine.add(User, name=own["name_key"], created_at=ctx.now(), **own)
-    pasted = {"numbers": f"{ANN}\n{BOB}"}
+    rows = [[2, ["Ann", ANN], ANN], [3, ["Bob", BOB], BOB]]
+    pasted = {"numbers": f"{ANN}\n{BOB}", "file": {"rows": rows}}
     save_draft(ctx, make_id(ctx.now()), {"message": "Hi"}, user="anna", columns=pasted)
     deliver(machine, made, ANN, BOB)
     tell(ctx, inbound(ANN, f"Call me: {ANN}"))
@@ -161,6 +162,7 @@ def test_nothing_of_a_person_is_left_in_any_column_of_any_table(either_machine):
         "messages.recipient",
         "users.phone",
         "drafts.numbers",
+        "drafts.file",
     }
 
 

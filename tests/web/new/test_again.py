@@ -5,7 +5,7 @@ import re
 import pytest
 
 from app.accounts.roles import Role
-from app.sms.drafts.numbers import MAX_PASTED
+from app.sms.drafts.numbers import MAX_NUMBERS
 from app.sms.privacy.erase import erase_number
 from tests.factories import in_hours, many_numbers
 from tests.web.new.drafting import fill_in, read_form, send
@@ -114,7 +114,7 @@ def test_values_of_single_people_and_options_of_the_api_are_said_not_to_be_copie
 
 
 def test_more_numbers_than_can_be_pasted_are_not_copied(author, caller):
-    page = make(caller, recipients=list(many_numbers(MAX_PASTED + 1)), message="Hi")
+    page = make(caller, recipients=list(many_numbers(MAX_NUMBERS + 1)), message="Hi")
 
     draft, text = use_again(author, page)
 
