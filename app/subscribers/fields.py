@@ -38,15 +38,23 @@ class TagName(_DescribedString):
     """A tag in its normal form."""
 
     DESCRIPTION: ClassVar = {"maxLength": MAX_TAG_CHARACTERS, "example": "customers"}
+    KIND: ClassVar = "a tag"
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
         tag = normalise_tag(super()._deserialize(value, *args, **kwargs))
         if tag is None:
             raise ValidationError(
-                f"Not a tag: 1 to {MAX_TAG_CHARACTERS} letters, digits, blanks, '.', '_', '-' or "
-                "':', one of them a letter or digit."
+                f"Not {self.KIND}: 1 to {MAX_TAG_CHARACTERS} letters, digits, blanks, '.', '_', "
+                "'-' or ':', one of them a letter or digit."
             )
         return tag
+
+
+class AudienceName(TagName):
+    """A name of a saved audience, in the normal form of tags."""
+
+    DESCRIPTION: ClassVar = {"maxLength": MAX_TAG_CHARACTERS, "example": "regulars of Lund"}
+    KIND: ClassVar = "a name"
 
 
 class TagList(fields.List[Any]):

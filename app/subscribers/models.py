@@ -1,4 +1,4 @@
-"""Tables of subscribers, tags, suppressions and the consent ledger.
+"""Tables of subscribers, tags, saved audiences, suppressions and the consent ledger.
 
 subscribers    1─* subscriber_tags *─1 tags
 suppressions   one row per number, by its keyed hash; the number itself unless it was erased
@@ -81,6 +81,21 @@ class SubscriberTag(Base):
         ),
         {"sqlite_with_rowid": False},
     )
+
+
+class SavedAudience(Base):
+    """An audience that is saved by a name, as its JSON; broadcasts copy it."""
+
+    __tablename__ = "audiences"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), unique=True)
+    audience: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime]
+    # A client's name, or `people:` and a user's.
+    created_by: Mapped[str] = mapped_column(String(128))
+
+    __table_args__ = (NEVER_REUSE_IDS,)
 
 
 class Scope(StrEnum):

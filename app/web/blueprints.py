@@ -12,6 +12,7 @@ from app.web.conversations.inbox import blueprint as inbox
 from app.web.conversations.tags import blueprint as tags
 from app.web.conversations.templates import blueprint as templates
 from app.web.new.audience import blueprint as new_audience
+from app.web.new.audiences import blueprint as audiences
 from app.web.new.confirm import blueprint as new_confirm
 from app.web.new.drafts import blueprint as drafts
 from app.web.new.text import blueprint as new_text
@@ -50,6 +51,7 @@ BLUEPRINTS = (
     drafts,
     new_text,
     new_audience,
+    audiences,
     new_when,
     new_confirm,
 )

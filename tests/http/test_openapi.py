@@ -245,6 +245,9 @@ def _make_people(client):
     for name in templates:
         body = {"name": name, "texts": {"en": "Hi"}, "default_language": "en"}
         client.post("/api/templates", headers=AUTH, json=body)
+    for name in tags:
+        body = {"name": name, "audience": {"any": [name]}}
+        client.post("/api/audiences", headers=AUTH, json=body)
     body = {"phones": many_numbers(12, start=5_000)}
     client.post("/api/suppressions", headers=AUTH, json=body)
     stopped = client.get("/api/suppressions", headers=AUTH).get_json()["suppressions"]
@@ -252,6 +255,7 @@ def _make_people(client):
         "subscriber_id": [each["subscriber_id"] for each in page["subscribers"]],
         "suppression_id": [each["suppression_id"] for each in stopped],
         "tag": tags,
+        "audience": tags,
         "template": templates,
         "version": [1],
         "import_id": [_make_import(client) for _ in range(12)],

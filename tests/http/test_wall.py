@@ -87,6 +87,7 @@ def _make_objects(service: Flask, sandbox: Any) -> dict[str, Any]:
     test = crm.post(f"/api/webhooks/{webhook['webhook_id']}/test").get_json()
     made = crm.post("/api/subscribers/imports", {"tags": [MARK]}).get_json()
     person = crm.post("/api/subscribers", {"phone": ANN, "tags": ["customers"]}).get_json()
+    crm.post("/api/audiences", {"name": "vips", "audience": {"any": ["customers"]}})
     crm.post("/api/suppressions", {"phone": "+46707654321"})
     stopped = crm.get("/api/suppressions").get_json()
     attention = crm.get("/api/batches/attention").get_json()["batches"]
@@ -101,6 +102,7 @@ def _make_objects(service: Flask, sandbox: Any) -> dict[str, Any]:
         "subscriber_id": person["subscriber_id"],
         "suppression_id": stopped["suppressions"][0]["suppression_id"],
         "tag": "customers",
+        "audience": "vips",
     }
 
 
@@ -253,7 +255,7 @@ def test_without_its_scope_no_route_answers_and_the_error_names_it(make_service,
     ]
     service = make_service(API_KEYS=",".join(entries))
     calls = _read_calls(service)
-    ids = dict.fromkeys([*OWNED, "subscriber_id", "suppression_id", "tag"], "0" * 26)
+    ids = dict.fromkeys([*OWNED, "subscriber_id", "suppression_id", "tag", "audience"], "0" * 26)
 
     answers = {
         call.label: call.send(service, keys[KeyScope(call.scope)], {**ids, "version": 1})

@@ -1,11 +1,11 @@
-"""Schemas of audiences in requests."""
+"""Schemas of audiences in requests, and of those that are saved by name."""
 
 from datetime import datetime
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, post_load, validate
 
-from app.http.fields import UtcDateTime
+from app.http.fields import Cursor, UtcDateTime, next_cursor
 from app.subscribers.attributes import (
     ATTRIBUTE,
     ATTRIBUTE_NAME,
@@ -20,7 +20,7 @@ from app.subscribers.audiences.conditions import (
     Condition,
     Op,
 )
-from app.subscribers.fields import TagList
+from app.subscribers.fields import AudienceName, TagList
 
 MAX_CONDITIONS = 20
 MAX_LISTED = 100
@@ -90,6 +90,49 @@ class AudienceSchema(Schema):
         if not (data.get("any") or data.get("all") or data.get("where")):
             raise ValidationError("Give at least one of any, all and where.", "any")
         return Audience(**{name: tuple(values) for name, values in data.items()})
+
+
+class SavedAudienceSchema(Schema):
+    """An audience to save by a name."""
+
+    name = AudienceName(required=True)
+    audience = fields.Nested(AudienceSchema, required=True)
+
+
+class SavedAudienceChangeSchema(Schema):
+    """Changes of a saved audience; missing fields stay unchanged."""
+
+    name = AudienceName()
+    audience = fields.Nested(AudienceSchema)
+
+
+class SavedAudienceQuerySchema(Schema):
+    """Query parameters of the list of saved audiences."""
+
+    cursor = Cursor()
+    limit = fields.Integer(validate=validate.Range(1, 500), load_default=100)
+
+
+class SavedAudienceViewSchema(Schema):
+    """A saved audience."""
+
+    name = fields.String(required=True)
+    audience = fields.Dict(
+        required=True,
+        metadata={
+            "description": "As a broadcast takes it.",
+            "example": {"any": ["customers"], "all": [], "none": [], "where": []},
+        },
+    )
+    created_at = fields.AwareDateTime(required=True)
+    created_by = fields.String(required=True)
+
+
+class SavedAudiencePageSchema(Schema):
+    """A page of saved audiences in order of creation."""
+
+    audiences = fields.List(fields.Nested(SavedAudienceViewSchema), required=True)
+    cursor = next_cursor()
 
 
 def _check_time(op: Op, value: Any) -> datetime:

@@ -4,6 +4,7 @@ drafts.py      drafts: list, begin, delete
 text.py        1: what they read, counted while it is written
 audience.py    2: who gets it, counted while it is chosen
 reading.py     texts in pieces, as they are read
+audiences.py   saved audiences: list, rename, delete
 conditions.py  conditions as fields of a form
 list_file.py   a CSV file as the audience, its columns and its faults
 when.py        3: sender, kind, start, end, and when it rings

@@ -3,11 +3,12 @@
 from dataclasses import replace
 from typing import Any
 
-from flask import redirect, render_template, request, url_for
+from flask import flash, redirect, render_template, request, url_for
 from marshmallow import ValidationError
 
 from app.accounts.roles import Role
-from app.errors import ClarionError
+from app.errors import BadInput, ClarionError, Conflict, NotFound
+from app.http.arguments import load_fields
 from app.phone.country_names import list_countries, name_country
 from app.sms.current import current_context
 from app.sms.drafts.count import count_draft
@@ -15,11 +16,12 @@ from app.sms.drafts.numbers import MAX_NUMBERS, PastedNumbers, read_pasted
 from app.sms.drafts.people_file import PeopleFile
 from app.sms.drafts.request import list_people, sort_for_body
 from app.subscribers.audiences.known import list_fields
-from app.subscribers.audiences.schemas import AudienceSchema
+from app.subscribers.audiences.saved import list_saved_names, save_audience, view_saved
+from app.subscribers.audiences.schemas import AudienceSchema, SavedAudienceSchema
 from app.subscribers.lists.phone_list import SortedPhones
 from app.subscribers.lists.reader import UnusableFile
 from app.subscribers.tags.tags import list_tag_names
-from app.web.guard import make_page_blueprint, require_role, takes_file
+from app.web.guard import describe_actor, make_page_blueprint, require_role, takes_file
 from app.web.new.conditions import (
     OPERATIONS,
     ConditionRow,
@@ -52,7 +54,7 @@ from app.web.words import people
 
 blueprint = make_page_blueprint("new_audience")
 
-_MAX_SHOWN = 20
+_MAX_SHOWN, _MAX_TAGS = 20, 300
 _GROUPS = {"any": "Has any of these tags", "all": "Has all of these", "none": "Has none of these"}
 _EMPTY = ConditionRow("", "eq", "")
 
@@ -89,13 +91,19 @@ def change(draft_id: str) -> Any:
     draft = find(draft_id)
     if read_text("kind") == "file":
         return _change_file(draft)
+    if request.form.get("go") == "use":
+        return _use(draft)
     audience, pasted, errors = _read_form()
     if errors:
         wrong = pasted.wrong if pasted else ()
         return _show(draft, errors=errors, wrong=wrong, file=_find_file(draft), **_read_typed())
+    if request.form.get("go") == "keep" and (errors := _keep(audience)):
+        return _show(draft, errors=errors, file=_find_file(draft), **_read_typed())
     numbers = "\n".join(pasted.numbers) if pasted else None
-    if saved := save(draft_id, {"audience": audience}, numbers=numbers, file=None):
-        return saved
+    if sent := save(draft_id, {"audience": audience}, numbers=numbers, file=None):
+        return sent
+    if request.form.get("go") == "keep":
+        return go_to_step(draft_id, "audience")
     if request.form.get("go") == "condition":
         return redirect(url_for("new_audience.show", draft_id=draft_id, _anchor="conditions"), 303)
     return go_on(draft_id, "audience", "when")
@@ -118,6 +126,31 @@ def show_count(draft_id: str) -> str:
     return render_template("new/reach.html", reach=reach)
 
 
+def _use(draft: Any) -> Any:
+    """Copy a saved audience into the draft."""
+    try:
+        row = view_saved(current_context().subscriber_context, read_text("saved"))
+    except NotFound:
+        errors = {"saved": "Choose one of the saved audiences."}
+        return _show(draft, errors=errors, file=_find_file(draft), **_read_typed())
+    sent = save(draft.public_id, {"audience": row.audience}, numbers=None, file=None)
+    return sent or go_to_step(draft.public_id, "audience")
+
+
+def _keep(audience: dict[str, Any] | None) -> dict[str, str]:
+    """Save an audience by the name of the form.  Returns what is wrong with it."""
+    body = {"name": read_text("audience_name"), "audience": audience}
+    if audience is None:
+        return {"audience_name": "Numbers are not saved by name: import them with a tag."}
+    ctx = current_context().subscriber_context
+    try:
+        row = save_audience(ctx, actor=describe_actor(), **load_fields(SavedAudienceSchema(), body))
+    except (BadInput, Conflict) as e:
+        return {"audience_name": say_error(e)}
+    flash(f"Saved as {row.name}.\nOther broadcasts can copy it.", "done")
+    return {}
+
+
 def _change_file(draft: Any) -> Any:
     """Save a file that the form brings, or the columns of the one that the draft has."""
     go, file = request.form.get("go"), _find_file(draft)
@@ -137,8 +170,8 @@ def _change_file(draft: Any) -> Any:
     errors = {} if looks else find_file_errors(file, draft.body)
     file = replace(file, is_chosen=not looks and not errors)
     kept = {"numbers": None, "file": file.to_json()}
-    if saved := save(draft.public_id, {"audience": None}, **kept):
-        return saved
+    if sent := save(draft.public_id, {"audience": None}, **kept):
+        return sent
     if errors:
         reach = _count_file(draft, file)
         return _show(find(draft.public_id), errors=errors, file=file, reach=reach, **_read_typed())
@@ -185,6 +218,7 @@ def _read_typed() -> dict[str, Any]:
         "rows": read_rows(request.form),
         "numbers": read_text("numbers"),
         "encoding": read_text("encoding"),
+        "audience_name": read_text("audience_name"),
     }
 
 
@@ -230,12 +264,16 @@ def _show(
     **facts: Any,
 ) -> Any:
     ctx = current_context().subscriber_context
+    known = list_tag_names(ctx)[:_MAX_TAGS]
+    # What was chosen is shown even if it is deleted since.
+    tags = {group: sorted({*known, *facts["chosen"][group]}) for group in _GROUPS}
     return show_step(
         "audience",
         draft,
         draft.public_id,
         groups=_GROUPS,
-        tags=list_tag_names(ctx),
+        tags=tags,
+        saved=list_saved_names(ctx),
         rows=[*rows, _EMPTY],
         fields={field: name_field(field) for field in list_fields(ctx)},
         operations=OPERATIONS,

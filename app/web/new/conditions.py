@@ -20,6 +20,7 @@ OPERATIONS = {
     "exists": "is known",
     "missing": "is not known",
 }
+_GROUPS = ("any", "all", "none")
 _KNOWN = {"exists": True, "missing": False}
 _TRUTHS = {"yes": True, "true": True, "no": False, "false": False}
 
@@ -61,6 +62,20 @@ def write_rows(where: Sequence[Mapping[str, Any]], zone: tzinfo) -> list[Conditi
             text = _write(value)
         rows.append(ConditionRow(test["field"], op, text))
     return rows
+
+
+def say_audience(stored: Mapping[str, Any], zone: tzinfo) -> str:
+    """Return a stored audience in words.
+
+    >>> from datetime import UTC
+    >>> where = [{"field": "attributes.city", "op": "in", "value": ["Lund", "Umeå"]}]
+    >>> say_audience({"any": ["vip"], "all": [], "none": ["staff"], "where": where}, UTC)
+    'any of vip; none of staff; city is one of Lund, Umeå'
+    """
+    tags = [f"{group} of {', '.join(stored[group])}" for group in _GROUPS if stored[group]]
+    rows = write_rows(stored["where"], zone)
+    tests = [f"{name_field(row.field)} {OPERATIONS[row.op]} {row.value}".strip() for row in rows]
+    return "; ".join((*tags, *tests))
 
 
 def make_condition(row: ConditionRow, kind: str, zone: tzinfo) -> dict[str, Any]:
