@@ -24,6 +24,7 @@ from app.subscribers.tags.tags import list_tag_names
 from app.web.guard import describe_actor, make_page_blueprint, require_role, takes_file
 from app.web.new.conditions import (
     OPERATIONS,
+    REMOVE,
     ConditionRow,
     make_condition,
     name_field,
@@ -104,7 +105,8 @@ def change(draft_id: str) -> Any:
         return sent
     if request.form.get("go") == "keep":
         return go_to_step(draft_id, "audience")
-    if request.form.get("go") == "condition":
+    go = request.form.get("go", "")
+    if go == "condition" or go.startswith(REMOVE):
         return redirect(url_for("new_audience.show", draft_id=draft_id, _anchor="conditions"), 303)
     return go_on(draft_id, "audience", "when")
 
@@ -119,11 +121,13 @@ def show_count(draft_id: str) -> str:
         reach = _count_file(draft, read_columns(file)) if file else None
         return render_template("new/reach.html", reach=reach)
     audience, pasted, errors = _read_form()
-    # Of pasted numbers those that are right are counted.
-    is_half = errors and pasted is None
+    # Numbers and conditions that are right are counted; a half-filled condition says so.
     listed = SortedPhones(pasted.numbers) if pasted and pasted.numbers else None
-    reach = {"wrong": next(iter(errors.values()))} if is_half else _count(draft, audience, listed)
-    return render_template("new/reach.html", reach=reach)
+    half = "" if pasted else next(iter(errors.values()), "")
+    reach = _count(draft, audience, listed)
+    if half and reach:
+        reach |= {"half": half}
+    return render_template("new/reach.html", reach=reach or (half and {"wrong": half}))
 
 
 def _use(draft: Any) -> Any:
@@ -192,22 +196,28 @@ def _read_form() -> tuple[dict[str, Any] | None, PastedNumbers | None, dict[str,
     if kind != "people":
         return None, None, {"kind": "Choose who gets it."}
     audience: dict[str, Any] = {group: request.form.getlist(group) for group in _GROUPS}
-    audience["where"] = []
+    audience["where"], errors = _read_conditions()
+    if not (audience["any"] or audience["all"] or audience["where"]):
+        return None, None, errors or {"any": "Choose at least one tag, or a condition."}
+    try:
+        return AudienceSchema().load(audience).to_json(), None, errors
+    except ValidationError as e:
+        return None, None, {"any": say_error(e)}
+
+
+def _read_conditions() -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Return the conditions of the form that are whole, and what is wrong with others."""
     fields = list_fields(current_context().subscriber_context)
-    for row in read_rows(request.form):
+    conditions, errors = [], {}
+    for number, row in enumerate(read_rows(request.form), 1):
         try:
             condition = make_condition(row, fields.get(row.field, "text"), find_zone())
             AudienceSchema().load({"where": [condition]})
+            conditions.append(condition)
         except (ValueError, ValidationError) as e:
             sentence = say_error(e) if isinstance(e, ValidationError) else str(e)
-            return None, None, {"conditions": f"{name_field(row.field)}: {sentence}"}
-        audience["where"].append(condition)
-    if not (audience["any"] or audience["all"] or audience["where"]):
-        return None, None, {"any": "Choose at least one tag, or a condition."}
-    try:
-        return AudienceSchema().load(audience).to_json(), None, {}
-    except ValidationError as e:
-        return None, None, {"any": say_error(e)}
+            errors[f"condition-{number}"] = f"{name_field(row.field)}: {sentence}"
+    return conditions, errors
 
 
 def _read_typed() -> dict[str, Any]:

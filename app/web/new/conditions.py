@@ -20,6 +20,8 @@ OPERATIONS = {
     "exists": "is known",
     "missing": "is not known",
 }
+# Begins the value of a button that removes a row, before the row's number.
+REMOVE = "remove-"
 _GROUPS = ("any", "all", "none")
 _KNOWN = {"exists": True, "missing": False}
 _TRUTHS = {"yes": True, "true": True, "no": False, "false": False}
@@ -40,10 +42,13 @@ class ConditionRow:
 
 
 def read_rows(form: Any) -> list[ConditionRow]:
-    """Return the rows of a form that are not empty."""
+    """Return the rows of a form that are not empty, without the one whose button was pressed."""
     typed = zip(form.getlist("field"), form.getlist("op"), form.getlist("value"), strict=False)
     rows = [ConditionRow(field, op, value.strip()) for field, op, value in typed]
-    return [row for row in rows if not row.is_empty]
+    removed = form.get("go", "").removeprefix(REMOVE)
+    return [
+        row for number, row in enumerate(rows, 1) if not row.is_empty and str(number) != removed
+    ]
 
 
 def write_rows(where: Sequence[Mapping[str, Any]], zone: tzinfo) -> list[ConditionRow]:

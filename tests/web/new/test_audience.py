@@ -66,6 +66,9 @@ def test_a_half_filled_condition_is_not_counted_and_says_so(author, draft):
     sentence = "city: Give a value, or take this condition away. It is not counted yet."
     assert read_text(answer).count(sentence) == 2
     assert sentence in count(author, draft, field="attributes.city", op="eq", value="")
+    half = {"field": "attributes.city", "op": "eq", "value": ""}
+    text = count(author, draft, any="vip", **half)
+    assert f"3 people {sentence} Fit the audience 3 Get it 3" in text
     typed = {"field": "attributes.visits", "op": "gte", "value": "many"}
     assert "visits: Write a number." in count(author, draft, **typed)
 
@@ -82,6 +85,33 @@ def test_what_was_chosen_is_shown_again(author, draft):
     assert '<option value="attributes.visits" selected>visits</option>' in page.text
     assert 'name="value" value="3"' in page.text
     assert "2 people Fit the audience 2" in read_text(page)
+
+
+def test_a_condition_is_removed_by_its_button(author, draft):
+    typed = {
+        "kind": "people",
+        "field": ["attributes.city", "attributes.visits"],
+        "op": ["eq", "gte"],
+        "value": ["", "3"],
+    }
+
+    send(author, f"{draft}/audience", typed | {"go": "remove-1"})
+
+    page = author.get(f"{draft}/audience")
+    assert '<option value="attributes.visits" selected>visits</option>' in page.text
+    assert "Fit the audience 2" in read_text(page)
+    assert "attributes.city" not in page.text.partition("</select>")[0].partition("selected")[2]
+
+
+def test_no_one_is_left_says_why(author, draft, caller):
+    caller.post("/api/suppressions", {"phones": [ANN, BOB, CLEO], "scope": "all"})
+
+    text = count(author, draft, any="vip")
+
+    assert "No one is left. All 3 people are left out, as follows." in text
+    assert "They opted out − 3 Get it 0" in text
+    none = count(author, draft, field="attributes.city", op="eq", value="Umeå")
+    assert "No one fits." in none
 
 
 def test_pasted_numbers_are_counted_too(author, draft):
