@@ -18,9 +18,12 @@ from app.sms.request.schemas import BroadcastRequestSchema
 from app.subscribers.audiences.audience import Audience
 from app.subscribers.lists.phone_list import SortedPhones
 from app.text.lookalikes import NonGsmCharacter, find_non_gsm_characters, suggest_gsm_text
+from app.text.segments import measure_text
 
 # More people are not looked at while a text is written.
 MAX_COUNTED = 10_000
+# More characters are not said to be left out.
+_MAX_SURPLUS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,8 @@ class TextCount:
 
     `texts` are by language; a text without one has the language None.  `people` are all of the
     audience, `counted` those who were looked at, the first ones.  `is_everybody` is True while
-    there is no audience, and all subscribers stand for it.
+    there is no audience, and all subscribers stand for it.  `least_cost` is the cost if all texts
+    had as few parts as the shortest.
     """
 
     texts: Mapping[str | None, str]
@@ -40,6 +44,20 @@ class TextCount:
     counted: int
     is_everybody: bool
     cost: Cost
+    least_cost: Cost
+
+
+@dataclass(frozen=True, slots=True)
+class ShorterText:
+    """People whose own values give their text more parts than `parts`, those of the shortest.
+
+    With `characters` less no text has more; it is None for too many characters to leave out, or if
+    not all people were looked at.
+    """
+
+    people: int
+    parts: int
+    characters: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +101,9 @@ def count_text(ctx: Context, body: Mapping[str, Any], listed: SortedPhones | Non
 def _count(ctx: Context, request: BroadcastRequest, *, is_everybody: bool) -> TextCount:
     total = count_recipients(ctx, request)
     estimate = estimate_request(ctx, request, limit=MAX_COUNTED)
+    least = min(estimate.histogram, default=0)
     with ctx.db.read() as tx:
-        cost = read_prices(tx).cost(estimate.parts)
+        prices = read_prices(tx)
     return TextCount(
         texts=_list_texts(request),
         encoding=request.size.encoding.value,
@@ -93,7 +112,8 @@ def _count(ctx: Context, request: BroadcastRequest, *, is_everybody: bool) -> Te
         people=total,
         counted=min(total, MAX_COUNTED),
         is_everybody=is_everybody,
-        cost=cost,
+        cost=prices.cost(estimate.parts),
+        least_cost=prices.cost({name: n * least for name, n in estimate.recipients.items()}),
     )
 
 
@@ -128,6 +148,31 @@ def find_cheaper(ctx: Context, body: Mapping[str, Any], listed: SortedPhones | N
         ),
     )
     return CheaperText(characters, _count(ctx, other, is_everybody=is_everybody))
+
+
+def find_shorter(
+    ctx: Context, body: Mapping[str, Any], listed: SortedPhones | None, counted: TextCount
+) -> ShorterText | None:
+    """Return how many people's own values make a text longer, and by how much it is too long.
+
+    Returns None if they make no difference, or if there are texts in several languages.
+    """
+    parts = min(counted.histogram, default=0)
+    longer = sum(people for number, people in counted.histogram.items() if number > parts)
+    if not longer or len(counted.texts) > 1:
+        return None
+    if counted.counted < counted.people:
+        return ShorterText(longer, parts, None)
+    request, _ = _make_request(ctx, body, listed)
+    surplus = max((_count_surplus(copy.text, parts) for copy in _fill_all(ctx, request)), default=0)
+    return ShorterText(longer, parts, surplus if surplus <= _MAX_SURPLUS else None)
+
+
+def _count_surplus(text: str, parts: int) -> int:
+    """Return by how many characters a text exceeds a number of parts, at most one too many."""
+    tried = range(_MAX_SURPLUS + 1)
+    shorter = (n for n in tried if measure_text(text[: len(text) - n]).parts <= parts)
+    return next(shorter, _MAX_SURPLUS + 1)
 
 
 def fill_for_person(

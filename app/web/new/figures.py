@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Row
 
 from app.phone.country_names import name_country
-from app.sms.drafts.count import CheaperText, DraftCount, TextCount
+from app.sms.drafts.count import CheaperText, DraftCount, ShorterText, TextCount
 from app.sms.models.states import ExclusionReason
 from app.web.words import clock_time, count, people, texts
 
@@ -25,6 +25,7 @@ _LEFT_OUT = {
     _R.FREQUENCY_CAP: "They had as much marketing as a day may bring",
     _R.NO_WINDOW: "It is quiet at any time in one of their zones",
 }
+_ORDINALS = {2: "second", 3: "third", 4: "fourth", 5: "fifth"}
 _FIGURES = {"recipients": "Texts", "excluded": "Left out", "parts": "Parts"}
 
 
@@ -105,6 +106,20 @@ def describe_count(counted: TextCount) -> dict[str, str]:
     if counted.is_everybody and counted.people:
         after += f" Counted over all {people(counted.people)} until you choose."
     return {"bold": bold, "after": after, "said": f"{bold}, {counted.encoding}"}
+
+
+def describe_shorter(counted: TextCount, shorter: ShorterText | None) -> str:
+    """Return a sentence about long names and values, and what fewer characters would save."""
+    if shorter is None:
+        return ""
+    following = shorter.parts + 1
+    part = _ORDINALS.get(following, f"{following}th")
+    said = f"Long names or values push {people(shorter.people)} into a {part} part."
+    saved = counted.cost.micros - counted.least_cost.micros
+    if shorter.characters and saved > 0 and counted.cost.currency:
+        few = "1 character" if shorter.characters == 1 else f"{shorter.characters} characters"
+        said += f" {few} less would save {say_about(_read_micros(saved), counted.cost.currency)}."
+    return said
 
 
 def describe_reach(counted: DraftCount) -> dict[str, Any]:

@@ -22,14 +22,14 @@ from app.phone.reader import PhoneReader
 from app.sms.content.placeholders import DEFAULT, MAX_VALUE_CHARACTERS, find_placeholders
 from app.sms.content.templates import list_templates, view_usable_template
 from app.sms.current import current_context
-from app.sms.drafts.count import count_text, fill_for_person, find_cheaper
+from app.sms.drafts.count import count_text, fill_for_person, find_cheaper, find_shorter
 from app.sms.drafts.request import TEXT_KEYS, list_people, select_text
 from app.sms.drafts.send import send_test
 from app.sms.request.schemas import BroadcastRequestSchema
 from app.subscribers.profiles.queries import look_up_subscriber
 from app.text.lookalikes import suggest_gsm_text
 from app.web.guard import current_user, describe_actor, make_page_blueprint, require_role
-from app.web.new.figures import describe_cheaper, describe_count
+from app.web.new.figures import describe_cheaper, describe_count, describe_shorter
 from app.web.new.frame import (
     find,
     go_on,
@@ -192,6 +192,7 @@ def _count(
         listed = list_people(ctx, draft, body) if draft else None
         counted = count_text(ctx, body, listed)
         cheaper = find_cheaper(ctx, body, listed)
+        shorter = find_shorter(ctx, body, listed, counted)
         copy = fill_for_person(ctx, body, listed, number=person)
     except (ValidationError, BadInput, NotFound, Conflict) as e:
         return {"wrong": say_error(e)}
@@ -199,6 +200,7 @@ def _count(
         "count": describe_count(counted),
         "cheaper": describe_cheaper(counted, cheaper),
         "characters": cheaper.characters,
+        "shorter": describe_shorter(counted, shorter),
         "texts": mark_texts(counted.texts),
         "example": copy,
         "name": _find_name(copy.phone) if copy else "",

@@ -45,6 +45,20 @@ def test_a_long_name_pushes_its_person_into_a_second_part(author, caller):
     assert "1 part for 1 person, 2 parts for 1 person" in text
 
 
+def test_long_names_say_what_fewer_characters_would_save(author, caller):
+    subscribe(caller)
+    caller.put("/api/prices", {"currency": "EUR", "prices": {"SE": "0.05"}})
+    text = "Hi ${first_name}, " + "a" * 148  # 156 with Ann, 164 with Bartholomew
+
+    said = read_text(count(author, begin(author), text))
+
+    sentence = "Long names or values push 1 person into a second part. "
+    assert sentence + "4 characters less would save about €0.05." in said
+    shorter = read_text(count(author, begin(author), text[:-4]))
+    assert "1 part for each of 2 people" in shorter
+    assert "Long names" not in shorter
+
+
 def test_dear_characters_are_named_with_their_cost_and_replaced_by_one_press(author, caller):
     subscribe(caller)
     caller.put("/api/prices", {"currency": "EUR", "prices": {"SE": "0.05"}})
