@@ -1,4 +1,4 @@
-"""Reading a broadcast in a database with many messages, against one with few.
+"""Reading a broadcast, and the metrics, in a database with many messages, against one with few.
 
 Goal: at most 1.5 times.  `--messages 10000000` for ten million, which takes minutes to fill and
 gigabytes of disk; the default is a million.
@@ -8,11 +8,17 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
+from http import HTTPStatus
 from pathlib import Path
 
+from flask.testing import FlaskClient
+
+from app.metrics.database import DatabaseMetrics
 from bench.clarion import open_service, opened, time_looks
 from bench.measure import show_ratio, show_time, time_in_turn
 from bench.sample_broadcast import add_broadcast
+from bench.sample_days import add_days
 
 FEW = 10_000
 MANY = 1_000_000
@@ -44,6 +50,7 @@ def main() -> None:
             "alike": lambda: time_looks(full, f"/api/broadcasts/{alike}/messages", LOOKS),
             "largest": lambda: time_looks(full, f"/api/broadcasts/{largest}/messages", LOOKS),
         }, largest=sizes[0])  # fmt: skip
+        measure_scrapes(few, full, many)
 
 
 def fill(url: str, sizes: list[int]) -> list[str]:
@@ -51,6 +58,7 @@ def fill(url: str, sizes: list[int]) -> list[str]:
     with opened(url) as db:
         started = time.perf_counter()
         ids = [add_broadcast(db, size) for size in sizes]
+        add_days(db, sum(sizes), until=datetime.now(UTC).date())
     print(f"{sum(sizes)} messages filled in within {time.perf_counter() - started:.0f} s")
     return ids
 
@@ -64,6 +72,27 @@ def measure(title: str, sides: dict[str, Callable[[], float]], *, largest: int) 
     show_time(f"a broadcast to {largest} among many", taken["largest"], each_of=LOOKS)
     show_ratio("among many / alone", taken["alike"], taken["few"], goal=1.5)
     show_ratio("the largest / alone", taken["largest"], taken["few"], goal=1.5)
+
+
+def measure_scrapes(few: FlaskClient, full: FlaskClient, many: int) -> None:
+    """Time scrapes that read the database anew, and print how they compare."""
+    sides = {"few": lambda: time_scrapes(few), "many": lambda: time_scrapes(full)}
+    taken = time_in_turn(sides, rounds=ROUNDS)
+    print("GET /metrics, read anew:")
+    show_time(f"among {FEW} messages", taken["few"], each_of=LOOKS)
+    show_time(f"among {many} messages, goal 50 ms", taken["many"], each_of=LOOKS)
+    show_ratio("among many / few", taken["many"], taken["few"], goal=1.5)
+
+
+def time_scrapes(client: FlaskClient) -> float:
+    """Return the seconds that LOOKS scrapes take, none of which finds a reading that was kept."""
+    extensions = client.application.extensions
+    started = time.perf_counter()
+    for _ in range(LOOKS):
+        extensions["database_metrics"] = DatabaseMetrics(extensions["clarion"])
+        if client.get("/metrics").status_code != HTTPStatus.OK:
+            raise RuntimeError("the scrape was refused")
+    return time.perf_counter() - started
 
 
 if __name__ == "__main__":
