@@ -8,6 +8,7 @@ keys      API_KEYS                              scopes    permissions of a key
 accounts  SECOND_FACTOR                         monitoring  metrics, error reports
 people    consent, quiet hours, caps, imports   sinch     SINCH_…: account and host
 sending   times and limits of sending           webhooks  callbacks of Sinch
+numbers   countries and kinds of numbers
 """
 
 import ipaddress

@@ -1,10 +1,12 @@
 """Times and limits of sending: retries, look-ups, reports, expiry."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from app.config.numbers import read_number_rules
 from app.config.values import ConfigError, read_int, read_number, read_seconds, read_waits
+from app.phone.allowed import NumberRules
 
 # The last look-up takes one more second: 25 in all, where routers time out at 30.
 _MAX_REQUEST_S = 24.0
@@ -60,6 +62,7 @@ class SendingRules:
     idempotency_kept_s: float = 30 * 86_400.0
     # Retries of a commit
     commit_retry_s: float = 20.0
+    numbers: NumberRules = field(default_factory=NumberRules)
 
     @property
     def longest_report_wait_s(self) -> float:
@@ -84,6 +87,7 @@ def read_sending_rules(environ: Mapping[str, str]) -> SendingRules:
             environ, "SINCH_MESSAGES_PER_SECOND", lowest=0.1, highest=100_000
         ),
         approval_above=read_int(environ, "APPROVAL_ABOVE", default.approval_above, lowest=0),
+        numbers=read_number_rules(environ),
         repeat_share=read_int(environ, "REPEAT_PERCENT", 50, lowest=1, highest=100) / 100,
     )
     _reject_unsafe(rules)

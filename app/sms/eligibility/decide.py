@@ -1,6 +1,6 @@
 """Eligibility of recipients, decided inside the claim transaction: excluded, deferred or allowed.
 
-opted out                                  excluded from every broadcast
+opted out, erased, number not allowed      excluded from every broadcast
 no consent, inactive, over the daily cap   excluded from marketing
 quiet hours                                marketing deferred until the recipient's day begins
 
@@ -8,7 +8,7 @@ A reply to an inbound text, such as the confirmation of a STOP, skips these chec
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Row, bindparam, func, select
 
 from app.db.base import table_of
 from app.db.lists import PHONES, pack
+from app.phone.allowed import NumberRules
 from app.phone.e164 import find_pseudonyms, respell_all
 from app.sms.context import Context
 from app.sms.eligibility.frequency_cap import CAP_PERIOD
@@ -115,6 +116,7 @@ def group_by_eligibility(
             ctx,
             recipients,
             category=broadcast.category,
+            client=broadcast.client,
             ends_at=broadcast.expires_at,
             batch_id=batch_id,
             now=now,
@@ -137,6 +139,7 @@ def check_eligibility(
     recipients: Sequence[str],
     *,
     category: Category,
+    client: str | None,
     ends_at: datetime,
     batch_id: int = 0,
     now: datetime,
@@ -148,6 +151,7 @@ def check_eligibility(
     marketing = category is Category.MARKETING
     opted_out = Eligibility(ExclusionReason.OPTED_OUT)
     eligibilities = dict.fromkeys(_find_opted_out(tx, ctx, recipients, marketing), opted_out)
+    eligibilities |= find_not_allowed(ctx.rules.numbers, recipients, client)
     erased = Eligibility(ExclusionReason.ERASED)
     eligibilities |= dict.fromkeys(find_pseudonyms(recipients), erased)
     if marketing:
@@ -156,6 +160,19 @@ def check_eligibility(
         windows = _Windows(ctx, now, ends_at)
         eligibilities |= _check_marketing(tx, remaining, over_cap, windows)
     return eligibilities
+
+
+def find_not_allowed(
+    rules: NumberRules, recipients: Iterable[str], client: str | None
+) -> dict[str, Eligibility]:
+    """Return the recipients whose numbers this client may not text."""
+    found = {}
+    for phone in recipients:
+        if not rules.allows_kind(phone):
+            found[phone] = Eligibility(ExclusionReason.NUMBER_NOT_ALLOWED)
+        elif not rules.allows_country(phone, client):
+            found[phone] = Eligibility(ExclusionReason.COUNTRY_NOT_ALLOWED)
+    return found
 
 
 def _find_opted_out(

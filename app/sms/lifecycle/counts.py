@@ -138,6 +138,12 @@ def give_reasons(by_status_code: Mapping[StatusCode, int]) -> list[dict[str, Any
 
 _EXCLUSION_REASONS = {
     ExclusionReason.ERASED: Reason("The person's data was erased.", retry=False),
+    ExclusionReason.NUMBER_NOT_ALLOWED: Reason(
+        "A premium, shared-cost or satellite number, which is not allowed.", retry=False
+    ),
+    ExclusionReason.COUNTRY_NOT_ALLOWED: Reason(
+        "Texts to the recipient's country are not allowed.", retry=False
+    ),
     ExclusionReason.OPTED_OUT: Reason("The recipient opted out.", retry=False),
     ExclusionReason.NO_CONSENT: Reason(
         "The recipient has not consented to marketing.", retry=False
@@ -163,6 +169,8 @@ _EXCLUSION_REASONS = {
 
 _EXCLUSIONS_IN_WORDS = {
     ExclusionReason.ERASED: "the person's data was erased",
+    ExclusionReason.NUMBER_NOT_ALLOWED: "premium, shared-cost or satellite number",
+    ExclusionReason.COUNTRY_NOT_ALLOWED: "texts to the country are not allowed",
     ExclusionReason.OPTED_OUT: "opted out",
     ExclusionReason.NO_CONSENT: "no consent to marketing",
     ExclusionReason.INACTIVE: "inactive subscriber",

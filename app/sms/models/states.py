@@ -111,6 +111,8 @@ class ExclusionReason(StrEnum):
     """Why a recipient is excluded or deferred; the first that applies, in this order."""
 
     ERASED = "erased"  # the person's data was erased
+    NUMBER_NOT_ALLOWED = "number_not_allowed"  # a premium, shared-cost or satellite number
+    COUNTRY_NOT_ALLOWED = "country_not_allowed"  # ALLOWED_COUNTRIES leaves it out
     OPTED_OUT = "opted_out"  # suppressed: by a STOP, the carrier, an operator, a list
     NO_CONSENT = "no_consent"  # no consent to marketing, or withdrawn
     INACTIVE = "inactive"  # the subscriber is inactive

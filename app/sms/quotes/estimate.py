@@ -56,7 +56,13 @@ def estimate_request(
         for phones in chunked(chunk.recipients):
             with ctx.db.read() as tx:
                 eligibilities = check_eligibility(
-                    tx, ctx, phones, category=request.category, ends_at=ends_at, now=starts_at
+                    tx,
+                    ctx,
+                    phones,
+                    category=request.category,
+                    client=ctx.viewer.client,
+                    ends_at=ends_at,
+                    now=starts_at,
                 )
             allowed = list(_count_eligibility(estimate, phones, eligibilities, ends_at))
             _count_parts(estimate, request, chunk, allowed)

@@ -44,6 +44,8 @@ MARKS: dict[MessageStatus, tuple[str, str]] = {
 } | {_M.DUPLICATE: ("left-out", "Left out")}
 _LEFT_OUT = {
     ExclusionReason.ERASED: "Their data was erased.",
+    ExclusionReason.NUMBER_NOT_ALLOWED: "Premium, shared-cost or satellite numbers.",
+    ExclusionReason.COUNTRY_NOT_ALLOWED: "Texts to their country are not allowed.",
     ExclusionReason.OPTED_OUT: "Opted out.",
     ExclusionReason.NO_CONSENT: "Have not agreed to marketing.",
     ExclusionReason.INACTIVE: "Are inactive.",

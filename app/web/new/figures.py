@@ -18,6 +18,8 @@ _WHOLE_FROM = 10
 _R = ExclusionReason
 _LEFT_OUT = {
     _R.ERASED: "Their data was erased",
+    _R.NUMBER_NOT_ALLOWED: "Their numbers are premium, shared-cost or satellite numbers",
+    _R.COUNTRY_NOT_ALLOWED: "Texts to their country are not allowed",
     _R.OPTED_OUT: "They opted out",
     _R.NO_CONSENT: "They have not agreed to marketing",
     _R.INACTIVE: "They are inactive",

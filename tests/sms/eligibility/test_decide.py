@@ -7,7 +7,8 @@ import pytest
 
 from app.config import SubscriberRules
 from app.sms.models.states import BatchState, Category, ExclusionReason
-from tests.factories import many_numbers
+from tests.callers import Caller
+from tests.factories import broadcast_to, many_numbers
 from tests.people import add_people, stop
 from tests.picky import Picky
 
@@ -243,3 +244,47 @@ def test_a_second_thought_is_set_aside_beside_the_first(either_machine, sandbox)
     assert sandbox.recipients() == [*_SWEDES[1:], _JAPANESE[0], _JAPANESE[2]]
     assert machine.counts(broadcast)["suppressed"] == 2
     assert machine.violations() == []
+
+
+SWEDISH, NORWEGIAN = "+46701234567", "+4740612345"
+PREMIUM, SATELLITE = "+449098790000", "+870773111632"
+
+
+def test_premium_and_satellite_numbers_are_left_out_and_the_answer_says_so(service, sandbox):
+    answer = Caller(service).send(SWEDISH, PREMIUM, SATELLITE).get_json()
+
+    assert sandbox.recipients() == [SWEDISH]
+    assert [group["sentence"] for group in answer["exclusions"]] == [
+        "2 recipients excluded: premium, shared-cost or satellite number."
+    ]
+    assert Caller(service).show(answer["broadcast_id"])["counts"]["suppressed"] == 2
+
+
+def test_kinds_that_are_allowed_get_their_text(make_service, sandbox):
+    service = make_service(ALLOWED_NUMBER_KINDS="premium satellite")
+
+    Caller(service).send(PREMIUM, SATELLITE)
+
+    assert sandbox.recipients() == [PREMIUM, SATELLITE]
+
+
+def test_countries_are_allowed_for_all_and_for_a_client(make_service, sandbox):
+    keys = "shop:shop-key-7f3a,crm:crm-key-91c2"
+    service = make_service(ALLOWED_COUNTRIES="SE,NO,shop:SE|DK", API_KEYS=keys)
+
+    shop = Caller(service, "shop-key-7f3a").send(NORWEGIAN)
+    crm = Caller(service, "crm-key-91c2").send(NORWEGIAN)
+
+    assert shop.get_json()["message"] == "Broadcast accepted, but every recipient is excluded."
+    assert shop.get_json()["exclusions"][0]["reason"] == "country_not_allowed"
+    assert crm.status_code == 202
+    assert sandbox.recipients() == [NORWEGIAN]
+
+
+def test_a_quote_leaves_out_numbers_that_are_not_allowed(service, sandbox):
+    body = broadcast_to(SWEDISH, PREMIUM)
+
+    quote = Caller(service).post("/api/broadcast/quote", body).get_json()
+
+    assert quote["recipients"] == 1
+    assert quote["excluded"] == {"number_not_allowed": 1}
