@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from app.sms.inbound.auto_reply import REPLY_CLIENT
+REMOVE
 from app.sms.inbound.receive import fetch_inbounds_when_due
 from app.sms.models.states import BatchState
 from app.sms.reports.reconcile import fetch_due_reports
@@ -313,7 +313,7 @@ def test_what_somebody_texts_behind_our_answer_still_answers_the_client(ann):
     ann.text("thanks")
 
     assert {row.broadcast_id for row in inbounds(ann.machine.ctx)} == {broadcast}
-    assert [each.client for each in read_all_broadcasts(ann)] == ["tests", REPLY_CLIENT]
+    assert [each.client for each in read_all_broadcasts(ann)] == ["tests", OWN_CLIENT]
 
 
 def read_all_broadcasts(phone):
