@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-REMOVE
+from app.config.keys import OWN_CLIENT
 from app.sms.inbound.receive import fetch_inbounds_when_due
 from app.sms.models.states import BatchState
 from app.sms.reports.reconcile import fetch_due_reports
