@@ -77,7 +77,7 @@ def find_file_errors(file: PeopleFile, body: Mapping[str, Any]) -> dict[str, str
         if find_column(file, name) is None:
             return {"columns": f"The text has ${{{name}}}: choose the column that fills it."}
     if wrong := len(_group_faults(file, body)):
-        return {"file": f"{_say_rows(wrong, file)} cannot be sent to."}
+        return {"rows": f"{_say_rows(wrong, file)} cannot be sent to."}
     if not sort_for_body(current_context(), file, body).phones:
         return {"file": "There is no row left to send to."}
     return {}
