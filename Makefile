@@ -15,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run demo test check quick lint types imports pytest others seeds suites crowded browser promtool fuzz lists simulate kills kills-celery flood hostile bench screenshots openapi clean
+.PHONY: run demo test check quick lint types imports pytest others seeds suites crowded browser tools fuzz lists simulate kills kills-celery flood hostile bench screenshots openapi clean
 
 run: $(VENV)/runtime
 	@exec $(PY) -m app.cli.up
@@ -25,7 +25,7 @@ demo: $(VENV)/runtime
 	@exec $(PY) -m app.cli.demo
 
 # The simulation uses what all others leave of two cores, and mypy needs no more than one of them.
-test: lint imports browser promtool
+test: lint imports browser tools
 	@$(MAKE) --no-print-directory --jobs=3 types seeds others
 
 # What to run before each commit: no slow tests, no processes, no PostgreSQL, no seeds.
@@ -46,7 +46,7 @@ types: $(VENV)/dev
 imports: $(VENV)/dev
 	$(VENV)/bin/lint-imports --no-cache
 
-pytest: browser promtool
+pytest: browser tools
 	@$(MAKE) --no-print-directory --jobs=2 seeds others
 
 # One after the other: tests that kill and freeze processes need a machine with time to spare.
@@ -86,19 +86,23 @@ browser:
 		|| echo "chromium could not be installed: the browser tests will be skipped"; \
 	fi
 
-# Prometheus's promtool, which tries the alerts: unpacked from the distribution's package, without the
-# service that its installation starts; otherwise these tests are skipped with a message.
-promtool: FOLDER = $(VENV)/promtool
-promtool: | $(PY)
-	@command -v promtool >/dev/null 2>&1 || [ -x $(FOLDER)/usr/bin/promtool ] \
+# promtool, which tries the alerts, and nginx: unpacked from the distribution's packages, without the
+# services that their installation starts; otherwise these tests are skipped with a message.
+TOOLS := $(VENV)/tools
+define fetch
+	@command -v $(1) >/dev/null 2>&1 || [ -x $(TOOLS)/$(3) ] \
 	|| if command -v apt-get >/dev/null 2>&1; then \
-		echo "fetching promtool for the tests of the alerts"; \
-		{ [ "$$(id -u)" != 0 ] || apt-get update -qq; mkdir -p $(FOLDER) && cd $(FOLDER) \
-			&& apt-get download -qq prometheus \
-			&& dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x ./usr/bin/promtool \
-			&& rm prometheus_*.deb; } >/dev/null 2>&1 \
-		|| echo "promtool could not be fetched: the alerts will not be tried"; \
+		echo "fetching $(1) for its tests"; \
+		{ [ "$$(id -u)" != 0 ] || apt-get update -qq; mkdir -p $(TOOLS) && cd $(TOOLS) \
+			&& apt-get download -qq $(2) \
+			&& dpkg-deb --fsys-tarfile $(2)_*.deb | tar -x ./$(3) \
+			&& rm $(2)_*.deb; } >/dev/null 2>&1 \
+		|| echo "$(1) could not be fetched: its tests will be skipped"; \
 	fi
+endef
+tools: | $(PY)
+	$(call fetch,promtool,prometheus,usr/bin/promtool)
+	$(call fetch,nginx,nginx,usr/sbin/nginx)
 
 # Only the randomised tests, with new examples, SIZE times as many.
 SIZE ?= 10

@@ -6,7 +6,9 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 import requests
@@ -16,10 +18,12 @@ from tests.factories import AUTH, broadcast_to
 from tests.processes import running
 from tests.wire import unused_port
 
-NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+# Where `make tools` puts it.
+FETCHED = Path(sys.prefix) / "tools" / "usr" / "sbin"
+NGINX = shutil.which("nginx") or shutil.which("nginx", path=f"/usr/sbin:{FETCHED}")
 ANN = "+46701234567"
 
-pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
+pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is missing: `make tools` fetches it")
 
 
 @pytest.fixture(scope="module")

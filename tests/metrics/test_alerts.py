@@ -11,8 +11,8 @@ import pytest
 
 from tests.metrics.scrape import ALERTS, DASHBOARD, read_rules
 
-# Where `make promtool` puts it.
-FETCHED = Path(sys.prefix) / "promtool" / "usr" / "bin"
+# Where `make tools` puts it.
+FETCHED = Path(sys.prefix) / "tools" / "usr" / "bin"
 RULES = {rule["alert"]: rule for rule in read_rules()}
 # A service in which all is well, a sample a minute.  The time begins at 0.
 MINUTES = 30
@@ -103,7 +103,7 @@ def run_cases(folder, cases):
 def run_promtool(*arguments, given=None):
     path = shutil.which("promtool") or shutil.which("promtool", path=FETCHED)
     if path is None:
-        pytest.skip("promtool is missing, `make promtool` fetches it: the alerts are not tried")
+        pytest.skip("promtool is missing, `make tools` fetches it: the alerts are not tried")
     result = subprocess.run(
         [path, *arguments], capture_output=True, text=True, check=False, input=given
     )
