@@ -146,9 +146,11 @@ def test_ten_thousand_canaries_go_through_and_none_comes_out(sandbox_server, san
             codes.add(requests.get(path, headers={"X-Request-ID": number}, timeout=5).status_code)
         codes.add(service.post(None, data=json.dumps(bodies[0])[:-9], headers=AUTH).status_code)
         shown = _read_everything(service)
+        metrics = service.get("/metrics").text
         service.stop()
 
-    output = service.output.read_text()
+    assert 'route="/api/broadcast"' in metrics
+    output = service.output.read_text() + metrics
     words = set(re.findall(r"[A-Za-z0-9_-]+", output)) | set(re.findall(r"\+?[0-9]+", output))
     assert codes >= {202, 400, 403, 404, 415, 502}
     assert set(numbers) <= set(re.findall(r"\+[0-9]+", shown))
