@@ -102,7 +102,7 @@ def describe_count(counted: TextCount) -> dict[str, str]:
     characters = " to ".join(f"{size:,}" for size in (sizes[0], sizes[-1])[: len(sizes)])
     after = f"{characters} characters, {counted.encoding}."
     if counted.counted < counted.people:
-        after += f" By the first {counted.counted:,} of {people(counted.people)}."
+        after += f" A sample: the first {counted.counted:,} of {people(counted.people)}."
     elif counted.cost.currency and counted.histogram:
         after += f" {_say_cost(counted).capitalize()}."
     if counted.is_everybody and counted.people:
