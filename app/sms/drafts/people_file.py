@@ -6,7 +6,7 @@ All cells are kept, so that a text may use another column later.
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple, Self
@@ -84,7 +84,8 @@ class PeopleFile:
 
     def to_json(self) -> dict[str, Any]:
         """Return the file as a draft keeps it."""
-        return asdict(self) | {"rows": [list(row) for row in self.rows]}
+        lists = {"rows": [list(row) for row in self.rows], "skipped": list(self.skipped)}
+        return {field.name: getattr(self, field.name) for field in fields(self)} | lists
 
     @classmethod
     def from_json(cls, kept: Mapping[str, Any]) -> Self:

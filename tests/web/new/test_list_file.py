@@ -129,6 +129,16 @@ def test_many_presses_at_once_send_a_file_once(sender, sandbox):
     assert sorted(sandbox.recipients()) == [OWEN, ELIN]
 
 
+def test_a_file_that_is_saved_unchanged_keeps_its_quote(sender, sandbox):
+    draft = fill_in_file(sender)
+    form = read_form(sender, draft)
+
+    go(sender, draft)
+
+    assert send(sender, f"{draft}/confirm", form).status_code == 303
+    assert sorted(sandbox.recipients()) == [OWEN, ELIN]
+
+
 @pytest.mark.parametrize("change", ["another file", "other columns"])
 def test_a_file_that_changes_between_the_quote_and_the_press_sends_nothing(sender, sandbox, change):
     draft = fill_in_file(sender)
