@@ -5,6 +5,7 @@
 guard.py        what every page has: session, role, CSRF token, security policy, frame
 errors.py       errors as pages
 overview.py     needs attention, under way, scheduled, the last 30 days; why a number got no text
+glossary.py     what every word means
 words.py        numbers and times
 polling.py      how soon a region is read again
 broadcasts/     the list, one broadcast, its people; an operator's decisions

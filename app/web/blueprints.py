@@ -11,6 +11,7 @@ from app.web.broadcasts.pages import blueprint as broadcasts
 from app.web.conversations.inbox import blueprint as inbox
 from app.web.conversations.tags import blueprint as tags
 from app.web.conversations.templates import blueprint as templates
+from app.web.glossary import blueprint as glossary
 from app.web.new.audience import blueprint as new_audience
 from app.web.new.audiences import blueprint as audiences
 from app.web.new.confirm import blueprint as new_confirm
@@ -54,4 +55,5 @@ BLUEPRINTS = (
     audiences,
     new_when,
     new_confirm,
+    glossary,
 )

@@ -6,6 +6,7 @@ A page acts for the reserved client `people`, which sees the broadcasts of all c
 import re
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime
 from functools import partial, wraps
 from http import HTTPStatus
 from typing import Any, ParamSpec, TypeVar
@@ -267,17 +268,19 @@ def _read_service(ctx: Context, *, is_let_in: bool) -> dict[str, Any]:
         with suppress(SQLAlchemyError):  # the page itself says so
             health, unanswered = read_health(ctx), count_to_answer(ctx)
     return {
-        "stopped": _describe_stop(health) if health else None,
+        "stopped": _describe_stop(health, ctx.now()) if health else None,
         "waiting": health.attention if health else 0,
         "unanswered": unanswered,
     }
 
 
-def _describe_stop(health: BackgroundHealth) -> str | None:
+def _describe_stop(health: BackgroundHealth, now: datetime) -> str | None:
+    at = health.stopped_since
+    since = f" since {words.clock_time(at, now)}" if at else ""
     if health.circuit_open:
-        return "Nothing is sent: Sinch refuses our account or token."
+        return f"Nothing is sent: Sinch refuses our account or token{since}."
     if health.restoring:
-        return "Nothing is sent: the database came from a backup, and Sinch is being asked."
+        return f"Nothing is sent{since}: the database came from a backup, and Sinch is being asked."
     return None
 
 

@@ -165,6 +165,37 @@ def test_a_role_below_the_needed_one_is_told_which_is_needed(service, browsers, 
     assert tried > 0 or role in (Role.OPERATOR, Role.ADMIN)
 
 
+def test_the_needed_role_may_open_a_page(service, browsers, unchanged):
+    """A page about a thing that does not exist says so."""
+    wrong = []
+    for route in guarded(service, "GET"):
+        answer = knock(service, route, browsers[route.role])
+        found = not route.rule.arguments
+        if answer.status_code not in ((200, 204, 303) if found else (200, 204, 303, 400, 404)):
+            wrong.append((str(route), answer.status_code))
+
+    assert wrong == []
+
+
+def test_the_needed_role_may_send_a_form_and_an_empty_one_is_no_fault(make_service, sandbox):
+    own = make_service(LOG_LEVEL="error")
+    make_user(own, Role.VIEWER, "the first, whom forms about users may remove")
+    roles = {role: remember(visit(own, role)) for role in Role}
+    # A form that ends the session comes last.
+    routes = sorted(guarded(own, "POST"), key=lambda route: "logout" in str(route))
+
+    wrong = []
+    for route in routes:
+        browser = roles[route.role]
+        answer = knock(own, route, browser, csrf=browser.csrf)
+        if answer.status_code not in (200, 303, 400, 401, 404, 409):
+            wrong.append((str(route), answer.status_code))
+        if answer.status_code == 303 and answer.location.startswith("/login?"):
+            wrong.append((str(route), answer.location))
+
+    assert wrong == []
+
+
 @pytest.mark.parametrize(
     "attack", ["no token", "token of another session", "cross-site", "same-site"]
 )

@@ -64,6 +64,12 @@ class Gates:
         return self.restoring_since is not None
 
     @property
+    def stopped_since(self) -> datetime | None:
+        """The time at which the restore began or the circuit opened; None for neither."""
+        opened = (self.circuit or {}).get("since")
+        return self.restoring_since or (datetime.fromisoformat(opened) if opened else None)
+
+    @property
     def may_try(self) -> bool:
         """True if the open circuit lets one trial batch through."""
         return bool(self.circuit and self.circuit.get("half_open") and not self.trial)

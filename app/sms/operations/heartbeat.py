@@ -28,12 +28,16 @@ class BackgroundMarks:
 
 @dataclass(frozen=True, slots=True)
 class BackgroundHealth:
-    """Health as /ready shows it; `attention` is the number of batches that need attention."""
+    """Health as /ready shows it; `attention` is the number of batches that need attention.
+
+    `stopped_since` is when the circuit opened, or the restore began.
+    """
 
     background_alive: bool
     is_consistent: bool
     circuit_open: bool
     restoring: bool
+    stopped_since: datetime | None
     attention: int
 
 
@@ -58,6 +62,7 @@ def read_health(ctx: Context) -> BackgroundHealth:
         is_consistent=not marks.violations,
         circuit_open=gates.circuit is not None,
         restoring=gates.restoring,
+        stopped_since=gates.stopped_since,
         attention=waiting,
     )
 

@@ -13,7 +13,7 @@ from app.web.words import clock_time, share
 
 _M = MessageStatus
 # The statuses of each line, in the order of the lines: kind of its mark, word, sentence.
-_LINES: tuple[tuple[str, str, str, tuple[MessageStatus, ...]], ...] = (
+LINES: tuple[tuple[str, str, str, tuple[MessageStatus, ...]], ...] = (
     ("delivered", "Delivered", "The text is on their phone.", (_M.DELIVERED,)),
     ("sending", "On its way", "Sinch has it and has not reported its end yet.", (_M.SUBMITTED,)),
     ("waiting", "Waiting", "Not handed to Sinch yet.", (_M.PENDING,)),
@@ -40,7 +40,7 @@ _LINES: tuple[tuple[str, str, str, tuple[MessageStatus, ...]], ...] = (
 )
 # Kind and word of the mark of each status.
 MARKS: dict[MessageStatus, tuple[str, str]] = {
-    status: (kind, word) for kind, word, _, statuses in _LINES for status in statuses
+    status: (kind, word) for kind, word, _, statuses in LINES for status in statuses
 } | {_M.DUPLICATE: ("left-out", "Left out")}
 _LEFT_OUT = {
     ExclusionReason.ERASED: "Their data was erased.",
@@ -103,7 +103,7 @@ def account_for(view: BroadcastView) -> Accounting:
     counts = {status: view.counts[status.value] for status in _M if status.value in view.counts}
     asked_for = view.row.recipients + view.row.invalid
     lines = []
-    for kind, word, sentence, statuses in _LINES:
+    for kind, word, sentence, statuses in LINES:
         figure = sum(counts[status] for status in statuses)
         if figure or kind == "delivered":
             line = AccountingLine(sentence, figure, statuses, kind=kind, word=word)

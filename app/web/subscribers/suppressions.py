@@ -162,6 +162,7 @@ def _show_list(form: dict[str, str], errors: dict[str, str]) -> str:
         cursor=page.cursor,
         filters=_FILTERS,
         chosen=chosen,
+        to_read=manage.count_to_review(current_subscriber_context()),
         form=form,
         errors=errors,
     )

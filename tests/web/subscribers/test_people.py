@@ -75,7 +75,7 @@ def test_a_page_shows_what_is_stored_and_what_was_agreed(author, ann):
     assert "Language sv Country Sweden city Malmö visits 7" in text
     assert "members" in text
     assert "Agreed to “Yes, text me offers.” at https://shop.example/club." in text
-    assert "Sealed: nothing in these entries was changed." in text
+    assert "Sealed: nothing in this history was changed." in text
     assert "No text was sent to this number" not in text  # the agreement is in the thread
 
 
