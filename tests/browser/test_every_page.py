@@ -21,7 +21,7 @@ WIDTHS = (320, 360, 768, 1280)
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text("utf-8")
 
 # The elements that make a page wider than its window, the innermost of them.
-_FIND_WIDER = """() => {
+FIND_WIDER = """() => {
   const width = document.documentElement.clientWidth;
   if (document.documentElement.scrollWidth <= width) return [];
   const is_wider = (element) => element.getBoundingClientRect().right > width + 0.5;
@@ -62,7 +62,7 @@ def test_every_page_fits_its_window_and_axe_finds_nothing_serious(
         page.goto(address)
         for width in WIDTHS:
             page.set_viewport_size({"width": width, "height": 800})
-            found = page.evaluate(_FIND_WIDER) + page.evaluate(_FIND_LARGE)
+            found = page.evaluate(FIND_WIDER) + page.evaluate(_FIND_LARGE)
             wrong += [f"{route} at {width}: {', '.join(found)}"] if found else []
         page.evaluate(AXE)
         wrong += [f"{route}: {violation}" for violation in page.evaluate(_ASK_AXE)]

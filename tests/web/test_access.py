@@ -12,11 +12,10 @@ import pytest
 from app.accounts.roles import Role
 from app.accounts.sessions import end_all_sessions
 from app.accounts.users import list_users
-from app.webhooks.incoming.apply import apply_events
 from tests.callers import PATIENT
-from tests.factories import AUTH, in_hours, settings
-from tests.reporting import store_events
+from tests.factories import in_hours, settings
 from tests.web.addresses import list_pages, list_routes
+from tests.web.hostile import make_hostile, reach
 from tests.web.samples import make_samples
 from tests.web.visitor import Visitor, make_user, read_text, visit
 
@@ -244,31 +243,6 @@ class Skeleton(HTMLParser):
         return " ".join("".join(self.texts).split())
 
 
-def make_hostile(count):
-    """Make strings that a page would break of, if it took them for markup."""
-    parts = (
-        "<script>alert({n})</script>",
-        '"><img src=x onerror=alert({n})>',
-        "' onmouseover='alert({n})",
-        "</textarea></title></style><svg/onload=alert({n})>",
-        "<!-- {n} --><base href=//evil.example>",
-        "{{{{ config }}}} {{% raw %}} {n}",
-        "&lt;b&gt;{n}&amp;nbsp; &#60;",
-        "javascript:alert({n})//",
-        "=cmd|' /C calc'!A{n}",
-        "\u202e{n} right to left \u2066",
-        "`{n}` \\u003cscript\\u003e",
-        "]]><![CDATA[{n}",
-        "<form action=//evil.example><input name=csrf_token {n}",
-        "<a href=data:text/html,{n}>",
-        "%3Cscript%3E{n}%00",
-        "\U0001f9d1\u200d\U0001f680 {n} \u0627\u0644\u0639\u0631\u0628\u064a\u0629",
-        "</p></section></main><h1>{n}",
-        "<meta http-equiv=refresh content=0;url=//{n}>",
-    )
-    return [f"{parts[n % len(parts)]}{parts[n * 7 % 13]}".format(n=n)[:100] for n in range(count)]
-
-
 @pytest.mark.slow
 def test_what_people_write_is_text_on_every_page_and_nothing_else(service, sandbox, browsers):
     """Each page has the same elements, whatever is written in it."""
@@ -305,24 +279,6 @@ def test_what_people_write_is_text_on_every_page_and_nothing_else(service, sandb
             assert names["script"] <= 2, route
             assert names["h1"] <= 1, route
             assert [name for each in elements for name in each if name.startswith("on")] == []
-
-
-def reach(service):
-    """Return functions that call the API of a service, and that tell it what people wrote."""
-    http = service.test_client()
-
-    def call(method, path, body=None):
-        answer = http.open(path, method=method, json=body, headers=AUTH)
-        assert answer.status_code < 400, (answer.get_json(), body)
-        return answer.get_json()
-
-    def hear(*callbacks):
-        ctx = service.extensions["clarion"]
-        store_events(ctx, *callbacks)
-        while apply_events(ctx):
-            pass
-
-    return call, hear
 
 
 def is_shown(string, page, route):
