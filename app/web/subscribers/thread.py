@@ -49,11 +49,15 @@ class ThreadEntry:
 
 @dataclass(frozen=True, slots=True)
 class ThreadPage:
-    """Entries, the newest last, and the cursors behind which there are older texts, if any."""
+    """Entries, the newest last, and the cursors behind which there are older texts, if any.
+
+    `newest_text_id` is that of the newest text of theirs on the page, by which it is answered.
+    """
 
     entries: list[ThreadEntry]
     ours: str | None
     theirs: str | None
+    newest_text_id: int | None
 
 
 def read_thread(
@@ -90,6 +94,7 @@ def read_thread(
         sorted([*texts, *known], key=lambda entry: entry.at),
         (sent["cursor"] or "0") if more else None,
         (received.cursor or "0") if more else None,
+        received.rows[0].id if received.rows else None,
     )
 
 

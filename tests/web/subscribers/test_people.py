@@ -1,5 +1,6 @@
 """Search by number and name, and one person's page: what they get, said and agreed to."""
 
+import re
 from html import unescape
 
 import pytest
@@ -82,6 +83,8 @@ def test_a_page_shows_what_is_stored_and_what_was_agreed(author, ann):
 def test_texts_of_both_sides_are_one_thread(author, ann, caller, text_from):
     caller.send(ANN, message="The kayaks are back")
     text_from(ANN, "When do you open?")
+    link = re.search(r'href="(/inbox/\d+)">Answer Ann Ekdahl<', author.get(ann).text)[1]
+    assert "When do you open?" in show(author, link)
     text_from(ANN, "STOP")
 
     thread = show(author, f"{ann}/thread")
@@ -90,6 +93,7 @@ def test_texts_of_both_sides_are_one_thread(author, ann, caller, text_from):
     assert order == sorted(order)
     assert "On its way" in thread
     assert "heard as STOP" in thread
+    assert "They get no answer: nothing is sent to this number." in show(author, ann)
 
 
 def test_an_author_stops_marketing_then_everything(author, ann, caller):
