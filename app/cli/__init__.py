@@ -1,7 +1,7 @@
 """Commands of `flask --app wsgi …`, over the same functions as the API.
 
 send/       flask send, its quote, its recipients and its report
-operate/    flask broadcasts, batches, circuit, webhooks, keys, caps, audit, users, db, sandbox
+operate/    commands of operators, such as flask broadcasts, batches, keys, backup, db
 data/       flask subscribers, suppressions, consent, prices
 command.py  context, operator, options, tables and one-line errors of all commands
 interrupts.py  Ctrl-C and SIGTERM while a command works
@@ -31,6 +31,7 @@ _COMMANDS = {
     "caps": ("operate.caps", "Limits on what clients send in an hour or a day."),
     "audit": ("operate.audit", "The audit log: list, verify, export."),
     "users": ("operate.users", "Users of the pages: create, invite, role, reset, list."),
+    "backup": ("operate.backups", "Backups of the database: create, verify, list, restore."),
     "db": ("operate.db", "The database: migrate, check, adopt, restore."),
     "sandbox": ("operate.sandbox", "Serve Sinch's API on loopback; no SMS is sent."),
     "subscribers": ("data.subscribers", "Subscribers: import and export them as CSV."),

@@ -3,7 +3,7 @@
 `.env.example` documents each setting with its unit and default.  A missing or unsafe setting
 raises ConfigError: one line that names the setting and what to do.
 
-values    parsers and checks shared by all      storage   databases, broker, background
+values    parsers and checks shared by all      storage   databases, backups, broker, background
 keys      API_KEYS                              scopes    permissions of a key
 accounts  SECOND_FACTOR                         monitoring  metrics, error reports
 people    consent, quiet hours, caps, imports   sinch     SINCH_…: account and host
@@ -29,7 +29,9 @@ from app.config.sending import SendingRules, read_sending_rules
 from app.config.sinch import SinchSettings, read_sinch
 from app.config.storage import (
     Background,
+    BackupSettings,
     read_background,
+    read_backups,
     read_broker_url,
     read_database_url,
     read_failpoint,
@@ -59,6 +61,7 @@ __all__ = [
     "EXIT_CONFIG",
     "AppEnv",
     "Background",
+    "BackupSettings",
     "Config",
     "ConfigError",
     "KeyHash",
@@ -100,6 +103,7 @@ class Config:
     trusted_proxies: int
     max_body_bytes: int
     database_url: str
+    backups: BackupSettings
     instance_id: str
     background: Background
     sender_threads: int
@@ -225,6 +229,7 @@ def read_config(environ: Mapping[str, str]) -> Config:
         trusted_proxies=read_int(environ, "TRUSTED_PROXIES", 0, lowest=0, highest=10),
         max_body_bytes=read_int(environ, "MAX_BODY_BYTES", 40_000_000, lowest=1_000),
         database_url=database_url,
+        backups=read_backups(environ, database_url=database_url),
         instance_id=instance_id,
         background=read_background(environ),
         sender_threads=read_int(environ, "SENDER_THREADS", 4, lowest=1, highest=64),

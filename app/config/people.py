@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import time
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from app.config.values import AppEnv, ConfigError, read_int, require_strong
+from app.config.values import AppEnv, ConfigError, read_int, read_switch, require_strong
 
 _WINDOW = re.compile(
     r"(?P<country>[A-Z]{2}|\*)=(?P<from>[0-2][0-9]:[0-5][0-9])-(?P<to>[0-2][0-9]:[0-5][0-9])"
@@ -16,7 +16,6 @@ _COUNTRY = re.compile(r"[A-Z]{2}")
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})?")
 _MAX_FOOTER = 100
 _MAX_HELP = 320
-_SWITCH = {"on": True, "off": False}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +54,7 @@ def read_subscriber_rules(environ: Mapping[str, str]) -> SubscriberRules:
         marketing_per_day=read_int(environ, "MARKETING_PER_DAY", 3, lowest=0, highest=1_000),
         opt_out_footer=environ.get("OPT_OUT_FOOTER", "").strip().lower() != "off",
         opt_out_footers=_read_footers(environ),
-        opt_out_replies=_read_switch(environ, "OPT_OUT_REPLIES"),
+        opt_out_replies=read_switch(environ, "OPT_OUT_REPLIES"),
         help_text=_read_help_text(environ),
         import_max_bytes=read_int(environ, "IMPORT_MAX_BYTES", 200_000_000, lowest=1_000),
         import_kept_days=read_int(environ, "IMPORT_KEPT_DAYS", 7, lowest=0, highest=365),
@@ -137,10 +136,3 @@ def _read_footers(environ: Mapping[str, str]) -> Mapping[str, str]:
             )
         footers[language] = footer
     return footers
-
-
-def _read_switch(environ: Mapping[str, str], name: str) -> bool:
-    value = environ.get(name, "").strip().lower() or "on"
-    if value not in _SWITCH:
-        raise ConfigError(f"set {name} to on or off")
-    return _SWITCH[value]

@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from app.config.values import AppEnv, ConfigError
+from app.config.values import AppEnv, ConfigError, read_int, read_switch
 
 DEFAULT_DATABASE_URL = "sqlite:///clarion.db"
 _PROJECT = Path(__file__).parent.parent.parent
@@ -19,6 +20,15 @@ class Background(StrEnum):
 
     THREADS = "threads"  # in the web process
     CELERY = "celery"  # celery workers and celery beat
+
+
+@dataclass(frozen=True, slots=True)
+class BackupSettings:
+    """Folder of backups, whether a migration makes one first, and how many are kept (0: all)."""
+
+    folder: Path
+    before_migration: bool
+    kept: int
 
 
 def read_database_url(environ: Mapping[str, str]) -> str:
@@ -36,6 +46,18 @@ def read_database_url(environ: Mapping[str, str]) -> str:
             "DATABASE_URL must read like postgresql://user:password@host/name or sqlite:///file"
         )
     return f"postgresql+psycopg://{postgres[1]}"
+
+
+def read_backups(environ: Mapping[str, str], *, database_url: str) -> BackupSettings:
+    """Read BACKUP_….  Default folder: beside an SQLite file, else in the project."""
+    value = environ.get("BACKUP_DIR", "").strip()
+    file = re.fullmatch(r"sqlite:///(.+)", database_url)
+    beside = Path(file[1]).parent if file and ":memory:" not in file[1] else _PROJECT
+    return BackupSettings(
+        folder=_PROJECT / value if value else beside / "backups",
+        before_migration=read_switch(environ, "BACKUP_BEFORE_MIGRATION"),
+        kept=read_int(environ, "BACKUPS_KEPT", 0, lowest=0, highest=10_000),
+    )
 
 
 def read_redis_url(environ: Mapping[str, str]) -> str | None:

@@ -21,6 +21,7 @@ _SAMPLE_MARKS = (
     "your_",
 )
 _GUESSABLE_MARKS = ("password", "12345678", "abcdefgh", "qwerty")
+_SWITCH = {"on": True, "off": False}
 
 
 def join_host_port(host: str, port: int) -> str:
@@ -58,6 +59,14 @@ def read_int(
     if not re.fullmatch(r"[0-9]{1,12}", value) or not lowest <= int(value) <= highest:
         raise ConfigError(f"{name} must be a whole number from {lowest} to {highest}")
     return int(value)
+
+
+def read_switch(environ: Mapping[str, str], name: str) -> bool:
+    """Read on or off; default: on."""
+    value = environ.get(name, "").strip().lower() or "on"
+    if value not in _SWITCH:
+        raise ConfigError(f"set {name} to on or off")
+    return _SWITCH[value]
 
 
 def read_number(

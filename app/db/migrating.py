@@ -1,6 +1,7 @@
 """Database migrations with alembic, which is slow to import: only `db` commands import it."""
 
 import warnings
+from collections.abc import Callable
 
 from alembic import command
 from alembic.config import Config as AlembicConfig
@@ -9,11 +10,27 @@ from sqlalchemy import Connection
 
 from app.db.base import Metadata
 from app.db.engine import Database, insert_new
-from app.db.schema import INSTANCE, MIGRATIONS, WrongDatabase
+from app.db.schema import (
+    INSTANCE,
+    MIGRATIONS,
+    WrongDatabase,
+    list_revisions,
+    read_revision,
+)
 
 
-def upgrade_database(db: Database, *, instance_id: str) -> None:
-    """Upgrade the tables to the newest revision, and set the instance id of a new database."""
+def upgrade_database(
+    db: Database, *, instance_id: str, before_change: Callable[[], object] = lambda: None
+) -> None:
+    """Upgrade the tables to the newest revision, and set the instance id of a new database.
+
+    `before_change` is called before the tables of a database in use change; if it raises an error,
+    they stay as they are.
+    """
+    with db.read() as connection:
+        current = read_revision(connection)
+    if current not in (None, list_revisions()[-1]):
+        before_change()
     with db.write() as tx:
         command.upgrade(_configure(tx), "head")
         insert_new(tx, Metadata, name=INSTANCE, value=instance_id)

@@ -14,6 +14,8 @@ from app.logs import mark_outage
 
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
 INSTANCE = "instance_id"
+# The time of a backup, in the copy alone, until restore mode was entered.
+BACKUP_OF = "backup_of"
 
 
 class WrongDatabase(Exception):
@@ -33,10 +35,10 @@ def adopt_database(db: Database, *, instance_id: str) -> None:
         set_metadata(tx, INSTANCE, instance_id)
 
 
-def verify_database(db: Database, *, instance_id: str) -> None:
+def verify_database(db: Database, *, instance_id: str, may_be_backup: bool = False) -> None:
     """Raise WrongDatabase unless the database is migrated and ours: a copy must not send again."""
     with db.read() as connection:
-        current, known = _read_revision(connection), list_revisions()
+        current, known = read_revision(connection), list_revisions()
         if current != known[-1]:
             raise WrongDatabase(
                 "the database is not migrated: run `flask --app wsgi db upgrade`"
@@ -44,10 +46,16 @@ def verify_database(db: Database, *, instance_id: str) -> None:
                 else "the database is newer than this program: deploy the newer one"
             )
         owner = read_metadata(connection, INSTANCE)
+        backup_of = read_metadata(connection, BACKUP_OF)
     if owner != instance_id:
         raise WrongDatabase(
             "the database belongs to another instance: a copy must not send again. Set its "
             "INSTANCE_ID, or run `flask --app wsgi db adopt` if the other one is gone"
+        )
+    if backup_of and not may_be_backup:
+        raise WrongDatabase(
+            f"the database is a backup of {backup_of}: run `flask --app wsgi db restored`, so that "
+            "nothing is sent again that was sent since"
         )
 
 
@@ -56,7 +64,8 @@ def list_revisions() -> list[str]:
     return sorted(path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("*_*.py"))
 
 
-def _read_revision(connection: Connection) -> str | None:
+def read_revision(connection: Connection) -> str | None:
+    """Return the migration that the database is at; None if it was never migrated."""
     if not inspect(connection).has_table("alembic_version"):
         return None
     revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))

@@ -1,9 +1,14 @@
 """`flask db`: migrate and check the database, and take it over."""
 
 import click
+from flask import current_app
 
-from app.cli.command import ServiceGroup, count_of, current_context, name_operator, verified_context
-from app.db.schema import adopt_database
+from app.cli.command import ServiceGroup, count_of, current_context, name_operator
+from app.config import BackupSettings
+from app.db.schema import adopt_database, verify_database
+from app.operate.backups.create import create_backup
+from app.operate.backups.manifest import BackupFailed
+from app.sms.context import Context
 from app.sms.operations.restore import mark_restored
 from app.subscribers.suppressions.respell import respell_suppressions
 
@@ -12,15 +17,37 @@ db = ServiceGroup("db")
 
 @db.command("upgrade")
 def upgrade() -> None:
-    """Migrate the tables; safe to repeat, and while the service runs."""
+    """Migrate the tables; safe to repeat, and while the service runs.
+
+    A database in use is backed up to BACKUP_DIR before its tables change.  Without a backup nothing
+    is migrated, unless BACKUP_BEFORE_MIGRATION=off.
+    """
     from app.db.migrating import upgrade_database  # noqa: PLC0415 (slow to import)
 
     ctx = current_context()
-    upgrade_database(ctx.db, instance_id=ctx.instance_id)
+    upgrade_database(
+        ctx.db, instance_id=ctx.instance_id, before_change=lambda: _back_up_before_migration(ctx)
+    )
     respelled = respell_suppressions(ctx.subscriber_context)
     if respelled:
         click.echo(f"{count_of(respelled, 'number')} suppressed in another spelling, too.")
     click.echo("The database is up to date.")
+
+
+def _back_up_before_migration(ctx: Context) -> None:
+    """Make a backup unless the settings say off.  Raises BackupFailed: then nothing is migrated."""
+    settings: BackupSettings = current_app.extensions["config"].backups
+    if not settings.before_migration:
+        click.echo("No backup is made: BACKUP_BEFORE_MIGRATION=off.")
+        return
+    try:
+        made, _ = create_backup(ctx, settings.folder, kept=settings.kept)
+    except BackupFailed as e:
+        raise BackupFailed(
+            f"{e.sentence}. Nothing was migrated: the database is as it was. Mend that or set "
+            "another BACKUP_DIR; if you have a backup of your own, BACKUP_BEFORE_MIGRATION=off"
+        ) from e
+    click.echo(f"Backup before the migration: {made}")
 
 
 @db.command("check")
@@ -54,7 +81,9 @@ def restored(skip_inbounds: bool) -> None:
     Batches that Sinch does not show wait for `flask batches attention`.  Users have to sign in
     again, and unused invitations have ended.
     """
-    unknown = mark_restored(verified_context(), actor=name_operator(), inbounds=not skip_inbounds)
+    ctx = current_context()
+    verify_database(ctx.db, instance_id=ctx.instance_id, may_be_backup=True)
+    unknown = mark_restored(ctx, actor=name_operator(), inbounds=not skip_inbounds)
     click.echo(
         f"Restore mode: {count_of(unknown, 'batch')} may have been sent; Sinch is asked about each."
     )

@@ -52,16 +52,29 @@ def find_violations(ctx: Context, *, thorough: bool = True) -> list[str]:
         "unknown_at": now - timedelta(seconds=ctx.rules.unreadable_after_s) - _UNKNOWN_SLACK,
     }
     with ctx.db.read() as tx:
-        checks = [*_CHECKS, *_THOROUGH_CHECKS] if thorough else _CHECKS
-        return [
-            *_check_totals(tx, moments),
-            *(
-                sentence.format(**row._mapping)
-                for query, sentence in checks
-                for row in tx.execute(query, moments)
-            ),
-            *(_check_counts(tx) if thorough else ()),
-        ]
+        return _check(tx, moments, thorough=thorough)
+
+
+def find_violations_at_rest(tx: Connection) -> list[str]:
+    """Return a sentence for each violation in a database that no service works on.
+
+    Times that have passed since are no violation.
+    """
+    moments = dict.fromkeys(("since", "lease_until", "unknown_at"), _BEFORE_ALL)
+    return _check(tx, moments, thorough=True)
+
+
+def _check(tx: Connection, moments: dict[str, datetime], *, thorough: bool) -> list[str]:
+    checks = [*_CHECKS, *_THOROUGH_CHECKS] if thorough else _CHECKS
+    return [
+        *_check_totals(tx, moments),
+        *(
+            sentence.format(**row._mapping)
+            for query, sentence in checks
+            for row in tx.execute(query, moments)
+        ),
+        *(_check_counts(tx) if thorough else ()),
+    ]
 
 
 _BROADCASTS = select(Broadcast.__table__).where(_IS_RECENT)

@@ -10,6 +10,8 @@ from sqlalchemy import func, select, update
 
 from app.accounts.users import end_all_access
 from app.db.audit import write_audit
+from app.db.facts import delete_metadata
+from app.db.schema import BACKUP_OF
 from app.sms.audience.plan import find_unplanned, plan_broadcast
 from app.sms.context import Context
 from app.sms.inbound.receive import (
@@ -39,6 +41,7 @@ def mark_restored(ctx: Context, *, actor: str, inbounds: bool = True) -> int:
         newest = select(func.coalesce(func.max(Broadcast.id), 0))
         last_broadcast_id: int = tx.execute(newest).scalar_one()
         begin_restore(tx, now=now, last_broadcast_id=last_broadcast_id)
+        delete_metadata(tx, BACKUP_OF)
         set_listed_at(tx, None if inbounds else now)
         doubtful = update(Batch).where(Batch.state.in_(_IN_DOUBT))
         tx.execute(

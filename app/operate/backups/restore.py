@@ -1,0 +1,79 @@
+"""Bring a backup back into an empty database, in restore mode."""
+
+import contextlib
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from sqlalchemy.exc import DBAPIError
+
+from app.db.engine import Database
+from app.db.migrating import upgrade_database
+from app.db.schema import list_revisions
+from app.operate.backups.manifest import BackupFailed, Manifest, sync
+from app.operate.backups.postgres import restore_postgres
+from app.operate.backups.verify import verify_backup
+from app.sms.context import Context
+from app.sms.operations.restore import mark_restored
+from app.subscribers.suppressions.respell import respell_suppressions
+
+_BESIDE = ("", "-wal", "-shm", "-journal")
+
+
+def restore_backup(ctx: Context, path: Path, *, actor: str, inbounds: bool = True) -> int:
+    """Bring a backup back, migrate it, and enter restore mode.
+
+    Returns the number of batches that may have been sent since.  Raises BackupFailed if the backup
+    is damaged or not ours, or if there is a database already.
+    """
+    _require_fit(ctx, verify_backup(path))
+    if ctx.db.is_sqlite:
+        return _restore_sqlite(ctx, path, actor=actor, inbounds=inbounds)
+    restore_postgres(ctx.db, path)
+    return _enter(ctx, actor=actor, inbounds=inbounds)
+
+
+def _require_fit(ctx: Context, manifest: Manifest) -> None:
+    contents = manifest.contents
+    if (manifest.database == "sqlite") != ctx.db.is_sqlite:
+        raise BackupFailed(f"The backup is of {manifest.database}, DATABASE_URL is not")
+    if contents.revision not in list_revisions():
+        raise BackupFailed("The backup is of a newer program: deploy that one first")
+    if contents.instance_id != ctx.instance_id:
+        raise BackupFailed(
+            f"The backup belongs to another instance: set INSTANCE_ID={contents.instance_id}"
+        )
+
+
+def _restore_sqlite(ctx: Context, path: Path, *, actor: str, inbounds: bool) -> int:
+    """Prepare the database beside its place; it gets its name when all is done."""
+    target = Path(ctx.db.engine.url.database or "")
+    for suffix in _BESIDE:
+        if (left := Path(f"{target}{suffix}")).exists():
+            raise BackupFailed(f"{left} exists: move the old database away first, all its files")
+    part = target.with_name(f"{target.name}.restoring")
+    try:
+        shutil.copyfile(path, part)
+        part.chmod(0o600)
+        db = Database(f"sqlite:///{part}", pool_size=1)
+        try:
+            in_doubt = _enter(replace(ctx, db=db), actor=actor, inbounds=inbounds)
+        finally:
+            db.close()
+        sync(part)
+        part.rename(target)
+        sync(target.parent)
+    except (OSError, DBAPIError) as e:
+        raise BackupFailed(f"The backup was not restored: {getattr(e, 'orig', None) or e}") from e
+    finally:
+        for suffix in _BESIDE:
+            with contextlib.suppress(OSError):
+                os.unlink(f"{part}{suffix}")
+    return in_doubt
+
+
+def _enter(ctx: Context, *, actor: str, inbounds: bool) -> int:
+    upgrade_database(ctx.db, instance_id=ctx.instance_id)
+    respell_suppressions(ctx.subscriber_context)
+    return mark_restored(ctx, actor=actor, inbounds=inbounds)

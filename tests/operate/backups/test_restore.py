@@ -1,0 +1,89 @@
+"""Backups that are restored: the database comes back in restore mode, and never unnoticed."""
+
+import shutil
+
+import pytest
+
+from app.operate.backups.create import create_backup
+from app.operate.backups.manifest import list_backups
+from tests.factories import INSTANCE, many_numbers
+from tests.migrations.old import make_old_database
+
+
+@pytest.fixture
+def empty_url(request, either_database, tmp_path):
+    """The URL of a database of the same kind without tables."""
+    if either_database.startswith("sqlite"):
+        return f"sqlite:///{tmp_path / 'restored.db'}"
+    return request.getfixturevalue("postgres").create_empty_database()
+
+
+def test_a_restored_database_sends_nothing_before_sinch_was_asked(
+    run, either_machine, empty_url, make_machine, folder
+):
+    either_machine.store(many_numbers(6), size=2)
+    either_machine.submit()
+    path, _ = create_backup(either_machine.ctx, folder)
+
+    restored = run(empty_url, "backup", "restore", str(path))
+
+    assert restored.output == (
+        "Restored, in restore mode: 2 batches may have been sent since; Sinch is asked about each "
+        "once the service runs.\n"
+    )
+    machine = make_machine(empty_url)
+    machine.ctx.require_own_database()
+    assert machine.gates().restoring
+    assert machine.counts(1) == {"submitted": 2, "unconfirmed": 4}
+    assert machine.violations() == []
+
+
+def test_a_database_in_use_is_not_overwritten(run, either_machine, folder):
+    path, _ = create_backup(either_machine.ctx, folder)
+    either_machine.store(many_numbers(2))
+
+    refused = run(str(either_machine.ctx.db.engine.url), "backup", "restore", str(path))
+
+    assert refused.exit_code == 1
+    assert "move the old database away" in refused.output or "has tables" in refused.output
+    assert either_machine.counts(1) == {"pending": 2}
+
+
+def test_a_backup_put_in_place_by_hand_is_noticed(run, machine, folder, tmp_path):
+    """An operator may copy the file and forget the rest."""
+    path, _ = create_backup(machine.ctx, folder)
+    url = f"sqlite:///{tmp_path / 'by-hand.db'}"
+    shutil.copy(path, tmp_path / "by-hand.db")
+
+    refused = run(url, "broadcasts", "list")
+    restored = run(url, "db", "restored")
+    listed = run(url, "broadcasts", "list")
+
+    assert refused.exit_code == 1
+    assert "the database is a backup of " in refused.output
+    assert (restored.exit_code, listed.exit_code) == (0, 0)
+
+
+def test_a_backup_of_an_earlier_version_is_migrated(request, run, tmp_path, folder):
+    request.param = "sqlite"
+    old = make_old_database(request, tmp_path, "0014")
+    with old.write() as tx:
+        tx.exec_driver_sql(f"INSERT INTO metadata VALUES ('instance_id', '{INSTANCE}')")
+    old.close()
+    run(f"sqlite:///{tmp_path / 'old.db'}", "db", "upgrade")
+    (backup,) = list_backups(folder)
+
+    restored = run(f"sqlite:///{tmp_path / 'back.db'}", "backup", "restore", str(backup))
+
+    assert restored.exit_code == 0
+    assert run(f"sqlite:///{tmp_path / 'back.db'}", "broadcasts", "list").exit_code == 0
+
+
+def test_a_restore_that_fails_leaves_no_database(run, machine, folder, tmp_path):
+    path, _ = create_backup(machine.ctx, folder)
+    (tmp_path / "file").write_text("no folder")
+
+    refused = run(f"sqlite:///{tmp_path / 'file' / 'clarion.db'}", "backup", "restore", str(path))
+
+    assert refused.exit_code == 1
+    assert "The backup was not restored: " in refused.output
