@@ -15,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run demo test check quick lint types imports pytest others seeds suites crowded browser tools fuzz lists simulate kills kills-celery flood hostile bench screenshots openapi clean
+.PHONY: run demo test check quick lint types imports pytest others seeds suites crowded browser tools fuzz lists simulate kills kills-celery flood hostile bench screenshots openapi lock audit clean
 
 run: $(VENV)/runtime
 	@exec $(PY) -m app.cli.up
@@ -157,6 +157,26 @@ openapi: $(VENV)/runtime
 	@APP_ENV=test API_KEYS=k SECRET_KEY=s SINCH_SERVICE_PLAN_ID=p SINCH_API_TOKEN=t \
 	SINCH_NUMBER=+12015550199 SINCH_REGION_URL=http://127.0.0.1:9 LOG_LEVEL=error ENV_FILE= \
 	$(VENV)/bin/flask --app wsgi openapi write docs/openapi.json
+
+# The exact versions of what runs, with the hashes of their files.  constraints.txt has the versions.
+lock: $(VENV)/dev
+	@$(PIP) uv
+	@$(VENV)/bin/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 \
+		--no-header --no-annotate --no-emit-index-url --constraint constraints.txt \
+		--output-file requirements.lock requirements.txt
+
+# Known vulnerabilities of these versions.  Ends with 2 if the source was not reached, or does not
+# know a package: then pip-audit finds none, and has checked nothing.
+audit: $(VENV)/dev
+	@$(PIP) --constraint constraints.txt pip-audit 2>/dev/null
+	@$(PY) -m pip_audit --progress-spinner off --disable-pip --require-hashes \
+		--requirement requirements.lock >$(VENV)/audit.txt 2>&1; code=$$?; \
+	if grep -q "known vulnerabilit" $(VENV)/audit.txt \
+		&& ! grep -q "could not be audited" $(VENV)/audit.txt; \
+	then cat $(VENV)/audit.txt; exit $$code; fi; \
+	tail -3 $(VENV)/audit.txt; \
+	echo "make audit: not checked, because the source of known vulnerabilities was not reached" >&2; \
+	exit 2
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
