@@ -42,7 +42,7 @@ from app.sms.lifecycle.gates import read_gates
 from app.sms.models.broadcast import Broadcast, Chunk
 from app.sms.models.states import ACTIVE, FINAL, Category, ExclusionReason
 from app.sms.request.model import BroadcastRequest, collect_defaults
-from app.subscribers.audiences.audience import Audience, find_people
+from app.subscribers.audiences.audience import Audience, find_people, has_at_most
 from app.subscribers.models import Scope, Subscriber, Suppression
 from app.text.segments import Encoding, TextSize
 
@@ -51,7 +51,9 @@ from app.text.segments import Encoding, TextSize
 CLOCK_DOUBT = timedelta(hours=1)
 
 # Subscribers a page; each page is one query and one short write transaction.
-_PAGE_SIZE = 20_000
+PAGE_SIZE = 20_000
+# With more of them, a page is read by number: to find and sort all for each page takes longer.
+_SORTED_AT_ONCE = 100_000
 # Look-ups of a page: a million take about a second.
 _LOOKUPS_AT_ONCE = 500_000
 _FEW_LOOKUPS = 4
@@ -109,9 +111,9 @@ def read_page(
     is_costly = lookups > _FEW_LOOKUPS and limit is None
     if request.texts or find_placeholders(request.text) or limit is not None or is_costly:
         end = _find_end(tx, after, _LOOKUPS_AT_ONCE // lookups) if is_costly else None
-        rows = _read_rows(tx, request, after, limit or _PAGE_SIZE, end)
+        rows = _read_rows(tx, request, after, limit or PAGE_SIZE, end)
         page = _make_personal_page(request, rows, size)
-        page.last = rows[-1].phone if len(rows) == (limit or _PAGE_SIZE) else end
+        page.last = rows[-1].phone if len(rows) == (limit or PAGE_SIZE) else end
         return page
     return LookupPage(
         [
@@ -148,6 +150,7 @@ def _find_end(tx: Connection, after: str, subscribers: int) -> str | None:
 def _read_rows(
     tx: Connection, request: BroadcastRequest, after: str, limit: int, end: str | None
 ) -> Sequence[Row[Any]]:
+    assert request.audience is not None
     columns = _SUBSCRIBERS.c
     query = (
         _select_audience(
@@ -159,6 +162,7 @@ def _read_rows(
             columns.last_name,
             columns.language,
             columns.attributes,
+            in_order=not has_at_most(tx, request.audience, _SORTED_AT_ONCE),
         )
         .where(columns.phone > after, true() if end is None else columns.phone <= end)
         .order_by(columns.phone)
@@ -167,9 +171,11 @@ def _read_rows(
     return tx.execute(query).all()
 
 
-def _select_audience(request: BroadcastRequest, dialect: Dialect, *columns: Any) -> Select[Any]:
+def _select_audience(
+    request: BroadcastRequest, dialect: Dialect, *columns: Any, in_order: bool = False
+) -> Select[Any]:
     assert request.audience is not None
-    source, condition = find_people(request.audience, dialect)
+    source, condition = find_people(request.audience, dialect, in_order=in_order)
     joined = source.outerjoin(_SUPPRESSIONS, _IS_SUPPRESSED)
     return select(*columns).select_from(joined).where(condition)
 

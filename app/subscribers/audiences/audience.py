@@ -109,9 +109,26 @@ def count_audience(tx: Connection, audience: Audience) -> int:
     return int(tx.execute(count).scalar_one())
 
 
-def find_people(audience: Audience, dialect: Dialect) -> tuple[FromClause, ColumnElement[bool]]:
-    """Return the FROM clause and the SQL test that select the subscribers of an audience."""
-    if len(audience.any) != 1:
+def has_at_most(tx: Connection, audience: Audience, limit: int) -> bool:
+    """Return True if an audience has no more subscribers than this, for sure and without a count.
+
+    Looks at the subscribers with its one tag, otherwise at all there are.
+    """
+    candidates = select(_SUBSCRIBERS.c.id)
+    if len(audience.any) == 1:
+        with_tag = _ASSIGNMENTS.c.tag_id == _find_tag(audience.any[0])
+        candidates = select(_ASSIGNMENTS.c.subscriber_id).where(with_tag)
+    return tx.execute(candidates.offset(limit).limit(1)).first() is None
+
+
+def find_people(
+    audience: Audience, dialect: Dialect, *, in_order: bool = False
+) -> tuple[FromClause, ColumnElement[bool]]:
+    """Return the FROM clause and the SQL test that select the subscribers of an audience.
+
+    With `in_order` the first ones by number are found without sorting all.
+    """
+    if len(audience.any) != 1 or in_order:
         return _SUBSCRIBERS, make_condition(audience, dialect)
     # Read from the tag's assignments, so that subscribers without the tag are not visited.
     tagged = _ASSIGNMENTS.join(_SUBSCRIBERS, _SUBSCRIBERS.c.id == _ASSIGNMENTS.c.subscriber_id)

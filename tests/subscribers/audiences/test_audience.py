@@ -11,7 +11,14 @@ from sqlalchemy import insert, select
 
 from app.db.base import table_of
 from app.errors import BadInput
-from app.subscribers.audiences.audience import Audience, count_audience, make_condition, plain_tag
+from app.subscribers.audiences.audience import (
+    Audience,
+    count_audience,
+    find_people,
+    has_at_most,
+    make_condition,
+    plain_tag,
+)
 from app.subscribers.audiences.conditions import Condition, Op, make_test
 from app.subscribers.audiences.schemas import AudienceSchema
 from app.subscribers.models import Subscriber, SubscriberTag, Tag
@@ -158,6 +165,32 @@ def test_an_audience_is_whom_its_rule_means(people, crowd):
 
     # Not all in vain.
     assert sum(1 for size in sizes if 0 < size < 100) > SEEDS / 3
+
+
+def test_the_people_of_a_tag_read_in_order_are_those_found_by_the_tag(people, crowd):
+    persons, borne = crowd
+    table = table_of(Subscriber)
+    meant = [
+        each["phone"] for each in persons if _is_meant(plain_tag("vip"), each, borne[each["id"]])
+    ]
+
+    for in_order in (False, True):
+        with people.db.read() as tx:
+            source, condition = find_people(plain_tag("vip"), tx.dialect, in_order=in_order)
+            query = select(table.c.phone).select_from(source).where(condition)
+            found = tx.execute(query.order_by(table.c.phone)).scalars().all()
+
+        assert found == meant
+
+
+def test_an_audience_has_at_most_those_with_its_tag_or_all_people(people, crowd):
+    _, borne = crowd
+    with_tag = sum("vip" in tags for tags in borne.values())
+
+    with people.db.read() as tx:
+        for audience, most in ((plain_tag("vip"), with_tag), (Audience(all=("vip",)), 300)):
+            assert has_at_most(tx, audience, most)
+            assert not has_at_most(tx, audience, most - 1)
 
 
 def test_each_comparison_holds_for_each_type(people, crowd):
