@@ -10,7 +10,7 @@ from app.db.base import table_of
 from app.db.engine import QueryTooSlow
 from app.db.lists import PHONES, chunked, pack
 from app.sms.audience.chunks import AudienceChunk, choose_chunk_size, make_chunks
-from app.sms.audience.lookup import read_page
+from app.sms.audience.lookup import PAGE_SIZE, read_page
 from app.sms.content.languages import choose_language
 from app.sms.context import Context
 from app.sms.request.model import MAX_INLINE_RECIPIENTS, BroadcastRequest
@@ -18,7 +18,7 @@ from app.subscribers.audiences.audience import count_audience
 from app.subscribers.models import Subscriber
 from app.text.segments import Encoding, TextSize
 
-# What a request may spend on looking up an audience.
+# What a request may spend on looking up an audience, or a page of a large one.
 AUDIENCE_WITHIN_S = 10.0
 
 
@@ -47,10 +47,13 @@ def expand_request(
     return replace(request, size=largest), page.chunks
 
 
-def iterate_chunks(ctx: Context, request: BroadcastRequest) -> Iterator[AudienceChunk]:
+def iterate_chunks(
+    ctx: Context, request: BroadcastRequest, *, page_size: int | None = None
+) -> Iterator[AudienceChunk]:
     """Yield all chunks of a request as it would be sent now, with a transaction for each page.
 
-    Raises QueryTooSlow.
+    With `page_size` an audience is read by pages of that size, for a caller that stops early.
+    Raises QueryTooSlow when the next page is not full in time.
     """
     size = choose_size(ctx, request)
     if request.audience is None:
@@ -60,9 +63,11 @@ def iterate_chunks(ctx: Context, request: BroadcastRequest) -> Iterator[Audience
     deadline = time.monotonic() + AUDIENCE_WITHIN_S
     while after is not None:
         with ctx.db.read(within_s=deadline - time.monotonic()) as tx:
-            page = read_page(tx, request, after=after, size=size)
+            page = read_page(tx, request, after=after, limit=page_size, size=size)
         yield from page.chunks
         after = page.last
+        if page.recipients >= (page_size or PAGE_SIZE):
+            deadline = time.monotonic() + AUDIENCE_WITHIN_S
 
 
 def count_recipients(ctx: Context, request: BroadcastRequest) -> int:

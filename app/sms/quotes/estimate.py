@@ -46,27 +46,38 @@ def estimate_request(
     starts_at = max(request.send_at or ctx.now(), ctx.now())
     default_end = starts_at + timedelta(seconds=ctx.rules.expire_after_s)
     ends_at = request.expire_at or default_end
-    for chunk in iterate_chunks(ctx, request):
-        if limit is not None and looked_at >= limit:
-            break
-        looked_at += len(chunk.recipients)
+    for chunk in iterate_chunks(ctx, request, page_size=limit):
         if chunk.exclusion_reason is not None:
             estimate.excluded[chunk.exclusion_reason] += len(chunk.recipients)
-            continue
-        for phones in chunked(chunk.recipients):
-            with ctx.db.read() as tx:
-                eligibilities = check_eligibility(
-                    tx,
-                    ctx,
-                    phones,
-                    category=request.category,
-                    client=ctx.viewer.client,
-                    ends_at=ends_at,
-                    now=starts_at,
-                )
-            allowed = list(_count_eligibility(estimate, phones, eligibilities, ends_at))
-            _count_parts(estimate, request, chunk, allowed)
+        else:
+            _count_chunk(estimate, ctx, request, chunk, starts_at, ends_at)
+        looked_at += len(chunk.recipients)
+        if limit is not None and looked_at >= limit:
+            break  # before the next page is read
     return estimate
+
+
+def _count_chunk(
+    estimate: Estimate,
+    ctx: Context,
+    request: BroadcastRequest,
+    chunk: AudienceChunk,
+    starts_at: datetime,
+    ends_at: datetime,
+) -> None:
+    for phones in chunked(chunk.recipients):
+        with ctx.db.read() as tx:
+            eligibilities = check_eligibility(
+                tx,
+                ctx,
+                phones,
+                category=request.category,
+                client=ctx.viewer.client,
+                ends_at=ends_at,
+                now=starts_at,
+            )
+        allowed = list(_count_eligibility(estimate, phones, eligibilities, ends_at))
+        _count_parts(estimate, request, chunk, allowed)
 
 
 def _count_eligibility(
