@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
+from sqlalchemy import Row
+
 from app.sms.audience.expand import count_recipients, iterate_chunks
 from app.sms.caps.prices import Cost, read_prices
 from app.sms.content.placeholders import fill_text
@@ -15,13 +17,17 @@ from app.sms.quotes.estimate import Estimate, estimate_request
 from app.sms.request.model import BroadcastRequest, collect_defaults
 from app.sms.request.prepare import prepare_request
 from app.sms.request.schemas import BroadcastRequestSchema
-from app.subscribers.audiences.audience import Audience
+from app.subscribers.audiences.audience import Audience, has_at_most
 from app.subscribers.lists.phone_list import SortedPhones
 from app.text.lookalikes import NonGsmCharacter, find_non_gsm_characters, suggest_gsm_text
 from app.text.segments import measure_text
 
 # More people are not looked at while a text is written.
 MAX_COUNTED = 10_000
+# A page that shows them is there within a tenth of a second.
+_FEW = 1_000
+# People who are looked at to find one of the first ones.
+_NEAR = 100
 # More characters are not said to be left out.
 _MAX_SURPLUS = 20
 
@@ -130,6 +136,20 @@ def count_draft(ctx: Context, body: Mapping[str, Any], listed: SortedPhones | No
     return DraftCount(estimate, total, min(total, MAX_COUNTED))
 
 
+def has_few_people(ctx: Context, draft: Row[Any] | None) -> bool:
+    """Return True if a page can wait until the people of a draft are counted.
+
+    Without an audience all subscribers stand for it.
+    """
+    if draft and draft.numbers:
+        return bool(draft.numbers.count("\n") < _FEW)
+    if draft and draft.file:
+        return len(draft.file["rows"]) <= _FEW
+    stored = draft.body.get("audience") if draft else None
+    with ctx.db.read() as tx:
+        return has_at_most(tx, Audience.from_json(stored) if stored else Audience(), _FEW)
+
+
 def find_cheaper(ctx: Context, body: Mapping[str, Any], listed: SortedPhones | None) -> CheaperText:
     """Return what is dear in the text of a draft's body, and how it counts without that."""
     request, is_everybody = _make_request(ctx, body, listed)
@@ -164,7 +184,8 @@ def find_shorter(
     if counted.counted < counted.people:
         return ShorterText(longer, parts, None)
     request, _ = _make_request(ctx, body, listed)
-    surplus = max((_count_surplus(copy.text, parts) for copy in _fill_all(ctx, request)), default=0)
+    copies = _fill_all(ctx, request, MAX_COUNTED)
+    surplus = max((_count_surplus(copy.text, parts) for copy in copies), default=0)
     return ShorterText(longer, parts, surplus if surplus <= _MAX_SURPLUS else None)
 
 
@@ -183,7 +204,8 @@ def fill_for_person(
     Returns None for an empty audience.  A place past the end is that of the first person.
     """
     request, _ = _make_request(ctx, body, listed)
-    copies = islice(_fill_all(ctx, request), MAX_COUNTED)
+    page_size = max(number, _NEAR) if number else MAX_COUNTED
+    copies = islice(_fill_all(ctx, request, page_size), MAX_COUNTED)
     if number == 0:
         return max(copies, key=lambda copy: len(copy.text), default=None)
     first = next(copies, None)
@@ -195,13 +217,13 @@ def fill_for_person(
 def fill_for_first(ctx: Context, body: Mapping[str, Any], listed: SortedPhones | None) -> str:
     """Return the copy of the audience's first person; without people that of the defaults."""
     request, _ = _make_request(ctx, body, listed)
-    first = next(_fill_all(ctx, request), None)
+    first = next(_fill_all(ctx, request, _NEAR), None)
     return first.text if first else fill_text(request.text, collect_defaults(request))
 
 
-def _fill_all(ctx: Context, request: BroadcastRequest) -> Iterator[PersonCopy]:
+def _fill_all(ctx: Context, request: BroadcastRequest, page_size: int) -> Iterator[PersonCopy]:
     defaults, number = collect_defaults(request), 0
-    for chunk in iterate_chunks(ctx, request):
+    for chunk in iterate_chunks(ctx, request, page_size=page_size):
         if chunk.exclusion_reason is not None:
             continue
         text, parameters = request.texts.get(chunk.language or "", request.text), chunk.parameters

@@ -34,6 +34,7 @@ from app.web.new.conditions import (
 from app.web.new.figures import describe_reach
 from app.web.new.frame import (
     find,
+    find_counted_page,
     find_zone,
     go_on,
     go_to_broadcast,
@@ -68,11 +69,13 @@ def show(draft_id: str) -> Any:
     if draft.broadcast:
         return go_to_broadcast(draft.broadcast)
     stored, file = draft.body.get("audience") or {}, _find_file(draft)
-    reach = (
-        _count_file(draft, file)
-        if file
-        else _count(draft, stored, list_people(current_context(), draft))
-    )
+    later = find_counted_page(draft) if file or stored or draft.numbers else None
+    if later:
+        reach: dict[str, Any] | None = {"later": later}
+    elif file:
+        reach = _count_file(draft, file)
+    else:
+        reach = _count(draft, stored, list_people(current_context(), draft))
     return _show(
         draft,
         kind="file" if file else "numbers" if draft.numbers else "people",

@@ -27,6 +27,7 @@ from app.web.guard import describe_actor, make_page_blueprint, require_role
 from app.web.new.figures import compare_quote, describe_quote
 from app.web.new.frame import (
     find,
+    find_counted_page,
     find_steps,
     find_zone,
     go_to_broadcast,
@@ -53,6 +54,8 @@ def show(draft_id: str) -> Any:
     for step in ("text", "audience", "when"):
         if not is_done(draft, step):
             return go_to_step(draft_id, step)
+    if later := find_counted_page(draft):
+        return show_step("confirm", draft, draft_id, later=later)
     return _show(draft)
 
 

@@ -14,9 +14,12 @@ from app.errors import BadInput, ClarionError, Conflict, NotFound
 from app.http.arguments import collect_errors
 from app.sms.content.templates import TemplateMissing
 from app.sms.current import current_context
+from app.sms.drafts.count import has_few_people
 from app.sms.drafts.store import DraftSent, find_draft, save_draft
 from app.web.guard import current_user
 
+# An argument of the address: the page is shown with its counts, which may take seconds.
+_COUNTED = "counted"
 _STEPS = {
     "text": "Text",
     "audience": "Audience",
@@ -56,6 +59,17 @@ def find_zone() -> ZoneInfo:
 def read_text(name: str) -> str:
     """Return a field of the form, with the ends of lines that phones know."""
     return request.form.get(name, "").replace("\r\n", "\n").strip()
+
+
+def find_counted_page(draft: Row[Any] | None) -> str | None:
+    """Return the address of this page with its counts, which come behind it.
+
+    Returns None where the page itself shows them, since there are few people.
+    """
+    if _COUNTED in request.args or has_few_people(current_context(), draft):
+        return None
+    given = {**request.args.to_dict(), **(request.view_args or {}), _COUNTED: 1}
+    return url_for(request.endpoint or "", **given)
 
 
 def is_done(draft: Row[Any], step: str) -> bool:

@@ -32,6 +32,7 @@ from app.web.guard import current_user, describe_actor, make_page_blueprint, req
 from app.web.new.figures import describe_cheaper, describe_count, describe_shorter
 from app.web.new.frame import (
     find,
+    find_counted_page,
     go_on,
     go_to_broadcast,
     read_text,
@@ -106,7 +107,8 @@ def show_text(
     errors: Mapping[str, str] | None = None,
 ) -> Any:
     """Show the step with a text; what is wrong with it is not counted."""
-    ctx = current_context()
+    ctx, is_new = current_context(), not (typed["message"] or typed["template"])
+    later = None if errors or is_new else find_counted_page(draft)
     return show_step(
         "text",
         draft,
@@ -115,7 +117,8 @@ def show_text(
         templates=sorted({row.name for row in list_templates(ctx, limit=_MAX_TEMPLATES).rows}),
         phone=find_phone(ctx.db, current_user().user_id),
         trial=make_id(ctx.now()) if draft else None,
-        **_describe(draft, typed, person=person, counts=not errors),
+        **_describe(draft, typed, person=person, counts=not (errors or later)),
+        later=later,
     )
 
 

@@ -18,6 +18,7 @@ from app.web.guard import make_page_blueprint, require_role
 from app.web.new.figures import describe_waits
 from app.web.new.frame import (
     find,
+    find_counted_page,
     find_zone,
     go_on,
     go_to_broadcast,
@@ -102,9 +103,11 @@ def _show(
 
 
 def _describe_waits(draft: Any) -> dict[str, Any] | None:
-    """Return when it rings in words; None while that is not known."""
+    """Return when it rings in words, or the page with it; None while that is not known."""
     if not is_done(draft, "audience") or not is_done(draft, "when"):
         return None
+    if later := find_counted_page(draft):
+        return {"later": later}
     ctx = current_context()
     try:
         counted = count_draft(ctx, draft.body, list_people(ctx, draft))
