@@ -58,9 +58,10 @@ def make_settings(database_url: str, *, sinch: int, **more: str) -> dict[str, st
     }
 
 
-def open_service(url: str) -> FlaskClient:
-    """Return a test client of a service over this database."""
-    return create_app(read_config(make_settings(url, sinch=9, LOG_LEVEL="error"))).test_client()
+def open_service(url: str, **more: str) -> FlaskClient:
+    """Return a test client of a service over this database, with more settings."""
+    settings = make_settings(url, sinch=9, LOG_LEVEL="error", **more)
+    return create_app(read_config(settings)).test_client()
 
 
 def time_looks(client: FlaskClient, path: str, looks: int) -> float:
