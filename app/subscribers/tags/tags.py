@@ -57,6 +57,14 @@ def view_tag(ctx: SubscriberContext, name: str, *, counted: bool = True) -> TagC
         return _count(tx, [tag])[0] if counted else tag._asdict()
 
 
+def count_assignments(ctx: SubscriberContext, name: str) -> int:
+    """Return how many subscribers have a tag, confirmed or not, active or not.  Raises NotFound."""
+    with ctx.db.read() as tx:
+        ours = _ASSIGNMENTS.c.tag_id == _find(tx, name).id
+        query = select(func.count()).select_from(_ASSIGNMENTS).where(ours)
+        return tx.execute(query).scalar_one()
+
+
 def create_tag(
     ctx: SubscriberContext, name: str, *, actor: str, double_opt_in: bool = False
 ) -> TagCounts:

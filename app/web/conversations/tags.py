@@ -108,9 +108,8 @@ def _show_list(name: str, error: str) -> str:
 
 
 def _show(tag: str, typed: str | None, error: str, *, is_deleting: bool = False) -> str:
-    # A deletion is asked for with its figures; they come behind the page otherwise.
-    counted = is_deleting or _COUNTED in request.args
-    found = tags.view_tag(current_subscriber_context(), _normalise(tag), counted=counted)
+    ctx, counted = current_subscriber_context(), _COUNTED in request.args
+    found = tags.view_tag(ctx, _normalise(tag), counted=counted)
     return render_template(
         "conversations/tag.html",
         tag=found,
@@ -118,6 +117,7 @@ def _show(tag: str, typed: str | None, error: str, *, is_deleting: bool = False)
         name=found["name"] if typed is None else typed,
         error=error,
         is_deleting=is_deleting,
+        had_by=tags.count_assignments(ctx, found["name"]) if is_deleting else 0,
     )
 
 
