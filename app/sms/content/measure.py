@@ -38,11 +38,6 @@ class TextPattern:
         self._counts = Counter(PLACEHOLDER.findall(text))
         self._format = PLACEHOLDER.sub(r"%(\1)s", text.replace("%", "%%"))
 
-    @property
-    def names(self) -> list[str]:
-        """The placeholders, each once."""
-        return list(self._counts)
-
     def measure_one(self, values: Mapping[str, str]) -> TextSize | None:
         """Return the size of a text; None if it is empty or too long, or lacks a value."""
         if not self._counts.keys() <= values.keys():

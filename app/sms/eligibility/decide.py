@@ -199,7 +199,7 @@ def _check_marketing(
         phone: (active, consented, zone)
         for phone, active, consented, zone in tx.execute(
             _SELECT_SUBSCRIBERS[tx.dialect.name], values
-        )
+        ).all()
     }
     return {
         phone: _check_subscriber(phone, known.get(phone, _NO_SUBSCRIBER), over_cap, windows)
