@@ -163,7 +163,7 @@ def find_values(client: FlaskClient) -> Values:
                 "": read(select(Suppression.public_id).order_by(Suppression.id.desc()))
             },
             "tag": {"": TAG},
-            "user_id": {"": "1"},
+            "user_id": {"": "2"},
             "client": {"": "shop"},
             "name": {"": "template-0"},
             "template": {"": "template-0"},
