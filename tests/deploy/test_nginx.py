@@ -102,16 +102,22 @@ def test_an_address_that_a_client_makes_up_is_not_believed(front):
     assert "203.0.113" not in service.output.read_text()
 
 
-def test_a_body_over_the_limit_is_refused_by_nginx_and_an_import_is_not(front):
+def test_a_body_over_the_limit_is_refused_by_nginx_and_a_file_to_import_is_not(front):
     url, _ = front
-    large = b"x" * 42_000_000
+    header, line = b"phone,note\n", b"+46701234567," + b"x" * 86 + b"\n"
+    file = header + line * 420_000
+    assert len(file) > 40 * 2**20
 
-    refused = requests.post(f"{url}/api/broadcast", headers=AUTH, data=large, timeout=60)
-    imported = requests.post(f"{url}/api/subscribers/imports", headers=AUTH, data=large, timeout=60)
+    refused = requests.post(f"{url}/api/broadcast", headers=AUTH, data=file, timeout=60)
+    made = requests.post(f"{url}/api/subscribers/imports", headers=AUTH, json={}, timeout=60)
+    path = f"/api/subscribers/imports/{made.json()['import_id']}/file"
+    taken = requests.put(
+        f"{url}{path}", headers=AUTH | {"Content-Type": "text/csv"}, data=file, timeout=60
+    )
 
     assert refused.status_code == 413
     assert "nginx" in refused.text
-    assert "nginx" not in imported.text
+    assert taken.status_code == 202
 
 
 def test_slow_clients_wait_at_nginx_and_hold_up_no_other(front, sandbox):
