@@ -8,10 +8,12 @@ from werkzeug.wrappers import Response
 
 from app.accounts.roles import Role
 from app.errors import NotFound
+from app.subscribers.context import SubscriberContext
 from app.subscribers.current import current_subscriber_context
 from app.subscribers.profiles.queries import Person, look_up_subscriber
 from app.subscribers.profiles.schemas import SubscriberQuerySchema
 from app.subscribers.profiles.search import find_by_name, list_newest
+from app.subscribers.suppressions import manage
 from app.web.guard import make_page_blueprint, require_role
 from app.web.subscribers.wording import describe_access, read_number, show_name, show_number
 
@@ -42,15 +44,24 @@ def search() -> Response | str | tuple[str, HTTPStatus]:
     ctx = current_subscriber_context()
     if any(character.isdigit() for character in text):
         try:
-            person = look_up_subscriber(ctx, read_number(text))
-        except NotFound:
-            return _show([], search=text)
+            target = _find_page(ctx, read_number(text))
         except ValueError as e:
             return _show([], search=text, error=str(e)), HTTPStatus.BAD_REQUEST
-        target = url_for("person.show_person", subscriber_id=person["public_id"])
-        return redirect(target, HTTPStatus.SEE_OTHER)
+        return redirect(target, HTTPStatus.SEE_OTHER) if target else _show([], search=text)
     page = find_by_name(ctx, text, limit=_ROWS)
     return _show(page.rows, search=text, has_more=page.cursor is not None)
+
+
+def _find_page(ctx: SubscriberContext, phone: str) -> str | None:
+    """Return the address of the page of a number: its person's, else that of its opt-out."""
+    try:
+        person = look_up_subscriber(ctx, phone)
+    except NotFound:
+        stopped = manage.look_up(ctx, phone)
+        if stopped is None:
+            return None
+        return url_for("suppression_pages.show_one", suppression_id=stopped.public_id)
+    return url_for("person.show_person", subscriber_id=person["public_id"])
 
 
 def _show(rows: list[Person], **facts: Any) -> str:

@@ -29,6 +29,15 @@ def test_a_number_leads_to_the_person(author, ann, written):
     assert search(author, written).headers["Location"] == ann
 
 
+def test_a_number_that_opted_out_is_found_without_a_person(author, caller):
+    caller.post("/api/suppressions", {"phone": ANN, "note": "Rang us"})
+
+    page = search(author, ANN).headers["Location"]
+
+    assert page.startswith("/people/suppressions/")
+    assert "“Rang us”" in show(author, page)
+
+
 @pytest.mark.parametrize("written", ["ann", "ANN E", "Ekd", "ekdahl, an", "ann ekdahl"])
 def test_the_beginning_of_a_name_finds_the_person(author, ann, written):
     text = read_text(search(author, written))
