@@ -189,13 +189,17 @@ def _read_lags(tx: Connection, now: datetime) -> Iterator[Metric]:
 
 
 def _read_marks(tx: Connection) -> Iterator[Metric]:
-    """Yield what the background has noted: its last sweep, and the last consistency check."""
+    """Yield what the background has noted: its last runs, and the last consistency check."""
     marks = read_marks(tx)
-    yield _gauge(
-        "clarion_last_sweep_timestamp_seconds",
-        "Time of the last sweep of the background, 0 if there was none.",
-        marks.swept_at.timestamp() if marks.swept_at else 0,
-    )
+    for name, what, at in (
+        ("sweep", "sweep of the background", marks.swept_at),
+        ("backup", "backup by `flask backup create`", marks.backed_up_at),
+    ):
+        yield _gauge(
+            f"clarion_last_{name}_timestamp_seconds",
+            f"Time of the last {what}, 0 if there was none.",
+            at.timestamp() if at else 0,
+        )
     yield _gauge(
         "clarion_consistency_violations",
         "Violations that the last consistency check found, 20 at most.",

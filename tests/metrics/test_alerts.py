@@ -35,6 +35,7 @@ HEALTHY = {
     "clarion_webhook_lag_seconds": "200x30",
     'clarion_http_requests_total{method="POST",route="/api/broadcast",status="202"}': "0+100x30",
     'clarion_http_requests_total{method="POST",route="/api/broadcast",status="503"}': "0+2x30",
+    "clarion_last_backup_timestamp_seconds": "60x30",
     # A service that is not ready is no request that failed.
     'clarion_http_requests_total{method="GET",route="/ready",status="503"}': "0+90x30",
 }
@@ -52,11 +53,6 @@ FAULTS = {
     ),
     "ClarionSendingStalled": ({"clarion_backlog_messages": "9000-100x5 8500x25"}, {}, 20),
     "ClarionDecisionNeeded": ({'clarion_batches{state="needs_attention"}': "1x30"}, {}, 1),
-    "ClarionBroadcastWaits": (
-        {'clarion_broadcasts{status="missed_start"}': "1x30"},
-        {"status": "missed_start"},
-        1,
-    ),
     "ClarionReportsLate": ({"clarion_callback_lag_seconds": "301x30"}, {}, 5),
     "ClarionWebhooksLate": ({"clarion_webhook_lag_seconds": "301x30"}, {}, 5),
     "ClarionErrors": (
@@ -111,7 +107,7 @@ def run_promtool(*arguments, given=None):
 
 
 def test_each_of_the_twelve_alerts_has_a_fault_here():
-    assert list(RULES) == list(FAULTS)
+    assert list(RULES) == [*FAULTS, "ClarionBackupOld"]
     assert len(RULES) == 12
 
 
@@ -131,6 +127,33 @@ def test_a_service_that_is_no_longer_scraped_is_down(tmp_path):
     without = {name: values for name, values in HEALTHY.items() if not name.startswith("up")}
 
     run_cases(tmp_path, [make_case("ClarionDown", without, {}, 2)])
+
+
+@pytest.mark.parametrize("status", ["missed_start", "halted"])
+def test_a_broadcast_that_waits_for_a_person_needs_a_decision(tmp_path, status):
+    series = HEALTHY | {f'clarion_broadcasts{{status="{status}"}}': "1x30"}
+
+    run_cases(tmp_path, [make_case("ClarionDecisionNeeded", series, {}, 1)])
+
+
+@pytest.mark.parametrize(("made_at", "fires"), [(60, True), (0, False)])
+def test_a_backup_is_old_after_26_hours_unless_there_never_was_one(tmp_path, made_at, fires):
+    rule = RULES["ClarionBackupOld"]
+    firing = {"exp_labels": rule["labels"], "exp_annotations": rule["annotations"]}
+    # It is 26 hours old after minute 1561, and the alert waits five more.
+    expected = {1_566: [], 1_567: [firing] if fires else []}
+    case = {
+        "interval": "1m",
+        "input_series": [
+            {"series": "clarion_last_backup_timestamp_seconds", "values": f"{made_at}x1600"}
+        ],
+        "alert_rule_test": [
+            {"eval_time": f"{minute}m", "alertname": "ClarionBackupOld", "exp_alerts": alerts}
+            for minute, alerts in expected.items()
+        ],
+    }
+
+    run_cases(tmp_path, [case])
 
 
 def test_an_empty_backlog_is_not_stalled(tmp_path):

@@ -8,6 +8,7 @@ import time_machine
 from sqlalchemy import update
 
 from app.metrics.database import KEPT_S, DatabaseMetrics
+from app.operate.backups.create import create_backup
 from app.sms.caps.caps import CapName, set_cap
 from app.sms.models.broadcast import Broadcast
 from app.sms.models.cap import ALL, CapPeriod, CapUnit
@@ -291,6 +292,17 @@ def test_the_last_sweep_is_a_time(service, sandbox):
     swept_at = scrape_anew(service)["clarion_last_sweep_timestamp_seconds"]
 
     assert swept_at == pytest.approx(at.timestamp(), abs=1)
+
+
+def test_the_last_backup_is_a_time(service, sandbox, tmp_path):
+    before = scrape_anew(service)["clarion_last_backup_timestamp_seconds"]
+    now = datetime.now(UTC).timestamp()
+    create_backup(service.extensions["clarion"], tmp_path / "backups")
+
+    made_at = scrape_anew(service)["clarion_last_backup_timestamp_seconds"]
+
+    assert before == 0
+    assert made_at == pytest.approx(now, abs=60)
 
 
 def test_without_its_database_it_says_so_and_still_counts_requests(

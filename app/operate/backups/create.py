@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from loguru import logger
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from app.operate.backups.manifest import (
     PART,
@@ -25,6 +25,7 @@ from app.operate.backups.manifest import (
 from app.operate.backups.postgres import check_postgres, copy_postgres
 from app.operate.backups.sqlite import check_sqlite, copy_sqlite
 from app.sms.context import Context
+from app.sms.operations.heartbeat import record_backup
 
 # No backup takes that long: its process has died.
 _PART_KEPT_S = 86_400.0
@@ -52,6 +53,10 @@ def create_backup(ctx: Context, folder: Path, *, kept: int = 0) -> tuple[Path, M
             _publish(part, path, manifest)
         _delete_old(path.parent, kept)
     logger.bind(file=str(path), bytes=manifest.bytes).info("a backup was made")
+    try:
+        record_backup(ctx)
+    except SQLAlchemyError as e:
+        logger.opt(exception=e).warning("the time of the backup was not stored for /metrics")
     return path, manifest
 
 

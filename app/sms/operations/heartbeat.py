@@ -1,4 +1,7 @@
-"""Heartbeat: the last sweep and consistency check, kept in the database for /ready."""
+"""Marks of the background in the database, for /ready and /metrics.
+
+They are the times of the last sweep and backup, and the last check's violations.
+"""
 
 import json
 from dataclasses import dataclass
@@ -14,15 +17,17 @@ from app.sms.models.batch import Batch
 from app.sms.models.states import BatchState
 
 _SWEPT_AT, _VIOLATIONS = "swept_at", "violations"
+_BACKED_UP_AT = "backed_up_at"
 # After this many missed sweeps the background workers count as stopped.
 _MISSED = 4
 
 
 @dataclass(frozen=True, slots=True)
 class BackgroundMarks:
-    """Marks of the background: its last sweep, and the violations of the last check."""
+    """Times of the last sweep and backup, and the violations of the last check."""
 
     swept_at: datetime | None
+    backed_up_at: datetime | None
     violations: list[str]
 
 
@@ -43,6 +48,10 @@ class BackgroundHealth:
 
 def record_heartbeat(ctx: Context) -> None:
     _store(ctx, _SWEPT_AT, ctx.now().isoformat())
+
+
+def record_backup(ctx: Context) -> None:
+    _store(ctx, _BACKED_UP_AT, ctx.now().isoformat())
 
 
 def record_consistency(ctx: Context, violations: list[str]) -> None:
@@ -71,9 +80,13 @@ def read_marks(tx: Connection) -> BackgroundMarks:
     """Read the marks of the background."""
     rows = tx.execute(select(Metadata.name, Metadata.value))
     metadata = {row.name: row.value for row in rows}
-    swept_at = metadata.get(_SWEPT_AT)
+
+    def read_time(name: str) -> datetime | None:
+        return datetime.fromisoformat(metadata[name]) if name in metadata else None
+
     return BackgroundMarks(
-        swept_at=datetime.fromisoformat(swept_at) if swept_at else None,
+        swept_at=read_time(_SWEPT_AT),
+        backed_up_at=read_time(_BACKED_UP_AT),
         violations=json.loads(metadata.get(_VIOLATIONS, "[]")),
     )
 
