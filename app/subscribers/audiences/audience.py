@@ -128,12 +128,20 @@ def find_people(
 
     With `in_order` the first ones by number are found without sorting all.
     """
-    if len(audience.any) != 1 or in_order:
+    if len(audience.any) != 1:
         return _SUBSCRIBERS, make_condition(audience, dialect)
+    condition = make_condition(replace(audience, any=()), dialect)
+    with_tag = _ASSIGNMENTS.c.tag_id == _find_tag(audience.any[0])
+    is_theirs = _SUBSCRIBERS.c.id == _ASSIGNMENTS.c.subscriber_id
+    if in_order:
+        # A scalar subquery is never made into a join, which PostgreSQL would sort.
+        confirmed = select(_ASSIGNMENTS.c.confirmed).where(with_tag, is_theirs)
+        return _SUBSCRIBERS, and_(
+            confirmed.correlate(_SUBSCRIBERS).scalar_subquery().is_(True), condition
+        )
     # Read from the tag's assignments, so that subscribers without the tag are not visited.
-    tagged = _ASSIGNMENTS.join(_SUBSCRIBERS, _SUBSCRIBERS.c.id == _ASSIGNMENTS.c.subscriber_id)
-    by_tag = and_(_ASSIGNMENTS.c.tag_id == _find_tag(audience.any[0]), _ASSIGNMENTS.c.confirmed)
-    return tagged, and_(by_tag, make_condition(replace(audience, any=()), dialect))
+    tagged = _ASSIGNMENTS.join(_SUBSCRIBERS, is_theirs)
+    return tagged, and_(with_tag, _ASSIGNMENTS.c.confirmed, condition)
 
 
 def require_known_tags(tx: Connection, audience: Audience) -> None:
