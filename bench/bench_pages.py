@@ -60,8 +60,9 @@ _QUERIES: Mapping[str, Sequence[Mapping[str, str]]] = {
     "/api/broadcasts/<broadcast_id>/messages": [{"status": "failed"}],
     "/api/suppressions": [{"active": "true"}],
 }
-# Regions behind a page that count.
+# Regions behind a page that count, and how often they are asked for.
 _COUNTS = re.compile(r"counted=1|/count$")
+_COUNTED = 5
 # Their time is that of their length.
 _FILES = (".csv", "/export")
 
@@ -234,7 +235,8 @@ def measure(client: FlaskClient, looks: Sequence[Look], count: int) -> None:
     print(f"{'median':>84}{'95 %':>9}{'median':>9}{'95 %':>9}")
     for look in looks:
         time_look(client, look, csrf)
-        taken = [time_look(client, look, csrf) for _ in range(count)]
+        often = min(count, _COUNTED) if look.is_count else count
+        taken = [time_look(client, look, csrf) for _ in range(often)]
         figures = [figure for times in zip(*taken, strict=True) for figure in summarize(times)]
         is_slow = not look.is_count and min(figures[1], figures[3]) > GOAL_MS
         missed += is_slow
