@@ -15,6 +15,7 @@ from app.auth import PAGE, SCOPE_MARK
 from app.db.engine import QueryTooSlow
 from app.db.schema import WrongDatabase, log_wrong_database
 from app.errors import UNAVAILABLE, ClarionError
+from app.rate_limit import TooManyRequests
 from app.web.guard import PAGE_POLICY, find_user
 
 # Where programs alone call.
@@ -25,6 +26,7 @@ _SENTENCES = {
     HTTPStatus.NOT_FOUND: "There is no such page.",
     HTTPStatus.METHOD_NOT_ALLOWED: "The page does not take this.",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The file or the form is too large.",
+    HTTPStatus.TOO_MANY_REQUESTS: "Too many pages were opened from here in a short time.",
 }
 
 
@@ -55,6 +57,9 @@ def _is_page_wanted() -> bool:
 
 def _describe(error: Exception) -> tuple[HTTPStatus, str, str]:
     """Return the status of an error, its sentence, and what to do; log what is a fault."""
+    if isinstance(error, TooManyRequests):
+        wait = f"Wait {error.retry_after_s} seconds, and load the page again."
+        return error.status, _SENTENCES[error.status], wait
     if isinstance(error, ClarionError):
         return error.status, error.sentence, str(error.facts.get("hint", ""))
     if isinstance(error, HTTPException):

@@ -5,6 +5,7 @@ from sqlalchemy.exc import OperationalError
 
 from app.accounts.roles import Role
 from app.db.engine import QueryTooSlow
+from app.rate_limit import TooManyRequests
 from app.web.guard import open_page
 from tests.web.visitor import read_text, visit
 
@@ -101,6 +102,7 @@ def _fail(error):
         (RuntimeError("secret detail +46701234567"), 500, "because of a fault of ours."),
         (OperationalError("SELECT secret", {}, Exception()), 503, "The database cannot be used."),
         (QueryTooSlow("secret"), 503, "Looking these people up took too long"),
+        (TooManyRequests("", retry_after_s=7), 429, "Wait 7 seconds, and load the page again."),
     ],
 )
 def test_a_fault_is_a_page_that_tells_nothing(make_service, sandbox, error, status, sentence):
