@@ -9,6 +9,6 @@ pseudonym: `-` and digits, in place of the number of an erased person.
     spelling.py     the one spelling of a number; numbers in use
     characters.py   invisible characters, and digits of all scripts
     country.py      the country of a number, fast
-    country_names.py  names of countries
+    country_names.py  names and time zones of countries
     pseudonym.py    pseudonyms of erased numbers
 """

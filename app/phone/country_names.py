@@ -1,9 +1,10 @@
-"""English names of countries by their ISO 3166-1 code.  Pure.
+"""English names of countries by their ISO 3166-1 code, and their time zones.  Pure.
 
-The names are those of iso3166.tab in the IANA time zone database, which the package tzdata has.
-libphonenumber's own take 100 MB of memory.
+They are those of iso3166.tab and zone.tab in the IANA time zone database, which the package tzdata
+has.  libphonenumber's names take 100 MB of memory.
 """
 
+from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
 
@@ -52,7 +53,21 @@ def list_countries() -> dict[str, str]:
 
 
 @cache
+def list_zones(code: str) -> tuple[str, ...]:
+    """Return the time zones of a country, the one with most of its people first.
+
+    >>> list_zones("GB")
+    ('Europe/London',)
+    """
+    return tuple(zone for country, _, zone, *_ in _read_table("zone.tab") if country == code)
+
+
+@cache
 def _read_names() -> dict[str, str]:
-    table = files("tzdata").joinpath("zoneinfo", "iso3166.tab").read_text("utf-8")
-    rows = (line.split("\t") for line in table.splitlines() if not line.startswith("#"))
+    rows = _read_table("iso3166.tab")
     return {code: name.replace("’", "'") for code, name in rows} | _OURS
+
+
+def _read_table(name: str) -> Iterator[list[str]]:
+    table = files("tzdata").joinpath("zoneinfo", name).read_text("utf-8")
+    return (line.split("\t") for line in table.splitlines() if not line.startswith("#"))

@@ -83,6 +83,22 @@ def clock_seconds(at: datetime) -> str:
     return f"{at:%H:%M:%S}"
 
 
+def say_ahead(duration: timedelta) -> str:
+    """Return how far ahead a time is.
+
+    >>> say_ahead(timedelta(minutes=11)), say_ahead(timedelta(hours=1, seconds=5))
+    ('in 11 minutes', 'in 1 hour')
+    >>> say_ahead(timedelta(hours=25, minutes=7)), say_ahead(timedelta(seconds=59))
+    ('in 1 day', 'in less than a minute')
+    """
+    minutes = int(duration.total_seconds()) // 60
+    for word, size in (("day", 1_440), ("hour", 60), ("minute", 1)):
+        if minutes >= size:
+            number = minutes // size
+            return f"in {number} {word}" if number == 1 else f"in {number} {word}s"
+    return "in less than a minute"
+
+
 def say_duration(duration: timedelta) -> str:
     """Return a duration in its largest unit.
 

@@ -48,6 +48,12 @@ _SELECT_SUBSCRIBERS = {
     ).where(_SUBSCRIBERS.c.phone.in_(phones))
     for dialect, phones in PHONES.items()
 }
+_SELECT_ZONES = {
+    dialect: select(_SUBSCRIBERS.c.phone, _SUBSCRIBERS.c.time_zone).where(
+        _SUBSCRIBERS.c.phone.in_(phones), _SUBSCRIBERS.c.time_zone.is_not(None)
+    )
+    for dialect, phones in PHONES.items()
+}
 _SELECT_OVER_CAP = {
     dialect: select(_SENDS.c.phone)
     .join(_BATCHES, _BATCHES.c.id == _SENDS.c.batch_id)
@@ -173,6 +179,12 @@ def find_not_allowed(
         elif not rules.allows_country(phone, client):
             found[phone] = Eligibility(ExclusionReason.COUNTRY_NOT_ALLOWED)
     return found
+
+
+def find_stored_zones(tx: Connection, recipients: Sequence[str]) -> dict[str, str]:
+    """Return the time zones that are stored with recipients who are subscribers."""
+    query = _SELECT_ZONES[tx.dialect.name]
+    return dict(tx.execute(query, {"phones": pack(tx, recipients)}).tuples().all())
 
 
 def _find_opted_out(

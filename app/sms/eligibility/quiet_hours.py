@@ -14,6 +14,7 @@ from phonenumbers import COUNTRY_CODE_TO_REGION_CODE
 from phonenumbers.tzdata import TIMEZONE_DATA
 
 from app.config import SubscriberRules
+from app.phone.country_names import list_zones
 from app.phone.e164 import inspect_number
 from app.sms.eligibility.quiet_hours_by_country import ANYWHERE, WEEKS, Week
 
@@ -75,6 +76,44 @@ def find_window(
         if ends > now and (ends - begins).total_seconds() >= min_open_s:
             return Window(begins, ends)
     return None
+
+
+def list_open_spans(
+    location: Location, begins: datetime, ends: datetime, rules: SubscriberRules
+) -> list[_Span]:
+    """Return the spans between two moments in which a location may get marketing.
+
+    >>> begins = datetime(2026, 3, 1, tzinfo=UTC)
+    >>> (span,) = list_open_spans(
+    ...     (("Europe/Stockholm",), "SE"), begins, begins + timedelta(hours=9), SubscriberRules()
+    ... )
+    >>> span[0].isoformat(), span[1].isoformat()
+    ('2026-03-01T07:00:00+00:00', '2026-03-01T09:00:00+00:00')
+    """
+    zones, country = location
+    week, day = find_week(country, rules), begins.astimezone(UTC).date()
+    spans = _find_open_spans(zones or (rules.default_zone,), week, day)
+    return [
+        (max(opens_at, begins), min(closes_at, ends))
+        for opens_at, closes_at in spans
+        if opens_at < ends and closes_at > begins
+    ]
+
+
+def find_one_zone(location: Location, at: datetime) -> str | None:
+    """Return the zone of a location whose clocks agree at a time; None if they differ.
+
+    Of several it is one of the country's own.
+
+    >>> location = ("Europe/Guernsey", "Europe/Jersey", "Europe/London"), "GB"
+    >>> find_one_zone(location, datetime(2026, 3, 1, tzinfo=UTC))
+    'Europe/London'
+    """
+    zones, country = location
+    if len({at.astimezone(ZoneInfo(zone)).utcoffset() for zone in zones}) > 1:
+        return None
+    own = [zone for zone in list_zones(country or "") if zone in zones]
+    return own[0] if own else zones[0]
 
 
 def find_week(country: str | None, rules: SubscriberRules) -> Week:

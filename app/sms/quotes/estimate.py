@@ -14,9 +14,13 @@ from app.sms.audience.chunks import AudienceChunk
 from app.sms.audience.expand import iterate_chunks
 from app.sms.content.measure import TextPattern
 from app.sms.context import Context
-from app.sms.eligibility.decide import Eligibility, check_eligibility
+from app.sms.eligibility.decide import Eligibility, check_eligibility, find_stored_zones
+from app.sms.eligibility.quiet_hours import Location, locate_phone
 from app.sms.models.states import ExclusionReason
 from app.sms.request.model import BroadcastRequest, collect_defaults
+
+_ALLOWED = Eligibility()
+_QUIET = (ExclusionReason.QUIET_HOURS, ExclusionReason.NO_WINDOW)
 
 
 @dataclass(slots=True)
@@ -25,8 +29,9 @@ class Estimate:
 
     `recipients` and `parts` are by country, of all who would get the text; `histogram` counts
     recipients by the parts of their own text, `languages` by the language of a translated one, or
-    None; `deferred` counts those who wait for the end of their
-    quiet hours, by that time; `expired_before_window` those for whom it comes too late.
+    None; `deferred` counts those who wait for the end of their quiet hours, by that time;
+    `expired_before_window` those for whom it comes too late.  `rings` counts recipients by where
+    they are and when it rings there; the time is None for quiet hours that end too late, or never.
     """
 
     recipients: Counter[str] = field(default_factory=Counter)
@@ -34,6 +39,7 @@ class Estimate:
     histogram: Counter[int] = field(default_factory=Counter)
     languages: Counter[str | None] = field(default_factory=Counter)
     deferred: Counter[datetime] = field(default_factory=Counter)
+    rings: Counter[tuple[Location, datetime | None]] = field(default_factory=Counter)
     excluded: Counter[ExclusionReason] = field(default_factory=Counter)
     expired_before_window: int = 0
 
@@ -76,8 +82,28 @@ def _count_chunk(
                 ends_at=ends_at,
                 now=starts_at,
             )
+            zones = find_stored_zones(tx, phones)
+        for phone, rings_at in _list_rings(phones, eligibilities, starts_at, ends_at):
+            location = locate_phone(phone, zones.get(phone), ctx.subscriber_rules)
+            estimate.rings[location, rings_at] += 1
         allowed = list(_count_eligibility(estimate, phones, eligibilities, ends_at))
         _count_parts(estimate, request, chunk, allowed)
+
+
+def _list_rings(
+    recipients: Sequence[str],
+    eligibilities: Mapping[str, Eligibility],
+    starts_at: datetime,
+    ends_at: datetime,
+) -> Iterator[tuple[str, datetime | None]]:
+    """Yield each recipient who is not excluded for good, and when it rings, if in time."""
+    for phone in recipients:
+        eligibility = eligibilities.get(phone, _ALLOWED)
+        if eligibility.exclusion_reason is None:
+            yield phone, starts_at
+        elif eligibility.exclusion_reason in _QUIET:
+            opens_at = eligibility.not_before
+            yield phone, opens_at if opens_at and opens_at < ends_at else None
 
 
 def _count_eligibility(

@@ -45,6 +45,31 @@ class DeferredSchema(Schema):
     recipients = fields.Integer(required=True)
 
 
+class ZoneQuoteSchema(Schema):
+    """Recipients in one time zone, and when the text rings there."""
+
+    zone = fields.String(
+        required=True,
+        allow_none=True,
+        metadata=describe("Its IANA name; null where a number may be in several of them."),
+    )
+    country = fields.String(
+        required=True,
+        allow_none=True,
+        metadata=describe("The country of the numbers, whose quiet hours apply."),
+    )
+    recipients = fields.Integer(required=True)
+    rings_at = fields.DateTime(
+        required=True,
+        format="iso",
+        allow_none=True,
+        metadata=describe(
+            "The start, or the end of quiet hours; null for recipients who do not get the text "
+            "because their quiet hours end too late, or never."
+        ),
+    )
+
+
 class NonGsmCharacterSchema(Schema):
     """A character that forces UCS-2, and its GSM-7 replacement."""
 
@@ -121,6 +146,11 @@ class QuoteSchema(Schema):
         fields.Nested(DeferredSchema),
         required=True,
         metadata=describe("Recipients in quiet hours at the start, by the time they are sent to."),
+    )
+    zones = fields.List(
+        fields.Nested(ZoneQuoteSchema),
+        required=True,
+        metadata=describe("Where the recipients are and when it rings there, most people first."),
     )
     invalid_numbers = fields.List(fields.Raw(), required=True)
     invalid_count = fields.Integer(required=True)

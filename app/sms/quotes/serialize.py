@@ -1,13 +1,16 @@
 """Quotes as JSON, for the API and the command line."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 from app.http.gate import reserve_capacity
 from app.sms.audience.expand import count_recipients
 from app.sms.caps.prices import Cost, format_price
 from app.sms.context import Context
+from app.sms.eligibility.quiet_hours import find_one_zone
 from app.sms.quotes.dry_run import cross_check
 from app.sms.quotes.estimate import Estimate
 from app.sms.quotes.quote import Quote, make_quote
@@ -52,6 +55,7 @@ def _show(ctx: Context, request: BroadcastRequest, quote: Quote) -> dict[str, An
         },
         "expired_before_window": estimate.expired_before_window,
         "deferred": [{"at": at, "recipients": recipients} for at, recipients in deferred],
+        "zones": _show_zones(estimate, request.send_at or ctx.now()),
         **show_invalid(request.invalid),
         "duplicates_removed": request.duplicates_removed,
         "texts": list(_show_texts(request, estimate)),
@@ -72,6 +76,18 @@ def _list_warnings(ctx: Context, request: BroadcastRequest, estimate: Estimate) 
     return [
         *list_text_warnings(texts, max(estimate.histogram, default=request.size.parts)),
         *list_sender_warnings(sender, estimate.recipients),
+    ]
+
+
+def _show_zones(estimate: Estimate, starts_at: datetime) -> list[dict[str, Any]]:
+    """Return where the recipients are and when it rings there, the most recipients first."""
+    counts: Counter[tuple[str | None, str | None, datetime | None]] = Counter()
+    for (location, rings_at), recipients in estimate.rings.items():
+        zone = find_one_zone(location, rings_at or starts_at)
+        counts[zone, location[1], rings_at] += recipients
+    return [
+        {"zone": zone, "country": country, "recipients": recipients, "rings_at": rings_at}
+        for (zone, country, rings_at), recipients in counts.most_common()
     ]
 
 

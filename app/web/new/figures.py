@@ -11,6 +11,7 @@ from sqlalchemy import Row
 from app.phone.country_names import name_country
 from app.sms.drafts.count import CheaperText, DraftCount, ShorterText, TextCount
 from app.sms.models.states import ExclusionReason
+from app.web.new.rings import say_rings
 from app.web.words import clock_time, count, people, texts
 
 _SIGNS = {"EUR": "€", "USD": "$", "GBP": "£"}
@@ -66,6 +67,7 @@ def describe_quote(
         countries=[
             {
                 "country": name_country(country),
+                "rings": say_rings(quote["zones"], country, starts_at or now, zone),
                 "people": figures["recipients"],
                 "parts": figures["parts"],
                 "cost": say_money(Decimal(figures["cost"]), currency) if figures["cost"] else "",
@@ -131,24 +133,6 @@ def describe_reach(counted: DraftCount) -> dict[str, Any]:
     get_it = estimate.recipients.total()
     fit = get_it + sum(line["figure"] for line in left_out)
     return {"fit": fit, "left_out": left_out, "get_it": get_it, "people": max(counted.people, fit)}
-
-
-def describe_waits(counted: DraftCount, now: datetime, zone: tzinfo) -> dict[str, Any]:
-    """Return when a draft rings in words: how many at once, and how many wait until when."""
-    estimate = counted.estimate
-    waiting = sorted(estimate.deferred.items())
-    at_once = estimate.recipients.total() - estimate.deferred.total()
-    return {
-        "at_once": at_once,
-        "waits": [
-            {"time": clock_time(at.astimezone(zone), now.astimezone(zone)), "people": number}
-            for at, number in waiting
-        ],
-        "too_late": estimate.expired_before_window,
-        "never": estimate.excluded[_R.NO_WINDOW],
-        "counted": counted.counted if counted.counted < counted.people else None,
-        "people": counted.people,
-    }
 
 
 def describe_cheaper(counted: TextCount, cheaper: CheaperText) -> dict[str, str] | None:

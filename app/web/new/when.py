@@ -1,10 +1,12 @@
 """The third step of a new broadcast: its sender, its kind, its start and its end."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from flask import request
+from flask import render_template, request
 from marshmallow import ValidationError
+from sqlalchemy import Row
 
 from app.accounts.roles import Role
 from app.errors import BadInput, ClarionError
@@ -15,7 +17,6 @@ from app.sms.drafts.request import END_AFTER, list_people
 from app.sms.models.states import Category
 from app.sms.request.schemas import BroadcastRequestSchema, check_times
 from app.web.guard import make_page_blueprint, require_role
-from app.web.new.figures import describe_waits
 from app.web.new.frame import (
     find,
     find_counted_page,
@@ -25,9 +26,11 @@ from app.web.new.frame import (
     is_done,
     read_text,
     save,
+    say_error,
     show_step,
 )
-from app.web.words import say_duration
+from app.web.new.rings import describe_rings
+from app.web.words import say_ahead
 
 blueprint = make_page_blueprint("new_when")
 
@@ -54,80 +57,120 @@ def show(draft_id: str) -> Any:
         "clock": f"{local:%H:%M}" if local else "",
         "end": str(body.get(END_AFTER, "")),
     }
-    return _show(draft, typed, local=local)
+    return _show(draft, typed, body)
 
 
 @blueprint.post("/new/<draft_id>/when")
 @require_role(Role.AUTHOR)
 def change(draft_id: str) -> Any:
     """Save sender, kind, start and end."""
-    draft = find(draft_id)
-    typed = {name: read_text(name) for name in _FIELDS}
-    given: dict[str, Any] = {name: typed[name] for name in ("sender", "category") if typed[name]}
-    errors = _read_start(typed, given) | _find_errors(given)
+    draft, typed = find(draft_id), _read_typed()
+    changes, errors = _read_changes(typed)
     if errors:
-        return _show(draft, typed, errors=errors)
-    changes = {name: given.get(name) for name in ("sender", "category", "send_at")}
-    changes[END_AFTER] = int(typed["end"]) if typed["end"] in map(str, _ENDS) else None
+        return _show(draft, typed, draft.body, errors=errors)
     return save(draft_id, changes) or go_on(draft_id, "when", "confirm")
 
 
+@blueprint.post("/new/<draft_id>/when/rings")
+@require_role(Role.AUTHOR)
+def show_rings(draft_id: str) -> str:
+    """Show when it rings there by what is chosen now; nothing is saved."""
+    draft, typed = find(draft_id), _read_typed()
+    changes, errors = _read_changes(typed)
+    body = {name: value for name, value in {**draft.body, **changes}.items() if value is not None}
+    facts = _describe_start(draft, typed, body, errors=errors)
+    return render_template("new/rings.html", is_answer=True, **facts)
+
+
 def _show(
-    draft: Any,
-    typed: dict[str, str],
+    draft: Row[Any],
+    typed: Mapping[str, str],
+    body: Mapping[str, Any],
     *,
-    local: datetime | None = None,
-    errors: dict[str, str] | None = None,
+    errors: Mapping[str, str] | None = None,
 ) -> Any:
     ctx = current_context()
-    in_words = None
-    if local:
-        ahead = local - ctx.now()
-        in_words = f"{local:%A %-d %B %Y, %H:%M} in {find_zone()}"
-        in_words += (
-            f", in {say_duration(ahead)}" if ahead.total_seconds() > 0 else ", which is past"
-        )
     return show_step(
         "when",
         draft,
         draft.public_id,
         errors=errors,
         typed=typed,
-        zone=str(find_zone()),
-        in_words=in_words,
         ends=_ENDS,
         usual_end=round(ctx.rules.expire_after_s / 3_600),
         default_sender=ctx.default_sender,
-        waits=None if errors else _describe_waits(draft),
+        **_describe_start(draft, typed, body, errors=errors or {}),
     )
 
 
-def _describe_waits(draft: Any) -> dict[str, Any] | None:
-    """Return when it rings in words, or the page with it; None while that is not known."""
-    if not is_done(draft, "audience") or not is_done(draft, "when"):
-        return None
-    if later := find_counted_page(draft):
-        return {"later": later}
-    ctx = current_context()
+def _describe_start(
+    draft: Row[Any],
+    typed: Mapping[str, str],
+    body: Mapping[str, Any],
+    *,
+    errors: Mapping[str, str],
+) -> dict[str, Any]:
+    """Return the start in words, and when it rings; or what is missing for that."""
+    ctx, zone = current_context(), find_zone()
+    starts_at = _parse_start(typed) if typed["start"] == "later" else None
+    facts: dict[str, Any] = {
+        "zone": str(zone),
+        "in_words": _say_start(starts_at, ctx.now()) if starts_at else "",
+        "rings": None,
+    }
+    if not is_done(draft, "audience") or "category" not in body:
+        return facts | {"missing": "Choose the audience and the kind, and it is shown here."}
+    if errors:
+        return facts | {"missing": next(iter(errors.values()))}
+    # An answer to a change comes behind the page by itself.
+    if request.method == "GET" and (later := find_counted_page(draft)):
+        return facts | {"later": later}
     try:
-        counted = count_draft(ctx, draft.body, list_people(ctx, draft))
-    except (ValidationError, ClarionError):
-        return None
-    return describe_waits(counted, ctx.now(), find_zone())
+        counted = count_draft(ctx, body, list_people(ctx, draft, body))
+    except (ValidationError, ClarionError) as e:
+        return facts | {"missing": say_error(e)}
+    start = max(starts_at or ctx.now(), ctx.now())
+    return facts | {"rings": describe_rings(counted, start, zone, ctx.subscriber_rules)}
 
 
-def _read_start(typed: dict[str, str], given: dict[str, Any]) -> dict[str, str]:
+def _say_start(local: datetime, now: datetime) -> str:
+    ahead = say_ahead(local - now) if local > now else "which is past"
+    return f"{local:%A %-d %B %Y, %H:%M} in {find_zone()}, {ahead}"
+
+
+def _read_typed() -> dict[str, str]:
+    return {name: read_text(name) for name in _FIELDS}
+
+
+def _read_changes(typed: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return what is typed as keys of a draft's body, and what is wrong by field."""
+    given: dict[str, Any] = {name: typed[name] for name in ("sender", "category") if typed[name]}
+    errors = _read_start(typed, given) | _find_errors(given)
+    changes = {name: given.get(name) for name in ("sender", "category", "send_at")}
+    changes[END_AFTER] = int(typed["end"]) if typed["end"] in map(str, _ENDS) else None
+    return changes, errors
+
+
+def _read_start(typed: Mapping[str, str], given: dict[str, Any]) -> dict[str, str]:
     """Add the start to what is given.  Returns what is wrong with it."""
     if typed["start"] != "later":
         return {}
     if not typed["day"] or not typed["clock"]:
         return {"day": "Choose the day and the time, or let it start as soon as it is confirmed."}
+    local = _parse_start(typed)
+    if local is None:
+        return {"day": "Not a day and a time."}
+    given["send_at"] = local.isoformat()
+    return {}
+
+
+def _parse_start(typed: Mapping[str, str]) -> datetime | None:
+    """Return the day and time as typed, in our zone; None for anything else."""
     try:
         local = datetime.fromisoformat(f"{typed['day']}T{typed['clock']}")
     except ValueError:
-        return {"day": "Not a day and a time."}
-    given["send_at"] = local.replace(tzinfo=find_zone()).isoformat()
-    return {}
+        return None
+    return local.replace(tzinfo=find_zone())
 
 
 def _find_errors(given: dict[str, Any]) -> dict[str, str]:

@@ -3,7 +3,7 @@
 import random
 from collections import Counter
 from dataclasses import replace
-from datetime import UTC, datetime, time
+from datetime import UTC, datetime, time, timedelta
 
 import pytest
 
@@ -55,6 +55,8 @@ def test_a_quote_says_to_whom_in_how_many_parts_at_what_cost(caller, ctx, sandbo
 
     token = quote.pop("token")
     assert isinstance(token, str)
+    zones = [(group["zone"], group["recipients"]) for group in quote.pop("zones")]
+    assert zones == [("Europe/Stockholm", 5), ("America/New_York", 1)]
     assert quote == {
         "recipients": 6,
         "countries": {
@@ -132,6 +134,47 @@ def test_it_says_when_those_go_for_whom_it_is_quiet(make_service, sandbox, datab
     assert opening["recipients"] == 1
     assert datetime.fromisoformat(opening["at"]).time() == time(23)  # 08:00 in Japan
     assert quote["recipients"] == 7
+    assert [(group["zone"], group["country"]) for group in quote["zones"]] == [
+        ("Europe/Stockholm", "SE"),
+        ("Asia/Tokyo", "JP"),
+    ]
+    assert [group["recipients"] for group in quote["zones"]] == [6, 1]
+    at_once, later = (datetime.fromisoformat(group["rings_at"]) for group in quote["zones"])
+    assert (at_once.hour, later.isoformat()) == (12, opening["at"])
+
+
+def test_zones_are_the_stored_one_else_that_of_the_number_else_none(caller, ctx):
+    many_zones = "+61412345678"  # a mobile of Australia
+    add_people(ctx, _PEOPLE[:1], time_zone="Asia/Tokyo")
+    start = (datetime.now(UTC) + timedelta(days=1)).replace(microsecond=0)
+    people = [*_PEOPLE, "+447400123456", many_zones]
+
+    quote = _quote(caller, recipients=people, send_at=start.isoformat())
+
+    assert {(group["zone"], group["country"], group["recipients"]) for group in quote["zones"]} == {
+        ("Europe/Stockholm", "SE", 5),
+        ("Asia/Tokyo", "SE", 1),
+        ("Europe/London", "GB", 1),  # Guernsey and the others have the same time
+        (None, "AU", 1),
+    }
+    assert {datetime.fromisoformat(group["rings_at"]) for group in quote["zones"]} == {start}
+
+
+def test_it_rings_never_where_quiet_hours_end_too_late(make_service, sandbox):
+    service = make_service(QUIET_HOURS="SE=00:00-00:00,*=00:00-23:59")
+    add_people(service.extensions["clarion"], [*_PEOPLE, "+819012345678"])
+    now = datetime.now(UTC)
+    start = (now + timedelta(days=1)).replace(hour=3)
+    times = {"send_at": start.isoformat(), "expire_at": (start + timedelta(hours=1)).isoformat()}
+    body = {"recipients": [*_PEOPLE, "+819012345678"], "category": "marketing"}
+
+    quote = _quote(Caller(service), **body, **times)
+
+    assert [(group["zone"], group["rings_at"] is None) for group in quote["zones"]] == [
+        ("Europe/Stockholm", False),
+        ("Asia/Tokyo", True),
+    ]
+    assert (quote["recipients"], quote["expired_before_window"]) == (6, 1)
 
 
 def test_the_plans_rate_says_how_long_it_takes(make_service, sandbox):

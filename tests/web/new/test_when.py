@@ -49,15 +49,6 @@ def test_a_start_is_entered_in_a_zone_repeated_in_words_and_kept_by_the_broadcas
     assert sandbox.recipients() == []
 
 
-def test_marketing_waits_for_the_end_of_quiet_hours_and_says_so(sender, caller):
-    caller.post("/api/subscribers", {"phone": ANN, "consent": {"marketing": True}})
-    draft = fill_in(sender, ANN)
-
-    send(sender, f"{draft}/when", when(in_days(2, hour=3), category="marketing"))
-
-    assert "When it rings there" in read_text(sender.get(f"{draft}/when"))
-
-
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
