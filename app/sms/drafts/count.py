@@ -77,7 +77,7 @@ class DraftCount:
 
 @dataclass(frozen=True, slots=True)
 class CheaperText:
-    """Dear characters of a text: which they are, and the count of the same text without them.
+    """Costly characters of a text: which they are, and the count of the same text without them.
 
     `count` is None if there is no such text.
     """
@@ -151,7 +151,7 @@ def has_few_people(ctx: Context, draft: Row[Any] | None) -> bool:
 
 
 def find_cheaper(ctx: Context, body: Mapping[str, Any], listed: SortedPhones | None) -> CheaperText:
-    """Return what is dear in the text of a draft's body, and how it counts without that."""
+    """Return what is costly in the text of a draft's body, and how it counts without that."""
     request, is_everybody = _make_request(ctx, body, listed)
     texts = _list_texts(request)
     characters = find_non_gsm_characters("\n".join(texts.values()))

@@ -136,7 +136,7 @@ def describe_reach(counted: DraftCount) -> dict[str, Any]:
 
 
 def describe_cheaper(counted: TextCount, cheaper: CheaperText) -> dict[str, str] | None:
-    """Return what dear characters cost, and the words of the button without them."""
+    """Return what costly characters add, and the words of the button without them."""
     if not cheaper.characters:
         return None
     kinds = len(cheaper.characters)
@@ -145,15 +145,15 @@ def describe_cheaper(counted: TextCount, cheaper: CheaperText) -> dict[str, str]
     if other is None:
         return {"bold": f"{subject} it UCS-2.", "button": ""}
     parts = f"{say_parts(counted.parts)} instead of {other.parts}"
-    dearer = counted.cost.micros - other.cost.micros
-    if other.parts >= counted.parts and dearer <= 0:
+    extra = counted.cost.micros - other.cost.micros
+    if other.parts >= counted.parts and extra <= 0:
         return None
-    is_known = bool(counted.cost.currency) and counted.counted == counted.people and dearer > 0
+    is_known = bool(counted.cost.currency) and counted.counted == counted.people and extra > 0
     bold = f"{subject} this text {parts}."
     button = f"Use other characters: {say_parts(other.parts)}"
     if is_known:
-        amount = say_about(_read_micros(dearer), counted.cost.currency or "")
-        bold = f"{subject} this text {amount} dearer: {parts}."
+        amount = say_about(_read_micros(extra), counted.cost.currency or "")
+        bold = f"{subject} this text cost {amount} more: {parts}."
         button += f", {_say_cost(other)}"
     return {"bold": bold, "button": button}
 

@@ -96,7 +96,7 @@ def test_without_prices_there_is_no_cost(asker):
     assert quote["countries"]["SE"]["cost"] is None
 
 
-def test_characters_that_make_a_text_dear_are_named_with_cheaper_ones(asker):
+def test_characters_that_make_a_text_costly_are_named_with_cheaper_ones(asker):
     (text,) = _quote(asker, recipients=_PEOPLE, message="It’s on — 50% off")["texts"]
 
     assert text["encoding"] == "UCS-2"
@@ -221,8 +221,8 @@ def test_a_send_whose_quote_moved_is_refused(caller, ctx, sandbox, moved):
     elif moved == "category":
         body["category"] = "marketing"
     else:
-        dearer = {"currency": "EUR", "prices": {"SE": "0.06"}}
-        caller._http.put("/api/prices", json=dearer, headers=caller._headers)
+        higher = {"currency": "EUR", "prices": {"SE": "0.06"}}
+        caller._http.put("/api/prices", json=higher, headers=caller._headers)
 
     answer = caller.post("/api/broadcast", body)
 
@@ -253,8 +253,8 @@ def test_a_cost_that_changed_is_told_with_both_amounts(caller, sandbox):
     _price(caller)
     body = {"recipients": _PEOPLE, "message": "Doors open at 8"}
     body["quote"] = _quote(caller, **body)["token"]
-    dearer = {"currency": "EUR", "prices": {"SE": "0.06"}}
-    caller._http.put("/api/prices", json=dearer, headers=caller._headers)
+    higher = {"currency": "EUR", "prices": {"SE": "0.06"}}
+    caller._http.put("/api/prices", json=higher, headers=caller._headers)
 
     refused = caller.post("/api/broadcast", body | {"quote_tolerance": 19})
     accepted = caller.post("/api/broadcast", body | {"quote_tolerance": 20})

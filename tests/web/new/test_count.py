@@ -1,4 +1,4 @@
-"""The count of a text while it is written: parts, cost, dear characters, a person's copy."""
+"""The count of a text while it is written: parts, cost, costly characters, a person's copy."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from tests.web.new.drafting import begin, send
 from tests.web.visitor import read_text, visit
 
 ANN, BOB = "+46701234567", "+46702345678"
-_DEAR = "Don’t wait – it’s 30% off skis and boots till Sunday, all days"
+_COSTLY = "Don’t wait – it’s 30% off skis and boots till Sunday, all days"
 
 
 @pytest.fixture
@@ -59,25 +59,25 @@ def test_long_names_say_what_fewer_characters_would_save(author, caller):
     assert "Long names" not in shorter
 
 
-def test_dear_characters_are_named_with_their_cost_and_replaced_by_one_press(author, caller):
+def test_costly_characters_are_named_with_their_cost_and_replaced_by_one_press(author, caller):
     subscribe(caller)
     caller.put("/api/prices", {"currency": "EUR", "prices": {"SE": "0.05"}})
     draft = begin(author)
 
-    text = read_text(count(author, draft, _DEAR + "!" * 9))
+    text = read_text(count(author, draft, _COSTLY + "!" * 9))
 
     assert "2 parts for each of 2 people , 71 characters, UCS-2. About €0.20." in text
-    assert "2 characters make this text about €0.10 dearer: 2 parts instead of 1." in text
+    assert "2 characters make this text cost about €0.10 more: 2 parts instead of 1." in text
     assert "Use other characters: 1 part, about €0.10" in text
     assert "right single quotation mark, 2×: “'” instead" in text
-    page = send(author, f"{draft}/text", {"message": _DEAR, "go": "cheaper"})
+    page = send(author, f"{draft}/text", {"message": _COSTLY, "go": "cheaper"})
     shown = author.get(page.headers["Location"])
     assert "Don&#39;t wait - it&#39;s 30% off" in shown.text
     assert "UCS-2" not in read_text(shown)
 
 
-def test_dear_characters_that_cost_nothing_are_not_mentioned(author):
-    assert "instead" not in read_text(count(author, begin(author), _DEAR))
+def test_costly_characters_that_cost_nothing_are_not_mentioned(author):
+    assert "instead" not in read_text(count(author, begin(author), _COSTLY))
 
 
 def test_what_is_read_aloud_changes_with_parts_and_encoding_alone(author):
