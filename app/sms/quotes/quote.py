@@ -12,6 +12,7 @@ from itsdangerous import BadData, URLSafeTimedSerializer
 from app.errors import BadInput, Conflict, reject_field
 from app.sms.caps.prices import Cost, format_price, read_prices
 from app.sms.context import Context
+from app.sms.models.states import ExclusionReason
 from app.sms.quotes.estimate import Estimate, estimate_request
 from app.sms.request.model import BroadcastRequest, hash_text
 
@@ -42,7 +43,9 @@ def make_quote(ctx: Context, request: BroadcastRequest) -> Quote:
         country: None if (price := prices.price_of(country)) is None else price * parts
         for country, parts in estimate.parts.items()
     }
-    facts = {"text": _hash(ctx, request), **_collect_figures(estimate, cost)}
+    opted_out = estimate.excluded[ExclusionReason.OPTED_OUT]
+    figures = _collect_figures(estimate, cost) | {"opted_out": opted_out}
+    facts = {"text": _hash(ctx, request), **figures}
     return Quote(estimate, cost, cost_by_country, str(_signer(ctx).dumps(facts)))
 
 
@@ -69,7 +72,10 @@ def check_quote(ctx: Context, request: BroadcastRequest, token: str) -> None:
 
 
 def read_quoted(ctx: Context, token: str) -> Mapping[str, Any] | None:
-    """Return the figures of a quote by its token; None for an invalid or expired one."""
+    """Return the figures of a quote by its token, and when it was made, as `quoted_at`.
+
+    Returns None for an invalid or expired token.
+    """
     try:
         return _read_token(ctx, token)
     except BadInput:
@@ -109,10 +115,10 @@ def _format_cost(figures: Mapping[str, Any]) -> str:
 
 def _read_token(ctx: Context, token: str) -> Mapping[str, Any]:
     try:
-        quoted: Mapping[str, Any] = _signer(ctx).loads(token, max_age=VALID_S)
+        quoted, at = _signer(ctx).loads(token, max_age=VALID_S, return_timestamp=True)
     except BadData as e:
         raise reject_field("quote", "Not a token of a quote from the last 24 hours") from e
-    return quoted
+    return {**quoted, "quoted_at": at}
 
 
 def _signer(ctx: Context) -> URLSafeTimedSerializer:

@@ -24,7 +24,7 @@ from app.sms.drafts.send import quote_draft, send_draft
 from app.sms.drafts.store import DraftChanged
 from app.sms.quotes.quote import QuoteChanged, read_quoted
 from app.web.guard import describe_actor, make_page_blueprint, require_role
-from app.web.new.figures import compare_quote, describe_quote
+from app.web.new.figures import describe_quote
 from app.web.new.frame import (
     find,
     find_counted_page,
@@ -36,12 +36,13 @@ from app.web.new.frame import (
     name_user,
     show_step,
 )
+from app.web.new.moved import compare_quote, say_moved
 from app.web.new.reading import mark_text
 
 blueprint = make_page_blueprint("new_confirm")
 
 _MOVED = "The draft was changed in another window."
-_LOOK_AGAIN = "Nothing was sent. Look again, and press once more."
+_LOOK_AGAIN = "Nothing was sent. Look again and press once more."
 
 
 @blueprint.get("/new/<draft_id>/confirm")
@@ -136,11 +137,9 @@ def _show(draft: Row[Any], *, moved: str = "", token: str = "") -> Any:
         return show_step("confirm", draft, draft.public_id, faults=faults, moved=moved)
     zone = find_zone()
     quoted, now_quoted = read_quoted(ctx, token), read_quoted(ctx, quote["token"])
-    if token:
-        moved = "The figures have moved since you looked."
-    if quoted and now_quoted and quoted["text"] != now_quoted["text"]:
+    if quoted and now_quoted:
         name = draft.body.get("template", {}).get("name")
-        moved = f"{f'The template {name}' if name else 'The text'} was changed since you looked."
+        moved = say_moved(quoted, now_quoted, zone=zone, now=ctx.now(), template=name)
     return show_step(
         "confirm",
         draft,
@@ -148,7 +147,7 @@ def _show(draft: Row[Any], *, moved: str = "", token: str = "") -> Any:
         faults=[],
         moved=moved,
         look_again=_LOOK_AGAIN,
-        changes=compare_quote(quoted, quote),
+        changes=compare_quote(quoted, now_quoted) if quoted and now_quoted else [],
         quote=quote,
         texts=[text | {"pieces": list(mark_text(text["text"]))} for text in quote["texts"]],
         facts=describe_quote(quote, draft, ctx.now(), zone),

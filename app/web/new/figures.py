@@ -12,7 +12,7 @@ from app.phone.country_names import name_country
 from app.sms.drafts.count import CheaperText, DraftCount, ShorterText, TextCount
 from app.sms.models.states import ExclusionReason
 from app.web.new.rings import say_rings
-from app.web.words import clock_time, count, people, texts
+from app.web.words import clock_time, people, texts
 
 _SIGNS = {"EUR": "€", "USD": "$", "GBP": "£"}
 _WHOLE_FROM = 10
@@ -29,7 +29,6 @@ _LEFT_OUT = {
     _R.NO_WINDOW: "It is quiet at any time in one of their zones",
 }
 _ORDINALS = {2: "second", 3: "third", 4: "fourth", 5: "fifth"}
-_FIGURES = {"recipients": "Texts", "excluded": "Left out", "parts": "Parts"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +121,7 @@ def describe_shorter(counted: TextCount, shorter: ShorterText | None) -> str:
     saved = counted.cost.micros - counted.least_cost.micros
     if shorter.characters and saved > 0 and counted.cost.currency:
         few = "1 character" if shorter.characters == 1 else f"{shorter.characters} characters"
-        said += f" {few} less would save {say_about(_read_micros(saved), counted.cost.currency)}."
+        said += f" {few} less would save {say_about(read_micros(saved), counted.cost.currency)}."
     return said
 
 
@@ -152,7 +151,7 @@ def describe_cheaper(counted: TextCount, cheaper: CheaperText) -> dict[str, str]
     bold = f"{subject} this text {parts}."
     button = f"Use other characters: {say_parts(other.parts)}"
     if is_known:
-        amount = say_about(_read_micros(extra), counted.cost.currency or "")
+        amount = say_about(read_micros(extra), counted.cost.currency or "")
         bold = f"{subject} this text cost {amount} more: {parts}."
         button += f", {_say_cost(other)}"
     return {"bold": bold, "button": button}
@@ -200,35 +199,13 @@ def say_money(amount: Decimal, currency: str) -> str:
     return _add_currency(f"{amount:,.2f}", currency)
 
 
-def compare_quote(
-    quoted: Mapping[str, Any] | None, quote: Mapping[str, Any]
-) -> list[dict[str, str]]:
-    """Return each figure that has moved since it was quoted: its name, old and new."""
-    if quoted is None:
-        return []
-    left_out = sum(quote["excluded"].values()) + quote["expired_before_window"]
-    now = {"recipients": quote["recipients"], "excluded": left_out, "parts": quote["parts"]}
-    changes = [
-        {"name": name, "old": count(quoted[key]), "new": count(now[key])}
-        for key, name in _FIGURES.items()
-        if quoted[key] != now[key]
-    ]
-    cost = quote["cost"]
-    old = say_money(_read_micros(quoted["cost"]), quoted["currency"] or "")
-    new = say_money(Decimal(cost["amount"]), cost["currency"]) if cost else "not known"
-    if old != new and (cost or quoted["currency"]):
-        changes.append(
-            {"name": "Cost", "old": old if quoted["currency"] else "not known", "new": new}
-        )
-    return changes
+def read_micros(micros: int) -> Decimal:
+    """Return an amount that is given in millionths."""
+    return Decimal(micros) / 1_000_000
 
 
 def _say_cost(counted: TextCount) -> str:
-    return say_about(_read_micros(counted.cost.micros), counted.cost.currency or "")
-
-
-def _read_micros(micros: int) -> Decimal:
-    return Decimal(micros) / 1_000_000
+    return say_about(read_micros(counted.cost.micros), counted.cost.currency or "")
 
 
 def _list_left_out(excluded: Mapping[Any, int], late: int) -> list[dict[str, Any]]:

@@ -80,7 +80,8 @@ def test_when_figures_have_moved_it_says_what_and_asks_again(sender, sandbox, ca
 
     assert answer.status_code == 409
     text = read_text(answer)
-    assert "The figures have moved since you looked." in text
+    again = r"1 person opted out: 1 text\. Nothing was sent\. Look again and press once more\."
+    assert re.search(rf"Since \d\d:\d\d, {again}", text)
     assert "Texts 2 1 Left out 0 1 Parts 2 1" in text
     assert "Send 1 text" in text
     assert sandbox.recipients() == []

@@ -115,7 +115,7 @@ def test_a_template_that_was_changed_after_the_quote_is_said_and_asked_again(
 
     assert answer.status_code == 409
     text = read_text(answer)
-    assert "The template moved was changed since you looked. Nothing was sent." in text
+    assert ", the template moved was changed: 1 text. Nothing was sent." in text
     assert "Hi first_name , we stay" in text
     assert send(sender, f"{draft}/confirm", read_form(sender, draft)).status_code == 303
 
