@@ -16,6 +16,9 @@ from app.web.words import clock_time, people, texts
 
 _SIGNS = {"EUR": "€", "USD": "$", "GBP": "£"}
 _WHOLE_FROM = 10
+_WORDS = ("No", "One", "Two", "Three", "Four", "Five", "Six")
+# So many replacements are named on a button.
+_FEW = 3
 _R = ExclusionReason
 _LEFT_OUT = {
     _R.ERASED: "Their data was erased",
@@ -139,7 +142,7 @@ def describe_cheaper(counted: TextCount, cheaper: CheaperText) -> dict[str, str]
     if not cheaper.characters:
         return None
     kinds = len(cheaper.characters)
-    subject = "One character makes" if kinds == 1 else f"{kinds} characters make"
+    subject = "One character makes" if kinds == 1 else f"{_say_number(kinds)} characters make"
     other = cheaper.count
     if other is None:
         return {"bold": f"{subject} it UCS-2.", "button": ""}
@@ -149,7 +152,9 @@ def describe_cheaper(counted: TextCount, cheaper: CheaperText) -> dict[str, str]
         return None
     is_known = bool(counted.cost.currency) and counted.counted == counted.people and extra > 0
     bold = f"{subject} this text {parts}."
-    button = f"Use other characters: {say_parts(other.parts)}"
+    others = list(dict.fromkeys(character.look_alike for character in cheaper.characters))
+    named = " and ".join(map(str, others)) if all(others) and len(others) <= _FEW else ""
+    button = f"Use {f'{named} instead' if named else 'other characters'}: {say_parts(other.parts)}"
     if is_known:
         amount = say_about(read_micros(extra), counted.cost.currency or "")
         bold = f"{subject} this text cost {amount} more: {parts}."
@@ -204,6 +209,10 @@ def read_micros(micros: int) -> Decimal:
     return Decimal(micros) / 1_000_000
 
 
+def _say_number(number: int) -> str:
+    return _WORDS[number] if number < len(_WORDS) else f"{number:,}"
+
+
 def _say_cost(counted: TextCount) -> str:
     return say_about(read_micros(counted.cost.micros), counted.cost.currency or "")
 
@@ -211,7 +220,11 @@ def _say_cost(counted: TextCount) -> str:
 def _list_left_out(excluded: Mapping[Any, int], late: int) -> list[dict[str, Any]]:
     """Return why people are left out, the most frequent reason first."""
     left_out = [
-        {"sentence": _LEFT_OUT[_R(reason)], "figure": figure}
+        {
+            "sentence": _LEFT_OUT[_R(reason)],
+            "figure": figure,
+            "has_no_value": reason == _R.NO_VALUE,
+        }
         for reason, figure in sorted(excluded.items(), key=lambda item: -item[1])
         if figure
     ]

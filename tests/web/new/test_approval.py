@@ -24,17 +24,18 @@ def olof(service, sandbox):
     return visit(service, Role.OPERATOR)
 
 
-def test_a_second_person_approves_and_then_it_can_be_sent(anna, olof, sandbox):
+def test_a_second_person_approves_and_then_it_can_be_sent(anna, olof, sandbox, caller):
+    caller.put("/api/prices", {"currency": "EUR", "prices": {"SE": "0.05"}})
     draft = fill_in(anna, ANN, BOB)
     page = anna.get(f"{draft}/confirm")
-    assert "Ask a second person to approve 2 texts" in read_text(page)
+    assert "Ask a second person to approve 2 texts, about €0.10" in read_text(page)
     form = read_form(anna, draft)
 
     assert send(anna, f"{draft}/ask", form).headers["Location"] == f"{draft}/confirm"
 
     assert "A second person has to approve it." in read_text(anna.get(f"{draft}/confirm"))
     assert "needs a second person: a sender has asked." in read_text(olof.get("/overview"))
-    assert "Approve 2 texts" in read_text(olof.get(f"{draft}/confirm"))
+    assert "Approve 2 texts, about €0.10" in read_text(olof.get(f"{draft}/confirm"))
     send(olof, f"{draft}/approve", form)
     shown = read_text(anna.get(f"{draft}/confirm"))
     assert "Approved by a operator" in shown

@@ -67,8 +67,8 @@ def test_costly_characters_are_named_with_their_cost_and_replaced_by_one_press(a
     text = read_text(count(author, draft, _COSTLY + "!" * 9))
 
     assert "2 parts for each of 2 people , 71 characters, UCS-2. About €0.20." in text
-    assert "2 characters make this text cost about €0.10 more: 2 parts instead of 1." in text
-    assert "Use other characters: 1 part, about €0.10" in text
+    assert "Two characters make this text cost about €0.10 more: 2 parts instead of 1." in text
+    assert "Use ' and - instead: 1 part, about €0.10" in text
     assert "right single quotation mark, 2×: “'” instead" in text
     page = send(author, f"{draft}/text", {"message": _COSTLY, "go": "cheaper"})
     shown = author.get(page.headers["Location"])

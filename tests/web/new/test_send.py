@@ -7,6 +7,7 @@ import pytest
 
 from app.accounts.roles import Role
 from app.sms.drafts.store import DraftChanged, find_draft, mark_sent, save_draft
+from tests.callers import Caller
 from tests.factories import many_numbers
 from tests.web.new.drafting import begin, fill_in, read_form, send
 from tests.web.visitor import read_text, visit
@@ -38,6 +39,29 @@ def test_a_text_to_pasted_numbers_is_quoted_sent_and_shown(sender, sandbox, call
     broadcast_id = answer.headers["Location"].rpartition("/")[2]
     view = caller.get(f"/api/broadcasts/{broadcast_id}")
     assert view.status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("phones", "rate", "priced", "words"),
+    [
+        ((ANN,), "2", True, r"Send 1 text, about €0\.05, done by \d\d:\d\d It is sent once"),
+        ((ANN, BOB), "", True, r"Send 2 texts, about €0\.10 It is sent once"),
+        ((ANN, BOB), "2", False, r"Send 2 texts, done by \d\d:\d\d It is sent once"),
+    ],
+)
+def test_the_button_says_how_many_at_what_cost_and_when_they_are_done(
+    make_service, sandbox, phones, rate, priced, words
+):
+    service = make_service(SINCH_MESSAGES_PER_SECOND=rate)
+    sender = visit(service, Role.SENDER)
+    if priced:
+        prices = {"currency": "EUR", "prices": {"SE": "0.05"}}
+        assert Caller(service).put("/api/prices", prices).status_code == 200
+
+    text = read_text(sender.get(f"{fill_in(sender, *phones)}/confirm"))
+
+    assert re.search(words, text)
+    assert ("No prices are stored, so the cost is not known." in text) is not priced
 
 
 def test_pressed_again_reloaded_and_gone_back_it_is_sent_once(sender, sandbox):

@@ -62,9 +62,14 @@ def test_each_person_gets_it_in_their_language_with_the_default_for_a_name(
 def test_without_a_default_a_person_without_a_name_is_left_out(sender, people, moved):
     draft = fill_in(sender)
 
-    text = read_text(sender.get(f"{draft}/confirm"))
+    page = sender.get(f"{draft}/confirm")
 
-    assert "A placeholder has no value for them, and no default 1 Left out of 2 1" in text
+    assert f'href="{draft}/text#parameters"' in page.text
+    text = read_text(page)
+    assert (
+        "A placeholder has no value for them, and no default. Set a default 1 Left out of 2 1"
+        in text
+    )
 
 
 def test_it_is_counted_and_read_when_it_is_chosen_and_what_was_typed_stays(sender, people, moved):
