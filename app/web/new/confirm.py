@@ -155,5 +155,5 @@ def _show(draft: Row[Any], *, moved: str = "", token: str = "") -> Any:
         needs_approval=needs_approval(ctx, draft, quote["recipients"]),
         is_involved=is_involved(draft, name_user()),
         sender=draft.body.get("sender") or ctx.default_sender,
-        quoted_at=ctx.now(),
+        quoted_at=ctx.now().astimezone(zone),
     )

@@ -206,6 +206,7 @@ def _count(
         "shorter": describe_shorter(counted, shorter),
         "texts": mark_texts(counted.texts),
         "example": copy,
+        "people": counted.people,
         "name": _find_name(copy.phone) if copy else "",
     }
 

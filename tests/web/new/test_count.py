@@ -92,14 +92,14 @@ def test_a_person_of_the_audience_is_shown_with_their_copy(author, caller):
     subscribe(caller)
     draft = begin(author, "Hi ${first_name}")
     first = author.get(f"{draft}/text")
-    assert "As Ann gets it Hi Ann Person 1" in read_text(first)
+    assert "As Ann gets it Hi Ann Person 1 of 2" in read_text(first)
 
     other = send(author, f"{draft}/text", {"message": "Hi ${first_name}", "go": "person-2"})
     longest = send(author, f"{draft}/text", {"message": "Hi ${first_name}", "go": "person-0"})
 
     for answer in (other, longest):
         shown = read_text(author.get(answer.headers["Location"]))
-        assert "As Bartholomew gets it Hi Bartholomew Person 2" in shown
+        assert "As Bartholomew gets it Hi Bartholomew Person 2 of 2" in shown
 
 
 def test_a_text_that_cannot_be_sent_says_why_instead(author):
