@@ -184,7 +184,7 @@ def find_not_allowed(
 def find_stored_zones(tx: Connection, recipients: Sequence[str]) -> dict[str, str]:
     """Return the time zones that are stored with recipients who are subscribers."""
     query = _SELECT_ZONES[tx.dialect.name]
-    return dict(tx.execute(query, {"phones": pack(tx, recipients)}).tuples().all())
+    return dict(tx.execute(query, {"phones": pack(tx, recipients)}).all())
 
 
 def _find_opted_out(

@@ -9,7 +9,7 @@ conditions.py  conditions as fields of a form
 list_file.py   a CSV file as the audience, its columns and its faults
 when.py        3: sender, kind, start, end, and when it rings
 confirm.py     4: what will happen, and the button that does it, once
-moved.py       what has moved between a quote and the press of the button
+moved.py       changes between a quote and the press of the button
 rings.py       when it rings in the zones of the people, drawn and in words
 frame.py       what the steps have in common
 figures.py     money, countries and reasons in words; the words of the button

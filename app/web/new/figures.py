@@ -17,7 +17,7 @@ from app.web.words import clock_time, people, texts
 _SIGNS = {"EUR": "€", "USD": "$", "GBP": "£"}
 _WHOLE_FROM = 10
 _WORDS = ("No", "One", "Two", "Three", "Four", "Five", "Six")
-# So many replacements are named on a button.
+# More replacements are not named on a button.
 _FEW = 3
 _R = ExclusionReason
 _LEFT_OUT = {

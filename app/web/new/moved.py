@@ -1,4 +1,4 @@
-"""What has moved between a quote and the press of the button, in a sentence and in figures."""
+"""Changes between a quote and the press of the button, in a sentence and in figures."""
 
 from collections.abc import Mapping
 from datetime import datetime, tzinfo

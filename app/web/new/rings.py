@@ -1,4 +1,4 @@
-"""When a text rings there: the largest zones drawn on the day of the own clock, and in words."""
+"""Rings of a text: its largest zones drawn on the day of the own clock, and in words."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

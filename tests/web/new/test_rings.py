@@ -1,4 +1,4 @@
-"""When a text rings there: a row for each zone, drawn on the day of the own clock, and in words."""
+"""Rings of a text: a row for each zone, drawn on the day of the own clock, and in words."""
 
 import re
 from datetime import datetime, timedelta
