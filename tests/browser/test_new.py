@@ -52,7 +52,7 @@ def test_a_template_is_read_when_it_is_chosen_and_when_it_rings_when_its_kind_is
     expect(page.get_by_label("first_name")).to_have_value("there")
     page.get_by_role("button", name="Save and choose the audience").click()
 
-    page.get_by_label("People you have").check()
+    page.get_by_role("radio", name="People you have").check()
     page.get_by_role("group", name="Has any of these tags").get_by_label("vip").check()
     page.get_by_role("button", name="Save and choose when").click()
     rings = page.get_by_role("region", name="When it rings there")
