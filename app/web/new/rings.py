@@ -97,10 +97,10 @@ def say_rings(
     if not ours:
         return ""
     at, zone = ours[0]["rings_at"], ours[0]["zone"]
-    words = own = clock_time(at.astimezone(here), start.astimezone(here))
+    own_start = start.astimezone(here)
+    words = own = clock_time(at.astimezone(here), own_start)
     if zone is not None:
-        there = ZoneInfo(zone)
-        local = clock_time(at.astimezone(there), start.astimezone(there))
+        local = clock_time(at.astimezone(ZoneInfo(zone)), own_start)
         words = own if local == own else f"{local} in {_name_city(zone)}"
         words += f", {own} here" if at > start and local != own else ""
     more = len(ours) - 1
@@ -148,11 +148,11 @@ def _say_ring(
     rings_at: datetime, starts_at: datetime, *, there: str | None, here: ZoneInfo
 ) -> tuple[str, str, str]:
     """Return the kind of the mark, its words, and more; several zones have our own time."""
-    own = clock_time(rings_at.astimezone(here), starts_at.astimezone(here))
+    start = starts_at.astimezone(here)
+    own = clock_time(rings_at.astimezone(here), start)
     local = f"{own} here"
     if there is not None:
-        zone = ZoneInfo(there)
-        local = f"{clock_time(rings_at.astimezone(zone), starts_at.astimezone(zone))} there"
+        local = f"{clock_time(rings_at.astimezone(ZoneInfo(there)), start)} there"
     if rings_at <= starts_at:
         return "delivered", local, "at once"
     return "clock", f"Waits for {local}", f"{own} here" if there is not None else ""

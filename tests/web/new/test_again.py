@@ -100,7 +100,7 @@ def test_fields_of_an_audience_are_copied_and_do_not_hinder_other_people(author,
     send(author, f"{draft}/audience", {"kind": "numbers", "numbers": BOB})
     send(author, f"{draft}/text", {"message": "Hi", "go": "on"})
 
-    assert "Sweden 1 1" in read_text(author.get(f"{draft}/confirm"))
+    assert "Together 1 1" in read_text(author.get(f"{draft}/confirm"))
 
 
 def test_values_of_single_people_and_options_of_the_api_are_said_not_to_be_copied(author, caller):

@@ -96,7 +96,7 @@ def test_it_is_shown_while_it_is_chosen_and_nothing_is_saved(author, people):
     assert f"{start:%A %-d %B %Y}, 10:30 in Europe/Stockholm, in " in text
     assert "As soon as it is confirmed" in read_text(author.get(f"{draft}/confirm"))
     missing = read_text(send(author, f"{draft}/when/rings", {"start": "now"}))
-    assert "Choose what kind of text it is." in missing
+    assert "Choose the audience and the kind, and it is shown here." in missing
     past = when(datetime(2020, 1, 1, 10, tzinfo=_STOCKHOLM))
     assert "Not in the future." in read_text(send(author, f"{draft}/when/rings", past))
 
