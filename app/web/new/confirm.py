@@ -20,6 +20,7 @@ from app.sms.drafts.approval import (
     is_involved,
     needs_approval,
 )
+from app.sms.drafts.request import list_people
 from app.sms.drafts.send import quote_draft, send_draft
 from app.sms.drafts.store import DraftChanged
 from app.sms.quotes.quote import QuoteChanged, read_quoted
@@ -34,6 +35,7 @@ from app.web.new.frame import (
     go_to_step,
     is_done,
     name_user,
+    say_unfilled,
     show_step,
 )
 from app.web.new.moved import compare_quote, say_moved
@@ -133,7 +135,8 @@ def _show(draft: Row[Any], *, moved: str = "", token: str = "") -> Any:
     try:
         quote = quote_draft(ctx, draft)
     except (ValidationError, BadInput, NotFound, Conflict) as e:
-        faults = find_steps(e)
+        unfilled = say_unfilled(draft.body, list_people(ctx, draft))
+        faults = [{"step": "text", "sentence": unfilled}] if unfilled else find_steps(e)
         return show_step("confirm", draft, draft.public_id, faults=faults, moved=moved)
     zone = find_zone()
     quoted, now_quoted = read_quoted(ctx, token), read_quoted(ctx, quote["token"])

@@ -15,7 +15,9 @@ from app.http.arguments import collect_errors
 from app.sms.content.templates import TemplateMissing
 from app.sms.current import current_context
 from app.sms.drafts.count import has_few_people
+from app.sms.drafts.request import find_open_names
 from app.sms.drafts.store import DraftSent, find_draft, save_draft
+from app.subscribers.lists.phone_list import SortedPhones
 from app.web.guard import current_user
 
 # An argument of the address: the page is shown with its counts, which may take seconds.
@@ -147,6 +149,17 @@ def go_to_broadcast(broadcast_id: str) -> Response:
 def say_error(error: ValidationError | ClarionError) -> str:
     """Return the first sentence of what is wrong."""
     return next(iter(collect_errors(error).values()))
+
+
+def say_unfilled(body: Mapping[str, Any], listed: SortedPhones | None) -> str | None:
+    """Return that numbers which are listed have no values for a text; None if they have."""
+    if not listed:
+        return None
+    names = find_open_names(current_context(), body)
+    missing = [name for name in names if name not in listed.parameters]
+    if not missing:
+        return None
+    return f"Numbers alone have no values: give a default for {', '.join(missing)}."
 
 
 def find_steps(error: ValidationError | ClarionError) -> list[dict[str, str]]:

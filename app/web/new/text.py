@@ -38,6 +38,7 @@ from app.web.new.frame import (
     read_text,
     save,
     say_error,
+    say_unfilled,
     show_step,
 )
 from app.web.new.reading import mark_texts
@@ -193,6 +194,8 @@ def _count(
     ctx = current_context()
     try:
         listed = list_people(ctx, draft, body) if draft else None
+        if unfilled := say_unfilled(body, listed):
+            return {"wrong": unfilled}
         counted = count_text(ctx, body, listed)
         cheaper = find_cheaper(ctx, body, listed)
         shorter = find_shorter(ctx, body, listed, counted)

@@ -195,7 +195,12 @@ def test_what_cannot_be_sent_says_why_and_where_it_is_mended(sender):
     text = read_text(sender.get(f"{draft}/confirm"))
 
     assert "This cannot be sent yet" in text
-    assert "Change the text" in text
+    reason = "Numbers alone have no values: give a default for first_name."
+    assert f"{reason} Change the text" in text
+    assert reason in read_text(sender.get(f"{draft}/text"))
+    filled = {"message": "Hi ${first_name}", "default-first_name": "you", "go": "on"}
+    send(sender, f"{draft}/text", filled)
+    assert "Send 1 text" in read_text(sender.get(f"{draft}/confirm"))
 
 
 def test_a_step_that_is_missing_is_shown_instead_of_the_confirmation(sender):
