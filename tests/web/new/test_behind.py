@@ -16,7 +16,7 @@ MANY = [f"+4670{number:07}" for number in range(1_001)]
 _FIGURES = {
     "text": "1 part for each of 1,001 people",
     "audience": "Get it 1,001",
-    "when": "1,001 people at its start",
+    "when": "1,001 at once",
     "confirm": "Send 1,001 texts",
 }
 
