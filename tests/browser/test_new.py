@@ -54,6 +54,7 @@ def test_a_template_is_read_when_it_is_chosen_and_when_it_rings_when_its_kind_is
 
     page.get_by_role("radio", name="People you have").check()
     page.get_by_role("group", name="Has any of these tags").get_by_label("vip").check()
+    expect(page.locator("#reach")).to_contain_text("2 people")
     page.get_by_role("button", name="Save and choose when").click()
     rings = page.get_by_role("region", name="When it rings there")
     expect(rings).to_contain_text("Choose the audience and the kind")
