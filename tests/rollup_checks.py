@@ -1,4 +1,4 @@
-"""Checks of the daily counters against the contributions of batches and their messages."""
+"""Checks of the counters against the contributions of batches and their messages."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -8,10 +8,12 @@ from sqlalchemy import Connection, DateTime, Select, String, false, func, select
 
 from app.db.base import table_of
 from app.sms.analytics.contribution import RollupDelta, RollupKey, count_messages
+from app.sms.analytics.delivery_counts import DeliveryCounts, count_delivery, is_stored
 from app.sms.lifecycle.latency import read_packed, unpack
 from app.sms.models.batch import Batch, Message
 from app.sms.models.broadcast import Broadcast
 from app.sms.models.daily import DailyCount, DailyDelay
+from app.sms.models.delivery import CountryCount, DeliverySlot
 from app.sms.models.states import AT_SINCH
 
 _SHOWN = 5
@@ -21,8 +23,13 @@ _CONTRIBUTIONS: Select[Any] = select(
     _BATCHES.id,
     _BATCHES.state,
     _BATCHES.accepted_at,
+    _BATCHES.broadcast_id,
     _BATCHES.rollup_contribution,
+    _BATCHES.delivery_contribution,
     _BROADCASTS.created_at,
+    _BROADCASTS.send_at,
+    _BROADCASTS.recipients,
+    _BROADCASTS.resolving,
     _BROADCASTS.client,
     _BROADCASTS.sender,
     _BROADCASTS.tag,
@@ -47,6 +54,22 @@ def check_daily_sums(tx: Connection) -> Iterator[str]:
         yield from (f"{name} of {key}: below 0" for key in negative[:_SHOWN])
 
 
+def check_delivery_sums(tx: Connection) -> Iterator[str]:
+    """Check that the counters of deliveries equal the contributions of all batches."""
+    expected, stored = DeliveryCounts(), DeliveryCounts()
+    for batch in tx.execute(_CONTRIBUTIONS.where(_BATCHES.delivery_contribution.is_not(None))):
+        expected.add(batch.broadcast_id, batch.delivery_contribution)
+    for row in tx.execute(select(table_of(CountryCount))):
+        stored.countries[row.broadcast_id, row.country, row.status.value] = row.messages
+    for row in tx.execute(select(table_of(DeliverySlot))):
+        stored.slots[row.broadcast_id, row.slot] = row.messages
+    # Counters compare as if what they lack were 0.
+    if stored.countries != expected.countries:
+        yield f"countries: {stored.countries}, batches have added {expected.countries}"
+    if stored.slots != expected.slots:
+        yield f"slots: {stored.slots}, batches have added {expected.slots}"
+
+
 def check_shares(tx: Connection) -> Iterator[str]:
     """Check that each batch that is not dirty has contributed the counts of its messages."""
     messages = _collect_messages(tx)
@@ -54,17 +77,20 @@ def check_shares(tx: Connection) -> Iterator[str]:
     for batch in tx.execute(
         _CONTRIBUTIONS.where(_BATCHES.rollup_dirty == false()).order_by(_BATCHES.id)
     ):
-        expected = None
+        expected = None, None
         if batch.state in AT_SINCH:
-            accepted_at = batch.accepted_at or batch.created_at
+            times = batch.accepted_at or batch.created_at, batch.send_at or batch.created_at
             if tx.dialect.name == "sqlite":
-                accepted_at = accepted_at.replace(tzinfo=None)
-            expected = count_messages(
-                messages[batch.id], accepted_at=accepted_at, tag=batch.tag or ""
+                times = tuple(time.replace(tzinfo=None) for time in times)
+            some, tag = messages[batch.id], batch.tag or ""
+            expected = (
+                count_messages(some, accepted_at=times[0], tag=tag),
+                count_delivery(some, started_at=times[1]) if is_stored(batch) else None,
             )
-        if batch.rollup_contribution != expected and wrong < _SHOWN:
+        counted = batch.rollup_contribution, batch.delivery_contribution
+        if counted != expected and wrong < _SHOWN:
             wrong += 1
-            yield f"batch {batch.id}: {batch.rollup_contribution} is counted, not {expected}"
+            yield f"batch {batch.id}: {counted} is counted, not {expected}"
 
 
 def _read_counters(tx: Connection) -> RollupDelta:

@@ -10,7 +10,7 @@ from app.sms.models.daily import DailyCount, DailyDelay, DailyInbound
 from app.worker.jobs import roll_up
 from tests.machine import Machine
 from tests.reporting import read_all
-from tests.rollup_checks import check_daily_sums, check_shares
+from tests.rollup_checks import check_daily_sums, check_delivery_sums, check_shares
 
 # Longer than between any two passes.
 _PAUSE_S = 61
@@ -53,6 +53,6 @@ def daily_inbounds(ctx: Context) -> dict[tuple[Any, ...], tuple[int, int]]:
 
 
 def miscounts(ctx: Context) -> list[str]:
-    """Return what is wrong with the daily counters."""
+    """Return what is wrong with the counters."""
     with ctx.db.read() as tx:
-        return [*check_daily_sums(tx), *check_shares(tx)]
+        return [*check_daily_sums(tx), *check_delivery_sums(tx), *check_shares(tx)]

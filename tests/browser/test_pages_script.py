@@ -4,6 +4,8 @@ import pytest
 
 from app.accounts.roles import Role
 from tests.browser.chromium import CHROMIUM
+from tests.callers import id_of
+from tests.endings import end_messages
 from tests.web.visitor import PASSWORD, make_user
 
 pytestmark = [
@@ -75,6 +77,22 @@ def test_a_region_of_an_ended_session_leads_to_the_sign_in(overview):
     wake(overview)
 
     overview.get_by_role("heading", name="Sign in").wait_for()
+
+
+def test_what_is_unfolded_in_a_region_stays_unfolded(overview, url, service, caller):
+    made = caller.send("+46701234567", "+46702345678")
+    end_messages(service.extensions["clarion"], made, {"+46701234567": ("Delivered", 0)})
+    overview.goto(f"{url}/broadcasts/{id_of(made)}")
+    region = overview.locator("#live").get_attribute("hx-get")
+    overview.locator("#curve-figures summary").click()
+
+    with overview.expect_response("**/live*"):
+        overview.evaluate("htmx.trigger('#live', 'wake')")
+    overview.wait_for_function(
+        f"document.querySelector('#live').getAttribute('hx-get') != '{region}'"
+    )
+
+    assert overview.locator("#curve-figures").get_attribute("open") is not None
 
 
 def test_a_form_is_sent_once_however_often_it_is_pressed(overview, url):

@@ -91,6 +91,7 @@ def test_every_route_says_which_scope_it_needs_or_that_it_is_public(service):
         "quotes.quote_broadcast": KeyScope.SEND,
         "sms.list_broadcasts": KeyScope.READ,
         "sms.show_broadcast": KeyScope.READ,
+        "sms.show_delivery": KeyScope.READ,
         "messages.list_messages": KeyScope.READ_NUMBERS,
         "sms.pause_broadcast": KeyScope.CONTROL,
         "sms.resume_broadcast": KeyScope.CONTROL,

@@ -6,10 +6,12 @@ import pytest
 
 from app.accounts.roles import Role
 from app.web.words import people
-from tests.background import context_of
+from app.worker.jobs import roll_up
+from tests.background import context_of, work_off
 from tests.callers import id_of
-from tests.endings import end_messages
+from tests.endings import end_messages, read_batches
 from tests.factories import many_numbers
+from tests.reporting import report, tell
 from tests.web.visitor import read_text, visit
 
 ANN, BOB = "+46701234567", "+46702345678"
@@ -195,6 +197,39 @@ def test_those_not_reached_are_sent_to_again_once(service, sender, caller):
     assert "Sent again to 1 person." in read_text(sender.get(page))
     assert "by a sender: the new broadcast" in show(sender, broadcast)
     assert "Send to the" not in show(sender, broadcast)
+
+
+def test_a_curve_and_the_countries_are_shown_with_their_figures(service, sender, caller):
+    american = "+12025550123"
+    broadcast = id_of(made := caller.send(ANN, BOB, american))
+    assert "How quickly it arrived" not in show(sender, broadcast)
+    ends = {ANN: ("Delivered", 0), BOB: ("Delivered", 0), american: ("Failed", 153)}
+    end_messages(context_of(service), made, ends)
+
+    page = sender.get(f"/broadcasts/{broadcast}")
+
+    text = read_text(page)
+    assert "How quickly it arrived Half by" in text
+    assert re.search(r"Until Delivered Share .* 2 66.7 %", text)
+    assert "Together 2 3 66.7 %" in text
+    assert 'aria-label="Delivered 0, not reached 1, without an end 0"' in page.text
+    assert "not in it yet" not in text
+
+
+def test_figures_of_a_large_one_that_are_not_counted_yet_are_said_to_be_missing(
+    service, sender, queued
+):
+    ctx = context_of(service)
+    work_off(service)
+    batches = read_batches(ctx, queued)
+    ends = [report(number, "Delivered", batch=batches[number]) for number in many_numbers(40)]
+    tell(ctx, *ends)
+
+    assert "40 texts delivered just now are not in it yet" in show(sender, queued)
+    roll_up(ctx)
+    text = show(sender, queued)
+    assert "Together 40 1,500 2.7 %" in text
+    assert "not in it yet" not in text
 
 
 def test_a_broadcast_that_still_runs_is_not_sent_again(sender, queued):

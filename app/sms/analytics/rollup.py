@@ -1,7 +1,7 @@
-"""Roll-up of changed batches into the daily counters.
+"""Roll-up of changed batches into the daily counters, and into those of a broadcast's delivery.
 
-Each batch keeps the contribution that it has added.  One transaction adds the difference to the
-counters and stores the new contribution, so that counting a batch twice adds nothing.
+Each batch keeps the contributions that it has added.  One transaction adds the differences to the
+counters and stores the new contributions, so that counting a batch twice adds nothing.
 
 A run counts the changed batches from the oldest to the newest, some in each transaction.  Then
 there is a pause, so that a flood of reports does not count each batch a hundred times.
@@ -33,6 +33,12 @@ from app.db.engine import make_upserts
 from app.db.facts import read_metadata, set_metadata
 from app.failpoints import failpoints
 from app.sms.analytics.contribution import RollupDelta, RollupKey, count_messages
+from app.sms.analytics.delivery_counts import (
+    DeliveryCounts,
+    add_counts,
+    count_delivery,
+    is_stored,
+)
 from app.sms.audience.chunks import load_batch_recipients
 from app.sms.context import Context
 from app.sms.lifecycle.latency import pack, read_packed, unpack
@@ -69,7 +75,11 @@ SELECT_DIRTY: Select[Any] = (
         _BATCHES.c.state,
         _BATCHES.c.accepted_at,
         _BATCHES.c.rollup_contribution,
+        _BATCHES.c.delivery_contribution,
         _BROADCASTS.c.created_at,
+        _BROADCASTS.c.send_at,
+        _BROADCASTS.c.recipients,
+        _BROADCASTS.c.resolving,
         _BROADCASTS.c.client,
         _BROADCASTS.c.sender,
         _BROADCASTS.c.tag,
@@ -104,7 +114,11 @@ _SELECT_RANGE = _SELECT_MESSAGES.where(
 _STORE_CONTRIBUTION = (
     update(_BATCHES)
     .where(_BATCHES.c.id == bindparam("batch_id"))
-    .values(rollup_dirty=False, rollup_contribution=bindparam("contribution"))
+    .values(
+        rollup_dirty=False,
+        rollup_contribution=bindparam("contribution"),
+        delivery_contribution=bindparam("delivery"),
+    )
 )
 _SELECT_DELAYS = select(_DELAYS.c.delays).where(
     *(_DELAYS.c[column.name] == bindparam(column.name) for column in _DELAYS.primary_key)
@@ -174,35 +188,53 @@ def _select_next(tx: Connection, *, after: int) -> tuple[Sequence[Row[Any]], boo
 
 
 def _roll_up(tx: Connection, batches: Sequence[Row[Any]]) -> None:
-    delta = RollupDelta()
+    delta, delivery_counts = RollupDelta(), DeliveryCounts()
     stored = []
     for batch in batches:
-        # Sinch was sent nothing of the other batches.
-        contribution = _count_batch(tx, batch) if batch.state in AT_SINCH else None
+        contribution, delivery = _count_batch(tx, batch)
         if batch.rollup_contribution:
             delta.add(batch, batch.rollup_contribution, sign=-1)
         if contribution:
             delta.add(batch, contribution)
-        stored.append({"batch_id": batch.id, "contribution": contribution})
+        if batch.delivery_contribution:
+            delivery_counts.add(batch.broadcast_id, batch.delivery_contribution, sign=-1)
+        if delivery:
+            delivery_counts.add(batch.broadcast_id, delivery)
+        stored.append({"batch_id": batch.id, "contribution": contribution, "delivery": delivery})
     _add_counts(tx, delta)
     _add_delays(tx, delta)
+    add_counts(tx, delivery_counts)
     if stored:
         tx.execute(_STORE_CONTRIBUTION, stored)
 
 
-def _count_batch(tx: Connection, batch: Row[Any]) -> dict[str, Any]:
-    """Count the messages of a batch, with the counters locked."""
+def _count_batch(
+    tx: Connection, batch: Row[Any]
+) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """Count the messages of a batch, with the counters locked.
+
+    Returns what it contributes to the daily counters and to those of its broadcast's delivery.
+    """
+    if batch.state not in AT_SINCH:
+        return None, None  # Sinch was sent nothing of it
+    messages = _read_messages(tx, batch)
+    accepted_at: datetime = batch.accepted_at or batch.created_at
+    started_at: datetime = batch.send_at or batch.created_at
+    if tx.dialect.name == "sqlite":
+        # As plain types read the messages' times.
+        accepted_at, started_at = (time.replace(tzinfo=None) for time in (accepted_at, started_at))
+    contribution = count_messages(messages, accepted_at=accepted_at, tag=batch.tag or "")
+    delivery = count_delivery(messages, started_at=started_at) if is_stored(batch) else None
+    return contribution, delivery
+
+
+def _read_messages(tx: Connection, batch: Row[Any]) -> Sequence[Row[Any]]:
     recipients = load_batch_recipients(tx, batch).recipients
     values = {"broadcast_id": batch.broadcast_id, "batch_id": batch.id}
     if len(recipients) <= _FEW:
-        messages = tx.execute(_SELECT_EACH, values | {"phones": recipients})
-    else:
-        ends = {"first": min(recipients), "last": max(recipients)}
-        messages = tx.execute(_SELECT_RANGE, values | ends)
-    accepted_at: datetime = batch.accepted_at or batch.created_at
-    if tx.dialect.name == "sqlite":
-        accepted_at = accepted_at.replace(tzinfo=None)  # as plain types read the messages' times
-    return count_messages(messages, accepted_at=accepted_at, tag=batch.tag or "")
+        return tx.execute(_SELECT_EACH, values | {"phones": recipients}).all()
+    ends = {"first": min(recipients), "last": max(recipients)}
+    return tx.execute(_SELECT_RANGE, values | ends).all()
 
 
 def _add_counts(tx: Connection, delta: RollupDelta) -> None:

@@ -270,6 +270,59 @@ class BroadcastPageSchema(Schema):
     cursor = next_cursor()
 
 
+class CurvePointSchema(Schema):
+    """A time, and how many messages were delivered until then."""
+
+    at = fields.DateTime(required=True, format="iso")
+    delivered = fields.Integer(required=True)
+
+
+class CountryFiguresSchema(Schema):
+    """Messages to one country."""
+
+    country = fields.String(
+        required=True,
+        metadata=describe("ISO 3166-1 alpha-2; ZZ for a number without a country."),
+    )
+    sent = fields.Integer(required=True, metadata=describe("Accepted by Sinch."))
+    delivered = fields.Integer(required=True)
+    failed = fields.Integer(
+        required=True,
+        metadata=describe("Failed, rejected, expired, aborted, cancelled or deleted."),
+    )
+
+
+class DeliveryFiguresSchema(Schema):
+    """The delivery of a broadcast over time and by country.
+
+    The figures of more than 1,000 recipients are up to a minute old.
+    """
+
+    started_at = fields.DateTime(
+        required=True, format="iso", metadata=describe("`send_at`, else `created_at`.")
+    )
+    curve = fields.List(
+        fields.Nested(CurvePointSchema),
+        required=True,
+        metadata=describe(
+            "From the start to the last delivery, at most 302 points. They are exact to a second "
+            "in the first two minutes, to ten seconds in the first hour, then to a minute."
+        ),
+    )
+    countries = fields.List(
+        fields.Nested(CountryFiguresSchema),
+        required=True,
+        metadata=describe("Of messages that Sinch accepted, the country with most of them first."),
+    )
+    delivered = fields.Integer(
+        required=True, metadata=describe("Delivered messages in these figures.")
+    )
+    behind = fields.Integer(
+        required=True,
+        metadata=describe("Delivered messages that are not in these figures yet."),
+    )
+
+
 class ResendAcceptedSchema(BroadcastAcceptedSchema):
     """A resend: it is stored, and sent in the background."""
 

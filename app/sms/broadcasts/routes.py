@@ -10,6 +10,7 @@ from app.auth import require_api_key, require_scope, require_scope_for
 from app.config.scopes import KeyScope
 from app.errors import KeyRefused, NotFound
 from app.http.openapi import Blueprint
+from app.sms.analytics.delivery import DeliveryFigures
 from app.sms.broadcasts import control, create, resend, views
 from app.sms.broadcasts.idempotency import RequestKey, read_key
 from app.sms.broadcasts.query_schemas import BroadcastQuerySchema, ResendSchema
@@ -19,6 +20,7 @@ from app.sms.broadcasts.response_schemas import (
     BroadcastFailedSchema,
     BroadcastPageSchema,
     BroadcastViewSchema,
+    DeliveryFiguresSchema,
     ResendAcceptedSchema,
     ResendConflictSchema,
 )
@@ -118,6 +120,14 @@ def list_broadcasts(query: dict[str, Any]) -> dict[str, Any]:
 def show_broadcast(broadcast_id: str) -> dict[str, Any]:
     """Show a broadcast: its status and how many recipients are in which state."""
     return _show(broadcast_id)
+
+
+@blueprint.route("/broadcasts/<broadcast_id>/delivery", methods=["GET"])
+@require_api_key(KeyScope.READ)
+@blueprint.response(HTTPStatus.OK, DeliveryFiguresSchema)
+def show_delivery(broadcast_id: str) -> DeliveryFigures:
+    """Show how a broadcast was delivered: its curve over time, and its countries."""
+    return views.view_delivery(current_context(), broadcast_id)[1]
 
 
 @blueprint.route("/broadcasts/<broadcast_id>/pause", methods=["POST"])

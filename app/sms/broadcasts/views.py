@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Row, and_, bindparam, case, func, or_, select
 from app.config.keys import OWN_CLIENT
 from app.db.base import table_of
 from app.pagination import Page, make_page
+from app.sms.analytics.delivery import DeliveryFigures, read_delivery
 from app.sms.context import Context
 from app.sms.lifecycle.counts import (
     BroadcastCounts,
@@ -24,6 +25,7 @@ from app.sms.lifecycle.find import find_broadcast
 from app.sms.models.batch import Batch
 from app.sms.models.broadcast import Broadcast
 from app.sms.models.states import AT_SINCH, BatchState, BroadcastStatus, CancelRequestState
+from app.sms.models.statuses import MessageStatus
 
 _BROADCASTS, _BATCHES = table_of(Broadcast), table_of(Batch)
 # Every submission of a small broadcast runs these three for its answer.
@@ -106,6 +108,14 @@ def view_broadcast(ctx: Context, public_id: str) -> BroadcastView:
     """Return a broadcast by its public id.  Raises NotFound."""
     with ctx.db.read() as tx:
         return _view(tx, ctx, [find_broadcast(tx, ctx, public_id)])[0]
+
+
+def view_delivery(ctx: Context, public_id: str) -> tuple[BroadcastView, DeliveryFigures]:
+    """Return a broadcast and its delivery, as they are at one moment.  Raises NotFound."""
+    with ctx.db.read() as tx:
+        view = _view(tx, ctx, [find_broadcast(tx, ctx, public_id)])[0]
+        delivered = view.counts[MessageStatus.DELIVERED.value]
+        return view, read_delivery(tx, view.row, delivered=delivered, now=view.seen_at)
 
 
 def view_by_id(ctx: Context, broadcast_id: int) -> BroadcastView:

@@ -67,10 +67,11 @@ class Batch(Base):
     ended: Mapped[int] = mapped_column(default=0)
     next_report_at: Mapped[datetime | None]
     report_fetches: Mapped[int] = mapped_column(default=0)
-    # True while the daily counters differ from the messages of the batch;
-    # `rollup_contribution` is what the batch has added to the counters.
+    # True while the counters differ from the messages of the batch.  The contributions are what the
+    # batch has added to the daily counters, and to those of its broadcast's delivery.
     rollup_dirty: Mapped[bool] = mapped_column(default=False)
     rollup_contribution: Mapped[dict[str, Any] | None]
+    delivery_contribution: Mapped[dict[str, Any] | None]
 
     __table_args__ = (
         UniqueConstraint("broadcast_id", "chunk", "start", "level"),

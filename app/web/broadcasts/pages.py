@@ -10,13 +10,18 @@ from werkzeug.wrappers import Response
 
 from app.accounts.roles import Role
 from app.config.keys import PEOPLE_CLIENT
-from app.errors import BadInput, Conflict, NotFound
+from app.errors import BadInput, Conflict
 from app.ids import make_id
 from app.sms.broadcasts import control
 from app.sms.broadcasts.idempotency import make_key
 from app.sms.broadcasts.query_schemas import BroadcastQuerySchema
 from app.sms.broadcasts.resend import find_resend, resend_undelivered
-from app.sms.broadcasts.views import BroadcastView, list_broadcasts, view_broadcast
+from app.sms.broadcasts.views import (
+    BroadcastView,
+    list_broadcasts,
+    view_broadcast,
+    view_delivery,
+)
 from app.sms.current import current_context
 from app.sms.lifecycle.counts import build_timeline, explain_status
 from app.sms.messages.list import list_messages
@@ -30,6 +35,7 @@ from app.web.broadcasts.accounting import (
     account_for,
     count_never_handed,
 )
+from app.web.broadcasts.delivery import describe_delivery
 from app.web.broadcasts.states import (
     choose_poll_s,
     describe_state,
@@ -97,14 +103,14 @@ def list_all() -> str:
 @require_role(Role.VIEWER)
 def show_broadcast(broadcast_id: str) -> str:
     """Show a broadcast: its state, what can be done, and where everybody is."""
-    return render_template("broadcasts/page.html", **_describe(_find(broadcast_id)))
+    return render_template("broadcasts/page.html", **_describe(broadcast_id))
 
 
 @blueprint.get("/broadcasts/<broadcast_id>/live")
 @require_role(Role.VIEWER)
 def show_broadcast_region(broadcast_id: str) -> str:
     """Show the part of a broadcast that moves; and its head, once its state has changed."""
-    facts = _describe(_find(broadcast_id))
+    facts = _describe(broadcast_id)
     head_changed = request.args.get("state") != facts["state_key"]
     figures_changed = request.args.get("figures") != facts["figures_key"]
     if facts["poll_s"] and not (head_changed or figures_changed):
@@ -116,7 +122,7 @@ def show_broadcast_region(broadcast_id: str) -> str:
 @require_role(Role.SENDER)
 def ask_to_stop(broadcast_id: str) -> Response | str:
     """Show what a stop does, in figures, before it is done."""
-    facts = _describe(_find(broadcast_id))
+    facts = _describe(broadcast_id)
     if not facts["can_stop"]:
         return _go_back(broadcast_id)
     return render_template("broadcasts/page.html", is_stopping=True, **facts)
@@ -132,7 +138,8 @@ def stop(broadcast_id: str) -> Response:
         control.cancel_broadcast(ctx, broadcast_id, actor=describe_actor())
         control.cancel_at_sinch(ctx, limit=20, within_s=_CANCEL_WITHIN_S)
         took = int(time.monotonic() - started) + 1
-        flash(f"Stopped in {took} s.\n{_describe_stop(_find(broadcast_id))}", "done")
+        said = _describe_stop(view_broadcast(ctx, broadcast_id))
+        flash(f"Stopped in {took} s.\n{said}", "done")
 
     return _change(broadcast_id, cancel)
 
@@ -189,7 +196,8 @@ def resend(broadcast_id: str) -> Response:
 def list_people(broadcast_id: str) -> str:
     """List the people of a broadcast, filtered by where they are."""
     query = MessageQuerySchema().load({"limit": str(_ROWS)} | request.args.to_dict())
-    ctx, view = current_context(), _find(broadcast_id)
+    ctx = current_context()
+    view = view_broadcast(ctx, broadcast_id)
     page = list_messages(ctx, broadcast_id, **query)
     rows = []
     for message in page.rows:
@@ -221,13 +229,6 @@ def _say_filter(status: MessageStatus | None) -> str:
     )
 
 
-def _find(broadcast_id: str) -> BroadcastView:
-    try:
-        return view_broadcast(current_context(), broadcast_id)
-    except NotFound:
-        raise NotFound("There is no such broadcast.") from None
-
-
 def _change(broadcast_id: str, change: Callable[[], None]) -> Response:
     """Change a broadcast.  What its state does not allow is said on its page."""
     try:
@@ -243,8 +244,10 @@ def _go_back(broadcast_id: str) -> Response:
     return redirect(target, HTTPStatus.SEE_OTHER)
 
 
-def _describe(view: BroadcastView) -> dict[str, Any]:
+def _describe(broadcast_id: str) -> dict[str, Any]:
+    view, delivery = view_delivery(current_context(), broadcast_id)
     accounting, row = account_for(view), view.row
+    progress = measure_progress(view, accounting)
     for line in accounting.lines:
         for linked in (line, *line.subs):
             linked.href = _link_people(row.public_id, linked)
@@ -262,19 +265,20 @@ def _describe(view: BroadcastView) -> dict[str, Any]:
         "verdict": say_verdict(view, accounting),
         "accounting": accounting,
         "duplicates": row.duplicates,
-        "progress": measure_progress(view, accounting),
+        "progress": progress,
         "times": _list_times(view),
         "again": _describe_resend(view, accounting),
         "can_pause": row.status in _PAUSABLE,
         "can_resume": row.status in _RESUMABLE,
         "can_stop": _can_stop(view),
         "stop": _describe_panel(view),
-        "poll_s": choose_poll_s(view),
+        "poll_s": choose_poll_s(view, behind=delivery.behind),
         # Also what can be stopped changes: at last no text is at Sinch any more.
         "state_key": f"{row.status.value}:{view.status}:{int(_can_stop(view))}",
         "figures_key": "-".join(str(line.figure) for line in accounting.lines),
         "seen_at": view.seen_at,
         "draft_id": make_id(view.seen_at),
+        **describe_delivery(view, delivery, accounting, progress),
     }
 
 

@@ -10,6 +10,8 @@ from app.web.broadcasts.accounting import Accounting
 from app.web.words import clock_time, people, say_duration, share
 
 _B = BroadcastStatus
+# A curve without all deliveries by then was not counted at all: it is older than the counting.
+_CURVE_WITHIN = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +89,16 @@ def is_moving(view: BroadcastView) -> bool:
     return view.row.status in (_B.QUEUED, _B.SENDING)
 
 
-def choose_poll_s(view: BroadcastView) -> float | None:
+def choose_poll_s(view: BroadcastView, *, behind: int) -> float | None:
     """Return the seconds until a page about the broadcast looks again; None if it is settled.
 
-    While nothing changes the page waits longer and longer.
+    `behind` are the deliveries that its curve lacks yet.  While nothing changes the page waits
+    longer and longer.
     """
-    if view.row.status in FINAL and view.row.all_reported_at:
-        return None
+    reported_at = view.row.all_reported_at
+    if view.row.status in FINAL and reported_at:
+        soon = view.seen_at - reported_at < _CURVE_WITHIN
+        return 5.0 if behind and soon else None
     # Reports come soon after the last text was handed to Sinch.
     return 2.0 if is_moving(view) or view.row.status in FINAL else 15.0
 

@@ -39,6 +39,18 @@ for (const name of ["htmx:responseError", "htmx:sendError", "htmx:timeout"]) {
   document.addEventListener(name, sayLate);
 }
 
+// What is unfolded in a region is unfolded in the one that replaces it.
+let unfolded = [];
+
+document.addEventListener("htmx:beforeSwap", (event) => {
+  const open = event.detail.target.querySelectorAll("details[open][id]");
+  unfolded = Array.from(open, (details) => details.id);
+});
+
+document.addEventListener("htmx:afterSwap", () => {
+  for (const id of unfolded) document.getElementById(id)?.setAttribute("open", "");
+});
+
 // A form is sent once: its buttons are disabled after the browser has read their values.
 document.addEventListener("submit", (event) => {
   setTimeout(() => {

@@ -1,0 +1,41 @@
+"""Delivery of large broadcasts: messages by country, and deliveries by time."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0022"
+down_revision = "0021"
+branch_labels = None
+depends_on = None
+
+_BIG_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+_JSON = sa.JSON(none_as_null=True)
+
+
+def upgrade() -> None:
+    op.create_table(
+        "country_counts",
+        sa.Column("broadcast_id", _BIG_ID, autoincrement=False, nullable=False),
+        sa.Column("country", sa.String(length=2), nullable=False),
+        sa.Column("status", sa.String(length=24), nullable=False),
+        sa.Column("messages", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint(
+            "broadcast_id", "country", "status", name=op.f("pk_country_counts")
+        ),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "delivery_slots",
+        sa.Column("broadcast_id", _BIG_ID, autoincrement=False, nullable=False),
+        sa.Column("slot", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("messages", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("broadcast_id", "slot", name=op.f("pk_delivery_slots")),
+        sqlite_with_rowid=False,
+    )
+    op.add_column("batches", sa.Column("delivery_contribution", _JSON, nullable=True))
+
+
+def downgrade() -> None:
+    op.drop_column("batches", "delivery_contribution")
+    op.drop_table("delivery_slots")
+    op.drop_table("country_counts")

@@ -1,0 +1,113 @@
+"""Curve and countries of a broadcast as its page shows them."""
+
+from typing import Any
+
+from app.sms.analytics.delivery import CountryFigures, CurvePoint, DeliveryFigures
+from app.sms.broadcasts.views import BroadcastView
+from app.sms.models.states import BroadcastStatus, ExclusionReason
+from app.web.broadcasts.accounting import Accounting
+from app.web.broadcasts.curve import Curve, lay_out_curve
+from app.web.broadcasts.states import Progress
+from app.web.words import clock_time, people, share, texts
+
+_B = BroadcastStatus
+# Deliveries are awaited: the curve goes on to now.
+_OPEN = (_B.QUEUED, _B.SENDING, _B.PAUSED, _B.HALTED)
+_ON_ITS_WAY = ("delivered", "sending", "waiting", "held")
+_COUNTRIES_SHOWN = 8
+
+
+def describe_delivery(
+    view: BroadcastView,
+    delivery: DeliveryFigures,
+    accounting: Accounting,
+    progress: Progress | None,
+) -> dict[str, Any]:
+    """Return chart, notes below it, and countries; None for what has no figures yet."""
+    is_open = view.row.status in _OPEN
+    chart = None
+    if delivery.delivered or (is_open and view.row.first_submitted_at):
+        chart = lay_out_curve(
+            delivery.curve,
+            top=accounting.to_send,
+            now=view.seen_at,
+            is_open=is_open,
+            plan=_plan(view, accounting, progress),
+        )
+    countries = _join_rest(delivery.countries)
+    return {
+        "chart": chart,
+        "chart_title": "Delivered so far" if is_open else "How quickly it arrived",
+        "chart_notes": list(_list_notes(view, delivery, chart, progress)) if chart else [],
+        "countries": [_show_country(figures) for figures in countries],
+        "countries_sum": _show_country(_add_up(delivery.countries, "Together")),
+        "behind": delivery.behind,
+    }
+
+
+def _plan(
+    view: BroadcastView, accounting: Accounting, progress: Progress | None
+) -> CurvePoint | None:
+    """Return when all that is not deferred is delivered, if all goes on as it went."""
+    if progress is None or progress.finish is None:
+        return None
+    figure = sum(line.figure for line in accounting.lines if line.kind in _ON_ITS_WAY)
+    return CurvePoint(progress.finish, figure - _count_deferred(view))
+
+
+def _count_deferred(view: BroadcastView) -> int:
+    return view.excluded.get(ExclusionReason.QUIET_HOURS.value, 0)
+
+
+def _list_notes(
+    view: BroadcastView, delivery: DeliveryFigures, chart: Curve, progress: Progress | None
+) -> list[str]:
+    """Return sentences on what the curve assumes and leaves out."""
+    now, notes = view.seen_at, []
+    if chart.plan and progress:
+        notes.append(f"Dashed: as planned at {progress.per_second:,.0f} a second.")
+    if chart.plan and (deferred := _count_deferred(view)):
+        follow = "follows" if deferred == 1 else "follow"
+        notes.append(f"{people(deferred)} in quiet hours {follow} later.")
+    for gap in chart.gaps:
+        since, until = clock_time(gap.since, now), clock_time(gap.until, now)
+        notes.append(f"Nothing was delivered from {since} to {until}.")
+    if chart.late:
+        last = clock_time(delivery.curve[-1].at, now)
+        notes.append(f"{texts(chart.late)} arrived later, the last by {last}.")
+    return notes
+
+
+def _join_rest(countries: list[CountryFigures]) -> list[CountryFigures]:
+    """Return the largest countries; the others together, if there are several."""
+    rest = countries[_COUNTRIES_SHOWN - 1 :]
+    if len(rest) <= 1:
+        return countries
+    shown = countries[: _COUNTRIES_SHOWN - 1]
+    return [*shown, _add_up(rest, f"{len(rest)} other countries")]
+
+
+def _add_up(countries: list[CountryFigures], name: str) -> CountryFigures:
+    return CountryFigures(
+        name,
+        sent=sum(each.sent for each in countries),
+        delivered=sum(each.delivered for each in countries),
+        failed=sum(each.failed for each in countries),
+    )
+
+
+def _show_country(figures: CountryFigures) -> dict[str, Any]:
+    rest = figures.sent - figures.delivered - figures.failed
+    return {
+        "name": figures.country,
+        "delivered": figures.delivered,
+        "sent": figures.sent,
+        "share": share(figures.delivered, figures.sent),
+        "parts": [
+            {"kind": "delivered", "figure": figures.delivered},
+            {"kind": "not-reached", "figure": figures.failed},
+            {"kind": "waiting", "figure": rest},
+        ],
+        "in_words": f"Delivered {figures.delivered:,}, not reached {figures.failed:,}, "
+        f"without an end {rest:,}",
+    }
