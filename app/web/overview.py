@@ -1,7 +1,7 @@
 """The overview: what needs attention, what runs, what is scheduled, the last 30 days, and why."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from flask import current_app, render_template, request, url_for
@@ -23,9 +23,9 @@ from app.web.broadcasts.accounting import MARKS, account_for
 from app.web.broadcasts.states import (
     describe_state,
     is_moving,
-    measure_progress,
     name_broadcast,
     say_audience,
+    say_end,
 )
 from app.web.guard import make_page_blueprint, require_role
 from app.web.subscribers.wording import read_number
@@ -136,6 +136,7 @@ def _describe_now(ctx: Context) -> dict[str, Any]:
     conditions = _list_conditions(ctx)
     return {
         "heading": _say_heading(len(conditions), len(running), len(scheduled)),
+        "pace": _say_pace(running, ctx.now()),
         "running": [_show_broadcast(view) for view in running[:_SHOWN]],
         "scheduled": [_show_broadcast(view) for view in scheduled],
         "conditions": conditions,
@@ -160,6 +161,20 @@ def _say_heading(conditions: int, running: int, scheduled: int) -> str:
     return f"{sentence[0].upper()}{sentence[1:]}."
 
 
+def _say_pace(running: list[BroadcastView], now: datetime) -> str:
+    """Return how quickly texts leave and when the last one has left; "" if none leaves."""
+    progress = [view.progress for view in running if is_moving(view)]
+    per_second = sum(each.per_second or 0 for each in progress)
+    if not per_second:
+        return ""
+    pace = f"{per_second:,.0f} texts a second leave" if per_second >= 2 else "Texts leave"
+    ends = [each.finishes_at for each in progress if each.queue_position]
+    if not ends or None in ends:
+        return f"{pace}."
+    last = clock_time(max(end for end in ends if end), now)
+    return f"{pace}; the queue is empty at about {last}."
+
+
 def _show_broadcast(view: BroadcastView) -> dict[str, Any]:
     accounting = account_for(view)
     return {
@@ -168,7 +183,7 @@ def _show_broadcast(view: BroadcastView) -> dict[str, Any]:
         "state": describe_state(view),
         "accounting": accounting,
         "audience": say_audience(view, accounting),
-        "progress": measure_progress(view, accounting),
+        "end": say_end(view),
     }
 
 

@@ -3,8 +3,15 @@
 import re
 
 import pytest
+from sqlalchemy import insert, select
 
 from app.accounts.roles import Role
+from app.db.audit import write_audit
+from app.sms.models.batch import Batch
+from app.sms.models.broadcast import Broadcast
+from app.sms.models.draft import StoredDraft
+from app.sms.models.states import BatchState
+from app.sms.recovery.attention import Decision, resolve_batch
 from app.web.words import people
 from app.worker.jobs import roll_up
 from tests.background import context_of, work_off
@@ -87,6 +94,44 @@ def test_a_stop_says_what_sinch_called_back(sender, caller, sandbox):
     sender.post(f"/broadcasts/{broadcast}/stop", on=f"/broadcasts/{broadcast}/stop")
 
     assert "7 were already at Sinch: 7 had left before." in show(sender, broadcast)
+
+
+def test_a_stop_keeps_why_and_what_happened_is_told_by_whom_newest_first(sender, queued):
+    page = f"/broadcasts/{queued}"
+    sender.post(f"{page}/pause", on=page)
+    refused = sender.post(f"{page}/stop", {"note": "x" * 501}, on=f"{page}/stop")
+    assert refused.status_code == 400
+    assert "Longer than maximum length 500." in read_text(refused)
+    assert "x" * 501 in refused.text
+
+    sender.post(f"{page}/stop", {"note": "Wrong <time>"}, on=f"{page}/stop")
+
+    happened = show(sender, queued).partition("What happened")[2]
+    order = ("a sender stopped it: “Wrong <time>”", "a sender paused it.", "tests made it.")
+    assert [happened.index(each) for each in order] == sorted(map(happened.index, order))
+    assert "from +12015550199. a sender stopped it: “Wrong <time>”" in show(sender, queued)
+
+
+def test_a_decision_and_an_approval_are_part_of_what_happened(service, sender, caller, queued):
+    ctx = context_of(service)
+    with ctx.db.write() as tx:
+        key = select(Broadcast.id).where(Broadcast.public_id == queued).scalar_subquery()
+        draft = {"public_id": "01DRAFT", "version": 3, "title": "t", "body": {}}
+        draft |= {f"{kind}_at": ctx.now() for kind in ("created", "changed")}
+        draft |= {f"{kind}_by": "Jo" for kind in ("created", "changed")}
+        tx.execute(insert(StoredDraft).values(**draft, broadcast_id=key))
+        reference = "cl-in-doubt"
+        batch = {"chunk": 0, "start": 0, "size": 1_000, "state": BatchState.NEEDS_ATTENTION}
+        tx.execute(insert(Batch).values(broadcast_id=key, client_reference=reference, **batch))
+        approval = {"action": "approve draft", "subject": "01DRAFT", "actor": "people:Jo"}
+        write_audit(tx, now=ctx.now(), **approval)
+    resolve_batch(ctx, reference, Decision.GIVE_UP, actor="cli:root", note="asked Sinch")
+
+    text = show(sender, queued)
+
+    assert "Jo approved it." in text
+    said = "The operator root closed 1,000 texts in doubt without sending them again: “asked Sinch”"
+    assert said in text
 
 
 def test_pressed_twice_or_too_late_nothing_more_is_done(sender, queued, caller):

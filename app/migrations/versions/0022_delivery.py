@@ -1,4 +1,4 @@
-"""Delivery of large broadcasts: messages by country, and deliveries by time."""
+"""Delivery of large broadcasts: messages by country and by time; the draft of a broadcast."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -33,9 +33,18 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.add_column("batches", sa.Column("delivery_contribution", _JSON, nullable=True))
+    sent = sa.text("broadcast_id IS NOT NULL")
+    op.create_index(
+        "ix_drafts_broadcast",
+        "drafts",
+        ["broadcast_id"],
+        sqlite_where=sent,
+        postgresql_where=sent,
+    )
 
 
 def downgrade() -> None:
+    op.drop_index("ix_drafts_broadcast", "drafts")
     op.drop_column("batches", "delivery_contribution")
     op.drop_table("delivery_slots")
     op.drop_table("country_counts")

@@ -53,10 +53,10 @@ def resume_broadcast(ctx: Context, public_id: str, *, actor: str) -> None:
         finalize_in(tx, ctx, broadcast.id)
 
 
-def cancel_broadcast(ctx: Context, public_id: str, *, actor: str) -> None:
+def cancel_broadcast(ctx: Context, public_id: str, *, actor: str, note: str = "") -> None:
     """Cancel the unclaimed batches of a broadcast, and mark the others for `cancel_at_sinch`.
 
-    Raises NotFound; Conflict if its status does not allow it.
+    `note` says why, in the audit log.  Raises NotFound; Conflict if its status does not allow it.
     """
     with ctx.db.write() as tx:
         broadcast = find_broadcast(tx, ctx, public_id, lock=True)
@@ -73,7 +73,7 @@ def cancel_broadcast(ctx: Context, public_id: str, *, actor: str) -> None:
             Batch.cancel_request.is_(None),
         )
         tx.execute(accepted.values(cancel_request=CancelRequestState.WANTED))
-        _change_status(tx, ctx, broadcast, _B.CANCELLED, actor=actor, action="cancel")
+        _change_status(tx, ctx, broadcast, _B.CANCELLED, actor=actor, action="cancel", note=note)
         finalize_in(tx, ctx, broadcast.id)
 
 
@@ -156,6 +156,7 @@ def _change_status(
     *,
     actor: str,
     action: str,
+    note: str = "",
 ) -> None:
     tx.execute(update(Broadcast).where(Broadcast.id == broadcast.id).values(status=status))
     write_audit(
@@ -164,7 +165,8 @@ def _change_status(
         actor=actor,
         action=action,
         subject=broadcast.public_id,
-        facts={"from": broadcast.status.value, "to": status.value},
+        facts={"from": broadcast.status.value, "to": status.value}
+        | ({"note": note} if note else {}),
     )
 
 

@@ -1,9 +1,10 @@
-"""Schemas of query parameters of broadcasts, and of the resend request."""
+"""Schemas of query parameters of broadcasts, and of the requests to cancel and to resend one."""
 
 from marshmallow import Schema, fields, validate
 
 from app.http.fields import Cursor, MessageText, StrictBoolean
 from app.sms.models.states import BroadcastStatus
+from app.sms.recovery.attention import MAX_NOTE_CHARACTERS
 
 
 class BroadcastQuerySchema(Schema):
@@ -14,6 +15,16 @@ class BroadcastQuerySchema(Schema):
     status = fields.Enum(BroadcastStatus, by_value=True)
     client = MessageText(validate=validate.Length(1, 64))
     reference = MessageText(validate=validate.Length(1, 64))
+
+
+class CancelSchema(Schema):
+    """Options of a cancellation; the body is optional."""
+
+    body_required = False
+    note = MessageText(
+        validate=validate.Length(max=MAX_NOTE_CHARACTERS),
+        metadata={"description": "The reason, for the audit log. No personal data."},
+    )
 
 
 class ResendSchema(Schema):

@@ -158,6 +158,29 @@ class TimelineSchema(Schema):
     all_reported_at = _nullable_time("When every message had a final status.")
 
 
+class ProgressSchema(Schema):
+    """The place of a broadcast in the queue, and estimates of its times."""
+
+    queue_position = fields.Integer(
+        required=True,
+        allow_none=True,
+        metadata=describe(
+            "1 for the broadcast whose texts go next; null if none of its texts may go now. "
+            "Broadcasts of other clients are counted, too."
+        ),
+    )
+    starts_at = _nullable_time("When the first text is, or was, handed to Sinch; an estimate.")
+    per_second = fields.Float(
+        required=True,
+        allow_none=True,
+        metadata=describe("Texts handed to Sinch a second, in the last minutes."),
+    )
+    finishes_at = _nullable_time(
+        "When the last text that may go now is handed to Sinch; an estimate. Those in quiet hours "
+        "are in `exclusions`."
+    )
+
+
 class TemplateVersionSchema(Schema):
     """A template and its version."""
 
@@ -212,6 +235,7 @@ class BroadcastViewSchema(Schema):
         metadata=describe("Counts by status and code; they add up to `recipients`, too."),
     )
     timeline = fields.Nested(TimelineSchema, required=True)
+    progress = fields.Nested(ProgressSchema, required=True)
     batches = fields.Dict(
         keys=fields.String(validate=validate.OneOf([state.value for state in BatchState])),
         values=fields.Integer(),

@@ -13,7 +13,7 @@ from app.http.openapi import Blueprint
 from app.sms.analytics.delivery import DeliveryFigures
 from app.sms.broadcasts import control, create, resend, views
 from app.sms.broadcasts.idempotency import RequestKey, read_key
-from app.sms.broadcasts.query_schemas import BroadcastQuerySchema, ResendSchema
+from app.sms.broadcasts.query_schemas import BroadcastQuerySchema, CancelSchema, ResendSchema
 from app.sms.broadcasts.response_schemas import (
     BroadcastAcceptedSchema,
     BroadcastDuplicatedSchema,
@@ -153,12 +153,14 @@ def resume_broadcast(broadcast_id: str) -> dict[str, Any]:
 
 @blueprint.route("/broadcasts/<broadcast_id>/cancel", methods=["POST"])
 @blueprint.error_response(HTTPStatus.CONFLICT, _CONFLICT, BroadcastConflictSchema)
+@blueprint.error_response(HTTPStatus.UNPROCESSABLE_ENTITY)
 @require_api_key(KeyScope.CONTROL, brakes=True)
+@blueprint.arguments(CancelSchema(), required=False, example={"note": "Wrong opening time"})
 @blueprint.response(HTTPStatus.OK, BroadcastViewSchema)
-def cancel_broadcast(broadcast_id: str) -> dict[str, Any]:
+def cancel_broadcast(options: dict[str, Any], broadcast_id: str) -> dict[str, Any]:
     """Cancel a broadcast: submit nothing more, and cancel at Sinch what is not yet dispatched."""
     ctx = current_context()
-    control.cancel_broadcast(ctx, broadcast_id, actor=g.client.name)
+    control.cancel_broadcast(ctx, broadcast_id, actor=g.client.name, **options)
     control.cancel_at_sinch(ctx, limit=20, within_s=_CANCEL_WITHIN_S)
     current_app.extensions["wake_workers"]()
     return _show(broadcast_id)

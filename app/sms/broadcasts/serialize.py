@@ -37,6 +37,7 @@ def show_view(view: BroadcastView, *, production: bool) -> dict[str, Any]:
         "counts": view.counts,
         "reasons": give_reasons(view.by_status_code),
         "timeline": build_timeline(row, view.totals, view.seen_at),
+        "progress": view.progress,
         "batches": view.batches,
         "excluded": view.excluded,
         "exclusions": view.exclusions,

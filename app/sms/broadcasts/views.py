@@ -12,6 +12,7 @@ from app.config.keys import OWN_CLIENT
 from app.db.base import table_of
 from app.pagination import Page, make_page
 from app.sms.analytics.delivery import DeliveryFigures, read_delivery
+from app.sms.broadcasts.progress import Progress, read_progress
 from app.sms.context import Context
 from app.sms.lifecycle.counts import (
     BroadcastCounts,
@@ -67,7 +68,8 @@ class BroadcastView:
     `by_status_code` and `counts` are recipients, by status and code and by status alone; `batches`
     are batches by state; `cancel_requests` are the recipients of batches that Sinch was to cancel,
     by what came of it; `exclusions` are excluded and deferred recipients by reason and end;
-    `resend_of` is the broadcast whose unreached recipients this one is for.
+    `resend_of` is the broadcast whose unreached recipients this one is for; `progress` is left out
+    of the answer to a request.
     """
 
     row: Row[Any]
@@ -79,6 +81,7 @@ class BroadcastView:
     cancel_requests: Mapping[CancelRequestState, int]
     exclusions: list[dict[str, Any]]
     resend_of: str | None
+    progress: Progress
 
     @property
     def stopped_at_sinch(self) -> int:
@@ -121,12 +124,15 @@ def view_delivery(ctx: Context, public_id: str) -> tuple[BroadcastView, Delivery
 def view_by_id(ctx: Context, broadcast_id: int) -> BroadcastView:
     with ctx.db.read() as tx:
         row = tx.execute(_SELECT_BY_ID, {"broadcast_id": broadcast_id}).one()
-        return _view(tx, ctx, [row])[0]
+        return _view(tx, ctx, [row], with_progress=False)[0]
 
 
-def _view(tx: Connection, ctx: Context, rows: Sequence[Row[Any]]) -> list[BroadcastView]:
+def _view(
+    tx: Connection, ctx: Context, rows: Sequence[Row[Any]], *, with_progress: bool = True
+) -> list[BroadcastView]:
     if not rows:
         return []
+    progress = read_progress(tx, ctx, rows) if with_progress else {}
     ids = [row.id for row in rows]
     totals = read_counts(tx, ids)
     cancelled = [row.id for row in rows if row.status is BroadcastStatus.CANCELLED]
@@ -150,6 +156,7 @@ def _view(tx: Connection, ctx: Context, rows: Sequence[Row[Any]]) -> list[Broadc
                 cancel_requests=cancel_requests[row.id],
                 exclusions=exclusions[row.id],
                 resend_of=public_ids.get(row.resend_of),
+                progress=progress.get(row.id, Progress()),
             )
         )
     return views

@@ -35,16 +35,16 @@ from app.subscribers.suppressions.store import lock_suppressions_shared
 
 _BROADCASTS, _BATCHES = table_of(Broadcast), table_of(Batch)
 
-_IS_DUE = or_(_BATCHES.c.not_before.is_(None), _BATCHES.c.not_before <= bindparam("now"))
-_IS_PENDING = _BATCHES.c.state == BatchState.PENDING
-_HAS_PENDING = (
+IS_DUE = or_(_BATCHES.c.not_before.is_(None), _BATCHES.c.not_before <= bindparam("now"))
+IS_PENDING = _BATCHES.c.state == BatchState.PENDING
+HAS_PENDING = (
     select(_BATCHES.c.id)
-    .where(_BATCHES.c.broadcast_id == _BROADCASTS.c.id, _IS_PENDING, _IS_DUE)
+    .where(_BATCHES.c.broadcast_id == _BROADCASTS.c.id, IS_PENDING, IS_DUE)
     .exists()
 )
 _SELECT_BROADCAST = (
     select(_BROADCASTS)
-    .where(_BROADCASTS.c.completed_at.is_(None), one_of(_BROADCASTS.c.status, ACTIVE), _HAS_PENDING)
+    .where(_BROADCASTS.c.completed_at.is_(None), one_of(_BROADCASTS.c.status, ACTIVE), HAS_PENDING)
     .order_by(_BROADCASTS.c.priority.desc(), _BROADCASTS.c.id)
     .limit(1)
 )
@@ -63,7 +63,7 @@ _START_SENDING = Prepared(
 )
 _SELECT_BATCHES = (
     select(_BATCHES)
-    .where(_BATCHES.c.broadcast_id == bindparam("broadcast_id"), _IS_PENDING, _IS_DUE)
+    .where(_BATCHES.c.broadcast_id == bindparam("broadcast_id"), IS_PENDING, IS_DUE)
     .order_by(_BATCHES.c.id)
     .limit(bindparam("limit"))
     .with_for_update(skip_locked=True)
@@ -72,7 +72,7 @@ _NEXT_BATCHES = Prepared(_SELECT_BATCHES)
 _CANDIDATE = Prepared(_SELECT_BATCHES.where(_BATCHES.c.id == bindparam("batch_id")))
 _CLAIM_BATCH = Prepared(
     update(_BATCHES)
-    .where(_BATCHES.c.id == bindparam("batch_id"), _IS_PENDING)
+    .where(_BATCHES.c.id == bindparam("batch_id"), IS_PENDING)
     .where(_BATCHES.c.attempt == bindparam("previous_attempt"))
     .values(
         state=BatchState.SENDING,
@@ -88,7 +88,7 @@ _SELECT_START = (
     select(_BATCHES.c.not_before)
     .join(_BROADCASTS, _BROADCASTS.c.id == _BATCHES.c.broadcast_id)
     .where(_BROADCASTS.c.completed_at.is_(None), one_of(_BROADCASTS.c.status, ACTIVE))
-    .where(_IS_PENDING, _BATCHES.c.not_before.is_not(None))
+    .where(IS_PENDING, _BATCHES.c.not_before.is_not(None))
     .order_by(_BATCHES.c.not_before)
     .limit(1)
 )

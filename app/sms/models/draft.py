@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.db.base import Base
+from app.db.base import Base, partial_index
 from app.db.types import NEVER_REUSE_IDS, BigId
 
 MAX_USER_NAME = 60
@@ -42,4 +42,9 @@ class StoredDraft(Base):
     # Set in the transaction that stores the broadcast: a draft is sent once.
     broadcast_id: Mapped[int | None] = mapped_column(BigInteger)
 
-    __table_args__ = (Index("ix_drafts_changed_at", "changed_at"), NEVER_REUSE_IDS)
+    __table_args__ = (
+        Index("ix_drafts_changed_at", "changed_at"),
+        # Finds who approved a broadcast.
+        partial_index("ix_drafts_broadcast", "broadcast_id", where="broadcast_id IS NOT NULL"),
+        NEVER_REUSE_IDS,
+    )

@@ -4,5 +4,6 @@ pages.py        the list, one broadcast, its people; pause, resume, stop, resend
 attention.py    an operator's decision about a batch of unknown outcome
 accounting.py   lines that add up to everybody who was asked for
 delivery.py     the curve of deliveries and the countries; curve.py lays the curve out
+history.py      what happened, and by whom
 states.py       state, progress and verdict of a broadcast
 """

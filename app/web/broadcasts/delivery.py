@@ -1,18 +1,24 @@
 """Curve and countries of a broadcast as its page shows them."""
 
+from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 from app.sms.analytics.delivery import CountryFigures, CurvePoint, DeliveryFigures
 from app.sms.broadcasts.views import BroadcastView
 from app.sms.models.states import BroadcastStatus, ExclusionReason
+from app.sms.operations.history import HistoryEntry
 from app.web.broadcasts.accounting import Accounting
 from app.web.broadcasts.curve import Curve, lay_out_curve
-from app.web.broadcasts.states import Progress
+from app.web.broadcasts.history import describe_entry, find_pause
+from app.web.broadcasts.states import is_being_counted
 from app.web.words import clock_time, people, share, texts
 
 _B = BroadcastStatus
 # Deliveries are awaited: the curve goes on to now.
 _OPEN = (_B.QUEUED, _B.SENDING, _B.PAUSED, _B.HALTED)
+# Texts that were handed to Sinch before a pause arrive after it.
+_PAUSED_BEFORE = timedelta(minutes=5)
 _ON_ITS_WAY = ("delivered", "sending", "waiting", "held")
 _COUNTRIES_SHOWN = 8
 
@@ -21,7 +27,7 @@ def describe_delivery(
     view: BroadcastView,
     delivery: DeliveryFigures,
     accounting: Accounting,
-    progress: Progress | None,
+    history: Sequence[HistoryEntry],
 ) -> dict[str, Any]:
     """Return chart, notes below it, and countries; None for what has no figures yet."""
     is_open = view.row.status in _OPEN
@@ -32,27 +38,26 @@ def describe_delivery(
             top=accounting.to_send,
             now=view.seen_at,
             is_open=is_open,
-            plan=_plan(view, accounting, progress),
+            plan=_plan(view, accounting),
         )
     countries = _join_rest(delivery.countries)
     return {
         "chart": chart,
         "chart_title": "Delivered so far" if is_open else "How quickly it arrived",
-        "chart_notes": list(_list_notes(view, delivery, chart, progress)) if chart else [],
+        "chart_notes": _list_notes(view, delivery, chart, history) if chart else [],
         "countries": [_show_country(figures) for figures in countries],
         "countries_sum": _show_country(_add_up(delivery.countries, "Together")),
-        "behind": delivery.behind,
+        "behind": delivery.behind if is_being_counted(view) else 0,
     }
 
 
-def _plan(
-    view: BroadcastView, accounting: Accounting, progress: Progress | None
-) -> CurvePoint | None:
+def _plan(view: BroadcastView, accounting: Accounting) -> CurvePoint | None:
     """Return when all that is not deferred is delivered, if all goes on as it went."""
-    if progress is None or progress.finish is None:
+    finish = view.progress.finishes_at
+    if finish is None or not view.progress.per_second:
         return None
     figure = sum(line.figure for line in accounting.lines if line.kind in _ON_ITS_WAY)
-    return CurvePoint(progress.finish, figure - _count_deferred(view))
+    return CurvePoint(finish, figure - _count_deferred(view))
 
 
 def _count_deferred(view: BroadcastView) -> int:
@@ -60,18 +65,20 @@ def _count_deferred(view: BroadcastView) -> int:
 
 
 def _list_notes(
-    view: BroadcastView, delivery: DeliveryFigures, chart: Curve, progress: Progress | None
+    view: BroadcastView, delivery: DeliveryFigures, chart: Curve, history: Sequence[HistoryEntry]
 ) -> list[str]:
     """Return sentences on what the curve assumes and leaves out."""
     now, notes = view.seen_at, []
-    if chart.plan and progress:
-        notes.append(f"Dashed: as planned at {progress.per_second:,.0f} a second.")
+    if chart.plan:
+        notes.append(f"Dashed: as planned at {view.progress.per_second or 0:,.0f} a second.")
     if chart.plan and (deferred := _count_deferred(view)):
         follow = "follows" if deferred == 1 else "follow"
         notes.append(f"{people(deferred)} in quiet hours {follow} later.")
     for gap in chart.gaps:
         since, until = clock_time(gap.since, now), clock_time(gap.until, now)
-        notes.append(f"Nothing was delivered from {since} to {until}.")
+        pause = find_pause(history, gap.since - _PAUSED_BEFORE, gap.until)
+        why = f": {describe_entry(pause)}" if pause else "."
+        notes.append(f"Nothing was delivered from {since} to {until}{why}")
     if chart.late:
         last = clock_time(delivery.curve[-1].at, now)
         notes.append(f"{texts(chart.late)} arrived later, the last by {last}.")

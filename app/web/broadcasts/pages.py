@@ -6,6 +6,7 @@ from http import HTTPStatus
 from typing import Any
 
 from flask import current_app, flash, redirect, render_template, request, url_for
+from marshmallow import ValidationError
 from werkzeug.wrappers import Response
 
 from app.accounts.roles import Role
@@ -14,7 +15,7 @@ from app.errors import BadInput, Conflict
 from app.ids import make_id
 from app.sms.broadcasts import control
 from app.sms.broadcasts.idempotency import make_key
-from app.sms.broadcasts.query_schemas import BroadcastQuerySchema
+from app.sms.broadcasts.query_schemas import BroadcastQuerySchema, CancelSchema
 from app.sms.broadcasts.resend import find_resend, resend_undelivered
 from app.sms.broadcasts.views import (
     BroadcastView,
@@ -23,11 +24,12 @@ from app.sms.broadcasts.views import (
     view_delivery,
 )
 from app.sms.current import current_context
-from app.sms.lifecycle.counts import build_timeline, explain_status
+from app.sms.lifecycle.counts import explain_status
 from app.sms.messages.list import list_messages
 from app.sms.messages.schemas import MessageQuerySchema
 from app.sms.models.states import FINAL, BroadcastStatus, CancelRequestState
 from app.sms.models.statuses import MessageStatus
+from app.sms.operations.history import HistoryEntry, read_history
 from app.web.broadcasts.accounting import (
     MARKS,
     Accounting,
@@ -36,18 +38,18 @@ from app.web.broadcasts.accounting import (
     count_never_handed,
 )
 from app.web.broadcasts.delivery import describe_delivery
+from app.web.broadcasts.history import describe_entry, list_events
 from app.web.broadcasts.states import (
     choose_poll_s,
+    describe_progress,
     describe_state,
-    is_moving,
-    measure_progress,
     name_broadcast,
     say_verdict,
 )
 from app.web.guard import current_user, describe_actor, make_page_blueprint, require_role
 from app.web.polling import slow_down
 from app.web.subscribers.wording import show_number, shows_numbers
-from app.web.words import clock_time, people
+from app.web.words import people
 
 blueprint = make_page_blueprint("broadcasts")
 
@@ -122,26 +124,39 @@ def show_broadcast_region(broadcast_id: str) -> str:
 @require_role(Role.SENDER)
 def ask_to_stop(broadcast_id: str) -> Response | str:
     """Show what a stop does, in figures, before it is done."""
-    facts = _describe(broadcast_id)
-    if not facts["can_stop"]:
-        return _go_back(broadcast_id)
-    return render_template("broadcasts/page.html", is_stopping=True, **facts)
+    return _show_panel(broadcast_id, note="", error="")
 
 
 @blueprint.post("/broadcasts/<broadcast_id>/stop")
 @require_role(Role.SENDER)
-def stop(broadcast_id: str) -> Response:
+def stop(broadcast_id: str) -> Response | tuple[Response | str, HTTPStatus]:
     """Stop a broadcast, here and at Sinch, and say what came of it."""
     ctx, started = current_context(), time.monotonic()
+    try:
+        options = CancelSchema().load({"note": request.form.get("note", "")})
+    except ValidationError as e:
+        error = " ".join(e.messages_dict["note"])
+        page = _show_panel(broadcast_id, note=request.form["note"], error=error)
+        return page, HTTPStatus.BAD_REQUEST
 
     def cancel() -> None:
-        control.cancel_broadcast(ctx, broadcast_id, actor=describe_actor())
+        control.cancel_broadcast(ctx, broadcast_id, actor=describe_actor(), **options)
         control.cancel_at_sinch(ctx, limit=20, within_s=_CANCEL_WITHIN_S)
         took = int(time.monotonic() - started) + 1
         said = _describe_stop(view_broadcast(ctx, broadcast_id))
         flash(f"Stopped in {took} s.\n{said}", "done")
 
     return _change(broadcast_id, cancel)
+
+
+def _show_panel(broadcast_id: str, *, note: str, error: str) -> Response | str:
+    """Show the broadcast with the panel that asks for a stop."""
+    facts = _describe(broadcast_id)
+    if not facts["can_stop"]:
+        return _go_back(broadcast_id)
+    return render_template(
+        "broadcasts/page.html", is_stopping=True, note=note, error=error, **facts
+    )
 
 
 @blueprint.post("/broadcasts/<broadcast_id>/pause")
@@ -247,7 +262,8 @@ def _go_back(broadcast_id: str) -> Response:
 def _describe(broadcast_id: str) -> dict[str, Any]:
     view, delivery = view_delivery(current_context(), broadcast_id)
     accounting, row = account_for(view), view.row
-    progress = measure_progress(view, accounting)
+    history = read_history(current_context(), row)
+    shown = describe_delivery(view, delivery, accounting, history)
     for line in accounting.lines:
         for linked in (line, *line.subs):
             linked.href = _link_people(row.public_id, linked)
@@ -265,21 +281,30 @@ def _describe(broadcast_id: str) -> dict[str, Any]:
         "verdict": say_verdict(view, accounting),
         "accounting": accounting,
         "duplicates": row.duplicates,
-        "progress": progress,
-        "times": _list_times(view),
+        "progress": describe_progress(view, accounting),
+        "about": _say_about(view, history),
+        "events": list_events(view, history),
         "again": _describe_resend(view, accounting),
         "can_pause": row.status in _PAUSABLE,
         "can_resume": row.status in _RESUMABLE,
         "can_stop": _can_stop(view),
         "stop": _describe_panel(view),
-        "poll_s": choose_poll_s(view, behind=delivery.behind),
+        "poll_s": choose_poll_s(view, behind=shown["behind"]),
         # Also what can be stopped changes: at last no text is at Sinch any more.
         "state_key": f"{row.status.value}:{view.status}:{int(_can_stop(view))}",
         "figures_key": "-".join(str(line.figure) for line in accounting.lines),
         "seen_at": view.seen_at,
         "draft_id": make_id(view.seen_at),
-        **describe_delivery(view, delivery, accounting, progress),
+        **shown,
     }
+
+
+def _say_about(view: BroadcastView, history: list[HistoryEntry]) -> str:
+    """Return what kind of text it is, its sender, and who stopped it or made it."""
+    row = view.row
+    stops = [describe_entry(entry) for entry in history if entry.action == "cancel"]
+    by = stops[0] if stops else f"Made by {row.created_by or row.client}."
+    return f"{row.category.value.capitalize()}, from {row.sender}. {by}"
 
 
 def _describe_resend(view: BroadcastView, accounting: Accounting) -> dict[str, Any] | None:
@@ -293,25 +318,6 @@ def _describe_resend(view: BroadcastView, accounting: Accounting) -> dict[str, A
         "awaited": view.counts["submitted"],
         "resent": find_resend(current_context(), view.row.public_id),
     }
-
-
-def _list_times(view: BroadcastView) -> list[dict[str, str]]:
-    """Return what happened and when, the oldest first."""
-    times = build_timeline(view.row, view.totals, view.seen_at)
-    so_far = " so far" if is_moving(view) else ""
-    events = [
-        (times["created_at"], "Made."),
-        (times["first_submitted_at"], "The first text was handed to Sinch."),
-        (times["last_submitted_at"], f"The last text{so_far} was handed to Sinch."),
-        (times["delivered"]["p50"], "Half of those that arrived were delivered."),
-        (times["delivered"]["p99"], "99 % of those that arrived were delivered."),
-        (times["completed_at"], "Nothing was left to send."),
-        (times["all_reported_at"], "All reports were in."),
-    ]
-    happened = sorted((event for event in events if event[0]), key=lambda event: event[0])
-    return [
-        {"time": clock_time(at, view.seen_at), "sentence": sentence} for at, sentence in happened
-    ]
 
 
 def _link_people(broadcast_id: str, line: AccountingLine) -> str | None:

@@ -2,16 +2,29 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from app.sms.broadcasts.views import BroadcastView
 from app.sms.drafts.store import make_title
-from app.sms.models.states import FINAL, BroadcastStatus
+from app.sms.models.states import ACTIVE, FINAL, BroadcastStatus, ExclusionReason
 from app.web.broadcasts.accounting import Accounting
 from app.web.words import clock_time, people, say_duration, share
 
 _B = BroadcastStatus
-# A curve without all deliveries by then was not counted at all: it is older than the counting.
-_CURVE_WITHIN = timedelta(minutes=10)
+_PLACES = (
+    "Next",
+    "Second",
+    "Third",
+    "Fourth",
+    "Fifth",
+    "Sixth",
+    "Seventh",
+    "Eighth",
+    "Ninth",
+    "Tenth",
+)
+# Deliveries that a curve lacks after that were never counted: they are older than the counting.
+_COUNTED_WITHIN = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,14 +33,6 @@ class State:
 
     kind: str
     word: str
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Progress of a broadcast that is being sent; `finish` is None while nothing moves."""
-
-    per_second: float
-    finish: datetime | None
 
 
 def name_broadcast(view: BroadcastView) -> str:
@@ -57,7 +62,7 @@ def describe_state(view: BroadcastView) -> State:
             missed = clock_time(row.send_at, now)
             return State("decision", f"Missed its start at {missed}: start it or stop it")
         case _B.QUEUED:
-            return State("waiting", "In the queue")
+            return State("waiting", _say_place(view.progress.queue_position))
         case _B.SENDING if view.status == "unknown":
             return State("may-have", "Sinch is asked about some of it")
         case _B.SENDING:
@@ -77,6 +82,18 @@ def describe_state(view: BroadcastView) -> State:
     return State("delivered", f"Done{at}")
 
 
+def _say_place(position: int | None) -> str:
+    """Return a place in the queue.
+
+    >>> _say_place(1), _say_place(2), _say_place(12), _say_place(None)
+    ('Next in the queue', 'Second in the queue', '12th in the queue', 'In the queue')
+    """
+    if position is None:
+        return "In the queue"
+    place = _PLACES[position - 1] if position <= len(_PLACES) else f"{position}th"
+    return f"{place} in the queue"
+
+
 def _say_when(at: datetime | None, now: datetime) -> str:
     """Return a time as the end of a sentence: at a time of today, else on a day; "" for no time."""
     if at is None:
@@ -89,33 +106,69 @@ def is_moving(view: BroadcastView) -> bool:
     return view.row.status in (_B.QUEUED, _B.SENDING)
 
 
+def is_being_counted(view: BroadcastView) -> bool:
+    """Return True if deliveries that the curve lacks will be in it soon."""
+    reported_at = view.row.all_reported_at
+    return reported_at is None or view.seen_at - reported_at < _COUNTED_WITHIN
+
+
 def choose_poll_s(view: BroadcastView, *, behind: int) -> float | None:
     """Return the seconds until a page about the broadcast looks again; None if it is settled.
 
     `behind` are the deliveries that its curve lacks yet.  While nothing changes the page waits
     longer and longer.
     """
-    reported_at = view.row.all_reported_at
-    if view.row.status in FINAL and reported_at:
-        soon = view.seen_at - reported_at < _CURVE_WITHIN
-        return 5.0 if behind and soon else None
+    if view.row.status in FINAL and view.row.all_reported_at:
+        return 5.0 if behind else None
     # Reports come soon after the last text was handed to Sinch.
     return 2.0 if is_moving(view) or view.row.status in FINAL else 15.0
 
 
-def measure_progress(view: BroadcastView, accounting: Accounting) -> Progress | None:
-    """Return how quickly a broadcast is handed to Sinch.  Returns None unless it is sending."""
-    row = view.row
-    if row.status is not _B.SENDING or row.first_submitted_at is None:
+def describe_progress(view: BroadcastView, accounting: Accounting) -> dict[str, Any] | None:
+    """Return large figures, start and end of a broadcast that is not done; None of others."""
+    row, progress, now = view.row, view.progress, view.seen_at
+    if row.status not in (*ACTIVE, _B.PAUSED, _B.HALTED) or row.first_submitted_at is None:
         return None
-    last = view.totals.last_accepted_at or view.seen_at
-    took_s = max((last - row.first_submitted_at).total_seconds(), 0.1)
-    per_second = accounting.handed / took_s
-    left = row.recipients - accounting.handed
-    if per_second <= 0 or left <= 0:
-        return Progress(per_second, None)
-    finish = max(view.seen_at, last + timedelta(seconds=left / per_second))
-    return Progress(per_second, finish)
+    facts = [
+        {"label": "Handed to Sinch", "figure": accounting.handed, "after": _say_of(accounting)},
+        {"label": "Delivered", "figure": accounting.delivered},
+    ]
+    if progress.per_second:
+        pace = f"{progress.per_second:,.0f}" if progress.per_second >= 1 else "under 1"
+        facts.insert(1, {"label": "Now", "figure": pace, "after": "a second"})
+    if progress.finishes_at:
+        finish = clock_time(progress.finishes_at, now)
+        facts.insert(0, {"label": "Done by about", "figure": finish})
+    return {
+        "facts": facts,
+        "start": f"{clock_time(row.first_submitted_at, now)} started",
+        "end": say_end(view),
+    }
+
+
+def _say_of(accounting: Accounting) -> str:
+    return f"of {accounting.to_send:,}"
+
+
+def say_end(view: BroadcastView) -> str:
+    """Return when a broadcast starts and is done, as far as that can be told; else ""."""
+    progress, now = view.progress, view.seen_at
+    if view.row.status in (_B.PAUSED, _B.HALTED):
+        return "Not done while it is paused"
+    if view.row.status not in ACTIVE:
+        return ""
+    words = []
+    if view.row.first_submitted_at is None and progress.starts_at:
+        at = clock_time(progress.starts_at, now)
+        words.append(f"Starts about {at}" if progress.starts_at > now else "Starts now")
+    if progress.finishes_at:
+        finish = clock_time(progress.finishes_at, now)
+        words.append(f"{'done' if words else 'Done'} by about {finish}")
+    if deferred := view.excluded.get(ExclusionReason.QUIET_HOURS.value):
+        last = max(group["until"] or "" for group in view.exclusions)
+        at = f" by {clock_time(datetime.fromisoformat(last), now)}" if last else ""
+        words.append(f"{people(deferred)} in quiet hours{at}")
+    return ", ".join(words)
 
 
 def say_verdict(view: BroadcastView, accounting: Accounting) -> str:
@@ -133,5 +186,6 @@ def say_verdict(view: BroadcastView, accounting: Accounting) -> str:
             return f"{handed:,} of {people(asked_for)} were handed to Sinch; no more is for now."
         case _B.QUEUED | _B.SENDING:
             handed = accounting.handed
-            return f"{handed:,} of {people(asked_for)} are handed to Sinch; {delivered:,} got it."
+            said = f"{handed:,} of {people(asked_for)} are handed to Sinch; {delivered:,} got it."
+            return said if handed else f"{say_end(view)}." if say_end(view) else said
     return got

@@ -163,6 +163,21 @@ def test_who_did_what_is_kept_once_for_each_change(either_service, sandbox):
     ]
 
 
+def test_a_cancellation_may_say_why_in_the_audit(caller, service, sandbox):
+    made = caller.send(*many_numbers(1001))
+    path = f"/api/broadcasts/{id_of(made)}/cancel"
+
+    refused = caller.post(path, {"note": "x" * 501})
+    stopped = caller.post(path, {"note": " Wrong opening time "})
+
+    assert refused.status_code == 400
+    assert "note" in refused.get_json()["fields"]
+    assert stopped.get_json()["status"] == "cancelled"
+    with service.extensions["clarion"].db.read() as tx:
+        facts = tx.execute(select(AuditEntry.facts).where(AuditEntry.action == "cancel")).scalar()
+    assert facts["note"] == "Wrong opening time"
+
+
 def test_nothing_is_claimed_while_paused_and_the_rest_goes_out_when_resumed(
     either_service, sandbox
 ):

@@ -116,6 +116,12 @@ def test_one_shows_all_that_is_known_and_neither_its_text_nor_a_number(either_se
         "batches": {"accepted": 1},
         "excluded": {},
         "exclusions": [],
+        "progress": {
+            "queue_position": None,
+            "starts_at": times["first_submitted_at"],
+            "per_second": None,
+            "finishes_at": None,
+        },
         "tag": None,
         "audience": None,
         "resolving": False,

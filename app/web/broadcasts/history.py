@@ -1,0 +1,81 @@
+"""What happened to a broadcast, in sentences: by itself, and by whom."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from app.config.keys import PEOPLE_CLIENT
+from app.sms.broadcasts.views import BroadcastView
+from app.sms.models.states import FINAL
+from app.sms.operations.history import HistoryEntry
+from app.web.words import clock_time, people, texts
+
+# What somebody did, by the audit log's word; {texts} and {people} are those in its facts.
+_SENTENCES = {
+    "pause": "{actor} paused it.",
+    "resume": "{actor} resumed it.",
+    "cancel": "{actor} stopped it.",
+    "resend_undelivered": "{actor} sent it again to {people}.",
+    "approve draft": "{actor} approved it.",
+    "mark_sent": "{actor} decided that {texts} in doubt were sent.",
+    "resend": "{actor} decided to send {texts} in doubt again.",
+    "give_up": "{actor} closed {texts} in doubt without sending them again.",
+}
+
+
+def list_events(view: BroadcastView, history: Iterable[HistoryEntry]) -> list[dict[str, str]]:
+    """Return what happened and when, the newest first."""
+    row, last = view.row, view.totals.last_accepted_at
+    events = [
+        (row.created_at, f"{row.created_by or _say_actor(row.client)} made it."),
+        (row.first_submitted_at, f"The first text was handed to Sinch.{_say_left_out(view)}"),
+        (last if row.status in FINAL else None, "The last text was handed to Sinch."),
+        (row.completed_at, "Nothing was left to send."),
+        (row.all_reported_at, "All reports were in."),
+        *((entry.at, describe_entry(entry)) for entry in history),
+    ]
+    # What happened at the same moment is told in the order of the list.
+    happened = [(at, number, said) for number, (at, said) in enumerate(events) if at and said]
+    return [
+        {"time": clock_time(at, view.seen_at), "sentence": said}
+        for at, _, said in sorted(happened, reverse=True)
+    ]
+
+
+def describe_entry(entry: HistoryEntry) -> str:
+    """Return an action as a sentence with its note; "" for one that is not told."""
+    sentence = _SENTENCES.get(entry.action, "")
+    recipients = int(entry.facts.get("recipients") or 0)
+    said = sentence.format(
+        actor=_say_actor(entry.actor), people=people(recipients), texts=texts(recipients)
+    )
+    note = entry.facts.get("note")
+    return f"{said[:-1]}: “{note}”" if said and note else said
+
+
+def find_pause(
+    history: Iterable[HistoryEntry], since: datetime, until: datetime
+) -> HistoryEntry | None:
+    """Return the pause that kept texts from being delivered between two times."""
+    return next(
+        (entry for entry in history if entry.action == "pause" and since <= entry.at <= until),
+        None,
+    )
+
+
+def _say_actor(actor: str) -> str:
+    """Return the name of a user or of an operator at the command line, or the client.
+
+    >>> _say_actor("people:Anna Norling"), _say_actor("cli:root"), _say_actor("shop")
+    ('Anna Norling', 'The operator root', 'The client shop')
+    """
+    kind, _, name = actor.partition(":")
+    if kind == PEOPLE_CLIENT:
+        return name
+    return f"The operator {name}".rstrip() if kind == "cli" else f"The client {actor}"
+
+
+def _say_left_out(view: BroadcastView) -> str:
+    left_out = view.counts["suppressed"] + view.counts["invalid"]
+    if not left_out:
+        return ""
+    return f" {people(left_out)} {'was' if left_out == 1 else 'were'} left out."
