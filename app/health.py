@@ -18,7 +18,7 @@ from app.http.openapi import Blueprint
 from app.sinch.client import SinchClient
 from app.sinch.errors import SinchError, SinchMisconfigured
 from app.sms.context import Context
-from app.sms.operations.heartbeat import read_health
+from app.sms.operations.heartbeat import BackgroundHealth, read_health
 from app.subscribers.suppressions.hash_key import WrongKey, has_anonymized
 
 # Sinch and the broker are checked at most this often; after a failure once a second.
@@ -77,9 +77,14 @@ class Readiness:
         self._lock = threading.Lock()
         self._faults: dict[str, object] = {}
 
-    def check(self, ctx: Context) -> dict[str, Any]:
-        """Run all checks.  Returns the answer of GET /ready; logs faults that begin or end."""
-        facts = {"sinch": self.check_sinch(), "broker": "none"} | check_database(ctx)
+    def check(
+        self, ctx: Context, *, read: Callable[[Context], BackgroundHealth] = read_health
+    ) -> dict[str, Any]:
+        """Run all checks.  Returns the answer of GET /ready; logs faults that begin or end.
+
+        `read` is for a caller that has read the health before.
+        """
+        facts = {"sinch": self.check_sinch(), "broker": "none"} | check_database(ctx, read)
         if self.ping_broker:
             facts["broker"] = self._kept_broker.read()
         ready = all(facts[name] in ("ok", "none") for name in _REQUIRED)
@@ -190,24 +195,25 @@ def show_readiness() -> tuple[dict[str, Any], HTTPStatus]:
     return facts, HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
 
 
-def check_database(ctx: Context) -> dict[str, Any]:
+def check_database(
+    ctx: Context, read: Callable[[Context], BackgroundHealth] = read_health
+) -> dict[str, Any]:
     """Return the checks that read the database; each is `unknown` if it is unreachable."""
     checks = ("background", "sending", "consistency", "suppression_key")
     unknown = {**dict.fromkeys(checks, "unknown"), "attention": None}
     try:
         ctx.require_own_database()
-        health = read_health(ctx)
+        health = read(ctx)
         suppression_key = _check_key(ctx)
     except WrongDatabase:
         return {"database": "not ours", **unknown}
     except (SQLAlchemyError, OSError) as e:
         logger.opt(exception=e).error("the database cannot be read")
         return {"database": "unreachable", **unknown}
-    sending = "restoring" if health.restoring else "stopped" if health.circuit_open else "ok"
     return {
         "database": "ok",
         "background": "ok" if health.background_alive else "stale",
-        "sending": sending,
+        "sending": health.sending,
         "consistency": "ok" if health.is_consistent else "failed",
         "suppression_key": suppression_key,
         "attention": health.attention,

@@ -8,6 +8,7 @@ from app.web.admin.caps import blueprint as caps
 from app.web.admin.keys import blueprint as keys
 from app.web.broadcasts.attention import blueprint as attention
 from app.web.broadcasts.pages import blueprint as broadcasts
+from app.web.broadcasts.people import blueprint as broadcast_people
 from app.web.conversations.inbox import blueprint as inbox
 from app.web.conversations.tags import blueprint as tags
 from app.web.conversations.templates import blueprint as templates
@@ -34,6 +35,7 @@ BLUEPRINTS = (
     account,
     overview,
     broadcasts,
+    broadcast_people,
     attention,
     people,
     person,

@@ -261,12 +261,20 @@ def _describe_frame() -> dict[str, Any]:
     }
 
 
+def read_page_health(ctx: Context) -> BackgroundHealth:
+    """Return the health of the service, which is read once for a page and its frame."""
+    if "health" not in g:
+        g.health = read_health(ctx)
+    health: BackgroundHealth = g.health
+    return health
+
+
 def _read_service(ctx: Context, *, is_let_in: bool) -> dict[str, Any]:
     """Return what the frame says of the service: why nothing is sent, and what waits for people."""
     health, unanswered = None, 0
     if is_let_in:
         with suppress(SQLAlchemyError):  # the page itself says so
-            health, unanswered = read_health(ctx), count_to_answer(ctx)
+            health, unanswered = read_page_health(ctx), count_to_answer(ctx)
     return {
         "stopped": _describe_stop(health, ctx.now()) if health else None,
         "waiting": health.attention if health else 0,

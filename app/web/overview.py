@@ -24,10 +24,11 @@ from app.web.broadcasts.states import (
     describe_state,
     is_moving,
     name_broadcast,
+    name_row,
     say_audience,
     say_end,
 )
-from app.web.guard import make_page_blueprint, require_role
+from app.web.guard import make_page_blueprint, read_page_health, require_role
 from app.web.subscribers.wording import read_number
 from app.web.words import clock_time, people, texts
 
@@ -190,14 +191,16 @@ def _show_broadcast(view: BroadcastView) -> dict[str, Any]:
 def _list_conditions(ctx: Context) -> list[AttentionItem]:
     """Return what needs attention, the most urgent first."""
     readiness: Readiness = current_app.extensions["readiness"]
-    facts = readiness.check(ctx)
+    facts = readiness.check(ctx, read=read_page_health)
     conditions = [
         AttentionItem(check, sentence)
         for (check, result), sentence in _CONDITIONS.items()
         if facts.get(check) == result
     ]
     for batch in find_attention(ctx, limit=_SHOWN):
-        sentence = f"It is not known whether {texts(batch.size)} went out. Nothing is sent again."
+        went = f"It is not known whether {texts(batch.size)} of “{name_row(batch)}” went out."
+        at = clock_time(batch.unknown_at or ctx.now(), ctx.now())
+        sentence = f"{went} Sinch gave no usable answer, {at}. Nothing is sent again by itself."
         href = url_for("attention.show_decision", reference=batch.client_reference)
         conditions.append(AttentionItem(batch.client_reference, sentence, href, "Decide"))
     if review := _describe_review(ctx):

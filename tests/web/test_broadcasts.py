@@ -62,11 +62,11 @@ def test_everybody_is_in_one_line_with_the_reason_below(sender, caller):
 
 
 def test_a_large_one_is_paused_resumed_and_stopped(sender, queued):
-    assert "In the queue" in show(sender, queued)
+    assert "Next in the queue" in show(sender, queued)
 
     for action, state, note in (
         ("pause", "Paused", "Paused. Nothing more is handed to Sinch until it is resumed."),
-        ("resume", "In the queue", "Resumed. The texts that wait are handed to Sinch."),
+        ("resume", "Next in the queue", "Resumed. The texts that wait are handed to Sinch."),
     ):
         page = f"/broadcasts/{queued}"
         assert sender.post(f"{page}/{action}", on=page).headers["Location"] == page
@@ -179,9 +179,38 @@ def test_people_are_listed_by_where_they_are(sender, caller):
     assert ANN in everybody
     assert BOB in everybody
     assert ANN not in left_out
+    assert "Opted out. 1" in left_out
     assert f"{BOB} Left out The recipient opted out." in left_out
     assert f"All {2}" in left_out
     assert "No one is in this line now." in show(sender, broadcast, "/people?status=delivered")
+
+
+def test_each_figure_leads_to_exactly_its_people_and_to_their_file(service, sender, caller):
+    caller.post("/api/suppressions", {"phones": [BOB], "scope": "all"})
+    others = many_numbers(6)
+    broadcast = id_of(made := caller.send(ANN, BOB, *others))
+    ends = [("Delivered", 0), ("Failed", 153), ("Rejected", 402), ("Unknown", 0), ("Expired", 406)]
+    end_messages(context_of(service), made, dict(zip([ANN, *others], ends, strict=False)))
+
+    page = sender.get(f"/broadcasts/{broadcast}").text
+    links = re.findall(r'<a id="line-[^"]+" href="([^"]+)"><span class="figure">([\d,]+)<', page)
+
+    assert len(links) == 10
+    for address, figure in links:
+        found = sender.get(address := address.replace("&amp;", "&")).text
+        assert found.count('<td class="name">') == int(figure), address
+        assert f'href="{address}" aria-current="page"'.replace("&", "&amp;") in found
+        file = re.search(r'href="([^"]+)">Download as CSV', found)[1].replace("&amp;", "&")
+        assert len(sender.get(file).text.splitlines()) == 1 + int(figure), file
+
+
+def test_a_file_of_people_is_for_senders(service, sandbox, caller):
+    broadcast = id_of(caller.send(ANN))
+    author = visit(service, Role.AUTHOR)
+
+    assert "Download as CSV" not in show(author, broadcast, "/people")
+    assert author.get(f"/broadcasts/{broadcast}/people.csv").status_code == 403
+    assert author.get(f"/broadcasts/{broadcast}/people?status=bogus").status_code == 400
 
 
 def test_a_viewer_sees_figures_but_no_number_and_presses_nothing(service, sandbox, caller, queued):
@@ -232,7 +261,10 @@ def test_numbers_of_people_are_written_with_commas():
 def test_those_not_reached_are_sent_to_again_once(service, sender, caller):
     broadcast = id_of(made := caller.send(ANN, BOB))
     end_messages(context_of(service), made, {ANN: ("Failed", 153), BOB: ("Delivered", 0)})
-    assert "Send to the 1 not reached" in show(sender, broadcast)
+    text = show(sender, broadcast)
+    assert "Send to the 1 not reached" in text
+    assert "1 of 2 people got it (50.0 %). 1 was not reached." in text
+    assert "1 of those not reached is worth another try: the same text, once." in text
 
     first = sender.post(f"/broadcasts/{broadcast}/resend", on="/broadcasts")
     again = sender.post(f"/broadcasts/{broadcast}/resend", on="/broadcasts")
@@ -240,7 +272,9 @@ def test_those_not_reached_are_sent_to_again_once(service, sender, caller):
     page = first.headers["Location"]
     assert again.headers["Location"] == page != f"/broadcasts/{broadcast}"
     assert "Sent again to 1 person." in read_text(sender.get(page))
-    assert "by a sender: the new broadcast" in show(sender, broadcast)
+    text = show(sender, broadcast)
+    assert re.search(r"Sent again to 1, \d\d:\d\d, by a sender. Show the new broadcast", text)
+    assert "a sender sent it again to 1 person." in text
     assert "Send to the" not in show(sender, broadcast)
 
 
@@ -256,7 +290,7 @@ def test_a_curve_and_the_countries_are_shown_with_their_figures(service, sender,
     text = read_text(page)
     assert "How quickly it arrived Half by" in text
     assert re.search(r"Until Delivered Share .* 2 66.7 %", text)
-    assert "Together 2 3 66.7 %" in text
+    assert "Sweden 2 2 100 % United States 0 1 0 % Together 2 3 66.7 %" in text
     assert 'aria-label="Delivered 0, not reached 1, without an end 0"' in page.text
     assert "not in it yet" not in text
 

@@ -1,5 +1,7 @@
 """The overview, why a number got no text, and the decision about a batch in doubt."""
 
+import re
+
 import pytest
 from sqlalchemy import Engine, event, update
 
@@ -39,9 +41,10 @@ def test_the_overview_shows_what_runs_waits_and_needs_attention(operator, caller
     text = read_text(operator.get("/overview"))
 
     assert "2 things need attention, 2 broadcasts are under way, 1 is scheduled." in text
-    assert "It is not known whether 1 text went out. Nothing is sent again. Decide" in text
+    assert "It is not known whether 1 text of “Pickup moved to 08:30” went out." in text
+    assert "Nothing is sent again by itself. Decide" in text
     assert "Nothing works in the background" in text
-    assert "large In the queue" in text
+    assert "large Next in the queue" in text
     assert "0 of 1,200 people handed to Sinch, 0 delivered" in text
     assert "later 1 person Starts" in text
 
@@ -114,6 +117,9 @@ def test_a_decision_needs_a_note_and_is_made_once(operator, caller, in_doubt):
     text = read_text(operator.get(page))
     assert "Most likely they were not sent." in text
     assert reference in text
+    assert "Was 1 text of “Pickup moved to 08:30” sent?" in text
+    assert "We handed 1 text to Sinch." in text
+    assert re.search(r"No answer came within \d+ s, so it is not known", text)
 
     refused = operator.post(page, {"decision": "resend", "note": ""}, on=page)
     assert refused.status_code == 400

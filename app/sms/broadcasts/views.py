@@ -23,9 +23,17 @@ from app.sms.lifecycle.counts import (
     total_by_status,
 )
 from app.sms.lifecycle.find import find_broadcast
+from app.sms.messages.list import MessageView, list_in
+from app.sms.messages.queries import MessageFilter
 from app.sms.models.batch import Batch
 from app.sms.models.broadcast import Broadcast
-from app.sms.models.states import AT_SINCH, BatchState, BroadcastStatus, CancelRequestState
+from app.sms.models.states import (
+    AT_SINCH,
+    BatchState,
+    BroadcastStatus,
+    CancelRequestState,
+    ExclusionReason,
+)
 from app.sms.models.statuses import MessageStatus
 
 _BROADCASTS, _BATCHES = table_of(Broadcast), table_of(Batch)
@@ -97,6 +105,13 @@ class BroadcastView:
         return dict(excluded)
 
     @property
+    def deferred(self) -> tuple[int, datetime | None]:
+        """The number of recipients who wait for a time, and the latest of these times."""
+        groups = [each for each in self.exclusions if ExclusionReason(each["reason"]).defers]
+        times = [datetime.fromisoformat(each["until"]) for each in groups if each["until"]]
+        return sum(each["recipients"] for each in groups), max(times, default=None)
+
+    @property
     def status(self) -> str:
         """Its status; `unknown` while only batches with an unknown outcome are left."""
         sending = self.row.status in (BroadcastStatus.SENDING, BroadcastStatus.QUEUED)
@@ -119,6 +134,18 @@ def view_delivery(ctx: Context, public_id: str) -> tuple[BroadcastView, Delivery
         view = _view(tx, ctx, [find_broadcast(tx, ctx, public_id)])[0]
         delivered = view.counts[MessageStatus.DELIVERED.value]
         return view, read_delivery(tx, view.row, delivered=delivered, now=view.seen_at)
+
+
+def view_messages(
+    ctx: Context, public_id: str, *, cursor: str | None, limit: int, wanted: MessageFilter
+) -> tuple[BroadcastView, Page[MessageView]]:
+    """Return a broadcast and a page of its messages, as they are at one moment.
+
+    Raises NotFound.
+    """
+    with ctx.db.read() as tx:
+        view = _view(tx, ctx, [find_broadcast(tx, ctx, public_id)])[0]
+        return view, list_in(tx, view.row, cursor=cursor, limit=limit, wanted=wanted)
 
 
 def view_by_id(ctx: Context, broadcast_id: int) -> BroadcastView:

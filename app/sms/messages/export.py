@@ -8,7 +8,8 @@ from app.phone.e164 import mask_number
 from app.sms.context import Context
 from app.sms.lifecycle.counts import explain_exclusion
 from app.sms.messages.list import MessageView, read_messages
-from app.sms.models.statuses import MessageStatus, explain
+from app.sms.messages.queries import ALL, MessageFilter
+from app.sms.models.statuses import explain
 
 _HEADERS = ("recipient", "status", "code", "reason", "retry", "at", "batch_id", "client_reference")
 
@@ -20,15 +21,14 @@ def export_messages(
     public_id: str,
     *,
     masked: bool,
-    status: MessageStatus | None = None,
-    code: int | None = None,
+    wanted: MessageFilter = ALL,
 ) -> Iterator[str]:
     """Return the file, some thousand lines at a time.
 
     No transaction is open between them.  Raises NotFound and Conflict before the first, as
     read_messages does.
     """
-    pages = read_messages(ctx, public_id, status=status, code=code)
+    pages = read_messages(ctx, public_id, wanted=wanted)
     return _write_pages(pages, _mask_in_ascii if masked else str)
 
 

@@ -17,7 +17,7 @@ from app.sms.audience.chunks import CHUNKS_AT_ONCE, is_from_lookup
 from app.sms.context import Context
 from app.sms.lifecycle.counts import STATUS_BY_BATCH_STATE, status_before_batching
 from app.sms.lifecycle.find import find_broadcast
-from app.sms.messages.queries import MessageFilter, select_messages
+from app.sms.messages.queries import ALL, MessageFilter, select_messages
 from app.sms.models.states import FINAL, ExclusionReason
 from app.sms.models.statuses import MessageStatus
 
@@ -62,35 +62,41 @@ def list_messages(
     *,
     cursor: str | None = None,
     limit: int = 100,
-    status: MessageStatus | None = None,
-    code: int | None = None,
+    wanted: MessageFilter = ALL,
 ) -> Page[MessageView]:
-    """List messages with this status and code, in the order they are sent.  Raises NotFound.
+    """List the wanted messages, in the order they are sent.  Raises NotFound.
 
     The cursor is a position in the audience and never contains a number, since URLs are logged.  A
     page may have fewer messages than `limit`, even none, and a cursor all the same.
     """
-    position, from_unsorted = _parse_cursor(cursor)
     with ctx.db.read() as tx:
         broadcast = find_broadcast(tx, ctx, public_id)
-        unsorted = _is_large(broadcast) and broadcast.planned == 0
-        # Sorting changes every position.
-        if from_unsorted and not unsorted:
-            raise _reject_cursor("the recipients were sorted since, start again")
-        wanted = MessageFilter(status, code)
-        messages, position = _read_messages(tx, broadcast, position, limit, wanted)
+        return list_in(tx, broadcast, cursor=cursor, limit=limit, wanted=wanted)
+
+
+def list_in(
+    tx: Connection,
+    broadcast: Row[Any],
+    *,
+    cursor: str | None = None,
+    limit: int = 100,
+    wanted: MessageFilter = ALL,
+) -> Page[MessageView]:
+    """List the wanted messages of a broadcast that this transaction has read."""
+    position, from_unsorted = _parse_cursor(cursor)
+    unsorted = _is_large(broadcast) and broadcast.planned == 0
+    # Sorting changes every position.
+    if from_unsorted and not unsorted:
+        raise _reject_cursor("the recipients were sorted since, start again")
+    messages, position = _read_messages(tx, broadcast, position, limit, wanted)
     next_cursor = f"{position.chunk}-{position.offset}{_UNSORTED if unsorted else ''}"
     return Page(messages, next_cursor if position.chunk < broadcast.chunks else None)
 
 
 def read_messages(
-    ctx: Context,
-    public_id: str,
-    *,
-    status: MessageStatus | None = None,
-    code: int | None = None,
+    ctx: Context, public_id: str, *, wanted: MessageFilter = ALL
 ) -> Iterator[list[MessageView]]:
-    """Read all matching messages, a few thousand at a time, the first page at once.
+    """Read all wanted messages, a few thousand at a time, the first page at once.
 
     No transaction is open between two pages: each page has the messages as of its reading.  Raises
     NotFound, and Conflict while a large audience is about to be sorted.
@@ -105,9 +111,7 @@ def read_messages(
         )
 
     def read_page(cursor: str | None) -> Page[MessageView]:
-        return list_messages(
-            ctx, public_id, cursor=cursor, limit=_PAGE_SIZE, status=status, code=code
-        )
+        return list_messages(ctx, public_id, cursor=cursor, limit=_PAGE_SIZE, wanted=wanted)
 
     def continue_after(page: Page[MessageView]) -> Iterator[list[MessageView]]:
         yield page.rows

@@ -1,5 +1,6 @@
 """SELECT statements that page through a broadcast's messages."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,7 @@ from app.db.base import table_of
 from app.sms.lifecycle.counts import STATUS_BY_BATCH_STATE
 from app.sms.models.batch import Batch, Message
 from app.sms.models.broadcast import Chunk
+from app.sms.models.states import BatchState, ExclusionReason
 from app.sms.models.statuses import MessageStatus
 
 _CHUNKS, _BATCHES, _MESSAGES = table_of(Chunk), table_of(Batch), table_of(Message)
@@ -40,14 +42,21 @@ MESSAGE_COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class MessageFilter:
-    """A status and a code that messages must have; None matches any."""
+    """What messages must have: one of the statuses, a code, and a reason of their exclusion.
 
-    status: MessageStatus | None
-    code: int | None
+    Without a value any matches.
+    """
+
+    statuses: Collection[MessageStatus] = ()
+    code: int | None = None
+    exclusion_reason: ExclusionReason | None = None
 
     @property
     def matches_all(self) -> bool:
-        return self.status is None and self.code is None
+        return self == MessageFilter()
+
+
+ALL = MessageFilter()
 
 
 def select_messages(
@@ -107,15 +116,18 @@ def _list_conditions(wanted: MessageFilter, unplanned: MessageStatus) -> list[Co
     conditions: list[ColumnElement[bool]] = []
     if wanted.code is not None:
         conditions.append(_MESSAGES.c.code == wanted.code)
-    if wanted.status is not None:
-        alternatives = [_MESSAGES.c.status == wanted.status]
+    if wanted.exclusion_reason is not None:
+        conditions.append(_BATCHES.c.exclusion_reason == wanted.exclusion_reason)
+        conditions.append(_BATCHES.c.state.in_((BatchState.SUPPRESSED, BatchState.PENDING)))
+    if wanted.statuses:
+        alternatives: list[ColumnElement[bool]] = [_MESSAGES.c.status.in_(wanted.statuses)]
         states = [
-            state for state, status in STATUS_BY_BATCH_STATE.items() if status is wanted.status
+            state for state, status in STATUS_BY_BATCH_STATE.items() if status in wanted.statuses
         ]
         # Only a message without a report has its batch's status, and only a report has a code.
         if states and wanted.code is None:
             alternatives.append(and_(_MESSAGES.c.status.is_(None), _BATCHES.c.state.in_(states)))
-        if wanted.status is unplanned:
+        if unplanned in wanted.statuses:
             alternatives.append(_BATCHES.c.id.is_(None))
         conditions.append(or_(*alternatives))
     return conditions

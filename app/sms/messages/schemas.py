@@ -3,12 +3,15 @@
 from typing import Any
 
 from marshmallow import Schema, fields, post_load, validate
+from webargs.fields import DelimitedList
 
 from app.http.fields import Cursor, MessageText, PhoneNumber, describe, next_cursor
 from app.http.files import CsvQuerySchema
 from app.pagination import Page
 from app.sms.lifecycle.counts import STATUS_NAMES, explain_status
 from app.sms.messages.list import MessageView
+from app.sms.messages.queries import MessageFilter
+from app.sms.models.states import ExclusionReason
 from app.sms.models.statuses import MessageStatus
 
 
@@ -81,15 +84,26 @@ _MAX_CODE = 2**31 - 1
 class MessageChoiceSchema(Schema):
     """Filter of a broadcast's messages."""
 
-    status = fields.String(validate=validate.OneOf(STATUS_NAMES))
+    statuses = DelimitedList(
+        fields.String(validate=validate.OneOf(STATUS_NAMES)),
+        data_key="status",
+        metadata=describe("One or more statuses, separated by commas."),
+    )
     code = fields.Integer(
         validate=validate.Range(0, _MAX_CODE), metadata=describe("Sinch's status code.")
     )
+    exclusion_reason = fields.Enum(
+        ExclusionReason,
+        by_value=True,
+        metadata=describe("Why recipients are excluded or deferred."),
+    )
 
     @post_load
-    def name_status(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
-        """Convert the status to MessageStatus."""
-        return data | ({"status": MessageStatus(data["status"])} if "status" in data else {})
+    def gather_filter(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        """Return the parameters with those of the filter as `wanted`."""
+        statuses = tuple(MessageStatus(name) for name in data.pop("statuses", ()))
+        code, reason = data.pop("code", None), data.pop("exclusion_reason", None)
+        return data | {"wanted": MessageFilter(statuses, code, reason)}
 
 
 class MessageFileSchema(MessageChoiceSchema, CsvQuerySchema):

@@ -39,14 +39,22 @@ _NEW_STATES = {
 def find_attention(
     ctx: Context, *, limit: int = 1_000, reference: str | None = None
 ) -> list[Row[Any]]:
-    """Return the viewer's batches that need attention, oldest first, with broadcast and client.
+    """Return the viewer's batches that need attention, oldest first, with their broadcast.
 
     `reference` chooses one batch.  `waiting` of each row is the number of all such batches, also
     beyond `limit`.
     """
     waiting = func.count().over().label("waiting")
     query = (
-        select(Batch.__table__, Broadcast.public_id, Broadcast.client, waiting)
+        select(
+            Batch.__table__,
+            Broadcast.public_id,
+            Broadcast.client,
+            Broadcast.sender,
+            Broadcast.reference,
+            Broadcast.text,
+            waiting,
+        )
         .join(Broadcast, Broadcast.id == Batch.broadcast_id)
         .where(Batch.state == _S.NEEDS_ATTENTION, ctx.viewer.sees(Broadcast.client))
         .order_by(Batch.id)
@@ -56,6 +64,15 @@ def find_attention(
         query = query.where(Batch.client_reference == reference)
     with ctx.db.read() as tx:
         return list(tx.execute(query))
+
+
+def read_attempt(ctx: Context, batch: Row[Any]) -> Row[Any]:
+    """Return the last attempt to send a batch that needs attention."""
+    query = select(Attempt.__table__).where(
+        Attempt.batch_id == batch.id, Attempt.number == batch.attempt
+    )
+    with ctx.db.read() as tx:
+        return tx.execute(query).one()
 
 
 def resolve_batch(

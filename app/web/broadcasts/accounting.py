@@ -72,6 +72,7 @@ class AccountingLine:
     figure: int
     statuses: tuple[MessageStatus, ...] = ()
     code: int | None = None
+    exclusion_reason: ExclusionReason | None = None
     kind: str = ""
     word: str = ""
     share: str = ""
@@ -147,9 +148,10 @@ def _explain_reports(found: Mapping[StatusCode, int]) -> list[AccountingLine]:
     lines = []
     for (sentence, again), figure in figures.most_common():
         keys = by_reason[sentence, again]
-        # One status and code is a filter of people; several would need several.
-        status, code = keys[0]
-        statuses = (status,) if len(keys) == 1 else ()
+        statuses = tuple(sorted({status for status, _ in keys}))
+        codes = {code for _, code in keys}
+        # A filter has one code.
+        code = codes.pop() if len(codes) == 1 else None
         lines.append(AccountingLine(sentence, figure, statuses, code, again=again))
     return lines
 
@@ -161,7 +163,8 @@ def _explain_waiting(view: BroadcastView) -> list[AccountingLine]:
         if reason.defers:
             until = datetime.fromisoformat(group["until"]) if group["until"] else None
             end = f" until {clock_time(until, view.seen_at)} UTC" if until else ""
-            lines.append(AccountingLine(f"{_WAITS[reason]}{end}.", group["recipients"]))
+            sentence, figure = f"{_WAITS[reason]}{end}.", group["recipients"]
+            lines.append(AccountingLine(sentence, figure, (_M.PENDING,), exclusion_reason=reason))
     return lines
 
 
@@ -178,12 +181,15 @@ def _explain_stopped(view: BroadcastView) -> list[AccountingLine]:
 
 
 def _explain_left_out(view: BroadcastView) -> list[AccountingLine]:
-    figures = Counter[str]()
+    figures = Counter[ExclusionReason]()
     for group in view.exclusions:
         reason = ExclusionReason(group["reason"])
         if not reason.defers:
-            figures[_LEFT_OUT[reason]] += group["recipients"]
-    lines = [AccountingLine(sentence, figure) for sentence, figure in figures.most_common()]
+            figures[reason] += group["recipients"]
+    lines = [
+        AccountingLine(_LEFT_OUT[reason], figure, (_M.SUPPRESSED,), exclusion_reason=reason)
+        for reason, figure in figures.most_common()
+    ]
     if view.row.invalid:
         lines.append(AccountingLine("Not a phone number.", view.row.invalid))
     return lines

@@ -1,19 +1,22 @@
 """The page on which an operator decides about a batch of unknown outcome."""
 
+from datetime import datetime
 from http import HTTPStatus
+from typing import Any
 
 from flask import current_app, flash, redirect, render_template, request, url_for
 from marshmallow import ValidationError
+from sqlalchemy import Row
 from werkzeug.wrappers import Response
 
 from app.accounts.roles import Role
-from app.sms.broadcasts.views import view_broadcast
 from app.sms.current import current_context
 from app.sms.models.states import Attention
-from app.sms.recovery.attention import find_attention, resolve_batch
+from app.sms.recovery.attention import find_attention, read_attempt, resolve_batch
 from app.sms.recovery.routes import DecisionSchema
-from app.web.broadcasts.states import name_broadcast
+from app.web.broadcasts.states import name_row
 from app.web.guard import describe_actor, make_page_blueprint, require_role
+from app.web.words import clock_time, say_duration, texts
 
 blueprint = make_page_blueprint("attention")
 
@@ -77,9 +80,39 @@ def _show(reference: str, *, error: str, note: str) -> Response | str:
     return render_template(
         "decision.html",
         batch=batch,
-        name=name_broadcast(view_broadcast(ctx, batch.public_id)),
+        name=name_row(batch),
+        known=_list_known(batch, read_attempt(ctx, batch), ctx.now()),
         likely=likely,
         why=why,
         error=error,
         note=note,
     )
+
+
+def _list_known(batch: Row[Any], attempt: Row[Any], now: datetime) -> list[dict[str, str]]:
+    """Return what is known of a batch and since when, the oldest first."""
+
+    def tell(at: datetime | None, bold: str, sentence: str = "") -> dict[str, str]:
+        return {"time": clock_time(at, now) if at else "", "bold": bold, "sentence": sentence}
+
+    answer = f"Sinch answered {attempt.http_status}" if attempt.http_status else "No answer came"
+    waited = say_duration((attempt.ended_at or now) - attempt.started_at)
+    looked = f"Sinch's list was read {_count_times(batch.reconcile_attempts)}:"
+    missing = f"it did not show the batch {_count_times(batch.not_found_count)}."
+    known = [
+        tell(attempt.started_at, f"We handed {texts(batch.size)} to Sinch."),
+        tell(attempt.ended_at, answer, f"within {waited}, so it is not known what came of it."),
+        {"time": "Since then", "bold": looked, "sentence": missing},
+    ]
+    if batch.next_reconcile_at:
+        known.append(tell(batch.next_reconcile_at, "The next look", "at Sinch's list."))
+    return known
+
+
+def _count_times(number: int) -> str:
+    """Return how often something was done.
+
+    >>> _count_times(1), _count_times(1200)
+    ('once', '1,200 times')
+    """
+    return "once" if number == 1 else f"{number:,} times"

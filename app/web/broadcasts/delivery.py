@@ -4,15 +4,16 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
+from app.phone.country_names import name_country
 from app.sms.analytics.delivery import CountryFigures, CurvePoint, DeliveryFigures
 from app.sms.broadcasts.views import BroadcastView
-from app.sms.models.states import BroadcastStatus, ExclusionReason
+from app.sms.models.states import BroadcastStatus
 from app.sms.operations.history import HistoryEntry
 from app.web.broadcasts.accounting import Accounting
 from app.web.broadcasts.curve import Curve, lay_out_curve
 from app.web.broadcasts.history import describe_entry, find_pause
 from app.web.broadcasts.states import is_being_counted
-from app.web.words import clock_time, people, share, texts
+from app.web.words import clock_time, share, texts
 
 _B = BroadcastStatus
 # Deliveries are awaited: the curve goes on to now.
@@ -45,8 +46,10 @@ def describe_delivery(
         "chart": chart,
         "chart_title": "Delivered so far" if is_open else "How quickly it arrived",
         "chart_notes": _list_notes(view, delivery, chart, history) if chart else [],
-        "countries": [_show_country(figures) for figures in countries],
-        "countries_sum": _show_country(_add_up(delivery.countries, "Together")),
+        "countries": [
+            {"name": _name(figures.country)} | _show_figures(figures) for figures in countries
+        ],
+        "countries_sum": _show_figures(_add_up(delivery.countries)),
         "behind": delivery.behind if is_being_counted(view) else 0,
     }
 
@@ -57,11 +60,7 @@ def _plan(view: BroadcastView, accounting: Accounting) -> CurvePoint | None:
     if finish is None or not view.progress.per_second:
         return None
     figure = sum(line.figure for line in accounting.lines if line.kind in _ON_ITS_WAY)
-    return CurvePoint(finish, figure - _count_deferred(view))
-
-
-def _count_deferred(view: BroadcastView) -> int:
-    return view.excluded.get(ExclusionReason.QUIET_HOURS.value, 0)
+    return CurvePoint(finish, figure - view.deferred[0])
 
 
 def _list_notes(
@@ -71,42 +70,42 @@ def _list_notes(
     now, notes = view.seen_at, []
     if chart.plan:
         notes.append(f"Dashed: as planned at {view.progress.per_second or 0:,.0f} a second.")
-    if chart.plan and (deferred := _count_deferred(view)):
-        follow = "follows" if deferred == 1 else "follow"
-        notes.append(f"{people(deferred)} in quiet hours {follow} later.")
+    deferred, last = view.deferred
+    if chart.plan and deferred and last:
+        notes.append(f"The last {deferred:,} follow at {clock_time(last, now)}.")
     for gap in chart.gaps:
         since, until = clock_time(gap.since, now), clock_time(gap.until, now)
         pause = find_pause(history, gap.since - _PAUSED_BEFORE, gap.until)
         why = f": {describe_entry(pause)}" if pause else "."
         notes.append(f"Nothing was delivered from {since} to {until}{why}")
     if chart.late:
-        last = clock_time(delivery.curve[-1].at, now)
-        notes.append(f"{texts(chart.late)} arrived later, the last by {last}.")
+        end = clock_time(delivery.curve[-1].at, now)
+        notes.append(f"{texts(chart.late)} arrived later, the last by {end}.")
     return notes
 
 
 def _join_rest(countries: list[CountryFigures]) -> list[CountryFigures]:
-    """Return the largest countries; the others together, if there are several."""
+    """Return the largest countries; the others together as "", if there are several."""
     rest = countries[_COUNTRIES_SHOWN - 1 :]
-    if len(rest) <= 1:
-        return countries
-    shown = countries[: _COUNTRIES_SHOWN - 1]
-    return [*shown, _add_up(rest, f"{len(rest)} other countries")]
+    return countries if len(rest) <= 1 else [*countries[: -len(rest)], _add_up(rest)]
 
 
-def _add_up(countries: list[CountryFigures], name: str) -> CountryFigures:
+def _name(country: str) -> str:
+    return name_country(country) if country else "Other countries"
+
+
+def _add_up(countries: list[CountryFigures]) -> CountryFigures:
     return CountryFigures(
-        name,
+        "",
         sent=sum(each.sent for each in countries),
         delivered=sum(each.delivered for each in countries),
         failed=sum(each.failed for each in countries),
     )
 
 
-def _show_country(figures: CountryFigures) -> dict[str, Any]:
+def _show_figures(figures: CountryFigures) -> dict[str, Any]:
     rest = figures.sent - figures.delivered - figures.failed
     return {
-        "name": figures.country,
         "delivered": figures.delivered,
         "sent": figures.sent,
         "share": share(figures.delivered, figures.sent),

@@ -24,21 +24,16 @@ from app.sms.broadcasts.views import (
     view_delivery,
 )
 from app.sms.current import current_context
-from app.sms.lifecycle.counts import explain_status
-from app.sms.messages.list import list_messages
-from app.sms.messages.schemas import MessageQuerySchema
 from app.sms.models.states import FINAL, BroadcastStatus, CancelRequestState
-from app.sms.models.statuses import MessageStatus
 from app.sms.operations.history import HistoryEntry, read_history
 from app.web.broadcasts.accounting import (
-    MARKS,
     Accounting,
-    AccountingLine,
     account_for,
     count_never_handed,
 )
 from app.web.broadcasts.delivery import describe_delivery
 from app.web.broadcasts.history import describe_entry, list_events
+from app.web.broadcasts.people import link_people
 from app.web.broadcasts.states import (
     choose_poll_s,
     describe_progress,
@@ -48,7 +43,6 @@ from app.web.broadcasts.states import (
 )
 from app.web.guard import current_user, describe_actor, make_page_blueprint, require_role
 from app.web.polling import slow_down
-from app.web.subscribers.wording import show_number, shows_numbers
 from app.web.words import people
 
 blueprint = make_page_blueprint("broadcasts")
@@ -87,6 +81,7 @@ def list_all() -> str:
                 "created_at": view.row.created_at,
                 "state": describe_state(view),
                 "asked_for": accounting.asked_for,
+                "is_known": accounting.asked_for or not view.row.resolving,
                 "delivered": accounting.delivered,
             }
         )
@@ -206,44 +201,6 @@ def resend(broadcast_id: str) -> Response:
     return _go_back(answer["broadcast_id"])
 
 
-@blueprint.get("/broadcasts/<broadcast_id>/people")
-@require_role(Role.VIEWER)
-def list_people(broadcast_id: str) -> str:
-    """List the people of a broadcast, filtered by where they are."""
-    query = MessageQuerySchema().load({"limit": str(_ROWS)} | request.args.to_dict())
-    ctx = current_context()
-    view = view_broadcast(ctx, broadcast_id)
-    page = list_messages(ctx, broadcast_id, **query)
-    rows = []
-    for message in page.rows:
-        kind, word = MARKS[message.status]
-        reason = explain_status(message.status, message.code, message.exclusion_reason)["reason"]
-        number = show_number(message.recipient)
-        rows.append(
-            {"number": number, "kind": kind, "word": word, "reason": reason, "at": message.at}
-        )
-    chosen = query.get("status")
-    return render_template(
-        "broadcasts/people.html",
-        id=broadcast_id,
-        name=name_broadcast(view),
-        title=_say_filter(chosen),
-        rows=rows,
-        cursor=page.cursor,
-        chosen=chosen,
-        code=query.get("code"),
-        accounting=account_for(view),
-        statuses=[(status, view.counts[status]) for status in MARKS if view.counts.get(status)],
-        shows_numbers=shows_numbers(),
-    )
-
-
-def _say_filter(status: MessageStatus | None) -> str:
-    return (
-        "Everybody who was asked for" if status is None else f"People: {MARKS[status][1].lower()}"
-    )
-
-
 def _change(broadcast_id: str, change: Callable[[], None]) -> Response:
     """Change a broadcast.  What its state does not allow is said on its page."""
     try:
@@ -266,7 +223,7 @@ def _describe(broadcast_id: str) -> dict[str, Any]:
     shown = describe_delivery(view, delivery, accounting, history)
     for line in accounting.lines:
         for linked in (line, *line.subs):
-            linked.href = _link_people(row.public_id, linked)
+            linked.href = link_people(view, linked)
     state = describe_state(view)
     return {
         "id": row.public_id,
@@ -313,22 +270,13 @@ def _describe_resend(view: BroadcastView, accounting: Accounting) -> dict[str, A
     figure = sum(sub.figure for line in lines for sub in line.subs if sub.again)
     if not figure or view.row.completed_at is None:
         return None
+    resent = find_resend(current_context(), view.row.public_id)
     return {
         "figure": figure,
         "awaited": view.counts["submitted"],
-        "resent": find_resend(current_context(), view.row.public_id),
+        "resent": resent,
+        "by": resent and (resent.created_by or f"the client {resent.client}"),
     }
-
-
-def _link_people(broadcast_id: str, line: AccountingLine) -> str | None:
-    if len(line.statuses) != 1:
-        return None
-    return url_for(
-        "broadcasts.list_people",
-        broadcast_id=broadcast_id,
-        status=line.statuses[0].value,
-        code=line.code,
-    )
 
 
 def _can_stop(view: BroadcastView) -> bool:

@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from sqlalchemy import Row
+
 from app.sms.broadcasts.views import BroadcastView
 from app.sms.drafts.store import make_title
-from app.sms.models.states import ACTIVE, FINAL, BroadcastStatus, ExclusionReason
+from app.sms.models.states import ACTIVE, FINAL, BroadcastStatus
 from app.web.broadcasts.accounting import Accounting
 from app.web.words import clock_time, people, say_duration, share
 
@@ -37,9 +39,12 @@ class State:
 
 def name_broadcast(view: BroadcastView) -> str:
     """Return the reference of a broadcast, else the beginning of its text."""
-    if view.row.reference:
-        return str(view.row.reference)
-    return make_title(view.row.text)
+    return name_row(view.row)
+
+
+def name_row(row: Row[Any]) -> str:
+    """Return the name of the broadcast of a row with its reference and text."""
+    return str(row.reference) if row.reference else make_title(row.text)
 
 
 def say_audience(view: BroadcastView, accounting: Accounting) -> str:
@@ -142,7 +147,7 @@ def describe_progress(view: BroadcastView, accounting: Accounting) -> dict[str, 
     return {
         "facts": facts,
         "start": f"{clock_time(row.first_submitted_at, now)} started",
-        "end": say_end(view),
+        "end": say_end(view) if view.deferred[0] or row.status not in ACTIVE else "",
     }
 
 
@@ -164,28 +169,57 @@ def say_end(view: BroadcastView) -> str:
     if progress.finishes_at:
         finish = clock_time(progress.finishes_at, now)
         words.append(f"{'done' if words else 'Done'} by about {finish}")
-    if deferred := view.excluded.get(ExclusionReason.QUIET_HOURS.value):
-        last = max(group["until"] or "" for group in view.exclusions)
-        at = f" by {clock_time(datetime.fromisoformat(last), now)}" if last else ""
-        words.append(f"{people(deferred)} in quiet hours{at}")
+    deferred, last = view.deferred
+    if deferred and last:
+        words.append(f"{'the' if words else 'The'} last {deferred:,} at {clock_time(last, now)}")
     return ", ".join(words)
 
 
-def say_verdict(view: BroadcastView, accounting: Accounting) -> str:
-    """Return the sentence that answers how the broadcast went, or how it goes."""
-    delivered, asked_for = accounting.delivered, accounting.asked_for
-    got = f"{delivered:,} of {people(asked_for)} got it ({share(delivered, asked_for)})."
+def say_verdict(view: BroadcastView, accounting: Accounting) -> tuple[str, str]:
+    """Return the sentence that answers how the broadcast went, or how it goes.
+
+    Its first part is bold.
+    """
+    delivered, handed, asked_for = accounting.delivered, accounting.handed, accounting.asked_for
     match view.row.status:
         case _B.SCHEDULED:
             start = clock_time(view.row.send_at, view.seen_at)
             ahead = say_duration(view.row.send_at - view.seen_at)
             audience = say_audience(view, accounting)
-            return f"Nothing is sent before {start} UTC, in {ahead}: {audience}."
+            return "", f"Nothing is sent before {start} UTC, in {ahead}: {audience}."
         case _B.PAUSED | _B.HALTED | _B.MISSED_START:
-            handed = accounting.handed
-            return f"{handed:,} of {people(asked_for)} were handed to Sinch; no more is for now."
+            were = f"{handed:,} of {people(asked_for)} were handed to Sinch"
+            return "", f"{were}; no more is for now."
+        case _B.QUEUED if end := say_end(view):
+            return "", f"{end}."
         case _B.QUEUED | _B.SENDING:
-            handed = accounting.handed
-            said = f"{handed:,} of {people(asked_for)} are handed to Sinch; {delivered:,} got it."
-            return said if handed else f"{say_end(view)}." if say_end(view) else said
-    return got
+            are = f"{handed:,} of {people(asked_for)} are handed to Sinch"
+            return "", f"{are}; {delivered:,} got it."
+    rest = _list_rest(accounting)
+    if not handed:
+        return "No text was handed to Sinch.", rest
+    to_send = accounting.to_send
+    got = f"{delivered:,} of {people(to_send)} got it"
+    return got, f"({share(delivered, to_send)}). {rest}"
+
+
+# The lines of the accounting in a sentence, each for one person and for several.
+_RESTS = {
+    "sending": ("is on its way", "are on their way"),
+    "may-have": ("may have it", "may have it"),
+    "not-reached": ("was not reached", "were not reached"),
+    "stopped": ("was stopped", "were stopped"),
+    "left-out": ("was left out", "were left out"),
+}
+
+
+def _list_rest(accounting: Accounting) -> str:
+    """Return in a sentence who did not get it."""
+    parts = [
+        f"{line.figure:,} {_RESTS[line.kind][line.figure != 1]}"
+        for line in accounting.lines
+        if line.figure and line.kind in _RESTS
+    ]
+    if len(parts) > 1:
+        parts = [", ".join(parts[:-1]) + f" and {parts[-1]}"]
+    return f"{parts[0]}." if parts else ""

@@ -244,4 +244,4 @@ def test_a_large_one_is_sent_by_workers(sender, sandbox):
 
     page = send(sender, f"{draft}/confirm", read_form(sender, draft)).headers["Location"]
 
-    assert "In the queue" in read_text(sender.get(page))
+    assert "in the queue" in read_text(sender.get(page))
