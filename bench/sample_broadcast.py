@@ -60,7 +60,18 @@ _DELIVERY_COUNTS = text(
     "count(*) FROM messages WHERE broadcast_id = :broadcast_id AND status IS NOT NULL "
     "GROUP BY 1, 2, 3, 4"
 )
-_STEPS = (_BATCHES, _MESSAGES, _DELIVERY_COUNTS)
+_COUNTRY_COUNTS = text(
+    "INSERT INTO country_counts (broadcast_id, country, status, messages) "
+    "SELECT :broadcast_id, 'SE', coalesce(status, 'submitted'), count(*) FROM messages "
+    "WHERE broadcast_id = :broadcast_id GROUP BY 3"
+)
+# As if they were sent for some days, with deliveries in every minute.
+_DELIVERY_SLOTS = text(
+    "INSERT INTO delivery_slots (broadcast_id, slot, messages) "
+    "SELECT :broadcast_id, 3600 + 60 * (CAST(substr(recipient, 6) AS INTEGER) % 5000), count(*) "
+    "FROM messages WHERE broadcast_id = :broadcast_id AND status = 'delivered' GROUP BY 2"
+)
+_STEPS = (_BATCHES, _MESSAGES, _DELIVERY_COUNTS, _COUNTRY_COUNTS, _DELIVERY_SLOTS)
 # Batches in these states were never claimed.
 _NOT_CLAIMED = (BatchState.PENDING, BatchState.CANCELLED, BatchState.EXPIRED)
 

@@ -18,6 +18,7 @@ from app.sms.models.daily import Dimension
 from app.sms.models.states import BroadcastStatus
 from app.sms.models.statuses import MessageStatus
 from app.sms.recovery.attention import find_attention
+from app.subscribers.profiles.search import find_by_numbers
 from app.subscribers.suppressions.manage import count_to_review
 from app.web.broadcasts.accounting import MARKS, account_for
 from app.web.broadcasts.states import (
@@ -29,7 +30,7 @@ from app.web.broadcasts.states import (
     say_end,
 )
 from app.web.guard import make_page_blueprint, read_page_health, require_role
-from app.web.subscribers.wording import read_number
+from app.web.subscribers.wording import read_number, show_name, show_text
 from app.web.words import clock_time, people, texts
 
 blueprint = make_page_blueprint("overview")
@@ -111,21 +112,30 @@ def show_why() -> str:
 def _explain(ctx: Context, phone: str) -> dict[str, Any]:
     """Return one sentence on a number, and what the newest broadcasts came to for it."""
     found = search_messages(ctx, recipient=phone, limit=_MESSAGES_SHOWN)
+    row = find_by_numbers(ctx.subscriber_context, [phone]).get(phone)
+    person = row._asdict() if row else None
     rows = []
     for message in found["messages"]:
         word = MARKS[MessageStatus(message["status"])][1]
         at = message["at"] or message["created_at"]
-        name = message["reference"] or message["text"]
+        name = message["reference"] or show_text(message["text"], person)
         bold = f"{word}."
         reason = "" if message["reason"] == bold else f"{message['reason']} "
         rows.append(
             {
                 "time": clock_time(at, ctx.now()),
                 "bold": bold,
-                "sentence": f"{reason}“{name[:_NAME_CHARACTERS]}”",
+                "sentence": reason,
+                "name": name[:_NAME_CHARACTERS],
+                "broadcast_id": message["broadcast_id"],
             }
         )
-    return {"sentence": found["explanation"], "rows": rows}
+    return {
+        "sentence": found["explanation"],
+        "rows": rows,
+        "person": show_name(person, phone),
+        "person_id": row.public_id if row else None,
+    }
 
 
 def _describe_now(ctx: Context) -> dict[str, Any]:

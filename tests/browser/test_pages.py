@@ -21,12 +21,19 @@ TOO_MANY = 20_000
 WITHIN_S = 40.0
 
 
-def send(clarion, count=MANY, *, start=0, **more):
+def draw_seed():
+    """Return a seed that pytest shows when the test fails."""
+    seed = random.randrange(1_000_000)
+    print(f"seed {seed}")  # noqa: T201
+    return seed
+
+
+def send(clarion, count=MANY, *, seed, start=0, **more):
     """Send to ordinary numbers, of which 3 % fail and 1 % stay unknown.  Returns the id.
 
     One report for each batch, because thousands of callbacks would take seconds.
     """
-    clarion.sandbox.set(outcome_probabilities={"Failed": 0.03, "Unknown": 0.01}, seed=7)
+    clarion.sandbox.set(outcome_probabilities={"Failed": 0.03, "Unknown": 0.01}, seed=seed)
     more |= {"delivery_report": "full", "allow_duplicate": True}
     body = broadcast_to(*many_numbers(count, start=start), **more)
     answer = clarion.service.post(body)
@@ -54,7 +61,7 @@ def test_a_broadcast_is_watched_until_it_is_done_and_adds_up_at_every_moment(cla
     person = open_browser()
     person.sign_in_from(clarion.invite(Role.SENDER))
     clarion.sandbox.set(messages_per_second=600)
-    broadcast_id = send(clarion, reference="Spring opening")
+    broadcast_id = send(clarion, reference="Spring opening", seed=draw_seed())
     page = person.page
     page.reload()
     page.get_by_role("link", name="Spring opening").click()
@@ -65,6 +72,9 @@ def test_a_broadcast_is_watched_until_it_is_done_and_adds_up_at_every_moment(cla
         lines, below, asked_for = person.read_ledger()
         assert (sum(lines.values()), asked_for) == (MANY, MANY), lines
         assert sum(below.values()) == sum(lines.get(name, 0) for name in _EXPLAINED), (lines, below)
+        countries, together, missing, delivered = person.read_countries()
+        assert [sum(figures) for figures in zip([0, 0], *countries, strict=True)] == together
+        assert together[0] + missing == delivered, (together, missing, delivered)
         seen.add(tuple(lines.items()))
         assert time.monotonic() < deadline
         page.wait_for_timeout(100)
@@ -92,15 +102,14 @@ _EXPLAINED = ("May have it", "Not reached", "Stopped", "Left out")
     ("scripts", "width"), [(True, 1280), (False, 360)], ids=["script", "no script, phone"]
 )
 def test_a_stop_at_any_moment_is_told_as_it_was(clarion, open_browser, scripts, width):
-    seed = random.randrange(1_000_000)
-    print(f"seed {seed}")  # noqa: T201  # shown when the test fails
+    seed = draw_seed()
     chance = random.Random(seed)
     person = open_browser(width=width, scripts=scripts)
     person.sign_in_from(clarion.invite(Role.SENDER))
     page = person.page
     # So slowly that some are still in Sinch's queue, and are called back.
     clarion.sandbox.set(messages_per_second=chance.choice([300, 600, 1_500]))
-    broadcast_id = send(clarion, TOO_MANY, reference="Autumn sale")
+    broadcast_id = send(clarion, TOO_MANY, reference="Autumn sale", seed=seed)
     page.goto(f"{clarion.service.url}/overview")
     page.get_by_role("link", name="Autumn sale").click()
     page.wait_for_timeout(chance.uniform(0, 1_000))
@@ -111,8 +120,11 @@ def test_a_stop_at_any_moment_is_told_as_it_was(clarion, open_browser, scripts, 
     page.wait_for_timeout(chance.uniform(0, 1_000))
 
     page.get_by_role("link", name="Stop…").click()
+    page.get_by_label("Why?").fill("Wrong opening time")
     page.get_by_role("button", name="Stop, and do not send the").click()
     page.get_by_text("Stopped in").wait_for()
+
+    assert page.get_by_text("stopped it: “Wrong opening time”").count() == 2
 
     wait_for(lambda: clarion.look(broadcast_id)["all_reported_at"])
     page.reload()

@@ -96,6 +96,15 @@ class Watcher:
         lines, below, total = self.page.evaluate(_READ_LEDGER)
         return lines, below, total
 
+    def read_countries(self) -> tuple[list[list[int]], list[int], int, int]:
+        """Return what the countries say, at one moment.
+
+        That is delivered and sent of each country and of all together, the deliveries that are
+        missing in them, and those of the ledger.
+        """
+        rows, together, missing, delivered = self.page.evaluate(_READ_COUNTRIES)
+        return rows, together, missing, delivered
+
 
 _READ_LEDGER = """() => {
   const figure = (row) => Number(row.querySelector(".figures").textContent.replace(/\\D/g, ""));
@@ -105,4 +114,16 @@ _READ_LEDGER = """() => {
     else lines[row.cells[0].textContent.trim()] = figure(row);
   }
   return [lines, below, figure(document.querySelector(".ledger tfoot"))];
+}"""
+_READ_COUNTRIES = """() => {
+  const number = (element) => Number(element?.textContent.replace(/\\D/g, "") ?? 0);
+  const panel = document.querySelector("section[aria-labelledby=countries-title]");
+  const read = (row) => row ? [number(row.cells[1]), number(row.cells[2])] : [0, 0];
+  const rows = Array.from(panel?.querySelectorAll("tbody tr") ?? [], read);
+  return [
+    rows,
+    read(panel?.querySelector("tfoot tr")),
+    number(panel?.querySelector("p")),
+    number(document.querySelector("#line-delivered, .ledger .figures")),
+  ];
 }"""

@@ -13,10 +13,10 @@ def points(*figures):
     return [CurvePoint(START + timedelta(minutes=minutes), count) for minutes, count in figures]
 
 
-def lay_out(*figures, top=100, now=600, is_open=False, plan=None):
+def lay_out(*figures, top=100, now=600, delivered=None, plan=None):
     planned = points(plan)[0] if plan else None
     now = START + timedelta(minutes=now)
-    return lay_out_curve(points(*figures), top=top, now=now, is_open=is_open, plan=planned)
+    return lay_out_curve(points(*figures), top=top, now=now, delivered=delivered, plan=planned)
 
 
 def test_a_line_goes_from_the_lower_left_to_the_upper_right():
@@ -39,7 +39,7 @@ def test_a_pause_of_more_than_a_fifth_is_cut_out_and_said():
 
 
 def test_what_runs_goes_on_to_now_and_its_plan_from_there():
-    curve = lay_out((0, 0), (5, 50), now=6, is_open=True, plan=(10, 100))
+    curve = lay_out((0, 0), (5, 50), now=6, delivered=50, plan=(10, 100))
 
     assert curve.now.x == 60
     assert curve.now.label == "now, 10:36"
@@ -48,10 +48,17 @@ def test_what_runs_goes_on_to_now_and_its_plan_from_there():
 
 
 def test_a_pause_up_to_now_is_cut_out_too():
-    curve = lay_out((0, 0), (5, 50), now=500, is_open=True)
+    curve = lay_out((0, 0), (5, 50), now=500, delivered=50)
 
     assert curve.now.x == 100
     assert [(gap.x, gap.words) for gap in curve.gaps] == [(88, "8 h 15 min")]
+
+
+def test_deliveries_that_are_not_counted_yet_rise_up_to_now():
+    curve = lay_out((0, 0), (5, 50), now=10, delivered=80)
+
+    assert [line.points for line in curve.lines] == ["0,100 500,50 1000,20"]
+    assert curve.gaps == []
 
 
 def test_the_last_hundredth_is_told_in_words_if_it_took_very_long():
@@ -76,7 +83,7 @@ def test_a_table_of_many_points_has_few_rows_and_the_ends():
 
 
 def test_nothing_delivered_is_a_line_at_the_bottom():
-    curve = lay_out((0, 0), now=1, is_open=True)
+    curve = lay_out((0, 0), now=1, delivered=0)
 
     assert curve.lines[0].points.endswith("100")
     assert all(len(tick.label) == len("10:30:00") for tick in curve.ticks)

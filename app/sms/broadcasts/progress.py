@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, case, func, or_, select
 
+from app.config.keys import OWN_CLIENT
 from app.db.base import table_of
 from app.sms.context import Context
 from app.sms.dispatch.claim import HAS_PENDING, IS_DUE, IS_PENDING
@@ -78,8 +79,8 @@ def _walk_queue(tx: Connection, ctx: Context) -> dict[int, Progress]:
     gates = read_gates(tx, ctx.rules, now)
     free_at = None if gates.restoring or gates.circuit else now
     pace: float | None = None
-    progress = {}
-    for position, row in enumerate(queue, 1):
+    progress, position = {}, 1
+    for row in queue:
         measured = _measure_pace(tx, row, now)
         pace = _limit_pace(ctx, row, measured or pace)
         starts_at, finishes_at = row.first_submitted_at or free_at, None
@@ -87,7 +88,15 @@ def _walk_queue(tx: Connection, ctx: Context) -> dict[int, Progress]:
             finishes_at = free_at + timedelta(seconds=due[row.id] / pace)
         progress[row.id] = Progress(position, starts_at, measured and pace, finishes_at)
         free_at = finishes_at
+        # People see no list with the texts of threads, which take their time all the same.
+        position += not _is_in_thread(row)
     return progress
+
+
+def _is_in_thread(row: Row[Any]) -> bool:
+    """Return True for a text that Clarion sends by itself, and for the answer of a user."""
+    is_answer = row.client == OWN_CLIENT or row.options.get("answer") is not None
+    return bool(row.recipients == 1 and is_answer)
 
 
 def _count_due(tx: Connection, queue: Sequence[Row[Any]], now: datetime) -> Mapping[int, int]:

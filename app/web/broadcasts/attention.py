@@ -1,6 +1,6 @@
 """The page on which an operator decides about a batch of unknown outcome."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
@@ -95,13 +95,14 @@ def _list_known(batch: Row[Any], attempt: Row[Any], now: datetime) -> list[dict[
     def tell(at: datetime | None, bold: str, sentence: str = "") -> dict[str, str]:
         return {"time": clock_time(at, now) if at else "", "bold": bold, "sentence": sentence}
 
-    answer = f"Sinch answered {attempt.http_status}" if attempt.http_status else "No answer came"
-    waited = say_duration((attempt.ended_at or now) - attempt.started_at)
+    answer = f"Sinch answered {attempt.http_status}." if attempt.http_status else "No answer came."
+    took = (attempt.ended_at or now) - attempt.started_at
+    waited = f"We waited {say_duration(took)}. " if took >= timedelta(seconds=1) else ""
     looked = f"Sinch's list was read {_count_times(batch.reconcile_attempts)}:"
     missing = f"it did not show the batch {_count_times(batch.not_found_count)}."
     known = [
         tell(attempt.started_at, f"We handed {texts(batch.size)} to Sinch."),
-        tell(attempt.ended_at, answer, f"within {waited}, so it is not known what came of it."),
+        tell(attempt.ended_at, answer, f"{waited}It is not known what came of it."),
         {"time": "Since then", "bold": looked, "sentence": missing},
     ]
     if batch.next_reconcile_at:

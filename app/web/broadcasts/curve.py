@@ -12,6 +12,7 @@ from app.sms.analytics.delivery import CurvePoint
 from app.web.words import say_duration, share
 
 _CUT_ABOVE = 1 / 5
+_LEAST_CUT = timedelta(minutes=1)
 _BAND = 12.0
 # The height and width of the drawing, whose line keeps its thickness however it is stretched.
 _HEIGHT, _WIDTH = 100, 1_000
@@ -107,14 +108,17 @@ def lay_out_curve(
     *,
     top: int,
     now: datetime,
-    is_open: bool,
+    delivered: int | None,
     plan: CurvePoint | None,
 ) -> Curve:
-    """Lay out a curve up to `top` messages; one that is open goes on to now, and to its plan."""
+    """Lay out a curve up to `top` messages.
+
+    One that is open goes on to now, when this many are `delivered`, and then to its plan.
+    """
     curve, start, total = Curve(top), points[0].at, points[-1].delivered
     shown = [*points]
-    if is_open:
-        shown.append(CurvePoint(max(now, points[-1].at), total))
+    if delivered is not None:
+        shown.append(CurvePoint(max(now, points[-1].at), delivered))
     else:
         shown = _leave_out_tail(shown)
         curve.late = total - shown[-1].delivered
@@ -130,7 +134,7 @@ def lay_out_curve(
         for since, until in axis.gaps
     ]
     curve.ticks = _list_ticks(axis)
-    if is_open:
+    if delivered is not None:
         x = axis.place(shown[-1].at)
         label = f"now, {now:{_choose_format(axis)}}"
         curve.now = Tick(x, label, "start" if x < 60 else "end")
@@ -181,7 +185,7 @@ def _find_gaps(
 ) -> Iterator[tuple[datetime, datetime]]:
     for before, after in pairwise(points):
         is_still = after.delivered == before.delivered
-        if is_still and after.at - before.at > span * _CUT_ABOVE:
+        if is_still and after.at - before.at > max(span * _CUT_ABOVE, _LEAST_CUT):
             yield before.at, after.at
 
 

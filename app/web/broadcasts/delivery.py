@@ -36,9 +36,9 @@ def describe_delivery(
     if delivery.delivered or (is_open and view.row.first_submitted_at):
         chart = lay_out_curve(
             delivery.curve,
-            top=accounting.to_send,
+            top=accounting.to_send if is_open else max(accounting.handed, accounting.delivered),
             now=view.seen_at,
-            is_open=is_open,
+            delivered=accounting.delivered if is_open else None,
             plan=_plan(view, accounting),
         )
     countries = _join_rest(delivery.countries)

@@ -1,9 +1,11 @@
 """Progress: places in the queue are those in which workers serve, and estimates add up."""
 
+from app.config.keys import OWN_CLIENT
 from app.sms.broadcasts.control import pause_broadcast
 from app.sms.broadcasts.progress import Progress
 from app.sms.broadcasts.views import view_broadcast
 from app.sms.dispatch.outcome import SubmitResult
+from app.sms.models.broadcast import Broadcast
 from app.sms.models.states import Outcome
 from tests.factories import many_numbers
 from tests.machine import record_result
@@ -50,6 +52,17 @@ def test_what_waits_for_something_else_has_no_place(machine):
 
     assert _progress(machine, broadcast) == Progress()
     assert _progress(machine, other).queue_position == 1
+
+
+def test_an_automatic_reply_takes_its_time_but_no_place(machine):
+    paced = machine.with_rules(messages_per_second=1.0)
+    reply, broadcast = machine.store(many_numbers(1)), machine.store(many_numbers(10))
+    machine.corrupt(Broadcast, Broadcast.id == reply, client=OWN_CLIENT)
+
+    progress = _progress(paced, broadcast)
+
+    assert progress.queue_position == 1
+    assert (progress.starts_at - machine.ctx.now()).total_seconds() == 1
 
 
 def _progress(machine, broadcast_id):
