@@ -210,10 +210,11 @@ def check_database(
     except (SQLAlchemyError, OSError) as e:
         logger.opt(exception=e).error("the database cannot be read")
         return {"database": "unreachable", **unknown}
+    sending = "restoring" if health.restoring else "stopped" if health.circuit_open else "ok"
     return {
         "database": "ok",
         "background": "ok" if health.background_alive else "stale",
-        "sending": health.sending,
+        "sending": sending,
         "consistency": "ok" if health.is_consistent else "failed",
         "suppression_key": suppression_key,
         "attention": health.attention,

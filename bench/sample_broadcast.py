@@ -62,8 +62,9 @@ _DELIVERY_COUNTS = text(
 )
 _COUNTRY_COUNTS = text(
     "INSERT INTO country_counts (broadcast_id, country, status, messages) "
-    "SELECT :broadcast_id, 'SE', coalesce(status, 'submitted'), count(*) FROM messages "
-    "WHERE broadcast_id = :broadcast_id GROUP BY 3"
+    "SELECT :broadcast_id, 'SE', coalesce(m.status, 'submitted'), count(*) FROM messages m "
+    "JOIN batches b ON b.id = m.batch_id AND b.state = 'accepted' "
+    "WHERE m.broadcast_id = :broadcast_id GROUP BY 3"
 )
 # As if they were sent for some days, with deliveries in every minute.
 _DELIVERY_SLOTS = text(

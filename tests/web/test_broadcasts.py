@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 
 from app.accounts.roles import Role
 from app.db.audit import write_audit
@@ -112,26 +112,26 @@ def test_a_stop_keeps_why_and_what_happened_is_told_by_whom_newest_first(sender,
     assert "from +12015550199. a sender stopped it: “Wrong <time>”" in show(sender, queued)
 
 
-def test_a_decision_and_an_approval_are_part_of_what_happened(service, sender, caller, queued):
-    ctx = context_of(service)
+def test_a_decision_and_an_approval_are_part_of_what_happened(service, sender, caller, sandbox):
+    sandbox.order_fault(on="POST /batches", when="before", do="cut")
+    broadcast, ctx = id_of(caller.send(ANN)), context_of(service)
+    path = f"/api/broadcasts/{broadcast}/messages"
+    reference = caller.get(path).get_json()["messages"][0]["client_reference"]
     with ctx.db.write() as tx:
-        key = select(Broadcast.id).where(Broadcast.public_id == queued).scalar_subquery()
+        tx.execute(update(Batch).values(state=BatchState.NEEDS_ATTENTION))
         draft = {"public_id": "01DRAFT", "version": 3, "title": "t", "body": {}}
         draft |= {f"{kind}_at": ctx.now() for kind in ("created", "changed")}
         draft |= {f"{kind}_by": "Jo" for kind in ("created", "changed")}
-        tx.execute(insert(StoredDraft).values(**draft, broadcast_id=key))
-        reference = "cl-in-doubt"
-        batch = {"chunk": 0, "start": 0, "size": 1_000, "state": BatchState.NEEDS_ATTENTION}
-        tx.execute(insert(Batch).values(broadcast_id=key, client_reference=reference, **batch))
+        sent = select(Broadcast.id).scalar_subquery()
+        tx.execute(insert(StoredDraft).values(**draft, broadcast_id=sent))
         approval = {"action": "approve draft", "subject": "01DRAFT", "actor": "people:Jo"}
         write_audit(tx, now=ctx.now(), **approval)
     resolve_batch(ctx, reference, Decision.GIVE_UP, actor="cli:root", note="asked Sinch")
 
-    text = show(sender, queued)
+    text = show(sender, broadcast)
 
     assert "Jo approved it." in text
-    said = "The operator root closed 1,000 texts in doubt without sending them again: “asked Sinch”"
-    assert said in text
+    assert "root closed 1 text in doubt; nothing is sent again: “asked Sinch”" in text
 
 
 def test_pressed_twice_or_too_late_nothing_more_is_done(sender, queued, caller):

@@ -95,7 +95,7 @@ def test_a_number_is_explained_in_one_sentence(operator, caller):
     wrong = operator.post("/why", {"number": "07012"}, on="/why")
 
     assert "is suppressed: The recipient opted out." in left_out
-    assert "“R 1”" in left_out
+    assert "Left out. The recipient opted out. R 1" in left_out
     assert "No stored broadcast sent anything to this number" in unknown
     assert "Write the number with its country" in read_text(wrong)
     assert 'value="07012"' in wrong.text

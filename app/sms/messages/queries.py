@@ -42,10 +42,7 @@ MESSAGE_COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class MessageFilter:
-    """What messages must have: one of the statuses, a code, and a reason of their exclusion.
-
-    Without a value any matches.
-    """
+    """Filter of messages by statuses, code, and reason of exclusion; an empty value matches any."""
 
     statuses: Collection[MessageStatus] = ()
     code: int | None = None

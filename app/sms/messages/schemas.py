@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from marshmallow import Schema, fields, post_load, validate
+from marshmallow import Schema, ValidationError, fields, post_load, validate
 from webargs.fields import DelimitedList
 
 from app.http.fields import Cursor, MessageText, PhoneNumber, describe, next_cursor
@@ -81,12 +81,19 @@ class FoundMessagesSchema(Schema):
 _MAX_CODE = 2**31 - 1
 
 
+def _check_statuses(names: list[str]) -> None:
+    """Raise ValidationError unless all are statuses; it names the field, not a place in it."""
+    if not names or not {*names} <= {*STATUS_NAMES}:
+        raise ValidationError("Not a status of a message.")
+
+
 class MessageChoiceSchema(Schema):
     """Filter of a broadcast's messages."""
 
     statuses = DelimitedList(
-        fields.String(validate=validate.OneOf(STATUS_NAMES)),
+        fields.String(metadata={"enum": STATUS_NAMES}),
         data_key="status",
+        validate=_check_statuses,
         metadata=describe("One or more statuses, separated by commas."),
     )
     code = fields.Integer(

@@ -45,11 +45,6 @@ class BackgroundHealth:
     stopped_since: datetime | None
     attention: int
 
-    @property
-    def sending(self) -> str:
-        """`ok`, or why nothing is sent: `restoring` or `stopped`."""
-        return "restoring" if self.restoring else "stopped" if self.circuit_open else "ok"
-
 
 def record_heartbeat(ctx: Context) -> None:
     _store(ctx, _SWEPT_AT, ctx.now().isoformat())

@@ -1,4 +1,4 @@
-"""What happened to a broadcast, in sentences: by itself, and by whom."""
+"""History of a broadcast in sentences: its own events, and what people did to it."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -9,7 +9,7 @@ from app.sms.models.states import FINAL
 from app.sms.operations.history import HistoryEntry
 from app.web.words import clock_time, people, texts
 
-# What somebody did, by the audit log's word; {texts} and {people} are those in its facts.
+# Actions by the audit log's word; {texts} and {people} are the recipients in its facts.
 _SENTENCES = {
     "pause": "{actor} paused it.",
     "resume": "{actor} resumed it.",
@@ -18,7 +18,7 @@ _SENTENCES = {
     "approve draft": "{actor} approved it.",
     "mark_sent": "{actor} decided that {texts} in doubt were sent.",
     "resend": "{actor} decided to send {texts} in doubt again.",
-    "give_up": "{actor} closed {texts} in doubt without sending them again.",
+    "give_up": "{actor} closed {texts} in doubt; nothing is sent again.",
 }
 
 

@@ -49,7 +49,7 @@ def list_people(broadcast_id: str) -> str:
         rows=[_show_person(message) for message in page.rows],
         cursor=page.cursor,
         filters=_name_filters(wanted),
-        here=_link(broadcast_id, wanted),
+        address=_link(broadcast_id, wanted),
         chosen=chosen[0] if chosen else None,
         accounting=accounting,
         shows_numbers=shows_numbers(),
