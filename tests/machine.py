@@ -22,7 +22,7 @@ from app.sms.models.batch import Attempt, Batch, Gate, Message
 from app.sms.models.broadcast import Broadcast
 from app.sms.models.states import BatchState, Category
 from app.sms.operations.invariants import find_violations
-from app.sms.request.model import BroadcastRequest
+from app.sms.request.model import BroadcastRequest, CanaryRules
 from app.text.segments import measure_text
 from tests.clocks import ManualClock
 
@@ -64,6 +64,7 @@ class Machine:
         expire_s: float | None = None,
         category: Category = Category.TRANSACTIONAL,
         delivery_report: ReportMode | None = None,
+        canary: CanaryRules | None = None,
     ) -> int:
         """Store a broadcast whose batches of `size` can be claimed.  Returns its id."""
         measured = measure_text(text)
@@ -81,6 +82,7 @@ class Machine:
             priority=priority,
             category=category,
             delivery_report=delivery_report,
+            canary=canary,
             allow_duplicate=True,
         )
         accepted = accept_broadcast(sized.ctx, request, client="tests")

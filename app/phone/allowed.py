@@ -38,6 +38,10 @@ class NumberRules:
     client_countries: Mapping[str, frozenset[str]] = field(default_factory=dict)
     kinds: frozenset[NumberKind] = frozenset()
 
+    def allows(self, number: str, client: str | None) -> bool:
+        """Return True if this client may text to a number."""
+        return self.allows_kind(number) and self.allows_country(number, client)
+
     def allows_country(self, number: str, client: str | None) -> bool:
         """Return True if this client may text to the country of a number."""
         own = self.client_countries.get(client or "")

@@ -20,6 +20,7 @@ from app.operate.audit import seal_entries
 from app.sms.analytics.inbound_rollup import roll_up_inbounds
 from app.sms.analytics.rollup import roll_up_batches
 from app.sms.audience.plan import find_unplanned, plan_broadcast
+from app.sms.broadcasts.canary import judge_canaries
 from app.sms.broadcasts.control import cancel_at_sinch, cancel_duplicate_batches
 from app.sms.broadcasts.idempotency import purge_old_keys
 from app.sms.broadcasts.schedule import expire_overdue_broadcasts, start_due_broadcasts
@@ -70,6 +71,7 @@ EVERY_SWEEP: tuple[Callable[[Context], object], ...] = (
     expire_leases,
     start_due_broadcasts,
     expire_overdue_broadcasts,
+    judge_canaries,
     probe_circuit,
     retry_held,
     reconcile_due_batches,

@@ -80,7 +80,11 @@ def create_broadcast(
         answer |= _show_caps(ctx, client)
         return answer | ({"message": stopped} if stopped and not request.send_at else {})
 
-    in_background = request.audience is not None or expected > MAX_INLINE_RECIPIENTS
+    in_background = (
+        request.audience is not None
+        or request.canary is not None
+        or expected > MAX_INLINE_RECIPIENTS
+    )
     stopped = explain_stop(ctx) if in_background else None
 
     try:
@@ -118,7 +122,8 @@ def _check(ctx: Context, request: BroadcastRequest, *, client: str) -> tuple[Bro
     check_times(request, ctx.now())
     request = prepare_request(ctx, request)
     expected = count_expected(ctx, request)
-    check_recipients(ctx, client, expected)
+    if expected > 1:
+        check_recipients(ctx, client, expected)
     if request.quote is not None:
         check_quote(ctx, request, request.quote)
     return request, expected

@@ -56,6 +56,22 @@ class CapSchema(Schema):
     resets_at = fields.String(required=True, metadata={"format": "date-time"})
 
 
+class CanaryViewSchema(Schema):
+    """The canary of a broadcast, and its outcome once that is known."""
+
+    recipients = fields.Integer(required=True)
+    wait_minutes = fields.Integer(required=True)
+    max_failed_percent = fields.Float(required=True)
+    max_opt_out_percent = fields.Float(required=True)
+    outcome = fields.String(
+        validate=validate.OneOf(["good", "bad"]),
+        metadata=describe("`bad`: the broadcast was paused; resume it to send the rest."),
+    )
+    sent = fields.Integer()
+    failed = fields.Integer()
+    opted_out = fields.Integer()
+
+
 class BroadcastResultSchema(Schema):
     """A broadcast in the answer to its request."""
 
@@ -273,6 +289,7 @@ class BroadcastViewSchema(Schema):
         allow_none=True,
         metadata=describe("The template and the version that the broadcast uses."),
     )
+    canary = fields.Nested(CanaryViewSchema, required=True, allow_none=True)
     stopped_at_sinch = fields.Integer(
         required=True,
         metadata=describe(

@@ -45,6 +45,7 @@ def show_view(view: BroadcastView, *, production: bool) -> dict[str, Any]:
         "audience": row.audience["select"] if row.audience else None,
         "resolving": row.resolving,
         "template": _show_template(row.options.get("template")),
+        "canary": row.options.get("canary"),
         "stopped_at_sinch": view.stopped_at_sinch,
         "refusal": describe_refusal(row.refusal, production=production) or None,
     }

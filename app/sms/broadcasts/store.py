@@ -7,7 +7,7 @@ POST to Sinch and one after it.
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import astuple
+from dataclasses import asdict, astuple
 from datetime import timedelta
 from typing import Any
 
@@ -110,7 +110,7 @@ def _accept(broadcast_id: int, public_id: str, first: Claim | Idle | None) -> Ac
 
 
 def _is_inline(request: BroadcastRequest, chunks: Sequence[AudienceChunk] | None) -> bool:
-    if chunks is None or request.send_at is not None:
+    if chunks is None or request.send_at is not None or request.canary is not None:
         return False
     return sum(len(chunk.recipients) for chunk in chunks) <= MAX_INLINE_RECIPIENTS
 
@@ -179,6 +179,7 @@ def _collect_options(request: BroadcastRequest) -> dict[str, Any]:
         "language": request.language,
         "template": astuple(request.template) if request.template else None,
         "reply": request.reply,
+        "canary": asdict(request.canary) if request.canary else None,
         "answer": request.is_answer or None,
     }
     return {name: value for name, value in options.items() if value is not None}

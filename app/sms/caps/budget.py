@@ -6,7 +6,7 @@ day, however often it is tried.  Each recipient counts as the broadcast's longes
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,7 +19,7 @@ from app.db.prepared import Prepared
 from app.phone.country import find_country
 from app.sms.caps.prices import PriceTable, read_prices
 from app.sms.context import Context
-from app.sms.eligibility.decide import Eligibility, RecipientGroup
+from app.sms.eligibility.decide import RecipientGroup, defer_rest
 from app.sms.lifecycle.outbox import EventType, enqueue_event
 from app.sms.models.cap import ALL, Cap, CapCounter, CapPeriod, CapUnit, CapUse
 from app.sms.models.states import ExclusionReason
@@ -112,26 +112,12 @@ class Budget:
 
     def limit(self, batch: Row[Any], groups: list[RecipientGroup]) -> list[RecipientGroup]:
         """Defer those recipients of the first group for whom the caps leave nothing."""
-        first, *others = groups
-        if not first.eligibility.is_allowed:
+        if not groups[0].eligibility.is_allowed:
             return groups
-        limits = self._find_limits(batch)
-        fitting, until = self._take(batch.id, first.recipients, limits)
+        fitting, until = self._take(batch.id, groups[0].recipients, self._find_limits(batch))
         if until is None:
             return groups
-        rest = RecipientGroup(
-            first.recipients[fitting:],
-            first.recipient_indexes[fitting:],
-            Eligibility(ExclusionReason.CAP_REACHED, not_before=until),
-        )
-        if not fitting:
-            return [rest, *others]
-        kept = replace(
-            first,
-            recipients=first.recipients[:fitting],
-            recipient_indexes=first.recipient_indexes[:fitting],
-        )
-        return [kept, *others, rest]
+        return defer_rest(groups, fitting, ExclusionReason.CAP_REACHED, until)
 
     def record(self, batch_ids: Sequence[int]) -> None:
         """Count the batches that were claimed."""

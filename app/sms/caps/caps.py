@@ -87,9 +87,7 @@ def describe_caps(ctx: Context, client: str) -> list[dict[str, Any]]:
 
 
 def check_recipients(ctx: Context, client: str, recipients: int) -> None:
-    """Raise BadInput if a broadcast has more recipients than a cap allows, which is at least 1."""
-    if recipients <= 1:
-        return
+    """Raise BadInput if a broadcast has more recipients than a cap allows; a cap is 1 at least."""
     query = select(_CAPS.c.amount).where(
         _CAPS.c.client.in_((ALL, client)), _CAPS.c.period == CapPeriod.BROADCAST
     )

@@ -21,6 +21,7 @@ from app.sinch.schemas import write_batch
 from app.sms.audience.chunks import BatchRecipients, load_batch_recipients
 from app.sms.caps.budget import Budget, open_budget
 from app.sms.context import Context
+from app.sms.dispatch.canary import CanaryRoom, is_awaited, open_canary
 from app.sms.dispatch.payload import make_outgoing
 from app.sms.dispatch.withhold import withhold_recipients
 from app.sms.eligibility.decide import group_by_eligibility
@@ -249,7 +250,8 @@ def _claim_of_broadcast(
     if broadcast.category is Category.MARKETING:
         lock_marketing_counts(tx, ctx)
     budget = open_budget(tx, ctx, broadcast, now)
-    checked = [_check_recipients(tx, ctx, broadcast, batch, budget, now) for batch in batches]
+    limits: list[CanaryRoom | Budget | None] = [open_canary(tx, broadcast, now), budget]
+    checked = [_check_recipients(tx, ctx, broadcast, batch, limits, now) for batch in batches]
     ready = [batch for batch in checked if batch is not None]
     if not ready:
         maybe_ended.append(broadcast.id)
@@ -282,7 +284,7 @@ def _check_recipients(
     ctx: Context,
     broadcast: Row[Any],
     batch: Row[Any],
-    budget: Budget | None,
+    limits: Sequence[CanaryRoom | Budget | None],
     now: datetime,
 ) -> _ReadyBatch | None:
     """Withhold the recipients who may not be sent to now.  Returns None if none is left."""
@@ -296,8 +298,8 @@ def _check_recipients(
         batch_id=batch.id,
         now=now,
     )
-    if budget:
-        groups = budget.limit(batch, groups)
+    for limit in limits:
+        groups = limit.limit(batch, groups) if limit else groups
     first = groups[0]
     if len(groups) > 1 or not first.eligibility.is_allowed:
         withhold_recipients(tx, broadcast, batch, groups)
@@ -378,4 +380,5 @@ def _lock_for_claim(tx: Connection, broadcast: Row[Any], now: datetime) -> bool:
         _START_SENDING.change(tx, {"broadcast_id": broadcast.id, "now": now})
     if tx.dialect.name == "sqlite":
         return True
-    return read_status(tx, broadcast.id) in ACTIVE
+    # Two claims at once would both find room in a canary.
+    return read_status(tx, broadcast.id, exclusive=is_awaited(broadcast)) in ACTIVE

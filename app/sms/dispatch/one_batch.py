@@ -39,7 +39,6 @@ from app.sms.caps.budget import is_capped
 from app.sms.context import Context
 from app.sms.dispatch.claim import INSERT_ATTEMPTS, MIN_LIFE, Claim, make_attempt
 from app.sms.dispatch.payload import make_outgoing
-from app.sms.eligibility.decide import find_not_allowed
 from app.sms.lifecycle.gates import read_gates
 from app.sms.lifecycle.outbox import EventType, notify_clients
 from app.sms.models.batch import Attempt, Batch
@@ -92,7 +91,7 @@ def prepare_one_batch(
     if chunk.exclusion_reason is not None or ctx.rules.messages_per_second is not None:
         return None
     phones = list(chunk.recipients)
-    if find_not_allowed(ctx.rules.numbers, phones, row["client"]):
+    if not all(ctx.rules.numbers.allows(phone, row["client"]) for phone in phones):
         return None
     reference = make_reference(row["public_id"], 0, 0, 0)
     outgoing = make_outgoing(

@@ -9,7 +9,7 @@ A reply to an inbound text, such as the confirmation of a STOP, skips these chec
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -104,6 +104,28 @@ class RecipientGroup:
     eligibility: Eligibility = _ALLOWED
 
 
+def defer_rest(
+    groups: list[RecipientGroup], fitting: int, reason: ExclusionReason, until: datetime
+) -> list[RecipientGroup]:
+    """Defer the recipients of the first group, which may go now, behind the first `fitting`."""
+    first, *others = groups
+    if fitting >= len(first.recipients):
+        return groups
+    rest = RecipientGroup(
+        first.recipients[fitting:],
+        first.recipient_indexes[fitting:],
+        Eligibility(reason, not_before=until),
+    )
+    if not fitting:
+        return [rest, *others]
+    kept = replace(
+        first,
+        recipients=first.recipients[:fitting],
+        recipient_indexes=first.recipient_indexes[:fitting],
+    )
+    return [kept, *others, rest]
+
+
 def group_by_eligibility(
     tx: Connection,
     ctx: Context,
@@ -157,7 +179,7 @@ def check_eligibility(
     marketing = category is Category.MARKETING
     opted_out = Eligibility(ExclusionReason.OPTED_OUT)
     eligibilities = dict.fromkeys(_find_opted_out(tx, ctx, recipients, marketing), opted_out)
-    eligibilities |= find_not_allowed(ctx.rules.numbers, recipients, client)
+    eligibilities |= _find_not_allowed(ctx.rules.numbers, recipients, client)
     erased = Eligibility(ExclusionReason.ERASED)
     eligibilities |= dict.fromkeys(find_pseudonyms(recipients), erased)
     if marketing:
@@ -168,7 +190,7 @@ def check_eligibility(
     return eligibilities
 
 
-def find_not_allowed(
+def _find_not_allowed(
     rules: NumberRules, recipients: Iterable[str], client: str | None
 ) -> dict[str, Eligibility]:
     """Return the recipients whose numbers this client may not text."""

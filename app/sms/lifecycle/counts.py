@@ -161,6 +161,9 @@ _EXCLUSION_REASONS = {
     ExclusionReason.QUIET_HOURS: Reason(
         "Quiet hours where the recipient is; sent when they end.", retry=False
     ),
+    ExclusionReason.CANARY: Reason(
+        "A first part is sent; sent when its outcome is good.", retry=False
+    ),
     ExclusionReason.CAP_REACHED: Reason(
         "A cap on sending is reached; sent when it begins anew or is raised.", retry=False
     ),
@@ -178,6 +181,7 @@ _EXCLUSIONS_IN_WORDS = {
     ExclusionReason.FREQUENCY_CAP: "daily limit of marketing texts reached",
     ExclusionReason.NO_WINDOW: "quiet hours at every time of day",
     ExclusionReason.QUIET_HOURS: "quiet hours",
+    ExclusionReason.CANARY: "the outcome of a first part is awaited",
     ExclusionReason.CAP_REACHED: "a cap on sending is reached",
 }
 

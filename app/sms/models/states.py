@@ -120,12 +120,16 @@ class ExclusionReason(StrEnum):
     FREQUENCY_CAP = "frequency_cap"  # reached the daily limit of marketing texts
     NO_WINDOW = "no_window"  # no time is outside quiet hours in all zones the number may be in
     QUIET_HOURS = "quiet_hours"  # quiet hours now; sent when they end
+    CANARY = "canary"  # a first part is sent; sent when its outcome is good
     CAP_REACHED = "cap_reached"  # a cap is reached; sent when its period ends, or it is raised
 
     @property
     def defers(self) -> bool:
         """True if the recipient waits for a time and is not excluded for good."""
-        return self in (ExclusionReason.QUIET_HOURS, ExclusionReason.CAP_REACHED)
+        return self in _DEFERRING
+
+
+_DEFERRING = (ExclusionReason.QUIET_HOURS, ExclusionReason.CANARY, ExclusionReason.CAP_REACHED)
 
 
 class Category(StrEnum):

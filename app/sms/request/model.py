@@ -27,6 +27,19 @@ class TemplateName:
     version: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class CanaryRules:
+    """A first part of a broadcast, by whose outcome the rest is sent or not.
+
+    The rest waits until the messages of `recipients` have ended, `wait_minutes` at most.
+    """
+
+    recipients: int
+    wait_minutes: int = 30
+    max_failed_percent: float = 5.0
+    max_opt_out_percent: float = 2.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BroadcastRequest:
     """A validated request: recipients in E.164, each once, or an audience for a later lookup.
@@ -60,6 +73,7 @@ class BroadcastRequest:
     category: Category = Category.TRANSACTIONAL
     priority: int | None = None
     allow_duplicate: bool = False
+    canary: CanaryRules | None = None
     duplicates_removed: int = 0
     invalid: Sequence[object] = ()
     reply: str | None = None

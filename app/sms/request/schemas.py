@@ -15,7 +15,7 @@ from app.sms.content.placeholders import DEFAULT, MAX_TEXT_CHARACTERS
 from app.sms.models.states import Category
 from app.sms.request.fields import ParameterTable, PlaceholderFields, RecipientList, check_sender
 from app.sms.request.hints import list_hints
-from app.sms.request.model import BroadcastRequest, TemplateName
+from app.sms.request.model import BroadcastRequest, CanaryRules, TemplateName
 from app.subscribers.audiences.schemas import AudienceSchema
 from app.subscribers.fields import LanguageTag
 
@@ -45,6 +45,35 @@ class TemplateNameSchema(Schema):
     def make_name(self, data: dict[str, Any], **_: Any) -> TemplateName:
         """Return the TemplateName."""
         return TemplateName(**data)
+
+
+class CanarySchema(Schema):
+    """A first part of a broadcast, by whose outcome the rest is sent or not."""
+
+    recipients = fields.Integer(
+        required=True,
+        strict=True,
+        validate=validate.Range(1, 100_000),
+        metadata=describe("The text goes to this many recipients first."),
+    )
+    wait_minutes = fields.Integer(
+        strict=True,
+        validate=validate.Range(1, 1440),
+        metadata=describe("The rest waits this long at most for their reports.  Default: 30."),
+    )
+    max_failed_percent = fields.Float(
+        validate=validate.Range(0, 100),
+        metadata=describe("If more of them are not reached, the rest is paused.  Default: 5."),
+    )
+    max_opt_out_percent = fields.Float(
+        validate=validate.Range(0, 100),
+        metadata=describe("If more of them opt out, the rest is paused.  Default: 2."),
+    )
+
+    @post_load
+    def make_rules(self, data: dict[str, Any], **_: Any) -> CanaryRules:
+        """Return the CanaryRules."""
+        return CanaryRules(**data)
 
 
 class BroadcastRequestSchema(Schema):
@@ -116,6 +145,10 @@ class BroadcastRequestSchema(Schema):
             "Reject the request if the text takes more parts than this. Default: no limit; the "
             "answer warns of more than 5 parts."
         ),
+    )
+    canary = fields.Nested(
+        CanarySchema,
+        metadata=describe("Send to a first part, and look at its outcome before the rest is sent."),
     )
     skip_invalid = StrictBoolean(
         metadata=describe("Skip invalid numbers and list them, instead of rejecting the request.")

@@ -56,6 +56,7 @@ _LEFT_OUT = {
 
 _WAITS = {
     ExclusionReason.QUIET_HOURS: "Quiet hours where they are",
+    ExclusionReason.CANARY: "The outcome of a first part is awaited",
     ExclusionReason.CAP_REACHED: "A cap on sending is reached",
 }
 

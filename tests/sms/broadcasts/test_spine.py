@@ -10,7 +10,8 @@ from tests.factories import AUTH
 
 _APP = f"{ROOT / 'app'}/"
 _ROUTE = "app/sms/broadcasts/routes.py"
-_MAX_FILES, _MAX_SPINE = 48, 6
+# Metrics, keys, caps and kinds of numbers have added six.
+_MAX_FILES, _MAX_SPINE = 54, 6
 
 
 class _Trace:
