@@ -126,6 +126,7 @@ def test_one_shows_all_that_is_known_and_neither_its_text_nor_a_number(either_se
         "audience": None,
         "resolving": False,
         "template": None,
+        "canary": None,
         "stopped_at_sinch": 0,
         "refusal": None,
     }
