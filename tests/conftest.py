@@ -23,8 +23,8 @@ from hypothesis import settings as hypothesis_settings
 from app.sandbox.server import SandboxServer
 from app.sms.context import Context
 from app.sms.operations.invariants import find_violations
+from tests import databases
 from tests.callers import PATIENT, Caller
-from tests.databases import migrate
 from tests.factories import AUTH, settings
 from tests.machine import Machine
 from tests.postgres import Postgres, running_postgres
@@ -128,11 +128,9 @@ def _reset(server: SandboxServer) -> None:
 
 
 @pytest.fixture(scope="session")
-def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def migrated_file() -> Path:
     """A migrated SQLite database, to be copied."""
-    path = tmp_path_factory.mktemp("migrated") / "clarion.db"
-    migrate(f"sqlite:///{path}")
-    return path
+    return databases.migrated_file()
 
 
 @pytest.fixture
