@@ -25,10 +25,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from app.config import read_config
+from app.factory import create_app
 from tests.environ import ROOT, clean_environ
+from tests.factories import settings
+from tests.routing import share_compiled_rules
 
 _IMPORTS = (
-    "app.factory",
     "celery.apps.beat",
     "celery.apps.worker",
     "celery.bin.celery",
@@ -125,6 +128,8 @@ def _connect_to_server() -> socket.socket:
 def _serve() -> None:
     for name in _IMPORTS:
         importlib.import_module(name)
+    share_compiled_rules()
+    create_app(read_config(settings(LOG_LEVEL="critical")))  # compiles them
     assert threading.active_count() == 1  # a fork has no other
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # guardians are not waited for

@@ -22,6 +22,9 @@ from app.metrics.database import DatabaseMetrics
 from app.sms.context import Context
 from app.webhooks.incoming.authenticate import CallbackAuthenticator
 from app.webhooks.incoming.store import CallbackStore
+from tests.routing import share_compiled_rules
+
+share_compiled_rules()
 
 # Settings whose services keep something outside of the database: counters, throttled log lines.
 _NOT_SHARED = ("FAILPOINT", "REDIS_URL", "CELERY_BROKER_URL")
