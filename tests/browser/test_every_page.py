@@ -36,7 +36,7 @@ _FIND_LARGE = """() => [...document.querySelectorAll("svg[class^='shape']")]
   .map((shape) => [shape.getAttribute("class"), shape.getBoundingClientRect().height])
   .filter(([, height]) => height > 24).map((found) => found.join(" "))"""
 
-_ASK_AXE = """async () => (await axe.run()).violations
+_ASK_AXE = """async () => (await axe.run(document, {resultTypes: ["violations"]})).violations
   .filter((violation) => ["serious", "critical"].includes(violation.impact))
   .map((violation) => `${violation.id} ${violation.nodes[0].html.slice(0, 120)}`)"""
 
