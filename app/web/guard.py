@@ -38,8 +38,10 @@ from app.config.keys import PEOPLE_CLIENT
 from app.config.scopes import KeyScope
 from app.errors import BadInput, ClarionError
 from app.sms.context import Context
+from app.sms.drafts.approval import list_asked
 from app.sms.inbound.threads import count_to_answer
 from app.sms.operations.heartbeat import BackgroundHealth, read_health
+from app.subscribers.suppressions.manage import count_to_review
 from app.web import words
 
 P = ParamSpec("P")
@@ -271,13 +273,16 @@ def read_page_health(ctx: Context) -> BackgroundHealth:
 
 def _read_service(ctx: Context, *, is_let_in: bool) -> dict[str, Any]:
     """Return what the frame says of the service: why nothing is sent, and what waits for people."""
-    health, unanswered = None, 0
+    health, unanswered, waiting = None, 0, 0
     if is_let_in:
         with suppress(SQLAlchemyError):  # the page itself says so
             health, unanswered = read_page_health(ctx), count_to_answer(ctx)
+            # As the overview counts them: those who wrote are one thing to do.
+            to_review = bool(count_to_review(ctx.subscriber_context))
+            waiting = health.attention + to_review + len(list_asked(ctx))
     return {
         "stopped": _describe_stop(health, ctx.now()) if health else None,
-        "waiting": health.attention if health else 0,
+        "waiting": waiting,
         "unanswered": unanswered,
     }
 

@@ -9,6 +9,7 @@ from app.sms.models.broadcast import Broadcast
 from app.sms.models.states import Attention, BatchState, BroadcastStatus
 from tests.callers import id_of
 from tests.factories import in_hours, many_numbers
+from tests.reporting import inbound, tell
 from tests.web.visitor import read_text, visit
 
 ANN = "+46701234567"
@@ -155,3 +156,14 @@ def test_a_sender_cannot_decide(service, sandbox, in_doubt):
 
     assert "An operator decides." in read_text(sender.get("/overview"))
     assert sender.get(f"/attention/{in_doubt[0]}").status_code == 403
+
+
+def test_who_wrote_a_text_to_review_counts_in_the_frame(service):
+    ctx = service.extensions["clarion"]
+    visitor = visit(service, Role.OPERATOR)
+    assert "attention" not in read_text(visitor.get("/people"))
+
+    tell(ctx, inbound("+46701234567", "stop it please"))
+
+    assert "1 person wrote something that may mean" in read_text(visitor.get("/overview"))
+    assert "Overview 1 needs attention" in read_text(visitor.get("/people"))
