@@ -265,6 +265,7 @@ def _count_file(draft: Any, file: PeopleFile) -> dict[str, Any]:
     rows = subtract_rows(file, listed)
     fit = reach["fit"] + sum(line["figure"] for line in rows)
     whole = {"fit": fit, "people": fit, "first": "Rows of the file"}
+    whole["landlines"] = len(listed.landlines)
     return reach | whole | {"left_out": rows + reach["left_out"]}
 
 

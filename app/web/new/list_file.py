@@ -112,7 +112,6 @@ def describe_file(file: PeopleFile, body: Mapping[str, Any]) -> dict[str, Any]:
         "wrong_of": _say_rows(len(faults), file),
         "wrong_more": len(faults) - len(shown),
         "skipped": len(file.skipped),
-        "landlines": len(sort_for_body(ctx, file, body).landlines),
     }
 
 
