@@ -141,7 +141,7 @@ def find_values(client: FlaskClient) -> Values:
         def read(query: Select[Any]) -> str:
             return str(tx.execute(query.limit(1)).scalar_one())
 
-        drafts = tx.execute(select(StoredDraft.public_id).order_by(StoredDraft.id))
+        drafts = select(StoredDraft.public_id).order_by(StoredDraft.id).limit(len(DRAFTS))
         return {
             "broadcast_id": {
                 status.value: read(_select_largest(status)) for status in BroadcastStatus
@@ -158,7 +158,7 @@ def find_values(client: FlaskClient) -> Values:
                 status.value: read(_select_import(status))
                 for status in (ImportStatus.COMPLETE, ImportStatus.WRITING)
             },
-            "draft_id": dict(zip(DRAFTS, drafts.scalars(), strict=False)),
+            "draft_id": dict(zip(DRAFTS, tx.execute(drafts).scalars(), strict=True)),
             "reference": {"": read(attention)},
             "suppression_id": {
                 "": read(select(Suppression.public_id).order_by(Suppression.id.desc()))

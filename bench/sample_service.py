@@ -8,7 +8,7 @@ import math
 import random
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -24,6 +24,8 @@ from app.sms.caps.prices import replace_prices
 from app.sms.content.templates import TemplateTexts, create_template
 from app.sms.context import Context
 from app.sms.drafts.approval import ask_approval
+from app.sms.drafts.numbers import MAX_NUMBERS
+from app.sms.drafts.people_file import read_people_file
 from app.sms.drafts.store import save_draft
 from app.sms.models.batch import Batch
 from app.sms.models.broadcast import Broadcast
@@ -50,7 +52,7 @@ from bench.sample_days import add_days
 USER, PASSWORD = "bench", "correct horse battery"
 TAG = "all"
 # What each of the first drafts is to.
-DRAFTS = ("all", "some", "pasted")
+DRAFTS = ("all", "some", "pasted", "file")
 # Nothing is lost by a crash but a sample.
 _PRAGMAS = ("synchronous = off", "cache_size = -1000000")
 _STEP = 20_000
@@ -398,14 +400,18 @@ class SampleService:
         )
         personal = {"message": "Hello ${first_name}, come by at noon", "category": "marketing"}
         notice = {"message": "Come by at noon", "category": "transactional"}
-        kinds: Sequence[tuple[dict[str, Any], str | None]] = (
-            ({**personal, "audience": plain_tag(TAG).to_json()}, None),
-            ({**personal, "audience": narrow.to_json()}, None),
-            (notice, "\n".join(self._phones[:10_000])),
+        named = {"message": "Hello ${name}, come by at noon", "category": "transactional"}
+        phones = self._phones[:MAX_NUMBERS]
+        csv = "Mobile,name\n" + "".join(f"{phone},Anna\n" for phone in phones)
+        file = read_people_file([csv.encode()], "people.csv", encoding="utf-8", country=None)
+        kinds: Sequence[tuple[dict[str, Any], dict[str, Any]]] = (
+            ({**personal, "audience": plain_tag(TAG).to_json()}, {}),
+            ({**personal, "audience": narrow.to_json()}, {}),
+            (notice, {"numbers": "\n".join(phones)}),
+            (named, {"file": replace(file, is_chosen=True).to_json()}),
         )
         for number in range(_DRAFTS):
-            draft_id, (body, numbers) = make_id(self._now), kinds[number % len(kinds)]
-            columns = {"numbers": numbers}
+            draft_id, (body, columns) = make_id(self._now), kinds[number % len(kinds)]
             version = save_draft(self._ctx, draft_id, body, user=USER, columns=columns)
             if number == 0:
                 ask_approval(self._ctx, draft_id, version, user=USER)
