@@ -2,8 +2,6 @@
 
 import contextlib
 import json
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -13,8 +11,11 @@ from typing import Any
 
 import requests
 
-from tests.environ import ROOT, clean_environ
+from tests import fork_server
+from tests.commands import FLASK
+from tests.environ import clean_environ
 from tests.factories import settings
+from tests.fork_server import ForkedProcess
 from tests.sandbox_control import SandboxControl
 from tests.wire import unused_port
 
@@ -56,25 +57,20 @@ class LedgeredSandbox:
 def running_sandbox(folder: Path) -> Iterator[LedgeredSandbox]:
     """The sandbox as `flask sandbox --ledger` starts it, ready to answer."""
     port, file = unused_port(), folder / "ledger"
-    command = [sys.executable, "-m", "flask", "--app", "wsgi", "sandbox"]
-    with (folder / "output").open("wb") as output:
-        process = subprocess.Popen(
-            [*command, "--port", str(port), "--ledger", str(file)],
-            cwd=ROOT,
-            env=clean_environ(settings(DATABASE_URL=f"sqlite:///{folder / 'unused.db'}")),
-            stdout=output,
-            stderr=output,
-        )
+    process = fork_server.start(
+        [*FLASK, "sandbox", "--port", str(port), "--ledger", str(file)],
+        clean_environ(settings(DATABASE_URL=f"sqlite:///{folder / 'unused.db'}")),
+        folder / "output",
+    )
     try:
         url = f"http://127.0.0.1:{port}"
         _wait_until_serving(url, process, folder / "output")
         yield LedgeredSandbox(url, file)
     finally:
-        process.kill()
-        process.wait(10)
+        process.kill_group()
 
 
-def _wait_until_serving(url: str, process: subprocess.Popen[bytes], output: Path) -> None:
+def _wait_until_serving(url: str, process: ForkedProcess, output: Path) -> None:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         assert process.poll() is None, output.read_text()

@@ -4,11 +4,11 @@ import contextlib
 import os
 import shlex
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import redis
@@ -19,6 +19,7 @@ from app.config import read_config
 from app.sms.context import make_context
 from app.sms.operations.invariants import find_violations
 from tests import fork_server
+from tests.commands import run_command
 from tests.environ import ROOT, clean_environ
 from tests.factories import AUTH, settings
 from tests.fork_server import ForkedProcess
@@ -152,17 +153,9 @@ class Crew:
     def start_beat(self, **overrides: str) -> Hand:
         return self._start("beat", [], f"beat-{len(self.hands)}", overrides)
 
-    def run(self, line: str, **overrides: str) -> "subprocess.CompletedProcess[str]":
+    def run(self, line: str, **overrides: str) -> CompletedProcess[str]:
         """A line of the Procfile, to its end."""
-        return subprocess.run(
-            read_procfile(line),
-            cwd=ROOT,
-            env=self._environ(overrides),
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        return run_command(read_procfile(line), settings(**self.settings | overrides))
 
     def post(self, body: Any, **headers: str) -> requests.Response:
         assert self.web is not None
