@@ -27,8 +27,16 @@ def service(sandbox_server, sandbox, tmp_path):
         yield service
 
 
-def test_a_broadcast_goes_out(service, sandbox):
-    answer = service.post(broadcast_to(ANN))
+@pytest.fixture(scope="module")
+def shared(sandbox_server, tmp_path_factory):
+    """One service for all tests that do not stop it."""
+    output = tmp_path_factory.mktemp("shared") / "output"
+    with running(output, SINCH_REGION_URL=sandbox_server.url) as service:
+        yield service
+
+
+def test_a_broadcast_goes_out(shared, sandbox):
+    answer = shared.post(broadcast_to(ANN))
 
     assert answer.status_code == 202
     assert answer.json()["batch_id"] == sandbox.batches()[0]["id"]
@@ -43,15 +51,15 @@ def test_flask_run_works_too(sandbox_server, sandbox, tmp_path):
         assert service.post(broadcast_to(ANN)).status_code == 202
 
 
-def test_a_body_over_the_limit_is_refused_while_it_is_being_sent(service, sandbox):
-    answer = service.post(None, data=b"x" * 50_000_000, headers=AUTH | _json())
+def test_a_body_over_the_limit_is_refused_while_it_is_being_sent(shared, sandbox):
+    answer = shared.post(None, data=b"x" * 50_000_000, headers=AUTH | _json())
 
     assert answer.status_code == 413
     assert answer.json()["error"] == "Request body too large"
 
 
-def test_a_body_over_the_limit_without_a_length_is_refused(service):
-    answer = service.post(None, data=(b"x" * 1_000_000 for _ in range(50)), headers=AUTH | _json())
+def test_a_body_over_the_limit_without_a_length_is_refused(shared):
+    answer = shared.post(None, data=(b"x" * 1_000_000 for _ in range(50)), headers=AUTH | _json())
 
     assert answer.status_code == 413
 
@@ -60,10 +68,10 @@ def _json():
     return {"Content-Type": "application/json"}
 
 
-def test_a_body_in_broken_chunks_is_a_bad_request(service):
+def test_a_body_in_broken_chunks_is_a_bad_request(shared):
     key = f"X-API-Key: {AUTH['X-API-Key']}\r\n".encode()
     head = b"POST /api/broadcast HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-    address = ("127.0.0.1", int(service.url.rpartition(":")[2]))
+    address = ("127.0.0.1", int(shared.url.rpartition(":")[2]))
     answers = []
 
     for chunk in (b"zz\r\n", b"-5\r\n", b"5\r\n{}", b"2;a\0\r\n{}\r\n0\r\n\r\n"):
@@ -92,13 +100,13 @@ def test_clients_that_fall_silent_do_not_hold_the_threads_for_long(sandbox_serve
         assert [connection.recv(1000) for connection in silent] == [b""] * 6
 
 
-def test_ten_thousand_of_one_body_are_sent_to_in_the_background(service, sandbox):
+def test_ten_thousand_of_one_body_are_sent_to_in_the_background(shared, sandbox):
     numbers = many_numbers(10_000)
 
-    answer = service.post(broadcast_to(*numbers))
+    answer = shared.post(broadcast_to(*numbers))
 
     assert (answer.status_code, answer.json()["batch_id"]) == (202, None)
-    assert count_taken(_wait_for_end(service, answer)["counts"]) == 10_000
+    assert count_taken(_wait_for_end(shared, answer)["counts"]) == 10_000
     assert sandbox.posts() == 10
     assert sorted(sandbox.recipients()) == numbers
 
@@ -116,9 +124,9 @@ def _wait_for_end(service, answer, *, within_s=30):
     return shown
 
 
-def test_it_is_ready_once_it_works_in_the_background(service):
+def test_it_is_ready_once_it_works_in_the_background(shared):
     deadline = time.monotonic() + 10
-    while not (answer := requests.get(f"{service.url}/ready", timeout=5)).ok:
+    while not (answer := requests.get(f"{shared.url}/ready", timeout=5)).ok:
         assert time.monotonic() < deadline, answer.text
         time.sleep(0.05)
 
@@ -172,9 +180,9 @@ def test_as_many_workers_and_threads_as_asked_for(sandbox_server, sandbox, tmp_p
     assert len(workers) == 3
 
 
-def test_development_listens_on_this_machine_only(service):
+def test_development_listens_on_this_machine_only(shared):
     with pytest.raises(OSError):  # noqa: PT011  # refused or unreachable, as the machine has it
-        socket.create_connection((_outer_address(), int(service.url.rpartition(":")[2])), 1)
+        socket.create_connection((_outer_address(), int(shared.url.rpartition(":")[2])), 1)
 
 
 def _outer_address():
@@ -192,12 +200,12 @@ def test_no_control_socket_is_opened(sandbox_server, sandbox, tmp_path):
     assert "ontrol socket" not in service.output.read_text()
 
 
-def test_hundred_broadcasts_in_parallel_are_each_sent_once(service, sandbox):
+def test_hundred_broadcasts_in_parallel_are_each_sent_once(shared, sandbox):
     codes = []
     numbers = many_numbers(100)
 
     def send(number):
-        codes.append(service.post(broadcast_to(number)).status_code)
+        codes.append(shared.post(broadcast_to(number)).status_code)
 
     threads = [threading.Thread(target=send, args=(number,)) for number in numbers]
     for thread in threads:
