@@ -17,8 +17,6 @@ from app.db.schema import WrongDatabase
 from app.health import Readiness
 from app.metrics.process import count_process
 from app.sms.context import Context
-from app.worker.broker import make_celery, ping_broker
-from app.worker.celery_tasks import wake_report_workers, wake_workers
 from app.worker.loops import Loop
 from app.worker.threads import BackgroundThreads
 from app.worker.webhook_workers import WebhookWorkers
@@ -42,11 +40,7 @@ def start_background(app: Flask, config: Config) -> None:
     watch = Loop("readiness", lambda: _watch(readiness, ctx), delay_s=_WATCH_EVERY_S)
     watch.start()
     if config.background is Background.CELERY:
-        readiness.ping_broker = partial(ping_broker, make_celery(config))
-        app.extensions["wake_workers"] = app.extensions["wake_importer"] = _start_waker(
-            wake_workers
-        )
-        app.extensions["wake_report_worker"] = _start_waker(wake_report_workers)
+        _leave_work_to_celery(app, config, readiness)
         return
     webhook_workers = WebhookWorkers(ctx, app.extensions["webhook_client"])
     threads = BackgroundThreads(ctx, senders=config.sender_threads, webhook_workers=webhook_workers)
@@ -62,6 +56,16 @@ def choose_folder(config: Config) -> Path | None:
     """Return the folder in which processes count together; None if there is only one process."""
     is_alone = config.web_concurrency == 1 and config.background is Background.THREADS
     return None if is_alone else config.monitoring.metrics_dir
+
+
+def _leave_work_to_celery(app: Flask, config: Config, readiness: Readiness) -> None:
+    """Wake Celery's workers.  Without them, Celery would be a tenth of the time of the start."""
+    from app.worker.broker import make_celery, ping_broker  # noqa: PLC0415
+    from app.worker.celery_tasks import wake_report_workers, wake_workers  # noqa: PLC0415
+
+    readiness.ping_broker = partial(ping_broker, make_celery(config))
+    app.extensions["wake_workers"] = app.extensions["wake_importer"] = _start_waker(wake_workers)
+    app.extensions["wake_report_worker"] = _start_waker(wake_report_workers)
 
 
 def _watch(readiness: Readiness, ctx: Context) -> float:
