@@ -33,6 +33,11 @@ from app.db.engine import Database
 ADMIN = "Anna Norling"
 _SEED = 1
 _PEOPLE = 9_000
+_REGULARS = {
+    "any": ["customers"],
+    "none": ["crew"],
+    "where": [{"field": "attributes.visits", "op": "gte", "value": 3}],
+}
 _WITHIN_S = 120.0
 # What a process needs of the environment it was started in: no setting of ours is among it.
 _KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TERM", "TMPDIR", "VIRTUAL_ENV")
@@ -213,7 +218,7 @@ def _fill(people: list[Person], config: Config) -> str:
 
 
 def _add_people(caller: _Caller, people: list[Person]) -> None:
-    """Import people, and add templates and opt-outs."""
+    """Import people, and add templates, a saved audience and opt-outs."""
     _say(f"{len(people):,} made-up people are imported.")
     options = {"check_numbers": False, "types": {"visits": "number"}}
     made = caller.ask("POST", "/api/subscribers/imports", options)
@@ -223,6 +228,7 @@ def _add_people(caller: _Caller, people: list[Person]) -> None:
     for name, texts in _TEMPLATES.items():
         body = {"name": name, "texts": texts, "default_language": "en"}
         caller.ask("POST", "/api/templates", body)
+    caller.ask("POST", "/api/audiences", {"name": "regulars", "audience": _REGULARS})
     for person in people[: len(people) // 60]:
         note = {"phone": person["phone"], "note": "Asked at the counter"}
         caller.ask("POST", "/api/suppressions", note)

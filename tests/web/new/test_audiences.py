@@ -85,3 +85,13 @@ def test_a_chosen_tag_that_is_deleted_since_is_shown_and_named(author, caller):
     page = author.get(f"{draft}/audience")
     assert 'name="any" value="vip" checked' in page.text
     assert "There is no tag vip." in read_text(page)
+
+
+def test_hostile_values_of_a_saved_audience_are_text(author, caller):
+    where = [{"field": "attributes.city", "op": "eq", "value": "<script>x</script>"}]
+    caller.post("/api/audiences", {"name": "hostile", "audience": {"where": where}})
+
+    page = author.get("/audiences")
+
+    assert "city is &lt;script&gt;x&lt;/script&gt;" in page.text
+    assert "<script>x" not in page.text

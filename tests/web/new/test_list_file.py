@@ -89,6 +89,8 @@ def test_rows_with_errors_are_mended_or_left_out_on_purpose(sender, sandbox):
     assert "Besök: Empty, and the text has ${besok}." in read_text(refused)
     assert sender.get(f"{draft}/confirm").headers["Location"] == f"{draft}/audience"
     assert go(sender, draft, "skip").headers["Location"] == f"{draft}/when"
+    send(sender, f"{draft}/when", {"category": "transactional"})
+    assert "Send 2 texts" in read_text(sender.get(f"{draft}/confirm"))
     shown = read_text(sender.get(f"{draft}/audience"))
     assert "2 rows are left out because they cannot be sent to." in shown
     go(sender, draft, "look")
