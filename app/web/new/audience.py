@@ -180,8 +180,8 @@ def _change_file(draft: Any) -> Any:
     if sent := save(draft.public_id, {"audience": None}, **kept):
         return sent
     if errors:
-        reach = _count_file(draft, file)
-        return _show(find(draft.public_id), errors=errors, file=file, reach=reach, **_read_typed())
+        facts = _read_typed() | {"reach": _count_file(draft, file)}
+        return _show(find(draft.public_id), errors=errors, file=file, **facts)
     return (
         go_to_step(draft.public_id, "audience")
         if looks
@@ -224,7 +224,7 @@ def _read_conditions() -> tuple[list[dict[str, Any]], dict[str, str]]:
 
 
 def _read_typed() -> dict[str, Any]:
-    """Return the form as it was typed."""
+    """Return the form as it was typed, which is not right yet."""
     return {
         "kind": read_text("kind"),
         "chosen": {group: request.form.getlist(group) for group in _GROUPS},
@@ -232,6 +232,7 @@ def _read_typed() -> dict[str, Any]:
         "numbers": read_text("numbers"),
         "encoding": read_text("encoding"),
         "audience_name": read_text("audience_name"),
+        "reach": {"wrong": "It is counted again once this is right."},
     }
 
 
