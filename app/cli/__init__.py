@@ -32,6 +32,7 @@ _COMMANDS = {
     "audit": ("operate.audit", "The audit log: list, verify, export."),
     "users": ("operate.users", "Users of the pages: create, invite, role, reset, list."),
     "backup": ("operate.backups", "Backups of the database: create, verify, list, restore."),
+    "purge": ("operate.purge", "Delete texts, numbers and files whose time is over."),
     "db": ("operate.db", "The database: migrate, check, adopt, restore."),
     "sandbox": ("operate.sandbox", "Serve Sinch's API on loopback; no SMS is sent."),
     "subscribers": ("data.subscribers", "Subscribers: import and export them as CSV."),

@@ -11,14 +11,21 @@ from app.phone.allowed import NumberRules
 # The last look-up takes one more second: 25 in all, where routers time out at 30.
 _MAX_REQUEST_S = 24.0
 _MIN_BUDGET_S = 2.0
+_DAY_S = 86_400.0
+_MAX_KEPT_DAYS = 3_650
+# Sinch lists texts from phones for 14 days: one that was deleted earlier would be stored anew.
+_MIN_INBOUND_DAYS = 15
 _WAITS_WITH_CALLBACKS_S = (600.0, 1800.0, 3600.0, 3 * 3600.0, 6 * 3600.0)
 # Fields in seconds that no setting of their name changes.
 _NO_SETTING = (
     "budget_s",
     "called_back_waits_s",
     "pace_ahead_s",
+    "messages_kept_s",
+    "inbounds_kept_s",
     "events_kept_s",
     "idempotency_kept_s",
+    "drafts_kept_s",
     "commit_retry_s",
 )
 
@@ -46,23 +53,37 @@ class SendingRules:
     called_back_waits_s: tuple[float, ...] = report_waits_s
     report_margin_s: float = 6 * 3600.0
     list_inbounds_every_s: float = 300.0
-    events_kept_s: float = 2 * 86_400.0
     # Pauses of all sending
     retry_wait_max_s: float = 60.0
     probe_every_s: float = 30.0
     messages_per_second: float | None = None
     pace_ahead_s: float = 2.0
-    # Lifetime of broadcasts and keys
+    # Lifetime of broadcasts
     expire_after_s: float = 86_400.0
     max_start_delay_s: float = 3600.0
     repeat_window_s: float = 86_400.0
     repeat_share: float = 0.5
     # A draft of more people needs a second person's approval; by default none does.
     approval_above: int = 10**12
-    idempotency_kept_s: float = 30 * 86_400.0
+    # Retention
+    messages_kept_s: float = 30 * _DAY_S
+    inbounds_kept_s: float = 30 * _DAY_S
+    events_kept_s: float = 2 * _DAY_S
+    idempotency_kept_s: float = 30 * _DAY_S
+    drafts_kept_s: float = 90 * _DAY_S
     # Retries of a commit
     commit_retry_s: float = 20.0
     numbers: NumberRules = field(default_factory=NumberRules)
+
+    @property
+    def messages_kept_days(self) -> int:
+        """The days that texts and numbers of broadcasts are kept after all was reported."""
+        return round(self.messages_kept_s / _DAY_S)
+
+    @property
+    def inbounds_kept_days(self) -> int:
+        """The days that texts from phones are kept."""
+        return round(self.inbounds_kept_s / _DAY_S)
 
     @property
     def longest_report_wait_s(self) -> float:
@@ -79,6 +100,13 @@ def read_sending_rules(environ: Mapping[str, str]) -> SendingRules:
             named[name] = read(environ, name.upper(), value)
     rules = SendingRules(
         **named,
+        messages_kept_s=_read_days(environ, "MESSAGES_KEPT_DAYS", default.messages_kept_s),
+        inbounds_kept_s=_read_days(
+            environ, "INBOUNDS_KEPT_DAYS", default.inbounds_kept_s, lowest=_MIN_INBOUND_DAYS
+        ),
+        events_kept_s=_read_days(environ, "CALLBACKS_KEPT_DAYS", default.events_kept_s),
+        idempotency_kept_s=_read_days(environ, "IDEMPOTENCY_KEPT_DAYS", default.idempotency_kept_s),
+        drafts_kept_s=_read_days(environ, "DRAFTS_KEPT_DAYS", default.drafts_kept_s),
         budget_s=read_seconds(environ, "SEND_BUDGET_S", default.budget_s),
         called_back_waits_s=read_waits(
             environ, "REPORT_WAITS_S", _choose_called_back_waits(environ, default)
@@ -92,6 +120,14 @@ def read_sending_rules(environ: Mapping[str, str]) -> SendingRules:
     )
     _reject_unsafe(rules)
     return rules
+
+
+def _read_days(
+    environ: Mapping[str, str], name: str, default_s: float, *, lowest: int = 1
+) -> float:
+    """Read days.  Returns seconds."""
+    default = round(default_s / _DAY_S)
+    return read_int(environ, name, default, lowest=lowest, highest=_MAX_KEPT_DAYS) * _DAY_S
 
 
 def _choose_called_back_waits(

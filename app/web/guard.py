@@ -259,6 +259,10 @@ def _describe_frame() -> dict[str, Any]:
         "is_sandbox": current_app.config["IS_SANDBOX"],
         # A function: a region that polls is shown without the frame.
         "read_service": partial(_read_service, ctx, is_let_in=is_let_in),
+        "kept_days": {
+            "messages": ctx.rules.messages_kept_days,
+            "inbounds": ctx.rules.inbounds_kept_days,
+        },
         "now": ctx.now(),
     }
 

@@ -17,19 +17,16 @@ from loguru import logger
 
 from app.accounts.sessions import purge_old_sessions
 from app.operate.audit import seal_entries
+from app.retention import purge_due
 from app.sms.analytics.inbound_rollup import roll_up_inbounds
 from app.sms.analytics.rollup import roll_up_batches
 from app.sms.audience.plan import find_unplanned, plan_broadcast
 from app.sms.broadcasts.canary import judge_canaries
 from app.sms.broadcasts.control import cancel_at_sinch, cancel_duplicate_batches
-from app.sms.broadcasts.idempotency import purge_old_keys
 from app.sms.broadcasts.schedule import expire_overdue_broadcasts, start_due_broadcasts
-from app.sms.caps.budget import purge_old_uses
 from app.sms.context import Context
 from app.sms.dispatch.circuit_breaker import probe_circuit, retry_held
 from app.sms.dispatch.submit import expire_leases
-from app.sms.drafts.store import purge_old_drafts
-from app.sms.eligibility.frequency_cap import purge_old_sends
 from app.sms.inbound.double_opt_in import request_confirmations
 from app.sms.inbound.receive import fetch_inbounds_when_due
 from app.sms.lifecycle.finalize import finalize_stale
@@ -40,8 +37,6 @@ from app.sms.privacy.erase import continue_erasures
 from app.sms.recovery.unknown_outcome import escalate_overdue, reconcile_due_batches
 from app.sms.reports.reconcile import fetch_due_reports
 from app.subscribers.imports.job import work_imports
-from app.subscribers.imports.service import purge_imports
-from app.webhooks.incoming.apply import purge_dead_letters
 
 
 def check_consistency(ctx: Context) -> None:
@@ -50,11 +45,6 @@ def check_consistency(ctx: Context) -> None:
     for violation in violations:
         logger.bind(violation=violation).error("a consistency check failed")
     record_consistency(ctx, violations)
-
-
-def purge_old_imports(ctx: Context) -> None:
-    """Delete the files of imports that ended IMPORT_KEPT_DAYS ago."""
-    purge_imports(ctx.subscriber_context)
 
 
 def purge_sign_ins(ctx: Context) -> None:
@@ -83,17 +73,12 @@ EVERY_SWEEP: tuple[Callable[[Context], object], ...] = (
     record_heartbeat,
 )
 EVERY_MINUTE: tuple[Callable[[Context], object], ...] = (
-    purge_old_keys,
-    purge_dead_letters,
-    purge_old_sends,
-    purge_old_uses,
-    purge_old_imports,
     purge_sign_ins,
-    purge_old_drafts,
     request_confirmations,
     check_consistency,
     continue_erasures,
     seal_audit_log,
+    purge_due,
 )
 
 
@@ -103,7 +88,7 @@ def sweep(ctx: Context) -> None:
 
 
 def run_maintenance(ctx: Context) -> None:
-    """Purge old rows, ask for confirmations, check the invariants and continue erasures."""
+    """Ask for confirmations, check the invariants, continue erasures and delete old data."""
     _run_jobs(ctx, EVERY_MINUTE)
 
 

@@ -194,7 +194,7 @@ def test_every_error_answer_is_documented_in_the_one_shape(service):
     }  # fmt: skip
     ours = {"Error", "BroadcastRefused", "BroadcastDuplicated", "BroadcastFailed"}
     ours |= {"SubscriberConflict", "BulkRefused", "ImportConflict"}
-    ours |= {"BroadcastConflict", "BatchConflict", "EndpointConflict", "ResendConflict"}
+    ours |= {"BroadcastConflict", "BatchConflict", "EndpointConflict", "ResendConflict", "Purged"}
     assert set(errors.values()) == ours | {"Ready"}
     guarded = {path for path in document["paths"] if path.startswith("/api/")}
     assert {(path, status) for path in guarded for status in ("401", "403", "429", "503")} <= set(

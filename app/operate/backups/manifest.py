@@ -28,13 +28,14 @@ class BackupFailed(ClarionError):
 class Contents:
     """Contents of a snapshot of the database.
 
-    `violations` are the checks of its counts that fail; None for tables of an older version, which
-    this program cannot check.
+    `audit_head` is the hash of the last seal of the audit log.  `violations` are the checks of its
+    counts that fail.  Both are None for tables of an older version, which this program cannot read.
     """
 
     revision: str
     instance_id: str | None
     rows: Mapping[str, int]
+    audit_head: str | None
     violations: list[str] | None
 
 

@@ -61,6 +61,8 @@ def _restore_sqlite(ctx: Context, path: Path, *, actor: str, inbounds: bool) -> 
             in_doubt = _enter(replace(ctx, db=db), actor=actor, inbounds=inbounds)
         finally:
             db.close()
+        if os.path.exists(f"{part}-wal"):
+            raise BackupFailed("The backup was not restored: another process has it open")
         sync(part)
         part.rename(target)
         sync(target.parent)

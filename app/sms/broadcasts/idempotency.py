@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Row, and_, bindparam, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from app.db.base import table_of
+from app.db.old_rows import OldRows
 from app.db.prepared import Prepared
 from app.errors import BadInput, KeyMisused, RequestRunning
 from app.sms.context import Context
@@ -161,11 +162,10 @@ def keep_answer(
     _KEEP_ANSWER.change(tx, values)
 
 
-def purge_old_keys(ctx: Context) -> None:
-    """Delete keys that are older than 30 days."""
+def old_keys(ctx: Context) -> OldRows:
+    """Return the keys that are older than IDEMPOTENCY_KEPT_DAYS."""
     oldest = ctx.seconds_from_now(-ctx.rules.idempotency_kept_s)
-    with ctx.db.write() as tx:
-        tx.execute(delete(_KEYS).where(_KEYS.c.created_at <= oldest))
+    return OldRows(_KEYS, _KEYS.c.created_at <= oldest)
 
 
 def _running_s(ctx: Context) -> float:

@@ -27,7 +27,7 @@ from app.sms.lifecycle.counts import (
     status_before_batching,
 )
 from app.sms.lifecycle.finalize import lock_broadcast
-from app.sms.lifecycle.find import find_broadcast
+from app.sms.lifecycle.find import find_broadcast, require_kept
 from app.sms.lifecycle.latency import NONE
 from app.sms.models.batch import Batch, Message
 from app.sms.models.broadcast import Broadcast, Chunk
@@ -54,8 +54,8 @@ def resend_undelivered(
 ) -> dict[str, Any]:
     """Create a broadcast for unreached recipients: those a retry may help, or all.
 
-    Returns the answer.  Raises NotFound; Conflict for a broadcast that has not completed or was
-    resent before; BadInput without such recipients; and the errors of find_replay.
+    Returns the answer.  Raises NotFound; Purged; Conflict for a broadcast that has not completed or
+    was resent before; BadInput without such recipients; and the errors of find_replay.
     """
     if key and (answer := _find_answer(ctx, key, client)):
         return answer
@@ -94,6 +94,7 @@ def _find_answer(ctx: Context, key: RequestKey, client: str) -> dict[str, Any] |
 
 def _require_resendable(tx: Connection, original: Row[Any]) -> None:
     """Raise Conflict for a broadcast that has not completed or was resent before."""
+    require_kept(original)
     status = original.status.value
     if original.completed_at is None:
         raise Conflict(

@@ -228,6 +228,10 @@ class BroadcastViewSchema(Schema):
     first_submitted_at = fields.DateTime(required=True, allow_none=True, format="iso")
     completed_at = fields.DateTime(required=True, allow_none=True, format="iso")
     all_reported_at = fields.DateTime(required=True, allow_none=True, format="iso")
+    kept_until = _nullable_time(
+        "When its text and numbers will be deleted; null before all is reported, and after."
+    )
+    purged_at = _nullable_time("When its text and numbers were deleted; its counts are kept.")
     resend_of = fields.String(
         required=True,
         allow_none=True,

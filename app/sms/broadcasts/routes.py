@@ -29,8 +29,10 @@ from app.sms.current import current_context
 from app.sms.models.states import Category
 from app.sms.request.error_schemas import (
     NO_RECIPIENTS,
+    PURGED,
     BroadcastConflictSchema,
     BroadcastRefusedSchema,
+    PurgedSchema,
 )
 from app.sms.request.model import BroadcastRequest
 from app.sms.request.schemas import BroadcastSchema, TagBroadcastSchema
@@ -170,6 +172,7 @@ def cancel_broadcast(options: dict[str, Any], broadcast_id: str) -> dict[str, An
     "/broadcasts/<broadcast_id>/resend-undelivered", methods=["POST"], parameters=[IDEMPOTENCY_KEY]
 )
 @blueprint.error_response(HTTPStatus.CONFLICT, _RESEND_CONFLICT, ResendConflictSchema)
+@blueprint.error_response(HTTPStatus.GONE, PURGED, PurgedSchema)
 @blueprint.error_response(HTTPStatus.UNPROCESSABLE_ENTITY)
 @require_api_key(KeyScope.SEND)
 @blueprint.arguments(ResendSchema(), required=False, example={"include_permanent": False})

@@ -30,6 +30,8 @@ def show_view(view: BroadcastView, *, production: bool) -> dict[str, Any]:
         "first_submitted_at": row.first_submitted_at,
         "completed_at": row.completed_at,
         "all_reported_at": row.all_reported_at,
+        "kept_until": view.kept_until,
+        "purged_at": row.purged_at,
         "resend_of": view.resend_of,
         "recipients": row.recipients + row.invalid,
         "duplicates_removed": row.duplicates,

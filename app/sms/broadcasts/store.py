@@ -157,6 +157,7 @@ def make_row(
         "resolving": chunks is None,
         "texts": dict(request.texts) or None,
         "resend_of": resend_of,
+        "is_purged": False,
     }
 
 

@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Row, and_, bindparam, case, func, or_, select
@@ -77,7 +77,8 @@ class BroadcastView:
     are batches by state; `cancel_requests` are the recipients of batches that Sinch was to cancel,
     by what came of it; `exclusions` are excluded and deferred recipients by reason and end;
     `resend_of` is the broadcast whose unreached recipients this one is for; `progress` is left out
-    of the answer to a request.
+    of the answer to a request; `kept_until` is when its text and numbers will be deleted, None
+    while that is not known and after it was done.
     """
 
     row: Row[Any]
@@ -90,6 +91,7 @@ class BroadcastView:
     exclusions: list[dict[str, Any]]
     resend_of: str | None
     progress: Progress
+    kept_until: datetime | None
 
     @property
     def stopped_at_sinch(self) -> int:
@@ -184,9 +186,17 @@ def _view(
                 exclusions=exclusions[row.id],
                 resend_of=public_ids.get(row.resend_of),
                 progress=progress.get(row.id, Progress()),
+                kept_until=_find_kept_until(ctx, row),
             )
         )
     return views
+
+
+def _find_kept_until(ctx: Context, row: Row[Any]) -> datetime | None:
+    if row.all_reported_at is None or row.purged_at is not None:
+        return None
+    until: datetime = row.all_reported_at + timedelta(seconds=ctx.rules.messages_kept_s)
+    return until
 
 
 def _count_cancel_requests(

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Row, Table, bindparam, delete, insert, select
 
 from app.db.base import table_of
 from app.db.engine import insert_new
+from app.db.old_rows import OldRows
 from app.db.prepared import Prepared
 from app.phone.country import find_country
 from app.sms.caps.prices import PriceTable, read_prices
@@ -214,10 +215,9 @@ def forget_use(tx: Connection, batch_id: int) -> None:
     tx.execute(delete(_USES).where(_USES.c.batch_id == batch_id))
 
 
-def purge_old_uses(ctx: Context) -> None:
-    """Delete the uses of periods that have ended."""
-    with ctx.db.write() as tx:
-        tx.execute(delete(_USES).where(_USES.c.at < ctx.now() - _USES_KEPT))
+def old_uses(ctx: Context) -> OldRows:
+    """Return the uses of periods that have ended."""
+    return OldRows(_USES, _USES.c.at < ctx.now() - _USES_KEPT)
 
 
 def _make_limit(cap: Row[Any], counter: Row[Any] | None, now: datetime) -> _Limit:

@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, delete, insert, or_, select, update
 
 from app.db.base import table_of
+from app.db.old_rows import OldRows
 from app.errors import Conflict, NotFound
 from app.ids import ID_CHARACTERS
 from app.pagination import Page, make_page
@@ -19,7 +19,6 @@ from app.sms.models.draft import StoredDraft
 _MAX_TITLE = 48
 _UNTITLED = "Without a text"
 # Days after its last change until a draft is deleted: it contains numbers and names.
-KEPT_DAYS = 90
 _DRAFTS, _BROADCASTS = table_of(StoredDraft), table_of(Broadcast)
 _ID = re.compile(rf"[0-9a-hjkmnp-tv-z]{{{ID_CHARACTERS}}}")
 _NOT_APPROVED = {"asked_at": None, "asked_by": None, "approved_at": None, "approved_by": None}
@@ -133,11 +132,14 @@ def forget_in_drafts(tx: Connection, phone: str) -> None:
             tx.execute(ours.values(**left, version=_DRAFTS.c.version + 1))
 
 
-def purge_old_drafts(ctx: Context) -> int:
-    """Delete drafts that were not changed for 90 days, sent or not.  Returns how many."""
-    oldest = ctx.now() - timedelta(days=KEPT_DAYS)
-    with ctx.db.write() as tx:
-        return tx.execute(delete(_DRAFTS).where(_DRAFTS.c.changed_at < oldest)).rowcount
+def old_drafts(ctx: Context) -> OldRows:
+    """Return the drafts that were not changed for DRAFTS_KEPT_DAYS, sent or not."""
+    return OldRows(_DRAFTS, _DRAFTS.c.changed_at < ctx.seconds_from_now(-ctx.rules.drafts_kept_s))
+
+
+def delete_draft_of(tx: Connection, broadcast_id: int) -> None:
+    """Delete the draft that became a broadcast."""
+    tx.execute(delete(_DRAFTS).where(_DRAFTS.c.broadcast_id == broadcast_id))
 
 
 def make_title(message: str) -> str:

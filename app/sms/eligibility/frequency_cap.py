@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, delete, text
+from sqlalchemy import Connection, text
 
 from app.db.base import table_of
 from app.db.engine import make_upserts
+from app.db.old_rows import OldRows
 from app.sms.context import Context
 from app.sms.models.batch import MarketingSend
 
@@ -32,7 +33,6 @@ def record_marketing_sends(
         tx.execute(_RECORD[tx.dialect.name], rows)
 
 
-def purge_old_sends(ctx: Context) -> None:
-    """Delete the sends that are older than twice the cap's period."""
-    with ctx.db.write() as tx:
-        tx.execute(delete(_SENDS).where(_SENDS.c.at < ctx.now() - 2 * CAP_PERIOD))
+def old_sends(ctx: Context) -> OldRows:
+    """Return the sends that are older than twice the cap's period."""
+    return OldRows(_SENDS, _SENDS.c.at < ctx.now() - 2 * CAP_PERIOD)

@@ -16,7 +16,7 @@ from app.pagination import Page
 from app.sms.audience.chunks import CHUNKS_AT_ONCE, is_from_lookup
 from app.sms.context import Context
 from app.sms.lifecycle.counts import STATUS_BY_BATCH_STATE, status_before_batching
-from app.sms.lifecycle.find import find_broadcast
+from app.sms.lifecycle.find import find_broadcast, require_kept
 from app.sms.messages.queries import ALL, MessageFilter, select_messages
 from app.sms.models.states import FINAL, ExclusionReason
 from app.sms.models.statuses import MessageStatus
@@ -64,8 +64,9 @@ def list_messages(
     limit: int = 100,
     wanted: MessageFilter = ALL,
 ) -> Page[MessageView]:
-    """List the wanted messages, in the order they are sent.  Raises NotFound.
+    """List the wanted messages, in the order they are sent.
 
+    Raises NotFound, and Purged for a broadcast whose numbers were deleted.
     The cursor is a position in the audience and never contains a number, since URLs are logged.  A
     page may have fewer messages than `limit`, even none, and a cursor all the same.
     """
@@ -82,7 +83,8 @@ def list_in(
     limit: int = 100,
     wanted: MessageFilter = ALL,
 ) -> Page[MessageView]:
-    """List the wanted messages of a broadcast that this transaction has read."""
+    """List the wanted messages of a broadcast that this transaction has read.  Raises Purged."""
+    require_kept(broadcast)
     position, from_unsorted = _parse_cursor(cursor)
     unsorted = _is_large(broadcast) and broadcast.planned == 0
     # Sorting changes every position.
@@ -103,6 +105,7 @@ def read_messages(
     """
     with ctx.db.read() as tx:
         broadcast = find_broadcast(tx, ctx, public_id)
+    require_kept(broadcast)
     if _is_large(broadcast) and broadcast.planned == 0 and broadcast.status not in FINAL:
         raise Conflict(
             "The recipients are being sorted: try again in a moment.",

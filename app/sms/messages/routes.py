@@ -22,7 +22,7 @@ from app.sms.messages.schemas import (
     show_messages,
 )
 from app.sms.messages.search import search_messages as find_messages
-from app.sms.request.error_schemas import BroadcastConflictSchema
+from app.sms.request.error_schemas import PURGED, BroadcastConflictSchema, PurgedSchema
 
 blueprint = Blueprint(
     "messages",
@@ -38,6 +38,7 @@ blueprint = Blueprint(
     "A large audience is being sorted; retry after `Retry-After` seconds.",
     BroadcastConflictSchema,
 )
+@blueprint.error_response(HTTPStatus.GONE, PURGED, PurgedSchema)
 @require_api_key(KeyScope.READ)
 @blueprint.arguments(MessageFileSchema(), location="query")
 @blueprint.response(
@@ -63,6 +64,7 @@ def search_messages(query: dict[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.route("/broadcasts/<broadcast_id>/messages", methods=["GET"])
+@blueprint.error_response(HTTPStatus.GONE, PURGED, PurgedSchema)
 @require_api_key(KeyScope.READ_NUMBERS)
 @blueprint.arguments(MessageQuerySchema(), location="query")
 @blueprint.response(HTTPStatus.OK, MessagePageSchema)

@@ -25,8 +25,9 @@ from app.sms.models.states import BroadcastStatus
 from app.sms.models.statuses import MessageStatus
 
 _NOT_FOUND = (
-    "No stored broadcast sent anything to this number: it was in no request, or it was written in "
-    "another way and removed as invalid."
+    "No stored broadcast sent anything to this number: it was in no request, it was written in "
+    "another way and removed as invalid, or its broadcast was deleted. Texts and numbers are kept "
+    "for {days} days after all is reported."
 )
 _IMPROBABLE = " The number fits no known numbering plan: check it for a typing error."
 
@@ -56,7 +57,7 @@ def search_messages(
         messages = [_serialize(tx, row, recipient) for row in page.rows]
     return {
         "recipient": recipient,
-        "explanation": _explain(recipient, messages) if cursor is None else None,
+        "explanation": _explain(ctx, recipient, messages) if cursor is None else None,
         "messages": messages,
         "cursor": page.cursor,
     }
@@ -157,10 +158,12 @@ def _fill(tx: Connection, row: Row[Any], recipient: str) -> str:
     return fill_text(text, {**(row.options.get("defaults") or {}), **own})
 
 
-def _explain(recipient: str, messages: list[dict[str, Any]]) -> str:
+def _explain(ctx: Context, recipient: str, messages: list[dict[str, Any]]) -> str:
     if not messages:
         improbable = not inspect_number(recipient).valid
-        return _NOT_FOUND + (_IMPROBABLE if improbable else "")
+        return _NOT_FOUND.format(days=ctx.rules.messages_kept_days) + (
+            _IMPROBABLE if improbable else ""
+        )
     newest = messages[0]
     created = f"{newest['created_at']:%Y-%m-%d %H:%M} UTC"
     if newest["status"] == MessageStatus.DELIVERED.value:

@@ -62,6 +62,9 @@ class Broadcast(Base):
     resolved_to: Mapped[str | None] = mapped_column(String(16))
     # Text, encoding and parts by language, if there are translations.
     texts: Mapped[dict[str, Any] | None]
+    # Since when its text and numbers are being deleted, and whether all of them are.
+    purged_at: Mapped[datetime | None]
+    is_purged: Mapped[bool] = mapped_column(default=False, server_default=sql("false"))
     # The broadcast to whose undelivered recipients this one is sent again.
     resend_of: Mapped[int | None] = mapped_column(BigId)
 
@@ -75,6 +78,12 @@ class Broadcast(Base):
             "ix_broadcasts_unsettled",
             "id",
             where="completed_at IS NOT NULL AND all_reported_at IS NULL",
+        ),
+        # Few broadcasts have all their reports and still their numbers.
+        partial_index(
+            "ix_broadcasts_to_purge",
+            "all_reported_at",
+            where="all_reported_at IS NOT NULL AND is_purged = false",
         ),
         # The search for a number reads the chunks of each of these.
         partial_index("ix_broadcasts_to_many", "id", where="recipients > 1"),

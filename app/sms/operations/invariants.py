@@ -112,6 +112,13 @@ _ENDS_BY_ITSELF = [status for status in FINAL if status is not BroadcastStatus.C
 _AWAITED = select(Batch.id).where(
     Batch.broadcast_id == Broadcast.id, Batch.state.in_(AT_SINCH), Batch.ended < Batch.size
 )
+# Broadcasts whose messages were deleted, or are being deleted; their counts stay.
+_PURGED = select(Broadcast.id).where(Broadcast.purged_at.is_not(None))
+_COUNTED_ENDED = (
+    select(func.coalesce(func.sum(DeliveryCount.messages), 0))
+    .where(DeliveryCount.broadcast_id == Broadcast.id, DeliveryCount.status.in_(ENDED))
+    .scalar_subquery()
+)
 _MESSAGES = _count_messages()
 _ENDED = _count_messages(Message.status.in_(ENDED))
 
@@ -196,6 +203,7 @@ _THOROUGH_CHECKS: tuple[tuple[Executable, str], ...] = (
         select(Batch.id, Batch.size, _MESSAGES.c.messages)
         .outerjoin(_MESSAGES, _MESSAGES.c.batch_id == Batch.id)
         .where(Batch.state != _S.SPLIT, func.coalesce(_MESSAGES.c.messages, 0) != Batch.size)
+        .where(Batch.broadcast_id.not_in(_PURGED))
         .limit(_SHOWN),
         "batch {id}: {messages} messages for {size} recipients",
     ),
@@ -204,8 +212,34 @@ _THOROUGH_CHECKS: tuple[tuple[Executable, str], ...] = (
         select(Batch.id, Batch.ended, _ENDED.c.messages)
         .outerjoin(_ENDED, _ENDED.c.batch_id == Batch.id)
         .where(func.coalesce(_ENDED.c.messages, 0) != Batch.ended)
+        .where(Batch.broadcast_id.not_in(_PURGED))
         .limit(_SHOWN),
         "batch {id}: {messages} messages have ended, {ended} are counted",
+    ),
+    # The batches of a purged broadcast have ended as often as its delivery counts say.
+    (
+        select(
+            Broadcast.public_id, _COUNTED_ENDED.label("counted"), _sum(Batch.ended).label("ended")
+        )
+        .where(Broadcast.purged_at.is_not(None), _sum(Batch.ended) != _COUNTED_ENDED)
+        .limit(_SHOWN),
+        "broadcast {public_id}: purged, {ended} messages have ended, {counted} are counted",
+    ),
+    # Nothing of the numbers and texts of a purged broadcast is left.
+    (
+        select(Broadcast.public_id)
+        .where(Broadcast.is_purged)
+        .where(
+            or_(
+                Broadcast.text != "",
+                select(Message.broadcast_id).where(Message.broadcast_id == Broadcast.id).exists(),
+                select(Chunk.number)
+                .where(Chunk.broadcast_id == Broadcast.id, Chunk.recipients != "")
+                .exists(),
+            )
+        )
+        .limit(_SHOWN),
+        "broadcast {public_id}: purged, but a text or number is left",
     ),
     # No delivery count is below 0.
     (
@@ -217,7 +251,7 @@ _THOROUGH_CHECKS: tuple[tuple[Executable, str], ...] = (
 _CODE = func.coalesce(Message.code, NONE)
 _REPORTED = (
     select(Message.broadcast_id, Message.status, _CODE, func.count())
-    .where(Message.status.is_not(None))
+    .where(Message.status.is_not(None), Message.broadcast_id.not_in(_PURGED))
     .group_by(Message.broadcast_id, Message.status, _CODE)
 )
 _COUNTED = (
@@ -227,6 +261,7 @@ _COUNTED = (
         DeliveryCount.code,
         func.sum(DeliveryCount.messages),
     )
+    .where(DeliveryCount.broadcast_id.not_in(_PURGED))
     .group_by(DeliveryCount.broadcast_id, DeliveryCount.status, DeliveryCount.code)
     .having(func.sum(DeliveryCount.messages) != 0)
 )

@@ -75,4 +75,4 @@ def _read_recipients(ctx: Context) -> Iterator[set[str]]:
     key = chunks.c.broadcast_id, chunks.c.number
     query = select(*key, chunks.c.recipients)
     for rows in read_pages(ctx.db, query, *key, size=_CHUNK_PAGE_SIZE):
-        yield {phone for row in rows for phone in row.recipients.split("\n")}
+        yield {phone for row in rows for phone in row.recipients.split("\n") if phone}

@@ -10,14 +10,19 @@ from app.sinch.schemas import BatchReport
 from app.sms.audience.chunks import load_batch_recipients
 from app.sms.context import Context
 from app.sms.models.batch import Batch
+from app.sms.models.broadcast import Broadcast
 from app.sms.models.statuses import MessageStatus, translate_status
 from app.sms.reports.record import DeliveryReport
 
-_BATCHES = table_of(Batch)
-_REPORTED_BATCH = select(_BATCHES).where(
-    or_(
-        _BATCHES.c.client_reference == bindparam("reference"),
-        _BATCHES.c.sinch_id == bindparam("sinch_id"),
+_BATCHES, _BROADCASTS = table_of(Batch), table_of(Broadcast)
+_REPORTED_BATCH = (
+    select(_BATCHES, _BROADCASTS.c.purged_at)
+    .join(_BROADCASTS, _BROADCASTS.c.id == _BATCHES.c.broadcast_id)
+    .where(
+        or_(
+            _BATCHES.c.client_reference == bindparam("reference"),
+            _BATCHES.c.sinch_id == bindparam("sinch_id"),
+        )
     )
 )
 _REPORT_DUE_NOW = (
@@ -40,6 +45,9 @@ def read_summary(tx: Connection, report: BatchReport) -> Iterator[DeliveryReport
     batch = _find_batch(tx, report)
     if batch is None:
         # A report without a recipient: postponed, or a dead letter about a foreign batch.
+        yield _make_report(report, "", MessageStatus.SUBMITTED, None)
+        return
+    if batch.purged_at is not None:
         yield _make_report(report, "", MessageStatus.SUBMITTED, None)
         return
     recipients = load_batch_recipients(tx, batch).recipients

@@ -41,7 +41,7 @@ _REPORTED = select(
         _BATCHES.c.sinch_id.in_(bindparam("sinch_ids", expanding=True)),
     )
 )
-_START = select(_BROADCASTS.c.created_at, _BROADCASTS.c.send_at).where(
+_START = select(_BROADCASTS.c.created_at, _BROADCASTS.c.send_at, _BROADCASTS.c.purged_at).where(
     _BROADCASTS.c.id == bindparam("broadcast_id")
 )
 _OF_BROADCAST = select(_MESSAGES).where(_MESSAGES.c.broadcast_id == bindparam("broadcast_id"))
@@ -170,6 +170,8 @@ def _record_broadcast(
     now = ctx.now()
     status = read_status(tx, broadcast_id)
     sent = tx.execute(_START, {"broadcast_id": broadcast_id}).one()
+    if sent.purged_at is not None:
+        return  # its counts are final: its messages are being deleted
     start = sent.send_at or sent.created_at
     changes = _Changes()
     best = {respell(phone): report for phone, report in best.items()} | dict(best)

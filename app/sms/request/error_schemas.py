@@ -30,3 +30,12 @@ class BroadcastConflictSchema(ErrorSchema):
     """409: the broadcast's status does not allow the action."""
 
     status = fields.String(required=True, validate=validate.OneOf(STATUSES))
+
+
+class PurgedSchema(ErrorSchema):
+    """410: the text and the numbers of the broadcast were deleted."""
+
+    purged_at = fields.DateTime(required=True, format="iso")
+
+
+PURGED = "Its text and numbers were deleted when their time was over; its counts are kept."

@@ -203,6 +203,16 @@ def purge_imports(ctx: SubscriberContext) -> int:
     return purge_completed(ctx, before=before)
 
 
+def count_old_imports(ctx: SubscriberContext) -> int:
+    """Return how many imports ended long enough ago to be deleted with their refusals."""
+    before = ctx.now() - timedelta(days=ctx.rules.import_kept_days)
+    query = select(func.count()).where(
+        _IMPORTS.c.purged_at.is_(None), _IMPORTS.c.completed_at < before
+    )
+    with ctx.db.read() as tx:
+        return int(tx.execute(query).scalar_one())
+
+
 def purge_completed(ctx: SubscriberContext, *, before: datetime) -> int:
     """Delete files and refusals of at most 100 imports that ended before.  Returns how many."""
     query = select(_IMPORTS.c.id).where(

@@ -31,6 +31,7 @@ def list_events(view: BroadcastView, history: Iterable[HistoryEntry]) -> list[di
         (last if row.status in FINAL else None, "The last text was handed to Sinch."),
         (row.completed_at, "Nothing was left to send."),
         (row.all_reported_at, "All reports were in."),
+        (row.purged_at, "Its text and numbers were deleted."),
         *((entry.at, describe_entry(entry)) for entry in history),
     ]
     # What happened at the same moment is told in the order of the list.

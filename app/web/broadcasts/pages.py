@@ -229,6 +229,8 @@ def _describe(broadcast_id: str) -> dict[str, Any]:
         "id": row.public_id,
         "name": name_broadcast(view),
         "text": row.text,
+        "purged_at": row.purged_at,
+        "kept_until": view.kept_until,
         "sender": row.sender,
         "client": row.client,
         "created_by": row.created_by,
@@ -268,7 +270,7 @@ def _describe_resend(view: BroadcastView, accounting: Accounting) -> dict[str, A
     """Return how many of those not reached are worth another try, or who has sent it again."""
     lines = [line for line in accounting.lines if line.kind == "not-reached"]
     figure = sum(sub.figure for line in lines for sub in line.subs if sub.again)
-    if not figure or view.row.completed_at is None:
+    if not figure or view.row.completed_at is None or view.row.purged_at is not None:
         return None
     resent = find_resend(current_context(), view.row.public_id)
     return {

@@ -70,6 +70,8 @@ def export_people(broadcast_id: str) -> Response:
 
 def link_people(view: BroadcastView, line: AccountingLine) -> str | None:
     """Return the page of exactly the people of a line; None if no filter finds just them."""
+    if view.row.purged_at is not None:
+        return None
     wanted = MessageFilter(line.statuses, line.code, line.exclusion_reason)
     return _link(view.row.public_id, wanted) if _count(view, wanted) == line.figure else None
 

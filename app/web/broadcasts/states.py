@@ -44,7 +44,8 @@ def name_broadcast(view: BroadcastView) -> str:
 
 def name_row(row: Row[Any]) -> str:
     """Return the name of the broadcast of a row with its reference and text."""
-    return str(row.reference) if row.reference else make_title(row.text)
+    kept = make_title(row.text) if row.text else "A broadcast whose text was deleted"
+    return str(row.reference) if row.reference else kept
 
 
 def say_audience(view: BroadcastView, accounting: Accounting) -> str:

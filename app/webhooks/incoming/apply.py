@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Row, bindparam, delete, or_, select, update
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from app.db.base import table_of
+from app.db.old_rows import OldRows
 from app.failpoints import failpoints
 from app.sinch.callbacks import Callback, UnreadableCallback, parse_callback
 from app.sinch.schemas import BatchReport, SinchInbound
@@ -210,11 +211,8 @@ def _postpone(tx: Connection, event_id: int, not_before: datetime) -> None:
     tx.execute(event.values(tries=_EVENTS.c.tries + 1, not_before=not_before))
 
 
-def purge_dead_letters(ctx: Context) -> int:
-    """Delete dead letters older than `events_kept_s`.  Returns how many."""
-    old = delete(_EVENTS).where(
-        _EVENTS.c.dead_letter_reason.is_not(None),
-        _EVENTS.c.received_at < ctx.seconds_from_now(-ctx.rules.events_kept_s),
-    )
-    with ctx.db.write() as tx:
-        return tx.execute(old).rowcount
+def old_dead_letters(ctx: Context) -> OldRows:
+    """Return the dead letters that are older than CALLBACKS_KEPT_DAYS."""
+    oldest = ctx.seconds_from_now(-ctx.rules.events_kept_s)
+    is_dead = _EVENTS.c.dead_letter_reason.is_not(None)
+    return OldRows(_EVENTS, is_dead & (_EVENTS.c.received_at < oldest))

@@ -15,6 +15,7 @@ from loguru import logger
 from sqlalchemy import Row, delete, select
 
 from app.db.base import table_of
+from app.db.old_rows import GROUP, OldRows, Stop, never
 from app.sms.context import Context
 from app.sms.models.reports import OutboxEvent
 from app.webhooks.outgoing.http_client import PostResult, WebhookHttpClient
@@ -25,10 +26,8 @@ from app.webhooks.outgoing.signing import sign
 
 # No delivery is begun in a lease that has lasted longer: another worker continues.
 _LEASE_S = 1.0
-# Events and deliveries are kept this long.
+# Events and deliveries are kept this long at most.
 KEPT = timedelta(days=30)
-# Events that one transaction deletes, so that other writers do not wait.
-_PURGE_SIZE = 2_000
 
 _OUTBOX, _DELIVERIES = table_of(OutboxEvent), table_of(Delivery)
 
@@ -96,19 +95,34 @@ def write_event(event: Row[Any]) -> bytes:
 
 
 def run_maintenance(ctx: Context) -> None:
-    """Abandon stale deliveries and delete old events; called once a minute."""
+    """Abandon stale deliveries; called once a minute."""
     ctx.require_own_database()
     abandon_stale(ctx)
-    while purge_old_events(ctx) == _PURGE_SIZE:
-        pass
 
 
-def purge_old_events(ctx: Context) -> int:
-    """Delete some events older than 30 days with their deliveries.  Returns how many."""
-    with ctx.db.write() as tx:
-        old = select(_OUTBOX.c.id).where(_OUTBOX.c.at <= ctx.now() - KEPT).order_by(_OUTBOX.c.at)
-        ids = list(tx.execute(old.limit(_PURGE_SIZE)).scalars())
-        if ids:
+def count_old_events(ctx: Context) -> int:
+    """Return how many events are due to be deleted."""
+    return _find_old(ctx).count(ctx.db)
+
+
+def purge_old_events(ctx: Context, *, stop: Stop = never) -> int:
+    """Delete old events with their deliveries, until `stop` returns True.  Returns how many."""
+    old = select(_OUTBOX.c.id).where(_find_old(ctx).condition).order_by(_OUTBOX.c.at)
+    deleted = 0
+    while not stop():
+        with ctx.db.read() as tx:
+            ids = list(tx.execute(old.limit(GROUP)).scalars())
+        if not ids:
+            break
+        with ctx.db.write() as tx:
             tx.execute(delete(_DELIVERIES).where(_DELIVERIES.c.event_id.in_(ids)))
             tx.execute(delete(_OUTBOX).where(_OUTBOX.c.id.in_(ids)))
-    return len(ids)
+        deleted += len(ids)
+        ctx.db.give_way()
+    return deleted
+
+
+def _find_old(ctx: Context) -> OldRows:
+    """Return the events that are older than KEPT, or than messages are kept: they have numbers."""
+    kept = min(KEPT, timedelta(seconds=ctx.rules.messages_kept_s))
+    return OldRows(_OUTBOX, _OUTBOX.c.at <= ctx.now() - kept)

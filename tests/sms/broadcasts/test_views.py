@@ -67,6 +67,7 @@ def test_one_shows_all_that_is_known_and_neither_its_text_nor_a_number(either_se
     times = {name: view.pop(name) for name in [*view] if name.endswith("_at")}
     assert times.pop("send_at") is None
     assert times.pop("all_reported_at") is None
+    assert times.pop("purged_at") is None
     assert {datetime.fromisoformat(each).utcoffset() for each in times.values()} == {timedelta()}
     assert times["created_at"] <= times["first_submitted_at"]
     assert times["first_submitted_at"] <= times["completed_at"] < times["expires_at"]
@@ -112,6 +113,7 @@ def test_one_shows_all_that_is_known_and_neither_its_text_nor_a_number(either_se
                 "messages": 1,
             },
         ],
+        "kept_until": None,
         "resend_of": None,
         "batches": {"accepted": 1},
         "excluded": {},

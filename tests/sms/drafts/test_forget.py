@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from app.ids import make_id
-from app.sms.drafts.store import find_draft, list_drafts, purge_old_drafts, save_draft
+from app.sms.drafts.store import find_draft, list_drafts, old_drafts, save_draft
 from app.sms.privacy.erase import erase_number
 
 ANN, BOB = "+46701234567", "+46702345678"
@@ -26,9 +26,9 @@ def test_a_draft_is_deleted_90_days_after_its_last_change(machine):
     ctx, clock = machine.ctx, machine.clock
     save_draft(ctx, make_id(ctx.now()), {"message": "Hi"}, user="anna")
     clock.advance(timedelta(days=89).total_seconds())
-    assert purge_old_drafts(ctx) == 0
+    assert old_drafts(ctx).delete(ctx.db) == 0
 
     clock.advance(timedelta(days=2).total_seconds())
 
-    assert purge_old_drafts(ctx) == 1
+    assert old_drafts(ctx).delete(ctx.db) == 1
     assert list_drafts(ctx).rows == []

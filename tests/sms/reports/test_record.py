@@ -14,7 +14,7 @@ from app.sms.models.batch import Batch
 from app.sms.models.states import Attention, BatchState, BroadcastStatus, Outcome
 from app.sms.models.statuses import MessageStatus
 from app.sms.recovery.attention import Decision, resolve_batch
-from app.webhooks.incoming.apply import purge_dead_letters
+from app.webhooks.incoming.apply import old_dead_letters
 from app.webhooks.outgoing.models import Endpoint, EndpointStatus
 from tests.factories import many_numbers
 from tests.machine import record_result
@@ -313,7 +313,7 @@ def test_a_report_on_somebody_else_s_batch_is_left_over_and_forgotten(machine):
     [event] = events(machine.ctx)
     assert event.dead_letter_reason == "foreign"
     machine.clock.advance(3 * 86_400)
-    assert purge_dead_letters(machine.ctx) == 1
+    assert old_dead_letters(machine.ctx).delete(machine.ctx.db) == 1
 
 
 def test_what_cannot_be_read_is_left_over_and_holds_nothing_up(either_machine):

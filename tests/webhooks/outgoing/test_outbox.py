@@ -3,7 +3,7 @@
 from sqlalchemy import event
 
 from app.sms.lifecycle.outbox import EventType
-from app.webhooks.outgoing.deliver import purge_old_events, run_maintenance
+from app.webhooks.outgoing.deliver import purge_old_events
 from app.webhooks.outgoing.endpoints import delete_endpoint
 from app.webhooks.outgoing.fan_out import MAX_EVENTS
 from app.webhooks.outgoing.models import DeliveryStatus, EndpointStatus
@@ -109,7 +109,7 @@ def test_events_and_deliveries_are_kept_for_30_days(either_desk):
     kept = (purge_old_events(either_desk.ctx), len(either_desk.outbox()))
 
     either_desk.clock.advance(2)
-    run_maintenance(either_desk.ctx)
+    purge_old_events(either_desk.ctx)
 
     assert kept == (0, 3)
     assert [len(either_desk.outbox()), len(either_desk.deliveries())] == [1, 1]
