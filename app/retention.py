@@ -14,6 +14,7 @@ from app.sms.caps.budget import old_uses
 from app.sms.context import Context
 from app.sms.drafts.store import old_drafts
 from app.sms.eligibility.frequency_cap import old_sends
+from app.sms.operations.heartbeat import record_purge
 from app.sms.privacy.retention import count_due_messages, old_inbounds, purge_messages
 from app.subscribers.imports.service import count_old_imports, purge_imports
 from app.webhooks.incoming.apply import old_dead_letters
@@ -79,8 +80,11 @@ def purge_all(ctx: Context) -> Iterator[tuple[str, int]]:
 
 
 def purge_due(ctx: Context) -> None:
-    """Delete what is due, for some seconds; a kind that fails stops no other."""
-    stop = stop_after(_RUN_S)
+    """Delete what is due, for some seconds; a kind that fails stops no other.
+
+    The time is recorded if none failed.
+    """
+    stop, has_failed = stop_after(_RUN_S), False
     # Messages, of which there are most, come last.
     for retained in reversed(RETAINED):
         try:
@@ -89,6 +93,9 @@ def purge_due(ctx: Context) -> None:
             logger.bind(job=f"purge: {retained.name}").exception(
                 "a job failed; the next run tries it again"
             )
+            has_failed = True
         else:
             if deleted:
                 logger.bind(kind=retained.name, deleted=deleted).info("old data was deleted")
+    if not has_failed:
+        record_purge(ctx)

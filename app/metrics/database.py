@@ -194,6 +194,7 @@ def _read_marks(tx: Connection) -> Iterator[Metric]:
     for name, what, at in (
         ("sweep", "sweep of the background", marks.swept_at),
         ("backup", "backup by `flask backup create`", marks.backed_up_at),
+        ("purge", "purge in which nothing failed", marks.purged_at),
     ):
         yield _gauge(
             f"clarion_last_{name}_timestamp_seconds",

@@ -9,6 +9,7 @@ from sqlalchemy import update
 
 from app.metrics.database import KEPT_S, DatabaseMetrics
 from app.operate.backups.create import create_backup
+from app.retention import purge_due
 from app.sms.caps.caps import CapName, set_cap
 from app.sms.models.broadcast import Broadcast
 from app.sms.models.cap import ALL, CapPeriod, CapUnit
@@ -294,15 +295,31 @@ def test_the_last_sweep_is_a_time(service, sandbox):
     assert swept_at == pytest.approx(at.timestamp(), abs=1)
 
 
-def test_the_last_backup_is_a_time(service, sandbox, tmp_path):
-    before = scrape_anew(service)["clarion_last_backup_timestamp_seconds"]
+def test_the_last_backup_and_the_last_purge_are_times(service, sandbox, tmp_path):
+    ctx = service.extensions["clarion"]
+    names = [f"clarion_last_{name}_timestamp_seconds" for name in ("backup", "purge")]
+    before = [scrape_anew(service)[name] for name in names]
     now = datetime.now(UTC).timestamp()
-    create_backup(service.extensions["clarion"], tmp_path / "backups")
+    run_maintenance(ctx)
+    create_backup(ctx, tmp_path / "backups")
 
-    made_at = scrape_anew(service)["clarion_last_backup_timestamp_seconds"]
+    seen = scrape_anew(service)
+    assert before == [0, 0]
+    assert [seen[name] for name in names] == pytest.approx([now, now], abs=60)
 
-    assert before == 0
-    assert made_at == pytest.approx(now, abs=60)
+
+def test_a_purge_in_which_a_kind_fails_is_none(service, sandbox):
+    ctx = service.extensions["clarion"]
+    with ctx.db.write() as tx:
+        tx.exec_driver_sql("ALTER TABLE cap_uses RENAME TO hidden")
+    purge_due(ctx)
+    failed = scrape_anew(service)["clarion_last_purge_timestamp_seconds"]
+    with ctx.db.write() as tx:
+        tx.exec_driver_sql("ALTER TABLE hidden RENAME TO cap_uses")
+    purge_due(ctx)
+
+    assert failed == 0
+    assert scrape_anew(service)["clarion_last_purge_timestamp_seconds"] > 0
 
 
 def test_without_its_database_it_says_so_and_still_counts_requests(

@@ -1,6 +1,6 @@
 """Marks of the background in the database, for /ready and /metrics.
 
-They are the times of the last sweep and backup, and the last check's violations.
+They are the times of the last sweep, backup and purge, and the last check's violations.
 """
 
 import json
@@ -17,17 +17,18 @@ from app.sms.models.batch import Batch
 from app.sms.models.states import BatchState
 
 _SWEPT_AT, _VIOLATIONS = "swept_at", "violations"
-_BACKED_UP_AT = "backed_up_at"
+_BACKED_UP_AT, _PURGED_AT = "backed_up_at", "purged_at"
 # After this many missed sweeps the background workers count as stopped.
 _MISSED = 4
 
 
 @dataclass(frozen=True, slots=True)
 class BackgroundMarks:
-    """Times of the last sweep and backup, and the violations of the last check."""
+    """Times of the last sweep, backup and purge, and the violations of the last check."""
 
     swept_at: datetime | None
     backed_up_at: datetime | None
+    purged_at: datetime | None
     violations: list[str]
 
 
@@ -52,6 +53,10 @@ def record_heartbeat(ctx: Context) -> None:
 
 def record_backup(ctx: Context) -> None:
     _store(ctx, _BACKED_UP_AT, ctx.now().isoformat())
+
+
+def record_purge(ctx: Context) -> None:
+    _store(ctx, _PURGED_AT, ctx.now().isoformat())
 
 
 def record_consistency(ctx: Context, violations: list[str]) -> None:
@@ -87,6 +92,7 @@ def read_marks(tx: Connection) -> BackgroundMarks:
     return BackgroundMarks(
         swept_at=read_time(_SWEPT_AT),
         backed_up_at=read_time(_BACKED_UP_AT),
+        purged_at=read_time(_PURGED_AT),
         violations=json.loads(metadata.get(_VIOLATIONS, "[]")),
     )
 
