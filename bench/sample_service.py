@@ -101,8 +101,10 @@ _TAG_ALL = text(
 )
 _ATTEMPTS = text(
     "INSERT INTO attempts (batch_id, number, started_at, ended_at, outcome, http_status, "
-    "payload_hash, worker, overridden) SELECT id, 1, accepted_at, accepted_at, 'accepted', 201, "
-    "zeroblob(32), 'bench', 0 FROM batches WHERE state = 'accepted'"
+    "payload_hash, worker, overridden) SELECT id, attempt, at, at, "
+    "iif(accepted_at IS NULL, 'unknown', 'accepted'), iif(accepted_at IS NULL, NULL, 201), "
+    "zeroblob(32), 'bench', 0 FROM (SELECT *, coalesce(accepted_at, unknown_at, datetime('now')) "
+    "AS at FROM batches WHERE attempt > 0)"
 )
 _MARKETING_SENDS = text(
     "INSERT INTO marketing_sends (phone, batch_id, at) "
