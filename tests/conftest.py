@@ -85,9 +85,10 @@ def _connect_to_loopback_only(self: socket.socket, address: Any) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Let nobody look for garbage among what was imported: that took a tenth of all tests."""
+    """Look for garbage seldom, and not among what was imported: each took a tenth of all tests."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(50_000)
 
 
 def examples(count: int) -> int:
