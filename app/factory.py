@@ -15,8 +15,8 @@ from app.http.security import secure_responses, trust_proxies
 from app.logs import configure_logging, log_requests
 from app.metrics.process import count_sinch_call
 from app.metrics.routes import register_metrics
+from app.metrics.sentry import start_sentry
 from app.rate_limit import limit_rates
-from app.sentry import start_sentry
 from app.sms.blueprints import BLUEPRINTS as SMS
 from app.sms.context import make_context
 from app.sms.privacy.person_export import SOURCES

@@ -1,12 +1,14 @@
-"""Libraries that only some packages may import, and the factory that no module may import."""
+"""Libraries that some packages alone may import, the factory that none may; files in a folder."""
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 APP = Path(__file__).parents[1] / "app"
+MOST_FILES = 14
 FLASK_FILES = {"routes.py", "template_routes.py", "price_routes.py", "current.py"}
 ALLOWED = {
     "flask": ("factory.py", "http/", "auth.py", "rate_limit.py", "errors.py", "health.py"),
@@ -45,3 +47,13 @@ def test_a_library_is_imported_only_where_it_belongs(library):
 
 def test_no_module_imports_the_factory():
     assert not [path for path in APP.rglob("*.py") if "app" in find_imports(path)]
+
+
+def test_no_folder_has_more_files_than_a_person_looks_through():
+    folders = Counter(
+        path.parent.relative_to(APP).as_posix()
+        for path in APP.rglob("*")
+        if path.is_file() and not {"__pycache__", "versions"} & set(path.parts)
+    )
+
+    assert {folder: files for folder, files in folders.items() if files > MOST_FILES} == {}

@@ -1,4 +1,4 @@
-"""GET /metrics for Prometheus, in two layers.
+"""GET /metrics for Prometheus, in two layers, and errors for Sentry.
 
 What the database knows is read from it when Prometheus asks: it is right for any number of
 processes, also for those that have died.  Each process counts only its requests and its calls to
@@ -9,4 +9,5 @@ queries.py    their queries: daily counters, what is open, the oldest of what wa
 process.py    requests by route, calls to Sinch by outcome, and their time
 files.py      the folder in which the processes of one machine count together
 routes.py     GET /metrics, and the counting of requests
+sentry.py     errors to Sentry, with nothing personal in them
 """

@@ -17,14 +17,14 @@ from loguru import logger
 
 from app.accounts.sessions import purge_old_sessions
 from app.operate.audit import seal_entries
-from app.retention import purge_due
+from app.operate.retention import purge_due
 from app.sms.analytics.inbound_rollup import roll_up_inbounds
 from app.sms.analytics.rollup import roll_up_batches
 from app.sms.audience.plan import find_unplanned, plan_broadcast
-from app.sms.broadcasts.canary import judge_canaries
 from app.sms.broadcasts.control import cancel_at_sinch, cancel_duplicate_batches
 from app.sms.broadcasts.schedule import expire_overdue_broadcasts, start_due_broadcasts
 from app.sms.context import Context
+from app.sms.dispatch.canary import judge_canaries
 from app.sms.dispatch.circuit_breaker import probe_circuit, retry_held
 from app.sms.dispatch.submit import expire_leases
 from app.sms.inbound.double_opt_in import request_confirmations

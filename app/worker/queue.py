@@ -30,7 +30,7 @@ from app.config import EXIT_CONFIG, ConfigError, load_config_or_exit
 from app.failpoints import failpoints
 from app.logs import configure_logging
 from app.metrics.process import count_process, count_sinch_call
-from app.sentry import start_sentry
+from app.metrics.sentry import start_sentry
 from app.sms.context import Context, make_context
 from app.webhooks.outgoing.http_client import WebhookHttpClient
 from app.worker import celery_tasks

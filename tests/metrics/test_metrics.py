@@ -9,7 +9,7 @@ from sqlalchemy import update
 
 from app.metrics.database import KEPT_S, DatabaseMetrics
 from app.operate.backups.create import create_backup
-from app.retention import purge_due
+from app.operate.retention import purge_due
 from app.sms.caps.caps import CapName, set_cap
 from app.sms.models.broadcast import Broadcast
 from app.sms.models.cap import ALL, CapPeriod, CapUnit

@@ -4,7 +4,7 @@ import click
 from flask.cli import with_appcontext
 
 from app.cli.command import ServiceCommand, print_table, verified_context
-from app.retention import count_due, purge_all
+from app.operate.retention import count_due, purge_all
 
 
 @click.command("purge", cls=ServiceCommand)

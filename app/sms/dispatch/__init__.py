@@ -6,6 +6,7 @@
 
 claim.py            PENDING → SENDING in one transaction, with the frozen payload
 withhold.py         splits excluded and deferred recipients off a batch that is being claimed
+canary.py           the first recipients of a broadcast, by whose outcome the others are sent
 payload.py          the batch as Sinch's API takes it
 submit.py           one POST per claim; leases that expired
 outcome.py          SENDING → ACCEPTED, PENDING, REJECTED, HELD or UNKNOWN

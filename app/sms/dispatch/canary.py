@@ -1,24 +1,37 @@
-"""Canaries: the first recipients of a broadcast, for whose outcome the others wait.
+"""Canaries: the first recipients of a broadcast, by whose outcome the others are sent or not.
 
-A claim lets no more of them through; broadcasts/canary.py looks at the outcome.
+A claim lets no more of them through.  A job looks at the outcome: the rest is sent, or the
+broadcast is paused until a person decides.
 """
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from loguru import logger
+from sqlalchemy import Connection, Row, func, select, update
 
+from app.config.keys import OWN_CLIENT
+from app.db.audit import write_audit
 from app.db.base import table_of
+from app.sms.context import Context
 from app.sms.eligibility.decide import RecipientGroup, defer_rest
-from app.sms.models.batch import Batch
+from app.sms.lifecycle.finalize import lock_broadcast
+from app.sms.models.batch import Batch, Message
 from app.sms.models.broadcast import Broadcast
-from app.sms.models.states import BatchState, ExclusionReason
+from app.sms.models.states import AT_SINCH, BatchState, BroadcastStatus, ExclusionReason
+from app.sms.models.statuses import MessageStatus
+from app.subscribers.models import Suppression
 
 # The outcome is looked at with each sweep.
 _SLACK = timedelta(minutes=1)
+_M = MessageStatus
+_NOT_REACHED = (_M.FAILED, _M.REJECTED, _M.EXPIRED, _M.ABORTED, _M.DELETED)
+# A canary's batch in one of these may still be sent, or its outcome is not known.
+_UNDECIDED = (BatchState.PENDING, BatchState.SENDING, BatchState.HELD, BatchState.UNKNOWN)
 
-_BATCHES, _BROADCASTS = table_of(Batch), table_of(Broadcast)
+_BATCHES, _MESSAGES = table_of(Batch), table_of(Message)
+_BROADCASTS, _SUPPRESSIONS = table_of(Broadcast), table_of(Suppression)
 
 
 def is_awaited(broadcast: Any) -> bool:
@@ -63,3 +76,102 @@ def open_canary(tx: Connection, broadcast: Row[Any], now: datetime) -> CanaryRoo
     began_at = max(broadcast.first_submitted_at or now, now)
     until = began_at + timedelta(minutes=canary["wait_minutes"]) + _SLACK
     return CanaryRoom(max(0, canary["recipients"] - taken), until)
+
+
+def judge_canaries(ctx: Context) -> int:
+    """Look at the canaries whose messages have ended, or whose time is over.
+
+    Returns how many outcomes are known now.
+    """
+    query = select(_BROADCASTS.c.id, _BROADCASTS.c.options).where(
+        _BROADCASTS.c.completed_at.is_(None), _BROADCASTS.c.status == BroadcastStatus.SENDING
+    )
+    with ctx.db.read() as tx:
+        awaited = [row.id for row in tx.execute(query) if is_awaited(row)]
+    judged = 0
+    for broadcast_id in awaited:
+        with ctx.db.write() as tx:
+            judged += _judge(tx, ctx, broadcast_id)
+    return judged
+
+
+def _judge(tx: Connection, ctx: Context, broadcast_id: int) -> bool:
+    broadcast, now = lock_broadcast(tx, broadcast_id), ctx.now()
+    if broadcast.status is not BroadcastStatus.SENDING or not is_awaited(broadcast):
+        return False
+    canary, waiting = broadcast.options["canary"], _find_waiting(tx, broadcast_id)
+    batches = _find_tried(tx, broadcast_id)
+    if not waiting or not batches or not _is_over(batches, canary, now):
+        return False
+    figures = _count(tx, broadcast, [batch.id for batch in batches])
+    sent = max(figures["sent"], 1)
+    is_bad = (
+        figures["failed"] * 100 > canary["max_failed_percent"] * sent
+        or figures["opted_out"] * 100 > canary["max_opt_out_percent"] * sent
+    )
+    outcome = {**figures, "outcome": "bad" if is_bad else "good"}
+    values: dict[str, Any] = {"options": {**broadcast.options, "canary": {**canary, **outcome}}}
+    if is_bad:
+        values["status"] = BroadcastStatus.PAUSED
+        subject = broadcast.public_id
+        write_audit(tx, now=now, actor=OWN_CLIENT, action="pause", subject=subject, facts=outcome)
+    ours = update(_BROADCASTS).where(_BROADCASTS.c.id == broadcast_id)
+    tx.execute(ours.values(values))
+    tx.execute(update(_BATCHES).where(_BATCHES.c.id.in_(waiting)).values(not_before=None))
+    bound = logger.bind(broadcast_id=broadcast.public_id, **figures)
+    if is_bad:
+        bound.warning("a canary went badly: its broadcast is paused")
+    else:
+        bound.info("a canary went well: the rest of its broadcast is sent")
+    return True
+
+
+def _find_waiting(tx: Connection, broadcast_id: int) -> list[int]:
+    """Return the batches that wait for a canary."""
+    query = select(_BATCHES.c.id).where(
+        _BATCHES.c.broadcast_id == broadcast_id,
+        _BATCHES.c.state == BatchState.PENDING,
+        _BATCHES.c.exclusion_reason == ExclusionReason.CANARY,
+    )
+    return list(tx.execute(query).scalars())
+
+
+def _find_tried(tx: Connection, broadcast_id: int) -> list[Row[Any]]:
+    """Return the batches of a canary."""
+    query = select(_BATCHES).where(
+        _BATCHES.c.broadcast_id == broadcast_id,
+        _BATCHES.c.attempt > 0,
+        _BATCHES.c.state != BatchState.SPLIT,
+    )
+    return list(tx.execute(query))
+
+
+def _is_over(batches: list[Row[Any]], canary: dict[str, Any], now: datetime) -> bool:
+    """Return True once all messages of a canary have ended, or have had their time to."""
+    if any(batch.state in _UNDECIDED for batch in batches):
+        return False
+    accepted = [batch for batch in batches if batch.state in AT_SINCH]
+    if all(batch.ended >= batch.size for batch in accepted):
+        return True
+    last = max(batch.accepted_at for batch in accepted)
+    return bool(now >= last + timedelta(minutes=canary["wait_minutes"]))
+
+
+def _count(tx: Connection, broadcast: Row[Any], batch_ids: list[int]) -> dict[str, int]:
+    """Return how many recipients a canary had, did not reach, and how many of them opted out."""
+    own = _MESSAGES.c.broadcast_id == broadcast.id, _MESSAGES.c.batch_id.in_(batch_ids)
+    refused = select(func.coalesce(func.sum(_BATCHES.c.size), 0)).where(
+        _BATCHES.c.id.in_(batch_ids), _BATCHES.c.state == BatchState.REJECTED
+    )
+    failed = select(func.count()).where(*own, _MESSAGES.c.status.in_(_NOT_REACHED))
+    stopped = (
+        select(func.count(_MESSAGES.c.recipient.distinct()))
+        .join(_SUPPRESSIONS, _SUPPRESSIONS.c.phone == _MESSAGES.c.recipient)
+        .where(*own, _SUPPRESSIONS.c.released_at.is_(None))
+        .where(_SUPPRESSIONS.c.suppressed_at >= broadcast.first_submitted_at)
+    )
+    return {
+        "sent": tx.execute(select(func.count()).where(*own)).scalar_one(),
+        "failed": tx.execute(failed).scalar_one() + int(tx.execute(refused).scalar_one()),
+        "opted_out": tx.execute(stopped).scalar_one(),
+    }

@@ -3,8 +3,8 @@
 import pytest
 from sqlalchemy import select
 
-from app.sms.broadcasts.canary import judge_canaries
 from app.sms.broadcasts.control import resume_broadcast
+from app.sms.dispatch.canary import judge_canaries
 from app.sms.models.batch import Message
 from app.sms.models.states import BatchState, ExclusionReason
 from app.sms.request.model import CanaryRules

@@ -10,7 +10,7 @@ from sqlalchemy import inspect, text
 
 from app.accounts.roles import Role
 from app.logs import configure_logging
-from app.retention import RETAINED, count_due, purge_all, purge_due
+from app.operate.retention import RETAINED, count_due, purge_all, purge_due
 from app.sms.analytics.inbound_rollup import roll_up_inbounds
 from app.sms.analytics.rollup import roll_up_batches
 from app.sms.broadcasts.views import view_by_id
