@@ -37,7 +37,10 @@ def list_them(actor: str | None, action: str | None, subject: str | None, limit:
 @audit.command("verify")
 @click.option("--head", help="The head of a log line or of a backup: it must still be there.")
 def verify(head: str | None) -> None:
-    """Check that no sealed entry was changed, added or removed.  Exits with 1 if one was."""
+    """Check that no sealed entry was changed.
+
+    Nor added, nor removed: exits with 1 if one was.
+    """
     try:
         wanted = bytes.fromhex(head) if head else None
     except ValueError as e:

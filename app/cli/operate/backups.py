@@ -43,7 +43,10 @@ def create(folder: Path | None) -> None:
 @backup.command("verify")
 @click.argument("path", type=EXISTING_FILE)
 def verify(path: Path) -> None:
-    """Check that a backup is what was made and can be restored, and say what it contains."""
+    """Check that a backup is whole, and say what it contains.
+
+    It must be what was made, and such that it can be restored.
+    """
     manifest = verify_backup(path)
     click.echo("The backup is whole: its SHA-256 is right, and all of it can be read.")
     _describe(manifest)
@@ -52,7 +55,10 @@ def verify(path: Path) -> None:
 @backup.command("list")
 @click.argument("folder", metavar="[DIR]", required=False, type=_FOLDER)
 def list_all(folder: Path | None) -> None:
-    """List the backups in DIR, or in BACKUP_DIR, oldest first; `verify` checks one."""
+    """List the backups in DIR, the oldest first.
+
+    The default is BACKUP_DIR; `verify` checks one.
+    """
     folder = folder or _read_settings().folder
     rows = []
     for path in list_backups(folder):
@@ -65,7 +71,9 @@ def list_all(folder: Path | None) -> None:
 @click.argument("path", type=EXISTING_FILE)
 @click.option("--skip-inbounds", is_flag=True, help="Do not wait for Sinch's list of texts to us.")
 def restore(path: Path, skip_inbounds: bool) -> None:
-    """Bring a backup back as the database of DATABASE_URL, in restore mode.
+    """Bring a backup back as the database.
+
+    It is that of DATABASE_URL, and then in restore mode.
 
     Stop everything first.  Move the files of an SQLite database away; make a new PostgreSQL
     database.  Nothing is sent until Sinch has been asked about every batch that had not ended at
