@@ -1,7 +1,9 @@
 """Files that are sent to clients: a few at a time, and no thread is lost for a dropped one."""
 
 import pytest
+from flask import g
 
+from app.auth import Client
 from app.errors import NotFound
 from app.http.files import CSV, make_csv_response
 from app.http.gate import Overloaded
@@ -10,6 +12,7 @@ from app.http.gate import Overloaded
 @pytest.fixture(autouse=True)
 def in_a_request(service):
     with service.test_request_context():
+        g.client = Client("tests", frozenset())
         yield
 
 

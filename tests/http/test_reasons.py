@@ -51,7 +51,7 @@ def test_a_misspelt_field_is_told_what_was_meant_and_what_is_missing(asker, writ
 def test_a_field_that_is_like_none_is_told_which_there_are(caller):
     refused = _refuse(caller, broadcast_to(ANN, zzzz=1))
 
-    assert "Known are allow_duplicate, audience, category" in refused["fields"]["zzzz"][0]
+    assert "Known are allow_duplicate, audience, canary" in refused["fields"]["zzzz"][0]
 
 
 @pytest.mark.parametrize(

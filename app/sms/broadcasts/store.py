@@ -157,7 +157,6 @@ def make_row(
         "resolving": chunks is None,
         "texts": dict(request.texts) or None,
         "resend_of": resend_of,
-        "is_purged": False,
     }
 
 

@@ -64,7 +64,7 @@ class Broadcast(Base):
     texts: Mapped[dict[str, Any] | None]
     # Since when its text and numbers are being deleted, and whether all of them are.
     purged_at: Mapped[datetime | None]
-    is_purged: Mapped[bool] = mapped_column(default=False, server_default=sql("false"))
+    is_purged: Mapped[bool] = mapped_column(server_default=sql("false"))
     # The broadcast to whose undelivered recipients this one is sent again.
     resend_of: Mapped[int | None] = mapped_column(BigId)
 

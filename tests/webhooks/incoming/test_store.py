@@ -112,7 +112,7 @@ def test_what_waits_while_a_commit_lasts_is_committed_together(service, ctx, mak
         for thread in threads:
             thread.start()
         event.listen(ctx.db.engine, "commit", lambda _: commits.append(1))
-        time.sleep(0.3)
+        time.sleep(1.0)
     for thread in threads:
         thread.join(10)
 
