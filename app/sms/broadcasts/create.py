@@ -77,15 +77,16 @@ def create_broadcast(
     def describe(public_id: str) -> dict[str, Any]:
         status = "scheduled" if request.send_at else "queued"
         answer = describe_request(request, public_id, status, recipients=expected)
-        answer |= _show_caps(ctx, client)
-        return answer | ({"message": stopped} if stopped and not request.send_at else {})
+        return answer | caps | ({"message": stopped} if stopped and not request.send_at else {})
 
     in_background = (
         request.audience is not None
         or request.canary is not None
         or expected > MAX_INLINE_RECIPIENTS
     )
+    # Read before the transaction in which the answer is kept.
     stopped = explain_stop(ctx) if in_background else None
+    caps = _show_caps(ctx, client) if in_background or request.send_at else {}
 
     try:
         accepted = accept_broadcast(ctx, request, client=client, key=key, describe=describe)
