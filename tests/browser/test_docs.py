@@ -24,7 +24,8 @@ def test_the_api_is_shown_and_can_be_tried_and_a_reload_keeps_the_key(page, url,
     # The first click: the example as it is.
     _send_example(page)
     sent_first = sandbox.recipients()
-    page.reload()
+    # Loaded anew without the fragment, by which the operation would be open, and scrolled to.
+    page.goto(f"{url}/docs")
     _send_example(page)
 
     assert sent_first == ["+15551234567"]
