@@ -17,23 +17,21 @@ _HINT_CHARACTERS = 4
 def make_key(*, is_test: bool) -> str:
     """Return a new key, such as `clarion_` and 58 lower-case letters and digits."""
     prefix = TEST_PREFIX if is_test else PREFIX
-    secret = secrets.token_bytes(_SECRET_BYTES)
-    text = b32encode(secret + _add_up(prefix, secret)).decode("ascii")
-    return prefix + text.rstrip("=").lower()
+    return _write(prefix, secrets.token_bytes(_SECRET_BYTES))
 
 
 def is_whole(key: str) -> bool:
     """Return True if a key has our form and its checksum is right: nothing of it is missing."""
     prefix = TEST_PREFIX if key.startswith(TEST_PREFIX) else PREFIX
     text = key.removeprefix(prefix)
-    if len(text) != _CHARACTERS or not key.startswith(prefix) or not text.isascii():
+    if len(text) != _CHARACTERS or not text.isascii():
         return False
     try:
-        decoded = b32decode(text.upper() + _PADDING)
+        secret = b32decode(text.upper() + _PADDING)[:_SECRET_BYTES]
     except binascii.Error:
         return False
-    secret, checksum = decoded[:_SECRET_BYTES], decoded[_SECRET_BYTES:]
-    return text.islower() and checksum == _add_up(prefix, secret)
+    # Written anew: the last character has two bits that decoding does not look at.
+    return key == _write(prefix, secret)
 
 
 def hash_key(key: str) -> bytes:
@@ -51,5 +49,6 @@ def make_hint(key: str) -> str:
     return key[: len(prefix) + _HINT_CHARACTERS] + "…"
 
 
-def _add_up(prefix: str, secret: bytes) -> bytes:
-    return crc32(prefix.encode() + secret).to_bytes(_CHECKSUM_BYTES, "big")
+def _write(prefix: str, secret: bytes) -> str:
+    checksum = crc32(prefix.encode() + secret).to_bytes(_CHECKSUM_BYTES, "big")
+    return prefix + b32encode(secret + checksum).decode("ascii").rstrip("=").lower()

@@ -66,6 +66,10 @@ class Clarion:
         return self.service.get(f"/api/broadcasts/{broadcast_id}").json()
 
 
+# Chromium says so where a person has begun to type before the page was drawn: their focus stays.
+_QUICK_HANDS = "Autofocus processing was blocked because a document already has a focused element."
+
+
 @dataclass
 class Watcher:
     """A person with a browser, and all that the browser complained of or asked other hosts for."""
@@ -75,9 +79,13 @@ class Watcher:
     complaints: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.page.on("console", lambda message: self.complaints.append(message.text))
+        self.page.on("console", lambda message: self._note_message(message.text))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("request", lambda request: self._note_request(request.url))
+
+    def _note_message(self, text: str) -> None:
+        if text != _QUICK_HANDS:
+            self.complaints.append(text)
 
     def _note_request(self, url: str) -> None:
         if not url.startswith((f"{self.own_url}/", "data:")):
