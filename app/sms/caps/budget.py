@@ -76,6 +76,8 @@ def read_limits(tx: Connection, now: datetime, *, client: str | None = None) -> 
     if client is not None:
         query = query.where(_CAPS.c.client.in_((ALL, client)))
     caps = tx.execute(query.order_by(_CAPS.c.client, _CAPS.c.period, _CAPS.c.unit)).all()
+    if not caps:
+        return []
     counters = {(row.client, row.period): row for row in tx.execute(select(_COUNTERS))}
     return [_make_limit(cap, counters.get((cap.client, cap.period)), now) for cap in caps]
 
