@@ -66,13 +66,8 @@ def open_canary(tx: Connection, broadcast: Row[Any], now: datetime) -> CanaryRoo
     broadcast = tx.execute(current).one()
     if not is_awaited(broadcast):
         return None
-    tried = select(func.coalesce(func.sum(_BATCHES.c.size), 0)).where(
-        _BATCHES.c.broadcast_id == broadcast.id,
-        _BATCHES.c.attempt > 0,
-        _BATCHES.c.state != BatchState.SPLIT,
-    )
     canary = broadcast.options["canary"]
-    taken: int = tx.execute(tried).scalar_one()
+    taken = sum(batch.size for batch in _find_tried(tx, broadcast.id))
     began_at = max(broadcast.first_submitted_at or now, now)
     until = began_at + timedelta(minutes=canary["wait_minutes"]) + _SLACK
     return CanaryRoom(max(0, canary["recipients"] - taken), until)
@@ -137,7 +132,7 @@ def _find_waiting(tx: Connection, broadcast_id: int) -> list[int]:
 
 
 def _find_tried(tx: Connection, broadcast_id: int) -> list[Row[Any]]:
-    """Return the batches of a canary."""
+    """Return the batches of a canary: those that were tried, each number in one of them."""
     query = select(_BATCHES).where(
         _BATCHES.c.broadcast_id == broadcast_id,
         _BATCHES.c.attempt > 0,
