@@ -4,6 +4,7 @@ import pytest
 
 from app.accounts.roles import Role
 from tests.browser.chromium import CHROMIUM
+from tests.browser.watching import note_complaints
 from tests.callers import PATIENT
 from tests.web.visitor import PASSWORD, make_user
 
@@ -25,9 +26,8 @@ def test_a_file_becomes_the_audience(browser, url, service, scripts):
     context = browser.new_context(
         java_script_enabled=scripts, viewport={"width": 360, "height": 800}
     )
-    page, complaints, sizes = context.new_page(), [], []
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page, sizes = context.new_page(), []
+    complaints = note_complaints(page)
     page.on("request", lambda sent: sizes.append((sent.url, len(sent.post_data_buffer or b""))))
     page.goto(f"{url}/new")
     page.get_by_label("User name").fill(make_user(service, Role.AUTHOR))

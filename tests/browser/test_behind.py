@@ -4,6 +4,7 @@ import pytest
 
 from app.accounts.roles import Role
 from tests.browser.chromium import CHROMIUM
+from tests.browser.watching import note_complaints
 from tests.callers import PATIENT
 from tests.web.new.drafting import fill_in
 from tests.web.visitor import PASSWORD, visit
@@ -22,8 +23,7 @@ def service(make_service, sandbox):
 
 def test_a_large_quote_comes_by_itself_with_its_heading_and_its_button(page, url, service):
     draft = fill_in(visit(service, Role.SENDER), *MANY)
-    complaints = []
-    page.on("console", lambda message: complaints.append(message.text))
+    complaints = note_complaints(page)
     page.goto(f"{url}{draft}/confirm")
     page.get_by_label("User name").fill("a sender")
     page.get_by_label("Password").fill(PASSWORD)

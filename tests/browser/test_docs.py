@@ -3,6 +3,7 @@
 import pytest
 
 from tests.browser.chromium import CHROMIUM
+from tests.browser.watching import note_complaints
 
 pytestmark = [
     pytest.mark.browser,
@@ -11,10 +12,8 @@ pytestmark = [
 
 
 def test_the_api_is_shown_and_can_be_tried_and_a_reload_keeps_the_key(page, url, sandbox, auth):
-    requested, complaints = [], []
+    requested, complaints = [], note_complaints(page)
     page.on("request", lambda request: requested.append(request.url))
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
 
     page.goto(f"{url}/docs")
     page.get_by_role("button", name="Authorize").click()

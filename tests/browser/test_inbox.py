@@ -5,6 +5,7 @@ import pytest
 from app.accounts.roles import Role
 from tests.background import context_of
 from tests.browser.chromium import CHROMIUM
+from tests.browser.watching import note_complaints
 from tests.callers import PATIENT
 from tests.reporting import inbound, tell
 from tests.web.visitor import PASSWORD, make_user
@@ -39,9 +40,7 @@ def author(service):
 
 
 def test_what_is_typed_stays_while_texts_come_and_is_sent_once(page, url, service, sandbox, author):
-    complaints = []
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
+    complaints = note_complaints(page)
     write(service, ANN, "Does it hold online too?", "01A")
     sign_in(page, url, author)
     page.get_by_role("link", name=ANN).click()

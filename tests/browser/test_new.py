@@ -5,6 +5,7 @@ from playwright.sync_api import expect
 
 from app.accounts.roles import Role
 from tests.browser.chromium import CHROMIUM
+from tests.browser.watching import note_complaints
 from tests.callers import PATIENT, Caller
 from tests.web.visitor import PASSWORD, make_user
 
@@ -30,9 +31,7 @@ def service(make_service, sandbox):
 def test_a_template_is_read_when_it_is_chosen_and_when_it_rings_when_its_kind_is(
     page, url, service
 ):
-    complaints = []
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
+    complaints = note_complaints(page)
     page.goto(f"{url}/new")
     page.get_by_label("User name").fill(make_user(service, Role.AUTHOR))
     page.get_by_label("Password").fill(PASSWORD)

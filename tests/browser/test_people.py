@@ -6,6 +6,7 @@ from app.accounts.roles import Role
 from app.subscribers.imports.job import work_imports
 from tests.background import context_of
 from tests.browser.chromium import CHROMIUM
+from tests.browser.watching import note_complaints
 from tests.callers import PATIENT
 from tests.web.visitor import PASSWORD, make_user
 
@@ -24,9 +25,8 @@ def service(make_service, sandbox):
 @pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
 def test_a_file_is_imported_and_its_person_is_found(browser, url, service, scripts):
     context = browser.new_context(java_script_enabled=scripts)
-    page, complaints = context.new_page(), []
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page = context.new_page()
+    complaints = note_complaints(page)
     page.goto(f"{url}/people/imports")
     page.get_by_label("User name").fill(make_user(service, Role.AUTHOR))
     page.get_by_label("Password").fill(PASSWORD)

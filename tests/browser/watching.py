@@ -68,6 +68,22 @@ class Clarion:
 
 # Chromium says so where a person has begun to type before the page was drawn: their focus stays.
 _QUICK_HANDS = "Autofocus processing was blocked because a document already has a focused element."
+# htmx says so where a page is left or closed while it asks for something.  A request that fails
+# otherwise is told by another message, too: htmx:sendError, htmx:timeout or htmx:responseError.
+_LEFT_MEANWHILE = ("htmx:afterRequest,", "htmx:sendAbort,")
+
+
+def note_complaints(page: Page) -> list[str]:
+    """Return the list of what a page complains of, which grows while the page is used."""
+    complaints: list[str] = []
+
+    def note(text: str) -> None:
+        if text != _QUICK_HANDS and not text.startswith(_LEFT_MEANWHILE):
+            complaints.append(text)
+
+    page.on("console", lambda message: note(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    return complaints
 
 
 @dataclass
@@ -76,16 +92,11 @@ class Watcher:
 
     page: Page
     own_url: str
-    complaints: list[str] = field(default_factory=list)
+    complaints: list[str] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.page.on("console", lambda message: self._note_message(message.text))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.complaints = note_complaints(self.page)
         self.page.on("request", lambda request: self._note_request(request.url))
-
-    def _note_message(self, text: str) -> None:
-        if text != _QUICK_HANDS:
-            self.complaints.append(text)
 
     def _note_request(self, url: str) -> None:
         if not url.startswith((f"{self.own_url}/", "data:")):
