@@ -59,7 +59,7 @@ def _read(ctx: Context) -> Sequence[Metric]:
             gauges = [
                 *_read_backlog(tx, ctx, pending, now),
                 *_read_batches(tx, pending, now),
-                *_read_caps(tx, now),
+                *_read_caps(tx, pending, now),
                 *_read_lags(tx, now),
                 *_read_marks(tx),
                 *_read_days(tx, now.date()),
@@ -140,20 +140,28 @@ def _read_batches(tx: Connection, pending: Row[Any], now: datetime) -> Iterator[
     )
 
 
-def _read_caps(tx: Connection, now: datetime) -> Iterator[Metric]:
-    """Yield how much of the caps is used: of the client that has used most, and of all."""
+def _read_caps(tx: Connection, pending: Row[Any], now: datetime) -> Iterator[Metric]:
+    """Yield how much of the caps is used, of the client that has used most and of all; what waits.
+
+    A cap of 0 has no part that is used.
+    """
     used: dict[tuple[str, ...], float] = {}
     for limit in read_limits(tx, now):
-        scope = "all" if limit.cap.client == ALL else "client"
-        key = (scope, limit.cap.period.value, limit.cap.unit.value)
-        ratio = limit.used / limit.cap.amount if limit.cap.amount else 1.0
-        used[key] = max(ratio, used.get(key, 0.0))
+        if limit.cap.amount:
+            scope = "all" if limit.cap.client == ALL else "client"
+            key = (scope, limit.cap.period.value, limit.cap.unit.value)
+            used[key] = max(limit.used / limit.cap.amount, used.get(key, 0.0))
     yield _gauges(
         "clarion_cap_used_ratio",
         "Part of a cap that is used in its hour or day: of all clients, or of the client that has "
         "used most of its own.",
         ("scope", "period", "unit"),
         used.items(),
+    )
+    yield _gauge(
+        "clarion_cap_waiting_messages",
+        "Messages that wait until a cap begins anew, or is raised.",
+        pending.capped,
     )
 
 

@@ -10,7 +10,7 @@ from app.sms.models.batch import Batch
 from app.sms.models.broadcast import Broadcast, Chunk
 from app.sms.models.daily import DailyCount, DailyInbound
 from app.sms.models.reports import Event, OutboxEvent
-from app.sms.models.states import ACTIVE, BatchState, BroadcastStatus
+from app.sms.models.states import ACTIVE, BatchState, BroadcastStatus, ExclusionReason
 from app.webhooks.outgoing.models import Delivery, Endpoint, EndpointStatus
 
 _S, _B = BatchState, BroadcastStatus
@@ -33,6 +33,9 @@ _IS_DUE = and_(
     _BROADCASTS.c.status.in_(ACTIVE),
     or_(_BATCHES.c.not_before.is_(None), _BATCHES.c.not_before <= _NOW),
 )
+_WAITS_FOR_CAP = and_(
+    _BROADCASTS.c.status.in_(ACTIVE), _BATCHES.c.exclusion_reason == ExclusionReason.CAP_REACHED
+)
 _DUE_SINCE = func.coalesce(_BATCHES.c.not_before, _BROADCASTS.c.send_at, _BROADCASTS.c.created_at)
 PENDING = (
     select(
@@ -40,6 +43,7 @@ PENDING = (
         _sum(case((_IS_DUE, _BATCHES.c.size), else_=0)).label("messages"),
         _sum(case((_IS_DUE, _BATCHES.c.size * _BROADCASTS.c.parts), else_=0)).label("parts"),
         func.min(case((_IS_DUE, _DUE_SINCE))).label("since"),
+        _sum(case((_WAITS_FOR_CAP, _BATCHES.c.size), else_=0)).label("capped"),
     )
     .join(_BROADCASTS, _BROADCASTS.c.id == _BATCHES.c.broadcast_id)
     .where(_BROADCASTS.c.status.in_(_UNDER_WAY), _BATCHES.c.state == _S.PENDING)

@@ -36,6 +36,10 @@ HEALTHY = {
     'clarion_http_requests_total{method="POST",route="/api/broadcast",status="202"}': "0+100x30",
     'clarion_http_requests_total{method="POST",route="/api/broadcast",status="503"}': "0+2x30",
     "clarion_last_backup_timestamp_seconds": "60x30",
+    "clarion_last_purge_timestamp_seconds": "0+60x30",
+    'clarion_cap_used_ratio{scope="all",period="day",unit="parts"}': "0+0.025x30",
+    'clarion_cap_used_ratio{scope="client",period="hour",unit="cost"}': "0.79x30",
+    "clarion_cap_waiting_messages": "0x30",
     # A service that is not ready is no request that failed.
     'clarion_http_requests_total{method="GET",route="/ready",status="503"}': "0+90x30",
 }
@@ -63,6 +67,12 @@ FAULTS = {
         },
         {},
         6,
+    ),
+    "ClarionPurgeOld": ({"clarion_last_purge_timestamp_seconds": "0x30"}, {}, 21),
+    "ClarionCapUsed": (
+        {'clarion_cap_used_ratio{scope="client",period="hour",unit="cost"}': "0.8x30"},
+        {},
+        1,
     ),
 }
 
@@ -106,9 +116,9 @@ def run_promtool(*arguments, given=None):
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_each_of_the_twelve_alerts_has_a_fault_here():
-    assert list(RULES) == [*FAULTS, "ClarionBackupOld"]
-    assert len(RULES) == 12
+def test_each_of_the_fourteen_alerts_has_a_fault_here():
+    assert set(RULES) == {*FAULTS, "ClarionBackupOld"}
+    assert len(RULES) == 14
 
 
 def test_no_alert_fires_while_all_is_well(tmp_path):
@@ -134,6 +144,14 @@ def test_a_broadcast_that_waits_for_a_person_needs_a_decision(tmp_path, status):
     series = HEALTHY | {f'clarion_broadcasts{{status="{status}"}}': "1x30"}
 
     run_cases(tmp_path, [make_case("ClarionDecisionNeeded", series, {}, 1)])
+
+
+def test_messages_that_wait_for_a_cap_are_told_although_the_next_would_have_been_too_large(
+    tmp_path,
+):
+    series = HEALTHY | {"clarion_cap_waiting_messages": "0x5 3x25"}
+
+    run_cases(tmp_path, [make_case("ClarionCapUsed", series, {}, 7)])
 
 
 @pytest.mark.parametrize(("made_at", "fires"), [(60, True), (0, False)])

@@ -219,12 +219,23 @@ def test_caps_show_what_is_used_without_a_clients_name(service, client, auth, sa
     set_cap(ctx, CapName(ALL, CapPeriod.DAY, CapUnit.PARTS), 10, actor="test")
     set_cap(ctx, CapName("tests", CapPeriod.HOUR, CapUnit.PARTS), 4, actor="test")
     set_cap(ctx, CapName("other", CapPeriod.HOUR, CapUnit.PARTS), 4, actor="test")
+    set_cap(ctx, CapName("shut", CapPeriod.HOUR, CapUnit.PARTS), 0, actor="test")
     client.post("/api/broadcast", headers=auth, json=broadcast_to(ANN, BEN))
 
-    assert scrape_anew(service).values("clarion_cap_used_ratio") == {
+    seen = scrape_anew(service)
+    assert seen.values("clarion_cap_used_ratio") == {
         ("day", "all", "parts"): 0.2,
         ("hour", "client", "parts"): 0.5,
     }
+    assert seen["clarion_cap_waiting_messages"] == 0
+
+
+def test_what_waits_for_a_cap_is_counted(service, client, auth, sandbox):
+    cap = CapName("tests", CapPeriod.HOUR, CapUnit.PARTS)
+    set_cap(service.extensions["clarion"], cap, 1, actor="test")
+    client.post("/api/broadcast", headers=auth, json=broadcast_to(ANN, BEN))
+
+    assert scrape_anew(service)["clarion_cap_waiting_messages"] == 1
 
 
 def test_a_restored_database_is_a_closed_gate(service, sandbox):
