@@ -103,13 +103,14 @@ def invite_first_user(db: Database, clock: Clock, *, actor: str) -> str | None:
 
 
 def change_role(db: Database, clock: Clock, name: str, role: Role, *, actor: str) -> bool:
-    """Give a user another role and end their sessions.  Raises NotFound.
+    """Give a user another role and end their sessions.
 
-    Returns False if they have this role already: nothing is done then.
+    Returns False if they have this role already: nothing is done then.  Raises NotFound, and
+    Conflict if no other administrator with a password would be left.
     """
     now = clock.now()
     with db.write() as tx:
-        user = _lock_named(tx, name)
+        user = _lock_named(tx, name) if role is Role.ADMIN else _lock_replaceable(tx, name)
         if user.role is role:
             return False
         change_user(tx, user.id, role=role)
@@ -139,19 +140,8 @@ def remove_user(db: Database, clock: Clock, name: str, *, actor: str) -> None:
 
     Raises NotFound, and Conflict if no other administrator with a password would be left.
     """
-    is_admin = _USERS.c.role == Role.ADMIN
     with db.write() as tx:
-        # All are locked, so that two of them cannot remove each other at the same moment.
-        admins = tx.execute(
-            select(_USERS).where(is_admin).order_by(_USERS.c.id).with_for_update()
-        ).all()
-        user = _lock_named(tx, name)
-        others = [admin for admin in admins if admin.id != user.id and admin.password_hash]
-        if user.role is Role.ADMIN and not others:
-            raise Conflict(
-                f"{user.name} is the last administrator with a password: give another user the "
-                "role admin first"
-            )
+        user = _lock_replaceable(tx, name)
         remove_factor(tx, user.id)
         end_sessions_of(tx, user.id)
         tx.execute(delete(_USERS).where(_USERS.c.id == user.id))
@@ -233,6 +223,26 @@ def _lock_named(tx: Connection, name: str) -> Row[Any]:
     user = tx.execute(query.with_for_update()).first()
     if user is None:
         raise NotFound("There is no user with this name: `flask users list` shows all")
+    return user
+
+
+def _lock_replaceable(tx: Connection, name: str) -> Row[Any]:
+    """Lock a user who is to be an administrator no more.
+
+    Raises NotFound, and Conflict if no other administrator with a password would be left.
+    """
+    # All are locked, so that two of them cannot do this to each other at the same moment.
+    is_admin = _USERS.c.role == Role.ADMIN
+    admins = tx.execute(
+        select(_USERS).where(is_admin).order_by(_USERS.c.id).with_for_update()
+    ).all()
+    user = _lock_named(tx, name)
+    others = [admin for admin in admins if admin.id != user.id and admin.password_hash]
+    if user.role is Role.ADMIN and not others:
+        raise Conflict(
+            f"{user.name} is the last administrator with a password: give another user the "
+            "role admin first"
+        )
     return user
 
 

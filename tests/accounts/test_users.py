@@ -216,7 +216,7 @@ def test_a_session_that_begins_during_a_change_of_the_role_has_the_new_role(eith
     join_by_link(either_accounts)
     url = either_accounts.url
 
-    for role in (Role.ADMIN, Role.VIEWER, Role.OPERATOR):
+    for role in (Role.SENDER, Role.VIEWER, Role.OPERATOR):
         before = enter(either_accounts)
         changed, token = at_once(
             url,
@@ -287,6 +287,22 @@ def test_of_two_administrators_who_remove_each_other_at_once_one_stays(either_ac
 
     assert sorted(type(result) for result in results if result) == [Conflict]
     assert len(list_users(either_accounts.db)) == 1
+
+
+def test_the_last_administrator_keeps_the_role(either_accounts):
+    for name in ("Anna", "Bo"):
+        join(either_accounts, name, Role.ADMIN)
+
+    results = at_once(
+        either_accounts.url,
+        lambda db: change_role(db, either_accounts.clock, "Anna", Role.SENDER, actor="people:Bo"),
+        lambda db: change_role(db, either_accounts.clock, "Bo", Role.SENDER, actor="people:Anna"),
+    )
+
+    refused = [result for result in results if isinstance(result, Conflict)]
+    assert ["last administrator" in str(error) for error in refused] == [True]
+    kept = sorted(user.role for user in list_users(either_accounts.db))
+    assert kept == [Role.ADMIN, Role.SENDER]
 
 
 def test_what_is_done_to_users_is_in_the_audit_log(accounts):
