@@ -19,7 +19,7 @@ from app.sms.eligibility.decide import RecipientGroup, defer_rest
 from app.sms.lifecycle.finalize import lock_broadcast
 from app.sms.models.batch import Batch, Message
 from app.sms.models.broadcast import Broadcast
-from app.sms.models.states import AT_SINCH, BatchState, BroadcastStatus, ExclusionReason
+from app.sms.models.states import AT_SINCH, OPEN, BatchState, BroadcastStatus, ExclusionReason
 from app.sms.models.statuses import MessageStatus
 from app.subscribers.models import Suppression
 
@@ -28,7 +28,7 @@ _SLACK = timedelta(minutes=1)
 _M = MessageStatus
 _NOT_REACHED = (_M.FAILED, _M.REJECTED, _M.EXPIRED, _M.ABORTED, _M.DELETED)
 # A canary's batch in one of these may still be sent, or its outcome is not known.
-_UNDECIDED = (BatchState.PENDING, BatchState.SENDING, BatchState.HELD, BatchState.UNKNOWN)
+_UNDECIDED = (*OPEN, BatchState.NEEDS_ATTENTION)
 
 _BATCHES, _MESSAGES = table_of(Batch), table_of(Message)
 _BROADCASTS, _SUPPRESSIONS = table_of(Broadcast), table_of(Suppression)

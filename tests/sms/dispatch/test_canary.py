@@ -5,8 +5,8 @@ from sqlalchemy import select
 
 from app.sms.broadcasts.control import resume_broadcast
 from app.sms.dispatch.canary import judge_canaries
-from app.sms.models.batch import Message
-from app.sms.models.states import BatchState, ExclusionReason
+from app.sms.models.batch import Batch, Message
+from app.sms.models.states import Attention, BatchState, ExclusionReason
 from app.sms.request.model import CanaryRules
 from tests.callers import Caller
 from tests.factories import many_numbers
@@ -119,6 +119,26 @@ def test_a_canary_whose_outcome_is_in_doubt_decides_nothing(machine, sandbox):
     machine.store(NUMBERS, canary=CanaryRules(FIRST))
     machine.submit_all()
     assert BatchState.UNKNOWN in machine.states()
+    machine.clock.advance(3 * 3600)
+
+    assert judge_canaries(machine.ctx) == 0
+    machine.submit_all()
+
+    assert sandbox.recipients() == NUMBERS[:FIRST]
+
+
+def test_a_canary_that_a_person_has_to_decide_about_is_not_taken_for_good(machine, sandbox):
+    machine.store(NUMBERS, size=50, canary=CanaryRules(FIRST))
+    machine.submit()
+    tried = next(batch for batch in machine.batches() if batch.attempt)
+    machine.corrupt(
+        Batch,
+        Batch.id == tried.id,
+        state=BatchState.NEEDS_ATTENTION,
+        attention=Attention.ABSENT,
+        sinch_id=None,
+        accepted_at=None,
+    )
     machine.clock.advance(3 * 3600)
 
     assert judge_canaries(machine.ctx) == 0
