@@ -180,6 +180,15 @@ class _WriteTurns:
                 self._urgent += change
 
 
+def lock_table(tx: Connection, table: Table) -> None:
+    """Let no other transaction change a table until this one ends; it can still be read.
+
+    SQLite has one writer at a time anyway.
+    """
+    if tx.dialect.name != "sqlite":
+        tx.exec_driver_sql(f"LOCK TABLE {table.name} IN SHARE ROW EXCLUSIVE MODE")
+
+
 def insert_new(tx: Connection, table: type[Any], **values: Any) -> bool:
     """Insert a row unless its key exists.  Returns True if it was inserted."""
     build = sqlite.insert if tx.dialect.name == "sqlite" else postgresql.insert

@@ -10,6 +10,9 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 # SQLite generates ids only in a column of type INTEGER.
 BigId = BigInteger().with_variant(Integer, "sqlite")
 
+# The largest id that a column can hold; a larger number in a query is an error of the database.
+MAX_ID = 2**63 - 1
+
 # For tables whose rows are deleted: otherwise SQLite reuses the id of the last row once it is
 # deleted, and a reader of the old row would take the new row for it.
 NEVER_REUSE_IDS = {"sqlite_autoincrement": True}

@@ -13,7 +13,8 @@ from app.config.keys import find_name_fault
 from app.config.scopes import TEST_SCOPES, KeyScope
 from app.db.audit import write_audit
 from app.db.base import table_of
-from app.db.engine import Database
+from app.db.engine import Database, lock_table
+from app.db.types import MAX_ID
 from app.errors import Conflict, NotFound, reject_field
 from app.keys.models import ApiKey
 from app.keys.secret import hash_key, make_hint, make_key
@@ -132,7 +133,7 @@ def list_keys(db: Database) -> list[KeyRow]:
 
 
 def _lock(tx: Connection, key_id: int) -> KeyRow:
-    query = select(_KEYS).where(_KEYS.c.id == key_id).with_for_update()
+    query = select(_KEYS).where(_KEYS.c.id == min(key_id, MAX_ID)).with_for_update()
     row = tx.execute(query).first()
     if row is None:
         raise NotFound("There is no key of this number")
@@ -140,12 +141,14 @@ def _lock(tx: Connection, key_id: int) -> KeyRow:
 
 
 def _lock_live(tx: Connection, client: str, now: datetime) -> list[KeyRow]:
+    """Return the live keys of a client, who gets no other one meanwhile."""
+    lock_table(tx, _KEYS)
     query = select(_KEYS).where(
         _KEYS.c.client == client,
         _KEYS.c.revoked_at.is_(None),
         or_(_KEYS.c.expires_at.is_(None), _KEYS.c.expires_at > now),
     )
-    return [_make_row(row) for row in tx.execute(query.order_by(_KEYS.c.id).with_for_update())]
+    return [_make_row(row) for row in tx.execute(query.order_by(_KEYS.c.id))]
 
 
 def _insert(

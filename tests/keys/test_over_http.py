@@ -10,6 +10,7 @@ from app.config.scopes import DEFAULT_SCOPES, TEST_SCOPES, KeyScope
 from app.errors import BadInput, Conflict
 from app.keys.secret import make_key
 from app.keys.store import KeyOptions, create_key, list_keys, revoke_key, rotate_key
+from tests.accounts.people import at_once
 from tests.callers import Caller
 from tests.clocks import ManualClock
 from tests.factories import KEY
@@ -39,6 +40,15 @@ def make(db, clock):
         return row.id, key
 
     return make
+
+
+def test_of_three_who_make_a_key_for_a_client_at_once_two_do(either_database):
+    def make_one(db):
+        return create_key(db, ManualClock(), "shop", KeyOptions(DEFAULT_SCOPES), actor="tests")
+
+    results = at_once(either_database, *[make_one] * 3)
+
+    assert [type(result) for result in results].count(Conflict) == 1
 
 
 def _is_refused(answer, hint):

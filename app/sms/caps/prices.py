@@ -5,11 +5,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from phonenumbers import SUPPORTED_REGIONS
-from sqlalchemy import Connection, delete, insert, select, text
+from sqlalchemy import Connection, delete, insert, select
 
 from app.db.audit import write_audit
 from app.db.base import table_of
+from app.db.engine import lock_table
+from app.errors import reject_field
 from app.sms.context import Context
+from app.sms.models.cap import Cap, CapUnit
 from app.sms.models.price import Price
 
 EVERYWHERE = "*"
@@ -20,7 +23,7 @@ _CURRENCY = re.compile(CURRENCY_PATTERN)
 _PRICE = re.compile(PRICE_PATTERN)
 _DECIMALS = 6
 
-_PRICES = table_of(Price)
+_PRICES, _CAPS = table_of(Price), table_of(Cap)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,19 +74,23 @@ def read_prices(tx: Connection) -> PriceTable:
 def replace_prices(
     ctx: Context, currency: str, micros: Mapping[str, int], *, actor: str
 ) -> PriceTable:
-    """Replace all prices with these."""
+    """Replace all prices with these.
+
+    Raises BadInput for none at all while there is a cap on costs, which would limit nothing.
+    """
     rows = [
         {"country": country, "currency": currency, "micros": price}
         for country, price in micros.items()
     ]
     facts = {"currency": currency, "countries": len(rows)}
     with ctx.db.write() as tx:
-        if not ctx.db.is_sqlite:
-            # Else two requests that replace the table at once would both insert.
-            tx.execute(text("LOCK TABLE prices IN SHARE ROW EXCLUSIVE MODE"))
+        # Else two requests that replace the table at once would both insert.
+        lock_table(tx, _PRICES)
         tx.execute(delete(_PRICES))
         if rows:
             tx.execute(insert(_PRICES), rows)
+        elif tx.execute(select(_CAPS.c.amount).where(_CAPS.c.unit == CapUnit.COST)).first():
+            raise reject_field("prices", "A cap on costs needs prices: remove the cap first")
         write_audit(tx, now=ctx.now(), actor=actor, action="replace", subject="prices", facts=facts)
         return read_prices(tx)
 

@@ -25,6 +25,7 @@ from sqlalchemy import (
 
 from app.config.keys import OWN_CLIENT, PEOPLE_CLIENT
 from app.db.base import table_of
+from app.db.types import MAX_ID
 from app.errors import NotFound
 from app.pagination import Page, make_page
 from app.sinch.schemas import read_texts
@@ -42,7 +43,6 @@ _WINDOW = 500
 ANSWER_WITHIN = timedelta(days=14)
 # The newest of each kind that a thread shows.
 _MAX_TEXTS = 100
-_MAX_ID = 2**63 - 1
 # Numbers of erased people.
 _PSEUDONYMS = "-"
 
@@ -186,7 +186,7 @@ def read_body(kind: str, body: str) -> str:
 
 
 def _find_text(tx: Connection, text_id: int) -> Row[Any]:
-    query = select(_INBOUNDS.c.sender).where(_INBOUNDS.c.id == min(text_id, _MAX_ID))
+    query = select(_INBOUNDS.c.sender).where(_INBOUNDS.c.id == min(text_id, MAX_ID))
     row = tx.execute(query.where(~_INBOUNDS.c.sender.startswith(_PSEUDONYMS))).first()
     if row is None:
         raise NotFound("There is no such thread.")

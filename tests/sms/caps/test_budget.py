@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import select
 
 from app.db.base import table_of
+from app.errors import BadInput
 from app.sms.caps.caps import CapName, describe_caps, remove_cap, set_cap
 from app.sms.caps.prices import replace_prices
 from app.sms.dispatch.claim import Idle, claim_batch
@@ -130,6 +131,18 @@ def test_costs_are_counted_by_country_and_unpriced_ones_as_the_dearest(machine, 
 
     assert sandbox.recipients() == [swedish, norwegian]
     assert _left(machine) == [49_999]
+
+
+def test_prices_that_a_cap_needs_cannot_all_be_removed(machine, sandbox):
+    replace_prices(machine.ctx, "EUR", {"*": 30_000}, actor="ops")
+    _cap(machine, 0, CapPeriod.DAY, CapUnit.COST)
+
+    with pytest.raises(BadInput):
+        replace_prices(machine.ctx, "EUR", {}, actor="ops")
+    machine.store(NUMBERS)
+    machine.submit_all()
+
+    assert sandbox.recipients() == []
 
 
 @pytest.mark.parametrize("fault", [{"status": 429}, {"status": 401}])
