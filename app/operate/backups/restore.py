@@ -9,8 +9,9 @@ from pathlib import Path
 from sqlalchemy.exc import DBAPIError
 
 from app.db.engine import Database
+from app.db.facts import set_metadata
 from app.db.migrating import upgrade_database
-from app.db.schema import list_revisions
+from app.db.schema import BACKUP_OF, list_revisions
 from app.operate.backups.manifest import BackupFailed, Manifest, sync
 from app.operate.backups.postgres import restore_postgres
 from app.operate.backups.verify import verify_backup
@@ -27,10 +28,14 @@ def restore_backup(ctx: Context, path: Path, *, actor: str, inbounds: bool = Tru
     Returns the number of batches that may have been sent since.  Raises BackupFailed if the backup
     is damaged or not ours, or if there is a database already.
     """
-    _require_fit(ctx, verify_backup(path))
+    manifest = verify_backup(path)
+    _require_fit(ctx, manifest)
     if ctx.db.is_sqlite:
         return _restore_sqlite(ctx, path, actor=actor, inbounds=inbounds)
     restore_postgres(ctx.db, path)
+    with ctx.db.write() as tx:
+        # As a copy of SQLite is marked: nothing is sent if the rest fails.
+        set_metadata(tx, BACKUP_OF, manifest.made_at.isoformat())
     return _enter(ctx, actor=actor, inbounds=inbounds)
 
 

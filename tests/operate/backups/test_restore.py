@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 
+from app.db.schema import WrongDatabase
 from app.operate.backups.create import create_backup
 from app.operate.backups.manifest import list_backups
 from tests.factories import INSTANCE, many_numbers
@@ -36,6 +37,21 @@ def test_a_restored_database_sends_nothing_before_sinch_was_asked(
     assert machine.gates().restoring
     assert machine.counts(1) == {"submitted": 2, "unconfirmed": 4}
     assert machine.violations() == []
+
+
+def test_nothing_is_sent_from_a_database_whose_restore_failed(
+    run, either_machine, empty_url, make_machine, folder
+):
+    either_machine.store(many_numbers(2))
+    with either_machine.ctx.db.write() as tx:
+        tx.exec_driver_sql("DROP TABLE half_sign_ins")
+    path, _ = create_backup(either_machine.ctx, folder)
+
+    failed = run(empty_url, "backup", "restore", str(path))
+
+    assert failed.exit_code == 1
+    with pytest.raises(WrongDatabase):
+        make_machine(empty_url).ctx.require_own_database()
 
 
 def test_a_database_in_use_is_not_overwritten(run, either_machine, folder):
