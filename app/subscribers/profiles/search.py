@@ -29,7 +29,8 @@ def find_by_name(ctx: SubscriberContext, text: str, *, limit: int) -> Page[Perso
     The page's cursor is "more" if there are others; they are found by a longer beginning.
     """
     beginning = " ".join(text.replace(",", " ").split())
-    if not beginning:
+    # PostgreSQL takes no NUL, which is in no name.
+    if not beginning or "\0" in beginning:
         return Page([], None)
     found: dict[int, Row[Any]] = {}
     with ctx.db.read(within_s=LIST_WITHIN_S) as tx:

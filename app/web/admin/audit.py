@@ -4,31 +4,40 @@ import json
 from typing import Any
 
 from flask import render_template, request
+from marshmallow import Schema, fields
 
 from app.accounts.roles import Role
+from app.http.fields import Cursor, reject_untransportable
 from app.operate.audit import list_entries, verify_entries
 from app.web.guard import make_page_blueprint, page_context, require_role
 
 blueprint = make_page_blueprint("audit")
 
-_FILTERS = ("actor", "action", "subject")
-_LONGEST_ID = 18
+
+class AuditQuerySchema(Schema):
+    """Whose entries, of what and on what; the page; and whether the seals are checked."""
+
+    actor = fields.String(validate=reject_untransportable)
+    action = fields.String(validate=reject_untransportable)
+    subject = fields.String(validate=reject_untransportable)
+    cursor = Cursor(load_default=None)
+    check = fields.String(load_default="")
 
 
 @blueprint.get("/audit")
 @require_role(Role.ADMIN)
 def list_all() -> str:
     """List the entries, the newest first, those of an actor, action or subject if asked."""
-    db, cursor = page_context().db, request.args.get("cursor", "")
-    is_id = cursor.isascii() and cursor.isdigit() and len(cursor) <= _LONGEST_ID
-    only = {name: request.args[name] for name in _FILTERS if request.args.get(name)}
-    page = list_entries(db, only=only, cursor=int(cursor) if is_id else None)
+    db, query = page_context().db, AuditQuerySchema().load(request.args.to_dict())
+    cursor, check = query.pop("cursor"), query.pop("check")
+    only = {name: value for name, value in query.items() if value}
+    page = list_entries(db, only=only, cursor=cursor)
     return render_template(
         "admin/audit.html",
         rows=[{"entry": entry, "facts": _describe(entry.facts)} for entry in page.rows],
         cursor=page.cursor,
         only=only,
-        verdict=verify_entries(db) if "check" in request.args else None,
+        verdict=verify_entries(db) if check else None,
     )
 
 

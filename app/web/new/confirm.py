@@ -1,5 +1,6 @@
 """The fourth step of a new broadcast: what will happen, and the button that does it, once."""
 
+import re
 from http import HTTPStatus
 from typing import Any
 
@@ -67,7 +68,7 @@ def show(draft_id: str) -> Any:
 def confirm(draft_id: str) -> Any:
     """Send the draft as it was quoted.  When something has moved, say what and ask again."""
     ctx = current_context()
-    version, token = request.form.get("version", 0, int), request.form.get("quote", "")
+    version, token = _read_version(), request.form.get("quote", "")
     try:
         broadcast_id, remains = send_draft(
             ctx,
@@ -99,9 +100,7 @@ def confirm(draft_id: str) -> Any:
 def ask(draft_id: str) -> Any:
     """Ask for a second person's approval."""
     try:
-        ask_approval(
-            current_context(), draft_id, request.form.get("version", 0, int), user=name_user()
-        )
+        ask_approval(current_context(), draft_id, _read_version(), user=name_user())
     except DraftChanged:
         return _ask_again(find(draft_id), moved=_MOVED)
     flash("Asked.\nThe overview shows it to everybody who may approve it.", "done")
@@ -112,7 +111,7 @@ def ask(draft_id: str) -> Any:
 @require_role(Role.SENDER)
 def approve(draft_id: str) -> Any:
     """Approve a draft of other people."""
-    draft, version = find(draft_id), request.form.get("version", 0, int)
+    draft, version = find(draft_id), _read_version()
     try:
         approve_draft(current_context(), draft, version, user=name_user(), actor=describe_actor())
     except DraftChanged:
@@ -122,6 +121,12 @@ def approve(draft_id: str) -> Any:
         return go_to_step(draft_id, "confirm")
     flash("Approved.\nIt can be sent now; a change takes the approval away.", "done")
     return go_to_step(draft_id, "confirm")
+
+
+def _read_version() -> int:
+    """Return the version of the draft that its page showed; 0, which none has, without one."""
+    typed = request.form.get("version", "")
+    return int(typed) if re.fullmatch("[0-9]{1,9}", typed) else 0
 
 
 def _ask_again(draft: Row[Any], *, moved: str = "", token: str = "") -> Any:

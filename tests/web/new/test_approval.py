@@ -61,7 +61,9 @@ def test_a_changed_draft_loses_its_approval(anna, olof, sandbox):
     send(olof, f"{draft}/approve", form)
 
     send(anna, f"{draft}/text", {"message": "Pickup moved to 09:00", "go": "on"})
+    beyond = send(olof, f"{draft}/approve", form | {"version": str(10**30)})
 
+    assert beyond.status_code == 409
     assert "Ask a second person" in read_text(anna.get(f"{draft}/confirm"))
     assert send(olof, f"{draft}/approve", form).status_code == 409
 
