@@ -60,7 +60,7 @@ RETAINED = (
     Retained(
         "imports, with their files and refused rows",
         lambda ctx: count_old_imports(ctx.subscriber_context),
-        lambda ctx, _: purge_imports(ctx.subscriber_context),
+        lambda ctx, stop: purge_imports(ctx.subscriber_context, stop=stop),
     ),
     _rows("sends that the marketing cap counts", old_sends),
     _rows("uses that the caps of clients count", old_uses),

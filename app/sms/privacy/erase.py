@@ -122,7 +122,7 @@ def _delete_import_files(ctx: Context, requested_at: datetime) -> bool:
 
     Returns True if an import from before the request has not completed.
     """
-    _purge_imports(ctx, before=requested_at)
+    purge_completed(ctx.subscriber_context, before=requested_at)
     unfinished = (
         select(Import.id)
         .where(Import.completed_at.is_(None), Import.created_at <= requested_at)
@@ -131,13 +131,8 @@ def _delete_import_files(ctx: Context, requested_at: datetime) -> bool:
     with ctx.db.read() as tx:
         if tx.execute(unfinished).first():
             return True
-    _purge_imports(ctx, before=ctx.now())
+    purge_completed(ctx.subscriber_context, before=ctx.now())
     return False
-
-
-def _purge_imports(ctx: Context, *, before: datetime) -> None:
-    while purge_completed(ctx.subscriber_context, before=before):
-        pass
 
 
 def _clear_messages(ctx: Context, phone: str) -> bool:

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Row, delete, exists, func, insert, select, up
 
 from app.csv_cells import write_lines
 from app.db.base import table_of
+from app.db.old_rows import Stop, never
 from app.errors import BadInput, Conflict, NotFound
 from app.ids import make_id
 from app.pagination import Page, make_page, read_pages
@@ -175,10 +176,10 @@ def _write_cells(ctx: SubscriberContext, import_id: int, *, warnings: bool) -> I
         yield write_lines((row.line, row.header, row.cell, row.reason) for row in rows)
 
 
-def purge_imports(ctx: SubscriberContext) -> int:
-    """Delete the refusals of imports that ended long ago.  Returns how many imports.
+def purge_imports(ctx: SubscriberContext, *, stop: Stop = never) -> int:
+    """Delete the refusals of imports that ended long ago, until `stop` returns True.
 
-    An import that waits for its file is cancelled as long after its creation.  Files that a crash
+    Returns how many imports.  An import that waits for its file is cancelled as long after its creation.  Files that a crash
     left behind an import's end are deleted, too.
     """
     before = ctx.now() - timedelta(days=ctx.rules.import_kept_days)
@@ -200,7 +201,7 @@ def purge_imports(ctx: SubscriberContext) -> int:
     for public_id in public_ids:
         with contextlib.suppress(Conflict):  # its file has come meanwhile
             cancel_import(ctx, public_id)
-    return purge_completed(ctx, before=before)
+    return purge_completed(ctx, before=before, stop=stop)
 
 
 def count_old_imports(ctx: SubscriberContext) -> int:
@@ -213,20 +214,27 @@ def count_old_imports(ctx: SubscriberContext) -> int:
         return int(tx.execute(query).scalar_one())
 
 
-def purge_completed(ctx: SubscriberContext, *, before: datetime) -> int:
-    """Delete files and refusals of at most 100 imports that ended before.  Returns how many."""
+def purge_completed(ctx: SubscriberContext, *, before: datetime, stop: Stop = never) -> int:
+    """Delete files and refusals of imports that ended before, until `stop` returns True.
+
+    Returns how many imports.
+    """
     query = select(_IMPORTS.c.id).where(
         _IMPORTS.c.purged_at.is_(None), _IMPORTS.c.completed_at < before
     )
-    with ctx.db.read() as tx:
-        ids = tx.execute(query.order_by(_IMPORTS.c.id).limit(_PURGED_AT_ONCE)).scalars().all()
-    for import_id in ids:
+    purged = 0
+    while not stop():
+        with ctx.db.read() as tx:
+            import_id = tx.execute(query.order_by(_IMPORTS.c.id).limit(1)).scalar()
+        if import_id is None:
+            break
         delete_file(ctx, import_id)
-        purged = update(_IMPORTS).where(_IMPORTS.c.id == import_id).values(purged_at=ctx.now())
+        done = update(_IMPORTS).where(_IMPORTS.c.id == import_id).values(purged_at=ctx.now())
         with ctx.db.write() as tx:
             tx.execute(delete(_REFUSALS).where(_REFUSALS.c.import_id == import_id))
-            tx.execute(purged)
-    return len(ids)
+            tx.execute(done)
+        purged += 1
+    return purged
 
 
 def delete_some_chunks(tx: Connection, import_id: int) -> bool:

@@ -15,7 +15,7 @@ blueprint = make_page_blueprint("audit")
 
 
 class AuditQuerySchema(Schema):
-    """Whose entries, of what and on what; the page; and whether the seals are checked."""
+    """Filters of the audit log, its page, and the wish to check the seals."""
 
     actor = fields.String(validate=reject_untransportable)
     action = fields.String(validate=reject_untransportable)

@@ -267,6 +267,14 @@ def test_a_file_is_deleted_at_the_end_of_its_import_and_refusals_some_days_later
     assert counts(finish(people, unfinished)) == {"rows": 1, "unchanged": 1}
 
 
+def test_a_purge_leaves_no_import_that_is_due(people):
+    for _ in range(101):
+        cancel_import(people, create_import(people, ImportOptions(), client="tests").public_id)
+    people.clock.advance(timedelta(days=8).total_seconds())
+
+    assert purge_imports(people) == 101
+
+
 def test_imports_are_listed_the_newest_first(people):
     made = [create_import(people, ImportOptions(), client="tests").public_id for _ in range(5)]
 
