@@ -179,8 +179,8 @@ def _write_cells(ctx: SubscriberContext, import_id: int, *, warnings: bool) -> I
 def purge_imports(ctx: SubscriberContext, *, stop: Stop = never) -> int:
     """Delete the refusals of imports that ended long ago, until `stop` returns True.
 
-    Returns how many imports.  An import that waits for its file is cancelled as long after its creation.  Files that a crash
-    left behind an import's end are deleted, too.
+    Returns how many imports.  One that waits for its file is cancelled as long after its creation.
+    Files that a crash left behind an import's end are deleted, too.
     """
     before = ctx.now() - timedelta(days=ctx.rules.import_kept_days)
     abandoned = select(_IMPORTS.c.public_id).where(
