@@ -39,11 +39,15 @@ class Client:
     scopes: frozenset[KeyScope]
     # Its requests are checked, and nothing is sent.
     is_test: bool = False
+    # Of a key of the database: its id, and the countries that it may send to.
+    key_id: int | None = None
+    countries: frozenset[str] | None = None
 
     @property
     def viewer(self) -> Viewer:
         """The wall around this client, lifted by the scope `clients:all`."""
-        return Viewer(self.name, sees_all=KeyScope.ALL_CLIENTS in self.scopes)
+        sees_all = KeyScope.ALL_CLIENTS in self.scopes
+        return Viewer(self.name, sees_all, key_id=self.key_id, countries=self.countries)
 
 
 def identify_clients(app: Flask, keys: tuple[KeyHash, ...]) -> None:
@@ -83,7 +87,9 @@ def _find_client(presented: str, keys: tuple[KeyHash, ...]) -> Client | None:
 def _find_stored(presented: str, live_keys: LiveKeys) -> Client | None:
     ctx = current_app.extensions["clarion"]
     key = live_keys.find(ctx.db, ctx.clock, presented, address=request.remote_addr)
-    return Client(key.client, key.scopes, is_test=key.is_test) if key else None
+    if key is None:
+        return None
+    return Client(key.client, key.scopes, key.is_test, key_id=key.id, countries=key.countries)
 
 
 def require_api_key(

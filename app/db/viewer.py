@@ -9,14 +9,17 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
-    """The client that rows are read or changed for.
+    """The client that rows are read or changed for, and the limits of the key that it came with.
 
     `sees_all` lifts the wall: the key has the scope `clients:all`, or the caller is the command
-    line or a background job, which have no client.
+    line or a background job, which have no client.  `key_id` is that of a key of the database,
+    whose caps and `countries` limit what the caller sends; None for all countries.
     """
 
     client: str | None = None
     sees_all: bool = True
+    key_id: int | None = None
+    countries: frozenset[str] | None = None
 
     def sees(self, client: ColumnElement[str] | InstrumentedAttribute[str]) -> ColumnElement[bool]:
         """Return the condition that a row, with this column of its client, is not hidden."""

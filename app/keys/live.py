@@ -27,16 +27,17 @@ _KEYS = table_of(ApiKey)
 class LiveKey:
     """A key that a request may use."""
 
+    id: int
     client: str
     scopes: frozenset[KeyScope]
     is_test: bool
+    countries: frozenset[str] | None
 
 
 @dataclass(frozen=True, slots=True)
 class _Known:
     """A key as it was read, with the monotonic time of that."""
 
-    id: int
     key: LiveKey
     networks: tuple[str, ...]
     expires_at: datetime | None
@@ -85,9 +86,9 @@ class LiveKeys:
         if row is None:
             return None
         scopes = frozenset(scope for scope in KeyScope if scope in row.scopes)
+        countries = None if row.countries is None else frozenset(row.countries)
         known = self._known[digest] = _Known(
-            row.id,
-            LiveKey(row.client, scopes, row.is_test),
+            LiveKey(row.id, row.client, scopes, row.is_test, countries),
             tuple(row.networks or ()),
             row.expires_at,
             row.revoked_at,
@@ -112,13 +113,13 @@ def _note_use(db: Database, known: _Known, now: datetime) -> None:
     earlier = now - _NOTED_EVERY
     if known.used_at is not None and known.used_at > earlier:
         return
-    ours = update(_KEYS).where(_KEYS.c.id == known.id)
+    ours = update(_KEYS).where(_KEYS.c.id == known.key.id)
     unnoted = or_(_KEYS.c.used_at.is_(None), _KEYS.c.used_at <= earlier)
     try:
         with db.write() as tx:
             tx.execute(ours.where(unnoted).values(used_at=now))
     except SQLAlchemyError as e:
-        logger.debug("the use of key {} was not noted: {}", known.id, type(e).__name__)
+        logger.debug("the use of key {} was not noted: {}", known.key.id, type(e).__name__)
 
 
 def _is_within(address: str | None, networks: tuple[str, ...]) -> bool:

@@ -22,6 +22,8 @@ class ApiKey(Base):
     scopes: Mapped[list[str]]
     # Networks that may use it; None for all.
     networks: Mapped[list[str] | None]
+    # Countries to which it may send; None for all that its client may.
+    countries: Mapped[list[str] | None]
     # Requests with it are checked and not sent.
     is_test: Mapped[bool]
     created_at: Mapped[datetime]
@@ -30,5 +32,8 @@ class ApiKey(Base):
     revoked_at: Mapped[datetime | None]
     # When it was used last, to within a minute.
     used_at: Mapped[datetime | None]
+    # The first of the keys that replaced each other up to this one, whose caps it has; None for
+    # a key that replaced none.
+    origin_id: Mapped[int | None] = mapped_column(BigId)
 
     __table_args__ = (NEVER_REUSE_IDS,)

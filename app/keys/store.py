@@ -1,7 +1,7 @@
 """Create, rotate, revoke and list keys.  A change takes effect in every process within seconds."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from ipaddress import ip_network
 from typing import Any
@@ -18,6 +18,7 @@ from app.db.types import MAX_ID
 from app.errors import Conflict, NotFound, reject_field
 from app.keys.models import ApiKey
 from app.keys.secret import hash_key, make_hint, make_key
+from app.phone.e164 import is_country
 
 # One in use, and the one that replaces it.
 MAX_LIVE = 2
@@ -27,10 +28,11 @@ _KEYS = table_of(ApiKey)
 
 @dataclass(frozen=True, slots=True)
 class KeyOptions:
-    """Scopes, networks and end of a new key."""
+    """Scopes, networks, countries and end of a new key; without networks or countries all."""
 
     scopes: frozenset[KeyScope]
     networks: tuple[str, ...] = ()
+    countries: tuple[str, ...] = ()
     expires_at: datetime | None = None
     is_test: bool = False
 
@@ -44,12 +46,14 @@ class KeyRow:
     hint: str
     scopes: tuple[str, ...]
     networks: tuple[str, ...]
+    countries: tuple[str, ...]
     is_test: bool
     created_at: datetime
     created_by: str
     expires_at: datetime | None
     revoked_at: datetime | None
     used_at: datetime | None
+    origin_id: int
 
     def has_ended(self, now: datetime) -> bool:
         """Return True for a key that no request can use any more."""
@@ -72,7 +76,11 @@ def create_key(
     if options.is_test and not options.scopes <= TEST_SCOPES:
         known = ", ".join(sorted(TEST_SCOPES))
         raise reject_field("scope", f"A test key changes nothing, so it has only these: {known}")
-    networks = _read_networks(options.networks)
+    options = replace(
+        options,
+        networks=_read_networks(options.networks),
+        countries=_read_countries(options.countries),
+    )
     with db.write() as tx:
         live = _lock_live(tx, client, now)
         if len(live) >= MAX_LIVE:
@@ -81,7 +89,7 @@ def create_key(
                 f"{client} has {MAX_LIVE} live keys already, {shown}: revoke the one that is not "
                 "used any more"
             )
-        return _insert(tx, now, client, options, networks, actor=actor)
+        return _insert(tx, now, client, options, actor=actor)
 
 
 def rotate_key(
@@ -106,10 +114,12 @@ def rotate_key(
         tx.execute(update(_KEYS).where(_KEYS.c.id == key_id).values(expires_at=last))
         options = KeyOptions(
             frozenset(map(KeyScope, old.scopes)),
+            networks=old.networks,
+            countries=old.countries,
             expires_at=now + (old.expires_at - old.created_at) if old.expires_at else None,
             is_test=old.is_test,
         )
-        return _insert(tx, now, old.client, options, list(old.networks), actor=actor, old=key_id)
+        return _insert(tx, now, old.client, options, actor=actor, old=old)
 
 
 def revoke_key(db: Database, clock: Clock, key_id: int, *, actor: str) -> KeyRow:
@@ -156,10 +166,9 @@ def _insert(
     now: datetime,
     client: str,
     options: KeyOptions,
-    networks: list[str],
     *,
     actor: str,
-    old: int | None = None,
+    old: KeyRow | None = None,
 ) -> tuple[KeyRow, str]:
     key = make_key(is_test=options.is_test)
     values = {
@@ -167,19 +176,21 @@ def _insert(
         "digest": hash_key(key),
         "hint": make_hint(key),
         "scopes": sorted(options.scopes),
-        "networks": networks or None,
+        "networks": options.networks or None,
+        "countries": options.countries or None,
         "is_test": options.is_test,
         "created_at": now,
         "created_by": actor,
         "expires_at": options.expires_at,
+        "origin_id": old.origin_id if old else None,
     }
     row = _make_row(tx.execute(insert(_KEYS).values(values).returning(*_KEYS.c)).one())
-    facts = {"client": client, "scopes": values["scopes"], **({"replaces": old} if old else {})}
+    facts = {"client": client, "scopes": values["scopes"], **({"replaces": old.id} if old else {})}
     write_audit(tx, now=now, actor=actor, action="create key", subject=str(row.id), facts=facts)
     return row, key
 
 
-def _read_networks(values: Iterable[str]) -> list[str]:
+def _read_networks(values: Iterable[str]) -> tuple[str, ...]:
     """Return networks as they are stored.  Raises BadInput for what is no address or network."""
     networks = []
     for value in values:
@@ -189,7 +200,18 @@ def _read_networks(values: Iterable[str]) -> list[str]:
             raise reject_field(
                 "address", f"{value[:64]!r} is no address or network such as 192.0.2.0/24"
             ) from e
-    return networks
+    return tuple(networks)
+
+
+def _read_countries(values: Iterable[str]) -> tuple[str, ...]:
+    """Return countries as they are stored.  Raises BadInput for what is no country."""
+    codes = {value.strip().upper() for value in values}
+    for code in sorted(codes):
+        if not is_country(code):
+            raise reject_field(
+                "countries", f"{code[:40]!r} is no country: give two letters such as SE"
+            )
+    return tuple(sorted(codes))
 
 
 def _make_row(row: Row[Any]) -> KeyRow:
@@ -199,10 +221,12 @@ def _make_row(row: Row[Any]) -> KeyRow:
         hint=row.hint,
         scopes=tuple(row.scopes),
         networks=tuple(row.networks or ()),
+        countries=tuple(row.countries or ()),
         is_test=row.is_test,
         created_at=row.created_at,
         created_by=row.created_by,
         expires_at=row.expires_at,
         revoked_at=row.revoked_at,
         used_at=row.used_at,
+        origin_id=row.origin_id or row.id,
     )

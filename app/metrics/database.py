@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.db.schema import WrongDatabase
 from app.metrics import queries
-from app.sms.caps.budget import read_limits
+from app.sms.caps.budget import find_key, read_limits
 from app.sms.context import Context
 from app.sms.lifecycle.gates import BUSY, CIRCUIT, RESTORE, read_gates
 from app.sms.models.cap import ALL
@@ -141,20 +141,21 @@ def _read_batches(tx: Connection, pending: Row[Any], now: datetime) -> Iterator[
 
 
 def _read_caps(tx: Connection, pending: Row[Any], now: datetime) -> Iterator[Metric]:
-    """Yield how much of the caps is used, of the client that has used most and of all; what waits.
+    """Yield how much of the caps is used, of those that have used most, and what waits.
 
     A cap of 0 has no part that is used.
     """
     used: dict[tuple[str, ...], float] = {}
     for limit in read_limits(tx, now):
         if limit.cap.amount:
-            scope = "all" if limit.cap.client == ALL else "client"
+            of_one = "key" if find_key(limit.cap.client) else "client"
+            scope = "all" if limit.cap.client == ALL else of_one
             key = (scope, limit.cap.period.value, limit.cap.unit.value)
             used[key] = max(limit.used / limit.cap.amount, used.get(key, 0.0))
     yield _gauges(
         "clarion_cap_used_ratio",
-        "Part of a cap that is used in its hour or day: of all clients, or of the client that has "
-        "used most of its own.",
+        "Part of a cap that is used in its hour or day: of all clients, or of the client or key "
+        "that has used most of its own.",
         ("scope", "period", "unit"),
         used.items(),
     )

@@ -1,7 +1,7 @@
 """Numbers that may be texted: countries, and kinds of numbers that cost more.  Pure."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache, lru_cache
@@ -38,19 +38,22 @@ class NumberRules:
     client_countries: Mapping[str, frozenset[str]] = field(default_factory=dict)
     kinds: frozenset[NumberKind] = frozenset()
 
-    def allows(self, number: str, client: str | None) -> bool:
-        """Return True if this client may text to a number."""
-        return self.allows_kind(number) and self.allows_country(number, client)
+    def allows(
+        self, number: str, client: str | None, of_key: Collection[str] | None = None
+    ) -> bool:
+        """Return True if this client may text to a number, with a key of these countries."""
+        return self.allows_kind(number) and self.allows_country(number, client, of_key)
 
-    def allows_country(self, number: str, client: str | None) -> bool:
-        """Return True if this client may text to the country of a number."""
-        own = self.client_countries.get(client or "")
-        if self.countries is None and own is None:
+    def allows_country(
+        self, number: str, client: str | None, of_key: Collection[str] | None = None
+    ) -> bool:
+        """Return True if this client may text to a number's country, with a key of these."""
+        lists = (self.countries, self.client_countries.get(client or ""), of_key)
+        limits = [countries for countries in lists if countries is not None]
+        if not limits:
             return True
         country = find_country(number)
-        return (self.countries is None or country in self.countries) and (
-            own is None or country in own
-        )
+        return all(country in countries for countries in limits)
 
     def allows_kind(self, number: str) -> bool:
         """Return True unless a number is of a kind that costs more and is not allowed."""

@@ -56,6 +56,16 @@ def test_a_key_is_rotated_and_revoked(service, run):
     ]
 
 
+def test_a_key_has_countries_and_caps_of_its_own(service, run):
+    run("create", "shop", "--countries", "se, NO")
+    caps = service.test_cli_runner().invoke(args=["caps", "set", "key:1", "day", "parts", "5"])
+
+    assert caps.output == "key:1: at most 5 parts a day.\n"
+    assert ", to NO SE" in run("list").output
+    listed = service.test_cli_runner().invoke(args=["caps", "list"]).output
+    assert listed.splitlines()[1].split()[:5] == ["key:1", "day", "parts", "5", "5"]
+
+
 def test_each_change_is_audited_without_the_key(service, run):
     key = _key(run("create", "shop"))
     run("revoke", "1")
@@ -84,6 +94,7 @@ def test_a_test_key_has_the_scopes_that_change_nothing(run):
         (["create", "shop", "--scope", " , "], "--scope names no scope"),
         (["create", "people"], "name: must not be people"),
         (["create", "shop", "--address", "example.com"], "is no address or network"),
+        (["create", "shop", "--countries", "SE,UK"], "countries: 'UK' is no country"),
         (["create", "shop", "--days", "0"], "0 is not in the range"),
         (["revoke", "7"], "There is no key of this number"),
         (["rotate", "7"], "There is no key of this number"),

@@ -31,7 +31,7 @@ def _make_key(admin, **form):
 
 
 def test_a_key_is_made_on_the_page_shown_once_and_used(service, admin, sandbox):
-    made = _make_key(admin, days="90")
+    made = _make_key(admin, days="90", countries="SE, NO")
 
     shown = read_text(admin.get(made.location))
     key = re.search(r"The new key of shop: (clarion_\w+)", shown)[1]
@@ -40,6 +40,7 @@ def test_a_key_is_made_on_the_page_shown_once_and_used(service, admin, sandbox):
     again = read_text(admin.get("/keys"))
     assert key not in again
     assert "broadcasts:read, broadcasts:send, broadcasts:transactional" in again
+    assert "to NO, SE" in again
     assert re.search(r"Live, until \w{3} \d+ \w{3}", again)
 
 
@@ -68,6 +69,7 @@ def test_a_key_is_replaced_and_revoked_on_the_page(service, admin, ctx):
         ({"days": "0"}, "Give 1 to 3650 days"),
         ({"days": "soon"}, "Give 1 to 3650 days"),
         ({"addresses": "example.com"}, "'example.com' is no address or network"),
+        ({"countries": "SE UK"}, "'UK' is no country: give two letters such as SE"),
         ({"scopes": []}, "Choose what the key may do"),
         ({"scopes": ["nothing"]}, "Choose what the key may do"),
         ({"kind": "test", "scopes": ["templates:manage"]}, "A test key changes nothing"),
@@ -108,6 +110,18 @@ def test_a_cap_is_set_shown_with_what_is_left_and_removed(service, admin, ctx, s
     assert list_caps(ctx) == []
 
 
+def test_a_cap_is_set_on_a_key_and_removed(admin, ctx):
+    _make_key(admin)
+    form = {"client": "key:1", "kind": "day parts", "amount": "500"}
+
+    done = read_text(admin.get(admin.post("/caps", form, on="/caps").location))
+
+    assert "Key 1: parts in a day, at most 500." in done
+    assert re.search(r"Key 1 Parts in a day 500 500", read_text(admin.get("/caps")))
+    admin.post("/caps/remove", {"client": "key:1", "kind": "day parts"}, on="/caps")
+    assert list_caps(ctx) == []
+
+
 @pytest.mark.parametrize(
     ("form", "reason"),
     [
@@ -116,6 +130,7 @@ def test_a_cap_is_set_shown_with_what_is_left_and_removed(service, admin, ctx, s
         ({"kind": "day cost", "amount": "5"}, "No prices are stored"),
         ({"kind": "week parts", "amount": "5"}, "Choose what the cap limits"),
         ({"kind": "", "amount": "5"}, "Choose what the cap limits"),
+        ({"client": "key:9", "kind": "day parts", "amount": "5"}, "There is no key of this number"),
         ({"client": "<b>", "kind": "day parts", "amount": "5"}, "The name must be 1 to 64 letters"),
     ],
 )

@@ -7,7 +7,7 @@ import click
 from app.cli.command import ServiceGroup, name_operator, print_table, verified_context
 from app.sms.caps.caps import CapName, list_caps, read_amount, remove_cap, set_cap
 from app.sms.caps.prices import format_price, read_prices
-from app.sms.models.cap import ALL, CapPeriod, CapUnit
+from app.sms.models.cap import ALL, KEY, CapPeriod, CapUnit
 
 caps = ServiceGroup("caps")
 
@@ -22,10 +22,11 @@ _UNIT = click.Choice([unit.value for unit in CapUnit])
 @click.argument("unit", type=_UNIT)
 @click.argument("amount")
 def set_one(client: str, period: str, unit: str, amount: str) -> None:
-    """Limit what a CLIENT, or all clients together, may send.
+    """Limit what a CLIENT, a key of the database, or all clients together may send.
 
     `flask caps set shop day parts 5000`, `flask caps set all hour cost 20.50` (in the currency of
-    the prices), `flask caps set all broadcast recipients 100000`.  Hours and days are those of UTC,
+    the prices), `flask caps set all broadcast recipients 100000`, `flask caps set key:7 day parts
+    500` (of key 7 and those that replaced it).  Hours and days are those of UTC,
     and count from now on.  What waits for the cap goes on at once if it fits.
     """
     ctx = verified_context()
@@ -52,7 +53,7 @@ def list_them() -> None:
         currency = read_prices(tx).currency or ""
     rows = [
         (
-            cap["client"] or _EVERYBODY,
+            f"{KEY}{cap['key']}" if cap["key"] else cap["client"] or _EVERYBODY,
             cap["period"],
             cap["unit"],
             _show_amount(cap, "amount", currency),

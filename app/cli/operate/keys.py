@@ -18,15 +18,22 @@ _DEFAULT_HOURS = 24
 @click.option("--scope", "scopes", help="Such as broadcasts:send,broadcasts:read; default all.")
 @click.option("--days", type=click.IntRange(1, 3650), help="End after this many days.")
 @click.option("--address", "addresses", multiple=True, help="An address or network; repeatable.")
+@click.option("--countries", default="", help="Send to these only, such as SE,NO; default all.")
 @click.option("--test", "is_test", is_flag=True, help="Check its requests, and send nothing.")
 def create(
-    name: str, scopes: str | None, days: int | None, addresses: tuple[str, ...], is_test: bool
+    name: str,
+    scopes: str | None,
+    days: int | None,
+    addresses: tuple[str, ...],
+    countries: str,
+    is_test: bool,
 ) -> None:
     """Create a key of the client NAME and print it, once."""
     ctx = verified_context()
     options = KeyOptions(
         scopes=_read_scopes(scopes, is_test=is_test),
         networks=addresses,
+        countries=tuple(filter(None, map(str.strip, countries.split(",")))),
         expires_at=ctx.now() + timedelta(days=days) if days else None,
         is_test=is_test,
     )
@@ -121,6 +128,7 @@ def _describe_state(row: KeyRow, now: datetime) -> str:
         "test" if row.is_test else "live",
         f"until {_show_time(row.expires_at)}" if row.expires_at else "",
         f"from {' '.join(row.networks)}" if row.networks else "",
+        f"to {' '.join(row.countries)}" if row.countries else "",
     ]
     return ", ".join(filter(None, facts))
 

@@ -86,7 +86,7 @@ def create_broadcast(
     )
     # Read before the transaction in which the answer is kept.
     stopped = explain_stop(ctx) if in_background else None
-    caps = _show_caps(ctx, client) if in_background or request.send_at else {}
+    caps = _show_caps(ctx, client, ctx.viewer.key_id) if in_background or request.send_at else {}
 
     try:
         accepted = accept_broadcast(ctx, request, client=client, key=key, describe=describe)
@@ -115,7 +115,7 @@ def try_broadcast(ctx: Context, request: BroadcastRequest, *, client: str) -> di
     """
     request, expected = _check(ctx, request, client=client)
     answer = describe_request(request, "", "test", recipients=expected)
-    return answer | {"broadcast_id": None, "url": None} | _show_caps(ctx, client)
+    return answer | {"broadcast_id": None, "url": None} | _show_caps(ctx, client, ctx.viewer.key_id)
 
 
 def _check(ctx: Context, request: BroadcastRequest, *, client: str) -> tuple[BroadcastRequest, int]:
@@ -259,8 +259,8 @@ def _describe_complete(request: BroadcastRequest, public_id: str, batch_id: str)
     return answer | {"message": SUBMITTED, "batch_id": batch_id, "batch_ids": [batch_id]}
 
 
-def _show_caps(ctx: Context, client: str) -> dict[str, Any]:
-    caps = describe_caps(ctx, client)
+def _show_caps(ctx: Context, client: str, key_id: int | None) -> dict[str, Any]:
+    caps = describe_caps(ctx, client, key_id)
     return {"caps": caps} if caps else {}
 
 
@@ -289,7 +289,7 @@ def describe_view(
     facts |= _show_warnings((row.texts or {}).values() or [row.text], row.parts)
     if view.exclusions:
         facts["exclusions"] = view.exclusions
-    facts |= _show_caps(ctx, row.client)
+    facts |= _show_caps(ctx, row.client, row.key_id)
     if row.reference:
         facts["reference"] = row.reference
     if row.invalid:

@@ -16,6 +16,7 @@ from app.sms.audience.expand import expand_request
 from app.sms.broadcasts.create import describe_request
 from app.sms.broadcasts.idempotency import KeyTaken, RequestKey, find_replay, keep_key
 from app.sms.broadcasts.store import insert_broadcast, make_row
+from app.sms.caps.caps import check_recipients
 from app.sms.content.measure import measure_messages
 from app.sms.content.placeholders import DEFAULT, Parameters
 from app.sms.context import Context
@@ -55,7 +56,8 @@ def resend_undelivered(
     """Create a broadcast for unreached recipients: those a retry may help, or all.
 
     Returns the answer.  Raises NotFound; Purged; Conflict for a broadcast that has not completed or
-    was resent before; BadInput without such recipients; and the errors of find_replay.
+    was resent before; BadInput without such recipients, or with more than a cap allows; and the
+    errors of find_replay.
     """
     if key and (answer := _find_answer(ctx, key, client)):
         return answer
@@ -66,6 +68,7 @@ def resend_undelivered(
         if not phones:
             raise _explain_nothing(original, excluded, awaited)
         require_allowed_sender(ctx, original.sender)
+        check_recipients(ctx, client, len(phones))
         request = replace(_make_request(ctx, original, phones), created_by=created_by)
         left_out = {"excluded": excluded, "awaited": awaited}
         return _store(ctx, original, request, client=client, key=key, left_out=left_out)

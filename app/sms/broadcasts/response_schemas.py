@@ -43,7 +43,14 @@ class CapSchema(Schema):
     """A cap on what is sent in an hour or a day of UTC, and what is left of it."""
 
     client = fields.String(
-        required=True, allow_none=True, metadata=describe("Null: of all clients together.")
+        required=True,
+        allow_none=True,
+        metadata=describe("Null: of all clients together, or of a key."),
+    )
+    key = fields.Integer(
+        required=True,
+        allow_none=True,
+        metadata=describe("The number of the key that it is on, or that this key replaced."),
     )
     period = fields.String(required=True, validate=validate.OneOf(["hour", "day"]))
     unit = fields.String(
@@ -112,7 +119,7 @@ class BroadcastResultSchema(Schema):
         metadata=describe("Excluded and deferred recipients, if any."),
     )
     caps = fields.List(
-        fields.Nested(CapSchema), metadata=describe("What the caps on this client leave, if any.")
+        fields.Nested(CapSchema), metadata=describe("What the caps on this client and key leave.")
     )
     warnings = fields.List(
         fields.String(), metadata=describe("What is probably not meant, in sentences, if anything.")

@@ -131,6 +131,8 @@ def make_row(
     return {
         "public_id": make_id(now),
         "client": client,
+        "key_id": ctx.viewer.key_id,
+        "countries": None if ctx.viewer.countries is None else sorted(ctx.viewer.countries),
         "created_by": request.created_by,
         "created_at": now,
         "text": request.text,

@@ -11,18 +11,33 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from loguru import logger
-from sqlalchemy import Connection, Row, Table, bindparam, delete, insert, select, update
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Row,
+    String,
+    Table,
+    bindparam,
+    cast,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from app.db.base import table_of
 from app.db.engine import insert_new
 from app.db.old_rows import OldRows
 from app.db.prepared import Prepared
+from app.keys.models import ApiKey
 from app.phone.country import find_country
 from app.sms.caps.prices import PriceTable, read_prices
 from app.sms.context import Context
 from app.sms.eligibility.decide import RecipientGroup, defer_rest
 from app.sms.lifecycle.outbox import EventType, enqueue_event
-from app.sms.models.cap import ALL, Cap, CapCounter, CapPeriod, CapUnit, CapUse
+from app.sms.models.cap import ALL, KEY, Cap, CapCounter, CapPeriod, CapUnit, CapUse
 from app.sms.models.states import ExclusionReason
 
 # Clients are told when so much of a cap is used.
@@ -31,12 +46,17 @@ NEARED_PERCENT = 80
 _USES_KEPT = timedelta(days=2)
 
 _CAPS, _COUNTERS, _USES = table_of(Cap), table_of(CapCounter), table_of(CapUse)
-_SELECT_CAPS = Prepared(
-    select(_CAPS)
-    .where(_CAPS.c.client.in_((ALL, bindparam("client"))))
-    .where(_CAPS.c.period != CapPeriod.BROADCAST)
-    .order_by(_CAPS.c.client, _CAPS.c.period, _CAPS.c.unit)
+_KEYS = table_of(ApiKey)
+_ORIGIN = select(KEY + cast(func.coalesce(_KEYS.c.origin_id, _KEYS.c.id), String)).where(
+    _KEYS.c.id == bindparam("key_id", type_=BigInteger)
 )
+# What a client sends with a key, None for one of API_KEYS.
+IS_LIMIT_OF = or_(
+    _CAPS.c.client.in_((ALL, bindparam("client"))), _CAPS.c.client == _ORIGIN.scalar_subquery()
+)
+_ORDER = (_CAPS.c.client, _CAPS.c.period, _CAPS.c.unit)
+_SELECT_ALL = select(_CAPS).where(_CAPS.c.period != CapPeriod.BROADCAST).order_by(*_ORDER)
+_SELECT_CAPS = Prepared(_SELECT_ALL.where(IS_LIMIT_OF))
 
 # Whose counter, and of which period.
 _CounterKey = tuple[str, CapPeriod]
@@ -65,17 +85,19 @@ def start_period(now: datetime, period: CapPeriod) -> datetime:
     return hour if period is CapPeriod.HOUR else hour.replace(hour=0)
 
 
-def is_capped(tx: Connection, client: str) -> bool:
-    """Return True if a cap limits what this client sends in an hour or a day."""
-    return _SELECT_CAPS.first(tx, {"client": client}) is not None
+def is_capped(tx: Connection, client: str, key_id: int | None) -> bool:
+    """Return True if a cap limits what a client sends with this key in an hour or a day."""
+    return _SELECT_CAPS.first(tx, {"client": client, "key_id": key_id}) is not None
 
 
-def read_limits(tx: Connection, now: datetime, *, client: str | None = None) -> list[_Limit]:
-    """Return the caps that limit a client in an hour or a day, else all, with what is used."""
-    query = select(_CAPS).where(_CAPS.c.period != CapPeriod.BROADCAST)
-    if client is not None:
-        query = query.where(_CAPS.c.client.in_((ALL, client)))
-    caps = tx.execute(query.order_by(_CAPS.c.client, _CAPS.c.period, _CAPS.c.unit)).all()
+def read_limits(
+    tx: Connection, now: datetime, *, client: str | None = None, key_id: int | None = None
+) -> list[_Limit]:
+    """Return the caps on hours and days with what is used: of a client and key, else all."""
+    if client is None:
+        caps = tx.execute(_SELECT_ALL).all()
+    else:
+        caps = _SELECT_CAPS.fetch(tx, {"client": client, "key_id": key_id})
     if not caps:
         return []
     counters = {(row.client, row.period): row for row in tx.execute(select(_COUNTERS))}
@@ -86,7 +108,7 @@ def open_budget(
     tx: Connection, ctx: Context, broadcast: Row[Any], now: datetime
 ) -> "Budget | None":
     """Lock the counters of a broadcast's caps.  Returns None if no cap limits it."""
-    caps = _SELECT_CAPS.fetch(tx, {"client": broadcast.client})
+    caps = _SELECT_CAPS.fetch(tx, {"client": broadcast.client, "key_id": broadcast.key_id})
     if not caps:
         return None
     keys = sorted({(cap.client, cap.period) for cap in caps})
@@ -192,7 +214,7 @@ class Budget:
         bound = logger.bind(client=cap.client, period=cap.period.value, unit=cap.unit.value)
         bound.warning("a cap is reached" if is_reached else "a cap is nearly reached")
         facts = {**describe_limit(limit), "broadcast_id": self._broadcast.public_id}
-        client = None if cap.client == ALL else cap.client
+        client = None if cap.client == ALL else self._broadcast.client
         enqueue_event(self._tx, self._ctx, client=client, event_type=event_type, facts=facts)
 
 
@@ -204,12 +226,23 @@ def describe_limit(limit: _Limit) -> dict[str, Any]:
 
 def describe_cap(cap: Row[Any]) -> dict[str, Any]:
     """Show a cap; costs are in millionths of the currency's unit."""
+    key_id = find_key(cap.client)
     return {
-        "client": None if cap.client == ALL else cap.client,
+        "client": None if cap.client == ALL or key_id else cap.client,
+        "key": key_id,
         "period": cap.period.value,
         "unit": cap.unit.value,
         "amount": int(cap.amount),
     }
+
+
+def find_key(owner: str) -> int | None:
+    """Return the key that a cap is on; None if it is on a client, or on all of them.
+
+    >>> find_key("key:7"), find_key("shop")
+    (7, None)
+    """
+    return int(owner.removeprefix(KEY)) if owner.startswith(KEY) else None
 
 
 def forget_use(tx: Connection, batch_id: int) -> None:

@@ -1,31 +1,35 @@
 """Set, remove and list caps; refuse a broadcast with more recipients than it may have."""
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from app.config.keys import CLIENT_NAME
 from app.db.audit import write_audit
 from app.db.base import table_of
 from app.errors import NotFound, reject_field
-from app.sms.caps.budget import describe_cap, describe_limit, read_limits
+from app.keys.models import ApiKey
+from app.sms.caps.budget import IS_LIMIT_OF, describe_cap, describe_limit, find_key, read_limits
 from app.sms.caps.prices import parse_price, read_prices
 from app.sms.context import Context
 from app.sms.models.batch import Batch
 from app.sms.models.broadcast import Broadcast
-from app.sms.models.cap import ALL, Cap, CapPeriod, CapUnit
+from app.sms.models.cap import ALL, KEY, Cap, CapPeriod, CapUnit
 from app.sms.models.states import BatchState, ExclusionReason
 
 _MAX_DIGITS = 15
+_OF_KEY = re.compile(rf"{KEY}[1-9][0-9]{{0,14}}")
 
 _CAPS, _BATCHES, _BROADCASTS = table_of(Cap), table_of(Batch), table_of(Broadcast)
+_KEYS = table_of(ApiKey)
 
 
 @dataclass(frozen=True, slots=True)
 class CapName:
-    """A cap's client, or ALL, with its period and unit."""
+    """A cap's client, `key:7` for that key and those that replaced it, or ALL; period and unit."""
 
     client: str
     period: CapPeriod
@@ -51,6 +55,7 @@ def set_cap(ctx: Context, cap: CapName, amount: int, *, actor: str) -> None:
     """
     _check(cap, amount)
     with ctx.db.write() as tx:
+        cap = _require_owner(tx, cap)
         if cap.unit is CapUnit.COST and read_prices(tx).currency is None:
             raise reject_field("unit", "No prices are stored: import them with flask prices import")
         before = tx.execute(_find(cap, select(_CAPS.c.amount))).scalar()
@@ -64,6 +69,7 @@ def set_cap(ctx: Context, cap: CapName, amount: int, *, actor: str) -> None:
 def remove_cap(ctx: Context, cap: CapName, *, actor: str) -> None:
     """Remove a cap.  Raises NotFound."""
     with ctx.db.write() as tx:
+        cap = _require_owner(tx, cap)
         if not tx.execute(_find(cap, delete(_CAPS))).rowcount:
             raise NotFound("There is no such cap: `flask caps list` shows all")
         _end_waits(tx)
@@ -80,19 +86,19 @@ def list_caps(ctx: Context) -> list[dict[str, Any]]:
     return [*map(describe_limit, limits), *alone]
 
 
-def describe_caps(ctx: Context, client: str) -> list[dict[str, Any]]:
-    """Return what the caps on a client's hours and days leave, as answers show it."""
+def describe_caps(ctx: Context, client: str, key_id: int | None) -> list[dict[str, Any]]:
+    """Return what the caps on hours and days leave to a client and key, as answers show it."""
     with ctx.db.read() as tx:
-        return [describe_limit(limit) for limit in read_limits(tx, ctx.now(), client=client)]
+        limits = read_limits(tx, ctx.now(), client=client, key_id=key_id)
+        return [describe_limit(limit) for limit in limits]
 
 
 def check_recipients(ctx: Context, client: str, recipients: int) -> None:
     """Raise BadInput if a broadcast has more recipients than a cap allows; a cap is 1 at least."""
-    query = select(_CAPS.c.amount).where(
-        _CAPS.c.client.in_((ALL, client)), _CAPS.c.period == CapPeriod.BROADCAST
-    )
+    query = select(_CAPS.c.amount).where(IS_LIMIT_OF, _CAPS.c.period == CapPeriod.BROADCAST)
     with ctx.db.read() as tx:
-        amounts: Sequence[int] = tx.execute(query).scalars().all()
+        found = tx.execute(query, {"client": client, "key_id": ctx.viewer.key_id})
+        amounts: Sequence[int] = found.scalars().all()
     if amounts and recipients > min(amounts):
         raise reject_field(
             "recipients",
@@ -103,8 +109,13 @@ def check_recipients(ctx: Context, client: str, recipients: int) -> None:
 
 def _check(cap: CapName, amount: int) -> None:
     # Clients of our own, such as `people`, can be capped like others.
-    if cap.client != ALL and not CLIENT_NAME.fullmatch(cap.client):
-        raise reject_field("client", "The name must be 1 to 64 letters, digits, '.', '_' or '-'")
+    is_name = cap.client == ALL or CLIENT_NAME.fullmatch(cap.client)
+    if not is_name and not _OF_KEY.fullmatch(cap.client):
+        raise reject_field(
+            "client",
+            "The name must be 1 to 64 letters, digits, '.', '_' or '-'; or name a key by its "
+            "number, such as key:7",
+        )
     is_broadcast = cap.period is CapPeriod.BROADCAST
     if is_broadcast != (cap.unit is CapUnit.RECIPIENTS):
         raise reject_field(
@@ -112,6 +123,18 @@ def _check(cap: CapName, amount: int) -> None:
         )
     if amount < (1 if is_broadcast else 0):
         raise reject_field("amount", "A cap is 0 or more, that on recipients 1 or more")
+
+
+def _require_owner(tx: Connection, cap: CapName) -> CapName:
+    """Return the cap; one on a key names the first of those that it replaced.  Raises BadInput."""
+    key_id = find_key(cap.client)
+    if key_id is None:
+        return cap
+    query = select(func.coalesce(_KEYS.c.origin_id, _KEYS.c.id)).where(_KEYS.c.id == key_id)
+    origin_id = tx.execute(query).scalar()
+    if origin_id is None:
+        raise reject_field("client", "There is no key of this number: `flask keys list` shows all")
+    return replace(cap, client=f"{KEY}{origin_id}")
 
 
 def _end_waits(tx: Connection) -> None:
@@ -134,6 +157,6 @@ def _find(cap: CapName, statement: Any) -> Any:
 def _audit(
     tx: Connection, ctx: Context, cap: CapName, action: str, facts: dict[str, Any], *, actor: str
 ) -> None:
-    subject = "all clients" if cap.client == ALL else cap.client
+    subject = "all clients" if cap.client == ALL else cap.client.replace(KEY, "key ")
     facts = {"period": cap.period.value, "unit": cap.unit.value, **facts}
     write_audit(tx, now=ctx.now(), actor=actor, action=action, subject=subject, facts=facts)

@@ -91,7 +91,8 @@ def prepare_one_batch(
     if chunk.exclusion_reason is not None or ctx.rules.messages_per_second is not None:
         return None
     phones = list(chunk.recipients)
-    if not all(ctx.rules.numbers.allows(phone, row["client"]) for phone in phones):
+    allows, client, countries = ctx.rules.numbers.allows, row["client"], row["countries"]
+    if not all(allows(phone, client, countries) for phone in phones):
         return None
     reference = make_reference(row["public_id"], 0, 0, 0)
     outgoing = make_outgoing(
@@ -126,14 +127,15 @@ def claim_new(tx: Connection, broadcasts: Sequence[OneBatch]) -> list[Claim | No
     gates = read_gates(tx, ctx.rules, now)
     if gates.circuit or gates.find_obstacle(now) is not None:
         return [None] * len(broadcasts)
-    clients = {str(broadcast.row["client"]) for broadcast in broadcasts}
-    capped = {client for client in clients if is_capped(tx, client)}
+    senders = {(broadcast.row["client"], broadcast.row["key_id"]) for broadcast in broadcasts}
+    capped = {sender for sender in senders if is_capped(tx, *sender)}
     phones = [phone for broadcast in broadcasts for phone in broadcast.chunk.recipients]
     suppressed = find_suppressed(tx, ctx.subscriber_context, phones, marketing=False)
     allowed = [
         broadcast
         for broadcast in broadcasts
-        if broadcast.row["client"] not in capped and _may_go(broadcast, suppressed, now)
+        if (broadcast.row["client"], broadcast.row["key_id"]) not in capped
+        and _may_go(broadcast, suppressed, now)
     ]
     ids = _insert(tx, allowed, now) if allowed else {}
     for broadcast in allowed:

@@ -8,7 +8,7 @@ A reply to an inbound text, such as the confirmation of a STOP, skips these chec
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -145,6 +145,7 @@ def group_by_eligibility(
             recipients,
             category=broadcast.category,
             client=broadcast.client,
+            countries=broadcast.countries,
             ends_at=broadcast.expires_at,
             batch_id=batch_id,
             now=now,
@@ -168,18 +169,20 @@ def check_eligibility(
     *,
     category: Category,
     client: str | None,
+    countries: Collection[str] | None,
     ends_at: datetime,
     batch_id: int = 0,
     now: datetime,
 ) -> dict[str, Eligibility]:
     """Return the eligibility of each recipient; a missing one is allowed until `ends_at`.
 
-    The cap leaves out the sends of `batch_id` itself.
+    `countries` are those of the key, None for all.  The cap leaves out the sends of `batch_id`
+    itself.
     """
     marketing = category is Category.MARKETING
     opted_out = Eligibility(ExclusionReason.OPTED_OUT)
     eligibilities = dict.fromkeys(_find_opted_out(tx, ctx, recipients, marketing), opted_out)
-    eligibilities |= _find_not_allowed(ctx.rules.numbers, recipients, client)
+    eligibilities |= _find_not_allowed(ctx.rules.numbers, recipients, client, countries)
     erased = Eligibility(ExclusionReason.ERASED)
     eligibilities |= dict.fromkeys(find_pseudonyms(recipients), erased)
     if marketing:
@@ -191,14 +194,17 @@ def check_eligibility(
 
 
 def _find_not_allowed(
-    rules: NumberRules, recipients: Iterable[str], client: str | None
+    rules: NumberRules,
+    recipients: Iterable[str],
+    client: str | None,
+    countries: Collection[str] | None,
 ) -> dict[str, Eligibility]:
-    """Return the recipients whose numbers this client may not text."""
+    """Return the recipients whose numbers this client may not text with its key."""
     found = {}
     for phone in recipients:
         if not rules.allows_kind(phone):
             found[phone] = Eligibility(ExclusionReason.NUMBER_NOT_ALLOWED)
-        elif not rules.allows_country(phone, client):
+        elif not rules.allows_country(phone, client, countries):
             found[phone] = Eligibility(ExclusionReason.COUNTRY_NOT_ALLOWED)
     return found
 

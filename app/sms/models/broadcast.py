@@ -23,6 +23,9 @@ class Broadcast(Base):
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     public_id: Mapped[str] = mapped_column(String(26), unique=True)
     client: Mapped[str] = mapped_column(String(64))
+    # The key of the database that made it, and the countries that the key may send to.
+    key_id: Mapped[int | None] = mapped_column(BigId)
+    countries: Mapped[list[str] | None]
     # The user who made it on the pages.
     created_by: Mapped[str | None] = mapped_column(String(60))
     created_at: Mapped[datetime]

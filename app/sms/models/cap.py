@@ -9,8 +9,10 @@ from sqlalchemy.orm import Mapped, mapped_column
 from app.db.base import Base
 from app.db.types import BigId, EnumText
 
-# In place of a client: a cap on what all clients send together.
+# In place of a client: a cap on what all clients send together; and before the number of a key, a
+# cap on what that key and those that replaced it send.  No client has such a name.
 ALL = "*"
+KEY = "key:"
 
 
 class CapPeriod(StrEnum):
@@ -30,7 +32,7 @@ class CapUnit(StrEnum):
 
 
 class Cap(Base):
-    """A limit on what a client, or all clients, may send."""
+    """A limit on what a client, a key, or all clients may send."""
 
     __tablename__ = "caps"
 
@@ -46,7 +48,7 @@ class Cap(Base):
 
 
 class CapCounter(Base):
-    """The use of caps by a client, or by all, in the hour or day that began at `started_at`."""
+    """The use of caps by a client, a key, or all, in the hour or day that began at `started_at`."""
 
     __tablename__ = "cap_counters"
 

@@ -79,6 +79,7 @@ def _count_chunk(
                 phones,
                 category=request.category,
                 client=ctx.viewer.client,
+                countries=ctx.viewer.countries,
                 ends_at=ends_at,
                 now=starts_at,
             )

@@ -10,9 +10,10 @@ from werkzeug.wrappers import Response
 from app.accounts.roles import Role
 from app.errors import BadInput, NotFound, reject_field
 from app.http.arguments import collect_errors
+from app.sms.caps.budget import find_key
 from app.sms.caps.caps import CapName, list_caps, read_amount, remove_cap, set_cap
 from app.sms.caps.prices import format_price, read_prices
-from app.sms.models.cap import ALL, CapPeriod, CapUnit
+from app.sms.models.cap import ALL, KEY, CapPeriod, CapUnit
 from app.web.guard import describe_actor, make_page_blueprint, page_context, require_role
 
 blueprint = make_page_blueprint("caps")
@@ -49,7 +50,7 @@ def set_one() -> Response | tuple[str, HTTPStatus]:
         errors = {names.get(name, name): reason for name, reason in collect_errors(e).items()}
         return _show(typed, errors), e.status
     flash(
-        f"{_name_client(cap)}: {_KINDS[typed['kind']].lower()}, at most {typed['amount']}.\n"
+        f"{_name_owner(cap.client)}: {_KINDS[typed['kind']].lower()}, at most {typed['amount']}.\n"
         "What waited for it and fits goes on within seconds.",
         "done",
     )
@@ -78,8 +79,10 @@ def _read_cap(client: str, kind: str) -> CapName:
     return CapName(client or ALL, CapPeriod(period), CapUnit(unit))
 
 
-def _name_client(cap: CapName) -> str:
-    return "All clients" if cap.client == ALL else cap.client
+def _name_owner(owner: str) -> str:
+    """Return the words for a client, a key, or all clients."""
+    key_id = find_key(owner)
+    return f"Key {key_id}" if key_id else owner if owner not in ("", ALL) else "All clients"
 
 
 def _show(typed: dict[str, str], errors: dict[str, str]) -> str:
@@ -100,9 +103,11 @@ def _describe(cap: dict[str, Any], currency: str) -> dict[str, Any]:
         return f"{format_price(amount)} {currency}" if is_cost else f"{amount:,}"
 
     kind = f"{cap['period']} {cap['unit']}"
+    owner = f"{KEY}{cap['key']}" if cap["key"] else cap["client"] or ""
     resets_at = cap.get("resets_at")
     return {
-        "client": cap["client"] or "",
+        "client": owner,
+        "name": _name_owner(owner),
         "kind": kind,
         "word": _KINDS[kind],
         "amount": show(cap["amount"]),

@@ -34,7 +34,7 @@ def create() -> Response | tuple[str, HTTPStatus]:
     """Create a key, and show it once."""
     ctx, form = page_context(), request.form
     typed: dict[str, Any] = {
-        name: form.get(name, "") for name in ("name", "days", "addresses", "kind")
+        name: form.get(name, "") for name in ("name", "days", "addresses", "countries", "kind")
     }
     typed["scopes"] = form.getlist("scopes")
     try:
@@ -89,10 +89,16 @@ def _read_options(now: datetime) -> KeyOptions:
         raise reject_field("days", f"Give 1 to {_MAX_DAYS} days, or nothing for a key without end")
     return KeyOptions(
         scopes,
-        networks=tuple(request.form.get("addresses", "").replace(",", " ").split()),
+        networks=_split("addresses"),
+        countries=_split("countries"),
         expires_at=now + timedelta(days=int(days)) if days else None,
         is_test=request.form.get("kind") == "test",
     )
+
+
+def _split(name: str) -> tuple[str, ...]:
+    """Return the words of a field of the form, with blanks or commas between them."""
+    return tuple(request.form.get(name, "").replace(",", " ").split())
 
 
 def _flash_key(row: KeyRow, key: str, name: str) -> None:

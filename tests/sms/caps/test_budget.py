@@ -40,7 +40,7 @@ def _cap(machine, amount, period=CapPeriod.HOUR, unit=CapUnit.PARTS, *, client=A
 
 
 def _left(machine):
-    return [cap["left"] for cap in describe_caps(machine.ctx, "tests")]
+    return [cap["left"] for cap in describe_caps(machine.ctx, "tests", None)]
 
 
 def test_what_exceeds_a_cap_waits_for_the_next_hour(machine, sandbox):

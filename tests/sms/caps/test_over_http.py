@@ -34,7 +34,8 @@ def test_an_answer_says_what_a_cap_leaves(service, sandbox):
     (cap,) = fits["caps"]
     assert cap["resets_at"].endswith("T00:00:00+00:00")
     del cap["resets_at"]
-    assert cap == {"client": "tests", "period": "day", "unit": "parts", "amount": 5, "left": 3}
+    facts = {"period": "day", "unit": "parts", "amount": 5, "left": 3}
+    assert cap == {"client": "tests", "key": None} | facts
     assert waits["message"].startswith("Broadcast accepted; a cap on sending is reached. The rest")
     assert waits["caps"][0]["left"] == 0
     assert waits["exclusions"][0]["sentence"].startswith("1 recipient deferred until ")
@@ -96,6 +97,8 @@ def test_an_operator_sets_lists_and_removes_caps(service, run, sandbox):
         (["set", "all", "day", "cost", "5"], "No prices are stored: import them"),
         (["set", "all", "day", "cost", "5,5"], "amount: It is not a decimal such as 0.045"),
         (["set", "no blanks", "day", "parts", "5"], "The name must be 1 to 64 letters"),
+        (["set", "key:7", "day", "parts", "5"], "There is no key of this number"),
+        (["set", "key:0", "day", "parts", "5"], "or name a key by its number, such as key:7"),
         (["remove", "all", "day", "parts"], "There is no such cap: `flask caps list` shows all"),
     ],
 )
