@@ -17,6 +17,7 @@ import struct
 import sys
 from typing import Any
 
+from gunicorn.glogging import Logger
 from loguru import logger
 
 from app.config import load_config_or_exit
@@ -41,6 +42,14 @@ _soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 _wanted = 8_192 if _hard == resource.RLIM_INFINITY else min(8_192, _hard)
 resource.setrlimit(resource.RLIMIT_NOFILE, (max(_soft, _wanted), _hard))
 
+
+class WithoutRequests(Logger):
+    """gunicorn's own log.  The line of each request is written by app.logs."""
+
+    def access(self, *_: Any) -> None:
+        """Write nothing."""
+
+
 bind = join_host_port(_config.host, _config.port)
 workers = _config.web_concurrency
 worker_class = "app.http.gunicorn_worker.CollectingWorker"
@@ -54,7 +63,7 @@ sendfile = False  # the worker sends the end of an answer itself
 control_socket_disable = True
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None
 forwarder_headers = ""  # no proxy sets SCRIPT_NAME or PATH_INFO
-accesslog = None  # app.logs writes one line per request
+logger_class = WithoutRequests
 logconfig_dict = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -62,7 +71,6 @@ logconfig_dict = {
     "root": {"handlers": ["loguru"], "level": "INFO"},
     "loggers": {
         "gunicorn.error": {"handlers": [], "level": "INFO", "propagate": True},
-        "gunicorn.access": {"handlers": [], "level": "INFO", "propagate": False},
     },
 }
 

@@ -64,8 +64,14 @@ def insert_rows(
     if not rows:
         return 0
     sql, converters, by_name = _compile_insert(table, tx.dialect, tuple(rows[0]), skip_known)
-    columns = [[row[name] for row in rows] for name in converters]
-    converted = zip(*map(map, converters.values(), columns), strict=True)
+    columns = ([row[name] for row in rows] for name in converters)
+    converted = zip(
+        *(
+            map(convert, column) if convert else column
+            for convert, column in zip(converters.values(), columns, strict=True)
+        ),
+        strict=True,
+    )
     values: list[Any] = (
         [dict(zip(converters, row, strict=True)) for row in converted]
         if by_name
@@ -77,7 +83,7 @@ def insert_rows(
 @lru_cache(maxsize=64)
 def _compile_insert(
     table: Table, dialect: Dialect, names: tuple[str, ...], skip_known: bool
-) -> tuple[str, Mapping[str, Callable[[Any], Any]], bool]:
+) -> tuple[str, Mapping[str, Callable[[Any], Any] | None], bool]:
     """Return the SQL, the converters of values by column, and True for named parameters."""
     build = sqlite.insert if dialect.name == "sqlite" else postgresql.insert
     statement = build(table).on_conflict_do_nothing() if skip_known else build(table)

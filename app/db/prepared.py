@@ -34,22 +34,24 @@ _FAILED = "failed"
 class _Form:
     """A statement in one dialect: its SQL, and what converts its parameters and its rows.
 
-    `constants` are the parameters with a value of their own.  Rows are None without any to return.
+    `constants` are the parameters with a value of their own; `converters` has the position of each
+    parameter that is converted.  Rows are None without any to return.
     """
 
     sql: str
-    parameters: Sequence[tuple[str, Callable[[Any], Any]]]
+    names: Sequence[str]
     constants: Mapping[str, Any]
+    converters: Sequence[tuple[int, Callable[[Any], Any]]]
     by_name: bool
     read_row: Callable[[Sequence[Any]], Any] | None
 
     def bind(self, values: Mapping[str, Any]) -> Any:
         """Return the parameters as the driver takes them."""
-        bound = [
-            (name, convert(values[name]) if name in values else self.constants[name])
-            for name, convert in self.parameters
-        ]
-        return dict(bound) if self.by_name else tuple(value for _, value in bound)
+        given = {**self.constants, **values} if self.constants else values
+        bound = [given[name] for name in self.names]
+        for position, convert in self.converters:
+            bound[position] = convert(bound[position])
+        return dict(zip(self.names, bound, strict=True)) if self.by_name else bound
 
 
 class Prepared:
@@ -157,16 +159,12 @@ def _compile(statement: Statement, dialect: Dialect) -> _Form:
     compiled: Any = statement.compile(dialect=dialect)
     binds = {name: bind for bind, name in compiled.bind_names.items()}
     names = compiled.positiontup or tuple(binds)
-    converters = {name: make_converter(bind.type, dialect) for name, bind in binds.items()}
-    constants = {
-        name: converters[name](bind.effective_value)
-        for name, bind in binds.items()
-        if not bind.required
-    }
+    converters = [make_converter(binds[name].type, dialect) for name in names]
     return _Form(
         sql=str(compiled),
-        parameters=[(name, converters[name]) for name in names],
-        constants=constants,
+        names=names,
+        constants={name: bind.effective_value for name, bind in binds.items() if not bind.required},
+        converters=[(n, convert) for n, convert in enumerate(converters) if convert],
         by_name=compiled.positiontup is None,
         read_row=_make_reader(statement, dialect),
     )
@@ -189,16 +187,12 @@ def _make_reader(statement: Any, dialect: Dialect) -> Callable[[Sequence[Any]], 
     )
 
 
-def make_converter(kind: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], Any]:
-    """Return what makes the values of a type ready for the driver.
+def make_converter(kind: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], Any] | None:
+    """Return what makes the values of a type ready for the driver, or None if they are.
 
     Times and enumerations repeat, and take 6 microseconds each.
     """
     convert = kind.dialect_impl(dialect).bind_processor(dialect)
     if isinstance(kind, (UtcTime, EnumText)) and convert:
         return lru_cache(maxsize=1024)(convert)
-    return convert or _keep
-
-
-def _keep(value: Any) -> Any:
-    return value
+    return convert

@@ -87,7 +87,7 @@ class _Collected:
 
     def __init__(self, buffer: bytes, deadline: float) -> None:
         self.buffer, self.deadline = bytearray(buffer), deadline
-        self.ended = self.is_open = self.is_reading = False
+        self.ended = self.is_open = self.is_reading = self.is_polled = False
         self._head_bytes = self._searched = 0
         self._needed = 0
 
@@ -220,8 +220,11 @@ class CollectingWorker(ThreadWorker):
         self._collecting[conn] = _Collected(buffered, deadline)
         self._collected_bytes += len(buffered)
         conn.sock.setblocking(False)
-        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._receive, conn))
         self._receive(conn, None)
+        # Most requests have arrived by now.
+        if collected := self._collecting.get(conn):
+            self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._receive, conn))
+            collected.is_polled = True
         self._make_room()
 
     def finish_request(self, conn: Any, future: Any) -> None:
@@ -358,8 +361,9 @@ class CollectingWorker(ThreadWorker):
 
     def _forget(self, conn: Any) -> _Collected:
         """Stop collecting from a connection.  Returns what there was."""
-        self.poller.unregister(conn.sock)
         collected = self._collecting.pop(conn)
+        if collected.is_polled:
+            self.poller.unregister(conn.sock)
         self._collected_bytes -= len(collected.buffer)
         return collected
 

@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -31,6 +32,7 @@ from sqlalchemy import (
 from app.db.base import table_of
 from app.db.engine import make_upserts
 from app.db.facts import read_metadata, set_metadata
+from app.db.prepared import Prepared
 from app.failpoints import failpoints
 from app.sms.analytics.contribution import RollupDelta, RollupKey, count_messages
 from app.sms.analytics.delivery_counts import (
@@ -96,18 +98,14 @@ SELECT_DIRTY: Select[Any] = (
 _TIME = func.coalesce(_MESSAGES.c.status_at, _MESSAGES.c.recorded_at)
 _SELECT_MESSAGES = select(
     _MESSAGES.c.recipient,
-    type_coerce(_MESSAGES.c.status, String),
+    type_coerce(_MESSAGES.c.status, String).label("status"),
     _MESSAGES.c.code,
-    type_coerce(_TIME, DateTime),
+    type_coerce(_TIME, DateTime).label("at"),
 ).where(
     _MESSAGES.c.broadcast_id == bindparam("broadcast_id"),
     _MESSAGES.c.batch_id == bindparam("batch_id"),
 )
-# The key's range holds few others' messages if the batch is large.  A small one's may lie far
-# apart, and looking up a thousand one by one is slow on PostgreSQL.
-_SELECT_EACH = _SELECT_MESSAGES.where(
-    _MESSAGES.c.recipient.in_(bindparam("phones", expanding=True))
-)
+# The key's range holds few others' messages if the batch is large.
 _SELECT_RANGE = _SELECT_MESSAGES.where(
     _MESSAGES.c.recipient.between(bindparam("first"), bindparam("last"))
 )
@@ -228,13 +226,24 @@ def _count_batch(
     return contribution, delivery
 
 
-def _read_messages(tx: Connection, batch: Row[Any]) -> Sequence[Row[Any]]:
+def _read_messages(tx: Connection, batch: Row[Any]) -> Sequence[Any]:
     recipients = load_batch_recipients(tx, batch).recipients
     values = {"broadcast_id": batch.broadcast_id, "batch_id": batch.id}
     if len(recipients) <= _FEW:
-        return tx.execute(_SELECT_EACH, values | {"phones": recipients}).all()
+        phones = {f"phone_{n}": phone for n, phone in enumerate(recipients)}
+        return _select_each(len(phones)).fetch(tx, values | phones)
     ends = {"first": min(recipients), "last": max(recipients)}
     return tx.execute(_SELECT_RANGE, values | ends).all()
+
+
+@cache
+def _select_each(count: int) -> Prepared:
+    """Make the statement that reads the messages of few recipients, who may lie far apart.
+
+    Looking up a thousand one by one is slow on PostgreSQL.
+    """
+    phones = [bindparam(f"phone_{n}", type_=String) for n in range(count)]
+    return Prepared(_SELECT_MESSAGES.where(_MESSAGES.c.recipient.in_(phones)))
 
 
 def _add_counts(tx: Connection, delta: RollupDelta) -> None:
