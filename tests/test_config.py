@@ -137,6 +137,11 @@ def test_neither_keys_nor_secrets_show_in_a_printed_configuration():
         ({"DATABASE_URL": "sqlite:///"}, "DATABASE_URL must"),
         ({"DATABASE_URL": "sqlite:///:memory:"}, "DATABASE_URL must"),
         ({"DATABASE_URL": "sqlite:///file:x?mode=memory"}, "DATABASE_URL must"),
+        ({"DYNO": "web.1"}, "no disk that stays (DYNO is set)"),
+        ({"VCAP_APPLICATION": "{}"}, "no disk that stays (VCAP_APPLICATION is set)"),
+        ({"K_SERVICE": "clarion"}, "no disk that stays (K_SERVICE is set)"),
+        ({"DISK_STAYS": "off"}, "no disk that stays (DISK_STAYS=off)"),
+        ({"DISK_STAYS": "maybe"}, "set DISK_STAYS to on or off"),
         ({"CELERY_BROKER_URL": "http://user:s3cret@host"}, "CELERY_BROKER_URL must"),
         ({"CELERY_BROKER_URL": "amqp//user:s3cret@host"}, "CELERY_BROKER_URL must"),
         ({"CELERY_BROKER_URL": "redis://user:s3cret@host:port"}, "CELERY_BROKER_URL must"),
@@ -260,6 +265,18 @@ def test_a_postgresql_url_may_be_written_as_people_copy_it(scheme):
     config = read_config(production(DATABASE_URL=f"{scheme}://user:pass@host:5432/name?sslmode=x"))
 
     assert config.database_url == "postgresql+psycopg://user:pass@host:5432/name?sslmode=x"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"DYNO": "web.1", "DATABASE_URL": "postgres://user:pass@host/name"},
+        {"DYNO": "web.1", "DISK_STAYS": "on"},
+    ],
+    ids=["PostgreSQL", "a volume"],
+)
+def test_where_nothing_is_lost_with_the_disk_a_host_may_have_any(settings):
+    assert read_config(production(**settings)).database_url
 
 
 def test_what_works_in_the_background_follows_from_the_broker_unless_it_is_named():
@@ -494,9 +511,10 @@ def test_a_misspelt_setting_is_warned_about_wherever_it_is(tmp_path, name, meant
 def test_settings_of_other_programs_are_no_misspelt_ones(tmp_path):
     others = {"REDIS_TLS_URL": "x", "DATABASE_CONNECTION_POOL_URL": "x", "HOSTNAME": "x"}
     others |= {"SECRET_KEY_BASE": "x", "PORTAGE_HOME": "x", "DYNO": "web.1", "PYTHONPATH": ""}
+    others["DISK_STAYS"] = "on"
 
     assert _find_warnings(tmp_path, **others) == []
-    assert _find_warnings(tmp_path, {"DYNO": "web.1"}) == [
+    assert _find_warnings(tmp_path, {"DYNO": "web.1"}, DISK_STAYS="on") == [
         "DYNO is not a setting of Clarion and has no effect (see .env.example)"
     ]
 

@@ -12,6 +12,8 @@ from app.config.values import AppEnv, ConfigError, read_int, read_switch
 
 DEFAULT_DATABASE_URL = "sqlite:///clarion.db"
 _PROJECT = Path(__file__).parent.parent.parent
+# Hosts whose disks are lost with each restart set these: Heroku, Cloud Foundry, Cloud Run.
+_MARKS_OF_HOSTS = frozenset({"DYNO", "VCAP_APPLICATION", "K_SERVICE"})
 _BROKERS = ("redis", "rediss", "amqp", "amqps", "sqs")
 
 
@@ -39,6 +41,7 @@ def read_database_url(environ: Mapping[str, str]) -> str:
     value = environ.get("DATABASE_URL", "").strip() or DEFAULT_DATABASE_URL
     sqlite = re.fullmatch(r"sqlite:///([^?]+)", value)
     if sqlite and ":memory:" not in value:
+        _require_lasting_disk(environ)
         return f"sqlite:///{_PROJECT / sqlite[1]}"
     postgres = re.fullmatch(r"postgres(?:ql)?(?:\+psycopg)?://(.+)", value)
     if not postgres:
@@ -46,6 +49,18 @@ def read_database_url(environ: Mapping[str, str]) -> str:
             "DATABASE_URL must read like postgresql://user:password@host/name or sqlite:///file"
         )
     return f"postgresql+psycopg://{postgres[1]}"
+
+
+def _require_lasting_disk(environ: Mapping[str, str]) -> None:
+    """Raise ConfigError where an SQLite file would be lost, unless DISK_STAYS says otherwise."""
+    marks = sorted(_MARKS_OF_HOSTS.intersection(environ))
+    if not read_switch(environ, "DISK_STAYS", default=not marks):
+        seen = f"{marks[0]} is set" if marks else "DISK_STAYS=off"
+        raise ConfigError(
+            f"DATABASE_URL is an SQLite file, and this host has no disk that stays ({seen}): each "
+            "restart would lose every broadcast and opt-out. Set DATABASE_URL to a PostgreSQL; or, "
+            "if the file is on a volume that stays, DISK_STAYS=on"
+        )
 
 
 def read_backups(environ: Mapping[str, str], *, database_url: str) -> BackupSettings:

@@ -61,12 +61,12 @@ def read_int(
     return int(value)
 
 
-def read_switch(environ: Mapping[str, str], name: str) -> bool:
-    """Read on or off; default: on."""
-    value = environ.get(name, "").strip().lower() or "on"
-    if value not in _SWITCH:
+def read_switch(environ: Mapping[str, str], name: str, *, default: bool = True) -> bool:
+    """Read on or off."""
+    value = environ.get(name, "").strip().lower()
+    if value and value not in _SWITCH:
         raise ConfigError(f"set {name} to on or off")
-    return _SWITCH[value]
+    return _SWITCH[value] if value else default
 
 
 def read_number(
