@@ -15,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run demo test check quick lint types imports pytest others seeds suites crowded browser tools fuzz lists simulate kills kills-celery flood hostile bench screenshots openapi lock audit clean
+.PHONY: run demo test check quick lint types imports pytest others seeds suites crowded browser tools fuzz lists simulate kills kills-celery flood soak hostile bench screenshots openapi lock audit clean
 
 run: $(VENV)/runtime
 	@exec $(PY) -m app.cli.up
@@ -62,7 +62,7 @@ seeds: $(VENV)/dev
 
 # Four tests at a time, because each waits half of its time; three if they kill, freeze or flood
 # processes.  Each worker has its own sandbox, PostgreSQL and Valkey.
-CROWDED := tests/kills tests/queue tests/flood
+CROWDED := tests/kills tests/queue tests/flood tests/soak
 # Test databases are in memory if possible, so that thousands of commits do not wait for the disk.
 # Data written by a killed process stays there too.
 TEMPORARY := $(shell [ -w /dev/shm ] && [ "$$(df -Pk /dev/shm | awk 'NR==2 {print $$4}')" -gt 4000000 ] \
@@ -130,6 +130,12 @@ CALLBACKS ?= 1000000
 flood: $(VENV)/dev
 	$(PY) -m pytest --timeout 0 -s tests/flood/test_flood.py --flood $(CALLBACKS) \
 	$(if $(SEED),--flood-seed $(SEED))
+
+# Ordinary use for MINUTES with faults of Sinch: counts have to be right, and nothing may grow.  A line
+# of figures each minute; SEED=n repeats the dice of an earlier run.
+MINUTES ?= 30
+soak: $(VENV)/dev
+	SOAK_MINUTES=$(MINUTES) $(if $(SEED),SOAK_SEED=$(SEED)) nice $(PY) -m pytest --timeout 0 -s tests/soak
 
 # SIZE hostile requests of each kind at once beside small broadcasts, and slow clients.  A line for
 # each kind has the times of the broadcasts and the memory.  KIND="lists or keys" for some.

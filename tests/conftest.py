@@ -35,7 +35,7 @@ from tests.services import Services
 # Hypothesis prints the seed of what fails.
 FUZZ = int(os.environ.get("FUZZ", "0"))
 _connect = socket.socket.connect
-_SLOW_FOLDERS = {"browser", "flood", "journeys", "kills", "queue", "simulation"}
+_SLOW_FOLDERS = {"browser", "flood", "journeys", "kills", "queue", "simulation", "soak"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

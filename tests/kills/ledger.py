@@ -39,13 +39,14 @@ class LedgeredSandbox:
 
     def copies(self) -> Counter[str]:
         """How often each number was accepted."""
-        return Counter(number for batch in self._accepted() for number in batch["to"])
+        return Counter(number for batch in self.accepted() for number in batch["to"])
 
     def references(self) -> Counter[str]:
         """How often each client_reference was accepted."""
-        return Counter(batch["client_reference"] for batch in self._accepted())
+        return Counter(batch["client_reference"] for batch in self.accepted())
 
-    def _accepted(self) -> list[dict[str, Any]]:
+    def accepted(self) -> list[dict[str, Any]]:
+        """Every accepted batch: its id, client_reference and the numbers in `to`."""
         with self.file.open("rb") as lines:
             lines.seek(self._from)
             whole, _, _ = lines.read().rpartition(b"\n")  # the last one may just be written

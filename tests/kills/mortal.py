@@ -107,6 +107,10 @@ class Mortal:
     def workers(self) -> list[int]:
         return self.service.workers()
 
+    def processes(self) -> list[int]:
+        """The master and its workers."""
+        return [self.service.process.pid, *self.workers()]
+
     def kill_workers(self, choose: Callable[[list[int]], list[int]] = list) -> None:
         """End workers, all unless `choose` says which; the master starts others."""
         for pid in choose(self.workers()):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from html import unescape
 from typing import Any
 
+import requests
 from flask import Flask
 from werkzeug.test import TestResponse
 
@@ -60,6 +61,16 @@ def visit(service: Flask, role: Role) -> Visitor:
     visitor = Visitor(service)
     assert visitor.sign_in(make_user(service, role)).status_code == 303
     return visitor
+
+
+def sign_in_at(url: str, name: str, password: str = PASSWORD) -> requests.Session:
+    """Return a browser that has tried to sign in to a running service."""
+    browser = requests.Session()
+    token = _TOKEN.search(browser.get(f"{url}/login", timeout=60).text)
+    assert token
+    form = {"csrf_token": token[1], "name": name, "password": password}
+    browser.post(f"{url}/login", data=form, timeout=60)
+    return browser
 
 
 def read_text(response: TestResponse) -> str:
