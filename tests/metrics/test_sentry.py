@@ -1,60 +1,19 @@
 """What reaches Sentry: the envelopes that a sink on loopback gets, and nothing of the caller."""
 
-import gzip
-import json
-import sqlite3
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from tests.environ import ROOT, clean_environ
 from tests.factories import AUTH, KEY, broadcast_to, settings
 from tests.kills.mortal import wait_until
+from tests.metrics.sink import running_sink, spoil
 from tests.processes import running
 
 ANN = "+46701234567"
 CANARIES = ("46701234567", "canary", KEY, "dsnkey")
-
-
-class Sink:
-    """A Sentry that keeps the body of each request."""
-
-    def __init__(self, port: int) -> None:
-        self.dsn = f"http://dsnkey@127.0.0.1:{port}/7"
-        self.envelopes: list[bytes] = []
-
-    def events(self) -> list[dict]:
-        """The events of all envelopes, which have a line of head before each."""
-        lines = [json.loads(line) for body in self.envelopes for line in body.splitlines()]
-        return [line for line in lines if "exception" in line]
-
-
-@contextmanager
-def running_sink() -> Iterator[Sink]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            packed = self.headers.get("Content-Encoding") == "gzip"
-            sink.envelopes.append(gzip.decompress(body) if packed else body)
-            self.send_response(200)
-            self.send_header("Content-Length", "2")
-            self.end_headers()
-            self.wfile.write(b"{}")
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        sink = Sink(server.server_port)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield sink
-        server.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +23,7 @@ def reported(sandbox_server, tmp_path_factory):
     with running_sink() as sink:
         environ = {"SINCH_REGION_URL": sandbox_server.url, "SENTRY_DSN": sink.dsn}
         with running(folder / "output", SWEEP_EVERY_S="0.3", **environ) as service:
-            spoil(folder / "clarion.db")
+            spoil(folder / "clarion.db", f"canary {ANN}")
             answer = service.post(
                 broadcast_to(ANN, message="canary text", reference="canary reference"),
                 headers={**AUTH, "X-Request-ID": "canary-id", "User-Agent": "canary"},
@@ -73,14 +32,6 @@ def reported(sandbox_server, tmp_path_factory):
             wait_until(lambda: len(sink.events()) >= 2, within_s=30, why="both are reported")
             time.sleep(0.2)
         yield sink, answer, service.output.read_text()
-
-
-def spoil(path):
-    """Make every look at the gates fail, with an error that quotes a value."""
-    with closing(sqlite3.connect(path)) as db:
-        facts = json.dumps({"since": f"canary {ANN}", "last_broadcast_id": "canary"})
-        db.execute("UPDATE gates SET facts = ? WHERE name = 'restore'", (facts,))
-        db.commit()
 
 
 def test_an_error_of_a_request_and_one_of_the_background_are_reported(reported):
