@@ -21,7 +21,7 @@ from tests.factories import many_numbers
 from tests.reporting import report, tell
 from tests.web.visitor import read_text, visit
 
-ANN, BOB = "+46701234567", "+46702345678"
+ANN, BOB, CEC = "+46701234567", "+46702345678", "+46703456789"
 _SUM = re.compile(r"(\d[\d,]*) [\d.]+ %")
 
 
@@ -276,6 +276,38 @@ def test_those_not_reached_are_sent_to_again_once(service, sender, caller):
     assert re.search(r"Sent again to 1, \d\d:\d\d, by a sender. Show the new broadcast", text)
     assert "a sender sent it again to 1 person." in text
     assert "Send to the" not in show(sender, broadcast)
+
+
+def test_what_it_costs_to_send_again_is_said_before(service, sender, caller):
+    caller.put("/api/prices", {"currency": "EUR", "prices": {"SE": "0.045"}})
+    broadcast = id_of(made := caller.send(ANN, BOB, CEC))
+    ends = {ANN: ("Failed", 153), BOB: ("Failed", 153), CEC: ("Delivered", 0)}
+    end_messages(context_of(service), made, ends)
+    assert "worth another try: the same text, once, about €0.09." in show(sender, broadcast)
+
+    caller.post("/api/suppressions", {"phone": BOB})
+
+    text = show(sender, broadcast)
+    assert "once, about €0.04. 1 person would be left out now" in text
+
+
+def test_the_cost_for_many_people_comes_behind_the_page(service, sender, caller):
+    numbers = many_numbers(1_001)
+    broadcast = id_of(caller.send(*numbers))
+    ctx = context_of(service)
+    work_off(service)
+    batches = read_batches(ctx, broadcast)
+    ends = [report(number, "Failed", code=153, batch=batches[number]) for number in numbers]
+    for start in range(0, len(ends), 500):  # as many as are applied at a time
+        tell(ctx, *ends[start : start + 500])
+    page = sender.get(f"/broadcasts/{broadcast}")
+    assert "No prices are stored" not in read_text(page)
+
+    behind = sender.get(re.search(r'hx-get="([^"]+counted=1)"', page.text)[1])
+
+    assert "Send to the 1,001 not reached" in read_text(behind)
+    assert "No prices are stored, so the cost is not known." in read_text(behind)
+    assert "counted=1" not in behind.text
 
 
 def test_a_curve_and_the_countries_are_shown_with_their_figures(service, sender, caller):

@@ -33,6 +33,7 @@ from app.sms.lifecycle.latency import NONE
 from app.sms.models.batch import Batch, Message
 from app.sms.models.broadcast import Broadcast, Chunk
 from app.sms.models.statuses import NOT_REACHED, MessageStatus, explain
+from app.sms.quotes.quote import Quote, make_quote
 from app.sms.request.model import BroadcastRequest
 from app.sms.request.prepare import require_allowed_sender
 
@@ -79,6 +80,15 @@ def resend_undelivered(
         if isinstance(e, KeyTaken):
             raise RequestRunning("This Idempotency-Key has just expired.", retry_after_s=1) from e
         raise
+
+
+def quote_resend(ctx: Context, public_id: str) -> Quote:
+    """Return what a broadcast for those whom a retry may reach would come to now.
+
+    Raises NotFound; Purged; Conflict for a broadcast that has not completed or was resent before.
+    """
+    original, phones, _, _ = _find_unreached(ctx, public_id, include_permanent=False)
+    return make_quote(ctx, _make_request(ctx, original, phones))
 
 
 def find_resend(ctx: Context, public_id: str) -> Row[Any] | None:

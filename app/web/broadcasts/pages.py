@@ -16,7 +16,7 @@ from app.ids import make_id
 from app.sms.broadcasts import control
 from app.sms.broadcasts.idempotency import make_key
 from app.sms.broadcasts.query_schemas import BroadcastQuerySchema, CancelSchema
-from app.sms.broadcasts.resend import find_resend, resend_undelivered
+from app.sms.broadcasts.resend import find_resend, quote_resend, resend_undelivered
 from app.sms.broadcasts.views import (
     BroadcastView,
     list_broadcasts,
@@ -42,6 +42,7 @@ from app.web.broadcasts.states import (
     say_verdict,
 )
 from app.web.guard import current_user, describe_actor, make_page_blueprint, require_role
+from app.web.new.figures import read_micros, say_about
 from app.web.polling import slow_down
 from app.web.words import people
 
@@ -49,6 +50,8 @@ blueprint = make_page_blueprint("broadcasts")
 
 _ROWS = 50
 _CANCEL_WITHIN_S = 3.0
+# What it costs to send again is counted behind the page for more people; there it is asked for.
+_FEW, _COUNTED = 1_000, "counted"
 _B = BroadcastStatus
 # Filters of the list, by the word of their chip.
 _FILTERS = {
@@ -100,7 +103,11 @@ def list_all() -> str:
 @require_role(Role.VIEWER)
 def show_broadcast(broadcast_id: str) -> str:
     """Show a broadcast: its state, what can be done, and where everybody is."""
-    return render_template("broadcasts/page.html", **_describe(broadcast_id))
+    facts = _describe(broadcast_id)
+    again = facts["again"]
+    if again and not again["resent"] and current_user().role.includes(Role.SENDER):
+        again |= _describe_cost(broadcast_id, again["figure"])
+    return render_template("broadcasts/page.html", **facts)
 
 
 @blueprint.get("/broadcasts/<broadcast_id>/live")
@@ -279,6 +286,21 @@ def _describe_resend(view: BroadcastView, accounting: Accounting) -> dict[str, A
         "resent": resent,
         "by": resent and (resent.created_by or f"the client {resent.client}"),
     }
+
+
+def _describe_cost(broadcast_id: str, figure: int) -> dict[str, str]:
+    """Return what it would cost to send again, or the page that has it, which comes behind."""
+    if figure > _FEW and _COUNTED not in request.args:
+        page = url_for("broadcasts.show_broadcast", broadcast_id=broadcast_id)
+        return {"later": f"{page}?{_COUNTED}=1"}
+    try:
+        quote = quote_resend(current_context(), broadcast_id)
+    except (Conflict, BadInput):  # it has just been sent again, or a report has come
+        return {}
+    cost, left = quote.cost, figure - quote.estimate.recipients.total()
+    about = say_about(read_micros(cost.micros), cost.currency) if cost.currency else ""
+    fewer = f"{people(left)} would be left out now: they have opted out or may not get it."
+    return {"cost": about, "fewer": fewer if left > 0 else ""}
 
 
 def _can_stop(view: BroadcastView) -> bool:
