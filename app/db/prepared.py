@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
 
+from psycopg import RawCursor
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -19,6 +20,7 @@ from sqlalchemy import (
     insert,
     literal,
 )
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.sql.expression import ReturnsRows
 from sqlalchemy.types import TypeEngine
 
@@ -28,6 +30,8 @@ from app.failpoints import failpoints
 Statement = ReturnsRows | UpdateBase
 _NOTHING: Mapping[str, Any] = {}
 _FAILED = "failed"
+# PostgreSQL with parameters as $1.
+_NUMBERED: Dialect = PGDialect_psycopg(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +46,15 @@ class _Form:
     names: Sequence[str]
     constants: Mapping[str, Any]
     converters: Sequence[tuple[int, Callable[[Any], Any]]]
-    by_name: bool
     read_row: Callable[[Sequence[Any]], Any] | None
 
-    def bind(self, values: Mapping[str, Any]) -> Any:
+    def bind(self, values: Mapping[str, Any]) -> list[Any]:
         """Return the parameters as the driver takes them."""
         given = {**self.constants, **values} if self.constants else values
         bound = [given[name] for name in self.names]
         for position, convert in self.converters:
             bound[position] = convert(bound[position])
-        return dict(zip(self.names, bound, strict=True)) if self.by_name else bound
+        return bound
 
 
 class Prepared:
@@ -128,12 +131,16 @@ def one_of(column: ColumnElement[Any], values: Sequence[Any]) -> ColumnElement[b
     return column.in_([literal(value, column.type) for value in values])
 
 
-def run_sql(tx: Connection, sql: str, parameters: Any = ()) -> Any:
-    """Run SQL by the driver.  Returns its cursor."""
+def run_sql(tx: Connection, sql: str, parameters: Sequence[Any] = ()) -> Any:
+    """Run SQL by the driver.  Returns its cursor.
+
+    Parameters are `?` for SQLite, `$1` for PostgreSQL, whose driver looks for no other then.
+    """
     failpoints.reach("statement")
     driver: Any = tx.connection.driver_connection
+    cursor = driver if tx.dialect.name == "sqlite" else RawCursor(driver)
     try:
-        return driver.execute(sql, parameters)
+        return cursor.execute(sql, parameters)
     except tx.dialect.loaded_dbapi.Error as e:
         tx.exec_driver_sql(sql, execution_options={_FAILED: e})
         raise
@@ -156,16 +163,16 @@ def _execute(tx: Connection, form: _Form, values: Mapping[str, Any]) -> Any:
 
 
 def _compile(statement: Statement, dialect: Dialect) -> _Form:
-    compiled: Any = statement.compile(dialect=dialect)
+    form = dialect if dialect.name == "sqlite" else _NUMBERED
+    compiled: Any = statement.compile(dialect=form)
     binds = {name: bind for bind, name in compiled.bind_names.items()}
-    names = compiled.positiontup or tuple(binds)
+    names = compiled.positiontup or ()
     converters = [make_converter(binds[name].type, dialect) for name in names]
     return _Form(
         sql=str(compiled),
         names=names,
         constants={name: bind.effective_value for name, bind in binds.items() if not bind.required},
         converters=[(n, convert) for n, convert in enumerate(converters) if convert],
-        by_name=compiled.positiontup is None,
         read_row=_make_reader(statement, dialect),
     )
 

@@ -52,7 +52,7 @@ _INSERT_CHUNKS = PreparedInsert(table_of(Chunk))
 _INSERT_BATCHES = PreparedInsert(_BATCHES, "id", "client_reference")
 _INSERT_MESSAGES = {
     "sqlite": INSERT_MESSAGES["sqlite"] + "WHERE b.id IN (SELECT value FROM json_each(?))",  # noqa: S608
-    "postgresql": INSERT_MESSAGES["postgresql"] + "WHERE b.id = ANY(%s::bigint[])",
+    "postgresql": INSERT_MESSAGES["postgresql"] + "WHERE b.id = ANY($1::bigint[])",
 }
 # Stores what belongs to a new broadcast's id, or to Sinch's id of its only batch.
 StoreForBroadcast = Callable[[Connection, int], object]
