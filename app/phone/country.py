@@ -10,19 +10,29 @@ UNKNOWN = "ZZ"
 
 # In a shorter number the last digits may decide the country.
 _SHORT = 11
-_TAIL = "0000"
 
 
 def find_country(number: str) -> str:
     """Return the ISO 3166-1 alpha-2 code of an E.164 number or a pseudonym, or ZZ.
 
-    The last four digits are left out of the look-up, so that its cache serves a million numbers
-    of a calling code that several countries share; without that they take a minute.
+    The last digits are left out of the look-up, so that its cache serves a million numbers of a
+    calling code that several countries share; without that they take a minute.
 
     >>> find_country("+46701234567"), find_country("+14165550123"), find_country("+8001234")
     ('SE', 'CA', 'ZZ')
     """
-    return _look_up(number[:-4] + _TAIL if len(number) > _SHORT else number)
+    return _look_up(blank_tail(number))
+
+
+def blank_tail(number: str) -> str:
+    """Return a number with zeros for its last digits, which decide neither country nor zone.
+
+    >>> blank_tail("+447400123456"), blank_tail("+4790123456"), blank_tail("+47901234")
+    ('+447400120000', '+4790123000', '+47901234')
+    """
+    if len(number) > _SHORT:
+        return f"{number[:-4]}0000"
+    return f"{number[:-3]}000" if len(number) == _SHORT else number
 
 
 @lru_cache(maxsize=2**17)

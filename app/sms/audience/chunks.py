@@ -50,13 +50,15 @@ class AudienceChunk:
     """Recipients of a broadcast who are alike, enough for one batch at most.
 
     `parameters` are their own values by placeholder and recipient; `language` chooses among the
-    translations; `exclusion_reason` is why none of them is sent to.
+    translations; `exclusion_reason` is why none of them is sent to.  `zones` are their stored time
+    zones by recipient, None if these were not looked up.
     """
 
     recipients: Sequence[str]
     parameters: Mapping[str, Mapping[str, str]] | None = None
     language: str | None = None
     exclusion_reason: ExclusionReason | None = None
+    zones: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,11 @@ chunks; the excluded ones are stored, too, so that the counts add up.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from itertools import chain
+from itertools import chain, compress
+from operator import not_
 from typing import Any
 
 from sqlalchemy import (
@@ -56,6 +57,8 @@ CLOCK_DOUBT = timedelta(hours=1)
 PAGE_SIZE = 20_000
 # With more of them, a page is read by number: to find and sort all for each page takes longer.
 _SORTED_AT_ONCE = 100_000
+# Ids of which the subscribers are counted in one query.
+_IDS_AT_ONCE = 20_000
 # Look-ups of a page: a million take about a second.
 _LOOKUPS_AT_ONCE = 500_000
 _FEW_LOOKUPS = 4
@@ -92,6 +95,12 @@ class LookupPage:
     @property
     def recipients(self) -> int:
         return sum(len(chunk.recipients) for chunk in self.chunks)
+
+    def note_sizes(self, sizes: Collection[TextSize | None]) -> None:
+        """Note the sizes of more texts; None is one that cannot be filled."""
+        known = [size for size in sizes if size]
+        self.parts = max((self.parts, *(size.parts for size in known)))
+        self.ucs2 = self.ucs2 or any(size.encoding is Encoding.UCS_2 for size in known)
 
 
 def read_page(
@@ -153,26 +162,55 @@ def _read_rows(
     tx: Connection, request: BroadcastRequest, after: str, limit: int, end: str | None
 ) -> Sequence[Row[Any]]:
     assert request.audience is not None
-    columns = _SUBSCRIBERS.c
-    has_attributes = any(field.startswith(ATTRIBUTE) for field in _list_fields(request).values())
+    is_large = not has_at_most(tx, request.audience, _SORTED_AT_ONCE)
+    phone = _SUBSCRIBERS.c.phone
     query = (
-        _select_audience(
-            request,
-            tx.dialect,
-            columns.phone,
-            _EXCLUSION_INDEX[request.category].label("exclusion_index"),
-            columns.first_name,
-            columns.last_name,
-            columns.language,
-            # To decode them takes as long as all else.
-            columns.attributes if has_attributes else null().label("attributes"),
-            in_order=not has_at_most(tx, request.audience, _SORTED_AT_ONCE),
-        )
-        .where(columns.phone > after, true() if end is None else columns.phone <= end)
-        .order_by(columns.phone)
+        _select_people(request, tx.dialect, in_order=is_large)
+        .where(phone > after, true() if end is None else phone <= end)
+        .order_by(phone)
         .limit(limit)
     )
     return tx.execute(query).all()
+
+
+def count_ids(tx: Connection) -> int:
+    """Return the largest id of a subscriber, 0 without any."""
+    return tx.execute(select(func.max(_SUBSCRIBERS.c.id))).scalar_one() or 0
+
+
+def read_range(
+    tx: Connection, request: BroadcastRequest, *, after: int, size: int
+) -> tuple[LookupPage, int]:
+    """Look up the subscribers of the next ids, for a count of all.  Returns the last of the ids.
+
+    It takes a fourth of the time of pages by number.
+    """
+    assert request.audience is not None
+    ids = min(_IDS_AT_ONCE, _LOOKUPS_AT_ONCE // max(1, request.audience.lookups))
+    range_ = and_(_SUBSCRIBERS.c.id > after, _SUBSCRIBERS.c.id <= after + ids)
+    rows = tx.execute(_select_people(request, tx.dialect).where(range_)).all()
+    return _make_personal_page(request, rows, size), after + ids
+
+
+def _select_people(
+    request: BroadcastRequest, dialect: Dialect, *, in_order: bool = False
+) -> Select[Any]:
+    """Select what decides about each subscriber's text."""
+    columns = _SUBSCRIBERS.c
+    has_attributes = any(field.startswith(ATTRIBUTE) for field in _list_fields(request).values())
+    return _select_audience(
+        request,
+        dialect,
+        columns.phone,
+        _EXCLUSION_INDEX[request.category].label("exclusion_index"),
+        columns.first_name,
+        columns.last_name,
+        columns.language,
+        columns.time_zone,
+        # To decode them takes as long as all else.
+        columns.attributes if has_attributes else null().label("attributes"),
+        in_order=in_order,
+    )
 
 
 def _select_audience(
@@ -187,31 +225,54 @@ def _select_audience(
 def _make_personal_page(
     request: BroadcastRequest, rows: Sequence[Row[Any]], size: int
 ) -> LookupPage:
-    groups: dict[tuple[ExclusionReason | None, str | None], list[tuple[str, dict[str, str]]]]
-    groups = defaultdict(list)
-    page = LookupPage([])
-    texts = (request.text, *request.texts.values())
-    patterns = {text: TextPattern(text) for text in texts}
-    fields = _list_fields(request)
-    defaults = collect_defaults(request)
+    """Group rows by exclusion reason and language, with the values that their texts use."""
+    groups: dict[tuple[ExclusionReason | None, str | None], list[Row[Any]]] = defaultdict(list)
     for row in rows:
-        language = choose_language(row.language, request.texts, request.language)
-        text = request.texts.get(language or "", request.text)
-        parameters = {
-            name: value
-            for name, field_ in fields.items()
-            if (value := read_value(row, field_)) is not None
-        }
-        reason = _EXCLUSION_REASONS[row.exclusion_index]
+        language = None
+        if request.texts:
+            language = choose_language(row.language, request.texts, request.language)
+        groups[_EXCLUSION_REASONS[row.exclusion_index], language].append(row)
+    page = LookupPage([])
+    for (reason, language), members in groups.items():
         if reason is None:
-            reason = _note_size(page, patterns[text].measure_one({**defaults, **parameters}))
-        groups[reason, language if request.texts else None].append((row.phone, parameters))
-    page.chunks = [
-        _make_chunk(chunk, reason, language)
-        for (reason, language), members in groups.items()
-        for chunk in chunked(members, size)
-    ]
+            page.chunks += _make_personal_chunks(page, request, language, members, size)
+        else:
+            page.chunks += _make_excluded_chunks(reason, language, members, size)
     return page
+
+
+def _make_personal_chunks(
+    page: LookupPage,
+    request: BroadcastRequest,
+    language: str | None,
+    rows: Sequence[Row[Any]],
+    size: int,
+) -> Iterator[AudienceChunk]:
+    """Yield chunks of those whose text can be filled, then of the others.  Notes the sizes."""
+    fields = _list_fields(request)
+    values = {name: _read_values(rows, field) for name, field in fields.items()}
+    pattern = TextPattern(request.texts.get(language or "", request.text))
+    phones = [row.phone for row in rows]
+    sizes = pattern.measure_known(phones, values, collect_defaults(request))
+    page.note_sizes(set(sizes))
+    for members in chunked(list(compress(rows, sizes)), size):
+        recipients = [row.phone for row in members]
+        own = {
+            name: {phone: table[phone] for phone in recipients if phone in table}
+            for name, table in values.items()
+        }
+        used = {name: table for name, table in own.items() if table}
+        zones = {row.phone: row.time_zone for row in members if row.time_zone}
+        yield AudienceChunk(recipients, used or None, language, zones=zones)
+    unfilled = list(compress(rows, map(not_, sizes)))
+    yield from _make_excluded_chunks(ExclusionReason.NO_VALUE, language, unfilled, size)
+
+
+def _make_excluded_chunks(
+    reason: ExclusionReason, language: str | None, rows: Sequence[Row[Any]], size: int
+) -> Iterator[AudienceChunk]:
+    for members in chunked(rows, size):
+        yield AudienceChunk([row.phone for row in members], None, language, reason)
 
 
 def _list_fields(request: BroadcastRequest) -> dict[str, str]:
@@ -220,28 +281,9 @@ def _list_fields(request: BroadcastRequest) -> dict[str, str]:
     return {name: name_field(name, request.fields) for name in names}
 
 
-def _note_size(page: LookupPage, size: TextSize | None) -> ExclusionReason | None:
-    """Update the page's largest size.  Returns NO_VALUE for a text that cannot be filled."""
-    if size is None:
-        return ExclusionReason.NO_VALUE
-    page.parts = max(page.parts, size.parts)
-    page.ucs2 = page.ucs2 or size.encoding is Encoding.UCS_2
-    return None
-
-
-def _make_chunk(
-    members: Sequence[tuple[str, dict[str, str]]],
-    reason: ExclusionReason | None,
-    language: str | None,
-) -> AudienceChunk:
-    parameters: dict[str, dict[str, str]] = defaultdict(dict)
-    if reason is None:
-        for phone, values in members:
-            for name, value in values.items():
-                parameters[name][phone] = value
-    return AudienceChunk(
-        [phone for phone, _ in members], dict(parameters) or None, language, reason
-    )
+def _read_values(rows: Sequence[Row[Any]], field: str) -> dict[str, str]:
+    """Return the values of a field by number, without those who have none."""
+    return {row.phone: value for row in rows if (value := read_value(row, field)) is not None}
 
 
 def resolve_next(ctx: Context, broadcast_id: int) -> bool:

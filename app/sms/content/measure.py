@@ -1,7 +1,7 @@
 """Sizes of texts that are filled in for each recipient.  Pure."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain, islice, repeat, zip_longest
 from operator import add, mul
@@ -38,11 +38,16 @@ class TextPattern:
         self._counts = Counter(PLACEHOLDER.findall(text))
         self._format = PLACEHOLDER.sub(r"%(\1)s", text.replace("%", "%%"))
 
-    def measure_one(self, values: Mapping[str, str]) -> TextSize | None:
-        """Return the size of a text; None if it is empty or too long, or lacks a value."""
-        if not self._counts.keys() <= values.keys():
-            return None
-        return self.measure([""], {}, values)[0]
+    def measure_known(
+        self, recipients: Sequence[str], own: Parameters, defaults: Mapping[str, str]
+    ) -> list[TextSize | None]:
+        """Return sizes as `measure` does; None also for a text that lacks a value."""
+        sizes = self.measure(recipients, own, defaults)
+        for name in self._counts.keys() - defaults.keys():
+            having = own.get(name, {})
+            pairs = zip(recipients, sizes, strict=True)
+            sizes = [size if phone in having else None for phone, size in pairs]
+        return sizes
 
     def measure(
         self, recipients: Sequence[str], own: Parameters, defaults: Mapping[str, str]
@@ -58,12 +63,17 @@ class TextPattern:
             if name in own
         }
         lengths = self._add_lengths(fixed, columns, len(recipients))
-        encoding = self._find_plain_encoding("".join(chain(fixed.values(), *columns.values())))
+        encoding = self._find_plain_encoding("".join(fixed.values()))
+        costly: set[str] = set()
         if encoding is not None:
-            return [_measure_plain(encoding, length) for length in lengths]
+            costly = set(_list_costly(set(chain(*columns.values())), encoding))
+            if not costly:
+                return [_measure_plain(encoding, length) for length in lengths]
         rows = zip(*columns.values(), strict=True) if columns else repeat((), len(recipients))
         return [
-            self._measure_row({**fixed, **dict(zip(columns, row, strict=True))}, length)
+            _measure_plain(encoding, length)
+            if encoding is not None and costly.isdisjoint(row)
+            else self._measure_row({**fixed, **dict(zip(columns, row, strict=True))}, length)
             for row, length in zip(rows, lengths, strict=True)
         ]
 
@@ -90,6 +100,12 @@ class TextPattern:
             return None  # not built: it may be a hundred times as long
         text = self._format % values
         return _measure_text(text) if text.strip() else None
+
+
+def _list_costly(values: set[str], encoding: Encoding) -> Iterator[str]:
+    """Yield the values with a character that takes more than one septet or code unit."""
+    if not is_plain("".join(values), encoding):
+        yield from (value for value in values if not is_plain(value, encoding))
 
 
 # Many recipients have texts alike.

@@ -14,6 +14,7 @@ from phonenumbers import COUNTRY_CODE_TO_REGION_CODE
 from phonenumbers.tzdata import TIMEZONE_DATA
 
 from app.config import SubscriberRules
+from app.phone.country import blank_tail
 from app.phone.country_names import list_zones
 from app.phone.e164 import inspect_number
 from app.sms.eligibility.quiet_hours_by_country import ANYWHERE, WEEKS, Week
@@ -28,8 +29,6 @@ _QUARTER = 15
 _LATEST = datetime.max.replace(tzinfo=UTC) - 2 * _KNOWN_DAYS
 _NO_QUIET = (time(), time())
 
-# In a shorter number the last digits may decide its country.
-_MIN_CACHED_LENGTH = 11
 _TAIL = "0000"
 _AMERICAN_LENGTH = 12
 
@@ -182,8 +181,7 @@ def _locate_codes() -> dict[str, Location]:
 def _locate_number(phone: str) -> Location:
     if phone[1:2] == "1" and len(phone) == _AMERICAN_LENGTH:
         return _locate_american(phone[:8])
-    # Long numbers that differ in their last four digits alone have one location.
-    facts = _inspect(phone[:-4] + _TAIL if len(phone) > _MIN_CACHED_LENGTH else phone)
+    facts = _inspect(blank_tail(phone))
     return facts.zones, facts.country
 
 

@@ -82,8 +82,9 @@ def _count_chunk(
                 countries=ctx.viewer.countries,
                 ends_at=ends_at,
                 now=starts_at,
+                zones=chunk.zones,
             )
-            zones = find_stored_zones(tx, phones)
+            zones = find_stored_zones(tx, phones) if chunk.zones is None else chunk.zones
         for phone, rings_at in _list_rings(phones, eligibilities, starts_at, ends_at):
             location = locate_phone(phone, zones.get(phone), ctx.subscriber_rules)
             estimate.rings[location, rings_at] += 1

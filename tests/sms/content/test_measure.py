@@ -39,9 +39,12 @@ def test_each_text_has_the_size_of_what_it_is_filled_in_to(text, parameters):
 
 def test_a_text_that_lacks_a_value_has_no_size():
     pattern = TextPattern("Hi ${name}, ${day}")
+    names = {"name": {PHONES[0]: "Ann", PHONES[2]: "Ж"}}
 
-    assert pattern.measure_one({"name": "Ann"}) is None
-    assert pattern.measure_one({"name": "Ann", "day": "Monday"}).parts == 1
+    assert pattern.measure_known(PHONES[:3], names, {}) == [None, None, None]
+    sizes = pattern.measure_known(PHONES[:3], names, {"day": "Monday"})
+    assert sizes[1] is None
+    assert [sizes[0].encoding, sizes[2].encoding] == [Encoding.GSM_7, Encoding.UCS_2]
 
 
 @pytest.mark.parametrize("odd", [0, 2, 4])
