@@ -8,6 +8,8 @@ prepared   statements that the driver runs         shared_writes   one commit fo
 types      aware UTC times, enumerations           facts      key-value rows of the installation
 schema     is it migrated, and is it ours          audit      audit log
 migrating  run alembic                              outages    why the database is unavailable
+old_rows   rows whose time is over, deleted in small transactions
+engine     connections, write() and read()
 viewer     the wall between clients: which rows a caller sees
 
 Statements on the hot path are module constants with bind parameters, and prepared: making a

@@ -10,5 +10,6 @@ pseudonym: `-` and digits, in place of the number of an erased person.
     characters.py   invisible characters, and digits of all scripts
     country.py      the country of a number, fast
     country_names.py  names and time zones of countries
+    allowed.py      countries and kinds of numbers that may be texted
     pseudonym.py    pseudonyms of erased numbers
 """

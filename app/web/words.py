@@ -1,6 +1,8 @@
-"""Numbers and times as pages show them; each function is a filter of the templates."""
+"""Numbers, times and names as pages show them; some functions are filters of the templates."""
 
 from datetime import date, datetime, timedelta
+
+from app.config.keys import OWN_CLIENT, PEOPLE_CLIENT
 
 FILTERS = ("count", "people", "texts", "share", "clock_time", "clock_seconds", "day_name")
 
@@ -110,3 +112,21 @@ def say_duration(duration: timedelta) -> str:
         return f"{seconds} s"
     hours, minutes = divmod(seconds // 60, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+
+
+def name_actor(actor: str) -> str:
+    """Return who did something, by the actor of an audit log, a ledger or a suppression.
+
+    >>> name_actor("people:Anna"), name_actor("cli:root"), name_actor("shop"), name_actor("phone")
+    ('Anna', 'the operator root', 'the client shop', 'the person')
+    """
+    kind, _, name = actor.partition(":")
+    if kind == PEOPLE_CLIENT:
+        return name or "an import"
+    ours = {
+        "cli": f"the operator {name}".rstrip(),
+        "phone": "the person",
+        "carrier": "their carrier",
+        OWN_CLIENT: "Clarion",
+    }
+    return ours.get(kind, f"the client {actor}")

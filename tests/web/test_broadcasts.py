@@ -7,17 +7,20 @@ from sqlalchemy import insert, select, update
 
 from app.accounts.roles import Role
 from app.db.audit import write_audit
+from app.sms.dispatch.canary import judge_canaries
 from app.sms.models.batch import Batch
 from app.sms.models.broadcast import Broadcast
 from app.sms.models.draft import StoredDraft
 from app.sms.models.states import BatchState
 from app.sms.recovery.attention import Decision, resolve_batch
+from app.sms.request.model import CanaryRules
 from app.web.words import people
 from app.worker.jobs import roll_up
 from tests.background import context_of, work_off
 from tests.callers import id_of
 from tests.endings import end_messages, read_batches
 from tests.factories import many_numbers
+from tests.machine import Machine
 from tests.reporting import report, tell
 from tests.web.visitor import read_text, visit
 
@@ -110,6 +113,20 @@ def test_a_stop_keeps_why_and_what_happened_is_told_by_whom_newest_first(sender,
     order = ("a sender stopped it: “Wrong <time>”", "a sender paused it.", "tests made it.")
     assert [happened.index(each) for each in order] == sorted(map(happened.index, order))
     assert "from +12015550199. a sender stopped it: “Wrong <time>”" in show(sender, queued)
+
+
+def test_a_pause_by_a_canary_says_what_went_wrong(service, sender, sandbox):
+    machine = Machine.over(service.extensions["clarion"])
+    broadcast = machine.store(many_numbers(6), canary=CanaryRules(2))
+    machine.submit_all()
+    (batch,) = (batch for batch in machine.batches() if batch.sinch_id)
+    tell(machine.ctx, report(many_numbers(6)[0], "Failed", batch=batch.sinch_id))
+    tell(machine.ctx, report(many_numbers(6)[1], "Delivered", batch=batch.sinch_id))
+    assert judge_canaries(machine.ctx) == 1
+
+    shown = show(sender, machine.broadcast(broadcast).public_id)
+
+    assert "Its first texts paused it: 1 of 2 failed, 0 opted out." in shown
 
 
 def test_a_decision_and_an_approval_are_part_of_what_happened(service, sender, caller, sandbox):

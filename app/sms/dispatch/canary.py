@@ -19,7 +19,14 @@ from app.sms.eligibility.decide import RecipientGroup, defer_rest
 from app.sms.lifecycle.finalize import lock_broadcast
 from app.sms.models.batch import Batch, Message
 from app.sms.models.broadcast import Broadcast
-from app.sms.models.states import AT_SINCH, OPEN, BatchState, BroadcastStatus, ExclusionReason
+from app.sms.models.states import (
+    ACTIVE,
+    AT_SINCH,
+    OPEN,
+    BatchState,
+    BroadcastStatus,
+    ExclusionReason,
+)
 from app.sms.models.statuses import MessageStatus
 from app.subscribers.models import Suppression
 
@@ -68,8 +75,7 @@ def open_canary(tx: Connection, broadcast: Row[Any], now: datetime) -> CanaryRoo
         return None
     canary = broadcast.options["canary"]
     taken = sum(batch.size for batch in _find_tried(tx, broadcast.id))
-    began_at = max(broadcast.first_submitted_at or now, now)
-    until = began_at + timedelta(minutes=canary["wait_minutes"]) + _SLACK
+    until = now + timedelta(minutes=canary["wait_minutes"]) + _SLACK
     return CanaryRoom(max(0, canary["recipients"] - taken), until)
 
 
@@ -79,7 +85,7 @@ def judge_canaries(ctx: Context) -> int:
     Returns how many outcomes are known now.
     """
     query = select(_BROADCASTS.c.id, _BROADCASTS.c.options).where(
-        _BROADCASTS.c.completed_at.is_(None), _BROADCASTS.c.status == BroadcastStatus.SENDING
+        _BROADCASTS.c.completed_at.is_(None), _BROADCASTS.c.status.in_(ACTIVE)
     )
     with ctx.db.read() as tx:
         awaited = [row.id for row in tx.execute(query) if is_awaited(row)]
@@ -92,7 +98,7 @@ def judge_canaries(ctx: Context) -> int:
 
 def _judge(tx: Connection, ctx: Context, broadcast_id: int) -> bool:
     broadcast, now = lock_broadcast(tx, broadcast_id), ctx.now()
-    if broadcast.status is not BroadcastStatus.SENDING or not is_awaited(broadcast):
+    if broadcast.status not in ACTIVE or not is_awaited(broadcast):
         return False
     canary, waiting = broadcast.options["canary"], _find_waiting(tx, broadcast_id)
     batches = _find_tried(tx, broadcast_id)

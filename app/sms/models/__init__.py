@@ -7,7 +7,9 @@ broadcasts 1─* chunks     the audience, in batch-sized lists of numbers
 
 broadcast.py, batch.py     the tables above, the gates and the marketing sends
 reports.py, daily.py       callbacks, delivery counts, inbounds, outbox; daily counters
-template.py, price.py, erasure.py, draft.py
+delivery.py                curve and countries of a large broadcast
+cap.py, price.py           limits on what is sent, what was used of them; prices
+template.py, erasure.py, draft.py
 states.py                  states of a batch (with the diagram), statuses of a broadcast
 statuses.py                statuses of a message, Sinch's statuses and codes
 """

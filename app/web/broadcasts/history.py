@@ -3,11 +3,10 @@
 from collections.abc import Iterable
 from datetime import datetime
 
-from app.config.keys import PEOPLE_CLIENT
 from app.sms.broadcasts.views import BroadcastView
 from app.sms.models.states import FINAL
 from app.sms.operations.history import HistoryEntry
-from app.web.words import clock_time, people, texts
+from app.web.words import clock_time, name_actor, people, texts
 
 # Actions by the audit log's word; {texts} and {people} are the recipients in its facts.
 _SENTENCES = {
@@ -20,6 +19,11 @@ _SENTENCES = {
     "resend": "{actor} decided to send {texts} in doubt again.",
     "give_up": "{actor} closed {texts} in doubt; nothing is sent again.",
 }
+
+# A pause by the outcome of a canary has its figures.
+_CANARY_PAUSE = (
+    "Its first texts paused it: {failed:,} of {sent:,} failed, {opted_out:,} opted out."
+)
 
 
 def list_events(view: BroadcastView, history: Iterable[HistoryEntry]) -> list[dict[str, str]]:
@@ -44,6 +48,8 @@ def list_events(view: BroadcastView, history: Iterable[HistoryEntry]) -> list[di
 
 def describe_entry(entry: HistoryEntry) -> str:
     """Return an action as a sentence with its note; "" for one that is not told."""
+    if "outcome" in entry.facts:
+        return _CANARY_PAUSE.format_map(entry.facts)
     sentence = _SENTENCES.get(entry.action, "")
     recipients = int(entry.facts.get("recipients") or 0)
     said = sentence.format(
@@ -64,15 +70,9 @@ def find_pause(
 
 
 def _say_actor(actor: str) -> str:
-    """Return the name of a user or of an operator at the command line, or the client.
-
-    >>> _say_actor("people:Anna Norling"), _say_actor("cli:root"), _say_actor("shop")
-    ('Anna Norling', 'The operator root', 'The client shop')
-    """
-    kind, _, name = actor.partition(":")
-    if kind == PEOPLE_CLIENT:
-        return name
-    return f"The operator {name}".rstrip() if kind == "cli" else f"The client {actor}"
+    """Return who did something, as a sentence begins."""
+    said = name_actor(actor)
+    return f"T{said[1:]}" if said.startswith("the ") else said
 
 
 def _say_left_out(view: BroadcastView) -> str:

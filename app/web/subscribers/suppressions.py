@@ -28,12 +28,12 @@ from app.web.subscribers.wording import (
     NO_NOTE,
     SCOPES,
     explain_stop,
-    name_actor,
     read_number,
     say_cause,
     show_name,
     show_number,
 )
+from app.web.words import name_actor
 
 blueprint = make_page_blueprint("suppression_pages")
 

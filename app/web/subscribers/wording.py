@@ -10,7 +10,6 @@ from marshmallow import ValidationError
 from sqlalchemy import Row
 
 from app.accounts.roles import Role
-from app.config.keys import PEOPLE_CLIENT
 from app.csv_cells import show_plainly
 from app.logs import mask_numbers
 from app.phone.e164 import mask_number
@@ -20,7 +19,7 @@ from app.subscribers.imports.models import ValueType
 from app.subscribers.models import Cause, ConsentKind, Scope
 from app.subscribers.profiles.queries import Person
 from app.web.guard import current_user
-from app.web.words import clock_time
+from app.web.words import clock_time, name_actor
 
 _SHOWN_WORDS = 200
 _CAUSES = {
@@ -156,18 +155,6 @@ def say_cause(suppression: Row[Any], now: datetime) -> str:
     at = suppression.suppressed_at
     day = "today" if at.date() == now.date() else clock_time(at, now).partition(",")[0]
     return f"{_CAUSES[suppression.cause]} {day}"
-
-
-def name_actor(actor: str) -> str:
-    """Return who did something.
-
-    >>> name_actor("people:Anna"), name_actor("shop"), name_actor("phone")
-    ('Anna', 'the client “shop”', 'the person')
-    """
-    known = {"cli": "the command line", "phone": "the person", "carrier": "their carrier"}
-    if actor.startswith(f"{PEOPLE_CLIENT}:"):
-        return actor.removeprefix(f"{PEOPLE_CLIENT}:")
-    return known.get(actor) or ("an import" if actor == PEOPLE_CLIENT else f"the client “{actor}”")
 
 
 def say_event(event: Mapping[str, Any]) -> tuple[str, str]:

@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import select
 
-from app.sms.broadcasts.control import resume_broadcast
+from app.sms.broadcasts.control import pause_broadcast, resume_broadcast
 from app.sms.dispatch.canary import judge_canaries
 from app.sms.models.batch import Batch, Message
 from app.sms.models.states import Attention, BatchState, ExclusionReason
@@ -125,6 +125,21 @@ def test_a_canary_whose_outcome_is_in_doubt_decides_nothing(machine, sandbox):
     machine.submit_all()
 
     assert sandbox.recipients() == NUMBERS[:FIRST]
+
+
+def test_a_broadcast_that_was_paused_and_resumed_goes_on_with_its_canary(
+    machine, sandbox, broadcast
+):
+    public_id = machine.broadcast(broadcast).public_id
+    pause_broadcast(machine.ctx, public_id, actor="ops")
+    _report(machine, ["Delivered"] * FIRST)
+    assert judge_canaries(machine.ctx) == 0
+    resume_broadcast(machine.ctx, public_id, actor="ops")
+
+    assert judge_canaries(machine.ctx) == 1
+    machine.submit_all()
+
+    assert len(sandbox.recipients()) == 50
 
 
 def test_a_canary_that_a_person_has_to_decide_about_is_not_taken_for_good(machine, sandbox):

@@ -79,7 +79,7 @@ def test_an_author_judges_nothing(author, review, caller):
 def test_the_list_has_who_why_and_by_whom(author, suppressed, ann):
     text = show(author, "/people/suppressions")
 
-    assert f"{BOB} Everything Stopped by hand today the client “tests” Asked by phone" in text
+    assert f"{BOB} Everything Stopped by hand today the client tests Asked by phone" in text
     assert ANN not in text
     assert "No number is in this list." in show(author, "/people/suppressions?active=false")
     assert author.get("/people/suppressions?color=red").status_code == 400
