@@ -21,9 +21,7 @@ _SENTENCES = {
 }
 
 # A pause by the outcome of a canary has its figures.
-_CANARY_PAUSE = (
-    "Its first texts paused it: {failed:,} of {sent:,} failed, {opted_out:,} opted out."
-)
+_CANARY_PAUSE = "Its first texts paused it: {failed:,} of {sent:,} failed, {opted_out:,} opted out."
 
 
 def list_events(view: BroadcastView, history: Iterable[HistoryEntry]) -> list[dict[str, str]]:

@@ -11,6 +11,7 @@ from werkzeug.wrappers import Response
 
 from app.accounts.roles import Role
 from app.errors import BadInput
+from app.http.files import audit_export
 from app.subscribers.attributes import ATTRIBUTE_NAME
 from app.subscribers.current import current_subscriber_context
 from app.subscribers.imports.models import ValueType
@@ -81,6 +82,7 @@ def export(subscriber_id: str) -> FlaskResponse:
     find_person(subscriber_id)
     sources = current_app.extensions["person_sources"]
     data = export_person(current_subscriber_context(), subscriber_id, sources)
+    audit_export(f"subscriber {subscriber_id}")
     response = jsonify(PersonExportSchema().dump(data))
     name = f"person-{subscriber_id}.json"
     response.headers["Content-Disposition"] = f"attachment; filename={name}"

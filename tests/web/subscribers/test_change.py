@@ -6,6 +6,7 @@ from html import unescape
 import pytest
 
 from app.accounts.roles import Role
+from app.operate.audit import list_entries
 from tests.web.subscribers.conftest import ANN
 from tests.web.visitor import read_text, visit
 
@@ -152,6 +153,14 @@ def test_all_that_is_stored_is_one_file_as_the_api_gives_it(author, ann, caller,
     assert "kayaks" in answer.text
     assert "When do you open?" in answer.text
     assert "Yes, text me offers." in answer.text
+
+
+def test_the_file_of_a_person_is_in_the_audit_log(service, author, ann):
+    assert author.get(f"{ann}/data.json").status_code == 200
+
+    entry = list_entries(service.extensions["clarion"].db, only={"action": "export"}).rows[0]
+    assert entry.actor == "people:a author"
+    assert entry.subject == f"subscriber {ann.rpartition('/')[2]}"
 
 
 def test_a_viewer_may_do_neither(service, sandbox, ann):
