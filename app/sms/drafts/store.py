@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, delete, insert, or_, select, update
 
 from app.db.base import table_of
+from app.db.engine import lock_table
 from app.db.old_rows import OldRows
 from app.errors import Conflict, NotFound
 from app.ids import ID_CHARACTERS
@@ -50,6 +51,10 @@ def save_draft(
     now = ctx.now()
     with ctx.db.write() as tx:
         row = _find(tx, public_id, lock=True)
+        if row is None:
+            # Another press of the button may make it meanwhile.
+            lock_table(tx, _DRAFTS)
+            row = _find(tx, public_id, lock=True)
         if row is not None:
             _reject_sent(row)
         body = {**(row.body if row else {}), **changes}
