@@ -19,6 +19,7 @@ from app.sms.models.batch import Batch
 from app.sms.models.broadcast import Broadcast
 from app.sms.models.cap import ALL, KEY, Cap, CapPeriod, CapUnit
 from app.sms.models.states import BatchState, ExclusionReason
+from app.subscribers.suppressions.store import lock_suppressions_exclusive
 
 _MAX_DIGITS = 15
 _OF_KEY = re.compile(rf"{KEY}[1-9][0-9]{{0,14}}")
@@ -69,6 +70,8 @@ def set_cap(ctx: Context, cap: CapName, amount: int, *, actor: str) -> None:
 def remove_cap(ctx: Context, cap: CapName, *, actor: str) -> None:
     """Remove a cap.  Raises NotFound."""
     with ctx.db.write() as tx:
+        # Every claim locks these: none that still sees the cap lets a batch wait for it.
+        lock_suppressions_exclusive(tx)
         cap = _require_owner(tx, cap)
         if not tx.execute(_find(cap, delete(_CAPS))).rowcount:
             raise NotFound("There is no such cap: `flask caps list` shows all")

@@ -10,7 +10,7 @@ from app.db.base import table_of
 from app.errors import BadInput
 from app.sms.caps.caps import CapName, describe_caps, remove_cap, set_cap
 from app.sms.caps.prices import replace_prices
-from app.sms.dispatch.claim import Idle, claim_batch
+from app.sms.dispatch.claim import Idle, claim_batch, claim_in
 from app.sms.dispatch.submit import submit_batch
 from app.sms.models.batch import Batch
 from app.sms.models.cap import ALL, CapPeriod, CapUnit
@@ -156,6 +156,24 @@ def test_a_batch_that_is_tried_again_counts_once(machine, sandbox, fault):
     machine.submit_all()
 
     assert _left(machine) == [0]
+
+
+def test_a_cap_that_is_removed_while_a_batch_is_deferred_by_it_lets_the_batch_go(machine, sandbox):
+    _cap(machine, 0)
+    machine.store(NUMBERS[:1])
+    machine.submit_all()
+    broadcast = machine.store(NUMBERS[1:])
+    name = CapName(ALL, CapPeriod.HOUR, CapUnit.PARTS)
+    remover = threading.Thread(target=remove_cap, args=(machine.ctx, name), kwargs={"actor": "ops"})
+
+    with machine.ctx.db.write() as tx:
+        claim_in(tx, machine.ctx, broadcast_id=broadcast)
+        remover.start()
+        remover.join(0.5)
+    remover.join(60)
+    machine.submit_all()
+
+    assert sandbox.recipients() == NUMBERS
 
 
 def test_an_operators_resend_counts_again(machine, sandbox):
