@@ -70,7 +70,7 @@ _IS_SUPPRESSED = and_(
 )
 # The database answers with an index of this tuple: enums would cost as much as the query itself.
 _EXCLUSION_REASONS = (None, ExclusionReason.OPTED_OUT, ExclusionReason.NO_CONSENT)
-_EXCLUSION_INDEX = {
+EXCLUSION_INDEX = {
     Category.TRANSACTIONAL: case((_SUPPRESSIONS.c.scope == Scope.ALL, 1), else_=0),
     Category.MARKETING: case(
         (_SUPPRESSIONS.c.scope.is_not(None), 1),
@@ -142,12 +142,12 @@ def _read_all_phones(tx: Connection, request: BroadcastRequest) -> Iterator[list
 
     The database joins them to one text each: a million rows would cost a second by themselves.
     """
-    index = _EXCLUSION_INDEX[request.category]
+    index = EXCLUSION_INDEX[request.category]
     columns = [
         func.aggregate_strings(_SUBSCRIBERS.c.phone, "\n").filter(index == number)
         for number in range(len(_EXCLUSION_REASONS))
     ]
-    for phones in tx.execute(_select_audience(request, tx.dialect, *columns)).one():
+    for phones in tx.execute(select_audience(request, tx.dialect, *columns)).one():
         yield sorted(phones.split("\n")) if phones else []
 
 
@@ -197,12 +197,12 @@ def _select_people(
 ) -> Select[Any]:
     """Select what decides about each subscriber's text."""
     columns = _SUBSCRIBERS.c
-    has_attributes = any(field.startswith(ATTRIBUTE) for field in _list_fields(request).values())
-    return _select_audience(
+    has_attributes = any(field.startswith(ATTRIBUTE) for field in list_fields(request).values())
+    return select_audience(
         request,
         dialect,
         columns.phone,
-        _EXCLUSION_INDEX[request.category].label("exclusion_index"),
+        EXCLUSION_INDEX[request.category].label("exclusion_index"),
         columns.first_name,
         columns.last_name,
         columns.language,
@@ -213,7 +213,7 @@ def _select_people(
     )
 
 
-def _select_audience(
+def select_audience(
     request: BroadcastRequest, dialect: Dialect, *columns: Any, in_order: bool = False
 ) -> Select[Any]:
     assert request.audience is not None
@@ -249,7 +249,7 @@ def _make_personal_chunks(
     size: int,
 ) -> Iterator[AudienceChunk]:
     """Yield chunks of those whose text can be filled, then of the others.  Notes the sizes."""
-    fields = _list_fields(request)
+    fields = list_fields(request)
     values = {name: _read_values(rows, field) for name, field in fields.items()}
     pattern = TextPattern(request.texts.get(language or "", request.text))
     phones = [row.phone for row in rows]
@@ -275,7 +275,7 @@ def _make_excluded_chunks(
         yield AudienceChunk([row.phone for row in members], None, language, reason)
 
 
-def _list_fields(request: BroadcastRequest) -> dict[str, str]:
+def list_fields(request: BroadcastRequest) -> dict[str, str]:
     """Return the subscribers' fields that fill the placeholders of a request's texts."""
     names = chain.from_iterable(map(find_placeholders, (request.text, *request.texts.values())))
     return {name: name_field(name, request.fields) for name in names}

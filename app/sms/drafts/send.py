@@ -4,6 +4,7 @@ The broadcast is stored in the transaction that marks its draft as sent, and onl
 the version that was quoted.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +15,7 @@ from app.sms.broadcasts.create import create_broadcast
 from app.sms.broadcasts.idempotency import make_key
 from app.sms.context import Context
 from app.sms.drafts.approval import ApprovalMissing, needs_approval
-from app.sms.drafts.count import fill_for_first
+from app.sms.drafts.count import MAX_COUNTED, fill_for_first
 from app.sms.drafts.request import list_people, make_request
 from app.sms.drafts.store import DraftChanged, find_draft, mark_sent
 from app.sms.quotes.quote import read_quoted
@@ -53,7 +54,8 @@ def send_draft(
     if quoted and needs_approval(ctx, draft, quoted["recipients"]):
         raise ApprovalMissing("A second person has to approve it first: nothing was sent.")
     request = make_request(draft.body, list_people(ctx, draft), now=ctx.now())
-    request = replace(request, quote=quote, created_by=user)
+    tolerance = None if quoted and _is_large(quoted) else 0
+    request = replace(request, quote=quote, quote_tolerance=tolerance, created_by=user)
     key = replace(
         make_key(f"draft {public_id} {version}"),
         on_keep=lambda tx, broadcast_id: mark_sent(tx, public_id, version, broadcast_id),
@@ -69,6 +71,12 @@ def send_draft(
             raise
         return sent, True
     return str(answer["broadcast_id"]), is_incomplete
+
+
+def _is_large(quoted: Mapping[str, Any]) -> bool:
+    """Return True for a quote of more people than are counted while a person waits."""
+    people: int = quoted["recipients"] + quoted["excluded"]
+    return people > MAX_COUNTED
 
 
 def send_test(

@@ -54,14 +54,17 @@ _SELECT_ZONES = {
     )
     for dialect, phones in PHONES.items()
 }
-_SELECT_OVER_CAP = {
-    dialect: select(_SENDS.c.phone)
+_LIST_OVER_CAP = (
+    select(_SENDS.c.phone)
     .join(_BATCHES, _BATCHES.c.id == _SENDS.c.batch_id)
-    .where(_SENDS.c.phone.in_(phones))
-    .where(_SENDS.c.at > bindparam("since"), _SENDS.c.batch_id != bindparam("batch_id"))
-    .where(_BATCHES.c.state.in_(_MAY_HAVE_REACHED))
+    .where(_SENDS.c.at > bindparam("since"), _BATCHES.c.state.in_(_MAY_HAVE_REACHED))
     .group_by(_SENDS.c.phone)
     .having(func.count() >= bindparam("cap"))
+)
+_SELECT_OVER_CAP = {
+    dialect: _LIST_OVER_CAP.where(
+        _SENDS.c.phone.in_(phones), _SENDS.c.batch_id != bindparam("batch_id")
+    )
     for dialect, phones in PHONES.items()
 }
 
@@ -88,6 +91,12 @@ class Eligibility:
     def is_allowed(self) -> bool:
         """Return True if the recipient may be submitted to Sinch now."""
         return self.exclusion_reason is None
+
+    def find_ring(self, starts_at: datetime, ends_at: datetime) -> datetime | None:
+        """Return when a text that starts and ends then rings; None for never, or too late."""
+        if self.exclusion_reason is None:
+            return starts_at
+        return self.not_before if self.not_before and self.not_before < ends_at else None
 
 
 _ALLOWED = Eligibility()
@@ -274,6 +283,21 @@ def _check_subscriber(
     return windows.check(phone, zone)
 
 
+def find_ring(
+    ctx: Context, location: Location, starts_at: datetime, ends_at: datetime
+) -> datetime | None:
+    """Return when marketing that starts and ends then rings at a location; None if too late."""
+    eligibility = _Windows(ctx, starts_at, ends_at).check_location(location)
+    return eligibility.find_ring(starts_at, ends_at)
+
+
+def list_over_cap(tx: Connection, ctx: Context, now: datetime) -> set[str]:
+    """Return all numbers that have got as much marketing within a day as they may."""
+    cap = ctx.subscriber_rules.marketing_per_day
+    values = {"since": now - CAP_PERIOD, "cap": cap}
+    return set(tx.execute(_LIST_OVER_CAP, values).scalars()) if cap else set()
+
+
 class _Windows:
     """Eligibility by quiet hours at one moment, computed once per location."""
 
@@ -284,10 +308,11 @@ class _Windows:
     def check(self, phone: str, zone: str | None) -> Eligibility:
         location = locate_phone(phone, zone, self._rules)
         if location not in self._by_location:
-            self._by_location[location] = self._check_location(location)
+            self._by_location[location] = self.check_location(location)
         return self._by_location[location]
 
-    def _check_location(self, location: Location) -> Eligibility:
+    def check_location(self, location: Location) -> Eligibility:
+        """Return the eligibility of a location by its hours."""
         window = find_window(*location, self._now, self._rules)
         if window is None:
             return Eligibility(ExclusionReason.NO_WINDOW)

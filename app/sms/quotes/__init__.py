@@ -2,6 +2,7 @@
 
 estimate.py    counts of recipients, parts and exclusions, by the claim's own functions
 quote.py       a quote and its signed token, which a later send is compared with
+unmoved.py     whether what a quote rests on has moved since, without a count
 warnings.py    senders that carriers do not take
 dry_run.py     Sinch's own count of a first batch
 """

@@ -49,9 +49,7 @@ def estimate_request(
 ) -> Estimate:
     """Count all recipients of a request, or about the first `limit`, as of its start."""
     estimate, looked_at = Estimate(), 0
-    starts_at = max(request.send_at or ctx.now(), ctx.now())
-    default_end = starts_at + timedelta(seconds=ctx.rules.expire_after_s)
-    ends_at = request.expire_at or default_end
+    starts_at, ends_at = find_span(ctx, request)
     for chunk in iterate_chunks(ctx, request, page_size=limit):
         if chunk.exclusion_reason is not None:
             estimate.excluded[chunk.exclusion_reason] += len(chunk.recipients)
@@ -61,6 +59,13 @@ def estimate_request(
         if limit is not None and looked_at >= limit:
             break  # before the next page is read
     return estimate
+
+
+def find_span(ctx: Context, request: BroadcastRequest) -> tuple[datetime, datetime]:
+    """Return when a request would start and end."""
+    starts_at = max(request.send_at or ctx.now(), ctx.now())
+    default_end = starts_at + timedelta(seconds=ctx.rules.expire_after_s)
+    return starts_at, request.expire_at or default_end
 
 
 def _count_chunk(
@@ -101,11 +106,8 @@ def _list_rings(
     """Yield each recipient who is not excluded for good, and when it rings, if in time."""
     for phone in recipients:
         eligibility = eligibilities.get(phone, _ALLOWED)
-        if eligibility.exclusion_reason is None:
-            yield phone, starts_at
-        elif eligibility.exclusion_reason in _QUIET:
-            opens_at = eligibility.not_before
-            yield phone, opens_at if opens_at and opens_at < ends_at else None
+        if eligibility.is_allowed or eligibility.exclusion_reason in _QUIET:
+            yield phone, eligibility.find_ring(starts_at, ends_at)
 
 
 def _count_eligibility(

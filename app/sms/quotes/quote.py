@@ -1,6 +1,7 @@
 """Quotes: what a broadcast request would come to, and the token that a later send is checked with.
 
-The token is signed and nothing is stored: it contains the quoted counts, parts and cost.
+The token is signed and nothing is stored: it contains the quoted counts, parts and cost, and a hash
+of what they rest on.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,7 @@ from app.sms.caps.prices import Cost, format_price, read_prices
 from app.sms.context import Context
 from app.sms.models.states import ExclusionReason
 from app.sms.quotes.estimate import Estimate, estimate_request
+from app.sms.quotes.unmoved import has_moved, hash_facts, list_places
 from app.sms.request.model import BroadcastRequest, hash_text
 
 VALID_S = 86_400
@@ -35,6 +37,8 @@ class QuoteChanged(Conflict):
 
 def make_quote(ctx: Context, request: BroadcastRequest) -> Quote:
     """Return what a prepared request would come to now."""
+    # First: what moves while people are counted has moved since the quote.
+    facts = hash_facts(ctx, request)
     estimate = estimate_request(ctx, request)
     with ctx.db.read() as tx:
         prices = read_prices(tx)
@@ -45,26 +49,35 @@ def make_quote(ctx: Context, request: BroadcastRequest) -> Quote:
     }
     opted_out = estimate.excluded[ExclusionReason.OPTED_OUT]
     figures = _collect_figures(estimate, cost) | {"opted_out": opted_out}
-    facts = {"text": _hash(ctx, request), **figures}
-    return Quote(estimate, cost, cost_by_country, str(_signer(ctx).dumps(facts)))
+    quoted = {"text": _hash(ctx, request), **figures}
+    if facts is not None:
+        quoted |= {"facts": facts, "places": list_places(request, estimate)}
+    return Quote(estimate, cost, cost_by_country, str(_signer(ctx).dumps(quoted)))
 
 
 def check_quote(ctx: Context, request: BroadcastRequest, token: str) -> None:
     """Raise QuoteChanged unless a prepared request keeps to its quote, within its tolerance.
 
-    Raises BadInput for an invalid or expired token.
+    People are counted again only if something has moved, or that is not known.  Without a
+    tolerance all that has moved is a change, and they are not counted.  Raises BadInput for an
+    invalid or expired token.
     """
     quoted = _read_token(ctx, token)
     if quoted["text"] != _hash(ctx, request):
         raise QuoteChanged("The text, sender or category is not the quoted one: quote it again.")
+    moved, tolerance = has_moved(ctx, request, quoted), request.quote_tolerance
+    if moved is False:
+        return
+    if moved and tolerance is None:
+        raise QuoteChanged("The audience or a price has changed since the quote: quote it again.")
     estimate = estimate_request(ctx, request)
     with ctx.db.read() as tx:
         cost = read_prices(tx).cost(estimate.parts)
     figures = _collect_figures(estimate, cost)
-    changes = list(_list_changes(quoted, figures, tolerance=request.quote_tolerance / 100))
+    changes = list(_list_changes(quoted, figures, tolerance=(tolerance or 0) / 100))
     if changes:
         raise QuoteChanged(
-            f"Changed since the quote by more than {request.quote_tolerance} %: "
+            f"Changed since the quote by more than {tolerance or 0} %: "
             f"{'; '.join(changes)}. Quote it again, or allow more with quote_tolerance.",
             recipients=figures["recipients"],
             parts=figures["parts"],

@@ -45,7 +45,8 @@ class BroadcastRequest:
     """A validated request: recipients in E.164, each once, or an audience for a later lookup.
 
     `parameters` maps a placeholder's name to `{recipient or "default": value}`.  For an audience,
-    `fields` names the subscriber field that fills a placeholder.  `texts` are translations by
+    `fields` names the subscriber field that fills a placeholder.  `quote_tolerance` is in per cent,
+    None to refuse whatever has moved without a count of how much.  `texts` are translations by
     language; `text` is the one in `language`.  prepare_request sets the `size`.  `invalid` are
     entries that `skip_invalid` removed.  `reply` is the kind of an automatic reply to an inbound
     text, `is_answer` marks a user's answer to one, `created_by` is the user of a page.
@@ -61,7 +62,7 @@ class BroadcastRequest:
     language: str | None = None
     template: TemplateName | None = None
     quote: str | None = None
-    quote_tolerance: int = 0
+    quote_tolerance: int | None = 0
     sender: str | None = None
     parameters: Parameters = field(default_factory=dict)
     send_at: datetime | None = None

@@ -84,7 +84,7 @@ def confirm(draft_id: str) -> Any:
     except ApprovalMissing as e:
         return _ask_again(find(draft_id), moved=e.sentence)
     except QuoteChanged:
-        return _ask_again(find(draft_id), token=token)
+        return _count_again(find(draft_id), token)
     except TemplateMissing as e:
         return _ask_again(find(draft_id), moved=e.sentence)
     except (BadInput, NotFound, ValidationError):
@@ -93,6 +93,16 @@ def confirm(draft_id: str) -> Any:
     if remains:
         current_app.extensions["wake_workers"]()
     return go_to_broadcast(broadcast_id)
+
+
+@blueprint.post("/new/<draft_id>/confirm/count")
+@require_role(Role.SENDER)
+def show_moved(draft_id: str) -> Any:
+    """Count many people again, and show what has moved since a quote; nothing is saved."""
+    draft = find(draft_id)
+    if draft.broadcast:
+        return go_to_broadcast(draft.broadcast)
+    return _show(draft, token=request.form.get("quote", ""))
 
 
 @blueprint.post("/new/<draft_id>/ask")
@@ -127,6 +137,14 @@ def _read_version() -> int:
     """Return the version of the draft that its page showed; 0, which none has, without one."""
     typed = request.form.get("version", "")
     return int(typed) if re.fullmatch("[0-9]{1,9}", typed) else 0
+
+
+def _count_again(draft: Row[Any], token: str) -> Any:
+    """Show what has moved since a quote; many people are counted behind the page."""
+    if draft.broadcast or not find_counted_page(draft):
+        return _ask_again(draft, token=token)
+    page = show_step("confirm", draft, draft.public_id, recount=token)
+    return page, HTTPStatus.CONFLICT
 
 
 def _ask_again(draft: Row[Any], *, moved: str = "", token: str = "") -> Any:

@@ -32,7 +32,7 @@ def say_moved(
     if then["text"] != now_quoted["text"]:
         events = f"the template {template} was changed" if template else "the text was changed"
     else:
-        events = " and ".join(_list_events(then, now_quoted)) or "the figures have moved"
+        events = " and ".join(_list_events(then, now_quoted)) or _say_other(then, now_quoted)
     sentence = f"Since {since}, {events}: {texts(now_quoted['recipients'])}"
     currency = now_quoted["currency"]
     cost = f", {say_about(read_micros(now_quoted['cost']), currency)}" if currency else ""
@@ -48,6 +48,13 @@ def compare_quote(then: Mapping[str, Any], now_quoted: Mapping[str, Any]) -> lis
     ]
     old, new = _say_cost(then), _say_cost(now_quoted)
     return [*changes, {"name": "Cost", "old": old, "new": new}] if old != new else changes
+
+
+def _say_other(then: Mapping[str, Any], now_quoted: Mapping[str, Any]) -> str:
+    """Return what else has moved: the figures, or only people behind them."""
+    if compare_quote(then, now_quoted):
+        return "the figures have moved"
+    return "people were changed, and the figures are as they were"
 
 
 def _list_events(then: Mapping[str, Any], now_quoted: Mapping[str, Any]) -> list[str]:

@@ -2,7 +2,7 @@
 
 import re
 
-_HIDDEN = re.compile(r'name="(version|quote)" value="([^"]+)"')
+HIDDEN = re.compile(r'name="(version|quote)" value="([^"]+)"')
 
 
 def send(visitor, path, fields=None):
@@ -28,4 +28,4 @@ def fill_in(visitor, *numbers, text="Pickup moved to 08:30", category="transacti
 
 
 def read_form(visitor, draft):
-    return dict(_HIDDEN.findall(visitor.get(f"{draft}/confirm?counted=1").text))
+    return dict(HIDDEN.findall(visitor.get(f"{draft}/confirm?counted=1").text))

@@ -6,10 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from app.accounts.roles import Role
+from app.sms.drafts.count import MAX_COUNTED
 from app.sms.drafts.store import DraftChanged, find_draft, mark_sent, save_draft
+from tests.background import work_off
 from tests.callers import Caller
 from tests.factories import many_numbers
-from tests.web.new.drafting import begin, fill_in, read_form, send
+from tests.people import add_people, stop
+from tests.web.new.drafting import HIDDEN, begin, fill_in, read_form, send
 from tests.web.visitor import read_text, visit
 
 ANN, BOB, CLEO = "+46701234567", "+46702345678", "+46703456789"
@@ -237,6 +240,59 @@ def test_a_viewer_sees_no_drafts(service):
     assert viewer.get("/drafts").status_code == 403
     assert viewer.get("/new").status_code == 403
     assert "New broadcast" not in read_text(viewer.get("/broadcasts"))
+
+
+@pytest.fixture
+def crowd(service, sender):
+    """A draft to more people than are counted while a person waits, and its path."""
+    add_people(service.extensions["clarion"], many_numbers(MAX_COUNTED + 1), tags=["vip"])
+    draft = begin(sender)
+    send(sender, f"{draft}/audience", {"kind": "people", "any": "vip"})
+    send(sender, f"{draft}/when", {"category": "transactional"})
+    return draft
+
+
+def test_many_people_of_whom_none_has_moved_are_sent_to_once(service, sender, sandbox, crowd):
+    form = read_form(sender, crowd)
+
+    pages = {send(sender, f"{crowd}/confirm", form).headers["Location"] for _ in range(2)}
+
+    (page,) = pages
+    assert sender.get(f"{crowd}/confirm").headers["Location"] == page
+    work_off(service)
+    assert len(sandbox.recipients()) == MAX_COUNTED + 1
+
+
+def test_when_one_of_many_has_moved_it_answers_at_once_and_counts_behind_its_page(
+    service, sender, sandbox, crowd
+):
+    form = read_form(sender, crowd)
+    stop(service.extensions["clarion"], many_numbers(1)[0])
+
+    answer = send(sender, f"{crowd}/confirm", form)
+
+    assert answer.status_code == 409
+    assert "Something has moved since this was quoted. Nothing was sent." in read_text(answer)
+    assert "Send 10" not in read_text(answer)
+    counted = send(sender, f"{crowd}/confirm/count", {"quote": form["quote"]})
+    again = "1 person opted out: 10,000 texts. Nothing was sent. Look again and press once more."
+    assert again in read_text(counted)
+    assert "Texts 10,001 10,000 Left out 0 1 Parts 10,001 10,000" in read_text(counted)
+    form = dict(HIDDEN.findall(counted.text))
+    assert send(sender, f"{crowd}/confirm", form).status_code == 303
+    work_off(service)
+    assert len(sandbox.recipients()) == MAX_COUNTED
+    assert many_numbers(1)[0] not in sandbox.recipients()
+
+
+def test_an_opt_out_after_the_press_is_heeded(service, sender, sandbox, crowd):
+    send(sender, f"{crowd}/confirm", read_form(sender, crowd))
+
+    stop(service.extensions["clarion"], many_numbers(1)[0])
+    work_off(service)
+
+    assert len(sandbox.recipients()) == MAX_COUNTED
+    assert many_numbers(1)[0] not in sandbox.recipients()
 
 
 def test_a_large_one_is_sent_by_workers(sender, sandbox):
