@@ -6,6 +6,7 @@ pseudonym: `-` and digits, in place of the number of an erased person.
 
     e164.py         the E.164 rule, masking, and libphonenumber's facts about a number
     reader.py       numbers as spreadsheets and people write them, to E.164
+    mentions.py     a number in a text, however it is written there
     spelling.py     the one spelling of a number; numbers in use
     characters.py   invisible characters, and digits of all scripts
     country.py      the country of a number, fast

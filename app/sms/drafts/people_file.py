@@ -12,8 +12,9 @@ from itertools import chain
 from typing import Any, NamedTuple, Self
 
 from app.csv_cells import read_harmless, simplify_header
+from app.phone.country import find_country
+from app.phone.mentions import MentionFinder
 from app.phone.reader import PhoneReader
-from app.phone.spelling import find_calling_code
 from app.sms.content.placeholders import MAX_VALUE_CHARACTERS, PARAMETER_NAME
 from app.sms.drafts.numbers import MAX_NUMBERS
 from app.subscribers.imports.rows import TOO_MANY_CELLS, WHOLE_ROW, RejectedCell, show_rejected
@@ -42,10 +43,6 @@ MAX_FILE_BYTES = 5_000_000
 _IMPORT = "import it under People with a tag, and choose the tag"
 _MAX_NAME = 200
 _MAX_PLACEHOLDER = 16
-_BETWEEN = "|"
-_NO_DIGIT = re.compile(r"[^0-9|]+")
-# Fewer digits than these are in many cells.
-_MIN_NATIONAL = 6
 _NUL = "A NUL character."
 _read_value = partial(read_text, limit=MAX_VALUE_CHARACTERS)
 
@@ -181,13 +178,11 @@ def sort_people(
 
 def forget_in_file(kept: Mapping[str, Any], phone: str) -> dict[str, Any]:
     """Return a file as it is kept without the rows that have a number, however it is written."""
-    digits = phone.removeprefix("+")
-    national = digits.removeprefix(find_calling_code(phone) or "")
-    digits = national if len(national) >= _MIN_NATIONAL else digits
+    finder = MentionFinder(phone, [kept.get("country"), find_country(phone)])
     rows = [
         row
         for row in (FileRow(*row) for row in kept["rows"])
-        if row.phone != phone and digits not in _NO_DIGIT.sub("", _BETWEEN.join(row.cells))
+        if row.phone != phone and not any(map(finder.is_in, row.cells))
     ]
     return {**kept, "rows": [list(row) for row in rows]}
 

@@ -162,16 +162,56 @@ def test_formulas_and_landlines_are_read():
     assert [row.line for row in listed.landlines] == [3]
 
 
-@pytest.mark.parametrize(
-    "written",
-    [ANN, "46701234567", "0046 70 123 45 67", "070-123 45 67", "(070) 1234567", "Ann: 0701234567!"],
-)
-def test_a_number_is_forgotten_however_and_wherever_it_is_written(written):
-    file = read(f"phone,note\n{BOB},{written}\n{written},Ann\n{CLEO},0701234568\n")
+SPELLINGS = [
+    ANN,
+    "46701234567",
+    "0046 70 123 45 67",
+    "+46 (0)70-123 45 67",
+    "070-123 45 67",
+    "070/1234567",
+    "(070) 1234567",
+    "701234567",
+    "701234567.0",
+    "p:+46701234567",
+    '="+46701234567"',
+    "+46\u00a070\u200b1234567",
+    "＋４６７０１２３４５６７",
+    "Ann: 0701234567!",
+    "+46702345670 / +46701234567",
+    "0702345670 0701234567",
+]
+
+
+@pytest.mark.parametrize("country", ["SE", "NO", None])
+@pytest.mark.parametrize("written", SPELLINGS)
+def test_a_number_is_forgotten_however_and_wherever_it_is_written(written, country):
+    cell = '"' + written.replace('"', '""') + '"'
+    file = read(f"phone,note\n{BOB},{cell}\n{cell},Ann\n{CLEO},0701234568\n", country=country)
 
     left = PeopleFile.from_json(forget_in_file(file.to_json(), ANN))
 
     assert [row.cells[0] for row in left.rows] == [CLEO]
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        "12701234567",  # an order number
+        "70123456700",
+        "A-0701234567B",
+        "INV701234567",
+        "2701234567",
+        "http://shop.example/70123456799",
+        "07012345678",
+        "1970-12-34 5670",
+    ],
+)
+def test_a_row_stays_whose_cells_merely_have_the_digits_of_a_forgotten_number(note):
+    file = read(f'phone,note\n{BOB},"{note}"\n')
+
+    left = PeopleFile.from_json(forget_in_file(file.to_json(), ANN))
+
+    assert [row.cells for row in left.rows] == [[BOB, note]]
 
 
 def test_ten_thousand_people_are_one_file():
