@@ -2,5 +2,6 @@
 
 budget.py  what the caps leave, counted in the transaction that claims
 caps.py    set, remove and list caps; the largest broadcast
+past.py    what was sent in an hour or day before its cap was set
 prices.py  the price of a part by country
 """

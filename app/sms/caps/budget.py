@@ -32,7 +32,6 @@ from app.db.engine import insert_new
 from app.db.old_rows import OldRows
 from app.db.prepared import Prepared
 from app.keys.models import ApiKey
-from app.phone.country import find_country
 from app.sms.caps.prices import PriceTable, read_prices
 from app.sms.context import Context
 from app.sms.eligibility.decide import RecipientGroup, defer_rest
@@ -112,7 +111,7 @@ def open_budget(
     if not caps:
         return None
     keys = sorted({(cap.client, cap.period) for cap in caps})
-    counters = {key: _lock_counter(tx, key, now) for key in keys}
+    counters = {key: lock_counter(tx, key, now) for key in keys}
     limits = [_make_limit(cap, counters[cap.client, cap.period], now) for cap in caps]
     counts_cost = any(cap.unit is CapUnit.COST for cap in caps)
     return Budget(tx, ctx, broadcast, limits, read_prices(tx) if counts_cost else None, now)
@@ -180,7 +179,7 @@ class Budget:
         parts, micros, until = self._broadcast.parts, 0, None
         fitting = len(recipients) if not limits else 0
         for phone in recipients[fitting:]:
-            cost = self._find_price(phone) * parts
+            cost = self._prices.charge(phone) * parts if self._prices else 0
             need = {CapUnit.PARTS: parts, CapUnit.COST: cost}
             full = [limit for limit in limits if not limit.has_room(need[limit.cap.unit])]
             if full:
@@ -194,13 +193,6 @@ class Budget:
         keys = {(limit.cap.client, limit.cap.period) for limit in limits}
         self._added[batch_id] = (keys, fitting * parts, micros)
         return fitting, until
-
-    def _find_price(self, phone: str) -> int:
-        """Return the price of a part; without one for the country, the dearest there is."""
-        if self._prices is None or not self._prices.micros:
-            return 0
-        price = self._prices.price_of(find_country(phone))
-        return max(self._prices.micros.values()) if price is None else price
 
     def _tell(self, limit: _Limit, event_type: EventType) -> None:
         """Tell clients once in an hour or day that a cap is nearly, or fully, used."""
@@ -264,7 +256,7 @@ def _make_limit(cap: Row[Any], counter: Row[Any] | None, now: datetime) -> _Limi
     return _Limit(cap, counter.started_at, used)
 
 
-def _lock_counter(tx: Connection, key: _CounterKey, now: datetime) -> Row[Any]:
+def lock_counter(tx: Connection, key: _CounterKey, now: datetime) -> Row[Any]:
     """Lock a counter, and begin it anew if its hour or day is over."""
     client, period = key
     anew = {"started_at": start_period(now, period), "parts": 0, "micros": 0}

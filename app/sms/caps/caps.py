@@ -13,6 +13,7 @@ from app.db.base import table_of
 from app.errors import NotFound, reject_field
 from app.keys.models import ApiKey
 from app.sms.caps.budget import IS_LIMIT_OF, describe_cap, describe_limit, find_key, read_limits
+from app.sms.caps.past import count_past, read_past
 from app.sms.caps.prices import parse_price, read_prices
 from app.sms.context import Context
 from app.sms.models.batch import Batch
@@ -52,11 +53,17 @@ def read_amount(unit: CapUnit, value: str) -> int:
 def set_cap(ctx: Context, cap: CapName, amount: int, *, actor: str) -> None:
     """Set a cap; costs are in millionths.  What waits for a cap is looked at again at once.
 
-    Raises BadInput for a period without this unit, and for a cap on costs without prices.
+    What was sent in its hour or day counts.  Raises BadInput for a period without this unit, for a
+    cap on costs without prices, and for an unknown key.
     """
     _check(cap, amount)
-    with ctx.db.write() as tx:
+    with ctx.db.read() as tx:
         cap = _require_owner(tx, cap)
+    counts = cap.period is not CapPeriod.BROADCAST
+    past = read_past(ctx, cap.client, cap.period, cap.unit) if counts else None
+    with ctx.db.write() as tx:
+        if past:
+            count_past(tx, cap.client, cap.period, cap.unit, past, ctx.now())
         if cap.unit is CapUnit.COST and read_prices(tx).currency is None:
             raise reject_field("unit", "No prices are stored: import them with flask prices import")
         before = tx.execute(_find(cap, select(_CAPS.c.amount))).scalar()

@@ -11,6 +11,7 @@ from app.db.audit import write_audit
 from app.db.base import table_of
 from app.db.engine import lock_table
 from app.errors import reject_field
+from app.phone.country import find_country
 from app.sms.context import Context
 from app.sms.models.cap import Cap, CapUnit
 from app.sms.models.price import Price
@@ -45,6 +46,15 @@ class PriceTable:
     def price_of(self, country: str) -> int | None:
         """Return the price of one part to this country, else to everywhere; None without either."""
         return self.micros.get(country, self.micros.get(EVERYWHERE))
+
+    def charge(self, phone: str) -> int:
+        """Return the price of a part; without one for the country, the dearest there is.
+
+        >>> PriceTable("EUR", {"SE": 45_000, "NO": 60_000}).charge("+4520123456")
+        60000
+        """
+        price = self.price_of(find_country(phone))
+        return max(self.micros.values(), default=0) if price is None else price
 
     def cost(self, parts_by_country: Mapping[str, int]) -> Cost:
         """Return the cost of all these parts that have a price.

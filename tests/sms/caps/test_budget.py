@@ -176,6 +176,77 @@ def test_a_cap_that_is_removed_while_a_batch_is_deferred_by_it_lets_the_batch_go
     assert sandbox.recipients() == NUMBERS
 
 
+def test_what_was_sent_in_the_period_before_a_cap_was_set_counts(machine, sandbox):
+    machine.store(NUMBERS[:3])
+    machine.submit_all()
+    machine.clock.advance(120)  # counted before the transaction that sets the cap
+    machine.store(NUMBERS[3:5], text="a" * 200)
+    machine.submit_all()
+
+    _cap(machine, 9)
+    _cap(machine, 9, client="other")
+    machine.store(NUMBERS[5:])
+    machine.submit_all()
+
+    assert sandbox.recipients() == NUMBERS[:7]
+    assert _left(machine) == [0]
+
+
+def test_what_was_sent_in_an_earlier_hour_counts_for_the_day_alone(machine, sandbox):
+    machine.store(NUMBERS[:3])
+    machine.submit_all()
+    machine.clock.advance(3600)
+
+    _cap(machine, 10, CapPeriod.DAY)
+    _cap(machine, 10, CapPeriod.HOUR)
+
+    assert _left(machine) == [7, 10]
+
+
+def test_costs_of_before_count(machine, sandbox):
+    replace_prices(machine.ctx, "EUR", {"SE": 30_000, "NO": 50_000}, actor="ops")
+    machine.store(["+46701234567", "+4740612345"])
+    machine.submit_all()
+
+    _cap(machine, 100_000, CapPeriod.DAY, CapUnit.COST)
+
+    assert _left(machine) == [20_000]
+
+
+def test_a_batch_that_was_tried_before_a_cap_was_set_counts_once(machine, sandbox):
+    sandbox.order_fault(on="POST /batches", status=429)
+    machine.store(NUMBERS)
+    machine.submit()
+
+    _cap(machine, 8)
+    machine.clock.advance(60)
+    machine.submit_all()
+
+    assert sandbox.recipients() == NUMBERS
+    assert _left(machine) == [0]
+
+
+def test_a_cap_that_is_set_while_threads_claim_counts_all_that_they_claimed(machine, sandbox):
+    numbers = many_numbers(60)
+    broadcasts = [machine.store(numbers[start : start + 3]) for start in range(0, 60, 3)]
+
+    def work(broadcast_id):
+        while not isinstance(claim := claim_batch(machine.ctx, broadcast_id=broadcast_id), Idle):
+            submit_batch(machine.ctx, claim)
+
+    threads = [threading.Thread(target=work, args=(key,)) for key in broadcasts]
+    for thread in threads[:10]:
+        thread.start()
+    _cap(machine, 1_000)
+    for thread in threads[10:]:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+
+    assert sorted(sandbox.recipients()) == sorted(numbers)
+    assert _left(machine) == [1_000 - 60]
+
+
 def test_an_operators_resend_counts_again(machine, sandbox):
     _cap(machine, 20)
     sandbox.order_fault(on="POST /batches", when="after", do="cut")

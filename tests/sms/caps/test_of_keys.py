@@ -74,6 +74,19 @@ def test_keys_that_replace_a_key_share_its_cap(service, make, sandbox):
     assert answer["caps"][0]["key"] == old_id
 
 
+def test_what_a_key_sent_before_it_was_capped_counts(service, make, sandbox):
+    key_id, key = make()
+    _, other = make()
+    Caller(service, key).send(*NUMBERS[:2])
+    Caller(service, other).send(*NUMBERS[2:4])
+
+    _cap(service, f"key:{key_id}", 3)
+    answer = Caller(service, key).send(*NUMBERS[4:6]).get_json()
+
+    assert sandbox.recipients() == NUMBERS[:5]
+    assert answer["caps"][0]["left"] == 0
+
+
 def test_the_narrower_of_the_caps_of_key_and_client_counts(service, make, sandbox):
     key_id, key = make()
     _cap(service, f"key:{key_id}", 5)

@@ -1,0 +1,168 @@
+"""Use of a cap before it was set: what was sent in its hour or day counts, too.
+
+A day may have millions of messages.  They are counted before the transaction that sets the cap.
+That one counts what was claimed since, while no claim runs.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Subquery, and_, delete, func, insert, or_, select
+from sqlalchemy import true as always
+
+from app.db.base import table_of
+from app.db.lists import chunked
+from app.ids import make_id
+from app.keys.models import ApiKey
+from app.sms.caps.budget import find_key, lock_counter, start_period
+from app.sms.caps.prices import read_prices
+from app.sms.context import Context
+from app.sms.models.batch import Attempt, Batch, Message
+from app.sms.models.broadcast import Broadcast
+from app.sms.models.cap import ALL, CapCounter, CapPeriod, CapUnit, CapUse
+from app.sms.models.states import OPEN
+from app.subscribers.suppressions.store import lock_suppressions_exclusive
+
+# A claim that began earlier than this has committed.
+_COMMITTED = timedelta(minutes=1)
+# The counting takes less, so that no broadcast of later begins meanwhile.
+_COUNTED_WITHIN = timedelta(hours=1)
+# The time of a public id, in characters.
+_ID_TIME = 10
+_PAGE = 10_000
+
+_BROADCASTS, _BATCHES, _ATTEMPTS = table_of(Broadcast), table_of(Batch), table_of(Attempt)
+_MESSAGES, _KEYS = table_of(Message), table_of(ApiKey)
+_COUNTERS, _USES = table_of(CapCounter), table_of(CapUse)
+
+
+@dataclass(frozen=True, slots=True)
+class PastUse:
+    """Parts and millionths that were claimed in the period that began at `started_at`.
+
+    What was claimed from `until` on is left out; it is of a later broadcast, or of one of
+    `broadcast_ids`.
+    """
+
+    started_at: datetime
+    until: datetime
+    parts: int
+    micros: int
+    broadcast_ids: Sequence[int]
+
+
+def read_past(ctx: Context, owner: str, period: CapPeriod, unit: CapUnit) -> PastUse:
+    """Count what an owner's batches use of a period, until a minute ago."""
+    now = ctx.now()
+    started_at, until = start_period(now, period), now - _COMMITTED
+    with ctx.db.read() as tx:
+        is_late = _is_under_way_since(started_at - _COMMITTED)
+        sent = _select_sent(owner, is_late, started_at, until=until)
+        parts, micros = _add_up(tx, sent, unit)
+        is_old = _BROADCASTS.c.public_id < make_id(until)[:_ID_TIME]
+        is_due = or_(_BROADCASTS.c.send_at.is_(None), _BROADCASTS.c.send_at < now + _COUNTED_WITHIN)
+        query = select(_BROADCASTS.c.id).where(
+            _is_under_way_since(until - _COMMITTED), is_old, is_due, _is_of(owner)
+        )
+        ids: Sequence[int] = tx.execute(query).scalars().all()
+    return PastUse(started_at, until, parts, micros, ids)
+
+
+def count_past(
+    tx: Connection, owner: str, period: CapPeriod, unit: CapUnit, past: PastUse, now: datetime
+) -> None:
+    """Let a cap's counter include what was claimed before, in the transaction that sets the cap."""
+    lock_suppressions_exclusive(tx)  # which every claim locks
+    counter = lock_counter(tx, (owner, period), now)
+    is_of_period = past.started_at == counter.started_at
+    parts, micros = (past.parts, past.micros) if is_of_period else (0, 0)
+    is_new = _BROADCASTS.c.public_id >= make_id(past.until)[:_ID_TIME]
+    new_ids = tx.execute(select(_BROADCASTS.c.id).where(is_new)).scalars()
+    for ids in chunked([*past.broadcast_ids, *new_ids]):
+        # By their ids: SQLite would read all broadcasts of the client.
+        is_recent = _BROADCASTS.c.id.in_(ids)
+        sent = _select_sent(owner, is_recent, counter.started_at, since=past.until)
+        more = _add_up(tx, sent, unit)
+        parts, micros = parts + more[0], micros + more[1]
+    ours = _COUNTERS.update().where(_COUNTERS.c.client == owner, _COUNTERS.c.period == period)
+    # Under another cap it has counted all along.
+    counted = {"parts": max(parts, counter.parts), "micros": max(micros, counter.micros)}
+    tx.execute(ours.values(counted))
+    _keep_uses(tx, counter.started_at)
+
+
+def _select_sent(
+    owner: str,
+    is_candidate: ColumnElement[bool],
+    started_at: datetime,
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> Subquery:
+    """Select batches whose first attempt of a period is from `since` on and before `until`."""
+    first_at = func.min(_ATTEMPTS.c.started_at)
+    columns = (_BATCHES.c.id, _BATCHES.c.broadcast_id, _BATCHES.c.size, _BROADCASTS.c.parts)
+    return (
+        select(*columns)
+        .select_from(_BROADCASTS)
+        .join(_BATCHES, _BATCHES.c.broadcast_id == _BROADCASTS.c.id)
+        .join(_ATTEMPTS, _ATTEMPTS.c.batch_id == _BATCHES.c.id)
+        .where(is_candidate, _is_of(owner), _ATTEMPTS.c.started_at >= started_at)
+        .group_by(*columns)
+        .having(first_at >= since if since else always(), first_at < until if until else always())
+        .subquery()
+    )
+
+
+def _is_under_way_since(at: datetime) -> ColumnElement[bool]:
+    return or_(_BROADCASTS.c.completed_at.is_(None), _BROADCASTS.c.completed_at >= at)
+
+
+def _is_of(owner: str) -> ColumnElement[bool]:
+    """Return the condition that a broadcast counts against the caps of an owner."""
+    if owner == ALL:
+        return always()
+    key_id = find_key(owner)
+    if key_id is None:
+        return _BROADCASTS.c.client == owner
+    keys = select(_KEYS.c.id).where(func.coalesce(_KEYS.c.origin_id, _KEYS.c.id) == key_id)
+    return _BROADCASTS.c.key_id.in_(keys)
+
+
+def _add_up(tx: Connection, sent: Subquery, unit: CapUnit) -> tuple[int, int]:
+    """Return the parts of batches, and what they cost if the unit is costs."""
+    parts = func.coalesce(func.sum(sent.c.size * sent.c.parts), 0)
+    micros = _add_up_costs(tx, sent) if unit is CapUnit.COST else 0
+    return int(tx.execute(select(parts)).scalar_one()), micros
+
+
+def _add_up_costs(tx: Connection, sent: Subquery) -> int:
+    prices = read_prices(tx)
+    is_of_batch = and_(
+        _MESSAGES.c.broadcast_id == sent.c.broadcast_id, _MESSAGES.c.batch_id == sent.c.id
+    )
+    query = select(_MESSAGES.c.recipient, sent.c.parts).join(sent, is_of_batch)
+    rows = tx.execute(query, execution_options={"yield_per": _PAGE})
+    return sum(prices.charge(phone) * parts for phone, parts in rows)
+
+
+def _keep_uses(tx: Connection, started_at: datetime) -> None:
+    """Remember which batches may be tried again in this period: they count already.
+
+    Those of other owners, too: they have been counted, or no cap is on them.
+    """
+    last_at = func.max(_ATTEMPTS.c.started_at)
+    query = (
+        select(_BATCHES.c.id.label("batch_id"), last_at.label("at"))
+        .join(_BROADCASTS, _BROADCASTS.c.id == _BATCHES.c.broadcast_id)
+        .join(_ATTEMPTS, _ATTEMPTS.c.batch_id == _BATCHES.c.id)
+        .where(_BROADCASTS.c.completed_at.is_(None), _BATCHES.c.state.in_(OPEN))
+        .group_by(_BATCHES.c.id)
+        .having(last_at >= started_at)
+    )
+    uses: list[dict[str, Any]] = [dict(row) for row in tx.execute(query).mappings()]
+    for part in chunked(uses):
+        tx.execute(delete(_USES).where(_USES.c.batch_id.in_([use["batch_id"] for use in part])))
+        tx.execute(insert(_USES), part)
