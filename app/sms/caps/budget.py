@@ -205,8 +205,11 @@ class Budget:
             return
         bound = logger.bind(client=cap.client, period=cap.period.value, unit=cap.unit.value)
         bound.warning("a cap is reached" if is_reached else "a cap is nearly reached")
-        facts = {**describe_limit(limit), "broadcast_id": self._broadcast.public_id}
-        client = None if cap.client == ALL else self._broadcast.client
+        # A cap of all clients is told to all, none of whom may know of another's broadcast.
+        client, public_id = self._broadcast.client, self._broadcast.public_id
+        if cap.client == ALL:
+            client = public_id = None
+        facts = {**describe_limit(limit), "broadcast_id": public_id}
         enqueue_event(self._tx, self._ctx, client=client, event_type=event_type, facts=facts)
 
 

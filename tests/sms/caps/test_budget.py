@@ -281,7 +281,22 @@ def test_clients_are_told_once_that_a_cap_is_nearly_and_fully_used(machine, sand
         events = tx.execute(select(table_of(OutboxEvent))).all()
     assert [event.event_type for event in events] == ["cap.neared", "cap.reached"]
     assert events[1].facts["left"] == 0
+    assert events[1].facts["broadcast_id"] == machine.broadcast(3).public_id
     assert sandbox.recipients() == NUMBERS[:5]
+
+
+def test_other_clients_hear_of_a_cap_of_all_and_of_no_broadcast(machine, sandbox):
+    url, client = "http://127.0.0.1:9999/clarion", WebhookHttpClient(production=False)
+    named = {"client": "other", "url": url, "event_types": ["cap.reached"], "sees_numbers": True}
+    create_endpoint(machine.ctx, client, **named)
+    _cap(machine, 0)
+    machine.store(NUMBERS)
+    machine.submit_all()
+
+    with machine.ctx.db.read() as tx:
+        (event,) = tx.execute(select(table_of(OutboxEvent))).all()
+
+    assert (event.client, event.facts["broadcast_id"]) == (None, None)
 
 
 def test_threads_that_claim_at_once_never_exceed_a_cap(machine, sandbox):
