@@ -16,6 +16,7 @@ from flask import (
     Flask,
     Response,
     current_app,
+    flash,
     g,
     make_response,
     redirect,
@@ -192,6 +193,11 @@ def forget_session() -> str | None:
     session.clear()
     g.user = None
     return token
+
+
+def flash_refusal(error: ClarionError) -> None:
+    """Say on the next page that nothing was done, and why."""
+    flash(f"Nothing was done.\n{error.sentence.rstrip('.')}.", "warn")
 
 
 def page_context() -> Context:

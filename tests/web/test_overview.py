@@ -151,6 +151,18 @@ def test_a_decision_needs_a_note_and_is_made_once(operator, caller, in_doubt):
     assert caller.get(f"/api/broadcasts/{broadcast}").get_json()["counts"]["submitted"] == 1
 
 
+def test_what_was_stopped_is_not_sent_again_by_a_decision(operator, caller, in_doubt, sandbox):
+    reference, broadcast = in_doubt
+    page = f"/attention/{reference}"
+    caller.post(f"/api/broadcasts/{broadcast}/cancel")
+
+    answer = operator.post(page, {"decision": "resend", "note": "again"}, on=page)
+
+    assert answer.headers["Location"] == f"/broadcasts/{broadcast}"
+    shown = read_text(operator.get(answer.location))
+    assert "Nothing was done. Its broadcast is cancelled: the batch cannot be sent again." in shown
+
+
 def test_a_sender_cannot_decide(service, sandbox, in_doubt):
     sender = visit(service, Role.SENDER)
 

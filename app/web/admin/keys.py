@@ -12,7 +12,13 @@ from app.config.scopes import DEFAULT_SCOPES, SCOPE_SENTENCES, KeyScope
 from app.errors import BadInput, Conflict, reject_field
 from app.http.arguments import collect_errors
 from app.keys.store import KeyOptions, KeyRow, create_key, list_keys, revoke_key, rotate_key
-from app.web.guard import describe_actor, make_page_blueprint, page_context, require_role
+from app.web.guard import (
+    describe_actor,
+    flash_refusal,
+    make_page_blueprint,
+    page_context,
+    require_role,
+)
 from app.web.words import clock_time
 
 blueprint = make_page_blueprint("keys")
@@ -58,7 +64,7 @@ def replace(key_id: int) -> Response:
     try:
         row, key = rotate_key(ctx.db, ctx.clock, key_id, ends_at=ends_at, actor=describe_actor())
     except Conflict as e:
-        flash(f"Nothing was done.\n{e.sentence}.", "warn")
+        flash_refusal(e)
         return _go_back()
     _flash_key(row, key, f"The new key of {row.client}; the one before works for 24 hours more")
     return _go_back()
@@ -72,7 +78,7 @@ def revoke(key_id: int) -> Response:
     try:
         row = revoke_key(ctx.db, ctx.clock, key_id, actor=describe_actor())
     except Conflict as e:
-        flash(f"Nothing was done.\n{e.sentence}.", "warn")
+        flash_refusal(e)
         return _go_back()
     flash(f"Key {key_id} of {row.client} is revoked.\nIt is refused within 5 seconds.", "done")
     return _go_back()

@@ -10,12 +10,13 @@ from sqlalchemy import Row
 from werkzeug.wrappers import Response
 
 from app.accounts.roles import Role
+from app.errors import Conflict
 from app.sms.current import current_context
 from app.sms.models.states import Attention
 from app.sms.recovery.attention import find_attention, read_attempt, resolve_batch
 from app.sms.recovery.routes import DecisionSchema
 from app.web.broadcasts.states import name_row
-from app.web.guard import describe_actor, make_page_blueprint, require_role
+from app.web.guard import describe_actor, flash_refusal, make_page_blueprint, require_role
 from app.web.words import clock_time, say_duration, texts
 
 blueprint = make_page_blueprint("attention")
@@ -60,11 +61,14 @@ def decide(reference: str) -> Response | str | tuple[str, HTTPStatus]:
         error = "Write why, for those who ask later." if missing else "Choose one of the three."
         page = _show(reference, error=error, note=form["note"])
         return page if isinstance(page, Response) else (page, HTTPStatus.BAD_REQUEST)
-    resolve_batch(
-        ctx, reference, decision["decision"], actor=describe_actor(), note=decision["note"]
-    )
+    try:
+        resolve_batch(
+            ctx, reference, decision["decision"], actor=describe_actor(), note=decision["note"]
+        )
+        flash("Decided.\nThe decision and its note are kept with your name.", "done")
+    except Conflict as e:
+        flash_refusal(e)
     current_app.extensions["wake_workers"]()
-    flash("Decided.\nThe decision and its note are kept with your name.", "done")
     target = url_for("broadcasts.show_broadcast", broadcast_id=rows[0].public_id)
     return redirect(target, HTTPStatus.SEE_OTHER)
 

@@ -41,7 +41,13 @@ from app.web.broadcasts.states import (
     name_broadcast,
     say_verdict,
 )
-from app.web.guard import current_user, describe_actor, make_page_blueprint, require_role
+from app.web.guard import (
+    current_user,
+    describe_actor,
+    flash_refusal,
+    make_page_blueprint,
+    require_role,
+)
 from app.web.new.figures import read_micros, say_about
 from app.web.polling import slow_down
 from app.web.words import people
@@ -201,7 +207,7 @@ def resend(broadcast_id: str) -> Response:
             created_by=current_user().name,
         )
     except (Conflict, BadInput) as e:
-        flash(f"Nothing was done.\n{e.sentence}", "warn")
+        flash_refusal(e)
         return _go_back(broadcast_id)
     current_app.extensions["wake_workers"]()
     flash(f"Sent again to {people(answer['recipients'])}.\nThis is the new broadcast.", "done")
@@ -213,7 +219,7 @@ def _change(broadcast_id: str, change: Callable[[], None]) -> Response:
     try:
         change()
     except Conflict as e:
-        flash(f"Nothing was done.\n{e.sentence}", "warn")
+        flash_refusal(e)
     current_app.extensions["wake_workers"]()
     return _go_back(broadcast_id)
 

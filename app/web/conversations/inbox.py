@@ -38,7 +38,13 @@ from app.subscribers.models import Scope
 from app.subscribers.suppressions import manage
 from app.subscribers.suppressions.schemas import MAX_NOTE
 from app.web.broadcasts.accounting import MARKS
-from app.web.guard import current_user, describe_actor, make_page_blueprint, require_role
+from app.web.guard import (
+    current_user,
+    describe_actor,
+    flash_refusal,
+    make_page_blueprint,
+    require_role,
+)
 from app.web.polling import slow_down
 from app.web.subscribers.wording import show_name, show_number, show_text
 from app.web.words import clock_time
@@ -183,7 +189,7 @@ def judge(text_id: int) -> Response | tuple[str, HTTPStatus]:
     try:
         carry_out_judgement(suppression, judgement["meant"], actor=actor, note=note)
     except Conflict as e:
-        flash(f"Nothing was done.\n{e.sentence}", "warn")
+        flash_refusal(e)
     return _go_to(text_id)
 
 

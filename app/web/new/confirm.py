@@ -25,7 +25,7 @@ from app.sms.drafts.request import list_people
 from app.sms.drafts.send import quote_draft, send_draft
 from app.sms.drafts.store import DraftChanged
 from app.sms.quotes.quote import QuoteChanged, read_quoted
-from app.web.guard import describe_actor, make_page_blueprint, require_role
+from app.web.guard import describe_actor, flash_refusal, make_page_blueprint, require_role
 from app.web.new.figures import describe_quote
 from app.web.new.frame import (
     find,
@@ -127,7 +127,7 @@ def approve(draft_id: str) -> Any:
     except DraftChanged:
         return _ask_again(find(draft_id), moved=_MOVED)
     except ApprovalRefused as e:
-        flash(f"Nothing was done.\n{e.sentence}", "warn")
+        flash_refusal(e)
         return go_to_step(draft_id, "confirm")
     flash("Approved.\nIt can be sent now; a change takes the approval away.", "done")
     return go_to_step(draft_id, "confirm")

@@ -22,7 +22,7 @@ from app.subscribers.imports.models import ImportOptions, ImportStatus
 from app.subscribers.imports.schemas import ImportQuerySchema, list_warnings, show_import
 from app.subscribers.imports.upload import FileTooLarge, is_staged, stage_file, start_staged
 from app.subscribers.lists.reader import ENCODINGS, UnusableFile
-from app.web.guard import current_user, make_page_blueprint, require_role, takes_file
+from app.web.guard import current_user, flash_refusal, make_page_blueprint, require_role, takes_file
 from app.web.subscribers import columns, row_ledger
 from app.web.words import say_duration
 
@@ -124,7 +124,7 @@ def start(import_id: str) -> Response | str | tuple[str, HTTPStatus]:
     try:
         start_staged(current_subscriber_context(), import_id, form.options)
     except Conflict as e:
-        flash(f"Nothing was done.\n{e.sentence}.", "warn")
+        flash_refusal(e)
     except BadInput as e:
         form.errors["columns"] = columns.say_unusable(e.sentence)
         return _show_columns(row, form), HTTPStatus.BAD_REQUEST
@@ -140,7 +140,7 @@ def cancel(import_id: str) -> Response:
         service.cancel_import(current_subscriber_context(), import_id)
         flash("Cancelled.\nWhat is written stays.", "done")
     except Conflict as e:
-        flash(f"Nothing was done.\n{e.sentence}.", "warn")
+        flash_refusal(e)
     return _go_to(import_id)
 
 

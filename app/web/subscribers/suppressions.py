@@ -22,7 +22,7 @@ from app.subscribers.suppressions.schemas import (
     SuppressionQuerySchema,
 )
 from app.web.conversations.inbox import JudgementSchema, carry_out_judgement
-from app.web.guard import describe_actor, make_page_blueprint, require_role
+from app.web.guard import describe_actor, flash_refusal, make_page_blueprint, require_role
 from app.web.subscribers.thread import read_inbound
 from app.web.subscribers.wording import (
     NO_NOTE,
@@ -109,7 +109,7 @@ def release(suppression_id: str) -> Response | tuple[str, HTTPStatus]:
         )
         flash("Texts may go on.\nAgreement to marketing does not come back by that.", "done")
     except Conflict as e:
-        flash(f"Nothing was done.\n{e.sentence}", "warn")
+        flash_refusal(e)
     target = url_for("suppression_pages.show_one", suppression_id=suppression_id)
     return redirect(target, HTTPStatus.SEE_OTHER)
 
@@ -140,7 +140,7 @@ def judge(suppression_id: str) -> Response | tuple[str, HTTPStatus]:
     try:
         carry_out_judgement(row, judgement["meant"], actor=describe_actor(), note=judgement["note"])
     except Conflict as e:
-        flash(f"Nothing was done.\n{e.sentence}", "warn")
+        flash_refusal(e)
     return target
 
 
