@@ -1,0 +1,1 @@
+"""Commands over stored data: subscribers, suppressions, the consent ledger, prices."""
