@@ -1,4 +1,4 @@
-"""Keywords in texts from phones: STOP, START, HELP and YES in 40 languages.  Pure.
+"""Keywords in texts from phones: STOP, START, HELP and YES in 65 languages.  Pure.
 
 keyword: a word or a few words that are an intent when they are the whole text.
 courtesy: words that change nothing beside a keyword, such as "please".

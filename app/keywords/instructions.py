@@ -37,6 +37,7 @@ _SENTENCE_END = re.compile(r"(?<=[.!?。！？…])[\s”»\"]+|\n+|(?<=[。！�
 # The digits of a short code: fewer are a time or an amount, unless more words say otherwise.
 _SHORTEST_CODE, _SHORTEST_NUMBER = 5, 4
 _QUOTES = frozenset("\"'“”„‘’«»‹›「」『』*()[]<>:")
+_FOR = ("to", "for")
 # What the keyword of an abbreviated instruction is for.
 _PURPOSE = re.compile(
     r"(?:[ ]?[=>:→-]+[ ]?|[ ]?(?:2|to|for)[ ]?)"
@@ -127,16 +128,18 @@ def _find_kind(token: _Token) -> str | None:
     keyword = find_word(token.folded.replace("-", ""))
     if keyword is None or keyword.kind not in (*STOP_KINDS, "stop_alone", "maybe_stop"):
         return None
-    return keyword.kind if keyword.kind == "stop_within" or token.text.isupper() else None
+    # Many scripts have no capitals.
+    is_set_off = token.text == token.text.upper()
+    return keyword.kind if keyword.kind == "stop_within" or is_set_off else None
 
 
 def _is_instruction(text: str, tokens: Sequence[_Token], place: int, *, strong: bool) -> bool:
     """Return True if a verb, a number or a purpose belongs to the keyword at this place."""
     before = _skip(tokens[max(0, place - 6) : place][::-1])
     behind = [token for token in tokens[place + 1 : place + 7] if token.text not in _QUOTES]
-    if before and before[0].folded in REPLY_VERBS and _ends(behind):
+    if before and before[0].folded in REPLY_VERBS and _ends(behind, strong=strong):
         return True
-    if place > 1 and tokens[place - 1].text in ":=" and _find_kind(tokens[place - 2]):
+    if place > 1 and tokens[place - 1].text in ":=" and _may_stop(tokens[place - 2]):
         return strong
     rest = _skip(behind)
     connected = len(rest) < len(behind)
@@ -150,11 +153,23 @@ def _is_instruction(text: str, tokens: Sequence[_Token], place: int, *, strong: 
     return strong and tokens[place].text.isupper() and purpose is not None
 
 
-def _ends(behind: Sequence[_Token]) -> bool:
-    """Return True if a sentence may end here, or goes on to say what the keyword is for."""
+def _ends(behind: Sequence[_Token], *, strong: bool) -> bool:
+    """Return True if a sentence may end here, or goes on to say what the keyword is for.
+
+    Of a keyword that has to be alone, "to" does not say that: "Reply LEAVE to request leave".
+    """
     if not behind or not behind[0].text[0].isalpha():
         return True
-    return behind[0].folded in BETWEEN or behind[0].folded in PURPOSES
+    said = behind[0].folded
+    if not strong and said in _FOR and len(behind) > 1:
+        return behind[1].text.isdigit() or behind[1].folded in PURPOSES
+    return said in BETWEEN or said in PURPOSES
+
+
+def _may_stop(token: _Token) -> bool:
+    """Return True for a keyword of stopping in any case: "Atsisakyti: STOP"."""
+    keyword = find_word(token.folded.replace("-", ""))
+    return keyword is not None and (keyword.kind in STOP_KINDS or _find_kind(token) is not None)
 
 
 def _skip(tokens: Sequence[_Token]) -> Sequence[_Token]:

@@ -9,6 +9,15 @@ _LETTERS = str.maketrans(
     {"ø": "o", "æ": "ae", "œ": "oe", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ı": "i"}
     | {"ى": "ي", "ة": "ه", "ی": "ي", "ک": "ك", "ـ": "", "ँ": "ं"}
 )
+# Letters in boxes and discs that Unicode does not decompose, either: 🅰 is a.
+_LETTERS |= {
+    start + place: chr(ord("a") + place) for start in (0x1F150, 0x1F170) for place in range(26)
+}
+# A word in two alphabets is one in Latin with letters that look alike: "stоp".
+_MIXED = re.compile(
+    r"(?<![^\W\d_])(?=[^\W\d_]*[a-z])(?=[^\W\d_]*[α-ωа-я\u0455-\u0458\u0501\u051b])[^\W\d_]+"
+)
+_LOOK_ALIKES = str.maketrans("аеорсухіјѕѵԁһквмнтαεορινκτυχ", "aeopcyxijsvdhkbmhtaeopivktux")
 # Accents of Latin, Greek and Cyrillic, vowel points of Hebrew and Arabic, the nukta of Hindi.
 _MARKS = re.compile("[\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670\u093c]+")
 # Joiners, direction marks, variation selectors and skin tones.
@@ -23,9 +32,9 @@ _SPACES = re.compile(r"[ .\-*/,|·]")
 # A sign that is typed for a letter, or for a word.
 _TYPED = re.compile(r"\$(?=[a-z])"), re.compile(r"(?<=\bwrong )#(?!\w| of )")
 _NOT = re.compile(r"\b(do|did|does|would|is) not\b")
-_SIGNS = "🛑⛔🚫✋"
+_SIGNS = "🛑⛔🚫✋🙅❌"
 # `\w` leaves out the vowel signs of Indian and Thai letters.
-WORD_CHARACTERS = f"\\w\u0900-\u0963\u0966-\u0dff\u0e00-\u0e7f{_SIGNS}"
+WORD_CHARACTERS = f"\\w\u0900-\u0963\u0966-\u0dff\u0e00-\u0eff\u1000-\u109f\u1780-\u17d3{_SIGNS}"
 _CLAUSE_BREAKS = re.compile(f"[^{WORD_CHARACTERS} \\-–—/'+*#]+")
 _WORD_BREAKS = re.compile(f"[^{WORD_CHARACTERS}]+")
 
@@ -63,4 +72,5 @@ def fold(text: str) -> str:
 def _fold_letters(text: str) -> str:
     folded = unicodedata.normalize("NFKD", _INVISIBLE.sub("", text)).casefold()
     folded = unicodedata.normalize("NFC", _MARKS.sub("", folded)).translate(_LETTERS)
+    folded = _MIXED.sub(lambda match: match[0].translate(_LOOK_ALIKES), folded)
     return re.sub(f"([{_SIGNS}])", r" \1 ", folded)

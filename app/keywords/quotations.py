@@ -18,6 +18,8 @@ _SINGLE_MARK = re.compile(r"(?:^|(?<=\s))['‘‚](?=\S)")
 _LAST_SINGLE = re.compile(r"['’‘](?!\w)(?=[^'’‘]*\Z)")
 _EMOJI = re.compile("[\u2190-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001faff❤]")
 _MAX_REACTION_WORDS = 9
+# Phones shorten a long text that they quote.
+_SHORTENED = re.compile(r".{30,}(?:…|\.\.\.)\s*", re.DOTALL)
 _MAX_HEAD = 60
 # What Google Messages writes between a quotation mark and the text.
 _GOOGLE = "\u200a"
@@ -95,7 +97,8 @@ def _is_reaction(quotation: _Quotation, text: str) -> bool:
             return True
     if quotation.inside.startswith(_GOOGLE) or _reacts_unspaced(quotation.ahead, text):
         return True
-    return bool(words) and has_instruction(quotation.inside) and not any(map(is_stop, words))
+    is_of_ours = has_instruction(quotation.inside) or _SHORTENED.fullmatch(quotation.inside)
+    return bool(words and is_of_ours) and not any(map(is_stop, words))
 
 
 def _reacts_unspaced(ahead: str, text: str) -> bool:

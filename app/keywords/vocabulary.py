@@ -237,6 +237,6 @@ _GLUED_AHEAD = REPLY_VERBS | frozenset(split_words("please pls plz just"))
 _GLUED_BEHIND = frozenset(
     split_words(
         "please pls plz now asap thanks thx it this that all already forever 4ever 4good texting"
-        " texts text msgs messages spam spamming sms ads me us"
+        " texts text msgs msg messages spam spamming sms ads promo promos marketing me us"
     )
 )

@@ -152,6 +152,17 @@ HEARD = [
     *("Asked you to stop", "told you to stop", "stop using my number", "Stop before I report you"),
     *("no texts", "NO SMS", "not my number", "wrong #", "I object", "DND", "отпишись", "відпишись"),
     *("stop or I will sue", "keine SMS", "pas de sms", "inga sms", "ich widerspreche", "me opongo"),
+    *(
+        "🙅🏽‍♀️",
+        "❌",
+        "🆂🆃🅾🅿",
+        "st\u043ep",
+        "ST\u039fP",
+        "StopMsg",
+        "não quero receber",
+        "no moleste",
+    ),
+    *("நிறுத்து", "ఆపండి", "ನಿಲ್ಲಿಸಿ", "નથી જોઈતું", "ရပ်ပါ", "បញ្ឈប់", "შეწყვეტა", "ՍՏՈՊ", "አቁም"),
 ]
 NOT_HEARD = [
     " ​👍​ to “ Acme: 20% off today only. Reply STOP to unsubscribe ” ",
@@ -168,6 +179,8 @@ NOT_HEARD = [
     "Понравилось «Acme: скидка. Отписаться: СТОП.»",
     "Indirim! Cikmak icin RET yaziniz\nhttps://acme.example",
     "Sounds good\n\nOn Tue, Shop wrote:\nReply STOP to end",
+    # Shortened by the phone, under a word that no list has.
+    "Lajknuo “Acme: 20% off today only, unsubscribe wh…”",
     *("What happens if I reply STOP?", "Is it true I can reply STOP to end these?"),
     *("bus stop", "Full stop.", "stop at 5", "Stop by at 5", "end of june", "nonstop", "stopover"),
 ]
