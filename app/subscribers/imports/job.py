@@ -290,7 +290,8 @@ class _Pass:
                 del parsed.entries[phone]
 
     def _write(self, tx: Connection, parsed: ParsedRows) -> UpsertResult:
-        savepoint = tx.begin_nested()
+        # SQLite keeps the pages of a savepoint as they were, so that only a check has one.
+        savepoint = None if self._writes else tx.begin_nested()
         result = write_entries(
             tx,
             self._ctx,
@@ -299,9 +300,7 @@ class _Pass:
             channel="import",
             file_stamp=self._job.stamp,
         )
-        if self._writes:
-            savepoint.commit()
-        else:
+        if savepoint:
             savepoint.rollback()
         return result
 
