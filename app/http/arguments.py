@@ -135,7 +135,8 @@ def _has_no_body(req: Request) -> bool:
 
 
 def _capitalize(sentence: str) -> str:
-    return sentence[:1].upper() + sentence[1:] if sentence.startswith("the ") else sentence
+    is_sentence = sentence.startswith(("the ", "a number "))
+    return sentence[:1].upper() + sentence[1:] if is_sentence else sentence
 
 
 def _read_json(req: Request, bounds: JsonBounds) -> bytes:

@@ -144,4 +144,6 @@ def _read_json(blocks: Iterable[bytes], name: str) -> Iterator[ListedPhone]:
             raise BadInput(f"Line {number} is not JSON") from e
         if isinstance(value, Mapping):
             value = value.get(name)
+        # The digits of a number are read as those of a cell are.
+        value = str(value) if type(value) is int else value
         yield ListedPhone(number, value if isinstance(value, str) else "")

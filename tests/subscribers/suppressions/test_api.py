@@ -192,10 +192,11 @@ def test_lists_are_read_as_people_write_them(make_service, content, query, found
 def test_json_lines_are_a_list_too(make_service):
     service = make_service()
     lines = [json.dumps(ANN), "", json.dumps({"phone": BOB, "x": 1}), "7", "null"]
+    lines.append(json.dumps({"phone": int(ANN)}))
 
     taken = send_list(service, "\n".join(lines).encode(), "application/x-ndjson").get_json()
 
-    assert (taken["numbers"], taken["refused"]) == (2, 2)
+    assert (taken["numbers"], taken["refused"]) == (3, 2)
     assert [each["line"] for each in taken["refusals"]] == [4, 5]
 
 
