@@ -20,6 +20,7 @@ from app.errors import ClarionError
 from app.logs import find_outage
 from app.phone.e164 import is_country
 from app.sms.context import Context, make_context
+from app.subscribers.lists.reader import ENCODINGS
 
 # The zone of all times that commands print.
 TIME = "%Y-%m-%d %H:%M UTC"
@@ -71,7 +72,7 @@ class _Country(click.ParamType[str]):
 
 
 COUNTRY = _Country()
-ENCODING = click.Choice(["utf-8", "windows-1252"])
+ENCODING = click.Choice(ENCODINGS)
 FILE = click.Path(dir_okay=False, path_type=Path)
 EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 

@@ -35,4 +35,5 @@ def _simplify(character: str) -> str:
     if category(character) == "Nd":
         return str(decimal(character))
     plain = normalize("NFKC", character)
-    return character if any(map(str.isdigit, plain)) else plain
+    # Not of an accent by itself, which would become a blank and a combining one.
+    return character if len(plain) > 1 or plain.isdigit() else plain

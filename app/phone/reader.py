@@ -19,7 +19,7 @@ from app.phone.spelling import (
 # Scientific notation of a spreadsheet, as 4.67012E+10; in some languages with a comma.
 _SHORTENED = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]+)?E[+-]?[0-9]+", re.IGNORECASE)
 _DECIMAL = re.compile(r"\+?[0-9]{5,}[.,][0-9]{1,2}")
-_FORMULA = re.compile(r'="([^"]*)"')
+_FORMULA = re.compile(r'= ?("?)([^"]*)\1')
 # Marks that keep a spreadsheet from taking a number for one, quotes, and what is around a number of
 # a list or of mail.
 _QUOTES = "'\"`\u00b4\u2018\u2019\u201c\u201d<>{},;"
@@ -31,7 +31,11 @@ _DIGITS = re.compile(r"\+?[0-9]+")
 _EXTENSION = re.compile(r"(?:[;#x]|ext|app?|int|durchwahl)[.=]*\s*[0-9]{1,6}", re.IGNORECASE)
 # Two numbers, even where no other character than those of one number is between them.
 _TWO_NUMBERS = re.compile(r"[0-9]{7}[ /-]+0[0-9]{6}|(?:[0-9][ -]?){7}\s*/\s*0(?:[ -]?[0-9]){6}")
-_BETWEEN_NUMBERS = re.compile(r"[^0-9+() .\-/]+|(?<=[0-9]) *(?=\+)")
+_BETWEEN_NUMBERS = re.compile(r"[^0-9+() .\-/]+|(?<=[0-9])[ /]*(?=\+)")
+_DAY, _MONTH, _YEAR = r"(?:0?[1-9]|[12][0-9]|3[01])", r"(?:0?[1-9]|1[0-2])", r"(?:19|20)[0-9]{2}"
+_DATE = re.compile(
+    rf"{_YEAR}([-/.]){_MONTH}\1{_DAY}|{_DAY}([-/.]){_MONTH}\2{_YEAR}|{_MONTH}([-/]){_DAY}\3{_YEAR}"
+)
 _MANY_DIGITS = re.compile(r"(?:[0-9][^0-9]{0,3}){6}")
 
 # More than a number has with what is dialled in front of it; libphonenumber would try them all.
@@ -86,6 +90,8 @@ class PhoneReader:
             raise ValueError(SHORTENED)
         if _DECIMAL.fullmatch(written):
             raise ValueError("A number with decimals: format its column as text.")
+        if _DATE.fullmatch(written):
+            raise ValueError("A date instead of a phone number.")
         bare = _SEPARATORS.sub("", written)
         if not _DIGITS.fullmatch(bare) or _TWO_NUMBERS.search(written):
             raise ValueError(_explain(written))
@@ -139,7 +145,7 @@ def _strip(cell: str) -> str:
         raise ValueError("Not a phone number.")
     text = simplify_characters(cell).strip()
     formula = _FORMULA.fullmatch(text)
-    text = (formula[1] if formula else text).strip().strip(_QUOTES).strip()
+    text = (formula[2] if formula else text).strip().strip(_QUOTES).strip()
     scheme = _SCHEME.match(text)
     if scheme is None:
         return text

@@ -43,7 +43,7 @@ def find_calling_code(number: str) -> str | None:
 @lru_cache(maxsize=1024)
 def _find_code(digits: str) -> str | None:
     codes = (digits[:length] for length in (1, 2, 3))
-    return next((code for code in codes if int(code) in CALLING_CODES), None)
+    return next((code for code in codes if code and int(code) in CALLING_CODES), None)
 
 
 def may_be_respelled(start: str) -> bool:

@@ -672,10 +672,11 @@ def test_it_ends_when_the_service_has_sent_its_part_of_the_batches(run, service,
 
 
 def test_a_row_that_says_no_is_left_out_and_said(run, sandbox, file):
-    path = file(f"phone,unsubscribed\n{ANN},no\n{BOB},yes\n")
+    path = file(f"phone,unsubscribed\n{BOB},no\n{ANN},no\n{BOB},yes\n")
 
     ended = run("--csv", path, "--message", "Hello")
 
     assert ended.exit_code == 0, ended.output
-    assert "1 row left out, column 'unsubscribed'" in ended.output
+    # Both rows of the person, of whom one denies what the other gives.
+    assert "2 rows left out, column 'unsubscribed'" in ended.output
     assert sandbox.recipients() == [ANN]

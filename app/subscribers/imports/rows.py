@@ -1,7 +1,7 @@
 """Rows of an import as entries for the writer, and the cells for which rows are refused."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import Any, Protocol
@@ -48,6 +48,7 @@ _MAX_CELL_SHOWN = 64
 WHOLE_ROW = -1
 NO_CONSENT = "A consent needs its wording, its source and its time."
 TOO_MANY_CELLS = "More cells than headers."
+DENIED_ELSEWHERE = "By another row with this number the person has left or does not agree."
 LANDLINE = "A landline: it gets no texts in most countries."
 
 _DETAILS = (FIRST_NAME, LAST_NAME, LANGUAGE, TIME_ZONE, ACTIVE)
@@ -128,6 +129,7 @@ class RowParser:
                 for name in mapping.fields
             ],
         )
+        self._denied = dict[str, Permission]()
         self._readers = self._choose_readers(ZoneInfo(zone), now)
         self._has_whole_names = NAME in mapping.fields or set(_NAME_PARTS) <= set(mapping.fields)
         self._has_consents = any(name in mapping.fields for name in _CONSENT) and (
@@ -137,9 +139,13 @@ class RowParser:
         )
 
     def parse(self, rows: Sequence[Row]) -> ParsedRows:
-        """Return the entries of rows, each number once; rows of blank cells are passed over."""
+        """Return the entries of rows, each number once; rows of blank cells are passed over.
+
+        What one row of a number denies, no other of these rows gives.
+        """
         rows = [row for row in rows if row.error or any(cell.strip() for cell in row.cells)]
         parsed = ParsedRows(len(rows))
+        self._denied.clear()
         for row in rows:
             result = [(WHOLE_ROW, row.error)] if row.error else self._parse_row(row.cells)
             if isinstance(result, SubscriberEntry):
@@ -150,7 +156,19 @@ class RowParser:
             else:
                 parsed.rejected += [show_rejected(row, self._headers, *error) for error in result]
                 parsed.refused += 1
+        for phone in self._denied.keys() & parsed.entries.keys():
+            self._deny(parsed, phone)
         return parsed
+
+    def _deny(self, parsed: ParsedRows, phone: str) -> None:
+        """Refuse the rows of a number that another row denies, or leave out their consent."""
+        row = parsed.entries[phone]
+        if self._refuses(self._denied[phone]):
+            del parsed.entries[phone]
+            parsed.rejected.append(RejectedCell(row.line, WHOLE_ROW, "", "", DENIED_ELSEWHERE))
+            parsed.refused += row.rows
+        else:
+            row.entry = replace(row.entry, consent=None)
 
     def _choose_readers(
         self, zone: ZoneInfo, now: datetime
@@ -205,6 +223,8 @@ class RowParser:
             consent = self._read_consent(values, errors)
         if said and not self._allows(said, errors, has_own=says_all):
             consent = None
+            if said[0] >= Permission.DENIED and PHONE in values:
+                self._denied[values[PHONE]] = said[0]
         return errors or self._make_entry(values, consent)
 
     def _allows(
@@ -217,10 +237,13 @@ class RowParser:
         permission, index = said
         if permission is Permission.GIVEN or (permission is Permission.NOT_GIVEN and has_own):
             return True
-        refuses = permission is Permission.LEFT or self._options.purpose is Purpose.MARKETING
-        if refuses and index not in dict(errors):
+        if self._refuses(permission) and index not in dict(errors):
             errors.append((index, REASONS[permission]))
         return False
+
+    def _refuses(self, permission: Permission) -> bool:
+        """Return True if rows with less than a consent are refused."""
+        return permission is Permission.LEFT or self._options.purpose is Purpose.MARKETING
 
     def _read_consent(
         self, values: dict[str, Any], errors: list[tuple[int, str]]

@@ -7,7 +7,7 @@ ValueError with the reason for the report of the import.  Pure.
 import re
 from datetime import UTC, datetime, tzinfo
 
-from app.csv_cells import simplify_header
+from app.phone.characters import simplify_characters
 from app.subscribers.attributes import (
     FIRST_YEAR,
     MAX_ATTRIBUTE_CHARACTERS,
@@ -19,10 +19,12 @@ from app.subscribers.attributes import (
     normalise_language,
     normalise_tag,
 )
-from app.subscribers.lists.columns import WORDS
+from app.subscribers.lists.columns import WORDS, simplify_cell
 
 _TAG_SEPARATORS = re.compile(r"[,;|\n]|:::")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,15})(?:[.,][0-9]{1,15})?")
+# A thousand in some countries, and one in others.
+_THOUSANDS = re.compile(r"-?[1-9][0-9]{0,2}[.,][0-9]{3}")
 _CLOCK = (
     r"(?P<hour>[0-9]{1,2}):(?P<rest>[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]{1,9})?)?)"
     r"(?: ?(?P<half>[ap])m)?"
@@ -78,15 +80,21 @@ def read_time_zone(cell: str) -> str:
 def read_boolean(cell: str) -> bool:
     """Return True or False for a word of one of several languages."""
     try:
-        return _BOOLEANS[simplify_header(cell)]
+        return _BOOLEANS[simplify_cell(cell)]
     except KeyError as e:
         raise ValueError("Neither true nor false.") from e
 
 
 def read_number(cell: str) -> int | float:
-    """Return a number, which may have a point or a comma before its decimals."""
+    """Return a number, which may have a point or a comma before its decimals.
+
+    >>> read_number("-1,5"), read_number("0.125")
+    (-1.5, 0.125)
+    """
     if not _NUMBER.fullmatch(cell):
         raise ValueError("Not a number.")
+    if _THOUSANDS.fullmatch(cell):
+        raise ValueError("Thousands or decimals: write it without a sign, or with fewer decimals.")
     if not cell.removeprefix("-").isdecimal():
         return float(cell.replace(",", "."))
     if abs(int(cell)) > MAX_WHOLE_NUMBER:
@@ -121,7 +129,8 @@ def read_datetime(cell: str, *, zone: tzinfo, now: datetime) -> datetime:
     >>> read_datetime("2025-03-01 08:30+02:00", zone=UTC, now=datetime.now(UTC)).isoformat()
     '2025-03-01T06:30:00+00:00'
     """
-    parts = next(filter(None, (time.fullmatch(cell) for time in _TIMES)), None)
+    plain = simplify_characters(cell)
+    parts = next(filter(None, (time.fullmatch(plain) for time in _TIMES)), None)
     if parts is None:
         raise ValueError(_NO_TIME)
     day = f"{parts['year']}-{_read_month(parts['month']):0>2}-{parts['day']:0>2}"

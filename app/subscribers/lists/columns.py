@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from anyascii import anyascii
+
 from app.csv_cells import simplify_header
 from app.phone.e164 import normalise_number
 from app.subscribers.attributes import ATTRIBUTE, ATTRIBUTE_NAME, MAX_ATTRIBUTES
@@ -62,8 +64,10 @@ _NAME_PARTS = dict.fromkeys(
     ("name", "namn", "nom", "naam", "navn", "nimi", "nev", "nume"), LAST_NAME
 )
 _NAME_PARTS |= dict.fromkeys(("nombre", "nome", "adı"), FIRST_NAME)
+_TICKS = dict.fromkeys("✓✔✅☑☒🗹", "true") | dict.fromkeys("✗✘❌✖☐□", "false")
 # Headers have fewer digits than a phone number.
 _NUMBER_DIGITS = 5
+_DIGITS = re.compile(f"[0-9]{{{_NUMBER_DIGITS}}}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +111,7 @@ def map_columns(
         name_attribute(header) if field == "" else field
         for header, field in zip(headers, fields, strict=True)
     ]
+    _require_phones(heading, fields)
     _require_usable(headers, fields)
     return ColumnMapping(
         headers=headers,
@@ -183,7 +188,9 @@ def _find_phone_headers(plain: Sequence[str]) -> list[int]:
     strong = [(rank, index) for rank, index in exact if plain[index] not in _WEAK_PHONES]
     exact = strong or exact
     return [index for _, index in sorted(exact)] or [
-        index for index, header in enumerate(plain) if _PHONE_WORDS.intersection(header.split("_"))
+        index
+        for index, header in enumerate(plain)
+        if _PHONE_WORDS.intersection(header.split("_")) and not _DIGITS.search(header)
     ]
 
 
@@ -263,21 +270,44 @@ def _guess_name_part(fields: list[str | None], plain: Sequence[str]) -> None:
 def name_attribute(header: str) -> str:
     """Return the attribute that a column holds.
 
-    >>> name_attribute("Shoe size"), name_attribute("attributes.City"), name_attribute("City")
-    ('attributes.shoe_size', 'attributes.City', 'attributes.City')
+    >>> name_attribute("Shoe size"), name_attribute("attributes.City"), name_attribute("Город")
+    ('attributes.shoe_size', 'attributes.City', 'attributes.gorod')
     """
     name = header.removeprefix(ATTRIBUTE)
     if not ATTRIBUTE_NAME.fullmatch(name):
-        name = re.sub(r"[^a-z0-9_]+", "_", simplify_header(name))[:32].strip("_")
+        name = re.sub(r"[^a-z0-9_]+", "_", simplify_header(anyascii(name)))[:32].strip("_")
     return ATTRIBUTE + name
 
 
+def _require_phones(heading: Heading, fields: Sequence[str | None]) -> None:
+    """Raise UnusableHeaders with what to do, unless one column holds the phone numbers."""
+    plain = [simplify_header(header) for header in heading.headers]
+    shown = ", ".join(show_header(header.strip()) for header in heading.headers[:10])
+    is_data = any(map(normalise_number, heading.headers))
+    if PHONE in fields and not is_data:
+        if plain.count(plain[fields.index(PHONE)]) == 1:
+            return
+        reason = "two columns of phone numbers have one header: rename or remove one"
+    elif is_data or not has_headers(heading.headers):
+        raise UnusableHeaders("its first row is no row of headers: put one above it: phone,name")
+    elif line := _find_headers_below(heading):
+        reason = f"its headers seem to be in line {line}: remove the lines above"
+    elif len(_find_phone_headers(plain)) > 1:
+        reason = "more than one column may hold the phone numbers; name one with columns"
+    else:
+        reason = "no column is known to hold phone numbers; name one with columns"
+    raise UnusableHeaders(f"{reason}. The headers: {shown}")
+
+
+def _find_headers_below(heading: Heading) -> int | None:
+    """Return the line of a row below the first one in which a header names phone numbers."""
+    rows = (row for row in heading.below if has_headers(row.cells))
+    return next(
+        (row.line for row in rows if _find_phone_headers([*map(simplify_header, row.cells)])), None
+    )
+
+
 def _require_usable(headers: Sequence[str], fields: Sequence[str | None]) -> None:
-    if PHONE not in fields:
-        shown = ", ".join(show_header(header) for header in headers[:10])
-        raise UnusableHeaders(
-            f"no column is known to hold phone numbers; name one with columns. The headers: {shown}"
-        )
     counts = Counter(field for field in fields if field)
     for header, field in zip(headers, fields, strict=True):
         if field == ATTRIBUTE:
@@ -291,6 +321,15 @@ def _require_usable(headers: Sequence[str], fields: Sequence[str | None]) -> Non
             )
     if sum(field.startswith(ATTRIBUTE) for field in counts) > MAX_ATTRIBUTES:
         raise UnusableHeaders(f"more than {MAX_ATTRIBUTES} columns are attributes: ignore some")
+
+
+def simplify_cell(cell: str) -> str:
+    """Return an answer in the form of WORDS["cells"]; ticks and crosses are answers, too.
+
+    >>> simplify_cell("Opted-out"), simplify_cell("✔"), simplify_cell("☐")
+    ('opted_out', 'true', 'false')
+    """
+    return _TICKS.get(cell.strip().rstrip("\ufe0f")) or simplify_header(cell)
 
 
 def show_header(header: str) -> str:

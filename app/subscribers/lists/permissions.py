@@ -1,7 +1,8 @@
 """Columns that say who may be texted: a "no" in a file never becomes a yes.
 
 Most are recognised by their header: a person agrees to texts ("SMS consent"), has left
-("Unsubscribed at"), or has a status.  In any other column, except those about other media, an
+("Unsubscribed at"), or has a status.  Where a header asks in other words ("Would you like to
+receive texts?"), a "no" counts.  In any other column, except those about other media, an
 unmistakable cell such as "unsubscribed" counts.  A column stays the attribute that it is.
 """
 
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
 from app.csv_cells import simplify_header
-from app.subscribers.lists.columns import WORDS
+from app.subscribers.lists.columns import WORDS, simplify_cell
 
 _HEADERS = {name: frozenset(words) for name, words in WORDS["permissions"].items()}
 _CELLS = {name: frozenset(words) for name, words in WORDS["cells"].items()}
@@ -24,6 +25,9 @@ _UNMISTAKABLE = re.compile(
 _MAX_UNMISTAKABLE = 24
 _BETWEEN_TAGS = frozenset(",;|")
 _STARTS = {start for word in _CELLS["unmistakable"] for start in (word[0], word[0].upper())}
+_ASKS = re.compile(rf"(?<![a-z])(?:{'|'.join(sorted(_HEADERS['asks']))})(?![a-z])")
+# The register of calls is that of texts, too.
+_DO_NOT_CALL = ("do_not_call", "donotcall")
 # A day of databases that is none, or no time at all.
 _NO_DAY = re.compile(r"[0_]*")
 
@@ -34,6 +38,7 @@ class _Kind(StrEnum):
     GONE = "gone"  # the same, but an empty cell or a "no" says nothing
     STATUS = "status"
     ACTIVE = "active"  # only a "no" counts: of an opt-out list, an active row is one in force
+    ASKED = "asked"  # only a "no" counts, and an unmistakable word
     ANY = "any"  # only an unmistakable word counts
 
 
@@ -90,9 +95,8 @@ def find_permissions(headers: Sequence[str], fields: Sequence[str | None]) -> Pe
 def _find_kind(header: str) -> _Kind | None:
     words = set(header.split("_"))
     is_ours = not words.isdisjoint(_HEADERS["ours"])
-    if not words.isdisjoint(_HEADERS["about"]) or (
-        not is_ours and not words.isdisjoint(_HEADERS["other_media"])
-    ):
+    is_of_others = not is_ours and not words.isdisjoint(_HEADERS["other_media"])
+    if not words.isdisjoint(_HEADERS["about"]) or (is_of_others and header not in _DO_NOT_CALL):
         return None
     if _LEFT.search(header):
         return _Kind.LEFT if words.isdisjoint(_HEADERS["reasons"]) else _Kind.GONE
@@ -107,7 +111,10 @@ def _find_kind(header: str) -> _Kind | None:
         return _Kind.AGREED
     if header in ("sms_marketing", "marketing_sms", "marketing"):
         return _Kind.AGREED
-    return _Kind.STATUS if is_ours and not rest else _Kind.ANY
+    if is_ours and not rest:
+        return _Kind.STATUS
+    asks = _ASKS.search(header) or not words.isdisjoint(_HEADERS["agreed"])
+    return _Kind.ASKED if asks else _Kind.ANY
 
 
 def _remove(header: str, *names: str) -> str:
@@ -120,7 +127,11 @@ def _remove(header: str, *names: str) -> str:
 def _read(kind: _Kind, cell: str) -> Permission | None:
     if kind is _Kind.ANY:
         return Permission.LEFT if _is_unmistakable(cell.strip()) else None
-    word = simplify_header(cell)
+    word = simplify_cell(cell)
+    if kind is _Kind.ASKED:
+        if _is_unmistakable(cell.strip()):
+            return Permission.LEFT
+        return Permission.DENIED if _is_no(word) else None
     if kind is _Kind.ACTIVE:
         return Permission.LEFT if word in _CELLS["false"] else None
     if kind in (_Kind.LEFT, _Kind.GONE):
@@ -129,12 +140,18 @@ def _read(kind: _Kind, cell: str) -> Permission | None:
         return given if stays else Permission.LEFT
     if word in _CELLS["left"]:
         return Permission.LEFT
-    if word in _CELLS["false"]:
+    if _is_no(word):
         return Permission.DENIED
     if word in (_AGREES if kind is _Kind.AGREED else _CELLS["subscribed"]):
         return Permission.GIVEN
     is_open = kind is _Kind.AGREED or word in _CELLS["pending"]
     return Permission.NOT_GIVEN if is_open else None
+
+
+def _is_no(word: str) -> bool:
+    """Return True for a "no", also with thanks: "Non merci"."""
+    first, *others = word.split("_")
+    return word in _CELLS["left"] or (first in _CELLS["false"] and _CELLS["thanks"] >= set(others))
 
 
 def _is_unmistakable(cell: str) -> bool:

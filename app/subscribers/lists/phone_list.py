@@ -3,6 +3,7 @@
 import io
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import NamedTuple
@@ -124,12 +125,17 @@ def sort_phones(
     """Return whom a text may reach by the rows of a file, and what is wrong with other rows.
 
     Marketing leaves rows out that do not agree to it.  Of a number that comes twice the first value
-    counts.
+    counts, and a row that denies leaves out the others.
     """
     found, phones = SortedPhones(), list[str]()
+    denied = dict[str, tuple[str, Permission]]()
     for row in rows:
         if _is_left_out(row, marketing=marketing):
-            found.left_out[row.said_by, row.permission or Permission.LEFT] += 1
+            answer = row.said_by, row.permission or Permission.LEFT
+            found.left_out[answer] += 1
+            if answer[1] >= Permission.DENIED:
+                with suppress(ValueError):
+                    denied[reader.read(row.cell)] = answer
             continue
         try:
             phone = reader.read(row.cell)
@@ -141,8 +147,13 @@ def sort_phones(
             found.landlines.append(row)
         for name, value in row.values.items():
             found.parameters.setdefault(name, {}).setdefault(phone, value)
-    found.phones = remove_duplicates(phones)
-    found.duplicates = len(phones) - len(found.phones)
+    kept = [phone for phone in phones if phone not in denied] if denied else phones
+    found.left_out.update(denied[phone] for phone in phones if phone in denied)
+    for values in found.parameters.values():
+        for phone in denied:
+            values.pop(phone, None)
+    found.phones = remove_duplicates(kept)
+    found.duplicates = len(kept) - len(found.phones)
     return found
 
 

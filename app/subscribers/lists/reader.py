@@ -10,9 +10,9 @@ import csv
 import io
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from typing import NamedTuple
 
 from app.errors import BadInput
@@ -30,6 +30,17 @@ _FOREIGN = {
     b"PK\x03\x04": "a workbook or an archive",
     b"\xd0\xcf\x11\xe0": "a workbook",
     b"\x1f\x8b": "a compressed file",
+    b"PK\x05\x06": "an empty archive",
+    b"BZh": "a compressed file",
+    b"\xfd7zXZ": "a compressed file",
+    b"(\xb5/\xfd": "a compressed file",
+    b"7z\xbc\xaf": "an archive",
+    b"Rar!": "an archive",
+    b"\x89PNG": "a picture",
+    b"\xff\xd8\xff": "a picture",
+    b"GIF8": "a picture",
+    b"SQLite form": "a database",
+    b"PAR1": "a table in another format",
     b"%PDF": "a PDF",
     b"{\\rtf": "a text document",
     b"BEGIN:VCARD": "address cards",
@@ -39,13 +50,20 @@ _TOLD_DELIMITER = re.compile(r'"?sep=([^"\n])"?[ \t]*\n', re.IGNORECASE)
 _NO_TEXT = ' \t\n\u00a0;,|"'
 # A web page, such as that of a log-in, or JSON.
 _NO_TABLE = re.compile(r"\s*(?:<[!?/a-z]|\{\s*\"|\[\s*[\[{\"])", re.IGNORECASE)
-ENCODINGS = ("utf-8", "windows-1252")
+ENCODINGS = (
+    "utf-8", "windows-1252", "windows-1250", "windows-1251", "windows-1253", "windows-1254",
+    "windows-1255", "windows-1256", "windows-1257", "macintosh",
+)  # fmt: skip
 _HEAD_BYTES = 11
 # Lines by which the separator is chosen.
 _SAMPLE_LINES = 50
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 # Of two that are as frequent the first is taken: words hold more commas than other separators.
 _DELIMITERS = "\t;,|"
+# These divide cells only where they divide each of the first rows alike.
+_RARE_DELIMITERS = "^~:"
+# Rows below the first one in which its headers may be.
+_ROWS_BELOW = 10
 
 UNCLOSED = "A quote is opened and not closed, or not doubled within quotes."
 _TOO_MANY_CELLS = f"More than {_MAX_COLUMNS} cells."
@@ -92,16 +110,17 @@ def split_chunks(blocks: Iterable[bytes], encoding: str = "utf-8") -> Iterator[F
     head = b""
     while len(head) < _HEAD_BYTES and (block := next(blocks, None)) is not None:
         head += block
-    decoder = _choose_decoder(head, encoding)
+    decoder, name = _choose_decoder(head, encoding)
     line, text = 1, ""
     for block in chain((head,), blocks, (None,)):
+        if name in ENCODINGS[1:] and block and _is_utf_8(block):
+            raise UnusableFile(f"it is in utf-8 instead of {name}: leave out its encoding")
         try:
             text += decoder.decode(block or b"", final=block is None)
         except UnicodeDecodeError as e:
             line += text.count("\n") + bytes(e.object[: e.start]).count(b"\n")
             raise UnusableFile(
-                f"line {line} is not in {e.encoding}: save the file as CSV in UTF-8, or name its "
-                "encoding"
+                f"line {line} is not in {name}: save the file as CSV in UTF-8, or name its encoding"
             ) from e
         while len(text) >= CHUNK_CHARACTERS:
             end = text.rfind("\n", 0, CHUNK_CHARACTERS) + 1 or len(text)
@@ -121,19 +140,30 @@ def _make_chunk(first_line: int, text: str) -> FileChunk:
     return FileChunk(first_line, text)
 
 
-def _choose_decoder(head: bytes, encoding: str) -> io.IncrementalNewlineDecoder:
+def _is_utf_8(block: bytes) -> bool:
+    """Return True for other characters than ASCII in UTF-8, which no text in an old encoding is."""
+    if block.isascii():
+        return False
+    try:
+        return not codecs.getincrementaldecoder("utf-8")().decode(block).isascii()
+    except UnicodeDecodeError:
+        return False
+
+
+def _choose_decoder(head: bytes, encoding: str) -> tuple[io.IncrementalNewlineDecoder, str]:
+    """Return the decoder of a file that begins so, and the name of its encoding."""
     for start, what in _FOREIGN.items():
-        if head.startswith(start):
+        if head.upper().startswith(start.upper()):
             raise UnusableFile(f"this is {what}: save the sheet as CSV in UTF-8")
     if head.startswith(_UTF_16) and not head.startswith(codecs.BOM_UTF32_LE):
         encoding = "utf-16"
-    elif head.startswith(codecs.BOM_UTF8) or encoding == "utf-8":
-        encoding = "utf-8-sig"
+    elif head.startswith(codecs.BOM_UTF8):
+        encoding = "utf-8"
     if encoding != "utf-16" and b"\0" in head[:4]:
         raise UnusableFile("this is no text in UTF-8: save the file as CSV in UTF-8")
-    return io.IncrementalNewlineDecoder(
-        codecs.getincrementaldecoder(encoding)(errors="strict"), translate=True
-    )
+    codec = "utf-8-sig" if encoding == "utf-8" else encoding
+    decoder = codecs.getincrementaldecoder(codec)(errors="strict")
+    return io.IncrementalNewlineDecoder(decoder, translate=True), encoding
 
 
 class Row(NamedTuple):
@@ -236,12 +266,16 @@ class RowReader:
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """The first row of a file with the line it begins at, the delimiter, and the line after it."""
+    """The first row of a file with the line it begins at, the delimiter, and the line after it.
+
+    `below` are the first rows after it.
+    """
 
     headers: list[str]
     delimiter: str
     line: int
     first_line: int
+    below: Sequence[Row] = ()
 
 
 def read_heading(chunk: FileChunk) -> Heading:
@@ -270,7 +304,7 @@ def read_heading(chunk: FileChunk) -> Heading:
         raise UnusableFile(f"the headers in line {row.line} cannot be read: {row.error}")
     if "\0" in "".join(row.cells):
         raise UnusableFile("its headers hold a NUL character")
-    return Heading(row.cells, delimiter, row.line, rows.next_line)
+    return Heading(row.cells, delimiter, row.line, rows.next_line, list(islice(rows, _ROWS_BELOW)))
 
 
 def _find_text(lines: list[str], start: int) -> int:
@@ -291,7 +325,10 @@ def _guess_delimiter(lines: list[str]) -> str:
         if row.count('"') % 2 == 0:
             break
     outside = "".join(row.split('"')[::2])
-    used = [sign for sign in _DELIMITERS if sign in outside] or _DELIMITERS
+    used = [sign for sign in _DELIMITERS if sign in outside] or [
+        sign for sign in _RARE_DELIMITERS if sign in outside and _fit(lines, sign) == 1
+    ]
+    used = used or list(_DELIMITERS)
     return max(used, key=lambda sign: (_fit(lines, sign), outside.count(sign)))
 
 

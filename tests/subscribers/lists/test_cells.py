@@ -25,6 +25,7 @@ from app.subscribers.lists.cells import (
 )
 
 ANN = "+46701234567"
+THOUSANDS = "Thousands or decimals: write it without a sign, or with fewer decimals."
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 
@@ -74,6 +75,9 @@ def read_phone(cell, **options):
         "+46\u00a070\u00a0123\u00a045\u00a067",
         "+46 70\u2013123\u201145 67",
         "＋４６７０１２３４５６７",
+        "´0701234567",
+        f"={ANN}",
+        f'= "{ANN}"',
     ],
 )
 def test_a_number_is_read_however_it_is_written(cell):
@@ -108,6 +112,11 @@ def test_a_number_is_read_however_it_is_written(cell):
         ("+46001234567", NOT_IN_USE),
         ("+999123456789", NOT_IN_USE),
         ("0700", "Not a phone number of Sweden."),
+        ("00", "Not a phone number of 2 to 15 digits."),
+        ("+46701234567 / +46701234568", TWO_NUMBERS),
+        ("2026-11-30", "A date instead of a phone number."),
+        ("30.11.2026", "A date instead of a phone number."),
+        ("11/30/2026", "A date instead of a phone number."),
     ],
 )
 def test_what_is_no_number_is_refused_with_the_reason(cell, reason):
@@ -192,6 +201,11 @@ def test_texts_are_measured():
         (read_number, "007", "Not a number."),
         (read_number, "1e5", "Not a number."),
         (read_number, "9" * 16, "A number of more than 53 bits."),
+        (read_number, "0.125", 0.125),
+        (read_number, "1,000", THOUSANDS),
+        (read_number, "-12.500", THOUSANDS),
+        (read_boolean, "✓", True),
+        (read_boolean, "ЛОЖЬ", False),
         (read_tags, "VIP; Old  customers|new", ("vip", "old customers", "new")),
         (read_tags, "a,,b,A", ("a", "b")),
         (read_tags, ";".join(f"t{n}" for n in range(101)), "More than 100 tags."),

@@ -147,6 +147,18 @@ NOES = [
     ("Suostumus", "ei"),
     ("Souhlas", "ne"),
     ("SMS izni", "hayır"),
+    ("Would you like to receive texts?", "No thanks"),
+    ("I agree to receive SMS", "No"),
+    ("Mobile Messaging Consent", "declined"),
+    ("Text me offers", "✗"),
+    ("SMS newsletter", "FALSCH"),
+    ("Jag vill ha sms", "Nej tack"),
+    ("J'accepte de recevoir des SMS", "Non merci"),
+    ("SMS consent", "FAŁSZ"),
+    ("SMS consent", "❌"),
+    ("TCPA", "0.0"),
+    ("I agree", "no"),
+    ("SMS同意", "否"),
 ]
 
 
@@ -195,6 +207,13 @@ GONE = [
     ("Afmeldt", "2025-01-01"),
     ("Wypisany", "tak"),
     ("Markkinointikielto", "kyllä"),
+    ("Opted out", "✓"),
+    ("Unsubscribed", "✔️"),
+    ("Opt-out SMS", "PRAWDA"),
+    ("Do not call", "yes"),
+    ("Abbestellt am", "01.02.2025"),
+    ("SMS配信停止", "1"),
+    ("Excluded", "x"),
 ]
 
 
@@ -226,11 +245,81 @@ def test_whoever_the_file_says_has_left_does_not_become_a_subscriber(lists, head
         ("Opt-out link", "https://shop.example/u/1"),
         ("Email status", "unsubscribed"),
         ("Text", "hello"),
+        ("SMS plan", "no-limit"),
+        ("Would you like to receive texts?", "Yes please"),
+        ("Opted out", "☐"),
+        ("Opted out", "FAŁSZ"),
+        ("Do not call email", "no"),
     ],
 )
 def test_other_columns_say_nothing_of_texts(lists, header, cell):
     assert lists.read(f"phone,{header}\n{ANN},{cell}\n", **MARKETING) == ([ANN], [])
     assert lists.people()[ANN]["consented_at"]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        (f"{ANN},yes", f"{ANN},no"),
+        (f"{ANN},no", f"{ANN},yes"),
+        (f"{ANN},yes", "070 174 06 01,opted out"),
+    ],
+)
+def test_of_two_rows_of_a_person_the_no_counts(lists, rows):
+    file = "\n".join(["phone,SMS consent", *rows, f"{BO},yes", ""])
+
+    taken, reasons = lists.read(file, country="SE", **MARKETING)
+
+    assert (taken, sorted(line for line, _ in reasons)) == ([BO], [2, 3])
+
+
+def test_of_two_rows_of_a_person_the_no_takes_the_consent_of_a_purpose_without_it(lists):
+    file = f"phone,SMS consent\n{ANN},yes\n{ANN},no\n{BO},yes\n"
+
+    assert lists.read(file, consent=CONSENT) == ([ANN, BO], [])
+    assert lists.people()[ANN]["consented_at"] is None
+    assert lists.people()[BO]["consented_at"]
+
+
+@pytest.mark.parametrize(
+    ("file", "reason"),
+    [
+        (f"Export\n\nName,Phone\nAnn,{ANN}\n", "its headers seem to be in line 3"),
+        (f"{ANN},Ann\n{BO},Bo\n", "its first row is no row of headers"),
+        (f"- phone: {ANN}\n- phone: {BO}\n", "its first row is no row of headers"),
+        (f"INSERT INTO people (phone) VALUES ('{ANN}');\n", "no column is known"),
+        (f"phone,phone\n{ANN},{BO}\n", "two columns of phone numbers have one header"),
+        (f"Name,Phone 1,Phone 2\nAnn,{ANN},{BO}\n", "more than one column may hold"),
+    ],
+)
+def test_a_file_without_its_headers_on_top_is_refused_with_what_to_do(lists, file, reason):
+    answer = lists.put(file)
+
+    assert answer.status_code == 400
+    assert reason in answer.get_json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "header", "name"),
+    [
+        ("windows-1250", "Jméno", "Řehoř"),
+        ("windows-1251", "Имя", "Юлия"),
+        ("windows-1253", "Όνομα", "Ρέα"),
+        ("windows-1254", "vorname", "Şule"),
+        ("windows-1257", "vorname", "Ūla"),
+        ("macintosh", "prenom", "Zoë"),
+    ],
+)
+def test_files_of_old_programs_are_read_in_the_encoding_that_is_named(
+    lists, encoding, header, name
+):
+    file = f"phone;{header}\n{ANN};{name}\n"
+
+    assert lists.read(file.encode(encoding), encoding=encoding) == ([ANN], [])
+    assert lists.people()[ANN]["first_name"] == name
+    wrong = lists.put(file, encoding=encoding)
+    assert wrong.status_code == 400
+    assert f"it is in utf-8 instead of {encoding}" in wrong.get_json()["error"]
 
 
 def test_unseen_characters_around_a_number_are_taken_away(lists):
@@ -259,6 +348,8 @@ def test_unseen_characters_around_a_number_are_taken_away(lists):
         ("Sun Mar 01 2026 08:30:00 GMT+0100 (CET)", "2026-03-01T07:30:00+00:00"),
         ('"March 1, 2026 12:30 AM"', "2026-03-01T00:30:00+00:00"),
         ("1-Mar-2026", "2026-03-01T00:00:00+00:00"),
+        ("2026-03-01\u202f8:30 PM", "2026-03-01T20:30:00+00:00"),
+        ("２０２６-０３-０１", "2026-03-01T00:00:00+00:00"),
         ("2026-03-01 08:30:00 CET", None),
         ("2026-03-01 08:30:00 (CET)", None),
         ("2026-03-01 13:30 PM", None),
@@ -284,7 +375,7 @@ def test_times_are_read_as_databases_write_them_and_digits_alone_are_none(lists,
         assert lists.people()[ANN]["consented_at"] == at
 
 
-@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|", "^", "~", ":"])
 def test_columns_may_be_divided_by_bars_too(lists, delimiter):
     file = f"phone{delimiter}name\n{ANN}{delimiter}Ann\n{BO}{delimiter}Bo\n"
 
@@ -303,6 +394,11 @@ def test_columns_may_be_divided_by_bars_too(lists, delimiter):
         b"%PDF-1.7 phone\n",
         b"\x1f\x8b\x08 phone",
         "BEGIN:VCARD\nTEL:+46701740601\n",
+        "begin:vcard\ntel;phone:+46701740601\n",
+        b"BZh91AY phone\n",
+        b"7z\xbc\xaf\x27\x1c phone\n",
+        b"\x89PNG\r\n\x1a\n phone",
+        b"SQLite format 3\0 phone",
     ],
 )
 def test_what_is_no_list_is_refused_as_that(lists, file):
@@ -435,6 +531,9 @@ def test_a_list_of_opt_outs_may_name_its_encoding(lists):
         ("Согласие на рассылку", "да", "нет"),
         ("Отписан", "нет", "да"),
         ("退订", "否", "是"),
+        ("Opted out", "FAŁSZ", "PRAWDA"),
+        ("Opted out", "EPÄTOSI", "TOSI"),
+        ("Opted out", "☐", "✓"),
         ("수신거부", "아니오", "예"),
     ],
 )
