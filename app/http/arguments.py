@@ -34,9 +34,11 @@ class ArgumentsParser(FlaskParser):
         """Parse the body, and set `g.body_hashes` for an Idempotency-Key.
 
         Returns {} for an empty body if the schema sets `body_required = False`; `json_bounds` of
-        the schema bound the body.  Raises UnsupportedBody, BadInput, Overloaded, or
+        the schema bound the body.  A query string is refused: no route takes both, and an option
+        in it would be ignored.  Raises UnsupportedBody, BadInput, Overloaded, or
         RequestEntityTooLarge.
         """
+        _require_no_query(req)
         if not getattr(schema, "body_required", True) and _has_no_body(req):
             _keep_hashes(req, b"", {})
             return {}
@@ -128,6 +130,12 @@ def _hash_body(req: Request, raw: bytes, body: dict[str, Any]) -> tuple[bytes, b
         return exact, exact
     meant = json.dumps(body, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
     return sha256(path + meant.encode()).digest(), exact
+
+
+def _require_no_query(req: Request) -> None:
+    if req.args:
+        errors = {name: ["Not read from the URL: put it in the body."] for name in req.args}
+        raise reject_fields(ValidationError(errors))
 
 
 def _has_no_body(req: Request) -> bool:

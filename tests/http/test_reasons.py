@@ -205,3 +205,15 @@ def test_a_query_string_is_refused_in_plain_words_too(service):
 
     assert wrong["fields"]["stauts"] == ["Unknown field: did you mean status?"]
     assert wrong["fields"]["limit"] == ["Not a whole number such as 5, without quotes."]
+
+
+def test_an_option_in_the_url_of_a_call_with_a_body_is_not_ignored(service, sandbox):
+    body = {"recipients": [ANN], "message": "Hi"}
+
+    answer = service.test_client().post("/api/broadcast?dry_run=1", json=body, headers=AUTH)
+
+    assert answer.status_code == 400
+    assert answer.get_json()["fields"] == {
+        "dry_run": ["Not read from the URL: put it in the body."]
+    }
+    assert sandbox.posts() == 0

@@ -23,7 +23,7 @@ PLACEHOLDER = re.compile(r"\$\{([A-Za-z0-9._-]{1,16})\}")
 # Placeholders as other programs write them; each quantifier is bounded.
 _FOREIGN_PLACEHOLDER = re.compile(
     r"""
-    (?<!\$) \{{1,3} [#/^&]? \s{0,3} [^\W\d] [\w\ .|:'"-]{0,40} \}{1,3}  # {name}, {{ name }}
+    (?<!\$) \{{1,3} [#/^&!]? \s{0,3} [^\W\d] [\w\ .|:'"-]{0,40} \}{1,3}  # {name}, {{ name }}
     | (?<!\$) \{ \d{0,2} \}                      # {}, {0}
     | \{ \$ \w{1,30} \} | \$ \( \w{1,30} \)       # {$name}, $(name)
     | \$ [a-z_] [a-z_] \w{0,30}                  # $name
@@ -32,6 +32,14 @@ _FOREIGN_PLACEHOLDER = re.compile(
     | \*\| [^\W\d] [\w:]{0,30} \|\*              # *|NAME|*
     | \[\[ [^\W\d] [\w\ ]{0,30} \]\]             # [[name]]
     | <{1,2} [^\W\d] [\w\ .]{0,30} >{1,2}        # <name>, <<name>>
+    | \{% [^%\n]{1,60} %\} | <% [^%\n]{1,60} %>   # {% if a %}, <%= name %>
+    | (?<!\d) %[sd] (?!\w) | %\d\$[sd]                    # %s, %1$s
+    | % [a-z]{1,20} \. [a-z_]{1,20} %             # %recipient.name%
+    | \#\# \w{1,30} \#\# | (?<!\w)__ [a-z]{1,30} __(?!\w)   # ##name##, __name__
+    | (?<!\$) \{\{ \s? [a-z_.]{2,30} (?![\w.}\ |:])    # {{name
+    | (?<![\w{.]) [a-z_.]{2,30} \}\}               # name}}
+    | \[ (?i: (?:first|last|full|customer|your)? [ _]? (?:name|firstname|lastname) ) \]  # [Name]
+    | \$ (?: FIRST_?NAME | LAST_?NAME | NAME | FNAME | LNAME ) (?!\w)                   # $NAME
     """,
     re.VERBOSE,
 )

@@ -113,8 +113,8 @@ def _find_kind(header: str) -> _Kind | None:
         return _Kind.AGREED
     if is_ours and not rest:
         return _Kind.STATUS
-    asks = _ASKS.search(header) or not words.isdisjoint(_HEADERS["agreed"])
-    return _Kind.ASKED if asks else _Kind.ANY
+    asks = _ASKS.search(header) and words.isdisjoint(_HEADERS["counts"])
+    return _Kind.ASKED if asks or not words.isdisjoint(_HEADERS["agreed"]) else _Kind.ANY
 
 
 def _remove(header: str, *names: str) -> str:

@@ -39,6 +39,12 @@ def quote(caller, *recipients, message="Hello", **more):
         ("Hi [[name]] <name> <<name>>", "[[name]], <name>, <<name>>"),
         ("Hi $name {$name} $(name)", "$name, {$name}, $(name)"),
         ("Hi %(name)s", "%(name)s"),
+        ("Hi %s, %1$s", "%s, %1$s"),
+        ("Hi <%= name %>{% if a %}", "<%= name %>, {% if a %}"),
+        ("Hi __name__ ##name##", "__name__, ##name##"),
+        ("Hi [First Name] [NAME] $FIRSTNAME", "[First Name], [NAME], $FIRSTNAME"),
+        ("Hi {!Contact.Name} %recipient.name%", "{!Contact.Name}, %recipient.name%"),
+        ("Hi {{name, hi name}}", "{{name, name}}"),
     ],
 )
 def test_a_placeholder_of_another_program_is_warned_of(caller, text, shown):
@@ -50,7 +56,16 @@ def test_a_placeholder_of_another_program_is_warned_of(caller, text, shown):
 
 @pytest.mark.parametrize(
     "text",
-    ["Hi ${name}", "I <3 you", "100% of 50%", "$5 or $CAD 7", "a {b, c} d", "« Bonjour » [Acme]"],
+    [
+        "Hi ${name}",
+        "I <3 you",
+        "100% of 50%",
+        "$5 or $CAD 7",
+        "a {b, c} d",
+        "« Bonjour » [Acme]",
+        "50%sale",
+        "a 5%d",
+    ],
 )
 def test_what_looks_a_little_like_a_placeholder_is_not_warned_of(caller, text):
     assert quote(caller, message=text, parameters=VALUES) == []

@@ -246,6 +246,8 @@ def test_whoever_the_file_says_has_left_does_not_become_a_subscriber(lists, head
         ("Email status", "unsubscribed"),
         ("Text", "hello"),
         ("SMS plan", "no-limit"),
+        ("SMS sent", "0"),
+        ("Total messages", "0"),
         ("Would you like to receive texts?", "Yes please"),
         ("Opted out", "☐"),
         ("Opted out", "FAŁSZ"),
