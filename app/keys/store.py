@@ -135,6 +135,11 @@ def revoke_key(db: Database, clock: Clock, key_id: int, *, actor: str) -> KeyRow
     return row
 
 
+def revoke_all_keys(tx: Connection, now: datetime) -> None:
+    """End all keys, as after a restore that may have brought back keys that had been revoked."""
+    tx.execute(update(_KEYS).where(_KEYS.c.revoked_at.is_(None)).values(revoked_at=now))
+
+
 def list_keys(db: Database) -> list[KeyRow]:
     """List all keys by client, those that ended, too."""
     query = select(_KEYS).order_by(_KEYS.c.client, _KEYS.c.id)

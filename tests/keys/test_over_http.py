@@ -132,6 +132,42 @@ def test_a_key_is_bound_to_its_addresses(service, make):
     assert _is_refused(answer, "This key may not be used from this address.")
 
 
+def test_behind_a_proxy_a_key_is_bound_to_the_address_that_the_proxy_saw(make_service):
+    service, exposed = make_service(TRUSTED_PROXIES="1"), make_service()
+    for app in (service, exposed):
+        ctx = app.extensions["clarion"]
+        options = KeyOptions(DEFAULT_SCOPES, networks=("192.0.2.0/24",))
+        _, key = create_key(ctx.db, ctx.clock, "shop", options, actor="tests")
+
+        def ask(app, forwarded, key=key):
+            headers = {"X-API-Key": key} | ({"X-Forwarded-For": forwarded} if forwarded else {})
+            return app.test_client().get("/api/broadcasts", headers=headers).status_code
+
+        seen = [ask(app, each) for each in ("192.0.2.7", "192.0.2.7, 203.0.113.5", None)]
+        # Without a trusted proxy the header is the client's own word.
+        assert seen == ([200, 403, 403] if app is service else [403, 403, 403])
+
+
+def test_a_revoked_key_is_refused_within_five_seconds_by_every_process(
+    make_service, either_database, sandbox
+):
+    services = [make_service(DATABASE_URL=either_database) for _ in range(2)]
+    clock = ManualClock()
+    for each in services:
+        each.extensions["clarion"] = replace(each.extensions["clarion"], clock=clock)
+    db = services[0].extensions["clarion"].db
+    row, key = create_key(db, clock, "shop", KeyOptions(DEFAULT_SCOPES), actor="tests")
+    callers = [Caller(each, key) for each in services]
+    assert [caller.get("/api/broadcasts").status_code for caller in callers] == [200, 200]
+
+    revoke_key(db, clock, row.id, actor="tests")
+    clock.advance(5)
+
+    assert [caller.get("/api/broadcasts").status_code for caller in callers] == [403, 403]
+    assert [caller.send(PHONE).status_code for caller in callers] == [403, 403]
+    assert sandbox.posts() == 0
+
+
 def test_the_last_use_is_noted_to_the_minute(service, db, clock, make):
     _, key = make()
     caller = Caller(service, key)

@@ -14,6 +14,7 @@ from app.cli.command import (
     print_table,
     verified_context,
 )
+from app.cli.operate.keys import tell_restored_keys
 from app.config import BackupSettings
 from app.operate.backups.create import create_backup
 from app.operate.backups.manifest import Manifest, list_backups
@@ -70,7 +71,8 @@ def list_all(folder: Path | None) -> None:
 @backup.command("restore")
 @click.argument("path", type=EXISTING_FILE)
 @click.option("--skip-inbounds", is_flag=True, help="Do not wait for Sinch's list of texts to us.")
-def restore(path: Path, skip_inbounds: bool) -> None:
+@click.option("--revoke-keys", is_flag=True, help="End all keys: some may have been revoked since.")
+def restore(path: Path, skip_inbounds: bool, revoke_keys: bool) -> None:
     """Bring a backup back as the database.
 
     It is that of DATABASE_URL, and then in restore mode.
@@ -82,12 +84,17 @@ def restore(path: Path, skip_inbounds: bool) -> None:
     from app.operate.backups.restore import restore_backup  # noqa: PLC0415 (slow to import)
 
     unknown = restore_backup(
-        current_context(), path, actor=name_operator(), inbounds=not skip_inbounds
+        current_context(),
+        path,
+        actor=name_operator(),
+        inbounds=not skip_inbounds,
+        revoke_keys=revoke_keys,
     )
     click.echo(
         f"Restored, in restore mode: {count_of(unknown, 'batch')} may have been sent since; Sinch "
         "is asked about each once the service runs."
     )
+    tell_restored_keys()
 
 
 def _read_settings() -> BackupSettings:

@@ -4,6 +4,7 @@ import click
 from flask import current_app
 
 from app.cli.command import ServiceGroup, count_of, current_context, name_operator
+from app.cli.operate.keys import tell_restored_keys
 from app.config import BackupSettings
 from app.db.schema import adopt_database, verify_database
 from app.operate.backups.create import create_backup
@@ -72,7 +73,8 @@ def adopt() -> None:
 
 @db.command("restored")
 @click.option("--skip-inbounds", is_flag=True, help="Do not wait for Sinch's list of texts to us.")
-def restored(skip_inbounds: bool) -> None:
+@click.option("--revoke-keys", is_flag=True, help="End all keys: some may have been revoked since.")
+def restored(skip_inbounds: bool, revoke_keys: bool) -> None:
     """Enter restore mode: the database came back from a backup.
 
     Run this before anything else is started on the database.  Batches that had not ended at the
@@ -83,7 +85,10 @@ def restored(skip_inbounds: bool) -> None:
     """
     ctx = current_context()
     verify_database(ctx.db, instance_id=ctx.instance_id, may_be_backup=True)
-    unknown = mark_restored(ctx, actor=name_operator(), inbounds=not skip_inbounds)
+    unknown = mark_restored(
+        ctx, actor=name_operator(), inbounds=not skip_inbounds, revoke_keys=revoke_keys
+    )
     click.echo(
         f"Restore mode: {count_of(unknown, 'batch')} may have been sent; Sinch is asked about each."
     )
+    tell_restored_keys()

@@ -4,7 +4,14 @@ from datetime import datetime, timedelta
 
 import click
 
-from app.cli.command import TIME, ServiceGroup, name_operator, print_table, verified_context
+from app.cli.command import (
+    TIME,
+    ServiceGroup,
+    current_context,
+    name_operator,
+    print_table,
+    verified_context,
+)
 from app.config.scopes import DEFAULT_SCOPES, TEST_SCOPES, KeyScope, read_scopes
 from app.keys.store import KeyOptions, KeyRow, create_key, list_keys, revoke_key, rotate_key
 
@@ -93,6 +100,20 @@ def list_them() -> None:
         for row in list_keys(ctx.db)
     )
     print_table(headers, rows, empty=empty)
+
+
+def tell_restored_keys() -> None:
+    """Say which keys of a database that came back can be used, if any."""
+    ctx = current_context()
+    keys = [
+        f"{row.id} of {row.client}" for row in list_keys(ctx.db) if not row.has_ended(ctx.now())
+    ]
+    if keys:
+        click.echo(
+            "These keys work again, even if they were revoked since the backup: "
+            f"{', '.join(keys)}. End each that was with flask keys revoke ID. Keys that were made "
+            "since do not work."
+        )
 
 
 def _read_scopes(value: str | None, *, is_test: bool) -> frozenset[KeyScope]:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,21 +23,29 @@ from app.subscribers.suppressions.respell import respell_suppressions
 _BESIDE = ("", "-wal", "-shm", "-journal")
 
 
-def restore_backup(ctx: Context, path: Path, *, actor: str, inbounds: bool = True) -> int:
-    """Bring a backup back, migrate it, and enter restore mode.
+def restore_backup(
+    ctx: Context, path: Path, *, actor: str, inbounds: bool = True, revoke_keys: bool = False
+) -> int:
+    """Bring a backup back, migrate it, and enter restore mode: see mark_restored.
 
     Returns the number of batches that may have been sent since.  Raises BackupFailed if the backup
     is damaged or not ours, or if there is a database already.
     """
     manifest = verify_backup(path)
     _require_fit(ctx, manifest)
+
+    def enter(ctx: Context) -> int:
+        upgrade_database(ctx.db, instance_id=ctx.instance_id)
+        respell_suppressions(ctx.subscriber_context)
+        return mark_restored(ctx, actor=actor, inbounds=inbounds, revoke_keys=revoke_keys)
+
     if ctx.db.is_sqlite:
-        return _restore_sqlite(ctx, path, actor=actor, inbounds=inbounds)
+        return _restore_sqlite(ctx, path, enter)
     restore_postgres(ctx.db, path)
     with ctx.db.write() as tx:
         # As a copy of SQLite is marked: nothing is sent if the rest fails.
         set_metadata(tx, BACKUP_OF, manifest.made_at.isoformat())
-    return _enter(ctx, actor=actor, inbounds=inbounds)
+    return enter(ctx)
 
 
 def _require_fit(ctx: Context, manifest: Manifest) -> None:
@@ -51,8 +60,8 @@ def _require_fit(ctx: Context, manifest: Manifest) -> None:
         )
 
 
-def _restore_sqlite(ctx: Context, path: Path, *, actor: str, inbounds: bool) -> int:
-    """Prepare the database beside its place; it gets its name when all is done."""
+def _restore_sqlite(ctx: Context, path: Path, enter: Callable[[Context], int]) -> int:
+    """Prepare the database beside its place, and `enter` there; it gets its name after that."""
     target = Path(ctx.db.engine.url.database or "")
     for suffix in _BESIDE:
         if (left := Path(f"{target}{suffix}")).exists():
@@ -63,7 +72,7 @@ def _restore_sqlite(ctx: Context, path: Path, *, actor: str, inbounds: bool) -> 
         part.chmod(0o600)
         db = Database(f"sqlite:///{part}", pool_size=1)
         try:
-            in_doubt = _enter(replace(ctx, db=db), actor=actor, inbounds=inbounds)
+            in_doubt = enter(replace(ctx, db=db))
         finally:
             db.close()
         if os.path.exists(f"{part}-wal"):
@@ -78,9 +87,3 @@ def _restore_sqlite(ctx: Context, path: Path, *, actor: str, inbounds: bool) -> 
             with contextlib.suppress(OSError):
                 os.unlink(f"{part}{suffix}")
     return in_doubt
-
-
-def _enter(ctx: Context, *, actor: str, inbounds: bool) -> int:
-    upgrade_database(ctx.db, instance_id=ctx.instance_id)
-    respell_suppressions(ctx.subscriber_context)
-    return mark_restored(ctx, actor=actor, inbounds=inbounds)

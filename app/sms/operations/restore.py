@@ -12,6 +12,7 @@ from app.accounts.users import end_all_access
 from app.db.audit import write_audit
 from app.db.facts import delete_metadata
 from app.db.schema import BACKUP_OF
+from app.keys.store import revoke_all_keys
 from app.sms.audience.plan import find_unplanned, plan_broadcast
 from app.sms.context import Context
 from app.sms.inbound.receive import (
@@ -30,10 +31,13 @@ _IN_DOUBT = (_S.PENDING, _S.SENDING, _S.HELD)
 _NOT_ABSENT = {"not_found_count": 0, "absent_at": None, "absent_before_at": None}
 
 
-def mark_restored(ctx: Context, *, actor: str, inbounds: bool = True) -> int:
+def mark_restored(
+    ctx: Context, *, actor: str, inbounds: bool = True, revoke_keys: bool = False
+) -> int:
     """Enter restore mode.  Returns the number of batches in doubt.
 
-    If `inbounds` is False, restore mode does not wait for the inbounds since the backup.  Audiences
+    If `inbounds` is False, restore mode does not wait for the inbounds since the backup.
+    `revoke_keys` ends all keys of the database: some may have been revoked since.  Audiences
     without batches get theirs now: they may have been sent, too.
     """
     now = ctx.now()
@@ -51,13 +55,19 @@ def mark_restored(ctx: Context, *, actor: str, inbounds: bool = True) -> int:
         unresolved = update(Batch).where(Batch.state.in_((_S.UNKNOWN, _S.NEEDS_ATTENTION)))
         tx.execute(unresolved.values(next_reconcile_at=now, reconcile_attempts=0, **_NOT_ABSENT))
         end_all_access(tx)
+        if revoke_keys:
+            revoke_all_keys(tx, now)
         write_audit(
             tx,
             now=now,
             actor=actor,
             action=RESTORED,
             subject=RESTORED_SUBJECT,
-            facts={"inbounds": inbounds, "last_broadcast_id": last_broadcast_id},
+            facts={
+                "inbounds": inbounds,
+                "last_broadcast_id": last_broadcast_id,
+                **({"keys": "revoked"} if revoke_keys else {}),
+            },
         )
     for broadcast_id in find_unplanned(ctx):
         while plan_broadcast(ctx, broadcast_id):

@@ -4,7 +4,9 @@ import shutil
 
 import pytest
 
+from app.config.scopes import DEFAULT_SCOPES
 from app.db.schema import WrongDatabase
+from app.keys.store import KeyOptions, create_key, list_keys, revoke_key
 from app.operate.backups.create import create_backup
 from app.operate.backups.manifest import list_backups
 from tests.factories import INSTANCE, many_numbers
@@ -78,6 +80,29 @@ def test_a_backup_put_in_place_by_hand_is_noticed(run, machine, folder, tmp_path
     assert refused.exit_code == 1
     assert "the database is a backup of " in refused.output
     assert (restored.exit_code, listed.exit_code) == (0, 0)
+
+
+@pytest.mark.parametrize("options", [[], ["--revoke-keys"]])
+def test_keys_that_were_revoked_since_a_backup_are_named_or_end_again(
+    run, either_machine, empty_url, make_machine, folder, options
+):
+    ctx = either_machine.ctx
+    made = [
+        create_key(ctx.db, ctx.clock, client, KeyOptions(DEFAULT_SCOPES), actor="tests")[0]
+        for client in ("shop", "crm", "crm")
+    ]
+    revoke_key(ctx.db, ctx.clock, made[2].id, actor="tests")
+    path, _ = create_backup(ctx, folder)
+    revoke_key(ctx.db, ctx.clock, made[0].id, actor="tests")
+
+    restored = run(empty_url, "backup", "restore", str(path), *options)
+
+    words = (
+        "These keys work again, even if they were revoked since the backup: 2 of crm, 1 of shop."
+    )
+    assert (words in restored.output) == (not options)
+    live = [key.id for key in list_keys(make_machine(empty_url).ctx.db) if not key.revoked_at]
+    assert live == ([] if options else [2, 1])
 
 
 def test_a_backup_of_an_earlier_version_is_migrated(request, run, tmp_path, folder):
