@@ -270,6 +270,7 @@ def _describe_frame() -> dict[str, Any]:
             "inbounds": ctx.rules.inbounds_kept_days,
         },
         "now": ctx.now(),
+        "zone": str(words.find_zone()),
     }
 
 

@@ -1,12 +1,53 @@
-"""Numbers, times and names as pages show them; some functions are filters of the templates."""
+"""Numbers, times and names as pages show them; some functions are filters of the templates.
 
-from datetime import date, datetime, timedelta
+Times of the database are in UTC.  Pages show them in the zone of DEFAULT_TIME_ZONE, which their
+footer names.
+"""
+
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from flask import current_app, has_app_context
 
 from app.config.keys import OWN_CLIENT, PEOPLE_CLIENT
+from app.sms.context import Context
 
-FILTERS = ("count", "people", "texts", "share", "clock_time", "clock_seconds", "day_name")
+FILTERS = (
+    "count",
+    "people",
+    "texts",
+    "share",
+    "localize",
+    "clock_time",
+    "clock_minutes",
+    "clock_seconds",
+    "day_of",
+    "day_name",
+    "whole_day",
+)
 
 _DAY = "%a %-d %b"
+
+
+def find_zone() -> ZoneInfo:
+    """Return the time zone in which pages take and show times; UTC outside of a service."""
+    if not has_app_context():
+        return ZoneInfo("UTC")
+    ctx: Context = current_app.extensions["clarion"]
+    return ZoneInfo(ctx.subscriber_rules.default_zone)
+
+
+def localize(at: datetime) -> datetime:
+    """Return a time of the database in the zone of the pages; one of another zone stays.
+
+    The result is for showing: a difference of two such times ignores a change of the clock.
+    """
+    return at.astimezone(find_zone()) if at.tzinfo is UTC else at
+
+
+def day_of(at: datetime) -> date:
+    """Return the day of a time in the zone of the pages."""
+    return localize(at).date()
 
 
 def count(number: int) -> str:
@@ -61,6 +102,7 @@ def clock_time(at: datetime, now: datetime) -> str:
     >>> clock_time(datetime(2027, 1, 5, 9, tzinfo=UTC), now)
     'Tue 5 Jan 2027, 09:00'
     """
+    at, now = localize(at), localize(now)
     if at.date() == now.date():
         return f"{at:%H:%M}"
     year = "" if at.year == now.year else f" {at.year}"
@@ -74,6 +116,7 @@ def day_name(day: date, now: datetime) -> str:
     >>> [day_name(date(2026, 12, day), now) for day in (4, 3, 1)], day_name(date(2025, 1, 5), now)
     (['Today', 'Yesterday', 'Tue 1 Dec'], 'Sun 5 Jan 2025')
     """
+    now = localize(now)
     ago = (now.date() - day).days
     if ago in (0, 1):
         return "Yesterday" if ago else "Today"
@@ -82,7 +125,22 @@ def day_name(day: date, now: datetime) -> str:
 
 def clock_seconds(at: datetime) -> str:
     """Return the time of day to the second."""
-    return f"{at:%H:%M:%S}"
+    return f"{localize(at):%H:%M:%S}"
+
+
+def clock_minutes(at: datetime) -> str:
+    """Return the time of day."""
+    return f"{localize(at):%H:%M}"
+
+
+def whole_day(at: datetime) -> str:
+    """Return the day of a time with its month and year in words.
+
+    >>> from datetime import UTC
+    >>> whole_day(datetime(2027, 3, 3, 9, tzinfo=UTC))
+    '3 March 2027'
+    """
+    return f"{localize(at):%-d %B %Y}"
 
 
 def say_ahead(duration: timedelta) -> str:

@@ -1,11 +1,15 @@
 """What every page has: why nothing is sent, and what its words mean."""
 
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
 import pytest
 
 from app.accounts.roles import ROLE_SENTENCES, Role
 from app.sms.lifecycle import gates
 from app.web.broadcasts.accounting import LINES
 from tests.background import context_of
+from tests.callers import Caller, id_of
 from tests.web.visitor import read_text, visit
 
 
@@ -43,3 +47,34 @@ def test_every_page_leads_to_what_its_words_mean(viewer):
     for sentence in ROLE_SENTENCES.values():
         assert sentence in text
     assert "Opted out A person wants no marketing" in text
+
+
+def test_times_are_in_the_zone_that_the_footer_names(make_service, sandbox):
+    service = make_service(DEFAULT_TIME_ZONE="Asia/Tokyo", DEFAULT_COUNTRY="SE")
+    viewer, caller = visit(service, Role.OPERATOR), Caller(service)
+    later = id_of(caller.send("+46701234567", send_at="2099-03-04T16:30:00+00:00"))
+    person = caller.post("/api/subscribers", {"phone": "+46701234567", "first_name": "Ann"})
+    subscribed_at = datetime.fromisoformat(person.get_json()["subscribed_at"])
+
+    pages = [read_text(viewer.get(path)) for path in (f"/broadcasts/{later}", "/overview")]
+    list_of_people = read_text(viewer.get("/people"))
+
+    for page in pages:
+        assert "Thu 5 Mar 2099, 01:30" in page
+        assert "Times are in Asia/Tokyo unless another zone is beside them." in page
+    assert f"{subscribed_at.astimezone(ZoneInfo('Asia/Tokyo')):%H:%M}" in list_of_people
+
+
+def test_the_footer_of_a_broadcast_says_until_when_its_text_is_kept(service, viewer, caller):
+    usual = "Texts and numbers are kept for 30 days after all is reported"
+    broadcast = id_of(caller.send("+46701234567", send_at="2099-03-04T16:30:00+00:00"))
+    page = f"/broadcasts/{broadcast}"
+    assert usual in read_text(viewer.get(page))
+    caller.act("cancel", broadcast)
+
+    until = datetime.fromisoformat(caller.show(broadcast)["kept_until"])
+
+    said = f"Its texts and numbers are kept until {until:%-d %B %Y}; the counts stay."
+    assert said in read_text(viewer.get(page))
+    assert said in read_text(viewer.get(f"{page}/live?state=other"))
+    assert usual in read_text(viewer.get("/people"))

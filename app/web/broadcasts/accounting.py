@@ -163,7 +163,7 @@ def _explain_waiting(view: BroadcastView) -> list[AccountingLine]:
         reason = ExclusionReason(group["reason"])
         if reason.defers:
             until = datetime.fromisoformat(group["until"]) if group["until"] else None
-            end = f" until {clock_time(until, view.seen_at)} UTC" if until else ""
+            end = f" until {clock_time(until, view.seen_at)}" if until else ""
             sentence, figure = f"{_WAITS[reason]}{end}.", group["recipients"]
             lines.append(AccountingLine(sentence, figure, (_M.PENDING,), exclusion_reason=reason))
     return lines

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 
 from app.sms.analytics.delivery import CurvePoint
-from app.web.words import say_duration, share
+from app.web.words import clock_seconds, day_of, localize, say_duration, share
 
 _CUT_ABOVE = 1 / 5
 _LEAST_CUT = timedelta(minutes=1)
@@ -136,11 +136,14 @@ def lay_out_curve(
     curve.ticks = _list_ticks(axis)
     if delivered is not None:
         x = axis.place(shown[-1].at)
-        label = f"now, {now:{_choose_format(axis)}}"
+        label = f"now, {localize(now):{_choose_format(axis)}}"
         curve.now = Tick(x, label, "start" if x < 60 else "end")
     elif total:
         curve.marks = [
-            {"label": label, "figure": f"{_find_share(points, part):{_choose_format(axis)}}"}
+            {
+                "label": label,
+                "figure": f"{localize(_find_share(points, part)):{_choose_format(axis)}}",
+            }
             for label, part in _MARKS.items()
         ]
     curve.rows = [
@@ -155,8 +158,8 @@ def lay_out_curve(
 
 
 def _say_time(at: datetime, now: datetime) -> str:
-    day = "" if at.date() == now.date() else f"{at:%a %-d %b}, "
-    return f"{day}{at:%H:%M:%S}"
+    day = "" if day_of(at) == day_of(now) else f"{localize(at):%a %-d %b}, "
+    return f"{day}{clock_seconds(at)}"
 
 
 def _leave_out_tail(points: list[CurvePoint]) -> list[CurvePoint]:
@@ -210,16 +213,22 @@ def _locate(axis: _Axis, point: CurvePoint, top: int) -> str:
 def _choose_format(axis: _Axis) -> str:
     if axis.end - axis.start < timedelta(minutes=10):
         return "%H:%M:%S"
-    return "%H:%M" if axis.end.date() == axis.start.date() else "%a %H:%M"
+    return "%H:%M" if day_of(axis.end) == day_of(axis.start) else "%a %H:%M"
 
 
 def _list_ticks(axis: _Axis) -> list[Tick]:
     """Return the labels of start, end and gaps, as far as they do not cover each other."""
     how = _choose_format(axis)
-    wanted = [Tick(0, f"{axis.start:{how}}", "start"), Tick(100, f"{axis.end:{how}}", "end")]
+    wanted = [
+        Tick(0, f"{localize(axis.start):{how}}", "start"),
+        Tick(100, f"{localize(axis.end):{how}}", "end"),
+    ]
     for since, until in axis.gaps:
         x = axis.place(since)
-        wanted += [Tick(x, f"{since:{how}}", "end"), Tick(x + _BAND, f"{until:{how}}", "start")]
+        wanted += [
+            Tick(x, f"{localize(since):{how}}", "end"),
+            Tick(x + _BAND, f"{localize(until):{how}}", "start"),
+        ]
     ticks = list[Tick]()
     for tick in wanted:
         if all(_are_apart(tick, other) for other in ticks):

@@ -10,7 +10,7 @@ from app.sms.broadcasts.views import BroadcastView
 from app.sms.drafts.store import make_title
 from app.sms.models.states import ACTIVE, FINAL, BroadcastStatus
 from app.web.broadcasts.accounting import Accounting
-from app.web.words import clock_time, people, say_duration, share
+from app.web.words import clock_time, day_of, people, say_duration, share
 
 _B = BroadcastStatus
 _PLACES = (
@@ -104,7 +104,7 @@ def _say_when(at: datetime | None, now: datetime) -> str:
     """Return a time as the end of a sentence: at a time of today, else on a day; "" for no time."""
     if at is None:
         return ""
-    return f" {'at' if at.date() == now.date() else 'on'} {clock_time(at, now)}"
+    return f" {'at' if day_of(at) == day_of(now) else 'on'} {clock_time(at, now)}"
 
 
 def is_moving(view: BroadcastView) -> bool:
@@ -187,7 +187,7 @@ def say_verdict(view: BroadcastView, accounting: Accounting) -> tuple[str, str]:
             start = clock_time(view.row.send_at, view.seen_at)
             ahead = say_duration(view.row.send_at - view.seen_at)
             audience = say_audience(view, accounting)
-            return "", f"Nothing is sent before {start} UTC, in {ahead}: {audience}."
+            return "", f"Nothing is sent before {start}, in {ahead}: {audience}."
         case _B.PAUSED | _B.HALTED | _B.MISSED_START:
             were = f"{handed:,} of {people(asked_for)} were handed to Sinch"
             return "", f"{were}; no more is for now."

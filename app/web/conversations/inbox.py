@@ -47,7 +47,7 @@ from app.web.guard import (
 )
 from app.web.polling import slow_down
 from app.web.subscribers.wording import show_name, show_number, show_text
-from app.web.words import clock_time
+from app.web.words import clock_time, day_of
 
 blueprint = make_page_blueprint("inbox")
 
@@ -337,7 +337,7 @@ def _group_by_day(
 ) -> list[dict[str, Any]]:
     days: list[dict[str, Any]] = []
     for text in texts:
-        if not days or days[-1]["day"] != text.at.date():
-            days.append({"day": text.at.date(), "texts": []})
+        if not days or days[-1]["day"] != day_of(text.at):
+            days.append({"day": day_of(text.at), "texts": []})
         days[-1]["texts"].append(_describe_text(text, person))
     return days

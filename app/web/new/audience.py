@@ -35,7 +35,6 @@ from app.web.new.figures import describe_reach
 from app.web.new.frame import (
     find,
     find_counted_page,
-    find_zone,
     go_on,
     go_to_broadcast,
     go_to_step,
@@ -52,7 +51,7 @@ from app.web.new.list_file import (
     skip_faults,
     subtract_rows,
 )
-from app.web.words import people
+from app.web.words import find_zone, people
 
 blueprint = make_page_blueprint("new_audience")
 

@@ -14,7 +14,8 @@ from app.subscribers.audiences.schemas import SavedAudienceChangeSchema, SavedAu
 from app.subscribers.current import current_subscriber_context
 from app.web.guard import describe_actor, make_page_blueprint, require_role
 from app.web.new.conditions import say_audience
-from app.web.new.frame import find_zone, say_error
+from app.web.new.frame import say_error
+from app.web.words import find_zone
 
 blueprint = make_page_blueprint("audience_pages")
 

@@ -31,7 +31,6 @@ from app.web.new.frame import (
     find,
     find_counted_page,
     find_steps,
-    find_zone,
     go_to_broadcast,
     go_to_step,
     is_done,
@@ -41,6 +40,7 @@ from app.web.new.frame import (
 )
 from app.web.new.moved import compare_quote, say_moved
 from app.web.new.reading import mark_text
+from app.web.words import find_zone
 
 blueprint = make_page_blueprint("new_confirm")
 

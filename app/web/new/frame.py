@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from flask import flash, redirect, render_template, request, url_for
 from marshmallow import ValidationError
@@ -51,11 +50,6 @@ def find(draft_id: str) -> Row[Any]:
 def name_user() -> str:
     """Return the name of the user who is signed in."""
     return current_user().name
-
-
-def find_zone() -> ZoneInfo:
-    """Return the time zone in which times are entered and shown."""
-    return ZoneInfo(current_context().subscriber_rules.default_zone)
 
 
 def read_text(name: str) -> str:

@@ -20,7 +20,6 @@ from app.web.guard import make_page_blueprint, require_role
 from app.web.new.frame import (
     find,
     find_counted_page,
-    find_zone,
     go_on,
     go_to_broadcast,
     is_done,
@@ -30,7 +29,7 @@ from app.web.new.frame import (
     show_step,
 )
 from app.web.new.rings import describe_rings
-from app.web.words import say_ahead
+from app.web.words import find_zone, say_ahead
 
 blueprint = make_page_blueprint("new_when")
 

@@ -239,7 +239,7 @@ def _describe(row: Row[Any]) -> dict[str, Any]:
     if row.refused and not is_running and row.purged_at is None:
         refusals = service.list_refusals(ctx, row.public_id, limit=_REFUSED_SHOWN)
         kept = timedelta(days=ctx.rules.import_kept_days)
-        facts |= {"refusals": refusals, "kept_until": row.completed_at + kept}
+        facts |= {"refusals": refusals, "list_kept_until": row.completed_at + kept}
     return facts
 
 

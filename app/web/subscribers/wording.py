@@ -19,7 +19,7 @@ from app.subscribers.imports.models import ValueType
 from app.subscribers.models import Cause, ConsentKind, Scope
 from app.subscribers.profiles.queries import Person
 from app.web.guard import current_user
-from app.web.words import clock_time, name_actor
+from app.web.words import clock_time, day_of, name_actor
 
 _SHOWN_WORDS = 200
 _CAUSES = {
@@ -153,7 +153,7 @@ def _describe_consent(person: Person) -> dict[str, str]:
 def say_cause(suppression: Row[Any], now: datetime) -> str:
     """Return why and since which day a number is suppressed."""
     at = suppression.suppressed_at
-    day = "today" if at.date() == now.date() else clock_time(at, now).partition(",")[0]
+    day = "today" if day_of(at) == day_of(now) else clock_time(at, now).partition(",")[0]
     return f"{_CAUSES[suppression.cause]} {day}"
 
 

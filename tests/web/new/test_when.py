@@ -1,6 +1,6 @@
 """The start of a new broadcast: a day and a time with their zone, and when it rings."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -44,8 +44,7 @@ def test_a_start_is_entered_in_a_zone_repeated_in_words_and_kept_by_the_broadcas
     assert f"{local:%A %-d %B %Y}, 10:30 in Europe/Stockholm, in " in shown
     assert f"Send 1 text on {local:%a %-d %b} at 10:30" in read_text(sender.get(f"{draft}/confirm"))
     page = send(sender, f"{draft}/confirm", read_form(sender, draft)).headers["Location"]
-    start = local.replace(second=0, microsecond=0).astimezone(UTC)
-    assert f"Starts {start:%a %-d %b}, {start:%H:%M}" in read_text(sender.get(page))
+    assert f"Starts {local:%a %-d %b}, 10:30" in read_text(sender.get(page))
     assert sandbox.recipients() == []
 
 
