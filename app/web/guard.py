@@ -38,6 +38,7 @@ from app.config.accounts import SecondFactor
 from app.config.keys import PEOPLE_CLIENT
 from app.config.scopes import KeyScope
 from app.errors import BadInput, ClarionError
+from app.sms.caps.caps import list_used_caps
 from app.sms.context import Context
 from app.sms.drafts.approval import list_asked
 from app.sms.inbound.threads import count_to_answer
@@ -291,6 +292,7 @@ def _read_service(ctx: Context, *, is_let_in: bool) -> dict[str, Any]:
             # As the overview counts them: those who wrote are one thing to do.
             to_review = bool(count_to_review(ctx.subscriber_context))
             waiting = health.attention + to_review + len(list_asked(ctx))
+            waiting += len(list_used_caps(ctx))
     return {
         "stopped": _describe_stop(health, ctx.now()) if health else None,
         "waiting": waiting,

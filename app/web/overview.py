@@ -20,6 +20,7 @@ from app.sms.models.statuses import MessageStatus
 from app.sms.recovery.attention import find_attention
 from app.subscribers.profiles.search import find_by_numbers
 from app.subscribers.suppressions.manage import count_to_review
+from app.web.admin.caps import say_used_caps
 from app.web.broadcasts.accounting import MARKS, account_for
 from app.web.broadcasts.states import (
     describe_state,
@@ -215,6 +216,9 @@ def _list_conditions(ctx: Context) -> list[AttentionItem]:
         conditions.append(AttentionItem(batch.client_reference, sentence, href, "Decide"))
     if review := _describe_review(ctx):
         conditions.append(review)
+    for number, sentence in enumerate(say_used_caps(ctx)):
+        href = url_for("caps.list_all")
+        conditions.append(AttentionItem(f"cap-{number}", sentence, href, "Caps", Role.ADMIN))
     for draft in list_asked(ctx):
         href = url_for("new_confirm.show", draft_id=draft.public_id)
         sentence = f"“{draft.title}” needs a second person: {draft.asked_by} has asked."

@@ -9,6 +9,7 @@ from app.keys.secret import is_whole
 from app.keys.store import list_keys
 from app.sms.caps.caps import list_caps
 from tests.callers import Caller
+from tests.factories import many_numbers
 from tests.web.visitor import read_text, visit
 
 SCOPES = ["broadcasts:send", "broadcasts:transactional", "broadcasts:read"]
@@ -108,6 +109,23 @@ def test_a_cap_is_set_shown_with_what_is_left_and_removed(service, admin, ctx, s
     again = admin.post("/caps/remove", {"client": "", "kind": "day parts"}, on="/caps")
     assert "There is no such cap any more." in read_text(admin.get(again.location))
     assert list_caps(ctx) == []
+
+
+def test_a_cap_that_is_reached_or_near_needs_attention(service, admin, sandbox):
+    caller, author = Caller(service), visit(service, Role.AUTHOR)
+    admin.post("/caps", {"client": "tests", "kind": "day parts", "amount": "10"}, on="/caps")
+    caller.send(*many_numbers(7))
+    assert "nearly reached" not in read_text(admin.get("/overview"))
+
+    caller.send(*many_numbers(1, start=7))
+    near = read_text(admin.get("/overview"))
+    caller.send(*many_numbers(3, start=8))
+    reached, seen = (read_text(visitor.get("/overview")) for visitor in (admin, author))
+
+    assert "A cap is nearly reached (tests, parts in a day): 2 of 10 are left until " in near
+    assert "Overview 1 needs attention" in near
+    assert "The cap of 10 is reached (tests, parts in a day). What exceeds it waits" in reached
+    assert "An administrator sets caps." in seen
 
 
 def test_a_cap_is_set_on_a_key_and_removed(admin, ctx):

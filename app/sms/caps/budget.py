@@ -74,6 +74,15 @@ class _Limit:
         length = timedelta(hours=1) if self.cap.period is CapPeriod.HOUR else timedelta(days=1)
         return self.started_at + length
 
+    @property
+    def is_reached(self) -> bool:
+        """True if texts have met it in its hour or day, or nothing is left."""
+        return self.cap.reached_in == self.started_at or not self.has_room(1)
+
+    @property
+    def is_neared(self) -> bool:
+        return self.used * 100 >= int(self.cap.amount) * NEARED_PERCENT
+
     def has_room(self, need: int) -> bool:
         return self.used + need <= int(self.cap.amount)
 
@@ -156,7 +165,7 @@ class Budget:
                 self._tx.execute(delete(_USES).where(_USES.c.batch_id == batch_id))
                 self._tx.execute(insert(_USES), {"batch_id": batch_id, "at": self._now})
         for limit in self._limits:
-            if limit.used * 100 >= int(limit.cap.amount) * NEARED_PERCENT:
+            if limit.is_neared:
                 self._tell(limit, EventType.CAP_NEARED)
 
     def _find_limits(self, batch: Row[Any]) -> list[_Limit]:

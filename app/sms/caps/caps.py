@@ -96,6 +96,17 @@ def list_caps(ctx: Context) -> list[dict[str, Any]]:
     return [*map(describe_limit, limits), *alone]
 
 
+def list_used_caps(ctx: Context) -> list[dict[str, Any]]:
+    """List the caps that are reached in their hour or day, or nearly so; `is_reached` says it."""
+    with ctx.db.read() as tx:
+        limits = read_limits(tx, ctx.now())
+    return [
+        describe_limit(limit) | {"is_reached": limit.is_reached}
+        for limit in limits
+        if limit.is_reached or limit.is_neared
+    ]
+
+
 def describe_caps(ctx: Context, client: str, key_id: int | None) -> list[dict[str, Any]]:
     """Return what the caps on hours and days leave to a client and key, as answers show it."""
     with ctx.db.read() as tx:

@@ -11,10 +11,19 @@ from app.accounts.roles import Role
 from app.errors import BadInput, NotFound, reject_field
 from app.http.arguments import collect_errors
 from app.sms.caps.budget import find_key
-from app.sms.caps.caps import CapName, list_caps, read_amount, remove_cap, set_cap
+from app.sms.caps.caps import (
+    CapName,
+    list_caps,
+    list_used_caps,
+    read_amount,
+    remove_cap,
+    set_cap,
+)
 from app.sms.caps.prices import format_price, read_prices
+from app.sms.context import Context
 from app.sms.models.cap import ALL, KEY, CapPeriod, CapUnit
 from app.web.guard import describe_actor, make_page_blueprint, page_context, require_role
+from app.web.words import clock_time
 
 blueprint = make_page_blueprint("caps")
 
@@ -93,6 +102,26 @@ def _show(typed: dict[str, str], errors: dict[str, str]) -> str:
     return render_template(
         "admin/caps.html", rows=rows, kinds=_KINDS, typed=typed, errors=errors, currency=currency
     )
+
+
+def say_used_caps(ctx: Context) -> list[str]:
+    """Return a sentence on each cap that is reached or nearly so."""
+    used = list_used_caps(ctx)
+    if not used:
+        return []
+    with ctx.db.read() as tx:
+        currency = read_prices(tx).currency or ""
+    return [_say_used(cap, _describe(cap, currency), ctx.now()) for cap in used]
+
+
+def _say_used(cap: dict[str, Any], shown: dict[str, Any], now: datetime) -> str:
+    until = clock_time(shown["resets_at"], now)
+    what = f"{shown['name']}, {shown['word'].lower()}"
+    if cap["is_reached"]:
+        waits = f"What exceeds it waits until {until}, or until the cap is raised."
+        return f"The cap of {shown['amount']} is reached ({what}). {waits}"
+    left = f"{shown['left']} of {shown['amount']} are left until {until}"
+    return f"A cap is nearly reached ({what}): {left}; what exceeds it waits."
 
 
 def _describe(cap: dict[str, Any], currency: str) -> dict[str, Any]:
