@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from app.config.values import AppEnv, ConfigError, require_strong
+from app.config.values import AppEnv, ConfigError, read_int, require_strong
 
 _MEMORY = Path("/dev/shm")  # noqa: S108 (app/metrics/files.py checks whose the folder is)
 _PUBLIC_KEY = re.compile(r"[A-Za-z0-9]{1,64}")
@@ -22,11 +22,13 @@ class Monitoring:
     """Settings of metrics and of error reports.
 
     `metrics_token` opens /metrics.  The processes of this installation on this machine count
-    together in `metrics_dir`.  Errors are reported to `sentry_dsn`.
+    together in `metrics_dir`.  A worker of Celery serves their counts at `worker_port`, 0 for none.
+    Errors are reported to `sentry_dsn`.
     """
 
     metrics_token: str | None
     metrics_dir: Path
+    worker_port: int
     sentry_dsn: str | None
 
     def __repr__(self) -> str:
@@ -36,7 +38,7 @@ class Monitoring:
 def read_monitoring(
     environ: Mapping[str, str], env: AppEnv, *, database_url: str, instance_id: str
 ) -> Monitoring:
-    """Read METRICS_TOKEN, METRICS_DIR and SENTRY_DSN."""
+    """Read METRICS_TOKEN, METRICS_DIR, WORKER_METRICS_PORT and SENTRY_DSN."""
     token = environ.get("METRICS_TOKEN", "").strip()
     if token:
         require_strong("METRICS_TOKEN", token, env)
@@ -46,6 +48,7 @@ def read_monitoring(
     return Monitoring(
         metrics_token=token or None,
         metrics_dir=Path(folder) if folder else _choose_folder(database_url, instance_id),
+        worker_port=read_int(environ, "WORKER_METRICS_PORT", 0, lowest=0, highest=65_535),
         sentry_dsn=_read_sentry_dsn(environ),
     )
 

@@ -9,5 +9,6 @@ queries.py    their queries: daily counters, what is open, the oldest of what wa
 process.py    requests by route, calls to Sinch by outcome, and their time
 files.py      the folder in which the processes of one machine count together
 routes.py     GET /metrics, and the counting of requests
+port.py       GET /metrics of a worker of Celery
 sentry.py     errors to Sentry, with nothing personal in them
 """

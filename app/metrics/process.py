@@ -84,8 +84,16 @@ def count_sinch_call(call: str, outcome: str, duration_s: float) -> None:
 def count_process(kind: str, folder: Path | None) -> None:
     """Count this process as running; call it once in each process, before anything else is counted.
 
-    With a folder, it counts there together with the others of this machine.  A folder that cannot
-    be used is logged; the process then counts by itself.
+    With a folder, it counts there together with the others of this machine.
+    """
+    join_processes(folder)
+    _processes.labels(kind).set(1)
+
+
+def join_processes(folder: Path | None) -> None:
+    """Count, and collect, together with the processes of this machine that have joined the folder.
+
+    A folder that cannot be used is logged; the process is then by itself.
     """
     if folder and folder not in _joined:
         try:
@@ -96,7 +104,6 @@ def count_process(kind: str, folder: Path | None) -> None:
         else:
             os.environ[_FOLDER_VARIABLE] = str(folder)
             values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call]
-    _processes.labels(kind).set(1)
 
 
 def collect_process() -> Iterable[Metric]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 METRICS_PATH = "/metrics"
 _ROUTE, _PEER = "clarion.route", "clarion.peer"
+_BEARER = "bearer"
 _UNKNOWN_ROUTE = "unknown"
 # Headers by which a proxy says for whom it asks.
 _FORWARDING = ("HTTP_FORWARDED", "HTTP_VIA", "HTTP_X_REAL_IP", "HTTP_TRUE_CLIENT_IP")
@@ -111,11 +112,18 @@ def _require_access(token: str | None) -> None:
         if not _is_from_this_machine(request.environ):
             raise KeyRefused("Without METRICS_TOKEN only this machine gets metrics", hint=_HINT)
         return
-    scheme, _, presented = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer":
+    authorization = request.headers.get("Authorization", "")
+    if authorization.partition(" ")[0].lower() != _BEARER:
         raise KeyMissing("A bearer token is required", hint="Send METRICS_TOKEN as it.")
-    if not hmac.compare_digest(_digest(presented.strip()), _digest(token)):
+    if not is_bearer(authorization, token):
         raise KeyRefused("Wrong metrics token")
+
+
+def is_bearer(authorization: str, token: str) -> bool:
+    """Return True if a header has a token as its bearer token, compared in constant time."""
+    scheme, _, presented = authorization.partition(" ")
+    is_equal = hmac.compare_digest(_digest(presented.strip()), _digest(token))
+    return is_equal and scheme.lower() == _BEARER
 
 
 def _digest(token: str) -> bytes:

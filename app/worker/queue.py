@@ -29,7 +29,8 @@ from loguru import logger
 from app.config import EXIT_CONFIG, ConfigError, load_config_or_exit
 from app.failpoints import failpoints
 from app.logs import configure_logging
-from app.metrics.process import count_process, count_sinch_call
+from app.metrics.port import serve_metrics
+from app.metrics.process import count_process, count_sinch_call, join_processes
 from app.metrics.sentry import start_sentry
 from app.sms.context import Context, make_context
 from app.webhooks.outgoing.http_client import WebhookHttpClient
@@ -73,6 +74,15 @@ def _open_pool(sender: Any, **_: Any) -> None:
     """Begin to work in a pool without processes."""
     if not _webhook_workers and not isinstance(sender.pool, celery.concurrency.prefork.TaskPool):
         _begin_work(_open_context())
+
+
+@worker_ready.connect
+def _open_port(**_: Any) -> None:
+    """Let Prometheus scrape this machine, if a port is set."""
+    monitoring = _config.monitoring
+    if monitoring.worker_port:
+        join_processes(choose_folder(_config))
+        serve_metrics(monitoring.worker_port, monitoring.metrics_token)
 
 
 def _begin_work(ctx: Context) -> None:

@@ -9,6 +9,9 @@ from tests.factories import broadcast_to, many_numbers
 from tests.kills.mortal import wait_until
 from tests.metrics.scrape import Scrape
 from tests.queue.crew import UNHURRIED
+from tests.wire import unused_port
+
+TOKEN = "metrics-token-4f1c8a5063d1e2f3a4b5"
 
 
 def test_two_children_of_a_worker_of_which_one_is_killed_agree_with_the_ledger(
@@ -43,3 +46,23 @@ def test_two_children_of_a_worker_of_which_one_is_killed_agree_with_the_ledger(
     assert sum(sinch.references().values()) == 8
     assert len(sinch.copies()) == 8_000
     wait_until(lambda: read().sum("clarion_messages") == 8_000, within_s=60, why="counters follow")
+
+
+def test_a_worker_on_another_machine_is_scraped_at_its_own_port(
+    make_crew, sinch, database_url, tmp_path
+):
+    crew = make_crew(database_url, METRICS_TOKEN=TOKEN, **UNHURRIED).start_web()
+    url = f"http://127.0.0.1:{(port := unused_port())}/metrics"
+    crew.start_worker(METRICS_DIR=str(tmp_path / "theirs"), WORKER_METRICS_PORT=str(port))
+    crew.start_beat()
+    crew.wait_until_complete(crew.post(broadcast_to(*many_numbers(4_000))))
+    bearer = {"Authorization": f"Bearer {TOKEN}"}
+
+    refused = [requests.get(url, headers=each, timeout=30) for each in ({}, {"Authorization": "x"})]
+    theirs = Scrape(requests.get(url, headers=bearer, timeout=30).text)
+    ours = Scrape(requests.get(f"{crew.web.url}/metrics", headers=bearer, timeout=30).text)
+
+    assert [answer.status_code for answer in refused] == [401, 401]
+    assert theirs.values("clarion_sinch_calls_total", call="POST /batches") == {("ok",): 4}
+    assert theirs.values("clarion_processes") == {("worker",): 2}
+    assert ours.values("clarion_sinch_calls_total", call="POST /batches") == {}
