@@ -24,7 +24,7 @@ _LOOPBACK, _EVERYWHERE = "127.0.0.1", ""
 
 
 class _QuietHandler(WSGIRequestHandler):
-    """A handler that logs nothing, and ends a connection that is silent for so many seconds."""
+    """A handler that logs nothing, and ends a connection that is silent for `timeout` seconds."""
 
     timeout = 10
 
