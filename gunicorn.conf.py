@@ -20,6 +20,12 @@ from typing import Any
 from gunicorn.glogging import Logger
 from loguru import logger
 
+# gunicorn has read this file before: a reload, perhaps of another version of ours.  Workers inherit
+# what the master has imported, and a mixture of two versions does not start.
+if "app.http.gunicorn_worker" in sys.modules:
+    for _name in [name for name in sys.modules if name.partition(".")[0] == "app"]:
+        del sys.modules[_name]
+
 from app.config import load_config_or_exit
 from app.config.values import join_host_port
 from app.logs import configure_logging
