@@ -2,8 +2,11 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -51,6 +54,25 @@ def test_a_unit_is_valid(unit, tmp_path):
     ended = _analyze("verify", "--man=no", str(tmp_path / unit.name))
 
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_unusable_settings_end_the_web_for_good(tmp_path):
+    """Of systemd, which looks at the exit code of the main process alone."""
+    lines = (ROOT / "deploy/systemd/clarion.service").read_text().splitlines()
+    (start,) = (line.removeprefix("ExecStart=") for line in lines if line.startswith("ExecStart="))
+    command = shlex.split(start.replace("/opt/clarion/.venv/bin", str(Path(sys.executable).parent)))
+
+    ended = subprocess.run(
+        command,
+        cwd=ROOT,
+        env={"ENV_FILE": "", "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+
+    assert f"RestartPreventExitStatus={ended.returncode}" in lines
+    assert ended.stderr.startswith("clarion: set API_KEYS")
+    assert not any(line.startswith("ExecStartPre") for line in lines)
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)

@@ -13,7 +13,7 @@ __all__ = ["sandbox_process", "sinch"]
 @pytest.fixture
 def minutes() -> float:
     """How long the traffic flows; `make soak MINUTES=30` sets it."""
-    return float(os.environ.get("SOAK_MINUTES", "0.6"))
+    return float(os.environ.get("SOAK_MINUTES", "0.5"))
 
 
 @pytest.fixture
