@@ -1,5 +1,7 @@
 """The overview, why a number got no text, and the decision about a batch in doubt."""
 
+import re
+
 import pytest
 from sqlalchemy import Engine, event, update
 
@@ -9,7 +11,7 @@ from app.sms.models.broadcast import Broadcast
 from app.sms.models.states import Attention, BatchState, BroadcastStatus
 from tests.callers import id_of
 from tests.factories import in_hours, many_numbers
-from tests.reporting import inbound, tell
+from tests.reporting import inbound, report, tell
 from tests.web.visitor import read_text, visit
 
 ANN = "+46701234567"
@@ -161,6 +163,34 @@ def test_what_was_stopped_is_not_sent_again_by_a_decision(operator, caller, in_d
     assert answer.headers["Location"] == f"/broadcasts/{broadcast}"
     shown = read_text(operator.get(answer.location))
     assert "Nothing was done. Its broadcast is cancelled: the batch cannot be sent again." in shown
+
+
+def test_a_page_of_a_decision_says_that_a_colleague_has_decided(operator, in_doubt, service):
+    page = f"/attention/{in_doubt[0]}"
+    evidence = operator.get(f"{page}/live")
+    assert f'hx-get="{page}/live"' in evidence.text
+    assert 'id="decision"' not in evidence.text
+    decision = {"decision": "mark_sent", "note": "seen it"}
+    visit(service, Role.ADMIN).post(page, decision, on=page)
+
+    settled = operator.get(f"{page}/live")
+
+    assert re.search(
+        r"Nothing to decide. \d\d:\d\d: a admin decided that 1 text in doubt was sent: “seen it”",
+        read_text(settled),
+    )
+    assert 'id="decision" hx-swap-oob="true"' in settled.text
+    assert "hx-get" not in settled.text
+    assert operator.get("/attention/cl-nothing/live").status_code == 404
+
+
+def test_a_page_of_a_decision_says_that_a_report_has_come(operator, in_doubt, service):
+    reference = in_doubt[0]
+    tell(service.extensions["clarion"], report(ANN, "Delivered", reference=reference))
+
+    settled = read_text(operator.get(f"/attention/{reference}/live"))
+
+    assert re.search(r"Nothing to decide. Sinch has it: that is known since \d\d:\d\d.", settled)
 
 
 def test_a_sender_cannot_decide(service, sandbox, in_doubt):

@@ -4,9 +4,9 @@ from enum import StrEnum
 from typing import Any
 
 from loguru import logger
-from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import Connection, Row, Select, func, select, update
 
-from app.db.audit import write_audit
+from app.db.audit import AuditEntry, write_audit
 from app.errors import Conflict, NotFound
 from app.sms.caps.budget import forget_use
 from app.sms.context import Context
@@ -46,17 +46,8 @@ def find_attention(
     """
     waiting = func.count().over().label("waiting")
     query = (
-        select(
-            Batch.__table__,
-            Broadcast.public_id,
-            Broadcast.client,
-            Broadcast.sender,
-            Broadcast.reference,
-            Broadcast.text,
-            waiting,
-        )
-        .join(Broadcast, Broadcast.id == Batch.broadcast_id)
-        .where(Batch.state == _S.NEEDS_ATTENTION, ctx.viewer.sees(Broadcast.client))
+        _select_batches(ctx, waiting)
+        .where(Batch.state == _S.NEEDS_ATTENTION)
         .order_by(Batch.id)
         .limit(limit)
     )
@@ -64,6 +55,44 @@ def find_attention(
         query = query.where(Batch.client_reference == reference)
     with ctx.db.read() as tx:
         return list(tx.execute(query))
+
+
+def find_batch(ctx: Context, reference: str) -> Row[Any]:
+    """Return a batch that the viewer sees, with its broadcast, in any state.  Raises NotFound."""
+    with ctx.db.read() as tx:
+        query = _select_batches(ctx).where(Batch.client_reference == reference)
+        batch = tx.execute(query).first()
+    if batch is None:
+        raise NotFound("There is no such batch.")
+    return batch
+
+
+def _select_batches(ctx: Context, *more: Any) -> Select[Any]:
+    return (
+        select(
+            Batch.__table__,
+            Broadcast.public_id,
+            Broadcast.client,
+            Broadcast.sender,
+            Broadcast.reference,
+            Broadcast.text,
+            *more,
+        )
+        .join(Broadcast, Broadcast.id == Batch.broadcast_id)
+        .where(ctx.viewer.sees(Broadcast.client))
+    )
+
+
+def read_decision(ctx: Context, reference: str) -> Row[Any] | None:
+    """Return the audit entry of the last decision about a batch; None if there was none."""
+    query = (
+        select(AuditEntry.__table__)
+        .where(AuditEntry.subject == reference, AuditEntry.action.in_(list(Decision)))
+        .order_by(AuditEntry.id.desc())
+        .limit(1)
+    )
+    with ctx.db.read() as tx:
+        return tx.execute(query).first()
 
 
 def read_attempt(ctx: Context, batch: Row[Any]) -> Row[Any]:

@@ -11,10 +11,19 @@ from werkzeug.wrappers import Response
 
 from app.accounts.roles import Role
 from app.errors import Conflict
+from app.sms.context import Context
 from app.sms.current import current_context
-from app.sms.models.states import Attention
-from app.sms.recovery.attention import find_attention, read_attempt, resolve_batch
+from app.sms.models.states import AT_SINCH, Attention, BatchState
+from app.sms.operations.history import HistoryEntry
+from app.sms.recovery.attention import (
+    find_attention,
+    find_batch,
+    read_attempt,
+    read_decision,
+    resolve_batch,
+)
 from app.sms.recovery.routes import DecisionSchema
+from app.web.broadcasts.history import describe_entry
 from app.web.broadcasts.states import name_row
 from app.web.guard import describe_actor, flash_refusal, make_page_blueprint, require_role
 from app.web.words import clock_time, say_duration, texts
@@ -43,6 +52,15 @@ _LIKELY = {
 def show_decision(reference: str) -> Response | str:
     """Show what is known of a batch, and what can be decided."""
     return _show(reference, error="", note="")
+
+
+@blueprint.get("/attention/<reference>/live")
+@require_role(Role.OPERATOR)
+def show_evidence(reference: str) -> str:
+    """Show what is known now; in place of the form, once nothing is left to decide."""
+    ctx = current_context()
+    batch = find_batch(ctx, reference)
+    return render_template("decision_live.html", is_answer=True, **_describe(ctx, batch))
 
 
 @blueprint.post("/attention/<reference>")
@@ -83,14 +101,33 @@ def _show(reference: str, *, error: str, note: str) -> Response | str:
     likely, why = _LIKELY[batch.attention]
     return render_template(
         "decision.html",
-        batch=batch,
         name=name_row(batch),
-        known=_list_known(batch, read_attempt(ctx, batch), ctx.now()),
         likely=likely,
         why=why,
         error=error,
         note=note,
+        **_describe(ctx, batch),
     )
+
+
+def _describe(ctx: Context, batch: Row[Any]) -> dict[str, Any]:
+    """Return what is known of a batch, and what has settled it; "" while it needs a decision."""
+    waits = batch.state is BatchState.NEEDS_ATTENTION
+    return {
+        "batch": batch,
+        "known": _list_known(batch, read_attempt(ctx, batch), ctx.now()),
+        "settled": "" if waits else _say_settled(ctx, batch),
+    }
+
+
+def _say_settled(ctx: Context, batch: Row[Any]) -> str:
+    """Return how a batch came to need no decision any more."""
+    if entry := read_decision(ctx, batch.client_reference):
+        said = describe_entry(HistoryEntry(entry.at, entry.actor, entry.action, entry.facts))
+        return f"{clock_time(entry.at, ctx.now())}: {said}"
+    if batch.state in AT_SINCH and batch.accepted_at:
+        return f"Sinch has it: that is known since {clock_time(batch.accepted_at, ctx.now())}."
+    return "It needs no decision any more."
 
 
 def _list_known(batch: Row[Any], attempt: Row[Any], now: datetime) -> list[dict[str, str]]:

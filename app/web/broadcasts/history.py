@@ -15,7 +15,7 @@ _SENTENCES = {
     "cancel": "{actor} stopped it.",
     "resend_undelivered": "{actor} sent it again to {people}.",
     "approve draft": "{actor} approved it.",
-    "mark_sent": "{actor} decided that {texts} in doubt were sent.",
+    "mark_sent": "{actor} decided that {texts} in doubt {were} sent.",
     "resend": "{actor} decided to send {texts} in doubt again.",
     "give_up": "{actor} closed {texts} in doubt; nothing is sent again.",
 }
@@ -51,7 +51,10 @@ def describe_entry(entry: HistoryEntry) -> str:
     sentence = _SENTENCES.get(entry.action, "")
     recipients = int(entry.facts.get("recipients") or 0)
     said = sentence.format(
-        actor=_say_actor(entry.actor), people=people(recipients), texts=texts(recipients)
+        actor=_say_actor(entry.actor),
+        people=people(recipients),
+        texts=texts(recipients),
+        were="was" if recipients == 1 else "were",
     )
     note = entry.facts.get("note")
     return f"{said[:-1]}: “{note}”" if said and note else said
