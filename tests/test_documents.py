@@ -1,15 +1,21 @@
-"""The documents name files that exist, and link to documents and headings that exist."""
+"""The documents name files and commands that exist, and link to documents and headings that do."""
 
 import re
+from importlib import import_module
 from pathlib import Path
 
+import click
 import pytest
+
+from app.cli import _COMMANDS
 
 ROOT = Path(__file__).parents[1]
 _DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 _FILE = re.compile(r"(?<![\w/.*])((?:[a-z_]+/)+[a-z_0-9]+\.py|[a-z_]+\.py)\b")
 _PACKAGE = re.compile(r"`((?:app/)?[a-z_]+(?:/[a-z_]+)*)/?`")
 _LINK = re.compile(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)")
+# `circuit show`, as in the runbook, or after `flask` with its application.
+_COMMAND = re.compile(rf"(?:`(?:… )?|--app wsgi )((?:{'|'.join(_COMMANDS)}) [a-z][^`\n#|>]*)")
 _WITH_PATHS = [ROOT / "CONTRIBUTING.md", ROOT / "docs" / "architecture.md"]
 
 
@@ -37,6 +43,24 @@ def test_every_link_leads_to_a_document_and_a_heading(document):
             broken.append(f"{path}#{heading}")
 
     assert broken == []
+
+
+# The changelog has names of earlier versions.
+@pytest.mark.parametrize("document", _DOCUMENTS[1:], ids=lambda path: path.name)
+def test_every_command_that_a_document_names_exists_with_its_options(document):
+    lines = {*_COMMAND.findall(document.read_text("utf-8"))} - {"audit log sealed"}  # a log line
+
+    assert [line for line in lines if not _is_command(line.split())] == []
+
+
+def _is_command(words):
+    name, *rest = words
+    module = import_module(f"app.cli.{_COMMANDS[name][0]}")
+    command = getattr(module, name)
+    if isinstance(command, click.Group):
+        command = command.commands.get(rest[0])
+    options = {option for each in getattr(command, "params", ()) for option in each.opts}
+    return bool(command) and {word for word in rest if word.startswith("--")} <= options
 
 
 def _list_places(path):
