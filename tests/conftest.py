@@ -1,6 +1,5 @@
 """A service, its client and its Sinch, for any test; and no network but loopback."""
 
-import gc
 import ipaddress
 import os
 import shutil
@@ -26,6 +25,7 @@ from app.sms.operations.invariants import find_violations
 from tests import databases
 from tests.callers import PATIENT, Caller
 from tests.factories import AUTH, settings
+from tests.garbage import collect_seldom
 from tests.machine import Machine
 from tests.postgres import Postgres, running_postgres
 from tests.sandbox_control import SandboxControl
@@ -85,10 +85,7 @@ def _connect_to_loopback_only(self: socket.socket, address: Any) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Look for garbage seldom, and not among what was imported: each took a tenth of all tests."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000)
+    collect_seldom()
 
 
 def examples(count: int) -> int:

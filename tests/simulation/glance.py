@@ -1,5 +1,6 @@
 """What there is to do, as the database tells it."""
 
+import functools
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -76,18 +77,16 @@ class Glance:
     events_at: float | None
     lookup_at: float | None  # of an audience that a restored database may have been sent to
     moments: Mapping[str, float]  # of the timed parts
+    next_moment: float | None  # of the first of them
     untimed: tuple[str, ...]
-
-    def next_moment(self) -> float | None:
-        """When the first timed part has something to do."""
-        return min(self.moments.values(), default=None)
 
 
 def glance(raw: sqlite3.Connection) -> Glance:
     """What stands in the database now."""
-    cursor = raw.execute(_QUERY)
-    names = [column[0] for column in cursor.description]
-    seen = dict(zip(names, cursor.fetchone(), strict=True))
+    cursor = raw.cursor()
+    cursor.row_factory = sqlite3.Row
+    seen = cursor.execute(_QUERY).fetchone()
+    moments = {name: _to_seconds(seen[name]) for name in _TIMED if seen[name]}
     untimed = [name for name in _UNTIMED if seen[name]]
     if seen["waiting"] and seen["circuit"]:
         untimed.append("circuit")
@@ -98,10 +97,12 @@ def glance(raw: sqlite3.Connection) -> Glance:
         is_open=any(seen[name] for name in _OPEN_ENDS),
         events_at=_to_seconds(seen["events_at"]) if seen["events_at"] else None,
         lookup_at=_to_seconds(seen["in_doubt_at"]) - _DOUBT_S if seen["in_doubt_at"] else None,
-        moments={name: _to_seconds(seen[name]) for name in _TIMED if seen[name]},
+        moments=moments,
+        next_moment=min(moments.values(), default=None),
         untimed=tuple(untimed),
     )
 
 
+@functools.lru_cache(1024)
 def _to_seconds(text: str) -> float:
     return (datetime.fromisoformat(text).replace(tzinfo=UTC) - START).total_seconds()

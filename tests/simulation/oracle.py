@@ -22,10 +22,8 @@ _TAKEN = (_S.ACCEPTED, _S.DUPLICATE)
 _NOBODY = (_S.REJECTED, _S.SUPPRESSED, _S.EXPIRED, _S.CANCELLED)
 _EITHER = (_S.NEEDS_ATTENTION, _S.CLOSED_UNSENT)
 
-_BATCHES = (
-    "SELECT id, state, attempt, broadcast_id, chunk, start, level, client_reference "
-    "FROM batches ORDER BY id"
-)
+_BATCHES = "SELECT id, state, attempt FROM batches ORDER BY id"
+_NAME = "SELECT broadcast_id, chunk, start, level, client_reference FROM batches WHERE id = ?"
 _COPIES = (
     "SELECT m.recipient, r.reference, json_extract(r.options, '$.reply') FROM messages m "
     "JOIN broadcasts r ON r.id = m.broadcast_id WHERE m.batch_id = ? ORDER BY m.recipient"
@@ -40,41 +38,44 @@ class Oracle:
         self, world: World, db: SimulatedDatabase, sinch: SimulatedSinch, claims: Claims
     ) -> None:
         self._world, self._db, self._sinch, self._claims = world, db, sinch, claims
-        self._known: dict[int, tuple[BatchState, int]] = {}
-        self._seen: list[Any] = []
+        # By id, as they were last seen.
+        self._known: dict[int, Any] = {}
         # Batches that an operator had sent again: an earlier attempt may be at Sinch.
         self.repeated: set[int] = set()
         self.restoring = False
 
     def forget(self) -> None:
         """The database is another one now."""
-        self._seen = []
-        self._known = {
-            row[0]: (BatchState(row[1]), row[2]) for row in self._db.raw.execute(_BATCHES)
-        }
+        self._known = {row[0]: row for row in self._db.raw.execute(_BATCHES)}
 
     def observe(self) -> None:
         """A commit was made: every batch stands where it may have moved to."""
-        rows = self._db.raw.execute(_BATCHES).fetchall()
-        if rows == self._seen:
-            return
-        self._seen = rows
-        for row in rows:
-            before, after = self._known.get(row[0]), (BatchState(row[1]), row[2])
-            if before == after:
-                continue
-            self._known[row[0]] = after
-            name = "batch " + ".".join(map(str, row[3:7]))
-            self._world.names[row[7]] = name
-            was = f"{before[0].value}/{before[1]}" if before else "new"
-            self._world.note(f"{name}: {was} -> {after[0].value}/{after[1]}")
-            if after[0] is _S.SENDING and after[1] > (before[1] if before else 0):
-                self._claims.judge(row[0], name)
-            if before:
-                self._judge(row, name, before, after)
+        for row in self._db.raw.execute(_BATCHES).fetchall():
+            known = self._known.get(row[0])
+            if known != row:
+                self._known[row[0]] = row
+                self._follow(row, known)
+
+    def _follow(self, row: Any, known: Any) -> None:
+        """A batch is new or has moved."""
+        batch_id, state, attempt = row
+        *place, reference = self._db.raw.execute(_NAME, (batch_id,)).fetchone()
+        name = "batch " + ".".join(map(str, place))
+        self._world.names[reference] = name
+        was = f"{known[1]}/{known[2]}" if known else "new"
+        self._world.note(f"{name}: {was} -> {state}/{attempt}")
+        if state == _S.SENDING and attempt > (known[2] if known else 0):
+            self._claims.judge(batch_id, name)
+        if known:
+            before, after = ((BatchState(each[1]), each[2]) for each in (known, row))
+            self._judge(batch_id, name, before, after)
 
     def _judge(
-        self, row: Any, name: str, before: tuple[BatchState, int], after: tuple[BatchState, int]
+        self,
+        batch_id: int,
+        name: str,
+        before: tuple[BatchState, int],
+        after: tuple[BatchState, int],
     ) -> None:
         allowed = _reach(before[0])
         if after[0] not in allowed and after[0] is not before[0]:
@@ -84,8 +85,8 @@ class Oracle:
         if after[1] not in (before[1], before[1] + 1):
             self._world.fail(f"{name}: attempt {before[1]} to {after[1]}")
         if before[0] is _S.NEEDS_ATTENTION and after[0] is _S.PENDING:
-            self.repeated.add(row[0])
-            for _, each in self.copies_of(row[0]):
+            self.repeated.add(batch_id)
+            for _, each in self.copies_of(batch_id):
                 self._sinch.allow_again(each)
 
     def copies_of(self, batch_id: int) -> list[tuple[str, str]]:

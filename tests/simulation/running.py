@@ -349,7 +349,7 @@ class Simulation:
     def _find_sweep(self) -> float | None:
         """When the next sweep has something to do; the others are left out."""
         seen = self._glance()
-        moment = seen.next_moment()
+        moment = seen.next_moment
         at = None if moment is None else moment - self.world.skew
         if not seen.untimed:
             return at
