@@ -2,7 +2,8 @@
 
 import ast
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -18,12 +19,15 @@ ALLOWED = {
 ALLOWED["flask"] += ("logs.py", "cli/", "sandbox/", "web/", "worker/start.py")
 
 
-def find_imports(path: Path) -> Iterator[str]:
+@cache
+def find_imports(path: Path) -> Sequence[str]:
+    names = []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
+            names.append(node.module)
+    return names
 
 
 def may_import(library: str, path: str) -> bool:
