@@ -26,6 +26,7 @@ from tests import databases
 from tests.callers import PATIENT, Caller
 from tests.factories import AUTH, settings
 from tests.garbage import collect_seldom
+from tests.hashes import quick_hashes
 from tests.machine import Machine
 from tests.postgres import Postgres, running_postgres
 from tests.sandbox_control import SandboxControl
@@ -104,6 +105,12 @@ def _no_network() -> Iterator[None]:
     socket.socket.connect = _connect_to_loopback_only  # type: ignore[method-assign]
     yield
     socket.socket.connect = _connect  # type: ignore[method-assign]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _quick_hashes() -> Iterator[None]:
+    with quick_hashes():
+        yield
 
 
 @pytest.fixture(scope="session")

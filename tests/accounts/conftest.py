@@ -4,6 +4,7 @@ import pytest
 
 from app.db.engine import Database
 from tests.accounts.people import Accounts
+from tests.hashes import real_hashes
 
 
 @pytest.fixture
@@ -16,6 +17,13 @@ def accounts(database_url):
 def either_accounts(either_database):
     """The same on either database; the test runs on both."""
     yield from _open(either_database)
+
+
+@pytest.fixture
+def full_work():
+    """Passwords are hashed with all the work that the service asks for."""
+    with real_hashes():
+        yield
 
 
 def _open(url):

@@ -1,9 +1,13 @@
 """Users: invited by a link that works once, reset, given another role, and audited."""
 
+import hashlib
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import select
 
+from app.accounts.models import User
+from app.accounts.names import fold_name
 from app.accounts.roles import ROLE_SENTENCES, Role
 from app.accounts.sessions import SignInRefused
 from app.accounts.users import (
@@ -45,6 +49,19 @@ def is_valid(accounts, token):
     except NotFound:
         return False
     return True
+
+
+def test_to_try_a_password_takes_32_megabytes_and_all_the_work(accounts, full_work):
+    user = join_by_link(accounts)
+
+    with accounts.db.read() as tx:
+        query = select(User.password_hash).where(User.name_key == fold_name(user.name))
+        method, salt, stored = tx.execute(query).scalar_one().split("$")
+    name, n, r, p = method.split(":")
+    work = {"n": int(n), "r": int(r), "p": int(p), "maxmem": 2**26}
+    hashed = hashlib.scrypt(PASSWORD.encode(), salt=salt.encode(), **work)
+    assert (name, 128 * int(n) * int(r)) == ("scrypt", 32 * 2**20)
+    assert hashed.hex() == stored
 
 
 def test_a_link_sets_a_password_once(either_accounts):
