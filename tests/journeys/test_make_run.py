@@ -48,6 +48,9 @@ def clarion(tmp_path_factory):
         printed = output.read_text()
         key = re.search(r"X-API-Key: ([\w-]+)", printed)[1]
         yield Running(checkout, ports, key, printed)
+        process.terminate()
+        assert process.wait(90) == 0
+        assert _processes_in(checkout) == []
 
 
 @dataclass(frozen=True)
@@ -193,30 +196,6 @@ def _processes_in(folder):
     return found
 
 
-def test_a_second_start_keeps_the_keys_and_the_broadcasts(checkout, start):
-    ports = _ports()
-    process, output = start(**ports)
-    key = _wait_for(output, r"X-API-Key: ([\w-]+)", process)[1]
-    _wait_for(output, "Ctrl-C stops everything", process)
-    first = (checkout / ".env").read_text()
-    api, headers = f"http://127.0.0.1:{ports['PORT']}", {"X-API-Key": key}
-    body = broadcast_to(*many_numbers(1001), send_at="2099-01-01T00:00:00Z")
-    sent = requests.post(f"{api}/api/broadcast", json=body, headers=headers, timeout=20).json()
-    process.send_signal(signal.SIGTERM)
-    process.wait(90)
-
-    again, output = start(**ports)
-    _wait_for(output, "Ctrl-C stops everything.*Ctrl-C stops everything", again)
-    links = re.findall(r"(?m)^http://127.0.0.1:(\d+)/invite/([\w-]{43})$", output.read_text())
-
-    shown = requests.get(api + sent["url"], headers=headers, timeout=20).json()
-    assert (checkout / ".env").read_text() == first
-    assert (shown["status"], shown["counts"]["pending"]) == ("scheduled", 1001)
-    # Neither link was used: the second start makes a new one.
-    assert [port for port, _ in links] == [ports["PORT"]] * 2
-    assert links[0] != links[1]
-
-
 def test_the_sandbox_tells_what_became_of_it_and_what_phones_answer(clarion):
     sandbox = SandboxControl(clarion.ports["SINCH_REGION_URL"])
     sandbox.reset()  # it signs as it was started
@@ -240,17 +219,6 @@ def test_a_taken_port_is_named(clarion, start):
     assert f"port {port} is taken: set another PORT" in output.read_text()
 
 
-def test_when_the_sandbox_dies_the_server_is_stopped_too(start, checkout):
-    process, output = start(**_ports())
-    _wait_for(output, "Ctrl-C stops everything", process)
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-
-    os.kill(int(children[0]), signal.SIGKILL)
-
-    assert process.wait(90) != 0
-    assert _processes_in(checkout) == []
-
-
 def test_the_settings_it_writes_are_secret_and_strong(tmp_path):
     path = tmp_path / ".env"
 
@@ -263,18 +231,26 @@ def test_the_settings_it_writes_are_secret_and_strong(tmp_path):
     assert re.fullmatch(r"[\w-]{64}", written["SECRET_KEY"])
 
 
-def test_ctrl_c_in_a_terminal_lets_the_broadcast_in_hand_be_answered(start):
+def test_ctrl_c_in_a_terminal_lets_the_broadcast_in_hand_be_answered_and_a_second_start_keeps_all(
+    checkout, start
+):
     ports = _ports()
     process, output = start(**ports)
     key = _wait_for(output, r"X-API-Key: ([\w-]+)", process)[1]
+    _wait_for(output, "Ctrl-C stops everything", process)
+    first = (checkout / ".env").read_text()
+    api, headers = f"http://127.0.0.1:{ports['PORT']}", {"X-API-Key": key}
+    body = broadcast_to(*many_numbers(1001), send_at="2099-01-01T00:00:00Z")
+    kept = requests.post(f"{api}/api/broadcast", json=body, headers=headers, timeout=20).json()
     sandbox = SandboxControl(ports["SINCH_REGION_URL"])
     sandbox.order_fault(on="POST /batches", when="after", do="drip", delay_s=0.5)
     answers = []
 
     def send():
-        url = f"http://127.0.0.1:{ports['PORT']}/api/broadcast"
         body = broadcast_to("+46701234567")
-        answers.append(requests.post(url, json=body, headers={"X-API-Key": key}, timeout=20))
+        answers.append(
+            requests.post(f"{api}/api/broadcast", json=body, headers=headers, timeout=20)
+        )
 
     sending = threading.Thread(target=send)
     sending.start()
@@ -284,8 +260,29 @@ def test_ctrl_c_in_a_terminal_lets_the_broadcast_in_hand_be_answered(start):
     code = process.wait(90)
     sending.join(10)
 
+    again, output = start(**ports)
+    _wait_for(output, "Ctrl-C stops everything.*Ctrl-C stops everything", again)
+    links = re.findall(r"(?m)^http://127.0.0.1:(\d+)/invite/([\w-]{43})$", output.read_text())
+    shown = requests.get(api + kept["url"], headers=headers, timeout=20).json()
+
     assert code == 0
     assert [answer.status_code for answer in answers] == [202]
+    assert (checkout / ".env").read_text() == first
+    assert (shown["status"], shown["counts"]["pending"]) == ("scheduled", 1001)
+    # Neither link was used: the second start makes a new one.
+    assert [port for port, _ in links] == [ports["PORT"]] * 2
+    assert links[0] != links[1]
+
+    _end_when_the_sandbox_dies(again, checkout)
+
+
+def _end_when_the_sandbox_dies(process, checkout):
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+
+    os.kill(int(children[0]), signal.SIGKILL)
+
+    assert process.wait(90) != 0
+    assert _processes_in(checkout) == []
 
 
 @pytest.mark.parametrize("first", ["shop:first-key", "shop[* clients:all]:first-key", "first-key"])
