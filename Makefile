@@ -60,8 +60,8 @@ seeds: $(VENV)/dev
 	trap "kill $$pytest" INT TERM; wait $$pytest; code=$$?; \
 	cat $(VENV)/seeds.txt; exit $$code
 
-# Four tests at a time, because each waits half of its time; three if they kill, freeze or flood
-# processes.  Each worker has its own sandbox, PostgreSQL and Valkey.
+# Four tests at a time, because each waits half of its time; five if they kill, freeze or flood
+# processes, which wait most of it.  Each worker has its own sandbox, PostgreSQL and Valkey.
 CROWDED := tests/kills tests/queue tests/flood tests/soak
 # Test databases are in memory if possible, so that thousands of commits do not wait for the disk.
 # Data written by a killed process stays there too.
@@ -73,7 +73,7 @@ suites: $(VENV)/dev
 	$(foreach folder,$(CROWDED),--ignore=$(folder))
 
 crowded: $(VENV)/dev
-	$(PY) -m pytest -n 3 --dist worksteal $(CROWDED)
+	$(PY) -m pytest -n 5 --dist worksteal $(CROWDED)
 
 # Chromium for the browser tests: root installs it from the distribution; otherwise these tests are
 # skipped with a message.

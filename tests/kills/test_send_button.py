@@ -6,14 +6,14 @@ import pytest
 import requests
 
 from app.accounts.roles import Role
-from app.accounts.users import accept_invitation, create_user
+from app.accounts.users import create_user
 from app.config import read_config
 from app.sms.context import make_context
+from tests.accounts.people import PASSWORD, give_password
 from tests.factories import KEY, settings
 from tests.kills.judging import is_settled
 from tests.kills.mortal import PATIENT, mortal, wait_until
 from tests.web.new.drafting import fill_in, read_form
-from tests.web.visitor import PASSWORD
 
 SOON_S = 300.0
 ANN, BOB = "+46701234567", "+46702345678"
@@ -37,8 +37,8 @@ class Browser:
 def sign_in(service):
     """Make a sender, and return a browser in which they have signed in."""
     ctx = make_context(read_config(settings(DATABASE_URL=service.database_url)))
-    token = create_user(ctx.db, ctx.clock, "Anna", Role.SENDER, actor="tests")
-    accept_invitation(ctx.db, ctx.clock, token, PASSWORD)
+    create_user(ctx.db, ctx.clock, "Anna", Role.SENDER, actor="tests")
+    give_password(ctx.db, "Anna")
     ctx.db.close()
     browser = Browser(service.url)
     fields = {"name": "Anna", "password": PASSWORD}
