@@ -1,6 +1,7 @@
 """The service to measure: a new database, a Sinch without latency, no rate limit."""
 
 import contextlib
+import gc
 import tempfile
 import time
 from collections.abc import Iterator
@@ -61,7 +62,11 @@ def make_settings(database_url: str, *, sinch: int, **more: str) -> dict[str, st
 def open_service(url: str, **more: str) -> FlaskClient:
     """Return a test client of a service over this database, with more settings."""
     settings = make_settings(url, sinch=9, LOG_LEVEL="error", **more)
-    return create_app(read_config(settings)).test_client()
+    client = create_app(read_config(settings)).test_client()
+    # As gunicorn.conf.py does in a worker.
+    gc.collect()
+    gc.freeze()
+    return client
 
 
 def time_looks(client: FlaskClient, path: str, looks: int) -> float:
