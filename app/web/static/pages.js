@@ -1,5 +1,6 @@
 // What pages do beyond HTML: sleep in hidden tabs, say when a region is late, take a press once.
-// A region is an element with hx-trigger="load delay:…, wake".  Every page works without this file.
+// A region is an element that loads by itself, with "wake" in its hx-trigger.  Every page works
+// without this file.
 "use strict";
 
 const LONGEST_DELAY_MS = 30_000;
@@ -32,7 +33,8 @@ function sayLate(event) {
   if (event.detail.xhr?.status === 401) return location.reload();
   const line = region.querySelector("[data-as-of]");
   if (line) line.textContent = `Not updated since ${line.dataset.asOf}.`;
-  setTimeout(wake, LONGEST_DELAY_MS, region);
+  const waitS = Number(event.detail.xhr?.getResponseHeader("Retry-After"));
+  setTimeout(wake, waitS * 1000 || LONGEST_DELAY_MS, region);
 }
 
 for (const name of ["htmx:responseError", "htmx:sendError", "htmx:timeout"]) {

@@ -28,7 +28,7 @@ def sender(service, sandbox):
 
 def find_counted(page):
     """Return the address that a page asks for when it is loaded, and which it links."""
-    (address,) = re.findall(r'hx-get="([^"]+)" hx-trigger="load"', page.text)
+    (address,) = re.findall(r'hx-get="([^"]+)" hx-trigger="load, wake"', page.text)
     assert f'<a href="{address}">Count it now</a>' in page.text
     return unescape(address)
 
