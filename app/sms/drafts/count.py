@@ -9,7 +9,7 @@ from sqlalchemy import Row
 
 from app.sms.audience.expand import count_recipients, iterate_chunks
 from app.sms.caps.prices import Cost, read_prices
-from app.sms.content.placeholders import fill_text
+from app.sms.content.placeholders import fill_text, find_placeholders
 from app.sms.context import Context
 from app.sms.drafts.request import TEXT_KEYS, make_request, merge_values, select_text
 from app.sms.models.states import Category
@@ -27,7 +27,7 @@ MAX_COUNTED = 10_000
 # A page that shows them is there within a tenth of a second.
 _FEW = 1_000
 # People who are looked at to find one of the first ones.
-_NEAR = 100
+NEAR = 100
 # More characters are not said to be left out.
 _MAX_SURPLUS = 20
 
@@ -88,11 +88,15 @@ class CheaperText:
 
 @dataclass(frozen=True, slots=True)
 class PersonCopy:
-    """The text as one person of the audience gets it, and their place in it."""
+    """The text as one person of the audience gets it, and their place in it.
+
+    `values` are those that it has, by placeholder.
+    """
 
     phone: str
     text: str
     number: int
+    values: Mapping[str, str]
 
 
 def count_text(ctx: Context, body: Mapping[str, Any], listed: SortedPhones | None) -> TextCount:
@@ -100,7 +104,7 @@ def count_text(ctx: Context, body: Mapping[str, Any], listed: SortedPhones | Non
 
     Raises ValidationError, BadInput, NotFound and Conflict for a text that cannot be sent.
     """
-    request, is_everybody = _make_request(ctx, body, listed)
+    request, is_everybody = make_text_request(ctx, body, listed)
     return _count(ctx, request, is_everybody=is_everybody)
 
 
@@ -152,7 +156,7 @@ def has_few_people(ctx: Context, draft: Row[Any] | None) -> bool:
 
 def find_cheaper(ctx: Context, body: Mapping[str, Any], listed: SortedPhones | None) -> CheaperText:
     """Return what is costly in the text of a draft's body, and how it counts without that."""
-    request, is_everybody = _make_request(ctx, body, listed)
+    request, is_everybody = make_text_request(ctx, body, listed)
     texts = _list_texts(request)
     characters = find_non_gsm_characters("\n".join(texts.values()))
     cheaper = {key: suggest_gsm_text(text) or text for key, text in texts.items()}
@@ -183,8 +187,8 @@ def find_shorter(
         return None
     if counted.counted < counted.people:
         return ShorterText(longer, parts, None)
-    request, _ = _make_request(ctx, body, listed)
-    copies = _fill_all(ctx, request, MAX_COUNTED)
+    request, _ = make_text_request(ctx, body, listed)
+    copies = fill_all(ctx, request, MAX_COUNTED)
     surplus = max((_count_surplus(copy.text, parts) for copy in copies), default=0)
     return ShorterText(longer, parts, surplus if surplus <= _MAX_SURPLUS else None)
 
@@ -203,9 +207,9 @@ def fill_for_person(
 
     Returns None for an empty audience.  A place past the end is that of the first person.
     """
-    request, _ = _make_request(ctx, body, listed)
-    page_size = max(number, _NEAR) if number else MAX_COUNTED
-    copies = islice(_fill_all(ctx, request, page_size), MAX_COUNTED)
+    request, _ = make_text_request(ctx, body, listed)
+    page_size = max(number, NEAR) if number else MAX_COUNTED
+    copies = islice(fill_all(ctx, request, page_size), MAX_COUNTED)
     if number == 0:
         return max(copies, key=lambda copy: len(copy.text), default=None)
     first = next(copies, None)
@@ -216,17 +220,19 @@ def fill_for_person(
 
 def fill_for_first(ctx: Context, body: Mapping[str, Any], listed: SortedPhones | None) -> str:
     """Return the copy of the audience's first person; without people that of the defaults."""
-    request, _ = _make_request(ctx, body, listed)
-    first = next(_fill_all(ctx, request, _NEAR), None)
+    request, _ = make_text_request(ctx, body, listed)
+    first = next(fill_all(ctx, request, NEAR), None)
     return first.text if first else fill_text(request.text, collect_defaults(request))
 
 
-def _fill_all(ctx: Context, request: BroadcastRequest, page_size: int) -> Iterator[PersonCopy]:
+def fill_all(ctx: Context, request: BroadcastRequest, page_size: int) -> Iterator[PersonCopy]:
+    """Yield the copies of an audience whose texts can be filled, in pages of this size."""
     defaults, number = collect_defaults(request), 0
     for chunk in iterate_chunks(ctx, request, page_size=page_size):
         if chunk.exclusion_reason is not None:
             continue
         text, parameters = request.texts.get(chunk.language or "", request.text), chunk.parameters
+        names = find_placeholders(text)
         for phone in chunk.recipients:
             number += 1
             own = {
@@ -234,7 +240,9 @@ def _fill_all(ctx: Context, request: BroadcastRequest, page_size: int) -> Iterat
                 for name, values in (parameters or {}).items()
                 if phone in values
             }
-            yield PersonCopy(phone, fill_text(text, defaults | own), number)
+            known = defaults | own
+            values = {name: known[name] for name in names if name in known}
+            yield PersonCopy(phone, fill_text(text, values), number, values)
 
 
 def _list_texts(request: BroadcastRequest) -> dict[str | None, str]:
@@ -242,10 +250,10 @@ def _list_texts(request: BroadcastRequest) -> dict[str | None, str]:
     return {request.language: request.text} | dict(request.texts)
 
 
-def _make_request(
+def make_text_request(
     ctx: Context, body: Mapping[str, Any], listed: SortedPhones | None
 ) -> tuple[BroadcastRequest, bool]:
-    """Return a prepared request of what is known so far, and True without an audience."""
+    """Return a prepared request of a draft's text and people, and True without an audience."""
     request: BroadcastRequest = BroadcastRequestSchema(only=TEXT_KEYS).load(select_text(body))
     audience = body.get("audience")
     is_everybody = not audience and not listed

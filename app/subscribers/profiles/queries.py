@@ -31,11 +31,17 @@ def view_subscriber(ctx: SubscriberContext, public_id: str) -> Person:
 
 def look_up_subscriber(ctx: SubscriberContext, phone: str) -> Person:
     """Return the subscriber of a number.  Raises NotFound."""
-    query = select(_SUBSCRIBERS).where(_SUBSCRIBERS.c.phone == phone)
-    with ctx.db.read() as tx:
-        for person in read_persons(tx, ctx, tx.execute(query).all()):
-            return person
+    for person in look_up_subscribers(ctx, [phone]).values():
+        return person
     raise NotFound("There is no subscriber with this number.")
+
+
+def look_up_subscribers(ctx: SubscriberContext, phones: Sequence[str]) -> dict[str, Person]:
+    """Return the subscribers of a few numbers, by number."""
+    query = select(_SUBSCRIBERS).where(_SUBSCRIBERS.c.phone.in_(phones))
+    with ctx.db.read() as tx:
+        persons = read_persons(tx, ctx, tx.execute(query).all())
+        return {person["phone"]: person for person in persons}
 
 
 def find_subscriber(tx: Connection, public_id: str, *, lock: bool = False) -> Row[Any]:

@@ -15,6 +15,7 @@ from app.sms.drafts.count import count_draft
 from app.sms.drafts.numbers import MAX_NUMBERS, PastedNumbers, read_pasted
 from app.sms.drafts.people_file import PeopleFile
 from app.sms.drafts.request import list_people, sort_for_body
+from app.sms.drafts.some import list_some
 from app.subscribers.audiences.known import list_fields
 from app.subscribers.audiences.saved import list_saved_names, save_audience, view_saved
 from app.subscribers.audiences.schemas import AudienceSchema, SavedAudienceSchema
@@ -31,7 +32,7 @@ from app.web.new.conditions import (
     read_rows,
     write_rows,
 )
-from app.web.new.figures import describe_reach
+from app.web.new.figures import describe_reach, describe_some
 from app.web.new.frame import (
     find,
     find_counted_page,
@@ -246,11 +247,12 @@ def _count(draft: Any, audience: Any, listed: SortedPhones | None) -> dict[str, 
         return None
     body = {name: value for name, value in draft.body.items() if name != "audience"}
     body |= {"audience": audience} if audience else {}
+    ctx = current_context()
     try:
-        counted = count_draft(current_context(), body, listed)
+        reach = describe_reach(count_draft(ctx, body, listed))
+        return reach | {"some": describe_some(list_some(ctx, body, listed))}
     except (ValidationError, ClarionError) as e:
         return {"wrong": say_error(e)}
-    return describe_reach(counted)
 
 
 def _count_file(draft: Any, file: PeopleFile) -> dict[str, Any]:

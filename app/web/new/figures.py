@@ -1,6 +1,6 @@
 """Figures of a quote in words: money, countries, who is left out, and the words of the button."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from decimal import Decimal
@@ -10,8 +10,10 @@ from sqlalchemy import Row
 
 from app.phone.country_names import name_country
 from app.sms.drafts.count import CheaperText, DraftCount, ShorterText, TextCount
+from app.sms.drafts.some import SomePerson
 from app.sms.models.states import ExclusionReason
 from app.web.new.rings import say_rings
+from app.web.subscribers.wording import show_name, show_number, show_text
 from app.web.words import clock_time, people, texts
 
 _SIGNS = {"EUR": "€", "USD": "$", "GBP": "£"}
@@ -135,6 +137,20 @@ def describe_reach(counted: DraftCount) -> dict[str, Any]:
     get_it = estimate.recipients.total()
     fit = get_it + sum(line["figure"] for line in left_out)
     return {"fit": fit, "left_out": left_out, "get_it": get_it, "people": max(counted.people, fit)}
+
+
+def describe_some(persons: Sequence[SomePerson]) -> list[dict[str, Any]]:
+    """Return a few people of an audience, as the user may see them."""
+    return [
+        {
+            "name": show_name(person.subscriber),
+            "number": show_number(person.phone),
+            "values": {
+                name: show_text(value, person.subscriber) for name, value in person.values.items()
+            },
+        }
+        for person in persons
+    ]
 
 
 def describe_cheaper(counted: TextCount, cheaper: CheaperText) -> dict[str, str] | None:

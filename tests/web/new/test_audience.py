@@ -1,8 +1,11 @@
 """The audience of a new broadcast: tags and conditions, counted with who is left out and why."""
 
+import re
+
 import pytest
 
 from app.accounts.roles import Role
+from tests.factories import many_numbers
 from tests.web.new.drafting import begin, send
 from tests.web.visitor import read_text, visit
 
@@ -112,6 +115,33 @@ def test_no_one_is_left_says_why(author, draft, caller):
     assert "They opted out − 3 Get it 0" in text
     none = count(author, draft, field="attributes.city", op="eq", value="Umeå")
     assert "No one fits." in none
+
+
+def test_ten_of_them_are_shown_with_the_values_that_the_text_uses(author, caller):
+    people = many_numbers(12)
+    for phone in people:
+        body = {"phone": phone, "first_name": "<b>Ann", "last_name": "Berg", "tags": ["vip"]}
+        caller.post("/api/subscribers", body | {"attributes": {"city": "Malmö", "shoe": 43.50}})
+    caller.post("/api/suppressions", {"phones": people[:1], "scope": "all"})
+    draft = begin(author, "Hi ${first_name} of ${city}, size ${shoe}, ${gift}")
+    text = "Hi ${first_name} of ${city}, size ${shoe}, ${gift}"
+    send(author, f"{draft}/text", {"message": text, "default-gift": "a cap"})
+
+    answer = count(author, draft, any="vip")
+
+    (shown,) = re.findall("Look at ten of them (.*)", answer)
+    values = "first_name: <b>Ann city: Malmö shoe: 43.5 gift: a cap"
+    assert shown == " ".join(f"<b>Ann Berg {phone} {values}" for phone in people[1:11])
+
+
+def test_few_are_all_shown_and_none_who_gets_nothing(author, draft, caller):
+    caller.post("/api/suppressions", {"phones": [BOB], "scope": "all"})
+
+    numbers = count(author, draft, kind="numbers", numbers=f"{ANN}\n{BOB}")
+    none = count(author, draft, kind="numbers", numbers=BOB)
+
+    assert numbers.endswith(f"when it starts. Look at them {ANN}")
+    assert "Look at" not in none
 
 
 def test_pasted_numbers_are_counted_too(author, draft):

@@ -1,0 +1,64 @@
+"""A few people of a draft's audience, with the values that their text uses."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from app.sms.context import Context
+from app.sms.drafts.count import NEAR, PersonCopy, fill_all, make_text_request
+from app.sms.eligibility.decide import check_eligibility
+from app.sms.quotes.estimate import find_span
+from app.sms.request.model import BroadcastRequest
+from app.subscribers.lists.phone_list import SortedPhones
+from app.subscribers.profiles.queries import Person, look_up_subscribers
+
+# People who are shown, and who are looked at to find some who get the text.
+_SHOWN, _LOOKED_AT = 10, 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class SomePerson:
+    """A person who gets the text: number, values by placeholder, and their subscriber, if any."""
+
+    phone: str
+    values: Mapping[str, str]
+    subscriber: Person | None
+
+
+def list_some(
+    ctx: Context, body: Mapping[str, Any], listed: SortedPhones | None
+) -> list[SomePerson]:
+    """Return the first ten people of a draft's audience who get its text; fewer if most do not.
+
+    Raises as count_text does.
+    """
+    request, _ = make_text_request(ctx, {"message": "-", **body}, listed)
+    copies = islice(fill_all(ctx, request, NEAR), _LOOKED_AT)
+    found: list[PersonCopy] = []
+    while len(found) < _SHOWN and (looked_at := list(islice(copies, NEAR))):
+        excluded = _find_excluded(ctx, request, [copy.phone for copy in looked_at])
+        found += (copy for copy in looked_at if copy.phone not in excluded)
+    known = look_up_subscribers(ctx.subscriber_context, [copy.phone for copy in found[:_SHOWN]])
+    return [SomePerson(copy.phone, copy.values, known.get(copy.phone)) for copy in found[:_SHOWN]]
+
+
+def _find_excluded(ctx: Context, request: BroadcastRequest, phones: list[str]) -> set[str]:
+    """Return those who get nothing, now or later."""
+    starts_at, ends_at = find_span(ctx, request)
+    with ctx.db.read() as tx:
+        eligibilities = check_eligibility(
+            tx,
+            ctx,
+            phones,
+            category=request.category,
+            client=ctx.viewer.client,
+            countries=ctx.viewer.countries,
+            ends_at=ends_at,
+            now=starts_at,
+        )
+    return {
+        phone
+        for phone, eligibility in eligibilities.items()
+        if eligibility.find_ring(starts_at, ends_at) is None
+    }
