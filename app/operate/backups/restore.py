@@ -67,6 +67,7 @@ def _restore_sqlite(ctx: Context, path: Path, enter: Callable[[Context], int]) -
         if (left := Path(f"{target}{suffix}")).exists():
             raise BackupFailed(f"{left} exists: move the old database away first, all its files")
     part = target.with_name(f"{target.name}.restoring")
+    _remove(part)  # a restore that was killed may have left a journal, which SQLite would apply
     try:
         shutil.copyfile(path, part)
         part.chmod(0o600)
@@ -83,7 +84,12 @@ def _restore_sqlite(ctx: Context, path: Path, enter: Callable[[Context], int]) -
     except (OSError, DBAPIError) as e:
         raise BackupFailed(f"The backup was not restored: {getattr(e, 'orig', None) or e}") from e
     finally:
-        for suffix in _BESIDE:
-            with contextlib.suppress(OSError):
-                os.unlink(f"{part}{suffix}")
+        _remove(part)
     return in_doubt
+
+
+def _remove(database: Path) -> None:
+    """Delete the files of an SQLite database, as far as there are any."""
+    for suffix in _BESIDE:
+        with contextlib.suppress(OSError):
+            os.unlink(f"{database}{suffix}")

@@ -1,6 +1,8 @@
 """Backups that are restored: the database comes back in restore mode, and never unnoticed."""
 
 import shutil
+import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -54,6 +56,25 @@ def test_nothing_is_sent_from_a_database_whose_restore_failed(
     assert failed.exit_code == 1
     with pytest.raises(WrongDatabase):
         make_machine(empty_url).ctx.require_own_database()
+
+
+def test_nothing_of_a_restore_that_was_killed_gets_into_the_next(run, machine, folder, tmp_path):
+    path, _ = create_backup(machine.ctx, folder)
+    part = tmp_path / "restored.db.restoring"
+    shutil.copy(path, part)
+    with closing(sqlite3.connect(part)) as killed:
+        killed.execute("PRAGMA journal_mode = wal")
+        with killed:
+            killed.execute("INSERT INTO metadata VALUES ('of the killed', '1')")
+        shutil.copy(f"{part}-wal", tmp_path / "left")
+    (tmp_path / "left").rename(f"{part}-wal")
+
+    restored = run(f"sqlite:///{tmp_path / 'restored.db'}", "backup", "restore", str(path))
+
+    assert restored.exit_code == 0
+    with closing(sqlite3.connect(tmp_path / "restored.db")) as db:
+        names = {name for (name,) in db.execute("SELECT name FROM metadata")}
+    assert "of the killed" not in names
 
 
 def test_a_database_in_use_is_not_overwritten(run, either_machine, folder):
