@@ -66,7 +66,7 @@ def rotate(key_id: int, hours: int) -> None:
     ends_at = ctx.now() + timedelta(hours=hours)
     row, key = rotate_key(ctx.db, ctx.clock, key_id, ends_at=ends_at, actor=name_operator())
     _print_key(row, key)
-    click.echo(f"Key {key_id} works until {_show_time(ends_at)} at the latest.")
+    click.echo(f"Key {key_id} works until {ends_at:{TIME}} at the latest.")
 
 
 @keys.command("revoke")
@@ -95,7 +95,7 @@ def list_them() -> None:
             row.hint,
             _show_scopes(row),
             _describe_state(row, now),
-            _show_time(row.used_at) if row.used_at else "never",
+            f"{row.used_at:{TIME}}" if row.used_at else "never",
         )
         for row in list_keys(ctx.db)
     )
@@ -142,17 +142,13 @@ def _show_scopes(row: KeyRow) -> str:
 def _describe_state(row: KeyRow, now: datetime) -> str:
     """Return whether a key can be used, and from where, such as "test, until 2027-01-31"."""
     if row.revoked_at:
-        return f"revoked {_show_time(row.revoked_at)}"
+        return f"revoked {row.revoked_at:{TIME}}"
     if row.has_ended(now):
-        return f"expired {_show_time(row.expires_at)}" if row.expires_at else ""
+        return f"expired {row.expires_at:{TIME}}" if row.expires_at else ""
     facts = [
         "test" if row.is_test else "live",
-        f"until {_show_time(row.expires_at)}" if row.expires_at else "",
+        f"until {row.expires_at:{TIME}}" if row.expires_at else "",
         f"from {' '.join(row.networks)}" if row.networks else "",
         f"to {' '.join(row.countries)}" if row.countries else "",
     ]
     return ", ".join(filter(None, facts))
-
-
-def _show_time(at: datetime) -> str:
-    return f"{at:{TIME}}"

@@ -27,13 +27,11 @@ from app.sms.models.states import (
     BroadcastStatus,
     ExclusionReason,
 )
-from app.sms.models.statuses import MessageStatus
+from app.sms.models.statuses import NOT_REACHED
 from app.subscribers.models import Suppression
 
 # The outcome is looked at with each sweep.
 _SLACK = timedelta(minutes=1)
-_M = MessageStatus
-_NOT_REACHED = (_M.FAILED, _M.REJECTED, _M.EXPIRED, _M.ABORTED, _M.DELETED)
 # A canary's batch in one of these may still be sent, or its outcome is not known.
 _UNDECIDED = (*OPEN, BatchState.NEEDS_ATTENTION)
 
@@ -164,7 +162,7 @@ def _count(tx: Connection, broadcast: Row[Any], batch_ids: list[int]) -> dict[st
     refused = select(func.coalesce(func.sum(_BATCHES.c.size), 0)).where(
         _BATCHES.c.id.in_(batch_ids), _BATCHES.c.state == BatchState.REJECTED
     )
-    failed = select(func.count()).where(*own, _MESSAGES.c.status.in_(_NOT_REACHED))
+    failed = select(func.count()).where(*own, _MESSAGES.c.status.in_(NOT_REACHED))
     stopped = (
         select(func.count(_MESSAGES.c.recipient.distinct()))
         .join(_SUPPRESSIONS, _SUPPRESSIONS.c.phone == _MESSAGES.c.recipient)

@@ -33,7 +33,7 @@ from app.web.broadcasts.accounting import (
 )
 from app.web.broadcasts.delivery import describe_delivery
 from app.web.broadcasts.history import describe_entry, list_events
-from app.web.broadcasts.people import link_people
+from app.web.broadcasts.people import link_lines
 from app.web.broadcasts.states import (
     choose_poll_s,
     describe_progress,
@@ -234,9 +234,7 @@ def _describe(broadcast_id: str) -> dict[str, Any]:
     accounting, row = account_for(view), view.row
     history = read_history(current_context(), row)
     shown = describe_delivery(view, delivery, accounting, history)
-    for line in accounting.lines:
-        for linked in (line, *line.subs):
-            linked.href = link_people(view, linked)
+    link_lines(view, accounting)
     state = describe_state(view)
     return {
         "id": row.public_id,

@@ -16,7 +16,7 @@ from app.sms.messages.list import MessageView
 from app.sms.messages.queries import MessageFilter
 from app.sms.messages.schemas import MessageChoiceSchema, MessageQuerySchema
 from app.sms.models.statuses import MessageStatus
-from app.web.broadcasts.accounting import MARKS, AccountingLine, account_for
+from app.web.broadcasts.accounting import MARKS, Accounting, AccountingLine, account_for
 from app.web.broadcasts.states import name_broadcast
 from app.web.guard import make_page_blueprint, require_role
 from app.web.subscribers.wording import show_number, shows_numbers
@@ -35,9 +35,7 @@ def list_people(broadcast_id: str) -> str:
     wanted: MessageFilter = query["wanted"]
     view, page = view_messages(current_context(), broadcast_id, **{"cursor": None} | query)
     accounting = account_for(view)
-    for line in accounting.lines:
-        for linked in (line, *line.subs):
-            linked.href = link_people(view, linked)
+    link_lines(view, accounting)
     chosen = [
         line for line in accounting.lines if wanted.statuses and _includes(line, wanted.statuses)
     ]
@@ -68,7 +66,14 @@ def export_people(broadcast_id: str) -> Response:
     return make_csv_response(export, f"{broadcast_id}.csv", csv_format)
 
 
-def link_people(view: BroadcastView, line: AccountingLine) -> str | None:
+def link_lines(view: BroadcastView, accounting: Accounting) -> None:
+    """Link each line to the list of its people, where a filter finds just them."""
+    for line in accounting.lines:
+        for linked in (line, *line.subs):
+            linked.href = _find_page(view, linked)
+
+
+def _find_page(view: BroadcastView, line: AccountingLine) -> str | None:
     """Return the page of exactly the people of a line; None if no filter finds just them."""
     if view.row.purged_at is not None:
         return None
