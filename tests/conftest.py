@@ -32,6 +32,9 @@ from tests.postgres import Postgres, running_postgres
 from tests.sandbox_control import SandboxControl
 from tests.services import Services
 
+# So that a failure there shows what was compared; tests of several packages use them.
+pytest.register_assert_rewrite("tests.kills.judging", "tests.kills.mortal")
+
 # The same examples at every run; `make fuzz SIZE=20` draws others, twenty times as many, and
 # Hypothesis prints the seed of what fails.
 FUZZ = int(os.environ.get("FUZZ", "0"))

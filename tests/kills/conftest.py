@@ -9,10 +9,6 @@ import pytest
 
 from tests.kills.ledger import LedgeredSandbox, running_sandbox
 
-# So that a failure there shows what was compared.
-pytest.register_assert_rewrite("tests.kills.judging", "tests.kills.mortal")
-
-
 # Beyond several waits of a test, each with its own deadline.
 TIMEOUT_S = 1_200
 
