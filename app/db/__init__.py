@@ -4,7 +4,7 @@ Database ── write(): one transaction, committed at the end of the block
             read():  one snapshot, changes nothing
 
 base       base class of the tables, table_of()    lists      many values in one statement
-prepared   statements that the driver runs         shared_writes   one commit for many threads
+prepared   statements that the driver runs         writers   one commit for many threads
 types      aware UTC times, enumerations           facts      key-value rows of the installation
 schema     is it migrated, and is it ours          audit      audit log
 migrating  run alembic                              outages    why the database is unavailable

@@ -17,7 +17,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from app.db.outages import note_outage
 from app.db.prepared import raise_again, run_sql
-from app.db.shared_writes import Item, Result, SharedWrites
+from app.db.writers import Item, Result, SharedWrites
 
 # A writer waits this long for other writers.
 BUSY_TIMEOUT_S = 20

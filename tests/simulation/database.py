@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import OperationalError
 
 from app.db.engine import Database
-from app.db.shared_writes import SharedWrites
+from app.db.writers import SharedWrites
 from tests.databases import migrate
 from tests.simulation.world import World
 

@@ -2,7 +2,7 @@
 
 Most calls send one text to one person.  What they write is known before: the payload is frozen and
 the rows are inserted as they are after the claim.  Requests that wait for a transaction commit
-together, see app.db.shared_writes.
+together, see app.db.writers.
 
     claim_new    checks gates and suppressions, inserts everything, claimed
     complete     after Sinch accepted the batch: ends batch, attempt and broadcast
