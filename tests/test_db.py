@@ -422,7 +422,7 @@ def test_only_its_owner_reads_the_database(tmp_path, existing):
         tx.exec_driver_sql("CREATE TABLE anything (x)")
 
     assert _modes(tmp_path) == dict.fromkeys(
-        ("clarion.db", "clarion.db-wal", "clarion.db-shm"), 0o600
+        [f"clarion.db{suffix}" for suffix in ("", "-wal", "-shm", "-writer", "-next")], 0o600
     )
     db.close()
 

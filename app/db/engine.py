@@ -3,7 +3,6 @@
 import contextlib
 import math
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -12,17 +11,15 @@ import psycopg
 from sqlalchemy import Connection, Engine, Table, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import InvalidatePoolError, OperationalError, TimeoutError
+from sqlalchemy.exc import InvalidatePoolError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from app.db.outages import note_outage
 from app.db.prepared import raise_again, run_sql
-from app.db.writers import Item, Result, SharedWrites
+from app.db.writers import GIVE_WAY_S, Item, Result, SharedWrites, WriteTurns
 
 # A writer waits this long for other writers.
 BUSY_TIMEOUT_S = 20
-# Writers of other processes poll, at least ten times a second.
-_GIVE_WAY_S = 0.005
 # The codes by which SQLite and PostgreSQL report it.
 _INTERRUPTED = ("SQLITE_INTERRUPT", "57014")
 # SQLite's steps between two looks at the clock: some tenth of a millisecond.
@@ -72,7 +69,7 @@ class Database:
             else self.engine.execution_options(isolation_level="REPEATABLE READ")
         )
         self._writing = self.engine.execution_options(writes=True)
-        self._turns = _WriteTurns() if self.is_sqlite else None
+        self._turns = self._make_turns()
         self._shared: dict[Callable[..., Any], SharedWrites[Any, Any]] = {}
 
     @contextlib.contextmanager
@@ -96,7 +93,7 @@ class Database:
     def give_way(self) -> None:
         """Let other writers in between two transactions of a long piece of work."""
         if self.is_sqlite:
-            time.sleep(_GIVE_WAY_S)
+            time.sleep(GIVE_WAY_S)
 
     @contextlib.contextmanager
     def read(self, *, within_s: float | None = None) -> Iterator[Connection]:
@@ -114,6 +111,12 @@ class Database:
     def close(self) -> None:
         """Close idle connections."""
         self.engine.dispose()
+        if self._turns:
+            self._turns.close()
+
+    def _make_turns(self) -> WriteTurns | None:
+        path = self.engine.url.database
+        return WriteTurns(path, BUSY_TIMEOUT_S) if self.is_sqlite and path else None
 
 
 @contextlib.contextmanager
@@ -135,49 +138,6 @@ def _end_slow_queries(tx: Connection, within_s: float) -> Iterator[None]:
     finally:
         if tx.dialect.name == "sqlite":
             driver.set_progress_handler(None, 0)
-
-
-class _WriteTurns:
-    """The turns of a process's threads at SQLite's one place for a writer.
-
-    They wait here instead of polling the file.  A lock in strict order would leave the place empty
-    while the next thread wakes up, so any thread may take it, but gives way to an urgent one.
-    Every second turn is open to all: a flood of urgent writers keeps no other one away.
-    """
-
-    def __init__(self) -> None:
-        self._place = threading.Lock()
-        self._counting = threading.Lock()
-        self._urgent = 0
-        self._last_was_urgent = False
-
-    @contextlib.contextmanager
-    def take(self, *, urgent: bool) -> Iterator[None]:
-        """Wait for the place.  Raises TimeoutError."""
-        deadline = time.monotonic() + BUSY_TIMEOUT_S
-        self._count(urgent)
-        try:
-            self._enter(deadline)
-            while self._urgent and not urgent and not self._last_was_urgent:
-                self._place.release()
-                time.sleep(_GIVE_WAY_S)
-                self._enter(deadline)
-        finally:
-            self._count(-urgent)
-        self._last_was_urgent = urgent
-        try:
-            yield
-        finally:
-            self._place.release()
-
-    def _enter(self, deadline: float) -> None:
-        if not self._place.acquire(timeout=max(0.0, deadline - time.monotonic())):
-            raise TimeoutError("waited too long for other writers")
-
-    def _count(self, change: int) -> None:
-        if change:
-            with self._counting:
-                self._urgent += change
 
 
 def lock_table(tx: Connection, table: Table) -> None:

@@ -1,13 +1,16 @@
-"""Transactions that threads share: one commit for all who wait for one.
+"""Writers that wait for each other: commits that threads share, and turns at SQLite's one place.
 
 The first thread that comes during a commit leads the next group: it waits for its turn, closes the
 group, and writes for all that joined.  Under load a commit serves many threads; a single one never
 waits.
 """
 
+import contextlib
+import fcntl
+import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Generic, TypeVar, cast
 
@@ -20,6 +23,9 @@ Result = TypeVar("Result")
 # A commit costs more than several requests, so it is worth waiting for more of them.
 _GATHER_S = 0.005
 _PAUSE_S = 0.001
+GIVE_WAY_S = 0.005
+# A process that waits for another one tries again after this time.
+_POLL_S = 0.0005
 
 
 class _Group(Generic[Item, Result]):
@@ -140,3 +146,119 @@ def _wait_for_more(items: Sequence[Any]) -> None:
     while seen < len(items) and time.monotonic() < deadline:
         seen = len(items)
         time.sleep(_PAUSE_S)
+
+
+class WriteTurns:
+    """The turns at SQLite's one place for a writer.
+
+    A process's threads wait here instead of polling the file.  SQLite would let the writers of
+    other processes sleep for up to a tenth of a second and then try again, in no order: two
+    processes would send no more than one.
+
+    A lock in strict order would leave the place empty while the next thread wakes up, so any thread
+    may take it, but gives way to an urgent one.  Every second turn is open to all: a flood of
+    urgent writers keeps no other one away.
+    """
+
+    def __init__(self, path: str, within_s: float) -> None:
+        """`path` is that of the database; a turn comes `within_s` seconds or not at all."""
+        self._within_s = within_s
+        self._processes = _ProcessTurns(path)
+        self._place = threading.Lock()
+        self._counting = threading.Lock()
+        self._urgent = 0
+        self._last_was_urgent = False
+
+    @contextlib.contextmanager
+    def take(self, *, urgent: bool) -> Iterator[None]:
+        """Wait for the place.  Raises TimeoutError."""
+        deadline = time.monotonic() + self._within_s
+        self._count(urgent)
+        try:
+            self._enter(deadline)
+            while self._urgent and not urgent and not self._last_was_urgent:
+                self._place.release()
+                time.sleep(GIVE_WAY_S)
+                self._enter(deadline)
+        finally:
+            self._count(-urgent)
+        self._last_was_urgent = urgent
+        try:
+            with self._processes.take(deadline):
+                yield
+        finally:
+            self._place.release()
+
+    def close(self) -> None:
+        """Close the files of the turns."""
+        self._processes.close()
+
+    def _enter(self, deadline: float) -> None:
+        if not self._place.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            raise TimeoutError("waited too long for other writers")
+
+    def _count(self, change: int) -> None:
+        if change:
+            with self._counting:
+                self._urgent += change
+
+
+class _ProcessTurns:
+    """The turns of processes: locks on two files beside the database, which end with a process.
+
+    A process that waits for the place holds the lock of the next one, so that one that has just
+    written comes behind it.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._files: list[int] = []
+
+    @contextlib.contextmanager
+    def take(self, deadline: float) -> Iterator[None]:
+        """Wait for the place, until a time of the monotonic clock.  Raises TimeoutError."""
+        files = self._files or self._open()
+        if not files:
+            yield
+            return
+        place, following = files
+        _lock(following, deadline)
+        try:
+            _lock(place, deadline)
+        finally:
+            fcntl.flock(following, fcntl.LOCK_UN)
+        try:
+            yield
+        finally:
+            fcntl.flock(place, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        for file in self._files:
+            os.close(file)
+        self._files = []
+
+    def _open(self) -> list[int]:
+        """Open the files.  Returns none if that fails: SQLite says itself what is wrong."""
+        try:
+            for suffix in ("writer", "next"):
+                file = os.open(f"{self._path}-{suffix}", os.O_CREAT | os.O_RDWR, 0o600)
+                self._files.append(file)
+                # A command of root must not lock the service out.
+                if os.geteuid() == 0 and os.path.exists(self._path):
+                    owner = os.stat(self._path)
+                    os.fchown(file, owner.st_uid, owner.st_gid)
+        except OSError:
+            self.close()
+        return self._files
+
+
+def _lock(file: int, deadline: float) -> None:
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise TimeoutError("waited too long for the writers of other processes") from None
+            time.sleep(_POLL_S)
+        else:
+            return

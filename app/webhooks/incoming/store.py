@@ -9,8 +9,8 @@ from functools import cache
 
 from sqlalchemy import ARRAY, Connection, LargeBinary, TextClause, bindparam, text
 
-from app.db.writers import SharedWrites
 from app.db.types import UtcTime
+from app.db.writers import SharedWrites
 from app.sms.context import Context
 from app.sms.inbound.opt_out import suppress_at_once
 
