@@ -78,6 +78,7 @@ def _begins(text):
             yield text[place + 1 :]
 
 
+@pytest.mark.slow
 @given(CELLS)
 def test_no_piece_of_a_cell_begins_like_a_formula(cell):
     text = cell if isinstance(cell, str) else ""

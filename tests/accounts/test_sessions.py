@@ -174,6 +174,7 @@ def test_an_unknown_name_and_a_user_without_a_password_are_answered_alike(accoun
     assert waits == [[1, 2, 4, 8]] * 3
 
 
+@pytest.mark.slow
 def test_an_unknown_name_takes_as_long_to_answer(accounts, full_work):
     """Three tries each; the bound is wide, since a look-up without a hash is a hundredth of it."""
     join_by_link(accounts)

@@ -36,6 +36,7 @@ def _depth(value) -> int:
     return 1 + max((_depth(child) for child in children), default=0)
 
 
+@pytest.mark.slow
 @given(objects, st.booleans())
 def test_every_plain_object_is_read_as_it_is(value, ascii_only):
     if _depth(value) > MAX_DEPTH:

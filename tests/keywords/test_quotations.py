@@ -37,6 +37,7 @@ def is_heard(text):
     return classify_keyword(text).intent in STOPS
 
 
+@pytest.mark.slow
 def test_reactions_of_phones_in_forty_languages_are_never_a_stop():
     texts = [form.replace("…", ours) for _, form in FORMS for ours in OURS]
 
@@ -180,6 +181,7 @@ def test_no_keyword_of_any_language_is_an_instruction_by_itself(language):
     assert [text for text in texts if has_instruction(text)] == []
 
 
+@pytest.mark.slow
 def test_quotations_and_instructions_are_read_in_linear_time():
     nasty = [
         "“" * 5_000,

@@ -143,6 +143,7 @@ def test_a_report_that_comes_later_changes_nothing(either_machine, sandbox):
     assert machine.violations() == []
 
 
+@pytest.mark.slow
 def test_a_purge_that_is_interrupted_goes_on(machine, sandbox):
     broadcast_id = finish(machine, many_numbers(2_500), size=500)
     machine.clock.advance(31 * DAY_S)

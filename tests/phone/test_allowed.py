@@ -36,6 +36,7 @@ def _draw_numbers(draw):
                 yield f"+{code}{digits[:kept]}{tail}"
 
 
+@pytest.mark.slow
 def test_the_kind_is_that_of_the_library_in_every_country():
     wrong, premium = [], 0
     for number in _draw_numbers(random.Random(SEED)):

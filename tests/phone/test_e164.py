@@ -62,6 +62,7 @@ def test_anything_else_is_not_a_number(entry):
     assert sort_entries([entry]).invalid == [entry]
 
 
+@pytest.mark.slow
 @given(st.lists(st.one_of(numbers, numbers.map(lambda n: f" {n}\n"), oddities)))
 def test_sorting_loses_nothing_and_keeps_the_order(entries):
     found = sort_entries(entries)

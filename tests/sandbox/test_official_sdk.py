@@ -7,6 +7,9 @@ import pytest
 from tests.sandbox.conftest import wait_until
 from tests.sinch.official import official
 
+# To import the SDK takes a second.
+pytestmark = pytest.mark.slow
+
 SENDER = "46700000900"
 
 

@@ -321,6 +321,7 @@ _NAMES = ("batch_id", "recipient", "status", "code", "at", "client_reference", "
           "total_message_count", "id", "from", "to", "body", "received_at", "udh")  # fmt: skip
 
 
+@pytest.mark.slow
 @given(
     st.sampled_from(["recipient_delivery_report_sms", "delivery_report_sms", "mo_text"]),
     st.dictionaries(st.sampled_from(_NAMES), _JSON),

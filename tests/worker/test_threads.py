@@ -152,6 +152,7 @@ def test_stopping_waits_no_longer_than_it_may(over, run):
         assert threads.stop(within_s=10)
 
 
+@pytest.mark.slow
 def test_stopped_at_any_moment_they_end(machine):
     """A wake-up that is lost there would cost the whole time that a process has to end in."""
     chance = random.Random(20260301)

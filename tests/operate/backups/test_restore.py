@@ -126,6 +126,7 @@ def test_keys_that_were_revoked_since_a_backup_are_named_or_end_again(
     assert live == ([] if options else [2, 1])
 
 
+@pytest.mark.slow
 def test_a_backup_of_an_earlier_version_is_migrated(request, run, tmp_path, folder):
     request.param = "sqlite"
     old = make_old_database(request, tmp_path, "0014")

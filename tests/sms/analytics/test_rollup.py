@@ -176,6 +176,7 @@ def test_counting_again_adds_nothing(either_machine):
 _COURSE = (("Queued", 400), ("Dispatched", 401), ("Failed", 153), ("Delivered", 0))
 
 
+@pytest.mark.slow
 def test_every_order_of_reports_and_roll_ups_ends_in_the_same_sums(machine):
     wait_for_noon(machine)
     found = set()
@@ -436,6 +437,7 @@ def test_a_binary_text_is_no_stop_word(machine):
     assert list(daily_inbounds(machine.ctx).values()) == [(1, 0)]
 
 
+@pytest.mark.slow
 def test_many_texts_are_counted_in_several_transactions(machine):
     for start in range(0, 400, 25):
         texts = [inbound(ANN, "hi", name=f"01IN{n}") for n in range(start, start + 25)]

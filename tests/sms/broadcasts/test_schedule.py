@@ -185,6 +185,7 @@ def test_too_late_and_never_answered_it_expires(service, caller, sandbox):
     assert sandbox.posts() == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("night", "local", "utc"),
     [

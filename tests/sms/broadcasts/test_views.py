@@ -327,6 +327,7 @@ def test_before_they_are_cut_the_messages_are_there_and_wait(caller, sandbox):
     assert {(each["status"], each["batch_id"]) for each in messages} == {("pending", None)}
 
 
+@pytest.mark.slow
 def test_a_large_audience_that_is_put_in_order_meanwhile_loses_nobody_unnoticed(
     either_service, sandbox
 ):

@@ -21,6 +21,7 @@ texts = st.lists(literals | st.sampled_from([f"${{{name}}}" for name in NAMES]),
 tables = st.dictionaries(st.sampled_from([*PHONES, DEFAULT]), values)
 
 
+@pytest.mark.slow
 @given(text=texts, parameters=st.fixed_dictionaries(dict.fromkeys(NAMES, tables)))
 @settings(max_examples=examples(300), deadline=None)
 def test_each_text_has_the_size_of_what_it_is_filled_in_to(text, parameters):

@@ -232,6 +232,7 @@ def _die():
     raise _Died
 
 
+@pytest.mark.slow
 def test_a_crash_before_any_statement_loses_nothing_and_sends_nothing_twice(
     make_service, either_database, sandbox
 ):

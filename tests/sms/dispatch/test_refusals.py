@@ -178,6 +178,7 @@ def test_a_clock_set_back_does_not_hold_it_for_as_long(machine, sandbox):
     assert retry_held(machine.ctx) == 1
 
 
+@pytest.mark.slow
 def test_what_is_held_alone_ends_with_its_broadcast(machine, sandbox):
     _refuse(sandbox, 403, times=None)
     broadcast = machine.store(many_numbers(2), size=1, text="Poison", expire_s=600)

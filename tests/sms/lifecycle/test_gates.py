@@ -574,6 +574,7 @@ def test_only_a_few_seconds_of_traffic_are_ever_in_sinchs_queue(make_machine, da
         machine.clock.advance(0.3)
 
 
+@pytest.mark.slow
 def test_a_transactional_text_overtakes_a_running_campaign_within_seconds(
     make_machine, database_url
 ):
@@ -589,6 +590,7 @@ def test_a_transactional_text_overtakes_a_running_campaign_within_seconds(
     assert after[0][0] <= 2.1
 
 
+@pytest.mark.slow
 def test_a_paused_campaign_stops_with_what_is_in_the_queue(make_machine, database_url):
     machine = make_machine(database_url, messages_per_second=10.0)
     campaign = machine.store(many_numbers(500))

@@ -116,6 +116,7 @@ def _mixed(machine, count, size, *, plan):
 SHAPES = {"small": (30, 3, 1), "large": (90, 3, 2), "half planned": (90, 3, 1), "waits": (90, 3, 0)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES)
 def test_whatever_the_page_and_the_filter_everybody_comes_once_in_order(
     make_machine, either_database, sandbox, shape

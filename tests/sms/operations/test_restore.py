@@ -240,6 +240,7 @@ def test_a_list_that_cannot_be_read_is_not_having_asked(machine, sandbox):
     _sweep_until_done(machine)
 
 
+@pytest.mark.slow
 def test_it_ends_by_itself_even_when_the_list_can_never_be_read(machine, sandbox):
     machine.store([ANN])
     sandbox.order_fault(on="GET /batches", status=503, times=None)
@@ -250,6 +251,7 @@ def test_it_ends_by_itself_even_when_the_list_can_never_be_read(machine, sandbox
     assert machine.batch().attention is Attention.UNREADABLE
 
 
+@pytest.mark.slow
 def test_many_in_doubt_are_each_asked_once_before_it_ends(machine, sandbox):
     """More than a sweep asks: those asked first must not keep the others waiting."""
     machine.store(many_numbers(110), size=1)
@@ -261,6 +263,7 @@ def test_many_in_doubt_are_each_asked_once_before_it_ends(machine, sandbox):
     assert all(batch.reconcile_attempts >= 1 for batch in machine.batches())
 
 
+@pytest.mark.slow
 def test_what_is_not_found_needs_an_operator_and_is_not_sent(machine, sandbox):
     machine.store([BOB])
     machine.submit()
@@ -344,6 +347,7 @@ def test_a_second_time_is_like_the_first(machine, sandbox):
     _sweep_until_done(machine)
 
 
+@pytest.mark.slow
 def test_what_was_halved_and_sent_after_the_backup_is_seen_and_not_taken_for_absent(
     machine, sandbox, backup
 ):
@@ -449,6 +453,7 @@ def test_a_full_report_says_who_was_sent_to_where_no_list_can_be_read(either_mac
     assert machine.violations() == []
 
 
+@pytest.mark.slow
 def test_who_was_withheld_after_the_backup_is_decided_about_anew(machine, sandbox):
     broadcast = _lose_a_claim_without(machine, ANN, to=(ANN, BOB, CLO))
     _restore(machine)

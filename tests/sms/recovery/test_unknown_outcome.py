@@ -251,6 +251,7 @@ def test_a_list_nobody_can_read_for_half_an_hour_calls_an_operator_and_is_asked_
     assert sandbox.posts() == 2
 
 
+@pytest.mark.slow
 def test_a_witness_counts_however_late(machine, sandbox):
     _confirm(machine)
     batch_id, broadcast = _lose(machine, sandbox)

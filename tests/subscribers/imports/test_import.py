@@ -170,6 +170,7 @@ def test_of_all_or_nothing_good_rows_are_all_taken(people):
     assert len(everybody(people)) == 600
 
 
+@pytest.mark.slow
 def test_of_all_or_nothing_nothing_is_written_before_all_is_checked(people):
     row = begin(people, _many(900), mode=Mode.ALL_OR_NOTHING)
     seen = []

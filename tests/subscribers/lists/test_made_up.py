@@ -47,6 +47,7 @@ def spell(number: str) -> str:
     return "+54" + number[4:] if number.startswith("+549") else number
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(0)
 def test_no_number_appears_that_is_not_in_the_list():
     sys.stdout.write(f"seed {SEED}, {SIZE} lists\n")

@@ -298,6 +298,7 @@ def test_too_many_attributes_are_found_before_the_first_entry_is_written(caller)
     assert counts == (150, 0, 0, 1)
 
 
+@pytest.mark.slow
 def test_a_stop_is_stored_between_the_slices_of_a_large_request(make_service):
     service = make_service()
     people = context_of(service).subscriber_context

@@ -196,6 +196,7 @@ def test_what_waits_for_one_that_is_off_is_given_up_after_a_day(desk):
     assert (early, abandon_stale(desk.ctx)) == (0, 3)
 
 
+@pytest.mark.slow
 def test_one_that_has_taken_nothing_for_days_is_switched_off_with_an_alert(desk, capsys):
     endpoint = desk.listen(NOWHERE)
     begun = desk.ctx.now()
