@@ -1,5 +1,6 @@
 """A service, its client and its Sinch, for any test; and no network but loopback."""
 
+import gc
 import ipaddress
 import os
 import shutil
@@ -7,7 +8,7 @@ import socket
 import sqlite3
 import subprocess
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from http import HTTPStatus
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 import requests
+from _pytest.doctest import DoctestModule
 from flask import Flask
 from flask.testing import FlaskClient
 from hypothesis import settings as hypothesis_settings
@@ -25,7 +27,6 @@ from app.sms.operations.invariants import find_violations
 from tests import databases
 from tests.callers import PATIENT, Caller
 from tests.factories import AUTH, settings
-from tests.garbage import collect_seldom
 from tests.hashes import quick_hashes
 from tests.machine import Machine
 from tests.postgres import Postgres, running_postgres
@@ -52,13 +53,27 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--flood-seed", type=int, help="the lots of an earlier flood")
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With --quick, do not even import what is slow."""
+    return (config.getoption("--quick") and collection_path.name in _SLOW_FOLDERS) or None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_file(file_path: Path) -> Generator[None, list[Any], list[Any]]:
+    """Look for examples in docstrings only where there is one."""
+    found = yield
+    if ">>> " in file_path.read_text(errors="replace"):
+        return found
+    return [each for each in found if not isinstance(each, DoctestModule)]
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """With --quick, deselect what is slow or starts processes, a browser or PostgreSQL."""
     if not config.getoption("--quick"):
         return
-    slow = [item for item in items if _is_slow(item)]
-    items[:] = [item for item in items if item not in set(slow)]
-    config.hook.pytest_deselected(items=slow)
+    slow = {item for item in items if _is_slow(item)}
+    items[:] = [item for item in items if item not in slow]
+    config.hook.pytest_deselected(items=list(slow))
 
 
 def _is_slow(item: pytest.Item) -> bool:
@@ -89,7 +104,8 @@ def _connect_to_loopback_only(self: socket.socket, address: Any) -> None:
 
 
 def pytest_collection_finish() -> None:
-    collect_seldom()
+    """Look for no garbage among what was imported."""
+    gc.freeze()
 
 
 def examples(count: int) -> int:

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from loguru import logger
 
-from tests.garbage import collect_seldom
 from tests.simulation.database import SimulatedDatabase
 from tests.simulation.running import Simulation
 from tests.simulation.sinch import SimulatedSinch
@@ -104,7 +103,7 @@ def _run_many(first: int, count: int) -> int:
     jobs = min(int(os.environ.get("JOBS", "2")), len(parts))
     failed = 0
     # Not forked: threads of a library would be copied as they stand.
-    with multiprocessing.get_context("spawn").Pool(jobs, collect_seldom) as pool:
+    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
         for found in pool.imap(_describe_failures, parts):
             for told in found[: max(0, _SHOWN - failed)]:
                 _say(told)
