@@ -38,6 +38,7 @@ _REGULARS = {
     "none": ["crew"],
     "where": [{"field": "attributes.visits", "op": "gte", "value": 3}],
 }
+_PRICES = {"SE": "0.045", "NO": "0.052", "FI": "0.061", "DE": "0.079", "GB": "0.041", "*": "0.035"}
 _WITHIN_S = 120.0
 # What a process needs of the environment it was started in: no setting of ours is among it.
 _KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TERM", "TMPDIR", "VIRTUAL_ENV")
@@ -218,7 +219,7 @@ def _fill(people: list[Person], config: Config) -> str:
 
 
 def _add_people(caller: _Caller, people: list[Person]) -> None:
-    """Import people, and add templates, a saved audience and opt-outs."""
+    """Import people, and add templates, a saved audience, prices and opt-outs."""
     _say(f"{len(people):,} made-up people are imported.")
     options = {"check_numbers": False, "types": {"visits": "number"}}
     made = caller.ask("POST", "/api/subscribers/imports", options)
@@ -228,6 +229,7 @@ def _add_people(caller: _Caller, people: list[Person]) -> None:
     for name, texts in _TEMPLATES.items():
         body = {"name": name, "texts": texts, "default_language": "en"}
         caller.ask("POST", "/api/templates", body)
+    caller.ask("PUT", "/api/prices", {"currency": "EUR", "prices": _PRICES})
     caller.ask("POST", "/api/audiences", {"name": "regulars", "audience": _REGULARS})
     for person in people[: len(people) // 60]:
         note = {"phone": person["phone"], "note": "Asked at the counter"}
