@@ -31,7 +31,7 @@ def test_a_text_to_pasted_numbers_is_quoted_sent_and_shown(sender, sandbox, call
 
     text = read_text(page)
     assert "This is what will happen" in text
-    assert re.search(r"Sweden .*\d\d:\d\d in Stockholm 2 2 not known Together 2 2", text)
+    assert re.search(r"Sweden .*\d\d:\d\d in Stockholm 2 2 Together 2 2", text)
     assert "They opted out 1 Left out of 3 1" in text
     assert "Send 2 texts" in text
     answer = send(sender, f"{draft}/confirm", read_form(sender, draft))
