@@ -17,7 +17,7 @@ from anyascii import anyascii
 from app.csv_cells import simplify_header
 from app.phone.e164 import normalise_number
 from app.subscribers.attributes import ATTRIBUTE, ATTRIBUTE_NAME, MAX_ATTRIBUTES
-from app.subscribers.lists.reader import Heading, UnusableHeaders
+from app.subscribers.lists.reader import Heading, Row, UnusableHeaders
 
 PHONE, FIRST_NAME, LAST_NAME, NAME = "phone", "first_name", "last_name", "name"
 LANGUAGE, TIME_ZONE, TAGS, ACTIVE = "language", "time_zone", "tags", "active"
@@ -65,6 +65,8 @@ _NAME_PARTS = dict.fromkeys(
 )
 _NAME_PARTS |= dict.fromkeys(("nombre", "nome", "adı"), FIRST_NAME)
 _TICKS = dict.fromkeys("✓✔✅☑☒🗹", "true") | dict.fromkeys("✗✘❌✖☐□", "false")
+_BELOW = "its headers seem to be in line {}: remove the lines above"
+_SAME = "two columns of phone numbers have one header: rename or remove one"
 # Headers have fewer digits than a phone number.
 _NUMBER_DIGITS = 5
 _DIGITS = re.compile(f"[0-9]{{{_NUMBER_DIGITS}}}")
@@ -127,11 +129,14 @@ def strip_headers(heading: Heading) -> tuple[str, ...]:
     return tuple(header.strip() for header in heading.headers)
 
 
-def find_phone_column(first_row: Sequence[str], column: str | None = None) -> tuple[int, bool]:
+def find_phone_column(
+    first_row: Sequence[str], column: str | None = None, *, below: Sequence[Row] = ()
+) -> tuple[int, bool]:
     """Return the column of the phone numbers, and True if the first row holds headers.
 
     `column` is the header to look for.  Without one the header has to name phone numbers, and no
-    other column may; in a first row of data, one cell has to be a number.  Raises UnusableHeaders.
+    other column may; in a first row of data, one cell has to be a number.  `below` are rows in
+    which the headers may be instead.  Raises UnusableHeaders.
     """
     if column is not None:
         indexes = find_header(first_row, column)
@@ -148,6 +153,10 @@ def find_phone_column(first_row: Sequence[str], column: str | None = None) -> tu
         if len(indexes) == 1:
             _require_person(plain, indexes[0])
     if len(indexes) != 1:
+        if line := _find_headers_below(below):
+            raise UnusableHeaders(_BELOW.format(line))
+        if indexes and len({first_row[index].strip() for index in indexes}) == 1:
+            raise UnusableHeaders(_SAME)
         shown = " | ".join(_cut(header.strip()) for header in first_row[:10])
         raise UnusableHeaders(
             f"which column holds the phone numbers? Name its header with column: {shown}"
@@ -287,11 +296,11 @@ def _require_phones(heading: Heading, fields: Sequence[str | None]) -> None:
     if PHONE in fields and not is_data:
         if plain.count(plain[fields.index(PHONE)]) == 1:
             return
-        reason = "two columns of phone numbers have one header: rename or remove one"
+        reason = _SAME
     elif is_data or not has_headers(heading.headers):
         raise UnusableHeaders("its first row is no row of headers: put one above it: phone,name")
-    elif line := _find_headers_below(heading):
-        reason = f"its headers seem to be in line {line}: remove the lines above"
+    elif line := _find_headers_below(heading.below):
+        reason = _BELOW.format(line)
     elif len(_find_phone_headers(plain)) > 1:
         reason = "more than one column may hold the phone numbers; name one with columns"
     else:
@@ -299,9 +308,9 @@ def _require_phones(heading: Heading, fields: Sequence[str | None]) -> None:
     raise UnusableHeaders(f"{reason}. The headers: {shown}")
 
 
-def _find_headers_below(heading: Heading) -> int | None:
+def _find_headers_below(below: Sequence[Row]) -> int | None:
     """Return the line of a row below the first one in which a header names phone numbers."""
-    rows = (row for row in heading.below if has_headers(row.cells))
+    rows = (row for row in below if has_headers(row.cells))
     return next(
         (row.line for row in rows if _find_phone_headers([*map(simplify_header, row.cells)])), None
     )

@@ -99,7 +99,7 @@ def open_phone_list(
         heading, lines = open_file(blocks, encoding)
     except EmptyFile:
         return PhoneList(iter(()))
-    index, has_header = find_phone_column(heading.headers, column)
+    index, has_header = find_phone_column(heading.headers, column, below=heading.below)
     columns = _name_columns(heading.headers, index, names) if has_header else _Columns(index)
     rows = read_rows(heading, lines, has_header=has_header)
     return PhoneList(_read_rows(rows, columns), heading.headers[index] if has_header else None)

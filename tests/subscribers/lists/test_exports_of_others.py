@@ -302,6 +302,23 @@ def test_a_file_without_its_headers_on_top_is_refused_with_what_to_do(lists, fil
 
 
 @pytest.mark.parametrize(
+    ("file", "reason"),
+    [
+        (f"Export\n\nName,Phone\nAnn,{ANN}\n", "its headers seem to be in line 3"),
+        (f"phone,phone\n{ANN},{BO}\n", "two columns of phone numbers have one header"),
+        (f"Phone 1,Phone 2\n{ANN},{BO}\n", "which column holds the phone numbers?"),
+        (f"Log of {ANN} and so on\nphone\n{BO}\n", "its headers seem to be in line 2"),
+    ],
+)
+def test_a_list_of_opt_outs_says_what_to_do_about_its_headers(lists, file, reason):
+    answer = lists.object(file)
+
+    assert answer.status_code == 400
+    assert reason in answer.get_json()["error"]
+    assert lists.suppressed() == []
+
+
+@pytest.mark.parametrize(
     ("encoding", "header", "name"),
     [
         ("windows-1250", "Jméno", "Řehoř"),
@@ -510,7 +527,7 @@ def test_a_line_above_the_headers_is_no_number_for_its_date(lists):
     answer = lists.object(f"Opt-outs until 2026-11-01\nphone,date\n{ANN},2026-01-01\n")
 
     assert answer.status_code == 400
-    assert "which column holds the phone numbers?" in answer.get_json()["error"]
+    assert "its headers seem to be in line 2" in answer.get_json()["error"]
 
 
 def test_a_list_of_opt_outs_may_name_its_encoding(lists):
