@@ -149,8 +149,11 @@ def _submit(
         if key:
             keep_answer(tx, key, client=client, status=status, answer=answer)
 
+    caps = first.caps if isinstance(first, Claim) else ()
+
     def describe_complete(batch_id: str) -> dict[str, Any]:
-        return _describe_complete(request, accepted.public_id, batch_id)
+        answer = _describe_complete(request, accepted.public_id, batch_id)
+        return answer | ({"caps": list(caps)} if caps else {})
 
     def keep_complete(tx: Connection, batch_id: str) -> None:
         keep(tx, describe_complete(batch_id), HTTPStatus.ACCEPTED)

@@ -59,6 +59,8 @@ _SELECT_CAPS = Prepared(_SELECT_ALL.where(IS_LIMIT_OF))
 
 # Whose counter, and of which period.
 _CounterKey = tuple[str, CapPeriod]
+# Counters, and the parts and millionths that a batch adds to each.
+_Use = tuple[set[_CounterKey], int, int]
 
 
 @dataclass(slots=True)
@@ -93,11 +95,6 @@ def start_period(now: datetime, period: CapPeriod) -> datetime:
     return hour if period is CapPeriod.HOUR else hour.replace(hour=0)
 
 
-def is_capped(tx: Connection, client: str, key_id: int | None) -> bool:
-    """Return True if a cap limits what a client sends with this key in an hour or a day."""
-    return _SELECT_CAPS.first(tx, {"client": client, "key_id": key_id}) is not None
-
-
 def read_limits(
     tx: Connection, now: datetime, *, client: str | None = None, key_id: int | None = None
 ) -> list[_Limit]:
@@ -116,14 +113,41 @@ def open_budget(
     tx: Connection, ctx: Context, broadcast: Row[Any], now: datetime
 ) -> "Budget | None":
     """Lock the counters of a broadcast's caps.  Returns None if no cap limits it."""
-    caps = _SELECT_CAPS.fetch(tx, {"client": broadcast.client, "key_id": broadcast.key_id})
-    if not caps:
-        return None
-    keys = sorted({(cap.client, cap.period) for cap in caps})
+    return open_budgets(tx, ctx, [broadcast], now)[0]
+
+
+def open_budgets(
+    tx: Connection, ctx: Context, broadcasts: Sequence[Any], now: datetime
+) -> list["Budget | None"]:
+    """Lock the counters of the caps of broadcasts.  Returns None for one that no cap limits.
+
+    What one of them takes, the next ones no longer have.
+    """
+    senders = [(broadcast.client, broadcast.key_id) for broadcast in broadcasts]
+    caps = {
+        (client, key_id): _SELECT_CAPS.fetch(tx, {"client": client, "key_id": key_id})
+        for client, key_id in dict.fromkeys(senders)
+    }
+    found = {(cap.client, cap.period, cap.unit): cap for own in caps.values() for cap in own}
+    # In one order, as every transaction locks them.
+    keys = sorted({(client, period) for client, period, _ in found})
     counters = {key: lock_counter(tx, key, now) for key in keys}
-    limits = [_make_limit(cap, counters[cap.client, cap.period], now) for cap in caps]
-    counts_cost = any(cap.unit is CapUnit.COST for cap in caps)
-    return Budget(tx, ctx, broadcast, limits, read_prices(tx) if counts_cost else None, now)
+    limits = {name: _make_limit(cap, counters[name[:2]], now) for name, cap in found.items()}
+    counts_cost = any(unit is CapUnit.COST for _, _, unit in found)
+    prices = read_prices(tx) if counts_cost else None
+    return [
+        Budget(
+            tx,
+            ctx,
+            broadcast,
+            [limits[cap.client, cap.period, cap.unit] for cap in caps[sender]],
+            prices,
+            now,
+        )
+        if caps[sender]
+        else None
+        for broadcast, sender in zip(broadcasts, senders, strict=True)
+    ]
 
 
 class Budget:
@@ -133,7 +157,7 @@ class Budget:
         self,
         tx: Connection,
         ctx: Context,
-        broadcast: Row[Any],
+        broadcast: Any,
         limits: Sequence[_Limit],
         prices: PriceTable | None,
         now: datetime,
@@ -141,7 +165,9 @@ class Budget:
         self._tx, self._ctx, self._broadcast, self._now = tx, ctx, broadcast, now
         self._limits, self._prices = limits, prices
         # What each batch adds to which counters: parts and millionths.
-        self._added: dict[int, tuple[set[_CounterKey], int, int]] = {}
+        self._added: dict[int, _Use] = {}
+        self._whole: _Use = (set(), 0, 0)
+        self._left: list[dict[str, Any]] = []
 
     def limit(self, batch: Row[Any], groups: list[RecipientGroup]) -> list[RecipientGroup]:
         """Defer those recipients of the first group for whom the caps leave nothing."""
@@ -151,6 +177,31 @@ class Budget:
         if until is None:
             return groups
         return defer_rest(groups, fitting, ExclusionReason.CAP_REACHED, until)
+
+    def take_whole(self, recipients: Sequence[str]) -> bool:
+        """Take what the only batch of a new broadcast needs.
+
+        Returns False, and takes nothing, if that does not fit.  `record_whole` counts it.
+        """
+        parts = self._broadcast.parts
+        prices = self._prices
+        price = sum(prices.charge(phone) for phone in recipients) if prices else 0
+        need = {CapUnit.PARTS: len(recipients) * parts, CapUnit.COST: price * parts}
+        if not all(limit.has_room(need[limit.cap.unit]) for limit in self._limits):
+            return False
+        for limit in self._limits:
+            limit.used += need[limit.cap.unit]
+        keys = {(limit.cap.client, limit.cap.period) for limit in self._limits}
+        self._whole = (keys, need[CapUnit.PARTS], need[CapUnit.COST])
+        # Before the next broadcast of the transaction takes its own.
+        self._left = [describe_limit(limit) for limit in self._limits]
+        return True
+
+    def record_whole(self, batch_id: int) -> list[dict[str, Any]]:
+        """Count the batch for which `take_whole` was.  Returns what the caps leave."""
+        self._added[batch_id] = self._whole
+        self.record([batch_id])
+        return self._left
 
     def record(self, batch_ids: Sequence[int]) -> None:
         """Count the batches that were claimed."""

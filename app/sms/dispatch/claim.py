@@ -106,7 +106,8 @@ class Claim:
 
     `size` counts recipients.  `claimed_at` is monotonic.  `on_trial` is True if an open circuit
     let the batch through, `after_busy` if Sinch's last answer was to wait, `called_back` if Sinch
-    is asked for delivery reports, `is_whole` if the broadcast has no other batch, see one_batch.
+    is asked for delivery reports, `is_whole` if the broadcast has no other batch, see one_batch;
+    `caps` are then what its caps leave.
     """
 
     batch_id: int
@@ -120,6 +121,7 @@ class Claim:
     after_busy: bool
     called_back: bool
     is_whole: bool = False
+    caps: Sequence[dict[str, Any]] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,9 @@ together, see app.db.writers.
     claim_new    checks gates and suppressions, inserts everything, claimed
     complete     after Sinch accepted the batch: ends batch, attempt and broadcast
 
-Whatever differs (a suppressed number, a cap, a closed gate, another answer, a pause meanwhile) goes
-the general way, by audience/plan, dispatch/claim and dispatch/outcome: nothing is written here.
+Whatever differs (a suppressed number, a cap that leaves too little, a closed gate, another answer,
+a pause meanwhile) goes the general way, by audience/plan, dispatch/claim and dispatch/outcome:
+nothing is written here.
 """
 
 import json
@@ -35,7 +36,7 @@ from app.sms.audience.chunks import (
     make_chunk_rows,
     make_reference,
 )
-from app.sms.caps.budget import is_capped
+from app.sms.caps.budget import Budget, open_budgets
 from app.sms.context import Context
 from app.sms.dispatch.claim import INSERT_ATTEMPTS, MIN_LIFE, Claim, make_attempt
 from app.sms.dispatch.payload import make_outgoing
@@ -127,20 +128,23 @@ def claim_new(tx: Connection, broadcasts: Sequence[OneBatch]) -> list[Claim | No
     gates = read_gates(tx, ctx.rules, now)
     if gates.circuit or gates.find_obstacle(now) is not None:
         return [None] * len(broadcasts)
-    senders = {(broadcast.row["client"], broadcast.row["key_id"]) for broadcast in broadcasts}
-    capped = {sender for sender in senders if is_capped(tx, *sender)}
     phones = [phone for broadcast in broadcasts for phone in broadcast.chunk.recipients]
     suppressed = find_suppressed(tx, ctx.subscriber_context, phones, marketing=False)
+    budgets = _open_budgets(tx, broadcasts, now)
     allowed = [
         broadcast
         for broadcast in broadcasts
-        if (broadcast.row["client"], broadcast.row["key_id"]) not in capped
-        and _may_go(broadcast, suppressed, now)
+        if _may_go(broadcast, suppressed, now) and _is_within(budgets, broadcast)
     ]
     ids = _insert(tx, allowed, now) if allowed else {}
     for broadcast in allowed:
         if broadcast.store_more:
             broadcast.store_more(tx, ids[broadcast.row["public_id"]])
+    caps = {
+        broadcast.reference: budget.record_whole(ids[broadcast.reference])
+        for broadcast in allowed
+        if (budget := budgets[broadcast.reference])
+    }
     claimed_at = ctx.clock.monotonic()
     return [
         Claim(
@@ -155,11 +159,28 @@ def claim_new(tx: Connection, broadcasts: Sequence[OneBatch]) -> list[Claim | No
             after_busy=gates.busy_count > 0,
             called_back=broadcast.called_back,
             is_whole=True,
+            caps=caps.get(broadcast.reference, ()),
         )
         if broadcast.reference in ids
         else None
         for broadcast in broadcasts
     ]
+
+
+def _open_budgets(
+    tx: Connection, broadcasts: Sequence[OneBatch], now: datetime
+) -> Mapping[str, Budget | None]:
+    """Return the budgets of broadcasts by the reference of their batch."""
+    rows = [SimpleNamespace(**broadcast.row) for broadcast in broadcasts]
+    budgets = open_budgets(tx, broadcasts[0].ctx, rows, now)
+    references = (broadcast.reference for broadcast in broadcasts)
+    return dict(zip(references, budgets, strict=True))
+
+
+def _is_within(budgets: Mapping[str, Budget | None], broadcast: OneBatch) -> bool:
+    """Take what a broadcast needs.  Returns False if its caps do not leave that."""
+    budget = budgets[broadcast.reference]
+    return budget is None or budget.take_whole(list(broadcast.chunk.recipients))
 
 
 def _may_go(broadcast: OneBatch, suppressed: set[str], now: datetime) -> bool:

@@ -10,8 +10,10 @@ from sqlalchemy import event, select, text
 
 from app.db.engine import Database
 from app.failpoints import failpoints
+from app.sms.caps.caps import CapName, set_cap
 from app.sms.models.batch import Attempt, Batch, Message
 from app.sms.models.broadcast import Broadcast, Chunk
+from app.sms.models.cap import ALL, CapPeriod, CapUnit
 from app.worker.jobs import sweep
 from tests.background import context_of, work_off
 from tests.callers import OTHER_KEY, PATIENT, TWO_CLIENTS, Caller
@@ -64,6 +66,11 @@ def _statements(service):
     seen[:] = [sql for sql in seen if not sql.startswith(_TRANSACTION)]
 
 
+def _cap(service, parts):
+    cap = CapName(ALL, CapPeriod.DAY, CapUnit.PARTS)
+    set_cap(context_of(service), cap, parts, actor="ops")
+
+
 def _rows_by_broadcast(service):
     """For each broadcast, oldest first, its rows without what differs."""
     with context_of(service).db.read() as tx:
@@ -99,6 +106,47 @@ def test_one_text_to_one_person_takes_at_most_fourteen_statements(service, sandb
     assert answer.get_json()["status"] == "complete"
     assert sandbox.recipients() == [BOB, ANN]
     assert len(statements) <= 14, "\n".join(statements)
+
+
+def test_under_caps_one_text_takes_at_most_ten_statements_for_each_counter_more(service, sandbox):
+    _cap(service, 10)
+    caller = Caller(service)
+    caller.send(BOB)
+
+    with _statements(service) as statements:
+        answer = caller.send(ANN).get_json()
+
+    assert answer["status"] == "complete"
+    assert [cap["left"] for cap in answer["caps"]] == [8]
+    assert len(statements) <= 24, "\n".join(statements)
+
+
+def test_a_cap_that_is_too_small_goes_the_general_way_and_takes_nothing(service, sandbox):
+    _cap(service, 3)
+    caller = Caller(service)
+
+    answers = [caller.send(*many_numbers(2)), caller.send(ANN, BOB, message="Hello")]
+
+    assert [answer.get_json()["caps"][0]["left"] for answer in answers] == [1, 0]
+    assert answers[1].get_json()["exclusions"][0]["reason"] == "cap_reached"
+    assert len(sandbox.recipients()) == 3
+
+
+def test_requests_that_are_committed_together_share_what_a_cap_leaves(service, sandbox):
+    numbers = many_numbers(12)
+    _cap(service, 7)
+
+    with _write_place_taken(service):
+        threads, answers = _send_together(service, *numbers)
+        time.sleep(0.5)
+    for thread in threads:
+        thread.join(60)
+
+    sent = [number for number, answer in answers.items() if answer.get_json()["batch_id"]]
+    assert sorted(sandbox.recipients()) == sorted(sent)
+    assert len(sent) == 7
+    left = [answer.get_json()["caps"][0]["left"] for answer in answers.values()]
+    assert sorted(left) == [0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6]
 
 
 @pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "k"}])
