@@ -82,7 +82,8 @@ def create_key(
         countries=_read_countries(options.countries),
     )
     with db.write() as tx:
-        live = _lock_live(tx, client, now)
+        lock_table(tx, _KEYS)
+        live = _list_live(tx, client, now)
         if len(live) >= MAX_LIVE:
             shown = " and ".join(str(row.id) for row in live)
             raise Conflict(
@@ -102,10 +103,12 @@ def rotate_key(
     """
     now = clock.now()
     with db.write() as tx:
+        # Before the row, which a request may hold that notes the key's use.
+        lock_table(tx, _KEYS)
         old = _lock(tx, key_id)
         if old.has_ended(now):
             raise Conflict(f"Key {key_id} has ended: create a new one")
-        others = [row.id for row in _lock_live(tx, old.client, now) if row.id != key_id]
+        others = [row.id for row in _list_live(tx, old.client, now) if row.id != key_id]
         if len(others) >= MAX_LIVE - 1:
             raise Conflict(
                 f"{old.client} has another live key, {others[0]}: revoke one of the two first"
@@ -155,9 +158,7 @@ def _lock(tx: Connection, key_id: int) -> KeyRow:
     return _make_row(row)
 
 
-def _lock_live(tx: Connection, client: str, now: datetime) -> list[KeyRow]:
-    """Return the live keys of a client, who gets no other one meanwhile."""
-    lock_table(tx, _KEYS)
+def _list_live(tx: Connection, client: str, now: datetime) -> list[KeyRow]:
     query = select(_KEYS).where(
         _KEYS.c.client == client,
         _KEYS.c.revoked_at.is_(None),
