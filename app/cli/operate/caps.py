@@ -22,7 +22,7 @@ _UNIT = click.Choice([unit.value for unit in CapUnit])
 @click.argument("unit", type=_UNIT)
 @click.argument("amount")
 def set_one(client: str, period: str, unit: str, amount: str) -> None:
-    """Limit what a CLIENT, a key of the database, or all clients together may send.
+    """Limit what a CLIENT, a key, or all clients may send.
 
     `flask caps set shop day parts 5000`, `flask caps set all hour cost 20.50` (in the currency of
     the prices), `flask caps set all broadcast recipients 100000`, `flask caps set key:7 day parts
