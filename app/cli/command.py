@@ -17,6 +17,7 @@ from app.csv_cells import DELIMITERS
 from app.db.audit import write_audit
 from app.db.schema import WrongDatabase
 from app.errors import ClarionError
+from app.http.fields import is_unicode
 from app.logs import find_outage
 from app.phone.e164 import is_country
 from app.sms.context import Context, make_context
@@ -69,6 +70,21 @@ class _Country(click.ParamType[str]):
         if not is_country(value.upper()):
             self.fail(f"{value!r} is not a country: give its two letters, such as SE", param, ctx)
         return value.upper()
+
+
+class Note(click.ParamType[str]):
+    """The reason of an operator, up to a number of characters."""
+
+    name = "text"
+
+    def __init__(self, characters: int) -> None:
+        self._characters = characters
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        note = value.strip()
+        if not 1 <= len(note) <= self._characters or not is_unicode(note):
+            self.fail(f"give 1 to {self._characters} characters", param, ctx)
+        return note
 
 
 COUNTRY = _Country()

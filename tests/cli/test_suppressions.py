@@ -55,6 +55,14 @@ def test_numbers_are_added_and_released(service, run):
     assert run("suppressions", "add", "0701234567").exit_code == 2
 
 
+def test_a_note_that_no_column_can_hold_is_refused(run):
+    long = run("suppressions", "add", ANN, "--note", "n" * 201)
+    none = run("suppressions", "release", ANN, "--note", " ")
+
+    assert (long.exit_code, none.exit_code) == (2, 2)
+    assert "give 1 to 200 characters" in long.output
+
+
 def test_a_list_is_imported_and_its_bad_lines_are_named(service, run, tmp_path):
     path = tmp_path / "old.csv"
     path.write_text(f"phone\n{ANN}\nabc\n")

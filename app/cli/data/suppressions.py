@@ -10,6 +10,7 @@ from app.cli.command import (
     COUNTRY,
     ENCODING,
     EXISTING_FILE,
+    Note,
     ServiceGroup,
     audit_export,
     count_of,
@@ -25,6 +26,7 @@ from app.subscribers.models import Scope
 from app.subscribers.suppressions.csv_files import export_suppressions, import_suppressions
 from app.subscribers.suppressions.hashed_lists import export_hashes, import_hashes
 from app.subscribers.suppressions.manage import CLI, add_suppressions, release_number
+from app.subscribers.suppressions.schemas import MAX_NOTE
 
 suppressions = ServiceGroup("suppressions")
 
@@ -44,12 +46,13 @@ class _Number(click.ParamType[str]):
 
 
 NUMBER = _Number()
+_NOTE = Note(MAX_NOTE)
 
 
 @suppressions.command("add")
 @click.argument("numbers", nargs=-1, required=True, type=NUMBER)
 @click.option("--marketing", is_flag=True, help="Send them no marketing, but all else.")
-@click.option("--note", help="Why.")
+@click.option("--note", type=_NOTE, help="Why.")
 def add(numbers: tuple[str, ...], marketing: bool, note: str | None) -> None:
     """Write to these numbers no more.
 
@@ -68,7 +71,7 @@ def add(numbers: tuple[str, ...], marketing: bool, note: str | None) -> None:
 
 @suppressions.command("release")
 @click.argument("number", type=NUMBER)
-@click.option("--note", required=True, help="On whose word.")
+@click.option("--note", required=True, type=_NOTE, help="On whose word.")
 def release(number: str, note: str) -> None:
     """Write to this number again.
 

@@ -7,26 +7,19 @@ import click
 
 from app.cli.command import (
     TIME,
+    Note,
     ServiceGroup,
     count_of,
     name_operator,
     print_table,
     verified_context,
 )
-from app.http.fields import is_unicode
 from app.sms.dispatch.circuit_breaker import close_circuit_by_hand, find_held_alone
 from app.sms.lifecycle.gates import read_gates
 from app.sms.recovery.attention import MAX_NOTE_CHARACTERS, Decision, find_attention, resolve_batch
 
 batches = ServiceGroup("batches")
 circuit = ServiceGroup("circuit")
-
-
-def _read_note(_: click.Context, __: click.Parameter, value: str) -> str:
-    note = value.strip()
-    if not 1 <= len(note) <= MAX_NOTE_CHARACTERS or not is_unicode(note):
-        raise click.BadParameter(f"give 1 to {MAX_NOTE_CHARACTERS} characters")
-    return note
 
 
 @batches.command("attention")
@@ -63,7 +56,9 @@ def attention() -> None:
     help="mark_sent: Sinch has it. resend: post it again; its recipients may get the text twice. "
     "give_up: do not send it again.",
 )
-@click.option("--note", required=True, callback=_read_note, help="Reason, for the audit log.")
+@click.option(
+    "--note", required=True, type=Note(MAX_NOTE_CHARACTERS), help="Reason, for the audit log."
+)
 def resolve(reference: str, decision: str, note: str) -> None:
     """Decide about the batch with this REFERENCE.
 

@@ -20,7 +20,7 @@ from app.sms.broadcasts.response_schemas import BroadcastViewSchema
 from app.sms.broadcasts.serialize import show_view
 from app.sms.broadcasts.views import BroadcastView, list_broadcasts, view_broadcast
 from app.sms.lifecycle.counts import give_reasons
-from app.sms.models.states import BroadcastStatus, ExclusionReason
+from app.sms.models.states import BroadcastStatus
 from app.sms.models.statuses import MessageStatus
 
 broadcasts = ServiceGroup("broadcasts")
@@ -125,7 +125,7 @@ def cancel(broadcast_id: str) -> None:
 
 def name_broadcast(view: BroadcastView) -> str:
     """Return the reference of a broadcast, else the beginning of its text in one line."""
-    text = view.row.reference or view.row.text
+    text = view.row.reference or view.row.text or "(its text was deleted)"
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return line if len(line) <= _SHOWN_CHARACTERS else f"{line[: _SHOWN_CHARACTERS - 1]}…"
 
@@ -144,13 +144,6 @@ def describe_exclusions(view: BroadcastView) -> Iterator[str]:
         yield exclusion["sentence"]
 
 
-def count_deferred(view: BroadcastView) -> int:
-    """Return the number of recipients who wait for a time, such as the end of quiet hours."""
-    return sum(
-        group["recipients"] for group in view.exclusions if ExclusionReason(group["reason"]).defers
-    )
-
-
 def _follow(broadcast_id: str, *, reports: bool) -> BroadcastView:
     """Show how many messages are sent, or reported, until all are or the rest is deferred."""
     ctx, remaining = verified_context(), _UNREPORTED if reports else _UNSENT
@@ -164,7 +157,7 @@ def _follow(broadcast_id: str, *, reports: bool) -> BroadcastView:
             bar.update(view.row.recipients - left - shown, current_item=view)
             shown = view.row.recipients - left
             ended = view.row.all_reported_at if reports else view.row.completed_at
-            deferred = count_deferred(view)
+            deferred, _ = view.deferred
             if ended or (deferred and deferred == left and not reports):
                 return view
             time.sleep(_WATCH_EVERY_S)

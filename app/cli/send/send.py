@@ -29,7 +29,7 @@ from app.cli.command import (
     read_pairs,
 )
 from app.cli.interrupts import interrupts
-from app.cli.operate.broadcasts import count_deferred, describe_exclusions
+from app.cli.operate.broadcasts import describe_exclusions
 from app.cli.send.quotes import print_quote
 from app.cli.send.recipients import RecipientOptions, read_recipients
 from app.csv_cells import format_lines
@@ -259,7 +259,7 @@ def _send(ctx: Context, request: BroadcastRequest, total: int) -> BroadcastView:
             sent = _show_progress(ctx, accepted.id, bar, sent)
         _show_progress(ctx, accepted.id, bar, sent)
     view = view_by_id(ctx, accepted.id)
-    waiting = view.counts["pending"] - count_deferred(view)
+    waiting = view.counts["pending"] - view.deferred[0]
     if interrupted():
         _explain_rest(view, f"interrupted: the service sends the other {view.counts['pending']}.")
     elif waiting:
@@ -314,7 +314,7 @@ def _print_result(view: BroadcastView) -> None:
     if view.counts["unconfirmed"]:
         sentence = "some may have been sent: Clarion is asking Sinch, do not send them again"
         click.echo(f"{view.counts['unconfirmed']} unconfirmed: {sentence}", err=True)
-    left_out = view.counts["suppressed"] + count_deferred(view)
+    left_out = view.counts["suppressed"] + view.deferred[0]
     if row.send_at is None and view.totals.at_sinch != row.recipients - left_out:
         sys.exit(EXIT_NOT_ALL_SENT)
 
