@@ -87,9 +87,11 @@ def overheard(port):
         line.sendall(b"MONITOR\r\n")
         listening = threading.Thread(target=lambda: heard.extend(iter(lambda: _read(line), b"")))
         listening.start()
-        yield heard
-        line.shutdown(socket.SHUT_RDWR)
-        listening.join(30)
+        try:
+            yield heard
+        finally:
+            line.shutdown(socket.SHUT_RDWR)
+            listening.join(30)
 
 
 def _read(line):
@@ -111,9 +113,11 @@ def collected(folder):
 
     looking = threading.Thread(target=look)
     looking.start()
-    yield found
-    ended.set()
-    looking.join(30)
+    try:
+        yield found
+    finally:
+        ended.set()
+        looking.join(30)
 
 
 @dataclass
