@@ -5,10 +5,18 @@ from functools import reduce
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Text, cast, func, type_coerce
+from sqlalchemy import ColumnElement, Text, cast, func, type_coerce
 
 from app.db.base import table_of
-from app.sms.audience.lookup import EXCLUSION_INDEX, list_fields, select_audience
+from app.sms.audience.expand import AUDIENCE_WITHIN_S
+from app.sms.audience.lookup import (
+    EXCLUSION_INDEX,
+    count_ids,
+    list_fields,
+    match_ids,
+    select_audience,
+)
+from app.sms.context import Context
 from app.sms.models.states import Category
 from app.sms.request.model import BroadcastRequest
 from app.subscribers.attributes import ATTRIBUTE
@@ -19,12 +27,33 @@ _BETWEEN, _END = "\x1f", "\n"
 _SUBSCRIBERS = table_of(Subscriber)
 
 
-def hash_audience(tx: Connection, request: BroadcastRequest, marked: Collection[str]) -> str:
+def hash_audience(ctx: Context, request: BroadcastRequest, marked: Collection[str]) -> str:
     """Return a hash of who is in an audience, is suppressed, and of the values that texts use.
 
     `marked` are numbers of which it matters who is among the audience.  A million people take
-    about two seconds: the database joins their values to one text.
+    about two seconds: the database joins the values of the next ids to one text.  Raises
+    QueryTooSlow.
     """
+    joined, hashed = func.aggregate_strings(_join(_list_columns(request)), _END), sha256()
+    with ctx.db.read() as tx:
+        end = count_ids(tx)
+    after = 0
+    while after < end:
+        is_next, after = match_ids(request, after)
+        with ctx.db.read(within_s=AUDIENCE_WITHIN_S) as tx:
+            query = select_audience(request, tx.dialect, joined).where(is_next)
+            text: str | None = tx.execute(query).scalar_one()
+        if text is None:
+            continue  # ids of others leave no trace
+        people = sorted(text.split(_END))
+        hashed.update(_END.join(people).encode())
+        phones = (person.partition(_BETWEEN)[0] for person in people)
+        known = [phone for phone in phones if phone in marked] if marked else []
+        hashed.update(_END.join(["", *known]).encode())
+    return hashed.hexdigest()
+
+
+def _list_columns(request: BroadcastRequest) -> list[ColumnElement[Any]]:
     columns: list[ColumnElement[Any]] = [
         _SUBSCRIBERS.c.phone,
         cast(EXCLUSION_INDEX[request.category], Text),
@@ -34,14 +63,7 @@ def hash_audience(tx: Connection, request: BroadcastRequest, marked: Collection[
         columns.append(_SUBSCRIBERS.c.language)
     if request.category is Category.MARKETING:
         columns.append(_SUBSCRIBERS.c.time_zone)
-    person = _join(columns)
-    query = select_audience(request, tx.dialect, func.aggregate_strings(person, _END))
-    people = sorted((tx.execute(query).scalar_one() or "").split(_END))
-    hashed = sha256(_END.join(people).encode())
-    if marked:
-        phones = (line.partition(_BETWEEN)[0] for line in people)
-        hashed.update(_END.join(phone for phone in phones if phone in marked).encode())
-    return hashed.hexdigest()
+    return columns
 
 
 def _join(columns: Sequence[ColumnElement[Any]]) -> ColumnElement[Any]:

@@ -13,6 +13,7 @@ from operator import not_
 from typing import Any
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Dialect,
     Row,
@@ -178,6 +179,13 @@ def count_ids(tx: Connection) -> int:
     return tx.execute(select(func.max(_SUBSCRIBERS.c.id))).scalar_one() or 0
 
 
+def match_ids(request: BroadcastRequest, after: int) -> tuple[ColumnElement[bool], int]:
+    """Return the test for the next ids that one query looks at, and the last of them."""
+    assert request.audience is not None
+    end = after + min(_IDS_AT_ONCE, _LOOKUPS_AT_ONCE // max(1, request.audience.lookups))
+    return and_(_SUBSCRIBERS.c.id > after, _SUBSCRIBERS.c.id <= end), end
+
+
 def read_range(
     tx: Connection, request: BroadcastRequest, *, after: int, size: int
 ) -> tuple[LookupPage, int]:
@@ -185,11 +193,9 @@ def read_range(
 
     It takes a fourth of the time of pages by number.
     """
-    assert request.audience is not None
-    ids = min(_IDS_AT_ONCE, _LOOKUPS_AT_ONCE // max(1, request.audience.lookups))
-    range_ = and_(_SUBSCRIBERS.c.id > after, _SUBSCRIBERS.c.id <= after + ids)
-    rows = tx.execute(_select_people(request, tx.dialect).where(range_)).all()
-    return _make_personal_page(request, rows, size), after + ids
+    is_next, end = match_ids(request, after)
+    rows = tx.execute(_select_people(request, tx.dialect).where(is_next)).all()
+    return _make_personal_page(request, rows, size), end
 
 
 def _select_people(

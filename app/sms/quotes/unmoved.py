@@ -40,7 +40,7 @@ def hash_facts(ctx: Context, request: BroadcastRequest) -> str | None:
             over_cap = set()
             if request.category is Category.MARKETING:
                 over_cap = list_over_cap(tx, ctx, find_span(ctx, request)[0])
-            facts.append(hash_audience(tx, request, over_cap))
+        facts.append(hash_audience(ctx, request, over_cap))
     except QueryTooSlow:
         return None
     written = json.dumps(facts, default=sorted, sort_keys=True)
