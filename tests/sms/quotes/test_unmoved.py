@@ -60,9 +60,9 @@ STAYS = {
 
 
 @pytest.fixture
-def service(make_service, database_url, sandbox):
+def service(make_service, either_database, sandbox):
     settings = {"MARKETING_PER_DAY": "1", "QUIET_HOURS": "*=00:00-00:00"}
-    service = make_service(DATABASE_URL=database_url, **settings)
+    service = make_service(DATABASE_URL=either_database, **settings)
     ctx = service.extensions["clarion"]
     details = {"first_name": "Ann", "attributes": {"city": "Lund"}, "language": "sv"}
     add_people(ctx, [ANN, BOB, CLEO, *OTHERS], tags=["vip"], **details)
