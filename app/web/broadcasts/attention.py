@@ -141,6 +141,8 @@ def _list_known(batch: Row[Any], attempt: Row[Any], now: datetime) -> list[dict[
     waited = f"We waited {say_duration(took)}. " if took >= timedelta(seconds=1) else ""
     looked = f"Sinch's list was read {_count_times(batch.reconcile_attempts)}:"
     missing = f"it did not show the batch {_count_times(batch.not_found_count)}."
+    if batch.not_found_count == batch.reconcile_attempts:
+        missing = "it never showed the batch."
     known = [
         tell(attempt.started_at, f"We handed {texts(batch.size)} to Sinch."),
         tell(attempt.ended_at, answer, f"{waited}It is not known what came of it."),
