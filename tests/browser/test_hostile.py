@@ -13,7 +13,7 @@ from tests.browser.test_every_page import FIND_WIDER
 from tests.browser.watching import Watcher
 from tests.factories import in_hours
 from tests.web.addresses import list_pages
-from tests.web.hostile import make_hostile, reach
+from tests.web.hostile import PAIRS, make_hostile, reach
 from tests.web.samples import make_samples
 from tests.web.visitor import Visitor, make_user
 
@@ -23,7 +23,7 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
 ]
 
-COUNT = 500
+COUNT = PAIRS
 # Of what takes a request each.
 FEW = 54
 ADMIN = "<b onclick=alert(1)>Anna</b>"

@@ -4,6 +4,9 @@ from app.webhooks.incoming.apply import apply_events
 from tests.factories import AUTH
 from tests.reporting import store_events
 
+# After so many their parts come in the same pairs again, with other numbers only.
+PAIRS = 18 * 13
+
 
 def make_hostile(count):
     """Make strings that a page would break of, if it took them for markup."""
