@@ -5,9 +5,12 @@ To put an application together takes longer than most tests do.
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from types import CodeType
 from typing import Any
 
 from flask import Flask
+from jinja2 import BytecodeCache
+from jinja2.bccache import Bucket
 from loguru import logger
 from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import OperationalError
@@ -34,6 +37,22 @@ _NOT_SHARED = ("FAILPOINT", "REDIS_URL", "CELERY_BROKER_URL")
 _compiled: dict[bool, tuple[Dialect, LRUCache[Any, Any]]] = {}
 # The level and the sinks of the log when it was last configured here.
 _configured: list[Any] = []
+
+
+class _CompiledTemplates(BytecodeCache):
+    """Templates that are compiled once for all services."""
+
+    def __init__(self) -> None:
+        self._codes: dict[tuple[str, str], CodeType | None] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        bucket.code = self._codes.get((bucket.key, bucket.checksum))
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._codes[bucket.key, bucket.checksum] = bucket.code
+
+
+_templates = _CompiledTemplates()
 
 
 @dataclass
@@ -64,6 +83,7 @@ class Services:
             _open_database(made.service, config)
         else:
             service = create_app(config)
+            service.jinja_env.bytecode_cache = _templates
             made = _Made(service, key, dict(service.extensions), _list_parts(service))
         share_statements(made.service.extensions["clarion"].db)
         self._in_use[id(made.service)] = made
