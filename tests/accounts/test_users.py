@@ -233,7 +233,7 @@ def test_a_session_that_begins_during_a_change_of_the_role_has_the_new_role(eith
     join_by_link(either_accounts)
     url = either_accounts.url
 
-    for role in (Role.SENDER, Role.VIEWER, Role.OPERATOR):
+    for role in (Role.AUTHOR, Role.VIEWER, Role.OPERATOR):
         before = enter(either_accounts)
         changed, token = at_once(
             url,
