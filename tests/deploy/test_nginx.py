@@ -28,7 +28,10 @@ pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is missing: `make t
 
 @pytest.fixture(scope="module")
 def front(tmp_path_factory, sandbox_server):
-    """The URL of nginx with our file, over a service; only addresses and the certificate differ."""
+    """The URL of nginx with our file, over a service, and nginx's log.
+
+    Only addresses and the certificate differ.
+    """
     folder, port, own_port = tmp_path_factory.mktemp("nginx"), unused_port(), unused_port()
     conf = (ROOT / "deploy/nginx/clarion.conf").read_text()
     conf = re.sub(r"(?m)^ *(ssl_\w+ .*|listen \[::\]:.*)\n", "", conf)
@@ -43,7 +46,7 @@ def front(tmp_path_factory, sandbox_server):
     user = "user root;\n" if os.geteuid() == 0 else ""
     (folder / "nginx.conf").write_text(
         f"{user}daemon off;\npid {folder}/pid;\nerror_log {folder}/error.log;\n"
-        f"events {{}}\nhttp {{\naccess_log off;\n{temporary}{conf}\n}}\n"
+        f"events {{}}\nhttp {{\naccess_log {folder}/access.log;\n{temporary}{conf}\n}}\n"
     )
     command = [NGINX, "-p", str(folder), "-c", str(folder / "nginx.conf")]
     tested = subprocess.run([*command, "-t"], capture_output=True, text=True, check=False)
@@ -57,7 +60,7 @@ def front(tmp_path_factory, sandbox_server):
     with running(folder / "output", **settings) as service, subprocess.Popen(command) as nginx:
         try:
             _wait_for(port)
-            yield f"http://127.0.0.1:{port}", service
+            yield f"http://127.0.0.1:{port}", service, folder / "access.log"
         finally:
             nginx.terminate()
 
@@ -72,7 +75,7 @@ def _wait_for(port):
 
 
 def test_a_broadcast_goes_through(front, sandbox):
-    url, _ = front
+    url, *_ = front
 
     answer = requests.post(f"{url}/api/broadcast", headers=AUTH, json=broadcast_to(ANN), timeout=30)
 
@@ -81,14 +84,27 @@ def test_a_broadcast_goes_through(front, sandbox):
 
 
 def test_metrics_are_not_answered_from_outside(front):
-    url, service = front
+    url, service, _ = front
 
     assert requests.get(f"{url}/metrics", timeout=30).status_code == 404
     assert requests.get(f"{service.url}/metrics", timeout=30).status_code == 200
 
 
+def test_a_link_that_lets_its_reader_in_is_not_logged(front):
+    url, _, log = front
+
+    links = [requests.get(f"{url}/{path}", timeout=30) for path in ("invite/s3cret", "login")]
+
+    deadline = time.monotonic() + 20
+    while "/login" not in log.read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert [link.status_code for link in links] == [404, 200]
+    assert "s3cret" not in log.read_text()
+
+
 def test_an_address_that_a_client_makes_up_is_not_believed(front):
-    url, service = front
+    url, service, _ = front
     forged = {
         "X-Forwarded-For": "203.0.113.7",
         "X-Real-IP": "203.0.113.8",
@@ -103,7 +119,7 @@ def test_an_address_that_a_client_makes_up_is_not_believed(front):
 
 
 def test_a_body_over_the_limit_is_refused_by_nginx_and_a_file_to_import_is_not(front):
-    url, _ = front
+    url, *_ = front
     header, line = b"phone,note\n", b"+46701234567," + b"x" * 86 + b"\n"
     file = header + line * 420_000
     assert len(file) > 40 * 2**20
@@ -121,7 +137,7 @@ def test_a_body_over_the_limit_is_refused_by_nginx_and_a_file_to_import_is_not(f
 
 
 def test_slow_clients_wait_at_nginx_and_hold_up_no_other(front, sandbox):
-    url, _ = front
+    url, *_ = front
     host, port = url.removeprefix("http://").split(":")
     head = f"POST /api/broadcast HTTP/1.1\r\nHost: x\r\nX-API-Key: {AUTH['X-API-Key']}\r\n"
     head += "Content-Type: application/json\r\nContent-Length: 100000\r\n\r\n{"
