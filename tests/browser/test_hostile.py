@@ -13,7 +13,7 @@ from tests.browser.test_every_page import FIND_WIDER
 from tests.browser.watching import Watcher
 from tests.factories import in_hours
 from tests.web.addresses import list_pages
-from tests.web.hostile import PAIRS, make_hostile, reach
+from tests.web.hostile import COUNT, make_hostile, reach
 from tests.web.samples import make_samples
 from tests.web.visitor import Visitor, make_user
 
@@ -23,7 +23,6 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
 ]
 
-COUNT = PAIRS
 # Of what takes a request each.
 FEW = 54
 ADMIN = "<b onclick=alert(1)>Anna</b>"
@@ -58,7 +57,7 @@ def service(make_service, sandbox):
 @pytest.fixture
 def values(service):
     """Values for the addresses of pages, of things that have hostile strings as names and texts."""
-    strings, (call, hear) = make_hostile(COUNT), reach(service)
+    strings, (call, hear) = make_hostile(), reach(service)
     values = make_samples(call, hear, strings, send_at=in_hours(1))
     visitor = Visitor(service)
     visitor.sign_in(make_user(service, Role.ADMIN, ADMIN))

