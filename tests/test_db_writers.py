@@ -76,6 +76,19 @@ def test_a_process_that_keeps_the_place_is_waited_for_only_so_long(make_turns):
         pass
 
 
+def test_a_process_that_is_frozen_while_it_waits_stops_no_other(path, make_turns):
+    one, other = make_turns(), make_turns(within_s=20)
+    with one.take(urgent=False):
+        pass
+    waiting = os.open(f"{path}-next", os.O_RDWR)
+    fcntl.flock(waiting, fcntl.LOCK_EX)
+
+    with other.take(urgent=False):
+        pass
+
+    os.close(waiting)
+
+
 def test_a_place_is_free_after_an_error(make_turns):
     one, other = make_turns(), make_turns(within_s=5)
     with pytest.raises(ZeroDivisionError), one.take(urgent=False):

@@ -26,6 +26,8 @@ _PAUSE_S = 0.001
 GIVE_WAY_S = 0.005
 # A process that waits for another one tries again after this time.
 _POLL_S = 0.0005
+# After this time it tries without being the next one.
+_NEXT_WITHIN_S = 1.0
 
 
 class _Group(Generic[Item, Result]):
@@ -222,11 +224,14 @@ class _ProcessTurns:
             yield
             return
         place, following = files
-        _lock(following, deadline)
+        # A process that is frozen while it is the next one must not stop all others.
+        is_next = _try_lock(following, min(deadline, time.monotonic() + _NEXT_WITHIN_S))
         try:
-            _lock(place, deadline)
+            if not _try_lock(place, deadline):
+                raise TimeoutError("waited too long for the writers of other processes")
         finally:
-            fcntl.flock(following, fcntl.LOCK_UN)
+            if is_next:
+                fcntl.flock(following, fcntl.LOCK_UN)
         try:
             yield
         finally:
@@ -252,13 +257,14 @@ class _ProcessTurns:
         return self._files
 
 
-def _lock(file: int, deadline: float) -> None:
+def _try_lock(file: int, deadline: float) -> bool:
+    """Wait for the lock of a file.  Returns False if it did not come in time."""
     while True:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() >= deadline:
-                raise TimeoutError("waited too long for the writers of other processes") from None
+                return False
             time.sleep(_POLL_S)
         else:
-            return
+            return True
