@@ -7,7 +7,7 @@ import threading
 import time
 
 import pytest
-from sqlalchemy.exc import TimeoutError
+from sqlalchemy.exc import OperationalError
 
 from app.db.writers import WriteTurns
 
@@ -70,7 +70,7 @@ def test_a_process_that_keeps_the_place_is_waited_for_only_so_long(make_turns):
     frozen, patient = make_turns(), make_turns(within_s=0.05)
     with frozen.take(urgent=False):
         for _ in range(2):
-            with pytest.raises(TimeoutError, match="other processes"), patient.take(urgent=True):
+            with pytest.raises(OperationalError, match="locked"), patient.take(urgent=True):
                 pytest.fail("two at once")
     with patient.take(urgent=True):
         pass

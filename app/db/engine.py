@@ -76,8 +76,8 @@ class Database:
     def write(self, *, urgent: bool = False) -> Iterator[Connection]:
         """Open a transaction: committed at the end of the block, rolled back on an exception.
 
-        An urgent one comes before all others that wait in this process.  Raises TimeoutError after
-        BUSY_TIMEOUT_S.
+        An urgent one comes before all others that wait in this process.  Raises OperationalError
+        if it has to wait for longer than BUSY_TIMEOUT_S.
         """
         turn = self._turns.take(urgent=urgent) if self._turns else contextlib.nullcontext()
         with turn, self._writing.begin() as connection:

@@ -8,6 +8,7 @@ waits.
 import contextlib
 import fcntl
 import os
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +16,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Generic, TypeVar, cast
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import TimeoutError
+from sqlalchemy.exc import OperationalError, TimeoutError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -173,7 +174,7 @@ class WriteTurns:
 
     @contextlib.contextmanager
     def take(self, *, urgent: bool) -> Iterator[None]:
-        """Wait for the place.  Raises TimeoutError."""
+        """Wait for the place.  Raises OperationalError."""
         deadline = time.monotonic() + self._within_s
         self._count(urgent)
         try:
@@ -197,7 +198,7 @@ class WriteTurns:
 
     def _enter(self, deadline: float) -> None:
         if not self._place.acquire(timeout=max(0.0, deadline - time.monotonic())):
-            raise TimeoutError("waited too long for other writers")
+            raise _make_locked("waited too long for other writers")
 
     def _count(self, change: int) -> None:
         if change:
@@ -218,7 +219,7 @@ class _ProcessTurns:
 
     @contextlib.contextmanager
     def take(self, deadline: float) -> Iterator[None]:
-        """Wait for the place, until a time of the monotonic clock.  Raises TimeoutError."""
+        """Wait for the place, until a time of the monotonic clock.  Raises OperationalError."""
         files = self._files or self._open()
         if not files:
             yield
@@ -228,7 +229,7 @@ class _ProcessTurns:
         is_next = _try_lock(following, min(deadline, time.monotonic() + _NEXT_WITHIN_S))
         try:
             if not _try_lock(place, deadline):
-                raise TimeoutError("waited too long for the writers of other processes")
+                raise _make_locked("waited too long for the writers of other processes")
         finally:
             if is_next:
                 fcntl.flock(following, fcntl.LOCK_UN)
@@ -255,6 +256,12 @@ class _ProcessTurns:
         except OSError:
             self.close()
         return self._files
+
+
+def _make_locked(reason: str) -> OperationalError:
+    """Return the error that SQLite has for this, which all callers know."""
+    error = sqlite3.OperationalError(f"database is locked: {reason}")
+    return OperationalError("BEGIN IMMEDIATE", None, error)
 
 
 def _try_lock(file: int, deadline: float) -> bool:
