@@ -2,9 +2,8 @@
 
 import json
 import re
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -13,7 +12,8 @@ from tests.environ import ROOT
 from tests.factories import AUTH
 from tests.journeys.examples import Names, list_examples, read_shown
 from tests.processes import running
-from tests.wire import unused_port
+from tests.webhooks.outgoing.receivers import Receiver
+from tests.wire import respond, unused_port
 
 _API = (ROOT / "docs/api.md").read_text("utf-8")
 _SECRET = "a secret that signs callbacks for tests"
@@ -42,23 +42,8 @@ def service(sandbox_server, sandbox, tmp_path):
 @pytest.fixture
 def receiver():
     """The address of a client's own program, which takes every event."""
-    server = HTTPServer(("127.0.0.1", 0), _Receiver)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-class _Receiver(BaseHTTPRequestHandler):
-    def do_POST(self):
-        self.rfile.read(int(self.headers["Content-Length"]))
-        self.send_response(204)
-        self.end_headers()
-
-    def log_message(self, *arguments):
-        """Write nothing."""
+    with Receiver(then=respond("204 No Content", b"")).running() as receiver:
+        yield urlsplit(receiver.url).netloc
 
 
 def test_every_answer_in_the_documents_is_the_one_that_is_shown(service, sandbox, receiver):
