@@ -84,7 +84,8 @@ def reject_fields(error: ValidationError, schema: Schema | None = None) -> BadIn
         messages = nested
     fields = explain_errors(messages, error.data, schema, is_body=True)
     first = (f"{name}: {find_first(reasons).rstrip('.')}" for name, reasons in fields.items())
-    return BadInput(_capitalize("; ".join(first)), fields=fields)
+    said = "; ".join(first)
+    return BadInput(_capitalize(said) if said.startswith("the ") else said, fields=fields)
 
 
 def find_first(reasons: Any) -> str:
@@ -143,8 +144,7 @@ def _has_no_body(req: Request) -> bool:
 
 
 def _capitalize(sentence: str) -> str:
-    is_sentence = sentence.startswith(("the ", "a number "))
-    return sentence[:1].upper() + sentence[1:] if is_sentence else sentence
+    return sentence[:1].upper() + sentence[1:]
 
 
 def _read_json(req: Request, bounds: JsonBounds) -> bytes:
