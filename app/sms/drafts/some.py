@@ -7,8 +7,7 @@ from typing import Any
 
 from app.sms.context import Context
 from app.sms.drafts.count import NEAR, PersonCopy, fill_all, make_text_request
-from app.sms.eligibility.decide import check_eligibility
-from app.sms.quotes.estimate import find_span
+from app.sms.quotes.estimate import check_phones, find_span
 from app.sms.request.model import BroadcastRequest
 from app.subscribers.lists.phone_list import SortedPhones
 from app.subscribers.profiles.queries import Person, look_up_subscribers
@@ -47,16 +46,7 @@ def _find_excluded(ctx: Context, request: BroadcastRequest, phones: list[str]) -
     """Return those who get nothing, now or later."""
     starts_at, ends_at = find_span(ctx, request)
     with ctx.db.read() as tx:
-        eligibilities = check_eligibility(
-            tx,
-            ctx,
-            phones,
-            category=request.category,
-            client=ctx.viewer.client,
-            countries=ctx.viewer.countries,
-            ends_at=ends_at,
-            now=starts_at,
-        )
+        eligibilities = check_phones(tx, ctx, request, phones, starts_at, ends_at)
     return {
         phone
         for phone, eligibility in eligibilities.items()

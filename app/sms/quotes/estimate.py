@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from sqlalchemy import Connection
+
 from app.db.lists import chunked
 from app.phone.country import find_country
 from app.sms.audience.chunks import AudienceChunk
@@ -68,6 +70,30 @@ def find_span(ctx: Context, request: BroadcastRequest) -> tuple[datetime, dateti
     return starts_at, request.expire_at or default_end
 
 
+def check_phones(
+    tx: Connection,
+    ctx: Context,
+    request: BroadcastRequest,
+    phones: Sequence[str],
+    starts_at: datetime,
+    ends_at: datetime,
+    *,
+    zones: Mapping[str, str] | None = None,
+) -> dict[str, Eligibility]:
+    """Return the eligibility of recipients of a request: see check_eligibility."""
+    return check_eligibility(
+        tx,
+        ctx,
+        phones,
+        category=request.category,
+        client=ctx.viewer.client,
+        countries=ctx.viewer.countries,
+        ends_at=ends_at,
+        now=starts_at,
+        zones=zones,
+    )
+
+
 def _count_chunk(
     estimate: Estimate,
     ctx: Context,
@@ -78,16 +104,8 @@ def _count_chunk(
 ) -> None:
     for phones in chunked(chunk.recipients):
         with ctx.db.read() as tx:
-            eligibilities = check_eligibility(
-                tx,
-                ctx,
-                phones,
-                category=request.category,
-                client=ctx.viewer.client,
-                countries=ctx.viewer.countries,
-                ends_at=ends_at,
-                now=starts_at,
-                zones=chunk.zones,
+            eligibilities = check_phones(
+                tx, ctx, request, phones, starts_at, ends_at, zones=chunk.zones
             )
             zones = find_stored_zones(tx, phones) if chunk.zones is None else chunk.zones
         for phone, rings_at in _list_rings(phones, eligibilities, starts_at, ends_at):
