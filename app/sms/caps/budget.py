@@ -13,6 +13,7 @@ from typing import Any
 from loguru import logger
 from sqlalchemy import (
     BigInteger,
+    ColumnElement,
     Connection,
     Row,
     String,
@@ -46,7 +47,9 @@ _USES_KEPT = timedelta(days=2)
 
 _CAPS, _COUNTERS, _USES = table_of(Cap), table_of(CapCounter), table_of(CapUse)
 _KEYS = table_of(ApiKey)
-_ORIGIN = select(KEY + cast(func.coalesce(_KEYS.c.origin_id, _KEYS.c.id), String)).where(
+# The first of the keys that replaced each other up to this one.
+ORIGIN_ID: ColumnElement[int] = func.coalesce(_KEYS.c.origin_id, _KEYS.c.id)
+_ORIGIN = select(KEY + cast(ORIGIN_ID, String)).where(
     _KEYS.c.id == bindparam("key_id", type_=BigInteger)
 )
 # What a client sends with a key, None for one of API_KEYS.

@@ -5,14 +5,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from app.config.keys import CLIENT_NAME
 from app.db.audit import write_audit
 from app.db.base import table_of
 from app.errors import NotFound, reject_field
 from app.keys.models import ApiKey
-from app.sms.caps.budget import IS_LIMIT_OF, describe_cap, describe_limit, find_key, read_limits
+from app.sms.caps.budget import (
+    IS_LIMIT_OF,
+    ORIGIN_ID,
+    describe_cap,
+    describe_limit,
+    find_key,
+    read_limits,
+)
 from app.sms.caps.past import count_past, read_past
 from app.sms.caps.prices import parse_price, read_prices
 from app.sms.context import Context
@@ -151,7 +158,7 @@ def _require_owner(tx: Connection, cap: CapName) -> CapName:
     key_id = find_key(cap.client)
     if key_id is None:
         return cap
-    query = select(func.coalesce(_KEYS.c.origin_id, _KEYS.c.id)).where(_KEYS.c.id == key_id)
+    query = select(ORIGIN_ID).where(_KEYS.c.id == key_id)
     origin_id = tx.execute(query).scalar()
     if origin_id is None:
         raise reject_field("client", "There is no key of this number: `flask keys list` shows all")

@@ -16,7 +16,7 @@ from app.db.base import table_of
 from app.db.lists import chunked
 from app.ids import make_id
 from app.keys.models import ApiKey
-from app.sms.caps.budget import find_key, lock_counter, start_period
+from app.sms.caps.budget import ORIGIN_ID, find_key, lock_counter, start_period
 from app.sms.caps.prices import read_prices
 from app.sms.context import Context
 from app.sms.models.batch import Attempt, Batch, Message
@@ -127,7 +127,7 @@ def _is_of(owner: str) -> ColumnElement[bool]:
     key_id = find_key(owner)
     if key_id is None:
         return _BROADCASTS.c.client == owner
-    keys = select(_KEYS.c.id).where(func.coalesce(_KEYS.c.origin_id, _KEYS.c.id) == key_id)
+    keys = select(_KEYS.c.id).where(ORIGIN_ID.in_((key_id,)))
     return _BROADCASTS.c.key_id.in_(keys)
 
 
