@@ -61,7 +61,7 @@ seeds: $(VENV)/dev
 	cat $(VENV)/seeds.txt; exit $$code
 
 # Four tests at a time, because each waits half of its time; five if they kill, freeze or flood
-# processes, which wait most of it.  Each worker has its own sandbox, PostgreSQL and Valkey.
+# processes, because each waits for those.  Each worker has its own sandbox, PostgreSQL and Valkey.
 CROWDED := tests/kills tests/queue tests/flood tests/soak
 # Test databases are in memory if possible, so that thousands of commits do not wait for the disk.
 # Data written by a killed process stays there too.

@@ -163,8 +163,7 @@ def _execute(tx: Connection, form: _Form, values: Mapping[str, Any]) -> Any:
 
 
 def _compile(statement: Statement, dialect: Dialect) -> _Form:
-    form = dialect if dialect.name == "sqlite" else _NUMBERED
-    compiled: Any = statement.compile(dialect=form)
+    compiled: Any = statement.compile(dialect=dialect if dialect.name == "sqlite" else _NUMBERED)
     binds = {name: bind for bind, name in compiled.bind_names.items()}
     names = compiled.positiontup or ()
     converters = [make_converter(binds[name].type, dialect) for name in names]
