@@ -9,7 +9,7 @@ import contextlib
 import io
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
@@ -34,6 +34,7 @@ from app.failpoints import failpoints
 from app.ids import make_id
 from app.subscribers.audiences.audience import find_unknown_tags
 from app.subscribers.context import SubscriberContext
+from app.subscribers.imports.denials import find_denials, has_denials, record_denials
 from app.subscribers.imports.models import (
     Import,
     ImportChunk,
@@ -52,6 +53,7 @@ from app.subscribers.tags.assignments import MAX_NEW_TAGS
 ROWS_AT_ONCE = 2_000
 _FIRST_ROWS, _MIN_ROWS_AT_ONCE = 250, 25
 _LONG_S, _SHORT_S = 0.08, 0.04
+_ROWS_SCANNED_AT_ONCE = 10_000
 SLICE_S = 2.0
 _LEASE = timedelta(seconds=10)
 _MAX_DEADLOCKS = 5
@@ -200,7 +202,12 @@ def _fail(ctx: SubscriberContext, job: Row[Any], lease: str, error: Exception) -
 def _work(
     ctx: SubscriberContext, job: Row[Any], lease: str, stop: Callable[[], bool]
 ) -> Iterator[int]:
-    """Do both passes, or what remains of them."""
+    """Do the passes, or what remains of them."""
+    scan = _DenialScan(ctx, job, lease)
+    while not scan.ended and not stop():
+        yield scan.step()
+    if not scan.ended:
+        return
     if job.status is ImportStatus.CHECKING:
         checking = _Pass(ctx, job, lease, writes=False)
         while not checking.ended and not stop():
@@ -216,6 +223,35 @@ def _work(
         yield writing.step()
 
 
+class _DenialScan:
+    """The first pass through the file: whom any row of it denies texts or marketing."""
+
+    def __init__(self, ctx: SubscriberContext, job: Row[Any], lease: str) -> None:
+        self._ctx = ctx
+        self._job = job
+        self._lease = lease
+        self._parser = _make_parser(ctx, job)
+        line = max(job.lines_scanned + 1, ColumnMapping.from_json(job.column_mapping).first_line)
+        self._rows = _open_rows(ctx, job, line)
+        self.ended = line > job.lines or not self._parser.may_find_denials
+
+    def step(self) -> int:
+        """Record the denials of some rows.  Returns the number of lines.  Raises LeaseLost."""
+        ctx, before = self._ctx, self._rows.next_line
+        denied = self._parser.find_denials(self._rows.read(_ROWS_SCANNED_AT_ONCE))
+        lines = self._rows.next_line - 1
+        self.ended = lines >= self._job.lines
+        with ctx.db.write() as tx:
+            until = ctx.now() + _LEASE
+            begun = {"phase_at": ctx.now()} if self.ended else {}
+            scanned = {"lines_scanned": lines, "leased_until": until, "deaths": 0, **begun}
+            _change(tx, self._job.id, self._lease, scanned)
+            record_denials(tx, self._job.id, denied)
+            failpoints.reach("I0")
+        failpoints.reach("I1")
+        return lines + 1 - before
+
+
 class _Pass:
     """One pass through the file.  A pass that only checks rolls its writes back."""
 
@@ -225,16 +261,13 @@ class _Pass:
         self._lease = lease
         self._writes = writes
         self._mapping = ColumnMapping.from_json(job.column_mapping)
-        options = ImportOptions.from_json(job.options)
-        self._parser = RowParser(self._mapping, options, zone=ctx.rules.default_zone, now=ctx.now())
+        self._parser = _make_parser(ctx, job)
         self._limit = _FIRST_ROWS
         self._new_tags: list[str] = job.new_tags or []
         self._line = job.lines_done
-        self._rows = RowReader(
-            _load_lines(ctx, job, self._line + 1),
-            delimiter=self._mapping.delimiter,
-            first_line=self._line + 1,
-        )
+        self._rows = _open_rows(ctx, job, self._line + 1)
+        with ctx.db.read() as tx:
+            self._has_denials = has_denials(tx, job.id)
         self.ended = False
 
     def step(self) -> int:
@@ -268,6 +301,8 @@ class _Pass:
         with ctx.db.write() as tx:
             started = time.monotonic()
             self._update(tx, leased_until=ctx.now() + _LEASE)
+            if self._has_denials:
+                self._parser.deny(parsed, find_denials(tx, self._job.id, parsed.entries))
             self._bound_new_tags(tx, parsed)
             result = self._write(tx, parsed)
             self._record(tx, parsed, result)
@@ -347,10 +382,26 @@ class _Pass:
             )
 
     def _update(self, tx: Connection, **values: Any) -> None:
-        """Change the row of the import.  Raises LeaseLost."""
-        changed = _update_leased(self._job.id, self._lease).values(values)
-        if tx.execute(changed).rowcount != 1:
-            raise LeaseLost
+        _change(tx, self._job.id, self._lease, values)
+
+
+def _change(tx: Connection, import_id: int, lease: str, values: Mapping[str, Any]) -> None:
+    """Change the row of an import.  Raises LeaseLost."""
+    if tx.execute(_update_leased(import_id, lease).values(values)).rowcount != 1:
+        raise LeaseLost
+
+
+def _make_parser(ctx: SubscriberContext, job: Row[Any]) -> RowParser:
+    mapping, options = (
+        ColumnMapping.from_json(job.column_mapping),
+        ImportOptions.from_json(job.options),
+    )
+    return RowParser(mapping, options, zone=ctx.rules.default_zone, now=ctx.now())
+
+
+def _open_rows(ctx: SubscriberContext, job: Row[Any], line: int) -> RowReader:
+    delimiter = job.column_mapping["delimiter"]
+    return RowReader(_load_lines(ctx, job, line), delimiter=delimiter, first_line=line)
 
 
 def _load_lines(ctx: SubscriberContext, job: Row[Any], line: int) -> Iterator[str]:
@@ -388,11 +439,8 @@ def _finish(
     error: str | None = None,
 ) -> None:
     """End the import.  Raises LeaseLost."""
-    finished = _update_leased(import_id, lease).values(
-        status=status, error=error, completed_at=ctx.now(), lease=None, leased_until=None
-    )
-    if tx.execute(finished).rowcount != 1:
-        raise LeaseLost
+    ended = {"status": status, "error": error, "completed_at": ctx.now()}
+    _change(tx, import_id, lease, {**ended, "lease": None, "leased_until": None})
 
 
 def _is_deadlock(error: OperationalError) -> bool:

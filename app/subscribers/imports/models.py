@@ -30,8 +30,9 @@ class ImportStatus(StrEnum):
 class Import(Base):
     """A file whose rows become subscribers.
 
-    `lines_done` counts the lines that the current pass has done; after a crash the import goes on
-    behind them.  It and the counts change in the transaction that writes the rows.
+    `lines_scanned` counts the lines that the first pass, which records denials, has done, and
+    `lines_done` those of the current pass after it; after a crash the import goes on behind them.
+    `lines_done` and the counts change in the transaction that writes the rows.
     `stamp` is `updated_at` of all subscribers that the import writes, and of no other import's: it
     tells a number that the file has twice from a subscriber that existed before.
     """
@@ -51,6 +52,7 @@ class Import(Base):
     # Size of the upload; lines are numbered from 1.
     bytes: Mapped[int] = mapped_column(BigInteger, default=0)
     lines: Mapped[int] = mapped_column(default=0)
+    lines_scanned: Mapped[int] = mapped_column(default=0, server_default=sql("0"))
     lines_done: Mapped[int] = mapped_column(default=0)
     # rows = created + updated + unchanged + merged + refused
     rows: Mapped[int] = mapped_column(default=0)
@@ -115,6 +117,18 @@ class ImportRefusal(Base):
     cell: Mapped[str] = mapped_column(String(64))
     reason: Mapped[str] = mapped_column(String(200))
     is_warning: Mapped[bool] = mapped_column(default=False, server_default=sql("false"))
+
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+
+class ImportDenial(Base):
+    """A number that a row of the file denies marketing or all texts, as `Permission` says."""
+
+    __tablename__ = "import_denials"
+
+    import_id: Mapped[int] = mapped_column(ForeignKey("imports.id"), primary_key=True)
+    phone: Mapped[str] = mapped_column(String(16), primary_key=True)
+    permission: Mapped[int] = mapped_column(primary_key=True)
 
     __table_args__ = ({"sqlite_with_rowid": False},)
 

@@ -1,7 +1,7 @@
 """The first rows of a staged file as an import would read them, with what is wrong with each."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from app.subscribers.context import SubscriberContext
@@ -10,6 +10,7 @@ from app.subscribers.imports.rows import RejectedCell, RowParser
 from app.subscribers.imports.service import complete_options
 from app.subscribers.imports.upload import read_first_chunk
 from app.subscribers.lists.columns import ColumnMapping, map_columns, strip_headers
+from app.subscribers.lists.permissions import Permission
 from app.subscribers.lists.reader import (
     FileChunk,
     Heading,
@@ -58,8 +59,14 @@ def preview_file(
         shown = [PreviewRow(row.line, row.cells, ()) for row in read]
         return _make(heading, None, shown, e.sentence)
     parser = RowParser(mapping, options, zone=ctx.rules.default_zone, now=ctx.now())
-    shown = [PreviewRow(row.line, list(row.cells), parser.parse([row]).rejected) for row in read]
-    return _make(heading, mapping, shown)
+    denied = parser.find_denials(read)
+    return _make(heading, mapping, [_check_row(parser, row, denied) for row in read])
+
+
+def _check_row(parser: RowParser, row: Row, denied: Mapping[str, Permission]) -> PreviewRow:
+    parsed = parser.parse([row])
+    parser.deny(parsed, denied)
+    return PreviewRow(row.line, list(row.cells), parsed.rejected)
 
 
 def _read_rows(chunk: FileChunk, heading: Heading, limit: int) -> list[Row]:

@@ -1,6 +1,7 @@
 """Rows of an import as entries for the writer, and the cells for which rows are refused."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -129,7 +130,6 @@ class RowParser:
                 for name in mapping.fields
             ],
         )
-        self._denied = dict[str, Permission]()
         self._readers = self._choose_readers(ZoneInfo(zone), now)
         self._has_whole_names = NAME in mapping.fields or set(_NAME_PARTS) <= set(mapping.fields)
         self._has_consents = any(name in mapping.fields for name in _CONSENT) and (
@@ -139,13 +139,9 @@ class RowParser:
         )
 
     def parse(self, rows: Sequence[Row]) -> ParsedRows:
-        """Return the entries of rows, each number once; rows of blank cells are passed over.
-
-        What one row of a number denies, no other of these rows gives.
-        """
+        """Return the entries of rows, each number once; rows of blank cells are passed over."""
         rows = [row for row in rows if row.error or any(cell.strip() for cell in row.cells)]
         parsed = ParsedRows(len(rows))
-        self._denied.clear()
         for row in rows:
             result = [(WHOLE_ROW, row.error)] if row.error else self._parse_row(row.cells)
             if isinstance(result, SubscriberEntry):
@@ -156,19 +152,41 @@ class RowParser:
             else:
                 parsed.rejected += [show_rejected(row, self._headers, *error) for error in result]
                 parsed.refused += 1
-        for phone in self._denied.keys() & parsed.entries.keys():
-            self._deny(parsed, phone)
         return parsed
 
-    def _deny(self, parsed: ParsedRows, phone: str) -> None:
-        """Refuse the rows of a number that another row denies, or leave out their consent."""
-        row = parsed.entries[phone]
-        if self._refuses(self._denied[phone]):
-            del parsed.entries[phone]
-            parsed.rejected.append(RejectedCell(row.line, WHOLE_ROW, "", "", DENIED_ELSEWHERE))
-            parsed.refused += row.rows
-        else:
-            row.entry = replace(row.entry, consent=None)
+    @property
+    def may_find_denials(self) -> bool:
+        """True if the file has columns by which a row could deny texts or marketing."""
+        return bool(self._permissions.kinds)
+
+    def find_denials(self, rows: Iterable[Row]) -> dict[str, Permission]:
+        """Return the numbers that a row denies marketing or all texts; it may have errors."""
+        denied: dict[str, Permission] = {}
+        for row in rows:
+            said = self._permissions.read(row.cells)
+            if said and said[0] >= Permission.DENIED and self._phone_at < len(row.cells):
+                phone = self._read_denied(read_harmless(row.cells[self._phone_at]).strip())
+                if phone:
+                    denied[phone] = max(said[0], denied.get(phone, said[0]))
+        return denied
+
+    def _read_denied(self, cell: str) -> str | None:
+        """Return the number of a row that denies, also one that has perhaps lost its plus."""
+        for reader in (self._phones, replace(self._phones, without_plus=True)):
+            with suppress(ValueError):
+                return reader.read(cell)
+        return None
+
+    def deny(self, parsed: ParsedRows, denied: Mapping[str, Permission]) -> None:
+        """Refuse the rows of numbers that other rows deny, or leave out their consent."""
+        for phone in denied.keys() & parsed.entries.keys():
+            row = parsed.entries[phone]
+            if self._refuses(denied[phone]):
+                del parsed.entries[phone]
+                parsed.rejected.append(RejectedCell(row.line, WHOLE_ROW, "", "", DENIED_ELSEWHERE))
+                parsed.refused += row.rows
+            else:
+                row.entry = replace(row.entry, consent=None)
 
     def _choose_readers(
         self, zone: ZoneInfo, now: datetime
@@ -223,8 +241,6 @@ class RowParser:
             consent = self._read_consent(values, errors)
         if said and not self._allows(said, errors, has_own=says_all):
             consent = None
-            if said[0] >= Permission.DENIED and PHONE in values:
-                self._denied[values[PHONE]] = said[0]
         return errors or self._make_entry(values, consent)
 
     def _allows(

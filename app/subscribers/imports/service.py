@@ -15,6 +15,7 @@ from app.errors import BadInput, Conflict, NotFound
 from app.ids import make_id
 from app.pagination import Page, make_page, read_pages
 from app.subscribers.context import SubscriberContext
+from app.subscribers.imports.denials import delete_some_denials
 from app.subscribers.imports.models import (
     Import,
     ImportChunk,
@@ -244,10 +245,15 @@ def delete_some_chunks(tx: Connection, import_id: int) -> bool:
 
 
 def delete_file(ctx: SubscriberContext, import_id: int) -> None:
-    """Delete the file of an import that has ended, some chunks in each transaction."""
+    """Delete the file of an import that has ended, and what it denies, some in each transaction.
+
+    The denials go first: a crash leaves chunks, by which `purge_imports` finds the rest.
+    """
     row = select(_IMPORTS.c.id).where(_IMPORTS.c.id == import_id)
     ended = row.where(_IMPORTS.c.completed_at.is_not(None))
     deleted = True
     while deleted:
         with ctx.db.write() as tx:
-            deleted = tx.execute(ended).first() is not None and delete_some_chunks(tx, import_id)
+            deleted = tx.execute(ended).first() is not None and (
+                delete_some_denials(tx, import_id) or delete_some_chunks(tx, import_id)
+            )
