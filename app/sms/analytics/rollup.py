@@ -9,7 +9,7 @@ there is a pause, so that a flood of reports does not count each batch a hundred
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
@@ -53,7 +53,7 @@ from app.sms.models.states import AT_SINCH
 # Limits of one transaction, which blocks the recording of reports and, on SQLite, all writes.
 _MAX_BATCHES = 200
 _MAX_MESSAGES = 20_000
-# Up to this size a batch's messages are looked up one by one.
+# Messages of broadcasts up to this size are read together; those of a batch are looked up one by one.
 _FEW = 100
 # Longest call; the next one continues.
 _CALL_S = 5.0
@@ -96,12 +96,16 @@ SELECT_DIRTY: Select[Any] = (
 )
 # Plain types: ours would cost as much as all the rest.
 _TIME = func.coalesce(_MESSAGES.c.status_at, _MESSAGES.c.recorded_at)
-_SELECT_MESSAGES = select(
+_COUNTED = (
     _MESSAGES.c.recipient,
     type_coerce(_MESSAGES.c.status, String).label("status"),
     _MESSAGES.c.code,
     type_coerce(_TIME, DateTime).label("at"),
-).where(
+)
+_SELECT_SMALL = select(_MESSAGES.c.batch_id, *_COUNTED).where(
+    _MESSAGES.c.broadcast_id.in_(bindparam("broadcast_ids", expanding=True))
+)
+_SELECT_MESSAGES = select(*_COUNTED).where(
     _MESSAGES.c.broadcast_id == bindparam("broadcast_id"),
     _MESSAGES.c.batch_id == bindparam("batch_id"),
 )
@@ -188,8 +192,9 @@ def _select_next(tx: Connection, *, after: int) -> tuple[Sequence[Row[Any]], boo
 def _roll_up(tx: Connection, batches: Sequence[Row[Any]]) -> None:
     delta, delivery_counts = RollupDelta(), DeliveryCounts()
     stored = []
+    small = _read_small(tx, [batch for batch in batches if _is_small(batch)])
     for batch in batches:
-        contribution, delivery = _count_batch(tx, batch)
+        contribution, delivery = _count_batch(tx, batch, small)
         if batch.rollup_contribution:
             delta.add(batch, batch.rollup_contribution, sign=-1)
         if contribution:
@@ -206,16 +211,30 @@ def _roll_up(tx: Connection, batches: Sequence[Row[Any]]) -> None:
         tx.execute(_STORE_CONTRIBUTION, stored)
 
 
+def _is_small(batch: Row[Any]) -> bool:
+    return bool(batch.recipients <= _FEW)
+
+
+def _read_small(tx: Connection, batches: Sequence[Row[Any]]) -> Mapping[int, Sequence[Any]]:
+    """Read the messages of small broadcasts, with the counters locked, by their batch's id."""
+    messages = defaultdict(list)
+    if batches:
+        ids = sorted({batch.broadcast_id for batch in batches})
+        for batch_id, *message in tx.execute(_SELECT_SMALL, {"broadcast_ids": ids}):
+            messages[batch_id].append(message)
+    return messages
+
+
 def _count_batch(
-    tx: Connection, batch: Row[Any]
+    tx: Connection, batch: Row[Any], small: Mapping[int, Sequence[Any]]
 ) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-    """Count the messages of a batch, with the counters locked.
+    """Count the messages of a batch, with the counters locked; `small` has those of small broadcasts.
 
     Returns what it contributes to the daily counters and to those of its broadcast's delivery.
     """
     if batch.state not in AT_SINCH:
         return None, None  # Sinch was sent nothing of it
-    messages = _read_messages(tx, batch)
+    messages = small.get(batch.id, ()) if _is_small(batch) else _read_messages(tx, batch)
     accepted_at: datetime = batch.accepted_at or batch.created_at
     started_at: datetime = batch.send_at or batch.created_at
     if tx.dialect.name == "sqlite":
