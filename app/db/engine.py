@@ -70,6 +70,7 @@ class Database:
         )
         self._writing = self.engine.execution_options(writes=True)
         self._turns = self._make_turns()
+        self._writer: Connection | None = None
         self._shared: dict[Callable[..., Any], SharedWrites[Any, Any]] = {}
 
     @contextlib.contextmanager
@@ -79,9 +80,12 @@ class Database:
         An urgent one comes before all others that wait in this process.  Raises OperationalError
         if it has to wait for longer than BUSY_TIMEOUT_S.
         """
-        turn = self._turns.take(urgent=urgent) if self._turns else contextlib.nullcontext()
-        with turn, self._writing.begin() as connection:
-            yield connection
+        if self._turns:
+            with self._turns.take(urgent=urgent), self._begin_in_turn() as connection:
+                yield connection
+        else:
+            with self._writing.begin() as connection:
+                yield connection
 
     def share(
         self, write: Callable[[Connection, Sequence[Item]], Sequence[Result]]
@@ -110,9 +114,27 @@ class Database:
 
     def close(self) -> None:
         """Close idle connections."""
+        if writer := self._writer:
+            self._writer = None
+            writer.close()
         self.engine.dispose()
         if self._turns:
             self._turns.close()
+
+    @contextlib.contextmanager
+    def _begin_in_turn(self) -> Iterator[Connection]:
+        """Open a transaction on the connection that all turns use, unless one of them failed.
+
+        SQLite forgets the pages that a connection has in memory when another one has written.
+        """
+        connection, self._writer = self._writer or self._writing.connect(), None
+        try:
+            with connection.begin():
+                yield connection
+        except BaseException:
+            connection.close()
+            raise
+        self._writer = connection
 
     def _make_turns(self) -> WriteTurns | None:
         path = self.engine.url.database
