@@ -53,7 +53,7 @@ from app.sms.models.states import AT_SINCH
 # Limits of one transaction, which blocks the recording of reports and, on SQLite, all writes.
 _MAX_BATCHES = 200
 _MAX_MESSAGES = 20_000
-# Messages of broadcasts up to this size are read together; those of a batch are looked up one by one.
+# Up to this size the messages of broadcasts are read together, those of a batch one by one.
 _FEW = 100
 # Longest call; the next one continues.
 _CALL_S = 5.0
@@ -228,9 +228,10 @@ def _read_small(tx: Connection, batches: Sequence[Row[Any]]) -> Mapping[int, Seq
 def _count_batch(
     tx: Connection, batch: Row[Any], small: Mapping[int, Sequence[Any]]
 ) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-    """Count the messages of a batch, with the counters locked; `small` has those of small broadcasts.
+    """Count the messages of a batch, which `small` has if its broadcast is small.
 
-    Returns what it contributes to the daily counters and to those of its broadcast's delivery.
+    The counters are locked.  Returns what it contributes to those of days and of its broadcast's
+    delivery.
     """
     if batch.state not in AT_SINCH:
         return None, None  # Sinch was sent nothing of it
