@@ -1,7 +1,7 @@
 """Sending with a quote of a million people, against making the quote: of what has not moved since.
 
 The quote counts each of them; the send compares a hash of what it rests on.  The time is that of
-the processor.  Goal: a send takes at most a third.  `--people 100000` for fewer.
+the processor.  Goal: a send takes at most two thirds.  `--people 100000` for fewer.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from bench.measure import show_ratio, show_time, time_in_turn
 
 PEOPLE = 1_000_000
 ROUNDS = 3
-GOAL = 1 / 3
+GOAL = 2 / 3
 _TEXT = "Hello ${first_name}, come by at noon"
 
 

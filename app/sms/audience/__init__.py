@@ -7,7 +7,7 @@ planning    making a batch of each chunk, and a message of each recipient
 chunks.py                     chunks, the recipients of a batch, client references
 expand.py                     a request's recipients or audience -> chunks
 lookup.py                     a stored broadcast's audience -> chunks, a page at a time
-fingerprint.py                a hash of who is in an audience, and of their values
+columns.py                    all people of an audience: their columns and a hash, for quotes
 plan.py                       chunks -> batches and messages
 split.py                      recipients of a batch -> a batch of their own
 broadcasts_by_recipient.py    the broadcasts that contain a number

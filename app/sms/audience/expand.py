@@ -10,7 +10,7 @@ from app.db.base import table_of
 from app.db.engine import QueryTooSlow
 from app.db.lists import PHONES, chunked, pack
 from app.sms.audience.chunks import AudienceChunk, choose_chunk_size, make_chunks
-from app.sms.audience.lookup import count_ids, read_page, read_range
+from app.sms.audience.lookup import read_page
 from app.sms.content.languages import choose_language
 from app.sms.context import Context
 from app.sms.request.model import MAX_INLINE_RECIPIENTS, BroadcastRequest
@@ -48,30 +48,18 @@ def expand_request(
 
 
 def iterate_chunks(
-    ctx: Context, request: BroadcastRequest, *, page_size: int | None = None
+    ctx: Context, request: BroadcastRequest, *, page_size: int
 ) -> Iterator[AudienceChunk]:
-    """Yield all chunks of a request as it would be sent now, with a transaction for each page.
+    """Yield the chunks of a request as it would be sent now, with a transaction for each page.
 
-    With `page_size` an audience is read by number in pages of that size, for a caller that stops
-    early; otherwise in no order.  Raises QueryTooSlow when the next page is not full in time.
+    An audience is read by number in pages of that size, for a caller that stops early.  Raises
+    QueryTooSlow when the next page is not full in time.
     """
     size = choose_size(ctx, request)
     if request.audience is None:
         yield from _chunk_recipients(ctx, request, size)
-    elif page_size is None:
-        yield from _iterate_all(ctx, request, size)
     else:
         yield from _iterate_in_order(ctx, request, size, page_size)
-
-
-def _iterate_all(ctx: Context, request: BroadcastRequest, size: int) -> Iterator[AudienceChunk]:
-    with ctx.db.read() as tx:
-        end = count_ids(tx)
-    after = 0
-    while after < end:
-        with ctx.db.read(within_s=AUDIENCE_WITHIN_S) as tx:
-            page, after = read_range(tx, request, after=after, size=size)
-        yield from page.chunks
 
 
 def _iterate_in_order(

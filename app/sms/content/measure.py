@@ -42,11 +42,25 @@ class TextPattern:
         self, recipients: Sequence[str], own: Parameters, defaults: Mapping[str, str]
     ) -> list[TextSize | None]:
         """Return sizes as `measure` does; None also for a text that lacks a value."""
-        sizes = self.measure(recipients, own, defaults)
-        for name in self._counts.keys() - defaults.keys():
-            having = own.get(name, {})
-            pairs = zip(recipients, sizes, strict=True)
-            sizes = [size if phone in having else None for phone, size in pairs]
+        columns = {name: list(map(own.get(name, {}).get, recipients)) for name in self._counts}
+        return self.measure_columns(columns, defaults, len(recipients))
+
+    def measure_columns(
+        self,
+        columns: Mapping[str, Sequence[str | None]],
+        defaults: Mapping[str, str],
+        rows: int,
+    ) -> list[TextSize | None]:
+        """Return sizes as `measure_known` does, of values in columns; None takes the default."""
+        filled, lacking = {}, set[int]()
+        for name in self._counts:
+            column, default = columns[name], defaults.get(name, "")
+            if name not in defaults:
+                lacking.update(row for row, value in enumerate(column) if value is None)
+            filled[name] = [default if value is None else value for value in column]
+        sizes = self._measure_rows({}, filled, rows)
+        for row in lacking:
+            sizes[row] = None
         return sizes
 
     def measure(
@@ -62,19 +76,24 @@ class TextPattern:
             for name in self._counts
             if name in own
         }
-        lengths = self._add_lengths(fixed, columns, len(recipients))
+        return self._measure_rows(fixed, columns, len(recipients))
+
+    def _measure_rows(
+        self, fixed: Mapping[str, str], columns: Mapping[str, Sequence[str]], rows: int
+    ) -> list[TextSize | None]:
+        lengths = self._add_lengths(fixed, columns, rows)
         encoding = self._find_plain_encoding("".join(fixed.values()))
         costly: set[str] = set()
         if encoding is not None:
             costly = set(_list_costly(set(chain(*columns.values())), encoding))
             if not costly:
                 return [_measure_plain(encoding, length) for length in lengths]
-        rows = zip(*columns.values(), strict=True) if columns else repeat((), len(recipients))
+        values = zip(*columns.values(), strict=True) if columns else repeat((), rows)
         return [
             _measure_plain(encoding, length)
             if encoding is not None and costly.isdisjoint(row)
-            else self._measure_row({**fixed, **dict(zip(columns, row, strict=True))}, length)
-            for row, length in zip(rows, lengths, strict=True)
+            else self._measure_filled({**fixed, **dict(zip(columns, row, strict=True))}, length)
+            for row, length in zip(values, lengths, strict=True)
         ]
 
     def _add_lengths(
@@ -95,7 +114,7 @@ class TextPattern:
         encoding = Encoding.GSM_7 if is_gsm7(self._literal) else Encoding.UCS_2
         return encoding if is_plain(self._literal + values, encoding) else None
 
-    def _measure_row(self, values: Mapping[str, str], length: int) -> TextSize | None:
+    def _measure_filled(self, values: Mapping[str, str], length: int) -> TextSize | None:
         if length > MAX_TEXT_CHARACTERS:
             return None  # not built: it may be a hundred times as long
         text = self._format % values

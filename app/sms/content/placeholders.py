@@ -134,9 +134,16 @@ def name_field(placeholder: str, fields: Mapping[str, str]) -> str:
 def read_value(subscriber: Any, field: str) -> str | None:
     """Return a subscriber's field as text; None without a usable value."""
     if field.startswith(ATTRIBUTE):
-        value = (subscriber.attributes or {}).get(field.removeprefix(ATTRIBUTE))
-    else:
-        value = getattr(subscriber, field)
+        return show_value((subscriber.attributes or {}).get(field.removeprefix(ATTRIBUTE)))
+    return show_value(getattr(subscriber, field))
+
+
+def show_value(value: Any) -> str | None:
+    """Return a value as a text has it; None for one that it cannot have.
+
+    >>> show_value(" Ann "), show_value(True), show_value(7), show_value("")
+    ('Ann', 'true', '7', None)
+    """
     if value is None:
         return None
     text = str(value).lower() if isinstance(value, bool) else str(value).strip()

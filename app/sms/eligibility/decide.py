@@ -25,6 +25,7 @@ from app.sms.eligibility.quiet_hours import Location, find_window, locate_phone
 from app.sms.models.batch import Batch, MarketingSend
 from app.sms.models.states import BatchState, Category, ExclusionReason
 from app.subscribers.models import Subscriber
+from app.subscribers.suppressions.hash_key import has_anonymized
 from app.subscribers.suppressions.store import find_suppressed
 
 _S = BatchState
@@ -289,6 +290,64 @@ def find_ring(
     """Return when marketing that starts and ends then rings at a location; None if too late."""
     eligibility = _Windows(ctx, starts_at, ends_at).check_location(location)
     return eligibility.find_ring(starts_at, ends_at)
+
+
+class AlikePeople:
+    """Eligibility of an audience's people by what many of them share, at one moment.
+
+    All are active subscribers, with the consent of their category.
+    """
+
+    def __init__(
+        self,
+        ctx: Context,
+        *,
+        category: Category,
+        client: str | None,
+        countries: Collection[str] | None,
+        now: datetime,
+        ends_at: datetime,
+    ) -> None:
+        self._ctx, self._client, self._countries = ctx, client, countries
+        self._is_marketing = category is Category.MARKETING
+        self._windows = _Windows(ctx, now, ends_at)
+
+    def find_exclusion(self, phone: str) -> ExclusionReason | None:
+        """Return why a number, or one with other last digits, is never texted."""
+        if find_pseudonyms([phone]):
+            return ExclusionReason.ERASED
+        numbers = self._ctx.rules.numbers
+        found = _find_not_allowed(numbers, [phone], self._client, self._countries)
+        return found[phone].exclusion_reason if found else None
+
+    def check(self, phone: str, zone: str | None, own: ExclusionReason | None) -> Eligibility:
+        """Return the eligibility by a number, or one with other last digits, and a stored zone.
+
+        `own` is why these people have to be left out by what is known of each.
+        """
+        if reason := self.find_exclusion(phone) or own:
+            return Eligibility(reason)
+        return self._windows.check(phone, zone) if self._is_marketing else _ALLOWED
+
+
+def find_own_exclusions(
+    tx: Connection,
+    ctx: Context,
+    recipients: Sequence[str],
+    category: Category,
+    over_cap: set[str],
+) -> dict[str, ExclusionReason]:
+    """Return the people of an audience who are left out by what only a look-up of each finds.
+
+    The audience's own query has left out suppressed numbers, but not those that are stored as a
+    hash, or in an earlier version's spelling.  `over_cap` are numbers of list_over_cap.
+    """
+    excluded = dict.fromkeys(over_cap.intersection(recipients), ExclusionReason.FREQUENCY_CAP)
+    numbers = list(recipients)
+    if has_anonymized(tx, ctx.subscriber_context) or respell_all(numbers) is not numbers:
+        opted_out = _find_opted_out(tx, ctx, numbers, category is Category.MARKETING)
+        excluded |= dict.fromkeys(opted_out, ExclusionReason.OPTED_OUT)
+    return excluded
 
 
 def list_over_cap(tx: Connection, ctx: Context, now: datetime) -> set[str]:

@@ -10,6 +10,7 @@ from app.sinch.errors import (
     SinchUnreachable,
 )
 from app.sinch.schemas import OutgoingBatch
+from app.sms.audience.chunks import MAX_BATCH_RECIPIENTS
 from app.sms.audience.expand import iterate_chunks
 from app.sms.context import Context
 from app.sms.dispatch.payload import merge_parameters
@@ -38,8 +39,8 @@ def cross_check(ctx: Context, request: BroadcastRequest) -> DryRunCheck:
 
     Sinch's errors are returned as a problem and never raised.
     """
-    chunks = (chunk for chunk in iterate_chunks(ctx, request) if chunk.exclusion_reason is None)
-    chunk = next(chunks, None)
+    chunks = iterate_chunks(ctx, request, page_size=MAX_BATCH_RECIPIENTS)
+    chunk = next((chunk for chunk in chunks if chunk.exclusion_reason is None), None)
     if chunk is None or not chunk.recipients:
         return DryRunCheck(problem="No recipient is left to ask Sinch about.")
     our_parts = sum(list_parts(request, chunk, chunk.recipients))

@@ -1,6 +1,7 @@
 """Estimates: recipients, parts and exclusions of a broadcast request if it were sent.
 
-The claim's own functions decide about each recipient.
+The claim's own functions decide about each recipient, and about all alike people of an audience at
+once: see alike.py.
 """
 
 from collections import Counter
@@ -13,12 +14,20 @@ from sqlalchemy import Connection
 from app.db.lists import chunked
 from app.phone.country import find_country
 from app.sms.audience.chunks import AudienceChunk
+from app.sms.audience.columns import AudienceHash
 from app.sms.audience.expand import iterate_chunks
+from app.sms.audience.lookup import PAGE_SIZE
 from app.sms.content.measure import TextPattern
 from app.sms.context import Context
-from app.sms.eligibility.decide import Eligibility, check_eligibility, find_stored_zones
+from app.sms.eligibility.decide import (
+    AlikePeople,
+    Eligibility,
+    check_eligibility,
+    find_stored_zones,
+)
 from app.sms.eligibility.quiet_hours import Location, locate_phone
 from app.sms.models.states import ExclusionReason
+from app.sms.quotes.alike import count_groups
 from app.sms.request.model import BroadcastRequest, collect_defaults
 
 _ALLOWED = Eligibility()
@@ -47,12 +56,21 @@ class Estimate:
 
 
 def estimate_request(
-    ctx: Context, request: BroadcastRequest, *, limit: int | None = None
+    ctx: Context,
+    request: BroadcastRequest,
+    *,
+    limit: int | None = None,
+    people_hash: AudienceHash | None = None,
 ) -> Estimate:
-    """Count all recipients of a request, or about the first `limit`, as of its start."""
+    """Count all recipients of a request, or about the first `limit`, as of its start.
+
+    All people of an audience are added to the hash.  Raises QueryTooSlow.
+    """
     estimate, looked_at = Estimate(), 0
     starts_at, ends_at = find_span(ctx, request)
-    for chunk in iterate_chunks(ctx, request, page_size=limit):
+    if request.audience is not None and limit is None:
+        return _count_audience(ctx, request, starts_at, ends_at, people_hash)
+    for chunk in iterate_chunks(ctx, request, page_size=limit or PAGE_SIZE):
         if chunk.exclusion_reason is not None:
             estimate.excluded[chunk.exclusion_reason] += len(chunk.recipients)
         else:
@@ -94,6 +112,38 @@ def check_phones(
     )
 
 
+def _count_audience(
+    ctx: Context,
+    request: BroadcastRequest,
+    starts_at: datetime,
+    ends_at: datetime,
+    people_hash: AudienceHash | None,
+) -> Estimate:
+    """Count all people of an audience, by groups of alike ones."""
+    estimate = Estimate()
+    alike = AlikePeople(
+        ctx,
+        category=request.category,
+        client=ctx.viewer.client,
+        countries=ctx.viewer.countries,
+        now=starts_at,
+        ends_at=ends_at,
+    )
+    groups, estimate.excluded = count_groups(ctx, request, alike, starts_at, people_hash)
+    for group, people in groups.items():
+        if not group.parts:
+            estimate.excluded[ExclusionReason.NO_VALUE] += people
+            continue
+        eligibility = alike.check(group.phone, group.zone, group.own)
+        if eligibility.is_allowed or eligibility.exclusion_reason in _QUIET:
+            location = locate_phone(group.phone, group.zone, ctx.subscriber_rules)
+            estimate.rings[location, eligibility.find_ring(starts_at, ends_at)] += people
+        if _note_eligibility(estimate, eligibility, ends_at, people):
+            estimate.languages[group.language or request.language] += people
+            _note_parts(estimate, group.phone, group.parts, people)
+    return estimate
+
+
 def _count_chunk(
     estimate: Estimate,
     ctx: Context,
@@ -111,7 +161,12 @@ def _count_chunk(
         for phone, rings_at in _list_rings(phones, eligibilities, starts_at, ends_at):
             location = locate_phone(phone, zones.get(phone), ctx.subscriber_rules)
             estimate.rings[location, rings_at] += 1
-        allowed = list(_count_eligibility(estimate, phones, eligibilities, ends_at))
+        allowed = [
+            phone
+            for phone in phones
+            if phone not in eligibilities
+            or _note_eligibility(estimate, eligibilities[phone], ends_at)
+        ]
         _count_parts(estimate, request, chunk, allowed)
 
 
@@ -128,24 +183,20 @@ def _list_rings(
             yield phone, eligibility.find_ring(starts_at, ends_at)
 
 
-def _count_eligibility(
-    estimate: Estimate,
-    recipients: Sequence[str],
-    eligibilities: Mapping[str, Eligibility],
-    ends_at: datetime,
-) -> Iterator[str]:
-    """Yield the recipients who would get the text, now or deferred; count the others."""
-    for phone in recipients:
-        eligibility = eligibilities.get(phone)
-        if eligibility is None or eligibility.exclusion_reason is None:
-            yield phone
-        elif eligibility.not_before is None:
-            estimate.excluded[eligibility.exclusion_reason] += 1
-        elif eligibility.not_before >= ends_at:
-            estimate.expired_before_window += 1
-        else:
-            estimate.deferred[eligibility.not_before] += 1
-            yield phone
+def _note_eligibility(
+    estimate: Estimate, eligibility: Eligibility, ends_at: datetime, people: int = 1
+) -> bool:
+    """Count people who do not get the text, or wait.  Returns True if they get it."""
+    if eligibility.exclusion_reason is None:
+        return True
+    if eligibility.not_before is None:
+        estimate.excluded[eligibility.exclusion_reason] += people
+        return False
+    if eligibility.not_before >= ends_at:
+        estimate.expired_before_window += people
+        return False
+    estimate.deferred[eligibility.not_before] += people
+    return True
 
 
 def _count_parts(
@@ -154,10 +205,14 @@ def _count_parts(
     estimate.languages[chunk.language or request.language] += len(recipients)
     counts = list_parts(request, chunk, recipients)
     for phone, parts in zip(recipients, counts, strict=True):
-        country = find_country(phone)
-        estimate.recipients[country] += 1
-        estimate.parts[country] += parts
-        estimate.histogram[parts] += 1
+        _note_parts(estimate, phone, parts)
+
+
+def _note_parts(estimate: Estimate, phone: str, parts: int, people: int = 1) -> None:
+    country = find_country(phone)
+    estimate.recipients[country] += people
+    estimate.parts[country] += parts * people
+    estimate.histogram[parts] += people
 
 
 def list_parts(

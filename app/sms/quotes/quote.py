@@ -15,7 +15,7 @@ from app.sms.caps.prices import Cost, format_price, read_prices
 from app.sms.context import Context
 from app.sms.models.states import ExclusionReason
 from app.sms.quotes.estimate import Estimate, estimate_request
-from app.sms.quotes.unmoved import has_moved, hash_facts, list_places
+from app.sms.quotes.unmoved import begin_hash, has_moved, list_places
 from app.sms.request.model import BroadcastRequest, hash_text
 
 VALID_S = 86_400
@@ -37,9 +37,8 @@ class QuoteChanged(Conflict):
 
 def make_quote(ctx: Context, request: BroadcastRequest) -> Quote:
     """Return what a prepared request would come to now."""
-    # First: what moves while people are counted has moved since the quote.
-    facts = hash_facts(ctx, request)
-    estimate = estimate_request(ctx, request)
+    facts = begin_hash(ctx, request)
+    estimate = estimate_request(ctx, request, people_hash=facts.people if facts else None)
     with ctx.db.read() as tx:
         prices = read_prices(tx)
     cost = prices.cost(estimate.parts)
@@ -51,7 +50,7 @@ def make_quote(ctx: Context, request: BroadcastRequest) -> Quote:
     figures = _collect_figures(estimate, cost) | {"opted_out": opted_out}
     quoted = {"text": _hash(ctx, request), **figures}
     if facts is not None:
-        quoted |= {"facts": facts, "places": list_places(request, estimate)}
+        quoted |= {"facts": facts.write(), "places": list_places(request, estimate)}
     return Quote(estimate, cost, cost_by_country, str(_signer(ctx).dumps(quoted)))
 
 

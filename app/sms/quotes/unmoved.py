@@ -13,8 +13,8 @@ from sqlalchemy import Connection, case, func, select
 
 from app.db.base import table_of
 from app.db.engine import QueryTooSlow
+from app.sms.audience.columns import AudienceHash, iterate_lines
 from app.sms.audience.expand import AUDIENCE_WITHIN_S
-from app.sms.audience.fingerprint import hash_audience
 from app.sms.caps.prices import read_prices
 from app.sms.context import Context
 from app.sms.eligibility.decide import find_ring, list_over_cap
@@ -27,24 +27,38 @@ from app.subscribers.suppressions.hash_key import has_anonymized
 _SUPPRESSIONS = table_of(Suppression)
 
 
-def hash_facts(ctx: Context, request: BroadcastRequest) -> str | None:
-    """Return a hash of an audience and of all else that decides about its figures now.
+class FactsHash:
+    """Hash of an audience and of all else that decides about its figures.
 
-    Returns None for listed recipients, and for an audience that takes too long.
+    It is made before people are read: what moves while they are counted has moved since the quote.
+    """
+
+    def __init__(self, ctx: Context, request: BroadcastRequest) -> None:
+        over_cap = set[str]()
+        with ctx.db.read(within_s=AUDIENCE_WITHIN_S) as tx:
+            self._facts = [*_list_settings(ctx), _read_prices(tx), _count_anonymized(tx, ctx)]
+            if request.category is Category.MARKETING:
+                over_cap = list_over_cap(tx, ctx, find_span(ctx, request)[0])
+        self.people = AudienceHash(over_cap)
+
+    def write(self) -> str:
+        """Return the hash, with the people that were added."""
+        facts = [*self._facts, self.people.write()]
+        written = json.dumps(facts, default=sorted, sort_keys=True)
+        return sha256(written.encode()).hexdigest()[:32]
+
+
+def begin_hash(ctx: Context, request: BroadcastRequest) -> FactsHash | None:
+    """Return a hash that people are to be added to.
+
+    Returns None for listed recipients, and if the facts take too long to read.
     """
     if request.audience is None:
         return None
     try:
-        with ctx.db.read(within_s=AUDIENCE_WITHIN_S) as tx:
-            facts = [*_list_settings(ctx), _read_prices(tx), _count_anonymized(tx, ctx)]
-            over_cap = set()
-            if request.category is Category.MARKETING:
-                over_cap = list_over_cap(tx, ctx, find_span(ctx, request)[0])
-        facts.append(hash_audience(ctx, request, over_cap))
+        return FactsHash(ctx, request)
     except QueryTooSlow:
         return None
-    written = json.dumps(facts, default=sorted, sort_keys=True)
-    return sha256(written.encode()).hexdigest()[:32]
 
 
 def list_places(request: BroadcastRequest, estimate: Estimate) -> list[Any]:
@@ -58,11 +72,16 @@ def list_places(request: BroadcastRequest, estimate: Estimate) -> list[Any]:
 def has_moved(ctx: Context, request: BroadcastRequest, quoted: Mapping[str, Any]) -> bool | None:
     """Return True if something has moved since a quote was made, None if that is not known."""
     then = quoted.get("facts")
-    facts = hash_facts(ctx, request) if then else None
+    facts = begin_hash(ctx, request) if then else None
     if facts is None:
         return None
+    try:
+        for lines in iterate_lines(ctx, request):
+            facts.people.add(lines)
+    except QueryTooSlow:
+        return None
     starts_at, ends_at = find_span(ctx, request)
-    return facts != then or any(
+    return facts.write() != then or any(
         _rings_in_time(ctx, place, starts_at, ends_at) is not place[-1]
         for place in quoted["places"]
     )
