@@ -75,14 +75,17 @@ suites: $(VENV)/dev
 crowded: $(VENV)/dev
 	$(PY) -m pytest -n 5 --dist worksteal $(CROWDED)
 
-# Chromium for the browser tests: root installs it from the distribution; otherwise these tests are
-# skipped with a message.
+# Chromium for the browser tests: root installs it from the distribution, without a window if there is
+# such a package; otherwise these tests are skipped with a message.
 browser:
-	@command -v chromium >/dev/null 2>&1 || command -v google-chrome >/dev/null 2>&1 \
+	@command -v chromium-headless-shell >/dev/null 2>&1 || command -v chromium >/dev/null 2>&1 \
+	|| command -v google-chrome >/dev/null 2>&1 \
 	|| if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
 		echo "installing chromium for the browser tests"; \
-		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
-			apt-get install -y -qq --no-install-recommends chromium; } >/dev/null 2>&1 \
+		export DEBIAN_FRONTEND=noninteractive; \
+		{ apt-get update -qq \
+			&& { apt-get install -y -qq --no-install-recommends chromium-headless-shell \
+			|| apt-get install -y -qq --no-install-recommends chromium; }; } >/dev/null 2>&1 \
 		|| echo "chromium could not be installed: the browser tests will be skipped"; \
 	fi
 
