@@ -8,6 +8,7 @@ glance    what there is to do, as the database tells it
 audience  subscribers who agreed or not, where they live, and how they may be written to
 phones    people who text STOP and START, told at once, late, twice, or only in a list
 people    clients who order and ask again, operators who pause, cancel, decide and restore
+caps      how many parts may go in an hour, of some runs
 claims    what must hold of each claim and each request: nobody who stopped, nobody at night
 oracle    what must hold after every commit, and at the end: nobody twice, nobody lost
 running   one seed from its first step to its last check

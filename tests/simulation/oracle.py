@@ -10,6 +10,7 @@ from app.sms.inbound.reply_texts import Reply
 from app.sms.models.states import UNSENT, BatchState
 from app.sms.operations.invariants import find_violations
 from tests.batch_moves import MOVES
+from tests.simulation.caps import Caps
 from tests.simulation.claims import Claims
 from tests.simulation.database import SimulatedDatabase
 from tests.simulation.people import Wanted
@@ -35,9 +36,15 @@ class Oracle:
     """Compares our books with what was allowed before, and with Sinch's ledger."""
 
     def __init__(
-        self, world: World, db: SimulatedDatabase, sinch: SimulatedSinch, claims: Claims
+        self,
+        world: World,
+        db: SimulatedDatabase,
+        sinch: SimulatedSinch,
+        claims: Claims,
+        caps: Caps,
     ) -> None:
         self._world, self._db, self._sinch, self._claims = world, db, sinch, claims
+        self._caps = caps
         # By id, as they were last seen.
         self._known: dict[int, Any] = {}
         # Batches that an operator had sent again: an earlier attempt may be at Sinch.
@@ -55,6 +62,7 @@ class Oracle:
             if known != row:
                 self._known[row[0]] = row
                 self._follow(row, known)
+        self._caps.judge_waits()
 
     def _follow(self, row: Any, known: Any) -> None:
         """A batch is new or has moved."""
@@ -66,6 +74,7 @@ class Oracle:
         self._world.note(f"{name}: {was} -> {state}/{attempt}")
         if state == _S.SENDING and attempt > (known[2] if known else 0):
             self._claims.judge(batch_id, name)
+            self._caps.judge(batch_id, name)
         if known:
             before, after = ((BatchState(each[1]), each[2]) for each in (known, row))
             self._judge(batch_id, name, before, after)

@@ -36,6 +36,7 @@ from app.webhooks.incoming.apply import apply_events
 from app.worker.jobs import plan_next
 from app.worker.jobs import sweep as whole_sweep
 from tests.simulation.audience import add_subscribers, draw_audience
+from tests.simulation.caps import Caps
 from tests.simulation.claims import Claims
 from tests.simulation.database import SimulatedDatabase, Trouble
 from tests.simulation.glance import Glance, glance
@@ -103,8 +104,10 @@ class Simulation:
         self._audience = draw_audience(world.random, nights="nights" in world.faults.odds)
         self._phones = Phones(world, self.sinch, self._hear, self._list_texts)
         self._claims = Claims(world, db, self.sinch, self._audience, self._phones)
-        self.oracle = Oracle(world, db, self.sinch, self._claims)
+        self._caps = Caps(world)
+        self.oracle = Oracle(world, db, self.sinch, self._claims, self._caps)
         db.enter(world, self.oracle.observe)
+        self._caps.enter(db)
         sent_by = self._draw_rules()
         # A broadcast may have been cut under other settings than it is sent by.
         unpaced = replace(sent_by, messages_per_second=None)
@@ -152,6 +155,7 @@ class Simulation:
             default_sender="+12015550199",
             worker=f"p{process}",
             instance_id="tests",
+            viewer=self._caps.viewer,
             subscriber_rules=self._audience.rules,
             clock=SimulatedClock(self.world),
             jitter=self.world.random.uniform,
@@ -184,6 +188,7 @@ class Simulation:
             if wanted.key and random.random() < 0.2:
                 world.seconds_from_now(random.uniform(0, 200), self._make_asker(wanted))
         self._phones.plan([each for wanted in self._wants for each in wanted.recipients])
+        self._caps.plan(self.contexts[0], self._do)
         if "people" in world.faults.odds:
             for _ in range(random.choice((1, 2, 5))):
                 world.seconds_from_now(random.uniform(0, 900), self._meddle)
@@ -203,6 +208,7 @@ class Simulation:
         world.faults.stop()
         failpoints.arm(None)
         self.sinch.mend()
+        self._caps.calm_down()
         self._began_calm_at = world.time
 
     def _go_on_until_done(self) -> None:
@@ -474,6 +480,7 @@ class Simulation:
         """In calm times people do at once what is theirs to do."""
         if self.world.tasks:
             return
+        self._caps.raise_due(self._do)
         if self._glance().attention:
             self._attend()
         query = (

@@ -111,6 +111,8 @@ def test_a_first_byte_that_leaves_late_sends_twice() -> None:
         (variants.a_stop_waits_until_it_is_applied, {"texts": 1.0}, "whose STOP was answered"),
         (variants.those_set_aside_stay_in_the_payload, {"texts": 1.0}, "posted to "),
         (variants.marketing_knows_no_hours, {"nights": 1.0}, "in quiet hours"),
+        (variants.claims_count_against_no_cap, {"caps": 1.0}, "parts over the cap of"),
+        (variants.what_waits_for_a_cap_is_held, {"caps": 1.0}, "waits for a cap: held"),
         (variants.every_repeated_stop_is_answered, {"texts": 1.0}, "duplicate: stop reply"),
     ],
     ids=lambda each: getattr(each, "__name__", ""),

@@ -12,12 +12,13 @@ from sqlalchemy import select, update
 
 from app.sinch.errors import SinchNotSent, SinchOutcomeUnknown
 from app.sinch.schemas import PreparedBatch, SentBatch
+from app.sms.caps import budget
 from app.sms.dispatch import claim as claiming
-from app.sms.dispatch import outcome
+from app.sms.dispatch import outcome, withhold
 from app.sms.eligibility import decide
 from app.sms.inbound import receive
 from app.sms.models.batch import Batch
-from app.sms.models.states import BatchState, Outcome
+from app.sms.models.states import BatchState, ExclusionReason, Outcome
 from app.sms.recovery import unknown_outcome
 from app.subscribers.models import Suppression
 from tests.simulation import running
@@ -189,6 +190,25 @@ def every_repeated_stop_is_answered() -> Iterator[None]:
     """A text counts as new however often it comes."""
     with _replaced(receive, "_store", lambda tx, ctx, inbound: True):
         yield
+
+
+@contextmanager
+def claims_count_against_no_cap() -> Iterator[None]:
+    """A cap limits each claim, and no claim leaves less of it."""
+    with _replaced(budget.Budget, "record", lambda self, batch_ids: None):
+        yield
+
+
+@contextmanager
+def what_waits_for_a_cap_is_held() -> Iterator[None]:
+    """It waits as if the circuit were open."""
+    with _replaced(withhold, "_choose_state", lambda group, *, resent: _hold_at_cap(group)):
+        yield
+
+
+def _hold_at_cap(group: Any) -> BatchState:
+    reason = group.eligibility.exclusion_reason
+    return BatchState.HELD if reason is ExclusionReason.CAP_REACHED else group.eligibility.state
 
 
 @contextmanager
