@@ -6,6 +6,7 @@ What a build installs is not installed again: the packages are those of this Pyt
 import contextlib
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -27,6 +28,8 @@ from tests.wire import unused_port
 
 ANN, BO = "+46701234567", "+46707654321"
 _STRANGER = "10001"  # the user of the Containerfile
+# PostgreSQL's client in each release of Debian.
+PG_DUMP = {"bookworm": 15, "trixie": 17}
 
 
 @dataclass(frozen=True)
@@ -171,6 +174,15 @@ def test_the_health_check_passes_and_fails(container):
             check=False,
         )
         assert (ended.returncode == 0) == passes, ended.stderr
+
+
+def test_pg_dump_is_as_new_as_the_server_of_the_compose_file():
+    """An older one refuses, and no migration would find its backup."""
+    (image,) = Containerfile.read().all("FROM")
+    compose = (ROOT / "deploy/container/compose.yaml").read_text()
+    (server,) = re.findall(r"library/postgres:(\d+)", compose)
+
+    assert PG_DUMP[image.rpartition("-")[2]] >= int(server)
 
 
 def test_what_it_writes_only_its_owner_reads(container):
