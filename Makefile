@@ -135,10 +135,12 @@ flood: $(VENV)/dev
 	$(if $(SEED),--flood-seed $(SEED))
 
 # Ordinary use for MINUTES with faults of Sinch: counts have to be right, and nothing may grow.  A line
-# of figures each minute; SEED=n repeats the dice of an earlier run.
+# of figures each minute; SEED=n repeats the dice of an earlier run.  DATABASE=postgresql and CELERY=1
+# have it on PostgreSQL, and with Celery's worker and beat.
 MINUTES ?= 30
 soak: $(VENV)/dev
-	SOAK_MINUTES=$(MINUTES) $(if $(SEED),SOAK_SEED=$(SEED)) nice $(PY) -m pytest --timeout 0 -s tests/soak
+	SOAK_MINUTES=$(MINUTES) $(if $(SEED),SOAK_SEED=$(SEED)) $(if $(DATABASE),SOAK_DATABASE=$(DATABASE)) \
+	$(if $(CELERY),SOAK_CELERY=$(CELERY)) nice $(PY) -m pytest --timeout 0 -s tests/soak
 
 # SIZE hostile requests of each kind at once beside small broadcasts, and slow clients.  A line for
 # each kind has the times of the broadcasts and the memory.  KIND="lists or keys" for some.

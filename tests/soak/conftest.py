@@ -1,13 +1,41 @@
-"""A Sinch of its own, how long it all takes, and what the dice begin with."""
+"""A Sinch of its own, what it all runs on and how long, and what the dice begin with."""
 
 import os
 import random
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.kills.conftest import sandbox_process, sinch
+from tests.queue.conftest import broker
+from tests.queue.crew import Crew, crew
 
-__all__ = ["sandbox_process", "sinch"]
+__all__ = ["broker", "sandbox_process", "sinch"]
+
+
+@pytest.fixture
+def database_url(request: pytest.FixtureRequest, database_url: str) -> str:
+    """SQLite; `make soak DATABASE=postgresql` asks for a PostgreSQL."""
+    kind = os.environ.get("SOAK_DATABASE", "sqlite")
+    if kind == "sqlite":
+        return database_url
+    assert kind == "postgresql", f"DATABASE is sqlite or postgresql, not {kind}"
+    url: str = request.getfixturevalue("postgres").create_database()
+    return url
+
+
+@pytest.fixture
+def celery(
+    request: pytest.FixtureRequest, database_url: str, tmp_path: Path
+) -> Iterator[Crew | None]:
+    """A broker with room for a worker and beat if `make soak CELERY=1` asks for them, else None."""
+    if not os.environ.get("SOAK_CELERY"):
+        yield None
+        return
+    broker_url = request.getfixturevalue("broker").url
+    with crew(tmp_path, DATABASE_URL=database_url, REDIS_URL=broker_url) as found:
+        yield found
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Ordinary use, with one call to Sinch in a hundred going wrong: counts are right, nothing grows.
 
-`make soak MINUTES=30` goes on for as long, with a line of figures each minute.
+`make soak MINUTES=30` goes on for as long, with a line of figures each minute; DATABASE=postgresql
+and CELERY=1 have it on PostgreSQL, and with Celery's worker and beat.
 """
 
 import statistics
@@ -60,7 +61,7 @@ SETTINGS = {
 
 
 @pytest.mark.timeout(0)
-def test_counts_are_right_and_nothing_grows(sinch, database_url, tmp_path, minutes, seed):
+def test_counts_are_right_and_nothing_grows(sinch, database_url, celery, tmp_path, minutes, seed):
     say(f"SOAK_SEED={seed}")
     port, folder = unused_port(), tmp_path / "temporary"
     folder.mkdir()
@@ -79,9 +80,19 @@ def test_counts_are_right_and_nothing_grows(sinch, database_url, tmp_path, minut
     give_password(db, USER)
     spoil(sinch, port, seed)
 
+    if celery:
+        settings |= {name: celery.settings[name] for name in ("BACKGROUND", "REDIS_URL")}
+        celery.settings |= settings
     with mortal(tmp_path, **settings) as service:
         service.start()
-        watch = Watch(service.processes, Path(f"{make_url(database_url).database}-wal"), folder)
+        hands = [celery.start_worker(), celery.start_beat()] if celery else []
+
+        def list_processes():
+            return service.processes() + [
+                pid for hand in hands for pid in (hand.process.pid, *hand.children())
+            ]
+
+        watch = Watch(list_processes, Path(f"{make_url(database_url).database}-wal"), folder)
         traffic = Traffic(service, sinch, seed)
         with traffic.flowing(), watch.watching():
             go_on(minutes, traffic, watch)
@@ -97,8 +108,10 @@ def test_counts_are_right_and_nothing_grows(sinch, database_url, tmp_path, minut
         assert find_wrong_counts(shown, accepted, sinch) == []
         assert service.violations() == []
         assert find_growth(watch.samples) == []
+        assert [hand.stop() for hand in hands] == [0] * len(hands)
         assert service.stop() == 0
-    assert find_unusual_lines(service.output()) == []
+    output = service.output() + (celery.output() if celery else "")
+    assert find_unusual_lines(output) == []
     db.close()
 
 
