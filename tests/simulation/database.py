@@ -52,12 +52,6 @@ class KeptConnections:
             connection.rollback()
             self._idle.append(connection)
 
-    @contextlib.contextmanager
-    def begin(self) -> Iterator[Connection]:
-        """One in a transaction, which is committed at the end."""
-        with self.connect() as connection, connection.begin():
-            yield connection
-
     def close(self) -> None:
         for connection in self._idle:
             connection.close()
@@ -114,7 +108,6 @@ class SimulatedDatabase(Database):
     """The database of one process of seeds; each seed enters its own world."""
 
     _reading: Any
-    _writing: Any
 
     def __init__(self) -> None:
         base = str(_MEMORY) if _MEMORY.is_dir() else None
@@ -123,8 +116,7 @@ class SimulatedDatabase(Database):
         path = self._folder / "clarion.db"
         migrate(f"sqlite:///{path}")
         super().__init__(f"sqlite:///{path}", pool_size=2)
-        self._kept = KeptConnections(self._reading), KeptConnections(self._writing)
-        self._reading, self._writing = self._kept
+        self._reading = KeptConnections(self._reading)
         self.verified = True
         event.listen(self.engine, "connect", self._throw_its_dice)
         self.raw = sqlite3.connect(path, isolation_level=None)
@@ -202,7 +194,6 @@ class SimulatedDatabase(Database):
 
     def close(self) -> None:
         self.raw.close()
-        for kept in self._kept:
-            kept.close()
+        self._reading.close()
         super().close()
         shutil.rmtree(self._folder, ignore_errors=True)
