@@ -611,6 +611,7 @@ def test_a_campaign_is_named_and_left_to_the_service_until_its_time(run, sandbox
     [
         (["--send-at", "2020-01-01T00:00:00Z"], "--send-at: Not in the future"),
         (["--send-at", "tomorrow"], "--send-at: "),
+        (["--send-at", "2126-01-01T00:00:00Z"], "--send-at: More than 366 days ahead"),
         (["--expire-at", "2020-01-01T00:00:00Z"], "--expire-at: Not after the start"),
         (["--priority", "10"], "--priority: "),
         (["--reference", "x" * 65], "--reference: "),

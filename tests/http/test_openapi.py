@@ -27,7 +27,7 @@ from app.config.scopes import KeyScope
 from app.phone.e164 import normalise_number
 from app.worker.jobs import sweep
 from tests.conftest import examples
-from tests.factories import AUTH, broadcast_to, many_numbers
+from tests.factories import AUTH, broadcast_to, in_hours, many_numbers
 
 ROOT = Path(__file__).parents[2]
 # Not part of the document: its own pages, callbacks in Sinch's format, and Prometheus's metrics.
@@ -286,7 +286,7 @@ def known(make_service, sandbox):
 
     numbers = many_numbers(1001)
     ids = [send(*numbers, allow_duplicate=True) for _ in range(6)]
-    ids += [send(numbers[0]), send(numbers[0], send_at="2099-01-01T00:00:00Z")]
+    ids += [send(numbers[0]), send(numbers[0], send_at=in_hours(24))]
     sandbox.order_fault(on="POST /batches", when="before", do="cut", times=9)
     sandbox.order_fault(on="GET /batches", when="before", do="answer", status=500, times=None)
     for number in numbers[:9]:

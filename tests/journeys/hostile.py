@@ -17,13 +17,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tests.factories import AUTH, many_numbers
+from tests.factories import AUTH, in_hours, many_numbers
 
 SEND, QUOTE, BULK = "/api/broadcast", "/api/broadcast/quote", "/api/subscribers/bulk"
 SUPPRESS = "/api/suppressions/import"
 JSON, CSV, JSON_LINES = "application/json", "text/csv", "application/x-ndjson"
 PEOPLE_ATTRIBUTES = 20
-IN_YEARS = "2035-01-01T00:00:00Z"
+IN_MONTHS = in_hours(24 * 90)
 _STRANGER = "+46709999999"
 
 
@@ -55,7 +55,7 @@ def _many_keys() -> bytes:
 
 
 def _million() -> bytes:
-    body = {"recipients": many_numbers(1_000_000), "message": "x", "send_at": IN_YEARS}
+    body = {"recipients": many_numbers(1_000_000), "message": "x", "send_at": IN_MONTHS}
     return json.dumps(body).encode()
 
 
@@ -126,7 +126,7 @@ def make_kinds(broadcast: str) -> dict[str, Kind]:
         "own values: quotes": _post(QUOTE, _own_values()),
         "own values: texts": _post(SEND, _own_values(allow_duplicate=True)),
         "audiences: quotes": _post(QUOTE, _audience()),
-        "audiences: texts": _post(SEND, _audience(send_at=IN_YEARS)),
+        "audiences: texts": _post(SEND, _audience(send_at=IN_MONTHS)),
         # People
         "new tags": _post(BULK, _people(8_000, 80)),
         "poison CSV": _post(SUPPRESS, lambda: b"phone,name\n" + b'x","\n' * 100_000, CSV),

@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from tests.environ import ROOT
-from tests.factories import AUTH
+from tests.factories import AUTH, in_hours
 from tests.journeys.examples import Names, list_examples, read_shown
 from tests.processes import running
 from tests.webhooks.outgoing.receivers import Receiver
@@ -18,6 +18,7 @@ from tests.wire import respond, unused_port
 _API = (ROOT / "docs/api.md").read_text("utf-8")
 _SECRET = "a secret that signs callbacks for tests"
 _PARAMETER = re.compile(r"\\{\w+\\}")
+_START = re.compile('(?<="send_at": ")[^"]+')
 
 
 @pytest.fixture
@@ -100,7 +101,7 @@ def _compare_once(service, example, names):
     answer = requests.request(
         example.method,
         service.url + names.fill(example.path),
-        data=names.fill(example.body).encode() or None,
+        data=_START.sub(in_hours(24), names.fill(example.body)).encode() or None,
         headers=headers,
         timeout=30,
     )

@@ -19,7 +19,7 @@ import requests
 
 from app.cli.up import read_first_key, write_env_file
 from tests.environ import ROOT
-from tests.factories import broadcast_to, many_numbers
+from tests.factories import broadcast_to, in_hours, many_numbers
 from tests.sandbox_control import SandboxControl
 from tests.wire import unused_port
 
@@ -240,7 +240,7 @@ def test_ctrl_c_in_a_terminal_lets_the_broadcast_in_hand_be_answered_and_a_secon
     _wait_for(output, "Ctrl-C stops everything", process)
     first = (checkout / ".env").read_text()
     api, headers = f"http://127.0.0.1:{ports['PORT']}", {"X-API-Key": key}
-    body = broadcast_to(*many_numbers(1001), send_at="2099-01-01T00:00:00Z")
+    body = broadcast_to(*many_numbers(1001), send_at=in_hours(24))
     kept = requests.post(f"{api}/api/broadcast", json=body, headers=headers, timeout=20).json()
     sandbox = SandboxControl(ports["SINCH_REGION_URL"])
     sandbox.order_fault(on="POST /batches", when="after", do="drip", delay_s=0.5)

@@ -1,7 +1,7 @@
 """Schemas of broadcast requests."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
@@ -21,8 +21,8 @@ from app.subscribers.fields import LanguageTag
 
 # Sinch keeps a batch at most 3 days: https://developers.sinch.com/docs/sms/api-reference/
 MAX_LIFE = timedelta(days=3)
-# A later start leaves no room for the end within the range of datetime.
-_LATEST = datetime.max.replace(tzinfo=UTC) - 2 * MAX_LIFE
+# A later start is a slip of the year.
+MAX_AHEAD_DAYS = 366
 MAX_PARTS = 255
 MAX_TOKEN_CHARACTERS = 2_000
 MAX_INVALID_SHOWN = 100
@@ -114,7 +114,10 @@ class BroadcastRequestSchema(Schema):
         },
     )
     send_at = UtcDateTime(
-        metadata=describe("Start at this time, in the future. ISO 8601 with offset. Default: now.")
+        metadata=describe(
+            f"Start at this time, at most {MAX_AHEAD_DAYS} days ahead. ISO 8601 with offset. "
+            "Default: now."
+        )
     )
     expire_at = UtcDateTime(
         metadata=describe(
@@ -248,7 +251,7 @@ class TagBroadcastSchema(BroadcastRequestSchema):
 
 
 def check_times(request: BroadcastRequest, now: datetime) -> None:
-    """Raise BadInput if the start is in the past or the end is not within 3 days after the start.
+    """Raise BadInput for a start in the past or too far ahead, or an end too far behind the start.
 
     The schema does not check this: a request that is repeated to get its answer may name a time
     that has passed since.
@@ -256,9 +259,11 @@ def check_times(request: BroadcastRequest, now: datetime) -> None:
     send_at, expire_at = request.send_at, request.expire_at
     if send_at is not None and send_at <= now:
         raise reject_field("send_at", "Not in the future")
+    latest = now + timedelta(days=MAX_AHEAD_DAYS)
+    if send_at is not None and send_at > latest:
+        reason = f"More than {MAX_AHEAD_DAYS} days ahead: the latest start is {latest:%Y-%m-%d}"
+        raise reject_field("send_at", reason)
     start = send_at or now
-    if start > _LATEST:
-        raise reject_field("send_at", "Too far in the future")
     if expire_at is not None and expire_at <= start:
         raise reject_field("expire_at", "Not after the start")
     if expire_at is not None and expire_at - start > MAX_LIFE:

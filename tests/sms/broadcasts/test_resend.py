@@ -19,7 +19,7 @@ from app.worker.jobs import plan_next
 from tests.background import context_of, work_off
 from tests.callers import OTHER_KEY, PATIENT, TWO_UNWALLED, Caller, id_of
 from tests.endings import end_messages
-from tests.factories import AUTH, many_numbers
+from tests.factories import AUTH, in_hours, many_numbers
 from tests.machine import Together
 from tests.people import add_people
 
@@ -260,7 +260,7 @@ def test_with_a_key_many_at_once_get_the_same_answer(either_service, sandbox):
 
 @pytest.mark.parametrize("status", ["queued", "paused", "scheduled"])
 def test_before_it_has_ended_it_is_too_early(service, caller, sandbox, status):
-    more = {"send_at": "2099-01-01T00:00:00Z"} if status == "scheduled" else {}
+    more = {"send_at": in_hours(24)} if status == "scheduled" else {}
     made = caller.send(*many_numbers(1_500), **more)
     if status == "paused":
         caller.act("pause", made)

@@ -52,21 +52,35 @@ def test_it_waits_for_its_time_and_then_goes_out_once(either_service, sandbox):
 
 
 def test_the_answer_says_that_it_waits(caller, sandbox):
-    answer = caller.send(ANN, send_at="2099-07-01T09:00:00+02:00")
+    day = datetime.now(UTC) + timedelta(days=7)
+    answer = caller.send(ANN, send_at=f"{day:%Y-%m-%dT09:00:00+02:00}")
 
     assert answer.status_code == 202
     told = answer.get_json()
     assert (told["status"], told["batch_id"], told["batch_ids"]) == ("scheduled", None, [])
     assert "at its time" in told["message"]
-    assert caller.show(answer)["send_at"] == "2099-07-01T07:00:00+00:00"
+    assert caller.show(answer)["send_at"] == f"{day:%Y-%m-%dT07:00:00+00:00}"
 
 
-@pytest.mark.parametrize("moment", ["9999-12-31T23:59:59Z", "9999-12-31T23:59:59-11:00"])
-def test_the_end_of_time_is_refused_not_an_error_of_ours(caller, sandbox, moment):
-    answer = caller.send(ANN, send_at=moment)
+@pytest.mark.parametrize(
+    "moment",
+    [None, "2126-01-01T00:00:00Z", "9999-12-31T23:59:59Z"],
+)
+@pytest.mark.parametrize("path", ["broadcast", "broadcast/quote", "broadcast/tag/vip"])
+def test_a_start_more_than_a_year_ahead_is_refused_with_the_latest_one(
+    caller, sandbox, path, moment
+):
+    body = {"message": "Hi", "send_at": moment or in_hours(24 * 366 + 1)}
+    if "tag" not in path:
+        body["recipients"] = [ANN]
+
+    answer = caller.post(f"/api/{path}", body)
 
     assert answer.status_code == 400
-    assert "send_at" in answer.get_json()["fields"]
+    latest = datetime.now(UTC) + timedelta(days=366)
+    (reason,) = answer.get_json()["fields"]["send_at"]
+    assert reason == f"More than 366 days ahead: the latest start is {latest:%Y-%m-%d}."
+    assert caller.send(ANN, send_at=in_hours(24 * 366 - 1)).status_code == 202
 
 
 def test_several_processes_start_it_once(make_service, either_database, sandbox):

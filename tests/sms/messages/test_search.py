@@ -9,7 +9,7 @@ from app.worker.jobs import plan_next
 from tests.background import context_of, work_off
 from tests.callers import PATIENT, Caller, id_of, limit_scopes
 from tests.endings import end_messages
-from tests.factories import many_numbers
+from tests.factories import in_hours, many_numbers
 
 ANN, BOB = "+46701234567", "+46707654321"
 PATH = "/api/messages/search"
@@ -119,7 +119,7 @@ def _paused(service, caller, sandbox):
 
 
 def _scheduled(service, caller, sandbox):
-    caller.send(ANN, send_at="2099-01-01T00:00:00Z")
+    caller.send(ANN, send_at=in_hours(24))
     while plan_next(context_of(service)):
         pass
     return "pending", "its broadcast is scheduled"

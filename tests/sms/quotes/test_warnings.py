@@ -4,6 +4,7 @@ import pytest
 
 from app.sms.request.prepare import MANY_PARTS
 from tests.callers import Caller
+from tests.factories import in_hours
 
 SWEDE, AMERICAN, CANADIAN, BRAZILIAN = (
     "+46701234567",
@@ -102,7 +103,7 @@ def test_a_text_that_is_dear_for_one_recipient_is_warned_of(caller):
 
 
 def test_a_text_that_is_sent_in_the_background_is_warned_of_as_well(caller):
-    answer = caller.send(SWEDE, message="{name}", send_at="2030-01-01T10:00:00Z").get_json()
+    answer = caller.send(SWEDE, message="{name}", send_at=in_hours(24)).get_json()
 
     assert answer["status"] == "scheduled"
     assert "{name}" in answer["warnings"][0]
