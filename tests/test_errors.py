@@ -80,10 +80,21 @@ def test_a_body_of_another_type_is_415(client, auth, content_type):
 
 
 @pytest.mark.parametrize(
-    "content_type", ["application/json; charset=latin-1", "application/json; charset=utf-16"]
-)
-def test_a_body_in_another_charset_is_415(client, auth, content_type):
-    assert _post(client, auth, "{}", content_type).status_code == 415
+    "parameters",
+    ["charset=latin-1", "charset=utf-16", 'Charset="ISO-8859-1"', "charset = latin1",
+     "charset='latin1'", "charset=utf-8; charset=latin1", "charset=latin1; charset=utf-8",
+     "charset*=utf-8''latin1", "charset*0=lat; charset*1=in1", "charset=utf-7", "charset=rot13",
+     "charset=no-such", "charset=utf-8, application/json; charset=latin1", "charset=\u00e9"],
+)  # fmt: skip
+def test_a_body_in_another_charset_is_415_and_reaches_no_phone(client, auth, sandbox, parameters):
+    body = json.dumps(broadcast_to("+46701234567", message="\u00c3\u00a9"), ensure_ascii=False)
+
+    answer = _post(client, auth, body.encode(), f"application/json; {parameters}")
+
+    assert answer.status_code == 415
+    assert "declares the charset '" in answer.get_json()["error"]
+    assert "utf-8" in answer.get_json()["error"]
+    assert sandbox.posts() == 0
 
 
 def test_a_compressed_body_is_415(client, auth):
@@ -93,10 +104,11 @@ def test_a_compressed_body_is_415(client, auth):
     assert "uncompressed" in answer.get_json()["error"]
 
 
-def test_utf8_may_be_said(client, auth, sandbox):
+@pytest.mark.parametrize("charset", ["UTF-8", "utf8", '"utf-8"', " utf_8", "utf-8; q=1", ""])
+def test_utf8_may_be_said(client, auth, sandbox, charset):
     body = json.dumps(broadcast_to("+46701234567"))
 
-    assert _post(client, auth, body, "application/json; charset=UTF-8").status_code == 202
+    assert _post(client, auth, body, f"application/json; charset={charset}").status_code == 202
 
 
 def test_a_body_over_the_limit_is_413(make_service, sandbox, auth):

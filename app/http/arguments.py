@@ -15,7 +15,7 @@ from marshmallow.fields import List
 from webargs.flaskparser import FlaskParser
 
 from app.errors import BadInput, ClarionError, UnsupportedBody
-from app.http.body import read_body
+from app.http.body import read_body, require_charset
 from app.http.gate import FREE_BYTES, reserve_for_body
 from app.http.json_body import SMALL, JsonBounds, MalformedJson, parse_json_object
 from app.http.reasons import explain_errors
@@ -162,6 +162,6 @@ def _read_json(req: Request, bounds: JsonBounds) -> bytes:
 def _require_plain_json(req: Request) -> None:
     if req.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
         raise UnsupportedBody("Send the body uncompressed, without Content-Encoding")
-    charset = req.mimetype_params.get("charset", "utf-8").lower()
-    if req.mimetype != "application/json" or charset not in ("utf-8", "utf8"):
+    if req.mimetype != "application/json":
         raise UnsupportedBody("Send the body as Content-Type: application/json in UTF-8")
+    require_charset(req, "utf-8")

@@ -10,6 +10,7 @@ from marshmallow import Schema, fields, post_load, validate
 from app.csv_cells import DELIMITERS, format_lines
 from app.db.audit import write_audit
 from app.errors import UnsupportedBody
+from app.http.body import require_charset
 from app.http.fields import describe, query_boolean
 from app.http.gate import Overloaded
 
@@ -19,21 +20,24 @@ CSV_TYPES = (
     CSV, "application/csv", "text/x-csv", "application/vnd.ms-excel", "text/plain",
     "text/tab-separated-values", "text/comma-separated-values", "application/octet-stream",
 )  # fmt: skip
+# A file in UTF-16 begins with a mark; ASCII is read alike in each encoding of a file.
+_TOLD_BY_FILE = ("utf-16", "utf-16-le", "utf-16-be", "ascii")
 # The OpenAPI media types of request bodies that are files.
 BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 CSV_FILE = {**BINARY, "example": "phone\n+46701234567\n"}
 
 
-def require_file(*content_types: str) -> str:
+def require_file(*content_types: str, encoding: str) -> str:
     """Return the content type of the body, text/csv for its other names.
 
-    Raises UnsupportedBody if it is not one of these.
+    Raises UnsupportedBody if it is not one of these, or declares another charset than `encoding`.
     """
     if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
         raise UnsupportedBody("Send the file uncompressed, without Content-Encoding")
     given = CSV if request.mimetype in CSV_TYPES else request.mimetype
     if given not in content_types:
         raise UnsupportedBody(f"Send the file as Content-Type: {' or '.join(content_types)}")
+    require_charset(request, encoding, *_TOLD_BY_FILE)
     return given
 
 

@@ -70,7 +70,8 @@ def upload_import_file(import_id: str) -> dict[str, Any]:
     It is stored, then imported in the background.
     """
     ctx = current_subscriber_context()
-    require_file(CSV)
+    row = service.view_import(ctx, import_id)
+    require_file(CSV, encoding=row.options["encoding"])
     row = store_file(ctx, import_id, read_blocks(request, ctx.rules.import_max_bytes))
     current_app.extensions["wake_importer"]()
     return show_import(row, ctx.now())

@@ -145,7 +145,7 @@ def export_all_suppressions(query: dict[str, Any]) -> Response:
 @blueprint.doc(requestBody={"required": True, "content": {CSV: CSV_FILE, _JSON_LINES: BINARY}})
 def import_suppressions(options: dict[str, Any]) -> csv_files.ImportedList:
     """Import suppressions from a CSV or JSON lines file; repeating it changes nothing."""
-    is_json = require_file(CSV, _JSON_LINES) == _JSON_LINES
+    is_json = require_file(CSV, _JSON_LINES, encoding=options["encoding"]) == _JSON_LINES
     reserve_capacity()
     return csv_files.import_suppressions(
         current_subscriber_context(),
