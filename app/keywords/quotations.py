@@ -15,7 +15,8 @@ _MARKS = '“”„‟"«»‹›「」『』〝〟＂《》〈〉'
 _MARK = re.compile(f"[{_MARKS}]")
 _LAST_MARK = re.compile(f"[{_MARKS}](?=[^{_MARKS}]*\\Z)")
 _SINGLE_MARK = re.compile(r"(?:^|(?<=\s))['‘‚](?=\S)")
-_LAST_SINGLE = re.compile(r"['’‘](?!\w)(?=[^'’‘]*\Z)")
+# Korean writes its particles right behind the mark.
+_LAST_SINGLE = re.compile(r"['’‘](?![^\W가-힣])(?=[^'’‘]*\Z)")
 _EMOJI = re.compile("[\u2190-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001faff❤]")
 _MAX_REACTION_WORDS = 9
 # Phones shorten a long text that they quote.
@@ -98,7 +99,8 @@ def _is_reaction(quotation: _Quotation, text: str) -> bool:
     if quotation.inside.startswith(_GOOGLE) or _reacts_unspaced(quotation.ahead, text):
         return True
     is_of_ours = has_instruction(quotation.inside) or _SHORTENED.fullmatch(quotation.inside)
-    return bool(words and is_of_ours) and not any(map(is_stop, words))
+    has_more = words or _EMOJI.search(quotation.outside)
+    return bool(has_more and is_of_ours) and not any(map(is_stop, words))
 
 
 def _reacts_unspaced(ahead: str, text: str) -> bool:

@@ -41,6 +41,7 @@ _DOUBLED = re.compile(r"(.)(?=\1)")
 # Shorter keywords differ from ordinary words by one letter.
 _MISSPELT_FROM, _MISSPELT_TO = 6, 24
 _SHORTEST_DISGUISE = 4
+_DIGITS = "0123456789"
 _DIGITS_FOR_LETTERS = str.maketrans("013457", "oieast")
 # A keyword may be several: the first kind counts.
 STOP_KINDS = ("stop_within", "stop")
@@ -87,7 +88,7 @@ def is_disguised(word: str) -> bool:
     if any(is_stop(word[:size]) and _repeats(word, size) for size in sizes):
         return True
     plain = word.translate(_DIGITS_FOR_LETTERS)
-    if plain != word and not word.isdigit() and is_stop(plain):
+    if plain != word and not word.isdigit() and (is_stop(plain) or is_stop(word.strip(_DIGITS))):
         return True
     halves = ((word[:cut], word[cut:]) for cut in range(2, len(word) - 1))
     return any(

@@ -48,7 +48,7 @@ def test_reactions_of_phones_in_forty_languages_are_never_a_stop():
 
 @pytest.mark.parametrize(
     "form",
-    ["Gostei: «…»", "Zabavilo „…“", "Ni-like ang “…”", "Xyz “…” abc", "Mipenda «…»"],
+    ["Gostei: «…»", "Zabavilo „…“", "Ni-like ang “…”", "Xyz “…” abc", "Mipenda «…»", "👍 “…”"],
 )
 def test_a_reaction_in_words_unknown_to_us_is_none_when_it_quotes_our_instruction(form):
     for footer in FOOTERS.values():
