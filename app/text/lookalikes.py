@@ -10,6 +10,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from anyascii import anyascii
 
@@ -18,6 +19,8 @@ from app.text.segments import Encoding, is_gsm7, measure_text
 _MARKS = ("Mn", "Me")
 _DIGIT = re.compile("[0-9]|^$")
 _THOUSANDS = "’ʼ′"
+# A link, a domain or an e-mail address.
+_LINK = re.compile(r"//|@|[^\W_]\.[^\W\d_]{2}")
 # Where GSM-7 has something nearer than ASCII, and accents that people type as apostrophes.
 _NEARER = {"ő": "ö", "Ő": "Ö", "ű": "ü", "Ű": "Ü", "ẞ": "ß", "\t": " "} | dict.fromkeys("`´ʼʻ", "'")
 
@@ -67,7 +70,7 @@ def suggest_gsm_text(text: str) -> str | None:
     replaced = [
         character if is_gsm7(character) else _replace(character) for character in characters
     ]
-    if None in replaced or _changes_number(characters):
+    if None in replaced or _changes_number(characters) or _changes_link(characters, replaced):
         return None
     suggestion = "".join(filter(None, replaced))
     return suggestion if measure_text(suggestion).parts <= size.parts else None
@@ -80,6 +83,36 @@ def _changes_number(characters: Sequence[str]) -> bool:
         before.isdecimal() and behind.isdecimal() and not (is_gsm7(sign) or _divides_digits(sign))
         for before, sign, behind in neighbours
     )
+
+
+def _changes_link(characters: Sequence[str], replaced: Sequence[str | None]) -> bool:
+    """Return True if a link, an address or a code with digits would read otherwise: "ŁÓDŹ5"."""
+    word = list[tuple[str, str | None]]()
+    for character, new in chain(zip(characters, replaced, strict=True), ((" ", " "),)):
+        if not character.isspace():
+            word.append((character, new))
+        elif word:
+            if _changes_word(word):
+                return True
+            word.clear()
+    return False
+
+
+def _changes_word(word: list[tuple[str, str | None]]) -> bool:
+    """Return True for a change within a link, or of a letter of a code; not of the signs around."""
+    changed = [place for place, (character, new) in enumerate(word) if character != new]
+    if not changed:
+        return False
+    inside = [place for place, (character, _) in enumerate(word) if _is_letter_or_digit(character)]
+    written = "".join(character for character, _ in word)
+    if _LINK.search(written):
+        return bool(inside) and any(inside[0] <= place <= inside[-1] for place in changed)
+    has_digit = any(character.isdecimal() for character, _ in word)
+    return has_digit and any(_is_letter_or_digit(word[place][0]) for place in changed)
+
+
+def _is_letter_or_digit(character: str) -> bool:
+    return unicodedata.category(character[0])[0] in "LN"
 
 
 def _divides_digits(sign: str) -> bool:
@@ -118,7 +151,10 @@ def _replace(character: str) -> str | None:
         return replacement if is_latin and not _DIGIT.search(replacement) else None
     # Not the per mille sign, which would read "%0", nor the pilcrow, "P".
     is_punctuation = category.startswith(("P", "Z")) or category == "Cf"
-    return replacement if is_punctuation and not any(map(str.isalnum, replacement)) else None
+    # A dagger would read "5+".
+    if not is_punctuation or ("+" in replacement and composed != "＋"):
+        return None
+    return replacement if not any(map(str.isalnum, replacement)) else None
 
 
 def _name(character: str) -> str:

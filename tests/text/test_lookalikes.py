@@ -50,6 +50,26 @@ def test_a_text_that_is_cheap_or_cannot_be_is_left_alone(text):
     assert suggest_gsm_text(text) is None
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["https://acme.example/–b", "acme.example/a’b – now", "see łódź.example – now",
+     "ő@acme.example", "www.acme.example/?q=“x”&y=1", f"acme.example/{ZWSP}a",
+     "Code ŁÓDŹ5 – now", "kod: 5Ő7",
+     "ſAVE10 – now", "10ǃ – now", "from 5† – now", "5‡ people"],
+)  # fmt: skip
+def test_a_link_an_address_or_a_code_is_never_changed(text):
+    assert suggest_gsm_text(text) is None
+
+
+@pytest.mark.parametrize(
+    ("costly", "cheap"),
+    [("Look: “acme.example/a” – now…", 'Look: "acme.example/a" - now...'),
+     ("Łódź – 5 € off", "Lodz - 5 € off"), ("“5–10”", '"5-10"'), ("See acme.example…", None)],
+)  # fmt: skip
+def test_signs_around_a_link_and_beside_digits_may_be_changed(costly, cheap):
+    assert suggest_gsm_text(costly) == (cheap or "See acme.example...")
+
+
 def test_a_look_alike_that_would_take_more_parts_is_not_suggested():
     assert suggest_gsm_text("…" * 70) is None
     assert suggest_gsm_text("…" * 53) == "." * 159
