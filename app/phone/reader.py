@@ -1,7 +1,8 @@
 """Reader of phone numbers as people and spreadsheets write them."""
 
 import re
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 import phonenumbers
 
@@ -29,6 +30,8 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z.+-]{0,15}):\s*(?://)?(?=[+(0-9])")
 _SEPARATORS = re.compile(r"[ \t()\[\].\-/\u2010-\u2015\u2212]+")
 _DIGITS = re.compile(r"\+?[0-9]+")
 _EXTENSION = re.compile(r"(?:[;#x]|ext|app?|int|durchwahl)[.=]*\s*[0-9]{1,6}", re.IGNORECASE)
+# Behind a number that is in use alone, without a word: "+46701234567-12", "(12)", "/ 02".
+_TAIL = re.compile(r"(.*[0-9])[ )]*[ (/\-\u2010-\u2015\u2212]+([0-9]{1,4})[ )]*")
 # Two numbers, even where no other character than those of one number is between them.
 _TWO_NUMBERS = re.compile(r"[0-9]{7}[ /-]+0[0-9]{6}|(?:[0-9][ -]?){7}\s*/\s*0(?:[ -]?[0-9]){6}")
 _BETWEEN_NUMBERS = re.compile(r"[^0-9+() .\-/]+|(?<=[0-9])[ /]*(?=\+)")
@@ -42,6 +45,7 @@ _MANY_DIGITS = re.compile(r"(?:[0-9][^0-9]{0,3}){6}")
 _MAX_DIGITS = 25
 _NO_E164 = "Not a phone number of 2 to 15 digits."
 
+_EXTENDED = "A number with an extension gets no texts."
 NO_NUMBER = "No phone number."
 SHORTENED = "A spreadsheet has shortened this number: its digits are lost."
 LOST_PLUS = (
@@ -76,12 +80,35 @@ class PhoneReader:
         >>> PhoneReader().read("0046 (0)70 123 45 67")
         '+46701234567'
         """
-        number = normalise_number(cell) or normalise_number(self._read_digits(_strip(cell)))
+        number = normalise_number(cell) or self._read_written(_strip(cell))
         if number is None:
             raise ValueError(_NO_E164)
         if self.check and find_in_use(number) is None:
             raise ValueError(NOT_IN_USE)
         return number
+
+    def _read_written(self, written: str) -> str | None:
+        """Return the number of a cell; digits behind one that is in use alone are an extension."""
+        number = normalise_number(self._read_digits(written))
+        tail = _TAIL.fullmatch(written)
+        if tail and number and find_in_use(number) is None:
+            shorter: str | None = None
+            with suppress(ValueError):
+                shorter = replace(self, check=True).read(tail[1])
+            if shorter:
+                raise ValueError(_EXTENDED)
+        return number
+
+    def guess(self, cell: str) -> str | None:
+        """Return the number that a cell perhaps means, to spare its person: it may lack its plus.
+
+        >>> PhoneReader(country="DE").guess("491713920012")
+        '+491713920012'
+        """
+        for reader in (self, replace(self, without_plus=True)):
+            with suppress(ValueError):
+                return reader.read(cell)
+        return None
 
     def _read_digits(self, written: str) -> str:
         if not written:
@@ -160,5 +187,5 @@ def _explain(written: str) -> str:
     if sum(bool(_MANY_DIGITS.search(part)) for part in parts) > 1 or _TWO_NUMBERS.search(written):
         return TWO_NUMBERS
     if _EXTENSION.search(written):
-        return "A number with an extension gets no texts."
+        return _EXTENDED
     return "Not a phone number."

@@ -1,7 +1,6 @@
 """Rows of an import as entries for the writer, and the cells for which rows are refused."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -165,17 +164,10 @@ class RowParser:
         for row in rows:
             said = self._permissions.read(row.cells)
             if said and said[0] >= Permission.DENIED and self._phone_at < len(row.cells):
-                phone = self._read_denied(read_harmless(row.cells[self._phone_at]).strip())
+                phone = self._phones.guess(read_harmless(row.cells[self._phone_at]).strip())
                 if phone:
                     denied[phone] = max(said[0], denied.get(phone, said[0]))
         return denied
-
-    def _read_denied(self, cell: str) -> str | None:
-        """Return the number of a row that denies, also one that has perhaps lost its plus."""
-        for reader in (self._phones, replace(self._phones, without_plus=True)):
-            with suppress(ValueError):
-                return reader.read(cell)
-        return None
 
     def deny(self, parsed: ParsedRows, denied: Mapping[str, Permission]) -> None:
         """Refuse the rows of numbers that other rows deny, or leave out their consent."""

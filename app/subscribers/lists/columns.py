@@ -57,6 +57,8 @@ _BESIDE_MOBILE = _MOBILE_WORDS | _PHONE_WORDS | frozenset(
 _WEAK_PHONES = frozenset(("sms", "whats_app"))
 # Numbers under these headers are international, with or without a plus.
 _INTERNATIONAL = frozenset(("msisdn", "e164"))
+# Words by which a phone is of another person: such a column is taken only if it is named.
+_OTHERS = frozenset(WORDS["others"]["words"])
 # Columns of our own export that an import cannot set.
 _EXPORT_ONLY = frozenset(("id", "subscriber_id", "consented_at", "subscribed_at", "updated_at"))
 # A header that means the whole name, or beside the other part of a name this part.
@@ -199,8 +201,13 @@ def _find_phone_headers(plain: Sequence[str]) -> list[int]:
     return [index for _, index in sorted(exact)] or [
         index
         for index, header in enumerate(plain)
-        if _PHONE_WORDS.intersection(header.split("_")) and not _DIGITS.search(header)
+        if _is_phone_of_person(header.split("_")) and not _DIGITS.search(header)
     ]
+
+
+def _is_phone_of_person(words: Sequence[str]) -> bool:
+    """Return True for a phone of the row's person, unlike "Agent phone" or "Emergency tel"."""
+    return not _PHONE_WORDS.isdisjoint(words) and _OTHERS.isdisjoint(words)
 
 
 def _apply_options(

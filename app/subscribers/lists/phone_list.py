@@ -3,7 +3,6 @@
 import io
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import NamedTuple
@@ -134,8 +133,9 @@ def sort_phones(
             answer = row.said_by, row.permission or Permission.LEFT
             found.left_out[answer] += 1
             if answer[1] >= Permission.DENIED:
-                with suppress(ValueError):
-                    denied[reader.read(row.cell)] = answer
+                spared = reader.guess(row.cell)
+                if spared:
+                    denied[spared] = answer
             continue
         try:
             phone = reader.read(row.cell)

@@ -462,6 +462,57 @@ def test_a_list_may_come_under_the_types_that_systems_give_it(lists, mimetype):
     assert lists.object(f"phone\n{ANN}\n", mimetype=mimetype).status_code == 200
 
 
+@pytest.mark.parametrize(
+    "header",
+    ["Emergency contact phone", "Agent phone", "Sales rep mobile", "Store telephone", "Our phone",
+     "Referred by (phone)", "Support tel", "Notfall Telefon", "Säljarens mobil",
+     "Téléphone du magasin", "Teléfono de emergencia", "Телефон менеджера"],
+)  # fmt: skip
+def test_a_phone_of_somebody_else_is_taken_only_if_it_is_named(lists, header):
+    alone, beside = f"name,{header}\nAnn,{ANN}\n", f"{header},Phone\n{ANN},{BO}\n"
+
+    assert lists.object(alone).status_code == lists.put(alone).status_code == 400
+    assert lists.object(beside).status_code == 200
+    assert lists.suppressed() == [BO]
+    assert lists.read(beside)[0] == [BO]
+    assert lists.object(alone, column=header).status_code == 200
+    assert lists.suppressed() == [ANN, BO]
+
+
+@pytest.mark.parametrize(
+    "cell",
+    ["{}-12", "{} (12)", "{} / 02", "{}\u201302", "{} 5", "{} - 0123", "0701740601 / 02"],
+)
+def test_more_digits_behind_a_whole_number_make_no_other_number(lists, cell):
+    file = f"phone\n{cell.format(ANN)}\n{BO}\n"
+
+    answer = lists.object(file, country="SE")
+
+    assert lists.suppressed() == [BO]
+    assert answer.get_json()["refused"]
+    assert lists.read(file, country="SE") == (
+        [BO], [(2, "A number with an extension gets no texts.")],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("charset", "encoding", "status"),
+    [("windows-1251", "utf-8", 415), ("iso-2022-jp", "utf-8", 415), ("utf-7", "utf-8", 415),
+     ("utf-8", "windows-1252", 415), ("no-such", "utf-8", 415),
+     ("iso-8859-1", "windows-1252", 200), ("us-ascii", "utf-8", 200), ("utf-16", "utf-8", 200)],
+)  # fmt: skip
+def test_a_list_is_not_read_in_another_charset_than_it_declares(lists, charset, encoding, status):
+    declared = {"mimetype": f"text/csv; charset={charset}"}
+
+    answer = lists.object(f"phone\n{ANN}\n", encoding=encoding, **declared)
+    imported = lists.put(f"phone\n{ANN}\n", encoding=encoding, **declared)
+
+    assert answer.status_code == status
+    assert imported.status_code == (202 if status == 200 else status)
+    if status == 415:
+        assert f"charset '{charset}'" in answer.get_json()["error"]
+
+
 def test_a_log_of_texts_suppresses_neither_end_unasked(lists):
     file = f"From,To,Body\n{ANN},+12025550199,STOP\n{BO},+12025550199,Stop\n"
 
