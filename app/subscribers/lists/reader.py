@@ -12,6 +12,7 @@ import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import chain, islice
 from typing import NamedTuple
 
@@ -65,6 +66,8 @@ _RARE_DELIMITERS = "^~:"
 # Rows below the first one in which its headers may be.
 _ROWS_BELOW = 10
 
+# What csv says of a quote that is open at the end.
+_AT_END = "unexpected end of data"
 UNCLOSED = "A quote is opened and not closed, or not doubled within quotes."
 _TOO_MANY_CELLS = f"More than {_MAX_COLUMNS} cells."
 
@@ -192,6 +195,9 @@ class RowReader:
         self._window = deque[str]()
         self._width = 0
         self._characters = 0
+        # Each line of the window up to this one, but for the first, leaves an open quote open.
+        self._open_through = 0
+        self._opens, self._keeps_open = _compile_open(delimiter)
         self.next_line = first_line
 
     def __iter__(self) -> "RowReader":
@@ -235,13 +241,34 @@ class RowReader:
         line = self._window[0]
         if '"' not in line:
             return line.removesuffix("\n").removesuffix("\r").split(self._delimiter), 1, None
-        reader = csv.reader(self._window, delimiter=self._delimiter, strict=True)
-        try:
-            return next(reader), reader.line_num, None
-        except csv.Error:
-            # What the attempt has read counts as read.
-            self._characters += self._width
-            return next(csv.reader([line], delimiter=self._delimiter)), 1, UNCLOSED
+        if not (self._open_through > self.next_line and self._stays_open(line)):
+            reader = csv.reader(self._window, delimiter=self._delimiter, strict=True)
+            try:
+                return next(reader), reader.line_num, None
+            except csv.Error as e:
+                # What the attempt has read counts as read.
+                self._characters += self._width
+                self._open_through = self._last_line if str(e) == _AT_END else 0
+        return next(csv.reader((line,), delimiter=self._delimiter)), 1, UNCLOSED
+
+    def _stays_open(self, line: str) -> bool:
+        """Return True if the next line leaves a quote open that the window does not close.
+
+        What a line does with an open quote is the same for each row that comes to it, so that only
+        the lines are looked at that the window did not have at the last attempt.
+        """
+        if not self._opens.fullmatch(line):
+            return False
+        last = self._last_line
+        for place in range(self._open_through - last, 0):
+            if not self._keeps_open.fullmatch(self._window[place]):
+                return False
+        self._open_through = last
+        return True
+
+    @property
+    def _last_line(self) -> int:
+        return self.next_line + len(self._window) - 1
 
     def _fill_window(self) -> None:
         """Read the lines that the next row may have.  Raises StopIteration if there are none."""
@@ -257,11 +284,24 @@ class RowReader:
 
     def _pass(self, lines: int) -> None:
         """Go on behind some lines of the window."""
+        passed = 0
         for _ in range(lines):
-            passed = len(self._window.popleft())
-            self._width -= passed
-            self._characters += passed
+            passed += len(self._window.popleft())
+        self._width -= passed
+        self._characters += passed
         self.next_line += lines
+
+
+@cache
+def _compile_open(delimiter: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """Return which lines leave a quote open: at the beginning of a row, behind an open quote."""
+    sign = re.escape(delimiter)
+    quoted = r'(?:[^"\r]|"")*+'
+    cells = rf'(?:(?:"{quoted}"|[^"{sign}\r\n][^{sign}\r\n]*+|){sign})*+'
+    return (
+        re.compile(rf'{cells}"{quoted}'),
+        re.compile(rf'{quoted}(?:"{sign}{cells}"{quoted})?'),
+    )
 
 
 @dataclass(frozen=True, slots=True)

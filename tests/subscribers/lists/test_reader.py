@@ -165,6 +165,32 @@ def test_a_quote_that_is_not_closed_costs_its_own_row_and_no_other(most):
     assert unreadable == [(2, UNCLOSED)]
 
 
+def _split_plainly(text):
+    """The rows as csv reads each from its own line on, in no more lines than a row may have."""
+    lines, rows, place = io.StringIO(text).readlines(), [], 0
+    while place < len(lines):
+        reader = csv.reader(lines[place : place + MAX_ROW_LINES], strict=True)
+        try:
+            cells, step, error = next(reader), reader.line_num, None
+        except csv.Error:
+            cells, step, error = next(csv.reader(lines[place : place + 1])), 1, UNCLOSED
+        rows += [(place + 1, cells, error)] if lines[place] != "\n" else []
+        place += step
+    return rows
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_rows_of_open_quotes_are_the_same_as_if_each_was_read_from_its_own_line(seed):
+    lots = random.Random(seed)
+    poison = lots.choice(['x","\n', 'x","y"\n', '","\n', 'a""","\n', ' "\n'])
+    for _ in range(60):
+        noise = "".join(lots.choices('"\n,ab', k=lots.randint(0, 40)))
+        text = poison * lots.randint(0, 2 * MAX_ROW_LINES) + noise + poison * lots.randint(0, 130)
+        text += "" if text.endswith("\n") else "\n"
+
+        assert [tuple(row) for row in open_rows(text)] == _split_plainly(text), text
+
+
 def test_a_quote_that_would_take_in_the_rest_of_the_file_costs_one_row():
     rows = [f"a{number},{'x' * 50}" for number in range(5_000)]
     rows[10] = 'a10,"open'
