@@ -26,7 +26,8 @@ def set_one(client: str, period: str, unit: str, amount: str) -> None:
 
     `flask caps set shop day parts 5000`, `flask caps set all hour cost 20.50` (in the currency of
     the prices), `flask caps set all broadcast recipients 100000`, `flask caps set key:7 day parts
-    500` (of key 7 and those that replaced it).  Hours and days are those of UTC;
+    500` (of key 7 of `flask keys list` and those that replaced it).  Keys of API_KEYS have no
+    number: a cap on their client limits all its keys together.  Hours and days are those of UTC;
     what was sent in the present one counts.  What waits for the cap goes on at once if it fits.
     """
     ctx = verified_context()

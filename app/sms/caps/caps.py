@@ -161,7 +161,11 @@ def _require_owner(tx: Connection, cap: CapName) -> CapName:
     query = select(ORIGIN_ID).where(_KEYS.c.id == key_id)
     origin_id = tx.execute(query).scalar()
     if origin_id is None:
-        raise reject_field("client", "There is no key of this number: `flask keys list` shows all")
+        raise reject_field(
+            "client",
+            "There is no key of this number: `flask keys list` shows all. Those of API_KEYS have "
+            "none: cap their client",
+        )
     return replace(cap, client=f"{KEY}{origin_id}")
 
 

@@ -1,5 +1,6 @@
 """Caps and countries of one key, as clients meet them over HTTP: a stolen key spends no more."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -9,7 +10,7 @@ from app.keys.store import KeyOptions, create_key, rotate_key
 from app.sms.caps.caps import CapName, set_cap
 from app.sms.models.cap import CapPeriod, CapUnit
 from tests.background import context_of
-from tests.callers import Caller
+from tests.callers import PATIENT, Caller
 from tests.factories import many_numbers
 
 NUMBERS = many_numbers(8)
@@ -135,3 +136,31 @@ def test_a_key_cannot_leave_the_countries_of_its_client(make_service, sandbox):
     Caller(service, key).send(SWEDE, NORWEGIAN, DANE)
 
     assert sandbox.recipients() == [SWEDE]
+
+
+def test_keys_of_api_keys_share_the_caps_and_countries_of_their_client(
+    make_service, either_database, sandbox
+):
+    names = [f"key-of-the-shop-number-{n}-0123456789" for n in range(3)]
+    settings = PATIENT | {"DATABASE_URL": either_database, "ALLOWED_COUNTRIES": "shop:SE"}
+    service = make_service(API_KEYS=f"shop:{names[0]},shop[*]:{names[1]}", **settings)
+    ctx, options = context_of(service), KeyOptions(DEFAULT_SCOPES)
+    _, stored = create_key(ctx.db, ctx.clock, "shop", options, actor="tests")
+    _cap(service, "shop", 20)
+    numbers = many_numbers(48)
+    callers = [Caller(service, key) for key in (names[0], names[1], stored) for _ in range(2)]
+
+    def send(part):
+        for start in range(part * 6, part * 6 + 6, 2):
+            callers[part].send(*numbers[start : start + 2], DANE, message=f"From {start}")
+
+    with ThreadPoolExecutor(len(callers)) as threads:
+        list(threads.map(send, range(len(callers))))
+    reached = len(sandbox.recipients())
+    replaced = make_service(API_KEYS=f"shop:{names[2]}", **settings)
+    answer = Caller(replaced, names[2]).send(*numbers[40:]).get_json()
+
+    assert reached == 20
+    assert answer["caps"][0]["left"] == 0
+    assert len(set(sandbox.recipients())) == len(sandbox.recipients()) == 20
+    assert DANE not in sandbox.recipients()
