@@ -132,6 +132,41 @@ def test_an_export_is_in_the_log(service, path):
     assert entry.subject == path.rsplit("/", 1)[1]
 
 
+def test_each_command_that_writes_numbers_to_a_file_is_in_the_log_as_an_export(
+    service, sandbox, tmp_path
+):
+    ctx, path = service.extensions["clarion"], tmp_path / "people.csv"
+    path.write_text("phone\n+46701234567\n+4930901820\nnone\n")
+
+    def run(*arguments):
+        ended = service.test_cli_runner().invoke(args=[*map(str, arguments)])
+        assert ended.exit_code in (0, 1), ended.output
+        return ended.output.split()
+
+    refused, warnings, report = (tmp_path / name for name in ("refused", "warnings", "report"))
+    files = ["--refused", refused, "--warnings", warnings]
+    _, import_id, *_ = run("subscribers", "import", path, *files)
+    _, sent, *_ = run("send", "--to", "+46701234567", "--message", "Hi", "--report", report)
+    run("subscribers", "export", tmp_path / "all.csv")
+    run("suppressions", "export")
+    run("suppressions", "export", "--hashes")
+    run("consent", "evidence", "+46701234567", "--to", tmp_path / "evidence.json")
+    run("backup", "create", tmp_path / "backups")
+
+    entries = list_entries(ctx.db, only={"action": "export"}).rows[::-1]
+    assert [entry.subject for entry in entries] == [
+        f"refused-{import_id}.csv",
+        f"warnings-{import_id}.csv",
+        f"{sent}.csv",
+        "subscribers",
+        "suppressions",
+        "suppressions",
+        "consent evidence",
+        "backup",
+    ]
+    assert {entry.actor.split(":")[0] for entry in entries} == {"cli"}
+
+
 def test_an_operator_lists_verifies_and_exports_the_log(service):
     ctx, run = service.extensions["clarion"], service.test_cli_runner().invoke
     empty = run(args=["audit", "list"]).output

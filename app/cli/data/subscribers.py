@@ -102,6 +102,7 @@ def import_file(
         row = _work_off(ctx, str(import_id), interrupted)
     for path, of_warnings in ((refused, False), (warnings, True)):
         if path is not None:
+            audit_export(f"{'warnings' if of_warnings else 'refused'}-{row.public_id}.csv")
             lines = export_refusals(ctx, row.public_id, warnings=of_warnings)
             _write_new(path, format_lines(lines, delimiter=delimiter, spreadsheet=spreadsheet))
     _summarise(ctx, row)

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import click
 from flask import current_app
+from sqlalchemy.exc import OperationalError
 
 from app.cli.command import (
     EXISTING_FILE,
     ServiceGroup,
+    audit_export,
     count_of,
     current_context,
     name_operator,
@@ -34,6 +36,7 @@ def create(folder: Path | None) -> None:
     that do not are printed, and the backup is kept.  BACKUPS_KEPT deletes the oldest.
     """
     settings = _read_settings()
+    _audit_export()
     made, manifest = create_backup(
         verified_context(), folder or settings.folder, kept=settings.kept
     )
@@ -95,6 +98,14 @@ def restore(path: Path, skip_inbounds: bool, revoke_keys: bool) -> None:
         "is asked about each once the service runs."
     )
     tell_restored_keys()
+
+
+def _audit_export() -> None:
+    """Note in the audit log that all data is copied.  Without an entry the backup is made, too."""
+    try:
+        audit_export("backup")
+    except OperationalError as e:
+        click.echo(f"The audit log has no entry of this backup: {e.orig}", err=True)
 
 
 def _read_settings() -> BackupSettings:

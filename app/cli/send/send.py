@@ -22,6 +22,7 @@ from app.cli.command import (
     FILE,
     TIME,
     ServiceCommand,
+    audit_export,
     count_of,
     csv_options,
     current_context,
@@ -148,6 +149,7 @@ def send(
     with _open_report(report_path) as report:
         view = _send(ctx, prepared, total)
         if report:
+            audit_export(f"{view.row.public_id}.csv")
             lines = export_messages(ctx, view.row.public_id, masked=False)
             formatted = format_lines(lines, delimiter=delimiter, spreadsheet=spreadsheet)
             report.writelines(formatted)
