@@ -32,9 +32,8 @@ def _make_key(admin, **form):
 
 
 def test_a_key_is_made_on_the_page_shown_once_and_used(service, admin, sandbox):
-    made = _make_key(admin, days="90", countries="SE, NO")
+    shown = read_text(_make_key(admin, days="90", countries="SE, NO"))
 
-    shown = read_text(admin.get(made.location))
     key = re.search(r"The new key of shop: (clarion_\w+)", shown)[1]
     assert is_whole(key)
     assert Caller(service, key).send("+46701234567").status_code == 202
@@ -48,8 +47,7 @@ def test_a_key_is_made_on_the_page_shown_once_and_used(service, admin, sandbox):
 def test_a_key_is_replaced_and_revoked_on_the_page(service, admin, ctx):
     _make_key(admin)
 
-    replaced = admin.post("/keys/1/replace", on="/keys")
-    shown = read_text(admin.get(replaced.location))
+    shown = read_text(admin.post("/keys/1/replace", on="/keys"))
     key = re.search(r"works for 24 hours more: (clarion_\w+)", shown)[1]
     refused = read_text(admin.get(admin.post("/keys/2/replace", on="/keys").location))
     revoked = read_text(admin.get(admin.post("/keys/1/revoke", on="/keys").location))

@@ -1,4 +1,7 @@
-"""Pages of users, for administrators: list, create, another role, a new link, remove."""
+"""Pages of users, for administrators: list, create, another role, a new link, remove.
+
+A link is shown by the answer to the form that made it: a cookie would keep it.
+"""
 
 from datetime import datetime
 from functools import partial
@@ -43,7 +46,7 @@ def list_all() -> str:
 
 @blueprint.post("/users")
 @require_role(Role.ADMIN)
-def create() -> Response | tuple[str, HTTPStatus]:
+def create() -> str | tuple[str, HTTPStatus]:
     """Create a user, and show the link by which they choose a password."""
     ctx, name = page_context(), request.form.get("name", "")
     role = _read_role()
@@ -56,8 +59,7 @@ def create() -> Response | tuple[str, HTTPStatus]:
         taken = "There is a user with this name already: choose another."
         reason = collect_errors(e)["name"] if isinstance(e, BadInput) else taken
         return _show_list(name, role.value, {"name": reason}), e.status
-    _flash_link(token)
-    return redirect(url_for("users.list_all"), HTTPStatus.SEE_OTHER)
+    return _show_list("", "", {}, shown_once=_describe_link(token))
 
 
 @blueprint.get("/users/<int:user_id>")
@@ -100,12 +102,12 @@ def set_role(user_id: int) -> Response:
 
 @blueprint.post("/users/<int:user_id>/link")
 @require_role(Role.ADMIN)
-def make_new_link(user_id: int) -> Response:
+def make_new_link(user_id: int) -> str:
     """Show a new link: void the password if there is one, and end the link before."""
     ctx, user = page_context(), _find_other(user_id)
     make = reset_user if user.has_password else invite_user
-    _flash_link(make(ctx.db, ctx.clock, user.name, actor=describe_actor()))
-    return _go_to(user_id)
+    token = make(ctx.db, ctx.clock, user.name, actor=describe_actor())
+    return _show_one(_find(user_id), shown_once=_describe_link(token))
 
 
 def _read_role() -> Role | None:
@@ -137,13 +139,13 @@ def _describe_state(user: UserRow, now: datetime) -> str:
     return f"{state[0].upper()}{state[1:]}"
 
 
-def _flash_link(token: str) -> None:
+def _describe_link(token: str) -> str:
     link = make_link(current_app.config["PAGE_URL"], token)
     once = f"It works once, within {INVITATION_DAYS} days, and is shown only now."
-    flash(f"Give them this link: {link}\n{once}", "done")
+    return f"Give them this link: {link}\n{once}"
 
 
-def _show_one(user: UserRow, *, is_removing: bool = False) -> str:
+def _show_one(user: UserRow, *, is_removing: bool = False, shown_once: str = "") -> str:
     return render_template(
         "users/user.html",
         shown=user,
@@ -151,15 +153,22 @@ def _show_one(user: UserRow, *, is_removing: bool = False) -> str:
         roles=ROLE_SENTENCES,
         is_self=_is_self(user),
         is_removing=is_removing,
+        shown_once=shown_once,
     )
 
 
-def _show_list(name: str, role: str, errors: dict[str, Any]) -> str:
+def _show_list(name: str, role: str, errors: dict[str, Any], *, shown_once: str = "") -> str:
     ctx = page_context()
     now = ctx.now()
     rows = [{"user": user, "state": _describe_state(user, now)} for user in list_users(ctx.db)]
     return render_template(
-        "users/users.html", rows=rows, roles=ROLE_SENTENCES, name=name, role=role, errors=errors
+        "users/users.html",
+        rows=rows,
+        roles=ROLE_SENTENCES,
+        name=name,
+        role=role,
+        errors=errors,
+        shown_once=shown_once,
     )
 
 

@@ -1,5 +1,9 @@
-"""Pages of API keys: list, create, replace, revoke."""
+"""Pages of API keys: list, create, replace, revoke.
 
+A new key is shown by the answer to the form that made it: a cookie would keep it.
+"""
+
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
@@ -25,18 +29,20 @@ blueprint = make_page_blueprint("keys")
 
 _OVERLAP = timedelta(hours=24)
 _MAX_DAYS = 3650
+# The form before anything is typed.
+_NEW = {"scopes": sorted(DEFAULT_SCOPES)}
 
 
 @blueprint.get("/keys")
 @require_role(Role.ADMIN)
 def list_all() -> str:
     """List the keys, those that ended last."""
-    return _show({"scopes": sorted(DEFAULT_SCOPES)}, {})
+    return _show(_NEW, {})
 
 
 @blueprint.post("/keys")
 @require_role(Role.ADMIN)
-def create() -> Response | tuple[str, HTTPStatus]:
+def create() -> str | tuple[str, HTTPStatus]:
     """Create a key, and show it once."""
     ctx, form = page_context(), request.form
     typed: dict[str, Any] = {
@@ -51,13 +57,12 @@ def create() -> Response | tuple[str, HTTPStatus]:
     except (BadInput, Conflict) as e:
         errors = collect_errors(e) if isinstance(e, BadInput) else {"name": e.sentence}
         return _show(typed, errors), e.status
-    _flash_key(row, key, f"The new key of {row.client}")
-    return _go_back()
+    return _show_key(key, f"The new key of {row.client}")
 
 
 @blueprint.post("/keys/<int:key_id>/replace")
 @require_role(Role.ADMIN)
-def replace(key_id: int) -> Response:
+def replace(key_id: int) -> str | Response:
     """Show a new key like another, which works for a day more."""
     ctx = page_context()
     ends_at = ctx.now() + _OVERLAP
@@ -66,8 +71,7 @@ def replace(key_id: int) -> Response:
     except Conflict as e:
         flash_refusal(e)
         return _go_back()
-    _flash_key(row, key, f"The new key of {row.client}; the one before works for 24 hours more")
-    return _go_back()
+    return _show_key(key, f"The new key of {row.client}; the one before works for 24 hours more")
 
 
 @blueprint.post("/keys/<int:key_id>/revoke")
@@ -107,11 +111,12 @@ def _split(name: str) -> tuple[str, ...]:
     return tuple(request.form.get(name, "").replace(",", " ").split())
 
 
-def _flash_key(row: KeyRow, key: str, name: str) -> None:
-    flash(f"{name}: {key}\nIt is shown only now. Programs send it as X-API-Key.", "done")
+def _show_key(key: str, name: str) -> str:
+    once = f"{name}: {key}\nIt is shown only now. Programs send it as X-API-Key."
+    return _show(_NEW, {}, shown_once=once)
 
 
-def _show(typed: dict[str, Any], errors: dict[str, str]) -> str:
+def _show(typed: Mapping[str, Any], errors: dict[str, str], *, shown_once: str = "") -> str:
     ctx = page_context()
     now = ctx.now()
     rows = [
@@ -128,7 +133,12 @@ def _show(typed: dict[str, Any], errors: dict[str, str]) -> str:
     names = {"scope": "scopes", "address": "addresses", "expires": "days"}
     errors = {names.get(name, name): sentence for name, sentence in errors.items()}
     return render_template(
-        "admin/keys.html", rows=rows, scopes=SCOPE_SENTENCES, typed=typed, errors=errors
+        "admin/keys.html",
+        rows=rows,
+        scopes=SCOPE_SENTENCES,
+        typed=typed,
+        errors=errors,
+        shown_once=shown_once,
     )
 
 
