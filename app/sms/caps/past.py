@@ -1,7 +1,8 @@
 """Use of a cap before it was set: what was sent in its hour or day counts, too.
 
 A day may have millions of messages.  They are counted before the transaction that sets the cap.
-That one counts what was claimed since, while no claim runs.
+That one counts what was claimed since, while no claim runs.  Between the two nothing is missed,
+however long a claim takes: the count begins once the claims that were under way have ended.
 """
 
 from collections.abc import Sequence
@@ -12,9 +13,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Subquery, and_, delete, func, insert, or_, select
 from sqlalchemy import true as always
 
+from app.clock import CLOCK_SLACK_S
 from app.db.base import table_of
 from app.db.lists import chunked
-from app.ids import make_id
 from app.keys.models import ApiKey
 from app.sms.caps.budget import ORIGIN_ID, find_key, lock_counter, start_period
 from app.sms.caps.prices import read_prices
@@ -25,12 +26,10 @@ from app.sms.models.cap import ALL, CapCounter, CapPeriod, CapUnit, CapUse
 from app.sms.models.states import OPEN
 from app.subscribers.suppressions.store import lock_suppressions_exclusive
 
-# A claim that began earlier than this has committed.
-_COMMITTED = timedelta(minutes=1)
+# Clocks of machines differ by less.
+_SLACK = timedelta(seconds=CLOCK_SLACK_S)
 # The counting takes less, so that no broadcast of later begins meanwhile.
 _COUNTED_WITHIN = timedelta(hours=1)
-# The time of a public id, in characters.
-_ID_TIME = 10
 _PAGE = 10_000
 
 _BROADCASTS, _BATCHES, _ATTEMPTS = table_of(Broadcast), table_of(Batch), table_of(Attempt)
@@ -42,32 +41,34 @@ _COUNTERS, _USES = table_of(CapCounter), table_of(CapUse)
 class PastUse:
     """Parts and millionths that were claimed in the period that began at `started_at`.
 
-    What was claimed from `until` on is left out; it is of a later broadcast, or of one of
-    `broadcast_ids`.
+    What was claimed from `until` on is left out; it is of a broadcast behind `newest_id`, or of one
+    of `broadcast_ids`.
     """
 
     started_at: datetime
     until: datetime
     parts: int
     micros: int
+    newest_id: int
     broadcast_ids: Sequence[int]
 
 
 def read_past(ctx: Context, owner: str, period: CapPeriod, unit: CapUnit) -> PastUse:
     """Count what an owner's batches use of a period, until a minute ago."""
+    until, newest_id = _await_claims(ctx)
     now = ctx.now()
-    started_at, until = start_period(now, period), now - _COMMITTED
+    started_at = start_period(now, period)
     with ctx.db.read() as tx:
-        is_late = _is_under_way_since(started_at - _COMMITTED)
+        is_late = _is_under_way_since(started_at - _SLACK)
         sent = _select_sent(owner, is_late, started_at, until=until)
         parts, micros = _add_up(tx, sent, unit)
-        is_old = _BROADCASTS.c.public_id < make_id(until)[:_ID_TIME]
+        is_old = _BROADCASTS.c.id <= newest_id
         is_due = or_(_BROADCASTS.c.send_at.is_(None), _BROADCASTS.c.send_at < now + _COUNTED_WITHIN)
         query = select(_BROADCASTS.c.id).where(
-            _is_under_way_since(until - _COMMITTED), is_old, is_due, _is_of(owner)
+            _is_under_way_since(until - _SLACK), is_old, is_due, _is_of(owner)
         )
         ids: Sequence[int] = tx.execute(query).scalars().all()
-    return PastUse(started_at, until, parts, micros, ids)
+    return PastUse(started_at, until, parts, micros, newest_id, ids)
 
 
 def count_past(
@@ -78,7 +79,7 @@ def count_past(
     counter = lock_counter(tx, (owner, period), now)
     is_of_period = past.started_at == counter.started_at
     parts, micros = (past.parts, past.micros) if is_of_period else (0, 0)
-    is_new = _BROADCASTS.c.public_id >= make_id(past.until)[:_ID_TIME]
+    is_new = _BROADCASTS.c.id > past.newest_id
     new_ids = tx.execute(select(_BROADCASTS.c.id).where(is_new)).scalars()
     for ids in chunked([*past.broadcast_ids, *new_ids]):
         # By their ids: SQLite would read all broadcasts of the client.
@@ -91,6 +92,19 @@ def count_past(
     counted = {"parts": max(parts, counter.parts), "micros": max(micros, counter.micros)}
     tx.execute(ours.values(counted))
     _keep_uses(tx, counter.started_at)
+
+
+def _await_claims(ctx: Context) -> tuple[datetime, int]:
+    """Wait until no claim is under way, and no broadcast is being stored.
+
+    Returns a time before that of each later claim, and the newest id: later broadcasts have higher
+    ones.
+    """
+    newest_id = select(func.coalesce(func.max(_BROADCASTS.c.id), 0))
+    with ctx.db.write() as tx:
+        # Claims lock these before they look at the clock, others before they insert a broadcast.
+        lock_suppressions_exclusive(tx)
+        return ctx.now() - _SLACK, int(tx.execute(newest_id).scalar_one())
 
 
 def _select_sent(

@@ -247,6 +247,25 @@ def test_a_cap_that_is_set_while_threads_claim_counts_all_that_they_claimed(mach
     assert _left(machine) == [1_000 - 60]
 
 
+def test_a_claim_that_takes_minutes_counts_against_a_cap_that_is_set_meanwhile(machine, sandbox):
+    slow = machine.store(NUMBERS[:3])
+    setter = threading.Thread(target=_cap, args=(machine, 5))
+
+    with machine.ctx.db.write() as tx:
+        claim = claim_in(tx, machine.ctx, broadcast_id=slow)
+        machine.clock.advance(180)
+        setter.start()
+        setter.join(0.5)
+        assert setter.is_alive()
+    setter.join(60)
+    submit_batch(machine.ctx, claim)
+    machine.store(NUMBERS[3:])
+    machine.submit_all()
+
+    assert sandbox.recipients() == NUMBERS[:5]
+    assert _left(machine) == [0]
+
+
 def test_an_operators_resend_counts_again(machine, sandbox):
     _cap(machine, 20)
     sandbox.order_fault(on="POST /batches", when="after", do="cut")
