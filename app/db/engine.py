@@ -22,6 +22,8 @@ from app.db.writers import GIVE_WAY_S, Item, Result, SharedWrites, WriteTurns
 BUSY_TIMEOUT_S = 20
 # The codes by which SQLite and PostgreSQL report it.
 _INTERRUPTED = ("SQLITE_INTERRUPT", "57014")
+# Those of deadlocks and of transactions that cannot follow one another, and how many are repeated.
+_CONFLICTS, _MAX_CONFLICTS = ("40P01", "40001"), 4
 # SQLite's steps between two looks at the clock: some tenth of a millisecond.
 _STEPS_BETWEEN_LOOKS = 20_000
 _CONNECT_TIMEOUT_S = 5
@@ -177,6 +179,20 @@ def insert_new(tx: Connection, table: type[Any], **values: Any) -> bool:
     statement = build(table).values(**values).on_conflict_do_nothing()
     # Without the option SQLAlchemy does not keep the row count of an INSERT.
     return tx.execute(statement.execution_options(preserve_rowcount=True)).rowcount == 1
+
+
+def repeat_on_conflict(work: Callable[[], Result]) -> Result:
+    """Run transactions, again if PostgreSQL ended one that and another one waited for each other.
+
+    Nothing of that transaction took place.  Raises what the last try raises.
+    """
+    for _ in range(_MAX_CONFLICTS):
+        try:
+            return work()
+        except OperationalError as e:
+            if getattr(e.orig, "sqlstate", None) not in _CONFLICTS:
+                raise
+    return work()
 
 
 def make_upserts(

@@ -15,7 +15,7 @@ from app.sinch.schemas import ReportMode
 from app.sms.audience.expand import expand_request
 from app.sms.broadcasts.create import describe_request
 from app.sms.broadcasts.idempotency import KeyTaken, RequestKey, find_replay, keep_key
-from app.sms.broadcasts.store import insert_broadcast, make_row
+from app.sms.broadcasts.store import insert_broadcast, lock_to_store, make_row
 from app.sms.caps.caps import check_recipients
 from app.sms.content.measure import measure_messages
 from app.sms.content.placeholders import DEFAULT, Parameters
@@ -238,6 +238,7 @@ def _store(
 ) -> dict[str, Any]:
     request, chunks = expand_request(ctx, request)
     with ctx.db.write() as tx:
+        lock_to_store(tx, client, key.value if key else None)
         _require_resendable(tx, lock_broadcast(tx, original.id))
         row = make_row(ctx, request, chunks, client=client, resend_of=original.id)
         public_id: str = row["public_id"]

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, insert
 
 from app.db.base import table_of
+from app.db.engine import repeat_on_conflict
 from app.failpoints import failpoints
 from app.ids import make_id
 from app.sms.audience.chunks import AudienceChunk, make_chunk_rows
@@ -26,6 +27,7 @@ from app.sms.dispatch.claim import Claim, Idle, claim_in
 from app.sms.dispatch.drain import Accepted
 from app.sms.dispatch.one_batch import OneBatch, claim_new, prepare_one_batch
 from app.sms.lifecycle.finalize import finalize_in
+from app.sms.lifecycle.locks import lock_request_keys
 from app.sms.models.broadcast import Broadcast, Chunk
 from app.sms.models.states import BroadcastStatus
 from app.sms.request.model import (
@@ -36,6 +38,7 @@ from app.sms.request.model import (
     describe_audience,
     hash_text,
 )
+from app.subscribers.suppressions.store import lock_suppressions_shared
 
 _BROADCASTS = table_of(Broadcast)
 _INSERT_BROADCAST = insert(_BROADCASTS).returning(_BROADCASTS.c.id)
@@ -71,28 +74,36 @@ def accept_broadcast(
             answer = None if inline or describe is None else describe(public_id)
             keep_key(tx, ctx, key, client=client, broadcast_id=broadcast_id, answer=answer)
 
-    one_batch = prepare_one_batch(ctx, row, chunks, keep) if inline and chunks else None
-    if one_batch and not check:
-        claim = ctx.db.share(_store_together).write(one_batch)
-        if claim is not None:
-            return _accept(claim.broadcast_id, public_id, claim)
-        one_batch = None
-    with ctx.db.write() as tx:
-        if check:
-            reject_duplicate(tx, ctx, check, cleared)
-        first: Claim | Idle | None = claim_new(tx, [one_batch])[0] if one_batch else None
-        if isinstance(first, Claim):
-            broadcast_id = first.broadcast_id
-        else:
-            broadcast_id = insert_broadcast(tx, row, chunks)
-            keep(tx, broadcast_id)
-        if inline and first is None:
-            plan_chunks(tx, ctx, broadcast_id)
-            first = claim_in(tx, ctx, broadcast_id=broadcast_id)
-            if isinstance(first, Idle):
-                finalize_in(tx, ctx, broadcast_id)  # no recipient is allowed now
-        failpoints.reach("C0")
-    return _accept(broadcast_id, public_id, first)
+    name = key.value if key else None
+    one_batch = None
+    if inline and chunks:
+        one_batch = prepare_one_batch(ctx, row, chunks, keep, key=name)
+
+    def store() -> Accepted:
+        if one_batch and not check:
+            claim = ctx.db.share(_store_together).write(one_batch)
+            if claim is not None:
+                return _accept(claim.broadcast_id, public_id, claim)
+        with ctx.db.write() as tx:
+            first: Claim | Idle | None = None
+            if check:
+                reject_duplicate(tx, ctx, check, cleared)
+                first = claim_new(tx, [one_batch])[0] if one_batch else None
+            if isinstance(first, Claim):
+                broadcast_id = first.broadcast_id
+            else:
+                lock_to_store(tx, client, name)
+                broadcast_id = insert_broadcast(tx, row, chunks)
+                keep(tx, broadcast_id)
+            if inline and first is None:
+                plan_chunks(tx, ctx, broadcast_id)
+                first = claim_in(tx, ctx, broadcast_id=broadcast_id)
+                if isinstance(first, Idle):
+                    finalize_in(tx, ctx, broadcast_id)  # no recipient is allowed now
+            failpoints.reach("C0")
+        return _accept(broadcast_id, public_id, first)
+
+    return repeat_on_conflict(store)
 
 
 def _store_together(tx: Connection, broadcasts: Sequence[OneBatch]) -> Sequence[Claim | None]:
@@ -160,6 +171,13 @@ def make_row(
         "texts": dict(request.texts) or None,
         "resend_of": resend_of,
     }
+
+
+def lock_to_store(tx: Connection, client: str, key: str | None) -> None:
+    """Lock what comes before the insert of a broadcast and of its client's Idempotency-Key."""
+    lock_suppressions_shared(tx)  # a cap that is set waits for it
+    if key is not None:
+        lock_request_keys(tx, [(client, key)])
 
 
 def insert_broadcast(

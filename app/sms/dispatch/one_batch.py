@@ -41,6 +41,7 @@ from app.sms.context import Context
 from app.sms.dispatch.claim import INSERT_ATTEMPTS, MIN_LIFE, Claim, make_attempt
 from app.sms.dispatch.payload import make_outgoing
 from app.sms.lifecycle.gates import read_gates
+from app.sms.lifecycle.locks import lock_request_keys
 from app.sms.lifecycle.outbox import EventType, notify_clients
 from app.sms.models.batch import Attempt, Batch
 from app.sms.models.broadcast import Broadcast, Chunk
@@ -64,7 +65,8 @@ StoreForBatch = Callable[[Connection, str], object]
 class OneBatch:
     """A broadcast of one batch: its row, its chunk and the frozen payload of its batch.
 
-    `store_more` stores what belongs to its id, in the same transaction.
+    `store_more` stores what belongs to its id, in the same transaction; `key` is the client's
+    Idempotency-Key if that is among it.
     """
 
     ctx: Context
@@ -74,6 +76,7 @@ class OneBatch:
     body: bytes
     called_back: bool
     store_more: StoreForBroadcast | None
+    key: str | None
 
 
 def prepare_one_batch(
@@ -81,10 +84,12 @@ def prepare_one_batch(
     row: Mapping[str, Any],
     chunks: Sequence[AudienceChunk],
     store_more: StoreForBroadcast | None = None,
+    *,
+    key: str | None = None,
 ) -> OneBatch | None:
     """Freeze the payload of a new broadcast.  Returns None for one that goes the general way.
 
-    `row` is the row of the table of broadcasts.
+    `row` is the row of the table of broadcasts, `key` the Idempotency-Key that is stored with it.
     """
     if len(chunks) != 1 or row["category"] is not Category.TRANSACTIONAL:
         return None
@@ -112,6 +117,7 @@ def prepare_one_batch(
         body=write_batch(outgoing),
         called_back=outgoing.callback_url is not None,
         store_more=store_more,
+        key=key,
     )
 
 
@@ -130,6 +136,8 @@ def claim_new(tx: Connection, broadcasts: Sequence[OneBatch]) -> list[Claim | No
         return [None] * len(broadcasts)
     phones = [phone for broadcast in broadcasts for phone in broadcast.chunk.recipients]
     suppressed = find_suppressed(tx, ctx.subscriber_context, phones, marketing=False)
+    own = ((broadcast.row["client"], broadcast.key) for broadcast in broadcasts)
+    lock_request_keys(tx, ((client, key) for client, key in own if key is not None))
     budgets = _open_budgets(tx, broadcasts, now)
     allowed = [
         broadcast

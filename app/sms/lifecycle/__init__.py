@@ -6,5 +6,5 @@ gates.py      what pauses all sending: back-off, circuit breaker, pace, restore 
 outbox.py     events for clients, written in the transaction that they report
 latency.py    latency buckets and percentiles
 find.py       find a broadcast by its public id, behind the wall between clients
-locks.py      the lock order: counters, suppressions, broadcast, batch
+locks.py      the lock order
 """

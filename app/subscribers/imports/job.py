@@ -29,6 +29,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import aliased
 
 from app.db.base import table_of
+from app.db.engine import repeat_on_conflict
 from app.errors import BadInput
 from app.failpoints import failpoints
 from app.ids import make_id
@@ -56,7 +57,6 @@ _LONG_S, _SHORT_S = 0.08, 0.04
 _ROWS_SCANNED_AT_ONCE = 10_000
 SLICE_S = 2.0
 _LEASE = timedelta(seconds=10)
-_MAX_DEADLOCKS = 5
 # Workers in a row that may end without a commit: a file that kills them does not come back.
 MAX_DEATHS = 5
 # Refused cells that are kept; of the others only the rows are counted.
@@ -274,13 +274,7 @@ class _Pass:
         """Process some rows.  Returns the number of lines done.  Raises LeaseLost."""
         parsed = self._parser.parse(self._rows.read(self._limit))
         before, self._line = self._line, self._rows.next_line - 1
-        for attempt in range(1, _MAX_DEADLOCKS + 1):
-            try:
-                self._adapt_limit(self._commit(parsed))
-                break
-            except OperationalError as e:
-                if not _is_deadlock(e) or attempt == _MAX_DEADLOCKS:
-                    raise
+        self._adapt_limit(repeat_on_conflict(lambda: self._commit(parsed)))
         failpoints.reach("I1")
         self.ended = self._is_at_end
         return int(self._line - before)
@@ -441,8 +435,3 @@ def _finish(
     """End the import.  Raises LeaseLost."""
     ended = {"status": status, "error": error, "completed_at": ctx.now()}
     _change(tx, import_id, lease, {**ended, "lease": None, "leased_until": None})
-
-
-def _is_deadlock(error: OperationalError) -> bool:
-    """Return True if PostgreSQL ended this transaction because two waited for each other."""
-    return getattr(error.orig, "sqlstate", None) in ("40P01", "40001")
