@@ -138,16 +138,24 @@ def revoke_key(db: Database, clock: Clock, key_id: int, *, actor: str) -> KeyRow
     return row
 
 
-def revoke_all_keys(tx: Connection, now: datetime) -> None:
-    """End all keys, as after a restore that may have brought back keys that had been revoked."""
-    tx.execute(update(_KEYS).where(_KEYS.c.revoked_at.is_(None)).values(revoked_at=now))
+def revoke_all_keys(tx: Connection, now: datetime, *, made_until: datetime | None = None) -> None:
+    """End all keys, or those that were made until then."""
+    live = update(_KEYS).where(_KEYS.c.revoked_at.is_(None))
+    if made_until is not None:
+        live = live.where(_KEYS.c.created_at <= made_until)
+    tx.execute(live.values(revoked_at=now))
 
 
 def list_keys(db: Database) -> list[KeyRow]:
     """List all keys by client, those that ended, too."""
-    query = select(_KEYS).order_by(_KEYS.c.client, _KEYS.c.id)
     with db.read() as tx:
-        return [_make_row(row) for row in tx.execute(query)]
+        return list_keys_in(tx)
+
+
+def list_keys_in(tx: Connection) -> list[KeyRow]:
+    """List all keys in an open transaction."""
+    query = select(_KEYS).order_by(_KEYS.c.client, _KEYS.c.id)
+    return [_make_row(row) for row in tx.execute(query)]
 
 
 def _lock(tx: Connection, key_id: int) -> KeyRow:

@@ -5,9 +5,11 @@ import re
 import pytest
 
 from app.accounts.roles import Role
+from app.config.scopes import KeyScope
 from app.keys.secret import is_whole
-from app.keys.store import list_keys
+from app.keys.store import KeyOptions, create_key, list_keys
 from app.sms.caps.caps import list_caps
+from app.sms.operations.restore import mark_restored
 from tests.callers import Caller
 from tests.factories import many_numbers
 from tests.web.visitor import read_text, visit
@@ -91,6 +93,39 @@ def test_a_third_key_of_a_client_is_refused(admin, ctx):
 
     assert answer.status_code == 409
     assert "shop has 2 live keys already, 1 and 2: revoke the one that" in read_text(answer)
+
+
+def test_keys_that_a_restore_brought_back_are_named_until_they_are_revoked_or_kept(ctx, service):
+    options = KeyOptions(frozenset({KeyScope.READ}))
+    ids = [
+        create_key(ctx.db, ctx.clock, client, options, actor="tests")[0].id
+        for client in ("shop", "crm", "crm")
+    ]
+    mark_restored(ctx, actor="cli:ann")
+    admin = visit(service, Role.ADMIN)  # a restore ends all sessions
+    _make_key(admin, name="new")
+    named = "These keys work again, even if they were revoked since the backup: "
+
+    first = read_text(admin.get("/keys"))
+    admin.post(f"/keys/{ids[0]}/revoke", on="/keys")
+    second = read_text(admin.get("/keys"))
+    ended = read_text(admin.get(admin.post("/keys/restored/revoke", on="/keys").location))
+    mark_restored(ctx, actor="cli:ann")
+    admin.sign_in("a admin")
+    third = read_text(admin.get("/keys"))
+    kept = read_text(admin.get(admin.post("/keys/restored/keep", on="/keys").location))
+
+    assert f"{named}2 of crm, 3 of crm, 1 of shop." in first
+    assert f"{named}2 of crm, 3 of crm." in second
+    assert "The keys that came back are revoked. 2 keys are refused within 5 seconds." in ended
+    assert named not in ended
+    assert f"{named}4 of new." in third
+    assert "The keys that came back are kept. 1 key is in use as before." in kept
+    assert named not in kept
+    assert [row.id for row in list_keys(ctx.db) if not row.revoked_at] == [4]
+    log = read_text(admin.get("/audit"))
+    assert "people:a admin revoke restored keys database keys: 2, 3" in log
+    assert "people:a admin keep restored keys database keys: 4" in log
 
 
 def test_a_cap_is_set_shown_with_what_is_left_and_removed(service, admin, ctx, sandbox):

@@ -13,6 +13,7 @@ from app.cli.command import (
     verified_context,
 )
 from app.config.scopes import DEFAULT_SCOPES, TEST_SCOPES, KeyScope, read_scopes
+from app.keys.restored import find_restored_keys
 from app.keys.store import KeyOptions, KeyRow, create_key, list_keys, revoke_key, rotate_key
 
 keys = ServiceGroup("keys")
@@ -105,14 +106,12 @@ def list_them() -> None:
 def tell_restored_keys() -> None:
     """Say which keys of a database that came back can be used, if any."""
     ctx = current_context()
-    keys = [
-        f"{row.id} of {row.client}" for row in list_keys(ctx.db) if not row.has_ended(ctx.now())
-    ]
-    if keys:
+    restored = find_restored_keys(ctx.db, ctx.clock)
+    if restored:
         click.echo(
             "These keys work again, even if they were revoked since the backup: "
-            f"{', '.join(keys)}. End each that was with flask keys revoke ID. Keys that were made "
-            "since do not work."
+            f"{restored.describe()}. End each that was with flask keys revoke ID, or on the page "
+            "of keys. Keys that were made since do not work."
         )
 
 

@@ -12,7 +12,7 @@ from app.accounts.users import end_all_access
 from app.db.audit import write_audit
 from app.db.facts import delete_metadata
 from app.db.schema import BACKUP_OF
-from app.keys.store import revoke_all_keys
+from app.keys.restored import mark_keys_restored
 from app.sms.audience.plan import find_unplanned, plan_broadcast
 from app.sms.context import Context
 from app.sms.inbound.receive import (
@@ -55,8 +55,7 @@ def mark_restored(
         unresolved = update(Batch).where(Batch.state.in_((_S.UNKNOWN, _S.NEEDS_ATTENTION)))
         tx.execute(unresolved.values(next_reconcile_at=now, reconcile_attempts=0, **_NOT_ABSENT))
         end_all_access(tx)
-        if revoke_keys:
-            revoke_all_keys(tx, now)
+        mark_keys_restored(tx, now, revoke=revoke_keys)
         write_audit(
             tx,
             now=now,

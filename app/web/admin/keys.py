@@ -15,6 +15,7 @@ from app.accounts.roles import Role
 from app.config.scopes import DEFAULT_SCOPES, SCOPE_SENTENCES, KeyScope
 from app.errors import BadInput, Conflict, reject_field
 from app.http.arguments import collect_errors
+from app.keys.restored import end_restored_keys, find_restored_keys, keep_restored_keys
 from app.keys.store import KeyOptions, KeyRow, create_key, list_keys, revoke_key, rotate_key
 from app.web.guard import (
     describe_actor,
@@ -88,6 +89,31 @@ def revoke(key_id: int) -> Response:
     return _go_back()
 
 
+@blueprint.post("/keys/restored/revoke")
+@require_role(Role.ADMIN)
+def revoke_restored() -> Response:
+    """End all keys that a restore brought back."""
+    ctx = page_context()
+    ended = end_restored_keys(ctx.db, ctx.clock, actor=describe_actor())
+    detail = f"{_count(ended)} refused within 5 seconds."
+    flash(f"The keys that came back are revoked.\n{detail}", "done")
+    return _go_back()
+
+
+@blueprint.post("/keys/restored/keep")
+@require_role(Role.ADMIN)
+def keep_restored() -> Response:
+    """Note that the keys that a restore brought back may go on being used."""
+    ctx = page_context()
+    kept = keep_restored_keys(ctx.db, ctx.clock, actor=describe_actor())
+    flash(f"The keys that came back are kept.\n{_count(kept)} in use as before.", "done")
+    return _go_back()
+
+
+def _count(keys: int) -> str:
+    return f"{keys} key is" if keys == 1 else f"{keys} keys are"
+
+
 def _read_options(now: datetime) -> KeyOptions:
     """Read the options of the form.  Raises BadInput."""
     scopes = frozenset(scope for scope in KeyScope if scope in request.form.getlist("scopes"))
@@ -139,6 +165,7 @@ def _show(typed: Mapping[str, Any], errors: dict[str, str], *, shown_once: str =
         typed=typed,
         errors=errors,
         shown_once=shown_once,
+        restored=find_restored_keys(ctx.db, ctx.clock),
     )
 
 
