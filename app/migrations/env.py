@@ -32,6 +32,7 @@ _TABLES = (
     reports.Event,
     daily.DailyCount,
     delivery.CountryCount,
+    draft.ResendApproval,
     draft.StoredDraft,
     erasure.Erasure,
     import_models.Import,

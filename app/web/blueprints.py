@@ -9,6 +9,7 @@ from app.web.admin.keys import blueprint as keys
 from app.web.broadcasts.attention import blueprint as attention
 from app.web.broadcasts.pages import blueprint as broadcasts
 from app.web.broadcasts.people import blueprint as broadcast_people
+from app.web.broadcasts.resend import blueprint as resends
 from app.web.conversations.inbox import blueprint as inbox
 from app.web.conversations.tags import blueprint as tags
 from app.web.conversations.templates import blueprint as templates
@@ -36,6 +37,7 @@ BLUEPRINTS = (
     overview,
     broadcasts,
     broadcast_people,
+    resends,
     attention,
     people,
     person,

@@ -41,6 +41,7 @@ from app.errors import BadInput, ClarionError
 from app.sms.caps.caps import list_used_caps
 from app.sms.context import Context
 from app.sms.drafts.approval import list_asked
+from app.sms.drafts.resend import list_asked_resends
 from app.sms.inbound.threads import count_to_answer
 from app.sms.operations.heartbeat import BackgroundHealth, read_health
 from app.subscribers.suppressions.manage import count_to_review
@@ -48,6 +49,7 @@ from app.web import words
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -275,12 +277,17 @@ def _describe_frame() -> dict[str, Any]:
     }
 
 
+def read_once(read: Callable[[Context], T], ctx: Context) -> T:
+    """Return what a function reads, which is read once for a page and its frame."""
+    known: dict[Callable[[Context], T], T] = g.setdefault("read", {})
+    if read not in known:
+        known[read] = read(ctx)
+    return known[read]
+
+
 def read_page_health(ctx: Context) -> BackgroundHealth:
     """Return the health of the service, which is read once for a page and its frame."""
-    if "health" not in g:
-        g.health = read_health(ctx)
-    health: BackgroundHealth = g.health
-    return health
+    return read_once(read_health, ctx)
 
 
 def _read_service(ctx: Context, *, is_let_in: bool) -> dict[str, Any]:
@@ -291,8 +298,8 @@ def _read_service(ctx: Context, *, is_let_in: bool) -> dict[str, Any]:
             health, unanswered = read_page_health(ctx), count_to_answer(ctx)
             # As the overview counts them: those who wrote are one thing to do.
             to_review = bool(count_to_review(ctx.subscriber_context))
-            waiting = health.attention + to_review + len(list_asked(ctx))
-            waiting += len(list_used_caps(ctx))
+            asked = len(read_once(list_asked, ctx)) + len(read_once(list_asked_resends, ctx))
+            waiting = health.attention + to_review + asked + len(read_once(list_used_caps, ctx))
     return {
         "stopped": _describe_stop(health, ctx.now()) if health else None,
         "waiting": waiting,

@@ -13,6 +13,7 @@ from app.sms.broadcasts.views import BroadcastView, list_newest
 from app.sms.context import Context
 from app.sms.current import current_context
 from app.sms.drafts.approval import list_asked
+from app.sms.drafts.resend import list_asked_resends
 from app.sms.messages.search import search_messages
 from app.sms.models.daily import Dimension
 from app.sms.models.states import BroadcastStatus
@@ -30,7 +31,7 @@ from app.web.broadcasts.states import (
     say_audience,
     say_end,
 )
-from app.web.guard import make_page_blueprint, read_page_health, require_role
+from app.web.guard import make_page_blueprint, read_once, read_page_health, require_role
 from app.web.subscribers.wording import read_number, show_name, show_text
 from app.web.words import clock_time, people, texts
 
@@ -219,10 +220,17 @@ def _list_conditions(ctx: Context) -> list[AttentionItem]:
     for number, sentence in enumerate(say_used_caps(ctx)):
         href = url_for("caps.list_all")
         conditions.append(AttentionItem(f"cap-{number}", sentence, href, "Caps", Role.ADMIN))
-    for draft in list_asked(ctx):
+    for draft in read_once(list_asked, ctx):
         href = url_for("new_confirm.show", draft_id=draft.public_id)
         sentence = f"“{draft.title}” needs a second person: {draft.asked_by} has asked."
         conditions.append(AttentionItem(draft.public_id, sentence, href, "Show it", Role.SENDER))
+    for asked in read_once(list_asked_resends, ctx):
+        href = url_for("broadcasts.show_broadcast", broadcast_id=asked.public_id)
+        again = f"{asked.asked_by} has asked to send it again to {people(asked.people)}."
+        sentence = f"“{name_row(asked)}” needs a second person: {again}"
+        conditions.append(
+            AttentionItem(f"again-{asked.public_id}", sentence, href, "Show it", Role.SENDER)
+        )
     return conditions
 
 

@@ -3,7 +3,7 @@
 Recipients who may have got the text, or may still get it, are always left out.
 """
 
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import replace
 from typing import Any
 
@@ -53,9 +53,11 @@ def resend_undelivered(
     key: RequestKey | None = None,
     include_permanent: bool = False,
     created_by: str | None = None,
+    check: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Create a broadcast for unreached recipients: those a retry may help, or all.
 
+    `check` may raise before anything is stored, for the broadcast's row id and their number.
     Returns the answer.  Raises NotFound; Purged; Conflict for a broadcast that has not completed or
     was resent before; BadInput without such recipients, or with more than a cap allows; and the
     errors of find_replay.
@@ -70,6 +72,8 @@ def resend_undelivered(
             raise _explain_nothing(original, excluded, awaited)
         require_allowed_sender(ctx, original.sender)
         check_recipients(ctx, client, len(phones))
+        if check:
+            check(original.id, len(phones))
         request = replace(_make_request(ctx, original, phones), created_by=created_by)
         left_out = {"excluded": excluded, "awaited": awaited}
         return _store(ctx, original, request, client=client, key=key, left_out=left_out)
@@ -89,6 +93,18 @@ def quote_resend(ctx: Context, public_id: str) -> Quote:
     """
     original, phones, _, _ = _find_unreached(ctx, public_id, include_permanent=False)
     return make_quote(ctx, _make_request(ctx, original, phones))
+
+
+def count_unreached(ctx: Context, public_id: str) -> tuple[int, int]:
+    """Return the row id of a broadcast, and how many unreached recipients a retry may help.
+
+    Raises NotFound; Purged; BadInput without any; Conflict for a broadcast that has not completed
+    or was resent before.
+    """
+    original, phones, excluded, awaited = _find_unreached(ctx, public_id, include_permanent=False)
+    if not phones:
+        raise _explain_nothing(original, excluded, awaited)
+    return original.id, len(phones)
 
 
 def find_resend(ctx: Context, public_id: str) -> Row[Any] | None:

@@ -2,6 +2,7 @@
 
 again.py        a new draft from a broadcast
 approval.py     a second person approves drafts to many
+resend.py       the same for a broadcast that a user sends again
 count.py        parts and cost while a text is written, and the copy of a person
 numbers.py      pasted numbers, and what is wrong with them
 people_file.py  a CSV file as the audience: rows, columns, values for placeholders

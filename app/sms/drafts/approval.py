@@ -1,9 +1,11 @@
 """Approval: a draft of more than APPROVAL_ABOVE people needs a second person.
 
-The approval is of one version: a changed draft loses it.  Users do not approve what they have made,
-changed or asked for.
+The approval is of one version, one text and a number of people: a changed draft or template loses
+it, and so does a tag that many have joined.  Users do not approve what they have made, changed or
+asked for.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Row, select
@@ -14,9 +16,12 @@ from app.errors import Conflict
 from app.sms.context import Context
 from app.sms.drafts.store import change_version
 from app.sms.models.draft import StoredDraft
+from app.sms.quotes.quote import read_quoted
 
 _DRAFTS = table_of(StoredDraft)
 _MAX_WAITING = 20
+# People join while a colleague reads: up to a hundredth more are those who were approved.
+_MORE = 0.01
 
 
 class ApprovalMissing(Conflict):
@@ -27,9 +32,21 @@ class ApprovalRefused(Conflict):
     """The user may not approve this draft: nothing was done."""
 
 
-def needs_approval(ctx: Context, draft: Row[Any], recipients: int) -> bool:
-    """Return True if a second person has to approve this version of a draft first."""
-    return recipients > ctx.rules.approval_above and draft.approved_by is None
+def needs_approval(ctx: Context, draft: Row[Any], quoted: Mapping[str, Any]) -> bool:
+    """Return True if a second person has to approve this version of a draft first.
+
+    `quoted` is what read_quoted returns of its quote.
+    """
+    people = quoted["recipients"]
+    if people <= ctx.rules.approval_above:
+        return False
+    is_of_text = draft.approved_by is not None and draft.approved_text == quoted["text"]
+    return not is_of_text or not covers(draft.approved_people, people)
+
+
+def covers(approved: int, people: int) -> bool:
+    """Return True if an approval of this number of people covers another number."""
+    return people <= approved * (1 + _MORE)
 
 
 def is_involved(draft: Row[Any], user: str) -> bool:
@@ -38,18 +55,25 @@ def is_involved(draft: Row[Any], user: str) -> bool:
 
 
 def ask_approval(ctx: Context, public_id: str, version: int, *, user: str) -> None:
-    """Ask for the approval of a version of a draft.  Raises DraftChanged."""
+    """Ask for the approval of a version of a draft; an earlier one ends.  Raises DraftChanged."""
+    asked = {"asked_at": ctx.now(), "asked_by": user, "approved_at": None, "approved_by": None}
     with ctx.db.write() as tx:
-        change_version(tx, public_id, version, asked_at=ctx.now(), asked_by=user)
+        change_version(tx, public_id, version, **asked)
 
 
-def approve_draft(ctx: Context, draft: Row[Any], version: int, *, user: str, actor: str) -> None:
-    """Approve a version of a draft.  Raises ApprovalRefused and DraftChanged."""
+def approve_draft(
+    ctx: Context, draft: Row[Any], version: int, quote: str, *, user: str, actor: str
+) -> None:
+    """Approve a version of a draft as it was quoted.  Raises ApprovalRefused and DraftChanged."""
     if is_involved(draft, user):
         raise ApprovalRefused("A second person approves: you have worked on this draft yourself.")
+    quoted = read_quoted(ctx, quote)
+    if quoted is None:
+        raise ApprovalRefused("The figures were too old: look again.")
     now, public_id = ctx.now(), draft.public_id
+    approved = {"approved_text": quoted["text"], "approved_people": quoted["recipients"]}
     with ctx.db.write() as tx:
-        change_version(tx, public_id, version, approved_at=now, approved_by=user)
+        change_version(tx, public_id, version, approved_at=now, approved_by=user, **approved)
         write_audit(tx, now=now, actor=actor, action="approve draft", subject=public_id)
 
 

@@ -51,7 +51,7 @@ def send_draft(
     if draft.version != version:
         raise DraftChanged("The draft was changed meanwhile: nothing was sent.")
     quoted = read_quoted(ctx, quote)
-    if quoted and needs_approval(ctx, draft, quoted["recipients"]):
+    if quoted and needs_approval(ctx, draft, quoted):
         raise ApprovalMissing("A second person has to approve it first: nothing was sent.")
     request = make_request(draft.body, list_people(ctx, draft), now=ctx.now())
     tolerance = None if quoted and _is_large(quoted) else 0

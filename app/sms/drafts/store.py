@@ -23,7 +23,9 @@ _UNTITLED = "Without a text"
 # Days after its last change until a draft is deleted: it contains numbers and names.
 _DRAFTS, _BROADCASTS = table_of(StoredDraft), table_of(Broadcast)
 _ID = re.compile(rf"[0-9a-hjkmnp-tv-z]{{{ID_CHARACTERS}}}")
-_NOT_APPROVED = {"asked_at": None, "asked_by": None, "approved_at": None, "approved_by": None}
+_NOT_APPROVED = dict.fromkeys(
+    ("asked_at", "asked_by", "approved_at", "approved_by", "approved_text", "approved_people")
+)
 
 
 class DraftChanged(Conflict):

@@ -1,4 +1,4 @@
-"""Table of drafts: broadcasts that people write on the pages, step by step."""
+"""Tables of drafts, which people write step by step, and of approvals of sending again."""
 
 from datetime import datetime
 from typing import Any
@@ -39,6 +39,9 @@ class StoredDraft(Base):
     asked_by: Mapped[str | None] = mapped_column(String(MAX_USER_NAME))
     approved_at: Mapped[datetime | None]
     approved_by: Mapped[str | None] = mapped_column(String(MAX_USER_NAME))
+    # What was approved: a hash of the text, as a quote has it, and the number of people who get it.
+    approved_text: Mapped[str | None] = mapped_column(String(64))
+    approved_people: Mapped[int | None]
     # Set in the transaction that stores the broadcast: a draft is sent once.
     broadcast_id: Mapped[int | None] = mapped_column(BigInteger)
 
@@ -48,3 +51,16 @@ class StoredDraft(Base):
         partial_index("ix_drafts_broadcast", "broadcast_id", where="broadcast_id IS NOT NULL"),
         NEVER_REUSE_IDS,
     )
+
+
+class ResendApproval(Base):
+    """A user's question to send a broadcast again to those not reached, and its approval."""
+
+    __tablename__ = "resend_approvals"
+
+    broadcast_id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=False)
+    people: Mapped[int]
+    asked_at: Mapped[datetime]
+    asked_by: Mapped[str] = mapped_column(String(MAX_USER_NAME))
+    approved_at: Mapped[datetime | None]
+    approved_by: Mapped[str | None] = mapped_column(String(MAX_USER_NAME))

@@ -22,7 +22,13 @@ from app.sms.caps.caps import (
 from app.sms.caps.prices import format_price, read_prices
 from app.sms.context import Context
 from app.sms.models.cap import ALL, KEY, CapPeriod, CapUnit
-from app.web.guard import describe_actor, make_page_blueprint, page_context, require_role
+from app.web.guard import (
+    describe_actor,
+    make_page_blueprint,
+    page_context,
+    read_once,
+    require_role,
+)
 from app.web.words import clock_time
 
 blueprint = make_page_blueprint("caps")
@@ -106,7 +112,7 @@ def _show(typed: dict[str, str], errors: dict[str, str]) -> str:
 
 def say_used_caps(ctx: Context) -> list[str]:
     """Return a sentence on each cap that is reached or nearly so."""
-    used = list_used_caps(ctx)
+    used = read_once(list_used_caps, ctx)
     if not used:
         return []
     with ctx.db.read() as tx:

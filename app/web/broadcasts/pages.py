@@ -10,13 +10,10 @@ from marshmallow import ValidationError
 from werkzeug.wrappers import Response
 
 from app.accounts.roles import Role
-from app.config.keys import PEOPLE_CLIENT
-from app.errors import BadInput, Conflict
+from app.errors import Conflict
 from app.ids import make_id
 from app.sms.broadcasts import control
-from app.sms.broadcasts.idempotency import make_key
 from app.sms.broadcasts.query_schemas import BroadcastQuerySchema, CancelSchema
-from app.sms.broadcasts.resend import find_resend, quote_resend, resend_undelivered
 from app.sms.broadcasts.views import (
     BroadcastView,
     list_broadcasts,
@@ -27,13 +24,13 @@ from app.sms.current import current_context
 from app.sms.models.states import FINAL, BroadcastStatus, CancelRequestState
 from app.sms.operations.history import HistoryEntry, read_history
 from app.web.broadcasts.accounting import (
-    Accounting,
     account_for,
     count_never_handed,
 )
 from app.web.broadcasts.delivery import describe_delivery
 from app.web.broadcasts.history import describe_entry, list_events
 from app.web.broadcasts.people import link_lines
+from app.web.broadcasts.resend import describe_cost, describe_resend
 from app.web.broadcasts.states import (
     choose_poll_s,
     describe_progress,
@@ -48,7 +45,6 @@ from app.web.guard import (
     make_page_blueprint,
     require_role,
 )
-from app.web.new.figures import read_micros, say_about
 from app.web.polling import slow_down
 from app.web.words import people
 
@@ -56,8 +52,6 @@ blueprint = make_page_blueprint("broadcasts")
 
 _ROWS = 50
 _CANCEL_WITHIN_S = 3.0
-# What it costs to send again is counted behind the page for more people; there it is asked for.
-_FEW, _COUNTED = 1_000, "counted"
 _B = BroadcastStatus
 # Filters of the list, by the word of their chip.
 _FILTERS = {
@@ -112,7 +106,7 @@ def show_broadcast(broadcast_id: str) -> str:
     facts = _describe(broadcast_id)
     again = facts["again"]
     if again and not again["resent"] and current_user().role.includes(Role.SENDER):
-        again |= _describe_cost(broadcast_id, again["figure"])
+        again |= describe_cost(broadcast_id, again["figure"])
     return render_template("broadcasts/page.html", **facts)
 
 
@@ -193,27 +187,6 @@ def resume(broadcast_id: str) -> Response:
     return _change(broadcast_id, change)
 
 
-@blueprint.post("/broadcasts/<broadcast_id>/resend")
-@require_role(Role.SENDER)
-def resend(broadcast_id: str) -> Response:
-    """Send to those not reached whom another try may reach, once."""
-    ctx = current_context()
-    try:
-        answer = resend_undelivered(
-            ctx,
-            broadcast_id,
-            client=PEOPLE_CLIENT,
-            key=make_key(f"resend {broadcast_id}"),
-            created_by=current_user().name,
-        )
-    except (Conflict, BadInput) as e:
-        flash_refusal(e)
-        return _go_back(broadcast_id)
-    current_app.extensions["wake_workers"]()
-    flash(f"Sent again to {people(answer['recipients'])}.\nThis is the new broadcast.", "done")
-    return _go_back(answer["broadcast_id"])
-
-
 def _change(broadcast_id: str, change: Callable[[], None]) -> Response:
     """Change a broadcast.  What its state does not allow is said on its page."""
     try:
@@ -254,7 +227,7 @@ def _describe(broadcast_id: str) -> dict[str, Any]:
         "progress": describe_progress(view, accounting),
         "about": _say_about(view, history),
         "events": list_events(view, history),
-        "again": _describe_resend(view, accounting),
+        "again": describe_resend(view, accounting),
         "can_pause": row.status in _PAUSABLE,
         "can_resume": row.status in _RESUMABLE,
         "can_stop": _can_stop(view),
@@ -275,36 +248,6 @@ def _say_about(view: BroadcastView, history: list[HistoryEntry]) -> str:
     stops = [describe_entry(entry) for entry in history if entry.action == "cancel"]
     by = stops[0] if stops else f"Made by {row.created_by or row.client}."
     return f"{row.category.value.capitalize()}, from {row.sender}. {by}"
-
-
-def _describe_resend(view: BroadcastView, accounting: Accounting) -> dict[str, Any] | None:
-    """Return how many of those not reached are worth another try, or who has sent it again."""
-    lines = [line for line in accounting.lines if line.kind == "not-reached"]
-    figure = sum(sub.figure for line in lines for sub in line.subs if sub.again)
-    if not figure or view.row.completed_at is None or view.row.purged_at is not None:
-        return None
-    resent = find_resend(current_context(), view.row.public_id)
-    return {
-        "figure": figure,
-        "awaited": view.counts["submitted"],
-        "resent": resent,
-        "by": resent and (resent.created_by or f"the client {resent.client}"),
-    }
-
-
-def _describe_cost(broadcast_id: str, figure: int) -> dict[str, str]:
-    """Return what it would cost to send again, or the page that has it, which comes behind."""
-    if figure > _FEW and _COUNTED not in request.args:
-        page = url_for("broadcasts.show_broadcast", broadcast_id=broadcast_id)
-        return {"later": f"{page}?{_COUNTED}=1"}
-    try:
-        quote = quote_resend(current_context(), broadcast_id)
-    except (Conflict, BadInput):  # it has just been sent again, or a report has come
-        return {}
-    cost, left = quote.cost, figure - quote.estimate.recipients.total()
-    about = say_about(read_micros(cost.micros), cost.currency) if cost.currency else ""
-    fewer = f"{people(left)} would be left out now: they have opted out or may not get it."
-    return {"cost": about, "fewer": fewer if left > 0 else ""}
 
 
 def _can_stop(view: BroadcastView) -> bool:

@@ -121,15 +121,18 @@ def ask(draft_id: str) -> Any:
 @require_role(Role.SENDER)
 def approve(draft_id: str) -> Any:
     """Approve a draft of other people."""
-    draft, version = find(draft_id), _read_version()
+    draft, version, quote = find(draft_id), _read_version(), request.form.get("quote", "")
+    user, actor = name_user(), describe_actor()
     try:
-        approve_draft(current_context(), draft, version, user=name_user(), actor=describe_actor())
+        approve_draft(current_context(), draft, version, quote, user=user, actor=actor)
     except DraftChanged:
         return _ask_again(find(draft_id), moved=_MOVED)
     except ApprovalRefused as e:
         flash_refusal(e)
         return go_to_step(draft_id, "confirm")
-    flash("Approved.\nIt can be sent now; a change takes the approval away.", "done")
+    flash(
+        "Approved.\nIt can be sent now; another text or more people take the approval away.", "done"
+    )
     return go_to_step(draft_id, "confirm")
 
 
@@ -178,7 +181,7 @@ def _show(draft: Row[Any], *, moved: str = "", token: str = "") -> Any:
         texts=[text | {"pieces": list(mark_text(text["text"]))} for text in quote["texts"]],
         facts=describe_quote(quote, draft, ctx.now(), zone),
         zone=str(zone),
-        needs_approval=needs_approval(ctx, draft, quote["recipients"]),
+        needs_approval=now_quoted is not None and needs_approval(ctx, draft, now_quoted),
         is_involved=is_involved(draft, name_user()),
         sender=draft.body.get("sender") or ctx.default_sender,
         quoted_at=ctx.now().astimezone(zone),

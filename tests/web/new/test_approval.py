@@ -3,10 +3,13 @@
 import pytest
 
 from app.accounts.roles import Role
-from tests.web.new.drafting import fill_in, read_form, send
+from tests.callers import id_of
+from tests.endings import end_messages
+from tests.people import add_people
+from tests.web.new.drafting import begin, fill_in, read_form, send
 from tests.web.visitor import read_text, visit
 
-ANN, BOB = "+46701234567", "+46702345678"
+ANN, BOB, CEC = "+46701234567", "+46702345678", "+46703456789"
 
 
 @pytest.fixture
@@ -36,7 +39,7 @@ def test_a_second_person_approves_and_then_it_can_be_sent(anna, olof, sandbox, c
     assert "A second person has to approve it." in read_text(anna.get(f"{draft}/confirm"))
     assert "needs a second person: a sender has asked." in read_text(olof.get("/overview"))
     assert "Approve 2 texts, about €0.10" in read_text(olof.get(f"{draft}/confirm"))
-    send(olof, f"{draft}/approve", form)
+    send(olof, f"{draft}/approve", read_form(olof, draft))
     shown = read_text(anna.get(f"{draft}/confirm"))
     assert "Approved by a operator" in shown
     assert send(anna, f"{draft}/confirm", read_form(anna, draft)).status_code == 303
@@ -58,6 +61,7 @@ def test_a_changed_draft_loses_its_approval(anna, olof, sandbox):
     draft = fill_in(anna, ANN, BOB)
     form = read_form(anna, draft)
     send(anna, f"{draft}/ask", form)
+    form = read_form(olof, draft)
     send(olof, f"{draft}/approve", form)
 
     send(anna, f"{draft}/text", {"message": "Pickup moved to 09:00", "go": "on"})
@@ -66,6 +70,73 @@ def test_a_changed_draft_loses_its_approval(anna, olof, sandbox):
     assert beyond.status_code == 409
     assert "Ask a second person" in read_text(anna.get(f"{draft}/confirm"))
     assert send(olof, f"{draft}/approve", form).status_code == 409
+
+
+def test_an_approval_is_of_a_text_and_so_many_people(anna, olof, service, sandbox):
+    ctx = service.extensions["clarion"]
+    add_people(ctx, [ANN, BOB], tags=["vip"])
+    _write_template(anna, "/templates/new", "Doors open at 8")
+    draft = begin(anna)
+    send(anna, f"{draft}/text", {"template": "doors", "go": "on"})
+    send(anna, f"{draft}/audience", {"kind": "people", "any": "vip"})
+    send(anna, f"{draft}/when", {"category": "transactional"})
+    send(anna, f"{draft}/ask", read_form(anna, draft))
+    send(olof, f"{draft}/approve", read_form(olof, draft))
+    assert "Approved by a operator" in read_text(anna.get(f"{draft}/confirm"))
+
+    _write_template(anna, "/templates/people/doors/edit", "Doors open at 9")
+    other_text = read_text(anna.get(f"{draft}/confirm"))
+    refused = send(anna, f"{draft}/confirm", read_form(anna, draft))
+    _write_template(anna, "/templates/people/doors/edit", "Doors open at 8")
+    add_people(ctx, [CEC], tags=["vip"])
+    more_people = read_text(anna.get(f"{draft}/confirm"))
+
+    for page in (other_text, more_people):
+        assert "but not like this. The text is another one by now, or more people get it." in page
+        assert "Ask a second person to approve" in page
+    assert refused.status_code == 409
+    assert sandbox.recipients() == []
+
+
+def _write_template(visitor, page, text):
+    fields = {"name": "doors", "language": ["en"], "text": [text]}
+    assert visitor.post(page, fields, on=page).status_code == 303
+
+
+@pytest.fixture
+def unreached(service, anna, sandbox, caller):
+    """A broadcast that two people did not get, whom another try may reach."""
+    made = caller.send(ANN, BOB, CEC)
+    ends = {ANN: ("Failed", 153), BOB: ("Failed", 153), CEC: ("Delivered", 0)}
+    end_messages(service.extensions["clarion"], made, ends)
+    return f"/broadcasts/{id_of(made)}"
+
+
+def test_to_send_again_to_many_needs_a_second_person_too(anna, olof, sandbox, unreached):
+    before = len(sandbox.recipients())
+    assert "Ask a second person to approve 2 texts" in read_text(anna.get(unreached))
+    early = send(anna, f"{unreached}/resend")
+    assert early.headers["Location"] == unreached
+    assert "A second person has to approve it first" in read_text(anna.get(unreached))
+
+    send(anna, f"{unreached}/resend/ask")
+    assert "again to 2 people. Show it" in read_text(olof.get("/overview"))
+    send(anna, f"{unreached}/resend/approve", {"people": "2"})
+    assert "you have asked for it yourself" in read_text(anna.get(unreached))
+    send(anna, f"{unreached}/resend")
+    send(olof, f"{unreached}/resend/approve", {"people": "1"})
+    assert "The number of people has changed" in read_text(olof.get(unreached))
+    send(olof, f"{unreached}/resend")
+    assert len(sandbox.recipients()) == before
+    assert "Approve 2 texts" in read_text(olof.get(unreached))
+
+    send(olof, f"{unreached}/resend/approve", {"people": "2"})
+
+    assert "needs a second person" not in read_text(olof.get("/overview"))
+    assert "Send to the 2 not reached Approved by a operator." in read_text(anna.get(unreached))
+    sent = send(anna, f"{unreached}/resend")
+    assert "Sent again to 2 people." in read_text(anna.get(sent.headers["Location"]))
+    assert "approved to send it again to 2 people." in read_text(anna.get(unreached))
 
 
 def test_few_people_need_no_approval(anna, sandbox):

@@ -1,0 +1,116 @@
+"""Sending a broadcast again by a user: more than APPROVAL_ABOVE people need a second person, too.
+
+The approval is of a number of people; the text cannot change.  Users do not approve their own
+question.
+"""
+
+from typing import Any
+
+from sqlalchemy import Row, exists, select
+
+from app.db.audit import write_audit
+from app.db.base import table_of
+from app.db.engine import make_upserts
+from app.sms.broadcasts.idempotency import make_key
+from app.sms.broadcasts.resend import count_unreached, resend_undelivered
+from app.sms.context import Context
+from app.sms.drafts.approval import ApprovalMissing, ApprovalRefused, covers
+from app.sms.lifecycle.find import find_broadcast
+from app.sms.models.broadcast import Broadcast
+from app.sms.models.draft import ResendApproval
+
+_APPROVALS, _BROADCASTS = table_of(ResendApproval), table_of(Broadcast)
+_ASK = make_upserts(
+    _APPROVALS, replace=("people", "asked_at", "asked_by", "approved_at", "approved_by")
+)
+_MAX_WAITING = 20
+
+
+def find_resend_approval(ctx: Context, broadcast_id: int) -> Row[Any] | None:
+    """Return the last question to send a broadcast again, and its approval; None without one."""
+    with ctx.db.read() as tx:
+        query = select(_APPROVALS).where(_APPROVALS.c.broadcast_id == broadcast_id)
+        return tx.execute(query).first()
+
+
+def needs_resend_approval(ctx: Context, broadcast_id: int, people: int) -> bool:
+    """Return True if a second person has to approve first that these people get it again."""
+    if people <= ctx.rules.approval_above:
+        return False
+    approval = find_resend_approval(ctx, broadcast_id)
+    return not (approval and approval.approved_by and covers(approval.people, people))
+
+
+def ask_resend(ctx: Context, public_id: str, *, user: str) -> None:
+    """Ask a second person to approve that a broadcast is sent again.
+
+    An earlier approval ends.  Raises as resend_undelivered does.
+    """
+    broadcast_id, people = count_unreached(ctx, public_id)
+    asked = {"broadcast_id": broadcast_id, "people": people, "asked_by": user}
+    with ctx.db.write() as tx:
+        values = {**asked, "asked_at": ctx.now(), "approved_at": None, "approved_by": None}
+        tx.execute(_ASK[tx.dialect.name], values)
+
+
+def approve_resend(ctx: Context, public_id: str, people: int, *, user: str, actor: str) -> None:
+    """Approve what a colleague asked for, as it was shown.  Raises ApprovalRefused."""
+    now = ctx.now()
+    with ctx.db.write() as tx:
+        broadcast_id = find_broadcast(tx, ctx, public_id).id
+        query = select(_APPROVALS).where(_APPROVALS.c.broadcast_id == broadcast_id)
+        asked = tx.execute(query.with_for_update()).first()
+        if asked is None or asked.people != people:
+            raise ApprovalRefused("The number of people has changed: look again.")
+        if asked.asked_by == user:
+            raise ApprovalRefused("A second person approves: you have asked for it yourself.")
+        ours = _APPROVALS.update().where(_APPROVALS.c.broadcast_id == broadcast_id)
+        tx.execute(ours.values(approved_at=now, approved_by=user))
+        facts = {"recipients": people}
+        write_audit(
+            tx, now=now, actor=actor, action="approve_resend", subject=public_id, facts=facts
+        )
+
+
+def resend_as_user(ctx: Context, public_id: str, *, client: str, user: str) -> dict[str, Any]:
+    """Send a broadcast again to those not reached, once.  Returns the answer of the API.
+
+    Raises ApprovalMissing, and as resend_undelivered does.
+    """
+
+    def check(broadcast_id: int, people: int) -> None:
+        if needs_resend_approval(ctx, broadcast_id, people):
+            raise ApprovalMissing("A second person has to approve it first: nothing was sent.")
+
+    return resend_undelivered(
+        ctx,
+        public_id,
+        client=client,
+        key=make_key(f"resend {public_id}"),
+        created_by=user,
+        check=check,
+    )
+
+
+def list_asked_resends(ctx: Context) -> list[Row[Any]]:
+    """List broadcasts that wait for an approval to be sent again, the oldest question first."""
+    again = _BROADCASTS.alias()
+    query = (
+        select(
+            _BROADCASTS.c.public_id,
+            _BROADCASTS.c.reference,
+            _BROADCASTS.c.text,
+            _APPROVALS.c.asked_by,
+            _APPROVALS.c.people,
+        )
+        .join(_APPROVALS, _APPROVALS.c.broadcast_id == _BROADCASTS.c.id)
+        .where(
+            _APPROVALS.c.approved_by.is_(None),
+            _BROADCASTS.c.purged_at.is_(None),
+            ~exists().where(again.c.resend_of == _BROADCASTS.c.id),
+        )
+        .order_by(_APPROVALS.c.asked_at)
+        .limit(_MAX_WAITING)
+    )
+    with ctx.db.read() as tx:
+        return list(tx.execute(query))
