@@ -88,7 +88,7 @@ class Note(click.ParamType[str]):
 
 
 COUNTRY = _Country()
-ENCODING = click.Choice(ENCODINGS)
+ENCODING = click.Choice(list(ENCODINGS))
 FILE = click.Path(dir_okay=False, path_type=Path)
 EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 

@@ -92,7 +92,7 @@ class ImportSchema(Schema):
         }
     )
     encoding = fields.String(
-        validate=validate.OneOf(ENCODINGS),
+        validate=validate.OneOf(list(ENCODINGS)),
         metadata={"description": "Encoding of a file without a byte order mark. Default: utf-8."},
     )
     consent = fields.Nested(ConsentForAllSchema)

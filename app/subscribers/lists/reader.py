@@ -51,10 +51,20 @@ _TOLD_DELIMITER = re.compile(r'"?sep=([^"\n])"?[ \t]*\n', re.IGNORECASE)
 _NO_TEXT = ' \t\n\u00a0;,|"'
 # A web page, such as that of a log-in, or JSON.
 _NO_TABLE = re.compile(r"\s*(?:<[!?/a-z]|\{\s*\"|\[\s*[\[{\"])", re.IGNORECASE)
-ENCODINGS = (
-    "utf-8", "windows-1252", "windows-1250", "windows-1251", "windows-1253", "windows-1254",
-    "windows-1255", "windows-1256", "windows-1257", "macintosh",
-)  # fmt: skip
+DEFAULT_ENCODING = "utf-8"
+# What a file may be written in, with the words that people choose it by.
+ENCODINGS = {
+    DEFAULT_ENCODING: "UTF-8, or what the file says of itself",
+    "windows-1252": "Windows-1252, as old spreadsheets write",
+    "windows-1250": "Windows-1250, Central Europe",
+    "windows-1251": "Windows-1251, Cyrillic",
+    "windows-1253": "Windows-1253, Greek",
+    "windows-1254": "Windows-1254, Turkish",
+    "windows-1255": "Windows-1255, Hebrew",
+    "windows-1256": "Windows-1256, Arabic",
+    "windows-1257": "Windows-1257, Baltic",
+    "macintosh": "Macintosh, old Macs",
+}
 _HEAD_BYTES = 11
 # Lines by which the separator is chosen.
 _SAMPLE_LINES = 50
@@ -104,7 +114,7 @@ class FileChunk:
         return self.first_line + self.text.count("\n")
 
 
-def split_chunks(blocks: Iterable[bytes], encoding: str = "utf-8") -> Iterator[FileChunk]:
+def split_chunks(blocks: Iterable[bytes], encoding: str = DEFAULT_ENCODING) -> Iterator[FileChunk]:
     """Yield the lines of a file whose bytes come in blocks of any size.
 
     `encoding` is for a file without a byte order mark.  Raises UnusableFile.
@@ -116,7 +126,7 @@ def split_chunks(blocks: Iterable[bytes], encoding: str = "utf-8") -> Iterator[F
     decoder, name = _choose_decoder(head, encoding)
     line, text = 1, ""
     for block in chain((head,), blocks, (None,)):
-        if name in ENCODINGS[1:] and block and _is_utf_8(block):
+        if name != DEFAULT_ENCODING and name in ENCODINGS and block and _is_utf_8(block):
             raise UnusableFile(f"it is in utf-8 instead of {name}: leave out its encoding")
         try:
             text += decoder.decode(block or b"", final=block is None)

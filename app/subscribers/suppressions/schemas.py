@@ -7,7 +7,7 @@ from marshmallow import Schema, ValidationError, fields, validate, validates_sch
 from app.http.fields import Cursor, MessageText, PhoneNumber, next_cursor, query_boolean
 from app.http.files import CsvQuerySchema
 from app.subscribers.fields import CountryCode
-from app.subscribers.lists.reader import ENCODINGS
+from app.subscribers.lists.reader import DEFAULT_ENCODING, ENCODINGS
 from app.subscribers.models import Cause, Scope
 
 MAX_NUMBERS = 10_000
@@ -46,8 +46,8 @@ class SuppressionImportQuerySchema(Schema):
         metadata={"description": "Country of the national numbers in the file, ISO 3166-1 alpha-2."}
     )
     encoding = fields.String(
-        validate=validate.OneOf(ENCODINGS),
-        load_default=ENCODINGS[0],
+        validate=validate.OneOf(list(ENCODINGS)),
+        load_default=DEFAULT_ENCODING,
         metadata={"description": "Encoding of a file without a byte order mark."},
     )
     without_plus = query_boolean(

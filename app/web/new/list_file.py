@@ -24,7 +24,7 @@ from app.subscribers.imports.preview import PreviewRow
 from app.subscribers.imports.rows import RejectedCell
 from app.subscribers.lists.columns import FIRST_NAME, LAST_NAME, PHONE
 from app.subscribers.lists.phone_list import SortedPhones
-from app.subscribers.lists.reader import ENCODINGS, EmptyFile
+from app.subscribers.lists.reader import DEFAULT_ENCODING, ENCODINGS, EmptyFile
 from app.web.subscribers.columns import FIELD_ERRORS, LABELS, make_row
 
 _FIRST_ROWS, _FAULTS_SHOWN, _MAX_HEADER = 5, 20, 40
@@ -39,7 +39,7 @@ def read_upload() -> PeopleFile | None:
     file = read_people_file(
         read_stream(sent.stream),
         sent.filename.replace("\0", ""),
-        encoding=encoding if encoding in ENCODINGS else ENCODINGS[0],
+        encoding=encoding if encoding in ENCODINGS else DEFAULT_ENCODING,
         country=_read_country(),
     )
     if not file.rows:

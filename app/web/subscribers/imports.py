@@ -21,7 +21,7 @@ from app.subscribers.imports import service
 from app.subscribers.imports.models import ImportOptions, ImportStatus
 from app.subscribers.imports.schemas import ImportQuerySchema, list_warnings, show_import
 from app.subscribers.imports.upload import FileTooLarge, is_staged, stage_file, start_staged
-from app.subscribers.lists.reader import ENCODINGS, UnusableFile
+from app.subscribers.lists.reader import DEFAULT_ENCODING, ENCODINGS, UnusableFile
 from app.web.guard import current_user, flash_refusal, make_page_blueprint, require_role, takes_file
 from app.web.subscribers import columns, row_ledger
 from app.web.words import say_duration
@@ -71,7 +71,7 @@ def upload() -> Response | tuple[str, HTTPStatus]:
         return _show_list(error="Choose a file."), HTTPStatus.BAD_REQUEST
     ctx = current_subscriber_context()
     encoding = request.form.get("encoding", "")
-    options = ImportOptions(encoding=encoding if encoding in ENCODINGS else ENCODINGS[0])
+    options = ImportOptions(encoding=encoding if encoding in ENCODINGS else DEFAULT_ENCODING)
     row = None
     try:
         row = service.create_import(
@@ -184,6 +184,7 @@ def _show_list(*, error: str = "", encoding: str = "") -> str:
         cursor=page.cursor,
         error=error,
         encoding=encoding,
+        encodings=ENCODINGS,
     )
 
 
