@@ -28,7 +28,7 @@ def service(make_service, sandbox):
     return service
 
 
-def test_a_template_is_read_when_it_is_chosen_and_when_it_rings_when_its_kind_is(
+def test_a_template_is_read_when_it_is_chosen_and_when_it_is_sent_once_its_kind_is(
     page, url, service
 ):
     complaints = note_complaints(page)
@@ -55,10 +55,10 @@ def test_a_template_is_read_when_it_is_chosen_and_when_it_rings_when_its_kind_is
     page.get_by_role("group", name="Has any of these tags").get_by_label("vip").check()
     expect(page.locator("#reach")).to_contain_text("2 people")
     page.get_by_role("button", name="Save and choose when").click()
-    rings = page.get_by_role("region", name="When it rings there")
-    expect(rings).to_contain_text("Choose the audience and the kind")
+    times = page.get_by_role("region", name="When it is sent there")
+    expect(times).to_contain_text("Choose the audience and the kind")
     page.get_by_label("Notice").check()
 
-    expect(rings).to_contain_text("2 at once")
-    expect(rings).to_contain_text("Stockholm")
+    expect(times).to_contain_text("2 at once")
+    expect(times).to_contain_text("Stockholm")
     assert complaints == []

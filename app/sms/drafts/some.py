@@ -50,5 +50,5 @@ def _find_excluded(ctx: Context, request: BroadcastRequest, phones: list[str]) -
     return {
         phone
         for phone, eligibility in eligibilities.items()
-        if eligibility.find_ring(starts_at, ends_at) is None
+        if eligibility.find_send_time(starts_at, ends_at) is None
     }

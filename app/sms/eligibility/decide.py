@@ -93,8 +93,8 @@ class Eligibility:
         """Return True if the recipient may be submitted to Sinch now."""
         return self.exclusion_reason is None
 
-    def find_ring(self, starts_at: datetime, ends_at: datetime) -> datetime | None:
-        """Return when a text that starts and ends then rings; None for never, or too late."""
+    def find_send_time(self, starts_at: datetime, ends_at: datetime) -> datetime | None:
+        """Return when a text that starts and ends then is sent; None for never, or too late."""
         if self.exclusion_reason is None:
             return starts_at
         return self.not_before if self.not_before and self.not_before < ends_at else None
@@ -284,12 +284,12 @@ def _check_subscriber(
     return windows.check(phone, zone)
 
 
-def find_ring(
+def find_send_time(
     ctx: Context, location: Location, starts_at: datetime, ends_at: datetime
 ) -> datetime | None:
-    """Return when marketing that starts and ends then rings at a location; None if too late."""
+    """Return when marketing that starts and ends then is sent to a location; None if too late."""
     eligibility = _Windows(ctx, starts_at, ends_at).check_location(location)
-    return eligibility.find_ring(starts_at, ends_at)
+    return eligibility.find_send_time(starts_at, ends_at)
 
 
 class AlikePeople:

@@ -41,8 +41,9 @@ class Estimate:
     `recipients` and `parts` are by country, of all who would get the text; `histogram` counts
     recipients by the parts of their own text, `languages` by the language of a translated one, or
     None; `deferred` counts those who wait for the end of their quiet hours, by that time;
-    `expired_before_window` those for whom it comes too late.  `rings` counts recipients by where
-    they are and when it rings there; the time is None for quiet hours that end too late, or never.
+    `expired_before_window` those for whom it comes too late.  `send_times` counts recipients by
+    where they are and when it is sent there; the time is None for quiet hours that end too late,
+    or never.
     """
 
     recipients: Counter[str] = field(default_factory=Counter)
@@ -50,7 +51,7 @@ class Estimate:
     histogram: Counter[int] = field(default_factory=Counter)
     languages: Counter[str | None] = field(default_factory=Counter)
     deferred: Counter[datetime] = field(default_factory=Counter)
-    rings: Counter[tuple[Location, datetime | None]] = field(default_factory=Counter)
+    send_times: Counter[tuple[Location, datetime | None]] = field(default_factory=Counter)
     excluded: Counter[ExclusionReason] = field(default_factory=Counter)
     expired_before_window: int = 0
 
@@ -137,7 +138,7 @@ def _count_audience(
         eligibility = alike.check(group.phone, group.zone, group.own)
         if eligibility.is_allowed or eligibility.exclusion_reason in _QUIET:
             location = locate_phone(group.phone, group.zone, ctx.subscriber_rules)
-            estimate.rings[location, eligibility.find_ring(starts_at, ends_at)] += people
+            estimate.send_times[location, eligibility.find_send_time(starts_at, ends_at)] += people
         if _note_eligibility(estimate, eligibility, ends_at, people):
             estimate.languages[group.language or request.language] += people
             _note_parts(estimate, group.phone, group.parts, people)
@@ -158,9 +159,9 @@ def _count_chunk(
                 tx, ctx, request, phones, starts_at, ends_at, zones=chunk.zones
             )
             zones = find_stored_zones(tx, phones) if chunk.zones is None else chunk.zones
-        for phone, rings_at in _list_rings(phones, eligibilities, starts_at, ends_at):
+        for phone, send_at in _list_send_times(phones, eligibilities, starts_at, ends_at):
             location = locate_phone(phone, zones.get(phone), ctx.subscriber_rules)
-            estimate.rings[location, rings_at] += 1
+            estimate.send_times[location, send_at] += 1
         allowed = [
             phone
             for phone in phones
@@ -170,17 +171,17 @@ def _count_chunk(
         _count_parts(estimate, request, chunk, allowed)
 
 
-def _list_rings(
+def _list_send_times(
     recipients: Sequence[str],
     eligibilities: Mapping[str, Eligibility],
     starts_at: datetime,
     ends_at: datetime,
 ) -> Iterator[tuple[str, datetime | None]]:
-    """Yield each recipient who is not excluded for good, and when it rings, if in time."""
+    """Yield each recipient who is not excluded for good, and when it is sent, if in time."""
     for phone in recipients:
         eligibility = eligibilities.get(phone, _ALLOWED)
         if eligibility.is_allowed or eligibility.exclusion_reason in _QUIET:
-            yield phone, eligibility.find_ring(starts_at, ends_at)
+            yield phone, eligibility.find_send_time(starts_at, ends_at)
 
 
 def _note_eligibility(

@@ -46,7 +46,7 @@ class DeferredSchema(Schema):
 
 
 class ZoneQuoteSchema(Schema):
-    """Recipients in one time zone, and when the text rings there."""
+    """Recipients in one time zone, and when the text is sent there."""
 
     zone = fields.String(
         required=True,
@@ -59,7 +59,7 @@ class ZoneQuoteSchema(Schema):
         metadata=describe("The country of the numbers, whose quiet hours apply."),
     )
     recipients = fields.Integer(required=True)
-    rings_at = fields.DateTime(
+    send_at = fields.DateTime(
         required=True,
         format="iso",
         allow_none=True,
@@ -150,7 +150,7 @@ class QuoteSchema(Schema):
     zones = fields.List(
         fields.Nested(ZoneQuoteSchema),
         required=True,
-        metadata=describe("Where the recipients are and when it rings there, most people first."),
+        metadata=describe("Where the recipients are and when it is sent there, most people first."),
     )
     invalid_numbers = fields.List(fields.Raw(), required=True)
     invalid_count = fields.Integer(required=True)

@@ -80,14 +80,14 @@ def _list_warnings(ctx: Context, request: BroadcastRequest, estimate: Estimate) 
 
 
 def _show_zones(estimate: Estimate, starts_at: datetime) -> list[dict[str, Any]]:
-    """Return where the recipients are and when it rings there, the most recipients first."""
+    """Return where the recipients are and when it is sent there, the most recipients first."""
     counts: Counter[tuple[str | None, str | None, datetime | None]] = Counter()
-    for (location, rings_at), recipients in estimate.rings.items():
-        zone = find_one_zone(location, rings_at or starts_at)
-        counts[zone, location[1], rings_at] += recipients
+    for (location, send_at), recipients in estimate.send_times.items():
+        zone = find_one_zone(location, send_at or starts_at)
+        counts[zone, location[1], send_at] += recipients
     return [
-        {"zone": zone, "country": country, "recipients": recipients, "rings_at": rings_at}
-        for (zone, country, rings_at), recipients in counts.most_common()
+        {"zone": zone, "country": country, "recipients": recipients, "send_at": send_at}
+        for (zone, country, send_at), recipients in counts.most_common()
     ]
 
 

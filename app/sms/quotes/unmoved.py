@@ -17,7 +17,7 @@ from app.sms.audience.columns import AudienceHash, iterate_lines
 from app.sms.audience.expand import AUDIENCE_WITHIN_S
 from app.sms.caps.prices import read_prices
 from app.sms.context import Context
-from app.sms.eligibility.decide import find_ring, list_over_cap
+from app.sms.eligibility.decide import find_send_time, list_over_cap
 from app.sms.models.states import Category
 from app.sms.quotes.estimate import Estimate, find_span
 from app.sms.request.model import BroadcastRequest
@@ -62,11 +62,11 @@ def begin_hash(ctx: Context, request: BroadcastRequest) -> FactsHash | None:
 
 
 def list_places(request: BroadcastRequest, estimate: Estimate) -> list[Any]:
-    """Return where people are whose hours may end, each with True if it rings there in time."""
+    """Return where people are whose hours may end, each with True if it is sent there in time."""
     if request.category is not Category.MARKETING or request.send_at is not None:
         return []
-    rings = {location: rings_at is not None for location, rings_at in estimate.rings}
-    return [[zones, country, in_time] for (zones, country), in_time in rings.items()]
+    times = {location: send_at is not None for location, send_at in estimate.send_times}
+    return [[zones, country, in_time] for (zones, country), in_time in times.items()]
 
 
 def has_moved(ctx: Context, request: BroadcastRequest, quoted: Mapping[str, Any]) -> bool | None:
@@ -82,14 +82,14 @@ def has_moved(ctx: Context, request: BroadcastRequest, quoted: Mapping[str, Any]
         return None
     starts_at, ends_at = find_span(ctx, request)
     return facts.write() != then or any(
-        _rings_in_time(ctx, place, starts_at, ends_at) is not place[-1]
+        _is_sent_in_time(ctx, place, starts_at, ends_at) is not place[-1]
         for place in quoted["places"]
     )
 
 
-def _rings_in_time(ctx: Context, place: Any, starts_at: datetime, ends_at: datetime) -> bool:
+def _is_sent_in_time(ctx: Context, place: Any, starts_at: datetime, ends_at: datetime) -> bool:
     zones, country, _ = place
-    return find_ring(ctx, (tuple(zones), country), starts_at, ends_at) is not None
+    return find_send_time(ctx, (tuple(zones), country), starts_at, ends_at) is not None
 
 
 def _list_settings(ctx: Context) -> list[Any]:

@@ -20,7 +20,7 @@ from app.subscribers.audiences.known import list_fields
 from app.subscribers.audiences.saved import list_saved_names, save_audience, view_saved
 from app.subscribers.audiences.schemas import AudienceSchema, SavedAudienceSchema
 from app.subscribers.lists.phone_list import SortedPhones
-from app.subscribers.lists.reader import UnusableFile
+from app.subscribers.lists.reader import ENCODINGS, UnusableFile
 from app.subscribers.tags.tags import list_tag_names
 from app.web.guard import describe_actor, make_page_blueprint, require_role, takes_file
 from app.web.new.conditions import (
@@ -299,6 +299,7 @@ def _show(
         countries=list_countries(),
         file_country=read_text("country") or _find_country() or "",
         most=MAX_NUMBERS,
+        encodings=ENCODINGS,
         file=describe_file(file, draft.body) if file else None,
         **facts,
     )

@@ -12,7 +12,7 @@ from app.phone.country_names import name_country
 from app.sms.drafts.count import CheaperText, DraftCount, ShorterText, TextCount
 from app.sms.drafts.some import SomePerson
 from app.sms.models.states import ExclusionReason
-from app.web.new.rings import say_rings
+from app.web.new.send_times import say_send_times
 from app.web.subscribers.wording import show_name, show_number, show_text
 from app.web.words import clock_time, people, texts
 
@@ -21,6 +21,8 @@ _WHOLE_FROM = 10
 _WORDS = ("No", "One", "Two", "Three", "Four", "Five", "Six")
 # More replacements are not named on a button.
 _FEW = 3
+# More countries are one line with their sum, and below it a list.
+_MAX_COUNTRIES = 10
 _R = ExclusionReason
 _LEFT_OUT = {
     _R.ERASED: "Their data was erased",
@@ -40,11 +42,14 @@ _ORDINALS = {2: "second", 3: "third", 4: "fourth", 5: "fifth"}
 class QuoteFacts:
     """A quote in words.
 
-    `left_out` are reasons with their people; `waits` times with theirs; `cost` is None without
-    prices; `button` says when the last text is handed over, if that is known.
+    `countries` are the largest ones, `more` all others, `together` the sum of those; `left_out` are
+    reasons with their people; `waits` times with theirs; `cost` is None without prices; `button`
+    says when the last text is handed over, if that is known.
     """
 
     countries: list[dict[str, Any]]
+    more: list[dict[str, Any]]
+    together: dict[str, Any]
     left_out: list[dict[str, Any]]
     left_out_total: int
     asked_for: int
@@ -67,19 +72,19 @@ def describe_quote(
     starts_at = _read_start(draft, zone)
     about = say_about(Decimal(cost["amount"]), currency) if cost else None
     done = _say_done(quote, starts_at or now, now)
+    countries = sorted(quote["countries"].items(), key=lambda item: -item[1]["recipients"])
+    rows = [
+        _describe_country(figures, currency)
+        | {
+            "country": name_country(country),
+            "sent": say_send_times(quote["zones"], country, starts_at or now, zone),
+        }
+        for country, figures in countries
+    ]
     return QuoteFacts(
-        countries=[
-            {
-                "country": name_country(country),
-                "rings": say_rings(quote["zones"], country, starts_at or now, zone),
-                "people": figures["recipients"],
-                "parts": figures["parts"],
-                "cost": say_money(Decimal(figures["cost"]), currency) if figures["cost"] else "",
-            }
-            for country, figures in sorted(
-                quote["countries"].items(), key=lambda item: -item[1]["recipients"]
-            )
-        ],
+        countries=rows[:_MAX_COUNTRIES],
+        more=rows[_MAX_COUNTRIES:],
+        together=_add_countries([figures for _, figures in countries[_MAX_COUNTRIES:]], currency),
         left_out=left_out,
         left_out_total=total,
         asked_for=total + quote["recipients"],
@@ -94,6 +99,23 @@ def describe_quote(
             quote["recipients"], cost=about, at=_say_start(starts_at, now), done=done
         ),
     )
+
+
+def _describe_country(figures: Mapping[str, Any], currency: str) -> dict[str, Any]:
+    return {
+        "people": figures["recipients"],
+        "parts": figures["parts"],
+        "cost": say_money(Decimal(figures["cost"]), currency) if figures["cost"] else "",
+    }
+
+
+def _add_countries(countries: Sequence[Mapping[str, Any]], currency: str) -> dict[str, Any]:
+    """Return the figures of several countries together; the cost is that of those with a price."""
+    sums: dict[str, Any] = {
+        name: sum(figures[name] for figures in countries) for name in ("recipients", "parts")
+    }
+    costs = [Decimal(figures["cost"]) for figures in countries if figures["cost"]]
+    return _describe_country(sums | {"cost": str(sum(costs)) if costs else None}, currency)
 
 
 def describe_count(counted: TextCount) -> dict[str, str]:

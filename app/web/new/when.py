@@ -28,7 +28,7 @@ from app.web.new.frame import (
     say_error,
     show_step,
 )
-from app.web.new.rings import describe_rings
+from app.web.new.send_times import describe_send_times
 from app.web.words import find_zone, say_ahead
 
 blueprint = make_page_blueprint("new_when")
@@ -41,7 +41,7 @@ _ENDS = (1, 2, 4, 8, 12, 24, 48, 72)
 @blueprint.get("/new/<draft_id>/when")
 @require_role(Role.AUTHOR)
 def show(draft_id: str) -> Any:
-    """Show sender, kind, start and end, and when it rings."""
+    """Show sender, kind, start and end, and when it is sent where."""
     draft = find(draft_id)
     if draft.broadcast:
         return go_to_broadcast(draft.broadcast)
@@ -70,15 +70,15 @@ def change(draft_id: str) -> Any:
     return save(draft_id, changes) or go_on(draft_id, "when", "confirm")
 
 
-@blueprint.post("/new/<draft_id>/when/rings")
+@blueprint.post("/new/<draft_id>/when/send-times")
 @require_role(Role.AUTHOR)
-def show_rings(draft_id: str) -> str:
-    """Show when it rings there by what is chosen now; nothing is saved."""
+def show_send_times(draft_id: str) -> str:
+    """Show when it is sent there by what is chosen now; nothing is saved."""
     draft, typed = find(draft_id), _read_typed()
     changes, errors = _read_changes(typed)
     body = {name: value for name, value in {**draft.body, **changes}.items() if value is not None}
     facts = _describe_start(draft, typed, body, errors=errors)
-    return render_template("new/rings.html", is_answer=True, **facts)
+    return render_template("new/send_times.html", is_answer=True, **facts)
 
 
 def _show(
@@ -109,13 +109,13 @@ def _describe_start(
     *,
     errors: Mapping[str, str],
 ) -> dict[str, Any]:
-    """Return the start in words, and when it rings; or what is missing for that."""
+    """Return the start in words, and when it is sent where; or what is missing for that."""
     ctx, zone = current_context(), find_zone()
     starts_at = _parse_start(typed) if typed["start"] == "later" else None
     facts: dict[str, Any] = {
         "zone": str(zone),
         "in_words": _say_start(starts_at, ctx.now()) if starts_at else "",
-        "rings": None,
+        "send_times": None,
     }
     if not is_done(draft, "audience") or "category" not in body:
         return facts | {"missing": "Choose the audience and the kind, and it is shown here."}
@@ -129,7 +129,7 @@ def _describe_start(
     except (ValidationError, ClarionError) as e:
         return facts | {"missing": say_error(e)}
     start = max(starts_at or ctx.now(), ctx.now())
-    return facts | {"rings": describe_rings(counted, start, zone, ctx.subscriber_rules)}
+    return facts | {"send_times": describe_send_times(counted, start, zone, ctx.subscriber_rules)}
 
 
 def _say_start(local: datetime, now: datetime) -> str:

@@ -10,15 +10,20 @@ from marshmallow import ValidationError
 from werkzeug.wrappers import Response
 
 from app.accounts.roles import Role
+from app.errors import BadInput
+from app.http.arguments import collect_errors
 from app.http.fields import Cursor
 from app.phone.country import UNKNOWN, find_country
 from app.phone.country_names import name_country
 from app.sms.current import current_context
 from app.subscribers.consent.verify import read_history
 from app.subscribers.current import current_subscriber_context
+from app.subscribers.profiles.crud import change_subscriber
 from app.subscribers.profiles.queries import Person
+from app.subscribers.profiles.schemas import DetailsSchema
 from app.subscribers.suppressions import manage
 from app.subscribers.suppressions.schemas import NewSuppressionSchema, ReleaseSchema
+from app.subscribers.tags.tags import list_tag_names
 from app.web.guard import describe_actor, make_page_blueprint, require_role
 from app.web.subscribers.erase import find_person
 from app.web.subscribers.thread import ThreadPage, read_thread
@@ -35,6 +40,8 @@ from app.web.words import clock_time
 
 blueprint = make_page_blueprint("person")
 
+# More are not offered while one is typed.
+_MAX_TAGS = 300
 _LABELS = (("first_name", "First name"), ("last_name", "Last name"), ("language", "Language"))
 
 
@@ -75,6 +82,26 @@ def suppress(subscriber_id: str) -> Response | tuple[str, HTTPStatus]:
         note=body["note"] or None,
     )
     flash("Stopped.\nIt holds over every import. It is kept with your name.", "done")
+    return _go_back(subscriber_id)
+
+
+@blueprint.post("/people/<id:subscriber_id>/tags")
+@require_role(Role.AUTHOR)
+def add_tag(subscriber_id: str) -> Response | tuple[str, HTTPStatus]:
+    """Give a person a tag, beside those that they have."""
+    person, typed = find_person(subscriber_id), request.form.get("tag", "")
+    tags = [*person["tags"], *person["unconfirmed_tags"]]
+    try:
+        details = DetailsSchema().load({"tags": [*tags, typed]})
+        change_subscriber(
+            current_subscriber_context(), subscriber_id, actor=describe_actor(), **details
+        )
+    except ValidationError as e:
+        error = next(iter(collect_errors(e).values()))
+        return _show_mistakes(person, {"tag": typed}, {"tag": error})
+    except BadInput as e:
+        return _show_mistakes(person, {"tag": typed}, {"tag": f"{e.sentence}."})
+    flash("Changed.\nBroadcasts to the tag reach them from now on.", "done")
     return _go_back(subscriber_id)
 
 
@@ -130,6 +157,7 @@ def _show(person: Person, **facts: Any) -> str:
         suppression=suppression,
         cause=say_cause(suppression, now) if suppression else "",
         seen_at=now,
+        tag_names=list_tag_names(ctx)[:_MAX_TAGS],
         **_describe_thread(person, history.events),
         **facts,
     )

@@ -139,7 +139,7 @@ def test_it_says_when_those_go_for_whom_it_is_quiet(make_service, sandbox, datab
         ("Asia/Tokyo", "JP"),
     ]
     assert [group["recipients"] for group in quote["zones"]] == [6, 1]
-    at_once, later = (datetime.fromisoformat(group["rings_at"]) for group in quote["zones"])
+    at_once, later = (datetime.fromisoformat(group["send_at"]) for group in quote["zones"])
     assert (at_once.hour, later.isoformat()) == (12, opening["at"])
 
 
@@ -157,10 +157,10 @@ def test_zones_are_the_stored_one_else_that_of_the_number_else_none(caller, ctx)
         ("Europe/London", "GB", 1),  # Guernsey and the others have the same time
         (None, "AU", 1),
     }
-    assert {datetime.fromisoformat(group["rings_at"]) for group in quote["zones"]} == {start}
+    assert {datetime.fromisoformat(group["send_at"]) for group in quote["zones"]} == {start}
 
 
-def test_it_rings_never_where_quiet_hours_end_too_late(make_service, sandbox):
+def test_it_is_never_sent_where_quiet_hours_end_too_late(make_service, sandbox):
     service = make_service(QUIET_HOURS="SE=00:00-00:00,*=00:00-23:00")
     add_people(service.extensions["clarion"], [*_PEOPLE, "+819012345678"])
     now = datetime.now(UTC)
@@ -170,7 +170,7 @@ def test_it_rings_never_where_quiet_hours_end_too_late(make_service, sandbox):
 
     quote = _quote(Caller(service), **body, **times)
 
-    assert [(group["zone"], group["rings_at"] is None) for group in quote["zones"]] == [
+    assert [(group["zone"], group["send_at"] is None) for group in quote["zones"]] == [
         ("Europe/Stockholm", False),
         ("Asia/Tokyo", True),
     ]

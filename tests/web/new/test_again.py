@@ -73,7 +73,7 @@ def test_template_audience_and_defaults_are_copied(author, caller, vip):
 
     assert "In sv Hej first_name , vi har flyttat" in text
     assert 'value="there"' in author.get(f"{draft}/text").text
-    assert 'value="vip" id="any" checked' in author.get(f"{draft}/audience").text
+    assert 'name="any" value="vip" checked' in author.get(f"{draft}/audience").text
     assert "In en, for 1 person" in read_text(author.get(f"{draft}/confirm"))
 
 

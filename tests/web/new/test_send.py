@@ -3,6 +3,7 @@
 import re
 from concurrent.futures import ThreadPoolExecutor
 
+import phonenumbers
 import pytest
 
 from app.accounts.roles import Role
@@ -301,3 +302,19 @@ def test_a_large_one_is_sent_by_workers(sender, sandbox):
     page = send(sender, f"{draft}/confirm", read_form(sender, draft)).headers["Location"]
 
     assert "in the queue" in read_text(sender.get(page))
+
+
+def test_beyond_ten_countries_a_quote_has_one_line_with_their_sum_and_a_list(sender, caller):
+    caller.put("/api/prices", {"currency": "EUR", "prices": {"*": "0.05"}})
+    codes = ("30", "31", "32", "33", "34", "36", "40", "41", "43", "45", "48", "49")
+    regions = [phonenumbers.region_code_for_country_code(int(code)) for code in codes]
+    mobile = phonenumbers.PhoneNumberType.MOBILE
+    samples = [phonenumbers.example_number_for_type(region, mobile) for region in regions]
+    e164 = phonenumbers.PhoneNumberFormat.E164
+    numbers = [phonenumbers.format_number(sample, e164) for sample in samples]
+
+    text = read_text(sender.get(f"{fill_in(sender, *numbers)}/confirm"))
+
+    table, _, rest = text.partition("The other 2 countries")
+    assert "and 2 more countries 2 2 €0.10 Together 12 12 €0.60" in table
+    assert (table.count(" 1 1 €0.05"), rest.count(" 1 1 €0.05")) == (10, 2)

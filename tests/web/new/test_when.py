@@ -1,4 +1,4 @@
-"""The start of a new broadcast: a day and a time with their zone, and when it rings."""
+"""The start of a new broadcast: a day and a time with their zone, and when it is sent there."""
 
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo

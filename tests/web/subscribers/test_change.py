@@ -169,3 +169,21 @@ def test_a_viewer_may_do_neither(service, sandbox, ann):
     assert viewer.get(f"{ann}/change").status_code == 403
     assert viewer.get(f"{ann}/data.json").status_code == 403
     assert viewer.post(f"{ann}/change", {"first_name": "Anna"}, on="/people").status_code == 403
+
+
+def test_a_tag_is_added_beside_the_others_and_a_wrong_one_is_said_at_its_field(author, ann, caller):
+    tags = f"{ann}/tags"
+    assert "+ Tag" in read_text(author.get(ann))
+
+    for typed in ("a/b", " "):
+        wrong = author.post(tags, {"tag": typed}, on=ann)
+        assert wrong.status_code == 400
+        assert 'id="tag-error"' in wrong.text
+        assert "<details open>" in wrong.text
+    assert look(caller, ann)["tags"] == ["members"]
+
+    answer = author.post(tags, {"tag": " VIP "}, on=ann)
+
+    assert answer.headers["Location"] == ann
+    assert "Changed. Broadcasts to the tag reach them" in read_text(author.get(ann))
+    assert look(caller, ann)["tags"] == ["members", "vip"]

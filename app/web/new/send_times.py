@@ -1,4 +1,4 @@
-"""Rings of a text: its largest zones drawn on the day of the own clock, and in words."""
+"""Times at which a text is sent: the largest zones on the day of the own clock, and in words."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -41,9 +41,9 @@ class _Day:
 
 @dataclass(frozen=True, slots=True)
 class ZoneRow:
-    """People of a zone: open `spans`, `start` and `ring` as positions on the track, and words.
+    """People of a zone: open `spans`, `start` and `sent` as positions on the track, and words.
 
-    `ring` is None if it rings on another day, or never; `kind` is that of a mark.
+    `sent` is None if that is on another day, or never; `kind` is that of a mark.
     """
 
     place: str
@@ -51,20 +51,20 @@ class ZoneRow:
     people: int
     spans: list[tuple[float, float]]
     start: float
-    ring: float | None
+    sent: float | None
     kind: str
     words: str
     after: str
 
 
-def describe_rings(
+def describe_send_times(
     counted: DraftCount, starts_at: datetime, zone: ZoneInfo, rules: SubscriberRules
 ) -> dict[str, Any]:
     """Return the rows of all zones, the most people first, and their sums."""
-    rings = counted.estimate.rings.most_common()
+    times = counted.estimate.send_times.most_common()
     rows = [
-        _make_row(location, rings_at, number, starts_at=starts_at, zone=zone, rules=rules)
-        for (location, rings_at), number in rings
+        _make_row(location, send_at, number, starts_at=starts_at, zone=zone, rules=rules)
+        for (location, send_at), number in times
     ]
     return {
         "rows": rows[:MAX_DRAWN],
@@ -77,26 +77,26 @@ def describe_rings(
     }
 
 
-def say_rings(
+def say_send_times(
     zones: Sequence[Mapping[str, Any]], country: str, start: datetime, here: tzinfo
 ) -> str:
-    """Return when a quoted text rings in a country: in its largest zone, and that there are more.
+    """Return when a quoted text is sent in a country: in its largest zone, and that there are more.
 
     `zones` are those of a quote as the API shows it.
 
     >>> at = datetime(2026, 12, 3, 9, 30, tzinfo=UTC)
-    >>> zones = [{"zone": "Europe/London", "country": "GB", "rings_at": at}]
-    >>> say_rings(zones, "GB", at, ZoneInfo("Europe/Stockholm"))
+    >>> zones = [{"zone": "Europe/London", "country": "GB", "send_at": at}]
+    >>> say_send_times(zones, "GB", at, ZoneInfo("Europe/Stockholm"))
     '09:30 in London'
     """
     ours = [
         group
         for group in zones
-        if (group["country"] or UNKNOWN) == country and group["rings_at"] is not None
+        if (group["country"] or UNKNOWN) == country and group["send_at"] is not None
     ]
     if not ours:
         return ""
-    at, zone = ours[0]["rings_at"], ours[0]["zone"]
+    at, zone = ours[0]["send_at"], ours[0]["zone"]
     own_start = start.astimezone(here)
     words = own = clock_time(at.astimezone(here), own_start)
     if zone is not None:
@@ -109,7 +109,7 @@ def say_rings(
 
 def _make_row(
     location: Location,
-    rings_at: datetime | None,
+    send_at: datetime | None,
     number: int,
     *,
     starts_at: datetime,
@@ -117,11 +117,11 @@ def _make_row(
     rules: SubscriberRules,
 ) -> ZoneRow:
     country, day = name_country(location[1] or UNKNOWN), _Day.of(starts_at, zone)
-    own = find_one_zone(location, rings_at or starts_at)
+    own = find_one_zone(location, send_at or starts_at)
     kind, words, after = "not-reached", _say_never(location, number, starts_at, rules), ""
-    if rings_at is not None:
-        kind, words, after = _say_ring(rings_at, starts_at, there=own, here=zone)
-    ring = None if rings_at is None else day.place(rings_at)
+    if send_at is not None:
+        kind, words, after = _say_send_time(send_at, starts_at, there=own, here=zone)
+    sent = None if send_at is None else day.place(send_at)
     return ZoneRow(
         place=_name_city(own) if own else f"{country}, several zones",
         country=country,
@@ -131,7 +131,7 @@ def _make_row(
             for opens_at, closes_at in list_open_spans(location, day.begins, day.ends, rules)
         ],
         start=day.place(starts_at),
-        ring=ring if ring is not None and ring <= 100 else None,
+        sent=sent if sent is not None and sent <= 100 else None,
         kind=kind,
         words=words,
         after=after,
@@ -144,16 +144,16 @@ def _say_never(location: Location, number: int, starts_at: datetime, rules: Subs
     return f"{people(number)} would not get it: {reason}."
 
 
-def _say_ring(
-    rings_at: datetime, starts_at: datetime, *, there: str | None, here: ZoneInfo
+def _say_send_time(
+    send_at: datetime, starts_at: datetime, *, there: str | None, here: ZoneInfo
 ) -> tuple[str, str, str]:
     """Return the kind of the mark, its words, and more; several zones have our own time."""
     start = starts_at.astimezone(here)
-    own = clock_time(rings_at.astimezone(here), start)
+    own = clock_time(send_at.astimezone(here), start)
     local = f"{own} here"
     if there is not None:
-        local = f"{clock_time(rings_at.astimezone(ZoneInfo(there)), start)} there"
-    if rings_at <= starts_at:
+        local = f"{clock_time(send_at.astimezone(ZoneInfo(there)), start)} there"
+    if send_at <= starts_at:
         return "delivered", local, "at once"
     return "clock", f"Waits for {local}", f"{own} here" if there is not None else ""
 

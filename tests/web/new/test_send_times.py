@@ -1,4 +1,4 @@
-"""Rings of a text: a row for each zone, drawn on the day of the own clock, and in words."""
+"""Times at which a text is sent: a row for each zone on the day of the own clock, and in words."""
 
 import re
 from datetime import datetime, timedelta
@@ -42,7 +42,7 @@ def when(local, **more):
     return {"category": "marketing"} | later | more
 
 
-def test_a_zone_by_day_rings_at_once_and_one_by_night_waits(author, people):
+def test_a_zone_by_day_is_sent_at_once_and_one_by_night_waits(author, people):
     draft, start = fill_in(author, SWEDE, NEW_YORKER), on_wednesday(10)
     send(author, f"{draft}/when", when(start))
 
@@ -50,7 +50,7 @@ def test_a_zone_by_day_rings_at_once_and_one_by_night_waits(author, people):
 
     text = read_text(page)
     opens_at = start.astimezone(_NEW_YORK).replace(hour=9, minute=0).astimezone(_STOCKHOLM)
-    assert "When it rings there 1 at once, 1 waits" in text
+    assert "When it is sent there 1 at once, 1 waits" in text
     assert "Stockholm 1 person, Sweden 10:30 there at once" in text
     waits = f"Waits for 09:00 there {opens_at:%H:%M} here"
     assert f"New York 1 person, United States {waits}" in text
@@ -65,17 +65,17 @@ def test_a_zone_by_day_rings_at_once_and_one_by_night_waits(author, people):
     assert f"United States 09:00 in New York, {opens_at:%H:%M} here 1 1" in confirmed
 
 
-def test_a_notice_rings_at_any_hour(author, people):
+def test_a_notice_is_sent_at_any_hour(author, people):
     draft = fill_in(author, SWEDE, JAPANESE)
     send(author, f"{draft}/when", when(on_wednesday(20), category="transactional"))
 
     text = read_text(author.get(f"{draft}/when"))
 
-    assert "When it rings there 2 at once" in text
+    assert "When it is sent there 2 at once" in text
     assert re.search(r"Tokyo 1 person, Japan Thu \d+ \w+( \d+)?, 0[34]:30 there at once", text)
 
 
-def test_where_it_ends_before_their_day_begins_it_never_rings(author, people):
+def test_where_it_ends_before_their_day_begins_it_is_never_sent(author, people):
     draft = fill_in(author, SWEDE, NEW_YORKER)
     send(author, f"{draft}/when", when(on_wednesday(10), end="2"))
 
@@ -89,16 +89,16 @@ def test_where_it_ends_before_their_day_begins_it_never_rings(author, people):
 def test_it_is_shown_while_it_is_chosen_and_nothing_is_saved(author, people):
     draft, start = fill_in(author, SWEDE), on_wednesday(10)
 
-    answer = send(author, f"{draft}/when/rings", when(start))
+    answer = send(author, f"{draft}/when/send-times", when(start))
 
     text = read_text(answer)
     assert "10:30 there at once" in text
     assert f"{start:%A %-d %B %Y}, 10:30 in Europe/Stockholm, in " in text
     assert "As soon as it is confirmed" in read_text(author.get(f"{draft}/confirm"))
-    missing = read_text(send(author, f"{draft}/when/rings", {"start": "now"}))
+    missing = read_text(send(author, f"{draft}/when/send-times", {"start": "now"}))
     assert "Choose the audience and the kind, and it is shown here." in missing
     past = when(datetime(2020, 1, 1, 10, tzinfo=_STOCKHOLM))
-    assert "Not in the future." in read_text(send(author, f"{draft}/when/rings", past))
+    assert "Not in the future." in read_text(send(author, f"{draft}/when/send-times", past))
 
 
 def test_the_five_largest_zones_have_rows_and_the_others_are_counted(author, service):
@@ -118,7 +118,7 @@ def test_the_five_largest_zones_have_rows_and_the_others_are_counted(author, ser
     page = author.get(f"{draft}/when")
 
     text = read_text(page)
-    assert "When it rings there 28 at once" in text
+    assert "When it is sent there 28 at once" in text
     assert page.text.count('<svg class="track"') == 5
     assert "2 more zones, 3 people" in text
     sizes = [int(found) for found in re.findall(r"(\d+) (?:person|people), [A-Z]", text)]
