@@ -3,6 +3,9 @@
 A day may have millions of messages.  They are counted before the transaction that sets the cap.
 That one counts what was claimed since, while no claim runs.  Between the two nothing is missed,
 however long a claim takes: the count begins once the claims that were under way have ended.
+
+If the clock was set back into an earlier hour before, what was sent in the later one counts in the
+earlier one.
 """
 
 from collections.abc import Sequence
