@@ -24,6 +24,25 @@ _ASK = make_upserts(
     _APPROVALS, replace=("people", "asked_at", "asked_by", "approved_at", "approved_by")
 )
 _MAX_WAITING = 20
+_AGAIN = _BROADCASTS.alias()
+# Made once: every page counts them.
+_ASKED = (
+    select(
+        _BROADCASTS.c.public_id,
+        _BROADCASTS.c.reference,
+        _BROADCASTS.c.text,
+        _APPROVALS.c.asked_by,
+        _APPROVALS.c.people,
+    )
+    .join(_APPROVALS, _APPROVALS.c.broadcast_id == _BROADCASTS.c.id)
+    .where(
+        _APPROVALS.c.approved_by.is_(None),
+        _BROADCASTS.c.purged_at.is_(None),
+        ~exists().where(_AGAIN.c.resend_of == _BROADCASTS.c.id),
+    )
+    .order_by(_APPROVALS.c.asked_at)
+    .limit(_MAX_WAITING)
+)
 
 
 def find_resend_approval(ctx: Context, broadcast_id: int) -> Row[Any] | None:
@@ -94,23 +113,5 @@ def resend_as_user(ctx: Context, public_id: str, *, client: str, user: str) -> d
 
 def list_asked_resends(ctx: Context) -> list[Row[Any]]:
     """List broadcasts that wait for an approval to be sent again, the oldest question first."""
-    again = _BROADCASTS.alias()
-    query = (
-        select(
-            _BROADCASTS.c.public_id,
-            _BROADCASTS.c.reference,
-            _BROADCASTS.c.text,
-            _APPROVALS.c.asked_by,
-            _APPROVALS.c.people,
-        )
-        .join(_APPROVALS, _APPROVALS.c.broadcast_id == _BROADCASTS.c.id)
-        .where(
-            _APPROVALS.c.approved_by.is_(None),
-            _BROADCASTS.c.purged_at.is_(None),
-            ~exists().where(again.c.resend_of == _BROADCASTS.c.id),
-        )
-        .order_by(_APPROVALS.c.asked_at)
-        .limit(_MAX_WAITING)
-    )
     with ctx.db.read() as tx:
-        return list(tx.execute(query))
+        return list(tx.execute(_ASKED))

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -17,6 +18,7 @@ from sqlalchemy import (
     Row,
     Select,
     and_,
+    bindparam,
     exists,
     func,
     literal_column,
@@ -114,11 +116,11 @@ def list_threads(
     window = select(_INBOUNDS).order_by(_INBOUNDS.c.id.desc()).limit(_WINDOW)
     if cursor is not None:
         window = window.where(_INBOUNDS.c.id < cursor)
-    query = _select_threads(ctx, window, show)
+    query = _select_threads(window, show)
     texts = window.subquery()
     reached = select(func.min(texts.c.id), func.count()).select_from(texts)
     with ctx.db.read() as tx:
-        rows = tx.execute(query.limit(limit + 1)).all()
+        rows = tx.execute(query.limit(limit + 1), {"since": ctx.now() - ANSWER_WITHIN}).all()
         if len(rows) > limit:
             return make_page(rows, limit)
         lowest, looked_at = tx.execute(reached).one()
@@ -127,10 +129,8 @@ def list_threads(
 
 def count_to_answer(ctx: Context) -> int:
     """Return how many threads wait for an answer, among the newest texts."""
-    window = select(_INBOUNDS).order_by(_INBOUNDS.c.id.desc()).limit(_WINDOW)
-    query = _select_threads(ctx, window, ThreadFilter.TO_ANSWER).order_by(None).subquery()
     with ctx.db.read() as tx:
-        return tx.execute(select(func.count()).select_from(query)).scalar_one()
+        return tx.execute(_select_count(), {"since": ctx.now() - ANSWER_WITHIN}).scalar_one()
 
 
 def find_phone(ctx: Context, text_id: int) -> str:
@@ -193,8 +193,11 @@ def _find_text(tx: Connection, text_id: int) -> Row[Any]:
     return row
 
 
-def _select_threads(ctx: Context, window: Select[Any], show: ThreadFilter) -> Select[Any]:
-    """Select the texts of a window that are the newest from their number."""
+def _select_threads(window: Select[Any], show: ThreadFilter) -> Select[Any]:
+    """Select the texts of a window that are the newest from their number.
+
+    Texts that wait for an answer are those after the parameter `since`.
+    """
     texts = window.subquery()
     newer = _INBOUNDS.alias()
     opted_out = and_(
@@ -226,9 +229,20 @@ def _select_threads(ctx: Context, window: Select[Any], show: ThreadFilter) -> Se
         .order_by(texts.c.id.desc())
     )
     if show is ThreadFilter.TO_ANSWER:
-        is_recent = texts.c.recorded_at > ctx.now() - ANSWER_WITHIN
+        is_recent = texts.c.recorded_at > bindparam("since")
         return query.where(is_recent, ~answered, ~opted_out)
     return query.where(opted_out) if show is ThreadFilter.OPTED_OUT else query
+
+
+@cache
+def _select_count() -> Select[int]:
+    """Select the number of threads that wait.
+
+    The statement is made once: every page counts them, and making it took most of the time.
+    """
+    window = select(_INBOUNDS).order_by(_INBOUNDS.c.id.desc()).limit(_WINDOW)
+    waiting = _select_threads(window, ThreadFilter.TO_ANSWER).order_by(None).subquery()
+    return select(func.count()).select_from(waiting)
 
 
 def _is_answered(texts: Any) -> ColumnElement[bool]:
