@@ -46,10 +46,12 @@ _PURPOSE = re.compile(
 )
 _NUMBER = re.compile(r"\+?[0-9]{5,}")
 _OUT = (
-    r"(?:unsubscrib\w*|opt[ -]?(?:ing )?out|abmeld\w*|abbestell\w*|désabonn\w*|désinscri\w*"
-    r"|darse de baja|dar de baja|afmeld\w*|avmeld\w*|avregistrer\w*|avanmäl\w*|disiscri\w*"
+    r"(?:unsub|unsubscrib\w*|opt[ -]?(?:ing )?out|abmeld\w*|abbestell\w*|désabo(?:nn\w*)?"
+    r"|désinscri\w*|darse de baja"
+    r"|dar de baja|afmeld\w*|avmeld\w*|avregistrer\w*|avanmäl\w*|disiscri\w*"
     r"|cancella iscrizione|cancelar inscri\w*|descadastr\w*|wypisz\w*|rezygn\w*|odhl[aá][sš]\w*"
-    r"|dezabon\w*|leirat\w*|peruuta tilau\w*|üyelikten)"
+    r"|cancellati|cancellarti|отпис\w*|відпис\w*|להסרה|配信停止|dezabon\w*|leirat\w*"
+    r"|peruuta tilau\w*|üyelikten)"
 )
 _TARGET = r"(?:https?://\S|www\.\S|[\w-]{1,63}\.[a-z]{2,12}/\S|\+?[0-9][0-9 ()/-]{5,20})"
 _KEYWORD = r"(?:stopp?|baja|sair|ret|td)\b(?![ ]\w)"

@@ -33,15 +33,30 @@ _SCRIPTS = {
     "mn-CN": "Mong", "ku": "Latn", "ku-IQ": "Arab", "tg": "Cyrl", "tg-PK": "Arab", "bs": "Latn",
     "ms": "Latn", "ms-CC": "Arab", "sd": "Arab", "sd-IN": "Deva", "ha": "Latn", "ha-SD": "Arab",
 }  # fmt: skip
+# Those of other languages that are not written in Latin.
+_SCRIPTS |= {
+    language: script
+    for script, languages in {
+        "Cyrl": "ru uk bg be mk", "Arab": "ar fa ur ps ug", "Deva": "hi mr ne", "Hebr": "he yi",
+        "Grek": "el", "Jpan": "ja", "Kore": "ko", "Thai": "th", "Armn": "hy", "Geor": "ka",
+        "Beng": "bn as", "Gujr": "gu", "Taml": "ta", "Telu": "te", "Knda": "kn", "Mlym": "ml",
+        "Orya": "or", "Sinh": "si", "Mymr": "my", "Khmr": "km", "Laoo": "lo", "Ethi": "am ti",
+    }.items()
+    for language in languages.split()
+}  # fmt: skip
 # Scripts that readers of the other one read, too.
 _READABLE = {("zh", "Hant", "Hans"), ("zh", "Hans", "Hant"), ("sr", "Latn", "Cyrl"),
              ("sr", "Cyrl", "Latn")}  # fmt: skip
 # The regions of each language that CLDR does not count to the group of all others.
-_HOMES = {"en": ("US",), "pt": ("BR",), "es": ("ES",)}
+_HOMES = {
+    "en": ("US", "AS", "GU", "MH", "MP", "PH", "PR", "UM", "VI"), "pt": ("BR",),
+    "es": ("ES", "EA", "GQ", "IC", "PH"),
+}  # fmt: skip
 _HOME_OF_OTHERS = {"en": ("001", "GB"), "pt": ("PT",), "es": ("419", "MX", "US")}
 
 
 class _Tag(NamedTuple):
+    written: str
     language: str
     script: str
     region: str
@@ -61,9 +76,10 @@ def _match(wanted: str, candidates: Sequence[str]) -> str | None:
     if wanted in candidates:
         return wanted
     reader = _read_tag(wanted)
-    ranked = [(_rank(reader, _read_tag(key)), -place, key) for place, key in enumerate(candidates)]
-    rank, _, best = max(ranked, default=(0, 0, None))
-    return best if rank else None
+    tags = {key: _read_tag(key) for key in candidates}
+    ranked = {key: (_rank(reader, tag), _likeness(reader, tag)) for key, tag in tags.items()}
+    best = max(ranked, key=ranked.__getitem__, default=None)
+    return best if best is not None and ranked[best][0] else None
 
 
 def choose_language(wanted: str | None, texts: Iterable[str], default: str | None) -> str | None:
@@ -77,16 +93,19 @@ def choose_language(wanted: str | None, texts: Iterable[str], default: str | Non
 
 def _read_tag(tag: str) -> _Tag:
     """Return the parts of a tag of RFC 5646, the script as CLDR adds it."""
-    first, *rest = tag.replace("_", "-").split("-")
-    alias, _, script = _ALIASES.get(first.lower(), first.lower()).partition("-")
+    first, *rest = tag.replace("_", "-").lower().split("-")
+    # A language behind another is the one meant: zh-yue.
+    if rest and len(rest[0]) == 3 and rest[0] in _ALIASES:
+        first, *rest = rest
+    alias, _, script = _ALIASES.get(first, first).partition("-")
     region = ""
     for part in rest:
         if len(part) == 4 and part.isalpha():
             script = part.title()
         elif len(part) in (2, 3) and not region:
             region = part.upper()
-    likely = _SCRIPTS.get(f"{alias}-{region}") or _SCRIPTS.get(alias, "")
-    return _Tag(alias, script or likely, region)
+    likely = _SCRIPTS.get(f"{alias}-{region}") or _SCRIPTS.get(alias, "Latn")
+    return _Tag(first, alias, script or likely, region)
 
 
 def _rank(reader: _Tag, text: _Tag) -> int:
@@ -104,6 +123,11 @@ def _rank(reader: _Tag, text: _Tag) -> int:
     if _is_of_others(reader) == _is_of_others(text):
         return 3
     return 2
+
+
+def _likeness(reader: _Tag, text: _Tag) -> int:
+    """Return how near two codes of one language are: of Norwegian, nb is the usual one."""
+    return 2 if reader.written == text.written else int(text.written in (text.language, "no"))
 
 
 def _is_of_others(tag: _Tag) -> bool:

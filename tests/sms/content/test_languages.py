@@ -39,6 +39,12 @@ READERS = [
     ("pa-PK", ["en", "pa-Guru"], "en"),
     ("sv", ["en", "da"], "en"),
     ("fr-CA", ["en", "fr-FR", "fr-CA"], "fr-CA"),
+    ("nn-NO", ["en", "nb", "nn"], "nn"),
+    ("no", ["en", "nn", "nb"], "nb"),
+    ("ru-Cyrl", ["en", "ru"], "ru"),
+    ("sv", ["en", "sv-Latn-SE"], "sv-Latn-SE"),
+    ("es-PH", ["en", "es-MX", "es-ES"], "es-ES"),
+    ("en-PR", ["sv", "en-GB", "en-US"], "en-US"),
 ]
 
 
