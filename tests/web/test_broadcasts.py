@@ -283,8 +283,11 @@ def test_those_not_reached_are_sent_to_again_once(service, sender, caller):
     assert "1 of 2 people got it (50.0 %). 1 was not reached." in text
     assert "1 of those not reached is worth another try: the same text, once." in text
 
-    first = sender.post(f"/broadcasts/{broadcast}/resend", on="/broadcasts")
-    again = sender.post(f"/broadcasts/{broadcast}/resend", on="/broadcasts")
+    early = sender.post(f"/broadcasts/{broadcast}/resend", {"people": "0"}, on="/broadcasts")
+    assert early.headers["Location"] == f"/broadcasts/{broadcast}"
+    assert "More people were not reached by now: look again." in show(sender, broadcast)
+    first = sender.post(f"/broadcasts/{broadcast}/resend", {"people": "1"}, on="/broadcasts")
+    again = sender.post(f"/broadcasts/{broadcast}/resend", {"people": "1"}, on="/broadcasts")
 
     page = first.headers["Location"]
     assert again.headers["Location"] == page != f"/broadcasts/{broadcast}"
@@ -293,6 +296,17 @@ def test_those_not_reached_are_sent_to_again_once(service, sender, caller):
     assert re.search(r"Sent again to 1, \d\d:\d\d, by a sender. Show the new broadcast", text)
     assert "a sender sent it again to 1 person." in text
     assert "Send to the" not in show(sender, broadcast)
+
+
+def test_those_whom_a_stop_kept_the_text_from_are_not_sent_to_again(service, sender, caller):
+    broadcast = id_of(made := caller.send(ANN, BOB, CEC))
+    ends = {ANN: ("Failed", 153), BOB: ("Cancelled", 407), CEC: ("Delivered", 0)}
+    end_messages(context_of(service), made, ends)
+    assert "Send to the 1 not reached" in show(sender, broadcast)
+
+    again = sender.post(f"/broadcasts/{broadcast}/resend", {"people": "1"}, on="/broadcasts")
+
+    assert "Sent again to 1 person." in read_text(sender.get(again.headers["Location"]))
 
 
 def test_what_it_costs_to_send_again_is_said_before(service, sender, caller):

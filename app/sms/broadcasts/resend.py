@@ -52,11 +52,13 @@ def resend_undelivered(
     client: str,
     key: RequestKey | None = None,
     include_permanent: bool = False,
+    include_cancelled: bool = True,
     created_by: str | None = None,
     check: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Create a broadcast for unreached recipients: those a retry may help, or all.
 
+    Those whom a cancellation kept the text from are among them, unless the caller leaves them out.
     `check` may raise before anything is stored, for the broadcast's row id and their number.
     Returns the answer.  Raises NotFound; Purged; Conflict for a broadcast that has not completed or
     was resent before; BadInput without such recipients, or with more than a cap allows; and the
@@ -66,7 +68,10 @@ def resend_undelivered(
         return answer
     try:
         original, phones, excluded, awaited = _find_unreached(
-            ctx, public_id, include_permanent=include_permanent
+            ctx,
+            public_id,
+            include_permanent=include_permanent,
+            include_cancelled=include_cancelled,
         )
         if not phones:
             raise _explain_nothing(original, excluded, awaited)
@@ -89,19 +94,24 @@ def resend_undelivered(
 def quote_resend(ctx: Context, public_id: str) -> Quote:
     """Return what a broadcast for those whom a retry may reach would come to now.
 
-    Raises NotFound; Purged; Conflict for a broadcast that has not completed or was resent before.
+    It leaves out those of a cancellation.  Raises NotFound; Purged; Conflict for a broadcast that
+    has not completed or was resent before.
     """
-    original, phones, _, _ = _find_unreached(ctx, public_id, include_permanent=False)
+    original, phones, _, _ = _find_unreached(
+        ctx, public_id, include_permanent=False, include_cancelled=False
+    )
     return make_quote(ctx, _make_request(ctx, original, phones))
 
 
 def count_unreached(ctx: Context, public_id: str) -> tuple[int, int]:
     """Return the row id of a broadcast, and how many unreached recipients a retry may help.
 
-    Raises NotFound; Purged; BadInput without any; Conflict for a broadcast that has not completed
-    or was resent before.
+    It leaves out those of a cancellation.  Raises NotFound; Purged; BadInput without any; Conflict
+    for a broadcast that has not completed or was resent before.
     """
-    original, phones, excluded, awaited = _find_unreached(ctx, public_id, include_permanent=False)
+    original, phones, excluded, awaited = _find_unreached(
+        ctx, public_id, include_permanent=False, include_cancelled=False
+    )
     if not phones:
         raise _explain_nothing(original, excluded, awaited)
     return original.id, len(phones)
@@ -141,7 +151,7 @@ def _require_resendable(tx: Connection, original: Row[Any]) -> None:
 
 
 def _find_unreached(
-    ctx: Context, public_id: str, *, include_permanent: bool
+    ctx: Context, public_id: str, *, include_permanent: bool, include_cancelled: bool
 ) -> tuple[Row[Any], list[str], int, int]:
     """Return the broadcast and the recipients to resend to.
 
@@ -151,7 +161,8 @@ def _find_unreached(
         original = find_broadcast(tx, ctx, public_id)
         _require_resendable(tx, original)
         counts = count_by_status_code(original, read_counts(tx, [original.id])[original.id])
-        unreached = {kind: n for kind, n in counts.items() if kind[0] in NOT_REACHED}
+        statuses = NOT_REACHED if include_cancelled else NOT_REACHED - {MessageStatus.CANCELLED}
+        unreached = {kind: n for kind, n in counts.items() if kind[0] in statuses}
         wanted = {kind for kind in unreached if include_permanent or explain(*kind).retry}
         excluded = sum(n for kind, n in unreached.items() if kind not in wanted)
         awaited = sum(n for (status, _), n in counts.items() if status in _AWAITED)

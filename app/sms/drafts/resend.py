@@ -11,6 +11,7 @@ from sqlalchemy import Row, exists, select
 from app.db.audit import write_audit
 from app.db.base import table_of
 from app.db.engine import make_upserts
+from app.errors import Conflict
 from app.sms.broadcasts.idempotency import make_key
 from app.sms.broadcasts.resend import count_unreached, resend_undelivered
 from app.sms.context import Context
@@ -91,13 +92,18 @@ def approve_resend(ctx: Context, public_id: str, people: int, *, user: str, acto
         )
 
 
-def resend_as_user(ctx: Context, public_id: str, *, client: str, user: str) -> dict[str, Any]:
+def resend_as_user(
+    ctx: Context, public_id: str, shown: int, *, client: str, user: str
+) -> dict[str, Any]:
     """Send a broadcast again to those not reached, once.  Returns the answer of the API.
 
-    Raises ApprovalMissing, and as resend_undelivered does.
+    It leaves out those whom a stop kept the text from.  Raises Conflict if more people would get it
+    than the user was shown; ApprovalMissing; and as resend_undelivered does.
     """
 
     def check(broadcast_id: int, people: int) -> None:
+        if people > shown:
+            raise Conflict("More people were not reached by now: look again. Nothing was sent.")
         if needs_resend_approval(ctx, broadcast_id, people):
             raise ApprovalMissing("A second person has to approve it first: nothing was sent.")
 
@@ -106,6 +112,7 @@ def resend_as_user(ctx: Context, public_id: str, *, client: str, user: str) -> d
         public_id,
         client=client,
         key=make_key(f"resend {public_id}"),
+        include_cancelled=False,
         created_by=user,
         check=check,
     )

@@ -40,9 +40,9 @@ _FEW, _COUNTED = 1_000, "counted"
 @require_role(Role.SENDER)
 def send(broadcast_id: str) -> Response:
     """Send to those not reached whom another try may reach, once."""
-    ctx, user = current_context(), current_user().name
+    ctx, user, shown = current_context(), current_user().name, _read_people()
     try:
-        answer = resend_as_user(ctx, broadcast_id, client=PEOPLE_CLIENT, user=user)
+        answer = resend_as_user(ctx, broadcast_id, shown, client=PEOPLE_CLIENT, user=user)
     except (Conflict, BadInput) as e:
         flash_refusal(e)
         return _go_to(broadcast_id)
@@ -67,14 +67,18 @@ def ask(broadcast_id: str) -> Response:
 @require_role(Role.SENDER)
 def approve(broadcast_id: str) -> Response:
     """Approve what a colleague asked for."""
-    ctx, user = current_context(), current_user().name
-    shown = request.form.get("people", 0, int)
+    ctx, user, shown = current_context(), current_user().name, _read_people()
     try:
         approve_resend(ctx, broadcast_id, shown, user=user, actor=describe_actor())
         flash("Approved.\nIt can be sent now.", "done")
     except (Conflict, BadInput) as e:
         flash_refusal(e)
     return _go_to(broadcast_id)
+
+
+def _read_people() -> int:
+    """Return how many people the button named."""
+    return request.form.get("people", 0, int)
 
 
 def describe_resend(view: BroadcastView, accounting: Accounting) -> dict[str, Any] | None:

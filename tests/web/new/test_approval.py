@@ -115,7 +115,7 @@ def unreached(service, anna, sandbox, caller):
 def test_to_send_again_to_many_needs_a_second_person_too(anna, olof, sandbox, unreached):
     before = len(sandbox.recipients())
     assert "Ask a second person to approve 2 texts" in read_text(anna.get(unreached))
-    early = send(anna, f"{unreached}/resend")
+    early = send(anna, f"{unreached}/resend", {"people": "2"})
     assert early.headers["Location"] == unreached
     assert "A second person has to approve it first" in read_text(anna.get(unreached))
 
@@ -123,10 +123,10 @@ def test_to_send_again_to_many_needs_a_second_person_too(anna, olof, sandbox, un
     assert "again to 2 people. Show it" in read_text(olof.get("/overview"))
     send(anna, f"{unreached}/resend/approve", {"people": "2"})
     assert "you have asked for it yourself" in read_text(anna.get(unreached))
-    send(anna, f"{unreached}/resend")
+    send(anna, f"{unreached}/resend", {"people": "2"})
     send(olof, f"{unreached}/resend/approve", {"people": "1"})
     assert "The number of people has changed" in read_text(olof.get(unreached))
-    send(olof, f"{unreached}/resend")
+    send(olof, f"{unreached}/resend", {"people": "2"})
     assert len(sandbox.recipients()) == before
     assert "Approve 2 texts" in read_text(olof.get(unreached))
 
@@ -134,7 +134,7 @@ def test_to_send_again_to_many_needs_a_second_person_too(anna, olof, sandbox, un
 
     assert "needs a second person" not in read_text(olof.get("/overview"))
     assert "Send to the 2 not reached Approved by a operator." in read_text(anna.get(unreached))
-    sent = send(anna, f"{unreached}/resend")
+    sent = send(anna, f"{unreached}/resend", {"people": "2"})
     assert "Sent again to 2 people." in read_text(anna.get(sent.headers["Location"]))
     assert "approved to send it again to 2 people." in read_text(anna.get(unreached))
 
