@@ -133,3 +133,13 @@ def test_hostile_texts_are_shown_as_texts(author):
     for page in (PAGE, f"{PAGE}/edit"):
         assert "<img src=x" not in author.get(page).text
         assert "&lt;img src=x onerror=alert(1)&gt;{{7*7}}" in author.get(page).text
+
+
+def test_what_is_wrong_with_a_template_is_said_on_top_with_links_to_its_fields(author):
+    wrong = create(author, ("en", "Hi ${first name}"), name="moved again")
+
+    assert wrong.status_code == 400
+    assert "2 things are not right yet." in read_text(wrong)
+    for field in ("name", "text-1"):
+        assert f'href="#{field}"' in wrong.text
+        assert f'id="{field}-error"' in wrong.text

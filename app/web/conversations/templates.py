@@ -225,23 +225,31 @@ def _mark(rows: list[TextRow], errors: Mapping[str, Any]) -> list[TextRow]:
     reasons = errors.get("texts") or errors.get("default_language") or {}
     by_language = reasons if isinstance(reasons, Mapping) else {}
     marked = [
-        replace(row, error=find_first(by_language[row.language[:_MAX_SHOWN]]))
+        replace(row, error=_say(by_language[row.language[:_MAX_SHOWN]]))
         if row.language[:_MAX_SHOWN] in by_language and (row.language or row.text.strip())
         else row
         for row in rows
     ] or [TextRow()]
     if reasons and not any(row.error for row in marked):
-        marked[0] = replace(marked[0], error=find_first(reasons))
+        marked[0] = replace(marked[0], error=_say(reasons))
     return marked
 
 
 def _show_form(
     row: Row[Any] | None, name: str, rows: list[TextRow], errors: Mapping[str, Any]
 ) -> str:
-    error = find_first(errors["name"]) if "name" in errors else ""
+    mistakes = {f"text-{at}": own.error for at, own in enumerate(rows, 1) if own.error}
+    if "name" in errors:
+        mistakes = {"name": _say(errors["name"])} | mistakes
     return render_template(
-        "conversations/template_form.html", template=row, name=name, error=error, rows=rows
+        "conversations/template_form.html", template=row, name=name, errors=mistakes, rows=rows
     )
+
+
+def _say(reasons: Any) -> str:
+    """Return the first of the reasons of a field, as a sentence begins."""
+    said = find_first(reasons)
+    return said[:1].upper() + said[1:]
 
 
 def _go_to(client: str, name: str) -> Response:

@@ -23,6 +23,7 @@ _WORDS = ("No", "One", "Two", "Three", "Four", "Five", "Six")
 _FEW = 3
 # More countries are one line with their sum, and below it a list.
 _MAX_COUNTRIES = 10
+_MAX_WAITS = 5
 _R = ExclusionReason
 _LEFT_OUT = {
     _R.ERASED: "Their data was erased",
@@ -88,10 +89,7 @@ def describe_quote(
         left_out=left_out,
         left_out_total=total,
         asked_for=total + quote["recipients"],
-        waits=[
-            {"time": clock_time(group["at"].astimezone(zone), now), "people": group["recipients"]}
-            for group in quote["deferred"]
-        ],
+        waits=_list_waits(quote["deferred"], now),
         starts=clock_time(starts_at, now) if starts_at else "As soon as it is confirmed",
         cost=about,
         exact_cost=say_money(Decimal(cost["amount"]), currency) if cost else None,
@@ -99,6 +97,19 @@ def describe_quote(
             quote["recipients"], cost=about, at=_say_start(starts_at, now), done=done
         ),
     )
+
+
+def _list_waits(deferred: Sequence[Mapping[str, Any]], now: datetime) -> list[dict[str, Any]]:
+    """Return how many people wait for which time; the last ones of many are one line."""
+    waits = [
+        {"time": clock_time(group["at"].astimezone(now.tzinfo), now), "people": group["recipients"]}
+        for group in deferred
+    ]
+    rest = waits[_MAX_WAITS - 1 :]
+    if len(rest) <= 1:
+        return waits
+    later = {"time": f"up to {rest[-1]['time']}", "people": sum(wait["people"] for wait in rest)}
+    return [*waits[: _MAX_WAITS - 1], later]
 
 
 def _describe_country(figures: Mapping[str, Any], currency: str) -> dict[str, Any]:

@@ -85,7 +85,7 @@ def upload() -> Response | tuple[str, HTTPStatus]:
     except FileTooLarge:
         return _give_up(row, f"A file may have {ctx.rules.import_max_bytes:,} bytes.", encoding)
     except (UnusableFile, Conflict) as e:
-        return _give_up(row, e.sentence, encoding)
+        return _give_up(row, f"{e.sentence}.", encoding)
     return _go_to(row.public_id)
 
 

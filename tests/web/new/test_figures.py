@@ -1,10 +1,18 @@
 """Figures in words: what is a sample is called one."""
 
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+
 from app.sms.caps.prices import Cost
 from app.sms.drafts.count import DraftCount, ShorterText, TextCount
 from app.sms.models.states import ExclusionReason
 from app.sms.quotes.estimate import Estimate
-from app.web.new.figures import describe_count, describe_reach, describe_shorter
+from app.web.new.figures import (
+    describe_count,
+    describe_quote,
+    describe_reach,
+    describe_shorter,
+)
 
 
 def count(*, people, counted, **costs):
@@ -46,3 +54,19 @@ def test_an_audience_adds_up_to_those_who_fit_it():
 
     assert (reach["fit"], reach["get_it"], reach["people"]) == (10_000, 9_000, 1_000_000)
     assert sum(line["figure"] for line in reach["left_out"]) == 1_000
+
+
+def test_many_times_at_which_people_wait_are_five_lines_that_add_up():
+    now = datetime(2026, 12, 2, 7, tzinfo=UTC)
+    times = [now + timedelta(hours=hours) for hours in range(1, 12)]
+    quote = {
+        "countries": {}, "zones": [], "excluded": {}, "expired_before_window": 0, "cost": None,
+        "recipients": 11, "sending_s": None,
+        "deferred": [{"at": at, "recipients": 1} for at in times],
+    }  # fmt: skip
+
+    waits = describe_quote(quote, SimpleNamespace(body={}), now, UTC).waits
+
+    assert [wait["people"] for wait in waits] == [1, 1, 1, 1, 7]
+    assert [wait["time"] for wait in waits[:2]] == ["08:00", "09:00"]
+    assert waits[-1]["time"] == "up to 18:00"
