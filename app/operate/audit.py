@@ -125,8 +125,9 @@ def verify_entries(db: Database, *, head: bytes | None = None) -> AuditVerdict:
 
 def read_head(tx: Connection) -> str | None:
     """Return the hash of the last seal in hex; None before the first."""
-    last = _read_last(tx)
-    return last.hash.hex() if last else None
+    query = select(_SEALS.c.hash).order_by(_SEALS.c.id.desc()).limit(1)
+    head: bytes | None = tx.execute(query).scalar()
+    return head.hex() if head else None
 
 
 def hash_entries(before: bytes, entries: Iterable[Row[Any]]) -> bytes:

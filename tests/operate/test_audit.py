@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from loguru import logger
 from sqlalchemy import delete, insert, select, update
 
 from app.db.audit import AuditEntry, write_audit
@@ -108,6 +109,24 @@ def test_removed_seals_are_found_by_a_head_that_was_noted(db, clock):
     assert verify_entries(db, head=head).broken == (
         "No seal has this head: seals at the end were removed"
     )
+
+
+def test_the_head_is_logged_once_a_day(db, clock):
+    noon = clock.now().replace(hour=12) + timedelta(days=1)
+    clock.advance((noon - clock.now()).total_seconds())
+    logged, heads = [], []
+    handler = logger.add(
+        logged.append, format="{extra[head]}", filter=lambda line: "head" in line["extra"]
+    )
+    try:
+        for waits_s in (0, 0, 86_400):
+            clock.advance(waits_s)
+            _seal(db, clock, "a")
+            heads.append(verify_entries(db).head.hex())
+    finally:
+        logger.remove(handler)
+
+    assert [str(line).strip() for line in logged] == [heads[0], heads[2]]
 
 
 def test_entries_are_listed_newest_first_in_pages_and_by_what_is_asked(db, clock):

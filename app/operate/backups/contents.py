@@ -4,7 +4,7 @@ from sqlalchemy import Connection, func, inspect, select, table
 
 from app.db.facts import read_metadata
 from app.db.schema import INSTANCE, list_revisions, read_revision
-from app.operate.audit import read_head
+from app.operate.audit import AuditSeal, read_head
 from app.operate.backups.manifest import BackupFailed, Contents
 from app.sms.operations.invariants import find_violations_at_rest
 
@@ -23,6 +23,6 @@ def read_contents(tx: Connection) -> Contents:
             name: tx.execute(select(func.count()).select_from(table(name))).scalar_one()
             for name in names
         },
-        audit_head=read_head(tx) if is_ours else None,
+        audit_head=read_head(tx) if AuditSeal.__tablename__ in names else None,
         violations=find_violations_at_rest(tx) if is_ours else None,
     )

@@ -10,7 +10,9 @@ import time
 from subprocess import run as run_process
 
 import pytest
+from sqlalchemy import insert
 
+from app.operate.audit import AuditSeal
 from app.operate.backups.create import create_backup
 from app.operate.backups.manifest import BackupFailed, Manifest, list_backups
 from app.operate.backups.verify import verify_backup
@@ -49,6 +51,22 @@ def test_a_manifest_has_no_number_and_no_text(either_machine, folder):
     manifest = (folder / f"{path.name}.json").read_text()
     assert number[1:] not in manifest
     assert TEXT not in manifest
+
+
+def test_the_head_of_the_audit_log_is_in_each_manifest_also_in_that_before_a_migration(
+    either_machine, folder
+):
+    ctx, head = either_machine.ctx, bytes(range(32))
+    with ctx.db.write() as tx:
+        seal = {"id": 1, "last_entry_id": 1, "entries": 1, "hash": head, "sealed_at": ctx.now()}
+        tx.execute(insert(AuditSeal), seal)
+    manifests = [create_backup(ctx, folder / "now")[1]]
+    with ctx.db.write() as tx:
+        tx.exec_driver_sql("UPDATE alembic_version SET version_num = '0021'")
+    manifests.append(create_backup(ctx, folder / "before")[1])
+
+    assert [manifest.contents.revision for manifest in manifests][1:] == ["0021"]
+    assert [manifest.contents.audit_head for manifest in manifests] == [head.hex()] * 2
 
 
 def test_counts_that_do_not_add_up_are_told_and_the_backup_is_kept(run, either_machine, folder):
