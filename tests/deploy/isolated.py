@@ -24,6 +24,12 @@ PROJECT = "/opt/clarion"
 _PROGRAMS = ("/usr", "/etc", "/bin", "/lib", "/lib64", "/sbin")
 _FILES = ("app", "wsgi.py", "gunicorn.conf.py")
 _TOOLS = ("unshare", "mount", "chroot", "setpriv", "env")
+# PR_SET_MDWE, which is inherited; kernels before 6.3 lack it.
+_DENY_WRITE_EXECUTE = """
+import ctypes, os, sys
+ctypes.CDLL(None).prctl(65, 1, 0, 0, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 
 
 def require_roots() -> None:
@@ -43,13 +49,18 @@ def require_roots() -> None:
 
 @dataclass
 class Isolated:
-    """A command, its whole environment, and the folders that it may write to, by their paths."""
+    """A command, its whole environment, and the folders that it may write to, by their paths.
+
+    A unit sees no process but those of its user, nothing else in /proc, and makes no memory
+    executable: ProtectProc, ProcSubset and MemoryDenyWriteExecute.
+    """
 
     command: Sequence[str]
     environ: Mapping[str, str]
     writable: Mapping[str, Path]
     output: Path
     hosts: Sequence[str] = ()
+    is_unit: bool = False
     _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     @property
@@ -115,11 +126,16 @@ class Isolated:
         bind(environment, f"{PROJECT}/.venv")
         bind(self.output.parent / "hosts", "/etc/hosts")
         bind("/dev", "/dev", "--rbind")
-        bind("/proc", "/proc", "--rbind")
+        if self.is_unit:
+            bind("proc", "/proc", "-t proc -o subset=pid,hidepid=invisible")
+        else:
+            bind("/proc", "/proc", "--rbind")
         for target, folder in self.writable.items():
             bind(folder, target, "--bind")
         lines.append(f"{tools['mount']} -o remount,ro root {root}")
         become = [tools["setpriv"], f"--reuid={STRANGER}", f"--regid={STRANGER}", "--clear-groups"]
         become += ["--no-new-privs", "--bounding-set=-all", "--inh-caps=-all"]
+        if self.is_unit:
+            become += [f"{PROJECT}/.venv/bin/python", "-Ic", _DENY_WRITE_EXECUTE]
         words = [tools["chroot"], root, *become, tools["env"], f"--chdir={PROJECT}", *self.command]
         return "\n".join([*lines, "umask 0077", f"exec {shlex.join(map(str, words))}"])

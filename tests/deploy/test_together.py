@@ -22,6 +22,7 @@ from tests.environ import ROOT
 from tests.factories import AUTH, KEY, broadcast_to, many_numbers
 from tests.kills.conftest import sandbox_process, sinch
 from tests.kills.mortal import wait_until
+from tests.metrics.scrape import Scrape
 from tests.queue.crew import Broker
 from tests.wire import unused_port
 
@@ -29,6 +30,19 @@ __all__ = ["sandbox_process", "sinch"]
 
 UNITS = ROOT / "deploy/systemd"
 COMPOSE = ROOT / "deploy/container/compose.yaml"
+# What the root of a unit's process is made after.
+SURROUNDINGS = {
+    "WorkingDirectory": "/opt/clarion",
+    "EnvironmentFile": "/etc/clarion/env",
+    "StateDirectory": "clarion",
+    "ProtectSystem": "strict",
+    "PrivateTmp": "yes",
+    "ProtectProc": "invisible",
+    "ProcSubset": "pid",
+    "MemoryDenyWriteExecute": "yes",
+    "NoNewPrivileges": "yes",
+    "CapabilityBoundingSet": "",
+}
 # More than a request sends by itself.
 MANY = 2_500
 PASSWORD = "of-this-test"
@@ -122,12 +136,8 @@ def units(folder, sinch, postgres, broker):
     shared = {"/var/lib/clarion": folder / "state", "/dev/shm": folder / "shm"}
     for path in sorted(UNITS.glob("*.service")):
         lines = [line.partition("=") for line in path.read_text().splitlines()]
-        options = {name: value for name, _, value in lines if value}
-        assert (options["WorkingDirectory"], options["StateDirectory"]) == (
-            "/opt/clarion",
-            "clarion",
-        )
-        assert options["EnvironmentFile"] == "/etc/clarion/env"
+        options = {name: value for name, _, value in lines}
+        assert {name: options[name] for name in SURROUNDINGS} == SURROUNDINGS
         set_here = dict(word.split("=", 1) for word in shlex.split(options["Environment"]))
         own = {"/tmp": folder / f"{path.stem}-tmp", "/var/tmp": folder / f"{path.stem}-var-tmp"}
         environ = {
@@ -144,6 +154,7 @@ def units(folder, sinch, postgres, broker):
             environ | set_here | read_environment_file(text),
             shared | own,
             folder / f"{path.stem}.log",
+            is_unit=True,
         )
     with ending(installation):
         yield installation
@@ -261,6 +272,10 @@ def test_the_units_send_together(units, sinch, folder):
     units.start("clarion-worker", "clarion-beat")
     send_and_complete(units, sinch)
     assert "Traceback" not in units.output(*units.processes)
+    # The units count together, in the folder that all of them have without a setting.
+    scrape = Scrape(requests.get(f"{units.url}/metrics", timeout=30).text)
+    posted = scrape.values("clarion_sinch_calls_total", call="POST /batches")
+    assert posted == {("ok",): len(sinch.accepted())}
 
 
 @pytest.mark.slow
