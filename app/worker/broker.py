@@ -48,7 +48,6 @@ def make_celery(config: Config) -> Celery:
         broker_connection_max_retries=None,
         broker_connection_timeout=_SOCKET_TIMEOUT_S,
         broker_transport_options=_choose_transport(config.broker_url),
-        # Scheduled tasks come first.
         task_queues=[Queue(celery_tasks.CLOCK_QUEUE), Queue(celery_tasks.WORK_QUEUE)],
         task_default_queue=celery_tasks.WORK_QUEUE,
         accept_content=["json"],
@@ -96,7 +95,8 @@ def _choose_transport(broker_url: str) -> dict[str, Any]:
             "unacked_restore_throttle": 1,
             "socket_timeout": _SOCKET_TIMEOUT_S,
             "socket_connect_timeout": _SOCKET_TIMEOUT_S,
-            "queue_order_strategy": "priority",
+            # However many callbacks keep one queue full, the other has its turns.
+            "queue_order_strategy": "round_robin",
         }
     if broker_url.startswith("sqs"):
         return once | {"visibility_timeout": _VISIBILITY_S}

@@ -123,6 +123,23 @@ def test_wake_ups_for_callbacks_leave_room_for_sweeps(make_crew, database_url, s
         )
 
 
+def test_a_flow_of_callbacks_leaves_room_for_broadcasts(make_crew, database_url, sinch, broker):
+    crew = make_crew(database_url, SENDER_THREADS="1", SWEEP_EVERY_S="3600").start_web()
+    crew.start_beat()
+
+    def find_record():
+        return [message for message in broker.waiting(CLOCK) if b"clarion.record" in message]
+
+    wait_until(find_record, within_s=90, why="beat has queued a task for callbacks")
+    broker.put(CLOCK, *find_record()[:1] * 3_000)
+    accepted = crew.post(broadcast_to(*many_numbers(2_000)))
+    crew.start_worker()
+
+    crew.wait_until_complete(accepted)
+
+    assert len(find_record()) > 100
+
+
 def test_a_stranger_in_the_queue_is_dropped(make_crew, database_url, sinch, broker):
     crew = make_crew(database_url).start_web()
     broker.put(WORK, b'{"body": "KzQ2NzAxMjM0NTY3", "headers": {}, "content-type": "text/plain"}')
