@@ -60,8 +60,17 @@ SETTINGS = {
 }
 
 
+@pytest.fixture
+def db(database_url):
+    db = Database(database_url)
+    yield db
+    db.close()
+
+
 @pytest.mark.timeout(0)
-def test_counts_are_right_and_nothing_grows(sinch, database_url, celery, tmp_path, minutes, seed):
+def test_counts_are_right_and_nothing_grows(
+    sinch, database_url, db, celery, tmp_path, minutes, seed
+):
     say(f"SOAK_SEED={seed}")
     port, folder = unused_port(), tmp_path / "temporary"
     folder.mkdir()
@@ -75,7 +84,6 @@ def test_counts_are_right_and_nothing_grows(sinch, database_url, celery, tmp_pat
         "TMPDIR": str(folder),
         "METRICS_DIR": str(folder / "metrics"),
     }
-    db = Database(database_url)
     create_user(db, Clock(), USER, Role.ADMIN, actor="tests")
     give_password(db, USER)
     spoil(sinch, port, seed)
@@ -112,7 +120,6 @@ def test_counts_are_right_and_nothing_grows(sinch, database_url, celery, tmp_pat
         assert service.stop() == 0
     output = service.output() + (celery.output() if celery else "")
     assert find_unusual_lines(output) == []
-    db.close()
 
 
 def say(line):
