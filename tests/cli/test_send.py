@@ -672,8 +672,9 @@ def test_it_ends_when_the_service_has_sent_its_part_of_the_batches(run, service,
     assert sorted(sandbox.recipients()) == many_numbers(6_000)
 
 
-def test_a_row_that_says_no_is_left_out_and_said(run, sandbox, file):
-    path = file(f"phone,unsubscribed\n{BOB},no\n{ANN},no\n{BOB},yes\n")
+@pytest.mark.parametrize("spelling", [BOB, BOB.removeprefix("+")])
+def test_a_row_that_says_no_is_left_out_and_said(run, sandbox, file, spelling):
+    path = file(f"phone,unsubscribed\n{BOB},no\n{ANN},no\n{spelling},yes\n")
 
     ended = run("--csv", path, "--message", "Hello")
 
