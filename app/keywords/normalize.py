@@ -10,6 +10,8 @@ _LETTERS = str.maketrans(
     | {"ى": "ي", "ة": "ه", "ی": "ي", "ک": "ك", "ـ": "", "ँ": "ं"}
 )
 # Letters in boxes and discs that Unicode does not decompose, either: 🅰 is a.
+_SMALL_CAPITALS = zip("ᴀʙᴄᴅᴇꜰɢʜɪᴊᴋʟᴍɴᴏᴘʀꜱᴛᴜᴠᴡʏᴢ", "abcdefghijklmnoprstuvwyz", strict=True)
+_LETTERS |= {ord(capital): letter for capital, letter in _SMALL_CAPITALS}
 _LETTERS |= {
     start + place: chr(ord("a") + place) for start in (0x1F150, 0x1F170) for place in range(26)
 }

@@ -151,7 +151,9 @@ def _read(kind: _Kind, cell: str) -> Permission | None:
 def _is_no(word: str) -> bool:
     """Return True for a "no", also with thanks: "Non merci"."""
     first, *others = word.split("_")
-    return word in _CELLS["left"] or (first in _CELLS["false"] and _CELLS["thanks"] >= set(others))
+    if word in _CELLS["left"] or word in _CELLS["denied"]:
+        return True
+    return first in _CELLS["false"] and _CELLS["thanks"] >= set(others)
 
 
 def _is_unmistakable(cell: str) -> bool:

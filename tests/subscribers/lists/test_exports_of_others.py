@@ -159,6 +159,9 @@ NOES = [
     ("TCPA", "0.0"),
     ("I agree", "no"),
     ("SMS同意", "否"),
+    ("May we send you SMS?", "Nope"),
+    ("sms_opt_status", "OUT"),
+    ("SMS consent", "not granted"),
 ]
 
 
@@ -175,6 +178,7 @@ def test_a_no_is_never_made_a_consent(lists, header, cell):
 
 
 GONE = [
+    ("Preferred contact", "no sms"),
     ("status", "blocklisted"),
     ("Status", "Unsubscribed"),
     ("subscriber status", "opted out"),
@@ -466,7 +470,8 @@ def test_a_list_may_come_under_the_types_that_systems_give_it(lists, mimetype):
     "header",
     ["Emergency contact phone", "Agent phone", "Sales rep mobile", "Store telephone", "Our phone",
      "Referred by (phone)", "Support tel", "Notfall Telefon", "Säljarens mobil",
-     "Téléphone du magasin", "Teléfono de emergencia", "Телефон менеджера"],
+     "Téléphone du magasin", "Teléfono de emergencia", "Телефон менеджера",
+     "Phone id", "Old phone"],
 )  # fmt: skip
 def test_a_phone_of_somebody_else_is_taken_only_if_it_is_named(lists, header):
     alone, beside = f"name,{header}\nAnn,{ANN}\n", f"{header},Phone\n{ANN},{BO}\n"
@@ -477,6 +482,16 @@ def test_a_phone_of_somebody_else_is_taken_only_if_it_is_named(lists, header):
     assert lists.read(beside)[0] == [BO]
     assert lists.object(alone, column=header).status_code == 200
     assert lists.suppressed() == [ANN, BO]
+
+
+def test_headers_of_more_languages_are_known(lists):
+    for header in (
+        "Broj telefona", "Број телефона", "Моб. тел.", "شماره موبایل", "மொபைல்", "ফোন নম্বর",
+        "휴대폰 번호", "联系电话", "Namba ya simu", "Farsími", "Tālrunis", "Numri i telefonit",
+        "Selfoonnommer",
+    ):  # fmt: skip
+        answer = lists.object(f"Date,{header},Id\n2026-11-01,{ANN},46701740699\n")
+        assert (answer.status_code, lists.suppressed()) == (200, [ANN]), header
 
 
 @pytest.mark.parametrize(

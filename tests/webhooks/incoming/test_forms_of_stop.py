@@ -159,6 +159,7 @@ HEARD = [
         "you were told to stop",
     ),
     *("STOPしてください", "ارجوك توقف", "onttrek", "одјави", "NO ENVIAR MAS"),
+    *("ꜱᴛᴏᴘ", "ยกเลิกค่ะ", "tama na po", "end this", "take me off ur list", "I want this to stop"),
     *("Asked you to stop", "told you to stop", "stop using my number", "Stop before I report you"),
     *("no texts", "NO SMS", "not my number", "wrong #", "I object", "DND", "отпишись", "відпишись"),
     *("stop or I will sue", "keine SMS", "pas de sms", "inga sms", "ich widerspreche", "me opongo"),
