@@ -3,6 +3,9 @@
 The approval is of one version, one text and a number of people: a changed draft or template loses
 it, and so does a tag that many have joined.  Users do not approve what they have made, changed or
 asked for.
+
+Accepted: people are counted when the draft is confirmed.  Those who join the audience of a
+scheduled broadcast afterwards get it, too, however many they are.
 """
 
 from collections.abc import Mapping

@@ -88,7 +88,7 @@ def approve_resend(ctx: Context, public_id: str, people: int, *, user: str, acto
         tx.execute(ours.values(approved_at=now, approved_by=user))
         facts = {"recipients": people}
         write_audit(
-            tx, now=now, actor=actor, action="approve_resend", subject=public_id, facts=facts
+            tx, now=now, actor=actor, action="approve resend", subject=public_id, facts=facts
         )
 
 

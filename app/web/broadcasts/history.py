@@ -15,7 +15,7 @@ _SENTENCES = {
     "cancel": "{actor} stopped it.",
     "resend_undelivered": "{actor} sent it again to {people}.",
     "approve draft": "{actor} approved it.",
-    "approve_resend": "{actor} approved to send it again to {people}.",
+    "approve resend": "{actor} approved to send it again to {people}.",
     "mark_sent": "{actor} decided that {texts} in doubt {were} sent.",
     "resend": "{actor} decided to send {texts} in doubt again.",
     "give_up": "{actor} closed {texts} in doubt; nothing is sent again.",
