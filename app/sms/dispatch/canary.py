@@ -98,9 +98,13 @@ def _judge(tx: Connection, ctx: Context, broadcast_id: int) -> bool:
     broadcast, now = lock_broadcast(tx, broadcast_id), ctx.now()
     if broadcast.status not in ACTIVE or not is_awaited(broadcast):
         return False
-    canary, waiting = broadcast.options["canary"], _find_waiting(tx, broadcast_id)
+    canary = broadcast.options["canary"]
+    waiting = _find_waiting(tx, broadcast_id, ExclusionReason.CANARY)
     batches = _find_tried(tx, broadcast_id)
     if not waiting or not batches or not _is_over(batches, canary, now):
+        return False
+    has_room = sum(batch.size for batch in batches) < canary["recipients"]
+    if has_room and _find_waiting(tx, broadcast_id, ExclusionReason.CAP_REACHED):
         return False
     figures = _count(tx, broadcast, [batch.id for batch in batches])
     sent = max(figures["sent"], 1)
@@ -125,12 +129,12 @@ def _judge(tx: Connection, ctx: Context, broadcast_id: int) -> bool:
     return True
 
 
-def _find_waiting(tx: Connection, broadcast_id: int) -> list[int]:
-    """Return the batches that wait for a canary."""
+def _find_waiting(tx: Connection, broadcast_id: int, reason: ExclusionReason) -> list[int]:
+    """Return the batches that wait for a canary, or for a cap."""
     query = select(_BATCHES.c.id).where(
         _BATCHES.c.broadcast_id == broadcast_id,
         _BATCHES.c.state == BatchState.PENDING,
-        _BATCHES.c.exclusion_reason == ExclusionReason.CANARY,
+        _BATCHES.c.exclusion_reason == reason,
     )
     return list(tx.execute(query).scalars())
 

@@ -4,8 +4,10 @@ import pytest
 from sqlalchemy import select
 
 from app.sms.broadcasts.control import pause_broadcast, resume_broadcast
+from app.sms.caps.caps import CapName, set_cap
 from app.sms.dispatch.canary import judge_canaries
 from app.sms.models.batch import Batch, Message
+from app.sms.models.cap import ALL, CapPeriod, CapUnit
 from app.sms.models.states import Attention, BatchState, ExclusionReason
 from app.sms.request.model import CanaryRules
 from tests.callers import Caller
@@ -31,7 +33,7 @@ def broadcast(machine, sandbox):
     return broadcast
 
 
-def _report(machine, statuses):
+def _report(machine, statuses, numbers=NUMBERS):
     """Let Sinch report on the first messages."""
     batch_of = {
         phone: batch.sinch_id
@@ -43,7 +45,7 @@ def _report(machine, statuses):
         machine.ctx,
         *(
             report(phone, status, batch=batch_of[phone])
-            for phone, status in zip(NUMBERS, statuses, strict=False)
+            for phone, status in zip(numbers, statuses, strict=False)
         ),
     )
 
@@ -101,6 +103,25 @@ def test_too_many_that_failed_pause_it_and_a_person_resumes_it(machine, sandbox,
         resume_broadcast(machine.ctx, row.public_id, actor="ops")
         machine.submit_all()
         assert sorted(sandbox.recipients()) == sorted(NUMBERS)
+
+
+def test_a_canary_that_a_cap_cut_short_is_judged_once_it_has_all_its_recipients(machine, sandbox):
+    cap = CapName(ALL, CapPeriod.DAY, CapUnit.PARTS)
+    set_cap(machine.ctx, cap, 4, actor="ops")
+    broadcast = machine.store(NUMBERS, size=8, canary=CanaryRules(FIRST, wait_minutes=30))
+    machine.submit_all()
+    assert sandbox.recipients() == NUMBERS[:4]
+    _report(machine, ["Delivered"] * 4)
+
+    assert judge_canaries(machine.ctx) == 0
+    set_cap(machine.ctx, cap, 1_000, actor="ops")
+    machine.submit_all()
+    first = sandbox.recipients()
+    _report(machine, ["Delivered"] * FIRST, first)
+
+    assert len(set(first)) == FIRST
+    assert judge_canaries(machine.ctx) == 1
+    assert _canary(machine, broadcast)["sent"] == FIRST
 
 
 def test_too_many_who_opt_out_pause_it(machine, sandbox, broadcast):
