@@ -272,6 +272,27 @@ def test_without_its_scope_no_route_answers_and_the_error_names_it(make_service,
     assert set(KeyScope) - used == {KeyScope.SEND_TRANSACTIONAL, KeyScope.ALL_CLIENTS}
 
 
+def test_with_its_scope_alone_each_route_answers(make_service, sandbox):
+    keys = {scope: f"key-with-{scope.replace(':', '-')}" for scope in KeyScope}
+    entries = [f"client[{scope}]:{key}" for scope, key in keys.items()]
+    service = make_service(API_KEYS=",".join(entries))
+    ids = dict.fromkeys([*OWNED, "subscriber_id", "suppression_id", "tag", "audience"], "0" * 26)
+
+    refused = {
+        call.label: answer.get_json()["error"]
+        for call in _read_calls(service)
+        if (answer := call.send(service, keys[KeyScope(call.scope)], {**ids, "version": 1}))
+        and answer.status_code in (401, 403)
+    }
+
+    # A notice needs another scope beside that for sending, and texts in a webhook that of numbers.
+    assert set(refused.values()) == {
+        "This API key lacks the scope broadcasts:transactional",
+        "This API key lacks the scope messages:read, which inbound.received needs",
+    }
+    assert {label.split()[1].split("/")[2] for label in refused} == {"broadcast", "webhooks"}
+
+
 def test_subscribers_tags_suppressions_and_inbound_texts_are_shared(service, ids, sandbox):
     shop = Caller(service, SHOP)
 
