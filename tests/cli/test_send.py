@@ -12,9 +12,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from app.cli.command import name_operator
+from app.sms.caps.caps import CapName, set_cap
 from app.sms.content.templates import TemplateTexts, create_template
+from app.sms.models.cap import ALL, CapPeriod, CapUnit
 from tests import fork_server
-from tests.background import work_off, work_until
+from tests.background import context_of, work_off, work_until
 from tests.environ import ROOT, clean_environ
 from tests.factories import in_hours, many_numbers, settings
 from tests.people import add_people, stop
@@ -238,6 +241,24 @@ def test_what_waits_for_sinch_is_said_with_the_ways_to_stop_and_follow_it(make_s
     assert "The service sends what waits, 1 in all, as soon as it can." in ended.output
     assert "broadcasts cancel" in ended.output
     assert "broadcasts watch" in ended.output
+
+
+def test_a_broadcast_names_its_operator_and_has_no_more_people_than_a_cap_allows(
+    service, run, sandbox
+):
+    cap = CapName(ALL, CapPeriod.BROADCAST, CapUnit.RECIPIENTS)
+    set_cap(context_of(service), cap, 1, actor="ops")
+
+    refused = run("--to", ANN, "--to", BOB, "--message", "Hello")
+    sent = run("--to", ANN, "--message", "Hello")
+
+    assert refused.exit_code == 2
+    assert "2 are more than the 1 that a broadcast may have" in refused.output
+    assert sent.exit_code == 0, sent.output
+    with context_of(service).db.read() as tx:
+        made = tx.exec_driver_sql("SELECT client, created_by FROM broadcasts").one()
+    assert made == ("cli", name_operator())
+    assert sandbox.recipients() == [ANN]
 
 
 def test_the_report_may_be_for_a_spreadsheet(run, sandbox, tmp_path):

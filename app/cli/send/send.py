@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -15,6 +16,7 @@ import click
 from flask.cli import with_appcontext
 from marshmallow import ValidationError
 
+from app.accounts.models import MAX_NAME
 from app.cli.command import (
     COUNTRY,
     ENCODING,
@@ -26,6 +28,7 @@ from app.cli.command import (
     count_of,
     csv_options,
     current_context,
+    name_operator,
     name_program,
     read_pairs,
 )
@@ -39,6 +42,7 @@ from app.http.arguments import reject_fields
 from app.sms.broadcasts.create import count_expected, describe_refusal, explain_stop
 from app.sms.broadcasts.store import accept_broadcast
 from app.sms.broadcasts.views import BroadcastView, view_by_id
+from app.sms.caps.caps import check_recipients
 from app.sms.content.placeholders import DEFAULT, find_placeholders
 from app.sms.content.templates import load_template
 from app.sms.context import Context
@@ -140,8 +144,9 @@ def send(
             click.echo(f"token for the API: {quoted['token']}")
             return
         check_times(request, ctx.now())
-        prepared = prepare_request(ctx, request)
+        prepared = prepare_request(ctx, replace(request, created_by=name_operator()[:MAX_NAME]))
         total = count_expected(ctx, prepared)
+        check_recipients(ctx, CLIENT, total)
         if total > _CONFIRMED_ABOVE and not yes:
             _confirm(ctx, request)
     except ClarionError as e:

@@ -221,7 +221,10 @@ class BroadcastViewSchema(Schema):
     created_by = fields.String(
         required=True,
         allow_none=True,
-        metadata=describe("The user who made it on the pages; null for a client's own."),
+        metadata=describe(
+            "The user who made it on the pages, or the operator who did on the command line; null "
+            "for a client's own."
+        ),
     )
     reference = fields.String(allow_none=True)
     category = fields.Enum(Category, by_value=True, required=True)

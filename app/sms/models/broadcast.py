@@ -26,7 +26,7 @@ class Broadcast(Base):
     # The key of the database that made it, and the countries that the key may send to.
     key_id: Mapped[int | None] = mapped_column(BigId)
     countries: Mapped[list[str] | None]
-    # The user who made it on the pages.
+    # The user who made it on the pages, or cli: and the operator on the command line.
     created_by: Mapped[str | None] = mapped_column(String(60))
     created_at: Mapped[datetime]
     text: Mapped[str] = mapped_column(Text)

@@ -49,7 +49,8 @@ class BroadcastRequest:
     None to refuse whatever has moved without a count of how much.  `texts` are translations by
     language; `text` is the one in `language`.  prepare_request sets the `size`.  `invalid` are
     entries that `skip_invalid` removed.  `reply` is the kind of an automatic reply to an inbound
-    text, `is_answer` marks a user's answer to one, `created_by` is the user of a page.
+    text, `is_answer` marks a user's answer to one, `created_by` is the user of a page or an
+    operator.
     """
 
     recipients: Sequence[str]
