@@ -20,7 +20,7 @@ from app.sms.models.batch import Batch
 from app.sms.operations.invariants import find_violations
 from tests import fork_server
 from tests.environ import clean_environ
-from tests.factories import AUTH, settings
+from tests.factories import AUTH, KEY, settings
 from tests.processes import GUNICORN, Service, wait_until_healthy
 from tests.rollups import miscounts
 from tests.wire import unused_port
@@ -254,6 +254,7 @@ class Clients:
     url: str
     make_order: Callable[[int], dict[str, Any]]
     pause_s: float = 0.0
+    key: str = KEY
     orders: list[Order] = field(default_factory=list)
     codes: Counter[int] = field(default_factory=Counter)
     cut: int = 0
@@ -296,7 +297,7 @@ class Clients:
         try:
             answer = requests.post(
                 f"{self.url}/api/broadcast",
-                headers=AUTH | {"Idempotency-Key": order.key},
+                headers={"X-API-Key": self.key, "Idempotency-Key": order.key},
                 json=order.body,
                 timeout=15,
             )
