@@ -8,7 +8,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from app.db.base import table_of
 from app.db.engine import Database
-from app.db.prepared import Prepared, PreparedInsert, one_of, run_sql
+from app.db.prepared import Prepared, PreparedInsert, PreparedUpdate, one_of, run_sql
 from app.sms.models.broadcast import Broadcast
 from app.sms.models.states import ACTIVE, BroadcastStatus, Category
 
@@ -21,6 +21,17 @@ _PAUSE = Prepared(
     .where(_TABLE.c.public_id == bindparam("wanted"))
     .values(status=BroadcastStatus.PAUSED, reference=bindparam("wanted"))
 )
+
+_AMONG = Prepared(
+    select(_TABLE.c.public_id)
+    .where(
+        _TABLE.c.public_id.in_(bindparam("wanted", expanding=True)),
+        _TABLE.c.status.in_(ACTIVE),
+        _TABLE.c.parts == bindparam("parts"),
+    )
+    .order_by(_TABLE.c.id)
+)
+_UPDATE = PreparedUpdate(_TABLE)
 
 
 @pytest.fixture
@@ -81,6 +92,46 @@ def test_a_change_tells_how_many_rows_it_changed_and_takes_a_value_twice(db):
     assert changed == (1, 0)
     assert rows == [(BroadcastStatus.PAUSED, "first"), (BroadcastStatus.QUEUED, None)]
     assert last.public_id == "second"
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 5, 100])
+def test_a_list_of_any_size_matches_its_items_alone(db, size):
+    wanted = [f"b{number}" for number in range(size)]
+    with db.write() as tx:
+        _INSERT.run(tx, [_row(f"b{number}") for number in range(0, 8, 2)])
+        paused = _row("b1") | {"status": BroadcastStatus.PAUSED}
+        _INSERT.run(tx, [paused])
+
+        rows = _AMONG.fetch(tx, {"wanted": wanted, "parts": 1})
+        others = _AMONG.fetch(tx, {"wanted": wanted, "parts": 2})
+
+    assert [row.public_id for row in rows] == [f"b{number}" for number in range(0, min(size, 8), 2)]
+    assert others == []
+
+
+def test_an_update_sets_the_columns_that_it_is_given_in_one_row(db):
+    with db.write() as tx:
+        first, second = sorted(_INSERT.run(tx, [_row("first"), _row("second")]))
+        changed = _UPDATE.run(tx, first.id, {"options": {"max_parts": 3}, "send_at": _NOW})
+        unknown = _UPDATE.run(tx, second.id + 1, {"options": {}})
+    with db.read() as tx:
+        rows = tx.execute(
+            select(_TABLE.c.options, _TABLE.c.send_at, _TABLE.c.text).order_by(_TABLE.c.id)
+        ).all()
+
+    assert (changed, unknown) == (1, 0)
+    assert rows[0] == ({"max_parts": 3}, _NOW, _row("")["text"])
+    assert rows[1] == (_row("")["options"], None, _row("")["text"])
+
+
+def test_a_statement_is_run_for_each_of_several_values(db):
+    with db.write() as tx:
+        _INSERT.run(tx, [_row(name) for name in ("first", "second", "third")])
+        _PAUSE.change_each(tx, [{"wanted": "first"}, {"wanted": "third"}])
+    with db.read() as tx:
+        rows = tx.execute(select(_TABLE.c.reference).order_by(_TABLE.c.id)).scalars().all()
+
+    assert rows == ["first", None, "third"]
 
 
 def test_its_errors_are_those_of_sqlalchemy_and_the_transaction_changes_nothing(db):

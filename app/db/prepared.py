@@ -4,13 +4,14 @@ SQLAlchemy takes ten times as long to run a statement as SQLite does.
 """
 
 from collections import namedtuple
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import Any
+from typing import Any, NoReturn, cast
 
 from psycopg import RawCursor
 from sqlalchemy import (
+    BindParameter,
     ColumnElement,
     Connection,
     Dialect,
@@ -19,9 +20,13 @@ from sqlalchemy import (
     bindparam,
     insert,
     literal,
+    update,
 )
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
-from sqlalchemy.sql.expression import ReturnsRows
+from sqlalchemy.sql.expression import ClauseList, ReturnsRows
+from sqlalchemy.sql.operators import in_op
+from sqlalchemy.sql.schema import ScalarElementColumnDefault
+from sqlalchemy.sql.visitors import iterate, replacement_traverse
 from sqlalchemy.types import TypeEngine
 
 from app.db.types import EnumText, UtcTime
@@ -38,40 +43,70 @@ _NUMBERED: Dialect = PGDialect_psycopg(paramstyle="numeric_dollar")  # type: ign
 class _Form:
     """A statement in one dialect: its SQL, and what converts its parameters and its rows.
 
-    `constants` are the parameters with a value of their own; `converters` has the position of each
-    parameter that is converted.  Rows are None without any to return.
+    `constants` are the parameters with a value of their own; `lists` are those that are a list,
+    with the size that this form has room for; `converters` has the position of each parameter that
+    is converted.  Rows are None without any to return.
     """
 
     sql: str
     names: Sequence[str]
     constants: Mapping[str, Any]
+    lists: Mapping[str, int]
     converters: Sequence[tuple[int, Callable[[Any], Any]]]
     read_row: Callable[[Sequence[Any]], Any] | None
 
     def bind(self, values: Mapping[str, Any]) -> list[Any]:
         """Return the parameters as the driver takes them."""
         given = {**self.constants, **values} if self.constants else values
+        for name, size in self.lists.items():
+            given = {**given, **_name_items(name, values[name], size)}
         bound = [given[name] for name in self.names]
         for position, convert in self.converters:
             bound[position] = convert(bound[position])
         return bound
 
 
+class _Forms:
+    """The forms of a statement in one dialect: one for each size of its lists."""
+
+    def __init__(self, statement: Statement, dialect: Dialect) -> None:
+        self._statement, self._dialect = statement, dialect
+        self._lists = [bind.key for bind in _find_lists(statement) if bind.required]
+        self._by_size: dict[tuple[int, ...], _Form] = {}
+
+    def choose(self, values: Mapping[str, Any]) -> _Form:
+        """Return the form that has room for these lists."""
+        sizes = tuple([_round_up(len(values[name])) for name in self._lists])
+        form = self._by_size.get(sizes)
+        if form is None:
+            lists = dict(zip(self._lists, sizes, strict=True))
+            form = self._by_size[sizes] = _compile(self._statement, self._dialect, lists)
+        return form
+
+
 class Prepared:
     """A statement of SQLAlchemy, or one for each dialect by its name, run without SQLAlchemy.
 
-    Its parameters are `bindparam`s.  Lists of values are written with `one_of`.
+    Its parameters are `bindparam`s.  One with `expanding` is a list for `in_`.
     """
 
     def __init__(self, statement: Statement | Mapping[str, Statement]) -> None:
         self._statement = statement
-        self._forms: dict[str, _Form] = {}
+        self._forms: dict[str, _Forms] = {}
 
     def fetch(self, tx: Connection, values: Mapping[str, Any] = _NOTHING) -> list[Any]:
         """Run the statement.  Returns its rows, as named tuples."""
-        form = self._form(tx.dialect)
+        return list(self.read(tx, values))
+
+    def read(self, tx: Connection, values: Mapping[str, Any] = _NOTHING) -> Iterator[Any]:
+        """Run the statement.  Yields its rows, as named tuples, while the database finds them."""
+        form = self._choose_form(tx.dialect, values)
         assert form.read_row is not None
-        return [form.read_row(row) for row in _execute(tx, form, values).fetchall()]
+        cursor = _execute(tx, form, values)
+        try:
+            yield from map(form.read_row, cursor)
+        except tx.dialect.loaded_dbapi.Error as e:
+            _raise_as_sqlalchemy(tx, form.sql, e)
 
     def first(self, tx: Connection, values: Mapping[str, Any] = _NOTHING) -> Any:
         """Run the statement.  Returns its first row, or None."""
@@ -80,17 +115,24 @@ class Prepared:
 
     def change(self, tx: Connection, values: Mapping[str, Any] = _NOTHING) -> int:
         """Run the statement.  Returns the number of rows that it inserted or changed."""
-        count: int = _execute(tx, self._form(tx.dialect), values).rowcount
+        form = self._choose_form(tx.dialect, values)
+        count: int = _execute(tx, form, values).rowcount
         return count
 
-    def _form(self, dialect: Dialect) -> _Form:
-        form = self._forms.get(dialect.name)
-        if form is None:
+    def change_each(self, tx: Connection, values: Sequence[Mapping[str, Any]]) -> None:
+        """Run the statement once with each of some values, whose lists are equally long."""
+        form = self._choose_form(tx.dialect, values[0])
+        _begin(tx)
+        run_sql(tx, form.sql, [form.bind(each) for each in values], many=True)
+
+    def _choose_form(self, dialect: Dialect, values: Mapping[str, Any]) -> _Form:
+        forms = self._forms.get(dialect.name)
+        if forms is None:
             statement = self._statement
             if isinstance(statement, Mapping):
                 statement = statement[dialect.name]
-            form = self._forms[dialect.name] = _compile(statement, dialect)
-        return form
+            forms = self._forms[dialect.name] = _Forms(statement, dialect)
+        return forms.choose(values)
 
 
 class PreparedInsert:
@@ -113,11 +155,22 @@ class PreparedInsert:
         statement.change(tx, values)
         return []
 
+    def run_each(self, tx: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert rows with equal keys one by one: any number of them has the same statement."""
+        values = [{f"{name}_0": value for name, value in row.items()} for row in rows]
+        self._of_count(1, tuple(rows[0])).change_each(tx, values)
+
     def _prepare(self, count: int, names: tuple[str, ...]) -> Prepared:
         columns = self._table.c
+        defaults = {
+            column.name: literal(column.default.arg, column.type)
+            for column in columns
+            if column.name not in names and isinstance(column.default, ScalarElementColumnDefault)
+        }
         statement = insert(self._table).values(
             [
-                {name: bindparam(f"{name}_{number}", type_=columns[name].type) for name in names}
+                defaults
+                | {name: bindparam(f"{name}_{number}", type_=columns[name].type) for name in names}
                 for number in range(count)
             ]
         )
@@ -126,24 +179,56 @@ class PreparedInsert:
         return Prepared(statement)
 
 
+class PreparedUpdate:
+    """An UPDATE of some columns of the row with a primary key, if it meets conditions."""
+
+    def __init__(self, table: Table, *conditions: ColumnElement[bool]) -> None:
+        self._table, self._conditions = table, conditions
+        self._of_columns = cache(self._prepare)
+
+    def run(
+        self,
+        tx: Connection,
+        key: Any,
+        values: Mapping[str, Any],
+        expected: Mapping[str, Any] = _NOTHING,
+    ) -> int:
+        """Set columns of a row by their names.  Returns the number of rows that it changed.
+
+        `expected` are the parameters of the conditions.
+        """
+        new = {f"new_{name}": value for name, value in values.items()}
+        return self._of_columns(tuple(values)).change(tx, {**expected, "key": key, **new})
+
+    def _prepare(self, names: tuple[str, ...]) -> Prepared:
+        (key,) = self._table.primary_key
+        row = update(self._table).where(key == bindparam("key"), *self._conditions)
+        return Prepared(row.values({name: bindparam(f"new_{name}") for name in names}))
+
+
 def one_of(column: ColumnElement[Any], values: Sequence[Any]) -> ColumnElement[bool]:
     """Match rows whose column has one of these values, each of which is a parameter."""
     return column.in_([literal(value, column.type) for value in values])
 
 
-def run_sql(tx: Connection, sql: str, parameters: Sequence[Any] = ()) -> Any:
+def run_sql(tx: Connection, sql: str, parameters: Sequence[Any] = (), *, many: bool = False) -> Any:
     """Run SQL by the driver.  Returns its cursor.
 
-    Parameters are `?` for SQLite, `$1` for PostgreSQL, whose driver looks for no other then.
+    Parameters are `?` for SQLite, `$1` for PostgreSQL, whose driver looks for no other then.  With
+    `many` there are several sequences of them.
     """
     failpoints.reach("statement")
     driver: Any = tx.connection.driver_connection
     cursor = driver if tx.dialect.name == "sqlite" else RawCursor(driver)
     try:
-        return cursor.execute(sql, parameters)
+        return cursor.executemany(sql, parameters) if many else cursor.execute(sql, parameters)
     except tx.dialect.loaded_dbapi.Error as e:
-        tx.exec_driver_sql(sql, execution_options={_FAILED: e})
-        raise
+        _raise_as_sqlalchemy(tx, sql, e)
+
+
+def _raise_as_sqlalchemy(tx: Connection, sql: str, error: Exception) -> NoReturn:
+    tx.exec_driver_sql(sql, execution_options={_FAILED: error})
+    raise error
 
 
 def raise_again(cursor: Any, statement: str, parameters: Any, context: Any) -> None:
@@ -156,14 +241,56 @@ def raise_again(cursor: Any, statement: str, parameters: Any, context: Any) -> N
         raise error
 
 
-def _execute(tx: Connection, form: _Form, values: Mapping[str, Any]) -> Any:
+def _begin(tx: Connection) -> None:
     if not tx.in_transaction():
         tx.begin()
+
+
+def _execute(tx: Connection, form: _Form, values: Mapping[str, Any]) -> Any:
+    _begin(tx)
     return run_sql(tx, form.sql, form.bind(values))
 
 
-def _compile(statement: Statement, dialect: Dialect) -> _Form:
-    compiled: Any = statement.compile(dialect=dialect if dialect.name == "sqlite" else _NUMBERED)
+def _find_lists(statement: Statement) -> Iterator[BindParameter[Any]]:
+    for part in iterate(statement):
+        if isinstance(part, BindParameter) and part.expanding:
+            yield part
+
+
+def _round_up(size: int) -> int:
+    """Return the next power of two: a form serves lists of about its size."""
+    return 1 << max(size - 1, 0).bit_length()
+
+
+def _name_items(name: str, items: Sequence[Any], size: int) -> dict[str, Any]:
+    """Return the parameters of a list.  What is left of its room repeats an item, or is NULL."""
+    filler = items[-1] if items else None
+    padded = [*items, *[filler] * (size - len(items))]
+    return {f"{name}_{number}": item for number, item in enumerate(padded)}
+
+
+def _write_out(statement: Statement, lists: Mapping[str, int]) -> Statement:
+    """Replace each list by its items, each of which is a parameter."""
+
+    def replace(part: Any, **_: Any) -> Any:
+        if not isinstance(part, BindParameter) or not part.expanding:
+            return None
+        if part.required:
+            names = _name_items(part.key, (), lists[part.key])
+            items = [bindparam(name, type_=part.type) for name in names]
+        else:
+            items = [literal(value, part.type) for value in part.effective_value or ()]
+        return ClauseList(*items).self_group(against=in_op)
+
+    if not any(True for _ in _find_lists(statement)):
+        return statement
+    written: Any = replacement_traverse(statement, {}, replace)  # type: ignore[call-overload]
+    return cast(Statement, written)
+
+
+def _compile(statement: Statement, dialect: Dialect, lists: Mapping[str, int]) -> _Form:
+    written: Any = _write_out(statement, lists)
+    compiled = written.compile(dialect=dialect if dialect.name == "sqlite" else _NUMBERED)
     binds = {name: bind for bind, name in compiled.bind_names.items()}
     names = compiled.positiontup or ()
     converters = [make_converter(binds[name].type, dialect) for name in names]
@@ -171,6 +298,7 @@ def _compile(statement: Statement, dialect: Dialect) -> _Form:
         sql=str(compiled),
         names=names,
         constants={name: bind.effective_value for name, bind in binds.items() if not bind.required},
+        lists=lists,
         converters=[(n, convert) for n, convert in enumerate(converters) if convert],
         read_row=_make_reader(statement, dialect),
     )
@@ -180,17 +308,20 @@ def _make_reader(statement: Any, dialect: Dialect) -> Callable[[Sequence[Any]], 
     columns = list(statement.exported_columns)
     if not columns:
         return None
-    names = [column.key for column in columns]
-    kind: Any = namedtuple("Row", names)  # type: ignore[misc]
+    kind: Any = namedtuple("Row", [column.key for column in columns])  # type: ignore[misc]
     make_row: Callable[[Iterable[Any]], Any] = kind._make
-    readers = [
-        column.type.dialect_impl(dialect).result_processor(dialect, None) for column in columns
-    ]
-    if not any(readers):
+    made = [column.type.dialect_impl(dialect).result_processor(dialect, None) for column in columns]
+    readers = [(position, read) for position, read in enumerate(made) if read]
+    if not readers:
         return make_row
-    return lambda row: make_row(
-        read(value) if read else value for read, value in zip(readers, row, strict=True)
-    )
+
+    def read_row(row: Sequence[Any]) -> Any:
+        values = list(row)
+        for position, read in readers:
+            values[position] = read(values[position])
+        return make_row(values)
+
+    return read_row
 
 
 def make_converter(kind: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], Any] | None:

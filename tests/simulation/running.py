@@ -5,9 +5,9 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import insert
-
 from app.config import SendingRules
+from app.db.base import table_of
+from app.db.prepared import PreparedInsert
 from app.errors import RequestRunning
 from app.failpoints import failpoints
 from app.sms.broadcasts.control import (
@@ -59,7 +59,7 @@ _CALM_S = 4 * 3600.0
 _CALLED_BACK = 0.6
 _FAILPOINTS = ("C0", "C1", "C3", "C4", "C5", "C6", "C7", "C9", "E1")
 
-_KEEP_EVENT = insert(Event)
+_KEEP_EVENT = PreparedInsert(table_of(Event))
 PARTS: dict[str, Callable[[Context], object]] = {
     "lease_until": expire_leases,
     "send_at": start_due_broadcasts,
@@ -321,7 +321,7 @@ class Simulation:
         def store(ctx: Context) -> None:
             with ctx.db.write() as tx:
                 suppress_at_once(tx, ctx, [raw])
-                tx.execute(_KEEP_EVENT, {"received_at": ctx.now(), "raw": raw, "tries": 0})
+                _KEEP_EVENT.run(tx, [{"received_at": ctx.now(), "raw": raw, "tries": 0}])
             done.append(True)
             if text is not None:
                 text.answered = True

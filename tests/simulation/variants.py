@@ -10,6 +10,8 @@ from typing import Any
 
 from sqlalchemy import select, update
 
+from app.db.base import table_of
+from app.db.prepared import PreparedUpdate
 from app.sinch.errors import SinchNotSent, SinchOutcomeUnknown
 from app.sinch.schemas import PreparedBatch, SentBatch
 from app.sms.caps import budget
@@ -65,8 +67,7 @@ def unknown_is_sent_again() -> Iterator[None]:
     """What is not known goes back to PENDING."""
 
     def record(tx: Any, ctx: Any, claim: Any, result: Any, status: Any) -> None:
-        swap = outcome._swap(claim, BatchState.SENDING)
-        tx.execute(swap.values(state=BatchState.PENDING, lease_until=None))
+        outcome._move(tx, claim, BatchState.PENDING)
 
     recorders = outcome._RECORDERS | {Outcome.UNKNOWN: record}
     with _replaced(outcome, "_RECORDERS", recorders):
@@ -91,11 +92,7 @@ def lost_worker_is_sent_again() -> Iterator[None]:
 @contextmanager
 def late_verdicts_count() -> Iterator[None]:
     """A verdict moves the batch whatever became of it meanwhile, and whichever attempt it is of."""
-
-    def swap(claim: Any, *states: BatchState) -> Any:
-        return update(Batch).where(Batch.id == claim.batch_id)
-
-    with _replaced(outcome, "_swap", swap):
+    with _replaced(outcome, "_MOVE", PreparedUpdate(table_of(Batch))):
         yield
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, literal, select
 
 from app.db.base import table_of
+from app.db.prepared import Prepared
 from app.db.viewer import NO_WALL, Viewer
 from app.sms.models.batch import Batch, Message
 from app.sms.models.broadcast import Broadcast, Chunk
@@ -34,13 +35,20 @@ def find_broadcasts_to(
     have been.
     """
     values = {"phone": phone, "before": before, "limit": limit}
-    queries = _make_queries(handed_over=handed_over)
-    if not viewer.sees_all:
-        queries = [query.where(viewer.sees(table_of(Broadcast).c.client)) for query in queries]
-    ids = [
-        broadcast_id for query in queries for broadcast_id in tx.execute(query, values).scalars()
-    ]
-    return sorted(ids, reverse=True)[:limit]
+    rows: list[Any] = []
+    if viewer.sees_all:
+        for prepared in _prepare_queries(handed_over=handed_over):
+            rows += prepared.fetch(tx, values)
+    else:
+        is_seen = viewer.sees(table_of(Broadcast).c.client)
+        for query in _make_queries(handed_over=handed_over):
+            rows += tx.execute(query.where(is_seen), values)
+    return sorted((row.id for row in rows), reverse=True)[:limit]
+
+
+@cache
+def _prepare_queries(*, handed_over: bool) -> list[Prepared]:
+    return [Prepared(query) for query in _make_queries(handed_over=handed_over)]
 
 
 @cache

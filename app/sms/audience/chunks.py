@@ -37,7 +37,7 @@ _SELECT_CHUNK = Prepared(
         _CHUNKS.c.broadcast_id == bindparam("broadcast_id"), _CHUNKS.c.number == bindparam("chunk")
     )
 )
-_MOVE_MESSAGE = (
+_MOVE_MESSAGE = Prepared(
     update(_MESSAGES)
     .where(_MESSAGES.c.broadcast_id == bindparam("of_broadcast"))
     .where(_MESSAGES.c.recipient == bindparam("phone"))
@@ -127,7 +127,7 @@ def list_recipient_indexes(batch: Any) -> Sequence[int]:
 def move_messages(tx: Connection, batch: Row[Any], recipients: Sequence[str]) -> None:
     """Assign the messages of these recipients to this batch."""
     values = {"of_broadcast": batch.broadcast_id, "new_batch": batch.id}
-    tx.execute(_MOVE_MESSAGE, [values | {"phone": phone} for phone in recipients])
+    _MOVE_MESSAGE.change_each(tx, [values | {"phone": phone} for phone in recipients])
 
 
 def is_from_lookup(broadcast: Row[Any]) -> bool:

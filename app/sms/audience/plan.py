@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from app.db.base import table_of
 from app.db.lists import chunked
-from app.db.prepared import Prepared
+from app.db.prepared import Prepared, PreparedInsert
 from app.sms.audience.chunks import (
     CHUNKS_AT_ONCE,
     INSERT_MESSAGES,
@@ -56,7 +56,7 @@ _SELECT_CHUNKS = Prepared(
     .where(_CHUNKS.c.number >= bindparam("first"), _CHUNKS.c.number < bindparam("end"))
     .order_by(_CHUNKS.c.number)
 )
-_INSERT_BATCHES = insert(table_of(Batch))
+_INSERT_BATCHES = PreparedInsert(table_of(Batch))
 _SET_PLANNED = Prepared(
     update(_BROADCASTS)
     .where(_BROADCASTS.c.id == bindparam("broadcast_id"))
@@ -91,7 +91,7 @@ def plan_chunks(tx: Connection, ctx: Context, broadcast_id: int, *, limit: int =
     end = min(broadcast.planned + limit, broadcast.chunks)
     values = {"broadcast_id": broadcast_id, "first": broadcast.planned, "end": end}
     chunks = _SELECT_CHUNKS.fetch(tx, values)
-    tx.execute(_INSERT_BATCHES, list(_make_batches(tx, ctx, broadcast, chunks)))
+    _INSERT_BATCHES.run_each(tx, list(_make_batches(tx, ctx, broadcast, chunks)))
     tx.execute(_INSERT_MESSAGES[tx.dialect.name], values)
     _SET_PLANNED.change(tx, {"broadcast_id": broadcast_id, "end": end})
     return bool(end < broadcast.chunks)

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, insert, select
+from sqlalchemy import Connection, Row, bindparam, func, select
 
 from app.db.base import table_of
+from app.db.prepared import Prepared, PreparedInsert
 from app.sms.audience.chunks import (
     MAX_BATCH_RECIPIENTS,
     load_batch_recipients,
@@ -17,20 +18,22 @@ from app.sms.models.broadcast import Chunk
 
 _BATCHES, _CHUNKS = table_of(Batch), table_of(Chunk)
 
-_LOCK_CHUNK = (
+_LOCK_CHUNK = Prepared(
     select(_CHUNKS.c.number)
     .where(
         _CHUNKS.c.broadcast_id == bindparam("broadcast_id"), _CHUNKS.c.number == bindparam("chunk")
     )
     .with_for_update()
 )
-_COUNT_SET_ASIDE = select(func.count()).where(
-    _BATCHES.c.broadcast_id == bindparam("broadcast_id"),
-    _BATCHES.c.chunk == bindparam("chunk"),
-    _BATCHES.c.start >= MAX_BATCH_RECIPIENTS,
-    _BATCHES.c.level == 0,
+_COUNT_SET_ASIDE = Prepared(
+    select(func.count().label("batches")).where(
+        _BATCHES.c.broadcast_id == bindparam("broadcast_id"),
+        _BATCHES.c.chunk == bindparam("chunk"),
+        _BATCHES.c.start >= MAX_BATCH_RECIPIENTS,
+        _BATCHES.c.level == 0,
+    )
 )
-_INSERT_BATCH = insert(_BATCHES).returning(_BATCHES)
+_INSERT_BATCH = PreparedInsert(_BATCHES, *_BATCHES.c.keys())
 
 
 def find_free_start(tx: Connection, batch: Row[Any]) -> int:
@@ -39,8 +42,8 @@ def find_free_start(tx: Connection, batch: Row[Any]) -> int:
     Halves are numbered from the start of their batch: each batch has a range to itself.
     """
     chunk = {"broadcast_id": batch.broadcast_id, "chunk": batch.chunk}
-    tx.execute(_LOCK_CHUNK, chunk)
-    count: int = tx.execute(_COUNT_SET_ASIDE, chunk).scalar_one()
+    _LOCK_CHUNK.fetch(tx, chunk)
+    count: int = _COUNT_SET_ASIDE.first(tx, chunk).batches
     return (count + 1) * MAX_BATCH_RECIPIENTS
 
 
@@ -69,6 +72,6 @@ def split_off(
         "recipient_indexes": None if recipient_indexes is None else list(recipient_indexes),
         "client_reference": make_reference(public_id, batch.chunk, start, level),
     }
-    created = tx.execute(_INSERT_BATCH, row | values).one()
+    created: Row[Any] = _INSERT_BATCH.run(tx, [row | values])[0]
     move_messages(tx, created, recipients or load_batch_recipients(tx, created).recipients)
     return created

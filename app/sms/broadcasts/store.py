@@ -11,10 +11,11 @@ from dataclasses import asdict, astuple
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection
 
 from app.db.base import table_of
 from app.db.engine import repeat_on_conflict
+from app.db.prepared import PreparedInsert
 from app.failpoints import failpoints
 from app.ids import make_id
 from app.sms.audience.chunks import AudienceChunk, make_chunk_rows
@@ -41,8 +42,8 @@ from app.sms.request.model import (
 from app.subscribers.suppressions.store import lock_suppressions_shared
 
 _BROADCASTS = table_of(Broadcast)
-_INSERT_BROADCAST = insert(_BROADCASTS).returning(_BROADCASTS.c.id)
-_INSERT_CHUNKS = insert(table_of(Chunk))
+_INSERT_BROADCAST = PreparedInsert(_BROADCASTS, "id")
+_INSERT_CHUNKS = PreparedInsert(table_of(Chunk))
 
 
 def accept_broadcast(
@@ -184,9 +185,9 @@ def insert_broadcast(
     tx: Connection, row: Mapping[str, Any], chunks: Sequence[AudienceChunk] | None
 ) -> int:
     """Insert a broadcast and its chunks.  Returns its id."""
-    broadcast_id: int = tx.execute(_INSERT_BROADCAST, row).scalar_one()
+    broadcast_id: int = _INSERT_BROADCAST.run(tx, [row])[0].id
     if chunks:
-        tx.execute(_INSERT_CHUNKS, list(make_chunk_rows(broadcast_id, chunks)))
+        _INSERT_CHUNKS.run_each(tx, list(make_chunk_rows(broadcast_id, chunks)))
     return broadcast_id
 
 

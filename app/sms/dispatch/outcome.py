@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from loguru import logger
-from sqlalchemy import Connection, Update, bindparam, select, update
+from sqlalchemy import Connection, bindparam, select, update
 from sqlalchemy.exc import DBAPIError
 
 from app.db.base import table_of
-from app.db.prepared import Prepared, one_of
+from app.db.prepared import Prepared, PreparedUpdate, one_of
 from app.failpoints import failpoints
 from app.sinch.errors import SinchMisconfigured, SinchRefusal
 from app.sms.context import Context
@@ -65,6 +65,10 @@ _END_ATTEMPT = Prepared(
     )
 )
 _CHANGE_BROADCAST = (Outcome.REJECTED, Outcome.HELD)
+_MOVE = PreparedUpdate(
+    _BATCHES, _BATCHES.c.attempt == bindparam("attempt"), _BATCHES.c.state == _S.SENDING
+)
+_UPDATE_BROADCAST = PreparedUpdate(_BROADCASTS)
 _ACCEPT = Prepared(
     update(_BATCHES)
     .where(_BATCHES.c.id == bindparam("batch_id"), one_of(_BATCHES.c.state, _AWAITING))
@@ -172,11 +176,10 @@ def _end_attempt(tx: Connection, ctx: Context, claim: Claim, result: SubmitResul
     )
 
 
-def _swap(claim: Claim, *states: BatchState) -> Update:
-    """Start a compare-and-swap on the claimed batch and attempt."""
-    return update(Batch).where(
-        Batch.id == claim.batch_id, Batch.attempt == claim.attempt, Batch.state.in_(states)
-    )
+def _move(tx: Connection, claim: Claim, state: BatchState, **values: Any) -> bool:
+    """Move the claimed batch on.  Returns False if it has moved since it was claimed."""
+    new = {"state": state, "lease_until": None, **values}
+    return _MOVE.run(tx, claim.batch_id, new, {"attempt": claim.attempt}) == 1
 
 
 def _record_accepted(
@@ -220,9 +223,7 @@ def _record_late_acceptance(tx: Connection, claim: Claim, result: SubmitResult) 
 def _record_not_sent(
     tx: Connection, ctx: Context, claim: Claim, result: SubmitResult, status: BroadcastStatus
 ) -> None:
-    values: dict[str, Any] = {"state": _S.PENDING, "lease_until": None}
-    swapped = tx.execute(_swap(claim, _S.SENDING).values(values))
-    if swapped.rowcount != 1:
+    if not _move(tx, claim, _S.PENDING):
         return
     now = ctx.now()
     if result.pauses_all:
@@ -237,9 +238,9 @@ def _record_not_sent(
 def _record_held(
     tx: Connection, ctx: Context, claim: Claim, result: SubmitResult, status: BroadcastStatus
 ) -> None:
-    swapped = tx.execute(_swap(claim, _S.SENDING).values(state=_S.HELD, lease_until=None))
+    moved = _move(tx, claim, _S.HELD)
     _store_refusal(tx, claim, result)
-    if swapped.rowcount != 1:
+    if not moved:
         return
     now, refusal = ctx.now(), describe_rejection(result)
     broadcast = lock_broadcast(tx, claim.broadcast_id)
@@ -269,11 +270,10 @@ def _record_rejected(
     split = can_be_split(tx, batch, result.refusal)
     # If an operator resent the batch, Sinch may have accepted the earlier attempt.
     end = _S.CLOSED_UNSENT if was_resent(tx, claim.reference) else _S.REJECTED
-    values = {"state": _S.SPLIT if split else end, "lease_until": None}
-    swapped = tx.execute(_swap(claim, _S.SENDING).values(values))
-    if swapped.rowcount == 1 and split:
+    moved = _move(tx, claim, _S.SPLIT if split else end)
+    if moved and split:
         split_batch(tx, batch)
-    if swapped.rowcount == 1:
+    if moved:
         bound = logger.bind(client_reference=claim.reference, recipients=claim.size)
         bound.bind(split=split).warning("sinch rejected a batch")
     if claim.after_busy:
@@ -285,15 +285,8 @@ def _record_rejected(
 def _record_unknown(
     tx: Connection, ctx: Context, claim: Claim, result: SubmitResult, status: BroadcastStatus
 ) -> None:
-    swapped = tx.execute(
-        _swap(claim, _S.SENDING).values(
-            state=_S.UNKNOWN,
-            lease_until=None,
-            unknown_at=ctx.now(),
-            next_reconcile_at=ctx.seconds_from_now(ctx.rules.reconcile_after_s[0]),
-        )
-    )
-    if swapped.rowcount == 1:
+    reconcile_at = ctx.seconds_from_now(ctx.rules.reconcile_after_s[0])
+    if _move(tx, claim, _S.UNKNOWN, unknown_at=ctx.now(), next_reconcile_at=reconcile_at):
         bound = logger.bind(client_reference=claim.reference, recipients=claim.size)
         bound.warning("batch outcome unknown: sinch will be asked")
     _end_trial(tx, ctx, claim)
@@ -321,7 +314,7 @@ def _store_refusal(tx: Connection, claim: Claim, result: SubmitResult) -> None:
     refusal = describe_rejection(result)
     held = isinstance(result.refusal, SinchMisconfigured)
     values = {"refusal": {**refusal, "everything": held}}
-    tx.execute(update(Broadcast).where(Broadcast.id == claim.broadcast_id).values(values))
+    _UPDATE_BROADCAST.run(tx, claim.broadcast_id, values)
 
 
 def _end_trial(tx: Connection, ctx: Context, claim: Claim) -> None:

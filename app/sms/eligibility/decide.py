@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Row, bindparam, func, select
 
 from app.db.base import table_of
 from app.db.lists import PHONES, pack
+from app.db.prepared import Prepared
 from app.phone.allowed import NumberRules
 from app.phone.e164 import find_pseudonyms, respell_all
 from app.sms.context import Context
@@ -40,15 +41,17 @@ _MAY_HAVE_REACHED = (
 )
 
 _SENDS, _BATCHES, _SUBSCRIBERS = table_of(MarketingSend), table_of(Batch), table_of(Subscriber)
-_SELECT_SUBSCRIBERS = {
-    dialect: select(
-        _SUBSCRIBERS.c.phone,
-        _SUBSCRIBERS.c.active,
-        _SUBSCRIBERS.c.consented_at.is_not(None),
-        _SUBSCRIBERS.c.time_zone,
-    ).where(_SUBSCRIBERS.c.phone.in_(phones))
-    for dialect, phones in PHONES.items()
-}
+_SELECT_SUBSCRIBERS = Prepared(
+    {
+        dialect: select(
+            _SUBSCRIBERS.c.phone,
+            _SUBSCRIBERS.c.active,
+            _SUBSCRIBERS.c.consented_at.is_not(None).label("consented"),
+            _SUBSCRIBERS.c.time_zone,
+        ).where(_SUBSCRIBERS.c.phone.in_(phones))
+        for dialect, phones in PHONES.items()
+    }
+)
 _SELECT_ZONES = {
     dialect: select(_SUBSCRIBERS.c.phone, _SUBSCRIBERS.c.time_zone).where(
         _SUBSCRIBERS.c.phone.in_(phones), _SUBSCRIBERS.c.time_zone.is_not(None)
@@ -62,12 +65,14 @@ _LIST_OVER_CAP = (
     .group_by(_SENDS.c.phone)
     .having(func.count() >= bindparam("cap"))
 )
-_SELECT_OVER_CAP = {
-    dialect: _LIST_OVER_CAP.where(
-        _SENDS.c.phone.in_(phones), _SENDS.c.batch_id != bindparam("batch_id")
-    )
-    for dialect, phones in PHONES.items()
-}
+_SELECT_OVER_CAP = Prepared(
+    {
+        dialect: _LIST_OVER_CAP.where(
+            _SENDS.c.phone.in_(phones), _SENDS.c.batch_id != bindparam("batch_id")
+        )
+        for dialect, phones in PHONES.items()
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +253,7 @@ def _find_opted_out(
 
 def _read_subscribers(tx: Connection, recipients: Sequence[str]) -> dict[str, _Consent]:
     values = {"phones": pack(tx, recipients)}
-    rows = tx.execute(_SELECT_SUBSCRIBERS[tx.dialect.name], values)
+    rows = _SELECT_SUBSCRIBERS.fetch(tx, values)
     return {phone: (active, consented, zone) for phone, active, consented, zone in rows}
 
 
@@ -394,4 +399,4 @@ def _find_over_cap(
         "batch_id": batch_id,
         "cap": cap,
     }
-    return set(tx.execute(_SELECT_OVER_CAP[tx.dialect.name], values).scalars())
+    return {row.phone for row in _SELECT_OVER_CAP.fetch(tx, values)}

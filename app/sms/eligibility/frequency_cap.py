@@ -8,12 +8,13 @@ from sqlalchemy import Connection, text
 from app.db.base import table_of
 from app.db.engine import make_upserts
 from app.db.old_rows import OldRows
+from app.db.prepared import Prepared
 from app.sms.context import Context
 from app.sms.models.batch import MarketingSend
 
 CAP_PERIOD = timedelta(days=1)
 _SENDS = table_of(MarketingSend)
-_RECORD = make_upserts(_SENDS, replace=("at",))
+_RECORD = Prepared(make_upserts(_SENDS, replace=("at",)))
 # Two transactions that count at the same time would both find room for one more text.
 _LOCK_COUNTS = text("SELECT pg_advisory_xact_lock(7245013002)")
 
@@ -30,7 +31,7 @@ def record_marketing_sends(
     """Record that each recipient gets a marketing text with this batch."""
     if ctx.subscriber_rules.marketing_per_day:
         rows = [{"phone": phone, "batch_id": batch_id, "at": now} for phone in recipients]
-        tx.execute(_RECORD[tx.dialect.name], rows)
+        _RECORD.change_each(tx, rows)
 
 
 def old_sends(ctx: Context) -> OldRows:

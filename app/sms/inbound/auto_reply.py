@@ -12,6 +12,7 @@ from sqlalchemy import Connection, bindparam, literal_column, select
 
 from app.config.keys import OWN_CLIENT
 from app.db.base import table_of
+from app.db.prepared import Prepared
 from app.db.types import UtcTime
 from app.phone.e164 import normalise_number
 from app.sms.audience.chunks import AudienceChunk
@@ -37,7 +38,7 @@ _TOLL_FREE = re.compile(r"\+1(?:800|833|844|855|866|877|888)[0-9]{7}")
 _BY_THE_NETWORK = (Reply.STOP, Reply.START)
 
 _BROADCASTS, _CHUNKS = table_of(Broadcast), table_of(Chunk)
-_RECENT = (
+_RECENT = Prepared(
     select(_BROADCASTS.c.created_at, _BROADCASTS.c.options)
     .join(_CHUNKS, _CHUNKS.c.broadcast_id == _BROADCASTS.c.id)
     # A literal, as in the index: with a parameter the index is not used.
@@ -51,7 +52,7 @@ def reply_once(tx: Connection, ctx: Context, intent: InboundIntent, reply: Reply
     """Store a reply within the limits."""
     if not _may_reply(ctx, intent, reply) or _is_old(tx, ctx, intent):
         return
-    rows = tx.execute(_RECENT, {"phone": intent.phone, "since": ctx.now() - _DAY}).all()
+    rows = _RECENT.fetch(tx, {"phone": intent.phone, "since": ctx.now() - _DAY})
     recent = [row for row in rows if row.options.get("reply")]
     latest = [row.options["reply"] for row in recent if row.created_at > ctx.now() - _HOUR]
     if len(recent) < _MAX_PER_DAY and not (reply is Reply.HELP and reply in latest):

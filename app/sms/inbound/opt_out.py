@@ -24,6 +24,7 @@ from sqlalchemy import Connection, Row, bindparam, select
 
 from app.db.base import table_of
 from app.db.lists import chunked
+from app.db.prepared import Prepared
 from app.keywords.classify import KeywordIntent
 from app.sinch.callbacks import UnreadableCallback, parse_callback
 from app.sinch.schemas import SinchInbound
@@ -53,13 +54,15 @@ _BY_THE_PERSON = (Cause.STOP, Cause.CARRIER)
 
 _SUBSCRIBERS, _INBOUNDS = table_of(Subscriber), table_of(reports.Inbound)
 # Locked, since tags and the time of consent are changed after it.
-_LOCK_SUBSCRIBER = (
+_LOCK_SUBSCRIBER = Prepared(
     select(_SUBSCRIBERS.c.language)
     .where(_SUBSCRIBERS.c.phone == bindparam("phone"))
     .with_for_update(key_share=True)
 )
-_KNOWN = select(_INBOUNDS.c.sinch_id).where(
-    _INBOUNDS.c.sinch_id.in_(bindparam("sinch_ids", expanding=True))
+_KNOWN = Prepared(
+    select(_INBOUNDS.c.sinch_id).where(
+        _INBOUNDS.c.sinch_id.in_(bindparam("sinch_ids", expanding=True))
+    )
 )
 
 
@@ -80,7 +83,7 @@ def apply_inbound(tx: Connection, ctx: Context, inbound: SinchInbound) -> list[C
     intent = find_intent(inbound, ctx.now())
     if intent is None:
         return []
-    row = tx.execute(_LOCK_SUBSCRIBER, {"phone": intent.phone}).first()
+    row = _LOCK_SUBSCRIBER.first(tx, {"phone": intent.phone})
     if row is not None:
         intent = replace(intent, language=row.language, is_subscriber=True)
     match intent.match.intent:
@@ -136,7 +139,7 @@ def _read_stop(ctx: Context, raw: bytes) -> InboundIntent | None:
 def _find_known(tx: Connection, sinch_ids: Sequence[str]) -> set[str]:
     known = set[str]()
     for chunk in chunked(sinch_ids):
-        known.update(tx.execute(_KNOWN, {"sinch_ids": chunk}).scalars())
+        known.update(row.sinch_id for row in _KNOWN.fetch(tx, {"sinch_ids": chunk}))
     return known
 
 

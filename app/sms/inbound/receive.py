@@ -11,6 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from app.db.base import table_of
 from app.db.facts import read_metadata, set_metadata
 from app.db.lists import chunked
+from app.db.prepared import Prepared
 from app.phone.e164 import normalise_number
 from app.sinch import schemas
 from app.sinch.errors import SinchError
@@ -33,9 +34,11 @@ _LISTED = "inbounds_listed"
 
 _INBOUNDS = table_of(Inbound)
 _BROADCASTS = table_of(Broadcast)
-_OWNERS = select(
-    _BROADCASTS.c.id, _BROADCASTS.c.public_id, _BROADCASTS.c.client, _BROADCASTS.c.options
-).where(_BROADCASTS.c.id.in_(bindparam("broadcast_ids", expanding=True)))
+_OWNERS = Prepared(
+    select(
+        _BROADCASTS.c.id, _BROADCASTS.c.public_id, _BROADCASTS.c.client, _BROADCASTS.c.options
+    ).where(_BROADCASTS.c.id.in_(bindparam("broadcast_ids", expanding=True)))
+)
 # The last broadcasts to a number that are searched for one that is not our own reply.
 _MAX_BROADCASTS = 8
 
@@ -98,8 +101,7 @@ def _find_answered(tx: Connection, phone: str) -> Row[Any] | None:
     last = find_broadcasts_to(tx, phone, before=BEYOND_ALL, limit=_MAX_BROADCASTS, handed_over=True)
     if not last:
         return None
-    found: list[Row[Any]] = list(tx.execute(_OWNERS, {"broadcast_ids": last}))
-    rows = {row.id: row for row in found}
+    rows = {row.id: row for row in _OWNERS.fetch(tx, {"broadcast_ids": last})}
     return next((rows[id_] for id_ in last if not rows[id_].options.get("reply")), None)
 
 

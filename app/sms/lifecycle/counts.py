@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, func, select
 
 from app.db.base import table_of
+from app.db.prepared import Prepared
 from app.sms.lifecycle.latency import NONE, percentile
 from app.sms.models.batch import Batch
 from app.sms.models.reports import DeliveryCount
@@ -46,7 +47,7 @@ StatusCode = tuple[MessageStatus, int | None]
 
 _BATCHES, _DELIVERY_COUNTS = table_of(Batch).c, table_of(DeliveryCount)
 # On the hot path: each answer to POST /api/broadcast reads them.
-_STATES = (
+_STATES = Prepared(
     select(
         _BATCHES.broadcast_id,
         _BATCHES.state,
@@ -58,7 +59,7 @@ _STATES = (
     .where(_BATCHES.state != _S.SPLIT)
     .group_by(_BATCHES.broadcast_id, _BATCHES.state)
 )
-_REPORTED = (
+_REPORTED = Prepared(
     select(_DELIVERY_COUNTS)
     .where(_DELIVERY_COUNTS.c.broadcast_id.in_(bindparam("broadcast_ids", expanding=True)))
     .where(_DELIVERY_COUNTS.c.messages != 0)
@@ -88,14 +89,14 @@ class BroadcastCounts:
 def read_counts(tx: Connection, broadcast_ids: Sequence[int]) -> Mapping[int, BroadcastCounts]:
     """Read the counts of broadcasts, by id; empty counts for those without batches."""
     by_broadcast: dict[int, BroadcastCounts] = defaultdict(BroadcastCounts)
-    for row in tx.execute(_STATES, {"broadcast_ids": broadcast_ids}):
+    for row in _STATES.fetch(tx, {"broadcast_ids": broadcast_ids}):
         counts = by_broadcast[row.broadcast_id]
         counts.batches[row.state] = row.batches
         counts.recipients[row.state] = int(row.recipients)
         if row.last_accepted_at is not None:
             last = counts.last_accepted_at or row.last_accepted_at
             counts.last_accepted_at = max(last, row.last_accepted_at)
-    for row in tx.execute(_REPORTED, {"broadcast_ids": broadcast_ids}):
+    for row in _REPORTED.fetch(tx, {"broadcast_ids": broadcast_ids}):
         counts = by_broadcast[row.broadcast_id]
         counts.reported[row.status, None if row.code == NONE else row.code] += row.messages
         if row.status is _M.DELIVERED:

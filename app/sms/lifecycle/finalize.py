@@ -52,6 +52,7 @@ _AWAITED_BATCH = Prepared(
 )
 # The audit is read since a database from a backup may lack the attempt.
 _RESENT = select(_AUDIT.c.id).where(_AUDIT.c.action == RESEND)
+_WAS_RESENT = Prepared(_RESENT.where(_AUDIT.c.subject == bindparam("reference")))
 # Batches in these states make a broadcast COMPLETE: at least one text may have been sent.
 _COMPLETING = (_S.ACCEPTED, _S.DUPLICATE, _S.CLOSED_UNSENT, _S.NEEDS_ATTENTION)
 
@@ -179,4 +180,4 @@ def end_unsent(tx: Connection, broadcast_id: int, final_state: BatchState) -> No
 
 def was_resent(tx: Connection, reference: str) -> bool:
     """Return True if an operator chose to resend the batch: it may have been sent before."""
-    return tx.execute(_RESENT.where(_AUDIT.c.subject == reference)).first() is not None
+    return _WAS_RESENT.first(tx, {"reference": reference}) is not None

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Row, or_, select, update
 from app.clock import CLOCK_SLACK_S
 from app.config import SendingRules
 from app.db.base import table_of
-from app.db.prepared import Prepared
+from app.db.prepared import Prepared, PreparedUpdate
 from app.sms.models.batch import Gate
 
 BUSY, CIRCUIT, PACE, RESTORE = "busy", "circuit", "pace", "restore"
@@ -29,6 +29,7 @@ _MIN_BACKOFF_S = 1.0
 
 _GATES = table_of(Gate)
 _SELECT_GATES = Prepared(select(_GATES))
+_UPDATE_GATE = PreparedUpdate(_GATES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,4 +262,4 @@ def end_restore(tx: Connection) -> None:
 
 
 def _set(tx: Connection, name: str, **values: Any) -> None:
-    tx.execute(update(Gate).where(Gate.name == name).values(**values))
+    _UPDATE_GATE.run(tx, name, values)

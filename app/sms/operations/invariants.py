@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Executable, and_, bindparam, func, or_, select
+from sqlalchemy import Connection, and_, bindparam, func, or_, select
 from sqlalchemy.orm import aliased
 
+from app.db.prepared import Prepared, Statement
 from app.sms.context import Context
 from app.sms.lifecycle.counts import count_by_status_code, read_counts, total_by_status
 from app.sms.lifecycle.latency import NONE
@@ -65,13 +66,13 @@ def find_violations_at_rest(tx: Connection) -> list[str]:
 
 
 def _check(tx: Connection, moments: dict[str, datetime], *, thorough: bool) -> list[str]:
-    checks = [*_CHECKS, *_THOROUGH_CHECKS] if thorough else _CHECKS
+    checks = (*_PREPARED, *_PREPARED_THOROUGH) if thorough else _PREPARED
     return [
         *_check_totals(tx, moments),
         *(
-            sentence.format(**row._mapping)
+            sentence.format(**row._asdict())
             for query, sentence in checks
-            for row in tx.execute(query, moments)
+            for row in query.fetch(tx, moments)
         ),
         *(_check_counts(tx) if thorough else ()),
     ]
@@ -122,7 +123,7 @@ _COUNTED_ENDED = (
 _MESSAGES = _count_messages()
 _ENDED = _count_messages(Message.status.in_(ENDED))
 
-_CHECKS: tuple[tuple[Executable, str], ...] = (
+_CHECKS: tuple[tuple[Statement, str], ...] = (
     # The chunks of a broadcast hold all its recipients.
     (
         select(Broadcast.public_id, Broadcast.recipients, _STORED.label("stored")).where(
@@ -197,7 +198,7 @@ _CHECKS: tuple[tuple[Executable, str], ...] = (
         "broadcast {public_id}: all reported, but reports are awaited",
     ),
 )
-_THOROUGH_CHECKS: tuple[tuple[Executable, str], ...] = (
+_THOROUGH_CHECKS: tuple[tuple[Statement, str], ...] = (
     # A batch has as many messages as recipients.
     (
         select(Batch.id, Batch.size, _MESSAGES.c.messages)
@@ -247,6 +248,9 @@ _THOROUGH_CHECKS: tuple[tuple[Executable, str], ...] = (
         "broadcast {broadcast_id}: a delivery count below 0",
     ),
 )
+
+_PREPARED = tuple((Prepared(query), sentence) for query, sentence in _CHECKS)
+_PREPARED_THOROUGH = tuple((Prepared(query), sentence) for query, sentence in _THOROUGH_CHECKS)
 
 _CODE = func.coalesce(Message.code, NONE)
 _REPORTED = (

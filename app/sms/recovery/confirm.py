@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Row, bindparam, select, update
 
 from app.db.audit import AuditEntry
 from app.db.base import table_of
+from app.db.prepared import Prepared, PreparedUpdate
 from app.sms.context import Context
 from app.sms.models.batch import Batch
 from app.sms.models.broadcast import Broadcast
@@ -26,12 +27,16 @@ RESTORED, RESTORED_SUBJECT = "restored", "database"
 # A report on a batch in these states is normal; in other states it is an error.
 _EXPECTED = (_S.SENDING, _S.UNKNOWN, _S.NEEDS_ATTENTION)
 
-_BATCHES = table_of(Batch)
-LOCK_BATCHES = (
+_BATCHES, _AUDIT = table_of(Batch), table_of(AuditEntry)
+LOCK_BATCHES = Prepared(
     select(_BATCHES)
     .where(_BATCHES.c.id.in_(bindparam("batch_ids", expanding=True)))
     .order_by(_BATCHES.c.id)
     .with_for_update()
+)
+UPDATE_BATCH = PreparedUpdate(_BATCHES)
+_RESTORES = Prepared(
+    select(_AUDIT.c.facts).where(_AUDIT.c.subject == RESTORED_SUBJECT, _AUDIT.c.action == RESTORED)
 )
 
 
@@ -86,11 +91,8 @@ def was_restored(tx: Connection, broadcast_id: int) -> bool:
 
     Its batches may have been claimed since, for fewer recipients than the backup knows.
     """
-    query = select(AuditEntry.facts).where(
-        AuditEntry.subject == RESTORED_SUBJECT, AuditEntry.action == RESTORED
-    )
-    restores = tx.execute(query).scalars()
-    return any(facts.get("last_broadcast_id", 0) >= broadcast_id for facts in restores)
+    restores = _RESTORES.fetch(tx)
+    return any(row.facts.get("last_broadcast_id", 0) >= broadcast_id for row in restores)
 
 
 def accept_values(ctx: Context, *, sinch_id: str | None, cancelled: bool) -> dict[str, Any]:
@@ -123,4 +125,4 @@ def mark_duplicate(
 
 
 def _set(tx: Connection, row: Row[Any], **values: Any) -> None:
-    tx.execute(update(Batch).where(Batch.id == row.id).values(**values))
+    UPDATE_BATCH.run(tx, row.id, values)

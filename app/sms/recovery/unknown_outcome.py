@@ -13,9 +13,11 @@ from datetime import datetime
 from typing import Any
 
 from loguru import logger
-from sqlalchemy import ColumnElement, Connection, Row, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, or_, select, update
 
 from app.clock import CLOCK_SLACK_S
+from app.db.base import table_of
+from app.db.prepared import Prepared
 from app.failpoints import failpoints
 from app.sinch.errors import SinchError
 from app.sinch.schemas import SinchBatch
@@ -39,7 +41,12 @@ from app.sms.models.broadcast import Broadcast
 from app.sms.models.reports import DeliveryCount
 from app.sms.models.states import Attention, BatchState, BroadcastStatus, Outcome
 from app.sms.models.statuses import ENDED, MessageStatus
-from app.sms.recovery.confirm import accept_values, mark_duplicate, was_restored
+from app.sms.recovery.confirm import (
+    UPDATE_BATCH,
+    accept_values,
+    mark_duplicate,
+    was_restored,
+)
 from app.sms.recovery.list_result import (
     LIST_MARGIN,
     LOOKUP_PERIOD,
@@ -61,6 +68,23 @@ _PASS_S = 10.0
 _OVERDUE_S = 60.0
 _MIN_CANCEL_S = 0.5
 
+_BATCHES, _ATTEMPTS = table_of(Batch).c, table_of(Attempt).c
+_NEXT_AT = _BATCHES.next_reconcile_at
+_DUE = Prepared(
+    select(_BATCHES.id)
+    .where(_NEXT_AT.is_not(None), or_(bindparam("now") >= _NEXT_AT, bindparam("latest") < _NEXT_AT))
+    .order_by(_NEXT_AT)
+    .limit(bindparam("limit"))
+)
+_SELECT_BATCH = select(table_of(Batch)).where(_BATCHES.id == bindparam("batch_id"))
+_BATCH, _LOCK_BATCH = Prepared(_SELECT_BATCH), Prepared(_SELECT_BATCH.with_for_update())
+_FIRST_ATTEMPT = Prepared(
+    select(_ATTEMPTS.started_at)
+    .where(_ATTEMPTS.batch_id == bindparam("batch_id"))
+    .order_by(_ATTEMPTS.number)
+    .limit(1)
+)
+
 
 @dataclass(frozen=True, slots=True)
 class _Case:
@@ -77,26 +101,16 @@ class _Case:
 
 def reconcile_due_batches(ctx: Context, *, limit: int = 50) -> int:
     """Look up the batches that are due, for a few seconds.  Returns how many were due."""
+    # A time further ahead than any wait comes from a clock that was set back.
+    latest = ctx.seconds_from_now(ctx.rules.reconcile_later_every_s + CLOCK_SLACK_S)
     with ctx.db.read() as tx:
-        due = (
-            select(Batch.id)
-            .where(Batch.next_reconcile_at.is_not(None), _is_due(ctx))
-            .order_by(Batch.next_reconcile_at)
-            .limit(limit)
-        )
-        batch_ids = tx.execute(due).scalars().all()
+        due = _DUE.fetch(tx, {"now": ctx.now(), "latest": latest, "limit": limit})
     deadline = ctx.clock.monotonic() + _PASS_S
-    for batch_id in batch_ids:
-        reconcile_batch(ctx, batch_id)
+    for batch in due:
+        reconcile_batch(ctx, batch.id)
         if ctx.clock.monotonic() >= deadline:
             break
-    return len(batch_ids)
-
-
-def _is_due(ctx: Context) -> ColumnElement[bool]:
-    """Match look-ups whose time has come, or lies so far ahead that the clock was set back."""
-    latest = ctx.seconds_from_now(ctx.rules.reconcile_later_every_s + CLOCK_SLACK_S)
-    return or_(Batch.next_reconcile_at <= ctx.now(), Batch.next_reconcile_at > latest)
+    return len(due)
 
 
 def escalate_overdue(ctx: Context, *, limit: int = 1_000) -> int:
@@ -139,15 +153,17 @@ def reconcile_batch(
 
 
 def _read_case(tx: Connection, ctx: Context, batch_id: int) -> _Case | None:
-    batch = tx.execute(select(Batch.__table__).where(Batch.id == batch_id)).first()
+    batch = _BATCH.first(tx, {"batch_id": batch_id})
     if batch is None or batch.state not in _LOOKED_UP_STATES:
         return None
     if _is_known(batch):
         return None
-    first = select(Attempt.started_at).where(Attempt.batch_id == batch_id)
-    started_at = tx.execute(first.order_by(Attempt.number).limit(1)).scalar()
-    created = select(Broadcast.created_at).where(Broadcast.id == batch.broadcast_id)
-    since = started_at or tx.execute(created).scalar_one()
+    first = _FIRST_ATTEMPT.first(tx, {"batch_id": batch_id})
+    if first is None:
+        created = select(Broadcast.created_at).where(Broadcast.id == batch.broadcast_id)
+        since = tx.execute(created).scalar_one()
+    else:
+        since = first.started_at
     recipients = load_batch_recipients(tx, batch).recipients
     # The clock may have been set back since: never list from a later time than now.
     since = min(since, ctx.now()) - LIST_MARGIN
@@ -249,9 +265,7 @@ def _apply(
 ) -> BatchState:
     """Move the batch unless it has moved since it was read.  Returns its state."""
     broadcast = lock_broadcast(tx, case.batch.broadcast_id)
-    row = tx.execute(
-        select(Batch.__table__).where(Batch.id == case.batch.id).with_for_update()
-    ).one()
+    row = _LOCK_BATCH.first(tx, {"batch_id": case.batch.id})
     if (row.state, row.attempt) != (case.batch.state, case.batch.attempt):
         return BatchState(row.state)
     if row.reconcile_attempts != case.batch.reconcile_attempts and not (result and result.sinch_id):
@@ -269,7 +283,7 @@ def _apply(
     if result and result.finding is ListFinding.MULTIPLE:
         duplicate_sinch_ids = list(result.duplicate_sinch_ids)
         values |= mark_duplicate(tx, row, status, duplicate_sinch_ids)
-    tx.execute(update(Batch).where(Batch.id == row.id).values(values))
+    UPDATE_BATCH.run(tx, row.id, values)
     _log_move(row, values)
     if values["state"] is not row.state and not has_open_batches(tx, row.broadcast_id):
         finalize_in(tx, ctx, row.broadcast_id)
@@ -324,7 +338,7 @@ def _check_accepted(
         if result.finding is not ListFinding.FOUND:
             bound = logger.bind(client_reference=row.client_reference)
             bound.error("sinch lists an accepted batch otherwise than it was sent")
-    tx.execute(update(Batch).where(Batch.id == row.id).values(values))
+    UPDATE_BATCH.run(tx, row.id, values)
     return _S.ACCEPTED
 
 
@@ -339,13 +353,10 @@ def check_recipients(ctx: Context, batch_id: int, reported: Set[str]) -> None:
         return
     with ctx.db.write() as tx:
         broadcast = lock_broadcast(tx, case.batch.broadcast_id)
-        row = tx.execute(
-            select(Batch.__table__).where(Batch.id == batch_id).with_for_update()
-        ).one()
+        row = _LOCK_BATCH.first(tx, {"batch_id": batch_id})
         if row.state is _S.ACCEPTED and row.size == case.batch.size:
             values = _set_others_aside(tx, ctx, row, broadcast, reported)
-            found = update(Batch).where(Batch.id == batch_id)
-            tx.execute(found.values({**values, "next_reconcile_at": None}))
+            UPDATE_BATCH.run(tx, batch_id, {**values, "next_reconcile_at": None})
 
 
 def _set_others_aside(
@@ -439,5 +450,4 @@ def _cancel_duplicates(
             ctx.sinch.cancel_batch(sinch_id, within_s=copy_s)
             remaining.remove(sinch_id)
     with ctx.db.write() as tx:
-        batch = update(Batch).where(Batch.id == batch_id)
-        tx.execute(batch.values(duplicate_sinch_ids=remaining or None))
+        UPDATE_BATCH.run(tx, batch_id, {"duplicate_sinch_ids": remaining or None})

@@ -6,6 +6,7 @@ from sqlalchemy import Connection, bindparam, select
 
 from app.db.base import table_of
 from app.db.lists import chunked
+from app.db.prepared import Prepared
 from app.sms.context import Context
 from app.sms.lifecycle.outbox import EventType, enqueue_event
 from app.sms.models.broadcast import Broadcast
@@ -16,15 +17,17 @@ from app.sms.reports.record import DeliveryReport, RecordedReports
 MAX_MESSAGES = 1_000
 
 _BROADCASTS = table_of(Broadcast)
-_OWNER = select(_BROADCASTS.c.client, _BROADCASTS.c.public_id, _BROADCASTS.c.reference).where(
-    _BROADCASTS.c.id == bindparam("broadcast_id")
+_OWNER = Prepared(
+    select(_BROADCASTS.c.client, _BROADCASTS.c.public_id, _BROADCASTS.c.reference).where(
+        _BROADCASTS.c.id == bindparam("broadcast_id")
+    )
 )
 
 
 def notify_clients(tx: Connection, ctx: Context, recorded: RecordedReports) -> None:
     """Add events for the messages that got a final status."""
     for broadcast_id, ended in sorted(recorded.ended.items()):
-        owner = tx.execute(_OWNER, {"broadcast_id": broadcast_id}).one()
+        owner = _OWNER.first(tx, {"broadcast_id": broadcast_id})
         for reports in chunked(ended, MAX_MESSAGES):
             facts: dict[str, Any] = {
                 "broadcast_id": owner.public_id,

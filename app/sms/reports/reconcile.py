@@ -8,10 +8,11 @@ from datetime import timedelta
 from typing import Any
 
 from loguru import logger
-from sqlalchemy import Row, or_, select, update
+from sqlalchemy import Row, bindparam, or_, select, update
 
 from app.clock import CLOCK_SLACK_S
 from app.db.base import table_of
+from app.db.prepared import Prepared
 from app.sinch.errors import SinchError, SinchRefusal
 from app.sms.audience.chunks import load_batch_recipients
 from app.sms.context import Context
@@ -20,6 +21,7 @@ from app.sms.lifecycle.locks import lock_counters
 from app.sms.models.batch import Batch, Message
 from app.sms.models.broadcast import Broadcast
 from app.sms.models.statuses import MessageStatus
+from app.sms.recovery.confirm import UPDATE_BATCH
 from app.sms.recovery.unknown_outcome import check_recipients
 from app.sms.reports.batch_reports import read_summary
 from app.sms.reports.carrier_opt_outs import apply_carrier_opt_outs, lock_for_codes
@@ -35,6 +37,20 @@ _GONE_AFTER = timedelta(days=14)
 _NOT_FOUND = 404
 
 _BATCHES, _BROADCASTS, _MESSAGES = table_of(Batch), table_of(Broadcast).c, table_of(Message).c
+_NEXT_AT = _BATCHES.c.next_report_at
+_DUE = Prepared(
+    select(_BATCHES, _BROADCASTS.expires_at, _BROADCASTS.options)
+    .join(table_of(Broadcast), _BROADCASTS.id == _BATCHES.c.broadcast_id)
+    .where(_NEXT_AT.is_not(None), or_(bindparam("now") >= _NEXT_AT, bindparam("latest") < _NEXT_AT))
+    .order_by(_NEXT_AT)
+    .limit(_MAX_DUE)
+)
+_SCHEDULE_NEXT = Prepared(
+    update(_BATCHES)
+    .where(_BATCHES.c.id == bindparam("batch_id"), _NEXT_AT.is_not(None))
+    .where(_BATCHES.c.report_fetches == bindparam("fetches"))
+    .values(report_fetches=_BATCHES.c.report_fetches + 1, next_report_at=bindparam("report_at"))
+)
 
 
 def fetch_due_reports(ctx: Context) -> int:
@@ -54,16 +70,8 @@ def _list_due(ctx: Context) -> Sequence[Row[Any]]:
     now = ctx.now()
     # A time further ahead than any wait comes from a clock that was set back.
     latest = now + timedelta(seconds=ctx.rules.longest_report_wait_s + CLOCK_SLACK_S)
-    next_at = _BATCHES.c.next_report_at
-    query = (
-        select(_BATCHES, _BROADCASTS.expires_at, _BROADCASTS.options)
-        .join(table_of(Broadcast), _BROADCASTS.id == _BATCHES.c.broadcast_id)
-        .where(next_at.is_not(None), or_(next_at <= now, next_at > latest))
-        .order_by(next_at)
-        .limit(_MAX_DUE)
-    )
     with ctx.db.read() as tx:
-        return tx.execute(query).all()
+        return _DUE.fetch(tx, {"now": now, "latest": latest})
 
 
 def fetch_report(ctx: Context, batch: Row[Any]) -> bool:
@@ -83,17 +91,15 @@ def fetch_report(ctx: Context, batch: Row[Any]) -> bool:
 
 def _schedule_next(ctx: Context, batch: Row[Any]) -> bool:
     """Set the time of the next fetch.  Returns False if another worker was quicker."""
-    fetches = batch.report_fetches + 1
     called_back = ctx.report_mode(batch.options) is not None
-    wait_s = ctx.report_wait_s(fetches, called_back=called_back)
-    unchanged = update(_BATCHES).where(
-        _BATCHES.c.id == batch.id,
-        _BATCHES.c.report_fetches == batch.report_fetches,
-        _BATCHES.c.next_report_at.is_not(None),
-    )
-    values = {"report_fetches": fetches, "next_report_at": ctx.seconds_from_now(wait_s)}
+    wait_s = ctx.report_wait_s(batch.report_fetches + 1, called_back=called_back)
+    values = {
+        "batch_id": batch.id,
+        "fetches": batch.report_fetches,
+        "report_at": ctx.seconds_from_now(wait_s),
+    }
     with ctx.db.write() as tx:
-        return tx.execute(unchanged.values(values)).rowcount == 1
+        return _SCHEDULE_NEXT.change(tx, values) == 1
 
 
 def _fetch(ctx: Context, batch: Row[Any]) -> tuple[Sequence[DeliveryReport], bool]:
@@ -146,7 +152,7 @@ def _end_unreported(ctx: Context, batch: Row[Any]) -> set[int]:
         ]
         recorded = record_reports(tx, ctx, reports)
         notify_clients(tx, ctx, recorded)
-        tx.execute(update(_BATCHES).where(_BATCHES.c.id == batch.id).values(next_report_at=None))
+        UPDATE_BATCH.run(tx, batch.id, {"next_report_at": None})
     if reports:
         bound = logger.bind(client_reference=batch.client_reference, messages=len(reports))
         bound.warning("messages were never reported: they end as unknown")

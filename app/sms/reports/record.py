@@ -16,6 +16,7 @@ from sqlalchemy.dialects import postgresql
 from app.db.base import table_of
 from app.db.engine import make_upserts
 from app.db.lists import chunked
+from app.db.prepared import Prepared
 from app.phone.e164 import respell
 from app.sms.context import Context
 from app.sms.lifecycle.latency import NONE, latency_bucket
@@ -33,26 +34,34 @@ _NEVER = datetime.max.replace(tzinfo=UTC)
 _BATCHES, _BROADCASTS = table_of(Batch), table_of(Broadcast)
 _MESSAGES, _DELIVERY_COUNTS = table_of(Message), table_of(DeliveryCount)
 
-_REPORTED = select(
-    _BATCHES.c.id, _BATCHES.c.broadcast_id, _BATCHES.c.client_reference, _BATCHES.c.sinch_id
-).where(
-    or_(
-        _BATCHES.c.client_reference.in_(bindparam("references", expanding=True)),
-        _BATCHES.c.sinch_id.in_(bindparam("sinch_ids", expanding=True)),
+_REPORTED = Prepared(
+    select(
+        _BATCHES.c.id, _BATCHES.c.broadcast_id, _BATCHES.c.client_reference, _BATCHES.c.sinch_id
+    ).where(
+        or_(
+            _BATCHES.c.client_reference.in_(bindparam("references", expanding=True)),
+            _BATCHES.c.sinch_id.in_(bindparam("sinch_ids", expanding=True)),
+        )
     )
 )
-_START = select(_BROADCASTS.c.created_at, _BROADCASTS.c.send_at, _BROADCASTS.c.purged_at).where(
-    _BROADCASTS.c.id == bindparam("broadcast_id")
+_START = Prepared(
+    select(_BROADCASTS.c.created_at, _BROADCASTS.c.send_at, _BROADCASTS.c.purged_at).where(
+        _BROADCASTS.c.id == bindparam("broadcast_id")
+    )
 )
 _OF_BROADCAST = select(_MESSAGES).where(_MESSAGES.c.broadcast_id == bindparam("broadcast_id"))
-_BY_PHONES = {
-    "sqlite": _OF_BROADCAST.where(_MESSAGES.c.recipient.in_(bindparam("phones", expanding=True))),
-    # PostgreSQL plans hundreds of parameters six times as long as one array.
-    "postgresql": _OF_BROADCAST.where(
-        _MESSAGES.c.recipient == any_(bindparam("phones", type_=postgresql.ARRAY(String)))
-    ),
-}
-_UPDATE_MESSAGE = (
+_BY_PHONES = Prepared(
+    {
+        "sqlite": _OF_BROADCAST.where(
+            _MESSAGES.c.recipient.in_(bindparam("phones", expanding=True))
+        ),
+        # PostgreSQL plans hundreds of parameters six times as long as one array.
+        "postgresql": _OF_BROADCAST.where(
+            _MESSAGES.c.recipient == any_(bindparam("phones", type_=postgresql.ARRAY(String)))
+        ),
+    }
+)
+_UPDATE_MESSAGE = Prepared(
     update(_MESSAGES)
     .where(_MESSAGES.c.broadcast_id == bindparam("of_broadcast_id"))
     .where(_MESSAGES.c.recipient == bindparam("phone"))
@@ -63,7 +72,7 @@ _UPDATE_MESSAGE = (
         recorded_at=bindparam("now"),
     )
 )
-_ADD_ENDED = (
+_ADD_ENDED = Prepared(
     update(_BATCHES)
     .where(_BATCHES.c.id == bindparam("batch_id"))
     .values(
@@ -72,7 +81,7 @@ _ADD_ENDED = (
         next_report_at=bindparam("report_at"),
     )
 )
-
+_UPSERT_COUNT = Prepared(make_upserts(_DELIVERY_COUNTS, add=("messages",)))
 # Status, code (or NONE) and latency bucket (or NONE).
 _CountKey = tuple[MessageStatus, int, int]
 
@@ -154,7 +163,7 @@ def _find_batches(
     references = {report.reference for report in reports if report.reference}
     sinch_ids = {report.sinch_id for report in reports if report.sinch_id}
     ids = {"references": list(references), "sinch_ids": list(sinch_ids)}
-    rows: list[Row[Any]] = list(tx.execute(_REPORTED, ids))
+    rows = _REPORTED.fetch(tx, ids)
     by_sinch_id = {row.sinch_id: row for row in rows if row.sinch_id}
     return by_sinch_id | {row.client_reference: row for row in rows}
 
@@ -169,7 +178,7 @@ def _record_broadcast(
 ) -> None:
     now = ctx.now()
     status = read_status(tx, broadcast_id)
-    sent = tx.execute(_START, {"broadcast_id": broadcast_id}).one()
+    sent = _START.first(tx, {"broadcast_id": broadcast_id})
     if sent.purged_at is not None:
         return  # its counts are final: its messages are being deleted
     start = sent.send_at or sent.created_at
@@ -204,7 +213,7 @@ def _record_broadcast(
     _update_batches(tx, ctx, changes, sinch_ids, status, recorded)
     if changes.messages:
         changes.messages.sort(key=lambda message: str(message["phone"]))
-        tx.execute(_UPDATE_MESSAGE, changes.messages)
+        _UPDATE_MESSAGE.change_each(tx, changes.messages)
     _add_counts(tx, broadcast_id, changes.counts)
 
 
@@ -218,7 +227,7 @@ def _update_batches(
 ) -> None:
     """Count ended messages, and confirm that Sinch accepted each reported batch."""
     updates = []
-    for row in tx.execute(LOCK_BATCHES, {"batch_ids": list(changes.ended)}).all():
+    for row in LOCK_BATCHES.fetch(tx, {"batch_ids": list(changes.ended)}):
         reported = ReportedBatch(row, sorted(sinch_ids.get(row.id, ())), status)
         if confirm_accepted(tx, ctx, reported):
             recorded.to_finalize.add(row.broadcast_id)
@@ -231,15 +240,14 @@ def _update_batches(
             if all_ended:
                 recorded.to_finalize.add(row.broadcast_id)
     if updates:
-        tx.execute(_ADD_ENDED, updates)
+        _ADD_ENDED.change_each(tx, updates)
 
 
 def _find_messages(tx: Connection, broadcast_id: int, phones: Sequence[str]) -> list[Row[Any]]:
-    query = _BY_PHONES[tx.dialect.name]
     return [
         row
         for some in chunked(phones, _PHONES_PER_QUERY)
-        for row in tx.execute(query, {"broadcast_id": broadcast_id, "phones": some})
+        for row in _BY_PHONES.fetch(tx, {"broadcast_id": broadcast_id, "phones": some})
     ]
 
 
@@ -269,7 +277,4 @@ def _add_counts(tx: Connection, broadcast_id: int, counts: Mapping[_CountKey, in
         if messages
     ]
     if rows:
-        tx.execute(_UPSERT_COUNT[tx.dialect.name], rows)
-
-
-_UPSERT_COUNT = make_upserts(_DELIVERY_COUNTS, add=("messages",))
+        _UPSERT_COUNT.change_each(tx, rows)

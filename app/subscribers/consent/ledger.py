@@ -18,6 +18,7 @@ from sqlalchemy.orm import aliased
 from app.db.base import Metadata, table_of
 from app.db.engine import insert_new
 from app.db.lists import chunked, insert_rows
+from app.db.prepared import Prepared
 from app.db.types import UtcTime
 from app.subscribers.consent.hash_chain import (
     BEGINNING,
@@ -34,8 +35,10 @@ _SALT_BYTES = 16
 _EVENTS, _SUBSCRIBERS, _METADATA = table_of(ConsentEvent), table_of(Subscriber), table_of(Metadata)
 _LATER, _PREVIOUS = aliased(_EVENTS), aliased(_EVENTS)
 _HEAD = select(_METADATA.c.value).where(_METADATA.c.name == HEAD_FACT)
-_LOCK_HEAD = _HEAD.with_for_update()
-_MOVE_HEAD = update(_METADATA).where(_METADATA.c.name == HEAD_FACT).values(value=bindparam("head"))
+_LOCK_HEAD = Prepared(_HEAD.with_for_update())
+_MOVE_HEAD = Prepared(
+    update(_METADATA).where(_METADATA.c.name == HEAD_FACT).values(value=bindparam("head"))
+)
 _LOCK_SUBSCRIBERS = (
     select(_SUBSCRIBERS.c.id)
     .where(_SUBSCRIBERS.c.phone.in_(bindparam("phones", expanding=True)))
@@ -56,13 +59,13 @@ _OBJECTED_LATER = exists(
         _LATER.c.at > _NEWEST.c.at,
     )
 )
-_SET_CONSENT = (
+_SET_CONSENT = Prepared(
     update(_SUBSCRIBERS)
     .where(_SUBSCRIBERS.c.phone == _NEWEST.c.phone, ~_OBJECTED_LATER)
     .where(or_(_SUBSCRIBERS.c.consented_at.is_(None), _SUBSCRIBERS.c.consented_at < _NEWEST.c.at))
     .values(consented_at=_NEWEST.c.at)
 )
-_CLEAR_CONSENT = (
+_CLEAR_CONSENT = Prepared(
     update(_SUBSCRIBERS)
     .where(_SUBSCRIBERS.c.phone.in_(select(_EVENTS.c.phone).where(_APPENDED)))
     .where(_SUBSCRIBERS.c.consented_at.is_not(None))
@@ -114,11 +117,11 @@ def append_consent_entries(tx: Connection, entries: Sequence[ConsentEntry]) -> N
     _lock_subscribers(tx, entries)
     links = make_links(_lock_head(tx), entries)
     insert_rows(tx, _EVENTS, links)
-    tx.execute(_MOVE_HEAD, {"head": str(Head(links[-1]["id"], links[-1]["hash"]))})
+    _MOVE_HEAD.change(tx, {"head": str(Head(links[-1]["id"], links[-1]["hash"]))})
     for effect, group in groupby(links, lambda link: _EFFECTS.get(link["kind"])):
         ids = [link["id"] for link in group]
         if effect is not None:
-            tx.execute(effect, {"first": ids[0], "last": ids[-1]})
+            effect.change(tx, {"first": ids[0], "last": ids[-1]})
 
 
 def _lock_subscribers(tx: Connection, entries: Sequence[ConsentEntry]) -> None:
@@ -130,11 +133,11 @@ def _lock_subscribers(tx: Connection, entries: Sequence[ConsentEntry]) -> None:
 
 
 def _lock_head(tx: Connection) -> Head:
-    value = tx.execute(_LOCK_HEAD).scalar()
-    if value is None:
+    row = _LOCK_HEAD.first(tx)
+    if row is None:
         insert_new(tx, Metadata, name=HEAD_FACT, value=str(Head()))
-        value = tx.execute(_LOCK_HEAD).scalar_one()
-    return _parse_head(value)
+        row = _LOCK_HEAD.first(tx)
+    return _parse_head(row.value)
 
 
 def make_links(head: Head, entries: Sequence[ConsentEntry]) -> list[dict[str, Any]]:

@@ -36,8 +36,8 @@ _SUPPRESSED_FOR_MARKETING = Prepared(_ACTIVE_OF_PHONES)
 _SUPPRESSED_FOR_ALL = Prepared(
     {dialect: query.where(_IS_FOR_ALL) for dialect, query in _ACTIVE_OF_PHONES.items()}
 )
-_BY_HASH = SELECT_SUPPRESSIONS.where(
-    _SUPPRESSIONS.c.phone_hash.in_(bindparam("hashes", expanding=True))
+_BY_HASH = Prepared(
+    SELECT_SUPPRESSIONS.where(_SUPPRESSIONS.c.phone_hash.in_(bindparam("hashes", expanding=True)))
 )
 _INSERT = insert(_SUPPRESSIONS)
 # A text from the phone can release these.
@@ -212,7 +212,7 @@ def find_suppressed(
 
 def read_rows(tx: Connection, hashes: Iterable[bytes]) -> dict[bytes, Row[Any]]:
     """Return the rows of suppressions by phone hash, released ones too."""
-    return {row.phone_hash: row for row in tx.execute(_BY_HASH, {"hashes": list(hashes)})}
+    return {row.phone_hash: row for row in _BY_HASH.fetch(tx, {"hashes": list(hashes)})}
 
 
 def read_suppressions(

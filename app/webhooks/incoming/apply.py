@@ -4,7 +4,7 @@ An event is deleted in the transaction that applies it.  An unreadable or foreig
 a dead letter for a while.  An event about a batch that is not known yet is postponed.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,6 +15,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 
 from app.db.base import table_of
 from app.db.old_rows import OldRows
+from app.db.prepared import Prepared
 from app.failpoints import failpoints
 from app.sinch.callbacks import Callback, UnreadableCallback, parse_callback
 from app.sinch.schemas import BatchReport, SinchInbound
@@ -41,18 +42,18 @@ _MAX_UNPLACED_TRIES = 6
 _MAX_WAIT = timedelta(hours=1)
 
 _EVENTS = table_of(Event)
-_WAITING = (
+_WAITING = Prepared(
     select(_EVENTS.c.id, _EVENTS.c.raw, _EVENTS.c.tries, _EVENTS.c.received_at)
     .where(_EVENTS.c.dead_letter_reason.is_(None))
     .where(or_(_EVENTS.c.not_before.is_(None), _EVENTS.c.not_before <= bindparam("now")))
     .order_by(_EVENTS.c.id)
     .limit(bindparam("limit"))
 )
-_STILL_WAITING = select(_EVENTS.c.id).where(
-    _EVENTS.c.id.in_(bindparam("event_ids", expanding=True)),
-    _EVENTS.c.dead_letter_reason.is_(None),
+_THESE = _EVENTS.c.id.in_(bindparam("event_ids", expanding=True))
+_STILL_WAITING = Prepared(
+    select(_EVENTS.c.id).where(_THESE, _EVENTS.c.dead_letter_reason.is_(None))
 )
-_DELETE = delete(_EVENTS).where(_EVENTS.c.id.in_(bindparam("event_ids", expanding=True)))
+_DELETE = Prepared(delete(_EVENTS).where(_THESE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ def apply_events(ctx: Context, *, limit: int = MAX_EVENTS) -> int:
     """
     ctx.require_own_database()
     with ctx.db.read() as tx:
-        rows: Iterable[Row[Any]] = tx.execute(_WAITING, {"now": ctx.now(), "limit": limit})
+        rows = _WAITING.read(tx, {"now": ctx.now(), "limit": limit})
         group = list(_limit(_ParsedEvent(row, _parse(row.raw)) for row in rows))
     if not group:
         return 0
@@ -135,7 +136,7 @@ def _apply_in_one(ctx: Context, group: Sequence[_ParsedEvent]) -> set[int]:
         lock_counters(tx)
         _lock_suppressions(tx, ctx, group)
         ids = {"event_ids": [event.row.id for event in group]}
-        waiting = set(tx.execute(_STILL_WAITING, ids).scalars())
+        waiting = {row.id for row in _STILL_WAITING.fetch(tx, ids)}
         events = [event for event in group if event.row.id in waiting]
         unreadable = [event.row.id for event in events if event.callback is None]
         recorded, foreign, early = _record(tx, ctx, events)
@@ -146,7 +147,7 @@ def _apply_in_one(ctx: Context, group: Sequence[_ParsedEvent]) -> set[int]:
             _postpone(tx, event_id, ctx.now() + _UNPLACED_WAIT)
         applied = waiting.difference(unreadable, foreign, early)
         if applied:
-            tx.execute(_DELETE, {"event_ids": list(applied)})
+            _DELETE.change(tx, {"event_ids": list(applied)})
     if unreadable:
         logger.bind(events=len(unreadable)).warning(
             "unparseable sinch callback kept as dead letter"
