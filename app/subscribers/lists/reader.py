@@ -172,11 +172,22 @@ def _choose_decoder(head: bytes, encoding: str) -> tuple[io.IncrementalNewlineDe
         encoding = "utf-16"
     elif head.startswith(codecs.BOM_UTF8):
         encoding = "utf-8"
-    if encoding != "utf-16" and b"\0" in head[:4]:
+    elif (unmarked := _find_utf_16(head)) is not None:
+        encoding = unmarked
+    elif b"\0" in head[:4]:
         raise UnusableFile("this is no text in UTF-8: save the file as CSV in UTF-8")
     codec = "utf-8-sig" if encoding == "utf-8" else encoding
     decoder = codecs.getincrementaldecoder(codec)(errors="strict")
     return io.IncrementalNewlineDecoder(decoder, translate=True), encoding
+
+
+def _find_utf_16(head: bytes) -> str | None:
+    """Return the encoding of a file in UTF-16 without a mark: each other byte of ASCII is NUL."""
+    halves = head[: _HEAD_BYTES - 1 : 2], head[1:_HEAD_BYTES:2]
+    for name, empty, filled in (("utf-16-be", *halves), ("utf-16-le", *halves[::-1])):
+        if len(empty) > 1 and not any(empty) and all(filled):
+            return name
+    return None
 
 
 class Row(NamedTuple):
