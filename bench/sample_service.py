@@ -416,7 +416,7 @@ class SampleService:
             draft_id, (body, columns) = make_id(self._now), kinds[number % len(kinds)]
             version = save_draft(self._ctx, draft_id, body, user=USER, columns=columns)
             if number == 0:
-                ask_approval(self._ctx, draft_id, version, user=USER)
+                ask_approval(self._ctx, draft_id, version, "", user=USER)
 
     @property
     def _busy_phone(self) -> str:

@@ -222,7 +222,9 @@ def _list_conditions(ctx: Context) -> list[AttentionItem]:
         conditions.append(AttentionItem(f"cap-{number}", sentence, href, "Caps", Role.ADMIN))
     for draft in read_once(list_asked, ctx):
         href = url_for("new_confirm.show", draft_id=draft.public_id)
-        sentence = f"“{draft.title}” needs a second person: {draft.asked_by} has asked."
+        number = draft.approved_people
+        to = f" to send it to {people(number)}" if number else ""
+        sentence = f"“{draft.title}” needs a second person: {draft.asked_by} has asked{to}."
         conditions.append(AttentionItem(draft.public_id, sentence, href, "Show it", Role.SENDER))
     for asked in read_once(list_asked_resends, ctx):
         href = url_for("broadcasts.show_broadcast", broadcast_id=asked.public_id)

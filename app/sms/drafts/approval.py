@@ -57,11 +57,14 @@ def is_involved(draft: Row[Any], user: str) -> bool:
     return user in (draft.created_by, draft.changed_by, draft.asked_by)
 
 
-def ask_approval(ctx: Context, public_id: str, version: int, *, user: str) -> None:
-    """Ask for the approval of a version of a draft; an earlier one ends.  Raises DraftChanged."""
+def ask_approval(ctx: Context, public_id: str, version: int, quote: str, *, user: str) -> None:
+    """Ask for the approval of a version of a draft as it was quoted; an earlier one ends.
+
+    Raises DraftChanged.
+    """
     asked = {"asked_at": ctx.now(), "asked_by": user, "approved_at": None, "approved_by": None}
     with ctx.db.write() as tx:
-        change_version(tx, public_id, version, **asked)
+        change_version(tx, public_id, version, **asked, **_read_figures(ctx, quote))
 
 
 def approve_draft(
@@ -70,20 +73,25 @@ def approve_draft(
     """Approve a version of a draft as it was quoted.  Raises ApprovalRefused and DraftChanged."""
     if is_involved(draft, user):
         raise ApprovalRefused("A second person approves: you have worked on this draft yourself.")
-    quoted = read_quoted(ctx, quote)
-    if quoted is None:
+    approved = _read_figures(ctx, quote)
+    if approved["approved_text"] is None:
         raise ApprovalRefused("The figures were too old: look again.")
     now, public_id = ctx.now(), draft.public_id
-    approved = {"approved_text": quoted["text"], "approved_people": quoted["recipients"]}
     with ctx.db.write() as tx:
         change_version(tx, public_id, version, approved_at=now, approved_by=user, **approved)
         write_audit(tx, now=now, actor=actor, action="approve draft", subject=public_id)
 
 
+def _read_figures(ctx: Context, quote: str) -> dict[str, Any]:
+    """Return the columns of a draft that say what an approval is of; None for an old quote."""
+    quoted = read_quoted(ctx, quote) or {}
+    return {"approved_text": quoted.get("text"), "approved_people": quoted.get("recipients")}
+
+
 def list_asked(ctx: Context) -> list[Row[Any]]:
     """List drafts that wait for an approval, the oldest first."""
     query = (
-        select(_DRAFTS.c.public_id, _DRAFTS.c.title, _DRAFTS.c.asked_by)
+        select(_DRAFTS.c.public_id, _DRAFTS.c.title, _DRAFTS.c.asked_by, _DRAFTS.c.approved_people)
         .where(
             _DRAFTS.c.asked_by.is_not(None),
             _DRAFTS.c.approved_by.is_(None),

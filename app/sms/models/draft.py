@@ -39,7 +39,7 @@ class StoredDraft(Base):
     asked_by: Mapped[str | None] = mapped_column(String(MAX_USER_NAME))
     approved_at: Mapped[datetime | None]
     approved_by: Mapped[str | None] = mapped_column(String(MAX_USER_NAME))
-    # What was approved: a hash of the text, as a quote has it, and the number of people who get it.
+    # What was asked for, then approved: a hash of the text, as a quote has it, and how many get it.
     approved_text: Mapped[str | None] = mapped_column(String(64))
     approved_people: Mapped[int | None]
     # Set in the transaction that stores the broadcast: a draft is sent once.

@@ -109,8 +109,9 @@ def show_moved(draft_id: str) -> Any:
 @require_role(Role.AUTHOR)
 def ask(draft_id: str) -> Any:
     """Ask for a second person's approval."""
+    quote = request.form.get("quote", "")
     try:
-        ask_approval(current_context(), draft_id, _read_version(), user=name_user())
+        ask_approval(current_context(), draft_id, _read_version(), quote, user=name_user())
     except DraftChanged:
         return _ask_again(find(draft_id), moved=_MOVED)
     flash("Asked.\nThe overview shows it to everybody who may approve it.", "done")

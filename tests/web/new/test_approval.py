@@ -37,7 +37,9 @@ def test_a_second_person_approves_and_then_it_can_be_sent(anna, olof, sandbox, c
     assert send(anna, f"{draft}/ask", form).headers["Location"] == f"{draft}/confirm"
 
     assert "A second person has to approve it." in read_text(anna.get(f"{draft}/confirm"))
-    assert "needs a second person: a sender has asked." in read_text(olof.get("/overview"))
+    assert "needs a second person: a sender has asked to send it to 2 people." in read_text(
+        olof.get("/overview")
+    )
     assert "Approve 2 texts, about €0.10" in read_text(olof.get(f"{draft}/confirm"))
     send(olof, f"{draft}/approve", read_form(olof, draft))
     shown = read_text(anna.get(f"{draft}/confirm"))
