@@ -275,7 +275,7 @@ def either_database(request: pytest.FixtureRequest) -> str:
         url: str = request.getfixturevalue("database_url")
         return url
     server: Postgres = request.getfixturevalue("postgres")
-    return server.create_passing_database()
+    return server.lend_database()
 
 
 @pytest.fixture

@@ -139,7 +139,7 @@ def test_a_full_disk_leaves_no_half_backup(either_machine, folder):
 
 def test_the_password_is_not_on_the_command_line(run, monkeypatch, folder, tmp_path, postgres):
     """Every user of a machine may list the arguments of its processes."""
-    url = postgres.create_passing_database().replace("clarion@", "clarion:s3cr3t@")
+    url = postgres.lend_database().replace("clarion@", "clarion:s3cr3t@")
     seen = tmp_path / "seen"
     (tmp_path / "pg_dump").write_text(
         f"#!{sys.executable}\nimport json, os, sys\n"
@@ -163,7 +163,7 @@ def test_the_password_is_not_on_the_command_line(run, monkeypatch, folder, tmp_p
 def test_a_missing_pg_dump_is_named(run, postgres, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
 
-    refused = run(postgres.create_passing_database(), "backup", "create")
+    refused = run(postgres.lend_database(), "backup", "create")
 
     assert refused.exit_code == 1
     assert "pg_dump is not installed: install PostgreSQL's client programs" in refused.output

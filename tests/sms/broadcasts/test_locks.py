@@ -26,7 +26,7 @@ WITHIN_S = 20
 
 @pytest.fixture
 def url(postgres):
-    url = postgres.create_passing_database()
+    url = postgres.lend_database()
     name = url.rpartition("/")[2]
     with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
         connection.execute(f"ALTER DATABASE {name} SET deadlock_timeout = '100ms'")
