@@ -6,7 +6,7 @@ from collections.abc import Callable
 from alembic import command
 from alembic.config import Config as AlembicConfig
 from alembic.util import CommandError
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from app.db.base import Metadata
 from app.db.engine import Database, insert_new
@@ -17,6 +17,10 @@ from app.db.schema import (
     list_revisions,
     read_revision,
 )
+
+# Two machines that start at once would both make the same tables.  No other advisory lock of ours
+# has this number.
+_LOCK = text("SELECT pg_advisory_xact_lock(7245013009)")
 
 
 def upgrade_database(
@@ -32,6 +36,8 @@ def upgrade_database(
     if current not in (None, list_revisions()[-1]):
         before_change()
     with db.write() as tx:
+        if not db.is_sqlite:
+            tx.execute(_LOCK)
         command.upgrade(_configure(tx), "head")
         insert_new(tx, Metadata, name=INSTANCE, value=instance_id)
 

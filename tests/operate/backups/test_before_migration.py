@@ -6,7 +6,10 @@ from sqlalchemy import inspect, text
 from app.db.schema import list_revisions, read_revision
 from app.operate.backups.manifest import list_backups
 from app.operate.backups.verify import verify_backup
-from tests.factories import INSTANCE
+from tests import fork_server
+from tests.commands import FLASK
+from tests.environ import clean_environ
+from tests.factories import INSTANCE, settings
 from tests.migrations.old import make_old_database
 
 OLD = "0014"
@@ -62,6 +65,17 @@ def test_a_host_without_a_disk_that_stays_may_do_without(old, run, folder):
     assert upgraded.output.splitlines()[0] == "No backup is made: BACKUP_BEFORE_MIGRATION=off."
     assert look(old)[0] == list_revisions()[-1]
     assert not folder.exists()
+
+
+@pytest.mark.slow
+def test_machines_that_start_at_once_migrate_one_after_the_other(postgres, tmp_path):
+    environ = clean_environ(settings(DATABASE_URL=postgres.create_empty_database()))
+    outputs = [tmp_path / f"output-{number}" for number in range(3)]
+
+    started = [fork_server.start([*FLASK, "db", "upgrade"], environ, path) for path in outputs]
+
+    codes = [process.wait(60) for process in started]
+    assert codes == [0, 0, 0], "".join(path.read_text() for path in outputs)
 
 
 def test_a_new_database_and_one_that_is_up_to_date_need_none(run, tmp_path, folder):
