@@ -20,5 +20,19 @@ class Clock:
         time.sleep(seconds)
 
 
+def is_skipped(local: datetime) -> bool:
+    """Return True for a time of a day and a zone that its clocks skip: they go forward then.
+
+    >>> from zoneinfo import ZoneInfo
+    >>> is_skipped(datetime(2026, 3, 29, 2, 30, tzinfo=ZoneInfo("Europe/Stockholm")))
+    True
+    """
+    try:
+        shown = local.astimezone(UTC).astimezone(local.tzinfo)
+    except OverflowError:
+        return False
+    return shown.replace(tzinfo=None) != local.replace(tzinfo=None)
+
+
 # A stored time that is further ahead means that the clock was set back.
 CLOCK_SLACK_S = 60.0

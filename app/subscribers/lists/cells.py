@@ -7,6 +7,7 @@ ValueError with the reason for the report of the import.  Pure.
 import re
 from datetime import UTC, datetime, tzinfo
 
+from app.clock import is_skipped
 from app.phone.characters import simplify_characters
 from app.subscribers.attributes import (
     FIRST_YEAR,
@@ -138,13 +139,15 @@ def read_datetime(cell: str, *, zone: tzinfo, now: datetime) -> datetime:
     offset = (parts["offset"] or "").upper()
     offset = re.sub("^(?:UTC|GMT)(?=.)", "", offset).replace("UTC", "Z").replace("GMT", "Z")
     try:
-        moment = datetime.fromisoformat(day + time + offset)
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=zone)
-        moment = moment.astimezone(UTC)
+        local = datetime.fromisoformat(day + time + offset)
+        local = local if local.tzinfo else local.replace(tzinfo=zone)
+        moment = local.astimezone(UTC)
     except (ValueError, OverflowError) as e:
         raise ValueError(_NO_TIME) from e
     if moment.year < FIRST_YEAR:
         raise ValueError(_NO_TIME)
+    if time and is_skipped(local):
+        raise ValueError("The clocks of our zone skip this time: write its offset from UTC.")
     if moment > now:
         raise ValueError("In the future.")
     return moment

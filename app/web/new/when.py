@@ -9,6 +9,7 @@ from marshmallow import ValidationError
 from sqlalchemy import Row
 
 from app.accounts.roles import Role
+from app.clock import is_skipped
 from app.errors import BadInput, ClarionError
 from app.http.arguments import collect_errors
 from app.sms.current import current_context
@@ -159,6 +160,8 @@ def _read_start(typed: Mapping[str, str], given: dict[str, Any]) -> dict[str, st
     local = _parse_start(typed)
     if local is None:
         return {"day": "Not a day and a time."}
+    if is_skipped(local):
+        return {"day": f"The clocks go forward then: that day has no {local:%H:%M}."}
     given["send_at"] = local.isoformat()
     return {}
 
@@ -169,7 +172,7 @@ def _parse_start(typed: Mapping[str, str]) -> datetime | None:
         local = datetime.fromisoformat(f"{typed['day']}T{typed['clock']}")
     except ValueError:
         return None
-    return local.replace(tzinfo=find_zone())
+    return None if local.tzinfo else local.replace(tzinfo=find_zone())
 
 
 def _find_errors(given: dict[str, Any]) -> dict[str, str]:

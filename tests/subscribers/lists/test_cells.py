@@ -241,6 +241,14 @@ def test_times_that_could_be_read_in_two_ways_or_none_are_refused(cell):
         read_datetime(cell, zone=ZoneInfo("Asia/Tokyo"), now=NOW)
 
 
+def test_a_time_that_the_clocks_skip_is_refused_and_a_day_without_midnight_taken():
+    with pytest.raises(ValueError, match="skip this time"):
+        read_datetime("2025-03-30 02:30", zone=ZoneInfo("Europe/Berlin"), now=NOW)
+    for cell in ("2025-03-30 02:30+01:00", "2025-03-30 03:00", "2025-10-26 02:30"):
+        assert read_datetime(cell, zone=ZoneInfo("Europe/Berlin"), now=NOW)
+    assert read_datetime("2025-04-25", zone=ZoneInfo("Africa/Cairo"), now=NOW)
+
+
 def test_a_time_to_come_is_no_time_of_a_consent():
     with pytest.raises(ValueError, match="In the future"):
         read_datetime("2026-03-02", zone=UTC, now=NOW)

@@ -54,6 +54,9 @@ def test_a_start_is_entered_in_a_zone_repeated_in_words_and_kept_by_the_broadcas
         ({"start": "later"}, "Choose the day and the time"),
         ({"start": "later", "day": "2020-01-01", "clock": "10:00"}, "Not in the future."),
         ({"start": "later", "day": "tomorrow", "clock": "10:00"}, "Not a day and a time."),
+        ({"start": "later", "day": "2027-01-01", "clock": "10:00Z"}, "Not a day and a time."),
+        ({"start": "later", "day": "2028-03-26", "clock": "02:30"}, "that day has no 02:30."),
+        ({"start": "later", "day": "2126-01-01", "clock": "10:00"}, "More than 366 days ahead"),
     ],
 )
 def test_a_start_that_cannot_be_is_refused_at_its_field(sender, fields, sentence):
