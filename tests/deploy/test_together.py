@@ -105,14 +105,6 @@ def make_env_file(sinch, **values):
 
 
 @pytest.fixture
-def folder(tmp_path):
-    """A folder that the processes may walk through."""
-    for path in (tmp_path, *list(tmp_path.parents)[:2]):
-        path.chmod(path.stat().st_mode | 0o011)
-    return tmp_path
-
-
-@pytest.fixture
 def broker():
     broker = Broker().start()
     yield broker
@@ -120,7 +112,7 @@ def broker():
 
 
 @pytest.fixture
-def units(folder, sinch, postgres, broker):
+def units(tmp_path, sinch, postgres, broker):
     """The units of a VM, over a server of each kind on this machine."""
     require_roots()
     port = unused_port()
@@ -133,27 +125,27 @@ def units(folder, sinch, postgres, broker):
         BACKUP_DIR="/var/lib/clarion/backups",
     )
     installation = Installation(port, graceful_s=60)
-    shared = {"/var/lib/clarion": folder / "state", "/dev/shm": folder / "shm"}
+    shared = {"/var/lib/clarion": tmp_path / "state", "/dev/shm": tmp_path / "shm"}
     for path in sorted(UNITS.glob("*.service")):
         lines = [line.partition("=") for line in path.read_text().splitlines()]
         options = {name: value for name, _, value in lines}
         assert {name: options[name] for name in SURROUNDINGS} == SURROUNDINGS
         set_here = dict(word.split("=", 1) for word in shlex.split(options["Environment"]))
-        own = {"/tmp": folder / f"{path.stem}-tmp", "/var/tmp": folder / f"{path.stem}-var-tmp"}
+        own = {"/tmp": tmp_path / f"{path.stem}-tmp", "/var/tmp": tmp_path / f"{path.stem}-var-tmp"}
         environ = {
             "HOME": "/opt/clarion",
             "USER": "clarion",
             "PATH": "/usr/local/bin:/usr/bin:/bin",
         }
         if options["Type"] == "notify":
-            own |= {"/run/systemd": folder / "notify"}
+            own |= {"/run/systemd": tmp_path / "notify"}
             environ |= {"NOTIFY_SOCKET": "/run/systemd/notify"}
         installation.processes[path.stem] = Isolated(
             shlex.split(options["ExecStart"]),
             # A unit's file of settings overrides what the unit itself sets.
             environ | set_here | read_environment_file(text),
             shared | own,
-            folder / f"{path.stem}.log",
+            tmp_path / f"{path.stem}.log",
             is_unit=True,
         )
     with ending(installation):
@@ -161,7 +153,7 @@ def units(folder, sinch, postgres, broker):
 
 
 @pytest.fixture
-def services(folder, sinch, postgres):
+def services(tmp_path, sinch, postgres):
     """The services of the compose file; PostgreSQL is the tests' own."""
     require_roots()
     compose = yaml.safe_load(interpolate(COMPOSE.read_text()))["services"]
@@ -172,11 +164,11 @@ def services(folder, sinch, postgres):
     in_file = {name: in_file[name] for name in in_file if name not in ("DATABASE_URL", "REDIS_URL")}
     installation = Installation(port, graceful_s=40)
     for name, service in compose.items():
-        own = {"/dev/shm": folder / f"{name}-shm"}
-        own |= {path: folder / f"{name}-{path[1:]}" for path in service.get("tmpfs", ())}
+        own = {"/dev/shm": tmp_path / f"{name}-shm"}
+        own |= {path: tmp_path / f"{name}-{path[1:]}" for path in service.get("tmpfs", ())}
         for volume in service["volumes"]:
             source, _, target = volume.partition(":")
-            own[target] = folder / source
+            own[target] = tmp_path / source
         if name == "postgres":
             continue
         environ = service.get("environment", {})
@@ -204,7 +196,7 @@ def services(folder, sinch, postgres):
                 "PYTHONDONTWRITEBYTECODE": "1",  # the image has compiled all
             }
         installation.processes[name] = Isolated(
-            command, environ, own, folder / f"{name}.log", hosts=("postgres", "valkey")
+            command, environ, own, tmp_path / f"{name}.log", hosts=("postgres", "valkey")
         )
     with ending(installation):
         yield installation
@@ -240,30 +232,30 @@ def send_and_complete(installation, sinch):
     assert sinch.copies() == dict.fromkeys(numbers, 2)
 
 
-def test_a_process_writes_to_its_own_folders_alone(folder):
+def test_a_process_writes_to_its_own_folders_alone(tmp_path):
     require_roots()
     paths = "/data/a /tmp/a /a /opt/clarion/a /opt/clarion/app/a /usr/a /etc/a /var/a"
     script = f"for path in {paths}; do touch $path 2>/dev/null && echo $path; done; id -u"
     process = Isolated(
         ["/bin/sh", "-c", script],
         {"PATH": "/usr/bin:/bin"},
-        {"/data": folder / "data", "/tmp": folder / "tmp"},
-        folder / "log",
+        {"/data": tmp_path / "data", "/tmp": tmp_path / "tmp"},
+        tmp_path / "log",
     )
 
     process.start()
     process.process.wait(30)
 
     assert process.output.read_text().split() == ["/data/a", "/tmp/a", str(STRANGER)]
-    assert [path.name for path in (folder / "data").iterdir()] == ["a"]
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["a"]
 
 
 @pytest.mark.slow
-def test_the_units_send_together(units, sinch, folder):
-    (folder / "notify").mkdir()
+def test_the_units_send_together(units, sinch, tmp_path):
+    (tmp_path / "notify").mkdir()
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified:
-        notified.bind(str(folder / "notify" / "notify"))
-        (folder / "notify" / "notify").chmod(0o666)
+        notified.bind(str(tmp_path / "notify" / "notify"))
+        (tmp_path / "notify" / "notify").chmod(0o666)
         notified.settimeout(90)
         units.start("clarion")
 
