@@ -18,6 +18,7 @@ from app.config.keys import PEOPLE_CLIENT
 from app.errors import BadInput, ClarionError, Conflict, NotFound
 from app.http.arguments import collect_errors
 from app.ids import make_id
+from app.phone.e164 import mask_number
 from app.phone.reader import PhoneReader
 from app.sms.content.placeholders import DEFAULT, MAX_VALUE_CHARACTERS, find_placeholders
 from app.sms.content.templates import list_templates, view_usable_template
@@ -237,7 +238,9 @@ def _send_test(draft_id: str) -> Response:
     except (ClarionError, ValidationError) as e:
         flash(f"No test was sent.\n{say_error(e)}", "warn")
         return back
-    flash(f"A test is on its way to {phone}.\nIt is the broadcast {broadcast_id}.", "done")
+    # The note is in a cookie.
+    to = mask_number(phone)
+    flash(f"A test is on its way to {to}.\nIt is the broadcast {broadcast_id}.", "done")
     return back
 
 

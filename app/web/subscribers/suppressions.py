@@ -11,6 +11,7 @@ from werkzeug.wrappers import Response
 
 from app.accounts.roles import Role
 from app.errors import Conflict, NotFound
+from app.phone.e164 import mask_number
 from app.sms.current import current_context
 from app.sms.inbound.list import find_inbounds
 from app.subscribers.current import current_subscriber_context
@@ -78,7 +79,9 @@ def add() -> Response | tuple[str, HTTPStatus]:
         scope=given["scope"],
         note=given["note"] or None,
     )
-    flash(f"Stopped.\nTexts to {phone} are stopped. It is kept with your name.", "done")
+    # The note is in a cookie.
+    to = mask_number(phone)
+    flash(f"Stopped.\nTexts to {to} are stopped. It is kept with your name.", "done")
     return redirect(url_for("suppression_pages.list_all"), HTTPStatus.SEE_OTHER)
 
 
