@@ -31,15 +31,14 @@ from tests.environ import ROOT, clean_environ
 from tests.factories import settings
 from tests.routing import share_compiled_rules
 
-_IMPORTS = (
+_IMPORTS = ("gunicorn.app.wsgiapp", "gunicorn.workers.gthread", "psycopg")
+# Before the first process that needs them: most servers start none.
+_IMPORTS_OF_CELERY = (
     "celery.apps.beat",
     "celery.apps.worker",
     "celery.bin.celery",
     "celery.concurrency.prefork",
-    "gunicorn.app.wsgiapp",
-    "gunicorn.workers.gthread",
     "kombu.transport.redis",
-    "psycopg",
 )
 _MOST_BYTES = 65_536
 
@@ -126,8 +125,7 @@ def _connect_to_server() -> socket.socket:
 
 
 def _serve() -> None:
-    for name in _IMPORTS:
-        importlib.import_module(name)
+    _import(_IMPORTS)
     share_compiled_rules()
     create_app(read_config(settings(LOG_LEVEL="critical")))  # compiles them
     assert threading.active_count() == 1  # a fork has no other
@@ -138,11 +136,20 @@ def _serve() -> None:
         order, files, _, _ = socket.recv_fds(orders, _MOST_BYTES, 3)
         if not order:
             return
+        what = json.loads(order)
+        if what["command"][0] == "celery":
+            _import(_IMPORTS_OF_CELERY)
+            gc.freeze()
         if os.fork() == 0:
-            _guard(*files, **json.loads(order))
+            _guard(*files, **what)
             return
         for file in files:
             os.close(file)
+
+
+def _import(names: Sequence[str]) -> None:
+    for name in names:
+        importlib.import_module(name)
 
 
 def _guard(customer: int, output: int, errors: int, **order: Any) -> None:
