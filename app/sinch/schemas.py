@@ -6,9 +6,11 @@ counts as strings, and times without a fraction.
 """
 
 import base64
+import codecs
 import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -264,11 +266,18 @@ def read_texts(kind: str, body: str) -> list[str]:
 
 def _read_binary(body: str) -> list[str]:
     try:
-        raw = base64.b64decode(body)
-        text = raw.decode("utf-16-be" if b"\0" in raw else "utf-8")
+        # Padding may be missing, and more of it is passed over.
+        raw = base64.b64decode(f"{body}==")
     except ValueError:
         return []
-    return [text] if "".join(text.split()).isprintable() else []
+    # The letters of one alphabet differ in the lower of their two bytes.
+    is_little = raw.startswith(codecs.BOM_UTF16_LE) or len({*raw[1::2]}) < len({*raw[::2]})
+    for encoding in ("utf-8", "utf-16-le" if is_little else "utf-16-be"):
+        with suppress(UnicodeDecodeError):
+            text = raw.decode(encoding).removeprefix("\ufeff")
+            if "".join(text.split()).isprintable():
+                return [text]
+    return []
 
 
 def read_page(body: bytes, *, list_name: str) -> tuple[list[Mapping[str, Any]], int]:

@@ -67,9 +67,11 @@ def test_an_mms_whose_body_is_plain_text_is_read_as_a_text(suppressed_by):
     assert suppressed_by(text("STOP", kind="mo_media"))
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-be"])
-def test_a_stop_sent_as_bytes_suppresses(suppressed_by, encoding):
-    body = base64.b64encode("STOP".encode(encoding)).decode()
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16-be", "utf-16-le", "utf-16"])
+@pytest.mark.parametrize("written", ["STOP", "СТОП"])
+@pytest.mark.parametrize("padding", ["=", ""])
+def test_a_stop_sent_as_bytes_suppresses(suppressed_by, encoding, written, padding):
+    body = base64.b64encode(written.encode(encoding)).decode().rstrip("=" if not padding else "")
 
     assert suppressed_by(text(body, kind="mo_binary", udh="0500034a0101"))
 
