@@ -360,11 +360,10 @@ def test_one_is_shown_with_the_zone_of_its_times_and_a_beginning_of_its_text(run
     assert "+4670" not in shown
 
 
-def test_no_line_of_help_is_cut_off():
-    environ = settings()
-    top = run_command([*FLASK, "--help"], environ).stdout
+def test_no_line_of_help_is_cut_off(run):
+    top = run_command([*FLASK, "--help"], settings()).stdout
     names = re.findall(r"^  ([a-z]+)  ", top.partition("Commands:")[2], re.M)
-    helps = [run_command([*FLASK, name, "--help"], environ).stdout for name in names]
+    helps = [run(name, "--help", env={"COLUMNS": "80"}).stdout for name in names]
 
     assert {"send", "broadcasts", "db"} <= set(names)
     assert not {"limiter", "openapi", "routes", "run", "shell"} & set(names)
