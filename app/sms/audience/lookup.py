@@ -19,6 +19,7 @@ from sqlalchemy import (
     Row,
     Select,
     and_,
+    bindparam,
     case,
     func,
     insert,
@@ -30,6 +31,7 @@ from sqlalchemy import (
 
 from app.db.base import table_of
 from app.db.lists import chunked
+from app.db.prepared import Prepared
 from app.sms.audience.chunks import AudienceChunk, choose_chunk_size, make_chunk_rows
 from app.sms.content.languages import choose_language
 from app.sms.content.measure import TextPattern
@@ -65,6 +67,9 @@ _LOOKUPS_AT_ONCE = 500_000
 _FEW_LOOKUPS = 4
 
 _BROADCASTS, _CHUNKS = table_of(Broadcast), table_of(Chunk)
+_SELECT_BROADCAST = Prepared(
+    select(_BROADCASTS).where(_BROADCASTS.c.id == bindparam("broadcast_id"))
+)
 _SUBSCRIBERS, _SUPPRESSIONS = table_of(Subscriber), table_of(Suppression)
 _IS_SUPPRESSED = and_(
     _SUPPRESSIONS.c.phone == _SUBSCRIBERS.c.phone, _SUPPRESSIONS.c.released_at.is_(None)
@@ -284,8 +289,7 @@ def resolve_next(ctx: Context, broadcast_id: int) -> bool:
     Returns False when there is nothing to look up.
     """
     with ctx.db.read() as tx:
-        query = select(_BROADCASTS).where(_BROADCASTS.c.id == broadcast_id)
-        broadcast = tx.execute(query).one()
+        broadcast = _SELECT_BROADCAST.first(tx, {"broadcast_id": broadcast_id})
         if not _is_resolving(tx, ctx, broadcast):
             return False
         size = choose_chunk_size(

@@ -64,6 +64,29 @@ _SET_PLANNED = Prepared(
 )
 
 
+def _select_unplanned(is_started: ColumnElement[bool]) -> Prepared:
+    """Make the statement that finds broadcasts with something to look up or plan."""
+    columns = _BROADCASTS.c
+    names = ("id", "client", "priority", "resolved_to", "planned")
+    is_unplanned = and_(columns.planned < columns.chunks, columns.resolving.is_(False))
+    return Prepared(
+        select(*(columns[name] for name in names))
+        .where(columns.completed_at.is_(None), columns.status.not_in(FINAL))
+        .where(or_(is_unplanned, and_(columns.resolving.is_(True), is_started)))
+        .order_by(columns.priority.desc(), columns.id)
+    )
+
+
+_IS_ACTIVE = _BROADCASTS.c.status.in_(ACTIVE)
+# In restore mode also broadcasts whose send may have started: see `lookup`.
+_MAY_HAVE_STARTED = and_(
+    _BROADCASTS.c.id <= bindparam("restored_id"),
+    or_(_BROADCASTS.c.send_at.is_(None), _BROADCASTS.c.send_at <= bindparam("latest")),
+)
+_UNPLANNED = _select_unplanned(_IS_ACTIVE)
+_UNPLANNED_OR_IN_DOUBT = _select_unplanned(or_(_IS_ACTIVE, _MAY_HAVE_STARTED))
+
+
 def plan_broadcast(ctx: Context, broadcast_id: int) -> bool:
     """Look up the next page of a broadcast's audience, or plan its next chunks.
 
@@ -153,22 +176,13 @@ def find_unplanned(ctx: Context) -> list[int]:
     Of equal priority, the first broadcasts of all clients come before their second ones, and the
     one that has got least before the others: a large or slow one does not hold up the rest.
     """
-    is_unplanned = and_(Broadcast.planned < Broadcast.chunks, Broadcast.resolving.is_(False))
     with ctx.db.read() as tx:
         restored_id = read_gates(tx, ctx.rules, ctx.now()).restored_broadcast_id
-        query = (
-            select(
-                Broadcast.id,
-                Broadcast.client,
-                Broadcast.priority,
-                Broadcast.resolved_to,
-                Broadcast.planned,
-            )
-            .where(Broadcast.completed_at.is_(None), Broadcast.status.not_in(FINAL))
-            .where(or_(is_unplanned, _is_lookup_due(ctx, restored_id)))
-            .order_by(Broadcast.priority.desc(), Broadcast.id)
-        )
-        rows = tx.execute(query).all()
+        if restored_id:
+            values = {"restored_id": restored_id, "latest": ctx.now() + CLOCK_DOUBT}
+            rows = _UNPLANNED_OR_IN_DOUBT.fetch(tx, values)
+        else:
+            rows = _UNPLANNED.fetch(tx)
     earlier = Counter[tuple[int, str]]()
     order = []
     for row in rows:
@@ -176,13 +190,3 @@ def find_unplanned(ctx: Context) -> list[int]:
         order.append((-row.priority, rank, row.resolved_to or "", row.planned, row.id))
         earlier[row.priority, row.client] += 1
     return [broadcast_id for *_, broadcast_id in sorted(order)]
-
-
-def _is_lookup_due(ctx: Context, restored_broadcast_id: int) -> ColumnElement[bool]:
-    """Match broadcasts whose send has started, or may have in restore mode: see `lookup`."""
-    started: ColumnElement[bool] = Broadcast.status.in_(ACTIVE)
-    if restored_broadcast_id:
-        latest = ctx.now() + CLOCK_DOUBT
-        past = or_(Broadcast.send_at.is_(None), Broadcast.send_at <= latest)
-        started = or_(started, and_(Broadcast.id <= restored_broadcast_id, past))
-    return and_(Broadcast.resolving.is_(True), started)
