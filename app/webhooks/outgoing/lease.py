@@ -12,10 +12,12 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, case, or_, select, update
+from sqlalchemy import ColumnElement, Row, Select, bindparam, case, or_, select, update
 
 from app.clock import CLOCK_SLACK_S
 from app.db.base import table_of
+from app.db.prepared import Prepared
+from app.db.types import UtcTime
 from app.sms.context import Context
 from app.sms.models.reports import OutboxEvent
 from app.webhooks.outgoing.models import Delivery, Endpoint, EndpointStatus
@@ -30,6 +32,7 @@ MAX_DELIVERIES = 20
 LEASE = timedelta(seconds=60)
 
 _ENDPOINTS, _DELIVERIES, _OUTBOX = table_of(Endpoint), table_of(Delivery), table_of(OutboxEvent)
+_NOW = bindparam("now", type_=UtcTime())
 
 
 class Pool(StrEnum):
@@ -57,7 +60,7 @@ class EndpointLease:
 def has_due_endpoint(ctx: Context, pool: Pool) -> bool:
     """Return True if an endpoint of this pool can be leased now."""
     with ctx.db.read() as tx:
-        return tx.execute(_select_ready(pool, ctx.now())).first() is not None
+        return _READY[pool].first(tx, _list_times(ctx.now())) is not None
 
 
 def lease_endpoint(ctx: Context, pool: Pool) -> EndpointLease | None:
@@ -66,8 +69,7 @@ def lease_endpoint(ctx: Context, pool: Pool) -> EndpointLease | None:
         return None
     with ctx.db.write() as tx:
         now, lease = ctx.now(), secrets.token_hex(16)
-        query = _select_ready(pool, now).with_for_update(skip_locked=True)
-        endpoint = tx.execute(query).first()
+        endpoint = _LOCK_READY[pool].first(tx, _list_times(now))
         if endpoint is None:
             return None
         values = {"lease": lease, "leased_until": now + LEASE, "served_at": now}
@@ -86,18 +88,28 @@ def lease_endpoint(ctx: Context, pool: Pool) -> EndpointLease | None:
     )
 
 
-def _select_ready(pool: Pool, now: datetime) -> Select[Any]:
+def _list_times(now: datetime) -> dict[str, datetime]:
+    """Return the times that make an endpoint ready: now, and the latest that we set ahead.
+
+    A time further ahead than we set any was written before a clock was set back.  Clocks of other
+    processes differ by at most CLOCK_SLACK_S.
+    """
+    furthest = now + timedelta(seconds=CLOCK_SLACK_S)
+    return {"now": now, "last_lease": furthest + LEASE, "last_pause": furthest + MAX_PAUSE}
+
+
+def _select_ready(pool: Pool) -> Select[Any]:
     """Select the next endpoint of a pool: active, not leased, not paused, with a due delivery."""
     has_due = (
         select(_DELIVERIES.c.event_id)
-        .where(_DELIVERIES.c.endpoint_id == _ENDPOINTS.c.id, _DELIVERIES.c.due_at <= now)
+        .where(_DELIVERIES.c.endpoint_id == _ENDPOINTS.c.id, _DELIVERIES.c.due_at <= _NOW)
         .exists()
     )
     query = (
         select(_ENDPOINTS)
         .where(_ENDPOINTS.c.status == EndpointStatus.ACTIVE, has_due)
-        .where(_is_over(_ENDPOINTS.c.leased_until, now, LEASE))
-        .where(_is_over(_ENDPOINTS.c.not_before, now, MAX_PAUSE))
+        .where(_is_over(_ENDPOINTS.c.leased_until, "last_lease"))
+        .where(_is_over(_ENDPOINTS.c.not_before, "last_pause"))
         .limit(1)
     )
     if pool is Pool.FAST:
@@ -109,14 +121,16 @@ def _select_ready(pool: Pool, now: datetime) -> Select[Any]:
     )
 
 
-def _is_over(until: ColumnElement[Any], now: datetime, longest: timedelta) -> ColumnElement[bool]:
-    """Return the SQL test whether a time of ours has passed.
+def _is_over(until: ColumnElement[Any], latest: str) -> ColumnElement[bool]:
+    """Return the SQL test whether a time of ours has passed, or is behind the latest possible."""
+    return or_(until.is_(None), until <= _NOW, until > bindparam(latest))
 
-    A time further ahead than we set any was written before a clock was set back.  Clocks of other
-    processes differ by at most CLOCK_SLACK_S.
-    """
-    furthest = now + timedelta(seconds=CLOCK_SLACK_S) + longest
-    return or_(until.is_(None), until <= now, until > furthest)
+
+# Each worker asks several times a second.
+_READY = {pool: Prepared(_select_ready(pool)) for pool in Pool}
+_LOCK_READY = {
+    pool: Prepared(_select_ready(pool).with_for_update(skip_locked=True)) for pool in Pool
+}
 
 
 def _select_due(endpoint: Row[Any], now: datetime) -> Select[Any]:
