@@ -119,8 +119,6 @@ class Isolated:
             elif path.exists():
                 bind(path, str(path))
         environment = os.path.realpath(sys.prefix)
-        for path in dict.fromkeys((environment, os.path.realpath(sys.base_prefix))):
-            bind(path, path)
         for name in _FILES:
             bind(ROOT / name, f"{PROJECT}/{name}")
         bind(environment, f"{PROJECT}/.venv")
@@ -132,6 +130,9 @@ class Isolated:
             bind("/proc", "/proc", "--rbind")
         for target, folder in self.writable.items():
             bind(folder, target, "--bind")
+        # Behind those: the project of the tests may be in a folder like /tmp.
+        for path in dict.fromkeys((environment, os.path.realpath(sys.base_prefix))):
+            bind(path, path)
         lines.append(f"{tools['mount']} -o remount,ro root {root}")
         become = [tools["setpriv"], f"--reuid={STRANGER}", f"--regid={STRANGER}", "--clear-groups"]
         become += ["--no-new-privs", "--bounding-set=-all", "--inh-caps=-all"]
