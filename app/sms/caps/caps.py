@@ -10,6 +10,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 from app.config.keys import CLIENT_NAME
 from app.db.audit import write_audit
 from app.db.base import table_of
+from app.db.engine import repeat_on_conflict
 from app.errors import NotFound, reject_field
 from app.keys.models import ApiKey
 from app.sms.caps.budget import (
@@ -68,21 +69,34 @@ def set_cap(ctx: Context, cap: CapName, amount: int, *, actor: str) -> None:
         cap = _require_owner(tx, cap)
     counts = cap.period is not CapPeriod.BROADCAST
     past = read_past(ctx, cap.client, cap.period, cap.unit) if counts else None
-    with ctx.db.write() as tx:
-        if past:
-            count_past(tx, cap.client, cap.period, cap.unit, past, ctx.now())
-        if cap.unit is CapUnit.COST and read_prices(tx).currency is None:
-            raise reject_field("unit", "No prices are stored: import them with flask prices import")
-        before = tx.execute(_find(cap, select(_CAPS.c.amount))).scalar()
-        tx.execute(_find(cap, delete(_CAPS)))
-        row = {"client": cap.client, "period": cap.period, "unit": cap.unit, "amount": amount}
-        tx.execute(insert(_CAPS), row)
-        _end_waits(tx)
-        _audit(tx, ctx, cap, "set cap", {"amount": amount, "before": before}, actor=actor)
+
+    def store() -> None:
+        with ctx.db.write() as tx:
+            if past:
+                count_past(tx, cap.client, cap.period, cap.unit, past, ctx.now())
+            _replace(tx, ctx, cap, amount, actor=actor)
+
+    # It ends the waits of many batches, whose outcomes others may be recording.
+    repeat_on_conflict(store)
+
+
+def _replace(tx: Connection, ctx: Context, cap: CapName, amount: int, *, actor: str) -> None:
+    if cap.unit is CapUnit.COST and read_prices(tx).currency is None:
+        raise reject_field("unit", "No prices are stored: import them with flask prices import")
+    before = tx.execute(_find(cap, select(_CAPS.c.amount))).scalar()
+    tx.execute(_find(cap, delete(_CAPS)))
+    row = {"client": cap.client, "period": cap.period, "unit": cap.unit, "amount": amount}
+    tx.execute(insert(_CAPS), row)
+    _end_waits(tx)
+    _audit(tx, ctx, cap, "set cap", {"amount": amount, "before": before}, actor=actor)
 
 
 def remove_cap(ctx: Context, cap: CapName, *, actor: str) -> None:
     """Remove a cap.  Raises NotFound."""
+    repeat_on_conflict(lambda: _remove(ctx, cap, actor=actor))
+
+
+def _remove(ctx: Context, cap: CapName, *, actor: str) -> None:
     with ctx.db.write() as tx:
         # Every claim locks these: none that still sees the cap lets a batch wait for it.
         lock_suppressions_exclusive(tx)

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from app.sms.caps.caps import CapName, set_cap
+from app.sms.caps.caps import CapName, list_caps, set_cap
 from app.sms.lifecycle.locks import lock_request_keys
 from app.sms.models.cap import CapPeriod, CapUnit
 from app.subscribers.suppressions.store import lock_suppressions_exclusive
@@ -18,6 +18,7 @@ from tests.callers import PATIENT, Caller
 
 NUMBERS = ("+46701234567", "+46707654321")
 KEY = "order-1"
+CAP = CapName("tests", CapPeriod.DAY, CapUnit.PARTS)
 # Longer than a deadlock takes to be found.
 DEADLOCK_TIMEOUT_S = 0.1
 # PostgreSQL ends a transaction that is idle for longer.
@@ -36,7 +37,7 @@ def url(postgres):
 @pytest.fixture
 def service(make_service, url, sandbox):
     service = make_service(DATABASE_URL=url, **PATIENT)
-    set_cap(context_of(service), CapName("tests", CapPeriod.DAY, CapUnit.PARTS), 9, actor="ops")
+    set_cap(context_of(service), CAP, 9, actor="ops")
     return service
 
 
@@ -110,3 +111,16 @@ def test_a_request_that_postgresql_ends_in_a_deadlock_is_stored_again(service, s
     assert sandbox.recipients() == [NUMBERS[0]]
     with ctx.db.read() as tx:
         assert tx.exec_driver_sql("SELECT count(*) FROM broadcasts").scalar() == 1
+
+
+def test_a_change_of_a_cap_that_postgresql_ends_in_a_deadlock_is_stored_again(service):
+    ctx = context_of(service)
+    with ThreadPoolExecutor(1) as threads:
+        # On a slow machine PostgreSQL may end the holder instead.
+        with suppress(OperationalError), _holding_the_counter(service) as tx:
+            change = threads.submit(set_cap, ctx, CAP, 5, actor="ops")
+            _await_waits(service, "transactionid")
+            lock_suppressions_exclusive(tx)
+
+        change.result(WITHIN_S)
+    assert [cap["amount"] for cap in list_caps(ctx)] == [5]
