@@ -64,9 +64,10 @@ class Caps:
         self.viewer: Viewer = NO_WALL
         self._owners: tuple[str, ...] = ()
         self._raise_at: dict[str, float] = {}
-        # Owners whose cap was set while our clock was behind an attempt: it counts in an earlier
-        # hour than it was made in.
-        self._set_behind: set[str] = set()
+        # After our clock was set back a batch may have attempts in an hour and before it, or end
+        # before it began: a cap that is set later counts some of them in an earlier hour.
+        self._latest, self._was_set_back = self._clock.now(), False
+        self._set_late: set[str] = set()
         self._is_calm = False
 
     def enter(self, db: SimulatedDatabase) -> None:
@@ -120,19 +121,25 @@ class Caps:
 
     def _set(self, ctx: Context, owner: str, amount: int) -> None:
         self._world.note(f"cap of {owner}: {amount}")
-        now = _write(self._clock.now())
-        if self._db.raw.execute("SELECT 1 FROM attempts WHERE started_at > ?", (now,)).fetchone():
-            self._set_behind.add(owner)
+        self._note_time()
+        if self._was_set_back:
+            self._set_late.add(owner)
         name = CapName(owner, CapPeriod.HOUR, CapUnit.PARTS)
         set_cap(ctx, name, amount, actor="operator")
+
+    def _note_time(self) -> None:
+        now = self._clock.now()
+        self._was_set_back |= now < self._latest
+        self._latest = max(now, self._latest)
 
     def judge(self, batch_id: int, name: str) -> None:
         """A commit has just claimed this batch: no cap that it counts against is exceeded."""
         if not self.drawn:
             return
+        self._note_time()
         hour = _write(self._clock.now().replace(minute=0, second=0, microsecond=0))
         for owner, amount, started_at, used in self._db.raw.execute(_USED, (batch_id,)):
-            if used > amount and owner not in self._set_behind:
+            if used > amount and owner not in self._set_late:
                 self._world.fail(f"{name}: {used} parts over the cap of {owner}, {amount}")
             if started_at != hour and not self._jumps:
                 self._world.fail(f"{name}: counted in the hour of {started_at}, it is {hour}")
