@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, select, update
 
 from app.db.base import table_of
-from app.db.prepared import Prepared
+from app.db.prepared import Prepared, PreparedInsert
 from app.sms.content.placeholders import Parameters, collect_personal, select_own
 from app.sms.models.batch import Message
 from app.sms.models.broadcast import Chunk
@@ -37,6 +37,7 @@ _SELECT_CHUNK = Prepared(
         _CHUNKS.c.broadcast_id == bindparam("broadcast_id"), _CHUNKS.c.number == bindparam("chunk")
     )
 )
+INSERT_CHUNKS = PreparedInsert(_CHUNKS)
 _MOVE_MESSAGE = Prepared(
     update(_MESSAGES)
     .where(_MESSAGES.c.broadcast_id == bindparam("of_broadcast"))

@@ -22,7 +22,6 @@ from sqlalchemy import (
     bindparam,
     case,
     func,
-    insert,
     null,
     select,
     true,
@@ -32,7 +31,12 @@ from sqlalchemy import (
 from app.db.base import table_of
 from app.db.lists import chunked
 from app.db.prepared import Prepared
-from app.sms.audience.chunks import AudienceChunk, choose_chunk_size, make_chunk_rows
+from app.sms.audience.chunks import (
+    INSERT_CHUNKS,
+    AudienceChunk,
+    choose_chunk_size,
+    make_chunk_rows,
+)
 from app.sms.content.languages import choose_language
 from app.sms.content.measure import TextPattern
 from app.sms.content.placeholders import (
@@ -44,7 +48,7 @@ from app.sms.content.placeholders import (
 from app.sms.context import Context
 from app.sms.lifecycle.finalize import lock_broadcast
 from app.sms.lifecycle.gates import read_gates
-from app.sms.models.broadcast import Broadcast, Chunk
+from app.sms.models.broadcast import Broadcast
 from app.sms.models.states import ACTIVE, FINAL, Category, ExclusionReason
 from app.sms.request.model import BroadcastRequest, collect_defaults
 from app.subscribers.attributes import ATTRIBUTE
@@ -66,7 +70,7 @@ _IDS_AT_ONCE = 20_000
 _LOOKUPS_AT_ONCE = 500_000
 _FEW_LOOKUPS = 4
 
-_BROADCASTS, _CHUNKS = table_of(Broadcast), table_of(Chunk)
+_BROADCASTS = table_of(Broadcast)
 _SELECT_BROADCAST = Prepared(
     select(_BROADCASTS).where(_BROADCASTS.c.id == bindparam("broadcast_id"))
 )
@@ -343,7 +347,7 @@ def _restore_request(broadcast: Row[Any]) -> BroadcastRequest:
 def _store_page(tx: Connection, broadcast: Row[Any], page: LookupPage) -> None:
     if page.chunks:
         rows = list(make_chunk_rows(broadcast.id, page.chunks, first=broadcast.chunks))
-        tx.execute(insert(_CHUNKS), rows)
+        INSERT_CHUNKS.run_each(tx, rows)
     values = {
         "recipients": broadcast.recipients + page.recipients,
         "chunks": broadcast.chunks + len(page.chunks),

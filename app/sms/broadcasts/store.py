@@ -15,10 +15,9 @@ from sqlalchemy import Connection
 
 from app.db.base import table_of
 from app.db.engine import repeat_on_conflict
-from app.db.prepared import PreparedInsert
 from app.failpoints import failpoints
 from app.ids import make_id
-from app.sms.audience.chunks import AudienceChunk, make_chunk_rows
+from app.sms.audience.chunks import INSERT_CHUNKS, AudienceChunk, make_chunk_rows
 from app.sms.audience.expand import expand_request
 from app.sms.audience.plan import plan_chunks
 from app.sms.broadcasts.duplicates import DuplicateCheck, find_duplicate, reject_duplicate
@@ -26,10 +25,15 @@ from app.sms.broadcasts.idempotency import RequestKey, keep_key
 from app.sms.context import Context
 from app.sms.dispatch.claim import Claim, Idle, claim_in
 from app.sms.dispatch.drain import Accepted
-from app.sms.dispatch.one_batch import OneBatch, claim_new, prepare_one_batch
+from app.sms.dispatch.one_batch import (
+    INSERT_BROADCASTS,
+    OneBatch,
+    claim_new,
+    prepare_one_batch,
+)
 from app.sms.lifecycle.finalize import finalize_in
 from app.sms.lifecycle.locks import lock_request_keys
-from app.sms.models.broadcast import Broadcast, Chunk
+from app.sms.models.broadcast import Broadcast
 from app.sms.models.states import BroadcastStatus
 from app.sms.request.model import (
     MAX_INLINE_RECIPIENTS,
@@ -42,8 +46,6 @@ from app.sms.request.model import (
 from app.subscribers.suppressions.store import lock_suppressions_shared
 
 _BROADCASTS = table_of(Broadcast)
-_INSERT_BROADCAST = PreparedInsert(_BROADCASTS, "id")
-_INSERT_CHUNKS = PreparedInsert(table_of(Chunk))
 
 
 def accept_broadcast(
@@ -185,9 +187,9 @@ def insert_broadcast(
     tx: Connection, row: Mapping[str, Any], chunks: Sequence[AudienceChunk] | None
 ) -> int:
     """Insert a broadcast and its chunks.  Returns its id."""
-    broadcast_id: int = _INSERT_BROADCAST.run(tx, [row])[0].id
+    broadcast_id: int = INSERT_BROADCASTS.run(tx, [row])[0].id
     if chunks:
-        _INSERT_CHUNKS.run_each(tx, list(make_chunk_rows(broadcast_id, chunks)))
+        INSERT_CHUNKS.run_each(tx, list(make_chunk_rows(broadcast_id, chunks)))
     return broadcast_id
 
 

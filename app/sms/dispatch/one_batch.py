@@ -30,6 +30,7 @@ from app.db.types import UtcTime
 from app.failpoints import failpoints
 from app.sinch.schemas import write_batch
 from app.sms.audience.chunks import (
+    INSERT_CHUNKS,
     INSERT_MESSAGES,
     AudienceChunk,
     BatchRecipients,
@@ -44,13 +45,12 @@ from app.sms.lifecycle.gates import read_gates
 from app.sms.lifecycle.locks import lock_request_keys
 from app.sms.lifecycle.outbox import EventType, notify_clients
 from app.sms.models.batch import Attempt, Batch
-from app.sms.models.broadcast import Broadcast, Chunk
+from app.sms.models.broadcast import Broadcast
 from app.sms.models.states import BatchState, BroadcastStatus, Category, Outcome
 from app.subscribers.suppressions.store import find_suppressed, lock_suppressions_shared
 
 _BROADCASTS, _BATCHES, _ATTEMPTS = table_of(Broadcast), table_of(Batch), table_of(Attempt)
-_INSERT_BROADCASTS = PreparedInsert(_BROADCASTS, "id", "public_id")
-_INSERT_CHUNKS = PreparedInsert(table_of(Chunk))
+INSERT_BROADCASTS = PreparedInsert(_BROADCASTS, "id", "public_id")
 _INSERT_BATCHES = PreparedInsert(_BATCHES, "id", "client_reference")
 _INSERT_MESSAGES = {
     "sqlite": INSERT_MESSAGES["sqlite"] + "WHERE b.id IN (SELECT value FROM json_each(?))",  # noqa: S608
@@ -201,8 +201,8 @@ def _insert(tx: Connection, broadcasts: Sequence[OneBatch], now: datetime) -> di
     """Insert all rows.  Returns the ids of broadcasts by public id, of batches by reference."""
     claimed = {"status": BroadcastStatus.SENDING, "first_submitted_at": now, "planned": 1}
     rows = [{**broadcast.row, **claimed} for broadcast in broadcasts]
-    ids = {row.public_id: row.id for row in _INSERT_BROADCASTS.run(tx, rows)}
-    _INSERT_CHUNKS.run(
+    ids = {row.public_id: row.id for row in INSERT_BROADCASTS.run(tx, rows)}
+    INSERT_CHUNKS.run(
         tx,
         [
             row
