@@ -6,7 +6,7 @@ times as much.
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, reduce
 from hashlib import sha256
@@ -59,17 +59,17 @@ class AudienceHash:
     it matters who is among the audience.
     """
 
-    def __init__(self, marked: Collection[str]) -> None:
-        self._marked, self._hash = marked, sha256()
+    def __init__(self, marked: set[str]) -> None:
+        self.marked, self._hash = marked, sha256()
 
     def add(self, lines: Sequence[str]) -> None:
         """Add the next people of iterate_lines."""
         people = sorted(lines)
         self._hash.update(_END.join(people).encode())
         known = []
-        if self._marked:
+        if self.marked:
             phones = (person.partition(_BETWEEN)[0] for person in people)
-            known = [phone for phone in phones if phone in self._marked]
+            known = [phone for phone in phones if phone in self.marked]
         self._hash.update(_END.join(["", *known]).encode())
 
     def write(self) -> str:

@@ -44,11 +44,11 @@ def list_some(
 
 def _find_excluded(ctx: Context, request: BroadcastRequest, phones: list[str]) -> set[str]:
     """Return those who get nothing, now or later."""
-    starts_at, ends_at = find_span(ctx, request)
+    span = find_span(ctx, request)
     with ctx.db.read() as tx:
-        eligibilities = check_phones(tx, ctx, request, phones, starts_at, ends_at)
+        eligibilities = check_phones(tx, ctx, request, phones, span)
     return {
         phone
         for phone, eligibility in eligibilities.items()
-        if eligibility.find_send_time(starts_at, ends_at) is None
+        if eligibility.find_send_time(*span) is None
     }

@@ -298,22 +298,15 @@ def find_send_time(
 
 
 class AlikePeople:
-    """Eligibility of an audience's people by what many of them share, at one moment.
+    """Eligibility of an audience's people for the caller, by what many of them share.
 
     All are active subscribers, with the consent of their category.
     """
 
     def __init__(
-        self,
-        ctx: Context,
-        *,
-        category: Category,
-        client: str | None,
-        countries: Collection[str] | None,
-        now: datetime,
-        ends_at: datetime,
+        self, ctx: Context, category: Category, *, now: datetime, ends_at: datetime
     ) -> None:
-        self._ctx, self._client, self._countries = ctx, client, countries
+        self._ctx = ctx
         self._is_marketing = category is Category.MARKETING
         self._windows = _Windows(ctx, now, ends_at)
 
@@ -321,8 +314,8 @@ class AlikePeople:
         """Return why a number, or one with other last digits, is never texted."""
         if find_pseudonyms([phone]):
             return ExclusionReason.ERASED
-        numbers = self._ctx.rules.numbers
-        found = _find_not_allowed(numbers, [phone], self._client, self._countries)
+        numbers, caller = self._ctx.rules.numbers, self._ctx.viewer
+        found = _find_not_allowed(numbers, [phone], caller.client, caller.countries)
         return found[phone].exclusion_reason if found else None
 
     def check(self, phone: str, zone: str | None, own: ExclusionReason | None) -> Eligibility:

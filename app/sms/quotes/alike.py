@@ -53,10 +53,7 @@ def count_groups(
     """
     counts, excluded = Counter[tuple[Any, ...]](), Counter[ExclusionReason]()
     representatives = _Representatives(ctx, alike)
-    over_cap = set[str]()
-    if request.category is Category.MARKETING:
-        with ctx.db.read() as tx:
-            over_cap = list_over_cap(tx, ctx, starts_at)
+    over_cap = people_hash.marked if people_hash else _list_over_cap(ctx, request, starts_at)
     for lines in iterate_lines(ctx, request):
         if people_hash:
             people_hash.add(lines)
@@ -67,6 +64,13 @@ def count_groups(
                 own = find_own_exclusions(tx, ctx, people.phones, request.category, over_cap)
             counts.update(_list_keys(request, people, representatives, own))
     return {AlikeGroup._make(key): number for key, number in counts.items()}, excluded
+
+
+def _list_over_cap(ctx: Context, request: BroadcastRequest, starts_at: datetime) -> set[str]:
+    if request.category is not Category.MARKETING:
+        return set()
+    with ctx.db.read() as tx:
+        return list_over_cap(tx, ctx, starts_at)
 
 
 def _list_keys(

@@ -5,7 +5,7 @@ once: see alike.py.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -32,6 +32,8 @@ from app.sms.request.model import BroadcastRequest, collect_defaults
 
 _ALLOWED = Eligibility()
 _QUIET = (ExclusionReason.QUIET_HOURS, ExclusionReason.NO_WINDOW)
+# Start and end of a request.
+Span = tuple[datetime, datetime]
 
 
 @dataclass(slots=True)
@@ -68,21 +70,21 @@ def estimate_request(
     All people of an audience are added to the hash.  Raises QueryTooSlow.
     """
     estimate, looked_at = Estimate(), 0
-    starts_at, ends_at = find_span(ctx, request)
+    span = find_span(ctx, request)
     if request.audience is not None and limit is None:
-        return _count_audience(ctx, request, starts_at, ends_at, people_hash)
+        return _count_audience(ctx, request, span, people_hash)
     for chunk in iterate_chunks(ctx, request, page_size=limit or PAGE_SIZE):
         if chunk.exclusion_reason is not None:
             estimate.excluded[chunk.exclusion_reason] += len(chunk.recipients)
         else:
-            _count_chunk(estimate, ctx, request, chunk, starts_at, ends_at)
+            _count_chunk(estimate, ctx, request, chunk, span)
         looked_at += len(chunk.recipients)
         if limit is not None and looked_at >= limit:
             break  # before the next page is read
     return estimate
 
 
-def find_span(ctx: Context, request: BroadcastRequest) -> tuple[datetime, datetime]:
+def find_span(ctx: Context, request: BroadcastRequest) -> Span:
     """Return when a request would start and end."""
     starts_at = max(request.send_at or ctx.now(), ctx.now())
     default_end = starts_at + timedelta(seconds=ctx.rules.expire_after_s)
@@ -94,12 +96,12 @@ def check_phones(
     ctx: Context,
     request: BroadcastRequest,
     phones: Sequence[str],
-    starts_at: datetime,
-    ends_at: datetime,
+    span: Span,
     *,
     zones: Mapping[str, str] | None = None,
 ) -> dict[str, Eligibility]:
     """Return the eligibility of recipients of a request: see check_eligibility."""
+    starts_at, ends_at = span
     return check_eligibility(
         tx,
         ctx,
@@ -114,80 +116,54 @@ def check_phones(
 
 
 def _count_audience(
-    ctx: Context,
-    request: BroadcastRequest,
-    starts_at: datetime,
-    ends_at: datetime,
-    people_hash: AudienceHash | None,
+    ctx: Context, request: BroadcastRequest, span: Span, people_hash: AudienceHash | None
 ) -> Estimate:
     """Count all people of an audience, by groups of alike ones."""
-    estimate = Estimate()
-    alike = AlikePeople(
-        ctx,
-        category=request.category,
-        client=ctx.viewer.client,
-        countries=ctx.viewer.countries,
-        now=starts_at,
-        ends_at=ends_at,
-    )
+    estimate, (starts_at, ends_at) = Estimate(), span
+    alike = AlikePeople(ctx, request.category, now=starts_at, ends_at=ends_at)
     groups, estimate.excluded = count_groups(ctx, request, alike, starts_at, people_hash)
     for group, people in groups.items():
         if not group.parts:
             estimate.excluded[ExclusionReason.NO_VALUE] += people
             continue
         eligibility = alike.check(group.phone, group.zone, group.own)
-        if eligibility.is_allowed or eligibility.exclusion_reason in _QUIET:
-            location = locate_phone(group.phone, group.zone, ctx.subscriber_rules)
-            estimate.send_times[location, eligibility.find_send_time(starts_at, ends_at)] += people
-        if _note_eligibility(estimate, eligibility, ends_at, people):
+        if _note_eligibility(estimate, ctx, group.phone, group.zone, eligibility, span, people):
             estimate.languages[group.language or request.language] += people
             _note_parts(estimate, group.phone, group.parts, people)
     return estimate
 
 
 def _count_chunk(
-    estimate: Estimate,
-    ctx: Context,
-    request: BroadcastRequest,
-    chunk: AudienceChunk,
-    starts_at: datetime,
-    ends_at: datetime,
+    estimate: Estimate, ctx: Context, request: BroadcastRequest, chunk: AudienceChunk, span: Span
 ) -> None:
     for phones in chunked(chunk.recipients):
         with ctx.db.read() as tx:
-            eligibilities = check_phones(
-                tx, ctx, request, phones, starts_at, ends_at, zones=chunk.zones
-            )
+            eligibilities = check_phones(tx, ctx, request, phones, span, zones=chunk.zones)
             zones = find_stored_zones(tx, phones) if chunk.zones is None else chunk.zones
-        for phone, send_at in _list_send_times(phones, eligibilities, starts_at, ends_at):
-            location = locate_phone(phone, zones.get(phone), ctx.subscriber_rules)
-            estimate.send_times[location, send_at] += 1
         allowed = [
             phone
             for phone in phones
-            if phone not in eligibilities
-            or _note_eligibility(estimate, eligibilities[phone], ends_at)
+            if _note_eligibility(
+                estimate, ctx, phone, zones.get(phone), eligibilities.get(phone, _ALLOWED), span
+            )
         ]
         _count_parts(estimate, request, chunk, allowed)
 
 
-def _list_send_times(
-    recipients: Sequence[str],
-    eligibilities: Mapping[str, Eligibility],
-    starts_at: datetime,
-    ends_at: datetime,
-) -> Iterator[tuple[str, datetime | None]]:
-    """Yield each recipient who is not excluded for good, and when it is sent, if in time."""
-    for phone in recipients:
-        eligibility = eligibilities.get(phone, _ALLOWED)
-        if eligibility.is_allowed or eligibility.exclusion_reason in _QUIET:
-            yield phone, eligibility.find_send_time(starts_at, ends_at)
-
-
 def _note_eligibility(
-    estimate: Estimate, eligibility: Eligibility, ends_at: datetime, people: int = 1
+    estimate: Estimate,
+    ctx: Context,
+    phone: str,
+    zone: str | None,
+    eligibility: Eligibility,
+    span: Span,
+    people: int = 1,
 ) -> bool:
-    """Count people who do not get the text, or wait.  Returns True if they get it."""
+    """Count people by when they get the text, or why not.  Returns True if they get it."""
+    starts_at, ends_at = span
+    if eligibility.is_allowed or eligibility.exclusion_reason in _QUIET:
+        location = locate_phone(phone, zone, ctx.subscriber_rules)
+        estimate.send_times[location, eligibility.find_send_time(starts_at, ends_at)] += people
     if eligibility.exclusion_reason is None:
         return True
     if eligibility.not_before is None:
