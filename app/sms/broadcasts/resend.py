@@ -97,9 +97,7 @@ def quote_resend(ctx: Context, public_id: str) -> Quote:
     It leaves out those of a cancellation.  Raises NotFound; Purged; Conflict for a broadcast that
     has not completed or was resent before.
     """
-    original, phones, _, _ = _find_unreached(
-        ctx, public_id, include_permanent=False, include_cancelled=False
-    )
+    original, phones, _, _ = _find_unreached(ctx, public_id)
     return make_quote(ctx, _make_request(ctx, original, phones))
 
 
@@ -109,9 +107,7 @@ def count_unreached(ctx: Context, public_id: str) -> tuple[int, int]:
     It leaves out those of a cancellation.  Raises NotFound; Purged; BadInput without any; Conflict
     for a broadcast that has not completed or was resent before.
     """
-    original, phones, excluded, awaited = _find_unreached(
-        ctx, public_id, include_permanent=False, include_cancelled=False
-    )
+    original, phones, excluded, awaited = _find_unreached(ctx, public_id)
     if not phones:
         raise _explain_nothing(original, excluded, awaited)
     return original.id, len(phones)
@@ -151,7 +147,11 @@ def _require_resendable(tx: Connection, original: Row[Any]) -> None:
 
 
 def _find_unreached(
-    ctx: Context, public_id: str, *, include_permanent: bool, include_cancelled: bool
+    ctx: Context,
+    public_id: str,
+    *,
+    include_permanent: bool = False,
+    include_cancelled: bool = False,
 ) -> tuple[Row[Any], list[str], int, int]:
     """Return the broadcast and the recipients to resend to.
 

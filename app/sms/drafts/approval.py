@@ -22,7 +22,7 @@ from app.sms.models.draft import StoredDraft
 from app.sms.quotes.quote import read_quoted
 
 _DRAFTS = table_of(StoredDraft)
-_MAX_WAITING = 20
+MAX_WAITING = 20
 # People join while a colleague reads: up to a hundredth more are those who were approved.
 _MORE = 0.01
 
@@ -98,7 +98,7 @@ def list_asked(ctx: Context) -> list[Row[Any]]:
             _DRAFTS.c.broadcast_id.is_(None),
         )
         .order_by(_DRAFTS.c.asked_at)
-        .limit(_MAX_WAITING)
+        .limit(MAX_WAITING)
     )
     with ctx.db.read() as tx:
         return list(tx.execute(query))

@@ -15,7 +15,7 @@ from app.errors import Conflict
 from app.sms.broadcasts.idempotency import make_key
 from app.sms.broadcasts.resend import count_unreached, resend_undelivered
 from app.sms.context import Context
-from app.sms.drafts.approval import ApprovalMissing, ApprovalRefused, covers
+from app.sms.drafts.approval import MAX_WAITING, ApprovalMissing, ApprovalRefused, covers
 from app.sms.lifecycle.find import find_broadcast
 from app.sms.models.broadcast import Broadcast
 from app.sms.models.draft import ResendApproval
@@ -24,7 +24,6 @@ _APPROVALS, _BROADCASTS = table_of(ResendApproval), table_of(Broadcast)
 _ASK = make_upserts(
     _APPROVALS, replace=("people", "asked_at", "asked_by", "approved_at", "approved_by")
 )
-_MAX_WAITING = 20
 _AGAIN = _BROADCASTS.alias()
 # Made once: every page counts them.
 _ASKED = (
@@ -42,7 +41,7 @@ _ASKED = (
         ~exists().where(_AGAIN.c.resend_of == _BROADCASTS.c.id),
     )
     .order_by(_APPROVALS.c.asked_at)
-    .limit(_MAX_WAITING)
+    .limit(MAX_WAITING)
 )
 
 
@@ -53,12 +52,14 @@ def find_resend_approval(ctx: Context, broadcast_id: int) -> Row[Any] | None:
         return tx.execute(query).first()
 
 
-def needs_resend_approval(ctx: Context, broadcast_id: int, people: int) -> bool:
-    """Return True if a second person has to approve first that these people get it again."""
+def needs_resend_approval(ctx: Context, asked: Row[Any] | None, people: int) -> bool:
+    """Return True if a second person has to approve first that these people get it again.
+
+    `asked` is what find_resend_approval returns.
+    """
     if people <= ctx.rules.approval_above:
         return False
-    approval = find_resend_approval(ctx, broadcast_id)
-    return not (approval and approval.approved_by and covers(approval.people, people))
+    return not (asked and asked.approved_by and covers(asked.people, people))
 
 
 def ask_resend(ctx: Context, public_id: str, *, user: str) -> None:
@@ -104,7 +105,7 @@ def resend_as_user(
     def check(broadcast_id: int, people: int) -> None:
         if people > shown:
             raise Conflict("More people were not reached by now: look again. Nothing was sent.")
-        if needs_resend_approval(ctx, broadcast_id, people):
+        if needs_resend_approval(ctx, find_resend_approval(ctx, broadcast_id), people):
             raise ApprovalMissing("A second person has to approve it first: nothing was sent.")
 
     return resend_undelivered(

@@ -26,6 +26,7 @@ from app.sms.recovery.routes import DecisionSchema
 from app.web.broadcasts.history import describe_entry
 from app.web.broadcasts.states import name_row
 from app.web.guard import describe_actor, flash_refusal, make_page_blueprint, require_role
+from app.web.new.frame import go_to_broadcast
 from app.web.words import clock_time, say_duration, texts
 
 blueprint = make_page_blueprint("attention")
@@ -87,8 +88,7 @@ def decide(reference: str) -> Response | str | tuple[str, HTTPStatus]:
     except Conflict as e:
         flash_refusal(e)
     current_app.extensions["wake_workers"]()
-    target = url_for("broadcasts.show_broadcast", broadcast_id=rows[0].public_id)
-    return redirect(target, HTTPStatus.SEE_OTHER)
+    return go_to_broadcast(rows[0].public_id)
 
 
 def _show(reference: str, *, error: str, note: str) -> Response | str:

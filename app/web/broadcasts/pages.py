@@ -5,7 +5,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
-from flask import current_app, flash, redirect, render_template, request, url_for
+from flask import current_app, flash, render_template, request
 from marshmallow import ValidationError
 from werkzeug.wrappers import Response
 
@@ -45,6 +45,7 @@ from app.web.guard import (
     make_page_blueprint,
     require_role,
 )
+from app.web.new.frame import go_to_broadcast
 from app.web.polling import slow_down
 from app.web.words import people
 
@@ -155,7 +156,7 @@ def _show_panel(broadcast_id: str, *, note: str, error: str) -> Response | str:
     """Show the broadcast with the panel that asks for a stop."""
     facts = _describe(broadcast_id)
     if not facts["can_stop"]:
-        return _go_back(broadcast_id)
+        return go_to_broadcast(broadcast_id)
     return render_template(
         "broadcasts/page.html", is_stopping=True, note=note, error=error, **facts
     )
@@ -194,12 +195,7 @@ def _change(broadcast_id: str, change: Callable[[], None]) -> Response:
     except Conflict as e:
         flash_refusal(e)
     current_app.extensions["wake_workers"]()
-    return _go_back(broadcast_id)
-
-
-def _go_back(broadcast_id: str) -> Response:
-    target = url_for("broadcasts.show_broadcast", broadcast_id=broadcast_id)
-    return redirect(target, HTTPStatus.SEE_OTHER)
+    return go_to_broadcast(broadcast_id)
 
 
 def _describe(broadcast_id: str) -> dict[str, Any]:

@@ -1,9 +1,8 @@
 """Sending a broadcast again to those not reached: what it comes to, its approval, and the press."""
 
-from http import HTTPStatus
 from typing import Any
 
-from flask import current_app, flash, redirect, request, url_for
+from flask import current_app, flash, request, url_for
 from werkzeug.wrappers import Response
 
 from app.accounts.roles import Role
@@ -28,6 +27,7 @@ from app.web.guard import (
     require_role,
 )
 from app.web.new.figures import read_micros, say_about
+from app.web.new.frame import go_to_broadcast
 from app.web.words import people
 
 blueprint = make_page_blueprint("resends")
@@ -45,10 +45,10 @@ def send(broadcast_id: str) -> Response:
         answer = resend_as_user(ctx, broadcast_id, shown, client=PEOPLE_CLIENT, user=user)
     except (Conflict, BadInput) as e:
         flash_refusal(e)
-        return _go_to(broadcast_id)
+        return go_to_broadcast(broadcast_id)
     current_app.extensions["wake_workers"]()
     flash(f"Sent again to {people(answer['recipients'])}.\nThis is the new broadcast.", "done")
-    return _go_to(answer["broadcast_id"])
+    return go_to_broadcast(answer["broadcast_id"])
 
 
 @blueprint.post("/broadcasts/<broadcast_id>/resend/ask")
@@ -60,7 +60,7 @@ def ask(broadcast_id: str) -> Response:
         flash("Asked.\nThe overview shows it to everybody who may approve it.", "done")
     except (Conflict, BadInput) as e:
         flash_refusal(e)
-    return _go_to(broadcast_id)
+    return go_to_broadcast(broadcast_id)
 
 
 @blueprint.post("/broadcasts/<broadcast_id>/resend/approve")
@@ -73,7 +73,7 @@ def approve(broadcast_id: str) -> Response:
         flash("Approved.\nIt can be sent now.", "done")
     except (Conflict, BadInput) as e:
         flash_refusal(e)
-    return _go_to(broadcast_id)
+    return go_to_broadcast(broadcast_id)
 
 
 def _read_people() -> int:
@@ -95,7 +95,7 @@ def describe_resend(view: BroadcastView, accounting: Accounting) -> dict[str, An
         "awaited": view.counts["submitted"],
         "resent": resent,
         "by": resent and (resent.created_by or f"the client {resent.client}"),
-        "needs_approval": needs_resend_approval(ctx, view.row.id, figure),
+        "needs_approval": needs_resend_approval(ctx, asked, figure),
         # A question about fewer people than there are now has to be asked anew.
         "asked": asked if asked and not asked.approved_by and asked.people == figure else None,
         "approved_by": asked and asked.approved_by,
@@ -116,8 +116,3 @@ def describe_cost(broadcast_id: str, figure: int) -> dict[str, str]:
     about = say_about(read_micros(cost.micros), cost.currency) if cost.currency else ""
     fewer = f"{people(left)} would be left out now: they have opted out or may not get it."
     return {"cost": about, "fewer": fewer if left > 0 else ""}
-
-
-def _go_to(broadcast_id: str) -> Response:
-    target = url_for("broadcasts.show_broadcast", broadcast_id=broadcast_id)
-    return redirect(target, HTTPStatus.SEE_OTHER)
