@@ -8,7 +8,7 @@ writers    one commit for many threads, and turns of processes on SQLite
 prepared   statements that the driver runs
 lists      many values in one statement
 base       base class of the tables, table_of()
-types      aware UTC times, enumerations
+types      aware UTC times, enumerations, whether a time has come
 schema     is it migrated, and is it ours
 migrating  run alembic
 facts      key-value rows of the installation

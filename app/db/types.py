@@ -1,10 +1,19 @@
-"""Column types that behave alike in SQLite and PostgreSQL."""
+"""Column types that behave alike in SQLite and PostgreSQL, and the test of a time."""
 
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import BigInteger, DateTime, Dialect, Integer, String
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    DateTime,
+    Dialect,
+    Integer,
+    SQLColumnExpression,
+    String,
+    or_,
+)
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 # SQLite generates ids only in a column of type INTEGER.
@@ -37,6 +46,14 @@ class UtcTime(TypeDecorator[datetime]):
             return None
         time: datetime = value
         return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+
+
+def has_come(at: SQLColumnExpression[Any], now: Any, latest: Any) -> ColumnElement[bool]:
+    """Return the SQL test whether a time of ours has come: a datetime, or a parameter, for each.
+
+    A time behind the latest that we set was written before a clock was set back.
+    """
+    return or_(at <= now, at > latest)
 
 
 class EnumText(TypeDecorator[Any]):

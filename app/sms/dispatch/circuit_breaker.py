@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Row, func, or_, select, update
 
 from app.clock import CLOCK_SLACK_S
 from app.db.audit import write_audit
+from app.db.types import has_come
 from app.sinch.errors import SinchError, SinchMisconfigured
 from app.sms.context import Context
 from app.sms.dispatch.outcome import requeue_held
@@ -135,9 +136,8 @@ def retry_held(ctx: Context) -> int:
     If a probe is refused as well, all batches are concerned, and the circuit opens.
     """
     now = ctx.now()
-    # A time further ahead than the longest wait comes from a clock that was set back.
     latest = now + timedelta(seconds=MAX_BUSY_S + CLOCK_SLACK_S)
-    is_due = or_(Batch.not_before <= now, Batch.not_before > latest)
+    is_due = has_come(Batch.not_before, now, latest)
     due = [Batch.state == BatchState.HELD, is_due]
     with ctx.db.read() as tx:
         found = tx.execute(select(Batch.id).where(*due).limit(1)).first()

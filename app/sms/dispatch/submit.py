@@ -9,9 +9,10 @@ from datetime import timedelta
 from typing import Any
 
 from loguru import logger
-from sqlalchemy import Row, or_, select, update
+from sqlalchemy import Row, select, update
 
 from app.clock import CLOCK_SLACK_S
+from app.db.types import has_come
 from app.failpoints import failpoints
 from app.sinch.errors import (
     SinchBusy,
@@ -114,9 +115,8 @@ def post_batch(ctx: Context, claim: Claim, *, within_s: float | None = None) -> 
 def expire_leases(ctx: Context) -> int:
     """Move batches whose worker let the lease expire to UNKNOWN.  Returns how many."""
     now = ctx.now()
-    # A lease that ends further ahead than a lease lasts comes from a clock that was set back.
     latest = now + ctx.lease + timedelta(seconds=CLOCK_SLACK_S)
-    is_expired = or_(Batch.lease_until <= now, Batch.lease_until > latest)
+    is_expired = has_come(Batch.lease_until, now, latest)
     expired = [Batch.state == _S.SENDING, is_expired]
     with ctx.db.read() as tx:
         if tx.execute(select(Batch.id).where(*expired).limit(1)).first() is None:

@@ -13,11 +13,12 @@ from datetime import datetime
 from typing import Any
 
 from loguru import logger
-from sqlalchemy import Connection, Row, bindparam, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, select, update
 
 from app.clock import CLOCK_SLACK_S
 from app.db.base import table_of
 from app.db.prepared import Prepared
+from app.db.types import has_come
 from app.failpoints import failpoints
 from app.sinch.errors import SinchError
 from app.sinch.schemas import SinchBatch
@@ -72,7 +73,7 @@ _BATCHES, _ATTEMPTS = table_of(Batch).c, table_of(Attempt).c
 _NEXT_AT = _BATCHES.next_reconcile_at
 _DUE = Prepared(
     select(_BATCHES.id)
-    .where(_NEXT_AT.is_not(None), or_(bindparam("now") >= _NEXT_AT, bindparam("latest") < _NEXT_AT))
+    .where(_NEXT_AT.is_not(None), has_come(_NEXT_AT, bindparam("now"), bindparam("latest")))
     .order_by(_NEXT_AT)
     .limit(bindparam("limit"))
 )
@@ -101,7 +102,6 @@ class _Case:
 
 def reconcile_due_batches(ctx: Context, *, limit: int = 50) -> int:
     """Look up the batches that are due, for a few seconds.  Returns how many were due."""
-    # A time further ahead than any wait comes from a clock that was set back.
     latest = ctx.seconds_from_now(ctx.rules.reconcile_later_every_s + CLOCK_SLACK_S)
     with ctx.db.read() as tx:
         due = _DUE.fetch(tx, {"now": ctx.now(), "latest": latest, "limit": limit})

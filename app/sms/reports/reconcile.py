@@ -13,6 +13,7 @@ from sqlalchemy import Row, bindparam, or_, select, update
 from app.clock import CLOCK_SLACK_S
 from app.db.base import table_of
 from app.db.prepared import Prepared
+from app.db.types import has_come
 from app.sinch.errors import SinchError, SinchRefusal
 from app.sms.audience.chunks import load_batch_recipients
 from app.sms.context import Context
@@ -41,7 +42,7 @@ _NEXT_AT = _BATCHES.c.next_report_at
 _DUE = Prepared(
     select(_BATCHES, _BROADCASTS.expires_at, _BROADCASTS.options)
     .join(table_of(Broadcast), _BROADCASTS.id == _BATCHES.c.broadcast_id)
-    .where(_NEXT_AT.is_not(None), or_(bindparam("now") >= _NEXT_AT, bindparam("latest") < _NEXT_AT))
+    .where(_NEXT_AT.is_not(None), has_come(_NEXT_AT, bindparam("now"), bindparam("latest")))
     .order_by(_NEXT_AT)
     .limit(_MAX_DUE)
 )
@@ -68,7 +69,6 @@ def fetch_due_reports(ctx: Context) -> int:
 
 def _list_due(ctx: Context) -> Sequence[Row[Any]]:
     now = ctx.now()
-    # A time further ahead than any wait comes from a clock that was set back.
     latest = now + timedelta(seconds=ctx.rules.longest_report_wait_s + CLOCK_SLACK_S)
     with ctx.db.read() as tx:
         return _DUE.fetch(tx, {"now": now, "latest": latest})

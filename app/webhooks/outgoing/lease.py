@@ -17,7 +17,7 @@ from sqlalchemy import ColumnElement, Row, Select, bindparam, case, or_, select,
 from app.clock import CLOCK_SLACK_S
 from app.db.base import table_of
 from app.db.prepared import Prepared
-from app.db.types import UtcTime
+from app.db.types import UtcTime, has_come
 from app.sms.context import Context
 from app.sms.models.reports import OutboxEvent
 from app.webhooks.outgoing.models import Delivery, Endpoint, EndpointStatus
@@ -91,8 +91,7 @@ def lease_endpoint(ctx: Context, pool: Pool) -> EndpointLease | None:
 def _list_times(now: datetime) -> dict[str, datetime]:
     """Return the times that make an endpoint ready: now, and the latest that we set ahead.
 
-    A time further ahead than we set any was written before a clock was set back.  Clocks of other
-    processes differ by at most CLOCK_SLACK_S.
+    Clocks of other processes differ by at most CLOCK_SLACK_S.
     """
     furthest = now + timedelta(seconds=CLOCK_SLACK_S)
     return {"now": now, "last_lease": furthest + LEASE, "last_pause": furthest + MAX_PAUSE}
@@ -122,8 +121,8 @@ def _select_ready(pool: Pool) -> Select[Any]:
 
 
 def _is_over(until: ColumnElement[Any], latest: str) -> ColumnElement[bool]:
-    """Return the SQL test whether a time of ours has passed, or is behind the latest possible."""
-    return or_(until.is_(None), until <= _NOW, until > bindparam(latest))
+    """Return the SQL test whether a time of ours is not set, or has come."""
+    return or_(until.is_(None), has_come(until, _NOW, bindparam(latest)))
 
 
 # Each worker asks several times a second.
