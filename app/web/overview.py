@@ -33,7 +33,7 @@ from app.web.broadcasts.states import (
 )
 from app.web.guard import make_page_blueprint, read_once, read_page_health, require_role
 from app.web.subscribers.wording import read_number, show_name, show_text
-from app.web.words import clock_time, people, texts
+from app.web.words import capitalize, clock_time, people, texts
 
 blueprint = make_page_blueprint("overview")
 
@@ -171,7 +171,7 @@ def _say_heading(conditions: int, running: int, scheduled: int) -> str:
     )
     parts = [one if n == 1 else many.format(n) for n, one, many in counts if n]
     sentence = ", ".join(parts) or "nothing is under way"
-    return f"{sentence[0].upper()}{sentence[1:]}."
+    return f"{capitalize(sentence)}."
 
 
 def _say_pace(running: list[BroadcastView], now: datetime) -> str:

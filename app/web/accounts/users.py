@@ -32,7 +32,7 @@ from app.web.guard import (
     page_context,
     require_role,
 )
-from app.web.words import clock_time
+from app.web.words import capitalize, clock_time
 
 blueprint = make_page_blueprint("users")
 
@@ -135,8 +135,7 @@ def _is_self(user: UserRow) -> bool:
 
 
 def _describe_state(user: UserRow, now: datetime) -> str:
-    state = user.describe_state(now, partial(clock_time, now=now))
-    return f"{state[0].upper()}{state[1:]}"
+    return capitalize(user.describe_state(now, partial(clock_time, now=now)))
 
 
 def _describe_link(token: str) -> str:

@@ -27,6 +27,7 @@ from app.sms.current import current_context
 from app.text.lookalikes import find_non_gsm_characters
 from app.text.segments import measure_text
 from app.web.guard import describe_actor, make_page_blueprint, require_role
+from app.web.words import capitalize
 
 blueprint = make_page_blueprint("template_pages")
 
@@ -248,8 +249,7 @@ def _show_form(
 
 def _say(reasons: Any) -> str:
     """Return the first of the reasons of a field, as a sentence begins."""
-    said = find_first(reasons)
-    return said[:1].upper() + said[1:]
+    return capitalize(find_first(reasons))
 
 
 def _go_to(client: str, name: str) -> Response:

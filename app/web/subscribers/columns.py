@@ -18,6 +18,7 @@ from app.subscribers.imports.upload import read_first_chunk
 from app.subscribers.lists.columns import FIELDS, name_attribute, strip_headers
 from app.subscribers.lists.reader import read_heading
 from app.web.subscribers.wording import FIELD_MISTAKES, VALUE_TYPES, list_wrong_fields, split_tags
+from app.web.words import capitalize
 
 _ROWS_SHOWN = 5
 _MAX_CELL = 80
@@ -139,7 +140,7 @@ def _name_errors(error: ValidationError) -> dict[str, str]:
 def say_unusable(sentence: str) -> str:
     """Return why the columns cannot be used; the title of a field is not repeated."""
     reason = sentence.removeprefix("The file cannot be read: ").partition("; name one")[0]
-    return f"{reason[0].upper()}{reason[1:]}."
+    return f"{capitalize(reason)}."
 
 
 def make_table(ctx: SubscriberContext, row: Row[Any], form: ColumnForm) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from app.subscribers.imports.upload import FileTooLarge, is_staged, stage_file, 
 from app.subscribers.lists.reader import DEFAULT_ENCODING, ENCODINGS, UnusableFile
 from app.web.guard import current_user, flash_refusal, make_page_blueprint, require_role, takes_file
 from app.web.subscribers import columns, row_ledger
-from app.web.words import say_duration
+from app.web.words import capitalize, say_duration
 
 blueprint = make_page_blueprint("import_pages")
 
@@ -248,7 +248,7 @@ def _title(row: Row[Any]) -> str:
     if row.status is _S.WAITING:
         return "The file of this import is not here"
     title = _TITLES[row.status].format(_name(row))
-    return title if row.file_name else title[0].upper() + title[1:]
+    return title if row.file_name else capitalize(title)
 
 
 def _say_where(row: Row[Any]) -> str:

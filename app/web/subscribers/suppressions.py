@@ -34,7 +34,7 @@ from app.web.subscribers.wording import (
     show_name,
     show_number,
 )
-from app.web.words import name_actor
+from app.web.words import capitalize, name_actor
 
 blueprint = make_page_blueprint("suppression_pages")
 
@@ -209,7 +209,7 @@ def _describe(rows: Sequence[Row[Any]]) -> list[dict[str, Any]]:
                 "text": read_inbound(text) if text else "",
                 "scope": row.scope,
                 "what": SCOPES[row.scope],
-                "why": f"{cause[0].upper()}{cause[1:]}",
+                "why": capitalize(cause),
                 "at": row.suppressed_at,
                 "released_at": row.released_at,
                 "by": name_actor(row.actor),
