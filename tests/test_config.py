@@ -1,4 +1,5 @@
 import re
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -581,6 +582,26 @@ def test_a_dollar_in_an_env_file_is_only_a_dollar(tmp_path):
     show = "import app.config as c; print(c.load_config().sinch.api_token)"
 
     assert _run_code(show, ENV_FILE=str(file)) == "9d2f6b1c${PORT}8e7a4d53\n"
+
+
+def test_a_flask_command_reads_its_env_file_alone_as_it_stands(tmp_path):
+    asked, found = tmp_path / "asked.db", tmp_path / "found.db"
+    file = tmp_path / "settings.env"
+    secret = "5f0c${PORT}" + STRONG_KEY
+    for path, database in ((tmp_path / ".env", found), (file, asked)):
+        more = {"PORT": "4001", "INSTANCE_ID": "", "SECRET_KEY": secret}
+        lines = production(DATABASE_URL=f"sqlite:///{database}", **more).items()
+        path.write_text("\n".join(f"{name}={value}" for name, value in lines))
+    environ = clean_environ({"ENV_FILE": str(file)})
+    del environ["FLASK_SKIP_DOTENV"]
+
+    command = [sys.executable, "-m", "flask", "--app", str(ROOT / "wsgi.py"), "db", "upgrade"]
+    subprocess.run(command, cwd=tmp_path, env=environ, check=True, timeout=60)
+
+    assert not found.exists()
+    with sqlite3.connect(asked) as database:
+        owner = database.execute("SELECT value FROM metadata WHERE name = 'instance_id'").fetchone()
+    assert owner == (read_config(production(INSTANCE_ID="", SECRET_KEY=secret)).instance_id,)
 
 
 def _run_code(code, **environ):

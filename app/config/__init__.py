@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dotenv import dotenv_values
+from dotenv import dotenv_values, find_dotenv
 from limits import parse_many
 
 from app.config.accounts import SecondFactor, read_second_factor
@@ -151,15 +151,31 @@ def load_config() -> Config:
 
     ENV_FILE names another file; empty means none.  Raises ConfigError.
     """
-    env_file = os.environ.get("ENV_FILE", str(Path(__file__).parent.parent.parent / ".env"))
+    environ = _read_environ()
+    env_file = environ.get("ENV_FILE", str(Path(__file__).parent.parent.parent / ".env"))
     from_file = dotenv_values(env_file, interpolate=False) if env_file else {}
     present = {name: value for name, value in from_file.items() if value is not None}
-    asked = _Asked({**present, **os.environ})
+    asked = _Asked({**present, **environ})
     config = read_config(asked)
     config = replace(config, warnings=_find_misspelt(asked, from_file))
     if config.production and "--debugger" in sys.argv:
         raise ConfigError("leave out --debugger: debug is not for production")
     return config
+
+
+def _read_environ() -> dict[str, str]:
+    """Return the environment without what the `flask` command has added to it.
+
+    It adds the `.env` of the folder it is started in, whatever ENV_FILE says, and puts other
+    settings in place of `${NAME}`.
+    """
+    environ = dict(os.environ)
+    if environ.get("FLASK_RUN_FROM_CLI") == "true" and "FLASK_SKIP_DOTENV" not in environ:
+        for file in (find_dotenv(".flaskenv", usecwd=True), find_dotenv(".env", usecwd=True)):
+            for name, value in dotenv_values(file, interpolate=False, encoding="utf-8").items():
+                if value is not None and ("${" in value or environ.get(name) == value):
+                    environ.pop(name, None)
+    return environ
 
 
 class _Asked(dict[str, str]):
