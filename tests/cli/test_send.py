@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -18,6 +19,7 @@ from app.sms.content.templates import TemplateTexts, create_template
 from app.sms.models.cap import ALL, CapPeriod, CapUnit
 from tests import fork_server
 from tests.background import context_of, work_off, work_until
+from tests.clocks import ManualClock
 from tests.environ import ROOT, clean_environ
 from tests.factories import in_hours, many_numbers, settings
 from tests.people import add_people, stop
@@ -231,10 +233,15 @@ def test_landlines_are_named_before_they_are_sent_to(run, sandbox, file):
 
 
 def test_what_waits_for_sinch_is_said_with_the_ways_to_stop_and_follow_it(make_service):
-    service = make_service(SINCH_REGION_URL=f"http://127.0.0.1:{unused_port()}")
+    url = f"http://127.0.0.1:{unused_port()}"
+    service = make_service(SINCH_REGION_URL=url, RETRY_WAIT_MAX_S="2")
+    clock = ManualClock()
+    service.extensions["clarion"] = replace(context_of(service), clock=clock)
+    before_s = clock.monotonic()
 
     ended = service.test_cli_runner().invoke(args=["send", "--to", ANN, "--message", "Hello"])
 
+    assert clock.monotonic() - before_s < 35
     assert ended.exit_code == 1
     assert "1 pending" in ended.output
     assert "Sinch cannot be reached, or takes no more at the moment." in ended.output

@@ -19,7 +19,7 @@ from app.sms.dispatch.outcome import SubmitResult
 from app.sms.dispatch.submit import submit_batch
 from app.sms.models.batch import Batch
 from app.sms.models.broadcast import Broadcast
-from app.sms.models.states import ACTIVE, BatchState, Outcome
+from app.sms.models.states import ACTIVE, PROVEN_UNSENT, BatchState, Outcome
 from app.sms.recovery.unknown_outcome import reconcile_batch
 
 # With less time left than this, no POST is begun: its answer could not be waited for.
@@ -93,7 +93,8 @@ def drain_broadcast(
     """Plan and submit a broadcast from its first chunk to its last batch.
 
     Yields the size of each batch once it is submitted.  Ends when nothing is left that can go
-    within 30 s, or after the batch in hand once `stop` returns True.
+    within 30 s, when Sinch has taken nothing for 30 s, or after the batch in hand once `stop`
+    returns True.
     """
     if first is None:
         while plan_broadcast(ctx, broadcast_id):
@@ -101,12 +102,19 @@ def drain_broadcast(
                 return
         first = claim_batch(ctx, broadcast_id=broadcast_id)
     claim = first
+    refused_since: float | None = None
     while True:
         if isinstance(claim, Claim):
-            _submit(ctx, claim)
+            if _submit(ctx, claim).outcome not in PROVEN_UNSENT:
+                refused_since = None
+            elif refused_since is None:
+                refused_since = ctx.clock.monotonic()
             yield claim.size
-        elif not _wait(ctx, broadcast_id, claim.not_before, within_s=_MAX_DRAIN_WAIT_S, stop=stop):
-            return
+        else:
+            waited_s = ctx.clock.monotonic() - refused_since if refused_since is not None else 0.0
+            within_s = _MAX_DRAIN_WAIT_S - waited_s
+            if not _wait(ctx, broadcast_id, claim.not_before, within_s=within_s, stop=stop):
+                return
         if stop():
             return
         claim = claim_batch(ctx, broadcast_id=broadcast_id)
