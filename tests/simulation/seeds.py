@@ -20,6 +20,7 @@ from tests.simulation.world import NONE, World
 _PART = 100
 # Of those that fail so many are shown.
 _SHOWN = 3
+_SAID_EVERY = 1_000
 _MODEST = 19
 
 
@@ -101,13 +102,16 @@ def _run_many(first: int, count: int) -> int:
     end = first + count
     parts = [range(start, min(start + _PART, end)) for start in range(first, end, _PART)]
     jobs = min(int(os.environ.get("JOBS", "2")), len(parts))
-    failed = 0
+    done = failed = 0
     # Not forked: threads of a library would be copied as they stand.
     with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-        for found in pool.imap(_describe_failures, parts):
+        for part, found in zip(parts, pool.imap(_describe_failures, parts), strict=True):
             for told in found[: max(0, _SHOWN - failed)]:
                 _say(told)
             failed += len(found)
+            done += len(part)
+            if done % _SAID_EVERY == 0 and done < count:
+                _say(f"{done} of {count} seeds, {failed} failed")
         pool.close()
         pool.join()
     took_s = time.monotonic() - began
