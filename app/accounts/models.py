@@ -1,7 +1,8 @@
-"""Tables of users, their sessions and recovery codes, and waits after wrong passwords.
+"""Tables of users, their sessions, recovery codes and used forms, and waits after wrong passwords.
 
 users 1─* user_sessions, half_sign_ins, recovery_codes
 sign_in_waits: names and addresses, also those of no user
+used_forms: forms that showed a secret once
 """
 
 from datetime import datetime
@@ -80,6 +81,18 @@ class RecoveryCode(Base):
 
     user_id: Mapped[int] = mapped_column(BigId, ForeignKey("users.id"), primary_key=True)
     code_hash: Mapped[bytes] = mapped_column(LargeBinary(DIGEST_BYTES), primary_key=True)
+
+    __table_args__ = ({"sqlite_with_rowid": False},)
+
+
+class UsedForm(Base):
+    """A form that was sent, and whose answer showed a secret once."""
+
+    __tablename__ = "used_forms"
+
+    # SHA-256 of the token in the form.
+    token_hash: Mapped[bytes] = mapped_column(LargeBinary(DIGEST_BYTES), primary_key=True)
+    used_at: Mapped[datetime] = mapped_column(index=True)
 
     __table_args__ = ({"sqlite_with_rowid": False},)
 

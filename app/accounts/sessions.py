@@ -17,7 +17,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, delete, insert, 
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.accounts.factor import CodeRefused, TypedCode, try_code
-from app.accounts.models import HalfSignIn, User, UserSession
+from app.accounts.models import HalfSignIn, UsedForm, User, UserSession
 from app.accounts.names import fold_name
 from app.accounts.passwords import is_right_password
 from app.accounts.roles import Role
@@ -37,6 +37,7 @@ from app.accounts.waits import (
 from app.clock import CLOCK_SLACK_S, Clock
 from app.db.base import table_of
 from app.db.engine import Database
+from app.db.old_rows import OldRows
 from app.errors import ClarionError
 
 HALF_S = 10 * 60
@@ -46,6 +47,7 @@ ABSOLUTE_S = 7 * 24 * 3600
 _SEEN_EVERY = timedelta(minutes=1)
 
 _USERS, _SESSIONS, _HALVES = table_of(User), table_of(UserSession), table_of(HalfSignIn)
+_FORMS = table_of(UsedForm)
 
 
 class SignInRefused(TryRefused):
@@ -208,8 +210,10 @@ def end_sessions_of(tx: Connection, user_id: int) -> None:
 
 
 def purge_old_sessions(db: Database, clock: Clock) -> None:
-    """Delete sessions that have ended and waits that no longer count."""
+    """Delete sessions that have ended, waits that no longer count, and forms of ended sessions."""
     now = clock.now()
+    no_session_left = _FORMS.c.used_at < now - timedelta(seconds=ABSOLUTE_S)
+    OldRows(_FORMS, no_session_left).delete(db)
     ended = select(_SESSIONS.c.id).where(~_is_live(now))
     late = select(_HALVES.c.token_hash).where(~_is_awaited(now))
     with db.read() as tx:

@@ -31,8 +31,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from app.accounts.factor import is_required
+from app.accounts.forms import use_form
 from app.accounts.roles import ROLE_SENTENCES, Role
 from app.accounts.sessions import ABSOLUTE_S, SignedIn, find_session
+from app.accounts.tokens import make_token
 from app.auth import PAGE, SCOPE_MARK, Client
 from app.config.accounts import SecondFactor
 from app.config.keys import PEOPLE_CLIENT
@@ -94,6 +96,7 @@ def protect_pages(
     )
     _csrf.init_app(app)
     app.context_processor(_describe_frame)
+    app.jinja_env.globals["make_form_token"] = make_token
     for name in words.FILTERS:
         app.jinja_env.filters[name] = getattr(words, name)
 
@@ -201,6 +204,20 @@ def forget_session() -> str | None:
 def flash_refusal(error: ClarionError) -> None:
     """Say on the next page that nothing was done, and why."""
     flash(f"Nothing was done.\n{error.sentence.rstrip('.')}.", "warn")
+
+
+def is_sent_again(shown: str, way_out: str) -> bool:
+    """Note that a form was sent whose answer shows something once.
+
+    Returns True if it was sent before, as a reload of the answer does: the next page then says so.
+    """
+    token, ctx = request.form.get("once"), page_context()
+    if not token:
+        raise _reject_forged_form()
+    if use_form(ctx.db, ctx.clock, token):
+        return False
+    flash(f"Nothing was done again.\n{shown} shown once. If you missed that, {way_out}", "warn")
+    return True
 
 
 def page_context() -> Context:

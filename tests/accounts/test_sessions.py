@@ -5,7 +5,8 @@ import time
 import pytest
 from sqlalchemy import select
 
-from app.accounts.models import SignInWait, UserSession
+from app.accounts.forms import use_form
+from app.accounts.models import SignInWait, UsedForm, UserSession
 from app.accounts.roles import Role
 from app.accounts.sessions import (
     ABSOLUTE_S,
@@ -339,6 +340,7 @@ def test_what_has_ended_is_purged(either_accounts):
     clock.advance(IDLE_S - 1)
     token = enter(accounts, address=ELSEWHERE)
     _wait_s(accounts, "Bo", address="203.0.113.5")
+    use_form(accounts.db, clock, "of a page")
     clock.advance(2)
 
     purge_old_sessions(accounts.db, clock)
@@ -346,6 +348,8 @@ def test_what_has_ended_is_purged(either_accounts):
     assert len(_rows(accounts, UserSession)) == 1
     assert find(accounts, token)
     assert len(_rows(accounts, SignInWait)) == 4
+    assert not use_form(accounts.db, clock, "of a page")
     clock.advance(ABSOLUTE_S + 1)
     purge_old_sessions(accounts.db, clock)
     assert _rows(accounts, UserSession) == _rows(accounts, SignInWait) == []
+    assert _rows(accounts, UsedForm) == []

@@ -15,6 +15,7 @@ from app.sms.context import Context
 from tests.accounts.people import PASSWORD, give_password
 
 _TOKEN = re.compile(r'name="csrf_token" value="([^"]+)"')
+_ONCE = re.compile(r'name="once" value="([^"]+)"')
 
 
 @dataclass
@@ -38,9 +39,10 @@ class Visitor:
     def post(
         self, path: str, fields: dict[str, Any] | None = None, *, on: str = "/login", **headers: str
     ) -> TestResponse:
-        """Send a form with the token of the page `on`."""
-        token = _TOKEN.search(self.get(on).get_data(as_text=True))
-        data = {"csrf_token": token[1] if token else ""} | (fields or {})
+        """Send a form with the tokens of the page `on`."""
+        page = self.get(on).get_data(as_text=True)
+        found = {"csrf_token": _TOKEN.search(page), "once": _ONCE.search(page)}
+        data = {name: token[1] if token else "" for name, token in found.items()} | (fields or {})
         return self.client.post(path, data=data, headers=headers)
 
     def sign_in(self, name: str, password: str = PASSWORD, **fields: str) -> TestResponse:

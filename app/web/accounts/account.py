@@ -1,7 +1,7 @@
 """Pages of the own account: second factor and password.
 
 A secret and recovery codes are shown once, by the answer to the form that made them: the database
-cannot show them again.
+cannot show them again.  A reload of that answer makes no others.
 """
 
 from http import HTTPStatus
@@ -27,11 +27,13 @@ from app.accounts.own import (
     renew_recovery_codes,
 )
 from app.accounts.roles import Role
-from app.errors import BadInput
+from app.errors import BadInput, Conflict
 from app.http.arguments import collect_errors
 from app.web.accounts.sign_in import read_code, read_new_password
 from app.web.guard import (
     current_user,
+    flash_refusal,
+    is_sent_again,
     make_page_blueprint,
     page_context,
     require_role,
@@ -56,6 +58,10 @@ def show_account() -> str:
 def set_up_factor() -> str:
     """Make a new secret and show it, this once."""
     user, ctx = current_user(), page_context()
+    if not user.has_factor and is_sent_again(
+        "The secret was", "begin again; if your app has it, type its code."
+    ):
+        return render_template("account/setup.html", error="")
     secret = begin_setup(ctx.db, current_app.config["SECRET_KEY"], user.user_id)
     uri = make_uri(secret, user.name)
     groups = " ".join(secret[start : start + 4] for start in range(0, len(secret), 4))
@@ -64,7 +70,7 @@ def set_up_factor() -> str:
 
 @blueprint.post("/account/factor/confirm")
 @require_role(Role.VIEWER, needs_factor=False)
-def confirm_factor() -> str | tuple[str, HTTPStatus]:
+def confirm_factor() -> str | Response | tuple[str, HTTPStatus]:
     """Turn the second factor on, and show the recovery codes, this once."""
     user, ctx, code = current_user(), page_context(), request.form.get("code", "")
     try:
@@ -74,14 +80,19 @@ def confirm_factor() -> str | tuple[str, HTTPStatus]:
     except BadInput as e:
         page = render_template("account/setup.html", error=collect_errors(e)["code"])
         return page, HTTPStatus.BAD_REQUEST
+    except Conflict as e:
+        flash_refusal(e)
+        return _go_back()
     return render_template("account/codes.html", codes=codes, is_new=True)
 
 
 @blueprint.post("/account/factor/codes")
 @require_role(Role.VIEWER)
-def make_new_codes() -> str | tuple[str, HTTPStatus]:
+def make_new_codes() -> str | Response | tuple[str, HTTPStatus]:
     """Show new recovery codes, this once, by the present password; the old ones are void."""
     user, ctx = current_user(), page_context()
+    if is_sent_again("The new codes were", "make new ones here."):
+        return _go_back()
     try:
         codes = renew_recovery_codes(ctx.db, ctx.clock, user.user_id, _read_password())
     except PasswordRefused as e:
@@ -101,7 +112,7 @@ def turn_factor_off() -> Response | tuple[str, HTTPStatus]:
     flash(
         "The second factor is off.\nThe codes of your app and the recovery codes are void.", "done"
     )
-    return redirect(url_for("account.show_account"), HTTPStatus.SEE_OTHER)
+    return _go_back()
 
 
 @blueprint.post("/account/password")
@@ -118,7 +129,7 @@ def set_password() -> Response | tuple[str, HTTPStatus]:
         return _show_account(collect_errors(e)), e.status
     start_session(token)
     flash("The password is changed.\nYou are signed out everywhere but here.", "done")
-    return redirect(url_for("account.show_account"), HTTPStatus.SEE_OTHER)
+    return _go_back()
 
 
 def _read_password() -> TypedPassword:
@@ -135,6 +146,10 @@ def draw_qr(text: str) -> dict[str, Any]:
         if is_dark
     )
     return {"path": "".join(squares), "side": len(matrix) + 2 * _QUIET_MODULES}
+
+
+def _go_back() -> Response:
+    return redirect(url_for("account.show_account"), HTTPStatus.SEE_OTHER)
 
 
 def _show_account(errors: dict[str, str]) -> str:

@@ -1,6 +1,7 @@
 """Pages of users, for administrators: list, create, another role, a new link, remove.
 
-A link is shown by the answer to the form that made it: a cookie would keep it.
+A link is shown by the answer to the form that made it: a cookie would keep it.  A reload of that
+answer makes no other link.
 """
 
 from datetime import datetime
@@ -28,6 +29,7 @@ from app.http.arguments import collect_errors
 from app.web.guard import (
     current_user,
     describe_actor,
+    is_sent_again,
     make_page_blueprint,
     page_context,
     require_role,
@@ -46,13 +48,15 @@ def list_all() -> str:
 
 @blueprint.post("/users")
 @require_role(Role.ADMIN)
-def create() -> str | tuple[str, HTTPStatus]:
+def create() -> str | Response | tuple[str, HTTPStatus]:
     """Create a user, and show the link by which they choose a password."""
     ctx, name = page_context(), request.form.get("name", "")
     role = _read_role()
     if role is None:
         errors = {"role": "Choose one of the five."}
         return _show_list(name, "", errors), HTTPStatus.BAD_REQUEST
+    if is_sent_again("Their link was", "open the user and make a new one."):
+        return redirect(url_for("users.list_all"), HTTPStatus.SEE_OTHER)
     try:
         token = create_user(ctx.db, ctx.clock, name, role, actor=describe_actor())
     except (BadInput, Conflict) as e:
@@ -102,9 +106,11 @@ def set_role(user_id: int) -> Response:
 
 @blueprint.post("/users/<int:user_id>/link")
 @require_role(Role.ADMIN)
-def make_new_link(user_id: int) -> str:
+def make_new_link(user_id: int) -> str | Response:
     """Show a new link: void the password if there is one, and end the link before."""
     ctx, user = page_context(), _find_other(user_id)
+    if is_sent_again("The new link was", "make another here."):
+        return _go_to(user_id)
     make = reset_user if user.has_password else invite_user
     token = make(ctx.db, ctx.clock, user.name, actor=describe_actor())
     return _show_one(_find(user_id), shown_once=_describe_link(token))

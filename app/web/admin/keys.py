@@ -1,6 +1,7 @@
 """Pages of API keys: list, create, replace, revoke.
 
-A new key is shown by the answer to the form that made it: a cookie would keep it.
+A new key is shown by the answer to the form that made it: a cookie would keep it.  A reload of that
+answer makes no other key.
 """
 
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from app.keys.store import KeyOptions, KeyRow, create_key, list_keys, revoke_key
 from app.web.guard import (
     describe_actor,
     flash_refusal,
+    is_sent_again,
     make_page_blueprint,
     page_context,
     require_role,
@@ -30,6 +32,7 @@ blueprint = make_page_blueprint("keys")
 
 _OVERLAP = timedelta(hours=24)
 _MAX_DAYS = 3650
+_REVOKE_IT = "revoke it below and make another."
 # The form before anything is typed.
 _NEW = {"scopes": sorted(DEFAULT_SCOPES)}
 
@@ -43,7 +46,7 @@ def list_all() -> str:
 
 @blueprint.post("/keys")
 @require_role(Role.ADMIN)
-def create() -> str | tuple[str, HTTPStatus]:
+def create() -> str | Response | tuple[str, HTTPStatus]:
     """Create a key, and show it once."""
     ctx, form = page_context(), request.form
     typed: dict[str, Any] = {
@@ -52,6 +55,8 @@ def create() -> str | tuple[str, HTTPStatus]:
     typed["scopes"] = form.getlist("scopes")
     try:
         options = _read_options(ctx.now())
+        if is_sent_again("The new key was", _REVOKE_IT):
+            return _go_back()
         row, key = create_key(
             ctx.db, ctx.clock, typed["name"].strip(), options, actor=describe_actor()
         )
@@ -67,6 +72,8 @@ def replace(key_id: int) -> str | Response:
     """Show a new key like another, which works for a day more."""
     ctx = page_context()
     ends_at = ctx.now() + _OVERLAP
+    if is_sent_again("The new key was", _REVOKE_IT):
+        return _go_back()
     try:
         row, key = rotate_key(ctx.db, ctx.clock, key_id, ends_at=ends_at, actor=describe_actor())
     except Conflict as e:
