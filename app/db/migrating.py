@@ -24,22 +24,30 @@ _LOCK = text("SELECT pg_advisory_xact_lock(7245013009)")
 
 
 def upgrade_database(
-    db: Database, *, instance_id: str, before_change: Callable[[], object] = lambda: None
+    db: Database,
+    *,
+    instance_id: str,
+    before_change: Callable[[], object] = lambda: None,
+    on_change: Callable[[Connection, dict[str, str]], object] = lambda tx, revisions: None,
 ) -> None:
     """Upgrade the tables to the newest revision, and set the instance id of a new database.
 
     `before_change` is called before the tables of a database in use change; if it raises an error,
-    they stay as they are.
+    they stay as they are.  `on_change` gets the transaction that changed them, and the revisions.
     """
+    newest = list_revisions()[-1]
     with db.read() as connection:
         current = read_revision(connection)
-    if current not in (None, list_revisions()[-1]):
+    if current not in (None, newest):
         before_change()
     with db.write() as tx:
         if not db.is_sqlite:
             tx.execute(_LOCK)
+        current = read_revision(tx)
         command.upgrade(_configure(tx), "head")
         insert_new(tx, Metadata, name=INSTANCE, value=instance_id)
+        if current not in (None, newest):
+            on_change(tx, {"from": current, "to": newest})
 
 
 def check_schema(db: Database) -> None:

@@ -3,11 +3,13 @@
 Alembic is not imported: it would add a tenth to the start-up time.
 """
 
+from datetime import datetime
 from pathlib import Path
 
 from loguru import logger
 from sqlalchemy import Connection, inspect, text
 
+from app.db.audit import write_audit
 from app.db.engine import Database
 from app.db.facts import read_metadata, set_metadata
 from app.logs import mark_outage
@@ -29,9 +31,11 @@ def log_wrong_database(error: WrongDatabase) -> None:
     logger.opt(exception=error).critical(sentence)
 
 
-def adopt_database(db: Database, *, instance_id: str) -> None:
+def adopt_database(db: Database, *, instance_id: str, now: datetime, actor: str) -> None:
     """Make the database belong to this instance."""
     with db.write() as tx:
+        facts = {"from": read_metadata(tx, INSTANCE), "to": instance_id}
+        write_audit(tx, now=now, actor=actor, action="adopt", subject="database", facts=facts)
         set_metadata(tx, INSTANCE, instance_id)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from loguru import logger
 
+from app.db.audit import write_audit
 from app.db.old_rows import OldRows, Stop, never, stop_after
 from app.sms.broadcasts.idempotency import old_keys
 from app.sms.caps.budget import old_uses
@@ -73,8 +74,13 @@ def count_due(ctx: Context) -> Iterator[tuple[str, int]]:
         yield retained.name, retained.count(ctx)
 
 
-def purge_all(ctx: Context) -> Iterator[tuple[str, int]]:
-    """Delete all that is due.  Yields each kind with how many of it were deleted."""
+def purge_all(ctx: Context, *, actor: str) -> Iterator[tuple[str, int]]:
+    """Delete all that is due.  Yields each kind with how many of it were deleted.
+
+    Many transactions delete it, so that the entry of the audit log is written before them.
+    """
+    with ctx.db.write() as tx:
+        write_audit(tx, now=ctx.now(), actor=actor, action="purge", subject="all")
     for retained in RETAINED:
         yield retained.name, retained.purge(ctx, never)
 

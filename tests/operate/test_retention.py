@@ -66,7 +66,7 @@ def read_all(machine, *, but=()):
 
 
 def deleted(machine):
-    return {name: count for name, count in purge_all(machine.ctx) if count}
+    return {name: count for name, count in purge_all(machine.ctx, actor="cli:ann") if count}
 
 
 def test_texts_and_numbers_go_when_their_time_is_over_and_counts_stay(either_machine, sandbox):

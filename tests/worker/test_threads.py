@@ -260,7 +260,7 @@ def test_a_fault_that_lasts_is_one_line_however_many_threads_meet_it(
 
 def test_from_another_instances_database_nothing_is_sent(machine, sandbox, run, capfd):
     machine.store([ANN])
-    adopt_database(machine.ctx.db, instance_id="another")
+    adopt_database(machine.ctx.db, instance_id="another", now=machine.ctx.now(), actor="cli:ann")
     machine.ctx.db.verified = False
 
     run(machine, sweep_every_s=0.1)
@@ -269,7 +269,7 @@ def test_from_another_instances_database_nothing_is_sent(machine, sandbox, run, 
 
     assert sandbox.posts() == 0
     assert machine.states() == [_S.PENDING]
-    adopt_database(machine.ctx.db, instance_id=INSTANCE)
+    adopt_database(machine.ctx.db, instance_id=INSTANCE, now=machine.ctx.now(), actor="cli:ann")
     _until(_all_accepted(machine, 1))
 
 

@@ -9,6 +9,7 @@ import click
 from app.cli.command import (
     EXISTING_FILE,
     ServiceGroup,
+    audit_export,
     count_of,
     csv_options,
     name_operator,
@@ -48,6 +49,7 @@ def import_prices(file: Path) -> None:
 @csv_options
 def export_prices(delimiter: str, spreadsheet: bool) -> None:
     """Print the prices as CSV that `import` can read."""
+    audit_export("prices")
     with verified_context().db.read() as tx:
         table = read_prices(tx)
     rows = [

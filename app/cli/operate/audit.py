@@ -4,7 +4,14 @@ import json
 
 import click
 
-from app.cli.command import TIME, ServiceGroup, count_of, print_table, verified_context
+from app.cli.command import (
+    TIME,
+    ServiceGroup,
+    audit_export,
+    count_of,
+    print_table,
+    verified_context,
+)
 from app.operate.audit import list_entries, read_all, verify_entries, write_entry
 
 audit = ServiceGroup("audit")
@@ -56,6 +63,7 @@ def verify(head: str | None) -> None:
 @audit.command("export")
 def export() -> None:
     """Print all entries as lines of JSON, in the form that is sealed."""
+    audit_export("audit")
     for entry in read_all(verified_context().db):
         click.echo(write_entry(entry))
 

@@ -6,6 +6,7 @@ from flask import current_app
 from app.cli.command import ServiceGroup, count_of, current_context, name_operator
 from app.cli.operate.keys import tell_restored_keys
 from app.config import BackupSettings
+from app.db.audit import write_audit
 from app.db.schema import adopt_database, verify_database
 from app.operate.backups.create import create_backup
 from app.operate.backups.manifest import BackupFailed
@@ -27,7 +28,17 @@ def upgrade() -> None:
 
     ctx = current_context()
     upgrade_database(
-        ctx.db, instance_id=ctx.instance_id, before_change=lambda: _back_up_before_migration(ctx)
+        ctx.db,
+        instance_id=ctx.instance_id,
+        before_change=lambda: _back_up_before_migration(ctx),
+        on_change=lambda tx, revisions: write_audit(
+            tx,
+            now=ctx.now(),
+            actor=name_operator(),
+            action="migrate",
+            subject="database",
+            facts=revisions,
+        ),
     )
     respelled = respell_suppressions(ctx.subscriber_context)
     if respelled:
@@ -67,7 +78,7 @@ def check() -> None:
 def adopt() -> None:
     """Take over a database that belonged to another instance."""
     ctx = current_context()
-    adopt_database(ctx.db, instance_id=ctx.instance_id)
+    adopt_database(ctx.db, instance_id=ctx.instance_id, now=ctx.now(), actor=name_operator())
     click.echo("The database belongs to this instance now.")
 
 

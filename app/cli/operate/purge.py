@@ -3,7 +3,7 @@
 import click
 from flask.cli import with_appcontext
 
-from app.cli.command import ServiceCommand, print_table, verified_context
+from app.cli.command import ServiceCommand, name_operator, print_table, verified_context
 from app.operate.retention import count_due, purge_all
 
 
@@ -17,5 +17,6 @@ def purge(dry_run: bool) -> None:
     so are the consent ledger, suppressions and the audit log.
     """
     ctx = verified_context()
-    rows = [(f"{count:,}", name) for name, count in (count_due if dry_run else purge_all)(ctx)]
+    counts = count_due(ctx) if dry_run else purge_all(ctx, actor=name_operator())
+    rows = [(f"{count:,}", name) for name, count in counts]
     print_table(("DUE" if dry_run else "DELETED", "WHAT"), rows, empty="")

@@ -90,7 +90,7 @@ def replay(webhook_id: str, since: datetime, delivered: bool) -> None:
     """Post the events abandoned since a time again."""
     since = since.replace(tzinfo=UTC)
     ctx = verified_context()
-    count = replay_since(ctx, webhook_id, since=since, delivered=delivered)
+    count = replay_since(ctx, webhook_id, since=since, delivered=delivered, actor=name_operator())
     click.echo(f"{count_of(count, 'event')} will be posted again.")
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, delete, insert, or_, select, update
 
+from app.db.audit import write_audit
 from app.db.base import table_of
 from app.db.engine import lock_table
 from app.db.old_rows import OldRows
@@ -96,7 +97,7 @@ def list_drafts(ctx: Context, *, cursor: int | None = None, limit: int = 50) -> 
         return make_page(tx.execute(query.limit(limit + 1)).all(), limit)
 
 
-def delete_draft(ctx: Context, public_id: str) -> None:
+def delete_draft(ctx: Context, public_id: str, *, actor: str) -> None:
     """Delete a draft that is not sent.  Raises NotFound and DraftSent."""
     with ctx.db.write() as tx:
         row = _find(tx, public_id, lock=True)
@@ -104,6 +105,7 @@ def delete_draft(ctx: Context, public_id: str) -> None:
             raise NotFound("There is no such draft.")
         _reject_sent(row)
         tx.execute(delete(_DRAFTS).where(_DRAFTS.c.id == row.id))
+        write_audit(tx, now=ctx.now(), actor=actor, action="delete draft", subject=public_id)
 
 
 def mark_sent(tx: Connection, public_id: str, version: int, broadcast_id: int) -> None:

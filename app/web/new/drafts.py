@@ -12,7 +12,7 @@ from app.sms.broadcasts.query_schemas import BroadcastQuerySchema
 from app.sms.current import current_context
 from app.sms.drafts.again import copy_broadcast
 from app.sms.drafts.store import DraftSent, delete_draft, list_drafts
-from app.web.guard import current_user, make_page_blueprint, require_role
+from app.web.guard import current_user, describe_actor, make_page_blueprint, require_role
 from app.web.new.frame import go_to_broadcast, go_to_step
 from app.web.new.text import select_typed, show_text
 
@@ -58,7 +58,7 @@ def use_again(broadcast_id: str) -> Response:
 def delete(draft_id: str) -> Response:
     """Delete a draft."""
     try:
-        delete_draft(current_context(), draft_id)
+        delete_draft(current_context(), draft_id, actor=describe_actor())
     except DraftSent as e:
         return go_to_broadcast(e.facts["broadcast_id"])
     flash("Deleted.\nThe draft is gone.", "done")

@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Update, insert, select, update
 
+from app.db.audit import write_audit
 from app.db.base import table_of
 from app.errors import NotFound
 from app.pagination import Page, make_page
@@ -57,7 +58,9 @@ def send_test(ctx: Context, endpoint_public_id: str) -> Row[Any]:
         return _find(tx, endpoint, event_id)
 
 
-def replay_delivery(ctx: Context, endpoint_public_id: str, event_public_id: str) -> Row[Any]:
+def replay_delivery(
+    ctx: Context, endpoint_public_id: str, event_public_id: str, *, actor: str
+) -> Row[Any]:
     """Make one event due again, whatever its status.
 
     Raises NotFound, Conflict when the endpoint is switched off.
@@ -70,7 +73,9 @@ def replay_delivery(ctx: Context, endpoint_public_id: str, event_public_id: str)
             raise _no_delivery()
         require_active(endpoint)
         tx.execute(_replay(ctx, endpoint).where(_DELIVERIES.c.event_id == event_id))
-        return _find(tx, endpoint, event_id)
+        delivery = _find(tx, endpoint, event_id)
+        _audit_replay(tx, ctx, endpoint, actor=actor, event=event_public_id)
+        return delivery
 
 
 def replay_since(
@@ -79,6 +84,7 @@ def replay_since(
     *,
     since: datetime,
     delivered: bool = False,
+    actor: str,
 ) -> int:
     """Make abandoned events since a time due again, and with `delivered` delivered ones too.
 
@@ -88,16 +94,32 @@ def replay_since(
     with ctx.db.write() as tx:
         endpoint = find_endpoint(tx, ctx, endpoint_public_id)
         require_active(endpoint)
-        events = select(_OUTBOX.c.id).where(_OUTBOX.c.at >= since)
+        later = select(_OUTBOX.c.id).where(_OUTBOX.c.at >= since)
         replay = _replay(ctx, endpoint).where(
-            _DELIVERIES.c.status.in_(ended), _DELIVERIES.c.event_id.in_(events)
+            _DELIVERIES.c.status.in_(ended), _DELIVERIES.c.event_id.in_(later)
         )
-        return tx.execute(replay).rowcount
+        events = tx.execute(replay).rowcount
+        _audit_replay(tx, ctx, endpoint, actor=actor, since=since.isoformat(), events=events)
+        return events
 
 
 def _replay(ctx: Context, endpoint: Row[Any]) -> Update:
     statement = update(_DELIVERIES).where(_DELIVERIES.c.endpoint_id == endpoint.id)
     return statement.values(_due_now(ctx))
+
+
+def _audit_replay(
+    tx: Connection, ctx: Context, endpoint: Row[Any], *, actor: str, **facts: Any
+) -> None:
+    """Note who has events posted again: they may have numbers and texts in them."""
+    write_audit(
+        tx,
+        now=ctx.now(),
+        actor=actor,
+        action="replay webhook",
+        subject=endpoint.public_id,
+        facts=facts,
+    )
 
 
 def _due_now(ctx: Context) -> dict[str, Any]:

@@ -147,7 +147,9 @@ def list_deliveries(query: dict[str, Any], webhook_id: str) -> dict[str, Any]:
 @blueprint.response(HTTPStatus.ACCEPTED, DeliverySchema)
 def replay_delivery(webhook_id: str, delivery_id: str) -> Row[Any]:
     """Post an event again, whatever the result was."""
-    row = deliveries.replay_delivery(current_context(), webhook_id, delivery_id)
+    row = deliveries.replay_delivery(
+        current_context(), webhook_id, delivery_id, actor=g.client.name
+    )
     current_app.extensions["wake_workers"]()
     return row
 
@@ -159,7 +161,7 @@ def replay_delivery(webhook_id: str, delivery_id: str) -> Row[Any]:
 @blueprint.response(HTTPStatus.ACCEPTED, ReplayedSchema)
 def replay_webhook(body: dict[str, Any], webhook_id: str) -> dict[str, Any]:
     """Post the failed events since a time again, or all events."""
-    replayed = deliveries.replay_since(current_context(), webhook_id, **body)
+    replayed = deliveries.replay_since(current_context(), webhook_id, **body, actor=g.client.name)
     current_app.extensions["wake_workers"]()
     return {"replayed": replayed}
 

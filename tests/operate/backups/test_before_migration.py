@@ -4,6 +4,7 @@ import pytest
 from sqlalchemy import inspect, text
 
 from app.db.schema import list_revisions, read_revision
+from app.operate.audit import list_entries
 from app.operate.backups.manifest import list_backups
 from app.operate.backups.verify import verify_backup
 from tests import fork_server
@@ -45,6 +46,8 @@ def test_a_migration_makes_a_backup_of_the_tables_as_they_were(old, run, folder)
     verified = run(url_of(old), "backup", "verify", str(backup)).output
     assert "Its counts were not checked: its tables are of an older version." in verified
     assert f"It is at migration {OLD}: a restore migrates it to " in verified
+    (entry,) = list_entries(old, only={"action": "migrate"}).rows
+    assert entry.facts == {"from": OLD, "to": list_revisions()[-1]}
 
 
 def test_without_a_backup_nothing_is_migrated(old, run, tmp_path):

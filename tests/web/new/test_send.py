@@ -7,6 +7,7 @@ import phonenumbers
 import pytest
 
 from app.accounts.roles import Role
+from app.operate.audit import list_entries
 from app.sms.drafts.count import MAX_COUNTED
 from app.sms.drafts.store import DraftChanged, find_draft, mark_sent, save_draft
 from tests.background import work_off
@@ -213,7 +214,7 @@ def test_a_step_that_is_missing_is_shown_instead_of_the_confirmation(sender):
     assert sender.get(f"{draft}/confirm").headers["Location"] == f"{draft}/audience"
 
 
-def test_drafts_are_listed_and_deleted(sender):
+def test_drafts_are_listed_and_deleted_with_an_entry_of_the_audit_log(service, sender):
     draft = begin(sender, "A <b>bold</b> text")
     listed = sender.get("/drafts")
     assert "A &lt;b&gt;bold&lt;/b&gt; text" in listed.text
@@ -222,6 +223,9 @@ def test_drafts_are_listed_and_deleted(sender):
 
     assert "There are no drafts." in read_text(sender.get("/drafts"))
     assert sender.get(f"{draft}/text").status_code == 404
+    only = {"action": "delete draft"}
+    (entry,) = list_entries(service.extensions["clarion"].db, only=only).rows
+    assert entry.subject == draft.removeprefix("/new/")
 
 
 def test_an_author_writes_and_a_sender_sends(service, sender, sandbox):

@@ -10,6 +10,7 @@ from standardwebhooks import Webhook
 from app.auth import SCOPE_MARK
 from app.config.scopes import KeyScope
 from app.db.audit import AuditEntry
+from app.operate.audit import list_entries
 from app.sms.lifecycle.outbox import EventType, enqueue_event
 from app.sms.models.reports import OutboxEvent
 from app.webhooks.outgoing.deliver import deliver_next
@@ -346,7 +347,7 @@ def test_a_wrong_question_is_told_by_field(caller, query, field):
     assert [*answer.get_json()["fields"]] == [field]
 
 
-def test_one_delivery_is_posted_again_under_the_same_id(caller, receive, tell):
+def test_one_delivery_is_posted_again_under_the_same_id(caller, service, receive, tell):
     receiver = receive()
     made = _create(caller, receiver.url)
     tell(2)
@@ -360,6 +361,7 @@ def test_one_delivery_is_posted_again_under_the_same_id(caller, receive, tell):
     assert receiver.ids().count(first) == 2
     assert len(receiver.told) == 3
     assert {each["status"] for each in _deliveries(caller, made)} == {"delivered"}
+    assert _read_replays(service) == [{"event": first}]
 
 
 def test_those_given_up_since_a_time_are_posted_again(caller, service, receive, tell):
@@ -379,6 +381,14 @@ def test_those_given_up_since_a_time_are_posted_again(caller, service, receive, 
     assert [each.status_code for each in (none, some, everything)] == [202] * 3
     assert [each.get_json()["replayed"] for each in (none, some, everything)] == [0, 2, 3]
     assert len(receiver.told) == 3 + 2 + 3
+    assert [facts["events"] for facts in _read_replays(service)] == [0, 2, 3]
+
+
+def _read_replays(service):
+    """Return the facts of the audit log's entries about replays of this client."""
+    only = {"actor": "tests", "action": "replay webhook"}
+    page = list_entries(service.extensions["clarion"].db, only=only)
+    return [entry.facts for entry in reversed(page.rows)]
 
 
 def _alter(service, **values):
