@@ -125,9 +125,9 @@ class Postgres:
         self._execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
         return self.url(name)
 
-    def create_empty_database(self) -> str:
+    def create_empty_database(self, *, encoding: str = "UTF8") -> str:
         """Create a database without tables and return its URL."""
-        return self.create_database("template0")
+        return self.create_database(f"template0 ENCODING '{encoding}'")
 
     def lend_database(self) -> str:
         """Return the URL of a database for one test, whose rows are gone once another one asks.

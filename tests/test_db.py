@@ -195,6 +195,17 @@ def test_postgresql_is_used_by_either_name(make_service, sandbox, postgres, sche
     assert sandbox.recipients() == [ANN]
 
 
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_a_database_that_cannot_keep_all_texts_is_refused(make_service, postgres, encoding):
+    service = make_service(DATABASE_URL=postgres.create_empty_database(encoding=encoding))
+
+    upgraded = service.test_cli_runner().invoke(args=["db", "upgrade"])
+
+    assert upgraded.exit_code == 1
+    assert f"the encoding of the database is {encoding}" in upgraded.output
+    assert "createdb --encoding UTF8" in upgraded.output
+
+
 @pytest.mark.parametrize("command", list(SERVERS.values()), ids=list(SERVERS))
 def test_nothing_starts_on_another_instances_database(database_url, command):
     ended = run_command(command, _environ(database_url, INSTANCE_ID="another"))

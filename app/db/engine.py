@@ -234,7 +234,11 @@ def _make_engine(url: str, pool_size: int) -> Engine:
         return engine
     engine = create_engine(
         parsed,
-        connect_args={"connect_timeout": _CONNECT_TIMEOUT_S, "application_name": "clarion"},
+        connect_args={
+            "connect_timeout": _CONNECT_TIMEOUT_S,
+            "application_name": "clarion",
+            "client_encoding": "utf8",
+        },
         pool_size=pool_size,
         max_overflow=100,
         hide_parameters=True,  # error messages would hold phone numbers and texts

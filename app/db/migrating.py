@@ -16,6 +16,7 @@ from app.db.schema import (
     WrongDatabase,
     list_revisions,
     read_revision,
+    require_utf8,
 )
 
 # Two machines that start at once would both make the same tables.  No other advisory lock of ours
@@ -34,9 +35,11 @@ def upgrade_database(
 
     `before_change` is called before the tables of a database in use change; if it raises an error,
     they stay as they are.  `on_change` gets the transaction that changed them, and the revisions.
+    Raises WrongDatabase if the database cannot keep all texts.
     """
     newest = list_revisions()[-1]
     with db.read() as connection:
+        require_utf8(connection)
         current = read_revision(connection)
     if current not in (None, newest):
         before_change()

@@ -42,6 +42,7 @@ def adopt_database(db: Database, *, instance_id: str, now: datetime, actor: str)
 def verify_database(db: Database, *, instance_id: str, may_be_backup: bool = False) -> None:
     """Raise WrongDatabase unless the database is migrated and ours: a copy must not send again."""
     with db.read() as connection:
+        require_utf8(connection)
         current, known = read_revision(connection), list_revisions()
         if current != known[-1]:
             raise WrongDatabase(
@@ -60,6 +61,18 @@ def verify_database(db: Database, *, instance_id: str, may_be_backup: bool = Fal
         raise WrongDatabase(
             f"the database is a backup of {backup_of}: run `flask --app wsgi db restored`, so that "
             "nothing is sent again that was sent since"
+        )
+
+
+def require_utf8(connection: Connection) -> None:
+    """Raise WrongDatabase if a database of PostgreSQL cannot keep all texts."""
+    if connection.dialect.name == "sqlite":
+        return
+    encoding = connection.scalar(text("SHOW server_encoding"))
+    if encoding != "UTF8":
+        raise WrongDatabase(
+            f"the encoding of the database is {encoding}, which cannot keep all texts: make it by "
+            "`createdb --encoding UTF8 --template template0`"
         )
 
 
