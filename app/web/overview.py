@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from flask import current_app, render_template, request, url_for
+from sqlalchemy import Row
 
 from app.accounts.roles import Role
 from app.health import Readiness
@@ -222,9 +223,7 @@ def _list_conditions(ctx: Context) -> list[AttentionItem]:
         conditions.append(AttentionItem(f"cap-{number}", sentence, href, "Caps", Role.ADMIN))
     for draft in read_once(list_asked, ctx):
         href = url_for("new_confirm.show", draft_id=draft.public_id)
-        number = draft.approved_people
-        to = f" to send it to {people(number)}" if number else ""
-        sentence = f"“{draft.title}” needs a second person: {draft.asked_by} has asked{to}."
+        sentence = f"“{draft.title}” {_say_approval(draft)}"
         conditions.append(AttentionItem(draft.public_id, sentence, href, "Show it", Role.SENDER))
     for asked in read_once(list_asked_resends, ctx):
         href = url_for("broadcasts.show_broadcast", broadcast_id=asked.public_id)
@@ -234,6 +233,15 @@ def _list_conditions(ctx: Context) -> list[AttentionItem]:
             AttentionItem(f"again-{asked.public_id}", sentence, href, "Show it", Role.SENDER)
         )
     return conditions
+
+
+def _say_approval(draft: Row[Any]) -> str:
+    """Return what a draft waits for that needs the approval of a second person."""
+    if draft.approved_by:
+        return f"is not sent yet: {draft.approved_by} has approved it."
+    number = draft.approved_people
+    to = f" to send it to {people(number)}" if number else ""
+    return f"needs a second person: {draft.asked_by} has asked{to}."
 
 
 def _describe_review(ctx: Context) -> AttentionItem | None:

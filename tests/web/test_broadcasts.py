@@ -277,7 +277,12 @@ def test_numbers_of_people_are_written_with_commas():
 
 def test_those_not_reached_are_sent_to_again_once(service, sender, caller):
     broadcast = id_of(made := caller.send(ANN, BOB))
+    region = _read_poll(sender.get(f"/broadcasts/{broadcast}").text)
+    assert "Send to the" not in read_text(sender.get(region))
     end_messages(context_of(service), made, {ANN: ("Failed", 153), BOB: ("Delivered", 0)})
+    settled = sender.get(region)
+    assert 'id="again" hx-swap-oob="true"' in settled.text
+    assert "Send to the 1 not reached" in read_text(settled)
     text = show(sender, broadcast)
     assert "Send to the 1 not reached" in text
     assert "1 of 2 people got it (50.0 %). 1 was not reached." in text

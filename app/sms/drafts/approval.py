@@ -89,14 +89,11 @@ def _read_figures(ctx: Context, quote: str) -> dict[str, Any]:
 
 
 def list_asked(ctx: Context) -> list[Row[Any]]:
-    """List drafts that wait for an approval, the oldest first."""
+    """List drafts that wait for an approval, or are approved and not sent, the oldest first."""
+    shown = (_DRAFTS.c.public_id, _DRAFTS.c.title, _DRAFTS.c.asked_by, _DRAFTS.c.approved_by)
     query = (
-        select(_DRAFTS.c.public_id, _DRAFTS.c.title, _DRAFTS.c.asked_by, _DRAFTS.c.approved_people)
-        .where(
-            _DRAFTS.c.asked_by.is_not(None),
-            _DRAFTS.c.approved_by.is_(None),
-            _DRAFTS.c.broadcast_id.is_(None),
-        )
+        select(*shown, _DRAFTS.c.approved_people)
+        .where(_DRAFTS.c.asked_by.is_not(None), _DRAFTS.c.broadcast_id.is_(None))
         .order_by(_DRAFTS.c.asked_at)
         .limit(MAX_WAITING)
     )

@@ -105,21 +105,21 @@ def list_all() -> str:
 def show_broadcast(broadcast_id: str) -> str:
     """Show a broadcast: its state, what can be done, and where everybody is."""
     facts = _describe(broadcast_id)
-    again = facts["again"]
-    if again and not again["resent"] and current_user().role.includes(Role.SENDER):
-        again |= describe_cost(broadcast_id, again["figure"])
+    _add_cost(facts)
     return render_template("broadcasts/page.html", **facts)
 
 
 @blueprint.get("/broadcasts/<broadcast_id>/live")
 @require_role(Role.VIEWER)
 def show_broadcast_region(broadcast_id: str) -> str:
-    """Show the part of a broadcast that moves; and its head, once its state has changed."""
+    """Show the part of a broadcast that moves; once its state has changed, also the rest."""
     facts = _describe(broadcast_id)
     head_changed = request.args.get("state") != facts["state_key"]
     figures_changed = request.args.get("figures") != facts["figures_key"]
     if facts["poll_s"] and not (head_changed or figures_changed):
         facts["poll_s"] = slow_down(request.args.get("wait", 0.0, float), facts["poll_s"])
+    if head_changed or not facts["poll_s"]:
+        _add_cost(facts)
     return render_template("broadcasts/live.html", head_changed=head_changed, **facts)
 
 
@@ -236,6 +236,13 @@ def _describe(broadcast_id: str) -> dict[str, Any]:
         "draft_id": make_id(view.seen_at),
         **shown,
     }
+
+
+def _add_cost(facts: dict[str, Any]) -> None:
+    """Add what it would cost to send again, for those who may."""
+    again = facts["again"]
+    if again and not again["resent"] and current_user().role.includes(Role.SENDER):
+        again |= describe_cost(facts["id"], again["figure"])
 
 
 def _say_about(view: BroadcastView, history: list[HistoryEntry]) -> str:

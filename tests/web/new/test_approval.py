@@ -44,7 +44,9 @@ def test_a_second_person_approves_and_then_it_can_be_sent(anna, olof, sandbox, c
     send(olof, f"{draft}/approve", read_form(olof, draft))
     shown = read_text(anna.get(f"{draft}/confirm"))
     assert "Approved by a operator" in shown
+    assert "is not sent yet: a operator has approved it." in read_text(anna.get("/overview"))
     assert send(anna, f"{draft}/confirm", read_form(anna, draft)).status_code == 303
+    assert "is not sent yet" not in read_text(anna.get("/overview"))
     assert sorted(sandbox.recipients()) == [ANN, BOB]
 
 
