@@ -38,8 +38,8 @@ def erase(subscriber_id: str) -> Response | tuple[str, HTTPStatus]:
     erased = erase_subscriber(current_context(), subscriber_id, actor=describe_actor())
     if erased.remaining:
         flash(
-            "Stopped, and erased in part.\nThe number is still needed for texts under way; the "
-            "rest is erased by itself once they have ended.",
+            "Stopped, and erased in part.\nThe number is still in a broadcast or an import that "
+            "has not ended. It goes from there by itself when that ends.",
             "done",
         )
     else:
