@@ -29,6 +29,12 @@ _SENTENCES = {
     HTTPStatus.TOO_MANY_REQUESTS: "Too many pages were opened from here in a short time.",
 }
 
+_WAYS_OUT = {
+    HTTPStatus.NOT_FOUND: "Look at the address, or begin at the overview.",
+    HTTPStatus.METHOD_NOT_ALLOWED: "The address is that of a button: go to its page and press it.",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "Go back, and send less at once.",
+}
+
 
 def make_error_page(error: Exception) -> Response | None:
     """Return the page of an error; None if its answer is JSON."""
@@ -64,7 +70,7 @@ def _describe(error: Exception) -> tuple[HTTPStatus, str, str]:
         return error.status, error.sentence, str(error.facts.get("hint", ""))
     if isinstance(error, HTTPException):
         status = HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
-        return status, _SENTENCES.get(status, f"{status.phrase}."), ""
+        return status, _SENTENCES.get(status, f"{status.phrase}."), _WAYS_OUT.get(status, "")
     if isinstance(error, QueryTooSlow):
         return (
             HTTPStatus.SERVICE_UNAVAILABLE,

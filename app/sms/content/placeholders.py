@@ -57,7 +57,8 @@ def check_syntax(text: str) -> None:
         raise PlaceholderError(f"it has more than {MAX_PLACEHOLDERS} different placeholders")
     if PLACEHOLDER.sub("", text).find("${") >= 0:
         raise PlaceholderError(
-            "a '${' is not followed by a name of 1 to 16 letters, digits, '.', '-' or '_' and '}'"
+            "A '${' begins no placeholder: after it write a name of 1 to 16 letters, digits, '.', "
+            "'-' or '_', without blanks, and '}', as in ${first_name}"
         )
 
 

@@ -258,7 +258,7 @@ def check_times(request: BroadcastRequest, now: datetime) -> None:
     """
     send_at, expire_at = request.send_at, request.expire_at
     if send_at is not None and send_at <= now:
-        raise reject_field("send_at", "Not in the future")
+        raise reject_field("send_at", "Not in the future: give a later time")
     latest = now + timedelta(days=MAX_AHEAD_DAYS)
     if send_at is not None and send_at > latest:
         reason = f"More than {MAX_AHEAD_DAYS} days ahead: the latest start is {latest:%Y-%m-%d}"

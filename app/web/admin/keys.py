@@ -165,6 +165,8 @@ def _show(typed: Mapping[str, Any], errors: dict[str, str], *, shown_once: str =
     # Names in the form are those of the fields; errors of the store name the field `scope`.
     names = {"scope": "scopes", "address": "addresses", "expires": "days"}
     errors = {names.get(name, name): sentence for name, sentence in errors.items()}
+    if errors.get("name", "").startswith("must"):
+        errors["name"] = f"The name {errors['name']}"
     return render_template(
         "admin/keys.html",
         rows=rows,

@@ -10,6 +10,7 @@ from flask import request
 
 from app.http.body import read_stream
 from app.phone.e164 import is_country
+from app.phone.reader import NO_COUNTRY
 from app.sms.current import current_context
 from app.sms.drafts.people_file import (
     PeopleFile,
@@ -109,6 +110,9 @@ def describe_file(file: PeopleFile, body: Mapping[str, Any]) -> dict[str, Any]:
             if row.line in first or row.line in shown
         ],
         "wrong": len(faults),
+        "lacks_country": any(
+            cell.reason.endswith(NO_COUNTRY) for cells in faults.values() for cell in cells
+        ),
         "wrong_of": _say_rows(len(faults), file),
         "wrong_more": len(faults) - len(shown),
         "skipped": len(file.skipped),

@@ -106,7 +106,7 @@ def test_a_person_of_the_audience_is_shown_with_their_copy(author, caller):
 def test_a_text_that_cannot_be_sent_says_why_instead(author):
     text = read_text(count(author, begin(author), "Hi ${"))
 
-    assert "is not followed by a name" in text
+    assert "begins no placeholder: after it write a name" in text
 
 
 def test_the_text_is_tried_on_the_own_number_once_a_press(author, caller, sandbox):

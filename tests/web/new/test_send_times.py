@@ -98,7 +98,9 @@ def test_it_is_shown_while_it_is_chosen_and_nothing_is_saved(author, people):
     missing = read_text(send(author, f"{draft}/when/send-times", {"start": "now"}))
     assert "Choose the audience and the kind, and it is shown here." in missing
     past = when(datetime(2020, 1, 1, 10, tzinfo=_STOCKHOLM))
-    assert "Not in the future." in read_text(send(author, f"{draft}/when/send-times", past))
+    assert "Not in the future: give a later time." in read_text(
+        send(author, f"{draft}/when/send-times", past)
+    )
 
 
 def test_the_five_largest_zones_have_rows_and_the_others_are_counted(author, service):

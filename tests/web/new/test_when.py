@@ -52,7 +52,10 @@ def test_a_start_is_entered_in_a_zone_repeated_in_words_and_kept_by_the_broadcas
     ("fields", "sentence"),
     [
         ({"start": "later"}, "Choose the day and the time"),
-        ({"start": "later", "day": "2020-01-01", "clock": "10:00"}, "Not in the future."),
+        (
+            {"start": "later", "day": "2020-01-01", "clock": "10:00"},
+            "Not in the future: give a later time.",
+        ),
         ({"start": "later", "day": "tomorrow", "clock": "10:00"}, "Not a day and a time."),
         ({"start": "later", "day": "2027-01-01", "clock": "10:00Z"}, "Not a day and a time."),
         ({"start": "later", "day": "2028-03-26", "clock": "02:30"}, "that day has no 02:30."),
