@@ -32,6 +32,7 @@ from app.keywords.vocabulary import (
     find_keyword,
     find_misspelt,
     find_phrases,
+    is_agreement,
     is_disguised,
 )
 
@@ -67,6 +68,7 @@ _ALONE = {kind: KeywordIntent(kind) for kind in ("stop", "maybe_stop", "start", 
     "stop_within": KeywordIntent.STOP,
     "stop_alone": KeywordIntent.STOP,
 }
+_GREETING = (EMPHASIS | frozenset(COURTESY)) - {word for word in EMPHASIS if is_agreement(word)}
 _WITH_COURTESY = _ALONE | {"stop_alone": KeywordIntent.MAYBE_STOP}
 
 
@@ -133,10 +135,20 @@ def _may_stop(folded: str, clauses: Sequence[Sequence[str]], words: Sequence[str
         any(map(_has_phrase, clauses))
         or (len(clauses) > 1 and any(map(_is_stop, clauses)))
         or (len(words) <= _SHORT_WORDS and any(map(_has_stop_word, clauses)))
+        or _is_greeted(clauses)
         or is_bare_instruction(words)
         or (len(words) <= _TWO_WORDS and any(map(is_disguised, words)))
         or (not folded.isascii() and UNSPACED.search(folded) is not None)
     )
+
+
+def _is_greeted(clauses: Sequence[Sequence[str]]) -> bool:
+    """Return True if all but clauses of greeting and thanks may mean STOP: "Hi. Enough! Thanks"."""
+    own = [word for clause in clauses if not _GREETING.issuperset(clause) for word in clause]
+    keyword = find_keyword(own) or find_keyword([word for word in own if word not in COURTESY])
+    if keyword is None:
+        return len(own) == 1 and is_disguised(own[0])
+    return keyword.kind == KeywordIntent.MAYBE_STOP
 
 
 def _names_sender(own: str, words: Sequence[str]) -> bool:

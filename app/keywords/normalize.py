@@ -33,6 +33,7 @@ _SPACED_LETTERS = re.compile(r"\b[a-z](?:[ .\-*/,|·][a-z]){2,}\b")
 _SPACES = re.compile(r"[ .\-*/,|·]")
 # A sign that is typed for a letter, or for a word.
 _TYPED = re.compile(r"\$(?=[a-z])"), re.compile(r"(?<=\bwrong )#(?!\w| of )")
+_ROUND = re.compile("(?<=[a-z])[🛑⛔🚫⭕](?=[a-z])")
 _NOT = re.compile(r"\b(do|did|does|would|is) not\b")
 _SIGNS = "🛑⛔🚫✋🙅❌"
 # `\w` leaves out the vowel signs of Indian and Thai letters.
@@ -74,5 +75,6 @@ def fold(text: str) -> str:
 def _fold_letters(text: str) -> str:
     folded = unicodedata.normalize("NFKD", _INVISIBLE.sub("", text)).casefold()
     folded = unicodedata.normalize("NFC", _MARKS.sub("", folded)).translate(_LETTERS)
+    folded = _ROUND.sub("o", folded)
     folded = _MIXED.sub(lambda match: match[0].translate(_LOOK_ALIKES), folded)
     return re.sub(f"([{_SIGNS}])", r" \1 ", folded)

@@ -9,12 +9,13 @@ from typing import NamedTuple
 
 from app.keywords.instructions import drop_instructions, has_instruction
 from app.keywords.normalize import fold, split_words
-from app.keywords.vocabulary import REACTION_WORDS, REACTIONS, UNSPACED_REACTION, is_stop
+from app.keywords.vocabulary import REACTION_WORDS, REACTIONS, UNSPACED_REACTION
 
 _MARKS = '“”„‟"«»‹›「」『』〝〟＂《》〈〉'
-_MARK = re.compile(f"[{_MARKS}]")
-_LAST_MARK = re.compile(f"[{_MARKS}](?=[^{_MARKS}]*\\Z)")
-_SINGLE_MARK = re.compile(r"(?:^|(?<=\s))['‘‚](?=\S)")
+# Within a Hebrew word that of abbreviations is none.
+_MARK = re.compile(rf"[{_MARKS}]|(?<!\w)״")
+_LAST_MARK = re.compile(rf"(?:[{_MARKS}]|״(?!\w))(?=[^{_MARKS}]*\Z)")
+_SINGLE_MARK = re.compile(r"(?:^|(?<=\s))['‘‚](?=\S|\u200a)")
 # Korean writes its particles right behind the mark.
 _LAST_SINGLE = re.compile(r"['’‘](?![^\W가-힣])(?=[^'’‘]*\Z)")
 _EMOJI = re.compile("[\u2190-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001faff❤]")
@@ -22,6 +23,8 @@ _MAX_REACTION_WORDS = 9
 # Phones shorten a long text that they quote.
 _SHORTENED = re.compile(r".{30,}(?:…|\.\.\.)\s*", re.DOTALL)
 _MAX_HEAD = 60
+# A quoted "START please" may be the sender's own.
+_LONGEST_REQUEST = 20
 # What Google Messages writes between a quotation mark and the text.
 _GOOGLE = "\u200a"
 # Behind these lines comes the text of another person, also without a mark on each line.
@@ -40,6 +43,13 @@ _SIGNATURE = re.compile(
     r"|envoyé (?:de|depuis)|enviado (?:desde|do)|inviato da|verzonden vanaf|sendt fra|lähetetty"
     r"|wysłane z|отправлено с|--)",
     re.IGNORECASE,
+)
+# Such a line behind the words of another.
+_SIGNED = re.compile(
+    r"(?<=[^\s>-])[ \t]+(?:[-–—|][ \t]*)?(?:sent from my|skickat från min|gesendet von mein\w*"
+    r"|von meinem|envoyé de(?:puis)? mon|enviado desde mi|enviado do meu|inviato dal? mio"
+    r"|verzonden vanaf mijn|sendt fra min)[ ].{1,60}$",
+    re.IGNORECASE | re.MULTILINE,
 )
 
 
@@ -65,10 +75,11 @@ def read_own_words(text: str) -> str:
     quotation = _find_quotation(text)
     if quotation and _is_reaction(quotation, text):
         return ""
-    if quotation and split_words(quotation.outside) and has_instruction(quotation.inside):
+    if quotation and _has_more(quotation.outside) and _is_of_ours(quotation.inside):
         return quotation.outside
     if "\n" in text or _QUOTED.match(text):
         text = _drop_quoted_lines(text)
+    text = _SIGNED.sub("", text)
     return drop_instructions(text)
 
 
@@ -96,11 +107,18 @@ def _is_reaction(quotation: _Quotation, text: str) -> bool:
         has_emoji = _EMOJI.search(quotation.outside) is not None
         if has_emoji or not REACTIONS.isdisjoint(words):
             return True
-    if quotation.inside.startswith(_GOOGLE) or _reacts_unspaced(quotation.ahead, text):
-        return True
-    is_of_ours = has_instruction(quotation.inside) or _SHORTENED.fullmatch(quotation.inside)
-    has_more = words or _EMOJI.search(quotation.outside)
-    return bool(has_more and is_of_ours) and not any(map(is_stop, words))
+    return quotation.inside.startswith(_GOOGLE) or _reacts_unspaced(quotation.ahead, text)
+
+
+def _has_more(outside: str) -> bool:
+    """Return True if a word or an emoji is around a quotation."""
+    return bool(split_words(outside) or _EMOJI.search(outside))
+
+
+def _is_of_ours(inside: str) -> bool:
+    """Return True if a quotation names a way out or back in, or is too long for phones to quote."""
+    names_start = "START" in inside and len(inside) > _LONGEST_REQUEST
+    return names_start or has_instruction(inside) or _SHORTENED.fullmatch(inside) is not None
 
 
 def _reacts_unspaced(ahead: str, text: str) -> bool:

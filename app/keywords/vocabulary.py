@@ -7,6 +7,7 @@ languages/*.toml has a table per language; that of the words of all languages is
     stop_alone      keywords that mean STOP as the whole text, and MAYBE_STOP with courtesy
     maybe_stop, start, help, yes    keywords of the other intents
     courtesy        words that change nothing beside a keyword
+    courtesy_ahead, courtesy_behind    the same without a blank, of scripts that have none
     emphasis        words that change nothing beside a keyword of `stop`
     negations       words that turn a phrase behind them round
     ordinary_before, ordinary_after    words beside which a keyword is part of something else
@@ -79,16 +80,18 @@ def find_misspelt(word: str) -> Keyword | None:
 def is_disguised(word: str) -> bool:
     """Return True for a keyword of stopping with digits for letters, repeated, or in one word.
 
-    >>> [is_disguised(word) for word in ("5t0p", "stopstop", "textstop", "stop4ever", "nonstop")]
+    >>> [is_disguised(word) for word in ("5t0p", "stopstop", "textstop", "stop2", "nonstop")]
     [True, True, True, True, False]
     """
+    if not word.isascii() and _is_glued(word):
+        return True
     if not _SHORTEST_DISGUISE <= len(word) <= _MISSPELT_TO:
         return False
     sizes = range(_SHORTEST_DISGUISE, len(word) // 2 + 1)
     if any(is_stop(word[:size]) and _repeats(word, size) for size in sizes):
         return True
-    plain = word.translate(_DIGITS_FOR_LETTERS)
-    if plain != word and not word.isdigit() and (is_stop(plain) or is_stop(word.strip(_DIGITS))):
+    plain, bare = word.translate(_DIGITS_FOR_LETTERS), word.strip(_DIGITS)
+    if (plain != word and is_stop(plain)) or (bare != word and is_stop(bare)):
         return True
     halves = ((word[:cut], word[cut:]) for cut in range(2, len(word) - 1))
     return any(
@@ -96,6 +99,20 @@ def is_disguised(word: str) -> bool:
         or (right in _GLUED_BEHIND and len(left) > 3 and is_stop(left))
         for left, right in halves
     )
+
+
+def _is_glued(word: str) -> bool:
+    """Return True for a keyword of stopping with courtesy right beside it: "停止希望です"."""
+    bare, shorter = word, _UNSPACED_AHEAD.sub("", word)
+    if shorter == word:
+        shorter = _UNSPACED_BEHIND.sub("", word)
+    while bare != shorter:
+        bare = shorter
+        keyword = _KEYWORDS.get(bare)
+        if keyword and keyword.kind in ("stop_alone", "maybe_stop", *STOP_KINDS):
+            return True
+        shorter = _UNSPACED_BEHIND.sub("", bare)
+    return False
 
 
 def _repeats(word: str, size: int) -> bool:
@@ -115,6 +132,12 @@ def is_stop(word: str) -> bool:
     """Return True for a word that means STOP without a change."""
     keyword = _KEYWORDS.get(word)
     return keyword is not None and keyword.kind in STOP_KINDS
+
+
+def is_agreement(word: str) -> bool:
+    """Return True for a word that says yes."""
+    keyword = _KEYWORDS.get(word)
+    return keyword is not None and keyword.kind == "yes"
 
 
 def _join(words: Sequence[str]) -> str:
@@ -234,6 +257,8 @@ PURPOSES = _read_words("purposes")
 BETWEEN = _read_words("between")
 REACTIONS = _read_words("reactions")
 REACTION_WORDS = _read_words("reaction_words") | REACTIONS
+_UNSPACED_AHEAD = re.compile(f"^(?:{'|'.join(_read_words('courtesy_ahead'))})")
+_UNSPACED_BEHIND = re.compile(f"(?:{'|'.join(_read_words('courtesy_behind'))})$")
 _GLUED_AHEAD = REPLY_VERBS | frozenset(split_words("please pls plz just"))
 _GLUED_BEHIND = frozenset(
     split_words(

@@ -89,6 +89,11 @@ def test_a_long_text_with_a_stop_in_it_is_not_certain(word):
     assert classify_keyword(long + "stop texting me").intent is not KeywordIntent.STOP
 
 
+@pytest.mark.parametrize("text", ["STOP2", "2STOP", "ST⛔P", "st🚫p!"])
+def test_a_stop_with_a_digit_beside_it_or_a_sign_in_it_is_heard(text):
+    assert classify_keyword(text).intent in STOPS
+
+
 @pytest.mark.parametrize(
     "text",
     [

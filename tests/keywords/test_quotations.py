@@ -55,6 +55,35 @@ def test_a_reaction_in_words_unknown_to_us_is_none_when_it_quotes_our_instructio
         assert not is_heard(form.replace("…", f"Acme: 20% today! {footer}"))
 
 
+@pytest.mark.parametrize(
+    "form",
+    [
+        "Anna liked “…”",
+        "Deu risada de “…”",
+        "Поставил(а) 👍 на «…»",
+        "Vond ‘…’ geweldig",
+        "「…」に❤️",
+    ],
+)
+def test_a_reaction_in_words_unknown_to_us_to_our_answer_to_a_stop_is_none(form):
+    for texts in REPLIES.values():
+        assert not is_heard(form.replace("…", texts["stop"]))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Please no more texts “Acme: 20% today! Reply STOP to unsubscribe”",
+        "“You are unsubscribed and will get no more messages. Reply START to resubscribe.” stop",
+        "Stop - Sent from my T-Mobile 5G Device",
+        "unsubscribe me Sent from my Verizon Motorola Smartphone",
+        "STOP von meinem iPhone gesendet, bitte nicht antworten",
+    ],
+)
+def test_what_the_sender_writes_beside_a_quotation_or_a_signature_is_heard(text):
+    assert is_heard(text)
+
+
 @pytest.mark.parametrize("language", FOOTERS)
 def test_every_end_of_our_footer_that_has_its_keyword_is_heard(language):
     words = FOOTERS[language].split()
