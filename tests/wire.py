@@ -1,13 +1,18 @@
 """A server of raw bytes on loopback: it counts what arrives and answers what a test says."""
 
 import contextlib
+import os
 import socket
 import ssl
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 Answer = Callable[[socket.socket], None]
+# The newest sockets that hold a port; no file of tests needs as many at a time.
+_MOST_HELD = 200
+_holding: deque[int] = deque()
 
 
 @dataclass
@@ -102,6 +107,24 @@ def send_raw(data: bytes) -> Answer:
 
 
 def unused_port() -> int:
-    """A port nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+    """Choose a port that refuses connections, for a server that binds it, or for none.
+
+    A socket stays bound to it without listening: the kernel gives the port to no other process that
+    asks for any, at once or while the server is down.  A server binds it with SO_REUSEADDR.
+    """
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", 0))
+    port = int(held.getsockname()[1])
+    _holding.append(held.detach())
+    if len(_holding) > _MOST_HELD:
+        os.close(_holding.popleft())
+    return port
+
+
+def has_ipv6() -> bool:
+    """Return True where the machine has IPv6's loopback; some containers do not."""
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET6) as tried:
+        tried.bind(("::1", 0))
+        return True
+    return False

@@ -2,7 +2,6 @@
 
 import json
 import random
-import socket
 import threading
 import time
 from dataclasses import replace
@@ -17,7 +16,7 @@ from app.sms.models.states import BatchState
 from app.worker.threads import BackgroundThreads
 from tests.factories import INSTANCE, many_numbers
 from tests.machine import Machine
-from tests.wire import RawServer, respond
+from tests.wire import RawServer, respond, unused_port
 
 ANN = "+46701234567"
 _S = BatchState
@@ -224,20 +223,12 @@ def test_an_error_of_the_database_ends_no_thread(machine, sandbox, run):
     _until(_all_accepted(machine, 1))
 
 
-@pytest.fixture
-def refusing_port():
-    """A port that refuses connections and that nothing else can take meanwhile."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        yield bound.getsockname()[1]
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", ["away", "another's"])
 def test_a_fault_that_lasts_is_one_line_however_many_threads_meet_it(
-    make_service, database_url, capsys, fault, refusing_port
+    make_service, database_url, capsys, fault
 ):
-    away = f"postgresql://ann:secret-word@127.0.0.1:{refusing_port}/clarion"
+    away = f"postgresql://ann:secret-word@127.0.0.1:{unused_port()}/clarion"
     more = {"DATABASE_URL": away} if fault == "away" else {"INSTANCE_ID": "another"}
     service = make_service(LOG_LEVEL="warning", **more)
     ctx = service.extensions["clarion"]
