@@ -100,7 +100,8 @@ def test_a_batch_keeps_its_payload_and_its_reference_over_all_its_attempts(
 
 
 def test_a_reference_is_short_and_says_nothing_of_anybody(machine, sandbox):
-    machine.store(many_numbers(40), size=10, text="Dear Ann")
+    numbers = many_numbers(40)
+    machine.store(numbers, size=10, text="Dear Ann")
 
     machine.submit_all()
 
@@ -109,7 +110,7 @@ def test_a_reference_is_short_and_says_nothing_of_anybody(machine, sandbox):
     for reference in references:
         assert len(reference) <= 64
         assert reference.startswith("cl-")
-        assert "4670" not in reference
+        assert [number for number in numbers if number[3:] in reference] == []
         assert "Ann" not in reference
 
 
