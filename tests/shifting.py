@@ -22,3 +22,11 @@ def shift_clock(service: Flask, by_s: float) -> None:
     """Let a service see a time of day so many seconds from the true one."""
     ctx = service.extensions["clarion"]
     service.extensions["clarion"] = replace(ctx, clock=ShiftedClock(by_s))
+
+
+def begin_hour(service: Flask) -> None:
+    """Let a service see the next noon: no hour and no day, of a cap, ends while a test runs."""
+    now = Clock().now()
+    noon = now.replace(hour=12, minute=0, second=1, microsecond=0)
+    noon += timedelta(days=noon < now)
+    shift_clock(service, (noon - now).total_seconds())

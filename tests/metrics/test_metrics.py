@@ -18,6 +18,7 @@ from app.worker.jobs import run_maintenance, run_polls, sweep
 from tests.factories import AUTH, broadcast_to, in_hours, many_numbers
 from tests.metrics.scrape import Scrape, scrape
 from tests.reporting import store_events
+from tests.shifting import begin_hour
 
 TOKEN = "metrics-token-5b1e"
 ANN, BEN = "+46701234567", "+46707654321"
@@ -215,6 +216,7 @@ def test_an_open_circuit_is_a_closed_gate_and_its_batch_is_the_oldest_pending(
 
 
 def test_caps_show_what_is_used_without_a_clients_name(service, client, auth, sandbox):
+    begin_hour(service)
     ctx = service.extensions["clarion"]
     set_cap(ctx, CapName(ALL, CapPeriod.DAY, CapUnit.PARTS), 10, actor="test")
     set_cap(ctx, CapName("tests", CapPeriod.HOUR, CapUnit.PARTS), 4, actor="test")
@@ -231,6 +233,7 @@ def test_caps_show_what_is_used_without_a_clients_name(service, client, auth, sa
 
 
 def test_what_waits_for_a_cap_is_counted(service, client, auth, sandbox):
+    begin_hour(service)
     cap = CapName("tests", CapPeriod.HOUR, CapUnit.PARTS)
     set_cap(service.extensions["clarion"], cap, 1, actor="test")
     client.post("/api/broadcast", headers=auth, json=broadcast_to(ANN, BEN))

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -17,6 +18,7 @@ from app.sms.dispatch.circuit_breaker import close_circuit_by_hand
 from app.sms.operations.restore import mark_restored
 from tests.background import context_of, work_off
 from tests.callers import PATIENT, Caller, id_of
+from tests.clocks import ManualClock
 from tests.factories import AUTH, broadcast_to, many_numbers
 
 ANN, BOB = "+46701234567", "+46707654321"
@@ -124,7 +126,7 @@ def test_a_part_of_it_taken_before_our_account_was_refused_is_no_failure(service
 @pytest.mark.parametrize("production", [False, True])
 def test_our_own_account_refused(service, caller, sandbox, production):
     service.config["PRODUCTION"] = production
-    sandbox.order_fault(on="POST /batches", status=402, code="no_money", text="pay")
+    sandbox.order_fault(on="POST /batches", status=402, code="no_money", text="pay your bill")
 
     answer = caller.send(ANN, idempotency_key="k")
     again = caller.send(ANN, idempotency_key="k")
@@ -132,7 +134,7 @@ def test_our_own_account_refused(service, caller, sandbox, production):
     told = answer.get_json()
     assert (answer.status_code, told["status"]) == (202, "held")
     assert "do not send it again" in told["message"]
-    assert "pay" not in answer.text
+    assert "pay your bill" not in answer.text
     assert (caller.show(answer)["refusal"] is None) is production
     assert _facts(again) == _facts(answer)
 
@@ -156,8 +158,10 @@ def test_while_our_account_is_refused_others_are_kept_and_go_out_when_it_is_mend
     assert sorted(sandbox.recipients()) == [ANN, BOB]
 
 
-def test_no_time_left(caller, sandbox):
-    soon = datetime.now(UTC) + timedelta(seconds=0.9)
+def test_no_time_left(service, caller, sandbox):
+    clock = ManualClock()
+    service.extensions["clarion"] = replace(context_of(service), clock=clock)
+    soon = clock.now() + timedelta(seconds=0.9)
 
     answer = caller.send(ANN, expire_at=soon.isoformat())
 

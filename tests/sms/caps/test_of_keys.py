@@ -12,6 +12,7 @@ from app.sms.models.cap import CapPeriod, CapUnit
 from tests.background import context_of
 from tests.callers import PATIENT, Caller
 from tests.factories import many_numbers
+from tests.shifting import begin_hour
 
 NUMBERS = many_numbers(8)
 SWEDE, DANE, NORWEGIAN = "+46701234567", "+4520123456", "+4740612345"
@@ -19,6 +20,7 @@ SWEDE, DANE, NORWEGIAN = "+46701234567", "+4520123456", "+4740612345"
 
 @pytest.fixture
 def service(either_service):
+    begin_hour(either_service)
     return either_service
 
 

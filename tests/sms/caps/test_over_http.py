@@ -6,6 +6,7 @@ from app.sms.caps.caps import CapName, set_cap
 from app.sms.models.cap import ALL, CapPeriod, CapUnit
 from tests.callers import Caller
 from tests.factories import many_numbers
+from tests.shifting import begin_hour
 
 NUMBERS = many_numbers(6)
 
@@ -19,6 +20,7 @@ def run(service):
 
 
 def _cap(service, amount, period=CapPeriod.DAY, unit=CapUnit.PARTS, *, client=ALL):
+    begin_hour(service)
     ctx = service.extensions["clarion"]
     set_cap(ctx, CapName(client, period, unit), amount, actor="ops")
 

@@ -19,7 +19,7 @@ from tests.background import context_of, work_off
 from tests.callers import OTHER_KEY, PATIENT, TWO_CLIENTS, Caller
 from tests.factories import many_numbers
 from tests.people import stop
-from tests.shifting import shift_clock
+from tests.shifting import begin_hour, shift_clock
 
 ANN, BOB = "+46701234567", "+46707654321"
 _TABLES = (Broadcast, Chunk, Batch, Message, Attempt)
@@ -67,6 +67,7 @@ def _statements(service):
 
 
 def _cap(service, parts):
+    begin_hour(service)
     cap = CapName(ALL, CapPeriod.DAY, CapUnit.PARTS)
     set_cap(context_of(service), cap, parts, actor="ops")
 
