@@ -1,12 +1,15 @@
 """A service, its client and its Sinch, for any test; and no network but loopback."""
 
+import functools
 import gc
 import ipaddress
 import os
+import random
 import shutil
 import socket
 import sqlite3
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
@@ -39,7 +42,12 @@ pytest.register_assert_rewrite("tests.kills.judging", "tests.kills.mortal")
 # The same examples at every run; `make fuzz SIZE=20` draws others, twenty times as many, and
 # Hypothesis prints the seed of what fails.
 FUZZ = int(os.environ.get("FUZZ", "0"))
+# Beyond several waits of a test, each with its own deadline: a busy machine takes minutes.
+_SLOW_TIMEOUT_S = 1_200
 _connect = socket.socket.connect
+# What goes to loopback goes to no proxy, whatever the developer's own environment says.
+for _name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+    del os.environ[_name]
 _SLOW_FOLDERS = {"browser", "flood", "journeys", "kills", "queue", "simulation", "soak"}
 
 
@@ -68,12 +76,17 @@ def pytest_collect_file(file_path: Path) -> Generator[None, list[Any], list[Any]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With --quick, deselect what is slow or starts processes, a browser or PostgreSQL."""
-    if not config.getoption("--quick"):
-        return
+    """Give time to what is slow or starts processes, a browser or PostgreSQL.
+
+    With --quick, deselect it.
+    """
     slow = {item for item in items if _is_slow(item)}
-    items[:] = [item for item in items if item not in slow]
-    config.hook.pytest_deselected(items=list(slow))
+    for item in slow:
+        if not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(_SLOW_TIMEOUT_S))
+    if config.getoption("--quick"):
+        items[:] = [item for item in items if item not in slow]
+        config.hook.pytest_deselected(items=list(slow))
 
 
 def _is_slow(item: pytest.Item) -> bool:
@@ -83,7 +96,12 @@ def _is_slow(item: pytest.Item) -> bool:
         return True
     if _SLOW_FOLDERS.intersection(item.path.parts):
         return True
-    used = vars(getattr(item, "module", None) or object).values()
+    return _starts_processes(getattr(item, "module", None))
+
+
+@functools.cache
+def _starts_processes(module: object) -> bool:
+    used = vars(module or object).values()
     return any(value is subprocess or _comes_from_processes(value) for value in used)
 
 
@@ -106,6 +124,13 @@ def _connect_to_loopback_only(self: socket.socket, address: Any) -> None:
 def pytest_collection_finish() -> None:
     """Look for no garbage among what was imported."""
     gc.freeze()
+
+
+def draw_lots(seed: int) -> random.Random:
+    """Return the lots of an example: others by hand, with a seed that pytest shows."""
+    drawn = f"{seed}/{random.random()}" if FUZZ else seed
+    sys.stdout.write(f"lots of {drawn}\n")
+    return random.Random(drawn)
 
 
 def examples(count: int) -> int:
@@ -287,7 +312,7 @@ def at_sinch(sandbox: SandboxControl) -> Callable[[], list[Any]]:
             f"{sandbox.url}/xms/v1/sandbox/batches",
             params={"page_size": 100},
             headers={"Authorization": "Bearer sandbox"},
-            timeout=5,
+            timeout=60,
         )
         return list(reversed(answer.json()["batches"]))
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from loguru import logger
 
 from app.logs import configure_logging, mask_numbers, request_id
+from tests.environ import ROOT, clean_environ
 from tests.factories import AUTH, KEY, broadcast_to, settings
 
 
@@ -138,7 +139,13 @@ def test_a_terminal_gets_readable_lines(tmp_path):
     )
 
     ended = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        env=clean_environ({}),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
     )
 
     assert ended.stderr.endswith("INFO     batch accepted  batch_id=01JX\n")
@@ -225,7 +232,13 @@ def test_a_warning_is_a_line_like_any_other():
     )
 
     ended = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        env=clean_environ({}),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
     )
 
     (line,) = [json.loads(each) for each in ended.stderr.splitlines()]

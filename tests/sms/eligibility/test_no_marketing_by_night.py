@@ -1,6 +1,5 @@
 """Whatever the zones, days and hours: by night no marketing leaves, nor can Sinch deliver it."""
 
-import random
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -9,7 +8,7 @@ import pytest
 from app.config import SubscriberRules
 from app.sms.broadcasts.schedule import expire_overdue_broadcasts
 from app.sms.models.states import Category
-from tests.conftest import FUZZ, examples
+from tests.conftest import draw_lots, examples
 from tests.factories import many_numbers
 from tests.people import add_people
 from tests.picky import Picky
@@ -59,7 +58,7 @@ def _draw_moment(lot, zone):
 
 @pytest.mark.parametrize("seed", range(examples(10)))
 def test_no_marketing_leaves_or_arrives_by_night(make_machine, database_url, seed):
-    lot = random.Random(f"{seed}/{random.random()}" if FUZZ else seed)
+    lot = draw_lots(seed)
     night = _draw_night(lot)
     zones = [lot.choice([*_ZONES, _LORD_HOWE, "Europe/Berlin"]) for _ in range(6)]
     people = dict(zip(many_numbers(6), zones, strict=True))

@@ -1,6 +1,5 @@
 """An audience that is counted by groups has the figures of one that is counted by each person."""
 
-import random
 from dataclasses import replace
 from datetime import timedelta
 
@@ -16,7 +15,7 @@ from app.subscribers.audiences.audience import plain_tag
 from app.subscribers.models import Suppression
 from tests.callers import Caller
 from tests.clocks import ManualClock
-from tests.conftest import FUZZ, examples
+from tests.conftest import draw_lots, examples
 from tests.people import add_people, stop
 
 _PREFIXES = ("+4670123", "+1201555", "+1684733", "+44740012", "+4999", "+7701123", "+39312345")
@@ -53,7 +52,7 @@ def service(make_service, either_database, sandbox):
 
 @pytest.mark.parametrize("seed", range(examples(2)))
 def test_groups_have_the_figures_of_each_person(service, seed):
-    lot = random.Random(f"{seed}/{random.random()}" if FUZZ else seed)
+    lot = draw_lots(seed)
     ctx = service.extensions["clarion"]
     phones = _fill(ctx, lot)
     for phone in phones[10:15]:

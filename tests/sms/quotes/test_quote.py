@@ -1,6 +1,5 @@
 """What a quote says is what is then sent, to the recipient and the part."""
 
-import random
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
@@ -11,7 +10,7 @@ from app.config import SubscriberRules
 from app.sandbox.engine.parts import measure_text
 from tests.background import work_off
 from tests.callers import Caller
-from tests.conftest import FUZZ, examples
+from tests.conftest import draw_lots, examples
 from tests.factories import many_numbers
 from tests.keywords.ways_out import NO_WAYS_OUT, WAYS_OUT
 from tests.people import add_people, stop
@@ -289,7 +288,7 @@ def test_a_token_that_is_none_is_refused(asker, token):
 
 @pytest.mark.parametrize("seed", range(examples(6)))
 def test_what_is_sent_is_what_was_quoted(either_service, sandbox, at_sinch, seed):
-    lot = random.Random(f"{seed}/{random.random()}" if FUZZ else seed)
+    lot = draw_lots(seed)
     ctx = either_service.extensions["clarion"]
     caller = Caller(either_service)
     body = _fill(ctx, lot)
