@@ -80,7 +80,7 @@ class ForkedProcess:
         """End it and all that it has started."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
-        self.wait(10)
+        self.wait(60)
 
 
 def start(

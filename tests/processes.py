@@ -80,8 +80,8 @@ def wait_until_healthy(service: Service, *, within_s: float = 90.0) -> None:
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
         assert service.process.poll() is None, service.output.read_text()
-        with contextlib.suppress(requests.ConnectionError):
-            if requests.get(f"{service.url}/health", timeout=5).ok:
+        with contextlib.suppress(requests.RequestException):
+            if requests.get(f"{service.url}/health", timeout=30).ok:
                 return
         time.sleep(0.05)
     raise AssertionError(f"not healthy in {within_s} s: {service.output.read_text()}")

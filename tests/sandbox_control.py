@@ -78,7 +78,7 @@ class SandboxControl:
             answer = session.get(
                 f"{self.url}/xms/v1/sandbox/batches/{batch_id}/delivery_report",
                 headers={"Authorization": "Bearer sandbox"},
-                timeout=10,
+                timeout=60,
             )
         assert answer.ok, answer.text
         return cast(Json, answer.json())
@@ -86,6 +86,6 @@ class SandboxControl:
     def _call(self, method: str, path: str, body: Json | None = None) -> Json:
         with requests.Session() as session:
             session.trust_env = False
-            answer = session.request(method, f"{self.url}/control/{path}", json=body, timeout=10)
+            answer = session.request(method, f"{self.url}/control/{path}", json=body, timeout=60)
         assert answer.ok, f"{method} {path}: {answer.status_code} {answer.text}"
         return cast(Json, answer.json()) if answer.content else {}

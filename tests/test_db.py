@@ -480,9 +480,9 @@ def test_an_urgent_writer_comes_before_those_that_wait_and_keeps_none_away(datab
     with db.write():
         for thread in threads:
             thread.start()
-        time.sleep(0.3)
+        time.sleep(1)  # until all of them ask
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
 
     db.close()
     assert sorted(order) == sorted(names)

@@ -26,11 +26,11 @@ def endless(output):
 
 def test_it_runs_the_module_with_its_arguments_and_tells_its_exit_code(output):
     good = start(["python", "-m", "sysconfig"], {}, output)
-    assert good.wait(20) == 0
+    assert good.wait(90) == 0
     assert output.read_text().startswith("Platform: ")
 
     bad = start(["python", "-m", "json.tool", "/is/not/there"], {}, output)
-    assert bad.wait(20) == 2
+    assert bad.wait(90) == 2
     assert bad.poll() == 2
     assert "/is/not/there" in output.read_text()
 
@@ -39,7 +39,7 @@ def test_its_environment_is_the_one_it_is_given(output):
     named = settings(SECRET_KEY="")
     process = start(GUNICORN, clean_environ(named), output)
 
-    assert process.wait(20) == 78
+    assert process.wait(90) == 78
     assert output.read_text().startswith("clarion: set SECRET_KEY")
 
 
@@ -54,6 +54,6 @@ def test_what_is_killed_is_gone_and_known_to_be(endless):
 
     endless.send_signal(signal.SIGKILL)
 
-    assert endless.wait(20) == -signal.SIGKILL
+    assert endless.wait(90) == -signal.SIGKILL
     with pytest.raises(ProcessLookupError):
         os.kill(endless.pid, 0)

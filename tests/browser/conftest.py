@@ -3,7 +3,7 @@
 import threading
 
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 from werkzeug.serving import make_server
 
 from tests.browser.chromium import CHROMIUM, FLAGS
@@ -13,6 +13,9 @@ from tests.processes import running
 from tests.wire import unused_port
 
 SECRET = "a secret that signs callbacks for tests"
+# Until a test gives up; a busy machine takes that long.
+WITHIN_MS = 60_000
+expect.set_options(timeout=WITHIN_MS)
 
 
 @pytest.fixture
@@ -38,6 +41,7 @@ def browser():
 def page(browser):
     """A page of a browser that has kept nothing."""
     context = browser.new_context()
+    context.set_default_timeout(WITHIN_MS)
     yield context.new_page()
     context.close()
 
@@ -85,7 +89,7 @@ def open_browser(browser, clarion):
         context = browser.new_context(
             viewport={"width": width, "height": 800}, java_script_enabled=scripts
         )
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(WITHIN_MS)
         watchers.append(Watcher(context.new_page(), clarion.service.url))
         return watchers[-1]
 

@@ -323,7 +323,7 @@ def test_told_to_stop_it_finishes_the_batch_in_hand_and_leaves_the_rest_to_the_s
     make_service, sandbox_server, sandbox, database_url, file, tmp_path, number
 ):
     numbers = many_numbers(5000)
-    sandbox.order_fault(on="POST /batches", when="after", do="hang", delay_s=0.4, times=None)
+    sandbox.order_fault(on="POST /batches", when="after", do="hang", delay_s=1, times=None)
     report = tmp_path / "report.csv"
     environ = settings(
         SINCH_REGION_URL=sandbox_server.url, SINCH_READ_TIMEOUT_S="10", DATABASE_URL=database_url
@@ -429,7 +429,7 @@ def test_what_a_killed_run_had_not_sent_the_service_sends_and_nothing_twice(
         assert process.poll() is None
 
     process.kill()
-    process.wait(10)
+    process.wait(60)
     sandbox.clear_faults()
     service = make_service(RECONCILE_AFTER_S="0.1,0.2,0.3")
     listed = service.test_cli_runner()

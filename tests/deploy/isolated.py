@@ -98,7 +98,7 @@ class Isolated:
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait(10)
+            self.process.wait(60)
 
     def _script(self, root: Path) -> str:
         """Return the lines of a shell that make the root and become the command in it."""

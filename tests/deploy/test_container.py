@@ -97,7 +97,7 @@ class Container:
 
     def is_up(self):
         assert self.process.poll() is None, self.output.read_text()
-        return requests.get(f"{self.url}/health", timeout=5).ok
+        return requests.get(f"{self.url}/health", timeout=30).ok
 
     def workers(self):
         return children_of(self.process.pid)
@@ -143,7 +143,7 @@ def container(sandbox_server):
     ):
         found = Container(tree, data, f"http://127.0.0.1:{port}", environ, process, output)
         try:
-            wait_until(found.is_up, within_s=60, why="it answers")
+            wait_until(found.is_up, within_s=90, why="it answers")
             yield found
         finally:
             with contextlib.suppress(ProcessLookupError):
@@ -208,7 +208,7 @@ def test_a_reload_serves_a_new_version_and_not_a_mixture_of_both(container, sand
     container.process.send_signal(signal.SIGHUP)
     wait_until(
         lambda: container.is_up() and not before & set(container.workers()),
-        within_s=60,
+        within_s=90,
         why="others serve",
     )
     answer = container.send_to("+46703333333")

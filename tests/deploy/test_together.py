@@ -63,7 +63,7 @@ class Installation:
     def is_ready(self):
         ended = [name for name, each in self.processes.items() if each.process.poll()]
         assert ended == [], self.output(*ended)
-        return requests.get(f"{self.url}/ready", timeout=5).json()["background"] == "ok"
+        return requests.get(f"{self.url}/ready", timeout=30).json()["background"] == "ok"
 
     def send(self, numbers, message):
         body = broadcast_to(*numbers, message=message)
@@ -221,7 +221,7 @@ def send_and_complete(installation, sinch):
     numbers = many_numbers(MANY)
     wait_until(installation.is_ready, within_s=90, why="beat and worker work")
     first = installation.send(numbers, "before")
-    wait_until(lambda: installation.is_complete(first), within_s=60, why="it is sent")
+    wait_until(lambda: installation.is_complete(first), within_s=90, why="it is sent")
     worker = next(name for name in installation.processes if name.endswith("worker"))
     code = installation.processes[worker].stop(within_s=installation.graceful_s)
     second = installation.send(numbers, "after")
@@ -244,7 +244,7 @@ def test_a_process_writes_to_its_own_folders_alone(tmp_path):
     )
 
     process.start()
-    process.process.wait(30)
+    process.process.wait(90)
 
     assert process.output.read_text().split() == ["/data/a", "/tmp/a", str(STRANGER)]
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["a"]
@@ -273,7 +273,7 @@ def test_the_units_send_together(units, sinch, tmp_path):
 @pytest.mark.slow
 def test_the_services_send_together(services, sinch):
     services.start("valkey", "migrate")
-    assert services.processes["migrate"].process.wait(60) == 0, services.output("migrate")
+    assert services.processes["migrate"].process.wait(90) == 0, services.output("migrate")
 
     services.start("web", "worker", "beat")
 

@@ -37,10 +37,10 @@ class Sender:
 
     def wait(self):
         for thread in self.threads:
-            thread.join(30)
+            thread.join(90)
 
     def _run(self):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         with contextlib.suppress(OSError, http.client.HTTPException, IndexError):
             while True:
                 message = self.left.pop()

@@ -44,8 +44,8 @@ def test_the_demo_shows_every_kind_of_broadcast_and_leaves_nothing(demo, tmp_pat
     link = re.search(r"http\S+/invite/\S+", printed)[0]
     url, key = link.partition("/invite")[0], printed.split()[-1]
 
-    asked = requests.get(f"{url}/api/broadcasts", headers={"X-API-Key": key}, timeout=20).json()
-    invitation = requests.get(link, timeout=20)
+    asked = requests.get(f"{url}/api/broadcasts", headers={"X-API-Key": key}, timeout=60).json()
+    invitation = requests.get(link, timeout=60)
     os.killpg(demo.pid, signal.SIGINT)  # a terminal's Ctrl-C
     code = demo.wait(60)
 

@@ -84,7 +84,7 @@ def _is_shown(operation, calls):
     return any(other == method and pattern.fullmatch(called) for other, called in calls)
 
 
-def _find_differences(service, example, names, *, within_s=20.0):
+def _find_differences(service, example, names, *, within_s=60.0):
     """Call as an example says; a question is asked again until its answer is as shown."""
     deadline = time.monotonic() + within_s
     while True:

@@ -39,7 +39,7 @@ def _begin_to_read(service, path):
     """A client with little room, which has asked for the file and read its first piece."""
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    connection.settimeout(20)
+    connection.settimeout(60)
     connection.connect(("127.0.0.1", int(service.url.rpartition(":")[2])))
     key = AUTH["X-API-Key"]
     request = f"GET {path} HTTP/1.1\r\nHost: x\r\nX-API-Key: {key}\r\n\r\n"

@@ -16,7 +16,7 @@ import requests
 from tests.callers import count_taken
 from tests.factories import AUTH, broadcast_to, many_numbers, production
 from tests.processes import running, wait_until_healthy
-from tests.wire import unused_port
+from tests.wire import has_ipv6, unused_port
 
 ANN = "+46701234567"
 
@@ -75,7 +75,7 @@ def test_a_body_in_broken_chunks_is_a_bad_request(shared):
     answers = []
 
     for chunk in (b"zz\r\n", b"-5\r\n", b"5\r\n{}", b"2;a\0\r\n{}\r\n0\r\n\r\n"):
-        with socket.create_connection(address, 5) as raw:
+        with socket.create_connection(address, 60) as raw:
             raw.sendall(head + key + b"Transfer-Encoding: chunked\r\n\r\n" + chunk)
             raw.shutdown(socket.SHUT_WR)
             answers.append(raw.recv(65_536)[:13])
@@ -91,12 +91,12 @@ def test_clients_that_fall_silent_do_not_hold_the_threads_for_long(sandbox_serve
     ):
         port = int(service.url.rpartition(":")[2])
         silent = [
-            stack.enter_context(socket.create_connection(("127.0.0.1", port), 20)) for _ in range(6)
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), 60)) for _ in range(6)
         ]
         for connection in silent:
             connection.sendall(b"POST /api/broadcast HTTP/1.1\r\nHost: x\r\n")
 
-        assert requests.get(f"{service.url}/health", timeout=15).ok
+        assert requests.get(f"{service.url}/health", timeout=60).ok
         assert [connection.recv(1000) for connection in silent] == [b""] * 6
 
 
@@ -112,10 +112,10 @@ def test_ten_thousand_of_one_body_are_sent_to_in_the_background(shared, sandbox)
 
 
 def _look_at(service, answer):
-    return requests.get(service.url + answer.json()["url"], headers=AUTH, timeout=10).json()
+    return requests.get(service.url + answer.json()["url"], headers=AUTH, timeout=60).json()
 
 
-def _wait_for_end(service, answer, *, within_s=30):
+def _wait_for_end(service, answer, *, within_s=90):
     """The broadcast once it has ended."""
     deadline = time.monotonic() + within_s
     while (shown := _look_at(service, answer))["completed_at"] is None:
@@ -125,8 +125,8 @@ def _wait_for_end(service, answer, *, within_s=30):
 
 
 def test_it_is_ready_once_it_works_in_the_background(shared):
-    deadline = time.monotonic() + 10
-    while not (answer := requests.get(f"{shared.url}/ready", timeout=5)).ok:
+    deadline = time.monotonic() + 60
+    while not (answer := requests.get(f"{shared.url}/ready", timeout=60)).ok:
         assert time.monotonic() < deadline, answer.text
         time.sleep(0.05)
 
@@ -136,7 +136,7 @@ def test_it_is_ready_once_it_works_in_the_background(shared):
 def test_a_start_is_kept_in_the_background(sandbox_server, sandbox, tmp_path):
     settings = {"SINCH_REGION_URL": sandbox_server.url, "SWEEP_EVERY_S": "0.2"}
     with running(tmp_path / "output", **settings) as service:
-        start = datetime.now(UTC) + timedelta(seconds=1.5)
+        start = datetime.now(UTC) + timedelta(seconds=4)
         answer = service.post(broadcast_to(ANN, send_at=start.isoformat()))
         before = sandbox.posts()
         shown = _wait_for_end(service, answer)
@@ -155,7 +155,7 @@ def test_on_sigterm_the_broadcast_in_hand_is_finished_and_answered(service, sand
         time.sleep(0.01)
 
     code = service.stop(signal.SIGTERM)
-    sending.join(10)
+    sending.join(60)
 
     assert code == 0
     assert [answer.status_code for answer in answers] == [202]
@@ -172,7 +172,7 @@ def test_an_idle_service_stops_at_once(service):
 def test_as_many_workers_and_threads_as_asked_for(sandbox_server, sandbox, tmp_path):
     settings = {"SINCH_REGION_URL": sandbox_server.url, "WEB_CONCURRENCY": "3", "WEB_THREADS": "2"}
     with running(tmp_path / "output", **settings) as service:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while len(service.workers()) < 3 and time.monotonic() < deadline:
             time.sleep(0.05)
         workers = service.workers()
@@ -237,16 +237,16 @@ def test_a_killed_worker_has_sent_nothing_twice_and_the_next_one_finds_out(
             time.sleep(0.01)
         for pid in service.workers():
             os.kill(pid, signal.SIGKILL)
-        sending.join(10)
+        sending.join(60)
         wait_until_healthy(service)
-        (found,) = requests.get(f"{service.url}/api/broadcasts", headers=AUTH, timeout=10).json()[
+        (found,) = requests.get(f"{service.url}/api/broadcasts", headers=AUTH, timeout=60).json()[
             "broadcasts"
         ]
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 90
         while found["status"] != "complete":
             assert time.monotonic() < deadline, found
             time.sleep(0.1)
-            found = requests.get(service.url + found["url"], headers=AUTH, timeout=10).json()
+            found = requests.get(service.url + found["url"], headers=AUTH, timeout=60).json()
         next_one = service.post(broadcast_to("+46707654321"))
 
     assert len(failed) == 1
@@ -276,7 +276,13 @@ def test_in_production_it_serves_this_machine_only_and_says_what_is_missing_in_f
     assert (warning["level"], warning["host"]) == ("warning", "127.0.0.1")
 
 
-@pytest.mark.parametrize(("host", "address"), [("::1", "::1"), ("localhost", "127.0.0.1")])
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        pytest.param("::1", "::1", marks=pytest.mark.skipif(not has_ipv6(), reason="no IPv6")),
+        ("localhost", "127.0.0.1"),
+    ],
+)
 def test_it_listens_where_it_is_told(sandbox_server, tmp_path, host, address):
     settings = {"SINCH_REGION_URL": sandbox_server.url, "HOST": host, "PORT": str(unused_port())}
     with running(tmp_path / "output", host=address, **settings) as service:
@@ -287,8 +293,8 @@ def test_in_production_it_serves_every_address_where_it_is_told_so(tmp_path):
     told = {"APP_ENV": "", "HOST": "0.0.0.0", "TRUSTED_PROXIES": "1"}
     with running(tmp_path / "output", **production() | told) as service:
         port = service.url.rpartition(":")[2]
-        answer = requests.get(f"http://127.0.0.2:{port}/health", timeout=5)
-        shown = requests.get(f"{service.url}/docs", timeout=5)
+        answer = requests.get(f"http://127.0.0.2:{port}/health", timeout=60)
+        shown = requests.get(f"{service.url}/docs", timeout=60)
 
     assert answer.json()["status"] == "ok"
     assert "Strict-Transport-Security" in answer.headers

@@ -63,11 +63,11 @@ class Running:
     printed: str
 
     def get(self, path):
-        return requests.get(self._url(path), headers={"X-API-Key": self.key}, timeout=20).json()
+        return requests.get(self._url(path), headers={"X-API-Key": self.key}, timeout=60).json()
 
     def post(self, path, body):
         headers = {"X-API-Key": self.key}
-        return requests.post(self._url(path), json=body, headers=headers, timeout=20).json()
+        return requests.post(self._url(path), json=body, headers=headers, timeout=60).json()
 
     def _url(self, path):
         return f"http://127.0.0.1:{self.ports['PORT']}{path}"
@@ -136,7 +136,7 @@ def test_the_curl_it_prints_works_and_ctrl_c_stops_everything(checkout, start):
         capture_output=True,
         text=True,
         check=True,
-        timeout=30,
+        timeout=60,
     )
     process.send_signal(signal.SIGINT)
     code = process.wait(90)
@@ -178,7 +178,7 @@ def test_the_command_line_it_prints_works_and_what_it_sends_is_reported_on(clari
 
 def _until(done):
     """Sooner than Clarion asks, which is after ten minutes."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 90
     while not done():
         assert time.monotonic() < deadline
         time.sleep(0.2)
@@ -241,7 +241,7 @@ def test_ctrl_c_in_a_terminal_lets_the_broadcast_in_hand_be_answered_and_a_secon
     first = (checkout / ".env").read_text()
     api, headers = f"http://127.0.0.1:{ports['PORT']}", {"X-API-Key": key}
     body = broadcast_to(*many_numbers(1001), send_at=in_hours(24))
-    kept = requests.post(f"{api}/api/broadcast", json=body, headers=headers, timeout=20).json()
+    kept = requests.post(f"{api}/api/broadcast", json=body, headers=headers, timeout=60).json()
     sandbox = SandboxControl(ports["SINCH_REGION_URL"])
     sandbox.order_fault(on="POST /batches", when="after", do="drip", delay_s=0.5)
     answers = []
@@ -249,7 +249,7 @@ def test_ctrl_c_in_a_terminal_lets_the_broadcast_in_hand_be_answered_and_a_secon
     def send():
         body = broadcast_to("+46701234567")
         answers.append(
-            requests.post(f"{api}/api/broadcast", json=body, headers=headers, timeout=20)
+            requests.post(f"{api}/api/broadcast", json=body, headers=headers, timeout=60)
         )
 
     sending = threading.Thread(target=send)
@@ -258,12 +258,12 @@ def test_ctrl_c_in_a_terminal_lets_the_broadcast_in_hand_be_answered_and_a_secon
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGINT)  # a terminal's Ctrl-C goes to the whole group
     code = process.wait(90)
-    sending.join(10)
+    sending.join(60)
 
     again, output = start(**ports)
     _wait_for(output, "Ctrl-C stops everything.*Ctrl-C stops everything", again)
     links = re.findall(r"(?m)^http://127.0.0.1:(\d+)/invite/([\w-]{43})$", output.read_text())
-    shown = requests.get(api + kept["url"], headers=headers, timeout=20).json()
+    shown = requests.get(api + kept["url"], headers=headers, timeout=60).json()
 
     assert code == 0
     assert [answer.status_code for answer in answers] == [202]

@@ -71,7 +71,7 @@ def test_a_text_from_a_phone_is_in_the_inbox_within_seconds(service, sandbox):
     sandbox.set(inbound_url=f"{service.url}/webhooks/sinch", callback_delay_s=0.0)
     sandbox.text_from("+46701234567", "STOP")
 
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 90
     while not (found := _get(service, "/api/inbounds")["inbounds"]):
         assert time.monotonic() < deadline
         time.sleep(0.1)
@@ -88,7 +88,7 @@ def test_a_forged_report_changes_nothing(service, sandbox):
         "code": 0,
         "at": "2026-03-01T12:00:00Z",
     }
-    forged = requests.post(f"{service.url}/webhooks/sinch", json=report, timeout=10)
+    forged = requests.post(f"{service.url}/webhooks/sinch", json=report, timeout=60)
     time.sleep(2)
 
     assert forged.status_code == 401

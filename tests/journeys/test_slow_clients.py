@@ -88,8 +88,8 @@ def test_others_are_served_beside_slow_clients(service, connect, sandbox, beginn
     slow = _open(connect, beginning, DRIPPING)
     silent = _open(connect, b"", SILENT)
     with _dripping(slow):
-        health = [requests.get(f"{service.url}/health", timeout=10) for _ in range(5)]
-        sent = service.post(broadcast_to("+46701234567"), timeout=10)
+        health = [requests.get(f"{service.url}/health", timeout=20) for _ in range(5)]
+        sent = service.post(broadcast_to("+46701234567"), timeout=20)
 
     slowest_s = max(answer.elapsed.total_seconds() for answer in health)
     sys.stdout.write(f"{beginning[:30]!r}: /health within {slowest_s:.3f} s\n")
@@ -207,7 +207,7 @@ def test_what_is_no_request_is_answered_in_our_format(connect, request_bytes, st
 def test_clients_that_do_not_close_after_an_error_stop_nobody(service, connect):
     _open(connect, b"nonsense\r\n\r\n", 40)
 
-    assert requests.get(f"{service.url}/health", timeout=10).ok
+    assert requests.get(f"{service.url}/health", timeout=20).ok
 
 
 def _begin_to_read(service, path):
@@ -225,7 +225,7 @@ def test_clients_that_do_not_read_hold_no_thread(service, path):
     whole = requests.get(service.url + path, timeout=30)
     with contextlib.ExitStack() as stack:
         slow = [stack.enter_context(_begin_to_read(service, path)) for _ in range(DRIPPING)]
-        health = [requests.get(f"{service.url}/health", timeout=10) for _ in range(3)]
+        health = [requests.get(f"{service.url}/health", timeout=20) for _ in range(3)]
         again = requests.get(service.url + path, timeout=30)
 
         assert all(connection.recv(12) == b"HTTP/1.1 200" for connection in slow)

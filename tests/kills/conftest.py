@@ -3,20 +3,10 @@
 import os
 import random
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.kills.ledger import LedgeredSandbox, running_sandbox
-
-# Beyond several waits of a test, each with its own deadline.
-TIMEOUT_S = 1_200
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if item.path.parent == Path(__file__).parent and not item.get_closest_marker("timeout"):
-            item.add_marker(pytest.mark.timeout(TIMEOUT_S))
 
 
 @pytest.fixture(scope="session")

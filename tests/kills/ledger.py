@@ -72,11 +72,11 @@ def running_sandbox(folder: Path) -> Iterator[LedgeredSandbox]:
 
 
 def _wait_until_serving(url: str, process: ForkedProcess, output: Path) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while time.monotonic() < deadline:
         assert process.poll() is None, output.read_text()
-        with contextlib.suppress(requests.ConnectionError):
-            if requests.get(f"{url}/control/health", timeout=5).ok:
+        with contextlib.suppress(requests.RequestException):
+            if requests.get(f"{url}/control/health", timeout=30).ok:
                 return
         time.sleep(0.05)
     raise AssertionError(output.read_text())

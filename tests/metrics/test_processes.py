@@ -36,7 +36,7 @@ def test_two_workers_of_which_one_is_killed_agree_with_the_ledger(
     numbers = many_numbers(40)
     url = sandbox_server.url
     with running(tmp_path / "output", SINCH_REGION_URL=url, WEB_CONCURRENCY="2") as service:
-        wait_until(lambda: len(service.workers()) == 2, within_s=30, why="two workers run")
+        wait_until(lambda: len(service.workers()) == 2, within_s=90, why="two workers run")
         victim = service.workers()[0]
         for number in numbers[:20]:
             assert service.post(broadcast_to(number, message=number)).status_code == 202
@@ -51,7 +51,7 @@ def test_two_workers_of_which_one_is_killed_agree_with_the_ledger(
         roll_up_at_once(f"sqlite:///{tmp_path / 'clarion.db'}")
         wait_until(
             lambda: read_metrics(service).sum("clarion_messages") == 40,
-            within_s=30,
+            within_s=90,
             why="what was kept of the database is read anew by both workers",
         )
         scrapes = [read_metrics(service) for _ in range(8)]

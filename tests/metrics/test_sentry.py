@@ -30,7 +30,7 @@ def reported(sandbox_server, tmp_path_factory):
                 | {"X-Request-ID": "canary-id", "User-Agent": "canary"}
                 | {"Referer": f"http://canary.example/?canary={ANN}"},
             )
-            wait_until(lambda: len(sink.events()) >= 2, within_s=30, why="both are reported")
+            wait_until(lambda: len(sink.events()) >= 2, within_s=90, why="both are reported")
             time.sleep(0.2)
         yield sink, answer, service.output.read_text()
 

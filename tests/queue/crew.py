@@ -54,7 +54,7 @@ class Broker:
 
     def start(self) -> "Broker":
         self._server = ValkeyServer(port=self.port)
-        self._server.start()
+        self._server.start(timeout=60)
         return self
 
     def kill(self) -> None:

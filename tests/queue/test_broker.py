@@ -15,6 +15,9 @@ from tests.factories import broadcast_to, many_numbers
 from tests.kills.mortal import wait_until
 from tests.queue.crew import UNHURRIED, slow_down
 
+# A request that waited for the broker would wait that long beside the storing of its numbers.
+WAIT_S = 2.0
+
 
 @pytest.mark.parametrize("trouble", ["dead", "frozen"])
 def test_no_request_waits_for_a_broker_and_a_sweep_finds_what_no_nudge_told(
@@ -23,34 +26,35 @@ def test_no_request_waits_for_a_broker_and_a_sweep_finds_what_no_nudge_told(
     crew = make_crew(database_url, SWEEP_EVERY_S="1").start_web()
     crew.start_worker()
     crew.start_beat()
-    crew.post(broadcast_to("+46709999999"))
-    accepted, waits = [], []
+    accepted = []
+    usual_s = post_each(crew, range(3), accepted)
 
     with troubled(broker, trouble):
-        for n in range(3):
-            started = time.monotonic()
-            numbers = many_numbers(2_000, start=2_000 * n)
-            accepted.append(crew.post(broadcast_to(*numbers, message=f"number {n}")))
-            waits.append(time.monotonic() - started)
+        troubled_s = post_each(crew, range(3, 6), accepted)
 
-    # Most of it is the storing of two thousand numbers on a busy machine.
-    assert statistics.median(waits) < 1.5
-    assert [each.status_code for each in accepted] == [202] * 3
-    crew.wait_until_complete(*accepted, within_s=60)
+    assert troubled_s < usual_s + WAIT_S
+    assert [each.status_code for each in accepted] == [202] * 6
+    crew.wait_until_complete(*accepted, within_s=90)
     assert set(sinch.copies().values()) == {1}
 
 
 def test_no_request_waits_for_a_broker_that_takes_no_connection(make_crew, database_url, sinch):
     with full_listener() as port:
         crew = make_crew(database_url, REDIS_URL=f"redis://127.0.0.1:{port}/0").start_web()
-        waits = []
-        for number in range(5):
-            started = time.monotonic()
-            answer = crew.post(broadcast_to(*many_numbers(1001), message=f"number {number}"))
-            waits.append(time.monotonic() - started)
-            assert answer.status_code == 202
+        accepted = []
+        assert post_each(crew, range(5), accepted) < WAIT_S
+        assert [each.status_code for each in accepted] == [202] * 5
 
-        assert statistics.median(waits) < 1
+
+def post_each(crew, places, accepted):
+    """Post broadcasts to 2,000 people each.  Returns the median of their seconds."""
+    waits = []
+    for place in places:
+        started = time.monotonic()
+        numbers = many_numbers(2_000, start=2_000 * place)
+        accepted.append(crew.post(broadcast_to(*numbers, message=f"number {place}")))
+        waits.append(time.monotonic() - started)
+    return statistics.median(waits)
 
 
 def test_a_broker_that_forgets_and_dies_in_the_middle_costs_no_text(
@@ -71,7 +75,7 @@ def test_a_broker_that_forgets_and_dies_in_the_middle_costs_no_text(
     time.sleep(1)
     broker.start()
 
-    crew.wait_until_complete(accepted, within_s=60)
+    crew.wait_until_complete(accepted, within_s=90)
     assert sinch.copies() == dict.fromkeys(numbers, 1)
 
 
@@ -94,7 +98,7 @@ def test_redis_killed_under_traffic_makes_no_answer_an_error_and_no_text_go_twic
         crew.start_worker()
     many = crew.post(broadcast_to(*many_numbers(2_000, start=1_000_000), message="to many"))
 
-    crew.wait_until_complete(many, within_s=60)
+    crew.wait_until_complete(many, within_s=90)
     assert traffic.codes.keys() == {202}
     assert set(sinch.copies()) == {*traffic.numbers, *many_numbers(2_000, start=1_000_000)}
     assert set(sinch.copies().values()) == {1}
@@ -122,7 +126,7 @@ class Traffic:
     def wait_for_more(self, answers):
         before = self.codes.total()
         wait_until(
-            lambda: self.codes.total() >= before + answers, within_s=60, why="clients have answers"
+            lambda: self.codes.total() >= before + answers, within_s=90, why="clients have answers"
         )
 
     def _send(self):

@@ -21,7 +21,7 @@ def test_nobody_gets_a_text_twice_or_never(
     make_crew, postgres, sinch, broker, tmp_path, size, seed
 ):
     tell(f"KILLS_SEED={seed}")
-    dice, calm_s = random.Random(seed), 60.0 + 20 * size
+    dice, calm_s = random.Random(seed), 90.0 + 20 * size
     crew = make_crew(postgres.create_database(), SWEEP_EVERY_S="1")
     crew.start_beat()
     workers = [crew.start_worker(), crew.start_worker()]

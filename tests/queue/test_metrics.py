@@ -29,7 +29,7 @@ def test_two_web_processes_and_two_children_of_which_one_each_is_killed_agree_wi
         everyone = {("web",): 2, ("worker",): 2}
         wait_until(
             lambda: read().values("clarion_processes") == everyone,
-            within_s=60,
+            within_s=90,
             why="the dead are forgotten and their successors counted",
         )
 
@@ -47,7 +47,7 @@ def test_two_web_processes_and_two_children_of_which_one_each_is_killed_agree_wi
 
     assert sum(sinch.references().values()) == 48
     assert sinch.copies() == dict.fromkeys([*singles, *numbers], 1)
-    wait_until(lambda: read().sum("clarion_messages") == 8_040, within_s=60, why="counters follow")
+    wait_until(lambda: read().sum("clarion_messages") == 8_040, within_s=90, why="counters follow")
     for scrape in [read() for _ in range(4)]:
         sent = {"method": "POST", "route": "/api/broadcast", "status": "202"}
         assert scrape.sum("clarion_http_requests_total", **sent) == 42

@@ -43,7 +43,7 @@ def test_the_service_is_ready_as_soon_as_beat_and_a_worker_run(make_crew, postgr
     crew.start_beat()
     crew.start_worker()
 
-    wait_until(lambda: crew.get("/ready")["background"] == "ok", within_s=60, why="beat beats")
+    wait_until(lambda: crew.get("/ready")["background"] == "ok", within_s=90, why="beat beats")
 
 
 def test_a_broker_that_is_away_is_shown_by_ready_and_logged_once_with_its_reason(
@@ -52,7 +52,7 @@ def test_a_broker_that_is_away_is_shown_by_ready_and_logged_once_with_its_reason
     crew = make_crew(database_url).start_web()
     crew.start_worker()
     crew.start_beat()
-    wait_until(lambda: crew.get("/ready")["status"] == "ready", within_s=60, why="it is ready")
+    wait_until(lambda: crew.get("/ready")["status"] == "ready", within_s=90, why="it is ready")
     assert crew.get("/ready")["broker"] == "ok"
 
     broker.kill()

@@ -101,6 +101,14 @@ def wait_until(condition: Callable[[], object], *, within_s: float = 30.0) -> No
         time.sleep(0.005)
 
 
+def wait_until_quiet(webhook: Webhook) -> None:
+    """Return once no callback has come for a second."""
+    seen = -1
+    while seen != len(webhook.received):
+        seen = len(webhook.received)
+        time.sleep(1)
+
+
 @pytest.fixture(scope="session")
 def sandbox_server() -> Iterator[SandboxServer]:
     with SandboxServer() as server:

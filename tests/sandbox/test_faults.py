@@ -21,7 +21,7 @@ def raw_answer(sinch):
         f"Content-Type: application/json\r\nContent-Length: {len(SEND)}\r\n\r\n"
     )
     received = b""
-    with socket.create_connection((where.hostname, where.port), timeout=5) as connection:
+    with socket.create_connection((where.hostname, where.port), timeout=60) as connection:
         connection.sendall(head.encode() + SEND)
         try:
             while chunk := connection.recv(65536):
@@ -180,7 +180,7 @@ def test_a_fault_can_be_a_matter_of_luck_and_luck_can_be_repeated(sinch, control
     ("headers", {"a": "b\r\nc: d"}), ("headers", []), ("code", 1), ("statsu", 500),
 ])  # fmt: skip
 def test_a_bad_definition_is_refused_and_the_field_named(sinch, control, field, value):
-    answer = requests.post(f"{control.url}/control/faults", json={field: value}, timeout=5)
+    answer = requests.post(f"{control.url}/control/faults", json={field: value}, timeout=60)
 
     assert answer.status_code == 400
     assert answer.json()["text"].startswith(f"{field}:")
@@ -204,7 +204,7 @@ def test_a_204_has_no_body_to_spoil_the_next_answer(sinch, sandbox_server, contr
     request = (b"GET /xms/v1/sandbox/batches HTTP/1.1\r\nHost: x\r\n"
                b"Authorization: Bearer sandbox\r\n\r\n")  # fmt: skip
 
-    with socket.create_connection((where[0], int(where[1])), timeout=5) as connection:
+    with socket.create_connection((where[0], int(where[1])), timeout=60) as connection:
         connection.sendall(request)
         wait_until(lambda: any(request["status"] for request in control.requests()))
         time.sleep(0.05)

@@ -40,7 +40,7 @@ def connect():
     made = []
 
     def make(url, **more):
-        options = {"connect_timeout_s": 0.3, "read_timeout_s": 0.5} | more
+        options = {"connect_timeout_s": 3.0, "read_timeout_s": 5.0} | more
         made.append(SinchClient(url=url, service_plan_id="plan", api_token="t", **options))
         return made[-1]
 
@@ -90,7 +90,7 @@ def test_a_connection_that_never_opens_is_proven_unsent(connect):
             filler.connect_ex(address)
         started = time.monotonic()
         with pytest.raises(SinchUnreachable):
-            connect(f"http://127.0.0.1:{address[1]}").send_batch(BATCH)
+            connect(f"http://127.0.0.1:{address[1]}", connect_timeout_s=0.3).send_batch(BATCH)
         took_s = time.monotonic() - started
         for filler in fillers:
             filler.close()
@@ -114,7 +114,7 @@ def test_a_connection_that_never_opens_is_proven_unsent(connect):
 def test_a_request_that_left_without_an_answer_is_unknown_and_not_repeated(connect, answer):
     with RawServer(answer).running() as server:
         with pytest.raises(SinchOutcomeUnknown):
-            connect(server.url).send_batch(BATCH)
+            connect(server.url, read_timeout_s=0.5).send_batch(BATCH)
         time.sleep(0.1)
 
         assert len(server.requests) == 1
@@ -437,7 +437,10 @@ def test_as_many_connections_are_kept_as_the_pool_is_large(connect):
 
 def test_what_left_in_one_thread_is_not_taken_for_unsent_because_of_another(connect):
     with RawServer(lambda connection: time.sleep(1.0)).running() as server:
-        sinch, nowhere = connect(server.url), connect(f"http://127.0.0.1:{unused_port()}")
+        sinch, nowhere = (
+            connect(server.url, read_timeout_s=0.5),
+            connect(f"http://127.0.0.1:{unused_port()}"),
+        )
         with ThreadPoolExecutor(1) as pool:
             hanging = pool.submit(sinch.send_batch, BATCH)
             while not server.requests:

@@ -11,6 +11,7 @@ import pytest
 from app.logs import configure_logging
 from tests.background import look_at, messages_of, work_off, work_until
 from tests.factories import broadcast_to, many_numbers
+from tests.kills.mortal import wait_until
 
 NUMBER = "+46701234567"
 # Far more than an answer in time takes on a busy machine, and half of what Sinch is silent for.
@@ -334,6 +335,7 @@ def test_a_connection_kept_from_before_and_closed_since_does_not_send_twice(send
     send()
     sandbox.refuse(for_s=0.05)
     time.sleep(0.2)
+    wait_until(sandbox.requests, within_s=60, why="the sandbox listens again")
 
     answers = [send() for _ in range(3)]
 

@@ -27,8 +27,9 @@ from app.sms.models.states import (
 from app.sms.recovery.attention import Decision, find_attention, resolve_batch
 from app.sms.recovery.unknown_outcome import reconcile_batch, reconcile_due_batches
 from app.worker.jobs import sweep
+from tests.callers import PATIENT
 from tests.factories import many_numbers
-from tests.machine import Together, record_result
+from tests.machine import Machine, Together, record_result
 from tests.wire import RawServer, respond
 
 ANN, BOB = "+46701234567", "+46707654321"
@@ -373,16 +374,17 @@ def test_the_question_reaches_back_to_the_first_attempt_and_a_margin(make_machin
     assert query["client_reference"] == [machine.batch().client_reference]
 
 
-def test_two_who_ask_at_once_have_asked_once(make_machine, either_database):
+def test_two_who_ask_at_once_have_asked_once(make_service, either_database):
     """Or two processes that sweep together would halve the time until an operator is called."""
     both_asked = threading.Barrier(2)
 
     def answer(connection):
-        both_asked.wait(10)
+        both_asked.wait(30)
         _page(0)(connection)
 
     with RawServer(answer).running() as server:
-        machine = make_machine(either_database, server.url)
+        ours = {"DATABASE_URL": either_database, "SINCH_REGION_URL": server.url, **PATIENT}
+        machine = Machine.over(make_service(**ours).extensions["clarion"])
         machine.store([ANN])
         claim = machine.claim()
         _doubt(machine)

@@ -62,7 +62,7 @@ def head(*, length):
 
 
 def test_one_connection_brings_many_whatever_becomes_of_each(port, stored):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     codes = []
 
     for secret in (SECRET, "guessed", SECRET, "guessed", SECRET):
