@@ -16,6 +16,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator
 from contextvars import ContextVar
+from datetime import UTC
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -207,7 +208,7 @@ def _complete(record: "Record") -> None:
 def _write_json(message: "Message") -> None:
     record = message.record
     line: dict[str, Any] = {
-        "time": record["time"].astimezone().isoformat(timespec="milliseconds"),
+        "time": record["time"].astimezone(UTC).isoformat(timespec="milliseconds"),
         "level": record["level"].name.lower(),
         "message": record["message"],
         **record["extra"],

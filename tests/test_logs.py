@@ -2,6 +2,8 @@ import json
 import logging
 import subprocess
 import sys
+import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -23,6 +25,21 @@ def lines(capsys):
 
     yield read
     request_id.set(None)
+
+
+def test_the_time_of_a_line_is_in_utc_whatever_the_zone_of_the_machine(lines, monkeypatch):
+    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    time.tzset()
+    try:
+        logger.info("batch accepted")
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+    (line,) = lines()
+    written = datetime.fromisoformat(line["time"])
+    assert written.utcoffset() == timedelta()
+    assert abs(datetime.now(UTC) - written) < timedelta(minutes=5)
 
 
 def test_a_line_is_an_object_with_its_facts(lines):
