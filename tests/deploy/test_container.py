@@ -169,7 +169,8 @@ def test_the_health_check_passes_and_fails(container):
     for port, passes in ((container.environ["PORT"], True), (str(unused_port()), False)):
         ended = subprocess.run(
             [*words, code.replace("3000", port)],
-            env=container.environ,
+            # Docker gives its own proxy to every container.
+            env=container.environ | {"http_proxy": f"http://127.0.0.1:{unused_port()}"},
             capture_output=True,
             check=False,
         )

@@ -39,11 +39,11 @@ def start(checkout, tmp_path):
 
 @pytest.fixture(scope="module")
 def clarion(tmp_path_factory):
-    """One that runs for all tests which leave it as it is."""
+    """One that runs for all tests which leave it as it is, where a proxy leads to the network."""
     folder = tmp_path_factory.mktemp("shared")
     checkout, ports = _copy_sources(folder / "clarion"), _ports()
     with _starting(checkout, folder / "output") as start:
-        process, output = start(**ports)
+        process, output = start(**ports, http_proxy=f"http://127.0.0.1:{unused_port()}")
         _wait_for(output, "Ctrl-C stops everything", process)
         printed = output.read_text()
         key = re.search(r"X-API-Key: ([\w-]+)", printed)[1]
