@@ -133,8 +133,12 @@ def _explain(ctx: Context, phone: str) -> dict[str, Any]:
                 "broadcast_id": message["broadcast_id"],
             }
         )
+    sentence = found["explanation"]
+    if rows:  # in words and times of the pages, where that has those of the API
+        written = clock_time(found["messages"][0]["created_at"], ctx.now())
+        sentence = f"The newest, of {written}: {rows[0]['bold']} {rows[0]['sentence']}".rstrip()
     return {
-        "sentence": found["explanation"],
+        "sentence": sentence,
         "rows": rows,
         "person": show_name(person, phone),
         "person_id": row.public_id if row else None,

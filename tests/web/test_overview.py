@@ -97,7 +97,7 @@ def test_a_number_is_explained_in_one_sentence(operator, caller):
     unknown = read_text(operator.post("/why", {"number": "+46709999999"}, on="/why"))
     wrong = operator.post("/why", {"number": "07012"}, on="/why")
 
-    assert "is suppressed: The recipient opted out." in left_out
+    assert re.search(r"The newest, of \d\d:\d\d: Left out. The recipient opted out.", left_out)
     assert "Left out. The recipient opted out. R 1" in left_out
     assert "No stored broadcast sent anything to this number" in unknown
     assert "Write the number with its country" in read_text(wrong)
