@@ -66,13 +66,22 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return (config.getoption("--quick") and collection_path.name in _SLOW_FOLDERS) or None
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_collect_file(file_path: Path) -> Generator[None, list[Any], list[Any]]:
-    """Look for examples in docstrings only where there is one."""
-    found = yield
-    if ">>> " in file_path.read_text(errors="replace"):
-        return found
-    return [each for each in found if not isinstance(each, DoctestModule)]
+class _DoctestsOnlyWhereWritten:
+    """Look for examples in docstrings only where there is one.
+
+    A plug-in, because the hooks of this file see the files beside it alone, and not those of app/.
+    """
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_collect_file(self, file_path: Path) -> Generator[None, list[Any], list[Any]]:
+        found = yield
+        if ">>> " in file_path.read_text(errors="replace"):
+            return found
+        return [each for each in found if not isinstance(each, DoctestModule)]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(_DoctestsOnlyWhereWritten())
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
