@@ -27,7 +27,7 @@ from hypothesis import settings as hypothesis_settings
 from app.sandbox.server import SandboxServer
 from app.sms.context import Context
 from app.sms.operations.invariants import find_violations
-from tests import databases
+from tests import databases, shared
 from tests.callers import PATIENT, Caller
 from tests.factories import AUTH, settings
 from tests.hashes import quick_hashes
@@ -81,6 +81,7 @@ class _DoctestsOnlyWhereWritten:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    shared.open_folder()  # before the processes that find it in the environment
     config.pluginmanager.register(_DoctestsOnlyWhereWritten())
 
 

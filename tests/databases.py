@@ -1,9 +1,7 @@
 """Databases for tests: migrated, empty, ours."""
 
-import atexit
 import functools
 import shutil
-import tempfile
 from pathlib import Path
 
 from sqlalchemy.engine import make_url
@@ -11,6 +9,7 @@ from sqlalchemy.engine import make_url
 from app.db.engine import Database
 from app.db.migrating import upgrade_database
 from tests.factories import INSTANCE
+from tests.shared import make_once
 
 
 def migrate(url: str) -> None:
@@ -25,10 +24,7 @@ def migrate(url: str) -> None:
 @functools.cache
 def migrated_file() -> Path:
     """Return an SQLite database to copy: to run the migrations takes a quarter of a second."""
-    folder = Path(tempfile.mkdtemp(prefix="clarion-migrated-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    _run_migrations(f"sqlite:///{folder / 'clarion.db'}")
-    return folder / "clarion.db"
+    return make_once("migrated.db", lambda path: _run_migrations(f"sqlite:///{path}"))
 
 
 def _run_migrations(url: str) -> None:

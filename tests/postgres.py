@@ -17,6 +17,7 @@ from typing import Any
 import psycopg
 
 from tests.databases import migrate
+from tests.shared import make_once
 from tests.wire import unused_port
 
 _TEMPLATE = "migrated"
@@ -165,11 +166,23 @@ class Postgres:
         return str(self.folder / "log")
 
     def initialise(self) -> None:
+        """Start a copy of the cluster that a process of this run has made, at a tenth of the cost.
+
+        To make one takes a second of the processor.
+        """
+        made = make_once("cluster", self._make)
+        _copy(made, Path(self._data))
+        self.start()
+
+    def _make(self, path: Path) -> None:
+        """Make a cluster with a migrated template, which has ended."""
         self._run("initdb", "-D", self._data, "-U", "clarion", "-A", "trust", "-E", "UTF8",
                   "--locale=C", "--no-sync")  # fmt: skip
         self.start()
         self._execute(f"CREATE DATABASE {_TEMPLATE}")
         migrate(self.url(_TEMPLATE))
+        self.stop()
+        Path(self._data).rename(path)
 
     def _execute(self, statement: str) -> None:
         if self._connection is None:
@@ -216,6 +229,11 @@ def running_postgres() -> Iterator[Postgres]:
             postgres.stop("immediate")
         time.sleep(0.1)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _copy(cluster: Path, data: Path) -> None:
+    """Copy a cluster with its owner, which shutil does not keep."""
+    subprocess.run(["cp", "-a", str(cluster), str(data)], check=True, timeout=120)
 
 
 def _find_owner() -> pwd.struct_passwd:
