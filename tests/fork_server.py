@@ -3,6 +3,8 @@
 `python -m gunicorn` takes a second of processor time for its imports.  A forked process runs the
 module with its arguments and environment in a session of its own, and ends by any signal.
 
+All processes of a test run share the server.  It ends when the last of them has gone.
+
     test ─── order, output ───> server ── fork ──> guardian ── fork ──> the process
          <─────────── its exit code ──────────────────┘                     │
          <─────────────── its pid ──────────────────────────────────────────┘
@@ -16,6 +18,7 @@ import importlib
 import json
 import os
 import runpy
+import select
 import signal
 import socket
 import subprocess
@@ -30,6 +33,7 @@ from app.factory import create_app
 from tests.environ import ROOT, clean_environ
 from tests.factories import settings
 from tests.routing import share_compiled_rules
+from tests.shared import lock
 
 _IMPORTS = ("gunicorn.app.wsgiapp", "gunicorn.workers.gthread", "psycopg")
 # Before the first process that needs them: most servers start none.
@@ -41,6 +45,7 @@ _IMPORTS_OF_CELERY = (
     "kombu.transport.redis",
 )
 _MOST_BYTES = 65_536
+_GREETING = b"ready"
 
 
 class ForkedProcess:
@@ -107,18 +112,36 @@ def start(
 
 @functools.cache
 def _connect_to_server() -> socket.socket:
-    """Start the server of this test process; it ends when our side of its socket does."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    command = [sys.executable, "-m", __name__]
-    with theirs:
-        process = subprocess.Popen(command, cwd=ROOT, env=clean_environ({}), stdin=theirs.fileno())
+    """Connect to the server of this run.  Where there is none, or it is about to end, start one."""
+    with lock("fork_server") as path:
+        server = _connect(path)
+        if server is None:
+            path.unlink(missing_ok=True)
+            _start_server(path)
+            server = _connect(path)
+    assert server is not None
+    atexit.register(server.close)
+    return server
 
-    def close() -> None:
-        ours.close()
-        process.wait(10)
 
-    atexit.register(close)
-    return ours
+def _connect(path: Path) -> socket.socket | None:
+    """Connect to a server that listens there.  Returns None if none takes the connection."""
+    server = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with contextlib.suppress(FileNotFoundError, ConnectionError):
+        server.connect(str(path))
+        if server.recv(_MOST_BYTES) == _GREETING:
+            return server
+    server.close()
+    return None
+
+
+def _start_server(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        command = [sys.executable, "-m", __name__]
+        server = subprocess.Popen(command, cwd=ROOT, env=clean_environ({}), stdin=listener.fileno())
+    server.returncode = 0  # it may outlive this process: Popen would warn
 
 
 # In the server
@@ -131,20 +154,46 @@ def _serve() -> None:
     assert threading.active_count() == 1  # a fork has no other
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # guardians are not waited for
-    orders = socket.socket(fileno=sys.stdin.fileno())
+    listener = socket.socket(fileno=os.dup(0))
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    sockets = [listener]
     while True:
-        order, files, _, _ = socket.recv_fds(orders, _MOST_BYTES, 3)
-        if not order:
+        ready, _, _ = select.select(sockets, [], [])
+        for each in ready:
+            if each is listener:
+                sockets.append(_greet(listener))
+                continue
+            order, files, _, _ = socket.recv_fds(each, _MOST_BYTES, 3)
+            if order and _fork(json.loads(order), files, sockets):
+                return
+            if not order:
+                each.close()
+                sockets.remove(each)
+        if sockets == [listener]:
             return
-        what = json.loads(order)
-        if what["command"][0] == "celery":
-            _import(_IMPORTS_OF_CELERY)
-            gc.freeze()
-        if os.fork() == 0:
-            _guard(*files, **what)
-            return
-        for file in files:
-            os.close(file)
+
+
+def _greet(listener: socket.socket) -> socket.socket:
+    """Take a test process, and tell it that its orders will be obeyed."""
+    tester, _ = listener.accept()
+    with contextlib.suppress(ConnectionError):
+        tester.send(_GREETING)
+    return tester
+
+
+def _fork(order: dict[str, Any], files: list[int], sockets: Sequence[socket.socket]) -> bool:
+    """Start what was ordered.  Returns True in the new process alone, once it has ended."""
+    if order["command"][0] == "celery":
+        _import(_IMPORTS_OF_CELERY)
+        gc.freeze()
+    if os.fork() == 0:
+        for each in sockets:  # so that the end of the server is seen
+            each.close()
+        _guard(*files, **order)
+        return True
+    for file in files:
+        os.close(file)
+    return False
 
 
 def _import(names: Sequence[str]) -> None:
