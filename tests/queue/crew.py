@@ -34,7 +34,7 @@ IN_CELERY = HASTE | {
     "BACKGROUND": "celery",
     "SENDER_THREADS": "2",
     "LOG_LEVEL": "info",
-    "SWEEP_EVERY_S": "0.5",
+    "SWEEP_EVERY_S": "1",
 }
 
 # For what shall not become unknown because a machine is slow.
