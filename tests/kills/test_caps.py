@@ -41,7 +41,7 @@ def test_a_stolen_key_never_sends_a_part_more_than_its_cap(sinch, either_databas
             fault = {"on": "POST /batches", "when": "before", "do": "answer", "times": 6}
             sinch.control.order_fault(**fault, status=401, code="unauthorized")
             service.kill_workers(lambda pids: pids[:1])
-            wait_until(lambda: len(clients.orders) > 160, within_s=SOON_S, why="160 orders")
+            wait_until(lambda: len(clients.orders) > 100, within_s=SOON_S, why="100 orders")
         wait_until(lambda: clients.insist(), within_s=SOON_S, why="an answer to each order")
         wait_until(lambda: _only_capped_wait(service), within_s=SOON_S, why="nothing else waits")
         reached, (opened,) = _total(sinch), sinch.control.faults()
