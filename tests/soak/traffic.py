@@ -19,7 +19,7 @@ from tests.kills.mortal import Mortal, wait_until
 from tests.web.visitor import sign_in_at
 
 USER = "Anna"
-CROWDS, SWEDES, OTHERS = 5, 160, 20
+CROWDS, SWEDES, OTHERS = 5, 80, 10
 # More have opted out for a while only: the oldest text START.
 _MOST_STOPPED = 60
 _FIRST_MEMBER = 9_000_000
@@ -115,7 +115,7 @@ class Traffic:
         self.waits_s.append(time.monotonic() - started)
 
     def _send_to_many(self, dice: random.Random) -> None:
-        numbers = self._new_numbers(dice.randint(100, 600))
+        numbers = self._new_numbers(dice.randint(50, 300))
         self._newest = self._send("/api/broadcast", broadcast_to(*numbers, message=self._text()))
 
     def _send_to_tag(self, dice: random.Random) -> None:
