@@ -25,8 +25,8 @@ from tests.subscribers.imports.imports import (
 
 ANN, BOB = "+46701234567", "+46701234568"
 LEASE_S = 11
-# More than the first two transactions take.
-BETWEEN = 800
+# More than the first transaction takes.
+BETWEEN = 300
 
 
 def _far_apart(*rows):
