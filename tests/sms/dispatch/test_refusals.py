@@ -78,7 +78,7 @@ def test_the_refused_client_is_tried_less_and_less_and_goes_out_once_it_is_mende
     posts = sandbox.posts()
     sandbox.clear_faults()
 
-    _go_on(machine, minutes=20)
+    _go_on(machine, minutes=20, step_s=60)
 
     assert posts < 25
     assert machine.states(other) == [_S.ACCEPTED]
@@ -113,7 +113,7 @@ def test_when_a_probe_is_refused_too_it_concerns_all(machine, sandbox, status):
     assert machine.gates().circuit["status"] == status
     assert machine.states() == [_S.HELD]
     sandbox.clear_faults()
-    _go_on(machine, minutes=20)
+    _go_on(machine, minutes=20, step_s=60)
     assert machine.states() == [_S.ACCEPTED]
 
 
