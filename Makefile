@@ -60,9 +60,10 @@ seeds: $(VENV)/dev
 	trap "kill $$pytest" INT TERM; wait $$pytest; code=$$?; \
 	cat $(VENV)/seeds.txt; exit $$code
 
-# Four tests at a time, because each waits half of its time; five if they kill, freeze or flood
-# processes, because each waits for those.  Each worker has its own sandbox, PostgreSQL and Valkey.
-CROWDED := tests/kills tests/queue tests/flood tests/soak
+# Four tests at a time, because each waits half of its time; six if they kill, freeze or flood
+# processes, because each waits for those.  The soak, which takes longest, begins first.  Each worker
+# has its own sandbox, PostgreSQL and Valkey.
+CROWDED := tests/soak tests/kills tests/queue tests/flood
 # Test databases are in memory if possible, so that thousands of commits do not wait for the disk.
 # Data written by a killed process stays there too.
 TEMPORARY := $(shell [ -w /dev/shm ] && [ "$$(df -Pk /dev/shm | awk 'NR==2 {print $$4}')" -gt 4000000 ] \
@@ -73,7 +74,7 @@ suites: $(VENV)/dev
 	$(foreach folder,$(CROWDED),--ignore=$(folder))
 
 crowded: $(VENV)/dev
-	$(PY) -m pytest -n 5 --dist worksteal $(CROWDED)
+	$(PY) -m pytest -n 6 --dist worksteal $(CROWDED)
 
 # Chromium for the browser tests: root installs it from the distribution, without a window if there is
 # such a package; otherwise these tests are skipped with a message.
