@@ -6,7 +6,6 @@ Any number of processes may run each step; the database decides which one gets a
 """
 
 import json
-import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -45,9 +44,9 @@ def deliver_next(
     if lease is None:
         return False
     attempts: list[DeliveryAttempt] = []
-    started = time.monotonic()
+    started = ctx.clock.monotonic()
     for delivery in lease.deliveries:
-        if attempts and (stop() or time.monotonic() - started > _LEASE_S):
+        if attempts and (stop() or ctx.clock.monotonic() - started > _LEASE_S):
             break
         attempts.append(post_delivery(ctx, webhook_client, lease, delivery))
         if attempts[-1].result.problem:

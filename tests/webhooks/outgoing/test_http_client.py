@@ -34,6 +34,13 @@ SLACK_S = 10.0
 
 @pytest.fixture
 def webhook_client():
+    """A client that waits longer than a busy machine takes."""
+    return WebhookHttpClient(production=False, within_s=60.0)
+
+
+@pytest.fixture
+def hasty_client():
+    """A client for receivers that keep it waiting."""
     return WebhookHttpClient(production=False, within_s=HASTY_S)
 
 
@@ -120,9 +127,9 @@ def test_a_connection_that_is_refused_is_told_at_once(webhook_client):
     assert outcome.duration_s < SLACK_S
 
 
-def test_a_port_that_never_answers_is_left_in_time(webhook_client):
+def test_a_port_that_never_answers_is_left_in_time(hasty_client):
     with black_hole() as url:
-        outcome = _post(webhook_client, url)
+        outcome = _post(hasty_client, url)
 
     assert outcome.problem == "No connection."
     assert outcome.duration_s < HASTY_S + SLACK_S
@@ -146,9 +153,9 @@ def test_a_port_that_never_answers_is_left_in_time(webhook_client):
     ],
 )
 def test_without_a_whole_head_nothing_was_taken_however_it_is_kept_back(
-    webhook_client, receive, answer
+    hasty_client, receive, answer
 ):
-    outcome = _post(webhook_client, receive(answer).url)
+    outcome = _post(hasty_client, receive(answer).url)
 
     assert outcome.problem in ("No usable answer.", f"No answer within {HASTY_S:g} s.")
     assert outcome.http_status is None
@@ -166,8 +173,8 @@ def test_without_a_whole_head_nothing_was_taken_however_it_is_kept_back(
         send_raw(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\nnonsense"),
     ],
 )
-def test_once_the_head_says_taken_no_body_changes_that(webhook_client, receive, answer):
-    outcome = _post(webhook_client, receive(answer).url)
+def test_once_the_head_says_taken_no_body_changes_that(hasty_client, receive, answer):
+    outcome = _post(hasty_client, receive(answer).url)
 
     assert (outcome.problem, outcome.http_status) == (None, 200)
     assert outcome.duration_s < HASTY_S + SLACK_S
@@ -196,22 +203,22 @@ def test_a_body_without_end_is_read_to_64_kilobytes(webhook_client, receive):
     assert MAX_ANSWER_BYTES <= sum(sent) < 8_000_000
 
 
-def test_a_body_that_drips_is_left_in_time(webhook_client, receive):
+def test_a_body_that_drips_is_left_in_time(hasty_client, receive):
     def answer(connection):
         connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
         drip(b"x")(connection)
 
-    outcome = _post(webhook_client, receive(answer).url)
+    outcome = _post(hasty_client, receive(answer).url)
 
     assert (outcome.problem, outcome.http_status) == (None, 200)
     assert HASTY_S <= outcome.duration_s < HASTY_S + SLACK_S
 
 
-def test_a_receiver_that_reads_nothing_is_left_in_time(webhook_client):
+def test_a_receiver_that_reads_nothing_is_left_in_time(hasty_client):
     """More than the kernels hold in between, so that writing waits."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
-        outcome = webhook_client.post(url, b"x" * 20_000_000, HEADERS)
+        outcome = hasty_client.post(url, b"x" * 20_000_000, HEADERS)
 
     assert outcome.problem == f"No answer within {HASTY_S:g} s."
     assert outcome.duration_s < HASTY_S + SLACK_S
@@ -259,10 +266,10 @@ def test_plain_http_where_tls_was_meant_is_no_answer(webhook_client):
     assert outcome.problem == "TLS failed."
 
 
-def test_a_handshake_that_drips_is_left_in_time(webhook_client):
+def test_a_handshake_that_drips_is_left_in_time(hasty_client):
     pieces = drip(b"\x16\x03\x03\x40\x00" + b"\x02" * 16_000)
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        outcome = _post(webhook_client, _serve_once(listener, pieces))
+        outcome = _post(hasty_client, _serve_once(listener, pieces))
 
     assert outcome.problem == f"No answer within {HASTY_S:g} s."
     assert outcome.duration_s < HASTY_S + SLACK_S
@@ -381,7 +388,7 @@ def test_each_post_has_a_connection_of_its_own(webhook_client, receive):
     assert (receiver.connections, len(receiver.told)) == (3, 3)
 
 
-def test_nothing_stays_open(webhook_client, receive):
+def test_nothing_stays_open(hasty_client, receive):
     receivers = [
         receive(TAKEN),
         receive(drip(b"x")),
@@ -393,8 +400,8 @@ def test_nothing_stays_open(webhook_client, receive):
 
     for _ in range(2):
         for receiver in receivers:
-            _post(webhook_client, receiver.url)
-        _post(webhook_client, nowhere)
+            _post(hasty_client, receiver.url)
+        _post(hasty_client, nowhere)
 
     # The receivers' own ends stay open until their tests are over.
     ours = len(os.listdir("/proc/self/fd")) - before - sum(each.connections for each in receivers)
@@ -451,7 +458,7 @@ def test_many_at_once_do_not_mix(receive):
     assert [receiver.ids() for receiver in receivers] == [[str(number)] for number in range(8)]
 
 
-def test_the_deadline_counts_from_the_start(webhook_client, receive):
+def test_the_deadline_counts_from_the_start(receive):
     """A resolver that takes its time leaves the receiver less."""
 
     def resolve(host, port, within_s):

@@ -290,7 +290,11 @@ def test_one_failure_or_slow_answer_leads_to_the_slow_lane(desk, receive):
 
 
 def test_a_slow_answer_ends_the_turn(desk, receive):
-    receiver = receive(first=[wait(1.1)])
+    def take_late(connection):
+        desk.clock.advance(1.1)
+        TAKEN(connection)
+
+    receiver = receive(first=[take_late])
     desk.listen(receiver.url, quick=3)
     desk.tell(3)
 
