@@ -12,6 +12,7 @@ from typing import Any
 import requests
 
 from tests import fork_server
+from tests.callers import PATIENT
 from tests.databases import migrate
 from tests.environ import clean_environ
 from tests.factories import AUTH, settings
@@ -65,7 +66,8 @@ def running(
         overrides["DATABASE_URL"] = f"sqlite:///{output.parent / 'clarion.db'}"
         migrate(overrides["DATABASE_URL"])
     metrics = str(output.parent / "metrics")
-    environ = settings(**{"PORT": str(port), "METRICS_DIR": metrics} | overrides)
+    ours = {"PORT": str(port), "METRICS_DIR": metrics, **PATIENT}
+    environ = settings(**ours | overrides)
     arguments = [argument.format(port=port) for argument in command]
     process = fork_server.start(arguments, clean_environ(environ), output)
     service = Service(process, f"http://{f'[{host}]' if ':' in host else host}:{port}", output)

@@ -277,7 +277,7 @@ def test_too_busy_without_end_is_no_busy_loop(send, service, sandbox):
     assert look_at(service, answer)["counts"]["pending"] == 1
     # Nobody comes back at once, though Sinch says so: one a second within 3 s, and none in the
     # last, in which its answer could not be waited for.
-    assert 2 <= sandbox.posts() <= 3
+    assert 1 <= sandbox.posts() <= 3
     assert sandbox.recipients() == []
 
 

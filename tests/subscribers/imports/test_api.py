@@ -309,7 +309,7 @@ def test_a_running_service_takes_a_file_in_chunks_and_works_it_off_by_itself(tmp
             shown = requests.get(url, headers=AUTH, timeout=30).json()
             return shown["status"] == "complete" and shown["created"] == 3_000
 
-        wait_until(ended, within_s=30, why="the file is worked off")
+        wait_until(ended, within_s=90, why="the file is worked off")
 
 
 def test_a_landline_that_was_only_checked_is_not_told_as_imported(here):
