@@ -110,8 +110,11 @@ def collected(folder):
     found, ended = {}, threading.Event()
 
     def look():
+        paths = []
         while not ended.wait(0.05):
-            for path in folder.rglob("*"):
+            with contextlib.suppress(OSError):  # a folder is gone since
+                paths = list(folder.rglob("*"))
+            for path in paths:
                 with contextlib.suppress(OSError):
                     found[path.name] = path.read_bytes()
 

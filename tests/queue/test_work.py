@@ -1,5 +1,6 @@
 """Broadcasts worked off by Celery's workers and beat."""
 
+import contextlib
 import os
 import re
 import time
@@ -153,8 +154,11 @@ def test_a_stranger_in_the_queue_is_dropped(make_crew, database_url, sinch, brok
 
 def connections_of(pid):
     """A process's connections, to whatever server."""
-    links = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
-    return {link for link in links if link.startswith("socket:")} & established_sockets()
+    links = set()
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):  # closed since
+            links.add(os.readlink(f"/proc/{pid}/fd/{fd}"))
+    return links & established_sockets()
 
 
 def established_sockets():
