@@ -50,7 +50,8 @@ class Watch:
 
         def look() -> None:
             while not ended.wait(_EVERY_S):
-                self.samples.append(self._look())
+                with contextlib.suppress(OSError):  # a process or a folder is gone since
+                    self.samples.append(self._look())
 
         thread = threading.Thread(target=look)
         thread.start()
