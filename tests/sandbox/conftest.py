@@ -93,7 +93,7 @@ class Webhook:
         self.server.server_close()
 
 
-def wait_until(condition: Callable[[], object], *, within_s: float = 30.0) -> None:
+def wait_until(condition: Callable[[], object], *, within_s: float = 60.0) -> None:
     """Return once the condition is true; AssertionError after `within_s` seconds."""
     until = time.monotonic() + within_s
     while not condition():

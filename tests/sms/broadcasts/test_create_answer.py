@@ -241,7 +241,9 @@ def test_a_client_that_repeats_what_was_answered_5xx_sends_a_held_text_once(
 ):
     """As `requests` does with a retry adapter that also repeats POSTs."""
     sandbox.order_fault(on="POST /batches", status=status)
-    retry = Retry(3, status_forcelist=[502, 503], allowed_methods=None, backoff_factor=0)
+    retry = Retry(
+        3, status_forcelist=[502, 503], allowed_methods=None, respect_retry_after_header=False
+    )
     with serving(service) as url, requests.Session() as session:
         session.mount("http://", HTTPAdapter(max_retries=retry))
         answer = session.post(f"{url}/api/broadcast", json=broadcast_to(ANN), headers=AUTH)
