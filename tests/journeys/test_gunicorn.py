@@ -147,7 +147,7 @@ def test_a_start_is_kept_in_the_background(sandbox_server, sandbox, tmp_path):
 
 
 def test_on_sigterm_the_broadcast_in_hand_is_finished_and_answered(service, sandbox):
-    sandbox.order_fault(on="POST /batches", when="after", do="drip", delay_s=0.4)
+    sandbox.order_fault(on="POST /batches", when="after", do="drip", delay_s=1, byte_delay_s=0)
     answers = []
     sending = threading.Thread(target=lambda: answers.append(service.post(broadcast_to(ANN))))
     sending.start()
@@ -220,7 +220,7 @@ def test_hundred_broadcasts_in_parallel_are_each_sent_once(shared, sandbox):
 def test_a_killed_worker_has_sent_nothing_twice_and_the_next_one_finds_out(
     sandbox_server, sandbox, tmp_path
 ):
-    sandbox.order_fault(on="POST /batches", when="after", do="drip", delay_s=0.5)
+    sandbox.order_fault(on="POST /batches", when="after", do="drip", delay_s=5, byte_delay_s=0)
     failed = []
     settings = {"SWEEP_EVERY_S": "0.2", "LEASE_S": "1", "RECONCILE_AFTER_S": "0.2,0.5,1,2"}
 

@@ -243,7 +243,7 @@ def test_ctrl_c_in_a_terminal_lets_the_broadcast_in_hand_be_answered_and_a_secon
     body = broadcast_to(*many_numbers(1001), send_at=in_hours(24))
     kept = requests.post(f"{api}/api/broadcast", json=body, headers=headers, timeout=60).json()
     sandbox = SandboxControl(ports["SINCH_REGION_URL"])
-    sandbox.order_fault(on="POST /batches", when="after", do="drip", delay_s=0.5)
+    sandbox.order_fault(on="POST /batches", when="after", do="drip", delay_s=1, byte_delay_s=0)
     answers = []
 
     def send():
