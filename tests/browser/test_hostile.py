@@ -25,6 +25,8 @@ pytestmark = [
 
 # Of what takes a request each.
 FEW = 54
+# Its forms have the tokens of all pages, and it takes the least work.
+TOKEN_PAGE = "/why"
 ADMIN = "<b onclick=alert(1)>Anna</b>"
 LISTS = (
     "/people",
@@ -63,9 +65,9 @@ def values(service):
     visitor.sign_in(make_user(service, Role.ADMIN, ADMIN))
     ctx = service.extensions["clarion"]
     for string in strings[:FEW]:
-        visitor.post("/tags", {"name": make_tag_name(string)[:64]}, on="/tags")
+        visitor.post("/tags", {"name": make_tag_name(string)[:64]}, on=TOKEN_PAGE)
         file = (io.BytesIO(f"phone,{string}\n+46701234567,{string}\n".encode()), string)
-        visitor.post("/people/imports", {"file": file}, on="/people/imports")
+        visitor.post("/people/imports", {"file": file}, on=TOKEN_PAGE)
         call("POST", "/api/suppressions", {"phone": f"+4672{len(string):07}", "note": string})
         try:
             create_user(ctx.db, ctx.clock, string[:60], Role.VIEWER, actor="tests")

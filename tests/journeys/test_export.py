@@ -14,7 +14,7 @@ from tests.factories import AUTH, broadcast_to
 from tests.processes import running, wait_until_healthy
 
 # Some megabytes, more than fits between a service and a client that does not read.
-RECIPIENTS = 80_000
+RECIPIENTS = 60_000
 
 
 @pytest.fixture(scope="module")
