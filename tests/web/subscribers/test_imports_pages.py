@@ -85,7 +85,7 @@ def test_rows_are_shown_again_by_other_columns_and_nothing_begins(author, page):
     assert "What is in members.csv?" in show(author, page)
 
 
-def test_a_file_is_imported_and_every_row_is_in_one_line(author, page, work):
+def test_a_file_is_imported_and_every_row_is_in_one_line(author, page, work, service):
     chosen = {"column-2": "attributes.Ort|text", "column-3": "attributes.besok|number"}
     assert choose(author, page, **chosen).headers["Location"] == page
     text = show(author, page)
@@ -109,6 +109,9 @@ def test_a_file_is_imported_and_every_row_is_in_one_line(author, page, work):
     people = show(author, "/people")
     assert "Maja Ekdahl +46701740634" in people
     assert "2026, members" in people
+    ctx = service.extensions["clarion"].subscriber_context
+    purge_completed(ctx, before=ctx.now() + timedelta(seconds=1))
+    assert "The refused rows are deleted: they are kept for some days" in show(author, page)
 
 
 def test_the_landlines_of_a_file_are_one_press_away(author, work, service):
