@@ -23,9 +23,11 @@ _DECIMAL = re.compile(r"\+?[0-9]{5,}[.,][0-9]{1,2}")
 _FORMULA = re.compile(r'= ?("?)([^"]*)\1')
 # Marks that keep a spreadsheet from taking a number for one, quotes, and what is around a number of
 # a list or of mail.
-_QUOTES = "'\"`\u00b4\u2018\u2019\u201c\u201d<>{},;"
-# tel: of RFC 3966, and p:, by which Meta keeps spreadsheets from changing a number.
-_NUMBER_SCHEMES = ("tel", "p", "phone", "callto")
+_QUOTES = "'\"`\u00b4\u2018\u2019\u201c\u201d<>{},;📞📱☎"
+# tel: of RFC 3966, what people write like it, and p:, with which Meta guards a number.
+_NUMBER_SCHEMES = frozenset(
+    "tel p phone callto mobile mobil mob cell telefon handy m t ph".split()  # noqa: SIM905
+)
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z.+-]{0,15}):\s*(?://)?(?=[+(0-9])")
 _SEPARATORS = re.compile(r"[ \t()\[\].\-/\u2010-\u2015\u2212]+")
 _DIGITS = re.compile(r"\+?[0-9]+")
@@ -64,13 +66,15 @@ class PhoneReader:
 
     A number without + or 00 is one of `country`, or if `without_plus` an international one that
     lost its plus.  With `may_lack_plus` digits get a plus if they are a number with it alone.  With
-    `check` libphonenumber has to know numbers like it.
+    `check` libphonenumber has to know numbers like it, with `check_national` those that come
+    without + or 00: which number they mean is a guess.
     """
 
     country: str | None = None
     without_plus: bool = False
     may_lack_plus: bool = False
     check: bool = True
+    check_national: bool = False
 
     def read(self, cell: str) -> str:
         """Return the number in its one spelling.  Raises ValueError with the reason.
@@ -155,6 +159,8 @@ class PhoneReader:
                 raise ValueError(LOST_PLUS)
         if number is None:
             raise ValueError(f"Not a phone number of {name_country(self.country)}.")
+        if self.check_national and find_in_use(number) is None:
+            raise ValueError(NOT_IN_USE)
         return number
 
 
@@ -176,7 +182,7 @@ def _strip(cell: str) -> str:
     scheme = _SCHEME.match(text)
     if scheme is None:
         return text
-    if scheme[1].lower() not in _NUMBER_SCHEMES:
+    if scheme[1].lower().rstrip(".") not in _NUMBER_SCHEMES:
         raise ValueError(f"Begins with {scheme[0].strip()[:20]!r}: leave only the phone number.")
     return text[scheme.end() :]
 

@@ -80,7 +80,11 @@ def import_suppressions(
         phones = open_phone_list(blocks, column=column, encoding=encoding)
     without_plus = without_plus or phones.is_international
     reader = PhoneReader(
-        country=home, without_plus=without_plus, may_lack_plus=home is None, check=False
+        country=home,
+        without_plus=without_plus,
+        may_lack_plus=home is None,
+        check=False,
+        check_national=True,
     )
     numbers = _read_numbers(phones, reader, result)
     result.numbers = len(numbers)
