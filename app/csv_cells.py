@@ -19,6 +19,11 @@ _FORMULA_STARTS = frozenset("=+-@\t\r＝＋－＠")
 _INNER_START = re.compile(r"[;,|\t\r\n\"]")
 # A number as a formula that is a text: a spreadsheet would drop its plus.
 _TEXT_FORMULA = re.compile(r'="(\+[0-9]{2,15})"')
+# What databases, spreadsheets and programs write where there is no value.
+_NO_VALUES = frozenset(
+    ("\\N", "NULL", "null", "(null)", "(NULL)", "<null>", "[NULL]", "None", "nan", "NaN",
+     "undefined", "#N/A", "#NULL!", "#REF!", "#VALUE!", "#NAME?", "#DIV/0!", "#NUM!")
+)  # fmt: skip
 # Signs between cells, by the names that options have for them.
 DELIMITERS = {",": ",", ";": ";", "tab": "\t"}
 Cell = str | int | float | bool | None
@@ -47,6 +52,18 @@ def make_harmless(text: str) -> str:
         return text
     starts = _find_formulas(text, between="")
     return "".join(f"'{mark}" if index in starts else mark for index, mark in enumerate(text))
+
+
+def read_given(cell: str) -> str:
+    """Return the value of a cell, empty where a program wrote a word for none.
+
+    "Null" is a name of people.
+
+    >>> read_given(" Ann "), read_given("NULL"), read_given("#N/A"), read_given("Null")
+    ('Ann', '', '', 'Null')
+    """
+    value = read_harmless(cell).strip()
+    return "" if value in _NO_VALUES else value
 
 
 def read_harmless(cell: str) -> str:

@@ -11,7 +11,7 @@ from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple, Self
 
-from app.csv_cells import read_harmless, simplify_header
+from app.csv_cells import read_given, simplify_header
 from app.phone.country import find_country
 from app.phone.mentions import MentionFinder
 from app.phone.reader import PhoneReader
@@ -200,7 +200,7 @@ def _read_rows(heading: Heading, rows: Iterable[Row]) -> Iterator[FileRow]:
     """Yield the rows that are not blank, with a cell for each header."""
     width, number = len(heading.headers), 0
     for row in rows:
-        cells = [read_harmless(cell).strip() for cell in row.cells]
+        cells = [read_given(cell) for cell in row.cells]
         if not any(cells):
             continue
         number += 1

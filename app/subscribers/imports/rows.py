@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
-from app.csv_cells import read_harmless
+from app.csv_cells import read_given, read_harmless
 from app.phone.reader import NO_NUMBER, PhoneReader
 from app.phone.spelling import is_landline
 from app.subscribers.attributes import (
@@ -218,7 +218,7 @@ class RowParser:
         cells += [""] * (width - len(cells))
         values: dict[str, Any] = {}
         for position, name, read in self._readers:
-            cell = read_harmless(cells[position]).strip()
+            cell = read_given(cells[position])
             try:
                 if cell:
                     values[name] = read(cell)

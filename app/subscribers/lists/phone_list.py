@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import NamedTuple
 
+from app.csv_cells import read_given
 from app.phone.e164 import remove_duplicates
 from app.phone.reader import PhoneReader
 from app.phone.spelling import is_landline
@@ -182,9 +183,9 @@ def _read_rows(rows: RowReader, columns: _Columns) -> Iterator[ListedPhone]:
         if not any(cell.strip() for cell in cells):
             continue
         values = {
-            name: cells[index].strip()
+            name: value
             for name, index in columns.named.items()
-            if index < len(cells) and cells[index].strip()
+            if index < len(cells) and (value := read_given(cells[index]))
         }
         said = columns.permissions.read(cells)
         phone = cells[columns.phone].strip() if columns.phone < len(cells) else ""
