@@ -162,6 +162,9 @@ NOES = [
     ("May we send you SMS?", "Nope"),
     ("sms_opt_status", "OUT"),
     ("SMS consent", "not granted"),
+    ("SMS-utskick", "av"),
+    ("是否同意", "否"),
+    ("短信订阅", "否"),
 ]
 
 
@@ -218,6 +221,15 @@ GONE = [
     ("Abbestellt am", "01.02.2025"),
     ("SMS配信停止", "1"),
     ("Excluded", "x"),
+    ("Robinsonliste", "ja"),
+    ("Sperrvermerk", "X"),
+    ("NIX", "ja"),
+    ("Liste noire", "oui"),
+    ("Suoramarkkinointikielto", "X"),
+    ("Reklamebeskyttet", "ja"),
+    ("Last reply", "STOP"),
+    ("Grupp", "Avregistrerade"),
+    ("List", "Unsubscribed contacts"),
 ]
 
 
@@ -445,12 +457,24 @@ def test_what_surrounds_a_number_is_taken_away(lists, cell):
     assert lists.read(f'name,phone\nAnn,"{cell.format(ANN)}"\n') == ([ANN], [])
 
 
+@pytest.mark.parametrize("word", ["NULL", "\\N", "None", "nan", "#N/A", "undefined", "(null)"])
+def test_no_person_is_called_what_a_program_writes_for_no_value(lists, word):
+    file = f"phone,first name,last name,city\n{ANN},{word},Lee,{word}\n{BO},Bo,Null,Null\n"
+
+    assert lists.read(file) == ([ANN, BO], [])
+    ann, bo = lists.people()[ANN], lists.people()[BO]
+    assert (ann["first_name"], ann["last_name"], ann["attributes"]) == (None, "Lee", {})
+    assert (bo["last_name"], bo["attributes"]) == ("Null", {"city": "Null"})
+
+
 def test_what_other_programs_put_before_a_number_is_taken_away_or_named(lists):
     cells = ["tel:+46-70-174-06-01", f"TEL:{BO}", f"Tel: {CY}", f"whatsapp:{ANN}", f"sms:{ANN}"]
+    others = [f"Tel.: {ANN}", f"Mobile: {BO}", f"📞 {CY}"]
 
     numbers, reasons = lists.read("phone,name\n" + "".join(f"{cell},a\n" for cell in cells))
 
     assert numbers == [ANN, BO, CY]
+    assert lists.read("phone\n" + "\n".join(others)) == ([ANN, BO, CY], [])
     assert [reason.split(":")[0] for _, reason in reasons] == [
         "Begins with 'whatsapp", "Begins with 'sms",
     ]  # fmt: skip
@@ -649,6 +673,14 @@ def test_a_list_of_opt_outs_loses_nobody_for_a_column_beside_it(lists, header, c
 
 def test_an_opt_out_that_lost_its_plus_suppresses_nobody_else(lists):
     answer = lists.object("phone\n491732345678\n", country="DE").get_json()
+
+    assert (answer["numbers"], answer["refused"]) == (0, 1)
+    assert lists.suppressed() == []
+
+
+@pytest.mark.parametrize("cell", ["046701740601", "070 174 06 0", "1740601", "019 46701740601"])
+def test_an_opt_out_of_digits_that_no_number_has_is_refused_not_guessed(lists, cell):
+    answer = lists.object(f"phone\n{cell}\n", country="SE").get_json()
 
     assert (answer["numbers"], answer["refused"]) == (0, 1)
     assert lists.suppressed() == []
