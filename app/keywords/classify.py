@@ -14,6 +14,7 @@ The time is linear in the length of the text.  Of a long text only the beginning
 read.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import NamedTuple
@@ -55,6 +56,8 @@ class KeywordMatch(NamedTuple):
     language: str | None = None
 
 
+# The words of a link are not the sender's.
+_LINK = re.compile(r"(?:https?://|www\.)\S+|\b[\w-]+(?:\.[\w-]+)+/\S*", re.IGNORECASE)
 _NONE, _MAYBE = KeywordMatch(KeywordIntent.NONE), KeywordMatch(KeywordIntent.MAYBE_STOP)
 # The characters that are read of a longer text, and how many of them are at its end.
 _MAX_CHARACTERS, _AT_END = 400, 120
@@ -85,7 +88,7 @@ def classify_keyword(text: str) -> KeywordMatch:
     if len(text) > _MAX_CHARACTERS:
         text = f"{text[: _MAX_CHARACTERS - _AT_END]}\n{text[-_AT_END:]}"
     own = read_own_words(text)
-    folded = fold(own)
+    folded = fold(_LINK.sub(" ", own))
     clauses = split_clauses(folded)
     words = [word for clause in clauses for word in clause]
     match = _match_keyword(words)

@@ -41,7 +41,7 @@ _FOR = ("to", "for")
 # What the keyword of an abbreviated instruction is for.
 _PURPOSE = re.compile(
     r"(?:[ ]?[=>:→-]+[ ]?|[ ]?(?:2|to|for)[ ]?)"
-    r"(?:unsub(?:scribe)?|opt[ -]?out|end|quit|cancel|stop)\b(?![ -]\w)",
+    r"(?:unsub(?:scribe)?|opt[ -]?out|end|quit|cancel|stop)\b(?![ -](?!help|info)\w)",
     re.IGNORECASE,
 )
 _NUMBER = re.compile(r"\+?[0-9]{5,}")
@@ -54,9 +54,10 @@ _OUT = (
     r"|peruuta tilau\w*|üyelikten)"
 )
 _TARGET = r"(?:https?://\S|www\.\S|[\w-]{1,63}\.[a-z]{2,12}/\S|\+?[0-9][0-9 ()/-]{5,20})"
+_SAYS = "(?:[ ]?[:=–-][ ]?|[ ](?:mit|with|by|med|met|avec|par|con|com|via)[ ])"
 _KEYWORD = r"(?:stopp?|baja|sair|ret|td)\b(?![ ]\w)"
 _LINK = re.compile(
-    rf"\b{_OUT}\b(?:[^.!?\n]{{0,30}}{_TARGET}|[ ]?[:=–-][ ]?{_KEYWORD})"
+    rf"\b{_OUT}\b(?:[^.!?\n]{{0,30}}{_TARGET}|{_SAYS}{_KEYWORD})"
     rf"|{_TARGET}\S{{0,80}}[^.!?\n]{{1,12}}\b{_OUT}\b"
     r"|\bstop(?:2|to)(?:end|quit|unsub|cancel|opt)",
     re.IGNORECASE,
@@ -139,7 +140,9 @@ def _is_instruction(text: str, tokens: Sequence[_Token], place: int, *, strong: 
     """Return True if a verb, a number or a purpose belongs to the keyword at this place."""
     before = _skip(tokens[max(0, place - 6) : place][::-1])
     behind = [token for token in tokens[place + 1 : place + 7] if token.text not in _QUOTES]
-    if before and before[0].folded in REPLY_VERBS and _ends(behind, strong=strong):
+    # "Reply to STOP the clock" names nothing to reply.
+    is_verb = place > 0 and tokens[place - 1].folded == "to"
+    if before and before[0].folded in REPLY_VERBS and not is_verb and _ends(behind, strong=strong):
         return True
     if place > 1 and tokens[place - 1].text in ":=" and _may_stop(tokens[place - 2]):
         return strong

@@ -25,7 +25,7 @@ _MARKS = re.compile("[\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670
 # Joiners, direction marks, variation selectors and skin tones.
 _INVISIBLE = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f"
-    "\ufe00-\ufe0f\ufeff\U0001f3fb-\U0001f3ff\U000e0000-\U000e0fff]+"
+    "\ufe00-\ufe0f\ufeff™℠\U0001f3fb-\U0001f3ff\U000e0000-\U000e0fff]+"
 )
 _APOSTROPHES = re.compile("(?<=\\w)['’‘`´ʼ](?=\\w)")
 _DRAWN_OUT = re.compile(r"([^\W\d_])\1\1+")
@@ -35,7 +35,7 @@ _SPACES = re.compile(r"[ .\-*/,|·]")
 _TYPED = re.compile(r"\$(?=[a-z])"), re.compile(r"(?<=\bwrong )#(?!\w| of )")
 _ROUND = re.compile("(?<=[a-z])[🛑⛔🚫⭕](?=[a-z])")
 _NOT = re.compile(r"\b(do|did|does|would|is) not\b")
-_SIGNS = "🛑⛔🚫✋🙅❌"
+_SIGNS = "🛑⛔🚫✋🙅❌📵🔕🖕"
 # `\w` leaves out the vowel signs of Indian and Thai letters.
 WORD_CHARACTERS = f"\\w\u0900-\u0963\u0966-\u0dff\u0e00-\u0eff\u1000-\u109f\u1780-\u17d3{_SIGNS}"
 _CLAUSE_BREAKS = re.compile(f"[^{WORD_CHARACTERS} \\-–—/'+*#]+")

@@ -36,7 +36,7 @@ _HEADER = re.compile(
     r"|^[ \t]*(?:begin forwarded message|forwarded message|vidarebefordrat meddelande)\b.*$",
     re.IGNORECASE,
 )
-_QUOTED = re.compile(r"^[ \t]*[>＞|]")
+_QUOTED = re.compile(r"^[ \t]*[>＞|](?!.*[<＜|][ \t]*$)")
 # Lines that a phone or a mail program adds.
 _SIGNATURE = re.compile(
     r"^[ \t]*(?:sent (?:from|via)|get outlook|skickat från|gesendet (?:von|mit)|von meinem"

@@ -89,8 +89,12 @@ def test_a_long_text_with_a_stop_in_it_is_not_certain(word):
     assert classify_keyword(long + "stop texting me").intent is not KeywordIntent.STOP
 
 
-@pytest.mark.parametrize("text", ["STOP2", "2STOP", "ST⛔P", "st🚫p!"])
-def test_a_stop_with_a_digit_beside_it_or_a_sign_in_it_is_heard(text):
+@pytest.mark.parametrize(
+    "text",
+    ["STOP2", "2STOP", "ST⛔P", "st🚫p!", "STOP™", ">>STOP<<", "ЅТОР", "Men sluta!", "📵", "🖕",
+     "STOP https://acme.example/x?u=1", "Please remove 0701234567 from your list"],
+)  # fmt: skip
+def test_a_stop_with_a_digit_a_sign_or_a_link_in_it_or_beside_it_is_heard(text):
     assert classify_keyword(text).intent in STOPS
 
 
@@ -139,6 +143,8 @@ def test_what_asks_for_nothing_is_nothing(text):
     ("text", "intent", "language"),
     [
         ("START", KeywordIntent.START, None),
+        ("start sms igen tack", KeywordIntent.START, "sv"),
+        ("Yes, start", KeywordIntent.START, "en"),
         ("unstop please", KeywordIntent.START, "en"),
         ("Börja", KeywordIntent.START, "sv"),
         ("anmelden", KeywordIntent.START, "de"),

@@ -36,6 +36,9 @@ WAYS_OUT = [
     "Opt out: STOP",
     "Opt-out: STOP",
     "To unsubscribe: STOP",
+    "Abmelden mit STOP",
+    "Rea. Avregistrera med STOPP",
+    "Msg&data rates may apply. STOP=end HELP=info",
     "HELP4HELP, STOP2END",
     "STOP SMS au 36180",
     "Reply STOP now",
@@ -54,6 +57,8 @@ WAYS_OUT = [
     *(choose_footer(language, {}) for language in FOOTER_LANGUAGES),
 ]
 NO_WAYS_OUT = [
+    "Text us to STOP by",
+    "Reply to STOP the clock",
     "END OF SEASON SALE: 50% off everything at Acme",
     "CANCEL anytime",
     "Cancel any time, no questions asked",
