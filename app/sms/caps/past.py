@@ -1,8 +1,8 @@
 """Use of a cap before it was set: what was sent in its hour or day counts, too.
 
 A day may have millions of messages.  They are counted before the transaction that sets the cap.
-That one counts what was claimed since, while no claim runs.  Between the two nothing is missed,
-however long a claim takes: the count begins once the claims that were under way have ended.
+That one counts the batches that the first count did not see, while no claim runs.  Between the two
+nothing is missed, however long a claim takes and whatever the clocks of other machines say.
 
 If the clock was set back into an earlier hour before, what was sent in the later one counts in the
 earlier one.
@@ -16,7 +16,6 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Subquery, and_, delete, func, insert, or_, select
 from sqlalchemy import true as always
 
-from app.clock import CLOCK_SLACK_S
 from app.db.base import table_of
 from app.db.lists import chunked
 from app.keys.models import ApiKey
@@ -29,8 +28,9 @@ from app.sms.models.cap import ALL, CapCounter, CapPeriod, CapUnit, CapUse
 from app.sms.models.states import OPEN
 from app.subscribers.suppressions.store import lock_suppressions_exclusive
 
-# Clocks of machines differ by less.
-_SLACK = timedelta(seconds=CLOCK_SLACK_S)
+# Clocks of machines differ by less: a broadcast that a slow clock completed before the period is
+# looked at, too.
+_SLACK = timedelta(hours=1)
 # The counting takes less, so that no broadcast of later begins meanwhile.
 _COUNTED_WITHIN = timedelta(hours=1)
 _PAGE = 10_000
@@ -44,34 +44,34 @@ _COUNTERS, _USES = table_of(CapCounter), table_of(CapUse)
 class PastUse:
     """Parts and millionths that were claimed in the period that began at `started_at`.
 
-    What was claimed from `until` on is left out; it is of a broadcast behind `newest_id`, or of one
-    of `broadcast_ids`.
+    What is claimed later is of a broadcast behind `newest_id`, or of one of `open_ids`, whose
+    batches in `counted_ids` are in the sums.
     """
 
     started_at: datetime
-    until: datetime
     parts: int
     micros: int
     newest_id: int
-    broadcast_ids: Sequence[int]
+    open_ids: Sequence[int]
+    counted_ids: frozenset[int]
 
 
 def read_past(ctx: Context, owner: str, period: CapPeriod, unit: CapUnit) -> PastUse:
-    """Count what an owner's batches use of a period, until a minute ago."""
-    until, newest_id = _await_claims(ctx)
+    """Count what an owner's batches use of a period, as one snapshot of the database has it."""
+    newest_id = _await_claims(ctx)
     now = ctx.now()
     started_at = start_period(now, period)
+    is_open = _BROADCASTS.c.completed_at.is_(None)
     with ctx.db.read() as tx:
-        is_late = _is_under_way_since(started_at - _SLACK)
-        sent = _select_sent(owner, is_late, started_at, until=until)
-        parts, micros = _add_up(tx, sent, unit)
+        is_late = or_(is_open, _BROADCASTS.c.completed_at >= started_at - _SLACK)
+        parts, micros = _add_up(tx, _select_sent(owner, is_late, started_at), unit)
+        counted = select(_select_sent(owner, is_open, started_at).c.id)
+        counted_ids = frozenset(tx.execute(counted).scalars())
         is_old = _BROADCASTS.c.id <= newest_id
         is_due = or_(_BROADCASTS.c.send_at.is_(None), _BROADCASTS.c.send_at < now + _COUNTED_WITHIN)
-        query = select(_BROADCASTS.c.id).where(
-            _is_under_way_since(until - _SLACK), is_old, is_due, _is_of(owner)
-        )
-        ids: Sequence[int] = tx.execute(query).scalars().all()
-    return PastUse(started_at, until, parts, micros, newest_id, ids)
+        query = select(_BROADCASTS.c.id).where(is_open, is_old, is_due, _is_of(owner))
+        open_ids: Sequence[int] = tx.execute(query).scalars().all()
+    return PastUse(started_at, parts, micros, newest_id, open_ids, counted_ids)
 
 
 def count_past(
@@ -82,14 +82,17 @@ def count_past(
     counter = lock_counter(tx, (owner, period), now)
     is_of_period = past.started_at == counter.started_at
     parts, micros = (past.parts, past.micros) if is_of_period else (0, 0)
+    counted_ids = past.counted_ids if is_of_period else frozenset()
     is_new = _BROADCASTS.c.id > past.newest_id
     new_ids = tx.execute(select(_BROADCASTS.c.id).where(is_new)).scalars()
-    for ids in chunked([*past.broadcast_ids, *new_ids]):
+    for ids in chunked([*past.open_ids, *new_ids]):
         # By their ids: SQLite would read all broadcasts of the client.
         is_recent = _BROADCASTS.c.id.in_(ids)
-        sent = _select_sent(owner, is_recent, counter.started_at, since=past.until)
-        more = _add_up(tx, sent, unit)
-        parts, micros = parts + more[0], micros + more[1]
+        sent_ids = tx.execute(select(_select_sent(owner, is_recent, counter.started_at).c.id))
+        for uncounted in chunked([*set(sent_ids.scalars()) - counted_ids]):
+            is_uncounted = and_(is_recent, _BATCHES.c.id.in_(uncounted))
+            more = _add_up(tx, _select_sent(owner, is_uncounted, counter.started_at), unit)
+            parts, micros = parts + more[0], micros + more[1]
     ours = _COUNTERS.update().where(_COUNTERS.c.client == owner, _COUNTERS.c.period == period)
     # Under another cap it has counted all along.
     counted = {"parts": max(parts, counter.parts), "micros": max(micros, counter.micros)}
@@ -97,29 +100,20 @@ def count_past(
     _keep_uses(tx, counter.started_at)
 
 
-def _await_claims(ctx: Context) -> tuple[datetime, int]:
+def _await_claims(ctx: Context) -> int:
     """Wait until no claim is under way, and no broadcast is being stored.
 
-    Returns a time before that of each later claim, and the newest id: later broadcasts have higher
-    ones.
+    Returns the newest id: later broadcasts have higher ones.
     """
     newest_id = select(func.coalesce(func.max(_BROADCASTS.c.id), 0))
     with ctx.db.write() as tx:
-        # Claims lock these before they look at the clock, others before they insert a broadcast.
+        # All lock these before they insert a broadcast.
         lock_suppressions_exclusive(tx)
-        return ctx.now() - _SLACK, int(tx.execute(newest_id).scalar_one())
+        return int(tx.execute(newest_id).scalar_one())
 
 
-def _select_sent(
-    owner: str,
-    is_candidate: ColumnElement[bool],
-    started_at: datetime,
-    *,
-    since: datetime | None = None,
-    until: datetime | None = None,
-) -> Subquery:
-    """Select batches whose first attempt of a period is from `since` on and before `until`."""
-    first_at = func.min(_ATTEMPTS.c.started_at)
+def _select_sent(owner: str, is_candidate: ColumnElement[bool], started_at: datetime) -> Subquery:
+    """Select batches that were tried in the period that began then."""
     columns = (_BATCHES.c.id, _BATCHES.c.broadcast_id, _BATCHES.c.size, _BROADCASTS.c.parts)
     return (
         select(*columns)
@@ -128,13 +122,8 @@ def _select_sent(
         .join(_ATTEMPTS, _ATTEMPTS.c.batch_id == _BATCHES.c.id)
         .where(is_candidate, _is_of(owner), _ATTEMPTS.c.started_at >= started_at)
         .group_by(*columns)
-        .having(first_at >= since if since else always(), first_at < until if until else always())
         .subquery()
     )
-
-
-def _is_under_way_since(at: datetime) -> ColumnElement[bool]:
-    return or_(_BROADCASTS.c.completed_at.is_(None), _BROADCASTS.c.completed_at >= at)
 
 
 def _is_of(owner: str) -> ColumnElement[bool]:

@@ -9,11 +9,12 @@ from sqlalchemy import select
 from app.db.base import table_of
 from app.errors import BadInput
 from app.sms.caps.caps import CapName, describe_caps, remove_cap, set_cap
+from app.sms.caps.past import count_past, read_past
 from app.sms.caps.prices import replace_prices
 from app.sms.dispatch.claim import Idle, claim_batch, claim_in
 from app.sms.dispatch.submit import submit_batch
 from app.sms.models.batch import Batch
-from app.sms.models.cap import ALL, CapPeriod, CapUnit
+from app.sms.models.cap import ALL, CapCounter, CapPeriod, CapUnit
 from app.sms.models.reports import OutboxEvent
 from app.sms.models.states import Attention, BatchState, ExclusionReason
 from app.sms.recovery.attention import Decision, resolve_batch
@@ -264,6 +265,27 @@ def test_a_claim_that_takes_minutes_counts_against_a_cap_that_is_set_meanwhile(m
 
     assert sandbox.recipients() == NUMBERS[:5]
     assert _left(machine) == [0]
+
+
+@pytest.mark.parametrize("minutes", [-20, 0, 20])
+def test_what_another_machine_claims_while_the_past_is_counted_counts_whatever_its_clock_says(
+    machine, sandbox, minutes
+):
+    machine.clock.advance(29 * 60)
+    now = machine.clock.now()
+    machine.store(NUMBERS[:3], size=2)
+    machine.submit()
+    past = read_past(machine.ctx, ALL, *HOUR_PARTS)
+
+    machine.clock.advance(minutes * 60)
+    machine.store(NUMBERS[3:])
+    machine.submit_all()
+    with machine.ctx.db.write() as tx:
+        count_past(tx, ALL, *HOUR_PARTS, past, now)
+        counted = tx.execute(select(CapCounter.parts)).scalar_one()
+
+    assert sandbox.recipients() == NUMBERS
+    assert counted == len(NUMBERS)
 
 
 def test_an_operators_resend_counts_again(machine, sandbox):
