@@ -10,7 +10,14 @@ from sqlalchemy import delete, insert, select, update
 from app.db.audit import AuditEntry, write_audit
 from app.db.base import table_of
 from app.db.engine import Database
-from app.operate.audit import BEGINNING, AuditSeal, list_entries, seal_entries, verify_entries
+from app.operate.audit import (
+    BEGINNING,
+    AuditSeal,
+    hash_entries,
+    list_entries,
+    seal_entries,
+    verify_entries,
+)
 from tests.callers import Caller
 from tests.clocks import ManualClock
 
@@ -79,6 +86,19 @@ def test_a_change_of_a_sealed_entry_is_found(db, clock, change):
         tx.execute(change)
 
     assert verify_entries(db).broken.startswith("Entries 2 to 3 are not as they were sealed at ")
+
+
+def test_a_changed_entry_with_a_seal_that_fits_it_is_found_by_the_seal_behind(db, clock):
+    for subject in ("a", "b", "c"):
+        _seal(db, clock, subject)
+    with db.write() as tx:
+        tx.execute(update(ENTRIES).where(ENTRIES.c.subject == "b").values(actor="nemo"))
+        before = tx.execute(select(SEALS.c.hash).where(SEALS.c.id == 1)).scalar_one()
+        entries = tx.execute(select(ENTRIES).where(ENTRIES.c.subject == "b")).all()
+        forged = hash_entries(before, entries)
+        tx.execute(update(SEALS).where(SEALS.c.id == 2).values(hash=forged))
+
+    assert verify_entries(db).broken.startswith("Entries 3 to 3 are not as they were sealed at ")
 
 
 def test_a_change_of_the_time_and_an_added_entry_are_found(db, clock):

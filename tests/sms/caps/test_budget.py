@@ -288,6 +288,26 @@ def test_what_another_machine_claims_while_the_past_is_counted_counts_whatever_i
     assert counted == len(NUMBERS)
 
 
+def test_a_claim_that_is_not_committed_when_the_cap_is_set_counts(machine, sandbox):
+    slow = machine.store(NUMBERS[:3])
+    past = read_past(machine.ctx, ALL, *HOUR_PARTS)
+    counted = []
+
+    def count():
+        with machine.ctx.db.write() as tx:
+            count_past(tx, ALL, *HOUR_PARTS, past, machine.clock.now())
+            counted.append(tx.execute(select(CapCounter.parts)).scalar_one())
+
+    setter = threading.Thread(target=count)
+    with machine.ctx.db.write() as tx:
+        claim_in(tx, machine.ctx, broadcast_id=slow)
+        setter.start()
+        setter.join(0.3)
+    setter.join(60)
+
+    assert counted == [3]
+
+
 def test_an_operators_resend_counts_again(machine, sandbox):
     _cap(machine, 20)
     sandbox.order_fault(on="POST /batches", when="after", do="cut")
