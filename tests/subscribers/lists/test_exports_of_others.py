@@ -492,6 +492,15 @@ def test_a_list_may_come_under_the_types_that_systems_give_it(lists, mimetype):
 
 @pytest.mark.parametrize(
     "header",
+    ["Mobiltel.", "Privatmobil", "06-nummer", "Mobilné číslo", "Mobiiltelefon", "جوال", "行動電話",
+     "聯絡電話", "Тел.", "Tfn", "Phone1", "Telefona numurs"],
+)  # fmt: skip
+def test_a_header_of_phone_numbers_is_known_in_other_languages(lists, header):
+    assert lists.read(f"name;{header}\nAnn;{ANN}\n") == ([ANN], [])
+
+
+@pytest.mark.parametrize(
+    "header",
     ["Emergency contact phone", "Agent phone", "Sales rep mobile", "Store telephone", "Our phone",
      "Referred by (phone)", "Support tel", "Notfall Telefon", "Säljarens mobil",
      "Téléphone du magasin", "Teléfono de emergencia", "Телефон менеджера",
