@@ -17,6 +17,7 @@ read.
 import re
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
+from itertools import dropwhile
 from typing import NamedTuple
 
 from app.keywords.instructions import has_instruction, is_bare_instruction
@@ -72,6 +73,7 @@ _ALONE = {kind: KeywordIntent(kind) for kind in ("stop", "maybe_stop", "start", 
     "stop_alone": KeywordIntent.STOP,
 }
 _GREETING = (EMPHASIS | frozenset(COURTESY)) - {word for word in EMPHASIS if is_agreement(word)}
+_GREETING_AHEAD = _GREETING - {"it", "this", "that", "all", "everything", "everyone"}
 _WITH_COURTESY = _ALONE | {"stop_alone": KeywordIntent.MAYBE_STOP}
 
 
@@ -148,7 +150,9 @@ def _may_stop(folded: str, clauses: Sequence[Sequence[str]], words: Sequence[str
 def _is_greeted(clauses: Sequence[Sequence[str]]) -> bool:
     """Return True if all but clauses of greeting and thanks may mean STOP: "Hi. Enough! Thanks"."""
     own = [word for clause in clauses if not _GREETING.issuperset(clause) for word in clause]
-    keyword = find_keyword(own) or find_keyword([word for word in own if word not in COURTESY])
+    bare = [word for word in own if word not in COURTESY]
+    said = list(dropwhile(_GREETING_AHEAD.__contains__, bare))
+    keyword = find_keyword(own) or find_keyword(bare) or find_keyword(said)
     if keyword is None:
         return len(own) == 1 and is_disguised(own[0])
     return keyword.kind == KeywordIntent.MAYBE_STOP
