@@ -49,9 +49,11 @@ def expire_overdue_broadcasts(ctx: Context) -> int:
         ids = tx.execute(overdue).scalars().all()
     for broadcast_id in ids:
         with ctx.db.write() as tx:
-            lock_broadcast(tx, broadcast_id)
+            broadcast = lock_broadcast(tx, broadcast_id)
             end_unsent(tx, broadcast_id, BatchState.EXPIRED)
             resolving = update(Broadcast).where(Broadcast.id == broadcast_id, is_resolving)
-            tx.execute(resolving.values(resolving=False))
+            # Without a batch only the status says that the audience was not looked up.
+            found = {} if broadcast.chunks else {"status": BroadcastStatus.EXPIRED}
+            tx.execute(resolving.values(resolving=False, **found))
             finalize_in(tx, ctx, broadcast_id)
     return len(ids)

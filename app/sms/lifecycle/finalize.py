@@ -105,7 +105,7 @@ def finalize_in(tx: Connection, ctx: Context, broadcast_id: int) -> BroadcastSta
     states: dict[BatchState, int] = {row.state: row.batches for row in rows}
     now = ctx.now()
     status = BroadcastStatus.CANCELLED if cancelled else choose_final_status(states)
-    if not (states or cancelled) and broadcast.expires_at <= now:
+    if broadcast.status is BroadcastStatus.EXPIRED and not states:
         status = BroadcastStatus.EXPIRED  # before the audience was looked up
     awaited = _AWAITED_BATCH.first(tx, {"broadcast_id": broadcast_id}) is not None
     all_reported_at = None if awaited else broadcast.all_reported_at or now

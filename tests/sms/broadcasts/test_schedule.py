@@ -7,12 +7,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from app.sms.broadcasts.schedule import start_due_broadcasts
+from app.sms.broadcasts.schedule import expire_overdue_broadcasts, start_due_broadcasts
 from app.worker.jobs import sweep
 from tests.background import context_of, plan_all, work_off
 from tests.callers import PATIENT, Caller
 from tests.clocks import ManualClock
 from tests.factories import in_hours, many_numbers
+from tests.people import add_people
 from tests.shifting import shift_clock
 
 ANN, BOB = "+46701234567", "+46707654321"
@@ -196,6 +197,31 @@ def test_too_late_and_never_answered_it_expires(service, caller, sandbox):
     _tick(service)
 
     assert caller.show(made)["status"] == "expired"
+    assert sandbox.posts() == 0
+
+
+def test_a_clock_that_is_set_back_completes_no_broadcast_whose_audience_was_not_looked_up(
+    either_service, sandbox
+):
+    ctx, caller = context_of(either_service), Caller(either_service)
+    add_people(ctx, [ANN], tags=["vip"])
+    body = {"message": "Hi", "send_at": in_hours(hours=1), "expire_at": in_hours(hours=2)}
+    made = caller.post("/api/broadcast/tag/vip", body)
+
+    class SetBack(ManualClock):
+        """Is set back by four hours once it was looked at."""
+
+        def now(self):
+            looked = super().now()
+            self.set_back(4 * HOUR_S)
+            return looked
+
+    clock = SetBack()
+    clock.advance(3 * HOUR_S)
+    expire_overdue_broadcasts(replace(ctx, clock=clock))
+
+    shown = caller.show(made)
+    assert (shown["status"], shown["recipients"]) == ("expired", 0)
     assert sandbox.posts() == 0
 
 
