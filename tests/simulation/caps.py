@@ -36,9 +36,13 @@ WHERE (SELECT count(*) FROM attempts a JOIN batches b ON b.id = a.batch_id
   JOIN broadcasts r ON r.id = b.broadcast_id
   WHERE b.id = ? AND {_IS_OF} AND a.started_at >= k.started_at) = 1
 """
+# After a cap is set, what waited for it is looked at anew; if Sinch refused another batch of its
+# broadcast meanwhile, only when that one is tried again.
 _WRONG_WAITS = """
-SELECT id, state, not_before FROM batches WHERE exclusion_reason = 'cap_reached'
-AND (state = 'held' OR state = 'pending' AND strftime('%M%f', not_before) <> '0000.000')
+SELECT b.id, b.state, b.not_before FROM batches b WHERE b.exclusion_reason = 'cap_reached'
+AND (b.state = 'held' OR b.state = 'pending' AND strftime('%M%f', b.not_before) <> '0000.000'
+ AND b.not_before > ? AND NOT EXISTS (SELECT 1 FROM batches h WHERE h.state = 'held'
+  AND h.broadcast_id = b.broadcast_id AND h.not_before = b.not_before))
 """
 _OVERDUE = """
 SELECT b.id, b.not_before FROM batches b JOIN broadcasts r ON r.id = b.broadcast_id
@@ -147,7 +151,8 @@ class Caps:
     def judge_waits(self) -> None:
         """What waits for a cap is pending, until an hour begins."""
         if self.drawn:
-            for batch_id, state, not_before in self._db.raw.execute(_WRONG_WAITS):
+            now = _write(self._clock.now())
+            for batch_id, state, not_before in self._db.raw.execute(_WRONG_WAITS, (now,)):
                 self._world.fail(f"batch {batch_id} waits for a cap: {state}, {not_before}")
 
 
