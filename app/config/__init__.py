@@ -170,12 +170,17 @@ def _read_environ() -> dict[str, str]:
     settings in place of `${NAME}`.
     """
     environ = dict(os.environ)
-    if environ.get("FLASK_RUN_FROM_CLI") == "true" and "FLASK_SKIP_DOTENV" not in environ:
-        for file in (find_dotenv(".flaskenv", usecwd=True), find_dotenv(".env", usecwd=True)):
-            for name, value in dotenv_values(file, interpolate=False, encoding="utf-8").items():
-                if value is not None and ("${" in value or environ.get(name) == value):
-                    environ.pop(name, None)
-    return environ
+    if environ.get("FLASK_RUN_FROM_CLI") != "true" or "FLASK_SKIP_DOTENV" in environ:
+        return environ
+    added: dict[str, str | None] = {}
+    for name in (".flaskenv", ".env"):
+        file = find_dotenv(name, usecwd=True)
+        added |= dotenv_values(file, interpolate=False, encoding="utf-8")
+    return {
+        name: value
+        for name, value in environ.items()
+        if added.get(name) != value and "${" not in (added.get(name) or "")
+    }
 
 
 class _Asked(dict[str, str]):

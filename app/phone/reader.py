@@ -25,8 +25,9 @@ _FORMULA = re.compile(r'= ?("?)([^"]*)\1')
 # a list or of mail.
 _QUOTES = "'\"`\u00b4\u2018\u2019\u201c\u201d<>{},;📞📱☎"
 # tel: of RFC 3966, what people write like it, and p:, with which Meta guards a number.
-_NUMBER_SCHEMES = frozenset(
-    "tel p phone callto mobile mobil mob cell telefon handy m t ph".split()  # noqa: SIM905
+_NUMBER_SCHEMES = (
+    *("tel", "p", "phone", "callto", "mobile", "mobil", "mob", "cell", "telefon", "handy"),
+    *("m", "t", "ph"),
 )
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z.+-]{0,15}):\s*(?://)?(?=[+(0-9])")
 _SEPARATORS = re.compile(r"[ \t()\[\].\-/\u2010-\u2015\u2212]+")

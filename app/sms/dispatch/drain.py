@@ -3,6 +3,7 @@
 Background workers submit whatever is left, also if a drain is cut short.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -102,17 +103,15 @@ def drain_broadcast(
                 return
         first = claim_batch(ctx, broadcast_id=broadcast_id)
     claim = first
-    refused_since: float | None = None
+    give_up_at = math.inf
     while True:
         if isinstance(claim, Claim):
-            if _submit(ctx, claim).outcome not in PROVEN_UNSENT:
-                refused_since = None
-            elif refused_since is None:
-                refused_since = ctx.clock.monotonic()
+            is_taken = _submit(ctx, claim).outcome not in PROVEN_UNSENT
+            latest = ctx.clock.monotonic() + _MAX_DRAIN_WAIT_S
+            give_up_at = math.inf if is_taken else min(give_up_at, latest)
             yield claim.size
         else:
-            waited_s = ctx.clock.monotonic() - refused_since if refused_since is not None else 0.0
-            within_s = _MAX_DRAIN_WAIT_S - waited_s
+            within_s = min(_MAX_DRAIN_WAIT_S, give_up_at - ctx.clock.monotonic())
             if not _wait(ctx, broadcast_id, claim.not_before, within_s=within_s, stop=stop):
                 return
         if stop():

@@ -104,9 +104,9 @@ def finalize_in(tx: Connection, ctx: Context, broadcast_id: int) -> BroadcastSta
     rows = _COUNT_STATES.fetch(tx, {"broadcast_id": broadcast_id})
     states: dict[BatchState, int] = {row.state: row.batches for row in rows}
     now = ctx.now()
-    status = BroadcastStatus.CANCELLED if cancelled else choose_final_status(states)
-    if broadcast.status is BroadcastStatus.EXPIRED and not states:
-        status = BroadcastStatus.EXPIRED  # before the audience was looked up
+    # Without a batch its audience was not looked up in time.
+    expired = broadcast.status is BroadcastStatus.EXPIRED and not states
+    status = broadcast.status if cancelled or expired else choose_final_status(states)
     awaited = _AWAITED_BATCH.first(tx, {"broadcast_id": broadcast_id}) is not None
     all_reported_at = None if awaited else broadcast.all_reported_at or now
     _COMPLETE.change(
