@@ -10,7 +10,7 @@ from dotenv import dotenv_values
 
 from app.config import ConfigError, SendingRules, load_config, read_config
 from app.config.scopes import KeyScope
-from tests.commands import FLASK, run_command
+from tests.commands import FLASK, run_code, run_command
 from tests.environ import ROOT, clean_environ
 from tests.factories import STRONG_KEY, production, settings
 
@@ -479,7 +479,7 @@ def test_settings_are_read_from_an_env_file_and_the_environment_wins(tmp_path):
     file.write_text("\n".join([*lines, "SINCH_NUMBER=${PORT}"]))
     show = "import app.config as c; k=c.load_config(); print(k.port, k.log_level, k.sinch.sender)"
 
-    printed = _run_code(show, ENV_FILE=str(file), LOG_LEVEL="error", SINCH_NUMBER="Acme")
+    printed = run_code(show, ENV_FILE=str(file), LOG_LEVEL="error", SINCH_NUMBER="Acme").stdout
 
     assert printed == "4001 ERROR Acme\n"
 
@@ -590,7 +590,7 @@ def test_a_dollar_in_an_env_file_is_only_a_dollar(tmp_path):
     file.write_text("\n".join(f"{name}={value}" for name, value in environ.items()))
     show = "import app.config as c; print(c.load_config().sinch.api_token)"
 
-    assert _run_code(show, ENV_FILE=str(file)) == "9d2f6b1c${PORT}8e7a4d53\n"
+    assert run_code(show, ENV_FILE=str(file)).stdout == "9d2f6b1c${PORT}8e7a4d53\n"
 
 
 def test_a_flask_command_reads_its_env_file_alone_as_it_stands(tmp_path):
@@ -611,19 +611,6 @@ def test_a_flask_command_reads_its_env_file_alone_as_it_stands(tmp_path):
     with sqlite3.connect(asked) as database:
         owner = database.execute("SELECT value FROM metadata WHERE name = 'instance_id'").fetchone()
     assert owner == (read_config(production(INSTANCE_ID="", SECRET_KEY=secret)).instance_id,)
-
-
-def _run_code(code, **environ):
-    """Run Python code in a process with these settings and no others; return what it prints."""
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        env=clean_environ(environ),
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    ).stdout
 
 
 @pytest.mark.parametrize("text", ["two\nlines", "Hi ${name}", "x" * 321])

@@ -1,7 +1,5 @@
 import json
 import logging
-import subprocess
-import sys
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -11,7 +9,7 @@ from hypothesis import strategies as st
 from loguru import logger
 
 from app.logs import configure_logging, mask_numbers, request_id
-from tests.environ import ROOT, clean_environ
+from tests.commands import run_code
 from tests.factories import AUTH, KEY, broadcast_to, settings
 
 
@@ -155,15 +153,7 @@ def test_a_terminal_gets_readable_lines(tmp_path):
         "configure_logging('INFO'); logger.bind(batch_id='01JX').info('batch accepted')\n"
     )
 
-    ended = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=ROOT,
-        env=clean_environ({}),
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
+    ended = run_code(script)
 
     assert ended.stderr.endswith("INFO     batch accepted  batch_id=01JX\n")
 
@@ -248,15 +238,7 @@ def test_a_warning_is_a_line_like_any_other():
         "configure_logging('INFO'); warnings.warn('odd +46701234567')\n"
     )
 
-    ended = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=ROOT,
-        env=clean_environ({}),
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
+    ended = run_code(script)
 
     (line,) = [json.loads(each) for each in ended.stderr.splitlines()]
     assert (line["level"], line["logger"]) == ("warning", "py.warnings")

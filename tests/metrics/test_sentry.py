@@ -1,12 +1,10 @@
 """What reaches Sentry: the envelopes that a sink on loopback gets, and nothing of the caller."""
 
-import subprocess
-import sys
 import time
 
 import pytest
 
-from tests.environ import ROOT, clean_environ
+from tests.commands import run_code
 from tests.factories import AUTH, KEY, broadcast_to, settings
 from tests.kills.mortal import wait_until
 from tests.metrics.sink import running_sink, spoil
@@ -91,13 +89,4 @@ def test_without_a_dsn_its_package_is_not_imported():
         "create_app(load_config()); print('sentry_sdk' in sys.modules)"
     )
 
-    result = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        env=clean_environ(settings()),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-
-    assert result.stdout.strip() == "False"
+    assert run_code(code, **settings()).stdout.strip() == "False"
