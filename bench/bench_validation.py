@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Callable
 
-from app.http.json_body import JsonBounds, parse_json_object
+from app.http.body import JsonBounds, parse_json_object
 from app.phone.e164 import inspect_number, remove_duplicates, sort_entries
 from bench.measure import show_ratio, show_time, time_in_turn
 

@@ -10,9 +10,7 @@ A route is a view below decorators of `Blueprint`, which parse, serialize and do
 
 openapi    Blueprint, register_api(), /openapi.json    fields    shared marshmallow fields
 arguments  bodies and query strings, parsed strictly   files     uploads and CSV responses
-json_body  the strict JSON parser                      security  response headers, proxies
-body       the one reader of request bodies            gate      few expensive requests at a time
-json_portions  its decoder, which lets other threads run
-reasons    why arguments are invalid, in plain words
+body       the reader of bodies, strict JSON           security  response headers, proxies
+reasons    why arguments are invalid, in plain words   gate      few expensive requests at a time
 gunicorn_worker   gunicorn's worker, in which slow clients hold no thread
 """

@@ -15,9 +15,15 @@ from marshmallow.fields import List
 from webargs.flaskparser import FlaskParser
 
 from app.errors import BadInput, ClarionError, UnsupportedBody
-from app.http.body import read_body, require_charset
+from app.http.body import (
+    SMALL,
+    JsonBounds,
+    MalformedJson,
+    parse_json_object,
+    read_body,
+    require_charset,
+)
 from app.http.gate import FREE_BYTES, reserve_for_body
-from app.http.json_body import SMALL, JsonBounds, MalformedJson, parse_json_object
 from app.http.reasons import explain_errors
 
 _MAX_FIELDS = 1_000

@@ -7,8 +7,8 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
 
 from app.errors import BadInput, reject_field
+from app.http.body import JsonBounds
 from app.http.fields import E164_RULE, MessageText, StrictBoolean, UtcDateTime, describe
-from app.http.json_body import JsonBounds
 from app.phone.e164 import normalise_number, remove_duplicates, sort_entries
 from app.sinch.schemas import ReportMode
 from app.sms.content.placeholders import DEFAULT, MAX_TEXT_CHARACTERS

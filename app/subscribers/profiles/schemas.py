@@ -4,6 +4,7 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, post_load, validate
 
+from app.http.body import JsonBounds
 from app.http.fields import (
     Cursor,
     MessageText,
@@ -11,7 +12,6 @@ from app.http.fields import (
     StrictBoolean,
     query_boolean,
 )
-from app.http.json_body import JsonBounds
 from app.phone.spelling import find_in_use
 from app.subscribers.attributes import (
     MAX_SOURCE_CHARACTERS,

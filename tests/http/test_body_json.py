@@ -6,8 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.http.json_body import MAX_DEPTH, SMALL, JsonBounds, MalformedJson, parse_json_object
-from app.http.json_portions import PortionDecoder, RepeatedKey
+from app.http.body import (
+    MAX_DEPTH,
+    SMALL,
+    JsonBounds,
+    MalformedJson,
+    PortionDecoder,
+    RepeatedKey,
+    parse_json_object,
+)
 
 values = st.recursive(
     st.none()
