@@ -12,7 +12,7 @@ from sqlalchemy import Connection, insert, text
 
 from app.db.base import table_of
 from app.db.engine import Database
-from app.db.lists import chunked, insert_rows
+from app.db.prepared import chunked, insert_rows
 from app.ids import make_id
 from app.sms.models.broadcast import Broadcast, Chunk
 from app.sms.models.states import FINAL, BatchState, BroadcastStatus, Category

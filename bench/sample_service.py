@@ -18,7 +18,7 @@ from app.accounts.roles import Role
 from app.accounts.users import accept_invitation, create_user
 from app.config.keys import PEOPLE_CLIENT
 from app.db.base import Metadata, table_of
-from app.db.lists import chunked, insert_rows
+from app.db.prepared import chunked, insert_rows
 from app.ids import make_id, make_ids
 from app.sms.caps.prices import replace_prices
 from app.sms.content.templates import TemplateTexts, create_template

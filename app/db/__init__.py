@@ -5,8 +5,7 @@ Database ── write(): one transaction, committed at the end of the block
 
 engine     connections, write() and read()
 writers    one commit for many threads, and turns of processes on SQLite
-prepared   statements that the driver runs
-lists      many values in one statement
+prepared   statements that the driver runs; many values in one statement
 base       base class of the tables, table_of()
 types      aware UTC times, enumerations, whether a time has come
 schema     is it migrated, and is it ours

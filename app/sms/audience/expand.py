@@ -8,7 +8,7 @@ from sqlalchemy import Connection, select
 
 from app.db.base import table_of
 from app.db.engine import QueryTooSlow
-from app.db.lists import PHONES, chunked, pack
+from app.db.prepared import PHONES, chunked, pack
 from app.sms.audience.chunks import AudienceChunk, choose_chunk_size, make_chunks
 from app.sms.audience.lookup import read_page
 from app.sms.content.languages import choose_language

@@ -29,8 +29,7 @@ from sqlalchemy import (
 )
 
 from app.db.base import table_of
-from app.db.lists import chunked
-from app.db.prepared import Prepared
+from app.db.prepared import Prepared, chunked
 from app.sms.audience.chunks import (
     INSERT_CHUNKS,
     AudienceChunk,

@@ -24,8 +24,7 @@ from sqlalchemy import (
 )
 
 from app.db.base import table_of
-from app.db.lists import chunked
-from app.db.prepared import Prepared, PreparedInsert
+from app.db.prepared import Prepared, PreparedInsert, chunked
 from app.sms.audience.chunks import (
     CHUNKS_AT_ONCE,
     INSERT_MESSAGES,

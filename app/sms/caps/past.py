@@ -17,7 +17,7 @@ from sqlalchemy import ColumnElement, Connection, Subquery, and_, delete, func, 
 from sqlalchemy import true as always
 
 from app.db.base import table_of
-from app.db.lists import chunked
+from app.db.prepared import chunked
 from app.keys.models import ApiKey
 from app.sms.caps.budget import ORIGIN_ID, find_key, lock_counter, start_period
 from app.sms.caps.prices import read_prices

@@ -6,7 +6,7 @@ from functools import lru_cache
 from itertools import chain, islice, repeat, zip_longest
 from operator import add, mul
 
-from app.db.lists import chunked
+from app.db.prepared import chunked
 from app.sms.content.placeholders import (
     DEFAULT,
     MAX_TEXT_CHARACTERS,

@@ -16,8 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, func, select
 
 from app.db.base import table_of
-from app.db.lists import PHONES, pack
-from app.db.prepared import Prepared
+from app.db.prepared import PHONES, Prepared, pack
 from app.phone.allowed import NumberRules
 from app.phone.e164 import find_pseudonyms, respell_all
 from app.sms.context import Context

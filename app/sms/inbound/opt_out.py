@@ -23,8 +23,7 @@ from loguru import logger
 from sqlalchemy import Connection, Row, bindparam, select
 
 from app.db.base import table_of
-from app.db.lists import chunked
-from app.db.prepared import Prepared
+from app.db.prepared import Prepared, chunked
 from app.keywords.classify import KeywordIntent
 from app.sinch.callbacks import UnreadableCallback, parse_callback
 from app.sinch.schemas import SinchInbound

@@ -10,8 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from app.db.base import table_of
 from app.db.facts import read_metadata, set_metadata
-from app.db.lists import chunked
-from app.db.prepared import Prepared
+from app.db.prepared import Prepared, chunked
 from app.phone.e164 import normalise_number
 from app.sinch import schemas
 from app.sinch.errors import SinchError

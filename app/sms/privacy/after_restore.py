@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from sqlalchemy import select
 
 from app.db.base import table_of
-from app.db.lists import chunked
+from app.db.prepared import chunked
 from app.pagination import read_pages
 from app.phone.e164 import normalise_number
 from app.sms.context import Context

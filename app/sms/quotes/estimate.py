@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from app.db.lists import chunked
+from app.db.prepared import chunked
 from app.phone.country import find_country
 from app.sms.audience.chunks import AudienceChunk
 from app.sms.audience.columns import AudienceHash

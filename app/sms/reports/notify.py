@@ -5,8 +5,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, select
 
 from app.db.base import table_of
-from app.db.lists import chunked
-from app.db.prepared import Prepared
+from app.db.prepared import Prepared, chunked
 from app.sms.context import Context
 from app.sms.lifecycle.outbox import EventType, enqueue_event
 from app.sms.models.broadcast import Broadcast

@@ -15,8 +15,7 @@ from sqlalchemy.dialects import postgresql
 
 from app.db.base import table_of
 from app.db.engine import make_upserts
-from app.db.lists import chunked
-from app.db.prepared import Prepared
+from app.db.prepared import Prepared, chunked
 from app.phone.e164 import respell
 from app.sms.context import Context
 from app.sms.lifecycle.latency import NONE, latency_bucket

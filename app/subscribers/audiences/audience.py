@@ -18,7 +18,7 @@ from sqlalchemy import (
 )
 
 from app.db.base import table_of
-from app.db.lists import chunked
+from app.db.prepared import chunked
 from app.errors import BadInput
 from app.http.gate import reserve_capacity
 from app.subscribers.audiences.conditions import TIME_FIELD, Condition, Op, make_test

@@ -17,8 +17,7 @@ from sqlalchemy.orm import aliased
 
 from app.db.base import Metadata, table_of
 from app.db.engine import insert_new
-from app.db.lists import chunked, insert_rows
-from app.db.prepared import Prepared
+from app.db.prepared import Prepared, chunked, insert_rows
 from app.db.types import UtcTime
 from app.subscribers.consent.hash_chain import (
     BEGINNING,

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from sqlalchemy import Connection, bindparam, delete, func, select
 
 from app.db.base import table_of
-from app.db.lists import PHONES, chunked, insert_rows, pack
+from app.db.prepared import PHONES, chunked, insert_rows, pack
 from app.subscribers.imports.models import ImportDenial
 from app.subscribers.lists.permissions import Permission
 

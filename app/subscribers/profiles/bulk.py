@@ -9,7 +9,7 @@ from marshmallow import ValidationError
 from sqlalchemy import select
 
 from app.db.base import table_of
-from app.db.lists import chunked
+from app.db.prepared import chunked
 from app.errors import BadInput
 from app.http.reasons import explain_errors
 from app.phone.spelling import find_in_use

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, func, select, update
 
 from app.db.base import table_of
-from app.db.lists import PHONES, chunked, insert_rows, pack
+from app.db.prepared import PHONES, chunked, insert_rows, pack
 from app.db.types import UtcTime
 from app.ids import make_ids
 from app.subscribers.consent.ledger import ConsentEntry, append_consent_entries

@@ -15,7 +15,7 @@ from sqlalchemy import Row, select
 
 from app.csv_cells import Cell, write_lines
 from app.db.base import table_of
-from app.db.lists import chunked
+from app.db.prepared import chunked
 from app.errors import BadInput
 from app.pagination import read_pages
 from app.phone.reader import PhoneReader

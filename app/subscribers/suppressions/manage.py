@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, select
 
 from app.db.audit import write_audit
-from app.db.lists import chunked
+from app.db.prepared import chunked
 from app.errors import Conflict, NotFound
 from app.pagination import Page, make_page
 from app.subscribers.consent.ledger import ConsentEntry, append_consent_entries

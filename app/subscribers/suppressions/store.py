@@ -13,8 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, insert, select, text, update
 
 from app.db.base import table_of
-from app.db.lists import PHONES, chunked, pack
-from app.db.prepared import Prepared, run_sql
+from app.db.prepared import PHONES, Prepared, chunked, pack, run_sql
 from app.ids import make_id
 from app.subscribers.context import SubscriberContext
 from app.subscribers.models import Cause, Scope, Suppression

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, bindparam, delete, false, func, select, update
 
 from app.db.base import table_of
-from app.db.lists import chunked, insert_rows
+from app.db.prepared import chunked, insert_rows
 from app.db.types import UtcTime
 from app.errors import BadInput
 from app.subscribers.context import SubscriberContext

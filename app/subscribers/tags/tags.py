@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from app.db.audit import write_audit
 from app.db.base import table_of
-from app.db.lists import chunked, insert_rows
+from app.db.prepared import chunked, insert_rows
 from app.errors import BadInput, Conflict, NotFound
 from app.failpoints import failpoints
 from app.pagination import Page, make_page

@@ -8,7 +8,7 @@ from sqlalchemy import select, update
 
 from app.db.audit import AuditEntry
 from app.db.base import table_of
-from app.db.lists import insert_rows
+from app.db.prepared import insert_rows
 from app.errors import BadInput, NotFound
 from app.failpoints import failpoints
 from app.ids import make_id
