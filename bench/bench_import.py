@@ -24,7 +24,7 @@ from pathlib import Path
 
 from app.config import SubscriberRules
 from app.db.engine import Database
-from app.phone.spelling import find_in_use
+from app.phone.e164 import find_in_use
 from app.subscribers.context import SubscriberContext
 from app.subscribers.imports.job import ROWS_AT_ONCE, work_imports
 from app.subscribers.imports.models import ImportOptions, ImportStatus, Purpose

@@ -9,7 +9,7 @@ from functools import cache, lru_cache
 from phonenumbers import PhoneMetadata
 
 from app.phone.country import find_country
-from app.phone.spelling import CALLING_CODES, find_calling_code
+from app.phone.e164 import CALLING_CODES, find_calling_code
 
 # Inmarsat, satellite systems, and networks of no country.
 _SATELLITE_CODES = ("870", "881", "882", "883")

@@ -4,7 +4,7 @@ from functools import lru_cache
 
 import phonenumbers
 
-from app.phone.spelling import CALLING_CODES, find_calling_code
+from app.phone.e164 import CALLING_CODES, find_calling_code
 
 UNKNOWN = "ZZ"
 

@@ -10,7 +10,7 @@ import secrets
 from typing import Any
 
 from app.phone.country import find_country
-from app.phone.spelling import CALLING_CODES, find_calling_code
+from app.phone.e164 import CALLING_CODES, find_calling_code
 
 # Of the numbers that begin like one of the Vatican, 0.7 % belong to the Vatican: with 300 tries
 # one pseudonym in eight had another country.

@@ -8,11 +8,12 @@ import phonenumbers
 
 from app.phone.characters import simplify_characters
 from app.phone.country_names import name_country
-from app.phone.e164 import MAX_CHARACTERS, normalise_number
-from app.phone.spelling import (
+from app.phone.e164 import (
+    MAX_CHARACTERS,
     find_in_use,
     is_national_mobile,
     is_possible,
+    normalise_number,
     read_national,
     write_national,
 )

@@ -6,16 +6,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.phone.e164 import (
+    find_in_use,
     inspect_number,
     is_sender,
     mask_number,
+    may_be_respelled,
     normalise_number,
+    read_national,
     remove_duplicates,
     respell,
     respell_all,
     sort_entries,
 )
-from app.phone.spelling import find_in_use, may_be_respelled, read_national
 
 numbers = st.from_regex(r"\+[1-9][0-9]{1,14}", fullmatch=True)
 oddities = st.one_of(

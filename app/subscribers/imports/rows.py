@@ -8,8 +8,8 @@ from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
 from app.csv_cells import read_given, read_harmless
+from app.phone.e164 import is_landline
 from app.phone.reader import NO_NUMBER, PhoneReader
-from app.phone.spelling import is_landline
 from app.subscribers.attributes import (
     ATTRIBUTE,
     MAX_NAME_CHARACTERS,

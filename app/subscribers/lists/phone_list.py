@@ -8,9 +8,8 @@ from itertools import chain, islice
 from typing import NamedTuple
 
 from app.csv_cells import read_given
-from app.phone.e164 import remove_duplicates
+from app.phone.e164 import is_landline, remove_duplicates
 from app.phone.reader import PhoneReader
-from app.phone.spelling import is_landline
 from app.subscribers.lists.columns import (
     find_field,
     find_header,

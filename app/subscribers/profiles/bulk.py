@@ -12,7 +12,7 @@ from app.db.base import table_of
 from app.db.prepared import chunked
 from app.errors import BadInput
 from app.http.reasons import explain_errors
-from app.phone.spelling import find_in_use
+from app.phone.e164 import find_in_use
 from app.subscribers.context import SubscriberContext
 from app.subscribers.models import Subscriber
 from app.subscribers.profiles.entry import (

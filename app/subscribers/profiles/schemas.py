@@ -12,7 +12,7 @@ from app.http.fields import (
     StrictBoolean,
     query_boolean,
 )
-from app.phone.spelling import find_in_use
+from app.phone.e164 import find_in_use
 from app.subscribers.attributes import (
     MAX_SOURCE_CHARACTERS,
     MAX_WORDING_CHARACTERS,
