@@ -19,7 +19,7 @@ from app.sinch.client import SinchClient
 from app.sinch.errors import SinchError, SinchMisconfigured
 from app.sms.context import Context
 from app.sms.operations.heartbeat import BackgroundHealth, read_health
-from app.subscribers.suppressions.hash_key import WrongKey, has_anonymized
+from app.subscribers.suppressions.store import WrongKey, has_anonymized
 
 # Sinch and the broker are checked at most this often; after a failure once a second.
 READINESS_KEPT_S = 10.0

@@ -25,8 +25,7 @@ from app.sms.eligibility.quiet_hours import Location, find_window, locate_phone
 from app.sms.models.batch import Batch, MarketingSend
 from app.sms.models.states import BatchState, Category, ExclusionReason
 from app.subscribers.models import Subscriber
-from app.subscribers.suppressions.hash_key import has_anonymized
-from app.subscribers.suppressions.store import find_suppressed
+from app.subscribers.suppressions.store import find_suppressed, has_anonymized
 
 _S = BatchState
 # A text of a batch in one of these states may have reached its recipients.

@@ -34,9 +34,9 @@ from app.sms.inbound.reply_texts import Reply
 from app.sms.models import reports
 from app.subscribers.consent.ledger import ConsentEntry
 from app.subscribers.models import Cause, ConsentKind, Subscriber
-from app.subscribers.suppressions.hash_key import WrongKey
 from app.subscribers.suppressions.store import (
     SuppressionRequest,
+    WrongKey,
     lock_suppressions_exclusive,
     read_suppressions,
     release,

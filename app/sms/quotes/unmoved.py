@@ -22,7 +22,7 @@ from app.sms.models.states import Category
 from app.sms.quotes.estimate import Estimate, find_span
 from app.sms.request.model import BroadcastRequest
 from app.subscribers.models import Scope, Suppression
-from app.subscribers.suppressions.hash_key import has_anonymized
+from app.subscribers.suppressions.store import has_anonymized
 
 _SUPPRESSIONS = table_of(Suppression)
 

@@ -8,13 +8,13 @@ from app.db.base import table_of
 from app.subscribers.consent.ledger import forget_person
 from app.subscribers.context import SubscriberContext
 from app.subscribers.models import Cause, Subscriber, SubscriberTag, Suppression
-from app.subscribers.suppressions.hash_key import settle_key
 from app.subscribers.suppressions.store import (
     SuppressionRequest,
     change_row,
     lock_suppressions_exclusive,
     make_row,
     read_rows,
+    settle_key,
 )
 
 _SUPPRESSIONS = table_of(Suppression)

@@ -18,8 +18,12 @@ from app.errors import BadInput
 from app.subscribers.context import SubscriberContext
 from app.subscribers.lists.reader import RowReader
 from app.subscribers.models import Cause, Scope, Suppression
-from app.subscribers.suppressions.hash_key import settle_key, write_fingerprint
-from app.subscribers.suppressions.store import SuppressionRequest, suppress_hashes
+from app.subscribers.suppressions.store import (
+    SuppressionRequest,
+    settle_key,
+    suppress_hashes,
+    write_fingerprint,
+)
 
 _HEADERS = ("key", "phone_hash", "scope", "cause", "suppressed_at")
 _PAGE = 5_000

@@ -1,24 +1,45 @@
-"""Suppressions of numbers: find, suppress, release, and the lock that claims share.
+"""Suppressions of numbers: find, suppress, release; the lock that claims share; the key of hashes.
 
 A claim takes the lock shared until its transaction ends; a change takes it exclusive.  So a claim
 that commits after a STOP has seen the STOP.  A transaction takes one of the two, before any other
 lock except that of the counters, which has the longest wait and which no claim takes.
+
+An erased person's number is stored only as its keyed hash.  Under another key the suppression would
+not match, and the person would be written to again.  So the key's fingerprint is stored: while a
+row without a number exists, nothing is sent under another key.  While every row has its number,
+all hashes are recomputed.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import hmac
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, insert, select, text, update
+from sqlalchemy import (
+    ARRAY,
+    Connection,
+    LargeBinary,
+    Row,
+    bindparam,
+    exists,
+    insert,
+    select,
+    text,
+    update,
+)
 
-from app.db.base import table_of
+from app.db.base import Metadata, table_of
+from app.db.facts import read_metadata, set_metadata
 from app.db.prepared import PHONES, Prepared, chunked, pack, run_sql
+from app.db.schema import WrongDatabase
 from app.ids import make_id
 from app.subscribers.context import SubscriberContext
 from app.subscribers.models import Cause, Scope, Suppression
-from app.subscribers.suppressions.hash_key import find_anonymized, has_anonymized, settle_key
 
+KEY_FACT = "suppression_key"
+_PAGE = 1_000
 _LOCK_SHARED = "SELECT pg_advisory_xact_lock_shared(7245013001)"
 _LOCK_EXCLUSIVE = text("SELECT pg_advisory_xact_lock(7245013001)")
 
@@ -37,6 +58,19 @@ _SUPPRESSED_FOR_ALL = Prepared(
 )
 _BY_HASH = Prepared(
     SELECT_SUPPRESSIONS.where(_SUPPRESSIONS.c.phone_hash.in_(bindparam("hashes", expanding=True)))
+)
+_ANONYMIZED = Prepared(
+    select(
+        exists(select(_SUPPRESSIONS.c.id).where(_SUPPRESSIONS.c.phone.is_(None))).label("exists"),
+        select(Metadata.value)
+        .where(Metadata.name == KEY_FACT)
+        .scalar_subquery()
+        .label("fingerprint"),
+    )
+)
+_LOOKUP = "SELECT phone_hash, scope FROM suppressions WHERE phone IS NULL AND released_at IS NULL"
+_POSTGRES_LOOKUP = text(f"{_LOOKUP} AND phone_hash = ANY(:hashes)").bindparams(
+    bindparam("hashes", type_=ARRAY(LargeBinary))
 )
 _INSERT = insert(_SUPPRESSIONS)
 # A text from the phone can release these.
@@ -57,6 +91,16 @@ class SuppressionRequest:
     note: str | None = None
     inbound: str | None = None
     needs_review: bool = False
+
+
+class WrongKey(WrongDatabase):
+    """Erased people cannot be recognised under this key: nothing may be sent."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the numbers of erased people were hashed with another key: set SUPPRESSION_KEY, or "
+            "the SECRET_KEY it was made of, as it was"
+        )
 
 
 def lock_suppressions_shared(tx: Connection) -> None:
@@ -202,7 +246,7 @@ def find_suppressed(
         rows = query.fetch(tx, {"phones": pack(tx, part)})
         suppressed.update(row.phone for row in rows)
         if by_hash:
-            anonymized = find_anonymized(tx, ctx, part)
+            anonymized = _find_anonymized(tx, ctx, part)
             suppressed.update(
                 phone for phone, scope in anonymized if marketing or scope is Scope.ALL
             )
@@ -243,3 +287,70 @@ def change_row(tx: Connection, row: Row[Any], changes: Mapping[str, Any]) -> Non
     """Change a suppression; the exclusive lock is held."""
     if changes:
         tx.execute(update(_SUPPRESSIONS).where(_SUPPRESSIONS.c.id == row.id).values(changes))
+
+
+@lru_cache(maxsize=16)
+def write_fingerprint(key: bytes) -> str:
+    """Return the fingerprint of a key, which does not reveal the key."""
+    return hmac.digest(key, b"clarion key check", "sha256").hex()[:32]
+
+
+def has_anonymized(tx: Connection, ctx: SubscriberContext) -> bool:
+    """Return True if there are suppressions without a number.
+
+    Raises WrongKey if those were hashed with another key.
+    """
+    anonymized = _ANONYMIZED.first(tx)
+    if anonymized.exists and anonymized.fingerprint != write_fingerprint(ctx.phone_hash_key):
+        raise WrongKey
+    return bool(anonymized.exists)
+
+
+def _find_anonymized(
+    tx: Connection, ctx: SubscriberContext, phones: Sequence[str]
+) -> Iterator[tuple[str, Scope]]:
+    """Return the suppressed ones among numbers that are stored only as a hash, with the scope."""
+    hashes = {ctx.hash_phone(phone): phone for phone in phones}
+    if tx.dialect.name == "sqlite":
+        # Without SQLAlchemy's share, which takes several times as long as the look-up.
+        rows = tx.exec_driver_sql(_make_sqlite_lookup(len(hashes)), tuple(hashes))
+    else:
+        rows = tx.execute(_POSTGRES_LOOKUP, {"hashes": list(hashes)})
+    return ((hashes[phone_hash], Scope(scope)) for phone_hash, scope in rows)
+
+
+@lru_cache(maxsize=2_000)
+def _make_sqlite_lookup(count: int) -> str:
+    marks = ", ".join("?" * count)
+    return f"{_LOOKUP} AND phone_hash IN ({marks})"
+
+
+def settle_key(tx: Connection, ctx: SubscriberContext) -> None:
+    """Make every stored hash one of our key; called before each write of suppressions.
+
+    Raises WrongKey if hashes of another key cannot be recomputed.
+    """
+    fingerprint = write_fingerprint(ctx.phone_hash_key)
+    stored = read_metadata(tx, KEY_FACT)
+    if stored == fingerprint:
+        return
+    if stored is not None:
+        has_anonymized(tx, ctx)
+        _rehash(tx, ctx)
+    set_metadata(tx, KEY_FACT, fingerprint)
+
+
+def _rehash(tx: Connection, ctx: SubscriberContext) -> None:
+    """Recompute all hashes: some 10 microseconds a row, once after a change of the key."""
+    named = select(_SUPPRESSIONS.c.id, _SUPPRESSIONS.c.phone).order_by(_SUPPRESSIONS.c.id)
+    named = named.where(_SUPPRESSIONS.c.phone.is_not(None)).limit(_PAGE)
+    statement = (
+        update(_SUPPRESSIONS)
+        .where(_SUPPRESSIONS.c.id == bindparam("row_id"))
+        .values(phone_hash=bindparam("new_hash", type_=LargeBinary))
+    )
+    after = 0
+    while rows := tx.execute(named.where(_SUPPRESSIONS.c.id > after)).all():
+        changes = [{"row_id": row.id, "new_hash": ctx.hash_phone(row.phone)} for row in rows]
+        tx.execute(statement, changes)
+        after = rows[-1].id

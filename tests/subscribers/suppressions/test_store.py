@@ -12,9 +12,9 @@ from app.config import SubscriberRules
 from app.db.engine import Database
 from app.subscribers.context import SubscriberContext
 from app.subscribers.models import Cause, Scope, Suppression
-from app.subscribers.suppressions.hash_key import WrongKey
 from app.subscribers.suppressions.store import (
     SuppressionRequest,
+    WrongKey,
     find_suppressed,
     lock_suppressions_exclusive,
     lock_suppressions_shared,
