@@ -8,6 +8,7 @@ clause: the words of a text between two punctuation marks.
     classify.py      the intent of a text
     quotations.py    the words that are the sender's own
     instructions.py  "Reply STOP to unsubscribe": how a text says to opt out
+    links.py         the same with a link: "Unsubscribe: acme.example/out"
     vocabulary.py    keywords and phrases, looked up by the words of a text
     normalize.py     one spelling for texts and vocabulary
     languages/       what people say, a table per language; for translators

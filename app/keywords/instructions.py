@@ -4,22 +4,25 @@ An instruction names what to reply, and where that is not plain, to which number
 
     a verb and a keyword      "Text STOP", "Svara med STOPP", "STOP antworten", "回复TD"
     a keyword and a number    "STOP to 12345", "STOP au 36111"
-    a keyword and its purpose "STOP to opt out"
-    a link or a number        "Unsubscribe: acme.example/out"
+    a keyword and its purpose "STOP to opt out", "Opt-out: STOP"
+    a link or a number        "Unsubscribe: acme.example/out" (links.py)
 
-A keyword alone is none: "END OF SEASON SALE", "CANCEL anytime", "STOP waiting".
+A keyword alone is none: "END OF SEASON SALE", "CANCEL anytime", "STOP waiting".  Nor is one for
+other things than texts: "Reply STOP to stop smoking".
 """
 
 import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from app.keywords.links import goes_on_about_texts, names_link, says_out, says_out_next
 from app.keywords.normalize import WORD_CHARACTERS, fold, split_words
 from app.keywords.vocabulary import (
     BETWEEN,
     COURTESY,
     EMPHASIS,
     LANGUAGES,
+    NEGATIONS,
     ORDINARY_AFTER,
     ORDINARY_BEFORE,
     PURPOSES,
@@ -35,7 +38,7 @@ _WORD = f"(?:(?!_)[{WORD_CHARACTERS}])+"
 _TOKEN = re.compile(rf"{_WORD}(?:['’-]{_WORD})*|[^\s{WORD_CHARACTERS}]|\n")
 _SENTENCE_END = re.compile(r"(?<=[.!?。！？…])[\s”»\"]+|\n+|(?<=[。！？])")
 # The digits of a short code: fewer are a time or an amount, unless more words say otherwise.
-_SHORTEST_CODE, _SHORTEST_NUMBER = 5, 4
+_SHORTEST_CODE, _SHORTEST_NUMBER, _NEXT_WORD = 5, 4, 20
 _QUOTES = frozenset("\"'“”„‘’«»‹›「」『』*()[]<>:")
 _FOR = ("to", "for")
 # What the keyword of an abbreviated instruction is for.
@@ -45,28 +48,14 @@ _PURPOSE = re.compile(
     re.IGNORECASE,
 )
 _NUMBER = re.compile(r"\+?[0-9]{5,}")
-_OUT = (
-    r"(?:unsub|unsubscrib\w*|opt[ -]?(?:ing )?out|abmeld\w*|abbestell\w*|désabo(?:nn\w*)?"
-    r"|désinscri\w*|darse de baja"
-    r"|dar de baja|afmeld\w*|avmeld\w*|avregistrer\w*|avanmäl\w*|disiscri\w*"
-    r"|cancella iscrizione|cancelar inscri\w*|descadastr\w*|wypisz\w*|rezygn\w*|odhl[aá][sš]\w*"
-    r"|cancellati|cancellarti|отпис\w*|відпис\w*|להסרה|配信停止|dezabon\w*|leirat\w*"
-    r"|peruuta tilau\w*|üyelikten)"
-)
-_TARGET = r"(?:https?://\S|www\.\S|[\w-]{1,63}\.[a-z]{2,12}/\S|\+?[0-9][0-9 ()/-]{5,20})"
-_SAYS = "(?:[ ]?[:=–-][ ]?|[ ](?:mit|with|by|med|met|avec|par|con|com|via)[ ])"
-_KEYWORD = r"(?:stopp?|baja|sair|ret|td)\b(?![ ]\w)"
-_LINK = re.compile(
-    rf"\b{_OUT}\b(?:[^.!?\n]{{0,30}}{_TARGET}|{_SAYS}{_KEYWORD})"
-    rf"|{_TARGET}\S{{0,80}}[^.!?\n]{{1,12}}\b{_OUT}\b"
-    r"|\bstop(?:2|to)(?:end|quit|unsub|cancel|opt)",
-    re.IGNORECASE,
-)
+# In one word: "STOP2END".
+_GLUED = re.compile(r"\bstop(?:2|to)(?:end|quit|unsub|cancel|opt)", re.IGNORECASE)
 
 
 class _Token(NamedTuple):
     text: str
     folded: str
+    start: int
     end: int
 
 
@@ -78,7 +67,7 @@ def has_instruction(text: str) -> bool:
     >>> has_instruction("END OF SEASON SALE"), has_instruction("Non-stop fun, no stop at all")
     (False, False)
     """
-    if any(_find_instructions(text)) or _LINK.search(text):
+    if any(_find_instructions(text)) or names_link(text) or _GLUED.search(text):
         return True
     return not text.isascii() and UNSPACED_INSTRUCTION.search(fold(text)) is not None
 
@@ -116,7 +105,7 @@ def _says_something(word: str) -> bool:
 
 def _find_instructions(text: str) -> Iterator[bool]:
     """Yield for each keyword of a text whether it is part of an instruction."""
-    tokens = [_Token(match[0], _fold(match[0]), match.end()) for match in _TOKEN.finditer(text)]
+    tokens = [_Token(match[0], _fold(match[0]), *match.span()) for match in _TOKEN.finditer(text)]
     for place, token in enumerate(tokens):
         if kind := _find_kind(token):
             yield _is_instruction(text, tokens, place, strong=kind in STOP_KINDS)
@@ -138,50 +127,69 @@ def _find_kind(token: _Token) -> str | None:
 
 def _is_instruction(text: str, tokens: Sequence[_Token], place: int, *, strong: bool) -> bool:
     """Return True if a verb, a number or a purpose belongs to the keyword at this place."""
-    before = _skip(tokens[max(0, place - 6) : place][::-1])
+    keyword, before = tokens[place], _skip(tokens[max(0, place - 6) : place][::-1], is_ahead=True)
     behind = [token for token in tokens[place + 1 : place + 7] if token.text not in _QUOTES]
-    # "Reply to STOP the clock" names nothing to reply.
-    is_verb = place > 0 and tokens[place - 1].folded == "to"
-    if before and before[0].folded in REPLY_VERBS and not is_verb and _ends(behind, strong=strong):
+    is_asked_for = _is_asked_for(tokens[:place], before)
+    if is_asked_for and _ends(text[keyword.end :], behind, strong=strong):
         return True
-    if place > 1 and tokens[place - 1].text in ":=" and _may_stop(tokens[place - 2]):
-        return strong
     rest = _skip(behind)
-    connected = len(rest) < len(behind)
-    if strong and connected and rest and _NUMBER.fullmatch(rest[0].text):
-        return True
     if rest and rest[0].text.isdigit():
         rest = _skip(rest[1:])
     if rest and rest[0].folded in REPLY_VERBS_AFTER:
         return True
-    purpose = _PURPOSE.match(text, tokens[place].end)
-    return strong and tokens[place].text.isupper() and purpose is not None
+    return strong and _says_what_for(text, tokens, place)
 
 
-def _ends(behind: Sequence[_Token], *, strong: bool) -> bool:
+def _says_what_for(text: str, tokens: Sequence[_Token], place: int) -> bool:
+    """Return True if a number or a purpose belongs to a keyword that means STOP in any text."""
+    keyword, last = tokens[place], tokens[place - 1] if place else None
+    if last and last.folded in ORDINARY_BEFORE and not keyword.text.isupper():
+        return False
+    next_words = [token for token in tokens[place + 1 : place + 7] if token.text not in _QUOTES]
+    rest, behind = _skip(next_words), text[keyword.end :]
+    if len(rest) < len(next_words) and rest and _NUMBER.fullmatch(rest[0].text):
+        following = text[rest[0].end :]
+        is_for = PURPOSES.intersection(split_words(following[:_NEXT_WORD])[:1])
+        return not is_for or goes_on_about_texts(following)
+    if _PURPOSE.match(behind) or (behind[:1].isspace() and says_out_next(behind)):
+        return True
+    if last is None or not says_out(text[: keyword.start]):
+        return False
+    if rest and rest[0].text.isdigit():
+        return True
+    return not rest if last.text == "?" else _ends(behind, next_words, strong=True)
+
+
+def _is_asked_for(ahead: Sequence[_Token], before: Sequence[_Token]) -> bool:
+    """Return True for a verb such as "reply" ahead of a keyword: not "Don't text STOP"."""
+    # "Reply to STOP the clock" names nothing to reply.
+    if not before or before[0].folded not in REPLY_VERBS or ahead[-1].folded == "to":
+        return False
+    return len(before) < 2 or before[1].folded.replace("'", "") not in NEGATIONS
+
+
+def _ends(text: str, behind: Sequence[_Token], *, strong: bool) -> bool:
     """Return True if a sentence may end here, or goes on to say what the keyword is for.
 
     Of a keyword that has to be alone, "to" does not say that: "Reply LEAVE to request leave".
     """
+    if len(behind) > 1 and behind[0].text == "," and behind[1].folded in PURPOSES:
+        text, behind = text.replace(",", "", 1), behind[1:]
     if not behind or not behind[0].text[0].isalpha():
         return True
     said = behind[0].folded
     if not strong and said in _FOR and len(behind) > 1:
-        return behind[1].text.isdigit() or behind[1].folded in PURPOSES
-    return said in BETWEEN or said in PURPOSES
+        is_for = behind[1].text.isdigit() or behind[1].folded in PURPOSES
+    else:
+        is_for = said in BETWEEN or said in PURPOSES
+    return is_for and goes_on_about_texts(text)
 
 
-def _may_stop(token: _Token) -> bool:
-    """Return True for a keyword of stopping in any case: "Atsisakyti: STOP"."""
-    keyword = find_word(token.folded.replace("-", ""))
-    return keyword is not None and (keyword.kind in STOP_KINDS or _find_kind(token) is not None)
-
-
-def _skip(tokens: Sequence[_Token]) -> Sequence[_Token]:
+def _skip(tokens: Sequence[_Token], *, is_ahead: bool = False) -> Sequence[_Token]:
     """Return the tokens without quotation marks and small words ahead of them, at most three."""
     kept = [token for token in tokens if token.text not in _QUOTES]
     for place, token in enumerate(kept[:4]):
-        if token.folded not in BETWEEN:
+        if token.folded not in BETWEEN or (token.folded in REPLY_VERBS and is_ahead):
             return kept[place:]
     return []
 

@@ -17,6 +17,9 @@ languages/*.toml has a table per language; that of the words of all languages is
     between         "with the word": between a verb and its keyword, or a keyword and a number
     purposes        "to unsubscribe": what a keyword is for
     instructions    the same as regular expressions
+    out             "unsubscribe", "opt out", as regular expressions
+    beside_out      words beside those, of a sentence about texts: "here", "newsletter"
+    none_of         "no": with "texts", they are to end
     reactions, reaction_words    "liked", "removed", and what is beside them in a phone's reaction
     reacts          the same as regular expressions
 
@@ -132,6 +135,11 @@ def is_stop(word: str) -> bool:
     """Return True for a word that means STOP without a change."""
     keyword = _KEYWORDS.get(word)
     return keyword is not None and keyword.kind in STOP_KINDS
+
+
+def is_text(word: str) -> bool:
+    """Return True for a word such as "texts", "SMS" or "advertising"."""
+    return _TEXTS.fullmatch(f"{word} ") is not None
 
 
 def is_agreement(word: str) -> bool:
@@ -255,6 +263,18 @@ REPLY_VERBS = _read_words("reply_verbs")
 REPLY_VERBS_AFTER = _read_words("reply_verbs_after")
 PURPOSES = _read_words("purposes")
 BETWEEN = _read_words("between")
+OUT = re.compile(rf"\b(?:{_compile_unspaced('out').pattern})(?=\s|$)")
+NONE_OF = _read_words("none_of")
+_TEXTS = re.compile(
+    "|".join(
+        _make_pattern(_fill_parts("<texts>", language["parts"]))
+        for language in LANGUAGES.values()
+        if "texts" in language["parts"]
+    )
+)
+BESIDE_OUT = frozenset(COURTESY).union(
+    _read_words("beside_out"), PURPOSES, BETWEEN, REPLY_VERBS, REPLY_VERBS_AFTER
+)
 REACTIONS = _read_words("reactions")
 REACTION_WORDS = _read_words("reaction_words") | REACTIONS
 _UNSPACED_AHEAD = re.compile(f"^(?:{'|'.join(_read_words('courtesy_ahead'))})")

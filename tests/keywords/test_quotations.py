@@ -11,7 +11,7 @@ from app.keywords.instructions import has_instruction
 from app.keywords.vocabulary import LANGUAGES
 from app.sms.content.footers import choose_footer
 from app.sms.inbound import reply_texts
-from tests.keywords.ways_out import FOOTER_LANGUAGES, NO_WAYS_OUT, WAYS_OUT
+from tests.keywords.ways_out import FOOTER_LANGUAGES, NO_WAYS_OUT, WAYS_OUT, read_more
 
 STOPS = (KeywordIntent.STOP, KeywordIntent.MAYBE_STOP)
 HERE = Path(__file__).parent
@@ -191,6 +191,15 @@ def test_an_instruction_names_what_to_do(text):
 @pytest.mark.parametrize("text", NO_WAYS_OUT)
 def test_a_keyword_as_an_ordinary_word_is_no_instruction(text):
     assert not has_instruction(text)
+
+
+@pytest.mark.parametrize("offer", ["", "Acme: 20% off all shoes until Sunday. "])
+def test_ways_out_of_many_languages_are_told_from_offers_with_their_words(offer):
+    ways_out, offers = read_more("+"), read_more("-")
+
+    assert (len(ways_out) > 400, len(offers) > 280) == (True, True)
+    assert [text for text in ways_out if not has_instruction(offer + text)] == []
+    assert [text for text in offers if has_instruction(offer + text)] == []
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

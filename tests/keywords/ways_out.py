@@ -1,5 +1,7 @@
 """Texts that say how to opt out, and texts that have its keywords as ordinary words."""
 
+from pathlib import Path
+
 from app.sms.content.footers import choose_footer
 
 FOOTER_LANGUAGES = tuple("en cs da de es et fi fr hu it nb nl pl pt ro sv tr".split())  # noqa: SIM905
@@ -131,3 +133,9 @@ NO_WAYS_OUT = [
     "Stop in to save 20000",
     "",
 ]
+
+
+def read_more(mark):
+    """The lines of ways_out.txt with this mark."""
+    lines = (Path(__file__).parent / "ways_out.txt").read_text("utf-8").splitlines()
+    return [line[2:] for line in lines if line.startswith(mark)]
