@@ -24,7 +24,7 @@ from app.http.body import (
     require_charset,
 )
 from app.http.gate import FREE_BYTES, reserve_for_body
-from app.http.reasons import explain_errors
+from app.http.reasons import capitalize, explain_errors
 
 _MAX_FIELDS = 1_000
 
@@ -54,7 +54,7 @@ class ArgumentsParser(FlaskParser):
         try:
             body = parse_json_object(raw, bounds)
         except MalformedJson as e:
-            raise BadInput(_capitalize(str(e))) from e
+            raise BadInput(capitalize(str(e))) from e
         _keep_hashes(req, raw, body)
         if len(body) > _MAX_FIELDS:
             raise BadInput(f"The body has {len(body)} fields; the maximum is {_MAX_FIELDS}")
@@ -91,7 +91,7 @@ def reject_fields(error: ValidationError, schema: Schema | None = None) -> BadIn
     fields = explain_errors(messages, error.data, schema, is_body=True)
     first = (f"{name}: {find_first(reasons).rstrip('.')}" for name, reasons in fields.items())
     said = "; ".join(first)
-    return BadInput(_capitalize(said) if said.startswith("the ") else said, fields=fields)
+    return BadInput(capitalize(said) if said.startswith("the ") else said, fields=fields)
 
 
 def find_first(reasons: Any) -> str:
@@ -147,10 +147,6 @@ def _require_no_query(req: Request) -> None:
 
 def _has_no_body(req: Request) -> bool:
     return not req.content_length and "Transfer-Encoding" not in req.headers
-
-
-def _capitalize(sentence: str) -> str:
-    return sentence[:1].upper() + sentence[1:]
 
 
 def _read_json(req: Request, bounds: JsonBounds) -> bytes:

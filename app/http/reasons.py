@@ -99,6 +99,15 @@ _JSON_TYPES: dict[type, str] = {
 }
 
 
+def capitalize(words: str) -> str:
+    """Return words as a sentence begins.
+
+    >>> capitalize("opted out by Ann"), capitalize("")
+    ('Opted out by Ann', '')
+    """
+    return words[:1].upper() + words[1:]
+
+
 def explain_errors(
     errors: Any, given: Any, schema: Schema | Field[Any] | None, *, is_body: bool = False
 ) -> Any:

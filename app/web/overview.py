@@ -9,6 +9,7 @@ from sqlalchemy import Row
 
 from app.accounts.roles import Role
 from app.health import Readiness
+from app.http.reasons import capitalize
 from app.sms.analytics.query import AnalyticsQuery, Figures, read_analytics
 from app.sms.broadcasts.views import BroadcastView, list_newest
 from app.sms.context import Context
@@ -34,7 +35,7 @@ from app.web.broadcasts.states import (
 )
 from app.web.guard import make_page_blueprint, read_once, read_page_health, require_role
 from app.web.subscribers.wording import read_number, show_name, show_text
-from app.web.words import capitalize, clock_time, people, texts
+from app.web.words import clock_time, people, texts
 
 blueprint = make_page_blueprint("overview")
 

@@ -59,15 +59,6 @@ def count(number: int) -> str:
     return f"{number:,}"
 
 
-def capitalize(words: str) -> str:
-    """Return words as a sentence begins.
-
-    >>> capitalize("opted out by Ann"), capitalize("")
-    ('Opted out by Ann', '')
-    """
-    return words[:1].upper() + words[1:]
-
-
 def people(number: int) -> str:
     """Return a number of people.
 

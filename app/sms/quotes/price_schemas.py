@@ -5,6 +5,7 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields
 
 from app.http.fields import describe
+from app.http.reasons import capitalize
 from app.sms.caps.prices import (
     CURRENCY_PATTERN,
     PRICE_PATTERN,
@@ -35,7 +36,7 @@ class PriceList(fields.Dict):
                 check_country(country)
                 prices[country] = _parse(price)
             except ValueError as e:
-                errors[country[:_MAX_SHOWN]] = [_make_sentence(e)]
+                errors[country[:_MAX_SHOWN]] = [f"{capitalize(str(e))}."]
         if errors:
             raise ValidationError(errors)
         return prices
@@ -47,16 +48,11 @@ def _parse(price: Any) -> int:
     return parse_price(price)
 
 
-def _make_sentence(error: ValueError) -> str:
-    text = str(error)
-    return f"{text[:1].upper()}{text[1:]}."
-
-
 def _check_currency(value: str) -> None:
     try:
         check_currency(value)
     except ValueError as e:
-        raise ValidationError(_make_sentence(e)) from e
+        raise ValidationError(f"{capitalize(str(e))}.") from e
 
 
 class PricesSchema(Schema):

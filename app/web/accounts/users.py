@@ -26,6 +26,7 @@ from app.accounts.users import (
 )
 from app.errors import BadInput, Conflict, NotFound
 from app.http.arguments import collect_errors
+from app.http.reasons import capitalize
 from app.web.guard import (
     current_user,
     describe_actor,
@@ -34,7 +35,7 @@ from app.web.guard import (
     page_context,
     require_role,
 )
-from app.web.words import capitalize, clock_time
+from app.web.words import clock_time
 
 blueprint = make_page_blueprint("users")
 

@@ -15,6 +15,7 @@ from app.config.keys import PEOPLE_CLIENT
 from app.db.viewer import Viewer
 from app.errors import BadInput, Conflict
 from app.http.arguments import find_first, load_fields
+from app.http.reasons import capitalize
 from app.sms.content import templates
 from app.sms.content.placeholders import PLACEHOLDER
 from app.sms.content.template_schemas import (
@@ -27,7 +28,6 @@ from app.sms.current import current_context
 from app.text.lookalikes import find_non_gsm_characters
 from app.text.segments import measure_text
 from app.web.guard import describe_actor, make_page_blueprint, require_role
-from app.web.words import capitalize
 
 blueprint = make_page_blueprint("template_pages")
 

@@ -8,6 +8,7 @@ from typing import Any
 from marshmallow import ValidationError
 from sqlalchemy import Row
 
+from app.http.reasons import capitalize
 from app.subscribers.attributes import ATTRIBUTE
 from app.subscribers.context import SubscriberContext
 from app.subscribers.imports.models import ImportOptions, Mode, ValueType
@@ -18,7 +19,6 @@ from app.subscribers.imports.upload import read_first_chunk
 from app.subscribers.lists.columns import FIELDS, name_attribute, strip_headers
 from app.subscribers.lists.reader import read_heading
 from app.web.subscribers.wording import FIELD_MISTAKES, VALUE_TYPES, list_wrong_fields, split_tags
-from app.web.words import capitalize
 
 _ROWS_SHOWN = 5
 _MAX_CELL = 80

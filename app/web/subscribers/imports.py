@@ -15,6 +15,7 @@ from app.config.keys import PEOPLE_CLIENT
 from app.errors import BadInput, Conflict, NotFound
 from app.http.body import read_stream
 from app.http.files import make_csv_response
+from app.http.reasons import capitalize
 from app.phone.country_names import list_countries
 from app.subscribers.current import current_subscriber_context
 from app.subscribers.imports import service
@@ -24,7 +25,7 @@ from app.subscribers.imports.upload import FileTooLarge, is_staged, stage_file, 
 from app.subscribers.lists.reader import DEFAULT_ENCODING, ENCODINGS, UnusableFile
 from app.web.guard import current_user, flash_refusal, make_page_blueprint, require_role, takes_file
 from app.web.subscribers import columns, row_ledger
-from app.web.words import capitalize, say_duration
+from app.web.words import say_duration
 
 blueprint = make_page_blueprint("import_pages")
 

@@ -11,6 +11,7 @@ from werkzeug.wrappers import Response
 
 from app.accounts.roles import Role
 from app.errors import Conflict, NotFound
+from app.http.reasons import capitalize
 from app.phone.e164 import mask_number
 from app.sms.current import current_context
 from app.sms.inbound.list import find_inbounds
@@ -34,7 +35,7 @@ from app.web.subscribers.wording import (
     show_name,
     show_number,
 )
-from app.web.words import capitalize, name_actor
+from app.web.words import name_actor
 
 blueprint = make_page_blueprint("suppression_pages")
 
