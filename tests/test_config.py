@@ -593,7 +593,8 @@ def test_a_dollar_in_an_env_file_is_only_a_dollar(tmp_path):
     assert run_code(show, ENV_FILE=str(file)).stdout == "9d2f6b1c${PORT}8e7a4d53\n"
 
 
-def test_a_flask_command_reads_its_env_file_alone_as_it_stands(tmp_path):
+@pytest.mark.parametrize("skips", [{}, {"FLASK_SKIP_DOTENV": "0"}])
+def test_a_flask_command_reads_its_env_file_alone_as_it_stands(tmp_path, skips):
     asked, found = tmp_path / "asked.db", tmp_path / "found.db"
     file = tmp_path / "settings.env"
     secret = "5f0c${PORT}" + STRONG_KEY
@@ -603,6 +604,7 @@ def test_a_flask_command_reads_its_env_file_alone_as_it_stands(tmp_path):
         path.write_text("\n".join(f"{name}={value}" for name, value in lines))
     environ = clean_environ({"ENV_FILE": str(file)})
     del environ["FLASK_SKIP_DOTENV"]
+    environ |= skips
 
     command = [sys.executable, "-m", "flask", "--app", str(ROOT / "wsgi.py"), "db", "upgrade"]
     subprocess.run(command, cwd=tmp_path, env=environ, check=True, timeout=60)

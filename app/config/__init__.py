@@ -79,6 +79,8 @@ EXIT_CONFIG = 78  # EX_CONFIG of sysexits.h
 _DEVELOPMENT_CALLS = 100
 # Alike enough that no other program's setting is taken for a misspelt one of ours.
 _MISSPELT = 0.85
+# The values of FLASK_SKIP_DOTENV with which the `flask` command adds a `.env`.
+_FLASK_ADDS = ("", "0", "false", "no")
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +172,8 @@ def _read_environ() -> dict[str, str]:
     settings in place of `${NAME}`.
     """
     environ = dict(os.environ)
-    if environ.get("FLASK_RUN_FROM_CLI") != "true" or "FLASK_SKIP_DOTENV" in environ:
+    adds = environ.get("FLASK_SKIP_DOTENV", "").lower() in _FLASK_ADDS
+    if environ.get("FLASK_RUN_FROM_CLI") != "true" or not adds:
         return environ
     added: dict[str, str | None] = {}
     for name in (".flaskenv", ".env"):
