@@ -46,13 +46,18 @@ _SELECT_SINCH_IDS = (
     .order_by(_BATCHES.c.id)
     .limit(bindparam("limit"))
 )
+_IS_DEFERRED = and_(
+    _BATCHES.c.state == BatchState.PENDING, _BATCHES.c.not_before < _BROADCASTS.c.expires_at
+)
 _COUNT_EXCLUSIONS = (
     select(
         _BATCHES.c.broadcast_id,
         _BATCHES.c.exclusion_reason,
-        case((_BATCHES.c.state == BatchState.PENDING, _BATCHES.c.not_before)).label("until"),
+        # One that waits until its broadcast's end waits for an operator, see caps.budget.
+        case((_IS_DEFERRED, _BATCHES.c.not_before)).label("until"),
         func.sum(_BATCHES.c.size),
     )
+    .join(_BROADCASTS, _BROADCASTS.c.id == _BATCHES.c.broadcast_id)
     .where(_BATCHES.c.broadcast_id.in_(bindparam("broadcast_ids", expanding=True)))
     .where(_BATCHES.c.exclusion_reason.is_not(None))
     .where(_BATCHES.c.state.in_((BatchState.SUPPRESSED, BatchState.PENDING)))

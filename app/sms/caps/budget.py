@@ -1,8 +1,9 @@
 """The budget that caps leave, counted in the transaction that claims a batch.
 
 Of a batch that does not fit, the recipients that do are sent to; the others wait until the hour or
-day of the cap is over, or until the cap is raised.  A batch counts once in an hour and once in a
-day, however often it is tried.  Each recipient counts as the broadcast's longest text.
+day of the cap is over, or until the cap is raised.  A broadcast with more recipients than it may
+have waits as a whole.  A batch counts once in an hour and once in a day, however often it is tried.
+Each recipient counts as the broadcast's longest text.
 """
 
 from collections.abc import Sequence
@@ -57,7 +58,7 @@ IS_LIMIT_OF = or_(
     _CAPS.c.client.in_((ALL, bindparam("client"))), _CAPS.c.client == _ORIGIN.scalar_subquery()
 )
 _ORDER = (_CAPS.c.client, _CAPS.c.period, _CAPS.c.unit)
-_SELECT_ALL = select(_CAPS).where(_CAPS.c.period != CapPeriod.BROADCAST).order_by(*_ORDER)
+_SELECT_ALL = select(_CAPS).order_by(*_ORDER)
 _SELECT_CAPS = Prepared(_SELECT_ALL.where(IS_LIMIT_OF))
 
 # Whose counter, and of which period.
@@ -68,7 +69,10 @@ _Use = tuple[set[_CounterKey], int, int]
 
 @dataclass(slots=True)
 class _Limit:
-    """A cap in its current hour or day; `used` includes what this transaction takes."""
+    """A cap in its current hour or day; `used` includes what this transaction takes.
+
+    A cap on recipients begins with a broadcast, which uses it at once.
+    """
 
     cap: Row[Any]
     started_at: datetime
@@ -106,10 +110,11 @@ def read_limits(
         caps = tx.execute(_SELECT_ALL).all()
     else:
         caps = _SELECT_CAPS.fetch(tx, {"client": client, "key_id": key_id})
-    if not caps:
+    counted = [cap for cap in caps if _is_counted(cap)]
+    if not counted:
         return []
     counters = {(row.client, row.period): row for row in tx.execute(select(_COUNTERS))}
-    return [_make_limit(cap, counters.get((cap.client, cap.period)), now) for cap in caps]
+    return [_make_limit(cap, counters.get((cap.client, cap.period)), now) for cap in counted]
 
 
 def open_budget(
@@ -133,9 +138,13 @@ def open_budgets(
     }
     found = {(cap.client, cap.period, cap.unit): cap for own in caps.values() for cap in own}
     # In one order, as every transaction locks them.
-    keys = sorted({(client, period) for client, period, _ in found})
+    keys = sorted({(cap.client, cap.period) for cap in found.values() if _is_counted(cap)})
     counters = {key: lock_counter(tx, key, now) for key in keys}
-    limits = {name: _make_limit(cap, counters[name[:2]], now) for name, cap in found.items()}
+    limits = {
+        name: _make_limit(cap, counters[name[:2]], now)
+        for name, cap in found.items()
+        if _is_counted(cap)
+    }
     counts_cost = any(unit is CapUnit.COST for _, _, unit in found)
     prices = read_prices(tx) if counts_cost else None
     return [
@@ -143,7 +152,11 @@ def open_budgets(
             tx,
             ctx,
             broadcast,
-            [limits[cap.client, cap.period, cap.unit] for cap in caps[sender]],
+            [
+                limits.get((cap.client, cap.period, cap.unit))
+                or _Limit(cap, broadcast.created_at, broadcast.recipients)
+                for cap in caps[sender]
+            ],
             prices,
             now,
         )
@@ -166,16 +179,25 @@ class Budget:
         now: datetime,
     ) -> None:
         self._tx, self._ctx, self._broadcast, self._now = tx, ctx, broadcast, now
-        self._limits, self._prices = limits, prices
+        self._limits = [limit for limit in limits if _is_counted(limit.cap)]
+        self._sizes = [limit for limit in limits if not _is_counted(limit.cap)]
+        self._prices = prices
         # What each batch adds to which counters: parts and millionths.
         self._added: dict[int, _Use] = {}
         self._whole: _Use = (set(), 0, 0)
         self._left: list[dict[str, Any]] = []
 
     def limit(self, batch: Row[Any], groups: list[RecipientGroup]) -> list[RecipientGroup]:
-        """Defer those recipients of the first group for whom the caps leave nothing."""
+        """Defer those recipients of the first group for whom the caps leave nothing.
+
+        All of a broadcast with more recipients than it may have, such as one whose audience has
+        grown, are deferred until its end: it waits for the cap to be raised.
+        """
         if not groups[0].eligibility.is_allowed:
             return groups
+        if exceeded := self._find_exceeded():
+            self._tell(exceeded, EventType.CAP_REACHED)
+            return defer_rest(groups, 0, ExclusionReason.CAP_REACHED, self._broadcast.expires_at)
         fitting, until = self._take(batch.id, groups[0].recipients, self._find_limits(batch))
         if until is None:
             return groups
@@ -191,6 +213,8 @@ class Budget:
         price = sum(prices.charge(phone) for phone in recipients) if prices else 0
         need = {CapUnit.PARTS: len(recipients) * parts, CapUnit.COST: price * parts}
         if not all(limit.has_room(need[limit.cap.unit]) for limit in self._limits):
+            return False
+        if self._find_exceeded():
             return False
         for limit in self._limits:
             limit.used += need[limit.cap.unit]
@@ -221,6 +245,10 @@ class Budget:
         for limit in self._limits:
             if limit.is_neared:
                 self._tell(limit, EventType.CAP_NEARED)
+
+    def _find_exceeded(self) -> _Limit | None:
+        """Return a cap on recipients that the broadcast exceeds."""
+        return next((limit for limit in self._sizes if not limit.has_room(0)), None)
 
     def _find_limits(self, batch: Row[Any]) -> list[_Limit]:
         """Return the limits against which a batch does not count yet."""
@@ -258,7 +286,7 @@ class Budget:
         return fitting, until
 
     def _tell(self, limit: _Limit, event_type: EventType) -> None:
-        """Tell clients once in an hour or day that a cap is nearly, or fully, used."""
+        """Tell clients once in an hour or day, or for a broadcast, that a cap is met or nearly."""
         cap, is_reached = limit.cap, event_type is EventType.CAP_REACHED
         told = _CAPS.c.reached_in if is_reached else _CAPS.c.neared_in
         ours = _of(_CAPS, cap.client, cap.period).where(
@@ -270,16 +298,17 @@ class Budget:
         bound.warning("a cap is reached" if is_reached else "a cap is nearly reached")
         # A cap of all clients is told to all, none of whom may know of another's broadcast.
         client, public_id = self._broadcast.client, self._broadcast.public_id
-        if cap.client == ALL:
+        if cap.client == ALL and _is_counted(cap):
             client = public_id = None
         facts = {**describe_limit(limit), "broadcast_id": public_id}
         enqueue_event(self._tx, self._ctx, client=client, event_type=event_type, facts=facts)
 
 
 def describe_limit(limit: _Limit) -> dict[str, Any]:
-    """Show a cap and what is left of it in its hour or day."""
+    """Show a cap and what is left of it in its hour or day; one on recipients has no end."""
     left = max(0, int(limit.cap.amount) - limit.used)
-    return describe_cap(limit.cap) | {"left": left, "resets_at": limit.ends_at.isoformat()}
+    resets_at = limit.ends_at.isoformat() if _is_counted(limit.cap) else None
+    return describe_cap(limit.cap) | {"left": left, "resets_at": resets_at}
 
 
 def describe_cap(cap: Row[Any]) -> dict[str, Any]:
@@ -311,6 +340,11 @@ def forget_use(tx: Connection, batch_id: int) -> None:
 def old_uses(ctx: Context) -> OldRows:
     """Return the uses of periods that have ended."""
     return OldRows(_USES, _USES.c.at < ctx.now() - _USES_KEPT)
+
+
+def _is_counted(cap: Row[Any]) -> bool:
+    """Return True for a cap on what is sent in an hour or day, False for one on recipients."""
+    return cap.period is not CapPeriod.BROADCAST
 
 
 def _make_limit(cap: Row[Any], counter: Row[Any] | None, now: datetime) -> _Limit:

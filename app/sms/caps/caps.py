@@ -81,6 +81,8 @@ def set_cap(ctx: Context, cap: CapName, amount: int, *, actor: str) -> None:
 
 
 def _replace(tx: Connection, ctx: Context, cap: CapName, amount: int, *, actor: str) -> None:
+    # Every claim locks these: none that still sees the old cap lets a batch wait for it.
+    lock_suppressions_exclusive(tx)
     if cap.unit is CapUnit.COST and read_prices(tx).currency is None:
         raise reject_field("unit", "No prices are stored: import them with flask prices import")
     before = tx.execute(_find(cap, select(_CAPS.c.amount))).scalar()
@@ -98,8 +100,7 @@ def remove_cap(ctx: Context, cap: CapName, *, actor: str) -> None:
 
 def _remove(ctx: Context, cap: CapName, *, actor: str) -> None:
     with ctx.db.write() as tx:
-        # Every claim locks these: none that still sees the cap lets a batch wait for it.
-        lock_suppressions_exclusive(tx)
+        lock_suppressions_exclusive(tx)  # as when it is replaced
         cap = _require_owner(tx, cap)
         if not tx.execute(_find(cap, delete(_CAPS))).rowcount:
             raise NotFound("There is no such cap: `flask caps list` shows all")

@@ -5,8 +5,13 @@ from sqlalchemy import select
 
 from app.db.base import table_of
 from app.sms.broadcasts.schedule import start_due_broadcasts
+from app.sms.caps.caps import CapName, set_cap
 from app.sms.models.broadcast import Broadcast
+from app.sms.models.cap import CapPeriod, CapUnit
+from app.sms.models.reports import OutboxEvent
 from app.sms.models.states import ExclusionReason
+from app.webhooks.outgoing.endpoints import create_endpoint
+from app.webhooks.outgoing.http_client import WebhookHttpClient
 from app.worker.jobs import plan_next, sweep
 from tests.background import context_of, work_off
 from tests.callers import OTHER_KEY, TWO_CLIENTS, Caller, limit_scopes
@@ -195,6 +200,40 @@ def test_a_scheduled_audience_is_who_bears_the_tag_then(caller, ctx, either_serv
     start_due_broadcasts(context_of(either_service))
     work_off(either_service)
 
+    assert sandbox.recipients() == _PEOPLE[:3]
+
+
+def test_a_scheduled_audience_that_grew_above_a_cap_waits_until_that_is_raised(
+    caller, ctx, either_service, sandbox
+):
+    cap = CapName("tests", CapPeriod.BROADCAST, CapUnit.RECIPIENTS)
+    set_cap(ctx, cap, 2, actor="ops")
+    named = {"client": "tests", "url": "http://127.0.0.1:9999/clarion", "sees_numbers": True}
+    webhooks = WebhookHttpClient(production=False)
+    create_endpoint(ctx, webhooks, event_types=["cap.reached"], **named)
+    add_people(ctx, _PEOPLE[:2], tags=["vip"])
+    answer = _to_tag(caller, send_at=in_hours(0.5))
+    assert answer.status_code == 202
+    add_people(ctx, _PEOPLE[2:3], tags=["vip"])
+    shift_clock(either_service, 1801)
+    ctx = context_of(either_service)
+    start_due_broadcasts(ctx)
+    work_off(either_service)
+
+    assert sandbox.recipients() == []
+    shown = caller.show(answer)
+    assert shown["status"] == "sending"
+    assert shown["counts"]["pending"] == 3
+    sentence = "3 recipients deferred: a cap on sending is reached."
+    expected = {"reason": "cap_reached", "recipients": 3, "until": None, "sentence": sentence}
+    assert shown["exclusions"] == [expected]
+    with ctx.db.read() as tx:
+        (event,) = tx.execute(select(table_of(OutboxEvent))).all()
+    facts = {"period": "broadcast", "amount": 2, "left": 0, "resets_at": None}
+    facts |= {"client": "tests", "broadcast_id": shown["broadcast_id"]}
+    assert event.facts.items() >= facts.items()
+    set_cap(ctx, cap, 3, actor="ops")
+    work_off(either_service)
     assert sandbox.recipients() == _PEOPLE[:3]
 
 
