@@ -4,8 +4,8 @@ chunk       stored recipients of a broadcast with equal language and exclusion r
 lookup      reading the subscribers of an audience by tags and fields, when the send starts
 planning    making a batch of each chunk, and a message of each recipient
 
-chunks.py                     chunks, the recipients of a batch, client references
-expand.py                     a request's recipients or audience -> chunks
+chunks.py                     a request's recipients -> chunks; those of a batch; references
+expand.py                     a request's audience -> chunks, if it is small
 lookup.py                     a stored broadcast's audience -> chunks, a page at a time
 columns.py                    all people of an audience: their columns and a hash, for quotes
 plan.py                       chunks -> batches and messages

@@ -1,4 +1,4 @@
-"""Chunks of an audience, and the recipients and messages of a batch."""
+"""Chunks of recipients, and the recipients and messages of a batch."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,11 +8,15 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, select, update
 
 from app.db.base import table_of
-from app.db.prepared import Prepared, PreparedInsert
+from app.db.prepared import PHONES, Prepared, PreparedInsert, chunked, pack
+from app.sms.content.languages import choose_language
 from app.sms.content.placeholders import Parameters, collect_personal, select_own
+from app.sms.context import Context
 from app.sms.models.batch import Message
 from app.sms.models.broadcast import Chunk
 from app.sms.models.states import ExclusionReason
+from app.sms.request.model import BroadcastRequest
+from app.subscribers.models import Subscriber
 
 # Sinch takes 1 to 1,000 recipients in one batch.
 MAX_BATCH_RECIPIENTS = 1_000
@@ -104,6 +108,45 @@ def make_chunks(
             for name, table in own.items()
         }
         yield AudienceChunk(recipients, values or None, language)
+
+
+def choose_size(ctx: Context, request: BroadcastRequest) -> int:
+    """Return how many recipients of a request go in one batch."""
+    return choose_chunk_size(
+        parts=request.size.parts,
+        messages_per_second=ctx.rules.messages_per_second,
+        ahead_s=ctx.rules.pace_ahead_s,
+    )
+
+
+def chunk_recipients(ctx: Context, request: BroadcastRequest) -> Iterator[AudienceChunk]:
+    """Yield the chunks of a request's recipients, by language if it has translations."""
+    size = choose_size(ctx, request)
+    by_language: dict[str | None, Sequence[str]] = {None: request.recipients}
+    if request.texts:
+        by_language = _group_by_language(ctx, request)
+    for language, phones in by_language.items():
+        yield from make_chunks(chunked(phones, size), request.parameters, language=language)
+
+
+def _group_by_language(ctx: Context, request: BroadcastRequest) -> dict[str | None, Sequence[str]]:
+    groups: dict[str | None, list[str]] = {}
+    with ctx.db.read() as tx:
+        for phone, language in _read_languages(tx, request.recipients):
+            chosen = choose_language(language, request.texts, request.language)
+            groups.setdefault(chosen, []).append(phone)
+    return dict(groups)
+
+
+def _read_languages(tx: Connection, phones: Sequence[str]) -> Iterator[tuple[str, str | None]]:
+    """Yield each phone with its subscriber's language, None without one."""
+    subscribers = table_of(Subscriber)
+    query = select(subscribers.c.phone, subscribers.c.language).where(
+        subscribers.c.phone.in_(PHONES[tx.dialect.name])
+    )
+    for chunk in chunked(phones):
+        languages = dict(tx.execute(query, {"phones": pack(tx, chunk)}).all())
+        yield from ((phone, languages.get(phone)) for phone in chunk)
 
 
 def load_batch_recipients(tx: Connection, batch: Row[Any]) -> BatchRecipients:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, and_, func, or_, select, tuple_
 from app.db.audit import write_audit
 from app.errors import BadInput, ClarionError, Conflict, RequestRunning
 from app.sinch.schemas import ReportMode
-from app.sms.audience.expand import expand_request
+from app.sms.audience.chunks import chunk_recipients
 from app.sms.broadcasts.create import describe_request
 from app.sms.broadcasts.idempotency import KeyTaken, RequestKey, find_replay, keep_key
 from app.sms.broadcasts.store import insert_broadcast, lock_to_store, make_row
@@ -263,7 +263,7 @@ def _store(
     key: RequestKey | None,
     left_out: dict[str, int],
 ) -> dict[str, Any]:
-    request, chunks = expand_request(ctx, request)
+    chunks = list(chunk_recipients(ctx, request))
     with ctx.db.write() as tx:
         lock_to_store(tx, client, key.value if key else None)
         _require_resendable(tx, lock_broadcast(tx, original.id))

@@ -17,8 +17,13 @@ from app.db.base import table_of
 from app.db.engine import repeat_on_conflict
 from app.failpoints import failpoints
 from app.ids import make_id
-from app.sms.audience.chunks import INSERT_CHUNKS, AudienceChunk, make_chunk_rows
-from app.sms.audience.expand import expand_request
+from app.sms.audience.chunks import (
+    INSERT_CHUNKS,
+    AudienceChunk,
+    chunk_recipients,
+    make_chunk_rows,
+)
+from app.sms.audience.expand import look_up_small
 from app.sms.audience.plan import plan_chunks
 from app.sms.broadcasts.duplicates import DuplicateCheck, find_duplicate, reject_duplicate
 from app.sms.broadcasts.idempotency import RequestKey, keep_key
@@ -63,7 +68,11 @@ def accept_broadcast(
     BroadcastDuplicated when an equal text has just gone to mostly equal recipients.
     """
     ctx.require_own_database()
-    request, chunks = expand_request(ctx, request)
+    chunks: list[AudienceChunk] | None
+    if request.audience is None:
+        chunks = list(chunk_recipients(ctx, request))
+    else:
+        request, chunks = look_up_small(ctx, request)
     row = make_row(ctx, request, chunks, client=client)
     public_id: str = row["public_id"]
     check = None
