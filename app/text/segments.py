@@ -6,6 +6,7 @@ ends inside an escape pair or a surrogate pair.
 """
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -80,6 +81,15 @@ def measure_text(text: str) -> TextSize:
     if is_gsm7(text):
         return TextSize(Encoding.GSM_7, _count_parts(_escape(text), 160, 153))
     return TextSize(Encoding.UCS_2, _count_parts(text.encode("utf-16-be")[::2], 70, 67))
+
+
+def find_largest(sizes: Collection[TextSize]) -> TextSize:
+    """Return UCS-2 if any of the texts has it, and the most parts."""
+    any_ucs2 = any(size.encoding is Encoding.UCS_2 for size in sizes)
+    return TextSize(
+        encoding=Encoding.UCS_2 if any_ucs2 else Encoding.GSM_7,
+        parts=max(size.parts for size in sizes),
+    )
 
 
 def _escape(text: str) -> str:

@@ -1,7 +1,7 @@
 """Sizes of texts that are filled in for each recipient.  Pure."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain, islice, repeat, zip_longest
 from operator import add, mul
@@ -21,6 +21,7 @@ from app.text.segments import (
     Encoding,
     TextSize,
     count_plain_parts,
+    find_largest,
     is_gsm7,
     is_plain,
     measure_text,
@@ -167,15 +168,6 @@ def measure_messages(text: str, parameters: Parameters, recipients: Sequence[str
             raise PlaceholderError(f"filled in for {phone} it is {_explain(text, values)}")
         sizes.update(size for size in found if size)
     return find_largest(sizes)
-
-
-def find_largest(sizes: Collection[TextSize]) -> TextSize:
-    """Return UCS-2 if any of the texts has it, and the most parts."""
-    any_ucs2 = any(size.encoding is Encoding.UCS_2 for size in sizes)
-    return TextSize(
-        encoding=Encoding.UCS_2 if any_ucs2 else Encoding.GSM_7,
-        parts=max(size.parts for size in sizes),
-    )
 
 
 def _explain(text: str, values: Mapping[str, str]) -> str:

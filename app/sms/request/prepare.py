@@ -11,7 +11,7 @@ from app.http.gate import reserve_capacity
 from app.phone.e164 import can_be_answered
 from app.sms.content.footers import add_footer
 from app.sms.content.languages import match_language
-from app.sms.content.measure import MAX_FILLED, count_filled, find_largest, measure_messages
+from app.sms.content.measure import MAX_FILLED, count_filled, measure_messages
 from app.sms.content.placeholders import (
     MAX_TEXT_CHARACTERS,
     PlaceholderError,
@@ -26,7 +26,7 @@ from app.sms.content.templates import load_template
 from app.sms.context import Context
 from app.sms.models.states import Category
 from app.sms.request.model import BroadcastRequest, TemplateName, collect_defaults
-from app.text.segments import TextSize, measure_text
+from app.text.segments import TextSize, find_largest, measure_text
 
 # A text of more parts is rarely meant, and each part of each recipient is paid for.
 MANY_PARTS = 5
