@@ -7,7 +7,6 @@ suppressions, consent, quiet hours, caps), freezes the payload and writes the at
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from hashlib import sha256
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, func, or_, select, update
@@ -22,7 +21,7 @@ from app.sms.audience.chunks import BatchRecipients, load_batch_recipients
 from app.sms.caps.budget import Budget, open_budget
 from app.sms.context import Context
 from app.sms.dispatch.canary import CanaryRoom, is_awaited, open_canary
-from app.sms.dispatch.payload import make_outgoing
+from app.sms.dispatch.payload import make_attempt, make_outgoing
 from app.sms.dispatch.withhold import withhold_recipients
 from app.sms.eligibility.decide import group_by_eligibility
 from app.sms.eligibility.frequency_cap import lock_marketing_counts, record_marketing_sends
@@ -360,20 +359,6 @@ def _start_attempt(
         after_busy=gates.busy_count > 0,
         called_back=outgoing.callback_url is not None,
     )
-
-
-def make_attempt(
-    ctx: Context, batch_id: int, *, number: int, body: bytes, now: datetime
-) -> dict[str, Any]:
-    """Return the table row of an attempt, which is stored before its first byte leaves."""
-    return {
-        "batch_id": batch_id,
-        "number": number,
-        "started_at": now,
-        "payload_hash": sha256(body).digest(),
-        "worker": ctx.worker,
-        "overridden": False,
-    }
 
 
 def _lock_for_claim(tx: Connection, broadcast: Row[Any], now: datetime) -> bool:

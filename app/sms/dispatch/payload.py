@@ -1,7 +1,8 @@
-"""Payload: a batch as Sinch's API takes it."""
+"""Payload: a batch as Sinch's API takes it, and the attempt to post it."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from hashlib import sha256
 from typing import Any
 
 from sqlalchemy import Row
@@ -55,3 +56,17 @@ def merge_parameters(
     for name, value in defaults.items():
         merged.setdefault(name, {})["default"] = value
     return merged
+
+
+def make_attempt(
+    ctx: Context, batch_id: int, *, number: int, body: bytes, now: datetime
+) -> dict[str, Any]:
+    """Return the table row of an attempt, which is stored before its first byte leaves."""
+    return {
+        "batch_id": batch_id,
+        "number": number,
+        "started_at": now,
+        "payload_hash": sha256(body).digest(),
+        "worker": ctx.worker,
+        "overridden": False,
+    }
