@@ -39,8 +39,8 @@ from app.sms.audience.chunks import (
 )
 from app.sms.caps.budget import Budget, open_budgets
 from app.sms.context import Context
-from app.sms.dispatch.claim import INSERT_ATTEMPTS, MIN_LIFE, Claim, make_attempt
-from app.sms.dispatch.payload import make_outgoing
+from app.sms.dispatch.claim import INSERT_ATTEMPTS, MIN_LIFE, Claim
+from app.sms.dispatch.payload import make_attempt, make_outgoing
 from app.sms.lifecycle.gates import read_gates
 from app.sms.lifecycle.locks import lock_request_keys
 from app.sms.lifecycle.outbox import EventType, notify_clients
@@ -136,8 +136,9 @@ def claim_new(tx: Connection, broadcasts: Sequence[OneBatch]) -> list[Claim | No
         return [None] * len(broadcasts)
     phones = [phone for broadcast in broadcasts for phone in broadcast.chunk.recipients]
     suppressed = find_suppressed(tx, ctx.subscriber_context, phones, marketing=False)
-    own = ((broadcast.row["client"], broadcast.key) for broadcast in broadcasts)
-    lock_request_keys(tx, ((client, key) for client, key in own if key is not None))
+    keys = {(own.row["client"], own.key) for own in broadcasts if own.key is not None}
+    if keys:
+        lock_request_keys(tx, keys)
     budgets = _open_budgets(tx, broadcasts, now)
     allowed = [
         broadcast

@@ -41,7 +41,7 @@ def lock_request_keys(tx: Connection, keys: Iterable[tuple[str, str]]) -> None:
     counters of caps by then, for which that transaction may wait.
     """
     numbers = sorted({_number_key(client, key) for client, key in keys})
-    if numbers and tx.dialect.name != "sqlite":
+    if tx.dialect.name != "sqlite":
         run_sql(tx, _LOCK_KEYS, (numbers,))
 
 
