@@ -51,8 +51,8 @@ from app.sms.messages.export import export_messages
 from app.sms.models.states import Category
 from app.sms.quotes.serialize import serialize_quote
 from app.sms.request.model import BroadcastRequest
-from app.sms.request.prepare import prepare_request
-from app.sms.request.schemas import BroadcastSchema, check_times
+from app.sms.request.prepare import check_times, prepare_request
+from app.sms.request.schemas import BroadcastSchema
 from app.subscribers.lists.phone_list import SortedPhones
 
 CLIENT = "cli"

@@ -22,8 +22,8 @@ from app.sms.models.broadcast import BROADCAST_URL
 from app.sms.models.states import BroadcastStatus, ExclusionReason
 from app.sms.quotes.quote import check_quote
 from app.sms.request.model import MAX_INLINE_RECIPIENTS, BroadcastRequest
-from app.sms.request.prepare import list_text_warnings, prepare_request
-from app.sms.request.schemas import check_times, show_invalid
+from app.sms.request.prepare import check_times, list_text_warnings, prepare_request
+from app.sms.request.schemas import show_invalid
 from app.subscribers.audiences.audience import count_audience, find_unknown_tags
 
 SUBMITTED = "SMS batch submitted successfully to Sinch."

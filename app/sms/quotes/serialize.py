@@ -16,8 +16,8 @@ from app.sms.quotes.estimate import Estimate
 from app.sms.quotes.quote import Quote, make_quote
 from app.sms.quotes.warnings import list_sender_warnings
 from app.sms.request.model import BroadcastRequest
-from app.sms.request.prepare import list_text_warnings, prepare_request
-from app.sms.request.schemas import check_times, show_invalid
+from app.sms.request.prepare import check_times, list_text_warnings, prepare_request
+from app.sms.request.schemas import show_invalid
 from app.text.lookalikes import find_non_gsm_characters, suggest_gsm_text
 from app.text.segments import measure_text
 

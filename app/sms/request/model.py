@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
@@ -16,6 +16,10 @@ from app.text.segments import Encoding, TextSize
 MAX_RECIPIENTS = 1_000_000
 # A broadcast of at most this size is submitted to Sinch within its request.
 MAX_INLINE_RECIPIENTS = 1_000
+# Sinch keeps a batch at most 3 days: https://developers.sinch.com/docs/sms/api-reference/
+MAX_LIFE = timedelta(days=3)
+# A later start is a slip of the year.
+MAX_AHEAD_DAYS = 366
 _UNMEASURED = TextSize(Encoding.GSM_7, 1)
 
 

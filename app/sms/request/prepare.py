@@ -1,10 +1,11 @@
-"""Preparation of a validated request: load its template, append footers, measure its texts.
+"""Preparation of a validated request: check its times, load its template, measure its texts.
 
-The schema cannot do this: it has neither the database nor the settings.
+The schema cannot do this: it has neither the clock, nor the database, nor the settings.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 from app.errors import reject_field
 from app.http.gate import reserve_capacity
@@ -25,7 +26,13 @@ from app.sms.content.placeholders import (
 from app.sms.content.templates import load_template
 from app.sms.context import Context
 from app.sms.models.states import Category
-from app.sms.request.model import BroadcastRequest, TemplateName, collect_defaults
+from app.sms.request.model import (
+    MAX_AHEAD_DAYS,
+    MAX_LIFE,
+    BroadcastRequest,
+    TemplateName,
+    collect_defaults,
+)
 from app.text.segments import TextSize, find_largest, measure_text
 
 # A text of more parts is rarely meant, and each part of each recipient is paid for.
@@ -33,6 +40,25 @@ MANY_PARTS = 5
 # Values that are filled in within some 0.3 s.
 _FILLED_PER_UNIT = 500_000
 _MAX_SHOWN = 5
+
+
+def check_times(request: BroadcastRequest, now: datetime) -> None:
+    """Raise BadInput for a start in the past or too far ahead, or an end too far behind the start.
+
+    A request that is repeated to get its answer may name a time that has passed since.
+    """
+    send_at, expire_at = request.send_at, request.expire_at
+    if send_at is not None and send_at <= now:
+        raise reject_field("send_at", "Not in the future: give a later time")
+    latest = now + timedelta(days=MAX_AHEAD_DAYS)
+    if send_at is not None and send_at > latest:
+        reason = f"More than {MAX_AHEAD_DAYS} days ahead: the latest start is {latest:%Y-%m-%d}"
+        raise reject_field("send_at", reason)
+    start = send_at or now
+    if expire_at is not None and expire_at <= start:
+        raise reject_field("expire_at", "Not after the start")
+    if expire_at is not None and expire_at - start > MAX_LIFE:
+        raise reject_field("expire_at", "More than 3 days after the start")
 
 
 def prepare_request(ctx: Context, request: BroadcastRequest) -> BroadcastRequest:

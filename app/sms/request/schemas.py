@@ -2,12 +2,11 @@
 
 import re
 from collections.abc import Sequence
-from datetime import datetime, timedelta
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
 
-from app.errors import BadInput, reject_field
+from app.errors import BadInput
 from app.http.body import JsonBounds
 from app.http.fields import (
     E164_RULE,
@@ -29,14 +28,16 @@ from app.sms.content.placeholders import (
 )
 from app.sms.models.states import Category
 from app.sms.request.hints import list_hints
-from app.sms.request.model import MAX_RECIPIENTS, BroadcastRequest, CanaryRules, TemplateName
+from app.sms.request.model import (
+    MAX_AHEAD_DAYS,
+    MAX_RECIPIENTS,
+    BroadcastRequest,
+    CanaryRules,
+    TemplateName,
+)
 from app.subscribers.audiences.schemas import AudienceSchema
 from app.subscribers.fields import LanguageTag
 
-# Sinch keeps a batch at most 3 days: https://developers.sinch.com/docs/sms/api-reference/
-MAX_LIFE = timedelta(days=3)
-# A later start is a slip of the year.
-MAX_AHEAD_DAYS = 366
 MAX_PARTS = 255
 MAX_TOKEN_CHARACTERS = 2_000
 MAX_INVALID_SHOWN = 100
@@ -363,26 +364,6 @@ class TagBroadcastSchema(BroadcastRequestSchema):
     """A broadcast request to the subscribers with a tag."""
 
     fields_ = PlaceholderFields(data_key="fields")
-
-
-def check_times(request: BroadcastRequest, now: datetime) -> None:
-    """Raise BadInput for a start in the past or too far ahead, or an end too far behind the start.
-
-    The schema does not check this: a request that is repeated to get its answer may name a time
-    that has passed since.
-    """
-    send_at, expire_at = request.send_at, request.expire_at
-    if send_at is not None and send_at <= now:
-        raise reject_field("send_at", "Not in the future: give a later time")
-    latest = now + timedelta(days=MAX_AHEAD_DAYS)
-    if send_at is not None and send_at > latest:
-        reason = f"More than {MAX_AHEAD_DAYS} days ahead: the latest start is {latest:%Y-%m-%d}"
-        raise reject_field("send_at", reason)
-    start = send_at or now
-    if expire_at is not None and expire_at <= start:
-        raise reject_field("expire_at", "Not after the start")
-    if expire_at is not None and expire_at - start > MAX_LIFE:
-        raise reject_field("expire_at", "More than 3 days after the start")
 
 
 def _normalise_parameters(

@@ -16,7 +16,8 @@ from app.sms.current import current_context
 from app.sms.drafts.count import count_draft
 from app.sms.drafts.request import END_AFTER, list_people
 from app.sms.models.states import Category
-from app.sms.request.schemas import BroadcastRequestSchema, check_times
+from app.sms.request.prepare import check_times
+from app.sms.request.schemas import BroadcastRequestSchema
 from app.web.guard import make_page_blueprint, require_role
 from app.web.new.frame import (
     find,
