@@ -30,14 +30,14 @@ a later time, a worker does what is below the line.
 
     broadcasts/routes      check the key and the schema (request/schemas)
     broadcasts/create      prepare the request (request/prepare), check its quote
-    broadcasts/store       chunks by audience/expand; one commit: duplicates, Idempotency-Key,
-                           broadcast and chunks
+    broadcasts/store       chunks of recipients by audience/chunks; one commit: duplicates,
+                           Idempotency-Key, broadcast and chunks
     dispatch/one_batch     for most broadcasts: that commit and the one after the POST, without
-                           the steps below but dispatch/drain and submit
+                           the steps below but dispatch/submit
     ---------------------
     audience/lookup        find a large audience
     audience/plan          a batch and its messages for each chunk
-    dispatch/drain         the loop over batches in the request; in a worker dispatch/burst
+    dispatch/submit        the loop over batches in the request; in a worker dispatch/burst
     dispatch/claim         one commit: gates, eligibility/decide, payload, attempt
     dispatch/submit        POST by app.sinch.client
     dispatch/outcome       accepted, refused, held, not sent or unknown

@@ -10,7 +10,7 @@ from app.sms.broadcasts.create import create_broadcast
 from app.sms.broadcasts.idempotency import RequestKey
 from app.sms.broadcasts.store import accept_broadcast
 from app.sms.context import Context
-from app.sms.dispatch.drain import drain_broadcast
+from app.sms.dispatch.submit import drain_broadcast
 from app.sms.models.states import Category
 from app.sms.recovery.attention import Decision
 from app.sms.request.model import BroadcastRequest

@@ -46,7 +46,7 @@ from app.sms.caps.caps import check_recipients
 from app.sms.content.placeholders import DEFAULT, find_placeholders
 from app.sms.content.templates import load_template
 from app.sms.context import Context
-from app.sms.dispatch.drain import drain_broadcast
+from app.sms.dispatch.submit import drain_broadcast
 from app.sms.messages.export import export_messages
 from app.sms.models.states import Category
 from app.sms.quotes.serialize import serialize_quote

@@ -16,7 +16,7 @@ from app.sms.broadcasts.views import BroadcastView, list_batch_ids, view_by_id
 from app.sms.caps.caps import check_recipients, describe_caps
 from app.sms.context import Context
 from app.sms.dispatch.claim import Claim, Idle
-from app.sms.dispatch.drain import Accepted, submit_inline
+from app.sms.dispatch.submit import Accepted, submit_inline
 from app.sms.lifecycle.gates import read_gates
 from app.sms.models.broadcast import BROADCAST_URL
 from app.sms.models.states import BroadcastStatus, ExclusionReason

@@ -29,13 +29,13 @@ from app.sms.broadcasts.duplicates import DuplicateCheck, find_duplicate, reject
 from app.sms.broadcasts.idempotency import RequestKey, keep_key
 from app.sms.context import Context
 from app.sms.dispatch.claim import Claim, Idle, claim_in
-from app.sms.dispatch.drain import Accepted
 from app.sms.dispatch.one_batch import (
     INSERT_BROADCASTS,
     OneBatch,
     claim_new,
     prepare_one_batch,
 )
+from app.sms.dispatch.submit import Accepted
 from app.sms.lifecycle.finalize import finalize_in
 from app.sms.lifecycle.locks import lock_request_keys
 from app.sms.models.broadcast import Broadcast
