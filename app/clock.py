@@ -2,22 +2,20 @@
 
 import time
 from datetime import UTC, datetime
+from functools import partial
 
 
 class Clock:
-    """The clock of the machine."""
+    """The clock of the machine.
 
-    def now(self) -> datetime:
-        """Return the time of day, aware UTC; it may be set back or forth."""
-        return datetime.now(UTC)
+    now        the time of day, aware UTC; it may be set back or forth
+    monotonic  seconds that never go back
+    sleep      waits for seconds
+    """
 
-    def monotonic(self) -> float:
-        """Return seconds that never go back."""
-        return time.monotonic()
-
-    def sleep(self, seconds: float) -> None:
-        """Wait for the seconds."""
-        time.sleep(seconds)
+    now = staticmethod(partial(datetime.now, UTC))
+    monotonic = staticmethod(time.monotonic)
+    sleep = staticmethod(time.sleep)
 
 
 def is_skipped(local: datetime) -> bool:
