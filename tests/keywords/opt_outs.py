@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 
 class Said(NamedTuple):
-    """A keyword, or a sentence that cannot be meant otherwise, of a language."""
+    """What is said in a language, with a key of VARIED."""
 
     language: str
-    is_keyword: bool
+    mark: str
     text: str
 
 
@@ -17,7 +17,7 @@ def _read_lines() -> Iterator[Said]:
     for line in (Path(__file__).parent / "opt_outs.txt").read_text("utf-8").splitlines():
         if not line.startswith("#"):
             language, mark, text = line.split(" ", 2)
-            yield Said(language, mark == "=", text)
+            yield Said(language, mark, text)
 
 
 SENTENCES = tuple(_read_lines())
@@ -42,3 +42,11 @@ def vary_sentence(text: str) -> Iterator[str]:
     yield from (text, text.upper(), text.capitalize(), f"{text}.", f"{text}!!!", f"{text} 😡")
     yield from (f"Please {text}", f"{text} please", f"Hello, {text}. Thanks", f"STOP. {text}")
     yield text.replace("'", "’")
+
+
+def vary_refusal(text: str) -> Iterator[str]:
+    """A refusal that has little beside it."""
+    yield from (text, text.upper(), f"{text}!!!", f"Hello, {text}. Thanks")
+
+
+VARIED = {"=": vary_keyword, ":": vary_sentence, "~": vary_refusal}

@@ -8,16 +8,12 @@ import pytest
 from app.keywords import vocabulary
 from app.keywords.classify import KeywordIntent, classify_keyword
 from app.keywords.vocabulary import LANGUAGES, STOP_KINDS
-from tests.keywords.opt_outs import SENTENCES, vary_keyword, vary_sentence
+from tests.keywords.opt_outs import SENTENCES, VARIED, vary_keyword
 
 ORDINARY = (Path(__file__).parent / "ordinary_replies.txt").read_text("utf-8").splitlines()
 STOPS = (KeywordIntent.STOP, KeywordIntent.MAYBE_STOP)
 
-OPT_OUTS = [
-    text
-    for said in SENTENCES
-    for text in (vary_keyword if said.is_keyword else vary_sentence)(said.text)
-]
+OPT_OUTS = [text for said in SENTENCES for text in VARIED[said.mark](said.text)]
 OTHERWISE = [
     (code, keyword.strip())
     for code, language in LANGUAGES.items()
@@ -37,7 +33,7 @@ def test_five_thousand_opt_outs_are_all_heard():
 
 
 def test_a_keyword_is_certain_however_it_is_written():
-    texts = [text for said in SENTENCES if said.is_keyword for text in vary_keyword(said.text)]
+    texts = [text for said in SENTENCES if said.mark == "=" for text in vary_keyword(said.text)]
 
     unsure = [text for text in texts if classify_keyword(text).intent is not KeywordIntent.STOP]
 
@@ -54,7 +50,7 @@ def test_every_keyword_that_is_listed_stops_alone_and_with_courtesy():
 
 
 def test_a_long_keyword_with_one_letter_wrong_is_heard():
-    long = [said.text for said in SENTENCES if said.is_keyword and said.text.isalpha()]
+    long = [said.text for said in SENTENCES if said.mark == "=" and said.text.isalpha()]
     texts = [
         typo for text in long if len(text) >= 7 and text.isascii() for typo in list_typos(text)
     ]
