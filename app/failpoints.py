@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 
 # What is reached while no failpoint is armed: there is no action for any name.
-_pass_by: Callable[[str], object] = dict[str, object]().get
+_pass_by: Callable[[str], None] = dict[str, None]().get
 
 
 class Failpoints:
