@@ -4,7 +4,7 @@ Only broadcasts of the client with an equal text within a day are compared, numb
 Usually there is none, and the check costs one index lookup.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,15 +12,12 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, select
 
 from app.errors import BroadcastDuplicated
-from app.sms.audience.chunks import AudienceChunk, list_recipient_indexes
+from app.sms.audience.chunks import list_recipient_indexes
 from app.sms.context import Context
 from app.sms.models.batch import Batch
 from app.sms.models.broadcast import Broadcast, Chunk
-from app.sms.models.states import FINAL, BatchState, Category
-from app.sms.request.model import BroadcastRequest, describe_audience
+from app.sms.models.states import FINAL, BatchState
 
-# Fewer recipients may get an equal text again: "your taxi is here".
-EXEMPT_BELOW = 10
 # Compare with at most this many recipients of recent broadcasts.
 _MAX_COMPARED = 5_000_000
 _MAX_CANDIDATES = 1_000
@@ -31,31 +28,15 @@ _NOT_SENT = (_S.REJECTED, _S.SUPPRESSED, _S.EXPIRED, _S.CANCELLED, _S.SPLIT)
 
 @dataclass(frozen=True, slots=True)
 class DuplicateCheck:
-    """A request to be compared with recent broadcasts."""
+    """A request to be compared with recent broadcasts.
+
+    For recipients that are not known yet, only the audience is compared.
+    """
 
     client: str
     text_hash: bytes
     recipients: list[str]
     audience: dict[str, Any] | None
-
-    @classmethod
-    def of(
-        cls,
-        request: BroadcastRequest,
-        chunks: Sequence[AudienceChunk] | None,
-        *,
-        client: str,
-        text_hash: bytes,
-    ) -> "DuplicateCheck | None":
-        """Return the check of a request; None for one that may be a duplicate.
-
-        Without chunks the recipients are not known yet, and only the audience is compared.
-        """
-        recipients = [phone for chunk in chunks or () for phone in chunk.recipients]
-        few = chunks is not None and len(recipients) < EXEMPT_BELOW
-        if request.allow_duplicate or (few and request.category is Category.TRANSACTIONAL):
-            return None
-        return cls(client, text_hash, recipients, describe_audience(request))
 
 
 def find_duplicate(ctx: Context, check: DuplicateCheck) -> frozenset[int]:

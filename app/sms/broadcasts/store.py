@@ -47,6 +47,7 @@ from app.sms.request.model import (
     collect_defaults,
     describe_audience,
     hash_text,
+    may_be_repeated,
 )
 from app.subscribers.suppressions.store import lock_suppressions_shared
 
@@ -76,8 +77,9 @@ def accept_broadcast(
     row = make_row(ctx, request, chunks, client=client)
     public_id: str = row["public_id"]
     check = None
-    if key is None:
-        check = DuplicateCheck.of(request, chunks, client=client, text_hash=row["text_hash"])
+    if key is None and not may_be_repeated(request, None if chunks is None else row["recipients"]):
+        recipients = [phone for chunk in chunks or () for phone in chunk.recipients]
+        check = DuplicateCheck(client, row["text_hash"], recipients, row["audience"])
     cleared = find_duplicate(ctx, check) if check else frozenset()
     inline = _is_inline(request, chunks)
 

@@ -20,6 +20,8 @@ MAX_INLINE_RECIPIENTS = 1_000
 MAX_LIFE = timedelta(days=3)
 # A later start is a slip of the year.
 MAX_AHEAD_DAYS = 366
+# Fewer recipients may get an equal text again: "your taxi is here".
+EXEMPT_BELOW = 10
 _UNMEASURED = TextSize(Encoding.GSM_7, 1)
 
 
@@ -97,6 +99,12 @@ def choose_priority(category: Category, recipients: int) -> int:
     if category is Category.MARKETING:
         return 3
     return 7 if recipients <= MAX_INLINE_RECIPIENTS else 5
+
+
+def may_be_repeated(request: BroadcastRequest, recipients: int | None) -> bool:
+    """Return True if a request may be equal to another; `recipients` is None if not known yet."""
+    few = recipients is not None and recipients < EXEMPT_BELOW
+    return request.allow_duplicate or (few and request.category is Category.TRANSACTIONAL)
 
 
 def hash_text(request: BroadcastRequest, *, default_sender: str) -> bytes:
