@@ -13,7 +13,7 @@ from app.http.gate import guard_capacity
 from app.http.openapi import register_api
 from app.http.security import secure_responses, trust_proxies
 from app.logs import configure_logging, log_requests
-from app.metrics.process import count_sinch_call
+from app.metrics.process import count_request, count_sinch_call
 from app.metrics.routes import register_metrics
 from app.metrics.sentry import start_sentry
 from app.rate_limit import limit_rates
@@ -57,13 +57,13 @@ def create_app(config: Config) -> Flask:
         "wake_report_worker": lambda: None,
         "wake_importer": lambda: None,
     }
-    register_callbacks(flask_app, ctx, config.webhook_auth)
+    register_callbacks(flask_app, ctx, config.webhook_auth, on_answered=count_request)
     trust_proxies(flask_app, config.trusted_proxies)
     register_metrics(flask_app, ctx, config.monitoring.metrics_token)
 
     # Flask runs hooks before a request in this order, and those after it in reverse: the log line
     # is written last.
-    log_requests(flask_app)
+    log_requests(flask_app, on_answered=count_request)
     identify_clients(flask_app, config.api_keys)
     limit_rates(
         flask_app,

@@ -14,7 +14,7 @@ import time
 import traceback
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from datetime import UTC
 from types import TracebackType
@@ -27,6 +27,9 @@ from app.phone.e164 import mask_number
 
 if TYPE_CHECKING:
     from loguru import Message, Record
+
+# Called for each request with its method, the rule of its route if any, status and seconds.
+OnAnswered = Callable[[str, str | None, int, float], None]
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
@@ -67,10 +70,11 @@ def configure_logging(level: str, *, readable: bool = False) -> None:
     logging.captureWarnings(True)
 
 
-def log_requests(app: Flask) -> None:
+def log_requests(app: Flask, on_answered: OnAnswered) -> None:
     """Give every request an id, the caller's X-Request-ID if valid, and log one line per response.
 
     The line has the pattern of the route, never the path, which may hold a phone number.
+    `on_answered` gets the same facts.
     """
 
     def begin() -> None:
@@ -82,13 +86,16 @@ def log_requests(app: Flask) -> None:
     def end(response: Response) -> Response:
         response.headers["X-Request-ID"] = g.request_id
         client = g.get("client")
+        route = request.url_rule.rule if request.url_rule else None
+        duration_s = time.perf_counter() - g.started
+        on_answered(request.method, route, response.status_code, duration_s)
         bound = logger.bind(
-            method=request.method if request.url_rule else "-",
-            route=request.url_rule.rule if request.url_rule else "-",
+            method=request.method if route else "-",
+            route=route or "-",
             status=response.status_code,
             client=client.name if client else "-",
             address=request.remote_addr or "-",
-            duration_ms=round((time.perf_counter() - g.started) * 1000, 1),
+            duration_ms=round(duration_s * 1000, 1),
         )
         bound.info("request answered")
         return response

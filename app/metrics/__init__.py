@@ -8,7 +8,7 @@ database.py   gauges from the database, kept for some seconds
 queries.py    their queries: daily counters, what is open, the oldest of what waits
 process.py    requests by route, calls to Sinch by outcome, and their time
 files.py      the folder in which the processes of one machine count together
-routes.py     GET /metrics, and the counting of requests
+routes.py     GET /metrics
 port.py       GET /metrics of a worker of Celery
 sentry.py     errors to Sentry, with nothing personal in them
 """

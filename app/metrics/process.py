@@ -23,7 +23,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from app.metrics.files import FolderRefused, join_folder, list_files
 
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
-_OTHER = "other"
+_OTHER, _UNKNOWN_ROUTE = "other", "unknown"
 # A page takes milliseconds; a broadcast waits for Sinch, and is answered within 25 s.
 _REQUEST_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0)
 # Sinch answers within a second, and is waited for SINCH_READ_TIMEOUT_S, 20 s.
@@ -69,10 +69,11 @@ _processes = Gauge(
 _joined: dict[Path, int] = {}
 
 
-def count_request(method: str, route: str, status: str, duration_s: float) -> None:
-    """Count a request that was answered; `route` is a rule of ours."""
-    _requests.labels(method if method in _METHODS else _OTHER, route, status).inc()
-    _request_seconds.labels(route).observe(duration_s)
+def count_request(method: str, route: str | None, status: int, duration_s: float) -> None:
+    """Count a request that was answered; `route` is a rule of ours, None without one."""
+    rule = route or _UNKNOWN_ROUTE
+    _requests.labels(method if method in _METHODS else _OTHER, rule, str(status)).inc()
+    _request_seconds.labels(rule).observe(duration_s)
 
 
 def count_sinch_call(call: str, outcome: str, duration_s: float) -> None:

@@ -1,4 +1,4 @@
-"""GET /metrics, and the counting of requests.
+"""GET /metrics.
 
 With METRICS_TOKEN the route answers to `Authorization: Bearer TOKEN`.  Without it, only a peer on
 this machine is answered, and only if its request did not come through a proxy.
@@ -6,29 +6,27 @@ this machine is answered, and only if its request did not come through a proxy.
 
 import hmac
 import ipaddress
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from flask import Blueprint, Flask, Response, current_app, request
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, Metric, generate_latest
 from prometheus_client.registry import Collector
 
 from app.auth import public
-from app.config import CALLBACK_PATH
 from app.errors import KeyMissing, KeyRefused
 from app.metrics.database import DatabaseMetrics
-from app.metrics.process import collect_process, count_request
+from app.metrics.process import collect_process
 from app.sms.context import Context
 
 if TYPE_CHECKING:
-    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+    from wsgiref.types import WSGIEnvironment
 
 METRICS_PATH = "/metrics"
-_ROUTE, _PEER = "clarion.route", "clarion.peer"
+# The environment as the peer sent it, where ProxyFix has changed it.
+_UNFIXED = "werkzeug.proxy_fix.orig"
 _BEARER = "bearer"
-_UNKNOWN_ROUTE = "unknown"
 # Headers by which a proxy says for whom it asks.
 _FORWARDING = ("HTTP_FORWARDED", "HTTP_VIA", "HTTP_X_REAL_IP", "HTTP_TRUE_CLIENT_IP")
 _FORWARDING_PREFIXES = ("HTTP_X_FORWARDED", "HTTP_X_CLIENT", "HTTP_X_ORIGINAL", "HTTP_CF_")
@@ -39,44 +37,10 @@ blueprint = Blueprint("metrics", __name__)
 
 
 def register_metrics(app: Flask, ctx: Context, token: str | None) -> None:
-    """Register GET /metrics, and count all requests from outside of every other middleware."""
+    """Register GET /metrics."""
     app.extensions["metrics_token"] = token
     app.extensions["database_metrics"] = DatabaseMetrics(ctx)
-    app.wsgi_app = RequestMeter(app.wsgi_app)  # type: ignore[method-assign]
-    app.before_request(_note_route)
     app.register_blueprint(blueprint)
-
-
-def _note_route() -> None:
-    rule = request.url_rule
-    request.environ[_ROUTE] = rule.rule if rule else _UNKNOWN_ROUTE
-
-
-class RequestMeter:
-    """WSGI middleware that counts requests and remembers the peer, which a proxy cannot set."""
-
-    def __init__(self, around: "WSGIApplication") -> None:
-        self._around = around
-
-    def __call__(
-        self, environ: "WSGIEnvironment", start_response: "StartResponse"
-    ) -> Iterable[bytes]:
-        started = time.perf_counter()
-        status = "500"
-
-        def keep_status(line: str, *more: Any) -> Any:
-            nonlocal status
-            status = line[:3]
-            return start_response(line, *more)
-
-        environ[_PEER] = environ.get("REMOTE_ADDR", "")
-        try:
-            return self._around(environ, keep_status)
-        finally:
-            # Only callbacks are answered without Flask: webhooks/incoming/routes.py.
-            route = environ.get(_ROUTE, CALLBACK_PATH)
-            duration_s = time.perf_counter() - started
-            count_request(environ["REQUEST_METHOD"], route, status, duration_s)
 
 
 class _Scrape(Collector):
@@ -136,7 +100,7 @@ def _is_from_this_machine(environ: "WSGIEnvironment") -> bool:
     if any(name in _FORWARDING or name.startswith(_FORWARDING_PREFIXES) for name in environ):
         return False
     try:
-        peer = ipaddress.ip_address(environ[_PEER])
+        peer = ipaddress.ip_address(environ.get(_UNFIXED, environ).get("REMOTE_ADDR") or "")
     except ValueError:
         return False
     return (getattr(peer, "ipv4_mapped", None) or peer).is_loopback

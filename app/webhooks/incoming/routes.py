@@ -10,6 +10,7 @@ Sinch drops an event for ever on a 4xx other than 429, and retries for about a d
 | 503 | no secret is set, or the event was not committed: Sinch has to send it again |
 """
 
+import time
 from collections.abc import Iterable
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ from app.auth import public
 from app.config import CALLBACK_PATH, WebhookAuth
 from app.errors import ClarionError
 from app.http.body import read_body
+from app.logs import OnAnswered
 from app.sinch.callbacks import PROOF_HEADERS
 from app.sms.context import Context
 from app.webhooks.incoming.authenticate import CallbackAuthenticator
@@ -39,13 +41,17 @@ _PROOFS = {f"HTTP_{name.upper().replace('-', '_')}": name for name in PROOF_HEAD
 blueprint = Blueprint("sinch_callbacks", __name__)
 
 
-def register_callbacks(app: Flask, ctx: Context, auth: WebhookAuth) -> None:
+def register_callbacks(
+    app: Flask, ctx: Context, auth: WebhookAuth, on_answered: OnAnswered
+) -> None:
     """Register the callback route and its fast path; stored events wake the report worker."""
     authenticator = CallbackAuthenticator(
         auth, CallbackStore(ctx, on_stored=lambda: app.extensions["wake_report_worker"]())
     )
     app.extensions["authenticator"] = authenticator
-    app.wsgi_app = CallbackFastPath(app.wsgi_app, authenticator)  # type: ignore[method-assign]
+    app.wsgi_app = CallbackFastPath(  # type: ignore[method-assign]
+        app.wsgi_app, authenticator, on_answered
+    )
     app.register_blueprint(blueprint)
 
 
@@ -81,14 +87,21 @@ class CallbackFastPath:
     shapes, go on to the route.
     """
 
-    def __init__(self, around: "WSGIApplication", authenticator: CallbackAuthenticator) -> None:
+    def __init__(
+        self,
+        around: "WSGIApplication",
+        authenticator: CallbackAuthenticator,
+        on_answered: OnAnswered,
+    ) -> None:
         self._around, self._authenticator = around, authenticator
+        self._on_answered = on_answered
 
     def __call__(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
         if environ["PATH_INFO"] != CALLBACK_PATH or environ["REQUEST_METHOD"] != "POST":
             return self._around(environ, start_response)
+        started = time.perf_counter()
         length = _find_length(environ)
         if length is None:
             return self._around(environ, start_response)
@@ -99,6 +112,8 @@ class CallbackFastPath:
                 address = environ.get("REMOTE_ADDR") or "-"
                 self._authenticator.receive(raw, proofs, address=address)
                 start_response("200 OK", [("Content-Length", "0")])
+                duration_s = time.perf_counter() - started
+                self._on_answered("POST", CALLBACK_PATH, HTTPStatus.OK, duration_s)
                 return ()
         except ClarionError as e:
             environ[_REFUSAL] = e
