@@ -9,14 +9,13 @@ from app.config import Config
 from app.errors import register_error_handlers
 from app.health import Readiness
 from app.health import blueprint as health
-from app.http.gate import guard_capacity
 from app.http.openapi import register_api
 from app.http.security import secure_responses, trust_proxies
 from app.logs import configure_logging, log_requests
 from app.metrics.process import count_request, count_sinch_call
 from app.metrics.routes import register_metrics
 from app.metrics.sentry import start_sentry
-from app.rate_limit import limit_rates
+from app.rate_limit import guard_capacity, limit_rates
 from app.sms.blueprints import BLUEPRINTS as SMS
 from app.sms.context import make_context
 from app.sms.privacy.person_export import SOURCES

@@ -11,6 +11,6 @@ A route is a view below decorators of `Blueprint`, which parse, serialize and do
 openapi    Blueprint, register_api(), /openapi.json    fields    shared marshmallow fields
 arguments  bodies and query strings, parsed strictly   files     uploads and CSV responses
 body       the reader of bodies, strict JSON           security  response headers, proxies
-reasons    why arguments are invalid, in plain words   gate      few expensive requests at a time
+reasons    why arguments are invalid, in plain words
 gunicorn_worker   gunicorn's worker, in which slow clients hold no thread
 """

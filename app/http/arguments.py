@@ -23,8 +23,8 @@ from app.http.body import (
     read_body,
     require_charset,
 )
-from app.http.gate import FREE_BYTES, reserve_for_body
 from app.http.reasons import capitalize, explain_errors
+from app.rate_limit import FREE_BYTES, reserve_for_body
 
 _MAX_FIELDS = 1_000
 

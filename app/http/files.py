@@ -12,7 +12,7 @@ from app.db.audit import write_audit
 from app.errors import UnsupportedBody
 from app.http.body import require_charset
 from app.http.fields import describe, query_boolean
-from app.http.gate import Overloaded
+from app.rate_limit import Overloaded
 
 CSV = "text/csv"
 # What systems call a CSV file: a browser on Windows takes the name from the registry.

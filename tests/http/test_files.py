@@ -6,7 +6,7 @@ from flask import g
 from app.auth import Client
 from app.errors import NotFound
 from app.http.files import CSV, make_csv_response
-from app.http.gate import Overloaded
+from app.rate_limit import Overloaded
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from app.http.gate import reserve_capacity
+from app.rate_limit import reserve_capacity
 from app.sms.audience.expand import count_recipients
 from app.sms.caps.prices import Cost, format_price
 from app.sms.context import Context

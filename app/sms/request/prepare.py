@@ -8,8 +8,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from app.errors import reject_field
-from app.http.gate import reserve_capacity
 from app.phone.e164 import can_be_answered
+from app.rate_limit import reserve_capacity
 from app.sms.content.footers import add_footer
 from app.sms.content.languages import match_language
 from app.sms.content.measure import MAX_FILLED, count_filled, measure_messages

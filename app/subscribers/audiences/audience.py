@@ -20,7 +20,7 @@ from sqlalchemy import (
 from app.db.base import table_of
 from app.db.prepared import chunked
 from app.errors import BadInput
-from app.http.gate import reserve_capacity
+from app.rate_limit import reserve_capacity
 from app.subscribers.audiences.conditions import TIME_FIELD, Condition, Op, make_test
 from app.subscribers.models import Subscriber, SubscriberTag, Tag
 

@@ -12,8 +12,8 @@ from app.config.scopes import KeyScope
 from app.http.body import read_blocks
 from app.http.fields import NumberSchema
 from app.http.files import BINARY, CSV, CSV_FILE, CSV_RESPONSE, make_csv_response, require_file
-from app.http.gate import reserve_capacity
 from app.http.openapi import Blueprint
+from app.rate_limit import reserve_capacity
 from app.subscribers.current import current_subscriber_context
 from app.subscribers.suppressions import csv_files, manage
 from app.subscribers.suppressions.schemas import (

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from marshmallow import ValidationError
 
-from app.http.gate import CAPACITY, CapacityGate, reserve_capacity
+from app.rate_limit import CAPACITY, CapacityGate, reserve_capacity
 from tests.factories import AUTH, broadcast_to
 
-DOCUMENT = json.loads((Path(__file__).parents[2] / "docs" / "openapi.json").read_text())
+DOCUMENT = json.loads((Path(__file__).parents[1] / "docs" / "openapi.json").read_text())
 LARGE = {
     "/api/broadcast",
     "/api/broadcast/quote",
