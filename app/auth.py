@@ -9,6 +9,7 @@ import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
+from hashlib import sha256
 from typing import ParamSpec, TypeVar
 
 from flask import Flask, current_app, g, request
@@ -18,7 +19,6 @@ from app.config.scopes import KeyScope
 from app.db.viewer import Viewer
 from app.errors import KeyMissing, KeyRefused
 from app.keys.live import KeyUnusable, LiveKeys
-from app.keys.secret import hash_key
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -63,10 +63,11 @@ def identify_clients(app: Flask, keys: tuple[KeyHash, ...]) -> None:
         g.client = g.key_fault = None
         if not presented:
             return
-        g.client = _find_client(presented, keys)
+        digest = hash_presented(presented)
+        g.client = _find_client(digest, keys)
         if g.client is None and _needs_key():
             try:
-                g.client = _find_stored(presented, live_keys)
+                g.client = _find_stored(presented, digest, live_keys)
             except KeyUnusable as e:
                 g.key_fault = str(e)
 
@@ -78,15 +79,20 @@ def _needs_key() -> bool:
     return getattr(view, SCOPE_MARK, PUBLIC) not in (PUBLIC, PAGE)
 
 
-def _find_client(presented: str, keys: tuple[KeyHash, ...]) -> Client | None:
-    digest = hash_key(presented)
+def hash_presented(secret: str) -> bytes:
+    """Return the SHA-256 of a key or token as a header has it.  No input raises."""
+    # WSGI decodes header bytes as Latin-1.
+    return sha256(secret.encode("latin-1", "backslashreplace")).digest()
+
+
+def _find_client(digest: bytes, keys: tuple[KeyHash, ...]) -> Client | None:
     matches = [key for key in keys if hmac.compare_digest(key.digest, digest)]
     return Client(matches[0].client, matches[0].scopes) if matches else None
 
 
-def _find_stored(presented: str, live_keys: LiveKeys) -> Client | None:
+def _find_stored(presented: str, digest: bytes, live_keys: LiveKeys) -> Client | None:
     ctx = current_app.extensions["clarion"]
-    key = live_keys.find(ctx.db, ctx.clock, presented, address=request.remote_addr)
+    key = live_keys.find(ctx.db, ctx.clock, presented, digest, address=request.remote_addr)
     if key is None:
         return None
     return Client(key.client, key.scopes, key.is_test, key_id=key.id, countries=key.countries)

@@ -13,7 +13,7 @@ from app.config.scopes import KeyScope
 from app.db.base import table_of
 from app.db.engine import Database
 from app.keys.models import ApiKey
-from app.keys.secret import PREFIX, hash_key, is_whole
+from app.keys.secret import PREFIX, is_whole
 
 # Seconds for which a process that has read a key goes on using it, revoked or not.
 _KNOWN_S = 2.0
@@ -57,17 +57,16 @@ class LiveKeys:
         self._known: dict[bytes, _Known] = {}
 
     def find(
-        self, db: Database, clock: Clock, presented: str, *, address: str | None
+        self, db: Database, clock: Clock, presented: str, digest: bytes, *, address: str | None
     ) -> LiveKey | None:
         """Return the key that a request presents from an address; None for one that is not stored.
 
-        Raises KeyUnusable with a sentence for the client.
+        `digest` is its SHA-256.  Raises KeyUnusable with a sentence for the client.
         """
         if not presented.startswith(PREFIX):
             return None
         if not is_whole(presented):
             raise KeyUnusable("A character of the key is missing or wrong: copy it again.")
-        digest = hash_key(presented)
         known = self._known.get(digest)
         if known is not None and clock.monotonic() - known.read_at <= _KNOWN_S:
             _check(known, clock.now(), address)

@@ -3,7 +3,6 @@
 import binascii
 import secrets
 from base64 import b32decode, b32encode
-from hashlib import sha256
 from zlib import crc32
 
 PREFIX = "clarion_"
@@ -32,11 +31,6 @@ def is_whole(key: str) -> bool:
         return False
     # Written anew: the last character has two bits that decoding does not look at.
     return key == _write(prefix, secret)
-
-
-def hash_key(key: str) -> bytes:
-    """Return the SHA-256 of a key as a header has it.  No input raises."""
-    return sha256(key.encode("latin-1", "backslashreplace")).digest()
 
 
 def make_hint(key: str) -> str:

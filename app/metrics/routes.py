@@ -7,14 +7,13 @@ this machine is answered, and only if its request did not come through a proxy.
 import hmac
 import ipaddress
 from collections.abc import Iterator
-from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from flask import Blueprint, Flask, Response, current_app, request
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, Metric, generate_latest
 from prometheus_client.registry import Collector
 
-from app.auth import public
+from app.auth import hash_presented, public
 from app.errors import KeyMissing, KeyRefused
 from app.metrics.database import DatabaseMetrics
 from app.metrics.process import collect_process
@@ -86,13 +85,8 @@ def _require_access(token: str | None) -> None:
 def is_bearer(authorization: str, token: str) -> bool:
     """Return True if a header has a token as its bearer token, compared in constant time."""
     scheme, _, presented = authorization.partition(" ")
-    is_equal = hmac.compare_digest(_digest(presented.strip()), _digest(token))
+    is_equal = hmac.compare_digest(hash_presented(presented.strip()), hash_presented(token))
     return is_equal and scheme.lower() == _BEARER
-
-
-def _digest(token: str) -> bytes:
-    # WSGI decodes header bytes as Latin-1; with backslashreplace no input raises.
-    return sha256(token.encode("latin-1", "backslashreplace")).digest()
 
 
 def _is_from_this_machine(environ: "WSGIEnvironment") -> bool:
