@@ -7,10 +7,9 @@ has the client and the user.
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Index, String, insert
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import ColumnClause, Connection, Index, String, insert
 
-from app.db.base import Base, table_of
+from app.db.base import Base, column, table_of
 from app.db.types import BigId
 
 
@@ -19,12 +18,12 @@ class AuditEntry(Base):
 
     __tablename__ = "audit"
 
-    id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    at: Mapped[datetime]
-    actor: Mapped[str] = mapped_column(String(128))
-    action: Mapped[str] = mapped_column(String(32))
-    subject: Mapped[str] = mapped_column(String(64))
-    facts: Mapped[dict[str, Any] | None]
+    id: ColumnClause[int] = column(BigId, primary_key=True)
+    at: ColumnClause[datetime]
+    actor: ColumnClause[str] = column(String(128))
+    action: ColumnClause[str] = column(String(32))
+    subject: ColumnClause[str] = column(String(64))
+    facts: ColumnClause[dict[str, Any] | None]
 
     __table_args__ = (Index("ix_audit_subject", "subject", "id"),)
 

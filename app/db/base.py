@@ -1,17 +1,53 @@
-"""Base class of all tables, and the key-value table of the installation."""
+"""Base class of all tables, and the key-value table of the installation.
 
-from datetime import datetime
-from typing import Any
+A model describes a table: its attributes are the columns.  SQLAlchemy's object mapper is not used:
+it would take a tenth of the start of each process.
+"""
 
-from sqlalchemy import JSON, Index, MetaData, String, Table, Text
+from datetime import date, datetime
+from types import NoneType, UnionType
+from typing import Any, ClassVar, get_args
+
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    ColumnClause,
+    Date,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
 from sqlalchemy import text as sql
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from app.db.types import UtcTime
 
+_JSON = JSON(none_as_null=True)
+# The type of a column by its annotation, unless it is described by `column`.
+_TYPES: dict[Any, Any] = {
+    bool: Boolean,
+    date: Date,
+    datetime: UtcTime,
+    dict[str, Any]: _JSON,
+    int: Integer,
+    list[str]: _JSON,
+}
 
-class Base(DeclarativeBase):
-    """Base class of the tables."""
+
+def column(*arguments: Any, **options: Any) -> Any:
+    """Describe a column beyond its annotation, by the arguments of SQLAlchemy's `Column`."""
+    return arguments, options
+
+
+class Base:
+    """Base class of the tables: each model may be used as its table in a statement.
+
+    The annotation `ColumnClause[int | None]` makes a column that may be NULL.  Keyword arguments of
+    a class are options of its table.
+    """
 
     metadata = MetaData(
         naming_convention={
@@ -21,18 +57,39 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    type_annotation_map = {  # noqa: RUF012 (SQLAlchemy's own convention)
-        datetime: UtcTime(),
-        dict[str, Any]: JSON(none_as_null=True),
-        list[str]: JSON(none_as_null=True),
-    }
+    __tablename__: ClassVar[str]
+    __table_args__: ClassVar[tuple[Any, ...]] = ()
+    __table__: ClassVar[Table]
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Make the table of a model."""
+        columns = [
+            _make_column(name, get_args(annotation)[0], *vars(cls).get(name, column()))
+            for name, annotation in cls.__annotations__.items()
+        ]
+        cls.__table__ = Table(
+            cls.__tablename__, cls.metadata, *columns, *cls.__table_args__, **options
+        )
+        for made in columns:
+            setattr(cls, made.name, made)
+
+    @classmethod
+    def __clause_element__(cls) -> Table:
+        """Return what a statement takes for the model: SQLAlchemy asks for it."""
+        return cls.__table__
+
+
+def _make_column(
+    name: str, annotation: Any, arguments: tuple[Any, ...], options: dict[str, Any]
+) -> Column[Any]:
+    kinds = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
+    may_be_null = {"nullable": NoneType in kinds}
+    return Column(name, *(arguments or (_TYPES[kinds[0]],)), **may_be_null | options)
 
 
 def table_of(model: type[Base]) -> Table:
-    """Return the table of a model.  Statements on a table skip the cost of the object mapper."""
-    table = model.__table__
-    assert isinstance(table, Table)
-    return table
+    """Return the table of a model."""
+    return model.__table__
 
 
 def partial_index(name: str, *columns: str, where: str) -> Index:
@@ -45,5 +102,5 @@ class Metadata(Base):
 
     __tablename__ = "metadata"
 
-    name: Mapped[str] = mapped_column(String(32), primary_key=True)
-    value: Mapped[str] = mapped_column(Text)
+    name: ColumnClause[str] = column(String(32), primary_key=True)
+    value: ColumnClause[str] = column(Text)

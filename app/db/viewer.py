@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Table, select, true
-from sqlalchemy.orm import InstrumentedAttribute
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +20,7 @@ class Viewer:
     key_id: int | None = None
     countries: frozenset[str] | None = None
 
-    def sees(self, client: ColumnElement[str] | InstrumentedAttribute[str]) -> ColumnElement[bool]:
+    def sees(self, client: ColumnElement[str]) -> ColumnElement[bool]:
         """Return the condition that a row, with this column of its client, is not hidden."""
         return true() if self.sees_all else client == self.client
 

@@ -14,12 +14,11 @@ from hashlib import sha256
 from typing import Any
 
 from loguru import logger
-from sqlalchemy import Connection, LargeBinary, Row, Select, select
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import ColumnClause, Connection, LargeBinary, Row, Select, select
 
 from app.clock import Clock
 from app.db.audit import AuditEntry
-from app.db.base import Base, table_of
+from app.db.base import Base, column, table_of
 from app.db.engine import Database, insert_new
 from app.db.types import BigId
 from app.pagination import Page, make_page, read_pages
@@ -37,11 +36,11 @@ class AuditSeal(Base):
 
     __tablename__ = "audit_seals"
 
-    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=False)
-    last_entry_id: Mapped[int] = mapped_column(BigId)
-    entries: Mapped[int]
-    hash: Mapped[bytes] = mapped_column(LargeBinary(32))
-    sealed_at: Mapped[datetime]
+    id: ColumnClause[int] = column(BigId, primary_key=True, autoincrement=False)
+    last_entry_id: ColumnClause[int] = column(BigId)
+    entries: ColumnClause[int]
+    hash: ColumnClause[bytes] = column(LargeBinary(32))
+    sealed_at: ColumnClause[datetime]
 
 
 _ENTRIES, _SEALS = table_of(AuditEntry), table_of(AuditSeal)

@@ -11,15 +11,14 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint
+from sqlalchemy import ColumnClause, ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint
 from sqlalchemy import text as sql
-from sqlalchemy.orm import Mapped, mapped_column
 
-from app.db.base import Base, partial_index
+from app.db.base import Base, column, partial_index
 from app.db.types import NEVER_REUSE_IDS, BigId, EnumText
 
 
-class Subscriber(Base):
+class Subscriber(Base, **NEVER_REUSE_IDS):
     """A person we may write to.
 
     `consented_at` is the time of the latest marketing consent; None without consent.
@@ -27,48 +26,44 @@ class Subscriber(Base):
 
     __tablename__ = "subscribers"
 
-    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    id: ColumnClause[int] = column(BigId, primary_key=True)
     # Used in URLs, which must not contain a number.
-    public_id: Mapped[str] = mapped_column(String(26), unique=True)
-    phone: Mapped[str] = mapped_column(String(16), unique=True)
+    public_id: ColumnClause[str] = column(String(26), unique=True)
+    phone: ColumnClause[str] = column(String(16), unique=True)
     # Whole names have two indexes over their lower case, by which a beginning is found (search.py).
-    first_name: Mapped[str | None] = mapped_column(String(100))
-    last_name: Mapped[str | None] = mapped_column(String(100))
+    first_name: ColumnClause[str | None] = column(String(100))
+    last_name: ColumnClause[str | None] = column(String(100))
     # A tag of https://www.rfc-editor.org/rfc/rfc5646, such as sv or pt-BR.
-    language: Mapped[str | None] = mapped_column(String(16))
+    language: ColumnClause[str | None] = column(String(16))
     # A name of the IANA time zone database.
-    time_zone: Mapped[str | None] = mapped_column(String(64))
-    attributes: Mapped[dict[str, Any] | None]
-    active: Mapped[bool] = mapped_column(default=True)
-    consented_at: Mapped[datetime | None]
-    subscribed_at: Mapped[datetime]
-    updated_at: Mapped[datetime]
-
-    __table_args__ = (NEVER_REUSE_IDS,)
+    time_zone: ColumnClause[str | None] = column(String(64))
+    attributes: ColumnClause[dict[str, Any] | None]
+    active: ColumnClause[bool] = column(default=True)
+    consented_at: ColumnClause[datetime | None]
+    subscribed_at: ColumnClause[datetime]
+    updated_at: ColumnClause[datetime]
 
 
-class Tag(Base):
+class Tag(Base, **NEVER_REUSE_IDS):
     """A name assigned to subscribers; with `double_opt_in` they must confirm it."""
 
     __tablename__ = "tags"
 
-    id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    name: Mapped[str] = mapped_column(String(64), unique=True)
-    double_opt_in: Mapped[bool] = mapped_column(default=False)
-    created_at: Mapped[datetime]
-
-    __table_args__ = (NEVER_REUSE_IDS,)
+    id: ColumnClause[int] = column(BigId, primary_key=True)
+    name: ColumnClause[str] = column(String(64), unique=True)
+    double_opt_in: ColumnClause[bool] = column(default=False)
+    created_at: ColumnClause[datetime]
 
 
-class SubscriberTag(Base):
+class SubscriberTag(Base, sqlite_with_rowid=False):
     """The assignment of a tag to a subscriber, without effect until it is confirmed."""
 
     __tablename__ = "subscriber_tags"
 
-    tag_id: Mapped[int] = mapped_column(ForeignKey("tags.id"), primary_key=True)
-    subscriber_id: Mapped[int] = mapped_column(ForeignKey("subscribers.id"), primary_key=True)
-    confirmed: Mapped[bool] = mapped_column(default=True)
-    opt_in_requested_at: Mapped[datetime | None]
+    tag_id: ColumnClause[int] = column(ForeignKey("tags.id"), primary_key=True)
+    subscriber_id: ColumnClause[int] = column(ForeignKey("subscribers.id"), primary_key=True)
+    confirmed: ColumnClause[bool] = column(default=True)
+    opt_in_requested_at: ColumnClause[datetime | None]
 
     __table_args__ = (
         Index("ix_subscriber_tags_subscriber", "subscriber_id"),
@@ -79,23 +74,20 @@ class SubscriberTag(Base):
             sqlite_where=sql("confirmed = 0"),
             postgresql_where=sql("confirmed = false"),
         ),
-        {"sqlite_with_rowid": False},
     )
 
 
-class SavedAudience(Base):
+class SavedAudience(Base, **NEVER_REUSE_IDS):
     """An audience that is saved by a name, as its JSON; broadcasts copy it."""
 
     __tablename__ = "audiences"
 
-    id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    name: Mapped[str] = mapped_column(String(64), unique=True)
-    audience: Mapped[dict[str, Any]]
-    created_at: Mapped[datetime]
+    id: ColumnClause[int] = column(BigId, primary_key=True)
+    name: ColumnClause[str] = column(String(64), unique=True)
+    audience: ColumnClause[dict[str, Any]]
+    created_at: ColumnClause[datetime]
     # A client's name, or `people:` and a user's.
-    created_by: Mapped[str] = mapped_column(String(128))
-
-    __table_args__ = (NEVER_REUSE_IDS,)
+    created_by: ColumnClause[str] = column(String(128))
 
 
 class Scope(StrEnum):
@@ -115,7 +107,7 @@ class Cause(StrEnum):
     ERASED = "erased"  # the person's data was erased
 
 
-class Suppression(Base):
+class Suppression(Base, **NEVER_REUSE_IDS):
     """A number that is not written to while `released_at` is None.
 
     Its key is the keyed hash; an erased person's number is gone (`phone` is None).  A released row
@@ -124,21 +116,21 @@ class Suppression(Base):
 
     __tablename__ = "suppressions"
 
-    id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    public_id: Mapped[str] = mapped_column(String(26), unique=True)
-    phone_hash: Mapped[bytes] = mapped_column(LargeBinary(32))
-    phone: Mapped[str | None] = mapped_column(String(16))
-    scope: Mapped[Scope] = mapped_column(EnumText(Scope))
-    cause: Mapped[Cause] = mapped_column(EnumText(Cause))
+    id: ColumnClause[int] = column(BigId, primary_key=True)
+    public_id: ColumnClause[str] = column(String(26), unique=True)
+    phone_hash: ColumnClause[bytes] = column(LargeBinary(32))
+    phone: ColumnClause[str | None] = column(String(16))
+    scope: ColumnClause[Scope] = column(EnumText(Scope))
+    cause: ColumnClause[Cause] = column(EnumText(Cause))
     # The text may mean something else: suppressed until a person has reviewed it.
-    needs_review: Mapped[bool] = mapped_column(default=False)
-    suppressed_at: Mapped[datetime]
-    released_at: Mapped[datetime | None]
+    needs_review: ColumnClause[bool] = column(default=False)
+    suppressed_at: ColumnClause[datetime]
+    released_at: ColumnClause[datetime | None]
     # A client's name, `cli`, or `phone` for the person.
-    actor: Mapped[str] = mapped_column(String(128))
-    note: Mapped[str | None] = mapped_column(String(200))
+    actor: ColumnClause[str] = column(String(128))
+    note: ColumnClause[str | None] = column(String(200))
     # Sinch's id of the text that caused it.
-    inbound: Mapped[str | None] = mapped_column(String(64))
+    inbound: ColumnClause[str | None] = column(String(64))
 
     __table_args__ = (
         # The constraint's original name: SQLite cannot rename one.
@@ -151,7 +143,6 @@ class Suppression(Base):
             postgresql_where=sql("needs_review = true"),
         ),
         partial_index("ix_suppressions_nameless", "phone_hash", where="phone IS NULL"),
-        NEVER_REUSE_IDS,
     )
 
 
@@ -175,14 +166,14 @@ class ConsentEvent(Base):
 
     __tablename__ = "consent_events"
 
-    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=False)
-    kind: Mapped[ConsentKind] = mapped_column(EnumText(ConsentKind))
-    at: Mapped[datetime]
-    phone: Mapped[str | None] = mapped_column(String(16))
-    salt: Mapped[bytes | None] = mapped_column(LargeBinary(16))
+    id: ColumnClause[int] = column(BigId, primary_key=True, autoincrement=False)
+    kind: ColumnClause[ConsentKind] = column(EnumText(ConsentKind))
+    at: ColumnClause[datetime]
+    phone: ColumnClause[str | None] = column(String(16))
+    salt: ColumnClause[bytes | None] = column(LargeBinary(16))
     # JSON as it was hashed: phone, actor, channel, source, wording, tag.
-    content: Mapped[str | None] = mapped_column(Text)
-    commitment: Mapped[bytes] = mapped_column(LargeBinary(32))
-    hash: Mapped[bytes] = mapped_column(LargeBinary(32))
+    content: ColumnClause[str | None] = column(Text)
+    commitment: ColumnClause[bytes] = column(LargeBinary(32))
+    hash: ColumnClause[bytes] = column(LargeBinary(32))
 
     __table_args__ = (Index("ix_consent_events_phone", "phone", "id"),)

@@ -3,17 +3,9 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import (
-    JSON,
-    ForeignKey,
-    Index,
-    LargeBinary,
-    String,
-    UniqueConstraint,
-)
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import JSON, ColumnClause, ForeignKey, Index, LargeBinary, String, UniqueConstraint
 
-from app.db.base import Base, partial_index
+from app.db.base import Base, column, partial_index
 from app.db.types import BigId, EnumText
 from app.sms.models.states import (
     Attention,
@@ -30,48 +22,48 @@ class Batch(Base):
 
     __tablename__ = "batches"
 
-    id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    broadcast_id: Mapped[int] = mapped_column(ForeignKey("broadcasts.id"))
-    chunk: Mapped[int]
-    start: Mapped[int]
-    size: Mapped[int]
+    id: ColumnClause[int] = column(BigId, primary_key=True)
+    broadcast_id: ColumnClause[int] = column(ForeignKey("broadcasts.id"))
+    chunk: ColumnClause[int]
+    start: ColumnClause[int]
+    size: ColumnClause[int]
     # How often the batch was halved to find a number that Sinch rejects.
-    level: Mapped[int] = mapped_column(default=0)
+    level: ColumnClause[int] = column(default=0)
     # Indexes of its recipients in the chunk; None for those from `start` on.  Set once recipients
     # were withheld: on the batch, and on the batches of those withheld, whose `start` is beyond
     # the chunk.
-    recipient_indexes: Mapped[list[int] | None] = mapped_column(JSON(none_as_null=True))
+    recipient_indexes: ColumnClause[list[int] | None] = column(JSON(none_as_null=True))
     # Why its recipients are excluded or deferred.
-    exclusion_reason: Mapped[ExclusionReason | None] = mapped_column(EnumText(ExclusionReason))
-    client_reference: Mapped[str] = mapped_column(String(64), unique=True)
-    state: Mapped[BatchState] = mapped_column(EnumText(BatchState))
-    attempt: Mapped[int] = mapped_column(default=0)
-    not_before: Mapped[datetime | None]
-    lease_until: Mapped[datetime | None]
-    sinch_id: Mapped[str | None] = mapped_column(String(64))
+    exclusion_reason: ColumnClause[ExclusionReason | None] = column(EnumText(ExclusionReason))
+    client_reference: ColumnClause[str] = column(String(64), unique=True)
+    state: ColumnClause[BatchState] = column(EnumText(BatchState))
+    attempt: ColumnClause[int] = column(default=0)
+    not_before: ColumnClause[datetime | None]
+    lease_until: ColumnClause[datetime | None]
+    sinch_id: ColumnClause[str | None] = column(String(64))
     # Since when its outcome is unknown, and what Sinch's list has shown so far.
-    unknown_at: Mapped[datetime | None]
-    next_reconcile_at: Mapped[datetime | None]
-    reconcile_attempts: Mapped[int] = mapped_column(default=0)
-    not_found_count: Mapped[int] = mapped_column(default=0)
-    absent_before_at: Mapped[datetime | None]
-    absent_at: Mapped[datetime | None]
-    attention: Mapped[Attention | None] = mapped_column(EnumText(Attention))
+    unknown_at: ColumnClause[datetime | None]
+    next_reconcile_at: ColumnClause[datetime | None]
+    reconcile_attempts: ColumnClause[int] = column(default=0)
+    not_found_count: ColumnClause[int] = column(default=0)
+    absent_before_at: ColumnClause[datetime | None]
+    absent_at: ColumnClause[datetime | None]
+    attention: ColumnClause[Attention | None] = column(EnumText(Attention))
     # Sinch's ids of further copies of the batch, still to be cancelled.
-    duplicate_sinch_ids: Mapped[list[str] | None]
+    duplicate_sinch_ids: ColumnClause[list[str] | None]
     # Whether to cancel an accepted batch at Sinch, and the result.
-    cancel_request: Mapped[CancelRequestState | None] = mapped_column(EnumText(CancelRequestState))
+    cancel_request: ColumnClause[CancelRequestState | None] = column(EnumText(CancelRequestState))
     # When we learned that Sinch accepted the batch.
-    accepted_at: Mapped[datetime | None]
+    accepted_at: ColumnClause[datetime | None]
     # How many of its messages have a final status, and when to fetch a report unless all have.
-    ended: Mapped[int] = mapped_column(default=0)
-    next_report_at: Mapped[datetime | None]
-    report_fetches: Mapped[int] = mapped_column(default=0)
+    ended: ColumnClause[int] = column(default=0)
+    next_report_at: ColumnClause[datetime | None]
+    report_fetches: ColumnClause[int] = column(default=0)
     # True while the counters differ from the messages of the batch.  The contributions are what the
     # batch has added to the daily counters, and to those of its broadcast's delivery.
-    rollup_dirty: Mapped[bool] = mapped_column(default=False)
-    rollup_contribution: Mapped[dict[str, Any] | None]
-    delivery_contribution: Mapped[dict[str, Any] | None]
+    rollup_dirty: ColumnClause[bool] = column(default=False)
+    rollup_contribution: ColumnClause[dict[str, Any] | None]
+    delivery_contribution: ColumnClause[dict[str, Any] | None]
 
     __table_args__ = (
         UniqueConstraint("broadcast_id", "chunk", "start", "level"),
@@ -100,23 +92,23 @@ class Attempt(Base):
 
     __tablename__ = "attempts"
 
-    batch_id: Mapped[int] = mapped_column(ForeignKey("batches.id"), primary_key=True)
-    number: Mapped[int] = mapped_column(primary_key=True)
-    started_at: Mapped[datetime]
-    ended_at: Mapped[datetime | None]
-    outcome: Mapped[Outcome | None] = mapped_column(EnumText(Outcome))
-    http_status: Mapped[int | None]
-    payload_hash: Mapped[bytes] = mapped_column(LargeBinary(32))
-    worker: Mapped[str] = mapped_column(String(64))
+    batch_id: ColumnClause[int] = column(ForeignKey("batches.id"), primary_key=True)
+    number: ColumnClause[int] = column(primary_key=True)
+    started_at: ColumnClause[datetime]
+    ended_at: ColumnClause[datetime | None]
+    outcome: ColumnClause[Outcome | None] = column(EnumText(Outcome))
+    http_status: ColumnClause[int | None]
+    payload_hash: ColumnClause[bytes] = column(LargeBinary(32))
+    worker: ColumnClause[str] = column(String(64))
     # An operator allowed another attempt although Sinch may have accepted this one.
-    overridden: Mapped[bool] = mapped_column(default=False)
+    overridden: ColumnClause[bool] = column(default=False)
 
     __table_args__ = (
         partial_index("ix_attempts_repeated", "batch_id", "number", where="number > 1"),
     )
 
 
-class Message(Base):
+class Message(Base, sqlite_with_rowid=False):
     """One recipient's copy of a broadcast.
 
     `status` is None until Sinch reports on the message: its status then follows from the state of
@@ -127,27 +119,25 @@ class Message(Base):
 
     __tablename__ = "messages"
 
-    broadcast_id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    recipient: Mapped[str] = mapped_column(String(16), primary_key=True)
-    batch_id: Mapped[int] = mapped_column(BigId)
-    status: Mapped[MessageStatus | None] = mapped_column(EnumText(MessageStatus))
-    code: Mapped[int | None]
-    status_at: Mapped[datetime | None]
-    recorded_at: Mapped[datetime | None]
-
-    __table_args__ = ({"sqlite_with_rowid": False},)
+    broadcast_id: ColumnClause[int] = column(BigId, primary_key=True)
+    recipient: ColumnClause[str] = column(String(16), primary_key=True)
+    batch_id: ColumnClause[int] = column(BigId)
+    status: ColumnClause[MessageStatus | None] = column(EnumText(MessageStatus))
+    code: ColumnClause[int | None]
+    status_at: ColumnClause[datetime | None]
+    recorded_at: ColumnClause[datetime | None]
 
 
-class MarketingSend(Base):
+class MarketingSend(Base, sqlite_with_rowid=False):
     """A marketing text that may have gone to a number; counted for the daily frequency cap."""
 
     __tablename__ = "marketing_sends"
 
-    phone: Mapped[str] = mapped_column(String(16), primary_key=True)
-    batch_id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    at: Mapped[datetime]
+    phone: ColumnClause[str] = column(String(16), primary_key=True)
+    batch_id: ColumnClause[int] = column(BigId, primary_key=True)
+    at: ColumnClause[datetime]
 
-    __table_args__ = (Index("ix_marketing_sends_at", "at"), {"sqlite_with_rowid": False})
+    __table_args__ = (Index("ix_marketing_sends_at", "at"),)
 
 
 class Gate(Base):
@@ -155,8 +145,8 @@ class Gate(Base):
 
     __tablename__ = "gates"
 
-    name: Mapped[str] = mapped_column(String(16), primary_key=True)
-    until_at: Mapped[datetime | None]
+    name: ColumnClause[str] = column(String(16), primary_key=True)
+    until_at: ColumnClause[datetime | None]
     # How often in a row the gate closed; waits grow with it.
-    tries: Mapped[int] = mapped_column(default=0)
-    facts: Mapped[dict[str, Any] | None]
+    tries: ColumnClause[int] = column(default=0)
+    facts: ColumnClause[dict[str, Any] | None]

@@ -3,11 +3,10 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, LargeBinary, String, Text
+from sqlalchemy import ColumnClause, ForeignKey, Index, LargeBinary, String, Text
 from sqlalchemy import text as sql
-from sqlalchemy.orm import Mapped, mapped_column
 
-from app.db.base import Base, partial_index
+from app.db.base import Base, column, partial_index
 from app.db.types import BigId, EnumText
 from app.sms.models.states import BroadcastStatus, Category, ExclusionReason
 
@@ -20,56 +19,56 @@ class Broadcast(Base):
 
     __tablename__ = "broadcasts"
 
-    id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    public_id: Mapped[str] = mapped_column(String(26), unique=True)
-    client: Mapped[str] = mapped_column(String(64))
+    id: ColumnClause[int] = column(BigId, primary_key=True)
+    public_id: ColumnClause[str] = column(String(26), unique=True)
+    client: ColumnClause[str] = column(String(64))
     # The key of the database that made it, and the countries that the key may send to.
-    key_id: Mapped[int | None] = mapped_column(BigId)
-    countries: Mapped[list[str] | None]
+    key_id: ColumnClause[int | None] = column(BigId)
+    countries: ColumnClause[list[str] | None]
     # The user who made it on the pages, or cli: and the operator on the command line.
-    created_by: Mapped[str | None] = mapped_column(String(60))
-    created_at: Mapped[datetime]
-    text: Mapped[str] = mapped_column(Text)
+    created_by: ColumnClause[str | None] = column(String(60))
+    created_at: ColumnClause[datetime]
+    text: ColumnClause[str] = column(Text)
     # Over text, sender and parameters; equal hashes mean the same text.
-    text_hash: Mapped[bytes] = mapped_column(LargeBinary(32))
-    sender: Mapped[str] = mapped_column(String(16))
-    category: Mapped[Category] = mapped_column(EnumText(Category))
-    priority: Mapped[int]
-    reference: Mapped[str | None] = mapped_column(String(64))
+    text_hash: ColumnClause[bytes] = column(LargeBinary(32))
+    sender: ColumnClause[str] = column(String(16))
+    category: ColumnClause[Category] = column(EnumText(Category))
+    priority: ColumnClause[int]
+    reference: ColumnClause[str | None] = column(String(64))
     # Options that go to Sinch with each batch, and default parameters.
-    options: Mapped[dict[str, Any]]
-    encoding: Mapped[str] = mapped_column(String(8))
-    parts: Mapped[int]
-    send_at: Mapped[datetime | None]
-    expires_at: Mapped[datetime]
-    status: Mapped[BroadcastStatus] = mapped_column(EnumText(BroadcastStatus))
+    options: ColumnClause[dict[str, Any]]
+    encoding: ColumnClause[str] = column(String(8))
+    parts: ColumnClause[int]
+    send_at: ColumnClause[datetime | None]
+    expires_at: ColumnClause[datetime]
+    status: ColumnClause[BroadcastStatus] = column(EnumText(BroadcastStatus))
     # Distinct valid numbers.
-    recipients: Mapped[int]
-    invalid: Mapped[int]
-    duplicates: Mapped[int]
+    recipients: ColumnClause[int]
+    invalid: ColumnClause[int]
+    duplicates: ColumnClause[int]
     # Number of the first chunk without batches; equals `chunks` once all have batches.
-    planned: Mapped[int]
-    chunks: Mapped[int]
+    planned: ColumnClause[int]
+    chunks: ColumnClause[int]
     # Sinch's last refusal: status, code, text.
-    refusal: Mapped[dict[str, Any] | None]
+    refusal: ColumnClause[dict[str, Any] | None]
     # When the first batch was claimed, and when the last one reached a final state.
-    first_submitted_at: Mapped[datetime | None]
-    completed_at: Mapped[datetime | None]
+    first_submitted_at: ColumnClause[datetime | None]
+    completed_at: ColumnClause[datetime | None]
     # When the last message got a final status.
-    all_reported_at: Mapped[datetime | None]
+    all_reported_at: ColumnClause[datetime | None]
     # The audience unless it is a list of numbers; the tag if it is a single tag.
-    audience: Mapped[dict[str, Any] | None]
-    tag: Mapped[str | None] = mapped_column(String(64))
+    audience: ColumnClause[dict[str, Any] | None]
+    tag: ColumnClause[str | None] = column(String(64))
     # Whether its audience is still being looked up, and the last number found so far.
-    resolving: Mapped[bool] = mapped_column(default=False, server_default=sql("false"))
-    resolved_to: Mapped[str | None] = mapped_column(String(16))
+    resolving: ColumnClause[bool] = column(default=False, server_default=sql("false"))
+    resolved_to: ColumnClause[str | None] = column(String(16))
     # Text, encoding and parts by language, if there are translations.
-    texts: Mapped[dict[str, Any] | None]
+    texts: ColumnClause[dict[str, Any] | None]
     # Since when its text and numbers are being deleted, and whether all of them are.
-    purged_at: Mapped[datetime | None]
-    is_purged: Mapped[bool] = mapped_column(server_default=sql("false"))
+    purged_at: ColumnClause[datetime | None]
+    is_purged: ColumnClause[bool] = column(server_default=sql("false"))
     # The broadcast to whose undelivered recipients this one is sent again.
-    resend_of: Mapped[int | None] = mapped_column(BigId)
+    resend_of: ColumnClause[int | None] = column(BigId)
 
     __table_args__ = (
         # A broadcast can be resent once.
@@ -104,15 +103,15 @@ class Chunk(Base):
 
     __tablename__ = "chunks"
 
-    broadcast_id: Mapped[int] = mapped_column(ForeignKey("broadcasts.id"), primary_key=True)
-    number: Mapped[int] = mapped_column(primary_key=True)
-    size: Mapped[int]
-    recipients: Mapped[str] = mapped_column(Text)
-    parameters: Mapped[dict[str, Any] | None]
+    broadcast_id: ColumnClause[int] = column(ForeignKey("broadcasts.id"), primary_key=True)
+    number: ColumnClause[int] = column(primary_key=True)
+    size: ColumnClause[int]
+    recipients: ColumnClause[str] = column(Text)
+    parameters: ColumnClause[dict[str, Any] | None]
     # Which of the broadcast's texts the recipients get.
-    language: Mapped[str | None] = mapped_column(String(16))
+    language: ColumnClause[str | None] = column(String(16))
     # Why all its recipients are excluded, known when the audience was looked up.
-    exclusion_reason: Mapped[ExclusionReason | None] = mapped_column(EnumText(ExclusionReason))
+    exclusion_reason: ColumnClause[ExclusionReason | None] = column(EnumText(ExclusionReason))
 
     __table_args__ = (
         # Finds the broadcasts to a single recipient.
@@ -125,12 +124,12 @@ class IdempotencyKey(Base):
 
     __tablename__ = "idempotency_keys"
 
-    client: Mapped[str] = mapped_column(String(64), primary_key=True)
-    key: Mapped[str] = mapped_column(String(255), primary_key=True)
-    request_hash: Mapped[bytes] = mapped_column(LargeBinary(32))
-    broadcast_id: Mapped[int] = mapped_column(ForeignKey("broadcasts.id"))
-    created_at: Mapped[datetime] = mapped_column(index=True)
+    client: ColumnClause[str] = column(String(64), primary_key=True)
+    key: ColumnClause[str] = column(String(255), primary_key=True)
+    request_hash: ColumnClause[bytes] = column(LargeBinary(32))
+    broadcast_id: ColumnClause[int] = column(ForeignKey("broadcasts.id"))
+    created_at: ColumnClause[datetime] = column(index=True)
     # Until then the first request may still be running.
-    running_until: Mapped[datetime]
-    answer_status: Mapped[int | None]
-    answer: Mapped[dict[str, Any] | None]
+    running_until: ColumnClause[datetime]
+    answer_status: ColumnClause[int | None]
+    answer: ColumnClause[dict[str, Any] | None]

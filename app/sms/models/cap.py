@@ -3,10 +3,9 @@
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import BigInteger, String
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import BigInteger, ColumnClause, String
 
-from app.db.base import Base
+from app.db.base import Base, column
 from app.db.types import BigId, EnumText
 
 # In place of a client: a cap on what all clients send together; and before the number of a key, a
@@ -31,42 +30,36 @@ class CapUnit(StrEnum):
     RECIPIENTS = "recipients"  # of one broadcast
 
 
-class Cap(Base):
+class Cap(Base, sqlite_with_rowid=False):
     """A limit on what a client, a key, or all clients may send."""
 
     __tablename__ = "caps"
 
-    client: Mapped[str] = mapped_column(String(64), primary_key=True)
-    period: Mapped[CapPeriod] = mapped_column(EnumText(CapPeriod), primary_key=True)
-    unit: Mapped[CapUnit] = mapped_column(EnumText(CapUnit), primary_key=True)
-    amount: Mapped[int] = mapped_column(BigInteger)
+    client: ColumnClause[str] = column(String(64), primary_key=True)
+    period: ColumnClause[CapPeriod] = column(EnumText(CapPeriod), primary_key=True)
+    unit: ColumnClause[CapUnit] = column(EnumText(CapUnit), primary_key=True)
+    amount: ColumnClause[int] = column(BigInteger)
     # Start of the hour or day in which clients were told last that it is nearly, or fully, used.
-    neared_in: Mapped[datetime | None]
-    reached_in: Mapped[datetime | None]
-
-    __table_args__ = ({"sqlite_with_rowid": False},)
+    neared_in: ColumnClause[datetime | None]
+    reached_in: ColumnClause[datetime | None]
 
 
-class CapCounter(Base):
+class CapCounter(Base, sqlite_with_rowid=False):
     """The use of caps by a client, a key, or all, in the hour or day that began at `started_at`."""
 
     __tablename__ = "cap_counters"
 
-    client: Mapped[str] = mapped_column(String(64), primary_key=True)
-    period: Mapped[CapPeriod] = mapped_column(EnumText(CapPeriod), primary_key=True)
-    started_at: Mapped[datetime]
-    parts: Mapped[int] = mapped_column(BigInteger)
-    micros: Mapped[int] = mapped_column(BigInteger)
-
-    __table_args__ = ({"sqlite_with_rowid": False},)
+    client: ColumnClause[str] = column(String(64), primary_key=True)
+    period: ColumnClause[CapPeriod] = column(EnumText(CapPeriod), primary_key=True)
+    started_at: ColumnClause[datetime]
+    parts: ColumnClause[int] = column(BigInteger)
+    micros: ColumnClause[int] = column(BigInteger)
 
 
-class CapUse(Base):
+class CapUse(Base, sqlite_with_rowid=False):
     """A batch that counts since `at`: another attempt within the period counts no more."""
 
     __tablename__ = "cap_uses"
 
-    batch_id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=False)
-    at: Mapped[datetime]
-
-    __table_args__ = ({"sqlite_with_rowid": False},)
+    batch_id: ColumnClause[int] = column(BigId, primary_key=True, autoincrement=False)
+    at: ColumnClause[datetime]

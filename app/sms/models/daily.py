@@ -7,10 +7,9 @@ on which it was recorded.  A missing tag or client is "".
 from datetime import date
 from enum import StrEnum
 
-from sqlalchemy import LargeBinary, String
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import ColumnClause, LargeBinary, String
 
-from app.db.base import Base
+from app.db.base import Base, column
 from app.db.types import EnumText
 from app.sms.models.statuses import MessageStatus
 
@@ -29,25 +28,23 @@ class Dimension(StrEnum):
     CLIENT = "client"
 
 
-class DailyCount(Base):
+class DailyCount(Base, sqlite_with_rowid=False):
     """Number of messages of a day with a status and code; `code` is -1 where Sinch gave none."""
 
     __tablename__ = "daily_counts"
 
-    day: Mapped[date] = mapped_column(primary_key=True)
-    client: Mapped[str] = mapped_column(String(64), primary_key=True)
-    tag: Mapped[str] = mapped_column(String(MAX_TAG_CHARACTERS), primary_key=True)
-    sender: Mapped[str] = mapped_column(String(16), primary_key=True)
-    country: Mapped[str] = mapped_column(String(2), primary_key=True)
-    status: Mapped[MessageStatus] = mapped_column(EnumText(MessageStatus), primary_key=True)
-    code: Mapped[int] = mapped_column(primary_key=True)
-    messages: Mapped[int]
-    parts: Mapped[int]
-
-    __table_args__ = ({"sqlite_with_rowid": False},)
+    day: ColumnClause[date] = column(primary_key=True)
+    client: ColumnClause[str] = column(String(64), primary_key=True)
+    tag: ColumnClause[str] = column(String(MAX_TAG_CHARACTERS), primary_key=True)
+    sender: ColumnClause[str] = column(String(16), primary_key=True)
+    country: ColumnClause[str] = column(String(2), primary_key=True)
+    status: ColumnClause[MessageStatus] = column(EnumText(MessageStatus), primary_key=True)
+    code: ColumnClause[int] = column(primary_key=True)
+    messages: ColumnClause[int]
+    parts: ColumnClause[int]
 
 
-class DailyDelay(Base):
+class DailyDelay(Base, sqlite_with_rowid=False):
     """Histogram of how long the delivered messages of a day took from Sinch to the phone.
 
     `delays` holds the counts by latency bucket, packed by lifecycle/latency.py: with a row per
@@ -56,17 +53,15 @@ class DailyDelay(Base):
 
     __tablename__ = "daily_delays"
 
-    day: Mapped[date] = mapped_column(primary_key=True)
-    client: Mapped[str] = mapped_column(String(64), primary_key=True)
-    tag: Mapped[str] = mapped_column(String(MAX_TAG_CHARACTERS), primary_key=True)
-    sender: Mapped[str] = mapped_column(String(16), primary_key=True)
-    country: Mapped[str] = mapped_column(String(2), primary_key=True)
-    delays: Mapped[bytes] = mapped_column(LargeBinary)
-
-    __table_args__ = ({"sqlite_with_rowid": False},)
+    day: ColumnClause[date] = column(primary_key=True)
+    client: ColumnClause[str] = column(String(64), primary_key=True)
+    tag: ColumnClause[str] = column(String(MAX_TAG_CHARACTERS), primary_key=True)
+    sender: ColumnClause[str] = column(String(16), primary_key=True)
+    country: ColumnClause[str] = column(String(2), primary_key=True)
+    delays: ColumnClause[bytes] = column(LargeBinary)
 
 
-class DailyInbound(Base):
+class DailyInbound(Base, sqlite_with_rowid=False):
     """Number of inbounds of a day, and of those that are opt-outs.
 
     `client` is the client of the last broadcast to that phone.
@@ -74,9 +69,7 @@ class DailyInbound(Base):
 
     __tablename__ = "daily_inbounds"
 
-    day: Mapped[date] = mapped_column(primary_key=True)
-    client: Mapped[str] = mapped_column(String(64), primary_key=True)
-    inbounds: Mapped[int]
-    opt_outs: Mapped[int]
-
-    __table_args__ = ({"sqlite_with_rowid": False},)
+    day: ColumnClause[date] = column(primary_key=True)
+    client: ColumnClause[str] = column(String(64), primary_key=True)
+    inbounds: ColumnClause[int]
+    opt_outs: ColumnClause[int]

@@ -3,16 +3,15 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Index, String, Text
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import BigInteger, ColumnClause, Index, String, Text
 
-from app.db.base import Base, partial_index
+from app.db.base import Base, column, partial_index
 from app.db.types import NEVER_REUSE_IDS, BigId
 
 MAX_USER_NAME = 60
 
 
-class StoredDraft(Base):
+class StoredDraft(Base, **NEVER_REUSE_IDS):
     """A broadcast that is not sent yet, or the one that it became.
 
     `version` grows with every change: an approval and a confirmation are of one version.
@@ -20,36 +19,35 @@ class StoredDraft(Base):
 
     __tablename__ = "drafts"
 
-    id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    public_id: Mapped[str] = mapped_column(String(26), unique=True)
-    version: Mapped[int]
-    title: Mapped[str] = mapped_column(String(64))
+    id: ColumnClause[int] = column(BigId, primary_key=True)
+    public_id: ColumnClause[str] = column(String(26), unique=True)
+    version: ColumnClause[int]
+    title: ColumnClause[str] = column(String(64))
     # What is known so far, as the JSON body of POST /api/broadcast without its recipients.
-    body: Mapped[dict[str, Any]]
+    body: ColumnClause[dict[str, Any]]
     # The recipients in E.164, one per line, unless there is an audience or a file.
-    numbers: Mapped[str | None] = mapped_column(Text)
+    numbers: ColumnClause[str | None] = column(Text)
     # A CSV file of recipients: its rows, what its columns are, and which rows are left out.
-    file: Mapped[dict[str, Any] | None]
-    created_at: Mapped[datetime]
-    created_by: Mapped[str] = mapped_column(String(MAX_USER_NAME))
-    changed_at: Mapped[datetime]
-    changed_by: Mapped[str] = mapped_column(String(MAX_USER_NAME))
+    file: ColumnClause[dict[str, Any] | None]
+    created_at: ColumnClause[datetime]
+    created_by: ColumnClause[str] = column(String(MAX_USER_NAME))
+    changed_at: ColumnClause[datetime]
+    changed_by: ColumnClause[str] = column(String(MAX_USER_NAME))
     # The users who asked for the approval of this version, and who gave it.
-    asked_at: Mapped[datetime | None]
-    asked_by: Mapped[str | None] = mapped_column(String(MAX_USER_NAME))
-    approved_at: Mapped[datetime | None]
-    approved_by: Mapped[str | None] = mapped_column(String(MAX_USER_NAME))
+    asked_at: ColumnClause[datetime | None]
+    asked_by: ColumnClause[str | None] = column(String(MAX_USER_NAME))
+    approved_at: ColumnClause[datetime | None]
+    approved_by: ColumnClause[str | None] = column(String(MAX_USER_NAME))
     # What was asked for, then approved: a hash of the text, as a quote has it, and how many get it.
-    approved_text: Mapped[str | None] = mapped_column(String(64))
-    approved_people: Mapped[int | None]
+    approved_text: ColumnClause[str | None] = column(String(64))
+    approved_people: ColumnClause[int | None]
     # Set in the transaction that stores the broadcast: a draft is sent once.
-    broadcast_id: Mapped[int | None] = mapped_column(BigInteger)
+    broadcast_id: ColumnClause[int | None] = column(BigInteger)
 
     __table_args__ = (
         Index("ix_drafts_changed_at", "changed_at"),
         # Finds who approved a broadcast.
         partial_index("ix_drafts_broadcast", "broadcast_id", where="broadcast_id IS NOT NULL"),
-        NEVER_REUSE_IDS,
     )
 
 
@@ -58,9 +56,9 @@ class ResendApproval(Base):
 
     __tablename__ = "resend_approvals"
 
-    broadcast_id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=False)
-    people: Mapped[int]
-    asked_at: Mapped[datetime]
-    asked_by: Mapped[str] = mapped_column(String(MAX_USER_NAME))
-    approved_at: Mapped[datetime | None]
-    approved_by: Mapped[str | None] = mapped_column(String(MAX_USER_NAME))
+    broadcast_id: ColumnClause[int] = column(BigId, primary_key=True, autoincrement=False)
+    people: ColumnClause[int]
+    asked_at: ColumnClause[datetime]
+    asked_by: ColumnClause[str] = column(String(MAX_USER_NAME))
+    approved_at: ColumnClause[datetime | None]
+    approved_by: ColumnClause[str | None] = column(String(MAX_USER_NAME))

@@ -2,13 +2,12 @@
 
 from datetime import datetime
 
-from sqlalchemy import JSON, String
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import JSON, ColumnClause, String
 
-from app.db.base import Base
+from app.db.base import Base, column
 
 
-class Erasure(Base):
+class Erasure(Base, sqlite_with_rowid=False):
     """An erasure that waits for open broadcasts; the row is deleted when the erasure is complete.
 
     `remaining` names the data that the last pass could not erase yet.
@@ -16,9 +15,7 @@ class Erasure(Base):
 
     __tablename__ = "erasures"
 
-    phone: Mapped[str] = mapped_column(String(16), primary_key=True)
-    requested_at: Mapped[datetime]
-    actor: Mapped[str] = mapped_column(String(128))
-    remaining: Mapped[list[str]] = mapped_column(JSON)
-
-    __table_args__ = ({"sqlite_with_rowid": False},)
+    phone: ColumnClause[str] = column(String(16), primary_key=True)
+    requested_at: ColumnClause[datetime]
+    actor: ColumnClause[str] = column(String(128))
+    remaining: ColumnClause[list[str]] = column(JSON)

@@ -1,9 +1,8 @@
 """Table of prices.  Prices are contractual: the operator enters them."""
 
-from sqlalchemy import BigInteger, String
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import BigInteger, ColumnClause, String
 
-from app.db.base import Base
+from app.db.base import Base, column
 
 
 class Price(Base):
@@ -11,8 +10,8 @@ class Price(Base):
 
     __tablename__ = "prices"
 
-    country: Mapped[str] = mapped_column(String(2), primary_key=True)
+    country: ColumnClause[str] = column(String(2), primary_key=True)
     # ISO 4217; equal in every row.
-    currency: Mapped[str] = mapped_column(String(3))
+    currency: ColumnClause[str] = column(String(3))
     # Millionths of the currency's unit.
-    micros: Mapped[int] = mapped_column(BigInteger)
+    micros: ColumnClause[int] = column(BigInteger)

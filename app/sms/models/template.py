@@ -3,10 +3,9 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, String, UniqueConstraint
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import ColumnClause, ForeignKey, String, UniqueConstraint
 
-from app.db.base import Base
+from app.db.base import Base, column
 from app.db.types import BigId
 
 
@@ -15,11 +14,11 @@ class StoredTemplate(Base):
 
     __tablename__ = "templates"
 
-    id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    client: Mapped[str] = mapped_column(String(64))
-    name: Mapped[str] = mapped_column(String(64))
-    version: Mapped[int]
-    archived_at: Mapped[datetime | None]
+    id: ColumnClause[int] = column(BigId, primary_key=True)
+    client: ColumnClause[str] = column(String(64))
+    name: ColumnClause[str] = column(String(64))
+    version: ColumnClause[int]
+    archived_at: ColumnClause[datetime | None]
 
     __table_args__ = (UniqueConstraint("client", "name"),)
 
@@ -32,9 +31,9 @@ class TemplateVersion(Base):
 
     __tablename__ = "template_versions"
 
-    template_id: Mapped[int] = mapped_column(ForeignKey("templates.id"), primary_key=True)
-    version: Mapped[int] = mapped_column(primary_key=True)
-    texts: Mapped[dict[str, Any]]
-    default_language: Mapped[str] = mapped_column(String(16))
-    created_at: Mapped[datetime]
-    client: Mapped[str] = mapped_column(String(64))
+    template_id: ColumnClause[int] = column(ForeignKey("templates.id"), primary_key=True)
+    version: ColumnClause[int] = column(primary_key=True)
+    texts: ColumnClause[dict[str, Any]]
+    default_language: ColumnClause[str] = column(String(16))
+    created_at: ColumnClause[datetime]
+    client: ColumnClause[str] = column(String(64))

@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, func, or_, select
-from sqlalchemy.orm import aliased
 
+from app.db.base import table_of
 from app.db.prepared import Prepared, Statement
 from app.sms.context import Context
 from app.sms.lifecycle.counts import count_by_status_code, read_counts, total_by_status
@@ -106,7 +106,7 @@ def _check_totals(tx: Connection, moments: dict[str, datetime]) -> Iterator[str]
 def _sum(size: Any, *where: Any) -> Any:
     """Return the sum of sizes in the rows of a broadcast."""
     total = select(func.coalesce(func.sum(size), 0))
-    return total.where(size.class_.broadcast_id == Broadcast.id, *where).scalar_subquery()
+    return total.where(size.table.c.broadcast_id == Broadcast.id, *where).scalar_subquery()
 
 
 def _count_messages(*where: Any) -> Any:
@@ -118,7 +118,7 @@ def _count_messages(*where: Any) -> Any:
 _STORED = _sum(Chunk.size)
 _PLANNED = _sum(Chunk.size, Chunk.number < Broadcast.planned)
 _BATCHED = _sum(Batch.size, Batch.state != _S.SPLIT)
-_LATER = aliased(Attempt)
+_LATER = table_of(Attempt).alias()
 _OPEN_BATCH = select(Batch.id).where(Batch.broadcast_id == Broadcast.id, Batch.state.in_(OPEN))
 _ENDS_BY_ITSELF = [status for status in FINAL if status is not BroadcastStatus.CANCELLED]
 _AWAITED = select(Batch.id).where(
@@ -152,8 +152,8 @@ _CHECKS: tuple[tuple[Statement, str], ...] = (
     # No batch has two attempts unless all but the last are proven not sent, or overridden.
     (
         select(Attempt.batch_id, Attempt.number, Attempt.outcome)
-        .join(_LATER, and_(_LATER.batch_id == Attempt.batch_id, _LATER.number > Attempt.number))
-        .where(_LATER.number > 1, Attempt.overridden.is_(False))
+        .join(_LATER, and_(_LATER.c.batch_id == Attempt.batch_id, _LATER.c.number > Attempt.number))
+        .where(_LATER.c.number > 1, Attempt.overridden.is_(False))
         .where(or_(Attempt.outcome.is_(None), Attempt.outcome.not_in(PROVEN_UNSENT)))
         .limit(_SHOWN),
         "batch {batch_id}: attempt {number} ({outcome}) was repeated",

@@ -13,7 +13,6 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, exists, func, or_, select, update
-from sqlalchemy.orm import aliased
 
 from app.db.base import Metadata, table_of
 from app.db.engine import insert_new
@@ -32,7 +31,7 @@ HEAD_FACT = "consent_head"
 _SALT_BYTES = 16
 
 _EVENTS, _SUBSCRIBERS, _METADATA = table_of(ConsentEvent), table_of(Subscriber), table_of(Metadata)
-_LATER, _PREVIOUS = aliased(_EVENTS), aliased(_EVENTS)
+_LATER, _PREVIOUS = _EVENTS.alias(), _EVENTS.alias()
 _HEAD = select(_METADATA.c.value).where(_METADATA.c.name == HEAD_FACT)
 _LOCK_HEAD = Prepared(_HEAD.with_for_update())
 _MOVE_HEAD = Prepared(

@@ -26,7 +26,6 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.orm import aliased
 
 from app.db.base import table_of
 from app.db.engine import repeat_on_conflict
@@ -67,7 +66,7 @@ TOO_MANY_NEW_TAGS = (
 _COUNTS = ("rows", "created", "updated", "unchanged", "merged", "refused", "landlines")
 
 _IMPORTS, _CHUNKS, _REFUSALS = table_of(Import), table_of(ImportChunk), table_of(ImportRefusal)
-_ALL_TURNS = aliased(_IMPORTS)
+_ALL_TURNS = _IMPORTS.alias()
 _NEXT_TURN = select(func.max(_ALL_TURNS.c.turn) + 1).scalar_subquery()
 _TURNS = (
     select(_IMPORTS.c.client, func.max(_IMPORTS.c.turn).label("turn"))

@@ -6,11 +6,18 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, LargeBinary, String, UniqueConstraint
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    ColumnClause,
+    ForeignKey,
+    LargeBinary,
+    String,
+    UniqueConstraint,
+)
 from sqlalchemy import text as sql
-from sqlalchemy.orm import Mapped, mapped_column
 
-from app.db.base import Base, partial_index
+from app.db.base import Base, column, partial_index
 from app.db.types import NEVER_REUSE_IDS, BigId, EnumText
 from app.subscribers.profiles.entry import GivenConsent
 
@@ -27,7 +34,7 @@ class ImportStatus(StrEnum):
     FAILED = "failed"  # `error` says why; rows that were written stay
 
 
-class Import(Base):
+class Import(Base, **NEVER_REUSE_IDS):
     """A file whose rows become subscribers.
 
     `lines_scanned` counts the lines that the first pass, which records denials, has done, and
@@ -39,53 +46,52 @@ class Import(Base):
 
     __tablename__ = "imports"
 
-    id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    public_id: Mapped[str] = mapped_column(String(26), unique=True)
-    client: Mapped[str] = mapped_column(String(128))
+    id: ColumnClause[int] = column(BigId, primary_key=True)
+    public_id: ColumnClause[str] = column(String(26), unique=True)
+    client: ColumnClause[str] = column(String(128))
     # The user who brought the file, and its name there; None for a file of the API.
-    created_by: Mapped[str | None] = mapped_column(String(128))
-    file_name: Mapped[str | None] = mapped_column(String(200))
-    status: Mapped[ImportStatus] = mapped_column(EnumText(ImportStatus))
-    options: Mapped[dict[str, Any]] = mapped_column(JSON)
+    created_by: ColumnClause[str | None] = column(String(128))
+    file_name: ColumnClause[str | None] = column(String(200))
+    status: ColumnClause[ImportStatus] = column(EnumText(ImportStatus))
+    options: ColumnClause[dict[str, Any]] = column(JSON)
     # The fields of the columns; None before the upload.
-    column_mapping: Mapped[dict[str, Any] | None]
+    column_mapping: ColumnClause[dict[str, Any] | None]
     # Size of the upload; lines are numbered from 1.
-    bytes: Mapped[int] = mapped_column(BigInteger, default=0)
-    lines: Mapped[int] = mapped_column(default=0)
-    lines_scanned: Mapped[int] = mapped_column(default=0, server_default=sql("0"))
-    lines_done: Mapped[int] = mapped_column(default=0)
+    bytes: ColumnClause[int] = column(BigInteger, default=0)
+    lines: ColumnClause[int] = column(default=0)
+    lines_scanned: ColumnClause[int] = column(default=0, server_default=sql("0"))
+    lines_done: ColumnClause[int] = column(default=0)
     # rows = created + updated + unchanged + merged + refused
-    rows: Mapped[int] = mapped_column(default=0)
-    created: Mapped[int] = mapped_column(default=0)
-    updated: Mapped[int] = mapped_column(default=0)
-    unchanged: Mapped[int] = mapped_column(default=0)
-    merged: Mapped[int] = mapped_column(default=0)
-    refused: Mapped[int] = mapped_column(default=0)
+    rows: ColumnClause[int] = column(default=0)
+    created: ColumnClause[int] = column(default=0)
+    updated: ColumnClause[int] = column(default=0)
+    unchanged: ColumnClause[int] = column(default=0)
+    merged: ColumnClause[int] = column(default=0)
+    refused: ColumnClause[int] = column(default=0)
     # Rows that were taken although their number is a landline.
-    landlines: Mapped[int] = mapped_column(default=0, server_default=sql("0"))
-    error: Mapped[str | None] = mapped_column(String(500))
+    landlines: ColumnClause[int] = column(default=0, server_default=sql("0"))
+    error: ColumnClause[str | None] = column(String(500))
     # The upload that may write, and the worker's lease.
-    upload: Mapped[str | None] = mapped_column(String(26))
-    lease: Mapped[str | None] = mapped_column(String(26))
-    leased_until: Mapped[datetime | None]
-    stamp: Mapped[datetime | None]
+    upload: ColumnClause[str | None] = column(String(26))
+    lease: ColumnClause[str | None] = column(String(26))
+    leased_until: ColumnClause[datetime | None]
+    stamp: ColumnClause[datetime | None]
     # The last turn of a worker at it, numbered over all imports: clients take turns.
-    turn: Mapped[int] = mapped_column(default=0)
+    turn: ColumnClause[int] = column(default=0)
     # Workers in a row that ended without a commit.
-    deaths: Mapped[int] = mapped_column(default=0)
+    deaths: ColumnClause[int] = column(default=0)
     # Tags of the file that did not exist before.
-    new_tags: Mapped[list[str] | None]
-    created_at: Mapped[datetime]
+    new_tags: ColumnClause[list[str] | None]
+    created_at: ColumnClause[datetime]
     # Start of the current pass.
-    phase_at: Mapped[datetime | None]
-    completed_at: Mapped[datetime | None]
+    phase_at: ColumnClause[datetime | None]
+    completed_at: ColumnClause[datetime | None]
     # When the refusals were deleted; the file is deleted when the import ends.
-    purged_at: Mapped[datetime | None]
+    purged_at: ColumnClause[datetime | None]
 
     __table_args__ = (
         partial_index("ix_imports_unfinished", "id", where="completed_at IS NULL"),
         partial_index("ix_imports_kept", "id", where="purged_at IS NULL"),
-        NEVER_REUSE_IDS,
     )
 
 
@@ -94,10 +100,10 @@ class ImportChunk(Base):
 
     __tablename__ = "import_chunks"
 
-    id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    import_id: Mapped[int] = mapped_column(ForeignKey("imports.id"))
-    first_line: Mapped[int]
-    text: Mapped[bytes] = mapped_column(LargeBinary)
+    id: ColumnClause[int] = column(BigId, primary_key=True)
+    import_id: ColumnClause[int] = column(ForeignKey("imports.id"))
+    first_line: ColumnClause[int]
+    text: ColumnClause[bytes] = column(LargeBinary)
 
     # The name that the constraint was made with: SQLite cannot rename one.
     __table_args__ = (
@@ -105,32 +111,28 @@ class ImportChunk(Base):
     )
 
 
-class ImportRefusal(Base):
+class ImportRefusal(Base, sqlite_with_rowid=False):
     """A cell for which a row is refused, or taken with a warning; position -1 is the whole row."""
 
     __tablename__ = "import_refusals"
 
-    import_id: Mapped[int] = mapped_column(ForeignKey("imports.id"), primary_key=True)
-    line: Mapped[int] = mapped_column(primary_key=True)
-    position: Mapped[int] = mapped_column(primary_key=True)
-    header: Mapped[str] = mapped_column(String(64))
-    cell: Mapped[str] = mapped_column(String(64))
-    reason: Mapped[str] = mapped_column(String(200))
-    is_warning: Mapped[bool] = mapped_column(default=False, server_default=sql("false"))
-
-    __table_args__ = ({"sqlite_with_rowid": False},)
+    import_id: ColumnClause[int] = column(ForeignKey("imports.id"), primary_key=True)
+    line: ColumnClause[int] = column(primary_key=True)
+    position: ColumnClause[int] = column(primary_key=True)
+    header: ColumnClause[str] = column(String(64))
+    cell: ColumnClause[str] = column(String(64))
+    reason: ColumnClause[str] = column(String(200))
+    is_warning: ColumnClause[bool] = column(default=False, server_default=sql("false"))
 
 
-class ImportDenial(Base):
+class ImportDenial(Base, sqlite_with_rowid=False):
     """A number that a row of the file denies marketing or all texts, as `Permission` says."""
 
     __tablename__ = "import_denials"
 
-    import_id: Mapped[int] = mapped_column(ForeignKey("imports.id"), primary_key=True)
-    phone: Mapped[str] = mapped_column(String(16), primary_key=True)
-    permission: Mapped[int] = mapped_column(primary_key=True)
-
-    __table_args__ = ({"sqlite_with_rowid": False},)
+    import_id: ColumnClause[int] = column(ForeignKey("imports.id"), primary_key=True)
+    phone: ColumnClause[str] = column(String(16), primary_key=True)
+    permission: ColumnClause[int] = column(primary_key=True)
 
 
 class Mode(StrEnum):

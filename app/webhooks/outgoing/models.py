@@ -8,11 +8,10 @@ An endpoint is a queue of its own: a worker leases it as a whole.
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import Index, LargeBinary, String, Text
+from sqlalchemy import ColumnClause, Index, LargeBinary, String, Text
 from sqlalchemy import text as sql
-from sqlalchemy.orm import Mapped, mapped_column
 
-from app.db.base import Base
+from app.db.base import Base, column
 from app.db.types import NEVER_REUSE_IDS, BigId, EnumText
 
 
@@ -33,41 +32,39 @@ class DeliveryStatus(StrEnum):
     ABANDONED = "abandoned"  # failed for a day
 
 
-class Endpoint(Base):
+class Endpoint(Base, **NEVER_REUSE_IDS):
     """A URL of a client that gets events."""
 
     __tablename__ = "webhook_endpoints"
 
-    id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    public_id: Mapped[str] = mapped_column(String(26), unique=True)
-    client: Mapped[str] = mapped_column(String(64), index=True)
-    created_at: Mapped[datetime]
-    url: Mapped[str] = mapped_column(Text)
+    id: ColumnClause[int] = column(BigId, primary_key=True)
+    public_id: ColumnClause[str] = column(String(26), unique=True)
+    client: ColumnClause[str] = column(String(64), index=True)
+    created_at: ColumnClause[datetime]
+    url: ColumnClause[str] = column(Text)
     # The types of events it gets.
-    event_types: Mapped[list[str]]
-    secret: Mapped[bytes] = mapped_column(LargeBinary(64))
+    event_types: ColumnClause[list[str]]
+    secret: ColumnClause[bytes] = column(LargeBinary(64))
     # Signs too until this time.
-    old_secret: Mapped[bytes | None] = mapped_column(LargeBinary(64))
-    old_secret_until: Mapped[datetime | None]
-    status: Mapped[EndpointStatus] = mapped_column(EnumText(EndpointStatus))
+    old_secret: ColumnClause[bytes | None] = column(LargeBinary(64))
+    old_secret_until: ColumnClause[datetime | None]
+    status: ColumnClause[EndpointStatus] = column(EnumText(EndpointStatus))
     # Quick answers in a row; enough of them move it to the fast pool.
-    quick: Mapped[int] = mapped_column(default=0)
+    quick: ColumnClause[int] = column(default=0)
     # Failures in a row, the time of the first, and the problem of the last.
-    failures: Mapped[int] = mapped_column(default=0)
-    failing_since: Mapped[datetime | None]
-    problem: Mapped[str | None] = mapped_column(String(64))
-    delivered_at: Mapped[datetime | None]
+    failures: ColumnClause[int] = column(default=0)
+    failing_since: ColumnClause[datetime | None]
+    problem: ColumnClause[str | None] = column(String(64))
+    delivered_at: ColumnClause[datetime | None]
     # It pauses until this time.
-    not_before: Mapped[datetime | None]
+    not_before: ColumnClause[datetime | None]
     # The worker's lease, its end, and when the last lease began.
-    lease: Mapped[str | None] = mapped_column(String(32))
-    leased_until: Mapped[datetime | None]
-    served_at: Mapped[datetime]
-
-    __table_args__ = (NEVER_REUSE_IDS,)
+    lease: ColumnClause[str | None] = column(String(32))
+    leased_until: ColumnClause[datetime | None]
+    served_at: ColumnClause[datetime]
 
 
-class Delivery(Base):
+class Delivery(Base, sqlite_with_rowid=False):
     """One event for one endpoint, and the result.
 
     Without foreign keys: rows of a deleted endpoint are purged with the old events.
@@ -75,18 +72,18 @@ class Delivery(Base):
 
     __tablename__ = "deliveries"
 
-    endpoint_id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    event_id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    status: Mapped[DeliveryStatus] = mapped_column(EnumText(DeliveryStatus))
+    endpoint_id: ColumnClause[int] = column(BigId, primary_key=True)
+    event_id: ColumnClause[int] = column(BigId, primary_key=True)
+    status: ColumnClause[DeliveryStatus] = column(EnumText(DeliveryStatus))
     # Since when it waits, and when it is posted next; abandoned a day after it began to wait.
-    waiting_since: Mapped[datetime]
-    due_at: Mapped[datetime | None]
-    tries: Mapped[int] = mapped_column(default=0)
+    waiting_since: ColumnClause[datetime]
+    due_at: ColumnClause[datetime | None]
+    tries: ColumnClause[int] = column(default=0)
     # Of the last try.
-    tried_at: Mapped[datetime | None]
-    duration_ms: Mapped[int | None]
-    http_status: Mapped[int | None]
-    problem: Mapped[str | None] = mapped_column(String(64))
+    tried_at: ColumnClause[datetime | None]
+    duration_ms: ColumnClause[int | None]
+    http_status: ColumnClause[int | None]
+    problem: ColumnClause[str | None] = column(String(64))
 
     __table_args__ = (
         Index(
@@ -98,5 +95,4 @@ class Delivery(Base):
         ),
         Index("ix_deliveries_status", "endpoint_id", "status", "event_id"),
         Index("ix_deliveries_event_id", "event_id"),
-        {"sqlite_with_rowid": False},
     )
