@@ -36,6 +36,7 @@ _TYPED = re.compile(r"\$(?=[a-z])"), re.compile(r"(?<=\bwrong )#(?!\w| of )")
 _ROUND = re.compile("(?<=[a-z])[🛑⛔🚫⭕](?=[a-z])")
 _NOT = re.compile(r"\b(do|did|does|would|is) not\b")
 _SIGNS = "🛑⛔🚫✋🙅❌📵🔕🖕"
+_SIGN = re.compile(f"([{_SIGNS}])")
 # `\w` leaves out the vowel signs of Indian and Thai letters.
 WORD_CHARACTERS = f"\\w\u0900-\u0963\u0966-\u0dff\u0e00-\u0eff\u1000-\u109f\u1780-\u17d3{_SIGNS}"
 _CLAUSE_BREAKS = re.compile(f"[^{WORD_CHARACTERS} \\-–—/'+*#]+")
@@ -55,6 +56,11 @@ def split_clauses(folded: str) -> Sequence[Sequence[str]]:
 def split_words(text: str) -> list[str]:
     """Return the normalized words of a text."""
     return _WORD_BREAKS.sub(" ", fold(text)).split()
+
+
+def split_lines(text: str) -> list[list[str]]:
+    """Return the normalized words of each line of a text."""
+    return [_WORD_BREAKS.sub(" ", line).split() for line in fold(text).split("\n")]
 
 
 def fold(text: str) -> str:
@@ -77,4 +83,4 @@ def _fold_letters(text: str) -> str:
     folded = unicodedata.normalize("NFC", _MARKS.sub("", folded)).translate(_LETTERS)
     folded = _ROUND.sub("o", folded)
     folded = _MIXED.sub(lambda match: match[0].translate(_LOOK_ALIKES), folded)
-    return re.sub(f"([{_SIGNS}])", r" \1 ", folded)
+    return _SIGN.sub(r" \1 ", folded)

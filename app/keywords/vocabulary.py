@@ -37,7 +37,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from app.keywords.normalize import fold, split_words
+from app.keywords.normalize import fold, split_lines, split_words
 
 _FILES = Path(__file__).parent / "languages"
 _PART = re.compile("<([a-z]+)>")
@@ -169,18 +169,18 @@ def _read_languages() -> Iterator[tuple[str, Mapping[str, Any]]]:
             yield "" if code == "any" else code, defaultdict(str, table)
 
 
-def _list_keywords(*kinds: str) -> Iterator[tuple[Keyword, list[str]]]:
-    """Yield each keyword of these kinds with its words."""
-    for kind in kinds:
+def _list_keywords() -> Iterator[tuple[Keyword, list[str]]]:
+    """Yield each keyword with its words."""
+    for kind in KINDS:
         for code, language in LANGUAGES.items():
-            for text in language[kind].split(","):
-                if words := split_words(text):
-                    yield Keyword(kind, code or None), words
+            lines = language[kind].replace("\n", " ").replace(",", "\n")
+            for words in filter(None, split_lines(lines)):
+                yield Keyword(kind, code or None), words
 
 
 def _read_keywords(make_key: Callable[[Sequence[str]], str]) -> dict[str, Keyword]:
     keywords: dict[str, Keyword] = {}
-    for keyword, words in _list_keywords(*KINDS):
+    for keyword, words in _WORDS:
         known = keywords.setdefault(make_key(words), keyword)
         if known.kind == keyword.kind and known.language != keyword.language:
             keywords[make_key(words)] = Keyword(known.kind, None)
@@ -189,8 +189,8 @@ def _read_keywords(make_key: Callable[[Sequence[str]], str]) -> dict[str, Keywor
 
 def _read_misspelt() -> dict[str, Keyword]:
     misspelt: dict[str, Keyword] = {}
-    for keyword, words in _list_keywords(*STOP_KINDS):
-        if len(words) == 1 and len(words[0]) >= _MISSPELT_FROM:
+    for keyword, words in _WORDS:
+        if keyword.kind in STOP_KINDS and len(words) == 1 and len(words[0]) >= _MISSPELT_FROM:
             for part in _leave_out_letters(words[0]):
                 misspelt.setdefault(part, keyword)
     return misspelt
@@ -208,9 +208,8 @@ def _read_words(name: str) -> frozenset[str]:
     return frozenset(word for lang in LANGUAGES.values() for word in split_words(lang[name]))
 
 
-def _compile_unspaced(name: str) -> re.Pattern[str]:
-    patterns = (fold(pattern) for language in LANGUAGES.values() for pattern in language[name])
-    return re.compile("|".join(patterns))
+def _join_patterns(name: str) -> str:
+    return "|".join(fold(each) for language in LANGUAGES.values() for each in language[name])
 
 
 def _read_phrases() -> Mapping[str, Sequence[str]]:
@@ -245,6 +244,7 @@ def _compile_phrases(head: str) -> re.Pattern[str]:
 
 
 LANGUAGES = dict(sorted(_read_languages()))
+_WORDS = list(_list_keywords())
 _KEYWORDS = _read_keywords(_join)
 # Two letters are too few for one of them to be doubled.
 _COLLAPSED = {key: found for key, found in _read_keywords(_collapse).items() if len(key) > 2}
@@ -256,14 +256,14 @@ ORDINARY_AFTER = _read_words("ordinary_after")
 _MISSPELT = _read_misspelt()
 _PHRASES = _read_phrases()
 # The phrases of scripts without blanks between words.
-UNSPACED = _compile_unspaced("anywhere")
-UNSPACED_INSTRUCTION = _compile_unspaced("instructions")
-UNSPACED_REACTION = _compile_unspaced("reacts")
+UNSPACED = re.compile(_join_patterns("anywhere"))
+UNSPACED_INSTRUCTION = re.compile(_join_patterns("instructions"))
+UNSPACED_REACTION = re.compile(_join_patterns("reacts"))
 REPLY_VERBS = _read_words("reply_verbs")
 REPLY_VERBS_AFTER = _read_words("reply_verbs_after")
 PURPOSES = _read_words("purposes")
 BETWEEN = _read_words("between")
-OUT = re.compile(rf"\b(?:{_compile_unspaced('out').pattern})(?=\s|$)")
+OUT = re.compile(rf"\b(?:{_join_patterns('out')})(?=\s|$)")
 NONE_OF = _read_words("none_of")
 _TEXTS = re.compile(
     "|".join(
