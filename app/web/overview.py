@@ -6,6 +6,7 @@ from typing import Any
 
 from flask import current_app, render_template, request, url_for
 from sqlalchemy import Row
+from werkzeug.wrappers import Response
 
 from app.accounts.roles import Role
 from app.health import Readiness
@@ -34,6 +35,7 @@ from app.web.broadcasts.states import (
     say_end,
 )
 from app.web.guard import make_page_blueprint, read_once, read_page_health, require_role
+from app.web.searches import MAX_SEARCH, find_search, go_to_search
 from app.web.subscribers.wording import read_number, show_name, show_text
 from app.web.words import clock_time, people, texts
 
@@ -98,19 +100,33 @@ def show_overview_region() -> str:
     return render_template("overview/live.html", **_describe_now(current_context()))
 
 
-@blueprint.route("/why", methods=["GET", "POST"])
+@blueprint.get("/why")
 @require_role(Role.VIEWER)
 def show_why() -> str:
-    """Say why a number did not get a text.  The number comes by POST, since URLs are logged."""
-    number, answer, error = request.form.get("number", ""), None, ""
-    if request.method == "POST":
-        try:
-            phone = read_number(number)
-        except ValueError:
-            error = "Write the number with its country, such as +46 70 174 06 21."
-        else:
-            answer = _explain(current_context(), phone)
-    return render_template("why.html", number=number, answer=answer, error=error)
+    """Say why the number of a search did not get a text."""
+    number = find_search()
+    phone = _read(number)
+    answer = _explain(current_context(), phone) if phone else None
+    return render_template("why.html", number=number, answer=answer, error="")
+
+
+@blueprint.post("/why")
+@require_role(Role.VIEWER)
+def look_up() -> Response | str:
+    """Lead to why a number did not get a text."""
+    number = request.form.get("number", "").strip()[:MAX_SEARCH]
+    if _read(number):
+        return go_to_search("overview.show_why", number)
+    error = "Write the number with its country, such as +46 70 174 06 21."
+    return render_template("why.html", number=number, answer=None, error=error)
+
+
+def _read(number: str) -> str | None:
+    """Return a number in E.164, None for what is none."""
+    try:
+        return read_number(number)
+    except ValueError:
+        return None
 
 
 def _explain(ctx: Context, phone: str) -> dict[str, Any]:

@@ -65,10 +65,10 @@ def test_a_key_is_replaced_and_revoked_on_the_page(service, admin, ctx):
 @pytest.mark.parametrize(
     ("form", "reason"),
     [
-        ({"name": "people"}, "must not be people, which the service itself uses"),
-        ({"name": ""}, "must be 1 to 64 letters"),
-        ({"days": "0"}, "Give 1 to 3650 days"),
-        ({"days": "soon"}, "Give 1 to 3650 days"),
+        ({"name": "people"}, "It must not be people, which the service itself uses"),
+        ({"name": ""}, "It must be 1 to 64 letters"),
+        ({"days": "0"}, "Give 1 to 3,650 days"),
+        ({"days": "soon"}, "Give 1 to 3,650 days"),
         ({"addresses": "example.com"}, "'example.com' is no address or network"),
         ({"countries": "SE UK"}, "'UK' is no country: give two letters such as SE"),
         ({"scopes": []}, "Choose what the key may do"),
@@ -213,7 +213,7 @@ def test_what_no_database_can_look_for_is_refused_or_not_found(either_service):
 
     assert admin.get("/audit?subject=%00").status_code == 400
     assert admin.get("/audit?cursor=nonsense").status_code == 400
-    assert admin.post("/people", {"text": "An\0"}, on="/people").status_code == 200
+    assert admin.look_up("/people", {"text": "An\0"}, on="/people").status_code == 200
     assert admin.post(f"/keys/{beyond}/revoke", on="/keys").status_code == 404
     assert admin.get(f"/inbox/{beyond}").status_code == 404
 

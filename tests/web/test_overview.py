@@ -93,9 +93,9 @@ def test_a_number_is_explained_in_one_sentence(operator, caller):
     caller.post("/api/suppressions", {"phones": [ANN], "scope": "all"})
     caller.send(ANN, reference="R 1")
 
-    left_out = read_text(operator.post("/why", {"number": "+46 70 123 45 67"}, on="/why"))
-    unknown = read_text(operator.post("/why", {"number": "+46709999999"}, on="/why"))
-    wrong = operator.post("/why", {"number": "07012"}, on="/why")
+    left_out = read_text(operator.look_up("/why", {"number": "+46 70 123 45 67"}, on="/why"))
+    unknown = read_text(operator.look_up("/why", {"number": "+46709999999"}, on="/why"))
+    wrong = operator.look_up("/why", {"number": "07012"}, on="/why")
 
     assert re.search(r"The newest, of \d\d:\d\d: Left out. The recipient opted out.", left_out)
     assert "Left out. The recipient opted out. R 1" in left_out
@@ -110,9 +110,9 @@ def test_an_answer_leads_to_the_person_and_the_broadcast_and_fits_in_the_overvie
     caller.post("/api/subscribers", {"phone": ANN, "first_name": "Ann", "last_name": "Berg"})
     broadcast = id_of(caller.send(ANN, message="Hi Ann, doors open"))
 
-    found = operator.post("/why", {"number": ANN}, on="/overview")
-    masked = visit(service, Role.VIEWER).post("/why", {"number": ANN}, on="/why")
-    wrong = operator.post("/why", {"number": "1"}, on="/overview", **{"HX-Request": "true"})
+    found = operator.look_up("/why", {"number": ANN}, on="/overview")
+    masked = visit(service, Role.VIEWER).look_up("/why", {"number": ANN}, on="/why")
+    wrong = operator.look_up("/why", {"number": "1"}, on="/overview", **{"HX-Request": "true"})
 
     assert f'href="/broadcasts/{broadcast}">Hi Ann, doors open</a>' in found.text
     assert "Everything about Ann Berg" in read_text(found)
@@ -125,7 +125,7 @@ def test_an_answer_leads_to_the_person_and_the_broadcast_and_fits_in_the_overvie
 def test_a_number_is_looked_up_as_people_of_the_default_country_write_it(make_service, sandbox):
     operator = visit(make_service(DEFAULT_COUNTRY="SE"), Role.OPERATOR)
 
-    answer = read_text(operator.post("/why", {"number": "070-123 45 67"}, on="/why"))
+    answer = read_text(operator.look_up("/why", {"number": "070-123 45 67"}, on="/why"))
 
     assert "No stored broadcast sent anything to this number" in answer
 

@@ -45,6 +45,13 @@ class Visitor:
         data = {name: token[1] if token else "" for name, token in found.items()} | (fields or {})
         return self.client.post(path, data=data, headers=headers)
 
+    def look_up(
+        self, path: str, fields: dict[str, Any], *, on: str = "/why", **headers: str
+    ) -> TestResponse:
+        """Send a form, and read the page that its answer leads to, if it leads to one."""
+        answer = self.post(path, fields, on=on, **headers)
+        return self.get(answer.location, **headers) if answer.status_code == 303 else answer
+
     def sign_in(self, name: str, password: str = PASSWORD, **fields: str) -> TestResponse:
         return self.post("/login", {"name": name, "password": password} | fields)
 
@@ -77,7 +84,10 @@ def sign_in_at(url: str, name: str, password: str = PASSWORD) -> requests.Sessio
 
 def read_text(response: TestResponse) -> str:
     """Return the words of a page, without markup."""
-    text = re.sub(
-        r"<(script|style|svg)\b.*?</\1>", " ", response.get_data(as_text=True), flags=re.S
-    )
+    return read_words(response.get_data(as_text=True))
+
+
+def read_words(html: str) -> str:
+    """Return the words of a piece of a page."""
+    text = re.sub(r"<(script|style|svg)\b.*?</\1>", " ", html, flags=re.S)
     return " ".join(unescape(re.sub(r"<[^>]+>", " ", text)).split())

@@ -13,7 +13,7 @@ HOSTILE = "<script>alert(1)</script>'\"&{{7*7}}"
 
 
 def search(visitor, text):
-    return visitor.post("/people", {"text": text}, on="/people")
+    return visitor.look_up("/people", {"text": text}, on="/people")
 
 
 def show(visitor, page):
@@ -45,6 +45,21 @@ def test_the_beginning_of_a_name_finds_the_person(author, ann, written):
     assert "Ann Ekdahl" in text
     assert ANN in text
     assert "Gets everything" in text
+
+
+def test_a_search_has_an_address_that_the_way_back_leads_to(author, ann, service):
+    def find(text):
+        return author.post("/people", {"text": text}, on="/people").location
+
+    found, other = find("ekdahl"), find("Lindqvist-Bergstrom")
+
+    assert "Ann Ekdahl" in show(author, found)
+    assert "No one has this number or name." in show(author, other)
+    assert "ekdahl" not in found.lower()
+    for _ in range(3):
+        find("ekdahl")
+    assert "Newest" in show(author, found)  # too long ago
+    assert "Newest" in show(visit(service, Role.VIEWER), find("ekdahl"))
 
 
 @pytest.mark.parametrize(
