@@ -15,6 +15,8 @@ _DAY_S = 86_400.0
 _MAX_KEPT_DAYS = 3_650
 # Sinch lists texts from phones for 14 days: one that was deleted earlier would be stored anew.
 _MIN_INBOUND_DAYS = 15
+# As many people as need no approval, however many they are.
+NO_APPROVAL = 10**12
 _WAITS_WITH_CALLBACKS_S = (600.0, 1800.0, 3600.0, 3 * 3600.0, 6 * 3600.0)
 # Fields in seconds that no setting of their name changes.
 _NO_SETTING = (
@@ -64,7 +66,7 @@ class SendingRules:
     repeat_window_s: float = 86_400.0
     repeat_share: float = 0.5
     # A draft of more people needs a second person's approval; by default none does.
-    approval_above: int = 10**12
+    approval_above: int = NO_APPROVAL
     # Retention
     messages_kept_s: float = 30 * _DAY_S
     inbounds_kept_s: float = 30 * _DAY_S

@@ -36,6 +36,7 @@ from app.sms.audience.chunks import (
     choose_chunk_size,
     make_chunk_rows,
 )
+from app.sms.audience.grown import pause_if_grown
 from app.sms.content.languages import choose_language
 from app.sms.content.measure import TextPattern
 from app.sms.content.placeholders import (
@@ -308,6 +309,8 @@ def resolve_next(ctx: Context, broadcast_id: int) -> bool:
         # Another worker may have stored this page first.
         if _is_resolving(tx, ctx, locked) and locked.resolved_to == broadcast.resolved_to:
             _store_page(tx, locked, page)
+            if page.last is None:
+                pause_if_grown(tx, ctx, locked)
     return True
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Row, func, select, update
 from app.db.audit import write_audit
 from app.errors import Conflict
 from app.sinch.errors import SinchError
+from app.sms.audience.grown import accept_growth
 from app.sms.context import Context
 from app.sms.lifecycle.finalize import end_unsent, finalize_in
 from app.sms.lifecycle.find import find_broadcast
@@ -49,6 +50,8 @@ def resume_broadcast(ctx: Context, public_id: str, *, actor: str) -> None:
             raise _conflict(broadcast, "resumed")
         ahead = broadcast.send_at is not None and broadcast.send_at > ctx.now()
         status = _B.SCHEDULED if ahead else _B.QUEUED
+        ours = update(Broadcast).where(Broadcast.id == broadcast.id)
+        tx.execute(ours.values(options=accept_growth(broadcast.options)))
         _change_status(tx, ctx, broadcast, status, actor=actor, action="resume")
         finalize_in(tx, ctx, broadcast.id)
 

@@ -1,27 +1,31 @@
 """Approval: a draft of more than APPROVAL_ABOVE people needs a second person.
 
 The approval is of one version, one text and a number of people: a changed draft or template loses
-it, and so does a tag that many have joined.  Users do not approve what they have made, changed or
-asked for.
-
-Accepted: people are counted when the draft is confirmed.  Those who join the audience of a
-scheduled broadcast afterwards get it, too, however many they are.
+it, and so does a tag that many have joined.  A broadcast keeps the number: if more people are in
+its audience when it starts, it is paused before the first text, and a second person has to resume
+it.  Users do not approve what they have made, changed or asked for.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, Select, select
 
+from app.config.sending import NO_APPROVAL
 from app.db.audit import write_audit
 from app.db.base import table_of
 from app.errors import Conflict
+from app.sms.audience.grown import find_growth
+from app.sms.broadcasts.control import resume_broadcast
 from app.sms.context import Context
 from app.sms.drafts.store import change_version
+from app.sms.lifecycle.find import find_broadcast
+from app.sms.models.broadcast import Broadcast
 from app.sms.models.draft import StoredDraft
+from app.sms.models.states import BroadcastStatus
 from app.sms.quotes.quote import read_quoted
 
-_DRAFTS = table_of(StoredDraft)
+_BROADCASTS, _DRAFTS = table_of(Broadcast), table_of(StoredDraft)
 MAX_WAITING = 20
 # People join while a colleague reads: up to a hundredth more are those who were approved.
 _MORE = 0.01
@@ -50,6 +54,47 @@ def needs_approval(ctx: Context, draft: Row[Any], quoted: Mapping[str, Any]) -> 
 def covers(approved: int, people: int) -> bool:
     """Return True if an approval of this number of people covers another number."""
     return people <= approved * (1 + _MORE)
+
+
+def limit_people(ctx: Context, draft: Row[Any], quoted: Mapping[str, Any]) -> int | None:
+    """Return how many people a draft's audience may have when it is sent; None for any number.
+
+    Its look-up does not know all reasons to leave people out, so the others are counted as quoted.
+    """
+    if "audience" not in draft.body or ctx.rules.approval_above >= NO_APPROVAL:
+        return None
+    approved = int(draft.approved_people * (1 + _MORE)) if draft.approved_by else 0
+    left_out: int = quoted["looked_up"] - quoted["recipients"]
+    return max(ctx.rules.approval_above, approved) + left_out
+
+
+def resume_as_user(ctx: Context, public_id: str, *, user: str, actor: str) -> None:
+    """Resume a broadcast.
+
+    Raises ApprovalRefused for one whose audience has grown, if the user has worked on it; and as
+    resume_broadcast does.
+    """
+    with ctx.db.read() as tx:
+        broadcast = find_broadcast(tx, ctx, public_id)
+        query = select(_DRAFTS).where(_DRAFTS.c.broadcast_id == broadcast.id)
+        draft = tx.execute(query).first()
+    is_own = user == broadcast.created_by or (draft is not None and is_involved(draft, user))
+    if is_own and find_growth(broadcast):
+        raise ApprovalRefused(
+            "More people are in its audience by now than were approved, so a second person has to "
+            "resume it: you have worked on it yourself."
+        )
+    resume_broadcast(ctx, public_id, actor=actor)
+
+
+def list_grown(ctx: Context) -> list[Row[Any]]:
+    """List broadcasts that wait for a second person since their audience has grown."""
+    columns = _BROADCASTS.c
+    shown = (columns.public_id, columns.reference, columns.text, columns.status, columns.options)
+    query: Select[Any] = select(*shown).where(columns.status == BroadcastStatus.PAUSED)
+    query = query.order_by(columns.id)
+    with ctx.db.read() as tx:
+        return [row for row in tx.execute(query) if find_growth(row)][:MAX_WAITING]
 
 
 def is_involved(draft: Row[Any], user: str) -> bool:

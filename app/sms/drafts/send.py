@@ -14,7 +14,7 @@ from app.errors import Conflict, KeyMisused, SendFailed
 from app.sms.broadcasts.create import create_broadcast
 from app.sms.broadcasts.idempotency import make_key
 from app.sms.context import Context
-from app.sms.drafts.approval import ApprovalMissing, needs_approval
+from app.sms.drafts.approval import ApprovalMissing, limit_people, needs_approval
 from app.sms.drafts.count import MAX_COUNTED, fill_for_first
 from app.sms.drafts.request import list_people, make_request
 from app.sms.drafts.store import DraftChanged, find_draft, mark_sent
@@ -55,7 +55,13 @@ def send_draft(
         raise ApprovalMissing("A second person has to approve it first: nothing was sent.")
     request = make_request(draft.body, list_people(ctx, draft), now=ctx.now())
     tolerance = None if quoted and _is_large(quoted) else 0
-    request = replace(request, quote=quote, quote_tolerance=tolerance, created_by=user)
+    request = replace(
+        request,
+        quote=quote,
+        quote_tolerance=tolerance,
+        created_by=user,
+        most_people=limit_people(ctx, draft, quoted) if quoted else None,
+    )
     key = replace(
         make_key(f"draft {public_id} {version}"),
         on_keep=lambda tx, broadcast_id: mark_sent(tx, public_id, version, broadcast_id),

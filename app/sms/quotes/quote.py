@@ -19,6 +19,8 @@ from app.sms.quotes.unmoved import begin_hash, has_moved, list_places
 from app.sms.request.model import BroadcastRequest, hash_text
 
 VALID_S = 86_400
+# Why the look-up of an audience leaves people out.
+_BY_LOOKUP = (ExclusionReason.OPTED_OUT, ExclusionReason.NO_CONSENT, ExclusionReason.NO_VALUE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,8 @@ def make_quote(ctx: Context, request: BroadcastRequest) -> Quote:
         for country, parts in estimate.parts.items()
     }
     opted_out = estimate.excluded[ExclusionReason.OPTED_OUT]
-    figures = _collect_figures(estimate, cost) | {"opted_out": opted_out}
+    looked_up = _count_looked_up(estimate)
+    figures = _collect_figures(estimate, cost) | {"opted_out": opted_out, "looked_up": looked_up}
     quoted = {"text": _hash(ctx, request), **figures}
     if facts is not None:
         quoted |= {"facts": facts.write(), "places": list_places(request, estimate)}
@@ -102,6 +105,13 @@ def _collect_figures(estimate: Estimate, cost: Cost) -> dict[str, Any]:
         "cost": cost.micros,
         "currency": cost.currency,
     }
+
+
+def _count_looked_up(estimate: Estimate) -> int:
+    """Return how many people the look-up of an audience does not exclude: see limit_people."""
+    excluded = estimate.excluded.total() + estimate.expired_before_window
+    by_lookup = sum(estimate.excluded[reason] for reason in _BY_LOOKUP)
+    return estimate.recipients.total() + excluded - by_lookup
 
 
 def _list_changes(

@@ -56,7 +56,7 @@ class BroadcastRequest:
     language; `text` is the one in `language`.  prepare_request sets the `size`.  `invalid` are
     entries that `skip_invalid` removed.  `reply` is the kind of an automatic reply to an inbound
     text, `is_answer` marks a user's answer to one, `created_by` is the user of a page or an
-    operator.
+    operator; more than `most_people` of an audience need a second person.
     """
 
     recipients: Sequence[str]
@@ -87,6 +87,7 @@ class BroadcastRequest:
     reply: str | None = None
     is_answer: bool = False
     created_by: str | None = None
+    most_people: int | None = None
 
 
 def choose_priority(category: Category, recipients: int) -> int:

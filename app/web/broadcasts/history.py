@@ -25,6 +25,10 @@ _SENTENCES = {
 _CANARY_PAUSE = "Its first texts paused it: {failed:,} of {sent:,} failed, {opted_out:,} opted out."
 
 
+# So has one by an audience that has grown.
+_GROWN = "{people} are in its audience, and at most {most:,} were approved: it was paused."
+
+
 def list_events(view: BroadcastView, history: Iterable[HistoryEntry]) -> list[dict[str, str]]:
     """Return what happened and when, the newest first."""
     row, last = view.row, view.totals.last_accepted_at
@@ -49,6 +53,9 @@ def describe_entry(entry: HistoryEntry) -> str:
     """Return an action as a sentence with its note; "" for one that is not told."""
     if "outcome" in entry.facts:
         return _CANARY_PAUSE.format_map(entry.facts)
+    if "most" in entry.facts:
+        facts = entry.facts
+        return _GROWN.format(people=people(facts["people"]), most=facts["most"])
     sentence = _SENTENCES.get(entry.action, "")
     recipients = int(entry.facts.get("recipients") or 0)
     said = sentence.format(

@@ -12,6 +12,7 @@ from werkzeug.wrappers import Response
 from app.accounts.roles import Role
 from app.errors import Conflict
 from app.ids import make_id
+from app.sms.audience.grown import find_growth
 from app.sms.broadcasts import control
 from app.sms.broadcasts.query_schemas import BroadcastQuerySchema, CancelSchema
 from app.sms.broadcasts.views import (
@@ -21,6 +22,7 @@ from app.sms.broadcasts.views import (
     view_delivery,
 )
 from app.sms.current import current_context
+from app.sms.drafts.approval import resume_as_user
 from app.sms.models.states import FINAL, BroadcastStatus, CancelRequestState
 from app.sms.operations.history import HistoryEntry, read_history
 from app.web.broadcasts.accounting import (
@@ -182,7 +184,7 @@ def resume(broadcast_id: str) -> Response:
     ctx = current_context()
 
     def change() -> None:
-        control.resume_broadcast(ctx, broadcast_id, actor=describe_actor())
+        resume_as_user(ctx, broadcast_id, user=current_user().name, actor=describe_actor())
         flash("Resumed.\nThe texts that wait are handed to Sinch.", "done")
 
     return _change(broadcast_id, change)
@@ -226,6 +228,7 @@ def _describe(broadcast_id: str) -> dict[str, Any]:
         "again": describe_resend(view, accounting),
         "can_pause": row.status in _PAUSABLE,
         "can_resume": row.status in _RESUMABLE,
+        "grown_to": find_growth(row),
         "can_stop": _can_stop(view),
         "stop": _describe_panel(view),
         "poll_s": choose_poll_s(view, behind=shown["behind"]),

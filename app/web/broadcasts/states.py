@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Row
 
+from app.sms.audience.grown import find_growth
 from app.sms.broadcasts.views import BroadcastView
 from app.sms.drafts.store import make_title
 from app.sms.models.states import ACTIVE, FINAL, BroadcastStatus
@@ -73,6 +74,8 @@ def describe_state(view: BroadcastView) -> State:
             return State("may-have", "Sinch is asked about some of it")
         case _B.SENDING:
             return State("sending", "Sending")
+        case _B.PAUSED if find_growth(row):
+            return State("decision", "Paused: a second person has to approve it")
         case _B.PAUSED:
             return State("paused", "Paused")
         case _B.HALTED:
@@ -188,6 +191,9 @@ def say_verdict(view: BroadcastView, accounting: Accounting) -> tuple[str, str]:
             ahead = say_duration(view.row.send_at - view.seen_at)
             audience = say_audience(view, accounting)
             return "", f"Nothing is sent before {start}, in {ahead}: {audience}."
+        case _B.PAUSED if grown_to := find_growth(view.row):
+            are = f"{people(grown_to)} {'is' if grown_to == 1 else 'are'} in its audience by now"
+            return f"{are}, more than were approved.", "Nothing is sent until it is approved again."
         case _B.PAUSED | _B.HALTED | _B.MISSED_START:
             were = f"{handed:,} of {people(asked_for)} were handed to Sinch"
             return "", f"{were}; no more is for now."

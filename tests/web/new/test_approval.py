@@ -1,11 +1,16 @@
 """Drafts to many need a second person; a change takes the approval away."""
 
+from datetime import timedelta
+
 import pytest
 
 from app.accounts.roles import Role
+from app.worker.jobs import sweep
+from tests.background import context_of, work_off
 from tests.callers import id_of
 from tests.endings import end_messages
 from tests.people import add_people
+from tests.shifting import shift_clock
 from tests.web.new.drafting import begin, fill_in, read_form, send
 from tests.web.visitor import read_text, visit
 
@@ -100,6 +105,42 @@ def test_an_approval_is_of_a_text_and_so_many_people(anna, olof, service, sandbo
         assert "Ask a second person to approve" in page
     assert refused.status_code == 409
     assert sandbox.recipients() == []
+
+
+@pytest.mark.parametrize("first", [[ANN], [ANN, BOB]])
+def test_who_joins_the_audience_after_an_approval_waits_for_another(
+    anna, olof, service, sandbox, first
+):
+    ctx = service.extensions["clarion"]
+    add_people(ctx, first, tags=["vip"])
+    draft, at = begin(anna), ctx.now() + timedelta(hours=2)
+    send(anna, f"{draft}/audience", {"kind": "people", "any": "vip"})
+    later = {"start": "later", "day": f"{at:%Y-%m-%d}", "clock": f"{at:%H:%M}"}
+    send(anna, f"{draft}/when", {"category": "transactional"} | later)
+    if len(first) > 1:
+        send(anna, f"{draft}/ask", read_form(anna, draft))
+        send(olof, f"{draft}/approve", read_form(olof, draft))
+    page = send(anna, f"{draft}/confirm", read_form(anna, draft)).headers["Location"]
+    add_people(ctx, [number for number in (BOB, CEC) if number not in first], tags=["vip"])
+
+    shift_clock(service, 2.1 * 3600)
+    sweep(context_of(service))
+    work_off(service)
+
+    assert "3 people are in its audience by now, more than were approved." in read_text(
+        anna.get(page)
+    )
+    assert "needs a second person again: 3 people" in read_text(olof.get("/overview"))
+    send(anna, f"{page}/resume")
+    assert "you have worked on it yourself" in read_text(anna.get(page))
+    work_off(service)
+    assert sandbox.recipients() == []
+    assert "Approve it for 3 people" in read_text(olof.get(page))
+    send(olof, f"{page}/resume")
+    work_off(service)
+    assert sorted(sandbox.recipients()) == [ANN, BOB, CEC]
+    assert "and at most" in read_text(olof.get(page))
+    assert "second person" not in read_text(olof.get("/overview"))
 
 
 def _write_template(visitor, page, text):
