@@ -104,7 +104,7 @@ def find_first(reasons: Any) -> str:
 def collect_errors(error: ValidationError | ClarionError) -> dict[str, str]:
     """Return the first reason of each field; that of a whole request has the name ""."""
     if isinstance(error, ValidationError):
-        found: Mapping[str, Any] = error.messages_dict
+        found: Mapping[str, Any] = explain_errors(error.messages_dict, error.data, None)
     else:
         found = error.facts.get("fields") or {}
     errors = {name: find_first(reasons) for name, reasons in found.items()}

@@ -71,7 +71,7 @@ def create_key(
     """
     now = clock.now()
     if fault := find_name_fault(client):
-        raise reject_field("name", fault)
+        raise reject_field("name", f"It {fault}")
     if options.expires_at is not None and options.expires_at <= now:
         raise reject_field("expires", "This time is past: give a later one")
     if options.is_test and not options.scopes <= TEST_SCOPES:

@@ -92,7 +92,7 @@ def test_a_test_key_has_the_scopes_that_change_nothing(run):
     [
         (["create", "shop", "--scope", "broadcast:send"], "perhaps broadcasts:send"),
         (["create", "shop", "--scope", " , "], "--scope names no scope"),
-        (["create", "people"], "name: must not be people"),
+        (["create", "people"], "name: It must not be people"),
         (["create", "shop", "--address", "example.com"], "is no address or network"),
         (["create", "shop", "--countries", "SE,UK"], "countries: 'UK' is no country"),
         (["create", "shop", "--days", "0"], "0 is not in the range"),

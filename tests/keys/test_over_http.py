@@ -204,8 +204,8 @@ def test_two_keys_of_a_client_live_while_one_replaces_the_other(service, db, clo
 @pytest.mark.parametrize(
     ("client", "options", "reason"),
     [
-        ("people", {}, "name: must not be people"),
-        ("no blanks", {}, "name: must be 1 to 64 letters"),
+        ("people", {}, "name: It must not be people"),
+        ("no blanks", {}, "name: It must be 1 to 64 letters"),
         ("shop", {"networks": ("10.0.0.1/8",)}, "address: '10.0.0.1/8' is no address"),
         ("shop", {"is_test": True}, "scope: A test key changes nothing"),
     ],

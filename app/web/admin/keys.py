@@ -129,7 +129,9 @@ def _read_options(now: datetime) -> KeyOptions:
     days = request.form.get("days", "").strip()
     is_number = days.isascii() and days.isdigit() and len(days) <= len(str(_MAX_DAYS))
     if days and not (is_number and 1 <= int(days) <= _MAX_DAYS):
-        raise reject_field("days", f"Give 1 to {_MAX_DAYS} days, or nothing for a key without end")
+        raise reject_field(
+            "days", f"Give 1 to {_MAX_DAYS:,} days, or nothing for a key without end"
+        )
     return KeyOptions(
         scopes,
         networks=_split("addresses"),
@@ -165,8 +167,6 @@ def _show(typed: Mapping[str, Any], errors: dict[str, str], *, shown_once: str =
     # Names in the form are those of the fields; errors of the store name the field `scope`.
     names = {"scope": "scopes", "address": "addresses", "expires": "days"}
     errors = {names.get(name, name): sentence for name, sentence in errors.items()}
-    if errors.get("name", "").startswith("must"):
-        errors["name"] = f"The name {errors['name']}"
     return render_template(
         "admin/keys.html",
         rows=rows,

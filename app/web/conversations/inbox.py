@@ -143,6 +143,8 @@ def show_thread_region(text_id: int) -> str:
 def answer(text_id: int) -> Response | tuple[str, HTTPStatus]:
     """Send an answer, once for each state of the thread that its page showed."""
     text = request.form.get("message", "")
+    if not text.strip():
+        return _show_thread(text_id, Draft(text, error="Write an answer.")), HTTPStatus.BAD_REQUEST
     try:
         created, _, is_incomplete = answer_thread(
             current_context(),

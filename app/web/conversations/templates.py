@@ -232,7 +232,8 @@ def _mark(rows: list[TextRow], errors: Mapping[str, Any]) -> list[TextRow]:
         for row in rows
     ] or [TextRow()]
     if reasons and not any(row.error for row in marked):
-        marked[0] = replace(marked[0], error=_say(reasons))
+        is_empty = not any(row.text.strip() for row in rows)
+        marked[0] = replace(marked[0], error="Write the text." if is_empty else _say(reasons))
     return marked
 
 

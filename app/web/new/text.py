@@ -19,7 +19,6 @@ from app.errors import BadInput, ClarionError, Conflict, NotFound
 from app.http.arguments import collect_errors
 from app.ids import make_id
 from app.phone.e164 import mask_number
-from app.phone.reader import PhoneReader
 from app.sms.content.placeholders import DEFAULT, MAX_VALUE_CHARACTERS, find_placeholders
 from app.sms.content.templates import list_templates, view_usable_template
 from app.sms.current import current_context
@@ -43,6 +42,7 @@ from app.web.new.frame import (
     show_step,
 )
 from app.web.new.reading import mark_texts
+from app.web.subscribers.wording import read_number
 
 blueprint = make_page_blueprint("new_text")
 
@@ -74,7 +74,7 @@ def change(draft_id: str) -> Response | Any:
     if saved := save(draft_id, typed):
         return saved
     if go == "test":
-        return _send_test(draft_id)
+        return _send_test(draft_id, typed)
     if go == "cheaper" or go.startswith("person-"):
         person = go.removeprefix("person-") if go != "cheaper" else None
         target = url_for("new_text.show", draft_id=draft_id, person=person)
@@ -117,7 +117,7 @@ def show_text(
         draft_id,
         errors=errors,
         templates=sorted({row.name for row in list_templates(ctx, limit=_MAX_TEMPLATES).rows}),
-        phone=find_phone(ctx.db, current_user().user_id),
+        phone=request.form.get("phone") or find_phone(ctx.db, current_user().user_id),
         trial=make_id(ctx.now()) if draft else None,
         **_describe(draft, typed, person=person, counts=not (errors or later)),
         later=later,
@@ -215,15 +215,14 @@ def _count(
     }
 
 
-def _send_test(draft_id: str) -> Response:
+def _send_test(draft_id: str, typed: Mapping[str, Any]) -> Response | Any:
     """Send the text to the user's own number, and say what came of it."""
     ctx, user = current_context(), current_user()
     back = redirect(url_for("new_text.show", draft_id=draft_id), HTTPStatus.SEE_OTHER)
     try:
-        phone = PhoneReader(country=ctx.subscriber_rules.default_country).read(read_text("phone"))
+        phone = read_number(read_text("phone"))
     except ValueError as e:
-        flash(f"No test was sent.\nYour own number: {e}", "warn")
-        return back
+        return show_text(find(draft_id), draft_id, typed, errors={"phone": str(e)})
     set_phone(ctx.db, ctx.clock, user.user_id, phone, actor=describe_actor())
     try:
         broadcast_id = send_test(

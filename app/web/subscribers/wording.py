@@ -127,6 +127,8 @@ def read_number(text: str, *, check: bool = False) -> str:
 
     With `check` a country has to have numbers like it.
     """
+    if not text.strip():
+        raise ValueError("Write a phone number.")
     ctx: Context = current_app.extensions["clarion"]
     return PhoneReader(country=ctx.subscriber_rules.default_country, check=check).read(text)
 

@@ -122,4 +122,6 @@ def test_the_text_is_tried_on_the_own_number_once_a_press(author, caller, sandbo
     assert f"A test is on its way to {mask_number('+46709998877')}." in read_text(page)
     assert 'value="+46709998877"' in page.text
     wrong = send(author, f"{draft}/text", form | {"phone": "Anna"})
-    assert "No test was sent." in read_text(author.get(wrong.headers["Location"]))
+    assert wrong.status_code == 400
+    assert "One thing is not right yet. Not a phone number." in read_text(wrong)
+    assert 'value="Anna"' in wrong.text

@@ -46,7 +46,7 @@ def test_without_an_agreement_they_get_no_marketing(author):
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
-        ({"phone": ""}, "No phone number."),
+        ({"phone": ""}, "Write a phone number."),
         ({"phone": "+46123"}, "No country has numbers like this one."),
         ({"language": "german"}, "Write a language such as sv"),
         ({"time_zone": "Mars/Base"}, "Write a zone such as Europe/Stockholm."),
