@@ -49,6 +49,9 @@ def test_a_file_is_imported_and_its_person_is_found(browser, url, service, scrip
     page.get_by_label("Number or name").fill("maja")
     page.get_by_role("button", name="Find").click()
     page.get_by_role("link", name="Maja Ekdahl").click()
+    page.get_by_role("heading", name="Maja Ekdahl").wait_for()
+    page.go_back()  # what was found is shown without a form that is sent again
+    page.get_by_role("link", name="Maja Ekdahl").click()
     page.get_by_text("Everything", exact=True).click()
     page.get_by_label("Why?").fill("Rang us")
     page.get_by_role("button", name="Stop these texts").click()

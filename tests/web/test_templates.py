@@ -74,7 +74,7 @@ def test_an_archived_template_is_not_listed_and_can_be_read(author):
         ([("en", "Hi"), ("en", "Hello")], "Given twice."),
         ([("en", ENGLISH), ("sv", "Hej")], "${first_name} is in only one of them."),
         ([("en", "x" * 2001)], "Not 1 to 2000 characters."),
-        ([], "1 to 50 texts"),
+        ([], "Write the text."),
     ],
 )
 def test_a_wrong_text_is_told_below_it_and_what_was_typed_stays(author, rows, reason):
