@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, select, update
+from sqlalchemy import Connection, Row, delete, func, select, update
 
 from app.accounts.factor import remove_factor
 from app.accounts.models import HalfSignIn, User, UserSession
@@ -21,15 +21,18 @@ from app.accounts.sessions import end_sessions_of
 from app.accounts.tokens import hash_token, make_token
 from app.accounts.waits import forget_name, hash_name
 from app.clock import Clock
-from app.db.audit import write_audit
+from app.db.audit import AuditEntry, write_audit
 from app.db.base import table_of
 from app.db.engine import Database, insert_new
 from app.errors import Conflict, NotFound
 
 INVITATION_DAYS = 7
+# Changes of a user's own number within a day.
+_MAX_PHONES, _SET_PHONE = 5, "set own number"
 FIRST_USER = "admin"
 
 _USERS = table_of(User)
+_AUDIT = table_of(AuditEntry)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,13 +202,27 @@ def find_phone(db: Database, user_id: int) -> str | None:
 
 
 def set_phone(db: Database, clock: Clock, user_id: int, phone: str, *, actor: str) -> None:
-    """Keep a number as the user's own.  A change is audited without the number."""
-    ours = update(_USERS).where(_USERS.c.id == user_id)
+    """Keep a number as the user's own.  A change is audited without the number.
+
+    Raises Conflict after some changes within a day: users whose role may not send could otherwise
+    text anybody by tests to "their" number.
+    """
+    ours, now, subject = update(_USERS).where(_USERS.c.id == user_id), clock.now(), str(user_id)
+    changes = select(func.count()).where(
+        _AUDIT.c.subject == subject,
+        _AUDIT.c.action == _SET_PHONE,
+        _AUDIT.c.at > now - timedelta(days=1),
+    )
     with db.write() as tx:
         changed = tx.execute(ours.where(_USERS.c.phone.is_distinct_from(phone)).values(phone=phone))
-        if changed.rowcount:
-            subject = str(user_id)
-            write_audit(tx, now=clock.now(), actor=actor, action="set own number", subject=subject)
+        if not changed.rowcount:
+            return
+        if tx.execute(changes).scalar_one() >= _MAX_PHONES:
+            raise Conflict(
+                f"You have changed your own number {_MAX_PHONES} times within a day: "
+                "use the last one, or wait until tomorrow."
+            )
+        write_audit(tx, now=now, actor=actor, action=_SET_PHONE, subject=subject)
 
 
 def forget_phone(tx: Connection, phone: str) -> None:
