@@ -40,9 +40,10 @@ from app.config.accounts import SecondFactor
 from app.config.keys import PEOPLE_CLIENT
 from app.config.scopes import KeyScope
 from app.errors import BadInput, ClarionError
+from app.sms.audience.grown import list_stuck
 from app.sms.caps.caps import list_used_caps
 from app.sms.context import Context
-from app.sms.drafts.approval import list_asked, list_grown
+from app.sms.drafts.approval import list_asked
 from app.sms.drafts.resend import list_asked_resends
 from app.sms.inbound.threads import count_to_answer
 from app.sms.operations.heartbeat import BackgroundHealth, read_health
@@ -315,7 +316,7 @@ def _read_service(ctx: Context, *, is_let_in: bool) -> dict[str, Any]:
             health, unanswered = read_page_health(ctx), count_to_answer(ctx)
             # As the overview counts them: those who wrote are one thing to do.
             to_review = bool(count_to_review(ctx.subscriber_context))
-            lists = (list_asked, list_asked_resends, list_grown)
+            lists = (list_asked, list_asked_resends, list_stuck)
             asked = sum(len(read_once(each, ctx)) for each in lists)
             waiting = health.attention + to_review + asked + len(read_once(list_used_caps, ctx))
     return {

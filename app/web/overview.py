@@ -12,11 +12,11 @@ from app.accounts.roles import Role
 from app.health import Readiness
 from app.http.reasons import capitalize
 from app.sms.analytics.query import AnalyticsQuery, Figures, read_analytics
-from app.sms.audience.grown import find_growth
+from app.sms.audience.grown import find_growth, list_stuck
 from app.sms.broadcasts.views import BroadcastView, list_newest
 from app.sms.context import Context
 from app.sms.current import current_context
-from app.sms.drafts.approval import list_asked, list_grown
+from app.sms.drafts.approval import list_asked
 from app.sms.drafts.resend import list_asked_resends
 from app.sms.messages.search import search_messages
 from app.sms.models.daily import Dimension
@@ -254,12 +254,21 @@ def _list_conditions(ctx: Context) -> list[AttentionItem]:
         conditions.append(
             AttentionItem(f"again-{asked.public_id}", sentence, href, "Show it", Role.SENDER)
         )
-    for grown in read_once(list_grown, ctx):
-        href = url_for("broadcasts.show_broadcast", broadcast_id=grown.public_id)
-        now = f"{people(find_growth(grown) or 0)} are in its audience, more than were approved."
-        sentence = f"“{name_row(grown)}” needs a second person again: {now} Nothing is sent."
-        conditions.append(AttentionItem(grown.public_id, sentence, href, "Show it", Role.SENDER))
+    for row in read_once(list_stuck, ctx):
+        href = url_for("broadcasts.show_broadcast", broadcast_id=row.public_id)
+        sentence = f"“{name_row(row)}” {_say_stuck(row, ctx.now())}"
+        conditions.append(AttentionItem(row.public_id, sentence, href, "Show it", Role.SENDER))
     return conditions
+
+
+def _say_stuck(row: Row[Any], now: datetime) -> str:
+    """Return why a broadcast waits for a person."""
+    if row.status is BroadcastStatus.MISSED_START:
+        return f"missed its start at {clock_time(row.send_at, now)}. Start it or stop it."
+    if row.status is BroadcastStatus.HALTED:
+        return "is halted: Sinch has a batch twice. Look at it, then resume it or stop it."
+    grown = f"{people(find_growth(row) or 0)} are in its audience, more than were approved"
+    return f"needs a second person again: {grown}. Nothing is sent."
 
 
 def _say_approval(draft: Row[Any]) -> str:

@@ -9,9 +9,12 @@ from app.accounts.roles import Role
 from app.sms.models.batch import Batch
 from app.sms.models.broadcast import Broadcast
 from app.sms.models.states import Attention, BatchState, BroadcastStatus
+from app.worker.jobs import sweep
+from tests.background import context_of
 from tests.callers import id_of
 from tests.factories import in_hours, many_numbers
 from tests.reporting import inbound, report, tell
+from tests.shifting import shift_clock
 from tests.web.visitor import read_text, visit
 
 ANN = "+46701234567"
@@ -87,6 +90,22 @@ def test_an_empty_overview_says_what_will_be_there(operator):
 
     assert "Nothing is being sent." in text
     assert "Nothing was sent in the last 30 days." in text
+
+
+def test_a_broadcast_that_missed_its_start_needs_attention_until_it_is_stopped(
+    service, operator, caller
+):
+    made = caller.send(ANN, send_at=in_hours(1), reference="R 1")
+    shift_clock(service, 5 * 3600)
+    sweep(context_of(service))
+
+    said = read_text(operator.get("/overview"))
+    caller.act("cancel", made)
+    after = read_text(operator.get("/overview"))
+
+    assert "1 thing needs attention" in said
+    assert re.search(r"“R 1” missed its start at .*\d\d:\d\d\. Start it or stop it\. Show it", said)
+    assert "Needs attention" not in after
 
 
 def test_a_number_is_explained_in_one_sentence(operator, caller):

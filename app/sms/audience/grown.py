@@ -7,7 +7,7 @@ are looked up, before the first text.  Once the broadcast is resumed, those who 
 from typing import Any
 
 from loguru import logger
-from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import Connection, Row, Select, func, select, update
 
 from app.config.keys import OWN_CLIENT
 from app.db.audit import write_audit
@@ -18,6 +18,8 @@ from app.sms.models.states import BroadcastStatus
 
 _BROADCASTS, _CHUNKS = table_of(Broadcast), table_of(Chunk)
 _MOST, _GROWN_TO = "most_people", "grown_to"
+_STUCK = (BroadcastStatus.HALTED, BroadcastStatus.MISSED_START)
+_MAX_SHOWN = 20
 
 
 def pause_if_grown(tx: Connection, ctx: Context, broadcast: Row[Any]) -> None:
@@ -45,6 +47,23 @@ def find_growth(broadcast: Row[Any]) -> int | None:
     """Return the people of an audience that waits since it has grown; None of others."""
     grown_to: int | None = broadcast.options.get(_GROWN_TO)
     return grown_to if broadcast.status is BroadcastStatus.PAUSED else None
+
+
+def list_stuck(ctx: Context) -> list[Row[Any]]:
+    """List broadcasts that wait for a person: halted, not started in time, or grown."""
+    columns = _BROADCASTS.c
+    shown = (
+        columns.public_id,
+        columns.reference,
+        columns.text,
+        columns.status,
+        columns.send_at,
+        columns.options,
+    )
+    query: Select[Any] = select(*shown).where(columns.status.in_((*_STUCK, BroadcastStatus.PAUSED)))
+    with ctx.db.read() as tx:
+        rows = tx.execute(query.order_by(columns.id)).all()
+    return [row for row in rows if row.status in _STUCK or find_growth(row)][:_MAX_SHOWN]
 
 
 def accept_growth(options: dict[str, Any]) -> dict[str, Any]:

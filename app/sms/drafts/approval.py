@@ -9,7 +9,7 @@ it.  Users do not approve what they have made, changed or asked for.
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Row, Select, select
+from sqlalchemy import Row, select
 
 from app.config.sending import NO_APPROVAL
 from app.db.audit import write_audit
@@ -20,12 +20,10 @@ from app.sms.broadcasts.control import resume_broadcast
 from app.sms.context import Context
 from app.sms.drafts.store import change_version
 from app.sms.lifecycle.find import find_broadcast
-from app.sms.models.broadcast import Broadcast
 from app.sms.models.draft import StoredDraft
-from app.sms.models.states import BroadcastStatus
 from app.sms.quotes.quote import read_quoted
 
-_BROADCASTS, _DRAFTS = table_of(Broadcast), table_of(StoredDraft)
+_DRAFTS = table_of(StoredDraft)
 MAX_WAITING = 20
 # People join while a colleague reads: up to a hundredth more are those who were approved.
 _MORE = 0.01
@@ -85,16 +83,6 @@ def resume_as_user(ctx: Context, public_id: str, *, user: str, actor: str) -> No
             "resume it: you have worked on it yourself."
         )
     resume_broadcast(ctx, public_id, actor=actor)
-
-
-def list_grown(ctx: Context) -> list[Row[Any]]:
-    """List broadcasts that wait for a second person since their audience has grown."""
-    columns = _BROADCASTS.c
-    shown = (columns.public_id, columns.reference, columns.text, columns.status, columns.options)
-    query: Select[Any] = select(*shown).where(columns.status == BroadcastStatus.PAUSED)
-    query = query.order_by(columns.id)
-    with ctx.db.read() as tx:
-        return [row for row in tx.execute(query) if find_growth(row)][:MAX_WAITING]
 
 
 def is_involved(draft: Row[Any], user: str) -> bool:
