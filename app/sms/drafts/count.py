@@ -68,9 +68,10 @@ class ShorterText:
 
 @dataclass(frozen=True, slots=True)
 class DraftCount:
-    """An estimate of a draft's audience: of the first `counted` of all its people."""
+    """An estimate of a draft's audience, and its cost: of the first `counted` of all its people."""
 
     estimate: Estimate
+    cost: Cost
     people: int
     counted: int
 
@@ -137,7 +138,9 @@ def count_draft(ctx: Context, body: Mapping[str, Any], listed: SortedPhones | No
     request = prepare_request(ctx, request)
     total = count_recipients(ctx, request)
     estimate = estimate_request(ctx, request, limit=MAX_COUNTED)
-    return DraftCount(estimate, total, min(total, MAX_COUNTED))
+    with ctx.db.read() as tx:
+        cost = read_prices(tx).cost(estimate.parts)
+    return DraftCount(estimate, cost, total, min(total, MAX_COUNTED))
 
 
 def has_few_people(ctx: Context, draft: Row[Any] | None) -> bool:

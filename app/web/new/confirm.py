@@ -26,7 +26,7 @@ from app.sms.drafts.send import quote_draft, send_draft
 from app.sms.drafts.store import DraftChanged
 from app.sms.quotes.quote import QuoteChanged, read_quoted
 from app.web.guard import describe_actor, flash_refusal, make_page_blueprint, require_role
-from app.web.new.figures import describe_quote
+from app.web.new.figures import describe_quote, explain_costly
 from app.web.new.frame import (
     find,
     find_counted_page,
@@ -179,7 +179,10 @@ def _show(draft: Row[Any], *, moved: str = "", token: str = "") -> Any:
         look_again=_LOOK_AGAIN,
         changes=compare_quote(quoted, now_quoted) if quoted and now_quoted else [],
         quote=quote,
-        texts=[text | {"pieces": list(mark_text(text["text"]))} for text in quote["texts"]],
+        texts=[
+            text | {"pieces": list(mark_text(text["text"])), "costly": explain_costly(text)}
+            for text in quote["texts"]
+        ],
         facts=describe_quote(quote, draft, ctx.now(), zone),
         zone=str(zone),
         needs_approval=now_quoted is not None and needs_approval(ctx, draft, now_quoted),

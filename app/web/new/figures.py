@@ -12,6 +12,7 @@ from app.phone.country_names import name_country
 from app.sms.drafts.count import CheaperText, DraftCount, ShorterText, TextCount
 from app.sms.drafts.some import SomePerson
 from app.sms.models.states import ExclusionReason
+from app.text.segments import measure_text
 from app.web.new.send_times import say_send_times
 from app.web.subscribers.wording import show_name, show_number, show_text
 from app.web.words import clock_time, people, texts
@@ -170,6 +171,30 @@ def describe_reach(counted: DraftCount) -> dict[str, Any]:
     get_it = estimate.recipients.total()
     fit = get_it + sum(line["figure"] for line in left_out)
     return {"fit": fit, "left_out": left_out, "get_it": get_it, "people": max(counted.people, fit)}
+
+
+def say_so_far(counted: DraftCount) -> str:
+    """Return what a draft comes to as it is; "" for a sample of its people."""
+    if counted.counted < counted.people:
+        return ""
+    parts, cost = counted.estimate.parts.total(), counted.cost
+    said = f"{people(counted.estimate.recipients.total())}, {parts:,} {say_parts(parts).split()[1]}"
+    return (
+        f"{said}, {say_about(read_micros(cost.micros), cost.currency)}" if cost.currency else said
+    )
+
+
+def explain_costly(text: Mapping[str, Any]) -> str:
+    """Return which characters of a quoted text give it more parts; "" if none do."""
+    if not text["cheaper"]:
+        return ""
+    parts, least = measure_text(text["text"]).parts, measure_text(text["cheaper"]).parts
+    if least >= parts:
+        return ""
+    shown = [f"“{character['character']}”" for character in text["characters"]]
+    named = " and ".join(shown) if len(shown) <= _FEW else f"{len(shown)} characters"
+    instead = "makes" if len(shown) == 1 else "make"
+    return f"{named} {instead} it {say_parts(parts)} instead of {least}."
 
 
 def describe_some(persons: Sequence[SomePerson]) -> list[dict[str, Any]]:

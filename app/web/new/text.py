@@ -118,7 +118,7 @@ def show_text(
         errors=errors,
         templates=sorted({row.name for row in list_templates(ctx, limit=_MAX_TEMPLATES).rows}),
         phone=request.form.get("phone") or find_phone(ctx.db, current_user().user_id),
-        trial=make_id(ctx.now()) if draft else None,
+        trial=make_id(ctx.now()),
         **_describe(draft, typed, person=person, counts=not (errors or later)),
         later=later,
     )
@@ -221,9 +221,9 @@ def _send_test(draft_id: str, typed: Mapping[str, Any]) -> Response | Any:
     back = redirect(url_for("new_text.show", draft_id=draft_id), HTTPStatus.SEE_OTHER)
     try:
         phone = read_number(read_text("phone"))
-    except ValueError as e:
+        set_phone(ctx.db, ctx.clock, user.user_id, phone, actor=describe_actor())
+    except (ValueError, Conflict) as e:
         return show_text(find(draft_id), draft_id, typed, errors={"phone": str(e)})
-    set_phone(ctx.db, ctx.clock, user.user_id, phone, actor=describe_actor())
     try:
         broadcast_id = send_test(
             ctx,

@@ -19,6 +19,7 @@ from app.sms.models.states import Category
 from app.sms.request.prepare import check_times
 from app.sms.request.schemas import BroadcastRequestSchema
 from app.web.guard import make_page_blueprint, require_role
+from app.web.new.figures import say_so_far
 from app.web.new.frame import (
     find,
     find_counted_page,
@@ -131,7 +132,8 @@ def _describe_start(
     except (ValidationError, ClarionError) as e:
         return facts | {"missing": say_error(e)}
     start = max(starts_at or ctx.now(), ctx.now())
-    return facts | {"send_times": describe_send_times(counted, start, zone, ctx.subscriber_rules)}
+    send_times = describe_send_times(counted, start, zone, ctx.subscriber_rules)
+    return facts | {"send_times": send_times, "so_far": say_so_far(counted)}
 
 
 def _say_start(local: datetime, now: datetime) -> str:

@@ -1,9 +1,12 @@
 """The count of a text while it is written: parts, cost, costly characters, a person's copy."""
 
+import re
+
 import pytest
 
 from app.accounts.roles import Role
 from app.phone.e164 import mask_number
+from tests.factories import many_numbers
 from tests.web.new.drafting import begin, send
 from tests.web.visitor import read_text, visit
 
@@ -111,7 +114,7 @@ def test_a_text_that_cannot_be_sent_says_why_instead(author):
 
 def test_the_text_is_tried_on_the_own_number_once_a_press(author, caller, sandbox):
     subscribe(caller)
-    draft = begin(author, "Hi ${first_name}")
+    draft = re.search(r'action="(/new/\w+)/text"', author.get("/new").text)[1]
     form = {"message": "Hi ${first_name}", "go": "test", "phone": "+46 70 999 88 77", "trial": "a"}
 
     for _ in range(2):
@@ -125,3 +128,6 @@ def test_the_text_is_tried_on_the_own_number_once_a_press(author, caller, sandbo
     assert wrong.status_code == 400
     assert "One thing is not right yet. Not a phone number." in read_text(wrong)
     assert 'value="Anna"' in wrong.text
+    others = [send(author, f"{draft}/text", form | {"phone": to}) for to in many_numbers(5)]
+    assert [answer.status_code for answer in others] == [303] * 4 + [400]
+    assert "changed your own number 5 times within a day" in read_text(others[-1])

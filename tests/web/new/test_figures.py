@@ -50,7 +50,7 @@ def test_an_audience_adds_up_to_those_who_fit_it():
     estimate.excluded[ExclusionReason.OPTED_OUT] = 700
     estimate.expired_before_window = 300
 
-    reach = describe_reach(DraftCount(estimate, 1_000_000, 10_000))
+    reach = describe_reach(DraftCount(estimate, Cost(0, None), 1_000_000, 10_000))
 
     assert (reach["fit"], reach["get_it"], reach["people"]) == (10_000, 9_000, 1_000_000)
     assert sum(line["figure"] for line in reach["left_out"]) == 1_000

@@ -46,6 +46,22 @@ def test_a_text_to_pasted_numbers_is_quoted_sent_and_shown(sender, sandbox, call
     assert view.status_code == 404
 
 
+def test_the_line_about_stopping_is_added_and_what_it_costs_with_dear_characters_is_said(
+    sender, sandbox, caller
+):
+    caller.put("/api/prices", {"currency": "EUR", "prices": {"SE": "0.05"}})
+    text = "We’re open late on Friday, come and say hello to us!"
+    draft = fill_in(sender, ANN, BOB, text=text)
+    assert "So far: 2 people, 2 parts, about €0.10." in read_text(sender.get(f"{draft}/when"))
+    assert "instead of" not in read_text(sender.get(f"{draft}/confirm"))
+
+    send(sender, f"{draft}/when", {"category": "marketing"})
+
+    assert "added to a text without one" in read_text(sender.get(f"{draft}/when"))
+    shown = read_text(sender.get(f"{draft}/confirm"))
+    assert "“’” makes it 2 parts instead of 1. Other characters say the same." in shown
+
+
 @pytest.mark.parametrize(
     ("phones", "rate", "priced", "words"),
     [
