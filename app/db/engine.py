@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import psycopg
 from sqlalchemy import Connection, Engine, Table, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
@@ -267,7 +266,7 @@ def _ping_if_idle(connection: Any, record: ConnectionPoolEntry, _: Any) -> None:
     try:
         connection.execute("SELECT 1")
         connection.rollback()
-    except psycopg.Error as e:
+    except connection.Error as e:
         raise InvalidatePoolError from e
 
 

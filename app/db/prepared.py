@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any, NoReturn, TypeVar, cast
 
-from psycopg import RawCursor
 from sqlalchemy import (
     ARRAY,
     BindParameter,
@@ -239,10 +238,11 @@ def run_sql(tx: Connection, sql: str, parameters: Sequence[Any] = (), *, many: b
     """
     failpoints.reach("statement")
     driver: Any = tx.connection.driver_connection
-    cursor = driver if tx.dialect.name == "sqlite" else RawCursor(driver)
+    dbapi: Any = tx.dialect.loaded_dbapi
+    cursor = driver if tx.dialect.name == "sqlite" else dbapi.RawCursor(driver)
     try:
         return cursor.executemany(sql, parameters) if many else cursor.execute(sql, parameters)
-    except tx.dialect.loaded_dbapi.Error as e:
+    except dbapi.Error as e:
         _raise_as_sqlalchemy(tx, sql, e)
 
 

@@ -7,7 +7,6 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from psycopg.pq import Conninfo
 from sqlalchemy import inspect
 
 from app.db.engine import Database
@@ -82,10 +81,11 @@ def _find_reason(program: str, ended: subprocess.CompletedProcess[str]) -> str:
 
 def _make_environ(db: Database) -> dict[str, str]:
     """Return the environment that leads libpq to a database, as DATABASE_URL does."""
+    psycopg: Any = db.engine.dialect.loaded_dbapi
     _, parameters = db.engine.dialect.create_connect_args(db.engine.url)
     names = {
         option.keyword.decode(): option.envvar.decode()
-        for option in Conninfo.get_defaults()
+        for option in psycopg.pq.Conninfo.get_defaults()
         if option.envvar
     }
     return {names[name]: str(value) for name, value in parameters.items() if name in names}
