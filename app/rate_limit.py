@@ -11,7 +11,7 @@ an error.
 | that pause, cancel or suppress (`@require_api_key(…, brakes=True)`) | never |
 | all other calls with a key | against RATE_LIMIT; one that was invalid is given back |
 | without a valid key | against the limits above, by address |
-| of public routes and pages | by address, in memory |
+| of public routes and pages | by address |
 
 Each thread of the process can have a request.  All of them at once might build large JSON bodies or
 fill personal texts, and exhaust the memory or delay small requests: so a few expensive requests run
@@ -19,7 +19,6 @@ at a time, and the others are asked to come back.
 """
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from threading import Lock
@@ -106,6 +105,20 @@ class TooManyRequests(ClarionError):
     status = HTTPStatus.TOO_MANY_REQUESTS
 
 
+@dataclass(frozen=True, slots=True)
+class _Counter:
+    """Which limit counts a call, by what, and the setting of that limit if there is one."""
+
+    limit: str
+    key: str
+    setting: str | None = None
+
+    @property
+    def is_given_back(self) -> bool:
+        """Return True if an invalid call does not count."""
+        return self.setting == "RATE_LIMIT"
+
+
 @dataclass(slots=True)
 class _Window:
     """The narrowest limit of a call and the state of its counter, as the headers say it."""
@@ -120,90 +133,72 @@ def limit_rates(app: Flask, *, limit: str, read_limit: str, redis_url: str | Non
 
     Responses of routes that need a key have RateLimit headers.
     """
-
-    def choose_limit() -> str:
-        return read_limit if _is_read() else limit
-
     # A fallback counts by the same limits; without Redis there is nothing to fall back from.
-    fallback = (
-        {"in_memory_fallback": [choose_limit], "storage_options": _REDIS_OPTIONS}
-        if redis_url
-        else {}
+    fallback: dict[str, Any] = (
+        {"in_memory_fallback": [_get_limit], "storage_options": _REDIS_OPTIONS} if redis_url else {}
     )
-    limiter = _make_limiter(_identify_caller, choose_limit, redis_url or "memory://", **fallback)
-    limiter.request_filter(_is_not_counted)
-    public = _make_limiter(_identify_address, lambda: _PUBLIC_LIMIT, "memory://")
-    public.request_filter(_is_no_public_page)
-    limiter.init_app(app)
-    public.init_app(app)
+    limiter = Limiter(
+        lambda: g.rate_counter.key,
+        application_limits=[_get_limit],
+        storage_uri=redis_url or "memory://",
+        strategy=_STRATEGY,
+        key_prefix=_PREFIX,
+        headers_enabled=False,  # its Reset is an epoch; the headers below count seconds
+        swallow_errors=True,
+        **fallback,
+    )
+    limiter.request_filter(lambda: g.rate_counter is None)
     free = [type(item)(item.amount * _FREE_INVALID, item.multiples) for item in parse_many(limit)]
+
+    def choose_counter() -> None:
+        g.rate_counter = _choose_counter(limit, read_limit)
 
     def remember_window() -> None:
         # Read before the view: nothing behind it may fail for want of Redis.
-        g.rate_window = _read_window(limiter)
+        if g.rate_counter and g.rate_counter.setting:
+            g.rate_window = _read_window(limiter)
 
     def refuse(_: RateLimitExceeded) -> ResponseReturnValue:
-        g.rate_window = _read_window(public if _is_public() else limiter)
+        g.rate_window = _read_window(limiter)
         return current_app.handle_user_exception(_make_error(g.rate_window))
 
     def finish(response: Response) -> Response:
         window: _Window | None = g.get("rate_window")
         if window is None:
             return response
-        if response.status_code in _INVALID and not _is_read() and _give_back(limiter, free):
-            window.remaining += 1
+        if response.status_code in _INVALID and g.rate_counter.is_given_back:
+            window.remaining += _give_back(limiter, free)
         return _write_headers(response, window)
 
+    app.before_request(choose_counter)
+    limiter.init_app(app)
     app.before_request(remember_window)
     app.register_error_handler(RateLimitExceeded, refuse)
     app.after_request(finish)
 
 
-def _make_limiter(
-    identify: Callable[[], str], choose_limit: Callable[[], str], storage: str, **options: Any
-) -> Limiter:
-    return Limiter(
-        identify,
-        application_limits=[choose_limit],
-        storage_uri=storage,
-        strategy=_STRATEGY,
-        key_prefix=_PREFIX,
-        headers_enabled=False,  # its Reset is an epoch; the headers below count seconds
-        swallow_errors=True,
-        **options,
-    )
+def _get_limit() -> str:
+    limit: str = g.rate_counter.limit
+    return limit
 
 
-def _is_read() -> bool:
-    return request.method in _READS
+def _choose_counter(limit: str, read_limit: str) -> _Counter | None:
+    """Return None for a call that is not counted.
 
-
-def _is_public() -> bool:
-    return getattr(_find_view(), SCOPE_MARK, PUBLIC) in (PUBLIC, PAGE)
-
-
-def _find_view() -> Callable[..., Any] | None:
-    return current_app.view_functions.get(request.endpoint or "")
-
-
-def _is_not_counted() -> bool:
-    """Return True for public routes, and for calls of clients that stop texts."""
-    return _is_public() or bool(g.get("client") and getattr(_find_view(), BRAKES_MARK, False))
-
-
-def _is_no_public_page() -> bool:
-    """Return True for callbacks, too: Sinch would drop or repeat a refused one; it is signed."""
-    return not _is_public() or request.path == CALLBACK_PATH
-
-
-def _identify_caller() -> str:
+    Those are the calls of clients that stop texts, and Sinch's callbacks, which are signed: Sinch
+    would drop or repeat a refused one.
+    """
+    view = current_app.view_functions.get(request.endpoint or "")
     client = g.get("client")
-    caller = f"client:{client.name}" if client else _identify_address()
-    return f"{caller}:read" if _is_read() else caller
-
-
-def _identify_address() -> str:
-    return f"address:{group_address(request.remote_addr)}"
+    caller = f"client:{client.name}" if client else f"address:{group_address(request.remote_addr)}"
+    if getattr(view, SCOPE_MARK, PUBLIC) in (PUBLIC, PAGE):
+        address = f"public:{group_address(request.remote_addr)}"
+        return None if request.path == CALLBACK_PATH else _Counter(_PUBLIC_LIMIT, address)
+    if client and getattr(view, BRAKES_MARK, False):
+        return None
+    if request.method in _READS:
+        return _Counter(read_limit, f"{caller}:read", "READ_RATE_LIMIT")
+    return _Counter(limit, caller, "RATE_LIMIT")
 
 
 def _read_window(limiter: Limiter) -> _Window | None:
@@ -222,18 +217,18 @@ def _read_window(limiter: Limiter) -> _Window | None:
     return _Window(limit, remaining, max(1, int(-negative_reset_at - time.time())))
 
 
-def _give_back(limiter: Limiter, free: list[RateLimitItem]) -> bool:
-    """Take an invalid call off the counters, unless there were too many.  Returns True if done."""
+def _give_back(limiter: Limiter, free: list[RateLimitItem]) -> int:
+    """Take an invalid call off the counters, unless there were too many.  Returns how many."""
     counters = limiter.limiter
-    key = (_PREFIX, f"{_identify_caller()}:invalid")
+    key = (_PREFIX, f"{g.rate_counter.key}:invalid")
     try:
         if not all(counters.hit(item, *key) for item in free):
-            return False
+            return 0
         for count in limiter.current_limits:
             counters.hit(count.limit, *count.request_args, cost=-1)
     except StorageError:
-        return False
-    return True
+        return 0
+    return 1
 
 
 def _make_error(window: _Window | None) -> TooManyRequests:
@@ -242,7 +237,7 @@ def _make_error(window: _Window | None) -> TooManyRequests:
     if window is None:
         return TooManyRequests(sentence, retry_after_s=1)
     limit = _describe_limit(window.limit)
-    name = None if _is_public() else "READ_RATE_LIMIT" if _is_read() else "RATE_LIMIT"
+    name = g.rate_counter.setting
     setting = f" (the setting {name})" if name else ""
     return TooManyRequests(
         sentence,
