@@ -1,6 +1,7 @@
-"""Security headers of responses, and trusted proxies in front of the service."""
+"""Security headers of responses, sessions, and trusted proxies in front of the service."""
 
-from flask import Flask, Response
+from flask import Flask, Request, Response
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 _ALWAYS = {
@@ -19,9 +20,19 @@ def list_security_headers(*, production: bool) -> dict[str, str]:
     return {**_ALWAYS, **({"Strict-Transport-Security": _HSTS} if production else {})}
 
 
+class _SessionsOfCookies(SecureCookieSessionInterface):
+    """Looks for a session only in requests with a cookie: calls of the API have none."""
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        if "HTTP_COOKIE" in request.environ:
+            return super().open_session(app, request)
+        return self.session_class()
+
+
 def secure_responses(app: Flask, *, production: bool) -> None:
     """Set security headers on responses that do not set them."""
     headers = list_security_headers(production=production)
+    app.session_interface = _SessionsOfCookies()
 
     def set_headers(response: Response) -> Response:
         for name, value in headers.items():
