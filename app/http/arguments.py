@@ -140,7 +140,7 @@ def _hash_body(req: Request, raw: bytes, body: dict[str, Any]) -> tuple[bytes, b
 
 
 def _require_no_query(req: Request) -> None:
-    if req.args:
+    if req.query_string and req.args:
         errors = {name: ["Not read from the URL: put it in the body."] for name in req.args}
         raise reject_fields(ValidationError(errors))
 

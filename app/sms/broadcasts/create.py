@@ -144,11 +144,6 @@ def _submit(
 
     Returns the answer, its status, and True if the broadcast is complete.
     """
-
-    def keep(tx: Connection, answer: dict[str, Any], status: HTTPStatus) -> None:
-        if key:
-            keep_answer(tx, key, client=client, status=status, answer=answer)
-
     caps = first.caps if isinstance(first, Claim) else ()
 
     def describe_complete(batch_id: str) -> dict[str, Any]:
@@ -156,7 +151,9 @@ def _submit(
         return answer | ({"caps": list(caps)} if caps else {})
 
     def keep_complete(tx: Connection, batch_id: str) -> None:
-        keep(tx, describe_complete(batch_id), HTTPStatus.ACCEPTED)
+        if key:
+            answer = describe_complete(batch_id)
+            keep_answer(tx, key, client=client, status=HTTPStatus.ACCEPTED, answer=answer)
 
     # An audience is described as it was looked up.
     is_known = request.audience is None
@@ -168,7 +165,7 @@ def _submit(
     status = choose_http_status(view)
     if key:
         with ctx.db.write() as tx:
-            keep(tx, answer, status)
+            keep_answer(tx, key, client=client, status=status, answer=answer)
     return answer, status, view.row.completed_at is not None
 
 

@@ -131,8 +131,8 @@ def _measure(request: BroadcastRequest) -> BroadcastRequest:
             for text in texts
             for name, values in select_used(text, request.parameters).items()
         }
-        request = replace(request, parameters=used)
-        if used:
+        if request.parameters:
+            request = replace(request, parameters=used)
             _limit_work(texts, request)
         sizes = [_measure_text(text, request) for text in texts]
     except PlaceholderError as e:
