@@ -1,7 +1,7 @@
 """Numbers that may be texted: countries, and kinds of numbers that cost more.  Pure."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache, lru_cache
@@ -38,27 +38,25 @@ class NumberRules:
     client_countries: Mapping[str, frozenset[str]] = field(default_factory=dict)
     kinds: frozenset[NumberKind] = frozenset()
 
-    def allows(
-        self, number: str, client: str | None, of_key: Collection[str] | None = None
-    ) -> bool:
-        """Return True if this client may text to a number, with a key of these countries."""
-        return self.allows_kind(number) and self.allows_country(number, client, of_key)
+    def find_refused_kinds(self, numbers: Sequence[str]) -> list[str]:
+        """Return the numbers of kinds that cost more and are not allowed."""
+        kinds = map(find_kind, numbers)
+        return [
+            number
+            for number, kind in zip(numbers, kinds, strict=True)
+            if kind is not None and kind not in self.kinds
+        ]
 
-    def allows_country(
-        self, number: str, client: str | None, of_key: Collection[str] | None = None
-    ) -> bool:
-        """Return True if this client may text to a number's country, with a key of these."""
+    def find_refused_countries(
+        self, numbers: Sequence[str], client: str | None, of_key: Collection[str] | None = None
+    ) -> list[str]:
+        """Return the numbers of countries that this client may not text, with a key of these."""
         lists = (self.countries, self.client_countries.get(client or ""), of_key)
-        limits = [countries for countries in lists if countries is not None]
+        limits = [set(countries) for countries in lists if countries is not None]
         if not limits:
-            return True
-        country = find_country(number)
-        return all(country in countries for countries in limits)
-
-    def allows_kind(self, number: str) -> bool:
-        """Return True unless a number is of a kind that costs more and is not allowed."""
-        kind = find_kind(number)
-        return kind is None or kind in self.kinds
+            return []
+        allowed = set.intersection(*limits)
+        return [number for number in numbers if find_country(number) not in allowed]
 
 
 def find_kind(number: str) -> NumberKind | None:

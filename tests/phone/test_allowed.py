@@ -72,16 +72,20 @@ def test_numbers_of_no_country_have_a_kind_too(number, kind):
 def test_countries_are_narrowed_for_all_and_for_a_client():
     rules = NumberRules(frozenset({"SE", "NO"}), {"shop": frozenset({"SE", "DK"})})
 
-    allowed = {
-        client: [
-            rules.allows_country(number, client)
-            for number in ("+46701234567", "+4740612345", "+4520123456", "+15551234567")
-        ]
+    sweden, norway, denmark, elsewhere = (
+        "+46701234567",
+        "+4740612345",
+        "+4520123456",
+        "+15551234567",
+    )
+
+    refused = {
+        client: rules.find_refused_countries([sweden, norway, denmark, elsewhere], client)
         for client in ("shop", "crm", None)
     }
 
-    assert allowed == {
-        "shop": [True, False, False, False],
-        "crm": [True, True, False, False],
-        None: [True, True, False, False],
+    assert refused == {
+        "shop": [norway, denmark, elsewhere],
+        "crm": [denmark, elsewhere],
+        None: [denmark, elsewhere],
     }

@@ -1,7 +1,6 @@
 """Set, remove and list caps; refuse a broadcast with more recipients than it may have."""
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +10,7 @@ from app.config.keys import CLIENT_NAME
 from app.db.audit import write_audit
 from app.db.base import table_of
 from app.db.engine import repeat_on_conflict
+from app.db.prepared import Prepared
 from app.errors import NotFound, reject_field
 from app.keys.models import ApiKey
 from app.sms.caps.budget import (
@@ -35,6 +35,9 @@ _OF_KEY = re.compile(rf"{KEY}[1-9][0-9]{{0,14}}")
 
 _CAPS, _BATCHES, _BROADCASTS = table_of(Cap), table_of(Batch), table_of(Broadcast)
 _KEYS = table_of(ApiKey)
+_SELECT_RECIPIENTS = Prepared(
+    select(_CAPS.c.amount).where(IS_LIMIT_OF, _CAPS.c.period == CapPeriod.BROADCAST)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,10 +141,9 @@ def describe_caps(ctx: Context, client: str, key_id: int | None) -> list[dict[st
 
 def check_recipients(ctx: Context, client: str, recipients: int) -> None:
     """Raise BadInput if a broadcast has more recipients than a cap allows; a cap is 1 at least."""
-    query = select(_CAPS.c.amount).where(IS_LIMIT_OF, _CAPS.c.period == CapPeriod.BROADCAST)
     with ctx.db.read() as tx:
-        found = tx.execute(query, {"client": client, "key_id": ctx.viewer.key_id})
-        amounts: Sequence[int] = found.scalars().all()
+        found = _SELECT_RECIPIENTS.fetch(tx, {"client": client, "key_id": ctx.viewer.key_id})
+    amounts = [row.amount for row in found]
     if amounts and recipients > min(amounts):
         raise reject_field(
             "recipients",

@@ -97,8 +97,10 @@ def prepare_one_batch(
     if chunk.exclusion_reason is not None or ctx.rules.messages_per_second is not None:
         return None
     phones = list(chunk.recipients)
-    allows, client, countries = ctx.rules.numbers.allows, row["client"], row["countries"]
-    if not all(allows(phone, client, countries) for phone in phones):
+    rules = ctx.rules.numbers
+    if rules.find_refused_kinds(phones):
+        return None
+    if rules.find_refused_countries(phones, row["client"], row["countries"]):
         return None
     reference = make_reference(row["public_id"], 0, 0, 0)
     outgoing = make_outgoing(

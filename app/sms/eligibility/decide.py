@@ -8,7 +8,7 @@ A reply to an inbound text, such as the confirmation of a STOP, skips these chec
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -213,18 +213,17 @@ def check_eligibility(
 
 def _find_not_allowed(
     rules: NumberRules,
-    recipients: Iterable[str],
+    recipients: Sequence[str],
     client: str | None,
     countries: Collection[str] | None,
 ) -> dict[str, Eligibility]:
     """Return the recipients whose numbers this client may not text with its key."""
-    found = {}
-    for phone in recipients:
-        if not rules.allows_kind(phone):
-            found[phone] = Eligibility(ExclusionReason.NUMBER_NOT_ALLOWED)
-        elif not rules.allows_country(phone, client, countries):
-            found[phone] = Eligibility(ExclusionReason.COUNTRY_NOT_ALLOWED)
-    return found
+    of_kind = rules.find_refused_kinds(recipients)
+    of_country = rules.find_refused_countries(recipients, client, countries)
+    return {
+        **dict.fromkeys(of_country, Eligibility(ExclusionReason.COUNTRY_NOT_ALLOWED)),
+        **dict.fromkeys(of_kind, Eligibility(ExclusionReason.NUMBER_NOT_ALLOWED)),
+    }
 
 
 def find_stored_zones(tx: Connection, recipients: Sequence[str]) -> dict[str, str]:
