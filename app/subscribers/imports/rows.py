@@ -158,6 +158,10 @@ class RowParser:
         """True if the file has columns by which a row could deny texts or marketing."""
         return bool(self._permissions.kinds)
 
+    def may_deny(self, lines: str) -> bool:
+        """Return False if no row of these lines denies texts or marketing."""
+        return self._permissions.may_deny(lines)
+
     def find_denials(self, rows: Iterable[Row]) -> dict[str, Permission]:
         """Return the numbers that a row denies marketing or all texts; it may have errors."""
         denied: dict[str, Permission] = {}

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from unicodedata import normalize
 
 from app.csv_cells import simplify_header
 from app.subscribers.lists.columns import WORDS, simplify_cell
@@ -19,9 +20,13 @@ _CELLS = {name: frozenset(words) for name, words in WORDS["cells"].items()}
 _STAYS = frozenset((*_CELLS["false"], *_CELLS["none"], *_CELLS["agreed"]))
 _AGREES = frozenset((*_CELLS["true"], *_CELLS["agreed"]))
 _LEFT = re.compile(rf"(?:^|_)(?:{'|'.join(sorted(_HEADERS['left']))})(?:_|$)|^stop$")
-_UNMISTAKABLE = re.compile(
-    "|".join(word.replace("_", r"[\W_]*") for word in sorted(_CELLS["unmistakable"])), re.IGNORECASE
+_WORDS = "|".join(
+    simplify_header(word).replace("_", r"[\W_]*") for word in sorted(_CELLS["unmistakable"])
 )
+_UNMISTAKABLE = re.compile(_WORDS, re.IGNORECASE)
+# The same anywhere in lines whose letters are folded.
+_WITHIN = re.compile(rf"(?<![^\W_])(?:{_WORDS})(?![^\W_])")
+_ACCENTS = re.compile("[\u0300-\u036f]+")
 _MAX_UNMISTAKABLE = 24
 _BETWEEN_TAGS = frozenset(",;|")
 _STARTS = {start for word in _CELLS["unmistakable"] for start in (word[0], word[0].upper())}
@@ -64,6 +69,16 @@ class PermissionColumns:
     """The columns of a file that say who may be texted, by their index."""
 
     kinds: Mapping[int, _Kind]
+
+    def may_deny(self, text: str) -> bool:
+        """Return False if no cell of these lines denies anything.
+
+        Lines whose columns all are any columns need no splitting into cells to tell that.
+        """
+        if any(kind is not _Kind.ANY for kind in self.kinds.values()):
+            return True
+        folded = text if text.isascii() else _ACCENTS.sub("", normalize("NFKD", text))
+        return _WITHIN.search(folded.casefold()) is not None
 
     def read(self, cells: Sequence[str]) -> tuple[Permission, int] | None:
         """Return what a row says, and the column that says so; None if no column says anything."""

@@ -10,6 +10,7 @@ from app.subscribers.imports.job import work_import
 from app.subscribers.imports.models import ImportDenial, Mode, Purpose
 from app.subscribers.imports.rows import DENIED_ELSEWHERE
 from app.subscribers.imports.service import cancel_import, view_import
+from app.subscribers.lists.reader import CHUNK_CHARACTERS
 from tests.factories import many_numbers
 from tests.subscribers.imports.imports import (
     CONSENT,
@@ -25,6 +26,7 @@ from tests.subscribers.imports.imports import (
 
 ANN, BOB = "+46701234567", "+46701234568"
 LEASE_S = 11
+CHUNK_LINE = "y" * 1_000 + "\n"
 # More than the first transaction takes.
 BETWEEN = 300
 
@@ -104,3 +106,17 @@ def test_what_a_cancelled_file_denied_goes_with_it(people_here):
     cancel_import(people_here, row.public_id)
 
     assert _count_denials(people_here) == 0
+
+
+@pytest.mark.parametrize("word", ["Unsubscribed", "Désinscrit", "отписался", "退订", "opt out"])
+def test_a_word_in_any_column_counts_across_the_chunks_of_a_long_file(people_here, word):
+    filler = f"{many_numbers(1)[0]},{'x' * 99_000}\n"
+    row_over_two_chunks = f'{BOB},"{CHUNK_LINE * 60}",{word}\n'
+    file = f"phone,note,more\n{ANN},a\n{BOB},b\n{filler * 10}{row_over_two_chunks}{filler * 15}"
+    boundary = CHUNK_CHARACTERS - len(file.partition(row_over_two_chunks)[0])
+    assert 0 < boundary < len(row_over_two_chunks)
+
+    row = import_file(people_here, f"{file}{filler * 10}{ANN},c,{word}\n".encode())
+
+    assert everybody(people_here) == {}
+    assert counts(row)["refused"] == counts(row)["rows"]
