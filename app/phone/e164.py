@@ -40,6 +40,16 @@ _TRUNK_PREFIXES = {"1": "1", "7": "8", "52": "1", "370": "8", "375": "8", "993":
 _ARGENTINA = "54"
 # Before 2019 a 1, and within the country 01, 044 or 045, were dialled in front.
 _OLD_MEXICAN = re.compile(r"(?:\+52)(?:1|01|04[45])([0-9]{10})")
+# Numbers became longer: by a 9 in Brazil (2016), by two digits of the operator in Ivory Coast
+# (2021), whom the second digit told, and by 01 in Benin (2024).
+_FORMER_PLANS = (
+    (re.compile(r"\+55([1-9]{2})([6-9][0-9]{7})"), r"+55\g<1>9\2"),
+    (re.compile(r"\+225([04-9][0-3][0-9]{6})"), r"+22501\1"),
+    (re.compile(r"\+225([04-9][4-6][0-9]{6})"), r"+22505\1"),
+    (re.compile(r"\+225([04-9][7-9][0-9]{6})"), r"+22507\1"),
+    (re.compile(r"\+229([0-9]{8})"), r"+22901\1"),
+)
+_REWRITTEN = (_ARGENTINA, "55", "225", "229")
 _MAX_ZEROS = 3
 
 
@@ -117,7 +127,8 @@ def _all_if_clean(entries: list[object]) -> list[str] | None:
 def respell(number: str) -> str:
     """Return the one spelling of a number in E.164.
 
-    Trunk prefixes go, and mobiles of Argentina and Mexico are spelled as their countries ask for.
+    Trunk prefixes go, and mobiles of Argentina and Mexico are spelled as their countries ask for,
+    numbers of Brazil, Ivory Coast and Benin from before they became longer, too.
     A number that libphonenumber does not know stays, but for the trunk prefix of its country.
 
     >>> respell("+460701234567"), respell("+5215512345678"), respell("+541123456789")
@@ -228,7 +239,7 @@ def may_be_respelled(start: str) -> bool:
     if code is None:
         return False
     following = start[1 + len(code) :][:1]
-    return code == _ARGENTINA or following in ("0", _TRUNK_PREFIXES.get(code, "0"))
+    return code in _REWRITTEN or following in ("0", _TRUNK_PREFIXES.get(code, "0"))
 
 
 def _list_spellings(number: str) -> Iterator[str]:
@@ -237,6 +248,7 @@ def _list_spellings(number: str) -> Iterator[str]:
     old_mexican = _OLD_MEXICAN.fullmatch(number)
     if old_mexican:
         yield f"+52{old_mexican[1]}"
+    yield from _lengthen(number)
     code = find_calling_code(number) or ""
     rest = number[1 + len(code) :]
     if code == _ARGENTINA:
@@ -244,6 +256,14 @@ def _list_spellings(number: str) -> Iterator[str]:
     for zeros in range(1, _MAX_ZEROS + 1):
         if rest.startswith("0" * zeros):
             yield f"+{code}{rest[zeros:]}"
+            yield from _lengthen(f"+{code}{rest[zeros:]}")
+
+
+def _lengthen(number: str) -> Iterator[str]:
+    """Yield what a number of a former plan has become."""
+    for former, longer in _FORMER_PLANS:
+        if found := former.fullmatch(number):
+            yield found.expand(longer)
 
 
 def _spell_mobile(number: str) -> str:

@@ -3,7 +3,7 @@
 import pytest
 from flask import Flask
 
-from app.phone.reader import LOST_PLUS, NOT_IN_USE, TWO_NUMBERS
+from app.phone.reader import LOST_PLUS, TWO_NUMBERS
 from app.subscribers.lists.permissions import REASONS, Permission
 from app.worker.jobs import import_next
 from tests.background import context_of
@@ -443,13 +443,11 @@ def test_what_is_no_list_is_refused_as_that(lists, file):
     assert (lists.people(), lists.suppressed()) == ({}, [])
 
 
-def test_old_numbers_of_a_country_are_refused_and_new_ones_keep_their_digits(lists):
+def test_old_numbers_of_a_country_become_new_ones_and_those_keep_their_digits(lists):
     file = "phone,name\n+22997123456,Ayo\n+2290197123457,Bisi\n0197123458,Cele\n"
 
-    assert lists.read(file, country="BJ") == (
-        ["+2290197123457", "+2290197123458"],
-        [(2, NOT_IN_USE)],
-    )
+    numbers = [f"+229019712345{digit}" for digit in range(6, 9)]
+    assert lists.read(file, country="BJ") == (numbers, [])
 
 
 @pytest.mark.parametrize("cell", ["<{}>", "{},", "{};", "{{{}}}", "'{}'", "tel:{}", "“{}”"])
