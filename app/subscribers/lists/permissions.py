@@ -24,7 +24,7 @@ _WORDS = "|".join(
     simplify_header(word).replace("_", r"[\W_]*") for word in sorted(_CELLS["unmistakable"])
 )
 _UNMISTAKABLE = re.compile(_WORDS, re.IGNORECASE)
-# The same anywhere in lines whose letters are folded.
+# One of the words anywhere in lines whose letters are folded.
 _WITHIN = re.compile(rf"(?<![^\W_])(?:{_WORDS})(?![^\W_])")
 _ACCENTS = re.compile("[\u0300-\u036f]+")
 _MAX_UNMISTAKABLE = 24
