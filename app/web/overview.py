@@ -11,6 +11,7 @@ from werkzeug.wrappers import Response
 from app.accounts.roles import Role
 from app.health import Readiness
 from app.http.reasons import capitalize
+from app.phone.e164 import inspect_number
 from app.sms.analytics.query import AnalyticsQuery, Figures, read_analytics
 from app.sms.audience.grown import find_growth, list_stuck
 from app.sms.broadcasts.views import BroadcastView, list_newest
@@ -53,6 +54,11 @@ _SHOWN = 20
 _CHART_DAYS = 30
 _MESSAGES_SHOWN = 5
 _NAME_CHARACTERS = 60
+_NOTHING_SENT = (
+    "Nothing was sent to this number by any broadcast that is kept. Texts and numbers are kept for "
+    "{days} days after all is reported."
+)
+_LOOKS_WRONG = " No country has such numbers: look for a typing error."
 _QUICK_S, _SLOW_S = 2, 15
 # Sentences of the checks of /ready that fail, by check and result; each says what to do.
 _CONDITIONS = {
@@ -151,7 +157,8 @@ def _explain(ctx: Context, phone: str) -> dict[str, Any]:
                 "broadcast_id": message["broadcast_id"],
             }
         )
-    sentence = found["explanation"]
+    typing = "" if inspect_number(phone).valid else _LOOKS_WRONG
+    sentence = _NOTHING_SENT.format(days=ctx.rules.messages_kept_days) + typing
     if rows:  # in words and times of the pages, where that has those of the API
         written = clock_time(found["messages"][0]["created_at"], ctx.now())
         sentence = f"The newest, of {written}: {rows[0]['bold']} {rows[0]['sentence']}".rstrip()
@@ -227,8 +234,9 @@ def _list_conditions(ctx: Context) -> list[AttentionItem]:
     """Return what needs attention, the most urgent first."""
     readiness: Readiness = current_app.extensions["readiness"]
     facts = readiness.check(ctx, read=read_page_health)
+    waits = (url_for("broadcasts.list_all", status="sending"), "See what waits", Role.VIEWER)
     conditions = [
-        AttentionItem(check, sentence)
+        AttentionItem(check, sentence, *(waits if result == "unreachable" else ()))
         for (check, result), sentence in _CONDITIONS.items()
         if facts.get(check) == result
     ]

@@ -16,6 +16,7 @@ from tests.factories import in_hours, many_numbers
 from tests.reporting import inbound, report, tell
 from tests.shifting import shift_clock
 from tests.web.visitor import read_text, visit
+from tests.wire import unused_port
 
 ANN = "+46701234567"
 
@@ -92,6 +93,15 @@ def test_an_empty_overview_says_what_will_be_there(operator):
     assert "Nothing was sent in the last 30 days." in text
 
 
+def test_while_sinch_does_not_answer_the_overview_leads_to_what_waits(make_service):
+    viewer = visit(make_service(SINCH_REGION_URL=f"http://127.0.0.1:{unused_port()}"), Role.VIEWER)
+
+    said = viewer.get("/overview")
+
+    assert "Sinch does not answer. Texts wait and go out by themselves" in read_text(said)
+    assert 'href="/broadcasts?status=sending">See what waits</a>' in said.text
+
+
 def test_a_broadcast_that_missed_its_start_needs_attention_until_it_is_stopped(
     service, operator, caller
 ):
@@ -118,7 +128,7 @@ def test_a_number_is_explained_in_one_sentence(operator, caller):
 
     assert re.search(r"The newest, of \d\d:\d\d: Left out. The recipient opted out.", left_out)
     assert "Left out. The recipient opted out. R 1" in left_out
-    assert "No stored broadcast sent anything to this number" in unknown
+    assert "Nothing was sent to this number by any broadcast that is kept." in unknown
     assert "Write the number with its country" in read_text(wrong)
     assert 'value="07012"' in wrong.text
 
@@ -146,13 +156,15 @@ def test_a_number_is_looked_up_as_people_of_the_default_country_write_it(make_se
 
     answer = read_text(operator.look_up("/why", {"number": "070-123 45 67"}, on="/why"))
 
-    assert "No stored broadcast sent anything to this number" in answer
+    assert "Nothing was sent to this number by any broadcast that is kept." in answer
 
 
 def test_a_decision_needs_a_note_and_is_made_once(operator, caller, in_doubt):
     reference, broadcast = in_doubt
     page = f"/attention/{reference}"
+    caller.put("/api/prices", {"currency": "EUR", "prices": {"SE": "0.05"}})
     text = read_text(operator.get(page))
+    assert "They are sent now, for about €0.05 at most." in text
     assert "Most likely they were not sent." in text
     assert reference in text
     assert "Was 1 text of “Pickup moved to 08:30” sent?" in text

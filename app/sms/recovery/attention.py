@@ -1,5 +1,6 @@
 """Operator decisions about batches of unknown outcome; each decision is audited."""
 
+from collections import Counter
 from enum import StrEnum
 from typing import Any
 
@@ -8,7 +9,10 @@ from sqlalchemy import Connection, Row, Select, func, select, update
 
 from app.db.audit import AuditEntry, write_audit
 from app.errors import Conflict, NotFound
+from app.phone.country import find_country
+from app.sms.audience.chunks import load_batch_recipients
 from app.sms.caps.budget import forget_use
+from app.sms.caps.prices import Cost, read_prices
 from app.sms.context import Context
 from app.sms.lifecycle.finalize import finalize_in, lock_broadcast, reopen_broadcast
 from app.sms.models.batch import Attempt, Batch
@@ -76,6 +80,7 @@ def _select_batches(ctx: Context, *more: Any) -> Select[Any]:
             Broadcast.sender,
             Broadcast.reference,
             Broadcast.text,
+            Broadcast.parts,
             *more,
         )
         .join(Broadcast, Broadcast.id == Batch.broadcast_id)
@@ -102,6 +107,15 @@ def read_attempt(ctx: Context, batch: Row[Any]) -> Row[Any]:
     )
     with ctx.db.read() as tx:
         return tx.execute(query).one()
+
+
+def price_batch(ctx: Context, batch: Row[Any]) -> Cost:
+    """Return what a batch costs at most if it is sent again: all as the longest of its texts."""
+    with ctx.db.read() as tx:
+        recipients = load_batch_recipients(tx, batch).recipients
+        prices = read_prices(tx)
+    countries = Counter(map(find_country, recipients))
+    return prices.cost({name: number * batch.parts for name, number in countries.items()})
 
 
 def resolve_batch(

@@ -18,6 +18,7 @@ from app.sms.operations.history import HistoryEntry
 from app.sms.recovery.attention import (
     find_attention,
     find_batch,
+    price_batch,
     read_attempt,
     read_decision,
     resolve_batch,
@@ -26,6 +27,7 @@ from app.sms.recovery.routes import DecisionSchema
 from app.web.broadcasts.history import describe_entry
 from app.web.broadcasts.states import name_row
 from app.web.guard import describe_actor, flash_refusal, make_page_blueprint, require_role
+from app.web.new.figures import read_micros, say_about
 from app.web.new.frame import go_to_broadcast
 from app.web.words import clock_time, say_duration, texts
 
@@ -102,12 +104,19 @@ def _show(reference: str, *, error: str, note: str) -> Response | str:
     return render_template(
         "decision.html",
         name=name_row(batch),
+        cost=_say_cost(ctx, batch),
         likely=likely,
         why=why,
         error=error,
         note=note,
         **_describe(ctx, batch),
     )
+
+
+def _say_cost(ctx: Context, batch: Row[Any]) -> str:
+    """Return what a batch costs if it is sent again; "" without prices."""
+    cost = price_batch(ctx, batch)
+    return say_about(read_micros(cost.micros), cost.currency) if cost.currency else ""
 
 
 def _describe(ctx: Context, batch: Row[Any]) -> dict[str, Any]:
