@@ -110,7 +110,8 @@ def show_text(
 ) -> Any:
     """Show the step with a text; what is wrong with it is not counted."""
     ctx, is_new = current_context(), not (typed["message"] or typed["template"])
-    later = None if errors or is_new else find_counted_page(draft)
+    is_right = not errors or "phone" in errors
+    later = find_counted_page(draft) if is_right and not is_new else None
     return show_step(
         "text",
         draft,
@@ -119,7 +120,7 @@ def show_text(
         templates=sorted({row.name for row in list_templates(ctx, limit=_MAX_TEMPLATES).rows}),
         phone=request.form.get("phone") or find_phone(ctx.db, current_user().user_id),
         trial=make_id(ctx.now()),
-        **_describe(draft, typed, person=person, counts=not (errors or later)),
+        **_describe(draft, typed, person=person, counts=is_right and not later),
         later=later,
     )
 
@@ -225,7 +226,7 @@ def _send_test(draft_id: str, typed: Mapping[str, Any]) -> Response | Any:
     except (ValueError, Conflict) as e:
         return show_text(find(draft_id), draft_id, typed, errors={"phone": str(e)})
     try:
-        broadcast_id = send_test(
+        send_test(
             ctx,
             find(draft_id),
             phone,
@@ -239,7 +240,7 @@ def _send_test(draft_id: str, typed: Mapping[str, Any]) -> Response | Any:
         return back
     # The note is in a cookie.
     to = mask_number(phone)
-    flash(f"A test is on its way to {to}.\nIt is the broadcast {broadcast_id}.", "done")
+    flash(f"A test is on its way to {to}.\nBroadcasts shows what becomes of it.", "done")
     return back
 
 

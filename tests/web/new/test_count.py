@@ -128,6 +128,7 @@ def test_the_text_is_tried_on_the_own_number_once_a_press(author, caller, sandbo
     assert wrong.status_code == 400
     assert "One thing is not right yet. Not a phone number." in read_text(wrong)
     assert 'value="Anna"' in wrong.text
+    assert "1 part for each of" in read_text(wrong)
     others = [send(author, f"{draft}/text", form | {"phone": to}) for to in many_numbers(5)]
     assert [answer.status_code for answer in others] == [303] * 4 + [400]
     assert "changed your own number 5 times within a day" in read_text(others[-1])
