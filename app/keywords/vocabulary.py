@@ -216,8 +216,8 @@ def _read_phrases() -> Mapping[str, Sequence[str]]:
     """Return regular expressions by the word they begin with."""
     phrases = defaultdict[str, list[str]](list)
     for language in LANGUAGES.values():
-        for phrase in language["phrases"].splitlines():
-            heads, *rest = _fill_parts(phrase, language["parts"]).split()
+        for phrase in _fill_parts(language["phrases"], language["parts"]).splitlines():
+            heads, *rest = phrase.split()
             for head in heads.split("|"):
                 phrases[head].append(f"{head} {''.join(map(_make_pattern, rest))}")
     return phrases
