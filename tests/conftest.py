@@ -1,5 +1,6 @@
 """A service, its client and its Sinch, for any test; and no network but loopback."""
 
+import contextlib
 import functools
 import gc
 import ipaddress
@@ -12,7 +13,6 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -131,9 +131,28 @@ def _connect_to_loopback_only(self: socket.socket, address: Any) -> None:
     _connect(self, address)
 
 
-def pytest_collection_finish() -> None:
-    """Look for no garbage among what was imported."""
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Generator[None, Any, Any]:
+    """Look for no garbage among what is imported."""
+    gc.disable()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(shared.lock("collection"))
+        if not _compiles_for_others(session.config):
+            stack.close()
+        collected = yield
     gc.freeze()
+    gc.enable()
+    return collected
+
+
+def _compiles_for_others(config: pytest.Config) -> bool:
+    """Return True if no test was compiled here before: its assertions take pytest most of the time.
+
+    One process does it while the others wait.
+    """
+    if config.getoption("numprocesses") or sys.dont_write_bytecode:
+        return False  # this process hands out tests and reads none, or keeps nothing
+    return not any(Path(__file__).parent.glob("*/__pycache__/test_*-pytest-*.pyc"))
 
 
 def draw_lots(seed: int) -> random.Random:
@@ -270,7 +289,7 @@ def asker(shared_service: Flask) -> Caller:
 
 def _count_rows(path: Path) -> Counter[str]:
     """Count the rows of each table, except of what a service notes by itself."""
-    with closing(sqlite3.connect(path)) as db:
+    with contextlib.closing(sqlite3.connect(path)) as db:
         tables = db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
         counts = {
             name: db.execute(f"SELECT count(*) FROM {name}").fetchone()[0]
