@@ -4,7 +4,7 @@ import getpass
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +157,13 @@ def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]], *, emp
     for line in (headers, *lines):
         cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
         click.echo("  ".join(cells).rstrip())
+
+
+def say_refusal(refusal: Mapping[str, Any]) -> str:
+    """Return what Sinch answered to a broadcast that it refused."""
+    text = str(refusal.get("text") or "no reason given")
+    printable = "".join(character if character.isprintable() else "?" for character in text)
+    return f"Sinch says HTTP {refusal.get('status')} {refusal.get('code', '')}, {printable}"
 
 
 def count_of(count: int, noun: str) -> str:

@@ -60,6 +60,17 @@ def _audit(service):
     return [(row.actor.split(":")[0], row.action, row.subject) for row in rows]
 
 
+def test_what_sinch_says_of_a_broadcast_that_it_refuses_is_shown(caller, run, sandbox):
+    refusal = {"status": 400, "code": "syntax_invalid_parameter_format", "text": "No such sender"}
+    sandbox.order_fault(on="POST /batches", **refusal)
+    made = caller.send(ANN)
+
+    lines = run("broadcasts", "show", id_of(made)).output.splitlines()
+
+    assert made.status_code == 502
+    assert lines[-1] == "Sinch says HTTP 400 syntax_invalid_parameter_format, No such sender"
+
+
 def test_the_list_has_a_line_for_each_the_newest_first(run, caller, service):
     first = caller.send(ANN, BOB)
     second = caller.send(*many_numbers(1001))

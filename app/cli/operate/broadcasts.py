@@ -13,6 +13,7 @@ from app.cli.command import (
     count_of,
     name_operator,
     print_table,
+    say_refusal,
     verified_context,
 )
 from app.sms.broadcasts import control
@@ -87,6 +88,8 @@ def show(broadcast_id: str, as_json: bool) -> None:
             )
     for line in describe_counts(view):
         click.echo(line)
+    if row.refusal:
+        click.echo(say_refusal(row.refusal))
 
 
 @broadcasts.command("watch")

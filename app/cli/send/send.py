@@ -31,6 +31,7 @@ from app.cli.command import (
     name_operator,
     name_program,
     read_pairs,
+    say_refusal,
 )
 from app.cli.interrupts import interrupts
 from app.cli.operate.broadcasts import describe_exclusions
@@ -39,7 +40,7 @@ from app.cli.send.recipients import RecipientOptions, read_recipients
 from app.csv_cells import format_lines
 from app.errors import BroadcastDuplicated, ClarionError
 from app.http.arguments import reject_fields
-from app.sms.broadcasts.create import count_expected, describe_refusal, explain_stop
+from app.sms.broadcasts.create import count_expected, explain_stop
 from app.sms.broadcasts.store import accept_broadcast
 from app.sms.broadcasts.views import BroadcastView, view_by_id
 from app.sms.caps.caps import check_recipients
@@ -317,16 +318,10 @@ def _print_result(view: BroadcastView) -> None:
     for line in describe_exclusions(view):
         click.echo(line)
     if row.refusal:
-        click.echo(_describe(describe_refusal(row.refusal, production=False)), err=True)
+        click.echo(say_refusal(row.refusal), err=True)
     if view.counts["unconfirmed"]:
         sentence = "some may have been sent: Clarion is asking Sinch, do not send them again"
         click.echo(f"{view.counts['unconfirmed']} unconfirmed: {sentence}", err=True)
     left_out = view.counts["suppressed"] + view.deferred[0]
     if row.send_at is None and view.totals.at_sinch != row.recipients - left_out:
         sys.exit(EXIT_NOT_ALL_SENT)
-
-
-def _describe(refusal: dict[str, Any]) -> str:
-    text = str(refusal.get("text") or "no reason given")
-    printable = "".join(character if character.isprintable() else "?" for character in text)
-    return f"Sinch says HTTP {refusal.get('status')} {refusal.get('code', '')}, {printable}"
