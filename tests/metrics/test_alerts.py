@@ -27,7 +27,7 @@ HEALTHY = {
     'clarion_sinch_calls_total{call="POST /batches",outcome="unknown"}': "0+10x30",
     "clarion_backlog_messages": "9000-100x30",
     'clarion_batches{state="needs_attention"}': "0x30",
-    'clarion_batches{state="held"}': "4x30",
+    'clarion_batches{state="held"}': "0 4x7 0 4x7 0 4x7 0 4x2",
     'clarion_broadcasts{status="halted"}': "0x30",
     'clarion_broadcasts{status="missed_start"}': "0x30",
     'clarion_broadcasts{status="paused"}': "3x30",
@@ -49,7 +49,11 @@ FAULTS = {
     "ClarionDatabaseUnreachable": ({"clarion_database_up": "0x30"}, {}, 1),
     "ClarionBackgroundStopped": ({"clarion_last_sweep_timestamp_seconds": "0x30"}, {}, 4),
     "ClarionCountsWrong": ({"clarion_consistency_violations": "1x30"}, {}, 2),
-    "ClarionCircuitOpen": ({'clarion_gate_closed{gate="circuit"}': "1x30"}, {}, 2),
+    "ClarionCircuitOpen": (
+        {'clarion_gate_closed{gate="circuit"}': "1x30", 'clarion_batches{state="held"}': "4x30"},
+        {},
+        2,
+    ),
     "ClarionSinchUnreachable": (
         {'clarion_sinch_calls_total{call="POST /batches",outcome="unknown"}': "0+40x30"},
         {},
@@ -144,6 +148,12 @@ def test_a_broadcast_that_waits_for_a_person_needs_a_decision(tmp_path, status):
     series = HEALTHY | {f'clarion_broadcasts{{status="{status}"}}': "1x30"}
 
     run_cases(tmp_path, [make_case("ClarionDecisionNeeded", series, {}, 1)])
+
+
+def test_a_broadcast_that_sinch_refuses_for_ten_minutes_needs_a_decision(tmp_path):
+    series = HEALTHY | {'clarion_batches{state="held"}': "0 4x29"}
+
+    run_cases(tmp_path, [make_case("ClarionDecisionNeeded", series, {}, 12)])
 
 
 def test_messages_that_wait_for_a_cap_are_told_although_the_next_would_have_been_too_large(
