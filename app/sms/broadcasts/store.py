@@ -37,7 +37,7 @@ from app.sms.dispatch.one_batch import (
 )
 from app.sms.dispatch.submit import Accepted
 from app.sms.lifecycle.finalize import finalize_in
-from app.sms.lifecycle.locks import lock_request_keys
+from app.sms.lifecycle.locks import lock_request_keys, lock_storing
 from app.sms.models.broadcast import Broadcast
 from app.sms.models.states import BroadcastStatus
 from app.sms.request.model import (
@@ -106,7 +106,7 @@ def accept_broadcast(
             if isinstance(first, Claim):
                 broadcast_id = first.broadcast_id
             else:
-                lock_to_store(tx, client, name)
+                lock_to_store(tx, client, name, to_claim=inline)
                 broadcast_id = insert_broadcast(tx, row, chunks)
                 keep(tx, broadcast_id)
             if inline and first is None:
@@ -187,9 +187,14 @@ def make_row(
     }
 
 
-def lock_to_store(tx: Connection, client: str, key: str | None) -> None:
-    """Lock what comes before the insert of a broadcast and of its client's Idempotency-Key."""
-    lock_suppressions_shared(tx)  # a cap that is set waits for it
+def lock_to_store(tx: Connection, client: str, key: str | None, *, to_claim: bool = False) -> None:
+    """Lock what comes before the insert of a broadcast and of its client's Idempotency-Key.
+
+    A STOP does not wait for a transaction that claims nothing: a million recipients take a second.
+    """
+    if to_claim:
+        lock_suppressions_shared(tx)
+    lock_storing(tx)  # a cap that is set waits for it
     if key is not None:
         lock_request_keys(tx, [(client, key)])
 

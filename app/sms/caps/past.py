@@ -22,6 +22,7 @@ from app.keys.models import ApiKey
 from app.sms.caps.budget import ORIGIN_ID, find_key, lock_counter, start_period
 from app.sms.caps.prices import read_prices
 from app.sms.context import Context
+from app.sms.lifecycle.locks import await_storing
 from app.sms.models.batch import Attempt, Batch, Message
 from app.sms.models.broadcast import Broadcast
 from app.sms.models.cap import ALL, CapCounter, CapPeriod, CapUnit, CapUse
@@ -107,8 +108,9 @@ def _await_claims(ctx: Context) -> int:
     """
     newest_id = select(func.coalesce(func.max(_BROADCASTS.c.id), 0))
     with ctx.db.write() as tx:
-        # All lock these before they insert a broadcast.
+        # All lock one of these before they insert a broadcast.
         lock_suppressions_exclusive(tx)
+        await_storing(tx)
         return int(tx.execute(newest_id).scalar_one())
 
 

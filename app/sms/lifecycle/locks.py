@@ -1,7 +1,7 @@
 """Lock order of transactions: each takes those that it needs in this order.
 
-delivery counts, the text of a request, suppressions, Idempotency-Keys, gates, the row of a
-broadcast, rows of batches, counters of caps
+delivery counts, the text of a request, suppressions, new broadcasts, Idempotency-Keys, gates, the
+row of a broadcast, rows of batches, counters of caps
 """
 
 from collections.abc import Iterable
@@ -16,9 +16,11 @@ from app.sms.models.states import BroadcastStatus
 
 _BROADCASTS = table_of(Broadcast)
 
-# An arbitrary number; no other advisory lock of ours uses it.
-_COUNTERS_LOCK = 7_262_635_537
+# Arbitrary numbers; no other advisory lock of ours uses them.
+_COUNTERS_LOCK, _STORING_LOCK = 7_262_635_537, 7_262_635_538
 _LOCK_COUNTERS = select(func.pg_advisory_xact_lock(_COUNTERS_LOCK))
+_LOCK_STORING = select(func.pg_advisory_xact_lock_shared(_STORING_LOCK))
+_AWAIT_STORING = select(func.pg_advisory_xact_lock(_STORING_LOCK))
 
 # One after the other, in the order of the array.
 _LOCK_KEYS = "SELECT pg_advisory_xact_lock(number) FROM unnest($1::bigint[]) AS number"
@@ -32,6 +34,18 @@ def lock_counters(tx: Connection) -> None:
     """Lock the delivery counts: one transaction records reports at a time."""
     if tx.dialect.name != "sqlite":
         tx.execute(_LOCK_COUNTERS)
+
+
+def lock_storing(tx: Connection) -> None:
+    """Let `await_storing` wait for this transaction, which inserts a broadcast."""
+    if tx.dialect.name != "sqlite":
+        tx.execute(_LOCK_STORING)
+
+
+def await_storing(tx: Connection) -> None:
+    """Wait until no broadcast is being stored, and let none be before this transaction ends."""
+    if tx.dialect.name != "sqlite":
+        tx.execute(_AWAIT_STORING)
 
 
 def lock_request_keys(tx: Connection, keys: Iterable[tuple[str, str]]) -> None:
