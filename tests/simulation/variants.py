@@ -165,13 +165,13 @@ def a_stop_waits_until_it_is_applied() -> Iterator[None]:
 @contextmanager
 def those_set_aside_stay_in_the_payload() -> Iterator[None]:
     """Who is left out has a batch of their own, and stands in the request of the others too."""
-    sort_out = claiming._check_recipients
+    sort_out = claiming._withhold
 
     def keep(*args: Any) -> Any:
         ready = sort_out(*args)
         return ready and replace(ready, recipients=ready.content.recipients)
 
-    with _replaced(claiming, "_check_recipients", keep):
+    with _replaced(claiming, "_withhold", keep):
         yield
 
 
@@ -192,7 +192,7 @@ def every_repeated_stop_is_answered() -> Iterator[None]:
 @contextmanager
 def claims_count_against_no_cap() -> Iterator[None]:
     """A cap limits each claim, and no claim leaves less of it."""
-    with _replaced(budget.Budget, "record", lambda self, batch_ids: None):
+    with _replaced(budget.Budget, "find_use", lambda self, batch_id: (set(), 0, 0)):
         yield
 
 

@@ -6,7 +6,7 @@ have waits as a whole.  A batch counts once in an hour and once in a day, howeve
 Each recipient counts as the broadcast's longest text.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -32,7 +32,7 @@ from sqlalchemy import (
 from app.db.base import table_of
 from app.db.engine import insert_new
 from app.db.old_rows import OldRows
-from app.db.prepared import Prepared
+from app.db.prepared import Prepared, chunked
 from app.keys.models import ApiKey
 from app.sms.caps.prices import PriceTable, read_prices
 from app.sms.context import Context
@@ -63,6 +63,7 @@ _SELECT_CAPS = Prepared(_SELECT_ALL.where(IS_LIMIT_OF))
 
 # Whose counter, and of which period.
 _CounterKey = tuple[str, CapPeriod]
+_CapKey = tuple[str, CapPeriod, CapUnit]
 # Counters, and the parts and millionths that a batch adds to each.
 _Use = tuple[set[_CounterKey], int, int]
 
@@ -110,51 +111,57 @@ def read_limits(
         caps = tx.execute(_SELECT_ALL).all()
     else:
         caps = _SELECT_CAPS.fetch(tx, {"client": client, "key_id": key_id})
-    counted = [cap for cap in caps if _is_counted(cap)]
-    if not counted:
-        return []
-    counters = {(row.client, row.period): row for row in tx.execute(select(_COUNTERS))}
-    return [_make_limit(cap, counters.get((cap.client, cap.period)), now) for cap in counted]
+    return list(_find_limits(tx, filter(_is_counted, caps), now).values())
 
 
-def open_budget(
-    tx: Connection, ctx: Context, broadcast: Row[Any], now: datetime
-) -> "Budget | None":
-    """Lock the counters of a broadcast's caps.  Returns None if no cap limits it."""
-    return open_budgets(tx, ctx, [broadcast], now)[0]
+def _find_limits(tx: Connection, caps: Iterable[Row[Any]], now: datetime) -> dict[_CapKey, _Limit]:
+    """Return caps on hours and days with what is used, as others have committed it."""
+    named = {_name(cap): cap for cap in caps}
+    if not named:
+        return {}
+    query = select(_COUNTERS).where(_COUNTERS.c.client.in_({cap.client for cap in named.values()}))
+    counters = {(row.client, row.period): row for row in tx.execute(query)}
+    return {name: _make_limit(cap, counters.get(name[:2]), now) for name, cap in named.items()}
 
 
 def open_budgets(
-    tx: Connection, ctx: Context, broadcasts: Sequence[Any], now: datetime
+    tx: Connection, ctx: Context, broadcasts: Sequence[Any], now: datetime, *, are_new: bool = True
 ) -> list["Budget | None"]:
     """Lock the counters of the caps of broadcasts.  Returns None for one that no cap limits.
 
-    What one of them takes, the next ones no longer have.
+    What one of them takes, the next ones no longer have.  All other claims under these caps wait
+    until the transaction ends: counters are locked late, and not for a cap that is used up, which
+    stays so until its period ends.  `are_new` is False if a batch may count already.
     """
     senders = [(broadcast.client, broadcast.key_id) for broadcast in broadcasts]
     caps = {
         (client, key_id): _SELECT_CAPS.fetch(tx, {"client": client, "key_id": key_id})
         for client, key_id in dict.fromkeys(senders)
     }
-    found = {(cap.client, cap.period, cap.unit): cap for own in caps.values() for cap in own}
-    # In one order, as every transaction locks them.
-    keys = sorted({(cap.client, cap.period) for cap in found.values() if _is_counted(cap)})
-    counters = {key: lock_counter(tx, key, now) for key in keys}
-    limits = {
-        name: _make_limit(cap, counters[name[:2]], now)
-        for name, cap in found.items()
+    found = {_name(cap): cap for own in caps.values() for cap in own if _is_counted(cap)}
+    prices = read_prices(tx) if any(unit is CapUnit.COST for *_, unit in found) else None
+    limits = _find_limits(tx, found.values(), now)
+    keys = {
+        (cap.client, cap.period)
+        for broadcast, sender in zip(broadcasts, senders, strict=True)
+        if not (are_new and _is_used_up(caps[sender], limits, broadcast.parts, prices))
+        for cap in caps[sender]
         if _is_counted(cap)
     }
-    counts_cost = any(unit is CapUnit.COST for _, _, unit in found)
-    prices = read_prices(tx) if counts_cost else None
+    # In one order, as every transaction locks them.
+    counters = {key: lock_counter(tx, key, now) for key in sorted(keys)}
+    limits |= {
+        name: _make_limit(cap, counters[name[:2]], now)
+        for name, cap in found.items()
+        if name[:2] in counters
+    }
     return [
         Budget(
             tx,
             ctx,
             broadcast,
             [
-                limits.get((cap.client, cap.period, cap.unit))
-                or _Limit(cap, broadcast.created_at, broadcast.recipients)
+                limits.get(_name(cap)) or _Limit(cap, broadcast.created_at, broadcast.recipients)
                 for cap in caps[sender]
             ],
             prices,
@@ -164,6 +171,39 @@ def open_budgets(
         else None
         for broadcast, sender in zip(broadcasts, senders, strict=True)
     ]
+
+
+def _is_used_up(
+    caps: Iterable[Row[Any]],
+    limits: Mapping[_CapKey, _Limit],
+    parts: int,
+    prices: PriceTable | None,
+) -> bool:
+    """Return True if a cap leaves nothing for one recipient, even in the cheapest country."""
+    need = {CapUnit.PARTS: parts, CapUnit.COST: prices.cheapest * parts if prices else 0}
+    return any(not limits[_name(cap)].has_room(need[cap.unit]) for cap in caps if _is_counted(cap))
+
+
+def record_uses(tx: Connection, budgets: Mapping[int, "Budget"], now: datetime) -> None:
+    """Count batches that were claimed, each with the budget of its broadcast.
+
+    Each counter is written once: other claims wait for it.
+    """
+    sums: dict[_CounterKey, tuple[int, int]] = {}
+    uses = {batch_id: budget.find_use(batch_id) for batch_id, budget in budgets.items()}
+    for keys, parts, micros in uses.values():
+        for key in keys:
+            before = sums.get(key, (0, 0))
+            sums[key] = (before[0] + parts, before[1] + micros)
+    for (client, period), (parts, micros) in sorted(sums.items()):
+        added = {"parts": _COUNTERS.c.parts + parts, "micros": _COUNTERS.c.micros + micros}
+        tx.execute(_of(_COUNTERS, client, period).values(added))
+    rows = [{"batch_id": batch_id, "at": now} for batch_id, (keys, *_) in uses.items() if keys]
+    for some in chunked(rows):
+        tx.execute(delete(_USES).where(_USES.c.batch_id.in_([row["batch_id"] for row in some])))
+        tx.execute(insert(_USES), some)
+    for budget in dict.fromkeys(budgets.values()):
+        budget.tell_neared()
 
 
 class Budget:
@@ -185,7 +225,7 @@ class Budget:
         # What each batch adds to which counters: parts and millionths.
         self._added: dict[int, _Use] = {}
         self._whole: _Use = (set(), 0, 0)
-        self._left: list[dict[str, Any]] = []
+        self.left: list[dict[str, Any]] = []
 
     def limit(self, batch: Row[Any], groups: list[RecipientGroup]) -> list[RecipientGroup]:
         """Defer those recipients of the first group for whom the caps leave nothing.
@@ -206,7 +246,7 @@ class Budget:
     def take_whole(self, recipients: Sequence[str]) -> bool:
         """Take what the only batch of a new broadcast needs.
 
-        Returns False, and takes nothing, if that does not fit.  `record_whole` counts it.
+        Returns False, and takes nothing, if that does not fit.  `left` is what its caps leave.
         """
         parts = self._broadcast.parts
         prices = self._prices
@@ -221,27 +261,15 @@ class Budget:
         keys = {(limit.cap.client, limit.cap.period) for limit in self._limits}
         self._whole = (keys, need[CapUnit.PARTS], need[CapUnit.COST])
         # Before the next broadcast of the transaction takes its own.
-        self._left = [describe_limit(limit) for limit in self._limits]
+        self.left = [describe_limit(limit) for limit in self._limits]
         return True
 
-    def record_whole(self, batch_id: int) -> list[dict[str, Any]]:
-        """Count the batch for which `take_whole` was.  Returns what the caps leave."""
-        self._added[batch_id] = self._whole
-        self.record([batch_id])
-        return self._left
+    def find_use(self, batch_id: int) -> _Use:
+        """Return what a batch adds to which counters."""
+        return self._added.get(batch_id, self._whole)
 
-    def record(self, batch_ids: Sequence[int]) -> None:
-        """Count the batches that were claimed."""
-        for batch_id in batch_ids:
-            keys, parts, micros = self._added.get(batch_id, (set(), 0, 0))
-            for client, period in sorted(keys):
-                ours = _of(_COUNTERS, client, period)
-                self._tx.execute(
-                    ours.values(parts=_COUNTERS.c.parts + parts, micros=_COUNTERS.c.micros + micros)
-                )
-            if keys:
-                self._tx.execute(delete(_USES).where(_USES.c.batch_id == batch_id))
-                self._tx.execute(insert(_USES), {"batch_id": batch_id, "at": self._now})
+    def tell_neared(self) -> None:
+        """Tell clients of the caps of which most is used."""
         for limit in self._limits:
             if limit.is_neared:
                 self._tell(limit, EventType.CAP_NEARED)
@@ -289,6 +317,8 @@ class Budget:
         """Tell clients once in an hour or day, or for a broadcast, that a cap is met or nearly."""
         cap, is_reached = limit.cap, event_type is EventType.CAP_REACHED
         told = _CAPS.c.reached_in if is_reached else _CAPS.c.neared_in
+        if getattr(cap, told.name) == limit.started_at:
+            return
         ours = _of(_CAPS, cap.client, cap.period).where(
             _CAPS.c.unit == cap.unit, told.is_distinct_from(limit.started_at)
         )
@@ -342,6 +372,10 @@ def old_uses(ctx: Context) -> OldRows:
     return OldRows(_USES, _USES.c.at < ctx.now() - _USES_KEPT)
 
 
+def _name(cap: Row[Any]) -> _CapKey:
+    return cap.client, cap.period, cap.unit
+
+
 def _is_counted(cap: Row[Any]) -> bool:
     """Return True for a cap on what is sent in an hour or day, False for one on recipients."""
     return cap.period is not CapPeriod.BROADCAST
@@ -360,10 +394,13 @@ def lock_counter(tx: Connection, key: _CounterKey, now: datetime) -> Row[Any]:
     """Lock a counter, and begin it anew if its hour or day is over."""
     client, period = key
     anew = {"started_at": start_period(now, period), "parts": 0, "micros": 0}
+    query = select(_COUNTERS).where(_COUNTERS.c.client == client, _COUNTERS.c.period == period)
+    found = tx.execute(query.with_for_update()).one_or_none()
+    if found is not None and found.started_at >= anew["started_at"]:
+        return found
     insert_new(tx, CapCounter, client=client, period=period, **anew)
     over = _of(_COUNTERS, client, period).where(_COUNTERS.c.started_at < anew["started_at"])
     tx.execute(over.values(anew))
-    query = select(_COUNTERS).where(_COUNTERS.c.client == client, _COUNTERS.c.period == period)
     return tx.execute(query.with_for_update()).one()
 
 

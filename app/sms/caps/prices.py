@@ -43,6 +43,11 @@ class PriceTable:
     currency: str | None = None
     micros: Mapping[str, int] = field(default_factory=dict)
 
+    @property
+    def cheapest(self) -> int:
+        """The lowest price of a part that `charge` may return."""
+        return min(self.micros.values(), default=0)
+
     def price_of(self, country: str) -> int | None:
         """Return the price of one part to this country, else to everywhere; None without either."""
         return self.micros.get(country, self.micros.get(EVERYWHERE))

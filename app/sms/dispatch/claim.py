@@ -18,12 +18,12 @@ from app.db.types import UtcTime
 from app.failpoints import failpoints
 from app.sinch.schemas import write_batch
 from app.sms.audience.chunks import BatchRecipients, load_batch_recipients
-from app.sms.caps.budget import Budget, open_budget
+from app.sms.caps.budget import Budget, open_budgets, record_uses
 from app.sms.context import Context
 from app.sms.dispatch.canary import CanaryRoom, is_awaited, open_canary
 from app.sms.dispatch.payload import make_attempt, make_outgoing
 from app.sms.dispatch.withhold import withhold_recipients
-from app.sms.eligibility.decide import group_by_eligibility
+from app.sms.eligibility.decide import RecipientGroup, group_by_eligibility
 from app.sms.eligibility.frequency_cap import lock_marketing_counts, record_marketing_sends
 from app.sms.lifecycle.finalize import end_unsent, finalize_broadcast, finalize_in
 from app.sms.lifecycle.gates import CIRCUIT, PACE, Gates, begin_trial, read_gates, take_pace
@@ -250,10 +250,13 @@ def _claim_of_broadcast(
             return Idle(obstacle)
     if broadcast.category is Category.MARKETING:
         lock_marketing_counts(tx, ctx)
-    budget = open_budget(tx, ctx, broadcast, now)
-    limits: list[CanaryRoom | Budget | None] = [open_canary(tx, broadcast, now), budget]
-    checked = [_check_recipients(tx, ctx, broadcast, batch, limits, now) for batch in batches]
-    ready = [batch for batch in checked if batch is not None]
+    checked = [_check_recipients(tx, ctx, broadcast, batch, now) for batch in batches]
+    canary = open_canary(tx, broadcast, now)
+    # Late, since other claims wait for the counters of its caps from here on.
+    are_new = not any(batch.attempt for batch in batches)
+    (budget,) = open_budgets(tx, ctx, [broadcast], now, are_new=are_new)
+    limited = [_withhold(tx, broadcast, batch, [canary, budget]) for batch in checked]
+    ready = [batch for batch in limited if batch is not None]
     if not ready:
         maybe_ended.append(broadcast.id)
         return Idle(now, again=True)
@@ -264,10 +267,19 @@ def _claim_of_broadcast(
     attempts = [_start_attempt(tx, ctx, broadcast, batch, gates, now) for batch in ready]
     claims = [claim for claim in attempts if claim is not None]
     if budget:
-        budget.record([claim.batch_id for claim in claims])
+        record_uses(tx, {claim.batch_id: budget for claim in claims}, now)
     if claims and gates.circuit:
         begin_trial(tx, gates, batch_id=claims[0].batch_id, broadcast=broadcast)
     return claims or Idle(now)
+
+
+@dataclass(frozen=True, slots=True)
+class _CheckedBatch:
+    """A batch and its recipients, by who may be sent to now."""
+
+    row: Row[Any]
+    content: BatchRecipients
+    groups: list[RecipientGroup]
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,10 +297,8 @@ def _check_recipients(
     ctx: Context,
     broadcast: Row[Any],
     batch: Row[Any],
-    limits: Sequence[CanaryRoom | Budget | None],
     now: datetime,
-) -> _ReadyBatch | None:
-    """Withhold the recipients who may not be sent to now.  Returns None if none is left."""
+) -> _CheckedBatch:
     content = load_batch_recipients(tx, batch)
     groups = group_by_eligibility(
         tx,
@@ -299,15 +309,26 @@ def _check_recipients(
         batch_id=batch.id,
         now=now,
     )
+    return _CheckedBatch(batch, content, groups)
+
+
+def _withhold(
+    tx: Connection,
+    broadcast: Row[Any],
+    batch: _CheckedBatch,
+    limits: Sequence[CanaryRoom | Budget | None],
+) -> _ReadyBatch | None:
+    """Withhold the recipients who may not be sent to now.  Returns None if none is left."""
+    groups = batch.groups
     for limit in limits:
-        groups = limit.limit(batch, groups) if limit else groups
+        groups = limit.limit(batch.row, groups) if limit else groups
     first = groups[0]
     if len(groups) > 1 or not first.eligibility.is_allowed:
-        withhold_recipients(tx, broadcast, batch, groups)
+        withhold_recipients(tx, broadcast, batch.row, groups)
     if not first.eligibility.is_allowed:
         return None
     expires_at = min(broadcast.expires_at, first.eligibility.expires_at or broadcast.expires_at)
-    return _ReadyBatch(batch, content, first.recipients, expires_at)
+    return _ReadyBatch(batch.row, batch.content, first.recipients, expires_at)
 
 
 def _start_attempt(

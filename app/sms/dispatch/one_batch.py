@@ -37,7 +37,7 @@ from app.sms.audience.chunks import (
     make_chunk_rows,
     make_reference,
 )
-from app.sms.caps.budget import Budget, open_budgets
+from app.sms.caps.budget import Budget, open_budgets, record_uses
 from app.sms.context import Context
 from app.sms.dispatch.claim import INSERT_ATTEMPTS, MIN_LIFE, Claim
 from app.sms.dispatch.payload import make_attempt, make_outgoing
@@ -151,11 +151,8 @@ def claim_new(tx: Connection, broadcasts: Sequence[OneBatch]) -> list[Claim | No
     for broadcast in allowed:
         if broadcast.store_more:
             broadcast.store_more(tx, ids[broadcast.row["public_id"]])
-    caps = {
-        broadcast.reference: budget.record_whole(ids[broadcast.reference])
-        for broadcast in allowed
-        if (budget := budgets[broadcast.reference])
-    }
+    counted = {ids[each.reference]: budgets[each.reference] for each in allowed}
+    record_uses(tx, {batch_id: budget for batch_id, budget in counted.items() if budget}, now)
     claimed_at = ctx.clock.monotonic()
     return [
         Claim(
@@ -170,7 +167,7 @@ def claim_new(tx: Connection, broadcasts: Sequence[OneBatch]) -> list[Claim | No
             after_busy=gates.busy_count > 0,
             called_back=broadcast.called_back,
             is_whole=True,
-            caps=caps.get(broadcast.reference, ()),
+            caps=budget.left if (budget := budgets[broadcast.reference]) else (),
         )
         if broadcast.reference in ids
         else None

@@ -8,6 +8,9 @@ from sqlalchemy import select
 
 from app.db.base import table_of
 from app.errors import BadInput
+from app.sms.broadcasts.idempotency import RequestKey
+from app.sms.broadcasts.store import accept_broadcast
+from app.sms.caps.budget import lock_counter
 from app.sms.caps.caps import CapName, describe_caps, remove_cap, set_cap
 from app.sms.caps.past import count_past, read_past
 from app.sms.caps.prices import replace_prices
@@ -18,9 +21,12 @@ from app.sms.models.cap import ALL, CapCounter, CapPeriod, CapUnit
 from app.sms.models.reports import OutboxEvent
 from app.sms.models.states import Attention, BatchState, ExclusionReason
 from app.sms.recovery.attention import Decision, resolve_batch
+from app.sms.request.model import BroadcastRequest
+from app.text.segments import measure_text
 from app.webhooks.outgoing.endpoints import create_endpoint
 from app.webhooks.outgoing.http_client import WebhookHttpClient
 from tests.factories import many_numbers
+from tests.people import stop
 
 NUMBERS = many_numbers(8)
 HOUR_PARTS = (CapPeriod.HOUR, CapUnit.PARTS)
@@ -308,6 +314,41 @@ def test_a_claim_that_is_not_committed_when_the_cap_is_set_counts(machine, sandb
     assert counted == [3]
 
 
+def test_a_cap_that_is_set_waits_for_a_broadcast_that_is_being_stored_and_a_stop_does_not(machine):
+    stored, may_end = threading.Event(), threading.Event()
+
+    def describe(_):
+        stored.set()
+        may_end.wait(60)
+        return {}
+
+    def store():
+        request = BroadcastRequest(
+            recipients=NUMBERS, text="Hi", size=measure_text("Hi"), send_at=later
+        )
+        accept_broadcast(machine.ctx, request, client="tests", key=key, describe=describe)
+
+    if machine.ctx.db.is_sqlite:
+        return  # all that is written waits
+    later = machine.ctx.seconds_from_now(3_600)
+    key = RequestKey("order-1", b"1" * 32)
+    storing = threading.Thread(target=store)
+    stopping = threading.Thread(target=stop, args=(machine.ctx, NUMBERS[0]))
+    setting = threading.Thread(target=_cap, args=(machine, 5))
+    storing.start()
+    assert stored.wait(60)
+    stopping.start()
+    stopping.join(60)
+    setting.start()
+    setting.join(0.3)
+    alive = [thread.is_alive() for thread in (storing, stopping, setting)]
+    may_end.set()
+    setting.join(60)
+
+    assert alive == [True, False, True]
+    assert _left(machine) == [5]
+
+
 def test_an_operators_resend_counts_again(machine, sandbox):
     _cap(machine, 20)
     sandbox.order_fault(on="POST /batches", when="after", do="cut")
@@ -358,6 +399,26 @@ def test_other_clients_hear_of_a_cap_of_all_and_of_no_broadcast(machine, sandbox
         (event,) = tx.execute(select(table_of(OutboxEvent))).all()
 
     assert (event.client, event.facts["broadcast_id"]) == (None, None)
+
+
+def test_a_claim_under_a_cap_that_is_used_up_waits_for_no_other(machine, sandbox):
+    _cap(machine, 5)
+    machine.store(NUMBERS[:5])
+    machine.submit_all()
+    machine.store(NUMBERS[5:])
+    if machine.ctx.db.is_sqlite:
+        return  # its writers take turns
+    claimed = []
+    thread = threading.Thread(target=lambda: claimed.append(claim_batch(machine.ctx)))
+    with machine.ctx.db.write() as tx:
+        lock_counter(tx, (ALL, CapPeriod.HOUR), machine.clock.now())
+
+        thread.start()
+        thread.join(60)
+
+        assert [type(claim) for claim in claimed] == [Idle]
+    thread.join(60)
+    assert [batch.exclusion_reason for batch in machine.batches()][-1] == "cap_reached"
 
 
 def test_threads_that_claim_at_once_never_exceed_a_cap(machine, sandbox):
