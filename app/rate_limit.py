@@ -107,7 +107,7 @@ class TooManyRequests(ClarionError):
 
 @dataclass(frozen=True, slots=True)
 class _Counter:
-    """Which limit counts a call, by what, and the setting of that limit if there is one."""
+    """The limit that counts a call, by what, and the setting of that limit if there is one."""
 
     limit: str
     key: str
