@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
 
 METRICS_PATH = "/metrics"
-# The environment as the peer sent it, where ProxyFix has changed it.
-_UNFIXED = "werkzeug.proxy_fix.orig"
 _BEARER = "bearer"
 # Headers by which a proxy says for whom it asks.
 _FORWARDING = ("HTTP_FORWARDED", "HTTP_VIA", "HTTP_X_REAL_IP", "HTTP_TRUE_CLIENT_IP")
@@ -94,7 +92,8 @@ def _is_from_this_machine(environ: "WSGIEnvironment") -> bool:
     if any(name in _FORWARDING or name.startswith(_FORWARDING_PREFIXES) for name in environ):
         return False
     try:
-        peer = ipaddress.ip_address(environ.get(_UNFIXED, environ).get("REMOTE_ADDR") or "")
+        # That of the peer: a trusted proxy changes it by a header only.
+        peer = ipaddress.ip_address(environ.get("REMOTE_ADDR", ""))
     except ValueError:
         return False
     return (getattr(peer, "ipv4_mapped", None) or peer).is_loopback
