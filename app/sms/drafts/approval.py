@@ -63,8 +63,9 @@ def limit_people(ctx: Context, draft: Row[Any], quoted: Mapping[str, Any]) -> in
         return None
     approved = int(draft.approved_people * (1 + _MORE)) if draft.approved_by else 0
     # The quote may be one of the version before.
-    looked_up: int = quoted.get("looked_up", quoted["recipients"])
-    return max(ctx.rules.approval_above, approved) + looked_up - quoted["recipients"]
+    recipients: int = quoted["recipients"]
+    looked_up: int = quoted.get("looked_up", recipients)
+    return max(ctx.rules.approval_above, approved) + looked_up - recipients
 
 
 def resume_as_user(ctx: Context, public_id: str, *, user: str, actor: str) -> None:
