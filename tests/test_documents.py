@@ -16,7 +16,9 @@ _PACKAGE = re.compile(r"`((?:app/)?[a-z_]+(?:/[a-z_]+)*)/?`")
 _LINK = re.compile(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)")
 # `circuit show`, as in the runbook, or after `flask` with its application.
 _COMMAND = re.compile(rf"(?:`(?:… )?|--app wsgi )((?:{'|'.join(_COMMANDS)}) [a-z][^`\n#|>]*)")
-_WITH_PATHS = [ROOT / "CONTRIBUTING.md", ROOT / "docs" / "architecture.md"]
+_WITH_PATHS = [
+    ROOT / name for name in ("CONTRIBUTING.md", "docs/architecture.md", "docs/security.md")
+]
 
 
 @pytest.mark.parametrize("document", _WITH_PATHS, ids=lambda path: path.name)
