@@ -60,6 +60,7 @@ IS_LIMIT_OF = or_(
 _ORDER = (_CAPS.c.client, _CAPS.c.period, _CAPS.c.unit)
 _SELECT_ALL = select(_CAPS).order_by(*_ORDER)
 _SELECT_CAPS = Prepared(_SELECT_ALL.where(IS_LIMIT_OF))
+_LOCK_CAPS = _SELECT_ALL.where(IS_LIMIT_OF).with_for_update()
 
 # Whose counter, and of which period.
 _CounterKey = tuple[str, CapPeriod]
@@ -319,6 +320,9 @@ class Budget:
         told = _CAPS.c.reached_in if is_reached else _CAPS.c.neared_in
         if getattr(cap, told.name) == limit.started_at:
             return
+        # In one order: claims under caps that are used up tell of several at once.
+        sender = {"client": self._broadcast.client, "key_id": self._broadcast.key_id}
+        self._tx.execute(_LOCK_CAPS, sender)
         ours = _of(_CAPS, cap.client, cap.period).where(
             _CAPS.c.unit == cap.unit, told.is_distinct_from(limit.started_at)
         )
