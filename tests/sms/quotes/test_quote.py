@@ -404,3 +404,14 @@ def test_marketing_with_an_instruction_stays_as_it_is(asker, text):
     (quoted,) = _quote(asker, recipients=_PEOPLE, category="marketing", message=text)["texts"]
 
     assert quoted["text"] == text
+
+
+def test_marketing_from_a_name_has_to_name_a_way_out_since_it_takes_no_replies(asker):
+    body = {"recipients": _PEOPLE, "category": "marketing", "sender": "Acme"}
+
+    refused = asker.post("/api/broadcast/quote", body | {"message": "Sale!"})
+    (quoted,) = _quote(asker, **body, message="Sale! Opt out: acme.example/out")["texts"]
+
+    assert refused.status_code == 400
+    assert "Acme takes no replies" in refused.get_json()["fields"]["message"][0]
+    assert quoted["text"] == "Sale! Opt out: acme.example/out"
