@@ -97,8 +97,11 @@ def test_a_body_in_another_charset_is_415_and_reaches_no_phone(client, auth, san
     assert sandbox.posts() == 0
 
 
-def test_a_compressed_body_is_415(client, auth):
-    answer = _post(client, auth, b"\x1f\x8b", **{"Content-Encoding": "gzip"})
+@pytest.mark.parametrize(
+    "header", [{"Content-Encoding": "gzip"}, {"Transfer-Encoding": "gzip, chunked"}]
+)
+def test_a_compressed_body_is_415(client, auth, header):
+    answer = _post(client, auth, b"\x1f\x8b", **header)
 
     assert answer.status_code == 415
     assert "uncompressed" in answer.get_json()["error"]

@@ -22,6 +22,7 @@ from app.http.body import (
     parse_json_object,
     read_body,
     require_charset,
+    require_uncompressed,
 )
 from app.http.reasons import capitalize, explain_errors
 from app.rate_limit import FREE_BYTES, reserve_for_body
@@ -162,8 +163,7 @@ def _read_json(req: Request, bounds: JsonBounds) -> bytes:
 
 
 def _require_plain_json(req: Request) -> None:
-    if req.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
-        raise UnsupportedBody("Send the body uncompressed, without Content-Encoding")
+    require_uncompressed(req)
     if req.mimetype != "application/json":
         raise UnsupportedBody("Send the body as Content-Type: application/json in UTF-8")
     require_charset(req, "utf-8")

@@ -52,6 +52,14 @@ def read_blocks(req: Request, max_bytes: int) -> Iterator[bytes]:
         raise BadInput(_TOO_SHORT)
 
 
+def require_uncompressed(req: Request) -> None:
+    """Raise UnsupportedBody for a compressed body, also one that is so only on its way."""
+    content = req.headers.get("Content-Encoding", "identity").strip().lower()
+    transfer = req.headers.get("Transfer-Encoding", "chunked").strip().lower()
+    if (content, transfer) != ("identity", "chunked"):
+        raise UnsupportedBody("Send the body uncompressed, without Content-Encoding")
+
+
 def require_charset(req: Request, encoding: str, *others: str) -> None:
     """Raise UnsupportedBody if the Content-Type declares another charset than the body is read in.
 

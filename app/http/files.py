@@ -10,7 +10,7 @@ from marshmallow import Schema, fields, post_load, validate
 from app.csv_cells import DELIMITERS, format_lines
 from app.db.audit import write_audit
 from app.errors import UnsupportedBody
-from app.http.body import require_charset
+from app.http.body import require_charset, require_uncompressed
 from app.http.fields import describe, query_boolean
 from app.rate_limit import Overloaded
 
@@ -32,8 +32,7 @@ def require_file(*content_types: str, encoding: str) -> str:
 
     Raises UnsupportedBody if it is not one of these, or declares another charset than `encoding`.
     """
-    if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
-        raise UnsupportedBody("Send the file uncompressed, without Content-Encoding")
+    require_uncompressed(request)
     given = CSV if request.mimetype in CSV_TYPES else request.mimetype
     if given not in content_types:
         raise UnsupportedBody(f"Send the file as Content-Type: {' or '.join(content_types)}")
