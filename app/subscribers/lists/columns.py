@@ -70,6 +70,10 @@ _TICKS = dict.fromkeys("✓✔✅☑☒🗹", "true") | dict.fromkeys("✗✘❌
 _BELOW = "its headers seem to be in line {}: remove the lines above"
 _SAME = "two columns of phone numbers have one header: rename or remove one"
 # Headers have fewer digits than a phone number.
+_NUMBER_BEHIND = re.compile("_?[0-9]$")
+_FURTHER = frozenset(
+    ("other", "second", "secondary", "alt", "alternate", "alternative", "additional", "backup")
+)
 _NUMBER_DIGITS = 5
 _DIGITS = re.compile(f"[0-9]{{{_NUMBER_DIGITS}}}")
 
@@ -154,6 +158,7 @@ def find_phone_column(
         indexes = _find_phone_headers(plain)
         if len(indexes) == 1:
             _require_person(plain, indexes[0])
+            indexes += [index for index, header in enumerate(plain) if _is_further(header)]
     if len(indexes) != 1:
         if line := _find_headers_below(below):
             raise UnusableHeaders(_BELOW.format(line))
@@ -203,6 +208,13 @@ def _find_phone_headers(plain: Sequence[str]) -> list[int]:
         for index, header in enumerate(plain)
         if _is_phone_of_person(header.split("_")) and not _DIGITS.search(header)
     ]
+
+
+def _is_further(header: str) -> bool:
+    """Return True for one more phone of the row's person, such as "Phone 2" or "Other mobile"."""
+    words = [word for word in _NUMBER_BEHIND.sub("", header).split("_") if word not in _FURTHER]
+    bare = "_".join(words)
+    return bare != header and _find_rank(bare)[0] == PHONE and _find_rank(header)[0] != PHONE
 
 
 def _is_phone_of_person(words: Sequence[str]) -> bool:

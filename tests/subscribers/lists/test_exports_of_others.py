@@ -323,6 +323,8 @@ def test_a_file_without_its_headers_on_top_is_refused_with_what_to_do(lists, fil
         (f"Export\n\nName,Phone\nAnn,{ANN}\n", "its headers seem to be in line 3"),
         (f"phone,phone\n{ANN},{BO}\n", "two columns of phone numbers have one header"),
         (f"Phone 1,Phone 2\n{ANN},{BO}\n", "which column holds the phone numbers?"),
+        (f"phone,phone2\n{ANN},{BO}\n", "which column holds the phone numbers?"),
+        (f"Mobile,Other mobile\n{ANN},{BO}\n", "which column holds the phone numbers?"),
         (f"Log of {ANN} and so on\nphone\n{BO}\n", "its headers seem to be in line 2"),
     ],
 )
