@@ -40,7 +40,7 @@ _SENTENCE_END = re.compile(r"(?<=[.!?。！？…])[\s”»\"]+|\n+|(?<=[。！�
 # The digits of a short code: fewer are a time or an amount, unless more words say otherwise.
 _SHORTEST_CODE, _SHORTEST_NUMBER, _NEXT_WORD = 5, 4, 20
 _QUOTES = frozenset("\"'“”„‘’«»‹›「」『』*()[]<>:")
-_FOR = ("to", "for")
+_FOR, _AGREED = ("to", "for"), ("ok", "okay")
 # What the keyword of an abbreviated instruction is for.
 _PURPOSE = re.compile(
     r"(?:[ ]?[=>:→-]+[ ]?|[ ]?(?:2|to|for)[ ]?)"
@@ -76,11 +76,14 @@ def is_bare_instruction(words: Sequence[str]) -> bool:
     """Return True if these words are an instruction to opt out, or its end, and nothing else."""
     keywords = {word for word in words if is_stop(word)}
     numbers = [word for word in words if word.isdigit() and len(word) >= _SHORTEST_NUMBER]
+    words = [word for word in words if word not in COURTESY and word not in _AGREED]
     others = [word for word in words if word not in keywords and word not in numbers]
     if not others or not keywords:
         return False
     is_to_code = any(len(number) >= _SHORTEST_CODE for number in numbers)
-    says_something = len(keywords) > 1 or is_to_code or any(map(_says_something, others))
+    # "STOP to", "STOPP för": an instruction that is cut, since nothing follows.
+    is_cut = is_stop(words[0]) and words[-1] in PURPOSES
+    says_something = len(keywords) > 1 or is_to_code or is_cut or any(map(_says_something, others))
     return bool(says_something) and any(known.issuperset(others) for known in _INSTRUCTION_WORDS)
 
 

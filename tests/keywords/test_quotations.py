@@ -84,16 +84,20 @@ def test_what_the_sender_writes_beside_a_quotation_or_a_signature_is_heard(text)
     assert is_heard(text)
 
 
+@pytest.mark.parametrize("form", ["{}", "{}.", "“{}”", "ok {}", "{} please"])
 @pytest.mark.parametrize("language", FOOTERS)
-def test_every_end_of_our_footer_that_has_its_keyword_is_heard(language):
+def test_every_part_of_our_footer_that_has_its_keyword_is_heard(language, form):
     words = FOOTERS[language].split()
     place = next(number for number, word in enumerate(words) if word.strip(",").isupper())
 
-    ends = [" ".join(words[start:]) for start in range(place + 1)]
+    parts = [
+        form.format(" ".join(words[start:end]))
+        for start in range(place + 1)
+        for end in range(place + 1, len(words) + 1)
+    ]
 
-    assert [text for text in ends if not is_heard(text)] == []
-    assert [text for text in ends if not is_heard(text.lower())] == []
-    assert [text for text in ends if not is_heard(f"{text}.")] == []
+    assert [text for text in parts if not is_heard(text)] == []
+    assert [text for text in parts if not is_heard(text.lower())] == []
 
 
 @pytest.mark.parametrize("language", REPLIES)
