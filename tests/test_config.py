@@ -638,3 +638,13 @@ def test_it_listens_on_this_machine_only_unless_host_says_otherwise(host, listen
     config = read_config(production(HOST=host) if host else production())
 
     assert (config.host, config.own_url) == (listens_on, own_url)
+
+
+def test_no_slow_package_is_imported_that_the_settings_do_not_need():
+    code = (
+        "import sys; from app.config import load_config; from app.factory import create_app; "
+        "create_app(load_config()); "
+        "print({'psycopg', 'sentry_sdk', 'sqlalchemy.orm'} & sys.modules.keys())"
+    )
+
+    assert run_code(code, **settings()).stdout.strip() == "set()"

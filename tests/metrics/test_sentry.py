@@ -4,8 +4,7 @@ import time
 
 import pytest
 
-from tests.commands import run_code
-from tests.factories import AUTH, KEY, broadcast_to, settings
+from tests.factories import AUTH, KEY, broadcast_to
 from tests.kills.mortal import wait_until
 from tests.metrics.sink import running_sink, spoil
 from tests.processes import running
@@ -81,12 +80,3 @@ def test_an_event_has_no_more_fields_than_these(reported):
         *("filename", "function", "module", "lineno", "in_app"),
         *("pre_context", "context_line", "post_context"),
     }
-
-
-def test_without_a_dsn_its_package_is_not_imported():
-    code = (
-        "import sys; from app.config import load_config; from app.factory import create_app; "
-        "create_app(load_config()); print('sentry_sdk' in sys.modules)"
-    )
-
-    assert run_code(code, **settings()).stdout.strip() == "False"
