@@ -51,10 +51,13 @@ _NO_E164 = "Not a phone number of 2 to 15 digits."
 
 _EXTENDED = "A number with an extension gets no texts."
 NO_NUMBER = "No phone number."
-SHORTENED = "A spreadsheet has shortened this number: its digits are lost."
+SHORTENED = (
+    "A spreadsheet has shortened this number: its digits are lost. Set its column to text and save "
+    "the file anew."
+)
 LOST_PLUS = (
-    "Perhaps an international number that lost its plus: write it with its plus or its 0, or "
-    "say so by without_plus."
+    "Perhaps an international number that lost its plus: write it with its plus or its 0, or say "
+    "that the whole list has lost them."
 )
 NO_COUNTRY = "Neither + nor 00 in front: a national number needs a country."
 NOT_IN_USE = "No country has numbers like this one."

@@ -9,6 +9,7 @@ from marshmallow import ValidationError
 from sqlalchemy import Row
 
 from app.http.reasons import capitalize
+from app.phone.reader import NO_COUNTRY
 from app.subscribers.attributes import ATTRIBUTE
 from app.subscribers.context import SubscriberContext
 from app.subscribers.imports.models import ImportOptions, Mode, ValueType
@@ -151,6 +152,9 @@ def make_table(ctx: SubscriberContext, row: Row[Any], form: ColumnForm) -> dict[
     return {
         "columns": [_make_column(at, preview, form) for at in range(len(preview.headers))],
         "rows": [make_row(shown, len(preview.headers)) for shown in preview.rows],
+        "lacks_country": any(
+            cell.reason == NO_COUNTRY for shown in preview.rows for cell in shown.rejected
+        ),
         "lines": row.lines - preview.first_line + 1,
         "delimiter": _DELIMITERS.get(preview.delimiter, f"“{preview.delimiter}”"),
     }

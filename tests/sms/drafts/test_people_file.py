@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from app.phone.reader import SHORTENED
 from app.sms.drafts.people_file import (
     MAX_FILE_BYTES,
     PeopleFile,
@@ -46,12 +47,11 @@ def test_columns_are_known_by_their_headers_and_fill_placeholders():
 
 def test_a_row_is_wrong_by_its_number_or_for_lack_of_a_value_of_the_text():
     file = read(LIST)
-    shortened = "A spreadsheet has shortened this number: its digits are lost."
 
-    assert faults(file) == [(4, "Mobil", shortened)]
+    assert faults(file) == [(4, "Mobil", SHORTENED)]
     assert faults(file, "Ort") == [
         (3, "Ort", "Empty, and the text has ${Ort}."),
-        (4, "Mobil", shortened),
+        (4, "Mobil", SHORTENED),
     ]
     long = read(f"phone,note\n{ANN},{'a' * 161}\n")
     assert faults(long, "note") == [(2, "note", "Longer than 160 characters.")]

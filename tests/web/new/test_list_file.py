@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from app.accounts.roles import Role
+from app.phone.reader import SHORTENED
 from app.sms.drafts.store import find_draft
 from app.sms.privacy.erase import erase_number
 from tests.web.new.drafting import begin, read_form, send
@@ -21,7 +22,7 @@ FILE = (
     f"{OWEN};Owen;Leeds;\n"
 )
 GOOD = f"phone,first_name\n{ELIN},Elin\n{OWEN},Owen\n"
-SHORTENED = "Mobil: A spreadsheet has shortened this number: its digits are lost."
+_SHORTENED = f"Mobil: {SHORTENED}"
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ def test_a_file_is_shown_with_its_columns_and_counted(sender):
     assert '<option value="phone" selected>Phone number</option>' in page.text
     assert '<option value="first_name" selected>First name</option>' in page.text
     assert '<option value="Ort" selected>${Ort}</option>' in page.text
-    assert text.count(SHORTENED) == 1
+    assert text.count(_SHORTENED) == 1
     assert '<td data-l="Mobil" class="bad">4.67017E+10</td>' in page.text
     assert "1 of 4 rows cannot be sent to. It is marked below; the others are fine." in text
     assert "Rows of the file 4 They cannot be sent to − 1 Get it 3" in text

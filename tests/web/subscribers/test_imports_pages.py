@@ -72,7 +72,10 @@ def test_columns_are_guessed_and_shown_with_their_first_rows(author, page):
     assert chosen == [
         "phone", "name", "attributes.Ort|text", "attributes.besok|text", "attributes.Anm.|text",
     ]  # fmt: skip
-    assert "A spreadsheet has shortened this number" in text
+    assert "digits are lost. Set its column to text and save the file anew." in text
+    lead = "Numbers without + need their country: choose it"
+    again = [read_text(choose(author, page, action="look", country=code)) for code in ("", "SE")]
+    assert [lead in each for each in again] == [True, False]
 
 
 def test_rows_are_shown_again_by_other_columns_and_nothing_begins(author, page):
