@@ -7,7 +7,7 @@ whatever is left, also if that is cut short.  outcome.py decides what an answer 
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from loguru import logger
@@ -210,7 +210,7 @@ def submit_inline(
                 return None
         else:
             within_s = min(remaining_s - MIN_POST_S, _MAX_INLINE_WAIT_S)
-            if not _wait(ctx, broadcast_id, claim.not_before, within_s=within_s):
+            if not _wait(ctx, broadcast_id, claim, within_s=within_s):
                 return None
         if deadline - ctx.clock.monotonic() < MIN_POST_S:
             return None
@@ -241,7 +241,7 @@ def drain_broadcast(
             yield claim.size
         else:
             within_s = min(_MAX_DRAIN_WAIT_S, give_up_at - ctx.clock.monotonic())
-            if not _wait(ctx, broadcast_id, claim.not_before, within_s=within_s, stop=stop):
+            if not _wait(ctx, broadcast_id, claim, within_s=within_s, stop=stop):
                 return
         if stop():
             return
@@ -297,7 +297,7 @@ def _is_resolved(ctx: Context, batch_id: int) -> bool:
 def _wait(
     ctx: Context,
     broadcast_id: int,
-    not_before: datetime | None,
+    idle: Idle,
     *,
     within_s: float,
     stop: Callable[[], bool] = lambda: False,
@@ -308,7 +308,9 @@ def _wait(
     """
     if not is_under_way(ctx, broadcast_id):
         return False
-    wait_s = (not_before - ctx.now()).total_seconds() if not_before else 0.0
+    if idle.again:
+        return not stop()
+    wait_s = (idle.not_before - ctx.now()).total_seconds() if idle.not_before else 0.0
     if wait_s > within_s:
         return False
     deadline = ctx.clock.monotonic() + max(wait_s, _POLL_S)

@@ -15,7 +15,7 @@ from app.sms.caps.caps import CapName, describe_caps, remove_cap, set_cap
 from app.sms.caps.past import count_past, read_past
 from app.sms.caps.prices import replace_prices
 from app.sms.dispatch.claim import Idle, claim_batch, claim_in
-from app.sms.dispatch.submit import submit_batch
+from app.sms.dispatch.submit import submit_batch, submit_inline
 from app.sms.models.batch import Batch
 from app.sms.models.cap import ALL, CapCounter, CapPeriod, CapUnit
 from app.sms.models.reports import OutboxEvent
@@ -399,6 +399,18 @@ def test_other_clients_hear_of_a_cap_of_all_and_of_no_broadcast(machine, sandbox
         (event,) = tx.execute(select(table_of(OutboxEvent))).all()
 
     assert (event.client, event.facts["broadcast_id"]) == (None, None)
+
+
+def test_a_request_that_has_to_wait_for_a_cap_is_answered_at_once(machine, sandbox):
+    _cap(machine, 0)
+    request = BroadcastRequest(recipients=NUMBERS, text="Hi", size=measure_text("Hi"))
+    accepted = accept_broadcast(machine.ctx, request, client="tests")
+    stored_at = machine.clock.monotonic()
+
+    assert submit_inline(machine.ctx, accepted.id, accepted.first) is None
+
+    assert machine.clock.monotonic() == stored_at
+    assert machine.counts(accepted.id) == {"pending": 8}
 
 
 def test_a_claim_under_a_cap_that_is_used_up_waits_for_no_other(machine, sandbox):
