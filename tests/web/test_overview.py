@@ -124,6 +124,7 @@ def test_a_number_is_explained_in_one_sentence(operator, caller):
 
     left_out = read_text(operator.look_up("/why", {"number": "+46 70 123 45 67"}, on="/why"))
     unknown = read_text(operator.look_up("/why", {"number": "+46709999999"}, on="/why"))
+    led = operator.post("/why", {"number": ANN}, on="/why")
     wrong = operator.look_up("/why", {"number": "07012"}, on="/why")
 
     assert re.search(r"The newest, of \d\d:\d\d: Left out. The recipient opted out.", left_out)
@@ -131,6 +132,9 @@ def test_a_number_is_explained_in_one_sentence(operator, caller):
     assert "Nothing was sent to this number by any broadcast that is kept." in unknown
     assert "Write the number with its country" in read_text(wrong)
     assert 'value="07012"' in wrong.text
+    # The way back is to a page that was read; its address has no number.
+    assert led.status_code == 303
+    assert ANN.removeprefix("+") not in led.location
 
 
 def test_an_answer_leads_to_the_person_and_the_broadcast_and_fits_in_the_overview(
