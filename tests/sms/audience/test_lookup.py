@@ -318,9 +318,7 @@ def test_a_costly_audience_of_one_client_does_not_hold_up_another(make_service, 
     add_people(ctx, crowd, attributes={"a": "x"})
     condition = {"field": "attributes.a", "op": "in", "value": ["x", *map(str, range(24))]}
     shop, crm = Caller(service), Caller(service, OTHER_KEY)
-    costly = [
-        _to_audience(shop, {"where": [condition] * 20}, allow_duplicate=True) for _ in range(2)
-    ]
+    costly = [_insist(shop, {"where": [condition] * 20}) for _ in range(2)]
     assert [answer.status_code for answer in costly] == [202, 202]
     plan_next(ctx)
     assert shop.show(costly[0])["recipients"] < len(crowd)
@@ -337,6 +335,15 @@ def test_a_costly_audience_of_one_client_does_not_hold_up_another(make_service, 
     shown = [shop.show(answer) for answer in costly]
     assert [one["recipients"] for one in shown] == [len(crowd)] * 2
     assert turns <= 6
+
+
+def _insist(caller, audience):
+    """Send as a client does that is asked to try again: a busy machine may count for too long."""
+    for _ in range(10):
+        answer = _to_audience(caller, audience, allow_duplicate=True)
+        if answer.status_code != 503:
+            break
+    return answer
 
 
 def _is_planned(ctx, answer):
