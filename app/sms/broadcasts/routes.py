@@ -8,7 +8,7 @@ from flask import Response, after_this_request, current_app, g, request
 
 from app.auth import require_api_key, require_scope, require_scope_for
 from app.config.scopes import KeyScope
-from app.errors import KeyRefused, NotFound
+from app.errors import BadInput, KeyRefused, NotFound
 from app.http.openapi import Blueprint
 from app.sms.analytics.delivery import DeliveryFigures
 from app.sms.broadcasts import control, create, resend, views
@@ -209,9 +209,17 @@ def _create(broadcast_request: BroadcastRequest) -> tuple[dict[str, Any], HTTPSt
 def _read_key() -> RequestKey | None:
     header = request.headers.get("Idempotency-Key")
     if header is None:
+        _require_no_misspelt_key()
         return None
     key = read_key(header, *g.get("body_hashes", (b"", b"")))
     return replace(key, on_replay=lambda: after_this_request(_mark_replay))
+
+
+def _require_no_misspelt_key() -> None:
+    """Raise BadInput for a key in a header of another name: its retry would send twice."""
+    names = (name for name, _ in request.headers if "idempotenc" in name.lower())
+    if name := next(names, None):
+        raise BadInput(f"The header {name[:64]} is not read: call it Idempotency-Key")
 
 
 def _mark_replay(response: Response) -> Response:

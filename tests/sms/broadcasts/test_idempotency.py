@@ -13,7 +13,7 @@ from app.sms.models.broadcast import IdempotencyKey
 from app.worker.jobs import run_maintenance, sweep
 from tests.background import work_off
 from tests.callers import OTHER_KEY, PATIENT, TWO_CLIENTS, Caller
-from tests.factories import AUTH, in_hours, many_numbers
+from tests.factories import AUTH, broadcast_to, in_hours, many_numbers
 from tests.shifting import shift_clock
 
 ANN, BOB = "+46701234567", "+46707654321"
@@ -194,6 +194,15 @@ def test_what_is_no_key_is_refused_and_nothing_is_sent(asker, sandbox, key):
     assert "Idempotency-Key" in answer.get_json()["error"]
     assert sandbox.posts() == 0
     assert asker.ids() == []
+
+
+@pytest.mark.parametrize("header", ["X-Idempotency-Key", "Idempotency-Token", "Idempotence-Key"])
+def test_a_key_in_a_header_of_another_name_is_refused(asker, sandbox, header):
+    answer = asker.post("/api/broadcast", broadcast_to(ANN), **{header: "order-7"})
+
+    assert answer.status_code == 400
+    assert "call it Idempotency-Key" in answer.get_json()["error"]
+    assert sandbox.posts() == 0
 
 
 def test_quotes_and_commas_within_quotes_belong_to_the_key(caller, sandbox):
