@@ -20,9 +20,10 @@ from app.sms.audience.expand import AUDIENCE_WITHIN_S
 from app.sms.audience.lookup import (
     EXCLUSION_INDEX,
     EXCLUSION_REASONS,
+    IS_NEXT,
+    choose_ids_at_once,
     count_ids,
     list_fields,
-    match_ids,
     select_audience,
 )
 from app.sms.content.languages import choose_language
@@ -83,14 +84,15 @@ def iterate_lines(ctx: Context, request: BroadcastRequest) -> Iterator[list[str]
     Raises QueryTooSlow.
     """
     with ctx.db.read() as tx:
-        end = count_ids(tx)
+        last = count_ids(tx)
         joined = func.aggregate_strings(_join(request, tx.dialect), _END)
-    after = 0
-    while after < end:
-        is_next, after = match_ids(request, after)
+        # Made once: there are hundreds of portions.
+        query = select_audience(request, tx.dialect, joined).where(IS_NEXT)
+    step = choose_ids_at_once(request)
+    for after in range(0, last, step):
         with ctx.db.read(within_s=AUDIENCE_WITHIN_S) as tx:
-            query = select_audience(request, tx.dialect, joined).where(is_next)
-            text: str | None = tx.execute(query).scalar_one()
+            ids = {"after": after, "end": after + step}
+            text: str | None = tx.execute(query, ids).scalar_one()
         if text is not None:  # ids of others leave no trace
             yield text.split(_END)
 

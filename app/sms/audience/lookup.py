@@ -13,7 +13,6 @@ from operator import not_
 from typing import Any
 
 from sqlalchemy import (
-    ColumnElement,
     Connection,
     Dialect,
     Row,
@@ -76,6 +75,8 @@ _SELECT_BROADCAST = Prepared(
     select(_BROADCASTS).where(_BROADCASTS.c.id == bindparam("broadcast_id"))
 )
 _SUBSCRIBERS, _SUPPRESSIONS = table_of(Subscriber), table_of(Suppression)
+# The ids that one query looks at.
+IS_NEXT = and_(_SUBSCRIBERS.c.id > bindparam("after"), _SUBSCRIBERS.c.id <= bindparam("end"))
 _IS_SUPPRESSED = and_(
     _SUPPRESSIONS.c.phone == _SUBSCRIBERS.c.phone, _SUPPRESSIONS.c.released_at.is_(None)
 )
@@ -187,11 +188,10 @@ def count_ids(tx: Connection) -> int:
     return tx.execute(select(func.max(_SUBSCRIBERS.c.id))).scalar_one() or 0
 
 
-def match_ids(request: BroadcastRequest, after: int) -> tuple[ColumnElement[bool], int]:
-    """Return the test for the next ids that one query looks at, and the last of them."""
+def choose_ids_at_once(request: BroadcastRequest) -> int:
+    """Return how many ids one query looks at."""
     assert request.audience is not None
-    end = after + min(_IDS_AT_ONCE, _LOOKUPS_AT_ONCE // max(1, request.audience.lookups))
-    return and_(_SUBSCRIBERS.c.id > after, _SUBSCRIBERS.c.id <= end), end
+    return min(_IDS_AT_ONCE, _LOOKUPS_AT_ONCE // max(1, request.audience.lookups))
 
 
 def _select_people(
