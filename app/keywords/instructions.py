@@ -138,7 +138,7 @@ def _is_instruction(text: str, tokens: Sequence[_Token], place: int, *, strong: 
     rest = _skip(behind)
     if rest and rest[0].text.isdigit():
         rest = _skip(rest[1:])
-    if rest and rest[0].folded in REPLY_VERBS_AFTER:
+    if rest and rest[0].folded in REPLY_VERBS_AFTER and goes_on_about_texts(text[rest[0].end :]):
         return True
     return strong and _says_what_for(text, tokens, place)
 

@@ -22,6 +22,8 @@ _END = re.compile(r"[.!?…。！？;,\n()|•*–—]|\s-\s")
 _NEAR, _CLAUSES = 80, 4
 _SHORTEST_NAME = 3
 _ENDS = ("stop_within", "stop", "stop_alone")
+# Of those whose texts we call so we send none.
+_OF_OTHERS = frozenset(("ad", "ads", "spam", "junk", "crap", "calls"))
 
 
 def names_link(text: str) -> bool:
@@ -66,7 +68,7 @@ def goes_on_about_texts(text: str) -> bool:
     words = split_words(clause)
     if OUT.search(" ".join(words)):
         return True
-    named = _find_names(words, clause) if any(map(is_text, words)) else set()
+    named = _find_names(words, clause) if any(map(_is_text, words)) else set()
     return all(_is_known(word) or word in named for word in words)
 
 
@@ -83,7 +85,7 @@ def _says_out(clause: str, host: str) -> bool:
         return _ends_texts(words) and all(map(_is_known, words))
     left = line.split()
     # "Unsubscribe from Acme texts", "Unsubscribe from Acme: acme.example".
-    named = {word for word, behind in pairwise([*left, ""]) if is_text(behind)}
+    named = {word for word, behind in pairwise([*left, ""]) if _is_text(behind)}
     named &= _find_names(left, clause)
     named |= {word for word in left if len(word) >= _SHORTEST_NAME and word in host}
     return all(_is_known(word) or word in named for word in left)
@@ -95,7 +97,17 @@ def _find_names(words: Iterable[str], clause: str) -> set[str]:
 
 
 def _is_known(word: str) -> bool:
-    return word in BESIDE_OUT or word in NONE_OF or word.isdigit() or is_text(word) or is_stop(word)
+    return (
+        word in BESIDE_OUT
+        or word in NONE_OF
+        or word[0].isdigit()
+        or _is_text(word)
+        or is_stop(word)
+    )
+
+
+def _is_text(word: str) -> bool:
+    return is_text(word) and word not in _OF_OTHERS
 
 
 def _ends_texts(words: Sequence[str]) -> bool:
@@ -103,4 +115,4 @@ def _ends_texts(words: Sequence[str]) -> bool:
     ends = (
         word in NONE_OF or ((known := find_word(word)) and known.kind in _ENDS) for word in words
     )
-    return any(ends) and any(map(is_text, words))
+    return any(ends) and any(map(_is_text, words))
