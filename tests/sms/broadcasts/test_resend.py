@@ -165,7 +165,7 @@ def test_the_text_the_sender_the_options_and_everybodys_own_values_go_along(
         either_service,
         caller,
         [None, OFF, None, OFF],
-        message="Hello ${name}, at ${time}",
+        message="Hello ${name}, at ${time}. Opt out: acme.example/out",
         parameters={"name": own, "time": {each: each[-1:] for each in NUMBERS[:4]}},
         sender="Acme",
         flash=True,
