@@ -11,7 +11,13 @@ from app.sms.audience.expand import count_recipients, iterate_chunks
 from app.sms.caps.prices import Cost, read_prices
 from app.sms.content.placeholders import fill_text, find_placeholders
 from app.sms.context import Context
-from app.sms.drafts.request import TEXT_KEYS, make_request, merge_values, select_text
+from app.sms.drafts.request import (
+    TEXT_KEYS,
+    make_request,
+    merge_values,
+    read_times,
+    select_text,
+)
 from app.sms.models.states import Category
 from app.sms.quotes.estimate import Estimate, estimate_request
 from app.sms.request.model import BroadcastRequest, collect_defaults
@@ -74,6 +80,11 @@ class DraftCount:
     cost: Cost
     people: int
     counted: int
+
+    @property
+    def histogram(self) -> Mapping[int, int]:
+        """People by the parts of their own text."""
+        return self.estimate.histogram
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +271,7 @@ def make_text_request(
     request: BroadcastRequest = BroadcastRequestSchema(only=TEXT_KEYS).load(select_text(body))
     audience = body.get("audience")
     is_everybody = not audience and not listed
+    starts_at, ends_at = read_times(body, ctx.now())
     return prepare_request(
         ctx,
         replace(
@@ -272,5 +284,7 @@ def make_text_request(
             fields=body.get("fields", {}),
             category=Category(body.get("category", Category.TRANSACTIONAL)),
             sender=body.get("sender"),
+            send_at=starts_at,
+            expire_at=ends_at,
         ),
     ), is_everybody

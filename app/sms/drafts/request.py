@@ -32,10 +32,9 @@ def make_request(
     """
     others = {name: value for name, value in known.items() if name not in TEXT_KEYS}
     body = others | select_text(known)
-    hours = body.pop(END_AFTER, None)
-    if hours is not None:
-        start = datetime.fromisoformat(body["send_at"]) if "send_at" in body else now
-        body["expire_at"] = (start + timedelta(hours=hours)).isoformat()
+    body.pop(END_AFTER, None)
+    if ends_at := read_times(known, now)[1]:
+        body["expire_at"] = ends_at.isoformat()
     if listed:
         # Those of the audience that a copied broadcast had.
         body.pop("fields", None)
@@ -45,6 +44,13 @@ def make_request(
         }
     request: BroadcastRequest = BroadcastSchema().load(body)
     return request
+
+
+def read_times(body: Mapping[str, Any], now: datetime) -> tuple[datetime | None, datetime | None]:
+    """Return the start and the end of a draft's body, None for the usual ones."""
+    starts_at = datetime.fromisoformat(body["send_at"]) if "send_at" in body else None
+    hours = body.get(END_AFTER)
+    return starts_at, None if hours is None else (starts_at or now) + timedelta(hours=hours)
 
 
 def select_text(body: Mapping[str, Any]) -> dict[str, Any]:

@@ -34,6 +34,7 @@ from app.web.new.conditions import (
 )
 from app.web.new.figures import describe_reach, describe_some
 from app.web.new.frame import (
+    describe_so_far,
     find,
     find_counted_page,
     go_on,
@@ -121,8 +122,7 @@ def show_count(draft_id: str) -> str:
     draft = find(draft_id)
     if read_text("kind") == "file":
         file = _find_file(draft)
-        reach = _count_file(draft, read_columns(file)) if file else None
-        return render_template("new/reach.html", reach=reach)
+        return _answer(draft, _count_file(draft, read_columns(file)) if file else None)
     audience, pasted, errors = _read_form()
     # Numbers and conditions that are right are counted; a half-filled condition says so.
     listed = SortedPhones(pasted.numbers) if pasted and pasted.numbers else None
@@ -130,7 +130,14 @@ def show_count(draft_id: str) -> str:
     reach = _count(draft, audience, listed)
     if half and reach:
         reach |= {"half": half}
-    return render_template("new/reach.html", reach=reach or (half and {"wrong": half}))
+    return _answer(draft, reach or ({"wrong": half} if half else None))
+
+
+def _answer(draft: Any, reach: dict[str, Any] | None) -> str:
+    """Answer a change of the form with whom it reaches."""
+    counted = (reach or {}).get("whole")
+    so_far = describe_so_far(draft, counted, audience=counted is not None)
+    return render_template("new/reach.html", reach=reach, so_far=so_far, is_answer=True)
 
 
 def _use(draft: Any) -> Any:
@@ -249,8 +256,9 @@ def _count(draft: Any, audience: Any, listed: SortedPhones | None) -> dict[str, 
     body |= {"audience": audience} if audience else {}
     ctx = current_context()
     try:
-        reach = describe_reach(count_draft(ctx, body, listed))
-        return reach | {"some": describe_some(list_some(ctx, body, listed))}
+        whole = count_draft(ctx, body, listed)
+        some = describe_some(list_some(ctx, body, listed))
+        return describe_reach(whole) | {"some": some, "whole": whole}
     except (ValidationError, ClarionError) as e:
         return {"wrong": say_error(e)}
 
@@ -287,6 +295,7 @@ def _show(
         "audience",
         draft,
         draft.public_id,
+        so_far=describe_so_far(draft, (facts.get("reach") or {}).get("whole")),
         groups=_GROUPS,
         tags=tags,
         saved=list_saved_names(ctx),

@@ -1,6 +1,7 @@
 """The fourth step of a new broadcast: what will happen, and the button that does it, once."""
 
 import re
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -26,7 +27,7 @@ from app.sms.drafts.send import quote_draft, send_draft
 from app.sms.drafts.store import DraftChanged
 from app.sms.quotes.quote import QuoteChanged, read_quoted
 from app.web.guard import describe_actor, flash_refusal, make_page_blueprint, require_role
-from app.web.new.figures import describe_quote, explain_costly
+from app.web.new.figures import QuoteFacts, describe_quote, explain_costly, say_parts
 from app.web.new.frame import (
     find,
     find_counted_page,
@@ -40,7 +41,7 @@ from app.web.new.frame import (
 )
 from app.web.new.moved import compare_quote, say_moved
 from app.web.new.reading import mark_text
-from app.web.words import find_zone
+from app.web.words import count, find_zone
 
 blueprint = make_page_blueprint("new_confirm")
 
@@ -166,10 +167,12 @@ def _show(draft: Row[Any], *, moved: str = "", token: str = "") -> Any:
         faults = [{"step": "text", "sentence": unfilled}] if unfilled else find_steps(e)
         return show_step("confirm", draft, draft.public_id, faults=faults, moved=moved)
     zone = find_zone()
+    facts = describe_quote(quote, draft, ctx.now(), zone)
     quoted, now_quoted = read_quoted(ctx, token), read_quoted(ctx, quote["token"])
     if quoted and now_quoted:
         name = draft.body.get("template", {}).get("name")
         moved = say_moved(quoted, now_quoted, zone=zone, now=ctx.now(), template=name)
+    needs = now_quoted is not None and needs_approval(ctx, draft, now_quoted)
     return show_step(
         "confirm",
         draft,
@@ -183,10 +186,20 @@ def _show(draft: Row[Any], *, moved: str = "", token: str = "") -> Any:
             text | {"pieces": list(mark_text(text["text"])), "costly": explain_costly(text)}
             for text in quote["texts"]
         ],
-        facts=describe_quote(quote, draft, ctx.now(), zone),
+        facts=facts,
+        total=(say_parts(quote["parts"]), facts.cost or ""),
+        card=_list_card(draft, quote, facts, is_approved=not needs),
         zone=str(zone),
-        needs_approval=now_quoted is not None and needs_approval(ctx, draft, now_quoted),
+        needs_approval=needs,
         is_involved=is_involved(draft, name_user()),
-        sender=draft.body.get("sender") or ctx.default_sender,
         quoted_at=ctx.now().astimezone(zone),
     )
+
+
+def _list_card(
+    draft: Row[Any], quote: Mapping[str, Any], facts: QuoteFacts, *, is_approved: bool
+) -> list[tuple[str, str]]:
+    """Return what the card beside the button says."""
+    sender = draft.body.get("sender") or current_context().default_sender
+    approved = [("Approved by", draft.approved_by)] if draft.approved_by and is_approved else []
+    return [("From", sender), ("People", count(quote["recipients"])), *approved, *facts.times]

@@ -45,8 +45,8 @@ class QuoteFacts:
     """A quote in words.
 
     `countries` are the largest ones, `more` all others, `together` the sum of those; `left_out` are
-    reasons with their people; `waits` times with theirs; `cost` is None without prices; `button`
-    says when the last text is handed over, if that is known.
+    reasons with their people; `times` the start and for what some wait, in words; `cost` is None
+    without prices; `button` says when the last text is handed over, if that is known.
     """
 
     countries: list[dict[str, Any]]
@@ -55,8 +55,7 @@ class QuoteFacts:
     left_out: list[dict[str, Any]]
     left_out_total: int
     asked_for: int
-    waits: list[dict[str, Any]]
-    starts: str
+    times: list[tuple[str, str]]
     cost: str | None
     exact_cost: str | None
     button: str
@@ -71,9 +70,10 @@ def describe_quote(
     currency = cost["currency"] if cost else ""
     left_out = _list_left_out(quote["excluded"], quote["expired_before_window"])
     total = sum(line["figure"] for line in left_out)
-    starts_at = _read_start(draft, zone)
+    starts_at = _read_start(draft.body, zone)
     about = say_about(Decimal(cost["amount"]), currency) if cost else None
-    done = _say_done(quote, starts_at or now, now)
+    waits = [(group["at"], group["recipients"]) for group in quote["deferred"]]
+    done = _say_done(waits, quote["sending_s"], starts_at or now, now)
     countries = sorted(quote["countries"].items(), key=lambda item: -item[1]["recipients"])
     rows = [
         _describe_country(figures, currency)
@@ -90,8 +90,7 @@ def describe_quote(
         left_out=left_out,
         left_out_total=total,
         asked_for=total + quote["recipients"],
-        waits=_list_waits(quote["deferred"], now),
-        starts=clock_time(starts_at, now) if starts_at else "As soon as it is confirmed",
+        times=_list_times(starts_at, waits, now),
         cost=about,
         exact_cost=say_money(Decimal(cost["amount"]), currency) if cost else None,
         button=say_button(
@@ -100,17 +99,20 @@ def describe_quote(
     )
 
 
-def _list_waits(deferred: Sequence[Mapping[str, Any]], now: datetime) -> list[dict[str, Any]]:
-    """Return how many people wait for which time; the last ones of many are one line."""
-    waits = [
-        {"time": clock_time(group["at"].astimezone(now.tzinfo), now), "people": group["recipients"]}
-        for group in deferred
+def _list_times(
+    starts_at: datetime | None, waits: Sequence[tuple[datetime, int]], now: datetime
+) -> list[tuple[str, str]]:
+    """Return the start, and how many people wait for which time; the last of many are one line."""
+    said = [(clock_time(at.astimezone(now.tzinfo), now), number) for at, number in waits]
+    rest = said[_MAX_WAITS - 1 :]
+    if len(rest) > 1:
+        later = f"up to {rest[-1][0]}", sum(number for _, number in rest)
+        said = [*said[: _MAX_WAITS - 1], later]
+    start = clock_time(starts_at, now) if starts_at else "As soon as it is confirmed"
+    lines = [
+        (f"{number:,} {'waits' if number == 1 else 'wait'} for", time) for time, number in said
     ]
-    rest = waits[_MAX_WAITS - 1 :]
-    if len(rest) <= 1:
-        return waits
-    later = {"time": f"up to {rest[-1]['time']}", "people": sum(wait["people"] for wait in rest)}
-    return [*waits[: _MAX_WAITS - 1], later]
+    return [("Starts", start), *lines]
 
 
 def _describe_country(figures: Mapping[str, Any], currency: str) -> dict[str, Any]:
@@ -173,15 +175,49 @@ def describe_reach(counted: DraftCount) -> dict[str, Any]:
     return {"fit": fit, "left_out": left_out, "get_it": get_it, "people": max(counted.people, fit)}
 
 
-def say_so_far(counted: DraftCount) -> str:
-    """Return what a draft comes to as it is; "" for a sample of its people."""
-    if counted.counted < counted.people:
+def list_sums(counted: TextCount | DraftCount, *, has_text: bool) -> list[tuple[str, str]]:
+    """Return how many people get a draft, with its parts and their cost once it has a text."""
+    number = sum(counted.histogram.values())
+    if isinstance(counted, TextCount) and counted.is_everybody:
+        if not number:
+            return []
+        said = f"all {number:,}, until you choose"
+    else:
+        said = f"{number:,}"
+    is_sample = counted.counted < counted.people
+    rows = [("People", f"{number:,} of the first {counted.counted:,}" if is_sample else said)]
+    if has_text:
+        parts = sum(parts * people_of for parts, people_of in counted.histogram.items())
+        rows.append(("Parts", f"{parts:,}"))
+    if has_text and not is_sample:
+        rows.append(("Cost", _say_cost(counted) if counted.cost.currency else "not known"))
+    return rows
+
+
+def list_times(
+    body: Mapping[str, Any], counted: TextCount | DraftCount | None, now: datetime, zone: tzinfo
+) -> list[tuple[str, str]]:
+    """Return when a draft starts and, once its audience is counted, for what some of it wait."""
+    waits = sorted(counted.estimate.deferred.items()) if isinstance(counted, DraftCount) else []
+    return _list_times(_read_start(body, zone), waits, now.astimezone(zone))
+
+
+def say_all_done(
+    body: Mapping[str, Any], counted: DraftCount, rate: float | None, now: datetime, zone: tzinfo
+) -> str | None:
+    """Return when the last text of a draft is handed to Sinch, if that is known."""
+    estimate, now = counted.estimate, now.astimezone(zone)
+    sending_s = estimate.parts.total() / rate if rate else None
+    start = _read_start(body, zone) or now
+    return _say_done(sorted(estimate.deferred.items()), sending_s, start, now)
+
+
+def say_sample(counted: TextCount | DraftCount) -> str:
+    """Return of how many people a count is, if that is not all of them."""
+    if counted.counted >= counted.people:
         return ""
-    parts, cost = counted.estimate.parts.total(), counted.cost
-    said = f"{people(counted.estimate.recipients.total())}, {parts:,} {say_parts(parts).split()[1]}"
-    return (
-        f"{said}, {say_about(read_micros(cost.micros), cost.currency)}" if cost.currency else said
-    )
+    sample = f"A sample: the first {counted.counted:,} of {people(counted.people)}."
+    return f"{sample} The confirmation counts all of them."
 
 
 def explain_costly(text: Mapping[str, Any]) -> str:
@@ -287,7 +323,7 @@ def _say_number(number: int) -> str:
     return _WORDS[number] if number < len(_WORDS) else f"{number:,}"
 
 
-def _say_cost(counted: TextCount) -> str:
+def _say_cost(counted: TextCount | DraftCount) -> str:
     return say_about(read_micros(counted.cost.micros), counted.cost.currency or "")
 
 
@@ -311,8 +347,8 @@ def _add_currency(amount: str, currency: str) -> str:
     return f"{sign}{amount}" if sign else f"{amount} {currency}".strip()
 
 
-def _read_start(draft: Row[Any], zone: tzinfo) -> datetime | None:
-    written = draft.body.get("send_at")
+def _read_start(body: Mapping[str, Any], zone: tzinfo) -> datetime | None:
+    written = body.get("send_at")
     return datetime.fromisoformat(written).astimezone(zone) if written else None
 
 
@@ -320,11 +356,12 @@ def _say_start(starts_at: datetime | None, now: datetime) -> str | None:
     return f"{starts_at:%a %-d %b at %H:%M}" if starts_at and starts_at > now else None
 
 
-def _say_done(quote: Mapping[str, Any], start: datetime, now: datetime) -> str | None:
+def _say_done(
+    waits: Sequence[tuple[datetime, int]], sending_s: float | None, start: datetime, now: datetime
+) -> str | None:
     """Return when the last text is handed to Sinch, quiet hours included, if that is known."""
-    times = (group["at"].astimezone(now.tzinfo) for group in quote["deferred"])
-    last = max(times, default=None)
-    if quote["sending_s"] is not None:
-        finish = start + timedelta(seconds=quote["sending_s"])
+    last = max((at.astimezone(now.tzinfo) for at, _ in waits), default=None)
+    if sending_s is not None:
+        finish = start + timedelta(seconds=sending_s)
         return clock_time(max(finish, last) if last else finish, now)
     return clock_time(last, now) if last else None

@@ -13,11 +13,13 @@ from app.errors import BadInput, ClarionError, Conflict, NotFound
 from app.http.arguments import collect_errors
 from app.sms.content.templates import TemplateMissing
 from app.sms.current import current_context
-from app.sms.drafts.count import has_few_people
+from app.sms.drafts.count import DraftCount, TextCount, has_few_people
 from app.sms.drafts.request import find_open_names
 from app.sms.drafts.store import DraftSent, find_draft, save_draft
 from app.subscribers.lists.phone_list import SortedPhones
 from app.web.guard import current_user
+from app.web.new.figures import list_sums, list_times, say_all_done, say_sample
+from app.web.words import find_zone
 
 # An argument of the address: the page is shown with its counts, which may take seconds.
 _COUNTED = "counted"
@@ -27,6 +29,8 @@ _STEPS = {
     "when": "When",
     "confirm": "Confirm",
 }
+# What a draft lacks until a step is done.
+_MISSING = {"text": "the text", "audience": "the audience", "when": "its kind and its start"}
 # The step at which a field of the request is entered.
 _STEP_OF = {
     "message": "text",
@@ -80,6 +84,34 @@ def is_done(draft: Row[Any], step: str) -> bool:
         case "when":
             return "category" in body
     return False
+
+
+def describe_so_far(
+    draft: Row[Any] | None,
+    counted: TextCount | DraftCount | None,
+    *,
+    body: Mapping[str, Any] | None = None,
+    **has: bool,
+) -> dict[str, Any]:
+    """Return what a draft comes to as it was counted, and what is still missing.
+
+    `body` and `has`, by step, are of a form that is not saved.
+    """
+    ctx, zone, body = current_context(), find_zone(), body or (draft.body if draft else {})
+    done = {step: draft is not None and is_done(draft, step) for step in _MISSING} | has
+    rows, total = list_sums(counted, has_text=done["text"]) if counted else [], None
+    if done["when"]:
+        rows += list_times(body, counted, ctx.now(), zone)
+        if done["text"] and isinstance(counted, DraftCount) and counted.counted == counted.people:
+            rate = ctx.rules.messages_per_second
+            total = say_all_done(body, counted, rate, ctx.now(), zone)
+    missing = [words for step, words in _MISSING.items() if not done[step]]
+    return {
+        "rows": rows,
+        "total": ("Everybody done", total) if total else None,
+        "sample": say_sample(counted) if counted else "",
+        "missing": f"Still missing: {', '.join(missing)}." if missing else "Nothing is missing.",
+    }
 
 
 def show_step(

@@ -31,6 +31,7 @@ from app.text.lookalikes import suggest_gsm_text
 from app.web.guard import current_user, describe_actor, make_page_blueprint, require_role
 from app.web.new.figures import describe_cheaper, describe_count, describe_shorter
 from app.web.new.frame import (
+    describe_so_far,
     find,
     find_counted_page,
     go_on,
@@ -172,6 +173,8 @@ def _describe(
     defaults = {
         name: values.get(DEFAULT, "") for name, values in (typed["parameters"] or {}).items()
     }
+    counted = _count(draft, typed, person=person) if counts else None
+    has_text = bool(typed["message"] or chosen)
     return {
         "message": typed["message"] or "",
         "chosen": chosen,
@@ -181,7 +184,8 @@ def _describe(
         # Of placeholders that another text has; they come back with it.
         "other_defaults": {name: defaults[name] for name in defaults if name not in names},
         "max_default": MAX_VALUE_CHARACTERS,
-        "counted": _count(draft, typed, person=person) if counts else None,
+        "counted": counted,
+        "so_far": describe_so_far(draft, (counted or {}).get("whole"), text=has_text),
     }
 
 
@@ -205,6 +209,7 @@ def _count(
     except (ValidationError, BadInput, NotFound, Conflict) as e:
         return {"wrong": say_error(e)}
     return {
+        "whole": counted,
         "count": describe_count(counted),
         "cheaper": describe_cheaper(counted, cheaper),
         "characters": cheaper.characters,

@@ -19,8 +19,8 @@ from app.sms.models.states import Category
 from app.sms.request.prepare import check_times
 from app.sms.request.schemas import BroadcastRequestSchema
 from app.web.guard import make_page_blueprint, require_role
-from app.web.new.figures import say_so_far
 from app.web.new.frame import (
+    describe_so_far,
     find,
     find_counted_page,
     go_on,
@@ -80,7 +80,7 @@ def show_send_times(draft_id: str) -> str:
     draft, typed = find(draft_id), _read_typed()
     changes, errors = _read_changes(typed)
     body = {name: value for name, value in {**draft.body, **changes}.items() if value is not None}
-    facts = _describe_start(draft, typed, body, errors=errors)
+    facts = _describe_start(draft, typed, body, errors=errors, is_answer=True)
     return render_template("new/send_times.html", is_answer=True, **facts)
 
 
@@ -111,6 +111,7 @@ def _describe_start(
     body: Mapping[str, Any],
     *,
     errors: Mapping[str, str],
+    is_answer: bool = False,
 ) -> dict[str, Any]:
     """Return the start in words, and when it is sent where; or what is missing for that."""
     ctx, zone = current_context(), find_zone()
@@ -119,21 +120,27 @@ def _describe_start(
         "zone": str(zone),
         "in_words": _say_start(starts_at, ctx.now()) if starts_at else "",
         "send_times": None,
+        "so_far": describe_so_far(draft, None, body=body, when="category" in body),
     }
-    if not is_done(draft, "audience") or "category" not in body:
-        return facts | {"missing": "Choose the audience and the kind, and it is shown here."}
-    if errors:
-        return facts | {"missing": next(iter(errors.values()))}
+    has_people, has_kind = is_done(draft, "audience"), "category" in body
+    missing = next(iter(errors.values()), "")
+    if not (has_people and has_kind):
+        missing = "Choose the audience and the kind, and it is shown here."
+    if not has_people or (errors and not is_answer):
+        return facts | {"missing": missing}
     # An answer to a change comes behind the page by itself.
-    if request.method == "GET" and (later := find_counted_page(draft)):
+    if not is_answer and (later := find_counted_page(draft)):
         return facts | {"later": later}
     try:
         counted = count_draft(ctx, body, list_people(ctx, draft, body))
     except (ValidationError, ClarionError) as e:
-        return facts | {"missing": say_error(e)}
+        return facts | {"missing": missing or say_error(e)}
+    facts["so_far"] = describe_so_far(draft, counted, body=body, when=has_kind)
+    if missing:
+        return facts | {"missing": missing}
     start = max(starts_at or ctx.now(), ctx.now())
     send_times = describe_send_times(counted, start, zone, ctx.subscriber_rules)
-    return facts | {"send_times": send_times, "so_far": say_so_far(counted)}
+    return facts | {"send_times": send_times}
 
 
 def _say_start(local: datetime, now: datetime) -> str:

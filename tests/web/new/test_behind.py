@@ -41,5 +41,7 @@ def test_each_step_to_many_people_is_shown_before_they_are_counted(sender):
         counted = sender.get(find_counted(page))
 
         assert figures not in read_text(page)
+        assert "People 1,001" not in read_text(page)
+        assert "People 1,001" in read_text(counted)
         assert figures in read_text(counted)
         assert "Count it now" not in counted.text

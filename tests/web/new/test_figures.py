@@ -65,8 +65,9 @@ def test_many_times_at_which_people_wait_are_five_lines_that_add_up():
         "deferred": [{"at": at, "recipients": 1} for at in times],
     }  # fmt: skip
 
-    waits = describe_quote(quote, SimpleNamespace(body={}), now, UTC).waits
+    start, *waits = describe_quote(quote, SimpleNamespace(body={}), now, UTC).times
 
-    assert [wait["people"] for wait in waits] == [1, 1, 1, 1, 7]
-    assert [wait["time"] for wait in waits[:2]] == ["08:00", "09:00"]
-    assert waits[-1]["time"] == "up to 18:00"
+    assert start == ("Starts", "As soon as it is confirmed")
+    assert waits[:2] == [("1 waits for", "08:00"), ("1 waits for", "09:00")]
+    assert len(waits) == 5
+    assert waits[-1] == ("7 wait for", "up to 18:00")

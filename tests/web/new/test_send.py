@@ -46,13 +46,49 @@ def test_a_text_to_pasted_numbers_is_quoted_sent_and_shown(sender, sandbox, call
     assert view.status_code == 404
 
 
+def test_each_step_says_what_the_draft_comes_to_and_what_is_missing(sender, sandbox, caller):
+    caller.put("/api/prices", {"currency": "EUR", "prices": {"SE": "0.05"}})
+    caller.post("/api/subscribers", {"phone": ANN})
+
+    def read_card(page):
+        return read_text(page).partition("So far ")[2]
+
+    new = read_card(sender.get(sender.get("/new").location or "/new"))
+    assert new.startswith("Still missing: the text, the audience, its kind and its start.")
+    draft = begin(sender)
+    everybody = (
+        "People all 1, until you choose Parts 1 Cost about €0.05 Still missing: the audience"
+    )
+    assert read_card(sender.get(f"{draft}/text")).startswith(everybody)
+    numbers = {"kind": "numbers", "numbers": f"{ANN}\n{BOB}"}
+    typed = read_card(send(sender, f"{draft}/audience/count", numbers))
+    send(sender, f"{draft}/audience", numbers)
+
+    known = "People 2 Parts 2 Cost about €0.10"
+    assert typed == f"{known} Still missing: its kind and its start."
+    for step in ("text", "audience", "when"):
+        said = read_card(sender.get(f"{draft}/{step}"))
+        assert said.startswith(f"{known} Still missing: its kind and its start.")
+    kind = {"category": "transactional"}
+    typed = read_card(send(sender, f"{draft}/when/send-times", kind))
+    send(sender, f"{draft}/when", kind)
+
+    known += " Starts As soon as it is confirmed"
+    assert typed == f"{known} Nothing is missing."
+    for step in ("text", "audience", "when"):
+        assert read_card(sender.get(f"{draft}/{step}")).startswith(f"{known} Nothing is missing.")
+    confirmed = read_text(sender.get(f"{draft}/confirm")).partition("Confirm From ")[2]
+    assert "People 2 Starts As soon as it is confirmed 2 parts about €0.10" in confirmed
+
+
 def test_the_line_about_stopping_is_added_and_what_it_costs_with_dear_characters_is_said(
     sender, sandbox, caller
 ):
     caller.put("/api/prices", {"currency": "EUR", "prices": {"SE": "0.05"}})
     text = "We’re open late on Friday, come and say hello to us!"
     draft = fill_in(sender, ANN, BOB, text=text)
-    assert "So far: 2 people, 2 parts, about €0.10." in read_text(sender.get(f"{draft}/when"))
+    so_far = "So far People 2 Parts 2 Cost about €0.10 Starts As soon as it is confirmed"
+    assert so_far in read_text(sender.get(f"{draft}/when"))
     assert "instead of" not in read_text(sender.get(f"{draft}/confirm"))
 
     send(sender, f"{draft}/when", {"category": "marketing"})

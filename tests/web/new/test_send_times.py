@@ -84,6 +84,8 @@ def test_where_it_ends_before_their_day_begins_it_is_never_sent(author, people):
     assert "1 at once, 1 would not get it" in text
     assert "1 person would not get it: it ends before their day begins." in text
     assert "Their quiet hours end after it ends 1" in read_text(author.get(f"{draft}/confirm"))
+    for step in ("text", "audience", "when"):
+        assert "So far People 1 Parts 1 " in read_text(author.get(f"{draft}/{step}"))
 
 
 def test_it_is_shown_while_it_is_chosen_and_nothing_is_saved(author, people):
@@ -97,6 +99,7 @@ def test_it_is_shown_while_it_is_chosen_and_nothing_is_saved(author, people):
     assert "As soon as it is confirmed" in read_text(author.get(f"{draft}/confirm"))
     missing = read_text(send(author, f"{draft}/when/send-times", {"start": "now"}))
     assert "Choose the audience and the kind, and it is shown here." in missing
+    assert missing.count("So far") == 1
     past = when(datetime(2020, 1, 1, 10, tzinfo=_STOCKHOLM))
     assert "Not in the future: give a later time." in read_text(
         send(author, f"{draft}/when/send-times", past)
