@@ -73,7 +73,8 @@ def test_costly_characters_are_named_with_their_cost_and_replaced_by_one_press(a
     assert "2 parts for each of 2 people , 71 characters, UCS-2. About €0.20." in text
     assert "Two characters make this text cost about €0.10 more: 2 parts instead of 1." in text
     assert "Use ' and - instead: 1 part, about €0.10" in text
-    assert "right single quotation mark, 2×: “'” instead" in text
+    rows = "’ right single quotation mark 2 ' – en dash 1 - Use ' and -"
+    assert f"Character Times Instead {rows}" in text
     page = send(author, f"{draft}/text", {"message": _COSTLY, "go": "cheaper"})
     shown = author.get(page.headers["Location"])
     assert "Don&#39;t wait - it&#39;s 30% off" in shown.text
