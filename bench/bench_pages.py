@@ -54,6 +54,7 @@ _QUERIES: Mapping[str, Sequence[Mapping[str, str]]] = {
     "/inbox/list": [{"show": "to_answer"}, {"show": "opted_out"}],
     "/tags": [{"counted": "1"}],
     "/tags/<tag>": [{"counted": "1"}],
+    "/new/<draft_id>/left-out/<reason>": [{"counted": "1"}],
     "/new/<draft_id>/text": [{"person": "0"}, {"person": "5000"}],
     "/api/analytics": [{"group_by": "country,status"}],
     "/api/broadcasts": [{"status": "complete"}],
@@ -164,6 +165,7 @@ def find_values(client: FlaskClient) -> Values:
                 "": read(select(Suppression.public_id).order_by(Suppression.id.desc()))
             },
             "tag": {"": TAG},
+            "reason": {reason: reason for reason in ("opted_out", "no_consent", "no_window")},
             "user_id": {"": "2"},
             "client": {"": "shop"},
             "name": {"": "template-0"},

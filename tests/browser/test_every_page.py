@@ -82,9 +82,16 @@ def _make_something_to_show(clarion, person):
     page.goto(f"{clarion.service.url}/new")
     page.get_by_label("Text").first.fill(LONG)
     page.get_by_role("button", name="Save and choose the audience").click()
-    page.wait_for_url("**/audience")
+    page.get_by_role("radio", name="Pasted numbers").check()
+    page.get_by_label("Numbers", exact=True).fill("+46709000001\n+46719999999")
+    page.get_by_role("button", name="Save and choose when").click()
+    page.get_by_label("Notice").check()
+    page.get_by_role("button", name="Save and see what it comes to").click()
+    page.get_by_role("link", name="They opted out: 1 person").click()
+    page.wait_for_url("**/left-out/opted_out")
     return samples | {
         "token": invitation.rpartition("/")[2],
         "reference": clarion.wait_for_doubt(doubtful),
-        "draft_id": page.url.split("/")[-2],
+        "draft_id": page.url.split("/")[-3],
+        "reason": "opted_out",
     }

@@ -1,13 +1,18 @@
-"""A few people of a draft's audience, with the values that their text uses."""
+"""A few people of a draft's audience: who get its text, with its values, and who do not."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from sqlalchemy import Row
+
 from app.sms.context import Context
 from app.sms.drafts.count import NEAR, PersonCopy, fill_all, make_text_request
-from app.sms.quotes.estimate import check_phones, find_span
+from app.sms.drafts.request import list_people, make_request
+from app.sms.models.states import ExclusionReason
+from app.sms.quotes.estimate import check_phones, find_span, iterate_excluded
+from app.sms.quotes.serialize import prepare_quote
 from app.sms.request.model import BroadcastRequest
 from app.subscribers.lists.phone_list import SortedPhones
 from app.subscribers.profiles.queries import Person, look_up_subscribers
@@ -40,6 +45,20 @@ def list_some(
         found += (copy for copy in looked_at if copy.phone not in excluded)
     known = look_up_subscribers(ctx.subscriber_context, [copy.phone for copy in found[:_SHOWN]])
     return [SomePerson(copy.phone, copy.values, known.get(copy.phone)) for copy in found[:_SHOWN]]
+
+
+def list_left_out(
+    ctx: Context, draft: Row[Any], reason: ExclusionReason | None, *, skipped: int, limit: int
+) -> tuple[list[str], bool]:
+    """Return numbers of a draft's audience that get nothing for a reason: see iterate_excluded.
+
+    The first `skipped` are left out.  Returns True if there are more than `limit` behind them.
+    Raises as quote_draft does.
+    """
+    request = prepare_quote(ctx, make_request(draft.body, list_people(ctx, draft), now=ctx.now()))
+    found = (phone for phone, why in iterate_excluded(ctx, request) if why is reason)
+    phones = list(islice(found, skipped, skipped + limit + 1))
+    return phones[:limit], len(phones) > limit
 
 
 def _find_excluded(ctx: Context, request: BroadcastRequest, phones: list[str]) -> set[str]:

@@ -5,7 +5,7 @@ once: see alike.py.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -82,6 +82,28 @@ def estimate_request(
         if limit is not None and looked_at >= limit:
             break  # before the next page is read
     return estimate
+
+
+def iterate_excluded(
+    ctx: Context, request: BroadcastRequest
+) -> Iterator[tuple[str, ExclusionReason | None]]:
+    """Yield the recipients of a request who get nothing, each with the reason, as of its start.
+
+    It is None for quiet hours that end too late.  Raises QueryTooSlow.
+    """
+    span = find_span(ctx, request)
+    for chunk in iterate_chunks(ctx, request, page_size=PAGE_SIZE):
+        if chunk.exclusion_reason is not None:
+            yield from ((phone, chunk.exclusion_reason) for phone in chunk.recipients)
+            continue
+        for phones in chunked(chunk.recipients):
+            with ctx.db.read() as tx:
+                found = check_phones(tx, ctx, request, phones, span, zones=chunk.zones)
+            for phone in filter(found.__contains__, phones):
+                eligibility = found[phone]
+                if eligibility.find_send_time(*span) is None:
+                    late = eligibility.not_before is not None
+                    yield phone, None if late else eligibility.exclusion_reason
 
 
 def find_span(ctx: Context, request: BroadcastRequest) -> Span:

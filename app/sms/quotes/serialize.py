@@ -27,13 +27,22 @@ _RECIPIENTS_PER_UNIT = 10_000
 
 def serialize_quote(ctx: Context, request: BroadcastRequest, *, dry_run: bool) -> dict[str, Any]:
     """Make a quote and return it as JSON.  Raises the errors that sending would raise."""
+    request = prepare_quote(ctx, request)
+    quote = make_quote(ctx, request)
+    checked = asdict(cross_check(ctx, request)) if dry_run else None
+    return _show(ctx, request, quote) | {"dry_run": checked}
+
+
+def prepare_quote(ctx: Context, request: BroadcastRequest) -> BroadcastRequest:
+    """Return a request whose recipients can be looked at, with the capacity for all of them.
+
+    Raises the errors that sending would raise.
+    """
     ctx.require_own_database()
     check_times(request, ctx.now())
     request = prepare_request(ctx, request)
     reserve_capacity(count_recipients(ctx, request) // _RECIPIENTS_PER_UNIT)
-    quote = make_quote(ctx, request)
-    checked = asdict(cross_check(ctx, request)) if dry_run else None
-    return _show(ctx, request, quote) | {"dry_run": checked}
+    return request
 
 
 def _show(ctx: Context, request: BroadcastRequest, quote: Quote) -> dict[str, Any]:

@@ -24,10 +24,19 @@ from app.sms.drafts.approval import (
 )
 from app.sms.drafts.request import list_people
 from app.sms.drafts.send import quote_draft, send_draft
+from app.sms.drafts.some import list_left_out
 from app.sms.drafts.store import DraftChanged
+from app.sms.models.states import ExclusionReason
 from app.sms.quotes.quote import QuoteChanged, read_quoted
+from app.subscribers.profiles.queries import look_up_subscribers
 from app.web.guard import describe_actor, flash_refusal, make_page_blueprint, require_role
-from app.web.new.figures import QuoteFacts, describe_quote, explain_costly, say_parts
+from app.web.new.figures import (
+    QuoteFacts,
+    describe_quote,
+    explain_costly,
+    find_reason,
+    say_parts,
+)
 from app.web.new.frame import (
     find,
     find_counted_page,
@@ -41,10 +50,14 @@ from app.web.new.frame import (
 )
 from app.web.new.moved import compare_quote, say_moved
 from app.web.new.reading import mark_text
+from app.web.subscribers.wording import describe_person, show_number
 from app.web.words import count, find_zone
 
 blueprint = make_page_blueprint("new_confirm")
 
+_BEFORE = ("text", "audience", "when")
+# People of a list, and how many of them an address may skip: those of the largest audience.
+_ROWS, _MAX_SKIPPED = 50, 10_000_000
 _MOVED = "The draft was changed in another window."
 _LOOK_AGAIN = "Nothing was sent. Look again and press once more."
 
@@ -56,12 +69,39 @@ def show(draft_id: str) -> Any:
     draft = find(draft_id)
     if draft.broadcast:
         return go_to_broadcast(draft.broadcast)
-    for step in ("text", "audience", "when"):
+    for step in _BEFORE:
         if not is_done(draft, step):
             return go_to_step(draft_id, step)
     if later := find_counted_page(draft):
         return show_step("confirm", draft, draft_id, later=later)
     return _show(draft)
+
+
+@blueprint.get("/new/<draft_id>/left-out/<reason>")
+@require_role(Role.AUTHOR)
+def show_left_out(draft_id: str, reason: str) -> Any:
+    """List the people whom a line of the quote leaves out, some at a time."""
+    why, sentence = find_reason(reason)
+    draft, ctx = find(draft_id), current_context()
+    if draft.broadcast or not all(is_done(draft, step) for step in _BEFORE):
+        return go_to_step(draft_id, "confirm")
+    facts: dict[str, Any] = {"reason": reason, "sentence": sentence}
+    if later := find_counted_page(draft):
+        return show_step("left_out", draft, draft_id, later=later, **facts)
+    skipped = min(max(0, request.args.get("after", 0, int)), _MAX_SKIPPED)
+    try:
+        phones, has_more = list_left_out(ctx, draft, why, skipped=skipped, limit=_ROWS)
+    except (ValidationError, BadInput, NotFound, Conflict):
+        return go_to_step(draft_id, "confirm")  # which says what is not right
+    known = look_up_subscribers(ctx.subscriber_context, phones)
+    people = [
+        describe_person(known[phone], ctx.now())
+        if phone in known
+        else {"number": show_number(None if why is ExclusionReason.ERASED else phone)}
+        for phone in phones
+    ]
+    following = skipped + _ROWS if has_more else None
+    return show_step("left_out", draft, draft_id, people=people, following=following, **facts)
 
 
 @blueprint.post("/new/<draft_id>/confirm")

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Row
 
+from app.errors import NotFound
 from app.phone.country_names import name_country
 from app.sms.drafts.count import CheaperText, DraftCount, ShorterText, TextCount
 from app.sms.drafts.some import SomePerson
@@ -26,7 +27,7 @@ _FEW = 3
 _MAX_COUNTRIES = 10
 _MAX_WAITS = 5
 _R = ExclusionReason
-_LEFT_OUT = {
+_LEFT_OUT: dict[ExclusionReason | None, str] = {
     _R.ERASED: "Their data was erased",
     _R.NUMBER_NOT_ALLOWED: "Their numbers are premium, shared-cost or satellite numbers",
     _R.COUNTRY_NOT_ALLOWED: "Texts to their country are not allowed",
@@ -36,7 +37,10 @@ _LEFT_OUT = {
     _R.NO_VALUE: "A placeholder has no value for them, and no default",
     _R.FREQUENCY_CAP: "They had as much marketing as a day may bring",
     _R.NO_WINDOW: "It is quiet at any time in one of their zones",
+    None: "Their quiet hours end after it ends",
 }
+# The key of None.
+_LATE = "late"
 _ORDINALS = {2: "second", 3: "third", 4: "fourth", 5: "fifth"}
 
 
@@ -164,6 +168,14 @@ def describe_shorter(counted: TextCount, shorter: ShorterText | None) -> str:
         few = "1 character" if shorter.characters == 1 else f"{shorter.characters} characters"
         said += f" {few} less would save {say_about(read_micros(saved), counted.cost.currency)}."
     return said
+
+
+def find_reason(key: str) -> tuple[ExclusionReason | None, str]:
+    """Return the reason of a line of those who are left out, and its sentence.  Raises NotFound."""
+    for reason, sentence in _LEFT_OUT.items():
+        if key == _name_reason(reason):
+            return reason, sentence
+    raise NotFound("There is no such reason to leave people out.")
 
 
 def describe_reach(counted: DraftCount) -> dict[str, Any]:
@@ -329,17 +341,17 @@ def _say_cost(counted: TextCount | DraftCount) -> str:
 
 def _list_left_out(excluded: Mapping[Any, int], late: int) -> list[dict[str, Any]]:
     """Return why people are left out, the most frequent reason first."""
-    left_out = [
-        {
-            "sentence": _LEFT_OUT[_R(reason)],
-            "figure": figure,
-            "has_no_value": reason == _R.NO_VALUE,
-        }
-        for reason, figure in sorted(excluded.items(), key=lambda item: -item[1])
+    ordered = sorted(excluded.items(), key=lambda item: -item[1])
+    lines = [*((_R(reason), figure) for reason, figure in ordered), (None, late)]
+    return [
+        {"key": _name_reason(reason), "sentence": _LEFT_OUT[reason], "figure": figure}
+        for reason, figure in lines
         if figure
     ]
-    late_line = {"sentence": "Their quiet hours end after it ends", "figure": late}
-    return [*left_out, late_line] if late else left_out
+
+
+def _name_reason(reason: ExclusionReason | None) -> str:
+    return reason.value if reason else _LATE
 
 
 def _add_currency(amount: str, currency: str) -> str:

@@ -16,7 +16,7 @@ from app.subscribers.profiles.search import find_by_name, list_newest
 from app.subscribers.suppressions import manage
 from app.web.guard import current_user, make_page_blueprint, require_role
 from app.web.searches import MAX_SEARCH, find_search, go_to_search
-from app.web.subscribers.wording import describe_access, read_number, show_name, show_number
+from app.web.subscribers.wording import describe_person, read_number
 
 blueprint = make_page_blueprint("people")
 
@@ -83,15 +83,5 @@ def _find_page(phone: str) -> str | None:
 
 def _show(rows: list[Person], **facts: Any) -> str:
     ctx = current_subscriber_context()
-    people = [
-        {
-            "id": person["public_id"],
-            "name": show_name(person),
-            "number": show_number(person["phone"]),
-            "access": describe_access(person, ctx.now()),
-            "tags": person["tags"],
-            "since": person["subscribed_at"],
-        }
-        for person in rows
-    ]
+    people = [describe_person(person, ctx.now()) for person in rows]
     return render_template("subscribers/people.html", people=people, **facts)

@@ -133,6 +133,18 @@ def read_number(text: str, *, check: bool = False) -> str:
     return PhoneReader(country=ctx.subscriber_rules.default_country, check=check).read(text)
 
 
+def describe_person(person: Person, now: datetime) -> dict[str, Any]:
+    """Return a person of a list, as the user may see them."""
+    return {
+        "id": person["public_id"],
+        "name": show_name(person),
+        "number": show_number(person["phone"]),
+        "access": describe_access(person, now),
+        "tags": person["tags"],
+        "since": person["subscribed_at"],
+    }
+
+
 def describe_access(person: Person, now: datetime) -> dict[str, str]:
     """Return what a person gets, as kind and word of a mark."""
     suppression = person["suppression"]

@@ -1,5 +1,6 @@
 """An audience that is counted by groups has the figures of one that is counted by each person."""
 
+from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
 
@@ -8,7 +9,7 @@ from sqlalchemy import update
 
 from app.db.base import table_of
 from app.sms.models.states import Category, ExclusionReason
-from app.sms.quotes.estimate import estimate_request
+from app.sms.quotes.estimate import estimate_request, iterate_excluded
 from app.sms.request.model import BroadcastRequest
 from app.sms.request.prepare import prepare_request
 from app.subscribers.audiences.audience import plain_tag
@@ -71,6 +72,8 @@ def test_groups_have_the_figures_of_each_person(service, seed):
             one_by_one = estimate_request(ctx, request, limit=10 * _PEOPLE)
 
             assert grouped == one_by_one
+            listed = Counter(reason for _, reason in iterate_excluded(ctx, request))
+            assert listed == grouped.excluded + Counter({None: grouped.expired_before_window})
             counted = grouped.recipients.total() + grouped.excluded.total()
             assert counted + grouped.expired_before_window == _PEOPLE
     assert set(grouped.excluded) >= {ExclusionReason.OPTED_OUT, ExclusionReason.NO_CONSENT}

@@ -11,13 +11,13 @@ from tests.web.visitor import read_text, visit
 
 # One more than a page counts before it is shown.
 MANY = [f"+4670{number:07}" for number in range(1_001)]
-
-
+_LIST = "left-out/opted_out"
 _FIGURES = {
     "text": "1 part for each of 1,001 people",
     "audience": "Get it 1,001",
     "when": "1,001 at once",
     "confirm": "Send 1,001 texts",
+    _LIST: "No one is left out",
 }
 
 
@@ -29,7 +29,7 @@ def sender(service, sandbox):
 def find_counted(page):
     """Return the address that a page asks for when it is loaded, and which it links."""
     (address,) = re.findall(r'hx-get="([^"]+)" hx-trigger="load, wake"', page.text)
-    assert f'<a href="{address}">Count it now</a>' in page.text
+    assert f'<a href="{address}">' in page.text
     return unescape(address)
 
 
@@ -42,6 +42,6 @@ def test_each_step_to_many_people_is_shown_before_they_are_counted(sender):
 
         assert figures not in read_text(page)
         assert "People 1,001" not in read_text(page)
-        assert "People 1,001" in read_text(counted)
+        assert "People 1,001" in read_text(counted) or step == _LIST
         assert figures in read_text(counted)
-        assert "Count it now" not in counted.text
+        assert 'hx-trigger="load, wake"' not in counted.text

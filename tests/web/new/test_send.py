@@ -36,6 +36,12 @@ def test_a_text_to_pasted_numbers_is_quoted_sent_and_shown(sender, sandbox, call
     assert re.search(r"Sweden .*\d\d:\d\d in Stockholm 2 2 Together 2 2", text)
     assert "They opted out 1 Left out of 3 1" in text
     assert "Send 2 texts" in text
+    (people,) = re.findall(
+        r'<a href="([^"]+)" aria-label="They opted out: 1 person">1</a>', page.text
+    )
+    listed = read_text(sender.get(people))
+    assert "They opted out Draft “Pickup moved to 08:30”, saved" in listed
+    assert f"Name Number Gets Not among your people {CLEO} Times" in listed
     answer = send(sender, f"{draft}/confirm", read_form(sender, draft))
     shown = read_text(sender.get(answer.headers["Location"]))
     assert "Pickup moved to 08:30" in shown
@@ -44,6 +50,33 @@ def test_a_text_to_pasted_numbers_is_quoted_sent_and_shown(sender, sandbox, call
     broadcast_id = answer.headers["Location"].rpartition("/")[2]
     view = caller.get(f"/api/broadcasts/{broadcast_id}")
     assert view.status_code == 404
+    assert sender.get(people).location == f"{draft}/confirm"  # which leads to the broadcast
+
+
+def test_who_is_left_out_is_listed_by_reason_some_at_a_time(service, sender):
+    ctx = service.extensions["clarion"]
+    phones = many_numbers(53)
+    add_people(ctx, phones[:51], first_name="Ann", last_name="Ek")
+    stop(ctx, *phones[:51])
+    draft = fill_in(sender, *phones, category="marketing")
+    (following,) = re.findall(
+        r'href="([^"]+after=[^"]+)">More</a>', sender.get(f"{draft}/left-out/opted_out").text
+    )
+
+    last = sender.get(following)
+
+    (person,) = re.findall(r'<a href="(/people/\w+)">Ann Ek</a>', last.text)
+    assert sender.get(person).status_code == 200
+    assert f"Ann Ek {phones[50]} Nothing: opted out" in read_text(last)
+    assert ">More</a>" not in last.text
+    others = read_text(sender.get(f"{draft}/left-out/no_consent"))
+    assert all(phone in others for phone in phones[51:])
+    assert phones[50] not in others
+    no_one = "No one is left out for this now."
+    for path in ("left-out/late", "left-out/opted_out?after=99999999999999999999"):
+        assert no_one in read_text(sender.get(f"{draft}/{path}"))
+    assert sender.get(f"{draft}/left-out/quiet_hours").status_code == 404
+    assert sender.get(f"{begin(sender)}/left-out/late").location.endswith("/confirm")
 
 
 def test_each_step_says_what_the_draft_comes_to_and_what_is_missing(sender, sandbox, caller):
