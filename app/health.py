@@ -75,7 +75,8 @@ class Readiness:
         self._kept_sinch = _KeptCheck(self._call_sinch, clock=clock)
         self._kept_broker = _KeptCheck(self._call_broker, clock=clock)
         self._lock = threading.Lock()
-        self._faults: dict[str, object] = {}
+        # Since when each check fails that does.
+        self._faults: dict[str, datetime] = {}
 
     def check(
         self, ctx: Context, *, read: Callable[[Context], BackgroundHealth] = read_health
@@ -89,8 +90,13 @@ class Readiness:
             facts["broker"] = self._kept_broker.read()
         ready = all(facts[name] in ("ok", "none") for name in _REQUIRED)
         for name in (*_REQUIRED, "attention"):
-            self._log_change(name, facts[name])
+            self._log_change(name, facts[name], ctx.now())
         return {"status": "ready" if ready else "not ready", **facts}
+
+    def find_since(self, name: str) -> datetime | None:
+        """Return when this process saw a check fail for the first time; None while it passes."""
+        with self._lock:
+            return self._faults.get(name)
 
     def check_sinch(self) -> str:
         """Return `ok`, `unreachable` or `misconfigured`, at most 10 s old."""
@@ -114,7 +120,7 @@ class Readiness:
             return "unreachable"
         return "ok"
 
-    def _log_change(self, name: str, state: object) -> None:
+    def _log_change(self, name: str, state: object, now: datetime) -> None:
         """Log a fault when it begins, and its end.  A state that cannot be read is no change."""
         if state in ("unknown", None):
             return
@@ -123,7 +129,7 @@ class Readiness:
         with self._lock:
             before = self._faults.pop(name, None)
             if state not in ("ok", "none", 0):
-                self._faults[name] = state
+                self._faults[name] = before or now
         bound = logger.bind(check=name, state=state)
         if before is None and name in self._faults:
             bound.error("a check of /ready fails")
@@ -215,7 +221,7 @@ def check_database(
         "database": "ok",
         "background": "ok" if health.background_alive else "stale",
         "sending": sending,
-        "consistency": "ok" if health.is_consistent else "failed",
+        "consistency": "failed" if health.violations else "ok",
         "suppression_key": suppression_key,
         "attention": health.attention,
     }

@@ -9,20 +9,24 @@ from sqlalchemy import Row
 from werkzeug.wrappers import Response
 
 from app.accounts.roles import Role
+from app.errors import NotFound
 from app.health import Readiness
 from app.http.reasons import capitalize
 from app.phone.e164 import inspect_number
 from app.sms.analytics.query import AnalyticsQuery, Figures, read_analytics
 from app.sms.audience.grown import find_growth, list_stuck
+from app.sms.broadcasts.progress import count_waiting
 from app.sms.broadcasts.views import BroadcastView, list_newest
 from app.sms.context import Context
 from app.sms.current import current_context
 from app.sms.drafts.approval import list_asked
 from app.sms.drafts.resend import list_asked_resends
+from app.sms.lifecycle.find import find_broadcast
 from app.sms.messages.search import search_messages
 from app.sms.models.daily import Dimension
 from app.sms.models.states import BroadcastStatus
 from app.sms.models.statuses import MessageStatus
+from app.sms.operations.restore import count_not_looked_up
 from app.sms.recovery.attention import find_attention
 from app.subscribers.profiles.search import find_by_numbers
 from app.subscribers.suppressions.manage import count_to_review
@@ -60,22 +64,25 @@ _NOTHING_SENT = (
 )
 _LOOKS_WRONG = " No country has such numbers: look for a typing error."
 _QUICK_S, _SLOW_S = 2, 15
-# Sentences of the checks of /ready that fail, by check and result; each says what to do.
+# Sentences of the checks of /ready that fail, by check and result, the most urgent first; each says
+# what to do.
 _CONDITIONS = {
-    ("sinch", "unreachable"): "Sinch does not answer. Texts wait and go out by themselves when it "
-    "does.",
-    ("sinch", "misconfigured"): "Sinch refuses our account or token, so nothing is sent. Check "
-    "SINCH_SERVICE_PLAN_ID, SINCH_API_TOKEN and SINCH_REGION_URL, and the balance of the account.",
-    ("sending", "stopped"): "Sinch refuses what we send, so nothing is sent. Check the account and "
-    "the sender; a trial goes out by itself, and flask circuit close tries at once.",
-    ("sending", "restoring"): "The database came from a backup. Sinch is being asked what went "
-    "out; nothing is sent meanwhile.",
-    ("background", "stale"): "Nothing works in the background: no report is recorded, and large "
-    "broadcasts wait. Start the service or its workers again.",
-    ("broker", "unreachable"): "The broker does not answer. Broadcasts of more than 1,000 people "
-    "wait until it does.",
-    ("consistency", "failed"): "The counts of a broadcast do not add up. Texts are not sent twice "
-    "by that, but do not trust the figures; the log names what is wrong.",
+    ("sinch", "unreachable"): "Sinch does not answer{since}. {waiting}; sending goes on by itself "
+    "when it does.",
+    ("sinch", "misconfigured"): "Sinch refuses our account or token{since}, so nothing is sent. "
+    "{waiting}. Check SINCH_SERVICE_PLAN_ID, SINCH_API_TOKEN and SINCH_REGION_URL, and the balance "
+    "of the account.",
+    ("sending", "stopped"): "Sinch refuses what we send{since}, so nothing is sent. {waiting}. "
+    "Check the account and the sender; a trial goes out by itself, and flask circuit close tries "
+    "at once.",
+    ("sending", "restoring"): "The database came from a backup, so nothing is sent{since}. Sinch "
+    "is being asked what went out: {in_doubt}. {waiting} meanwhile.",
+    ("background", "stale"): "Nothing works in the background{since}: no report is recorded. "
+    "{waiting}. Start the service or its workers again.",
+    ("broker", "unreachable"): "The broker does not answer{since}. Broadcasts of more than 1,000 "
+    "people wait until it does.",
+    ("consistency", "failed"): "The figures of {broken} do not add up{since}. Texts are not sent "
+    "twice by that, but do not trust the figures. For support: “{violation}”.",
     ("suppression_key", "mismatch"): "SUPPRESSION_KEY is not the key of the stored opt-outs. "
     "Nothing is sent until it is set again.",
 }
@@ -234,12 +241,8 @@ def _list_conditions(ctx: Context) -> list[AttentionItem]:
     """Return what needs attention, the most urgent first."""
     readiness: Readiness = current_app.extensions["readiness"]
     facts = readiness.check(ctx, read=read_page_health)
-    waits = (url_for("broadcasts.list_all", status="sending"), "See what waits", Role.VIEWER)
-    conditions = [
-        AttentionItem(check, sentence, *(waits if result == "unreachable" else ()))
-        for (check, result), sentence in _CONDITIONS.items()
-        if facts.get(check) == result
-    ]
+    failing = [key for key in _CONDITIONS if facts.get(key[0]) == key[1]]
+    conditions = [_describe_check(ctx, readiness, *key) for key in failing]
     for batch in find_attention(ctx, limit=_SHOWN):
         went = f"It is not known whether {texts(batch.size)} of “{name_row(batch)}” went out."
         at = clock_time(batch.unknown_at or ctx.now(), ctx.now())
@@ -253,7 +256,7 @@ def _list_conditions(ctx: Context) -> list[AttentionItem]:
         conditions.append(AttentionItem(f"cap-{number}", sentence, href, "Caps", Role.ADMIN))
     for draft in read_once(list_asked, ctx):
         href = url_for("new_confirm.show", draft_id=draft.public_id)
-        sentence = f"“{draft.title}” {_say_approval(draft)}"
+        sentence = f"“{draft.title}” {_say_approval(draft, ctx.now())}"
         conditions.append(AttentionItem(draft.public_id, sentence, href, "Show it", Role.SENDER))
     for asked in read_once(list_asked_resends, ctx):
         href = url_for("broadcasts.show_broadcast", broadcast_id=asked.public_id)
@@ -269,6 +272,53 @@ def _list_conditions(ctx: Context) -> list[AttentionItem]:
     return conditions
 
 
+def _describe_check(ctx: Context, readiness: Readiness, check: str, result: str) -> AttentionItem:
+    """Return a check of /ready that fails: since when, what waits for it, and where to look."""
+    health, sentence = read_page_health(ctx), _CONDITIONS[check, result]
+    if check == "suppression_key":
+        return AttentionItem(check, sentence)
+    stored = {"sending": health.stopped_since, "background": health.swept_at}
+    at = stored[check] if check in stored else readiness.find_since(check)
+    words = {"since": f" since {clock_time(at, ctx.now())}" if at else ""}
+    if check == "consistency":
+        broken, href = _find_broken(ctx, health.violations[0])
+        words |= {"broken": broken, "violation": health.violations[0]}
+        return AttentionItem(check, sentence.format(**words), href, "Show it", Role.VIEWER)
+    words |= {"waiting": _say_waiting(*read_once(count_waiting, ctx))}
+    if result == "restoring":
+        with ctx.db.read() as tx:
+            number = count_not_looked_up(tx)
+        batches = "1 batch is" if number == 1 else f"{number:,} batches are"
+        words |= {"in_doubt": f"{batches} left"}
+    href = url_for("broadcasts.list_all", status="sending")
+    return AttentionItem(check, sentence.format(**words), href, "See what waits", Role.VIEWER)
+
+
+def _say_waiting(number: int, has_more: bool) -> str:
+    """Return how many texts wait.
+
+    >>> _say_waiting(0, False), _say_waiting(1, False), _say_waiting(8722, True)
+    ('Texts wait', '1 text waits', 'More than 8,722 texts wait')
+    """
+    if not number:
+        return "Texts wait"
+    if has_more:
+        return f"More than {texts(number)} wait"
+    return f"{texts(number)} {'waits' if number == 1 else 'wait'}"
+
+
+def _find_broken(ctx: Context, violation: str) -> tuple[str, str]:
+    """Return the name and the address of the broadcast that a violation is of, if it is known."""
+    subject, _, rest = violation.partition(" ")
+    public_id = rest.partition(":")[0]
+    try:
+        with ctx.db.read() as tx:
+            row = find_broadcast(tx, ctx, public_id if subject == "broadcast" else "")
+    except NotFound:
+        return "a broadcast", ""
+    return f"“{name_row(row)}”", url_for("broadcasts.show_broadcast", broadcast_id=public_id)
+
+
 def _say_stuck(row: Row[Any], now: datetime) -> str:
     """Return why a broadcast waits for a person."""
     if row.status is BroadcastStatus.MISSED_START:
@@ -279,13 +329,15 @@ def _say_stuck(row: Row[Any], now: datetime) -> str:
     return f"needs a second person again: {grown}. Nothing is sent."
 
 
-def _say_approval(draft: Row[Any]) -> str:
+def _say_approval(draft: Row[Any], now: datetime) -> str:
     """Return what a draft waits for that needs the approval of a second person."""
     if draft.approved_by:
         return f"is not sent yet: {draft.approved_by} has approved it."
     number = draft.approved_people
     to = f" to send it to {people(number)}" if number else ""
-    return f"needs a second person: {draft.asked_by} has asked{to}."
+    starts_at = draft.body.get("send_at")
+    before = f" before {clock_time(datetime.fromisoformat(starts_at), now)}" if starts_at else ""
+    return f"needs a second person{before}: {draft.asked_by} has asked{to}."
 
 
 def _describe_review(ctx: Context) -> AttentionItem | None:

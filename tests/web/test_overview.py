@@ -6,12 +6,14 @@ import pytest
 from sqlalchemy import Engine, event, update
 
 from app.accounts.roles import Role
+from app.sms.lifecycle import gates
 from app.sms.models.batch import Batch
 from app.sms.models.broadcast import Broadcast
 from app.sms.models.states import Attention, BatchState, BroadcastStatus
+from app.sms.operations.heartbeat import record_consistency
 from app.worker.jobs import sweep
 from tests.background import context_of
-from tests.callers import id_of
+from tests.callers import Caller, id_of
 from tests.factories import in_hours, many_numbers
 from tests.reporting import inbound, report, tell
 from tests.shifting import shift_clock
@@ -93,13 +95,57 @@ def test_an_empty_overview_says_what_will_be_there(operator):
     assert "Nothing was sent in the last 30 days." in text
 
 
-def test_while_sinch_does_not_answer_the_overview_leads_to_what_waits(make_service):
-    viewer = visit(make_service(SINCH_REGION_URL=f"http://127.0.0.1:{unused_port()}"), Role.VIEWER)
+def test_while_sinch_does_not_answer_the_overview_says_since_when_and_leads_to_what_waits(
+    make_service,
+):
+    service = make_service(SINCH_REGION_URL=f"http://127.0.0.1:{unused_port()}")
+    viewer, caller = visit(service, Role.VIEWER), Caller(service)
 
+    idle = read_text(viewer.get("/overview"))
+    caller.send(*many_numbers(1_200))
+    shift_clock(service, 7_200)
     said = viewer.get("/overview")
 
-    assert "Sinch does not answer. Texts wait and go out by themselves" in read_text(said)
-    assert 'href="/broadcasts?status=sending">See what waits</a>' in said.text
+    since = re.search(
+        r"Sinch does not answer since (\d\d:\d\d)\. Texts wait; sending goes on", idle
+    )
+    words = re.search(r"Sinch does not answer since ([^.]+)\. 1,200 texts wait; ", read_text(said))
+    assert words[1].endswith(since[1])  # after midnight with the day before it
+    assert said.text.count('href="/broadcasts?status=sending">See what waits</a>') == 2
+
+
+def test_each_check_that_fails_says_since_when_what_waits_and_where_to_look(
+    service, operator, caller
+):
+    ctx, now = context_of(service), context_of(service).now()
+    broken = id_of(caller.send(ANN, reference="R 1"))
+    sweep(ctx)
+    caller.send(*many_numbers(1_200))
+    violations = [f"broadcast {broken}: 2 planned, 1 in batches"]
+    record_consistency(ctx, violations)
+    with ctx.db.write() as tx:
+        gates.open_circuit(tx, gates.read_gates(tx, ctx.rules, now), ctx.rules, now=now, refusal={})
+    stopped = operator.get("/overview")
+    shift_clock(service, 7_200)
+    stale = read_text(operator.get("/overview"))
+    with ctx.db.write() as tx:
+        gates.close_circuit(tx)
+        gates.begin_restore(tx, now=now, last_broadcast_id=0)
+    record_consistency(ctx, ["batch 7: held for too long"])
+    restoring = read_text(operator.get("/overview"))
+
+    since = r"since (?:\w{3} \d+ \w{3}(?: \d{4})?, )?\d\d:\d\d"
+    words = read_text(stopped)
+    assert re.search(
+        rf"refuses what we send {since}, so nothing is sent. 1,200 texts wait\.", words
+    )
+    assert "The figures of “R 1” do not add up since" in words
+    assert f"For support: “{violations[0]}”. Show it" in words
+    assert f'id="condition-consistency" href="/broadcasts/{broken}"' in stopped.text
+    assert re.search(rf"background {since}: no report is recorded", stale)
+    assert re.search(rf"so nothing is sent {since}. Sinch is being asked what went out", restoring)
+    assert "went out: 0 batches are left. 1,200 texts wait meanwhile." in restoring
+    assert "For support: “batch 7: held for too long”. Show it" not in restoring
 
 
 def test_a_broadcast_that_missed_its_start_needs_attention_until_it_is_stopped(

@@ -93,6 +93,15 @@ def _walk_queue(tx: Connection, ctx: Context) -> dict[int, Progress]:
     return progress
 
 
+def count_waiting(ctx: Context) -> tuple[int, bool]:
+    """Return how many texts may go now and have not, and True if there are more than these."""
+    now = ctx.now()
+    with ctx.db.read() as tx:
+        queue = tx.execute(_SELECT_QUEUE, {"now": now}).all()
+        due = _count_due(tx, queue, now)
+    return sum(due.values()), len(queue) == _MAX_QUEUE or any(row.resolving for row in queue)
+
+
 def _is_in_thread(row: Row[Any]) -> bool:
     """Return True for a text that Clarion sends by itself, and for the answer of a user."""
     is_answer = row.client == OWN_CLIENT or row.options.get("answer") is not None

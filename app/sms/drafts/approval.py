@@ -127,7 +127,7 @@ def list_asked(ctx: Context) -> list[Row[Any]]:
     """List drafts that wait for an approval, or are approved and not sent, the oldest first."""
     shown = (_DRAFTS.c.public_id, _DRAFTS.c.title, _DRAFTS.c.asked_by, _DRAFTS.c.approved_by)
     query = (
-        select(*shown, _DRAFTS.c.approved_people)
+        select(*shown, _DRAFTS.c.approved_people, _DRAFTS.c.body)
         .where(_DRAFTS.c.asked_by.is_not(None), _DRAFTS.c.broadcast_id.is_(None))
         .order_by(_DRAFTS.c.asked_at)
         .limit(MAX_WAITING)

@@ -36,11 +36,13 @@ class BackgroundMarks:
 class BackgroundHealth:
     """Health as /ready shows it; `attention` is the number of batches that need attention.
 
-    `stopped_since` is when the circuit opened, or the restore began.
+    `swept_at` is when the background worked last; `stopped_since` is when the circuit opened, or
+    the restore began; `violations` are sentences on counts that do not add up.
     """
 
     background_alive: bool
-    is_consistent: bool
+    swept_at: datetime | None
+    violations: list[str]
     circuit_open: bool
     restoring: bool
     stopped_since: datetime | None
@@ -73,7 +75,8 @@ def read_health(ctx: Context) -> BackgroundHealth:
         waiting = tx.execute(attention).scalar_one()
     return BackgroundHealth(
         background_alive=_is_recent(ctx, marks.swept_at, now),
-        is_consistent=not marks.violations,
+        swept_at=marks.swept_at,
+        violations=marks.violations,
         circuit_open=gates.circuit is not None,
         restoring=gates.restoring,
         stopped_since=gates.stopped_since,

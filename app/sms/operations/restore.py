@@ -6,7 +6,7 @@ list needs attention.  Users have to sign in again.
 """
 
 from loguru import logger
-from sqlalchemy import func, select, update
+from sqlalchemy import Connection, and_, func, select, update
 
 from app.accounts.users import end_all_access
 from app.db.audit import write_audit
@@ -76,6 +76,15 @@ def mark_restored(
         return len(tx.execute(in_doubt).all())
 
 
+def count_not_looked_up(tx: Connection) -> int:
+    """Return how many batches in doubt Sinch's list has not been read for."""
+    # A clean list either moves a batch or increases its `not_found_count`.
+    unlisted = and_(Batch.state == _S.UNKNOWN, Batch.not_found_count == 0)
+    not_looked_up = and_(Batch.state == _S.NEEDS_ATTENTION, Batch.reconcile_attempts == 0)
+    queries = (select(func.count()).where(either) for either in (unlisted, not_looked_up))
+    return sum(tx.execute(query).scalar_one() for query in queries)
+
+
 def end_restore_when_done(ctx: Context) -> bool:
     """Leave restore mode once every batch in doubt was looked up.  Returns True if it ended.
 
@@ -90,14 +99,8 @@ def end_restore_when_done(ctx: Context) -> bool:
     if (listed_at is None or listed_at < since) and fetch_inbounds_when_due(ctx) is None:
         return False
     with ctx.db.read() as tx:
-        # A clean list either moves a batch or increases its `not_found_count`.
-        unlisted = select(Batch.id).where(Batch.state == _S.UNKNOWN, Batch.not_found_count == 0)
-        not_looked_up = select(Batch.id).where(
-            Batch.state == _S.NEEDS_ATTENTION, Batch.reconcile_attempts == 0
-        )
-        for query in (unlisted, not_looked_up):
-            if tx.execute(query.limit(1)).first() is not None:
-                return False
+        if count_not_looked_up(tx):
+            return False
     if find_unplanned(ctx):
         return False
     with ctx.db.write() as tx:

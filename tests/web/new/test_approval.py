@@ -1,6 +1,7 @@
 """Drafts to many need a second person; a change takes the approval away."""
 
-from datetime import timedelta
+import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -53,6 +54,18 @@ def test_a_second_person_approves_and_then_it_can_be_sent(anna, olof, sandbox, c
     assert send(anna, f"{draft}/confirm", read_form(anna, draft)).status_code == 303
     assert "is not sent yet" not in read_text(anna.get("/overview"))
     assert sorted(sandbox.recipients()) == [ANN, BOB]
+
+
+def test_the_overview_says_until_when_an_approval_is_needed(anna, olof):
+    draft, day = fill_in(anna, ANN, BOB), datetime.now(UTC) + timedelta(days=2)
+    later = {"start": "later", "day": f"{day:%Y-%m-%d}", "clock": "10:30"}
+    send(anna, f"{draft}/when", {"category": "transactional"} | later)
+    send(anna, f"{draft}/ask", read_form(anna, draft))
+
+    said = read_text(olof.get("/overview"))
+
+    start = rf"{day:%a} {day.day} {day:%b}(?: {day.year})?, 10:30"
+    assert re.search(f"needs a second person before {start}: a sender has asked to send it", said)
 
 
 def test_a_user_does_not_approve_their_own(anna, sandbox):
