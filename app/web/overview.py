@@ -67,30 +67,33 @@ _QUICK_S, _SLOW_S = 2, 15
 # Sentences of the checks of /ready that fail, by check and result, the most urgent first; each says
 # what to do.
 _CONDITIONS = {
-    ("sinch", "unreachable"): "Sinch does not answer{since}. {waiting}; sending goes on by itself "
+    ("sinch", "unreachable"): "Sinch does not answer{since}.\n{waiting}; sending goes on by itself "
     "when it does.",
-    ("sinch", "misconfigured"): "Sinch refuses our account or token{since}, so nothing is sent. "
+    ("sinch", "misconfigured"): "Sinch refuses our account or token{since}, so nothing is sent.\n"
     "{waiting}. Check SINCH_SERVICE_PLAN_ID, SINCH_API_TOKEN and SINCH_REGION_URL, and the balance "
     "of the account.",
-    ("sending", "stopped"): "Sinch refuses what we send{since}, so nothing is sent. {waiting}. "
+    ("sending", "stopped"): "Sinch refuses what we send{since}, so nothing is sent.\n{waiting}. "
     "Check the account and the sender; a trial goes out by itself, and flask circuit close tries "
     "at once.",
-    ("sending", "restoring"): "The database came from a backup, so nothing is sent{since}. Sinch "
+    ("sending", "restoring"): "The database came from a backup, so nothing is sent{since}.\nSinch "
     "is being asked what went out: {in_doubt}. {waiting} meanwhile.",
-    ("background", "stale"): "Nothing works in the background{since}: no report is recorded. "
+    ("background", "stale"): "Nothing works in the background{since}: no report is recorded.\n"
     "{waiting}. Start the service or its workers again.",
-    ("broker", "unreachable"): "The broker does not answer{since}. Broadcasts of more than 1,000 "
+    ("broker", "unreachable"): "The broker does not answer{since}.\nBroadcasts of more than 1,000 "
     "people wait until it does.",
-    ("consistency", "failed"): "The figures of {broken} do not add up{since}. Texts are not sent "
+    ("consistency", "failed"): "The figures of {broken} do not add up{since}.\nTexts are not sent "
     "twice by that, but do not trust the figures. For support: “{violation}”.",
-    ("suppression_key", "mismatch"): "SUPPRESSION_KEY is not the key of the stored opt-outs. "
+    ("suppression_key", "mismatch"): "SUPPRESSION_KEY is not the key of the stored opt-outs.\n"
     "Nothing is sent until it is set again.",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class AttentionItem:
-    """Something that needs attention: a sentence, and the link, word and role of its action."""
+    """Something that needs attention: what is so, on a second line what follows, and its action.
+
+    The action has a link, a word and a role.
+    """
 
     key: str
     sentence: str
@@ -246,7 +249,7 @@ def _list_conditions(ctx: Context) -> list[AttentionItem]:
     for batch in find_attention(ctx, limit=_SHOWN):
         went = f"It is not known whether {texts(batch.size)} of “{name_row(batch)}” went out."
         at = clock_time(batch.unknown_at or ctx.now(), ctx.now())
-        sentence = f"{went} Sinch gave no usable answer, {at}. Nothing is sent again by itself."
+        sentence = f"{went}\nSinch gave no usable answer, {at}. Nothing is sent again by itself."
         href = url_for("attention.show_decision", reference=batch.client_reference)
         conditions.append(AttentionItem(batch.client_reference, sentence, href, "Decide"))
     if review := _describe_review(ctx):
@@ -261,7 +264,7 @@ def _list_conditions(ctx: Context) -> list[AttentionItem]:
     for asked in read_once(list_asked_resends, ctx):
         href = url_for("broadcasts.show_broadcast", broadcast_id=asked.public_id)
         again = f"{asked.asked_by} has asked to send it again to {people(asked.people)}."
-        sentence = f"“{name_row(asked)}” needs a second person: {again}"
+        sentence = f"“{name_row(asked)}” needs a second person.\n{again}"
         conditions.append(
             AttentionItem(f"again-{asked.public_id}", sentence, href, "Show it", Role.SENDER)
         )
@@ -322,11 +325,11 @@ def _find_broken(ctx: Context, violation: str) -> tuple[str, str]:
 def _say_stuck(row: Row[Any], now: datetime) -> str:
     """Return why a broadcast waits for a person."""
     if row.status is BroadcastStatus.MISSED_START:
-        return f"missed its start at {clock_time(row.send_at, now)}. Start it or stop it."
+        return f"missed its start at {clock_time(row.send_at, now)}.\nStart it or stop it."
     if row.status is BroadcastStatus.HALTED:
-        return "is halted: Sinch has a batch twice. Look at it, then resume it or stop it."
+        return "is halted: Sinch has a batch twice.\nLook at it, then resume it or stop it."
     grown = f"{people(find_growth(row) or 0)} are in its audience, more than were approved"
-    return f"needs a second person again: {grown}. Nothing is sent."
+    return f"needs a second person again.\n{grown}. Nothing is sent."
 
 
 def _say_approval(draft: Row[Any], now: datetime) -> str:
@@ -337,7 +340,7 @@ def _say_approval(draft: Row[Any], now: datetime) -> str:
     to = f" to send it to {people(number)}" if number else ""
     starts_at = draft.body.get("send_at")
     before = f" before {clock_time(datetime.fromisoformat(starts_at), now)}" if starts_at else ""
-    return f"needs a second person{before}: {draft.asked_by} has asked{to}."
+    return f"needs a second person{before}.\n{draft.asked_by} has asked{to}."
 
 
 def _describe_review(ctx: Context) -> AttentionItem | None:
@@ -346,7 +349,7 @@ def _describe_review(ctx: Context) -> AttentionItem | None:
     if not texts_to_read:
         return None
     wrote = f"{people(texts_to_read)} wrote something that may mean “stop”."
-    sentence = f"{wrote} Nothing is sent to them until it is read."
+    sentence = f"{wrote}\nNothing is sent to them until it is read."
     href = url_for("suppression_pages.list_to_review")
     return AttentionItem("review", sentence, href, f"Read the {texts_to_read:,}")
 

@@ -155,7 +155,7 @@ def test_a_cap_that_is_reached_or_near_needs_attention(service, admin, sandbox):
     caller.send(*many_numbers(3, start=8))
     reached, seen = (read_text(visitor.get("/overview")) for visitor in (admin, author))
 
-    assert "A cap is nearly reached (tests, parts in a day): 2 of 10 are left until " in near
+    assert "A cap is nearly reached (tests, parts in a day). 2 of 10 are left until " in near
     assert "Overview 1 needs attention" in near
     assert "The cap of 10 is reached (tests, parts in a day). What exceeds it waits" in reached
     assert "An administrator sets caps." in seen

@@ -125,9 +125,9 @@ def _say_used(cap: dict[str, Any], shown: dict[str, Any], now: datetime) -> str:
     what = f"{shown['name']}, {shown['word'].lower()}"
     if cap["is_reached"]:
         waits = f"What exceeds it waits until {until}, or until the cap is raised."
-        return f"The cap of {shown['amount']} is reached ({what}). {waits}"
+        return f"The cap of {shown['amount']} is reached ({what}).\n{waits}"
     left = f"{shown['left']} of {shown['amount']} are left until {until}"
-    return f"A cap is nearly reached ({what}): {left}; what exceeds it waits."
+    return f"A cap is nearly reached ({what}).\n{left}; what exceeds it waits."
 
 
 def _describe(cap: dict[str, Any], currency: str) -> dict[str, Any]:
